@@ -1,0 +1,84 @@
+/* json.h - a JSON document as a tree in an arena: what patches, YAML and
+ * unstructured objects work on. Typed objects do not pass through it on the
+ * hot path (codec.h).
+ *
+ * Object members keep their order. Numbers keep their text; integers that fit
+ * in 64 bits are also at hand as such. Trees are mutable until shared. */
+#ifndef API_JSON_H
+#define API_JSON_H
+
+#include "lib/base/base.h"
+#include "lib/base/str.h"
+
+struct arena;
+struct buf;
+struct error;
+
+enum json_type { JSON_NULL, JSON_BOOL, JSON_INT, JSON_DOUBLE, JSON_STRING, JSON_ARRAY, JSON_OBJECT };
+
+struct json_member;
+
+struct json {
+    enum json_type type;
+    union {
+        bool boolean;
+        int64_t integer;
+        struct {
+            double value;
+            struct str text; /* As it stood. */
+        } number;            /* JSON_DOUBLE */
+        struct str string;
+        struct {
+            struct json **items;
+            size_t count, cap;
+        } array;
+        struct {
+            struct json_member *members;
+            size_t count, cap;
+        } object;
+    };
+};
+
+struct json_member {
+    struct str key;
+    struct json *value;
+};
+
+/* Whole-text parse; RFC 8259, depth bounded, duplicate members: the last one
+ * wins and, when duplicates != NULL, *duplicates counts them. Error texts as
+ * Go's encoding/json words them (invalid character 'x' looking for ...). */
+int json_parse(struct arena *a, struct str text, struct json **ret, struct error *err);
+/* Compact. HTML characters are written as they are; sort_keys for a canonical text. */
+void json_write(const struct json *j, bool sort_keys, struct buf *out);
+/* As Go's json.MarshalIndent with four spaces (kubectl -o json). */
+void json_write_indent(const struct json *j, bool sort_keys, unsigned indent, struct buf *out);
+/* The quoted, escaped form of s as Go's encoder writes it with HTML escaping off. */
+void json_write_string(struct str s, struct buf *out);
+
+struct json *json_null(struct arena *a);
+struct json *json_bool(struct arena *a, bool v);
+struct json *json_int(struct arena *a, int64_t v);
+struct json *json_double(struct arena *a, double v);
+struct json *json_string(struct arena *a, struct str s); /* Copies. */
+struct json *json_stringf(struct arena *a, const char *fmt, ...) PRINTF_LIKE(2, 3);
+struct json *json_array(struct arena *a);
+struct json *json_object(struct arena *a);
+
+/* NULL when absent or not an object. */
+struct json *json_get(const struct json *object, struct str key);
+struct json *json_getc(const struct json *object, const char *key);
+/* Walks a dotted path of plain member names. */
+struct json *json_path(const struct json *object, const char *dotted);
+struct str json_get_str(const struct json *object, const char *key); /* Empty when absent or no string. */
+int64_t json_get_int(const struct json *object, const char *key, int64_t fallback);
+bool json_get_bool(const struct json *object, const char *key, bool fallback);
+void json_set(struct arena *a, struct json *object, struct str key, struct json *value); /* Key is copied. */
+void json_setc(struct arena *a, struct json *object, const char *key, struct json *value);
+bool json_remove(struct json *object, struct str key);
+void json_append(struct arena *a, struct json *array, struct json *value);
+void json_insert(struct arena *a, struct json *array, size_t index, struct json *value);
+void json_remove_at(struct json *array, size_t index);
+struct json *json_clone(struct arena *a, const struct json *j);
+bool json_equal(const struct json *x, const struct json *y); /* Members in any order. */
+
+#endif

@@ -1,0 +1,58 @@
+/* scheme.h - the registry of kinds and the generic view of an object.
+ *
+ * A kind names its message table, its list, its resource path and scope. The
+ * registry is constant: generated tables plus lib/api/scheme.c. */
+#ifndef API_SCHEME_H
+#define API_SCHEME_H
+
+#include "lib/api/schema.h"
+
+#include <stdatomic.h>
+
+struct arena;
+struct error;
+struct meta_v1_object_meta;
+struct meta_v1_list_meta;
+
+struct api_kind {
+    const char *group;    /* "" for core */
+    const char *version;  /* "v1" */
+    const char *kind;     /* "Pod" */
+    const char *list_kind; /* "PodList"; NULL when not listable */
+    const char *resource; /* "pods"; NULL for kinds without one (Status, DeleteOptions) */
+    const char *singular; /* "pod" */
+    const char *short_names; /* comma list or NULL */
+    const char *categories;  /* comma list or NULL */
+    bool namespaced;
+    const struct api_msg *msg;
+    const struct api_msg *list_msg;
+    uint32_t meta_offset;      /* of struct meta_v1_object_meta; UINT32_MAX if none */
+    const char *api_version;   /* "v1", "apps/v1" */
+};
+
+/* All kinds, in a fixed order. */
+const struct api_kind *const *api_kinds(size_t *ret_count);
+/* group "" is core. NULL when unknown. */
+const struct api_kind *api_kind_by_gvk(struct str group, struct str version, struct str kind);
+const struct api_kind *api_kind_by_api_version(struct str api_version, struct str kind);
+const struct api_kind *api_kind_by_resource(struct str group, struct str version, struct str resource);
+
+/* An immutable, reference-counted object with its arena; shared by threads. */
+struct api_object {
+    _Atomic uint32_t refs;
+    const struct api_kind *kind;
+    struct arena *arena; /* Owned. */
+    void *msg;           /* The struct described by kind->msg. */
+};
+
+/* A new, empty object with one reference. Fill msg before sharing it. */
+struct api_object *api_object_new(const struct api_kind *kind);
+struct api_object *api_object_ref(struct api_object *o);
+void api_object_unref(struct api_object *o); /* NULL is a no-op. */
+/* A private, mutable deep copy. */
+struct api_object *api_object_clone(const struct api_object *o);
+struct meta_v1_object_meta *api_object_meta(const struct api_object *o);
+/* Metadata of a bare message of that kind; NULL when it has none. */
+struct meta_v1_object_meta *api_meta_of(const struct api_kind *k, const void *msg);
+
+#endif

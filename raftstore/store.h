@@ -1,0 +1,134 @@
+/* store.h - the replicated store as the apiserver uses it.
+ *
+ * The store runs a thread of its own (consensus core, tree writes) and an I/O
+ * thread (log). Functions marked [any] may be called from any thread; answers
+ * come through the mailbox given with the call, on that mailbox's loop, never
+ * inside the call.
+ *
+ *   server thread --store_txn()--> store thread --log, peers--> applied
+ *        ^----------------- mailbox: on_done(result) <-------------'
+ *   server thread --store_view()--> an immutable tree root, read in place */
+#ifndef RAFTSTORE_STORE_H
+#define RAFTSTORE_STORE_H
+
+#include "raftstore/kv.h"
+#include "raftstore/txn.h"
+
+struct env;
+struct error;
+struct mailbox;
+struct metrics;
+struct store;
+struct store_view;
+
+struct store_member {
+    uint64_t id;          /* Never 0, never reused. */
+    const char *name;
+    const char *address;  /* HOST:PORT for peers. */
+};
+
+struct store_config {
+    const char *data_dir;
+    const char *name;
+    const char *listen_address; /* HOST:PORT for peers; port 0 picks one. NULL: single member, no listener. */
+    const char *advertise_address; /* NULL: as listen. */
+    /* Members of a new cluster, this one among them. Ignored when data_dir
+     * already holds a member. Empty with join set: wait to be added. */
+    const struct store_member *initial_members;
+    uint32_t initial_member_count;
+    bool join; /* Join a running cluster: its members are given in initial_members. */
+    /* PEM files for mutual TLS between members; NULL only for a single member
+     * or tests. */
+    const char *cert_file, *key_file, *ca_file;
+    uint32_t heartbeat_ms; /* 0: 100. */
+    uint32_t election_ms;  /* 0: 1000. */
+    uint64_t history_bytes; /* Event history kept for watches; 0: 64 MiB. */
+    uint64_t history_ms;    /* ... and for how long at least; 0: 10 minutes. */
+    uint64_t quota_bytes;   /* Tree memory beyond which writes are refused; 0: 8 GiB. */
+    uint64_t snapshot_log_bytes; /* Log bytes between snapshots; 0: 64 MiB. */
+    bool unsafe_no_fsync;   /* Tests and benchmarks only. */
+};
+
+/* Opens the data, starts the threads. Blocks until the log is read, not until
+ * there is a leader. */
+int store_open(const struct store_config *config, struct store **ret, struct error *err);
+/* Hands leadership over, answers what is pending with E_CLOSED, joins threads. */
+void store_close(struct store *s);
+
+/* --- writes [any] --- */
+/* result is borrowed during the call; on failure (code < 0) it is NULL.
+ * E_UNKNOWN_OUTCOME: the write may or may not happen. E_UNAVAILABLE: no
+ * leader, nothing happened. E_TOO_LARGE, E_NO_SPACE. */
+typedef void store_txn_cb(int code, const struct txn_result *result, void *arg);
+void store_txn(struct store *s, const struct txn *t, struct mailbox *mb, store_txn_cb *cb, void *arg);
+/* Discards history up to rev. */
+typedef void store_done_cb(int code, int64_t rev, void *arg);
+void store_compact(struct store *s, int64_t rev, struct mailbox *mb, store_done_cb *cb, void *arg);
+/* Leases, as etcd's: id 0 lets the store choose; on success rev is the id. */
+void store_lease_grant(struct store *s, int64_t id, int64_t ttl_s, struct mailbox *mb, store_done_cb *cb, void *arg);
+void store_lease_revoke(struct store *s, int64_t id, struct mailbox *mb, store_done_cb *cb, void *arg);
+
+/* --- reads --- */
+/* [any] A linearizable read point: cb gets a revision that the newest view has
+ * reached and that includes every write acknowledged before the call. */
+void store_read_barrier(struct store *s, struct mailbox *mb, store_done_cb *cb, void *arg);
+/* [any] The newest applied state. Never blocks; never NULL. */
+struct store_view *store_view(struct store *s);
+struct store_view *store_view_ref(struct store_view *v);
+void store_view_unref(struct store_view *v);
+int64_t store_view_rev(const struct store_view *v);
+/* Revisions at or below this one are gone for ranges at an older revision. */
+int64_t store_view_compacted(const struct store_view *v);
+/* The version of key at rev (0: the view's own); NULL when there is none.
+ * Borrowed from the view. */
+const struct kv *store_view_get(const struct store_view *v, struct str key, int64_t rev);
+/* Iterates [key, range_end) at rev in key order; range_end empty is the one
+ * key, "\0" everything from key on. E_EXPIRED below the compacted revision,
+ * E_FUTURE_REV above the view's. The iterator borrows the view. */
+struct store_iter {
+    uint64_t opaque[24];
+};
+int store_iter_init(struct store_iter *it, const struct store_view *v, struct str key, struct str range_end,
+                    int64_t rev);
+const struct kv *store_iter_next(struct store_iter *it); /* Borrowed from the view; NULL at the end. */
+/* Number of live keys in the range at rev, without visiting the values. */
+int64_t store_view_count(const struct store_view *v, struct str key, struct str range_end, int64_t rev);
+
+/* --- events --- */
+/* A cursor into the one event log. on_ready runs on mb's loop when there is
+ * more to read, once until the cursor was drained. */
+struct store_cursor;
+/* [mb's thread] Delivers batches with rev > after_rev. E_EXPIRED when after_rev
+ * is older than the history. */
+int store_cursor_new(struct store *s, int64_t after_rev, struct mailbox *mb, void (*on_ready)(void *arg),
+                     void *arg, struct store_cursor **ret, struct error *err);
+void store_cursor_free(struct store_cursor *c); /* No callback after it. */
+/* Next batch in revision order, or NULL once drained. Borrowed until the next
+ * call; take a reference to keep it. *ret_lost is set when the cursor fell out
+ * of the history: the reader must start again from a view. */
+const struct event_batch *store_cursor_next(struct store_cursor *c, bool *ret_lost);
+/* Every batch up to this revision has been returned by store_cursor_next. */
+int64_t store_cursor_rev(const struct store_cursor *c);
+
+/* --- the cluster [any] --- */
+struct store_status {
+    uint64_t id, leader_id, term, cluster_id;
+    uint64_t log_index, applied_index;
+    int64_t rev, compacted_rev;
+    uint64_t bytes, keys;
+    bool is_leader, has_leader, is_voter;
+    uint32_t alarms; /* STORE_ALARM_* */
+};
+enum { STORE_ALARM_NO_SPACE = 1, STORE_ALARM_CORRUPT = 2 };
+void store_status(struct store *s, struct store_status *ret);
+uint64_t store_id(const struct store *s);
+uint16_t store_peer_port(const struct store *s);
+/* Copies the member list; free with free(). One allocation. */
+struct store_member *store_members(struct store *s, uint32_t *ret_count);
+/* Adds as a non-voter, lets it catch up, promotes. cb's rev is the member id. */
+void store_member_add(struct store *s, const char *name, const char *address, struct mailbox *mb,
+                      store_done_cb *cb, void *arg);
+void store_member_remove(struct store *s, uint64_t id, struct mailbox *mb, store_done_cb *cb, void *arg);
+void store_transfer_leader(struct store *s, uint64_t id, struct mailbox *mb, store_done_cb *cb, void *arg);
+
+#endif

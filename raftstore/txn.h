@@ -1,0 +1,81 @@
+/* txn.h - a transaction: compares, then one of two lists of operations.
+ *
+ * The request is built by the caller, encoded once, replicated, and applied by
+ * every member in the same way. Semantics and names follow etcd's KV.Txn. */
+#ifndef RAFTSTORE_TXN_H
+#define RAFTSTORE_TXN_H
+
+#include "raftstore/kv.h"
+
+#include <stdbool.h>
+
+struct arena;
+struct buf;
+struct error;
+
+enum cmp_target { CMP_VERSION, CMP_CREATE, CMP_MOD, CMP_VALUE, CMP_LEASE };
+enum cmp_result { CMP_EQUAL, CMP_GREATER, CMP_LESS, CMP_NOT_EQUAL };
+
+struct txn_cmp {
+    struct str key;
+    struct str range_end; /* Empty: the one key. "\0": from key on. */
+    enum cmp_target target;
+    enum cmp_result result;
+    int64_t number;   /* For all targets but CMP_VALUE. */
+    struct str value; /* For CMP_VALUE. */
+};
+
+enum op_type { OP_RANGE, OP_PUT, OP_DELETE, OP_TXN };
+
+struct txn;
+
+struct txn_op {
+    enum op_type type;
+    struct str key;
+    struct str range_end; /* Range and delete; as in txn_cmp. */
+    /* OP_PUT */
+    struct str value;
+    int64_t lease;
+    bool ignore_value;
+    bool ignore_lease;
+    bool prev_kv; /* Put and delete: return what was there. */
+    /* OP_RANGE */
+    int64_t rev;   /* 0: newest. */
+    int64_t limit; /* 0: none. */
+    bool keys_only;
+    bool count_only;
+    /* OP_TXN */
+    const struct txn *txn;
+};
+
+struct txn {
+    const struct txn_cmp *cmps;
+    uint32_t cmp_count;
+    const struct txn_op *success; /* When every compare holds. */
+    uint32_t success_count;
+    const struct txn_op *failure;
+    uint32_t failure_count;
+};
+
+struct op_result {
+    enum op_type type;
+    const struct kv **kvs; /* Range: results. Put/delete with prev_kv: what was there. Counted references. */
+    uint32_t kv_count;
+    int64_t count;  /* Range: all that match. Delete: how many went. */
+    bool more;      /* Range: limit cut it short. */
+    struct txn_result *txn;
+};
+
+struct txn_result {
+    int code;      /* 0, or E_*: refused as a whole (E_NO_SPACE, E_NOT_FOUND lease, ...). */
+    bool succeeded;
+    int64_t rev;   /* The store's revision after the transaction. */
+    struct op_result *ops;
+    uint32_t op_count;
+};
+
+void txn_encode(const struct txn *t, struct buf *out);
+/* Bounded; strings are views into bytes, arrays in the arena. E_INVALID. */
+int txn_decode(struct arena *a, struct str bytes, struct txn *ret, struct error *err);
+
+#endif

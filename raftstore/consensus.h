@@ -54,7 +54,7 @@ struct consensus_message {
             /* Outgoing: `count` entries from prev_index + 1 on, to be taken
              * from the driver's log. Incoming: entries[0 .. count). */
             uint32_t count;
-            struct log_entry *const *entries;
+            struct entry *const *entries;
         } append;
         struct {
             uint64_t rejected; /* 0: accepted. */
@@ -81,7 +81,7 @@ struct consensus_message {
 struct consensus_ops {
     void (*save_vote)(void *arg, uint64_t term, uint64_t voted_for);
     /* Cut the log at first_index, then append. */
-    void (*append)(void *arg, uint64_t first_index, struct log_entry *const *entries, uint32_t count);
+    void (*append)(void *arg, uint64_t first_index, struct entry *const *entries, uint32_t count);
     /* Replace log and state by the snapshot whose data was received, then call
      * consensus_installed(). Nothing is committed meanwhile. */
     void (*install)(void *arg, const struct consensus_snapshot *s);
@@ -154,7 +154,7 @@ void consensus_persisted(struct consensus *c, uint64_t now_ms, uint64_t index);
 
 /* Appends one entry; its index and term are set here. E_NOT_LEADER (also while
  * a transfer runs): nothing happened. Comes back through append(). */
-int consensus_propose(struct consensus *c, uint64_t now_ms, struct log_entry *e);
+int consensus_propose(struct consensus *c, uint64_t now_ms, struct entry *e);
 /* Replaces the list of members; `next` differs from the newest list in one
  * member. E_NOT_LEADER, E_AGAIN (a change is under way, or this leader has not
  * yet committed an entry of its term), E_INVALID (more than one step, or it

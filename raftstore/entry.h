@@ -23,7 +23,7 @@ enum entry_type {
 /* Larger payloads are refused by every decoder. */
 #define ENTRY_BYTES_MAX (16u << 20)
 
-struct log_entry {
+struct entry {
     _Atomic uint32_t refs;
     enum entry_type type;
     uint64_t index;
@@ -34,10 +34,10 @@ struct log_entry {
 
 /* A new entry with one reference and uninitialised data. size is bounded by
  * ENTRY_BYTES_MAX; NULL when memory is gone. */
-struct log_entry *entry_new(enum entry_type type, uint64_t index, uint64_t term, uint32_t size);
-struct log_entry *entry_ref(struct log_entry *e);
-void entry_unref(struct log_entry *e); /* NULL is a no-op. */
-static inline struct str entry_str(const struct log_entry *e)
+struct entry *entry_new(enum entry_type type, uint64_t index, uint64_t term, uint32_t size);
+struct entry *entry_ref(struct entry *e);
+void entry_unref(struct entry *e); /* NULL is a no-op. */
+static inline struct str entry_str(const struct entry *e)
 {
     return str_n((const char *)e->data, e->size);
 }

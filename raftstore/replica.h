@@ -44,7 +44,6 @@ struct replica;
 struct replica_vote {
     uint64_t term;
     uint64_t voted_for;
-    uint64_t boot; /* Counts starts of this member: names its proposals. */
 };
 
 /* A point of the log that a snapshot stands for. */
@@ -87,7 +86,7 @@ struct replica_ops {
     /* Cut the log at first_index (drop it and all behind it), then append
      * `count` >= 1 entries; entries[0]->index == first_index. References must be
      * taken to keep them. */
-    void (*append)(void *arg, uint64_t seq, uint64_t first_index, struct log_entry *const *entries, uint32_t count);
+    void (*append)(void *arg, uint64_t seq, uint64_t first_index, struct entry *const *entries, uint32_t count);
     /* The snapshot received as `transfer` replaces state machine and log: make
      * it the current one, drop the whole log (it goes on at index + 1), restore
      * the state machine, then report seq. May take long. No apply meanwhile, and
@@ -151,6 +150,10 @@ struct replica_ops {
 struct replica_config {
     uint64_t id;   /* Not 0. */
     uint32_t seed; /* Random, different on every member. */
+    /* Names this start's proposals, so that none is applied twice: not 0 and
+     * greater at every start of the member than at all starts before. The owner
+     * makes it durable (a counter in a file of its own) before replica_start(). */
+    uint64_t boot;
     uint32_t heartbeat_ms;        /* 100 */
     uint32_t election_ms;         /* 1000 */
     uint32_t proposal_timeout_ms; /* 7000: then E_UNKNOWN_OUTCOME or E_UNAVAILABLE. */
@@ -182,7 +185,7 @@ int replica_recover_snapshot(struct replica *r, const struct replica_snapshot *s
 /* Each entry of the log in order, gap-free and starting at or below snapshot
  * index + 1 (1 without snapshot). Takes its own reference; old ones are dropped
  * again to keep within cache_bytes. */
-int replica_recover_entry(struct replica *r, struct log_entry *e, struct error *err);
+int replica_recover_entry(struct replica *r, struct entry *e, struct error *err);
 /* vote: NULL when the disk is empty. Then initial_members (roles ignored: all
  * vote) found a new cluster, the same list on each of them; NULL or empty waits
  * to be added to a running one. With data on disk initial_members is ignored.
@@ -203,7 +206,7 @@ void replica_persisted(struct replica *r, uint64_t now_ms, uint64_t seq);
 /* entries: borrowed, consecutive from the first asked for; count 0 with code < 0
  * when they cannot be read (fatal unless they were cut or trimmed meanwhile). */
 void replica_entries_read(struct replica *r, uint64_t now_ms, uint64_t token, int code,
-                          struct log_entry *const *entries, uint32_t count);
+                          struct entry *const *entries, uint32_t count);
 void replica_snapshot_taken(struct replica *r, uint64_t now_ms, uint64_t index, int code);
 void replica_snapshot_read(struct replica *r, uint64_t now_ms, uint64_t token, int code, struct str bytes, bool last);
 void replica_snapshot_written(struct replica *r, uint64_t now_ms, uint64_t transfer, int code);

@@ -10,14 +10,22 @@
  *     the empty value of every struct.
  *       string -> struct str, bytes -> struct str, bool, int32_t, int64_t,
  *       double, message -> struct embedded in place
- *   - Go's pointer to a scalar or string: `bool has_x;` in front of the value.
+ *   - bytes: Go's nil is data == NULL; empty but present is data != NULL, len 0.
+ *   - Time, MicroTime: struct meta_v1_time { seconds, nanos, epoch }, Unix time;
+ *     all zero is Go's zero time, and `epoch` marks 1970-01-01T00:00:00Z itself.
+ *   - Quantity: struct resource_quantity { struct str string; }, canonical text;
+ *     empty reads as "0" (quantity.h).
+ *   - Go's pointer to a scalar or string: the value and `bool has_x;`.
  *   - Go's pointer to a message: `struct m *x`, NULL when absent.
- *   - repeated: `struct m *x; size_t x_count;`, elements side by side.
+ *   - repeated: `struct m *x; size_t x_count;`, elements side by side. Go's nil is
+ *     x == NULL; x != NULL with x_count 0 is an empty list ([] rather than null).
  *   - map: `struct <name>_entry { struct str key; V value; } *x; size_t x_count;`
  *     always sorted by key, keys unique. map<string,string> is a
  *     struct api_str_entry array, map<string,Quantity> a struct
  *     api_quantity_entry array.
  *   - kinds carry no TypeMeta: it travels beside them (scheme.h).
+ *   - C keywords get a trailing underscore (continue_); has_ and _count do not
+ *     (has_default, enum_count).
  * Memory belongs to the arena the object was decoded or built in. */
 #ifndef API_SCHEMA_H
 #define API_SCHEMA_H
@@ -55,7 +63,16 @@ enum api_special {
     API_SCHEMA_OR_ARRAY,
     API_SCHEMA_OR_STRING_ARRAY,
     API_STRING_LIST,   /* go_slice: a message of `items` whose JSON is a bare array */
-    API_VERBS,
+    API_GROUP_VERSION, /* "group/version" */
+};
+
+/* What a message is at the top of a document. */
+enum api_shape {
+    API_SHAPE_PART,   /* no kind */
+    API_SHAPE_OBJECT, /* has ObjectMeta */
+    API_SHAPE_LIST,   /* has ListMeta and items */
+    API_SHAPE_BARE,   /* TypeMeta alone: options, reviews, Status */
+    API_SHAPE_NO_TYPEMETA, /* WatchEvent */
 };
 
 enum {
@@ -74,6 +91,7 @@ enum {
     API_F_MAP_ATOMIC = 1 << 12,   /* map or struct is one unit for server-side apply */
     API_F_OPTIONAL = 1 << 13,     /* optional marker */
     API_F_ENUM_ALLOWS_EMPTY = 1 << 14,
+    API_F_MAP_GRANULAR = 1 << 15,
 };
 
 struct api_field {
@@ -96,6 +114,14 @@ struct api_field {
     const char *format;          /* OpenAPI format, or NULL */
 };
 
+/* A member of a message's JSON object. Inlined structs are flattened: their
+ * members stand among the parent's, and base leads to the struct that holds
+ * the field. */
+struct api_json_member {
+    const struct api_field *field;
+    uint32_t base; /* Offset, in the message's struct, of the field's struct. */
+};
+
 struct api_msg {
     const char *full_name; /* "k8s.io.api.core.v1.PodSpec" */
     const char *name;      /* "PodSpec" */
@@ -104,11 +130,13 @@ struct api_msg {
     uint32_t size;         /* sizeof the struct */
     uint16_t field_count;
     uint8_t special;       /* enum api_special */
+    uint8_t shape;         /* enum api_shape */
     uint8_t struct_atomic; /* structType=atomic */
     uint8_t is_kind;       /* carries TypeMeta */
     const struct api_field *fields; /* by rising field number */
-    const uint16_t *by_json; /* field indexes ordered by JSON name (byte order) */
-    uint16_t by_json_count;
+    const struct api_json_member *json; /* in the order of Go's declarations */
+    const uint16_t *json_by_name;       /* indexes into json by name (byte order) */
+    uint16_t json_count;
 };
 
 struct api_str_entry {
@@ -116,8 +144,10 @@ struct api_str_entry {
     struct str value;
 };
 
-/* Lookups; NULL when there is none. Inlined messages are not descended into. */
+/* Lookups; NULL when there is none. */
 const struct api_field *api_field_by_number(const struct api_msg *m, uint32_t number);
+/* Members of inlined structs are found too. */
+const struct api_json_member *api_member_by_json(const struct api_msg *m, struct str json_name);
 const struct api_field *api_field_by_json(const struct api_msg *m, struct str json_name);
 
 /* Sorted string maps (labels, annotations, selectors). */

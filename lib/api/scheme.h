@@ -14,6 +14,14 @@ struct error;
 struct meta_v1_object_meta;
 struct meta_v1_list_meta;
 
+struct api_subresource {
+    const char *name;    /* "status" */
+    const char *group;   /* Kind that requests carry: the resource's own, Scale, Eviction ... */
+    const char *version;
+    const char *kind;
+    const char *verbs;   /* comma list */
+};
+
 struct api_kind {
     const char *group;    /* "" for core */
     const char *version;  /* "v1" */
@@ -23,6 +31,9 @@ struct api_kind {
     const char *singular; /* "pod" */
     const char *short_names; /* comma list or NULL */
     const char *categories;  /* comma list or NULL */
+    const char *verbs;       /* comma list; NULL without a resource */
+    const struct api_subresource *sub;
+    size_t sub_count;
     bool namespaced;
     const struct api_msg *msg;
     const struct api_msg *list_msg;
@@ -32,10 +43,15 @@ struct api_kind {
 
 /* All kinds, in a fixed order. */
 const struct api_kind *const *api_kinds(size_t *ret_count);
-/* group "" is core. NULL when unknown. */
+/* group "" is core. NULL when unknown. Kinds of meta/v1 that servers register
+ * in every group version (DeleteOptions, WatchEvent ...) are found in all. */
 const struct api_kind *api_kind_by_gvk(struct str group, struct str version, struct str kind);
 const struct api_kind *api_kind_by_api_version(struct str api_version, struct str kind);
 const struct api_kind *api_kind_by_resource(struct str group, struct str version, struct str resource);
+/* NULL when the kind's resource has no such subresource. */
+const struct api_subresource *api_kind_sub(const struct api_kind *k, struct str name);
+/* Whether the comma list (verbs, short_names, categories) holds the word. NULL holds none. */
+bool api_list_has(const char *comma_list, struct str word);
 
 /* An immutable, reference-counted object with its arena; shared by threads. */
 struct api_object {

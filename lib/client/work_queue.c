@@ -1,0 +1,169 @@
+/* work_queue.c - carries out work_queue_core on a loop: an idle handle hands
+ * out waiting keys, a timer wakes the delayed ones. */
+#include "lib/client/work_queue.h"
+
+#include "lib/base/env.h"
+#include "lib/client/work_queue_core.h"
+
+#include <uv.h>
+
+#define KEYS_PER_ROUND 64 /* Then the loop does I/O again. */
+
+struct work_queue {
+    struct work_queue_core core;
+    struct env *env;
+    uv_idle_t idle;
+    uv_timer_t timer;
+    unsigned handles_open;
+    unsigned workers;
+    bool paused;
+    bool closing;
+    void (*process)(struct work_queue *q, struct str key, void *arg);
+    void *arg;
+};
+
+static void on_idle(uv_idle_t *idle);
+
+static void wake(struct work_queue *q)
+{
+    bool can_run = !q->paused && !q->closing && q->core.ready_count != 0 &&
+                   q->core.busy_count < q->workers;
+    if (can_run)
+        uv_idle_start(&q->idle, on_idle);
+    else
+        uv_idle_stop(&q->idle);
+}
+
+static void on_idle(uv_idle_t *idle)
+{
+    struct work_queue *q = idle->data;
+    for (unsigned i = 0; i < KEYS_PER_ROUND; i++) {
+        if (q->paused || q->closing || q->core.busy_count >= q->workers)
+            break;
+        struct work_item *item = work_core_take(&q->core);
+        if (item == NULL)
+            break;
+        q->process(q, str_n(item->key, item->key_len), q->arg);
+    }
+    wake(q);
+}
+
+static void on_timer(uv_timer_t *timer);
+
+static void arm_timer(struct work_queue *q)
+{
+    uint64_t due = work_core_next_due(&q->core);
+    if (q->closing)
+        return;
+    if (due == UINT64_MAX) {
+        uv_timer_stop(&q->timer);
+        return;
+    }
+    uint64_t now = env_now_ms(q->env);
+    uv_update_time(q->timer.loop);
+    uv_timer_start(&q->timer, on_timer, due > now ? due - now : 0, 0);
+}
+
+static void on_timer(uv_timer_t *timer)
+{
+    struct work_queue *q = timer->data;
+    work_core_tick(&q->core, env_now_ms(q->env));
+    arm_timer(q);
+    wake(q);
+}
+
+struct work_queue *work_queue_new(struct uv_loop_s *loop, const struct work_queue_config *config)
+{
+    struct work_queue *q = xzalloc(sizeof(*q));
+    q->env = config->env != NULL ? config->env : env_system();
+    q->workers = config->workers != 0 ? config->workers : 1;
+    q->process = config->process;
+    q->arg = config->arg;
+    work_core_init(&q->core, config->base_delay_ms, config->max_delay_ms, config->qps,
+                   config->burst, env_now_ms(q->env));
+    uv_idle_init(loop, &q->idle);
+    uv_timer_init(loop, &q->timer);
+    q->idle.data = q->timer.data = q;
+    q->handles_open = 2;
+    return q;
+}
+
+static void on_handle_closed(uv_handle_t *h)
+{
+    struct work_queue *q = h->data;
+    if (--q->handles_open != 0)
+        return;
+    work_core_done(&q->core);
+    free(q);
+}
+
+void work_queue_close(struct work_queue *q)
+{
+    if (q == NULL)
+        return;
+    ASSERT(!q->closing);
+    q->closing = true;
+    uv_close((uv_handle_t *)&q->idle, on_handle_closed);
+    uv_close((uv_handle_t *)&q->timer, on_handle_closed);
+}
+
+void work_queue_pause(struct work_queue *q)
+{
+    q->paused = true;
+    wake(q);
+}
+
+void work_queue_resume(struct work_queue *q)
+{
+    q->paused = false;
+    wake(q);
+}
+
+void work_queue_add(struct work_queue *q, struct str key)
+{
+    work_core_add(&q->core, key);
+    wake(q);
+}
+
+void work_queue_add_after(struct work_queue *q, struct str key, uint64_t delay_ms)
+{
+    if (delay_ms == 0) {
+        work_queue_add(q, key);
+        return;
+    }
+    uint64_t before = work_core_next_due(&q->core);
+    work_core_add_at(&q->core, key, env_now_ms(q->env) + delay_ms);
+    if (work_core_next_due(&q->core) != before)
+        arm_timer(q);
+}
+
+void work_queue_add_rate_limited(struct work_queue *q, struct str key)
+{
+    work_queue_add_after(q, key, work_core_backoff(&q->core, key, env_now_ms(q->env)));
+}
+
+void work_queue_forget(struct work_queue *q, struct str key)
+{
+    work_core_forget(&q->core, key);
+}
+
+unsigned work_queue_requeues(const struct work_queue *q, struct str key)
+{
+    return work_core_requeues(&q->core, key);
+}
+
+void work_queue_done(struct work_queue *q, struct str key)
+{
+    work_core_finish(&q->core, key);
+    wake(q);
+}
+
+size_t work_queue_len(const struct work_queue *q)
+{
+    return q->core.ready_count;
+}
+
+size_t work_queue_busy(const struct work_queue *q)
+{
+    return q->core.busy_count;
+}

@@ -10,9 +10,13 @@
 
 #include <stdint.h>
 
+/* Longer keys are refused. Bounds what one visit of a key can cost. */
+#define KV_KEY_MAX (64u << 10)
+
 /* One version of one key, in a single allocation. */
 struct kv {
     _Atomic uint32_t refs;
+    uint32_t sub; /* Position among the changes of its revision, from 0. */
     int64_t create_rev;
     int64_t mod_rev;
     int64_t version; /* 1 for the first put; 0 marks a tombstone */
@@ -21,6 +25,10 @@ struct kv {
     struct str value; /* NUL-terminated beyond len; empty for a tombstone */
 };
 
+/* A new version with one reference and copies of key and value; the numbers are
+ * the caller's to fill in before anybody else sees it. value.data NULL leaves
+ * the value's bytes to the caller as well. NULL when memory is gone. */
+struct kv *kv_new(struct str key, struct str value);
 struct kv *kv_ref(const struct kv *kv);
 void kv_unref(const struct kv *kv); /* NULL is a no-op. */
 
@@ -41,7 +49,14 @@ struct event_batch {
     struct event events[]; /* In the order of the transaction's operations. */
 };
 
+/* Memory that one version takes, for accounting. Depends on the lengths alone. */
+size_t kv_bytes(const struct kv *kv);
+
+/* Room for count events, one reference, count set, the rest zeroed. */
+struct event_batch *event_batch_new(int64_t rev, uint32_t count);
+/* Memory of the batch with the versions it brings (not those before). */
+size_t event_batch_bytes(const struct event_batch *b);
 struct event_batch *event_batch_ref(const struct event_batch *b);
-void event_batch_unref(const struct event_batch *b);
+void event_batch_unref(const struct event_batch *b); /* NULL is a no-op. */
 
 #endif

@@ -74,8 +74,29 @@ struct txn_result {
     uint32_t op_count;
 };
 
+#define TXN_OPS_MAX 1024  /* Compares and operations together, nested ones counted. */
+#define TXN_DEPTH_MAX 16  /* A transaction without nested ones has depth 1. */
+
+/* What etcd's server refuses before it proposes: empty keys, a value beside
+ * ignore_value, a key put twice or put and deleted by branches that may both
+ * run, too many operations, nested too deep. E_INVALID with etcd's text. Checked
+ * again when applied. */
+int txn_check(const struct txn *t, struct error *err);
+/* True when a branch holds a put: what a full store refuses. */
+bool txn_puts(const struct txn *t);
+
+/* t must pass txn_check(). */
 void txn_encode(const struct txn *t, struct buf *out);
-/* Bounded; strings are views into bytes, arrays in the arena. E_INVALID. */
+/* Bounded; strings are views into bytes, arrays in the arena. Does not imply
+ * txn_check(). E_INVALID. */
 int txn_decode(struct arena *a, struct str bytes, struct txn *ret, struct error *err);
+
+/* A result may move to another thread and be freed there. NULL is a no-op. */
+struct txn_result *txn_result_new(uint32_t op_count);
+void txn_result_free(struct txn_result *r);
+
+/* True when key lies in [start, range_end) as etcd reads the pair: range_end
+ * empty is the one key, "\0" everything from start on. */
+bool range_has(struct str start, struct str range_end, struct str key);
 
 #endif

@@ -3,7 +3,7 @@
 #include "apiserver/kinds/kinds.h"
 
 #include "apiserver/validate.h"
-#include "core_v1.h"
+#include "api/core_v1.h"
 
 #define CONFIG_MAP_BYTES_MAX (1024 * 1024)
 

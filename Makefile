@@ -18,9 +18,11 @@ B := $(O)/$(VARIANT)
 GEN := $(O)/gen
 
 CC ?= cc
-PKGS := libuv libprotobuf-c libnghttp2 openssl liblz4 yaml-0.1 libpcre2-8
+PKGS := libuv libprotobuf-c libnghttp2 openssl zlib liblz4 yaml-0.1 libpcre2-8
+# llhttp where Debian has it (trixie), else http-parser: lib/net/http1_parser.c asks the same way.
+HTTP1_LIBS := $(if $(wildcard /usr/include/llhttp.h),-lllhttp,-lhttp_parser)
 PKG_CFLAGS := $(shell pkg-config --cflags $(PKGS) 2>/dev/null)
-PKG_LIBS := $(shell pkg-config --libs $(PKGS) 2>/dev/null) -lhttp_parser -lpthread -lm
+PKG_LIBS := $(shell pkg-config --libs $(PKGS) 2>/dev/null) $(HTTP1_LIBS) -lpthread -lm
 STORE_LIBS := -lraft
 
 WARN := -Wall -Wextra -Wshadow -Wconversion -Wstrict-prototypes -Wmissing-prototypes -Wvla \
@@ -142,8 +144,9 @@ include $(wildcard test/rules.mk)
 
 unit-build: $(UNIT_BIN)
 # One module's unit tests: make unit-api
-unit-%: $$(filter $(B)/test/unit/$$*/%,$(UNIT_BIN))
-	@tools/run-tests $(filter $(B)/test/unit/$*/%,$(UNIT_BIN))
+unit_bins = $(filter $(B)/test/unit/$(1)/%,$(UNIT_BIN))
+unit-%: $$(call unit_bins,$$*)
+	@tools/run-tests $(call unit_bins,$*)
 lib-%: $$(LIB_$$*)
 	@true
 .PHONY: unit-build

@@ -21,7 +21,7 @@ struct heap {
 void heap_init(struct heap *h,
                bool (*before)(const struct heap_node *a, const struct heap_node *b, void *arg),
                void *arg);
-void heap_done(struct heap *h); /* Frees the table; nodes are the caller's. */
+void heap_done(struct heap *h);                      /* Frees the table; nodes are the caller's. */
 void heap_push(struct heap *h, struct heap_node *n); /* Must be in no heap. */
 struct heap_node *heap_peek(const struct heap *h);   /* NULL when empty. */
 struct heap_node *heap_pop(struct heap *h);          /* NULL when empty. */

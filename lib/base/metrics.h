@@ -15,7 +15,7 @@ struct metric_family; /* One name, with its labels. */
 struct metrics;       /* A registry. */
 
 struct metrics *metrics_default(void);
-struct metrics *metrics_new(void); /* For tests. */
+struct metrics *metrics_new(void);    /* For tests. */
 void metrics_free(struct metrics *m); /* NULL is a no-op. */
 
 /* help and names are borrowed for ever. labels: a NULL-terminated array, or

@@ -1,0 +1,485 @@
+/* host.c - a host's files, arguments and programs. See host.h. */
+#include "cli/host.h"
+
+#include "cli/proc.h"
+#include "lib/api/json.h"
+#include "lib/base/arena.h"
+#include "lib/base/buf.h"
+#include "lib/base/error.h"
+#include "lib/base/file.h"
+#include "lib/base/flags.h"
+
+#include <arpa/inet.h>
+#include <errno.h>
+#include <ifaddrs.h>
+#include <net/if.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#define ENV_FILE_MAX (64u * 1024u)
+#define ARGS_MAX 96
+
+void host_defaults(struct host *h)
+{
+    memset(h, 0, sizeof(*h));
+    h->dir = "/etc/trireme";
+    h->data_dir = "/var/lib/trireme";
+    h->kubelet_dir = "/var/lib/kubelet";
+    h->run_dir = "/run/trireme";
+    h->log_dir = "/var/log/trireme";
+    h->pod_log_dir = "/var/log/pods";
+    h->cni_conf_dir = "/etc/cni/net.d";
+    h->port = 6443;
+    h->peer_port = 6444;
+    h->scheduler_port = 10259;
+    h->controllers_port = 10257;
+    h->kubelet_port = 10250;
+    h->service_cidr = "10.96.0.0/16";
+    h->cluster_cidr = "10.244.0.0/16";
+    h->cluster_dns = "10.96.0.10";
+    h->runtime_endpoint = "unix:///run/containerd/containerd.sock";
+    h->supervisor = SUPERVISOR_SYSTEMD;
+}
+
+/* Name, place and kind of each field: flags, host.json and the loader share it. */
+enum field_kind { FIELD_STRING, FIELD_PORT, FIELD_BOOL };
+struct host_field {
+    const char *name;
+    const char *help; /* Empty: kept in host.json, but no flag. */
+    enum field_kind kind;
+    size_t offset;
+};
+#define FIELD(flag, field, kind, help)                                                             \
+    {                                                                                              \
+        flag, help, kind, offsetof(struct host, field)                                             \
+    }
+static const struct host_field fields[] = {
+    FIELD("name", name, FIELD_STRING,
+          "This host's `name`: node and store member (default: the machine's)."),
+    FIELD("control-plane", control_plane, FIELD_BOOL, ""),
+    FIELD("worker", worker, FIELD_BOOL, ""),
+    FIELD("dir", dir, FIELD_STRING, "`Folder` of configuration, certificates and kubeconfigs."),
+    FIELD("data-dir", data_dir, FIELD_STRING, "`Folder` of the store's data."),
+    FIELD("kubelet-dir", kubelet_dir, FIELD_STRING, "`Folder` of the kubelet's state and volumes."),
+    FIELD("run-dir", run_dir, FIELD_STRING, "`Folder` of pid files with --supervisor=fork."),
+    FIELD("log-dir", log_dir, FIELD_STRING, "`Folder` of log files with --supervisor=fork."),
+    FIELD("bin-dir", bin_dir, FIELD_STRING,
+          "`Folder` of the trireme programs (default: this one's)."),
+    FIELD("advertise-address", address, FIELD_STRING,
+          "`Address` of this host as the others reach it."),
+    FIELD("port", port, FIELD_PORT, "`Port` of the API server."),
+    FIELD("peer-port", peer_port, FIELD_PORT, "`Port` for the other store members."),
+    FIELD("scheduler-port", scheduler_port, FIELD_PORT,
+          "`Port` of the scheduler's health and metrics."),
+    FIELD("controllers-port", controllers_port, FIELD_PORT,
+          "`Port` of the controller manager's health and metrics."),
+    FIELD("kubelet-port", kubelet_port, FIELD_PORT, "`Port` of the kubelet."),
+    FIELD("service-cidr", service_cidr, FIELD_STRING, "`Range` of Service addresses."),
+    FIELD("cluster-cidr", cluster_cidr, FIELD_STRING,
+          "`Range` of pod addresses, a /24 for each node."),
+    FIELD("cluster-dns", cluster_dns, FIELD_STRING, "`Address` of the cluster's DNS."),
+    FIELD("container-runtime-endpoint", runtime_endpoint, FIELD_STRING, "CRI `socket`."),
+    FIELD("pod-log-dir", pod_log_dir, FIELD_STRING, "`Folder` of container logs."),
+    FIELD("cni-conf-dir", cni_conf_dir, FIELD_STRING,
+          "`Folder` for the CNI network configuration."),
+    FIELD("cgroup-root", cgroup_root, FIELD_STRING, "`Cgroup` below which pods run."),
+    FIELD("extra-sans", extra_sans, FIELD_STRING,
+          "Further names and addresses of the API server, `comma` separated."),
+    FIELD("no-scheduler", no_scheduler, FIELD_BOOL, "Leave the scheduler out."),
+    FIELD("no-controllers", no_controllers, FIELD_BOOL, "Leave the controller manager out."),
+    FIELD("initial-cluster", initial_cluster, FIELD_STRING, ""),
+    FIELD("joined", join, FIELD_BOOL, ""),
+};
+
+static const char *const supervisor_names[] = {"systemd", "fork", "none"};
+
+static int parse_supervisor(const char *value, enum supervisor *ret, struct error *err)
+{
+    for (size_t i = 0; i < ARRAY_SIZE(supervisor_names); i++)
+        if (strcmp(supervisor_names[i], value) == 0) {
+            *ret = (enum supervisor)i;
+            return 0;
+        }
+    return error_set(err, E_INVALID, "--supervisor: \"%s\" is none of systemd, fork, none", value);
+}
+
+static int set_field(struct host *h, const struct host_field *f, const char *value,
+                     struct error *err)
+{
+    const char *name = f->name;
+    char *at = (char *)h + f->offset;
+    uint64_t port = 0;
+    switch (f->kind) {
+    case FIELD_STRING:
+        *(const char **)(void *)at = value;
+        return 0;
+    case FIELD_PORT:
+        if (!str_to_u64(str_of(value), &port) || port == 0 || port > 65535)
+            return error_set(err, E_INVALID, "--%s: \"%s\" is no port (1 to 65535)", name, value);
+        *(uint16_t *)(void *)at = (uint16_t)port;
+        return 0;
+    case FIELD_BOOL:
+        if (strcmp(value, "true") != 0 && strcmp(value, "false") != 0)
+            return error_set(err, E_INVALID, "--%s: \"%s\" is neither true nor false", name, value);
+        *(bool *)at = value[0] == 't';
+        return 0;
+    }
+    return 0;
+}
+
+/* What a flag's setter needs; lives in the set's own lifetime. */
+struct field_flag {
+    struct host *host;
+    const struct host_field *field; /* NULL: --supervisor. */
+};
+
+static int on_flag(const char *value, void *arg, struct error *err)
+{
+    struct field_flag *f = arg;
+    if (f->field == NULL)
+        return parse_supervisor(value, &f->host->supervisor, err);
+    return set_field(f->host, f->field, value, err);
+}
+
+void host_register_flags(struct host *h, struct flag_set *flags)
+{
+    /* One command line per process: static storage outlives the set. */
+    static struct field_flag args[ARRAY_SIZE(fields) + 1];
+    for (size_t i = 0; i < ARRAY_SIZE(fields); i++) {
+        if (fields[i].help[0] == '\0')
+            continue;
+        args[i] = (struct field_flag){h, &fields[i]};
+        flag_func(flags, fields[i].name, fields[i].help, on_flag, &args[i]);
+        if (fields[i].kind == FIELD_BOOL)
+            flag_no_value(flags, fields[i].name, "true");
+    }
+    args[ARRAY_SIZE(fields)] = (struct field_flag){h, NULL};
+    flag_func(flags, "supervisor",
+              "What runs the programs: `systemd`, fork (daemons with pid files) or none.", on_flag,
+              &args[ARRAY_SIZE(fields)]);
+}
+
+/* The first address of this machine that others can reach. */
+static const char *own_address(struct arena *a)
+{
+    struct ifaddrs *list = NULL;
+    if (getifaddrs(&list) != 0)
+        return NULL;
+    const char *found = NULL;
+    for (struct ifaddrs *i = list; i != NULL && found == NULL; i = i->ifa_next) {
+        if (i->ifa_addr == NULL || i->ifa_addr->sa_family != AF_INET ||
+            (i->ifa_flags & (IFF_LOOPBACK | IFF_UP)) != IFF_UP)
+            continue;
+        struct sockaddr_in sin;
+        memcpy(&sin, i->ifa_addr, sizeof(sin));
+        char text[INET_ADDRSTRLEN];
+        if (inet_ntop(AF_INET, &sin.sin_addr, text, sizeof(text)) != NULL)
+            found = arena_strdup(a, text);
+    }
+    freeifaddrs(list);
+    return found;
+}
+
+int host_complete(struct arena *a, struct host *h, struct error *err)
+{
+    if (h->name == NULL) {
+        char name[256] = "";
+        if (gethostname(name, sizeof(name) - 1) != 0 || name[0] == '\0')
+            return error_set(err, E_INVALID, "--name: this machine has no host name; give one");
+        for (char *p = name; *p != '\0'; p++)
+            if (*p >= 'A' && *p <= 'Z')
+                *p = (char)(*p - 'A' + 'a');
+        h->name = arena_strdup(a, name);
+    }
+    if (h->address == NULL)
+        h->address = own_address(a);
+    if (h->address == NULL)
+        return error_set(err, E_INVALID, "--advertise-address: no network address found; give one");
+    if (h->bin_dir == NULL) {
+        AUTO_FREE char *self = proc_self_dir();
+        h->bin_dir = arena_strdup(a, self);
+    }
+    return 0;
+}
+
+const char *host_path(struct arena *a, const struct host *h, const char *leaf)
+{
+    return arena_printf(a, "%s/%s", h->dir, leaf).data;
+}
+
+int host_make_dirs(const struct host *h, struct error *err)
+{
+    char pki[4096];
+    snprintf(pki, sizeof(pki), "%s/pki", h->dir);
+    int rc = file_mkdir_p(h->dir, 0755, err);
+    if (rc == 0)
+        rc = file_mkdir_p(pki, 0700, err);
+    if (rc == 0)
+        rc = file_mkdir_p(h->log_dir, 0755, err);
+    if (rc == 0 && h->control_plane)
+        rc = file_mkdir_p(h->data_dir, 0700, err);
+    if (rc == 0 && h->supervisor == SUPERVISOR_FORK)
+        rc = file_mkdir_p(h->run_dir, 0755, err);
+    if (rc == 0 && h->worker)
+        rc = file_mkdir_p(h->kubelet_dir, 0750, err);
+    return rc;
+}
+
+const char *const *host_programs(struct arena *a, const struct host *h)
+{
+    const char **list = ARENA_ARRAY(a, const char *, 5);
+    size_t n = 0;
+    if (h->control_plane) {
+        list[n++] = "apiserver";
+        if (!h->no_scheduler)
+            list[n++] = "scheduler";
+        if (!h->no_controllers)
+            list[n++] = "controller-manager";
+    }
+    if (h->worker)
+        list[n++] = "kubelet";
+    return list;
+}
+
+static void apiserver_args(const struct host *h, struct buf *b)
+{
+    buf_printf(b, "--name=%s --data-dir=%s", h->name, h->data_dir);
+    buf_printf(b, " --bind-address=%s --advertise-address=%s --secure-port=%u",
+               strncmp(h->address, "127.", 4) == 0 ? h->address : "0.0.0.0", h->address, h->port);
+    buf_printf(b, " --peer-listen-address=%s:%u --peer-advertise-address=%s:%u", h->address,
+               h->peer_port, h->address, h->peer_port);
+    buf_printf(b, " --initial-cluster=%s%s", h->initial_cluster, h->join ? " --join" : "");
+    buf_printf(b,
+               " --peer-cert-file=%s/pki/peer.crt --peer-key-file=%s/pki/peer.key"
+               " --peer-ca-file=%s/pki/peer-ca.crt",
+               h->dir, h->dir, h->dir);
+    buf_printf(b,
+               " --tls-cert-file=%s/pki/apiserver.crt --tls-private-key-file=%s/pki/apiserver.key"
+               " --client-ca-file=%s/pki/ca.crt --token-auth-file=%s/pki/tokens.csv",
+               h->dir, h->dir, h->dir, h->dir);
+    buf_printf(b,
+               " --service-account-key-file=%s/pki/sa.pub"
+               " --service-account-signing-key-file=%s/pki/sa.key"
+               " --service-account-issuer=https://kubernetes.default.svc.cluster.local",
+               h->dir, h->dir);
+    buf_printf(b, " --service-cluster-ip-range=%s --enable-bootstrap-token-auth", h->service_cidr);
+    buf_printf(b,
+               " --kubelet-client-certificate=%s/pki/apiserver-kubelet-client.crt"
+               " --kubelet-client-key=%s/pki/apiserver-kubelet-client.key"
+               " --kubelet-certificate-authority=%s/pki/ca.crt",
+               h->dir, h->dir, h->dir);
+}
+
+static void scheduler_args(const struct host *h, struct buf *b)
+{
+    buf_printf(
+        b, "--kubeconfig=%s/scheduler.kubeconfig --leader-elect --bind-address=%s --secure-port=%u",
+        h->dir, h->address, h->scheduler_port);
+}
+
+static void controllers_args(const struct host *h, struct buf *b)
+{
+    buf_printf(b,
+               "--kubeconfig=%s/controller-manager.kubeconfig --leader-elect --bind-address=%s"
+               " --secure-port=%u --cluster-cidr=%s --allocate-node-cidrs"
+               " --service-cluster-ip-range=%s",
+               h->dir, h->address, h->controllers_port, h->cluster_cidr, h->service_cidr);
+    buf_printf(b,
+               " --cluster-signing-cert-file=%s/pki/ca.crt --cluster-signing-key-file=%s/pki/ca.key"
+               " --root-ca-file=%s/pki/ca.crt --service-account-private-key-file=%s/pki/sa.key",
+               h->dir, h->dir, h->dir, h->dir);
+}
+
+static void kubelet_args(const struct host *h, struct buf *b)
+{
+    buf_printf(b,
+               "--hostname-override=%s --node-ip=%s --kubeconfig=%s/kubelet.kubeconfig"
+               " --bootstrap-kubeconfig=%s/bootstrap.kubeconfig --cert-dir=%s/pki",
+               h->name, h->address, h->dir, h->dir, h->dir);
+    buf_printf(b,
+               " --client-ca-file=%s/pki/ca.crt --address=%s --port=%u --root-dir=%s"
+               " --container-runtime-endpoint=%s --pod-log-dir=%s --cni-conf-dir=%s",
+               h->dir, h->address, h->kubelet_port, h->kubelet_dir, h->runtime_endpoint,
+               h->pod_log_dir, h->cni_conf_dir);
+    buf_printf(b, " --cluster-dns=%s --cluster-domain=cluster.local", h->cluster_dns);
+    if (h->cgroup_root != NULL)
+        buf_printf(b, " --cgroup-root=%s", h->cgroup_root);
+}
+
+struct program {
+    const char *name;
+    const char *variable;
+    void (*args)(const struct host *h, struct buf *b);
+};
+static const struct program programs[] = {
+    {"apiserver", "APISERVER_ARGS", apiserver_args},
+    {"scheduler", "SCHEDULER_ARGS", scheduler_args},
+    {"controller-manager", "CONTROLLER_MANAGER_ARGS", controllers_args},
+    {"kubelet", "KUBELET_ARGS", kubelet_args},
+};
+
+static const struct program *program_by_name(const char *name)
+{
+    for (size_t i = 0; i < ARRAY_SIZE(programs); i++)
+        if (strcmp(programs[i].name, name) == 0)
+            return &programs[i];
+    PANIC("no program %s", name);
+}
+
+int host_write_env(struct arena *a, const struct host *h, struct error *err)
+{
+    for (const char *const *p = host_programs(a, h); *p != NULL; p++) {
+        const struct program *prog = program_by_name(*p);
+        AUTO_BUF b = BUF_INIT;
+        buf_printf(
+            &b, "# Arguments of trireme-%s, read by its systemd unit. Add your own flags here.\n",
+            prog->name);
+        buf_printf(&b, "%s=\"", prog->variable);
+        prog->args(h, &b);
+        buf_puts(&b, "\"\n");
+        const char *path = arena_printf(a, "%s/%s.env", h->dir, prog->name).data;
+        int rc = file_write_atomic(path, b.data, b.len, 0644, err);
+        if (rc != 0)
+            return rc;
+    }
+    return 0;
+}
+
+/* argv of a program from its .env file, as systemd would split it. */
+static int read_args(struct arena *a, const struct host *h, const struct program *prog,
+                     const char **argv, struct error *err)
+{
+    const char *path = arena_printf(a, "%s/%s.env", h->dir, prog->name).data;
+    AUTO_BUF b = BUF_INIT;
+    int rc = file_read(path, ENV_FILE_MAX, &b, err);
+    if (rc != 0)
+        return rc;
+    struct str start = arena_printf(a, "\n%s=\"", prog->variable);
+    ptrdiff_t at = str_find_str(buf_str(&b), start);
+    ptrdiff_t end = at >= 0 ? str_find(buf_str(&b), '"', (size_t)at + start.len) : -1;
+    if (end < 0)
+        return error_set(err, E_INVALID, "%s: no line %s=\"...\"", path, prog->variable);
+    size_t from = (size_t)at + start.len;
+    char *words =
+        arena_strdup(a, arena_str(a, str_sub(buf_str(&b), from, (size_t)end - from)).data);
+    size_t n = 0;
+    argv[n++] = arena_printf(a, "%s/trireme-%s", h->bin_dir, prog->name).data;
+    char *save = NULL;
+    for (char *w = strtok_r(words, " \t\n", &save); w != NULL; w = strtok_r(NULL, " \t\n", &save)) {
+        if (n == ARGS_MAX)
+            return error_set(err, E_INVALID, "%s: more than %d arguments", path, ARGS_MAX);
+        argv[n++] = w;
+    }
+    argv[n] = NULL;
+    return 0;
+}
+
+static int start_forked(struct arena *a, const struct host *h, const char *name, struct error *err)
+{
+    const char *argv[ARGS_MAX + 1];
+    int rc = read_args(a, h, program_by_name(name), argv, err);
+    if (rc != 0)
+        return rc;
+    return proc_start(
+        &(struct proc_config){.argv = argv,
+                              .netns = h->netns,
+                              .pid_file = arena_printf(a, "%s/%s.pid", h->run_dir, name).data,
+                              .log_file = arena_printf(a, "%s/%s.log", h->log_dir, name).data},
+        err);
+}
+
+int host_start(struct arena *a, const struct host *h, struct error *err)
+{
+    if (h->supervisor == SUPERVISOR_NONE)
+        return 0;
+    for (const char *const *p = host_programs(a, h); *p != NULL; p++) {
+        int rc = 0;
+        if (h->supervisor == SUPERVISOR_FORK)
+            rc = start_forked(a, h, *p, err);
+        else
+            rc = proc_runf(err, "systemctl enable --now trireme-%s.service", *p);
+        if (rc != 0)
+            return rc;
+    }
+    return 0;
+}
+
+void host_stop(struct arena *a, const struct host *h, int sig)
+{
+    const char *const *list = host_programs(a, h);
+    size_t n = 0;
+    while (list[n] != NULL)
+        n++;
+    while (n-- > 0) {
+        if (h->supervisor == SUPERVISOR_FORK)
+            proc_stop(arena_printf(a, "%s/%s.pid", h->run_dir, list[n]).data, sig, 5000);
+        else if (h->supervisor == SUPERVISOR_SYSTEMD)
+            proc_runf(NULL, "systemctl disable --now trireme-%s.service", list[n]);
+    }
+}
+
+int host_save(struct arena *a, const struct host *h, struct error *err)
+{
+    struct json *j = json_object(a);
+    for (size_t i = 0; i < ARRAY_SIZE(fields); i++) {
+        const char *at = (const char *)h + fields[i].offset;
+        const char *text = NULL;
+        switch (fields[i].kind) {
+        case FIELD_STRING:
+            memcpy(&text, at, sizeof(text));
+            if (text != NULL)
+                json_setc(a, j, fields[i].name, json_string(a, str_of(text)));
+            break;
+        case FIELD_PORT: {
+            uint16_t port = 0;
+            memcpy(&port, at, sizeof(port));
+            json_setc(a, j, fields[i].name, json_int(a, port));
+            break;
+        }
+        case FIELD_BOOL:
+            json_setc(a, j, fields[i].name, json_bool(a, *(const bool *)at));
+            break;
+        }
+    }
+    json_setc(a, j, "supervisor", json_string(a, str_of(supervisor_names[h->supervisor])));
+    AUTO_BUF b = BUF_INIT;
+    json_write_indent(j, false, 2, &b);
+    buf_putc(&b, '\n');
+    return file_write_atomic(host_path(a, h, "host.json"), b.data, b.len, 0644, err);
+}
+
+int host_load(struct arena *a, const char *dir, struct host *ret, struct error *err)
+{
+    const char *path = arena_printf(a, "%s/host.json", dir).data;
+    AUTO_BUF b = BUF_INIT;
+    int rc = file_read(path, ENV_FILE_MAX, &b, err);
+    if (rc != 0)
+        return rc;
+    struct json *j = NULL;
+    rc = json_parse(a, arena_str(a, buf_str(&b)), &j, err);
+    if (rc != 0) {
+        error_prefix(err, "%s", path);
+        return rc;
+    }
+    struct host h;
+    host_defaults(&h);
+    for (size_t i = 0; i < ARRAY_SIZE(fields); i++) {
+        char *at = (char *)&h + fields[i].offset;
+        struct str s = json_get_str(j, fields[i].name);
+        if (fields[i].kind == FIELD_STRING && !str_empty(s))
+            *(const char **)(void *)at = arena_str(a, s).data;
+        else if (fields[i].kind == FIELD_PORT)
+            *(uint16_t *)(void *)at = (uint16_t)json_get_int(j, fields[i].name, 0);
+        else if (fields[i].kind == FIELD_BOOL)
+            *(bool *)at = json_get_bool(j, fields[i].name, false);
+    }
+    const char *supervisor = arena_str(a, json_get_str(j, "supervisor")).data;
+    rc = parse_supervisor(supervisor, &h.supervisor, err);
+    if (rc != 0) {
+        error_prefix(err, "%s", path);
+        return rc;
+    }
+    *ret = h;
+    return 0;
+}

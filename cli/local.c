@@ -1,0 +1,120 @@
+/* local.c - the layout of a cluster on one machine. See local.h. */
+#include "cli/local.h"
+
+#include "cli/host.h"
+#include "lib/api/json.h"
+#include "lib/base/arena.h"
+#include "lib/base/buf.h"
+#include "lib/base/error.h"
+#include "lib/base/file.h"
+
+#include <string.h>
+
+#define LOCAL_FILE_MAX (64u * 1024u)
+#define PORTS_PER_HOST 5
+
+int local_save(struct arena *a, const struct local *l, struct error *err)
+{
+    struct json *j = json_object(a);
+    json_setc(a, j, "controlPlanes", json_int(a, l->control_planes));
+    json_setc(a, j, "workers", json_int(a, l->workers));
+    json_setc(a, j, "basePort", json_int(a, l->base_port));
+    json_setc(a, j, "loopback", json_bool(a, l->loopback));
+    json_setc(a, j, "noScheduler", json_bool(a, l->no_scheduler));
+    json_setc(a, j, "noControllers", json_bool(a, l->no_controllers));
+    json_setc(a, j, "subnet", json_string(a, str_of(l->subnet)));
+    json_setc(a, j, "binDir", json_string(a, str_of(l->bin_dir)));
+    AUTO_BUF b = BUF_INIT;
+    json_write_indent(j, false, 2, &b);
+    buf_putc(&b, '\n');
+    return file_write_atomic(arena_printf(a, "%s/cluster.json", l->dir).data, b.data, b.len, 0644,
+                             err);
+}
+
+int local_load(struct arena *a, const char *dir, struct local *ret, struct error *err)
+{
+    const char *path = arena_printf(a, "%s/cluster.json", dir).data;
+    AUTO_BUF b = BUF_INIT;
+    int rc = file_read(path, LOCAL_FILE_MAX, &b, err);
+    if (rc == E_NOT_FOUND)
+        return error_set(err, rc, "--dir: no cluster in %s (%s is missing)", dir, path);
+    struct json *j = NULL;
+    if (rc == 0)
+        rc = json_parse(a, arena_str(a, buf_str(&b)), &j, err);
+    if (rc != 0)
+        return rc;
+    *ret = (struct local){
+        .dir = dir,
+        .control_planes = (uint32_t)json_get_int(j, "controlPlanes", 0),
+        .workers = (uint32_t)json_get_int(j, "workers", 0),
+        .base_port = (uint16_t)json_get_int(j, "basePort", 0),
+        .loopback = json_get_bool(j, "loopback", false),
+        .no_scheduler = json_get_bool(j, "noScheduler", false),
+        .no_controllers = json_get_bool(j, "noControllers", false),
+        .subnet = arena_str(a, json_get_str(j, "subnet")).data,
+        .bin_dir = arena_str(a, json_get_str(j, "binDir")).data,
+    };
+    if (ret->control_planes == 0 || ret->control_planes > LOCAL_CONTROL_PLANES_MAX ||
+        ret->workers > LOCAL_WORKERS_MAX || ret->base_port == 0)
+        return error_set(err, E_CORRUPT, "%s is damaged", path);
+    return 0;
+}
+
+uint32_t local_host_count(const struct local *l)
+{
+    return l->control_planes + l->workers;
+}
+
+static const char *host_name(struct arena *a, const struct local *l, uint32_t index)
+{
+    if (index < l->control_planes)
+        return arena_printf(a, "cp-%u", index + 1).data;
+    return arena_printf(a, "worker-%u", index - l->control_planes + 1).data;
+}
+
+int local_host_index(const struct local *l, const char *name)
+{
+    AUTO_ARENA *a = arena_new(0);
+    for (uint32_t i = 0; i < local_host_count(l); i++)
+        if (strcmp(host_name(a, l, i), name) == 0)
+            return (int)i;
+    return -1;
+}
+
+void local_host(struct arena *a, const struct local *l, uint32_t index, struct host *ret)
+{
+    struct host h;
+    host_defaults(&h);
+    h.supervisor = SUPERVISOR_FORK;
+    h.name = host_name(a, l, index);
+    h.control_plane = index < l->control_planes;
+    h.worker = !h.control_plane;
+    const char *base = arena_printf(a, "%s/hosts/%s", l->dir, h.name).data;
+    h.dir = arena_printf(a, "%s/etc", base).data;
+    h.data_dir = arena_printf(a, "%s/data", base).data;
+    h.kubelet_dir = arena_printf(a, "%s/kubelet", base).data;
+    h.run_dir = arena_printf(a, "%s/run", base).data;
+    h.log_dir = arena_printf(a, "%s/log", base).data;
+    h.pod_log_dir = arena_printf(a, "%s/pods", base).data;
+    h.cni_conf_dir = arena_printf(a, "%s/cni", base).data;
+    h.bin_dir = l->bin_dir;
+    h.no_scheduler = l->no_scheduler;
+    h.no_controllers = l->no_controllers;
+    if (l->loopback) {
+        uint16_t port = (uint16_t)(l->base_port + index * PORTS_PER_HOST);
+        h.address = "127.0.0.1";
+        h.port = port;
+        h.peer_port = (uint16_t)(port + 1);
+        h.scheduler_port = (uint16_t)(port + 2);
+        h.controllers_port = (uint16_t)(port + 3);
+        h.kubelet_port = (uint16_t)(port + 4);
+    } else {
+        uint32_t last = h.control_plane ? 11 + index : 101 + index - l->control_planes;
+        h.address = arena_printf(a, "%s.%u", l->subnet, last).data;
+        h.cgroup_root = arena_printf(a, "/trireme-%u-%s", l->base_port, h.name).data;
+        /* A socket's path may have 107 characters: keep it out of deep folders. */
+        h.runtime_endpoint =
+            arena_printf(a, "unix:///run/trireme-%u/%s/containerd.sock", l->base_port, h.name).data;
+    }
+    *ret = h;
+}

@@ -1,0 +1,282 @@
+/* up.c - `trireme up`: a whole cluster on one machine, by the same init and
+ * join as on many. Repeating it starts what does not run. */
+#include "cli/init.h"
+
+#include "cli/cluster_pki.h"
+#include "cli/host.h"
+#include "cli/local.h"
+#include "cli/proc.h"
+#include "cli/verbs.h"
+#include "lib/base/arena.h"
+#include "lib/base/buf.h"
+#include "lib/base/env.h"
+#include "lib/base/error.h"
+#include "lib/base/file.h"
+#include "lib/base/flags.h"
+
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#define TOKEN_TTL_S (2 * 3600)
+
+struct up {
+    struct local local;
+    uint64_t timeout_ms;
+    uint64_t started_ms;
+    struct host first;
+};
+
+static void progress(const struct up *u, const char *what, const char *host)
+{
+    printf("  %6.2f s  %s %s\n", (double)(env_now_ms(env_system()) - u->started_ms) / 1000.0, what,
+           host);
+    fflush(stdout);
+}
+
+static int check_config(struct arena *a, struct up *u, const char *dir, struct error *err)
+{
+    struct local *l = &u->local;
+    if (dir == NULL)
+        return error_set(err, E_INVALID, "--dir: give a folder for the cluster's files");
+    if (l->control_planes == 0 || l->control_planes > LOCAL_CONTROL_PLANES_MAX)
+        return error_set(err, E_INVALID, "--control-planes: want 1 to %d",
+                         LOCAL_CONTROL_PLANES_MAX);
+    if (l->workers > LOCAL_WORKERS_MAX)
+        return error_set(err, E_INVALID, "--workers: want 0 to %d", LOCAL_WORKERS_MAX);
+    if (l->loopback && l->workers != 0)
+        return error_set(err, E_INVALID,
+                         "--loopback: workers need a network namespace each; use --workers 0 or "
+                         "leave --loopback out");
+    if (!l->loopback && !proc_is_root())
+        return error_set(err, E_INVALID,
+                         "hosts as network namespaces need root; as an ordinary user use "
+                         "--loopback --workers 0");
+    int rc = file_mkdir_p(dir, 0755, err);
+    if (rc != 0)
+        return rc;
+    AUTO_FREE char *full = realpath(dir, NULL);
+    if (full == NULL)
+        return error_set(err, E_IO, "--dir: cannot open %s", dir);
+    l->dir = arena_strdup(a, full);
+    if (l->subnet == NULL)
+        l->subnet = arena_printf(a, "10.231.%u", l->base_port % 250).data;
+    if (l->bin_dir == NULL) {
+        AUTO_FREE char *self = proc_self_dir();
+        l->bin_dir = arena_strdup(a, self);
+    }
+    return 0;
+}
+
+/* Runs `trireme VERB ...` for a host, inside its namespace when it has one. */
+static int run_in_host(struct arena *a, const struct up *u, const struct host *h,
+                       const char *const *words, struct error *err)
+{
+    const char *argv[96] = {0};
+    size_t n = 0;
+    if (!u->local.loopback) {
+        argv[n++] = "nsenter";
+        argv[n++] = arena_printf(a, "--net=%s", local_netns_path(a, &u->local, h->name)).data;
+    }
+    argv[n++] = arena_printf(a, "%s/trireme", u->local.bin_dir).data;
+    for (; *words != NULL; words++)
+        argv[n++] = *words;
+    struct {
+        const char *flag, *value;
+    } strings[] = {
+        {"name", h->name},
+        {"dir", h->dir},
+        {"data-dir", h->data_dir},
+        {"kubelet-dir", h->kubelet_dir},
+        {"run-dir", h->run_dir},
+        {"log-dir", h->log_dir},
+        {"pod-log-dir", h->pod_log_dir},
+        {"cni-conf-dir", h->cni_conf_dir},
+        {"bin-dir", h->bin_dir},
+        {"advertise-address", h->address},
+        {"cgroup-root", h->cgroup_root},
+        {"container-runtime-endpoint", h->runtime_endpoint},
+    };
+    for (size_t i = 0; i < ARRAY_SIZE(strings); i++)
+        if (strings[i].value != NULL)
+            argv[n++] = arena_printf(a, "--%s=%s", strings[i].flag, strings[i].value).data;
+    argv[n++] = arena_printf(a, "--port=%u", h->port).data;
+    argv[n++] = arena_printf(a, "--peer-port=%u", h->peer_port).data;
+    argv[n++] = arena_printf(a, "--scheduler-port=%u", h->scheduler_port).data;
+    argv[n++] = arena_printf(a, "--controllers-port=%u", h->controllers_port).data;
+    argv[n++] = arena_printf(a, "--kubelet-port=%u", h->kubelet_port).data;
+    argv[n++] = h->no_scheduler ? "--no-scheduler=true" : "--no-scheduler=false";
+    argv[n++] = h->no_controllers ? "--no-controllers=true" : "--no-controllers=false";
+    argv[n++] = arena_printf(a, "--timeout=%llums", (unsigned long long)u->timeout_ms).data;
+    argv[n++] = "--supervisor=fork";
+    ASSERT(n < ARRAY_SIZE(argv));
+    return proc_run(argv, NULL, err);
+}
+
+static int up_first(struct arena *a, struct up *u, struct error *err)
+{
+    local_host(a, &u->local, 0, &u->first);
+    int rc = 0;
+    if (u->local.loopback) {
+        rc = init_host(a, &u->first, u->timeout_ms, err);
+    } else {
+        static const char *const words[] = {"init", "--quiet", NULL};
+        rc = run_in_host(a, u, &u->first, words, err);
+    }
+    if (rc == 0)
+        progress(u, "ready:", u->first.name);
+    return rc;
+}
+
+static const char *control_plane_list(struct arena *a, const struct local *l, uint32_t count)
+{
+    AUTO_BUF b = BUF_INIT;
+    for (uint32_t i = 0; i < count; i++) {
+        struct host h;
+        local_host(a, l, i, &h);
+        buf_printf(&b, "%s%s:%u", i != 0 ? "," : "", h.address, h.port);
+    }
+    return arena_str(a, buf_str(&b)).data;
+}
+
+static int up_join(struct arena *a, struct up *u, uint32_t index, const char *ca_hash,
+                   const struct join_token *t, struct error *err)
+{
+    struct host h;
+    local_host(a, &u->local, index, &h);
+    uint32_t known = h.control_plane ? 1 : u->local.control_planes;
+    const char *words[] = {"join",
+                           h.control_plane ? "--control-plane" : "--worker",
+                           control_plane_list(a, &u->local, known),
+                           "--token",
+                           join_token_text(a, t).data,
+                           "--ca-hash",
+                           ca_hash,
+                           NULL};
+    int rc = 0;
+    if (h.worker)
+        rc = local_runtime_start(a, &u->local, index, err);
+    if (rc == 0 && h.worker)
+        rc = local_images_import(a, &u->local, index, err);
+    if (rc == 0)
+        rc = run_in_host(a, u, &h, words, err);
+    if (rc == 0)
+        progress(u, h.control_plane ? "ready:" : "node Ready:", h.name);
+    return rc;
+}
+
+static int up_others(struct arena *a, struct up *u, struct error *err)
+{
+    struct join_token control_plane, worker;
+    struct str hash;
+    int rc = cluster_pki_ca_hash(a, &u->first, &hash, err);
+    if (rc == 0 && u->local.control_planes > 1)
+        rc = init_token(a, &u->first, true, TOKEN_TTL_S, &control_plane, err);
+    if (rc == 0 && u->local.workers > 0)
+        rc = init_token(a, &u->first, false, TOKEN_TTL_S, &worker, err);
+    for (uint32_t i = 1; rc == 0 && i < local_host_count(&u->local); i++)
+        rc = up_join(a, u, i, hash.data, i < u->local.control_planes ? &control_plane : &worker,
+                     err);
+    return rc;
+}
+
+static int up_networks(struct arena *a, struct up *u, struct error *err)
+{
+    if (u->local.loopback)
+        return 0;
+    int rc = local_net_create(a, &u->local, err);
+    for (uint32_t i = 0; rc == 0 && i < local_host_count(&u->local); i++)
+        rc = local_net_add_host(a, &u->local, i, err);
+    if (rc == 0 && u->local.workers != 0)
+        rc = local_images_build(a, &u->local, err);
+    return rc;
+}
+
+/* DIR/kubeconfig: the first host's administrator. */
+static int write_kubeconfig(struct arena *a, const struct up *u, struct error *err)
+{
+    AUTO_BUF b = BUF_INIT;
+    int rc = file_read(host_path(a, &u->first, "admin.kubeconfig"), 1u << 20, &b, err);
+    if (rc == 0)
+        rc = file_write_atomic(arena_printf(a, "%s/kubeconfig", u->local.dir).data, b.data, b.len,
+                               0600, err);
+    return rc;
+}
+
+static int up_run(struct arena *a, struct up *u, const char *dir, struct error *err)
+{
+    int rc = check_config(a, u, dir, err);
+    if (rc != 0)
+        return rc;
+    if (file_exists(arena_printf(a, "%s/cluster.json", u->local.dir).data)) {
+        const char *full = u->local.dir;
+        rc = local_load(a, full, &u->local, err);
+    } else {
+        rc = local_save(a, &u->local, err);
+    }
+    if (rc == 0)
+        rc = up_networks(a, u, err);
+    if (rc == 0)
+        rc = up_first(a, u, err);
+    if (rc == 0)
+        rc = write_kubeconfig(a, u, err);
+    if (rc == 0)
+        rc = up_others(a, u, err);
+    return rc;
+}
+
+static void register_flags(struct flag_set *flags, struct up *u, int64_t numbers[3],
+                           const char **dir, int64_t *timeout_ns)
+{
+    flag_int(flags, &numbers[0], "control-planes", "`Number` of control-plane hosts.");
+    flag_int(flags, &numbers[1], "workers", "`Number` of worker hosts (need root).");
+    flag_string(flags, dir, "dir", "`Folder` for the cluster's files.");
+    flag_int(flags, &numbers[2], "base-port",
+             "First `port` with --loopback; also tells clusters apart.");
+    flag_bool(flags, &u->local.loopback, "loopback",
+              "All hosts on 127.0.0.1, no root needed; no workers.");
+    flag_bool(flags, &u->local.no_scheduler, "no-scheduler", "Start no scheduler.");
+    flag_bool(flags, &u->local.no_controllers, "no-controllers", "Start no controller manager.");
+    flag_string(flags, &u->local.subnet, "host-subnet",
+                "First three `numbers` of the hosts' addresses (default: 10.231.N).");
+    flag_string(flags, &u->local.bin_dir, "bin-dir",
+                "`Folder` of the trireme programs (default: this one's).");
+    flag_duration(flags, timeout_ns, "timeout", "How long each host may take.");
+}
+
+int verb_up(int argc, char **argv)
+{
+    AUTO_ARENA *a = arena_new(0);
+    struct up u = {.started_ms = env_now_ms(env_system())};
+    int64_t numbers[3] = {1, 0, 16443};
+    int64_t timeout_ns = (int64_t)120 * 1000000000;
+    const char *dir = NULL;
+    struct flag_set *flags =
+        flag_set_new("trireme up --dir DIR [--control-planes N] [--workers N] [flags]");
+    register_flags(flags, &u, numbers, &dir, &timeout_ns);
+    int exit_code = 0;
+    if (verb_flags(flags, argc, argv, &exit_code) == 0) {
+        struct error err = {0};
+        int rc = 0;
+        if (numbers[0] < 0 || numbers[1] < 0 || numbers[2] < 1 || numbers[2] > 65000)
+            rc = error_set(&err, E_INVALID,
+                           "--control-planes, --workers and --base-port want positive numbers");
+        u.local.control_planes = (uint32_t)numbers[0];
+        u.local.workers = (uint32_t)numbers[1];
+        u.local.base_port = (uint16_t)numbers[2];
+        u.timeout_ms = (uint64_t)(timeout_ns / 1000000);
+        if (rc == 0)
+            rc = up_run(a, &u, dir, &err);
+        if (rc == 0) {
+            progress(&u, "the cluster is up:",
+                     arena_printf(a, "https://%s:%u", u.first.address, u.first.port).data);
+            printf("\n  export KUBECONFIG=%s/kubeconfig\n  kubectl get nodes,pods -A\n\n"
+                   "`trireme down --dir %s` ends it.\n",
+                   u.local.dir, u.local.dir);
+        }
+        exit_code = rc == 0 ? 0 : verb_fail(&err);
+    }
+    flag_set_free(flags);
+    return exit_code;
+}

@@ -1,0 +1,32 @@
+/* verbs.c - what every verb does alike. */
+#include "cli/verbs.h"
+
+#include "lib/base/buf.h"
+#include "lib/base/error.h"
+#include "lib/base/flags.h"
+
+#include <stdio.h>
+
+int verb_flags(struct flag_set *flags, int argc, char **argv, int *ret_exit)
+{
+    struct error err = {0};
+    int rc = flag_set_parse(flags, argc, argv, &err);
+    if (rc == 0)
+        return 0;
+    if (rc == E_EOF) {
+        AUTO_BUF help = BUF_INIT;
+        flag_set_help(flags, &help);
+        fwrite(help.data, 1, help.len, stdout);
+        *ret_exit = 0;
+    } else {
+        fprintf(stderr, "error: %s\n", error_message(&err));
+        *ret_exit = 2;
+    }
+    return rc;
+}
+
+int verb_fail(const struct error *err)
+{
+    fprintf(stderr, "error: %s\n", error_message(err));
+    return 1;
+}

@@ -8,6 +8,7 @@
 
 #include "lib/base/str.h"
 
+#include <stddef.h>
 #include <stdint.h>
 
 /* Longer keys are refused. Bounds what one visit of a key can cost. */
@@ -27,7 +28,8 @@ struct kv {
 
 /* A new version with one reference and copies of key and value; the numbers are
  * the caller's to fill in before anybody else sees it. value.data NULL leaves
- * the value's bytes to the caller as well. NULL when memory is gone. */
+ * the value's bytes to the caller as well. Aborts when memory is gone: a member
+ * that cannot apply what the others apply must not go on. */
 struct kv *kv_new(struct str key, struct str value);
 struct kv *kv_ref(const struct kv *kv);
 void kv_unref(const struct kv *kv); /* NULL is a no-op. */

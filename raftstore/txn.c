@@ -1,0 +1,239 @@
+/* txn.c - a transaction's encoding, and the memory of its results.
+ *
+ *   txn     = list(cmp) list(op) list(op)       list(x) = varint count, x ...
+ *   cmp     = u8 target, u8 result, key, end, (signed number | value)
+ *   op      = u8 type, then
+ *     range   u8 flags, key, end, signed rev, signed limit
+ *     put     u8 flags, key, value, signed lease
+ *     delete  u8 flags, key, end
+ *     txn     txn
+ *   key, end, value = varint length, bytes */
+#include "raftstore/txn.h"
+
+#include "lib/base/arena.h"
+#include "lib/base/buf.h"
+#include "lib/base/error.h"
+#include "raftstore/command.h"
+#include "raftstore/reader.h"
+
+enum {
+    FLAG_IGNORE_VALUE = 1,
+    FLAG_IGNORE_LEASE = 2,
+    FLAG_PREV_KV = 4,
+    FLAG_KEYS_ONLY = 8,
+    FLAG_COUNT_ONLY = 16,
+};
+
+/* --- encoding --- */
+
+static void put_str(struct buf *out, struct str s)
+{
+    buf_put_varint(out, s.len);
+    buf_append_str(out, s);
+}
+
+static void put_signed(struct buf *out, int64_t v)
+{
+    buf_put_varint(out, signed_code(v));
+}
+
+static void encode_cmp(const struct txn_cmp *c, struct buf *out)
+{
+    buf_putc(out, (char)c->target);
+    buf_putc(out, (char)c->result);
+    put_str(out, c->key);
+    put_str(out, c->range_end);
+    if (c->target == CMP_VALUE)
+        put_str(out, c->value);
+    else
+        put_signed(out, c->number);
+}
+
+static int op_flags(const struct txn_op *op)
+{
+    switch (op->type) {
+    case OP_RANGE:
+        return (op->keys_only ? FLAG_KEYS_ONLY : 0) | (op->count_only ? FLAG_COUNT_ONLY : 0);
+    case OP_PUT:
+        return (op->ignore_value ? FLAG_IGNORE_VALUE : 0) |
+               (op->ignore_lease ? FLAG_IGNORE_LEASE : 0) | (op->prev_kv ? FLAG_PREV_KV : 0);
+    case OP_DELETE:
+        return op->prev_kv ? FLAG_PREV_KV : 0;
+    case OP_TXN:
+        break;
+    }
+    return 0;
+}
+
+static void encode_op(const struct txn_op *op, struct buf *out)
+{
+    buf_putc(out, (char)op->type);
+    if (op->type == OP_TXN) {
+        txn_encode(op->txn, out);
+        return;
+    }
+    buf_putc(out, (char)op_flags(op));
+    put_str(out, op->key);
+    if (op->type == OP_PUT) {
+        put_str(out, op->value);
+        put_signed(out, op->lease);
+        return;
+    }
+    put_str(out, op->range_end);
+    if (op->type == OP_RANGE) {
+        put_signed(out, op->rev);
+        put_signed(out, op->limit);
+    }
+}
+
+static void encode_ops(const struct txn_op *ops, uint32_t count, struct buf *out)
+{
+    buf_put_varint(out, count);
+    for (uint32_t i = 0; i < count; i++)
+        encode_op(&ops[i], out);
+}
+
+void txn_encode(const struct txn *t, struct buf *out)
+{
+    buf_put_varint(out, t->cmp_count);
+    for (uint32_t i = 0; i < t->cmp_count; i++)
+        encode_cmp(&t->cmps[i], out);
+    encode_ops(t->success, t->success_count, out);
+    encode_ops(t->failure, t->failure_count, out);
+}
+
+/* --- decoding --- */
+
+struct decoder {
+    struct reader r;
+    struct arena *arena;
+    uint32_t left; /* Compares and operations that may still come. */
+};
+
+static uint32_t decode_count(struct decoder *d)
+{
+    uint32_t n = reader_count(&d->r, d->left);
+    d->left -= n;
+    return n;
+}
+
+static void decode_cmp(struct decoder *d, struct txn_cmp *c)
+{
+    uint8_t target = reader_u8(&d->r), result = reader_u8(&d->r);
+    if (target > CMP_LEASE || result > CMP_NOT_EQUAL) {
+        reader_fail(&d->r);
+        return;
+    }
+    c->target = (enum cmp_target)target;
+    c->result = (enum cmp_result)result;
+    c->key = reader_str(&d->r, KV_KEY_MAX);
+    c->range_end = reader_str(&d->r, KV_KEY_MAX);
+    if (c->target == CMP_VALUE)
+        c->value = reader_str(&d->r, COMMAND_BYTES_MAX);
+    else
+        c->number = reader_signed(&d->r);
+}
+
+static void decode_fields(struct decoder *d, struct txn_op *op)
+{
+    uint8_t flags = reader_u8(&d->r);
+    op->key = reader_str(&d->r, KV_KEY_MAX);
+    op->ignore_value = flags & FLAG_IGNORE_VALUE;
+    op->ignore_lease = flags & FLAG_IGNORE_LEASE;
+    op->prev_kv = flags & FLAG_PREV_KV;
+    op->keys_only = flags & FLAG_KEYS_ONLY;
+    op->count_only = flags & FLAG_COUNT_ONLY;
+    if (flags != op_flags(op))
+        reader_fail(&d->r); /* A flag that the type does not have. */
+    if (op->type == OP_PUT) {
+        op->value = reader_str(&d->r, COMMAND_BYTES_MAX);
+        op->lease = reader_signed(&d->r);
+        return;
+    }
+    op->range_end = reader_str(&d->r, KV_KEY_MAX);
+    if (op->type == OP_RANGE) {
+        op->rev = reader_signed(&d->r);
+        op->limit = reader_signed(&d->r);
+    }
+}
+
+static void decode_txn(struct decoder *d, unsigned depth, struct txn *ret);
+
+static struct txn_op *decode_ops(struct decoder *d, unsigned depth, uint32_t *ret_count)
+{
+    uint32_t n = decode_count(d);
+    struct txn_op *ops = n > 0 ? ARENA_ARRAY(d->arena, struct txn_op, n) : NULL;
+    for (uint32_t i = 0; i < n && !d->r.bad; i++) {
+        uint8_t type = reader_u8(&d->r);
+        if (type > OP_TXN || (type == OP_TXN && depth >= TXN_DEPTH_MAX)) {
+            reader_fail(&d->r);
+            break;
+        }
+        ops[i].type = (enum op_type)type;
+        if (type != OP_TXN) {
+            decode_fields(d, &ops[i]);
+            continue;
+        }
+        struct txn *nested = ARENA_NEW(d->arena, struct txn);
+        decode_txn(d, depth + 1, nested);
+        ops[i].txn = nested;
+    }
+    *ret_count = n;
+    return ops;
+}
+
+static void decode_txn(struct decoder *d, unsigned depth, struct txn *ret)
+{
+    uint32_t n = decode_count(d);
+    struct txn_cmp *cmps = n > 0 ? ARENA_ARRAY(d->arena, struct txn_cmp, n) : NULL;
+    for (uint32_t i = 0; i < n && !d->r.bad; i++)
+        decode_cmp(d, &cmps[i]);
+    ret->cmps = cmps;
+    ret->cmp_count = n;
+    ret->success = decode_ops(d, depth, &ret->success_count);
+    ret->failure = decode_ops(d, depth, &ret->failure_count);
+}
+
+int txn_decode(struct arena *a, struct str bytes, struct txn *ret, struct error *err)
+{
+    struct decoder d = {reader_of(bytes), a, TXN_OPS_MAX};
+    struct txn t = {0};
+    decode_txn(&d, 1, &t);
+    if (!reader_complete(&d.r))
+        return error_set(err, E_INVALID, "transaction of %zu bytes does not decode", bytes.len);
+    *ret = t;
+    return 0;
+}
+
+/* --- results --- */
+
+struct txn_result *txn_result_new(uint32_t op_count)
+{
+    struct txn_result *r = xzalloc(sizeof(*r) + op_count * sizeof(struct op_result));
+    r->ops = op_count > 0 ? (struct op_result *)(r + 1) : NULL;
+    r->op_count = op_count;
+    return r;
+}
+
+void txn_result_free(struct txn_result *r)
+{
+    if (r == NULL)
+        return;
+    for (uint32_t i = 0; i < r->op_count; i++) {
+        struct op_result *op = &r->ops[i];
+        for (uint32_t k = 0; k < op->kv_count; k++)
+            kv_unref(op->kvs[k]);
+        free(op->kvs);
+        txn_result_free(op->txn);
+    }
+    free(r);
+}
+
+bool range_has(struct str start, struct str range_end, struct str key)
+{
+    if (str_empty(range_end))
+        return str_eq(start, key);
+    if (str_cmp(key, start) < 0)
+        return false;
+    return str_eq(range_end, str_n("\0", 1)) || str_cmp(key, range_end) < 0;
+}

@@ -4,11 +4,12 @@
  * a schema as JSON. Loop-confined. Over one HTTP/2 connection per server; when
  * a server does not answer, the next one of the kubeconfig is used.
  *
- * Reads (GET, LIST) are repeated when the connection is lost before the answer
- * is complete; every call is repeated when the server says 429 or 503 with
- * Retry-After, or when the connection was refused, since then nothing happened.
- * Repeats end at call.timeout_ms. A write whose connection is lost in between
- * ends with E_UNKNOWN_OUTCOME. */
+ * Every call is repeated when the server says 429 or 5xx with Retry-After, and
+ * a few times within about a second when no connection could be made, since
+ * then nothing happened. Reads (GET, LIST) are repeated as often when the
+ * connection is lost before the answer is complete. Repeats end at
+ * call.timeout_ms. A write whose connection is lost in between ends with
+ * E_UNKNOWN_OUTCOME. */
 #ifndef CLIENT_CLIENT_H
 #define CLIENT_CLIENT_H
 
@@ -129,6 +130,7 @@ struct client_call {
     int64_t grace_period_s;              /* DELETE: used when has_grace_period. */
     bool has_grace_period;
     uint32_t timeout_ms;                 /* For all tries together; 0: CLIENT_TIMEOUT_MS_DEFAULT. */
+    bool undecoded; /* Successful answers stay bytes in result.body. */
 
     /* Runs once, later on the loop, unless the call is cancelled. The request
      * is gone when it returns. NULL: nobody cares. */
@@ -153,6 +155,13 @@ void *client_list_item(const struct api_object *list, size_t i);
 /* The list's own metadata: resourceVersion, continue. */
 struct str client_list_resource_version(const struct api_object *list);
 struct str client_list_continue(const struct api_object *list);
+
+/* The same from an undecoded answer, each item decoded into an object of its
+ * own, once. on_item takes over the reference. Kinds without schema are not for
+ * this. rv and continue go to a. */
+int client_list_walk(struct arena *a, const struct api_kind *kind, struct str body,
+                     void (*on_item)(struct api_object *item, void *arg), void *arg,
+                     struct str *ret_resource_version, struct str *ret_continue, struct error *err);
 
 /* --- watches ----------------------------------------------------------------- */
 enum client_event_type {

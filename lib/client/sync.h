@@ -27,7 +27,7 @@ struct client *sync_client_inner(struct sync_client *s);
  * server's message. ret (may be NULL) is filled in either case. */
 int sync_call(struct sync_client *s, const struct client_call *call, struct sync_answer *ret,
               struct error *err);
-/* raw->done is ignored; on_data works. */
+/* raw->done is ignored; on_data works, and may call sync_stop(). */
 int sync_raw(struct sync_client *s, const struct client_raw *raw, struct sync_answer *ret,
              struct error *err);
 /* All pages of a list, in order: on_item gets each item's struct and may stop
@@ -35,7 +35,7 @@ int sync_raw(struct sync_client *s, const struct client_raw *raw, struct sync_an
 int sync_list(struct sync_client *s, const struct client_call *call, int64_t page_limit,
               int (*on_item)(const struct api_object *list, void *item, void *arg), void *arg,
               struct error *err);
-/* Runs the watch until it ends, or until on_event calls sync_stop(). */
+/* Runs the watch until it ends, or until on_event calls sync_stop(). on_end may be NULL. */
 int sync_watch(struct sync_client *s, const struct client_watch_config *config, struct error *err);
 void sync_stop(struct sync_client *s);
 void sync_answer_done(struct sync_answer *a); /* NULL and zeroed are no-ops. */

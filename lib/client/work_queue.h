@@ -29,8 +29,8 @@ struct work_queue_config {
 };
 
 struct work_queue *work_queue_new(struct uv_loop_s *loop, const struct work_queue_config *config);
-/* No process() runs any more; work under way may still call done until closed
- * returns - cancel it first. NULL is a no-op. */
+/* No process() runs any more, and no call may follow: cancel work under way
+ * first. May be called inside process(). NULL is a no-op. */
 void work_queue_close(struct work_queue *q);
 /* Holds keys back (collecting them) until resumed: while not the leader, or
  * before caches are filled. A new queue runs. */

@@ -90,26 +90,30 @@ struct consensus_ops {
     void (*committed)(void *arg, uint64_t commit_index);
     /* State, term, leader or list of members changed: look again. */
     void (*changed)(void *arg);
+    /* Not an effect: the term of an entry of the driver's log or of the last one
+     * its snapshot covers; 0 when it has neither. */
+    uint64_t (*term_at)(void *arg, uint64_t index);
 };
 
 /* One bit per defect of the core, numbered as in the comments of
  * consensus_raft.c. Only drills switch a guard off. */
 enum consensus_guard {
-    GUARD_STALE_RESULT = 1 << 0,      /* Refusals of old terms carry garbage. */
-    GUARD_SOLE_VOTER_TERM = 1 << 1,   /* A sole voter reuses its term. */
-    GUARD_PREV_BELOW_LOG = 1 << 2,    /* Entries below the log's start are appended at its end. */
-    GUARD_INSTALL_TWICE = 1 << 3,     /* An install during an install leaks. */
-    GUARD_CHANGE_FIRST = 1 << 4,      /* A change inside a message gets the wrong index. */
-    GUARD_CHANGE_ALONE = 1 << 5,      /* A refused mixed submit leaves a hole. */
-    GUARD_LATE_REJECTION = 1 << 6,    /* A late rejection silences a follower for good. */
-    GUARD_VOTE_NONVOTER = 1 << 7,     /* A voter that does not know it yet refuses its vote. */
-    GUARD_FORGET_LEADER = 1 << 8,     /* Non-voters never forget a leader. */
-    GUARD_PREVOTE_TERM = 1 << 9,      /* Pre-vote refusals hide the higher term. */
-    GUARD_BUSY_TIMER = 1 << 10,       /* The leader's deadline may stay in the past. */
+    GUARD_STALE_RESULT = 1 << 0,       /* Refusals of old terms carry garbage. */
+    GUARD_SOLE_VOTER_TERM = 1 << 1,    /* A sole voter leads again in its old term. */
+    GUARD_PREV_BELOW_LOG = 1 << 2,     /* Entries below the log's start are appended at its end. */
+    GUARD_INSTALL_TWICE = 1 << 3,      /* An install during an install leaks. */
+    GUARD_CHANGE_FIRST = 1 << 4,       /* A change inside a message gets the wrong index. */
+    GUARD_CHANGE_ALONE = 1 << 5,       /* A refused mixed submit leaves a hole. */
+    GUARD_LATE_REJECTION = 1 << 6,     /* A late rejection silences a follower for good. */
+    GUARD_VOTE_NONVOTER = 1 << 7,      /* A voter that does not know it yet refuses its vote. */
+    GUARD_FORGET_LEADER = 1 << 8,      /* Non-voters never forget a leader. */
+    GUARD_PREVOTE_TERM = 1 << 9,       /* Pre-vote refusals hide the higher term. */
+    GUARD_BUSY_TIMER = 1 << 10,        /* The leader's deadline may stay in the past. */
     GUARD_VOTE_RESULT_STATE = 1 << 11, /* Vote results are read in the wrong state. */
-    GUARD_COMMIT_BACKWARDS = 1 << 12, /* The commit index falls back. */
-    GUARD_CHANGE_STEP = 1 << 13,      /* Changes are not checked: one server at a time, own-term commit first. */
-    GUARD_SHRINK_TO_LEADER = 1 << 14, /* Shrinking away from the leader: two leaders in one term. */
+    GUARD_CHANGE_COMMITTED = 1 << 12,  /* A second change makes the first one's commit forgotten. */
+    GUARD_CHANGE_STEP = 1 << 13,       /* Changes are not checked: one member, own-term commit first. */
+    GUARD_SHRINK_TO_LEADER = 1 << 14,  /* Shrinking away from the leader: two leaders in one term. */
+    GUARD_ALL = (1 << 15) - 1,
 };
 
 struct consensus_config {
@@ -147,23 +151,23 @@ int consensus_start(struct consensus *c, uint64_t now_ms, const struct consensus
 void consensus_tick(struct consensus *c, uint64_t now_ms);
 /* When consensus_tick() is due next. */
 uint64_t consensus_deadline(const struct consensus *c);
-/* A refused or useless message is dropped silently. */
-void consensus_receive(struct consensus *c, uint64_t now_ms, const struct consensus_message *m);
+/* A refused or useless message is dropped silently: 0. E_CORRUPT: the logs of
+ * two members contradict each other; this member must stop. */
+int consensus_receive(struct consensus *c, uint64_t now_ms, const struct consensus_message *m, struct error *err);
 /* Every entry up to index is durable. */
 void consensus_persisted(struct consensus *c, uint64_t now_ms, uint64_t index);
 
-/* Appends one entry; its index and term are set here. E_NOT_LEADER (also while
- * a transfer runs): nothing happened. Comes back through append(). */
-int consensus_propose(struct consensus *c, uint64_t now_ms, struct entry *e);
+/* Appends entries; their index and term are set here. E_NOT_LEADER (also while
+ * a transfer runs), E_INVALID for an ENTRY_MEMBERS: nothing happened. They come
+ * back through append(). */
+int consensus_propose(struct consensus *c, uint64_t now_ms, struct entry *const *entries, uint32_t count);
 /* Replaces the list of members; `next` differs from the newest list in one
- * member. E_NOT_LEADER, E_AGAIN (a change is under way, or this leader has not
- * yet committed an entry of its term), E_INVALID (more than one step, or it
- * would leave a sole voter that is not the leader). */
-int consensus_change(struct consensus *c, uint64_t now_ms, const struct members *next, struct error *err);
-/* The driver applied the entry at index; members is set when it was an
- * ENTRY_MEMBERS. Call in order, for every entry applied. */
-void consensus_applied(struct consensus *c, uint64_t now_ms, uint64_t index, uint64_t term,
-                       const struct members *members);
+ * member, and the order of the others is kept. E_NOT_LEADER, E_AGAIN (a change
+ * is under way, or this leader has not yet committed an entry of its term),
+ * E_INVALID (more than one step; or the leader would lose its own vote: it
+ * transfers first). On success *ret_index is where the change stands. */
+int consensus_change(struct consensus *c, uint64_t now_ms, const struct members *next, uint64_t *ret_index,
+                     struct error *err);
 /* A snapshot of the applied state is durable. Its index is in the log; every
  * entry up to it is persisted. The log keeps `trailing` entries up to it. */
 void consensus_snapshot_taken(struct consensus *c, uint64_t now_ms, const struct consensus_snapshot *s,
@@ -180,10 +184,13 @@ uint64_t consensus_commit_index(const struct consensus *c);
 uint64_t consensus_last_index(const struct consensus *c);
 bool consensus_transferring(const struct consensus *c);
 bool consensus_installing(const struct consensus *c);
-bool consensus_change_pending(const struct consensus *c);
 /* The newest list, committed or not. Borrowed until the next call. */
 const struct members *consensus_members(const struct consensus *c);
+/* Where the newest list stands when it is not committed yet; else 0. */
+uint64_t consensus_change_index(const struct consensus *c);
 /* Leader only: the last index known to be on the member. 0 otherwise. */
 uint64_t consensus_match_index(const struct consensus *c, uint64_t id);
+/* Compares what the seam and the core hold; aborts when they differ. For tests. */
+void consensus_check(const struct consensus *c);
 
 #endif

@@ -47,6 +47,7 @@ static inline struct str entry_str(const struct entry *e)
 enum member_role {
     MEMBER_VOTER = 1,
     MEMBER_STANDBY = 2, /* Receives the log, counts in no quorum. */
+    MEMBER_SPARE = 3,   /* Receives nothing. Known to the core; the replica assigns none. */
 };
 
 #define MEMBERS_MAX 32

@@ -1,0 +1,56 @@
+/* registry.h - the resources that are served, each with its rules and its
+ * place in the store.
+ *
+ * Built once at start from the scheme and kind_table; constant afterwards, so
+ * any thread reads it. */
+#ifndef APISERVER_REGISTRY_H
+#define APISERVER_REGISTRY_H
+
+#include "apiserver/kind.h"
+#include "apiserver/status.h"
+#include "lib/api/scheme.h"
+
+struct registry;
+
+struct resource {
+    const struct api_kind *kind;    /* As served in this group version. */
+    const struct api_kind *storage; /* As stored; the same for most. */
+    const struct kind_ops *ops;     /* Never NULL. */
+    const struct resource *primary; /* The served resource of the storage version; itself for most. */
+    struct group_resource gr;
+    struct str prefix;              /* "/registry/pods/", owned. */
+    char version_hash[16];          /* storageVersionHash of discovery. */
+    bool stored;                    /* False for reviews and bindings: create only. */
+    bool status;                    /* Has a status subresource. */
+    bool protobuf;                  /* Offered as protobuf (all built-in kinds). */
+    uint32_t index;
+};
+
+struct registry_group {
+    const char *name;
+    const char *versions[3]; /* Preferred first, ended by NULL. */
+};
+
+void registry_init(void); /* Once, before threads. */
+/* Groups in the order of discovery; core is not among them. */
+const struct registry_group *registry_groups(size_t *ret_count);
+bool registry_has_version(struct str group, struct str version);
+const struct resource *registry_find(struct str group, struct str version, struct str resource);
+/* By group and resource, in the storage version's form; NULL if unknown. */
+const struct resource *registry_storage(struct str group, struct str resource);
+/* The primary resource a store key belongs to, with its namespace and name. */
+const struct resource *registry_by_key(struct str key, struct str *ret_ns, struct str *ret_name);
+/* Resources of one group version by name. Ends when NULL is returned. */
+const struct resource *registry_next(struct str group, struct str version, size_t *pos);
+size_t registry_count(void);
+const struct resource *registry_at(size_t index);
+
+struct str registry_key(struct arena *a, const struct resource *r, struct str ns, struct str name);
+
+/* Between served and stored form; the same object when they agree. */
+void *registry_to_storage(struct arena *a, const struct resource *r, void *obj);
+void *registry_from_storage(struct arena *a, const struct resource *r, void *obj);
+
+#define REGISTRY_ROOT "/registry/"
+
+#endif

@@ -1,0 +1,124 @@
+/* request_info.c - see request_info.h. The rules are upstream's RequestInfo:
+ *
+ *   /api/V/...            /apis/G/V/...
+ *   .../namespaces/NS/RESOURCE[/NAME[/SUB[/REST]]]
+ *   .../RESOURCE[/NAME[/SUB[/REST]]]
+ *   .../watch/...         the old form of ?watch=true */
+#include "apiserver/request_info.h"
+
+#include "lib/base/arena.h"
+#include "lib/net/url.h"
+
+#define PARTS_MAX 16
+
+static const char *verb_of_method(struct arena *a, struct str method)
+{
+    static const struct {
+        const char *method, *verb;
+    } verbs[] = {{"POST", "create"}, {"GET", "get"},     {"HEAD", "get"},
+                 {"PUT", "update"},  {"PATCH", "patch"}, {"DELETE", "delete"}};
+    for (size_t i = 0; i < ARRAY_SIZE(verbs); i++)
+        if (str_eqc(method, verbs[i].method))
+            return verbs[i].verb;
+    char *lower = arena_alloc(a, method.len + 1);
+    for (size_t i = 0; i < method.len; i++)
+        lower[i] = (char)(method.data[i] >= 'A' && method.data[i] <= 'Z' ? method.data[i] + 32 : method.data[i]);
+    lower[method.len] = '\0';
+    return lower;
+}
+
+static bool query_true(struct arena *a, struct str query, const char *key)
+{
+    struct str v;
+    if (url_query_get(a, query, key, &v) != 0)
+        return false;
+    return !(str_eqc(v, "false") || str_eqc(v, "0") || str_eqc(v, "f") || str_eqc(v, "False") || str_eqc(v, "FALSE"));
+}
+
+/* metadata.name=x in the field selector names the object for authorisation. */
+static struct str name_of_selector(struct arena *a, struct str query)
+{
+    struct str v, part;
+    if (url_query_get(a, query, "fieldSelector", &v) != 0)
+        return STR_NULL;
+    bool more = true;
+    while (more) {
+        more = str_cut(v, ',', &part, &v);
+        struct str key, value;
+        if (!str_cut(part, '=', &key, &value) || !str_eqc(key, "metadata.name"))
+            continue;
+        if (value.len != 0 && value.data[0] == '=')
+            value = str_sub(value, 1, value.len);
+        return value;
+    }
+    return STR_NULL;
+}
+
+static void resource_parts(struct request_info *r, const struct str *parts, size_t count)
+{
+    if (count > 0 && str_eqc(parts[0], "namespaces")) {
+        if (count > 1) {
+            r->ns = parts[1];
+            /* status and finalize belong to the namespace itself. */
+            if (count > 2 && !str_eqc(parts[2], "status") && !str_eqc(parts[2], "finalize")) {
+                parts += 2;
+                count -= 2;
+            }
+        }
+    }
+    r->part_count = count;
+    if (count >= 1)
+        r->resource = parts[0];
+    if (count >= 2)
+        r->name = parts[1];
+    if (count >= 3)
+        r->subresource = parts[2];
+    if (count >= 4)
+        r->rest = str_n(parts[3].data, (size_t)(r->path.data + r->path.len - parts[3].data));
+    r->is_resource = r->resource.len != 0;
+}
+
+int request_info_parse(struct arena *a, struct str method, struct str escaped_path, struct str query,
+                       struct request_info *ret)
+{
+    struct request_info r = {.verb = verb_of_method(a, method)};
+    if (url_unescape_path(a, escaped_path, &r.path) != 0)
+        return -1;
+    struct str parts[PARTS_MAX];
+    size_t count = 0;
+    struct str rest = r.path, part;
+    while (rest.len != 0 && rest.data[0] == '/')
+        rest = str_sub(rest, 1, rest.len);
+    bool more = rest.len != 0;
+    while (more && count < PARTS_MAX) {
+        more = str_cut(rest, '/', &part, &rest);
+        if (part.len != 0 || more)
+            parts[count++] = part;
+    }
+    size_t used = 0;
+    if (count >= 2 && str_eqc(parts[0], "api")) {
+        r.version = parts[1];
+        used = 2;
+    } else if (count >= 3 && str_eqc(parts[0], "apis")) {
+        r.group = parts[1];
+        r.version = parts[2];
+        used = 3;
+    } else {
+        *ret = r;
+        return 0;
+    }
+    r.has_group_version = true;
+    if (used < count && str_eqc(parts[used], "watch")) {
+        r.verb = "watch";
+        used++;
+    }
+    resource_parts(&r, parts + used, count - used);
+    if (r.name.len == 0 && strcmp(r.verb, "get") == 0)
+        r.verb = query_true(a, query, "watch") ? "watch" : "list";
+    if (r.name.len == 0 && strcmp(r.verb, "delete") == 0)
+        r.verb = "deletecollection";
+    if (r.name.len == 0 && (strcmp(r.verb, "list") == 0 || strcmp(r.verb, "watch") == 0))
+        r.selected_name = name_of_selector(a, query);
+    *ret = r;
+    return 0;
+}

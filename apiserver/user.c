@@ -1,0 +1,41 @@
+/* user.c - see user.h. Pure. */
+#include "apiserver/user.h"
+
+#include "lib/base/arena.h"
+
+#define WARNINGS_MAX 64u
+
+bool user_in_group(const struct user *u, const char *group)
+{
+    for (size_t i = 0; i < u->group_count; i++)
+        if (str_eqc(u->groups[i], group))
+            return true;
+    return false;
+}
+
+struct str user_node_name(const struct user *u)
+{
+    struct str prefix = STR("system:node:");
+    if (!str_has_prefix(u->name, prefix) || !user_in_group(u, GROUP_NODES))
+        return STR_NULL;
+    return str_sub(u->name, prefix.len, u->name.len);
+}
+
+bool user_service_account(const struct user *u, struct str *ret_ns, struct str *ret_name)
+{
+    struct str prefix = STR("system:serviceaccount:");
+    if (!str_has_prefix(u->name, prefix))
+        return false;
+    return str_cut(str_sub(u->name, prefix.len, u->name.len), ':', ret_ns, ret_name);
+}
+
+void str_list_add(struct str_list *l, struct str text)
+{
+    for (size_t i = 0; i < l->count; i++)
+        if (str_eq(l->items[i], text))
+            return;
+    if (l->count >= WARNINGS_MAX)
+        return;
+    l->items = arena_grow(l->arena, l->items, l->count, &l->cap, sizeof(*l->items));
+    l->items[l->count++] = arena_str(l->arena, text);
+}

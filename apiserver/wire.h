@@ -1,0 +1,46 @@
+/* wire.h - looking into stored protobuf without decoding it. Pure; bounds are
+ * checked, so damaged bytes end a walk early. */
+#ifndef APISERVER_WIRE_H
+#define APISERVER_WIRE_H
+
+#include "lib/base/base.h"
+#include "lib/base/str.h"
+
+struct buf;
+
+struct wire_field {
+    uint32_t number;
+    uint32_t type;    /* 0 varint, 1 fixed64, 2 bytes, 5 fixed32 */
+    uint64_t varint;  /* Type 0. */
+    struct str bytes; /* Type 2. */
+};
+
+/* Takes the next field off *rest. False at the end or on damage. */
+bool wire_next(struct str *rest, struct wire_field *ret);
+/* The last field of that number holding bytes; empty with data NULL if absent. */
+struct str wire_bytes(struct str msg, uint32_t number);
+bool wire_varint(struct str msg, uint32_t number, uint64_t *ret);
+
+/* Numbers that every kind shares. */
+enum {
+    WIRE_OBJECT_META = 1, /* ObjectMeta in a kind */
+    WIRE_META_NAME = 1,
+    WIRE_META_NAMESPACE = 3,
+    WIRE_META_UID = 5,
+    WIRE_META_RESOURCE_VERSION = 6,
+    WIRE_META_LABELS = 11,
+};
+
+#define WIRE_LABELS_MAX 256u
+struct wire_label {
+    struct str key, value;
+};
+/* Labels of an object's bytes; at most max of them. Returns how many. */
+size_t wire_labels(struct str object, struct wire_label *ret, size_t max);
+
+/* Appends metadata{resourceVersion: rev} to bytes of a kind: a repeated
+ * embedded message merges, so the result is the object with its version. */
+void wire_append_rev(struct buf *b, int64_t rev);
+size_t wire_rev_bytes(int64_t rev); /* What wire_append_rev() appends. */
+
+#endif

@@ -5,12 +5,6 @@
 
 #include <stdatomic.h>
 
-/* What malloc adds: a word in front, the sum rounded up to 16. */
-static size_t malloc_bytes(size_t n)
-{
-    return (n + sizeof(size_t) + 15) & ~(size_t)15;
-}
-
 struct kv *kv_new(struct str key, struct str value)
 {
     ASSERT(key.len <= KV_KEY_MAX);
@@ -45,7 +39,7 @@ void kv_unref(const struct kv *kv)
 
 size_t kv_bytes(const struct kv *kv)
 {
-    return malloc_bytes(sizeof(*kv) + kv->key.len + kv->value.len + 2);
+    return alloc_bytes(sizeof(*kv) + kv->key.len + kv->value.len + 2);
 }
 
 struct event_batch *event_batch_new(int64_t rev, uint32_t count)
@@ -59,7 +53,7 @@ struct event_batch *event_batch_new(int64_t rev, uint32_t count)
 
 size_t event_batch_bytes(const struct event_batch *b)
 {
-    size_t n = malloc_bytes(sizeof(*b) + b->count * sizeof(b->events[0]));
+    size_t n = alloc_bytes(sizeof(*b) + b->count * sizeof(b->events[0]));
     for (uint32_t i = 0; i < b->count; i++)
         n += kv_bytes(b->events[i].kv);
     return n;

@@ -51,6 +51,12 @@ struct event_batch {
     struct event events[]; /* In the order of the transaction's operations. */
 };
 
+/* What malloc takes for n bytes: a word in front, the sum rounded up to 16. An
+ * estimate that depends on n alone, the same on every member. */
+static inline size_t alloc_bytes(size_t n)
+{
+    return (n + sizeof(size_t) + 15) & ~(size_t)15;
+}
 /* Memory that one version takes, for accounting. Depends on the lengths alone. */
 size_t kv_bytes(const struct kv *kv);
 

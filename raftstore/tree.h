@@ -47,6 +47,9 @@ bool tree_free_slice(struct tree *t, size_t budget);
  * every earlier put. A tombstone (version 0) needs a live version before it.
  * Views cannot see it before tree_publish(). */
 void tree_put(struct tree *t, struct kv *kv);
+/* Raises the newest revision beyond that of the newest version left: after a
+ * restore whose last change was compacted away. */
+void tree_set_rev(struct tree *t, int64_t rev);
 /* The working root: sees all puts so far. */
 struct tree_root tree_working(const struct tree *t);
 
@@ -98,11 +101,11 @@ int64_t tree_count(struct tree_root root, struct str key, struct str range_end, 
 struct tree_iter {
     const struct tree_node *path[TREE_HEIGHT_MAX];
     uint8_t at[TREE_HEIGHT_MAX]; /* Position in each node of the path. */
-    uint8_t height;
-    bool all;              /* Every version, not only live keys. */
+    uint8_t height;        /* 0: at the end. */
+    bool single;           /* The one key. */
     struct str end;        /* Empty: no end. Borrowed from the caller. */
     int64_t rev;
-    int64_t after_rev;
+    int64_t after_rev;     /* Of tree_iter_versions(). */
 };
 /* Live keys of [key, range_end) at rev in key order. range_end is borrowed for
  * the iterator's life, key for the call. */

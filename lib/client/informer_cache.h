@@ -1,0 +1,53 @@
+/* informer_cache.h - the pure part of an informer: objects by key, indexes, and
+ * what a new state or event changes. Changes come out through a callback, after
+ * the cache has taken them over. */
+#ifndef CLIENT_INFORMER_CACHE_H
+#define CLIENT_INFORMER_CACHE_H
+
+#include "lib/base/map.h"
+#include "lib/client/informer.h"
+
+enum informer_change {
+    INFORMER_ADD,
+    INFORMER_UPDATE,
+    INFORMER_DELETE,         /* Seen to go. */
+    INFORMER_DELETE_UNKNOWN, /* Found gone. */
+};
+
+struct informer_cache {
+    struct map objects; /* key -> struct api_object, one reference each. */
+    struct informer_index indexes[INFORMER_INDEXES_MAX];
+    struct map filed[INFORMER_INDEXES_MAX]; /* index key -> struct index_bucket */
+    unsigned index_count;
+    struct map incoming; /* A new state being read: key -> object. */
+    /* old: the state before, NULL for an add; o: the new one, NULL for deletes. Borrowed. */
+    void (*on_change)(enum informer_change change, struct api_object *old, struct api_object *o,
+                      void *arg);
+    void *arg;
+};
+
+void informer_cache_init(struct informer_cache *c, const struct informer_index *indexes,
+                         void (*on_change)(enum informer_change, struct api_object *,
+                                           struct api_object *, void *),
+                         void *arg);
+void informer_cache_done(struct informer_cache *c);
+
+/* Both take over the reference. An object of another uid under the same key is
+ * a delete (unknown) and an add. An unchanged version is no change. */
+void informer_cache_put(struct informer_cache *c, struct api_object *o);
+void informer_cache_delete(struct informer_cache *c, struct api_object *last_state);
+
+/* A complete new state: begin, add each object, remove what went meanwhile
+ * (both take over the reference), then commit, which works out and reports the
+ * differences; or abandon. */
+void informer_cache_replace_begin(struct informer_cache *c);
+void informer_cache_replace_add(struct informer_cache *c, struct api_object *o);
+void informer_cache_replace_remove(struct informer_cache *c, struct api_object *o);
+void informer_cache_replace_commit(struct informer_cache *c);
+void informer_cache_replace_abandon(struct informer_cache *c);
+
+struct api_object *informer_cache_get(const struct informer_cache *c, struct str key);
+struct api_object *const *informer_cache_by_index(const struct informer_cache *c, const char *index,
+                                                  struct str key, size_t *ret_count);
+
+#endif

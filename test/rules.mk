@@ -1,0 +1,80 @@
+# Test, gate and demo targets. Folders and ports are arguments, so that several runs can go on at once.
+
+FACTS ?= ../shared/facts
+DEMO_DIR ?= $(abspath $(O))/demo
+DEMO_PORT ?= 16443
+SIM_SEEDS ?= 300
+FUZZ_RUNS ?= 20000
+export TRIREME_FACTS ?= $(abspath $(FACTS))
+
+.PHONY: check-unit check-asan check-tsan check-sim check-fuzz check-replay check-e2e check-schema
+
+check-unit: unit-build
+	@echo "== unit"
+	@tools/run-tests $(UNIT_BIN)
+
+# The same unit tests under sanitizers; TSan for what crosses threads.
+check-asan:
+	@echo "== unit, ASan and UBSan"
+	@$(MAKE) --no-print-directory VARIANT=asan unit-run
+check-tsan:
+	@echo "== unit, TSan"
+	@$(MAKE) --no-print-directory VARIANT=tsan unit-run-threads
+THREAD_TESTS := base/test_base raftstore/test_events raftstore/test_mvcc raftstore/test_tree raftstore/test_store
+unit-run: unit-build
+	@tools/run-tests $(UNIT_BIN)
+unit-run-threads: $(filter $(addprefix $(B)/test/unit/,$(THREAD_TESTS)),$(UNIT_BIN))
+	@tools/run-tests $^
+
+check-sim: $(SIM_BIN)
+	@echo "== simulation"
+	@tools/run-tests $(SIM_BIN)
+
+check-fuzz:
+	@echo "== fuzz smoke, ASan and UBSan"
+	@$(MAKE) --no-print-directory VARIANT=asan fuzz-run
+fuzz-run: $(FUZZ_BIN)
+	@FUZZ_RUNS=$(FUZZ_RUNS) tools/run-tests $(FUZZ_BIN)
+
+check-schema: all
+	@echo "== schema parity"
+	@test/replay/schema.sh $(O)
+
+check-replay: all
+	@echo "== replay of recorded exchanges"
+	@test/replay/run.py --bin $(BIN) --facts $(TRIREME_FACTS)
+
+check-e2e: all
+	@echo "== end to end"
+	@test/e2e/run.sh $(abspath $(BIN))
+
+# Everything, with one closing line. CHECKS picks parts: make check CHECKS="unit sim".
+CHECKS ?= unit asan tsan sim fuzz schema replay e2e
+check: all
+	@tools/check-all $(MAKE) $(CHECKS)
+
+tidy:
+	@tools/tidy
+
+bench: all
+	@test/bench/run.sh $(abspath $(BIN))
+
+soak: all $(SIM_BIN)
+	@test/soak.sh $(abspath $(O)) $(abspath $(BIN))
+
+demo: deps all
+	@deploy/demo.sh $(abspath $(BIN)) $(DEMO_DIR) $(DEMO_PORT)
+down:
+	@$(abspath $(BIN))/trireme down --dir $(DEMO_DIR) --purge
+
+PREFIX ?= /usr
+install: all
+	install -d $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(PREFIX)/share/trireme/images $(DESTDIR)/lib/systemd/system
+	install -m 0755 $(addprefix $(BIN)/,$(BUILT)) $(DESTDIR)$(PREFIX)/bin/
+	install -m 0755 deploy/images/build.sh $(DESTDIR)$(PREFIX)/share/trireme/images/
+	install -m 0644 deploy/images/pause.c $(DESTDIR)$(PREFIX)/share/trireme/images/
+	install -m 0644 deploy/systemd/*.service $(DESTDIR)/lib/systemd/system/
+
+help:
+	@sed -n 's/^#   //p' Makefile
+	@echo "check parts: check-unit check-asan check-tsan check-sim check-fuzz check-schema check-replay check-e2e"

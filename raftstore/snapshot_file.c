@@ -1,0 +1,415 @@
+/* snapshot_file.c - see snapshot_file.h. */
+#include "raftstore/snapshot_file.h"
+
+#include "lib/base/error.h"
+#include "lib/base/log.h"
+#include "raftstore/crc32c.h"
+#include "raftstore/disk.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+
+#define SNAPSHOT_VERSION 1
+#define EDGE_BYTES 512 /* Header and footer. */
+#define SYNC_EVERY_BYTES (8u << 20)
+#define NAME_BYTES 32
+
+static const char head_magic[8] = {'T', 'R', 'I', 'R', 'S', 'N', 'P', '\n'};
+static const char foot_magic[8] = {'T', 'R', 'I', 'R', 'S', 'N', 'E', '\n'};
+
+struct snapshot_dir {
+    struct disk *disk;
+    char *dir;
+    uint64_t cluster_id;
+    bool no_fsync;
+    uint64_t *indexes; /* Descending. */
+    size_t count;
+    size_t cap;
+};
+
+struct snapshot_file {
+    struct snapshot_dir *d;
+    int fd;
+    char *path;
+    struct snapshot_info info;
+    char *meta;
+    uint32_t data_crc;
+    uint32_t crc; /* Of the data up to crc_offset. */
+    uint64_t crc_offset;
+};
+
+struct snapshot_writer {
+    struct snapshot_dir *d;
+    int fd;
+    char *tmp;
+    uint64_t bytes;
+    uint64_t unsynced;
+    uint32_t crc;
+    bool committed;
+};
+
+/* Header: magic, version, spare, cluster. Footer: the same, then these. */
+enum {
+    AT_VERSION = 8,
+    AT_CLUSTER = 16,
+    AT_INDEX = 24,
+    AT_TERM = 32,
+    AT_DATA_BYTES = 40,
+    AT_META_BYTES = 48,
+    AT_DATA_CRC = 52,
+    AT_META_CRC = 56,
+    AT_CRC = EDGE_BYTES - 4,
+};
+
+static void put32(uint8_t *p, uint32_t v)
+{
+    for (int i = 0; i < 4; i++)
+        p[i] = (uint8_t)(v >> (8 * i));
+}
+
+static void put64(uint8_t *p, uint64_t v)
+{
+    put32(p, (uint32_t)v);
+    put32(p + 4, (uint32_t)(v >> 32));
+}
+
+static uint32_t get32(const uint8_t *p)
+{
+    return (uint32_t)p[0] | (uint32_t)p[1] << 8 | (uint32_t)p[2] << 16 | (uint32_t)p[3] << 24;
+}
+
+static uint64_t get64(const uint8_t *p)
+{
+    return get32(p) | (uint64_t)get32(p + 4) << 32;
+}
+
+static void edge_fill(uint8_t p[EDGE_BYTES], const char magic[8], uint64_t cluster_id)
+{
+    memset(p, 0, EDGE_BYTES);
+    memcpy(p, magic, 8);
+    put32(p + AT_VERSION, SNAPSHOT_VERSION);
+    put64(p + AT_CLUSTER, cluster_id);
+}
+
+static void edge_seal(uint8_t p[EDGE_BYTES])
+{
+    put32(p + AT_CRC, crc32c(0, p, AT_CRC));
+}
+
+/* NULL, or what is wrong with it. */
+static const char *edge_check(const uint8_t p[EDGE_BYTES], const char magic[8], uint64_t cluster_id)
+{
+    if (memcmp(p, magic, 8) != 0 || get32(p + AT_CRC) != crc32c(0, p, AT_CRC))
+        return "its header or footer is damaged";
+    if (get32(p + AT_VERSION) != SNAPSHOT_VERSION)
+        return "its format version is not known to this program";
+    if (get64(p + AT_CLUSTER) != cluster_id)
+        return "it belongs to another cluster";
+    return NULL;
+}
+
+static void file_name(uint64_t index, char ret[NAME_BYTES])
+{
+    snprintf(ret, NAME_BYTES, "snap-%016" PRIx64 ".snap", index);
+}
+
+static char *dir_path(const struct snapshot_dir *d, const char *name)
+{
+    return xasprintf("%s/%s", d->dir, name);
+}
+
+/* --- the folder --------------------------------------------------------------- */
+
+static void note(struct snapshot_dir *d, uint64_t index)
+{
+    if (d->count == d->cap) {
+        d->cap = MAX_OF(d->cap * 2, (size_t)8);
+        d->indexes = xrealloc(d->indexes, d->cap * sizeof(*d->indexes));
+    }
+    size_t at = 0;
+    while (at < d->count && d->indexes[at] > index)
+        at++;
+    if (at < d->count && d->indexes[at] == index)
+        return;
+    memmove(d->indexes + at + 1, d->indexes + at, (d->count - at) * sizeof(*d->indexes));
+    d->indexes[at] = index;
+    d->count++;
+}
+
+static void on_name(const char *name, void *arg)
+{
+    struct snapshot_dir *d = arg;
+    char again[NAME_BYTES];
+    uint64_t index;
+    size_t len = strlen(name);
+    if (len > 4 && strcmp(name + len - 4, ".tmp") == 0) {
+        AUTO_FREE char *path = dir_path(d, name);
+        (void)d->disk->ops->unlink(d->disk, path);
+        return;
+    }
+    if (sscanf(name, "snap-%16" SCNx64 ".snap", &index) != 1)
+        return;
+    file_name(index, again);
+    if (strcmp(name, again) == 0)
+        note(d, index);
+}
+
+int snapshot_dir_open(const struct snapshot_dir_config *config, struct snapshot_dir **ret, struct error *err)
+{
+    struct snapshot_dir *d = xzalloc(sizeof(*d));
+    d->disk = config->disk;
+    d->dir = xstrdup(config->dir);
+    d->cluster_id = config->cluster_id;
+    d->no_fsync = config->no_fsync;
+    int rc = d->disk->ops->mkdir(d->disk, d->dir);
+    if (rc == 0)
+        rc = d->disk->ops->list(d->disk, d->dir, on_name, d);
+    if (rc < 0) {
+        error_set_errno(err, disk_error(rc), -rc, "cannot open the snapshot folder %s", d->dir);
+        snapshot_dir_close(d);
+        return disk_error(rc);
+    }
+    *ret = d;
+    return 0;
+}
+
+void snapshot_dir_close(struct snapshot_dir *d)
+{
+    if (d == NULL)
+        return;
+    free(d->indexes);
+    free(d->dir);
+    free(d);
+}
+
+size_t snapshot_dir_list(const struct snapshot_dir *d, uint64_t *ret, size_t max)
+{
+    size_t n = MIN_OF(max, d->count);
+    if (n > 0)
+        memcpy(ret, d->indexes, n * sizeof(*ret));
+    return n;
+}
+
+static void prune(struct snapshot_dir *d)
+{
+    while (d->count > SNAPSHOT_KEEP) {
+        char name[NAME_BYTES];
+        file_name(d->indexes[d->count - 1], name);
+        AUTO_FREE char *path = dir_path(d, name);
+        int rc = d->disk->ops->unlink(d->disk, path);
+        if (rc < 0 && rc != -ENOENT) {
+            log_warning("cannot delete the old snapshot %s: %s", path, strerror(-rc));
+            return;
+        }
+        d->count--;
+    }
+}
+
+/* --- reading ------------------------------------------------------------------ */
+
+static int corrupt(const struct snapshot_file *f, const char *what, struct error *err)
+{
+    return error_set(err, E_CORRUPT, "the snapshot %s cannot be used: %s", f->path, what);
+}
+
+static int read_exact(struct snapshot_file *f, uint64_t offset, void *p, size_t n, struct error *err)
+{
+    ssize_t got = disk_pread_full(f->d->disk, f->fd, p, n, offset);
+    if (got < 0)
+        return error_set_errno(err, E_IO, (int)-got, "cannot read %s", f->path);
+    return (size_t)got == n ? 0 : corrupt(f, "it is cut short", err);
+}
+
+static int read_edges(struct snapshot_file *f, uint64_t index, struct error *err)
+{
+    uint8_t head[EDGE_BYTES], foot[EDGE_BYTES];
+    int64_t size = f->d->disk->ops->size(f->d->disk, f->fd);
+    if (size < 0)
+        return error_set_errno(err, E_IO, (int)-size, "cannot stat %s", f->path);
+    if (size < 2 * EDGE_BYTES)
+        return corrupt(f, "it is cut short", err);
+    int rc = read_exact(f, 0, head, EDGE_BYTES, err);
+    if (rc == 0)
+        rc = read_exact(f, (uint64_t)size - EDGE_BYTES, foot, EDGE_BYTES, err);
+    if (rc < 0)
+        return rc;
+    const char *wrong = edge_check(head, head_magic, f->d->cluster_id);
+    if (wrong == NULL)
+        wrong = edge_check(foot, foot_magic, f->d->cluster_id);
+    if (wrong != NULL)
+        return corrupt(f, wrong, err);
+    uint32_t meta_bytes = get32(foot + AT_META_BYTES);
+    f->info = (struct snapshot_info){
+        .index = get64(foot + AT_INDEX),
+        .term = get64(foot + AT_TERM),
+        .data_bytes = get64(foot + AT_DATA_BYTES),
+    };
+    f->data_crc = get32(foot + AT_DATA_CRC);
+    if (f->info.index != index || meta_bytes > SNAPSHOT_META_MAX ||
+        f->info.data_bytes != (uint64_t)size - 2 * EDGE_BYTES - meta_bytes)
+        return corrupt(f, "its size or name does not fit its footer", err);
+    f->meta = xmalloc((size_t)meta_bytes + 1);
+    f->info.meta = str_n(f->meta, meta_bytes);
+    rc = read_exact(f, EDGE_BYTES + f->info.data_bytes, f->meta, meta_bytes, err);
+    if (rc == 0 && crc32c(0, f->meta, meta_bytes) != get32(foot + AT_META_CRC))
+        rc = corrupt(f, "its metadata is damaged", err);
+    return rc;
+}
+
+int snapshot_file_open(struct snapshot_dir *d, uint64_t index, struct snapshot_file **ret, struct error *err)
+{
+    char name[NAME_BYTES];
+    file_name(index, name);
+    struct snapshot_file *f = xzalloc(sizeof(*f));
+    f->d = d;
+    f->path = dir_path(d, name);
+    f->fd = d->disk->ops->open(d->disk, f->path, DISK_READ);
+    int rc;
+    if (f->fd < 0)
+        rc = error_set_errno(err, f->fd == -ENOENT ? E_NOT_FOUND : E_IO, -f->fd, "cannot open %s", f->path);
+    else
+        rc = read_edges(f, index, err);
+    if (rc < 0) {
+        snapshot_file_close(f);
+        return rc;
+    }
+    *ret = f;
+    return 0;
+}
+
+void snapshot_file_close(struct snapshot_file *f)
+{
+    if (f == NULL)
+        return;
+    if (f->fd >= 0)
+        f->d->disk->ops->close(f->d->disk, f->fd);
+    free(f->meta);
+    free(f->path);
+    free(f);
+}
+
+const struct snapshot_info *snapshot_file_info(const struct snapshot_file *f)
+{
+    return &f->info;
+}
+
+int snapshot_file_read(struct snapshot_file *f, uint64_t offset, void *p, size_t n, size_t *ret_len,
+                       struct error *err)
+{
+    uint64_t left = offset < f->info.data_bytes ? f->info.data_bytes - offset : 0;
+    n = (size_t)MIN_OF((uint64_t)n, left);
+    int rc = read_exact(f, EDGE_BYTES + offset, p, n, err);
+    if (rc < 0)
+        return rc;
+    if (offset == 0)
+        f->crc = 0, f->crc_offset = 0;
+    if (offset == f->crc_offset) {
+        f->crc = crc32c(f->crc, p, n);
+        f->crc_offset += n;
+        if (f->crc_offset == f->info.data_bytes && f->crc != f->data_crc)
+            return corrupt(f, "its data is damaged", err);
+    }
+    *ret_len = n;
+    return 0;
+}
+
+/* --- writing ------------------------------------------------------------------ */
+
+static int write_failed(const struct snapshot_writer *w, int rc, struct error *err)
+{
+    return error_set_errno(err, disk_error(rc), -rc, "cannot write the snapshot %s", w->tmp);
+}
+
+int snapshot_writer_new(struct snapshot_dir *d, uint64_t tag, struct snapshot_writer **ret, struct error *err)
+{
+    struct snapshot_writer *w = xzalloc(sizeof(*w));
+    w->d = d;
+    w->tmp = xasprintf("%s/%016" PRIx64 ".tmp", d->dir, tag);
+    w->fd = d->disk->ops->open(d->disk, w->tmp, DISK_CREATE);
+    uint8_t head[EDGE_BYTES];
+    edge_fill(head, head_magic, d->cluster_id);
+    edge_seal(head);
+    int rc = w->fd < 0 ? w->fd : disk_pwrite_all(d->disk, w->fd, head, EDGE_BYTES, 0);
+    if (rc < 0) {
+        rc = write_failed(w, rc, err);
+        snapshot_writer_free(w);
+        return rc;
+    }
+    *ret = w;
+    return 0;
+}
+
+static int writer_sync(struct snapshot_writer *w)
+{
+    w->unsynced = 0;
+    return w->d->no_fsync ? 0 : w->d->disk->ops->fdatasync(w->d->disk, w->fd);
+}
+
+int snapshot_writer_append(struct snapshot_writer *w, const void *p, size_t n, struct error *err)
+{
+    int rc = disk_pwrite_all(w->d->disk, w->fd, p, n, EDGE_BYTES + w->bytes);
+    if (rc == 0) {
+        w->crc = crc32c(w->crc, p, n);
+        w->bytes += n;
+        w->unsynced += n;
+    }
+    if (rc == 0 && w->unsynced >= SYNC_EVERY_BYTES)
+        rc = writer_sync(w);
+    return rc < 0 ? write_failed(w, rc, err) : 0;
+}
+
+uint64_t snapshot_writer_bytes(const struct snapshot_writer *w)
+{
+    return w->bytes;
+}
+
+int snapshot_writer_commit(struct snapshot_writer *w, uint64_t index, uint64_t term, struct str meta,
+                           struct error *err)
+{
+    ASSERT(!w->committed && meta.len <= SNAPSHOT_META_MAX);
+    struct snapshot_dir *d = w->d;
+    char name[NAME_BYTES];
+    file_name(index, name);
+    AUTO_FREE char *path = dir_path(d, name);
+    uint8_t foot[EDGE_BYTES];
+    edge_fill(foot, foot_magic, d->cluster_id);
+    put64(foot + AT_INDEX, index);
+    put64(foot + AT_TERM, term);
+    put64(foot + AT_DATA_BYTES, w->bytes);
+    put32(foot + AT_META_BYTES, (uint32_t)meta.len);
+    put32(foot + AT_DATA_CRC, w->crc);
+    put32(foot + AT_META_CRC, crc32c(0, meta.data, meta.len));
+    edge_seal(foot);
+    uint64_t at = EDGE_BYTES + w->bytes;
+    int rc = disk_pwrite_all(d->disk, w->fd, meta.data, meta.len, at);
+    if (rc == 0)
+        rc = disk_pwrite_all(d->disk, w->fd, foot, EDGE_BYTES, at + meta.len);
+    if (rc == 0)
+        rc = writer_sync(w);
+    if (rc == 0)
+        rc = d->disk->ops->rename(d->disk, w->tmp, path);
+    if (rc == 0) {
+        w->committed = true; /* The temporary name is gone, durable or not. */
+        rc = d->no_fsync ? 0 : d->disk->ops->sync_dir(d->disk, d->dir);
+    }
+    if (rc < 0)
+        return write_failed(w, rc, err);
+    note(d, index);
+    prune(d);
+    return 0;
+}
+
+void snapshot_writer_free(struct snapshot_writer *w)
+{
+    if (w == NULL)
+        return;
+    if (w->fd >= 0) {
+        w->d->disk->ops->close(w->d->disk, w->fd);
+        if (!w->committed)
+            (void)w->d->disk->ops->unlink(w->d->disk, w->tmp);
+    }
+    free(w->tmp);
+    free(w);
+}

@@ -44,15 +44,19 @@ struct json_member {
     struct json *value;
 };
 
-/* Whole-text parse; RFC 8259, depth bounded, duplicate members: the last one
- * wins and, when duplicates != NULL, *duplicates counts them. Error texts as
- * Go's encoding/json words them (invalid character 'x' looking for ...). */
+/* Whole-text parse; RFC 8259, depth bounded; of duplicate members the last one
+ * wins. Error texts as Go's encoding/json words them (invalid character 'x'
+ * looking for ...). */
 int json_parse(struct arena *a, struct str text, struct json **ret, struct error *err);
-/* Compact. HTML characters are written as they are; sort_keys for a canonical text. */
+/* Compact; sort_keys for a canonical text. Here and wherever JSON is written,
+ * < > & are escaped (\u003c), since Go's encoder does so in every Kubernetes
+ * program. */
 void json_write(const struct json *j, bool sort_keys, struct buf *out);
 /* As Go's json.MarshalIndent with four spaces (kubectl -o json). */
 void json_write_indent(const struct json *j, bool sort_keys, unsigned indent, struct buf *out);
-/* The quoted, escaped form of s as Go's encoder writes it with HTML escaping off. */
+/* As Go's %v prints a decoded document (map[a:1 b:[x]]): error texts quote it. */
+void json_write_go(const struct json *j, struct buf *out);
+/* The quoted, escaped form of s as Go's encoder writes it. */
 void json_write_string(struct str s, struct buf *out);
 
 struct json *json_null(struct arena *a);

@@ -134,6 +134,7 @@ struct api_msg {
     uint8_t struct_atomic; /* structType=atomic */
     uint8_t is_kind;       /* carries TypeMeta */
     const struct api_field *fields; /* by rising field number */
+    const uint16_t *declared;       /* indexes into fields in the order of Go's declarations */
     const struct api_json_member *json; /* in the order of Go's declarations */
     const uint16_t *json_by_name;       /* indexes into json by name (byte order) */
     uint16_t json_count;

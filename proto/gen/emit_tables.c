@@ -196,6 +196,9 @@ static size_t emit_members(const struct message *m, struct buf *out)
                 (best == count || strcmp(members[i].field->json_name, members[best].field->json_name) < 0))
                 best = i;
         used[best] = true;
+        for (size_t i = 0; i < count; i++)
+            if (!used[i] && strcmp(members[i].field->json_name, members[best].field->json_name) == 0)
+                gen_fail("%s: two members named %s", m->full_name, members[i].field->json_name);
         buf_printf(out, "%s%zu", n == 0 ? "" : ", ", best);
     }
     buf_puts(out, "};\n");
@@ -217,11 +220,22 @@ static void emit_message_fields(const struct message *m, struct buf *out)
     free(sorted);
 }
 
+static void emit_declared(const struct message *m, struct buf *out)
+{
+    if (m->field_count == 0)
+        return;
+    buf_printf(out, "static const uint16_t %s_declared[] = {", m->c_name);
+    for (size_t i = 0; i < m->field_count; i++)
+        buf_printf(out, "%s%zu", i == 0 ? "" : ", ", table_index(m, &m->fields[i]));
+    buf_puts(out, "};\n");
+}
+
 static void emit_message(const struct message *m, struct buf *out)
 {
     const Trireme__FileRules *file = m->file->rules;
     buf_putc(out, '\n');
     size_t members = is_time(m) ? 0 : emit_members(m, out);
+    emit_declared(m, out);
     buf_printf(out, "const struct api_msg %s_msg = {\n    .full_name = ", m->c_name);
     emit_literal(m->full_name, out);
     buf_puts(out, ",\n    .name = ");
@@ -234,7 +248,7 @@ static void emit_message(const struct message *m, struct buf *out)
                m->field_count, special_names[m->rules->special], shape_names[m->rules->shape]);
     buf_printf(out, "    .struct_atomic = %d, .is_kind = %d,\n", m->rules->atomic ? 1 : 0, m->rules->kind ? 1 : 0);
     if (m->field_count > 0)
-        buf_printf(out, "    .fields = %s_fields,\n", m->c_name);
+        buf_printf(out, "    .fields = %s_fields, .declared = %s_declared,\n", m->c_name, m->c_name);
     if (members > 0)
         buf_printf(out, "    .json = %s_json, .json_by_name = %s_by_name, .json_count = %zu,\n", m->c_name, m->c_name,
                    members);

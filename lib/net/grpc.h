@@ -34,16 +34,16 @@ enum grpc_status {
     GRPC_DATA_LOSS = 15,
     GRPC_UNAUTHENTICATED = 16,
 };
-const char *grpc_status_text(enum grpc_status s);             /* "NotFound", as grpc-go prints. */
-enum grpc_status grpc_status_from_error(int code);            /* E_* to status. */
-int grpc_status_to_error(enum grpc_status s);                 /* Status to E_*; OK is 0. */
+const char *grpc_status_text(enum grpc_status s);  /* "NotFound", as grpc-go prints. */
+enum grpc_status grpc_status_from_error(int code); /* E_* to status. */
+int grpc_status_to_error(enum grpc_status s);      /* Status to E_*; OK is 0. */
 
 #define GRPC_MESSAGE_MAX_DEFAULT (16u << 20) /* kubelet's limit for CRI messages. */
 
 /* --- client; make http_client with HTTP_CLIENT_H2 --- */
 
 struct grpc_call_config {
-    const char *method; /* "/runtime.v1.RuntimeService/Version" */
+    const char *method;                 /* "/runtime.v1.RuntimeService/Version" */
     const struct http_header *metadata; /* Extra request fields. */
     size_t metadata_count;
     struct net_bytes *request; /* The message, or the first of a stream; NULL: none yet. A
@@ -86,7 +86,7 @@ int grpc_sync_call(struct http_sync *s, const struct grpc_call_config *config,
 /* One method. Rules as for http_request: a stream is the handler's until
  * grpc_stream_finish(), which is always owed. */
 struct grpc_method {
-    const char *path; /* "/etcdserverpb.KV/Range"; borrowed for ever. */
+    const char *path;   /* "/etcdserverpb.KV/Range"; borrowed for ever. */
     size_t message_max; /* 0: GRPC_MESSAGE_MAX_DEFAULT. */
     /* Unary requests: the one message has arrived. message lives with the
      * stream's arena. Exactly one of on_unary and on_open is set. */

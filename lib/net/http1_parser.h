@@ -13,9 +13,9 @@
 struct http1_parser;
 
 struct http1_head {
-    struct str method; /* Requests. */
-    int status;        /* Responses. */
-    int minor;         /* HTTP/1.minor. */
+    struct str method;      /* Requests. */
+    int status;             /* Responses. */
+    int minor;              /* HTTP/1.minor. */
     int64_t content_length; /* -1: none stated. */
     bool chunked;
     bool keep_alive; /* What the message's own fields say. */

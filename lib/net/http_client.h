@@ -36,8 +36,8 @@ struct http_client_config {
     struct tls_context *tls; /* NULL: plain. A reference is taken. */
     const char *server_name; /* Expected in the certificate. NULL: the endpoint's host. */
     enum http_client_protocol protocol;
-    uint32_t connections_max;   /* [16] HTTP/1.1 connections; HTTP/2 opens a second one only
-                                 * when the first is full of streams. */
+    uint32_t connections_max;    /* [16] HTTP/1.1 connections; HTTP/2 opens a second one only
+                                  * when the first is full of streams. */
     uint64_t connect_timeout_ms; /* [10 s] */
     uint64_t idle_timeout_ms;    /* [90 s] An unused connection is closed. */
     uint64_t ping_interval_ms;   /* [30 s, as client-go] HTTP/2 PING after so long without input */
@@ -61,16 +61,16 @@ int http_client_set_endpoints(struct http_client *c, const char *const *endpoint
 void http_client_reconnect(struct http_client *c);
 
 struct http_call_config {
-    const char *method; /* NULL: "GET". */
-    const char *target; /* "/path?query", escaped. */
+    const char *method;    /* NULL: "GET". */
+    const char *target;    /* "/path?query", escaped. */
     const char *authority; /* NULL: from the endpoint ("localhost" for unix sockets). */
     const struct http_header *headers;
     size_t header_count;
-    struct net_bytes *body; /* NULL: none. A reference is taken. */
-    bool upload;            /* The body comes through http_call_write() and _end(). */
-    uint64_t timeout_ms;    /* From start to end of the response. 0: none. */
+    struct net_bytes *body;     /* NULL: none. A reference is taken. */
+    bool upload;                /* The body comes through http_call_write() and _end(). */
+    uint64_t timeout_ms;        /* From start to end of the response. 0: none. */
     uint64_t header_timeout_ms; /* From start to on_headers. 0: none. */
-    bool upgrade;           /* HTTP/1.1 on a connection of its own, for 101; see on_upgrade. */
+    bool upgrade;               /* HTTP/1.1 on a connection of its own, for 101; see on_upgrade. */
 
     /* Any may be NULL but on_end. Final headers only (no 1xx). */
     void (*on_headers)(struct http_call *call, void *arg);

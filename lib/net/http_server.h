@@ -41,17 +41,17 @@ struct http_request {
     enum http_version version;
     const struct http_header *headers; /* Names in lower case, in order of arrival. */
     size_t header_count;
-    struct str body;      /* Valid in on_request. */
-    int64_t content_length;      /* -1: unknown. */
-    bool has_body;               /* A body is announced. */
+    struct str body;        /* Valid in on_request. */
+    int64_t content_length; /* -1: unknown. */
+    bool has_body;          /* A body is announced. */
     bool is_tls;
-    bool aborted;                /* The client is gone; see on_abort. */
-    struct tls_peer *peer;       /* Borrowed for the request's life; NULL if no certificate. */
-    const char *remote;          /* "1.2.3.4:5678", "[::1]:5678" or "unix". */
+    bool aborted;          /* The client is gone; see on_abort. */
+    struct tls_peer *peer; /* Borrowed for the request's life; NULL if no certificate. */
+    const char *remote;    /* "1.2.3.4:5678", "[::1]:5678" or "unix". */
     const char *local;
-    struct arena *arena;         /* Freed after the response. */
+    struct arena *arena; /* Freed after the response. */
     struct http_server *server;
-    void *user;                  /* The handler's own. */
+    void *user; /* The handler's own. */
 };
 
 /* Zero means the default in brackets. */

@@ -34,24 +34,25 @@ int pki_keys_parse(struct arena *a, struct str pem, struct pki_key ***ret, size_
 struct pki_key *pki_key_ref(struct pki_key *k);
 void pki_key_unref(struct pki_key *k); /* NULL is a no-op. */
 bool pki_key_is_private(const struct pki_key *k);
-void pki_key_pem(const struct pki_key *k, struct buf *b);        /* SEC1 "EC PRIVATE KEY" or PKCS#1. */
+void pki_key_pem(const struct pki_key *k, struct buf *b); /* SEC1 "EC PRIVATE KEY" or PKCS#1. */
 void pki_key_public_pem(const struct pki_key *k, struct buf *b); /* "PUBLIC KEY". */
 void pki_key_spki_sha256(const struct pki_key *k, uint8_t ret[32]);
 struct evp_pkey_st *pki_key_evp(const struct pki_key *k); /* Borrowed. */
 
 /* --- certificates --- */
 enum { /* Extended key usages. */
-    PKI_USAGE_SERVER = 1,
-    PKI_USAGE_CLIENT = 2,
+       PKI_USAGE_SERVER = 1,
+       PKI_USAGE_CLIENT = 2,
+       PKI_USAGE_OTHER = 4, /* Read only: any that has no name here. */
 };
 enum { /* Key usages, by their X.509 names. */
-    PKI_KU_DIGITAL_SIGNATURE = 1 << 0,
-    PKI_KU_CONTENT_COMMITMENT = 1 << 1,
-    PKI_KU_KEY_ENCIPHERMENT = 1 << 2,
-    PKI_KU_DATA_ENCIPHERMENT = 1 << 3,
-    PKI_KU_KEY_AGREEMENT = 1 << 4,
-    PKI_KU_CERT_SIGN = 1 << 5,
-    PKI_KU_CRL_SIGN = 1 << 6,
+       PKI_KU_DIGITAL_SIGNATURE = 1 << 0,
+       PKI_KU_CONTENT_COMMITMENT = 1 << 1,
+       PKI_KU_KEY_ENCIPHERMENT = 1 << 2,
+       PKI_KU_DATA_ENCIPHERMENT = 1 << 3,
+       PKI_KU_KEY_AGREEMENT = 1 << 4,
+       PKI_KU_CERT_SIGN = 1 << 5,
+       PKI_KU_CRL_SIGN = 1 << 6,
 };
 
 struct pki_subject {
@@ -114,8 +115,8 @@ struct pki_csr {
     unsigned usages;
     struct pki_key *key; /* The public key; the arena holds it. */
 };
-int pki_csr_create(const struct pki_subject *subject, const struct pki_key *key, struct buf *ret_pem,
-                   struct error *err);
+int pki_csr_create(const struct pki_subject *subject, const struct pki_key *key,
+                   struct buf *ret_pem, struct error *err);
 /* Checks the self-signature. Everything lives in the arena. */
 int pki_csr_parse(struct arena *a, struct str pem, struct pki_csr *ret, struct error *err);
 /* Signs what was parsed: subject and names from the request, the rest from

@@ -49,8 +49,8 @@ struct net_connect_config {
 /* On success *ret lives until on_close returns. On failure (a malformed
  * endpoint) no callback runs. */
 int net_stream_connect(struct uv_loop_s *loop, const struct net_connect_config *config,
-                       const struct net_stream_handler *handler, void *arg,
-                       struct net_stream **ret, struct error *err);
+                       const struct net_stream_handler *handler, void *arg, struct net_stream **ret,
+                       struct error *err);
 
 /* Replaces the callbacks: how an upgraded connection changes hands. handler is
  * borrowed and usually static. */
@@ -100,12 +100,13 @@ struct net_listen_config {
      * "unix:/path" or "/path". Port 0 picks one. A stale socket file is
      * replaced; the directory must exist. */
     const char *address;
-    struct tls_context *tls; /* NULL: none. A reference is taken. */
-    bool reuse_port;         /* Several listeners, on loops of their own, share the port. */
-    int backlog;             /* 0: 1024. */
-    uint32_t unix_mode;      /* Permissions of a unix socket. 0: 0660. */
+    struct tls_context *tls;       /* NULL: none. A reference is taken. */
+    bool reuse_port;               /* Several listeners, on loops of their own, share the port. */
+    int backlog;                   /* 0: 1024. */
+    uint32_t unix_mode;            /* Permissions of a unix socket. 0: 0660. */
     uint64_t handshake_timeout_ms; /* TLS handshake. 0: 10 s. */
-    size_t connections_max;  /* Accepting rests at this many streams of this listener. 0: no limit. */
+    size_t
+        connections_max; /* Accepting rests at this many streams of this listener. 0: no limit. */
     /* Sets *ret_handler and *ret_arg for the new stream; on_open follows. */
     void (*on_accept)(struct net_listener *l, struct net_stream *s,
                       const struct net_stream_handler **ret_handler, void **ret_arg, void *arg);
@@ -114,7 +115,7 @@ struct net_listen_config {
 
 int net_listener_new(struct uv_loop_s *loop, const struct net_listen_config *config,
                      struct net_listener **ret, struct error *err);
-int net_listener_port(const struct net_listener *l); /* 0 for a unix socket. */
+int net_listener_port(const struct net_listener *l);            /* 0 for a unix socket. */
 const char *net_listener_address(const struct net_listener *l); /* With the real port. */
 size_t net_listener_stream_count(const struct net_listener *l);
 /* Stops accepting; streams live on. on_closed may be NULL. */

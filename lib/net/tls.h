@@ -51,11 +51,11 @@ struct tls_config {
     enum tls_client_auth client_auth; /* Server. */
     const struct tls_sni_cert *sni;   /* Server. Copied. */
     size_t sni_count;
-    unsigned alpn;            /* TLS_ALPN_*; 0: no ALPN. */
-    bool skip_verify;         /* Client: accept any server certificate. */
-    const char *ca_pin;       /* Client, instead of ca: "sha256:<hex>" of the public key of a CA
-                               * certificate that the server sends in its chain. Copied. */
-    int version_min;          /* 0 or TLS1_2_VERSION, or TLS1_3_VERSION. */
+    unsigned alpn;             /* TLS_ALPN_*; 0: no ALPN. */
+    bool skip_verify;          /* Client: accept any server certificate. */
+    const char *ca_pin;        /* Client, instead of ca: "sha256:<hex>" of the public key of a CA
+                                * certificate that the server sends in its chain. Copied. */
+    int version_min;           /* 0 or TLS1_2_VERSION, or TLS1_3_VERSION. */
     const char *cipher_suites; /* Comma list of IANA names, NULL: safe defaults. Applies to 1.2. */
 };
 

@@ -62,6 +62,9 @@ static int create(struct log *l, const struct log_config *config, struct error *
     l->member_id = config->member_id;
     struct env *env = config->env != NULL ? config->env : env_system();
     env->random(env, &l->salt, sizeof(l->salt));
+    do
+        env->random(env, &l->instance, sizeof(l->instance));
+    while (l->instance == 0);
     l->seq = 1;
     l->saved.boot = l->now.boot = 1;
     return log_roll(l, 0, err);
@@ -151,6 +154,7 @@ void log_state(const struct log *l, struct log_state *ret)
     *ret = (struct log_state){
         .cluster_id = l->cluster_id,
         .member_id = l->member_id,
+        .instance = l->instance,
         .term = l->now.term,
         .vote = l->now.vote,
         .boot = l->now.boot,
@@ -274,6 +278,7 @@ int log_roll(struct log *l, size_t need, struct error *err)
         .term = l->saved.term,
         .vote = l->saved.vote,
         .boot = l->saved.boot,
+        .instance = l->instance,
         .salt = l->salt,
     };
     uint8_t header[LOG_SEGMENT_HEADER_BYTES];

@@ -36,7 +36,7 @@ struct log_entry {
 
 struct log_config {
     struct disk *disk;
-    struct env *env; /* Randomness for the salt. NULL: the system's. */
+    struct env *env; /* Randomness. NULL: the system's. */
     const char *dir;
     uint64_t cluster_id; /* For a new log. With an existing one: 0, or must match. */
     uint64_t member_id;  /* As cluster_id. 0: open only what exists. */
@@ -47,6 +47,7 @@ struct log_config {
 struct log_state {
     uint64_t cluster_id;
     uint64_t member_id;
+    uint64_t instance; /* Random at creation: tells whether a member still has its data. Not 0. */
     uint64_t term;
     uint64_t vote;        /* 0: nobody. */
     uint64_t boot;        /* How often the log was opened, this time included: durable. */

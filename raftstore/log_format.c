@@ -47,6 +47,7 @@ enum {
     SEG_TERM = 64,
     SEG_VOTE = 72,
     SEG_BOOT = 80,
+    SEG_INSTANCE = 88,
     SEG_CRC = LOG_SEGMENT_HEADER_BYTES - 4,
 };
 
@@ -65,6 +66,7 @@ void log_segment_header_encode(const struct log_segment_header *h, uint8_t ret[L
     put64(ret + SEG_TERM, h->term);
     put64(ret + SEG_VOTE, h->vote);
     put64(ret + SEG_BOOT, h->boot);
+    put64(ret + SEG_INSTANCE, h->instance);
     put32(ret + SEG_CRC, crc32c(0, ret, SEG_CRC));
 }
 
@@ -89,6 +91,7 @@ int log_segment_header_decode(const uint8_t p[LOG_SEGMENT_HEADER_BYTES], struct 
         .term = get64(p + SEG_TERM),
         .vote = get64(p + SEG_VOTE),
         .boot = get64(p + SEG_BOOT),
+        .instance = get64(p + SEG_INSTANCE),
         .salt = get32(p + SEG_SALT),
     };
     return 0;

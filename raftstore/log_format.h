@@ -40,6 +40,7 @@ enum log_record_type {
 struct log_segment_header {
     uint64_t cluster_id;
     uint64_t member_id;
+    uint64_t instance;   /* Random, of this log alone: a member that lost its data shows another. */
     uint64_t number;     /* 1, 2, ...: as in the file's name. */
     uint64_t first_seq;  /* Batches of earlier segments from this number on do not count. */
     uint64_t prev_index; /* The entry before the segment's first. */

@@ -34,6 +34,7 @@ struct log {
 
     uint64_t cluster_id;
     uint64_t member_id;
+    uint64_t instance;
     uint32_t salt;
 
     /* Log state with what is staged; `saved` is the part that is durable. */

@@ -104,6 +104,7 @@ static int check_header(struct scan *s, bool first, struct error *err)
         l->cluster_id = h->cluster_id;
         l->member_id = h->member_id;
         l->salt = h->salt;
+        l->instance = h->instance;
         l->seq = h->first_seq;
         l->now = (struct log_position){.term = h->term,
                                        .vote = h->vote,
@@ -112,7 +113,8 @@ static int check_header(struct scan *s, bool first, struct error *err)
                                        .last_term = h->prev_term};
         return 0;
     }
-    if (h->cluster_id != l->cluster_id || h->member_id != l->member_id || h->salt != l->salt)
+    if (h->cluster_id != l->cluster_id || h->member_id != l->member_id || h->instance != l->instance ||
+        h->salt != l->salt)
         return damaged(l, s->number, 0, "the segment belongs to another log", err);
     if (h->first_seq != l->seq || h->prev_index != l->now.last_index || h->prev_term != l->now.last_term ||
         h->term != l->now.term || h->vote != l->now.vote || h->boot != l->now.boot)

@@ -47,17 +47,17 @@ bool transport_address_is_local(const char *address)
 
 /* --- peers ---------------------------------------------------------------------- */
 
-struct peer *peer_get(struct transport *t, uint64_t id)
+struct remote *remote_get(struct transport *t, uint64_t id)
 {
     LIST_FOREACH (it, &t->peers) {
-        struct peer *p = LIST_ENTRY(it, struct peer, node);
+        struct remote *p = LIST_ENTRY(it, struct remote, node);
         if (p->id == id && !p->closing)
             return p;
     }
     return NULL;
 }
 
-static void peer_metrics(struct peer *p)
+static void remote_metrics(struct remote *p)
 {
     struct metrics *m = p->t->metrics;
     if (m == NULL)
@@ -75,20 +75,20 @@ static void peer_metrics(struct peer *p)
                                  str_of(id));
 }
 
-struct peer *peer_new(struct transport *t, uint64_t id, struct str address)
+struct remote *remote_new(struct transport *t, uint64_t id, struct str address)
 {
-    struct peer *p = xzalloc(sizeof(*p));
+    struct remote *p = xzalloc(sizeof(*p));
     p->t = t;
     p->id = id;
     p->address = xstrndup(address.data != NULL ? address.data : "", address.len);
-    peer_metrics(p);
+    remote_metrics(p);
     list_push_back(&t->peers, &p->node);
     for (int c = 0; c < TRANSPORT_CHANNELS; c++)
         link_init(&p->links[c], p, (enum transport_channel)c);
     return p;
 }
 
-void peer_settle(struct peer *p)
+void remote_settle(struct remote *p)
 {
     if (!p->closing && (p->listed || p->inbound > 0) && !p->t->closing)
         return;
@@ -112,28 +112,28 @@ void peer_settle(struct peer *p)
 void transport_set_peers(struct transport *t, const struct transport_peer *peers, size_t count)
 {
     LIST_FOREACH (it, &t->peers)
-        LIST_ENTRY(it, struct peer, node)->listed = false;
+        LIST_ENTRY(it, struct remote, node)->listed = false;
     for (size_t i = 0; i < count; i++) {
         if (peers[i].id == t->id)
             continue;
-        struct peer *p = peer_get(t, peers[i].id);
+        struct remote *p = remote_get(t, peers[i].id);
         if (p != NULL && strcmp(p->address, peers[i].address) != 0) {
             /* It moved. What it sends us comes over connections of its own. */
             free(p->address);
             p->address = xstrdup(peers[i].address);
         }
         if (p == NULL)
-            p = peer_new(t, peers[i].id, str_of(peers[i].address));
+            p = remote_new(t, peers[i].id, str_of(peers[i].address));
         p->listed = true;
         link_dial(&p->links[TRANSPORT_CONTROL]);
     }
     LIST_FOREACH_SAFE (it, &t->peers)
-        peer_settle(LIST_ENTRY(it, struct peer, node));
+        remote_settle(LIST_ENTRY(it, struct remote, node));
 }
 
 void transport_send(struct transport *t, uint64_t to, struct buf *msg)
 {
-    struct peer *p = t->closing ? NULL : peer_get(t, to);
+    struct remote *p = t->closing ? NULL : remote_get(t, to);
     if (p != NULL && !p->blocked && !t->block_all && msg->len <= t->message_max) {
         bool bulk = t->ops.is_bulk != NULL && t->ops.is_bulk(t->arg, buf_str(msg));
         link_send(&p->links[bulk ? TRANSPORT_BULK : TRANSPORT_CONTROL], buf_str(msg));
@@ -143,7 +143,7 @@ void transport_send(struct transport *t, uint64_t to, struct buf *msg)
 
 bool transport_is_up(const struct transport *t, uint64_t id)
 {
-    const struct peer *p = peer_get((struct transport *)t, id);
+    const struct remote *p = remote_get((struct transport *)t, id);
     return p != NULL && p->links[TRANSPORT_CONTROL].state == LINK_UP;
 }
 
@@ -152,7 +152,7 @@ void transport_block(struct transport *t, uint64_t id, bool blocked)
     if (id == 0)
         t->block_all = blocked;
     LIST_FOREACH (it, &t->peers) {
-        struct peer *p = LIST_ENTRY(it, struct peer, node);
+        struct remote *p = LIST_ENTRY(it, struct remote, node);
         if (p->id == id)
             p->blocked = blocked;
     }
@@ -277,7 +277,7 @@ void transport_close(struct transport *t, void (*on_closed)(void *arg), void *ar
     /* The last of these may free the transport: one keeps it until the end. */
     bool listening = !t->listener_closed;
     LIST_FOREACH_SAFE (it, &t->peers)
-        peer_settle(LIST_ENTRY(it, struct peer, node));
+        remote_settle(LIST_ENTRY(it, struct remote, node));
     if (listening)
         net_listener_close(t->listener, on_listener_closed, t);
     else

@@ -133,9 +133,9 @@ static bool on_hello(struct inbound *in, struct str frame)
     net_stream_set_timeout(in->stream, 0);
     in->channel = h.channel;
     in->framer.frame_max = t->message_max;
-    in->peer = peer_get(t, h.from);
+    in->peer = remote_get(t, h.from);
     if (in->peer == NULL) /* We lag behind on the list of members: it says where it lives. */
-        in->peer = peer_new(t, h.from, h.address);
+        in->peer = remote_new(t, h.from, h.address);
     in->peer->inbound++;
     drop_older(in);
     return true;
@@ -174,13 +174,13 @@ static void inbound_on_close(struct net_stream *s, const struct error *err, void
     UNUSED(err);
     struct inbound *in = arg;
     struct transport *t = in->t;
-    struct peer *p = in->peer;
+    struct remote *p = in->peer;
     list_remove(&in->node);
     framer_done(&in->framer);
     free(in);
     if (p != NULL) {
         p->inbound--;
-        peer_settle(p);
+        remote_settle(p);
     } else {
         transport_settle(t);
     }

@@ -26,7 +26,7 @@ static const struct net_stream_handler link_handler = {
     .on_close = link_on_close,
 };
 
-void link_init(struct link *l, struct peer *p, enum transport_channel channel)
+void link_init(struct link *l, struct remote *p, enum transport_channel channel)
 {
     l->peer = p;
     l->channel = channel;
@@ -201,7 +201,7 @@ static void link_on_close(struct net_stream *s, const struct error *err, void *a
 {
     UNUSED(s);
     struct link *l = arg;
-    struct peer *p = l->peer;
+    struct remote *p = l->peer;
     if (err->code != E_CLOSED && !p->closing)
         log_down(l, error_message(err));
     l->stream = NULL;
@@ -209,7 +209,7 @@ static void link_on_close(struct net_stream *s, const struct error *err, void *a
     framer_init(&l->framer, TRANSPORT_GREETING_MAX);
     link_wait(l);
     if (p->closing)
-        peer_settle(p);
+        remote_settle(p);
 }
 
 /* A connection that takes no byte for long is dead although TCP does not know
@@ -269,7 +269,7 @@ static void on_timer_closed(uv_handle_t *h)
 {
     struct link *l = CONTAINER_OF((uv_timer_t *)h, struct link, timer);
     l->timer_open = false;
-    peer_settle(l->peer);
+    remote_settle(l->peer);
 }
 
 void link_close(struct link *l)

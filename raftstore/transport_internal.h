@@ -19,7 +19,7 @@ struct metric;
 enum link_state { LINK_IDLE, LINK_DIALING, LINK_GREETING, LINK_UP, LINK_WAITING };
 
 struct link {
-    struct peer *peer;
+    struct remote *peer;
     enum transport_channel channel;
     enum link_state state;
     struct net_stream *stream;
@@ -38,7 +38,7 @@ struct link {
     bool logged_down;
 };
 
-struct peer {
+struct remote {
     struct list node;
     struct transport *t;
     uint64_t id;
@@ -56,7 +56,7 @@ struct inbound {
     struct transport *t;
     struct net_stream *stream;
     struct framer framer;
-    struct peer *peer; /* NULL before the hello. */
+    struct remote *peer; /* NULL before the hello. */
     uint8_t channel;
     bool refused;
 };
@@ -97,16 +97,16 @@ struct transport {
 /* --- transport.c --- */
 /* E_UNAUTHORIZED unless the other side may speak as a member. */
 int transport_check_identity(struct net_stream *s, struct error *err);
-struct peer *peer_get(struct transport *t, uint64_t id);
-struct peer *peer_new(struct transport *t, uint64_t id, struct str address);
+struct remote *remote_get(struct transport *t, uint64_t id);
+struct remote *remote_new(struct transport *t, uint64_t id, struct str address);
 /* Frees it once nobody needs it any more. */
-void peer_settle(struct peer *p);
+void remote_settle(struct remote *p);
 void transport_settle(struct transport *t); /* The same for a closing transport. */
 bool transport_address_is_unix(const char *address);
 bool transport_address_is_local(const char *address);
 
 /* --- transport_dial.c --- */
-void link_init(struct link *l, struct peer *p, enum transport_channel channel);
+void link_init(struct link *l, struct remote *p, enum transport_channel channel);
 void link_dial(struct link *l);
 void link_send(struct link *l, struct str message);
 void link_close(struct link *l); /* For good. */

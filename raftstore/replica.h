@@ -16,7 +16,7 @@
  *  - After feeding events, call replica_run() once; when it returns true, again
  *    soon (it bounds its work per call). Arm a timer for replica_deadline() and
  *    call replica_tick() then.
- *  - Disk writes (save_vote, append, install_snapshot) form one FIFO with rising
+ *  - Disk writes (save_vote, append, install_snapshot, reset_log) form one FIFO with rising
  *    seq. They become durable in that order; several may share one sync.
  *    Report the highest durable one with replica_persisted().
  *  - Messages need no delivery guarantee and may be dropped, doubled and
@@ -92,6 +92,11 @@ struct replica_ops {
      * the state machine, then report seq. May take long. No apply meanwhile, and
      * no append is given before it is reported. */
     void (*install_snapshot)(void *arg, uint64_t seq, uint64_t transfer, const struct replica_snapshot *s);
+
+    /* Drop the whole log, which goes on at index + 1: on disk it ended before the
+     * current snapshot or contradicted it (a crash during an install). Only
+     * inside replica_start(). */
+    void (*reset_log)(void *arg, uint64_t seq, uint64_t index, uint64_t term);
 
     /* --- the disk, outside the FIFO --- */
     /* Entries below first_index are not needed any more. */
@@ -233,9 +238,10 @@ enum replica_change_type {
     REPLICA_DEMOTE,  /* A voter to standby. */
     REPLICA_REMOVE,  /* A leader hands over first. Not the last voter: E_INVALID. */
 };
-/* On any member; answered by change_done() once committed. E_EXISTS, E_NOT_FOUND,
- * E_AGAIN (another change is under way), E_INVALID, E_UNAVAILABLE,
- * E_UNKNOWN_OUTCOME. address: for REPLICA_ADD. */
+/* On any member; answered by change_done() once committed. Waits for its turn
+ * while another change is under way. E_EXISTS (id or address), E_NOT_FOUND,
+ * E_AGAIN (not caught up), E_INVALID, E_UNAVAILABLE, E_UNKNOWN_OUTCOME. address:
+ * for REPLICA_ADD, different for every member. */
 int replica_change(struct replica *r, uint64_t now_ms, enum replica_change_type type, uint64_t id,
                    const char *address, void *cookie);
 /* Hands leadership to id; 0: whoever is best. On any member; answered by

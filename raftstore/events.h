@@ -36,12 +36,13 @@ void event_log_free(struct event_log *log);
 
 /* [writer] Takes over the reference. batch->rev is the last one plus 1. Not seen
  * by readers before event_log_publish(). */
-void event_log_append(struct event_log *log, struct event_batch *batch, uint64_t now_ms);
+void event_log_append(struct event_log *log, struct event_batch *batch);
 /* [writer] Shows what was appended, trims, and wakes cursors. Publish the view
  * of the same revisions first: who sees an event must find it in the view. */
 void event_log_publish(struct event_log *log, uint64_t now_ms);
-/* [writer] The state was replaced by one at rev; batches, borrowed and gap-free
- * up to rev, are the history known of it (count may be 0). Cursors whose
+/* [writer] The state was replaced by one at rev, not below the newest so far;
+ * batches, borrowed and gap-free up to rev, are the history known of it (count
+ * may be 0; nothing may be appended and unpublished). Cursors whose
  * position lies in it go on, others are lost; all are woken. */
 void event_log_reset(struct event_log *log, int64_t rev, struct event_batch *const *batches, size_t count,
                      uint64_t now_ms);
@@ -55,10 +56,11 @@ struct event_log_stats {
 void event_log_stats(struct event_log *log, struct event_log_stats *ret); /* [any] */
 
 /* --- cursors: [any], but each on one thread at a time --- */
-/* Delivers batches with rev > after_rev, which may lie in the future. on_ready is
- * called on the writer's thread, inside event_log_publish() and under a lock: it
- * may only post a mail. It is called once, when there is something to read, after
- * event_cursor_next() returned NULL; never before. NULL: no waking.
+/* Delivers batches with rev > after_rev, which may lie in the future. What is
+ * there already is not announced: read until NULL first. From then on on_ready is
+ * called once when there is something to read, and again only after
+ * event_cursor_next() returned NULL anew. It runs on the writer's thread, inside
+ * event_log_publish() and under a lock: it may only post a mail. NULL: no waking.
  * E_EXPIRED: revisions after after_rev are gone. */
 int event_cursor_new(struct event_log *log, int64_t after_rev, void (*on_ready)(void *arg), void *arg,
                      struct event_cursor **ret);

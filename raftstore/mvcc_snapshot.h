@@ -2,8 +2,9 @@
  *
  * The stream is a sequence of chunks: a header with lengths and a CRC-32C, then
  * an LZ4 frame. The first holds the header (format, revisions, applied index,
- * leases, member records, alarms), the last the totals and the hash of all
- * before it. It comes from an immutable view, so writers go on meanwhile, and no
+ * member records, alarms), then come leases and keys, the last holds the totals.
+ * Each checksum continues the one before, so that no chunk can be missing, double
+ * or out of place. It comes from an immutable view, so writers go on meanwhile, and no
  * copy of the data is held beyond one chunk.
  *
  *   store thread: mvcc_snapshot_new(m)      I/O thread: mvcc_snapshot_read() ...
@@ -41,8 +42,8 @@ int mvcc_restore_feed(struct mvcc_restore *r, struct str bytes, struct error *er
 int mvcc_restore_finish(struct mvcc_restore *r, struct error *err);
 uint64_t mvcc_restore_index(const struct mvcc_restore *r); /* After finish. */
 int64_t mvcc_restore_rev(const struct mvcc_restore *r);
-/* [store thread] After a successful finish: replaces m's state and frees r. Cannot
- * fail. Views keep what they see; cursors go on where the new state has their
+/* [store thread] After a successful finish: replaces m's state by one that is not
+ * older, and frees r. Cannot fail. Views keep what they see; cursors go on where the new state has their
  * history, and are lost otherwise. The old tree is freed by mvcc_work(). */
 void mvcc_restore_commit(struct mvcc_restore *r, struct mvcc *m, uint64_t now_ms);
 /* Reads a stream and keeps nothing: is it whole? Same calls, no commit. */

@@ -3,6 +3,7 @@
  * A put walks to the leaf, makes the path its own (copying nodes that a view may
  * see), changes the slot, and walks back up with the change of the counts. Only
  * a new key can overflow a leaf; splits then climb as far as they must. */
+#include "lib/base/error.h"
 #include "raftstore/tree_internal.h"
 
 struct tree *tree_new(void)
@@ -241,20 +242,21 @@ static void insert_above(struct tree *t, struct path *p, unsigned level, struct 
     grow_root(t, right, sep);
 }
 
-static void leaf_insert(struct leaf *l, unsigned at, const struct kv *kv)
+static void leaf_insert(struct leaf *l, unsigned at, uintptr_t slot)
 {
     memmove(&l->slots[at + 1], &l->slots[at], (l->b.count - at) * sizeof(l->slots[0]));
-    l->slots[at] = (uintptr_t)kv;
+    l->slots[at] = slot;
     l->b.count++;
-    l->b.live++;
+    l->b.live = (uint8_t)(l->b.live + kv_live(slot_newest(slot)));
+    l->b.stale += slot_is_chain(slot);
 }
 
 /* A new key; the counts above already know of it. */
-static void insert_key(struct tree *t, struct path *p, unsigned at, const struct kv *kv)
+static void insert_key(struct tree *t, struct path *p, unsigned at, uintptr_t slot)
 {
     struct leaf *l = (struct leaf *)p->node[t->height - 1];
     if (l->b.count < LEAF_MAX) {
-        leaf_insert(l, at, kv);
+        leaf_insert(l, at, slot);
         return;
     }
     unsigned from = split_point(LEAF_MAX, at), leaf_level = t->height - 1;
@@ -262,22 +264,22 @@ static void insert_key(struct tree *t, struct path *p, unsigned at, const struct
     struct tree_node *right = leaf_split(t, l, from, &sep);
     /* Between the two halves, the separator decides: it may be shorter than the
      * right half's first key. */
-    if (at > from || (at == from && str_cmp(kv->key, sep_str(sep)) >= 0))
-        leaf_insert((struct leaf *)right, at - from, kv);
+    if (at > from || (at == from && str_cmp(slot_newest(slot)->key, sep_str(sep)) >= 0))
+        leaf_insert((struct leaf *)right, at - from, slot);
     else
-        leaf_insert(l, at, kv);
+        leaf_insert(l, at, slot);
     insert_above(t, p, leaf_level, right, sep);
 }
 
 /* --- putting --- */
 
-static void first_key(struct tree *t, const struct kv *kv)
+static void first_key(struct tree *t, uintptr_t slot)
 {
     struct leaf *l = (struct leaf *)node_new(t, BLOCK_LEAF);
-    leaf_insert(l, 0, kv);
+    leaf_insert(l, 0, slot);
     t->root = (struct tree_node *)l;
     t->height = 1;
-    t->keys = 1;
+    t->keys = l->b.live;
 }
 
 static bool find(const struct tree *t, struct str key, struct path *p)
@@ -299,7 +301,7 @@ static void update_counts(struct tree *t, struct path *p, int live, int stale, i
         struct child *c = &((struct inner *)p->node[level])->children[p->at[level]];
         c->live += (uint32_t)live;
         c->stale += (uint32_t)stale;
-        c->max_rev = rev;
+        c->max_rev = MAX_OF(c->max_rev, rev);
     }
     t->keys += (uint64_t)(int64_t)live;
 }
@@ -317,26 +319,78 @@ static void put_version(struct tree *t, struct path *p, const struct kv *kv)
     update_counts(t, p, live, stale, kv->mod_rev);
 }
 
-void tree_put(struct tree *t, struct kv *kv)
+static void add_version(struct tree *t, const struct kv *kv)
 {
-    ASSERT_CMP(kv->mod_rev, >=, t->rev);
-    t->rev = kv->mod_rev;
+    t->rev = MAX_OF(t->rev, kv->mod_rev);
     t->versions++;
     t->bytes += kv_bytes(kv);
+}
+
+static uintptr_t first_slot(struct tree *t, const struct kv *kv)
+{
+    if (kv_live(kv))
+        return (uintptr_t)kv;
+    struct chain *c = tree_chain_new(t, NULL, 2);
+    c->versions[c->b.count++] = kv;
+    return slot_of_chain(c);
+}
+
+/* With `p` from find(): the key is not there yet. */
+static void put_key(struct tree *t, struct path *p, const struct kv *kv)
+{
+    uintptr_t slot = first_slot(t, kv);
     if (t->root == NULL) {
-        ASSERT(kv_live(kv));
-        first_key(t, kv);
+        first_key(t, slot);
         return;
     }
+    unsigned at = p->at[t->height - 1];
+    tree_own_path(t, p);
+    update_counts(t, p, kv_live(kv), slot_is_chain(slot), kv->mod_rev);
+    insert_key(t, p, at, slot);
+}
+
+void tree_put(struct tree *t, struct kv *kv)
+{
     struct path p;
-    bool equal = find(t, kv->key, &p);
-    tree_own_path(t, &p);
-    if (equal) {
+    ASSERT_CMP(kv->mod_rev, >=, t->rev);
+    add_version(t, kv);
+    if (t->root != NULL && find(t, kv->key, &p)) {
+        tree_own_path(t, &p);
         put_version(t, &p, kv);
         return;
     }
     ASSERT(kv_live(kv));
-    unsigned at = p.at[t->height - 1];
-    update_counts(t, &p, 1, 0, kv->mod_rev);
-    insert_key(t, &p, at, kv);
+    put_key(t, &p, kv);
+}
+
+/* The last key's newest version; NULL in an empty tree. */
+static const struct kv *last_version(const struct tree *t)
+{
+    const struct tree_node *n = t->root;
+    if (n == NULL)
+        return NULL;
+    while (!is_leaf(n))
+        n = as_inner(n)->children[n->b.count - 1].node;
+    return slot_newest(as_leaf(n)->slots[n->b.count - 1]);
+}
+
+int tree_load(struct tree *t, struct kv *kv)
+{
+    const struct kv *last = last_version(t);
+    int order = last != NULL ? str_cmp(last->key, kv->key) : -1;
+    bool fits = order < 0 || (order == 0 && last->mod_rev <= kv->mod_rev &&
+                              (kv_live(kv) || kv_live(last)));
+    if (!fits)
+        return E_CORRUPT;
+    struct path p;
+    add_version(t, kv);
+    if (t->root != NULL)
+        find(t, kv->key, &p);
+    if (order < 0) {
+        put_key(t, &p, kv);
+        return 0;
+    }
+    tree_own_path(t, &p);
+    put_version(t, &p, kv);
+    return 0;
 }

@@ -47,6 +47,9 @@ bool tree_free_slice(struct tree *t, size_t budget);
  * every earlier put. A tombstone (version 0) needs a live version before it.
  * Views cannot see it before tree_publish(). */
 void tree_put(struct tree *t, struct kv *kv);
+/* Fills a new tree: key by key in order, each key's versions oldest first. Takes
+ * over the reference unless it fails. E_CORRUPT: out of order. */
+int tree_load(struct tree *t, struct kv *kv);
 /* Raises the newest revision beyond that of the newest version left: after a
  * restore whose last change was compacted away. */
 void tree_set_rev(struct tree *t, int64_t rev);
@@ -122,7 +125,8 @@ struct kv_list {
     const struct kv **items;
     size_t count, cap;
 };
-void kv_list_done(struct kv_list *l);
+void kv_list_push(struct kv_list *l, const struct kv *kv);
+void kv_list_done(struct kv_list *l); /* Frees the list, not the kvs. */
 /* The next key's versions, oldest first, appended to *out: those after after_rev
  * (0: all), with the one before them in *ret_before (NULL: none kept). False at
  * the end. */

@@ -239,7 +239,7 @@ void kv_list_done(struct kv_list *l)
     *l = (struct kv_list){0};
 }
 
-static void kv_list_push(struct kv_list *l, const struct kv *kv)
+void kv_list_push(struct kv_list *l, const struct kv *kv)
 {
     if (l->count == l->cap) {
         l->cap = l->cap > 0 ? l->cap * 2 : 16;

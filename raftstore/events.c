@@ -1,0 +1,367 @@
+/* events.c - chunks of batches in a ring, and cursors that hold one chunk each.
+ *
+ * Happy path: the writer fills the last chunk and raises its count; a cursor
+ * compares its position with the count, without a lock. At a chunk's end it looks
+ * up the chunk of its next revision under the lock.
+ *
+ * Going to sleep: the cursor notes what it waits for, arms itself and looks once
+ * more; the writer raises last_rev and then looks for armed cursors. In whatever
+ * order these meet, one of the two sees the other (both are sequentially
+ * consistent).
+ *
+ * Cutting: the ring gives up its reference of a chunk. A cursor inside keeps the
+ * chunk, reads it to its end, and finds in the lookup that it is lost. */
+#include "raftstore/events.h"
+
+#include "lib/base/error.h"
+#include "lib/base/list.h"
+
+#include <pthread.h>
+#include <stdatomic.h>
+
+#define BYTES_MAX_DEFAULT (64u << 20)
+#define AGE_MS_DEFAULT (10u * 60 * 1000)
+
+struct chunk {
+    _Atomic uint32_t refs;
+    _Atomic uint32_t count; /* Batches that readers may see. */
+    _Atomic bool closed;    /* The count stays as it is. */
+    int64_t first_rev;
+    uint64_t bytes;         /* Writer. */
+    uint64_t newest_ms;     /* Writer. */
+    const struct event_batch *batches[EVENT_CHUNK_BATCHES];
+};
+
+struct event_log {
+    struct event_log_config config;
+    _Atomic int64_t last_rev;
+
+    /* Writer: appended, not published. */
+    const struct event_batch **staged;
+    size_t staged_count, staged_cap;
+    int64_t next_rev;
+
+    pthread_mutex_t lock; /* Guards what follows. */
+    struct chunk **chunks; /* A ring: chunks[(head + i) % cap]. */
+    size_t head, count, cap;
+    struct list cursors;
+    uint64_t cursor_count;
+    uint64_t bytes;
+};
+
+struct event_cursor {
+    struct event_log *log;
+    struct list link; /* Guarded by the log's lock. */
+    void (*on_ready)(void *arg);
+    void *arg;
+    _Atomic bool armed;
+    _Atomic int64_t wait_rev; /* What an armed cursor waits for. */
+    /* Reader. */
+    struct chunk *chunk; /* Holds rev + 1, or NULL. */
+    int64_t rev;
+    bool lost;
+};
+
+/* --- chunks --- */
+
+static void chunk_unref(struct chunk *c)
+{
+    if (c == NULL || atomic_fetch_sub_explicit(&c->refs, 1, memory_order_acq_rel) != 1)
+        return;
+    uint32_t n = atomic_load_explicit(&c->count, memory_order_relaxed);
+    for (uint32_t i = 0; i < n; i++)
+        event_batch_unref(c->batches[i]);
+    free(c);
+}
+
+static struct chunk *chunk_at(const struct event_log *log, size_t i)
+{
+    return log->chunks[(log->head + i) % log->cap];
+}
+
+/* Locked. */
+static struct chunk *chunk_push(struct event_log *log, int64_t first_rev)
+{
+    if (log->count == log->cap) {
+        size_t cap = log->cap > 0 ? log->cap * 2 : 8;
+        struct chunk **chunks = xmalloc(cap * sizeof(chunks[0]));
+        for (size_t i = 0; i < log->count; i++)
+            chunks[i] = chunk_at(log, i);
+        free(log->chunks);
+        log->chunks = chunks;
+        log->head = 0;
+        log->cap = cap;
+    }
+    struct chunk *c = xzalloc(sizeof(*c));
+    c->refs = 1;
+    c->first_rev = first_rev;
+    c->bytes = alloc_bytes(sizeof(*c));
+    log->bytes += c->bytes;
+    log->chunks[(log->head + log->count++) % log->cap] = c;
+    return c;
+}
+
+/* Locked. */
+static void chunk_drop_oldest(struct event_log *log)
+{
+    struct chunk *c = chunk_at(log, 0);
+    log->head = (log->head + 1) % log->cap;
+    log->count--;
+    log->bytes -= c->bytes;
+    atomic_store_explicit(&c->closed, true, memory_order_release);
+    chunk_unref(c);
+}
+
+/* Locked. */
+static int64_t first_rev(const struct event_log *log)
+{
+    return log->count > 0 ? chunk_at(log, 0)->first_rev : atomic_load(&log->last_rev) + 1;
+}
+
+/* Locked. The chunk that holds rev, referenced; NULL when it is not there yet. */
+static struct chunk *chunk_find(const struct event_log *log, int64_t rev)
+{
+    if (log->count == 0 || rev > atomic_load(&log->last_rev))
+        return NULL;
+    size_t low = 0, high = log->count;
+    while (high - low > 1) {
+        size_t mid = (low + high) / 2;
+        if (chunk_at(log, mid)->first_rev <= rev)
+            low = mid;
+        else
+            high = mid;
+    }
+    struct chunk *c = chunk_at(log, low);
+    atomic_fetch_add_explicit(&c->refs, 1, memory_order_relaxed);
+    return c;
+}
+
+/* --- the log --- */
+
+struct event_log *event_log_new(const struct event_log_config *config, int64_t rev)
+{
+    struct event_log *log = xzalloc(sizeof(*log));
+    log->config = *config;
+    if (log->config.bytes_max == 0)
+        log->config.bytes_max = BYTES_MAX_DEFAULT;
+    if (log->config.age_ms == 0)
+        log->config.age_ms = AGE_MS_DEFAULT;
+    log->last_rev = rev;
+    log->next_rev = rev + 1;
+    pthread_mutex_init(&log->lock, NULL);
+    list_init(&log->cursors);
+    return log;
+}
+
+void event_log_free(struct event_log *log)
+{
+    if (log == NULL)
+        return;
+    ASSERT(list_empty(&log->cursors));
+    while (log->count > 0)
+        chunk_drop_oldest(log);
+    for (size_t i = 0; i < log->staged_count; i++)
+        event_batch_unref(log->staged[i]);
+    free(log->staged);
+    free(log->chunks);
+    pthread_mutex_destroy(&log->lock);
+    free(log);
+}
+
+void event_log_append(struct event_log *log, struct event_batch *batch)
+{
+    ASSERT_CMP(batch->rev, ==, log->next_rev);
+    if (log->staged_count == log->staged_cap) {
+        log->staged_cap = log->staged_cap > 0 ? log->staged_cap * 2 : 64;
+        log->staged = xrealloc(log->staged, log->staged_cap * sizeof(log->staged[0]));
+    }
+    log->staged[log->staged_count++] = batch;
+    log->next_rev++;
+}
+
+/* Locked. Only the writer adds chunks, so it may read the ring's end itself. */
+static void chunk_add(struct event_log *log, const struct event_batch *batch, uint64_t now_ms)
+{
+    struct chunk *c = log->count > 0 ? chunk_at(log, log->count - 1) : NULL;
+    uint32_t n = c != NULL ? atomic_load_explicit(&c->count, memory_order_relaxed) : 0;
+    if (c == NULL || n == EVENT_CHUNK_BATCHES || c->bytes >= EVENT_CHUNK_BYTES) {
+        if (c != NULL)
+            atomic_store_explicit(&c->closed, true, memory_order_release);
+        c = chunk_push(log, batch->rev);
+        n = 0;
+    }
+    size_t bytes = event_batch_bytes(batch);
+    c->bytes += bytes;
+    log->bytes += bytes;
+    c->newest_ms = now_ms;
+    c->batches[n] = batch;
+    atomic_store_explicit(&c->count, n + 1, memory_order_release);
+}
+
+/* Locked. The last chunk stays: what was just written can be read. */
+static void trim(struct event_log *log, uint64_t now_ms)
+{
+    while (log->count > 1) {
+        const struct chunk *c = chunk_at(log, 0);
+        bool old = now_ms > c->newest_ms && now_ms - c->newest_ms > log->config.age_ms;
+        if (log->bytes <= log->config.bytes_max && !old)
+            return;
+        chunk_drop_oldest(log);
+    }
+}
+
+/* Locked. */
+static void wake(struct event_log *log)
+{
+    int64_t last = atomic_load(&log->last_rev);
+    LIST_FOREACH (l, &log->cursors) {
+        struct event_cursor *c = LIST_ENTRY(l, struct event_cursor, link);
+        if (c->on_ready == NULL || !atomic_load(&c->armed) || atomic_load(&c->wait_rev) > last)
+            continue;
+        if (atomic_exchange(&c->armed, false))
+            c->on_ready(c->arg);
+    }
+}
+
+void event_log_publish(struct event_log *log, uint64_t now_ms)
+{
+    pthread_mutex_lock(&log->lock);
+    for (size_t i = 0; i < log->staged_count; i++)
+        chunk_add(log, log->staged[i], now_ms);
+    bool any = log->staged_count > 0;
+    log->staged_count = 0;
+    atomic_store(&log->last_rev, log->next_rev - 1);
+    trim(log, now_ms);
+    if (any)
+        wake(log);
+    pthread_mutex_unlock(&log->lock);
+}
+
+void event_log_reset(struct event_log *log, int64_t rev, struct event_batch *const *batches,
+                     size_t count, uint64_t now_ms)
+{
+    ASSERT_CMP(log->staged_count, ==, 0);
+    ASSERT_CMP(rev, >=, atomic_load(&log->last_rev));
+    ASSERT(count == 0 || batches[count - 1]->rev == rev);
+    pthread_mutex_lock(&log->lock);
+    while (log->count > 0)
+        chunk_drop_oldest(log);
+    for (size_t i = 0; i < count; i++) {
+        ASSERT(i == 0 || batches[i]->rev == batches[i - 1]->rev + 1);
+        chunk_add(log, event_batch_ref(batches[i]), now_ms);
+    }
+    log->next_rev = rev + 1;
+    atomic_store(&log->last_rev, rev);
+    trim(log, now_ms);
+    wake(log);
+    pthread_mutex_unlock(&log->lock);
+}
+
+void event_log_stats(struct event_log *log, struct event_log_stats *ret)
+{
+    pthread_mutex_lock(&log->lock);
+    int64_t last = atomic_load(&log->last_rev);
+    *ret = (struct event_log_stats){
+        .bytes = log->bytes,
+        .cursors = log->cursor_count,
+        .first_rev = first_rev(log),
+        .last_rev = last,
+    };
+    pthread_mutex_unlock(&log->lock);
+}
+
+/* --- cursors --- */
+
+int event_cursor_new(struct event_log *log, int64_t after_rev, void (*on_ready)(void *arg),
+                     void *arg, struct event_cursor **ret)
+{
+    struct event_cursor *c = xzalloc(sizeof(*c));
+    c->log = log;
+    c->on_ready = on_ready;
+    c->arg = arg;
+    c->rev = after_rev;
+    c->wait_rev = after_rev + 1;
+    c->armed = true;
+    pthread_mutex_lock(&log->lock);
+    bool gone = after_rev + 1 < first_rev(log);
+    if (!gone) {
+        c->chunk = chunk_find(log, after_rev + 1);
+        list_push_back(&log->cursors, &c->link);
+        log->cursor_count++;
+    }
+    pthread_mutex_unlock(&log->lock);
+    if (gone) {
+        free(c);
+        return E_EXPIRED;
+    }
+    *ret = c;
+    return 0;
+}
+
+void event_cursor_free(struct event_cursor *c)
+{
+    if (c == NULL)
+        return;
+    pthread_mutex_lock(&c->log->lock);
+    list_remove(&c->link);
+    c->log->cursor_count--;
+    pthread_mutex_unlock(&c->log->lock);
+    chunk_unref(c->chunk);
+    free(c);
+}
+
+/* The next batch in the cursor's chunk. *ret_end: there will be none. */
+static const struct event_batch *next_in_chunk(struct event_cursor *c, bool *ret_end)
+{
+    struct chunk *chunk = c->chunk;
+    *ret_end = true;
+    if (chunk == NULL)
+        return NULL;
+    /* closed before count: a count read after the mark is the last one. */
+    bool closed = atomic_load_explicit(&chunk->closed, memory_order_acquire);
+    uint32_t count = atomic_load_explicit(&chunk->count, memory_order_acquire);
+    int64_t at = c->rev + 1 - chunk->first_rev;
+    *ret_end = closed;
+    if (at >= count)
+        return NULL;
+    c->rev++;
+    return chunk->batches[at];
+}
+
+static void change_chunk(struct event_cursor *c)
+{
+    struct chunk *last = c->chunk;
+    pthread_mutex_lock(&c->log->lock);
+    c->lost = c->rev + 1 < first_rev(c->log);
+    c->chunk = c->lost ? NULL : chunk_find(c->log, c->rev + 1);
+    pthread_mutex_unlock(&c->log->lock);
+    chunk_unref(last);
+}
+
+const struct event_batch *event_cursor_next(struct event_cursor *c, bool *ret_lost)
+{
+    while (!c->lost) {
+        bool end;
+        const struct event_batch *batch = next_in_chunk(c, &end);
+        if (batch != NULL)
+            return batch;
+        if (end && c->rev + 1 <= atomic_load(&c->log->last_rev)) {
+            change_chunk(c);
+            continue;
+        }
+        atomic_store(&c->wait_rev, c->rev + 1);
+        atomic_store(&c->armed, true);
+        if (c->rev + 1 > atomic_load(&c->log->last_rev))
+            return NULL;
+        /* Something came between. The writer may have seen the mark already: one
+         * call too many then, of a reader that finds nothing. */
+        atomic_store(&c->armed, false);
+    }
+    *ret_lost = true;
+    return NULL;
+}
+
+int64_t event_cursor_rev(const struct event_cursor *c)
+{
+    return c->rev;
+}

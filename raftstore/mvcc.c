@@ -1,0 +1,315 @@
+/* mvcc.c - the state and its life: writing versions, publishing, upkeep. */
+#include "lib/base/error.h"
+#include "raftstore/mvcc_internal.h"
+#include "raftstore/store.h"
+
+#include <stdatomic.h>
+
+#define QUOTA_BYTES_DEFAULT (UINT64_C(8) << 30)
+
+/* --- life --- */
+
+void mvcc_state_init(struct mvcc_state *s)
+{
+    *s = (struct mvcc_state){.tree = tree_new(), .rev = 1};
+    tree_set_rev(s->tree, 1);
+    leases_init(&s->leases);
+    buf_init(&s->config);
+}
+
+void mvcc_state_done(struct mvcc_state *s)
+{
+    leases_done(&s->leases);
+    buf_done(&s->config);
+    free(s->alarms);
+}
+
+static void publish_view(struct mvcc *m)
+{
+    struct mvcc_view *v = xzalloc(sizeof(*v));
+    v->refs = 1;
+    v->tree = tree_publish(m->s.tree);
+    v->rev = m->s.rev;
+    v->compacted = m->s.compacted;
+    v->applied = m->s.applied;
+    m->changed = false;
+    pthread_mutex_lock(&m->view_lock);
+    struct mvcc_view *last = m->current;
+    m->current = v;
+    pthread_mutex_unlock(&m->view_lock);
+    mvcc_view_unref(last);
+}
+
+struct mvcc *mvcc_new(const struct mvcc_config *config)
+{
+    struct mvcc *m = xzalloc(sizeof(*m));
+    m->options = *config;
+    if (m->options.quota_bytes == 0)
+        m->options.quota_bytes = QUOTA_BYTES_DEFAULT;
+    mvcc_state_init(&m->s);
+    list_init(&m->zombies);
+    struct event_log_config log = {.bytes_max = config->history_bytes,
+                                   .age_ms = config->history_ms};
+    m->log = event_log_new(&log, m->s.rev);
+    pthread_mutex_init(&m->view_lock, NULL);
+    publish_view(m);
+    return m;
+}
+
+void mvcc_free(struct mvcc *m)
+{
+    if (m == NULL)
+        return;
+    mvcc_view_unref(m->current);
+    event_log_free(m->log);
+    tree_trim_done(&m->trim);
+    mvcc_state_done(&m->s);
+    tree_free(m->s.tree);
+    LIST_FOREACH_SAFE (l, &m->zombies) {
+        struct zombie *z = LIST_ENTRY(l, struct zombie, link);
+        tree_free(z->tree);
+        free(z);
+    }
+    free(m->events);
+    pthread_mutex_destroy(&m->view_lock);
+    free(m);
+}
+
+/* --- writing --- */
+
+const struct kv *mvcc_current_kv(const struct mvcc *m, struct str key)
+{
+    return tree_get(tree_working(m->s.tree), key, 0);
+}
+
+static void add_event(struct mvcc *m, enum event_type type, const struct kv *kv,
+                      const struct kv *prev)
+{
+    if (m->event_count == m->event_cap) {
+        m->event_cap = m->event_cap > 0 ? m->event_cap * 2 : 16;
+        m->events = xrealloc(m->events, m->event_cap * sizeof(m->events[0]));
+    }
+    m->events[m->event_count++] = (struct event){type, kv_ref(kv), prev ? kv_ref(prev) : NULL};
+}
+
+static void detach(struct mvcc *m, const struct kv *kv)
+{
+    if (kv != NULL && kv->lease != 0)
+        lease_detach(leases_get(&m->s.leases, kv->lease));
+}
+
+void mvcc_put(struct mvcc *m, struct str key, struct str value, int64_t lease)
+{
+    const struct kv *prev = mvcc_current_kv(m, key);
+    struct kv *kv = kv_new(key, value);
+    kv->sub = (uint32_t)m->event_count;
+    kv->mod_rev = mvcc_write_rev(m);
+    kv->create_rev = prev != NULL ? prev->create_rev : kv->mod_rev;
+    kv->version = prev != NULL ? prev->version + 1 : 1;
+    kv->lease = lease;
+    detach(m, prev);
+    add_event(m, EVENT_PUT, kv, prev);
+    tree_put(m->s.tree, kv);
+    if (lease != 0)
+        lease_attach(leases_get(&m->s.leases, lease), kv, tree_working(m->s.tree));
+}
+
+void mvcc_delete(struct mvcc *m, const struct kv *kv)
+{
+    struct kv *tombstone = kv_new(kv->key, STR_NULL);
+    tombstone->sub = (uint32_t)m->event_count;
+    tombstone->mod_rev = mvcc_write_rev(m);
+    detach(m, kv);
+    add_event(m, EVENT_DELETE, tombstone, kv);
+    tree_put(m->s.tree, tombstone);
+}
+
+void mvcc_end_write(struct mvcc *m)
+{
+    if (m->event_count == 0)
+        return;
+    m->s.rev++;
+    struct event_batch *b = event_batch_new(m->s.rev, (uint32_t)m->event_count);
+    memcpy(b->events, m->events, m->event_count * sizeof(m->events[0]));
+    m->event_count = 0;
+    event_log_append(m->log, b);
+}
+
+/* --- publishing and upkeep --- */
+
+void mvcc_applied(struct mvcc *m, uint64_t index)
+{
+    ASSERT_CMP(index, >=, m->s.applied);
+    m->changed |= index > m->s.applied;
+    m->s.applied = index;
+}
+
+void mvcc_publish(struct mvcc *m, uint64_t now_ms)
+{
+    if (m->changed)
+        publish_view(m);
+    event_log_publish(m->log, now_ms);
+}
+
+void mvcc_replace_state(struct mvcc *m, const struct mvcc_state *next,
+                        struct event_batch *const *history, size_t history_count, uint64_t now_ms)
+{
+    mvcc_publish(m, now_ms); /* What was applied before still reaches its cursors. */
+    struct zombie *z = xzalloc(sizeof(*z));
+    z->tree = m->s.tree;
+    list_push_back(&m->zombies, &z->link);
+    mvcc_state_done(&m->s);
+    tree_trim_done(&m->trim);
+    m->trim = (struct tree_trim){0};
+    m->trimming = false;
+    m->s = *next;
+    mvcc_leases_extend(m, now_ms);
+    publish_view(m);
+    event_log_reset(m->log, m->s.rev, history, history_count, now_ms);
+}
+
+static void free_zombies(struct mvcc *m, size_t budget, bool *more)
+{
+    LIST_FOREACH_SAFE (l, &m->zombies) {
+        struct zombie *z = LIST_ENTRY(l, struct zombie, link);
+        struct tree_stats stats;
+        *more |= tree_reclaim(z->tree, budget);
+        tree_stats(z->tree, &stats);
+        if (stats.views > 0)
+            continue;
+        if (tree_free_slice(z->tree, budget)) {
+            *more = true;
+            continue;
+        }
+        list_remove(&z->link);
+        free(z);
+    }
+}
+
+/* What a slice drops is seen by the current view: without a new one nothing of
+ * it would be freed before the next write. Between applies and their publishing,
+ * that one does it. */
+static bool trim_slice(struct mvcc *m, size_t budget)
+{
+    if (!m->trimming && m->trim.rev < m->s.compacted) {
+        m->trim = (struct tree_trim){.rev = m->s.compacted};
+        m->trimming = true;
+    }
+    if (!m->trimming)
+        return false;
+    m->trimming = tree_trim(m->s.tree, &m->trim, budget);
+    if (!m->changed)
+        publish_view(m);
+    return m->trimming || m->trim.rev < m->s.compacted;
+}
+
+bool mvcc_work(struct mvcc *m, size_t budget)
+{
+    bool more = trim_slice(m, budget);
+    more |= tree_reclaim(m->s.tree, budget);
+    free_zombies(m, budget, &more);
+    return more;
+}
+
+/* --- what the state says --- */
+
+uint64_t mvcc_applied_index(const struct mvcc *m)
+{
+    return m->s.applied;
+}
+
+int64_t mvcc_rev(const struct mvcc *m)
+{
+    return m->s.rev;
+}
+
+int64_t mvcc_compacted(const struct mvcc *m)
+{
+    return m->s.compacted;
+}
+
+struct str mvcc_config_record(const struct mvcc *m)
+{
+    return buf_str(&m->s.config);
+}
+
+void mvcc_stats(const struct mvcc *m, struct mvcc_stats *ret)
+{
+    struct tree_stats tree;
+    struct event_log_stats log;
+    tree_stats(m->s.tree, &tree);
+    event_log_stats(m->log, &log);
+    *ret = (struct mvcc_stats){
+        .tree_bytes = tree.bytes,
+        .dead_bytes = tree.dead_bytes,
+        .history_bytes = log.bytes,
+        .keys = tree.keys,
+        .versions = tree.versions,
+        .leases = leases_count(&m->s.leases),
+        .views = tree.views,
+        .cursors = log.cursors,
+        .history_first_rev = log.first_rev,
+    };
+    LIST_FOREACH (l, &m->zombies) {
+        tree_stats(LIST_ENTRY(l, struct zombie, link)->tree, &tree);
+        ret->dead_bytes += tree.bytes + tree.dead_bytes;
+        ret->views += tree.views;
+    }
+}
+
+/* --- alarms --- */
+
+static size_t alarm_place(const struct mvcc_state *s, uint64_t member)
+{
+    size_t i = 0;
+    while (i < s->alarm_count && s->alarms[i].member < member)
+        i++;
+    return i;
+}
+
+void mvcc_state_set_alarms(struct mvcc_state *s, uint64_t member, uint32_t alarms)
+{
+    size_t i = alarm_place(s, member);
+    bool there = i < s->alarm_count && s->alarms[i].member == member;
+    if (there && alarms != 0) {
+        s->alarms[i].alarms = alarms;
+    } else if (there) {
+        s->alarm_count--;
+        memmove(&s->alarms[i], &s->alarms[i + 1], (s->alarm_count - i) * sizeof(s->alarms[0]));
+    } else if (alarms != 0 && s->alarm_count < ALARM_MEMBERS_MAX) {
+        s->alarms = xrealloc(s->alarms, (s->alarm_count + 1) * sizeof(s->alarms[0]));
+        memmove(&s->alarms[i + 1], &s->alarms[i], (s->alarm_count - i) * sizeof(s->alarms[0]));
+        s->alarms[i] = (struct mvcc_alarm){member, alarms};
+        s->alarm_count++;
+    }
+}
+
+uint32_t mvcc_alarms(const struct mvcc *m)
+{
+    uint32_t all = 0;
+    for (size_t i = 0; i < m->s.alarm_count; i++)
+        all |= m->s.alarms[i].alarms;
+    return all;
+}
+
+uint32_t mvcc_member_alarms(const struct mvcc *m, uint64_t member)
+{
+    size_t i = alarm_place(&m->s, member);
+    bool there = i < m->s.alarm_count && m->s.alarms[i].member == member;
+    return there ? m->s.alarms[i].alarms : 0;
+}
+
+const struct mvcc_alarm *mvcc_alarm_list(const struct mvcc *m, size_t *ret_count)
+{
+    *ret_count = m->s.alarm_count;
+    return m->s.alarms;
+}
+
+bool mvcc_wants_no_space(const struct mvcc *m, uint64_t member)
+{
+    struct tree_stats tree;
+    tree_stats(m->s.tree, &tree);
+    uint64_t quota = m->options.quota_bytes;
+    bool set = mvcc_member_alarms(m, member) & STORE_ALARM_NO_SPACE;
+    return tree.bytes > (set ? quota - quota / 10 : quota);
+}

@@ -1,0 +1,494 @@
+/* manager.c - queues, shared informers and reconciliations of all controllers.
+ * See controller.h for the picture. */
+#include "controllers/manager.h"
+
+#include "api/meta_v1.h"
+#include "lib/api/codec.h"
+#include "lib/api/scheme.h"
+#include "lib/base/arena.h"
+#include "lib/base/env.h"
+#include "lib/base/error.h"
+#include "lib/base/list.h"
+#include "lib/base/log.h"
+#include "lib/client/work_queue.h"
+
+#include <string.h>
+#include <uv.h>
+
+#define INFORMERS_MAX 64
+#define RUNS_MAX 64
+#define WORKERS_DEFAULT 5
+
+struct run {
+    struct controller_run pub;
+    struct list reconciles; /* Of struct item. */
+    uv_timer_t *timer;      /* Closed on its own; NULL without tick. */
+};
+
+struct shared {
+    const struct api_kind *kind;
+    struct informer *informer;
+};
+
+struct manager {
+    struct client *client;
+    struct shared informers[INFORMERS_MAX];
+    size_t informer_count;
+    struct run runs[RUNS_MAX];
+    size_t run_count;
+    struct arena *arena; /* Subscriptions. */
+    size_t unsynced;     /* Informers whose first list is still to come. */
+};
+
+/* A reconciliation under way. */
+struct item {
+    struct list link; /* In run.reconciles. */
+    struct list calls;
+    struct reconcile pub;
+};
+
+struct call {
+    struct list link; /* In item.calls. */
+    struct item *item;
+    struct client_request *request;
+    bool tolerate_absence;
+    void (*done)(struct reconcile *c, const struct client_result *result, void *arg);
+    void *arg;
+};
+
+static struct manager_options the_options = {
+    .cluster_cidr = "10.244.0.0/16",
+    .service_cidr = "10.96.0.0/16",
+    .node_cidr_mask = 24,
+    .node_monitor_grace_ns = (int64_t)40 * 1000000000,
+    .node_monitor_period_ns = (int64_t)5 * 1000000000,
+    .terminated_pod_threshold = 12500,
+    .node_eviction_rate = 0.1,
+};
+
+struct manager_options *manager_options(void)
+{
+    return &the_options;
+}
+
+const struct manager_options *controller_options(void)
+{
+    return &the_options;
+}
+
+/* --- reconciliations ------------------------------------------------------------------ */
+
+static void item_free(struct item *item)
+{
+    list_remove(&item->link);
+    arena_free(item->pub.arena); /* Holds the item itself. */
+}
+
+static void item_settle(struct item *item)
+{
+    struct reconcile *c = &item->pub;
+    while (!c->running && c->pending == 0 && c->then != NULL) {
+        void (*then)(struct reconcile *) = c->then;
+        c->then = NULL;
+        c->running = true;
+        then(c);
+        c->running = false;
+    }
+    if (c->running || c->pending != 0)
+        return;
+    struct work_queue *q = c->run->queue;
+    if (c->failed) {
+        work_queue_add_rate_limited(q, c->key);
+    } else {
+        work_queue_forget(q, c->key);
+        if (c->again_ms != 0)
+            work_queue_add_after(q, c->key, c->again_ms);
+    }
+    work_queue_done(q, c->key);
+    item_free(item);
+}
+
+static void on_process(struct work_queue *q, struct str key, void *arg)
+{
+    UNUSED(q);
+    struct run *run = arg;
+    struct arena *a = arena_new(0);
+    struct item *item = ARENA_NEW(a, struct item);
+    list_init(&item->calls);
+    list_push_back(&run->reconciles, &item->link);
+    struct reconcile *c = &item->pub;
+    c->run = &run->pub;
+    c->arena = a;
+    c->key = arena_str(a, key);
+    informer_split_key(c->key, &c->namespace_name, &c->name);
+    c->running = true;
+    run->pub.controller->reconcile(c);
+    c->running = false;
+    item_settle(item);
+}
+
+static struct item *item_of(struct reconcile *c)
+{
+    return CONTAINER_OF(c, struct item, pub);
+}
+
+static void on_answer(struct client_request *r, const struct client_result *result, void *arg)
+{
+    UNUSED(r);
+    struct call *call = arg;
+    struct item *item = call->item;
+    struct reconcile *c = &item->pub;
+    list_remove(&call->link);
+    bool running = c->running;
+    c->running = true;
+    if (call->done != NULL) {
+        call->done(c, result, call->arg);
+    } else if (result->code != 0 && !(call->tolerate_absence && result->code == E_NOT_FOUND)) {
+        if (result->code != E_CONFLICT)
+            log_warning("%s " STR_FMT ": %s", c->run->controller->name, STR_ARG(c->key),
+                        result->message);
+        c->failed = true;
+    }
+    c->running = running;
+    c->pending--;
+    item_settle(item);
+}
+
+void reconcile_call(struct reconcile *c, const struct client_call *call,
+                    void (*done)(struct reconcile *c, const struct client_result *result,
+                                 void *arg),
+                    void *arg)
+{
+    struct item *item = item_of(c);
+    struct call *mine = ARENA_NEW(c->arena, struct call);
+    mine->item = item;
+    mine->done = done;
+    mine->arg = arg;
+    mine->tolerate_absence = call->verb == CLIENT_DELETE;
+    struct client_call copy = *call;
+    copy.done = on_answer;
+    copy.arg = mine;
+    struct error err = {0};
+    if (client_start(c->run->client, &copy, &mine->request, &err) != 0) {
+        log_error("%s " STR_FMT ": %s", c->run->controller->name, STR_ARG(c->key),
+                  error_message(&err));
+        c->failed = true;
+        return;
+    }
+    list_push_back(&item->calls, &mine->link);
+    c->pending++;
+}
+
+void reconcile_then(struct reconcile *c, void (*then)(struct reconcile *c))
+{
+    c->then = then;
+}
+
+void reconcile_fail(struct reconcile *c)
+{
+    c->failed = true;
+}
+
+void reconcile_again_after(struct reconcile *c, uint64_t delay_ms)
+{
+    if (delay_ms == 0)
+        delay_ms = 1;
+    if (c->again_ms == 0 || delay_ms < c->again_ms)
+        c->again_ms = delay_ms;
+}
+
+void reconcile_update(struct reconcile *c, const struct api_kind *kind, const void *msg,
+                      const char *subresource)
+{
+    const struct meta_v1_object_meta *m = api_meta_of(kind, msg);
+    reconcile_call(c,
+                   &(struct client_call){.verb = CLIENT_UPDATE,
+                                         .kind = kind,
+                                         .namespace_name = m->namespace,
+                                         .name = m->name,
+                                         .subresource = subresource,
+                                         .body = msg},
+                   NULL, NULL);
+}
+
+void reconcile_delete(struct reconcile *c, const struct api_kind *kind,
+                      const struct meta_v1_object_meta *meta)
+{
+    reconcile_call(c,
+                   &(struct client_call){.verb = CLIENT_DELETE,
+                                         .kind = kind,
+                                         .namespace_name = meta->namespace,
+                                         .name = meta->name,
+                                         .uid_precondition = meta->uid},
+                   NULL, NULL);
+}
+
+/* --- queueing -------------------------------------------------------------------------- */
+
+void controller_enqueue(struct controller_run *r, struct str key)
+{
+    work_queue_add(r->queue, key);
+}
+
+void controller_enqueue_object(struct controller_run *r, const struct api_object *o)
+{
+    AUTO_ARENA *a = arena_new(256);
+    work_queue_add(r->queue, informer_key(a, o));
+}
+
+void controller_enqueue_after(struct controller_run *r, struct str key, uint64_t delay_ms)
+{
+    work_queue_add_after(r->queue, key, delay_ms);
+}
+
+void controller_enqueue_owner(struct controller_run *r, const struct api_object *o,
+                              const char *kind)
+{
+    const struct meta_v1_object_meta *m = api_object_meta(o);
+    const struct meta_v1_owner_reference *ref = owner_controller(m);
+    if (ref == NULL || !str_eqc(ref->kind, kind))
+        return;
+    AUTO_ARENA *a = arena_new(256);
+    work_queue_add(r->queue, informer_key_of(a, m->namespace, ref->name));
+}
+
+/* --- caches ----------------------------------------------------------------------------- */
+
+static struct shared *find_shared(struct manager *m, const char *group, const char *kind)
+{
+    for (size_t i = 0; i < m->informer_count; i++)
+        if (strcmp(m->informers[i].kind->group, group) == 0 &&
+            strcmp(m->informers[i].kind->kind, kind) == 0)
+            return &m->informers[i];
+    return NULL;
+}
+
+struct informer *controller_informer(struct controller_run *r, const char *group, const char *kind)
+{
+    struct shared *s = find_shared(r->manager, group, kind);
+    ASSERT(s != NULL);
+    return s->informer;
+}
+
+struct api_object *const *controller_owned(struct controller_run *r, const char *group,
+                                           const char *kind, struct str uid, size_t *ret_count)
+{
+    return informer_by_index(controller_informer(r, group, kind), "controller", uid, ret_count);
+}
+
+struct api_object *const *controller_in_namespace(struct controller_run *r, const char *group,
+                                                  const char *kind, struct str namespace_name,
+                                                  size_t *ret_count)
+{
+    return informer_by_index(controller_informer(r, group, kind), "namespace", namespace_name,
+                             ret_count);
+}
+
+/* What a watch's handler needs; lives as long as the manager. */
+struct subscription {
+    struct run *run;
+    const struct controller_watch *watch;
+};
+
+static void on_add(struct api_object *o, void *arg)
+{
+    struct subscription *s = arg;
+    s->watch->touch(&s->run->pub, NULL, o);
+}
+
+static void on_update(struct api_object *old, struct api_object *o, void *arg)
+{
+    struct subscription *s = arg;
+    s->watch->touch(&s->run->pub, old, o);
+}
+
+static void on_delete(struct api_object *o, bool final_state_unknown, void *arg)
+{
+    UNUSED(final_state_unknown);
+    struct subscription *s = arg;
+    s->watch->touch(&s->run->pub, o, NULL);
+}
+
+/* All first states are here: controllers may act. */
+static void on_synced(void *arg)
+{
+    struct manager *m = arg;
+    if (--m->unsynced != 0)
+        return;
+    for (size_t i = 0; i < m->run_count; i++)
+        work_queue_resume(m->runs[i].pub.queue);
+    log_info("caches are filled; %zu controllers run", m->run_count);
+}
+
+static struct shared *ensure_shared(struct manager *m, const struct controller_watch *w)
+{
+    struct shared *s = find_shared(m, w->group, w->kind);
+    if (s != NULL)
+        return s;
+    ASSERT(m->informer_count < INFORMERS_MAX);
+    s = &m->informers[m->informer_count++];
+    s->kind = api_kind_by_gvk(str_of(w->group), str_of(w->version), str_of(w->kind));
+    ASSERT(s->kind != NULL);
+    struct informer_config config = {
+        .kind = s->kind,
+        .indexes = {{"namespace", informer_index_namespace},
+                    {"controller", informer_index_controller}},
+    };
+    if (strcmp(w->kind, "Pod") == 0)
+        config.indexes[2] = (struct informer_index){"node", informer_index_node};
+    struct error err = {0};
+    if (informer_new(m->client, &config, &s->informer, &err) != 0)
+        PANIC("informer for %s: %s", w->kind, error_message(&err));
+    informer_add_handler(s->informer, &(struct informer_handler){.on_synced = on_synced, .arg = m});
+    m->unsynced++;
+    return s;
+}
+
+/* --- start and stop ----------------------------------------------------------------------- */
+
+static void on_tick(uv_timer_t *t)
+{
+    struct run *run = t->data;
+    if (run->pub.manager->unsynced == 0)
+        run->pub.controller->tick(&run->pub);
+}
+
+static void start_tick(struct run *run)
+{
+    run->timer = xzalloc(sizeof(*run->timer));
+    uv_timer_init(client_loop(run->pub.client), run->timer);
+    run->timer->data = run;
+    uv_timer_start(run->timer, on_tick, run->pub.controller->tick_ms, run->pub.controller->tick_ms);
+}
+
+static void on_timer_closed(uv_handle_t *h)
+{
+    free(h);
+}
+
+static bool is_enabled(const char *name, const char *const *enabled)
+{
+    bool all = enabled == NULL;
+    for (; enabled != NULL && *enabled != NULL; enabled++) {
+        if (strcmp(*enabled, name) == 0)
+            return true;
+        if ((*enabled)[0] == '-' && strcmp(*enabled + 1, name) == 0)
+            return false;
+        if (strcmp(*enabled, "*") == 0)
+            all = true;
+    }
+    return all;
+}
+
+static void start_run(struct manager *m, const struct controller *controller)
+{
+    ASSERT(m->run_count < RUNS_MAX);
+    struct run *run = &m->runs[m->run_count++];
+    list_init(&run->reconciles);
+    run->pub =
+        (struct controller_run){.controller = controller,
+                                .manager = m,
+                                .client = m->client,
+                                .env = client_env(m->client),
+                                .recorder = event_recorder_new(m->client, controller->name, NULL)};
+    run->pub.expectations = expectations_new(run->pub.env);
+    struct work_queue_config config = {.workers = controller->workers != 0 ? controller->workers
+                                                                           : WORKERS_DEFAULT,
+                                       .process = on_process,
+                                       .arg = run};
+    run->pub.queue = work_queue_new(client_loop(m->client), &config);
+    work_queue_pause(run->pub.queue);
+    if (controller->init != NULL)
+        controller->init(&run->pub);
+    for (const struct controller_watch *w = controller->watches; w->kind != NULL; w++) {
+        struct shared *s = ensure_shared(m, w);
+        if (w->touch == NULL)
+            continue;
+        struct subscription *sub = ARENA_NEW(m->arena, struct subscription);
+        *sub = (struct subscription){run, w};
+        informer_add_handler(s->informer, &(struct informer_handler){.on_add = on_add,
+                                                                     .on_update = on_update,
+                                                                     .on_delete = on_delete,
+                                                                     .arg = sub});
+    }
+    if (controller->tick != NULL)
+        start_tick(run);
+}
+
+struct manager *manager_start(struct client *c, const struct controller *const *table,
+                              const char *const *enabled)
+{
+    struct manager *m = xzalloc(sizeof(*m));
+    m->client = c;
+    m->arena = arena_new(0);
+    for (; *table != NULL; table++)
+        if (is_enabled((*table)->name, enabled))
+            start_run(m, *table);
+    for (size_t i = 0; i < m->informer_count; i++)
+        informer_start(m->informers[i].informer);
+    return m;
+}
+
+static void stop_run(struct run *run)
+{
+    for (struct list *n; (n = list_pop_front(&run->reconciles)) != NULL;) {
+        struct item *item = LIST_ENTRY(n, struct item, link);
+        for (struct list *k; (k = list_pop_front(&item->calls)) != NULL;)
+            client_cancel(LIST_ENTRY(k, struct call, link)->request);
+        arena_free(item->pub.arena);
+    }
+    work_queue_close(run->pub.queue);
+    if (run->timer != NULL) {
+        uv_timer_stop(run->timer);
+        uv_close((uv_handle_t *)run->timer, on_timer_closed);
+    }
+    if (run->pub.controller->done != NULL)
+        run->pub.controller->done(&run->pub);
+    expectations_free(run->pub.expectations);
+    event_recorder_close(run->pub.recorder);
+}
+
+void manager_stop(struct manager *m)
+{
+    if (m == NULL)
+        return;
+    for (size_t i = 0; i < m->informer_count; i++)
+        informer_close(m->informers[i].informer);
+    for (size_t i = 0; i < m->run_count; i++)
+        stop_run(&m->runs[i]);
+    arena_free(m->arena);
+    free(m);
+}
+
+/* --- objects -------------------------------------------------------------------------------- */
+
+const struct meta_v1_owner_reference *owner_controller(const struct meta_v1_object_meta *m)
+{
+    for (size_t i = 0; i < m->owner_references_count; i++)
+        if (m->owner_references[i].has_controller && m->owner_references[i].controller)
+            return &m->owner_references[i];
+    return NULL;
+}
+
+void owner_reference_to(const struct api_kind *kind, const struct meta_v1_object_meta *owner,
+                        struct meta_v1_owner_reference *ret)
+{
+    *ret = (struct meta_v1_owner_reference){.api_version = str_of(kind->api_version),
+                                            .kind = str_of(kind->kind),
+                                            .name = owner->name,
+                                            .uid = owner->uid,
+                                            .has_controller = true,
+                                            .controller = true,
+                                            .has_block_owner_deletion = true,
+                                            .block_owner_deletion = true};
+}
+
+void *reconcile_copy(struct reconcile *c, const struct api_object *o)
+{
+    return api_msg_clone(c->arena, o->kind->msg, o->msg);
+}
+
+int64_t controller_now_s(const struct controller_run *r)
+{
+    return env_wall_ns(r->env) / 1000000000;
+}

@@ -1,0 +1,429 @@
+/* replicaset.c - keeps as many pods as a ReplicaSet asks for.
+ *
+ * Happy path: count the active pods that belong to the set, create or delete
+ * the difference, report the counts. What was asked for and is not yet in the
+ * cache stands in the expectations, so that a stale cache never leads to a
+ * pod too many. Creations go in batches of 1, 2, 4 ...: when the first one is
+ * refused (quota, admission) the rest is not tried. */
+#include "controllers/controller.h"
+#include "controllers/pods.h"
+
+#include "api/apps_v1.h"
+#include "api/core_v1.h"
+#include "api/meta_v1.h"
+#include "lib/api/codec.h"
+#include "lib/api/scheme.h"
+#include "lib/base/arena.h"
+#include "lib/base/buf.h"
+#include "lib/base/error.h"
+#include "lib/client/labels.h"
+
+#define BURST_MAX 500 /* Creations or deletions in one go, as upstream. */
+
+struct work {
+    struct api_object *set_object; /* One reference, held by the arena. */
+    const struct apps_v1_replica_set *set;
+    struct api_object **pods; /* Those that belong to the set. Borrowed: see gather(). */
+    size_t pod_count;
+    size_t active_count;
+    int32_t to_create;
+    int32_t batch;
+    int32_t created;
+    const char *failure_reason; /* NULL: none. */
+    struct str failure;
+};
+
+static const struct api_kind *set_kind(void)
+{
+    return api_kind_by_gvk(STR("apps"), STR("v1"), STR("ReplicaSet"));
+}
+
+static const struct api_kind *pod_kind(void)
+{
+    return api_kind_by_gvk(STR(""), STR("v1"), STR("Pod"));
+}
+
+/* --- which keys a change touches -------------------------------------------------- */
+
+static void touch_set(struct controller_run *r, struct api_object *old, struct api_object *o)
+{
+    controller_enqueue_object(r, o != NULL ? o : old);
+}
+
+/* The set that controls the pod, if the reference is to the set that exists. */
+static struct api_object *set_of(struct controller_run *r, const struct meta_v1_object_meta *pod)
+{
+    const struct meta_v1_owner_reference *ref = owner_controller(pod);
+    if (ref == NULL || !str_eqc(ref->kind, "ReplicaSet"))
+        return NULL;
+    struct api_object *o =
+        informer_get(controller_informer(r, "apps", "ReplicaSet"), pod->namespace, ref->name);
+    return o != NULL && str_eq(api_object_meta(o)->uid, ref->uid) ? o : NULL;
+}
+
+/* A pod without controller may be wanted by any set that selects it. */
+static void touch_selecting(struct controller_run *r, const struct meta_v1_object_meta *pod)
+{
+    size_t count = 0;
+    struct api_object *const *sets =
+        controller_in_namespace(r, "apps", "ReplicaSet", pod->namespace, &count);
+    for (size_t i = 0; i < count; i++) {
+        const struct apps_v1_replica_set *s = sets[i]->msg;
+        if (label_selector_matches(s->spec.selector, pod->labels, pod->labels_count))
+            controller_enqueue_object(r, sets[i]);
+    }
+}
+
+static struct str key_of(struct arena *a, const struct api_object *set)
+{
+    return informer_key(a, set);
+}
+
+static void touch_pod(struct controller_run *r, struct api_object *old, struct api_object *o)
+{
+    AUTO_ARENA *a = arena_new(256);
+    const struct meta_v1_object_meta *m = api_object_meta(o != NULL ? o : old);
+    struct api_object *set = set_of(r, m);
+    if (set != NULL) {
+        if (old == NULL && m->deletion_timestamp == NULL)
+            expectations_creation_observed(r->expectations, key_of(a, set));
+        if (o == NULL || m->deletion_timestamp != NULL)
+            expectations_deletion_observed(r->expectations, key_of(a, set), m->uid);
+        controller_enqueue_object(r, set);
+    } else if (owner_controller(m) == NULL && o != NULL) {
+        touch_selecting(r, m);
+    }
+    if (old != NULL && o != NULL) {
+        /* Orphaned or handed over: the set before must look again. */
+        struct api_object *before = set_of(r, api_object_meta(old));
+        if (before != NULL && before != set)
+            controller_enqueue_object(r, before);
+    }
+    /* Available only some time after ready: look again then. */
+    const struct core_v1_pod *p = o != NULL ? o->msg : NULL;
+    if (p != NULL && set != NULL && pod_is_ready(p)) {
+        const struct apps_v1_replica_set *s = set->msg;
+        if (s->spec.min_ready_seconds > 0)
+            controller_enqueue_after(r, key_of(a, set),
+                                     (uint64_t)s->spec.min_ready_seconds * 1000 + 1000);
+    }
+}
+
+/* --- which pods belong to the set --------------------------------------------------- */
+
+static void patch_owner(struct reconcile *c, const struct meta_v1_object_meta *pod,
+                        struct str patch)
+{
+    reconcile_call(c,
+                   &(struct client_call){.verb = CLIENT_PATCH,
+                                         .kind = pod_kind(),
+                                         .namespace_name = pod->namespace,
+                                         .name = pod->name,
+                                         .patch_type = CLIENT_PATCH_STRATEGIC,
+                                         .raw_body = patch},
+                   NULL, NULL);
+}
+
+static void adopt(struct reconcile *c, const struct apps_v1_replica_set *s,
+                  const struct meta_v1_object_meta *pod)
+{
+    patch_owner(
+        c, pod,
+        arena_printf(c->arena,
+                     "{\"metadata\":{\"ownerReferences\":[{\"apiVersion\":\"apps/"
+                     "v1\",\"kind\":\"ReplicaSet\","
+                     "\"name\":\"" STR_FMT "\",\"uid\":\"" STR_FMT
+                     "\",\"controller\":true,\"blockOwnerDeletion\":true}],\"uid\":\"" STR_FMT
+                     "\"}}",
+                     STR_ARG(s->metadata.name), STR_ARG(s->metadata.uid), STR_ARG(pod->uid)));
+}
+
+static void release(struct reconcile *c, const struct apps_v1_replica_set *s,
+                    const struct meta_v1_object_meta *pod)
+{
+    patch_owner(
+        c, pod,
+        arena_printf(c->arena,
+                     "{\"metadata\":{\"ownerReferences\":[{\"$patch\":\"delete\",\"uid\":\"" STR_FMT
+                     "\"}],\"uid\":\"" STR_FMT "\"}}",
+                     STR_ARG(s->metadata.uid), STR_ARG(pod->uid)));
+}
+
+static void unref_object(void *o)
+{
+    api_object_unref(o);
+}
+
+/* Fills w->pods, adopting and releasing on the way. Adopted pods count from
+ * the next round, when the cache shows them. */
+static void gather(struct reconcile *c, struct work *w)
+{
+    size_t count = 0;
+    struct api_object *const *all =
+        controller_in_namespace(c->run, "", "Pod", w->set->metadata.namespace, &count);
+    w->pods = ARENA_ARRAY(c->arena, struct api_object *, count);
+    bool dying = w->set->metadata.deletion_timestamp != NULL;
+    for (size_t i = 0; i < count; i++) {
+        const struct core_v1_pod *p = all[i]->msg;
+        const struct meta_v1_owner_reference *ref = owner_controller(&p->metadata);
+        bool ours = ref != NULL && str_eq(ref->uid, w->set->metadata.uid);
+        if (ref != NULL && !ours)
+            continue;
+        bool selected = label_selector_matches(w->set->spec.selector, p->metadata.labels,
+                                               p->metadata.labels_count);
+        if (ours && selected) {
+            /* Calls may outlive this turn of the loop: keep the pod. */
+            w->pods[w->pod_count++] = api_object_ref(all[i]);
+            arena_hold(c->arena, all[i], unref_object);
+            w->active_count += pod_is_active(p);
+        } else if (ours && !dying) {
+            release(c, w->set, &p->metadata);
+        } else if (!ours && selected && !dying && pod_is_active(p)) {
+            adopt(c, w->set, &p->metadata);
+        }
+    }
+}
+
+/* --- status --------------------------------------------------------------------------- */
+
+static void count_status(const struct reconcile *c, const struct work *w,
+                         struct apps_v1_replica_set_status *st)
+{
+    const struct core_v1_pod_template_spec *t = &w->set->spec.template;
+    int64_t now = controller_now_s(c->run);
+    st->replicas = st->fully_labeled_replicas = st->ready_replicas = st->available_replicas = 0;
+    int32_t terminating = 0;
+    for (size_t i = 0; i < w->pod_count; i++) {
+        const struct core_v1_pod *p = w->pods[i]->msg;
+        if (!pod_is_active(p)) {
+            terminating += p->metadata.deletion_timestamp != NULL && !pod_is_terminal(p);
+            continue;
+        }
+        st->replicas++;
+        st->fully_labeled_replicas += labels_contain(p->metadata.labels, p->metadata.labels_count,
+                                                     t->metadata.labels, t->metadata.labels_count);
+        st->ready_replicas += pod_is_ready(p);
+        st->available_replicas += pod_is_available(p, w->set->spec.min_ready_seconds, now);
+    }
+    st->has_terminating_replicas = true;
+    st->terminating_replicas = terminating;
+    st->observed_generation = w->set->metadata.generation;
+}
+
+/* Sets or removes the ReplicaFailure condition. */
+static void set_failure(struct reconcile *c, const struct work *w,
+                        struct apps_v1_replica_set_status *st)
+{
+    size_t kept = 0;
+    struct apps_v1_replica_set_condition *list =
+        ARENA_ARRAY(c->arena, struct apps_v1_replica_set_condition, st->conditions_count + 1);
+    bool same = false;
+    for (size_t i = 0; i < st->conditions_count; i++) {
+        bool failure = str_eqc(st->conditions[i].type, "ReplicaFailure");
+        if (failure &&
+            (w->failure_reason == NULL || !str_eqc(st->conditions[i].reason, w->failure_reason)))
+            continue;
+        same |= failure;
+        list[kept++] = st->conditions[i];
+    }
+    if (w->failure_reason != NULL && !same)
+        list[kept++] = (struct apps_v1_replica_set_condition){
+            .type = STR("ReplicaFailure"),
+            .status = STR("True"),
+            .last_transition_time = {.seconds = controller_now_s(c->run)},
+            .reason = str_of(w->failure_reason),
+            .message = w->failure};
+    st->conditions = list;
+    st->conditions_count = kept;
+}
+
+static void report(struct reconcile *c)
+{
+    struct work *w = c->state;
+    struct apps_v1_replica_set *copy = reconcile_copy(c, w->set_object);
+    count_status(c, w, &copy->status);
+    set_failure(c, w, &copy->status);
+    if (!api_msg_equal(&apps_v1_replica_set_status_msg, &copy->status, &w->set->status))
+        reconcile_update(c, set_kind(), copy, "status");
+    if (w->set->spec.min_ready_seconds > 0 &&
+        copy->status.ready_replicas != copy->status.available_replicas)
+        reconcile_again_after(c, (uint64_t)w->set->spec.min_ready_seconds * 1000);
+}
+
+/* --- creating -------------------------------------------------------------------------- */
+
+static void create_batch(struct reconcile *c);
+
+static void on_created(struct reconcile *c, const struct client_result *result, void *arg)
+{
+    UNUSED(arg);
+    struct work *w = c->state;
+    struct event_object about = event_object_of(w->set_object);
+    if (result->code == 0) {
+        w->created++;
+        event_record(c->run->recorder, &about, EVENT_NORMAL, "SuccessfulCreate",
+                     "Created pod: " STR_FMT, STR_ARG(api_object_meta(result->object)->name));
+        return;
+    }
+    expectations_creation_observed(c->run->expectations, c->key);
+    if (result->code == E_FORBIDDEN && result->status != NULL &&
+        str_find_str(result->status->message, STR("because it is being terminated")) >= 0)
+        return; /* The namespace goes, and the set with it. */
+    event_record(c->run->recorder, &about, EVENT_WARNING, "FailedCreate", "Error creating: %s",
+                 result->message);
+    w->failure_reason = "FailedCreate";
+    w->failure = arena_strc(c->arena, result->message);
+    reconcile_fail(c);
+}
+
+static void after_batch(struct reconcile *c)
+{
+    struct work *w = c->state;
+    if (w->failure_reason != NULL || w->created < w->batch) {
+        /* The rest is not tried: nobody need wait for it. */
+        for (int32_t i = 0; i < w->to_create; i++)
+            expectations_creation_observed(c->run->expectations, c->key);
+        w->to_create = 0;
+    }
+    if (w->to_create > 0) {
+        w->batch *= 2;
+        create_batch(c);
+    } else {
+        report(c);
+    }
+}
+
+static void create_batch(struct reconcile *c)
+{
+    struct work *w = c->state;
+    int32_t n = MIN_OF(w->batch, w->to_create);
+    struct meta_v1_owner_reference owner;
+    struct core_v1_pod pod;
+    owner_reference_to(set_kind(), &w->set->metadata, &owner);
+    pod_from_template(c->arena, &w->set->spec.template, w->set->metadata.namespace,
+                      w->set->metadata.name, &owner, &pod);
+    w->batch = n;
+    w->created = 0;
+    w->to_create -= n;
+    for (int32_t i = 0; i < n; i++)
+        reconcile_call(c,
+                       &(struct client_call){.verb = CLIENT_CREATE,
+                                             .kind = pod_kind(),
+                                             .namespace_name = w->set->metadata.namespace,
+                                             .body = &pod},
+                       on_created, NULL);
+    reconcile_then(c, after_batch);
+}
+
+/* --- deleting ---------------------------------------------------------------------------- */
+
+static void on_deleted(struct reconcile *c, const struct client_result *result, void *arg)
+{
+    struct work *w = c->state;
+    const struct meta_v1_object_meta *pod = api_object_meta(arg);
+    struct event_object about = event_object_of(w->set_object);
+    if (result->code == 0) {
+        event_record(c->run->recorder, &about, EVENT_NORMAL, "SuccessfulDelete",
+                     "Deleted pod: " STR_FMT, STR_ARG(pod->name));
+        return;
+    }
+    expectations_deletion_observed(c->run->expectations, c->key, pod->uid);
+    if (result->code == E_NOT_FOUND)
+        return;
+    event_record(c->run->recorder, &about, EVENT_WARNING, "FailedDelete", "Error deleting: %s",
+                 result->message);
+    w->failure_reason = "FailedDelete";
+    w->failure = arena_strc(c->arena, result->message);
+    reconcile_fail(c);
+}
+
+/* Active pods of this and related sets (same controller) on a node. */
+static uint32_t siblings_on_node(const struct reconcile *c, const struct work *w, struct str node)
+{
+    uint32_t n = 0;
+    const struct meta_v1_owner_reference *owner = owner_controller(&w->set->metadata);
+    size_t set_count = 1;
+    struct api_object *const *sets = &w->set_object;
+    if (owner != NULL)
+        sets = controller_owned(c->run, "apps", "ReplicaSet", owner->uid, &set_count);
+    for (size_t i = 0; i < set_count; i++) {
+        size_t count = 0;
+        struct api_object *const *pods =
+            controller_owned(c->run, "", "Pod", api_object_meta(sets[i])->uid, &count);
+        for (size_t k = 0; k < count; k++) {
+            const struct core_v1_pod *p = pods[k]->msg;
+            n += pod_is_active(p) && str_eq(p->spec.node_name, node);
+        }
+    }
+    return n;
+}
+
+static void delete_pods(struct reconcile *c, struct work *w, size_t count)
+{
+    struct pod_rank *ranked = ARENA_ARRAY(c->arena, struct pod_rank, w->active_count);
+    size_t n = 0;
+    for (size_t i = 0; i < w->pod_count; i++) {
+        const struct core_v1_pod *p = w->pods[i]->msg;
+        if (!pod_is_active(p))
+            continue;
+        uint32_t siblings =
+            str_empty(p->spec.node_name) ? 0 : siblings_on_node(c, w, p->spec.node_name);
+        ranked[n++] = (struct pod_rank){w->pods[i], siblings};
+    }
+    pod_rank_for_deletion(ranked, n);
+    for (size_t i = 0; i < count; i++)
+        expectations_expect_deletion(c->run->expectations, c->key,
+                                     api_object_meta(ranked[i].object)->uid);
+    for (size_t i = 0; i < count; i++) {
+        const struct meta_v1_object_meta *m = api_object_meta(ranked[i].object);
+        reconcile_call(c,
+                       &(struct client_call){.verb = CLIENT_DELETE,
+                                             .kind = pod_kind(),
+                                             .namespace_name = m->namespace,
+                                             .name = m->name,
+                                             .uid_precondition = m->uid},
+                       on_deleted, ranked[i].object);
+    }
+    reconcile_then(c, report);
+}
+
+static void reconcile(struct reconcile *c)
+{
+    struct api_object *o =
+        informer_get_key(controller_informer(c->run, "apps", "ReplicaSet"), c->key);
+    if (o == NULL) {
+        expectations_forget(c->run->expectations, c->key);
+        return;
+    }
+    struct work *w = ARENA_NEW(c->arena, struct work);
+    c->state = w;
+    w->set_object = api_object_ref(o);
+    arena_hold(c->arena, o, unref_object);
+    w->set = o->msg;
+    bool settled = expectations_satisfied(c->run->expectations, c->key);
+    gather(c, w);
+    int64_t wanted = w->set->spec.has_replicas ? w->set->spec.replicas : 1;
+    int64_t missing = wanted - (int64_t)w->active_count;
+    if (!settled || w->set->metadata.deletion_timestamp != NULL || missing == 0) {
+        report(c);
+    } else if (missing > 0) {
+        w->to_create = (int32_t)MIN_OF(missing, (int64_t)BURST_MAX);
+        w->batch = 1;
+        expectations_expect_creations(c->run->expectations, c->key, (unsigned)w->to_create);
+        create_batch(c);
+    } else {
+        delete_pods(c, w, (size_t)MIN_OF(-missing, (int64_t)BURST_MAX));
+    }
+}
+
+static const struct controller_watch watches[] = {
+    {"apps", "v1", "ReplicaSet", touch_set},
+    {"", "v1", "Pod", touch_pod},
+    {0},
+};
+
+const struct controller controller_replicaset = {
+    .name = "replicaset-controller",
+    .watches = watches,
+    .reconcile = reconcile,
+};

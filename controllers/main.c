@@ -1,0 +1,84 @@
+/* main.c - trireme-controller-manager: the controllers, while it leads. */
+#include "controllers/manager.h"
+
+#include "lib/base/error.h"
+#include "lib/base/flags.h"
+#include "lib/client/component.h"
+
+static struct flag_list enabled;
+static const char **enabled_names; /* NULL-terminated copy of enabled. */
+static struct manager *manager;
+
+static void add_flags(struct flag_set *f)
+{
+    struct manager_options *o = manager_options();
+    flag_strings(f, &enabled, "controllers",
+                 "Controllers to run: `names`, * for all, -name for not that one.");
+    flag_string(f, &o->cluster_cidr, "cluster-cidr", "`Range` of pod addresses.");
+    flag_string(f, &o->service_cidr, "service-cluster-ip-range", "`Range` of Service addresses.");
+    flag_int(f, &o->node_cidr_mask, "node-cidr-mask-size",
+             "Prefix `length` of a node's pod range.");
+    flag_bool(f, &o->allocate_node_cidrs, "allocate-node-cidrs",
+              "Give every node a pod range of --cluster-cidr.");
+    flag_string(f, &o->signing_cert_file, "cluster-signing-cert-file",
+                "CA certificate `file` that signs requests.");
+    flag_string(f, &o->signing_key_file, "cluster-signing-key-file", "Key `file` of that CA.");
+    flag_string(f, &o->root_ca_file, "root-ca-file", "CA `file` that service accounts get.");
+    flag_string(f, &o->service_account_key_file, "service-account-private-key-file",
+                "Key `file` that signs service account tokens.");
+    flag_duration(f, &o->node_monitor_grace_ns, "node-monitor-grace-period",
+                  "How long a node may be silent before it counts as lost.");
+    flag_duration(f, &o->node_monitor_period_ns, "node-monitor-period",
+                  "How often nodes are looked at.");
+    flag_int(f, &o->terminated_pod_threshold, "terminated-pod-gc-threshold",
+             "`Number` of ended pods to keep; 0: all.");
+    flag_float(f, &o->node_eviction_rate, "node-eviction-rate",
+               "Nodes per second whose pods may be evicted.");
+    flag_ignored(f, "use-service-account-credentials", false, NULL);
+    flag_ignored(f, "cluster-name", true, NULL);
+    flag_ignored(f, "authentication-kubeconfig", true, NULL);
+    flag_ignored(f, "authorization-kubeconfig", true, NULL);
+}
+
+static int prepare(struct error *err)
+{
+    const struct manager_options *o = controller_options();
+    if (o->node_cidr_mask < 8 || o->node_cidr_mask > 30)
+        return error_set(err, E_INVALID, "--node-cidr-mask-size: %lld is not within 8 and 30",
+                         (long long)o->node_cidr_mask);
+    if ((o->signing_cert_file == NULL) != (o->signing_key_file == NULL))
+        return error_set(
+            err, E_INVALID,
+            "--cluster-signing-cert-file and --cluster-signing-key-file go together: give both");
+    if (enabled.count != 0) {
+        enabled_names = xzalloc((enabled.count + 1) * sizeof(*enabled_names));
+        for (size_t i = 0; i < enabled.count; i++)
+            enabled_names[i] = enabled.items[i];
+    }
+    return 0;
+}
+
+static void start(struct client *c)
+{
+    manager = manager_start(c, controller_table, enabled_names);
+}
+
+static void stop(void)
+{
+    manager_stop(manager);
+    manager = NULL;
+}
+
+int main(int argc, char **argv)
+{
+    static const struct component_config config = {.name = "trireme-controller-manager",
+                                                   .lease_name = "kube-controller-manager",
+                                                   .secure_port = 10257,
+                                                   .qps = 0,
+                                                   .burst = 0,
+                                                   .add_flags = add_flags,
+                                                   .prepare = prepare,
+                                                   .start = start,
+                                                   .stop = stop};
+    return component_main(&config, argc, argv);
+}

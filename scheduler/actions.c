@@ -1,0 +1,301 @@
+/* actions.c - what the scheduler writes: bindings, conditions, evictions,
+ * claims' nodes. Each is one call that nobody waits for. */
+#include "scheduler/scheduler_internal.h"
+
+#include "api/core_v1.h"
+#include "lib/api/json.h"
+#include "lib/api/scheme.h"
+#include "lib/api/time.h"
+#include "lib/base/arena.h"
+#include "lib/base/buf.h"
+#include "lib/base/env.h"
+#include "lib/base/error.h"
+#include "lib/base/log.h"
+#include "lib/base/metrics.h"
+#include "scheduler/claims.h"
+
+#define SELECTED_NODE "volume.kubernetes.io/selected-node"
+#define CONFIRM_MS (30u * 1000) /* A bound pod the watch has not shown by then is dropped. */
+
+struct action {
+    struct list link;
+    struct scheduler *scheduler;
+    struct client_request *request;
+    struct queued_pod *pod;    /* Of a binding: in its cycle until we are done. */
+    struct api_object *object; /* One reference. */
+    char *node;
+};
+
+static struct action *action_new(struct scheduler *s, struct api_object *object)
+{
+    struct action *a = xzalloc(sizeof(*a));
+    a->scheduler = s;
+    a->object = api_object_ref(object);
+    list_push_back(&s->actions, &a->link);
+    return a;
+}
+
+static void action_free(struct action *a)
+{
+    list_remove(&a->link);
+    api_object_unref(a->object);
+    free(a->node);
+    free(a);
+}
+
+void actions_cancel(struct scheduler *s)
+{
+    LIST_FOREACH_SAFE(it, &s->actions) {
+        struct action *a = LIST_ENTRY(it, struct action, link);
+        client_cancel(a->request);
+        action_free(a);
+    }
+}
+
+static const struct core_v1_pod *pod_of(const struct action *a)
+{
+    return a->object->msg;
+}
+
+static void on_written(struct client_request *r, const struct client_result *result, void *arg)
+{
+    struct action *a = arg;
+    UNUSED(r);
+    const struct meta_v1_object_meta *m = api_object_meta(a->object);
+    if (result->code != 0 && result->code != E_NOT_FOUND && result->code != E_CONFLICT)
+        log_warning("cannot update %s " STR_FMT "/" STR_FMT ": %s", a->object->kind->kind,
+                    STR_ARG(m->namespace), STR_ARG(m->name), result->message);
+    action_free(a);
+}
+
+static void start(struct action *a, struct client_call *call)
+{
+    call->kind = a->object->kind;
+    call->namespace_name = api_object_meta(a->object)->namespace;
+    call->name = api_object_meta(a->object)->name;
+    call->arg = a;
+    struct error err = {0};
+    if (client_start(a->scheduler->client, call, &a->request, &err) == 0)
+        return;
+    /* A malformed call is our bug; treat it as a failed one all the same. */
+    struct client_result failed = {.code = err.code, .message = error_message(&err)};
+    call->done(NULL, &failed, a);
+}
+
+/* --- binding --------------------------------------------------------------------------------- */
+
+static void count_attempt(const char *result)
+{
+    static struct metric_family *family;
+    if (family == NULL)
+        family = metric_counter(metrics_default(), "scheduler_schedule_attempts_total",
+                                "Attempts to schedule pods, by result.",
+                                METRIC_LABELS("profile", "result"));
+    metric_inc(METRIC_OF(family, STR(SCHEDULER_NAME), str_of(result)));
+}
+
+static void binding_failed(struct action *a, const struct client_result *result)
+{
+    struct scheduler *s = a->scheduler;
+    const struct core_v1_pod *pod = pod_of(a);
+    snapshot_forget(&s->snapshot, pod->metadata.uid);
+    count_attempt("error");
+    log_info("binding " STR_FMT "/" STR_FMT " to %s failed: %s", STR_ARG(pod->metadata.namespace),
+             STR_ARG(pod->metadata.name), a->node, result->message);
+    if (result->code == E_NOT_FOUND) {
+        sched_queue_placed(&s->queue, a->pod); /* Deleted meanwhile. */
+    } else {
+        struct event_object about = event_object_of(a->object);
+        event_record_action(s->recorder, &about, EVENT_WARNING, "FailedScheduling", "Scheduling",
+                            "binding rejected: %s", result->message);
+        sched_queue_retry(&s->queue, a->pod, env_now_ms(s->env));
+    }
+    /* What it had been given is free again. */
+    sched_queue_event(&s->queue, EVENT_POD_DELETE, env_now_ms(s->env));
+}
+
+static void on_bound(struct client_request *r, const struct client_result *result, void *arg)
+{
+    struct action *a = arg;
+    struct scheduler *s = a->scheduler;
+    const struct core_v1_pod *pod = pod_of(a);
+    UNUSED(r);
+    if (result->code != 0) {
+        binding_failed(a, result);
+    } else {
+        struct event_object about = event_object_of(a->object);
+        event_record_action(s->recorder, &about, EVENT_NORMAL, "Scheduled", "Binding",
+                            "Successfully assigned " STR_FMT "/" STR_FMT " to %s",
+                            STR_ARG(pod->metadata.namespace), STR_ARG(pod->metadata.name), a->node);
+        count_attempt("scheduled");
+        snapshot_bound(&s->snapshot, pod->metadata.uid, env_now_ms(s->env) + CONFIRM_MS);
+        sched_queue_placed(&s->queue, a->pod);
+    }
+    action_free(a);
+    scheduler_wake(s);
+}
+
+void action_bind(struct scheduler *s, struct queued_pod *p, const struct node_info *n)
+{
+    const struct core_v1_pod *pod = p->object->msg;
+    struct core_v1_binding binding = {
+        .metadata = {.name = pod->metadata.name,
+                     .namespace = pod->metadata.namespace,
+                     .uid = pod->metadata.uid},
+        .target = {.kind = STR("Node"), .name = str_of(n->name)},
+    };
+    struct action *a = action_new(s, p->object);
+    a->pod = p;
+    a->node = xstrdup(n->name);
+    struct client_call call = {
+        .verb = CLIENT_CREATE,
+        .subresource = "binding",
+        .body_kind = api_kind_by_gvk(STR(""), STR("v1"), STR("Binding")),
+        .body = &binding,
+        .undecoded = true,
+        .done = on_bound,
+    };
+    start(a, &call);
+}
+
+/* --- claims ---------------------------------------------------------------------------------- */
+
+static void select_node_for(struct scheduler *s, struct api_object *claim, const char *node)
+{
+    AUTO_BUF patch = BUF_INIT;
+    buf_puts(&patch, "{\"metadata\":{\"annotations\":{\"" SELECTED_NODE "\":");
+    json_write_string(str_of(node), &patch);
+    buf_puts(&patch, "}}}");
+    struct client_call call = {
+        .verb = CLIENT_PATCH,
+        .patch_type = CLIENT_PATCH_MERGE,
+        .raw_body = buf_str(&patch),
+        .undecoded = true,
+        .done = on_written,
+    };
+    start(action_new(s, claim), &call);
+}
+
+bool action_select_node(struct scheduler *s, const struct queued_pod *p, const struct node_info *n)
+{
+    const struct core_v1_pod *pod = p->object->msg;
+    const struct pod_facts *f = &s->facts;
+    AUTO_ARENA *arena = arena_new(256);
+    bool any = false;
+    for (size_t i = 0; i < pod->spec.volumes_count; i++) {
+        struct str name = claim_name_of(arena, pod, &pod->spec.volumes[i]);
+        struct api_object *claim =
+            str_empty(name) ? NULL : f->claim(f->arg, pod->metadata.namespace, name);
+        const struct storage_v1_storage_class *class;
+        if (claim == NULL || claim_state_of(f, claim->msg, &class) != CLAIM_WAITS)
+            continue;
+        const struct meta_v1_object_meta *m = api_object_meta(claim);
+        const struct str *chosen =
+            api_str_map_get(m->annotations, m->annotations_count, STR(SELECTED_NODE));
+        if (chosen == NULL || !str_eqc(*chosen, n->name))
+            select_node_for(s, claim, n->name);
+        any = true;
+    }
+    return any;
+}
+
+/* --- conditions ------------------------------------------------------------------------------ */
+
+static const struct core_v1_pod_condition *scheduled_condition(const struct core_v1_pod *pod)
+{
+    for (size_t i = 0; i < pod->status.conditions_count; i++)
+        if (str_eqc(pod->status.conditions[i].type, "PodScheduled"))
+            return &pod->status.conditions[i];
+    return NULL;
+}
+
+static void put_member(struct buf *b, const char *name, struct str value)
+{
+    buf_printf(b, ",\"%s\":", name);
+    json_write_string(value, b);
+}
+
+void action_set_unschedulable(struct scheduler *s, const struct queued_pod *p, struct str reason,
+                              struct str message)
+{
+    const struct core_v1_pod *pod = p->object->msg;
+    const struct core_v1_pod_condition *old = scheduled_condition(pod);
+    struct str nominated = str_of(p->nominated_node);
+    bool same_node = str_eq(nominated, pod->status.nominated_node_name);
+    bool same = old != NULL && str_eqc(old->status, "False") && str_eq(old->reason, reason) &&
+                str_eq(old->message, message);
+    if (same && same_node)
+        return;
+    struct meta_v1_time now = time_from_ns(env_wall_ns(s->env));
+    if (old != NULL && str_eqc(old->status, "False") && !time_is_zero(&old->last_transition_time))
+        now = old->last_transition_time;
+    char since[TIME_TEXT_MAX];
+    time_format(&now, since);
+    AUTO_BUF b = BUF_INIT;
+    buf_puts(&b, "{\"metadata\":{\"uid\":");
+    json_write_string(pod->metadata.uid, &b);
+    buf_puts(&b, "},\"status\":{\"conditions\":[{\"type\":\"PodScheduled\",\"status\":\"False\"");
+    put_member(&b, "lastTransitionTime", str_of(since));
+    put_member(&b, "reason", reason);
+    put_member(&b, "message", message);
+    buf_printf(&b, ",\"observedGeneration\":%lld}]", (long long)pod->metadata.generation);
+    if (!same_node)
+        put_member(&b, "nominatedNodeName", nominated);
+    buf_puts(&b, "}}");
+    struct client_call call = {
+        .verb = CLIENT_PATCH,
+        .subresource = "status",
+        .patch_type = CLIENT_PATCH_STRATEGIC,
+        .raw_body = buf_str(&b),
+        .undecoded = true,
+        .done = on_written,
+    };
+    start(action_new(s, p->object), &call);
+}
+
+/* --- preemption ------------------------------------------------------------------------------ */
+
+static void on_disruption_written(struct client_request *r, const struct client_result *result,
+                                  void *arg)
+{
+    struct action *a = arg;
+    UNUSED(r);
+    if (result->code == E_NOT_FOUND) {
+        action_free(a);
+        return;
+    }
+    struct client_call call = {
+        .verb = CLIENT_DELETE,
+        .uid_precondition = pod_of(a)->metadata.uid,
+        .undecoded = true,
+        .done = on_written,
+    };
+    start(a, &call);
+}
+
+void action_evict(struct scheduler *s, const struct queued_pod *preemptor, struct api_object *victim,
+                  const char *node)
+{
+    const struct core_v1_pod *pod = preemptor->object->msg;
+    if (api_object_meta(victim)->deletion_timestamp != NULL)
+        return; /* Going already. */
+    struct meta_v1_time now = time_from_ns(env_wall_ns(s->env));
+    char since[TIME_TEXT_MAX];
+    time_format(&now, since);
+    AUTO_BUF b = BUF_INIT;
+    buf_printf(&b, "{\"status\":{\"conditions\":[{\"type\":\"DisruptionTarget\",\"status\":\"True\","
+               "\"lastTransitionTime\":\"%s\",\"reason\":\"PreemptionByScheduler\",\"message\":"
+               "\"" SCHEDULER_NAME ": preempting to accommodate a higher priority pod\"}]}}", since);
+    struct client_call call = {
+        .verb = CLIENT_PATCH,
+        .subresource = "status",
+        .patch_type = CLIENT_PATCH_STRATEGIC,
+        .raw_body = buf_str(&b),
+        .undecoded = true,
+        .done = on_disruption_written,
+    };
+    start(action_new(s, victim), &call);
+    struct event_object about = event_object_of(victim);
+    event_record_action(s->recorder, &about, EVENT_NORMAL, "Preempted", "Preempting",
+                        "Preempted by pod " STR_FMT " on node %s", STR_ARG(pod->metadata.uid), node);
+}

@@ -1,0 +1,235 @@
+/* preemption.c - see preemption.h.
+ *
+ * For each node that was refused for a reason pods can cause: take all pods of
+ * lower priority off; if the pod then fits, put them back one by one, the most
+ * important first, as long as it still fits. Those that cannot go back are the
+ * node's victims. The best node has, in this order: the fewest budgets violated, the
+ * least important victim at the top, the smallest sum of priorities, the
+ * fewest victims, the youngest most important victim. */
+#include "scheduler/preemption.h"
+
+#include "api/core_v1.h"
+#include "api/policy_v1.h"
+#include "lib/api/time.h"
+#include "lib/base/arena.h"
+#include "lib/client/labels.h"
+
+#define NOT_HELPFUL "Preemption is not helpful for scheduling"
+#define NO_VICTIMS "No preemption victims found for incoming pod"
+#define NO_CLAIMS "no new claims to deallocate, " /* What upstream's DRA plugin says first. */
+
+struct candidate {
+    struct node_info *node;
+    struct pod_info **victims;
+    size_t count;
+    size_t violations;
+    int32_t top_priority;
+    int64_t priority_sum;
+    int64_t top_start_ns; /* Earliest start among victims of the top priority. */
+};
+
+struct trial {
+    struct cycle *cycle;
+    const struct policy_v1_pod_disruption_budget *const *budgets;
+    size_t budget_count;
+    int32_t *allowed; /* Per budget, while victims are chosen. */
+};
+
+static int64_t start_of(const struct pod_info *p)
+{
+    return p->pod->status.start_time != NULL ? time_to_ns(p->pod->status.start_time) : INT64_MAX;
+}
+
+/* More important first: higher priority, then started earlier. */
+static int by_importance(const void *x, const void *y)
+{
+    const struct pod_info *a = *(struct pod_info *const *)x, *b = *(struct pod_info *const *)y;
+    int32_t pa = pod_priority(a->pod), pb = pod_priority(b->pod);
+    if (pa != pb)
+        return pa > pb ? -1 : 1;
+    int64_t sa = start_of(a), sb = start_of(b);
+    return sa < sb ? -1 : sa > sb;
+}
+
+static void take_off(struct trial *t, struct node_info *n, struct pod_info *p)
+{
+    node_info_remove(n, p);
+    cycle_pod_changed(t->cycle, n, p, false);
+}
+
+static void put_back(struct trial *t, struct node_info *n, struct pod_info *p)
+{
+    node_info_add(n, p);
+    cycle_pod_changed(t->cycle, n, p, true);
+}
+
+static bool budget_covers(const struct policy_v1_pod_disruption_budget *b, const struct core_v1_pod *pod)
+{
+    return str_eq(b->metadata.namespace, pod->metadata.namespace) && b->spec.selector != NULL &&
+           !label_selector_is_empty(b->spec.selector) &&
+           label_selector_matches(b->spec.selector, pod->metadata.labels, pod->metadata.labels_count);
+}
+
+/* Would its end violate a budget? Counts against all that cover it. */
+static bool violates(struct trial *t, const struct pod_info *p)
+{
+    bool bad = false;
+    for (size_t i = 0; i < t->budget_count; i++)
+        if (budget_covers(t->budgets[i], p->pod) && --t->allowed[i] < 0)
+            bad = true;
+    return bad;
+}
+
+static void reset_budgets(struct trial *t)
+{
+    for (size_t i = 0; i < t->budget_count; i++)
+        t->allowed[i] = t->budgets[i]->status.disruptions_allowed;
+}
+
+/* Tries to spare p; else it is a victim. True when spared. */
+static bool reprieve(struct trial *t, struct candidate *cand, struct pod_info *p)
+{
+    struct refusal r;
+    put_back(t, cand->node, p);
+    if (cycle_filter_node(t->cycle, cand->node, &r) == FIT)
+        return true;
+    take_off(t, cand->node, p);
+    cand->victims[cand->count++] = p;
+    return false;
+}
+
+static void sum_up(struct candidate *c)
+{
+    c->top_priority = INT32_MIN;
+    c->top_start_ns = INT64_MAX;
+    for (size_t i = 0; i < c->count; i++) {
+        int32_t priority = pod_priority(c->victims[i]->pod);
+        /* Shifted so that fewer victims never sum up to more. */
+        c->priority_sum += (int64_t)priority + (int64_t)INT32_MAX + 1;
+        if (priority > c->top_priority) {
+            c->top_priority = priority;
+            c->top_start_ns = INT64_MAX;
+        }
+        if (priority == c->top_priority)
+            c->top_start_ns = MIN_OF(c->top_start_ns, start_of(c->victims[i]));
+    }
+}
+
+/* Fills cand and returns true if the pod fits on n without some lower pods. */
+static bool try_node(struct trial *t, struct node_info *n, struct candidate *cand)
+{
+    struct arena *a = t->cycle->arena;
+    int32_t priority = pod_priority(t->cycle->pod->pod);
+    struct pod_info **lower = ARENA_ARRAY(a, struct pod_info *, n->pod_count + 1);
+    bool *violating = ARENA_ARRAY(a, bool, n->pod_count + 1);
+    size_t count = 0;
+    for (size_t i = 0; i < n->pod_count; i++)
+        if (pod_priority(n->pods[i]->pod) < priority)
+            lower[count++] = n->pods[i];
+    if (count == 0)
+        return false;
+    *cand = (struct candidate){.node = n, .victims = ARENA_ARRAY(a, struct pod_info *, count)};
+    for (size_t i = 0; i < count; i++)
+        take_off(t, n, lower[i]);
+    struct refusal r;
+    bool fits = cycle_filter_node(t->cycle, n, &r) == FIT;
+    if (fits) {
+        qsort(lower, count, sizeof(struct pod_info *), by_importance);
+        reset_budgets(t);
+        for (size_t i = 0; i < count; i++)
+            violating[i] = violates(t, lower[i]);
+        for (size_t i = 0; i < count; i++)
+            if (violating[i] && !reprieve(t, cand, lower[i]))
+                cand->violations++;
+        for (size_t i = 0; i < count; i++)
+            if (!violating[i])
+                reprieve(t, cand, lower[i]);
+        sum_up(cand);
+    }
+    for (size_t i = 0; i < count; i++)
+        if (lower[i]->node == NULL)
+            put_back(t, n, lower[i]);
+    return fits && cand->count != 0;
+}
+
+static bool is_better(const struct candidate *x, const struct candidate *y)
+{
+    if (x->violations != y->violations)
+        return x->violations < y->violations;
+    if (x->top_priority != y->top_priority)
+        return x->top_priority < y->top_priority;
+    if (x->priority_sum != y->priority_sum)
+        return x->priority_sum < y->priority_sum;
+    if (x->count != y->count)
+        return x->count < y->count;
+    return x->top_start_ns > y->top_start_ns;
+}
+
+static bool may_preempt(const struct core_v1_pod *pod)
+{
+    return !(pod->spec.has_preemption_policy && str_eqc(pod->spec.preemption_policy, "Never"));
+}
+
+/* Victims of an earlier round are still going. */
+static bool victims_are_going(struct cycle *c)
+{
+    const struct core_v1_pod *pod = c->pod->pod;
+    if (str_empty(pod->status.nominated_node_name))
+        return false;
+    const struct node_info *n = snapshot_node(c->snapshot, pod->status.nominated_node_name);
+    if (n == NULL || c->node_refusals[n->index].verdict == UNRESOLVABLE)
+        return false;
+    for (size_t i = 0; i < n->pod_count; i++)
+        if (pod_priority(n->pods[i]->pod) < pod_priority(pod) &&
+            n->pods[i]->pod->metadata.deletion_timestamp != NULL)
+            return true;
+    return false;
+}
+
+static struct str explain(struct cycle *c, const struct refusal *refusals)
+{
+    size_t nodes = c->snapshot->node_count;
+    struct str why = refusals_message(c->arena, nodes, refusals, nodes);
+    return arena_printf(c->arena, NO_CLAIMS "preemption: " STR_FMT, STR_ARG(why));
+}
+
+void preemption_evaluate(struct cycle *c, const struct policy_v1_pod_disruption_budget *const *budgets,
+                         size_t budget_count, struct preemption *ret)
+{
+    size_t nodes = c->snapshot->node_count;
+    *ret = (struct preemption){0};
+    if (!may_preempt(c->pod->pod)) {
+        ret->message = STR(NO_CLAIMS "preemption: not eligible due to preemptionPolicy=Never.");
+        return;
+    }
+    /* Refused before any node was looked at: no node can help. */
+    bool whole = c->pod_refusal.verdict != FIT;
+    if (!whole && victims_are_going(c)) {
+        ret->message = STR(NO_CLAIMS "preemption: not eligible due to a terminating pod on the "
+                                     "nominated node.");
+        return;
+    }
+    struct trial t = {c, budgets, budget_count, ARENA_ARRAY(c->arena, int32_t, budget_count + 1)};
+    struct refusal *why = ARENA_ARRAY(c->arena, struct refusal, nodes + 1);
+    struct candidate best = {0}, cand;
+    for (size_t i = 0; i < nodes; i++) {
+        bool hopeless = whole || c->node_refusals[i].verdict != UNFIT;
+        why[i].verdict = UNFIT;
+        if (hopeless) {
+            refusal_add(&why[i], STR(NOT_HELPFUL));
+        } else if (!try_node(&t, c->snapshot->nodes[i], &cand)) {
+            refusal_add(&why[i], STR(NO_VICTIMS));
+        } else if (best.node == NULL || is_better(&cand, &best)) {
+            best = cand;
+        }
+    }
+    if (best.node == NULL) {
+        ret->message = explain(c, why);
+        return;
+    }
+    ret->node = best.node;
+    ret->victims = ARENA_ARRAY(c->arena, struct api_object *, best.count);
+    ret->victim_count = best.count;
+    for (size_t i = 0; i < best.count; i++)
+        ret->victims[i] = best.victims[i]->object;
+}

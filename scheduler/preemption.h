@@ -1,0 +1,22 @@
+/* preemption.h - when a pod fits nowhere: on which node would it fit if pods of
+ * lower priority went? Pure. */
+#ifndef SCHEDULER_PREEMPTION_H
+#define SCHEDULER_PREEMPTION_H
+
+#include "scheduler/framework.h"
+
+struct policy_v1_pod_disruption_budget;
+
+struct preemption {
+    struct node_info *node; /* NULL: no candidate. */
+    struct api_object **victims; /* In the cycle's arena; borrowed. */
+    size_t victim_count;
+    struct str message; /* Without a candidate: what to add to the pod's message. */
+};
+
+/* To be called after cycle_filter() found no node. The cycle's state and the
+ * snapshot are as before afterwards. */
+void preemption_evaluate(struct cycle *c, const struct policy_v1_pod_disruption_budget *const *budgets,
+                         size_t budget_count, struct preemption *ret);
+
+#endif

@@ -1,0 +1,309 @@
+/* queue.c - see queue.h. */
+#include "scheduler/queue.h"
+
+#include "api/core_v1.h"
+#include "lib/api/codec.h"
+#include "lib/api/scheme.h"
+#include "scheduler/snapshot.h"
+
+static const struct core_v1_pod *pod_of(const struct queued_pod *p)
+{
+    return p->object->msg;
+}
+
+static bool active_before(const struct heap_node *a, const struct heap_node *b, void *arg)
+{
+    const struct queued_pod *x = HEAP_ENTRY(a, const struct queued_pod, heap);
+    const struct queued_pod *y = HEAP_ENTRY(b, const struct queued_pod, heap);
+    UNUSED(arg);
+    return x->priority != y->priority ? x->priority > y->priority : x->queued_ms < y->queued_ms;
+}
+
+static bool backoff_before(const struct heap_node *a, const struct heap_node *b, void *arg)
+{
+    UNUSED(arg);
+    return HEAP_ENTRY(a, const struct queued_pod, heap)->due_ms <
+           HEAP_ENTRY(b, const struct queued_pod, heap)->due_ms;
+}
+
+void sched_queue_init(struct sched_queue *q)
+{
+    *q = (struct sched_queue){0};
+    map_init(&q->by_uid);
+    heap_init(&q->active, active_before, NULL);
+    heap_init(&q->backoff, backoff_before, NULL);
+    list_init(&q->unschedulable);
+    list_init(&q->in_cycle);
+}
+
+static void queued_free(struct queued_pod *p)
+{
+    api_object_unref(p->object);
+    free(p->nominated_node);
+    free(p);
+}
+
+void sched_queue_done(struct sched_queue *q)
+{
+    size_t pos = 0;
+    void *p;
+    while (map_next(&q->by_uid, &pos, NULL, &p))
+        queued_free(p);
+    map_done(&q->by_uid);
+    heap_done(&q->active);
+    heap_done(&q->backoff);
+}
+
+/* --- places --------------------------------------------------------------------------------- */
+
+static void count_interest(struct sched_queue *q, uint32_t wakes, bool enter)
+{
+    for (unsigned i = 0; i < EVENT_COUNT; i++)
+        if ((wakes & 1u << i) != 0)
+            q->interest[i] += enter ? 1 : (size_t)-1;
+}
+
+static bool any_interest(const struct sched_queue *q, uint32_t events)
+{
+    for (unsigned i = 0; i < EVENT_COUNT; i++)
+        if ((events & 1u << i) != 0 && q->interest[i] != 0)
+            return true;
+    return false;
+}
+
+static void leave(struct sched_queue *q, struct queued_pod *p)
+{
+    switch (p->place) {
+    case QUEUE_ACTIVE:
+        heap_remove(&q->active, &p->heap);
+        return;
+    case QUEUE_BACKOFF:
+        heap_remove(&q->backoff, &p->heap);
+        return;
+    case QUEUE_UNSCHEDULABLE:
+        list_remove(&p->link);
+        q->unschedulable_count--;
+        count_interest(q, p->wakes, false);
+        return;
+    case QUEUE_IN_CYCLE:
+        list_remove(&p->link);
+        return;
+    case QUEUE_GATED:
+        return;
+    }
+}
+
+static void enter_active(struct sched_queue *q, struct queued_pod *p)
+{
+    p->place = QUEUE_ACTIVE;
+    heap_push(&q->active, &p->heap);
+}
+
+static uint64_t backoff_ms(const struct queued_pod *p)
+{
+    unsigned tries = MAX_OF(p->attempts, 1u);
+    uint64_t ms = QUEUE_BACKOFF_MIN_MS;
+    for (unsigned i = 1; i < tries && ms < QUEUE_BACKOFF_MAX_MS; i++)
+        ms *= 2;
+    return MIN_OF(ms, (uint64_t)QUEUE_BACKOFF_MAX_MS);
+}
+
+/* since_ms: when the attempt failed, from where the backoff counts. */
+static void enter_backoff(struct sched_queue *q, struct queued_pod *p, uint64_t since_ms,
+                          uint64_t now_ms)
+{
+    p->due_ms = since_ms + backoff_ms(p);
+    if (p->due_ms <= now_ms) {
+        enter_active(q, p);
+        return;
+    }
+    p->place = QUEUE_BACKOFF;
+    heap_push(&q->backoff, &p->heap);
+}
+
+static void drop(struct sched_queue *q, struct queued_pod *p)
+{
+    map_remove(&q->by_uid, pod_of(p)->metadata.uid);
+    queued_free(p);
+}
+
+/* --- pods ------------------------------------------------------------------------------------ */
+
+static bool is_gated(const struct core_v1_pod *pod)
+{
+    return pod->spec.scheduling_gates_count != 0;
+}
+
+static void add_new(struct sched_queue *q, struct api_object *object, uint64_t now_ms)
+{
+    struct queued_pod *p = xzalloc(sizeof(*p));
+    const struct core_v1_pod *pod = object->msg;
+    p->object = api_object_ref(object);
+    p->priority = pod_priority(pod);
+    p->queued_ms = now_ms;
+    list_init(&p->link);
+    if (!str_empty(pod->status.nominated_node_name))
+        p->nominated_node = xstrndup(pod->status.nominated_node_name.data,
+                                     pod->status.nominated_node_name.len);
+    map_set(&q->by_uid, pod->metadata.uid, p);
+    if (is_gated(pod))
+        p->place = QUEUE_GATED;
+    else
+        enter_active(q, p);
+}
+
+/* Only what a decision depends on wakes a pod: status written by ourselves must
+ * not. */
+static bool matters(const struct core_v1_pod *x, const struct core_v1_pod *y)
+{
+    return !api_msg_equal(&core_v1_pod_spec_msg, &x->spec, &y->spec) ||
+           x->metadata.labels_count != y->metadata.labels_count ||
+           (x->metadata.deletion_timestamp == NULL) != (y->metadata.deletion_timestamp == NULL) ||
+           x->metadata.generation != y->metadata.generation;
+}
+
+void sched_queue_set(struct sched_queue *q, struct api_object *object, uint64_t now_ms)
+{
+    const struct core_v1_pod *pod = object->msg;
+    struct queued_pod *p = map_get(&q->by_uid, pod->metadata.uid);
+    if (p == NULL) {
+        add_new(q, object, now_ms);
+        return;
+    }
+    bool changed = matters(pod_of(p), pod);
+    struct api_object *old = p->object;
+    p->object = api_object_ref(object);
+    if (changed && p->place == QUEUE_IN_CYCLE) {
+        p->missed |= EVENT_SELF_UPDATE;
+    } else if (changed && p->place == QUEUE_GATED && !is_gated(pod)) {
+        enter_active(q, p);
+    } else if (changed && p->place == QUEUE_UNSCHEDULABLE) {
+        leave(q, p);
+        enter_backoff(q, p, p->since_ms, now_ms);
+    }
+    api_object_unref(old);
+}
+
+void sched_queue_remove(struct sched_queue *q, struct str uid)
+{
+    struct queued_pod *p = map_get(&q->by_uid, uid);
+    if (p == NULL)
+        return;
+    if (p->place == QUEUE_IN_CYCLE) {
+        p->deleted = true;
+        return;
+    }
+    leave(q, p);
+    drop(q, p);
+}
+
+struct queued_pod *sched_queue_pop(struct sched_queue *q)
+{
+    struct heap_node *n = heap_pop(&q->active);
+    if (n == NULL)
+        return NULL;
+    struct queued_pod *p = HEAP_ENTRY(n, struct queued_pod, heap);
+    p->place = QUEUE_IN_CYCLE;
+    list_push_back(&q->in_cycle, &p->link);
+    p->attempts++;
+    p->missed = 0;
+    return p;
+}
+
+void sched_queue_placed(struct sched_queue *q, struct queued_pod *p)
+{
+    ASSERT_CMP(p->place, ==, QUEUE_IN_CYCLE);
+    leave(q, p);
+    drop(q, p);
+}
+
+void sched_queue_park(struct sched_queue *q, struct queued_pod *p, uint32_t wakes, uint64_t now_ms)
+{
+    ASSERT_CMP(p->place, ==, QUEUE_IN_CYCLE);
+    leave(q, p);
+    if (p->deleted) {
+        drop(q, p);
+        return;
+    }
+    p->wakes = wakes | EVENT_SELF_UPDATE;
+    p->since_ms = now_ms;
+    if ((p->missed & p->wakes) != 0) {
+        enter_backoff(q, p, now_ms, now_ms);
+        return;
+    }
+    p->place = QUEUE_UNSCHEDULABLE;
+    list_push_back(&q->unschedulable, &p->link);
+    q->unschedulable_count++;
+    count_interest(q, p->wakes, true);
+}
+
+void sched_queue_retry(struct sched_queue *q, struct queued_pod *p, uint64_t now_ms)
+{
+    ASSERT_CMP(p->place, ==, QUEUE_IN_CYCLE);
+    leave(q, p);
+    if (p->deleted) {
+        drop(q, p);
+        return;
+    }
+    p->failures++;
+    enter_backoff(q, p, now_ms, now_ms);
+}
+
+/* --- events and time --------------------------------------------------------------------------- */
+
+void sched_queue_event(struct sched_queue *q, uint32_t event, uint64_t now_ms)
+{
+    /* A pod in its cycle was judged without knowing of this. */
+    LIST_FOREACH(it, &q->in_cycle) {
+        LIST_ENTRY(it, struct queued_pod, link)->missed |= event;
+    }
+    if (!any_interest(q, event))
+        return;
+    LIST_FOREACH_SAFE(it, &q->unschedulable) {
+        struct queued_pod *p = LIST_ENTRY(it, struct queued_pod, link);
+        if ((p->wakes & event) == 0)
+            continue;
+        leave(q, p);
+        enter_backoff(q, p, p->since_ms, now_ms);
+    }
+}
+
+static void flush_stale(struct sched_queue *q, uint64_t now_ms)
+{
+    while (!list_empty(&q->unschedulable)) { /* Oldest first. */
+        struct queued_pod *p = LIST_ENTRY(q->unschedulable.next, struct queued_pod, link);
+        if (now_ms - p->since_ms < QUEUE_FLUSH_MS)
+            return;
+        leave(q, p);
+        enter_backoff(q, p, p->since_ms, now_ms);
+    }
+}
+
+uint64_t sched_queue_tick(struct sched_queue *q, uint64_t now_ms)
+{
+    uint64_t next = UINT64_MAX;
+    flush_stale(q, now_ms);
+    for (;;) {
+        struct heap_node *n = heap_peek(&q->backoff);
+        if (n == NULL)
+            break;
+        struct queued_pod *p = HEAP_ENTRY(n, struct queued_pod, heap);
+        if (p->due_ms > now_ms) {
+            next = p->due_ms;
+            break;
+        }
+        heap_remove(&q->backoff, n);
+        enter_active(q, p);
+    }
+    if (!list_empty(&q->unschedulable)) {
+        uint64_t flush = LIST_ENTRY(q->unschedulable.next, struct queued_pod, link)->since_ms +
+                         QUEUE_FLUSH_MS;
+        next = MIN_OF(next, flush);
+    }
+    return next;
+}
+
+struct queued_pod *sched_queue_find(const struct sched_queue *q, struct str uid)
+{
+    return map_get(&q->by_uid, uid);
+}

@@ -1,0 +1,90 @@
+/* queue.h - pods that wait for a node.
+ *
+ *              pop                     unschedulable
+ *   ACTIVE ----------> (in a cycle) ------------------> UNSCHEDULABLE
+ *      ^                    |  an event came meanwhile,      | event that may
+ *      |                    v  or the attempt was an error   v help, or 5 min
+ *      +--- backoff over -- BACKOFF <------------------------+
+ *   GATED pods wait for spec.schedulingGates to become empty.
+ *
+ * ACTIVE is ordered by priority, then by the time of queueing. Backoff is 1 s,
+ * doubling with every attempt up to 10 s. Pure: time is an argument. */
+#ifndef SCHEDULER_QUEUE_H
+#define SCHEDULER_QUEUE_H
+
+#include "lib/base/heap.h"
+#include "lib/base/list.h"
+#include "lib/base/map.h"
+
+struct api_object;
+
+/* What happened in the cluster: bits, for the plugins' wake-up tables. */
+enum cluster_event {
+    EVENT_NODE_ADD = 1 << 0,
+    EVENT_NODE_ALLOCATABLE = 1 << 1,
+    EVENT_NODE_LABEL = 1 << 2,
+    EVENT_NODE_TAINT = 1 << 3,   /* Taints, spec.unschedulable. */
+    EVENT_POD_DELETE = 1 << 4,   /* A placed pod went or finished. */
+    EVENT_POD_ADD = 1 << 5,      /* A pod was placed. */
+    EVENT_POD_UPDATE = 1 << 6,   /* A placed pod's labels or requests changed. */
+    EVENT_SELF_UPDATE = 1 << 7,  /* The waiting pod itself changed. */
+    EVENT_VOLUME = 1 << 8,       /* A claim, volume or class changed. */
+    EVENT_ALL = (1 << 9) - 1,
+};
+#define EVENT_COUNT 9
+
+enum queue_place { QUEUE_ACTIVE, QUEUE_BACKOFF, QUEUE_UNSCHEDULABLE, QUEUE_GATED, QUEUE_IN_CYCLE };
+
+struct queued_pod {
+    struct heap_node heap;  /* In active or backoff. */
+    struct list link;       /* In unschedulable or in_cycle. */
+    struct api_object *object; /* One reference. */
+    enum queue_place place;
+    int32_t priority;
+    uint64_t queued_ms;     /* First of all, for the order and the metrics. */
+    uint64_t due_ms;        /* BACKOFF: when it is over. */
+    uint64_t since_ms;      /* UNSCHEDULABLE: since when. */
+    unsigned attempts;
+    uint32_t wakes;         /* Events that may help, of the plugins that refused it. */
+    uint32_t missed;        /* Events while in the cycle. */
+    uint32_t failures;      /* Attempts that ended in an error of ours or the server's. */
+    char *nominated_node;   /* Preemption made room there; NULL. */
+    bool deleted;           /* While in the cycle. */
+};
+
+struct sched_queue {
+    struct map by_uid; /* -> struct queued_pod */
+    struct heap active;
+    struct heap backoff;
+    struct list unschedulable;
+    struct list in_cycle;
+    size_t unschedulable_count;
+    size_t interest[EVENT_COUNT]; /* Unschedulable pods that an event may wake. */
+};
+
+#define QUEUE_BACKOFF_MIN_MS 1000u
+#define QUEUE_BACKOFF_MAX_MS 10000u
+#define QUEUE_FLUSH_MS (5u * 60 * 1000)
+
+void sched_queue_init(struct sched_queue *q);
+void sched_queue_done(struct sched_queue *q);
+
+/* A pod without node was seen: new, or changed. */
+void sched_queue_set(struct sched_queue *q, struct api_object *pod, uint64_t now_ms);
+/* It was deleted, or has a node now. */
+void sched_queue_remove(struct sched_queue *q, struct str uid);
+/* The first active pod, now in its cycle until one of the three calls below. NULL: none. */
+struct queued_pod *sched_queue_pop(struct sched_queue *q);
+/* It was placed (p is gone), */
+void sched_queue_placed(struct sched_queue *q, struct queued_pod *p);
+/* it cannot be placed until one of these events happens, */
+void sched_queue_park(struct sched_queue *q, struct queued_pod *p, uint32_t wakes, uint64_t now_ms);
+/* or something failed: again after its backoff. */
+void sched_queue_retry(struct sched_queue *q, struct queued_pod *p, uint64_t now_ms);
+
+void sched_queue_event(struct sched_queue *q, uint32_t event, uint64_t now_ms);
+/* Moves what is due; returns when to call again, UINT64_MAX: never. */
+uint64_t sched_queue_tick(struct sched_queue *q, uint64_t now_ms);
+struct queued_pod *sched_queue_find(const struct sched_queue *q, struct str uid);
+
+#endif

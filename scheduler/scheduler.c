@@ -1,0 +1,454 @@
+/* scheduler.c - see scheduler.h. Feeds queue and snapshot from the watches and
+ * runs the cycles. */
+#include "scheduler/scheduler_internal.h"
+
+#include "api/core_v1.h"
+#include "lib/api/codec.h"
+#include "lib/api/scheme.h"
+#include "lib/base/arena.h"
+#include "lib/base/env.h"
+#include "lib/base/error.h"
+#include "lib/base/log.h"
+#include "lib/base/metrics.h"
+
+#define ROUND_NS (5u * 1000 * 1000) /* Cycles in one go; then the loop does I/O. */
+#define EXPIRE_MS 10000u
+
+static uint64_t now_ms(const struct scheduler *s)
+{
+    return env_now_ms(s->env);
+}
+
+static const struct core_v1_pod *pod_of(const struct api_object *o)
+{
+    return o->msg;
+}
+
+/* --- pods -------------------------------------------------------------------------------------- */
+
+static bool is_ours(const struct core_v1_pod *pod)
+{
+    return str_eqc(pod->spec.scheduler_name, SCHEDULER_NAME);
+}
+
+static bool is_assumed(const struct scheduler *s, const struct core_v1_pod *pod)
+{
+    const struct pod_info *p = map_get(&s->snapshot.pods, pod->metadata.uid);
+    return p != NULL && p->assumed;
+}
+
+static void take_unplaced(struct scheduler *s, struct api_object *o)
+{
+    const struct core_v1_pod *pod = pod_of(o);
+    bool waits = is_ours(pod) && pod->metadata.deletion_timestamp == NULL && !pod_is_terminal(pod);
+    if (!waits)
+        sched_queue_remove(&s->queue, pod->metadata.uid);
+    else if (!is_assumed(s, pod) || sched_queue_find(&s->queue, pod->metadata.uid) != NULL)
+        sched_queue_set(&s->queue, o, now_ms(s));
+}
+
+static void on_pod_add(struct api_object *o, void *arg)
+{
+    struct scheduler *s = arg;
+    const struct core_v1_pod *pod = pod_of(o);
+    if (str_empty(pod->spec.node_name)) {
+        take_unplaced(s, o);
+    } else {
+        sched_queue_remove(&s->queue, pod->metadata.uid);
+        snapshot_set_pod(&s->snapshot, o);
+        sched_queue_event(&s->queue, EVENT_POD_ADD, now_ms(s));
+    }
+    scheduler_wake(s);
+}
+
+static bool frees_something(const struct core_v1_pod *old, const struct core_v1_pod *pod)
+{
+    return pod_is_terminal(pod) && !pod_is_terminal(old);
+}
+
+static void on_pod_update(struct api_object *old_object, struct api_object *o, void *arg)
+{
+    struct scheduler *s = arg;
+    const struct core_v1_pod *old = pod_of(old_object), *pod = pod_of(o);
+    if (str_empty(pod->spec.node_name)) {
+        take_unplaced(s, o);
+        scheduler_wake(s);
+        return;
+    }
+    bool placed_now = str_empty(old->spec.node_name);
+    if (placed_now)
+        sched_queue_remove(&s->queue, pod->metadata.uid);
+    snapshot_set_pod(&s->snapshot, o);
+    bool labels = old->metadata.labels_count != pod->metadata.labels_count ||
+                  old->metadata.generation != pod->metadata.generation;
+    if (placed_now)
+        sched_queue_event(&s->queue, EVENT_POD_ADD, now_ms(s));
+    else if (frees_something(old, pod))
+        sched_queue_event(&s->queue, EVENT_POD_DELETE, now_ms(s));
+    else if (labels)
+        sched_queue_event(&s->queue, EVENT_POD_UPDATE, now_ms(s));
+    scheduler_wake(s);
+}
+
+static void on_pod_delete(struct api_object *o, bool final_state_unknown, void *arg)
+{
+    struct scheduler *s = arg;
+    const struct core_v1_pod *pod = pod_of(o);
+    UNUSED(final_state_unknown);
+    sched_queue_remove(&s->queue, pod->metadata.uid);
+    snapshot_remove_pod(&s->snapshot, pod->metadata.uid);
+    sched_queue_event(&s->queue, EVENT_POD_DELETE, now_ms(s));
+    scheduler_wake(s);
+}
+
+/* --- nodes ------------------------------------------------------------------------------------- */
+
+static void on_node_add(struct api_object *o, void *arg)
+{
+    struct scheduler *s = arg;
+    snapshot_set_node(&s->snapshot, o);
+    sched_queue_event(&s->queue, EVENT_NODE_ADD, now_ms(s));
+    scheduler_wake(s);
+}
+
+static bool same_entries(const struct api_str_entry *x, size_t x_count, const struct api_str_entry *y,
+                         size_t y_count)
+{
+    bool same = x_count == y_count;
+    for (size_t i = 0; same && i < x_count; i++)
+        same = str_eq(x[i].key, y[i].key) && str_eq(x[i].value, y[i].value);
+    return same;
+}
+
+static bool same_quantities(const struct api_quantity_entry *x, size_t x_count,
+                            const struct api_quantity_entry *y, size_t y_count)
+{
+    bool same = x_count == y_count;
+    for (size_t i = 0; same && i < x_count; i++)
+        same = str_eq(x[i].key, y[i].key) && str_eq(x[i].value.string, y[i].value.string);
+    return same;
+}
+
+static uint32_t node_events(const struct core_v1_node *old, const struct core_v1_node *node)
+{
+    uint32_t events = 0;
+    if (!same_entries(old->metadata.labels, old->metadata.labels_count, node->metadata.labels,
+                      node->metadata.labels_count))
+        events |= EVENT_NODE_LABEL;
+    if (!same_quantities(old->status.allocatable, old->status.allocatable_count,
+                         node->status.allocatable, node->status.allocatable_count))
+        events |= EVENT_NODE_ALLOCATABLE;
+    if (!api_msg_equal(&core_v1_node_spec_msg, &old->spec, &node->spec))
+        events |= EVENT_NODE_TAINT;
+    return events;
+}
+
+static void on_node_update(struct api_object *old, struct api_object *o, void *arg)
+{
+    struct scheduler *s = arg;
+    uint32_t events = node_events(old->msg, o->msg);
+    snapshot_set_node(&s->snapshot, o);
+    if (events == 0)
+        return;
+    sched_queue_event(&s->queue, events, now_ms(s));
+    scheduler_wake(s);
+}
+
+static void on_node_delete(struct api_object *o, bool final_state_unknown, void *arg)
+{
+    struct scheduler *s = arg;
+    UNUSED(final_state_unknown);
+    snapshot_remove_node(&s->snapshot, api_object_meta(o)->name);
+}
+
+/* --- everything else ----------------------------------------------------------------------------- */
+
+static void on_volume_add(struct api_object *o, void *arg)
+{
+    struct scheduler *s = arg;
+    UNUSED(o);
+    sched_queue_event(&s->queue, EVENT_VOLUME, now_ms(s));
+    scheduler_wake(s);
+}
+
+static void on_volume_update(struct api_object *old, struct api_object *o, void *arg)
+{
+    UNUSED(old);
+    on_volume_add(o, arg);
+}
+
+static void on_synced(void *arg)
+{
+    scheduler_wake(arg);
+}
+
+static const struct api_str_entry *namespace_labels(void *arg, struct str name, size_t *ret_count)
+{
+    const struct scheduler *s = arg;
+    const struct api_object *o = informer_get(s->informers[INFORM_NAMESPACES], STR_NULL, name);
+    *ret_count = o != NULL ? api_object_meta(o)->labels_count : 0;
+    return o != NULL ? api_object_meta(o)->labels : NULL;
+}
+
+static struct api_object *find_claim(void *arg, struct str namespace_name, struct str name)
+{
+    const struct scheduler *s = arg;
+    return informer_get(s->informers[INFORM_CLAIMS], namespace_name, name);
+}
+
+static struct api_object *find_volume(void *arg, struct str name)
+{
+    const struct scheduler *s = arg;
+    return informer_get(s->informers[INFORM_VOLUMES], STR_NULL, name);
+}
+
+static struct api_object *find_class(void *arg, struct str name)
+{
+    const struct scheduler *s = arg;
+    return informer_get(s->informers[INFORM_CLASSES], STR_NULL, name);
+}
+
+/* --- cycles ------------------------------------------------------------------------------------- */
+
+/* Pods that preemption made room for hold it against equal and lower ones: they
+ * stand in their nodes for the time of this cycle. */
+struct guests {
+    struct pod_info **items;
+    struct node_info **nodes;
+    size_t count;
+};
+
+static void seat_guests(struct scheduler *s, const struct queued_pod *p, struct arena *a,
+                        struct guests *g)
+{
+    size_t pos = 0, cap = 0, node_cap = 0;
+    void *v;
+    while (map_next(&s->queue.by_uid, &pos, NULL, &v)) {
+        const struct queued_pod *other = v;
+        if (other == p || other->nominated_node == NULL || other->priority < p->priority ||
+            map_has(&s->snapshot.pods, pod_of(other->object)->metadata.uid))
+            continue;
+        struct node_info *n = snapshot_node(&s->snapshot, str_of(other->nominated_node));
+        if (n == NULL)
+            continue;
+        g->items = arena_grow(a, g->items, g->count, &cap, sizeof(struct pod_info *));
+        g->nodes = arena_grow(a, g->nodes, g->count, &node_cap, sizeof(struct node_info *));
+        g->items[g->count] = pod_info_new(other->object);
+        g->nodes[g->count] = n;
+        node_info_add(n, g->items[g->count]);
+        g->count++;
+    }
+}
+
+static void unseat_guests(struct guests *g)
+{
+    for (size_t i = 0; i < g->count; i++) {
+        node_info_remove(g->nodes[i], g->items[i]);
+        pod_info_free(g->items[i]);
+    }
+}
+
+static void preempt(struct scheduler *s, struct cycle *c, struct queued_pod *p, struct preemption *ret)
+{
+    const struct informer *budgets = s->informers[INFORM_BUDGETS];
+    const struct policy_v1_pod_disruption_budget **list =
+        ARENA_ARRAY(c->arena, const struct policy_v1_pod_disruption_budget *,
+                    informer_count(budgets) + 1);
+    size_t count = 0, pos = 0;
+    struct api_object *o;
+    while ((o = informer_next(budgets, &pos)) != NULL)
+        list[count++] = o->msg;
+    preemption_evaluate(c, list, count, ret);
+    free(p->nominated_node);
+    p->nominated_node = NULL;
+    if (ret->node == NULL)
+        return;
+    p->nominated_node = xstrdup(ret->node->name);
+    for (size_t i = 0; i < ret->victim_count; i++)
+        action_evict(s, p, ret->victims[i], ret->node->name);
+}
+
+static void count_unschedulable(void)
+{
+    static struct metric_family *family;
+    if (family == NULL)
+        family = metric_counter(metrics_default(), "scheduler_schedule_attempts_total",
+                                "Attempts to schedule pods, by result.",
+                                METRIC_LABELS("profile", "result"));
+    metric_inc(METRIC_OF(family, STR(SCHEDULER_NAME), STR("unschedulable")));
+}
+
+static void refuse(struct scheduler *s, struct cycle *c, struct queued_pod *p, struct guests *guests)
+{
+    struct preemption pre = {0};
+    if (c->snapshot->node_count != 0)
+        preempt(s, c, p, &pre);
+    struct str message = cycle_message(c, pre.message);
+    struct event_object about = event_object_of(p->object);
+    unseat_guests(guests);
+    event_record_action(s->recorder, &about, EVENT_WARNING, "FailedScheduling", "Scheduling",
+                        STR_FMT, STR_ARG(message));
+    action_set_unschedulable(s, p, STR("Unschedulable"), message);
+    count_unschedulable();
+    /* With victims on their way out, their end is the event to wait for. */
+    uint32_t wakes = c->wakes | (pre.node != NULL ? EVENT_POD_DELETE : 0);
+    sched_queue_park(&s->queue, p, wakes, now_ms(s));
+}
+
+static void place(struct scheduler *s, struct queued_pod *p, struct node_info *n)
+{
+    if (action_select_node(s, p, n)) {
+        sched_queue_park(&s->queue, p, EVENT_VOLUME, now_ms(s));
+        return;
+    }
+    struct api_object *assumed = api_object_clone(p->object);
+    struct core_v1_pod *pod = assumed->msg;
+    pod->spec.node_name = arena_strc(assumed->arena, n->name);
+    snapshot_assume(&s->snapshot, assumed, n);
+    api_object_unref(assumed);
+    action_bind(s, p, n);
+}
+
+static void run_cycle(struct scheduler *s, struct queued_pod *p)
+{
+    AUTO_ARENA *arena = arena_new(16 * 1024);
+    struct guests guests = {0};
+    struct pod_info *info = pod_info_new(p->object);
+    struct cycle c = {
+        .arena = arena,
+        .snapshot = &s->snapshot,
+        .pod = info,
+        .facts = &s->facts,
+        .seed = env_random_below(s->env, UINT64_MAX),
+    };
+    seat_guests(s, p, arena, &guests);
+    cycle_filter(&c);
+    struct node_info *n = cycle_select(&c);
+    if (n == NULL) {
+        refuse(s, &c, p, &guests);
+    } else {
+        unseat_guests(&guests);
+        place(s, p, n);
+    }
+    pod_info_free(info);
+}
+
+static bool all_synced(const struct scheduler *s)
+{
+    for (unsigned i = 0; i < INFORMER_COUNT; i++)
+        if (!informer_has_synced(s->informers[i]))
+            return false;
+    return true;
+}
+
+static void on_idle(uv_idle_t *idle)
+{
+    struct scheduler *s = idle->data;
+    uint64_t start_ns = uv_hrtime();
+    do {
+        struct queued_pod *p = sched_queue_pop(&s->queue);
+        if (p == NULL) {
+            uv_idle_stop(&s->idle);
+            break;
+        }
+        run_cycle(s, p);
+    } while (uv_hrtime() - start_ns < ROUND_NS);
+    scheduler_wake(s);
+}
+
+static void on_timer(uv_timer_t *timer)
+{
+    struct scheduler *s = timer->data;
+    if (snapshot_expire(&s->snapshot, now_ms(s)) != 0)
+        sched_queue_event(&s->queue, EVENT_POD_DELETE, now_ms(s));
+    scheduler_wake(s);
+}
+
+void scheduler_wake(struct scheduler *s)
+{
+    if (s->stopping || !all_synced(s))
+        return;
+    uint64_t now = now_ms(s), next = sched_queue_tick(&s->queue, now);
+    next = MIN_OF(next, now + EXPIRE_MS);
+    uv_timer_start(&s->timer, on_timer, next - now, 0);
+    if (s->queue.active.count != 0 && !uv_is_active((uv_handle_t *)&s->idle))
+        uv_idle_start(&s->idle, on_idle);
+}
+
+/* --- life --------------------------------------------------------------------------------------- */
+
+static void watch_kind(struct scheduler *s, enum scheduler_informer which, const char *group,
+                       const char *version, const char *kind, const char *field_selector,
+                       const struct informer_handler *handler)
+{
+    struct informer_config config = {
+        .kind = api_kind_by_gvk(str_of(group), str_of(version), str_of(kind)),
+        .field_selector = str_of(field_selector),
+    };
+    struct error err = {0};
+    if (informer_new(s->client, &config, &s->informers[which], &err) != 0)
+        PANIC("informer of %s: %s", kind, error_message(&err));
+    struct informer_handler h = *handler;
+    h.on_synced = on_synced;
+    h.arg = s;
+    informer_add_handler(s->informers[which], &h);
+}
+
+static void watch_all(struct scheduler *s)
+{
+    static const struct informer_handler pods = {
+        .on_add = on_pod_add, .on_update = on_pod_update, .on_delete = on_pod_delete};
+    static const struct informer_handler nodes = {
+        .on_add = on_node_add, .on_update = on_node_update, .on_delete = on_node_delete};
+    static const struct informer_handler volumes = {
+        .on_add = on_volume_add, .on_update = on_volume_update};
+    static const struct informer_handler none;
+    watch_kind(s, INFORM_PODS, "", "v1", "Pod", "status.phase!=Succeeded,status.phase!=Failed", &pods);
+    watch_kind(s, INFORM_NODES, "", "v1", "Node", NULL, &nodes);
+    watch_kind(s, INFORM_NAMESPACES, "", "v1", "Namespace", NULL, &none);
+    watch_kind(s, INFORM_CLAIMS, "", "v1", "PersistentVolumeClaim", NULL, &volumes);
+    watch_kind(s, INFORM_VOLUMES, "", "v1", "PersistentVolume", NULL, &volumes);
+    watch_kind(s, INFORM_CLASSES, "storage.k8s.io", "v1", "StorageClass", NULL, &volumes);
+    watch_kind(s, INFORM_BUDGETS, "policy", "v1", "PodDisruptionBudget", NULL, &none);
+    for (unsigned i = 0; i < INFORMER_COUNT; i++)
+        informer_start(s->informers[i]);
+}
+
+struct scheduler *scheduler_start(struct client *client)
+{
+    struct scheduler *s = xzalloc(sizeof(*s));
+    s->client = client;
+    s->env = client_env(client);
+    s->recorder = event_recorder_new(client, SCHEDULER_NAME, NULL);
+    s->facts = (struct pod_facts){namespace_labels, find_claim, find_volume, find_class, s};
+    sched_queue_init(&s->queue);
+    snapshot_init(&s->snapshot);
+    list_init(&s->actions);
+    uv_idle_init(client_loop(client), &s->idle);
+    uv_timer_init(client_loop(client), &s->timer);
+    s->idle.data = s->timer.data = s;
+    s->handles_open = 2;
+    watch_all(s);
+    return s;
+}
+
+static void on_handle_closed(uv_handle_t *h)
+{
+    struct scheduler *s = h->data;
+    if (--s->handles_open != 0)
+        return;
+    sched_queue_done(&s->queue);
+    snapshot_done(&s->snapshot);
+    free(s);
+}
+
+void scheduler_stop(struct scheduler *s)
+{
+    s->stopping = true;
+    for (unsigned i = 0; i < INFORMER_COUNT; i++)
+        informer_close(s->informers[i]);
+    actions_cancel(s);
+    event_recorder_close(s->recorder);
+    uv_close((uv_handle_t *)&s->idle, on_handle_closed);
+    uv_close((uv_handle_t *)&s->timer, on_handle_closed);
+}

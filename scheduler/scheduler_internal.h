@@ -1,0 +1,62 @@
+/* scheduler_internal.h - shared by scheduler.c (watching, deciding) and
+ * actions.c (writing). */
+#ifndef SCHEDULER_SCHEDULER_INTERNAL_H
+#define SCHEDULER_SCHEDULER_INTERNAL_H
+
+#include "lib/base/list.h"
+#include "lib/client/client.h"
+#include "lib/client/event_recorder.h"
+#include "lib/client/informer.h"
+#include "scheduler/framework.h"
+#include "scheduler/preemption.h"
+#include "scheduler/queue.h"
+#include "scheduler/scheduler.h"
+#include "scheduler/snapshot.h"
+
+#include <uv.h>
+
+enum scheduler_informer {
+    INFORM_PODS,
+    INFORM_NODES,
+    INFORM_NAMESPACES,
+    INFORM_CLAIMS,
+    INFORM_VOLUMES,
+    INFORM_CLASSES,
+    INFORM_BUDGETS,
+    INFORMER_COUNT,
+};
+
+struct scheduler {
+    struct client *client;
+    struct env *env;
+    struct event_recorder *recorder;
+    struct informer *informers[INFORMER_COUNT];
+    struct sched_queue queue;
+    struct snapshot snapshot;
+    struct pod_facts facts;
+    struct list actions; /* struct action of actions.c */
+    uv_idle_t idle;      /* Runs cycles while pods are active. */
+    uv_timer_t timer;    /* Backoffs, expiries. */
+    unsigned handles_open;
+    bool stopping;
+};
+
+/* Starts cycles, or waits for the right time to. */
+void scheduler_wake(struct scheduler *s);
+
+/* --- actions.c --- */
+/* The pod is assumed on the node: writes the binding; p leaves the queue when it
+ * succeeds and is retried when it fails. */
+void action_bind(struct scheduler *s, struct queued_pod *p, const struct node_info *n);
+/* Tells claims that wait for their consumer which node it will be. True if
+ * there were any: the pod is to be parked until they are bound. */
+bool action_select_node(struct scheduler *s, const struct queued_pod *p, const struct node_info *n);
+/* Condition PodScheduled=False and the nominated node, unless they say so already. */
+void action_set_unschedulable(struct scheduler *s, const struct queued_pod *p, struct str reason,
+                              struct str message);
+void action_evict(struct scheduler *s, const struct queued_pod *preemptor, struct api_object *victim,
+                  const char *node);
+/* Cancels all calls under way. */
+void actions_cancel(struct scheduler *s);
+
+#endif

@@ -8,11 +8,11 @@
  *
  * Objects are the C structs of the storage version (ops->version). The order:
  *
- *   create: decode - default_ - generic metadata - prepare_create - admission
- *           (mutating) - default_ - validate_create - admission (validating)
- *           - allocate - encode - store
- *   update: decode - default_ - generic metadata - prepare_update - admission
- *           - default_ - validate_update - admission - allocate - encode - store
+ *   create: decode - default_ - generic metadata - admission (mutating) -
+ *           prepare_create - validate_create - admission (validating) -
+ *           allocate - encode - store
+ *   update: decode - default_ - generic metadata - admission - prepare_update -
+ *           validate_update - admission - allocate - encode - store
  *
  * What the generic part does by itself, so that no kind repeats it:
  *   - object metadata: name, namespace, uid, creationTimestamp, generateName,
@@ -140,9 +140,8 @@ enum kind_flag {
     KIND_ORPHAN_DEPENDENTS = 1 << 4,    /* Default deletion leaves dependents (jobs, replication controllers). */
     KIND_DEFAULT_ON_READ = 1 << 5,
     KIND_GRACEFUL = 1 << 6,             /* Deletion has a grace period; see graceful. */
+    KIND_RETURN_DELETED = 1 << 7,       /* Deletion answers with the object, not a Status. */
 };
-
-struct delete_options; /* delete.h */
 
 struct kind_ops {
     const char *group;    /* Of the storage version; "" is core. */
@@ -187,6 +186,11 @@ struct kind_ops {
      * the options (-1: none asked) and the object; 0 deletes at once. May
      * change obj, a private copy that is stored while the period runs. */
     int64_t (*graceful)(const struct kind_ctx *ctx, void *obj, int64_t asked_s);
+    /* What deletion means beyond metadata: held is true while something other
+     * than finalizers keeps a deleted object (a namespace's spec.finalizers);
+     * mark_deleting changes it when its deletion begins (status.phase). */
+    bool (*held)(const void *obj);
+    void (*mark_deleting)(const struct kind_ctx *ctx, void *obj);
     /* A last say before deletion; E_* refuses (namespaces that are protected). */
     int (*validate_delete)(const struct kind_ctx *ctx, const void *obj, struct error *err);
 

@@ -65,6 +65,14 @@ const struct registry_group *registry_groups(size_t *ret_count)
     return groups;
 }
 
+bool registry_has_group(struct str group)
+{
+    for (size_t i = 0; i < ARRAY_SIZE(groups); i++)
+        if (str_eqc(group, groups[i].name))
+            return true;
+    return group.len == 0;
+}
+
 bool registry_has_version(struct str group, struct str version)
 {
     if (group.len == 0)

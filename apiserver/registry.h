@@ -34,6 +34,7 @@ struct registry_group {
 void registry_init(void); /* Once, before threads. */
 /* Groups in the order of discovery; core is not among them. */
 const struct registry_group *registry_groups(size_t *ret_count);
+bool registry_has_group(struct str group);
 bool registry_has_version(struct str group, struct str version);
 const struct resource *registry_find(struct str group, struct str version, struct str resource);
 /* By group and resource, in the storage version's form; NULL if unknown. */

@@ -1,0 +1,45 @@
+/* admission.c - the table of admission plugins, in the order they run. */
+#include "apiserver/admission.h"
+
+#include "apiserver/admission/plugins.h"
+#include "apiserver/registry.h"
+
+const struct admission_plugin *const admission_plugins[] = {
+    &admission_namespace_lifecycle,
+    &admission_service_account,
+    &admission_node_restriction,
+    &admission_priority,
+    &admission_default_toleration_seconds,
+    NULL,
+};
+
+struct meta_v1_status *admission_mutate(const struct admission *adm)
+{
+    struct meta_v1_status *s = NULL;
+    for (size_t i = 0; admission_plugins[i] != NULL && s == NULL; i++)
+        if (admission_plugins[i]->mutate != NULL)
+            s = admission_plugins[i]->mutate(adm);
+    return s;
+}
+
+struct meta_v1_status *admission_validate(const struct admission *adm)
+{
+    struct meta_v1_status *s = NULL;
+    for (size_t i = 0; admission_plugins[i] != NULL && s == NULL; i++)
+        if (admission_plugins[i]->validate != NULL)
+            s = admission_plugins[i]->validate(adm);
+    return s;
+}
+
+void admission_commit(const struct admission *adm, struct txn_build *txn)
+{
+    for (size_t i = 0; admission_plugins[i] != NULL; i++)
+        if (admission_plugins[i]->commit != NULL)
+            admission_plugins[i]->commit(adm, txn);
+}
+
+bool admission_is(const struct admission *adm, const char *group, const char *resource)
+{
+    return adm->subresource[0] == '\0' && strcmp(adm->res->kind->group, group) == 0 &&
+           strcmp(adm->res->kind->resource, resource) == 0;
+}

@@ -1,0 +1,13 @@
+/* plugins.h - one line per admission plugin; admission.c lists them. */
+#ifndef APISERVER_ADMISSION_PLUGINS_H
+#define APISERVER_ADMISSION_PLUGINS_H
+
+#include "apiserver/admission.h"
+
+extern const struct admission_plugin admission_namespace_lifecycle;
+extern const struct admission_plugin admission_service_account;
+extern const struct admission_plugin admission_node_restriction;
+extern const struct admission_plugin admission_priority;
+extern const struct admission_plugin admission_default_toleration_seconds;
+
+#endif

@@ -1,0 +1,93 @@
+/* apiserver.h - the server as a whole: its configuration, threads and shared
+ * parts.
+ *
+ * N server threads, each with a loop, a mailbox, an HTTP server on the shared
+ * port and a watch hub. Shared between them: the store, immutable tables and
+ * parts that lock for themselves (authn, JSON cache). */
+#ifndef APISERVER_APISERVER_H
+#define APISERVER_APISERVER_H
+
+#include "lib/base/base.h"
+#include "lib/base/error.h"
+#include "lib/base/loop.h"
+#include "lib/base/mailbox.h"
+
+#include <stdatomic.h>
+
+struct authn;
+struct env;
+struct http_server;
+struct kubelet_pool;
+struct metric;
+struct store;
+struct tls_context;
+struct watch_hub;
+
+#define BODY_BYTES_MAX (3u << 20)
+#define SERVER_THREADS_MAX 64u
+
+/* Flags; strings are borrowed for the life of the program. */
+struct apiserver_config {
+    const char *bind_address;
+    const char *advertise_address; /* NULL: found from the routes, or the bind address. */
+    int64_t secure_port;
+    int64_t threads; /* 0: one for each CPU, at most four. */
+    const char *tls_cert_file, *tls_key_file, *client_ca_file;
+    const char *token_auth_file;
+    const char *service_account_key_file;         /* Public keys that verify; NULL: the signing key. */
+    const char *service_account_signing_key_file; /* NULL: no TokenRequest. */
+    const char *service_account_issuer;
+    const char *api_audiences; /* Comma list; NULL: the issuer. */
+    const char *service_cluster_ip_range;
+    const char *service_node_port_range;
+    const char *kubelet_client_certificate, *kubelet_client_key, *kubelet_ca_file;
+    const char *requestheader_client_ca_file;
+    const char *requestheader_allowed_names, *requestheader_username_headers, *requestheader_group_headers,
+        *requestheader_extra_headers_prefix;
+    bool enable_bootstrap_token_auth;
+    bool anonymous_auth;
+    int64_t min_request_timeout_s;
+    int64_t shutdown_delay_ms;
+};
+
+struct server_thread {
+    struct apiserver *server;
+    unsigned index;
+    uv_thread_t thread;
+    uv_loop_t loop;
+    struct mailbox mailbox;
+    struct mail stop_mail;
+    struct defer_queue defer;
+    struct http_server *http;
+    struct watch_hub *hub;
+    struct kubelet_pool *kubelets;
+    int start_code; /* Outcome of starting, read after start_done. */
+    struct error start_error;
+    uv_sem_t start_done;
+};
+
+struct apiserver {
+    struct apiserver_config config;
+    struct env *env;
+    struct store *store;
+    struct authn *authn;
+    struct tls_context *tls;
+    struct server_thread *threads;
+    unsigned thread_count;
+    int port;                 /* The real one. */
+    char address[64];         /* Advertised, without port. */
+    char identity[128];       /* Of this server in a cluster of several. */
+    uint8_t service_ip[4];    /* First address of the service range and its prefix. */
+    unsigned service_prefix;
+    int32_t node_port_min, node_port_max;
+    atomic_bool ready;        /* Built-in objects exist. */
+    atomic_bool stopping;
+    uint64_t started_ms;
+};
+
+/* Starts the threads; the server answers when this returns 0. */
+int apiserver_start(struct apiserver *s, struct error *err);
+/* Drains connections (at most deadline_ms), joins the threads. */
+void apiserver_stop(struct apiserver *s, uint64_t deadline_ms);
+
+#endif

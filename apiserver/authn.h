@@ -1,0 +1,44 @@
+/* authn.h - who asks: client certificates, static tokens, bootstrap tokens,
+ * service-account tokens, a front proxy's headers, or nobody.
+ *
+ * Shared by all threads: keys and static tokens are constant after start;
+ * tokens are judged against the store's newest view, in place. */
+#ifndef APISERVER_AUTHN_H
+#define APISERVER_AUTHN_H
+
+#include "lib/base/base.h"
+#include "lib/base/str.h"
+
+struct apiserver;
+struct arena;
+struct authn;
+struct error;
+struct meta_v1_status;
+struct pki_key;
+struct req;
+struct store_view;
+struct user;
+
+int authn_new(struct apiserver *s, struct authn **ret, struct error *err);
+void authn_free(struct authn *a);
+
+/* Sets r->user or refuses with 401. */
+struct meta_v1_status *authn_request(struct req *r);
+/* Impersonate-* headers; sets r->user anew. */
+struct meta_v1_status *authn_impersonate(struct req *r);
+
+/* Judges one bearer token. E_UNAUTHORIZED with the reason. audiences: a comma
+ * list of which the token must name one; NULL: the server's own.
+ * *ret_audiences (may be NULL): those of them the token is good for. */
+int authn_token(struct authn *a, struct arena *arena, const struct store_view *view, struct str token,
+                const struct str *audiences, size_t audience_count, struct user **ret, const struct str **ret_audiences,
+                size_t *ret_audience_count, struct error *err);
+/* NULL when tokens cannot be issued here. */
+const struct pki_key *authn_signing_key(const struct authn *a);
+struct str authn_issuer(const struct authn *a);
+const struct str *authn_audiences(const struct authn *a, size_t *ret_count);
+/* Public keys as a JSON Web Key set: /openid/v1/jwks. */
+struct buf;
+int authn_jwks(const struct authn *a, struct buf *out, struct error *err);
+
+#endif

@@ -1,0 +1,37 @@
+/* authn_internal.h - shared by authn*.c. */
+#ifndef APISERVER_AUTHN_INTERNAL_H
+#define APISERVER_AUTHN_INTERNAL_H
+
+#include "apiserver/authn.h"
+#include "apiserver/user.h"
+
+#include <stdio.h>
+
+struct static_token {
+    struct str token;
+    struct user user;
+};
+
+struct authn {
+    struct arena *arena;
+    struct apiserver *server;
+    struct static_token *tokens;
+    size_t token_count;
+    struct pki_key *signing; /* NULL: no tokens are issued. */
+    struct pki_key **keys;   /* That verify. */
+    size_t key_count;
+    struct str issuer;
+    struct str *audiences;
+    size_t audience_count;
+    bool bootstrap_tokens;
+    bool anonymous;
+    struct pki_pool *proxy_pool;
+    struct str *proxy_names, *proxy_users, *proxy_groups, *proxy_extras;
+    size_t proxy_name_count, proxy_user_count, proxy_group_count, proxy_extra_count;
+};
+
+/* A user in these groups and system:authenticated. */
+struct user *authn_user(struct arena *a, struct str name, const struct str *groups, size_t count);
+size_t authn_split(struct arena *a, struct str list, struct str **ret);
+
+#endif

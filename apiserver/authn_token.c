@@ -1,0 +1,255 @@
+/* authn_token.c - bearer tokens: static ones, bootstrap tokens, and the JWTs of
+ * service accounts, whose subjects must still exist. */
+#include "apiserver/authn_internal.h"
+
+#include "api/core_v1.h"
+#include "apiserver/apiserver.h"
+#include "apiserver/kind.h"
+#include "lib/api/json.h"
+#include "lib/api/time.h"
+#include "lib/base/arena.h"
+#include "lib/base/env.h"
+#include "lib/base/error.h"
+#include "lib/net/jwt.h"
+#include "lib/net/pki.h"
+
+#include <inttypes.h>
+
+#define LEEWAY_S 10
+#define LEGACY_ISSUER "kubernetes/serviceaccount"
+
+struct token_check {
+    struct authn *authn;
+    struct kind_ctx ctx; /* For look-ups. */
+    struct arena *arena;
+    int64_t now_s;
+};
+
+static int refuse(struct error *err, const char *why)
+{
+    return error_set(err, E_UNAUTHORIZED, "%s", why);
+}
+
+static bool static_user(const struct authn *n, struct arena *a, struct str token, struct user **ret)
+{
+    for (size_t i = 0; i < n->token_count; i++)
+        if (net_secret_eq(n->tokens[i].token, token)) {
+            const struct user *u = &n->tokens[i].user;
+            *ret = authn_user(a, u->name, u->groups, u->group_count);
+            (*ret)->uid = u->uid;
+            return true;
+        }
+    return false;
+}
+
+/* --- bootstrap tokens: ID.SECRET in a secret bootstrap-token-ID ------------------------------ */
+static struct str secret_data(const struct core_v1_secret *s, const char *key)
+{
+    for (size_t i = 0; i < s->data_count; i++)
+        if (str_eqc(s->data[i].key, key))
+            return s->data[i].value;
+    return STR_NULL;
+}
+
+static bool token_chars(struct str s, size_t len)
+{
+    for (size_t i = 0; i < s.len; i++)
+        if (!((s.data[i] >= 'a' && s.data[i] <= 'z') || (s.data[i] >= '0' && s.data[i] <= '9')))
+            return false;
+    return s.len == len;
+}
+
+static int bootstrap_user(struct token_check *c, struct str id, struct str secret, struct user **ret, struct error *err)
+{
+    const struct core_v1_secret *s = kind_lookup(&c->ctx, "", "secrets", STR("kube-system"),
+                                                 arena_printf(c->arena, "bootstrap-token-" STR_FMT, STR_ARG(id)));
+    if (s == NULL || s->metadata.deletion_timestamp != NULL || !str_eqc(s->type, "bootstrap.kubernetes.io/token"))
+        return refuse(err, "no such bootstrap token");
+    if (!str_eq(secret_data(s, "token-id"), id) || !net_secret_eq(secret_data(s, "token-secret"), secret))
+        return refuse(err, "wrong bootstrap token secret");
+    struct str expiration = secret_data(s, "expiration");
+    struct meta_v1_time at;
+    if (expiration.len != 0 && (time_parse(expiration, &at, NULL) != 0 || at.seconds <= c->now_s))
+        return refuse(err, "the bootstrap token has expired");
+    if (!str_eqc(secret_data(s, "usage-bootstrap-authentication"), "true"))
+        return refuse(err, "the bootstrap token is not for authentication");
+    struct str *extra;
+    size_t n = authn_split(c->arena, secret_data(s, "auth-extra-groups"), &extra);
+    struct str *groups = ARENA_ARRAY(c->arena, struct str, n + 1);
+    groups[0] = STR(GROUP_BOOTSTRAPPERS);
+    for (size_t i = 0; i < n; i++)
+        groups[i + 1] = extra[i];
+    *ret = authn_user(c->arena, arena_printf(c->arena, "system:bootstrap:" STR_FMT, STR_ARG(id)), groups, n + 1);
+    return 0;
+}
+
+/* --- service accounts --------------------------------------------------------------------------- */
+static struct user *account_user(struct token_check *c, struct str ns, struct str name, struct str uid)
+{
+    struct arena *a = c->arena;
+    struct str groups[] = {STR("system:serviceaccounts"),
+                           arena_printf(a, "system:serviceaccounts:" STR_FMT, STR_ARG(ns))};
+    struct user *u = authn_user(
+        a, arena_printf(a, "system:serviceaccount:" STR_FMT ":" STR_FMT, STR_ARG(ns), STR_ARG(name)), groups, 2);
+    u->uid = uid;
+    return u;
+}
+
+static int legacy_account(struct token_check *c, const struct json *claims, struct str token, struct user **ret,
+                          struct error *err)
+{
+    struct str ns = json_get_str(claims, "kubernetes.io/serviceaccount/namespace");
+    struct str secret = json_get_str(claims, "kubernetes.io/serviceaccount/secret.name");
+    struct str name = json_get_str(claims, "kubernetes.io/serviceaccount/service-account.name");
+    struct str uid = json_get_str(claims, "kubernetes.io/serviceaccount/service-account.uid");
+    const struct core_v1_secret *s = kind_lookup(&c->ctx, "", "secrets", ns, secret);
+    const struct core_v1_service_account *sa = kind_lookup(&c->ctx, "", "serviceaccounts", ns, name);
+    if (s == NULL || s->metadata.deletion_timestamp != NULL || !net_secret_eq(secret_data(s, "token"), token))
+        return refuse(err, "service account token has been invalidated");
+    if (sa == NULL || sa->metadata.deletion_timestamp != NULL || !str_eq(sa->metadata.uid, uid))
+        return refuse(err, "service account is gone");
+    *ret = account_user(c, ns, name, uid);
+    return 0;
+}
+
+static void add_extra(struct token_check *c, struct user *u, const char *key, struct str value)
+{
+    struct user_extra *e = ARENA_ARRAY(c->arena, struct user_extra, u->extra_count + 1);
+    if (u->extra_count != 0)
+        memcpy(e, u->extra, u->extra_count * sizeof(*e));
+    e[u->extra_count++] = (struct user_extra){STR_NULL, arena_memdup(c->arena, &value, sizeof(value)), 1};
+    e[u->extra_count - 1].key = str_of(key);
+    u->extra = e;
+}
+
+/* The object a token is bound to must still be the same one. */
+static int check_bound(struct token_check *c, const struct json *k8s, const char *claim, const char *resource,
+                       bool namespaced, struct str ns, struct error *err)
+{
+    const struct json *ref = json_getc(k8s, claim);
+    if (ref == NULL)
+        return 0;
+    const struct meta_v1_object_meta *m =
+        kind_lookup(&c->ctx, "", resource, namespaced ? ns : STR_NULL, json_get_str(ref, "name"));
+    /* metadata is the first member of every kind's struct. */
+    if (m == NULL || !str_eq(m->uid, json_get_str(ref, "uid")))
+        return refuse(err, "the object the token is bound to is gone");
+    if (m->deletion_timestamp != NULL && m->deletion_timestamp->seconds + 60 < c->now_s)
+        return refuse(err, "the object the token is bound to is being deleted");
+    return 0;
+}
+
+static int bound_account(struct token_check *c, const struct json *claims, struct user **ret, struct error *err)
+{
+    const struct json *k8s = json_getc(claims, "kubernetes.io");
+    const struct json *account = json_getc(k8s, "serviceaccount");
+    struct str ns = json_get_str(k8s, "namespace"), name = json_get_str(account, "name"), uid = json_get_str(account, "uid");
+    if (json_get_int(claims, "exp", 0) + LEEWAY_S < c->now_s)
+        return refuse(err, "service account token has expired");
+    if (json_get_int(claims, "nbf", 0) - LEEWAY_S > c->now_s)
+        return refuse(err, "service account token is not valid yet");
+    const struct core_v1_service_account *sa = kind_lookup(&c->ctx, "", "serviceaccounts", ns, name);
+    if (sa == NULL || sa->metadata.deletion_timestamp != NULL || !str_eq(sa->metadata.uid, uid))
+        return refuse(err, "service account is gone");
+    int code = check_bound(c, k8s, "pod", "pods", true, ns, err);
+    if (code == 0)
+        code = check_bound(c, k8s, "secret", "secrets", true, ns, err);
+    if (code == 0 && json_getc(k8s, "pod") == NULL)
+        code = check_bound(c, k8s, "node", "nodes", false, ns, err);
+    if (code != 0)
+        return code;
+    struct user *u = account_user(c, ns, name, uid);
+    struct str jti = json_get_str(claims, "jti");
+    if (jti.len != 0)
+        add_extra(c, u, "authentication.kubernetes.io/credential-id", arena_printf(c->arena, "JTI=" STR_FMT, STR_ARG(jti)));
+    static const char *const bound[][3] = {
+        {"pod", "authentication.kubernetes.io/pod-name", "authentication.kubernetes.io/pod-uid"},
+        {"node", "authentication.kubernetes.io/node-name", "authentication.kubernetes.io/node-uid"}};
+    for (size_t i = 0; i < ARRAY_SIZE(bound); i++) {
+        const struct json *ref = json_getc(k8s, bound[i][0]);
+        if (ref == NULL)
+            continue;
+        add_extra(c, u, bound[i][1], json_get_str(ref, "name"));
+        if (json_get_str(ref, "uid").len != 0)
+            add_extra(c, u, bound[i][2], json_get_str(ref, "uid"));
+    }
+    *ret = u;
+    return 0;
+}
+
+static bool listed(struct str s, const struct str *list, size_t count)
+{
+    for (size_t i = 0; i < count; i++)
+        if (str_eq(list[i], s))
+            return true;
+    return false;
+}
+
+/* Which of the wanted audiences the token names. */
+static size_t match_audiences(struct arena *a, const struct json *aud, const struct str *wanted, size_t count,
+                              const struct str **ret)
+{
+    struct str *out = ARENA_ARRAY(a, struct str, count + 1);
+    size_t n = 0;
+    if (aud != NULL && aud->type == JSON_STRING && listed(aud->string, wanted, count))
+        out[n++] = aud->string;
+    for (size_t i = 0; aud != NULL && aud->type == JSON_ARRAY && i < aud->array.count && n < count; i++)
+        if (aud->array.items[i]->type == JSON_STRING && listed(aud->array.items[i]->string, wanted, count))
+            out[n++] = aud->array.items[i]->string;
+    *ret = out;
+    return n;
+}
+
+static int verify(struct authn *n, const struct jwt *jwt, struct error *err)
+{
+    int code = E_UNAUTHORIZED;
+    for (size_t i = 0; i < n->key_count && code != 0; i++)
+        code = jwt_verify(jwt, n->keys[i], err);
+    return code;
+}
+
+int authn_token(struct authn *n, struct arena *arena, const struct store_view *view, struct str token,
+                const struct str *audiences, size_t audience_count, struct user **ret, const struct str **ret_audiences,
+                size_t *ret_audience_count, struct error *err)
+{
+    struct token_check c = {.authn = n, .arena = arena, .now_s = env_wall_ns(n->server->env) / 1000000000};
+    c.ctx = (struct kind_ctx){.arena = arena, .view = view, .server = n->server};
+    const struct str *wanted = audience_count != 0 ? audiences : n->audiences;
+    size_t wanted_count = audience_count != 0 ? audience_count : n->audience_count;
+    const struct str *matched = wanted;
+    size_t matched_count = wanted_count;
+    struct str id, secret;
+    struct jwt jwt;
+    struct json *claims;
+    int code;
+    if (token.len > JWT_BYTES_MAX)
+        return refuse(err, "the token is too long");
+    if (static_user(n, arena, token, ret)) {
+        code = 0;
+    } else if (n->bootstrap_tokens && str_cut(token, '.', &id, &secret) && token_chars(id, 6) && token_chars(secret, 16)) {
+        code = bootstrap_user(&c, id, secret, ret, err);
+    } else {
+        code = jwt_parse(arena, token, &jwt, err);
+        if (code == 0)
+            code = verify(n, &jwt, err);
+        if (code == 0)
+            code = json_parse(arena, jwt.payload, &claims, err);
+        if (code != 0)
+            return refuse(err, "not a token of this cluster");
+        if (str_eqc(json_get_str(claims, "iss"), LEGACY_ISSUER)) {
+            code = legacy_account(&c, claims, token, ret, err);
+        } else {
+            if (!str_eq(json_get_str(claims, "iss"), n->issuer))
+                return refuse(err, "the token is of another issuer");
+            matched_count = match_audiences(arena, json_getc(claims, "aud"), wanted, wanted_count, &matched);
+            if (matched_count == 0)
+                return refuse(err, "token audiences do not match");
+            code = bound_account(&c, claims, ret, err);
+        }
+    }
+    if (code == 0 && ret_audiences != NULL) {
+        *ret_audiences = matched;
+        *ret_audience_count = matched_count;
+    }
+    return code;
+}

@@ -1,0 +1,35 @@
+/* kind_support.c - what kind.h promises to hooks: warnings and look-ups. */
+#include "apiserver/encode.h"
+#include "apiserver/kind.h"
+#include "apiserver/registry.h"
+#include "apiserver/user.h"
+#include "lib/base/arena.h"
+#include "raftstore/store.h"
+
+#include <stdarg.h>
+#include <stdio.h>
+
+void kind_warn(const struct kind_ctx *ctx, const char *fmt, ...)
+{
+    char text[1024];
+    va_list ap;
+    va_start(ap, fmt);
+    int n = vsnprintf(text, sizeof(text), fmt, ap);
+    va_end(ap);
+    if (n > 0 && ctx->warnings != NULL)
+        str_list_add(ctx->warnings, str_n(text, MIN_OF((size_t)n, sizeof(text) - 1)));
+}
+
+const void *kind_lookup(const struct kind_ctx *ctx, const char *group, const char *resource, struct str ns,
+                        struct str name)
+{
+    const struct resource *r = registry_storage(str_of(group), str_of(resource));
+    ASSERT(r != NULL);
+    if (name.len == 0 || str_find(name, '/', 0) >= 0 || str_find(ns, '/', 0) >= 0)
+        return NULL;
+    const struct kv *kv = store_view_get(ctx->view, registry_key(ctx->arena, r, ns, name), 0);
+    void *msg;
+    if (kv == NULL || stored_decode(ctx->arena, r, kv->value, kv->mod_rev, &msg, NULL) != 0)
+        return NULL;
+    return msg;
+}

@@ -1,0 +1,438 @@
+/* request.c - a request's beginning and its answer; see request.h. */
+#include "apiserver/request.h"
+
+#include "apiserver/authn.h"
+#include "apiserver/authz.h"
+#include "apiserver/encode.h"
+#include "apiserver/server_metrics.h"
+#include "apiserver/table.h"
+#include "lib/api/codec.h"
+#include "lib/base/arena.h"
+#include "lib/base/buf.h"
+#include "lib/base/env.h"
+#include "lib/base/log.h"
+#include "lib/net/bytes.h"
+#include "lib/net/http_server.h"
+#include "lib/net/url.h"
+#include "raftstore/store.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+
+/* --- query --------------------------------------------------------------------- */
+struct str req_query(const struct req *r, const char *key)
+{
+    struct str v;
+    return url_query_get(r->arena, r->http->query, key, &v) == 0 ? v : STR_NULL;
+}
+
+bool req_query_has(const struct req *r, const char *key)
+{
+    struct str v;
+    return url_query_get(r->arena, r->http->query, key, &v) == 0;
+}
+
+bool req_query_bool(const struct req *r, const char *key)
+{
+    struct str v = req_query(r, key);
+    if (!req_query_has(r, key))
+        return false;
+    return !(str_eqc(v, "false") || str_eqc(v, "0"));
+}
+
+/* --- context --------------------------------------------------------------------- */
+static void release_view(void *v)
+{
+    store_view_unref(v);
+}
+
+struct store_view *req_view(struct req *r)
+{
+    struct store_view *v = store_view(r->server->store);
+    arena_hold(r->arena, v, release_view);
+    return v;
+}
+
+void req_ctx(struct req *r, const struct store_view *view, struct kind_ctx *ret)
+{
+    *ret = (struct kind_ctx){
+        .arena = r->arena,
+        .ops = r->res->ops,
+        .kind = r->res->storage,
+        .request_kind = r->res->kind,
+        .user = r->user,
+        .view = view,
+        .server = r->server,
+        .env = r->server->env,
+        .now_ns = r->now_ns,
+        .namespace_ = r->info.ns,
+        .name = r->info.name,
+        .subresource = r->sub != NULL ? r->sub->name : "",
+        .dry_run = str_eqc(req_query(r, "dryRun"), "All"),
+        .warnings = &r->warnings,
+    };
+}
+
+/* --- answers --------------------------------------------------------------------- */
+void req_headers(struct req *r, const char *content_type)
+{
+    char audit[37];
+    env_uuid(r->server->env, audit);
+    http_response_header(r->http, "Audit-Id", audit);
+    http_response_header(r->http, "Cache-Control", "no-cache, private");
+    if (content_type != NULL)
+        http_response_header(r->http, "Content-Type", content_type);
+    for (size_t i = 0; i < r->warnings.count; i++) {
+        AUTO_BUF b = BUF_INIT;
+        buf_puts(&b, "299 - \"");
+        for (size_t j = 0; j < r->warnings.items[i].len; j++) {
+            char c = r->warnings.items[i].data[j];
+            if (c == '"' || c == '\\')
+                buf_putc(&b, '\\');
+            buf_putc(&b, c == '\n' || c == '\r' ? ' ' : c);
+        }
+        buf_putc(&b, '"');
+        http_response_header_str(r->http, STR("Warning"), buf_str(&b));
+    }
+}
+
+void req_done(struct req *r, int http_status)
+{
+    server_metrics_request(r, http_status);
+}
+
+void req_bytes(struct req *r, int http_status, const char *content_type, struct net_bytes *b)
+{
+    req_headers(r, NULL);
+    req_done(r, http_status);
+    http_respond_typed(r->http, http_status, content_type, b);
+    net_bytes_unref(b);
+}
+
+void req_text(struct req *r, int http_status, const char *content_type, struct str text)
+{
+    req_headers(r, content_type);
+    http_response_header(r->http, "X-Content-Type-Options", "nosniff");
+    req_done(r, http_status);
+    http_respond(r->http, http_status, arena_str(r->arena, text));
+}
+
+static const struct api_kind *kind_status(void)
+{
+    static _Atomic(const struct api_kind *) cached;
+    const struct api_kind *k = atomic_load(&cached);
+    if (k == NULL) {
+        k = api_kind_by_gvk(STR(""), STR("v1"), STR("Status"));
+        ASSERT(k != NULL);
+        atomic_store(&cached, k);
+    }
+    return k;
+}
+
+void req_status(struct req *r, struct meta_v1_status *s)
+{
+    struct buf b = BUF_INIT;
+    char text[32];
+    if (s->details != NULL && s->details->retry_after_seconds > 0) {
+        snprintf(text, sizeof(text), "%" PRId32, s->details->retry_after_seconds);
+        http_response_header(r->http, "Retry-After", text);
+    }
+    encode_object(r->arena, &r->accept, kind_status(), s, &b);
+    req_bytes(r, s->code != 0 ? s->code : 200, media_type(r->accept.media), net_bytes_steal(&b));
+}
+
+/* Table and metadata forms of one typed object of the request's resource. */
+static bool transform_object(struct req *r, const struct api_kind *kind, void *msg, struct buf *out,
+                             struct meta_v1_status **ret_refused)
+{
+    struct meta_v1_object_meta *m = api_meta_of(kind, msg);
+    if (r->accept.transform == AS_PARTIAL && m != NULL) {
+        encode_partial_json(&r->accept, m, out);
+        return true;
+    }
+    if (r->accept.transform != AS_TABLE || r->res == NULL || kind != r->res->storage || m == NULL)
+        return false;
+    enum include_object include;
+    struct str policy = req_query(r, "includeObject");
+    if (!table_include_parse(policy, &include)) {
+        *ret_refused = status_bad_request(r->arena,
+                                          "Unable to convert to Table as requested: includeObject: Invalid value: "
+                                          "\"" STR_FMT "\": must be 'Metadata', 'Object', 'None', or empty",
+                                          STR_ARG(policy));
+        return true;
+    }
+    table_open(&r->accept, out);
+    buf_printf(out, ",\"metadata\":{\"resourceVersion\":\"" STR_FMT "\"},", STR_ARG(m->resource_version));
+    table_columns(r->res, out);
+    buf_puts(out, ",\"rows\":[");
+    table_row_write(r->arena, &r->accept, r->res, msg, include, r->now_ns, out);
+    buf_puts(out, "]}");
+    return true;
+}
+
+static void finish_json(struct req *r, int http_status, struct buf *json)
+{
+    struct buf out = BUF_INIT;
+    if ((r->accept.media == MEDIA_YAML || r->accept.pretty) &&
+        encode_reformat(r->arena, &r->accept, buf_str(json), &out, NULL) == 0) {
+        buf_done(json);
+    } else {
+        out = *json;
+    }
+    if (r->accept.media == MEDIA_JSON)
+        buf_putc(&out, '\n');
+    req_bytes(r, http_status, media_type(r->accept.media), net_bytes_steal(&out));
+}
+
+void req_object(struct req *r, int http_status, const struct api_kind *kind, void *msg)
+{
+    struct buf b = BUF_INIT;
+    struct meta_v1_status *refused = NULL;
+    if (transform_object(r, kind, msg, &b, &refused)) {
+        if (refused != NULL)
+            req_status(r, refused);
+        else
+            finish_json(r, http_status, &b);
+        return;
+    }
+    if (r->res != NULL && kind == r->res->storage && kind != r->res->kind) {
+        msg = registry_from_storage(r->arena, r->res, msg);
+        kind = r->res->kind;
+    }
+    encode_object(r->arena, &r->accept, kind, msg, &b);
+    req_bytes(r, http_status, media_type(r->accept.media), net_bytes_steal(&b));
+}
+
+void req_stored(struct req *r, int http_status, const struct kv *kv)
+{
+    struct error err = {0};
+    int code;
+    if (r->accept.transform == AS_TABLE || (r->res->ops->flags & KIND_DEFAULT_ON_READ) != 0) {
+        void *msg;
+        code = stored_decode(r->arena, r->res, kv->value, kv->mod_rev, &msg, &err);
+        if (code == 0) {
+            if (r->res->ops->default_ != NULL && (r->res->ops->flags & KIND_DEFAULT_ON_READ) != 0) {
+                struct kind_ctx ctx;
+                req_ctx(r, NULL, &ctx);
+                r->res->ops->default_(&ctx, msg);
+            }
+            req_object(r, http_status, r->res->storage, msg);
+            return;
+        }
+    } else {
+        struct buf b = BUF_INIT;
+        code = encode_stored(r->arena, &r->accept, r->res, kv->value, kv->mod_rev, false, &b, &err);
+        if (code == 0) {
+            if (r->accept.media == MEDIA_PROTOBUF)
+                req_bytes(r, http_status, media_type(r->accept.media), net_bytes_steal(&b));
+            else
+                finish_json(r, http_status, &b);
+            return;
+        }
+        buf_done(&b);
+    }
+    log_error("stored object " STR_FMT ": %s", STR_ARG(kv->key), error_message(&err));
+    req_status(r, status_internal(r->arena, "%s", error_message(&err)));
+}
+
+/* --- barrier --------------------------------------------------------------------- */
+struct barrier {
+    struct req *req;
+    void (*next)(struct req *r);
+};
+
+static void on_barrier(int code, int64_t rev, void *arg)
+{
+    struct barrier *b = arg;
+    UNUSED(rev);
+    if (code != 0)
+        req_status(b->req, status_from_code(b->req->arena, code, error_text(code)));
+    else
+        b->next(b->req);
+}
+
+void req_barrier(struct req *r, void (*next)(struct req *r))
+{
+    struct barrier *b = ARENA_NEW(r->arena, struct barrier);
+    *b = (struct barrier){r, next};
+    store_read_barrier(r->server->store, &r->thread->mailbox, on_barrier, b);
+}
+
+/* --- routing --------------------------------------------------------------------- */
+static bool has_verb(const char *verbs, const char *verb)
+{
+    return api_list_has(verbs, str_of(verb));
+}
+
+static struct meta_v1_status *check_forms(struct req *r)
+{
+    const struct accepted *a = &r->accept;
+    bool collection = r->info.name.len == 0 && (strcmp(r->info.verb, "list") == 0 || strcmp(r->info.verb, "watch") == 0);
+    if (a->transform == AS_PARTIAL && strcmp(r->info.verb, "list") == 0)
+        return status_printf(r->arena, 406, "NotAcceptable",
+                             "you requested PartialObjectMetadata, but the requested object is a list (*%s.%s)",
+                             r->res->kind->group[0] != '\0' ? r->res->kind->group : "core", r->res->kind->list_kind);
+    if (a->transform == AS_PARTIAL_LIST && !collection)
+        return status_printf(r->arena, 406, "NotAcceptable",
+                             "you requested PartialObjectMetadataList, but the requested object is not a list (*%s.%s)",
+                             r->res->kind->group[0] != '\0' ? r->res->kind->group : "core", r->res->kind->kind);
+    return NULL;
+}
+
+/* Which resource and subresource; 404 and 405 as upstream's router gives them. */
+static struct meta_v1_status *find_resource(struct req *r)
+{
+    struct request_info *i = &r->info;
+    const char *verb = i->verb;
+    r->res = registry_find(i->group, i->version, i->resource);
+    if (r->res == NULL)
+        return status_path_not_found(r->arena);
+    const struct api_kind *k = r->res->kind;
+    if (i->subresource.len != 0) {
+        r->sub = api_kind_sub(k, i->subresource);
+        if (r->sub == NULL || (k->namespaced && i->ns.len == 0))
+            return status_path_not_found(r->arena);
+        if (!has_verb(r->sub->verbs, strcmp(verb, "deletecollection") == 0 ? "delete" : verb))
+            return status_method(r->arena);
+        return NULL;
+    }
+    bool object = i->name.len != 0;
+    if (k->namespaced ? (i->ns.len == 0 && strcmp(verb, "list") != 0 && strcmp(verb, "watch") != 0)
+                      : (i->ns.len != 0 && strcmp(k->resource, "namespaces") != 0))
+        return k->namespaced && !object ? status_method(r->arena) : status_path_not_found(r->arena);
+    if (!has_verb(k->verbs, verb))
+        return status_method(r->arena);
+    if (object ? strcmp(verb, "create") == 0 : (strcmp(verb, "update") == 0 || strcmp(verb, "patch") == 0))
+        return status_method(r->arena);
+    return NULL;
+}
+
+static bool plain_subresource(const struct req *r)
+{
+    static const char *const own[] = {"binding", "eviction", "scale", "log",  "exec", "attach",
+                                      "portforward", "proxy", "token"};
+    for (size_t i = 0; i < ARRAY_SIZE(own); i++)
+        if (strcmp(r->sub->name, own[i]) == 0)
+            return false;
+    return true;
+}
+
+static void dispatch(struct req *r)
+{
+    const char *verb = r->info.verb;
+    if ((r->sub != NULL && !plain_subresource(r)) || !r->res->stored)
+        subresource_handle(r);
+    else if (strcmp(verb, "get") == 0)
+        read_get(r);
+    else if (strcmp(verb, "list") == 0)
+        list_handle(r);
+    else if (strcmp(verb, "watch") == 0)
+        watch_handle(r);
+    else if (strcmp(verb, "create") == 0)
+        write_create(r);
+    else if (strcmp(verb, "update") == 0)
+        write_update(r);
+    else if (strcmp(verb, "patch") == 0)
+        write_patch(r);
+    else if (strcmp(verb, "delete") == 0)
+        write_delete(r);
+    else if (strcmp(verb, "deletecollection") == 0)
+        write_delete_collection(r);
+    else
+        req_status(r, status_method(r->arena));
+}
+
+/* Pretty unless said otherwise for people with curl, wget or a browser. */
+static bool wants_pretty(struct req *r)
+{
+    if (req_query_has(r, "pretty")) {
+        struct str v = req_query(r, "pretty");
+        return !(str_eqc(v, "false") || str_eqc(v, "0"));
+    }
+    struct str agent = http_request_header(r->http, "user-agent");
+    return str_has_prefix(agent, STR("curl")) || str_has_prefix(agent, STR("Wget")) ||
+           str_has_prefix(agent, STR("Mozilla/5.0"));
+}
+
+static struct meta_v1_status *negotiate(struct req *r)
+{
+    bool bad_transform;
+    struct str accept = http_request_header(r->http, "accept");
+    bool pretty = wants_pretty(r);
+    if (accept_negotiate(r->arena, accept, &r->accept, &bad_transform)) {
+        r->accept.pretty = r->accept.pretty || pretty;
+        return NULL;
+    }
+    r->accept = (struct accepted){.version = "v1", .pretty = pretty};
+    if (bad_transform)
+        return status_new(r->arena, 406, "NotAcceptable",
+                          STR("only the following media types are accepted: " TYPES_ACCEPTED));
+    struct meta_v1_status *s =
+        status_new(r->arena, 406, "NotAcceptable",
+                   STR("406: Not Acceptable\n\nAvailable representations: " TYPES_ACCEPTED ", " TYPE_JSON
+                       ";stream=watch, " TYPE_PROTOBUF ";stream=watch"));
+    status_details(r->arena, s);
+    return s;
+}
+
+static void route(struct req *r)
+{
+    struct meta_v1_status *s;
+    if (!r->info.is_resource) {
+        discovery_handle(r);
+        return;
+    }
+    /* An unknown group is nobody's path; an unknown version or resource is ours. */
+    if (r->info.group.len != 0 && registry_has_group(r->info.group) == false) {
+        req_text(r, 404, "text/plain; charset=utf-8", STR("404 page not found\n"));
+        return;
+    }
+    s = find_resource(r);
+    if (s == NULL)
+        s = negotiate(r);
+    if (s == NULL)
+        s = check_forms(r);
+    if (s != NULL)
+        req_status(r, s);
+    else
+        dispatch(r);
+}
+
+static void authorized(struct req *r)
+{
+    struct meta_v1_status *s = authz_check(r);
+    if (s != NULL)
+        req_status(r, s);
+    else
+        route(r);
+}
+
+void req_begin(struct http_request *http, struct server_thread *t)
+{
+    struct req *r = ARENA_NEW(http->arena, struct req);
+    r->http = http;
+    r->thread = t;
+    r->server = t->server;
+    r->arena = http->arena;
+    r->warnings.arena = r->arena;
+    r->accept.version = "v1";
+    r->start_ns = uv_hrtime();
+    r->now_ns = env_wall_ns(r->server->env);
+    http->user = r;
+    if (request_info_parse(r->arena, http->method, http->path, http->query, &r->info) != 0) {
+        req_text(r, 400, "text/plain; charset=utf-8", STR("400 Bad Request\n"));
+        return;
+    }
+    server_metrics_begin(r);
+    bool bad;
+    if (!accept_negotiate(r->arena, http_request_header(http, "accept"), &r->accept, &bad))
+        r->accept = (struct accepted){.version = "v1"};
+    struct meta_v1_status *s = authn_request(r);
+    if (s == NULL)
+        s = authn_impersonate(r);
+    if (s != NULL) {
+        req_status(r, s);
+        return;
+    }
+    authorized(r);
+}

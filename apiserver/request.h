@@ -1,0 +1,89 @@
+/* request.h - one request on its way through the server.
+ *
+ *   head -> body -> authenticate -> impersonate -> authorize -> route
+ *        -> get/list/watch/write/... -> exactly one answer
+ *
+ * Loop-confined. Everything lives in the request's arena, which lives until
+ * the answer is sent; asynchronous steps (store, kubelet) come back on the
+ * same loop. A step answers by calling one of req_*() below once, and must not
+ * touch the request afterwards. */
+#ifndef APISERVER_REQUEST_H
+#define APISERVER_REQUEST_H
+
+#include "apiserver/apiserver.h"
+#include "apiserver/content.h"
+#include "apiserver/kind.h"
+#include "apiserver/registry.h"
+#include "apiserver/request_info.h"
+#include "apiserver/status.h"
+#include "apiserver/user.h"
+
+struct buf;
+struct http_request;
+struct kv;
+struct net_bytes;
+struct store_view;
+
+struct req {
+    struct http_request *http;
+    struct server_thread *thread;
+    struct apiserver *server;
+    struct arena *arena;
+    struct request_info info;
+    struct user *user;
+    struct user *real_user;  /* Before impersonation; the same without. */
+    const struct resource *res;          /* Of resource requests. */
+    const struct api_subresource *sub;   /* NULL: the object itself. */
+    struct accepted accept;
+    struct str_list warnings;
+    bool include_object_set;             /* Tables: see table.h. */
+    uint64_t start_ns;
+    int64_t now_ns;
+    bool long_running;                   /* Watches, logs: not in the latency histogram. */
+};
+
+/* Called by the HTTP server for each complete request. */
+void req_begin(struct http_request *http, struct server_thread *t);
+
+/* First value of a query parameter, unescaped; empty when absent. */
+struct str req_query(const struct req *r, const char *key);
+bool req_query_has(const struct req *r, const char *key);
+/* As Go's query conversion reads booleans: "", "0", "f", "false" are false. */
+bool req_query_bool(const struct req *r, const char *key);
+
+/* The newest view, held until the request ends. */
+struct store_view *req_view(struct req *r);
+void req_ctx(struct req *r, const struct store_view *view, struct kind_ctx *ret);
+
+/* --- answers: each is the last call on r ---------------------------------- */
+void req_status(struct req *r, struct meta_v1_status *s);
+/* An object of any kind (res->kind, Scale, reviews), encoded as negotiated. */
+void req_object(struct req *r, int http_status, const struct api_kind *kind, void *msg);
+/* An object as it stands in the store. */
+void req_stored(struct req *r, int http_status, const struct kv *kv);
+/* Plain text and prepared bytes. */
+void req_text(struct req *r, int http_status, const char *content_type, struct str text);
+void req_bytes(struct req *r, int http_status, const char *content_type, struct net_bytes *b);
+/* Sets the fields that every answer has; for handlers that stream. */
+void req_headers(struct req *r, const char *content_type);
+/* Counts the request; for handlers that answer by streaming. */
+void req_done(struct req *r, int http_status);
+
+/* --- handlers ---------------------------------------------------------------- */
+void read_get(struct req *r);
+void list_handle(struct req *r);
+void watch_handle(struct req *r);
+void write_create(struct req *r);
+void write_update(struct req *r);
+void write_patch(struct req *r);
+void write_delete(struct req *r);
+void write_delete_collection(struct req *r);
+void subresource_handle(struct req *r); /* Those with a form of their own. */
+void discovery_handle(struct req *r);   /* Everything that is no resource. */
+
+/* --- waiting for the store ------------------------------------------------------
+ * next runs on the loop once the newest view includes every write acknowledged
+ * before the call; the request is answered instead when the store fails. */
+void req_barrier(struct req *r, void (*next)(struct req *r));
+
+#endif

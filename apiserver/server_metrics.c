@@ -1,0 +1,93 @@
+/* server_metrics.c - see server_metrics.h. Thread-safe. */
+#include "apiserver/server_metrics.h"
+
+#include "apiserver/request.h"
+#include "lib/base/metrics.h"
+#include "lib/net/http_server.h"
+
+#include <stdio.h>
+
+static struct metric_family *requests, *latency, *inflight, *longrunning, *watchers;
+
+static const double latency_bounds[] = {0.005, 0.025, 0.05, 0.1, 0.2, 0.4, 0.6, 0.8, 1.0, 1.25, 1.5,
+                                        2,     3,     4,    5,   6,   8,   10,  15,  20,  30,   45, 60};
+
+void server_metrics_init(void)
+{
+    struct metrics *m = metrics_default();
+    requests = metric_counter(m, "apiserver_request_total",
+                              "Requests by verb, group, version, resource, subresource, scope and HTTP code.",
+                              METRIC_LABELS("code", "group", "resource", "scope", "subresource", "verb", "version"));
+    latency = metric_histogram(m, "apiserver_request_duration_seconds",
+                               "Time from a request's arrival to its answer, by verb and resource.",
+                               METRIC_LABELS("group", "resource", "scope", "subresource", "verb", "version"),
+                               latency_bounds, ARRAY_SIZE(latency_bounds));
+    inflight = metric_gauge(m, "apiserver_current_inflight_requests", "Requests being served, by kind.",
+                            METRIC_LABELS("request_kind"));
+    longrunning = metric_gauge(m, "apiserver_longrunning_requests", "Watches and streams being served.",
+                               METRIC_LABELS("group", "resource", "scope", "subresource", "verb", "version"));
+    watchers = metric_gauge(m, "apiserver_registered_watchers", "Watchers by resource.",
+                            METRIC_LABELS("group", "kind", "version"));
+    metrics_add_process(m);
+}
+
+static struct str scope_of(const struct req *r)
+{
+    if (!r->info.is_resource)
+        return STR("");
+    if (r->info.name.len != 0)
+        return STR("resource");
+    return r->info.ns.len != 0 ? STR("namespace") : STR("cluster");
+}
+
+static struct str verb_of(const struct req *r)
+{
+    static const char *const names[][2] = {
+        {"get", "GET"},       {"list", "LIST"},     {"watch", "WATCH"},   {"create", "POST"},
+        {"update", "PUT"},    {"patch", "PATCH"},   {"delete", "DELETE"}, {"deletecollection", "DELETECOLLECTION"},
+    };
+    for (size_t i = 0; i < ARRAY_SIZE(names); i++)
+        if (strcmp(r->info.verb, names[i][0]) == 0)
+            return str_of(names[i][1]);
+    return STR("other");
+}
+
+/* Only names that exist become labels: paths from outside must not. */
+static struct str known(const struct req *r, struct str s)
+{
+    return r->res != NULL ? s : STR("");
+}
+
+static bool mutating(const struct req *r)
+{
+    return !str_eqc(r->http->method, "GET") && !str_eqc(r->http->method, "HEAD");
+}
+
+void server_metrics_begin(struct req *r)
+{
+    metric_add(METRIC_OF(inflight, mutating(r) ? STR("mutating") : STR("readOnly")), 1);
+}
+
+void server_metrics_request(struct req *r, int http_status)
+{
+    char code[16];
+    snprintf(code, sizeof(code), "%d", http_status);
+    struct str sub = r->sub != NULL ? str_of(r->sub->name) : STR("");
+    if (r->info.verb == NULL)
+        return;
+    metric_add(METRIC_OF(inflight, mutating(r) ? STR("mutating") : STR("readOnly")), -1);
+    metric_inc(METRIC_OF(requests, str_of(code), known(r, r->info.group), known(r, r->info.resource), scope_of(r), sub,
+                         verb_of(r), known(r, r->info.version)));
+    if (!r->long_running)
+        metric_observe(METRIC_OF(latency, known(r, r->info.group), known(r, r->info.resource), scope_of(r), sub,
+                                 verb_of(r), known(r, r->info.version)),
+                       (double)(uv_hrtime() - r->start_ns) / 1e9);
+}
+
+void server_metrics_watchers(struct req *r, int delta)
+{
+    metric_add(METRIC_OF(watchers, r->res->gr.group, str_of(r->res->kind->kind), r->info.version), delta);
+    metric_add(METRIC_OF(longrunning, r->res->gr.group, r->res->gr.resource, scope_of(r), STR(""), STR("WATCH"),
+                         r->info.version),
+               delta);
+}

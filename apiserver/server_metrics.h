@@ -1,0 +1,13 @@
+/* server_metrics.h - request counts, latencies and watchers under upstream's
+ * names. */
+#ifndef APISERVER_SERVER_METRICS_H
+#define APISERVER_SERVER_METRICS_H
+
+struct req;
+
+void server_metrics_init(void); /* Once, before threads. */
+void server_metrics_begin(struct req *r);
+void server_metrics_request(struct req *r, int http_status); /* Ends what begin started. */
+void server_metrics_watchers(struct req *r, int delta);
+
+#endif

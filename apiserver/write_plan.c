@@ -1,0 +1,329 @@
+/* write_plan.c - from objects to transactions: metadata, the kind's rules,
+ * admission, encoding. Pure but for the clock and randomness in the context. */
+#include "api/meta_v1.h"
+#include "apiserver/admission.h"
+#include "apiserver/defaults.h"
+#include "apiserver/encode.h"
+#include "apiserver/validate.h"
+#include "apiserver/write.h"
+#include "lib/api/codec.h"
+#include "lib/base/arena.h"
+#include "lib/base/buf.h"
+#include "lib/base/env.h"
+#include "lib/base/error.h"
+#include "raftstore/store.h"
+
+#include <inttypes.h>
+
+#define NAME_SUFFIX_CHARS 5u
+#define GENERATED_NAME_BASE_MAX 58u /* So that the whole fits in 63 bytes. */
+#define NAME_MAX_TRIES 8u
+
+static const struct api_field *field(const struct resource *r, const char *json_name)
+{
+    return api_field_by_json(r->storage->msg, str_of(json_name));
+}
+
+/* No vowels, so that no words appear; no 0, 1 and 3, which look like letters. */
+static struct str generate_name(const struct kind_ctx *ctx, struct str base)
+{
+    static const char alphabet[] = "bcdfghjklmnpqrstvwxz2456789";
+    char suffix[NAME_SUFFIX_CHARS];
+    for (size_t i = 0; i < sizeof(suffix); i++)
+        suffix[i] = alphabet[env_random_below(ctx->env, sizeof(alphabet) - 1)];
+    return arena_printf(ctx->arena, STR_FMT "%.*s", STR_ARG(str_sub(base, 0, GENERATED_NAME_BASE_MAX)),
+                        (int)sizeof(suffix), suffix);
+}
+
+static struct meta_v1_time now_of(const struct kind_ctx *ctx)
+{
+    return (struct meta_v1_time){.seconds = ctx->now_ns / 1000000000};
+}
+
+static void apply_defaults(struct write *w, void *obj)
+{
+    defaults_apply(w->req->arena, w->res->storage->msg, obj);
+    if (w->res->ops->default_ != NULL)
+        w->res->ops->default_(&w->ctx, obj);
+}
+
+/* kind's group for messages: "Deployment.apps". */
+static struct meta_v1_status *refuse(struct write *w, struct str name, struct field_errors *errs)
+{
+    return errs->count == 0 ? NULL : write_invalid(w, name, errs);
+}
+
+static struct meta_v1_status *run_allocate(struct write *w, void *obj, const void *old, struct str name)
+{
+    struct field_errors errs = {.arena = w->req->arena};
+    struct error err = {0};
+    if (w->res->ops->allocate == NULL)
+        return NULL;
+    int code = w->res->ops->allocate(&w->ctx, obj, old, &w->txn, &errs, &err);
+    if (errs.count != 0)
+        return refuse(w, name, &errs);
+    if (code == E_FORBIDDEN)
+        return status_forbidden(w->req->arena, w->res->gr, name, "%s", error_message(&err));
+    return code == 0 ? NULL : status_internal(w->req->arena, "%s", error_message(&err));
+}
+
+static struct str encode_value(struct write *w, void *obj)
+{
+    AUTO_BUF b = BUF_INIT;
+    struct meta_v1_object_meta *m = api_meta_of(w->res->storage, obj);
+    struct str rv = m->resource_version;
+    m->resource_version = STR_NULL; /* The store's revision is the version. */
+    m->self_link = STR_NULL;
+    stored_encode(w->res, obj, &b);
+    m->resource_version = rv;
+    return arena_str(w->req->arena, buf_str(&b));
+}
+
+/* --- create ---------------------------------------------------------------------------- */
+static void fill_new_metadata(struct write *w, struct meta_v1_object_meta *m)
+{
+    char uid[37];
+    env_uuid(w->ctx.env, uid);
+    m->uid = arena_strc(w->req->arena, uid);
+    m->creation_timestamp = now_of(&w->ctx);
+    m->deletion_timestamp = NULL;
+    m->has_deletion_grace_period_seconds = false;
+    m->deletion_grace_period_seconds = 0;
+    m->self_link = STR_NULL;
+    m->generation = 0;
+    m->managed_fields = NULL;
+    m->managed_fields_count = 0;
+    if (m->name.len == 0 && m->generate_name.len != 0)
+        m->name = generate_name(&w->ctx, m->generate_name);
+}
+
+static void prepare_create(struct write *w, void *obj)
+{
+    const struct kind_ops *ops = w->res->ops;
+    const struct api_field *status = field(w->res, "status");
+    if (status != NULL && w->res->status && (ops->flags & KIND_STATUS) != 0)
+        msg_field_clear(status, obj);
+    if ((ops->flags & KIND_GENERATION) != 0)
+        api_meta_of(w->res->storage, obj)->generation = 1;
+    if (ops->prepare_create != NULL)
+        ops->prepare_create(&w->ctx, obj);
+}
+
+struct meta_v1_status *write_plan_create(struct write *w, void *obj)
+{
+    struct arena *a = w->req->arena;
+    struct meta_v1_object_meta *m = api_meta_of(w->res->storage, obj);
+    struct field_errors errs = {.arena = a};
+    struct admission adm = {.ctx = &w->ctx, .op = ADMIT_CREATE, .res = w->res, .subresource = "", .obj = obj};
+    bool generated = m->name.len == 0 && m->generate_name.len != 0;
+    apply_defaults(w, obj);
+    fill_new_metadata(w, m);
+    w->ctx.name = m->name;
+    struct meta_v1_status *s = admission_mutate(&adm);
+    if (s != NULL)
+        return s;
+    prepare_create(w, obj);
+    validate_object_meta(&errs, PATH(PATH_ROOT, "metadata"), m, w->res->kind->namespaced, w->res->ops->validate_name);
+    if (w->res->ops->validate_create != NULL)
+        w->res->ops->validate_create(&w->ctx, obj, &errs);
+    s = refuse(w, m->name, &errs);
+    if (s == NULL)
+        s = admission_validate(&adm);
+    if (s != NULL)
+        return s;
+    if (m->resource_version.len != 0 && !str_eqc(m->resource_version, "0"))
+        return status_plain(a, "resourceVersion should not be set on objects to be created");
+    w->key = registry_key(a, w->res, w->ns, m->name);
+    for (unsigned i = 0; store_view_get(w->view, w->key, 0) != NULL; i++) {
+        if (!generated || i >= NAME_MAX_TRIES)
+            return status_exists(a, w->res->gr, m->name);
+        m->name = generate_name(&w->ctx, m->generate_name);
+        w->key = registry_key(a, w->res, w->ns, m->name);
+    }
+    w->name = m->name;
+    s = run_allocate(w, obj, NULL, m->name);
+    if (s != NULL)
+        return s;
+    w->obj = obj;
+    w->http_status = 201;
+    txn_build_expect(&w->txn, w->key, 0);
+    txn_build_put(&w->txn, w->key, encode_value(w, obj));
+    admission_commit(&adm, &w->txn);
+    return NULL;
+}
+
+/* --- update ---------------------------------------------------------------------------- */
+static struct meta_v1_status *check_version(struct write *w, const struct kv *kv, struct meta_v1_object_meta *m,
+                                            const struct meta_v1_object_meta *old)
+{
+    struct arena *a = w->req->arena;
+    int64_t rv;
+    struct meta_v1_status *s = write_parse_rv(a, m->resource_version, &rv);
+    if (s != NULL)
+        return s;
+    if (rv == 0 && (w->res->ops->flags & KIND_NO_UNCONDITIONAL_UPDATE) != 0) {
+        struct field_errors errs = {.arena = a};
+        field_invalid_raw(&errs, PATH(PATH(PATH_ROOT, "metadata"), "resourceVersion"), STR("0"),
+                          "must be specified for an update");
+        return write_invalid(w, m->name, &errs);
+    }
+    if (m->uid.len != 0 && !str_eq(m->uid, old->uid))
+        return status_conflict(a, w->res->gr, w->name,
+                               "StorageError: invalid object, Code: 4, Key: " STR_FMT
+                               ", ResourceVersion: 0, AdditionalErrorMsg: Precondition failed: UID in precondition: "
+                               STR_FMT ", UID in object meta: " STR_FMT,
+                               STR_ARG(w->key), STR_ARG(m->uid), STR_ARG(old->uid));
+    if (rv != 0 && rv != kv->mod_rev)
+        return status_conflict(a, w->res->gr, w->name,
+                               "the object has been modified; please apply your changes to the latest version and try again");
+    return NULL;
+}
+
+/* What a client may leave out or may not change by itself. */
+static void carry_metadata(struct meta_v1_object_meta *m, const struct meta_v1_object_meta *old)
+{
+    m->resource_version = old->resource_version;
+    m->generation = old->generation;
+    m->managed_fields = old->managed_fields;
+    m->managed_fields_count = old->managed_fields_count;
+    m->self_link = STR_NULL;
+    if (m->uid.len == 0)
+        m->uid = old->uid;
+    if (m->creation_timestamp.seconds == 0 && m->creation_timestamp.nanos == 0)
+        m->creation_timestamp = old->creation_timestamp;
+    if (m->generate_name.len == 0)
+        m->generate_name = old->generate_name;
+    if (old->deletion_timestamp != NULL) {
+        m->deletion_timestamp = old->deletion_timestamp;
+    } else if (m->deletion_timestamp != NULL) {
+        m->deletion_timestamp = NULL;
+    }
+    if (old->has_deletion_grace_period_seconds && !m->has_deletion_grace_period_seconds) {
+        m->has_deletion_grace_period_seconds = true;
+        m->deletion_grace_period_seconds = old->deletion_grace_period_seconds;
+    }
+}
+
+/* Everything but metadata and status comes from the old object. */
+static void keep_all_but_status(const struct resource *r, void *obj, const void *old)
+{
+    for (uint16_t i = 0; i < r->storage->msg->field_count; i++) {
+        const struct api_field *f = &r->storage->msg->fields[i];
+        if (f->json_name != NULL && (strcmp(f->json_name, "status") == 0 || strcmp(f->json_name, "metadata") == 0))
+            continue;
+        msg_field_copy(f, obj, old);
+    }
+}
+
+static const struct kind_sub *find_sub(const struct kind_ops *ops, const char *name)
+{
+    for (const struct kind_sub *s = ops->subs; s != NULL && s->name != NULL; s++)
+        if (strcmp(s->name, name) == 0)
+            return s;
+    return NULL;
+}
+
+static bool spec_changed(const struct resource *r, const void *obj, const void *old)
+{
+    const struct api_field *f = field(r, "spec");
+    if (f == NULL || f->type != API_MESSAGE || f->label != API_SINGULAR)
+        return false;
+    const char *x = (const char *)obj + f->offset, *y = (const char *)old + f->offset;
+    if ((f->flags & API_F_POINTER) != 0) {
+        x = *(const char *const *)(const void *)x;
+        y = *(const char *const *)(const void *)y;
+        if (x == NULL || y == NULL)
+            return x != y;
+    }
+    return !api_msg_equal(f->msg, x, y);
+}
+
+static void prepare_update(struct write *w, void *obj, const void *old, const char *sub, const struct kind_sub *rules)
+{
+    const struct kind_ops *ops = w->res->ops;
+    const struct api_field *status = field(w->res, "status");
+    if (sub != NULL) {
+        if (rules != NULL && rules->prepare_update != NULL)
+            rules->prepare_update(&w->ctx, obj, old);
+        else if (strcmp(sub, "status") == 0)
+            keep_all_but_status(w->res, obj, old);
+        return;
+    }
+    if (status != NULL && w->res->status && (ops->flags & KIND_STATUS) != 0)
+        msg_field_copy(status, obj, old);
+    if (ops->prepare_update != NULL)
+        ops->prepare_update(&w->ctx, obj, old);
+}
+
+static void validate_update(struct write *w, const void *obj, const void *old, const char *sub,
+                            const struct kind_sub *rules, struct field_errors *errs)
+{
+    validate_object_meta_update(errs, PATH(PATH_ROOT, "metadata"), api_meta_of(w->res->storage, obj),
+                                api_meta_of(w->res->storage, old));
+    if (sub != NULL) {
+        if (rules != NULL && rules->validate_update != NULL)
+            rules->validate_update(&w->ctx, obj, old, errs);
+    } else if (w->res->ops->validate_update != NULL) {
+        w->res->ops->validate_update(&w->ctx, obj, old, errs);
+    }
+}
+
+/* A deleted object goes when the last thing that held it is gone. */
+static bool removed_by_update(const struct write *w, const void *obj)
+{
+    const struct meta_v1_object_meta *m = api_meta_of(w->res->storage, obj);
+    if (m->deletion_timestamp == NULL || m->finalizers_count != 0)
+        return false;
+    if (m->has_deletion_grace_period_seconds && m->deletion_grace_period_seconds != 0)
+        return false;
+    return w->res->ops->held == NULL || !w->res->ops->held(obj);
+}
+
+struct meta_v1_status *write_plan_update(struct write *w, const struct kv *kv, const void *old, void *obj,
+                                         const char *sub)
+{
+    struct arena *a = w->req->arena;
+    struct meta_v1_object_meta *m = api_meta_of(w->res->storage, obj);
+    const struct meta_v1_object_meta *om = api_meta_of(w->res->storage, old);
+    const struct kind_sub *rules = sub != NULL ? find_sub(w->res->ops, sub) : NULL;
+    struct field_errors errs = {.arena = a};
+    struct admission adm = {.ctx = &w->ctx, .op = ADMIT_UPDATE, .res = w->res, .subresource = sub != NULL ? sub : "",
+                            .obj = obj, .old = old};
+    struct meta_v1_status *s = check_version(w, kv, m, om);
+    if (s != NULL)
+        return s;
+    apply_defaults(w, obj);
+    s = admission_mutate(&adm);
+    if (s != NULL)
+        return s;
+    carry_metadata(m, om);
+    prepare_update(w, obj, old, sub, rules);
+    if ((w->res->ops->flags & KIND_GENERATION) != 0 && spec_changed(w->res, obj, old))
+        m->generation = om->generation + 1;
+    validate_update(w, obj, old, sub, rules, &errs);
+    s = refuse(w, m->name, &errs);
+    if (s == NULL)
+        s = admission_validate(&adm);
+    if (s != NULL)
+        return s;
+    w->obj = obj;
+    w->http_status = 200;
+    if (removed_by_update(w, obj)) {
+        s = run_allocate(w, NULL, old, m->name);
+        txn_build_expect(&w->txn, w->key, kv->mod_rev);
+        txn_build_delete(&w->txn, w->key);
+        return s;
+    }
+    s = run_allocate(w, obj, old, m->name);
+    if (s != NULL)
+        return s;
+    struct str value = encode_value(w, obj);
+    if (str_eq(value, kv->value)) {
+        w->txn.op_count = 0; /* Nothing changes: no write, no event. */
+        return NULL;
+    }
+    txn_build_expect(&w->txn, w->key, kv->mod_rev);
+    txn_build_put(&w->txn, w->key, value);
+    admission_commit(&adm, &w->txn);
+    return NULL;
+}

@@ -65,9 +65,13 @@ struct json *api_json_tree(struct arena *a, const struct api_msg *m, const void 
 
 /* --- YAML --- */
 /* One document to a JSON tree: YAML 1.1 scalars as sigs.k8s.io/yaml reads
- * them. *ret_consumed is where the next document starts. E_EOF: none left. */
+ * them. *ret_consumed is where the next document starts. E_EOF: none left. A
+ * document of comments alone is null. Of duplicate keys the last one wins. */
 int api_yaml_parse(struct arena *a, struct str text, size_t *ret_consumed, struct json **ret,
                    struct error *err);
+/* The same, but duplicate keys are E_INVALID, all of them in one message. */
+int api_yaml_parse_strict(struct arena *a, struct str text, size_t *ret_consumed, struct json **ret,
+                          struct error *err);
 /* As kubectl -o yaml prints: sorted keys, two-space indent. */
 void api_yaml_write(const struct json *tree, struct buf *out);
 

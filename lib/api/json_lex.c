@@ -307,15 +307,32 @@ int json_lex_next(struct json_lex *l, char close, bool first)
     return 1;
 }
 
-int json_lex_key(struct json_lex *l, struct str *ret)
+static int colon(struct json_lex *l)
 {
-    int r = json_lex_string(l, ret);
-    if (r != 0)
-        return r;
     if (json_lex_peek(l) != ':')
         return json_lex_fail(l, "after object key");
     l->p++;
     return 0;
+}
+
+int json_lex_key(struct json_lex *l, struct str *ret)
+{
+    int r = json_lex_string(l, ret);
+    return r != 0 ? r : colon(l);
+}
+
+int json_lex_key_view(struct json_lex *l, struct str *ret)
+{
+    const char *close;
+    int r = 0;
+    l->p++;
+    if (plain_string(l, &close)) {
+        *ret = str_n(l->p, (size_t)(close - l->p));
+        l->p = close + 1;
+    } else {
+        r = unescape(l, ret);
+    }
+    return r != 0 ? r : colon(l);
 }
 
 static int skip_string(struct json_lex *l)
@@ -344,9 +361,8 @@ int json_lex_skip(struct json_lex *l, unsigned depth, struct str *ret)
             if (c == '{') {
                 if ((r = skip_string(l)) != 0)
                     return r;
-                if (json_lex_peek(l) != ':')
-                    return json_lex_fail(l, "after object key");
-                l->p++;
+                if ((r = colon(l)) != 0)
+                    return r;
             }
             if ((r = json_lex_skip(l, depth + 1, &ignored)) != 0)
                 return r;

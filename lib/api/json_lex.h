@@ -51,6 +51,8 @@ int json_lex_end(struct json_lex *l);
 int json_lex_next(struct json_lex *l, char close, bool first);
 /* The key and its colon. */
 int json_lex_key(struct json_lex *l, struct str *ret);
+/* The same without a copy where the text allows: a view, without NUL. */
+int json_lex_key_view(struct json_lex *l, struct str *ret);
 
 /* A copy in the arena, with NUL. */
 struct str json_lex_copy(struct json_lex *l, struct str s);

@@ -2,65 +2,35 @@
 #include "lib/api/json.h"
 
 #include "lib/api/codec.h"
+#include "lib/api/json_index.h"
 #include "lib/api/json_lex.h"
+#include "lib/api/json_write.h"
 #include "lib/base/arena.h"
 #include "lib/base/error.h"
-#include "lib/base/map.h"
+
+/* Our own text: objects nest API_DEPTH_MAX messages deep, each worth two
+ * levels of JSON at most, with raw JSON of API_DEPTH_MAX levels at the bottom. */
+enum { OWN_DEPTH_MAX = 4 * API_DEPTH_MAX };
 
 static int parse_value(struct json_lex *l, unsigned depth, struct json **ret);
 
-/* Large objects (a ConfigMap's data, a CRD) look duplicates up in a map;
- * small ones are searched. */
-enum { SEARCH_MAX = 16 };
-
-static struct json_member *find(const struct json *o, const struct map *index, struct str key)
-{
-    if (o->object.count > SEARCH_MAX) {
-        uintptr_t position = (uintptr_t)map_get(index, key);
-        return position != 0 ? &o->object.members[position - 1] : NULL;
-    }
-    for (size_t i = 0; i < o->object.count; i++)
-        if (str_eq(o->object.members[i].key, key))
-            return &o->object.members[i];
-    return NULL;
-}
-
-static void index_member(const struct json *o, struct map *index)
-{
-    if (o->object.count <= SEARCH_MAX)
-        return;
-    /* From the first object that is too large to search on. */
-    for (size_t i = o->object.count == SEARCH_MAX + 1 ? 0 : o->object.count - 1; i < o->object.count; i++)
-        map_set(index, o->object.members[i].key, (void *)(uintptr_t)(i + 1));
-}
-
 static int parse_object(struct json_lex *l, unsigned depth, struct json *o)
 {
-    struct map index;
-    bool indexed = false;
+    struct json_index index = {.used = false};
     int r;
     l->p++;
     for (bool first = true; (r = json_lex_next(l, '}', first)) > 0; first = false) {
         struct str key;
         struct json *value;
-        if ((r = json_lex_key(l, &key)) != 0 || (r = parse_value(l, depth + 1, &value)) != 0)
+        if ((r = json_lex_key(l, &key)) != 0 || (r = parse_value(l, depth - 1, &value)) != 0)
             break;
-        struct json_member *m = find(o, &index, key);
-        if (m != NULL) { /* The last one wins. */
+        struct json_member *m = json_index_find(&index, o, key);
+        if (m != NULL) /* The last one wins. */
             m->value = value;
-            continue;
-        }
-        o->object.members =
-            arena_grow(l->arena, o->object.members, o->object.count, &o->object.cap, sizeof(struct json_member));
-        o->object.members[o->object.count++] = (struct json_member){key, value};
-        if (!indexed && o->object.count > SEARCH_MAX) {
-            map_init(&index);
-            indexed = true;
-        }
-        index_member(o, &index);
+        else
+            json_index_add(&index, l->arena, o, key, value);
     }
-    if (indexed)
-        map_done(&index);
+    json_index_done(&index);
     return r;
 }
 
@@ -70,7 +40,7 @@ static int parse_array(struct json_lex *l, unsigned depth, struct json *array)
     l->p++;
     for (bool first = true; (r = json_lex_next(l, ']', first)) > 0; first = false) {
         struct json *value;
-        if ((r = parse_value(l, depth + 1, &value)) != 0)
+        if ((r = parse_value(l, depth - 1, &value)) != 0)
             break;
         json_append(l->arena, array, value);
     }
@@ -97,7 +67,7 @@ static int parse_number(struct json_lex *l, struct json *j)
 
 static int parse_value(struct json_lex *l, unsigned depth, struct json **ret)
 {
-    if (depth > API_DEPTH_MAX)
+    if (depth == 0)
         return error_set(l->err, E_INVALID, "exceeded max depth");
     struct json *j = ARENA_NEW(l->arena, struct json);
     int c = json_lex_peek(l), r;
@@ -134,15 +104,30 @@ static int parse_value(struct json_lex *l, unsigned depth, struct json **ret)
     return r;
 }
 
-int json_parse(struct arena *a, struct str text, struct json **ret, struct error *err)
+static int parse(struct arena *a, struct str text, unsigned depth_max, struct json **ret, struct error *err)
 {
     struct json_lex l;
     struct json *j;
     json_lex_init(&l, a, text, err);
-    int r = parse_value(&l, 0, &j);
+    int r = parse_value(&l, depth_max + 1, &j);
     if (r == 0)
         r = json_lex_end(&l);
     if (r == 0)
         *ret = j;
     return r;
+}
+
+int json_parse(struct arena *a, struct str text, struct json **ret, struct error *err)
+{
+    return parse(a, text, API_DEPTH_MAX, ret, err);
+}
+
+struct json *json_parse_own(struct arena *a, struct str text)
+{
+    struct json *j = NULL;
+    struct error err = {0};
+    int r = parse(a, text, OWN_DEPTH_MAX, &j, &err);
+    if (r != 0)
+        PANIC("our own JSON does not parse: %s", error_message(&err));
+    return j;
 }

@@ -7,6 +7,7 @@
 
 #include <stdint.h>
 
+struct arena;
 struct buf;
 struct json;
 
@@ -16,5 +17,7 @@ void json_put_escaped(struct str s, struct buf *out); /* Without the quotes. */
 /* A valid JSON text, with white space and HTML characters as Go's encoder
  * leaves them when it embeds one. */
 void json_put_compact(struct str raw, struct buf *out);
+/* A text that our own encoders wrote, as a tree; never NULL. */
+struct json *json_parse_own(struct arena *a, struct str text);
 
 #endif

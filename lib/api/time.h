@@ -1,4 +1,4 @@
-/* time.h - points in time and durations as the API writes them. Pure and
+/* time.h - points in time as the API writes them. Pure and
  * thread-safe.
  *
  * Time is struct meta_v1_time: Unix seconds and nanoseconds, all zero being
@@ -38,12 +38,8 @@ size_t micro_time_format(const struct meta_v1_micro_time *t, char ret[TIME_TEXT_
 int time_parse(struct str text, struct meta_v1_time *ret, struct error *err);
 int micro_time_parse(struct str text, struct meta_v1_micro_time *ret, struct error *err);
 
-/* Go's duration text, "1h30m0s", of nanoseconds; the length. */
-#define DURATION_TEXT_MAX 40
-size_t duration_format(int64_t ns, char ret[DURATION_TEXT_MAX]);
-/* "300ms", "-1.5h", "2h45m": E_INVALID as Go words it. */
-int duration_parse(struct str text, int64_t *ret_ns, struct error *err);
-/* As kubectl prints ages: "5s", "3m12s", "2d3h". Writes NUL; the length. */
-size_t duration_human(int64_t seconds, char ret[DURATION_TEXT_MAX]);
+/* How long ago, as kubectl prints it: "5s", "3m12s", "2d3h". Writes NUL; the length. */
+#define AGE_TEXT_MAX 32
+size_t age_format(int64_t seconds, char ret[AGE_TEXT_MAX]);
 
 #endif

@@ -1,0 +1,126 @@
+# lib.sh - what the end-to-end tests share. Sourced by bash scripts.
+#
+#   setup NAME            a folder of its own in $WORK, a free port in $PORT
+#   ok NAME COMMAND...    one check: passes when the command does
+#   no NAME COMMAND...    passes when the command fails
+#   eventually S NAME COMMAND...  asks again for up to S seconds
+#   finish                the closing line and the exit code
+set -u
+BIN=${BIN:?the folder of the programs}
+TRIREME=$BIN/trireme
+passed=0 failed=0
+HERE=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
+ROOT=$(cd "$HERE/../.." && pwd)
+
+free_port() { # a base port with room behind it; told apart by process
+    python3 - <<'PY'
+import random, socket
+while True:
+    base = random.randrange(20000, 32000, 50)
+    ok = True
+    for p in range(base, base + 40):
+        s = socket.socket()
+        try:
+            s.bind(("127.0.0.1", p))
+        except OSError:
+            ok = False
+        s.close()
+        if not ok:
+            break
+    if ok:
+        print(base)
+        break
+PY
+}
+
+setup() {
+    NAME=$1
+    WORK=$(mktemp -d "/tmp/trireme-e2e-$NAME-XXXXXX")
+    chmod 755 "$WORK"
+    PORT=$(free_port)
+    trap teardown EXIT
+    trap 'exit 130' INT TERM
+}
+CLUSTERS=()
+teardown() {
+    local dir
+    for dir in "${CLUSTERS[@]:-}"; do
+        [ -z "$dir" ] || "$TRIREME" down --dir "$dir" >/dev/null 2>&1
+    done
+    if [ "$failed" != 0 ] && [ -n "${KEEP:-}" ]; then
+        echo "kept: $WORK"
+    else
+        if [ "$failed" != 0 ]; then
+            echo "--- last lines of the programs' logs"
+            tail -n 15 "$WORK"/*/hosts/*/log/*.log 2>/dev/null | cut -c1-300
+        fi
+        rm -rf "$WORK"
+    fi
+}
+
+pass() { passed=$((passed + 1)); echo "  ok    $NAME: $1"; }
+fail() {
+    failed=$((failed + 1)); echo "  FAIL  $NAME: $1"
+    [ -z "${2:-}" ] || printf '%s\n' "$2" | tail -n 20 | sed 's/^/        /'
+}
+ok() {
+    local name=$1 out; shift
+    if out=$("$@" 2>&1); then pass "$name"; else fail "$name" "$out"; fi
+}
+no() {
+    local name=$1 out; shift
+    if out=$("$@" 2>&1); then fail "$name (succeeded)" "$out"; else pass "$name"; fi
+}
+eventually() {
+    local end=$((SECONDS + $1)) name=$2 out; shift 2
+    while ! out=$("$@" 2>&1); do
+        if [ $SECONDS -ge $end ]; then fail "$name" "$out"; return 1; fi
+        sleep 0.2
+    done
+    pass "$name"
+}
+# same NAME EXPECTED COMMAND...: the output is exactly this.
+same() {
+    local name=$1 want=$2 out; shift 2
+    out=$("$@" 2>&1)
+    if [ "$out" = "$want" ]; then pass "$name"; else fail "$name" "want: $want"$'\n'"got:  $out"; fi
+}
+# has NAME TEXT COMMAND...: the output holds the text.
+has() {
+    local name=$1 want=$2 out; shift 2
+    out=$("$@" 2>&1)
+    case $out in *"$want"*) pass "$name" ;; *) fail "$name" "want: $want"$'\n'"got:  $out" ;; esac
+}
+finish() {
+    echo "$passed passed, $failed failed"
+    [ "$failed" = 0 ]
+    exit
+}
+
+# up DIR ARGS...: a cluster that is taken down at the end.
+up() {
+    local dir=$1; shift
+    CLUSTERS+=("$dir")
+    "$TRIREME" up --dir "$dir" --base-port "$PORT" "$@"
+}
+k() { kubectl --kubeconfig "$KUBECONFIG_FILE" --request-timeout=20s "$@"; }
+# code METHOD PATH [CURL-ARGS...]: the HTTP status, body in $WORK/body.
+code() {
+    local method=$1 path=$2; shift 2
+    curl -sk --max-time 20 -o "$WORK/body" -w '%{http_code}' -X "$method" -H "Authorization: Bearer $TOKEN" "$@" "$SERVER$path"
+}
+# status NAME CODE REASON METHOD PATH [CURL-ARGS...]: code and Status reason.
+status() {
+    local name=$1 want=$2 reason=$3 got have; shift 3
+    got=$(code "$@")
+    have=$(python3 -c 'import json,sys; print(json.load(open(sys.argv[1])).get("reason",""))' "$WORK/body" 2>/dev/null)
+    if [ "$got" = "$want" ] && [ "$have" = "$reason" ]; then pass "$name"; else
+        fail "$name" "want $want $reason, got $got $have: $(head -c 400 "$WORK/body")"; fi
+}
+need_root() {
+    if [ "$(id -u)" != 0 ]; then
+        echo "left out: $1 needs root (network namespaces, containers)"
+        echo "0 passed, 0 failed"
+        exit 0
+    fi
+}

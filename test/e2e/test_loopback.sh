@@ -1,0 +1,100 @@
+#!/bin/bash
+# One control plane on loopback, as an ordinary user: start, objects, bad
+# input, wrong credentials, kill -9 and restart.
+. "$(dirname "$0")/lib.sh"
+setup loopback
+D=$WORK/c
+USER_RUN=()
+if [ "$(id -u)" = 0 ]; then
+    # An ordinary user cannot read a root-owned checkout: run from a copy.
+    mkdir "$WORK/bin" "$D"
+    cp "$BIN"/trireme* "$WORK/bin/"
+    chown -R nobody "$D"
+    USER_RUN=(setpriv --reuid=nobody --regid="$(id -g nobody)" --clear-groups env HOME="$D")
+    TRIREME=$WORK/bin/trireme
+fi
+CLUSTERS+=("$D")
+ok "up as an ordinary user" "${USER_RUN[@]}" "$TRIREME" up --control-planes 1 --workers 0 --loopback --dir "$D" --base-port "$PORT"
+KUBECONFIG_FILE=$D/kubeconfig
+SERVER=https://127.0.0.1:$PORT
+TOKEN=$("$TRIREME" token --dir "$D")
+J='Content-Type: application/json'
+
+ok "readyz" test "$(code GET /readyz)" = 200
+has "kubectl version" "v1.36" k version
+has "api-resources" "deployments" k api-resources
+eventually 20 "default service account" k get serviceaccount default -n default
+
+# --- objects through kubectl
+cat >"$WORK/cm.yaml" <<'YAML'
+apiVersion: v1
+kind: ConfigMap
+metadata: {name: settings, labels: {app: a}}
+data: {color: blue, text: "line one\nline two\n"}
+YAML
+same "apply creates" "configmap/settings created" k apply -f "$WORK/cm.yaml"
+same "apply again changes nothing" "configmap/settings unchanged" k apply -f "$WORK/cm.yaml"
+sed -i s/blue/red/ "$WORK/cm.yaml"
+same "apply configures" "configmap/settings configured" k apply -f "$WORK/cm.yaml"
+same "get by jsonpath" red k get cm settings -o 'jsonpath={.data.color}'
+same "label" "configmap/settings labeled" k label cm settings tier=x
+same "annotate" "configmap/settings annotated" k annotate cm settings note=y
+same "select by label" "configmap/settings" k get cm -l tier=x -o name
+same "select by set" "configmap/settings" k get cm -l 'tier in (x,z),app' -o name
+has "describe" "color:" k describe cm settings
+same "secret" "secret/s created" k create secret generic s --from-literal=a=b
+same "secret value" "Yg==" k get secret s -o 'jsonpath={.data.a}'
+same "namespace" "namespace/team created" k create namespace team
+same "patch" "configmap/settings patched" k patch cm settings --type merge -p '{"data":{"color":"green"}}'
+EDITOR="sed -i s/green/yellow/" same "edit" "configmap/settings edited" env EDITOR="sed -i s/green/yellow/" kubectl --kubeconfig "$KUBECONFIG_FILE" edit cm settings
+same "delete" 'configmap "settings" deleted' k delete cm settings
+has "gone" "NotFound" k get cm settings
+for f in json yaml; do
+    "$TRIREME" convert -i yaml -o protobuf "$WORK/cm.yaml" >"$WORK/cm.pb"
+    ok "convert protobuf to $f" "$TRIREME" convert -i protobuf -o $f "$WORK/cm.pb"
+done
+same "trireme apply over protobuf" "configmap/settings created" "$TRIREME" apply -f "$WORK/cm.yaml" --kubeconfig "$KUBECONFIG_FILE"
+has "trireme get" "settings" "$TRIREME" get cm --kubeconfig "$KUBECONFIG_FILE"
+
+# --- bad input: the right Status, and nothing stored
+ns=/api/v1/namespaces/default
+before=$(k get cm,secret,pods -A -o name | sort)
+status "broken JSON" 400 BadRequest POST $ns/configmaps -H "$J" -d '{"kind":'
+status "broken YAML" 400 BadRequest POST $ns/configmaps -H 'Content-Type: application/yaml' --data-binary $'a: [\n'
+head -c 300 /dev/urandom >"$WORK/noise"
+printf 'k8s\0' | cat - "$WORK/noise" >"$WORK/bad.pb"
+status "broken protobuf" 400 BadRequest POST $ns/configmaps -H 'Content-Type: application/vnd.kubernetes.protobuf' --data-binary @"$WORK/bad.pb"
+status "unknown kind" 400 BadRequest POST $ns/configmaps -H "$J" -d '{"apiVersion":"v1","kind":"Nonsense","metadata":{"name":"x"}}'
+status "wrong type" 400 BadRequest POST $ns/configmaps -H "$J" -d '{"apiVersion":"v1","kind":"ConfigMap","metadata":{"name":"x"},"data":{"a":1}}'
+status "invalid name" 422 Invalid POST $ns/configmaps -H "$J" -d '{"apiVersion":"v1","kind":"ConfigMap","metadata":{"name":"Not_Valid"}}'
+status "other namespace in body" 400 BadRequest POST $ns/configmaps -H "$J" -d '{"apiVersion":"v1","kind":"ConfigMap","metadata":{"name":"x","namespace":"team"}}'
+status "unknown namespace" 404 NotFound POST /api/v1/namespaces/nowhere/configmaps -H "$J" -d '{"apiVersion":"v1","kind":"ConfigMap","metadata":{"name":"x"}}'
+status "unknown resource" 404 "" GET /api/v1/unicorns
+status "no such object" 404 NotFound GET $ns/configmaps/nope
+status "media type" 415 UnsupportedMediaType POST $ns/configmaps -H 'Content-Type: text/plain' -d hello
+status "not acceptable" 406 NotAcceptable GET $ns/configmaps -H 'Accept: image/png'
+status "already exists" 409 AlreadyExists POST $ns/configmaps -H "$J" -d '{"apiVersion":"v1","kind":"ConfigMap","metadata":{"name":"settings"}}'
+status "stale resourceVersion" 409 Conflict PUT $ns/configmaps/settings -H "$J" -d '{"apiVersion":"v1","kind":"ConfigMap","metadata":{"name":"settings","resourceVersion":"1"}}'
+status "method" 405 MethodNotAllowed POST $ns/configmaps/settings -H "$J" -d '{}'
+head -c 4000000 /dev/zero | tr '\0' a >"$WORK/big"
+status "oversized body" 413 RequestEntityTooLarge POST $ns/configmaps -H "$J" --data-binary @"$WORK/big"
+status "pod without containers" 422 Invalid POST $ns/pods -H "$J" -d '{"apiVersion":"v1","kind":"Pod","metadata":{"name":"x"},"spec":{"containers":[]}}'
+TOKEN_WAS=$TOKEN TOKEN=wrong
+status "wrong token" 401 Unauthorized GET $ns/configmaps
+TOKEN=$TOKEN_WAS
+same "no credentials" 403 curl -sk -o /dev/null -w '%{http_code}' "$SERVER$ns/configmaps"
+openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -keyout "$WORK/k.pem" -out "$WORK/c.pem" -days 1 -subj /O=system:masters/CN=evil 2>/dev/null
+no "a certificate of another CA" curl -skf --cert "$WORK/c.pem" --key "$WORK/k.pem" "$SERVER$ns/configmaps"
+same "nothing was stored" "$before" sh -c "kubectl --kubeconfig '$KUBECONFIG_FILE' get cm,secret,pods -A -o name | sort"
+
+# --- kill -9 at any time loses nothing that was acknowledged
+for i in 1 2 3; do
+    k create configmap "kept-$i" --from-literal=n=$i >/dev/null
+    "${USER_RUN[@]}" "$TRIREME" host kill cp-1 --dir "$D"
+    "${USER_RUN[@]}" "$TRIREME" host start cp-1 --dir "$D"
+    eventually 20 "ready after kill -9 number $i" k get --raw /readyz
+    same "acknowledged before kill $i" "$i" k get cm "kept-$i" -o 'jsonpath={.data.n}'
+done
+ok "down" "${USER_RUN[@]}" "$TRIREME" down --dir "$D"
+no "nothing answers after down" curl -sk --max-time 2 "$SERVER/readyz"
+finish

@@ -1,0 +1,163 @@
+/* cluster.c - one run: build, trouble, healing, final checks. */
+#include "sim.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+
+#define HEAL_MS 30000 /* After the last fault everything must be well within this. */
+
+static void draw_config(struct world *w)
+{
+    struct replica_config *c = &w->config;
+    struct rng *g = &w->rng;
+    *c = (struct replica_config){
+        .heartbeat_ms = 50,
+        .election_ms = (uint32_t)rng_between(g, 150, 500),
+        .proposal_timeout_ms = 3000,
+        .snapshot_log_bytes = w->options.snapshots ? rng_between(g, 1000, 20000) : UINT64_MAX / 8,
+        .trail_bytes = rng_between(g, 1, 3000),
+        .cache_bytes = rng_between(g, 200, 20000),
+        .entry_bytes = (uint32_t)rng_between(g, 50, 4000),
+        .append_bytes = (uint32_t)rng_between(g, 50, 4000),
+        .window_bytes = rng_between(g, 100, 20000),
+        .queue_bytes = rng_between(g, 5000, 100000),
+        .snapshot_chunk_bytes = (uint32_t)rng_between(g, 16, 400),
+    };
+    w->big_per_mille = rng_chance(g, 300) ? 200 : 10;
+}
+
+static void build(struct world *w)
+{
+    uint32_t count = w->options.members != 0 ? w->options.members : (uint32_t)rng_between(&w->rng, 1, 5);
+    w->next_id = 1;
+    for (uint32_t i = 0; i < count; i++)
+        node_create(w, i, w->next_id++, true);
+    for (uint32_t i = 0; i < count; i++)
+        node_start(&w->nodes[i]);
+    clients_start(w, (uint32_t)rng_between(&w->rng, 2, CLIENTS_MAX));
+    nemesis_start(w);
+}
+
+static void run_until(struct world *w, uint64_t ms)
+{
+    uint64_t end = w->now_us + ms * US_PER_MS;
+    while (w->now_us < end && !world_failed(w) && world_step(w))
+        continue;
+}
+
+static void heal(struct world *w)
+{
+    world_log(w, "--- healing ---");
+    w->faults = false;
+    net_heal(w);
+    w->net.loss = w->net.dup = 0;
+    w->net.delay_min_us = 100;
+    w->net.delay_max_us = 2000;
+    for (uint32_t i = 0; i < w->node_count; i++) {
+        struct node *n = &w->nodes[i];
+        n->disk.slow = 1;
+        if (n->up && n->disk.failed)
+            node_crash(n);
+        if (n->up)
+            disk_kick(n);
+        else if (!world_failed(w))
+            node_start(n);
+    }
+}
+
+/* The leader that all members of its list follow with everything applied. */
+static struct node *settled_leader(struct world *w)
+{
+    for (uint32_t i = 0; i < w->node_count; i++) {
+        struct replica_status st, other;
+        struct node *n = &w->nodes[i];
+        if (!n->up)
+            continue;
+        replica_status(n->replica, &st);
+        const struct members *m = replica_members(n->replica);
+        bool all = st.state == REPLICA_LEADER && st.applied_index == st.last_index;
+        for (uint32_t j = 0; all && j < m->count; j++) {
+            replica_status(world_node(w, m->items[j].id)->replica, &other);
+            all = other.term == st.term && other.applied_index == st.applied_index && other.leader == n->id;
+        }
+        if (all)
+            return n;
+    }
+    return NULL;
+}
+
+static void explain(struct world *w)
+{
+    for (uint32_t i = 0; i < w->node_count; i++) {
+        struct replica_status st;
+        const struct node *n = &w->nodes[i];
+        if (!n->up)
+            continue;
+        replica_status(n->replica, &st);
+        const struct members *m = replica_members(n->replica);
+        world_log(w, "node %" PRIu64 ": state %d term %" PRIu64 " leader %" PRIu64 " log %" PRIu64 "..%" PRIu64
+                  " commit %" PRIu64 " applied %" PRIu64 " snapshot %" PRIu64 " voter %d", n->id, (int)st.state, st.term,
+                  st.leader, st.first_index, st.last_index, st.commit_index, st.applied_index, st.snapshot_index,
+                  st.is_voter);
+        for (uint32_t j = 0; j < m->count; j++)
+            world_log(w, "    member %" PRIu64 " role %d", m->items[j].id, (int)m->items[j].role);
+    }
+}
+
+static void check_healed(struct world *w)
+{
+    struct node *leader = NULL;
+    run_until(w, HEAL_MS / 2);
+    w->load = false; /* The answers still come. */
+    for (uint32_t i = 0; i < HEAL_MS / 2 / 100 && !world_failed(w); i++) {
+        run_until(w, 100);
+        leader = settled_leader(w);
+        if (leader != NULL && list_empty(&w->pending))
+            break;
+    }
+    if (world_failed(w))
+        return;
+    if (leader == NULL || !list_empty(&w->pending)) {
+        explain(w);
+        world_fail(w, leader == NULL ? "not all members caught up after healing"
+                                     : "an operation was not answered after healing");
+        return;
+    }
+    const struct members *m = replica_members(leader->replica);
+    for (uint32_t i = 0; i < m->count; i++) {
+        const struct node *n = world_node(w, m->items[i].id);
+        if (machine_hash(n->machine) != machine_hash(leader->machine) ||
+            machine_count(n->machine) != machine_count(leader->machine))
+            world_fail(w, "node %" PRIu64 " ends in another state than the leader", n->id);
+    }
+    if (machine_count(leader->machine) != w->command_count)
+        world_fail(w, "%" PRIu64 " commands were applied, the leader has %" PRIu64, w->command_count,
+                   machine_count(leader->machine));
+}
+
+bool sim_run(const struct sim_options *o, struct sim_result *ret)
+{
+    struct world *w = xzalloc(sizeof(*w));
+    *ret = (struct sim_result){0};
+    w->options = *o;
+    w->result = ret;
+    w->rng.state = o->seed;
+    list_init(&w->pending);
+    draw_config(w);
+    build(w);
+    run_until(w, o->fault_ms != 0 ? o->fault_ms : 12000);
+    if (!world_failed(w))
+        heal(w);
+    if (!world_failed(w))
+        check_healed(w);
+    if (!world_failed(w))
+        clients_check(w);
+    w->load = false;
+    for (uint32_t i = 0; i < w->node_count; i++)
+        node_destroy(&w->nodes[i]);
+    clients_done(w);
+    checks_done(w);
+    world_free(w);
+    free(w);
+    return ret->failure[0] == 0;
+}

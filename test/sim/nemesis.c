@@ -1,0 +1,183 @@
+/* nemesis.c - faults: crashes, partitions, slow and hanging and failing disks, bad
+ * networks, changes of members, transfers of leadership. */
+#include "sim.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+
+static void strike(struct world *w, void *arg, uint64_t unused);
+
+static struct node *random_node(struct world *w, bool up)
+{
+    for (uint32_t tries = 0; tries < 20; tries++) {
+        struct node *n = &w->nodes[rng_below(&w->rng, w->node_count)];
+        if (n->exists && n->up == up && !n->stopped)
+            return n;
+    }
+    return NULL;
+}
+
+static void restart(struct world *w, void *arg, uint64_t unused)
+{
+    struct node *n = arg;
+    UNUSED(unused);
+    if (!n->up && !world_failed(w))
+        node_start(n);
+}
+
+static void crash(struct world *w)
+{
+    struct node *n = random_node(w, true);
+    if (n == NULL)
+        return;
+    node_crash(n);
+    world_at(w, rng_between(&w->rng, 1, rng_chance(&w->rng, 300) ? 4000 : 300) * US_PER_MS, restart, n, 0);
+}
+
+static void crash_all(struct world *w)
+{
+    for (uint32_t i = 0; i < w->node_count; i++) {
+        struct node *n = &w->nodes[i];
+        if (!n->up)
+            continue;
+        node_crash(n);
+        world_at(w, rng_between(&w->rng, 1, 500) * US_PER_MS, restart, n, 0);
+    }
+}
+
+static void heal(struct world *w, void *arg, uint64_t unused)
+{
+    UNUSED(arg);
+    UNUSED(unused);
+    net_heal(w);
+}
+
+static void partition(struct world *w)
+{
+    uint64_t kind = rng_below(&w->rng, 4);
+    uint32_t one = (uint32_t)rng_below(&w->rng, w->node_count);
+    uint64_t side = rng_next(&w->rng);
+    world_log(w, "partition %" PRIu64, kind);
+    for (uint32_t i = 0; i < w->node_count; i++)
+        for (uint32_t j = 0; j < w->node_count; j++) {
+            bool cut = kind == 0   ? (i == one) != (j == one)                          /* Alone. */
+                       : kind == 1 ? ((side >> i) & 1) != ((side >> j) & 1)            /* Two halves. */
+                       : kind == 2 ? i == one && i != j                                /* Heard by nobody. */
+                                   : rng_chance(&w->rng, 300);                         /* Single links. */
+            w->net.blocked[i][j] |= cut;
+        }
+    world_at(w, rng_between(&w->rng, 100, 4000) * US_PER_MS, heal, NULL, 0);
+}
+
+static void recover_disk(struct world *w, void *arg, uint64_t unused)
+{
+    struct node *n = arg;
+    UNUSED(w);
+    UNUSED(unused);
+    n->disk.slow = 1;
+    if (n->up)
+        disk_kick(n);
+}
+
+static void slow_disk(struct world *w)
+{
+    struct node *n = random_node(w, true);
+    if (n == NULL)
+        return;
+    n->disk.slow = rng_chance(&w->rng, 300) ? 0 : (uint32_t)rng_between(&w->rng, 5, 200);
+    world_log(w, "node %" PRIu64 ": disk %u times slower", n->id, n->disk.slow);
+    world_at(w, rng_between(&w->rng, 100, 3000) * US_PER_MS, recover_disk, n, 0);
+}
+
+static void fail_disk(struct world *w)
+{
+    struct node *n = random_node(w, true);
+    if (n == NULL || n->disk.failed)
+        return;
+    world_log(w, "node %" PRIu64 ": disk fails", n->id);
+    n->disk.failed = true;
+    replica_disk_failed(n->replica, node_now(n), -18, "disk failed");
+    node_settle(n);
+    world_at(w, rng_between(&w->rng, 3000, 6000) * US_PER_MS, restart, n, 0);
+}
+
+static void draw_network(struct world *w)
+{
+    struct net *net = &w->net;
+    net->loss = rng_chance(&w->rng, 500) ? (uint32_t)rng_below(&w->rng, 150) : 0;
+    net->dup = (uint32_t)rng_below(&w->rng, 80);
+    net->delay_min_us = 100;
+    net->delay_max_us = rng_chance(&w->rng, 300) ? rng_between(&w->rng, 1, 200) * US_PER_MS : 3 * US_PER_MS;
+}
+
+static void transfer(struct world *w)
+{
+    struct node *n = random_node(w, true), *to = random_node(w, true);
+    if (n == NULL || to == NULL)
+        return;
+    replica_transfer(n->replica, node_now(n), rng_chance(&w->rng, 500) ? to->id : 0, NULL);
+    node_settle(n);
+}
+
+static void change(struct world *w)
+{
+    struct node *n = random_node(w, true);
+    char address[32];
+    if (n == NULL || !w->options.changes)
+        return;
+    const struct members *m = replica_members(n->replica);
+    uint64_t kind = rng_below(&w->rng, 5);
+    if (kind < 2 && w->node_count < NODES_MAX && m->count < 6) {
+        uint64_t id = w->next_id++;
+        snprintf(address, sizeof(address), "node-%" PRIu64, id);
+        node_create(w, w->node_count, id, false);
+        world_log(w, "add node %" PRIu64, id);
+        replica_change(n->replica, node_now(n), REPLICA_ADD, id, address, NULL);
+        node_settle(n);
+        node_start(world_node(w, id));
+        return;
+    }
+    if (m->count == 0)
+        return;
+    uint64_t id = m->items[rng_below(&w->rng, m->count)].id;
+    enum replica_change_type type = kind == 3 ? REPLICA_DEMOTE : kind == 4 ? REPLICA_PROMOTE : REPLICA_REMOVE;
+    if (type == REPLICA_REMOVE && m->count < 3 && rng_chance(&w->rng, 700))
+        return;
+    world_log(w, "change %d of node %" PRIu64, (int)type, id);
+    replica_change(n->replica, node_now(n), type, id, NULL, NULL);
+    node_settle(n);
+}
+
+static void strike(struct world *w, void *arg, uint64_t unused)
+{
+    UNUSED(arg);
+    UNUSED(unused);
+    if (!w->faults || world_failed(w))
+        return;
+    uint64_t kind = rng_below(&w->rng, 100);
+    if (kind < 22)
+        crash(w);
+    else if (kind < 24)
+        crash_all(w);
+    else if (kind < 42)
+        partition(w);
+    else if (kind < 52)
+        slow_disk(w);
+    else if (kind < 54)
+        fail_disk(w);
+    else if (kind < 66)
+        draw_network(w);
+    else if (kind < 76)
+        transfer(w);
+    else
+        change(w);
+    world_at(w, rng_between(&w->rng, 10, 1200) * US_PER_MS, strike, NULL, 0);
+}
+
+void nemesis_start(struct world *w)
+{
+    w->faults = true;
+    draw_network(w);
+    w->net.fifo = rng_chance(&w->rng, 300);
+    world_at(w, rng_between(&w->rng, 500, 2000) * US_PER_MS, strike, NULL, 0);
+}

@@ -1,17 +1,26 @@
 /* controllers.c - the table of controllers: one line each. */
 #include "controllers/controller.h"
 
-extern const struct controller controller_csrapproving;
-extern const struct controller controller_csrcleaner;
-extern const struct controller controller_csrsigning;
-extern const struct controller controller_deployment;
-extern const struct controller controller_nodeipam;
-extern const struct controller controller_replicaset;
-extern const struct controller controller_root_ca;
-extern const struct controller controller_serviceaccount;
+#define CONTROLLERS(X)              \
+    X(controller_csrapproving)      \
+    X(controller_csrcleaner)        \
+    X(controller_csrsigning)        \
+    X(controller_deployment)        \
+    X(controller_nodeipam)          \
+    X(controller_nodelifecycle)     \
+    X(controller_podgc)             \
+    X(controller_replicaset)        \
+    X(controller_root_ca)           \
+    X(controller_serviceaccount)    \
+    X(controller_tainteviction)
+
+#define X(name) extern const struct controller name;
+CONTROLLERS(X)
+#undef X
 
 const struct controller *const controller_table[] = {
-    &controller_csrapproving, &controller_csrcleaner,     &controller_csrsigning,
-    &controller_deployment,   &controller_nodeipam,       &controller_replicaset,
-    &controller_root_ca,      &controller_serviceaccount, NULL,
+#define X(name) &name,
+    CONTROLLERS(X)
+#undef X
+    NULL,
 };

@@ -36,8 +36,6 @@ static void add_flags(struct flag_set *f)
                "Nodes per second whose pods may be evicted.");
     flag_ignored(f, "use-service-account-credentials", false, NULL);
     flag_ignored(f, "cluster-name", true, NULL);
-    flag_ignored(f, "authentication-kubeconfig", true, NULL);
-    flag_ignored(f, "authorization-kubeconfig", true, NULL);
 }
 
 static int prepare(struct error *err)

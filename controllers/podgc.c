@@ -1,0 +1,216 @@
+/* podgc.c - removes pods that nobody else will: of nodes that are gone, being
+ * deleted without ever having had a node, and ended ones beyond a threshold. */
+#include "controllers/controller.h"
+#include "controllers/pods.h"
+
+#include "api/core_v1.h"
+#include "lib/api/codec.h"
+#include "lib/api/scheme.h"
+#include "lib/api/time.h"
+#include "lib/base/arena.h"
+#include "lib/base/env.h"
+#include "lib/base/error.h"
+#include "lib/base/log.h"
+#include "lib/base/map.h"
+#include "lib/client/labels.h"
+
+#define QUARANTINE_MS 40000u /* A node missing from the cache may have just come. */
+
+struct podgc {
+    struct map missing; /* node name -> since when, as a number */
+};
+
+static const struct api_kind *pod_kind(void)
+{
+    return api_kind_by_gvk(STR(""), STR("v1"), STR("Pod"));
+}
+
+static void tick(struct controller_run *r)
+{
+    controller_enqueue(r, STR("all"));
+}
+
+/* --- removing --------------------------------------------------------------------------- */
+
+static void force_delete(struct reconcile *c, const struct core_v1_pod *p)
+{
+    struct client_call call = {
+        .verb = CLIENT_DELETE,
+        .kind = pod_kind(),
+        .namespace_name = p->metadata.namespace,
+        .name = p->metadata.name,
+        .uid_precondition = p->metadata.uid,
+        .has_grace_period = true,
+        .grace_period_s = 0,
+    };
+    reconcile_call(c, &call, NULL, NULL);
+}
+
+static void on_failed_marked(struct reconcile *c, const struct client_result *result, void *arg)
+{
+    if (result->code != E_NOT_FOUND)
+        force_delete(c, arg);
+}
+
+/* A pod that still counts as running is marked as failed first, so that its
+ * owner sees an end and not a disappearance. */
+static void remove_pod(struct reconcile *c, const struct api_object *o, const char *message)
+{
+    struct core_v1_pod *p = reconcile_copy(c, o);
+    if (pod_is_terminal(p) || message == NULL) {
+        force_delete(c, p);
+        return;
+    }
+    char now[TIME_TEXT_MAX];
+    struct meta_v1_time t = time_from_ns(env_wall_ns(c->run->env));
+    time_format(&t, now);
+    struct client_call call = {
+        .verb = CLIENT_PATCH,
+        .kind = pod_kind(),
+        .namespace_name = p->metadata.namespace,
+        .name = p->metadata.name,
+        .subresource = "status",
+        .patch_type = CLIENT_PATCH_STRATEGIC,
+        .raw_body = arena_printf(c->arena,
+                                 "{\"status\":{\"phase\":\"Failed\",\"conditions\":[{\"type\":\"DisruptionTarget\","
+                                 "\"status\":\"True\",\"lastTransitionTime\":\"%s\",\"reason\":"
+                                 "\"DeletionByPodGC\",\"message\":\"%s\"}]}}", now, message),
+    };
+    reconcile_call(c, &call, on_failed_marked, p);
+}
+
+/* --- vanished nodes ----------------------------------------------------------------------- */
+
+static void on_node_checked(struct reconcile *c, const struct client_result *result, void *arg)
+{
+    const struct core_v1_pod *seen = arg;
+    if (result->code != E_NOT_FOUND)
+        return;
+    struct api_object *o = informer_get(controller_informer(c->run, "", "Pod"),
+                                        seen->metadata.namespace, seen->metadata.name);
+    if (o == NULL || !str_eq(api_object_meta(o)->uid, seen->metadata.uid))
+        return;
+    log_info("pod " STR_FMT "/" STR_FMT ": its node " STR_FMT " is gone", STR_ARG(seen->metadata.namespace),
+             STR_ARG(seen->metadata.name), STR_ARG(seen->spec.node_name));
+    remove_pod(c, o, "PodGC: node no longer exists");
+}
+
+static bool is_quarantined(struct reconcile *c, struct str node)
+{
+    struct podgc *g = c->run->state;
+    uint64_t now = env_now_ms(c->run->env);
+    uint64_t since = (uint64_t)(uintptr_t)map_get(&g->missing, node);
+    if (since == 0) {
+        map_set(&g->missing, node, (void *)(uintptr_t)MAX_OF(now, 1u));
+        return true;
+    }
+    return now - since < QUARANTINE_MS;
+}
+
+static void check_node_of(struct reconcile *c, struct api_object *o)
+{
+    const struct core_v1_pod *p = o->msg;
+    struct podgc *g = c->run->state;
+    if (informer_get_key(controller_informer(c->run, "", "Node"), p->spec.node_name) != NULL) {
+        map_remove(&g->missing, p->spec.node_name);
+        return;
+    }
+    if (is_quarantined(c, p->spec.node_name))
+        return;
+    struct client_call call = {
+        .verb = CLIENT_GET,
+        .kind = api_kind_by_gvk(STR(""), STR("v1"), STR("Node")),
+        .name = p->spec.node_name,
+    };
+    reconcile_call(c, &call, on_node_checked, reconcile_copy(c, o));
+}
+
+static bool is_out_of_service(struct reconcile *c, const struct core_v1_pod *p)
+{
+    struct api_object *o =
+        informer_get_key(controller_informer(c->run, "", "Node"), p->spec.node_name);
+    const struct core_v1_node *n = o != NULL ? o->msg : NULL;
+    if (n == NULL)
+        return false;
+    bool tainted = false, ready = false;
+    for (size_t i = 0; i < n->spec.taints_count; i++)
+        tainted |= str_eqc(n->spec.taints[i].key, "node.kubernetes.io/out-of-service");
+    for (size_t i = 0; i < n->status.conditions_count; i++)
+        ready |= str_eqc(n->status.conditions[i].type, "Ready") &&
+                 str_eqc(n->status.conditions[i].status, "True");
+    return tainted && !ready;
+}
+
+/* --- ended pods --------------------------------------------------------------------------- */
+
+static int older_first(const void *x, const void *y)
+{
+    const struct api_object *a = *(struct api_object *const *)x, *b = *(struct api_object *const *)y;
+    return time_cmp(&api_object_meta(a)->creation_timestamp, &api_object_meta(b)->creation_timestamp);
+}
+
+static void trim_terminated(struct reconcile *c, struct api_object **ended, size_t count)
+{
+    int64_t threshold = controller_options()->terminated_pod_threshold;
+    if (threshold <= 0 || count <= (size_t)threshold)
+        return;
+    size_t surplus = count - (size_t)threshold;
+    log_info("removing %zu of %zu ended pods", surplus, count);
+    qsort(ended, count, sizeof(struct api_object *), older_first);
+    for (size_t i = 0; i < surplus; i++)
+        remove_pod(c, ended[i], NULL);
+}
+
+static void reconcile(struct reconcile *c)
+{
+    const struct informer *pods = controller_informer(c->run, "", "Pod");
+    struct api_object **ended = ARENA_ARRAY(c->arena, struct api_object *, informer_count(pods) + 1);
+    size_t count = 0, pos = 0;
+    struct api_object *o;
+    while ((o = informer_next(pods, &pos)) != NULL) {
+        const struct core_v1_pod *p = o->msg;
+        bool dying = p->metadata.deletion_timestamp != NULL;
+        if (str_empty(p->spec.node_name)) {
+            if (dying)
+                remove_pod(c, o, NULL);
+        } else if (dying && is_out_of_service(c, p)) {
+            remove_pod(c, o, "PodGC: node is out of service");
+        } else {
+            check_node_of(c, o);
+        }
+        if (pod_is_terminal(p) && !dying)
+            ended[count++] = o;
+    }
+    trim_terminated(c, ended, count);
+}
+
+static void init(struct controller_run *r)
+{
+    struct podgc *g = xzalloc(sizeof(*g));
+    map_init(&g->missing);
+    r->state = g;
+}
+
+static void done(struct controller_run *r)
+{
+    struct podgc *g = r->state;
+    map_done(&g->missing);
+    free(g);
+}
+
+static const struct controller_watch watches[] = {
+    {"", "v1", "Pod", NULL},
+    {"", "v1", "Node", NULL},
+    {0},
+};
+
+const struct controller controller_podgc = {
+    .name = "pod-garbage-collector-controller",
+    .workers = 1,
+    .watches = watches,
+    .init = init,
+    .done = done,
+    .reconcile = reconcile,
+    .tick_ms = 20000,
+    .tick = tick,
+};

@@ -30,7 +30,7 @@
 #define GZIP_BYTES (128u << 10)
 #define GZIP_LEVEL 1
 
-struct list {
+struct listing {
     struct req *r;
     struct list_options o;
     enum include_object include;
@@ -55,7 +55,7 @@ struct list {
 
 static void free_scratch(void *arg)
 {
-    struct list *l = arg;
+    struct listing *l = arg;
     arena_free(l->scratch);
     free(l->found);
     buf_done(&l->out);
@@ -63,7 +63,7 @@ static void free_scratch(void *arg)
     deferred_cancel(&l->again);
 }
 
-static struct arena *scratch(struct list *l)
+static struct arena *scratch(struct listing *l)
 {
     if (l->scratch == NULL || arena_bytes(l->scratch) > CHUNK_BYTES * 4) {
         arena_free(l->scratch);
@@ -73,7 +73,7 @@ static struct arena *scratch(struct list *l)
 }
 
 /* --- continue tokens: base64url of {"v":"meta.k8s.io/v1","rv":N,"start":"name\u0000"} ------------- */
-static struct str make_token(struct list *l, int64_t rv, struct str key)
+static struct str make_token(struct listing *l, int64_t rv, struct str key)
 {
     AUTO_BUF b = BUF_INIT;
     AUTO_BUF t = BUF_INIT;
@@ -89,7 +89,7 @@ static struct str make_token(struct list *l, int64_t rv, struct str key)
     return arena_str(l->r->arena, buf_str(&t));
 }
 
-static struct meta_v1_status *read_token(struct list *l, int64_t *ret_rv, struct str *ret_start)
+static struct meta_v1_status *read_token(struct listing *l, int64_t *ret_rv, struct str *ret_start)
 {
     struct arena *a = l->r->arena;
     AUTO_BUF b = BUF_INIT;
@@ -116,12 +116,12 @@ static struct meta_v1_status *read_token(struct list *l, int64_t *ret_rv, struct
 }
 
 /* --- the answer's frame ---------------------------------------------------------------------------- */
-static bool unfiltered(const struct list *l)
+static bool unfiltered(const struct listing *l)
 {
     return l->o.labels.count == 0 && l->o.fields.count == 0 && l->o.excluded_count == 0 && !l->o.has_name;
 }
 
-static void list_metadata(struct list *l, struct meta_v1_list_meta *m)
+static void list_metadata(struct listing *l, struct meta_v1_list_meta *m)
 {
     m->resource_version = arena_printf(l->r->arena, "%" PRId64, l->rev);
     if (!l->more)
@@ -135,7 +135,7 @@ static void list_metadata(struct list *l, struct meta_v1_list_meta *m)
     }
 }
 
-static bool is_table(const struct list *l)
+static bool is_table(const struct listing *l)
 {
     return l->r->accept.transform == AS_TABLE;
 }
@@ -157,7 +157,7 @@ static size_t varint_bytes(uint64_t v)
 }
 
 /* Envelope and list metadata; the length of what follows is known beforehand. */
-static void open_protobuf(struct list *l, struct str api_version, struct str kind)
+static void open_protobuf(struct listing *l, struct str api_version, struct str kind)
 {
     AUTO_BUF meta = BUF_INIT;
     AUTO_BUF type = BUF_INIT;
@@ -187,7 +187,7 @@ static void open_protobuf(struct list *l, struct str api_version, struct str kin
     buf_append_str(&l->out, buf_str(&meta));
 }
 
-static void open_answer(struct list *l)
+static void open_answer(struct listing *l)
 {
     struct req *r = l->r;
     struct meta_v1_list_meta m = {0};
@@ -216,7 +216,7 @@ static void open_answer(struct list *l)
     }
 }
 
-static void close_answer(struct list *l)
+static void close_answer(struct listing *l)
 {
     if (l->r->accept.media == MEDIA_PROTOBUF)
         buf_append(&l->out, "\x1a\x00\x22\x00", 4);
@@ -224,7 +224,7 @@ static void close_answer(struct list *l)
         buf_puts(&l->out, "]}");
 }
 
-static int write_item(struct list *l, size_t i, struct error *err)
+static int write_item(struct listing *l, size_t i, struct error *err)
 {
     struct req *r = l->r;
     const struct kv *kv = l->found[i];
@@ -262,7 +262,7 @@ static int write_item(struct list *l, size_t i, struct error *err)
 }
 
 /* --- second pass -------------------------------------------------------------------------------------- */
-static void answer_whole(struct list *l)
+static void answer_whole(struct listing *l)
 {
     struct req *r = l->r;
     struct buf out = BUF_INIT;
@@ -281,7 +281,7 @@ static void answer_whole(struct list *l)
     req_bytes(r, 200, media_type(r->accept.media), net_bytes_steal(&out));
 }
 
-static void flush(struct list *l, bool end)
+static void flush(struct listing *l, bool end)
 {
     struct req *r = l->r;
     if (l->gzip != NULL) {
@@ -298,7 +298,7 @@ static void flush(struct list *l, bool end)
     }
 }
 
-static void start_stream(struct list *l)
+static void start_stream(struct listing *l)
 {
     struct req *r = l->r;
     req_headers(r, media_type(r->accept.media));
@@ -312,7 +312,7 @@ static void start_stream(struct list *l)
 
 static void on_drain(struct http_request *http, void *arg);
 
-static void fail(struct list *l, const struct error *err)
+static void fail(struct listing *l, const struct error *err)
 {
     log_error("list of %s: %s", l->r->res->kind->resource, error_message(err));
     if (l->whole) {
@@ -323,7 +323,7 @@ static void fail(struct list *l, const struct error *err)
     }
 }
 
-static void emit(struct list *l)
+static void emit(struct listing *l)
 {
     LOOP_CALLBACK("list");
     struct req *r = l->r;
@@ -369,13 +369,13 @@ static void emit(struct list *l)
 
 static void on_drain(struct http_request *http, void *arg)
 {
-    struct list *l = arg;
+    struct listing *l = arg;
     http_response_on_drain(http, 0, NULL, NULL);
     emit(l);
 }
 
 /* --- first pass ------------------------------------------------------------------------------------------ */
-static void keep(struct list *l, const struct kv *kv)
+static void keep(struct listing *l, const struct kv *kv)
 {
     if (l->count == l->cap) {
         l->cap = l->cap != 0 ? l->cap * 2 : 64;
@@ -385,7 +385,7 @@ static void keep(struct list *l, const struct kv *kv)
     l->stored_bytes += kv->value.len;
 }
 
-static void collected(struct list *l)
+static void collected(struct listing *l)
 {
     const struct accepted *f = &l->r->accept;
     bool buffered = f->media == MEDIA_YAML || f->pretty;
@@ -397,7 +397,7 @@ static void collected(struct list *l)
     emit(l);
 }
 
-static void collect(struct list *l)
+static void collect(struct listing *l)
 {
     LOOP_CALLBACK("list: collect");
     uint64_t start = uv_hrtime();
@@ -427,14 +427,14 @@ static void collect(struct list *l)
 
 static void again(struct deferred *d)
 {
-    struct list *l = CONTAINER_OF(d, struct list, again);
+    struct listing *l = CONTAINER_OF(d, struct listing, again);
     if (l->iterating)
         collect(l);
     else
         emit(l);
 }
 
-static struct meta_v1_status *expired(struct list *l, struct str start_key)
+static struct meta_v1_status *expired(struct listing *l, struct str start_key)
 {
     struct req *r = l->r;
     if (l->o.continue_.len == 0)
@@ -449,7 +449,7 @@ static struct meta_v1_status *expired(struct list *l, struct str start_key)
     return s;
 }
 
-static struct meta_v1_status *choose_revision(struct list *l, struct str *ret_start)
+static struct meta_v1_status *choose_revision(struct listing *l, struct str *ret_start)
 {
     struct req *r = l->r;
     int64_t newest = store_view_rev(l->view), token_rv = 0;
@@ -476,7 +476,7 @@ static struct meta_v1_status *choose_revision(struct list *l, struct str *ret_st
 
 static void start(struct req *r)
 {
-    struct list *l = r->http->user != r ? r->http->user : NULL;
+    struct listing *l = r->http->user != r ? r->http->user : NULL;
     ASSERT(l != NULL);
     struct str start_key;
     l->view = req_view(r);
@@ -501,7 +501,7 @@ static void start(struct req *r)
 
 void list_handle(struct req *r)
 {
-    struct list *l = ARENA_NEW(r->arena, struct list);
+    struct listing *l = ARENA_NEW(r->arena, struct listing);
     l->r = r;
     deferred_init(&l->again, again);
     struct meta_v1_status *s = list_options_parse(r, false, &l->o);

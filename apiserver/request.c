@@ -41,16 +41,32 @@ bool req_query_bool(const struct req *r, const char *key)
 }
 
 /* --- context --------------------------------------------------------------------- */
-static void release_view(void *v)
+struct held_view {
+    struct held_view *next;
+    struct store_view *view;
+};
+
+void req_release_views(struct req *r)
 {
-    store_view_unref(v);
+    for (struct held_view *h = r->views; h != NULL; h = h->next)
+        store_view_unref(h->view);
+    r->views = NULL;
+}
+
+static void release_views(void *r)
+{
+    req_release_views(r);
 }
 
 struct store_view *req_view(struct req *r)
 {
-    struct store_view *v = store_view(r->server->store);
-    arena_hold(r->arena, v, release_view);
-    return v;
+    struct held_view *h = ARENA_NEW(r->arena, struct held_view);
+    if (r->views == NULL)
+        arena_hold(r->arena, r, release_views);
+    h->view = store_view(r->server->store);
+    h->next = r->views;
+    r->views = h;
+    return h->view;
 }
 
 void req_ctx(struct req *r, const struct store_view *view, struct kind_ctx *ret)

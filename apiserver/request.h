@@ -19,6 +19,7 @@
 #include "apiserver/user.h"
 
 struct buf;
+struct held_view;
 struct http_request;
 struct kv;
 struct net_bytes;
@@ -39,6 +40,7 @@ struct req {
     bool include_object_set;             /* Tables: see table.h. */
     uint64_t start_ns;
     int64_t now_ns;
+    struct held_view *views;             /* See req_view(). */
     bool long_running;                   /* Watches, logs: not in the latency histogram. */
 };
 
@@ -53,6 +55,9 @@ bool req_query_bool(const struct req *r, const char *key);
 
 /* The newest view, held until the request ends. */
 struct store_view *req_view(struct req *r);
+/* Lets go of them early: for watches and streams, which must not keep old
+ * state alive. Nothing borrowed from a view may be used afterwards. */
+void req_release_views(struct req *r);
 void req_ctx(struct req *r, const struct store_view *view, struct kind_ctx *ret);
 
 /* --- answers: each is the last call on r ---------------------------------- */

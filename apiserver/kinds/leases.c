@@ -1,0 +1,56 @@
+/* leases.c - Lease: who holds something, and since when. */
+#include "apiserver/kinds/kinds.h"
+
+#include "apiserver/validate.h"
+#include "api/coordination_v1.h"
+
+static void validate_create(const struct kind_ctx *ctx, const void *obj, struct field_errors *errs)
+{
+    UNUSED(ctx);
+    const struct coordination_v1_lease_spec *s = &((const struct coordination_v1_lease *)obj)->spec;
+    const struct field_path *spec = PATH(PATH_ROOT, "spec");
+    if (s->has_lease_duration_seconds && s->lease_duration_seconds <= 0)
+        field_invalid_int(errs, PATH(spec, "leaseDurationSeconds"), s->lease_duration_seconds,
+                          "must be greater than 0");
+    if (s->has_lease_transitions && s->lease_transitions < 0)
+        field_invalid_int(errs, PATH(spec, "leaseTransitions"), s->lease_transitions,
+                          "must be greater than or equal to 0");
+    if (s->has_strategy) {
+        if (str_empty(s->strategy))
+            field_invalid(errs, PATH(spec, "strategy"), s->strategy, "must not be empty");
+    }
+    if (s->has_preferred_holder && !str_empty(s->preferred_holder) && (!s->has_strategy || str_empty(s->strategy)))
+        field_forbidden(errs, PATH(spec, "preferredHolder"), "may only be specified if `strategy` is defined");
+}
+
+static void validate_update(const struct kind_ctx *ctx, const void *obj, const void *old, struct field_errors *errs)
+{
+    UNUSED(old);
+    validate_create(ctx, obj, errs);
+}
+
+static const struct table_column columns[] = {
+    {"Name", "string", "name", "", 0},
+    {"Holder", "string", "", "Who holds the lease.", 0},
+    {"Age", "string", "", "", 0},
+    {0},
+};
+
+static void row(struct table_row *r, const void *obj)
+{
+    const struct coordination_v1_lease *l = obj;
+    cell_str(r, l->metadata.name);
+    cell_str(r, l->spec.has_holder_identity ? l->spec.holder_identity : STR_NULL);
+    cell_age(r, &l->metadata.creation_timestamp);
+}
+
+const struct kind_ops kind_leases = {
+    .group = "coordination.k8s.io",
+    .version = "v1",
+    .resource = "leases",
+    .flags = KIND_CREATE_ON_UPDATE,
+    .validate_create = validate_create,
+    .validate_update = validate_update,
+    .columns = columns,
+    .row = row,
+};

@@ -1,0 +1,663 @@
+/* watch.c - watches; see watch.h.
+ *
+ *   INITIAL --state of a view sent--> CATCH_UP --own cursor drained--> LIVE
+ *      (rv unset or 0)                (rv given: starts here)        (fed by the hub)
+ *
+ * The hub has one cursor for all live watchers of the thread. An event is
+ * looked up by resource and then only offered to those who could want it: the
+ * ones of all namespaces, of its namespace, of its name, and (pods) of its
+ * node. Until a watcher is live it reads the log by a cursor of its own and at
+ * its own pace. A live one that lets too many bytes pile up is cut off. */
+#include "apiserver/watch.h"
+
+#include "apiserver/list_options.h"
+#include "apiserver/request.h"
+#include "apiserver/server_metrics.h"
+#include "apiserver/watch_frame.h"
+#include "apiserver/wire.h"
+#include "apiserver/encode.h"
+#include "lib/base/arena.h"
+#include "lib/base/buf.h"
+#include "lib/base/env.h"
+#include "lib/base/list.h"
+#include "lib/base/log.h"
+#include "lib/base/map.h"
+#include "lib/net/bytes.h"
+#include "lib/net/http_server.h"
+#include "raftstore/store.h"
+
+#include <inttypes.h>
+
+#define BUDGET_BYTES (16u << 20)  /* A live watcher behind by more is cut off. */
+#define WINDOW_BYTES (256u << 10) /* Others wait for the socket at this much. */
+#define SLICE_NS (2u * 1000u * 1000u)
+#define TICK_MS 250u
+#define BOOKMARK_MS 60000u
+#define BOOKMARK_BEFORE_END_MS 2000u
+
+struct bucket {
+    struct list watchers;
+};
+
+struct hub_resource {
+    struct list all;    /* Watchers without a narrower place. */
+    struct map buckets; /* "n"NS, "o"NS/NAME, "p"NODE -> struct bucket */
+    size_t count;
+};
+
+struct watch_hub {
+    struct server_thread *thread;
+    struct store_cursor *cursor;
+    struct hub_resource *resources; /* By index of the primary resource. */
+    struct list watchers;           /* All, whatever their state. */
+    size_t count;
+    uv_timer_t tick;
+    bool ticking, stopping;
+    struct deferred again;
+    void (*on_closed)(void *arg);
+    void *closed_arg;
+};
+
+enum watcher_state { WATCHER_INITIAL, WATCHER_CATCH_UP, WATCHER_LIVE };
+
+struct watcher {
+    struct list link;        /* In hub->watchers. */
+    struct list place;       /* In a bucket once live. */
+    struct watch_hub *hub;
+    struct req *r;
+    enum watcher_state state;
+    struct watch_form form;
+    struct list_options o;
+    struct bucket *bucket;   /* NULL: in the resource's list of all. */
+    struct str bucket_key;
+    int64_t after_rev;       /* Deliver what is newer. */
+    bool columns_sent;
+    bool end_bookmark;       /* Owed behind the initial events. */
+    uint64_t deadline_ms, bookmark_ms;
+    /* INITIAL */
+    struct store_view *view;
+    struct store_iter it;
+    struct arena *scratch;
+    /* CATCH_UP */
+    struct store_cursor *cursor;
+    struct deferred again;
+};
+
+static void advance(struct watcher *w);
+
+static uint64_t now_ms(const struct watch_hub *h)
+{
+    return env_now_ms(h->thread->server->env);
+}
+
+/* --- places -------------------------------------------------------------------------------- */
+static struct str node_of_selector(const struct watcher *w)
+{
+    if (strcmp(w->form.res->kind->resource, "pods") != 0)
+        return STR_NULL;
+    for (size_t i = 0; i < w->o.fields.count; i++)
+        if (str_eqc(w->o.fields.items[i].field, "spec.nodeName") && !w->o.fields.items[i].negated &&
+            w->o.fields.items[i].value.len != 0)
+            return w->o.fields.items[i].value;
+    return STR_NULL;
+}
+
+static struct str place_key(struct watcher *w)
+{
+    struct arena *a = w->r->arena;
+    struct str node = node_of_selector(w);
+    bool namespaced = w->form.res->kind->namespaced;
+    if (w->o.has_name && (w->o.has_ns || !namespaced))
+        return arena_printf(a, "o" STR_FMT "/" STR_FMT, STR_ARG(namespaced ? w->o.ns : STR("")), STR_ARG(w->o.name));
+    if (node.len != 0)
+        return arena_printf(a, "p" STR_FMT, STR_ARG(node));
+    if (w->o.has_ns && namespaced)
+        return arena_printf(a, "n" STR_FMT, STR_ARG(w->o.ns));
+    return STR_NULL;
+}
+
+static void place(struct watcher *w)
+{
+    struct hub_resource *hr = &w->hub->resources[w->form.res->primary->index];
+    if (hr->count++ == 0) {
+        list_init(&hr->all);
+        map_init(&hr->buckets);
+    }
+    w->bucket_key = place_key(w);
+    if (w->bucket_key.len == 0) {
+        list_push_back(&hr->all, &w->place);
+        return;
+    }
+    w->bucket = map_get(&hr->buckets, w->bucket_key);
+    if (w->bucket == NULL) {
+        w->bucket = xzalloc(sizeof(*w->bucket));
+        list_init(&w->bucket->watchers);
+        map_set(&hr->buckets, w->bucket_key, w->bucket);
+    }
+    list_push_back(&w->bucket->watchers, &w->place);
+}
+
+static void unplace(struct watcher *w)
+{
+    struct hub_resource *hr = &w->hub->resources[w->form.res->primary->index];
+    list_remove(&w->place);
+    if (w->bucket != NULL && list_empty(&w->bucket->watchers)) {
+        map_remove(&hr->buckets, w->bucket_key);
+        free(w->bucket);
+    }
+    w->bucket = NULL;
+    if (--hr->count == 0)
+        map_done(&hr->buckets);
+}
+
+/* --- ends -------------------------------------------------------------------------------------- */
+static void detach(struct watcher *w)
+{
+    if (w->state == WATCHER_LIVE)
+        unplace(w);
+    list_remove(&w->link);
+    store_view_unref(w->view);
+    w->view = NULL;
+    deferred_cancel(&w->again);
+    store_cursor_free(w->cursor);
+    w->cursor = NULL;
+    arena_free(w->scratch);
+    w->scratch = NULL;
+    w->hub->count--;
+    server_metrics_watchers(w->r, -1);
+    if (w->hub->count == 0 && w->hub->ticking) {
+        uv_timer_stop(&w->hub->tick);
+        w->hub->ticking = false;
+    }
+}
+
+static void end(struct watcher *w)
+{
+    struct req *r = w->r;
+    detach(w);
+    req_done(r, 200);
+    http_response_end(r->http);
+}
+
+static void cut_off(struct watcher *w)
+{
+    struct req *r = w->r;
+    log_info("watch of %s by " STR_FMT " cut off: %zu bytes behind", w->form.res->kind->resource,
+             STR_ARG(r->user->name), http_response_pending(r->http));
+    detach(w);
+    req_done(r, 200);
+    http_response_abort(r->http);
+}
+
+static void end_with(struct watcher *w, struct meta_v1_status *s)
+{
+    struct net_bytes *b = frame_error(&w->form, s);
+    http_response_write(w->r->http, b);
+    net_bytes_unref(b);
+    end(w);
+}
+
+static void on_abort(struct http_request *http, void *arg)
+{
+    UNUSED(http);
+    end(arg);
+}
+
+/* --- delivery -------------------------------------------------------------------------------------- */
+static void send_frame(struct watcher *w, struct net_bytes *b)
+{
+    if (b == NULL)
+        return;
+    http_response_write(w->r->http, b);
+    net_bytes_unref(b);
+    w->columns_sent = true;
+    w->bookmark_ms = now_ms(w->hub) + BOOKMARK_MS;
+}
+
+static void send_bookmark(struct watcher *w, int64_t rev, bool initial_end)
+{
+    send_frame(w, frame_bookmark(&w->form, rev, initial_end, !w->columns_sent));
+}
+
+static bool matches(struct watcher *w, const struct kv *kv, struct str ns, struct str name)
+{
+    AUTO_ARENA *a = w->o.fields.count != 0 ? arena_new(0) : NULL;
+    return list_options_match(&w->o, a, w->form.res, kv->value, ns, name);
+}
+
+/* What a change means to one watcher; NULL: nothing. */
+static const char *judge(struct watcher *w, const struct event *e, struct str ns, struct str name,
+                         const struct kv **ret_shown)
+{
+    bool was = e->prev != NULL && e->prev->version != 0 && matches(w, e->prev, ns, name);
+    bool is = e->type == EVENT_PUT && matches(w, e->kv, ns, name);
+    if (!was && !is)
+        return NULL;
+    *ret_shown = is ? e->kv : e->prev;
+    return is ? (was ? "MODIFIED" : "ADDED") : "DELETED";
+}
+
+static void offer(struct watcher *w, const struct event *e, struct str ns, struct str name, int64_t rev,
+                  struct frame_cache *cache, int64_t now_ns)
+{
+    const struct kv *shown;
+    if (rev <= w->after_rev)
+        return;
+    const char *type = judge(w, e, ns, name, &shown);
+    if (type == NULL)
+        return;
+    bool columns = w->form.accept.transform == AS_TABLE && !w->columns_sent;
+    send_frame(w, frame_object(cache, &w->form, type, shown->value, rev, columns, now_ns));
+}
+
+static void offer_list(struct list *l, const struct event *e, struct str ns, struct str name, int64_t rev,
+                       struct frame_cache *cache, int64_t now_ns)
+{
+    LIST_FOREACH_SAFE(it, l)
+    {
+        struct watcher *w = LIST_ENTRY(it, struct watcher, place);
+        offer(w, e, ns, name, rev, cache, now_ns);
+        if (http_response_pending(w->r->http) > BUDGET_BYTES)
+            cut_off(w);
+    }
+}
+
+static void offer_bucket(struct hub_resource *hr, struct str key, const struct event *e, struct str ns,
+                         struct str name, int64_t rev, struct frame_cache *cache, int64_t now_ns)
+{
+    struct bucket *b = hr->count != 0 ? map_get(&hr->buckets, key) : NULL;
+    if (b == NULL)
+        return;
+    /* The bucket goes with its last watcher, which may be cut off here. */
+    struct list stay;
+    list_init(&stay);
+    list_push_front(&b->watchers, &stay);
+    LIST_FOREACH_SAFE(it, &b->watchers)
+    {
+        if (it == &stay)
+            continue;
+        struct watcher *w = LIST_ENTRY(it, struct watcher, place);
+        offer(w, e, ns, name, rev, cache, now_ns);
+        if (http_response_pending(w->r->http) > BUDGET_BYTES)
+            cut_off(w);
+    }
+    list_remove(&stay);
+    if (list_empty(&b->watchers)) {
+        if (hr->count != 0)
+            map_remove(&hr->buckets, key);
+        free(b);
+    }
+}
+
+static struct str pod_node(const struct kv *kv)
+{
+    struct str raw;
+    if (kv == NULL || kv->version == 0 || stored_raw(kv->value, &raw, NULL) != 0)
+        return STR_NULL;
+    return wire_bytes(wire_bytes(raw, 2), 10); /* spec.nodeName */
+}
+
+static void bucket_name(struct buf *b, char form, struct str x, struct str y)
+{
+    buf_clear(b);
+    buf_putc(b, form);
+    buf_append_str(b, x);
+    if (form == 'o') {
+        buf_putc(b, '/');
+        buf_append_str(b, y);
+    }
+}
+
+static void dispatch(struct watch_hub *h, const struct event *e, int64_t rev, int64_t now_ns)
+{
+    struct str ns, name;
+    const struct resource *res = registry_by_key(e->kv->key, &ns, &name);
+    if (res == NULL || h->resources[res->index].count == 0)
+        return;
+    struct hub_resource *hr = &h->resources[res->index];
+    struct frame_cache cache = {.count = 0};
+    AUTO_BUF key = BUF_INIT;
+    offer_list(&hr->all, e, ns, name, rev, &cache, now_ns);
+    if (hr->count != 0 && hr->buckets.count != 0) {
+        bucket_name(&key, 'n', ns, STR_NULL);
+        offer_bucket(hr, buf_str(&key), e, ns, name, rev, &cache, now_ns);
+        bucket_name(&key, 'o', ns, name);
+        offer_bucket(hr, buf_str(&key), e, ns, name, rev, &cache, now_ns);
+        if (strcmp(res->kind->resource, "pods") == 0) {
+            struct str node = pod_node(e->kv), old = pod_node(e->prev);
+            bucket_name(&key, 'p', node, STR_NULL);
+            if (node.len != 0)
+                offer_bucket(hr, buf_str(&key), e, ns, name, rev, &cache, now_ns);
+            bucket_name(&key, 'p', old, STR_NULL);
+            if (old.len != 0 && !str_eq(old, node))
+                offer_bucket(hr, buf_str(&key), e, ns, name, rev, &cache, now_ns);
+        }
+    }
+    frame_cache_clear(&cache);
+}
+
+/* --- the hub -------------------------------------------------------------------------------------------- */
+static int open_cursor(struct watch_hub *h, struct error *err);
+
+static void lost(struct watch_hub *h)
+{
+    struct error err = {0};
+    log_warning("the watch hub fell out of the event history; its watches end");
+    LIST_FOREACH_SAFE(it, &h->watchers)
+    {
+        struct watcher *w = LIST_ENTRY(it, struct watcher, link);
+        end_with(w, status_gone_rv(w->r->arena, w->after_rev, store_cursor_rev(h->cursor)));
+    }
+    store_cursor_free(h->cursor);
+    h->cursor = NULL;
+    if (open_cursor(h, &err) != 0)
+        PANIC("no event cursor: %s", error_message(&err));
+}
+
+static void drain(struct watch_hub *h)
+{
+    LOOP_CALLBACK("watch hub");
+    uint64_t start = uv_hrtime();
+    int64_t now_ns = env_wall_ns(h->thread->server->env);
+    const struct event_batch *b;
+    bool is_lost = false;
+    while ((b = store_cursor_next(h->cursor, &is_lost)) != NULL) {
+        for (uint32_t i = 0; h->count != 0 && i < b->count; i++)
+            dispatch(h, &b->events[i], b->rev, now_ns);
+        if (uv_hrtime() - start > SLICE_NS) {
+            deferred_post(&h->thread->defer, &h->again);
+            return;
+        }
+    }
+    if (is_lost)
+        lost(h);
+}
+
+static void on_events(void *arg)
+{
+    struct watch_hub *h = arg;
+    drain(h);
+}
+
+static void hub_again(struct deferred *d)
+{
+    drain(CONTAINER_OF(d, struct watch_hub, again));
+}
+
+static int open_cursor(struct watch_hub *h, struct error *err)
+{
+    struct store *s = h->thread->server->store;
+    struct store_view *v = store_view(s);
+    int64_t rev = store_view_rev(v);
+    store_view_unref(v);
+    return store_cursor_new(s, rev, &h->thread->mailbox, on_events, h, &h->cursor, err);
+}
+
+static void on_tick(uv_timer_t *t)
+{
+    struct watch_hub *h = t->data;
+    uint64_t now = now_ms(h);
+    LIST_FOREACH_SAFE(it, &h->watchers)
+    {
+        struct watcher *w = LIST_ENTRY(it, struct watcher, link);
+        if (now >= w->deadline_ms) {
+            end(w);
+            continue;
+        }
+        bool before_end = w->deadline_ms - now <= BOOKMARK_BEFORE_END_MS && w->deadline_ms != UINT64_MAX;
+        if (w->state == WATCHER_LIVE && w->o.bookmarks && (now >= w->bookmark_ms || before_end)) {
+            int64_t rev = store_cursor_rev(h->cursor);
+            if (rev > w->after_rev)
+                send_bookmark(w, rev, false);
+            /* One is enough before the end. */
+            w->bookmark_ms = before_end ? UINT64_MAX : now + BOOKMARK_MS;
+            if (before_end)
+                w->after_rev = MAX_OF(w->after_rev, rev);
+        }
+    }
+}
+
+int watch_hub_new(struct server_thread *t, struct watch_hub **ret, struct error *err)
+{
+    struct watch_hub *h = xzalloc(sizeof(*h));
+    h->thread = t;
+    h->resources = xzalloc(registry_count() * sizeof(*h->resources));
+    list_init(&h->watchers);
+    deferred_init(&h->again, hub_again);
+    int code = open_cursor(h, err);
+    if (code != 0) {
+        free(h->resources);
+        free(h);
+        return code;
+    }
+    uv_timer_init(&t->loop, &h->tick);
+    h->tick.data = h;
+    *ret = h;
+    return 0;
+}
+
+void watch_hub_stop(struct watch_hub *h)
+{
+    h->stopping = true;
+    LIST_FOREACH_SAFE(it, &h->watchers)
+    {
+        end(LIST_ENTRY(it, struct watcher, link));
+    }
+}
+
+static void on_timer_closed(uv_handle_t *handle)
+{
+    struct watch_hub *h = handle->data;
+    void (*cb)(void *) = h->on_closed;
+    void *arg = h->closed_arg;
+    free(h->resources);
+    free(h);
+    if (cb != NULL)
+        cb(arg);
+}
+
+void watch_hub_close(struct watch_hub *h, void (*on_closed)(void *arg), void *arg)
+{
+    ASSERT(list_empty(&h->watchers));
+    h->on_closed = on_closed;
+    h->closed_arg = arg;
+    deferred_cancel(&h->again);
+    store_cursor_free(h->cursor);
+    uv_close((uv_handle_t *)&h->tick, on_timer_closed);
+}
+
+/* --- a watcher's way to LIVE --------------------------------------------------------------------------- */
+static void go_live(struct watcher *w)
+{
+    w->after_rev = MAX_OF(w->after_rev, store_cursor_rev(w->cursor));
+    store_cursor_free(w->cursor);
+    w->cursor = NULL;
+    w->state = WATCHER_LIVE;
+    place(w);
+}
+
+static void on_drain(struct http_request *http, void *arg)
+{
+    http_response_on_drain(http, 0, NULL, NULL);
+    advance(arg);
+}
+
+/* True when the step has to wait: for the socket or for its next turn. */
+static bool must_wait(struct watcher *w, uint64_t start)
+{
+    if (http_response_pending(w->r->http) >= WINDOW_BYTES) {
+        http_response_on_drain(w->r->http, WINDOW_BYTES / 2, on_drain, w);
+        return true;
+    }
+    if (uv_hrtime() - start > SLICE_NS) {
+        deferred_post(&w->hub->thread->defer, &w->again);
+        return true;
+    }
+    return false;
+}
+
+static bool step_initial(struct watcher *w, uint64_t start)
+{
+    struct str ns, name;
+    const struct kv *kv;
+    while ((kv = store_iter_next(&w->it)) != NULL) {
+        if (registry_by_key(kv->key, &ns, &name) != NULL && matches(w, kv, ns, name)) {
+            bool columns = w->form.accept.transform == AS_TABLE && !w->columns_sent;
+            send_frame(w, frame_object(NULL, &w->form, "ADDED", kv->value, kv->mod_rev, columns, w->r->now_ns));
+        }
+        if (must_wait(w, start))
+            return false;
+    }
+    if (w->end_bookmark)
+        send_bookmark(w, w->after_rev, true);
+    return true;
+}
+
+static bool step_catch_up(struct watcher *w, uint64_t start)
+{
+    const struct event_batch *b;
+    bool is_lost = false;
+    struct str ns, name;
+    while ((b = store_cursor_next(w->cursor, &is_lost)) != NULL) {
+        for (uint32_t i = 0; i < b->count; i++) {
+            const struct resource *res = registry_by_key(b->events[i].kv->key, &ns, &name);
+            if (res == w->form.res->primary)
+                offer(w, &b->events[i], ns, name, b->rev, NULL, w->r->now_ns);
+        }
+        if (must_wait(w, start))
+            return false;
+    }
+    if (!is_lost)
+        return true;
+    end_with(w, status_gone_rv(w->r->arena, w->after_rev, store_cursor_rev(w->hub->cursor)));
+    return false;
+}
+
+static void on_own_events(void *arg)
+{
+    struct watcher *w = arg;
+    UNUSED(w); /* The loop in advance() reads until drained and then goes live. */
+}
+
+static void start_cursor(struct watcher *w)
+{
+    struct req *r = w->r;
+    struct error err = {0};
+    struct store_view *v = store_view(r->server->store);
+    int64_t newest = store_view_rev(v);
+    store_view_unref(v);
+    /* A watch may last for hours: it must not keep old state alive. */
+    store_view_unref(w->view);
+    w->view = NULL;
+    int code = store_cursor_new(r->server->store, MIN_OF(w->after_rev, newest), &r->thread->mailbox, on_own_events, w,
+                                &w->cursor, &err);
+    if (code != 0) {
+        end_with(w, code == E_EXPIRED ? status_gone_rv(r->arena, w->after_rev, newest)
+                                      : status_from_code(r->arena, code, error_message(&err)));
+        return;
+    }
+    w->state = WATCHER_CATCH_UP;
+    advance(w);
+}
+
+static void advance(struct watcher *w)
+{
+    LOOP_CALLBACK("watch: catch up");
+    uint64_t start = uv_hrtime();
+    if (w->state == WATCHER_INITIAL) {
+        if (step_initial(w, start))
+            start_cursor(w);
+        return;
+    }
+    if (w->state == WATCHER_CATCH_UP && step_catch_up(w, start))
+        go_live(w);
+}
+
+static void again(struct deferred *d)
+{
+    advance(CONTAINER_OF(d, struct watcher, again));
+}
+
+static void start(struct req *r)
+{
+    struct watcher *w = r->http->user;
+    struct watch_hub *h = w->hub;
+    struct str from, end_key;
+    bool initial = w->o.has_initial_events ? w->o.initial_events : !w->o.has_rv || w->o.rv == 0;
+    req_release_views(r);
+    struct store_view *v = store_view(r->server->store);
+    if (initial && w->o.has_rv && w->o.rv > store_view_rev(v)) {
+        req_status(r, status_rv_too_large(r->arena, w->o.rv, store_view_rev(v)));
+        store_view_unref(v);
+        return;
+    }
+    w->after_rev = initial || !w->o.has_rv ? store_view_rev(v) : w->o.rv;
+    w->end_bookmark = initial && w->o.bookmarks;
+    w->view = v;
+    w->state = WATCHER_INITIAL;
+    r->long_running = true;
+    req_headers(r, w->form.accept.media == MEDIA_PROTOBUF ? TYPE_PROTOBUF ";stream=watch" : TYPE_JSON);
+    http_response_start(r->http, 200, -1);
+    list_push_back(&h->watchers, &w->link);
+    h->count++;
+    server_metrics_watchers(r, 1);
+    http_request_on_abort(r->http, on_abort, w);
+    if (!h->ticking) {
+        h->ticking = true;
+        uv_timer_start(&h->tick, on_tick, TICK_MS, TICK_MS);
+    }
+    if (!initial) {
+        start_cursor(w);
+        return;
+    }
+    list_options_range(r->arena, &w->o, r->res, r->info.ns, &from, &end_key);
+    if (store_iter_init(&w->it, v, from, end_key, 0) != 0)
+        end_with(w, status_gone_rv(r->arena, w->after_rev, w->after_rev));
+    else
+        advance(w);
+}
+
+static uint64_t deadline(struct req *r, int64_t asked_s)
+{
+    if (asked_s > 0)
+        return env_now_ms(r->server->env) + (uint64_t)MIN_OF(asked_s, 365 * 86400) * 1000;
+    /* So that not all clients come back at once. */
+    uint64_t min_ms = (uint64_t)MAX_OF(r->server->config.min_request_timeout_s, 1) * 1000;
+    return env_now_ms(r->server->env) + min_ms + env_random_below(r->server->env, min_ms);
+}
+
+void watch_handle(struct req *r)
+{
+    struct watcher *w = ARENA_NEW(r->arena, struct watcher);
+    struct watch_hub *h = r->thread->hub;
+    w->r = r;
+    w->hub = h;
+    w->form = (struct watch_form){.res = r->res, .accept = r->accept};
+    list_init(&w->link);
+    list_init(&w->place);
+    deferred_init(&w->again, again);
+    struct meta_v1_status *s = list_options_parse(r, true, &w->o);
+    if (s == NULL && r->accept.media == MEDIA_YAML)
+        s = status_new(r->arena, 406, "NotAcceptable",
+                       STR("only the following media types are accepted: " TYPE_JSON ";stream=watch, " TYPE_PROTOBUF ";stream=watch"));
+    if (s == NULL && !table_include_parse(req_query(r, "includeObject"), &w->form.include))
+        s = status_bad_request(r->arena, "invalid includeObject");
+    if (s == NULL && h->stopping)
+        s = status_unavailable(r->arena, "the server is shutting down");
+    if (s != NULL) {
+        req_status(r, s);
+        return;
+    }
+    if (w->form.accept.transform == AS_PARTIAL_LIST)
+        w->form.accept.transform = AS_PARTIAL;
+    w->form.accept.pretty = false;
+    w->deadline_ms = deadline(r, w->o.timeout_s);
+    w->bookmark_ms = env_now_ms(r->server->env) + BOOKMARK_MS;
+    r->http->user = w;
+    struct store_view *v = req_view(r);
+    /* Without a version the state must be the newest; with one, any that has it. */
+    if (w->o.has_rv && w->o.rv <= store_view_rev(v))
+        start(r);
+    else
+        req_barrier(r, start);
+}

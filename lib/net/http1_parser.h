@@ -1,9 +1,9 @@
 /* http1_parser.h - HTTP/1.x message parsing, over http-parser or llhttp.
  *
  * Internal to lib/net: which library does the work is settled at compile time
- * in http1_parser.c. Pure: bytes in, callbacks out. Strict: obsolete folding,
- * both Content-Length and Transfer-Encoding, and unequal repeated lengths are
- * errors, since proxies disagree about them. */
+ * in http1_parser.c. Pure: bytes in, callbacks out. Strict: both Content-Length
+ * and Transfer-Encoding, or a repeated Content-Length, are errors, since proxies
+ * disagree about them. */
 #ifndef NET_HTTP1_PARSER_H
 #define NET_HTTP1_PARSER_H
 

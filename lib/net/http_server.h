@@ -7,13 +7,16 @@
  *   head -> on_headers -> [body buffered] -> on_request -> http_respond()
  *                      \-> stream_body: on_data*, on_end   http_response_start(), _write(), _end()
  *
- * A request is the handler's from on_headers on, until the handler's last call
- * on it: http_respond() and its kin, http_response_end(), http_response_abort() or
+ * A request is the handler's from http_request_stream_body() or on_request on
+ * (or from on_headers, if it answers there), until the handler's last call on
+ * it: http_respond() and its kin, http_response_end(), http_response_abort() or
  * http_response_upgrade(). That call is always owed, even when the client has
  * gone away (on_abort tells); until then the request and its arena stay valid,
  * and output for a client that has gone is dropped. The handler may make it
  * inside any callback or later. Afterwards it must not touch the request; its
- * arena is freed once the response is sent. */
+ * arena is freed once the response is sent. While a body is being buffered the
+ * request is this layer's: a client that goes away meanwhile, or a body too
+ * large, ends it without the handler hearing (what it put into the arena goes). */
 #ifndef NET_HTTP_SERVER_H
 #define NET_HTTP_SERVER_H
 

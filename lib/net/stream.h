@@ -32,8 +32,9 @@ struct net_stream_handler {
     void (*on_writable)(struct net_stream *s, void *arg);
     /* The timer of net_stream_set_timeout(). NULL: the stream closes with E_TIMEOUT. */
     void (*on_timeout)(struct net_stream *s, void *arg);
-    /* Once per stream, and the last. err->code: E_CLOSED (closed here), E_EOF,
-     * E_TIMEOUT, E_TLS, E_IO. The stream is gone when it returns. */
+    /* Once per stream, and the last. err->code: E_CLOSED (closed here, or reset),
+     * E_EOF, E_TIMEOUT, E_TLS, E_IO, E_UNAVAILABLE (never connected). The stream is gone when it
+     * returns. */
     void (*on_close)(struct net_stream *s, const struct error *err, void *arg);
 };
 
@@ -65,10 +66,12 @@ void net_stream_resume(struct net_stream *s); /* Reading starts enabled. */
 /* Takes all bytes, always (copies or encrypts them). Ignored once closed. */
 void net_stream_write(struct net_stream *s, const void *data, size_t len);
 /* Bytes a well-behaved writer may still add; 0 until open and while the window
- * (256 KiB) is full. */
+ * (128 KiB) is full. */
 size_t net_stream_room(const struct net_stream *s);
 size_t net_stream_pending(const struct net_stream *s); /* Accepted but not yet in the socket. */
-void net_stream_flush(struct net_stream *s);           /* Send now rather than later. */
+uint64_t
+net_stream_sent(const struct net_stream *s); /* Bytes the socket took: is there progress? */
+void net_stream_flush(struct net_stream *s); /* Send now rather than later. */
 /* Ends our direction once everything is sent; reading goes on. */
 void net_stream_shutdown(struct net_stream *s);
 

@@ -114,6 +114,8 @@ int tls_session_new(struct tls_context *c, const char *server_name, struct ssl_s
                     struct error *err);
 /* NULL when the other side showed no certificate. The caller owns the reference. */
 struct tls_peer *tls_session_peer(struct ssl_st *ssl);
+/* As tls_error_set, but says first what was wrong with the server's certificate. */
+int tls_session_error(struct ssl_st *ssl, struct error *err, const char *what);
 /* Turns OpenSSL's error queue into E_TLS; empties the queue. */
 int tls_error_set(struct error *err, const char *what);
 

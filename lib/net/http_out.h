@@ -1,0 +1,24 @@
+/* http_out.h - a queue of output: shared blocks by reference, small pieces
+ * copied. Internal to lib/net; not thread-safe. */
+#ifndef NET_HTTP_OUT_H
+#define NET_HTTP_OUT_H
+
+#include "lib/base/list.h"
+
+struct net_bytes;
+
+struct http_out {
+    struct list pieces;
+    size_t bytes; /* Not yet consumed. */
+};
+
+void http_out_init(struct http_out *o);
+void http_out_clear(struct http_out *o); /* Also the end: frees everything. */
+/* Takes a reference of its own. */
+void http_out_add(struct http_out *o, struct net_bytes *b, size_t from, size_t len);
+void http_out_add_copy(struct http_out *o, const void *data, size_t len);
+/* The first contiguous bytes; 0 when empty. */
+size_t http_out_peek(const struct http_out *o, const uint8_t **ret);
+void http_out_consume(struct http_out *o, size_t n);
+
+#endif

@@ -1,0 +1,628 @@
+/* http_request.c - the life of one request, whatever the protocol; see
+ * http_server.h for the rules handlers live by. */
+#include "lib/net/http_server_internal.h"
+
+#include "lib/base/arena.h"
+#include "lib/base/log.h"
+#include "lib/net/bytes.h"
+#include "lib/net/stream.h"
+#include "lib/net/tls.h"
+
+#include <inttypes.h>
+#include <string.h>
+
+#define GZIP_MIN_BYTES (128u * 1024) /* As kube-apiserver. */
+#define GZIP_LEVEL 1
+
+static struct serving *serving_of(const struct http_request *r)
+{
+    return CONTAINER_OF(r, struct serving, r);
+}
+
+static uint64_t serving_now(const struct serving *x)
+{
+    return uv_now(x->r.server->loop);
+}
+
+/* --- birth and death --- */
+
+static void serving_run_resume(struct deferred *d);
+static void serving_run_drain(struct deferred *d);
+
+static void serving_release_peer(void *peer)
+{
+    tls_peer_unref(peer);
+}
+
+struct serving *serving_new(struct http_conn *c)
+{
+    struct http_server *s = c->server;
+    struct arena *a = arena_new(0);
+    struct serving *x = ARENA_NEW(a, struct serving);
+    x->r.arena = a;
+    x->r.server = s;
+    x->r.content_length = -1;
+    x->r.is_tls = net_stream_is_tls(c->stream);
+    x->r.remote = arena_strdup(a, net_stream_remote(c->stream));
+    x->r.local = arena_strdup(a, net_stream_local(c->stream));
+    x->r.peer = net_stream_peer(c->stream);
+    if (x->r.peer != NULL)
+        arena_hold(a, tls_peer_ref(x->r.peer), serving_release_peer);
+    x->conn = c;
+    x->body_max = s->config.limits.body_bytes_max;
+    x->out_length = -1;
+    x->input_ms = x->output_ms = serving_now(x);
+    http_out_init(&x->out);
+    deferred_init(&x->resume, serving_run_resume);
+    deferred_init(&x->drain, serving_run_drain);
+    list_init(&x->due);
+    list_push_back(&c->servings, &x->link);
+    c->serving_count++;
+    s->stats.requests++;
+    s->stats.requests_total++;
+    return x;
+}
+
+/* Frees x once nobody refers to it. */
+static void serving_settle(struct serving *x)
+{
+    if (x->busy > 0 || x->conn != NULL || x->owner == SERVING_HANDLER)
+        return;
+    struct http_server *s = x->r.server;
+    deferred_cancel(&x->resume);
+    deferred_cancel(&x->drain);
+    list_remove(&x->link);
+    buf_done(&x->body);
+    buf_done(&x->held);
+    http_out_clear(&x->out);
+    s->stats.requests--;
+    arena_free(x->r.arena);
+    http_server_check_closed(s);
+}
+
+static void serving_enter(struct serving *x)
+{
+    x->busy++;
+}
+
+static void serving_leave(struct serving *x)
+{
+    x->busy--;
+    serving_settle(x);
+}
+
+void serving_detach(struct serving *x, bool finished)
+{
+    struct http_conn *c = x->conn;
+    serving_enter(x);
+    list_remove(&x->link);
+    list_remove(&x->due);
+    c->serving_count--;
+    c->idle_since_ms = http_conn_now(c);
+    http_conn_check_by(c, c->idle_since_ms + c->server->config.limits.idle_timeout_ms);
+    x->conn = NULL;
+    x->r.aborted = !finished;
+    http_out_clear(&x->out);
+    deferred_cancel(&x->drain);
+    deferred_cancel(&x->resume);
+    if (x->owner == SERVING_HANDLER) {
+        list_push_back(&c->server->orphans, &x->link);
+        if (!finished && x->on_abort != NULL)
+            x->on_abort(&x->r, x->abort_arg);
+    }
+    serving_leave(x);
+}
+
+/* The handler has made its last call. */
+static void serving_last_call(struct serving *x)
+{
+    ASSERT(x->owner == SERVING_HANDLER);
+    x->owner = SERVING_NOBODY;
+    x->ended = true;
+    x->on_abort = NULL;
+    x->on_drain = NULL;
+    x->discard_body = true;
+    /* What is held back will not be asked for any more. */
+    if (x->conn != NULL && x->held.len > 0)
+        x->conn->protocol->body_used(x, x->held.len);
+    buf_done(&x->held);
+    bool was_paused = x->paused;
+    x->paused = false;
+    if (x->conn != NULL && was_paused)
+        x->conn->protocol->body_flow(x);
+    if (x->conn != NULL)
+        x->conn->protocol->output(x);
+    serving_settle(x);
+}
+
+/* --- the head --- */
+
+void serving_add_header(struct serving *x, struct str name, struct str value)
+{
+    const struct http_server_limits *limits = &x->r.server->config.limits;
+    x->header_bytes += name.len + value.len + 4;
+    if (x->header_bytes > limits->header_bytes_max ||
+        x->r.header_count >= limits->header_count_max) {
+        x->reject_status = 431;
+        return;
+    }
+    x->headers =
+        arena_grow(x->r.arena, x->headers, x->r.header_count, &x->header_cap, sizeof(*x->headers));
+    x->headers[x->r.header_count++] =
+        (struct http_header){arena_str(x->r.arena, name), arena_str(x->r.arena, str_trim(value))};
+    x->r.headers = x->headers;
+}
+
+void serving_set_target(struct serving *x, struct str target)
+{
+    ptrdiff_t scheme =
+        target.len > 0 && target.data[0] != '/' ? str_find_str(target, STR("://")) : -1;
+    if (scheme > 0) {
+        /* Absolute form, as proxies get it. */
+        ptrdiff_t slash = str_find(target, '/', (size_t)scheme + 3);
+        target = slash > 0 ? str_sub(target, (size_t)slash, target.len) : STR("/");
+    }
+    x->r.target = arena_str(x->r.arena, target);
+    struct str path, query;
+    str_cut(x->r.target, '?', &path, &query);
+    x->r.path = arena_str(x->r.arena, path);
+    x->r.query = arena_str(x->r.arena, query);
+    if (str_empty(path) || (path.data[0] != '/' && !str_eq(path, STR("*"))))
+        x->reject_status = 400;
+}
+
+static void serving_call_request(struct serving *x)
+{
+    const struct http_server_config *config = &x->r.server->config;
+    x->owner = SERVING_HANDLER;
+    x->r.body = buf_str(&x->body);
+    x->body_told = true;
+    serving_enter(x);
+    config->on_request(&x->r, config->arg);
+    serving_leave(x);
+}
+
+static const char *serving_reject_text(int status)
+{
+    switch (status) {
+    case 431:
+        return "the request header fields are too large";
+    case 413:
+        return "the request body is too large";
+    case 417:
+        return "the expectation cannot be met";
+    default:
+        return "the request is malformed";
+    }
+}
+
+void serving_head_done(struct serving *x)
+{
+    const struct http_server_config *config = &x->r.server->config;
+    if (x->reject_status != 0) {
+        x->head_told = true;
+        serving_reject(x, x->reject_status, serving_reject_text(x->reject_status));
+        return;
+    }
+    if (str_empty(x->r.authority))
+        x->r.authority = http_request_header(&x->r, "host");
+    serving_enter(x);
+    if (config->on_headers != NULL) {
+        x->owner = SERVING_HANDLER;
+        config->on_headers(&x->r, config->arg);
+    }
+    x->head_told = true;
+    if (x->owner == SERVING_NOBODY) {
+        serving_leave(x);
+        return;
+    }
+    if (x->body_handler == NULL) {
+        x->owner = SERVING_LAYER;
+        if (x->r.content_length >= 0 && (uint64_t)x->r.content_length > x->body_max)
+            serving_reject(x, 413, serving_reject_text(413));
+    }
+    if (x->conn != NULL && serving_wants_body(x)) {
+        x->input_ms = serving_now(x);
+        http_conn_check_by(x->conn, x->input_ms + config->limits.body_timeout_ms);
+    }
+    serving_leave(x);
+}
+
+/* --- the body --- */
+
+bool serving_wants_body(const struct serving *x)
+{
+    return x->head_told && x->r.has_body && !x->body_done && !x->paused && !x->discard_body;
+}
+
+static void serving_tell_body_end(struct serving *x)
+{
+    if (!x->body_done || x->body_told || x->paused || x->held.len > 0 ||
+        x->owner == SERVING_NOBODY || !x->head_told)
+        return;
+    x->body_told = true;
+    if (x->body_handler == NULL) {
+        serving_call_request(x);
+        return;
+    }
+    serving_enter(x);
+    if (x->body_handler->on_end != NULL)
+        x->body_handler->on_end(&x->r, x->body_arg);
+    serving_leave(x);
+}
+
+void serving_body_data(struct serving *x, const uint8_t *data, size_t len)
+{
+    x->input_ms = serving_now(x);
+    if (x->discard_body || x->owner == SERVING_NOBODY) {
+        x->conn->protocol->body_used(x, len);
+    } else if (x->body_handler == NULL) {
+        x->conn->protocol->body_used(x, len);
+        if (len > x->body_max - MIN_OF(x->body.len, x->body_max))
+            serving_reject(x, 413, serving_reject_text(413));
+        else
+            buf_append(&x->body, data, len);
+    } else if (x->paused || x->held.len > 0) {
+        buf_append(&x->held, data, len); /* At most the window that body_used() has not renewed. */
+    } else {
+        serving_enter(x);
+        x->body_handler->on_data(&x->r, data, len, x->body_arg);
+        if (x->conn != NULL)
+            x->conn->protocol->body_used(x, len);
+        serving_leave(x);
+    }
+}
+
+void serving_body_done(struct serving *x)
+{
+    x->body_done = true;
+    serving_tell_body_end(x);
+}
+
+void http_request_set_body_max(struct http_request *r, size_t body_bytes_max)
+{
+    serving_of(r)->body_max = body_bytes_max;
+}
+
+void http_request_stream_body(struct http_request *r, const struct http_body_handler *handler,
+                              void *arg)
+{
+    struct serving *x = serving_of(r);
+    ASSERT(!x->head_told);
+    x->body_handler = handler;
+    x->body_arg = arg;
+}
+
+void http_request_pause(struct http_request *r)
+{
+    struct serving *x = serving_of(r);
+    if (x->paused || x->body_handler == NULL)
+        return;
+    x->paused = true;
+    if (x->conn != NULL && !x->body_done)
+        x->conn->protocol->body_flow(x);
+}
+
+void http_request_resume(struct http_request *r)
+{
+    struct serving *x = serving_of(r);
+    if (!x->paused)
+        return;
+    x->paused = false;
+    x->input_ms = serving_now(x);
+    if (x->conn == NULL)
+        return;
+    if (!x->body_done) {
+        x->conn->protocol->body_flow(x);
+        http_conn_check_by(x->conn, x->input_ms + r->server->config.limits.body_timeout_ms);
+    }
+    deferred_post(&r->server->queue, &x->resume);
+}
+
+static void serving_run_resume(struct deferred *d)
+{
+    struct serving *x = CONTAINER_OF(d, struct serving, resume);
+    if (x->paused || x->owner != SERVING_HANDLER || x->conn == NULL)
+        return;
+    serving_enter(x);
+    if (x->held.len > 0) {
+        AUTO_BUF held = x->held;
+        x->held = BUF_INIT;
+        x->body_handler->on_data(&x->r, held.data, held.len, x->body_arg);
+        if (x->conn != NULL)
+            x->conn->protocol->body_used(x, held.len);
+    }
+    if (x->conn != NULL)
+        serving_tell_body_end(x);
+    serving_leave(x);
+}
+
+/* --- other questions and wishes --- */
+
+struct str http_request_header(const struct http_request *r, const char *name)
+{
+    return http_header_find(r->headers, r->header_count, name);
+}
+
+void http_request_on_abort(struct http_request *r, void (*cb)(struct http_request *r, void *arg),
+                           void *arg)
+{
+    struct serving *x = serving_of(r);
+    x->on_abort = cb;
+    x->abort_arg = arg;
+}
+
+struct str http_request_upgrade(const struct http_request *r)
+{
+    if (r->version != HTTP_1_1 ||
+        !http_header_has_token(r->headers, r->header_count, "connection", "upgrade"))
+        return STR_NULL;
+    struct str first, rest;
+    str_cut(http_request_header(r, "upgrade"), ',', &first, &rest);
+    first = str_trim(first);
+    char *lower = arena_memdup(r->arena, str_c(first), first.len + 1);
+    for (size_t i = 0; i < first.len; i++)
+        if (lower[i] >= 'A' && lower[i] <= 'Z')
+            lower[i] = (char)(lower[i] - 'A' + 'a');
+    lower[first.len] = '\0';
+    return str_n(lower, first.len);
+}
+
+/* --- the response --- */
+
+static struct http_header serving_copy_header(struct arena *a, struct str name, struct str value)
+{
+    char *lower = arena_alloc(a, name.len + 1);
+    for (size_t i = 0; i < name.len; i++)
+        lower[i] = name.data[i] >= 'A' && name.data[i] <= 'Z' ? (char)(name.data[i] - 'A' + 'a')
+                                                              : name.data[i];
+    lower[name.len] = '\0';
+    char *text = arena_alloc(a, value.len + 1);
+    /* Whatever a value is made of, it cannot end the line. */
+    for (size_t i = 0; i < value.len; i++)
+        text[i] = value.data[i] == '\r' || value.data[i] == '\n' || value.data[i] == '\0'
+                      ? ' '
+                      : value.data[i];
+    text[value.len] = '\0';
+    return (struct http_header){str_n(lower, name.len), str_n(text, value.len)};
+}
+
+void http_response_header_str(struct http_request *r, struct str name, struct str value)
+{
+    struct serving *x = serving_of(r);
+    if (x->started)
+        return;
+    x->out_headers = arena_grow(r->arena, x->out_headers, x->out_header_count, &x->out_header_cap,
+                                sizeof(*x->out_headers));
+    x->out_headers[x->out_header_count++] = serving_copy_header(r->arena, name, value);
+}
+
+void http_response_header(struct http_request *r, const char *name, const char *value)
+{
+    http_response_header_str(r, str_of(name), str_of(value));
+}
+
+void http_response_trailer(struct http_request *r, const char *name, const char *value)
+{
+    struct serving *x = serving_of(r);
+    ASSERT(!x->ended);
+    x->trailers =
+        arena_grow(r->arena, x->trailers, x->trailer_count, &x->trailer_cap, sizeof(*x->trailers));
+    x->trailers[x->trailer_count++] = serving_copy_header(r->arena, str_of(name), str_of(value));
+}
+
+bool http_response_started(const struct http_request *r)
+{
+    return serving_of(r)->started;
+}
+
+void http_response_start(struct http_request *r, int status, int64_t content_length)
+{
+    struct serving *x = serving_of(r);
+    ASSERT(!x->started && x->owner == SERVING_HANDLER);
+    x->started = true;
+    x->status = status;
+    x->out_length = content_length;
+    if (x->conn != NULL)
+        x->conn->protocol->output(x);
+}
+
+/* Output was queued. */
+static void serving_wrote(struct serving *x, size_t before, size_t len)
+{
+    x->out_total += len;
+    if (before == 0)
+        x->output_ms = serving_now(x);
+    if (x->out.bytes > x->drain_low)
+        x->drain_above = true;
+    http_conn_check_by(x->conn, x->output_ms + x->r.server->config.limits.write_timeout_ms);
+    x->conn->protocol->output(x);
+}
+
+void http_response_write_part(struct http_request *r, struct net_bytes *b, size_t from, size_t len)
+{
+    struct serving *x = serving_of(r);
+    ASSERT(x->started && !x->ended);
+    if (x->conn == NULL || len == 0)
+        return;
+    size_t before = x->out.bytes;
+    http_out_add(&x->out, b, from, len);
+    serving_wrote(x, before, len);
+}
+
+void http_response_write(struct http_request *r, struct net_bytes *b)
+{
+    http_response_write_part(r, b, 0, b->len);
+}
+
+void http_response_write_copy(struct http_request *r, const void *data, size_t len)
+{
+    struct serving *x = serving_of(r);
+    ASSERT(x->started && !x->ended);
+    if (x->conn == NULL || len == 0)
+        return;
+    size_t before = x->out.bytes;
+    http_out_add_copy(&x->out, data, len);
+    serving_wrote(x, before, len);
+}
+
+size_t http_response_pending(const struct http_request *r)
+{
+    return serving_of(r)->out.bytes;
+}
+
+void http_response_on_drain(struct http_request *r, size_t low_bytes,
+                            void (*cb)(struct http_request *r, void *arg), void *arg)
+{
+    struct serving *x = serving_of(r);
+    x->on_drain = cb;
+    x->drain_arg = arg;
+    x->drain_low = low_bytes;
+    x->drain_above = x->out.bytes > low_bytes;
+}
+
+void serving_output_moved(struct serving *x)
+{
+    x->output_ms = serving_now(x);
+    if (!x->drain_above || x->out.bytes > x->drain_low)
+        return;
+    x->drain_above = false;
+    if (x->on_drain != NULL)
+        deferred_post(&x->r.server->queue, &x->drain);
+}
+
+static void serving_run_drain(struct deferred *d)
+{
+    struct serving *x = CONTAINER_OF(d, struct serving, drain);
+    if (x->owner != SERVING_HANDLER || x->on_drain == NULL || x->drain_above)
+        return;
+    serving_enter(x);
+    x->on_drain(&x->r, x->drain_arg);
+    serving_leave(x);
+}
+
+void http_response_end(struct http_request *r)
+{
+    struct serving *x = serving_of(r);
+    ASSERT(x->started);
+    if (x->conn != NULL && x->out_length >= 0 && x->out_total != (uint64_t)x->out_length) {
+        log_error("response to %s %s: %" PRIu64 " bytes written, %" PRId64 " declared",
+                  r->method.data, r->path.data, x->out_total, x->out_length);
+        http_response_abort(r);
+        return;
+    }
+    serving_last_call(x);
+}
+
+void http_response_abort(struct http_request *r)
+{
+    struct serving *x = serving_of(r);
+    serving_enter(x);
+    x->aborted_by_us = true;
+    if (x->conn != NULL)
+        x->conn->protocol->abort(x);
+    serving_last_call(x);
+    serving_leave(x);
+}
+
+/* 1xx, 204 and 304 have no body, nor does anything HEAD asks for. */
+static bool serving_has_body(const struct serving *x, int status)
+{
+    return status >= 200 && status != 204 && status != 304 && !str_eq(x->r.method, STR("HEAD"));
+}
+
+void http_respond(struct http_request *r, int status, struct str body)
+{
+    struct serving *x = serving_of(r);
+    http_response_start(r, status, (int64_t)body.len);
+    x->out_total = body.len;
+    if (serving_has_body(x, status) && body.len > 0 && x->conn != NULL) {
+        /* The arena lives until the response is sent: its bytes need no copy,
+         * just a counted block to stand for them. */
+        struct net_bytes *b = arena_alloc(r->arena, sizeof(*b));
+        net_bytes_init(b, body.data, body.len, NULL);
+        http_out_add(&x->out, b, 0, body.len);
+        x->output_ms = serving_now(x);
+    }
+    serving_last_call(x);
+}
+
+void http_respond_bytes(struct http_request *r, int status, struct net_bytes *body)
+{
+    struct serving *x = serving_of(r);
+    http_response_start(r, status, (int64_t)body->len);
+    x->out_total = body->len;
+    if (serving_has_body(x, status) && x->conn != NULL) {
+        http_out_add(&x->out, body, 0, body->len);
+        x->output_ms = serving_now(x);
+    }
+    serving_last_call(x);
+}
+
+void http_respond_typed(struct http_request *r, int status, const char *content_type,
+                        struct net_bytes *body)
+{
+    http_response_header(r, "content-type", content_type);
+    struct net_bytes *packed = NULL;
+    if (body->len >= GZIP_MIN_BYTES && http_accepts_gzip(http_request_header(r, "accept-encoding")))
+        packed = http_gzip(body->data, body->len, GZIP_LEVEL);
+    if (packed != NULL) {
+        http_response_header(r, "content-encoding", "gzip");
+        http_response_header(r, "vary", "Accept-Encoding");
+    }
+    http_respond_bytes(r, status, packed != NULL ? packed : body);
+    net_bytes_unref(packed);
+}
+
+int http_response_upgrade(struct http_request *r, const char *protocol,
+                          const struct net_stream_handler *handler, void *handler_arg,
+                          struct net_stream **ret, struct error *err)
+{
+    struct serving *x = serving_of(r);
+    ASSERT(x->owner == SERVING_HANDLER && !x->started);
+    if (x->conn == NULL)
+        return error_set(err, E_INVALID, "the client is gone");
+    if (str_empty(http_request_upgrade(r)) || (x->r.has_body && !x->body_done))
+        return error_set(err, E_INVALID, "the request asks for no upgrade");
+    serving_enter(x);
+    int code = http_h1_upgrade(x, protocol, handler, handler_arg, ret, err);
+    if (code == 0)
+        serving_last_call(x);
+    serving_leave(x);
+    return code;
+}
+
+/* --- errors of this layer --- */
+
+void serving_error_body(struct http_server *s, struct http_request *r, int status, const char *text,
+                        struct buf *b, const char **ret_content_type)
+{
+    s->stats.errors_total++;
+    *ret_content_type = "text/plain; charset=utf-8";
+    if (s->config.on_error_body != NULL) {
+        s->config.on_error_body(r, status, text, b, ret_content_type, s->config.arg);
+        return;
+    }
+    buf_printf(b, "%d %s: %s\n", status, http_status_text(status), text);
+}
+
+void serving_reject(struct serving *x, int status, const char *text)
+{
+    if (x->conn == NULL)
+        return;
+    if (x->owner != SERVING_LAYER) {
+        /* The handler's word stands, or it has begun to speak: just cut. */
+        if (!x->ended)
+            x->conn->protocol->abort(x);
+        return;
+    }
+    AUTO_BUF body = BUF_INIT;
+    const char *content_type;
+    serving_enter(x);
+    serving_error_body(x->r.server, &x->r, status, text, &body, &content_type);
+    x->owner = SERVING_HANDLER;
+    x->body_told = true;
+    http_response_header(&x->r, "content-type", content_type);
+    http_respond(&x->r, status, arena_str(x->r.arena, buf_str(&body)));
+    serving_leave(x);
+}

@@ -1,0 +1,61 @@
+/* cri_config.h - what the runtime is told about a pod and its containers.
+ *
+ * Pure: spec in, CRI messages in the arena out. */
+#ifndef KUBELET_CRI_CONFIG_H
+#define KUBELET_CRI_CONFIG_H
+
+#include "kubelet/container_env.h"
+#include "kubelet/cri.h"
+#include "kubelet/hosts_file.h"
+#include "kubelet/volumes.h"
+
+struct core_v1_container;
+struct core_v1_pod;
+
+struct sandbox_inputs {
+    const struct core_v1_pod *pod;
+    uint32_t attempt;
+    const char *hostname;
+    const char *log_dir;
+    const char *cgroup_parent; /* "" when the runtime decides. */
+    const struct dns_settings *dns;
+    const char *seccomp_root;
+};
+CRI(PodSandboxConfig) * sandbox_config(struct arena *a, const struct sandbox_inputs *in);
+
+/* One mount of a container, its source resolved. */
+struct container_mount {
+    const char *container_path;
+    const char *host_path;
+    bool read_only;
+    bool recursive_read_only;
+    CRI(MountPropagation) propagation;
+};
+
+struct container_inputs {
+    const struct core_v1_pod *pod;
+    const struct core_v1_container *container;
+    uint32_t attempt;
+    uint64_t hash;
+    const char *image_ref;      /* What the image resolved to. */
+    const struct env_list *env;
+    const struct container_mount *mounts;
+    size_t mount_count;
+    const char *target_id;      /* Ephemeral containers: whose PID namespace to join; NULL. */
+    int64_t memory_capacity;    /* Of the node. */
+    int64_t image_uid;          /* The image's user, -1: unknown or by name. */
+    const char *image_user;     /* Its name, "" if none. */
+    const char *seccomp_root;
+};
+/* E_INVALID with the text of a CreateContainerConfigError. */
+int container_config(struct arena *a, const struct container_inputs *in,
+                     CRI(ContainerConfig) * *ret, struct error *err);
+
+/* The hash that tells whether a container must be made anew: name and image,
+ * since nothing else of it can change. Never 0. */
+uint64_t container_hash(const struct core_v1_container *c);
+
+/* The effective value of a security setting. */
+bool container_is_privileged(const struct core_v1_container *c);
+
+#endif

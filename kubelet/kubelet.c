@@ -1,0 +1,92 @@
+/* kubelet.c - pods in, workers kept: see kubelet.h. */
+#include "kubelet/kubelet.h"
+
+#include "kubelet/container_env.h"
+#include "kubelet/pleg.h"
+#include "kubelet/pod_worker.h"
+
+#include "lib/api/scheme.h"
+#include "lib/base/arena.h"
+#include "lib/base/env.h"
+#include "lib/base/log.h"
+#include "lib/client/informer.h"
+
+#include "api/core_v1.h"
+
+uint64_t kubelet_now_ms(const struct kubelet *k)
+{
+    return env_now_ms(k->env);
+}
+
+int64_t kubelet_wall_s(const struct kubelet *k)
+{
+    return env_wall_ns(k->env) / 1000000000;
+}
+
+/* Mirror pods only show static pods to the API's readers; they are not run. */
+static bool is_mirror(const struct core_v1_pod *pod)
+{
+    return api_str_map_get(pod->metadata.annotations, pod->metadata.annotations_count,
+                           STR("kubernetes.io/config.mirror")) != NULL;
+}
+
+void kubelet_pod_set(struct kubelet *k, struct api_object *o, enum pod_origin origin)
+{
+    const struct core_v1_pod *pod = o->msg;
+    if (origin == POD_FROM_API && is_mirror(pod))
+        return;
+    struct pod_worker *w = map_get(&k->workers, pod->metadata.uid);
+    if (w != NULL)
+        pod_worker_set(w, o);
+    else
+        pod_worker_new(k, o, origin);
+}
+
+void kubelet_pod_gone(struct kubelet *k, struct str uid)
+{
+    struct pod_worker *w = map_get(&k->workers, uid);
+    if (w != NULL)
+        pod_worker_gone(w);
+}
+
+struct pod_worker *kubelet_find_pod(const struct kubelet *k, struct str namespace_name, struct str name)
+{
+    size_t pos = 0;
+    void *value;
+    while (map_next(&k->workers, &pos, NULL, &value)) {
+        const struct core_v1_pod *pod = pod_worker_pod(value);
+        if (pod != NULL && str_eq(pod->metadata.namespace, namespace_name) &&
+            str_eq(pod->metadata.name, name))
+            return value;
+    }
+    return NULL;
+}
+
+void kubelet_sources_ready(struct kubelet *k)
+{
+    if (k->sources_ready)
+        return;
+    k->sources_ready = true;
+    log_info("all pod sources are known: %zu pods", k->workers.count);
+    pleg_poke(k->pleg);
+}
+
+size_t kubelet_services_for(const struct kubelet *k, struct arena *a, struct str namespace_name,
+                            bool links, const struct core_v1_service *const **ret)
+{
+    size_t count = 0, pos = 0, total = k->services != NULL ? informer_count(k->services) : 0;
+    const struct core_v1_service **list = ARENA_ARRAY(a, const struct core_v1_service *, total + 1);
+    *ret = list;
+    if (k->services == NULL)
+        return 0;
+    /* The API server itself first: a service of the same name takes precedence. */
+    struct api_object *master = informer_get(k->services, STR("default"), STR("kubernetes"));
+    if (master != NULL)
+        list[count++] = master->msg;
+    for (struct api_object *o; links && (o = informer_next(k->services, &pos)) != NULL;) {
+        const struct core_v1_service *s = o->msg;
+        if (o != master && str_eq(s->metadata.namespace, namespace_name))
+            list[count++] = s;
+    }
+    return count;
+}

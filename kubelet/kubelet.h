@@ -1,0 +1,137 @@
+/* kubelet.h - the node agent: what its parts share.
+ *
+ * Everything runs on one loop; blocking file work goes through job.h. Pods
+ * come from the API server (an informer) and from manifest files; each is
+ * driven by a pod worker. Losing the API server changes nothing that runs. */
+#ifndef KUBELET_KUBELET_H
+#define KUBELET_KUBELET_H
+
+#include "kubelet/backoff.h"
+#include "kubelet/cgroups.h"
+#include "kubelet/hosts_file.h"
+
+#include "lib/base/flags.h"
+#include "lib/base/loop.h"
+#include "lib/base/map.h"
+
+#include <uv.h>
+
+struct api_object;
+struct client;
+struct cri;
+struct env;
+struct event_recorder;
+struct informer;
+struct kubeconfig;
+struct node_status;
+struct pleg;
+struct pod_worker;
+
+/* --- configuration: flags, with --config below them ---------------------------- */
+struct kubelet_config {
+    const char *kubeconfig;
+    const char *bootstrap_kubeconfig;
+    const char *cert_dir;
+    const char *hostname_override;
+    const char *node_ip;
+    const char *runtime_endpoint;
+    const char *root_dir;
+    const char *pod_logs_dir;
+    const char *manifest_path;
+    const char *config_file;
+    const char *address;
+    const char *client_ca_file;
+    const char *tls_cert_file;
+    const char *tls_private_key_file;
+    const char *cluster_domain;
+    const char *cgroup_driver;
+    const char *cgroup_root;
+    const char *resolv_conf;
+    const char *cni_conf_dir;
+    const char *provider_id;
+    const char *container_log_max_size;
+    int64_t port;
+    int64_t healthz_port;
+    int64_t max_pods;
+    int64_t container_log_max_files;
+    int64_t serialize_image_pulls;
+    int64_t node_status_update_ns;
+    int64_t node_status_report_ns;
+    int64_t file_check_ns;
+    int64_t sync_ns;
+    int64_t image_gc_high, image_gc_low;
+    int64_t image_minimum_gc_age_ns;
+    bool register_node;
+    bool cgroups_per_qos;
+    bool rotate_certificates;
+    bool server_tls_bootstrap;
+    bool anonymous_auth;
+    bool authorization_webhook;
+    bool proxy;
+    struct flag_list cluster_dns;
+    struct flag_list node_labels;
+    struct flag_list taints;
+    struct flag_list system_reserved, kube_reserved;
+    int64_t verbosity;
+};
+
+struct kubelet {
+    uv_loop_t *loop;
+    struct env *env;
+    struct kubelet_config config;
+    const char *node_name;
+
+    struct cri *cri;
+    const char *runtime_name;    /* "containerd"; known once the runtime answered. */
+    const char *runtime_version;
+    struct cgroups *cgroups;     /* NULL: --cgroups-per-qos=false. */
+
+    struct client *client;       /* NULL: stand-alone. */
+    struct event_recorder *events;
+    struct informer *pods;
+    struct informer *services;   /* NULL until needed. */
+    struct api_object *node;     /* Own Node object as last seen, or NULL. */
+
+    struct map workers;          /* uid -> struct pod_worker */
+    struct defer_queue deferred;
+    struct backoff crash_backoff; /* "<uid>/<container>/<hash>" */
+    struct backoff image_backoff; /* "<uid>/<image>" */
+    struct pleg *pleg;
+    struct node_status *node_status;
+
+    struct dns_settings node_dns;
+    struct arena *arena;         /* For what lives as long as the program. */
+    const char *host_ips[2];
+    size_t host_ip_count;
+    int64_t memory_capacity;
+    int64_t cpu_capacity_milli;
+    struct api_quantity_entry *allocatable;
+    size_t allocatable_count;
+    bool network_ready;
+    bool sources_ready;          /* All pod sources have been heard once. */
+    bool stopping;
+};
+
+/* Milliseconds that never go back, and seconds since the epoch. */
+uint64_t kubelet_now_ms(const struct kubelet *k);
+int64_t kubelet_wall_s(const struct kubelet *k);
+
+/* --- pods -------------------------------------------------------------------------- */
+
+enum pod_origin { POD_FROM_API, POD_FROM_FILE };
+
+/* A pod that should be here, new or changed. o is borrowed. */
+void kubelet_pod_set(struct kubelet *k, struct api_object *o, enum pod_origin origin);
+/* It is no longer wanted here: gone from the API, or its file is. */
+void kubelet_pod_gone(struct kubelet *k, struct str uid);
+struct pod_worker *kubelet_find_pod(const struct kubelet *k, struct str namespace_name, struct str name);
+/* All sources have spoken: what runs and belongs to nobody may be cleaned up. */
+void kubelet_sources_ready(struct kubelet *k);
+
+/* Services whose variables a pod of the namespace gets, in ascending
+ * precedence; an array in a. */
+struct core_v1_service;
+size_t kubelet_services_for(const struct kubelet *k, struct arena *a, struct str namespace_name,
+                            bool links, const struct core_v1_service *const **ret);
+
+#endif

@@ -1,0 +1,261 @@
+/* pod_prepare.c - what a pod needs before it can run, and keeps needing:
+ * ConfigMaps, Secrets and tokens from the API, volumes on disk, its cgroup. */
+#include "kubelet/job.h"
+#include "kubelet/pod_sources.h"
+#include "kubelet/pod_worker_internal.h"
+#include "kubelet/resources.h"
+
+#include "lib/api/scheme.h"
+#include "lib/base/arena.h"
+#include "lib/base/env.h"
+#include "lib/base/log.h"
+#include "lib/client/client.h"
+
+#include "api/authentication_v1.h"
+#include "api/core_v1.h"
+
+#define SOURCES_AGE_MAX_MS 30000u
+
+/* --- context ----------------------------------------------------------------------- */
+
+const char *worker_pod_ip(const struct pod_worker *w)
+{
+    const struct rt_sandbox *s = rt_pod_sandbox(w->rt);
+    if (worker_pod(w) != NULL && worker_pod(w)->spec.host_network)
+        return w->k->host_ip_count > 0 ? w->k->host_ips[0] : "127.0.0.1";
+    return s != NULL && s->ip_count > 0 ? s->ips[0] : "";
+}
+
+void worker_field_context(const struct pod_worker *w, struct field_context *ret)
+{
+    const struct kubelet *k = w->k;
+    const struct rt_sandbox *s = rt_pod_sandbox(w->rt);
+    *ret = (struct field_context){
+        .pod = worker_pod(w),
+        .node_name = k->node_name,
+        .cluster_domain = k->config.cluster_domain,
+        .host_ips = k->host_ips,
+        .host_ip_count = k->host_ip_count,
+        .allocatable = k->allocatable,
+        .allocatable_count = k->allocatable_count,
+    };
+    if (worker_pod(w)->spec.host_network) {
+        ret->pod_ips = k->host_ips;
+        ret->pod_ip_count = k->host_ip_count;
+    } else if (s != NULL) {
+        ret->pod_ips = s->ips;
+        ret->pod_ip_count = s->ip_count;
+    }
+}
+
+/* --- sources ------------------------------------------------------------------------ */
+
+struct fetch {
+    struct pod_worker *w;
+    uint64_t set_id; /* Of the set at the start: a new spec brings a new one. */
+    size_t open;
+    void (*done)(struct pod_worker *w, void *arg);
+    void *arg;
+};
+
+struct fetch_one {
+    struct fetch *fetch;
+    size_t index;
+};
+
+static void fetch_end(struct fetch *f)
+{
+    if (--f->open > 0)
+        return;
+    struct pod_worker *w = f->w;
+    if (w->sources != NULL && w->sources->id == f->set_id)
+        w->sources_ms = kubelet_now_ms(w->k);
+    f->done(w, f->arg);
+    free(f);
+}
+
+static void on_fetched(struct client_request *r, const struct client_result *result, void *arg)
+{
+    struct fetch_one *one = arg;
+    struct fetch *f = one->fetch;
+    UNUSED(r);
+    /* The pod's spec may have changed meanwhile, and its set with it. */
+    if (f->w->sources != NULL && f->w->sources->id == f->set_id) {
+        struct source *s = &f->w->sources->items[one->index];
+        uint64_t now_ms = kubelet_now_ms(f->w->k);
+        if (result->code == 0 && result->object != NULL) {
+            api_object_unref(s->object);
+            s->object = api_object_ref(result->object);
+            s->code = 0;
+            free(take(s->message));
+            s->fetched_ms = now_ms;
+            /* A token is renewed after four fifths of its life, or a day. */
+            uint64_t life_ms = (uint64_t)MAX_OF(s->expiration_s, (int64_t)600) * 1000;
+            s->refresh_ms = now_ms + MIN_OF(life_ms / 5 * 4, (uint64_t)24 * 3600 * 1000);
+        } else {
+            /* What we have stays in use while the server is away. */
+            if (result->code == E_NOT_FOUND && s->kind != SOURCE_TOKEN)
+                api_object_unref(take(s->object));
+            s->code = result->code != 0 ? result->code : E_INTERNAL;
+            free(s->message);
+            s->message = xstrdup(result->message);
+        }
+    }
+    free(one);
+    fetch_end(f);
+}
+
+/* True when a call is under way. */
+static bool fetch_start(struct fetch *f, size_t index)
+{
+    struct pod_worker *w = f->w;
+    const struct core_v1_pod *pod = worker_pod(w);
+    struct source *s = &w->sources->items[index];
+    AUTO_ARENA *a = arena_new(0);
+    struct fetch_one *one = xzalloc(sizeof(*one));
+    *one = (struct fetch_one){f, index};
+    struct client_call call = {.verb = CLIENT_GET,
+                               .namespace_name = pod->metadata.namespace,
+                               .name = s->name,
+                               .timeout_ms = 10000,
+                               .done = on_fetched,
+                               .arg = one};
+    struct authentication_v1_token_request body = {0};
+    struct authentication_v1_bound_object_reference ref = {
+        .kind = STR("Pod"), .api_version = STR("v1"), .name = pod->metadata.name, .uid = pod->metadata.uid};
+    if (s->kind == SOURCE_TOKEN) {
+        body.spec.has_expiration_seconds = true;
+        body.spec.expiration_seconds = s->expiration_s;
+        body.spec.bound_object_ref = &ref;
+        body.spec.audiences = &s->name;
+        body.spec.audiences_count = str_empty(s->name) ? 0 : 1;
+        call.verb = CLIENT_CREATE;
+        call.kind = api_kind_by_api_version(STR("v1"), STR("ServiceAccount"));
+        call.name = str_empty(pod->spec.service_account_name) ? STR("default") : pod->spec.service_account_name;
+        call.subresource = "token";
+        call.body_kind = api_kind_by_api_version(STR("authentication.k8s.io/v1"), STR("TokenRequest"));
+        call.body = &body;
+    } else {
+        call.kind = api_kind_by_api_version(
+            STR("v1"), s->kind == SOURCE_SECRET ? STR("Secret") : STR("ConfigMap"));
+    }
+    struct error err;
+    if (client_start(w->k->client, &call, NULL, &err) != 0) {
+        s->code = err.code;
+        free(s->message);
+        s->message = xstrdup(error_message(&err));
+        free(one);
+        return false;
+    }
+    return true;
+}
+
+void worker_fetch_sources(struct pod_worker *w, uint64_t max_age_ms,
+                          void (*done)(struct pod_worker *w, void *arg), void *arg)
+{
+    uint64_t now_ms = kubelet_now_ms(w->k);
+    struct source_set *set = w->sources;
+    bool fresh = w->sources_ms != 0 && now_ms - w->sources_ms <= max_age_ms;
+    struct fetch *f = xzalloc(sizeof(*f));
+    *f = (struct fetch){.w = w, .set_id = set != NULL ? set->id : 0, .open = 1, .done = done, .arg = arg};
+    for (size_t i = 0; set != NULL && w->k->client != NULL && i < set->count; i++) {
+        struct source *s = &set->items[i];
+        if (s->object != NULL && (s->kind == SOURCE_TOKEN ? now_ms < s->refresh_ms : fresh))
+            continue;
+        if (fetch_start(f, i))
+            f->open++;
+    }
+    fetch_end(f);
+}
+
+/* --- volumes and cgroup -------------------------------------------------------------- */
+
+struct preparation {
+    struct pod_worker *w;
+    struct volume_set *plan;
+    const struct cgroups *cgroups;
+    enum qos_class qos;
+    struct cgroup_limits limits;
+    int code;
+    struct error err;
+    void (*done)(struct pod_worker *w, int code);
+};
+
+static void run_preparation(void *arg)
+{
+    struct preparation *p = arg;
+    if (p->cgroups != NULL)
+        p->code = cgroups_setup_pod(p->cgroups, p->qos, p->w->uid, &p->limits, &p->err);
+    if (p->code == 0)
+        p->code = volumes_apply(p->plan, &p->err);
+}
+
+static void report_failure(struct pod_worker *w, const struct error *err)
+{
+    bool same = w->prepare_error != NULL && strcmp(w->prepare_error, error_message(err)) == 0;
+    free(w->prepare_error);
+    w->prepare_error = xstrdup(error_message(err));
+    worker_event(w, NULL, "Warning", "FailedMount", "%s", error_message(err));
+    if (!same)
+        log_warning("pod %s/%s: %s", w->namespace_name, w->name, error_message(err));
+}
+
+static void finish_preparation(void *arg)
+{
+    struct preparation *p = arg;
+    struct pod_worker *w = p->w;
+    if (p->code == 0) {
+        volume_set_free(w->volumes);
+        w->volumes = take(p->plan);
+        free(take(w->prepare_error));
+    } else {
+        report_failure(w, &p->err);
+    }
+    volume_set_free(p->plan);
+    void (*done)(struct pod_worker *, int) = p->done;
+    int code = p->code;
+    free(p);
+    done(w, code);
+}
+
+static void unref_object(void *o)
+{
+    api_object_unref(o);
+}
+
+/* The plan borrows strings from the pod and its sources. */
+static void hold_objects(const struct pod_worker *w, struct arena *a)
+{
+    arena_hold(a, api_object_ref(w->object), unref_object);
+    for (size_t i = 0; w->sources != NULL && i < w->sources->count; i++) {
+        if (w->sources->items[i].object != NULL)
+            arena_hold(a, api_object_ref(w->sources->items[i].object), unref_object);
+    }
+}
+
+static void on_sources(struct pod_worker *w, void *arg)
+{
+    struct preparation *p = arg;
+    const struct kubelet *k = w->k;
+    struct field_context ctx;
+    struct volume_config config = {.root_dir = k->config.root_dir, .pod_logs_dir = k->config.pod_logs_dir};
+    worker_field_context(w, &ctx);
+    p->code = volume_plan(&config, &ctx, w->sources, &p->plan, &p->err);
+    if (p->code != 0) {
+        finish_preparation(p);
+        return;
+    }
+    hold_objects(w, p->plan->arena);
+    p->cgroups = k->cgroups;
+    p->qos = pod_qos_class(ctx.pod);
+    pod_cgroup_limits(ctx.pod, &p->limits);
+    job_start(k->loop, run_preparation, finish_preparation, p);
+}
+
+void worker_prepare(struct pod_worker *w, void (*done)(struct pod_worker *w, int code))
+{
+    struct preparation *p = xzalloc(sizeof(*p));
+    p->w = w;
+    p->done = done;
+    worker_fetch_sources(w, SOURCES_AGE_MAX_MS, on_sources, p);
+}

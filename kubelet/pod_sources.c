@@ -1,0 +1,135 @@
+/* pod_sources.c - see pod_sources.h. */
+#include "kubelet/pod_sources.h"
+
+#include "lib/api/scheme.h"
+#include "lib/base/arena.h"
+#include "lib/base/error.h"
+
+#include "api/core_v1.h"
+
+static void add(struct source_set *s, enum source_kind kind, struct str name, int64_t expiration_s)
+{
+    if ((kind != SOURCE_TOKEN && str_empty(name)) || source_set_find(s, kind, name, expiration_s))
+        return;
+    s->items = arena_grow(s->arena, s->items, s->count, &s->cap, sizeof(*s->items));
+    s->items[s->count++] = (struct source){
+        .kind = kind, .name = arena_str(s->arena, name), .expiration_s = expiration_s};
+}
+
+static void add_projected(struct source_set *s, const struct core_v1_projected_volume_source *v)
+{
+    for (size_t i = 0; i < v->sources_count; i++) {
+        const struct core_v1_volume_projection *p = &v->sources[i];
+        if (p->secret != NULL)
+            add(s, SOURCE_SECRET, p->secret->local_object_reference.name, 0);
+        if (p->config_map != NULL)
+            add(s, SOURCE_CONFIG_MAP, p->config_map->local_object_reference.name, 0);
+        if (p->service_account_token != NULL)
+            add(s, SOURCE_TOKEN, p->service_account_token->audience,
+                p->service_account_token->has_expiration_seconds
+                    ? p->service_account_token->expiration_seconds
+                    : TOKEN_EXPIRATION_DEFAULT_S);
+    }
+}
+
+static void add_volume(struct source_set *s, const struct core_v1_volume_source *v)
+{
+    if (v->config_map != NULL)
+        add(s, SOURCE_CONFIG_MAP, v->config_map->local_object_reference.name, 0);
+    if (v->secret != NULL)
+        add(s, SOURCE_SECRET, v->secret->secret_name, 0);
+    if (v->projected != NULL)
+        add_projected(s, v->projected);
+}
+
+static void add_container(struct source_set *s, const struct core_v1_container *c)
+{
+    for (size_t i = 0; i < c->env_from_count; i++) {
+        if (c->env_from[i].config_map_ref != NULL)
+            add(s, SOURCE_CONFIG_MAP, c->env_from[i].config_map_ref->local_object_reference.name, 0);
+        if (c->env_from[i].secret_ref != NULL)
+            add(s, SOURCE_SECRET, c->env_from[i].secret_ref->local_object_reference.name, 0);
+    }
+    for (size_t i = 0; i < c->env_count; i++) {
+        const struct core_v1_env_var_source *from = c->env[i].value_from;
+        if (from != NULL && from->config_map_key_ref != NULL)
+            add(s, SOURCE_CONFIG_MAP, from->config_map_key_ref->local_object_reference.name, 0);
+        if (from != NULL && from->secret_key_ref != NULL)
+            add(s, SOURCE_SECRET, from->secret_key_ref->local_object_reference.name, 0);
+    }
+}
+
+struct source_set *source_set_new(const struct core_v1_pod *pod)
+{
+    const struct core_v1_pod_spec *spec = &pod->spec;
+    struct arena *a = arena_new(0);
+    struct source_set *s = ARENA_NEW(a, struct source_set);
+    static uint64_t last_id;
+    s->arena = a;
+    s->id = ++last_id;
+    for (size_t i = 0; i < spec->volumes_count; i++)
+        add_volume(s, &spec->volumes[i].volume_source);
+    for (size_t i = 0; i < spec->init_containers_count; i++)
+        add_container(s, &spec->init_containers[i]);
+    for (size_t i = 0; i < spec->containers_count; i++)
+        add_container(s, &spec->containers[i]);
+    /* Common fields of ephemeral containers are laid out as a container's. */
+    for (size_t i = 0; i < spec->ephemeral_containers_count; i++)
+        add_container(s, (const struct core_v1_container *)&spec->ephemeral_containers[i]);
+    for (size_t i = 0; i < spec->image_pull_secrets_count; i++)
+        add(s, SOURCE_SECRET, spec->image_pull_secrets[i].name, 0);
+    return s;
+}
+
+void source_set_free(struct source_set *s)
+{
+    if (s == NULL)
+        return;
+    for (size_t i = 0; i < s->count; i++) {
+        api_object_unref(s->items[i].object);
+        free(s->items[i].message);
+    }
+    arena_free(s->arena);
+}
+
+void source_set_take(struct source_set *s, struct source_set *older)
+{
+    for (size_t i = 0; older != NULL && i < s->count; i++) {
+        struct source *x = &s->items[i];
+        struct source *o = source_set_find(older, x->kind, x->name, x->expiration_s);
+        if (o == NULL)
+            continue;
+        x->object = take(o->object);
+        x->fetched_ms = o->fetched_ms;
+        x->refresh_ms = o->refresh_ms;
+    }
+}
+
+struct source *source_set_find(const struct source_set *s, enum source_kind kind, struct str name,
+                               int64_t expiration_s)
+{
+    for (size_t i = 0; s != NULL && i < s->count; i++) {
+        struct source *x = &s->items[i];
+        if (x->kind == kind && str_eq(x->name, name) &&
+            (kind != SOURCE_TOKEN || x->expiration_s == expiration_s))
+            return x;
+    }
+    return NULL;
+}
+
+int source_object(const struct source_set *s, enum source_kind kind, struct str name, bool optional,
+                  const void **ret_msg, struct error *err)
+{
+    const struct source *x = source_set_find(s, kind, name, 0);
+    *ret_msg = NULL;
+    if (x != NULL && x->object != NULL) {
+        *ret_msg = x->object->msg;
+        return 0;
+    }
+    if (x != NULL && x->code != 0 && x->code != E_NOT_FOUND)
+        return error_set(err, x->code, "%s", x->message);
+    if (optional)
+        return 0;
+    return error_set(err, E_NOT_FOUND, "%s \"" STR_FMT "\" not found",
+                     kind == SOURCE_SECRET ? "secret" : "configmap", STR_ARG(name));
+}

@@ -1,0 +1,484 @@
+/* pod_stop.c - takes containers and pods down, and removes their traces.
+ *
+ *   kill: preStop (within the grace) -> StopContainer with what is left of it
+ *   stop: all but sidecars at once -> sidecars, last one first -> sandboxes */
+#include "kubelet/job.h"
+#include "kubelet/pod_worker_internal.h"
+#include "kubelet/resources.h"
+
+#include "lib/api/codec.h"
+#include "lib/base/arena.h"
+#include "lib/base/file.h"
+#include "lib/base/log.h"
+
+#include "api/core_v1.h"
+
+#include <stdio.h>
+#include <unistd.h>
+
+#define GRACE_MIN_S 2 /* What a container gets even when preStop used up everything. */
+
+/* One container being stopped. */
+struct kill {
+    struct list link; /* In the worker's kills. */
+    struct pod_worker *w;
+    char *id;
+    struct check *pre_stop;
+    int64_t grace_s;
+    uint64_t start_ms;
+    int open; /* Calls that have not come back. */
+    void (*done)(struct pod_worker *w, void *arg);
+    void *arg;
+};
+
+static void kill_release(struct kill *k)
+{
+    if (k->open > 0 || k->pre_stop != NULL)
+        return;
+    list_remove(&k->link);
+    void (*done)(struct pod_worker *, void *) = k->done;
+    struct pod_worker *w = k->w;
+    void *arg = k->arg;
+    free(k->id);
+    free(k);
+    done(w, arg);
+}
+
+static void on_stopped(const struct cri_reply *reply, void *arg)
+{
+    struct kill *k = arg;
+    k->open--;
+    if (reply->code != 0 && reply->status != GRPC_NOT_FOUND && reply->code != E_CANCELED) {
+        log_warning("pod %s/%s: stop container %s: %s", k->w->namespace_name, k->w->name, k->id, reply->message);
+        worker_event(k->w, NULL, "Warning", "FailedKillPod", "error killing pod: %s", reply->message);
+    }
+    kill_release(k);
+}
+
+static void stop_call(struct kill *k, int64_t grace_s)
+{
+    CRI(StopContainerRequest) r;
+    runtime__v1__stop_container_request__init(&r);
+    r.container_id = k->id;
+    r.timeout = grace_s;
+    k->open++;
+    cri_call(k->w->k->cri, CRI_STOP_CONTAINER, &r, CRI_TIMEOUT_MS + (uint64_t)grace_s * 1000, on_stopped, k);
+}
+
+static int64_t grace_left(const struct kill *k)
+{
+    int64_t used = (int64_t)((kubelet_now_ms(k->w->k) - k->start_ms) / 1000);
+    /* Zero stays zero: the caller wants it dead now. */
+    if (k->grace_s == 0)
+        return 0;
+    return MAX_OF(k->grace_s - used, (int64_t)MIN_OF(k->grace_s, (int64_t)GRACE_MIN_S));
+}
+
+static void on_pre_stop(enum check_result r, const char *output, void *arg)
+{
+    struct kill *k = arg;
+    k->pre_stop = NULL;
+    if (r != CHECK_SUCCESS)
+        worker_event(k->w, NULL, "Warning", "FailedPreStopHook", "PreStopHook failed: %s", output);
+    stop_call(k, grace_left(k));
+}
+
+/* Starts stopping c; done runs once, later. */
+static void kill_start(struct pod_worker *w, const struct rt_container *c, const struct pod_container *spec,
+                       int64_t grace_s, void (*done)(struct pod_worker *w, void *arg), void *arg)
+{
+    struct kill *k = xzalloc(sizeof(*k));
+    *k = (struct kill){.w = w, .grace_s = grace_s, .start_ms = kubelet_now_ms(w->k), .done = done, .arg = arg};
+    k->id = xstrdup(c->id);
+    list_push_back(&w->kills, &k->link);
+    if (c->state == RT_CREATED) {
+        /* Nothing runs in it; stopping would leave it as it is. */
+        CRI(RemoveContainerRequest) r;
+        runtime__v1__remove_container_request__init(&r);
+        r.container_id = k->id;
+        k->open++;
+        cri_call(w->k->cri, CRI_REMOVE_CONTAINER, &r, CRI_TIMEOUT_MS, on_stopped, k);
+        return;
+    }
+    const struct core_v1_lifecycle *life = spec != NULL ? spec->spec->lifecycle : NULL;
+    if (life == NULL || life->pre_stop == NULL || grace_s == 0 || c->state != RT_RUNNING) {
+        stop_call(k, grace_s);
+        return;
+    }
+    struct check_config config = {
+        .container = spec->spec,
+        .container_id = c->id,
+        .pod_ip = worker_pod_ip(w),
+        .timeout_ms = (uint64_t)grace_s * 1000,
+        .done = on_pre_stop,
+        .arg = k,
+    };
+    check_from_hook(&config, life->pre_stop);
+    /* A hook may not take longer than the grace, whatever it is. */
+    struct core_v1_sleep_action sleep;
+    if (config.sleep != NULL) {
+        sleep = (struct core_v1_sleep_action){.seconds = MIN_OF(config.sleep->seconds, grace_s)};
+        config.sleep = &sleep;
+    }
+    k->pre_stop = check_start(w->k, &config);
+}
+
+void worker_hurry(struct pod_worker *w)
+{
+    struct list now;
+    list_init(&now);
+    list_splice(&now, &w->kills);
+    LIST_FOREACH_SAFE(it, &now)
+    {
+        struct kill *k = LIST_ENTRY(it, struct kill, link);
+        list_remove(&k->link);
+        list_push_back(&w->kills, &k->link);
+        k->grace_s = w->grace_s;
+        check_cancel(take(k->pre_stop));
+        stop_call(k, w->grace_s);
+    }
+}
+
+/* --- one container --------------------------------------------------------------------- */
+
+static void on_one_killed(struct pod_worker *w, void *arg)
+{
+    UNUSED(arg);
+    worker_op_done(w);
+}
+
+static const char *kill_text(enum pm_reason why)
+{
+    switch (why) {
+    case PM_WHY_CHANGED:
+        return "definition changed";
+    case PM_WHY_LIVENESS:
+        return "failed liveness probe";
+    case PM_WHY_STARTUP:
+        return "failed startup probe";
+    default:
+        return "is in unknown state";
+    }
+}
+
+void worker_kill_container(struct pod_worker *w, struct pod_container *c, enum pm_reason why, bool restarts)
+{
+    const struct rt_container *seen = rt_pod_find(w->rt, str_of(c->name));
+    const struct core_v1_pod *pod = worker_pod(w);
+    int64_t grace_s = pod->spec.has_termination_grace_period_seconds ? pod->spec.termination_grace_period_seconds : 30;
+    const struct core_v1_probe *probe = why == PM_WHY_LIVENESS  ? c->spec->liveness_probe
+                                        : why == PM_WHY_STARTUP ? c->spec->startup_probe
+                                                                : NULL;
+    if (probe != NULL && probe->has_termination_grace_period_seconds)
+        grace_s = probe->termination_grace_period_seconds;
+    worker_event(w, c, "Normal", "Killing", "Container %s %s%s", c->name, kill_text(why),
+                 restarts ? ", will be restarted" : "");
+    container_stop_probes(c);
+    kill_start(w, seen, c, grace_s, on_one_killed, NULL);
+}
+
+/* --- the whole pod ------------------------------------------------------------------------ */
+
+struct stop {
+    struct pod_worker *w;
+    bool for_good;
+    size_t open;
+    size_t sidecar;  /* Containers below this index may hold sidecars still to be stopped. */
+    size_t sandbox;
+    uint64_t start_ms;
+};
+
+static void next_sandbox(struct stop *s);
+
+static void on_sandbox_stopped(const struct cri_reply *reply, void *arg)
+{
+    struct stop *s = arg;
+    struct pod_worker *w = s->w;
+    if (reply->code != 0 && reply->status != GRPC_NOT_FOUND && reply->code != E_CANCELED)
+        log_warning("pod %s/%s: stop sandbox: %s", w->namespace_name, w->name, reply->message);
+    s->sandbox++;
+    next_sandbox(s);
+}
+
+static void next_sandbox(struct stop *s)
+{
+    struct pod_worker *w = s->w;
+    while (s->sandbox < w->rt->sandbox_count && !w->rt->sandboxes[s->sandbox].ready)
+        s->sandbox++;
+    if (s->sandbox == w->rt->sandbox_count) {
+        free(s);
+        worker_op_done(w);
+        return;
+    }
+    CRI(StopPodSandboxRequest) r;
+    runtime__v1__stop_pod_sandbox_request__init(&r);
+    r.pod_sandbox_id = (char *)(uintptr_t)w->rt->sandboxes[s->sandbox].id;
+    cri_call(w->k->cri, CRI_STOP_POD_SANDBOX, &r, CRI_SANDBOX_TIMEOUT_MS, on_sandbox_stopped, s);
+}
+
+static bool is_live(const struct rt_container *c)
+{
+    return c != NULL && c->state != RT_EXITED;
+}
+
+static void next_sidecar(struct stop *s);
+
+static void on_sidecar_stopped(struct pod_worker *w, void *arg)
+{
+    UNUSED(w);
+    next_sidecar(arg);
+}
+
+/* Sidecars serve the containers that came after them: they go in reverse. */
+static void next_sidecar(struct stop *s)
+{
+    struct pod_worker *w = s->w;
+    while (s->sidecar > 0) {
+        struct pod_container *c = w->containers[--s->sidecar];
+        const struct rt_container *seen = rt_pod_find(w->rt, str_of(c->name));
+        if (c->kind != PM_SIDECAR || !is_live(seen))
+            continue;
+        int64_t used = (int64_t)((kubelet_now_ms(w->k) - s->start_ms) / 1000);
+        int64_t left = w->grace_s == 0 ? 0 : MAX_OF(w->grace_s - used, (int64_t)GRACE_MIN_S);
+        worker_event(w, c, "Normal", "Killing", "Stopping container %s", c->name);
+        kill_start(w, seen, c, left, on_sidecar_stopped, s);
+        return;
+    }
+    next_sandbox(s);
+}
+
+static void on_main_stopped(struct pod_worker *w, void *arg)
+{
+    struct stop *s = arg;
+    UNUSED(w);
+    if (--s->open == 0)
+        next_sidecar(s);
+}
+
+void worker_stop_all(struct pod_worker *w, bool for_good)
+{
+    struct stop *s = xzalloc(sizeof(*s));
+    *s = (struct stop){.w = w, .for_good = for_good, .open = 1, .sidecar = w->container_count,
+                       .start_ms = kubelet_now_ms(w->k)};
+    for (size_t i = 0; i < w->container_count; i++) {
+        container_stop_probes(w->containers[i]);
+        check_cancel(take(w->containers[i]->hook));
+    }
+    for (size_t i = 0; i < w->rt->container_count; i++) {
+        const struct rt_container *seen = &w->rt->containers[i];
+        struct pod_container *c = worker_container(w, str_of(seen->name));
+        if (!is_live(seen) || (c != NULL && c->kind == PM_SIDECAR && rt_pod_find(w->rt, str_of(c->name)) == seen))
+            continue;
+        worker_event(w, c, "Normal", "Killing", "Stopping container %s", seen->name);
+        s->open++;
+        kill_start(w, seen, c, w->grace_s, on_main_stopped, s);
+    }
+    on_main_stopped(w, s);
+}
+
+/* --- traces ---------------------------------------------------------------------------------- */
+
+struct cleaning {
+    struct pod_worker *w;
+    char *dir; /* The pod's folder, or its logs. */
+    bool cgroup;
+    enum qos_class qos;
+    int code;
+    struct error err;
+    void (*done)(struct pod_worker *w);
+};
+
+static void run_cleaning(void *arg)
+{
+    struct cleaning *c = arg;
+    c->code = volumes_remove(c->dir, &c->err);
+    if (!c->cgroup || c->w->k->cgroups == NULL)
+        return;
+    if (worker_pod(c->w) != NULL) {
+        int rc = cgroups_remove_pod(c->w->k->cgroups, c->qos, c->w->uid, c->code == 0 ? &c->err : NULL);
+        c->code = c->code == 0 ? rc : c->code;
+        return;
+    }
+    /* An orphan's class is not known. */
+    for (int q = QOS_GUARANTEED; q <= QOS_BEST_EFFORT; q++)
+        cgroups_remove_pod(c->w->k->cgroups, (enum qos_class)q, c->w->uid, NULL);
+}
+
+static void finish_cleanup(void *arg)
+{
+    struct cleaning *c = arg;
+    struct pod_worker *w = c->w;
+    if (c->code == 0) {
+        w->cleaned = true;
+        w->volumes_ready = false;
+    } else {
+        if (c->code != E_AGAIN)
+            log_warning("pod %s/%s: clean up: %s", w->namespace_name, w->name, error_message(&c->err));
+        w->prepare_blocked_until_ms = kubelet_now_ms(w->k) + (c->code == E_AGAIN ? 100 : 2000);
+    }
+    free(c->dir);
+    free(c);
+    worker_op_done_same(w);
+}
+
+void worker_cleanup(struct pod_worker *w)
+{
+    AUTO_ARENA *a = arena_new(0);
+    struct cleaning *c = xzalloc(sizeof(*c));
+    *c = (struct cleaning){.w = w, .cgroup = true};
+    c->dir = xstrdup(pod_dir(a, w->k->config.root_dir, w->uid));
+    c->qos = worker_pod(w) != NULL ? pod_qos_class(worker_pod(w)) : QOS_BEST_EFFORT;
+    job_start(w->k->loop, run_cleaning, finish_cleanup, c);
+}
+
+/* --- removal from the runtime ------------------------------------------------------------------ */
+
+struct removal {
+    struct pod_worker *w;
+    size_t sandbox, container;
+    bool failed;
+    void (*done)(struct pod_worker *w);
+};
+
+static void next_removal(struct removal *r);
+
+static void finish_logs(void *arg)
+{
+    struct cleaning *c = arg;
+    struct pod_worker *w = c->w;
+    void (*done)(struct pod_worker *) = c->done;
+    free(c->dir);
+    free(c);
+    w->busy = false;
+    done(w);
+}
+
+static void remove_logs(struct pod_worker *w, void (*done)(struct pod_worker *w))
+{
+    AUTO_ARENA *a = arena_new(0);
+    struct cleaning *c = xzalloc(sizeof(*c));
+    *c = (struct cleaning){.w = w, .done = done};
+    c->dir = xstrdup(pod_log_dir(a, w->k->config.pod_logs_dir, w->namespace_name, w->name, w->uid));
+    job_start(w->k->loop, run_cleaning, finish_logs, c);
+}
+
+static void on_removed(const struct cri_reply *reply, void *arg)
+{
+    struct removal *r = arg;
+    if (reply->code != 0 && reply->status != GRPC_NOT_FOUND) {
+        r->failed = true;
+        if (reply->code != E_CANCELED && reply->code != E_UNAVAILABLE)
+            log_warning("pod %s/%s: remove: %s", r->w->namespace_name, r->w->name, reply->message);
+    }
+    next_removal(r);
+}
+
+static void next_removal(struct removal *r)
+{
+    struct pod_worker *w = r->w;
+    const struct rt_pod *rt = w->rt;
+    if (!r->failed && r->container < rt->container_count) {
+        CRI(RemoveContainerRequest) req;
+        runtime__v1__remove_container_request__init(&req);
+        req.container_id = (char *)(uintptr_t)rt->containers[r->container++].id;
+        cri_call(w->k->cri, CRI_REMOVE_CONTAINER, &req, CRI_TIMEOUT_MS, on_removed, r);
+        return;
+    }
+    if (!r->failed && r->sandbox < rt->sandbox_count) {
+        CRI(RemovePodSandboxRequest) req;
+        runtime__v1__remove_pod_sandbox_request__init(&req);
+        req.pod_sandbox_id = (char *)(uintptr_t)rt->sandboxes[r->sandbox++].id;
+        cri_call(w->k->cri, CRI_REMOVE_POD_SANDBOX, &req, CRI_SANDBOX_TIMEOUT_MS, on_removed, r);
+        return;
+    }
+    bool failed = r->failed;
+    void (*done)(struct pod_worker *) = r->done;
+    free(r);
+    if (failed) {
+        w->cleaned = false; /* Comes back here after the wait. */
+        w->prepare_blocked_until_ms = kubelet_now_ms(w->k) + 2000;
+        worker_op_done(w);
+        return;
+    }
+    remove_logs(w, done);
+}
+
+void worker_remove_runtime(struct pod_worker *w, void (*done)(struct pod_worker *w))
+{
+    struct removal *r = xzalloc(sizeof(*r));
+    *r = (struct removal){.w = w, .done = done};
+    next_removal(r);
+}
+
+/* --- dead instances ------------------------------------------------------------------------------ */
+
+struct burial {
+    struct pod_worker *w;
+    char *log_path;
+};
+
+static void run_burial(void *arg)
+{
+    struct burial *b = arg;
+    if (b->log_path[0] != '\0')
+        unlink(b->log_path);
+}
+
+static void finish_burial(void *arg)
+{
+    struct burial *b = arg;
+    struct pod_worker *w = b->w;
+    free(b->log_path);
+    free(b);
+    worker_op_done(w);
+}
+
+static void on_buried(const struct cri_reply *reply, void *arg)
+{
+    struct burial *b = arg;
+    if (reply->code != 0)
+        b->log_path[0] = '\0';
+    job_start(b->w->k->loop, run_burial, finish_burial, b);
+}
+
+static bool has_containers(const struct rt_pod *rt, const char *sandbox_id)
+{
+    for (size_t i = 0; i < rt->container_count; i++) {
+        if (strcmp(rt->containers[i].sandbox_id, sandbox_id) == 0)
+            return true;
+    }
+    return false;
+}
+
+bool worker_collect_dead(struct pod_worker *w)
+{
+    const struct rt_pod *rt = w->rt;
+    for (size_t i = 0; i < rt->container_count; i++) {
+        const struct rt_container *c = &rt->containers[i];
+        /* The newest counts, and one before it: `kubectl logs --previous`. */
+        const struct rt_container *second = rt_pod_find_nth(rt, str_of(c->name), 1);
+        if (c->state != RT_EXITED || second == NULL || c->created_ns >= second->created_ns)
+            continue;
+        struct burial *b = xzalloc(sizeof(*b));
+        *b = (struct burial){.w = w, .log_path = xstrdup(c->log_path)};
+        CRI(RemoveContainerRequest) r;
+        runtime__v1__remove_container_request__init(&r);
+        r.container_id = (char *)(uintptr_t)c->id;
+        w->busy = true;
+        cri_call(w->k->cri, CRI_REMOVE_CONTAINER, &r, CRI_TIMEOUT_MS, on_buried, b);
+        return true;
+    }
+    for (size_t i = 1; i < rt->sandbox_count; i++) {
+        if (rt->sandboxes[i].ready || has_containers(rt, rt->sandboxes[i].id))
+            continue;
+        struct burial *b = xzalloc(sizeof(*b));
+        *b = (struct burial){.w = w, .log_path = xstrdup("")};
+        CRI(RemovePodSandboxRequest) r;
+        runtime__v1__remove_pod_sandbox_request__init(&r);
+        r.pod_sandbox_id = (char *)(uintptr_t)rt->sandboxes[i].id;
+        w->busy = true;
+        cri_call(w->k->cri, CRI_REMOVE_POD_SANDBOX, &r, CRI_SANDBOX_TIMEOUT_MS, on_buried, b);
+        return true;
+    }
+    return false;
+}

@@ -1,0 +1,40 @@
+/* pod_worker.h - one pod on this node, from first sight to the last trace.
+ *
+ * Loop-confined. A worker does one thing at a time: it observes the runtime,
+ * asks pod_machine.h what is next, does that, and observes again. Whatever
+ * changes outside (spec, runtime, probes, time) only kicks it. */
+#ifndef KUBELET_POD_WORKER_H
+#define KUBELET_POD_WORKER_H
+
+#include "kubelet/kubelet.h"
+#include "kubelet/runtime_state.h"
+
+struct core_v1_pod;
+struct core_v1_pod_status;
+struct pod_worker;
+
+struct pod_worker *pod_worker_new(struct kubelet *k, struct api_object *pod, enum pod_origin origin);
+/* A pod that only the runtime knows: it is stopped and removed. */
+struct pod_worker *pod_worker_new_orphan(struct kubelet *k, const char *uid, const char *name,
+                                         const char *namespace_name);
+void pod_worker_set(struct pod_worker *w, struct api_object *pod);
+/* Nobody wants it any more: stop it, remove every trace, free the worker. */
+void pod_worker_gone(struct pod_worker *w);
+/* The runtime says something has changed. */
+void pod_worker_observe(struct pod_worker *w);
+/* Fails the pod for good: eviction, rejection. reason and message are copied. */
+void pod_worker_fail(struct pod_worker *w, const char *reason, const char *message);
+
+const char *pod_worker_uid(const struct pod_worker *w);
+const struct core_v1_pod *pod_worker_pod(const struct pod_worker *w); /* NULL: orphan. */
+struct api_object *pod_worker_object(const struct pod_worker *w);     /* Borrowed; NULL: orphan. */
+const struct rt_pod *pod_worker_runtime(const struct pod_worker *w);  /* May be NULL. */
+const struct core_v1_pod_status *pod_worker_status(const struct pod_worker *w); /* May be NULL. */
+/* Exits of some container can be noticed only by asking: no pid to watch. */
+bool pod_worker_needs_polling(const struct pod_worker *w);
+bool pod_worker_is_finished(const struct pod_worker *w);
+enum pod_origin pod_worker_origin(const struct pod_worker *w);
+/* Program end: frees without touching what runs. */
+void pod_worker_abandon(struct pod_worker *w);
+
+#endif

@@ -1,0 +1,166 @@
+/* pod_worker_internal.h - what the files that act for a pod worker share.
+ *
+ *   pod_worker.c   life, kicks, the step
+ *   pod_observe.c  the runtime's view, exits
+ *   pod_prepare.c  sources, volumes, cgroup
+ *   pod_sandbox.c  sandbox up and down
+ *   pod_start.c    image, container, postStart
+ *   pod_stop.c     preStop, stop, removal
+ *   pod_report.c   status to the API */
+#ifndef KUBELET_POD_WORKER_INTERNAL_H
+#define KUBELET_POD_WORKER_INTERNAL_H
+
+#include "kubelet/pod_machine.h"
+#include "kubelet/pod_worker.h"
+#include "kubelet/probe.h"
+#include "kubelet/volumes.h"
+
+#include "lib/base/list.h"
+
+struct client_request;
+struct core_v1_container;
+struct source_set;
+struct start;
+
+#define POD_RESYNC_MS 60000u
+#define VOLUME_REFRESH_MS 60000u
+
+struct pod_container {
+    struct pod_worker *worker;
+    const struct core_v1_container *spec; /* In the worker's pod object. */
+    const struct core_v1_container *target; /* Ephemeral: whose processes it sees; NULL. */
+    char *name;
+    enum pm_kind kind;
+    uint64_t hash;
+    char *field_path;      /* "spec.containers{web}" */
+    char *wait_reason;     /* Why it does not run; NULL. */
+    char *wait_message;
+    uint64_t blocked_until_ms; /* Not before: after a failed start. */
+    char *instance;        /* Id that the probes below belong to; NULL. */
+    bool post_start_pending;
+    bool probes_failed;    /* Set while a restart for a probe is under way. */
+    struct probe *probes[3];
+    struct check *hook;
+    int64_t probe_grace_s; /* Of the probe that failed; -1: the pod's. */
+};
+
+struct exit_watch {
+    struct list link;
+    struct pod_worker *worker;
+    uv_poll_t poll;
+    int fd;
+    char *container_id;
+};
+
+struct pod_worker {
+    struct kubelet *k;
+    struct api_object *object; /* The pod as wanted; NULL: orphan. */
+    enum pod_origin origin;
+    char *uid, *name, *namespace_name;
+
+    struct pod_container **containers; /* Init containers first, then app, then ephemeral. */
+    size_t container_count;
+
+    struct rt_pod *rt;
+    bool rt_stale;
+    uint64_t rt_read_ms;
+    struct list exit_watches;
+    struct list kills;     /* Containers being stopped, see pod_stop.c. */
+    bool needs_polling;
+
+    enum pm_life life;
+    bool gone;         /* The API or the file no longer has it. */
+    bool delete_wanted; /* deletionTimestamp is set. */
+    bool cleaned;      /* Volumes and cgroup are removed. */
+    char *fail_reason, *fail_message;
+    int64_t grace_s;   /* For stopping. */
+    bool killing_logged;
+
+    bool busy;         /* Something is being done. */
+    struct start *start; /* The container start under way, see pod_start.c. */
+    bool freeing;
+    struct deferred kick;
+    uv_timer_t timer;  /* Wakes the worker. */
+    int timers_open;
+
+    struct source_set *sources;
+    uint64_t sources_ms;
+    struct volume_set *volumes;
+    bool volumes_ready;
+    uint64_t volumes_ms;
+    uint64_t prepare_blocked_until_ms;
+    unsigned prepare_failures;
+    char *prepare_error;
+    uint64_t sandbox_blocked_until_ms;
+    unsigned sandbox_failures;
+    uint32_t sandbox_attempts; /* Highest attempt made, plus one. */
+
+    struct arena *status_arena;
+    struct core_v1_pod_status *status; /* As last computed. */
+    struct api_object *status_sent;    /* What the API answered to the last write. */
+    struct client_request *status_call;
+    struct client_request *delete_call;
+    bool status_dirty;
+    uint64_t status_blocked_until_ms;
+    unsigned status_failures;
+    bool delete_done;
+};
+
+const struct core_v1_pod *worker_pod(const struct pod_worker *w);
+/* Runs the step at the end of this round of the loop. */
+void worker_kick(struct pod_worker *w);
+/* What was being done is over: observe, then go on. */
+void worker_op_done(struct pod_worker *w);
+/* As worker_op_done(), when the runtime cannot have changed. */
+void worker_op_done_same(struct pod_worker *w);
+struct pod_container *worker_container(const struct pod_worker *w, struct str name);
+void container_set_waiting(struct pod_container *c, const char *reason, const char *message);
+
+/* pod_observe.c */
+void worker_observe_start(struct pod_worker *w);
+void worker_watch_exits(struct pod_worker *w);
+void worker_unwatch_all(struct pod_worker *w);
+
+/* pod_prepare.c: done(0) or the error, already reported. */
+void worker_prepare(struct pod_worker *w, void (*done)(struct pod_worker *w, int code));
+void worker_fetch_sources(struct pod_worker *w, uint64_t max_age_ms,
+                          void (*done)(struct pod_worker *w, void *arg), void *arg);
+void worker_field_context(const struct pod_worker *w, struct field_context *ret);
+/* What the pod's address is; the node's for hostNetwork. "" while unknown. */
+const char *worker_pod_ip(const struct pod_worker *w);
+
+/* pod_sandbox.c */
+void worker_create_sandbox(struct pod_worker *w);
+/* The CRI config of the sandbox that runs or is to run. */
+void *worker_sandbox_config(struct pod_worker *w, struct arena *a, uint32_t attempt);
+
+/* pod_start.c */
+void worker_start_container(struct pod_worker *w, struct pod_container *c);
+/* The pod is to stop: a pull or a postStart hook is not waited for. */
+void worker_interrupt_start(struct pod_worker *w);
+
+/* pod_stop.c */
+void worker_kill_container(struct pod_worker *w, struct pod_container *c, enum pm_reason why, bool restarts);
+void worker_stop_all(struct pod_worker *w, bool for_good);
+void worker_hurry(struct pod_worker *w); /* A shorter grace was asked for while stopping. */
+void worker_cleanup(struct pod_worker *w);
+void worker_remove_runtime(struct pod_worker *w, void (*done)(struct pod_worker *w));
+/* Removes one dead instance beyond the newest two of its container, or an old
+ * sandbox without containers. False: there is none. */
+bool worker_collect_dead(struct pod_worker *w);
+
+/* pod_probes.c */
+void worker_sync_probes(struct pod_worker *w);
+void container_stop_probes(struct pod_container *c);
+bool container_started(const struct pod_container *c);
+bool container_ready(const struct pod_container *c);
+
+/* pod_report.c */
+void worker_report(struct pod_worker *w);
+void worker_send_status(struct pod_worker *w);
+void worker_delete_from_api(struct pod_worker *w);
+void worker_forget_calls(struct pod_worker *w);
+void worker_event(struct pod_worker *w, const struct pod_container *c, const char *type,
+                  const char *reason, const char *fmt, ...) PRINTF_LIKE(5, 6);
+
+#endif

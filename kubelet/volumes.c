@@ -1,0 +1,315 @@
+/* volumes.c - the pure half of volumes.h: from spec and sources to a plan. */
+#include "kubelet/volumes.h"
+
+#include "kubelet/pod_sources.h"
+
+#include "lib/api/quantity.h"
+#include "lib/base/arena.h"
+
+#include "api/authentication_v1.h"
+#include "api/core_v1.h"
+#include "lib/api/scheme.h"
+
+#define FILE_MODE_DEFAULT 0644
+
+const char *pod_dir(struct arena *a, const char *root_dir, const char *uid)
+{
+    return str_c(arena_printf(a, "%s/pods/%s", root_dir, uid));
+}
+
+const char *pod_log_dir(struct arena *a, const char *logs_dir, const char *namespace_name,
+                        const char *name, const char *uid)
+{
+    return str_c(arena_printf(a, "%s/%s_%s_%s", logs_dir, namespace_name, name, uid));
+}
+
+/* What the projections of one volume share. */
+struct plan {
+    struct arena *a;
+    const struct field_context *ctx;
+    const struct source_set *sources;
+    struct payload *payload;
+    int mode;
+};
+
+static void put(struct plan *p, struct str path, struct str data, int mode)
+{
+    struct payload *x = p->payload;
+    for (size_t i = 0; i < x->count; i++) {
+        if (str_eqc(path, x->files[i].path)) {
+            x->files[i].data = data;
+            x->files[i].mode = mode;
+            return;
+        }
+    }
+    x->files = arena_grow(p->a, x->files, x->count, &x->cap, sizeof(*x->files));
+    x->files[x->count++] = (struct payload_file){
+        .path = str_c(arena_str(p->a, path)), .data = data, .mode = mode, .uid = -1};
+}
+
+/* The chosen keys of a ConfigMap or Secret; data and binary hold its maps. */
+static int put_items(struct plan *p, const char *what, struct str name,
+                     const struct core_v1_key_to_path *items, size_t count, bool optional,
+                     const struct api_str_entry *data, size_t data_count,
+                     const struct api_str_entry *binary, size_t binary_count, struct error *err)
+{
+    if (count == 0) {
+        for (size_t i = 0; i < data_count; i++)
+            put(p, data[i].key, data[i].value, p->mode);
+        for (size_t i = 0; i < binary_count; i++)
+            put(p, binary[i].key, binary[i].value, p->mode);
+    }
+    for (size_t i = 0; i < count; i++) {
+        const struct str *v = api_str_map_get(data, data_count, items[i].key);
+        if (v == NULL)
+            v = api_str_map_get(binary, binary_count, items[i].key);
+        if (v == NULL && optional)
+            continue;
+        if (v == NULL)
+            return error_set(err, E_NOT_FOUND,
+                             "%s \"" STR_FMT "\" references non-existent %s key: " STR_FMT, what,
+                             STR_ARG(name), what, STR_ARG(items[i].key));
+        put(p, items[i].path, *v, items[i].has_mode ? items[i].mode : p->mode);
+    }
+    return 0;
+}
+
+static int put_config_map(struct plan *p, struct str name, const struct core_v1_key_to_path *items,
+                          size_t count, bool optional, struct error *err)
+{
+    const void *msg;
+    int rc = source_object(p->sources, SOURCE_CONFIG_MAP, name, optional, &msg, err);
+    const struct core_v1_config_map *m = msg;
+    if (rc != 0 || m == NULL)
+        return rc;
+    return put_items(p, "configmap", name, items, count, optional, m->data, m->data_count,
+                     m->binary_data, m->binary_data_count, err);
+}
+
+static int put_secret(struct plan *p, struct str name, const struct core_v1_key_to_path *items,
+                      size_t count, bool optional, struct error *err)
+{
+    const void *msg;
+    int rc = source_object(p->sources, SOURCE_SECRET, name, optional, &msg, err);
+    const struct core_v1_secret *m = msg;
+    if (rc != 0 || m == NULL)
+        return rc;
+    return put_items(p, "secret", name, items, count, optional, m->data, m->data_count, NULL, 0, err);
+}
+
+static int put_downward(struct plan *p, const struct core_v1_downward_api_volume_file *items,
+                        size_t count, struct error *err)
+{
+    for (size_t i = 0; i < count; i++) {
+        struct str value = STR_NULL;
+        int rc = 0;
+        if (items[i].field_ref != NULL)
+            rc = field_ref_value(p->a, p->ctx, items[i].field_ref->field_path, &value, err);
+        else if (items[i].resource_field_ref != NULL)
+            rc = resource_ref_value(p->a, p->ctx, NULL, items[i].resource_field_ref, &value, err);
+        if (rc != 0)
+            return rc;
+        put(p, items[i].path, value, items[i].has_mode ? items[i].mode : p->mode);
+    }
+    return 0;
+}
+
+/* The one user all containers run as; -1 when they differ or none is set. */
+static int64_t common_user(const struct core_v1_pod_spec *spec)
+{
+    int64_t pod_user = spec->security_context != NULL && spec->security_context->has_run_as_user
+                           ? spec->security_context->run_as_user
+                           : -1;
+    int64_t user = -1;
+    for (size_t i = 0; i < spec->containers_count + spec->init_containers_count; i++) {
+        const struct core_v1_container *c = i < spec->containers_count
+                                                ? &spec->containers[i]
+                                                : &spec->init_containers[i - spec->containers_count];
+        int64_t u = c->security_context != NULL && c->security_context->has_run_as_user
+                        ? c->security_context->run_as_user
+                        : pod_user;
+        if (u < 0 || (user >= 0 && user != u))
+            return -1;
+        user = u;
+    }
+    return user;
+}
+
+static int put_token(struct plan *p, const struct core_v1_service_account_token_projection *t,
+                     struct error *err)
+{
+    int64_t expiration = t->has_expiration_seconds ? t->expiration_seconds : TOKEN_EXPIRATION_DEFAULT_S;
+    const struct source *s = source_set_find(p->sources, SOURCE_TOKEN, t->audience, expiration);
+    if (s == NULL || s->object == NULL)
+        return error_set(err, s != NULL && s->code != 0 ? s->code : E_NOT_FOUND,
+                         "failed to fetch token: %s",
+                         s != NULL && s->message != NULL ? s->message : "not available");
+    const struct authentication_v1_token_request *tr = s->object->msg;
+    int64_t user = common_user(&p->ctx->pod->spec);
+    int mode = p->mode;
+    if (p->payload->gid >= 0 || user >= 0)
+        mode = 0600;
+    put(p, t->path, tr->status.token, mode);
+    if (p->payload->gid < 0 && user >= 0)
+        p->payload->files[p->payload->count - 1].uid = user;
+    return 0;
+}
+
+static int put_projected(struct plan *p, const struct core_v1_projected_volume_source *v,
+                         struct error *err)
+{
+    int rc = 0;
+    for (size_t i = 0; rc == 0 && i < v->sources_count; i++) {
+        const struct core_v1_volume_projection *s = &v->sources[i];
+        if (s->config_map != NULL)
+            rc = put_config_map(p, s->config_map->local_object_reference.name, s->config_map->items,
+                                s->config_map->items_count, s->config_map->optional, err);
+        else if (s->secret != NULL)
+            rc = put_secret(p, s->secret->local_object_reference.name, s->secret->items,
+                            s->secret->items_count, s->secret->optional, err);
+        else if (s->downward_api != NULL)
+            rc = put_downward(p, s->downward_api->items, s->downward_api->items_count, err);
+        else if (s->service_account_token != NULL)
+            rc = put_token(p, s->service_account_token, err);
+        else if (s->cluster_trust_bundle != NULL || s->pod_certificate != NULL)
+            rc = error_set(err, E_NOT_IMPLEMENTED,
+                           "projected volume source %zu is of a kind this node does not support", i);
+    }
+    return rc;
+}
+
+static int plan_files(struct plan *p, const struct core_v1_volume_source *v, const char **ret_type,
+                      struct error *err)
+{
+    if (v->config_map != NULL) {
+        *ret_type = "configmap";
+        if (v->config_map->has_default_mode)
+            p->mode = v->config_map->default_mode;
+        return put_config_map(p, v->config_map->local_object_reference.name, v->config_map->items,
+                              v->config_map->items_count, v->config_map->optional, err);
+    }
+    if (v->secret != NULL) {
+        *ret_type = "secret";
+        if (v->secret->has_default_mode)
+            p->mode = v->secret->default_mode;
+        return put_secret(p, v->secret->secret_name, v->secret->items, v->secret->items_count,
+                          v->secret->optional, err);
+    }
+    if (v->downward_api != NULL) {
+        *ret_type = "downward-api";
+        if (v->downward_api->has_default_mode)
+            p->mode = v->downward_api->default_mode;
+        return put_downward(p, v->downward_api->items, v->downward_api->items_count, err);
+    }
+    *ret_type = "projected";
+    if (v->projected->has_default_mode)
+        p->mode = v->projected->default_mode;
+    return put_projected(p, v->projected, err);
+}
+
+static void plan_empty_dir(struct volume_set *s, struct volume *v,
+                           const struct core_v1_empty_dir_volume_source *e)
+{
+    v->kind = VOLUME_EMPTY_DIR;
+    v->path = str_c(arena_printf(s->arena, "%s/volumes/kubernetes.io~empty-dir/%s", s->pod_dir, v->name));
+    v->tmpfs = str_eqc(e->medium, "Memory");
+    if (v->tmpfs && e->size_limit != NULL) {
+        struct quantity q = quantity_of(e->size_limit);
+        v->tmpfs_bytes = quantity_value(&q);
+    }
+}
+
+static int plan_volume(struct volume_set *s, struct plan *p, const struct core_v1_volume *spec,
+                       struct volume *v, struct error *err)
+{
+    const struct core_v1_volume_source *src = &spec->volume_source;
+    v->name = str_c(arena_str(s->arena, spec->name));
+    if (src->host_path != NULL) {
+        v->kind = VOLUME_HOST_PATH;
+        v->path = str_c(arena_str(s->arena, src->host_path->path));
+        v->host_type = str_c(arena_str(s->arena, src->host_path->type));
+        return 0;
+    }
+    if (src->empty_dir != NULL) {
+        plan_empty_dir(s, v, src->empty_dir);
+        return 0;
+    }
+    if (src->config_map == NULL && src->secret == NULL && src->downward_api == NULL &&
+        src->projected == NULL)
+        return error_set(err, E_NOT_IMPLEMENTED,
+                         "no volume plugin matched: this node has none for its type");
+    v->kind = VOLUME_FILES;
+    v->read_only = true;
+    v->payload.gid = v->gid;
+    p->payload = &v->payload;
+    p->mode = FILE_MODE_DEFAULT;
+    const char *type = NULL;
+    int rc = plan_files(p, src, &type, err);
+    if (rc != 0)
+        return rc;
+    /* What must not reach a disk. */
+    v->tmpfs = src->secret != NULL || src->projected != NULL;
+    v->path = str_c(arena_printf(s->arena, "%s/volumes/kubernetes.io~%s/%s", s->pod_dir, type, v->name));
+    return 0;
+}
+
+static void plan_containers(struct volume_set *s, const struct core_v1_pod_spec *spec)
+{
+    size_t n = spec->containers_count + spec->init_containers_count + spec->ephemeral_containers_count;
+    s->containers = ARENA_ARRAY(s->arena, const char *, n);
+    for (size_t i = 0; i < spec->containers_count; i++)
+        s->containers[s->container_count++] = str_c(arena_str(s->arena, spec->containers[i].name));
+    for (size_t i = 0; i < spec->init_containers_count; i++)
+        s->containers[s->container_count++] = str_c(arena_str(s->arena, spec->init_containers[i].name));
+    for (size_t i = 0; i < spec->ephemeral_containers_count; i++)
+        s->containers[s->container_count++] = str_c(arena_str(
+            s->arena, spec->ephemeral_containers[i].ephemeral_container_common.name));
+}
+
+int volume_plan(const struct volume_config *config, const struct field_context *ctx,
+                const struct source_set *sources, struct volume_set **ret, struct error *err)
+{
+    const struct core_v1_pod *pod = ctx->pod;
+    const struct core_v1_pod_security_context *sc = pod->spec.security_context;
+    struct arena *a = arena_new(0);
+    struct volume_set *s = ARENA_NEW(a, struct volume_set);
+    const char *uid = str_c(arena_str(a, pod->metadata.uid));
+    s->arena = a;
+    s->pod_dir = pod_dir(a, config->root_dir, uid);
+    s->log_dir = pod_log_dir(a, config->pod_logs_dir, str_c(arena_str(a, pod->metadata.namespace)),
+                             str_c(arena_str(a, pod->metadata.name)), uid);
+    s->items = ARENA_ARRAY(a, struct volume, pod->spec.volumes_count);
+    plan_containers(s, &pod->spec);
+    struct plan p = {.a = a, .ctx = ctx, .sources = sources};
+    for (size_t i = 0; i < pod->spec.volumes_count; i++) {
+        struct volume *v = &s->items[s->count];
+        v->gid = sc != NULL && sc->has_fs_group ? sc->fs_group : -1;
+        v->gid_if_root_differs = sc != NULL && sc->has_fs_group_change_policy &&
+                                 str_eqc(sc->fs_group_change_policy, "OnRootMismatch");
+        int rc = plan_volume(s, &p, &pod->spec.volumes[i], v, err);
+        if (rc != 0) {
+            error_prefix(err, "MountVolume.SetUp failed for volume \"" STR_FMT "\" ",
+                         STR_ARG(pod->spec.volumes[i].name));
+            volume_set_free(s);
+            return rc;
+        }
+        s->count++;
+    }
+    *ret = s;
+    return 0;
+}
+
+void volume_set_free(struct volume_set *s)
+{
+    if (s != NULL)
+        arena_free(s->arena);
+}
+
+const struct volume *volume_set_find(const struct volume_set *s, struct str name)
+{
+    for (size_t i = 0; s != NULL && i < s->count; i++) {
+        if (str_eqc(name, s->items[i].name))
+            return &s->items[i];
+    }
+    return NULL;
+}

@@ -1,0 +1,71 @@
+/* volumes.h - what a pod's volumes need on disk, and bringing them there.
+ *
+ * volume_plan() is pure: spec and sources in, a list of folders, files and
+ * mounts out. volumes_apply() carries it out and blocks; it may be repeated
+ * at any time and then updates what changed (ConfigMaps, tokens, labels).
+ * Layout as upstream: <root>/pods/<uid>/volumes/kubernetes.io~<type>/<name>. */
+#ifndef KUBELET_VOLUMES_H
+#define KUBELET_VOLUMES_H
+
+#include "kubelet/atomic_writer.h"
+#include "kubelet/field_ref.h"
+
+struct arena;
+struct core_v1_volume;
+struct source_set;
+
+enum volume_kind { VOLUME_EMPTY_DIR, VOLUME_HOST_PATH, VOLUME_FILES };
+
+struct volume {
+    const char *name;
+    enum volume_kind kind;
+    const char *path;      /* On the host: what mounts start from. */
+    bool tmpfs;            /* Files and memory-backed folders. */
+    int64_t tmpfs_bytes;   /* Size limit; 0: none. */
+    const char *host_type; /* hostPath: "", "Directory", "FileOrCreate", ... */
+    struct payload payload;
+    bool read_only;        /* Containers may never write. */
+    int64_t gid;           /* fsGroup; -1: none. */
+    bool gid_if_root_differs; /* fsGroupChangePolicy OnRootMismatch. */
+};
+
+struct volume_set {
+    struct arena *arena; /* Owns everything here. */
+    const char *pod_dir;
+    const char *log_dir;
+    struct volume *items;
+    size_t count;
+    /* Folders for termination messages: containers' names. */
+    const char **containers;
+    size_t container_count;
+};
+
+struct volume_config {
+    const char *root_dir;      /* --root-dir */
+    const char *pod_logs_dir;  /* /var/log/pods */
+};
+
+/* The folder of a pod: <root>/pods/<uid>. */
+const char *pod_dir(struct arena *a, const char *root_dir, const char *uid);
+/* <logs>/<namespace>_<name>_<uid> */
+const char *pod_log_dir(struct arena *a, const char *logs_dir, const char *namespace_name,
+                        const char *name, const char *uid);
+
+/* Fails (E_NOT_FOUND, E_INVALID, E_NOT_IMPLEMENTED) with the message of a
+ * FailedMount event. The result is freed with volume_set_free(). */
+int volume_plan(const struct volume_config *config, const struct field_context *ctx,
+                const struct source_set *sources, struct volume_set **ret, struct error *err);
+void volume_set_free(struct volume_set *s); /* NULL is a no-op. */
+const struct volume *volume_set_find(const struct volume_set *s, struct str name);
+
+/* Blocking. */
+int volumes_apply(const struct volume_set *s, struct error *err);
+/* Binds sub_path of a volume to a place of its own, safe from symbolic links
+ * that a container plants. *ret is in a. Blocking. */
+int volume_bind_sub_path(struct arena *a, const char *pod_dir_path, const struct volume *v,
+                         const char *sub_path, const char *container, size_t index,
+                         const char **ret, struct error *err);
+/* Unmounts what stands below the pod's folder and removes it. Blocking. */
+int volumes_remove(const char *pod_dir_path, struct error *err);
+
+#endif

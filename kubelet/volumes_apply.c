@@ -1,0 +1,345 @@
+/* volumes_apply.c - the blocking half of volumes.h: folders, mounts, files. */
+#include "kubelet/volumes.h"
+
+#include "lib/base/arena.h"
+#include "lib/base/buf.h"
+#include "lib/base/file.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/openat2.h>
+#include <stdio.h>
+#include <sys/mount.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#define TREE_DEPTH_MAX 64
+#define MOUNTINFO_BYTES_MAX (16u << 20)
+
+/* --- mounts ------------------------------------------------------------------ */
+
+static bool is_mount_point(const char *path)
+{
+    struct stat st, up;
+    AUTO_FREE char *parent = xasprintf("%s/..", path);
+    if (lstat(path, &st) != 0 || stat(parent, &up) != 0)
+        return false;
+    return st.st_dev != up.st_dev;
+}
+
+static int mount_tmpfs(const struct volume *v, struct error *err)
+{
+    char options[64] = "";
+    if (is_mount_point(v->path))
+        return 0;
+    if (v->tmpfs_bytes > 0)
+        snprintf(options, sizeof(options), "size=%lld", (long long)v->tmpfs_bytes);
+    if (mount("tmpfs", v->path, "tmpfs", 0, options[0] != '\0' ? options : NULL) != 0)
+        return error_set_errno(err, E_IO, errno, "mount tmpfs at %s", v->path);
+    return 0;
+}
+
+/* --- ownership --------------------------------------------------------------- */
+
+static int chown_entry(int dir_fd, const char *name, const struct stat *st, int64_t gid, bool read_only)
+{
+    if (S_ISLNK(st->st_mode))
+        return fchownat(dir_fd, name, (uid_t)-1, (gid_t)gid, AT_SYMLINK_NOFOLLOW);
+    mode_t mode = st->st_mode & 07777;
+    mode |= read_only ? 0440 : 0660;
+    if (S_ISDIR(st->st_mode))
+        mode |= 0110 | S_ISGID;
+    if (fchownat(dir_fd, name, (uid_t)-1, (gid_t)gid, AT_SYMLINK_NOFOLLOW) != 0)
+        return -1;
+    return fchmodat(dir_fd, name, mode, 0);
+}
+
+/* Gives a folder and all in it to the group: fsGroup. */
+static int chown_tree(const char *path, int64_t gid, bool read_only, int depth, struct error *err)
+{
+    struct stat st;
+    if (depth > TREE_DEPTH_MAX)
+        return error_set(err, E_TOO_LARGE, "%s: folders nest too deep", path);
+    if (lstat(path, &st) != 0 || chown_entry(AT_FDCWD, path, &st, gid, read_only) != 0)
+        return error_set_errno(err, E_IO, errno, "chown %s", path);
+    if (!S_ISDIR(st.st_mode))
+        return 0;
+    DIR *d = opendir(path);
+    if (d == NULL)
+        return error_set_errno(err, E_IO, errno, "open %s", path);
+    int rc = 0;
+    for (struct dirent *e = readdir(d); rc == 0 && e != NULL; e = readdir(d)) {
+        if (strcmp(e->d_name, ".") == 0 || strcmp(e->d_name, "..") == 0)
+            continue;
+        AUTO_FREE char *sub = xasprintf("%s/%s", path, e->d_name);
+        rc = chown_tree(sub, gid, read_only, depth + 1, err);
+    }
+    closedir(d);
+    return rc;
+}
+
+static bool root_matches(const char *path, int64_t gid)
+{
+    struct stat st;
+    return stat(path, &st) == 0 && st.st_gid == (gid_t)gid && (st.st_mode & 02770) == 02770;
+}
+
+/* --- kinds ------------------------------------------------------------------- */
+
+static int apply_empty_dir(const struct volume *v, struct error *err)
+{
+    bool fresh = !file_exists(v->path);
+    int rc = file_mkdir_p(v->path, 0755, err);
+    if (rc == 0 && v->tmpfs) {
+        fresh = fresh || !is_mount_point(v->path);
+        rc = mount_tmpfs(v, err);
+    }
+    if (rc != 0 || !fresh)
+        return rc;
+    if (chmod(v->path, 0777) != 0)
+        return error_set_errno(err, E_IO, errno, "chmod %s", v->path);
+    return v->gid >= 0 ? chown_tree(v->path, v->gid, false, 0, err) : 0;
+}
+
+static int make_file(const char *path, mode_t mode, struct error *err)
+{
+    int fd = open(path, O_WRONLY | O_CREAT | O_CLOEXEC, mode);
+    if (fd < 0)
+        return error_set_errno(err, E_IO, errno, "create %s", path);
+    close(fd);
+    return 0;
+}
+
+/* Types and texts as upstream checks them. */
+static int apply_host_path(const struct volume *v, struct error *err)
+{
+    static const struct {
+        const char *type;
+        mode_t format;
+        const char *text;
+    } checks[] = {
+        {"Directory", S_IFDIR, "is not a directory"},
+        {"File", S_IFREG, "is not a file"},
+        {"Socket", S_IFSOCK, "is not a socket"},
+        {"CharDevice", S_IFCHR, "is not a character device"},
+        {"BlockDevice", S_IFBLK, "is not a block device"},
+    };
+    struct stat st;
+    if (v->host_type[0] == '\0')
+        return 0;
+    bool exists = stat(v->path, &st) == 0;
+    if (strcmp(v->host_type, "DirectoryOrCreate") == 0) {
+        if (!exists)
+            return file_mkdir_p(v->path, 0755, err);
+        return S_ISDIR(st.st_mode) ? 0
+                                   : error_set(err, E_INVALID, "hostPath type check failed: %s is not a directory",
+                                               v->path);
+    }
+    if (strcmp(v->host_type, "FileOrCreate") == 0) {
+        if (!exists)
+            return make_file(v->path, 0644, err);
+        return S_ISREG(st.st_mode) ? 0
+                                   : error_set(err, E_INVALID, "hostPath type check failed: %s is not a file",
+                                               v->path);
+    }
+    for (size_t i = 0; i < ARRAY_SIZE(checks); i++) {
+        if (strcmp(v->host_type, checks[i].type) != 0)
+            continue;
+        if (exists && (st.st_mode & S_IFMT) == checks[i].format)
+            return 0;
+        return error_set(err, E_INVALID, "hostPath type check failed: %s %s", v->path, checks[i].text);
+    }
+    return error_set(err, E_INVALID, "hostPath type check failed: %s is an invalid volume type",
+                     v->host_type);
+}
+
+static int apply_files(const struct volume *v, struct error *err)
+{
+    bool changed;
+    int rc = file_mkdir_p(v->path, 0755, err);
+    if (rc == 0 && v->tmpfs)
+        rc = mount_tmpfs(v, err);
+    if (rc == 0 && chmod(v->path, v->gid >= 0 ? 02777 : 0777) != 0)
+        rc = error_set_errno(err, E_IO, errno, "chmod %s", v->path);
+    if (rc == 0 && v->gid >= 0 && chown(v->path, (uid_t)-1, (gid_t)v->gid) != 0)
+        rc = error_set_errno(err, E_IO, errno, "chown %s", v->path);
+    return rc == 0 ? atomic_writer_write(v->path, &v->payload, &changed, err) : rc;
+}
+
+static int apply_one(const struct volume *v, struct error *err)
+{
+    switch (v->kind) {
+    case VOLUME_EMPTY_DIR:
+        return apply_empty_dir(v, err);
+    case VOLUME_HOST_PATH:
+        return apply_host_path(v, err);
+    case VOLUME_FILES:
+        return apply_files(v, err);
+    }
+    return 0;
+}
+
+int volumes_apply(const struct volume_set *s, struct error *err)
+{
+    static const char *const dirs[] = {"", "/volumes", "/plugins", "/containers"};
+    int rc = 0;
+    for (size_t i = 0; rc == 0 && i < ARRAY_SIZE(dirs); i++) {
+        AUTO_FREE char *path = xasprintf("%s%s", s->pod_dir, dirs[i]);
+        rc = file_mkdir_p(path, 0750, err);
+    }
+    for (size_t i = 0; rc == 0 && i < s->container_count; i++) {
+        AUTO_FREE char *path = xasprintf("%s/containers/%s", s->pod_dir, s->containers[i]);
+        rc = file_mkdir_p(path, 0750, err);
+    }
+    if (rc == 0)
+        rc = file_mkdir_p(s->log_dir, 0755, err);
+    for (size_t i = 0; rc == 0 && i < s->count; i++) {
+        rc = apply_one(&s->items[i], err);
+        if (rc != 0)
+            error_prefix(err, "MountVolume.SetUp failed for volume \"%s\" ", s->items[i].name);
+        else if (s->items[i].gid >= 0 && s->items[i].gid_if_root_differs &&
+                 s->items[i].kind == VOLUME_EMPTY_DIR && !root_matches(s->items[i].path, s->items[i].gid))
+            rc = chown_tree(s->items[i].path, s->items[i].gid, false, 0, err);
+    }
+    return rc;
+}
+
+/* --- sub-paths --------------------------------------------------------------- */
+
+static int open_beneath(int dir, const char *path, uint64_t flags)
+{
+    struct open_how how = {.flags = flags, .resolve = RESOLVE_BENEATH | RESOLVE_NO_MAGICLINKS};
+    return (int)syscall(SYS_openat2, dir, path, &how, sizeof(how));
+}
+
+/* Makes the folders of path below root, never leaving it. */
+static int make_beneath(int root, const char *path, const struct volume *v, struct error *err)
+{
+    AUTO_FREE char *copy = xstrdup(path);
+    for (char *p = copy;; p++) {
+        char c = *p;
+        if (c != '/' && c != '\0')
+            continue;
+        *p = '\0';
+        AUTO_FREE char *parent = xstrdup(copy);
+        char *slash = strrchr(parent, '/');
+        const char *name = slash != NULL ? slash + 1 : parent;
+        if (name[0] != '\0') {
+            if (slash != NULL)
+                *slash = '\0';
+            int dir = open_beneath(root, slash != NULL ? parent : ".", O_PATH | O_DIRECTORY | O_CLOEXEC);
+            if (dir < 0)
+                return error_set_errno(err, E_IO, errno, "sub-path %s", path);
+            int made = mkdirat(dir, name, 0750);
+            int saved = errno;
+            if (made == 0)
+                fchmodat(dir, name, v->kind == VOLUME_EMPTY_DIR ? 0777 : 0755, 0);
+            if (made == 0 && v->gid >= 0 && fchownat(dir, name, (uid_t)-1, (gid_t)v->gid, AT_SYMLINK_NOFOLLOW) == 0)
+                fchmodat(dir, name, 02775, 0);
+            close(dir);
+            if (made != 0 && saved != EEXIST)
+                return error_set_errno(err, E_IO, saved, "sub-path %s", path);
+        }
+        *p = c;
+        if (c == '\0')
+            return 0;
+    }
+}
+
+int volume_bind_sub_path(struct arena *a, const char *pod_dir_path, const struct volume *v,
+                         const char *sub_path, const char *container, size_t index,
+                         const char **ret, struct error *err)
+{
+    struct stat st;
+    int root = open(v->path, O_PATH | O_DIRECTORY | O_CLOEXEC);
+    if (root < 0)
+        return error_set_errno(err, E_IO, errno, "open %s", v->path);
+    int rc = 0, fd = open_beneath(root, sub_path, O_PATH | O_CLOEXEC);
+    if (fd < 0 && errno == ENOENT && v->kind != VOLUME_FILES) {
+        rc = make_beneath(root, sub_path, v, err);
+        fd = rc == 0 ? open_beneath(root, sub_path, O_PATH | O_CLOEXEC) : -1;
+    }
+    if (rc == 0 && (fd < 0 || fstat(fd, &st) != 0))
+        rc = error_set_errno(err, E_IO, errno, "failed to prepare subPath %s of volume %s", sub_path,
+                             v->name);
+    close(root);
+    if (rc != 0) {
+        if (fd >= 0)
+            close(fd);
+        return rc;
+    }
+    const char *dir = str_c(arena_printf(a, "%s/volume-subpaths/%s/%s", pod_dir_path, v->name, container));
+    const char *place = str_c(arena_printf(a, "%s/%zu", dir, index));
+    const char *from = str_c(arena_printf(a, "/proc/self/fd/%d", fd));
+    rc = file_mkdir_p(dir, 0750, err);
+    /* A restarted container binds anew: the volume may have been updated. */
+    while (rc == 0 && umount2(place, MNT_DETACH | UMOUNT_NOFOLLOW) == 0)
+        ;
+    if (rc == 0 && S_ISDIR(st.st_mode)) {
+        rc = file_mkdir_p(place, 0750, err);
+    } else if (rc == 0) {
+        rc = make_file(place, 0640, err);
+    }
+    if (rc == 0 && mount(from, place, NULL, MS_BIND | MS_REC, NULL) != 0)
+        rc = error_set_errno(err, E_IO, errno, "bind %s", place);
+    close(fd);
+    if (rc == 0)
+        *ret = place;
+    return rc;
+}
+
+/* --- removal ------------------------------------------------------------------ */
+
+/* mountinfo writes blanks, tabs, newlines and backslashes as octal. */
+static char *unescape_mount(struct str s)
+{
+    char *out = xmalloc(s.len + 1);
+    size_t n = 0;
+    for (size_t i = 0; i < s.len; i++) {
+        if (s.data[i] == '\\' && i + 3 < s.len) {
+            out[n++] = (char)((s.data[i + 1] - '0') * 64 + (s.data[i + 2] - '0') * 8 + (s.data[i + 3] - '0'));
+            i += 3;
+        } else {
+            out[n++] = s.data[i];
+        }
+    }
+    out[n] = '\0';
+    return out;
+}
+
+/* Unmounts everything below dir, the newest mounts first. */
+static int unmount_below(const char *dir, struct error *err)
+{
+    AUTO_BUF text = BUF_INIT;
+    int rc = file_read("/proc/self/mountinfo", MOUNTINFO_BYTES_MAX, &text, err);
+    if (rc != 0)
+        return rc;
+    AUTO_FREE char *prefix = xasprintf("%s/", dir);
+    struct str all = buf_str(&text);
+    for (size_t end = all.len; end > 0;) {
+        size_t start = end - 1;
+        while (start > 0 && all.data[start - 1] != '\n')
+            start--;
+        struct str line = str_sub(all, start, end - start), word = STR_NULL;
+        end = start;
+        for (int i = 0; i < 5; i++)
+            str_cut(line, ' ', &word, &line);
+        AUTO_FREE char *path = unescape_mount(word);
+        if (strncmp(path, prefix, strlen(prefix)) != 0)
+            continue;
+        if (umount2(path, UMOUNT_NOFOLLOW) != 0 && umount2(path, MNT_DETACH | UMOUNT_NOFOLLOW) != 0)
+            return error_set_errno(err, E_IO, errno, "unmount %s", path);
+    }
+    return 0;
+}
+
+int volumes_remove(const char *pod_dir_path, struct error *err)
+{
+    if (!file_exists(pod_dir_path))
+        return 0;
+    /* Never delete through a mount that is still there. */
+    int rc = unmount_below(pod_dir_path, err);
+    return rc == 0 ? file_remove_tree(pod_dir_path, err) : rc;
+}

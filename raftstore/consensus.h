@@ -162,9 +162,9 @@ void consensus_persisted(struct consensus *c, uint64_t now_ms, uint64_t index);
  * back through append(). */
 int consensus_propose(struct consensus *c, uint64_t now_ms, struct entry *const *entries, uint32_t count);
 /* Replaces the list of members; `next` differs from the newest list in one
- * member, and the order of the others is kept. E_NOT_LEADER, E_AGAIN (a change
- * is under way, or this leader has not yet committed an entry of its term),
- * E_INVALID (more than one step; or the leader would lose its own vote: it
+ * member, a new one is no voter yet, and the order of the others is kept.
+ * E_NOT_LEADER, E_AGAIN (a change is under way, this leader has not yet committed
+ * an entry of its term, or a new voter does not yet have the list), E_INVALID (more than one step; or the leader would lose its own vote: it
  * transfers first). On success *ret_index is where the change stands. */
 int consensus_change(struct consensus *c, uint64_t now_ms, const struct members *next, uint64_t *ret_index,
                      struct error *err);

@@ -948,6 +948,23 @@ int consensus_propose(struct consensus *c, uint64_t now_ms, struct entry *const 
     return rc;
 }
 
+/* A member asked for its vote must find itself in its list, whatever its role
+ * there: Guard VOTE_NONVOTER can do nothing for one that is not in it. */
+static int check_new_voter(struct consensus *c, const struct members *next, struct error *err)
+{
+    for (uint32_t i = 0; i < next->count; i++) {
+        uint64_t id = next->items[i].id;
+        const struct member *now = members_get(&c->members, id);
+        if (next->items[i].role != MEMBER_VOTER || (now != NULL && now->role == MEMBER_VOTER))
+            continue;
+        if (now == NULL)
+            return error_set(err, E_INVALID, "a new member must come as a standby");
+        if (consensus_match_index(c, id) < c->raft.configuration_committed_index)
+            return error_set(err, E_AGAIN, "the member does not know yet that it is one");
+    }
+    return 0;
+}
+
 static int check_change(struct consensus *c, const struct members *next, struct error *err)
 {
     if (c->raft.state != RAFT_LEADER || c->raft.leader_state.transferee != 0)
@@ -961,6 +978,9 @@ static int check_change(struct consensus *c, const struct members *next, struct 
         if (c->config.ops->term_at(c->config.arg, c->commit) != c->raft.current_term)
             return error_set(err, E_AGAIN, "the leader is not settled yet");
         int rc = consensus_check_step(&c->members, next, err);
+        if (rc != 0)
+            return rc;
+        rc = check_new_voter(c, next, err);
         if (rc != 0)
             return rc;
     }

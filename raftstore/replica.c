@@ -404,8 +404,7 @@ int replica_recover_snapshot(struct replica *r, const struct replica_snapshot *s
         return error_set(err, E_CORRUPT, "snapshot %" PRIu64 ": its description does not decode", s->index);
     replica_set_snapshot(r, snapshot_ref_new(s->index, s->term, s->meta), &r->applied.members,
                          r->applied.members_index);
-    r->tail.base_index = s->index;
-    r->tail.base_term = s->term;
+    tail_reset(&r->tail, s->index, s->term);
     return 0;
 }
 
@@ -525,6 +524,11 @@ int replica_start(struct replica *r, uint64_t now_ms, const struct replica_vote 
     } else if (vote == NULL && last_term == 1 && tail_last(&r->tail) == 1) {
         on_save_vote(r, 1, 0); /* A crash between the two writes of found_cluster(). */
         v.term = 1;
+    } else if (last_term > v.term && r->tail.count == 0) {
+        /* A snapshot of what was committed may become durable before the term it
+         * was committed in. Nothing was said in that term: messages wait. */
+        on_save_vote(r, last_term, 0);
+        v = (struct replica_vote){last_term, 0};
     } else if (last_term > v.term) {
         return error_set(err, E_CORRUPT, "the log's last term is %" PRIu64 ", the vote's %" PRIu64, last_term, v.term);
     }
@@ -568,6 +572,7 @@ void replica_tick(struct replica *r, uint64_t now_ms)
 {
     if (!usable(r, now_ms))
         return;
+    r->last_tick_ms = r->now_ms;
     consensus_tick(r->consensus, r->now_ms);
     look(r);
     check_disk(r);
@@ -591,7 +596,7 @@ uint64_t replica_deadline(const struct replica *r)
     if (!r->started || r->closed || r->failed)
         return UINT64_MAX;
     uint64_t due = consensus_deadline(r->consensus);
-    return needs_housekeeping(r) ? MIN_OF(due, r->now_ms + r->config.heartbeat_ms) : due;
+    return needs_housekeeping(r) ? MIN_OF(due, r->last_tick_ms + r->config.heartbeat_ms) : due;
 }
 
 bool replica_run(struct replica *r, uint64_t now_ms)

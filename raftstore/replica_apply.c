@@ -279,6 +279,10 @@ void apply_finish_snapshot(struct replica *r)
      * durable; applying may run ahead of that. */
     if (!r->taken || r->taking->index > r->persisted || r->installing_seq != 0 || r->failed)
         return;
+    if (r->snapshot != NULL && r->snapshot->index >= r->taking->index) {
+        drop_taking(r); /* While it waited, one came from the leader. */
+        return;
+    }
     uint64_t index = r->taking->index;
     uint32_t keep = trailing(r, index);
     struct consensus_snapshot s = {index, r->taking->term, r->taking_members, r->taking_members_index};

@@ -109,7 +109,7 @@ static bool caught_up(struct replica *r, uint64_t id)
     struct peer *p = replica_peer(r, id);
     uint64_t match = consensus_match_index(r->consensus, id);
     return p != NULL && p->heard_ms != 0 && r->now_ms - p->heard_ms < r->config.election_ms && match >= r->tail.first &&
-           match + CAUGHT_UP_ENTRIES >= tail_last(&r->tail);
+           match >= r->applied.members_index && match + CAUGHT_UP_ENTRIES >= tail_last(&r->tail);
 }
 
 /* 0: the entry stands at *ret_index. RESULT_*, or why not. */

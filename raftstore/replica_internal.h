@@ -178,7 +178,7 @@ struct replica {
     const struct replica_ops *ops;
     void *arg;
     struct consensus *consensus;
-    uint64_t now_ms;
+    uint64_t now_ms, last_tick_ms;
     bool started, closed, failed;
     bool in_op; /* An owner's op runs: it must not call back. */
 

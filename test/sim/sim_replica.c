@@ -26,6 +26,7 @@ int main(int argc, char **argv)
     struct sim_options o = {.changes = true, .snapshots = true};
     struct sim_result sum = {0};
     uint64_t from = 1, seeds = SEEDS_DEFAULT, failed = 0;
+    setvbuf(stdout, NULL, _IOLBF, 0); /* An assertion must not eat the log. */
     for (int i = 1; i < argc; i++) {
         if (strcmp(argv[i], "--seed") == 0) {
             from = number(argc, argv, &i);

@@ -18,12 +18,14 @@ static void validate_create(const struct kind_ctx *ctx, const void *obj, struct 
         field_faults(errs, PATH_KEY(PATH(PATH_ROOT, "data"), key), key, check_config_map_key(key));
         for (size_t j = 0; j < c->binary_data_count; j++)
             if (str_eq(c->binary_data[j].key, key))
-                field_invalid(errs, PATH_KEY(PATH(PATH_ROOT, "data"), key), key, "duplicate of key present in binaryData");
+                field_invalid(errs, PATH_KEY(PATH(PATH_ROOT, "data"), key), key,
+                              "duplicate of key present in binaryData");
         bytes += c->data[i].value.len;
     }
     for (size_t i = 0; i < c->binary_data_count; i++) {
         struct str key = c->binary_data[i].key;
-        field_faults(errs, PATH_KEY(PATH(PATH_ROOT, "binaryData"), key), key, check_config_map_key(key));
+        field_faults(errs, PATH_KEY(PATH(PATH_ROOT, "binaryData"), key), key,
+                     check_config_map_key(key));
         bytes += c->binary_data[i].value.len;
     }
     if (bytes > CONFIG_MAP_BYTES_MAX)
@@ -51,7 +53,8 @@ static bool same_binary_data(const struct core_v1_config_map *x, const struct co
     return true;
 }
 
-static void validate_update(const struct kind_ctx *ctx, const void *obj, const void *old, struct field_errors *errs)
+static void validate_update(const struct kind_ctx *ctx, const void *obj, const void *old,
+                            struct field_errors *errs)
 {
     static const char why[] = "field is immutable when `immutable` is set";
     const struct core_v1_config_map *c = obj, *o = old;

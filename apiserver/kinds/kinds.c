@@ -2,6 +2,13 @@
 #include "apiserver/kinds/kinds.h"
 
 const struct kind_ops *const kind_table[] = {
+    &kind_certificatesigningrequests,
     &kind_configmaps,
+    &kind_events,
+    &kind_leases,
+    &kind_namespaces,
+    &kind_nodes,
+    &kind_secrets,
+    &kind_serviceaccounts,
     NULL,
 };

@@ -4,6 +4,13 @@
 
 #include "apiserver/kind.h"
 
+extern const struct kind_ops kind_certificatesigningrequests;
 extern const struct kind_ops kind_configmaps;
+extern const struct kind_ops kind_events;
+extern const struct kind_ops kind_leases;
+extern const struct kind_ops kind_namespaces;
+extern const struct kind_ops kind_nodes;
+extern const struct kind_ops kind_secrets;
+extern const struct kind_ops kind_serviceaccounts;
 
 #endif

@@ -19,11 +19,14 @@ static void validate_create(const struct kind_ctx *ctx, const void *obj, struct 
         if (str_empty(s->strategy))
             field_invalid(errs, PATH(spec, "strategy"), s->strategy, "must not be empty");
     }
-    if (s->has_preferred_holder && !str_empty(s->preferred_holder) && (!s->has_strategy || str_empty(s->strategy)))
-        field_forbidden(errs, PATH(spec, "preferredHolder"), "may only be specified if `strategy` is defined");
+    if (s->has_preferred_holder && !str_empty(s->preferred_holder) &&
+        (!s->has_strategy || str_empty(s->strategy)))
+        field_forbidden(errs, PATH(spec, "preferredHolder"),
+                        "may only be specified if `strategy` is defined");
 }
 
-static void validate_update(const struct kind_ctx *ctx, const void *obj, const void *old, struct field_errors *errs)
+static void validate_update(const struct kind_ctx *ctx, const void *obj, const void *old,
+                            struct field_errors *errs)
 {
     UNUSED(old);
     validate_create(ctx, obj, errs);

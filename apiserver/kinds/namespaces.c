@@ -9,7 +9,8 @@
 
 #define NAME_LABEL "kubernetes.io/metadata.name"
 
-static void put_label(struct arena *a, struct meta_v1_object_meta *m, struct str key, struct str value)
+static void put_label(struct arena *a, struct meta_v1_object_meta *m, struct str key,
+                      struct str value)
 {
     size_t n = m->labels_count, at = 0;
     while (at < n && str_cmp(m->labels[at].key, key) < 0)
@@ -77,11 +78,13 @@ static void validate_create(const struct kind_ctx *ctx, const void *obj, struct 
         if (faults.count != 0)
             field_faults(errs, path, f, faults);
         else if (str_find(f, '/', 0) < 0 && !str_eqc(f, "kubernetes"))
-            field_invalid(errs, path, f, "name is neither a standard finalizer name nor is it fully qualified");
+            field_invalid(errs, path, f,
+                          "name is neither a standard finalizer name nor is it fully qualified");
     }
 }
 
-static void validate_update(const struct kind_ctx *ctx, const void *obj, const void *old, struct field_errors *errs)
+static void validate_update(const struct kind_ctx *ctx, const void *obj, const void *old,
+                            struct field_errors *errs)
 {
     UNUSED(ctx);
     UNUSED(obj);

@@ -57,8 +57,8 @@ static void require_key(struct field_errors *errs, const struct core_v1_secret *
         field_required(errs, PATH_KEY(data_path(), str_of(key)), NULL);
 }
 
-static void require_json(const struct kind_ctx *ctx, struct field_errors *errs, const struct core_v1_secret *s,
-                         const char *key)
+static void require_json(const struct kind_ctx *ctx, struct field_errors *errs,
+                         const struct core_v1_secret *s, const char *key)
 {
     const struct str *text = find(s, key);
     struct json *j = NULL;
@@ -66,18 +66,20 @@ static void require_json(const struct kind_ctx *ctx, struct field_errors *errs, 
     if (text == NULL)
         field_required(errs, PATH_KEY(data_path(), str_of(key)), NULL);
     else if (json_parse(ctx->arena, *text, &j, &err) != 0)
-        field_invalid(errs, PATH_KEY(data_path(), str_of(key)), STR("<secret contents redacted>"), "%s",
-                      error_message(&err));
+        field_invalid(errs, PATH_KEY(data_path(), str_of(key)), STR("<secret contents redacted>"),
+                      "%s", error_message(&err));
 }
 
-static void validate_type(const struct kind_ctx *ctx, const struct core_v1_secret *s, struct field_errors *errs)
+static void validate_type(const struct kind_ctx *ctx, const struct core_v1_secret *s,
+                          struct field_errors *errs)
 {
     if (str_eqc(s->type, "kubernetes.io/service-account-token")) {
-        const struct str *name =
-            api_str_map_get(s->metadata.annotations, s->metadata.annotations_count, STR(ACCOUNT_NAME));
+        const struct str *name = api_str_map_get(s->metadata.annotations,
+                                                 s->metadata.annotations_count, STR(ACCOUNT_NAME));
         if (name == NULL || str_empty(*name))
-            field_required(errs, PATH_KEY(PATH(PATH(PATH_ROOT, "metadata"), "annotations"), STR(ACCOUNT_NAME)),
-                           NULL);
+            field_required(
+                errs, PATH_KEY(PATH(PATH(PATH_ROOT, "metadata"), "annotations"), STR(ACCOUNT_NAME)),
+                NULL);
     } else if (str_eqc(s->type, "kubernetes.io/dockercfg")) {
         require_json(ctx, errs, s, ".dockercfg");
     } else if (str_eqc(s->type, "kubernetes.io/dockerconfigjson")) {
@@ -121,7 +123,8 @@ static bool same_data(const struct core_v1_secret *x, const struct core_v1_secre
     return true;
 }
 
-static void validate_update(const struct kind_ctx *ctx, const void *obj, const void *old, struct field_errors *errs)
+static void validate_update(const struct kind_ctx *ctx, const void *obj, const void *old,
+                            struct field_errors *errs)
 {
     static const char why[] = "field is immutable when `immutable` is set";
     const struct core_v1_secret *s = obj, *o = old;

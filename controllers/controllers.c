@@ -6,6 +6,8 @@
     X(controller_csrcleaner)        \
     X(controller_csrsigning)        \
     X(controller_deployment)        \
+    X(controller_endpoints)         \
+    X(controller_endpointslice)     \
     X(controller_nodeipam)          \
     X(controller_nodelifecycle)     \
     X(controller_podgc)             \

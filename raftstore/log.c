@@ -60,6 +60,7 @@ static int create(struct log *l, const struct log_config *config, struct error *
 {
     l->cluster_id = config->cluster_id;
     l->member_id = config->member_id;
+    l->joined = config->joined;
     struct env *env = config->env != NULL ? config->env : env_system();
     env->random(env, &l->salt, sizeof(l->salt));
     do
@@ -155,6 +156,7 @@ void log_state(const struct log *l, struct log_state *ret)
         .cluster_id = l->cluster_id,
         .member_id = l->member_id,
         .instance = l->instance,
+        .joined = l->joined,
         .term = l->now.term,
         .vote = l->now.vote,
         .boot = l->now.boot,
@@ -280,6 +282,7 @@ int log_roll(struct log *l, size_t need, struct error *err)
         .boot = l->saved.boot,
         .instance = l->instance,
         .salt = l->salt,
+        .joined = l->joined,
     };
     uint8_t header[LOG_SEGMENT_HEADER_BYTES];
     log_segment_header_encode(&h, header);

@@ -40,6 +40,7 @@ struct log_config {
     const char *dir;
     uint64_t cluster_id; /* For a new log. With an existing one: 0, or must match. */
     uint64_t member_id;  /* As cluster_id. 0: open only what exists. */
+    bool joined; /* For a new log: its member was added to a running cluster. */
     uint64_t segment_bytes; /* 0: 16 MiB. */
     bool no_fsync;          /* Tests and benchmarks only. */
 };
@@ -55,6 +56,7 @@ struct log_state {
     uint64_t last_index;
     uint64_t last_term;
     uint64_t bytes; /* Taken on disk by all segments. */
+    bool joined;    /* As at creation: such a member never founds a cluster. */
 };
 
 /* Creates or recovers, and counts this start. E_NOT_FOUND: nothing there and no member_id given.

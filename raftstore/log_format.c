@@ -48,6 +48,7 @@ enum {
     SEG_VOTE = 72,
     SEG_BOOT = 80,
     SEG_INSTANCE = 88,
+    SEG_JOINED = 96,
     SEG_CRC = LOG_SEGMENT_HEADER_BYTES - 4,
 };
 
@@ -67,6 +68,7 @@ void log_segment_header_encode(const struct log_segment_header *h, uint8_t ret[L
     put64(ret + SEG_VOTE, h->vote);
     put64(ret + SEG_BOOT, h->boot);
     put64(ret + SEG_INSTANCE, h->instance);
+    ret[SEG_JOINED] = h->joined ? 1 : 0;
     put32(ret + SEG_CRC, crc32c(0, ret, SEG_CRC));
 }
 
@@ -93,6 +95,7 @@ int log_segment_header_decode(const uint8_t p[LOG_SEGMENT_HEADER_BYTES], struct 
         .boot = get64(p + SEG_BOOT),
         .instance = get64(p + SEG_INSTANCE),
         .salt = get32(p + SEG_SALT),
+        .joined = p[SEG_JOINED] != 0,
     };
     return 0;
 }

@@ -49,6 +49,7 @@ struct log_segment_header {
     uint64_t vote;
     uint64_t boot; /* How often the log was opened. */
     uint32_t salt;
+    bool joined;
 };
 
 struct log_batch_header {

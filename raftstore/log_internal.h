@@ -36,6 +36,7 @@ struct log {
     uint64_t member_id;
     uint64_t instance;
     uint32_t salt;
+    bool joined;
 
     /* Log state with what is staged; `saved` is the part that is durable. */
     struct log_position {

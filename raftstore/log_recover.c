@@ -105,6 +105,7 @@ static int check_header(struct scan *s, bool first, struct error *err)
         l->member_id = h->member_id;
         l->salt = h->salt;
         l->instance = h->instance;
+        l->joined = h->joined;
         l->seq = h->first_seq;
         l->now = (struct log_position){.term = h->term,
                                        .vote = h->vote,

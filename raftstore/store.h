@@ -25,6 +25,7 @@ struct store_member {
     uint64_t id;          /* Never 0, never reused. */
     const char *name;
     const char *address;  /* HOST:PORT for peers. */
+    bool is_voter;        /* Filled in by store_members(). */
 };
 
 struct store_config {
@@ -52,7 +53,9 @@ struct store_config {
 /* Opens the data, starts the threads. Blocks until the log is read, not until
  * there is a leader. */
 int store_open(const struct store_config *config, struct store **ret, struct error *err);
-/* Hands leadership over, answers what is pending with E_CLOSED, joins threads. */
+/* Hands leadership over, answers what is pending with E_CLOSED, joins threads.
+ * Every view and cursor must be gone; the mailboxes given with requests must
+ * still be there. NULL is a no-op. */
 void store_close(struct store *s);
 
 /* --- writes [any] --- */
@@ -67,6 +70,8 @@ void store_compact(struct store *s, int64_t rev, struct mailbox *mb, store_done_
 /* Leases, as etcd's: id 0 lets the store choose; on success rev is the id. */
 void store_lease_grant(struct store *s, int64_t id, int64_t ttl_s, struct mailbox *mb, store_done_cb *cb, void *arg);
 void store_lease_revoke(struct store *s, int64_t id, struct mailbox *mb, store_done_cb *cb, void *arg);
+/* On success rev is the time to live in seconds. */
+void store_lease_keepalive(struct store *s, int64_t id, struct mailbox *mb, store_done_cb *cb, void *arg);
 
 /* --- reads --- */
 /* [any] A linearizable read point: cb gets a revision that the newest view has
@@ -118,6 +123,9 @@ struct store_status {
     uint64_t bytes, keys;
     bool is_leader, has_leader, is_voter;
     uint32_t alarms; /* STORE_ALARM_* */
+    bool removed;    /* Was a member, is none any more. */
+    bool failed;     /* Cannot go on (its disk failed, its data is damaged): reads only, restart it. */
+    uint64_t bytes_in_use; /* bytes less what compaction has not freed yet. */
 };
 enum { STORE_ALARM_NO_SPACE = 1, STORE_ALARM_CORRUPT = 2 };
 void store_status(struct store *s, struct store_status *ret);

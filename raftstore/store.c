@@ -1,0 +1,262 @@
+/* store.c - see store.h: requests from any thread and their answers.
+ *
+ * A request travels to the store thread as a mail, lives there as the replica's
+ * cookie, and travels back as the same mail. */
+#include "raftstore/store_internal.h"
+
+#include "lib/base/env.h"
+
+#include <string.h>
+
+/* --- answering ------------------------------------------------------------------ */
+
+static void request_free(struct request *r)
+{
+    mvcc_result_done(&r->result);
+    buf_done(&r->bytes);
+    free(r->address);
+    free(r);
+}
+
+static void deliver(struct mail *m)
+{
+    struct request *r = CONTAINER_OF(m, struct request, mail);
+    if (r->on_txn != NULL)
+        r->on_txn(r->code, r->code < 0 ? NULL : r->result.txn, r->arg);
+    else if (r->on_done != NULL)
+        r->on_done(r->code, r->rev, r->arg);
+    request_free(r);
+}
+
+void request_finish(struct request *r, int code)
+{
+    r->code = code;
+    list_push_back(&r->s->answers, &r->node);
+}
+
+static void settle(struct request *r)
+{
+    if (r->type == REQUEST_READ)
+        r->rev = mvcc_rev(r->s->mvcc);
+    if (r->type != REQUEST_COMMAND || r->code < 0)
+        return;
+    r->code = r->result.code;
+    r->rev = r->rev_is == REQUEST_ID ? r->result.id : r->rev_is == REQUEST_TTL ? r->result.ttl_s : r->result.rev;
+}
+
+void store_answer_all(struct store *s)
+{
+    struct list local;
+    list_init(&local);
+    list_splice(&local, &s->answers);
+    for (struct list *n; (n = list_pop_front(&local)) != NULL;) {
+        struct request *r = LIST_ENTRY(n, struct request, node);
+        settle(r);
+        if (r->reply_to != NULL) {
+            r->mail.run = deliver;
+            mailbox_post(r->reply_to, &r->mail);
+            continue;
+        }
+        if (r->internal != NULL && !s->closed)
+            r->internal(s, r);
+        request_free(r);
+    }
+}
+
+/* --- asking ------------------------------------------------------------------------ */
+
+static struct request *request_new(struct store *s, enum request_type type, struct mailbox *mb)
+{
+    struct request *r = xzalloc(sizeof(*r));
+    r->s = s;
+    r->type = type;
+    r->reply_to = mb;
+    r->mail.run = store_on_request;
+    list_init(&r->node);
+    return r;
+}
+
+static void post(struct request *r)
+{
+    if (r->type == REQUEST_COMMAND && r->bytes.len > COMMAND_BYTES_MAX) {
+        r->code = E_TOO_LARGE;
+        r->mail.run = deliver;
+        mailbox_post(r->reply_to, &r->mail);
+        return;
+    }
+    mailbox_post(&r->s->mailbox, &r->mail);
+}
+
+void store_txn(struct store *s, const struct txn *t, struct mailbox *mb, store_txn_cb *cb, void *arg)
+{
+    struct request *r = request_new(s, REQUEST_COMMAND, mb);
+    r->on_txn = cb;
+    r->arg = arg;
+    command_encode_txn(t, &r->bytes);
+    post(r);
+}
+
+static void send_command(struct store *s, const struct command *c, enum request_rev rev_is, struct mailbox *mb,
+                         store_done_cb *cb, void *arg)
+{
+    struct request *r = request_new(s, REQUEST_COMMAND, mb);
+    r->on_done = cb;
+    r->arg = arg;
+    r->rev_is = rev_is;
+    command_encode(c, &r->bytes);
+    post(r);
+}
+
+void store_compact(struct store *s, int64_t rev, struct mailbox *mb, store_done_cb *cb, void *arg)
+{
+    send_command(s, &(struct command){.type = COMMAND_COMPACT, .rev = rev}, REQUEST_REV, mb, cb, arg);
+}
+
+void store_lease_grant(struct store *s, int64_t id, int64_t ttl_s, struct mailbox *mb, store_done_cb *cb, void *arg)
+{
+    if (id == 0) /* Positive, as etcd's. */
+        id = (int64_t)env_random_below(s->env, INT64_MAX - 1) + 1;
+    struct command c = {.type = COMMAND_LEASE_GRANT, .id = id, .ttl_s = ttl_s};
+    send_command(s, &c, REQUEST_ID, mb, cb, arg);
+}
+
+void store_lease_revoke(struct store *s, int64_t id, struct mailbox *mb, store_done_cb *cb, void *arg)
+{
+    send_command(s, &(struct command){.type = COMMAND_LEASE_REVOKE, .id = id}, REQUEST_REV, mb, cb, arg);
+}
+
+void store_lease_keepalive(struct store *s, int64_t id, struct mailbox *mb, store_done_cb *cb, void *arg)
+{
+    send_command(s, &(struct command){.type = COMMAND_LEASE_KEEPALIVE, .id = id}, REQUEST_TTL, mb, cb, arg);
+}
+
+void store_read_barrier(struct store *s, struct mailbox *mb, store_done_cb *cb, void *arg)
+{
+    struct request *r = request_new(s, REQUEST_READ, mb);
+    r->on_done = cb;
+    r->arg = arg;
+    post(r);
+}
+
+static void send_change(struct store *s, enum replica_change_type change, uint64_t id, const char *address,
+                        struct mailbox *mb, store_done_cb *cb, void *arg)
+{
+    struct request *r = request_new(s, REQUEST_CHANGE, mb);
+    r->on_done = cb;
+    r->arg = arg;
+    r->change = change;
+    r->id = id;
+    r->rev = (int64_t)id;
+    r->address = address != NULL ? xstrdup(address) : NULL;
+    post(r);
+}
+
+void store_member_add(struct store *s, const char *name, const char *address, struct mailbox *mb,
+                      store_done_cb *cb, void *arg)
+{
+    UNUSED(name); /* The member says it itself when it is met. */
+    uint64_t id = env_random_below(s->env, INT64_MAX - 1) + 1;
+    send_change(s, REPLICA_ADD, id, address, mb, cb, arg);
+}
+
+void store_member_remove(struct store *s, uint64_t id, struct mailbox *mb, store_done_cb *cb, void *arg)
+{
+    send_change(s, REPLICA_REMOVE, id, NULL, mb, cb, arg);
+}
+
+void store_transfer_leader(struct store *s, uint64_t id, struct mailbox *mb, store_done_cb *cb, void *arg)
+{
+    struct request *r = request_new(s, REQUEST_TRANSFER, mb);
+    r->on_done = cb;
+    r->arg = arg;
+    r->id = id;
+    r->rev = (int64_t)id;
+    post(r);
+}
+
+void store_propose_internal(struct store *s, const struct command *c,
+                            void (*done)(struct store *s, const struct request *r))
+{
+    struct request *r = request_new(s, REQUEST_COMMAND, NULL);
+    r->internal = done;
+    command_encode(c, &r->bytes);
+    store_on_request(&r->mail);
+}
+
+/* --- closing ------------------------------------------------------------------------ */
+
+static void close_by(struct store *s, enum request_type type)
+{
+    if (s->thread_started) {
+        struct request *r = request_new(s, type, NULL);
+        mailbox_post(&s->mailbox, &r->mail);
+        pthread_join(s->thread, NULL);
+    }
+    store_free(s);
+}
+
+void store_close(struct store *s)
+{
+    if (s != NULL)
+        close_by(s, REQUEST_CLOSE);
+}
+
+void store_kill(struct store *s)
+{
+    atomic_store(&s->killed, true);
+    close_by(s, REQUEST_KILL);
+}
+
+void store_block(struct store *s, uint64_t id, bool blocked)
+{
+    struct request *r = request_new(s, REQUEST_BLOCK, NULL);
+    r->id = id;
+    r->flag = blocked;
+    mailbox_post(&s->mailbox, &r->mail);
+}
+
+/* --- looking ------------------------------------------------------------------------ */
+
+void store_status(struct store *s, struct store_status *ret)
+{
+    pthread_mutex_lock(&s->lock);
+    *ret = s->status;
+    pthread_mutex_unlock(&s->lock);
+}
+
+uint64_t store_id(const struct store *s)
+{
+    return atomic_load(&s->id);
+}
+
+uint16_t store_peer_port(const struct store *s)
+{
+    return s->port;
+}
+
+uint64_t store_sync_count(const struct store *s)
+{
+    return atomic_load(&s->log_io.syncs);
+}
+
+struct store_member *store_members(struct store *s, uint32_t *ret_count)
+{
+    pthread_mutex_lock(&s->lock);
+    size_t bytes = 0;
+    for (uint32_t i = 0; i < s->listed_count; i++)
+        bytes += strlen(s->records[i].name) + strlen(s->listed[i].address) + 2;
+    uint32_t n = s->listed_count;
+    struct store_member *list = xzalloc(n * sizeof(*list) + bytes + 1);
+    char *at = (char *)(list + n);
+    for (uint32_t i = 0; i < n; i++) {
+        size_t name = strlen(s->records[i].name) + 1, address = strlen(s->listed[i].address) + 1;
+        list[i].id = s->listed[i].id;
+        list[i].is_voter = s->listed[i].role == MEMBER_VOTER;
+        list[i].name = memcpy(at, s->records[i].name, name);
+        list[i].address = memcpy(at + name, s->listed[i].address, address);
+        at += name + address;
+    }
+    pthread_mutex_unlock(&s->lock);
+    *ret_count = n;
+    return list;
+}

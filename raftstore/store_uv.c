@@ -1,0 +1,265 @@
+/* store_uv.c - the store thread: a loop that feeds the replica and carries its
+ * effects out.
+ *
+ * Events (requests, messages, finished disk work, the timer) are fed in as they
+ * come. One round follows at the end of the loop's turn: the replica runs, what
+ * was applied is published, disk work goes to the log thread in one list, answers
+ * go out. So everything that arrives in one turn shares a log entry. */
+#include "raftstore/store_internal.h"
+
+#include "lib/base/env.h"
+#include "lib/base/log.h"
+
+#include <inttypes.h>
+
+#define WORK_BUDGET 1000     /* Keys of compaction and reclaiming per round. */
+#define WORK_AGAIN_MS 1000   /* Dead memory that views still held is looked at again. */
+#define WORK_AGAIN_BYTES (1u << 20)
+
+uint64_t store_now(const struct store *s)
+{
+    return env_now_ms(s->env);
+}
+
+void store_kick(struct store *s)
+{
+    if (!s->closed)
+        deferred_post(&s->defer, &s->round);
+}
+
+/* --- shutting down -------------------------------------------------------------------- */
+
+static void on_transport_closed(void *arg)
+{
+    ((struct store *)arg)->transport = NULL;
+}
+
+static void shut_down(struct store *s)
+{
+    if (s->closed)
+        return;
+    s->closed = s->closing = true;
+    if (s->replica != NULL)
+        replica_close(s->replica);
+    store_bulk_stop(s); /* First: it gives work to the other. */
+    store_log_stop(s);
+    store_answer_all(s);
+    if (s->transport != NULL)
+        transport_close(s->transport, on_transport_closed, s);
+    uv_close((uv_handle_t *)&s->timer, NULL);
+    defer_queue_close(&s->defer, NULL);
+    mailbox_close(&s->mailbox, NULL); /* Runs what came meanwhile. */
+    store_answer_all(s);
+}
+
+/* A leader with others to lead hands over first. */
+static void begin_close(struct store *s, struct request *r)
+{
+    struct replica_status status;
+    r->type = REQUEST_TRANSFER; /* Its answer ends the wait. */
+    r->id = 0;
+    if (s->closing || s->replica == NULL || s->failed || members_voters(&s->members) < 2) {
+        request_finish(r, 0);
+        shut_down(s);
+        return;
+    }
+    replica_status(s->replica, &status);
+    s->closing = true;
+    s->close_at_ms = store_now(s) + s->election_ms + s->election_ms / 2;
+    if (status.state != REPLICA_LEADER || replica_transfer(s->replica, store_now(s), 0, r) < 0) {
+        request_finish(r, 0);
+        shut_down(s);
+    }
+    store_kick(s);
+}
+
+/* --- requests ---------------------------------------------------------------------------- */
+
+static int start_request(struct store *s, struct request *r)
+{
+    uint64_t now = store_now(s);
+    if (s->closing)
+        return E_CLOSED;
+    if (s->failed || s->replica == NULL)
+        return E_UNAVAILABLE;
+    switch (r->type) {
+    case REQUEST_COMMAND:
+        return replica_propose(s->replica, now, buf_str(&r->bytes), r);
+    case REQUEST_READ:
+        return replica_read(s->replica, now, r);
+    case REQUEST_CHANGE:
+        return replica_change(s->replica, now, r->change, r->id, r->address, r);
+    case REQUEST_TRANSFER:
+        return replica_transfer(s->replica, now, r->id, r);
+    default:
+        return E_INTERNAL;
+    }
+}
+
+void store_on_request(struct mail *m)
+{
+    struct request *r = CONTAINER_OF(m, struct request, mail);
+    struct store *s = r->s;
+    int rc = 0;
+    switch (r->type) {
+    case REQUEST_CLOSE:
+        begin_close(s, r);
+        return;
+    case REQUEST_KILL:
+        request_finish(r, 0);
+        shut_down(s);
+        return;
+    case REQUEST_BLOCK:
+        if (s->transport != NULL)
+            transport_block(s->transport, r->id, r->flag);
+        request_finish(r, 0);
+        break;
+    default:
+        rc = start_request(s, r);
+        if (rc < 0)
+            request_finish(r, rc);
+        else
+            buf_done(&r->bytes); /* The replica has its copy. */
+    }
+    store_kick(s);
+}
+
+/* --- one round ------------------------------------------------------------------------------ */
+
+static void on_timer(uv_timer_t *timer)
+{
+    struct store *s = CONTAINER_OF(timer, struct store, timer);
+    uint64_t now = store_now(s);
+    s->timer_at_ms = 0;
+    if (s->closing && s->close_at_ms != 0 && now >= s->close_at_ms) {
+        shut_down(s);
+        return;
+    }
+    if (s->replica != NULL && now >= replica_deadline(s->replica))
+        replica_tick(s->replica, now);
+    store_kick(s);
+}
+
+static void arm_timer(struct store *s, uint64_t now)
+{
+    uint64_t due = s->replica != NULL && !s->failed ? replica_deadline(s->replica) : UINT64_MAX;
+    due = MIN_OF(due, store_chores_deadline(s, now));
+    if (s->work_at_ms != 0)
+        due = MIN_OF(due, s->work_at_ms);
+    if (s->closing && s->close_at_ms != 0)
+        due = MIN_OF(due, s->close_at_ms);
+    if (due == s->timer_at_ms)
+        return;
+    s->timer_at_ms = due == UINT64_MAX ? 0 : due;
+    if (due == UINT64_MAX) {
+        uv_timer_stop(&s->timer);
+        return;
+    }
+    /* The loop's clock may lag behind ours by what this turn took. */
+    uv_update_time(&s->loop);
+    uv_timer_start(&s->timer, on_timer, due > now ? due - now : 1, 0);
+}
+
+void store_update_status(struct store *s)
+{
+    struct replica_status rs = {0};
+    struct mvcc_stats ms;
+    if (s->replica != NULL)
+        replica_status(s->replica, &rs);
+    mvcc_stats(s->mvcc, &ms);
+    struct store_status status = {
+        .id = atomic_load(&s->id),
+        .leader_id = rs.leader,
+        .term = rs.term,
+        .cluster_id = atomic_load(&s->cluster_id),
+        .log_index = rs.last_index,
+        .applied_index = rs.applied_index,
+        .rev = mvcc_rev(s->mvcc),
+        .compacted_rev = mvcc_compacted(s->mvcc),
+        .bytes = ms.tree_bytes + ms.dead_bytes,
+        .bytes_in_use = ms.tree_bytes,
+        .keys = ms.keys,
+        .is_leader = rs.state == REPLICA_LEADER,
+        .has_leader = rs.leader != 0,
+        .is_voter = rs.is_voter,
+        .alarms = mvcc_alarms(s->mvcc),
+        .removed = rs.removed,
+        .failed = s->failed,
+    };
+    pthread_mutex_lock(&s->lock);
+    s->status = status;
+    pthread_mutex_unlock(&s->lock);
+    store_metrics_update(s, &rs, &ms);
+}
+
+/* True: memory can still be given back now. */
+static bool give_back_memory(struct store *s, uint64_t now)
+{
+    bool more = mvcc_work(s->mvcc, WORK_BUDGET);
+    struct mvcc_stats ms;
+    mvcc_stats(s->mvcc, &ms);
+    s->work_at_ms = !more && ms.dead_bytes > WORK_AGAIN_BYTES ? now + WORK_AGAIN_MS : 0;
+    return more;
+}
+
+static void stop_failed(struct store *s)
+{
+    if (s->apply_code != 0 && !s->failed) {
+        log_error("this member cannot apply what the cluster decided (%s); it must be upgraded or rejoin",
+                  error_text(s->apply_code));
+        s->failed = true;
+    }
+    if (s->failed && s->replica != NULL)
+        replica_close(s->replica);
+}
+
+static void on_round(struct deferred *d)
+{
+    struct store *s = CONTAINER_OF(d, struct store, round);
+    LOOP_CALLBACK("store round");
+    uint64_t now = store_now(s);
+    bool more = false;
+    if (s->replica != NULL && !s->failed) {
+        more = replica_run(s->replica, now);
+        store_chores(s, now);
+    }
+    stop_failed(s);
+    worker_post_list(&s->log_worker, &s->log_queue);
+    more |= give_back_memory(s, now);
+    store_answer_all(s);
+    store_update_status(s);
+    arm_timer(s, now);
+    if (more)
+        store_kick(s);
+}
+
+/* --- the thread ----------------------------------------------------------------------------- */
+
+int store_loop_init(struct store *s, struct error *err)
+{
+    if (uv_loop_init(&s->loop) != 0)
+        return error_set(err, E_INTERNAL, "cannot make the store's loop");
+    if (mailbox_init(&s->mailbox, &s->loop) != 0) {
+        uv_loop_close(&s->loop);
+        return error_set(err, E_INTERNAL, "cannot make the store's mailbox");
+    }
+    uv_timer_init(&s->loop, &s->timer);
+    defer_queue_init(&s->defer, &s->loop);
+    deferred_init(&s->round, on_round);
+    return 0;
+}
+
+static void *store_main(void *arg)
+{
+    struct store *s = arg;
+    uv_run(&s->loop, UV_RUN_DEFAULT);
+    return NULL;
+}
+
+void store_loop_start(struct store *s)
+{
+    if (pthread_create(&s->thread, NULL, store_main, s) != 0)
+        PANIC("cannot start the store's thread");
+    pthread_setname_np(s->thread, "store");
+    s->thread_started = true;
+}

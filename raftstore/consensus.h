@@ -113,7 +113,8 @@ enum consensus_guard {
     GUARD_CHANGE_COMMITTED = 1 << 12,  /* A second change makes the first one's commit forgotten. */
     GUARD_CHANGE_STEP = 1 << 13,       /* Changes are not checked: one member, own-term commit first. */
     GUARD_SHRINK_TO_LEADER = 1 << 14,  /* Shrinking away from the leader: two leaders in one term. */
-    GUARD_ALL = (1 << 15) - 1,
+    GUARD_HOLD_DEMOTION = 1 << 15,     /* A member that lost its vote too early neither votes nor asks. */
+    GUARD_ALL = (1 << 16) - 1,
 };
 
 struct consensus_config {
@@ -190,6 +191,9 @@ const struct members *consensus_members(const struct consensus *c);
 uint64_t consensus_change_index(const struct consensus *c);
 /* Leader only: the last index known to be on the member. 0 otherwise. */
 uint64_t consensus_match_index(const struct consensus *c, uint64_t id);
+/* Leader only: entries from this index on must not be sent to the member yet
+ * (UINT64_MAX: all may). Not even if send() names them; they may when it rises. */
+uint64_t consensus_send_limit(const struct consensus *c, uint64_t id);
 /* Compares what the seam and the core hold; aborts when they differ. For tests. */
 void consensus_check(const struct consensus *c);
 

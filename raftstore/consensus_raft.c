@@ -1086,6 +1086,20 @@ uint64_t consensus_match_index(const struct consensus *c, uint64_t id)
     return raft_match_index(&c->raft, id, &index) == 0 ? index : 0;
 }
 
+/* Guard HOLD_DEMOTION. A member that has the change which takes its vote, before
+ * that change is committed, no longer stands for election, and with the longest
+ * log it refuses all others: when the leader is lost then, a cluster that needs
+ * it for a majority stands still for ever (two voters: at once). The change does
+ * not need this member to commit, so it gets it afterwards. */
+uint64_t consensus_send_limit(const struct consensus *c, uint64_t id)
+{
+    if (c->change_index == 0 || !guard(c, GUARD_HOLD_DEMOTION))
+        return UINT64_MAX;
+    const struct member *before = members_get(&c->committed, id), *now = members_get(&c->members, id);
+    bool loses = before != NULL && before->role == MEMBER_VOTER && (now == NULL || now->role != MEMBER_VOTER);
+    return loses ? c->change_index : UINT64_MAX;
+}
+
 void consensus_check(const struct consensus *c)
 {
     const struct raft_configuration *conf = &c->raft.configuration;

@@ -269,6 +269,8 @@ static void look(struct replica *r)
     uint64_t term = consensus_term(r->consensus), leader = consensus_leader(r->consensus);
     look_at_members(r);
     r->status_dirty = true;
+    for (uint32_t i = 0; i < r->peer_count && state == CONSENSUS_LEADER; i++)
+        send_resume(r, r->peers[i]);
     if (state == r->state && term == r->term && leader == r->leader)
         return;
     r->state = state;

@@ -327,6 +327,7 @@ void read_close(struct replica *r, int code);
 void send_append(struct replica *r, struct peer *p, const struct consensus_message *m);
 void send_acked(struct replica *r, struct peer *p, uint64_t last_index);
 void send_entries_read(struct replica *r, struct peer *p, struct entry *const *entries, uint32_t count);
+void send_resume(struct replica *r, struct peer *p);
 void send_reset(struct peer *p);
 
 /* replica_transfer.c */

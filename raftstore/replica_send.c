@@ -69,17 +69,18 @@ static uint32_t fit(const struct replica *r, struct entry *const *entries, uint3
 
 static void pump(struct replica *r, struct peer *p)
 {
-    while (p->next < p->end && window_open(r, p) && p->token == 0) {
+    uint64_t end = MIN_OF(p->end, consensus_send_limit(r->consensus, p->id));
+    while (p->next < end && window_open(r, p) && p->token == 0) {
         struct entry *list[GATHER_MAX];
         uint32_t n = 0;
         if (!tail_has(&r->tail, p->next)) {
             send_reset(p); /* Trimmed: the core will find out and send the snapshot. */
             return;
         }
-        while (n < GATHER_MAX && p->next + n < p->end && (list[n] = tail_get(&r->tail, p->next + n)) != NULL)
+        while (n < GATHER_MAX && p->next + n < end && (list[n] = tail_get(&r->tail, p->next + n)) != NULL)
             n++;
         if (n == 0) {
-            uint64_t last = MIN_OF(MIN_OF(p->end, r->tail.cached) - 1, p->next + GATHER_MAX - 1);
+            uint64_t last = MIN_OF(MIN_OF(end, r->tail.cached) - 1, p->next + GATHER_MAX - 1);
             p->token = replica_token(r);
             R_OP(r, read_entries, p->token, p->next, last, r->config.append_bytes);
             return;
@@ -131,13 +132,20 @@ void send_append(struct replica *r, struct peer *p, const struct consensus_messa
     if (!covered(r, p, first))
         start_range(r, p, m);
     p->end = MAX_OF(p->end, first + m->append.count);
-    /* A heartbeat, or no room: say at least where we are. It stands behind what
-     * was sent, not behind what the core believes was sent. */
-    if (m->append.count == 0 || !window_open(r, p) || p->token != 0) {
+    uint64_t next = p->next;
+    if (m->append.count > 0)
+        pump(r, p);
+    /* A heartbeat, or nothing could go: say at least where we are. That is behind
+     * what was sent, not behind what the core believes was sent. */
+    if (p->next == next && p->end != 0)
         send_message(r, p, NULL, 0);
-        return;
-    }
-    pump(r, p);
+}
+
+/* What was held back may go: a change was committed. */
+void send_resume(struct replica *r, struct peer *p)
+{
+    if (p->end != 0 && p->term == consensus_term(r->consensus))
+        pump(r, p);
 }
 
 void send_acked(struct replica *r, struct peer *p, uint64_t last_index)

@@ -136,8 +136,13 @@ static void receive_ack(struct replica *r, struct peer *p, const struct peer_mes
             rewind_to(r, p, 0);
         return;
     }
-    if (m->chunk_ack.offset == tx->acked || m->chunk_ack.offset > tx->sent)
+    if (m->chunk_ack.offset == tx->acked)
         return;
+    if (m->chunk_ack.offset > tx->sent) {
+        /* We went back too far: answers came late. */
+        rewind_to(r, p, m->chunk_ack.offset);
+        return;
+    }
     uint32_t size = r->config.snapshot_chunk_bytes;
     tx->acked = m->chunk_ack.offset;
     tx->chunks = (uint32_t)MIN_OF((tx->sent - tx->acked + size - 1) / size, (uint64_t)CHUNKS_MAX);

@@ -276,7 +276,8 @@ static const struct kv *slot_versions(uintptr_t slot, int64_t after_rev, struct 
                 kv_list_push(out, c->versions[i]);
         }
     }
-    reverse(out->items + start, out->count - start);
+    if (out->count > start)
+        reverse(&out->items[start], out->count - start);
     return before;
 }
 

@@ -3,9 +3,9 @@
  *
  *   fuzz_x [-runs=N] [-seed=N] [-max_len=N] [FILE|FOLDER...]
  *
- * A target may bring seeds of its own by defining fuzz_seed(). Before each run the
- * input is kept in memory that a crash report can show: on a signal or abort it is
- * written to crash-input in the current folder. */
+ * FUZZ_RUNS in the environment stands in for -runs. A target may bring seeds of
+ * its own by defining fuzz_seed(). On a signal or abort the input is written to
+ * crash-input in the current folder. */
 #include <dirent.h>
 #include <fcntl.h>
 #include <signal.h>
@@ -226,7 +226,8 @@ static void run_mutations(uint64_t runs, size_t max_len)
 
 int main(int argc, char **argv)
 {
-    uint64_t runs = 20000, seed = 1;
+    const char *env_runs = getenv("FUZZ_RUNS");
+    uint64_t runs = env_runs != NULL ? strtoull(env_runs, NULL, 10) : 20000, seed = 1;
     size_t max_len = 65536;
     for (int i = 1; i < argc; i++) {
         if (strncmp(argv[i], "-runs=", 6) == 0)

@@ -275,15 +275,15 @@ static void run_model(uint64_t seed, size_t keys, int steps)
 /* Random puts, deletes, views, trims and reads agree with the model. */
 START_TEST(model_small)
 {
-    for (uint64_t i = 0; i < 30; i++)
-        run_model(test_seed() + i, 40, 3000);
+    for (uint64_t i = 0; i < 16; i++)
+        run_model(test_seed() + i, 40, 2000);
 }
 END_TEST
 
 START_TEST(model_large)
 {
-    for (uint64_t i = 0; i < 6; i++)
-        run_model(test_seed() + i, KEYS_MAX, 8000);
+    for (uint64_t i = 0; i < 3; i++)
+        run_model(test_seed() + i, KEYS_MAX, 6000);
 }
 END_TEST
 
@@ -448,7 +448,7 @@ START_TEST(readers_on_threads)
     pthread_t threads[READERS];
     for (int i = 0; i < READERS; i++)
         ck_assert_int_eq(pthread_create(&threads[i], NULL, reader, &s), 0);
-    while (rev < 20000 || atomic_load(&s.rounds) < 100) {
+    while (rev < 5000 || atomic_load(&s.rounds) < 100) {
         for (int i = 0; i < 5; i++)
             write_pair(t, &r, rev++);
         struct tree_view *next = tree_publish(t);

@@ -8,6 +8,7 @@
     X(controller_deployment)        \
     X(controller_endpoints)         \
     X(controller_endpointslice)     \
+    X(controller_garbagecollector)  \
     X(controller_namespace)         \
     X(controller_nodeipam)          \
     X(controller_nodelifecycle)     \

@@ -14,6 +14,7 @@
 #include "lib/client/informer.h"
 
 #include "api/meta_v1.h"
+#include "lib/api/codec.h"
 #include "lib/api/scheme.h"
 #include "lib/base/arena.h"
 #include "lib/base/env.h"
@@ -48,6 +49,7 @@ struct informer {
     char *label_selector;
     char *field_selector;
     void (*trim)(struct api_object *o);
+    size_t compact_bytes;
     bool stream_initial; /* Try, or still try, initial state over the watch. */
 
     struct informer_cache cache;
@@ -191,11 +193,25 @@ static void drop_managed_fields(struct api_object *o)
     m->managed_fields_count = 0;
 }
 
+/* Takes over the reference; what comes back goes into the cache. */
+static struct api_object *prepared(struct informer *i, struct api_object *o)
+{
+    i->trim(o);
+    if (i->compact_bytes == 0)
+        return o;
+    struct api_object *small = xzalloc(sizeof(*small));
+    atomic_init(&small->refs, 1);
+    small->kind = o->kind;
+    small->arena = arena_new(i->compact_bytes);
+    small->msg = api_msg_clone(small->arena, o->kind->msg, o->msg);
+    api_object_unref(o);
+    return small;
+}
+
 static void on_list_item(struct api_object *o, void *arg)
 {
     struct informer *i = arg;
-    i->trim(o);
-    informer_cache_replace_add(&i->cache, o);
+    informer_cache_replace_add(&i->cache, prepared(i, o));
 }
 
 static void list_failed(struct informer *i, const struct client_result *result)
@@ -301,8 +317,7 @@ static void on_watch_event(struct client_watch *w, const struct client_event *e,
         on_bookmark(i, m);
         return;
     }
-    i->trim(e->object);
-    struct api_object *o = api_object_ref(e->object);
+    struct api_object *o = prepared(i, api_object_ref(e->object));
     if (i->initial && e->type == CLIENT_DELETED)
         informer_cache_replace_remove(&i->cache, o);
     else if (i->initial)
@@ -414,6 +429,7 @@ int informer_new(struct client *c, const struct informer_config *config, struct 
     i->label_selector = copy_of(config->label_selector);
     i->field_selector = copy_of(config->field_selector);
     i->trim = config->trim != NULL ? config->trim : drop_managed_fields;
+    i->compact_bytes = config->compact_bytes;
     i->stream_initial = config->send_initial_events;
     i->rv = xstrdup("");
     i->continue_token = xstrdup("");

@@ -31,6 +31,9 @@ struct informer_config {
     /* Called on each object before it is cached, while it is still private:
      * drop what nobody reads. NULL: metadata.managedFields is dropped. */
     void (*trim)(struct api_object *o);
+    /* Cached objects are copies in arenas of about this many bytes, after trim:
+     * for many small objects. 0: as they were decoded. */
+    size_t compact_bytes;
     /* Streams the initial state over the watch instead of a LIST. */
     bool send_initial_events;
 };

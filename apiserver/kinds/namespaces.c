@@ -101,6 +101,18 @@ static int validate_delete(const struct kind_ctx *ctx, const void *obj, struct e
     return 0;
 }
 
+/* What is in it goes first: the namespace controller empties spec.finalizers. */
+static bool held(const void *obj)
+{
+    return ((const struct core_v1_namespace *)obj)->spec.finalizers_count != 0;
+}
+
+static void mark_deleting(const struct kind_ctx *ctx, void *obj)
+{
+    UNUSED(ctx);
+    ((struct core_v1_namespace *)obj)->status.phase = STR("Terminating");
+}
+
 static const struct kind_sub subs[] = {
     {"finalize", prepare_finalize, NULL},
     {0},
@@ -141,6 +153,8 @@ const struct kind_ops kind_namespaces = {
     .validate_create = validate_create,
     .validate_update = validate_update,
     .subs = subs,
+    .held = held,
+    .mark_deleting = mark_deleting,
     .fields = fields,
     .validate_delete = validate_delete,
     .columns = columns,

@@ -4,10 +4,13 @@
 const struct kind_ops *const kind_table[] = {
     &kind_certificatesigningrequests,
     &kind_configmaps,
+    &kind_deployments,
     &kind_events,
     &kind_leases,
     &kind_namespaces,
     &kind_nodes,
+    &kind_pods,
+    &kind_replicasets,
     &kind_secrets,
     &kind_serviceaccounts,
     NULL,

@@ -6,10 +6,13 @@
 
 extern const struct kind_ops kind_certificatesigningrequests;
 extern const struct kind_ops kind_configmaps;
+extern const struct kind_ops kind_deployments;
 extern const struct kind_ops kind_events;
 extern const struct kind_ops kind_leases;
 extern const struct kind_ops kind_namespaces;
 extern const struct kind_ops kind_nodes;
+extern const struct kind_ops kind_pods;
+extern const struct kind_ops kind_replicasets;
 extern const struct kind_ops kind_secrets;
 extern const struct kind_ops kind_serviceaccounts;
 

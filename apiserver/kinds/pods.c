@@ -1,0 +1,297 @@
+/* pods.c - Pod: defaults, what may change after creation, graceful deletion. */
+#include "apiserver/kinds/kinds.h"
+
+#include "apiserver/kinds/pod_spec.h"
+#include "apiserver/kinds/pod_table.h"
+#include "apiserver/validate.h"
+#include "api/core_v1.h"
+#include "lib/api/codec.h"
+#include "lib/base/arena.h"
+#include "lib/base/error.h"
+
+#include <string.h>
+
+static void set_defaults(const struct kind_ctx *ctx, void *obj)
+{
+    struct core_v1_pod *p = obj;
+    pod_spec_defaults(ctx->arena, &p->spec);
+    pod_spec_default_requests(ctx->arena, &p->spec);
+}
+
+static bool is_gated(const struct core_v1_pod *p)
+{
+    return p->spec.scheduling_gates_count > 0;
+}
+
+static void prepare_create(const struct kind_ctx *ctx, void *obj)
+{
+    struct core_v1_pod *p = obj;
+    p->status =
+        (struct core_v1_pod_status){.phase = STR("Pending"), .qos_class = pod_qos_class(&p->spec)};
+    if (!is_gated(p))
+        return;
+    struct core_v1_pod_condition *c = ARENA_NEW(ctx->arena, struct core_v1_pod_condition);
+    *c = (struct core_v1_pod_condition){
+        .type = STR("PodScheduled"),
+        .status = STR("False"),
+        .reason = STR("SchedulingGated"),
+        .message = STR("Scheduling is blocked due to non-empty scheduling gates"),
+        .last_transition_time = {.seconds = ctx->now_ns / 1000000000}};
+    p->status.conditions = c;
+    p->status.conditions_count = 1;
+}
+
+static void prepare_update(const struct kind_ctx *ctx, void *obj, const void *old)
+{
+    UNUSED(ctx);
+    struct core_v1_pod *p = obj;
+    const struct core_v1_pod *o = old;
+    p->status = o->status;
+    /* Ephemeral containers come through their own subresource only. */
+    p->spec.ephemeral_containers = o->spec.ephemeral_containers;
+    p->spec.ephemeral_containers_count = o->spec.ephemeral_containers_count;
+}
+
+/* The class of a pod never changes, whoever reports it. */
+static void prepare_status(const struct kind_ctx *ctx, void *obj, const void *old)
+{
+    UNUSED(ctx);
+    struct core_v1_pod *p = obj;
+    const struct core_v1_pod *o = old;
+    struct meta_v1_object_meta meta = o->metadata;
+    meta.labels = p->metadata.labels;
+    meta.labels_count = p->metadata.labels_count;
+    meta.annotations = p->metadata.annotations;
+    meta.annotations_count = p->metadata.annotations_count;
+    meta.finalizers = p->metadata.finalizers;
+    meta.finalizers_count = p->metadata.finalizers_count;
+    meta.managed_fields = p->metadata.managed_fields;
+    meta.managed_fields_count = p->metadata.managed_fields_count;
+    meta.resource_version = p->metadata.resource_version;
+    p->metadata = meta;
+    p->spec = o->spec;
+    p->status.qos_class = o->status.qos_class;
+}
+
+static void validate_create(const struct kind_ctx *ctx, const void *obj, struct field_errors *errs)
+{
+    const struct core_v1_pod *p = obj;
+    validate_pod_spec(ctx, errs, PATH(PATH_ROOT, "spec"), &p->spec, POD_SPEC_CREATE);
+}
+
+/* --- updates --------------------------------------------------------------------------- */
+
+/* Everything an update may change is taken from the old spec; what differs
+ * then is forbidden. */
+static bool only_mutable_changes(struct arena *a, const struct core_v1_pod *p,
+                                 const struct core_v1_pod *o)
+{
+    struct core_v1_pod_spec s =
+        *(struct core_v1_pod_spec *)api_msg_clone(a, &core_v1_pod_spec_msg, &p->spec);
+    const struct core_v1_pod_spec *old = &o->spec;
+    if (s.containers_count == old->containers_count)
+        for (size_t i = 0; i < s.containers_count; i++)
+            s.containers[i].image = old->containers[i].image;
+    if (s.init_containers_count == old->init_containers_count)
+        for (size_t i = 0; i < s.init_containers_count; i++)
+            s.init_containers[i].image = old->init_containers[i].image;
+    s.has_active_deadline_seconds = old->has_active_deadline_seconds;
+    s.active_deadline_seconds = old->active_deadline_seconds;
+    s.tolerations = old->tolerations;
+    s.tolerations_count = old->tolerations_count;
+    if (s.has_termination_grace_period_seconds && s.termination_grace_period_seconds == 1 &&
+        old->termination_grace_period_seconds < 0) {
+        s.termination_grace_period_seconds = old->termination_grace_period_seconds;
+    }
+    if (is_gated(o)) {
+        /* Not yet scheduled: gates may go, placement may be narrowed. */
+        s.scheduling_gates = old->scheduling_gates;
+        s.scheduling_gates_count = old->scheduling_gates_count;
+        s.node_selector = old->node_selector;
+        s.node_selector_count = old->node_selector_count;
+        if (s.affinity == NULL || old->affinity == NULL)
+            s.affinity = old->affinity;
+        else
+            s.affinity->node_affinity = old->affinity->node_affinity;
+    }
+    return api_msg_equal(&core_v1_pod_spec_msg, &s, old);
+}
+
+static bool has_toleration(const struct core_v1_pod_spec *s, const struct core_v1_toleration *t)
+{
+    for (size_t i = 0; i < s->tolerations_count; i++) {
+        struct core_v1_toleration have = s->tolerations[i], want = *t;
+        /* Seconds may be changed for NoExecute. */
+        if (str_eqc(want.effect, "NoExecute")) {
+            have.has_toleration_seconds = want.has_toleration_seconds = false;
+            have.toleration_seconds = want.toleration_seconds = 0;
+        }
+        if (api_msg_equal(&core_v1_toleration_msg, &have, &want))
+            return true;
+    }
+    return false;
+}
+
+static void validate_deadline(struct field_errors *errs, const struct core_v1_pod_spec *s,
+                              const struct core_v1_pod_spec *o)
+{
+    const struct field_path *path = PATH(PATH(PATH_ROOT, "spec"), "activeDeadlineSeconds");
+    if (s->has_active_deadline_seconds) {
+        if (s->active_deadline_seconds < 0 || s->active_deadline_seconds > INT32_MAX)
+            field_invalid_int(errs, path, s->active_deadline_seconds,
+                              "must be between 0 and %d, inclusive", INT32_MAX);
+        else if (o->has_active_deadline_seconds &&
+                 s->active_deadline_seconds > o->active_deadline_seconds)
+            field_invalid_int(errs, path, s->active_deadline_seconds,
+                              "must be less than or equal to previous value");
+    } else if (o->has_active_deadline_seconds) {
+        field_invalid_raw(errs, path, STR("null"),
+                          "must not update from a positive integer to nil value");
+    }
+}
+
+static void validate_update(const struct kind_ctx *ctx, const void *obj, const void *old,
+                            struct field_errors *errs)
+{
+    const struct core_v1_pod *p = obj, *o = old;
+    const struct field_path *spec = PATH(PATH_ROOT, "spec");
+    validate_pod_spec(ctx, errs, spec, &p->spec, 0);
+    if (p->spec.containers_count != o->spec.containers_count) {
+        field_forbidden(errs, PATH(spec, "containers"),
+                        "pod updates may not add or remove containers");
+        return;
+    }
+    if (p->spec.init_containers_count != o->spec.init_containers_count) {
+        field_forbidden(errs, PATH(spec, "initContainers"),
+                        "pod updates may not add or remove containers");
+        return;
+    }
+    validate_deadline(errs, &p->spec, &o->spec);
+    for (size_t i = 0; i < o->spec.tolerations_count; i++)
+        if (!has_toleration(&p->spec, &o->spec.tolerations[i])) {
+            field_forbidden(errs, PATH(spec, "tolerations"),
+                            "existing toleration can not be modified except its tolerationSeconds");
+            break;
+        }
+    for (size_t i = 0; is_gated(p) && i < p->spec.scheduling_gates_count; i++) {
+        bool had = false;
+        for (size_t k = 0; k < o->spec.scheduling_gates_count; k++)
+            had |= str_eq(o->spec.scheduling_gates[k].name, p->spec.scheduling_gates[i].name);
+        if (!had)
+            field_forbidden(errs, PATH_INDEX(PATH(spec, "schedulingGates"), i),
+                            "only deletion is allowed, but found new scheduling gate '" STR_FMT "'",
+                            STR_ARG(p->spec.scheduling_gates[i].name));
+    }
+    if (!only_mutable_changes(ctx->arena, p, o))
+        field_forbidden(errs, spec,
+                        "pod updates may not change fields other than `spec.containers[*].image`,"
+                        "`spec.initContainers[*].image`,`spec.activeDeadlineSeconds`,`spec."
+                        "tolerations` (only additions "
+                        "to existing tolerations),`spec.terminationGracePeriodSeconds` (allow it "
+                        "to be set to 1 if it "
+                        "was previously negative)");
+}
+
+static void validate_status(const struct kind_ctx *ctx, const void *obj, const void *old,
+                            struct field_errors *errs)
+{
+    UNUSED(ctx);
+    const struct core_v1_pod *p = obj, *o = old;
+    const struct field_path *status = PATH(PATH_ROOT, "status");
+    if (!str_empty(p->status.nominated_node_name)) {
+        struct faults f = check_dns_subdomain(p->status.nominated_node_name);
+        field_faults(errs, PATH(status, "nominatedNodeName"), p->status.nominated_node_name, f);
+    }
+    if (str_eqc(o->status.phase, "Succeeded") || str_eqc(o->status.phase, "Failed")) {
+        if (!str_eq(p->status.phase, o->status.phase) && !str_eqc(p->status.phase, "Succeeded") &&
+            !str_eqc(p->status.phase, "Failed"))
+            field_invalid(errs, PATH(status, "phase"), p->status.phase,
+                          "pod phase may not leave a terminal state");
+    }
+}
+
+static void prepare_ephemeral(const struct kind_ctx *ctx, void *obj, const void *old)
+{
+    struct core_v1_pod *p = obj;
+    const struct core_v1_pod *o = old;
+    struct core_v1_ephemeral_container *list = p->spec.ephemeral_containers;
+    size_t count = p->spec.ephemeral_containers_count;
+    p->spec = o->spec;
+    p->spec.ephemeral_containers = list;
+    p->spec.ephemeral_containers_count = count;
+    p->status = o->status;
+    pod_spec_defaults(ctx->arena, &p->spec);
+}
+
+static const struct kind_sub subs[] = {
+    {"status", prepare_status, validate_status},
+    {"ephemeralcontainers", prepare_ephemeral, NULL},
+    {0},
+};
+
+/* --- deletion ------------------------------------------------------------------------------ */
+
+/* A pod that no node has, or that has ended, has nobody to end it gracefully. */
+static int64_t graceful(const struct kind_ctx *ctx, void *obj, int64_t asked_s)
+{
+    UNUSED(ctx);
+    struct core_v1_pod *p = obj;
+    int64_t grace = asked_s;
+    if (grace < 0)
+        grace = p->spec.has_termination_grace_period_seconds
+                    ? p->spec.termination_grace_period_seconds
+                    : 30;
+    if (grace < 0)
+        grace = 1; /* A negative period in an old object counts as the shortest. */
+    if (str_empty(p->spec.node_name) || str_eqc(p->status.phase, "Failed") ||
+        str_eqc(p->status.phase, "Succeeded"))
+        return 0;
+    return grace;
+}
+
+/* --- selectors ------------------------------------------------------------------------------- */
+
+#define GETTER(name, expression)                                                                   \
+    static struct str get_##name(struct arena *a, const void *obj)                                 \
+    {                                                                                              \
+        UNUSED(a);                                                                                 \
+        const struct core_v1_pod *p = obj;                                                         \
+        return expression;                                                                         \
+    }
+GETTER(node_name, p->spec.node_name)
+GETTER(restart_policy, p->spec.restart_policy)
+GETTER(scheduler_name, p->spec.scheduler_name)
+GETTER(service_account, p->spec.service_account_name)
+GETTER(host_network, p->spec.host_network ? STR("true") : STR("false"))
+GETTER(phase, p->status.phase)
+GETTER(pod_ip, p->status.pod_ips_count > 0 ? p->status.pod_ips[0].ip : p->status.pod_ip)
+GETTER(nominated, p->status.nominated_node_name)
+
+static const struct kind_field fields[] = {
+    {"spec.nodeName", get_node_name},
+    {"spec.restartPolicy", get_restart_policy},
+    {"spec.schedulerName", get_scheduler_name},
+    {"spec.serviceAccountName", get_service_account},
+    {"spec.hostNetwork", get_host_network},
+    {"status.phase", get_phase},
+    {"status.podIP", get_pod_ip},
+    {"status.nominatedNodeName", get_nominated},
+    {0},
+};
+
+const struct kind_ops kind_pods = {
+    .group = "",
+    .version = "v1",
+    .resource = "pods",
+    .flags = KIND_STATUS | KIND_GENERATION | KIND_GRACEFUL | KIND_RETURN_DELETED,
+    .default_ = set_defaults,
+    .prepare_create = prepare_create,
+    .prepare_update = prepare_update,
+    .validate_create = validate_create,
+    .validate_update = validate_update,
+    .subs = subs,
+    .fields = fields,
+    .graceful = graceful,
+    .columns = pod_columns,
+    .row = pod_row,
+};

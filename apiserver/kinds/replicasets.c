@@ -1,0 +1,133 @@
+/* replicasets.c - ReplicaSet: defaults, rules and columns. */
+#include "apiserver/kinds/kinds.h"
+
+#include "apiserver/kinds/pod_spec.h"
+#include "apiserver/kinds/workload.h"
+#include "apiserver/validate.h"
+#include "api/apps_v1.h"
+#include "lib/base/arena.h"
+
+static void set_defaults(const struct kind_ctx *ctx, void *obj)
+{
+    struct apps_v1_replica_set_spec *s = &((struct apps_v1_replica_set *)obj)->spec;
+    pod_template_defaults(ctx->arena, &s->template);
+    if (!s->has_replicas) {
+        s->has_replicas = true;
+        s->replicas = 1;
+    }
+}
+
+static void validate_spec(const struct kind_ctx *ctx, const struct apps_v1_replica_set_spec *s,
+                          struct field_errors *errs)
+{
+    const struct field_path *spec = PATH(PATH_ROOT, "spec");
+    validate_non_negative(errs, PATH(spec, "replicas"), s->replicas);
+    validate_non_negative(errs, PATH(spec, "minReadySeconds"), s->min_ready_seconds);
+    validate_workload_selector(ctx, errs, spec, s->selector, "ReplicaSet");
+    validate_workload_template(ctx, errs, spec, s->selector, &s->template);
+}
+
+static void validate_create(const struct kind_ctx *ctx, const void *obj, struct field_errors *errs)
+{
+    validate_spec(ctx, &((const struct apps_v1_replica_set *)obj)->spec, errs);
+}
+
+static void validate_update(const struct kind_ctx *ctx, const void *obj, const void *old,
+                            struct field_errors *errs)
+{
+    const struct apps_v1_replica_set *s = obj, *o = old;
+    validate_spec(ctx, &s->spec, errs);
+    validate_immutable_selector(errs, s->spec.selector, o->spec.selector);
+}
+
+static void at_most(struct field_errors *errs, const char *field, int32_t value, int32_t max,
+                    const char *of)
+{
+    if (value > max)
+        field_invalid_int(errs, PATH(PATH(PATH_ROOT, "status"), field), value,
+                          "cannot be greater than %s", of);
+}
+
+static void validate_status(const struct kind_ctx *ctx, const void *obj, const void *old,
+                            struct field_errors *errs)
+{
+    UNUSED(ctx);
+    UNUSED(old);
+    const struct apps_v1_replica_set_status *s = &((const struct apps_v1_replica_set *)obj)->status;
+    const struct field_path *path = PATH(PATH_ROOT, "status");
+    validate_non_negative(errs, PATH(path, "replicas"), s->replicas);
+    validate_non_negative(errs, PATH(path, "fullyLabeledReplicas"), s->fully_labeled_replicas);
+    validate_non_negative(errs, PATH(path, "readyReplicas"), s->ready_replicas);
+    validate_non_negative(errs, PATH(path, "availableReplicas"), s->available_replicas);
+    validate_non_negative(errs, PATH(path, "observedGeneration"), s->observed_generation);
+    at_most(errs, "fullyLabeledReplicas", s->fully_labeled_replicas, s->replicas,
+            "status.replicas");
+    at_most(errs, "readyReplicas", s->ready_replicas, s->replicas, "status.replicas");
+    at_most(errs, "availableReplicas", s->available_replicas, s->replicas, "status.replicas");
+    at_most(errs, "availableReplicas", s->available_replicas, s->ready_replicas, "readyReplicas");
+}
+
+static const struct kind_sub subs[] = {{"status", NULL, validate_status}, {0}};
+
+static struct str get_replicas(struct arena *a, const void *obj)
+{
+    return arena_printf(a, "%d", ((const struct apps_v1_replica_set *)obj)->status.replicas);
+}
+
+static const struct kind_field fields[] = {{"status.replicas", get_replicas}, {0}};
+
+static bool scale_get(struct arena *a, const void *obj, struct kind_scale *ret)
+{
+    const struct apps_v1_replica_set *s = obj;
+    *ret = (struct kind_scale){s->spec.replicas, s->status.replicas,
+                               selector_text(a, s->spec.selector)};
+    return true;
+}
+
+static void scale_set(void *obj, int32_t replicas)
+{
+    struct apps_v1_replica_set *s = obj;
+    s->spec.has_replicas = true;
+    s->spec.replicas = replicas;
+}
+
+static const struct table_column columns[] = {
+    {"Name", "string", "name", "", 0},
+    {"Desired", "integer", "", "Pods that are wanted.", 0},
+    {"Current", "integer", "", "Pods that exist.", 0},
+    {"Ready", "integer", "", "Pods that are ready.", 0},
+    {"Age", "string", "", "", 0},
+    {"Containers", "string", "", "", 1},
+    {"Images", "string", "", "", 1},
+    {"Selector", "string", "", "", 1},
+    {0},
+};
+
+static void row(struct table_row *r, const void *obj)
+{
+    const struct apps_v1_replica_set *s = obj;
+    cell_str(r, s->metadata.name);
+    cell_int(r, s->spec.replicas);
+    cell_int(r, s->status.replicas);
+    cell_int(r, s->status.ready_replicas);
+    cell_age(r, &s->metadata.creation_timestamp);
+    cell_containers(r, s->spec.template.spec.containers, s->spec.template.spec.containers_count);
+    cell_images(r, s->spec.template.spec.containers, s->spec.template.spec.containers_count);
+    cell_selector(r, s->spec.selector);
+}
+
+const struct kind_ops kind_replicasets = {
+    .group = "apps",
+    .version = "v1",
+    .resource = "replicasets",
+    .flags = KIND_STATUS | KIND_GENERATION,
+    .default_ = set_defaults,
+    .validate_create = validate_create,
+    .validate_update = validate_update,
+    .subs = subs,
+    .fields = fields,
+    .scale_get = scale_get,
+    .scale_set = scale_set,
+    .columns = columns,
+    .row = row,
+};

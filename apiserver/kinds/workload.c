@@ -1,0 +1,139 @@
+/* workload.c - see workload.h. */
+#include "apiserver/kinds/workload.h"
+
+#include "apiserver/kinds/pod_spec.h"
+#include "apiserver/validate.h"
+#include "api/core_v1.h"
+#include "api/intstr.h"
+#include "api/meta_v1.h"
+#include "lib/api/codec.h"
+#include "lib/api/json.h"
+#include "apiserver/selector.h"
+#include "lib/base/arena.h"
+#include "lib/base/buf.h"
+#include "lib/base/error.h"
+#include "lib/client/labels.h"
+
+void validate_workload_selector(const struct kind_ctx *ctx, struct field_errors *errs,
+                                const struct field_path *spec,
+                                const struct meta_v1_label_selector *s, const char *what)
+{
+    const struct field_path *path = PATH(spec, "selector");
+    UNUSED(ctx);
+    if (s == NULL) {
+        field_required(errs, path, NULL);
+        return;
+    }
+    size_t before = errs->count;
+    validate_label_selector(errs, path, s);
+    if (label_selector_is_empty(s))
+        field_invalid_msg(errs, path, &meta_v1_label_selector_msg, s,
+                          "empty selector is invalid for %s", what);
+    else if (errs->count != before)
+        field_invalid_msg(errs, path, &meta_v1_label_selector_msg, s, "invalid label selector");
+}
+
+/* Labels as an error shows them: JSON with sorted keys, null when there are none. */
+static struct str labels_shown(struct arena *a, const struct meta_v1_object_meta *m)
+{
+    if (m->labels_count == 0)
+        return STR("null");
+    struct json *j = json_object(a);
+    for (size_t i = 0; i < m->labels_count; i++)
+        json_set(a, j, m->labels[i].key, json_string(a, m->labels[i].value));
+    AUTO_BUF b = BUF_INIT;
+    json_write(j, true, &b);
+    return arena_str(a, buf_str(&b));
+}
+
+static bool has_valid_operators(const struct meta_v1_label_selector *s)
+{
+    for (size_t i = 0; i < s->match_expressions_count; i++) {
+        struct str op = s->match_expressions[i].operator;
+        if (!str_eqc(op, "In") && !str_eqc(op, "NotIn") && !str_eqc(op, "Exists") &&
+            !str_eqc(op, "DoesNotExist"))
+            return false;
+    }
+    return true;
+}
+
+void validate_workload_template(const struct kind_ctx *ctx, struct field_errors *errs,
+                                const struct field_path *spec,
+                                const struct meta_v1_label_selector *s,
+                                const struct core_v1_pod_template_spec *t)
+{
+    static const char *const always[] = {"Always", NULL};
+    const struct field_path *path = PATH(spec, "template");
+    bool comparable = s == NULL || (has_valid_operators(s) && !label_selector_is_empty(s));
+    if (comparable &&
+        (s == NULL || !label_selector_matches(s, t->metadata.labels, t->metadata.labels_count)))
+        field_invalid_raw(errs, PATH(PATH(path, "metadata"), "labels"),
+                          labels_shown(ctx->arena, &t->metadata),
+                          "`selector` does not match template `labels`");
+    validate_pod_template(ctx, errs, path, t);
+    if (!str_empty(t->spec.restart_policy) && !str_eqc(t->spec.restart_policy, "Always"))
+        field_not_supported(errs, PATH(PATH(path, "spec"), "restartPolicy"), t->spec.restart_policy,
+                            always);
+    if (t->spec.has_active_deadline_seconds)
+        field_forbidden(errs, PATH(PATH(path, "spec"), "activeDeadlineSeconds"),
+                        "activeDeadlineSeconds in ReplicaSet is not Supported");
+}
+
+void validate_immutable_selector(struct field_errors *errs,
+                                 const struct meta_v1_label_selector *now,
+                                 const struct meta_v1_label_selector *before)
+{
+    if (now != NULL && before != NULL && !api_msg_equal(&meta_v1_label_selector_msg, now, before))
+        field_invalid_msg(errs, PATH(PATH(PATH_ROOT, "spec"), "selector"),
+                          &meta_v1_label_selector_msg, now, "field is immutable");
+}
+
+struct str selector_text(struct arena *a, const struct meta_v1_label_selector *s)
+{
+    return s != NULL ? label_selector_text(a, s) : STR_NULL;
+}
+
+struct intstr_int_or_string *int_or_string_percent(struct arena *a, const char *percent)
+{
+    struct intstr_int_or_string *v = ARENA_NEW(a, struct intstr_int_or_string);
+    v->type = 1;
+    v->str_val = arena_strc(a, percent);
+    return v;
+}
+
+static bool percent_value(const struct intstr_int_or_string *v, uint64_t *ret)
+{
+    struct str s = v->str_val;
+    return s.len > 1 && s.data[s.len - 1] == '%' && str_to_u64(str_n(s.data, s.len - 1), ret);
+}
+
+void validate_int_or_percent(struct field_errors *errs, const struct field_path *path,
+                             const struct intstr_int_or_string *v)
+{
+    uint64_t percent = 0;
+    if (v == NULL)
+        return;
+    if (v->type == 0)
+        validate_non_negative(errs, path, v->int_val);
+    else if (!percent_value(v, &percent))
+        field_invalid(errs, path, v->str_val,
+                      "a valid percent string must be a numeric string followed by an ending '%%' "
+                      "(e.g. '1%%',  or "
+                      "'93%%', regex used for validation is '[0-9]+%%')");
+}
+
+void validate_percent_max(struct field_errors *errs, const struct field_path *path,
+                          const struct intstr_int_or_string *v)
+{
+    uint64_t percent = 0;
+    if (v != NULL && v->type != 0 && percent_value(v, &percent) && percent > 100)
+        field_invalid(errs, path, v->str_val, "must not be greater than 100%%");
+}
+
+bool int_or_percent_is_zero(const struct intstr_int_or_string *v)
+{
+    uint64_t percent = 1;
+    if (v == NULL)
+        return true;
+    return v->type == 0 ? v->int_val == 0 : percent_value(v, &percent) && percent == 0;
+}

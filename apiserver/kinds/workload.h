@@ -1,0 +1,33 @@
+/* workload.h - what kinds with a selector and a pod template share. Pure. */
+#ifndef APISERVER_KINDS_WORKLOAD_H
+#define APISERVER_KINDS_WORKLOAD_H
+
+#include "apiserver/kind.h"
+
+struct core_v1_pod_template_spec;
+struct intstr_int_or_string;
+struct meta_v1_label_selector;
+
+/* Required, well-formed and not empty; what: "deployment". */
+void validate_workload_selector(const struct kind_ctx *ctx, struct field_errors *errs,
+                                const struct field_path *spec,
+                                const struct meta_v1_label_selector *s, const char *what);
+/* Labels match the selector, the spec is good, pods are restarted always. */
+void validate_workload_template(const struct kind_ctx *ctx, struct field_errors *errs,
+                                const struct field_path *spec,
+                                const struct meta_v1_label_selector *s,
+                                const struct core_v1_pod_template_spec *t);
+void validate_immutable_selector(struct field_errors *errs,
+                                 const struct meta_v1_label_selector *now,
+                                 const struct meta_v1_label_selector *before);
+struct str selector_text(struct arena *a, const struct meta_v1_label_selector *s);
+
+struct intstr_int_or_string *int_or_string_percent(struct arena *a, const char *percent);
+/* A number that is not negative, or digits and '%'. NULL is good. */
+void validate_int_or_percent(struct field_errors *errs, const struct field_path *path,
+                             const struct intstr_int_or_string *v);
+void validate_percent_max(struct field_errors *errs, const struct field_path *path,
+                          const struct intstr_int_or_string *v);
+bool int_or_percent_is_zero(const struct intstr_int_or_string *v);
+
+#endif

@@ -3,8 +3,10 @@
  * Loop-confined. Keeps connections open, multiplexes calls over HTTP/2 where
  * the server speaks it, moves on to the next endpoint when one fails, and
  * backs off before trying them all again. Calls are never repeated once any
- * byte of them was sent on a connection that then failed, except that HTTP/2's
- * GOAWAY and REFUSED_STREAM guarantee that the server did not act.
+ * byte of them was sent on a connection that then failed, except where the
+ * server did not act (HTTP/2's GOAWAY and REFUSED_STREAM) or acting twice does
+ * no harm (GET and HEAD on a kept HTTP/1.1 connection that closed before any
+ * answer).
  *
  *   http_call_start() -> on_headers -> on_data* -> on_end */
 #ifndef NET_HTTP_CLIENT_H
@@ -76,6 +78,9 @@ struct http_call_config {
     void (*on_headers)(struct http_call *call, void *arg);
     /* data is borrowed for the call. */
     void (*on_data)(struct http_call *call, const uint8_t *data, size_t len, void *arg);
+    /* After http_call_resume(), before anything else: for those who hold bytes
+     * back themselves. */
+    void (*on_resume)(struct http_call *call, void *arg);
     /* Upload: http_call_pending() fell to 64 KiB or below. */
     void (*on_drain)(struct http_call *call, void *arg);
     /* Once, and the last, never inside http_call_start(). err is NULL when the
@@ -114,6 +119,8 @@ struct str http_call_trailer(const struct http_call *call, const char *name);
 /* The server's certificate, borrowed for the callback; NULL for plain connections. */
 struct tls_peer *http_call_peer(const struct http_call *call);
 struct arena *http_call_arena(struct http_call *call); /* Freed after on_end. */
+/* HTTP/2's error code when the server reset the stream, else 0. In on_end. */
+uint32_t http_call_reset_code(const struct http_call *call);
 /* True once any byte of the request may have reached the server. */
 bool http_call_sent(const struct http_call *call);
 

@@ -325,7 +325,9 @@ static void serving_run_resume(struct deferred *d)
     if (x->paused || x->owner != SERVING_HANDLER || x->conn == NULL)
         return;
     serving_enter(x);
-    if (x->held.len > 0) {
+    if (x->body_handler->on_resume != NULL)
+        x->body_handler->on_resume(&x->r, x->body_arg);
+    if (x->held.len > 0 && !x->paused && x->owner == SERVING_HANDLER && x->conn != NULL) {
         AUTO_BUF held = x->held;
         x->held = BUF_INIT;
         x->body_handler->on_data(&x->r, held.data, held.len, x->body_arg);

@@ -130,6 +130,9 @@ struct http_body_handler {
     void (*on_data)(struct http_request *r, const uint8_t *data, size_t len, void *arg);
     /* The body is complete. Never comes after an abort. */
     void (*on_end)(struct http_request *r, void *arg);
+    /* After http_request_resume(), before anything else: for handlers that hold
+     * bytes back themselves. May be NULL. */
+    void (*on_resume)(struct http_request *r, void *arg);
 };
 /* In on_headers: the body goes to handler (borrowed) as it arrives, without a
  * limit, instead of being buffered; on_request is not called. */

@@ -44,6 +44,7 @@ struct net_connect_config {
     const char *endpoint;
     struct tls_context *tls; /* NULL: none. A reference is taken. */
     const char *server_name; /* For TLS. NULL: the endpoint's host. */
+    unsigned alpn;           /* TLS_ALPN_* to offer instead of the context's. 0: those. */
     uint64_t timeout_ms;     /* Until on_open. 0: 30 s. */
 };
 

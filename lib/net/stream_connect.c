@@ -281,6 +281,8 @@ int net_stream_connect(struct uv_loop_s *loop, const struct net_connect_config *
             stream_end(s, code, "");
             return code;
         }
+        if (config->alpn != 0)
+            tls_session_set_alpn(s->ssl, config->alpn);
     }
     uint64_t timeout_ms = config->timeout_ms != 0 ? config->timeout_ms : CONNECT_TIMEOUT_DEFAULT_MS;
     uv_update_time(loop);

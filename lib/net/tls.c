@@ -638,6 +638,12 @@ int tls_session_new(struct tls_context *c, const char *server_name, struct ssl_s
     return 0;
 }
 
+void tls_session_set_alpn(struct ssl_st *ssl, unsigned alpn)
+{
+    uint8_t list[16];
+    SSL_set_alpn_protos(ssl, list, (unsigned)tls_alpn_list(alpn, list));
+}
+
 int tls_session_error(struct ssl_st *ssl, struct error *err, const char *what)
 {
     long verdict = SSL_get_verify_result(ssl);

@@ -112,6 +112,8 @@ void tls_peer_unref(struct tls_peer *p); /* NULL is a no-op. */
  * address (sent as SNI unless an address); NULL on servers. NULL ret: E_TLS. */
 int tls_session_new(struct tls_context *c, const char *server_name, struct ssl_st **ret,
                     struct error *err);
+/* Client: offers these protocols (TLS_ALPN_*) instead of the context's. */
+void tls_session_set_alpn(struct ssl_st *ssl, unsigned alpn);
 /* NULL when the other side showed no certificate. The caller owns the reference. */
 struct tls_peer *tls_session_peer(struct ssl_st *ssl);
 /* As tls_error_set, but says first what was wrong with the server's certificate. */

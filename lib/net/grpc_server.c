@@ -1,0 +1,374 @@
+/* grpc_server.c - gRPC on an HTTP server; see grpc.h. */
+#include "lib/net/grpc_internal.h"
+
+#include "lib/base/arena.h"
+#include "lib/base/map.h"
+#include "lib/net/bytes.h"
+#include "lib/net/http_server.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#define GRPC_CONTENT_TYPE "application/grpc"
+
+struct grpc_server {
+    struct map methods; /* Path to struct grpc_method, owned. */
+};
+
+struct grpc_stream {
+    struct http_request *request;
+    const struct grpc_method *method;
+    struct grpc_reader reader;
+    bool receiving; /* In the loop over messages: pause and finish stop it. */
+    bool paused;
+    bool finished;
+    bool half_closed; /* The client's direction has ended... */
+    bool told_half_close;
+    struct buf held; /* Bytes behind the message after which it was paused. */
+    struct str unary;
+    bool has_unary;
+    void *user;
+    void (*on_cancel)(struct grpc_stream *s, void *arg);
+    void *cancel_arg;
+    void (*on_drain)(struct grpc_stream *s, void *arg);
+    void *drain_arg;
+};
+
+/* --- answering --- */
+
+static void grpc_stream_start(struct grpc_stream *s)
+{
+    if (http_response_started(s->request))
+        return;
+    http_response_header(s->request, "content-type", GRPC_CONTENT_TYPE);
+    http_response_start(s->request, 200, -1);
+}
+
+void grpc_stream_send(struct grpc_stream *s, struct net_bytes *message)
+{
+    ASSERT(!s->finished);
+    uint8_t prefix[GRPC_PREFIX_BYTES];
+    grpc_stream_start(s);
+    grpc_prefix(prefix, message->len);
+    http_response_write_copy(s->request, prefix, sizeof(prefix));
+    http_response_write(s->request, message);
+}
+
+static void grpc_stream_drop(struct grpc_stream *s)
+{
+    grpc_reader_done(&s->reader);
+    buf_done(&s->held);
+}
+
+void grpc_stream_trailer(struct grpc_stream *s, const char *name, const char *value)
+{
+    http_response_trailer(s->request, name, value);
+}
+
+void grpc_stream_finish(struct grpc_stream *s, enum grpc_status status, const char *message)
+{
+    ASSERT(!s->finished);
+    AUTO_BUF encoded = BUF_INIT;
+    char number[12];
+    s->finished = true;
+    snprintf(number, sizeof(number), "%d", (int)status);
+    if (message != NULL)
+        grpc_message_encode(&encoded, message);
+    buf_putc(&encoded, '\0');
+    grpc_stream_start(s);
+    http_response_trailer(s->request, "grpc-status", number);
+    if (encoded.len > 1)
+        http_response_trailer(s->request, "grpc-message", (const char *)encoded.data);
+    struct http_request *request = s->request;
+    if (!s->receiving)
+        grpc_stream_drop(s);
+    http_response_end(request);
+}
+
+void grpc_stream_reply(struct grpc_stream *s, struct net_bytes *message)
+{
+    grpc_stream_send(s, message);
+    grpc_stream_finish(s, GRPC_OK, NULL);
+}
+
+/* --- receiving --- */
+
+static void grpc_stream_half_close(struct grpc_stream *s)
+{
+    if (!s->half_closed || s->told_half_close || s->paused || s->held.len > 0 || s->finished)
+        return;
+    s->told_half_close = true;
+    if (!grpc_reader_is_empty(&s->reader)) {
+        grpc_stream_finish(s, GRPC_INTERNAL, "the request ends within a message");
+    } else if (s->method->on_unary != NULL) {
+        if (s->has_unary)
+            s->method->on_unary(s, s->unary, s->method->arg);
+        else
+            grpc_stream_finish(s, GRPC_INTERNAL, "the request holds no message");
+    } else if (s->method->on_half_close != NULL) {
+        s->method->on_half_close(s, s->method->arg);
+    }
+}
+
+static void grpc_stream_message(struct grpc_stream *s, struct str message)
+{
+    if (s->method->on_unary == NULL) {
+        if (s->method->on_message != NULL)
+            s->method->on_message(s, message, s->method->arg);
+    } else if (s->has_unary) {
+        grpc_stream_finish(s, GRPC_INTERNAL, "the request holds more than one message");
+    } else {
+        s->has_unary = true;
+        s->unary = arena_str(s->request->arena, message);
+    }
+}
+
+/* Takes messages until the bytes, or the handler's patience, end. */
+static void grpc_stream_receive(struct grpc_stream *s, struct str data)
+{
+    struct str message;
+    enum grpc_read_result result = GRPC_READ_MESSAGE;
+    s->receiving = true;
+    while (result == GRPC_READ_MESSAGE && !s->paused && !s->finished) {
+        result = grpc_reader_next(&s->reader, &data, &message);
+        if (result == GRPC_READ_MESSAGE)
+            grpc_stream_message(s, message);
+        else if (result == GRPC_READ_TOO_LARGE)
+            grpc_stream_finish(s, GRPC_RESOURCE_EXHAUSTED,
+                               "the received message is larger than the limit");
+        else if (result == GRPC_READ_MALFORMED)
+            grpc_stream_finish(s, GRPC_UNIMPLEMENTED, "the received message is compressed");
+    }
+    s->receiving = false;
+    if (s->finished)
+        grpc_stream_drop(s);
+    else
+        buf_append_str(&s->held, data);
+}
+
+static void grpc_on_data(struct http_request *r, const uint8_t *data, size_t len, void *arg)
+{
+    UNUSED(r);
+    struct grpc_stream *s = arg;
+    if (s->finished)
+        return;
+    if (s->held.len == 0) {
+        grpc_stream_receive(s, str_n((const char *)data, len));
+        return;
+    }
+    AUTO_BUF all = s->held;
+    s->held = BUF_INIT;
+    buf_append(&all, data, len);
+    grpc_stream_receive(s, buf_str(&all));
+}
+
+static void grpc_on_body_end(struct http_request *r, void *arg)
+{
+    struct grpc_stream *s = arg;
+    s->half_closed = true;
+    if (s->finished)
+        return;
+    if (s->held.len > 0)
+        grpc_on_data(r, NULL, 0, s);
+    if (!s->finished)
+        grpc_stream_half_close(s);
+}
+
+static void grpc_on_resume(struct http_request *r, void *arg)
+{
+    struct grpc_stream *s = arg;
+    if (!s->finished && s->held.len > 0)
+        grpc_on_data(r, NULL, 0, s);
+    if (!s->finished)
+        grpc_stream_half_close(s); /* If the end came while bytes were held. */
+}
+
+static const struct http_body_handler GRPC_BODY = {
+    .on_data = grpc_on_data,
+    .on_end = grpc_on_body_end,
+    .on_resume = grpc_on_resume,
+};
+
+void grpc_stream_pause(struct grpc_stream *s)
+{
+    s->paused = true;
+    http_request_pause(s->request);
+}
+
+void grpc_stream_resume(struct grpc_stream *s)
+{
+    if (!s->paused)
+        return;
+    s->paused = false;
+    http_request_resume(s->request);
+}
+
+/* --- the end that the client makes --- */
+
+static void grpc_on_abort(struct http_request *r, void *arg)
+{
+    UNUSED(r);
+    struct grpc_stream *s = arg;
+    if (s->on_cancel != NULL) {
+        s->on_cancel(s, s->cancel_arg);
+        return;
+    }
+    /* A unary request that has not arrived is not the handler's yet. */
+    if (s->method->on_unary != NULL && !s->told_half_close)
+        grpc_stream_finish(s, GRPC_CANCELLED, NULL);
+}
+
+void grpc_stream_on_cancel(struct grpc_stream *s, void (*cb)(struct grpc_stream *s, void *arg),
+                           void *arg)
+{
+    s->on_cancel = cb;
+    s->cancel_arg = arg;
+}
+
+static void grpc_drained(struct http_request *r, void *arg)
+{
+    UNUSED(r);
+    struct grpc_stream *s = arg;
+    if (s->on_drain != NULL)
+        s->on_drain(s, s->drain_arg);
+}
+
+void grpc_stream_on_drain(struct grpc_stream *s, size_t low_bytes,
+                          void (*cb)(struct grpc_stream *s, void *arg), void *arg)
+{
+    s->on_drain = cb;
+    s->drain_arg = arg;
+    http_response_on_drain(s->request, low_bytes, grpc_drained, s);
+}
+
+/* --- questions --- */
+
+size_t grpc_stream_pending(const struct grpc_stream *s)
+{
+    return http_response_pending(s->request);
+}
+
+struct http_request *grpc_stream_request(struct grpc_stream *s)
+{
+    return s->request;
+}
+
+struct arena *grpc_stream_arena(struct grpc_stream *s)
+{
+    return s->request->arena;
+}
+
+uint64_t grpc_stream_timeout_ms(const struct grpc_stream *s)
+{
+    return grpc_timeout_parse(http_request_header(s->request, "grpc-timeout"));
+}
+
+void grpc_stream_set_user(struct grpc_stream *s, void *user)
+{
+    s->user = user;
+}
+
+void *grpc_stream_user(const struct grpc_stream *s)
+{
+    return s->user;
+}
+
+/* --- the server --- */
+
+struct grpc_server *grpc_server_new(void)
+{
+    struct grpc_server *s = xzalloc(sizeof(*s));
+    map_init(&s->methods);
+    return s;
+}
+
+void grpc_server_free(struct grpc_server *s)
+{
+    if (s == NULL)
+        return;
+    size_t pos = 0;
+    void *method;
+    while (map_next(&s->methods, &pos, NULL, &method))
+        free(method);
+    map_done(&s->methods);
+    free(s);
+}
+
+void grpc_server_add(struct grpc_server *s, const struct grpc_method *method)
+{
+    ASSERT((method->on_unary != NULL) != (method->on_open != NULL));
+    struct grpc_method *copy = xmemdup(method, sizeof(*method));
+    if (copy->message_max == 0)
+        copy->message_max = GRPC_MESSAGE_MAX_DEFAULT;
+    free(map_set(&s->methods, str_of(method->path), copy));
+}
+
+static void grpc_health_check(struct grpc_stream *s, struct str message, void *arg)
+{
+    UNUSED(message);
+    UNUSED(arg);
+    /* HealthCheckResponse{status = SERVING}: field 1, varint 1. */
+    static const uint8_t SERVING[] = {0x08, 0x01};
+    struct net_bytes *b = net_bytes_copy(SERVING, sizeof(SERVING));
+    grpc_stream_reply(s, b);
+    net_bytes_unref(b);
+}
+
+void grpc_server_add_health(struct grpc_server *s)
+{
+    static const struct grpc_method CHECK = {
+        .path = "/grpc.health.v1.Health/Check",
+        .on_unary = grpc_health_check,
+    };
+    grpc_server_add(s, &CHECK);
+}
+
+bool grpc_is_request(const struct http_request *r)
+{
+    struct str type = http_request_header(r, "content-type");
+    struct str rest = str_sub(type, sizeof(GRPC_CONTENT_TYPE) - 1, type.len);
+    return str_has_prefix(type, STR(GRPC_CONTENT_TYPE)) &&
+           (str_empty(rest) || rest.data[0] == '+' || rest.data[0] == ';');
+}
+
+/* An answer without a message: the status stands in the head. */
+static void grpc_refuse(struct http_request *r, enum grpc_status status, const char *text)
+{
+    AUTO_BUF encoded = BUF_INIT;
+    char number[12];
+    snprintf(number, sizeof(number), "%d", (int)status);
+    grpc_message_encode(&encoded, text);
+    buf_putc(&encoded, '\0');
+    http_response_header(r, "content-type", GRPC_CONTENT_TYPE);
+    http_response_header(r, "grpc-status", number);
+    http_response_header(r, "grpc-message", (const char *)encoded.data);
+    http_response_start(r, 200, -1);
+    http_response_end(r);
+}
+
+void grpc_server_handle(struct grpc_server *server, struct http_request *r)
+{
+    const struct grpc_method *method = map_get(&server->methods, r->path);
+    struct str encoding = http_request_header(r, "grpc-encoding");
+    if (!str_eq(r->method, STR("POST")) || r->version != HTTP_2) {
+        grpc_refuse(r, GRPC_INTERNAL, "gRPC takes POST over HTTP/2");
+        return;
+    }
+    if (method == NULL) {
+        AUTO_FREE char *text = xasprintf("unknown method " STR_FMT, STR_ARG(r->path));
+        grpc_refuse(r, GRPC_UNIMPLEMENTED, text);
+        return;
+    }
+    if (!str_empty(encoding) && !str_eq(encoding, STR("identity"))) {
+        grpc_refuse(r, GRPC_UNIMPLEMENTED, "compressed messages are not supported");
+        return;
+    }
+    struct grpc_stream *s = ARENA_NEW(r->arena, struct grpc_stream);
+    s->request = r;
+    s->method = method;
+    grpc_reader_init(&s->reader, method->message_max);
+    http_request_on_abort(r, grpc_on_abort, s);
+    http_request_stream_body(r, &GRPC_BODY, s);
+    if (method->on_open != NULL)
+        method->on_open(s, method->arg);
+}

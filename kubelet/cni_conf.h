@@ -1,0 +1,17 @@
+/* cni_conf.h - the default network of a node: a bridge with host-local
+ * addresses out of the node's pod CIDR, and portmap for host ports. */
+#ifndef KUBELET_CNI_CONF_H
+#define KUBELET_CNI_CONF_H
+
+#include "lib/base/error.h"
+#include "lib/base/str.h"
+
+struct buf;
+
+/* The text of the network configuration list. Pure. */
+void cni_conf_text(const struct str *pod_cidrs, size_t count, struct buf *out);
+/* Writes it into dir unless it is there already, or another configuration is:
+ * a network plugin of the user's own is never overridden. Blocking. */
+int cni_conf_write(const char *dir, struct str text, bool *ret_written, struct error *err);
+
+#endif

@@ -1,0 +1,289 @@
+/* main.c - trireme-kubelet: puts the parts of the node agent together.
+ *
+ *   flags -> machine -> cgroups -> CRI; once the runtime answers:
+ *     manifests   -> pods
+ *     credentials -> client -> node, pods, services
+ *
+ * Ending the program leaves every container running. */
+#include "kubelet/certificates.h"
+#include "kubelet/config.h"
+#include "kubelet/cri.h"
+#include "kubelet/kubelet.h"
+#include "kubelet/machine.h"
+#include "kubelet/node_object.h"
+#include "kubelet/node_sync.h"
+#include "kubelet/pleg.h"
+#include "kubelet/pod_worker.h"
+#include "kubelet/runtime_health.h"
+#include "kubelet/server.h"
+#include "kubelet/static_pods.h"
+
+#include "lib/api/scheme.h"
+#include "lib/base/arena.h"
+#include "lib/base/buf.h"
+#include "lib/base/env.h"
+#include "lib/base/file.h"
+#include "lib/base/flags.h"
+#include "lib/base/log.h"
+#include "lib/base/metrics.h"
+#include "lib/client/client.h"
+#include "lib/client/event_recorder.h"
+#include "lib/client/informer.h"
+
+#include "api/core_v1.h"
+
+#include <signal.h>
+#include <stdio.h>
+#include <unistd.h>
+
+#define CRASH_INITIAL_MS 10000u
+#define CRASH_MAX_MS 300000u
+#define BACKOFF_GC_MS 60000u
+
+struct program {
+    struct kubelet k; /* First: what callbacks get is this. */
+    struct machine machine;
+    struct runtime_health *health;
+    struct certificates *certificates;
+    struct static_pods *static_pods;
+    struct node_sync *node;
+    struct kubelet_server *server;
+    uv_signal_t signals[2];
+    uv_timer_t gc_timer;
+    bool files_ready, api_ready;
+};
+
+static struct program *program_of(struct kubelet *k)
+{
+    return CONTAINER_OF(k, struct program, k);
+}
+
+/* --- sources ---------------------------------------------------------------------------- */
+
+static void check_sources(struct program *p)
+{
+    if (p->files_ready && p->api_ready)
+        kubelet_sources_ready(&p->k);
+}
+
+static void on_files_ready(struct kubelet *k)
+{
+    program_of(k)->files_ready = true;
+    check_sources(program_of(k));
+}
+
+static void on_pod_add(struct api_object *o, void *arg)
+{
+    kubelet_pod_set(arg, o, POD_FROM_API);
+}
+
+static void on_pod_update(struct api_object *old, struct api_object *o, void *arg)
+{
+    const struct core_v1_pod *a = old->msg, *b = o->msg;
+    /* Deleted and made again under the same name while we were not watching. */
+    if (!str_eq(a->metadata.uid, b->metadata.uid))
+        kubelet_pod_gone(arg, a->metadata.uid);
+    kubelet_pod_set(arg, o, POD_FROM_API);
+}
+
+static void on_pod_delete(struct api_object *o, bool unknown, void *arg)
+{
+    UNUSED(unknown);
+    kubelet_pod_gone(arg, ((const struct core_v1_pod *)o->msg)->metadata.uid);
+}
+
+static void on_pods_synced(void *arg)
+{
+    struct program *p = program_of(arg);
+    p->api_ready = true;
+    check_sources(p);
+}
+
+static struct informer *start_informer(struct kubelet *k, const char *kind, struct str field_selector,
+                                       const struct informer_handler *handler)
+{
+    struct informer_config config = {.kind = api_kind_by_api_version(STR("v1"), str_of(kind)),
+                                     .field_selector = field_selector};
+    struct informer *i;
+    struct error err;
+    if (informer_new(k->client, &config, &i, &err) != 0)
+        PANIC("informer of %s: %s", kind, error_message(&err));
+    informer_add_handler(i, handler);
+    informer_start(i);
+    return i;
+}
+
+/* Pods come once Services are known: their variables name them. */
+static void on_services_synced(void *arg)
+{
+    struct kubelet *k = arg;
+    struct informer_handler handler = {.on_add = on_pod_add,
+                                       .on_update = on_pod_update,
+                                       .on_delete = on_pod_delete,
+                                       .on_synced = on_pods_synced,
+                                       .arg = k};
+    k->pods = start_informer(k, "Pod", arena_printf(k->arena, "spec.nodeName=%s", k->node_name), &handler);
+}
+
+static void on_serving_cert(struct kubelet *k)
+{
+    kubelet_server_set_cert(program_of(k)->server);
+}
+
+static void on_client(struct kubelet *k)
+{
+    struct program *p = program_of(k);
+    struct informer_handler handler = {.on_synced = on_services_synced, .arg = k};
+    k->events = event_recorder_new(k->client, "kubelet", k->node_name);
+    p->node = node_sync_start(k, &p->machine, p->health);
+    k->services = start_informer(k, "Service", STR_NULL, &handler);
+    certificates_serve(p->certificates, on_serving_cert);
+}
+
+/* --- life ----------------------------------------------------------------------------------- */
+
+static void on_runtime_up(struct kubelet *k)
+{
+    struct program *p = program_of(k);
+    struct error err;
+    k->pleg = pleg_start(k);
+    if (k->config.manifest_path != NULL && k->config.manifest_path[0] != '\0')
+        p->static_pods = static_pods_start(k, k->config.manifest_path, on_files_ready);
+    else
+        p->files_ready = true;
+    if (k->config.kubeconfig == NULL) {
+        log_info("no --kubeconfig: running stand-alone");
+        p->api_ready = true;
+    } else if (certificates_start(k, on_client, &p->certificates, &err) != 0) {
+        log_error("%s", error_message(&err));
+        exit(EXIT_FAILURE);
+    }
+    check_sources(p);
+}
+
+static void on_runtime_change(struct kubelet *k)
+{
+    node_sync_kick(program_of(k)->node);
+}
+
+static void on_signal(uv_signal_t *s, int signum)
+{
+    struct program *p = s->data;
+    log_info("signal %d: ending; containers keep running", signum);
+    /* Nothing to save: what runs is the runtime's, what is known is the API's. */
+    p->k.stopping = true;
+    uv_stop(p->k.loop);
+}
+
+static void on_gc(uv_timer_t *t)
+{
+    struct program *p = t->data;
+    uint64_t now_ms = kubelet_now_ms(&p->k);
+    backoff_gc(&p->k.crash_backoff, now_ms);
+    backoff_gc(&p->k.image_backoff, now_ms);
+}
+
+static int read_resolv_conf(struct kubelet *k, struct error *err)
+{
+    AUTO_BUF b = BUF_INIT;
+    if (k->config.resolv_conf[0] == '\0')
+        return 0;
+    int rc = file_read(k->config.resolv_conf, 65536, &b, err);
+    if (rc == E_NOT_FOUND)
+        return 0;
+    if (rc == 0)
+        dns_parse(k->arena, buf_str(&b), &k->node_dns);
+    return rc;
+}
+
+static int setup(struct program *p, struct error *err)
+{
+    struct kubelet *k = &p->k;
+    int rc = machine_read(k->arena, k->config.node_ip, &p->machine, err);
+    if (rc != 0)
+        return rc;
+    k->node_name = k->config.hostname_override != NULL && k->config.hostname_override[0] != '\0'
+                       ? k->config.hostname_override
+                       : p->machine.hostname;
+    k->memory_capacity = p->machine.memory_bytes;
+    k->cpu_capacity_milli = p->machine.cpus * 1000;
+    for (size_t i = 0; i < p->machine.ip_count; i++)
+        k->host_ips[k->host_ip_count++] = p->machine.ips[i];
+    rc = node_sync_check(k, &p->machine, err);
+    if (rc == 0)
+        rc = read_resolv_conf(k, err);
+    if (rc == 0)
+        rc = file_mkdir_p(k->config.root_dir, 0750, err);
+    if (rc == 0)
+        rc = file_mkdir_p(k->config.pod_logs_dir, 0755, err);
+    if (rc == 0 && k->config.cgroups_per_qos) {
+        enum cgroup_driver driver =
+            strcmp(k->config.cgroup_driver, "systemd") == 0 ? CGROUP_DRIVER_SYSTEMD : CGROUP_DRIVER_CGROUPFS;
+        rc = cgroups_new(driver, k->config.cgroup_root, &k->cgroups, err);
+        if (rc == 0)
+            rc = cgroups_setup_node(k->cgroups, k->cpu_capacity_milli, 0, err);
+    }
+    if (rc == 0)
+        rc = cri_new(k->loop, k->config.runtime_endpoint, &k->cri, err);
+    if (rc == 0)
+        rc = kubelet_server_start(k, &p->server, err);
+    return rc;
+}
+
+static void run(struct program *p)
+{
+    struct kubelet *k = &p->k;
+    static const int numbers[] = {SIGTERM, SIGINT};
+    signal(SIGPIPE, SIG_IGN);
+    for (size_t i = 0; i < ARRAY_SIZE(numbers); i++) {
+        uv_signal_init(k->loop, &p->signals[i]);
+        p->signals[i].data = p;
+        uv_signal_start(&p->signals[i], on_signal, numbers[i]);
+    }
+    uv_timer_init(k->loop, &p->gc_timer);
+    p->gc_timer.data = p;
+    uv_timer_start(&p->gc_timer, on_gc, BACKOFF_GC_MS, BACKOFF_GC_MS);
+    log_info("trireme-kubelet %s on node %s (%s)", KUBELET_VERSION, k->node_name,
+             k->host_ip_count > 0 ? k->host_ips[0] : "no address");
+    p->health = runtime_health_start(k, on_runtime_up, on_runtime_change);
+    uv_run(k->loop, UV_RUN_DEFAULT);
+}
+
+int main(int argc, char **argv)
+{
+    struct program *p = xzalloc(sizeof(*p));
+    struct kubelet *k = &p->k;
+    struct error err;
+    struct flag_set *flags = kubelet_flags(&k->config);
+    int rc = flag_set_parse(flags, argc, argv, &err);
+    if (rc == E_EOF) {
+        AUTO_BUF help = BUF_INIT;
+        flag_set_help(flags, &help);
+        fwrite(help.data, 1, help.len, stdout);
+        return EXIT_SUCCESS;
+    }
+    if (rc == 0)
+        rc = kubelet_config_load(&k->config, flags, &err);
+    if (rc == 0)
+        rc = kubelet_config_check(&k->config, &err);
+    if (rc != 0) {
+        fprintf(stderr, "trireme-kubelet: %s\n", error_message(&err));
+        return 2;
+    }
+    log_setup("kubelet", k->config.verbosity >= 4 ? LOG_DEBUG : LOG_INFO);
+    k->loop = uv_default_loop();
+    k->env = env_system();
+    k->arena = arena_new(0);
+    map_init(&k->workers);
+    defer_queue_init(&k->deferred, k->loop);
+    backoff_init(&k->crash_backoff, CRASH_INITIAL_MS, CRASH_MAX_MS);
+    backoff_init(&k->image_backoff, CRASH_INITIAL_MS, CRASH_MAX_MS);
+    metrics_add_process(metrics_default());
+    rc = setup(p, &err);
+    if (rc != 0) {
+        log_error("%s", error_message(&err));
+        return EXIT_FAILURE;
+    }
+    run(p);
+    return EXIT_SUCCESS;
+}

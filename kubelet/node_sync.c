@@ -1,0 +1,597 @@
+/* node_sync.c - see node_sync.h.
+ *
+ *   register (create, or adopt) -> status every period if it changed
+ *                               -> lease every quarter of its duration
+ *                               -> own object watched: podCIDR becomes a CNI file
+ *
+ * Each failure is repeated; nothing here touches pods. */
+#include "kubelet/node_sync.h"
+
+#include "kubelet/cni_conf.h"
+#include "kubelet/cri.h"
+#include "kubelet/job.h"
+#include "kubelet/kubelet.h"
+#include "kubelet/node_object.h"
+#include "kubelet/pleg.h"
+#include "kubelet/runtime_health.h"
+
+#include "lib/api/codec.h"
+#include "lib/api/json.h"
+#include "lib/api/scheme.h"
+#include "lib/api/time.h"
+#include "lib/base/arena.h"
+#include "lib/base/buf.h"
+#include "lib/base/env.h"
+#include "lib/base/log.h"
+#include "lib/client/client.h"
+#include "lib/client/informer.h"
+
+#include "api/coordination_v1.h"
+#include "api/core_v1.h"
+
+#include <stdio.h>
+
+#define LEASE_DURATION_S 40
+#define LEASE_PERIOD_MS 10000u
+#define LEASE_NAMESPACE "kube-node-lease"
+#define RETRY_MS 1000u
+#define CALL_TIMEOUT_MS 10000u
+
+struct node_sync {
+    struct kubelet *k;
+    const struct machine *machine;
+    const struct runtime_health *health;
+    struct informer *informer;
+    uv_timer_t register_timer, status_timer, lease_timer;
+    bool registered, stopped;
+    bool status_busy, status_again, lease_busy, cni_busy;
+    uint64_t sent_ms;
+    struct api_object *lease;
+    /* Inputs of the status under way. */
+    struct arena *arena;
+    struct node_image *images;
+    size_t image_count;
+    struct machine_usage usage;
+    char *cni_cidrs; /* For which the CNI file was written. */
+    struct buf cni_text;
+    struct error cni_err;
+    bool cni_written;
+};
+
+static void status_start(struct node_sync *n);
+static void lease_start(struct node_sync *n);
+
+static struct node_inputs inputs(const struct node_sync *n)
+{
+    const struct kubelet *k = n->k;
+    const char *problem = runtime_health_problem(n->health);
+    if (problem == NULL && !pleg_is_healthy(k->pleg))
+        problem = "PLEG is not healthy: the container runtime has not been listed for 3m0s";
+    return (struct node_inputs){
+        .node_name = k->node_name,
+        .machine = n->machine,
+        .usage = n->usage,
+        .labels = &k->config.node_labels,
+        .taints = &k->config.taints,
+        .system_reserved = &k->config.system_reserved,
+        .kube_reserved = &k->config.kube_reserved,
+        .provider_id = k->config.provider_id,
+        .max_pods = k->config.max_pods,
+        .port = (int32_t)k->config.port,
+        .runtime_name = k->runtime_name,
+        .runtime_version = k->runtime_version,
+        .problem = problem,
+        .network_ready = k->network_ready,
+        .images = n->images,
+        .image_count = n->image_count,
+        .now_s = kubelet_wall_s(k),
+    };
+}
+
+int node_sync_check(const struct kubelet *k, const struct machine *m, struct error *err)
+{
+    AUTO_ARENA *a = arena_new(0);
+    struct core_v1_node node;
+    struct node_inputs in = {
+        .node_name = k->node_name,
+        .machine = m,
+        .labels = &k->config.node_labels,
+        .taints = &k->config.taints,
+        .system_reserved = &k->config.system_reserved,
+        .kube_reserved = &k->config.kube_reserved,
+    };
+    return node_object(a, &in, &node, err);
+}
+
+static const struct api_kind *node_kind(void)
+{
+    return api_kind_by_api_version(STR("v1"), STR("Node"));
+}
+
+/* --- registration ---------------------------------------------------------------------- */
+
+static void on_register_timer(uv_timer_t *t);
+
+static void registered(struct node_sync *n)
+{
+    if (!n->registered)
+        informer_start(n->informer);
+    n->registered = true;
+    status_start(n);
+    lease_start(n);
+}
+
+static void retry_register(struct node_sync *n, const char *message)
+{
+    log_warning("register node %s: %s", n->k->node_name, message);
+    uv_timer_start(&n->register_timer, on_register_timer, RETRY_MS, 0);
+}
+
+static void on_labels_patched(struct client_request *r, const struct client_result *result, void *arg)
+{
+    struct node_sync *n = arg;
+    UNUSED(r);
+    if (result->code != 0)
+        retry_register(n, result->message);
+    else
+        registered(n);
+}
+
+/* The object was there before us: our labels are put right, the rest is left. */
+static void patch_labels(struct node_sync *n)
+{
+    AUTO_ARENA *a = arena_new(0);
+    struct core_v1_node node;
+    struct node_inputs in = inputs(n);
+    struct error err;
+    if (node_object(a, &in, &node, &err) != 0) {
+        log_error("%s", error_message(&err));
+        return;
+    }
+    struct json *labels = json_object(a), *meta = json_object(a), *patch = json_object(a);
+    for (size_t i = 0; i < node.metadata.labels_count; i++)
+        json_set(a, labels, node.metadata.labels[i].key, json_string(a, node.metadata.labels[i].value));
+    json_setc(a, meta, "labels", labels);
+    json_setc(a, patch, "metadata", meta);
+    AUTO_BUF body = BUF_INIT;
+    json_write(patch, false, &body);
+    struct client_call call = {
+        .verb = CLIENT_PATCH,
+        .kind = node_kind(),
+        .name = str_of(n->k->node_name),
+        .patch_type = CLIENT_PATCH_MERGE,
+        .raw_body = buf_str(&body),
+        .timeout_ms = CALL_TIMEOUT_MS,
+        .done = on_labels_patched,
+        .arg = n,
+    };
+    client_start(n->k->client, &call, NULL, NULL);
+}
+
+static void on_created(struct client_request *r, const struct client_result *result, void *arg)
+{
+    struct node_sync *n = arg;
+    UNUSED(r);
+    if (n->stopped)
+        return;
+    if (result->code == 0) {
+        log_info("node %s is registered", n->k->node_name);
+        if (result->object != NULL && n->k->node == NULL)
+            n->k->node = api_object_ref(result->object);
+        registered(n);
+    } else if (result->code == E_EXISTS) {
+        log_info("node %s was registered before", n->k->node_name);
+        patch_labels(n);
+    } else {
+        retry_register(n, result->message);
+    }
+}
+
+static void on_register_timer(uv_timer_t *t)
+{
+    struct node_sync *n = t->data;
+    AUTO_ARENA *a = arena_new(0);
+    struct core_v1_node node;
+    struct error err;
+    machine_usage(n->k->config.root_dir, &n->usage);
+    struct node_inputs in = inputs(n);
+    if (node_object(a, &in, &node, &err) != 0) {
+        log_error("%s", error_message(&err));
+        return;
+    }
+    struct client_call call = {
+        .verb = CLIENT_CREATE,
+        .kind = node_kind(),
+        .body = &node,
+        .timeout_ms = CALL_TIMEOUT_MS,
+        .done = on_created,
+        .arg = n,
+    };
+    if (client_start(n->k->client, &call, NULL, &err) != 0)
+        retry_register(n, error_message(&err));
+}
+
+/* --- status ------------------------------------------------------------------------------ */
+
+static void on_status_timer(uv_timer_t *t)
+{
+    status_start(t->data);
+}
+
+static void status_end(struct node_sync *n, bool sent)
+{
+    struct kubelet *k = n->k;
+    n->status_busy = false;
+    arena_free(take(n->arena));
+    n->images = NULL;
+    n->image_count = 0;
+    if (n->stopped)
+        return;
+    if (sent)
+        n->sent_ms = kubelet_now_ms(k);
+    uint64_t period = (uint64_t)k->config.node_status_update_ns / 1000000;
+    uv_timer_start(&n->status_timer, on_status_timer, n->status_again ? 0 : period, 0);
+    n->status_again = false;
+}
+
+static void on_status_sent(struct client_request *r, const struct client_result *result, void *arg)
+{
+    struct node_sync *n = arg;
+    UNUSED(r);
+    if (result->code != 0)
+        log_warning("node status: %s", result->message);
+    if (result->code == E_NOT_FOUND && !n->stopped) {
+        /* Somebody deleted the Node: register again. */
+        uv_timer_start(&n->register_timer, on_register_timer, 0, 0);
+    }
+    if (result->code == 0 && result->object != NULL && result->object->kind == node_kind()) {
+        api_object_unref(n->k->node);
+        n->k->node = api_object_ref(result->object);
+    }
+    status_end(n, result->code == 0);
+}
+
+static void keep_allocatable(struct kubelet *k, const struct core_v1_node_status *s)
+{
+    if (k->allocatable_count > 0)
+        return;
+    struct core_v1_node_status *copy = api_msg_clone(k->arena, &core_v1_node_status_msg, s);
+    k->allocatable = copy->allocatable;
+    k->allocatable_count = copy->allocatable_count;
+}
+
+/* Lists whose elements merge by key would keep what is gone: they say replace. */
+static struct json *status_patch(struct arena *a, const struct core_v1_node_status *have,
+                                 const struct core_v1_node_status *want)
+{
+    struct json *old = api_json_tree(a, &core_v1_node_status_msg, have, STR_NULL, STR_NULL);
+    struct json *new = api_json_tree(a, &core_v1_node_status_msg, want, STR_NULL, STR_NULL);
+    struct json *diff = json_object(a);
+    for (size_t i = 0; i < new->object.count; i++) {
+        const struct json_member *m = &new->object.members[i];
+        const struct json *before = json_get(old, m->key);
+        if (before != NULL && json_equal(before, m->value))
+            continue;
+        if (str_eqc(m->key, "addresses") && before != NULL) {
+            struct json *mark = json_object(a);
+            json_setc(a, mark, "$patch", json_string(a, STR("replace")));
+            json_insert(a, m->value, 0, mark);
+        }
+        json_set(a, diff, m->key, m->value);
+    }
+    struct json *patch = json_object(a);
+    json_setc(a, patch, "status", diff);
+    return patch;
+}
+
+static void status_send(struct node_sync *n)
+{
+    struct kubelet *k = n->k;
+    const struct core_v1_node *have = k->node != NULL ? k->node->msg : NULL;
+    AUTO_ARENA *a = arena_new(0);
+    struct node_inputs in = inputs(n);
+    struct core_v1_node_status s;
+    struct error err;
+    node_status(a, &in, have != NULL ? &have->status : NULL, &s);
+    keep_allocatable(k, &s);
+    uint64_t report_ms = (uint64_t)k->config.node_status_report_ns / 1000000;
+    bool due = n->sent_ms == 0 || kubelet_now_ms(k) - n->sent_ms >= report_ms;
+    if (have == NULL || (!due && node_status_same(&have->status, &s))) {
+        status_end(n, false);
+        return;
+    }
+    AUTO_BUF body = BUF_INIT;
+    json_write(status_patch(a, &have->status, &s), false, &body);
+    struct client_call call = {
+        .verb = CLIENT_PATCH,
+        .kind = node_kind(),
+        .name = str_of(k->node_name),
+        .subresource = "status",
+        .patch_type = CLIENT_PATCH_STRATEGIC,
+        .raw_body = buf_str(&body),
+        .timeout_ms = CALL_TIMEOUT_MS,
+        .done = on_status_sent,
+        .arg = n,
+    };
+    if (client_start(k->client, &call, NULL, &err) != 0) {
+        log_error("node status: %s", error_message(&err));
+        status_end(n, false);
+    }
+}
+
+static void run_usage(void *arg)
+{
+    struct node_sync *n = arg;
+    machine_usage(n->k->config.root_dir, &n->usage);
+}
+
+static void finish_usage(void *arg)
+{
+    struct node_sync *n = arg;
+    if (n->stopped)
+        status_end(n, false);
+    else
+        status_send(n);
+}
+
+static void on_images(const struct cri_reply *reply, void *arg)
+{
+    struct node_sync *n = arg;
+    if (reply->code == 0) {
+        const CRI(ListImagesResponse) *r = reply->msg;
+        n->images = ARENA_ARRAY(n->arena, struct node_image, r->n_images + 1);
+        for (size_t i = 0; i < r->n_images; i++) {
+            const CRI(Image) *im = r->images[i];
+            const char **names = ARENA_ARRAY(n->arena, const char *, im->n_repo_digests + im->n_repo_tags + 1);
+            size_t count = 0;
+            for (size_t x = 0; x < im->n_repo_digests; x++)
+                names[count++] = arena_strdup(n->arena, im->repo_digests[x]);
+            for (size_t x = 0; x < im->n_repo_tags; x++)
+                names[count++] = arena_strdup(n->arena, im->repo_tags[x]);
+            if (count == 0)
+                continue;
+            n->images[n->image_count++] = (struct node_image){names, count, (int64_t)im->size};
+        }
+    }
+    job_start(n->k->loop, run_usage, finish_usage, n);
+}
+
+static void status_start(struct node_sync *n)
+{
+    if (n->status_busy || n->stopped) {
+        n->status_again = true;
+        return;
+    }
+    n->status_busy = true;
+    n->arena = arena_new(0);
+    CRI(ListImagesRequest) r;
+    runtime__v1__list_images_request__init(&r);
+    cri_call(n->k->cri, CRI_LIST_IMAGES, &r, CALL_TIMEOUT_MS, on_images, n);
+}
+
+void node_sync_kick(struct node_sync *n)
+{
+    if (n != NULL && n->registered)
+        status_start(n);
+}
+
+/* --- lease ---------------------------------------------------------------------------------- */
+
+static void on_lease_timer(uv_timer_t *t)
+{
+    lease_start(t->data);
+}
+
+static void on_lease(struct client_request *r, const struct client_result *result, void *arg)
+{
+    struct node_sync *n = arg;
+    UNUSED(r);
+    n->lease_busy = false;
+    if (n->stopped)
+        return;
+    uint64_t next = LEASE_PERIOD_MS;
+    if (result->code == 0 && result->object != NULL) {
+        api_object_unref(n->lease);
+        n->lease = api_object_ref(result->object);
+    } else if (result->code != 0) {
+        /* Made by an earlier run, changed by somebody, or gone: look again. */
+        if (result->code == E_EXISTS || result->code == E_CONFLICT || result->code == E_NOT_FOUND)
+            api_object_unref(take(n->lease));
+        else
+            log_warning("node lease: %s", result->message);
+        next = RETRY_MS;
+    }
+    uv_timer_start(&n->lease_timer, on_lease_timer, next, 0);
+}
+
+static void lease_write(struct node_sync *n, bool create)
+{
+    struct kubelet *k = n->k;
+    AUTO_ARENA *a = arena_new(0);
+    const struct core_v1_node *node = k->node != NULL ? k->node->msg : NULL;
+    struct coordination_v1_lease lease = {0};
+    struct meta_v1_owner_reference owner = {
+        .api_version = STR("v1"), .kind = STR("Node"), .name = str_of(k->node_name)};
+    struct meta_v1_micro_time now = micro_time_from_ns(env_wall_ns(k->env));
+    if (n->lease != NULL)
+        lease = *(const struct coordination_v1_lease *)n->lease->msg;
+    lease.metadata.name = str_of(k->node_name);
+    lease.metadata.namespace = STR(LEASE_NAMESPACE);
+    lease.spec.has_holder_identity = true;
+    lease.spec.holder_identity = str_of(k->node_name);
+    lease.spec.has_lease_duration_seconds = true;
+    lease.spec.lease_duration_seconds = LEASE_DURATION_S;
+    lease.spec.renew_time = &now;
+    if (lease.metadata.owner_references_count == 0 && node != NULL) {
+        owner.uid = node->metadata.uid;
+        lease.metadata.owner_references = &owner;
+        lease.metadata.owner_references_count = 1;
+    }
+    struct client_call call = {
+        .verb = create ? CLIENT_CREATE : CLIENT_UPDATE,
+        .kind = api_kind_by_api_version(STR("coordination.k8s.io/v1"), STR("Lease")),
+        .namespace_name = STR(LEASE_NAMESPACE),
+        .name = create ? STR_NULL : str_of(k->node_name),
+        .body = &lease,
+        .timeout_ms = CALL_TIMEOUT_MS,
+        .done = on_lease,
+        .arg = n,
+    };
+    struct error err;
+    if (client_start(k->client, &call, NULL, &err) != 0)
+        log_error("node lease: %s", error_message(&err));
+}
+
+static void on_lease_read(struct client_request *r, const struct client_result *result, void *arg)
+{
+    struct node_sync *n = arg;
+    UNUSED(r);
+    if (n->stopped)
+        return;
+    if (result->code == 0 && result->object != NULL) {
+        api_object_unref(n->lease);
+        n->lease = api_object_ref(result->object);
+        lease_write(n, false);
+    } else if (result->code == E_NOT_FOUND) {
+        lease_write(n, true);
+    } else {
+        on_lease(r, result, n);
+    }
+}
+
+static void lease_start(struct node_sync *n)
+{
+    if (n->lease_busy)
+        return;
+    n->lease_busy = true;
+    if (n->lease != NULL) {
+        lease_write(n, false);
+        return;
+    }
+    struct client_call call = {
+        .verb = CLIENT_GET,
+        .kind = api_kind_by_api_version(STR("coordination.k8s.io/v1"), STR("Lease")),
+        .namespace_name = STR(LEASE_NAMESPACE),
+        .name = str_of(n->k->node_name),
+        .timeout_ms = CALL_TIMEOUT_MS,
+        .done = on_lease_read,
+        .arg = n,
+    };
+    struct error err;
+    if (client_start(n->k->client, &call, NULL, &err) != 0)
+        log_error("node lease: %s", error_message(&err));
+}
+
+/* --- the own object --------------------------------------------------------------------------- */
+
+static void run_cni(void *arg)
+{
+    struct node_sync *n = arg;
+    error_clear(&n->cni_err);
+    cni_conf_write(n->k->config.cni_conf_dir, buf_str(&n->cni_text), &n->cni_written, &n->cni_err);
+}
+
+static void finish_cni(void *arg)
+{
+    struct node_sync *n = arg;
+    n->cni_busy = false;
+    if (n->cni_err.code != 0)
+        log_error("network configuration: %s", error_message(&n->cni_err));
+    else if (n->cni_written)
+        log_info("network configuration for %s written to %s", n->cni_cidrs, n->k->config.cni_conf_dir);
+}
+
+static void apply_pod_cidr(struct node_sync *n, const struct core_v1_node *node)
+{
+    const char *dir = n->k->config.cni_conf_dir;
+    const struct str *cidrs = node->spec.pod_cidrs;
+    size_t count = node->spec.pod_cidrs_count;
+    if (count == 0 && !str_empty(node->spec.pod_cidr)) {
+        cidrs = &node->spec.pod_cidr;
+        count = 1;
+    }
+    if (count == 0 || dir == NULL || dir[0] == '\0' || n->cni_busy)
+        return;
+    AUTO_BUF text = BUF_INIT;
+    for (size_t i = 0; i < count; i++)
+        buf_printf(&text, "%s" STR_FMT, i > 0 ? "," : "", STR_ARG(cidrs[i]));
+    if (n->cni_cidrs != NULL && str_eqc(buf_str(&text), n->cni_cidrs))
+        return;
+    free(n->cni_cidrs);
+    n->cni_cidrs = buf_steal(&text, NULL);
+    buf_clear(&n->cni_text);
+    cni_conf_text(cidrs, count, &n->cni_text);
+    n->cni_busy = true;
+    job_start(n->k->loop, run_cni, finish_cni, n);
+}
+
+static void on_node(struct api_object *o, struct node_sync *n)
+{
+    bool first = n->k->node == NULL;
+    api_object_unref(n->k->node);
+    n->k->node = api_object_ref(o);
+    apply_pod_cidr(n, o->msg);
+    if (first)
+        status_start(n);
+}
+
+static void on_node_add(struct api_object *o, void *arg)
+{
+    on_node(o, arg);
+}
+
+static void on_node_update(struct api_object *old, struct api_object *o, void *arg)
+{
+    UNUSED(old);
+    on_node(o, arg);
+}
+
+static void on_node_delete(struct api_object *o, bool unknown, void *arg)
+{
+    struct node_sync *n = arg;
+    UNUSED(o);
+    UNUSED(unknown);
+    log_warning("node %s was deleted; registering again", n->k->node_name);
+    api_object_unref(take(n->k->node));
+    uv_timer_start(&n->register_timer, on_register_timer, 0, 0);
+}
+
+struct node_sync *node_sync_start(struct kubelet *k, const struct machine *m, const struct runtime_health *health)
+{
+    struct node_sync *n = xzalloc(sizeof(*n));
+    AUTO_ARENA *a = arena_new(0);
+    struct error err;
+    n->k = k;
+    n->machine = m;
+    n->health = health;
+    uv_timer_t *timers[] = {&n->register_timer, &n->status_timer, &n->lease_timer};
+    for (size_t i = 0; i < ARRAY_SIZE(timers); i++) {
+        uv_timer_init(k->loop, timers[i]);
+        timers[i]->data = n;
+    }
+    struct informer_config config = {
+        .kind = node_kind(),
+        .field_selector = arena_printf(a, "metadata.name=%s", k->node_name),
+    };
+    struct informer_handler handler = {
+        .on_add = on_node_add, .on_update = on_node_update, .on_delete = on_node_delete, .arg = n};
+    if (informer_new(k->client, &config, &n->informer, &err) != 0)
+        PANIC("node informer: %s", error_message(&err));
+    informer_add_handler(n->informer, &handler);
+    if (k->config.register_node)
+        uv_timer_start(&n->register_timer, on_register_timer, 0, 0);
+    else
+        registered(n);
+    return n;
+}
+
+void node_sync_stop(struct node_sync *n)
+{
+    if (n == NULL)
+        return;
+    n->stopped = true;
+    uv_timer_stop(&n->register_timer);
+    uv_timer_stop(&n->status_timer);
+    uv_timer_stop(&n->lease_timer);
+    informer_close(n->informer);
+}

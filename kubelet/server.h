@@ -1,0 +1,42 @@
+/* server.h - the kubelet's own HTTPS API, as kube-apiserver uses it.
+ *
+ *   /healthz /pods /runningpods /metrics /stats/summary
+ *   /containerLogs/{ns}/{pod}/{container}
+ *   /exec /attach /portForward    passed on to the runtime's streaming server
+ *
+ * Only health checks are served without credentials. A client shows a
+ * certificate signed by --client-ca-file; what it may do is decided by its
+ * groups, or by the API server (SubjectAccessReview on nodes/...). */
+#ifndef KUBELET_SERVER_H
+#define KUBELET_SERVER_H
+
+#include "lib/base/error.h"
+#include "lib/base/str.h"
+
+struct http_request;
+struct kubelet;
+struct kubelet_server;
+struct pod_worker;
+
+int kubelet_server_start(struct kubelet *k, struct kubelet_server **ret, struct error *err);
+/* A new serving certificate: used for new connections. */
+void kubelet_server_set_cert(struct kubelet_server *s);
+void kubelet_server_stop(struct kubelet_server *s); /* NULL is a no-op. */
+
+/* --- handlers; each owns the request --- */
+/* segments: of the path behind the first one, unescaped. */
+void server_logs(struct kubelet *k, struct http_request *r, const struct str *segments, size_t count);
+void server_exec(struct kubelet *k, struct http_request *r, const struct str *segments, size_t count);
+void server_attach(struct kubelet *k, struct http_request *r, const struct str *segments, size_t count);
+void server_port_forward(struct kubelet *k, struct http_request *r, const struct str *segments, size_t count);
+void server_stats_summary(struct kubelet *k, struct http_request *r);
+
+/* Plain text with a newline behind it. */
+void server_text(struct http_request *r, int status, const char *fmt, ...) __attribute__((format(printf, 3, 4)));
+/* {ns}/{pod}, the uid in between being optional; NULL once 404 was answered. */
+struct pod_worker *server_find_pod(struct kubelet *k, struct http_request *r, const struct str *segments, size_t count);
+/* A parameter of the query; empty when absent. */
+struct str server_param(const struct http_request *r, const char *name);
+bool server_flag(const struct http_request *r, const char *name);
+
+#endif

@@ -8,11 +8,15 @@
 #include "api/meta_v1.h"
 #include "lib/api/codec.h"
 #include "lib/api/json.h"
-#include "apiserver/selector.h"
+#include "lib/api/selector.h"
 #include "lib/base/arena.h"
 #include "lib/base/buf.h"
 #include "lib/base/error.h"
-#include "lib/client/labels.h"
+
+static bool is_empty(const struct meta_v1_label_selector *s)
+{
+    return s->match_labels_count == 0 && s->match_expressions_count == 0;
+}
 
 void validate_workload_selector(const struct kind_ctx *ctx, struct field_errors *errs,
                                 const struct field_path *spec,
@@ -26,7 +30,7 @@ void validate_workload_selector(const struct kind_ctx *ctx, struct field_errors 
     }
     size_t before = errs->count;
     validate_label_selector(errs, path, s);
-    if (label_selector_is_empty(s))
+    if (is_empty(s))
         field_invalid_msg(errs, path, &meta_v1_label_selector_msg, s,
                           "empty selector is invalid for %s", what);
     else if (errs->count != before)
@@ -46,15 +50,16 @@ static struct str labels_shown(struct arena *a, const struct meta_v1_object_meta
     return arena_str(a, buf_str(&b));
 }
 
-static bool has_valid_operators(const struct meta_v1_label_selector *s)
+/* A selector that cannot be read is an error of its own, not a mismatch. */
+static bool selects(struct arena *a, const struct meta_v1_label_selector *s,
+                    const struct meta_v1_object_meta *m)
 {
-    for (size_t i = 0; i < s->match_expressions_count; i++) {
-        struct str op = s->match_expressions[i].operator;
-        if (!str_eqc(op, "In") && !str_eqc(op, "NotIn") && !str_eqc(op, "Exists") &&
-            !str_eqc(op, "DoesNotExist"))
-            return false;
-    }
-    return true;
+    struct api_label_selector parsed;
+    if (s != NULL && is_empty(s))
+        return true;
+    if (api_label_selector_from(a, s, &parsed, NULL) != 0)
+        return true;
+    return api_label_selector_matches(&parsed, m->labels, m->labels_count);
 }
 
 void validate_workload_template(const struct kind_ctx *ctx, struct field_errors *errs,
@@ -64,9 +69,7 @@ void validate_workload_template(const struct kind_ctx *ctx, struct field_errors 
 {
     static const char *const always[] = {"Always", NULL};
     const struct field_path *path = PATH(spec, "template");
-    bool comparable = s == NULL || (has_valid_operators(s) && !label_selector_is_empty(s));
-    if (comparable &&
-        (s == NULL || !label_selector_matches(s, t->metadata.labels, t->metadata.labels_count)))
+    if (!selects(ctx->arena, s, &t->metadata))
         field_invalid_raw(errs, PATH(PATH(path, "metadata"), "labels"),
                           labels_shown(ctx->arena, &t->metadata),
                           "`selector` does not match template `labels`");
@@ -90,7 +93,10 @@ void validate_immutable_selector(struct field_errors *errs,
 
 struct str selector_text(struct arena *a, const struct meta_v1_label_selector *s)
 {
-    return s != NULL ? label_selector_text(a, s) : STR_NULL;
+    struct api_label_selector parsed;
+    return s != NULL && api_label_selector_from(a, s, &parsed, NULL) == 0
+               ? api_label_selector_text(a, &parsed)
+               : STR_NULL;
 }
 
 struct intstr_int_or_string *int_or_string_percent(struct arena *a, const char *percent)

@@ -56,6 +56,14 @@ check: all
 tidy:
 	@tools/tidy
 
+# The store alone, without the programs: make bench-store
+$(B)/test/bench/bench_store: $(B)/test/bench/bench_store.o $(call libs_of,raftstore)
+	@echo "  LINK  $@"
+	@$(CC) $(CFLAGS) $(LDFLAGS) $< $(call libs_of,raftstore) -o $@ $(PKG_LIBS) $(STORE_LIBS)
+.PHONY: bench-store
+bench-store: $(B)/test/bench/bench_store
+	@$<
+
 bench: all
 	@test/bench/run.sh $(abspath $(BIN))
 

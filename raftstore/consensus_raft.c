@@ -214,6 +214,8 @@ static void emit_append(struct consensus *c, const struct raft_update *u)
     struct entry *noop = NULL, *const *entries;
     if (c->stepped != NULL && u->entries.batch >= c->stepped &&
         u->entries.batch < c->stepped + c->stepped_count) {
+        /* Without its own assertions the core may hand out more than it was given. */
+        ASSERT_CMP(u->entries.batch - c->stepped + u->entries.n, <=, c->stepped_count);
         entries = c->stepped_entries + (u->entries.batch - c->stepped);
     } else {
         ASSERT(u->entries.batch == &c->raft.barrier && u->entries.n == 1);

@@ -1,0 +1,140 @@
+/* owned.c - see owned.h. */
+#include "controllers/owned.h"
+
+#include "api/core_v1.h"
+#include "controllers/pods.h"
+#include "lib/api/scheme.h"
+#include "lib/base/arena.h"
+#include "lib/base/error.h"
+#include "lib/client/labels.h"
+
+static void unref_object(void *o)
+{
+    api_object_unref(o);
+}
+
+struct api_object *reconcile_hold(struct reconcile *c, struct api_object *o)
+{
+    arena_hold(c->arena, api_object_ref(o), unref_object);
+    return o;
+}
+
+bool is_namespace_terminating(const struct client_result *result)
+{
+    return result->code == E_FORBIDDEN && result->status != NULL &&
+           str_find_str(result->status->message, STR("because it is being terminated")) >= 0;
+}
+
+static struct api_object *owner_of(struct controller_run *r, const struct owned_config *config,
+                                   const struct meta_v1_object_meta *pod)
+{
+    const struct meta_v1_owner_reference *ref = owner_controller(pod);
+    if (ref == NULL || !str_eqc(ref->kind, config->kind))
+        return NULL;
+    struct api_object *o =
+        informer_get(controller_informer(r, config->group, config->kind), pod->namespace, ref->name);
+    return o != NULL && str_eq(api_object_meta(o)->uid, ref->uid) ? o : NULL;
+}
+
+static void touch_selecting(struct controller_run *r, const struct owned_config *config,
+                            const struct meta_v1_object_meta *pod)
+{
+    size_t count;
+    struct api_object *const *owners =
+        controller_in_namespace(r, config->group, config->kind, pod->namespace, &count);
+    for (size_t i = 0; i < count; i++)
+        if (label_selector_matches(config->selector(owners[i]->msg), pod->labels, pod->labels_count))
+            controller_enqueue_object(r, owners[i]);
+}
+
+void owned_touch_pod(struct controller_run *r, const struct owned_config *config, struct api_object *old,
+                     struct api_object *o)
+{
+    AUTO_ARENA *a = arena_new(256);
+    const struct meta_v1_object_meta *m = api_object_meta(o != NULL ? o : old);
+    struct api_object *owner = owner_of(r, config, m);
+    if (owner != NULL) {
+        struct str key = informer_key(a, owner);
+        if (old == NULL && m->deletion_timestamp == NULL)
+            expectations_creation_observed(r->expectations, key);
+        if (o == NULL || m->deletion_timestamp != NULL)
+            expectations_deletion_observed(r->expectations, key, m->uid);
+        controller_enqueue(r, key);
+    } else if (o != NULL && owner_controller(m) == NULL) {
+        touch_selecting(r, config, m);
+    }
+    struct api_object *before =
+        old != NULL && o != NULL ? owner_of(r, config, api_object_meta(old)) : NULL;
+    if (before != NULL && before != owner)
+        controller_enqueue_object(r, before);
+}
+
+static void patch_owner(struct reconcile *c, const struct api_object *pod, struct str patch)
+{
+    const struct meta_v1_object_meta *m = api_object_meta(pod);
+    reconcile_call(c,
+                   &(struct client_call){.verb = CLIENT_PATCH,
+                                         .kind = pod->kind,
+                                         .namespace_name = m->namespace,
+                                         .name = m->name,
+                                         .patch_type = CLIENT_PATCH_STRATEGIC,
+                                         .raw_body = patch},
+                   NULL, NULL);
+}
+
+static void adopt(struct reconcile *c, const struct api_object *owner, const struct api_object *pod)
+{
+    const struct meta_v1_object_meta *m = api_object_meta(owner);
+    patch_owner(c, pod,
+                arena_printf(c->arena,
+                             "{\"metadata\":{\"ownerReferences\":[{\"apiVersion\":\"%s\",\"kind\":\"%s\","
+                             "\"name\":\"" STR_FMT "\",\"uid\":\"" STR_FMT "\",\"controller\":true,"
+                             "\"blockOwnerDeletion\":true}],\"uid\":\"" STR_FMT "\"}}",
+                             owner->kind->api_version, owner->kind->kind, STR_ARG(m->name),
+                             STR_ARG(m->uid), STR_ARG(api_object_meta(pod)->uid)));
+}
+
+static void release(struct reconcile *c, const struct api_object *owner, const struct api_object *pod)
+{
+    patch_owner(c, pod,
+                arena_printf(c->arena,
+                             "{\"metadata\":{\"ownerReferences\":[{\"$patch\":\"delete\",\"uid\":\"" STR_FMT
+                             "\"}],\"uid\":\"" STR_FMT "\"}}",
+                             STR_ARG(api_object_meta(owner)->uid), STR_ARG(api_object_meta(pod)->uid)));
+}
+
+/* Orphans have no controller: they stand under no uid in that index. */
+static void adopt_orphans(struct reconcile *c, const struct owned_config *config,
+                          const struct api_object *owner)
+{
+    size_t count;
+    struct api_object *const *all =
+        controller_in_namespace(c->run, "", "Pod", api_object_meta(owner)->namespace, &count);
+    for (size_t i = 0; i < count; i++) {
+        const struct meta_v1_object_meta *m = api_object_meta(all[i]);
+        if (owner_controller(m) == NULL && pod_is_active(all[i]->msg) &&
+            label_selector_matches(config->selector(owner->msg), m->labels, m->labels_count))
+            adopt(c, owner, all[i]);
+    }
+}
+
+struct owned_pods owned_gather(struct reconcile *c, const struct owned_config *config,
+                               const struct api_object *owner)
+{
+    struct owned_pods ret = {0};
+    const struct meta_v1_object_meta *om = api_object_meta(owner);
+    bool dying = om->deletion_timestamp != NULL;
+    size_t count;
+    struct api_object *const *mine = controller_owned(c->run, "", "Pod", om->uid, &count);
+    ret.items = ARENA_ARRAY(c->arena, struct api_object *, count + 1);
+    for (size_t i = 0; i < count; i++) {
+        const struct meta_v1_object_meta *m = api_object_meta(mine[i]);
+        if (label_selector_matches(config->selector(owner->msg), m->labels, m->labels_count))
+            ret.items[ret.count++] = reconcile_hold(c, mine[i]);
+        else if (!dying)
+            release(c, owner, mine[i]);
+    }
+    if (!dying)
+        adopt_orphans(c, config, owner);
+    return ret;
+}

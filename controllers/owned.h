@@ -1,0 +1,42 @@
+/* owned.h - pods of a controller object: which belong to it by reference and
+ * selector, adopting and releasing those where the two differ. */
+#ifndef CONTROLLERS_OWNED_H
+#define CONTROLLERS_OWNED_H
+
+#include "controllers/controller.h"
+#include "lib/api/scheme.h"
+
+struct core_v1_pod;
+struct meta_v1_label_selector;
+
+/* How to find what a pod may belong to. */
+struct owned_config {
+    const char *group, *kind; /* Of the owner; watched. */
+    const struct meta_v1_label_selector *(*selector)(const void *msg);
+};
+
+/* For the touch() of a Pod watch: queues the owner, tells the expectations, and
+ * queues whoever may want an orphan. */
+void owned_touch_pod(struct controller_run *r, const struct owned_config *config, struct api_object *old,
+                     struct api_object *o);
+
+struct owned_pods {
+    struct api_object **items; /* Held by the reconciliation's arena. */
+    size_t count;
+};
+/* Pods that belong to owner; adopts and releases on the way (unless it is being
+ * deleted). Adopted ones count from when the cache shows them. */
+struct owned_pods owned_gather(struct reconcile *c, const struct owned_config *config,
+                               const struct api_object *owner);
+static inline struct core_v1_pod *owned_pod(const struct api_object *o)
+{
+    return o->msg;
+}
+
+/* The namespace is going: failing to create there is no failure. */
+bool is_namespace_terminating(const struct client_result *result);
+
+/* Keeps the object as long as the reconciliation. */
+struct api_object *reconcile_hold(struct reconcile *c, struct api_object *o);
+
+#endif

@@ -97,10 +97,9 @@ static int store(const struct kubelet *k, enum role role, struct str cert_pem, c
     AUTO_FREE char *path = xasprintf("%s/%s", k->config.cert_dir, name);
     AUTO_FREE char *link = current_path(k, role);
     AUTO_BUF b = BUF_INIT;
-    buf_append_str(&b, cert_pem);
-    if (b.len > 0 && b.data[b.len - 1] != '\n')
-        buf_putc(&b, '\n');
+    /* The key first: a certificate holds a (public) key too. */
     pki_key_pem(key, &b);
+    buf_append_str(&b, cert_pem);
     int rc = file_write_atomic(path, b.data, b.len, 0600, err);
     if (rc == 0)
         rc = switch_link(link, name, err);
@@ -377,8 +376,8 @@ static int self_signed(struct kubelet *k, struct error *err)
     if (rc == 0)
         rc = pki_ca_create(&config, key, &cert, err);
     if (rc == 0) {
-        pki_cert_pem(cert, &b);
         pki_key_pem(key, &b);
+        pki_cert_pem(cert, &b);
         rc = file_write_atomic(path, b.data, b.len, 0600, err);
     }
     if (rc == 0)

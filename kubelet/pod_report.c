@@ -76,6 +76,25 @@ static const struct core_v1_pod *server_pod(const struct pod_worker *w)
     return b > a ? sent : seen;
 }
 
+/* Our own conditions as we told them last, those of others as the server has them. */
+static void merge_conditions(const struct pod_worker *w, struct arena *a, struct core_v1_pod_status *s)
+{
+    const struct core_v1_pod_status *server = &server_pod(w)->status;
+    size_t own = s->conditions_count, n = 0;
+    struct core_v1_pod_condition *list =
+        ARENA_ARRAY(a, struct core_v1_pod_condition, own + server->conditions_count + 1);
+    for (size_t i = 0; i < own; i++) {
+        if (pod_condition_is_own(s->conditions[i].type))
+            list[n++] = s->conditions[i];
+    }
+    for (size_t i = 0; i < server->conditions_count; i++) {
+        if (!pod_condition_is_own(server->conditions[i].type))
+            list[n++] = server->conditions[i];
+    }
+    s->conditions = list;
+    s->conditions_count = n;
+}
+
 void worker_report(struct pod_worker *w)
 {
     const struct core_v1_pod *pod = worker_pod(w);
@@ -85,8 +104,7 @@ void worker_report(struct pod_worker *w)
     const struct rt_sandbox *sandbox = rt_pod_sandbox(w->rt);
     /* Conditions of others come from the server, the rest from what we said last. */
     struct core_v1_pod_status old = w->status != NULL ? *w->status : pod->status;
-    old.conditions = server_pod(w)->status.conditions;
-    old.conditions_count = server_pod(w)->status.conditions_count;
+    merge_conditions(w, a, &old);
     old.nominated_node_name = pod->status.nominated_node_name;
     old.resource_claim_statuses = pod->status.resource_claim_statuses;
     old.resource_claim_statuses_count = pod->status.resource_claim_statuses_count;

@@ -416,7 +416,7 @@ static void add_readiness(struct arena *a, const struct pod_status_inputs *in,
     add_condition(in, s, "ContainersReady", ready, reason, message);
 }
 
-static bool is_own_condition(struct str type)
+bool pod_condition_is_own(struct str type)
 {
     static const char *const own[] = {"PodReadyToStartContainers", "Initialized", "Ready",
                                       "ContainersReady", "PodScheduled"};
@@ -436,7 +436,7 @@ static void conditions(struct arena *a, const struct pod_status_inputs *in, stru
     add_readiness(a, in, s);
     add_condition(in, s, "PodScheduled", true, "", STR_NULL);
     for (size_t i = 0; i < foreign; i++) {
-        if (!is_own_condition(in->old->conditions[i].type))
+        if (!pod_condition_is_own(in->old->conditions[i].type))
             s->conditions[s->conditions_count++] = in->old->conditions[i];
     }
 }

@@ -214,6 +214,17 @@ static int open_beneath(int dir, const char *path, uint64_t flags)
     return (int)syscall(SYS_openat2, dir, path, &how, sizeof(how));
 }
 
+/* A new folder: open to all in an emptyDir, as its root is. */
+static int set_new_mode(int dir, const char *name, const struct volume *v, struct error *err)
+{
+    mode_t mode = v->gid >= 0 ? 02775 : v->kind == VOLUME_EMPTY_DIR ? 0777 : 0755;
+    if (v->gid >= 0 && fchownat(dir, name, (uid_t)-1, (gid_t)v->gid, AT_SYMLINK_NOFOLLOW) != 0)
+        return error_set_errno(err, E_IO, errno, "chown %s", name);
+    if (fchmodat(dir, name, mode, 0) != 0)
+        return error_set_errno(err, E_IO, errno, "chmod %s", name);
+    return 0;
+}
+
 /* Makes the folders of path below root, never leaving it. */
 static int make_beneath(int root, const char *path, const struct volume *v, struct error *err)
 {
@@ -234,13 +245,12 @@ static int make_beneath(int root, const char *path, const struct volume *v, stru
                 return error_set_errno(err, E_IO, errno, "sub-path %s", path);
             int made = mkdirat(dir, name, 0750);
             int saved = errno;
-            if (made == 0)
-                fchmodat(dir, name, v->kind == VOLUME_EMPTY_DIR ? 0777 : 0755, 0);
-            if (made == 0 && v->gid >= 0 && fchownat(dir, name, (uid_t)-1, (gid_t)v->gid, AT_SYMLINK_NOFOLLOW) == 0)
-                fchmodat(dir, name, 02775, 0);
+            int rc = made == 0 ? set_new_mode(dir, name, v, err) : 0;
             close(dir);
             if (made != 0 && saved != EEXIST)
                 return error_set_errno(err, E_IO, saved, "sub-path %s", path);
+            if (rc != 0)
+                return rc;
         }
         *p = c;
         if (c == '\0')

@@ -87,7 +87,7 @@ struct apiserver {
 
 /* Starts the threads; the server answers when this returns 0. */
 int apiserver_start(struct apiserver *s, struct error *err);
-/* Drains connections (at most deadline_ms), joins the threads. */
-void apiserver_stop(struct apiserver *s, uint64_t deadline_ms);
+/* Drains connections for a bounded time, joins the threads. */
+void apiserver_stop(struct apiserver *s);
 
 #endif

@@ -298,7 +298,9 @@ struct meta_v1_status *write_plan_update(struct write *w, const struct kv *kv, c
         return s;
     carry_metadata(m, om);
     prepare_update(w, obj, old, sub, rules);
-    if ((w->res->ops->flags & KIND_GENERATION) != 0 && spec_changed(w->res, obj, old))
+    /* A binding is the system's act, not a change of what is wanted. */
+    bool by_user = sub == NULL || strcmp(sub, "binding") != 0;
+    if ((w->res->ops->flags & KIND_GENERATION) != 0 && by_user && spec_changed(w->res, obj, old))
         m->generation = om->generation + 1;
     validate_update(w, obj, old, sub, rules, &errs);
     s = refuse(w, m->name, &errs);

@@ -1,0 +1,27 @@
+/* bootstrap_objects.h - what the built-in objects are. Pure. */
+#ifndef APISERVER_BOOTSTRAP_OBJECTS_H
+#define APISERVER_BOOTSTRAP_OBJECTS_H
+
+#include "apiserver/registry.h"
+
+struct apiserver;
+struct buf;
+struct txn_build;
+
+#define MASTER_LEASES "/registry/masterleases/"
+
+struct builtin {
+    const struct resource *res;
+    struct str ns, name;
+    void *obj;
+    struct str cluster_ip; /* To be claimed with it; empty: none. */
+};
+/* The index-th object, in an order in which they can be made. False: no more. */
+bool builtin_make(const struct kind_ctx *ctx, size_t index, struct builtin *ret);
+/* The value of this server's entry below MASTER_LEASES. */
+void builtin_master_lease(struct arena *a, const struct apiserver *s, struct buf *out);
+/* Brings default/kubernetes' endpoints up to date: the addresses below prefix,
+ * or this server alone when prefix is NULL. leave it out when leaving. */
+void builtin_endpoints(const struct kind_ctx *ctx, const char *prefix, bool leaving, struct txn_build *t);
+
+#endif

@@ -1,0 +1,170 @@
+/* eviction.c - deletion of a pod within its disruption budget. The budget's
+ * new status and the deletion are one transaction. */
+#include "api/core_v1.h"
+#include "api/policy_v1.h"
+#include "apiserver/body.h"
+#include "apiserver/encode.h"
+#include "apiserver/selector.h"
+#include "apiserver/subresource.h"
+#include "apiserver/write.h"
+#include "lib/api/codec.h"
+#include "lib/base/arena.h"
+#include "lib/base/buf.h"
+#include "raftstore/store.h"
+
+#include <inttypes.h>
+
+#define DISRUPTED_PODS_MAX 2000u
+#define RETRY_S 10
+
+struct budget {
+    const struct kv *kv;
+    struct policy_v1_pod_disruption_budget *pdb;
+    size_t matches;
+};
+
+static struct meta_v1_status *find_budget(struct write *w, const struct core_v1_pod *pod, struct budget *ret)
+{
+    struct arena *a = w->req->arena;
+    const struct resource *res = registry_storage(STR("policy"), STR("poddisruptionbudgets"));
+    struct str from = arena_printf(a, STR_FMT STR_FMT "/", STR_ARG(res->prefix), STR_ARG(w->ns));
+    struct str end = arena_printf(a, STR_FMT STR_FMT "0", STR_ARG(res->prefix), STR_ARG(w->ns));
+    struct store_iter it;
+    if (store_iter_init(&it, w->view, from, end, 0) != 0)
+        return NULL;
+    for (const struct kv *kv; (kv = store_iter_next(&it)) != NULL;) {
+        void *msg;
+        struct label_selector s;
+        bool none;
+        if (stored_decode(a, res, kv->value, kv->mod_rev, &msg, NULL) != 0)
+            continue;
+        struct policy_v1_pod_disruption_budget *pdb = msg;
+        if (label_selector_of(a, pdb->spec.selector, &s, &none, NULL) != 0 || none ||
+            !label_selector_matches_map(&s, pod->metadata.labels, pod->metadata.labels_count))
+            continue;
+        if (ret->matches++ == 0) {
+            ret->kv = kv;
+            ret->pdb = pdb;
+        }
+    }
+    if (ret->matches > 1)
+        return status_internal(a, "This pod has more than one PodDisruptionBudget, which the eviction subresource does "
+                                  "not support.");
+    return NULL;
+}
+
+static bool is_ready(const struct core_v1_pod *pod)
+{
+    for (size_t i = 0; i < pod->status.conditions_count; i++)
+        if (str_eqc(pod->status.conditions[i].type, "Ready"))
+            return str_eqc(pod->status.conditions[i].status, "True");
+    return false;
+}
+
+/* No budget is spent on a pod that serves nothing. */
+static bool free_of_charge(const struct core_v1_pod *pod, const struct budget *b)
+{
+    if (b->matches == 0)
+        return true;
+    if (is_ready(pod))
+        return false;
+    const struct policy_v1_pod_disruption_budget *p = b->pdb;
+    if (p->spec.has_unhealthy_pod_eviction_policy && str_eqc(p->spec.unhealthy_pod_eviction_policy, "AlwaysAllow"))
+        return true;
+    return p->status.current_healthy >= p->status.desired_healthy && p->status.desired_healthy > 0;
+}
+
+static struct meta_v1_status *over_budget(struct arena *a, struct str cause)
+{
+    struct meta_v1_status *s =
+        status_too_many(a, RETRY_S, "Cannot evict pod as it would violate the pod's disruption budget.");
+    status_add_cause(a, s, "DisruptionBudget", cause, STR_NULL);
+    return s;
+}
+
+static struct meta_v1_status *spend(struct write *w, const struct budget *b)
+{
+    struct arena *a = w->req->arena;
+    struct policy_v1_pod_disruption_budget *p = b->pdb;
+    struct policy_v1_pod_disruption_budget_status *st = &p->status;
+    const struct resource *res = registry_storage(STR("policy"), STR("poddisruptionbudgets"));
+    if (st->observed_generation < p->metadata.generation) {
+        struct meta_v1_status *s = over_budget(
+            a, arena_printf(a, "The disruption budget " STR_FMT " is still being processed by the server.",
+                            STR_ARG(p->metadata.name)));
+        return s;
+    }
+    if (st->disruptions_allowed < 0)
+        return status_forbidden(a, res->gr, p->metadata.name, "pdb disruptions allowed is negative");
+    if (st->disrupted_pods_count > DISRUPTED_PODS_MAX)
+        return status_forbidden(a, res->gr, p->metadata.name, "DisruptedPods map too big - too many evictions not confirmed by PDB controller");
+    if (st->disruptions_allowed == 0)
+        return over_budget(a, arena_printf(a, "The disruption budget " STR_FMT " needs %" PRId32 " healthy pods and has %" PRId32 " currently",
+                                           STR_ARG(p->metadata.name), st->desired_healthy, st->current_healthy));
+    st->disruptions_allowed--;
+    struct meta_v1_time_entry *e = ARENA_ARRAY(a, struct meta_v1_time_entry, st->disrupted_pods_count + 1);
+    size_t n = 0, i = 0;
+    for (; i < st->disrupted_pods_count && str_cmp(st->disrupted_pods[i].key, w->name) < 0; i++)
+        e[n++] = st->disrupted_pods[i];
+    e[n].key = w->name;
+    e[n++].value.seconds = w->ctx.now_ns / 1000000000;
+    for (; i < st->disrupted_pods_count; i++)
+        if (!str_eq(st->disrupted_pods[i].key, w->name))
+            e[n++] = st->disrupted_pods[i];
+    st->disrupted_pods = e;
+    st->disrupted_pods_count = n;
+    AUTO_BUF b2 = BUF_INIT;
+    p->metadata.resource_version = STR_NULL;
+    stored_encode(res, p, &b2);
+    struct str key = registry_key(a, res, w->ns, p->metadata.name);
+    txn_build_expect(&w->txn, key, b->kv->mod_rev);
+    txn_build_put(&w->txn, key, arena_str(a, buf_str(&b2)));
+    return NULL;
+}
+
+static struct meta_v1_status *attempt(struct write *w)
+{
+    struct req *r = w->req;
+    const struct policy_v1_eviction *e = w->arg;
+    struct meta_v1_delete_options options = {0};
+    const struct kv *kv;
+    void *old;
+    struct budget b = {0};
+    struct meta_v1_status *s = write_load(w, &kv, &old);
+    if (s == NULL && kv == NULL)
+        s = status_not_found(r->arena, w->res->gr, w->name);
+    if (s != NULL)
+        return s;
+    const struct core_v1_pod *pod = old;
+    bool done = str_eqc(pod->status.phase, "Succeeded") || str_eqc(pod->status.phase, "Failed") ||
+                str_eqc(pod->status.phase, "Pending") || pod->metadata.deletion_timestamp != NULL;
+    if (!done)
+        s = find_budget(w, pod, &b);
+    if (s == NULL && !done && !free_of_charge(pod, &b))
+        s = spend(w, &b);
+    if (s != NULL)
+        return s;
+    if (e->delete_options != NULL)
+        options = *e->delete_options;
+    w->dry_run = w->dry_run || options.dry_run_count != 0;
+    s = write_plan_delete(w, &options);
+    w->success = status_new(r->arena, 201, "", STR_NULL);
+    w->success->status = STR("Success");
+    return s;
+}
+
+void eviction_handle(struct req *r)
+{
+    void *msg;
+    struct meta_v1_status *s = body_decode(r, api_kind_by_gvk(STR("policy"), STR("v1"), STR("Eviction")), &msg);
+    const struct policy_v1_eviction *e = msg;
+    if (s == NULL && e->metadata.name.len != 0 && !str_eq(e->metadata.name, r->info.name))
+        s = status_bad_request(r->arena, "name in URL does not match name in Eviction object");
+    if (s != NULL) {
+        req_status(r, s);
+        return;
+    }
+    struct write *w = write_new(r, attempt);
+    w->arg = msg;
+    write_run(w);
+}

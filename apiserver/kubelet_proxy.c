@@ -1,0 +1,288 @@
+/* kubelet_proxy.c - see kubelet_proxy.h. */
+#include "apiserver/kubelet_proxy.h"
+
+#include "api/core_v1.h"
+#include "apiserver/encode.h"
+#include "apiserver/request.h"
+#include "apiserver/write.h"
+#include "lib/base/arena.h"
+#include "lib/base/buf.h"
+#include "lib/base/log.h"
+#include "lib/base/map.h"
+#include "lib/net/bytes.h"
+#include "lib/net/http_client.h"
+#include "lib/net/http_server.h"
+#include "lib/net/tls.h"
+#include "lib/net/url.h"
+#include "raftstore/store.h"
+
+#include <inttypes.h>
+
+#define KUBELET_PORT 10250
+#define WINDOW_BYTES (256u << 10)
+#define CLIENTS_MAX 4096u
+
+struct kubelet_pool {
+    struct server_thread *thread;
+    struct tls_context *tls; /* NULL: no client certificate configured. */
+    struct map clients;      /* "host:port" -> struct http_client */
+};
+
+int kubelet_pool_new(struct server_thread *t, struct kubelet_pool **ret, struct error *err)
+{
+    const struct apiserver_config *c = &t->server->config;
+    struct kubelet_pool *p = xzalloc(sizeof(*p));
+    p->thread = t;
+    map_init(&p->clients);
+    if (c->kubelet_client_certificate != NULL) {
+        struct tls_config tc = {.cert.file = c->kubelet_client_certificate,
+                                .key.file = c->kubelet_client_key,
+                                .ca.file = c->kubelet_ca_file,
+                                .skip_verify = c->kubelet_ca_file == NULL,
+                                .alpn = TLS_ALPN_HTTP1};
+        int code = tls_context_new(&tc, &p->tls, err);
+        if (code != 0) {
+            free(p);
+            return code;
+        }
+    }
+    *ret = p;
+    return 0;
+}
+
+void kubelet_pool_close(struct kubelet_pool *p)
+{
+    if (p == NULL)
+        return;
+    size_t pos = 0;
+    void *client;
+    while (map_next(&p->clients, &pos, NULL, &client))
+        http_client_close(client, NULL, NULL);
+    map_done(&p->clients);
+    tls_context_unref(p->tls);
+    free(p);
+}
+
+static int client_for(struct kubelet_pool *p, const char *endpoint, struct http_client **ret, struct error *err)
+{
+    *ret = map_get(&p->clients, str_of(endpoint));
+    if (*ret != NULL)
+        return 0;
+    if (p->clients.count >= CLIENTS_MAX)
+        return error_set(err, E_TOO_MANY, "connections to too many nodes");
+    struct http_client_config c = {.endpoints = &endpoint,
+                                   .endpoint_count = 1,
+                                   .tls = p->tls,
+                                   .protocol = HTTP_CLIENT_H1,
+                                   .user_agent = "kube-apiserver"};
+    int code = http_client_new(&p->thread->loop, &c, ret, err);
+    if (code == 0)
+        map_set(&p->clients, str_of(endpoint), *ret);
+    return code;
+}
+
+/* --- a stream from the kubelet to the client -------------------------------------------------- */
+struct relay {
+    struct req *r;
+    struct http_call *call;
+    bool started;
+    bool client_gone;
+};
+
+static void on_drain(struct http_request *http, void *arg)
+{
+    struct relay *y = arg;
+    http_response_on_drain(http, 0, NULL, NULL);
+    if (y->call != NULL)
+        http_call_resume(y->call);
+}
+
+static void on_headers(struct http_call *call, void *arg)
+{
+    struct relay *y = arg;
+    struct str type = http_call_header(call, "content-type");
+    y->started = true;
+    req_headers(y->r, type.len != 0 ? str_c(arena_str(y->r->arena, type)) : "text/plain");
+    http_response_start(y->r->http, http_call_status(call), -1);
+}
+
+static void on_data(struct http_call *call, const uint8_t *data, size_t len, void *arg)
+{
+    struct relay *y = arg;
+    http_response_write_copy(y->r->http, data, len);
+    if (http_response_pending(y->r->http) >= WINDOW_BYTES) {
+        http_call_pause(call);
+        http_response_on_drain(y->r->http, WINDOW_BYTES / 2, on_drain, y);
+    }
+}
+
+static void on_end(struct http_call *call, const struct error *err, void *arg)
+{
+    struct relay *y = arg;
+    struct req *r = y->r;
+    y->call = NULL;
+    if (!y->started) {
+        if (err != NULL)
+            req_status(r, status_internal(r->arena, "Get \"kubelet\": %s", error_message(err)));
+        else
+            req_status(r, status_internal(r->arena, "the kubelet gave no answer"));
+        return;
+    }
+    req_done(r, http_call_status(call));
+    if (err != NULL && !y->client_gone)
+        http_response_abort(r->http);
+    else
+        http_response_end(r->http);
+}
+
+static void on_abort(struct http_request *http, void *arg)
+{
+    struct relay *y = arg;
+    UNUSED(http);
+    y->client_gone = true;
+    if (y->call != NULL)
+        http_call_cancel(y->call); /* on_end follows and makes the last call. */
+}
+
+static void relay_get(struct req *r, const char *endpoint, const char *target)
+{
+    struct relay *y = ARENA_NEW(r->arena, struct relay);
+    struct http_client *client;
+    struct error err = {0};
+    y->r = r;
+    r->long_running = true;
+    req_release_views(r);
+    struct http_call_config c = {.target = target,
+                                 .header_timeout_ms = 30000,
+                                 .on_headers = on_headers,
+                                 .on_data = on_data,
+                                 .on_end = on_end,
+                                 .arg = y};
+    if (client_for(r->thread->kubelets, endpoint, &client, &err) != 0 ||
+        http_call_start(client, &c, &y->call, &err) != 0) {
+        req_status(r, status_internal(r->arena, "%s", error_message(&err)));
+        return;
+    }
+    http_request_on_abort(r->http, on_abort, y);
+}
+
+/* --- pods/log ------------------------------------------------------------------------------------ */
+static bool has_container(const struct core_v1_pod *pod, struct str name)
+{
+    const struct core_v1_pod_spec *s = &pod->spec;
+    for (size_t i = 0; i < s->containers_count; i++)
+        if (str_eq(s->containers[i].name, name))
+            return true;
+    for (size_t i = 0; i < s->init_containers_count; i++)
+        if (str_eq(s->init_containers[i].name, name))
+            return true;
+    for (size_t i = 0; i < s->ephemeral_containers_count; i++)
+        if (str_eq(s->ephemeral_containers[i].ephemeral_container_common.name, name))
+            return true;
+    return false;
+}
+
+static void name_list(struct buf *b, const struct core_v1_container *c, size_t count)
+{
+    buf_putc(b, '[');
+    for (size_t i = 0; i < count; i++)
+        buf_printf(b, "%s" STR_FMT, i == 0 ? "" : " ", STR_ARG(c[i].name));
+    buf_putc(b, ']');
+}
+
+static struct meta_v1_status *choose_container(struct req *r, const struct core_v1_pod *pod, struct str *ret)
+{
+    const struct core_v1_pod_spec *s = &pod->spec;
+    struct str name = req_query(r, "container");
+    if (name.len == 0) {
+        const struct str *preferred = api_str_map_get(pod->metadata.annotations, pod->metadata.annotations_count,
+                                                      STR("kubectl.kubernetes.io/default-container"));
+        if (preferred != NULL && has_container(pod, *preferred)) {
+            *ret = *preferred;
+            return NULL;
+        }
+        if (s->containers_count == 1 && s->init_containers_count == 0 && s->ephemeral_containers_count == 0) {
+            *ret = s->containers[0].name;
+            return NULL;
+        }
+        AUTO_BUF b = BUF_INIT;
+        name_list(&b, s->containers, s->containers_count);
+        if (s->init_containers_count != 0) {
+            buf_puts(&b, " or one of the init containers: ");
+            name_list(&b, s->init_containers, s->init_containers_count);
+        }
+        return status_bad_request(r->arena,
+                                  "a container name must be specified for pod " STR_FMT ", choose one of: " STR_FMT,
+                                  STR_ARG(pod->metadata.name), STR_ARG(buf_str(&b)));
+    }
+    if (!has_container(pod, name))
+        return status_bad_request(r->arena, "container " STR_FMT " is not valid for pod " STR_FMT, STR_ARG(name),
+                                  STR_ARG(pod->metadata.name));
+    *ret = name;
+    return NULL;
+}
+
+static struct str node_address(const struct core_v1_node *n)
+{
+    static const char *const types[] = {"InternalIP", "Hostname", "ExternalIP"};
+    for (size_t t = 0; t < ARRAY_SIZE(types); t++)
+        for (size_t i = 0; i < n->status.addresses_count; i++)
+            if (str_eqc(n->status.addresses[i].type, types[t]))
+                return n->status.addresses[i].address;
+    return STR_NULL;
+}
+
+static void log_target(struct req *r, const struct core_v1_pod *pod, struct str container, struct buf *b)
+{
+    static const char *const passed[] = {"follow",    "limitBytes", "previous",   "sinceSeconds",
+                                         "sinceTime", "tailLines",  "timestamps", "stream"};
+    buf_printf(b, "/containerLogs/" STR_FMT "/" STR_FMT "/" STR_FMT, STR_ARG(pod->metadata.namespace),
+               STR_ARG(pod->metadata.name), STR_ARG(container));
+    bool first = true;
+    for (size_t i = 0; i < ARRAY_SIZE(passed); i++) {
+        struct str v = req_query(r, passed[i]);
+        if (v.len == 0)
+            continue;
+        buf_printf(b, "%c%s=", first ? '?' : '&', passed[i]);
+        url_escape_query(b, v);
+        first = false;
+    }
+    buf_putc(b, '\0');
+}
+
+static void pod_log(struct req *r)
+{
+    struct kind_ctx ctx;
+    struct str container = STR_NULL;
+    req_ctx(r, req_view(r), &ctx);
+    const struct core_v1_pod *pod = kind_lookup(&ctx, "", "pods", r->info.ns, r->info.name);
+    struct meta_v1_status *s = pod == NULL ? status_not_found(r->arena, r->res->gr, r->info.name)
+                                           : choose_container(r, pod, &container);
+    if (s != NULL) {
+        req_status(r, s);
+        return;
+    }
+    if (pod->spec.node_name.len == 0) {
+        req_text(r, 200, "text/plain", STR("")); /* Not scheduled: nothing was written yet. */
+        return;
+    }
+    const struct core_v1_node *node = kind_lookup(&ctx, "", "nodes", STR_NULL, pod->spec.node_name);
+    struct str address = node != NULL ? node_address(node) : STR_NULL;
+    if (address.len == 0) {
+        req_status(r, status_internal(r->arena, "no preferred addresses found for node \"" STR_FMT "\"",
+                                      STR_ARG(pod->spec.node_name)));
+        return;
+    }
+    int32_t port = node->status.daemon_endpoints.kubelet_endpoint.port;
+    bool v6 = str_find(address, ':', 0) >= 0;
+    struct str endpoint = arena_printf(r->arena, v6 ? "[" STR_FMT "]:%" PRId32 : STR_FMT ":%" PRId32, STR_ARG(address),
+                                       port != 0 ? port : KUBELET_PORT);
+    AUTO_BUF target = BUF_INIT;
+    log_target(r, pod, container, &target);
+    relay_get(r, str_c(endpoint), arena_strdup(r->arena, (const char *)target.data));
+}
+
+void kubelet_pod_log(struct req *r)
+{
+    req_barrier(r, pod_log);
+}

@@ -1,0 +1,295 @@
+/* main.c - trireme-apiserver: flags, the store, the server threads, signals.
+ *
+ *   store_open -> apiserver_start -> built-in objects -> (SIGTERM) ->
+ *   out of the endpoints -> drain -> store_close (hands leadership over) */
+#include "apiserver/alloc.h"
+#include "apiserver/apiserver.h"
+#include "apiserver/bootstrap.h"
+#include "apiserver/registry.h"
+#include "apiserver/server_metrics.h"
+#include "lib/base/arena.h"
+#include "lib/base/buf.h"
+#include "lib/base/env.h"
+#include "lib/base/flags.h"
+#include "lib/base/log.h"
+#include "lib/net/pki.h"
+#include "raftstore/store.h"
+
+#include <arpa/inet.h>
+#include <inttypes.h>
+#include <net/if.h>
+#include <ifaddrs.h>
+#include <signal.h>
+#include <stdio.h>
+#include <unistd.h>
+
+#define MEMBERS_MAX 16u
+
+struct program {
+    struct apiserver server;
+    struct store_config store;
+    struct flag_list initial_cluster;
+    struct store_member members[MEMBERS_MAX];
+    int64_t heartbeat_ms, election_ms, quota_bytes;
+    int64_t min_request_timeout_s;
+    int64_t verbosity;
+    bool unsafe_no_fsync;
+    bool version;
+    uv_loop_t loop;
+    struct mailbox mailbox;
+    struct bootstrap *bootstrap;
+    uv_signal_t signals[2];
+    bool stopping;
+};
+
+static void add_server_flags(struct flag_set *f, struct apiserver_config *c)
+{
+    flag_string(f, &c->bind_address, "bind-address", "The `address` to serve on.");
+    flag_string(f, &c->advertise_address, "advertise-address", "The `address` at which others reach this server.");
+    flag_int(f, &c->secure_port, "secure-port", "The `port` to serve HTTPS on; 0 picks one.");
+    flag_int(f, &c->threads, "threads", "Server threads; 0: one for each CPU, at most four.");
+    flag_string(f, &c->tls_cert_file, "tls-cert-file", "`File` with the server's certificate and its chain.");
+    flag_string(f, &c->tls_key_file, "tls-private-key-file", "`File` with its private key.");
+    flag_string(f, &c->client_ca_file, "client-ca-file", "`File` with the CAs of client certificates.");
+    flag_string(f, &c->token_auth_file, "token-auth-file", "CSV `file` of static tokens: token,user,uid,groups.");
+    flag_string(f, &c->service_account_key_file, "service-account-key-file",
+                "`File` with the public keys that verify service account tokens.");
+    flag_string(f, &c->service_account_signing_key_file, "service-account-signing-key-file",
+                "`File` with the private key that signs them.");
+    flag_string(f, &c->service_account_issuer, "service-account-issuer", "Issuer of service account tokens.");
+    flag_string(f, &c->api_audiences, "api-audiences", "Audiences of tokens for this server; default: the issuer.");
+    flag_string(f, &c->service_cluster_ip_range, "service-cluster-ip-range", "CIDR of Services' cluster addresses.");
+    flag_string(f, &c->service_node_port_range, "service-node-port-range", "Range of node ports.");
+    flag_string(f, &c->kubelet_client_certificate, "kubelet-client-certificate",
+                "`File` with the client certificate for kubelets.");
+    flag_string(f, &c->kubelet_client_key, "kubelet-client-key", "`File` with its key.");
+    flag_string(f, &c->kubelet_ca_file, "kubelet-certificate-authority", "`File` with the CAs of kubelets.");
+    flag_string(f, &c->requestheader_client_ca_file, "requestheader-client-ca-file",
+                "`File` with the CAs of front proxies.");
+    flag_string(f, &c->requestheader_allowed_names, "requestheader-allowed-names", "Names of front proxies.");
+    flag_string(f, &c->requestheader_username_headers, "requestheader-username-headers", "Headers that name the user.");
+    flag_string(f, &c->requestheader_group_headers, "requestheader-group-headers", "Headers that name groups.");
+    flag_string(f, &c->requestheader_extra_headers_prefix, "requestheader-extra-headers-prefix",
+                "Prefixes of headers with extra fields.");
+    flag_bool(f, &c->enable_bootstrap_token_auth, "enable-bootstrap-token-auth",
+              "Accept bootstrap tokens from secrets in kube-system.");
+    flag_bool(f, &c->anonymous_auth, "anonymous-auth", "Let requests without credentials be anonymous.");
+    flag_int(f, &c->min_request_timeout_s, "min-request-timeout", "Shortest life of a watch in seconds.");
+}
+
+static void add_store_flags(struct flag_set *f, struct program *p)
+{
+    flag_string(f, &p->store.data_dir, "data-dir", "`Directory` of the store.");
+    flag_string(f, &p->store.name, "name", "Name of this member.");
+    flag_string(f, &p->store.listen_address, "peer-listen-address", "`host:port` to listen on for other members.");
+    flag_string(f, &p->store.advertise_address, "peer-advertise-address", "`host:port` at which they reach this one.");
+    flag_strings(f, &p->initial_cluster, "initial-cluster", "Members of a new cluster, `name=host:port`,...");
+    flag_string(f, &p->store.cert_file, "peer-cert-file", "`File` with this member's certificate.");
+    flag_string(f, &p->store.key_file, "peer-key-file", "`File` with its key.");
+    flag_string(f, &p->store.ca_file, "peer-ca-file", "`File` with the members' CA.");
+    flag_bool(f, &p->store.join, "join", "Join the running cluster that initial-cluster names.");
+    flag_int(f, &p->heartbeat_ms, "heartbeat-interval", "Milliseconds between heartbeats; 0: 100.");
+    flag_int(f, &p->election_ms, "election-timeout", "Milliseconds until an election; 0: 1000.");
+    flag_int(f, &p->quota_bytes, "quota-bytes", "Memory of the store beyond which writes are refused; 0: 8 GiB.");
+    flag_bool(f, &p->unsafe_no_fsync, "unsafe-no-fsync", "Do not wait for the disk: tests and benchmarks only.");
+}
+
+/* Flags of upstream's that need no setting here. */
+static void ignore_flags(struct flag_set *f)
+{
+    static const char *const valued[] = {"authorization-mode", "etcd-servers", "enable-admission-plugins",
+                                         "disable-admission-plugins", "storage-backend", "storage-media-type",
+                                         "runtime-config", "feature-gates", "audit-log-path", "audit-policy-file",
+                                         "proxy-client-cert-file", "proxy-client-key-file", "cert-dir",
+                                         "max-requests-inflight", "max-mutating-requests-inflight", "event-ttl",
+                                         "kubelet-preferred-address-types", "endpoint-reconciler-type",
+                                         "service-account-max-token-expiration", "default-watch-cache-size"};
+    static const char *const plain[] = {"allow-privileged", "profiling", "enable-aggregator-routing",
+                                        "service-account-lookup", "service-account-extend-token-expiration"};
+    for (size_t i = 0; i < ARRAY_SIZE(valued); i++)
+        flag_ignored(f, valued[i], true, NULL);
+    for (size_t i = 0; i < ARRAY_SIZE(plain); i++)
+        flag_ignored(f, plain[i], false, NULL);
+}
+
+static void set_defaults(struct program *p)
+{
+    struct apiserver_config *c = &p->server.config;
+    c->bind_address = "0.0.0.0";
+    c->secure_port = 6443;
+    c->service_account_issuer = "https://kubernetes.default.svc.cluster.local";
+    c->service_cluster_ip_range = "10.96.0.0/12";
+    c->service_node_port_range = "30000-32767";
+    c->requestheader_allowed_names = "";
+    c->requestheader_username_headers = "X-Remote-User";
+    c->requestheader_group_headers = "X-Remote-Group";
+    c->requestheader_extra_headers_prefix = "X-Remote-Extra-";
+    c->anonymous_auth = true;
+    c->min_request_timeout_s = 1800;
+    p->store.data_dir = "/var/lib/trireme/store";
+    p->store.name = "default";
+}
+
+/* The first address that is not only this machine's. */
+static void find_address(struct apiserver *s)
+{
+    const struct apiserver_config *c = &s->config;
+    struct ifaddrs *all = NULL;
+    snprintf(s->address, sizeof(s->address), "%s", "127.0.0.1");
+    if (c->advertise_address != NULL) {
+        snprintf(s->address, sizeof(s->address), "%s", c->advertise_address);
+        return;
+    }
+    if (strcmp(c->bind_address, "0.0.0.0") != 0 && strcmp(c->bind_address, "::") != 0) {
+        snprintf(s->address, sizeof(s->address), "%s", c->bind_address);
+        return;
+    }
+    if (getifaddrs(&all) != 0)
+        return;
+    for (struct ifaddrs *i = all; i != NULL; i = i->ifa_next) {
+        if (i->ifa_addr == NULL || i->ifa_addr->sa_family != AF_INET || (i->ifa_flags & IFF_LOOPBACK) != 0)
+            continue;
+        struct sockaddr_in in;
+        memcpy(&in, i->ifa_addr, sizeof(in));
+        inet_ntop(AF_INET, &in.sin_addr, s->address, sizeof(s->address));
+        break;
+    }
+    freeifaddrs(all);
+}
+
+/* Every member derives the same ids from the same list. */
+static uint64_t member_id(const char *item)
+{
+    uint8_t sum[32];
+    uint64_t id;
+    net_sha256(item, strlen(item), sum);
+    memcpy(&id, sum, sizeof(id));
+    id &= INT64_MAX;
+    return id != 0 ? id : 1;
+}
+
+static int read_members(struct program *p, struct error *err)
+{
+    for (size_t i = 0; i < p->initial_cluster.count; i++) {
+        const char *item = p->initial_cluster.items[i], *eq = strchr(item, '=');
+        if (eq == NULL || eq == item || i >= MEMBERS_MAX)
+            return error_set(err, E_INVALID, "--initial-cluster: %s is not name=host:port", item);
+        p->members[i] = (struct store_member){.id = member_id(item), .name = xstrndup(item, (size_t)(eq - item)), .address = eq + 1};
+    }
+    p->store.initial_members = p->members;
+    p->store.initial_member_count = (uint32_t)p->initial_cluster.count;
+    p->store.heartbeat_ms = (uint32_t)p->heartbeat_ms;
+    p->store.election_ms = (uint32_t)p->election_ms;
+    p->store.quota_bytes = (uint64_t)p->quota_bytes;
+    p->store.unsafe_no_fsync = p->unsafe_no_fsync;
+    return 0;
+}
+
+static int parse_flags(struct program *p, int argc, char **argv, struct error *err)
+{
+    struct flag_set *f = flag_set_new("trireme-apiserver [flags]");
+    size_t count;
+    set_defaults(p);
+    add_server_flags(f, &p->server.config);
+    add_store_flags(f, p);
+    ignore_flags(f);
+    flag_int(f, &p->verbosity, "v", "Log `level`: 0, or 4 and above for debugging.");
+    flag_bool(f, &p->version, "version", "Print the version and quit.");
+    int code = flag_set_parse(f, argc, argv, err);
+    if (code == E_EOF) {
+        AUTO_BUF b = BUF_INIT;
+        flag_set_help(f, &b);
+        fwrite(b.data, 1, b.len, stdout);
+        exit(0);
+    }
+    const char *const *rest = flag_set_args(f, &count);
+    if (code == 0 && count != 0)
+        code = error_set(err, E_INVALID, "unknown argument: %s", rest[0]);
+    if (code == 0)
+        code = read_members(p, err);
+    /* Flag lists live in the set: it stays for the life of the program. */
+    return code;
+}
+
+/* --- running --------------------------------------------------------------------------------- */
+static void on_mailbox_closed(struct mailbox *mb)
+{
+    UNUSED(mb);
+}
+
+static void on_left(void *arg)
+{
+    struct program *p = arg;
+    for (size_t i = 0; i < ARRAY_SIZE(p->signals); i++)
+        uv_close((uv_handle_t *)&p->signals[i], NULL);
+    mailbox_close(&p->mailbox, on_mailbox_closed);
+}
+
+static void on_signal(uv_signal_t *h, int signum)
+{
+    struct program *p = h->data;
+    if (p->stopping) {
+        log_warning("second signal: quitting at once");
+        _exit(1);
+    }
+    p->stopping = true;
+    log_info("signal %d: shutting down", signum);
+    atomic_store(&p->server.stopping, true);
+    bootstrap_stop(p->bootstrap, on_left, p);
+}
+
+static int run(struct program *p, struct error *err)
+{
+    static const int numbers[] = {SIGTERM, SIGINT};
+    struct apiserver *s = &p->server;
+    uv_loop_init(&p->loop);
+    int code = mailbox_init(&p->mailbox, &p->loop);
+    if (code == 0)
+        code = store_open(&p->store, &s->store, err);
+    if (code != 0)
+        return code;
+    code = apiserver_start(s, err);
+    if (code != 0)
+        return code;
+    log_info("serving on https://%s:%d", s->config.bind_address, s->port);
+    for (size_t i = 0; i < ARRAY_SIZE(numbers); i++) {
+        uv_signal_init(&p->loop, &p->signals[i]);
+        p->signals[i].data = p;
+        uv_signal_start(&p->signals[i], on_signal, numbers[i]);
+    }
+    p->bootstrap = bootstrap_start(s, &p->loop, &p->mailbox);
+    uv_run(&p->loop, UV_RUN_DEFAULT);
+    apiserver_stop(s);
+    store_close(s->store);
+    uv_loop_close(&p->loop);
+    log_info("stopped");
+    return 0;
+}
+
+int main(int argc, char **argv)
+{
+    static struct program p;
+    struct error err = {0};
+    p.server.env = env_system();
+    p.server.started_ms = env_now_ms(p.server.env);
+    signal(SIGPIPE, SIG_IGN);
+    int code = parse_flags(&p, argc, argv, &err);
+    if (code == 0 && p.version) {
+        puts("Kubernetes v1.36.2 (Trireme)");
+        return 0;
+    }
+    log_setup("apiserver", p.verbosity >= 4 ? LOG_DEBUG : LOG_INFO);
+    if (code == 0)
+        code = service_ranges_parse(&p.server, &err);
+    if (code == 0) {
+        registry_init();
+        server_metrics_init();
+        find_address(&p.server);
+        code = run(&p, &err);
+    }
+    if (code != 0) {
+        fprintf(stderr, "trireme-apiserver: %s\n", error_message(&err));
+        return 1;
+    }
+    return 0;
+}

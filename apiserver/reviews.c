@@ -1,0 +1,250 @@
+/* reviews.c - questions about users and what they may do. Nothing is stored. */
+#include "api/authentication_v1.h"
+#include "api/authorization_v1.h"
+#include "api/core_v1.h"
+#include "apiserver/authn.h"
+#include "apiserver/authz.h"
+#include "apiserver/body.h"
+#include "apiserver/request.h"
+#include "apiserver/subresource.h"
+#include "lib/base/arena.h"
+#include "lib/base/buf.h"
+#include "lib/net/bytes.h"
+#include "raftstore/store.h"
+
+static void fill_user(struct arena *a, const struct user *u, struct authentication_v1_user_info *ret)
+{
+    ret->username = u->name;
+    ret->uid = u->uid;
+    ret->groups = arena_memdup(a, u->groups, u->group_count * sizeof(*u->groups));
+    ret->groups_count = u->group_count;
+    ret->extra = ARENA_ARRAY(a, struct authentication_v1_extra_value_entry, u->extra_count + 1);
+    ret->extra_count = u->extra_count;
+    for (size_t i = 0; i < u->extra_count; i++) {
+        ret->extra[i].key = u->extra[i].key;
+        ret->extra[i].value.items = arena_memdup(a, u->extra[i].values, u->extra[i].count * sizeof(struct str));
+        ret->extra[i].value.items_count = u->extra[i].count;
+    }
+}
+
+static bool decode(struct req *r, void **ret)
+{
+    struct meta_v1_status *s = body_check_dry_run(r, "CreateOptions");
+    if (s == NULL)
+        s = body_decode(r, r->res->kind, ret);
+    if (s != NULL)
+        req_status(r, s);
+    return s == NULL;
+}
+
+void token_review_handle(struct req *r)
+{
+    void *msg;
+    struct error err = {0};
+    struct user *u;
+    const struct str *audiences;
+    size_t count = 0;
+    if (!decode(r, &msg))
+        return;
+    struct authentication_v1_token_review *t = msg;
+    if (t->spec.token.len == 0) {
+        req_status(r, status_bad_request(r->arena, "token is required for TokenReview in authentication"));
+        return;
+    }
+    t->status = (struct authentication_v1_token_review_status){0};
+    if (authn_token(r->server->authn, r->arena, req_view(r), t->spec.token, t->spec.audiences, t->spec.audiences_count,
+                    &u, &audiences, &count, &err) == 0) {
+        t->status.authenticated = true;
+        fill_user(r->arena, u, &t->status.user);
+        t->status.audiences = arena_memdup(r->arena, audiences, count * sizeof(*audiences));
+        t->status.audiences_count = count;
+    } else {
+        t->status.error = STR("[invalid bearer token, token lookup failed]");
+    }
+    req_object(r, 201, r->res->kind, t);
+}
+
+void self_subject_review_handle(struct req *r)
+{
+    void *msg;
+    if (!decode(r, &msg))
+        return;
+    struct authentication_v1_self_subject_review *v = msg;
+    fill_user(r->arena, r->user, &v->status.user_info);
+    v->metadata.creation_timestamp.seconds = r->now_ns / 1000000000;
+    req_object(r, 201, r->res->kind, v);
+}
+
+/* --- access reviews: three kinds that begin alike --------------------------------------------- */
+static void decide(struct req *r, const struct user *user, const struct authorization_v1_resource_attributes *res,
+                   const struct authorization_v1_non_resource_attributes *path,
+                   struct authorization_v1_subject_access_review_status *ret)
+{
+    struct authz_attributes at = {.user = user};
+    if (res != NULL) {
+        at.resource_request = true;
+        at.verb = str_c(arena_str(r->arena, res->verb));
+        at.group = res->group;
+        at.version = res->version;
+        at.resource = res->resource;
+        at.subresource = res->subresource;
+        at.name = res->name;
+        at.ns = res->namespace;
+    } else {
+        at.verb = str_c(arena_str(r->arena, path->verb));
+        at.path = path->path;
+    }
+    struct str reason;
+    enum authz_decision d = authz_decide(r->server, r->arena, req_view(r), &at, &reason);
+    *ret = (struct authorization_v1_subject_access_review_status){
+        .allowed = d == AUTHZ_ALLOW, .denied = d == AUTHZ_DENY, .reason = d == AUTHZ_ALLOW ? STR_NULL : reason};
+}
+
+static void validate_attributes(struct field_errors *errs, const struct field_path *spec, bool has_resource,
+                                const struct authorization_v1_non_resource_attributes *path)
+{
+    if (has_resource && path != NULL)
+        field_invalid_raw(errs, PATH(spec, "nonResourceAttributes"),
+                          arena_printf(errs->arena, "{\"Path\":\"" STR_FMT "\",\"Verb\":\"" STR_FMT "\"}",
+                                       STR_ARG(path->path), STR_ARG(path->verb)),
+                          "cannot be specified in combination with resourceAttributes");
+    if (!has_resource && path == NULL)
+        field_invalid_raw(errs, PATH(spec, "resourceAttributes"), STR("null"),
+                          "exactly one of nonResourceAttributes or resourceAttributes must be specified");
+}
+
+static void self_access(struct req *r, struct authorization_v1_self_subject_access_review *v)
+{
+    struct field_errors errs = {.arena = r->arena};
+    validate_attributes(&errs, PATH(PATH_ROOT, "spec"), v->spec.resource_attributes != NULL,
+                        v->spec.non_resource_attributes);
+    if (errs.count != 0) {
+        req_status(r, status_invalid(r->arena, r->res->kind->group, r->res->kind->kind, STR(""), &errs));
+        return;
+    }
+    decide(r, r->user, v->spec.resource_attributes, v->spec.non_resource_attributes, &v->status);
+    req_object(r, 201, r->res->kind, v);
+}
+
+static struct user *user_of_spec(struct arena *a, const struct authorization_v1_subject_access_review_spec *s)
+{
+    struct user *u = ARENA_NEW(a, struct user);
+    u->name = s->user;
+    u->uid = s->uid;
+    u->groups = s->groups;
+    u->group_count = s->groups_count;
+    return u;
+}
+
+void access_review_handle(struct req *r)
+{
+    void *msg;
+    if (!decode(r, &msg))
+        return;
+    if (strcmp(r->res->kind->resource, "selfsubjectaccessreviews") == 0) {
+        self_access(r, msg);
+        return;
+    }
+    /* LocalSubjectAccessReview has the same shape. */
+    struct authorization_v1_subject_access_review *v = msg;
+    bool local = strcmp(r->res->kind->resource, "localsubjectaccessreviews") == 0;
+    struct field_errors errs = {.arena = r->arena};
+    const struct field_path *spec = PATH(PATH_ROOT, "spec");
+    validate_attributes(&errs, spec, v->spec.resource_attributes != NULL, v->spec.non_resource_attributes);
+    if (v->spec.user.len == 0 && v->spec.groups_count == 0)
+        field_invalid(&errs, PATH(spec, "user"), v->spec.user, "at least one of user or group must be specified");
+    if (local && v->spec.resource_attributes != NULL && !str_eq(v->spec.resource_attributes->namespace, r->info.ns))
+        field_invalid(&errs, PATH(spec, "resourceAttributes.namespace"), v->spec.resource_attributes->namespace,
+                      "must match metadata.namespace");
+    if (errs.count != 0) {
+        req_status(r, status_invalid(r->arena, r->res->kind->group, r->res->kind->kind, STR(""), &errs));
+        return;
+    }
+    decide(r, user_of_spec(r->arena, &v->spec), v->spec.resource_attributes, v->spec.non_resource_attributes, &v->status);
+    req_object(r, 201, r->res->kind, v);
+}
+
+/* --- rules ------------------------------------------------------------------------------------------ */
+static struct str *one(struct arena *a, const char *s)
+{
+    struct str v = str_of(s);
+    return arena_memdup(a, &v, sizeof(v));
+}
+
+void rules_review_handle(struct req *r)
+{
+    void *msg;
+    if (!decode(r, &msg))
+        return;
+    struct arena *a = r->arena;
+    struct authorization_v1_self_subject_rules_review *v = msg;
+    if (v->spec.namespace.len == 0) {
+        req_status(r, status_bad_request(a, "no namespace on request"));
+        return;
+    }
+    bool master = user_in_group(r->user, GROUP_MASTERS);
+    struct authorization_v1_resource_rule *rules = ARENA_ARRAY(a, struct authorization_v1_resource_rule, 3);
+    struct authorization_v1_non_resource_rule *paths = ARENA_ARRAY(a, struct authorization_v1_non_resource_rule, 2);
+    size_t n = 0, p = 0;
+    if (master) {
+        rules[n++] = (struct authorization_v1_resource_rule){one(a, "*"), 1, one(a, "*"), 1, one(a, "*"), 1, NULL, 0};
+        paths[p++] = (struct authorization_v1_non_resource_rule){one(a, "*"), 1, one(a, "*"), 1};
+    }
+    static const struct str access[] = {{"selfsubjectaccessreviews", 24}, {"selfsubjectrulesreviews", 23}};
+    rules[n++] = (struct authorization_v1_resource_rule){
+        one(a, "create"), 1, one(a, "authorization.k8s.io"), 1, arena_memdup(a, access, sizeof(access)), 2, NULL, 0};
+    rules[n++] = (struct authorization_v1_resource_rule){
+        one(a, "create"), 1, one(a, "authentication.k8s.io"), 1, one(a, "selfsubjectreviews"), 1, NULL, 0};
+    static const struct str urls[] = {{"/api", 4},      {"/api/*", 6},    {"/apis", 5},    {"/apis/*", 7},
+                                      {"/healthz", 8},  {"/livez", 6},    {"/openapi", 8}, {"/openapi/*", 10},
+                                      {"/readyz", 7},   {"/version", 8},  {"/version/", 9}};
+    paths[p++] = (struct authorization_v1_non_resource_rule){one(a, "get"), 1, arena_memdup(a, urls, sizeof(urls)), ARRAY_SIZE(urls)};
+    v->status.resource_rules = rules;
+    v->status.resource_rules_count = n;
+    v->status.non_resource_rules = paths;
+    v->status.non_resource_rules_count = p;
+    /* Rules of the node and component authorizers cannot be listed as such. */
+    v->status.incomplete = !master;
+    req_object(r, 201, r->res->kind, v);
+}
+
+/* --- componentstatuses: deprecated, but kubectl get cs still asks -------------------------------------- */
+static void one_status(struct req *r, struct core_v1_component_status *ret)
+{
+    struct store_status st;
+    store_status(r->server->store, &st);
+    ret->metadata.name = STR("etcd-0");
+    ret->conditions = ARENA_NEW(r->arena, struct core_v1_component_condition);
+    ret->conditions_count = 1;
+    ret->conditions->type = STR("Healthy");
+    ret->conditions->status = st.has_leader ? STR("True") : STR("False");
+    ret->conditions->message = st.has_leader ? STR("ok") : STR("no leader");
+}
+
+void component_statuses_handle(struct req *r)
+{
+    str_list_add(&r->warnings, STR("v1 ComponentStatus is deprecated in v1.19+"));
+    if (strcmp(r->info.verb, "get") == 0) {
+        struct core_v1_component_status *s = ARENA_NEW(r->arena, struct core_v1_component_status);
+        one_status(r, s);
+        if (!str_eq(s->metadata.name, r->info.name))
+            req_status(r, status_not_found(r->arena, r->res->gr, r->info.name));
+        else
+            req_object(r, 200, r->res->kind, s);
+        return;
+    }
+    struct core_v1_component_status_list *l = ARENA_NEW(r->arena, struct core_v1_component_status_list);
+    l->items = ARENA_NEW(r->arena, struct core_v1_component_status);
+    l->items_count = 1;
+    one_status(r, l->items);
+    const struct api_kind *list = api_kind_by_gvk(STR(""), STR("v1"), STR("ComponentStatusList"));
+    struct api_kind made = *r->res->kind;
+    if (list == NULL) {
+        made.kind = made.list_kind;
+        made.msg = made.list_msg;
+        made.meta_offset = UINT32_MAX;
+        list = &made;
+    }
+    r->accept.transform = AS_OBJECT;
+    req_object(r, 200, list, l);
+}

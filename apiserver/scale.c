@@ -1,0 +1,123 @@
+/* scale.c - /scale: any kind with replicas as an autoscaling/v1 Scale. */
+#include "api/autoscaling_v1.h"
+#include "apiserver/body.h"
+#include "apiserver/encode.h"
+#include "apiserver/patch_document.h"
+#include "apiserver/subresource.h"
+#include "apiserver/write.h"
+#include "lib/api/codec.h"
+#include "lib/base/arena.h"
+#include "raftstore/store.h"
+
+#include <inttypes.h>
+
+static const struct api_kind *scale_kind(void)
+{
+    return api_kind_by_gvk(STR("autoscaling"), STR("v1"), STR("Scale"));
+}
+
+static struct autoscaling_v1_scale *scale_of(struct arena *a, const struct resource *res, const void *obj)
+{
+    struct autoscaling_v1_scale *s = ARENA_NEW(a, struct autoscaling_v1_scale);
+    const struct meta_v1_object_meta *m = api_meta_of(res->storage, obj);
+    struct kind_scale k = {0};
+    if (res->ops->scale_get == NULL || !res->ops->scale_get(a, obj, &k))
+        return NULL;
+    s->metadata.name = m->name;
+    s->metadata.namespace = m->namespace;
+    s->metadata.uid = m->uid;
+    s->metadata.resource_version = m->resource_version;
+    s->metadata.creation_timestamp = m->creation_timestamp;
+    s->spec.replicas = k.spec_replicas;
+    s->status.replicas = k.status_replicas;
+    s->status.selector = k.selector;
+    return s;
+}
+
+static void get(struct req *r)
+{
+    const struct kv *kv = store_view_get(req_view(r), registry_key(r->arena, r->res, r->info.ns, r->info.name), 0);
+    void *obj;
+    struct error err = {0};
+    if (kv == NULL) {
+        req_status(r, status_not_found(r->arena, r->res->gr, r->info.name));
+        return;
+    }
+    struct autoscaling_v1_scale *s =
+        stored_decode(r->arena, r->res, kv->value, kv->mod_rev, &obj, &err) == 0 ? scale_of(r->arena, r->res, obj) : NULL;
+    if (s == NULL)
+        req_status(r, status_path_not_found(r->arena));
+    else
+        req_object(r, 200, scale_kind(), s);
+}
+
+static struct meta_v1_status *new_scale(struct write *w, void *current, struct autoscaling_v1_scale **ret)
+{
+    struct req *r = w->req;
+    void *msg;
+    struct meta_v1_status *s = strcmp(r->info.verb, "patch") == 0 ? patch_document(r, scale_kind(), current, &msg)
+                                                                  : body_decode(r, scale_kind(), &msg);
+    if (s != NULL)
+        return s;
+    *ret = msg;
+    s = write_check_names(w, &(*ret)->metadata, false);
+    if (s != NULL)
+        return s;
+    if ((*ret)->spec.replicas < 0) {
+        struct field_errors errs = {.arena = r->arena};
+        field_invalid_int(&errs, PATH(PATH(PATH_ROOT, "spec"), "replicas"), (*ret)->spec.replicas,
+                          "must be greater than or equal to 0");
+        return status_invalid(r->arena, "autoscaling", "Scale", w->name, &errs);
+    }
+    return NULL;
+}
+
+static struct meta_v1_status *attempt(struct write *w)
+{
+    struct req *r = w->req;
+    const struct kv *kv;
+    void *old;
+    struct autoscaling_v1_scale *scale;
+    struct meta_v1_status *s = write_load(w, &kv, &old);
+    if (s != NULL)
+        return s;
+    if (kv == NULL)
+        return status_not_found(r->arena, w->res->gr, w->name);
+    struct autoscaling_v1_scale *current = scale_of(r->arena, w->res, old);
+    if (current == NULL)
+        return status_path_not_found(r->arena);
+    s = new_scale(w, current, &scale);
+    if (s != NULL)
+        return s;
+    void *obj = api_msg_clone(r->arena, w->res->storage->msg, old);
+    struct meta_v1_object_meta *m = api_meta_of(w->res->storage, obj);
+    m->resource_version = scale->metadata.resource_version;
+    if (scale->metadata.uid.len != 0)
+        m->uid = scale->metadata.uid;
+    w->res->ops->scale_set(obj, scale->spec.replicas);
+    return write_plan_update(w, kv, old, obj, NULL);
+}
+
+static void done(struct write *w, struct meta_v1_status *refused)
+{
+    if (refused != NULL)
+        req_status(w->req, refused);
+    else
+        req_object(w->req, w->http_status, scale_kind(), scale_of(w->req->arena, w->res, w->obj));
+}
+
+void scale_handle(struct req *r)
+{
+    struct meta_v1_status *s = strcmp(r->info.verb, "patch") == 0 ? patch_check_type(r) : NULL;
+    if (s != NULL) {
+        req_status(r, s);
+        return;
+    }
+    if (strcmp(r->info.verb, "get") == 0) {
+        req_barrier(r, get);
+        return;
+    }
+    struct write *w = write_new(r, attempt);
+    w->done = done;
+    write_run(w);
+}

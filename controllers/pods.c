@@ -120,19 +120,3 @@ void pod_rank_for_deletion(struct pod_rank *pods, size_t count)
     if (count > 1)
         qsort(pods, count, sizeof(*pods), compare);
 }
-
-bool pod_toleration_tolerates(const struct core_v1_toleration *t, const struct core_v1_taint *taint)
-{
-    if (!str_empty(t->effect) && !str_eq(t->effect, taint->effect))
-        return false;
-    if (!str_empty(t->key) && !str_eq(t->key, taint->key))
-        return false;
-    if (str_empty(t->operator) || str_eqc(t->operator, "Equal"))
-        return str_eq(t->value, taint->value);
-    int64_t have, limit;
-    bool less = str_eqc(t->operator, "Lt");
-    if (less || str_eqc(t->operator, "Gt"))
-        return str_to_i64(taint->value, &have) && str_to_i64(t->value, &limit) &&
-               (less ? have < limit : have > limit);
-    return str_eqc(t->operator, "Exists");
-}

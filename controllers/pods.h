@@ -12,8 +12,6 @@ struct arena;
 struct core_v1_pod;
 struct core_v1_pod_condition;
 struct core_v1_pod_template_spec;
-struct core_v1_taint;
-struct core_v1_toleration;
 struct meta_v1_owner_reference;
 
 /* Neither ended nor being deleted. */
@@ -23,8 +21,6 @@ const struct core_v1_pod_condition *pod_condition(const struct core_v1_pod *p, c
 bool pod_is_ready(const struct core_v1_pod *p);
 /* Ready for at least min_ready_s. */
 bool pod_is_available(const struct core_v1_pod *p, int32_t min_ready_s, int64_t now_s);
-
-bool pod_toleration_tolerates(const struct core_v1_toleration *t, const struct core_v1_taint *taint);
 
 /* A pod from a template, owned by owner; strings are shared with the template. */
 void pod_from_template(struct arena *a, const struct core_v1_pod_template_spec *t,

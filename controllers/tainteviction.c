@@ -11,6 +11,7 @@
 #include "lib/base/arena.h"
 #include "lib/base/env.h"
 #include "lib/base/error.h"
+#include "lib/client/placement.h"
 
 static void touch_pod(struct controller_run *r, struct api_object *old, struct api_object *o)
 {
@@ -43,7 +44,7 @@ static const struct core_v1_toleration *toleration_for(const struct core_v1_pod 
                                                        const struct core_v1_taint *t)
 {
     for (size_t i = 0; i < p->spec.tolerations_count; i++)
-        if (pod_toleration_tolerates(&p->spec.tolerations[i], t))
+        if (toleration_tolerates(&p->spec.tolerations[i], t))
             return &p->spec.tolerations[i];
     return NULL;
 }

@@ -4,37 +4,6 @@
 
 #include "api/core_v1.h"
 
-/* Numeric operators (Lt, Gt) compare the taint's value with the toleration's. */
-static bool value_compares(const struct core_v1_toleration *t, const struct core_v1_taint *taint,
-                           bool less)
-{
-    int64_t have, limit;
-    if (!str_to_i64(taint->value, &have) || !str_to_i64(t->value, &limit))
-        return false;
-    return less ? have < limit : have > limit;
-}
-
-bool toleration_tolerates(const struct core_v1_toleration *t, const struct core_v1_taint *taint)
-{
-    if (!str_empty(t->effect) && !str_eq(t->effect, taint->effect))
-        return false;
-    if (!str_empty(t->key) && !str_eq(t->key, taint->key))
-        return false;
-    if (str_empty(t->operator) || str_eqc(t->operator, "Equal"))
-        return str_eq(t->value, taint->value);
-    if (str_eqc(t->operator, "Lt") || str_eqc(t->operator, "Gt"))
-        return value_compares(t, taint, str_eqc(t->operator, "Lt"));
-    return str_eqc(t->operator, "Exists");
-}
-
-bool spec_tolerates(const struct core_v1_pod_spec *spec, const struct core_v1_taint *taint)
-{
-    for (size_t i = 0; i < spec->tolerations_count; i++)
-        if (toleration_tolerates(&spec->tolerations[i], taint))
-            return true;
-    return false;
-}
-
 static enum verdict filter(struct cycle *c, const struct node_info *n, struct refusal *r)
 {
     const struct core_v1_node_spec *node = &n->node->spec;

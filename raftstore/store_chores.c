@@ -14,6 +14,7 @@
 #define ALARM_RETRY_MS 1000
 #define LEASE_RETRY_MS 500
 #define LEASES_PER_TURN 64
+#define SQUEEZE_RETRY_MS 500
 #define HISTORY_STEPS 8 /* Compactions per length of the history. */
 
 /* --- compaction -------------------------------------------------------------------------- */
@@ -44,9 +45,34 @@ static void on_compacted(struct store *s, const struct request *r)
     store_kick(s);
 }
 
+/* When memory runs short, history goes before writes are refused: first what the
+ * event log does not hold either, in the end all of it. 0: no need. */
+static int64_t squeeze_rev(const struct store *s)
+{
+    struct mvcc_stats ms;
+    mvcc_stats(s->mvcc, &ms);
+    if (ms.tree_bytes <= s->quota_bytes / 4 * 3)
+        return 0;
+    bool full = mvcc_wants_no_space(s->mvcc, atomic_load(&s->id));
+    int64_t rev = full ? mvcc_rev(s->mvcc) : ms.history_first_rev - 1;
+    return rev > mvcc_compacted(s->mvcc) ? rev : 0;
+}
+
+static void propose_compaction(struct store *s, int64_t rev)
+{
+    s->compacting = true;
+    store_propose_internal(s, &(struct command){.type = COMMAND_COMPACT, .rev = rev}, on_compacted);
+}
+
 static void compact(struct store *s, uint64_t now)
 {
     take_sample(s, now);
+    int64_t squeeze = s->was_leader && !s->compacting && now >= s->squeeze_retry_ms ? squeeze_rev(s) : 0;
+    if (squeeze > 0) {
+        s->squeeze_retry_ms = now + SQUEEZE_RETRY_MS;
+        propose_compaction(s, squeeze);
+        return;
+    }
     uint32_t old = 0;
     while (old < s->sample_count && now - s->samples[old].at_ms >= s->history_ms)
         old++;
@@ -58,10 +84,8 @@ static void compact(struct store *s, uint64_t now)
         return; /* Others keep their samples, in case they lead one day. */
     s->sample_count -= old;
     memmove(s->samples, s->samples + old, s->sample_count * sizeof(s->samples[0]));
-    if (!due)
-        return;
-    s->compacting = true;
-    store_propose_internal(s, &(struct command){.type = COMMAND_COMPACT, .rev = rev}, on_compacted);
+    if (due)
+        propose_compaction(s, rev);
 }
 
 /* --- alarms ---------------------------------------------------------------------------------- */
@@ -135,6 +159,8 @@ uint64_t store_chores_deadline(const struct store *s, uint64_t now_ms)
         return due;
     if (s->sample_count > 0 && s->was_leader && !s->compacting)
         due = s->samples[0].at_ms + s->history_ms;
+    if (s->was_leader && !s->compacting && s->squeeze_retry_ms > now_ms && squeeze_rev(s) > 0)
+        due = MIN_OF(due, s->squeeze_retry_ms);
     if (!s->alarming && s->alarm_retry_ms > now_ms && alarm_differs(s, &want))
         due = MIN_OF(due, s->alarm_retry_ms);
     if (s->was_leader)

@@ -17,6 +17,7 @@
 #include "kubelet/cri_log.h"
 #include "lib/base/file.h"
 
+#include <errno.h>
 #include <fcntl.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
@@ -62,11 +63,23 @@ static bool is_watched(const struct pod_worker *w, const char *id)
     return false;
 }
 
+/* The process is gone but the runtime has not noticed: it will in a moment. */
+static void look_again_soon(struct pod_worker *w)
+{
+    uint64_t wait = 10u << MIN_OF(w->settle_looks, 7u);
+    w->settle_looks++;
+    worker_observe_in(w, wait);
+}
+
 static bool watch_exit(struct pod_worker *w, const struct rt_container *c)
 {
     if (c->pid <= 0)
         return false;
     int fd = (int)syscall(SYS_pidfd_open, (pid_t)c->pid, 0);
+    if (fd < 0 && errno == ESRCH) {
+        look_again_soon(w);
+        return false;
+    }
     if (fd < 0)
         return false;
     struct exit_watch *x = xzalloc(sizeof(*x));
@@ -86,6 +99,7 @@ static bool watch_exit(struct pod_worker *w, const struct rt_container *c)
 void worker_watch_exits(struct pod_worker *w)
 {
     w->needs_polling = false;
+    unsigned looks = w->settle_looks;
     LIST_FOREACH_SAFE(it, &w->exit_watches)
     {
         struct exit_watch *x = LIST_ENTRY(it, struct exit_watch, link);
@@ -98,6 +112,8 @@ void worker_watch_exits(struct pod_worker *w)
         if (c->state == RT_RUNNING && !is_watched(w, c->id) && !watch_exit(w, c))
             w->needs_polling = true;
     }
+    if (looks == w->settle_looks)
+        w->settle_looks = 0;
 }
 
 void worker_unwatch_all(struct pod_worker *w)
@@ -190,11 +206,6 @@ static void observation_free(struct observation *o)
     free(o);
 }
 
-static void on_retry(uv_timer_t *t)
-{
-    worker_kick(t->data);
-}
-
 static void observe_failed(struct observation *o, const struct cri_reply *reply)
 {
     struct pod_worker *w = o->w;
@@ -205,7 +216,7 @@ static void observe_failed(struct observation *o, const struct cri_reply *reply)
     /* The runtime is away: whatever runs, runs on. */
     w->busy = false;
     w->rt_stale = true;
-    uv_timer_start(&w->timer, on_retry, OBSERVE_RETRY_MS, 0);
+    worker_wake_in(w, OBSERVE_RETRY_MS);
 }
 
 static void finish_observation(void *arg)

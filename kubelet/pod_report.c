@@ -204,13 +204,6 @@ static void on_sent(struct client_request *r, const struct client_result *result
     worker_kick(w);
 }
 
-static void on_wait_over(uv_timer_t *t)
-{
-    struct pod_worker *w = t->data;
-    worker_send_status(w);
-    worker_kick(w);
-}
-
 void worker_send_status(struct pod_worker *w)
 {
     const struct core_v1_pod *pod = worker_pod(w);
@@ -222,8 +215,7 @@ void worker_send_status(struct pod_worker *w)
     }
     uint64_t now_ms = kubelet_now_ms(w->k);
     if (w->status_blocked_until_ms > now_ms) {
-        if (!uv_is_active((uv_handle_t *)&w->timer))
-            uv_timer_start(&w->timer, on_wait_over, w->status_blocked_until_ms - now_ms, 0);
+        worker_wake_in(w, w->status_blocked_until_ms - now_ms);
         return;
     }
     AUTO_ARENA *a = arena_new(0);
@@ -266,7 +258,7 @@ static void on_deleted(struct client_request *r, const struct client_result *res
     } else {
         log_warning("pod %s/%s: delete: %s", w->namespace_name, w->name, result->message);
         w->status_blocked_until_ms = kubelet_now_ms(w->k) + 1000;
-        uv_timer_start(&w->timer, on_wait_over, 1000, 0);
+        worker_wake_in(w, 1000);
         return;
     }
     worker_kick(w);

@@ -90,14 +90,25 @@ void worker_op_done_same(struct pod_worker *w)
 
 static void on_timer(uv_timer_t *t)
 {
-    worker_kick(t->data);
+    struct pod_worker *w = t->data;
+    if (w->observe_due_ms != 0 && kubelet_now_ms(w->k) >= w->observe_due_ms) {
+        w->observe_due_ms = 0;
+        w->rt_stale = true;
+    }
+    worker_send_status(w);
+    worker_kick(w);
 }
 
-/* Wakes the worker after ms, unless it is to wake earlier. */
-static void wake_in(struct pod_worker *w, uint64_t ms)
+void worker_wake_in(struct pod_worker *w, uint64_t ms)
 {
     if (!uv_is_active((uv_handle_t *)&w->timer) || uv_timer_get_due_in(&w->timer) > ms)
         uv_timer_start(&w->timer, on_timer, ms, 0);
+}
+
+void worker_observe_in(struct pod_worker *w, uint64_t ms)
+{
+    w->observe_due_ms = kubelet_now_ms(w->k) + ms;
+    worker_wake_in(w, ms);
 }
 
 void pod_worker_observe(struct pod_worker *w)
@@ -467,7 +478,7 @@ static void check_deadline(struct pod_worker *w)
     int64_t due = w->status->start_time->seconds + pod->spec.active_deadline_seconds;
     int64_t now = kubelet_wall_s(w->k);
     if (now < due) {
-        wake_in(w, (uint64_t)(due - now) * 1000);
+        worker_wake_in(w, (uint64_t)(due - now) * 1000);
         return;
     }
     worker_event(w, NULL, "Normal", "DeadlineExceeded",
@@ -498,7 +509,7 @@ static void stopped_step(struct pod_worker *w)
     if (!w->cleaned) {
         uint64_t now_ms = kubelet_now_ms(w->k);
         if (w->prepare_blocked_until_ms > now_ms) {
-            wake_in(w, w->prepare_blocked_until_ms - now_ms);
+            worker_wake_in(w, w->prepare_blocked_until_ms - now_ms);
             return;
         }
         w->busy = true;
@@ -520,11 +531,11 @@ static void act(struct pod_worker *w, const struct pm_action *a)
     switch (a->type) {
     case PM_NOTHING:
         if (a->wait_ms > 0)
-            wake_in(w, a->wait_ms);
+            worker_wake_in(w, a->wait_ms);
         return;
     case PM_PREPARE:
         if (w->prepare_blocked_until_ms > now_ms) {
-            wake_in(w, w->prepare_blocked_until_ms - now_ms);
+            worker_wake_in(w, w->prepare_blocked_until_ms - now_ms);
             return;
         }
         w->busy = true;
@@ -596,7 +607,7 @@ static void step(struct pod_worker *w)
         }
         if (worker_collect_dead(w))
             return;
-        wake_in(w, POD_RESYNC_MS);
+        worker_wake_in(w, POD_RESYNC_MS);
     }
     act(w, &action);
 }

@@ -67,6 +67,7 @@ struct pod_worker {
     struct list exit_watches;
     struct list kills;     /* Containers being stopped, see pod_stop.c. */
     bool needs_polling;
+    unsigned settle_looks; /* Looks since a process ended that the runtime still calls running. */
 
     enum pm_life life;
     bool gone;         /* The API or the file no longer has it. */
@@ -76,6 +77,7 @@ struct pod_worker {
     int64_t grace_s;   /* For stopping. */
     bool killing_logged;
 
+    uint64_t observe_due_ms; /* 0: none. */
     bool busy;         /* Something is being done. */
     struct start *start; /* The container start under way, see pod_start.c. */
     bool freeing;
@@ -109,6 +111,10 @@ struct pod_worker {
 const struct core_v1_pod *worker_pod(const struct pod_worker *w);
 /* Runs the step at the end of this round of the loop. */
 void worker_kick(struct pod_worker *w);
+/* Wakes the worker after ms, unless it is to wake earlier. */
+void worker_wake_in(struct pod_worker *w, uint64_t ms);
+/* The same, and then looks at the runtime anew. */
+void worker_observe_in(struct pod_worker *w, uint64_t ms);
 /* What was being done is over: observe, then go on. */
 void worker_op_done(struct pod_worker *w);
 /* As worker_op_done(), when the runtime cannot have changed. */

@@ -13,5 +13,6 @@ const struct kind_ops *const kind_table[] = {
     &kind_replicasets,
     &kind_secrets,
     &kind_serviceaccounts,
+    &kind_services,
     NULL,
 };

@@ -15,5 +15,6 @@ extern const struct kind_ops kind_pods;
 extern const struct kind_ops kind_replicasets;
 extern const struct kind_ops kind_secrets;
 extern const struct kind_ops kind_serviceaccounts;
+extern const struct kind_ops kind_services;
 
 #endif

@@ -7,6 +7,7 @@
 #include "lib/base/base.h"
 
 #include <pthread.h>
+#include <sched.h>
 #include <stdatomic.h>
 
 static struct event_batch *batch(int64_t rev, size_t value_len)
@@ -306,6 +307,65 @@ START_TEST(readers_on_threads)
 }
 END_TEST
 
+/* The writer publishes just when the reader goes to sleep, over and over: a
+ * wake-up lost between the two would stop both. */
+#define PINGS 60000
+
+struct pair {
+    struct reader reader;
+    _Atomic int64_t done; /* The revision read last. */
+};
+
+static void pause_for(uint32_t turns)
+{
+    for (volatile uint32_t n = turns; n > 0; n = n - 1)
+        continue;
+}
+
+static void *ping_reader(void *arg)
+{
+    struct pair *p = arg;
+    struct random rnd = random_seeded(test_seed() + 1);
+    for (int64_t rev = 1; rev < PINGS;) {
+        bool lost = false;
+        const struct event_batch *b = event_cursor_next(p->reader.cursor, &lost);
+        ck_assert(!lost);
+        if (b == NULL) {
+            wait_ready(&p->reader);
+            continue;
+        }
+        ck_assert_int_eq(b->rev, ++rev);
+        atomic_store(&p->done, rev);
+        pause_for(random_below(&rnd, 600));
+    }
+    return NULL;
+}
+
+START_TEST(no_lost_wakeup)
+{
+    struct random rnd = random_seeded(test_seed());
+    struct event_log *log = event_log_new(&(struct event_log_config){0}, 1);
+    struct pair p = {.reader = {.log = log}, .done = 1};
+    pthread_mutex_init(&p.reader.lock, NULL);
+    pthread_cond_init(&p.reader.cond, NULL);
+    ck_assert_int_eq(event_cursor_new(log, 1, on_ready, &p.reader, &p.reader.cursor), 0);
+    pthread_create(&p.reader.thread, NULL, ping_reader, &p);
+    for (int64_t rev = 2; rev <= PINGS; rev++) {
+        struct event_batch *b = batch(rev, 1);
+        for (int turns = 0; atomic_load(&p.done) < rev - 1; turns++) {
+            if (turns > 100)
+                sched_yield();
+        }
+        pause_for(random_below(&rnd, 60));
+        event_log_append(log, b);
+        event_log_publish(log, 0);
+    }
+    pthread_join(p.reader.thread, NULL);
+    event_cursor_free(p.reader.cursor);
+    event_log_free(log);
+}
+END_TEST
+
 UNIT_MAIN("events", UNIT_TEST(in_order); UNIT_TEST(not_before_publish); UNIT_TEST(woken_once);
           UNIT_TEST(cut_by_bytes); UNIT_TEST(cut_by_age); UNIT_TEST(reset);
-          UNIT_TEST(readers_on_threads))
+          UNIT_TEST(readers_on_threads); UNIT_TEST(no_lost_wakeup))

@@ -880,6 +880,33 @@ START_TEST(config_record)
 }
 END_TEST
 
+struct watcher {
+    struct mvcc *m;
+    int calls;
+};
+
+static void look_at_view(void *arg)
+{
+    struct watcher *w = arg;
+    struct mvcc_view *v = mvcc_view(w->m);
+    ck_assert_int_eq(mvcc_view_rev(v), mvcc_rev(w->m));
+    mvcc_view_unref(v);
+    w->calls++;
+}
+
+/* The view of a revision is there before its events are. */
+START_TEST(view_before_events)
+{
+    struct watcher w = {fresh(), 0};
+    struct mvcc_cursor *c;
+    ck_assert_int_eq(mvcc_cursor_new(w.m, 1, look_at_view, &w, &c, NULL), 0);
+    drive_put(w.m, "a", "1");
+    ck_assert_int_eq(w.calls, 1);
+    mvcc_cursor_free(c);
+    mvcc_free(w.m);
+}
+END_TEST
+
 /* --- threads: whoever saw an event finds it in the next view --- */
 
 #define LAST_REV 4000
@@ -951,5 +978,5 @@ END_TEST
 UNIT_MAIN("mvcc", UNIT_TEST(model); UNIT_TEST(revisions); UNIT_TEST(replay);
           UNIT_TEST(put_then_delete); UNIT_TEST(compaction_frees); UNIT_TEST(compacted_revisions);
           UNIT_TEST(quota); UNIT_TEST(quota_hysteresis); UNIT_TEST(leases);
-          UNIT_TEST(lease_does_not_grow); UNIT_TEST(config_record);
+          UNIT_TEST(lease_does_not_grow); UNIT_TEST(config_record); UNIT_TEST(view_before_events);
           UNIT_TEST(readers_on_threads))

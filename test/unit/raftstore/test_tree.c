@@ -351,6 +351,44 @@ START_TEST(trim_tombstones)
 }
 END_TEST
 
+/* Three levels that grow and shrink from both ends and in the middle: inner nodes
+ * split and join again. */
+START_TEST(grow_and_shrink)
+{
+    struct random r = random_seeded(test_seed());
+    struct tree *t = tree_new();
+    struct error err = {0};
+    enum { COUNT = 12000 };
+    bool *there = xzalloc(COUNT);
+    int64_t rev = 2;
+    for (int round = 0; round < 12; round++) {
+        unsigned from = random_below(&r, COUNT), to = from + random_below(&r, COUNT - from) + 1;
+        if (round % 3 == 0)
+            from = 0, to = COUNT;
+        bool add = round % 2 == 0;
+        for (unsigned i = from; i < to; i++) {
+            char key[16];
+            snprintf(key, sizeof(key), "key%05u", i);
+            if (there[i] != add && random_below(&r, 20) != 0) {
+                put(t, key, rev++, add);
+                there[i] = add;
+            }
+        }
+        struct tree_trim trim = {.rev = rev};
+        while (tree_trim(t, &trim, 50))
+            continue;
+        ck_assert_msg(tree_check(t, &err) == 0, "%s", error_message(&err));
+        for (unsigned i = 0; i < COUNT; i++) {
+            char key[16];
+            snprintf(key, sizeof(key), "key%05u", i);
+            ck_assert_int_eq(tree_get(tree_working(t), str_of(key), 0) != NULL, there[i]);
+        }
+    }
+    free(there);
+    tree_free(t);
+}
+END_TEST
+
 /* With an old view held, what was made and replaced after it goes at once. */
 START_TEST(old_view_keeps_little)
 {
@@ -473,5 +511,6 @@ START_TEST(readers_on_threads)
 END_TEST
 
 UNIT_MAIN("tree", UNIT_TEST(model_small); UNIT_TEST(model_large); UNIT_TEST(split_gap);
-          UNIT_TEST(trim_tombstones); UNIT_TEST(old_view_keeps_little);
+          UNIT_TEST(trim_tombstones); UNIT_TEST(grow_and_shrink);
+          UNIT_TEST(old_view_keeps_little);
           UNIT_TEST(readers_on_threads))

@@ -23,6 +23,7 @@ static void draw_config(struct world *w)
         .queue_bytes = rng_between(g, 5000, 100000),
         .snapshot_chunk_bytes = (uint32_t)rng_between(g, 16, 400),
     };
+    w->rate_spread = rng_chance(g, 300) ? 600 : 30;
     w->big_per_mille = rng_chance(g, 300) ? 200 : 10;
 }
 
@@ -104,6 +105,48 @@ static void explain(struct world *w)
     }
 }
 
+/* Waits for the answer to a change or transfer. */
+static bool change_answered(struct world *w, const char *what, uint64_t id)
+{
+    for (uint32_t i = 0; i < 100 && w->change_code == 1 && !world_failed(w); i++)
+        run_until(w, 100);
+    if (w->change_code != 0)
+        world_fail(w, "%s on node %" PRIu64 " after healing: %d", what, id, w->change_code);
+    return w->change_code == 0;
+}
+
+/* Every voter can lead, and every leader can change the members. */
+static void check_leaders(struct world *w)
+{
+    struct node *leader = settled_leader(w);
+    uint64_t ids[MEMBERS_MAX];
+    uint32_t count = 0;
+    if (world_failed(w) || leader == NULL)
+        return;
+    const struct members *m = replica_members(leader->replica);
+    for (uint32_t i = 0; i < m->count; i++)
+        if (m->items[i].role == MEMBER_VOTER)
+            ids[count++] = m->items[i].id;
+    for (uint32_t i = 0; i < count && !world_failed(w); i++) {
+        struct node *n = world_node(w, ids[i]);
+        w->change_code = 1;
+        replica_transfer(n->replica, node_now(n), n->id, NULL);
+        node_settle(n);
+        if (!change_answered(w, "a transfer", n->id))
+            return;
+        w->change_code = 1;
+        replica_change(n->replica, node_now(n), REPLICA_ADD, 1000 + i, i % 2 == 0 ? "new-a" : "new-b", NULL);
+        node_settle(n);
+        if (!change_answered(w, "adding a member", n->id))
+            return;
+        w->change_code = 1;
+        replica_change(n->replica, node_now(n), REPLICA_REMOVE, 1000 + i, NULL, NULL);
+        node_settle(n);
+        if (!change_answered(w, "removing a member", n->id))
+            return;
+    }
+}
+
 static void check_healed(struct world *w)
 {
     struct node *leader = NULL;
@@ -152,6 +195,8 @@ bool sim_run(const struct sim_options *o, struct sim_result *ret)
         check_healed(w);
     if (!world_failed(w))
         clients_check(w);
+    if (!world_failed(w))
+        check_leaders(w);
     w->load = false;
     for (uint32_t i = 0; i < w->node_count; i++)
         node_destroy(&w->nodes[i]);

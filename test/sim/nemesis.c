@@ -34,6 +34,22 @@ static void crash(struct world *w)
     world_at(w, rng_between(&w->rng, 1, rng_chance(&w->rng, 300) ? 4000 : 300) * US_PER_MS, restart, n, 0);
 }
 
+static void crash_now(struct world *w, void *arg, uint64_t life)
+{
+    struct node *n = arg;
+    if (!n->up || n->life != life || world_failed(w))
+        return;
+    node_crash(n);
+    world_at(w, rng_between(&w->rng, 1, 200) * US_PER_MS, restart, n, 0);
+}
+
+/* Whatever a message says must not depend on what a crash can take back. */
+void nemesis_sent(struct world *w, struct node *n)
+{
+    if (w->faults && w->spite != 0 && !list_empty(&n->disk.queue) && rng_chance(&w->rng, w->spite))
+        world_at(w, 0, crash_now, n, n->life);
+}
+
 static void crash_all(struct world *w)
 {
     for (uint32_t i = 0; i < w->node_count; i++) {
@@ -177,6 +193,7 @@ static void strike(struct world *w, void *arg, uint64_t unused)
 void nemesis_start(struct world *w)
 {
     w->faults = true;
+    w->spite = rng_chance(&w->rng, 300) ? (uint32_t)rng_between(&w->rng, 1, 20) : 0;
     draw_network(w);
     w->net.fifo = rng_chance(&w->rng, 300);
     world_at(w, rng_between(&w->rng, 500, 2000) * US_PER_MS, strike, NULL, 0);

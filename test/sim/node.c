@@ -460,6 +460,7 @@ static void on_change_done(void *arg, void *cookie, int code)
     struct node *n = arg;
     UNUSED(cookie);
     n->world->result->changes += code == 0;
+    n->world->change_code = code;
     world_log(n->world, "node %" PRIu64 ": change done: %d", n->id, code);
 }
 
@@ -547,7 +548,7 @@ void node_create(struct world *w, uint32_t i, uint64_t id, bool founder)
     struct node *n = &w->nodes[i];
     *n = (struct node){.world = w, .id = id, .exists = true, .founder = founder};
     n->rng.state = rng_next(&w->rng);
-    n->rate_per_mille = (uint32_t)rng_between(&w->rng, 970, 1030);
+    n->rate_per_mille = (uint32_t)rng_between(&w->rng, 1000 - w->rate_spread, 1000 + w->rate_spread);
     n->clock_offset_ms = rng_below(&w->rng, 1000000);
     list_init(&n->disk.queue);
     n->disk.slow = 1;

@@ -232,6 +232,9 @@ struct world {
     /* Config of all replicas. */
     struct replica_config config;
     uint32_t big_per_mille; /* Large commands. */
+    uint32_t spite; /* Per mille of messages whose sender crashes with writes unsynced. */
+    uint32_t rate_spread; /* Clocks run at 1000 - spread .. 1000 + spread per mille. */
+    int change_code; /* Newest answer to a change; 1: none since it was reset. */
 };
 
 bool world_step(struct world *w); /* The next event; false: none is left. */
@@ -256,5 +259,6 @@ void client_read_done(struct node *n, void *cookie, int code);
 bool clients_check(struct world *w);
 
 void nemesis_start(struct world *w);
+void nemesis_sent(struct world *w, struct node *n); /* It has just sent something. */
 
 #endif

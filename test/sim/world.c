@@ -175,6 +175,7 @@ static void send_one(struct world *w, struct node *from, struct node *to, struct
 void net_send(struct world *w, struct node *from, uint64_t to_id, struct str bytes)
 {
     struct node *to = world_node(w, to_id);
+    nemesis_sent(w, from);
     if (to == NULL || to == from || w->net.blocked[from - w->nodes][to - w->nodes] ||
         rng_chance(&w->rng, w->net.loss))
         return;

@@ -5,6 +5,7 @@
     X(controller_csrapproving)      \
     X(controller_csrcleaner)        \
     X(controller_csrsigning)        \
+    X(controller_daemonset)         \
     X(controller_deployment)        \
     X(controller_endpoints)         \
     X(controller_endpointslice)     \

@@ -22,7 +22,7 @@ struct work_queue_config {
     double qps;              /* All rate-limited adds together; 0: 10 */
     unsigned burst;          /* 0: 100 */
     struct env *env;         /* NULL: env_system() */
-    /* Begins the work on key (borrowed for the call). Must lead to exactly one
+    /* Begins the work on key (borrowed until it is done). Must lead to exactly one
      * work_queue_done() with the same key, inside the call or later. */
     void (*process)(struct work_queue *q, struct str key, void *arg);
     void *arg;

@@ -423,8 +423,9 @@ static void process(struct work_queue *q, struct str key, void *arg)
 {
     struct world *w = arg;
     note(w, "", key);
-    work_queue_done(q, key);
-    if (str_eqc(key, "late")) {
+    bool last = str_eqc(key, "late");
+    work_queue_done(q, key); /* The key is gone now. */
+    if (last) {
         w->finished = true;
         work_queue_close(q);
     }

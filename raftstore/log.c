@@ -247,15 +247,18 @@ size_t log_staged_bytes(const struct log *l)
 /* --- writing ---------------------------------------------------------------- */
 
 /* Puts a complete, synced segment file under the temporary name. */
-static int write_segment(struct log *l, const char *tmp, uint64_t bytes, const uint8_t *header, int *ret_fd)
+static int write_segment(struct log *l, const char *tmp, uint64_t bytes, struct log_segment_header *h, int *ret_fd)
 {
     struct disk *d = l->disk;
+    uint8_t header[LOG_SEGMENT_HEADER_BYTES];
     int fd = d->ops->open(d, tmp, DISK_CREATE);
     if (fd < 0)
         return fd;
     int rc = d->ops->fallocate(d, fd, 0, bytes);
+    h->bytes = rc == 0 ? bytes : 0;
     if (rc == -EOPNOTSUPP || rc == -ENOSYS)
         rc = 0;
+    log_segment_header_encode(h, header);
     if (rc == 0)
         rc = disk_pwrite_all(d, fd, header, LOG_SEGMENT_HEADER_BYTES, 0);
     if (rc == 0)
@@ -284,13 +287,11 @@ int log_roll(struct log *l, size_t need, struct error *err)
         .salt = l->salt,
         .joined = l->joined,
     };
-    uint8_t header[LOG_SEGMENT_HEADER_BYTES];
-    log_segment_header_encode(&h, header);
     AUTO_FREE char *tmp = log_path(l, LOG_TMP_NAME);
     AUTO_FREE char *path = log_segment_path(l, h.number);
     uint64_t bytes = MAX_OF(l->segment_bytes, (uint64_t)LOG_SEGMENT_HEADER_BYTES + need);
     int fd = -1;
-    int rc = write_segment(l, tmp, bytes, header, &fd);
+    int rc = write_segment(l, tmp, bytes, &h, &fd);
     /* A crash from here on finds either no new segment or a whole one. Should
      * the folder's sync fail, the next attempt replaces the file by its equal. */
     if (rc == 0)

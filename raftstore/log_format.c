@@ -49,6 +49,7 @@ enum {
     SEG_BOOT = 80,
     SEG_INSTANCE = 88,
     SEG_JOINED = 96,
+    SEG_BYTES = 104,
     SEG_CRC = LOG_SEGMENT_HEADER_BYTES - 4,
 };
 
@@ -69,6 +70,7 @@ void log_segment_header_encode(const struct log_segment_header *h, uint8_t ret[L
     put64(ret + SEG_BOOT, h->boot);
     put64(ret + SEG_INSTANCE, h->instance);
     ret[SEG_JOINED] = h->joined ? 1 : 0;
+    put64(ret + SEG_BYTES, h->bytes);
     put32(ret + SEG_CRC, crc32c(0, ret, SEG_CRC));
 }
 
@@ -96,6 +98,7 @@ int log_segment_header_decode(const uint8_t p[LOG_SEGMENT_HEADER_BYTES], struct 
         .instance = get64(p + SEG_INSTANCE),
         .salt = get32(p + SEG_SALT),
         .joined = p[SEG_JOINED] != 0,
+        .bytes = get64(p + SEG_BYTES),
     };
     return 0;
 }

@@ -48,6 +48,7 @@ struct log_segment_header {
     uint64_t term; /* Term and vote in force. */
     uint64_t vote;
     uint64_t boot; /* How often the log was opened. */
+    uint64_t bytes; /* The file is at least so long; 0: the disk cannot reserve room. */
     uint32_t salt;
     bool joined;
 };

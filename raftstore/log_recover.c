@@ -100,6 +100,8 @@ static int check_header(struct scan *s, bool first, struct error *err)
         return damaged(l, s->number, 0, error_message(&why), err);
     if (h->number != s->number)
         return damaged(l, s->number, 0, "the file's name and header disagree on its number", err);
+    if (s->size < h->bytes)
+        return damaged(l, s->number, s->size, "the file was cut short", err);
     if (first) {
         l->cluster_id = h->cluster_id;
         l->member_id = h->member_id;

@@ -420,6 +420,19 @@ START_TEST(missing_segment)
 }
 END_TEST
 
+/* So is a file that lost its end: the room behind the last batch was reserved. */
+START_TEST(shortened_segment)
+{
+    struct rig *r = filled(1 << 16, 10);
+    log_abandon(take(r->log));
+    segment_file(r, 1)->cache_size = 1500;
+    struct error err = {0};
+    ck_assert_int_eq(rig_open(r, &err), E_CORRUPT);
+    ck_assert_ptr_nonnull(strstr(err.message, "cut short"));
+    rig_free(r);
+}
+END_TEST
+
 /* Damage to the last batch is told from a torn write by the mark behind it. */
 START_TEST(mark_proves_last_batch)
 {
@@ -673,6 +686,7 @@ UNIT_MAIN("log", {
     UNIT_TEST(damage_refuses);
     UNIT_TEST(damage_in_old_segment);
     UNIT_TEST(missing_segment);
+    UNIT_TEST(shortened_segment);
     UNIT_TEST(mark_proves_last_batch);
     UNIT_TEST(forged_batch_in_value);
     UNIT_TEST(random_crashes);

@@ -1,4 +1,5 @@
 /* discovery.c - see discovery.h. The order and members are upstream's. */
+#include "apiserver/cluster.h"
 #include "apiserver/discovery.h"
 
 #include "apiserver/authn.h"
@@ -370,6 +371,8 @@ void discovery_handle(struct req *r)
 {
     struct str path = r->info.path;
     bool get = str_eqc(r->http->method, "GET") || str_eqc(r->http->method, "HEAD");
+    if (cluster_serve(r))
+        return;
     if (!get)
         req_status(r, r->info.has_group_version ? status_method(r->arena) : status_path_not_found(r->arena));
     else if (str_eqc(path, "/"))

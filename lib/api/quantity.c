@@ -12,7 +12,8 @@
 typedef unsigned __int128 u128;
 
 enum {
-    DIGITS_MAX = 36,     /* Leaves room for the two more that suffixes need. */
+    DIGITS_MAX = 38,     /* 10^38 < 2^127 */
+    SUM_DIGITS_MAX = 36, /* Leaves room for the two more that a suffix can need. */
     SCALE_MIN = -9,      /* n */
     INT64_DIGITS = 18,   /* Decimals that always fit in int64_t. */
 };
@@ -200,6 +201,14 @@ static bool keeps_text(const struct parts *p, const struct unit *u, u128 value, 
     return first != '0' && value % 1000 != 0;
 }
 
+/* Digits of the number as format_decimal() writes it. */
+static unsigned canonical_digits(u128 v, int32_t exponent)
+{
+    for (; v != 0 && v % 10 == 0; v /= 10)
+        exponent++;
+    return digits_of(v) + (unsigned)((exponent % 3 + 3) % 3);
+}
+
 static int parse(struct str text, struct quantity *ret, bool *ret_keep, struct error *err)
 {
     *ret_keep = false;
@@ -245,10 +254,10 @@ static int parse(struct str text, struct quantity *ret, bool *ret_keep, struct e
         value = divide_up(value, (unsigned)(SCALE_MIN - scale), &exact);
         scale = SCALE_MIN;
     }
-    if (value > pow10_u128(DIGITS_MAX) - 1)
-        return error_set(err, E_INVALID, "unable to parse numeric part of quantity");
     if (value == 0)
         scale = 0;
+    if (canonical_digits(value, scale) > DIGITS_MAX)
+        return error_set(err, E_INVALID, "unable to parse numeric part of quantity");
     *ret = (struct quantity){with_sign(value, p.negative), scale, format};
     return 0;
 }
@@ -465,7 +474,7 @@ void quantity_add(struct quantity *x, const struct quantity *y)
      * there are: one is kept free for the carry. */
     int64_t top = MAX_OF((int64_t)digits_of(magnitude(a.mantissa)) + a.scale,
                          (int64_t)digits_of(magnitude(b.mantissa)) + b.scale);
-    int64_t scale = MAX_OF((int64_t)MIN_OF(a.scale, b.scale), top - (DIGITS_MAX - 1));
+    int64_t scale = MAX_OF((int64_t)MIN_OF(a.scale, b.scale), top - (SUM_DIGITS_MAX - 1));
     rescale(&a, (int32_t)scale);
     rescale(&b, (int32_t)scale);
     x->mantissa = a.mantissa + b.mantissa;

@@ -195,18 +195,19 @@ static inline void on_client_closed(void *arg)
     client_closed = true;
 }
 
-static inline struct http_client *connect_with(struct http_client_config *config, int port)
+static inline struct http_client *connect_with(const struct http_client_config *config, int port)
 {
     struct http_client *c;
     struct error err = {0};
     AUTO_FREE char *endpoint = xasprintf("127.0.0.1:%d", port);
     const char *endpoints[] = {endpoint};
-    if (config->endpoint_count == 0) {
-        config->endpoints = endpoints;
-        config->endpoint_count = 1;
+    struct http_client_config own = *config;
+    if (own.endpoint_count == 0) {
+        own.endpoints = endpoints;
+        own.endpoint_count = 1;
     }
     client_closed = false;
-    ck_assert_msg(http_client_new(&fx.loop, config, &c, &err) == 0, "%s", err.message);
+    ck_assert_msg(http_client_new(&fx.loop, &own, &c, &err) == 0, "%s", err.message);
     return c;
 }
 

@@ -1,0 +1,31 @@
+/* fuzz_cri_log.c - log lines, resolv.conf and $(VAR): text from containers and users. */
+#include "kubelet/cri_log.h"
+#include "kubelet/env_expand.h"
+#include "kubelet/hosts_file.h"
+#include "kubelet/pull_secrets.h"
+#include "kubelet/runtime_state.h"
+
+#include "lib/base/arena.h"
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+    struct str s = str_n((const char *)data, size);
+    AUTO_ARENA *a = arena_new(0);
+    struct cri_log_line line;
+    struct dns_settings dns;
+    struct env_list env = {0};
+    struct pull_auth auth;
+    uint64_t found = 0;
+    if (cri_log_parse(s, &line))
+        ASSERT(line.text.len <= size);
+    ptrdiff_t at = cri_log_tail(s, 3, &found);
+    ASSERT(at < 0 || (size_t)at <= size);
+    dns_parse(a, s, &dns);
+    env_list_set(a, &env, STR("A"), STR("$(A)"));
+    env_expand(a, s, &env, NULL);
+    pull_auth_find(a, s, STR("busybox"), &auth);
+    rt_info_pid(s);
+    return 0;
+}

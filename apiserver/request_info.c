@@ -11,6 +11,16 @@
 
 #define PARTS_MAX 16
 
+/* The verb of what is no resource. */
+static const char *lower_method(struct arena *a, struct str method)
+{
+    char *lower = arena_alloc(a, method.len + 1);
+    for (size_t i = 0; i < method.len; i++)
+        lower[i] = (char)(method.data[i] >= 'A' && method.data[i] <= 'Z' ? method.data[i] + 32 : method.data[i]);
+    lower[method.len] = '\0';
+    return lower;
+}
+
 static const char *verb_of_method(struct arena *a, struct str method)
 {
     static const struct {
@@ -20,11 +30,7 @@ static const char *verb_of_method(struct arena *a, struct str method)
     for (size_t i = 0; i < ARRAY_SIZE(verbs); i++)
         if (str_eqc(method, verbs[i].method))
             return verbs[i].verb;
-    char *lower = arena_alloc(a, method.len + 1);
-    for (size_t i = 0; i < method.len; i++)
-        lower[i] = (char)(method.data[i] >= 'A' && method.data[i] <= 'Z' ? method.data[i] + 32 : method.data[i]);
-    lower[method.len] = '\0';
-    return lower;
+    return lower_method(a, method);
 }
 
 static bool query_true(struct arena *a, struct str query, const char *key)
@@ -104,6 +110,7 @@ int request_info_parse(struct arena *a, struct str method, struct str escaped_pa
         r.version = parts[2];
         used = 3;
     } else {
+        r.verb = lower_method(a, method);
         *ret = r;
         return 0;
     }

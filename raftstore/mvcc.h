@@ -47,8 +47,8 @@ void mvcc_result_done(struct mvcc_result *r);
  * code E_EXISTS. ret NULL: nobody waits, no result is built. Results:
  *   0; E_INVALID (fails txn_check); E_NOT_FOUND (lease; or ignore_value without
  *   a key); E_EXISTS (lease granted twice); E_EXPIRED, E_FUTURE_REV (a range or
- *   compaction at a revision that is gone or to come); E_NO_SPACE, E_CORRUPT
- *   (an alarm is set).
+ *   compaction at a revision that is gone or to come); E_CONFLICT (the lease to
+ *   expire was renewed); E_NO_SPACE, E_CORRUPT (an alarm is set).
  * Returns 0 whatever the result; or, without applying, E_INVALID for bytes that
  * do not decode and E_NOT_IMPLEMENTED for a command of a newer version: then this
  * member must stop. */
@@ -59,8 +59,8 @@ void mvcc_applied(struct mvcc *m, uint64_t index);
 /* Makes what was applied visible: view first, then events. Cheap when nothing
  * changed. Call after each run of applies. */
 void mvcc_publish(struct mvcc *m, uint64_t now_ms);
-/* Compaction and reclaiming, about `budget` keys' worth (1000: well below a
- * millisecond). True: there is more to do now. */
+/* Compaction and reclaiming, about `budget` versions' worth: a microsecond each
+ * at most. True: there is more to do now. */
 bool mvcc_work(struct mvcc *m, size_t budget);
 
 uint64_t mvcc_applied_index(const struct mvcc *m);
@@ -149,7 +149,7 @@ bool mvcc_hash_step(struct mvcc_hash *h, size_t keys);
  * versions in the tree serve instead. E_EXPIRED when after_rev + 1 lies below the
  * compacted revision as well (or there are more than MVCC_HISTORY_EVENTS_MAX
  * events). A put at the compacted revision itself may come without prev. */
-#define MVCC_HISTORY_EVENTS_MAX (4u << 20)
+#define MVCC_HISTORY_EVENTS_MAX (1u << 20)
 int mvcc_cursor_new(struct mvcc *m, int64_t after_rev, void (*on_ready)(void *arg), void *arg,
                     struct mvcc_cursor **ret, struct error *err);
 void mvcc_cursor_free(struct mvcc_cursor *c); /* NULL is a no-op. */

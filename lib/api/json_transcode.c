@@ -87,11 +87,13 @@ static int index_fields(struct transcoder *t, const struct api_msg *m, struct so
             if (f == NULL)
                 continue;
             uint32_t want = f->type == API_DOUBLE ? PB_FIXED64 : f->type >= API_STRING ? PB_BYTES : PB_VARINT;
-            bool packed = f->label == API_REPEATED && item.type == PB_BYTES;
+            bool packed = f->label == API_REPEATED && f->type < API_STRING && item.type == PB_BYTES;
             if (f->label == API_MAP)
                 want = PB_BYTES;
             if (item.type != want && !packed)
                 return wrong_type(t, f, item.type);
+            if (packed && item.bytes.len == 0)
+                continue;
             struct slot *slot = &slots[f - m->fields];
             if (slot->count++ == 0) {
                 slot->first = tag;

@@ -316,6 +316,8 @@ static int decode_fields(struct decoder *d, const struct api_msg *m, struct str 
                 return r;
             continue;
         }
+        if (f->type < API_STRING && item.type == PB_BYTES && item.bytes.len == 0)
+            continue; /* Packed, and nothing in it. */
         size_t index = (size_t)(f - m->fields);
         uint64_t bit = UINT64_C(1) << (index % 64);
         if ((roomy[index / 64] & bit) == 0) {

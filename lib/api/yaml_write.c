@@ -384,6 +384,15 @@ static void write_double(struct emitter *e, double v)
     write_plain(e, str_of(text), true);
 }
 
+/* Digits alone: a whole number beyond int64_t. */
+static bool is_whole_text(struct str s)
+{
+    for (size_t i = 0; i < s.len; i++)
+        if (s.data[i] < '0' || s.data[i] > '9')
+            return false;
+    return s.len > 0;
+}
+
 /* --- nodes -------------------------------------------------------------------------- */
 
 static void write_node(struct emitter *e, const struct json *j, enum place place);
@@ -496,8 +505,8 @@ static void write_node(struct emitter *e, const struct json *j, enum place place
         write_plain(e, str_of(number), true);
         break;
     case JSON_DOUBLE:
-        if (j->number.value >= 0x1p63 && str_find(j->number.text, '.', 0) < 0 && str_find(j->number.text, 'e', 0) < 0)
-            write_plain(e, j->number.text, true); /* A whole number beyond int64_t. */
+        if (is_whole_text(j->number.text))
+            write_plain(e, j->number.text, true);
         else
             write_double(e, j->number.value);
         break;

@@ -147,6 +147,14 @@ START_TEST(test_packed)
         api_json_from_pb(&core_v1_pod_security_context_msg, buf_str(&wire), STR_NULL, STR_NULL, &out, NULL), 0);
     buf_putc(&out, '\0');
     ck_assert_str_eq((char *)out.data, "{\"supplementalGroups\":[5,6,135]}");
+    /* A packed field with nothing in it is no list. */
+    struct core_v1_pod_port_forward_options none = {0};
+    ck_assert_int_eq(api_pb_decode(a, &core_v1_pod_port_forward_options_msg, STR("\x0a\x00"), &none, NULL), 0);
+    ck_assert(none.ports == NULL);
+    buf_clear(&out);
+    ck_assert_int_eq(
+        api_json_from_pb(&core_v1_pod_port_forward_options_msg, STR("\x0a\x00"), STR_NULL, STR_NULL, &out, NULL), 0);
+    ck_assert(str_eqc(buf_str(&out), "{}"));
 }
 END_TEST
 

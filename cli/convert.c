@@ -43,14 +43,16 @@ int convert_format(const char *name, enum convert_format *ret, struct error *err
             return 0;
         }
     }
-    return error_set(err, E_INVALID, "unknown format \"%s\": json, yaml and protobuf are possible", name);
+    return error_set(err, E_INVALID, "unknown format \"%s\": json, yaml and protobuf are possible",
+                     name);
 }
 
 /* --- reading ------------------------------------------------------------------------- */
 
 static int unknown_kind(const struct item *it, struct error *err)
 {
-    return error_set(err, E_INVALID, "no kind \"" STR_FMT "\" is registered for version \"" STR_FMT "\"",
+    return error_set(err, E_INVALID,
+                     "no kind \"" STR_FMT "\" is registered for version \"" STR_FMT "\"",
                      STR_ARG(it->kind_name), STR_ARG(it->api_version));
 }
 
@@ -67,8 +69,8 @@ static int read_protobuf(struct arena *a, struct str input, struct item *it, str
     return api_pb_decode(a, it->kind->msg, raw, it->msg, err);
 }
 
-static int read_tree(struct arena *a, struct json *tree, struct api_warnings *warnings, struct item *it,
-                     struct error *err)
+static int read_tree(struct arena *a, struct json *tree, struct api_warnings *warnings,
+                     struct item *it, struct error *err)
 {
     it->tree = tree;
     it->api_version = json_get_str(tree, "apiVersion");
@@ -80,13 +82,14 @@ static int read_tree(struct arena *a, struct json *tree, struct api_warnings *wa
         return 0;
     it->msg = api_msg_new(a, it->kind->msg);
     int r = api_json_decode_tree(a, it->kind->msg, tree, API_WARN, warnings, it->msg, err);
-    return r != 0 ? error_prefix(err, "%s in version \"%s\"", it->kind->kind, it->kind->api_version) : 0;
+    return r != 0 ? error_prefix(err, "%s in version \"%s\"", it->kind->kind, it->kind->api_version)
+                  : 0;
 }
 
 /* --- writing ------------------------------------------------------------------------- */
 
-static int write_item(struct arena *a, enum convert_format format, const struct item *it, struct buf *out,
-                      struct error *err)
+static int write_item(struct arena *a, enum convert_format format, const struct item *it,
+                      struct buf *out, struct error *err)
 {
     if (format == CONVERT_PROTOBUF) {
         if (it->kind == NULL)
@@ -114,7 +117,8 @@ struct conversion {
     size_t count; /* Objects written. */
 };
 
-static int convert_item(struct conversion *c, struct arena *a, const struct item *it, struct error *err)
+static int convert_item(struct conversion *c, struct arena *a, const struct item *it,
+                        struct error *err)
 {
     if (c->count > 0 && c->to == CONVERT_PROTOBUF)
         return error_set(err, E_INVALID, "protobuf holds one object, but the input has more");
@@ -154,10 +158,12 @@ static int convert_yaml(struct conversion *c, struct str input, struct error *er
     }
 }
 
-int convert_bytes(enum convert_format from, enum convert_format to, struct str input, struct buf *out,
-                  struct arena *warnings_arena, struct api_warnings *warnings, struct error *err)
+int convert_bytes(enum convert_format from, enum convert_format to, struct str input,
+                  struct buf *out, struct arena *warnings_arena, struct api_warnings *warnings,
+                  struct error *err)
 {
-    struct conversion c = {.to = to, .out = out, .warnings = warnings, .warnings_arena = warnings_arena};
+    struct conversion c = {
+        .to = to, .out = out, .warnings = warnings, .warnings_arena = warnings_arena};
     if (from == CONVERT_YAML)
         return convert_yaml(&c, input, err);
     AUTO_ARENA *a = arena_new(0);
@@ -227,7 +233,8 @@ int cli_convert(int argc, char **argv)
 {
     const char *from = NULL, *to = "yaml";
     struct flag_set *flags = flag_set_new("trireme convert [-i FORMAT] [-o FORMAT] [FILE]");
-    flag_string(flags, &from, "input,i", "`Format` of the input: json, yaml or protobuf. Guessed when not given.");
+    flag_string(flags, &from, "input,i",
+                "`Format` of the input: json, yaml or protobuf. Guessed when not given.");
     flag_string(flags, &to, "output,o", "`Format` of the output: json, yaml or protobuf.");
     int status = 0;
     struct error err = {0};

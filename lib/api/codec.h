@@ -44,8 +44,9 @@ struct api_warnings {
 /* Decodes JSON text. apiVersion and kind are accepted at the top of kinds and
  * ignored here. Wrong types: E_INVALID with a message that names the path, as
  * upstream words it (json: cannot unmarshal string into Go struct field ...). */
-int api_json_decode(struct arena *a, const struct api_msg *m, struct str text, enum api_strict strict,
-                    struct api_warnings *warnings, void *msg, struct error *err);
+int api_json_decode(struct arena *a, const struct api_msg *m, struct str text,
+                    enum api_strict strict, struct api_warnings *warnings, void *msg,
+                    struct error *err);
 /* The same from an already parsed tree (patches, YAML). */
 int api_json_decode_tree(struct arena *a, const struct api_msg *m, const struct json *tree,
                          enum api_strict strict, struct api_warnings *warnings, void *msg,
@@ -53,12 +54,12 @@ int api_json_decode_tree(struct arena *a, const struct api_msg *m, const struct 
 /* Compact JSON in Go's field order (declaration = table order by field as
  * facts list them, kind and apiVersion first when given). gvk strings may be
  * empty: then they are left out. */
-void api_json_encode(const struct api_msg *m, const void *msg, struct str api_version, struct str kind,
-                     struct buf *out);
+void api_json_encode(const struct api_msg *m, const void *msg, struct str api_version,
+                     struct str kind, struct buf *out);
 /* JSON straight from wire bytes, without building the object. Same text as
  * decode + encode. */
-int api_json_from_pb(const struct api_msg *m, struct str wire, struct str api_version, struct str kind,
-                     struct buf *out, struct error *err);
+int api_json_from_pb(const struct api_msg *m, struct str wire, struct str api_version,
+                     struct str kind, struct buf *out, struct error *err);
 /* The object as a JSON tree. */
 struct json *api_json_tree(struct arena *a, const struct api_msg *m, const void *msg,
                            struct str api_version, struct str kind);

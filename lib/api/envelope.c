@@ -11,7 +11,8 @@ bool api_envelope_is(struct str bytes)
     return bytes.len >= 4 && memcmp(bytes.data, API_ENVELOPE_MAGIC, 4) == 0;
 }
 
-static int open_type_meta(struct str wire, struct str *ret_api_version, struct str *ret_kind, struct error *err)
+static int open_type_meta(struct str wire, struct str *ret_api_version, struct str *ret_kind,
+                          struct error *err)
 {
     struct pb_cursor c = pb_cursor_of(wire);
     struct pb_item item;
@@ -25,15 +26,17 @@ static int open_type_meta(struct str wire, struct str *ret_api_version, struct s
     return r;
 }
 
-int api_envelope_open(struct str bytes, struct str *ret_api_version, struct str *ret_kind, struct str *ret_raw,
-                      struct error *err)
+int api_envelope_open(struct str bytes, struct str *ret_api_version, struct str *ret_kind,
+                      struct str *ret_raw, struct error *err)
 {
     if (!api_envelope_is(bytes))
         return error_set(err, E_INVALID,
-                         "provided data does not appear to be a protobuf message, expected prefix [107 56 115 0]");
+                         "provided data does not appear to be a protobuf message, expected prefix "
+                         "[107 56 115 0]");
     struct pb_cursor c = pb_cursor_of(str_sub(bytes, 4, bytes.len - 4));
     struct pb_item item;
-    struct str api_version = STR_NULL, kind = STR_NULL, raw = STR_NULL, encoding = STR_NULL, type = STR_NULL;
+    struct str api_version = STR_NULL, kind = STR_NULL, raw = STR_NULL, encoding = STR_NULL,
+               type = STR_NULL;
     int r;
     while ((r = pb_next(&c, &item, err)) > 0) {
         if (item.type != PB_BYTES)
@@ -50,10 +53,12 @@ int api_envelope_open(struct str bytes, struct str *ret_api_version, struct str 
     if (r != 0)
         return r;
     if (encoding.len > 0)
-        return error_set(err, E_INVALID, "content encoding \"" STR_FMT "\" of an embedded object is not supported",
+        return error_set(err, E_INVALID,
+                         "content encoding \"" STR_FMT "\" of an embedded object is not supported",
                          STR_ARG(encoding));
     if (type.len > 0 && !str_eqc(type, "application/vnd.kubernetes.protobuf"))
-        return error_set(err, E_INVALID, "content type \"" STR_FMT "\" of an embedded object is not supported",
+        return error_set(err, E_INVALID,
+                         "content type \"" STR_FMT "\" of an embedded object is not supported",
                          STR_ARG(type));
     *ret_api_version = api_version;
     *ret_kind = kind;
@@ -106,7 +111,8 @@ void api_watch_frame_json(struct str type, struct str object_json, struct buf *o
     buf_puts(out, "}\n");
 }
 
-int api_watch_event_open(struct str frame, struct str *ret_type, struct str *ret_envelope, struct error *err)
+int api_watch_event_open(struct str frame, struct str *ret_type, struct str *ret_envelope,
+                         struct error *err)
 {
     struct pb_cursor c = pb_cursor_of(frame);
     struct pb_item item, inner;
@@ -133,7 +139,8 @@ int api_watch_event_open(struct str frame, struct str *ret_type, struct str *ret
     return 0;
 }
 
-int api_frame_next(struct str bytes, size_t frame_max, size_t *ret_consumed, struct str *ret_frame, struct error *err)
+int api_frame_next(struct str bytes, size_t frame_max, size_t *ret_consumed, struct str *ret_frame,
+                   struct error *err)
 {
     if (bytes.len < 4)
         return E_AGAIN;

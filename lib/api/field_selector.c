@@ -15,12 +15,14 @@ static int unescape(struct arena *a, struct str s, struct str *ret, struct error
         if (c == '\\') {
             char next = i + 1 < s.len ? s.data[i + 1] : '\0';
             if (next != '\\' && next != ',' && next != '=')
-                return error_set(err, E_INVALID, "invalid field selector: invalid escape sequence: " STR_FMT,
+                return error_set(err, E_INVALID,
+                                 "invalid field selector: invalid escape sequence: " STR_FMT,
                                  (int)MIN_OF((size_t)2, s.len - i), s.data + i);
             out[len++] = next;
             i++;
         } else if (c == ',' || c == '=') {
-            return error_set(err, E_INVALID, "invalid field selector: unescaped character in value: %d", c);
+            return error_set(err, E_INVALID,
+                             "invalid field selector: unescaped character in value: %d", c);
         } else {
             out[len++] = c;
         }
@@ -35,7 +37,9 @@ static bool split_term(struct str term, struct api_field_requirement *ret, struc
 {
     for (size_t i = 0; i < term.len; i++) {
         struct str rest = str_sub(term, i, term.len - i);
-        size_t n = str_has_prefix(rest, STR("!=")) || str_has_prefix(rest, STR("==")) ? 2 : rest.data[0] == '=' ? 1 : 0;
+        size_t n = str_has_prefix(rest, STR("!=")) || str_has_prefix(rest, STR("==")) ? 2
+                   : rest.data[0] == '='                                              ? 1
+                                                                                      : 0;
         if (n == 0)
             continue;
         ret->field = str_sub(term, 0, i);
@@ -58,7 +62,8 @@ static size_t term_end(struct str text, size_t start)
     return text.len;
 }
 
-int api_field_selector_parse(struct arena *a, struct str text, struct api_field_selector *ret, struct error *err)
+int api_field_selector_parse(struct arena *a, struct str text, struct api_field_selector *ret,
+                             struct error *err)
 {
     struct api_field_selector s = {0};
     size_t cap = 0;
@@ -69,7 +74,8 @@ int api_field_selector_parse(struct arena *a, struct str text, struct api_field_
         if (term.len == 0)
             continue;
         if (!split_term(term, &r, &value))
-            return error_set(err, E_INVALID, "invalid selector: '" STR_FMT "'; can't understand '" STR_FMT "'",
+            return error_set(err, E_INVALID,
+                             "invalid selector: '" STR_FMT "'; can't understand '" STR_FMT "'",
                              STR_ARG(text), STR_ARG(term));
         int rc = unescape(a, value, &r.value, err);
         if (rc != 0)
@@ -82,8 +88,8 @@ int api_field_selector_parse(struct arena *a, struct str text, struct api_field_
     return 0;
 }
 
-bool api_field_selector_matches(const struct api_field_selector *s, struct str (*get)(void *object, struct str field),
-                                void *object)
+bool api_field_selector_matches(const struct api_field_selector *s,
+                                struct str (*get)(void *object, struct str field), void *object)
 {
     for (size_t i = 0; i < s->count; i++)
         if (str_eq(get(object, s->items[i].field), s->items[i].value) == s->items[i].negated)

@@ -134,8 +134,8 @@ void json_set(struct arena *a, struct json *object, struct str key, struct json 
         m->value = value;
         return;
     }
-    object->object.members =
-        arena_grow(a, object->object.members, object->object.count, &object->object.cap, sizeof(struct json_member));
+    object->object.members = arena_grow(a, object->object.members, object->object.count,
+                                        &object->object.cap, sizeof(struct json_member));
     object->object.members[object->object.count++] = (struct json_member){arena_str(a, key), value};
 }
 
@@ -158,8 +158,8 @@ bool json_remove(struct json *object, struct str key)
 void json_append(struct arena *a, struct json *array, struct json *value)
 {
     ASSERT(array->type == JSON_ARRAY);
-    array->array.items =
-        arena_grow(a, array->array.items, array->array.count, &array->array.cap, sizeof(struct json *));
+    array->array.items = arena_grow(a, array->array.items, array->array.count, &array->array.cap,
+                                    sizeof(struct json *));
     array->array.items[array->array.count++] = value;
 }
 

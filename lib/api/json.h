@@ -14,7 +14,15 @@ struct arena;
 struct buf;
 struct error;
 
-enum json_type { JSON_NULL, JSON_BOOL, JSON_INT, JSON_DOUBLE, JSON_STRING, JSON_ARRAY, JSON_OBJECT };
+enum json_type {
+    JSON_NULL,
+    JSON_BOOL,
+    JSON_INT,
+    JSON_DOUBLE,
+    JSON_STRING,
+    JSON_ARRAY,
+    JSON_OBJECT
+};
 
 struct json_member;
 
@@ -73,10 +81,12 @@ struct json *json_get(const struct json *object, struct str key);
 struct json *json_getc(const struct json *object, const char *key);
 /* Walks a dotted path of plain member names. */
 struct json *json_path(const struct json *object, const char *dotted);
-struct str json_get_str(const struct json *object, const char *key); /* Empty when absent or no string. */
+struct str json_get_str(const struct json *object,
+                        const char *key); /* Empty when absent or no string. */
 int64_t json_get_int(const struct json *object, const char *key, int64_t fallback);
 bool json_get_bool(const struct json *object, const char *key, bool fallback);
-void json_set(struct arena *a, struct json *object, struct str key, struct json *value); /* Key is copied. */
+void json_set(struct arena *a, struct json *object, struct str key,
+              struct json *value); /* Key is copied. */
 void json_setc(struct arena *a, struct json *object, const char *key, struct json *value);
 bool json_remove(struct json *object, struct str key);
 void json_append(struct arena *a, struct json *array, struct json *value);

@@ -56,7 +56,8 @@ static void put_fields(const struct json_frame *f, struct buf *out)
     buf_append_str(out, f->name);
 }
 
-static void wrong_value(struct json_decoder *d, const struct json_frame *frame, const char *value, const char *go_type)
+void json_decode_wrong_value(struct json_decoder *d, const struct json_frame *frame,
+                             const char *value, const char *go_type)
 {
     if (d->wrong.code != 0)
         return;
@@ -70,17 +71,18 @@ static void wrong_value(struct json_decoder *d, const struct json_frame *frame, 
     AUTO_BUF path = BUF_INIT;
     put_fields(frame, &path);
     struct str text = buf_str(&path);
-    json_decode_wrong(d, "json: cannot unmarshal %s into Go struct field %s." STR_FMT " of type %s", value,
-                      field->struct_name, STR_ARG(text), go_type);
+    json_decode_wrong(d, "json: cannot unmarshal %s into Go struct field %s." STR_FMT " of type %s",
+                      value, field->struct_name, STR_ARG(text), go_type);
 }
 
-int json_decode_mismatch(struct json_decoder *d, const struct json_frame *frame, const char *go_type)
+int json_decode_mismatch(struct json_decoder *d, const struct json_frame *frame,
+                         const char *go_type)
 {
     const char *kind = json_decode_kind(&d->lex);
     struct str ignored;
     int r = json_lex_skip(&d->lex, 0, &ignored);
     if (r == 0)
-        wrong_value(d, frame, kind, go_type);
+        json_decode_wrong_value(d, frame, kind, go_type);
     return r;
 }
 
@@ -102,7 +104,8 @@ static void put_path(const struct json_frame *f, struct buf *out)
 /* Upstream reports so many at most, each once. */
 enum { STRICT_ERRORS_MAX = 100 };
 
-static void report_strict(struct json_decoder *d, const char *what, const struct json_frame *frame, struct str name)
+static void report_strict(struct json_decoder *d, const char *what, const struct json_frame *frame,
+                          struct str name)
 {
     struct api_warnings *w = d->warnings;
     if (w == NULL || w->count >= STRICT_ERRORS_MAX)
@@ -121,149 +124,16 @@ static void report_strict(struct json_decoder *d, const char *what, const struct
     w->items[w->count++] = item;
 }
 
-/* --- scalars --------------------------------------------------------------------------- */
-
-int json_decode_int(struct json_decoder *d, const struct json_frame *frame, int bits, int64_t *ret)
-{
-    const char *go_type = bits == 32 ? "int32" : "int64";
-    int c = json_lex_peek(&d->lex), r;
-    if (c != '-' && !(c >= '0' && c <= '9')) {
-        r = json_decode_mismatch(d, frame, go_type);
-        return r != 0 ? r : 1;
-    }
-    struct str text;
-    int64_t v;
-    if ((r = json_lex_number(&d->lex, &text)) != 0)
-        return r;
-    if (!str_to_i64(text, &v) || (bits == 32 && (v < INT32_MIN || v > INT32_MAX))) {
-        char value[64];
-        snprintf(value, sizeof(value), "number " STR_FMT, STR_ARG(text));
-        wrong_value(d, frame, value, go_type);
-        return 1;
-    }
-    *ret = v;
-    return 0;
-}
-
-static int decode_bool(struct json_decoder *d, const struct json_frame *frame, bool *ret)
-{
-    int c = json_lex_peek(&d->lex);
-    if (c != 't' && c != 'f')
-        return json_decode_mismatch(d, frame, "bool");
-    *ret = c == 't';
-    return json_lex_literal(&d->lex, c == 't' ? "true" : "false");
-}
-
-static int decode_double(struct json_decoder *d, const struct json_frame *frame, double *ret)
-{
-    int c = json_lex_peek(&d->lex);
-    if (c != '-' && !(c >= '0' && c <= '9'))
-        return json_decode_mismatch(d, frame, "float64");
-    struct str text;
-    int r = json_lex_number(&d->lex, &text);
-    if (r != 0)
-        return r;
-    /* The text goes on behind the number, which strtod() takes no part of. */
-    char copy[64];
-    if (text.len < sizeof(copy)) {
-        memcpy(copy, text.data, text.len);
-        copy[text.len] = '\0';
-        *ret = strtod(copy, NULL);
-    } else {
-        *ret = strtod(str_c(arena_str(d->lex.arena, text)), NULL);
-    }
-    return 0;
-}
-
-static int decode_string(struct json_decoder *d, const struct json_frame *frame, struct str *ret)
-{
-    if (json_lex_peek(&d->lex) != '"')
-        return json_decode_mismatch(d, frame, "string");
-    return json_lex_string(&d->lex, ret);
-}
-
-static int base64_digit(char c)
-{
-    if (c >= 'A' && c <= 'Z')
-        return c - 'A';
-    if (c >= 'a' && c <= 'z')
-        return c - 'a' + 26;
-    if (c >= '0' && c <= '9')
-        return c - '0' + 52;
-    return c == '+' ? 62 : c == '/' ? 63 : -1;
-}
-
-/* Go's standard decoding: line breaks are skipped, padding is due, and spare
- * bits do not matter. The offset of the offending byte, or -1 when all is well. */
-static ptrdiff_t decode_base64(struct str s, char *out, size_t *ret_len)
-{
-    size_t len = 0, i = 0;
-    for (;;) {
-        unsigned group[4], n = 0;
-        size_t padding = 0;
-        for (; n < 4 && i < s.len; i++) {
-            if (s.data[i] == '\n' || s.data[i] == '\r')
-                continue;
-            if (s.data[i] == '=') {
-                if (n < 2)
-                    return (ptrdiff_t)i;
-                padding++;
-                group[n++] = 0;
-            } else {
-                int v = base64_digit(s.data[i]);
-                if (v < 0 || padding > 0)
-                    return (ptrdiff_t)i;
-                group[n++] = (unsigned)v;
-            }
-        }
-        if (n == 0)
-            break;
-        if (n < 4)
-            return (ptrdiff_t)i;
-        out[len++] = (char)(group[0] << 2 | group[1] >> 4);
-        if (padding < 2)
-            out[len++] = (char)(group[1] << 4 | group[2] >> 2);
-        if (padding < 1)
-            out[len++] = (char)(group[2] << 6 | group[3]);
-        if (padding > 0) {
-            for (; i < s.len; i++) /* Nothing may follow the padding. */
-                if (s.data[i] != '\n' && s.data[i] != '\r')
-                    return (ptrdiff_t)i;
-            break;
-        }
-    }
-    *ret_len = len;
-    return -1;
-}
-
-static int decode_bytes(struct json_decoder *d, const struct json_frame *frame, struct str *ret)
-{
-    struct str text;
-    if (json_lex_peek(&d->lex) != '"')
-        return json_decode_mismatch(d, frame, "[]uint8");
-    int r = json_lex_string(&d->lex, &text);
-    if (r != 0)
-        return r;
-    char *out = arena_alloc(d->lex.arena, text.len / 4 * 3 + 4);
-    size_t len = 0;
-    ptrdiff_t bad = decode_base64(text, out, &len);
-    if (bad >= 0)
-        return json_decode_wrong(d, "illegal base64 data at input byte %td", bad);
-    out[len] = '\0';
-    *ret = str_n(out, len);
-    return 0;
-}
-
 /* --- fields ------------------------------------------------------------------------------ */
 
-static int decode_value(struct json_decoder *d, const struct api_field *f, const struct json_frame *frame,
-                        unsigned depth, void *at)
+static int decode_value(struct json_decoder *d, const struct api_field *f,
+                        const struct json_frame *frame, unsigned depth, void *at)
 {
     int64_t v;
     int r;
     switch ((enum api_type)f->type) {
     case API_BOOL:
-        return decode_bool(d, frame, at);
+        return json_decode_bool(d, frame, at);
     case API_INT32:
         r = json_decode_int(d, frame, 32, &v);
         if (r == 0)
@@ -275,11 +145,11 @@ static int decode_value(struct json_decoder *d, const struct api_field *f, const
             *(int64_t *)at = v;
         return r < 0 ? r : 0;
     case API_DOUBLE:
-        return decode_double(d, frame, at);
+        return json_decode_double(d, frame, at);
     case API_STRING:
-        return decode_string(d, frame, at);
+        return json_decode_string(d, frame, at);
     case API_BYTES:
-        return decode_bytes(d, frame, at);
+        return json_decode_bytes(d, frame, at);
     case API_MESSAGE:
         return json_decode_message(d, f->msg, frame, depth + 1, at);
     }
@@ -287,8 +157,8 @@ static int decode_value(struct json_decoder *d, const struct api_field *f, const
 }
 
 /* null inside a list or map: the zero value, but messages may have their say. */
-static int decode_element(struct json_decoder *d, const struct api_field *f, const struct json_frame *frame,
-                          unsigned depth, void *at)
+static int decode_element(struct json_decoder *d, const struct api_field *f,
+                          const struct json_frame *frame, unsigned depth, void *at)
 {
     if (json_lex_peek(&d->lex) == 'n' && f->type != API_MESSAGE)
         return json_lex_literal(&d->lex, "null");
@@ -298,7 +168,8 @@ static int decode_element(struct json_decoder *d, const struct api_field *f, con
 /* "v1" of k8s.io.api.core.v1.Container, the package as Go's errors name it. */
 static void go_type_name(const struct api_field *f, char *ret, size_t size)
 {
-    static const char *const scalars[] = {"bool", "int32", "int64", "float64", "string", "[]uint8", ""};
+    static const char *const scalars[] = {"bool",   "int32",   "int64", "float64",
+                                          "string", "[]uint8", ""};
     char value[128];
     if (f->type == API_MESSAGE) {
         struct str full = str_of(f->msg->full_name);
@@ -313,15 +184,16 @@ static void go_type_name(const struct api_field *f, char *ret, size_t size)
     snprintf(ret, size, "%s%s", prefix, value);
 }
 
-static int mismatch_with_field(struct json_decoder *d, const struct api_field *f, const struct json_frame *frame)
+static int mismatch_with_field(struct json_decoder *d, const struct api_field *f,
+                               const struct json_frame *frame)
 {
     char go_type[160];
     go_type_name(f, go_type, sizeof(go_type));
     return json_decode_mismatch(d, frame, go_type);
 }
 
-int json_decode_list(struct json_decoder *d, const struct api_field *f, const struct json_frame *frame,
-                     unsigned depth, void *base)
+int json_decode_list(struct json_decoder *d, const struct api_field *f,
+                     const struct json_frame *frame, unsigned depth, void *base)
 {
     if (json_lex_peek(&d->lex) != '[')
         return mismatch_with_field(d, f, frame);
@@ -357,8 +229,8 @@ static int compare_slots(const void *x, const void *y)
 }
 
 /* Sorts by key; of equal keys the last one stays, and is reported. */
-static void sort_entries(struct json_decoder *d, const struct api_field *f, const struct json_frame *frame,
-                         void *base)
+static void sort_entries(struct json_decoder *d, const struct api_field *f,
+                         const struct json_frame *frame, void *base)
 {
     size_t n = field_count(base, f), size = f->elem_size, kept = 0;
     char *items = field_items(base, f);
@@ -379,8 +251,8 @@ static void sort_entries(struct json_decoder *d, const struct api_field *f, cons
     field_set_count(base, f, kept);
 }
 
-static int decode_map(struct json_decoder *d, const struct api_field *f, const struct json_frame *frame,
-                      unsigned depth, void *base)
+static int decode_map(struct json_decoder *d, const struct api_field *f,
+                      const struct json_frame *frame, unsigned depth, void *base)
 {
     if (json_lex_peek(&d->lex) != '{')
         return mismatch_with_field(d, f, frame);
@@ -399,7 +271,8 @@ static int decode_map(struct json_decoder *d, const struct api_field *f, const s
         if ((r = json_lex_key(&d->lex, key)) != 0)
             break;
         value.name = *key;
-        if (count > 0 && str_cmp(*(const struct str *)(const void *)(entry - f->elem_size), *key) >= 0)
+        if (count > 0 &&
+            str_cmp(*(const struct str *)(const void *)(entry - f->elem_size), *key) >= 0)
             sorted = false;
         count++;
         if ((r = decode_element(d, f, &value, depth, entry + f->entry_value_offset)) != 0)
@@ -413,8 +286,8 @@ static int decode_map(struct json_decoder *d, const struct api_field *f, const s
 }
 
 /* null: pointers, lists and maps become nil, plain values stay as they are. */
-static int decode_null(struct json_decoder *d, const struct api_field *f, const struct json_frame *frame,
-                       unsigned depth, void *base)
+static int decode_null(struct json_decoder *d, const struct api_field *f,
+                       const struct json_frame *frame, unsigned depth, void *base)
 {
     if (f->label != API_SINGULAR) {
         field_set_items(base, f, NULL);
@@ -431,8 +304,8 @@ static int decode_null(struct json_decoder *d, const struct api_field *f, const 
     return json_lex_literal(&d->lex, "null");
 }
 
-static int decode_field(struct json_decoder *d, const struct api_field *f, const struct json_frame *frame,
-                        unsigned depth, void *base)
+static int decode_field(struct json_decoder *d, const struct api_field *f,
+                        const struct json_frame *frame, unsigned depth, void *base)
 {
     if (json_lex_peek(&d->lex) == 'n')
         return decode_null(d, f, frame, depth, base);
@@ -459,7 +332,8 @@ enum { MEMBERS_MAX = 256 };
 
 /* Members usually come in the order of the tables, so the one behind the last
  * is tried first. */
-static const struct api_json_member *find_member(const struct api_msg *m, struct str name, size_t *next)
+static const struct api_json_member *find_member(const struct api_msg *m, struct str name,
+                                                 size_t *next)
 {
     if (*next < m->json_count) {
         const struct api_field *f = m->json[*next].field;
@@ -483,11 +357,11 @@ static int skip_type_meta(struct json_decoder *d, const struct json_frame *frame
     struct str ignored;
     if (json_lex_peek(&d->lex) == 'n')
         return json_lex_literal(&d->lex, "null");
-    return decode_string(d, frame, &ignored);
+    return json_decode_string(d, frame, &ignored);
 }
 
-static int decode_members(struct json_decoder *d, const struct api_msg *m, const struct json_frame *frame,
-                          unsigned depth, void *base)
+static int decode_members(struct json_decoder *d, const struct api_msg *m,
+                          const struct json_frame *frame, unsigned depth, void *base)
 {
     uint64_t seen[MEMBERS_MAX / 64] = {0};
     bool seen_meta[2] = {false, false};
@@ -529,8 +403,8 @@ static int decode_members(struct json_decoder *d, const struct api_msg *m, const
     return r;
 }
 
-int json_decode_message(struct json_decoder *d, const struct api_msg *m, const struct json_frame *frame,
-                        unsigned depth, void *base)
+int json_decode_message(struct json_decoder *d, const struct api_msg *m,
+                        const struct json_frame *frame, unsigned depth, void *base)
 {
     if (depth > API_DEPTH_MAX)
         return error_set(d->lex.err, E_INVALID, "exceeded max depth");
@@ -557,8 +431,9 @@ static int strict_error(const struct api_warnings *w, struct error *err)
     return error_set(err, E_INVALID, "strict decoding error: " STR_FMT, STR_ARG(all));
 }
 
-int api_json_decode(struct arena *a, const struct api_msg *m, struct str text, enum api_strict strict,
-                    struct api_warnings *warnings, void *msg, struct error *err)
+int api_json_decode(struct arena *a, const struct api_msg *m, struct str text,
+                    enum api_strict strict, struct api_warnings *warnings, void *msg,
+                    struct error *err)
 {
     struct api_warnings own = {0};
     struct json_decoder d = {.strict = strict};
@@ -569,7 +444,8 @@ int api_json_decode(struct arena *a, const struct api_msg *m, struct str text, e
     size_t before = d.warnings != NULL ? d.warnings->count : 0;
     json_lex_init(&d.lex, a, text, err);
     /* A syntax error comes before all others, wherever it stands. */
-    int r = json_lex_peek(&d.lex) < 0 ? json_lex_fail(&d.lex, "") : json_decode_message(&d, m, NULL, 0, msg);
+    int r = json_lex_peek(&d.lex) < 0 ? json_lex_fail(&d.lex, "")
+                                      : json_decode_message(&d, m, NULL, 0, msg);
     if (r == 0)
         r = json_lex_end(&d.lex);
     if (r != 0)
@@ -581,8 +457,9 @@ int api_json_decode(struct arena *a, const struct api_msg *m, struct str text, e
     return 0;
 }
 
-int api_json_decode_tree(struct arena *a, const struct api_msg *m, const struct json *tree, enum api_strict strict,
-                         struct api_warnings *warnings, void *msg, struct error *err)
+int api_json_decode_tree(struct arena *a, const struct api_msg *m, const struct json *tree,
+                         enum api_strict strict, struct api_warnings *warnings, void *msg,
+                         struct error *err)
 {
     AUTO_BUF text = BUF_INIT;
     json_write(tree, false, &text);

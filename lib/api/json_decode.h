@@ -26,20 +26,31 @@ struct json_decoder {
 };
 
 /* Values of messages with a form of their own. p stands at the value. */
-int json_decode_special(struct json_decoder *d, const struct api_msg *m, const struct json_frame *frame,
-                        unsigned depth, void *base);
-int json_decode_message(struct json_decoder *d, const struct api_msg *m, const struct json_frame *frame,
-                        unsigned depth, void *base);
-int json_decode_list(struct json_decoder *d, const struct api_field *f, const struct json_frame *frame,
-                     unsigned depth, void *base);
+int json_decode_special(struct json_decoder *d, const struct api_msg *m,
+                        const struct json_frame *frame, unsigned depth, void *base);
+int json_decode_message(struct json_decoder *d, const struct api_msg *m,
+                        const struct json_frame *frame, unsigned depth, void *base);
+int json_decode_list(struct json_decoder *d, const struct api_field *f,
+                     const struct json_frame *frame, unsigned depth, void *base);
 
 /* Remembers an error; 0, since decoding goes on. */
 int json_decode_wrong(struct json_decoder *d, const char *fmt, ...) PRINTF_LIKE(2, 3);
 /* Skips the value at p and remembers "cannot unmarshal <it> into ... of type
  * <go_type>". Negative only for syntax errors. */
-int json_decode_mismatch(struct json_decoder *d, const struct json_frame *frame, const char *go_type);
+int json_decode_mismatch(struct json_decoder *d, const struct json_frame *frame,
+                         const char *go_type);
 /* "string", "object" ... of the value at p. */
 const char *json_decode_kind(struct json_lex *l);
+/* Remembers: cannot unmarshal `value` ("number 1.5") into ... of type go_type. */
+void json_decode_wrong_value(struct json_decoder *d, const struct json_frame *frame,
+                             const char *value, const char *go_type);
+
+/* json_decode_scalar.c: the value at p. A value of the wrong type is remembered
+ * and leaves *ret alone; negative only for syntax errors. */
+int json_decode_bool(struct json_decoder *d, const struct json_frame *frame, bool *ret);
+int json_decode_double(struct json_decoder *d, const struct json_frame *frame, double *ret);
+int json_decode_string(struct json_decoder *d, const struct json_frame *frame, struct str *ret);
+int json_decode_bytes(struct json_decoder *d, const struct json_frame *frame, struct str *ret);
 /* A whole number for an int of so many bits; 1: remembered as wrong. */
 int json_decode_int(struct json_decoder *d, const struct json_frame *frame, int bits, int64_t *ret);
 

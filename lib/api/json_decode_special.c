@@ -103,7 +103,8 @@ static int decode_raw(struct json_decoder *d, unsigned depth, struct str *ret)
 }
 
 /* Nested documents report no unknown fields, and their paths start anew. */
-static int decode_schema(struct json_decoder *d, unsigned depth, struct apiextensions_v1_json_schema_props **ret)
+static int decode_schema(struct json_decoder *d, unsigned depth,
+                         struct apiextensions_v1_json_schema_props **ret)
 {
     struct api_warnings *warnings = d->warnings;
     d->warnings = NULL;
@@ -131,8 +132,8 @@ static int decode_schema_or_bool(struct json_decoder *d, unsigned depth,
 }
 
 /* The list of a message's own first repeated field, decoded as an array. */
-static int decode_list_field(struct json_decoder *d, const struct api_msg *m, const struct json_frame *frame,
-                             unsigned depth, void *base)
+static int decode_list_field(struct json_decoder *d, const struct api_msg *m,
+                             const struct json_frame *frame, unsigned depth, void *base)
 {
     const struct api_field *f = NULL;
     for (size_t i = 0; i < m->field_count; i++)
@@ -183,8 +184,8 @@ static int decode_group_version(struct json_decoder *d, struct meta_v1_group_ver
     return r < 0 ? r : 0;
 }
 
-int json_decode_special(struct json_decoder *d, const struct api_msg *m, const struct json_frame *frame,
-                        unsigned depth, void *base)
+int json_decode_special(struct json_decoder *d, const struct api_msg *m,
+                        const struct json_frame *frame, unsigned depth, void *base)
 {
     if (json_lex_peek(&d->lex) == 'n') {
         memset(base, 0, m->size);

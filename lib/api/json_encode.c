@@ -13,7 +13,8 @@
 #include "lib/api/walk.h"
 #include "lib/base/buf.h"
 
-static void encode_message(const struct api_msg *m, const void *base, unsigned depth, struct buf *out);
+static void encode_message(const struct api_msg *m, const void *base, unsigned depth,
+                           struct buf *out);
 
 static void put_null(struct buf *out)
 {
@@ -50,7 +51,8 @@ static void encode_value(const struct api_field *f, const void *at, unsigned dep
     }
 }
 
-static void encode_list(const struct api_field *f, const void *base, unsigned depth, struct buf *out)
+static void encode_list(const struct api_field *f, const void *base, unsigned depth,
+                        struct buf *out)
 {
     const char *items = field_items(base, f);
     size_t n = field_count(base, f);
@@ -114,7 +116,8 @@ static bool is_empty(const struct api_field *f, const void *base)
     return false;
 }
 
-static void encode_field(const struct api_field *f, const void *base, unsigned depth, struct buf *out)
+static void encode_field(const struct api_field *f, const void *base, unsigned depth,
+                         struct buf *out)
 {
     if (f->label == API_REPEATED) {
         encode_list(f, base, depth, out);
@@ -133,15 +136,16 @@ static void encode_field(const struct api_field *f, const void *base, unsigned d
     }
 }
 
-static void encode_members(const struct api_msg *m, const void *msg, bool first, unsigned depth, struct buf *out)
+static void encode_members(const struct api_msg *m, const void *msg, bool first, unsigned depth,
+                           struct buf *out)
 {
     for (size_t i = 0; i < m->json_count; i++) {
         const struct api_field *f = m->json[i].field;
         const void *base = (const char *)msg + m->json[i].base;
         if ((f->flags & API_F_OMITEMPTY) != 0 && is_empty(f, base))
             continue;
-        if ((f->flags & API_F_OMITZERO) != 0 && f->type == API_MESSAGE && f->label == API_SINGULAR &&
-            api_msg_is_zero(f->msg, field_at_const(base, f)))
+        if ((f->flags & API_F_OMITZERO) != 0 && f->type == API_MESSAGE &&
+            f->label == API_SINGULAR && api_msg_is_zero(f->msg, field_at_const(base, f)))
             continue;
         json_text_name(f->json_name, f->json_len, &first, out);
         encode_field(f, base, depth, out);
@@ -149,7 +153,8 @@ static void encode_members(const struct api_msg *m, const void *msg, bool first,
     buf_putc(out, '}');
 }
 
-static void encode_schema(const struct apiextensions_v1_json_schema_props *s, unsigned depth, struct buf *out)
+static void encode_schema(const struct apiextensions_v1_json_schema_props *s, unsigned depth,
+                          struct buf *out)
 {
     if (s == NULL)
         put_null(out);
@@ -172,8 +177,8 @@ static void encode_strings(const struct str *items, size_t n, struct buf *out)
     buf_putc(out, ']');
 }
 
-static void encode_schema_list(const struct apiextensions_v1_json_schema_props_or_array *x, unsigned depth,
-                               struct buf *out)
+static void encode_schema_list(const struct apiextensions_v1_json_schema_props_or_array *x,
+                               unsigned depth, struct buf *out)
 {
     if (x->json_schemas_count == 0) {
         encode_schema(x->schema, depth, out);
@@ -189,7 +194,8 @@ static void encode_schema_list(const struct apiextensions_v1_json_schema_props_o
 }
 
 /* True when the message has a form of its own and was written. */
-static bool encode_special(const struct api_msg *m, const void *base, unsigned depth, struct buf *out)
+static bool encode_special(const struct api_msg *m, const void *base, unsigned depth,
+                           struct buf *out)
 {
     switch ((enum api_special)m->special) {
     case API_PLAIN:
@@ -262,7 +268,8 @@ static bool encode_special(const struct api_msg *m, const void *base, unsigned d
     return false;
 }
 
-static void encode_message(const struct api_msg *m, const void *base, unsigned depth, struct buf *out)
+static void encode_message(const struct api_msg *m, const void *base, unsigned depth,
+                           struct buf *out)
 {
     if (encode_special(m, base, depth, out))
         return;
@@ -270,8 +277,8 @@ static void encode_message(const struct api_msg *m, const void *base, unsigned d
     encode_members(m, base, true, depth, out);
 }
 
-void api_json_encode(const struct api_msg *m, const void *msg, struct str api_version, struct str kind,
-                     struct buf *out)
+void api_json_encode(const struct api_msg *m, const void *msg, struct str api_version,
+                     struct str kind, struct buf *out)
 {
     if (encode_special(m, msg, 0, out))
         return;
@@ -279,8 +286,8 @@ void api_json_encode(const struct api_msg *m, const void *msg, struct str api_ve
     encode_members(m, msg, !some, 0, out);
 }
 
-struct json *api_json_tree(struct arena *a, const struct api_msg *m, const void *msg, struct str api_version,
-                           struct str kind)
+struct json *api_json_tree(struct arena *a, const struct api_msg *m, const void *msg,
+                           struct str api_version, struct str kind)
 {
     AUTO_BUF text = BUF_INIT;
     api_json_encode(m, msg, api_version, kind, &text);

@@ -21,7 +21,8 @@ static inline void json_index_done(struct json_index *x)
         map_done(&x->map);
 }
 
-static inline struct json_member *json_index_find(const struct json_index *x, const struct json *o, struct str key)
+static inline struct json_member *json_index_find(const struct json_index *x, const struct json *o,
+                                                  struct str key)
 {
     if (x->used) {
         uintptr_t position = (uintptr_t)map_get(&x->map, key);
@@ -34,11 +35,12 @@ static inline struct json_member *json_index_find(const struct json_index *x, co
 }
 
 /* Adds a member whose key is new; the key is borrowed. */
-static inline void json_index_add(struct json_index *x, struct arena *a, struct json *o, struct str key,
-                                  struct json *value)
+static inline void json_index_add(struct json_index *x, struct arena *a, struct json *o,
+                                  struct str key, struct json *value)
 {
     size_t n = o->object.count;
-    o->object.members = arena_grow(a, o->object.members, n, &o->object.cap, sizeof(struct json_member));
+    o->object.members =
+        arena_grow(a, o->object.members, n, &o->object.cap, sizeof(struct json_member));
     o->object.members[o->object.count++] = (struct json_member){key, value};
     if (n < JSON_SEARCH_MAX)
         return;

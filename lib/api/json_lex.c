@@ -9,7 +9,8 @@
 
 void json_lex_init(struct json_lex *l, struct arena *a, struct str text, struct error *err)
 {
-    *l = (struct json_lex){.start = text.data, .p = text.data, .end = text.data + text.len, .arena = a, .err = err};
+    *l = (struct json_lex){
+        .start = text.data, .p = text.data, .end = text.data + text.len, .arena = a, .err = err};
     if (text.data == NULL)
         l->start = l->p = l->end = "";
 }
@@ -127,7 +128,11 @@ static int unicode_escape(struct json_lex *l)
 static size_t utf8_length(const char *p, const char *end)
 {
     unsigned char c = (unsigned char)*p;
-    size_t n = c < 0x80 ? 1 : c >= 0xc2 && c < 0xe0 ? 2 : c >= 0xe0 && c < 0xf0 ? 3 : c >= 0xf0 && c < 0xf5 ? 4 : 0;
+    size_t n = c < 0x80                ? 1
+               : c >= 0xc2 && c < 0xe0 ? 2
+               : c >= 0xe0 && c < 0xf0 ? 3
+               : c >= 0xf0 && c < 0xf5 ? 4
+                                       : 0;
     if (n == 0 || (size_t)(end - p) < n)
         return 0;
     return str_is_utf8(str_n(p, n)) ? n : 0;
@@ -298,7 +303,8 @@ int json_lex_next(struct json_lex *l, char close, bool first)
     }
     if (!first) {
         if (c != ',')
-            return json_lex_fail(l, close == '}' ? "after object key:value pair" : "after array element");
+            return json_lex_fail(l, close == '}' ? "after object key:value pair"
+                                                 : "after array element");
         l->p++;
         c = json_lex_peek(l);
     }
@@ -357,7 +363,8 @@ int json_lex_skip(struct json_lex *l, unsigned depth, struct str *ret)
     case '{':
     case '[':
         l->p++;
-        for (bool first = true; (r = json_lex_next(l, c == '{' ? '}' : ']', first)) > 0; first = false) {
+        for (bool first = true; (r = json_lex_next(l, c == '{' ? '}' : ']', first)) > 0;
+             first = false) {
             if (c == '{') {
                 if ((r = skip_string(l)) != 0)
                     return r;

@@ -104,7 +104,8 @@ static int parse_value(struct json_lex *l, unsigned depth, struct json **ret)
     return r;
 }
 
-static int parse(struct arena *a, struct str text, unsigned depth_max, struct json **ret, struct error *err)
+static int parse(struct arena *a, struct str text, unsigned depth_max, struct json **ret,
+                 struct error *err)
 {
     struct json_lex l;
     struct json *j;

@@ -23,7 +23,8 @@ struct place {
 
 static int does_not_apply(struct patcher *p, const char *op, struct str path)
 {
-    return error_set(p->err, E_UNPROCESSABLE, "%s operation does not apply: doc is missing path: \"" STR_FMT "\"", op,
+    return error_set(p->err, E_UNPROCESSABLE,
+                     "%s operation does not apply: doc is missing path: \"" STR_FMT "\"", op,
                      STR_ARG(path));
 }
 
@@ -35,7 +36,8 @@ static struct str unescape(struct arena *a, struct str part)
     char *out = arena_alloc(a, part.len + 1);
     size_t len = 0;
     for (size_t i = 0; i < part.len; i++) {
-        bool escape = part.data[i] == '~' && i + 1 < part.len && (part.data[i + 1] == '0' || part.data[i + 1] == '1');
+        bool escape = part.data[i] == '~' && i + 1 < part.len &&
+                      (part.data[i + 1] == '0' || part.data[i + 1] == '1');
         if (escape)
             out[len++] = part.data[++i] == '1' ? '/' : '~';
         else
@@ -85,7 +87,8 @@ static bool find(struct patcher *p, struct str path, struct place *ret)
 
 static int bad_index(struct patcher *p, const char *op, struct str path)
 {
-    return error_set(p->err, E_UNPROCESSABLE, "error in %s for path: '" STR_FMT "': invalid index referenced", op,
+    return error_set(p->err, E_UNPROCESSABLE,
+                     "error in %s for path: '" STR_FMT "': invalid index referenced", op,
                      STR_ARG(path));
 }
 
@@ -114,8 +117,8 @@ static int remove_at(struct patcher *p, const struct place *place, struct str pa
     if (c->type == JSON_OBJECT) {
         if (!json_remove(c, place->key))
             return error_set(p->err, E_UNPROCESSABLE,
-                             "error in remove for path: '" STR_FMT "': Unable to remove nonexistent key: " STR_FMT
-                             ": missing value",
+                             "error in remove for path: '" STR_FMT
+                             "': Unable to remove nonexistent key: " STR_FMT ": missing value",
                              STR_ARG(path), STR_ARG(place->key));
         return 0;
     }
@@ -154,7 +157,8 @@ static int op_replace(struct patcher *p, const struct json *op, struct str path)
     struct json *value = value_of(p, op);
     if (path.len == 0) {
         if (value->type != JSON_OBJECT && value->type != JSON_ARRAY)
-            return error_set(p->err, E_UNPROCESSABLE, "replace operation value must be object or array");
+            return error_set(p->err, E_UNPROCESSABLE,
+                             "replace operation value must be object or array");
         p->doc = value;
         return 0;
     }
@@ -209,7 +213,8 @@ static int op_copy(struct patcher *p, const struct json *op, struct str path)
     p->copied += text.len;
     if (p->copied > API_PATCH_COPY_BYTES_MAX)
         return error_set(p->err, E_UNPROCESSABLE,
-                         "Unable to complete the copy, the accumulated size increase of copy is %zu, exceeding the "
+                         "Unable to complete the copy, the accumulated size increase of copy is "
+                         "%zu, exceeding the "
                          "limit %d",
                          p->copied, API_PATCH_COPY_BYTES_MAX);
     if (!find(p, path, &place))
@@ -230,7 +235,8 @@ static int op_test(struct patcher *p, const struct json *op, struct str path)
     }
     if (json_equal(value, value_of(p, op)))
         return 0;
-    return error_set(p->err, E_UNPROCESSABLE, "testing value " STR_FMT " failed: test failed", STR_ARG(path));
+    return error_set(p->err, E_UNPROCESSABLE, "testing value " STR_FMT " failed: test failed",
+                     STR_ARG(path));
 }
 
 static int apply_one(struct patcher *p, const struct json *op)
@@ -238,8 +244,8 @@ static int apply_one(struct patcher *p, const struct json *op)
     struct str kind = json_get_str(op, "op");
     const struct json *path = json_getc(op, "path");
     if (path == NULL || path->type != JSON_STRING)
-        return error_set(p->err, E_UNPROCESSABLE, STR_FMT " operation failed to decode path: missing value",
-                         STR_ARG(kind));
+        return error_set(p->err, E_UNPROCESSABLE,
+                         STR_FMT " operation failed to decode path: missing value", STR_ARG(kind));
     if (str_eqc(kind, "add"))
         return op_add(p, op, path->string);
     if (str_eqc(kind, "remove"))
@@ -255,12 +261,13 @@ static int apply_one(struct patcher *p, const struct json *op)
     return error_set(p->err, E_UNPROCESSABLE, "Unexpected kind: " STR_FMT, STR_ARG(kind));
 }
 
-int api_json_patch_apply(struct arena *a, const struct json *doc, const struct json *operations, struct json **ret,
-                         struct error *err)
+int api_json_patch_apply(struct arena *a, const struct json *doc, const struct json *operations,
+                         struct json **ret, struct error *err)
 {
     size_t n = operations->array.count;
     if (n > API_PATCH_OPERATIONS_MAX)
-        return error_set(err, E_TOO_LARGE, "The allowed maximum operations in a JSON patch is %d, got %zu",
+        return error_set(err, E_TOO_LARGE,
+                         "The allowed maximum operations in a JSON patch is %d, got %zu",
                          API_PATCH_OPERATIONS_MAX, n);
     struct patcher p = {.arena = a, .doc = json_clone(a, doc), .err = err};
     for (size_t i = 0; i < n; i++) {

@@ -26,8 +26,8 @@ void json_text_int_or_string(int64_t type, int32_t number, struct str text, stru
 #define JSON_RAW_ONLY UINT32_MAX
 void json_text_raw(struct str raw, unsigned depth, struct buf *out);
 /* api_json_from_pb() for a message that stands `depth` messages deep. */
-int json_transcode(const struct api_msg *m, struct str wire, struct str api_version, struct str kind, unsigned depth,
-                   struct buf *out, struct error *err);
+int json_transcode(const struct api_msg *m, struct str wire, struct str api_version,
+                   struct str kind, unsigned depth, struct buf *out, struct error *err);
 /* {"kind":...,"apiVersion":... and whether anything was written behind {. */
 bool json_text_open(struct str api_version, struct str kind, struct buf *out);
 /* A comma unless *first, which is cleared, then "name":. */

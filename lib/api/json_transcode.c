@@ -20,7 +20,7 @@
 
 /* What the wire says of one field. */
 struct slot {
-    uint64_t value;    /* Of the last occurrence, as bytes. */
+    uint64_t value; /* Of the last occurrence, as bytes. */
     struct str bytes;
     const uint8_t *first; /* The first occurrence's tag ... */
     uint32_t segment;     /* ... and the segment it stands in. */
@@ -49,7 +49,8 @@ struct source {
     size_t count;
 };
 
-static int put_message(struct transcoder *t, const struct api_msg *m, struct source src, unsigned depth);
+static int put_message(struct transcoder *t, const struct api_msg *m, struct source src,
+                       unsigned depth);
 
 static struct arena *scratch(struct transcoder *t)
 {
@@ -75,7 +76,8 @@ static int wrong_type(struct transcoder *t, const struct api_field *f, uint32_t 
     return error_set(t->err, E_INVALID, "proto: wrong wireType = %u for field %s", type, f->name);
 }
 
-static int index_fields(struct transcoder *t, const struct api_msg *m, struct source src, struct slot *slots)
+static int index_fields(struct transcoder *t, const struct api_msg *m, struct source src,
+                        struct slot *slots)
 {
     for (size_t s = 0; s < src.count; s++) {
         struct pb_cursor c = pb_cursor_of(src.segments[s]);
@@ -86,7 +88,9 @@ static int index_fields(struct transcoder *t, const struct api_msg *m, struct so
             const struct api_field *f = api_field_by_number(m, item.number);
             if (f == NULL)
                 continue;
-            uint32_t want = f->type == API_DOUBLE ? PB_FIXED64 : f->type >= API_STRING ? PB_BYTES : PB_VARINT;
+            uint32_t want = f->type == API_DOUBLE   ? PB_FIXED64
+                            : f->type >= API_STRING ? PB_BYTES
+                                                    : PB_VARINT;
             bool packed = f->label == API_REPEATED && f->type < API_STRING && item.type == PB_BYTES;
             if (f->label == API_MAP)
                 want = PB_BYTES;
@@ -117,9 +121,11 @@ struct occurrences {
     struct pb_cursor c;
 };
 
-static struct occurrences occurrences_of(struct source src, const struct api_field *f, const struct slot *slot)
+static struct occurrences occurrences_of(struct source src, const struct api_field *f,
+                                         const struct slot *slot)
 {
-    struct occurrences o = {.src = src, .number = f->number, .left = slot->count, .segment = slot->segment};
+    struct occurrences o = {
+        .src = src, .number = f->number, .left = slot->count, .segment = slot->segment};
     if (slot->count > 0) {
         o.c = pb_cursor_of(src.segments[slot->segment]);
         o.c.p = slot->first;
@@ -146,8 +152,8 @@ static bool next_occurrence(struct occurrences *o, struct pb_item *ret)
 
 /* --- messages with a form of their own -------------------------------------------- */
 
-static int decode_seconds(struct transcoder *t, struct source src, int64_t *ret_seconds, int32_t *ret_nanos,
-                          bool *ret_any)
+static int decode_seconds(struct transcoder *t, struct source src, int64_t *ret_seconds,
+                          int32_t *ret_nanos, bool *ret_any)
 {
     for (size_t s = 0; s < src.count; s++) {
         struct pb_cursor c = pb_cursor_of(src.segments[s]);
@@ -176,7 +182,9 @@ static int put_time(struct transcoder *t, bool micro, struct source src)
         return r;
     if (micro) {
         nanos -= nanos % 1000;
-        json_text_micro_time(&(struct meta_v1_micro_time){seconds, nanos, any && seconds == 0 && nanos == 0}, t->out);
+        json_text_micro_time(
+            &(struct meta_v1_micro_time){seconds, nanos, any && seconds == 0 && nanos == 0},
+            t->out);
     } else {
         json_text_time(&(struct meta_v1_time){seconds, 0, any && seconds == 0}, t->out);
     }
@@ -245,7 +253,8 @@ static int put_raw(struct transcoder *t, const struct api_msg *m, struct source 
 }
 
 /* 1: not special. */
-static int put_special(struct transcoder *t, const struct api_msg *m, struct source src, unsigned depth)
+static int put_special(struct transcoder *t, const struct api_msg *m, struct source src,
+                       unsigned depth)
 {
     switch ((enum api_special)m->special) {
     case API_PLAIN:
@@ -274,7 +283,8 @@ static int put_special(struct transcoder *t, const struct api_msg *m, struct sou
 
 /* --- values ------------------------------------------------------------------------ */
 
-static int put_value(struct transcoder *t, const struct api_field *f, uint64_t value, struct str bytes, unsigned depth)
+static int put_value(struct transcoder *t, const struct api_field *f, uint64_t value,
+                     struct str bytes, unsigned depth)
 {
     double number;
     switch ((enum api_type)f->type) {
@@ -303,7 +313,8 @@ static int put_value(struct transcoder *t, const struct api_field *f, uint64_t v
     return 0;
 }
 
-static int put_packed(struct transcoder *t, const struct api_field *f, struct str bytes, bool *first)
+static int put_packed(struct transcoder *t, const struct api_field *f, struct str bytes,
+                      bool *first)
 {
     struct pb_cursor c = pb_cursor_of(bytes);
     while (c.p < c.end) {
@@ -322,8 +333,8 @@ static int put_packed(struct transcoder *t, const struct api_field *f, struct st
     return 0;
 }
 
-static int put_list(struct transcoder *t, const struct api_field *f, struct source src, const struct slot *slot,
-                    unsigned depth)
+static int put_list(struct transcoder *t, const struct api_field *f, struct source src,
+                    const struct slot *slot, unsigned depth)
 {
     struct occurrences o = occurrences_of(src, f, slot);
     struct pb_item item;
@@ -351,7 +362,8 @@ static int compare_entries(const void *x, const void *y)
     return order != 0 ? order : a->index < b->index ? -1 : 1;
 }
 
-static int read_entry(struct transcoder *t, const struct api_field *f, struct str wire, struct entry *ret)
+static int read_entry(struct transcoder *t, const struct api_field *f, struct str wire,
+                      struct entry *ret)
 {
     struct pb_cursor c = pb_cursor_of(wire);
     struct pb_item item;
@@ -367,8 +379,8 @@ static int read_entry(struct transcoder *t, const struct api_field *f, struct st
     return r;
 }
 
-static int put_map(struct transcoder *t, const struct api_field *f, struct source src, const struct slot *slot,
-                   unsigned depth)
+static int put_map(struct transcoder *t, const struct api_field *f, struct source src,
+                   const struct slot *slot, unsigned depth)
 {
     struct occurrences o = occurrences_of(src, f, slot);
     struct pb_item item;
@@ -439,10 +451,11 @@ static bool leave_out(const struct api_field *f, const struct slot *slot)
     return slot->value == 0 && slot->bytes.len == 0;
 }
 
-static int put_members(struct transcoder *t, const struct api_msg *m, struct source src, bool *first, unsigned depth);
+static int put_members(struct transcoder *t, const struct api_msg *m, struct source src,
+                       bool *first, unsigned depth);
 
-static int put_field(struct transcoder *t, const struct api_field *f, struct source src, const struct slot *slot,
-                     bool *first, unsigned depth)
+static int put_field(struct transcoder *t, const struct api_field *f, struct source src,
+                     const struct slot *slot, bool *first, unsigned depth)
 {
     struct str one = STR_NULL;
     struct source inner = {&one, 0};
@@ -452,10 +465,12 @@ static int put_field(struct transcoder *t, const struct api_field *f, struct sou
         return put_members(t, f->msg, inner, first, depth + 1);
     if ((f->flags & API_F_HIDDEN) != 0 || ((f->flags & API_F_OMITEMPTY) != 0 && leave_out(f, slot)))
         return 0;
-    if ((f->flags & API_F_OMITZERO) != 0 && f->type == API_MESSAGE && is_zero_message(f->msg, inner))
+    if ((f->flags & API_F_OMITZERO) != 0 && f->type == API_MESSAGE &&
+        is_zero_message(f->msg, inner))
         return 0;
     json_text_name(f->json_name, f->json_len, first, t->out);
-    bool nullable = f->label != API_SINGULAR || (f->flags & API_F_POINTER) != 0 || f->type == API_BYTES;
+    bool nullable =
+        f->label != API_SINGULAR || (f->flags & API_F_POINTER) != 0 || f->type == API_BYTES;
     if (nullable && slot->count == 0) {
         buf_append(t->out, "null", 4);
         return 0;
@@ -469,7 +484,8 @@ static int put_field(struct transcoder *t, const struct api_field *f, struct sou
     return put_value(t, f, slot->value, slot->bytes, depth);
 }
 
-static int put_members(struct transcoder *t, const struct api_msg *m, struct source src, bool *first, unsigned depth)
+static int put_members(struct transcoder *t, const struct api_msg *m, struct source src,
+                       bool *first, unsigned depth)
 {
     if (depth > API_DEPTH_MAX)
         return error_set(t->err, E_INVALID, "object nested too deeply");
@@ -485,7 +501,8 @@ static int put_members(struct transcoder *t, const struct api_msg *m, struct sou
     return r;
 }
 
-static int put_message(struct transcoder *t, const struct api_msg *m, struct source src, unsigned depth)
+static int put_message(struct transcoder *t, const struct api_msg *m, struct source src,
+                       unsigned depth)
 {
     int r = put_special(t, m, src, depth);
     if (r != 1)
@@ -497,8 +514,8 @@ static int put_message(struct transcoder *t, const struct api_msg *m, struct sou
     return r;
 }
 
-int json_transcode(const struct api_msg *m, struct str wire, struct str api_version, struct str kind, unsigned depth,
-                   struct buf *out, struct error *err)
+int json_transcode(const struct api_msg *m, struct str wire, struct str api_version,
+                   struct str kind, unsigned depth, struct buf *out, struct error *err)
 {
     struct transcoder t = {.out = out, .err = err};
     size_t mark = out->len;
@@ -516,8 +533,8 @@ int json_transcode(const struct api_msg *m, struct str wire, struct str api_vers
     return r;
 }
 
-int api_json_from_pb(const struct api_msg *m, struct str wire, struct str api_version, struct str kind,
-                     struct buf *out, struct error *err)
+int api_json_from_pb(const struct api_msg *m, struct str wire, struct str api_version,
+                     struct str kind, struct buf *out, struct error *err)
 {
     return json_transcode(m, wire, api_version, kind, 0, out, err);
 }

@@ -144,7 +144,8 @@ void json_put_double(double v, struct buf *out)
 
 static int compare_members(const void *x, const void *y)
 {
-    const struct json_member *a = *(const struct json_member *const *)x, *b = *(const struct json_member *const *)y;
+    const struct json_member *a = *(const struct json_member *const *)x,
+                             *b = *(const struct json_member *const *)y;
     return str_cmp(a->key, b->key);
 }
 

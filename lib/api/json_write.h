@@ -12,7 +12,7 @@ struct buf;
 struct json;
 
 void json_put_int(int64_t v, struct buf *out);
-void json_put_double(double v, struct buf *out); /* As Go prints a float64. */
+void json_put_double(double v, struct buf *out);      /* As Go prints a float64. */
 void json_put_escaped(struct str s, struct buf *out); /* Without the quotes. */
 /* A valid JSON text, with white space and HTML characters as Go's encoder
  * leaves them when it embeds one. */

@@ -51,11 +51,13 @@ static void merge_into(struct arena *a, struct json *object, const struct json *
     json_edit_done(&e);
 }
 
-struct json *api_merge_patch_apply(struct arena *a, const struct json *doc, const struct json *patch)
+struct json *api_merge_patch_apply(struct arena *a, const struct json *doc,
+                                   const struct json *patch)
 {
     if (patch->type != JSON_OBJECT)
         return json_clone(a, patch);
-    struct json *result = doc != NULL && doc->type == JSON_OBJECT ? json_clone(a, doc) : json_object(a);
+    struct json *result =
+        doc != NULL && doc->type == JSON_OBJECT ? json_clone(a, doc) : json_object(a);
     merge_into(a, result, patch);
     return result;
 }
@@ -101,7 +103,8 @@ static int expect(const struct json *j, enum json_type type, const char *go_type
 {
     if (j->type == type)
         return 0;
-    return error_set(err, E_INVALID, "error decoding patch: json: cannot unmarshal %s into Go value of type %s",
+    return error_set(err, E_INVALID,
+                     "error decoding patch: json: cannot unmarshal %s into Go value of type %s",
                      kind_name(j), go_type);
 }
 
@@ -116,17 +119,18 @@ static int check_operations(const struct json *list, struct error *err)
         for (size_t k = 0; k < ARRAY_SIZE(members); k++) {
             const struct json *value = json_getc(op, members[k]);
             if (value != NULL && value->type != JSON_STRING && !is_null(value))
-                return error_set(err, E_INVALID,
-                                 "error decoding patch: json: cannot unmarshal %s into Go struct field "
-                                 "jsonPatchOp.%s of type string",
-                                 kind_name(value), members[k]);
+                return error_set(
+                    err, E_INVALID,
+                    "error decoding patch: json: cannot unmarshal %s into Go struct field "
+                    "jsonPatchOp.%s of type string",
+                    kind_name(value), members[k]);
         }
     }
     return 0;
 }
 
-int api_patch_apply(struct arena *a, enum api_patch_type type, const struct api_msg *m, const struct json *doc,
-                    struct str patch, struct json **ret, struct error *err)
+int api_patch_apply(struct arena *a, enum api_patch_type type, const struct api_msg *m,
+                    const struct json *doc, struct str patch, struct json **ret, struct error *err)
 {
     struct json *tree = NULL;
     int r = json_parse(a, patch, &tree, err);
@@ -134,7 +138,8 @@ int api_patch_apply(struct arena *a, enum api_patch_type type, const struct api_
         return type == API_PATCH_STRATEGIC ? r : error_prefix(err, "error decoding patch");
     switch (type) {
     case API_PATCH_JSON:
-        if ((r = expect(tree, JSON_ARRAY, "[]handlers.jsonPatchOp", err)) != 0 || (r = check_operations(tree, err)) != 0)
+        if ((r = expect(tree, JSON_ARRAY, "[]handlers.jsonPatchOp", err)) != 0 ||
+            (r = check_operations(tree, err)) != 0)
             return r;
         return api_json_patch_apply(a, doc, tree, ret, err);
     case API_PATCH_MERGE:
@@ -144,8 +149,10 @@ int api_patch_apply(struct arena *a, enum api_patch_type type, const struct api_
         return 0;
     case API_PATCH_STRATEGIC:
         if (tree->type != JSON_OBJECT)
-            return error_set(err, E_INVALID, "json: cannot unmarshal %s into Go value of type map[string]interface {}",
-                             kind_name(tree));
+            return error_set(
+                err, E_INVALID,
+                "json: cannot unmarshal %s into Go value of type map[string]interface {}",
+                kind_name(tree));
         return api_strategic_patch_apply(a, m, doc, tree, ret, err);
     }
     return error_set(err, E_INTERNAL, "unknown patch type %d", (int)type);

@@ -11,11 +11,14 @@ enum { LABEL_MAX = 63, SUBDOMAIN_MAX = 253, PORT_NAME_MAX = 15 };
 #define NAME_RE "([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9]"
 #define USED "regex used for validation is "
 
-#define SUBDOMAIN_FORM                                                                                     \
-    "a lowercase RFC 1123 subdomain must consist of lower case alphanumeric characters, '-' or '.', and " \
-    "must start and end with an alphanumeric character (e.g. 'example.com', " USED "'" SUBDOMAIN_RE "')"
-#define NAME_FORM                                                                                            \
-    "must consist of alphanumeric characters, '-', '_' or '.', and must start and end with an alphanumeric " \
+#define SUBDOMAIN_FORM                                                                             \
+    "a lowercase RFC 1123 subdomain must consist of lower case alphanumeric characters, '-' or "   \
+    "'.', and "                                                                                    \
+    "must start and end with an alphanumeric character (e.g. 'example.com', " USED                 \
+    "'" SUBDOMAIN_RE "')"
+#define NAME_FORM                                                                                  \
+    "must consist of alphanumeric characters, '-', '_' or '.', and must start and end with an "    \
+    "alphanumeric "                                                                                \
     "character (e.g. 'MyName',  or 'my.name',  or '123-abc', " USED "'" NAME_RE "')"
 
 static void fault(struct api_faults *f, const char *text)
@@ -79,10 +82,14 @@ struct api_faults api_check_dns_label(struct str s)
     if (s.len > LABEL_MAX)
         fault(&f, "must be no more than 63 characters");
     if (!is_label(s))
-        fault(&f, is_subdomain(s) ? "must not contain dots"
-                                  : "a lowercase RFC 1123 label must consist of lower case alphanumeric characters or "
-                                    "'-', and must start and end with an alphanumeric character (e.g. 'my-name',  or "
-                                    "'123-abc', " USED "'" LABEL_RE "')");
+        fault(
+            &f,
+            is_subdomain(s)
+                ? "must not contain dots"
+                : "a lowercase RFC 1123 label must consist of lower case alphanumeric characters "
+                  "or "
+                  "'-', and must start and end with an alphanumeric character (e.g. 'my-name',  or "
+                  "'123-abc', " USED "'" LABEL_RE "')");
     return f;
 }
 
@@ -102,9 +109,10 @@ struct api_faults api_check_dns1035_label(struct str s)
     if (s.len > LABEL_MAX)
         fault(&f, "must be no more than 63 characters");
     if (!is_label(s) || !is_lower(s.data[0]))
-        fault(&f, "a DNS-1035 label must consist of lower case alphanumeric characters or '-', start with an "
-                  "alphabetic character, and end with an alphanumeric character (e.g. 'my-name',  or 'abc-123', " USED
-                  "'[a-z]([-a-z0-9]*[a-z0-9])?')");
+        fault(&f, "a DNS-1035 label must consist of lower case alphanumeric characters or '-', "
+                  "start with an "
+                  "alphabetic character, and end with an alphanumeric character (e.g. 'my-name',  "
+                  "or 'abc-123', " USED "'[a-z]([-a-z0-9]*[a-z0-9])?')");
     return f;
 }
 
@@ -114,8 +122,10 @@ struct api_faults api_check_wildcard_subdomain(struct str s)
     if (s.len > SUBDOMAIN_MAX)
         fault(&f, "must be no more than 253 characters");
     if (!str_has_prefix(s, STR("*.")) || !is_subdomain(str_sub(s, 2, s.len)))
-        fault(&f, "a wildcard DNS-1123 subdomain must start with '*.', followed by a valid DNS subdomain, which must "
-                  "consist of lower case alphanumeric characters, '-' or '.' and end with an alphanumeric character "
+        fault(&f, "a wildcard DNS-1123 subdomain must start with '*.', followed by a valid DNS "
+                  "subdomain, which must "
+                  "consist of lower case alphanumeric characters, '-' or '.' and end with an "
+                  "alphanumeric character "
                   "(e.g. '*.example.com', " USED "'\\*\\." SUBDOMAIN_RE "')");
     return f;
 }
@@ -153,9 +163,10 @@ struct api_faults api_check_label_value(struct str s)
     if (s.len > LABEL_MAX)
         fault(&f, "must be no more than 63 bytes");
     if (s.len > 0 && !is_name(s))
-        fault(&f, "a valid label must be an empty string or consist of alphanumeric characters, '-', '_' or '.', and "
-                  "must start and end with an alphanumeric character (e.g. 'MyValue',  or 'my_value',  or '12345', " USED
-                  "'(" NAME_RE ")?')");
+        fault(&f, "a valid label must be an empty string or consist of alphanumeric characters, "
+                  "'-', '_' or '.', and "
+                  "must start and end with an alphanumeric character (e.g. 'MyValue',  or "
+                  "'my_value',  or '12345', " USED "'(" NAME_RE ")?')");
     return f;
 }
 
@@ -175,11 +186,13 @@ struct api_faults api_check_config_key(struct str s)
     struct api_faults f = {.count = 0};
     bool good = s.len > 0;
     for (size_t i = 0; i < s.len; i++)
-        good = good && (is_alnum(s.data[i]) || s.data[i] == '-' || s.data[i] == '.' || s.data[i] == '_');
+        good = good &&
+               (is_alnum(s.data[i]) || s.data[i] == '-' || s.data[i] == '.' || s.data[i] == '_');
     if (s.len > SUBDOMAIN_MAX)
         fault(&f, "must be no more than 253 characters");
     if (!good)
-        fault(&f, "a valid config key must consist of alphanumeric characters, '-', '_' or '.' (e.g. 'key.name',  or "
+        fault(&f, "a valid config key must consist of alphanumeric characters, '-', '_' or '.' "
+                  "(e.g. 'key.name',  or "
                   "'KEY_NAME',  or 'key-name', " USED "'[-._a-zA-Z0-9]+')");
     check_parent_folder(&f, s);
     return f;
@@ -192,7 +205,8 @@ struct api_faults api_check_env_name(struct str s)
         fault(&f, "environment variable name must be non-empty");
     for (size_t i = 0; i < s.len; i++) {
         if (s.data[i] < 0x20 || s.data[i] == 0x7f || s.data[i] == '=') {
-            fault(&f, "a valid environment variable name must consist only of printable ASCII characters other than "
+            fault(&f, "a valid environment variable name must consist only of printable ASCII "
+                      "characters other than "
                       "'='");
             break;
         }
@@ -228,8 +242,8 @@ struct api_faults api_check_percent(struct str s)
     for (size_t i = 0; i + 1 < s.len; i++)
         good = good && is_digit(s.data[i]);
     if (!good)
-        fault(&f, "a valid percent string must be a numeric string followed by an ending '%' (e.g. '1%',  or '93%', " USED
-                  "'[0-9]+%')");
+        fault(&f, "a valid percent string must be a numeric string followed by an ending '%' (e.g. "
+                  "'1%',  or '93%', " USED "'[0-9]+%')");
     return f;
 }
 

@@ -26,17 +26,19 @@ enum api_patch_type {
 enum { API_PATCH_OPERATIONS_MAX = 10000, API_PATCH_COPY_BYTES_MAX = 3 * 1024 * 1024 };
 
 /* m: the document's type, for strategic patches; else NULL. */
-int api_patch_apply(struct arena *a, enum api_patch_type type, const struct api_msg *m, const struct json *doc,
-                    struct str patch, struct json **ret, struct error *err);
+int api_patch_apply(struct arena *a, enum api_patch_type type, const struct api_msg *m,
+                    const struct json *doc, struct str patch, struct json **ret, struct error *err);
 
 /* The same on parsed patches. */
-int api_json_patch_apply(struct arena *a, const struct json *doc, const struct json *operations, struct json **ret,
-                         struct error *err);
-struct json *api_merge_patch_apply(struct arena *a, const struct json *doc, const struct json *patch);
+int api_json_patch_apply(struct arena *a, const struct json *doc, const struct json *operations,
+                         struct json **ret, struct error *err);
+struct json *api_merge_patch_apply(struct arena *a, const struct json *doc,
+                                   const struct json *patch);
 int api_strategic_patch_apply(struct arena *a, const struct api_msg *m, const struct json *doc,
                               const struct json *patch, struct json **ret, struct error *err);
 
 /* The merge patch that turns one object into the other; {} when they are equal. */
-struct json *api_merge_patch_create(struct arena *a, const struct json *from, const struct json *to);
+struct json *api_merge_patch_create(struct arena *a, const struct json *from,
+                                    const struct json *to);
 
 #endif

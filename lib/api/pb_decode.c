@@ -26,7 +26,8 @@ struct decoder {
     size_t budget; /* Bytes of structs and arrays that may still be made. */
 };
 
-static int decode_message(struct decoder *d, const struct api_msg *m, struct str wire, void *base, unsigned depth);
+static int decode_message(struct decoder *d, const struct api_msg *m, struct str wire, void *base,
+                          unsigned depth);
 
 static int take_budget(struct decoder *d, size_t size, size_t count)
 {
@@ -51,12 +52,14 @@ static struct str copy_string(struct decoder *d, struct str s)
 
 static int wrong_type(struct decoder *d, const struct api_field *f, const struct pb_item *item)
 {
-    return error_set(d->err, E_INVALID, "proto: wrong wireType = %u for field %s", item->type, f->name);
+    return error_set(d->err, E_INVALID, "proto: wrong wireType = %u for field %s", item->type,
+                     f->name);
 }
 
 /* --- messages with a shape of their own ----------------------------------------- */
 
-static int decode_timestamp(struct decoder *d, struct str wire, int64_t *ret_seconds, int32_t *ret_nanos)
+static int decode_timestamp(struct decoder *d, struct str wire, int64_t *ret_seconds,
+                            int32_t *ret_nanos)
 {
     struct pb_cursor c = pb_cursor_of(wire);
     struct pb_item item;
@@ -101,7 +104,8 @@ static int decode_quantity(struct decoder *d, struct str wire, struct resource_q
         if (item.number != 1)
             continue;
         if (item.type != PB_BYTES)
-            return error_set(d->err, E_INVALID, "proto: wrong wireType = %u for field String_", item.type);
+            return error_set(d->err, E_INVALID, "proto: wrong wireType = %u for field String_",
+                             item.type);
         struct str text = copy_string(d, item.bytes);
         if ((r = quantity_canonical(d->arena, text, &q->string, d->err)) != 0)
             return r;
@@ -112,10 +116,12 @@ static int decode_quantity(struct decoder *d, struct str wire, struct resource_q
 /* --- values ----------------------------------------------------------------------- */
 
 /* One value of the field's type into memory at `at`. */
-static int decode_value(struct decoder *d, const struct api_field *f, const struct pb_item *item, void *at,
-                        unsigned depth)
+static int decode_value(struct decoder *d, const struct api_field *f, const struct pb_item *item,
+                        void *at, unsigned depth)
 {
-    uint32_t want = f->type == API_DOUBLE ? PB_FIXED64 : f->type >= API_STRING ? PB_BYTES : PB_VARINT;
+    uint32_t want = f->type == API_DOUBLE   ? PB_FIXED64
+                    : f->type >= API_STRING ? PB_BYTES
+                                            : PB_VARINT;
     if (item->type != want)
         return wrong_type(d, f, item);
     switch ((enum api_type)f->type) {
@@ -142,7 +148,8 @@ static int decode_value(struct decoder *d, const struct api_field *f, const stru
 }
 
 /* Occurrences of the field from this one on: elements to make room for. */
-static size_t count_ahead(const struct pb_cursor *after, const struct api_field *f, const struct pb_item *first)
+static size_t count_ahead(const struct pb_cursor *after, const struct api_field *f,
+                          const struct pb_item *first)
 {
     struct pb_cursor c = *after;
     struct pb_item item = *first;
@@ -174,11 +181,13 @@ static int make_room(struct decoder *d, const struct api_field *f, const struct 
     return 0;
 }
 
-static int decode_packed(struct decoder *d, const struct api_field *f, const struct pb_item *item, void *base)
+static int decode_packed(struct decoder *d, const struct api_field *f, const struct pb_item *item,
+                         void *base)
 {
     struct pb_cursor c = pb_cursor_of(item->bytes);
     while (c.p < c.end) {
-        struct pb_item element = {.number = item->number, .type = f->type == API_DOUBLE ? PB_FIXED64 : PB_VARINT};
+        struct pb_item element = {.number = item->number,
+                                  .type = f->type == API_DOUBLE ? PB_FIXED64 : PB_VARINT};
         if (f->type == API_DOUBLE && c.end - c.p >= 8) {
             memcpy(&element.value, c.p, 8);
             c.p += 8;
@@ -192,8 +201,8 @@ static int decode_packed(struct decoder *d, const struct api_field *f, const str
     return 0;
 }
 
-static int decode_repeated(struct decoder *d, const struct api_field *f, const struct pb_item *item, void *base,
-                           unsigned depth)
+static int decode_repeated(struct decoder *d, const struct api_field *f, const struct pb_item *item,
+                           void *base, unsigned depth)
 {
     if (f->type < API_STRING && item->type == PB_BYTES)
         return decode_packed(d, f, item, base);
@@ -205,8 +214,8 @@ static int decode_repeated(struct decoder *d, const struct api_field *f, const s
 }
 
 /* Appends one entry; *sorted is cleared when the order of keys is broken. */
-static int decode_entry(struct decoder *d, const struct api_field *f, const struct pb_item *item, void *base,
-                        unsigned depth, bool *sorted)
+static int decode_entry(struct decoder *d, const struct api_field *f, const struct pb_item *item,
+                        void *base, unsigned depth, bool *sorted)
 {
     if (item->type != PB_BYTES)
         return wrong_type(d, f, item);
@@ -275,8 +284,8 @@ static int sort_entries(struct decoder *d, const struct api_field *f, void *base
     return 0;
 }
 
-static int decode_singular(struct decoder *d, const struct api_field *f, const struct pb_item *item, void *base,
-                           unsigned depth)
+static int decode_singular(struct decoder *d, const struct api_field *f, const struct pb_item *item,
+                           void *base, unsigned depth)
 {
     if (!field_is_message_pointer(f)) {
         if (field_is_scalar_pointer(f))
@@ -298,7 +307,8 @@ static int decode_singular(struct decoder *d, const struct api_field *f, const s
 
 enum { FIELDS_MAX = 128 };
 
-static int decode_fields(struct decoder *d, const struct api_msg *m, struct str wire, void *base, unsigned depth)
+static int decode_fields(struct decoder *d, const struct api_msg *m, struct str wire, void *base,
+                         unsigned depth)
 {
     struct pb_cursor c = pb_cursor_of(wire);
     struct pb_item item;
@@ -340,12 +350,14 @@ static int decode_fields(struct decoder *d, const struct api_msg *m, struct str 
     if (r != 0 || !any_unsorted)
         return r;
     for (size_t i = 0; i < m->field_count; i++)
-        if ((unsorted[i / 64] >> (i % 64) & 1) != 0 && (r = sort_entries(d, &m->fields[i], base)) != 0)
+        if ((unsorted[i / 64] >> (i % 64) & 1) != 0 &&
+            (r = sort_entries(d, &m->fields[i], base)) != 0)
             return r;
     return 0;
 }
 
-static int decode_message(struct decoder *d, const struct api_msg *m, struct str wire, void *base, unsigned depth)
+static int decode_message(struct decoder *d, const struct api_msg *m, struct str wire, void *base,
+                          unsigned depth)
 {
     if (depth > API_DEPTH_MAX)
         return error_set(d->err, E_INVALID, "object nested too deeply");
@@ -361,7 +373,8 @@ static int decode_message(struct decoder *d, const struct api_msg *m, struct str
     }
 }
 
-int api_pb_decode(struct arena *a, const struct api_msg *m, struct str wire, void *msg, struct error *err)
+int api_pb_decode(struct arena *a, const struct api_msg *m, struct str wire, void *msg,
+                  struct error *err)
 {
     struct decoder d = {.arena = a, .err = err};
     if (wire.len == 0)

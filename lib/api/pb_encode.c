@@ -96,11 +96,11 @@ static void encode_value(struct encoder *e, const struct api_field *f, const voi
         put_tag(e, f->number, PB_VARINT);
         return;
     case API_INT32:
-        put_varint(e, (uint64_t)(int64_t)*(const int32_t *)at);
+        put_varint(e, (uint64_t)(int64_t) * (const int32_t *)at);
         put_tag(e, f->number, PB_VARINT);
         return;
     case API_INT64:
-        put_varint(e, (uint64_t)*(const int64_t *)at);
+        put_varint(e, (uint64_t) * (const int64_t *)at);
         put_tag(e, f->number, PB_VARINT);
         return;
     case API_DOUBLE:
@@ -219,8 +219,8 @@ static void put_envelope_head(struct encoder *e, struct str api_version, struct 
     memcpy(claim(e, 4), API_ENVELOPE_MAGIC, 4);
 }
 
-void api_envelope_encode(const struct api_msg *m, const void *msg, struct str api_version, struct str kind,
-                         struct buf *out)
+void api_envelope_encode(const struct api_msg *m, const void *msg, struct str api_version,
+                         struct str kind, struct buf *out)
 {
     uint8_t room[STACK_ROOM];
     struct encoder e = {room, room + STACK_ROOM, room + STACK_ROOM, false};

@@ -61,7 +61,8 @@ static int read_tag(struct pb_cursor *c, struct pb_item *ret, struct error *err)
         return cut_off(err);
     ret->type = (uint32_t)tag & 7;
     if (tag >> 3 == 0 || tag >> 3 > 0x1fffffff)
-        return error_set(err, E_INVALID, "proto: illegal tag %lld (wire type %u)", (long long)(tag >> 3), ret->type);
+        return error_set(err, E_INVALID, "proto: illegal tag %lld (wire type %u)",
+                         (long long)(tag >> 3), ret->type);
     ret->number = (uint32_t)(tag >> 3);
     return 0;
 }

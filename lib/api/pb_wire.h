@@ -18,8 +18,8 @@ struct pb_cursor {
 /* One field as it stands on the wire. */
 struct pb_item {
     uint32_t number;
-    uint32_t type;  /* enum pb_type */
-    uint64_t value; /* Varints and fixed numbers. */
+    uint32_t type;    /* enum pb_type */
+    uint64_t value;   /* Varints and fixed numbers. */
     struct str bytes; /* PB_BYTES: a view. */
 };
 

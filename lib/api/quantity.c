@@ -87,7 +87,8 @@ static size_t skip_digits(struct str s, size_t pos)
 static int format_wrong(struct error *err)
 {
     return error_set(err, E_INVALID,
-                     "quantities must match the regular expression '^([+-]?[0-9.]+)([eEinumkKMGTP]*[-+]?[0-9]*)$'");
+                     "quantities must match the regular expression "
+                     "'^([+-]?[0-9.]+)([eEinumkKMGTP]*[-+]?[0-9]*)$'");
 }
 
 static int split(struct str s, struct parts *ret, struct error *err)
@@ -128,14 +129,14 @@ static const struct {
     const char *text;
     struct unit unit;
 } units[] = {
-    {"", {10, 0, QUANTITY_DECIMAL_SI}},    {"m", {10, -3, QUANTITY_DECIMAL_SI}},
-    {"n", {10, -9, QUANTITY_DECIMAL_SI}},  {"u", {10, -6, QUANTITY_DECIMAL_SI}},
-    {"k", {10, 3, QUANTITY_DECIMAL_SI}},   {"M", {10, 6, QUANTITY_DECIMAL_SI}},
-    {"G", {10, 9, QUANTITY_DECIMAL_SI}},   {"T", {10, 12, QUANTITY_DECIMAL_SI}},
-    {"P", {10, 15, QUANTITY_DECIMAL_SI}},  {"E", {10, 18, QUANTITY_DECIMAL_SI}},
-    {"Ki", {2, 10, QUANTITY_BINARY_SI}},   {"Mi", {2, 20, QUANTITY_BINARY_SI}},
-    {"Gi", {2, 30, QUANTITY_BINARY_SI}},   {"Ti", {2, 40, QUANTITY_BINARY_SI}},
-    {"Pi", {2, 50, QUANTITY_BINARY_SI}},   {"Ei", {2, 60, QUANTITY_BINARY_SI}},
+    {"", {10, 0, QUANTITY_DECIMAL_SI}},   {"m", {10, -3, QUANTITY_DECIMAL_SI}},
+    {"n", {10, -9, QUANTITY_DECIMAL_SI}}, {"u", {10, -6, QUANTITY_DECIMAL_SI}},
+    {"k", {10, 3, QUANTITY_DECIMAL_SI}},  {"M", {10, 6, QUANTITY_DECIMAL_SI}},
+    {"G", {10, 9, QUANTITY_DECIMAL_SI}},  {"T", {10, 12, QUANTITY_DECIMAL_SI}},
+    {"P", {10, 15, QUANTITY_DECIMAL_SI}}, {"E", {10, 18, QUANTITY_DECIMAL_SI}},
+    {"Ki", {2, 10, QUANTITY_BINARY_SI}},  {"Mi", {2, 20, QUANTITY_BINARY_SI}},
+    {"Gi", {2, 30, QUANTITY_BINARY_SI}},  {"Ti", {2, 40, QUANTITY_BINARY_SI}},
+    {"Pi", {2, 50, QUANTITY_BINARY_SI}},  {"Ei", {2, 60, QUANTITY_BINARY_SI}},
 };
 
 static int parse_unit(struct str suffix, struct unit *ret, struct error *err)
@@ -151,7 +152,8 @@ static int parse_unit(struct str suffix, struct unit *ret, struct error *err)
         struct str number = str_sub(suffix, 1, suffix.len - 1);
         if (number.data[0] == '+')
             number = str_sub(number, 1, number.len - 1);
-        if (str_to_i64(number, &exponent) && exponent >= INT32_MIN / 2 && exponent <= INT32_MAX / 2) {
+        if (str_to_i64(number, &exponent) && exponent >= INT32_MIN / 2 &&
+            exponent <= INT32_MAX / 2) {
             *ret = (struct unit){10, (int32_t)exponent, QUANTITY_DECIMAL_EXPONENT};
             return 0;
         }

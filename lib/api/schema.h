@@ -68,28 +68,28 @@ enum api_special {
 
 /* What a message is at the top of a document. */
 enum api_shape {
-    API_SHAPE_PART,   /* no kind */
-    API_SHAPE_OBJECT, /* has ObjectMeta */
-    API_SHAPE_LIST,   /* has ListMeta and items */
-    API_SHAPE_BARE,   /* TypeMeta alone: options, reviews, Status */
+    API_SHAPE_PART,        /* no kind */
+    API_SHAPE_OBJECT,      /* has ObjectMeta */
+    API_SHAPE_LIST,        /* has ListMeta and items */
+    API_SHAPE_BARE,        /* TypeMeta alone: options, reviews, Status */
     API_SHAPE_NO_TYPEMETA, /* WatchEvent */
 };
 
 enum {
-    API_F_POINTER = 1 << 0,       /* Go pointer: has_x flag or struct pointer */
-    API_F_OMITEMPTY = 1 << 1,     /* left out of JSON when empty */
-    API_F_OMITZERO = 1 << 2,      /* left out of JSON when zero (structs too) */
+    API_F_POINTER = 1 << 0,   /* Go pointer: has_x flag or struct pointer */
+    API_F_OMITEMPTY = 1 << 1, /* left out of JSON when empty */
+    API_F_OMITZERO = 1 << 2,  /* left out of JSON when zero (structs too) */
     API_F_REQUIRED = 1 << 3,
-    API_F_INLINE = 1 << 4,        /* JSON fields appear in the parent's object */
-    API_F_HIDDEN = 1 << 5,        /* never in JSON */
-    API_F_PATCH_MERGE = 1 << 6,   /* strategic merge: list merged by patch_merge_key */
+    API_F_INLINE = 1 << 4,      /* JSON fields appear in the parent's object */
+    API_F_HIDDEN = 1 << 5,      /* never in JSON */
+    API_F_PATCH_MERGE = 1 << 6, /* strategic merge: list merged by patch_merge_key */
     API_F_PATCH_RETAIN_KEYS = 1 << 7,
     API_F_PATCH_REPLACE = 1 << 8,
-    API_F_LIST_MAP = 1 << 9,      /* listType=map, keys in list_map_keys */
+    API_F_LIST_MAP = 1 << 9, /* listType=map, keys in list_map_keys */
     API_F_LIST_SET = 1 << 10,
     API_F_LIST_ATOMIC = 1 << 11,
-    API_F_MAP_ATOMIC = 1 << 12,   /* map or struct is one unit for server-side apply */
-    API_F_OPTIONAL = 1 << 13,     /* optional marker */
+    API_F_MAP_ATOMIC = 1 << 12, /* map or struct is one unit for server-side apply */
+    API_F_OPTIONAL = 1 << 13,   /* optional marker */
     API_F_ENUM_ALLOWS_EMPTY = 1 << 14,
     API_F_MAP_GRANULAR = 1 << 15,
 };
@@ -99,12 +99,12 @@ struct api_field {
     const char *json_name; /* NULL for inlined fields and inside special messages */
     uint16_t json_len;
     uint32_t number;
-    uint8_t type;   /* enum api_type: of the value, or of a map's value */
-    uint8_t label;  /* enum api_label */
-    uint32_t flags; /* API_F_* */
-    uint32_t offset;       /* of the value, pointer or array in the struct */
-    uint32_t has_offset;   /* of has_x or x_count; UINT32_MAX when there is none */
-    uint32_t elem_size;    /* size of one element (repeated), entry (map) or value */
+    uint8_t type;                /* enum api_type: of the value, or of a map's value */
+    uint8_t label;               /* enum api_label */
+    uint32_t flags;              /* API_F_* */
+    uint32_t offset;             /* of the value, pointer or array in the struct */
+    uint32_t has_offset;         /* of has_x or x_count; UINT32_MAX when there is none */
+    uint32_t elem_size;          /* size of one element (repeated), entry (map) or value */
     uint32_t entry_value_offset; /* maps: offset of value in the entry */
     const struct api_msg *msg;   /* API_MESSAGE: the type; else NULL */
     const char *patch_merge_key; /* or NULL */
@@ -127,14 +127,14 @@ struct api_msg {
     const char *name;      /* "PodSpec" */
     const char *group;     /* "" for core; NULL where the facts give none */
     const char *version;
-    uint32_t size;         /* sizeof the struct */
+    uint32_t size; /* sizeof the struct */
     uint16_t field_count;
-    uint8_t special;       /* enum api_special */
-    uint8_t shape;         /* enum api_shape */
-    uint8_t struct_atomic; /* structType=atomic */
-    uint8_t is_kind;       /* carries TypeMeta */
-    const struct api_field *fields; /* by rising field number */
-    const uint16_t *declared;       /* indexes into fields in the order of Go's declarations */
+    uint8_t special;                    /* enum api_special */
+    uint8_t shape;                      /* enum api_shape */
+    uint8_t struct_atomic;              /* structType=atomic */
+    uint8_t is_kind;                    /* carries TypeMeta */
+    const struct api_field *fields;     /* by rising field number */
+    const uint16_t *declared;           /* indexes into fields in the order of Go's declarations */
     const struct api_json_member *json; /* in the order of Go's declarations */
     const uint16_t *json_by_name;       /* indexes into json by name (byte order) */
     uint16_t json_count;

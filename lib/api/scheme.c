@@ -24,7 +24,8 @@ static int compare_text(const char *x, const char *y)
 
 static int compare_kinds(const void *x, const void *y)
 {
-    const struct api_kind *a = *(const struct api_kind *const *)x, *b = *(const struct api_kind *const *)y;
+    const struct api_kind *a = *(const struct api_kind *const *)x,
+                          *b = *(const struct api_kind *const *)y;
     int order = compare_text(a->kind, b->kind);
     if (order == 0)
         order = compare_text(a->group, b->group);
@@ -33,7 +34,8 @@ static int compare_kinds(const void *x, const void *y)
 
 static int compare_resources(const void *x, const void *y)
 {
-    const struct api_kind *a = *(const struct api_kind *const *)x, *b = *(const struct api_kind *const *)y;
+    const struct api_kind *a = *(const struct api_kind *const *)x,
+                          *b = *(const struct api_kind *const *)y;
     int order = compare_text(a->resource, b->resource);
     if (order == 0)
         order = compare_text(a->group, b->group);
@@ -52,7 +54,8 @@ static void build_registry(void)
             registry.by_resource[registry.resource_count++] = &api_kind_table[i];
     }
     qsort(registry.by_kind, n, sizeof(*registry.by_kind), compare_kinds);
-    qsort(registry.by_resource, registry.resource_count, sizeof(*registry.by_resource), compare_resources);
+    qsort(registry.by_resource, registry.resource_count, sizeof(*registry.by_resource),
+          compare_resources);
 }
 
 const struct api_kind *const *api_kinds(size_t *ret_count)
@@ -114,7 +117,8 @@ const struct api_kind *api_kind_by_api_version(struct str api_version, struct st
     return api_kind_by_gvk(group, version, kind);
 }
 
-const struct api_kind *api_kind_by_resource(struct str group, struct str version, struct str resource)
+const struct api_kind *api_kind_by_resource(struct str group, struct str version,
+                                            struct str resource)
 {
     pthread_once(&registry.once, build_registry);
     size_t low = 0, high = registry.resource_count;

@@ -15,20 +15,20 @@ struct meta_v1_object_meta;
 struct meta_v1_list_meta;
 
 struct api_subresource {
-    const char *name;    /* "status" */
-    const char *group;   /* Kind that requests carry: the resource's own, Scale, Eviction ... */
+    const char *name;  /* "status" */
+    const char *group; /* Kind that requests carry: the resource's own, Scale, Eviction ... */
     const char *version;
     const char *kind;
-    const char *verbs;   /* comma list */
+    const char *verbs; /* comma list */
 };
 
 struct api_kind {
-    const char *group;    /* "" for core */
-    const char *version;  /* "v1" */
-    const char *kind;     /* "Pod" */
-    const char *list_kind; /* "PodList"; NULL when not listable */
-    const char *resource; /* "pods"; NULL for kinds without one (Status, DeleteOptions) */
-    const char *singular; /* "pod" */
+    const char *group;       /* "" for core */
+    const char *version;     /* "v1" */
+    const char *kind;        /* "Pod" */
+    const char *list_kind;   /* "PodList"; NULL when not listable */
+    const char *resource;    /* "pods"; NULL for kinds without one (Status, DeleteOptions) */
+    const char *singular;    /* "pod" */
     const char *short_names; /* comma list or NULL */
     const char *categories;  /* comma list or NULL */
     const char *verbs;       /* comma list; NULL without a resource */
@@ -37,8 +37,8 @@ struct api_kind {
     bool namespaced;
     const struct api_msg *msg;
     const struct api_msg *list_msg;
-    uint32_t meta_offset;      /* of struct meta_v1_object_meta; UINT32_MAX if none */
-    const char *api_version;   /* "v1", "apps/v1" */
+    uint32_t meta_offset;    /* of struct meta_v1_object_meta; UINT32_MAX if none */
+    const char *api_version; /* "v1", "apps/v1" */
 };
 
 /* All kinds, in a fixed order. */
@@ -47,7 +47,8 @@ const struct api_kind *const *api_kinds(size_t *ret_count);
  * in every group version (DeleteOptions, WatchEvent ...) are found in all. */
 const struct api_kind *api_kind_by_gvk(struct str group, struct str version, struct str kind);
 const struct api_kind *api_kind_by_api_version(struct str api_version, struct str kind);
-const struct api_kind *api_kind_by_resource(struct str group, struct str version, struct str resource);
+const struct api_kind *api_kind_by_resource(struct str group, struct str version,
+                                            struct str resource);
 /* NULL when the kind's resource has no such subresource. */
 const struct api_subresource *api_kind_sub(const struct api_kind *k, struct str name);
 /* Whether the comma list (verbs, short_names, categories) holds the word. NULL holds none. */

@@ -54,8 +54,9 @@ static enum token symbol_token(struct str s)
     static const struct {
         const char *text;
         enum token token;
-    } symbols[] = {{")", T_CLOSE},   {",", T_COMMA},       {"!", T_NOT},  {"==", T_EQUALS2}, {"=", T_EQUALS},
-                   {">", T_GREATER}, {"!=", T_NOT_EQUALS}, {"<", T_LESS}, {"(", T_OPEN}};
+    } symbols[] = {{")", T_CLOSE},       {",", T_COMMA},  {"!", T_NOT},
+                   {"==", T_EQUALS2},    {"=", T_EQUALS}, {">", T_GREATER},
+                   {"!=", T_NOT_EQUALS}, {"<", T_LESS},   {"(", T_OPEN}};
     for (size_t i = 0; i < ARRAY_SIZE(symbols); i++)
         if (str_eqc(s, symbols[i].text))
             return symbols[i].token;
@@ -80,13 +81,17 @@ static void advance(struct parser *p)
     }
     if (is_symbol(char_at(p, start))) {
         /* The longest symbol: == before =, != before !. */
-        size_t n = is_symbol(char_at(p, start + 1)) && symbol_token(str_sub(p->text, start, 2)) != T_BAD ? 2 : 1;
+        size_t n =
+            is_symbol(char_at(p, start + 1)) && symbol_token(str_sub(p->text, start, 2)) != T_BAD
+                ? 2
+                : 1;
         p->literal = str_sub(p->text, start, n);
         p->token = symbol_token(p->literal);
         p->pos = start + n;
         return;
     }
-    while (char_at(p, p->pos) != '\0' && !is_symbol(char_at(p, p->pos)) && !is_space(char_at(p, p->pos)))
+    while (char_at(p, p->pos) != '\0' && !is_symbol(char_at(p, p->pos)) &&
+           !is_space(char_at(p, p->pos)))
         p->pos++;
     p->literal = str_sub(p->text, start, p->pos - start);
     p->token = str_eqc(p->literal, "in") ? T_IN : str_eqc(p->literal, "notin") ? T_NOT_IN : T_NAME;
@@ -100,20 +105,23 @@ static bool is_name(const struct parser *p)
 
 static int found(struct parser *p, const char *expected)
 {
-    return error_set(p->err, E_INVALID, "unable to parse requirement: found '" STR_FMT "', expected: %s",
+    return error_set(p->err, E_INVALID,
+                     "unable to parse requirement: found '" STR_FMT "', expected: %s",
                      STR_ARG(p->literal), expected);
 }
 
 /* --- requirements --------------------------------------------------------------------------- */
 
 /* Faults as upstream joins them: <path>: Invalid value: "x": a; b. */
-static int invalid(struct error *err, const char *path, struct str value, const struct api_faults *f)
+static int invalid(struct error *err, const char *path, struct str value,
+                   const struct api_faults *f)
 {
     AUTO_BUF b = BUF_INIT;
     for (size_t i = 0; i < f->count; i++)
         buf_printf(&b, "%s%s", i > 0 ? "; " : "", f->items[i]);
     struct str text = buf_str(&b);
-    return error_set(err, E_INVALID, "%s: Invalid value: \"" STR_FMT "\": " STR_FMT, path, STR_ARG(value), STR_ARG(text));
+    return error_set(err, E_INVALID, "%s: Invalid value: \"" STR_FMT "\": " STR_FMT, path,
+                     STR_ARG(value), STR_ARG(text));
 }
 
 static int check_values(const struct api_label_requirement *r, struct error *err)
@@ -124,7 +132,8 @@ static int check_values(const struct api_label_requirement *r, struct error *err
         snprintf(path, sizeof(path), "values[%zu]", i);
         if ((r->op == API_SEL_GT || r->op == API_SEL_LT) && !str_to_i64(r->values[i], &number))
             return error_set(err, E_INVALID,
-                             "%s: Invalid value: \"" STR_FMT "\": for 'Gt', 'Lt' operators, the value must be an integer",
+                             "%s: Invalid value: \"" STR_FMT
+                             "\": for 'Gt', 'Lt' operators, the value must be an integer",
                              path, STR_ARG(r->values[i]));
         struct api_faults f = api_check_label_value(r->values[i]);
         if (f.count > 0) {
@@ -152,7 +161,8 @@ static void sort_values(struct api_label_requirement *r)
     r->count = kept;
 }
 
-static void add_value(struct parser *p, struct api_label_requirement *r, size_t *cap, struct str value)
+static void add_value(struct parser *p, struct api_label_requirement *r, size_t *cap,
+                      struct str value)
 {
     r->values = arena_grow(p->arena, r->values, r->count, cap, sizeof(*r->values));
     r->values[r->count++] = arena_str(p->arena, value);
@@ -163,7 +173,8 @@ static int parse_values(struct parser *p, struct api_label_requirement *r)
 {
     size_t cap = 0;
     if (p->token != T_OPEN)
-        return error_set(p->err, E_INVALID, "unable to parse requirement: found '" STR_FMT "' expected: '('",
+        return error_set(p->err, E_INVALID,
+                         "unable to parse requirement: found '" STR_FMT "' expected: '('",
                          STR_ARG(p->literal));
     advance(p);
     if (p->token != T_CLOSE && p->token != T_COMMA && !is_name(p))
@@ -207,9 +218,12 @@ static int parse_operator(struct parser *p, struct api_label_requirement *r)
         enum token token;
         enum api_selector_op op;
         const char *sign;
-    } operators[] = {{T_IN, API_SEL_IN, "in"},       {T_NOT_IN, API_SEL_NOT_IN, "notin"},
-                     {T_EQUALS, API_SEL_IN, "="},    {T_EQUALS2, API_SEL_IN, "=="},
-                     {T_GREATER, API_SEL_GT, ">"},   {T_LESS, API_SEL_LT, "<"},
+    } operators[] = {{T_IN, API_SEL_IN, "in"},
+                     {T_NOT_IN, API_SEL_NOT_IN, "notin"},
+                     {T_EQUALS, API_SEL_IN, "="},
+                     {T_EQUALS2, API_SEL_IN, "=="},
+                     {T_GREATER, API_SEL_GT, ">"},
+                     {T_LESS, API_SEL_LT, "<"},
                      {T_NOT_EQUALS, API_SEL_NOT_IN, "!="}};
     for (size_t i = 0; i < ARRAY_SIZE(operators); i++) {
         if (operators[i].token == p->token) {
@@ -262,7 +276,8 @@ static int compare_requirements(const void *x, const void *y)
     return str_cmp(a->key, b->key);
 }
 
-int api_label_selector_parse(struct arena *a, struct str text, struct api_label_selector *ret, struct error *err)
+int api_label_selector_parse(struct arena *a, struct str text, struct api_label_selector *ret,
+                             struct error *err)
 {
     struct parser p = {.arena = a, .text = text, .err = err};
     struct api_label_selector s = {0};
@@ -270,7 +285,8 @@ int api_label_selector_parse(struct arena *a, struct str text, struct api_label_
     advance(&p);
     while (p.token != T_END) {
         if (!is_name(&p) && p.token != T_NOT)
-            return error_set(err, E_INVALID, "found '" STR_FMT "', expected: !, identifier, or 'end of string'",
+            return error_set(err, E_INVALID,
+                             "found '" STR_FMT "', expected: !, identifier, or 'end of string'",
                              STR_ARG(p.literal));
         s.items = arena_grow(a, s.items, s.count, &cap, sizeof(*s.items));
         int r = parse_requirement(&p, &s.items[s.count++]);
@@ -279,7 +295,8 @@ int api_label_selector_parse(struct arena *a, struct str text, struct api_label_
         if (p.token == T_END)
             break;
         if (p.token != T_COMMA)
-            return error_set(err, E_INVALID, "found '" STR_FMT "', expected: ',' or 'end of string'",
+            return error_set(err, E_INVALID,
+                             "found '" STR_FMT "', expected: ',' or 'end of string'",
                              STR_ARG(p.literal));
         advance(&p);
         if (!is_name(&p) && p.token != T_NOT)
@@ -315,12 +332,15 @@ static int from_expression(struct arena *a, const struct meta_v1_label_selector_
     if (f.count > 0)
         return invalid(err, "key", e->key, &f);
     if (operators[k].values && e->values_count == 0)
-        return error_set(err, E_INVALID,
-                         "values: Invalid value: []: for 'in', 'notin' operators, values set can't be empty");
+        return error_set(
+            err, E_INVALID,
+            "values: Invalid value: []: for 'in', 'notin' operators, values set can't be empty");
     if (!operators[k].values && e->values_count > 0)
-        return error_set(err, E_INVALID,
-                         "values: Invalid value: []: values set must be empty for exists and does not exist");
-    *r = (struct api_label_requirement){.key = arena_str(a, e->key), .op = operators[k].op, .sign = operators[k].sign};
+        return error_set(
+            err, E_INVALID,
+            "values: Invalid value: []: values set must be empty for exists and does not exist");
+    *r = (struct api_label_requirement){
+        .key = arena_str(a, e->key), .op = operators[k].op, .sign = operators[k].sign};
     r->values = ARENA_ARRAY(a, struct str, e->values_count);
     for (size_t i = 0; i < e->values_count; i++)
         r->values[r->count++] = arena_str(a, e->values[i]);
@@ -328,15 +348,17 @@ static int from_expression(struct arena *a, const struct meta_v1_label_selector_
     return check_values(r, err);
 }
 
-int api_label_selector_from(struct arena *a, const struct meta_v1_label_selector *m, struct api_label_selector *ret,
-                            struct error *err)
+int api_label_selector_from(struct arena *a, const struct meta_v1_label_selector *m,
+                            struct api_label_selector *ret, struct error *err)
 {
     struct api_label_selector s = {.nothing = m == NULL};
     if (m != NULL) {
-        s.items = ARENA_ARRAY(a, struct api_label_requirement, m->match_labels_count + m->match_expressions_count);
+        s.items = ARENA_ARRAY(a, struct api_label_requirement,
+                              m->match_labels_count + m->match_expressions_count);
         for (size_t i = 0; i < m->match_labels_count; i++) {
             struct api_label_requirement *r = &s.items[s.count++];
-            *r = (struct api_label_requirement){.key = arena_str(a, m->match_labels[i].key), .op = API_SEL_IN, .sign = "="};
+            *r = (struct api_label_requirement){
+                .key = arena_str(a, m->match_labels[i].key), .op = API_SEL_IN, .sign = "="};
             r->values = ARENA_NEW(a, struct str);
             r->values[r->count++] = arena_str(a, m->match_labels[i].value);
             struct api_faults f = api_check_qualified_name(r->key);
@@ -358,7 +380,8 @@ int api_label_selector_from(struct arena *a, const struct meta_v1_label_selector
     return 0;
 }
 
-/* --- matching and printing ---------------------------------------------------------------------- */
+/* --- matching and printing ----------------------------------------------------------------------
+ */
 
 static bool has_value(const struct api_label_requirement *r, struct str value)
 {
@@ -388,7 +411,8 @@ static bool holds(const struct api_label_requirement *r, const struct str *value
     return false;
 }
 
-bool api_label_selector_matches(const struct api_label_selector *s, const struct api_str_entry *labels, size_t count)
+bool api_label_selector_matches(const struct api_label_selector *s,
+                                const struct api_str_entry *labels, size_t count)
 {
     if (s->nothing)
         return false;

@@ -22,25 +22,30 @@
 
 /* The field of a map's member. Maps and messages with a form of their own have
  * no members of their own to merge. */
-static int find_field(struct strategic *s, const struct api_msg *m, struct str key, const struct api_field **ret)
+static int find_field(struct strategic *s, const struct api_msg *m, struct str key,
+                      const struct api_field **ret)
 {
     if (m == NULL)
-        return error_set(s->err, E_INTERNAL, "merging an object in json but data type is not struct, instead is: map");
+        return error_set(s->err, E_INTERNAL,
+                         "merging an object in json but data type is not struct, instead is: map");
     *ret = api_field_by_json(m, key);
     if (*ret != NULL)
         return 0;
-    return error_set(s->err, E_INTERNAL, "unable to find api field in struct %s for the json field \"" STR_FMT "\"",
+    return error_set(s->err, E_INTERNAL,
+                     "unable to find api field in struct %s for the json field \"" STR_FMT "\"",
                      m->name, STR_ARG(key));
 }
 
 static struct strategic_list list_type(const struct api_field *f, bool deletes)
 {
-    return (struct strategic_list){f->type == API_MESSAGE ? f->msg : NULL, str_of(f->patch_merge_key), deletes};
+    return (struct strategic_list){f->type == API_MESSAGE ? f->msg : NULL,
+                                   str_of(f->patch_merge_key), deletes};
 }
 
 /* --- directives of a map -------------------------------------------------------------------- */
 
-static int directive_of_map(struct strategic *s, struct json *patch, const struct json *directive, struct json **ret)
+static int directive_of_map(struct strategic *s, struct json *patch, const struct json *directive,
+                            struct json **ret)
 {
     struct str name = directive->type == JSON_STRING ? directive->string : STR_NULL;
     if (str_eqc(name, "replace")) {
@@ -85,8 +90,8 @@ static int apply_retain_keys(struct strategic *s, struct json *object, struct js
         return bad_retain_keys(s);
     for (size_t i = 0; i < patch->object.count; i++) {
         const struct json_member *m = &patch->object.members[i];
-        if (m->value->type != JSON_NULL && !has_prefix(m->key, DELETE_FROM) && !has_prefix(m->key, SET_ORDER) &&
-            !list_has(keys, m->key))
+        if (m->value->type != JSON_NULL && !has_prefix(m->key, DELETE_FROM) &&
+            !has_prefix(m->key, SET_ORDER) && !list_has(keys, m->key))
             return bad_retain_keys(s);
     }
     size_t kept = 0;
@@ -107,8 +112,8 @@ static int target_of(struct strategic *s, struct str key, const char *what, stru
 }
 
 /* One $setElementOrder, together with the list it orders. */
-static int apply_order(struct strategic *s, const struct api_msg *m, struct json *object, struct json *patch,
-                       struct str key, const struct json *order, unsigned depth)
+static int apply_order(struct strategic *s, const struct api_msg *m, struct json *object,
+                       struct json *patch, struct str key, const struct json *order, unsigned depth)
 {
     struct str name;
     const struct api_field *f;
@@ -144,8 +149,8 @@ static int apply_order(struct strategic *s, const struct api_msg *m, struct json
     return 0;
 }
 
-static int apply_orders(struct strategic *s, const struct api_msg *m, struct json *object, struct json *patch,
-                        unsigned depth)
+static int apply_orders(struct strategic *s, const struct api_msg *m, struct json *object,
+                        struct json *patch, unsigned depth)
 {
     for (size_t i = 0; i < patch->object.count;) {
         struct json_member x = patch->object.members[i];
@@ -197,8 +202,9 @@ static bool same_kind(const struct json *x, const struct json *y)
 }
 
 /* Both have the member, and it is a map or a list in both. */
-static int merge_collections(struct strategic *s, const struct api_msg *m, struct json_edit *e, struct str key,
-                             struct json *current, struct json *value, bool deletes, unsigned depth)
+static int merge_collections(struct strategic *s, const struct api_msg *m, struct json_edit *e,
+                             struct str key, struct json *current, struct json *value, bool deletes,
+                             unsigned depth)
 {
     const struct api_field *f;
     struct json *merged = value;
@@ -207,7 +213,8 @@ static int merge_collections(struct strategic *s, const struct api_msg *m, struc
         return r;
     if (value->type == JSON_OBJECT) {
         if ((f->flags & API_F_PATCH_REPLACE) == 0)
-            r = strategic_merge_map(s, f->label == API_SINGULAR ? f->msg : NULL, current, value, depth + 1, &merged);
+            r = strategic_merge_map(s, f->label == API_SINGULAR ? f->msg : NULL, current, value,
+                                    depth + 1, &merged);
     } else if ((f->flags & API_F_PATCH_MERGE) != 0 || deletes) {
         struct strategic_list type = list_type(f, deletes);
         r = strategic_merge_list(s, &type, current, value, depth + 1, &merged);
@@ -245,8 +252,8 @@ static int merge_member(struct strategic *s, const struct api_msg *m, struct jso
     return 0;
 }
 
-int strategic_merge_map(struct strategic *s, const struct api_msg *m, struct json *object, struct json *patch,
-                        unsigned depth, struct json **ret)
+int strategic_merge_map(struct strategic *s, const struct api_msg *m, struct json *object,
+                        struct json *patch, unsigned depth, struct json **ret)
 {
     if (depth > API_DEPTH_MAX)
         return error_set(s->err, E_INVALID, "exceeded max depth");

@@ -22,7 +22,8 @@ int strategic_no_merge_key(struct strategic *s, const struct json *map, struct s
 {
     AUTO_BUF b = BUF_INIT;
     struct str text = go_text(map, &b);
-    return error_set(s->err, E_INTERNAL, "map: " STR_FMT " does not contain declared merge key: " STR_FMT,
+    return error_set(s->err, E_INTERNAL,
+                     "map: " STR_FMT " does not contain declared merge key: " STR_FMT,
                      STR_ARG(text), STR_ARG(merge_key));
 }
 
@@ -30,8 +31,8 @@ int strategic_bad_type(struct strategic *s, const struct json *map, const struct
 {
     AUTO_BUF b = BUF_INIT, d = BUF_INIT;
     struct str text = go_text(map, &b), name = go_text(directive, &d);
-    return error_set(s->err, E_INTERNAL, "unknown patch type: " STR_FMT " in map: " STR_FMT, STR_ARG(name),
-                     STR_ARG(text));
+    return error_set(s->err, E_INTERNAL, "unknown patch type: " STR_FMT " in map: " STR_FMT,
+                     STR_ARG(name), STR_ARG(text));
 }
 
 static const char *go_type(const struct json *j)
@@ -57,7 +58,8 @@ static const char *go_type(const struct json *j)
 
 int strategic_wrong_kind(struct strategic *s, const char *expected, const struct json *found)
 {
-    return error_set(s->err, E_INTERNAL, "expected a %s, but received a %s", expected, go_type(found));
+    return error_set(s->err, E_INTERNAL, "expected a %s, but received a %s", expected,
+                     go_type(found));
 }
 
 /* --- elements by key --------------------------------------------------------------------- */
@@ -135,8 +137,10 @@ static int check_elements(struct strategic *s, const struct json *x, const struc
             if (lists[k]->array.items[i]->type == first->type)
                 continue;
             AUTO_BUF a = BUF_INIT, b = BUF_INIT;
-            struct str left = x != NULL ? go_text(x, &a) : STR("[]"), right = y != NULL ? go_text(y, &b) : STR("[]");
-            return error_set(s->err, E_INTERNAL, "list element types are not identical: [" STR_FMT " " STR_FMT "]",
+            struct str left = x != NULL ? go_text(x, &a) : STR("[]"),
+                       right = y != NULL ? go_text(y, &b) : STR("[]");
+            return error_set(s->err, E_INTERNAL,
+                             "list element types are not identical: [" STR_FMT " " STR_FMT "]",
                              STR_ARG(left), STR_ARG(right));
         }
     }
@@ -163,8 +167,8 @@ int strategic_check_order(struct strategic *s, struct str merge_key, const struc
                 AUTO_BUF a = BUF_INIT, b = BUF_INIT;
                 struct str list = go_text(patch, &a), wanted = go_text(order, &b);
                 return error_set(s->err, E_INTERNAL,
-                                 "The order in patch list:\n" STR_FMT "\n doesn't match $setElementOrder list:\n" STR_FMT
-                                 "\n",
+                                 "The order in patch list:\n" STR_FMT
+                                 "\n doesn't match $setElementOrder list:\n" STR_FMT "\n",
                                  STR_ARG(list), STR_ARG(wanted));
             }
             const struct json *other = order->array.items[at];
@@ -200,8 +204,8 @@ static int compare_ranked(const void *x, const void *y)
 
 /* Both parts are sorted. An element of `rest` goes in front of the next named
  * one that it stood in front of before. */
-static struct json *interleave(struct strategic *s, const struct ranked *named, size_t n, const struct ranked *rest,
-                               size_t m)
+static struct json *interleave(struct strategic *s, const struct ranked *named, size_t n,
+                               const struct ranked *rest, size_t m)
 {
     struct json *out = json_array(s->arena);
     size_t i = 0, j = 0;
@@ -214,15 +218,16 @@ static struct json *interleave(struct strategic *s, const struct ranked *named, 
     return out;
 }
 
-int strategic_order_list(struct strategic *s, struct str merge_key, struct json *list, const struct json *order,
-                         const struct json *before, struct json **ret)
+int strategic_order_list(struct strategic *s, struct str merge_key, struct json *list,
+                         const struct json *order, const struct json *before, struct json **ret)
 {
     size_t count = list->array.count, n = 0, m = 0;
     struct positions wanted, old;
     int r = 0;
     positions_init(&wanted, order, merge_key);
     positions_init(&old, before, merge_key);
-    struct ranked *named = xmalloc((count + 1) * sizeof(*named)), *rest = xmalloc((count + 1) * sizeof(*rest));
+    struct ranked *named = xmalloc((count + 1) * sizeof(*named)),
+                  *rest = xmalloc((count + 1) * sizeof(*rest));
     for (size_t i = 0; r == 0 && i < count; i++) {
         struct json *element = list->array.items[i];
         if (merge_key.len > 0 && element->type != JSON_OBJECT)
@@ -262,7 +267,8 @@ static struct json *without(struct strategic *s, const struct json *list, const 
     return out;
 }
 
-static struct json *merge_scalars(struct strategic *s, const struct json *list, const struct json *patch)
+static struct json *merge_scalars(struct strategic *s, const struct json *list,
+                                  const struct json *patch)
 {
     struct json *out = json_array(s->arena);
     struct positions seen;
@@ -283,14 +289,16 @@ static struct json *merge_scalars(struct strategic *s, const struct json *list, 
 
 /* Carries out the $patch elements: what they delete leaves *list, they leave
  * *patch. {"$patch": "replace"} leaves the rest of the patch alone. */
-static int apply_directives(struct strategic *s, struct str merge_key, struct json **list, struct json **patch)
+static int apply_directives(struct strategic *s, struct str merge_key, struct json **list,
+                            struct json **patch)
 {
     struct json *plain = json_array(s->arena), *deleted = json_array(s->arena);
     bool replace = false;
     for (size_t i = 0; i < (*patch)->array.count; i++) {
         struct json *element = (*patch)->array.items[i];
         const struct json *directive = json_getc(element, STRATEGIC_DIRECTIVE);
-        struct str name = directive != NULL && directive->type == JSON_STRING ? directive->string : STR_NULL;
+        struct str name =
+            directive != NULL && directive->type == JSON_STRING ? directive->string : STR_NULL;
         if (directive == NULL) {
             json_append(s->arena, plain, element);
         } else if (str_eqc(name, "delete")) {
@@ -300,7 +308,8 @@ static int apply_directives(struct strategic *s, struct str merge_key, struct js
         } else if (str_eqc(name, "replace")) {
             replace = true;
         } else if (str_eqc(name, "merge")) {
-            return error_set(s->err, E_INTERNAL, "merging lists cannot yet be specified in the patch");
+            return error_set(s->err, E_INTERNAL,
+                             "merging lists cannot yet be specified in the patch");
         } else {
             return strategic_bad_type(s, element, directive);
         }
@@ -324,8 +333,9 @@ static int apply_directives(struct strategic *s, struct str merge_key, struct js
     return 0;
 }
 
-static int merge_maps(struct strategic *s, const struct strategic_list *type, const struct json *list,
-                      const struct json *patch, unsigned depth, struct json **ret)
+static int merge_maps(struct strategic *s, const struct strategic_list *type,
+                      const struct json *list, const struct json *patch, unsigned depth,
+                      struct json **ret)
 {
     struct json *out = json_array(s->arena);
     struct positions at;
@@ -344,7 +354,8 @@ static int merge_maps(struct strategic *s, const struct strategic_list *type, co
             positions_add(&at, element, out->array.count);
             json_append(s->arena, out, element);
         } else {
-            r = strategic_merge_map(s, type->m, out->array.items[k], element, depth + 1, &out->array.items[k]);
+            r = strategic_merge_map(s, type->m, out->array.items[k], element, depth + 1,
+                                    &out->array.items[k]);
         }
     }
     positions_done(&at);

@@ -17,8 +17,8 @@ struct strategic {
 /* strategic.c: merges patch into object, which it changes; patch is used up. m
  * is the object's type, NULL where the schema says nothing. *ret is object or
  * what replaces it. */
-int strategic_merge_map(struct strategic *s, const struct api_msg *m, struct json *object, struct json *patch,
-                        unsigned depth, struct json **ret);
+int strategic_merge_map(struct strategic *s, const struct api_msg *m, struct json *object,
+                        struct json *patch, unsigned depth, struct json **ret);
 
 /* strategic_list.c */
 struct strategic_list {
@@ -30,8 +30,8 @@ int strategic_merge_list(struct strategic *s, const struct strategic_list *type,
                          struct json *patch, unsigned depth, struct json **ret);
 /* Puts the elements of list that `order` names in its order, between the others. `before`
  * is the list as it was. */
-int strategic_order_list(struct strategic *s, struct str merge_key, struct json *list, const struct json *order,
-                         const struct json *before, struct json **ret);
+int strategic_order_list(struct strategic *s, struct str merge_key, struct json *list,
+                         const struct json *order, const struct json *before, struct json **ret);
 /* The elements of a patch must stand in the order that $setElementOrder gives. */
 int strategic_check_order(struct strategic *s, struct str merge_key, const struct json *patch,
                           const struct json *order);

@@ -34,7 +34,8 @@ int time_cmp(const struct meta_v1_time *x, const struct meta_v1_time *y)
 
 int micro_time_cmp(const struct meta_v1_micro_time *x, const struct meta_v1_micro_time *y)
 {
-    return compare(micro_time_is_zero(x), x->seconds, x->nanos, micro_time_is_zero(y), y->seconds, y->nanos);
+    return compare(micro_time_is_zero(x), x->seconds, x->nanos, micro_time_is_zero(y), y->seconds,
+                   y->nanos);
 }
 
 static int64_t floor_seconds(int64_t ns)
@@ -58,7 +59,8 @@ struct meta_v1_micro_time micro_time_from_ns(int64_t wall_ns)
 static int64_t to_ns(int64_t seconds, int32_t nanos)
 {
     int64_t ns;
-    if (__builtin_mul_overflow(seconds, (int64_t)NS_PER_S, &ns) || __builtin_add_overflow(ns, (int64_t)nanos, &ns))
+    if (__builtin_mul_overflow(seconds, (int64_t)NS_PER_S, &ns) ||
+        __builtin_add_overflow(ns, (int64_t)nanos, &ns))
         return seconds < 0 ? INT64_MIN : INT64_MAX;
     return ns;
 }
@@ -83,7 +85,8 @@ static int64_t days_from_civil(int64_t y, int m, int d)
     int64_t era = (y >= 0 ? y : y - 399) / 400;
     int64_t year_of_era = y - era * 400;
     int64_t day_of_year = (153 * (m + (m > 2 ? -3 : 9)) + 2) / 5 + d - 1;
-    return era * 146097 + year_of_era * 365 + year_of_era / 4 - year_of_era / 100 + day_of_year - 719468;
+    return era * 146097 + year_of_era * 365 + year_of_era / 4 - year_of_era / 100 + day_of_year -
+           719468;
 }
 
 static void civil_from_days(int64_t z, int64_t *ret_y, int *ret_m, int *ret_d)
@@ -156,7 +159,9 @@ size_t micro_time_format(const struct meta_v1_micro_time *t, char ret[TIME_TEXT_
 {
     ret[0] = '\0';
     uint32_t nanos = (uint32_t)t->nanos;
-    return micro_time_is_zero(t) ? 0 : format(clamp_seconds(t->seconds), (int32_t)(nanos % NS_PER_S), true, ret);
+    return micro_time_is_zero(t)
+               ? 0
+               : format(clamp_seconds(t->seconds), (int32_t)(nanos % NS_PER_S), true, ret);
 }
 
 /* --- parsing ---------------------------------------------------------------------- */
@@ -176,13 +181,16 @@ static struct str rest_of(const struct scan *s)
 static int scan_fail(struct scan *s, const char *element)
 {
     struct str rest = rest_of(s);
-    return error_set(s->err, E_INVALID, "parsing time \"" STR_FMT "\" as \"%s\": cannot parse \"" STR_FMT "\" as \"%s\"",
+    return error_set(s->err, E_INVALID,
+                     "parsing time \"" STR_FMT "\" as \"%s\": cannot parse \"" STR_FMT
+                     "\" as \"%s\"",
                      STR_ARG(s->text), s->layout, STR_ARG(rest), element);
 }
 
 static int scan_range(struct scan *s, const char *what)
 {
-    return error_set(s->err, E_INVALID, "parsing time \"" STR_FMT "\": %s out of range", STR_ARG(s->text), what);
+    return error_set(s->err, E_INVALID, "parsing time \"" STR_FMT "\": %s out of range",
+                     STR_ARG(s->text), what);
 }
 
 static bool digit_at(const struct scan *s, size_t pos)
@@ -231,7 +239,8 @@ static int scan_year(struct scan *s, int *ret)
 static int scan_fraction(struct scan *s, bool micro, int32_t *ret)
 {
     *ret = 0;
-    bool point = s->pos < s->text.len && (s->text.data[s->pos] == '.' || s->text.data[s->pos] == ',');
+    bool point =
+        s->pos < s->text.len && (s->text.data[s->pos] == '.' || s->text.data[s->pos] == ',');
     size_t n = 0;
     while (point && digit_at(s, s->pos + 1 + n))
         n++;
@@ -259,8 +268,9 @@ static int scan_zone(struct scan *s, int64_t *ret_seconds)
         return 0;
     }
     struct str z = rest_of(s);
-    if (z.len < 6 || (z.data[0] != '+' && z.data[0] != '-') || z.data[3] != ':' || !digit_at(s, s->pos + 1) ||
-        !digit_at(s, s->pos + 2) || !digit_at(s, s->pos + 4) || !digit_at(s, s->pos + 5))
+    if (z.len < 6 || (z.data[0] != '+' && z.data[0] != '-') || z.data[3] != ':' ||
+        !digit_at(s, s->pos + 1) || !digit_at(s, s->pos + 2) || !digit_at(s, s->pos + 4) ||
+        !digit_at(s, s->pos + 5))
         return scan_fail(s, element);
     int hours = (z.data[1] - '0') * 10 + (z.data[2] - '0');
     int minutes = (z.data[4] - '0') * 10 + (z.data[5] - '0');
@@ -307,23 +317,28 @@ static int scan_civil(struct scan *s, struct civil *c)
     return c->second > 59 ? scan_range(s, "second") : 0;
 }
 
-static int parse(struct str text, bool micro, int64_t *ret_seconds, int32_t *ret_nanos, struct error *err)
+static int parse(struct str text, bool micro, int64_t *ret_seconds, int32_t *ret_nanos,
+                 struct error *err)
 {
-    struct scan s = {text, micro ? "2006-01-02T15:04:05.000000Z07:00" : "2006-01-02T15:04:05Z07:00", 0, err};
+    struct scan s = {text, micro ? "2006-01-02T15:04:05.000000Z07:00" : "2006-01-02T15:04:05Z07:00",
+                     0, err};
     struct civil c = {0};
     int32_t nanos = 0;
     int64_t zone = 0;
     int r;
-    if ((r = scan_civil(&s, &c)) != 0 || (r = scan_fraction(&s, micro, &nanos)) != 0 || (r = scan_zone(&s, &zone)) != 0)
+    if ((r = scan_civil(&s, &c)) != 0 || (r = scan_fraction(&s, micro, &nanos)) != 0 ||
+        (r = scan_zone(&s, &zone)) != 0)
         return r;
     if (s.pos != text.len) {
         struct str rest = rest_of(&s);
-        return error_set(err, E_INVALID, "parsing time \"" STR_FMT "\": extra text: \"" STR_FMT "\"", STR_ARG(text),
+        return error_set(err, E_INVALID,
+                         "parsing time \"" STR_FMT "\": extra text: \"" STR_FMT "\"", STR_ARG(text),
                          STR_ARG(rest));
     }
     if (c.day < 1 || c.day > days_in_month(c.year, c.month))
         return scan_range(&s, "day");
-    *ret_seconds = days_from_civil(c.year, c.month, c.day) * 86400 + c.hour * 3600 + c.minute * 60 + c.second - zone;
+    *ret_seconds = days_from_civil(c.year, c.month, c.day) * 86400 + c.hour * 3600 + c.minute * 60 +
+                   c.second - zone;
     *ret_nanos = nanos;
     return 0;
 }
@@ -353,6 +368,7 @@ int micro_time_parse(struct str text, struct meta_v1_micro_time *ret, struct err
         return r;
     *ret = (struct meta_v1_micro_time){0};
     if (s != GO_ZERO_SECONDS || nanos != 0)
-        *ret = (struct meta_v1_micro_time){.seconds = s, .nanos = nanos, .epoch = s == 0 && nanos == 0};
+        *ret = (struct meta_v1_micro_time){
+            .seconds = s, .nanos = nanos, .epoch = s == 0 && nanos == 0};
     return 0;
 }

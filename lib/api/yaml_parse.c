@@ -26,9 +26,9 @@ struct composer {
     yaml_event_t event; /* The current one. */
     struct anchor *anchors;
     size_t anchor_count, anchor_cap;
-    size_t nodes;    /* Made so far. */
-    size_t expanded; /* Of these, copies made for aliases. */
-    size_t searched; /* Anchors looked at for aliases. */
+    size_t nodes;          /* Made so far. */
+    size_t expanded;       /* Of these, copies made for aliases. */
+    size_t searched;       /* Anchors looked at for aliases. */
     struct buf duplicates; /* What a strict reader complains of. */
     struct error *err;
 };
@@ -75,7 +75,8 @@ static size_t open_anchor(struct composer *c, const yaml_char_t *name)
 {
     if (name == NULL)
         return SIZE_MAX;
-    c->anchors = arena_grow(c->arena, c->anchors, c->anchor_count, &c->anchor_cap, sizeof(*c->anchors));
+    c->anchors =
+        arena_grow(c->arena, c->anchors, c->anchor_count, &c->anchor_cap, sizeof(*c->anchors));
     c->anchors[c->anchor_count].name = arena_str(c->arena, event_text(name));
     return c->anchor_count++;
 }
@@ -98,7 +99,8 @@ static int compose_alias(struct composer *c, struct json **ret)
         if (!str_eq(a->name, name))
             continue;
         if (a->value == NULL)
-            return error_set(c->err, E_INVALID, "yaml: anchor '" STR_FMT "' value contains itself", STR_ARG(name));
+            return error_set(c->err, E_INVALID, "yaml: anchor '" STR_FMT "' value contains itself",
+                             STR_ARG(name));
         c->expanded += a->nodes;
         if (c->expanded > ALIAS_FREE + ALIAS_FACTOR * (c->nodes - MIN_OF(c->nodes, c->expanded)))
             return error_set(c->err, E_INVALID, "yaml: document contains excessive aliasing");
@@ -106,7 +108,8 @@ static int compose_alias(struct composer *c, struct json **ret)
         *ret = json_clone(c->arena, a->value);
         return 0;
     }
-    return error_set(c->err, E_INVALID, "yaml: unknown anchor '" STR_FMT "' referenced", STR_ARG(name));
+    return error_set(c->err, E_INVALID, "yaml: unknown anchor '" STR_FMT "' referenced",
+                     STR_ARG(name));
 }
 
 /* --- scalars ------------------------------------------------------------------------ */
@@ -115,7 +118,8 @@ static int compose_alias(struct composer *c, struct json **ret)
 
 static int cannot_decode(struct composer *c, struct str text, const char *as)
 {
-    return error_set(c->err, E_INVALID, "yaml: cannot decode !!str `" STR_FMT "` as a !!%s", STR_ARG(text), as);
+    return error_set(c->err, E_INVALID, "yaml: cannot decode !!str `" STR_FMT "` as a !!%s",
+                     STR_ARG(text), as);
 }
 
 static int tagged_scalar(struct composer *c, struct str tag, struct str text, struct json **ret)
@@ -129,18 +133,21 @@ static int tagged_scalar(struct composer *c, struct str tag, struct str text, st
     if (str_eqc(type, "binary")) {
         AUTO_BUF bytes = BUF_INIT;
         if (base64_decode(BASE64_STD, text, &bytes) != 0)
-            return error_set(c->err, E_INVALID, "yaml: !!binary value contains invalid base64 data");
+            return error_set(c->err, E_INVALID,
+                             "yaml: !!binary value contains invalid base64 data");
         *ret = json_string(c->arena, buf_str(&bytes));
         return 0;
     }
     bool number = j->type == JSON_INT || j->type == JSON_DOUBLE;
     if ((str_eqc(type, "int") && j->type != JSON_INT) || (str_eqc(type, "float") && !number) ||
-        (str_eqc(type, "bool") && j->type != JSON_BOOL) || (str_eqc(type, "null") && j->type != JSON_NULL)) {
+        (str_eqc(type, "bool") && j->type != JSON_BOOL) ||
+        (str_eqc(type, "null") && j->type != JSON_NULL)) {
         char name[8];
         snprintf(name, sizeof(name), STR_FMT, STR_ARG(type));
         return cannot_decode(c, text, name);
     }
-    bool keeps = str_eqc(type, "int") || str_eqc(type, "float") || str_eqc(type, "bool") || str_eqc(type, "null");
+    bool keeps = str_eqc(type, "int") || str_eqc(type, "float") || str_eqc(type, "bool") ||
+                 str_eqc(type, "null");
     *ret = keeps ? j : json_string(c->arena, text);
     return 0;
 }
@@ -193,12 +200,13 @@ static int key_text(struct composer *c, const struct json *key, struct str *ret)
         break;
     default:
         json_write_go(key, &text);
-        return error_set(c->err, E_INVALID,
-                         "error converting YAML to JSON: unsupported map key of type: %s, key: %.*s",
-                         key->type == JSON_NULL    ? "%!s(<nil>)"
-                         : key->type == JSON_ARRAY ? "[]interface {}"
-                                                   : "map[interface {}]interface {}",
-                         (int)MIN_OF(text.len, (size_t)200), (const char *)text.data);
+        return error_set(
+            c->err, E_INVALID,
+            "error converting YAML to JSON: unsupported map key of type: %s, key: %.*s",
+            key->type == JSON_NULL    ? "%!s(<nil>)"
+            : key->type == JSON_ARRAY ? "[]interface {}"
+                                      : "map[interface {}]interface {}",
+            (int)MIN_OF(text.len, (size_t)200), (const char *)text.data);
     }
     *ret = arena_str(c->arena, buf_str(&text));
     return 0;
@@ -211,8 +219,8 @@ static bool is_merge_key(const struct composer *c)
 }
 
 /* True when the key was there before. */
-static bool set_member(struct composer *c, struct json_index *index, struct json *object, struct str key,
-                       struct json *value)
+static bool set_member(struct composer *c, struct json_index *index, struct json *object,
+                       struct str key, struct json *value)
 {
     struct json_member *m = json_index_find(index, object, key);
     if (m != NULL)
@@ -223,19 +231,22 @@ static bool set_member(struct composer *c, struct json_index *index, struct json
 }
 
 /* "<<: *base": the members of another mapping, or of several. */
-static int merge_into(struct composer *c, struct json_index *index, struct json *object, const struct json *from)
+static int merge_into(struct composer *c, struct json_index *index, struct json *object,
+                      const struct json *from)
 {
     if (from->type == JSON_ARRAY) {
         for (size_t i = from->array.count; i > 0; i--) { /* Earlier ones win. */
             const struct json *item = from->array.items[i - 1];
             if (item->type != JSON_OBJECT)
-                return error_set(c->err, E_INVALID, "yaml: map merge requires map or sequence of maps as the value");
+                return error_set(c->err, E_INVALID,
+                                 "yaml: map merge requires map or sequence of maps as the value");
             merge_into(c, index, object, item);
         }
         return 0;
     }
     if (from->type != JSON_OBJECT)
-        return error_set(c->err, E_INVALID, "yaml: map merge requires map or sequence of maps as the value");
+        return error_set(c->err, E_INVALID,
+                         "yaml: map merge requires map or sequence of maps as the value");
     for (size_t i = 0; i < from->object.count; i++)
         set_member(c, index, object, from->object.members[i].key, from->object.members[i].value);
     return 0;
@@ -251,7 +262,8 @@ static void note_duplicate(struct composer *c, size_t line, const struct json *k
     buf_puts(&c->duplicates, " already set in map");
 }
 
-static int compose_member(struct composer *c, unsigned depth, struct json_index *index, struct json *object)
+static int compose_member(struct composer *c, unsigned depth, struct json_index *index,
+                          struct json *object)
 {
     bool merge = is_merge_key(c);
     struct json *key = NULL, *value = NULL;
@@ -329,14 +341,16 @@ static int compose_document(struct composer *c, struct json **ret)
             *ret = json_null(c->arena);
             return 0;
         }
-    } while (c->event.type == YAML_STREAM_START_EVENT || c->event.type == YAML_DOCUMENT_START_EVENT);
+    } while (c->event.type == YAML_STREAM_START_EVENT ||
+             c->event.type == YAML_DOCUMENT_START_EVENT);
     if ((r = compose(c, 0, ret)) != 0)
         return r;
     /* The rest of the text must at least scan. */
     return next_event(c);
 }
 
-static int parse_one(struct arena *a, struct str text, bool strict, struct json **ret, struct error *err)
+static int parse_one(struct arena *a, struct str text, bool strict, struct json **ret,
+                     struct error *err)
 {
     struct composer c = {.arena = a, .err = err};
     if (!yaml_parser_initialize(&c.parser))
@@ -365,7 +379,8 @@ static int cut_document(struct str text, size_t *ret_consumed, struct str *ret, 
         if (str_has_prefix(line, STR("---"))) {
             struct str rest = str_trim(str_sub(line, 3, line.len));
             if (rest.len > 0 && rest.data[0] != '#')
-                return error_set(err, E_INVALID, "invalid Yaml document separator: " STR_FMT, STR_ARG(rest));
+                return error_set(err, E_INVALID, "invalid Yaml document separator: " STR_FMT,
+                                 STR_ARG(rest));
             if (pos > start) {
                 *ret = str_sub(text, start, pos - start);
                 *ret_consumed = end;
@@ -382,8 +397,8 @@ static int cut_document(struct str text, size_t *ret_consumed, struct str *ret, 
     return 0;
 }
 
-static int parse_next(struct arena *a, struct str text, bool strict, size_t *ret_consumed, struct json **ret,
-                      struct error *err)
+static int parse_next(struct arena *a, struct str text, bool strict, size_t *ret_consumed,
+                      struct json **ret, struct error *err)
 {
     struct str document;
     size_t consumed = 0;
@@ -395,7 +410,8 @@ static int parse_next(struct arena *a, struct str text, bool strict, size_t *ret
     return r;
 }
 
-int api_yaml_parse(struct arena *a, struct str text, size_t *ret_consumed, struct json **ret, struct error *err)
+int api_yaml_parse(struct arena *a, struct str text, size_t *ret_consumed, struct json **ret,
+                   struct error *err)
 {
     return parse_next(a, text, false, ret_consumed, ret, err);
 }

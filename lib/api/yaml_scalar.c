@@ -7,7 +7,15 @@
 #include <errno.h>
 #include <math.h>
 
-enum meaning { MEANS_STRING, MEANS_NULL, MEANS_TRUE, MEANS_FALSE, MEANS_INT, MEANS_UINT, MEANS_DOUBLE };
+enum meaning {
+    MEANS_STRING,
+    MEANS_NULL,
+    MEANS_TRUE,
+    MEANS_FALSE,
+    MEANS_INT,
+    MEANS_UINT,
+    MEANS_DOUBLE
+};
 
 struct resolved {
     enum meaning meaning;
@@ -20,21 +28,22 @@ static const struct {
     const char *text;
     enum meaning meaning;
 } words[] = {
-    {"y", MEANS_TRUE},      {"Y", MEANS_TRUE},      {"yes", MEANS_TRUE},    {"Yes", MEANS_TRUE},    {"YES", MEANS_TRUE},
-    {"true", MEANS_TRUE},   {"True", MEANS_TRUE},   {"TRUE", MEANS_TRUE},   {"on", MEANS_TRUE},     {"On", MEANS_TRUE},
-    {"ON", MEANS_TRUE},     {"n", MEANS_FALSE},     {"N", MEANS_FALSE},     {"no", MEANS_FALSE},    {"No", MEANS_FALSE},
-    {"NO", MEANS_FALSE},    {"false", MEANS_FALSE}, {"False", MEANS_FALSE}, {"FALSE", MEANS_FALSE}, {"off", MEANS_FALSE},
-    {"Off", MEANS_FALSE},   {"OFF", MEANS_FALSE},   {"", MEANS_NULL},       {"~", MEANS_NULL},      {"null", MEANS_NULL},
-    {"Null", MEANS_NULL},   {"NULL", MEANS_NULL},
+    {"y", MEANS_TRUE},      {"Y", MEANS_TRUE},      {"yes", MEANS_TRUE},    {"Yes", MEANS_TRUE},
+    {"YES", MEANS_TRUE},    {"true", MEANS_TRUE},   {"True", MEANS_TRUE},   {"TRUE", MEANS_TRUE},
+    {"on", MEANS_TRUE},     {"On", MEANS_TRUE},     {"ON", MEANS_TRUE},     {"n", MEANS_FALSE},
+    {"N", MEANS_FALSE},     {"no", MEANS_FALSE},    {"No", MEANS_FALSE},    {"NO", MEANS_FALSE},
+    {"false", MEANS_FALSE}, {"False", MEANS_FALSE}, {"FALSE", MEANS_FALSE}, {"off", MEANS_FALSE},
+    {"Off", MEANS_FALSE},   {"OFF", MEANS_FALSE},   {"", MEANS_NULL},       {"~", MEANS_NULL},
+    {"null", MEANS_NULL},   {"Null", MEANS_NULL},   {"NULL", MEANS_NULL},
 };
 
 static const struct {
     const char *text;
     double value;
 } special_numbers[] = {
-    {".nan", NAN},       {".NaN", NAN},       {".NAN", NAN},       {".inf", INFINITY},   {".Inf", INFINITY},
-    {".INF", INFINITY},  {"+.inf", INFINITY}, {"+.Inf", INFINITY}, {"+.INF", INFINITY},  {"-.inf", -INFINITY},
-    {"-.Inf", -INFINITY}, {"-.INF", -INFINITY},
+    {".nan", NAN},       {".NaN", NAN},        {".NAN", NAN},        {".inf", INFINITY},
+    {".Inf", INFINITY},  {".INF", INFINITY},   {"+.inf", INFINITY},  {"+.Inf", INFINITY},
+    {"+.INF", INFINITY}, {"-.inf", -INFINITY}, {"-.Inf", -INFINITY}, {"-.INF", -INFINITY},
 };
 
 static bool is_digit(char c)
@@ -102,7 +111,8 @@ static bool parse_integer(const char *p, struct resolved *ret)
     uint64_t v = 0;
     for (; *p != '\0'; p++) {
         int d = digit_value(*p);
-        if (d >= base || __builtin_mul_overflow(v, (uint64_t)base, &v) || __builtin_add_overflow(v, (uint64_t)d, &v))
+        if (d >= base || __builtin_mul_overflow(v, (uint64_t)base, &v) ||
+            __builtin_add_overflow(v, (uint64_t)d, &v))
             return false;
     }
     if (v <= (uint64_t)INT64_MAX + (negative ? 1 : 0)) {
@@ -242,7 +252,8 @@ static bool is_timestamp(struct str s)
     bool zoned = s.data[i] == 'T' || s.data[i] == 't';
     if (!zoned && s.data[i] != ' ')
         return false;
-    if ((i = field(s, i, s.data[i])) == 0 || (i = field(s, i, ':')) == 0 || (i = field(s, i, ':')) == 0)
+    if ((i = field(s, i, s.data[i])) == 0 || (i = field(s, i, ':')) == 0 ||
+        (i = field(s, i, ':')) == 0)
         return false;
     if (i < s.len && s.data[i] == '.')
         for (i++; i < s.len && is_digit(s.data[i]);)
@@ -256,5 +267,6 @@ static bool is_timestamp(struct str s)
 
 bool yaml_scalar_is_string(struct str text)
 {
-    return resolve(text).meaning == MEANS_STRING && !str_eqc(text, "<<") && !is_base60(text) && !is_timestamp(text);
+    return resolve(text).meaning == MEANS_STRING && !str_eqc(text, "<<") && !is_base60(text) &&
+           !is_timestamp(text);
 }

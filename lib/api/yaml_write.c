@@ -52,7 +52,8 @@ static void write_indent(struct emitter *e)
     e->indention = true;
 }
 
-static void write_indicator(struct emitter *e, const char *text, bool need_whitespace, bool is_indention)
+static void write_indicator(struct emitter *e, const char *text, bool need_whitespace,
+                            bool is_indention)
 {
     if (need_whitespace && !e->whitespace)
         put(e, ' ');
@@ -93,14 +94,15 @@ static bool is_break(struct str s, size_t i)
 static bool is_printable(struct str s, size_t i)
 {
     uint8_t c = byte_at(s, i), d = byte_at(s, i + 1), f = byte_at(s, i + 2);
-    return c == '\n' || (c >= 0x20 && c <= 0x7e) || (c == 0xc2 && d >= 0xa0) || (c > 0xc2 && c < 0xed) ||
-           (c == 0xed && d < 0xa0) || c == 0xee ||
+    return c == '\n' || (c >= 0x20 && c <= 0x7e) || (c == 0xc2 && d >= 0xa0) ||
+           (c > 0xc2 && c < 0xed) || (c == 0xed && d < 0xa0) || c == 0xee ||
            (c == 0xef && !(d == 0xbb && f == 0xbf) && !(d == 0xbf && (f == 0xbe || f == 0xbf)));
 }
 
 static bool is_blank_or_end(struct str s, size_t i)
 {
-    return i >= s.len || s.data[i] == ' ' || s.data[i] == '\t' || s.data[i] == '\0' || is_break(s, i);
+    return i >= s.len || s.data[i] == ' ' || s.data[i] == '\t' || s.data[i] == '\0' ||
+           is_break(s, i);
 }
 
 /* --- what styles a text allows ---------------------------------------------------- */
@@ -130,8 +132,10 @@ static struct analysis analyze(struct str s)
     struct analysis a = {.plain_allowed = true, .single_allowed = true};
     if (s.len == 0)
         return a;
-    bool indicators = s.len >= 3 && (memcmp(s.data, "---", 3) == 0 || memcmp(s.data, "...", 3) == 0);
-    bool special = false, edge = false, trailing_space = false, break_space = false, space_break = false;
+    bool indicators =
+        s.len >= 3 && (memcmp(s.data, "---", 3) == 0 || memcmp(s.data, "...", 3) == 0);
+    bool special = false, edge = false, trailing_space = false, break_space = false,
+         space_break = false;
     bool previous_space = false, previous_break = false, preceded = true;
     for (size_t i = 0, n; i < s.len; i += n) {
         n = width_at(s, i);
@@ -149,7 +153,8 @@ static struct analysis analyze(struct str s)
         previous_break = line_break;
         preceded = is_blank_or_end(s, i);
     }
-    a.plain_allowed = !edge && !break_space && !space_break && !special && !a.multiline && !indicators;
+    a.plain_allowed =
+        !edge && !break_space && !space_break && !special && !a.multiline && !indicators;
     a.single_allowed = !break_space && !space_break && !special;
     a.block_allowed = !trailing_space && !space_break && !special;
     return a;
@@ -242,8 +247,9 @@ static void put_escape(struct emitter *e, uint32_t v)
     static const struct {
         uint32_t code;
         char letter;
-    } letters[] = {{0, '0'},    {7, 'a'},    {8, 'b'},     {9, 't'},    {10, 'n'},     {11, 'v'},     {12, 'f'}, {13, 'r'},
-                   {27, 'e'},   {'"', '"'},  {'\\', '\\'}, {0x85, 'N'}, {0xa0, '_'}, {0x2028, 'L'}, {0x2029, 'P'}};
+    } letters[] = {{0, '0'},     {7, 'a'},    {8, 'b'},    {9, 't'},      {10, 'n'},
+                   {11, 'v'},    {12, 'f'},   {13, 'r'},   {27, 'e'},     {'"', '"'},
+                   {'\\', '\\'}, {0x85, 'N'}, {0xa0, '_'}, {0x2028, 'L'}, {0x2029, 'P'}};
     put(e, '\\');
     for (size_t i = 0; i < ARRAY_SIZE(letters); i++) {
         if (letters[i].code == v) {
@@ -456,7 +462,8 @@ static int compare_keys(struct str a, struct str b)
 
 static int compare_members(const void *x, const void *y)
 {
-    const struct json_member *a = *(const struct json_member *const *)x, *b = *(const struct json_member *const *)y;
+    const struct json_member *a = *(const struct json_member *const *)x,
+                             *b = *(const struct json_member *const *)y;
     return compare_keys(a->key, b->key);
 }
 

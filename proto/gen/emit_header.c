@@ -1,7 +1,9 @@
 /* emit_header.c - the C structs of one file. A struct that embeds another by
  * value comes behind it; pointers only need the forward declarations. */
-#include "emit.h"
-#include "model.h"
+#include "proto/gen/emit.h"
+#include "proto/gen/model.h"
+
+#include "trireme/options.pb-c.h"
 
 #include "lib/base/buf.h"
 
@@ -30,8 +32,8 @@ static void emit_field(const struct field *f, enum width width, struct buf *out)
     if (width != width_of(f))
         return;
     if (f->map || f->repeated) {
-        buf_printf(out, "    %s *%s;\n    size_t %s_count;\n", f->map ? field_entry_type(f) : field_c_type(f),
-                   f->c_name, f->c_base);
+        buf_printf(out, "    %s *%s;\n    size_t %s_count;\n",
+                   f->map ? field_entry_type(f) : field_c_type(f), f->c_name, f->c_base);
     } else {
         const char *star = f->rules->pointer && f->type == V_MESSAGE ? "*" : "";
         buf_printf(out, "    %s %s%s;\n", field_c_type(f), star, f->c_name);
@@ -41,9 +43,10 @@ static void emit_field(const struct field *f, enum width width, struct buf *out)
 /* Time and MicroTime have shapes of their own: see lib/api/time.h. */
 static void emit_time(struct buf *out)
 {
-    buf_puts(out, "    int64_t seconds; /* Since the Unix epoch. */\n"
-                  "    int32_t nanos;\n"
-                  "    bool epoch; /* The epoch itself: otherwise all zero is Go's zero time. */\n");
+    buf_puts(out,
+             "    int64_t seconds; /* Since the Unix epoch. */\n"
+             "    int32_t nanos;\n"
+             "    bool epoch; /* The epoch itself: otherwise all zero is Go's zero time. */\n");
 }
 
 static void emit_struct(struct message *m, struct buf *out)
@@ -61,7 +64,8 @@ static void emit_struct(struct message *m, struct buf *out)
     m->visit = 2;
 
     buf_printf(out, "\n/* %s */\nstruct %s {\n", m->full_name, m->c_name);
-    if (m->rules->special == TRIREME__SPECIAL__TIME || m->rules->special == TRIREME__SPECIAL__MICRO_TIME) {
+    if (m->rules->special == TRIREME__SPECIAL__TIME ||
+        m->rules->special == TRIREME__SPECIAL__MICRO_TIME) {
         emit_time(out);
     } else {
         for (enum width width = 0; width < WIDTHS; width++)
@@ -72,7 +76,8 @@ static void emit_struct(struct message *m, struct buf *out)
     }
     buf_puts(out, "};\n");
     if (m->is_map_value || m->rules->special == TRIREME__SPECIAL__QUANTITY)
-        buf_printf(out, "%s {\n    struct str key;\n    struct %s value;\n};\n", message_entry_name(m), m->c_name);
+        buf_printf(out, "%s {\n    struct str key;\n    struct %s value;\n};\n",
+                   message_entry_name(m), m->c_name);
 }
 
 void emit_header(struct file *f, struct buf *out)
@@ -80,7 +85,8 @@ void emit_header(struct file *f, struct buf *out)
     char *guard = xasprintf("API_GEN_%s_H", f->c_name);
     for (char *c = guard; *c != '\0'; c++)
         *c = (char)toupper((unsigned char)*c);
-    buf_printf(out, "/* Generated from %s by proto/gen; see lib/api/schema.h for the rules. */\n", f->path);
+    buf_printf(out, "/* Generated from %s by proto/gen; see lib/api/schema.h for the rules. */\n",
+               f->path);
     buf_printf(out, "#ifndef %s\n#define %s\n\n#include \"lib/api/schema.h\"\n", guard, guard);
     if (f->import_count > 0)
         buf_putc(out, '\n');

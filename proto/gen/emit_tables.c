@@ -1,7 +1,9 @@
 /* emit_tables.c - the constant tables of one file: fields by number, members
  * of the JSON object (inlined structs flattened) and the message itself. */
-#include "emit.h"
-#include "model.h"
+#include "proto/gen/emit.h"
+#include "proto/gen/model.h"
+
+#include "trireme/options.pb-c.h"
 
 #include "lib/base/buf.h"
 
@@ -11,15 +13,25 @@ static const char *const type_names[] = {"API_BOOL",   "API_INT32", "API_INT64",
                                          "API_STRING", "API_BYTES", "API_MESSAGE"};
 
 static const char *const special_names[] = {
-    "API_PLAIN",          "API_TIME",           "API_MICRO_TIME",
-    "API_DURATION",       "API_QUANTITY",       "API_INT_OR_STRING",
-    "API_FIELDS_V1",      "API_RAW_EXTENSION",  "API_UNKNOWN",
-    "API_JSON",           "API_SCHEMA_OR_BOOL", "API_SCHEMA_OR_ARRAY",
-    "API_SCHEMA_OR_STRING_ARRAY", "API_STRING_LIST", "API_GROUP_VERSION",
+    "API_PLAIN",
+    "API_TIME",
+    "API_MICRO_TIME",
+    "API_DURATION",
+    "API_QUANTITY",
+    "API_INT_OR_STRING",
+    "API_FIELDS_V1",
+    "API_RAW_EXTENSION",
+    "API_UNKNOWN",
+    "API_JSON",
+    "API_SCHEMA_OR_BOOL",
+    "API_SCHEMA_OR_ARRAY",
+    "API_SCHEMA_OR_STRING_ARRAY",
+    "API_STRING_LIST",
+    "API_GROUP_VERSION",
 };
 
-static const char *const shape_names[] = {"API_SHAPE_PART", "API_SHAPE_OBJECT", "API_SHAPE_LIST", "API_SHAPE_BARE",
-                                          "API_SHAPE_NO_TYPEMETA"};
+static const char *const shape_names[] = {"API_SHAPE_PART", "API_SHAPE_OBJECT", "API_SHAPE_LIST",
+                                          "API_SHAPE_BARE", "API_SHAPE_NO_TYPEMETA"};
 
 void emit_literal(const char *s, struct buf *out)
 {
@@ -36,7 +48,7 @@ void emit_literal(const char *s, struct buf *out)
     buf_putc(out, '"');
 }
 
-static void emit_flags(const Trireme__FieldRules *r, struct buf *out)
+static void emit_flags(const field_rules *r, struct buf *out)
 {
     const struct {
         bool on;
@@ -81,7 +93,8 @@ static void emit_optional(const char *member, const char *value, struct buf *out
 /* Time's struct is not made of its proto fields; codecs treat it whole. */
 static bool is_time(const struct message *m)
 {
-    return m->rules->special == TRIREME__SPECIAL__TIME || m->rules->special == TRIREME__SPECIAL__MICRO_TIME;
+    return m->rules->special == TRIREME__SPECIAL__TIME ||
+           m->rules->special == TRIREME__SPECIAL__MICRO_TIME;
 }
 
 static void emit_places(const struct message *m, const struct field *f, struct buf *out)
@@ -110,7 +123,8 @@ static void emit_field(const struct message *m, const struct field *f, struct bu
         emit_literal(f->json_name, out);
         buf_printf(out, ", .json_len = %zu", strlen(f->json_name));
     }
-    buf_printf(out, ", .number = %u, .type = %s, .label = %s,\n     .flags = ", f->number, type_names[f->type],
+    buf_printf(out, ", .number = %u, .type = %s, .label = %s,\n     .flags = ", f->number,
+               type_names[f->type],
                f->map        ? "API_MAP"
                : f->repeated ? "API_REPEATED"
                              : "API_SINGULAR");
@@ -143,8 +157,8 @@ struct member {
 
 enum { MEMBERS_MAX = 512, INLINE_DEPTH_MAX = 8 };
 
-static size_t collect_members(const struct message *m, const char *path, struct member *ret, size_t count,
-                              unsigned depth)
+static size_t collect_members(const struct message *m, const char *path, struct member *ret,
+                              size_t count, unsigned depth)
 {
     if (depth > INLINE_DEPTH_MAX)
         gen_fail("%s: inlined too deeply", m->full_name);
@@ -180,7 +194,8 @@ static size_t emit_members(const struct message *m, struct buf *out)
     buf_printf(out, "static const struct api_json_member %s_json[] = {\n", m->c_name);
     for (size_t i = 0; i < count; i++) {
         const struct member *x = &members[i];
-        buf_printf(out, "    {&%s_fields[%zu], ", x->owner->c_name, table_index(x->owner, x->field));
+        buf_printf(out, "    {&%s_fields[%zu], ", x->owner->c_name,
+                   table_index(x->owner, x->field));
         if (x->path[0] == '\0')
             buf_puts(out, "0},\n");
         else
@@ -192,12 +207,13 @@ static size_t emit_members(const struct message *m, struct buf *out)
     for (size_t n = 0; n < count; n++) {
         size_t best = count;
         for (size_t i = 0; i < count; i++)
-            if (!used[i] &&
-                (best == count || strcmp(members[i].field->json_name, members[best].field->json_name) < 0))
+            if (!used[i] && (best == count || strcmp(members[i].field->json_name,
+                                                     members[best].field->json_name) < 0))
                 best = i;
         used[best] = true;
         for (size_t i = 0; i < count; i++)
-            if (!used[i] && strcmp(members[i].field->json_name, members[best].field->json_name) == 0)
+            if (!used[i] &&
+                strcmp(members[i].field->json_name, members[best].field->json_name) == 0)
                 gen_fail("%s: two members named %s", m->full_name, members[i].field->json_name);
         buf_printf(out, "%s%zu", n == 0 ? "" : ", ", best);
     }
@@ -232,7 +248,7 @@ static void emit_declared(const struct message *m, struct buf *out)
 
 static void emit_message(const struct message *m, struct buf *out)
 {
-    const Trireme__FileRules *file = m->file->rules;
+    const file_rules *file = m->file->rules;
     buf_putc(out, '\n');
     size_t members = is_time(m) ? 0 : emit_members(m, out);
     emit_declared(m, out);
@@ -241,17 +257,23 @@ static void emit_message(const struct message *m, struct buf *out)
     buf_puts(out, ",\n    .name = ");
     emit_literal(m->name, out);
     buf_puts(out, ",\n    .group = ");
-    emit_literal(file->version == NULL ? NULL : m->rules->group != NULL ? m->rules->group : file->group, out);
+    emit_literal(file->version == NULL     ? NULL
+                 : m->rules->group != NULL ? m->rules->group
+                                           : file->group,
+                 out);
     buf_puts(out, ",\n    .version = ");
     emit_literal(m->rules->version != NULL ? m->rules->version : file->version, out);
-    buf_printf(out, ",\n    .size = sizeof(struct %s), .field_count = %zu, .special = %s, .shape = %s,\n", m->c_name,
-               m->field_count, special_names[m->rules->special], shape_names[m->rules->shape]);
-    buf_printf(out, "    .struct_atomic = %d, .is_kind = %d,\n", m->rules->atomic ? 1 : 0, m->rules->kind ? 1 : 0);
+    buf_printf(
+        out, ",\n    .size = sizeof(struct %s), .field_count = %zu, .special = %s, .shape = %s,\n",
+        m->c_name, m->field_count, special_names[m->rules->special], shape_names[m->rules->shape]);
+    buf_printf(out, "    .struct_atomic = %d, .is_kind = %d,\n", m->rules->atomic ? 1 : 0,
+               m->rules->kind ? 1 : 0);
     if (m->field_count > 0)
-        buf_printf(out, "    .fields = %s_fields, .declared = %s_declared,\n", m->c_name, m->c_name);
+        buf_printf(out, "    .fields = %s_fields, .declared = %s_declared,\n", m->c_name,
+                   m->c_name);
     if (members > 0)
-        buf_printf(out, "    .json = %s_json, .json_by_name = %s_by_name, .json_count = %zu,\n", m->c_name, m->c_name,
-                   members);
+        buf_printf(out, "    .json = %s_json, .json_by_name = %s_by_name, .json_count = %zu,\n",
+                   m->c_name, m->c_name, members);
     buf_puts(out, "};\n");
 }
 
@@ -267,7 +289,8 @@ static void emit_extern_fields(const struct message *m, struct buf *out)
 
 void emit_tables(const struct file *f, struct buf *out)
 {
-    buf_printf(out, "/* Generated from %s by proto/gen. */\n#include \"api/%s.h\"\n\n", f->path, f->c_name);
+    buf_printf(out, "/* Generated from %s by proto/gen. */\n#include \"api/%s.h\"\n\n", f->path,
+               f->c_name);
     for (size_t i = 0; i < f->message_count; i++)
         if (f->messages[i].field_count > 0)
             emit_extern_fields(&f->messages[i], out);

@@ -1,8 +1,10 @@
 /* main.c - protoc-gen-trireme: a protoc plugin that turns proto/ into the C
  * structs and tables of lib/api/schema.h. Reads a CodeGeneratorRequest from
  * stdin and writes a CodeGeneratorResponse to stdout. */
-#include "emit.h"
-#include "model.h"
+#include "proto/gen/emit.h"
+#include "proto/gen/model.h"
+
+#include "plugin.pb-c.h"
 
 #include "lib/base/buf.h"
 

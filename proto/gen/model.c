@@ -1,7 +1,10 @@
 /* model.c - from descriptors to the model. Custom options reach a plugin as
  * unknown fields of the options messages, since protobuf-c knows no
  * extensions; their bytes are unpacked by hand here. */
-#include "model.h"
+#include "proto/gen/model.h"
+
+#include "plugin.pb-c.h"
+#include "trireme/options.pb-c.h"
 
 #include <ctype.h>
 #include <stdarg.h>
@@ -66,11 +69,11 @@ char *name_snake(const char *s)
 static bool is_reserved(const char *s)
 {
     static const char *const words[] = {
-        "auto",     "bool",     "break",  "case",   "char",   "const",    "continue", "default",
-        "do",       "double",   "else",   "enum",   "extern", "false",    "float",    "for",
-        "goto",     "if",       "inline", "int",    "long",   "register", "restrict", "return",
-        "short",    "signed",   "sizeof", "static", "struct", "switch",   "true",     "typedef",
-        "unsigned", "void",     "volatile", "while", "union", "linux",    "unix",
+        "auto",     "bool",   "break",    "case",   "char",   "const",    "continue", "default",
+        "do",       "double", "else",     "enum",   "extern", "false",    "float",    "for",
+        "goto",     "if",     "inline",   "int",    "long",   "register", "restrict", "return",
+        "short",    "signed", "sizeof",   "static", "struct", "switch",   "true",     "typedef",
+        "unsigned", "void",   "volatile", "while",  "union",  "linux",    "unix",
     };
     for (size_t i = 0; i < ARRAY_SIZE(words); i++)
         if (strcmp(words[i], s) == 0)
@@ -93,7 +96,8 @@ static ProtobufCMessage *unpack_rules(const ProtobufCMessage *options, uint32_t 
             skip++;
             if (skip > u->len)
                 gen_fail("%s: damaged option", where);
-            ProtobufCMessage *m = protobuf_c_message_unpack(type, NULL, u->len - skip, u->data + skip);
+            ProtobufCMessage *m =
+                protobuf_c_message_unpack(type, NULL, u->len - skip, u->data + skip);
             if (m == NULL)
                 gen_fail("%s: damaged option", where);
             return m;
@@ -163,10 +167,11 @@ static void build_field(const struct model *model, const struct message *m, cons
     char *where = xasprintf("%s.%s", m->full_name, d->name);
     f->name = d->name;
     f->number = (uint32_t)d->number;
-    f->rules = (const Trireme__FieldRules *)unpack_rules(d->options == NULL ? NULL : &d->options->base, EXT_FIELD,
-                                                         &trireme__field_rules__descriptor, where);
+    f->rules =
+        (const field_rules *)unpack_rules(d->options == NULL ? NULL : &d->options->base, EXT_FIELD,
+                                          &trireme__field_rules__descriptor, where);
     if (f->rules == NULL) {
-        static const Trireme__FieldRules none = TRIREME__FIELD_RULES__INIT;
+        static const field_rules none = TRIREME__FIELD_RULES__INIT;
         f->rules = &none;
     }
     f->c_base = name_snake(d->name);
@@ -210,11 +215,11 @@ static void build_messages(const desc_file *d, struct file *f)
         m->c_name = xasprintf("%s_%s", f->c_name, snake);
         free(snake);
         m->file = f;
-        m->rules = (const Trireme__MessageRules *)unpack_rules(dm->options == NULL ? NULL : &dm->options->base,
-                                                               EXT_MESSAGE, &trireme__message_rules__descriptor,
-                                                               m->full_name);
+        m->rules = (const message_rules *)unpack_rules(
+            dm->options == NULL ? NULL : &dm->options->base, EXT_MESSAGE,
+            &trireme__message_rules__descriptor, m->full_name);
         if (m->rules == NULL) {
-            static const Trireme__MessageRules none = TRIREME__MESSAGE_RULES__INIT;
+            static const message_rules none = TRIREME__MESSAGE_RULES__INIT;
             m->rules = &none;
         }
     }
@@ -245,8 +250,9 @@ struct model *model_build(const plugin_request *request)
     const desc_file **descs = xzalloc(sizeof(*descs) * (request->n_proto_file + 1));
     for (size_t i = 0; i < request->n_proto_file; i++) {
         const desc_file *d = request->proto_file[i];
-        const Trireme__FileRules *rules = (const Trireme__FileRules *)unpack_rules(
-            d->options == NULL ? NULL : &d->options->base, EXT_FILE, &trireme__file_rules__descriptor, d->name);
+        const file_rules *rules =
+            (const file_rules *)unpack_rules(d->options == NULL ? NULL : &d->options->base,
+                                             EXT_FILE, &trireme__file_rules__descriptor, d->name);
         if (rules == NULL)
             continue;
         struct file *f = &m->files[m->file_count];
@@ -260,6 +266,11 @@ struct model *model_build(const plugin_request *request)
         build_fields(m, descs[i], &m->files[i]);
     free(descs);
     return m;
+}
+
+bool field_is_embedded(const struct field *f)
+{
+    return f->type == V_MESSAGE && !f->repeated && !f->map && !f->rules->pointer;
 }
 
 const char *field_c_type(const struct field *f)

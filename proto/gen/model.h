@@ -8,12 +8,14 @@
 
 #include "lib/base/base.h"
 
-#include "plugin.pb-c.h"
-#include "trireme/options.pb-c.h"
-
-typedef Google__Protobuf__Compiler__CodeGeneratorRequest plugin_request;
-typedef Google__Protobuf__Compiler__CodeGeneratorResponse plugin_response;
-typedef Google__Protobuf__Compiler__CodeGeneratorResponse__File plugin_file;
+/* protobuf-c's names, aliased once. The structs are in plugin.pb-c.h and
+ * trireme/options.pb-c.h. */
+typedef struct Google__Protobuf__Compiler__CodeGeneratorRequest plugin_request;
+typedef struct Google__Protobuf__Compiler__CodeGeneratorResponse plugin_response;
+typedef struct Google__Protobuf__Compiler__CodeGeneratorResponse__File plugin_file;
+typedef struct Trireme__FileRules file_rules;
+typedef struct Trireme__MessageRules message_rules;
+typedef struct Trireme__FieldRules field_rules;
 
 struct message;
 
@@ -29,7 +31,7 @@ struct field {
     bool repeated;
     bool map;
     struct message *msg; /* V_MESSAGE. */
-    const Trireme__FieldRules *rules;
+    const field_rules *rules;
 };
 
 struct message {
@@ -37,7 +39,7 @@ struct message {
     const char *full_name;
     const char *c_name; /* core_v1_pod_spec */
     struct file *file;
-    const Trireme__MessageRules *rules;
+    const message_rules *rules;
     struct field *fields; /* In order of declaration. */
     size_t field_count;
     bool is_map_value; /* Needs an entry struct. */
@@ -47,7 +49,7 @@ struct message {
 struct file {
     const char *path;   /* k8s/core_v1.proto */
     const char *c_name; /* core_v1 */
-    const Trireme__FileRules *rules;
+    const file_rules *rules;
     struct message *messages;
     size_t message_count;
     struct file **imports;
@@ -66,10 +68,7 @@ struct model *model_build(const plugin_request *request);
 struct message *model_find(const struct model *m, const char *full_name); /* NULL: absent. */
 
 /* True when the field is a C struct embedded in place. */
-static inline bool field_is_embedded(const struct field *f)
-{
-    return f->type == V_MESSAGE && !f->repeated && !f->map && !f->rules->pointer;
-}
+bool field_is_embedded(const struct field *f);
 /* The type of one element, as C writes it: "int64_t", "struct core_v1_volume". */
 const char *field_c_type(const struct field *f);
 /* The map's entry: "struct api_str_entry". */

@@ -10,14 +10,21 @@
 #include "lib/base/error.h"
 
 static const struct fuzz_text seeds[] = {
-    FUZZ_TEXT("{\"metadata\":{\"name\":\"n\",\"labels\":{\"a\":\"b\"},\"creationTimestamp\":\"2024-01-01T00:00:00Z\"},"
-              "\"spec\":{\"containers\":[{\"name\":\"c\",\"resources\":{\"limits\":{\"cpu\":\"1.5\"}},"
-              "\"ports\":[{\"containerPort\":80}]}],\"volumes\":[{\"name\":\"v\",\"emptyDir\":{}}]},\"data\":{\"k\":\"v\"}}"),
-    FUZZ_TEXT("{\"spec\":{\"template\":{\"spec\":{\"containers\":null}},\"replicas\":3,\"strategy\":{\"rollingUpdate\":"
-              "{\"maxSurge\":\"25%\"}}},\"status\":{\"conditions\":[{\"type\":\"x\",\"lastUpdateTime\":null}]}}"),
+    FUZZ_TEXT(
+        "{\"metadata\":{\"name\":\"n\",\"labels\":{\"a\":\"b\"},\"creationTimestamp\":\"2024-01-"
+        "01T00:00:00Z\"},"
+        "\"spec\":{\"containers\":[{\"name\":\"c\",\"resources\":{\"limits\":{\"cpu\":\"1.5\"}},"
+        "\"ports\":[{\"containerPort\":80}]}],\"volumes\":[{\"name\":\"v\",\"emptyDir\":{}}]},"
+        "\"data\":{\"k\":\"v\"}}"),
+    FUZZ_TEXT("{\"spec\":{\"template\":{\"spec\":{\"containers\":null}},\"replicas\":3,"
+              "\"strategy\":{\"rollingUpdate\":"
+              "{\"maxSurge\":\"25%\"}}},\"status\":{\"conditions\":[{\"type\":\"x\","
+              "\"lastUpdateTime\":null}]}}"),
     FUZZ_TEXT("[1,-2.5e10,\"\\u00e9\\ud83d\\ude00\\n\",{\"a\":[true,false,null]},\"\\u0000\"]"),
-    FUZZ_TEXT("{\"data\":{\"a\":\"AQID\"},\"binaryData\":{\"a\":\"\"},\"items\":[{\"kind\":\"x\"},null],\"bogus\":{}}"),
-    FUZZ_TEXT("{\"spec\":{\"versions\":[{\"schema\":{\"openAPIV3Schema\":{\"properties\":{\"a\":{\"items\":[{},{}],"
+    FUZZ_TEXT("{\"data\":{\"a\":\"AQID\"},\"binaryData\":{\"a\":\"\"},\"items\":[{\"kind\":\"x\"},"
+              "null],\"bogus\":{}}"),
+    FUZZ_TEXT("{\"spec\":{\"versions\":[{\"schema\":{\"openAPIV3Schema\":{\"properties\":{\"a\":{"
+              "\"items\":[{},{}],"
               "\"additionalProperties\":true,\"default\":[1],\"enum\":[\"x\"]}}}}}]}}"),
 };
 

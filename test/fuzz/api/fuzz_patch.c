@@ -10,22 +10,31 @@
 #include "lib/base/error.h"
 
 static const struct fuzz_text seeds[] = {
-    FUZZ_TEXT("{\"a\":[1,2],\"b\":{\"c\":3}}\0[{\"op\":\"add\",\"path\":\"/a/-\",\"value\":{}},{\"op\":\"move\",\"from\":"
-              "\"/b/c\",\"path\":\"/a/0\"},{\"op\":\"copy\",\"from\":\"/a\",\"path\":\"/b/d\"},{\"op\":\"test\",\"path\":"
-              "\"\",\"value\":{}},{\"op\":\"remove\",\"path\":\"/a/-1\"},{\"op\":\"replace\",\"path\":\"/x~1y~0\"}]"),
-    FUZZ_TEXT("{\"spec\":{\"containers\":[{\"name\":\"a\",\"env\":[{\"name\":\"A\"}]},{\"name\":\"b\"}],\"volumes\":[]}}\0"
-              "{\"spec\":{\"$setElementOrder/containers\":[{\"name\":\"b\"},{\"name\":\"a\"}],\"containers\":[{\"name\":"
-              "\"a\",\"env\":[{\"name\":\"A\",\"$patch\":\"delete\"}]},{\"$patch\":\"replace\"}],\"volumes\":[{\"name\":"
+    FUZZ_TEXT("{\"a\":[1,2],\"b\":{\"c\":3}}\0[{\"op\":\"add\",\"path\":\"/a/"
+              "-\",\"value\":{}},{\"op\":\"move\",\"from\":"
+              "\"/b/c\",\"path\":\"/a/0\"},{\"op\":\"copy\",\"from\":\"/a\",\"path\":\"/b/"
+              "d\"},{\"op\":\"test\",\"path\":"
+              "\"\",\"value\":{}},{\"op\":\"remove\",\"path\":\"/a/"
+              "-1\"},{\"op\":\"replace\",\"path\":\"/x~1y~0\"}]"),
+    FUZZ_TEXT("{\"spec\":{\"containers\":[{\"name\":\"a\",\"env\":[{\"name\":\"A\"}]},{\"name\":"
+              "\"b\"}],\"volumes\":[]}}\0"
+              "{\"spec\":{\"$setElementOrder/"
+              "containers\":[{\"name\":\"b\"},{\"name\":\"a\"}],\"containers\":[{\"name\":"
+              "\"a\",\"env\":[{\"name\":\"A\",\"$patch\":\"delete\"}]},{\"$patch\":\"replace\"}],"
+              "\"volumes\":[{\"name\":"
               "\"v\",\"$retainKeys\":[\"name\"]}]}}"),
-    FUZZ_TEXT("{\"metadata\":{\"finalizers\":[\"a\",\"b\"],\"labels\":{\"x\":\"y\"}}}\0{\"metadata\":{"
-              "\"$deleteFromPrimitiveList/finalizers\":[\"a\"],\"labels\":{\"$patch\":\"replace\",\"z\":null}}}"),
+    FUZZ_TEXT(
+        "{\"metadata\":{\"finalizers\":[\"a\",\"b\"],\"labels\":{\"x\":\"y\"}}}\0{\"metadata\":{"
+        "\"$deleteFromPrimitiveList/"
+        "finalizers\":[\"a\"],\"labels\":{\"$patch\":\"replace\",\"z\":null}}}"),
     FUZZ_TEXT("{\"a\":{\"b\":1}}\0{\"a\":{\"b\":null,\"c\":{\"d\":null}}}"),
 };
 FUZZ_SEEDS(seeds)
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-    static const enum api_patch_type types[] = {API_PATCH_JSON, API_PATCH_MERGE, API_PATCH_STRATEGIC};
+    static const enum api_patch_type types[] = {API_PATCH_JSON, API_PATCH_MERGE,
+                                                API_PATCH_STRATEGIC};
     AUTO_ARENA *a = arena_new(0);
     struct str doc_text, patch;
     struct json *doc;

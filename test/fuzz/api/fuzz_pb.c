@@ -68,7 +68,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     const struct api_kind *const *all = api_kinds(&kinds);
     if (size == 0)
         return 0;
-    struct str bytes = str_n((const char *)data, size), wire = str_sub(bytes, 1, size), version, kind, raw;
+    struct str bytes = str_n((const char *)data, size), wire = str_sub(bytes, 1, size), version,
+               kind, raw;
     check(all[data[0] % kinds]->msg, wire);
     if (api_envelope_open(wire, &version, &kind, &raw, NULL) == 0) {
         const struct api_kind *k = api_kind_by_api_version(version, kind);

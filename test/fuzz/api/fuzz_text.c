@@ -47,14 +47,16 @@ static void check_time(struct str s)
     struct meta_v1_micro_time m, m_again;
     char text[TIME_TEXT_MAX];
     /* A zone can push the first or last days of the calendar beyond it. */
-    if (time_parse(s, &t, NULL) == 0 && !time_is_zero(&t) && t.seconds >= -62135596800 && t.seconds < 253402300800) {
+    if (time_parse(s, &t, NULL) == 0 && !time_is_zero(&t) && t.seconds >= -62135596800 &&
+        t.seconds < 253402300800) {
         size_t n = time_format(&t, text);
         ASSERT(time_parse(str_n(text, n), &again, NULL) == 0 && again.seconds == t.seconds);
     }
-    if (micro_time_parse(s, &m, NULL) == 0 && !micro_time_is_zero(&m) && m.seconds >= -62135596800 &&
-        m.seconds < 253402300800) {
+    if (micro_time_parse(s, &m, NULL) == 0 && !micro_time_is_zero(&m) &&
+        m.seconds >= -62135596800 && m.seconds < 253402300800) {
         size_t n = micro_time_format(&m, text);
-        ASSERT(micro_time_parse(str_n(text, n), &m_again, NULL) == 0 && micro_time_cmp(&m, &m_again) == 0);
+        ASSERT(micro_time_parse(str_n(text, n), &m_again, NULL) == 0 &&
+               micro_time_cmp(&m, &m_again) == 0);
     }
 }
 
@@ -79,9 +81,12 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     check_time(s);
     check_selectors(a, s);
     struct api_faults (*const checks[])(struct str) = {
-        api_check_dns_label,   api_check_dns_subdomain, api_check_dns1035_label, api_check_wildcard_subdomain,
-        api_check_label_value, api_check_config_key,    api_check_env_name,      api_check_qualified_name,
-        api_check_port_name,   api_check_percent,       api_check_path_segment,
+        api_check_dns_label,     api_check_dns_subdomain,
+        api_check_dns1035_label, api_check_wildcard_subdomain,
+        api_check_label_value,   api_check_config_key,
+        api_check_env_name,      api_check_qualified_name,
+        api_check_port_name,     api_check_percent,
+        api_check_path_segment,
     };
     for (size_t i = 0; i < sizeof(checks) / sizeof(checks[0]); i++)
         (void)checks[i](s);

@@ -8,10 +8,13 @@
 #include "lib/base/buf.h"
 
 static const struct fuzz_text seeds[] = {
-    FUZZ_TEXT("apiVersion: v1\nkind: Pod\nmetadata:\n  name: p\n  labels: {a: \"b\", c: 'd'}\nspec:\n  containers:\n"
-              "  - name: c\n    args: [x, 1, yes, ~]\n    command:\n    - |\n      a\n       b\n    - >-\n      x\n      y\n"),
+    FUZZ_TEXT("apiVersion: v1\nkind: Pod\nmetadata:\n  name: p\n  labels: {a: \"b\", c: "
+              "'d'}\nspec:\n  containers:\n"
+              "  - name: c\n    args: [x, 1, yes, ~]\n    command:\n    - |\n      a\n       b\n   "
+              " - >-\n      x\n      y\n"),
     FUZZ_TEXT("a: &x {k: v}\nb: *x\nc: {<<: *x, l: 0x1F}\n? [q]\n: 1\n"),
-    FUZZ_TEXT("---\n# words\n---\n- - 1\n  - 2\n- !!str 3\n- !!binary aGk=\n- \"\\u263A\\n\\x01\"\n--- # next\n1e3\n"),
+    FUZZ_TEXT("---\n# words\n---\n- - 1\n  - 2\n- !!str 3\n- !!binary aGk=\n- "
+              "\"\\u263A\\n\\x01\"\n--- # next\n1e3\n"),
     FUZZ_TEXT("- |+2\n    a\n\n\n- 2024-01-01\n- 1:30\n- .inf\n- 'it''s'\n"),
 };
 FUZZ_SEEDS(seeds)

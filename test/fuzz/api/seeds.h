@@ -14,15 +14,18 @@ struct fuzz_text {
     const char *text;
     size_t len;
 };
-#define FUZZ_TEXT(lit) {(lit), sizeof(lit) - 1}
+#define FUZZ_TEXT(lit)                                                                             \
+    {                                                                                              \
+        (lit), sizeof(lit) - 1                                                                     \
+    }
 
-#define FUZZ_SEEDS(list)                                                     \
-    size_t fuzz_seed(unsigned i, uint8_t *p, size_t cap)                     \
-    {                                                                        \
-        if (i >= sizeof(list) / sizeof((list)[0]) || (list)[i].len > cap)    \
-            return 0;                                                        \
-        memcpy(p, (list)[i].text, (list)[i].len);                            \
-        return (list)[i].len;                                                \
+#define FUZZ_SEEDS(list)                                                                           \
+    size_t fuzz_seed(unsigned i, uint8_t *p, size_t cap)                                           \
+    {                                                                                              \
+        if (i >= sizeof(list) / sizeof((list)[0]) || (list)[i].len > cap)                          \
+            return 0;                                                                              \
+        memcpy(p, (list)[i].text, (list)[i].len);                                                  \
+        return (list)[i].len;                                                                      \
     }
 
 #endif

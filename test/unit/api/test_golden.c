@@ -25,7 +25,8 @@ static void find_samples(void)
     while (d != NULL && (e = readdir(d)) != NULL) {
         char *dot = strrchr(e->d_name, '.');
         if (dot != NULL && strcmp(dot, ".pb") == 0 && sample_count < SAMPLES_MAX)
-            samples[sample_count++] = xasprintf("%s/%.*s", folder, (int)(dot - e->d_name), e->d_name);
+            samples[sample_count++] =
+                xasprintf("%s/%.*s", folder, (int)(dot - e->d_name), e->d_name);
     }
     if (sample_count == 0)
         printf("no samples in %s: set TRIREME_FACTS; the golden tests check nothing\n", folder);
@@ -68,8 +69,8 @@ static struct sample load(int i)
     s.pb = read_sample(s.arena, i, "pb");
     s.json = read_sample(s.arena, i, "json");
     s.yaml = read_sample(s.arena, i, "yaml");
-    ck_assert_msg(api_envelope_open(s.pb, &s.api_version, &s.kind_name, &s.raw, &err) == 0, "%s: %s", samples[i],
-                  err.message);
+    ck_assert_msg(api_envelope_open(s.pb, &s.api_version, &s.kind_name, &s.raw, &err) == 0,
+                  "%s: %s", samples[i], err.message);
     s.kind = api_kind_by_api_version(s.api_version, s.kind_name);
     ck_assert_msg(s.kind != NULL, "%s: unknown kind", samples[i]);
     return s;
@@ -79,7 +80,8 @@ static void *decode_pb(const struct sample *s, int i)
 {
     struct error err = {0};
     void *msg = api_msg_new(s->arena, s->kind->msg);
-    ck_assert_msg(api_pb_decode(s->arena, s->kind->msg, s->raw, msg, &err) == 0, "%s: %s", samples[i], err.message);
+    ck_assert_msg(api_pb_decode(s->arena, s->kind->msg, s->raw, msg, &err) == 0, "%s: %s",
+                  samples[i], err.message);
     return msg;
 }
 
@@ -92,8 +94,8 @@ static void check_same(int i, const char *what, struct str got, struct str want)
         at++;
     size_t from = at > 60 ? at - 60 : 0;
     struct str g = str_sub(got, from, 160), w = str_sub(want, from, 160);
-    ck_abort_msg("%s: %s differs at %zu of %zu/%zu:\n got  " STR_FMT "\n want " STR_FMT, samples[i], what, at, got.len,
-                 want.len, STR_ARG(g), STR_ARG(w));
+    ck_abort_msg("%s: %s differs at %zu of %zu/%zu:\n got  " STR_FMT "\n want " STR_FMT, samples[i],
+                 what, at, got.len, want.len, STR_ARG(g), STR_ARG(w));
 }
 
 /* Protobuf read and written again is the same bytes. */
@@ -118,12 +120,14 @@ START_TEST(test_json_text)
     struct error err = {0};
     struct json *tree;
     api_json_encode(s.kind->msg, decode_pb(&s, _i), s.api_version, s.kind_name, &out);
-    ck_assert_msg(json_parse(s.arena, buf_str(&out), &tree, &err) == 0, "%s: %s", samples[_i], err.message);
+    ck_assert_msg(json_parse(s.arena, buf_str(&out), &tree, &err) == 0, "%s: %s", samples[_i],
+                  err.message);
     json_write_indent(tree, false, 2, &pretty);
     buf_putc(&pretty, '\n');
     check_same(_i, "JSON", str_trim(buf_str(&pretty)), str_trim(s.json));
-    ck_assert_msg(api_json_from_pb(s.kind->msg, s.raw, s.api_version, s.kind_name, &direct, &err) == 0, "%s: %s",
-                  samples[_i], err.message);
+    ck_assert_msg(api_json_from_pb(s.kind->msg, s.raw, s.api_version, s.kind_name, &direct, &err) ==
+                      0,
+                  "%s: %s", samples[_i], err.message);
     check_same(_i, "transcoded JSON", buf_str(&direct), buf_str(&out));
     arena_free(s.arena);
 }
@@ -135,8 +139,9 @@ static void check_tree(const struct sample *s, int i, const char *what, const st
     struct error err = {0};
     AUTO_BUF out = BUF_INIT;
     void *msg = api_msg_new(s->arena, s->kind->msg);
-    ck_assert_msg(api_json_decode_tree(s->arena, s->kind->msg, tree, API_STRICT, NULL, msg, &err) == 0, "%s: %s: %s",
-                  samples[i], what, err.message);
+    ck_assert_msg(api_json_decode_tree(s->arena, s->kind->msg, tree, API_STRICT, NULL, msg, &err) ==
+                      0,
+                  "%s: %s: %s", samples[i], what, err.message);
     api_envelope_encode(s->kind->msg, msg, s->api_version, s->kind_name, &out);
     check_same(i, what, buf_str(&out), s->pb);
     ck_assert(api_msg_equal(s->kind->msg, msg, decode_pb(s, i)));
@@ -147,7 +152,8 @@ START_TEST(test_json_to_pb)
     struct sample s = load(_i);
     struct error err = {0};
     struct json *tree;
-    ck_assert_msg(json_parse(s.arena, s.json, &tree, &err) == 0, "%s: %s", samples[_i], err.message);
+    ck_assert_msg(json_parse(s.arena, s.json, &tree, &err) == 0, "%s: %s", samples[_i],
+                  err.message);
     check_tree(&s, _i, "protobuf from JSON", tree);
     arena_free(s.arena);
 }
@@ -160,12 +166,13 @@ START_TEST(test_yaml)
     struct error err = {0};
     struct json *tree;
     size_t consumed;
-    ck_assert_msg(api_yaml_parse_strict(s.arena, s.yaml, &consumed, &tree, &err) == 0, "%s: %s", samples[_i],
-                  err.message);
+    ck_assert_msg(api_yaml_parse_strict(s.arena, s.yaml, &consumed, &tree, &err) == 0, "%s: %s",
+                  samples[_i], err.message);
     ck_assert_uint_eq(consumed, s.yaml.len);
     check_tree(&s, _i, "protobuf from YAML", tree);
     AUTO_BUF out = BUF_INIT;
-    api_yaml_write(api_json_tree(s.arena, s.kind->msg, decode_pb(&s, _i), s.api_version, s.kind_name), &out);
+    api_yaml_write(
+        api_json_tree(s.arena, s.kind->msg, decode_pb(&s, _i), s.api_version, s.kind_name), &out);
     check_same(_i, "YAML", buf_str(&out), s.yaml);
     arena_free(s.arena);
 }

@@ -38,11 +38,13 @@ START_TEST(test_tree_round_trip)
         AUTO_BUF out = BUF_INIT;
         struct json *j;
         struct error err = {0};
-        ck_assert_msg(json_parse(a, str_of(cases[i].text), &j, &err) == 0, "%s: %s", cases[i].text, err.message);
+        ck_assert_msg(json_parse(a, str_of(cases[i].text), &j, &err) == 0, "%s: %s", cases[i].text,
+                      err.message);
         json_write(j, false, &out);
         /* A byte that is no UTF-8 becomes the character itself on the way in. */
         const char *want = i == 8 ? "\"a\357\277\275b\"" : cases[i].want;
-        ck_assert_msg(str_eqc(buf_str(&out), want), "%s: got %.*s", cases[i].text, (int)out.len, (const char *)out.data);
+        ck_assert_msg(str_eqc(buf_str(&out), want), "%s: got %.*s", cases[i].text, (int)out.len,
+                      (const char *)out.data);
     }
 }
 END_TEST
@@ -79,7 +81,8 @@ START_TEST(test_syntax_errors)
         AUTO_ARENA *a = arena_new(0);
         struct json *j;
         struct error err = {0};
-        ck_assert_msg(json_parse(a, str_of(cases[i].text), &j, &err) == E_INVALID, "%s", cases[i].text);
+        ck_assert_msg(json_parse(a, str_of(cases[i].text), &j, &err) == E_INVALID, "%s",
+                      cases[i].text);
         ck_assert_str_eq(err.message, cases[i].message);
     }
 }
@@ -127,7 +130,8 @@ START_TEST(test_tree_edits)
     buf_puts(&out, " ");
     json_write_go(o, &out);
     buf_putc(&out, '\0');
-    ck_assert_str_eq((char *)out.data, "{\"b\":true,\"d\":0.1,\"list\":[\"two\",3]} map[b:true d:0.1 list:[two 3]]");
+    ck_assert_str_eq((char *)out.data,
+                     "{\"b\":true,\"d\":0.1,\"list\":[\"two\",3]} map[b:true d:0.1 list:[two 3]]");
     ck_assert(json_path(o, "list.x") == NULL && json_path(o, "b") != NULL);
 }
 END_TEST
@@ -139,7 +143,8 @@ static struct str reencode(struct arena *a, const struct api_msg *m, const char 
     struct error err = {0};
     AUTO_BUF out = BUF_INIT, pb = BUF_INIT, direct = BUF_INIT;
     void *msg = api_msg_new(a, m);
-    ck_assert_msg(api_json_decode(a, m, str_of(text), API_STRICT, NULL, msg, &err) == 0, "%s: %s", text, err.message);
+    ck_assert_msg(api_json_decode(a, m, str_of(text), API_STRICT, NULL, msg, &err) == 0, "%s: %s",
+                  text, err.message);
     api_json_encode(m, msg, STR_NULL, STR_NULL, &out);
     return arena_str(a, buf_str(&out));
 }
@@ -155,8 +160,10 @@ START_TEST(test_typed_round_trip)
         {&core_v1_config_map_msg, "{}", "{\"metadata\":{}}"},
         {&core_v1_config_map_msg, "{\"data\":{\"b\":\"2\",\"a\":\"1\"},\"immutable\":false}",
          "{\"metadata\":{},\"immutable\":false,\"data\":{\"a\":\"1\",\"b\":\"2\"}}"},
-        {&core_v1_config_map_msg, "{\"kind\":\"ConfigMap\",\"apiVersion\":\"v1\",\"data\":null}", "{\"metadata\":{}}"},
-        {&core_v1_config_map_msg, "{\"metadata\":{\"creationTimestamp\":null,\"labels\":{}}}", "{\"metadata\":{}}"},
+        {&core_v1_config_map_msg, "{\"kind\":\"ConfigMap\",\"apiVersion\":\"v1\",\"data\":null}",
+         "{\"metadata\":{}}"},
+        {&core_v1_config_map_msg, "{\"metadata\":{\"creationTimestamp\":null,\"labels\":{}}}",
+         "{\"metadata\":{}}"},
         {&core_v1_config_map_msg, "{\"metadata\":{\"creationTimestamp\":\"1970-01-01T00:00:00Z\"}}",
          "{\"metadata\":{\"creationTimestamp\":\"1970-01-01T00:00:00Z\"}}"},
         {&core_v1_config_map_msg, "{\"binaryData\":{\"a\":\"\",\"b\":\"AQID\",\"c\":null}}",
@@ -177,12 +184,15 @@ START_TEST(test_typed_round_trip)
         {&core_v1_pod_spec_msg, "{\"hostUsers\":null,\"containers\":[{}]}",
          "{\"containers\":[{\"name\":\"\",\"resources\":{}}]}"},
         {&apiextensions_v1_json_schema_props_msg,
-         "{\"default\":{\"a\": 1},\"items\":{\"type\":\"string\"},\"additionalProperties\":false,\"maximum\":1.5,"
-         "\"dependencies\":{\"x\":[\"y\"],\"z\":{}},\"properties\":{\"b\":{},\"a\":{}},\"enum\":[1,null]}",
+         "{\"default\":{\"a\": "
+         "1},\"items\":{\"type\":\"string\"},\"additionalProperties\":false,\"maximum\":1.5,"
+         "\"dependencies\":{\"x\":[\"y\"],\"z\":{}},\"properties\":{\"b\":{},\"a\":{}},\"enum\":[1,"
+         "null]}",
          "{\"default\":{\"a\":1},\"maximum\":1.5,\"enum\":[1,null],\"items\":{\"type\":\"string\"},"
          "\"properties\":{\"a\":{},\"b\":{}},\"additionalProperties\":false,"
          "\"dependencies\":{\"x\":[\"y\"],\"z\":{}}}"},
-        {&apiextensions_v1_json_schema_props_msg, "{\"items\":[{},{}],\"additionalProperties\":{\"type\":\"x\"}}",
+        {&apiextensions_v1_json_schema_props_msg,
+         "{\"items\":[{},{}],\"additionalProperties\":{\"type\":\"x\"}}",
          "{\"items\":[{},{}],\"additionalProperties\":{\"type\":\"x\"}}"},
     };
     for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
@@ -202,31 +212,42 @@ START_TEST(test_type_errors)
         {&core_v1_config_map_msg, "{\"data\":{\"a\":1}}",
          "json: cannot unmarshal number into Go struct field ConfigMap.data of type string"},
         {&core_v1_config_map_msg, "{\"data\":\"x\"}",
-         "json: cannot unmarshal string into Go struct field ConfigMap.data of type map[string]string"},
+         "json: cannot unmarshal string into Go struct field ConfigMap.data of type "
+         "map[string]string"},
         {&core_v1_config_map_msg, "{\"metadata\":{\"name\":true}}",
-         "json: cannot unmarshal bool into Go struct field ObjectMeta.metadata.name of type string"},
+         "json: cannot unmarshal bool into Go struct field ObjectMeta.metadata.name of type "
+         "string"},
         {&apps_v1_deployment_msg, "{\"spec\":{\"replicas\":\"x\"}}",
-         "json: cannot unmarshal string into Go struct field DeploymentSpec.spec.replicas of type int32"},
+         "json: cannot unmarshal string into Go struct field DeploymentSpec.spec.replicas of type "
+         "int32"},
         {&apps_v1_deployment_msg, "{\"spec\":{\"replicas\":1.5}}",
-         "json: cannot unmarshal number 1.5 into Go struct field DeploymentSpec.spec.replicas of type int32"},
+         "json: cannot unmarshal number 1.5 into Go struct field DeploymentSpec.spec.replicas of "
+         "type int32"},
         {&apps_v1_deployment_msg, "{\"spec\":{\"replicas\":3000000000}}",
-         "json: cannot unmarshal number 3000000000 into Go struct field DeploymentSpec.spec.replicas of type int32"},
+         "json: cannot unmarshal number 3000000000 into Go struct field "
+         "DeploymentSpec.spec.replicas of type int32"},
         {&core_v1_pod_msg, "{\"spec\":{\"containers\":\"x\"}}",
-         "json: cannot unmarshal string into Go struct field PodSpec.spec.containers of type []v1.Container"},
+         "json: cannot unmarshal string into Go struct field PodSpec.spec.containers of type "
+         "[]v1.Container"},
         {&core_v1_pod_msg, "{\"spec\":{\"containers\":[{\"name\":1}]}}",
-         "json: cannot unmarshal number into Go struct field Container.spec.containers.name of type string"},
+         "json: cannot unmarshal number into Go struct field Container.spec.containers.name of "
+         "type string"},
         {&core_v1_pod_msg, "{\"spec\":{\"containers\":[1]}}",
-         "json: cannot unmarshal number into Go struct field PodSpec.spec.containers of type v1.Container"},
+         "json: cannot unmarshal number into Go struct field PodSpec.spec.containers of type "
+         "v1.Container"},
         {&core_v1_pod_msg, "[]", "json: cannot unmarshal array into Go value of type v1.Pod"},
         {&core_v1_pod_msg, "{\"spec\":{\"volumes\":[{\"emptyDir\":{\"sizeLimit\":\"x\"}}]}}",
-         "quantities must match the regular expression '^([+-]?[0-9.]+)([eEinumkKMGTP]*[-+]?[0-9]*)$'"},
+         "quantities must match the regular expression "
+         "'^([+-]?[0-9.]+)([eEinumkKMGTP]*[-+]?[0-9]*)$'"},
         {&coordination_v1_lease_msg, "{\"spec\":{\"renewTime\":\"yesterday\"}}",
-         "parsing time \"yesterday\" as \"2006-01-02T15:04:05.000000Z07:00\": cannot parse \"yesterday\" as \"2006\""},
+         "parsing time \"yesterday\" as \"2006-01-02T15:04:05.000000Z07:00\": cannot parse "
+         "\"yesterday\" as \"2006\""},
         {&core_v1_secret_msg, "{\"data\":{\"a\":\"*\"}}", "illegal base64 data at input byte 0"},
         {&core_v1_secret_msg, "{\"data\":{\"a\":\"QQ\"}}", "illegal base64 data at input byte 2"},
         {&core_v1_secret_msg, "{\"data\":{\"a\":1}}",
          "json: cannot unmarshal number into Go struct field Secret.data of type []uint8"},
-        {&core_v1_http_get_action_msg, "{\"port\":true}", "json: cannot unmarshal bool into Go value of type int32"},
+        {&core_v1_http_get_action_msg, "{\"port\":true}",
+         "json: cannot unmarshal bool into Go value of type int32"},
         /* The first wrong value counts, but a syntax error counts for more. */
         {&core_v1_config_map_msg, "{\"immutable\":1,\"data\":[]}",
          "json: cannot unmarshal number into Go struct field ConfigMap.immutable of type bool"},
@@ -236,7 +257,8 @@ START_TEST(test_type_errors)
         AUTO_ARENA *a = arena_new(0);
         struct error err = {0};
         void *msg = api_msg_new(a, cases[i].m);
-        ck_assert_msg(api_json_decode(a, cases[i].m, str_of(cases[i].text), API_LENIENT, NULL, msg, &err) == E_INVALID,
+        ck_assert_msg(api_json_decode(a, cases[i].m, str_of(cases[i].text), API_LENIENT, NULL, msg,
+                                      &err) == E_INVALID,
                       "%s", cases[i].text);
         ck_assert_str_eq(err.message, cases[i].message);
     }
@@ -246,28 +268,34 @@ END_TEST
 /* Unknown and duplicate fields: refused, reported or ignored. */
 START_TEST(test_strictness)
 {
-    static const char text[] =
-        "{\"kind\":\"Deployment\",\"kind\":\"Deployment\",\"Spec\":{},\"spec\":{\"template\":{\"spec\":{\"containers\":"
-        "[{\"name\":\"a\",\"imagee\":{\"x\":[]},\"name\":\"b\"}]},\"metadata\":{\"labels\":{\"l\":\"1\",\"l\":\"2\"}}},"
-        "\"replica\":1,\"replica\":2}}";
+    static const char text[] = "{\"kind\":\"Deployment\",\"kind\":\"Deployment\",\"Spec\":{},"
+                               "\"spec\":{\"template\":{\"spec\":{\"containers\":"
+                               "[{\"name\":\"a\",\"imagee\":{\"x\":[]},\"name\":\"b\"}]},"
+                               "\"metadata\":{\"labels\":{\"l\":\"1\",\"l\":\"2\"}}},"
+                               "\"replica\":1,\"replica\":2}}";
     AUTO_ARENA *a = arena_new(0);
     struct error err = {0};
     struct apps_v1_deployment d = {0};
-    ck_assert_int_eq(api_json_decode(a, &apps_v1_deployment_msg, STR(text), API_STRICT, NULL, &d, &err), E_INVALID);
-    ck_assert_str_eq(err.message,
-                     "strict decoding error: duplicate field \"kind\", unknown field \"Spec\", unknown field "
-                     "\"spec.template.spec.containers[0].imagee\", duplicate field "
-                     "\"spec.template.spec.containers[0].name\", duplicate field "
-                     "\"spec.template.metadata.labels.l\", unknown field \"spec.replica\"");
+    ck_assert_int_eq(
+        api_json_decode(a, &apps_v1_deployment_msg, STR(text), API_STRICT, NULL, &d, &err),
+        E_INVALID);
+    ck_assert_str_eq(
+        err.message,
+        "strict decoding error: duplicate field \"kind\", unknown field \"Spec\", unknown field "
+        "\"spec.template.spec.containers[0].imagee\", duplicate field "
+        "\"spec.template.spec.containers[0].name\", duplicate field "
+        "\"spec.template.metadata.labels.l\", unknown field \"spec.replica\"");
     struct api_warnings w = {0};
     d = (struct apps_v1_deployment){0};
-    ck_assert_int_eq(api_json_decode(a, &apps_v1_deployment_msg, STR(text), API_WARN, &w, &d, &err), 0);
+    ck_assert_int_eq(api_json_decode(a, &apps_v1_deployment_msg, STR(text), API_WARN, &w, &d, &err),
+                     0);
     ck_assert_uint_eq(w.count, 6);
     ck_assert_str_eq(str_c(d.spec.template.spec.containers[0].name), "b");
     ck_assert_str_eq(str_c(d.spec.template.metadata.labels[0].value), "2");
     ck_assert_uint_eq(d.spec.template.metadata.labels_count, 1);
     d = (struct apps_v1_deployment){0};
-    ck_assert_int_eq(api_json_decode(a, &apps_v1_deployment_msg, STR(text), API_LENIENT, NULL, &d, &err), 0);
+    ck_assert_int_eq(
+        api_json_decode(a, &apps_v1_deployment_msg, STR(text), API_LENIENT, NULL, &d, &err), 0);
 }
 END_TEST
 
@@ -278,7 +306,8 @@ START_TEST(test_type_meta)
     struct core_v1_config_map m = {0};
     api_json_encode(&core_v1_config_map_msg, &m, STR("v1"), STR("ConfigMap"), &out);
     buf_putc(&out, '\0');
-    ck_assert_str_eq((char *)out.data, "{\"kind\":\"ConfigMap\",\"apiVersion\":\"v1\",\"metadata\":{}}");
+    ck_assert_str_eq((char *)out.data,
+                     "{\"kind\":\"ConfigMap\",\"apiVersion\":\"v1\",\"metadata\":{}}");
 }
 END_TEST
 
@@ -291,16 +320,16 @@ START_TEST(test_typed_depth)
     AUTO_ARENA *a = arena_new(0);
     struct apiextensions_v1_json_schema_props p = {0};
     struct error err = {0};
-    ck_assert_int_eq(
-        api_json_decode(a, &apiextensions_v1_json_schema_props_msg, buf_str(&text), API_LENIENT, NULL, &p, &err),
-        E_INVALID);
+    ck_assert_int_eq(api_json_decode(a, &apiextensions_v1_json_schema_props_msg, buf_str(&text),
+                                     API_LENIENT, NULL, &p, &err),
+                     E_INVALID);
     buf_clear(&text);
     buf_puts(&text, "{\"default\":");
     for (int i = 0; i < 100000; i++)
         buf_putc(&text, '[');
-    ck_assert_int_eq(
-        api_json_decode(a, &apiextensions_v1_json_schema_props_msg, buf_str(&text), API_LENIENT, NULL, &p, &err),
-        E_INVALID);
+    ck_assert_int_eq(api_json_decode(a, &apiextensions_v1_json_schema_props_msg, buf_str(&text),
+                                     API_LENIENT, NULL, &p, &err),
+                     E_INVALID);
 }
 END_TEST
 

@@ -15,7 +15,8 @@ static struct json *yaml(struct arena *a, const char *text)
     struct json *j = NULL;
     struct error err = {0};
     size_t consumed;
-    ck_assert_msg(api_yaml_parse_strict(a, str_of(text), &consumed, &j, &err) == 0, "%s: %s", text, err.message);
+    ck_assert_msg(api_yaml_parse_strict(a, str_of(text), &consumed, &j, &err) == 0, "%s: %s", text,
+                  err.message);
     return j;
 }
 
@@ -26,8 +27,8 @@ static struct str text_of(struct arena *a, const struct json *j)
     return arena_str(a, buf_str(&b));
 }
 
-static int apply(struct arena *a, enum api_patch_type type, const struct api_msg *m, const char *doc, const char *patch,
-                 struct str *ret, struct error *err)
+static int apply(struct arena *a, enum api_patch_type type, const struct api_msg *m,
+                 const char *doc, const char *patch, struct str *ret, struct error *err)
 {
     struct json *before = yaml(a, doc), *result;
     struct str kept = text_of(a, before);
@@ -42,7 +43,8 @@ struct patch_case {
     const char *doc, *patch, *want;
 };
 
-static void check_cases(enum api_patch_type type, const struct api_msg *m, const struct patch_case *cases, size_t n)
+static void check_cases(enum api_patch_type type, const struct api_msg *m,
+                        const struct patch_case *cases, size_t n)
 {
     for (size_t i = 0; i < n; i++) {
         AUTO_ARENA *a = arena_new(0);
@@ -51,8 +53,8 @@ static void check_cases(enum api_patch_type type, const struct api_msg *m, const
         int r = apply(a, type, m, cases[i].doc, cases[i].patch, &got, &err);
         ck_assert_msg(r == 0, "%s: %s", cases[i].patch, err.message);
         struct str want = text_of(a, yaml(a, cases[i].want));
-        ck_assert_msg(str_eq(got, want), "%s: got " STR_FMT ", want " STR_FMT, cases[i].patch, STR_ARG(got),
-                      STR_ARG(want));
+        ck_assert_msg(str_eq(got, want), "%s: got " STR_FMT ", want " STR_FMT, cases[i].patch,
+                      STR_ARG(got), STR_ARG(want));
     }
 }
 
@@ -62,7 +64,8 @@ struct error_case {
     const char *message;
 };
 
-static void check_errors(enum api_patch_type type, const struct api_msg *m, const struct error_case *cases, size_t n)
+static void check_errors(enum api_patch_type type, const struct api_msg *m,
+                         const struct error_case *cases, size_t n)
 {
     for (size_t i = 0; i < n; i++) {
         AUTO_ARENA *a = arena_new(0);
@@ -97,7 +100,8 @@ START_TEST(test_json_patch)
         {"{a: {b: 1}}", "[{op: test, path: /a, value: {b: 1}}]", "{a: {b: 1}}"},
         {"{a: 1}", "[{op: test, path: /none, value: null}, {op: test, path: /none}]", "{a: 1}"},
         {"{'x/y': 1, 'm~n': 2, '~1': 3}",
-         "[{op: replace, path: /x~1y, value: 4}, {op: replace, path: /m~0n, value: 5}, {op: remove, path: /~01}]",
+         "[{op: replace, path: /x~1y, value: 4}, {op: replace, path: /m~0n, value: 5}, {op: "
+         "remove, path: /~01}]",
          "{'x/y': 4, 'm~n': 5}"},
         {"{a: 1}", "[{op: add, path: /b, value: null}]", "{a: 1, b: null}"},
         {"{a: {'': 1}}", "[{op: remove, path: /a/}]", "{a: {}}"},
@@ -111,13 +115,17 @@ START_TEST(test_json_patch_errors)
 {
     static const struct error_case cases[] = {
         {"{}", "{op: add}", E_INVALID,
-         "error decoding patch: json: cannot unmarshal object into Go value of type []handlers.jsonPatchOp"},
+         "error decoding patch: json: cannot unmarshal object into Go value of type "
+         "[]handlers.jsonPatchOp"},
         {"{}", "[1]", E_INVALID,
-         "error decoding patch: json: cannot unmarshal number into Go value of type handlers.jsonPatchOp"},
+         "error decoding patch: json: cannot unmarshal number into Go value of type "
+         "handlers.jsonPatchOp"},
         {"{}", "[{op: 1}]", E_INVALID,
-         "error decoding patch: json: cannot unmarshal number into Go struct field jsonPatchOp.op of type string"},
+         "error decoding patch: json: cannot unmarshal number into Go struct field jsonPatchOp.op "
+         "of type string"},
         {"{}", "[{op: frob, path: /a}]", E_UNPROCESSABLE, "Unexpected kind: frob"},
-        {"{a: 1}", "[{op: test, path: /a, value: 2}]", E_UNPROCESSABLE, "testing value /a failed: test failed"},
+        {"{a: 1}", "[{op: test, path: /a, value: 2}]", E_UNPROCESSABLE,
+         "testing value /a failed: test failed"},
         {"{}", "[{op: remove, path: /a}]", E_UNPROCESSABLE,
          "error in remove for path: '/a': Unable to remove nonexistent key: a: missing value"},
         {"{}", "[{op: add, path: /a/b, value: 1}]", E_UNPROCESSABLE,
@@ -130,7 +138,8 @@ START_TEST(test_json_patch_errors)
          "error in replace for path: '/a/1': invalid index referenced"},
         {"{a: 1}", "[{op: add, path: '', value: {}}]", E_UNPROCESSABLE,
          "add operation does not apply: doc is missing path: \"\""},
-        {"{a: 1}", "[{op: add, value: {}}]", E_UNPROCESSABLE, "add operation failed to decode path: missing value"},
+        {"{a: 1}", "[{op: add, value: {}}]", E_UNPROCESSABLE,
+         "add operation failed to decode path: missing value"},
     };
     check_errors(API_PATCH_JSON, NULL, cases, ARRAY_SIZE(cases));
 }
@@ -169,13 +178,16 @@ START_TEST(test_merge_patch)
     check_cases(API_PATCH_MERGE, NULL, cases, ARRAY_SIZE(cases));
     static const struct error_case errors[] = {
         {"{}", "[]", E_INVALID,
-         "error decoding patch: json: cannot unmarshal array into Go value of type map[string]interface {}"},
+         "error decoding patch: json: cannot unmarshal array into Go value of type "
+         "map[string]interface {}"},
     };
     check_errors(API_PATCH_MERGE, NULL, errors, ARRAY_SIZE(errors));
     AUTO_ARENA *a = arena_new(0);
     struct error err = {0};
     struct json *result;
-    ck_assert_int_eq(api_patch_apply(a, API_PATCH_MERGE, NULL, json_object(a), STR("{"), &result, &err), E_INVALID);
+    ck_assert_int_eq(
+        api_patch_apply(a, API_PATCH_MERGE, NULL, json_object(a), STR("{"), &result, &err),
+        E_INVALID);
     ck_assert_str_eq(err.message, "error decoding patch: unexpected end of JSON input");
 }
 END_TEST
@@ -184,7 +196,8 @@ END_TEST
 START_TEST(test_merge_patch_create)
 {
     AUTO_ARENA *a = arena_new(0);
-    struct json *from = yaml(a, "{a: 1, b: {c: 2, d: 3}, e: [1]}"), *to = yaml(a, "{a: 1, b: {d: 4}, e: [2], f: x}");
+    struct json *from = yaml(a, "{a: 1, b: {c: 2, d: 3}, e: [1]}"),
+                *to = yaml(a, "{a: 1, b: {d: 4}, e: [2], f: x}");
     for (int i = 0; i < 100; i++) {
         char key[16];
         snprintf(key, sizeof(key), "k%d", i);
@@ -211,31 +224,39 @@ START_TEST(test_strategic)
          "spec: {containers: [{name: a, image: '1'}, {name: b, image: '3'}, {name: c}]}"},
         {"spec: {containers: [{name: a}, {name: b}]}", "spec: {containers: [{name: c}]}",
          "spec: {containers: [{name: c}, {name: a}, {name: b}]}"},
-        {"spec: {containers: [{name: a}, {name: b}]}", "spec: {containers: [{name: a, $patch: delete}]}",
-         "spec: {containers: [{name: b}]}"},
-        {"spec: {containers: [{name: a}, {name: b}]}", "spec: {containers: [{$patch: replace}, {name: z}]}",
-         "spec: {containers: [{name: z}]}"},
+        {"spec: {containers: [{name: a}, {name: b}]}",
+         "spec: {containers: [{name: a, $patch: delete}]}", "spec: {containers: [{name: b}]}"},
+        {"spec: {containers: [{name: a}, {name: b}]}",
+         "spec: {containers: [{$patch: replace}, {name: z}]}", "spec: {containers: [{name: z}]}"},
         {"spec: {containers: [{name: a, image: i}, {name: b}]}",
-         "spec: {$setElementOrder/containers: [{name: b}, {name: a}], containers: [{name: a, image: j}]}",
+         "spec: {$setElementOrder/containers: [{name: b}, {name: a}], containers: [{name: a, "
+         "image: j}]}",
          "spec: {containers: [{name: b}, {name: a, image: j}]}"},
-        {"spec: {containers: [{name: a}, {name: b}]}", "spec: {$setElementOrder/containers: [{name: b}, {name: a}]}",
+        {"spec: {containers: [{name: a}, {name: b}]}",
+         "spec: {$setElementOrder/containers: [{name: b}, {name: a}]}",
          "spec: {containers: [{name: b}, {name: a}]}"},
         /* Lists without a merge strategy are replaced. */
-        {"spec: {tolerations: [{key: a}]}", "spec: {tolerations: [{key: b}]}", "spec: {tolerations: [{key: b}]}"},
-        {"spec: {containers: [{name: a, args: [u, v]}]}", "spec: {containers: [{name: a, args: [z]}]}",
+        {"spec: {tolerations: [{key: a}]}", "spec: {tolerations: [{key: b}]}",
+         "spec: {tolerations: [{key: b}]}"},
+        {"spec: {containers: [{name: a, args: [u, v]}]}",
+         "spec: {containers: [{name: a, args: [z]}]}",
          "spec: {containers: [{name: a, args: [z]}]}"},
         /* Scalars. */
         {POD, "metadata: {finalizers: [z]}", "metadata: {name: p, finalizers: [z, u, v]}"},
         {POD, "metadata: {finalizers: [v, u]}", "metadata: {name: p, finalizers: [v, u]}"},
-        {POD, "metadata: {$deleteFromPrimitiveList/finalizers: [u]}", "metadata: {name: p, finalizers: [v]}"},
+        {POD, "metadata: {$deleteFromPrimitiveList/finalizers: [u]}",
+         "metadata: {name: p, finalizers: [v]}"},
         {POD, "metadata: {$setElementOrder/finalizers: [q, v], finalizers: [q]}",
          "metadata: {name: p, finalizers: [q, u, v]}"},
         /* Maps. */
         {"metadata: {labels: {a: '1', b: '2'}}", "metadata: {labels: {a: null, c: '3'}}",
          "metadata: {labels: {b: '2', c: '3'}}"},
-        {"metadata: {labels: {a: '1'}}", "metadata: {labels: {$patch: replace, c: '3'}}", "metadata: {labels: {c: '3'}}"},
-        {"metadata: {labels: {a: '1'}}", "metadata: {labels: {$patch: delete}}", "metadata: {labels: {}}"},
-        {"metadata: {name: p}", "metadata: {labels: {a: null, b: x}}", "metadata: {name: p, labels: {b: x}}"},
+        {"metadata: {labels: {a: '1'}}", "metadata: {labels: {$patch: replace, c: '3'}}",
+         "metadata: {labels: {c: '3'}}"},
+        {"metadata: {labels: {a: '1'}}", "metadata: {labels: {$patch: delete}}",
+         "metadata: {labels: {}}"},
+        {"metadata: {name: p}", "metadata: {labels: {a: null, b: x}}",
+         "metadata: {name: p, labels: {b: x}}"},
         {"spec: {nodeName: n}", "spec: {nodeName: null}", "spec: {}"},
         {"spec: {nodeName: n}", "spec: null", "{}"},
         {"spec: {nodeName: n}", "{$patch: replace, metadata: {name: q}}", "metadata: {name: q}"},
@@ -243,21 +264,26 @@ START_TEST(test_strategic)
         {"spec: {volumes: [{name: v, emptyDir: {}}]}",
          "spec: {volumes: [{name: v, $retainKeys: [name, configMap], configMap: {name: x}}]}",
          "spec: {volumes: [{name: v, configMap: {name: x}}]}"},
-        {"spec: {volumes: [{name: v, emptyDir: {}}]}", "spec: {volumes: [{name: v, configMap: {name: x}}]}",
+        {"spec: {volumes: [{name: v, emptyDir: {}}]}",
+         "spec: {volumes: [{name: v, configMap: {name: x}}]}",
          "spec: {volumes: [{name: v, emptyDir: {}, configMap: {name: x}}]}"},
         /* Nested lists, and a list that was not there. */
         {"spec: {containers: [{name: a, env: [{name: A, value: '1'}, {name: B, value: '2'}]}]}",
          "spec: {containers: [{name: a, env: [{name: C, value: '3'}, {name: A, $patch: delete}]}]}",
          "spec: {containers: [{name: a, env: [{name: C, value: '3'}, {name: B, value: '2'}]}]}"},
-        {"spec: {}", "spec: {containers: [{name: a}, {name: b, $patch: delete}]}", "spec: {containers: [{name: a}]}"},
+        {"spec: {}", "spec: {containers: [{name: a}, {name: b, $patch: delete}]}",
+         "spec: {containers: [{name: a}]}"},
         {"spec: {containers: [{name: a, ports: [{containerPort: 80}]}]}",
-         "spec: {containers: [{name: a, ports: [{containerPort: 81}, {containerPort: 80, name: web}]}]}",
-         "spec: {containers: [{name: a, ports: [{containerPort: 81}, {containerPort: 80, name: web}]}]}"},
+         "spec: {containers: [{name: a, ports: [{containerPort: 81}, {containerPort: 80, name: "
+         "web}]}]}",
+         "spec: {containers: [{name: a, ports: [{containerPort: 81}, {containerPort: 80, name: "
+         "web}]}]}"},
     };
     check_cases(API_PATCH_STRATEGIC, &core_v1_pod_msg, cases, ARRAY_SIZE(cases));
     static const struct patch_case strategy[] = {
         {"spec: {strategy: {type: RollingUpdate, rollingUpdate: {maxSurge: 1}}}",
-         "spec: {strategy: {$retainKeys: [type], type: Recreate}}", "spec: {strategy: {type: Recreate}}"},
+         "spec: {strategy: {$retainKeys: [type], type: Recreate}}",
+         "spec: {strategy: {type: Recreate}}"},
     };
     check_cases(API_PATCH_STRATEGIC, &apps_v1_deployment_msg, strategy, ARRAY_SIZE(strategy));
 }
@@ -269,26 +295,33 @@ START_TEST(test_strategic_errors)
     static const struct error_case cases[] = {
         {"spec: {containers: [{name: a}]}", "spec: {containers: [{image: x}]}", E_INTERNAL,
          "map: map[image:x] does not contain declared merge key: name"},
-        {"spec: {containers: [{name: one}]}", "spec: {containers: [{name: one, $patch: explode}]}", E_INTERNAL,
-         "unknown patch type: explode in map: map[$patch:explode name:one]"},
+        {"spec: {containers: [{name: one}]}", "spec: {containers: [{name: one, $patch: explode}]}",
+         E_INTERNAL, "unknown patch type: explode in map: map[$patch:explode name:one]"},
         {"spec: {containers: [{name: one}]}", "spec: {containers: [{$patch: merge}]}", E_INTERNAL,
          "merging lists cannot yet be specified in the patch"},
-        {"spec: {volumes: [{name: v}]}", "spec: {volumes: [{name: v, $retainKeys: [name], emptyDir: {}}]}", E_INVALID,
+        {"spec: {volumes: [{name: v}]}",
+         "spec: {volumes: [{name: v, $retainKeys: [name], emptyDir: {}}]}", E_INVALID,
          "invalid patch format of retainKeys"},
         {"spec: {containers: [{name: a}]}", "spec: {containers: [x]}", E_INTERNAL,
          "list element types are not identical: [[map[name:a]] [x]]"},
-        {POD, "metadata: {finalizers: [[x]]}", E_INTERNAL, "list element types are not identical: [[u v] [[x]]]"},
+        {POD, "metadata: {finalizers: [[x]]}", E_INTERNAL,
+         "list element types are not identical: [[u v] [[x]]]"},
         {"spec: {containers: [{name: a}]}",
          "spec: {$setElementOrder/containers: [{name: a}], containers: [{name: b}]}", E_INTERNAL,
-         "The order in patch list:\n[map[name:b]]\n doesn't match $setElementOrder list:\n[map[name:a]]\n"},
+         "The order in patch list:\n[map[name:b]]\n doesn't match $setElementOrder "
+         "list:\n[map[name:a]]\n"},
         {"spec: {bogus: {}}", "spec: {bogus: {a: 1}}", E_INTERNAL,
          "unable to find api field in struct PodSpec for the json field \"bogus\""},
-        {POD, "metadata: {$deleteFromPrimitiveList: [x]}", E_INVALID, "invalid patch format of primitive list"},
-        {"{}", "[]", E_INVALID, "json: cannot unmarshal array into Go value of type map[string]interface {}"},
+        {POD, "metadata: {$deleteFromPrimitiveList: [x]}", E_INVALID,
+         "invalid patch format of primitive list"},
+        {"{}", "[]", E_INVALID,
+         "json: cannot unmarshal array into Go value of type map[string]interface {}"},
     };
     check_errors(API_PATCH_STRATEGIC, &core_v1_pod_msg, cases, ARRAY_SIZE(cases));
     check_errors(API_PATCH_STRATEGIC, NULL,
-                 &(struct error_case){"{}", "{}", E_INVALID, "strategic merge patch format is not supported"}, 1);
+                 &(struct error_case){"{}", "{}", E_INVALID,
+                                      "strategic merge patch format is not supported"},
+                 1);
 }
 END_TEST
 

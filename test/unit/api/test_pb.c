@@ -23,7 +23,8 @@ static struct core_v1_config_map decode(struct arena *a, struct str wire)
 {
     struct core_v1_config_map m = {0};
     struct error err = {0};
-    ck_assert_msg(api_pb_decode(a, &core_v1_config_map_msg, wire, &m, &err) == 0, "%s", err.message);
+    ck_assert_msg(api_pb_decode(a, &core_v1_config_map_msg, wire, &m, &err) == 0, "%s",
+                  err.message);
     return m;
 }
 
@@ -33,7 +34,8 @@ static struct str to_json(struct arena *a, struct str wire)
     struct core_v1_config_map m = decode(a, wire);
     AUTO_BUF x = BUF_INIT, y = BUF_INIT;
     api_json_encode(&core_v1_config_map_msg, &m, STR_NULL, STR_NULL, &x);
-    ck_assert_int_eq(api_json_from_pb(&core_v1_config_map_msg, wire, STR_NULL, STR_NULL, &y, NULL), 0);
+    ck_assert_int_eq(api_json_from_pb(&core_v1_config_map_msg, wire, STR_NULL, STR_NULL, &y, NULL),
+                     0);
     ck_assert(str_eq(buf_str(&x), buf_str(&y)));
     return arena_str(a, buf_str(&x));
 }
@@ -54,7 +56,8 @@ START_TEST(test_metadata_merges)
     put(&late, 11, buf_str(&entry));
     put(&wire, 1, buf_str(&late));
     ck_assert_str_eq(str_c(to_json(a, buf_str(&wire))),
-                     "{\"metadata\":{\"name\":\"name\",\"resourceVersion\":\"42\",\"labels\":{\"a\":\"\",\"k\":\"v\"}}}");
+                     "{\"metadata\":{\"name\":\"name\",\"resourceVersion\":\"42\",\"labels\":{"
+                     "\"a\":\"\",\"k\":\"v\"}}}");
 }
 END_TEST
 
@@ -70,8 +73,9 @@ START_TEST(test_maps)
         put(&entry, 2, i == 2 ? STR("last") : STR("x"));
         put(&wire, 2, buf_str(&entry));
     }
-    ck_assert_str_eq(str_c(to_json(a, buf_str(&wire))),
-                     "{\"metadata\":{},\"data\":{\"\":\"x\",\"a\":\"x\",\"b\":\"last\",\"c\":\"x\"}}");
+    ck_assert_str_eq(
+        str_c(to_json(a, buf_str(&wire))),
+        "{\"metadata\":{},\"data\":{\"\":\"x\",\"a\":\"x\",\"b\":\"last\",\"c\":\"x\"}}");
     struct core_v1_config_map m = decode(a, buf_str(&wire));
     ck_assert_uint_eq(m.data_count, 4);
     ck_assert(api_str_map_get(m.data, m.data_count, STR("b")) != NULL);
@@ -84,8 +88,8 @@ START_TEST(test_unknown_fields)
 {
     AUTO_ARENA *a = arena_new(0);
     AUTO_BUF wire = BUF_INIT;
-    static const uint8_t others[] = {0xa0, 6, 5, 0xa5, 6, 1, 2, 3, 4, 0xa1, 6, 1, 2, 3, 4, 5, 6, 7, 8,
-                                     0xa3, 6, 0xa3, 6, 8, 1, 0xa4, 6, 0xa4, 6};
+    static const uint8_t others[] = {0xa0, 6, 5, 0xa5, 6, 1,    2, 3, 4, 0xa1, 6, 1,    2, 3, 4, 5,
+                                     6,    7, 8, 0xa3, 6, 0xa3, 6, 8, 1, 0xa4, 6, 0xa4, 6};
     buf_append(&wire, others, sizeof(others));
     put(&wire, 900, STR("x"));
     put(&wire, 1, STR(""));
@@ -100,7 +104,8 @@ static int decode_error(struct str wire, const char *message)
     struct core_v1_config_map m = {0};
     struct error err = {0}, direct = {0};
     int r = api_pb_decode(a, &core_v1_config_map_msg, wire, &m, &err);
-    ck_assert_int_eq(api_json_from_pb(&core_v1_config_map_msg, wire, STR_NULL, STR_NULL, &out, &direct), r);
+    ck_assert_int_eq(
+        api_json_from_pb(&core_v1_config_map_msg, wire, STR_NULL, STR_NULL, &out, &direct), r);
     ck_assert_uint_eq(out.len, 0);
     ck_assert_str_eq(err.message, message);
     return r;
@@ -110,11 +115,16 @@ START_TEST(test_damage)
 {
     ck_assert_int_eq(decode_error(STR("\x0a"), "unexpected EOF"), E_INVALID);
     ck_assert_int_eq(decode_error(STR("\x0a\x05\x00"), "unexpected EOF"), E_INVALID);
-    ck_assert_int_eq(decode_error(STR("\x08\x01"), "proto: wrong wireType = 0 for field metadata"), E_INVALID);
-    ck_assert_int_eq(decode_error(STR("\x02\x00"), "proto: illegal tag 0 (wire type 2)"), E_INVALID);
-    ck_assert_int_eq(decode_error(STR("\x0c"), "proto: wiretype end group for non-group"), E_INVALID);
+    ck_assert_int_eq(decode_error(STR("\x08\x01"), "proto: wrong wireType = 0 for field metadata"),
+                     E_INVALID);
+    ck_assert_int_eq(decode_error(STR("\x02\x00"), "proto: illegal tag 0 (wire type 2)"),
+                     E_INVALID);
+    ck_assert_int_eq(decode_error(STR("\x0c"), "proto: wiretype end group for non-group"),
+                     E_INVALID);
     ck_assert_int_eq(decode_error(STR("\x0f"), "proto: illegal wireType 7"), E_INVALID);
-    ck_assert_int_eq(decode_error(STR("\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\x01"), "unexpected EOF"), E_INVALID);
+    ck_assert_int_eq(
+        decode_error(STR("\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\x01"), "unexpected EOF"),
+        E_INVALID);
 }
 END_TEST
 
@@ -127,7 +137,8 @@ START_TEST(test_memory_budget)
     struct error err = {0};
     for (int i = 0; i < 1000000; i++)
         buf_append(&wire, "\x12\x00", 2);
-    ck_assert_int_eq(api_pb_decode(a, &core_v1_pod_spec_msg, buf_str(&wire), &spec, &err), E_TOO_LARGE);
+    ck_assert_int_eq(api_pb_decode(a, &core_v1_pod_spec_msg, buf_str(&wire), &spec, &err),
+                     E_TOO_LARGE);
     ck_assert_uint_lt(arena_bytes(a), 200u * 1024 * 1024);
 }
 END_TEST
@@ -140,20 +151,24 @@ START_TEST(test_packed)
     struct core_v1_pod_security_context c = {0};
     buf_append(&wire, "\x20\x05", 2);
     put(&wire, 4, STR("\x06\x87\x01"));
-    ck_assert_int_eq(api_pb_decode(a, &core_v1_pod_security_context_msg, buf_str(&wire), &c, NULL), 0);
+    ck_assert_int_eq(api_pb_decode(a, &core_v1_pod_security_context_msg, buf_str(&wire), &c, NULL),
+                     0);
     ck_assert_uint_eq(c.supplemental_groups_count, 3);
     ck_assert_int_eq(c.supplemental_groups[2], 135);
-    ck_assert_int_eq(
-        api_json_from_pb(&core_v1_pod_security_context_msg, buf_str(&wire), STR_NULL, STR_NULL, &out, NULL), 0);
+    ck_assert_int_eq(api_json_from_pb(&core_v1_pod_security_context_msg, buf_str(&wire), STR_NULL,
+                                      STR_NULL, &out, NULL),
+                     0);
     buf_putc(&out, '\0');
     ck_assert_str_eq((char *)out.data, "{\"supplementalGroups\":[5,6,135]}");
     /* A packed field with nothing in it is no list. */
     struct core_v1_pod_port_forward_options none = {0};
-    ck_assert_int_eq(api_pb_decode(a, &core_v1_pod_port_forward_options_msg, STR("\x0a\x00"), &none, NULL), 0);
+    ck_assert_int_eq(
+        api_pb_decode(a, &core_v1_pod_port_forward_options_msg, STR("\x0a\x00"), &none, NULL), 0);
     ck_assert(none.ports == NULL);
     buf_clear(&out);
-    ck_assert_int_eq(
-        api_json_from_pb(&core_v1_pod_port_forward_options_msg, STR("\x0a\x00"), STR_NULL, STR_NULL, &out, NULL), 0);
+    ck_assert_int_eq(api_json_from_pb(&core_v1_pod_port_forward_options_msg, STR("\x0a\x00"),
+                                      STR_NULL, STR_NULL, &out, NULL),
+                     0);
     ck_assert(str_eqc(buf_str(&out), "{}"));
 }
 END_TEST
@@ -175,7 +190,8 @@ START_TEST(test_equality)
     p.value.string = STR("2");
     ck_assert(!api_msg_equal(&core_v1_pod_spec_msg, &x, &y));
     y = *(struct core_v1_pod_spec *)api_msg_clone(a, &core_v1_pod_spec_msg, &x);
-    ck_assert(api_msg_equal(&core_v1_pod_spec_msg, &x, &y) && y.volumes != NULL && y.volumes != x.volumes);
+    ck_assert(api_msg_equal(&core_v1_pod_spec_msg, &x, &y) && y.volumes != NULL &&
+              y.volumes != x.volumes);
     y.has_priority = true;
     ck_assert(!api_msg_equal(&core_v1_pod_spec_msg, &x, &y));
 }
@@ -190,10 +206,12 @@ START_TEST(test_raw_envelopes)
     api_envelope_encode(&core_v1_config_map_msg, &m, STR("v1"), STR("ConfigMap"), &envelope);
     put(&item, 1, buf_str(&envelope));
     put(&wire, 2, buf_str(&item));
-    ck_assert_int_eq(api_json_from_pb(&core_v1_list_msg, buf_str(&wire), STR_NULL, STR_NULL, &out, NULL), 0);
+    ck_assert_int_eq(
+        api_json_from_pb(&core_v1_list_msg, buf_str(&wire), STR_NULL, STR_NULL, &out, NULL), 0);
     buf_putc(&out, '\0');
-    ck_assert_str_eq((char *)out.data, "{\"metadata\":{},\"items\":[{\"kind\":\"ConfigMap\",\"apiVersion\":\"v1\","
-                                       "\"metadata\":{\"name\":\"x\"}}]}");
+    ck_assert_str_eq((char *)out.data,
+                     "{\"metadata\":{},\"items\":[{\"kind\":\"ConfigMap\",\"apiVersion\":\"v1\","
+                     "\"metadata\":{\"name\":\"x\"}}]}");
     for (int i = 0; i < 2000; i++) {
         buf_clear(&envelope);
         api_envelope_write(STR("v1"), STR("List"), buf_str(&wire), &envelope);
@@ -203,7 +221,8 @@ START_TEST(test_raw_envelopes)
         put(&wire, 2, buf_str(&item));
     }
     buf_clear(&out);
-    ck_assert_int_eq(api_json_from_pb(&core_v1_list_msg, buf_str(&wire), STR_NULL, STR_NULL, &out, NULL), 0);
+    ck_assert_int_eq(
+        api_json_from_pb(&core_v1_list_msg, buf_str(&wire), STR_NULL, STR_NULL, &out, NULL), 0);
     struct core_v1_list list = {0};
     ck_assert_int_eq(api_pb_decode(a, &core_v1_list_msg, buf_str(&wire), &list, NULL), 0);
     buf_clear(&out);
@@ -220,7 +239,8 @@ START_TEST(test_watch_frames)
     size_t consumed;
     struct error err = {0};
     for (size_t n = 0; n < 4; n++)
-        ck_assert_int_eq(api_frame_next(str_sub(rest, 0, n), 1000, &consumed, &frame, &err), E_AGAIN);
+        ck_assert_int_eq(api_frame_next(str_sub(rest, 0, n), 1000, &consumed, &frame, &err),
+                         E_AGAIN);
     ck_assert_int_eq(api_frame_next(rest, 1000, &consumed, &frame, &err), 0);
     ck_assert_int_eq(api_watch_event_open(frame, &type, &envelope, &err), 0);
     ck_assert(str_eqc(type, "ADDED") && str_eq(envelope, STR("k8s\0abc")));
@@ -233,7 +253,8 @@ START_TEST(test_watch_frames)
     api_pb_encode(&meta_v1_watch_event_msg, &e, &again);
     ck_assert(str_eq(buf_str(&again), frame));
     rest = str_sub(rest, consumed, rest.len);
-    ck_assert_int_eq(api_frame_next(str_sub(rest, 0, rest.len - 1), 1000, &consumed, &frame, &err), E_AGAIN);
+    ck_assert_int_eq(api_frame_next(str_sub(rest, 0, rest.len - 1), 1000, &consumed, &frame, &err),
+                     E_AGAIN);
     ck_assert_int_eq(api_frame_next(rest, 3, &consumed, &frame, &err), E_TOO_LARGE);
     ck_assert_int_eq(api_frame_next(rest, 1000, &consumed, &frame, &err), 0);
     ck_assert_uint_eq(consumed, rest.len);
@@ -251,11 +272,13 @@ START_TEST(test_registry)
         ck_assert(api_kind_by_gvk(str_of(k->group), str_of(k->version), str_of(k->kind)) == k);
         ck_assert(api_kind_by_api_version(str_of(k->api_version), str_of(k->kind)) == k);
         if (k->resource != NULL)
-            ck_assert(api_kind_by_resource(str_of(k->group), str_of(k->version), str_of(k->resource)) == k);
+            ck_assert(api_kind_by_resource(str_of(k->group), str_of(k->version),
+                                           str_of(k->resource)) == k);
     }
     const struct api_kind *pod = api_kind_by_api_version(STR("v1"), STR("Pod"));
     ck_assert_str_eq(pod->list_kind, "PodList");
-    ck_assert(pod->namespaced && pod->list_msg == &core_v1_pod_list_msg && api_list_has(pod->short_names, STR("po")));
+    ck_assert(pod->namespaced && pod->list_msg == &core_v1_pod_list_msg &&
+              api_list_has(pod->short_names, STR("po")));
     ck_assert(api_list_has(pod->verbs, STR("watch")) && !api_list_has(pod->verbs, STR("wat")));
     ck_assert_str_eq(api_kind_sub(pod, STR("eviction"))->group, "policy");
     ck_assert(api_kind_sub(pod, STR("none")) == NULL);

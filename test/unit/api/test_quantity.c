@@ -15,18 +15,50 @@ START_TEST(test_canonical)
     static const struct {
         const char *text, *want;
     } cases[] = {
-        {"0", "0"},           {"0Gi", "0"},          {"-0", "0"},        {"1", "1"},
-        {"100m", "100m"},     {"0.5", "500m"},       {"1.5", "1500m"},   {"1000m", "1"},
-        {"1000", "1k"},       {"1500", "1500"},      {"100k", "100k"},   {"1000k", "1M"},
-        {"1024Ki", "1Mi"},    {"1Gi", "1Gi"},        {"512Mi", "512Mi"}, {"1025Mi", "1025Mi"},
-        {"1.5Gi", "1536Mi"},  {"0.1Ki", "102400m"},  {"100Ki", "100Ki"}, {"1e3", "1e3"},
-        {"1E3", "1E3"},       {"12e6", "12e6"},      {"1e4", "10e3"},    {"1.500", "1.500"},
-        {"+5", "+5"},         {"05", "05"},          {"-1Gi", "-1Gi"},   {"-0.5", "-500m"},
-        {"1n", "1n"},         {"0.1n", "1n"},        {"1e-12", "1e-9"},  {"0.000000001", "1n"},
-        {"1u", "1u"},         {"3T", "3T"},          {"5P", "5P"},       {"7E", "7E"},
-        {"9Ei", "9223372036854775807"},              {".5", "500m"},     {"5.", "5."},
+        {"0", "0"},
+        {"0Gi", "0"},
+        {"-0", "0"},
+        {"1", "1"},
+        {"100m", "100m"},
+        {"0.5", "500m"},
+        {"1.5", "1500m"},
+        {"1000m", "1"},
+        {"1000", "1k"},
+        {"1500", "1500"},
+        {"100k", "100k"},
+        {"1000k", "1M"},
+        {"1024Ki", "1Mi"},
+        {"1Gi", "1Gi"},
+        {"512Mi", "512Mi"},
+        {"1025Mi", "1025Mi"},
+        {"1.5Gi", "1536Mi"},
+        {"0.1Ki", "102400m"},
+        {"100Ki", "100Ki"},
+        {"1e3", "1e3"},
+        {"1E3", "1E3"},
+        {"12e6", "12e6"},
+        {"1e4", "10e3"},
+        {"1.500", "1.500"},
+        {"+5", "+5"},
+        {"05", "05"},
+        {"-1Gi", "-1Gi"},
+        {"-0.5", "-500m"},
+        {"1n", "1n"},
+        {"0.1n", "1n"},
+        {"1e-12", "1e-9"},
+        {"0.000000001", "1n"},
+        {"1u", "1u"},
+        {"3T", "3T"},
+        {"5P", "5P"},
+        {"7E", "7E"},
+        {"9Ei", "9223372036854775807"},
+        {".5", "500m"},
+        {"5.", "5."},
         {"123456789012345678901", "123456789012345678901"},
-        {"1048576", "1048576"}, {"2Ki", "2Ki"},      {"1023", "1023"},   {"4096Mi", "4Gi"},
+        {"1048576", "1048576"},
+        {"2Ki", "2Ki"},
+        {"1023", "1023"},
+        {"4096Mi", "4Gi"},
     };
     for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
         AUTO_ARENA *a = arena_new(0);
@@ -47,14 +79,18 @@ END_TEST
 /* Bad texts, in the three ways that upstream tells apart. */
 START_TEST(test_quantity_errors)
 {
-    static const char wrong[] =
-        "quantities must match the regular expression '^([+-]?[0-9.]+)([eEinumkKMGTP]*[-+]?[0-9]*)$'";
+    static const char wrong[] = "quantities must match the regular expression "
+                                "'^([+-]?[0-9.]+)([eEinumkKMGTP]*[-+]?[0-9]*)$'";
     static const struct {
         const char *text, *message;
     } cases[] = {
-        {"", wrong},   {"1 Gi", wrong},     {"abc", wrong},
-        {"1,5", wrong}, {"1xi", wrong},
-        {"1Gib", wrong}, {"1gi", wrong},
+        {"", wrong},
+        {"1 Gi", wrong},
+        {"abc", wrong},
+        {"1,5", wrong},
+        {"1xi", wrong},
+        {"1Gib", wrong},
+        {"1gi", wrong},
         {"1KiKi", "unable to parse quantity's suffix"},
         {"1mm", "unable to parse quantity's suffix"},
         {"1e", "unable to parse quantity's suffix"},
@@ -64,7 +100,8 @@ START_TEST(test_quantity_errors)
     for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
         struct quantity q;
         struct error err = {0};
-        ck_assert_msg(quantity_parse(str_of(cases[i].text), &q, &err) == E_INVALID, "%s", cases[i].text);
+        ck_assert_msg(quantity_parse(str_of(cases[i].text), &q, &err) == E_INVALID, "%s",
+                      cases[i].text);
         ck_assert_str_eq(err.message, cases[i].message);
     }
 }
@@ -127,8 +164,9 @@ END_TEST
 /* Comparison over all scales. */
 START_TEST(test_compare)
 {
-    static const char *const rising[] = {"-1e40", "-1Gi", "-1",    "-1n", "0",   "1n",  "999u", "1m",   "0.9",
-                                         "1",     "1.1",  "1023", "1Ki", "1M", "1Mi",  "1e20", "1e40"};
+    static const char *const rising[] = {"-1e40", "-1Gi", "-1",  "-1n",  "0",   "1n",
+                                         "999u",  "1m",   "0.9", "1",    "1.1", "1023",
+                                         "1Ki",   "1M",   "1Mi", "1e20", "1e40"};
     for (size_t i = 0; i < ARRAY_SIZE(rising); i++) {
         for (size_t k = 0; k < ARRAY_SIZE(rising); k++) {
             struct quantity x = q(rising[i]), y = q(rising[k]);
@@ -192,20 +230,33 @@ START_TEST(test_time_errors)
         const char *text, *message;
         bool micro;
     } cases[] = {
-        {"yesterday", "parsing time \"yesterday\" as \"" MICRO_LAYOUT "\": cannot parse \"yesterday\" as \"2006\"", true},
+        {"yesterday",
+         "parsing time \"yesterday\" as \"" MICRO_LAYOUT
+         "\": cannot parse \"yesterday\" as \"2006\"",
+         true},
         {"2024-01-01T00:00:00.5Z",
-         "parsing time \"2024-01-01T00:00:00.5Z\" as \"" MICRO_LAYOUT "\": cannot parse \".5Z\" as \".000000\"", true},
+         "parsing time \"2024-01-01T00:00:00.5Z\" as \"" MICRO_LAYOUT
+         "\": cannot parse \".5Z\" as \".000000\"",
+         true},
         {"2024-01-01T00:00:00Z",
-         "parsing time \"2024-01-01T00:00:00Z\" as \"" MICRO_LAYOUT "\": cannot parse \"Z\" as \".000000\"", true},
+         "parsing time \"2024-01-01T00:00:00Z\" as \"" MICRO_LAYOUT
+         "\": cannot parse \"Z\" as \".000000\"",
+         true},
         {"", "parsing time \"\" as \"" SECONDS_LAYOUT "\": cannot parse \"\" as \"2006\"", false},
-        {"2024-13-01T00:00:00Z", "parsing time \"2024-13-01T00:00:00Z\": month out of range", false},
+        {"2024-13-01T00:00:00Z", "parsing time \"2024-13-01T00:00:00Z\": month out of range",
+         false},
         {"2023-02-29T00:00:00Z", "parsing time \"2023-02-29T00:00:00Z\": day out of range", false},
         {"2024-01-01T24:00:00Z", "parsing time \"2024-01-01T24:00:00Z\": hour out of range", false},
         {"2024-01-01 00:00:00Z",
-         "parsing time \"2024-01-01 00:00:00Z\" as \"" SECONDS_LAYOUT "\": cannot parse \" 00:00:00Z\" as \"T\"", false},
+         "parsing time \"2024-01-01 00:00:00Z\" as \"" SECONDS_LAYOUT
+         "\": cannot parse \" 00:00:00Z\" as \"T\"",
+         false},
         {"2024-01-01T00:00:00",
-         "parsing time \"2024-01-01T00:00:00\" as \"" SECONDS_LAYOUT "\": cannot parse \"\" as \"Z07:00\"", false},
-        {"2024-01-01T00:00:00Zx", "parsing time \"2024-01-01T00:00:00Zx\": extra text: \"x\"", false},
+         "parsing time \"2024-01-01T00:00:00\" as \"" SECONDS_LAYOUT
+         "\": cannot parse \"\" as \"Z07:00\"",
+         false},
+        {"2024-01-01T00:00:00Zx", "parsing time \"2024-01-01T00:00:00Zx\": extra text: \"x\"",
+         false},
     };
     for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
         struct meta_v1_time t;
@@ -225,10 +276,11 @@ START_TEST(test_ages)
         int64_t seconds;
         const char *want;
     } cases[] = {
-        {-5, "<invalid>"}, {-1, "0s"},       {0, "0s"},           {119, "119s"},       {120, "2m"},
-        {185, "3m5s"},     {600, "10m"},     {10799, "179m"},     {10800, "3h"},       {10860, "3h1m"},
-        {28800, "8h"},     {172799, "47h"},  {172800, "2d"},      {183600, "2d3h"},    {691200, "8d"},
-        {63072000, "2y"},  {63158400, "2y1d"}, {315360000, "10y"},
+        {-5, "<invalid>"},  {-1, "0s"},         {0, "0s"},      {119, "119s"},
+        {120, "2m"},        {185, "3m5s"},      {600, "10m"},   {10799, "179m"},
+        {10800, "3h"},      {10860, "3h1m"},    {28800, "8h"},  {172799, "47h"},
+        {172800, "2d"},     {183600, "2d3h"},   {691200, "8d"}, {63072000, "2y"},
+        {63158400, "2y1d"}, {315360000, "10y"},
     };
     for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
         char text[AGE_TEXT_MAX];

@@ -8,7 +8,8 @@
 #include "lib/base/error.h"
 
 static const struct api_str_entry labels[] = {
-    {{"app", 3}, {"web", 3}}, {{"e", 1}, {"", 0}}, {{"in", 2}, {"x", 1}}, {{"n", 1}, {"5", 1}}, {{"tier", 4}, {"a", 1}},
+    {{"app", 3}, {"web", 3}}, {{"e", 1}, {"", 0}},     {{"in", 2}, {"x", 1}},
+    {{"n", 1}, {"5", 1}},     {{"tier", 4}, {"a", 1}},
 };
 
 /* Each selector against the same labels, and its text when printed again. */
@@ -45,16 +46,18 @@ START_TEST(test_label_selectors)
         struct error err = {0};
         int r = api_label_selector_parse(a, str_of(cases[i].text), &s, &err);
         ck_assert_msg(r == 0, "%s: %s", cases[i].text, err.message);
-        ck_assert_msg(api_label_selector_matches(&s, labels, ARRAY_SIZE(labels)) == cases[i].matches, "%s",
-                      cases[i].text);
+        ck_assert_msg(api_label_selector_matches(&s, labels, ARRAY_SIZE(labels)) ==
+                          cases[i].matches,
+                      "%s", cases[i].text);
         ck_assert_str_eq(str_c(api_label_selector_text(a, &s)), cases[i].printed);
     }
 }
 END_TEST
 
-#define NAME_TEXT                                                                                            \
-    "must consist of alphanumeric characters, '-', '_' or '.', and must start and end with an alphanumeric " \
-    "character (e.g. 'MyName',  or 'my.name',  or '123-abc', regex used for validation is "                  \
+#define NAME_TEXT                                                                                  \
+    "must consist of alphanumeric characters, '-', '_' or '.', and must start and end with an "    \
+    "alphanumeric "                                                                                \
+    "character (e.g. 'MyName',  or 'my.name',  or '123-abc', regex used for validation is "        \
     "'([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9]')"
 
 /* Errors in the words that servers were recorded with. */
@@ -73,15 +76,16 @@ START_TEST(test_label_selector_errors)
         {"a b", "unable to parse requirement: found 'b', expected: in, notin, =, ==, !=, gt, lt"},
         {"a,", "found '', expected: identifier after ','"},
         {"=a", "found '=', expected: !, identifier, or 'end of string'"},
-        {"a>b",
-         "unable to parse requirement: values[0]: Invalid value: \"b\": for 'Gt', 'Lt' operators, the value must be an "
-         "integer"},
+        {"a>b", "unable to parse requirement: values[0]: Invalid value: \"b\": for 'Gt', 'Lt' "
+                "operators, the value must be an "
+                "integer"},
         {"-x", "unable to parse requirement: <nil>: Invalid value: \"-x\": name part " NAME_TEXT},
-        {"x=-y",
-         "unable to parse requirement: values[0][x]: Invalid value: \"-y\": a valid label must be an empty string or "
-         "consist of alphanumeric characters, '-', '_' or '.', and must start and end with an alphanumeric character "
-         "(e.g. 'MyValue',  or 'my_value',  or '12345', regex used for validation is "
-         "'(([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9])?')"},
+        {"x=-y", "unable to parse requirement: values[0][x]: Invalid value: \"-y\": a valid label "
+                 "must be an empty string or "
+                 "consist of alphanumeric characters, '-', '_' or '.', and must start and end with "
+                 "an alphanumeric character "
+                 "(e.g. 'MyValue',  or 'my_value',  or '12345', regex used for validation is "
+                 "'(([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9])?')"},
     };
     for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
         AUTO_ARENA *a = arena_new(0);
@@ -108,19 +112,21 @@ START_TEST(test_label_selector_message)
     struct api_str_entry match = {STR("tier"), STR("a")};
     struct str values[] = {STR("web"), STR("db")};
     struct meta_v1_label_selector_requirement e[] = {
-        {.key = STR("app"), .operator = STR("In"), .values = values, .values_count = 2},
-        {.key = STR("zone"), .operator = STR("DoesNotExist")},
+        {.key = STR("app"), .operator= STR("In"), .values = values, .values_count = 2},
+        {.key = STR("zone"), .operator= STR("DoesNotExist")},
     };
-    m = (struct meta_v1_label_selector){
-        .match_labels = &match, .match_labels_count = 1, .match_expressions = e, .match_expressions_count = 2};
+    m = (struct meta_v1_label_selector){.match_labels = &match,
+                                        .match_labels_count = 1,
+                                        .match_expressions = e,
+                                        .match_expressions_count = 2};
     ck_assert_int_eq(api_label_selector_from(a, &m, &s, &err), 0);
     ck_assert(api_label_selector_matches(&s, labels, ARRAY_SIZE(labels)));
     ck_assert_str_eq(str_c(api_label_selector_text(a, &s)), "app in (db,web),tier=a,!zone");
 
-    e[1].operator = STR("Like");
+    e[1].operator= STR("Like");
     ck_assert_int_eq(api_label_selector_from(a, &m, &s, &err), E_INVALID);
     ck_assert_str_eq(err.message, "\"Like\" is not a valid label selector operator");
-    e[1].operator = STR("In");
+    e[1].operator= STR("In");
     ck_assert_int_eq(api_label_selector_from(a, &m, &s, &err), E_INVALID);
 }
 END_TEST
@@ -152,7 +158,8 @@ START_TEST(test_field_selectors)
     struct error err = {0};
     for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
         ck_assert_int_eq(api_field_selector_parse(a, str_of(cases[i].text), &s, &err), 0);
-        ck_assert_msg(api_field_selector_matches(&s, get_field, NULL) == cases[i].matches, "%s", cases[i].text);
+        ck_assert_msg(api_field_selector_matches(&s, get_field, NULL) == cases[i].matches, "%s",
+                      cases[i].text);
     }
     ck_assert_int_eq(api_field_selector_parse(a, STR("a=b,c"), &s, &err), E_INVALID);
     ck_assert_str_eq(err.message, "invalid selector: 'a=b,c'; can't understand 'c'");
@@ -178,29 +185,49 @@ START_TEST(test_names)
         const char *text;
         size_t faults;
     } cases[] = {
-        {api_check_dns_label, "my-name", 0},        {api_check_dns_label, "", 1},
-        {api_check_dns_label, "a.b", 1},            {api_check_dns_label, "A", 1},
-        {api_check_dns_label, "-a", 1},             {api_check_dns_subdomain, "a.b-c.d", 0},
-        {api_check_dns_subdomain, "a..b", 1},       {api_check_dns_subdomain, "a.", 1},
-        {api_check_dns1035_label, "a1", 0},         {api_check_dns1035_label, "1a", 1},
-        {api_check_wildcard_subdomain, "*.a.b", 0}, {api_check_wildcard_subdomain, "a.*.b", 1},
-        {api_check_wildcard_subdomain, "*.", 1},    {api_check_qualified_name, "example.com/A_b.c", 0},
-        {api_check_qualified_name, "a/b/c", 1},     {api_check_qualified_name, "/b", 1},
-        {api_check_qualified_name, "a/", 2},        {api_check_qualified_name, "", 2},
-        {api_check_qualified_name, "A/b", 1},       {api_check_label_value, "", 0},
-        {api_check_label_value, "a_B.1", 0},        {api_check_label_value, "a b", 1},
-        {api_check_config_key, "a-b_c.D", 0},       {api_check_config_key, "a b", 1},
-        {api_check_config_key, "..x", 1},           {api_check_config_key, "", 1},
-        {api_check_env_name, "A.b-c d", 0},         {api_check_env_name, "A=b", 1},
-        {api_check_env_name, "", 1},                {api_check_port_name, "http-1", 0},
-        {api_check_port_name, "1234", 1},           {api_check_port_name, "-a--b", 2},
-        {api_check_port_name, "HTTP", 2},           {api_check_percent, "30%", 0},
-        {api_check_percent, "%", 1},                {api_check_percent, "a%", 1},
-        {api_check_path_segment, "a:b", 0},         {api_check_path_segment, "..", 1},
+        {api_check_dns_label, "my-name", 0},
+        {api_check_dns_label, "", 1},
+        {api_check_dns_label, "a.b", 1},
+        {api_check_dns_label, "A", 1},
+        {api_check_dns_label, "-a", 1},
+        {api_check_dns_subdomain, "a.b-c.d", 0},
+        {api_check_dns_subdomain, "a..b", 1},
+        {api_check_dns_subdomain, "a.", 1},
+        {api_check_dns1035_label, "a1", 0},
+        {api_check_dns1035_label, "1a", 1},
+        {api_check_wildcard_subdomain, "*.a.b", 0},
+        {api_check_wildcard_subdomain, "a.*.b", 1},
+        {api_check_wildcard_subdomain, "*.", 1},
+        {api_check_qualified_name, "example.com/A_b.c", 0},
+        {api_check_qualified_name, "a/b/c", 1},
+        {api_check_qualified_name, "/b", 1},
+        {api_check_qualified_name, "a/", 2},
+        {api_check_qualified_name, "", 2},
+        {api_check_qualified_name, "A/b", 1},
+        {api_check_label_value, "", 0},
+        {api_check_label_value, "a_B.1", 0},
+        {api_check_label_value, "a b", 1},
+        {api_check_config_key, "a-b_c.D", 0},
+        {api_check_config_key, "a b", 1},
+        {api_check_config_key, "..x", 1},
+        {api_check_config_key, "", 1},
+        {api_check_env_name, "A.b-c d", 0},
+        {api_check_env_name, "A=b", 1},
+        {api_check_env_name, "", 1},
+        {api_check_port_name, "http-1", 0},
+        {api_check_port_name, "1234", 1},
+        {api_check_port_name, "-a--b", 2},
+        {api_check_port_name, "HTTP", 2},
+        {api_check_percent, "30%", 0},
+        {api_check_percent, "%", 1},
+        {api_check_percent, "a%", 1},
+        {api_check_path_segment, "a:b", 0},
+        {api_check_path_segment, "..", 1},
         {api_check_path_segment, "a/b%", 2},
     };
     for (size_t i = 0; i < ARRAY_SIZE(cases); i++)
-        ck_assert_msg(cases[i].f(str_of(cases[i].text)).count == cases[i].faults, "%zu: %s", i, cases[i].text);
+        ck_assert_msg(cases[i].f(str_of(cases[i].text)).count == cases[i].faults, "%zu: %s", i,
+                      cases[i].text);
     AUTO_ARENA *a = arena_new(0);
     ck_assert_uint_eq(api_check_dns_label(long_text(a, 63)).count, 0);
     ck_assert_uint_eq(api_check_dns_label(long_text(a, 64)).count, 1);

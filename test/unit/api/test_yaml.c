@@ -14,7 +14,8 @@ static struct str as_json(struct arena *a, const char *yaml)
     struct error err = {0};
     size_t consumed;
     AUTO_BUF out = BUF_INIT;
-    ck_assert_msg(api_yaml_parse(a, str_of(yaml), &consumed, &j, &err) == 0, "%s: %s", yaml, err.message);
+    ck_assert_msg(api_yaml_parse(a, str_of(yaml), &consumed, &j, &err) == 0, "%s: %s", yaml,
+                  err.message);
     json_write(j, false, &out);
     return arena_str(a, buf_str(&out));
 }
@@ -25,20 +26,45 @@ START_TEST(test_scalars)
     static const struct {
         const char *yaml, *json;
     } cases[] = {
-        {"yes", "true"},       {"Off", "false"},         {"y", "true"},        {"yeS", "\"yeS\""},
-        {"~", "null"},         {"null", "null"},         {"", "null"},         {"# comment", "null"},
-        {"017", "15"},         {"0o17", "15"},           {"0x1F", "31"},       {"0b101", "5"},
-        {"1_000", "1000"},     {"-12", "-12"},           {"+12", "12"},        {"08", "8"},
-        {"1e3", "1000"},       {"1.50", "1.5"},          {".5", "0.5"},        {"1.", "1"},
-        {"1e30", "1e+30"},     {"1.2.3", "\"1.2.3\""}, {"1:30", "\"1:30\""},    {"2024-01-01", "\"2024-01-01\""},
-        {"9223372036854775808", "9223372036854775808"},  {"1e400", "\"1e400\""},
-        {"'yes'", "\"yes\""},  {"\"1\"", "\"1\""},       {"!!str 1", "\"1\""}, {"!!int \"3\"", "3"},
-        {"!!float 3", "3"},    {"!foo bar", "\"bar\""},  {"!!binary aGk=", "\"hi\""},
+        {"yes", "true"},
+        {"Off", "false"},
+        {"y", "true"},
+        {"yeS", "\"yeS\""},
+        {"~", "null"},
+        {"null", "null"},
+        {"", "null"},
+        {"# comment", "null"},
+        {"017", "15"},
+        {"0o17", "15"},
+        {"0x1F", "31"},
+        {"0b101", "5"},
+        {"1_000", "1000"},
+        {"-12", "-12"},
+        {"+12", "12"},
+        {"08", "8"},
+        {"1e3", "1000"},
+        {"1.50", "1.5"},
+        {".5", "0.5"},
+        {"1.", "1"},
+        {"1e30", "1e+30"},
+        {"1.2.3", "\"1.2.3\""},
+        {"1:30", "\"1:30\""},
+        {"2024-01-01", "\"2024-01-01\""},
+        {"9223372036854775808", "9223372036854775808"},
+        {"1e400", "\"1e400\""},
+        {"'yes'", "\"yes\""},
+        {"\"1\"", "\"1\""},
+        {"!!str 1", "\"1\""},
+        {"!!int \"3\"", "3"},
+        {"!!float 3", "3"},
+        {"!foo bar", "\"bar\""},
+        {"!!binary aGk=", "\"hi\""},
         {"- a\n- [1, {b: c}]", "[\"a\",[1,{\"b\":\"c\"}]]"},
         {"1: a\ntrue: b\n1.5: c", "{\"1\":\"a\",\"true\":\"b\",\"1.5\":\"c\"}"},
         {"a: |\n  x\n  y\nb: >-\n  x\n  y", "{\"a\":\"x\\ny\\n\",\"b\":\"x y\"}"},
         {"a: &x {k: v}\nb: *x", "{\"a\":{\"k\":\"v\"},\"b\":{\"k\":\"v\"}}"},
-        {"a: &x {k: v, l: w}\nb: {<<: *x, l: z}", "{\"a\":{\"k\":\"v\",\"l\":\"w\"},\"b\":{\"k\":\"v\",\"l\":\"z\"}}"},
+        {"a: &x {k: v, l: w}\nb: {<<: *x, l: z}",
+         "{\"a\":{\"k\":\"v\",\"l\":\"w\"},\"b\":{\"k\":\"v\",\"l\":\"z\"}}"},
         {"a: 1\na: 2", "{\"a\":2}"},
     };
     for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
@@ -62,17 +88,20 @@ START_TEST(test_errors)
         {"a: .nan", "json: unsupported value: .nan"},
         {"a:\n\t- b", "yaml: line 2: found character that cannot start any token"},
         {"apiVersion: v1\nmetadata:\n  name: d\ndata:\n  a: b\n  a: c\n  b: 1\n  b: 2\n",
-         "yaml: unmarshal errors:\n  line 6: key \"a\" already set in map\n  line 8: key \"b\" already set in map"},
+         "yaml: unmarshal errors:\n  line 6: key \"a\" already set in map\n  line 8: key \"b\" "
+         "already set in map"},
         {"--- x", "invalid Yaml document separator: x"},
-        {"{[a]: b}", "error converting YAML to JSON: unsupported map key of type: []interface {}, key: [a]"},
+        {"{[a]: b}",
+         "error converting YAML to JSON: unsupported map key of type: []interface {}, key: [a]"},
     };
     for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
         AUTO_ARENA *a = arena_new(0);
         struct json *j;
         struct error err = {0};
         size_t consumed;
-        ck_assert_msg(api_yaml_parse_strict(a, str_of(cases[i].yaml), &consumed, &j, &err) == E_INVALID, "%s",
-                      cases[i].yaml);
+        ck_assert_msg(api_yaml_parse_strict(a, str_of(cases[i].yaml), &consumed, &j, &err) ==
+                          E_INVALID,
+                      "%s", cases[i].yaml);
         ck_assert_str_eq(err.message, cases[i].message);
     }
 }
@@ -138,15 +167,21 @@ START_TEST(test_write)
         {"{\"a\":[1,[2,3],{\"b\":4,\"c\":[5]}]}", "a:\n- 1\n- - 2\n  - 3\n- b: 4\n  c:\n  - 5\n"},
         {"{\"k10\":1,\"k9\":2,\"K\":3,\"k\":4,\"1\":5,\"a.b\":6,\"a-b\":7}",
          "\"1\": 5\nK: 3\na-b: 7\na.b: 6\nk: 4\nk9: 2\nk10: 1\n"},
-        {"[\"\",\"yes\",\"1\",\"1.5\",\"null\",\"~\",\"1:30\",\"2024-01-01\",\"2024-01-01T00:00:00Z\",\"a: b\"]",
-         "- \"\"\n- \"yes\"\n- \"1\"\n- \"1.5\"\n- \"null\"\n- \"~\"\n- \"1:30\"\n- \"2024-01-01\"\n"
+        {"[\"\",\"yes\",\"1\",\"1.5\",\"null\",\"~\",\"1:30\",\"2024-01-01\",\"2024-01-01T00:00:"
+         "00Z\",\"a: b\"]",
+         "- \"\"\n- \"yes\"\n- \"1\"\n- \"1.5\"\n- \"null\"\n- \"~\"\n- \"1:30\"\n- "
+         "\"2024-01-01\"\n"
          "- \"2024-01-01T00:00:00Z\"\n- 'a: b'\n"},
-        {"[\"- a\",\"#x\",\"a #b\",\"it's\",\"'q'\",\" lead\",\"trail \",\"*x\",\"a:b\",\"{x}\",\"@x\",\"-x\"]",
-         "- '- a'\n- '#x'\n- 'a #b'\n- it's\n- '''q'''\n- ' lead'\n- 'trail '\n- '*x'\n- a:b\n- '{x}'\n- '@x'\n- -x\n"},
+        {"[\"- a\",\"#x\",\"a #b\",\"it's\",\"'q'\",\" lead\",\"trail "
+         "\",\"*x\",\"a:b\",\"{x}\",\"@x\",\"-x\"]",
+         "- '- a'\n- '#x'\n- 'a #b'\n- it's\n- '''q'''\n- ' lead'\n- 'trail '\n- '*x'\n- a:b\n- "
+         "'{x}'\n- '@x'\n- -x\n"},
         {"[\"a\\nb\",\"a\\nb\\n\",\"a\\n\\n\",\"\\n\",\" a\\nb\",\"a \\nb\",\"a\\tb\"]",
-         "- |-\n  a\n  b\n- |\n  a\n  b\n- |+\n  a\n\n- |2+\n\n- |2-\n   a\n  b\n- \"a \\nb\"\n- \"a\\tb\"\n"},
+         "- |-\n  a\n  b\n- |\n  a\n  b\n- |+\n  a\n\n- |2+\n\n- |2-\n   a\n  b\n- \"a \\nb\"\n- "
+         "\"a\\tb\"\n"},
         {"{\"a\\nb\":1}", "? |-\n  a\n  b\n: 1\n"},
-        {"[\"\303\251\",\"\360\237\230\200\",\"\\u0001\"]", "- \303\251\n- \"\\U0001F600\"\n- \"\\x01\"\n"},
+        {"[\"\303\251\",\"\360\237\230\200\",\"\\u0001\"]",
+         "- \303\251\n- \"\\U0001F600\"\n- \"\\x01\"\n"},
         {"[1e6,1.5,1e21,123456789.5]", "- 1e+06\n- 1.5\n- 1e+21\n- 1.234567895e+08\n"},
         {"[18446744073709551615]", "- 18446744073709551615\n"},
         {"{\"message\":\"0/1 nodes are available: 1 node(s) had untolerated taint "
@@ -166,7 +201,8 @@ START_TEST(test_write)
         ck_assert_str_eq((char *)out.data, cases[i].yaml);
         /* What is written reads back as the same document. */
         buf_truncate(&out, out.len - 1);
-        ck_assert_msg(api_yaml_parse(a, buf_str(&out), &consumed, &again, &err) == 0, "%s", err.message);
+        ck_assert_msg(api_yaml_parse(a, buf_str(&out), &consumed, &again, &err) == 0, "%s",
+                      err.message);
         ck_assert_msg(json_equal(j, again), "%s", cases[i].yaml);
     }
 }

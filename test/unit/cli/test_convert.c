@@ -28,7 +28,8 @@ static void find_samples(void)
     while (d != NULL && (e = readdir(d)) != NULL) {
         char *dot = strrchr(e->d_name, '.');
         if (dot != NULL && strcmp(dot, ".pb") == 0 && sample_count < SAMPLES_MAX)
-            samples[sample_count++] = xasprintf("%s/%.*s", folder, (int)(dot - e->d_name), e->d_name);
+            samples[sample_count++] =
+                xasprintf("%s/%.*s", folder, (int)(dot - e->d_name), e->d_name);
     }
     if (sample_count == 0)
         printf("no samples in %s: set TRIREME_FACTS; the sample tests check nothing\n", folder);
@@ -71,15 +72,15 @@ START_TEST(test_samples)
             int r = convert_bytes(from, to, buf_str(&in), &got, a, &warnings, &err);
             ck_assert_msg(r == 0, "%s: %s", samples[_i], err.message);
             ck_assert_uint_eq(warnings.count, 0);
-            ck_assert_msg(same(a, to, buf_str(&got), buf_str(&want)), "%s: %s to %s differs", samples[_i],
-                          endings[from], endings[to]);
+            ck_assert_msg(same(a, to, buf_str(&got), buf_str(&want)), "%s: %s to %s differs",
+                          samples[_i], endings[from], endings[to]);
         }
     }
 }
 END_TEST
 
-static int convert_text(enum convert_format to, const char *text, struct buf *out, struct api_warnings *w,
-                        struct arena *a, struct error *err)
+static int convert_text(enum convert_format to, const char *text, struct buf *out,
+                        struct api_warnings *w, struct arena *a, struct error *err)
 {
     return convert_bytes(CONVERT_YAML, to, str_of(text), out, a, w, err);
 }
@@ -90,14 +91,16 @@ START_TEST(test_documents)
     AUTO_BUF out = BUF_INIT;
     AUTO_ARENA *a = arena_new(0);
     struct error err = {0};
-    int r = convert_text(CONVERT_YAML,
-                         "---\n# nothing\n---\napiVersion: v1\nkind: ConfigMap\nmetadata: {name: a}\n"
-                         "--- # next\napiVersion: example.com/v1\nkind: Thing\nspec: {count: 010}\n",
-                         &out, NULL, a, &err);
+    int r =
+        convert_text(CONVERT_YAML,
+                     "---\n# nothing\n---\napiVersion: v1\nkind: ConfigMap\nmetadata: {name: a}\n"
+                     "--- # next\napiVersion: example.com/v1\nkind: Thing\nspec: {count: 010}\n",
+                     &out, NULL, a, &err);
     ck_assert_msg(r == 0, "%s", err.message);
     buf_putc(&out, '\0');
-    ck_assert_str_eq((const char *)out.data, "apiVersion: v1\nkind: ConfigMap\nmetadata:\n  name: a\n"
-                                             "---\napiVersion: example.com/v1\nkind: Thing\nspec:\n  count: 8\n");
+    ck_assert_str_eq((const char *)out.data,
+                     "apiVersion: v1\nkind: ConfigMap\nmetadata:\n  name: a\n"
+                     "---\napiVersion: example.com/v1\nkind: Thing\nspec:\n  count: 8\n");
 }
 END_TEST
 
@@ -132,9 +135,11 @@ START_TEST(test_errors)
         {CONVERT_JSON, "kind: Pod\n", "an object needs \"apiVersion\" and \"kind\""},
         {CONVERT_JSON, "[]\n", "an object needs \"apiVersion\" and \"kind\""},
         {CONVERT_JSON, "# nothing\n", "the input has no objects"},
-        {CONVERT_JSON, "a: b\n c: d\n", "yaml: line 2: mapping values are not allowed in this context"},
+        {CONVERT_JSON, "a: b\n c: d\n",
+         "yaml: line 2: mapping values are not allowed in this context"},
         {CONVERT_JSON, "apiVersion: v1\nkind: Pod\nspec: 3\n",
-         "Pod in version \"v1\": json: cannot unmarshal number into Go struct field Pod.spec of type v1.PodSpec"},
+         "Pod in version \"v1\": json: cannot unmarshal number into Go struct field Pod.spec of "
+         "type v1.PodSpec"},
         {CONVERT_PROTOBUF, "apiVersion: v1\nkind: Pod\n---\napiVersion: v1\nkind: Pod\n",
          "protobuf holds one object, but the input has more"},
     };

@@ -71,6 +71,8 @@ struct flag_set *kubelet_flags(struct kubelet_config *c)
     flag_string(f, &c->runtime_endpoint, "container-runtime-endpoint", "The `endpoint` of the container runtime service.");
     flag_string(f, &c->root_dir, "root-dir", "`Directory` for the node agent's files (volumes and more).");
     flag_string(f, &c->pod_logs_dir, "pod-logs-dir", "`Directory` for the logs of pods.");
+    flag_string(f, &c->pod_logs_dir, "pod-log-dir", "The same as --pod-logs-dir.");
+    flag_hide(f, "pod-log-dir");
     flag_string(f, &c->manifest_path, "pod-manifest-path", "Directory or file with static pod manifests.");
     flag_string(f, &c->config_file, "config", "A KubeletConfiguration `file`; flags take precedence.");
     flag_string(f, &c->address, "address", "The `IP` address to serve on.");

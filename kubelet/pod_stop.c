@@ -278,6 +278,19 @@ void worker_stop_all(struct pod_worker *w, bool for_good)
 
 /* --- traces ---------------------------------------------------------------------------------- */
 
+#define CLEAN_RETRY_MIN_MS 100u
+#define CLEAN_RETRY_MAX_MS 60000u
+#define CLEAN_QUIET_FAILURES 4u /* A process may take a moment to go: not worth a line. */
+
+void worker_clean_failed(struct pod_worker *w, const char *why)
+{
+    uint64_t wait = (uint64_t)CLEAN_RETRY_MIN_MS << MIN_OF(w->clean_failures, 10u);
+    if (w->clean_failures == CLEAN_QUIET_FAILURES)
+        log_warning("pod %s/%s: clean-up fails and is tried again: %s", w->namespace_name, w->name, why);
+    w->clean_failures++;
+    w->prepare_blocked_until_ms = kubelet_now_ms(w->k) + MIN_OF(wait, (uint64_t)CLEAN_RETRY_MAX_MS);
+}
+
 struct cleaning {
     struct pod_worker *w;
     char *dir; /* The pod's folder, or its logs. */
@@ -312,9 +325,7 @@ static void finish_cleanup(void *arg)
         w->cleaned = true;
         w->volumes_ready = false;
     } else {
-        if (c->code != E_AGAIN)
-            log_warning("pod %s/%s: clean up: %s", w->namespace_name, w->name, error_message(&c->err));
-        w->prepare_blocked_until_ms = kubelet_now_ms(w->k) + (c->code == E_AGAIN ? 100 : 2000);
+        worker_clean_failed(w, error_message(&c->err));
     }
     free(c->dir);
     free(c);
@@ -365,10 +376,9 @@ static void remove_logs(struct pod_worker *w, void (*done)(struct pod_worker *w)
 static void on_removed(const struct cri_reply *reply, void *arg)
 {
     struct removal *r = arg;
-    if (reply->code != 0 && reply->status != GRPC_NOT_FOUND) {
+    if (reply->code != 0 && reply->status != GRPC_NOT_FOUND && !r->failed) {
         r->failed = true;
-        if (reply->code != E_CANCELED && reply->code != E_UNAVAILABLE)
-            log_warning("pod %s/%s: remove: %s", r->w->namespace_name, r->w->name, reply->message);
+        worker_clean_failed(r->w, reply->message);
     }
     next_removal(r);
 }
@@ -396,7 +406,6 @@ static void next_removal(struct removal *r)
     free(r);
     if (failed) {
         w->cleaned = false; /* Comes back here after the wait. */
-        w->prepare_blocked_until_ms = kubelet_now_ms(w->k) + 2000;
         worker_op_done(w);
         return;
     }

@@ -73,6 +73,7 @@ struct pod_worker {
     bool gone;         /* The API or the file no longer has it. */
     bool delete_wanted; /* deletionTimestamp is set. */
     bool cleaned;      /* Volumes and cgroup are removed. */
+    unsigned clean_failures;
     char *fail_reason, *fail_message;
     int64_t grace_s;   /* For stopping. */
     bool killing_logged;
@@ -154,6 +155,9 @@ void worker_remove_runtime(struct pod_worker *w, void (*done)(struct pod_worker 
 /* Removes one dead instance beyond the newest two of its container, or an old
  * sandbox without containers. False: there is none. */
 bool worker_collect_dead(struct pod_worker *w);
+
+/* A clean-up failed: it is tried again, ever more seldom. */
+void worker_clean_failed(struct pod_worker *w, const char *why);
 
 /* pod_probes.c */
 void worker_sync_probes(struct pod_worker *w);

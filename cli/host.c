@@ -299,7 +299,7 @@ static void kubelet_args(const struct host *h, struct buf *b)
                h->name, h->address, h->dir, h->dir, h->dir);
     buf_printf(b,
                " --client-ca-file=%s/pki/ca.crt --address=%s --port=%u --root-dir=%s"
-               " --container-runtime-endpoint=%s --pod-log-dir=%s --cni-conf-dir=%s",
+               " --container-runtime-endpoint=%s --pod-logs-dir=%s --cni-conf-dir=%s",
                h->dir, h->address, h->kubelet_port, h->kubelet_dir, h->runtime_endpoint,
                h->pod_log_dir, h->cni_conf_dir);
     buf_printf(b, " --cluster-dns=%s --cluster-domain=cluster.local", h->cluster_dns);

@@ -125,7 +125,9 @@ int local_runtime_start(struct arena *a, const struct local *l, uint32_t index, 
 /* The script lies beside the sources, or where `make install` puts it. */
 static const char *image_script(struct arena *a, const struct local *l)
 {
-    const char *places[] = {arena_printf(a, "%s/../../deploy/images/build.sh", l->bin_dir).data,
+    const char *share = getenv("TRIREME_SHARE");
+    const char *places[] = {share != NULL ? arena_printf(a, "%s/images/build.sh", share).data : "",
+                            arena_printf(a, "%s/../../deploy/images/build.sh", l->bin_dir).data,
                             arena_printf(a, "%s/../share/trireme/images/build.sh", l->bin_dir).data,
                             "/usr/share/trireme/images/build.sh"};
     for (size_t i = 0; i < ARRAY_SIZE(places); i++)

@@ -37,6 +37,7 @@ struct rig {
     uv_loop_t loop;
     struct mailbox mb;
     uint32_t count;
+    bool tcp; /* Each listens on a port the system picks; members join the first. */
     struct store *stores[RIG_MEMBERS];
     struct store_member members[RIG_MEMBERS];
     char names[RIG_MEMBERS][8], addresses[RIG_MEMBERS][96], dirs[RIG_MEMBERS][80];
@@ -81,7 +82,12 @@ static inline int rig_try_start(struct rig *r, uint32_t i, struct error *err)
         c.initial_members = r->members;
         c.initial_member_count = c.join ? 0 : r->count;
     }
-    return store_open_hooked(&c, &r->hooks, &r->stores[i], err);
+    if (r->tcp)
+        c.listen_address = "127.0.0.1:0";
+    int rc = store_open_hooked(&c, &r->hooks, &r->stores[i], err);
+    if (rc == 0 && r->tcp)
+        snprintf(r->addresses[i], sizeof(r->addresses[i]), "127.0.0.1:%u", store_peer_port(r->stores[i]));
+    return rc;
 }
 
 static inline void rig_start(struct rig *r, uint32_t i)

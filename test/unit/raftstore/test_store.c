@@ -1,5 +1,8 @@
 /* test_store.c - the whole store: threads, disk, peers. */
+#include "test/unit/raftstore/certs.h"
 #include "test/unit/raftstore/store_rig.h"
+
+#include "raftstore/transport.h"
 
 #include "test/unit/unit.h"
 
@@ -564,6 +567,35 @@ START_TEST(grow_and_shrink)
 }
 END_TEST
 
+/* The same over TCP with mutual TLS. */
+START_TEST(grow_over_tls)
+{
+    struct rig r;
+    AUTO_FREE char *ca = NULL, *cert = NULL, *key = NULL;
+    rig_init(&r, 0);
+    r.tcp = true;
+    struct certs certs = make_ca(r.dir, "ca.crt", &ca);
+    make_leaf(r.dir, &certs, TRANSPORT_ORGANIZATION, "peer", &cert, &key);
+    r.config.cert_file = cert;
+    r.config.key_file = key;
+    r.config.ca_file = ca;
+    rig_start(&r, 0);
+    ck_assert_uint_ne(store_peer_port(r.stores[0]), 0);
+    rig_must_put(&r, 0, "/a", "1");
+    r.config.join = true;
+    for (uint32_t i = 1; i < 3; i++) {
+        rig_start(&r, i);
+        add(&r, 0, i);
+        ck_assert(is_voter(&r, i, 10000));
+        AUTO_FREE char *v = rig_get(&r, i, "/a");
+        ck_assert_str_eq(v, "1");
+    }
+    rig_must_put(&r, 2, "/a", "2");
+    rig_done(&r);
+    certs_done(&certs);
+}
+END_TEST
+
 /* Leadership goes where it is asked to go. */
 START_TEST(transfer)
 {
@@ -660,6 +692,7 @@ UNIT_MAIN("store", {
     UNIT_TEST(partition);
     UNIT_TEST(no_majority);
     UNIT_TEST(grow_and_shrink);
+    UNIT_TEST(grow_over_tls);
     UNIT_TEST(transfer);
     UNIT_TEST(wiped_member_is_refused);
     UNIT_TEST(damage_is_refused);

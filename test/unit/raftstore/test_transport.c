@@ -4,7 +4,7 @@
 #include "lib/base/env.h"
 #include "lib/base/error.h"
 #include "lib/base/file.h"
-#include "lib/net/pki.h"
+#include "test/unit/raftstore/certs.h"
 #include "test/unit/unit.h"
 
 #include <unistd.h>
@@ -352,56 +352,6 @@ END_TEST
 
 /* --- TLS --- */
 
-static char *write_file(const char *name, struct buf *b)
-{
-    char *path = xasprintf("%s/%s", dir, name);
-    ck_assert_int_eq(file_write_atomic(path, b->data, b->len, 0600, NULL), 0);
-    buf_clear(b);
-    return path;
-}
-
-struct certs {
-    struct pki_key *ca_key;
-    struct pki_cert *ca;
-};
-
-static struct certs make_ca(const char *name, char **ret_ca)
-{
-    struct certs c;
-    AUTO_BUF b = BUF_INIT;
-    ck_assert_int_eq(pki_key_generate(PKI_KEY_P256, &c.ca_key, NULL), 0);
-    struct pki_cert_config config = {.subject.common_name = STR("members"), .is_ca = true};
-    ck_assert_int_eq(pki_ca_create(&config, c.ca_key, &c.ca, NULL), 0);
-    pki_cert_pem(c.ca, &b);
-    *ret_ca = write_file(name, &b);
-    return c;
-}
-
-static void make_leaf(const struct certs *ca, const char *organization, const char *name, char **ret_cert,
-                      char **ret_key)
-{
-    struct pki_key *key;
-    struct pki_cert *cert;
-    struct str org = str_of(organization), ip = STR("127.0.0.1");
-    AUTO_BUF b = BUF_INIT;
-    ck_assert_int_eq(pki_key_generate(PKI_KEY_P256, &key, NULL), 0);
-    struct pki_cert_config config = {.subject = {.common_name = str_of(name),
-                                                 .organizations = &org,
-                                                 .organization_count = 1,
-                                                 .ip_addresses = &ip,
-                                                 .ip_address_count = 1},
-                                     .usages = PKI_USAGE_SERVER | PKI_USAGE_CLIENT};
-    ck_assert_int_eq(pki_cert_sign(&config, key, ca->ca, ca->ca_key, &cert, NULL), 0);
-    pki_cert_pem(cert, &b);
-    AUTO_FREE char *cert_name = xasprintf("%s.crt", name);
-    AUTO_FREE char *key_name = xasprintf("%s.key", name);
-    *ret_cert = write_file(cert_name, &b);
-    pki_key_pem(key, &b);
-    *ret_key = write_file(key_name, &b);
-    pki_cert_unref(cert);
-    pki_key_unref(key);
-}
-
 /* Members with the role's certificate talk; the role missing, another CA, or no
  * TLS at all do not. */
 START_TEST(tls_roles)
@@ -409,7 +359,7 @@ START_TEST(tls_roles)
     uv_loop_t loop;
     uv_loop_init(&loop);
     AUTO_FREE char *ca = NULL, *other_ca = NULL;
-    struct certs trusted = make_ca("ca.crt", &ca), stranger = make_ca("other.crt", &other_ca);
+    struct certs trusted = make_ca(dir, "ca.crt", &ca), stranger = make_ca(dir, "other.crt", &other_ca);
     struct {
         const struct certs *ca;
         const char *organization;
@@ -423,7 +373,7 @@ START_TEST(tls_roles)
     for (uint64_t i = 0; i < 4; i++) {
         AUTO_FREE char *cert = NULL, *key = NULL;
         AUTO_FREE char *name = xasprintf("m%d", (int)i);
-        make_leaf(who[i].ca, who[i].organization, name, &cert, &key);
+        make_leaf(dir, who[i].ca, who[i].organization, name, &cert, &key);
         struct transport_config c = base_config(&loop, &n[i], i + 1);
         c.cert_file = cert;
         c.key_file = key;
@@ -451,10 +401,8 @@ START_TEST(tls_roles)
     run_until(&loop, never, NULL, 100);
     ck_assert(is_down(&back));
     close_all(&loop, n, 5);
-    pki_key_unref(trusted.ca_key);
-    pki_key_unref(stranger.ca_key);
-    pki_cert_unref(trusted.ca);
-    pki_cert_unref(stranger.ca);
+    certs_done(&trusted);
+    certs_done(&stranger);
 }
 END_TEST
 

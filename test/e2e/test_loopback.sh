@@ -69,7 +69,7 @@ status "wrong type" 400 BadRequest POST $ns/configmaps -H "$J" -d '{"apiVersion"
 status "invalid name" 422 Invalid POST $ns/configmaps -H "$J" -d '{"apiVersion":"v1","kind":"ConfigMap","metadata":{"name":"Not_Valid"}}'
 status "other namespace in body" 400 BadRequest POST $ns/configmaps -H "$J" -d '{"apiVersion":"v1","kind":"ConfigMap","metadata":{"name":"x","namespace":"team"}}'
 status "unknown namespace" 404 NotFound POST /api/v1/namespaces/nowhere/configmaps -H "$J" -d '{"apiVersion":"v1","kind":"ConfigMap","metadata":{"name":"x"}}'
-status "unknown resource" 404 "" GET /api/v1/unicorns
+status "unknown resource" 404 NotFound GET /api/v1/unicorns
 status "no such object" 404 NotFound GET $ns/configmaps/nope
 status "media type" 415 UnsupportedMediaType POST $ns/configmaps -H 'Content-Type: text/plain' -d hello
 status "not acceptable" 406 NotAcceptable GET $ns/configmaps -H 'Accept: image/png'

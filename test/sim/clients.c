@@ -18,9 +18,16 @@ static struct node *pick_node(struct world *w)
 {
     struct node *up[NODES_MAX];
     uint32_t count = 0;
-    for (uint32_t i = 0; i < w->node_count; i++)
-        if (w->nodes[i].up)
-            up[count++] = &w->nodes[i];
+    bool leaders = rng_chance(&w->rng, 400);
+    for (uint32_t i = 0; i < w->node_count; i++) {
+        struct replica_status st;
+        if (!w->nodes[i].up)
+            continue;
+        replica_status(w->nodes[i].replica, &st);
+        if (leaders && st.state == REPLICA_LEADER && rng_chance(&w->rng, 500))
+            return &w->nodes[i];
+        up[count++] = &w->nodes[i];
+    }
     return count > 0 ? up[rng_below(&w->rng, count)] : NULL;
 }
 

@@ -17,6 +17,22 @@ static struct node *random_node(struct world *w, bool up)
     return NULL;
 }
 
+/* The place of a node, rather that of a leader. */
+static uint32_t pick_victim(struct world *w)
+{
+    uint32_t any = (uint32_t)rng_below(&w->rng, w->node_count);
+    for (uint32_t i = 0; i < w->node_count && rng_chance(&w->rng, 700); i++) {
+        struct replica_status st;
+        uint32_t j = (any + i) % w->node_count;
+        if (!w->nodes[j].up)
+            continue;
+        replica_status(w->nodes[j].replica, &st);
+        if (st.state == REPLICA_LEADER)
+            return j;
+    }
+    return any;
+}
+
 static void restart(struct world *w, void *arg, uint64_t unused)
 {
     struct node *n = arg;
@@ -43,10 +59,20 @@ static void crash_now(struct world *w, void *arg, uint64_t life)
     world_at(w, rng_between(&w->rng, 1, 200) * US_PER_MS, restart, n, 0);
 }
 
+static bool vote_unsynced(const struct node *n)
+{
+    LIST_FOREACH (it, &n->disk.queue)
+        if (LIST_ENTRY(it, struct disk_write, node)->type == DISK_VOTE)
+            return true;
+    return false;
+}
+
 /* Whatever a message says must not depend on what a crash can take back. */
 void nemesis_sent(struct world *w, struct node *n)
 {
-    if (w->faults && w->spite != 0 && !list_empty(&n->disk.queue) && rng_chance(&w->rng, w->spite))
+    if (!w->faults || w->spite == 0 || list_empty(&n->disk.queue))
+        return;
+    if (rng_chance(&w->rng, vote_unsynced(n) ? 300 : w->spite))
         world_at(w, 0, crash_now, n, n->life);
 }
 
@@ -70,8 +96,8 @@ static void heal(struct world *w, void *arg, uint64_t unused)
 
 static void partition(struct world *w)
 {
-    uint64_t kind = rng_below(&w->rng, 4);
-    uint32_t one = (uint32_t)rng_below(&w->rng, w->node_count);
+    uint64_t kind = rng_below(&w->rng, 5);
+    uint32_t one = pick_victim(w);
     uint64_t side = rng_next(&w->rng);
     world_log(w, "partition %" PRIu64, kind);
     for (uint32_t i = 0; i < w->node_count; i++)
@@ -79,6 +105,7 @@ static void partition(struct world *w)
             bool cut = kind == 0   ? (i == one) != (j == one)                          /* Alone. */
                        : kind == 1 ? ((side >> i) & 1) != ((side >> j) & 1)            /* Two halves. */
                        : kind == 2 ? i == one && i != j                                /* Heard by nobody. */
+                       : kind == 3 ? j == one && i != j                                /* Deaf. */
                                    : rng_chance(&w->rng, 300);                         /* Single links. */
             w->net.blocked[i][j] |= cut;
         }

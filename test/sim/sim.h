@@ -190,7 +190,7 @@ struct pending_op {
     bool open; /* Not answered. */
 };
 
-#define CLIENTS_MAX 6
+#define CLIENTS_MAX 16
 
 struct client {
     struct pending_op *op;

@@ -128,6 +128,8 @@ static int h1_on_head(void *arg, const struct http1_head *head)
     serving_set_target(x, buf_str(&h->target));
     buf_clear(&h->target);
     bool expects = x->r.version == HTTP_1_1 && http_request_header(&x->r, "expect").data != NULL;
+    if (x->reject_status != 0)
+        h->keep_alive = false;
     serving_head_done(x);
     if (h->handed_over == NULL && expects && serving_wants_body(x) && c->stream != NULL) {
         static const char CONTINUE[] = "HTTP/1.1 100 Continue\r\n\r\n";

@@ -18,6 +18,7 @@
     X(controller_replicaset)        \
     X(controller_root_ca)           \
     X(controller_serviceaccount)    \
+    X(controller_statefulset)       \
     X(controller_tainteviction)
 
 #define X(name) extern const struct controller name;

@@ -11,6 +11,7 @@
 #include "lib/base/arena.h"
 #include "lib/base/buf.h"
 #include "lib/base/error.h"
+#include "lib/client/labels.h"
 #include "lib/api/json.h"
 
 static const struct meta_v1_label_selector *selector_of(const void *msg)
@@ -271,6 +272,8 @@ static void reconcile(struct reconcile *c)
     w->job = o->msg;
     if (w->job->spec.has_managed_by && !str_eqc(w->job->spec.managed_by, "kubernetes.io/job-controller"))
         return;
+    if (w->job->spec.selector == NULL || label_selector_is_empty(w->job->spec.selector))
+        return; /* The API server generates one: without it no pod could be told from others. */
     bool settled = expectations_satisfied(c->run->expectations, c->key);
     struct owned_pods pods = owned_gather(c, &owned, o);
     struct core_v1_pod **list = ARENA_ARRAY(c->arena, struct core_v1_pod *, pods.count + 1);

@@ -195,7 +195,9 @@ static void report_failure(struct pod_worker *w, const struct error *err)
     bool same = w->prepare_error != NULL && strcmp(w->prepare_error, error_message(err)) == 0;
     free(w->prepare_error);
     w->prepare_error = xstrdup(error_message(err));
-    worker_event(w, NULL, "Warning", "FailedMount", "%s", error_message(err));
+    /* Tries come fast at first: events only for each doubling of their number. */
+    if (!same || (w->prepare_failures & (w->prepare_failures - 1)) == 0)
+        worker_event(w, NULL, "Warning", "FailedMount", "%s", error_message(err));
     if (!same)
         log_warning("pod %s/%s: %s", w->namespace_name, w->name, error_message(err));
 }

@@ -16,6 +16,10 @@
 
 #include "api/core_v1.h"
 
+#define PREPARE_RETRY_MIN_MS 100u
+#define PREPARE_MISSING_MAX_MS 2000u
+#define PREPARE_RETRY_MAX_MS 120000u /* As upstream's back-off of volume operations. */
+
 static void step(struct pod_worker *w);
 
 const struct core_v1_pod *worker_pod(const struct pod_worker *w)
@@ -494,10 +498,12 @@ static void on_prepared(struct pod_worker *w, int code)
         w->volumes_ms = kubelet_now_ms(w->k);
         w->prepare_failures = 0;
     } else {
-        /* As upstream's exponential back-off of volume operations. */
-        uint64_t wait = 500u << MIN_OF(w->prepare_failures, 8u);
+        /* What the API lacks may come any moment (a new namespace's root
+         * certificate); what the node lacks needs somebody to help. */
+        uint64_t wait = (uint64_t)PREPARE_RETRY_MIN_MS << MIN_OF(w->prepare_failures, 10u);
+        uint64_t max = code == E_NOT_FOUND ? PREPARE_MISSING_MAX_MS : PREPARE_RETRY_MAX_MS;
         w->prepare_failures++;
-        w->prepare_blocked_until_ms = kubelet_now_ms(w->k) + MIN_OF(wait, (uint64_t)120000);
+        w->prepare_blocked_until_ms = kubelet_now_ms(w->k) + MIN_OF(wait, max);
         w->volumes_ms = kubelet_now_ms(w->k);
     }
     worker_kick(w);

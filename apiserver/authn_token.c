@@ -8,6 +8,7 @@
 #include "lib/api/json.h"
 #include "lib/api/time.h"
 #include "lib/base/arena.h"
+#include "lib/base/buf.h"
 #include "lib/base/env.h"
 #include "lib/base/error.h"
 #include "lib/net/jwt.h"
@@ -200,6 +201,21 @@ static size_t match_audiences(struct arena *a, const struct json *aud, const str
     return n;
 }
 
+static int wrong_audience(struct arena *a, const struct json *aud, const struct str *wanted, size_t count,
+                          struct error *err)
+{
+    struct json *list = json_array(a);
+    AUTO_BUF have = BUF_INIT;
+    AUTO_BUF want = BUF_INIT;
+    for (size_t i = 0; i < count; i++)
+        json_append(a, list, json_string(a, wanted[i]));
+    json_write(list, false, &want);
+    if (aud != NULL)
+        json_write(aud, false, &have);
+    return error_set(err, E_UNAUTHORIZED, "token audiences " STR_FMT " is invalid for the target audiences " STR_FMT,
+                     STR_ARG(buf_str(&have)), STR_ARG(buf_str(&want)));
+}
+
 static int verify(struct authn *n, const struct jwt *jwt, struct error *err)
 {
     int code = E_UNAUTHORIZED;
@@ -243,7 +259,7 @@ int authn_token(struct authn *n, struct arena *arena, const struct store_view *v
                 return refuse(err, "the token is of another issuer");
             matched_count = match_audiences(arena, json_getc(claims, "aud"), wanted, wanted_count, &matched);
             if (matched_count == 0)
-                return refuse(err, "token audiences do not match");
+                return wrong_audience(arena, json_getc(claims, "aud"), wanted, wanted_count, err);
             code = bound_account(&c, claims, ret, err);
         }
     }

@@ -43,7 +43,6 @@ static void set_scheduled(struct write *w, struct core_v1_pod *pod)
     c[at].status = STR("True");
     c[at].reason = STR_NULL;
     c[at].message = STR_NULL;
-    c[at].observed_generation = pod->metadata.generation;
     s->conditions = c;
 }
 
@@ -113,7 +112,7 @@ static struct meta_v1_status *attempt(struct write *w)
 void binding_handle(struct req *r)
 {
     void *msg;
-    struct meta_v1_status *s = body_check_dry_run(r, "CreateOptions");
+    struct meta_v1_status *s = body_check_options(r, "CreateOptions");
     if (s == NULL)
         s = body_decode(r, api_kind_by_gvk(STR(""), STR("v1"), STR("Binding")), &msg);
     if (s != NULL) {

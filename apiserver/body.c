@@ -12,10 +12,11 @@
 #include "lib/net/http_server.h"
 
 #define SUMMARY_BYTES 30u
+#define FIELD_MANAGER_BYTES_MAX 128
 
 struct meta_v1_status *body_field_validation(struct req *r, enum field_validation *ret)
 {
-    static const char *const known[] = {"Ignore", "Strict", "Warn", NULL};
+    static const char *const known[] = {"", "Ignore", "Strict", "Warn", NULL};
     struct str v = req_query(r, "fieldValidation");
     *ret = VALIDATE_WARN;
     if (v.len == 0 || str_eqc(v, "Warn"))
@@ -287,15 +288,29 @@ struct meta_v1_status *body_decode(struct req *r, const struct api_kind *kind, v
     }
 }
 
-struct meta_v1_status *body_check_dry_run(struct req *r, const char *options_kind)
+static void check_field_manager(struct req *r, struct field_errors *errs)
+{
+    struct str v = req_query(r, "fieldManager");
+    if (v.len > FIELD_MANAGER_BYTES_MAX)
+        field_too_long(errs, PATH(PATH_ROOT, "fieldManager"), FIELD_MANAGER_BYTES_MAX);
+    for (size_t i = 0; i < v.len; i++)
+        if ((unsigned char)v.data[i] < ' ' || v.data[i] == 0x7f) {
+            field_invalid(errs, PATH(PATH_ROOT, "fieldManager"), v, "should only contain printable characters");
+            return;
+        }
+}
+
+struct meta_v1_status *body_check_options(struct req *r, const char *options_kind)
 {
     static const char *const known[] = {"All", NULL};
     struct str v = req_query(r, "dryRun");
-    if (!req_query_has(r, "dryRun") || str_eqc(v, "All"))
-        return NULL;
     struct field_errors errs = {.arena = r->arena};
-    field_not_supported_raw(&errs, PATH(PATH_ROOT, "dryRun"),
-                            arena_printf(r->arena, "[\"" STR_FMT "\"]", STR_ARG(v)), known);
+    check_field_manager(r, &errs);
+    if (req_query_has(r, "dryRun") && !str_eqc(v, "All"))
+        field_not_supported_raw(&errs, PATH(PATH_ROOT, "dryRun"),
+                                arena_printf(r->arena, "[\"" STR_FMT "\"]", STR_ARG(v)), known);
+    if (errs.count == 0)
+        return NULL;
     return status_invalid(r->arena, "meta.k8s.io", options_kind, STR(""), &errs);
 }
 

@@ -22,7 +22,7 @@ struct meta_v1_status *body_decode_tree(struct req *r, const struct api_kind *ki
                                         void **ret_msg);
 /* DeleteOptions from body and query. */
 struct meta_v1_status *body_delete_options(struct req *r, struct meta_v1_delete_options *ret);
-/* dryRun: only "All" is known. */
-struct meta_v1_status *body_check_dry_run(struct req *r, const char *options_kind);
+/* dryRun (only "All" is known) and fieldManager, of all writes but deletion. */
+struct meta_v1_status *body_check_options(struct req *r, const char *options_kind);
 
 #endif

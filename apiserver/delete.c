@@ -130,6 +130,7 @@ static enum grace decide_grace(struct write *w, void *obj, const struct meta_v1_
     return GRACE_SET;
 }
 
+/* Held by finalizers, without a grace period of its kind. */
 static void mark_as_deleting(struct write *w, void *obj)
 {
     struct meta_v1_object_meta *m = api_meta_of(w->res->storage, obj);
@@ -137,7 +138,9 @@ static void mark_as_deleting(struct write *w, void *obj)
     if (m->deletion_timestamp == NULL && m->generation > 0)
         m->generation++;
     int64_t at = m->deletion_timestamp != NULL ? MIN_OF(m->deletion_timestamp->seconds, now) : now;
+    bool graceful = m->has_deletion_grace_period_seconds || m->finalizers_count != 0;
     set_deletion(w, m, at, 0);
+    m->has_deletion_grace_period_seconds = graceful;
 }
 
 static void plan_store(struct write *w, const struct kv *kv, void *obj)
@@ -178,6 +181,21 @@ static struct meta_v1_status *plan_remove(struct write *w, const struct kv *kv, 
     return NULL;
 }
 
+/* The second step of a deletion whose grace period is zero. */
+static struct meta_v1_status *remove_now(struct write *w)
+{
+    const struct kv *kv;
+    void *old;
+    struct meta_v1_status *s = write_load(w, &kv, &old);
+    if (s != NULL || kv == NULL)
+        return s; /* Someone else has removed it: done. */
+    const struct meta_v1_object_meta *m = api_meta_of(w->res->storage, old);
+    w->obj = old;
+    if (m->finalizers_count != 0 || m->deletion_timestamp == NULL)
+        return NULL;
+    return plan_remove(w, kv, api_msg_clone(w->req->arena, w->res->storage->msg, old), old);
+}
+
 struct meta_v1_status *write_plan_delete(struct write *w, const struct meta_v1_delete_options *o)
 {
     struct arena *a = w->req->arena;
@@ -212,8 +230,12 @@ struct meta_v1_status *write_plan_delete(struct write *w, const struct meta_v1_d
     bool held = m->finalizers_count != 0 || (ops->held != NULL && ops->held(obj));
     if (grace == GRACE_NONE && held)
         mark_as_deleting(w, obj);
-    if (held || (grace == GRACE_SET && grace_s > 0)) {
+    /* No grace left: that, too, is seen by watchers before the object goes. */
+    bool last_word = grace == GRACE_SET && grace_s == 0 && !held;
+    if (held || grace == GRACE_SET) {
         plan_store(w, kv, obj);
+        if (last_word && w->txn.op_count != 0 && !w->dry_run)
+            w->then = remove_now;
         if (o->has_orphan_dependents && !o->orphan_dependents)
             w->http_status = 202;
         return NULL;

@@ -77,9 +77,32 @@ static bool free_of_charge(const struct core_v1_pod *pod, const struct budget *b
 static struct meta_v1_status *over_budget(struct arena *a, struct str cause)
 {
     struct meta_v1_status *s =
-        status_too_many(a, RETRY_S, "Cannot evict pod as it would violate the pod's disruption budget.");
+        status_too_many(a, 0, "Cannot evict pod as it would violate the pod's disruption budget.");
     status_add_cause(a, s, "DisruptionBudget", cause, STR_NULL);
     return s;
+}
+
+/* The budget's condition follows what is left of it. */
+static void set_allowed(struct write *w, struct policy_v1_pod_disruption_budget *p)
+{
+    struct arena *a = w->req->arena;
+    struct policy_v1_pod_disruption_budget_status *st = &p->status;
+    struct meta_v1_condition *c = ARENA_ARRAY(a, struct meta_v1_condition, st->conditions_count + 1);
+    size_t at = st->conditions_count;
+    for (size_t i = 0; i < st->conditions_count; i++) {
+        c[i] = st->conditions[i];
+        if (str_eqc(c[i].type, "DisruptionAllowed"))
+            at = i;
+    }
+    struct str status = st->disruptions_allowed > 0 ? STR("True") : STR("False");
+    if (!str_eq(c[at].status, status))
+        c[at].last_transition_time.seconds = w->ctx.now_ns / 1000000000;
+    c[at].type = STR("DisruptionAllowed");
+    c[at].status = status;
+    c[at].reason = st->disruptions_allowed > 0 ? STR("SufficientPods") : STR("InsufficientPods");
+    c[at].observed_generation = st->observed_generation;
+    st->conditions_count = MAX_OF(at + 1, st->conditions_count);
+    st->conditions = c;
 }
 
 static struct meta_v1_status *spend(struct write *w, const struct budget *b)
@@ -92,6 +115,7 @@ static struct meta_v1_status *spend(struct write *w, const struct budget *b)
         struct meta_v1_status *s = over_budget(
             a, arena_printf(a, "The disruption budget " STR_FMT " is still being processed by the server.",
                             STR_ARG(p->metadata.name)));
+        s->details->retry_after_seconds = RETRY_S;
         return s;
     }
     if (st->disruptions_allowed < 0)
@@ -113,6 +137,7 @@ static struct meta_v1_status *spend(struct write *w, const struct budget *b)
             e[n++] = st->disrupted_pods[i];
     st->disrupted_pods = e;
     st->disrupted_pods_count = n;
+    set_allowed(w, p);
     AUTO_BUF b2 = BUF_INIT;
     p->metadata.resource_version = STR_NULL;
     stored_encode(res, p, &b2);

@@ -120,11 +120,30 @@ static void addf(struct field_errors *l, enum field_error_type type, const struc
     va_end(ap);
 }
 
-/* Go's %q form; JSON's escapes are the same for what occurs in practice. */
+/* Go's %q form: printable text, also beyond ASCII, stands as it is. */
+static void quote(struct str s, struct buf *b)
+{
+    static const char named[] = "abtnvfr"; /* \\a is 7, \\r is 13. */
+    bool utf8 = str_is_utf8(s);
+    buf_putc(b, '"');
+    for (size_t i = 0; i < s.len; i++) {
+        unsigned char c = (unsigned char)s.data[i];
+        if (c == '"' || c == '\\')
+            buf_printf(b, "\\%c", c);
+        else if (c >= 7 && c <= 13)
+            buf_printf(b, "\\%c", named[c == 11 ? 4 : c == 12 ? 5 : c == 13 ? 6 : c - 7]);
+        else if (c < ' ' || c == 0x7f || (c >= 0x80 && !utf8))
+            buf_printf(b, "\\x%02x", c);
+        else
+            buf_putc(b, (char)c);
+    }
+    buf_putc(b, '"');
+}
+
 static struct str quoted(struct arena *a, struct str s)
 {
     AUTO_BUF b = BUF_INIT;
-    json_write_string(s, &b);
+    quote(s, &b);
     return arena_str(a, buf_str(&b));
 }
 
@@ -208,7 +227,7 @@ void field_not_supported_raw(struct field_errors *l, const struct field_path *p,
     AUTO_BUF b = BUF_INIT;
     for (size_t i = 0; supported[i] != NULL; i++) {
         buf_puts(&b, i == 0 ? "supported values: " : ", ");
-        json_write_string(str_of(supported[i]), &b);
+        quote(str_of(supported[i]), &b);
     }
     if (b.len == 0)
         addf(l, FIELD_NOT_SUPPORTED, p, rendered, NULL);

@@ -118,7 +118,7 @@ static struct meta_v1_status *read_token(struct listing *l, int64_t *ret_rv, str
 /* --- the answer's frame ---------------------------------------------------------------------------- */
 static bool unfiltered(const struct listing *l)
 {
-    return l->o.labels.count == 0 && l->o.fields.count == 0 && l->o.excluded_count == 0 && !l->o.has_name;
+    return l->o.labels.count == 0 && !l->o.field_selector;
 }
 
 static void list_metadata(struct listing *l, struct meta_v1_list_meta *m)

@@ -129,6 +129,7 @@ struct meta_v1_status *list_options_parse(struct req *r, bool watch, struct list
     if (label_selector_parse(r->arena, req_query(r, "labelSelector"), &o.labels, &err) != 0 ||
         field_selector_parse(r->arena, req_query(r, "fieldSelector"), &o.fields, &err) != 0)
         return status_bad_request(r->arena, "%s", error_message(&err));
+    o.field_selector = o.fields.count != 0;
     o.continue_ = req_query(r, "continue");
     o.bookmarks = req_query_bool(r, "allowWatchBookmarks");
     o.has_initial_events = req_query(r, "sendInitialEvents").len != 0;

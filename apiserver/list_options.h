@@ -17,6 +17,7 @@ struct list_options {
     struct field_selector fields;  /* Without metadata.name and metadata.namespace. */
     bool has_name, has_ns;         /* Required by the field selector (or the path). */
     struct str name, ns;
+    bool field_selector;           /* One was given, whatever it says. */
     bool nothing;                  /* Contradicting requirements: no object matches. */
     bool has_rv;
     int64_t rv;                    /* With has_rv. */

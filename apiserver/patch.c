@@ -6,9 +6,40 @@
 #include "apiserver/patch_document.h"
 #include "apiserver/write.h"
 #include "lib/api/codec.h"
+#include "lib/api/json.h"
 #include "lib/base/arena.h"
+#include "lib/base/buf.h"
 #include "lib/base/error.h"
 #include "lib/net/http_server.h"
+
+static int by_key(const void *x, const void *y)
+{
+    return str_cmp(((const struct json_member *)x)->key, ((const struct json_member *)y)->key);
+}
+
+/* The document as upstream shows it: its own members sorted. */
+static struct str show(struct arena *a, struct json *doc)
+{
+    AUTO_BUF b = BUF_INIT;
+    qsort(doc->object.members, doc->object.count, sizeof(struct json_member), by_key);
+    json_write(doc, false, &b);
+    return arena_str(a, buf_str(&b));
+}
+
+/* A patch that makes no object of its kind is the patch's fault. */
+static struct meta_v1_status *decode_patched(struct req *r, const struct api_kind *kind, struct json *doc, void **ret)
+{
+    struct meta_v1_status *s = body_decode_tree(r, kind, doc, ret);
+    struct str prefix = arena_printf(r->arena, "%s in version \"%s\" cannot be handled as a %s: ", kind->kind,
+                                     kind->version, kind->kind);
+    if (s == NULL || !str_has_prefix(s->message, prefix) || doc->type != JSON_OBJECT ||
+        body_type_of(http_request_header(r->http, "content-type")) == BODY_STRATEGIC_PATCH)
+        return s;
+    struct field_errors errs = {.arena = r->arena};
+    field_invalid(&errs, PATH(PATH_ROOT, "patch"), show(r->arena, doc), STR_FMT,
+                  STR_ARG(str_sub(s->message, prefix.len, s->message.len)));
+    return status_invalid(r->arena, "", "", STR(""), &errs);
+}
 
 struct meta_v1_status *patch_document(struct req *r, const struct api_kind *kind, void *msg, void **ret)
 {
@@ -30,9 +61,10 @@ struct meta_v1_status *patch_document(struct req *r, const struct api_kind *kind
     int code = api_patch_apply(r->arena, type, kind->msg, doc, r->http->body, &out, &err);
     switch (code) {
     case 0:
-        return body_decode_tree(r, kind, out, ret);
+        return decode_patched(r, kind, out, ret);
     case E_UNPROCESSABLE: {
-        struct meta_v1_status *s = status_new(r->arena, 422, "Invalid", arena_strc(r->arena, error_message(&err)));
+        struct meta_v1_status *s =
+            status_new(r->arena, 422, "Invalid", STR("the server rejected our request due to an error in our request"));
         status_details(r->arena, s);
         return s;
     }
@@ -50,7 +82,7 @@ static struct meta_v1_status *attempt(struct write *w)
     struct req *r = w->req;
     const struct kv *kv;
     void *old, *served;
-    struct meta_v1_status *s = body_check_dry_run(r, "PatchOptions");
+    struct meta_v1_status *s = body_check_options(r, "PatchOptions");
     if (s == NULL)
         s = write_load(w, &kv, &old);
     if (s != NULL)

@@ -304,6 +304,8 @@ static struct meta_v1_status *find_resource(struct req *r)
     if (r->res == NULL)
         return status_path_not_found(r->arena);
     const struct api_kind *k = r->res->kind;
+    if (str_eqc(r->http->method, "HEAD"))
+        return status_method(r->arena);
     if (i->subresource.len != 0) {
         r->sub = api_kind_sub(k, i->subresource);
         if (r->sub == NULL || (k->namespaced && i->ns.len == 0))

@@ -29,7 +29,7 @@ static void fill_user(struct arena *a, const struct user *u, struct authenticati
 
 static bool decode(struct req *r, void **ret)
 {
-    struct meta_v1_status *s = body_check_dry_run(r, "CreateOptions");
+    struct meta_v1_status *s = body_check_options(r, "CreateOptions");
     if (s == NULL)
         s = body_decode(r, r->res->kind, ret);
     if (s != NULL)
@@ -59,7 +59,8 @@ void token_review_handle(struct req *r)
         t->status.audiences = arena_memdup(r->arena, audiences, count * sizeof(*audiences));
         t->status.audiences_count = count;
     } else {
-        t->status.error = STR("[invalid bearer token, token lookup failed]");
+        bool audience = str_has_prefix(str_of(err.message), STR("token audiences"));
+        t->status.error = arena_printf(r->arena, "[invalid bearer token, %s]", audience ? err.message : "token lookup failed");
     }
     req_object(r, 201, r->res->kind, t);
 }
@@ -119,7 +120,7 @@ static void self_access(struct req *r, struct authorization_v1_self_subject_acce
     validate_attributes(&errs, PATH(PATH_ROOT, "spec"), v->spec.resource_attributes != NULL,
                         v->spec.non_resource_attributes);
     if (errs.count != 0) {
-        req_status(r, status_invalid(r->arena, r->res->kind->group, r->res->kind->kind, STR(""), &errs));
+        req_status(r, status_invalid(r->arena, r->res->kind->group, "", STR(""), &errs));
         return;
     }
     decide(r, r->user, v->spec.resource_attributes, v->spec.non_resource_attributes, &v->status);
@@ -157,7 +158,7 @@ void access_review_handle(struct req *r)
         field_invalid(&errs, PATH(spec, "resourceAttributes.namespace"), v->spec.resource_attributes->namespace,
                       "must match metadata.namespace");
     if (errs.count != 0) {
-        req_status(r, status_invalid(r->arena, r->res->kind->group, r->res->kind->kind, STR(""), &errs));
+        req_status(r, status_invalid(r->arena, r->res->kind->group, "", STR(""), &errs));
         return;
     }
     decide(r, user_of_spec(r->arena, &v->spec), v->spec.resource_attributes, v->spec.non_resource_attributes, &v->status);
@@ -199,6 +200,7 @@ void rules_review_handle(struct req *r)
                                       {"/healthz", 8},  {"/livez", 6},    {"/openapi", 8}, {"/openapi/*", 10},
                                       {"/readyz", 7},   {"/version", 8},  {"/version/", 9}};
     paths[p++] = (struct authorization_v1_non_resource_rule){one(a, "get"), 1, arena_memdup(a, urls, sizeof(urls)), ARRAY_SIZE(urls)};
+    v->spec.namespace = STR_NULL; /* Upstream's answer holds the status alone. */
     v->status.resource_rules = rules;
     v->status.resource_rules_count = n;
     v->status.non_resource_rules = paths;

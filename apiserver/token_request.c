@@ -166,7 +166,7 @@ static void issue(struct req *r)
         req_status(r, status_internal(r->arena, "%s", error_message(&err)));
         return;
     }
-    t->metadata = (struct meta_v1_object_meta){.name = r->info.name, .namespace = r->info.ns};
+    t->metadata = (struct meta_v1_object_meta){.name = r->info.name, .namespace = r->info.ns, .uid = subject.account->metadata.uid};
     t->metadata.creation_timestamp.seconds = now_s;
     t->status.token = arena_str(r->arena, buf_str(&token));
     t->status.expiration_timestamp.seconds = now_s + t->spec.expiration_seconds;

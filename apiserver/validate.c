@@ -98,9 +98,9 @@ struct faults check_dns_label(struct str s)
 {
     struct faults f = {0};
     if (s.len > DNS_LABEL_MAX)
-        fault(&f, "must be no more than 63 bytes");
+        fault(&f, "must be no more than 63 characters");
     if (!label_form(s))
-        fault(&f, dns_label_text);
+        fault(&f, s.len <= DNS_LABEL_MAX && subdomain_form(s) ? "must not contain dots" : dns_label_text);
     return f;
 }
 

@@ -18,7 +18,7 @@ void validate_labels(struct field_errors *errs, const struct field_path *path, c
 {
     for (size_t i = 0; i < count; i++) {
         validate_label_name(errs, path, e[i].key);
-        field_faults(errs, PATH_KEY(path, e[i].key), e[i].value, check_label_value(e[i].value));
+        field_faults(errs, path, e[i].value, check_label_value(e[i].value));
     }
 }
 
@@ -65,11 +65,7 @@ void validate_label_selector(struct field_errors *errs, const struct field_path 
 {
     if (s == NULL)
         return;
-    for (size_t i = 0; i < s->match_labels_count; i++) {
-        validate_label_name(errs, PATH(path, "matchLabels"), s->match_labels[i].key);
-        field_faults(errs, PATH_KEY(PATH(path, "matchLabels"), s->match_labels[i].key), s->match_labels[i].value,
-                     check_label_value(s->match_labels[i].value));
-    }
+    validate_labels(errs, PATH(path, "matchLabels"), s->match_labels, s->match_labels_count);
     for (size_t i = 0; i < s->match_expressions_count; i++)
         validate_requirement(errs, PATH_INDEX(PATH(path, "matchExpressions"), i), &s->match_expressions[i]);
 }

@@ -99,6 +99,14 @@ static void on_txn(int code, const struct txn_result *result, void *arg)
             confirm(w);
         return;
     }
+    if (w->then != NULL) {
+        w->attempt = w->then;
+        w->then = NULL;
+        w->confirmed = false;
+        w->keep_success = w->success;
+        write_run(w);
+        return;
+    }
     struct meta_v1_object_meta *m = w->obj != NULL ? api_meta_of(w->res->storage, w->obj) : NULL;
     if (m != NULL)
         m->resource_version = arena_printf(r->arena, "%" PRId64, result->rev);
@@ -117,7 +125,8 @@ void write_run(struct write *w)
     w->ctx.dry_run = w->dry_run;
     w->txn = (struct txn_build){.arena = r->arena};
     w->obj = NULL;
-    w->success = NULL;
+    w->then = NULL;
+    w->success = w->keep_success;
     w->http_status = 200;
     struct meta_v1_status *refused = w->attempt(w);
     if (!w->confirmed && (refused != NULL || w->txn.op_count == 0)) {
@@ -190,12 +199,8 @@ struct meta_v1_status *write_check_names(struct write *w, struct meta_v1_object_
         if (m->namespace.len == 0)
             m->namespace = w->ns;
         else if (!str_eq(m->namespace, w->ns))
-            return create ? status_bad_request(a, "the namespace of the provided object does not match the namespace "
-                                                  "sent on the request")
-                          : status_bad_request(a,
-                                               "the namespace of the object (" STR_FMT
-                                               ") does not match the namespace on the request (" STR_FMT ")",
-                                               STR_ARG(m->namespace), STR_ARG(w->ns));
+            return status_bad_request(
+                a, "the namespace of the provided object does not match the namespace sent on the request");
     } else if (m->namespace.len != 0 && !create) {
         m->namespace = STR_NULL;
     }
@@ -222,7 +227,7 @@ static struct meta_v1_status *decode_request_object(struct write *w, void **ret)
 static struct meta_v1_status *attempt_create(struct write *w)
 {
     void *obj;
-    struct meta_v1_status *s = body_check_dry_run(w->req, "CreateOptions");
+    struct meta_v1_status *s = body_check_options(w->req, "CreateOptions");
     if (s == NULL)
         s = decode_request_object(w, &obj);
     if (s == NULL)
@@ -244,7 +249,7 @@ static struct meta_v1_status *attempt_update(struct write *w)
     struct req *r = w->req;
     const struct kv *kv;
     void *old, *obj;
-    struct meta_v1_status *s = body_check_dry_run(r, "UpdateOptions");
+    struct meta_v1_status *s = body_check_options(r, "UpdateOptions");
     if (s == NULL)
         s = decode_request_object(w, &obj);
     if (s == NULL)

@@ -260,6 +260,10 @@ static void validate_update(struct write *w, const void *obj, const void *old, c
 {
     validate_object_meta_update(errs, PATH(PATH_ROOT, "metadata"), api_meta_of(w->res->storage, obj),
                                 api_meta_of(w->res->storage, old));
+    /* Upstream checks once for all kinds and once more in each kind's rules: an
+     * error counts twice among the causes. */
+    validate_object_meta_update(errs, PATH(PATH_ROOT, "metadata"), api_meta_of(w->res->storage, obj),
+                                api_meta_of(w->res->storage, old));
     if (sub != NULL) {
         if (rules != NULL && rules->validate_update != NULL)
             rules->validate_update(&w->ctx, obj, old, errs);

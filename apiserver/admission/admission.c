@@ -10,6 +10,8 @@ const struct admission_plugin *const admission_plugins[] = {
     &admission_node_restriction,
     &admission_priority,
     &admission_default_toleration_seconds,
+    &admission_taint_nodes_by_condition,
+    &admission_storage_object_in_use,
     NULL,
 };
 

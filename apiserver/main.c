@@ -89,7 +89,7 @@ static void add_store_flags(struct flag_set *f, struct program *p)
     flag_string(f, &p->store.ca_file, "peer-ca-file", "`File` with the members' CA.");
     flag_bool(f, &p->store.join, "join", "Join the running cluster that initial-cluster names.");
     flag_int(f, &p->heartbeat_ms, "heartbeat-interval", "Milliseconds between heartbeats; 0: 100.");
-    flag_int(f, &p->election_ms, "election-timeout", "Milliseconds until an election; 0: 1000.");
+    flag_int(f, &p->election_ms, "election-timeout", "Milliseconds until an election; 0: 600.");
     flag_int(f, &p->quota_bytes, "quota-bytes", "Memory of the store beyond which writes are refused; 0: 8 GiB.");
     flag_bool(f, &p->unsafe_no_fsync, "unsafe-no-fsync", "Do not wait for the disk: tests and benchmarks only.");
 }

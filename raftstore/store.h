@@ -42,12 +42,15 @@ struct store_config {
      * or tests. */
     const char *cert_file, *key_file, *ca_file;
     uint32_t heartbeat_ms; /* 0: 100. */
-    uint32_t election_ms;  /* 0: 1000. */
+    uint32_t election_ms;  /* 0: 600. */
     uint64_t history_bytes; /* Event history kept for watches; 0: 64 MiB. */
     uint64_t history_ms;    /* ... and for how long at least; 0: 10 minutes. */
     uint64_t quota_bytes;   /* Tree memory beyond which writes are refused; 0: 8 GiB. */
     uint64_t snapshot_log_bytes; /* Log bytes between snapshots; 0: 64 MiB. */
     bool unsafe_no_fsync;   /* Tests and benchmarks only. */
+    /* The majority is lost for good: go on alone with what this member has, as
+     * the only member. The others must never be started again with their data. */
+    bool force_new_cluster;
 };
 
 /* Opens the data, starts the threads. Blocks until the log is read, not until
@@ -138,5 +141,24 @@ void store_member_add(struct store *s, const char *name, const char *address, st
                       store_done_cb *cb, void *arg);
 void store_member_remove(struct store *s, uint64_t id, struct mailbox *mb, store_done_cb *cb, void *arg);
 void store_transfer_leader(struct store *s, uint64_t id, struct mailbox *mb, store_done_cb *cb, void *arg);
+
+/* --- backup and restore --- */
+/* The whole state of one moment as a stream of bytes, with checksums of its own. */
+struct store_backup;
+/* [any] Of what this member has applied; after a read barrier, of everything
+ * acknowledged before that. On success cb owns b. Holds a view: free it before
+ * store_close(). */
+typedef void store_backup_cb(int code, struct store_backup *b, void *arg);
+void store_backup(struct store *s, struct mailbox *mb, store_backup_cb *cb, void *arg);
+/* [any one thread] Fills up to cap bytes, compressing as it goes; fewer only at
+ * the end, 0 after it. */
+size_t store_backup_read(struct store_backup *b, void *p, size_t cap);
+int64_t store_backup_rev(const struct store_backup *b);
+void store_backup_free(struct store_backup *b); /* NULL is a no-op. */
+/* Makes config's data folder, which must hold no member yet, out of a backup:
+ * the member of a new cluster, to be opened with the same config. With several
+ * initial members, do it on each of them from the same backup. Blocks. E_EXISTS,
+ * E_CORRUPT (the backup is damaged or cut short). */
+int store_restore(const struct store_config *config, const char *backup_file, struct error *err);
 
 #endif

@@ -57,9 +57,8 @@ static int by_id(const void *a, const void *b)
     return x < y ? -1 : x > y;
 }
 
-/* The members that found the cluster, and the cluster's id: the same on each. */
-static int founders(struct store *s, const struct store_config *c, struct members *ret, uint64_t *ret_id,
-                    uint64_t *ret_cluster, struct error *err)
+int store_founders(struct store *s, const struct store_config *c, struct members *ret, uint64_t *ret_id,
+                   uint64_t *ret_cluster, struct error *err)
 {
     *ret = (struct members){0};
     if (c->initial_member_count == 0) {
@@ -248,15 +247,28 @@ struct opened {
     bool fresh;
 };
 
+static bool snapshots_without_log(struct store *s)
+{
+    struct snapshot_dir *dir = NULL;
+    uint64_t any;
+    if (store_snapshots_open(s, 0, &dir, NULL) < 0)
+        return false;
+    bool found = snapshot_dir_list(dir, &any, 1) > 0;
+    snapshot_dir_close(dir);
+    return found;
+}
+
 static int open_disk(struct store *s, const struct store_config *c, struct opened *o, struct error *err)
 {
     uint64_t id = 0, cluster_id = 0;
     int rc = store_log_open(s, s->data_dir, 0, 0, false, &o->log, err);
     if (rc == E_NOT_FOUND) {
         error_clear(err);
+        if (snapshots_without_log(s))
+            return error_set(err, E_CORRUPT, "%s holds snapshots, but its log is missing", s->data_dir);
         if (c->join)
             return 0;
-        rc = founders(s, c, &o->founders, &id, &cluster_id, err);
+        rc = store_founders(s, c, &o->founders, &id, &cluster_id, err);
         if (rc == 0)
             rc = store_log_open(s, s->data_dir, cluster_id, id, false, &o->log, err);
     }
@@ -271,9 +283,13 @@ static int open_disk(struct store *s, const struct store_config *c, struct opene
         return rc;
     uint64_t any;
     o->fresh = o->state.last_index == 0 && o->state.term == 0 && snapshot_dir_list(o->dir, &any, 1) == 0;
+    if (c->force_new_cluster && !o->fresh) {
+        rc = store_force_alone(o->log, c->advertise_address != NULL ? c->advertise_address : c->listen_address, err);
+        log_state(o->log, &o->state);
+    }
     /* A founder that died before its first write founds again. */
     if (o->fresh && !o->state.joined && o->founders.count == 0 && c->initial_member_count > 0) {
-        rc = founders(s, c, &o->founders, &id, &cluster_id, err);
+        rc = store_founders(s, c, &o->founders, &id, &cluster_id, err);
         if (rc == 0 && (id != o->state.member_id || cluster_id != o->state.cluster_id))
             rc = error_set(err, E_INVALID, "%s was made for other initial members than those given", s->data_dir);
     }
@@ -333,7 +349,7 @@ static int start_replica(struct store *s, struct opened *o, struct error *err)
                          &o->founders, err);
 }
 
-static struct store *store_new(const struct store_config *c, const struct store_hooks *hooks)
+struct store *store_new(const struct store_config *c, const struct store_hooks *hooks)
 {
     struct store *s = xzalloc(sizeof(*s));
     s->hooks = *hooks;
@@ -342,7 +358,7 @@ static struct store *store_new(const struct store_config *c, const struct store_
     s->data_dir = xstrdup(c->data_dir);
     s->name = xstrdup(c->name != NULL ? c->name : "");
     s->heartbeat_ms = c->heartbeat_ms != 0 ? c->heartbeat_ms : 100;
-    s->election_ms = c->election_ms != 0 ? c->election_ms : 1000;
+    s->election_ms = c->election_ms != 0 ? c->election_ms : 600;
     s->history_ms = c->history_ms != 0 ? c->history_ms : 600000;
     s->quota_bytes = c->quota_bytes != 0 ? c->quota_bytes : UINT64_C(8) << 30;
     s->snapshot_log_bytes = c->snapshot_log_bytes;

@@ -118,7 +118,7 @@ static void conn_check_alive(struct client_conn *c)
     if (c->protocol->ping == NULL)
         return;
     if (c->ping_ms != 0 && now >= c->ping_ms + config->ping_timeout_ms) {
-        client_conn_kill(c, E_CLOSED, "the server answers no PING");
+        client_conn_kill(c, E_IO, "the server answers no PING");
     } else if (c->ping_ms == 0 && now >= c->input_ms + config->ping_interval_ms) {
         c->ping_ms = now;
         c->protocol->ping(c);

@@ -160,7 +160,9 @@ static int h1_on_head(void *arg, const struct http1_head *head)
     call_head(call, head->status, head->minor >= 1 ? HTTP_1_1 : HTTP_1_0);
     if (head->status == 101 && (!call->config.upgrade || call->config.on_upgrade == NULL))
         return -1;
-    return strcmp(call->config.method, "HEAD") == 0 ? HTTP1_NO_BODY : 0;
+    bool no_body = head->status == 204 || head->status == 304 ||
+                   strcmp(call->config.method, "HEAD") == 0;
+    return no_body ? HTTP1_NO_BODY : 0;
 }
 
 static int h1_on_body(void *arg, const char *p, size_t n)

@@ -64,6 +64,14 @@ $(B)/test/bench/bench_store: $(B)/test/bench/bench_store.o $(call libs_of,raftst
 bench-store: $(B)/test/bench/bench_store
 	@$<
 
+# The API codecs alone: make bench-codec
+$(B)/test/bench/bench_codec: $(B)/test/bench/bench_codec.o $(call libs_of,api)
+	@echo "  LINK  $@"
+	@$(CC) $(CFLAGS) $(LDFLAGS) $< $(call libs_of,api) -o $@ $(PKG_LIBS)
+.PHONY: bench-codec
+bench-codec: $(B)/test/bench/bench_codec
+	@$<
+
 bench: all
 	@test/bench/run.sh $(abspath $(BIN))
 

@@ -88,7 +88,7 @@ static int skip_group(struct pb_cursor *c, struct error *err)
     return 0;
 }
 
-int pb_next(struct pb_cursor *c, struct pb_item *ret, struct error *err)
+int pb_next_slow(struct pb_cursor *c, struct pb_item *ret, struct error *err)
 {
     while (c->p < c->end) {
         int r = read_tag(c, ret, err);

@@ -42,6 +42,27 @@ static inline bool pb_varint(struct pb_cursor *c, uint64_t *ret)
 
 /* The next field; groups are skipped as wholes. 1: *ret is filled, 0: the end,
  * negative: damage. */
-int pb_next(struct pb_cursor *c, struct pb_item *ret, struct error *err);
+int pb_next_slow(struct pb_cursor *c, struct pb_item *ret, struct error *err);
+static inline int pb_next(struct pb_cursor *c, struct pb_item *ret, struct error *err)
+{
+    const uint8_t *p = c->p;
+    size_t left = (size_t)(c->end - p);
+    /* Nearly all tags, lengths and numbers take one byte. */
+    if (left >= 2 && p[0] >= 8 && ((p[0] | p[1]) & 0x80) == 0) {
+        ret->number = p[0] >> 3;
+        ret->type = p[0] & 7;
+        if (ret->type == PB_BYTES && p[1] <= left - 2) {
+            ret->bytes = str_n((const char *)p + 2, p[1]);
+            c->p = p + 2 + p[1];
+            return 1;
+        }
+        if (ret->type == PB_VARINT) {
+            ret->value = p[1];
+            c->p = p + 2;
+            return 1;
+        }
+    }
+    return left == 0 ? 0 : pb_next_slow(c, ret, err);
+}
 
 #endif

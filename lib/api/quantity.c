@@ -18,12 +18,34 @@ enum {
     INT64_DIGITS = 18,   /* Decimals that always fit in int64_t. */
 };
 
+/* n <= DIGITS_MAX. */
 static u128 pow10_u128(unsigned n)
 {
-    u128 v = 1;
-    for (unsigned i = 0; i < n; i++)
-        v *= 10;
-    return v;
+    static const uint64_t powers[] = {
+        1u,
+        10u,
+        100u,
+        1000u,
+        10000u,
+        100000u,
+        1000000u,
+        10000000u,
+        100000000u,
+        1000000000u,
+        10000000000u,
+        100000000000u,
+        1000000000000u,
+        10000000000000u,
+        100000000000000u,
+        1000000000000000u,
+        10000000000000000u,
+        100000000000000000u,
+        1000000000000000000u,
+        10000000000000000000u,
+    };
+    if (n < ARRAY_SIZE(powers))
+        return powers[n];
+    return (u128)powers[19] * powers[n - 19];
 }
 
 static u128 magnitude(__int128 v)

@@ -7,6 +7,7 @@
     X(controller_csrsigning)        \
     X(controller_daemonset)         \
     X(controller_deployment)        \
+    X(controller_disruption)        \
     X(controller_endpoints)         \
     X(controller_endpointslice)     \
     X(controller_garbagecollector)  \
@@ -19,7 +20,9 @@
     X(controller_root_ca)           \
     X(controller_serviceaccount)    \
     X(controller_statefulset)       \
-    X(controller_tainteviction)
+    X(controller_tainteviction)     \
+    X(controller_tokencleaner)      \
+    X(controller_ttlafterfinished)
 
 #define X(name) extern const struct controller name;
 CONTROLLERS(X)

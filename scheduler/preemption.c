@@ -205,6 +205,7 @@ void preemption_evaluate(struct cycle *c, const struct policy_v1_pod_disruption_
     /* Refused before any node was looked at: no node can help. */
     bool whole = c->pod_refusal.verdict != FIT;
     if (!whole && victims_are_going(c)) {
+        ret->keep_nomination = true;
         ret->message = STR(NO_CLAIMS "preemption: not eligible due to a terminating pod on the "
                                      "nominated node.");
         return;

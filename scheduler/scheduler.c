@@ -259,6 +259,8 @@ static void preempt(struct scheduler *s, struct cycle *c, struct queued_pod *p, 
     while ((o = informer_next(budgets, &pos)) != NULL)
         list[count++] = o->msg;
     preemption_evaluate(c, list, count, ret);
+    if (ret->keep_nomination)
+        return;
     free(p->nominated_node);
     p->nominated_node = NULL;
     if (ret->node == NULL)

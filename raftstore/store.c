@@ -5,6 +5,7 @@
 #include "raftstore/store_internal.h"
 
 #include "lib/base/env.h"
+#include "raftstore/mvcc_snapshot.h"
 
 #include <string.h>
 
@@ -23,6 +24,8 @@ static void deliver(struct mail *m)
     struct request *r = CONTAINER_OF(m, struct request, mail);
     if (r->on_txn != NULL)
         r->on_txn(r->code, r->code < 0 ? NULL : r->result.txn, r->arg);
+    else if (r->on_backup != NULL)
+        r->on_backup(r->code, (struct store_backup *)r->backup, r->arg);
     else if (r->on_done != NULL)
         r->on_done(r->code, r->rev, r->arg);
     request_free(r);
@@ -172,6 +175,29 @@ void store_transfer_leader(struct store *s, uint64_t id, struct mailbox *mb, sto
     r->id = id;
     r->rev = (int64_t)id;
     post(r);
+}
+
+void store_backup(struct store *s, struct mailbox *mb, store_backup_cb *cb, void *arg)
+{
+    struct request *r = request_new(s, REQUEST_BACKUP, mb);
+    r->on_backup = cb;
+    r->arg = arg;
+    post(r);
+}
+
+size_t store_backup_read(struct store_backup *b, void *p, size_t cap)
+{
+    return mvcc_snapshot_read((struct mvcc_snapshot *)b, p, cap);
+}
+
+int64_t store_backup_rev(const struct store_backup *b)
+{
+    return mvcc_snapshot_rev((const struct mvcc_snapshot *)b);
+}
+
+void store_backup_free(struct store_backup *b)
+{
+    mvcc_snapshot_free((struct mvcc_snapshot *)b);
 }
 
 void store_propose_internal(struct store *s, const struct command *c,

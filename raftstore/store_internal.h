@@ -9,6 +9,7 @@
  *   store_chores.c    what the store asks of itself: compaction, alarms, leases
  *   store_members.c   names and data instances of the members
  *   store_view.c      views, iterators, cursors
+ *   store_restore.c   a data folder out of a backup; going on alone
  *
  * Threads: fields are the store thread's unless marked otherwise. */
 #ifndef RAFTSTORE_STORE_INTERNAL_H
@@ -43,6 +44,7 @@ enum request_type {
     REQUEST_CLOSE,
     REQUEST_KILL,
     REQUEST_BLOCK,
+    REQUEST_BACKUP,
 };
 
 /* What a command's answer calls `rev`. */
@@ -57,6 +59,8 @@ struct request {
     struct mailbox *reply_to; /* NULL: `internal` is called on the store thread. */
     store_txn_cb *on_txn;
     store_done_cb *on_done;
+    store_backup_cb *on_backup;
+    struct mvcc_snapshot *backup;
     void (*internal)(struct store *s, const struct request *r);
     void *arg;
     struct buf bytes;
@@ -200,6 +204,11 @@ void store_update_status(struct store *s);
 /* store_open.c */
 /* Makes the replica; vote and founders as for replica_start(). */
 int store_make_replica(struct store *s, uint64_t boot, struct error *err);
+struct store *store_new(const struct store_config *c, const struct store_hooks *hooks);
+/* The members that found the cluster (none given: none, the address is not known
+ * yet), this member's id, and the cluster's: the same on each of them. */
+int store_founders(struct store *s, const struct store_config *c, struct members *ret, uint64_t *ret_id,
+                   uint64_t *ret_cluster, struct error *err);
 int store_log_open(struct store *s, const char *dir, uint64_t cluster_id, uint64_t member_id, bool joined,
                    struct log **ret, struct error *err);
 int store_snapshots_open(struct store *s, uint64_t cluster_id, struct snapshot_dir **ret, struct error *err);
@@ -242,6 +251,10 @@ uint64_t store_chores_deadline(const struct store *s, uint64_t now_ms);
 void store_became_leader(struct store *s, uint64_t now_ms);
 void store_metrics_init(struct store *s);
 void store_metrics_update(struct store *s, const struct replica_status *rs, const struct mvcc_stats *ms);
+
+/* store_restore.c */
+/* Makes this member the only one, by an entry at the end of its log. */
+int store_force_alone(struct log *log, const char *address, struct error *err);
 
 /* store_members.c */
 /* Notes whom we met. OK, or LOST_DATA when its data is not what the record says. */

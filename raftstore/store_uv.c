@@ -9,6 +9,7 @@
 
 #include "lib/base/env.h"
 #include "lib/base/log.h"
+#include "raftstore/mvcc_snapshot.h"
 
 #include <inttypes.h>
 
@@ -91,6 +92,10 @@ static int start_request(struct store *s, struct request *r)
         return replica_change(s->replica, now, r->change, r->id, r->address, r);
     case REQUEST_TRANSFER:
         return replica_transfer(s->replica, now, r->id, r);
+    case REQUEST_BACKUP:
+        r->backup = mvcc_snapshot_new(s->mvcc, now);
+        request_finish(r, 0);
+        return 0;
     default:
         return E_INTERNAL;
     }

@@ -647,6 +647,130 @@ START_TEST(wiped_member_is_refused)
 }
 END_TEST
 
+/* --- backup and recovery ------------------------------------------------------------------- */
+
+struct backup {
+    bool done;
+    int code;
+    struct store_backup *b;
+};
+
+static void on_backup(int code, struct store_backup *b, void *arg)
+{
+    *(struct backup *)arg = (struct backup){true, code, b};
+}
+
+static void backup_to(struct rig *r, uint32_t i, const char *path)
+{
+    struct backup b = {0};
+    AUTO_BUF bytes = BUF_INIT;
+    store_backup(r->stores[i], &r->mb, on_backup, &b);
+    ck_assert(rig_wait(r, &b.done, 5000));
+    ck_assert_int_eq(b.code, 0);
+    for (size_t n = 1; n > 0; buf_commit(&bytes, n))
+        n = store_backup_read(b.b, buf_reserve(&bytes, 1000), 1000);
+    store_backup_free(b.b);
+    ck_assert_int_eq(file_write_atomic(path, bytes.data, bytes.len, 0600, NULL), 0);
+}
+
+/* A backup makes a new cluster of one or of three, with the same keys, revisions
+ * and all. */
+START_TEST(backup_and_restore)
+{
+    struct rig r;
+    char key[32];
+    struct error err = {0};
+    rig_init(&r, 0);
+    rig_start(&r, 0);
+    for (int i = 0; i < 300; i++) {
+        snprintf(key, sizeof(key), "/k/%d", i % 100);
+        rig_must_put(&r, 0, key, key);
+    }
+    AUTO_FREE char *path = xasprintf("%s/backup", r.dir);
+    backup_to(&r, 0, path);
+    struct store_status before, after;
+    store_status(r.stores[0], &before);
+    rig_must_put(&r, 0, "/later", "1");
+    rig_stop(&r, 0);
+    struct store_config c = r.config;
+    c.data_dir = r.dirs[0];
+    ck_assert_int_eq(store_restore(&c, path, &err), E_EXISTS);
+    r.count = 3;
+    c.initial_members = r.members;
+    c.initial_member_count = 3;
+    for (uint32_t i = 0; i < 3; i++) {
+        file_remove_tree(r.dirs[i], NULL);
+        c.data_dir = r.dirs[i];
+        c.name = r.names[i];
+        ck_assert_msg(store_restore(&c, path, &err) == 0, "%s", error_message(&err));
+        rig_start(&r, i);
+    }
+    AUTO_FREE char *v = rig_get(&r, 2, "/k/42");
+    ck_assert_str_eq(v, "/k/42");
+    AUTO_FREE char *later = rig_get(&r, 1, "/later");
+    ck_assert_ptr_null(later);
+    store_status(r.stores[2], &after);
+    ck_assert_int_eq(after.rev, before.rev);
+    ck_assert_uint_ne(after.cluster_id, before.cluster_id);
+    ck_assert_int_eq(rig_must_put(&r, 1, "/new", "1"), before.rev + 1);
+    rig_done(&r);
+}
+END_TEST
+
+/* A damaged backup makes nothing. */
+START_TEST(bad_backup)
+{
+    struct rig r;
+    struct error err = {0};
+    rig_init(&r, 0);
+    rig_start(&r, 0);
+    rig_must_put(&r, 0, "/a", "1");
+    AUTO_FREE char *path = xasprintf("%s/backup", r.dir);
+    backup_to(&r, 0, path);
+    AUTO_BUF bytes = BUF_INIT;
+    ck_assert_int_eq(file_read(path, 1 << 20, &bytes, NULL), 0);
+    struct store_config c = r.config;
+    c.data_dir = r.dirs[1];
+    ck_assert_int_eq(file_write_atomic(path, bytes.data, bytes.len - 1, 0600, NULL), 0);
+    ck_assert_int_eq(store_restore(&c, path, &err), E_CORRUPT);
+    bytes.data[bytes.len / 2] ^= 1;
+    ck_assert_int_eq(file_write_atomic(path, bytes.data, bytes.len, 0600, NULL), 0);
+    ck_assert_int_eq(store_restore(&c, path, &err), E_CORRUPT);
+    bytes.data[bytes.len / 2] ^= 1;
+    ck_assert_int_eq(file_write_atomic(path, bytes.data, bytes.len, 0600, NULL), 0);
+    ck_assert_int_eq(store_restore(&c, path, &err), 0);
+    rig_done(&r);
+}
+END_TEST
+
+/* The majority is gone for good: one goes on alone, and the cluster grows again. */
+START_TEST(force_alone)
+{
+    struct rig r;
+    start_three(&r);
+    rig_must_put(&r, 0, "/a", "1");
+    ck_assert(rig_caught_up(&r, 5000));
+    for (uint32_t i = 0; i < 3; i++)
+        rig_kill(&r, i);
+    r.config.force_new_cluster = true;
+    rig_start(&r, 1);
+    AUTO_FREE char *v = rig_get(&r, 1, "/a");
+    ck_assert_str_eq(v, "1");
+    rig_must_put(&r, 1, "/a", "2");
+    uint32_t count;
+    AUTO_FREE struct store_member *list = store_members(r.stores[1], &count);
+    ck_assert_uint_eq(count, 1);
+    r.config.force_new_cluster = false;
+    r.config.join = true;
+    rig_start(&r, 4);
+    add(&r, 1, 4);
+    ck_assert(is_voter(&r, 4, 10000));
+    AUTO_FREE char *w = rig_get(&r, 4, "/a");
+    ck_assert_str_eq(w, "2");
+    rig_done(&r);
+}
+END_TEST
+
 /* Damaged data refuses to open, and says how to go on. */
 START_TEST(damage_is_refused)
 {
@@ -695,5 +819,8 @@ UNIT_MAIN("store", {
     UNIT_TEST(grow_over_tls);
     UNIT_TEST(transfer);
     UNIT_TEST(wiped_member_is_refused);
+    UNIT_TEST(backup_and_restore);
+    UNIT_TEST(bad_backup);
+    UNIT_TEST(force_alone);
     UNIT_TEST(damage_is_refused);
 })

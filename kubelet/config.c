@@ -55,6 +55,7 @@ static void defaults(struct kubelet_config *c)
         .server_tls_bootstrap = true,
         .authorization_webhook = true,
         .proxy = true,
+        .node_routes = true,
     };
 }
 
@@ -104,6 +105,8 @@ struct flag_set *kubelet_flags(struct kubelet_config *c)
     flag_bool(f, &c->server_tls_bootstrap, "rotate-server-certificates", "Request and renew the serving certificate.");
     flag_bool(f, &c->anonymous_auth, "anonymous-auth", "Serve requests without credentials.");
     flag_bool(f, &c->proxy, "service-proxy", "Route Services on this node with nftables.");
+    flag_bool(f, &c->node_routes, "node-routes",
+              "Set routes to the pods of other nodes on the same network; for CNI plugins that do not.");
     flag_strings(f, &c->cluster_dns, "cluster-dns", "`Addresses` of the cluster's DNS servers.");
     flag_map(f, &c->node_labels, "node-labels", "`Labels` to add when registering the node.");
     flag_strings(f, &c->taints, "register-with-taints", "Register the node with these `taints` (key=value:effect).");

@@ -68,6 +68,7 @@ struct kubelet_config {
     bool anonymous_auth;
     bool authorization_webhook;
     bool proxy;
+    bool node_routes;
     struct flag_list cluster_dns;
     struct flag_list node_labels;
     struct flag_list taints;

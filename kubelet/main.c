@@ -11,9 +11,11 @@
 #include "kubelet/kubelet.h"
 #include "kubelet/machine.h"
 #include "kubelet/node_object.h"
+#include "kubelet/node_routes.h"
 #include "kubelet/node_sync.h"
 #include "kubelet/pleg.h"
 #include "kubelet/pod_worker.h"
+#include "kubelet/proxy/proxy.h"
 #include "kubelet/runtime_health.h"
 #include "kubelet/server.h"
 #include "kubelet/static_pods.h"
@@ -47,6 +49,7 @@ struct program {
     struct certificates *certificates;
     struct static_pods *static_pods;
     struct node_sync *node;
+    struct proxy *proxy;
     struct kubelet_server *server;
     uv_signal_t signals[2];
     uv_timer_t gc_timer;
@@ -137,7 +140,11 @@ static void on_client(struct kubelet *k)
     k->events = event_recorder_new(k->client, "kubelet", k->node_name);
     p->node = node_sync_start(k, &p->machine, p->health);
     k->services = start_informer(k, "Service", STR_NULL, &handler);
+    if (k->config.proxy)
+        p->proxy = proxy_start(k, k->services);
     certificates_serve(p->certificates, on_serving_cert);
+    if (k->config.node_routes)
+        node_routes_start(k);
 }
 
 /* --- life ----------------------------------------------------------------------------------- */

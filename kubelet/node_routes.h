@@ -1,0 +1,33 @@
+/* node_routes.h - routes to the pods of the other nodes.
+ *
+ * For nodes on one network: the pods of a node are reached through the node's
+ * own address. Kept current from the Node objects; routes of nodes that are
+ * gone are removed, also those left by an earlier run (they carry a routing
+ * protocol number of their own). Losing the API server changes nothing.
+ * Loop-confined; each change is one short netlink exchange. */
+#ifndef KUBELET_NODE_ROUTES_H
+#define KUBELET_NODE_ROUTES_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+struct kubelet;
+struct node_routes;
+
+/* NULL, with a log line, when the kernel lets us set no routes. */
+struct node_routes *node_routes_start(struct kubelet *k);
+
+/* --- the pure part ------------------------------------------------------------ */
+struct node_route {
+    uint32_t net; /* Host order. */
+    uint8_t prefix;
+    uint32_t gateway; /* Host order. */
+};
+/* What has to be set and what removed, to get from have to want. The arrays
+ * must have room for want_count and have_count entries. */
+void node_routes_diff(const struct node_route *have, size_t have_count,
+                      const struct node_route *want, size_t want_count, struct node_route *ret_set,
+                      size_t *ret_set_count, struct node_route *ret_remove,
+                      size_t *ret_remove_count);
+
+#endif

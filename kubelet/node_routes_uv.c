@@ -1,0 +1,282 @@
+/* node_routes_uv.c - Node objects in, rtnetlink messages out. */
+#include "kubelet/node_routes.h"
+
+#include "kubelet/kubelet.h"
+
+#include "api/core_v1.h"
+#include "api/meta_v1.h"
+#include "lib/api/scheme.h"
+#include "lib/base/arena.h"
+#include "lib/base/error.h"
+#include "lib/base/log.h"
+#include "lib/client/informer.h"
+
+#include <arpa/inet.h>
+#include <errno.h>
+#include <linux/netlink.h>
+#include <linux/rtnetlink.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+/* The kernel's message macros mix signed and unsigned on purpose. */
+#pragma GCC diagnostic ignored "-Wsign-conversion"
+
+/* Marks our routes in the kernel's table; not taken in rtnetlink's list. */
+#define ROUTE_PROTOCOL 84
+#define DUMP_BYTES 32768
+
+struct node_routes {
+    struct kubelet *k;
+    struct informer *nodes;
+    int fd;
+    uint32_t sequence;
+    struct deferred sync; /* Many changes, one comparison. */
+};
+
+/* --- netlink ------------------------------------------------------------------- */
+
+struct route_request {
+    struct nlmsghdr head;
+    struct rtmsg route;
+    char attributes[64];
+};
+
+static void add_attribute(struct route_request *q, unsigned short type, uint32_t value)
+{
+    struct rtattr *a = (struct rtattr *)(void *)((char *)q + NLMSG_ALIGN(q->head.nlmsg_len));
+    uint32_t network = htonl(value);
+    a->rta_type = type;
+    a->rta_len = (unsigned short)RTA_LENGTH(sizeof(network));
+    memcpy(RTA_DATA(a), &network, sizeof(network));
+    q->head.nlmsg_len = NLMSG_ALIGN(q->head.nlmsg_len) + (unsigned)RTA_LENGTH(sizeof(network));
+}
+
+/* Sends and waits for the kernel's answer, which is there when send returns. */
+static int exchange(struct node_routes *n, struct route_request *q)
+{
+    union {
+        struct nlmsghdr head;
+        char bytes[4096];
+    } answer;
+    q->head.nlmsg_seq = ++n->sequence;
+    if (send(n->fd, q, q->head.nlmsg_len, 0) < 0)
+        return errno;
+    ssize_t got = recv(n->fd, &answer, sizeof(answer), 0);
+    if (got < (ssize_t)NLMSG_LENGTH(sizeof(struct nlmsgerr)) ||
+        answer.head.nlmsg_type != NLMSG_ERROR)
+        return EPROTO;
+    struct nlmsgerr e;
+    memcpy(&e, NLMSG_DATA(&answer.head), sizeof(e));
+    return -e.error;
+}
+
+static int change_route(struct node_routes *n, const struct node_route *r, bool set)
+{
+    struct route_request q = {
+        .head = {.nlmsg_len = NLMSG_LENGTH(sizeof(struct rtmsg)),
+                 .nlmsg_type = set ? RTM_NEWROUTE : RTM_DELROUTE,
+                 .nlmsg_flags = (uint16_t)(NLM_F_REQUEST | NLM_F_ACK |
+                                           (set ? NLM_F_CREATE | NLM_F_REPLACE : 0))},
+        .route = {.rtm_family = AF_INET,
+                  .rtm_dst_len = r->prefix,
+                  .rtm_table = RT_TABLE_MAIN,
+                  .rtm_protocol = ROUTE_PROTOCOL,
+                  .rtm_scope = RT_SCOPE_UNIVERSE,
+                  .rtm_type = RTN_UNICAST}};
+    add_attribute(&q, RTA_DST, r->net);
+    if (set)
+        add_attribute(&q, RTA_GATEWAY, r->gateway);
+    return exchange(n, &q);
+}
+
+static void read_route(const struct nlmsghdr *h, struct arena *a, struct node_route **list,
+                       size_t *count, size_t *cap)
+{
+    struct rtmsg m;
+    memcpy(&m, NLMSG_DATA(h), sizeof(m));
+    if (m.rtm_protocol != ROUTE_PROTOCOL || m.rtm_family != AF_INET)
+        return;
+    struct node_route r = {.prefix = m.rtm_dst_len};
+    int left = (int)RTM_PAYLOAD(h);
+    struct rtattr *at = RTM_RTA(NLMSG_DATA(h));
+    for (; RTA_OK(at, left); at = RTA_NEXT(at, left)) {
+        uint32_t value = 0;
+        if (RTA_PAYLOAD(at) != sizeof(value))
+            continue;
+        memcpy(&value, RTA_DATA(at), sizeof(value));
+        if (at->rta_type == RTA_DST)
+            r.net = ntohl(value);
+        else if (at->rta_type == RTA_GATEWAY)
+            r.gateway = ntohl(value);
+    }
+    *list = arena_grow(a, *list, *count, cap, sizeof(**list));
+    (*list)[(*count)++] = r;
+}
+
+/* Our routes as the kernel has them. False when it does not say. */
+static bool dump_routes(struct node_routes *n, struct arena *a, struct node_route **ret,
+                        size_t *ret_count)
+{
+    struct route_request q = {.head = {.nlmsg_len = NLMSG_LENGTH(sizeof(struct rtmsg)),
+                                       .nlmsg_type = RTM_GETROUTE,
+                                       .nlmsg_flags = NLM_F_REQUEST | NLM_F_DUMP,
+                                       .nlmsg_seq = ++n->sequence},
+                              .route = {.rtm_family = AF_INET}};
+    char *bytes = arena_alloc(a, DUMP_BYTES);
+    size_t cap = 0;
+    *ret = NULL;
+    *ret_count = 0;
+    if (send(n->fd, &q, q.head.nlmsg_len, 0) < 0)
+        return false;
+    for (;;) {
+        ssize_t got = recv(n->fd, bytes, DUMP_BYTES, 0);
+        if (got <= 0)
+            return false;
+        int left = (int)got;
+        for (struct nlmsghdr *h = (struct nlmsghdr *)(void *)bytes; NLMSG_OK(h, left);
+             h = NLMSG_NEXT(h, left)) {
+            if (h->nlmsg_type == NLMSG_DONE)
+                return true;
+            if (h->nlmsg_type == NLMSG_ERROR)
+                return false;
+            if (h->nlmsg_type == RTM_NEWROUTE)
+                read_route(h, a, ret, ret_count, &cap);
+        }
+    }
+}
+
+/* --- nodes ------------------------------------------------------------------------ */
+
+static bool parse_ip(struct str s, uint32_t *ret)
+{
+    char text[INET_ADDRSTRLEN];
+    struct in_addr in;
+    if (s.len >= sizeof(text))
+        return false;
+    memcpy(text, s.data, s.len);
+    text[s.len] = '\0';
+    if (inet_pton(AF_INET, text, &in) != 1)
+        return false;
+    *ret = ntohl(in.s_addr);
+    return true;
+}
+
+static bool parse_route(const struct core_v1_node *node, struct node_route *ret)
+{
+    struct str net, bits;
+    uint64_t prefix = 0;
+    if (!str_cut(node->spec.pod_cidr, '/', &net, &bits) || !str_to_u64(bits, &prefix) ||
+        prefix == 0 || prefix > 32 || !parse_ip(net, &ret->net))
+        return false;
+    ret->prefix = (uint8_t)prefix;
+    for (size_t i = 0; i < node->status.addresses_count; i++)
+        if (str_eqc(node->status.addresses[i].type, "InternalIP") &&
+            parse_ip(node->status.addresses[i].address, &ret->gateway))
+            return true;
+    return false;
+}
+
+static void sync_routes(struct deferred *d)
+{
+    struct node_routes *n = CONTAINER_OF(d, struct node_routes, sync);
+    AUTO_ARENA *a = arena_new(0);
+    size_t have_count = 0, want_count = 0, set_count = 0, remove_count = 0, pos = 0;
+    struct node_route *have = NULL;
+    struct node_route *want = ARENA_ARRAY(a, struct node_route, informer_count(n->nodes));
+    for (struct api_object *o; (o = informer_next(n->nodes, &pos)) != NULL;)
+        if (!str_eqc(api_object_meta(o)->name, n->k->node_name) &&
+            parse_route(o->msg, &want[want_count]))
+            want_count++;
+    if (!dump_routes(n, a, &have, &have_count)) {
+        log_warning("cannot read the routes of this host: pods of other nodes may not be reached");
+        return;
+    }
+    struct node_route *set = ARENA_ARRAY(a, struct node_route, want_count);
+    struct node_route *gone = ARENA_ARRAY(a, struct node_route, have_count);
+    node_routes_diff(have, have_count, want, want_count, set, &set_count, gone, &remove_count);
+    for (size_t i = 0; i < remove_count; i++)
+        change_route(n, &gone[i], false);
+    for (size_t i = 0; i < set_count; i++) {
+        struct in_addr net = {htonl(set[i].net)}, via = {htonl(set[i].gateway)};
+        char net_text[INET_ADDRSTRLEN], via_text[INET_ADDRSTRLEN];
+        inet_ntop(AF_INET, &net, net_text, sizeof(net_text));
+        inet_ntop(AF_INET, &via, via_text, sizeof(via_text));
+        int failed = change_route(n, &set[i], true);
+        if (failed != 0)
+            log_warning("route to the pods in %s/%u through %s: %s (a node on another network "
+                        "needs an overlay from "
+                        "a CNI plugin)",
+                        net_text, set[i].prefix, via_text, strerror(failed));
+        else
+            log_info("pods in %s/%u are reached through %s", net_text, set[i].prefix, via_text);
+    }
+}
+
+static void kick(struct node_routes *n)
+{
+    if (informer_has_synced(n->nodes))
+        deferred_post(&n->k->deferred, &n->sync);
+}
+
+static void on_add(struct api_object *o, void *arg)
+{
+    UNUSED(o);
+    kick(arg);
+}
+
+/* Heartbeats change a Node all the time; routes only by range and address. */
+static void on_update(struct api_object *old, struct api_object *o, void *arg)
+{
+    struct node_route before = {0}, now = {0};
+    bool had = parse_route(old->msg, &before), has = parse_route(o->msg, &now);
+    if (had != has || before.net != now.net || before.prefix != now.prefix ||
+        before.gateway != now.gateway)
+        kick(arg);
+}
+
+static void on_delete(struct api_object *o, bool unknown, void *arg)
+{
+    UNUSED(o);
+    UNUSED(unknown);
+    kick(arg);
+}
+
+static void on_synced(void *arg)
+{
+    kick(arg);
+}
+
+/* Of a Node only its range and addresses are kept. */
+static void trim(struct api_object *o)
+{
+    struct core_v1_node *n = o->msg;
+    n->metadata.managed_fields_count = n->metadata.annotations_count = n->metadata.labels_count = 0;
+    n->status.images_count = n->status.conditions_count = 0;
+    n->status.capacity_count = n->status.allocatable_count = 0;
+}
+
+struct node_routes *node_routes_start(struct kubelet *k)
+{
+    struct node_routes *n = xzalloc(sizeof(*n));
+    n->k = k;
+    deferred_init(&n->sync, sync_routes);
+    n->fd = socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC, NETLINK_ROUTE);
+    if (n->fd < 0) {
+        log_warning("no routes to the pods of other nodes: netlink: %s", strerror(errno));
+        free(n);
+        return NULL;
+    }
+    struct informer_config config = {.kind = api_kind_by_api_version(STR("v1"), STR("Node")),
+                                     .trim = trim};
+    struct error err = {0};
+    if (informer_new(k->client, &config, &n->nodes, &err) != 0)
+        PANIC("informer of nodes: %s", error_message(&err));
+    informer_add_handler(n->nodes, &(struct informer_handler){.on_add = on_add,
+                                                              .on_update = on_update,
+                                                              .on_delete = on_delete,
+                                                              .on_synced = on_synced,
+                                                              .arg = n});
+    informer_start(n->nodes);
+    return n;
+}

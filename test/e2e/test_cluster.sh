@@ -101,7 +101,7 @@ spec:
 YAML
 k apply -f "$WORK/vol.yaml" >/dev/null
 eventually 60 "pod with volumes completes" sh -c "kubectl --kubeconfig '$KUBECONFIG_FILE' get pod vol -o 'jsonpath={.status.phase}' | grep -q Succeeded"
-same "config map, secret, emptyDir, env" "hello world prepared world vol" k logs vol
+same "config map, secret, emptyDir, env" "hello world prepared world vol" k logs vol -c c
 
 # --- nodes keep pods running without their agent and adopt them
 first_started() { k get pod hello -o 'jsonpath={.status.containerStatuses[0].containerID}'; }

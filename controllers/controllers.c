@@ -2,6 +2,7 @@
 #include "controllers/controller.h"
 
 #define CONTROLLERS(X)              \
+    X(controller_cronjob)           \
     X(controller_csrapproving)      \
     X(controller_csrcleaner)        \
     X(controller_csrsigning)        \

@@ -1,0 +1,24 @@
+/* cron.h - cron schedules: five fields, names, steps, ranges, and @hourly and
+ * its kin, as upstream's parser reads them. */
+#ifndef CONTROLLERS_CRON_H
+#define CONTROLLERS_CRON_H
+
+#include "lib/base/str.h"
+
+struct error;
+
+/* Bit n: the field may be n. Sunday is 0. */
+struct cron {
+    uint64_t minute, hour, day, month, weekday;
+    bool any_day, any_weekday; /* "*": with both given, either may match. */
+    int64_t every_s;           /* "@every": seconds; 0: fields. */
+};
+
+/* E_INVALID with the field at fault. */
+int cron_parse(struct str text, struct cron *ret, struct error *err);
+/* The first time after `after_s` (Unix seconds) in the zone, whose name is as in
+ * the tz database; NULL: UTC. 0: none within five years. Not thread-safe: the C
+ * library's zone is switched meanwhile. */
+int64_t cron_next(const struct cron *c, int64_t after_s, const char *zone);
+
+#endif

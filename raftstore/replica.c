@@ -615,6 +615,8 @@ bool replica_run(struct replica *r, uint64_t now_ms)
     apply_maybe_snapshot(r);
     change_run(r);
     look(r);
+    for (uint32_t i = 0; is_leader(r) && i < r->peer_count; i++)
+        send_commit(r, r->peers[i]);
     tail_evict(&r->tail, r->config.cache_bytes, MIN_OF(r->applied.index, r->persisted));
     if (r->status_dirty && !r->failed) {
         r->status_dirty = false;

@@ -108,11 +108,13 @@ struct write {
 struct tx {
     struct snapshot_ref *snapshot; /* NULL: none. */
     uint64_t id;
+    uint64_t attempt;      /* The member's newest; it rises when it has to begin again. */
     uint64_t acked, sent;  /* Offsets. */
     uint32_t chunks;       /* On their way. */
     uint64_t token;        /* Of the read under way; 0: none. */
     bool sent_last;
-    bool done;             /* The member has it all; INSTALL goes out. */
+    bool gap;  /* The member missed something: it acknowledged the same again. */
+    bool done; /* The member has it all; INSTALL goes out. */
     uint64_t progress_ms, install_ms;
 };
 
@@ -122,7 +124,7 @@ struct peer {
     /* The log: [next, end) is to be sent; next - 1 has prev_term. */
     uint64_t next, end, prev_term;
     uint64_t term;   /* For which the range holds. */
-    uint64_t commit;
+    uint64_t commit, told_commit; /* For the next message; in the last one. */
     bool probing;    /* One message until the first acknowledgement. */
     uint64_t token;  /* Of the read under way; 0: none. */
     struct {
@@ -325,6 +327,7 @@ void read_close(struct replica *r, int code);
 
 /* replica_send.c */
 void send_append(struct replica *r, struct peer *p, const struct consensus_message *m);
+void send_commit(struct replica *r, struct peer *p);
 void send_acked(struct replica *r, struct peer *p, uint64_t last_index);
 void send_entries_read(struct replica *r, struct peer *p, struct entry *const *entries, uint32_t count);
 void send_resume(struct replica *r, struct peer *p);

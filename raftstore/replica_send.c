@@ -15,6 +15,7 @@ void send_reset(struct peer *p)
     p->sent_count = 0;
     p->sent_bytes = 0;
     p->token = 0;
+    p->told_commit = 0;
 }
 
 /* One message with entries[0 .. count) behind p->next - 1. */
@@ -27,6 +28,7 @@ static void send_message(struct replica *r, struct peer *p, struct entry *const 
     m.core.msg.append.commit = p->commit;
     m.core.msg.append.count = count;
     m.core.msg.append.entries = entries;
+    p->told_commit = p->commit;
     replica_send(r, p->id, &m);
 }
 
@@ -139,6 +141,16 @@ void send_append(struct replica *r, struct peer *p, const struct consensus_messa
      * what was sent, not behind what the core believes was sent. */
     if (p->next == next && p->end != 0)
         send_message(r, p, NULL, 0);
+}
+
+/* A member answers what it forwarded, and reads, once it knows that it is
+ * committed: it does not have to wait for the next heartbeat to say so. */
+void send_commit(struct replica *r, struct peer *p)
+{
+    if (p->end == 0 || p->probing || p->told_commit >= r->commit || p->term != consensus_term(r->consensus))
+        return;
+    p->commit = r->commit;
+    send_message(r, p, NULL, 0);
 }
 
 /* What was held back may go: a change was committed. */

@@ -200,6 +200,10 @@ void call_head(struct http_call *call, int status, enum http_version version)
 {
     if (call->state != CALL_ACTIVE)
         return;
+    if (status < 100 || status > 599) {
+        call_fail(call, E_INVALID, "the response has no valid status");
+        return;
+    }
     call->status = status;
     call->version = version;
     call->head_done = true;

@@ -2,8 +2,9 @@
  * unstructured objects work on. Typed objects do not pass through it on the
  * hot path (codec.h).
  *
- * Object members keep their order. Numbers keep their text; integers that fit
- * in 64 bits are also at hand as such. Trees are mutable until shared. */
+ * Object members keep their order. Integers that fit in 64 bits are
+ * kept as such; other numbers are doubles, printed as Go prints a float64. Trees are mutable until
+ * shared. */
 #ifndef API_JSON_H
 #define API_JSON_H
 
@@ -33,7 +34,7 @@ struct json {
         int64_t integer;
         struct {
             double value;
-            struct str text; /* As it stood. */
+            struct str text; /* As it stood; empty when it was not read. */
         } number;            /* JSON_DOUBLE */
         struct str string;
         struct {

@@ -54,7 +54,7 @@ static int parse_number(struct json_lex *l, struct json *j)
     if (r != 0)
         return r;
     int64_t integer;
-    if (str_to_i64(text, &integer) && !str_eqc(text, "-0")) {
+    if (str_to_i64(text, &integer)) {
         j->type = JSON_INT;
         j->integer = integer;
         return 0;

@@ -118,28 +118,55 @@ void json_put_int(int64_t v, struct buf *out)
     buf_commit(out, len);
 }
 
+/* The shortest digits that read back as v, as "d.ddde+xx". */
+static void shortest(double v, char *ret, size_t size)
+{
+    int precision = 0;
+    do
+        snprintf(ret, size, "%.*e", precision, v);
+    while (strtod(ret, NULL) != v && ++precision <= 17);
+}
+
+/* Digits with the point where the exponent puts it, and no exponent. */
+static void put_positional(const char *scientific, struct buf *out)
+{
+    char digits[32];
+    size_t n = 0;
+    if (*scientific == '-')
+        buf_putc(out, *scientific++);
+    for (; *scientific != 'e'; scientific++)
+        if (*scientific != '.')
+            digits[n++] = *scientific;
+    int point = atoi(scientific + 1) + 1; /* Digits in front of the point. */
+    if (point <= 0)
+        buf_puts(out, "0.");
+    for (int i = point; i < 0; i++)
+        buf_putc(out, '0');
+    for (int i = 0; i < MAX_OF((int)n, point); i++) {
+        if (i == point && point > 0)
+            buf_putc(out, '.');
+        buf_putc(out, i < (int)n ? digits[i] : '0');
+    }
+}
+
 void json_put_double(double v, struct buf *out)
 {
     if (!isfinite(v)) { /* Go refuses these; no decoder of ours lets one in. */
         buf_puts(out, "null");
         return;
     }
-    char text[32];
-    int precision = 1;
-    do
-        snprintf(text, sizeof(text), "%.*e", precision - 1, v);
-    while (strtod(text, NULL) != v && ++precision <= 17);
+    char text[40];
     double size = fabs(v);
-    if (size != 0 && (size < 1e-6 || size >= 1e21)) {
-        /* The exponent without its leading zero: 1e-7. */
-        char *e = strchr(text, 'e');
-        if (e[2] == '0')
-            memmove(e + 2, e + 3, strlen(e + 3) + 1);
-        buf_puts(out, text);
+    shortest(v, text, sizeof(text));
+    if (size == 0 || (size >= 1e-6 && size < 1e21)) {
+        put_positional(text, out);
         return;
     }
-    int exponent = atoi(strchr(text, 'e') + 1);
-    buf_printf(out, "%.*f", MAX_OF(precision - 1 - exponent, 0), v);
+    /* The exponent without its leading zero: 1e-7. */
+    char *e = strchr(text, 'e');
+    if (e[2] == '0')
+        memmove(e + 2, e + 3, strlen(e + 3) + 1);
+    buf_puts(out, text);
 }
 
 static int compare_members(const void *x, const void *y)
@@ -230,10 +257,7 @@ static void write_value(const struct writer *w, const struct json *j, unsigned d
         json_put_int(j->integer, w->out);
         break;
     case JSON_DOUBLE:
-        if (j->number.text.len > 0)
-            buf_append_str(w->out, j->number.text);
-        else
-            json_put_double(j->number.value, w->out);
+        json_put_double(j->number.value, w->out);
         break;
     case JSON_STRING:
         json_write_string(j->string, w->out);

@@ -131,11 +131,14 @@ static bool resolve_number(struct str text, struct resolved *ret)
 {
     char plain[NUMBER_MAX + 1];
     size_t len = 0;
-    bool point = text.data[0] == '.'; /* Such a number keeps its underscores, and is none. */
+    /* Behind a leading point Go's own rule holds: underscores part digits. */
+    bool point = text.data[0] == '.';
     for (size_t i = 0; i < text.len; i++) {
-        if (text.data[i] == '\0' || len == NUMBER_MAX)
+        bool parts =
+            i > 0 && is_digit(text.data[i - 1]) && i + 1 < text.len && is_digit(text.data[i + 1]);
+        if (text.data[i] == '\0' || len == NUMBER_MAX || (text.data[i] == '_' && point && !parts))
             return false;
-        if (text.data[i] != '_' || point)
+        if (text.data[i] != '_')
             plain[len++] = text.data[i];
     }
     plain[len] = '\0';
@@ -267,6 +270,5 @@ static bool is_timestamp(struct str s)
 
 bool yaml_scalar_is_string(struct str text)
 {
-    return resolve(text).meaning == MEANS_STRING && !str_eqc(text, "<<") && !is_base60(text) &&
-           !is_timestamp(text);
+    return resolve(text).meaning == MEANS_STRING && !is_base60(text) && !is_timestamp(text);
 }

@@ -3,11 +3,11 @@
 #include "lib/api/codec.h"
 
 #include "lib/api/json.h"
+#include "lib/api/json_write.h"
 #include "lib/api/yaml_scalar.h"
 #include "lib/base/buf.h"
 #include "lib/base/encode.h"
 
-#include <math.h>
 #include <stdio.h>
 
 enum {
@@ -267,8 +267,11 @@ static void write_double_quoted(struct emitter *e, struct str s, bool allow_brea
 {
     write_indicator(e, "\"", true, false);
     bool spaces = false;
+    /* Upstream looks for the mark at the start when it asks whether it is here. */
+    bool escape_all = str_has_prefix(s, STR("\xef\xbb\xbf"));
     for (size_t i = 0; i < s.len;) {
-        if (!is_printable(s, i) || is_break(s, i) || s.data[i] == '"' || s.data[i] == '\\') {
+        if (escape_all || !is_printable(s, i) || is_break(s, i) || s.data[i] == '"' ||
+            s.data[i] == '\\') {
             put_escape(e, code_point(s, i));
             i += width_at(s, i);
             spaces = false;
@@ -371,32 +374,30 @@ static void write_string(struct emitter *e, struct str s, enum place place)
         write_text(e, s, place, yaml_scalar_is_string(s));
 }
 
-/* Go's %g of a float64: the shortest digits that read back, with an exponent
- * from a million on. */
+/* Upstream turns JSON text into YAML: what looks whole there and fits in 64 bits
+ * stays as it is, other numbers are Go's %g, with an exponent from a million on. */
 static void write_double(struct emitter *e, double v)
 {
-    char text[40];
-    if (isnan(v) || isinf(v)) {
-        snprintf(text, sizeof(text), "%s", isnan(v) ? ".nan" : v > 0 ? ".inf" : "-.inf");
-    } else {
-        int precision = 1;
-        do
-            snprintf(text, sizeof(text), "%.*e", precision - 1, v);
-        while (strtod(text, NULL) != v && ++precision <= 17);
-        int exponent = atoi(strchr(text, 'e') + 1);
-        if (exponent >= -4 && exponent < 6)
-            snprintf(text, sizeof(text), "%.*f", MAX_OF(precision - 1 - exponent, 0), v);
+    AUTO_BUF json = BUF_INIT;
+    json_put_double(v, &json);
+    struct str text = buf_str(&json);
+    int64_t integer;
+    uint64_t big;
+    if (str_eqc(text, "-0")) {
+        write_plain(e, STR("0"), true);
+        return;
     }
-    write_plain(e, str_of(text), true);
-}
-
-/* Digits alone: a whole number beyond int64_t. */
-static bool is_whole_text(struct str s)
-{
-    for (size_t i = 0; i < s.len; i++)
-        if (s.data[i] < '0' || s.data[i] > '9')
-            return false;
-    return s.len > 0;
+    if (str_to_i64(text, &integer) || str_to_u64(text, &big)) {
+        write_plain(e, text, true);
+        return;
+    }
+    char scientific[40];
+    int precision = 0;
+    do
+        snprintf(scientific, sizeof(scientific), "%.*e", precision, v);
+    while (strtod(scientific, NULL) != v && ++precision <= 17);
+    int exponent = atoi(strchr(scientific, 'e') + 1);
+    write_plain(e, exponent >= -4 && exponent < 6 ? text : str_of(scientific), true);
 }
 
 /* --- nodes -------------------------------------------------------------------------- */
@@ -467,6 +468,24 @@ static int compare_members(const void *x, const void *y)
     return compare_keys(a->key, b->key);
 }
 
+/* The order has cycles (k5 < k49 < k4A < k5), so the algorithm shows. Go sorts
+ * up to a dozen members by insertion, and hardly a map has more. */
+static void sort_members(const struct json_member **members, size_t n)
+{
+    enum { INSERTION_MAX = 12 };
+    if (n > INSERTION_MAX) {
+        qsort(members, n, sizeof(*members), compare_members);
+        return;
+    }
+    for (size_t i = 1; i < n; i++) {
+        for (size_t k = i; k > 0 && compare_members(&members[k], &members[k - 1]) < 0; k--) {
+            const struct json_member *m = members[k];
+            members[k] = members[k - 1];
+            members[k - 1] = m;
+        }
+    }
+}
+
 static void write_member(struct emitter *e, const struct json_member *m)
 {
     write_indent(e);
@@ -490,7 +509,7 @@ static void write_mapping(struct emitter *e, const struct json *j)
     const struct json_member **order = xmalloc(n * sizeof(*order));
     for (size_t i = 0; i < n; i++)
         order[i] = &j->object.members[i];
-    qsort(order, n, sizeof(*order), compare_members);
+    sort_members(order, n);
     for (size_t i = 0; i < n; i++)
         write_member(e, order[i]);
     free(order);
@@ -512,10 +531,7 @@ static void write_node(struct emitter *e, const struct json *j, enum place place
         write_plain(e, str_of(number), true);
         break;
     case JSON_DOUBLE:
-        if (is_whole_text(j->number.text))
-            write_plain(e, j->number.text, true);
-        else
-            write_double(e, j->number.value);
+        write_double(e, j->number.value);
         break;
     case JSON_STRING:
         write_string(e, j->string, place);

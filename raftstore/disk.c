@@ -86,17 +86,29 @@ static int sys_unlink(struct disk *d, const char *path)
     return unlink(path) < 0 ? -errno : 0;
 }
 
+static int sys_sync_dir(struct disk *d, const char *path);
+
+/* One folder, durable in its parent. */
+static int make_dir(struct disk *d, const char *path)
+{
+    if (mkdir(path, 0700) < 0)
+        return errno == EEXIST ? 0 : -errno;
+    const char *slash = strrchr(path, '/');
+    AUTO_FREE char *parent = slash == NULL ? xstrdup(".") : xstrndup(path, MAX_OF((size_t)(slash - path), (size_t)1));
+    return sys_sync_dir(d, parent);
+}
+
 static int sys_mkdir(struct disk *d, const char *path)
 {
-    UNUSED(d);
     AUTO_FREE char *part = xstrdup(path);
     for (char *slash = part + 1; (slash = strchr(slash, '/')) != NULL; slash++) {
         *slash = '\0';
-        if (mkdir(part, 0700) < 0 && errno != EEXIST)
-            return -errno;
+        int rc = make_dir(d, part);
+        if (rc < 0)
+            return rc;
         *slash = '/';
     }
-    return mkdir(part, 0700) < 0 && errno != EEXIST ? -errno : 0;
+    return make_dir(d, part);
 }
 
 static int sys_sync_dir(struct disk *d, const char *path)

@@ -7,7 +7,7 @@ and compares with test/replay/passing.txt, the list of steps that pass. The list
 only grows: a listed step that differs is a failure, an unlisted one that passes
 is printed so that it can be added (--update does).
 
-usage: test/replay/run.py [--server-binary build/bin/trireme-apiserver] [--update] [TOPIC...]
+usage: test/replay/run.py [--bin build/bin] [--facts FOLDER] [--update] [TOPIC...]
 """
 import argparse
 import json
@@ -26,10 +26,6 @@ TOKEN = "replay-token"
 # Custom resources and admission policies are not served yet; their topics wait
 # long for effects that cannot come.
 OUT_OF_SCOPE = {"customresources", "admissionregistration", "server-side-apply"}
-
-
-def facts_folder():
-    return os.environ.get("TRIREME_FACTS", os.path.join(ROOT, "..", "shared", "facts"))
 
 
 class Server:
@@ -101,11 +97,12 @@ def replay(server, folder, topic, report):
 
 def main():
     ap = argparse.ArgumentParser()
-    ap.add_argument("--server-binary", default=os.path.join(ROOT, "build", "bin", "trireme-apiserver"))
+    ap.add_argument("--bin", default=os.path.join(ROOT, "build", "bin"), help="folder of the programs")
+    ap.add_argument("--facts", default=os.environ.get("TRIREME_FACTS", os.path.join(ROOT, "..", "shared", "facts")))
     ap.add_argument("--update", action="store_true", help="add the steps that newly pass to passing.txt")
     ap.add_argument("topics", nargs="*")
     a = ap.parse_args()
-    folder = os.path.join(facts_folder(), "live")
+    folder = os.path.join(a.facts, "live")
     if not os.path.isdir(folder):
         print("replay: no facts at %s (set TRIREME_FACTS): nothing was checked" % folder)
         print("0 passed, 0 failed")
@@ -114,7 +111,7 @@ def main():
         ratchet = {tuple(l.rstrip("\n").split("\t", 1)) for l in f if "\t" in l}
     topics = a.topics or sorted(n[:-5] for n in os.listdir(os.path.join(folder, "exchanges"))
                                 if n.endswith(".json") and n[:-5] not in OUT_OF_SCOPE)
-    server = Server(a.server_binary)
+    server = Server(os.path.join(a.bin, "trireme-apiserver"))
     passed, failed, new, ran = 0, 0, [], set()
     total = 0
     try:

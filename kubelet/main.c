@@ -8,7 +8,9 @@
 #include "kubelet/certificates.h"
 #include "kubelet/config.h"
 #include "kubelet/cri.h"
+#include "kubelet/image_gc.h"
 #include "kubelet/kubelet.h"
+#include "kubelet/log_rotation.h"
 #include "kubelet/machine.h"
 #include "kubelet/node_object.h"
 #include "kubelet/node_routes.h"
@@ -50,6 +52,8 @@ struct program {
     struct static_pods *static_pods;
     struct node_sync *node;
     struct proxy *proxy;
+    struct image_gc *image_gc;
+    struct log_rotation *log_rotation;
     struct kubelet_server *server;
     uv_signal_t signals[2];
     uv_timer_t gc_timer;
@@ -154,6 +158,7 @@ static void on_runtime_up(struct kubelet *k)
     struct program *p = program_of(k);
     struct error err;
     k->pleg = pleg_start(k);
+    p->image_gc = image_gc_start(k);
     if (k->config.manifest_path != NULL && k->config.manifest_path[0] != '\0')
         p->static_pods = static_pods_start(k, k->config.manifest_path, on_files_ready);
     else
@@ -232,6 +237,8 @@ static int setup(struct program *p, struct error *err)
     }
     if (rc == 0)
         rc = cri_new(k->loop, k->config.runtime_endpoint, &k->cri, err);
+    if (rc == 0)
+        rc = log_rotation_start(k, &p->log_rotation, err);
     if (rc == 0)
         rc = kubelet_server_start(k, &p->server, err);
     return rc;

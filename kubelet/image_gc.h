@@ -1,0 +1,30 @@
+/* image_gc.h - removes images that nothing uses, when the disk fills up.
+ *
+ * Above --image-gc-high-threshold percent the images unused for longest go
+ * first, until --image-gc-low-threshold is reached. The sandbox's own image
+ * and pinned ones stay. */
+#ifndef KUBELET_IMAGE_GC_H
+#define KUBELET_IMAGE_GC_H
+
+#include "lib/base/base.h"
+
+struct image_gc;
+struct kubelet;
+
+struct image_gc *image_gc_start(struct kubelet *k);
+void image_gc_stop(struct image_gc *g); /* NULL is a no-op. */
+
+/* --- the pure part --- */
+struct image_candidate {
+    const char *id;
+    int64_t size_bytes;
+    uint64_t last_used_ms; /* When a container of it was last seen. */
+    uint64_t first_seen_ms;
+    bool keep;             /* In use, pinned, or the sandbox's. */
+};
+/* Orders the candidates and returns how many from the front are to go to free
+ * this much; those younger than min_age_ms stay. */
+size_t image_gc_choose(struct image_candidate *list, size_t count, int64_t free_bytes, uint64_t now_ms,
+                       uint64_t min_age_ms);
+
+#endif

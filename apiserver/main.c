@@ -35,6 +35,7 @@ struct program {
     int64_t verbosity;
     bool unsafe_no_fsync;
     bool version;
+    struct flag_set *flags; /* Lists given by flags live in it. */
     uv_loop_t loop;
     struct mailbox mailbox;
     struct bootstrap *bootstrap;
@@ -187,7 +188,7 @@ static int read_members(struct program *p, struct error *err)
 
 static int parse_flags(struct program *p, int argc, char **argv, struct error *err)
 {
-    struct flag_set *f = flag_set_new("trireme-apiserver [flags]");
+    struct flag_set *f = p->flags = flag_set_new("trireme-apiserver [flags]");
     size_t count;
     set_defaults(p);
     add_server_flags(f, &p->server.config);
@@ -207,7 +208,6 @@ static int parse_flags(struct program *p, int argc, char **argv, struct error *e
         code = error_set(err, E_INVALID, "unknown argument: %s", rest[0]);
     if (code == 0)
         code = read_members(p, err);
-    /* Flag lists live in the set: it stays for the life of the program. */
     return code;
 }
 
@@ -291,5 +291,8 @@ int main(int argc, char **argv)
         fprintf(stderr, "trireme-apiserver: %s\n", error_message(&err));
         return 1;
     }
+    for (uint32_t i = 0; i < p.store.initial_member_count; i++)
+        free((char *)(uintptr_t)p.members[i].name);
+    flag_set_free(p.flags);
     return 0;
 }

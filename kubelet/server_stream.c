@@ -155,7 +155,7 @@ static struct http_header *forward_headers(struct bridge *b, size_t *ret_count)
 {
     static const char *const dropped[] = {"host", "connection", "upgrade", "content-length", "transfer-encoding",
                                           "authorization", "accept-encoding", "user-agent"};
-    struct http_header *list = ARENA_ARRAY(b->arena, struct http_header, b->r->header_count + 1);
+    struct http_header *list = ARENA_ARRAY(b->arena, struct http_header, b->r->header_count + 2);
     *ret_count = 0;
     for (size_t i = 0; i < b->r->header_count; i++) {
         bool drop = b->r->headers[i].name.len > 0 && b->r->headers[i].name.data[0] == ':';
@@ -164,6 +164,7 @@ static struct http_header *forward_headers(struct bridge *b, size_t *ret_count)
         if (!drop)
             list[(*ret_count)++] = b->r->headers[i];
     }
+    list[(*ret_count)++] = (struct http_header){STR("connection"), STR("Upgrade")};
     list[(*ret_count)++] = (struct http_header){STR("upgrade"), http_request_upgrade(b->r)};
     return list;
 }

@@ -597,7 +597,9 @@ uint64_t replica_deadline(const struct replica *r)
 {
     if (!r->started || r->closed || r->failed)
         return UINT64_MAX;
-    uint64_t due = consensus_deadline(r->consensus);
+    /* A leader without others has nobody to beat to: it sleeps until asked. */
+    bool alone = is_leader(r) && r->told.count == 1;
+    uint64_t due = alone ? UINT64_MAX : consensus_deadline(r->consensus);
     return needs_housekeeping(r) ? MIN_OF(due, r->last_tick_ms + r->config.heartbeat_ms) : due;
 }
 

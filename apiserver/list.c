@@ -65,11 +65,18 @@ static void free_scratch(void *arg)
 
 static struct arena *scratch(struct listing *l)
 {
-    if (l->scratch == NULL || arena_bytes(l->scratch) > CHUNK_BYTES * 4) {
-        arena_free(l->scratch);
+    if (l->scratch == NULL)
         l->scratch = arena_new(0);
-    }
     return l->scratch;
+}
+
+/* Between two objects: nothing of the last one is needed any more. */
+static void recycle(struct listing *l)
+{
+    if (l->scratch != NULL && arena_bytes(l->scratch) > CHUNK_BYTES * 4) {
+        arena_free(l->scratch);
+        l->scratch = NULL;
+    }
 }
 
 /* --- continue tokens: base64url of {"v":"meta.k8s.io/v1","rv":N,"start":"name\u0000"} ------------- */
@@ -338,6 +345,7 @@ static void emit(struct listing *l)
     while (l->at < l->count) {
         if (r->http->aborted)
             break;
+        recycle(l);
         if (write_item(l, l->at, &err) != 0) {
             fail(l, &err);
             return;
@@ -406,6 +414,7 @@ static void collect(struct listing *l)
         const struct kv *kv = store_iter_next(&l->it);
         if (kv == NULL)
             break;
+        recycle(l);
         if (registry_by_key(kv->key, &ns, &name) == NULL ||
             !list_options_match(&l->o, scratch(l), l->r->res, kv->value, ns, name))
             continue;

@@ -2,6 +2,7 @@
 #include "controllers/controller.h"
 
 #define CONTROLLERS(X)              \
+    X(controller_clusterroles)      \
     X(controller_cronjob)           \
     X(controller_csrapproving)      \
     X(controller_csrcleaner)        \
@@ -16,6 +17,7 @@
     X(controller_namespace)         \
     X(controller_nodeipam)          \
     X(controller_nodelifecycle)     \
+    X(controller_nodettl)           \
     X(controller_podgc)             \
     X(controller_replicaset)        \
     X(controller_root_ca)           \

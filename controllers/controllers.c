@@ -20,6 +20,7 @@
     X(controller_nodettl)           \
     X(controller_podgc)             \
     X(controller_replicaset)        \
+    X(controller_replicationcontroller) \
     X(controller_root_ca)           \
     X(controller_serviceaccount)    \
     X(controller_statefulset)       \

@@ -18,6 +18,8 @@
 #include "lib/base/error.h"
 #include "lib/client/labels.h"
 
+extern const struct controller controller_replicationcontroller;
+
 #define BURST_MAX 500 /* Creations or deletions in one go, as upstream. */
 
 struct work {
@@ -33,9 +35,73 @@ struct work {
     struct str failure;
 };
 
-static const struct api_kind *set_kind(void)
+/* ReplicationControllers are run by the same code, seen as ReplicaSets. */
+struct flavor {
+    const char *group, *api_version, *kind;
+};
+static const struct flavor replica_set = {"apps", "apps/v1", "ReplicaSet"};
+static const struct flavor replication_controller = {"", "v1", "ReplicationController"};
+
+static const struct flavor *flavor_of(const struct controller_run *r)
 {
-    return api_kind_by_gvk(STR("apps"), STR("v1"), STR("ReplicaSet"));
+    return r->controller == &controller_replicationcontroller ? &replication_controller
+                                                              : &replica_set;
+}
+
+static const struct api_kind *set_kind(const struct controller_run *r)
+{
+    return api_kind_by_gvk(str_of(flavor_of(r)->group), STR("v1"), str_of(flavor_of(r)->kind));
+}
+
+/* The object as a ReplicaSet: itself, or a view of a ReplicationController. */
+static const struct apps_v1_replica_set *view_of(struct arena *a, const struct api_object *o)
+{
+    if (o->kind->msg != &core_v1_replication_controller_msg)
+        return o->msg;
+    const struct core_v1_replication_controller *rc = o->msg;
+    struct apps_v1_replica_set *v = ARENA_NEW(a, struct apps_v1_replica_set);
+    v->metadata = rc->metadata;
+    v->spec.selector = ARENA_NEW(a, struct meta_v1_label_selector);
+    v->spec.selector->match_labels = rc->spec.selector;
+    v->spec.selector->match_labels_count = rc->spec.selector_count;
+    if (rc->spec.template != NULL)
+        v->spec.template = *rc->spec.template;
+    v->spec.replicas = rc->spec.replicas;
+    v->spec.has_replicas = rc->spec.has_replicas;
+    v->spec.min_ready_seconds = rc->spec.min_ready_seconds;
+    v->status.replicas = rc->status.replicas;
+    v->status.fully_labeled_replicas = rc->status.fully_labeled_replicas;
+    v->status.ready_replicas = rc->status.ready_replicas;
+    v->status.available_replicas = rc->status.available_replicas;
+    v->status.observed_generation = rc->status.observed_generation;
+    v->status.conditions = ARENA_ARRAY(a, struct apps_v1_replica_set_condition,
+                                       rc->status.conditions_count + 1);
+    for (size_t i = 0; i < rc->status.conditions_count; i++) {
+        const struct core_v1_replication_controller_condition *x = &rc->status.conditions[i];
+        v->status.conditions[v->status.conditions_count++] = (struct apps_v1_replica_set_condition){
+            x->type, x->status, x->last_transition_time, x->reason, x->message};
+    }
+    return v;
+}
+
+/* Writes a view's status back into a ReplicationController. */
+static void take_status(struct arena *a, const struct apps_v1_replica_set_status *from,
+                        struct core_v1_replication_controller_status *to)
+{
+    *to = (struct core_v1_replication_controller_status){
+        .replicas = from->replicas,
+        .fully_labeled_replicas = from->fully_labeled_replicas,
+        .ready_replicas = from->ready_replicas,
+        .available_replicas = from->available_replicas,
+        .observed_generation = from->observed_generation,
+        .conditions = ARENA_ARRAY(a, struct core_v1_replication_controller_condition,
+                                  from->conditions_count + 1),
+    };
+    for (size_t i = 0; i < from->conditions_count; i++) {
+        const struct apps_v1_replica_set_condition *x = &from->conditions[i];
+        to->conditions[to->conditions_count++] = (struct core_v1_replication_controller_condition){
+            x->type, x->status, x->last_transition_time, x->reason, x->message};
+    }
 }
 
 static const struct api_kind *pod_kind(void)
@@ -54,10 +120,11 @@ static void touch_set(struct controller_run *r, struct api_object *old, struct a
 static struct api_object *set_of(struct controller_run *r, const struct meta_v1_object_meta *pod)
 {
     const struct meta_v1_owner_reference *ref = owner_controller(pod);
-    if (ref == NULL || !str_eqc(ref->kind, "ReplicaSet"))
+    if (ref == NULL || !str_eqc(ref->kind, flavor_of(r)->kind))
         return NULL;
     struct api_object *o =
-        informer_get(controller_informer(r, "apps", "ReplicaSet"), pod->namespace, ref->name);
+        informer_get(controller_informer(r, flavor_of(r)->group, flavor_of(r)->kind),
+                     pod->namespace, ref->name);
     return o != NULL && str_eq(api_object_meta(o)->uid, ref->uid) ? o : NULL;
 }
 
@@ -65,10 +132,11 @@ static struct api_object *set_of(struct controller_run *r, const struct meta_v1_
 static void touch_selecting(struct controller_run *r, const struct meta_v1_object_meta *pod)
 {
     size_t count = 0;
+    AUTO_ARENA *a = arena_new(1024);
     struct api_object *const *sets =
-        controller_in_namespace(r, "apps", "ReplicaSet", pod->namespace, &count);
+        controller_in_namespace(r, flavor_of(r)->group, flavor_of(r)->kind, pod->namespace, &count);
     for (size_t i = 0; i < count; i++) {
-        const struct apps_v1_replica_set *s = sets[i]->msg;
+        const struct apps_v1_replica_set *s = view_of(a, sets[i]);
         if (label_selector_matches(s->spec.selector, pod->labels, pod->labels_count))
             controller_enqueue_object(r, sets[i]);
     }
@@ -102,7 +170,7 @@ static void touch_pod(struct controller_run *r, struct api_object *old, struct a
     /* Available only some time after ready: look again then. */
     const struct core_v1_pod *p = o != NULL ? o->msg : NULL;
     if (p != NULL && set != NULL && pod_is_ready(p)) {
-        const struct apps_v1_replica_set *s = set->msg;
+        const struct apps_v1_replica_set *s = view_of(a, set);
         if (s->spec.min_ready_seconds > 0)
             controller_enqueue_after(r, key_of(a, set),
                                      (uint64_t)s->spec.min_ready_seconds * 1000 + 1000);
@@ -130,11 +198,11 @@ static void adopt(struct reconcile *c, const struct apps_v1_replica_set *s,
     patch_owner(
         c, pod,
         arena_printf(c->arena,
-                     "{\"metadata\":{\"ownerReferences\":[{\"apiVersion\":\"apps/"
-                     "v1\",\"kind\":\"ReplicaSet\","
+                     "{\"metadata\":{\"ownerReferences\":[{\"apiVersion\":\"%s\",\"kind\":\"%s\","
                      "\"name\":\"" STR_FMT "\",\"uid\":\"" STR_FMT
                      "\",\"controller\":true,\"blockOwnerDeletion\":true}],\"uid\":\"" STR_FMT
                      "\"}}",
+                     flavor_of(c->run)->api_version, flavor_of(c->run)->kind,
                      STR_ARG(s->metadata.name), STR_ARG(s->metadata.uid), STR_ARG(pod->uid)));
 }
 
@@ -240,13 +308,23 @@ static void set_failure(struct reconcile *c, const struct work *w,
 static void report(struct reconcile *c)
 {
     struct work *w = c->state;
-    struct apps_v1_replica_set *copy = reconcile_copy(c, w->set_object);
-    count_status(c, w, &copy->status);
-    set_failure(c, w, &copy->status);
-    if (!api_msg_equal(&apps_v1_replica_set_status_msg, &copy->status, &w->set->status))
-        reconcile_update(c, set_kind(), copy, "status");
+    struct apps_v1_replica_set_status *st =
+        api_msg_clone(c->arena, &apps_v1_replica_set_status_msg, &w->set->status);
+    bool is_set = flavor_of(c->run) == &replica_set;
+    count_status(c, w, st);
+    st->has_terminating_replicas &= is_set;
+    st->terminating_replicas = is_set ? st->terminating_replicas : 0;
+    set_failure(c, w, st);
+    if (!api_msg_equal(&apps_v1_replica_set_status_msg, st, &w->set->status)) {
+        void *copy = reconcile_copy(c, w->set_object);
+        if (is_set)
+            ((struct apps_v1_replica_set *)copy)->status = *st;
+        else
+            take_status(c->arena, st, &((struct core_v1_replication_controller *)copy)->status);
+        reconcile_update(c, set_kind(c->run), copy, "status");
+    }
     if (w->set->spec.min_ready_seconds > 0 &&
-        copy->status.ready_replicas != copy->status.available_replicas)
+        st->ready_replicas != st->available_replicas)
         reconcile_again_after(c, (uint64_t)w->set->spec.min_ready_seconds * 1000);
 }
 
@@ -299,7 +377,7 @@ static void create_batch(struct reconcile *c)
     int32_t n = MIN_OF(w->batch, w->to_create);
     struct meta_v1_owner_reference owner;
     struct core_v1_pod pod;
-    owner_reference_to(set_kind(), &w->set->metadata, &owner);
+    owner_reference_to(set_kind(c->run), &w->set->metadata, &owner);
     pod_from_template(c->arena, &w->set->spec.template, w->set->metadata.namespace,
                       w->set->metadata.name, &owner, &pod);
     w->batch = n;
@@ -344,7 +422,7 @@ static uint32_t siblings_on_node(const struct reconcile *c, const struct work *w
     const struct meta_v1_owner_reference *owner = owner_controller(&w->set->metadata);
     size_t set_count = 1;
     struct api_object *const *sets = &w->set_object;
-    if (owner != NULL)
+    if (owner != NULL && flavor_of(c->run) == &replica_set)
         sets = controller_owned(c->run, "apps", "ReplicaSet", owner->uid, &set_count);
     for (size_t i = 0; i < set_count; i++) {
         size_t count = 0;
@@ -390,7 +468,8 @@ static void delete_pods(struct reconcile *c, struct work *w, size_t count)
 static void reconcile(struct reconcile *c)
 {
     struct api_object *o =
-        informer_get_key(controller_informer(c->run, "apps", "ReplicaSet"), c->key);
+        informer_get_key(
+            controller_informer(c->run, flavor_of(c->run)->group, flavor_of(c->run)->kind), c->key);
     if (o == NULL) {
         expectations_forget(c->run->expectations, c->key);
         return;
@@ -399,7 +478,7 @@ static void reconcile(struct reconcile *c)
     c->state = w;
     w->set_object = api_object_ref(o);
     arena_hold(c->arena, o, unref_object);
-    w->set = o->msg;
+    w->set = view_of(c->arena, o);
     bool settled = expectations_satisfied(c->run->expectations, c->key);
     gather(c, w);
     int64_t wanted = w->set->spec.has_replicas ? w->set->spec.replicas : 1;
@@ -425,5 +504,17 @@ static const struct controller_watch watches[] = {
 const struct controller controller_replicaset = {
     .name = "replicaset-controller",
     .watches = watches,
+    .reconcile = reconcile,
+};
+
+static const struct controller_watch rc_watches[] = {
+    {"", "v1", "ReplicationController", touch_set},
+    {"", "v1", "Pod", touch_pod},
+    {0},
+};
+
+const struct controller controller_replicationcontroller = {
+    .name = "replication-controller",
+    .watches = rc_watches,
     .reconcile = reconcile,
 };

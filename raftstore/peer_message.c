@@ -106,6 +106,7 @@ void peer_message_encode(const struct peer_message *m, struct buf *out)
         break;
     case PEER_CHUNK_ACK:
         buf_put_le64(out, m->chunk_ack.transfer);
+        buf_put_le64(out, m->chunk_ack.attempt);
         buf_put_le64(out, m->chunk_ack.offset);
         buf_putc(out, m->chunk_ack.done);
         break;
@@ -244,6 +245,7 @@ static void get_own(struct wire *w, struct peer_message *m)
         break;
     case PEER_CHUNK_ACK:
         m->chunk_ack.transfer = wire_u64(w);
+        m->chunk_ack.attempt = wire_u64(w);
         m->chunk_ack.offset = wire_u64(w);
         m->chunk_ack.done = wire_bool(w);
         break;

@@ -66,8 +66,9 @@ struct peer_message {
             struct str bytes;
         } chunk;
         struct {
-            uint64_t transfer, offset; /* Everything before offset is written. */
-            bool done;                 /* And there is no more. */
+            uint64_t transfer, attempt;
+            uint64_t offset; /* Everything before it is written, in this attempt. */
+            bool done;       /* And there is no more. */
         } chunk_ack;
     };
     struct entry **entries; /* Of a decoded CONSENSUS_APPEND; freed by done. */

@@ -13,9 +13,10 @@
  *                                             the snapshot, state is restored
  *     <------------------- APPEND_RESULT
  *
- * Lost chunks or acknowledgements: without progress for three election timeouts
- * the leader goes back to the last acknowledged offset. A member that restarted has
- * lost the temporary file and acknowledges offset 0. A new leader starts afresh.
+ * Lost chunks or acknowledgements: when the member acknowledges the same again, or
+ * nothing moves for three election timeouts, the leader goes back to the last
+ * acknowledged offset. A member that restarted has lost the temporary file and
+ * begins a new attempt at offset 0. A new leader starts afresh.
  * Until INSTALL the bytes received mean nothing to anyone. */
 #include "raftstore/replica_internal.h"
 
@@ -59,7 +60,7 @@ static void rewind_to(struct replica *r, struct peer *p, uint64_t offset)
 {
     p->tx.acked = p->tx.sent = offset;
     p->tx.chunks = 0;
-    p->tx.sent_last = p->tx.done = false;
+    p->tx.sent_last = p->tx.done = p->tx.gap = false;
     p->tx.token = 0; /* A read under way answers to nobody. */
     p->tx.progress_ms = r->now_ms;
     read_more(r, p);
@@ -120,8 +121,16 @@ static void send_install(struct replica *r, struct peer *p)
 static void receive_ack(struct replica *r, struct peer *p, const struct peer_message *m)
 {
     struct tx *tx = &p->tx;
-    if (tx->snapshot == NULL || tx->id != m->chunk_ack.transfer || !is_leader(r))
+    uint64_t offset = m->chunk_ack.offset;
+    uint32_t size = r->config.snapshot_chunk_bytes;
+    if (tx->snapshot == NULL || tx->id != m->chunk_ack.transfer || m->chunk_ack.attempt < tx->attempt || !is_leader(r))
         return;
+    if (m->chunk_ack.attempt > tx->attempt) {
+        bool first = tx->attempt == 0;
+        tx->attempt = m->chunk_ack.attempt;
+        if (!first) /* It lost what it had: a restart, a damaged file. */
+            rewind_to(r, p, offset);
+    }
     if (m->chunk_ack.done) {
         bool again = tx->done;
         tx->done = true;
@@ -130,23 +139,19 @@ static void receive_ack(struct replica *r, struct peer *p, const struct peer_mes
             send_install(r, p);
         return;
     }
-    if (m->chunk_ack.offset < tx->acked || (tx->done && m->chunk_ack.offset == 0)) {
-        /* Only offset 0 is surely no late message: it lost what it had. */
-        if (m->chunk_ack.offset == 0)
-            rewind_to(r, p, 0);
+    if (offset == tx->acked)
+        tx->gap = true;
+    if (offset <= tx->acked)
         return;
-    }
-    if (m->chunk_ack.offset == tx->acked)
-        return;
-    if (m->chunk_ack.offset > tx->sent) {
+    if (offset > tx->sent) {
         /* We went back too far: answers came late. */
-        rewind_to(r, p, m->chunk_ack.offset);
+        rewind_to(r, p, offset);
         return;
     }
-    uint32_t size = r->config.snapshot_chunk_bytes;
-    tx->acked = m->chunk_ack.offset;
+    tx->acked = offset;
     tx->chunks = (uint32_t)MIN_OF((tx->sent - tx->acked + size - 1) / size, (uint64_t)CHUNKS_MAX);
     tx->progress_ms = r->now_ms;
+    tx->gap = false;
     read_more(r, p);
 }
 
@@ -155,9 +160,10 @@ void transfer_tick(struct replica *r, struct peer *p)
     struct tx *tx = &p->tx;
     if (tx->snapshot == NULL)
         return;
+    uint64_t patience = tx->gap ? r->config.heartbeat_ms : 3 * (uint64_t)r->config.election_ms;
     if (tx->done && r->now_ms - tx->install_ms >= r->config.election_ms)
         send_install(r, p);
-    else if (!tx->done && tx->token == 0 && r->now_ms - tx->progress_ms >= 3 * (uint64_t)r->config.election_ms)
+    else if (!tx->done && tx->token == 0 && r->now_ms - tx->progress_ms >= patience)
         rewind_to(r, p, tx->acked);
     /* Nobody there: the core asks again once the member is heard. */
     if (p->heard_ms != 0 && r->now_ms - p->heard_ms >= 10 * (uint64_t)r->config.election_ms)
@@ -172,10 +178,18 @@ void transfer_acked(struct replica *r, struct peer *p, uint64_t match_index)
 
 /* --- receiving --- */
 
-static void send_ack(struct replica *r, uint64_t to, uint64_t transfer, uint64_t offset, bool done)
+static void send_ack(struct replica *r)
 {
-    struct peer_message m = {.type = PEER_CHUNK_ACK, .chunk_ack = {transfer, offset, done}};
-    replica_send(r, to, &m);
+    struct rx *rx = &r->rx;
+    struct peer_message m = {.type = PEER_CHUNK_ACK, .chunk_ack = {rx->id, rx->local, rx->written, rx->done}};
+    replica_send(r, rx->from, &m);
+}
+
+/* It is not known here: begin at the beginning. */
+static void ask_again(struct replica *r, uint64_t from, uint64_t transfer)
+{
+    struct peer_message m = {.type = PEER_CHUNK_ACK, .chunk_ack = {transfer, ++r->next_transfer, 0, false}};
+    replica_send(r, from, &m);
 }
 
 void transfer_drop_rx(struct replica *r)
@@ -195,7 +209,7 @@ static void receive_chunk(struct replica *r, uint64_t from, const struct peer_me
         return;
     if (rx->local == 0 || rx->from != from || rx->id != m->chunk.transfer) {
         if (m->chunk.offset != 0) {
-            send_ack(r, from, m->chunk.transfer, 0, false);
+            ask_again(r, from, m->chunk.transfer);
             return;
         }
         transfer_drop_rx(r);
@@ -209,7 +223,7 @@ static void receive_chunk(struct replica *r, uint64_t from, const struct peer_me
     }
     if (m->chunk.offset != rx->received || rx->last || rx->ends_count == CHUNK_QUEUE_MAX ||
         (m->chunk.bytes.len == 0 && !m->chunk.last)) {
-        send_ack(r, from, rx->id, rx->written, rx->done);
+        send_ack(r);
         return;
     }
     rx->received += m->chunk.bytes.len;
@@ -234,7 +248,7 @@ void replica_snapshot_written(struct replica *r, uint64_t now_ms, uint64_t trans
     rx->ends_head = (rx->ends_head + 1) % CHUNK_QUEUE_MAX;
     rx->ends_count--;
     rx->done = rx->last && rx->ends_count == 0;
-    send_ack(r, rx->from, rx->id, rx->written, rx->done);
+    send_ack(r);
 }
 
 void transfer_receive(struct replica *r, uint64_t from, const struct peer_message *m)
@@ -257,7 +271,7 @@ void transfer_install(struct replica *r, uint64_t from, struct peer_message *pm)
         return;
     if (rx->from != from || rx->id != pm->core.transfer || !rx->done) {
         if (rx->from != from || rx->id != pm->core.transfer)
-            send_ack(r, from, pm->core.transfer, 0, false);
+            ask_again(r, from, pm->core.transfer);
         return;
     }
     struct applied a;

@@ -52,7 +52,7 @@ static struct op_record *new_record(struct world *w, uint32_t *ret_index)
     *rec = (struct op_record){.end = UINT64_MAX};
     rec->op.key = pick_key(w);
     uint64_t kind = rng_below(&w->rng, 10);
-    rec->op.kind = kind < 4 ? OP_WRITE : kind < 6 ? OP_CAS : OP_READ;
+    rec->op.kind = kind < 4 ? REG_WRITE : kind < 6 ? REG_CAS : REG_READ;
     rec->op.value = ++w->next_value;
     /* A recent value, so that some comparisons hold. */
     rec->op.expected = w->next_value - MIN_OF(w->next_value, rng_below(&w->rng, 6));
@@ -76,7 +76,7 @@ static void close_op(struct pending_op *p)
 static void forget_record(struct world *w, struct pending_op *p)
 {
     /* It surely did not happen: a read without result restricts nothing. */
-    w->records[p->record].op.kind = OP_READ;
+    w->records[p->record].op.kind = REG_READ;
 }
 
 static void next_op(struct world *w, void *arg, uint64_t client)
@@ -98,7 +98,7 @@ static void next_op(struct world *w, void *arg, uint64_t client)
     list_push_back(&w->pending, &p->node);
     w->clients[client].op = p;
     int rc;
-    if (rec->op.kind == OP_READ) {
+    if (rec->op.kind == REG_READ) {
         rc = replica_read(n->replica, node_now(n), p);
     } else {
         AUTO_BUF bytes = BUF_INIT;
@@ -178,7 +178,7 @@ bool clients_check(struct world *w)
         uint32_t count = 0;
         for (uint32_t i = 0; i < w->record_count; i++) {
             const struct op_record *rec = &w->records[i];
-            bool empty = rec->op.kind == OP_READ && rec->end == UINT64_MAX;
+            bool empty = rec->op.kind == REG_READ && rec->end == UINT64_MAX;
             if (rec->op.key == key && !empty)
                 list[count++] = *rec;
         }

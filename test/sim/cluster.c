@@ -21,7 +21,7 @@ static void draw_config(struct world *w)
         .append_bytes = (uint32_t)rng_between(g, 50, 4000),
         .window_bytes = rng_between(g, 100, 20000),
         .queue_bytes = rng_between(g, 5000, 100000),
-        .snapshot_chunk_bytes = (uint32_t)rng_between(g, 16, 400),
+        .snapshot_chunk_bytes = (uint32_t)rng_between(g, 200, 4000),
     };
     w->rate_spread = rng_chance(g, 300) ? 600 : 30;
     w->big_per_mille = rng_chance(g, 300) ? 200 : 10;
@@ -170,6 +170,7 @@ static void check_healed(struct world *w)
     for (uint32_t i = 0; i < m->count; i++) {
         const struct node *n = world_node(w, m->items[i].id);
         if (machine_hash(n->machine) != machine_hash(leader->machine) ||
+            machine_content(n->machine) != machine_content(leader->machine) ||
             machine_count(n->machine) != machine_count(leader->machine))
             world_fail(w, "node %" PRIu64 " ends in another state than the leader", n->id);
     }

@@ -58,12 +58,12 @@ static bool step(const struct op_record *o, uint64_t value, uint64_t *ret)
     bool ended = o->end != UINT64_MAX;
     *ret = value;
     switch (o->op.kind) {
-    case OP_READ:
+    case REG_READ:
         return !ended || o->result == value;
-    case OP_WRITE:
+    case REG_WRITE:
         *ret = o->op.value;
         return true;
-    case OP_CAS:
+    case REG_CAS:
         if (value == o->op.expected)
             *ret = o->op.value;
         return !ended || (value == o->op.expected) == (o->result != 0);

@@ -153,9 +153,7 @@ static void write_free(struct disk_write *w)
 static void restore_machine(struct node *n)
 {
     struct snapshot_file *f = n->disk.snapshot;
-    machine_free(n->machine);
-    n->machine = f != NULL ? machine_load(buf_str(&f->data)) : machine_new();
-    if (n->machine == NULL)
+    if (f != NULL && !machine_load(n->machine, buf_str(&f->data)))
         PANIC("snapshot %" PRIu64 " of node %" PRIu64 " is damaged", f->index, n->id);
 }
 
@@ -428,7 +426,7 @@ static void on_apply(void *arg, const struct replica_command *c)
 {
     struct node *n = arg;
     bool ok = false;
-    if (!machine_apply(n->machine, c->bytes, &ok)) {
+    if (!machine_apply(n->machine, c->index, c->bytes, &ok)) {
         world_fail(n->world, "node %" PRIu64 ": command of entry %" PRIu64 " is damaged", n->id, c->index);
         return;
     }
@@ -440,8 +438,8 @@ static void on_apply(void *arg, const struct replica_command *c)
 
 static void on_applied(void *arg, uint64_t index)
 {
-    UNUSED(arg);
-    UNUSED(index);
+    struct node *n = arg;
+    machine_applied(n->machine, index);
 }
 
 static void on_propose_failed(void *arg, void *cookie, int code)
@@ -604,6 +602,8 @@ void node_start(struct node *n)
     n->up = true;
     n->life++;
     n->disk.failed = false;
+    machine_free(n->machine);
+    n->machine = machine_new();
     restore_machine(n);
     n->checked_commit = 0;
     world_log(n->world, "node %" PRIu64 " starts: log %" PRIu64 "..%" PRIu64 ", snapshot %" PRIu64, n->id, n->disk.first,

@@ -58,7 +58,7 @@ bool sim_run(const struct sim_options *o, struct sim_result *ret);
 
 /* --- events --- */
 typedef void event_fn(struct world *w, void *arg, uint64_t number);
-struct event {
+struct world_event {
     uint64_t at_us;
     uint64_t order;
     event_fn *fn;
@@ -66,31 +66,33 @@ struct event {
     uint64_t number;
 };
 
-/* --- the state machine: registers --- */
-enum op_kind { OP_WRITE, OP_CAS, OP_READ };
+/* --- the state machine, used as registers --- */
+enum op_kind { REG_WRITE, REG_CAS, REG_READ };
 struct op_request {
     enum op_kind kind;
     uint32_t key;
     uint64_t value;    /* Written; unique in the run, never 0. */
-    uint64_t expected; /* OP_CAS */
+    uint64_t expected; /* REG_CAS */
     uint32_t padding;  /* Bytes of ballast. */
 };
 void op_encode(const struct op_request *op, struct buf *out);
 struct machine *machine_new(void);
 void machine_free(struct machine *m);
 /* False: the bytes are not one of ours. *ret_ok: a CAS happened. */
-bool machine_apply(struct machine *m, struct str bytes, bool *ret_ok);
+bool machine_apply(struct machine *m, uint64_t index, struct str bytes, bool *ret_ok);
+void machine_applied(struct machine *m, uint64_t index);      /* All up to index was; show it. */
 uint64_t machine_read(const struct machine *m, uint32_t key); /* 0: never written. */
 uint64_t machine_count(const struct machine *m);              /* Commands applied. */
 uint64_t machine_hash(const struct machine *m);               /* Over all of them, in order. */
-void machine_save(const struct machine *m, struct buf *out);
-struct machine *machine_load(struct str bytes); /* NULL: damaged. */
+uint64_t machine_content(const struct machine *m);            /* Over what they left behind. */
+void machine_save(struct machine *m, struct buf *out);
+bool machine_load(struct machine *m, struct str bytes); /* Replaces the state; false: damaged. */
 
 /* --- histories --- */
 struct op_record {
     struct op_request op;
     uint64_t start, end; /* Event times, unique; end UINT64_MAX: not known to have ended. */
-    uint64_t result;     /* OP_READ: the value. OP_CAS: 1 when it happened. */
+    uint64_t result;     /* REG_READ: the value. REG_CAS: 1 when it happened. */
 };
 #define HISTORY_MAX 60 /* Operations of one key. */
 /* Wing and Gong's search for one register. */
@@ -202,7 +204,7 @@ struct world {
     struct rng rng;
     uint64_t now_us;
     uint64_t order;
-    struct event *heap;
+    struct world_event *heap;
     size_t heap_count, heap_cap;
     struct node nodes[NODES_MAX];
     uint32_t node_count;

@@ -30,7 +30,7 @@ bool rng_chance(struct rng *g, uint32_t per_mille)
 
 /* --- events: a binary heap by time, then by order of creation --- */
 
-static bool before(const struct event *a, const struct event *b)
+static bool before(const struct world_event *a, const struct world_event *b)
 {
     return a->at_us != b->at_us ? a->at_us < b->at_us : a->order < b->order;
 }
@@ -41,7 +41,7 @@ void world_at(struct world *w, uint64_t delay_us, event_fn *fn, void *arg, uint6
         w->heap_cap = w->heap_cap == 0 ? 256 : w->heap_cap * 2;
         w->heap = xrealloc(w->heap, w->heap_cap * sizeof(w->heap[0]));
     }
-    struct event e = {w->now_us + delay_us, ++w->order, fn, arg, number};
+    struct world_event e = {w->now_us + delay_us, ++w->order, fn, arg, number};
     size_t i = w->heap_count++;
     while (i > 0 && before(&e, &w->heap[(i - 1) / 2])) {
         w->heap[i] = w->heap[(i - 1) / 2];
@@ -51,12 +51,12 @@ void world_at(struct world *w, uint64_t delay_us, event_fn *fn, void *arg, uint6
 }
 
 /* Takes the next event out; false: none is left. */
-static bool pop(struct world *w, struct event *ret)
+static bool pop(struct world *w, struct world_event *ret)
 {
     if (w->heap_count == 0)
         return false;
     *ret = w->heap[0];
-    struct event last = w->heap[--w->heap_count];
+    struct world_event last = w->heap[--w->heap_count];
     size_t i = 0;
     for (;;) {
         size_t c = 2 * i + 1;
@@ -75,7 +75,7 @@ static bool pop(struct world *w, struct event *ret)
 
 bool world_step(struct world *w)
 {
-    struct event e;
+    struct world_event e;
     if (!pop(w, &e))
         return false;
     w->now_us = e.at_us;

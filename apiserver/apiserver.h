@@ -7,6 +7,7 @@
 #ifndef APISERVER_APISERVER_H
 #define APISERVER_APISERVER_H
 
+#include "apiserver/event_lease.h"
 #include "lib/base/base.h"
 #include "lib/base/error.h"
 #include "lib/base/loop.h"
@@ -61,6 +62,7 @@ struct server_thread {
     struct http_server *http;
     struct watch_hub *hub;
     struct kubelet_pool *kubelets;
+    struct event_lease event_lease;
     int start_code; /* Outcome of starting, read after start_done. */
     struct error start_error;
     uv_sem_t start_done;

@@ -141,6 +141,7 @@ enum kind_flag {
     KIND_DEFAULT_ON_READ = 1 << 5,
     KIND_GRACEFUL = 1 << 6,             /* Deletion has a grace period; see graceful. */
     KIND_RETURN_DELETED = 1 << 7,       /* Deletion answers with the object, not a Status. */
+    KIND_EXPIRES = 1 << 8,              /* Goes by itself after an hour (events). */
 };
 
 struct kind_ops {

@@ -13,6 +13,7 @@
 #include "lib/base/flags.h"
 #include "lib/base/log.h"
 #include "lib/net/pki.h"
+#include "lib/net/tls.h"
 #include "raftstore/store.h"
 
 #include <arpa/inet.h>
@@ -24,6 +25,7 @@
 #include <unistd.h>
 
 #define MEMBERS_MAX 16u
+#define TLS_RELOAD_MS 60000u
 
 struct program {
     struct apiserver server;
@@ -39,6 +41,7 @@ struct program {
     uv_loop_t loop;
     struct mailbox mailbox;
     struct bootstrap *bootstrap;
+    struct tls_reloader *reloader;
     uv_signal_t signals[2];
     bool stopping;
 };
@@ -220,6 +223,7 @@ static void on_mailbox_closed(struct mailbox *mb)
 static void on_left(void *arg)
 {
     struct program *p = arg;
+    tls_reloader_stop(p->reloader);
     for (size_t i = 0; i < ARRAY_SIZE(p->signals); i++)
         uv_close((uv_handle_t *)&p->signals[i], NULL);
     mailbox_close(&p->mailbox, on_mailbox_closed);
@@ -257,6 +261,8 @@ static int run(struct program *p, struct error *err)
         p->signals[i].data = p;
         uv_signal_start(&p->signals[i], on_signal, numbers[i]);
     }
+    if (s->config.tls_cert_file != NULL)
+        p->reloader = tls_reloader_start(&p->loop, s->tls, TLS_RELOAD_MS);
     p->bootstrap = bootstrap_start(s, &p->loop, &p->mailbox);
     uv_run(&p->loop, UV_RUN_DEFAULT);
     apiserver_stop(s);

@@ -87,6 +87,11 @@ static void on_txn(int code, const struct txn_result *result, void *arg)
 {
     struct write *w = arg;
     struct req *r = w->req;
+    if (code == E_NOT_FOUND && (w->res->ops->flags & KIND_EXPIRES) != 0 && ++w->tries < WRITE_TRIES_MAX) {
+        r->thread->event_lease.id = 0; /* The shared lease is gone: a new one. */
+        write_run(w);
+        return;
+    }
     if (code != 0) {
         finish(w, status_from_code(r->arena, code, error_text(code)));
         return;
@@ -113,6 +118,25 @@ static void on_txn(int code, const struct txn_result *result, void *arg)
     finish(w, NULL);
 }
 
+static void commit(struct write *w, int64_t lease)
+{
+    struct txn txn;
+    for (size_t i = 0; i < w->txn.op_count; i++)
+        if (w->txn.ops[i].type == OP_PUT)
+            w->txn.ops[i].lease = lease;
+    txn_build_run(&w->txn, &txn);
+    store_txn(w->req->server->store, &txn, &w->req->thread->mailbox, on_txn, w);
+}
+
+static void on_lease(int code, int64_t lease, void *arg)
+{
+    struct write *w = arg;
+    if (code != 0)
+        finish(w, status_from_code(w->req->arena, code, error_text(code)));
+    else
+        commit(w, lease);
+}
+
 void write_run(struct write *w)
 {
     struct req *r = w->req;
@@ -137,9 +161,10 @@ void write_run(struct write *w)
         finish(w, refused);
         return;
     }
-    struct txn txn;
-    txn_build_run(&w->txn, &txn);
-    store_txn(r->server->store, &txn, &r->thread->mailbox, on_txn, w);
+    if ((w->res->ops->flags & KIND_EXPIRES) != 0)
+        event_lease_get(r->thread, on_lease, w);
+    else
+        commit(w, 0);
 }
 
 static void on_confirmed(int code, int64_t rev, void *arg)

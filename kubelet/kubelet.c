@@ -2,6 +2,7 @@
 #include "kubelet/kubelet.h"
 
 #include "kubelet/container_env.h"
+#include "kubelet/mirror_pods.h"
 #include "kubelet/pleg.h"
 #include "kubelet/pod_worker.h"
 
@@ -10,6 +11,7 @@
 #include "lib/base/env.h"
 #include "lib/base/log.h"
 #include "lib/client/informer.h"
+#include "lib/client/labels.h"
 
 #include "api/core_v1.h"
 
@@ -23,18 +25,19 @@ int64_t kubelet_wall_s(const struct kubelet *k)
     return env_wall_ns(k->env) / 1000000000;
 }
 
-/* Mirror pods only show static pods to the API's readers; they are not run. */
-static bool is_mirror(const struct core_v1_pod *pod)
-{
-    return api_str_map_get(pod->metadata.annotations, pod->metadata.annotations_count,
-                           STR("kubernetes.io/config.mirror")) != NULL;
-}
-
 void kubelet_pod_set(struct kubelet *k, struct api_object *o, enum pod_origin origin)
 {
     const struct core_v1_pod *pod = o->msg;
-    if (origin == POD_FROM_API && is_mirror(pod))
+    if (origin == POD_FROM_FILE || pod_is_mirror(pod))
+        mirror_pods_kick(k->mirrors);
+    /* Mirror pods only show static ones; they are not run. */
+    if (origin == POD_FROM_API && pod_is_mirror(pod)) {
+        const struct str *hash = annotation_get(&pod->metadata, ANNOTATION_MIRROR);
+        struct pod_worker *shown = map_get(&k->workers, *hash);
+        if (shown != NULL)
+            pod_worker_mirror_changed(shown);
         return;
+    }
     struct pod_worker *w = map_get(&k->workers, pod->metadata.uid);
     if (w != NULL)
         pod_worker_set(w, o);
@@ -47,6 +50,7 @@ void kubelet_pod_gone(struct kubelet *k, struct str uid)
     struct pod_worker *w = map_get(&k->workers, uid);
     if (w != NULL)
         pod_worker_gone(w);
+    mirror_pods_kick(k->mirrors);
 }
 
 struct pod_worker *kubelet_find_pod(const struct kubelet *k, struct str namespace_name, struct str name)
@@ -69,6 +73,7 @@ void kubelet_sources_ready(struct kubelet *k)
     k->sources_ready = true;
     log_info("all pod sources are known: %zu pods", k->workers.count);
     pleg_poke(k->pleg);
+    mirror_pods_kick(k->mirrors);
 }
 
 size_t kubelet_services_for(const struct kubelet *k, struct arena *a, struct str namespace_name,

@@ -23,6 +23,7 @@ struct env;
 struct event_recorder;
 struct informer;
 struct kubeconfig;
+struct mirror_pods;
 struct node_status;
 struct pleg;
 struct pod_worker;
@@ -98,6 +99,7 @@ struct kubelet {
     struct backoff crash_backoff; /* "<uid>/<container>/<hash>" */
     struct backoff image_backoff; /* "<uid>/<image>" */
     struct pleg *pleg;
+    struct mirror_pods *mirrors; /* NULL while stand-alone. */
     struct node_status *node_status;
 
     struct dns_settings node_dns;

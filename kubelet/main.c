@@ -12,6 +12,7 @@
 #include "kubelet/kubelet.h"
 #include "kubelet/log_rotation.h"
 #include "kubelet/machine.h"
+#include "kubelet/mirror_pods.h"
 #include "kubelet/node_object.h"
 #include "kubelet/node_routes.h"
 #include "kubelet/node_sync.h"
@@ -141,6 +142,7 @@ static void on_client(struct kubelet *k)
 {
     struct program *p = program_of(k);
     struct informer_handler handler = {.on_synced = on_services_synced, .arg = k};
+    k->mirrors = mirror_pods_start(k);
     k->events = event_recorder_new(k->client, "kubelet", k->node_name);
     p->node = node_sync_start(k, &p->machine, p->health);
     k->services = start_informer(k, "Service", STR_NULL, &handler);

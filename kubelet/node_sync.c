@@ -11,6 +11,7 @@
 #include "kubelet/cri.h"
 #include "kubelet/job.h"
 #include "kubelet/kubelet.h"
+#include "kubelet/mirror_pods.h"
 #include "kubelet/node_object.h"
 #include "kubelet/pleg.h"
 #include "kubelet/runtime_health.h"
@@ -531,8 +532,10 @@ static void on_node(struct api_object *o, struct node_sync *n)
     api_object_unref(n->k->node);
     n->k->node = api_object_ref(o);
     apply_pod_cidr(n, o->msg);
-    if (first)
+    if (first) {
         status_start(n);
+        mirror_pods_kick(n->k->mirrors);
+    }
 }
 
 static void on_node_add(struct api_object *o, void *arg)

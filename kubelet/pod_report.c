@@ -3,6 +3,7 @@
  * Statuses go as strategic merge patches of what differs from the server's
  * newest known state, so that conditions of others are left alone. One call
  * at a time; failures are repeated for ever, since a status is never optional. */
+#include "kubelet/mirror_pods.h"
 #include "kubelet/pod_status.h"
 #include "kubelet/pod_worker_internal.h"
 
@@ -63,13 +64,16 @@ static struct container_facts *facts(struct pod_worker *w, struct arena *a)
 }
 
 /* The state of the server that is known best: what it sent last, or what it
- * answered to our last write. */
+ * answered to our last write. For a static pod that of its mirror. */
 static const struct core_v1_pod *server_pod(const struct pod_worker *w)
 {
     const struct core_v1_pod *seen = worker_pod(w);
+    const struct api_object *mirror = w->origin == POD_FROM_FILE ? mirror_pod_of(w->k, seen) : NULL;
+    if (mirror != NULL)
+        seen = mirror->msg;
     const struct core_v1_pod *sent = w->status_sent != NULL ? w->status_sent->msg : NULL;
     uint64_t a = 0, b = 0;
-    if (sent == NULL)
+    if (sent == NULL || !str_eq(sent->metadata.uid, seen->metadata.uid))
         return seen;
     str_to_u64(seen->metadata.resource_version, &a);
     str_to_u64(sent->metadata.resource_version, &b);
@@ -209,8 +213,9 @@ void worker_send_status(struct pod_worker *w)
     const struct core_v1_pod *pod = worker_pod(w);
     if (w->status_call != NULL || !w->status_dirty || pod == NULL || w->status == NULL)
         return;
-    if (w->k->client == NULL || w->origin != POD_FROM_API || w->gone) {
-        w->status_dirty = false;
+    if (w->k->client == NULL || w->gone ||
+        (w->origin == POD_FROM_FILE && mirror_pod_of(w->k, pod) == NULL)) {
+        w->status_dirty = false; /* A mirror that appears makes it dirty again. */
         return;
     }
     uint64_t now_ms = kubelet_now_ms(w->k);
@@ -224,7 +229,7 @@ void worker_send_status(struct pod_worker *w)
     if (diff == NULL)
         return;
     struct json *patch = json_object(a), *meta = json_object(a);
-    json_setc(a, meta, "uid", json_string(a, pod->metadata.uid));
+    json_setc(a, meta, "uid", json_string(a, server_pod(w)->metadata.uid));
     json_setc(a, patch, "metadata", meta);
     json_setc(a, patch, "status", diff);
     AUTO_BUF body = BUF_INIT;

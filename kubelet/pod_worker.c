@@ -4,6 +4,7 @@
 #include "kubelet/pod_worker_internal.h"
 
 #include "kubelet/cri_config.h"
+#include "kubelet/mirror_pods.h"
 #include "kubelet/pod_sources.h"
 #include "kubelet/pod_status.h"
 #include "kubelet/resources.h"
@@ -65,6 +66,17 @@ bool pod_worker_is_finished(const struct pod_worker *w)
 enum pod_origin pod_worker_origin(const struct pod_worker *w)
 {
     return w->origin;
+}
+
+bool pod_worker_is_gone(const struct pod_worker *w)
+{
+    return w->gone;
+}
+
+void pod_worker_mirror_changed(struct pod_worker *w)
+{
+    w->status_dirty = true;
+    worker_send_status(w);
 }
 
 /* --- kicks --------------------------------------------------------------------- */
@@ -340,6 +352,7 @@ void pod_worker_abandon(struct pod_worker *w)
     w->freeing = true;
     deferred_cancel(&w->kick);
     map_remove(&w->k->workers, str_of(w->uid));
+    mirror_pods_kick(w->k->mirrors);
     worker_forget_calls(w);
     worker_unwatch_all(w);
     for (size_t i = 0; i < w->container_count; i++)

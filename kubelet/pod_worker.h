@@ -34,6 +34,9 @@ const struct core_v1_pod_status *pod_worker_status(const struct pod_worker *w); 
 bool pod_worker_needs_polling(const struct pod_worker *w);
 bool pod_worker_is_finished(const struct pod_worker *w);
 enum pod_origin pod_worker_origin(const struct pod_worker *w);
+bool pod_worker_is_gone(const struct pod_worker *w);
+/* The API's mirror of this static pod has changed: it must show our status. */
+void pod_worker_mirror_changed(struct pod_worker *w);
 /* Program end: frees without touching what runs. */
 void pod_worker_abandon(struct pod_worker *w);
 

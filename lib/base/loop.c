@@ -87,6 +87,7 @@ void defer_queue_close(struct defer_queue *q, void (*on_closed)(struct defer_que
 void deferred_init(struct deferred *d, void (*run)(struct deferred *d))
 {
     list_init(&d->link);
+    d->queue = NULL;
     d->run = run;
 }
 
@@ -95,12 +96,18 @@ void deferred_post(struct defer_queue *q, struct deferred *d)
     if (!list_empty(&d->link) || uv_is_closing((uv_handle_t *)&q->idle))
         return;
     list_push_back(&q->jobs, &d->link);
+    d->queue = q;
     uv_idle_start(&q->idle, defer_queue_run);
 }
 
 void deferred_cancel(struct deferred *d)
 {
+    if (list_empty(&d->link))
+        return;
     list_remove(&d->link);
+    /* A queue without jobs must not keep the loop from sleeping. */
+    if (list_empty(&d->queue->jobs))
+        uv_idle_stop(&d->queue->idle);
 }
 
 void loop_span_end(struct loop_span *s)

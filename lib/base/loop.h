@@ -16,8 +16,10 @@ int loop_error_set(struct error *err, int uv_code, const char *what);
 
 /* Work put off to the end of the loop's current round: flushing, completing.
  * One handle serves any number of jobs. */
+struct defer_queue;
 struct deferred {
     struct list link;
+    struct defer_queue *queue; /* While queued. */
     void (*run)(struct deferred *d);
 };
 struct defer_queue {

@@ -153,6 +153,7 @@ static void conn_flush(struct client_conn *c)
     if (c->stream == NULL || !net_stream_is_open(c->stream) || c->protocol == NULL)
         return;
     client_conn_enter(c);
+    deferred_cancel(&c->flush);
     bool useful = c->protocol->flush(c);
     if (c->stream != NULL) {
         net_stream_flush(c->stream);
@@ -223,7 +224,7 @@ static void conn_on_read(struct net_stream *stream, const uint8_t *data, size_t 
     client_conn_enter(c);
     if (!c->closing)
         c->protocol->input(c, data, len);
-    client_conn_wake(c);
+    conn_flush(c);
     client_conn_leave(c);
 }
 

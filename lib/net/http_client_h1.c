@@ -160,8 +160,8 @@ static int h1_on_head(void *arg, const struct http1_head *head)
     call_head(call, head->status, head->minor >= 1 ? HTTP_1_1 : HTTP_1_0);
     if (head->status == 101 && (!call->config.upgrade || call->config.on_upgrade == NULL))
         return -1;
-    bool no_body = head->status == 204 || head->status == 304 ||
-                   strcmp(call->config.method, "HEAD") == 0;
+    bool no_body =
+        head->status == 204 || head->status == 304 || strcmp(call->config.method, "HEAD") == 0;
     return no_body ? HTTP1_NO_BODY : 0;
 }
 

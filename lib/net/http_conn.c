@@ -95,6 +95,7 @@ static void http_conn_flush(struct http_conn *c)
     if (c->stream == NULL || !net_stream_is_open(c->stream))
         return;
     http_conn_enter(c);
+    deferred_cancel(&c->flush);
     bool useful = c->protocol == NULL ? !c->going_away : c->protocol->flush(c);
     if (c->stream != NULL) {
         net_stream_flush(c->stream);
@@ -170,7 +171,7 @@ static void http_conn_on_read(struct net_stream *stream, const uint8_t *data, si
         http_conn_detect(c, data, len);
     else
         c->protocol->input(c, data, len);
-    http_conn_wake(c);
+    http_conn_flush(c); /* Now rather than later: what was answered at once leaves at once. */
     http_conn_leave(c);
 }
 

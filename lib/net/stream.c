@@ -21,6 +21,7 @@ static _Thread_local uint8_t read_buffer[STREAM_READ_BYTES];
 
 static void stream_round(uv_idle_t *idle);
 static void stream_update_reading(struct net_stream *s);
+static bool stream_wants_input(const struct net_stream *s);
 
 struct net_stream *stream_new(uv_loop_t *loop, const struct net_stream_handler *handler, void *arg)
 {
@@ -257,6 +258,11 @@ void net_stream_flush(struct net_stream *s)
     stream_send(s);
     if (net_stream_pending(s) == 0)
         stream_finish_output(s);
+    /* If sending was all that the next round was for, it need not come. */
+    bool input_due = s->unread.len > 0 || s->rest.len > 0 || (s->got_eof && !s->told_eof);
+    if (s->state == STREAM_OPEN && !input_due && !s->was_full &&
+        s->reading == stream_wants_input(s))
+        uv_idle_stop(&s->idle);
 }
 
 void net_stream_write(struct net_stream *s, const void *data, size_t len)
@@ -368,12 +374,17 @@ static void stream_on_read(uv_stream_t *handle, ssize_t n, const uv_buf_t *b)
     stream_update_reading(s);
 }
 
+static bool stream_wants_input(const struct net_stream *s)
+{
+    return !s->got_eof && (!s->paused || s->state != STREAM_OPEN) && !s->open_due;
+}
+
 /* Reads exactly when there is somebody to take the bytes. */
 static void stream_update_reading(struct net_stream *s)
 {
     if (s->state == STREAM_CLOSED || s->state == STREAM_CONNECTING)
         return;
-    bool want = !s->got_eof && (!s->paused || s->state != STREAM_OPEN) && !s->open_due;
+    bool want = stream_wants_input(s);
     if (want == s->reading)
         return;
     s->reading = want;

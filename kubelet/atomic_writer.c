@@ -18,7 +18,8 @@
 
 bool payload_path_valid(struct str path)
 {
-    if (path.len == 0 || path.len > 4096 || path.data[0] == '/' || memchr(path.data, '\0', path.len))
+    if (path.len == 0 || path.len > 4096 || path.data[0] == '/' ||
+        memchr(path.data, '\0', path.len))
         return false;
     struct str rest = path, part;
     bool more = true;
@@ -108,7 +109,8 @@ static int write_file(const char *root, const struct payload *p, const struct pa
     }
     int mode = p->gid >= 0 ? f->mode | 0440 : f->mode;
     if (rc == 0 && (f->uid >= 0 || p->gid >= 0) &&
-        fchown(fd, f->uid >= 0 ? (uid_t)f->uid : (uid_t)-1, p->gid >= 0 ? (gid_t)p->gid : (gid_t)-1) != 0)
+        fchown(fd, f->uid >= 0 ? (uid_t)f->uid : (uid_t)-1,
+               p->gid >= 0 ? (gid_t)p->gid : (gid_t)-1) != 0)
         rc = error_set_errno(err, E_IO, errno, "chown %s", path);
     if (rc == 0 && fchmod(fd, (mode_t)mode & 07777) != 0)
         rc = error_set_errno(err, E_IO, errno, "chmod %s", path);

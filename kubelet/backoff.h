@@ -10,7 +10,7 @@
 #include "lib/base/map.h"
 
 struct backoff {
-    struct map entries;  /* key -> struct backoff_entry */
+    struct map entries; /* key -> struct backoff_entry */
     uint64_t initial_ms;
     uint64_t max_ms;
 };

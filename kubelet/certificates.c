@@ -23,7 +23,9 @@
 #define PEM_BYTES_MAX (1u << 20)
 #define CHECK_PERIOD_MS 60000u
 #define SELF_SIGNED "kubelet-server-self-signed.pem"
-#define USER_AGENT "trireme-kubelet/" "v1.36"
+#define USER_AGENT                                                                                 \
+    "trireme-kubelet/"                                                                             \
+    "v1.36"
 
 enum role { ROLE_CLIENT, ROLE_SERVING };
 static const char *const role_names[] = {"kubelet-client", "kubelet-server"};
@@ -48,15 +50,16 @@ static char *current_path(const struct kubelet *k, enum role role)
 
 /* The key of the request under way: an old one is used again, so that the
  * request it belongs to is found again. */
-static int pending_key(const struct kubelet *k, enum role role, struct pki_key **ret, struct error *err)
+static int pending_key(const struct kubelet *k, enum role role, struct pki_key **ret,
+                       struct error *err)
 {
     AUTO_FREE char *path = xasprintf("%s/%s.key.tmp", k->config.cert_dir, role_names[role]);
     AUTO_BUF b = BUF_INIT;
     int rc = file_mkdir_p(k->config.cert_dir, 0700, err);
     if (rc != 0)
         return rc;
-    if (file_read(path, PEM_BYTES_MAX, &b, NULL) == 0 && pki_key_parse(buf_str(&b), ret, NULL) == 0 &&
-        pki_key_is_private(*ret))
+    if (file_read(path, PEM_BYTES_MAX, &b, NULL) == 0 &&
+        pki_key_parse(buf_str(&b), ret, NULL) == 0 && pki_key_is_private(*ret))
         return 0;
     rc = pki_key_generate(PKI_KEY_P256, ret, err);
     if (rc != 0)
@@ -85,8 +88,8 @@ static int switch_link(const char *link, const char *target, struct error *err)
     return 0;
 }
 
-static int store(const struct kubelet *k, enum role role, struct str cert_pem, const struct pki_key *key,
-                 struct error *err)
+static int store(const struct kubelet *k, enum role role, struct str cert_pem,
+                 const struct pki_key *key, struct error *err)
 {
     char stamp[32];
     time_t now = (time_t)kubelet_wall_s(k);
@@ -114,7 +117,8 @@ static bool validity(const struct kubelet *k, enum role role, int64_t *ret_from,
     AUTO_FREE char *path = current_path(k, role);
     AUTO_BUF b = BUF_INIT;
     struct pki_cert *cert;
-    if (file_read(path, PEM_BYTES_MAX, &b, NULL) != 0 || pki_cert_parse(buf_str(&b), &cert, NULL) != 0)
+    if (file_read(path, PEM_BYTES_MAX, &b, NULL) != 0 ||
+        pki_cert_parse(buf_str(&b), &cert, NULL) != 0)
         return false;
     *ret_from = pki_cert_not_before(cert);
     *ret_to = pki_cert_not_after(cert);
@@ -197,7 +201,8 @@ static bool take_cert(struct certificates *c, enum role role, struct str cert, c
         log_error("certificate: %s", error_message(&err));
         return false;
     }
-    log_info("%s certificate is stored in %s", role == ROLE_CLIENT ? "client" : "serving", c->k->config.cert_dir);
+    log_info("%s certificate is stored in %s", role == ROLE_CLIENT ? "client" : "serving",
+             c->k->config.cert_dir);
     return true;
 }
 
@@ -217,7 +222,8 @@ static int write_kubeconfig(const struct certificates *c, struct error *err)
     AUTO_FREE char *cert = current_path(k, ROLE_CLIENT);
     AUTO_BUF text = BUF_INIT;
     /* kubeconfig_write() puts everything inline; ours must point at files that change. */
-    buf_puts(&text, "apiVersion: v1\nkind: Config\nclusters:\n- name: default-cluster\n  cluster:\n    server: ");
+    buf_puts(&text, "apiVersion: v1\nkind: Config\nclusters:\n- name: default-cluster\n  "
+                    "cluster:\n    server: ");
     for (size_t i = 0; i < boot->server_count; i++)
         buf_printf(&text, "%s%s", i > 0 ? "," : "", boot->servers[i]);
     buf_putc(&text, '\n');
@@ -230,11 +236,12 @@ static int write_kubeconfig(const struct certificates *c, struct error *err)
         base64_encode(BASE64_STD, boot->ca.data.data, boot->ca.data.len, &text);
         buf_putc(&text, '\n');
     }
-    buf_printf(&text,
-               "contexts:\n- name: default-context\n  context:\n    cluster: default-cluster\n"
-               "    namespace: default\n    user: default-auth\ncurrent-context: default-context\n"
-               "users:\n- name: default-auth\n  user:\n    client-certificate: %s\n    client-key: %s\n",
-               cert, cert);
+    buf_printf(
+        &text,
+        "contexts:\n- name: default-context\n  context:\n    cluster: default-cluster\n"
+        "    namespace: default\n    user: default-auth\ncurrent-context: default-context\n"
+        "users:\n- name: default-auth\n  user:\n    client-certificate: %s\n    client-key: %s\n",
+        cert, cert);
     return file_write_atomic(k->config.kubeconfig, text.data, text.len, 0600, err);
 }
 
@@ -286,7 +293,8 @@ static void on_timer(uv_timer_t *t)
     if (k->client != NULL && k->config.rotate_certificates && c->requests[ROLE_CLIENT] == NULL &&
         uses_own_client_cert(k) && is_due(k, ROLE_CLIENT))
         request(c, ROLE_CLIENT, k->client, &err);
-    if (k->client != NULL && c->on_serving != NULL && c->requests[ROLE_SERVING] == NULL && is_due(k, ROLE_SERVING))
+    if (k->client != NULL && c->on_serving != NULL && c->requests[ROLE_SERVING] == NULL &&
+        is_due(k, ROLE_SERVING))
         request(c, ROLE_SERVING, k->client, &err);
     if (err.code != 0)
         log_error("certificate: %s", error_message(&err));
@@ -305,8 +313,8 @@ static int start_bootstrap(struct certificates *c, struct error *err)
     return rc == 0 ? 0 : error_prefix(err, "--bootstrap-kubeconfig");
 }
 
-int certificates_start(struct kubelet *k, void (*on_client)(struct kubelet *k), struct certificates **ret,
-                       struct error *err)
+int certificates_start(struct kubelet *k, void (*on_client)(struct kubelet *k),
+                       struct certificates **ret, struct error *err)
 {
     struct certificates *c = xzalloc(sizeof(*c));
     int rc;
@@ -323,9 +331,11 @@ int certificates_start(struct kubelet *k, void (*on_client)(struct kubelet *k), 
         return rc;
     }
     if (k->config.bootstrap_kubeconfig == NULL)
-        return error_set(err, E_NOT_FOUND, "--kubeconfig %s does not exist and --bootstrap-kubeconfig is not given",
+        return error_set(err, E_NOT_FOUND,
+                         "--kubeconfig %s does not exist and --bootstrap-kubeconfig is not given",
                          k->config.kubeconfig);
-    log_info("no %s yet: asking for a certificate with the bootstrap credentials", k->config.kubeconfig);
+    log_info("no %s yet: asking for a certificate with the bootstrap credentials",
+             k->config.kubeconfig);
     return start_bootstrap(c, err);
 }
 
@@ -362,8 +372,11 @@ static int self_signed(struct kubelet *k, struct error *err)
     for (size_t i = 0; i < k->host_ip_count; i++)
         ips[i] = str_of(k->host_ips[i]);
     struct pki_cert_config config = {
-        .subject = {.common_name = str_of(k->node_name), .dns_names = names, .dns_name_count = ARRAY_SIZE(names),
-                    .ip_addresses = ips, .ip_address_count = k->host_ip_count},
+        .subject = {.common_name = str_of(k->node_name),
+                    .dns_names = names,
+                    .dns_name_count = ARRAY_SIZE(names),
+                    .ip_addresses = ips,
+                    .ip_address_count = k->host_ip_count},
         .usages = PKI_USAGE_SERVER,
         .not_after = kubelet_wall_s(k) + 365 * 86400,
     };
@@ -387,11 +400,13 @@ static int self_signed(struct kubelet *k, struct error *err)
     return rc;
 }
 
-int certificates_serving_files(struct kubelet *k, const char **ret_cert, const char **ret_key, struct error *err)
+int certificates_serving_files(struct kubelet *k, const char **ret_cert, const char **ret_key,
+                               struct error *err)
 {
     if (k->config.tls_cert_file != NULL) {
         *ret_cert = k->config.tls_cert_file;
-        *ret_key = k->config.tls_private_key_file != NULL ? k->config.tls_private_key_file : k->config.tls_cert_file;
+        *ret_key = k->config.tls_private_key_file != NULL ? k->config.tls_private_key_file
+                                                          : k->config.tls_cert_file;
         return 0;
     }
     AUTO_FREE char *requested = current_path(k, ROLE_SERVING);

@@ -17,8 +17,8 @@ struct kubelet;
 
 /* Goes on with on_client(k) once k->client is there: at once when --kubeconfig
  * exists, else after the bootstrap. Fails for unusable files. */
-int certificates_start(struct kubelet *k, void (*on_client)(struct kubelet *k), struct certificates **ret,
-                       struct error *err);
+int certificates_start(struct kubelet *k, void (*on_client)(struct kubelet *k),
+                       struct certificates **ret, struct error *err);
 /* Requests a serving certificate when it is wanted; on_serving(k) whenever
  * there is a new one. */
 void certificates_serve(struct certificates *c, void (*on_serving)(struct kubelet *k));
@@ -26,6 +26,7 @@ void certificates_stop(struct certificates *c); /* NULL is a no-op. */
 
 /* Blocking: the file to serve with now: --tls-cert-file, the requested one, or
  * one signed by itself. */
-int certificates_serving_files(struct kubelet *k, const char **ret_cert, const char **ret_key, struct error *err);
+int certificates_serving_files(struct kubelet *k, const char **ret_cert, const char **ret_key,
+                               struct error *err);
 
 #endif

@@ -20,7 +20,7 @@
 #define CGROUP_MOUNT "/sys/fs/cgroup"
 #define CGROUP2_MAGIC 0x63677270
 
-static const char *const controllers[] = {"cpu",     "cpuacct", "cpuset",  "memory", "pids",
+static const char *const controllers[] = {"cpu",     "cpuacct", "cpuset",  "memory",  "pids",
                                           "freezer", "blkio",   "hugetlb", "devices", "systemd"};
 
 struct cgroups {
@@ -30,7 +30,8 @@ struct cgroups {
     char *mounts[ARRAY_SIZE(controllers)]; /* v1: NULL where not mounted. */
 };
 
-int cgroups_new(enum cgroup_driver driver, const char *root, struct cgroups **ret, struct error *err)
+int cgroups_new(enum cgroup_driver driver, const char *root, struct cgroups **ret,
+                struct error *err)
 {
     struct statfs fs;
     struct cgroups *c = xzalloc(sizeof(*c));
@@ -55,7 +56,8 @@ int cgroups_new(enum cgroup_driver driver, const char *root, struct cgroups **re
     }
     if (!any) {
         cgroups_free(c);
-        return error_set(err, E_NOT_FOUND, "no cgroup controllers are mounted below %s", CGROUP_MOUNT);
+        return error_set(err, E_NOT_FOUND, "no cgroup controllers are mounted below %s",
+                         CGROUP_MOUNT);
     }
     *ret = c;
     return 0;
@@ -86,9 +88,9 @@ static char *group_path(const struct cgroups *c, enum qos_class qos, const char 
     if (c->driver == CGROUP_DRIVER_CGROUPFS)
         return uid == NULL ? xasprintf("%s/kubepods%s", c->root, fs_class[qos])
                            : xasprintf("%s/kubepods%s/pod%s", c->root, fs_class[qos], uid);
-    char *class_path = qos == QOS_GUARANTEED
-                           ? xasprintf("%s/kubepods.slice", c->root)
-                           : xasprintf("%s/kubepods.slice/kubepods%s.slice", c->root, sd_class[qos]);
+    char *class_path = qos == QOS_GUARANTEED ? xasprintf("%s/kubepods.slice", c->root)
+                                             : xasprintf("%s/kubepods.slice/kubepods%s.slice",
+                                                         c->root, sd_class[qos]);
     if (uid == NULL)
         return class_path;
     AUTO_FREE char *flat = xstrdup(uid);
@@ -181,7 +183,8 @@ static int make_v2(const char *group, struct error *err)
         if (c == '\0')
             return 0;
         /* Each alone: a missing one must not keep the others away. */
-        static const char *const pass[] = {"+cpu", "+memory", "+pids", "+cpuset", "+io", "+hugetlb"};
+        static const char *const pass[] = {"+cpu",    "+memory", "+pids",
+                                           "+cpuset", "+io",     "+hugetlb"};
         for (size_t i = 0; i < ARRAY_SIZE(pass); i++)
             write_value(path, "cgroup.subtree_control", pass[i], NULL);
         *p = c;
@@ -250,9 +253,11 @@ static int set_limits_v1(const struct cgroups *c, const char *group, const struc
             if (rc == 0)
                 rc = write_number(dir, "cpu.cfs_period_us", CPU_PERIOD_US, err);
             if (rc == 0)
-                rc = write_number(dir, "cpu.cfs_quota_us", l->cpu_quota_us > 0 ? l->cpu_quota_us : -1, err);
+                rc = write_number(dir, "cpu.cfs_quota_us",
+                                  l->cpu_quota_us > 0 ? l->cpu_quota_us : -1, err);
         } else if (strcmp(controllers[i], "memory") == 0) {
-            rc = write_number(dir, "memory.limit_in_bytes", l->memory_bytes > 0 ? l->memory_bytes : -1, err);
+            rc = write_number(dir, "memory.limit_in_bytes",
+                              l->memory_bytes > 0 ? l->memory_bytes : -1, err);
         }
     }
     return rc;
@@ -266,7 +271,8 @@ static int set_limits(const struct cgroups *c, const char *group, const struct c
 
 /* --- the node's, the pods' ------------------------------------------------------ */
 
-int cgroups_setup_node(const struct cgroups *c, int64_t cpu_milli, int64_t memory_bytes, struct error *err)
+int cgroups_setup_node(const struct cgroups *c, int64_t cpu_milli, int64_t memory_bytes,
+                       struct error *err)
 {
     static const enum qos_class classes[] = {QOS_GUARANTEED, QOS_BURSTABLE, QOS_BEST_EFFORT};
     for (size_t i = 0; i < ARRAY_SIZE(classes); i++) {
@@ -344,7 +350,8 @@ static int remove_group(const char *dir, int depth, struct error *err)
     return 0;
 }
 
-int cgroups_remove_pod(const struct cgroups *c, enum qos_class qos, const char *uid, struct error *err)
+int cgroups_remove_pod(const struct cgroups *c, enum qos_class qos, const char *uid,
+                       struct error *err)
 {
     AUTO_FREE char *group = group_path(c, qos, uid);
     int first = 0;

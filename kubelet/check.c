@@ -23,7 +23,8 @@
 struct check {
     struct kubelet *kubelet;
     struct arena *arena;
-    void (*done)(enum check_result result, const char *output, void *arg); /* NULL: cancelled or called. */
+    void (*done)(enum check_result result, const char *output,
+                 void *arg); /* NULL: cancelled or called. */
     void *arg;
     bool is_hook;
     enum check_result result;
@@ -145,8 +146,8 @@ static void on_exec(const struct cri_reply *reply, void *arg)
     const CRI(ExecSyncResponse) *r = reply->msg;
     size_t out = MIN_OF(r->stdout.len, (size_t)OUTPUT_BYTES_MAX);
     size_t err = MIN_OF(r->stderr.len, OUTPUT_BYTES_MAX - out);
-    struct str text = arena_printf(c->arena, "%.*s%.*s", (int)out, (const char *)r->stdout.data, (int)err,
-                                   (const char *)r->stderr.data);
+    struct str text = arena_printf(c->arena, "%.*s%.*s", (int)out, (const char *)r->stdout.data,
+                                   (int)err, (const char *)r->stderr.data);
     if (r->exit_code != 0 && text.len == 0)
         text = arena_printf(c->arena, "command exited with %d", r->exit_code);
     finish(c, r->exit_code == 0 ? CHECK_SUCCESS : CHECK_FAILURE, str_c(text));
@@ -158,7 +159,8 @@ static void start_exec(struct check *c, const struct check_config *config)
     r->container_id = arena_strdup(c->arena, config->container_id);
     r->cmd = ARENA_ARRAY(c->arena, char *, config->exec->command_count + 1);
     for (size_t i = 0; i < config->exec->command_count; i++)
-        r->cmd[r->n_cmd++] = (char *)(uintptr_t)str_c(arena_str(c->arena, config->exec->command[i]));
+        r->cmd[r->n_cmd++] =
+            (char *)(uintptr_t)str_c(arena_str(c->arena, config->exec->command[i]));
     r->timeout = (int64_t)((config->timeout_ms + 999) / 1000);
     c->open++;
     c->exec = cri_call(c->kubelet->cri, CRI_EXEC_SYNC, r,
@@ -191,7 +193,8 @@ static void on_tcp_close(struct net_stream *s, const struct error *err, void *ar
                str_c(arena_printf(c->arena, "dial tcp %s: %s", c->url, error_message(err))));
 }
 
-static const struct net_stream_handler tcp_handler = {.on_open = on_tcp_open, .on_close = on_tcp_close};
+static const struct net_stream_handler tcp_handler = {.on_open = on_tcp_open,
+                                                      .on_close = on_tcp_close};
 
 static const char *host_port(struct arena *a, const char *host, int port)
 {
@@ -238,9 +241,10 @@ static void on_http_end(struct http_call *call, const struct error *err, void *a
         return;
     }
     if (err != NULL) {
-        const char *why = err->code == E_TIMEOUT
-                              ? "context deadline exceeded (Client.Timeout exceeded while awaiting headers)"
-                              : error_message(err);
+        const char *why =
+            err->code == E_TIMEOUT
+                ? "context deadline exceeded (Client.Timeout exceeded while awaiting headers)"
+                : error_message(err);
         finish(c, CHECK_FAILURE, str_c(arena_printf(c->arena, "Get \"%s\": %s", c->url, why)));
         return;
     }
@@ -252,8 +256,8 @@ static void on_http_end(struct http_call *call, const struct error *err, void *a
                str_c(arena_printf(c->arena, "HTTP probe failed with statuscode: %d", status)));
 }
 
-static int open_http(struct check *c, const char *endpoint, bool tls, enum http_client_protocol protocol,
-                     uint64_t timeout_ms, struct error *err)
+static int open_http(struct check *c, const char *endpoint, bool tls,
+                     enum http_client_protocol protocol, uint64_t timeout_ms, struct error *err)
 {
     struct tls_context *context = NULL;
     struct tls_config tls_config = {.skip_verify = true, .alpn = TLS_ALPN_H2 | TLS_ALPN_HTTP1};
@@ -312,9 +316,9 @@ static void start_http(struct check *c, const struct check_config *config)
         return;
     }
     const char *endpoint = host_port(c->arena, host, port);
-    const char *target = str_c(arena_printf(c->arena, "%s" STR_FMT,
-                                            g->path.len > 0 && g->path.data[0] == '/' ? "" : "/",
-                                            STR_ARG(g->path)));
+    const char *target =
+        str_c(arena_printf(c->arena, "%s" STR_FMT,
+                           g->path.len > 0 && g->path.data[0] == '/' ? "" : "/", STR_ARG(g->path)));
     c->url = str_c(arena_printf(c->arena, "%s://%s%s", tls ? "https" : "http", endpoint, target));
     if (open_http(c, endpoint, tls, HTTP_CLIENT_AUTO, config->timeout_ms, &err) != 0) {
         finish_later(c, 0, CHECK_ERROR, arena_strdup(c->arena, error_message(&err)));
@@ -345,7 +349,8 @@ static void on_grpc_message(struct grpc_call *call, struct str message, void *ar
     c->grpc_state = message.len >= 2 && message.data[0] == 0x08 ? message.data[1] : 0;
 }
 
-static void on_grpc_end(struct grpc_call *call, enum grpc_status status, struct str message, void *arg)
+static void on_grpc_end(struct grpc_call *call, enum grpc_status status, struct str message,
+                        void *arg)
 {
     struct check *c = arg;
     UNUSED(call);
@@ -364,8 +369,9 @@ static void on_grpc_end(struct grpc_call *call, enum grpc_status status, struct 
                                   : c->grpc_state == 3 ? "SERVICE_UNKNOWN"
                                                        : "UNKNOWN")));
     else if (status == GRPC_UNIMPLEMENTED)
-        finish(c, CHECK_FAILURE, "error: this server does not implement the grpc health protocol "
-                                 "(grpc.health.v1.Health)");
+        finish(c, CHECK_FAILURE,
+               "error: this server does not implement the grpc health protocol "
+               "(grpc.health.v1.Health)");
     else
         finish(c, CHECK_FAILURE,
                str_c(arena_printf(c->arena, "error: health rpc probe failed: %s: " STR_FMT,
@@ -451,7 +457,8 @@ struct check *check_start(struct kubelet *k, const struct check_config *config)
     else if (config->grpc != NULL)
         start_grpc(c, config);
     else if (config->sleep != NULL)
-        finish_later(c, (uint64_t)MAX_OF(config->sleep->seconds, (int64_t)0) * 1000, CHECK_SUCCESS, "");
+        finish_later(c, (uint64_t)MAX_OF(config->sleep->seconds, (int64_t)0) * 1000, CHECK_SUCCESS,
+                     "");
     else
         finish_later(c, 0, CHECK_ERROR, "missing handler");
     return c;

@@ -27,7 +27,8 @@ void cni_conf_text(const struct str *pod_cidrs, size_t count, struct buf *out)
                   "        \"type\": \"host-local\",\n"
                   "        \"ranges\": [");
     for (size_t i = 0; i < count; i++) {
-        buf_printf(out, "%s[{\"subnet\": \"" STR_FMT "\"}]", i > 0 ? ", " : "", STR_ARG(pod_cidrs[i]));
+        buf_printf(out, "%s[{\"subnet\": \"" STR_FMT "\"}]", i > 0 ? ", " : "",
+                   STR_ARG(pod_cidrs[i]));
         v6 = v6 || str_find(pod_cidrs[i], ':', 0) >= 0;
     }
     buf_puts(out, "],\n        \"routes\": [{\"dst\": \"0.0.0.0/0\"}");
@@ -44,8 +45,8 @@ void cni_conf_text(const struct str *pod_cidrs, size_t count, struct buf *out)
 static bool is_conf(const char *name)
 {
     const char *dot = strrchr(name, '.');
-    return dot != NULL &&
-           (strcmp(dot, ".conf") == 0 || strcmp(dot, ".conflist") == 0 || strcmp(dot, ".json") == 0);
+    return dot != NULL && (strcmp(dot, ".conf") == 0 || strcmp(dot, ".conflist") == 0 ||
+                           strcmp(dot, ".json") == 0);
 }
 
 int cni_conf_write(const char *dir, struct str text, bool *ret_written, struct error *err)

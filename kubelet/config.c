@@ -15,12 +15,33 @@
 
 static const char *const ignored[] = {
     /* name, kept so that unit files made for upstream start us. */
-    "runtime-request-timeout", "image-service-endpoint", "pod-infra-container-image", "fail-swap-on",
-    "feature-gates", "authentication-token-webhook", "authorization-mode", "kube-api-qps",
-    "kube-api-burst", "event-qps", "event-burst", "eviction-hard", "eviction-soft",
-    "healthz-bind-address", "read-only-port", "container-runtime", "network-plugin", "cloud-provider",
-    "cpu-manager-policy", "topology-manager-policy", "protect-kernel-defaults", "kubelet-cgroups",
-    "system-cgroups", "runtime-cgroups", "enable-server", "logging-format", "streaming-connection-idle-timeout",
+    "runtime-request-timeout",
+    "image-service-endpoint",
+    "pod-infra-container-image",
+    "fail-swap-on",
+    "feature-gates",
+    "authentication-token-webhook",
+    "authorization-mode",
+    "kube-api-qps",
+    "kube-api-burst",
+    "event-qps",
+    "event-burst",
+    "eviction-hard",
+    "eviction-soft",
+    "healthz-bind-address",
+    "read-only-port",
+    "container-runtime",
+    "network-plugin",
+    "cloud-provider",
+    "cpu-manager-policy",
+    "topology-manager-policy",
+    "protect-kernel-defaults",
+    "kubelet-cgroups",
+    "system-cgroups",
+    "runtime-cgroups",
+    "enable-server",
+    "logging-format",
+    "streaming-connection-idle-timeout",
 };
 
 static void defaults(struct kubelet_config *c)
@@ -63,54 +84,86 @@ struct flag_set *kubelet_flags(struct kubelet_config *c)
 {
     defaults(c);
     struct flag_set *f = flag_set_new("trireme-kubelet [flags]");
-    flag_string(f, &c->kubeconfig, "kubeconfig", "Path to a kubeconfig `file`; without it the node runs stand-alone.");
+    flag_string(f, &c->kubeconfig, "kubeconfig",
+                "Path to a kubeconfig `file`; without it the node runs stand-alone.");
     flag_string(f, &c->bootstrap_kubeconfig, "bootstrap-kubeconfig",
-                "Path to a kubeconfig `file` used to get a client certificate when --kubeconfig does not exist yet.");
+                "Path to a kubeconfig `file` used to get a client certificate when --kubeconfig "
+                "does not exist yet.");
     flag_string(f, &c->cert_dir, "cert-dir", "The `directory` where certificates are kept.");
-    flag_string(f, &c->hostname_override, "hostname-override", "Use this `name` for the node instead of the host's.");
-    flag_string(f, &c->node_ip, "node-ip", "`Address` of the node, or two (IPv4 and IPv6) divided by a comma.");
-    flag_string(f, &c->runtime_endpoint, "container-runtime-endpoint", "The `endpoint` of the container runtime service.");
-    flag_string(f, &c->root_dir, "root-dir", "`Directory` for the node agent's files (volumes and more).");
+    flag_string(f, &c->hostname_override, "hostname-override",
+                "Use this `name` for the node instead of the host's.");
+    flag_string(f, &c->node_ip, "node-ip",
+                "`Address` of the node, or two (IPv4 and IPv6) divided by a comma.");
+    flag_string(f, &c->runtime_endpoint, "container-runtime-endpoint",
+                "The `endpoint` of the container runtime service.");
+    flag_string(f, &c->root_dir, "root-dir",
+                "`Directory` for the node agent's files (volumes and more).");
     flag_string(f, &c->pod_logs_dir, "pod-logs-dir", "`Directory` for the logs of pods.");
     flag_string(f, &c->pod_logs_dir, "pod-log-dir", "The same as --pod-logs-dir.");
     flag_hide(f, "pod-log-dir");
-    flag_string(f, &c->manifest_path, "pod-manifest-path", "Directory or file with static pod manifests.");
-    flag_string(f, &c->config_file, "config", "A KubeletConfiguration `file`; flags take precedence.");
+    flag_string(f, &c->manifest_path, "pod-manifest-path",
+                "Directory or file with static pod manifests.");
+    flag_string(f, &c->config_file, "config",
+                "A KubeletConfiguration `file`; flags take precedence.");
     flag_string(f, &c->address, "address", "The `IP` address to serve on.");
-    flag_string(f, &c->client_ca_file, "client-ca-file", "Client certificates must be signed by a CA in this `file`.");
-    flag_string(f, &c->tls_cert_file, "tls-cert-file", "`File` with the certificate to serve with.");
-    flag_string(f, &c->tls_private_key_file, "tls-private-key-file", "`File` with the key that belongs to --tls-cert-file.");
+    flag_string(f, &c->client_ca_file, "client-ca-file",
+                "Client certificates must be signed by a CA in this `file`.");
+    flag_string(f, &c->tls_cert_file, "tls-cert-file",
+                "`File` with the certificate to serve with.");
+    flag_string(f, &c->tls_private_key_file, "tls-private-key-file",
+                "`File` with the key that belongs to --tls-cert-file.");
     flag_string(f, &c->cluster_domain, "cluster-domain", "`Domain` of this cluster.");
-    flag_string(f, &c->cgroup_driver, "cgroup-driver", "How cgroups are made: 'cgroupfs' or 'systemd'.");
-    flag_string(f, &c->cgroup_root, "cgroup-root", "The `cgroup` below which those of pods are made.");
-    flag_string(f, &c->resolv_conf, "resolv-conf", "Resolver configuration `file` that pods' settings are based on.");
+    flag_string(f, &c->cgroup_driver, "cgroup-driver",
+                "How cgroups are made: 'cgroupfs' or 'systemd'.");
+    flag_string(f, &c->cgroup_root, "cgroup-root",
+                "The `cgroup` below which those of pods are made.");
+    flag_string(f, &c->resolv_conf, "resolv-conf",
+                "Resolver configuration `file` that pods' settings are based on.");
     flag_string(f, &c->cni_conf_dir, "cni-conf-dir",
-                "`Directory` where a network configuration is written once the node has a pod CIDR; empty: never.");
-    flag_string(f, &c->provider_id, "provider-id", "Unique `identifier` of the machine in a cloud's database.");
-    flag_string(f, &c->container_log_max_size, "container-log-max-size", "`Size` at which a container's log is rotated.");
-    flag_int(f, &c->container_log_max_files, "container-log-max-files", "Log files kept for one container.");
+                "`Directory` where a network configuration is written once the node has a pod "
+                "CIDR; empty: never.");
+    flag_string(f, &c->provider_id, "provider-id",
+                "Unique `identifier` of the machine in a cloud's database.");
+    flag_string(f, &c->container_log_max_size, "container-log-max-size",
+                "`Size` at which a container's log is rotated.");
+    flag_int(f, &c->container_log_max_files, "container-log-max-files",
+             "Log files kept for one container.");
     flag_int(f, &c->port, "port", "The port to serve on.");
-    flag_int(f, &c->healthz_port, "healthz-port", "The port of the healthz server on the loopback address (0: none).");
+    flag_int(f, &c->healthz_port, "healthz-port",
+             "The port of the healthz server on the loopback address (0: none).");
     flag_int(f, &c->max_pods, "max-pods", "Number of pods that can run on this node.");
-    flag_int(f, &c->image_gc_high, "image-gc-high-threshold", "Disk usage in percent that starts the removal of unused images.");
-    flag_int(f, &c->image_gc_low, "image-gc-low-threshold", "Disk usage in percent down to which unused images are removed.");
-    flag_duration(f, &c->image_minimum_gc_age_ns, "minimum-image-ttl-duration", "How old an unused image must be to be removed.");
-    flag_duration(f, &c->node_status_update_ns, "node-status-update-frequency", "How often the node's status is computed.");
-    flag_duration(f, &c->node_status_report_ns, "node-status-report-frequency", "How often it is sent when nothing changes.");
-    flag_duration(f, &c->file_check_ns, "file-check-frequency", "How often manifest files are looked at.");
-    flag_duration(f, &c->sync_ns, "sync-frequency", "Longest time between two looks at a running pod.");
+    flag_int(f, &c->image_gc_high, "image-gc-high-threshold",
+             "Disk usage in percent that starts the removal of unused images.");
+    flag_int(f, &c->image_gc_low, "image-gc-low-threshold",
+             "Disk usage in percent down to which unused images are removed.");
+    flag_duration(f, &c->image_minimum_gc_age_ns, "minimum-image-ttl-duration",
+                  "How old an unused image must be to be removed.");
+    flag_duration(f, &c->node_status_update_ns, "node-status-update-frequency",
+                  "How often the node's status is computed.");
+    flag_duration(f, &c->node_status_report_ns, "node-status-report-frequency",
+                  "How often it is sent when nothing changes.");
+    flag_duration(f, &c->file_check_ns, "file-check-frequency",
+                  "How often manifest files are looked at.");
+    flag_duration(f, &c->sync_ns, "sync-frequency",
+                  "Longest time between two looks at a running pod.");
     flag_bool(f, &c->register_node, "register-node", "Register the node with the API server.");
-    flag_bool(f, &c->cgroups_per_qos, "cgroups-per-qos", "Make a cgroup for each QoS class and each pod.");
-    flag_bool(f, &c->rotate_certificates, "rotate-certificates", "Renew the client certificate when it is about to expire.");
-    flag_bool(f, &c->server_tls_bootstrap, "rotate-server-certificates", "Request and renew the serving certificate.");
+    flag_bool(f, &c->cgroups_per_qos, "cgroups-per-qos",
+              "Make a cgroup for each QoS class and each pod.");
+    flag_bool(f, &c->rotate_certificates, "rotate-certificates",
+              "Renew the client certificate when it is about to expire.");
+    flag_bool(f, &c->server_tls_bootstrap, "rotate-server-certificates",
+              "Request and renew the serving certificate.");
     flag_bool(f, &c->anonymous_auth, "anonymous-auth", "Serve requests without credentials.");
     flag_bool(f, &c->proxy, "service-proxy", "Route Services on this node with nftables.");
-    flag_bool(f, &c->node_routes, "node-routes",
-              "Set routes to the pods of other nodes on the same network; for CNI plugins that do not.");
+    flag_bool(
+        f, &c->node_routes, "node-routes",
+        "Set routes to the pods of other nodes on the same network; for CNI plugins that do not.");
     flag_strings(f, &c->cluster_dns, "cluster-dns", "`Addresses` of the cluster's DNS servers.");
     flag_map(f, &c->node_labels, "node-labels", "`Labels` to add when registering the node.");
-    flag_strings(f, &c->taints, "register-with-taints", "Register the node with these `taints` (key=value:effect).");
-    flag_map(f, &c->system_reserved, "system-reserved", "`Resources` kept for the system (cpu=200m,memory=500Mi).");
+    flag_strings(f, &c->taints, "register-with-taints",
+                 "Register the node with these `taints` (key=value:effect).");
+    flag_map(f, &c->system_reserved, "system-reserved",
+             "`Resources` kept for the system (cpu=200m,memory=500Mi).");
     flag_map(f, &c->kube_reserved, "kube-reserved", "`Resources` kept for cluster components.");
     flag_int(f, &c->verbosity, "v", "Verbosity; 4 and above logs every step.");
     for (size_t i = 0; i < ARRAY_SIZE(ignored); i++)
@@ -168,7 +221,8 @@ static const char *scalar(struct arena *a, const struct json *j)
     }
 }
 
-static int load_list(struct flag_set *f, struct arena *a, const struct json *j, const char *flag, struct error *err)
+static int load_list(struct flag_set *f, struct arena *a, const struct json *j, const char *flag,
+                     struct error *err)
 {
     if (j == NULL || j->type != JSON_ARRAY || flag_changed(f, flag))
         return 0;
@@ -181,7 +235,8 @@ static int load_list(struct flag_set *f, struct arena *a, const struct json *j, 
     return b.len > 0 ? flag_set_value(f, flag, str_c(arena_str(a, buf_str(&b))), err) : 0;
 }
 
-static int load_map(struct flag_set *f, struct arena *a, const struct json *j, const char *flag, struct error *err)
+static int load_map(struct flag_set *f, struct arena *a, const struct json *j, const char *flag,
+                    struct error *err)
 {
     if (j == NULL || j->type != JSON_OBJECT || flag_changed(f, flag))
         return 0;
@@ -189,7 +244,8 @@ static int load_map(struct flag_set *f, struct arena *a, const struct json *j, c
     for (size_t i = 0; i < j->object.count; i++) {
         const char *s = scalar(a, j->object.members[i].value);
         if (s != NULL)
-            buf_printf(&b, "%s" STR_FMT "=%s", b.len > 0 ? "," : "", STR_ARG(j->object.members[i].key), s);
+            buf_printf(&b, "%s" STR_FMT "=%s", b.len > 0 ? "," : "",
+                       STR_ARG(j->object.members[i].key), s);
     }
     return b.len > 0 ? flag_set_value(f, flag, str_c(arena_str(a, buf_str(&b))), err) : 0;
 }
@@ -227,7 +283,8 @@ int kubelet_config_load(struct kubelet_config *c, struct flag_set *f, struct err
 int kubelet_config_check(const struct kubelet_config *c, struct error *err)
 {
     if (strcmp(c->cgroup_driver, "cgroupfs") != 0 && strcmp(c->cgroup_driver, "systemd") != 0)
-        return error_set(err, E_INVALID, "--cgroup-driver: '%s' is neither cgroupfs nor systemd", c->cgroup_driver);
+        return error_set(err, E_INVALID, "--cgroup-driver: '%s' is neither cgroupfs nor systemd",
+                         c->cgroup_driver);
     if (c->port < 0 || c->port > 65535 || c->healthz_port < 0 || c->healthz_port > 65535)
         return error_set(err, E_INVALID, "--port and --healthz-port must lie between 0 and 65535");
     if (c->root_dir[0] != '/' || c->pod_logs_dir[0] != '/')

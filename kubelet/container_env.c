@@ -19,7 +19,7 @@ static const char *env_name(struct arena *a, struct str s)
     return out;
 }
 
-#define PUT(name_fmt, name_args, ...) \
+#define PUT(name_fmt, name_args, ...)                                                              \
     env_list_set(a, l, arena_printf(a, name_fmt, name_args), arena_printf(a, __VA_ARGS__))
 
 static void add_port(struct arena *a, struct env_list *l, const char *prefix, const char *host,
@@ -43,8 +43,7 @@ void env_add_service(struct arena *a, struct env_list *l, const struct core_v1_s
         return;
     const char *prefix = env_name(a, s->metadata.name);
     const char *host = str_c(arena_str(a, s->spec.cluster_ip));
-    const char *url_host =
-        strchr(host, ':') != NULL ? str_c(arena_printf(a, "[%s]", host)) : host;
+    const char *url_host = strchr(host, ':') != NULL ? str_c(arena_printf(a, "[%s]", host)) : host;
     const struct core_v1_service_port *first = &s->spec.ports[0];
     PUT("%s_SERVICE_HOST", prefix, "%s", host);
     PUT("%s_SERVICE_PORT", prefix, "%d", first->port);
@@ -79,21 +78,23 @@ static void add_map(struct arena *a, struct env_list *l, struct str prefix,
                     const struct api_str_entry *e, size_t count)
 {
     for (size_t i = 0; i < count; i++) {
-        struct str name = str_empty(prefix)
-                              ? e[i].key
-                              : arena_printf(a, STR_FMT STR_FMT, STR_ARG(prefix), STR_ARG(e[i].key));
+        struct str name = str_empty(prefix) ? e[i].key
+                                            : arena_printf(a, STR_FMT STR_FMT, STR_ARG(prefix),
+                                                           STR_ARG(e[i].key));
         if (valid_name(name))
             env_list_set(a, l, name, e[i].value);
     }
 }
 
-static int add_env_from(struct arena *a, struct env_list *l, const struct core_v1_env_from_source *f,
-                        const struct source_set *sources, struct error *err)
+static int add_env_from(struct arena *a, struct env_list *l,
+                        const struct core_v1_env_from_source *f, const struct source_set *sources,
+                        struct error *err)
 {
     const void *msg = NULL;
     int rc = 0;
     if (f->config_map_ref != NULL) {
-        rc = source_object(sources, SOURCE_CONFIG_MAP, f->config_map_ref->local_object_reference.name,
+        rc = source_object(sources, SOURCE_CONFIG_MAP,
+                           f->config_map_ref->local_object_reference.name,
                            f->config_map_ref->optional, &msg, err);
         const struct core_v1_config_map *m = msg;
         if (m != NULL)

@@ -103,7 +103,8 @@ static void on_grpc_message(struct grpc_call *grpc, struct str message, void *ar
     call->msg = msg;
 }
 
-static void on_grpc_end(struct grpc_call *grpc, enum grpc_status status, struct str message, void *arg)
+static void on_grpc_end(struct grpc_call *grpc, enum grpc_status status, struct str message,
+                        void *arg)
 {
     struct cri_call *call = arg;
     UNUSED(grpc);
@@ -149,8 +150,8 @@ static struct cri_call *start(struct cri *c, enum cri_method method, const void 
 }
 
 struct cri_call *cri_call(struct cri *c, enum cri_method method, const void *request,
-                          uint64_t timeout_ms, void (*done)(const struct cri_reply *reply, void *arg),
-                          void *arg)
+                          uint64_t timeout_ms,
+                          void (*done)(const struct cri_reply *reply, void *arg), void *arg)
 {
     struct cri_call *call = xzalloc(sizeof(*call));
     call->done = done;

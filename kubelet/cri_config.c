@@ -48,7 +48,8 @@ static CRI(NamespaceOption) *
     namespaces(struct arena *a, const struct core_v1_pod_spec *spec, const char *target_id)
 {
     CRI(NamespaceOption) *n = CRI_NEW(a, NamespaceOption, namespace_option);
-    n->network = spec->host_network ? CRI_ENUM(NAMESPACE_MODE__NODE) : CRI_ENUM(NAMESPACE_MODE__POD);
+    n->network =
+        spec->host_network ? CRI_ENUM(NAMESPACE_MODE__NODE) : CRI_ENUM(NAMESPACE_MODE__POD);
     n->ipc = spec->host_ipc ? CRI_ENUM(NAMESPACE_MODE__NODE) : CRI_ENUM(NAMESPACE_MODE__POD);
     n->pid = CRI_ENUM(NAMESPACE_MODE__CONTAINER);
     if (spec->host_pid)
@@ -77,8 +78,7 @@ static CRI(SecurityProfile) *
     return s;
 }
 
-static CRI(SecurityProfile) *
-    apparmor(struct arena *a, const struct core_v1_app_armor_profile *p)
+static CRI(SecurityProfile) * apparmor(struct arena *a, const struct core_v1_app_armor_profile *p)
 {
     if (p == NULL)
         return NULL;
@@ -104,8 +104,8 @@ static CRI(SELinuxOption) * selinux(struct arena *a, const struct core_v1_se_lin
     return s;
 }
 
-static void groups(struct arena *a, const struct core_v1_pod_security_context *sc, size_t *ret_count,
-                   int64_t **ret)
+static void groups(struct arena *a, const struct core_v1_pod_security_context *sc,
+                   size_t *ret_count, int64_t **ret)
 {
     size_t n = sc != NULL ? sc->supplemental_groups_count : 0;
     int64_t *list = ARENA_ARRAY(a, int64_t, n + 1);
@@ -155,8 +155,8 @@ static CRI(LinuxPodSandboxConfig) * sandbox_linux(struct arena *a, const struct 
         s->run_as_group = int64_value(a, sc->run_as_group);
     s->selinux_options = selinux(a, sc->se_linux_options);
     for (size_t i = 0; i < sc->sysctls_count; i++)
-        cri_map_add(a, &runtime__v1__linux_pod_sandbox_config__sysctls_entry__descriptor, &l->sysctls,
-                    &l->n_sysctls, sc->sysctls[i].name, sc->sysctls[i].value);
+        cri_map_add(a, &runtime__v1__linux_pod_sandbox_config__sysctls_entry__descriptor,
+                    &l->sysctls, &l->n_sysctls, sc->sysctls[i].name, sc->sysctls[i].value);
     return l;
 }
 
@@ -167,7 +167,8 @@ static CRI(Protocol) protocol(struct str s)
     return str_eqc(s, "SCTP") ? CRI_ENUM(PROTOCOL__SCTP) : CRI_ENUM(PROTOCOL__TCP);
 }
 
-static void add_ports(struct arena *a, CRI(PodSandboxConfig) * config, const struct core_v1_container *c)
+static void add_ports(struct arena *a, CRI(PodSandboxConfig) * config,
+                      const struct core_v1_container *c)
 {
     for (size_t i = 0; i < c->ports_count; i++) {
         if (c->ports[i].host_port <= 0)
@@ -206,11 +207,11 @@ static CRI(DNSConfig) * dns_config(struct arena *a, const struct dns_settings *d
 }
 
 #define SANDBOX_LABEL(key, value)                                                                  \
-    cri_map_add(a, &runtime__v1__pod_sandbox_config__labels_entry__descriptor, &c->labels, &c->n_labels, \
-                key, value)
+    cri_map_add(a, &runtime__v1__pod_sandbox_config__labels_entry__descriptor, &c->labels,         \
+                &c->n_labels, key, value)
 #define SANDBOX_ANNOTATION(key, value)                                                             \
-    cri_map_add(a, &runtime__v1__pod_sandbox_config__annotations_entry__descriptor, &c->annotations, \
-                &c->n_annotations, key, value)
+    cri_map_add(a, &runtime__v1__pod_sandbox_config__annotations_entry__descriptor,                \
+                &c->annotations, &c->n_annotations, key, value)
 
 CRI(PodSandboxConfig) * sandbox_config(struct arena *a, const struct sandbox_inputs *in)
 {
@@ -247,9 +248,9 @@ CRI(PodSandboxConfig) * sandbox_config(struct arena *a, const struct sandbox_inp
 
 /* Paths the runtime hides or protects unless procMount is Unmasked. */
 static const char *const masked_paths[] = {
-    "/proc/asound",    "/proc/acpi",         "/proc/interrupts",  "/proc/kcore",
-    "/proc/keys",      "/proc/latency_stats", "/proc/timer_list", "/proc/timer_stats",
-    "/proc/sched_debug", "/proc/scsi",       "/sys/firmware",     "/sys/devices/virtual/powercap",
+    "/proc/asound",      "/proc/acpi",          "/proc/interrupts", "/proc/kcore",
+    "/proc/keys",        "/proc/latency_stats", "/proc/timer_list", "/proc/timer_stats",
+    "/proc/sched_debug", "/proc/scsi",          "/sys/firmware",    "/sys/devices/virtual/powercap",
 };
 static const char *const readonly_paths[] = {
     "/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger",
@@ -270,8 +271,8 @@ static CRI(Capability) * capabilities(struct arena *a, const struct core_v1_capa
 }
 
 /* runAsNonRoot, judged before anything is made. */
-static int check_non_root(const struct container_inputs *in, bool has_user, int64_t user, bool non_root,
-                          struct error *err)
+static int check_non_root(const struct container_inputs *in, bool has_user, int64_t user,
+                          bool non_root, struct error *err)
 {
     const struct core_v1_pod *pod = in->pod;
     if (!non_root)
@@ -295,8 +296,9 @@ static int check_non_root(const struct container_inputs *in, bool has_user, int6
                          "container has runAsNonRoot and image has non-numeric user (%s), cannot "
                          "verify user is non-root (pod: \"" STR_FMT "_" STR_FMT "(" STR_FMT
                          ")\", container: " STR_FMT ")",
-                         in->image_user, STR_ARG(pod->metadata.name), STR_ARG(pod->metadata.namespace),
-                         STR_ARG(pod->metadata.uid), STR_ARG(in->container->name));
+                         in->image_user, STR_ARG(pod->metadata.name),
+                         STR_ARG(pod->metadata.namespace), STR_ARG(pod->metadata.uid),
+                         STR_ARG(in->container->name));
     return 0;
 }
 
@@ -307,10 +309,12 @@ static int set_user(struct arena *a, const struct container_inputs *in,
     const struct core_v1_security_context *c = in->container->security_context;
     bool has_user = (c != NULL && c->has_run_as_user) || (p != NULL && p->has_run_as_user);
     int64_t user = c != NULL && c->has_run_as_user ? c->run_as_user : has_user ? p->run_as_user : 0;
-    bool non_root = c != NULL && c->has_run_as_non_root ? c->run_as_non_root
-                                                        : p != NULL && p->run_as_non_root;
+    bool non_root =
+        c != NULL && c->has_run_as_non_root ? c->run_as_non_root : p != NULL && p->run_as_non_root;
     bool has_group = (c != NULL && c->has_run_as_group) || (p != NULL && p->has_run_as_group);
-    int64_t group = c != NULL && c->has_run_as_group ? c->run_as_group : has_group ? p->run_as_group : 0;
+    int64_t group = c != NULL && c->has_run_as_group ? c->run_as_group
+                    : has_group                      ? p->run_as_group
+                                                     : 0;
     int rc = check_non_root(in, has_user, user, non_root, err);
     if (rc != 0)
         return rc;
@@ -343,7 +347,8 @@ static int security(struct arena *a, const struct container_inputs *in,
     s->namespace_options = namespaces(a, &in->pod->spec, in->target_id);
     s->privileged = container_is_privileged(in->container);
     s->readonly_rootfs = c != NULL && c->read_only_root_filesystem;
-    s->no_new_privs = c != NULL && c->has_allow_privilege_escalation && !c->allow_privilege_escalation;
+    s->no_new_privs =
+        c != NULL && c->has_allow_privilege_escalation && !c->allow_privilege_escalation;
     s->capabilities = capabilities(a, c != NULL ? c->capabilities : NULL);
     s->selinux_options = selinux(a, c != NULL && c->se_linux_options != NULL ? c->se_linux_options
                                     : p != NULL                              ? p->se_linux_options
@@ -371,7 +376,8 @@ static CRI(LinuxContainerResources) * resources(struct arena *a, const struct co
 {
     struct cgroup_limits l;
     container_cgroup_limits(in->container, &l);
-    CRI(LinuxContainerResources) *r = CRI_NEW(a, LinuxContainerResources, linux_container_resources);
+    CRI(LinuxContainerResources) *r =
+        CRI_NEW(a, LinuxContainerResources, linux_container_resources);
     r->cpu_period = CPU_PERIOD_US;
     r->cpu_shares = l.cpu_shares;
     r->cpu_quota = l.cpu_quota_us;
@@ -392,7 +398,8 @@ static void set_envs(struct arena *a, CRI(ContainerConfig) * c, const struct env
     }
 }
 
-static char **expanded(struct arena *a, const struct str *items, size_t count, const struct env_list *env)
+static char **expanded(struct arena *a, const struct str *items, size_t count,
+                       const struct env_list *env)
 {
     char **list = ARENA_ARRAY(a, char *, count + 1);
     for (size_t i = 0; i < count; i++)
@@ -414,10 +421,10 @@ static void set_mounts(struct arena *a, CRI(ContainerConfig) * c, const struct c
     }
 }
 
-#define LABEL(key, value)                                                                    \
-    cri_map_add(a, &runtime__v1__container_config__labels_entry__descriptor, &c->labels,     \
+#define LABEL(key, value)                                                                          \
+    cri_map_add(a, &runtime__v1__container_config__labels_entry__descriptor, &c->labels,           \
                 &c->n_labels, key, value)
-#define ANNOTATION(key, value)                                                               \
+#define ANNOTATION(key, value)                                                                     \
     cri_map_add(a, &runtime__v1__container_config__annotations_entry__descriptor, &c->annotations, \
                 &c->n_annotations, key, value)
 
@@ -441,7 +448,8 @@ static void set_labels(struct arena *a, CRI(ContainerConfig) * c, const struct c
                    arena_printf(a, "%lld", (long long)pod->metadata.deletion_grace_period_seconds));
     if (k->lifecycle != NULL && k->lifecycle->pre_stop != NULL) {
         AUTO_BUF b = BUF_INIT;
-        api_json_encode(&core_v1_lifecycle_handler_msg, k->lifecycle->pre_stop, STR_NULL, STR_NULL, &b);
+        api_json_encode(&core_v1_lifecycle_handler_msg, k->lifecycle->pre_stop, STR_NULL, STR_NULL,
+                        &b);
         ANNOTATION(STR(ANNOTATION_PRE_STOP), arena_str(a, buf_str(&b)));
     }
 }

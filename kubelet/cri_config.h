@@ -37,14 +37,14 @@ struct container_inputs {
     const struct core_v1_container *container;
     uint32_t attempt;
     uint64_t hash;
-    const char *image_ref;      /* What the image resolved to. */
+    const char *image_ref; /* What the image resolved to. */
     const struct env_list *env;
     const struct container_mount *mounts;
     size_t mount_count;
-    const char *target_id;      /* Ephemeral containers: whose PID namespace to join; NULL. */
-    int64_t memory_capacity;    /* Of the node. */
-    int64_t image_uid;          /* The image's user, -1: unknown or by name. */
-    const char *image_user;     /* Its name, "" if none. */
+    const char *target_id;   /* Ephemeral containers: whose PID namespace to join; NULL. */
+    int64_t memory_capacity; /* Of the node. */
+    int64_t image_uid;       /* The image's user, -1: unknown or by name. */
+    const char *image_user;  /* Its name, "" if none. */
     const char *seccomp_root;
 };
 /* E_INVALID with the text of a CreateContainerConfigError. */

@@ -7,11 +7,11 @@
 #include "lib/base/str.h"
 
 struct cri_log_line {
-    struct str stamp;  /* RFC 3339 with nanoseconds, as it stood. */
-    int64_t time_ns;   /* The same since the Unix epoch. */
+    struct str stamp; /* RFC 3339 with nanoseconds, as it stood. */
+    int64_t time_ns;  /* The same since the Unix epoch. */
     bool is_stderr;
-    bool partial;      /* More of this line follows. */
-    struct str text;   /* Without the newline. */
+    bool partial;    /* More of this line follows. */
+    struct str text; /* Without the newline. */
 };
 
 /* Parses one line (with or without its newline); false when it is malformed.

@@ -76,7 +76,8 @@ static void on_read(struct client_request *r, const struct client_result *result
     }
     const struct certificates_v1_certificate_signing_request *csr = result->object->msg;
     for (size_t i = 0; i < csr->status.conditions_count; i++) {
-        const struct certificates_v1_certificate_signing_request_condition *x = &csr->status.conditions[i];
+        const struct certificates_v1_certificate_signing_request_condition *x =
+            &csr->status.conditions[i];
         if (str_eqc(x->type, "Denied") || str_eqc(x->type, "Failed")) {
             AUTO_ARENA *a = arena_new(0);
             finish(c, STR_NULL,
@@ -159,7 +160,8 @@ static char *request_name(const struct csr_config *config)
     char hex[33] = "";
     pki_key_spki_sha256(config->key, sum);
     hex_encode_to(sum, 16, hex);
-    return xasprintf("%s-%s", strcmp(config->signer, SIGNER_SERVING) == 0 ? "csr" : "node-csr", hex);
+    return xasprintf("%s-%s", strcmp(config->signer, SIGNER_SERVING) == 0 ? "csr" : "node-csr",
+                     hex);
 }
 
 struct csr *csr_start(const struct csr_config *config)

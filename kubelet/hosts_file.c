@@ -159,8 +159,8 @@ static void add_cluster(struct arena *a, const struct core_v1_pod *pod,
 /* An option of dnsConfig replaces one of the same name. */
 static void set_option(struct arena *a, struct dns_settings *d, struct str name, struct str value)
 {
-    struct str text = value.len > 0 ? arena_printf(a, STR_FMT ":" STR_FMT, STR_ARG(name), STR_ARG(value))
-                                    : name;
+    struct str text =
+        value.len > 0 ? arena_printf(a, STR_FMT ":" STR_FMT, STR_ARG(name), STR_ARG(value)) : name;
     for (size_t i = 0; i < d->option_count; i++) {
         struct str have, rest;
         str_cut(str_of(d->options[i]), ':', &have, &rest);

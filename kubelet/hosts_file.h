@@ -15,7 +15,8 @@ void pod_hostname(struct arena *a, const struct core_v1_pod *pod, const char *no
  * file is used as it is. */
 const char *hosts_file_content(struct arena *a, const struct field_context *ctx);
 /* The node's file with the pod's aliases behind it. */
-const char *hosts_file_of_node(struct arena *a, const struct core_v1_pod *pod, struct str node_file);
+const char *hosts_file_of_node(struct arena *a, const struct core_v1_pod *pod,
+                               struct str node_file);
 
 struct dns_settings {
     const char **servers;

@@ -15,8 +15,8 @@
 
 #define PERIOD_MS 300000u
 
-size_t image_gc_choose(struct image_candidate *list, size_t count, int64_t free_bytes, uint64_t now_ms,
-                       uint64_t min_age_ms)
+size_t image_gc_choose(struct image_candidate *list, size_t count, int64_t free_bytes,
+                       uint64_t now_ms, uint64_t min_age_ms)
 {
     size_t n = 0;
     int64_t freed = 0;
@@ -74,7 +74,8 @@ static void on_removed(const struct cri_reply *reply, void *arg)
     if (reply->code != 0)
         log_warning("image %s is not removed: %s", g->list[g->next].id, reply->message);
     else
-        log_info("image %s removed: unused, %lld bytes", g->list[g->next].id, (long long)g->list[g->next].size_bytes);
+        log_info("image %s removed: unused, %lld bytes", g->list[g->next].id,
+                 (long long)g->list[g->next].size_bytes);
     g->next++;
     remove_next(g);
 }
@@ -121,7 +122,8 @@ static void on_containers(const struct cri_reply *reply, void *arg)
         struct image_record *record = map_get(&g->records, str_of(c->id));
         for (size_t x = 0; x < r->n_containers; x++) {
             const CRI(Container) *k = r->containers[x];
-            if (strcmp(k->image_ref, c->id) == 0 || (k->image != NULL && strcmp(k->image->image, c->id) == 0)) {
+            if (strcmp(k->image_ref, c->id) == 0 ||
+                (k->image != NULL && strcmp(k->image->image, c->id) == 0)) {
                 c->keep = true;
                 record->last_used_ms = now_ms;
             }
@@ -139,8 +141,8 @@ static void on_containers(const struct cri_reply *reply, void *arg)
     }
     g->chosen = image_gc_choose(g->list, g->count, used - low, now_ms,
                                 (uint64_t)g->k->config.image_minimum_gc_age_ns / 1000000);
-    log_info("disk usage of images is above %d%%: removing %zu of %zu images", (int)g->k->config.image_gc_high,
-             g->chosen, g->count);
+    log_info("disk usage of images is above %d%%: removing %zu of %zu images",
+             (int)g->k->config.image_gc_high, g->chosen, g->count);
     remove_next(g);
 }
 

@@ -20,11 +20,11 @@ struct image_candidate {
     int64_t size_bytes;
     uint64_t last_used_ms; /* When a container of it was last seen. */
     uint64_t first_seen_ms;
-    bool keep;             /* In use, pinned, or the sandbox's. */
+    bool keep; /* In use, pinned, or the sandbox's. */
 };
 /* Orders the candidates and returns how many from the front are to go to free
  * this much; those younger than min_age_ms stay. */
-size_t image_gc_choose(struct image_candidate *list, size_t count, int64_t free_bytes, uint64_t now_ms,
-                       uint64_t min_age_ms);
+size_t image_gc_choose(struct image_candidate *list, size_t count, int64_t free_bytes,
+                       uint64_t now_ms, uint64_t min_age_ms);
 
 #endif

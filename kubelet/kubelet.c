@@ -53,7 +53,8 @@ void kubelet_pod_gone(struct kubelet *k, struct str uid)
     mirror_pods_kick(k->mirrors);
 }
 
-struct pod_worker *kubelet_find_pod(const struct kubelet *k, struct str namespace_name, struct str name)
+struct pod_worker *kubelet_find_pod(const struct kubelet *k, struct str namespace_name,
+                                    struct str name)
 {
     size_t pos = 0;
     void *value;

@@ -84,17 +84,17 @@ struct kubelet {
     const char *node_name;
 
     struct cri *cri;
-    const char *runtime_name;    /* "containerd"; known once the runtime answered. */
+    const char *runtime_name; /* "containerd"; known once the runtime answered. */
     const char *runtime_version;
-    struct cgroups *cgroups;     /* NULL: --cgroups-per-qos=false. */
+    struct cgroups *cgroups; /* NULL: --cgroups-per-qos=false. */
 
-    struct client *client;       /* NULL: stand-alone. */
+    struct client *client; /* NULL: stand-alone. */
     struct event_recorder *events;
     struct informer *pods;
-    struct informer *services;   /* NULL until needed. */
-    struct api_object *node;     /* Own Node object as last seen, or NULL. */
+    struct informer *services; /* NULL until needed. */
+    struct api_object *node;   /* Own Node object as last seen, or NULL. */
 
-    struct map workers;          /* uid -> struct pod_worker */
+    struct map workers; /* uid -> struct pod_worker */
     struct defer_queue deferred;
     struct backoff crash_backoff; /* "<uid>/<container>/<hash>" */
     struct backoff image_backoff; /* "<uid>/<image>" */
@@ -103,7 +103,7 @@ struct kubelet {
     struct node_status *node_status;
 
     struct dns_settings node_dns;
-    struct arena *arena;         /* For what lives as long as the program. */
+    struct arena *arena; /* For what lives as long as the program. */
     const char *host_ips[2];
     size_t host_ip_count;
     int64_t memory_capacity;
@@ -111,7 +111,7 @@ struct kubelet {
     struct api_quantity_entry *allocatable;
     size_t allocatable_count;
     bool network_ready;
-    bool sources_ready;          /* All pod sources have been heard once. */
+    bool sources_ready; /* All pod sources have been heard once. */
     bool stopping;
 };
 
@@ -127,7 +127,8 @@ enum pod_origin { POD_FROM_API, POD_FROM_FILE };
 void kubelet_pod_set(struct kubelet *k, struct api_object *o, enum pod_origin origin);
 /* It is no longer wanted here: gone from the API, or its file is. */
 void kubelet_pod_gone(struct kubelet *k, struct str uid);
-struct pod_worker *kubelet_find_pod(const struct kubelet *k, struct str namespace_name, struct str name);
+struct pod_worker *kubelet_find_pod(const struct kubelet *k, struct str namespace_name,
+                                    struct str name);
 /* All sources have spoken: what runs and belongs to nobody may be cleaned up. */
 void kubelet_sources_ready(struct kubelet *k);
 

@@ -46,7 +46,8 @@ static void list_rotated(const char *path, struct rotated *ret)
     AUTO_FREE char *prefix = xasprintf("%s.", slash + 1);
     ret->count = 0;
     DIR *d = opendir(dir);
-    for (struct dirent *e = d != NULL ? readdir(d) : NULL; e != NULL && ret->count < ROTATED_MAX; e = readdir(d)) {
+    for (struct dirent *e = d != NULL ? readdir(d) : NULL; e != NULL && ret->count < ROTATED_MAX;
+         e = readdir(d)) {
         if (strncmp(e->d_name, prefix, strlen(prefix)) == 0)
             ret->names[ret->count++] = xasprintf("%s/%s", dir, e->d_name);
     }
@@ -140,8 +141,7 @@ static void item_free(struct log_item *i)
 static void run_rotation(void *arg)
 {
     struct log_rotation *l = arg;
-    LIST_FOREACH(it, &l->items)
-    {
+    LIST_FOREACH (it, &l->items) {
         struct log_item *i = LIST_ENTRY(it, struct log_item, link);
         struct error err;
         if (log_rotate_file(i->path, l->max_bytes, l->max_files, &i->rotated, &err) != 0)

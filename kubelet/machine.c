@@ -46,9 +46,9 @@ static const char *os_image(struct arena *a)
 
 static const char *architecture(const char *machine)
 {
-    static const char *const names[][2] = {{"x86_64", "amd64"}, {"aarch64", "arm64"}, {"armv7l", "arm"},
-                                           {"i686", "386"},     {"ppc64le", "ppc64le"}, {"s390x", "s390x"},
-                                           {"riscv64", "riscv64"}};
+    static const char *const names[][2] = {
+        {"x86_64", "amd64"},    {"aarch64", "arm64"}, {"armv7l", "arm"},     {"i686", "386"},
+        {"ppc64le", "ppc64le"}, {"s390x", "s390x"},   {"riscv64", "riscv64"}};
     for (size_t i = 0; i < ARRAY_SIZE(names); i++) {
         if (strcmp(machine, names[i][0]) == 0)
             return names[i][1];
@@ -73,7 +73,9 @@ static bool route_address(int family, char ret[INET6_ADDRSTRLEN])
     int fd = socket(family, SOCK_DGRAM | SOCK_CLOEXEC, 0);
     if (fd < 0)
         return false;
-    bool ok = connect(fd, (struct sockaddr *)&to, family == AF_INET ? sizeof(struct sockaddr_in) : sizeof(struct sockaddr_in6)) == 0 &&
+    bool ok = connect(fd, (struct sockaddr *)&to,
+                      family == AF_INET ? sizeof(struct sockaddr_in)
+                                        : sizeof(struct sockaddr_in6)) == 0 &&
               getsockname(fd, (struct sockaddr *)&from, &len) == 0;
     close(fd);
     if (!ok)
@@ -90,10 +92,11 @@ static bool any_address(char ret[INET6_ADDRSTRLEN])
     if (getifaddrs(&list) != 0)
         return false;
     for (struct ifaddrs *i = list; i != NULL && !found; i = i->ifa_next) {
-        if (i->ifa_addr == NULL || i->ifa_addr->sa_family != AF_INET || (i->ifa_flags & IFF_LOOPBACK) != 0 ||
-            (i->ifa_flags & IFF_UP) == 0)
+        if (i->ifa_addr == NULL || i->ifa_addr->sa_family != AF_INET ||
+            (i->ifa_flags & IFF_LOOPBACK) != 0 || (i->ifa_flags & IFF_UP) == 0)
             continue;
-        found = inet_ntop(AF_INET, &((struct sockaddr_in *)(void *)i->ifa_addr)->sin_addr, ret, INET6_ADDRSTRLEN) != NULL;
+        found = inet_ntop(AF_INET, &((struct sockaddr_in *)(void *)i->ifa_addr)->sin_addr, ret,
+                          INET6_ADDRSTRLEN) != NULL;
     }
     freeifaddrs(list);
     return found;
@@ -126,8 +129,8 @@ static int addresses(struct arena *a, const char *node_ip, struct machine *m, st
 static void hugepages(struct machine *m)
 {
     DIR *d = opendir("/sys/kernel/mm/hugepages");
-    for (struct dirent *e = d != NULL ? readdir(d) : NULL; e != NULL && m->hugepage_count < ARRAY_SIZE(m->hugepages);
-         e = readdir(d)) {
+    for (struct dirent *e = d != NULL ? readdir(d) : NULL;
+         e != NULL && m->hugepage_count < ARRAY_SIZE(m->hugepages); e = readdir(d)) {
         long long kib;
         if (sscanf(e->d_name, "hugepages-%lldkB", &kib) != 1)
             continue;

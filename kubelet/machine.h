@@ -8,14 +8,14 @@
 struct arena;
 
 struct machine {
-    const char *hostname;      /* Lower case. */
-    const char *ips[2];        /* The node's addresses, IPv4 first. */
+    const char *hostname; /* Lower case. */
+    const char *ips[2];   /* The node's addresses, IPv4 first. */
     size_t ip_count;
     int64_t cpus;
     int64_t memory_bytes;
     const char *machine_id, *system_uuid, *boot_id;
     const char *kernel_version, *os_image;
-    const char *architecture;  /* As Go names it: amd64, arm64, ... */
+    const char *architecture; /* As Go names it: amd64, arm64, ... */
     struct {
         int64_t size_bytes;
         int64_t count;

@@ -107,7 +107,8 @@ static void on_pods_synced(void *arg)
     check_sources(p);
 }
 
-static struct informer *start_informer(struct kubelet *k, const char *kind, struct str field_selector,
+static struct informer *start_informer(struct kubelet *k, const char *kind,
+                                       struct str field_selector,
                                        const struct informer_handler *handler)
 {
     struct informer_config config = {.kind = api_kind_by_api_version(STR("v1"), str_of(kind)),
@@ -130,7 +131,8 @@ static void on_services_synced(void *arg)
                                        .on_delete = on_pod_delete,
                                        .on_synced = on_pods_synced,
                                        .arg = k};
-    k->pods = start_informer(k, "Pod", arena_printf(k->arena, "spec.nodeName=%s", k->node_name), &handler);
+    k->pods = start_informer(k, "Pod", arena_printf(k->arena, "spec.nodeName=%s", k->node_name),
+                             &handler);
 }
 
 static void on_serving_cert(struct kubelet *k)
@@ -231,8 +233,9 @@ static int setup(struct program *p, struct error *err)
     if (rc == 0)
         rc = file_mkdir_p(k->config.pod_logs_dir, 0755, err);
     if (rc == 0 && k->config.cgroups_per_qos) {
-        enum cgroup_driver driver =
-            strcmp(k->config.cgroup_driver, "systemd") == 0 ? CGROUP_DRIVER_SYSTEMD : CGROUP_DRIVER_CGROUPFS;
+        enum cgroup_driver driver = strcmp(k->config.cgroup_driver, "systemd") == 0
+                                        ? CGROUP_DRIVER_SYSTEMD
+                                        : CGROUP_DRIVER_CGROUPFS;
         rc = cgroups_new(driver, k->config.cgroup_root, &k->cgroups, err);
         if (rc == 0)
             rc = cgroups_setup_node(k->cgroups, k->cpu_capacity_milli, 0, err);

@@ -75,7 +75,7 @@ static void call(struct mirror_pods *m, struct client_call *c)
         log_error("mirror pod: %s", error_message(&err));
 }
 
-static void delete(struct mirror_pods *m, const struct core_v1_pod *mirror)
+static void delete (struct mirror_pods *m, const struct core_v1_pod *mirror)
 {
     struct client_call c = {
         .verb = CLIENT_DELETE,
@@ -102,7 +102,8 @@ static void create(struct mirror_pods *m, const struct core_v1_pod *pod)
     struct meta_v1_object_meta *meta = &copy->metadata;
     struct api_str_entry *list = ARENA_ARRAY(a, struct api_str_entry, meta->annotations_count + 1);
     size_t at = 0;
-    while (at < meta->annotations_count && str_cmp(meta->annotations[at].key, STR(ANNOTATION_MIRROR)) < 0)
+    while (at < meta->annotations_count &&
+           str_cmp(meta->annotations[at].key, STR(ANNOTATION_MIRROR)) < 0)
         at++;
     for (size_t i = 0; i < meta->annotations_count; i++)
         list[i < at ? i : i + 1] = meta->annotations[i];
@@ -134,8 +135,9 @@ static void drop_stale(struct mirror_pods *m)
             continue;
         struct pod_worker *w = map_get(&m->k->workers, *hash);
         /* One being deleted has to be finished by us, whoever began. */
-        if (w == NULL || pod_worker_origin(w) != POD_FROM_FILE || mirror->metadata.deletion_timestamp != NULL)
-            delete(m, mirror);
+        if (w == NULL || pod_worker_origin(w) != POD_FROM_FILE ||
+            mirror->metadata.deletion_timestamp != NULL)
+            delete (m, mirror);
     }
 }
 

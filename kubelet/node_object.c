@@ -23,10 +23,12 @@ static int by_key(const void *x, const void *y)
 
 static int by_resource(const void *x, const void *y)
 {
-    return str_cmp(((const struct api_quantity_entry *)x)->key, ((const struct api_quantity_entry *)y)->key);
+    return str_cmp(((const struct api_quantity_entry *)x)->key,
+                   ((const struct api_quantity_entry *)y)->key);
 }
 
-static int labels(struct arena *a, const struct node_inputs *in, struct meta_v1_object_meta *m, struct error *err)
+static int labels(struct arena *a, const struct node_inputs *in, struct meta_v1_object_meta *m,
+                  struct error *err)
 {
     struct api_str_entry base[] = {
         {STR("beta.kubernetes.io/arch"), str_of(in->machine->architecture)},
@@ -41,7 +43,8 @@ static int labels(struct arena *a, const struct node_inputs *in, struct meta_v1_
     for (size_t i = 0; i < in->labels->count; i++) {
         struct str key, value;
         if (!str_cut(str_of(in->labels->items[i]), '=', &key, &value) || str_empty(key))
-            return error_set(err, E_INVALID, "--node-labels: '%s' is not of the form key=value", in->labels->items[i]);
+            return error_set(err, E_INVALID, "--node-labels: '%s' is not of the form key=value",
+                             in->labels->items[i]);
         size_t at = 0;
         while (at < m->labels_count && !str_eq(m->labels[at].key, key))
             at++;
@@ -52,7 +55,8 @@ static int labels(struct arena *a, const struct node_inputs *in, struct meta_v1_
     return 0;
 }
 
-static int taints(struct arena *a, const struct node_inputs *in, struct core_v1_node_spec *s, struct error *err)
+static int taints(struct arena *a, const struct node_inputs *in, struct core_v1_node_spec *s,
+                  struct error *err)
 {
     static const char *const effects[] = {"NoSchedule", "PreferNoSchedule", "NoExecute"};
     s->taints = ARENA_ARRAY(a, struct core_v1_taint, in->taints->count + 1);
@@ -63,7 +67,8 @@ static int taints(struct arena *a, const struct node_inputs *in, struct core_v1_
         for (size_t k = 0; k < ARRAY_SIZE(effects); k++)
             known = known || str_eqc(effect, effects[k]);
         if (!known)
-            return error_set(err, E_INVALID, "--register-with-taints: '%s' is not of the form key=value:effect",
+            return error_set(err, E_INVALID,
+                             "--register-with-taints: '%s' is not of the form key=value:effect",
                              in->taints->items[i]);
         struct core_v1_taint *t = &s->taints[s->taints_count++];
         str_cut(key, '=', &t->key, &t->value);
@@ -82,7 +87,8 @@ static void add(struct arena *a, struct api_quantity_entry *list, size_t *count,
     quantity_store(a, &q, &list[(*count)++].value);
 }
 
-static void add_milli(struct arena *a, struct api_quantity_entry *list, size_t *count, struct str key, int64_t milli)
+static void add_milli(struct arena *a, struct api_quantity_entry *list, size_t *count,
+                      struct str key, int64_t milli)
 {
     struct quantity q = quantity_from_milli(milli, QUANTITY_DECIMAL_SI);
     list[*count].key = key;
@@ -127,15 +133,21 @@ static void resources(struct arena *a, const struct node_inputs *in, struct core
         huge += total;
     }
     add(a, s->capacity, &s->capacity_count, STR("cpu"), m->cpus, QUANTITY_DECIMAL_SI);
-    add_milli(a, s->allocatable, &s->allocatable_count, STR("cpu"), MAX_OF(m->cpus * 1000 - reserved_milli(in, "cpu"), (int64_t)0));
-    add(a, s->capacity, &s->capacity_count, STR("ephemeral-storage"), disk / 1024 * 1024, QUANTITY_BINARY_SI);
+    add_milli(a, s->allocatable, &s->allocatable_count, STR("cpu"),
+              MAX_OF(m->cpus * 1000 - reserved_milli(in, "cpu"), (int64_t)0));
+    add(a, s->capacity, &s->capacity_count, STR("ephemeral-storage"), disk / 1024 * 1024,
+        QUANTITY_BINARY_SI);
     add(a, s->allocatable, &s->allocatable_count, STR("ephemeral-storage"),
-        MAX_OF(disk - disk / 100 * DISK_EVICTION_PERCENT - reserved(in, "ephemeral-storage"), (int64_t)0),
+        MAX_OF(disk - disk / 100 * DISK_EVICTION_PERCENT - reserved(in, "ephemeral-storage"),
+               (int64_t)0),
         QUANTITY_DECIMAL_SI);
     int64_t memory = m->memory_bytes;
-    add(a, s->capacity, &s->capacity_count, STR("memory"), memory / 1024 * 1024, QUANTITY_BINARY_SI);
+    add(a, s->capacity, &s->capacity_count, STR("memory"), memory / 1024 * 1024,
+        QUANTITY_BINARY_SI);
     add(a, s->allocatable, &s->allocatable_count, STR("memory"),
-        MAX_OF((memory - MEMORY_EVICTION_BYTES - huge - reserved(in, "memory")) / 1024 * 1024, (int64_t)0), QUANTITY_BINARY_SI);
+        MAX_OF((memory - MEMORY_EVICTION_BYTES - huge - reserved(in, "memory")) / 1024 * 1024,
+               (int64_t)0),
+        QUANTITY_BINARY_SI);
     add(a, s->capacity, &s->capacity_count, STR("pods"), in->max_pods, QUANTITY_DECIMAL_SI);
     add(a, s->allocatable, &s->allocatable_count, STR("pods"), in->max_pods, QUANTITY_DECIMAL_SI);
     qsort(s->capacity, s->capacity_count, sizeof(*s->capacity), by_resource);
@@ -145,8 +157,8 @@ static void resources(struct arena *a, const struct node_inputs *in, struct core
 /* --- conditions ---------------------------------------------------------------------- */
 
 static void add_condition(const struct node_inputs *in, const struct core_v1_node_status *old,
-                          struct core_v1_node_status *s, const char *type, bool value, const char *reason,
-                          const char *message)
+                          struct core_v1_node_status *s, const char *type, bool value,
+                          const char *reason, const char *message)
 {
     struct core_v1_node_condition *c = &s->conditions[s->conditions_count++];
     *c = (struct core_v1_node_condition){
@@ -165,18 +177,20 @@ static void add_condition(const struct node_inputs *in, const struct core_v1_nod
 
 static bool is_own(struct str type)
 {
-    return str_eqc(type, "MemoryPressure") || str_eqc(type, "DiskPressure") || str_eqc(type, "PIDPressure") ||
-           str_eqc(type, "Ready");
+    return str_eqc(type, "MemoryPressure") || str_eqc(type, "DiskPressure") ||
+           str_eqc(type, "PIDPressure") || str_eqc(type, "Ready");
 }
 
-static void conditions(struct arena *a, const struct node_inputs *in, const struct core_v1_node_status *old,
-                       struct core_v1_node_status *s)
+static void conditions(struct arena *a, const struct node_inputs *in,
+                       const struct core_v1_node_status *old, struct core_v1_node_status *s)
 {
     const struct machine_usage *u = &in->usage;
-    bool memory = u->memory_available_bytes > 0 && u->memory_available_bytes < MEMORY_EVICTION_BYTES;
-    bool disk = u->disk_total_bytes > 0 &&
-                (u->disk_available_bytes < u->disk_total_bytes / 100 * DISK_EVICTION_PERCENT ||
-                 (u->inodes_total > 0 && u->inodes_free < u->inodes_total / 100 * INODES_EVICTION_PERCENT));
+    bool memory =
+        u->memory_available_bytes > 0 && u->memory_available_bytes < MEMORY_EVICTION_BYTES;
+    bool disk =
+        u->disk_total_bytes > 0 &&
+        (u->disk_available_bytes < u->disk_total_bytes / 100 * DISK_EVICTION_PERCENT ||
+         (u->inodes_total > 0 && u->inodes_free < u->inodes_total / 100 * INODES_EVICTION_PERCENT));
     bool pids = u->pids_max > 0 && u->pids_used > u->pids_max / 100 * 95;
     size_t foreign = old != NULL ? old->conditions_count : 0;
     s->conditions = ARENA_ARRAY(a, struct core_v1_node_condition, foreign + 4);
@@ -186,12 +200,17 @@ static void conditions(struct arena *a, const struct node_inputs *in, const stru
     }
     add_condition(in, old, s, "MemoryPressure", memory,
                   memory ? "KubeletHasInsufficientMemory" : "KubeletHasSufficientMemory",
-                  memory ? "kubelet has insufficient memory available" : "kubelet has sufficient memory available");
-    add_condition(in, old, s, "DiskPressure", disk, disk ? "KubeletHasDiskPressure" : "KubeletHasNoDiskPressure",
+                  memory ? "kubelet has insufficient memory available"
+                         : "kubelet has sufficient memory available");
+    add_condition(in, old, s, "DiskPressure", disk,
+                  disk ? "KubeletHasDiskPressure" : "KubeletHasNoDiskPressure",
                   disk ? "kubelet has disk pressure" : "kubelet has no disk pressure");
-    add_condition(in, old, s, "PIDPressure", pids, pids ? "KubeletHasInsufficientPID" : "KubeletHasSufficientPID",
-                  pids ? "kubelet has insufficient PID available" : "kubelet has sufficient PID available");
-    add_condition(in, old, s, "Ready", in->problem == NULL, in->problem == NULL ? "KubeletReady" : "KubeletNotReady",
+    add_condition(in, old, s, "PIDPressure", pids,
+                  pids ? "KubeletHasInsufficientPID" : "KubeletHasSufficientPID",
+                  pids ? "kubelet has insufficient PID available"
+                       : "kubelet has sufficient PID available");
+    add_condition(in, old, s, "Ready", in->problem == NULL,
+                  in->problem == NULL ? "KubeletReady" : "KubeletNotReady",
                   in->problem == NULL ? "kubelet is posting ready status" : in->problem);
 }
 
@@ -203,7 +222,8 @@ static void addresses(struct arena *a, const struct node_inputs *in, struct core
     for (size_t i = 0; i < in->machine->ip_count; i++)
         s->addresses[s->addresses_count++] =
             (struct core_v1_node_address){STR("InternalIP"), str_of(in->machine->ips[i])};
-    s->addresses[s->addresses_count++] = (struct core_v1_node_address){STR("Hostname"), str_of(in->node_name)};
+    s->addresses[s->addresses_count++] =
+        (struct core_v1_node_address){STR("Hostname"), str_of(in->node_name)};
 }
 
 static int by_size(const void *x, const void *y)
@@ -228,8 +248,8 @@ static void images(struct arena *a, const struct node_inputs *in, struct core_v1
     s->images_count = MIN_OF(s->images_count, (size_t)IMAGES_MAX);
 }
 
-void node_status(struct arena *a, const struct node_inputs *in, const struct core_v1_node_status *old,
-                 struct core_v1_node_status *ret)
+void node_status(struct arena *a, const struct node_inputs *in,
+                 const struct core_v1_node_status *old, struct core_v1_node_status *ret)
 {
     const struct machine *m = in->machine;
     struct core_v1_node_status s = {0};
@@ -245,7 +265,9 @@ void node_status(struct arena *a, const struct node_inputs *in, const struct cor
         .kernel_version = str_of(m->kernel_version),
         .os_image = str_of(m->os_image),
         .container_runtime_version =
-            in->runtime_name != NULL ? arena_printf(a, "%s://%s", in->runtime_name, in->runtime_version) : STR_NULL,
+            in->runtime_name != NULL
+                ? arena_printf(a, "%s://%s", in->runtime_name, in->runtime_version)
+                : STR_NULL,
         .kubelet_version = STR(KUBELET_VERSION),
         .operating_system = STR("linux"),
         .architecture = str_of(m->architecture),
@@ -257,13 +279,14 @@ void node_status(struct arena *a, const struct node_inputs *in, const struct cor
     *ret = s;
 }
 
-int node_object(struct arena *a, const struct node_inputs *in, struct core_v1_node *ret, struct error *err)
+int node_object(struct arena *a, const struct node_inputs *in, struct core_v1_node *ret,
+                struct error *err)
 {
     struct core_v1_node n = {0};
     n.metadata.name = str_of(in->node_name);
     n.metadata.annotations = ARENA_ARRAY(a, struct api_str_entry, 1);
-    n.metadata.annotations[n.metadata.annotations_count++] =
-        (struct api_str_entry){STR("volumes.kubernetes.io/controller-managed-attach-detach"), STR("true")};
+    n.metadata.annotations[n.metadata.annotations_count++] = (struct api_str_entry){
+        STR("volumes.kubernetes.io/controller-managed-attach-detach"), STR("true")};
     int rc = labels(a, in, &n.metadata, err);
     if (rc == 0)
         rc = taints(a, in, &n.spec, err);

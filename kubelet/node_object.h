@@ -25,11 +25,11 @@ struct node_inputs {
     const struct flag_list *taints;          /* key=value:effect */
     const struct flag_list *system_reserved; /* name=quantity */
     const struct flag_list *kube_reserved;
-    const char *provider_id;                 /* NULL: none. */
+    const char *provider_id; /* NULL: none. */
     int64_t max_pods;
-    int32_t port;                            /* Of the kubelet's server. */
+    int32_t port; /* Of the kubelet's server. */
     const char *runtime_name, *runtime_version;
-    const char *problem;                     /* Why not ready; NULL: ready. */
+    const char *problem; /* Why not ready; NULL: ready. */
     bool network_ready;
     const struct node_image *images;
     size_t image_count;
@@ -40,11 +40,12 @@ struct node_inputs {
 #define KUBELET_VERSION "v1.36.2"
 
 /* For registration: metadata, spec and status. E_INVALID: malformed labels or taints. */
-int node_object(struct arena *a, const struct node_inputs *in, struct core_v1_node *ret, struct error *err);
+int node_object(struct arena *a, const struct node_inputs *in, struct core_v1_node *ret,
+                struct error *err);
 /* The status; old gives the times of conditions that did not change, and the
  * conditions of others. May be NULL. */
-void node_status(struct arena *a, const struct node_inputs *in, const struct core_v1_node_status *old,
-                 struct core_v1_node_status *ret);
+void node_status(struct arena *a, const struct node_inputs *in,
+                 const struct core_v1_node_status *old, struct core_v1_node_status *ret);
 /* Equal but for heartbeats. */
 bool node_status_same(const struct core_v1_node_status *x, const struct core_v1_node_status *y);
 

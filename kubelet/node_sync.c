@@ -128,7 +128,8 @@ static void retry_register(struct node_sync *n, const char *message)
     uv_timer_start(&n->register_timer, on_register_timer, RETRY_MS, 0);
 }
 
-static void on_labels_patched(struct client_request *r, const struct client_result *result, void *arg)
+static void on_labels_patched(struct client_request *r, const struct client_result *result,
+                              void *arg)
 {
     struct node_sync *n = arg;
     UNUSED(r);
@@ -151,7 +152,8 @@ static void patch_labels(struct node_sync *n)
     }
     struct json *labels = json_object(a), *meta = json_object(a), *patch = json_object(a);
     for (size_t i = 0; i < node.metadata.labels_count; i++)
-        json_set(a, labels, node.metadata.labels[i].key, json_string(a, node.metadata.labels[i].value));
+        json_set(a, labels, node.metadata.labels[i].key,
+                 json_string(a, node.metadata.labels[i].value));
     json_setc(a, meta, "labels", labels);
     json_setc(a, patch, "metadata", meta);
     AUTO_BUF body = BUF_INIT;
@@ -343,7 +345,8 @@ static void on_images(const struct cri_reply *reply, void *arg)
         n->images = ARENA_ARRAY(n->arena, struct node_image, r->n_images + 1);
         for (size_t i = 0; i < r->n_images; i++) {
             const CRI(Image) *im = r->images[i];
-            const char **names = ARENA_ARRAY(n->arena, const char *, im->n_repo_digests + im->n_repo_tags + 1);
+            const char **names =
+                ARENA_ARRAY(n->arena, const char *, im->n_repo_digests + im->n_repo_tags + 1);
             size_t count = 0;
             for (size_t x = 0; x < im->n_repo_digests; x++)
                 names[count++] = arena_strdup(n->arena, im->repo_digests[x]);
@@ -408,7 +411,6 @@ static void on_lease(struct client_request *r, const struct client_result *resul
 static void lease_write(struct node_sync *n, bool create)
 {
     struct kubelet *k = n->k;
-    AUTO_ARENA *a = arena_new(0);
     const struct core_v1_node *node = k->node != NULL ? k->node->msg : NULL;
     struct coordination_v1_lease lease = {0};
     struct meta_v1_owner_reference owner = {
@@ -499,7 +501,8 @@ static void finish_cni(void *arg)
     if (n->cni_err.code != 0)
         log_error("network configuration: %s", error_message(&n->cni_err));
     else if (n->cni_written)
-        log_info("network configuration for %s written to %s", n->cni_cidrs, n->k->config.cni_conf_dir);
+        log_info("network configuration for %s written to %s", n->cni_cidrs,
+                 n->k->config.cni_conf_dir);
 }
 
 static void apply_pod_cidr(struct node_sync *n, const struct core_v1_node *node)
@@ -559,7 +562,8 @@ static void on_node_delete(struct api_object *o, bool unknown, void *arg)
     uv_timer_start(&n->register_timer, on_register_timer, 0, 0);
 }
 
-struct node_sync *node_sync_start(struct kubelet *k, const struct machine *m, const struct runtime_health *health)
+struct node_sync *node_sync_start(struct kubelet *k, const struct machine *m,
+                                  const struct runtime_health *health)
 {
     struct node_sync *n = xzalloc(sizeof(*n));
     AUTO_ARENA *a = arena_new(0);

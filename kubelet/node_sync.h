@@ -10,7 +10,8 @@ struct machine;
 struct node_sync;
 struct runtime_health;
 
-struct node_sync *node_sync_start(struct kubelet *k, const struct machine *m, const struct runtime_health *health);
+struct node_sync *node_sync_start(struct kubelet *k, const struct machine *m,
+                                  const struct runtime_health *health);
 void node_sync_stop(struct node_sync *n); /* NULL is a no-op. */
 /* The status may have changed: send it soon. */
 void node_sync_kick(struct node_sync *n);

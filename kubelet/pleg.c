@@ -51,7 +51,8 @@ static void on_timer(uv_timer_t *t)
         look(p);
 }
 
-static struct seen_pod *seen_pod(struct pleg *p, const char *uid, const char *name, const char *namespace_name)
+static struct seen_pod *seen_pod(struct pleg *p, const char *uid, const char *name,
+                                 const char *namespace_name)
 {
     struct seen_pod *s = map_get(&p->seen, str_of(uid));
     if (s == NULL) {
@@ -142,8 +143,8 @@ static void on_sandboxes(const struct cri_reply *reply, void *arg)
     for (size_t i = 0; i < r->n_items; i++) {
         const CRI(PodSandbox) *s = r->items[i];
         if (s->metadata != NULL && s->metadata->uid[0] != '\0')
-            add_print(seen_pod(p, s->metadata->uid, s->metadata->name, s->metadata->namespace_), s->id,
-                      (int)s->state);
+            add_print(seen_pod(p, s->metadata->uid, s->metadata->name, s->metadata->namespace_),
+                      s->id, (int)s->state);
     }
     CRI(ListContainersRequest) req;
     runtime__v1__list_containers_request__init(&req);

@@ -17,8 +17,8 @@
 enum pm_restart { PM_RESTART_ALWAYS, PM_RESTART_ON_FAILURE, PM_RESTART_NEVER };
 
 enum pm_kind {
-    PM_INIT,      /* Runs to its end, in order, before the app containers. */
-    PM_SIDECAR,   /* An init container with restartPolicy Always: starts in order, keeps running. */
+    PM_INIT,    /* Runs to its end, in order, before the app containers. */
+    PM_SIDECAR, /* An init container with restartPolicy Always: starts in order, keeps running. */
     PM_APP,
     PM_EPHEMERAL, /* Started once, whenever it appears; never restarted. */
 };
@@ -29,9 +29,9 @@ enum pm_state { PM_ABSENT, PM_CREATED, PM_UP, PM_EXITED, PM_UNKNOWN };
  * instance (lower half). Init containers and sidecars come first, in order. */
 struct pm_container {
     enum pm_kind kind;
-    uint64_t hash;      /* Of the wanted spec. */
-    bool exit_restarts; /* restartPolicyRules decided about the last exit: restart, */
-    bool exit_decided;  /* if this is set. */
+    uint64_t hash;       /* Of the wanted spec. */
+    bool exit_restarts;  /* restartPolicyRules decided about the last exit: restart, */
+    bool exit_decided;   /* if this is set. */
     uint64_t blocked_ms; /* Not to be started for so long: back-off. */
 
     enum pm_state state;
@@ -59,14 +59,14 @@ struct pm_pod {
 };
 
 enum pm_action_type {
-    PM_NOTHING,        /* Until something changes, or wait_ms have passed. */
-    PM_PREPARE,        /* Make directories, volumes, cgroups. */
-    PM_RESET,          /* Stop what runs and all sandboxes; the pod lives on. */
+    PM_NOTHING, /* Until something changes, or wait_ms have passed. */
+    PM_PREPARE, /* Make directories, volumes, cgroups. */
+    PM_RESET,   /* Stop what runs and all sandboxes; the pod lives on. */
     PM_CREATE_SANDBOX,
-    PM_START,          /* Container index. */
-    PM_KILL,           /* Container index, for reason. */
-    PM_STOP,           /* Stop all containers and sandboxes for good. */
-    PM_FINISH,         /* Nothing runs any more: enter PM_STOPPED. */
+    PM_START,  /* Container index. */
+    PM_KILL,   /* Container index, for reason. */
+    PM_STOP,   /* Stop all containers and sandboxes for good. */
+    PM_FINISH, /* Nothing runs any more: enter PM_STOPPED. */
 };
 
 enum pm_reason {

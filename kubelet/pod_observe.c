@@ -55,8 +55,7 @@ static void on_exit_seen(uv_poll_t *poll, int status, int events)
 
 static bool is_watched(const struct pod_worker *w, const char *id)
 {
-    LIST_FOREACH(it, &w->exit_watches)
-    {
+    LIST_FOREACH (it, &w->exit_watches) {
         if (strcmp(LIST_ENTRY(it, struct exit_watch, link)->container_id, id) == 0)
             return true;
     }
@@ -100,8 +99,7 @@ void worker_watch_exits(struct pod_worker *w)
 {
     w->needs_polling = false;
     unsigned looks = w->settle_looks;
-    LIST_FOREACH_SAFE(it, &w->exit_watches)
-    {
+    LIST_FOREACH_SAFE (it, &w->exit_watches) {
         struct exit_watch *x = LIST_ENTRY(it, struct exit_watch, link);
         const struct rt_container *c = rt_pod_find_id(w->rt, x->container_id);
         if (c == NULL || c->state != RT_RUNNING)
@@ -118,8 +116,7 @@ void worker_watch_exits(struct pod_worker *w)
 
 void worker_unwatch_all(struct pod_worker *w)
 {
-    LIST_FOREACH_SAFE(it, &w->exit_watches)
-    {
+    LIST_FOREACH_SAFE (it, &w->exit_watches) {
         watch_close(LIST_ENTRY(it, struct exit_watch, link));
     }
 }
@@ -129,7 +126,7 @@ void worker_unwatch_all(struct pod_worker *w)
 struct observation {
     struct pod_worker *w;
     struct rt_pod *fresh;
-    size_t next;         /* Container to ask about. */
+    size_t next; /* Container to ask about. */
     struct arena *arena;
 };
 
@@ -256,8 +253,9 @@ static void next_status(struct observation *o)
     for (; o->next < o->fresh->container_count; o->next++) {
         struct rt_container *c = &o->fresh->containers[o->next];
         const struct rt_container *old = rt_pod_find_id(o->w->rt, c->id);
-        bool settled = old != NULL && old->has_status && old->state == c->state &&
-                       (c->state == RT_EXITED || (c->state == RT_RUNNING && is_watched(o->w, c->id)));
+        bool settled =
+            old != NULL && old->has_status && old->state == c->state &&
+            (c->state == RT_EXITED || (c->state == RT_RUNNING && is_watched(o->w, c->id)));
         if (!settled)
             break;
         rt_container_copy_status(o->fresh, c, old);
@@ -315,7 +313,8 @@ static void on_sandboxes(const struct cri_reply *reply, void *arg)
         return;
     }
     rt_pod_set_sandboxes(o->fresh, reply->msg);
-    CRI(ListContainersRequest) *r = CRI_NEW(o->arena, ListContainersRequest, list_containers_request);
+    CRI(ListContainersRequest) *r =
+        CRI_NEW(o->arena, ListContainersRequest, list_containers_request);
     r->filter = CRI_NEW(o->arena, ContainerFilter, container_filter);
     cri_map_add(o->arena, &runtime__v1__container_filter__label_selector_entry__descriptor,
                 &r->filter->label_selector, &r->filter->n_label_selector, STR(LABEL_POD_UID),
@@ -330,9 +329,11 @@ void worker_observe_start(struct pod_worker *w)
     o->arena = arena_new(0);
     o->fresh = rt_pod_new(w->uid);
     w->rt_stale = false;
-    CRI(ListPodSandboxRequest) *r = CRI_NEW(o->arena, ListPodSandboxRequest, list_pod_sandbox_request);
+    CRI(ListPodSandboxRequest) *r =
+        CRI_NEW(o->arena, ListPodSandboxRequest, list_pod_sandbox_request);
     r->filter = CRI_NEW(o->arena, PodSandboxFilter, pod_sandbox_filter);
     cri_map_add(o->arena, &runtime__v1__pod_sandbox_filter__label_selector_entry__descriptor,
-                &r->filter->label_selector, &r->filter->n_label_selector, STR(LABEL_POD_UID), str_of(w->uid));
+                &r->filter->label_selector, &r->filter->n_label_selector, STR(LABEL_POD_UID),
+                str_of(w->uid));
     cri_call(w->k->cri, CRI_LIST_POD_SANDBOX, r, CRI_TIMEOUT_MS, on_sandboxes, o);
 }

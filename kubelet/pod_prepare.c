@@ -111,7 +111,6 @@ static bool fetch_start(struct fetch *f, size_t index)
     struct pod_worker *w = f->w;
     const struct core_v1_pod *pod = worker_pod(w);
     struct source *s = &w->sources->items[index];
-    AUTO_ARENA *a = arena_new(0);
     struct fetch_one *one = xzalloc(sizeof(*one));
     *one = (struct fetch_one){f, index};
     struct client_call call = {.verb = CLIENT_GET,
@@ -121,8 +120,10 @@ static bool fetch_start(struct fetch *f, size_t index)
                                .done = on_fetched,
                                .arg = one};
     struct authentication_v1_token_request body = {0};
-    struct authentication_v1_bound_object_reference ref = {
-        .kind = STR("Pod"), .api_version = STR("v1"), .name = pod->metadata.name, .uid = pod->metadata.uid};
+    struct authentication_v1_bound_object_reference ref = {.kind = STR("Pod"),
+                                                           .api_version = STR("v1"),
+                                                           .name = pod->metadata.name,
+                                                           .uid = pod->metadata.uid};
     if (s->kind == SOURCE_TOKEN) {
         body.spec.has_expiration_seconds = true;
         body.spec.expiration_seconds = s->expiration_s;
@@ -131,13 +132,15 @@ static bool fetch_start(struct fetch *f, size_t index)
         body.spec.audiences_count = str_empty(s->name) ? 0 : 1;
         call.verb = CLIENT_CREATE;
         call.kind = api_kind_by_api_version(STR("v1"), STR("ServiceAccount"));
-        call.name = str_empty(pod->spec.service_account_name) ? STR("default") : pod->spec.service_account_name;
+        call.name = str_empty(pod->spec.service_account_name) ? STR("default")
+                                                              : pod->spec.service_account_name;
         call.subresource = "token";
-        call.body_kind = api_kind_by_api_version(STR("authentication.k8s.io/v1"), STR("TokenRequest"));
+        call.body_kind =
+            api_kind_by_api_version(STR("authentication.k8s.io/v1"), STR("TokenRequest"));
         call.body = &body;
     } else {
-        call.kind = api_kind_by_api_version(
-            STR("v1"), s->kind == SOURCE_SECRET ? STR("Secret") : STR("ConfigMap"));
+        call.kind = api_kind_by_api_version(STR("v1"), s->kind == SOURCE_SECRET ? STR("Secret")
+                                                                                : STR("ConfigMap"));
     }
     struct error err;
     if (client_start(w->k->client, &call, NULL, &err) != 0) {
@@ -157,7 +160,8 @@ void worker_fetch_sources(struct pod_worker *w, uint64_t max_age_ms,
     struct source_set *set = w->sources;
     bool fresh = w->sources_ms != 0 && now_ms - w->sources_ms <= max_age_ms;
     struct fetch *f = xzalloc(sizeof(*f));
-    *f = (struct fetch){.w = w, .set_id = set != NULL ? set->id : 0, .open = 1, .done = done, .arg = arg};
+    *f = (struct fetch){
+        .w = w, .set_id = set != NULL ? set->id : 0, .open = 1, .done = done, .arg = arg};
     for (size_t i = 0; set != NULL && w->k->client != NULL && i < set->count; i++) {
         struct source *s = &set->items[i];
         if (s->object != NULL && (s->kind == SOURCE_TOKEN ? now_ms < s->refresh_ms : fresh))
@@ -240,7 +244,8 @@ static void on_sources(struct pod_worker *w, void *arg)
     struct preparation *p = arg;
     const struct kubelet *k = w->k;
     struct field_context ctx;
-    struct volume_config config = {.root_dir = k->config.root_dir, .pod_logs_dir = k->config.pod_logs_dir};
+    struct volume_config config = {.root_dir = k->config.root_dir,
+                                   .pod_logs_dir = k->config.pod_logs_dir};
     worker_field_context(w, &ctx);
     p->code = volume_plan(&config, &ctx, w->sources, &p->plan, &p->err);
     if (p->code != 0) {

@@ -39,10 +39,12 @@ static void on_failure(enum probe_kind kind, enum check_result r, const char *ou
 {
     struct pod_container *c = arg;
     if (r == CHECK_ERROR)
-        worker_event(c->worker, c, "Warning", "Unhealthy", "%s probe errored and resulted in unknown state: %s",
-                     probe_kind_name(kind), output);
+        worker_event(c->worker, c, "Warning", "Unhealthy",
+                     "%s probe errored and resulted in unknown state: %s", probe_kind_name(kind),
+                     output);
     else
-        worker_event(c->worker, c, "Warning", "Unhealthy", "%s probe failed: %s", probe_kind_name(kind), output);
+        worker_event(c->worker, c, "Warning", "Unhealthy", "%s probe failed: %s",
+                     probe_kind_name(kind), output);
 }
 
 static bool was_ready(const struct pod_container *c, const struct rt_container *seen)

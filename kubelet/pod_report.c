@@ -46,8 +46,10 @@ static struct container_facts *facts(struct pod_worker *w, struct arena *a)
     for (size_t i = 0; i < w->container_count; i++) {
         struct pod_container *c = w->containers[i];
         const struct rt_container *seen = rt_pod_find(w->rt, str_of(c->name));
-        struct pm_container m = {.kind = c->kind, .state = PM_EXITED, .exit_code = seen != NULL ? seen->exit_code : 0};
-        struct pm_pod p = {.restart = str_eqc(worker_pod(w)->spec.restart_policy, "Never") ? PM_RESTART_NEVER
+        struct pm_container m = {
+            .kind = c->kind, .state = PM_EXITED, .exit_code = seen != NULL ? seen->exit_code : 0};
+        struct pm_pod p = {.restart = str_eqc(worker_pod(w)->spec.restart_policy, "Never")
+                                          ? PM_RESTART_NEVER
                                       : str_eqc(worker_pod(w)->spec.restart_policy, "OnFailure")
                                           ? PM_RESTART_ON_FAILURE
                                           : PM_RESTART_ALWAYS};
@@ -81,7 +83,8 @@ static const struct core_v1_pod *server_pod(const struct pod_worker *w)
 }
 
 /* Our own conditions as we told them last, those of others as the server has them. */
-static void merge_conditions(const struct pod_worker *w, struct arena *a, struct core_v1_pod_status *s)
+static void merge_conditions(const struct pod_worker *w, struct arena *a,
+                             struct core_v1_pod_status *s)
 {
     const struct core_v1_pod_status *server = &server_pod(w)->status;
     size_t own = s->conditions_count, n = 0;
@@ -123,8 +126,8 @@ void worker_report(struct pod_worker *w)
         .runtime_name = w->k->runtime_name,
         .host_ips = w->k->host_ips,
         .host_ip_count = w->k->host_ip_count,
-        .sandbox_ready = sandbox != NULL && sandbox->ready &&
-                         (pod->spec.host_network || sandbox->ip_count > 0),
+        .sandbox_ready =
+            sandbox != NULL && sandbox->ready && (pod->spec.host_network || sandbox->ip_count > 0),
         .finished = w->life == PM_STOPPED,
         .fail_reason = w->fail_reason,
         .fail_message = w->fail_message,
@@ -134,7 +137,8 @@ void worker_report(struct pod_worker *w)
     /* An end that was told before our start is kept word for word. */
     if (w->status == NULL && pod_phase_is_final(pod->status.phase))
         s = api_msg_clone(a, &core_v1_pod_status_msg, &pod->status);
-    if (w->status != NULL && !w->status_dirty && api_msg_equal(&core_v1_pod_status_msg, s, w->status)) {
+    if (w->status != NULL && !w->status_dirty &&
+        api_msg_equal(&core_v1_pod_status_msg, s, w->status)) {
         arena_free(a);
         return;
     }

@@ -18,7 +18,8 @@ void *worker_sandbox_config(struct pod_worker *w, struct arena *a, uint32_t atte
     const char **servers = ARENA_ARRAY(a, const char *, k->config.cluster_dns.count + 1);
     for (size_t i = 0; i < k->config.cluster_dns.count; i++)
         servers[i] = k->config.cluster_dns.items[i];
-    dns_for_pod(a, pod, &k->node_dns, servers, k->config.cluster_dns.count, k->config.cluster_domain, &dns);
+    dns_for_pod(a, pod, &k->node_dns, servers, k->config.cluster_dns.count,
+                k->config.cluster_domain, &dns);
     in.log_dir = pod_log_dir(a, k->config.pod_logs_dir, w->namespace_name, w->name, w->uid);
     if (k->cgroups != NULL)
         in.cgroup_parent = cgroups_pod_parent(k->cgroups, a, pod_qos_class(pod), w->uid);
@@ -33,8 +34,8 @@ static void on_created(const struct cri_reply *reply, void *arg)
         uint64_t wait = 1000u << MIN_OF(w->sandbox_failures, 6u);
         w->sandbox_failures++;
         w->sandbox_blocked_until_ms = kubelet_now_ms(w->k) + MIN_OF(wait, (uint64_t)60000);
-        worker_event(w, NULL, "Warning", "FailedCreatePodSandBox", "Failed to create pod sandbox: %s",
-                     reply->message);
+        worker_event(w, NULL, "Warning", "FailedCreatePodSandBox",
+                     "Failed to create pod sandbox: %s", reply->message);
         log_warning("pod %s/%s: sandbox: %s", w->namespace_name, w->name, reply->message);
     } else if (reply->code == 0) {
         w->sandbox_failures = 0;
@@ -49,15 +50,18 @@ void worker_create_sandbox(struct pod_worker *w)
     CRI(RunPodSandboxRequest) *r = CRI_NEW(a, RunPodSandboxRequest, run_pod_sandbox_request);
     if (!w->k->network_ready && !pod->spec.host_network) {
         /* Said once per wait; the node's condition says more. */
-        worker_event(w, NULL, "Warning", "NetworkNotReady",
-                     "network is not ready: container runtime network not ready: NetworkReady=false "
-                     "reason:NetworkPluginNotReady message:Network plugin returns error: cni plugin not "
-                     "initialized");
+        worker_event(
+            w, NULL, "Warning", "NetworkNotReady",
+            "network is not ready: container runtime network not ready: NetworkReady=false "
+            "reason:NetworkPluginNotReady message:Network plugin returns error: cni plugin not "
+            "initialized");
         w->sandbox_blocked_until_ms = kubelet_now_ms(w->k) + 2000;
         worker_op_done_same(w);
         return;
     }
     r->config = worker_sandbox_config(w, a, w->sandbox_attempts);
-    r->runtime_handler = arena_strdup(a, pod->spec.has_runtime_class_name ? str_c(arena_str(a, pod->spec.runtime_class_name)) : "");
+    r->runtime_handler = arena_strdup(a, pod->spec.has_runtime_class_name
+                                             ? str_c(arena_str(a, pod->spec.runtime_class_name))
+                                             : "");
     cri_call(w->k->cri, CRI_RUN_POD_SANDBOX, r, CRI_SANDBOX_TIMEOUT_MS, on_created, w);
 }

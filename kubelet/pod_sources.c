@@ -46,7 +46,8 @@ static void add_container(struct source_set *s, const struct core_v1_container *
 {
     for (size_t i = 0; i < c->env_from_count; i++) {
         if (c->env_from[i].config_map_ref != NULL)
-            add(s, SOURCE_CONFIG_MAP, c->env_from[i].config_map_ref->local_object_reference.name, 0);
+            add(s, SOURCE_CONFIG_MAP, c->env_from[i].config_map_ref->local_object_reference.name,
+                0);
         if (c->env_from[i].secret_ref != NULL)
             add(s, SOURCE_SECRET, c->env_from[i].secret_ref->local_object_reference.name, 0);
     }

@@ -17,13 +17,13 @@ enum source_kind { SOURCE_CONFIG_MAP, SOURCE_SECRET, SOURCE_TOKEN };
 
 struct source {
     enum source_kind kind;
-    struct str name;         /* Of the object; of the audience for tokens. */
-    int64_t expiration_s;    /* Tokens: asked for. */
+    struct str name;           /* Of the object; of the audience for tokens. */
+    int64_t expiration_s;      /* Tokens: asked for. */
     struct api_object *object; /* Held; NULL: not found. For tokens the TokenRequest. */
-    int code;                /* 0, or why it could not be fetched. */
-    char *message;           /* Owned; with code. */
-    uint64_t fetched_ms;     /* When; 0: never. */
-    uint64_t refresh_ms;     /* Tokens: when to ask for a new one. */
+    int code;                  /* 0, or why it could not be fetched. */
+    char *message;             /* Owned; with code. */
+    uint64_t fetched_ms;       /* When; 0: never. */
+    uint64_t refresh_ms;       /* Tokens: when to ask for a new one. */
 };
 
 struct source_set {

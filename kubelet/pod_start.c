@@ -37,7 +37,7 @@ struct start {
     const struct core_v1_container *spec;
     struct arena *arena;
     uint32_t attempt;
-    struct str image;          /* With its tag. */
+    struct str image; /* With its tag. */
     const char *image_ref;
     int64_t image_uid;
     const char *image_user;
@@ -45,14 +45,14 @@ struct start {
     struct container_mount *mounts;
     size_t mount_count;
     const char *container_id;
-    struct cri_call *pull;     /* NULL unless pulling. */
+    struct cri_call *pull; /* NULL unless pulling. */
 
     /* For the job that makes mounts. */
     struct env_list env;
     const char *pod_dir;
     const char *log_dir;
-    const char *term_path;     /* Host file of the termination message. */
-    const char *hosts;         /* Content; NULL: the node's file with aliases. */
+    const char *term_path; /* Host file of the termination message. */
+    const char *hosts;     /* Content; NULL: the node's file with aliases. */
     bool own_hosts;
     int code;
     struct error err;
@@ -80,7 +80,9 @@ static void give_up(struct start *s, const char *reason, const char *message, ui
 static void fail(struct start *s, const char *reason, const char *message)
 {
     worker_event(s->w, s->c, "Warning", "Failed", "Error: %s",
-                 strcmp(reason, "ErrImagePull") == 0 || strcmp(reason, "ImagePullBackOff") == 0 ? reason : message);
+                 strcmp(reason, "ErrImagePull") == 0 || strcmp(reason, "ImagePullBackOff") == 0
+                     ? reason
+                     : message);
     give_up(s, reason, message, START_RETRY_MS);
 }
 
@@ -154,7 +156,8 @@ static void on_started(const struct cri_reply *reply, void *arg)
     struct pod_worker *w = s->w;
     if (reply->code != 0) {
         worker_event(w, s->c, "Warning", "Failed", "Error: %s", reply->message);
-        log_warning("pod %s/%s: container %s: %s", w->namespace_name, w->name, s->c->name, reply->message);
+        log_warning("pod %s/%s: container %s: %s", w->namespace_name, w->name, s->c->name,
+                    reply->message);
         give_up(s, "RunContainerError", reply->message, 0);
         return;
     }
@@ -175,7 +178,8 @@ static void on_created(const struct cri_reply *reply, void *arg)
     struct pod_worker *w = s->w;
     if (reply->code != 0) {
         worker_event(w, s->c, "Warning", "Failed", "Error: %s", reply->message);
-        log_warning("pod %s/%s: container %s: %s", w->namespace_name, w->name, s->c->name, reply->message);
+        log_warning("pod %s/%s: container %s: %s", w->namespace_name, w->name, s->c->name,
+                    reply->message);
         give_up(s, "CreateContainerError", reply->message, START_RETRY_MS);
         return;
     }
@@ -195,7 +199,8 @@ static const char *target_id(const struct start *s)
         return NULL;
     for (size_t i = 0; i < pod->spec.ephemeral_containers_count; i++) {
         const struct core_v1_ephemeral_container *e = &pod->spec.ephemeral_containers[i];
-        if (!str_eqc(e->ephemeral_container_common.name, s->c->name) || str_empty(e->target_container_name))
+        if (!str_eqc(e->ephemeral_container_common.name, s->c->name) ||
+            str_empty(e->target_container_name))
             continue;
         const struct rt_container *t = rt_pod_find(s->w->rt, e->target_container_name);
         return t != NULL ? t->id : NULL;
@@ -223,7 +228,8 @@ static void create(struct start *s)
         .image_user = s->image_user,
         .seccomp_root = str_c(arena_printf(s->arena, "%s/seccomp", w->k->config.root_dir)),
     };
-    CRI(CreateContainerRequest) *r = CRI_NEW(s->arena, CreateContainerRequest, create_container_request);
+    CRI(CreateContainerRequest) *r =
+        CRI_NEW(s->arena, CreateContainerRequest, create_container_request);
     if (container_config(s->arena, &in, &r->config, &err) != 0) {
         fail(s, "CreateContainerConfigError", error_message(&err));
         return;
@@ -235,7 +241,8 @@ static void create(struct start *s)
 
 /* --- 4: mounts ------------------------------------------------------------------------------ */
 
-static void add_mount(struct start *s, const char *container_path, const char *host_path, bool read_only)
+static void add_mount(struct start *s, const char *container_path, const char *host_path,
+                      bool read_only)
 {
     s->mounts[s->mount_count++] = (struct container_mount){
         .container_path = container_path, .host_path = host_path, .read_only = read_only};
@@ -265,7 +272,8 @@ static int make_hosts(struct start *s)
     int rc = make_file(path, str_of(content), 0644, &s->err);
     if (rc == 0)
         add_mount(s, "/etc/hosts", path,
-                  s->spec->security_context != NULL && s->spec->security_context->read_only_root_filesystem);
+                  s->spec->security_context != NULL &&
+                      s->spec->security_context->read_only_root_filesystem);
     return rc;
 }
 
@@ -275,15 +283,16 @@ static int make_mount(struct start *s, size_t index)
     const struct core_v1_volume_mount *m = &s->spec->volume_mounts[index];
     const struct volume *v = volume_set_find(s->w->volumes, m->name);
     if (v == NULL)
-        return error_set(&s->err, E_NOT_FOUND, "cannot find volume \"" STR_FMT "\" to mount into container \"%s\"",
+        return error_set(&s->err, E_NOT_FOUND,
+                         "cannot find volume \"" STR_FMT "\" to mount into container \"%s\"",
                          STR_ARG(m->name), s->c->name);
     const char *from = v->path;
     struct str sub = m->sub_path;
     if (!str_empty(m->sub_path_expr))
         sub = env_expand(s->arena, m->sub_path_expr, &s->env, NULL);
     if (!str_empty(sub)) {
-        int rc = volume_bind_sub_path(s->arena, s->pod_dir, v, str_c(arena_str(s->arena, sub)), s->c->name,
-                                      index, &from, &s->err);
+        int rc = volume_bind_sub_path(s->arena, s->pod_dir, v, str_c(arena_str(s->arena, sub)),
+                                      s->c->name, index, &from, &s->err);
         if (rc != 0)
             return rc;
     } else if (v->kind == VOLUME_HOST_PATH && v->host_type[0] == '\0' && !file_exists(from)) {
@@ -314,7 +323,8 @@ static void run_mounts(void *arg)
     s->code = file_mkdir_p(logs, 0755, &s->err);
     for (size_t i = 0; s->code == 0 && i < s->spec->volume_mounts_count; i++) {
         mounts_hosts = mounts_hosts || str_eqc(s->spec->volume_mounts[i].mount_path, "/etc/hosts");
-        mounts_term = mounts_term || str_eq(s->spec->volume_mounts[i].mount_path, s->spec->termination_message_path);
+        mounts_term = mounts_term || str_eq(s->spec->volume_mounts[i].mount_path,
+                                            s->spec->termination_message_path);
         s->code = make_mount(s, i);
     }
     if (s->code == 0 && s->own_hosts && !mounts_hosts)
@@ -323,7 +333,8 @@ static void run_mounts(void *arg)
         /* World-writable: the container may run as anybody. */
         s->code = make_file(s->term_path, STR_NULL, 0666, &s->err);
         if (s->code == 0)
-            add_mount(s, str_c(arena_str(s->arena, s->spec->termination_message_path)), s->term_path, false);
+            add_mount(s, str_c(arena_str(s->arena, s->spec->termination_message_path)),
+                      s->term_path, false);
     }
 }
 
@@ -356,7 +367,8 @@ static void make_mounts(struct start *s)
         snprintf(hex + 2 * i, 3, "%02x", (unsigned char)random[i]);
     s->pod_dir = pod_dir(s->arena, k->config.root_dir, w->uid);
     s->log_dir = pod_log_dir(s->arena, k->config.pod_logs_dir, w->namespace_name, w->name, w->uid);
-    s->term_path = str_c(arena_printf(s->arena, "%s/containers/%s/%s", s->pod_dir, s->c->name, hex));
+    s->term_path =
+        str_c(arena_printf(s->arena, "%s/containers/%s/%s", s->pod_dir, s->c->name, hex));
     s->hosts = hosts_file_content(s->arena, &ctx);
     s->own_hosts = pod->spec.host_network || s->hosts != NULL;
     job_start(k->loop, run_mounts, finish_mounts, s);
@@ -406,11 +418,13 @@ static CRI(AuthConfig) * find_auth(struct start *s)
     for (size_t i = 0; i < pod->spec.image_pull_secrets_count; i++) {
         const void *msg;
         struct pull_auth auth;
-        if (source_object(s->w->sources, SOURCE_SECRET, pod->spec.image_pull_secrets[i].name, true, &msg, NULL) != 0 ||
+        if (source_object(s->w->sources, SOURCE_SECRET, pod->spec.image_pull_secrets[i].name, true,
+                          &msg, NULL) != 0 ||
             msg == NULL)
             continue;
         const struct core_v1_secret *secret = msg;
-        const struct str *json = api_str_map_get(secret->data, secret->data_count, STR(".dockerconfigjson"));
+        const struct str *json =
+            api_str_map_get(secret->data, secret->data_count, STR(".dockerconfigjson"));
         if (json == NULL)
             json = api_str_map_get(secret->data, secret->data_count, STR(".dockercfg"));
         if (json == NULL || !pull_auth_find(s->arena, *json, s->image, &auth))
@@ -432,7 +446,8 @@ static void pull(struct start *s)
     struct pod_worker *w = s->w;
     struct str key = image_key(s);
     uint64_t now_ms = kubelet_now_ms(w->k);
-    struct str text = arena_printf(s->arena, "Back-off pulling image \"" STR_FMT "\"", STR_ARG(s->spec->image));
+    struct str text =
+        arena_printf(s->arena, "Back-off pulling image \"" STR_FMT "\"", STR_ARG(s->spec->image));
     if (backoff_delay_ms(&w->k->image_backoff, key) > 0 && s->c->wait_reason != NULL &&
         strcmp(s->c->wait_reason, "ErrImagePull") == 0) {
         uint64_t delay = backoff_delay_ms(&w->k->image_backoff, key);
@@ -451,11 +466,13 @@ static void pull(struct start *s)
     r->auth = find_auth(s);
     r->sandbox_config = worker_sandbox_config(w, s->arena, 0);
     s->pull_start_ms = now_ms;
-    worker_event(w, s->c, "Normal", "Pulling", "Pulling image \"" STR_FMT "\"", STR_ARG(s->spec->image));
+    worker_event(w, s->c, "Normal", "Pulling", "Pulling image \"" STR_FMT "\"",
+                 STR_ARG(s->spec->image));
     s->pull = cri_call(w->k->cri, CRI_PULL_IMAGE, r, 0, on_pulled, s);
 }
 
-/* --- 2: image ------------------------------------------------------------------------------------ */
+/* --- 2: image ------------------------------------------------------------------------------------
+ */
 
 static const char *seconds_text(struct arena *a, uint64_t ms)
 {
@@ -483,7 +500,8 @@ static void on_image_after_pull(const struct cri_reply *reply, void *arg)
     }
     const char *text = seconds_text(s->arena, took);
     worker_event(s->w, s->c, "Normal", "Pulled",
-                 "Successfully pulled image \"" STR_FMT "\" in %s (%s including waiting). Image size: %llu bytes.",
+                 "Successfully pulled image \"" STR_FMT
+                 "\" in %s (%s including waiting). Image size: %llu bytes.",
                  STR_ARG(s->spec->image), text, text, size);
     make_mounts(s);
 }
@@ -505,14 +523,15 @@ static void on_image(const struct cri_reply *reply, void *arg)
     if (present && !always) {
         set_image(s, r->image);
         worker_event(s->w, s->c, "Normal", "Pulled",
-                     "Container image \"" STR_FMT "\" already present on machine", STR_ARG(s->spec->image));
+                     "Container image \"" STR_FMT "\" already present on machine",
+                     STR_ARG(s->spec->image));
         make_mounts(s);
         return;
     }
     if (str_eqc(s->spec->image_pull_policy, "Never")) {
-        struct str text = arena_printf(s->arena,
-                                       "Container image \"" STR_FMT "\" is not present with pull policy of Never",
-                                       STR_ARG(s->spec->image));
+        struct str text = arena_printf(
+            s->arena, "Container image \"" STR_FMT "\" is not present with pull policy of Never",
+            STR_ARG(s->spec->image));
         worker_event(s->w, s->c, "Warning", "ErrImageNeverPull", "%s", str_c(text));
         worker_event(s->w, s->c, "Warning", "Failed", "Error: ErrImageNeverPull");
         give_up(s, "ErrImageNeverPull", str_c(text), START_RETRY_MS);
@@ -527,10 +546,12 @@ static void check_image(struct start *s, bool pulled)
     r->image = CRI_NEW(s->arena, ImageSpec, image_spec);
     r->image->image = pulled ? arena_strdup(s->arena, s->image_ref)
                              : (char *)(uintptr_t)str_c(arena_str(s->arena, s->image));
-    cri_call(s->w->k->cri, CRI_IMAGE_STATUS, r, CRI_TIMEOUT_MS, pulled ? on_image_after_pull : on_image, s);
+    cri_call(s->w->k->cri, CRI_IMAGE_STATUS, r, CRI_TIMEOUT_MS,
+             pulled ? on_image_after_pull : on_image, s);
 }
 
-/* --- 1: sources ------------------------------------------------------------------------------------- */
+/* --- 1: sources
+ * ------------------------------------------------------------------------------------- */
 
 static void on_sources(struct pod_worker *w, void *arg)
 {

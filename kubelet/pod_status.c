@@ -27,8 +27,8 @@ static const struct container_facts *facts_of(const struct pod_status_inputs *in
     return NULL;
 }
 
-static const struct core_v1_container_status *status_named(const struct core_v1_container_status *list,
-                                                           size_t count, struct str name)
+static const struct core_v1_container_status *
+status_named(const struct core_v1_container_status *list, size_t count, struct str name)
 {
     for (size_t i = 0; i < count; i++) {
         if (str_eq(list[i].name, name))
@@ -48,7 +48,8 @@ static struct str container_id(struct arena *a, const struct pod_status_inputs *
 static struct core_v1_container_state_terminated *
 terminated(struct arena *a, const struct pod_status_inputs *in, const struct rt_container *c)
 {
-    struct core_v1_container_state_terminated *t = ARENA_NEW(a, struct core_v1_container_state_terminated);
+    struct core_v1_container_state_terminated *t =
+        ARENA_NEW(a, struct core_v1_container_state_terminated);
     t->exit_code = c->exit_code;
     t->reason = arena_strc(a, c->reason);
     if (str_empty(t->reason))
@@ -60,8 +61,8 @@ terminated(struct arena *a, const struct pod_status_inputs *in, const struct rt_
     return t;
 }
 
-static void set_state(struct arena *a, const struct pod_status_inputs *in, const struct rt_container *c,
-                      struct core_v1_container_state *s)
+static void set_state(struct arena *a, const struct pod_status_inputs *in,
+                      const struct rt_container *c, struct core_v1_container_state *s)
 {
     switch (c->state) {
     case RT_RUNNING:
@@ -77,7 +78,8 @@ static void set_state(struct arena *a, const struct pod_status_inputs *in, const
     case RT_UNKNOWN:
         s->terminated = ARENA_NEW(a, struct core_v1_container_state_terminated);
         s->terminated->reason = STR("ContainerStatusUnknown");
-        s->terminated->message = STR("The container could not be located when the pod was terminated");
+        s->terminated->message =
+            STR("The container could not be located when the pod was terminated");
         s->terminated->exit_code = 137;
         break;
     }
@@ -86,13 +88,15 @@ static void set_state(struct arena *a, const struct pod_status_inputs *in, const
 static struct core_v1_container_state_waiting *waiting(struct arena *a, const char *reason,
                                                        const char *message)
 {
-    struct core_v1_container_state_waiting *w = ARENA_NEW(a, struct core_v1_container_state_waiting);
+    struct core_v1_container_state_waiting *w =
+        ARENA_NEW(a, struct core_v1_container_state_waiting);
     w->reason = arena_strc(a, reason);
     w->message = arena_strc(a, message != NULL ? message : "");
     return w;
 }
 
-static void set_user(struct arena *a, const struct rt_container *c, struct core_v1_container_status *s)
+static void set_user(struct arena *a, const struct rt_container *c,
+                     struct core_v1_container_status *s)
 {
     if (!c->user_known)
         return;
@@ -120,9 +124,10 @@ static void set_mounts(struct arena *a, const struct core_v1_container *k,
         x->read_only = m->read_only;
         if (m->read_only) {
             x->has_recursive_read_only = true;
-            x->recursive_read_only = m->has_recursive_read_only && str_eqc(m->recursive_read_only, "Enabled")
-                                         ? STR("Enabled")
-                                         : STR("Disabled");
+            x->recursive_read_only =
+                m->has_recursive_read_only && str_eqc(m->recursive_read_only, "Enabled")
+                    ? STR("Enabled")
+                    : STR("Disabled");
         }
     }
 }
@@ -161,8 +166,9 @@ static void set_unseen(struct arena *a, const struct pod_status_inputs *in,
 }
 
 static void container_status(struct arena *a, const struct pod_status_inputs *in,
-                             const struct core_v1_container *k, const struct core_v1_container_status *old,
-                             bool is_init, struct core_v1_container_status *s)
+                             const struct core_v1_container *k,
+                             const struct core_v1_container_status *old, bool is_init,
+                             struct core_v1_container_status *s)
 {
     const struct rt_container *now = rt_pod_find(in->runtime, k->name);
     const struct rt_container *before = rt_pod_find_nth(in->runtime, k->name, 1);
@@ -191,7 +197,8 @@ static void container_status(struct arena *a, const struct pod_status_inputs *in
         (s->state.terminated == NULL || f->restarts)) {
         if (s->state.terminated != NULL)
             s->last_state = s->state;
-        s->state = (struct core_v1_container_state){.waiting = waiting(a, f->wait_reason, f->wait_message)};
+        s->state = (struct core_v1_container_state){
+            .waiting = waiting(a, f->wait_reason, f->wait_message)};
     }
     if (s->state.waiting != NULL && str_empty(s->state.waiting->reason))
         s->state.waiting->reason = in->pod->spec.init_containers_count > 0 && !is_init
@@ -280,7 +287,7 @@ static struct str phase_of(const struct pod_status_inputs *in, const struct core
     if (t.init_pending > 0 || t.init_failed > 0) {
         if (t.running + t.stopped == 0)
             return done && in->runtime != NULL && in->runtime->container_count > 0 ? STR("Failed")
-                                                                                : STR("Pending");
+                                                                                   : STR("Pending");
     }
     if (t.waiting > 0)
         return STR("Pending");
@@ -327,7 +334,8 @@ static void add_condition(const struct pod_status_inputs *in, struct core_v1_pod
 }
 
 /* "containers with <what> status: [a b]"; empty when there are none. */
-static struct str name_list(struct arena *a, const char *what, const struct str *names, size_t count)
+static struct str name_list(struct arena *a, const char *what, const struct str *names,
+                            size_t count)
 {
     if (count == 0)
         return STR_NULL;
@@ -369,8 +377,7 @@ static bool gates_pass(struct arena *a, const struct pod_status_inputs *in, stru
     AUTO_BUF b = BUF_INIT;
     for (size_t i = 0; i < spec->readiness_gates_count; i++) {
         struct str type = spec->readiness_gates[i].condition_type;
-        const struct core_v1_pod_condition *c =
-            find_condition(in->old, str_c(arena_str(a, type)));
+        const struct core_v1_pod_condition *c = find_condition(in->old, str_c(arena_str(a, type)));
         if (c != NULL && str_eqc(c->status, "True"))
             continue;
         buf_printf(&b, "%s%s \"" STR_FMT "\" %s", b.len > 0 ? ", " : "",
@@ -427,7 +434,8 @@ bool pod_condition_is_own(struct str type)
     return false;
 }
 
-static void conditions(struct arena *a, const struct pod_status_inputs *in, struct core_v1_pod_status *s)
+static void conditions(struct arena *a, const struct pod_status_inputs *in,
+                       struct core_v1_pod_status *s)
 {
     size_t foreign = in->old != NULL ? in->old->conditions_count : 0;
     s->conditions = ARENA_ARRAY(a, struct core_v1_pod_condition, foreign + 6);
@@ -443,7 +451,8 @@ static void conditions(struct arena *a, const struct pod_status_inputs *in, stru
 
 /* --- the whole ---------------------------------------------------------------------- */
 
-static void addresses(struct arena *a, const struct pod_status_inputs *in, struct core_v1_pod_status *s)
+static void addresses(struct arena *a, const struct pod_status_inputs *in,
+                      struct core_v1_pod_status *s)
 {
     s->host_ips = ARENA_ARRAY(a, struct core_v1_host_ip, in->host_ip_count + 1);
     for (size_t i = 0; i < in->host_ip_count; i++)
@@ -475,9 +484,11 @@ static struct core_v1_container_status *
 statuses(struct arena *a, const struct pod_status_inputs *in, const struct core_v1_container *list,
          size_t count, const struct core_v1_container_status *old, size_t old_count, bool is_init)
 {
-    struct core_v1_container_status *out = ARENA_ARRAY(a, struct core_v1_container_status, count + 1);
+    struct core_v1_container_status *out =
+        ARENA_ARRAY(a, struct core_v1_container_status, count + 1);
     for (size_t i = 0; i < count; i++)
-        container_status(a, in, &list[i], status_named(old, old_count, list[i].name), is_init, &out[i]);
+        container_status(a, in, &list[i], status_named(old, old_count, list[i].name), is_init,
+                         &out[i]);
     return count > 0 ? out : NULL;
 }
 
@@ -499,7 +510,8 @@ struct core_v1_pod_status *pod_status_compute(struct arena *a, const struct pod_
     for (size_t i = 0; i < spec->ephemeral_containers_count; i++) {
         /* Common fields are laid out as a container's. */
         const struct core_v1_container *k =
-            (const struct core_v1_container *)&spec->ephemeral_containers[i].ephemeral_container_common;
+            (const struct core_v1_container *)&spec->ephemeral_containers[i]
+                .ephemeral_container_common;
         container_status(a, in, k,
                          status_named(old->ephemeral_container_statuses,
                                       old->ephemeral_container_statuses_count, k->name),
@@ -514,7 +526,8 @@ struct core_v1_pod_status *pod_status_compute(struct arena *a, const struct pod_
     s->resource_claim_statuses = old->resource_claim_statuses;
     s->resource_claim_statuses_count = old->resource_claim_statuses_count;
     s->extended_resource_claim_status = old->extended_resource_claim_status;
-    s->qos_class = !str_empty(old->qos_class) ? old->qos_class : str_of(qos_class_name(pod_qos_class(in->pod)));
+    s->qos_class = !str_empty(old->qos_class) ? old->qos_class
+                                              : str_of(qos_class_name(pod_qos_class(in->pod)));
     addresses(a, in, s);
     if (old->start_time != NULL) {
         s->start_time = old->start_time;

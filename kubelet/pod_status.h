@@ -17,10 +17,10 @@ struct core_v1_pod_status;
 /* What the node agent knows of one container besides the runtime's view. */
 struct container_facts {
     struct str name;
-    const char *wait_reason;  /* Why it does not run now; NULL: nothing to say. */
+    const char *wait_reason; /* Why it does not run now; NULL: nothing to say. */
     const char *wait_message;
-    bool started; /* Startup probe passed (or none), and postStart is through. */
-    bool ready;   /* Readiness probe passed (or none). */
+    bool started;  /* Startup probe passed (or none), and postStart is through. */
+    bool ready;    /* Readiness probe passed (or none). */
     bool restarts; /* It will be started again after having ended. */
 };
 
@@ -33,8 +33,8 @@ struct pod_status_inputs {
     const char *runtime_name; /* "containerd" */
     const char *const *host_ips;
     size_t host_ip_count;
-    bool sandbox_ready;   /* Present sandbox with network. */
-    bool finished;        /* Nothing runs and nothing will: phases may be final. */
+    bool sandbox_ready;      /* Present sandbox with network. */
+    bool finished;           /* Nothing runs and nothing will: phases may be final. */
     const char *fail_reason; /* Set: the pod has failed for this reason ("DeadlineExceeded"). */
     const char *fail_message;
     int64_t now_s;

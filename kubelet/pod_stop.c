@@ -49,8 +49,10 @@ static void on_stopped(const struct cri_reply *reply, void *arg)
     struct kill *k = arg;
     k->open--;
     if (reply->code != 0 && reply->status != GRPC_NOT_FOUND && reply->code != E_CANCELED) {
-        log_warning("pod %s/%s: stop container %s: %s", k->w->namespace_name, k->w->name, k->id, reply->message);
-        worker_event(k->w, NULL, "Warning", "FailedKillPod", "error killing pod: %s", reply->message);
+        log_warning("pod %s/%s: stop container %s: %s", k->w->namespace_name, k->w->name, k->id,
+                    reply->message);
+        worker_event(k->w, NULL, "Warning", "FailedKillPod", "error killing pod: %s",
+                     reply->message);
     }
     kill_release(k);
 }
@@ -62,7 +64,8 @@ static void stop_call(struct kill *k, int64_t grace_s)
     r.container_id = k->id;
     r.timeout = grace_s;
     k->open++;
-    cri_call(k->w->k->cri, CRI_STOP_CONTAINER, &r, CRI_TIMEOUT_MS + (uint64_t)grace_s * 1000, on_stopped, k);
+    cri_call(k->w->k->cri, CRI_STOP_CONTAINER, &r, CRI_TIMEOUT_MS + (uint64_t)grace_s * 1000,
+             on_stopped, k);
 }
 
 static int64_t grace_left(const struct kill *k)
@@ -84,11 +87,13 @@ static void on_pre_stop(enum check_result r, const char *output, void *arg)
 }
 
 /* Starts stopping c; done runs once, later. */
-static void kill_start(struct pod_worker *w, const struct rt_container *c, const struct pod_container *spec,
-                       int64_t grace_s, void (*done)(struct pod_worker *w, void *arg), void *arg)
+static void kill_start(struct pod_worker *w, const struct rt_container *c,
+                       const struct pod_container *spec, int64_t grace_s,
+                       void (*done)(struct pod_worker *w, void *arg), void *arg)
 {
     struct kill *k = xzalloc(sizeof(*k));
-    *k = (struct kill){.w = w, .grace_s = grace_s, .start_ms = kubelet_now_ms(w->k), .done = done, .arg = arg};
+    *k = (struct kill){
+        .w = w, .grace_s = grace_s, .start_ms = kubelet_now_ms(w->k), .done = done, .arg = arg};
     k->id = xstrdup(c->id);
     list_push_back(&w->kills, &k->link);
     if (c->state == RT_CREATED) {
@@ -128,8 +133,7 @@ void worker_hurry(struct pod_worker *w)
     struct list now;
     list_init(&now);
     list_splice(&now, &w->kills);
-    LIST_FOREACH_SAFE(it, &now)
-    {
+    LIST_FOREACH_SAFE (it, &now) {
         struct kill *k = LIST_ENTRY(it, struct kill, link);
         list_remove(&k->link);
         list_push_back(&w->kills, &k->link);
@@ -161,11 +165,14 @@ static const char *kill_text(enum pm_reason why)
     }
 }
 
-void worker_kill_container(struct pod_worker *w, struct pod_container *c, enum pm_reason why, bool restarts)
+void worker_kill_container(struct pod_worker *w, struct pod_container *c, enum pm_reason why,
+                           bool restarts)
 {
     const struct rt_container *seen = rt_pod_find(w->rt, str_of(c->name));
     const struct core_v1_pod *pod = worker_pod(w);
-    int64_t grace_s = pod->spec.has_termination_grace_period_seconds ? pod->spec.termination_grace_period_seconds : 30;
+    int64_t grace_s = pod->spec.has_termination_grace_period_seconds
+                          ? pod->spec.termination_grace_period_seconds
+                          : 30;
     const struct core_v1_probe *probe = why == PM_WHY_LIVENESS  ? c->spec->liveness_probe
                                         : why == PM_WHY_STARTUP ? c->spec->startup_probe
                                                                 : NULL;
@@ -183,7 +190,7 @@ struct stop {
     struct pod_worker *w;
     bool for_good;
     size_t open;
-    size_t sidecar;  /* Containers below this index may hold sidecars still to be stopped. */
+    size_t sidecar; /* Containers below this index may hold sidecars still to be stopped. */
     size_t sandbox;
     uint64_t start_ms;
 };
@@ -258,7 +265,10 @@ static void on_main_stopped(struct pod_worker *w, void *arg)
 void worker_stop_all(struct pod_worker *w, bool for_good)
 {
     struct stop *s = xzalloc(sizeof(*s));
-    *s = (struct stop){.w = w, .for_good = for_good, .open = 1, .sidecar = w->container_count,
+    *s = (struct stop){.w = w,
+                       .for_good = for_good,
+                       .open = 1,
+                       .sidecar = w->container_count,
                        .start_ms = kubelet_now_ms(w->k)};
     for (size_t i = 0; i < w->container_count; i++) {
         container_stop_probes(w->containers[i]);
@@ -267,7 +277,8 @@ void worker_stop_all(struct pod_worker *w, bool for_good)
     for (size_t i = 0; i < w->rt->container_count; i++) {
         const struct rt_container *seen = &w->rt->containers[i];
         struct pod_container *c = worker_container(w, str_of(seen->name));
-        if (!is_live(seen) || (c != NULL && c->kind == PM_SIDECAR && rt_pod_find(w->rt, str_of(c->name)) == seen))
+        if (!is_live(seen) ||
+            (c != NULL && c->kind == PM_SIDECAR && rt_pod_find(w->rt, str_of(c->name)) == seen))
             continue;
         worker_event(w, c, "Normal", "Killing", "Stopping container %s", seen->name);
         s->open++;
@@ -286,7 +297,8 @@ void worker_clean_failed(struct pod_worker *w, const char *why)
 {
     uint64_t wait = (uint64_t)CLEAN_RETRY_MIN_MS << MIN_OF(w->clean_failures, 10u);
     if (w->clean_failures == CLEAN_QUIET_FAILURES)
-        log_warning("pod %s/%s: clean-up fails and is tried again: %s", w->namespace_name, w->name, why);
+        log_warning("pod %s/%s: clean-up fails and is tried again: %s", w->namespace_name, w->name,
+                    why);
     w->clean_failures++;
     w->prepare_blocked_until_ms = kubelet_now_ms(w->k) + MIN_OF(wait, (uint64_t)CLEAN_RETRY_MAX_MS);
 }
@@ -308,7 +320,8 @@ static void run_cleaning(void *arg)
     if (!c->cgroup || c->w->k->cgroups == NULL)
         return;
     if (worker_pod(c->w) != NULL) {
-        int rc = cgroups_remove_pod(c->w->k->cgroups, c->qos, c->w->uid, c->code == 0 ? &c->err : NULL);
+        int rc =
+            cgroups_remove_pod(c->w->k->cgroups, c->qos, c->w->uid, c->code == 0 ? &c->err : NULL);
         c->code = c->code == 0 ? rc : c->code;
         return;
     }
@@ -342,7 +355,8 @@ void worker_cleanup(struct pod_worker *w)
     job_start(w->k->loop, run_cleaning, finish_cleanup, c);
 }
 
-/* --- removal from the runtime ------------------------------------------------------------------ */
+/* --- removal from the runtime ------------------------------------------------------------------
+ */
 
 struct removal {
     struct pod_worker *w;
@@ -419,7 +433,8 @@ void worker_remove_runtime(struct pod_worker *w, void (*done)(struct pod_worker 
     next_removal(r);
 }
 
-/* --- dead instances ------------------------------------------------------------------------------ */
+/* --- dead instances ------------------------------------------------------------------------------
+ */
 
 struct burial {
     struct pod_worker *w;

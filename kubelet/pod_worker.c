@@ -191,7 +191,8 @@ static void set_containers(struct pod_worker *w)
     const struct core_v1_pod_spec *spec = &worker_pod(w)->spec;
     struct pod_container **old = w->containers;
     size_t old_count = w->container_count;
-    size_t n = spec->init_containers_count + spec->containers_count + spec->ephemeral_containers_count;
+    size_t n =
+        spec->init_containers_count + spec->containers_count + spec->ephemeral_containers_count;
     w->containers = xzalloc((n + 1) * sizeof(*w->containers));
     w->container_count = 0;
     for (size_t i = 0; i < spec->init_containers_count; i++)
@@ -201,13 +202,15 @@ static void set_containers(struct pod_worker *w)
     for (size_t i = 0; i < spec->containers_count; i++)
         add_container(w, old, old_count, &spec->containers[i], PM_APP, "spec.containers");
     /* The fields in common are laid out as a container's. */
-    static_assert(sizeof(struct core_v1_ephemeral_container_common) == sizeof(struct core_v1_container) &&
+    static_assert(sizeof(struct core_v1_ephemeral_container_common) ==
+                          sizeof(struct core_v1_container) &&
                       offsetof(struct core_v1_ephemeral_container_common, tty) ==
                           offsetof(struct core_v1_container, tty),
                   "ephemeral containers must look like containers");
     for (size_t i = 0; i < spec->ephemeral_containers_count; i++) {
         add_container(w, old, old_count,
-                      (const struct core_v1_container *)&spec->ephemeral_containers[i].ephemeral_container_common,
+                      (const struct core_v1_container *)&spec->ephemeral_containers[i]
+                          .ephemeral_container_common,
                       PM_EPHEMERAL, "spec.ephemeralContainers");
     }
     for (size_t i = 0; i < old_count; i++) {
@@ -245,7 +248,9 @@ static int64_t object_grace(const struct core_v1_pod *pod)
 {
     if (pod->metadata.deletion_timestamp != NULL && pod->metadata.has_deletion_grace_period_seconds)
         return pod->metadata.deletion_grace_period_seconds;
-    return pod->spec.has_termination_grace_period_seconds ? pod->spec.termination_grace_period_seconds : 30;
+    return pod->spec.has_termination_grace_period_seconds
+               ? pod->spec.termination_grace_period_seconds
+               : 30;
 }
 
 static void begin_stop(struct pod_worker *w, int64_t grace_s)
@@ -319,7 +324,8 @@ void pod_worker_gone(struct pod_worker *w)
     const struct core_v1_pod *p = worker_pod(w);
     w->gone = true;
     /* Deleted by force: the API has not waited, nor do we for long. */
-    int64_t grace = w->origin == POD_FROM_FILE && p != NULL ? object_grace(p) : MIN_OF(w->grace_s, (int64_t)1);
+    int64_t grace =
+        w->origin == POD_FROM_FILE && p != NULL ? object_grace(p) : MIN_OF(w->grace_s, (int64_t)1);
     begin_stop(w, grace);
     worker_kick(w);
 }
@@ -387,7 +393,8 @@ static uint64_t crash_wait(struct pod_worker *w, struct arena *a, struct pod_con
         return 0;
     uint64_t now_ms = kubelet_now_ms(w->k);
     int64_t ago_ms = (env_wall_ns(w->k->env) - seen->finished_ns) / 1000000;
-    uint64_t ended_ms = ago_ms > 0 && (uint64_t)ago_ms < now_ms ? now_ms - (uint64_t)ago_ms : now_ms;
+    uint64_t ended_ms =
+        ago_ms > 0 && (uint64_t)ago_ms < now_ms ? now_ms - (uint64_t)ago_ms : now_ms;
     return backoff_wait_ms(&w->k->crash_backoff, crash_key(a, c), ended_ms, now_ms);
 }
 
@@ -401,15 +408,16 @@ static void note_crash_loop(struct pod_worker *w, struct arena *a, struct pod_co
 {
     uint64_t delay_s = backoff_delay_ms(&w->k->crash_backoff, crash_key(a, c)) / 1000;
     bool fresh = c->wait_reason == NULL || strcmp(c->wait_reason, "CrashLoopBackOff") != 0;
-    const char *delay = delay_s >= 60
-                            ? str_c(arena_printf(a, "%dm%ds", (int)(delay_s / 60), (int)(delay_s % 60)))
-                            : str_c(arena_printf(a, "%ds", (int)delay_s));
-    struct str text = arena_printf(a, "back-off %s restarting failed container=%s pod=%s_%s(%s)", delay,
-                                   c->name, w->name, w->namespace_name, w->uid);
+    const char *delay =
+        delay_s >= 60 ? str_c(arena_printf(a, "%dm%ds", (int)(delay_s / 60), (int)(delay_s % 60)))
+                      : str_c(arena_printf(a, "%ds", (int)delay_s));
+    struct str text = arena_printf(a, "back-off %s restarting failed container=%s pod=%s_%s(%s)",
+                                   delay, c->name, w->name, w->namespace_name, w->uid);
     container_set_waiting(c, "CrashLoopBackOff", str_c(text));
     if (fresh)
-        worker_event(w, c, "Warning", "BackOff", "Back-off restarting failed container %s in pod %s_%s(%s)",
-                     c->name, w->name, w->namespace_name, w->uid);
+        worker_event(w, c, "Warning", "BackOff",
+                     "Back-off restarting failed container %s in pod %s_%s(%s)", c->name, w->name,
+                     w->namespace_name, w->uid);
 }
 
 static void fill_container(struct pod_worker *w, struct arena *a, const struct pm_pod *p,
@@ -443,7 +451,8 @@ static enum pm_restart restart_policy(const struct core_v1_pod *pod)
 {
     if (str_eqc(pod->spec.restart_policy, "Never"))
         return PM_RESTART_NEVER;
-    return str_eqc(pod->spec.restart_policy, "OnFailure") ? PM_RESTART_ON_FAILURE : PM_RESTART_ALWAYS;
+    return str_eqc(pod->spec.restart_policy, "OnFailure") ? PM_RESTART_ON_FAILURE
+                                                          : PM_RESTART_ALWAYS;
 }
 
 static bool sandbox_usable(const struct pod_worker *w)
@@ -500,7 +509,8 @@ static void check_deadline(struct pod_worker *w)
     }
     worker_event(w, NULL, "Normal", "DeadlineExceeded",
                  "Pod was active on the node longer than the specified deadline");
-    pod_worker_fail(w, "DeadlineExceeded", "Pod was active on the node longer than the specified deadline");
+    pod_worker_fail(w, "DeadlineExceeded",
+                    "Pod was active on the node longer than the specified deadline");
 }
 
 static void on_prepared(struct pod_worker *w, int code)

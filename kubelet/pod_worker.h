@@ -13,7 +13,8 @@ struct core_v1_pod;
 struct core_v1_pod_status;
 struct pod_worker;
 
-struct pod_worker *pod_worker_new(struct kubelet *k, struct api_object *pod, enum pod_origin origin);
+struct pod_worker *pod_worker_new(struct kubelet *k, struct api_object *pod,
+                                  enum pod_origin origin);
 /* A pod that only the runtime knows: it is stopped and removed. */
 struct pod_worker *pod_worker_new_orphan(struct kubelet *k, const char *uid, const char *name,
                                          const char *namespace_name);

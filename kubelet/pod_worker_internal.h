@@ -27,18 +27,18 @@ struct start;
 
 struct pod_container {
     struct pod_worker *worker;
-    const struct core_v1_container *spec; /* In the worker's pod object. */
+    const struct core_v1_container *spec;   /* In the worker's pod object. */
     const struct core_v1_container *target; /* Ephemeral: whose processes it sees; NULL. */
     char *name;
     enum pm_kind kind;
     uint64_t hash;
-    char *field_path;      /* "spec.containers{web}" */
-    char *wait_reason;     /* Why it does not run; NULL. */
+    char *field_path;  /* "spec.containers{web}" */
+    char *wait_reason; /* Why it does not run; NULL. */
     char *wait_message;
     uint64_t blocked_until_ms; /* Not before: after a failed start. */
-    char *instance;        /* Id that the probes below belong to; NULL. */
+    char *instance;            /* Id that the probes below belong to; NULL. */
     bool post_start_pending;
-    bool probes_failed;    /* Set while a restart for a probe is under way. */
+    bool probes_failed; /* Set while a restart for a probe is under way. */
     struct probe *probes[3];
     struct check *hook;
     int64_t probe_grace_s; /* Of the probe that failed; -1: the pod's. */
@@ -65,25 +65,25 @@ struct pod_worker {
     bool rt_stale;
     uint64_t rt_read_ms;
     struct list exit_watches;
-    struct list kills;     /* Containers being stopped, see pod_stop.c. */
+    struct list kills; /* Containers being stopped, see pod_stop.c. */
     bool needs_polling;
     unsigned settle_looks; /* Looks since a process ended that the runtime still calls running. */
 
     enum pm_life life;
-    bool gone;         /* The API or the file no longer has it. */
+    bool gone;          /* The API or the file no longer has it. */
     bool delete_wanted; /* deletionTimestamp is set. */
-    bool cleaned;      /* Volumes and cgroup are removed. */
+    bool cleaned;       /* Volumes and cgroup are removed. */
     unsigned clean_failures;
     char *fail_reason, *fail_message;
-    int64_t grace_s;   /* For stopping. */
+    int64_t grace_s; /* For stopping. */
     bool killing_logged;
 
     uint64_t observe_due_ms; /* 0: none. */
-    bool busy;         /* Something is being done. */
-    struct start *start; /* The container start under way, see pod_start.c. */
+    bool busy;               /* Something is being done. */
+    struct start *start;     /* The container start under way, see pod_start.c. */
     bool freeing;
     struct deferred kick;
-    uv_timer_t timer;  /* Wakes the worker. */
+    uv_timer_t timer; /* Wakes the worker. */
     int timers_open;
 
     struct source_set *sources;
@@ -147,7 +147,8 @@ void worker_start_container(struct pod_worker *w, struct pod_container *c);
 void worker_interrupt_start(struct pod_worker *w);
 
 /* pod_stop.c */
-void worker_kill_container(struct pod_worker *w, struct pod_container *c, enum pm_reason why, bool restarts);
+void worker_kill_container(struct pod_worker *w, struct pod_container *c, enum pm_reason why,
+                           bool restarts);
 void worker_stop_all(struct pod_worker *w, bool for_good);
 void worker_hurry(struct pod_worker *w); /* A shorter grace was asked for while stopping. */
 void worker_cleanup(struct pod_worker *w);

@@ -92,7 +92,8 @@ struct probe *probe_start(struct kubelet *k, const struct probe_config *config)
     p->pod_ip = xstrdup(config->pod_ip);
     api_object_ref(config->object);
     probe_core_init(&p->core, config->kind, config->spec);
-    uint64_t period_ms = (uint64_t)(config->spec->period_seconds > 0 ? config->spec->period_seconds : 10) * 1000;
+    uint64_t period_ms =
+        (uint64_t)(config->spec->period_seconds > 0 ? config->spec->period_seconds : 10) * 1000;
     uint64_t delay_ms = (uint64_t)MAX_OF(config->spec->initial_delay_seconds, 0) * 1000;
     int64_t age_ms = (env_wall_ns(k->env) - config->started_ns) / 1000000;
     uint64_t first = age_ms < 0                         ? delay_ms

@@ -50,7 +50,9 @@ static struct str registry_of_key(struct str key)
         key = str_sub(key, (size_t)scheme + 3, key.len);
     struct str host, path;
     str_cut(key, '/', &host, &path);
-    return str_eqc(host, "index.docker.io") || str_eqc(host, "registry-1.docker.io") ? STR("docker.io") : host;
+    return str_eqc(host, "index.docker.io") || str_eqc(host, "registry-1.docker.io")
+               ? STR("docker.io")
+               : host;
 }
 
 static const char *member(struct arena *a, const struct json *j, const char *key)
@@ -58,7 +60,8 @@ static const char *member(struct arena *a, const struct json *j, const char *key
     return str_c(arena_str(a, json_get_str(j, key)));
 }
 
-bool pull_auth_find(struct arena *a, struct str config_json, struct str image, struct pull_auth *ret)
+bool pull_auth_find(struct arena *a, struct str config_json, struct str image,
+                    struct pull_auth *ret)
 {
     struct json *j;
     if (json_parse(a, config_json, &j, NULL) != 0 || j->type != JSON_OBJECT)

@@ -9,7 +9,7 @@ struct arena;
 struct pull_auth {
     const char *username; /* "" when unset. */
     const char *password;
-    const char *auth;     /* base64 of "user:password". */
+    const char *auth; /* base64 of "user:password". */
     const char *identity_token;
     const char *registry_token;
     const char *server;
@@ -23,6 +23,7 @@ struct str image_with_tag(struct arena *a, struct str image);
 bool image_is_latest(struct str image);
 
 /* Looks an image up in a .dockerconfigjson (or the older .dockercfg). */
-bool pull_auth_find(struct arena *a, struct str config_json, struct str image, struct pull_auth *ret);
+bool pull_auth_find(struct arena *a, struct str config_json, struct str image,
+                    struct pull_auth *ret);
 
 #endif

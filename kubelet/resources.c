@@ -181,8 +181,8 @@ struct pod_sums {
 static void sums_of(const struct core_v1_resource_requirements *r, struct pod_sums *ret)
 {
     *ret = (struct pod_sums){0};
-    ret->cpu_limited = resource_milli(r->limits, r->limits_count, "cpu", &ret->cpu_limit) &&
-                       ret->cpu_limit > 0;
+    ret->cpu_limited =
+        resource_milli(r->limits, r->limits_count, "cpu", &ret->cpu_limit) && ret->cpu_limit > 0;
     ret->memory_limited =
         resource_value(r->limits, r->limits_count, "memory", &ret->memory_limit) &&
         ret->memory_limit > 0;

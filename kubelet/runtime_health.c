@@ -27,12 +27,14 @@ static void again(struct runtime_health *h)
 {
     h->call = NULL;
     if (!h->stopped)
-        uv_timer_start(&h->timer, on_timer, h->problem == NULL ? READY_POLL_MS : UNREADY_POLL_MS, 0);
+        uv_timer_start(&h->timer, on_timer, h->problem == NULL ? READY_POLL_MS : UNREADY_POLL_MS,
+                       0);
 }
 
 static void set_problem(struct runtime_health *h, const char *problem)
 {
-    bool same = problem == NULL ? h->problem == NULL : h->problem != NULL && strcmp(h->problem, problem) == 0;
+    bool same = problem == NULL ? h->problem == NULL
+                                : h->problem != NULL && strcmp(h->problem, problem) == 0;
     if (same)
         return;
     free(h->problem);
@@ -54,11 +56,11 @@ static const CRI(RuntimeCondition) * find(const CRI(RuntimeStatus) * s, const ch
     return NULL;
 }
 
-static const char *condition_text(struct arena *a, const char *what, const CRI(RuntimeCondition) * c,
-                                  const char *type)
+static const char *condition_text(struct arena *a, const char *what,
+                                  const CRI(RuntimeCondition) * c, const char *type)
 {
-    return str_c(arena_printf(a, "container runtime %snot ready: %s=false reason:%s message:%s", what, type,
-                              c != NULL ? c->reason : "", c != NULL ? c->message : ""));
+    return str_c(arena_printf(a, "container runtime %snot ready: %s=false reason:%s message:%s",
+                              what, type, c != NULL ? c->reason : "", c != NULL ? c->message : ""));
 }
 
 static void on_status(const struct cri_reply *reply, void *arg)
@@ -73,7 +75,8 @@ static void on_status(const struct cri_reply *reply, void *arg)
         return;
     }
     const CRI(StatusResponse) *r = reply->msg;
-    const CRI(RuntimeCondition) *runtime = find(r->status, "RuntimeReady"), *network = find(r->status, "NetworkReady");
+    const CRI(RuntimeCondition) *runtime = find(r->status, "RuntimeReady"),
+                                *network = find(r->status, "NetworkReady");
     h->k->network_ready = network != NULL && network->status;
     if (runtime == NULL || !runtime->status)
         set_problem(h, condition_text(reply->arena, "", runtime, "RuntimeReady"));
@@ -99,7 +102,8 @@ static void on_version(const struct cri_reply *reply, void *arg)
     struct kubelet *k = h->k;
     k->runtime_name = arena_strdup(k->arena, r->runtime_name);
     k->runtime_version = arena_strdup(k->arena, r->runtime_version);
-    log_info("container runtime %s %s, CRI %s", r->runtime_name, r->runtime_version, r->runtime_api_version);
+    log_info("container runtime %s %s, CRI %s", r->runtime_name, r->runtime_version,
+             r->runtime_api_version);
     h->call = NULL;
     void (*on_up)(struct kubelet *) = h->on_up;
     h->on_up = NULL;
@@ -114,7 +118,7 @@ static void on_timer(uv_timer_t *t)
     if (h->k->runtime_name == NULL) {
         CRI(VersionRequest) r;
         runtime__v1__version_request__init(&r);
-        r.version = (char *)(uintptr_t)"v1";
+        r.version = (char *)(uintptr_t) "v1";
         h->call = cri_call(h->k->cri, CRI_VERSION, &r, CALL_TIMEOUT_MS, on_version, h);
     } else {
         CRI(StatusRequest) r;

@@ -202,9 +202,9 @@ void rt_container_copy_status(struct rt_pod *p, struct rt_container *c,
     c->user_known = old->user_known;
     c->uid = old->uid;
     c->gid = old->gid;
-    c->groups = old->group_count == 0 ? NULL
-                                      : arena_memdup(p->arena, old->groups,
-                                                     old->group_count * sizeof(int64_t));
+    c->groups = old->group_count == 0
+                    ? NULL
+                    : arena_memdup(p->arena, old->groups, old->group_count * sizeof(int64_t));
     c->group_count = old->group_count;
 }
 

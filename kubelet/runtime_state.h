@@ -33,18 +33,18 @@ struct rt_container {
     const char *image;     /* As the runtime names it. */
     const char *image_ref; /* Its digest or id. */
     const char *reason;
-    const char *message;   /* From the runtime, or the termination message. */
+    const char *message; /* From the runtime, or the termination message. */
     const char *log_path;
-    const char *term_path;   /* Host file of the termination message; "" if none. */
+    const char *term_path; /* Host file of the termination message; "" if none. */
     const char *term_policy;
     enum rt_state state;
-    uint64_t hash;         /* Of the spec it was made from; 0: unknown. */
-    uint32_t attempt;      /* = restart count. */
+    uint64_t hash;    /* Of the spec it was made from; 0: unknown. */
+    uint32_t attempt; /* = restart count. */
     int32_t exit_code;
     int64_t created_ns, started_ns, finished_ns;
-    int64_t pid;           /* Of a running one; 0: unknown. */
-    int64_t grace_s;       /* Of the pod when it was made; -1: unknown. */
-    bool has_status;       /* Details were read, not only the list. */
+    int64_t pid;     /* Of a running one; 0: unknown. */
+    int64_t grace_s; /* Of the pod when it was made; -1: unknown. */
+    bool has_status; /* Details were read, not only the list. */
     bool user_known;
     int64_t uid, gid;
     const int64_t *groups;

@@ -62,7 +62,8 @@ bool server_flag(const struct http_request *r, const char *name)
     return str_eqc(v, "1") || str_eqc(v, "true");
 }
 
-struct pod_worker *server_find_pod(struct kubelet *k, struct http_request *r, const struct str *segments, size_t count)
+struct pod_worker *server_find_pod(struct kubelet *k, struct http_request *r,
+                                   const struct str *segments, size_t count)
 {
     if (count < 2) {
         server_text(r, 400, "Missing podNamespace or podID");
@@ -172,8 +173,11 @@ static const char *subresource(struct str path)
 {
     static const struct {
         const char *prefix, *name;
-    } table[] = {{"/stats", "stats"}, {"/metrics", "metrics"}, {"/logs", "log"},
-                 {"/spec", "spec"},   {"/checkpoint", "checkpoint"}};
+    } table[] = {{"/stats", "stats"},
+                 {"/metrics", "metrics"},
+                 {"/logs", "log"},
+                 {"/spec", "spec"},
+                 {"/checkpoint", "checkpoint"}};
     for (size_t i = 0; i < ARRAY_SIZE(table); i++) {
         if (str_has_prefix(path, str_of(table[i].prefix)))
             return table[i].name;
@@ -194,8 +198,9 @@ static const char *verb(struct str method)
 
 static void forbid(const struct kubelet_server *s, struct http_request *r)
 {
-    server_text(r, 403, "Forbidden (user=" STR_FMT ", verb=%s, resource=nodes, subresource=%s, node=%s)",
-                STR_ARG(r->peer->common_name), verb(r->method), subresource(r->path), s->k->node_name);
+    server_text(
+        r, 403, "Forbidden (user=" STR_FMT ", verb=%s, resource=nodes, subresource=%s, node=%s)",
+        STR_ARG(r->peer->common_name), verb(r->method), subresource(r->path), s->k->node_name);
 }
 
 static void on_review(struct client_request *call, const struct client_result *result, void *arg)
@@ -213,8 +218,8 @@ static void on_review(struct client_request *call, const struct client_result *r
     } else if (answer != NULL) {
         forbid(s, v->r);
     } else {
-        server_text(v->r, 500, "Authorization error (user=" STR_FMT "): %s", STR_ARG(v->r->peer->common_name),
-                    result->message);
+        server_text(v->r, 500, "Authorization error (user=" STR_FMT "): %s",
+                    STR_ARG(v->r->peer->common_name), result->message);
     }
     free(v->key);
     free(v);
@@ -223,8 +228,8 @@ static void on_review(struct client_request *call, const struct client_result *r
 /* Asks the API server whether the user may do this to this node. */
 static void review(struct kubelet_server *s, struct http_request *r)
 {
-    struct str key = arena_printf(r->arena, STR_FMT " %s %s", STR_ARG(r->peer->common_name), verb(r->method),
-                                  subresource(r->path));
+    struct str key = arena_printf(r->arena, STR_FMT " %s %s", STR_ARG(r->peer->common_name),
+                                  verb(r->method), subresource(r->path));
     const uint64_t *until = map_get(&s->allowed, key);
     if (until != NULL && *until > kubelet_now_ms(s->k)) {
         dispatch(s->k, r);
@@ -293,7 +298,8 @@ static void on_request(struct http_request *r, void *arg)
         review(s, r);
 }
 
-/* --- life --------------------------------------------------------------------------------------- */
+/* --- life ---------------------------------------------------------------------------------------
+ */
 
 static void on_health_request(struct http_request *r, void *arg)
 {
@@ -310,7 +316,8 @@ static int listen_healthz(struct kubelet_server *s, struct error *err)
     struct kubelet *k = s->k;
     if (k->config.healthz_port == 0)
         return 0;
-    struct http_server_config config = {.name = "healthz", .on_request = on_health_request, .arg = s};
+    struct http_server_config config = {
+        .name = "healthz", .on_request = on_health_request, .arg = s};
     struct net_listen_config where = {
         .address = str_c(arena_printf(k->arena, "127.0.0.1:%d", (int)k->config.healthz_port))};
     int rc = http_server_new(k->loop, &config, &s->healthz, err);
@@ -331,7 +338,8 @@ int kubelet_server_start(struct kubelet *k, struct kubelet_server **ret, struct 
         .cert = {.file = cert},
         .key = {.file = key},
         .ca = {.file = k->config.client_ca_file},
-        .client_auth = k->config.client_ca_file != NULL ? TLS_CLIENT_AUTH_REQUEST : TLS_CLIENT_AUTH_NONE,
+        .client_auth =
+            k->config.client_ca_file != NULL ? TLS_CLIENT_AUTH_REQUEST : TLS_CLIENT_AUTH_NONE,
         .alpn = TLS_ALPN_H2 | TLS_ALPN_HTTP1,
     };
     struct http_server_config config = {
@@ -340,9 +348,10 @@ int kubelet_server_start(struct kubelet *k, struct kubelet_server **ret, struct 
         .arg = s,
     };
     struct net_listen_config where = {
-        .address = strchr(k->config.address, ':') != NULL
-                       ? str_c(arena_printf(k->arena, "[%s]:%d", k->config.address, (int)k->config.port))
-                       : str_c(arena_printf(k->arena, "%s:%d", k->config.address, (int)k->config.port)),
+        .address =
+            strchr(k->config.address, ':') != NULL
+                ? str_c(arena_printf(k->arena, "[%s]:%d", k->config.address, (int)k->config.port))
+                : str_c(arena_printf(k->arena, "%s:%d", k->config.address, (int)k->config.port)),
     };
     rc = tls_context_new(&tls, &s->tls, err);
     where.tls = s->tls;

@@ -25,16 +25,22 @@ void kubelet_server_stop(struct kubelet_server *s); /* NULL is a no-op. */
 
 /* --- handlers; each owns the request --- */
 /* segments: of the path behind the first one, unescaped. */
-void server_logs(struct kubelet *k, struct http_request *r, const struct str *segments, size_t count);
-void server_exec(struct kubelet *k, struct http_request *r, const struct str *segments, size_t count);
-void server_attach(struct kubelet *k, struct http_request *r, const struct str *segments, size_t count);
-void server_port_forward(struct kubelet *k, struct http_request *r, const struct str *segments, size_t count);
+void server_logs(struct kubelet *k, struct http_request *r, const struct str *segments,
+                 size_t count);
+void server_exec(struct kubelet *k, struct http_request *r, const struct str *segments,
+                 size_t count);
+void server_attach(struct kubelet *k, struct http_request *r, const struct str *segments,
+                   size_t count);
+void server_port_forward(struct kubelet *k, struct http_request *r, const struct str *segments,
+                         size_t count);
 void server_stats_summary(struct kubelet *k, struct http_request *r);
 
 /* Plain text with a newline behind it. */
-void server_text(struct http_request *r, int status, const char *fmt, ...) __attribute__((format(printf, 3, 4)));
+void server_text(struct http_request *r, int status, const char *fmt, ...)
+    __attribute__((format(printf, 3, 4)));
 /* {ns}/{pod}, the uid in between being optional; NULL once 404 was answered. */
-struct pod_worker *server_find_pod(struct kubelet *k, struct http_request *r, const struct str *segments, size_t count);
+struct pod_worker *server_find_pod(struct kubelet *k, struct http_request *r,
+                                   const struct str *segments, size_t count);
 /* A parameter of the query; empty when absent. */
 struct str server_param(const struct http_request *r, const char *name);
 bool server_flag(const struct http_request *r, const char *name);

@@ -31,9 +31,9 @@
 
 struct log_options {
     bool follow, previous, timestamps;
-    int64_t tail;      /* -1: all. */
-    int64_t since_ns;  /* Lines from then on; INT64_MIN: all. */
-    int64_t limit;     /* Bytes; -1: no limit. */
+    int64_t tail;     /* -1: all. */
+    int64_t since_ns; /* Lines from then on; INT64_MIN: all. */
+    int64_t limit;    /* Bytes; -1: no limit. */
     bool only_stdout, only_stderr;
 };
 
@@ -45,11 +45,11 @@ struct log_reader {
     char *uid, *container_id;
     int fd;
     off_t offset;
-    struct buf line;       /* An unfinished line of the file. */
-    bool mid_line;         /* The last line written was a part of one. */
-    bool busy;             /* A job is running. */
+    struct buf line; /* An unfinished line of the file. */
+    bool mid_line;   /* The last line written was a part of one. */
+    bool busy;       /* A job is running. */
     bool started, done;
-    bool final;            /* The container has ended: one more look, then the end. */
+    bool final; /* The container has ended: one more look, then the end. */
     int code;
     struct error err;
     uint8_t *piece;
@@ -130,8 +130,8 @@ static void write_line(struct log_reader *l, struct str raw)
     struct cri_log_line line;
     if (!cri_log_parse(raw, &line))
         return;
-    if ((l->o.since_ns != INT64_MIN && line.time_ns < l->o.since_ns) || (l->o.only_stdout && line.is_stderr) ||
-        (l->o.only_stderr && !line.is_stderr))
+    if ((l->o.since_ns != INT64_MIN && line.time_ns < l->o.since_ns) ||
+        (l->o.only_stdout && line.is_stderr) || (l->o.only_stderr && !line.is_stderr))
         return;
     if (l->o.timestamps && !l->mid_line) {
         write_limited(l, line.stamp);
@@ -157,7 +157,8 @@ static void write_piece(struct log_reader *l)
         buf_clear(&l->line);
 }
 
-/* --- reading: on a worker thread --------------------------------------------------------------- */
+/* --- reading: on a worker thread ---------------------------------------------------------------
+ */
 
 /* Where the last n lines start: reads backwards, piece by piece. */
 static off_t find_tail(int fd, off_t size, uint64_t n, uint8_t *piece)
@@ -219,12 +220,14 @@ static void run_read(void *arg)
     l->rotated = true;
 }
 
-/* --- the loop ------------------------------------------------------------------------------------ */
+/* --- the loop ------------------------------------------------------------------------------------
+ */
 
 static bool container_runs(const struct log_reader *l)
 {
     const struct pod_worker *w = map_get(&l->k->workers, str_of(l->uid));
-    const struct rt_container *c = w != NULL ? rt_pod_find_id(pod_worker_runtime(w), l->container_id) : NULL;
+    const struct rt_container *c =
+        w != NULL ? rt_pod_find_id(pod_worker_runtime(w), l->container_id) : NULL;
     return c != NULL && (c->state == RT_RUNNING || c->state == RT_CREATED);
 }
 
@@ -321,8 +324,8 @@ static void finish_open(void *arg)
     pump(l);
 }
 
-static void reader_start(struct kubelet *k, struct http_request *r, const struct log_options *o, const char *uid,
-                         const struct rt_container *c)
+static void reader_start(struct kubelet *k, struct http_request *r, const struct log_options *o,
+                         const char *uid, const struct rt_container *c)
 {
     struct log_reader *l = xzalloc(sizeof(*l));
     l->k = k;
@@ -342,7 +345,8 @@ static void reader_start(struct kubelet *k, struct http_request *r, const struct
     job_start(k->loop, run_open, finish_open, l);
 }
 
-/* --- the request ------------------------------------------------------------------------------------ */
+/* --- the request
+ * ------------------------------------------------------------------------------------ */
 
 static bool number(struct http_request *r, const char *name, int64_t *ret)
 {
@@ -383,10 +387,11 @@ static bool parse_options(struct kubelet *k, struct http_request *r, struct log_
     return true;
 }
 
-static const struct core_v1_container_status *find_status(const struct core_v1_pod_status *s, struct str name)
+static const struct core_v1_container_status *find_status(const struct core_v1_pod_status *s,
+                                                          struct str name)
 {
-    const struct core_v1_container_status *lists[] = {s->container_statuses, s->init_container_statuses,
-                                                      s->ephemeral_container_statuses};
+    const struct core_v1_container_status *lists[] = {
+        s->container_statuses, s->init_container_statuses, s->ephemeral_container_statuses};
     size_t counts[] = {s->container_statuses_count, s->init_container_statuses_count,
                        s->ephemeral_container_statuses_count};
     for (size_t k = 0; k < ARRAY_SIZE(lists); k++) {
@@ -398,7 +403,8 @@ static const struct core_v1_container_status *find_status(const struct core_v1_p
     return NULL;
 }
 
-void server_logs(struct kubelet *k, struct http_request *r, const struct str *segments, size_t count)
+void server_logs(struct kubelet *k, struct http_request *r, const struct str *segments,
+                 size_t count)
 {
     struct log_options o;
     if (count < 3) {
@@ -413,20 +419,25 @@ void server_logs(struct kubelet *k, struct http_request *r, const struct str *se
     const struct core_v1_container_status *cs = status != NULL ? find_status(status, name) : NULL;
     const struct rt_container *c = rt_pod_find(pod_worker_runtime(w), name);
     if (cs == NULL) {
-        server_text(r, 404, "container \"" STR_FMT "\" is not valid for pod \"" STR_FMT "\"", STR_ARG(name),
-                    STR_ARG(segments[1]));
+        server_text(r, 404, "container \"" STR_FMT "\" is not valid for pod \"" STR_FMT "\"",
+                    STR_ARG(name), STR_ARG(segments[1]));
         return;
     }
     /* In a crash loop the newest instance is the previous one already. */
     if (o.previous && (cs->state.waiting == NULL || c == NULL || c->state != RT_EXITED))
         c = rt_pod_find_nth(pod_worker_runtime(w), name, 1);
     if (c == NULL && o.previous)
-        server_text(r, 400, "previous terminated container \"" STR_FMT "\" in pod \"" STR_FMT "\" not found",
+        server_text(r, 400,
+                    "previous terminated container \"" STR_FMT "\" in pod \"" STR_FMT
+                    "\" not found",
                     STR_ARG(name), STR_ARG(segments[1]));
     else if (c == NULL || c->log_path[0] == '\0')
-        server_text(r, 400, "container \"" STR_FMT "\" in pod \"" STR_FMT "\" is waiting to start: " STR_FMT,
+        server_text(r, 400,
+                    "container \"" STR_FMT "\" in pod \"" STR_FMT
+                    "\" is waiting to start: " STR_FMT,
                     STR_ARG(name), STR_ARG(segments[1]),
-                    STR_ARG(cs->state.waiting != NULL ? cs->state.waiting->reason : STR("ContainerCreating")));
+                    STR_ARG(cs->state.waiting != NULL ? cs->state.waiting->reason
+                                                      : STR("ContainerCreating")));
     else
         reader_start(k, r, &o, pod_worker_uid(w), c);
 }

@@ -66,7 +66,8 @@ static struct json *container_json(struct arena *a, const CRI(ContainerStats) * 
     return o;
 }
 
-static struct json *pod_json(struct arena *a, struct pod_worker *w, const CRI(ListContainerStatsResponse) * list)
+static struct json *pod_json(struct arena *a, struct pod_worker *w,
+                             const CRI(ListContainerStatsResponse) * list)
 {
     const struct core_v1_pod *pod = pod_worker_pod(w);
     const struct core_v1_pod_status *status = pod_worker_status(w);
@@ -79,7 +80,10 @@ static struct json *pod_json(struct arena *a, struct pod_worker *w, const CRI(Li
         json_setc(a, o, "startTime", time_json(a, status->start_time->seconds * 1000000000));
     for (size_t i = 0; i < list->n_stats; i++) {
         const CRI(ContainerStats) *s = list->stats[i];
-        const char *uid = s->attributes != NULL ? cri_map_get(s->attributes->labels, s->attributes->n_labels, LABEL_POD_UID) : NULL;
+        const char *uid =
+            s->attributes != NULL
+                ? cri_map_get(s->attributes->labels, s->attributes->n_labels, LABEL_POD_UID)
+                : NULL;
         if (uid != NULL && s->attributes->metadata != NULL && strcmp(uid, pod_worker_uid(w)) == 0)
             json_append(a, containers, container_json(a, s));
     }

@@ -119,8 +119,8 @@ static void on_upgrade(struct http_call *call, struct net_stream *stream, void *
     b->open++;
     net_stream_set_handler(stream, &bridge_handler, b);
     for (size_t i = 0; i < n; i++) {
-        if (!str_eqc(h[i].name, "connection") && !str_eqc(h[i].name, "upgrade") && !str_eqc(h[i].name, "date") &&
-            !str_eqc(h[i].name, "content-length"))
+        if (!str_eqc(h[i].name, "connection") && !str_eqc(h[i].name, "upgrade") &&
+            !str_eqc(h[i].name, "date") && !str_eqc(h[i].name, "content-length"))
             http_response_header_str(b->r, h[i].name, h[i].value);
     }
     struct str protocol = http_request_upgrade(b->r);
@@ -128,7 +128,8 @@ static void on_upgrade(struct http_call *call, struct net_stream *stream, void *
     struct str shown = http_call_header(call, "upgrade");
     if (str_empty(shown))
         shown = protocol;
-    if (http_response_upgrade(b->r, str_c(arena_str(a, shown)), &bridge_handler, b, &b->client, &err) != 0) {
+    if (http_response_upgrade(b->r, str_c(arena_str(a, shown)), &bridge_handler, b, &b->client,
+                              &err) != 0) {
         answer_error(b, 400, error_message(&err));
         net_stream_close(stream);
         return;
@@ -141,9 +142,10 @@ static void on_call_end(struct http_call *call, const struct error *err, void *a
 {
     struct bridge *b = arg;
     if (!b->answered)
-        answer_error(b, 502, err != NULL ? error_message(err)
-                                         : str_c(arena_printf(b->arena, "the runtime answered %d",
-                                                              http_call_status(call))));
+        answer_error(b, 502,
+                     err != NULL ? error_message(err)
+                                 : str_c(arena_printf(b->arena, "the runtime answered %d",
+                                                      http_call_status(call))));
     if (b->client == NULL && b->runtime == NULL && b->http != NULL)
         http_client_close(take(b->http), on_http_closed, b);
     b->open--;
@@ -153,8 +155,9 @@ static void on_call_end(struct http_call *call, const struct error *err, void *a
 /* Headers that make the upgrade, in the client's own words. */
 static struct http_header *forward_headers(struct bridge *b, size_t *ret_count)
 {
-    static const char *const dropped[] = {"host", "connection", "upgrade", "content-length", "transfer-encoding",
-                                          "authorization", "accept-encoding", "user-agent"};
+    static const char *const dropped[] = {
+        "host",          "connection",      "upgrade",   "content-length", "transfer-encoding",
+        "authorization", "accept-encoding", "user-agent"};
     struct http_header *list = ARENA_ARRAY(b->arena, struct http_header, b->r->header_count + 2);
     *ret_count = 0;
     for (size_t i = 0; i < b->r->header_count; i++) {
@@ -188,9 +191,9 @@ static void join(struct bridge *b, const char *url)
     b->open++;
     struct http_call_config call = {
         .method = str_c(arena_str(b->arena, b->r->method)),
-        .target = str_c(u.query.len > 0
-                            ? arena_printf(b->arena, STR_FMT "?" STR_FMT, STR_ARG(u.path), STR_ARG(u.query))
-                            : arena_printf(b->arena, STR_FMT, STR_ARG(u.path))),
+        .target = str_c(u.query.len > 0 ? arena_printf(b->arena, STR_FMT "?" STR_FMT,
+                                                       STR_ARG(u.path), STR_ARG(u.query))
+                                        : arena_printf(b->arena, STR_FMT, STR_ARG(u.path))),
         .upgrade = true,
         .header_timeout_ms = CRI_STREAM_TIMEOUT_MS,
         .on_end = on_call_end,
@@ -251,8 +254,8 @@ static struct bridge *bridge_new(struct kubelet *k, struct http_request *r)
 }
 
 /* {ns}/{pod}/{container} or {ns}/{pod}/{uid}/{container}; NULL once answered. */
-static const struct rt_container *find_running(struct kubelet *k, struct http_request *r, const struct str *segments,
-                                               size_t count)
+static const struct rt_container *find_running(struct kubelet *k, struct http_request *r,
+                                               const struct str *segments, size_t count)
 {
     struct pod_worker *w = server_find_pod(k, r, segments, count);
     if (w == NULL)
@@ -260,15 +263,17 @@ static const struct rt_container *find_running(struct kubelet *k, struct http_re
     struct str name = count > 3 ? segments[3] : count > 2 ? segments[2] : STR_NULL;
     const struct rt_container *c = rt_pod_find(pod_worker_runtime(w), name);
     if (c == NULL || c->state != RT_RUNNING) {
-        server_text(r, c == NULL ? 404 : 400, c == NULL ? "container not found (\"" STR_FMT "\")"
-                                                        : "container \"" STR_FMT "\" is not running",
+        server_text(r, c == NULL ? 404 : 400,
+                    c == NULL ? "container not found (\"" STR_FMT "\")"
+                              : "container \"" STR_FMT "\" is not running",
                     STR_ARG(name));
         return NULL;
     }
     return c;
 }
 
-void server_exec(struct kubelet *k, struct http_request *r, const struct str *segments, size_t count)
+void server_exec(struct kubelet *k, struct http_request *r, const struct str *segments,
+                 size_t count)
 {
     const struct rt_container *c = find_running(k, r, segments, count);
     struct bridge *b = c != NULL ? bridge_new(k, r) : NULL;
@@ -290,7 +295,8 @@ void server_exec(struct kubelet *k, struct http_request *r, const struct str *se
     cri_call(k->cri, CRI_EXEC, q, CRI_STREAM_TIMEOUT_MS, on_exec, b);
 }
 
-void server_attach(struct kubelet *k, struct http_request *r, const struct str *segments, size_t count)
+void server_attach(struct kubelet *k, struct http_request *r, const struct str *segments,
+                   size_t count)
 {
     const struct rt_container *c = find_running(k, r, segments, count);
     struct bridge *b = c != NULL ? bridge_new(k, r) : NULL;
@@ -305,7 +311,8 @@ void server_attach(struct kubelet *k, struct http_request *r, const struct str *
     cri_call(k->cri, CRI_ATTACH, q, CRI_STREAM_TIMEOUT_MS, on_attach, b);
 }
 
-void server_port_forward(struct kubelet *k, struct http_request *r, const struct str *segments, size_t count)
+void server_port_forward(struct kubelet *k, struct http_request *r, const struct str *segments,
+                         size_t count)
 {
     struct pod_worker *w = server_find_pod(k, r, segments, count);
     if (w == NULL)

@@ -29,15 +29,15 @@
 
 /* --- defaults ------------------------------------------------------------------------ */
 
-#define DEFAULT_STR(field, value) \
-    do {                          \
-        if (str_empty(field))     \
-            (field) = STR(value); \
+#define DEFAULT_STR(field, value)                                                                  \
+    do {                                                                                           \
+        if (str_empty(field))                                                                      \
+            (field) = STR(value);                                                                  \
     } while (0)
-#define DEFAULT_INT(field, value) \
-    do {                          \
-        if ((field) == 0)         \
-            (field) = (value);    \
+#define DEFAULT_INT(field, value)                                                                  \
+    do {                                                                                           \
+        if ((field) == 0)                                                                          \
+            (field) = (value);                                                                     \
     } while (0)
 
 static void default_probe(struct core_v1_probe *p)
@@ -71,7 +71,8 @@ static void default_requests(struct arena *a, struct core_v1_resource_requiremen
             found = str_eq(r->requests[k].key, r->limits[i].key);
         if (found)
             continue;
-        struct api_quantity_entry *grown = ARENA_ARRAY(a, struct api_quantity_entry, r->requests_count + 1);
+        struct api_quantity_entry *grown =
+            ARENA_ARRAY(a, struct api_quantity_entry, r->requests_count + 1);
         size_t at = 0;
         while (at < r->requests_count && str_cmp(r->requests[at].key, r->limits[i].key) < 0)
             at++;
@@ -135,7 +136,8 @@ void pod_set_defaults(struct arena *a, struct core_v1_pod *pod)
 
 /* --- parsing ---------------------------------------------------------------------------- */
 
-static void set_annotation(struct arena *a, struct meta_v1_object_meta *m, const char *key, struct str value)
+static void set_annotation(struct arena *a, struct meta_v1_object_meta *m, const char *key,
+                           struct str value)
 {
     struct api_str_entry *grown = ARENA_ARRAY(a, struct api_str_entry, m->annotations_count + 1);
     size_t at = 0;
@@ -149,7 +151,8 @@ static void set_annotation(struct arena *a, struct meta_v1_object_meta *m, const
 }
 
 /* A uid from the content: the same file gives the same pod after a restart. */
-static struct str content_uid(struct arena *a, struct str text, const char *node_name, const char *path)
+static struct str content_uid(struct arena *a, struct str text, const char *node_name,
+                              const char *path)
 {
     uint8_t sum[32];
     char hex[33] = "";
@@ -159,8 +162,8 @@ static struct str content_uid(struct arena *a, struct str text, const char *node
     return arena_str(a, str_n(hex, 32));
 }
 
-int static_pod_parse(struct str text, const char *node_name, const char *path, struct api_object **ret,
-                     struct error *err)
+int static_pod_parse(struct str text, const char *node_name, const char *path,
+                     struct api_object **ret, struct error *err)
 {
     const struct api_kind *kind = api_kind_by_api_version(STR("v1"), STR("Pod"));
     struct api_object *o = api_object_new(kind);
@@ -168,7 +171,8 @@ int static_pod_parse(struct str text, const char *node_name, const char *path, s
     struct json *tree = NULL;
     size_t used;
     int rc = api_yaml_parse(o->arena, text, &used, &tree, err);
-    if (rc == 0 && (!str_eqc(json_get_str(tree, "kind"), "Pod") || !str_eqc(json_get_str(tree, "apiVersion"), "v1")))
+    if (rc == 0 && (!str_eqc(json_get_str(tree, "kind"), "Pod") ||
+                    !str_eqc(json_get_str(tree, "apiVersion"), "v1")))
         rc = error_set(err, E_INVALID, "not a v1 Pod");
     if (rc == 0)
         rc = api_json_decode_tree(o->arena, kind->msg, tree, API_STRICT, NULL, pod, err);
@@ -179,7 +183,8 @@ int static_pod_parse(struct str text, const char *node_name, const char *path, s
         return error_prefix(err, "%s", path);
     }
     pod->metadata.uid = content_uid(o->arena, text, node_name, path);
-    pod->metadata.name = arena_printf(o->arena, STR_FMT "-%s", STR_ARG(pod->metadata.name), node_name);
+    pod->metadata.name =
+        arena_printf(o->arena, STR_FMT "-%s", STR_ARG(pod->metadata.name), node_name);
     pod->metadata.generation = 1;
     DEFAULT_STR(pod->metadata.namespace, "default");
     pod->spec.node_name = arena_strc(o->arena, node_name);
@@ -239,7 +244,8 @@ static void run_scan(void *arg)
     }
     DIR *d = opendir(s->path);
     s->unreadable = d == NULL;
-    for (struct dirent *e = d != NULL ? readdir(d) : NULL; e != NULL && s->found_count < MANIFESTS_MAX; e = readdir(d)) {
+    for (struct dirent *e = d != NULL ? readdir(d) : NULL;
+         e != NULL && s->found_count < MANIFESTS_MAX; e = readdir(d)) {
         if (e->d_name[0] == '.')
             continue;
         AUTO_FREE char *path = xasprintf("%s/%s", s->path, e->d_name);
@@ -315,10 +321,12 @@ static void on_change(uv_fs_event_t *e, const char *name, int events, int status
     UNUSED(events);
     UNUSED(status);
     /* Writers touch a file several times: look once they are through. */
-    uv_timer_start(&s->timer, on_timer, RESCAN_DELAY_MS, (uint64_t)s->k->config.file_check_ns / 1000000);
+    uv_timer_start(&s->timer, on_timer, RESCAN_DELAY_MS,
+                   (uint64_t)s->k->config.file_check_ns / 1000000);
 }
 
-struct static_pods *static_pods_start(struct kubelet *k, const char *path, void (*on_ready)(struct kubelet *k))
+struct static_pods *static_pods_start(struct kubelet *k, const char *path,
+                                      void (*on_ready)(struct kubelet *k))
 {
     struct static_pods *s = xzalloc(sizeof(*s));
     s->k = k;

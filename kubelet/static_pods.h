@@ -15,13 +15,14 @@ struct kubelet;
 struct static_pods;
 
 /* on_ready: the folder was read once. */
-struct static_pods *static_pods_start(struct kubelet *k, const char *path, void (*on_ready)(struct kubelet *k));
+struct static_pods *static_pods_start(struct kubelet *k, const char *path,
+                                      void (*on_ready)(struct kubelet *k));
 void static_pods_stop(struct static_pods *s); /* NULL is a no-op. */
 
 /* One manifest, YAML or JSON, to a pod of this node with all defaults. The
  * caller owns the reference. Pure. */
-int static_pod_parse(struct str text, const char *node_name, const char *path, struct api_object **ret,
-                     struct error *err);
+int static_pod_parse(struct str text, const char *node_name, const char *path,
+                     struct api_object **ret, struct error *err);
 /* What the API server would have filled in. */
 void pod_set_defaults(struct arena *a, struct core_v1_pod *pod);
 

@@ -94,7 +94,8 @@ static int put_secret(struct plan *p, struct str name, const struct core_v1_key_
     const struct core_v1_secret *m = msg;
     if (rc != 0 || m == NULL)
         return rc;
-    return put_items(p, "secret", name, items, count, optional, m->data, m->data_count, NULL, 0, err);
+    return put_items(p, "secret", name, items, count, optional, m->data, m->data_count, NULL, 0,
+                     err);
 }
 
 static int put_downward(struct plan *p, const struct core_v1_downward_api_volume_file *items,
@@ -122,9 +123,9 @@ static int64_t common_user(const struct core_v1_pod_spec *spec)
                            : -1;
     int64_t user = -1;
     for (size_t i = 0; i < spec->containers_count + spec->init_containers_count; i++) {
-        const struct core_v1_container *c = i < spec->containers_count
-                                                ? &spec->containers[i]
-                                                : &spec->init_containers[i - spec->containers_count];
+        const struct core_v1_container *c =
+            i < spec->containers_count ? &spec->containers[i]
+                                       : &spec->init_containers[i - spec->containers_count];
         int64_t u = c->security_context != NULL && c->security_context->has_run_as_user
                         ? c->security_context->run_as_user
                         : pod_user;
@@ -138,7 +139,8 @@ static int64_t common_user(const struct core_v1_pod_spec *spec)
 static int put_token(struct plan *p, const struct core_v1_service_account_token_projection *t,
                      struct error *err)
 {
-    int64_t expiration = t->has_expiration_seconds ? t->expiration_seconds : TOKEN_EXPIRATION_DEFAULT_S;
+    int64_t expiration =
+        t->has_expiration_seconds ? t->expiration_seconds : TOKEN_EXPIRATION_DEFAULT_S;
     const struct source *s = source_set_find(p->sources, SOURCE_TOKEN, t->audience, expiration);
     if (s == NULL || s->object == NULL)
         return error_set(err, s != NULL && s->code != 0 ? s->code : E_NOT_FOUND,
@@ -172,8 +174,9 @@ static int put_projected(struct plan *p, const struct core_v1_projected_volume_s
         else if (s->service_account_token != NULL)
             rc = put_token(p, s->service_account_token, err);
         else if (s->cluster_trust_bundle != NULL || s->pod_certificate != NULL)
-            rc = error_set(err, E_NOT_IMPLEMENTED,
-                           "projected volume source %zu is of a kind this node does not support", i);
+            rc =
+                error_set(err, E_NOT_IMPLEMENTED,
+                          "projected volume source %zu is of a kind this node does not support", i);
     }
     return rc;
 }
@@ -211,7 +214,8 @@ static void plan_empty_dir(struct volume_set *s, struct volume *v,
                            const struct core_v1_empty_dir_volume_source *e)
 {
     v->kind = VOLUME_EMPTY_DIR;
-    v->path = str_c(arena_printf(s->arena, "%s/volumes/kubernetes.io~empty-dir/%s", s->pod_dir, v->name));
+    v->path =
+        str_c(arena_printf(s->arena, "%s/volumes/kubernetes.io~empty-dir/%s", s->pod_dir, v->name));
     v->tmpfs = str_eqc(e->medium, "Memory");
     if (v->tmpfs && e->size_limit != NULL) {
         struct quantity q = quantity_of(e->size_limit);
@@ -249,21 +253,24 @@ static int plan_volume(struct volume_set *s, struct plan *p, const struct core_v
         return rc;
     /* What must not reach a disk. */
     v->tmpfs = src->secret != NULL || src->projected != NULL;
-    v->path = str_c(arena_printf(s->arena, "%s/volumes/kubernetes.io~%s/%s", s->pod_dir, type, v->name));
+    v->path =
+        str_c(arena_printf(s->arena, "%s/volumes/kubernetes.io~%s/%s", s->pod_dir, type, v->name));
     return 0;
 }
 
 static void plan_containers(struct volume_set *s, const struct core_v1_pod_spec *spec)
 {
-    size_t n = spec->containers_count + spec->init_containers_count + spec->ephemeral_containers_count;
+    size_t n =
+        spec->containers_count + spec->init_containers_count + spec->ephemeral_containers_count;
     s->containers = ARENA_ARRAY(s->arena, const char *, n);
     for (size_t i = 0; i < spec->containers_count; i++)
         s->containers[s->container_count++] = str_c(arena_str(s->arena, spec->containers[i].name));
     for (size_t i = 0; i < spec->init_containers_count; i++)
-        s->containers[s->container_count++] = str_c(arena_str(s->arena, spec->init_containers[i].name));
+        s->containers[s->container_count++] =
+            str_c(arena_str(s->arena, spec->init_containers[i].name));
     for (size_t i = 0; i < spec->ephemeral_containers_count; i++)
-        s->containers[s->container_count++] = str_c(arena_str(
-            s->arena, spec->ephemeral_containers[i].ephemeral_container_common.name));
+        s->containers[s->container_count++] = str_c(
+            arena_str(s->arena, spec->ephemeral_containers[i].ephemeral_container_common.name));
 }
 
 int volume_plan(const struct volume_config *config, const struct field_context *ctx,

@@ -24,8 +24,8 @@ struct volume {
     int64_t tmpfs_bytes;   /* Size limit; 0: none. */
     const char *host_type; /* hostPath: "", "Directory", "FileOrCreate", ... */
     struct payload payload;
-    bool read_only;        /* Containers may never write. */
-    int64_t gid;           /* fsGroup; -1: none. */
+    bool read_only;           /* Containers may never write. */
+    int64_t gid;              /* fsGroup; -1: none. */
     bool gid_if_root_differs; /* fsGroupChangePolicy OnRootMismatch. */
 };
 
@@ -41,8 +41,8 @@ struct volume_set {
 };
 
 struct volume_config {
-    const char *root_dir;      /* --root-dir */
-    const char *pod_logs_dir;  /* /var/log/pods */
+    const char *root_dir;     /* --root-dir */
+    const char *pod_logs_dir; /* /var/log/pods */
 };
 
 /* The folder of a pod: <root>/pods/<uid>. */

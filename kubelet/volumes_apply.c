@@ -43,7 +43,8 @@ static int mount_tmpfs(const struct volume *v, struct error *err)
 
 /* --- ownership --------------------------------------------------------------- */
 
-static int chown_entry(int dir_fd, const char *name, const struct stat *st, int64_t gid, bool read_only)
+static int chown_entry(int dir_fd, const char *name, const struct stat *st, int64_t gid,
+                       bool read_only)
 {
     if (S_ISLNK(st->st_mode))
         return fchownat(dir_fd, name, (uid_t)-1, (gid_t)gid, AT_SYMLINK_NOFOLLOW);
@@ -133,23 +134,26 @@ static int apply_host_path(const struct volume *v, struct error *err)
     if (strcmp(v->host_type, "DirectoryOrCreate") == 0) {
         if (!exists)
             return file_mkdir_p(v->path, 0755, err);
-        return S_ISDIR(st.st_mode) ? 0
-                                   : error_set(err, E_INVALID, "hostPath type check failed: %s is not a directory",
-                                               v->path);
+        return S_ISDIR(st.st_mode)
+                   ? 0
+                   : error_set(err, E_INVALID, "hostPath type check failed: %s is not a directory",
+                               v->path);
     }
     if (strcmp(v->host_type, "FileOrCreate") == 0) {
         if (!exists)
             return make_file(v->path, 0644, err);
-        return S_ISREG(st.st_mode) ? 0
-                                   : error_set(err, E_INVALID, "hostPath type check failed: %s is not a file",
-                                               v->path);
+        return S_ISREG(st.st_mode)
+                   ? 0
+                   : error_set(err, E_INVALID, "hostPath type check failed: %s is not a file",
+                               v->path);
     }
     for (size_t i = 0; i < ARRAY_SIZE(checks); i++) {
         if (strcmp(v->host_type, checks[i].type) != 0)
             continue;
         if (exists && (st.st_mode & S_IFMT) == checks[i].format)
             return 0;
-        return error_set(err, E_INVALID, "hostPath type check failed: %s %s", v->path, checks[i].text);
+        return error_set(err, E_INVALID, "hostPath type check failed: %s %s", v->path,
+                         checks[i].text);
     }
     return error_set(err, E_INVALID, "hostPath type check failed: %s is an invalid volume type",
                      v->host_type);
@@ -200,7 +204,8 @@ int volumes_apply(const struct volume_set *s, struct error *err)
         if (rc != 0)
             error_prefix(err, "MountVolume.SetUp failed for volume \"%s\" ", s->items[i].name);
         else if (s->items[i].gid >= 0 && s->items[i].gid_if_root_differs &&
-                 s->items[i].kind == VOLUME_EMPTY_DIR && !root_matches(s->items[i].path, s->items[i].gid))
+                 s->items[i].kind == VOLUME_EMPTY_DIR &&
+                 !root_matches(s->items[i].path, s->items[i].gid))
             rc = chown_tree(s->items[i].path, s->items[i].gid, false, 0, err);
     }
     return rc;
@@ -240,7 +245,8 @@ static int make_beneath(int root, const char *path, const struct volume *v, stru
         if (name[0] != '\0') {
             if (slash != NULL)
                 *slash = '\0';
-            int dir = open_beneath(root, slash != NULL ? parent : ".", O_PATH | O_DIRECTORY | O_CLOEXEC);
+            int dir =
+                open_beneath(root, slash != NULL ? parent : ".", O_PATH | O_DIRECTORY | O_CLOEXEC);
             if (dir < 0)
                 return error_set_errno(err, E_IO, errno, "sub-path %s", path);
             int made = mkdirat(dir, name, 0750);
@@ -272,15 +278,16 @@ int volume_bind_sub_path(struct arena *a, const char *pod_dir_path, const struct
         fd = rc == 0 ? open_beneath(root, sub_path, O_PATH | O_CLOEXEC) : -1;
     }
     if (rc == 0 && (fd < 0 || fstat(fd, &st) != 0))
-        rc = error_set_errno(err, E_IO, errno, "failed to prepare subPath %s of volume %s", sub_path,
-                             v->name);
+        rc = error_set_errno(err, E_IO, errno, "failed to prepare subPath %s of volume %s",
+                             sub_path, v->name);
     close(root);
     if (rc != 0) {
         if (fd >= 0)
             close(fd);
         return rc;
     }
-    const char *dir = str_c(arena_printf(a, "%s/volume-subpaths/%s/%s", pod_dir_path, v->name, container));
+    const char *dir =
+        str_c(arena_printf(a, "%s/volume-subpaths/%s/%s", pod_dir_path, v->name, container));
     const char *place = str_c(arena_printf(a, "%s/%zu", dir, index));
     const char *from = str_c(arena_printf(a, "/proc/self/fd/%d", fd));
     rc = file_mkdir_p(dir, 0750, err);
@@ -309,7 +316,8 @@ static char *unescape_mount(struct str s)
     size_t n = 0;
     for (size_t i = 0; i < s.len; i++) {
         if (s.data[i] == '\\' && i + 3 < s.len) {
-            out[n++] = (char)((s.data[i + 1] - '0') * 64 + (s.data[i + 2] - '0') * 8 + (s.data[i + 3] - '0'));
+            out[n++] = (char)((s.data[i + 1] - '0') * 64 + (s.data[i + 2] - '0') * 8 +
+                              (s.data[i + 3] - '0'));
             i += 3;
         } else {
             out[n++] = s.data[i];

@@ -108,7 +108,8 @@ static void run_nft(struct proxy *p)
     uv_pipe_init(p->k->loop, &p->in, 0);
     uv_pipe_init(p->k->loop, &p->err, 0);
     p->in.data = p->err.data = p->nft.data = p->write.data = p;
-    char *args[] = {(char *)(uintptr_t)"nft", (char *)(uintptr_t)"-f", (char *)(uintptr_t)"-", NULL};
+    char *args[] = {(char *)(uintptr_t) "nft", (char *)(uintptr_t) "-f", (char *)(uintptr_t) "-",
+                    NULL};
     uv_stdio_container_t stdio[] = {
         {.flags = UV_CREATE_PIPE | UV_READABLE_PIPE, .data.stream = (uv_stream_t *)&p->in},
         {.flags = UV_IGNORE},
@@ -137,11 +138,12 @@ static void run_nft(struct proxy *p)
 /* --- gathering ----------------------------------------------------------------------------- */
 
 /* Slices are filed under "namespace/service". */
-static void slice_keys(const struct api_object *o, void (*emit)(void *ctx, struct str key), void *ctx)
+static void slice_keys(const struct api_object *o, void (*emit)(void *ctx, struct str key),
+                       void *ctx)
 {
     const struct discovery_v1_endpoint_slice *s = o->msg;
-    const struct str *name =
-        api_str_map_get(s->metadata.labels, s->metadata.labels_count, STR("kubernetes.io/service-name"));
+    const struct str *name = api_str_map_get(s->metadata.labels, s->metadata.labels_count,
+                                             STR("kubernetes.io/service-name"));
     if (name == NULL)
         return;
     AUTO_ARENA *a = arena_new(0);
@@ -172,7 +174,8 @@ static bool is_ours(const struct core_v1_service *s)
 static void gather(struct proxy *p, struct arena *a, struct proxy_inputs *in)
 {
     size_t pos = 0;
-    struct proxy_service *list = ARENA_ARRAY(a, struct proxy_service, informer_count(p->services) + 1);
+    struct proxy_service *list =
+        ARENA_ARRAY(a, struct proxy_service, informer_count(p->services) + 1);
     *in = (struct proxy_inputs){
         .node_name = p->k->node_name, .services = list, .masquerade_bridge = !p->bridge_nf};
     for (struct api_object *o; (o = informer_next(p->services, &pos)) != NULL;) {
@@ -180,7 +183,8 @@ static void gather(struct proxy *p, struct arena *a, struct proxy_inputs *in)
         if (!is_ours(s))
             continue;
         size_t n;
-        struct str key = arena_printf(a, STR_FMT "/" STR_FMT, STR_ARG(s->metadata.namespace), STR_ARG(s->metadata.name));
+        struct str key = arena_printf(a, STR_FMT "/" STR_FMT, STR_ARG(s->metadata.namespace),
+                                      STR_ARG(s->metadata.name));
         struct api_object *const *slices = informer_by_index(p->slices, "service", key, &n);
         const struct discovery_v1_endpoint_slice **msgs =
             ARENA_ARRAY(a, const struct discovery_v1_endpoint_slice *, n + 1);
@@ -260,7 +264,8 @@ static void on_slices_synced(void *arg)
     changed(p);
 }
 
-/* --- life -------------------------------------------------------------------------------------- */
+/* --- life --------------------------------------------------------------------------------------
+ */
 
 static bool set_sysctl(const char *path, const char *value)
 {
@@ -291,8 +296,11 @@ struct proxy *proxy_start(struct kubelet *k, struct informer *services)
     };
     if (informer_new(k->client, &config, &p->slices, &err) != 0)
         PANIC("informer of EndpointSlices: %s", error_message(&err));
-    struct informer_handler handler = {
-        .on_add = on_add, .on_update = on_update, .on_delete = on_delete, .on_synced = on_slices_synced, .arg = p};
+    struct informer_handler handler = {.on_add = on_add,
+                                       .on_update = on_update,
+                                       .on_delete = on_delete,
+                                       .on_synced = on_slices_synced,
+                                       .arg = p};
     informer_add_handler(p->slices, &handler);
     informer_start(p->slices);
     handler.on_synced = on_services_synced;

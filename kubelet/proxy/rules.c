@@ -39,8 +39,8 @@ struct port_rules {
     const struct proxy_inputs *in;
     const struct core_v1_service *service;
     const struct core_v1_service_port *port;
-    const char *id;       /* Of its chains. */
-    const char *protocol; /* "tcp" */
+    const char *id;                    /* Of its chains. */
+    const char *protocol;              /* "tcp" */
     struct backends cluster, external; /* For addresses inside, and from outside. */
     bool any_ready;
 };
@@ -83,7 +83,8 @@ static const char *protocol_name(struct str s)
 
 /* --- endpoints ---------------------------------------------------------------------- */
 
-static void add_backend(struct arena *a, struct backends *l, struct str address, int port, bool local)
+static void add_backend(struct arena *a, struct backends *l, struct str address, int port,
+                        bool local)
 {
     for (size_t i = 0; i < l->count; i++) {
         if (str_eqc(address, l->items[i].address) && l->items[i].port == port)
@@ -94,11 +95,13 @@ static void add_backend(struct arena *a, struct backends *l, struct str address,
 }
 
 /* The number of a Service's port in a slice, 0 when it has none. */
-static int slice_port(const struct discovery_v1_endpoint_slice *s, const struct core_v1_service_port *p)
+static int slice_port(const struct discovery_v1_endpoint_slice *s,
+                      const struct core_v1_service_port *p)
 {
     for (size_t i = 0; i < s->ports_count; i++) {
         if (str_eq(s->ports[i].name, p->name) && s->ports[i].has_port &&
-            (!s->ports[i].has_protocol || strcmp(protocol_name(s->ports[i].protocol), protocol_name(p->protocol)) == 0))
+            (!s->ports[i].has_protocol ||
+             strcmp(protocol_name(s->ports[i].protocol), protocol_name(p->protocol)) == 0))
             return s->ports[i].port;
     }
     return 0;
@@ -106,8 +109,8 @@ static int slice_port(const struct discovery_v1_endpoint_slice *s, const struct 
 
 /* Ready endpoints; or, when there are none, those that still serve while they
  * are terminating (their replacements are not there yet). */
-static void collect(struct port_rules *r, const struct proxy_service *svc, bool terminating, bool local_only,
-                    struct backends *ret)
+static void collect(struct port_rules *r, const struct proxy_service *svc, bool terminating,
+                    bool local_only, struct backends *ret)
 {
     for (size_t i = 0; i < svc->slice_count; i++) {
         const struct discovery_v1_endpoint_slice *s = svc->slices[i];
@@ -121,14 +124,16 @@ static void collect(struct port_rules *r, const struct proxy_service *svc, bool 
             bool local = e->has_node_name && str_eqc(e->node_name, r->in->node_name);
             if (terminating ? !(serving && e->conditions.terminating) : !ready)
                 continue;
-            if (e->addresses_count == 0 || !is_address(e->addresses[0], r->f->v6) || (local_only && !local))
+            if (e->addresses_count == 0 || !is_address(e->addresses[0], r->f->v6) ||
+                (local_only && !local))
                 continue;
             add_backend(r->a, ret, e->addresses[0], port, local);
         }
     }
 }
 
-static void collect_usable(struct port_rules *r, const struct proxy_service *svc, bool local_only, struct backends *ret)
+static void collect_usable(struct port_rules *r, const struct proxy_service *svc, bool local_only,
+                           struct backends *ret)
 {
     collect(r, svc, false, local_only, ret);
     if (ret->count == 0)
@@ -142,36 +147,44 @@ static int64_t affinity_s(const struct core_v1_service *s)
     if (!str_eqc(s->spec.session_affinity, "ClientIP"))
         return 0;
     const struct core_v1_session_affinity_config *c = s->spec.session_affinity_config;
-    return c != NULL && c->client_ip != NULL && c->client_ip->has_timeout_seconds ? c->client_ip->timeout_seconds
-                                                                                  : AFFINITY_DEFAULT_S;
+    return c != NULL && c->client_ip != NULL && c->client_ip->has_timeout_seconds
+               ? c->client_ip->timeout_seconds
+               : AFFINITY_DEFAULT_S;
 }
 
-static void write_endpoint(struct port_rules *r, struct buf *b, const char *kind, size_t i, const struct backend *e)
+static void write_endpoint(struct port_rules *r, struct buf *b, const char *kind, size_t i,
+                           const struct backend *e)
 {
     int64_t affinity = affinity_s(r->service);
     if (affinity > 0)
         buf_printf(b,
-                   "  set aff-%s-%s-%zu {\n    type %s\n    flags dynamic,timeout\n    timeout %llds\n    size 65536\n  }\n",
+                   "  set aff-%s-%s-%zu {\n    type %s\n    flags dynamic,timeout\n    timeout "
+                   "%llds\n    size 65536\n  }\n",
                    kind, r->id, i, r->f->type, (long long)affinity);
     buf_printf(b, "  chain ep-%s-%s-%zu {\n", kind, r->id, i);
     /* A pod that reaches itself, or another behind the same bridge. */
-    buf_printf(b, "    %s saddr %s meta mark set meta mark or 0x%x\n", r->f->name, e->address, PROXY_MARK);
+    buf_printf(b, "    %s saddr %s meta mark set meta mark or 0x%x\n", r->f->name, e->address,
+               PROXY_MARK);
     if (r->in->masquerade_bridge && e->local)
         buf_printf(b, "    iifname \"cni*\" meta mark set meta mark or 0x%x\n", PROXY_MARK);
     if (affinity > 0)
         buf_printf(b, "    update @aff-%s-%s-%zu { %s saddr }\n", kind, r->id, i, r->f->name);
-    buf_printf(b, r->f->v6 ? "    meta l4proto %s dnat to [%s]:%d\n  }\n" : "    meta l4proto %s dnat to %s:%d\n  }\n",
+    buf_printf(b,
+               r->f->v6 ? "    meta l4proto %s dnat to [%s]:%d\n  }\n"
+                        : "    meta l4proto %s dnat to %s:%d\n  }\n",
                r->protocol, e->address, e->port);
 }
 
 /* svc-kind-id: chooses one of the endpoints. */
-static void write_balancer(struct port_rules *r, struct buf *b, const char *kind, const struct backends *l)
+static void write_balancer(struct port_rules *r, struct buf *b, const char *kind,
+                           const struct backends *l)
 {
     for (size_t i = 0; i < l->count; i++)
         write_endpoint(r, b, kind, i, &l->items[i]);
     buf_printf(b, "  chain svc-%s-%s {\n", kind, r->id);
     for (size_t i = 0; affinity_s(r->service) > 0 && i < l->count; i++)
-        buf_printf(b, "    %s saddr @aff-%s-%s-%zu goto ep-%s-%s-%zu\n", r->f->name, kind, r->id, i, kind, r->id, i);
+        buf_printf(b, "    %s saddr @aff-%s-%s-%zu goto ep-%s-%s-%zu\n", r->f->name, kind, r->id, i,
+                   kind, r->id, i);
     if (l->count == 1) {
         buf_printf(b, "    goto ep-%s-%s-0\n", kind, r->id);
     } else {
@@ -190,11 +203,14 @@ static void inside_address(struct port_rules *r, struct texts *t, struct str add
     if (!is_address(address, r->f->v6))
         return;
     if (r->cluster.count > 0)
-        element(&t->service_ips, STR_FMT " . %s . %d : goto svc-in-%s", STR_ARG(address), r->protocol, r->port->port, r->id);
+        element(&t->service_ips, STR_FMT " . %s . %d : goto svc-in-%s", STR_ARG(address),
+                r->protocol, r->port->port, r->id);
     else if (!r->any_ready)
-        element(&t->no_ips, STR_FMT " . %s . %d : goto refuse", STR_ARG(address), r->protocol, r->port->port);
+        element(&t->no_ips, STR_FMT " . %s . %d : goto refuse", STR_ARG(address), r->protocol,
+                r->port->port);
     else /* Some elsewhere, but internalTrafficPolicy is Local: dropped. */
-        element(&t->no_ips, STR_FMT " . %s . %d : drop", STR_ARG(address), r->protocol, r->port->port);
+        element(&t->no_ips, STR_FMT " . %s . %d : drop", STR_ARG(address), r->protocol,
+                r->port->port);
 }
 
 static void outside_address(struct port_rules *r, struct texts *t, struct str address)
@@ -202,7 +218,8 @@ static void outside_address(struct port_rules *r, struct texts *t, struct str ad
     if (!is_address(address, r->f->v6))
         return;
     if (r->external.count > 0)
-        element(&t->service_ips, STR_FMT " . %s . %d : goto ext-%s", STR_ARG(address), r->protocol, r->port->port, r->id);
+        element(&t->service_ips, STR_FMT " . %s . %d : goto ext-%s", STR_ARG(address), r->protocol,
+                r->port->port, r->id);
     else
         element(&t->no_ips, STR_FMT " . %s . %d : %s", STR_ARG(address), r->protocol, r->port->port,
                 r->any_ready ? "drop" : "goto refuse");
@@ -236,22 +253,27 @@ static void write_port(struct port_rules *r, const struct proxy_service *svc, st
     for (size_t i = 0; i < spec->external_ips_count; i++)
         outside_address(r, t, spec->external_ips[i]);
     for (size_t i = 0; i < r->service->status.load_balancer.ingress_count; i++) {
-        const struct core_v1_load_balancer_ingress *g = &r->service->status.load_balancer.ingress[i];
+        const struct core_v1_load_balancer_ingress *g =
+            &r->service->status.load_balancer.ingress[i];
         if (!g->has_ip_mode || !str_eqc(g->ip_mode, "Proxy"))
             outside_address(r, t, g->ip);
     }
     if (r->port->node_port > 0 && r->external.count > 0)
         element(&t->node_ports, "%s . %d : goto ext-%s", r->protocol, r->port->node_port, r->id);
     else if (r->port->node_port > 0)
-        element(&t->no_ports, "%s . %d : %s", r->protocol, r->port->node_port, r->any_ready ? "drop" : "goto refuse");
+        element(&t->no_ports, "%s . %d : %s", r->protocol, r->port->node_port,
+                r->any_ready ? "drop" : "goto refuse");
 }
 
-static const char *port_id(struct arena *a, const struct core_v1_service *s, const struct core_v1_service_port *p)
+static const char *port_id(struct arena *a, const struct core_v1_service *s,
+                           const struct core_v1_service_port *p)
 {
     static const uint64_t seed[2] = {0x736572766963u, 0x70726f7879u};
-    struct str key = arena_printf(a, STR_FMT "/" STR_FMT ":" STR_FMT "/%s/%d", STR_ARG(s->metadata.namespace),
-                                  STR_ARG(s->metadata.name), STR_ARG(p->name), protocol_name(p->protocol), p->port);
-    return str_c(arena_printf(a, "%016llx", (unsigned long long)base_siphash(seed, key.data, key.len)));
+    struct str key = arena_printf(a, STR_FMT "/" STR_FMT ":" STR_FMT "/%s/%d",
+                                  STR_ARG(s->metadata.namespace), STR_ARG(s->metadata.name),
+                                  STR_ARG(p->name), protocol_name(p->protocol), p->port);
+    return str_c(
+        arena_printf(a, "%016llx", (unsigned long long)base_siphash(seed, key.data, key.len)));
 }
 
 static bool is_routed(const struct core_v1_service *s)
@@ -284,16 +306,21 @@ static void write_hooks(const struct family *f, struct buf *b)
                "    fib daddr type local %s daddr != %s meta l4proto . th dport vmap @node-ports\n"
                "  }\n",
                f->name, f->name, loopback);
-    buf_puts(b, "  chain prerouting {\n    type nat hook prerouting priority dstnat; policy accept;\n    jump services\n  }\n"
-                "  chain output {\n    type nat hook output priority -100; policy accept;\n    jump services\n  }\n");
-    buf_printf(b,
-               "  chain postrouting {\n    type nat hook postrouting priority srcnat; policy accept;\n"
-               "    meta mark & 0x%x == 0x%x meta mark set meta mark xor 0x%x masquerade fully-random\n  }\n",
-               PROXY_MARK, PROXY_MARK, PROXY_MARK);
+    buf_puts(b, "  chain prerouting {\n    type nat hook prerouting priority dstnat; policy "
+                "accept;\n    jump services\n  }\n"
+                "  chain output {\n    type nat hook output priority -100; policy accept;\n    "
+                "jump services\n  }\n");
+    buf_printf(
+        b,
+        "  chain postrouting {\n    type nat hook postrouting priority srcnat; policy accept;\n"
+        "    meta mark & 0x%x == 0x%x meta mark set meta mark xor 0x%x masquerade fully-random\n  "
+        "}\n",
+        PROXY_MARK, PROXY_MARK, PROXY_MARK);
     buf_printf(b,
                "  chain no-endpoints {\n"
                "    %s daddr . meta l4proto . th dport vmap @no-endpoint-ips\n"
-               "    fib daddr type local %s daddr != %s meta l4proto . th dport vmap @no-endpoint-ports\n  }\n",
+               "    fib daddr type local %s daddr != %s meta l4proto . th dport vmap "
+               "@no-endpoint-ports\n  }\n",
                f->name, f->name, loopback);
     static const char *const hooks[] = {"input", "forward", "output"};
     for (size_t i = 0; i < ARRAY_SIZE(hooks); i++)
@@ -311,7 +338,8 @@ static void write_family(const struct proxy_inputs *in, const struct family *f, 
     for (size_t i = 0; i < in->service_count; i++) {
         const struct core_v1_service *s = in->services[i].service;
         for (size_t k = 0; is_routed(s) && k < s->spec.ports_count; k++) {
-            struct port_rules r = {.a = a, .f = f, .in = in, .service = s, .port = &s->spec.ports[k]};
+            struct port_rules r = {
+                .a = a, .f = f, .in = in, .service = s, .port = &s->spec.ports[k]};
             r.id = port_id(a, s, r.port);
             r.protocol = protocol_name(r.port->protocol);
             write_port(&r, &in->services[i], &t);
@@ -337,8 +365,8 @@ void proxy_rules_none(struct buf *out)
 {
     for (size_t i = 0; i < ARRAY_SIZE(families); i++)
         /* Adding first makes deleting succeed whether it was there or not. */
-        buf_printf(out, "add table %s %s\ndelete table %s %s\n", families[i].name, PROXY_TABLE, families[i].name,
-                   PROXY_TABLE);
+        buf_printf(out, "add table %s %s\ndelete table %s %s\n", families[i].name, PROXY_TABLE,
+                   families[i].name, PROXY_TABLE);
 }
 
 void proxy_rules(const struct proxy_inputs *in, struct buf *out)

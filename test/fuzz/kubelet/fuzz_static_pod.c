@@ -30,8 +30,13 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     for (size_t i = 0; i < pod->spec.containers_count; i++) {
         struct env_list env = {0};
         CRI(ContainerConfig) * c;
-        struct container_inputs in = {.pod = pod, .container = &pod->spec.containers[i], .image_ref = "x", .env = &env,
-                                      .image_uid = -1, .image_user = "", .seccomp_root = "/s"};
+        struct container_inputs in = {.pod = pod,
+                                      .container = &pod->spec.containers[i],
+                                      .image_ref = "x",
+                                      .env = &env,
+                                      .image_uid = -1,
+                                      .image_user = "",
+                                      .seccomp_root = "/s"};
         container_env(a, &ctx, in.container, sources, NULL, 0, &env, &err);
         container_config(a, &in, &c, &err);
     }

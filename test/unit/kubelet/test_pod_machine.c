@@ -255,7 +255,8 @@ START_TEST(test_settles)
         set(&f.c[0], (enum pm_state)(seed / 9 % 5), seed / 225);
         set(&f.c[1], (enum pm_state)(seed / 45 % 5), seed / 225);
         int steps = 0;
-        for (struct pm_action a = next(&f); a.type != PM_NOTHING && f.pod.life != PM_STOPPED; a = next(&f)) {
+        for (struct pm_action a = next(&f); a.type != PM_NOTHING && f.pod.life != PM_STOPPED;
+             a = next(&f)) {
             ck_assert_int_lt(steps++, 40);
             if (a.type == PM_START)
                 set(&f.c[a.index], f.c[a.index].kind == PM_INIT ? PM_EXITED : PM_UP, 0);

@@ -21,16 +21,18 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#define ASSERT_STR(s, expected)                                                              \
-    do {                                                                                     \
-        struct str s_ = (s);                                                                 \
-        ck_assert_msg(str_eqc(s_, expected), "'" STR_FMT "' != '%s'", STR_ARG(s_), expected); \
+#define ASSERT_STR(s, expected)                                                                    \
+    do {                                                                                           \
+        struct str s_ = (s);                                                                       \
+        ck_assert_msg(str_eqc(s_, expected), "'" STR_FMT "' != '%s'", STR_ARG(s_), expected);      \
     } while (0)
 
 static struct api_object *parse(const char *spec)
 {
-    AUTO_FREE char *text = xasprintf("apiVersion: v1\nkind: Pod\nmetadata: {name: p, namespace: ns, labels: {b: '2', a: 'x\"y'}}\n"
-                                     "spec: %s\n", spec);
+    AUTO_FREE char *text = xasprintf("apiVersion: v1\nkind: Pod\nmetadata: {name: p, namespace: "
+                                     "ns, labels: {b: '2', a: 'x\"y'}}\n"
+                                     "spec: %s\n",
+                                     spec);
     struct api_object *o;
     struct error err;
     int rc = static_pod_parse(str_of(text), "node1", "/m/p.yaml", &o, &err);
@@ -40,9 +42,15 @@ static struct api_object *parse(const char *spec)
 
 static struct field_context context(const struct core_v1_pod *pod)
 {
-    static const char *const pod_ips[] = {"10.0.0.5", "fd00::5"}, *const host_ips[] = {"192.168.0.1"};
-    return (struct field_context){.pod = pod, .node_name = "node1", .cluster_domain = "cluster.local",
-                                  .pod_ips = pod_ips, .pod_ip_count = 2, .host_ips = host_ips, .host_ip_count = 1};
+    static const char *const pod_ips[] = {"10.0.0.5", "fd00::5"}, *const host_ips[] = {
+                                                                      "192.168.0.1"};
+    return (struct field_context){.pod = pod,
+                                  .node_name = "node1",
+                                  .cluster_domain = "cluster.local",
+                                  .pod_ips = pod_ips,
+                                  .pod_ip_count = 2,
+                                  .host_ips = host_ips,
+                                  .host_ip_count = 1};
 }
 
 /* A manifest becomes a pod of this node, with all defaults and a stable uid. */
@@ -55,15 +63,19 @@ START_TEST(test_manifest)
     ASSERT_STR(p->metadata.name, "p-node1");
     ASSERT_STR(p->spec.restart_policy, "Always");
     ASSERT_STR(p->spec.containers[0].image_pull_policy, "Always");
-    ASSERT_STR(((struct core_v1_pod *)z->msg)->spec.containers[0].image_pull_policy, "IfNotPresent");
+    ASSERT_STR(((struct core_v1_pod *)z->msg)->spec.containers[0].image_pull_policy,
+               "IfNotPresent");
     ASSERT_STR(p->spec.containers[0].termination_message_path, "/dev/termination-log");
     ck_assert(str_eq(p->metadata.uid, ((struct core_v1_pod *)y->msg)->metadata.uid));
     ck_assert(!str_eq(p->metadata.uid, ((struct core_v1_pod *)z->msg)->metadata.uid));
     struct api_object *bad;
     struct error err;
-    ck_assert_int_ne(static_pod_parse(STR("kind: Service\napiVersion: v1\n"), "n", "f", &bad, &err), 0);
+    ck_assert_int_ne(static_pod_parse(STR("kind: Service\napiVersion: v1\n"), "n", "f", &bad, &err),
+                     0);
     ck_assert_int_ne(static_pod_parse(STR("{"), "n", "f", &bad, &err), 0);
-    ck_assert_int_ne(static_pod_parse(STR("kind: Pod\napiVersion: v1\nspec: {bogus: 1}\n"), "n", "f", &bad, &err), 0);
+    ck_assert_int_ne(static_pod_parse(STR("kind: Pod\napiVersion: v1\nspec: {bogus: 1}\n"), "n",
+                                      "f", &bad, &err),
+                     0);
     api_object_unref(x);
     api_object_unref(y);
     api_object_unref(z);
@@ -85,7 +97,8 @@ START_TEST(test_qos)
         {"{limits: {cpu: 1000m, memory: 1Gi}, requests: {cpu: 1, memory: 1024Mi}}", QOS_GUARANTEED},
     };
     for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
-        AUTO_FREE char *spec = xasprintf("{containers: [{name: c, image: x, resources: %s}]}", cases[i].resources);
+        AUTO_FREE char *spec =
+            xasprintf("{containers: [{name: c, image: x, resources: %s}]}", cases[i].resources);
         struct api_object *o = parse(spec);
         ck_assert_int_eq(pod_qos_class(o->msg), cases[i].qos);
         api_object_unref(o);
@@ -97,16 +110,18 @@ END_TEST
 START_TEST(test_pod_limits)
 {
     struct cgroup_limits l;
-    struct api_object *o = parse("{initContainers: [{name: i, image: x, resources: {limits: {cpu: 2, memory: 10Mi}}}],"
-                                 "containers: [{name: a, image: x, resources: {limits: {cpu: 500m, memory: 64Mi}}},"
-                                 "{name: b, image: x, resources: {limits: {cpu: 500m, memory: 64Mi}}}]}");
+    struct api_object *o =
+        parse("{initContainers: [{name: i, image: x, resources: {limits: {cpu: 2, memory: 10Mi}}}],"
+              "containers: [{name: a, image: x, resources: {limits: {cpu: 500m, memory: 64Mi}}},"
+              "{name: b, image: x, resources: {limits: {cpu: 500m, memory: 64Mi}}}]}");
     pod_cgroup_limits(o->msg, &l);
     ck_assert_int_eq(l.cpu_shares, 2048);
     ck_assert_int_eq(l.cpu_quota_us, 200000);
     ck_assert_int_eq(l.memory_bytes, 128 << 20);
     ck_assert_int_eq(pod_request_milli_cpu(o->msg), 2000);
     api_object_unref(o);
-    o = parse("{containers: [{name: a, image: x, resources: {limits: {memory: 64Mi}}}, {name: b, image: x}]}");
+    o = parse("{containers: [{name: a, image: x, resources: {limits: {memory: 64Mi}}}, {name: b, "
+              "image: x}]}");
     pod_cgroup_limits(o->msg, &l);
     ck_assert_int_eq(l.memory_bytes, 0);
     const struct core_v1_pod *p = o->msg;
@@ -120,21 +135,24 @@ END_TEST
 START_TEST(test_environment)
 {
     AUTO_ARENA *a = arena_new(0);
-    struct api_object *o = parse(
-        "{serviceAccountName: sa, containers: [{name: c, image: x, resources: {limits: {memory: 65Mi}}, env: ["
-        "{name: A, value: one}, {name: B, value: '$(A) $(KUBERNETES_SERVICE_HOST) $$(A)'},"
-        "{name: IP, valueFrom: {fieldRef: {fieldPath: status.podIP}}},"
-        "{name: IPS, valueFrom: {fieldRef: {fieldPath: status.podIPs}}},"
-        "{name: L, valueFrom: {fieldRef: {fieldPath: \"metadata.labels['b']\"}}},"
-        "{name: M, valueFrom: {resourceFieldRef: {resource: limits.memory, divisor: 1Mi}}},"
-        "{name: R, valueFrom: {resourceFieldRef: {resource: requests.memory, divisor: 1Gi}}},"
-        "{name: O, valueFrom: {configMapKeyRef: {name: none, key: k, optional: true}}}]}]}");
+    struct api_object *o =
+        parse("{serviceAccountName: sa, containers: [{name: c, image: x, resources: {limits: "
+              "{memory: 65Mi}}, env: ["
+              "{name: A, value: one}, {name: B, value: '$(A) $(KUBERNETES_SERVICE_HOST) $$(A)'},"
+              "{name: IP, valueFrom: {fieldRef: {fieldPath: status.podIP}}},"
+              "{name: IPS, valueFrom: {fieldRef: {fieldPath: status.podIPs}}},"
+              "{name: L, valueFrom: {fieldRef: {fieldPath: \"metadata.labels['b']\"}}},"
+              "{name: M, valueFrom: {resourceFieldRef: {resource: limits.memory, divisor: 1Mi}}},"
+              "{name: R, valueFrom: {resourceFieldRef: {resource: requests.memory, divisor: 1Gi}}},"
+              "{name: O, valueFrom: {configMapKeyRef: {name: none, key: k, optional: true}}}]}]}");
     const struct core_v1_pod *pod = o->msg;
     struct field_context ctx = context(pod);
     struct source_set *sources = source_set_new(pod);
-    struct core_v1_service_port ports[] = {{.name = STR("https"), .protocol = STR("TCP"), .port = 443}};
-    struct core_v1_service svc = {.metadata = {.name = STR("kubernetes")},
-                                  .spec = {.cluster_ip = STR("10.96.0.1"), .ports = ports, .ports_count = 1}};
+    struct core_v1_service_port ports[] = {
+        {.name = STR("https"), .protocol = STR("TCP"), .port = 443}};
+    struct core_v1_service svc = {
+        .metadata = {.name = STR("kubernetes")},
+        .spec = {.cluster_ip = STR("10.96.0.1"), .ports = ports, .ports_count = 1}};
     const struct core_v1_service *services[] = {&svc};
     struct env_list env;
     struct error err;
@@ -151,10 +169,12 @@ START_TEST(test_environment)
     ASSERT_STR(*env_list_get(&env, STR("KUBERNETES_SERVICE_PORT_HTTPS")), "443");
     source_set_free(sources);
     api_object_unref(o);
-    o = parse("{containers: [{name: c, image: x, env: [{name: S, valueFrom: {secretKeyRef: {name: s, key: k}}}]}]}");
+    o = parse("{containers: [{name: c, image: x, env: [{name: S, valueFrom: {secretKeyRef: {name: "
+              "s, key: k}}}]}]}");
     sources = source_set_new(o->msg);
     ctx = context(o->msg);
-    rc = container_env(a, &ctx, &((struct core_v1_pod *)o->msg)->spec.containers[0], sources, NULL, 0, &env, &err);
+    rc = container_env(a, &ctx, &((struct core_v1_pod *)o->msg)->spec.containers[0], sources, NULL,
+                       0, &env, &err);
     ck_assert_int_eq(rc, E_NOT_FOUND);
     ck_assert_str_eq(error_message(&err), "secret \"s\" not found");
     source_set_free(sources);
@@ -171,7 +191,8 @@ START_TEST(test_dns)
     dns_parse(a, STR("# x\nnameserver 1.1.1.1\nsearch a b.\noptions timeout:1\n"), &node);
     ck_assert_uint_eq(node.search_count, 2);
     ck_assert_str_eq(node.searches[1], "b");
-    struct api_object *o = parse("{containers: [{name: c, image: x}], dnsConfig: {options: [{name: ndots, value: '2'}]}}");
+    struct api_object *o = parse(
+        "{containers: [{name: c, image: x}], dnsConfig: {options: [{name: ndots, value: '2'}]}}");
     dns_for_pod(a, o->msg, &node, cluster, 1, "cluster.local", &d);
     ck_assert_str_eq(d.servers[0], "10.96.0.10");
     ck_assert_str_eq(d.searches[0], "ns.svc.cluster.local");
@@ -182,7 +203,8 @@ START_TEST(test_dns)
     dns_for_pod(a, o->msg, &node, cluster, 1, "cluster.local", &d);
     ck_assert_str_eq(d.servers[0], "1.1.1.1");
     api_object_unref(o);
-    o = parse("{dnsPolicy: None, dnsConfig: {nameservers: [9.9.9.9]}, containers: [{name: c, image: x}]}");
+    o = parse("{dnsPolicy: None, dnsConfig: {nameservers: [9.9.9.9]}, containers: [{name: c, "
+              "image: x}]}");
     dns_for_pod(a, o->msg, &node, cluster, 1, "cluster.local", &d);
     ck_assert_uint_eq(d.server_count, 1);
     ck_assert_str_eq(d.servers[0], "9.9.9.9");
@@ -208,23 +230,34 @@ END_TEST
 START_TEST(test_container_config)
 {
     AUTO_ARENA *a = arena_new(0);
-    struct api_object *o = parse(
-        "{securityContext: {runAsUser: 1000, runAsNonRoot: true, fsGroup: 2000, supplementalGroups: [3]},"
-        "containers: [{name: c, image: x, command: ['$(A)'], args: ['b'], resources: {limits: {cpu: 200m, memory: 64Mi}},"
-        "securityContext: {allowPrivilegeEscalation: false, readOnlyRootFilesystem: true,"
-        "capabilities: {drop: [ALL], add: [NET_BIND_SERVICE]}, seccompProfile: {type: RuntimeDefault}}}]}");
+    struct api_object *o =
+        parse("{securityContext: {runAsUser: 1000, runAsNonRoot: true, fsGroup: 2000, "
+              "supplementalGroups: [3]},"
+              "containers: [{name: c, image: x, command: ['$(A)'], args: ['b'], resources: "
+              "{limits: {cpu: 200m, memory: 64Mi}},"
+              "securityContext: {allowPrivilegeEscalation: false, readOnlyRootFilesystem: true,"
+              "capabilities: {drop: [ALL], add: [NET_BIND_SERVICE]}, seccompProfile: {type: "
+              "RuntimeDefault}}}]}");
     struct env_list env = {0};
     CRI(ContainerConfig) * c;
     struct error err;
     env_list_set(a, &env, STR("A"), STR("run"));
     struct core_v1_pod *pod = o->msg;
-    struct container_inputs in = {.pod = pod, .container = &pod->spec.containers[0], .attempt = 2, .hash = 255,
-                                  .image_ref = "sha256:1", .env = &env, .image_uid = -1, .image_user = "",
-                                  .seccomp_root = "/s", .memory_capacity = 1 << 30};
+    struct container_inputs in = {.pod = pod,
+                                  .container = &pod->spec.containers[0],
+                                  .attempt = 2,
+                                  .hash = 255,
+                                  .image_ref = "sha256:1",
+                                  .env = &env,
+                                  .image_uid = -1,
+                                  .image_user = "",
+                                  .seccomp_root = "/s",
+                                  .memory_capacity = 1 << 30};
     ck_assert_int_eq(container_config(a, &in, &c, &err), 0);
     ck_assert_str_eq(c->command[0], "run");
     ck_assert_str_eq(c->log_path, "c/2.log");
-    ck_assert_str_eq(cri_map_get(c->annotations, c->n_annotations, "io.kubernetes.container.hash"), "ff");
+    ck_assert_str_eq(cri_map_get(c->annotations, c->n_annotations, "io.kubernetes.container.hash"),
+                     "ff");
     ck_assert_str_eq(cri_map_get(c->labels, c->n_labels, "io.kubernetes.container.name"), "c");
     ck_assert_int_eq(c->linux->resources->cpu_quota, 20000);
     ck_assert_int_eq(c->linux->resources->memory_limit_in_bytes, 64 << 20);
@@ -235,11 +268,13 @@ START_TEST(test_container_config)
     ck_assert_uint_eq(s->n_supplemental_groups, 2);
     ck_assert_int_eq(s->supplemental_groups[1], 2000);
     ck_assert_str_eq(s->capabilities->drop_capabilities[0], "ALL");
-    ck_assert_int_eq(s->seccomp->profile_type, CRI_ENUM(SECURITY_PROFILE__PROFILE_TYPE__RuntimeDefault));
+    ck_assert_int_eq(s->seccomp->profile_type,
+                     CRI_ENUM(SECURITY_PROFILE__PROFILE_TYPE__RuntimeDefault));
     ck_assert_uint_gt(s->n_masked_paths, 0);
     pod->spec.security_context->has_run_as_user = false;
     ck_assert_int_eq(container_config(a, &in, &c, &err), E_INVALID);
-    ck_assert_ptr_nonnull(strstr(error_message(&err), "container has runAsNonRoot and image will run as root"));
+    ck_assert_ptr_nonnull(
+        strstr(error_message(&err), "container has runAsNonRoot and image will run as root"));
     api_object_unref(o);
 }
 END_TEST
@@ -262,10 +297,10 @@ static char *slurp(const char *dir, const char *name)
     return buf_steal(&b, NULL);
 }
 
-#define ASSERT_FILE(dir, name, expected)       \
-    do {                                       \
-        AUTO_FREE char *f_ = slurp(dir, name); \
-        ck_assert_str_eq(f_, expected);        \
+#define ASSERT_FILE(dir, name, expected)                                                           \
+    do {                                                                                           \
+        AUTO_FREE char *f_ = slurp(dir, name);                                                     \
+        ck_assert_str_eq(f_, expected);                                                            \
     } while (0)
 
 /* Files appear, change and vanish all at once; equal content is left alone. */
@@ -346,8 +381,9 @@ END_TEST
 
 /* --- status ---------------------------------------------------------------------------- */
 
-static struct core_v1_pod_status *status_of(struct arena *a, const struct core_v1_pod *pod, struct rt_container *list,
-                                            size_t count, const struct container_facts *facts, size_t fact_count,
+static struct core_v1_pod_status *status_of(struct arena *a, const struct core_v1_pod *pod,
+                                            struct rt_container *list, size_t count,
+                                            const struct container_facts *facts, size_t fact_count,
                                             bool finished)
 {
     static struct rt_sandbox sandbox = {.id = "s", .ready = true};
@@ -356,23 +392,39 @@ static struct core_v1_pod_status *status_of(struct arena *a, const struct core_v
     rt->sandbox_count = 1;
     rt->containers = list;
     rt->container_count = count;
-    struct pod_status_inputs in = {.pod = pod, .runtime = rt, .facts = facts, .fact_count = fact_count,
-                                   .runtime_name = "containerd", .sandbox_ready = !finished, .finished = finished,
+    struct pod_status_inputs in = {.pod = pod,
+                                   .runtime = rt,
+                                   .facts = facts,
+                                   .fact_count = fact_count,
+                                   .runtime_name = "containerd",
+                                   .sandbox_ready = !finished,
+                                   .finished = finished,
                                    .now_s = 1000};
     return pod_status_compute(a, &in);
 }
 
 static struct rt_container container(const char *name, enum rt_state state, int exit_code)
 {
-    return (struct rt_container){.id = "abc", .sandbox_id = "s", .name = name, .image = "x", .image_ref = "y",
-                                 .reason = "", .message = "", .log_path = "", .term_path = "", .term_policy = "",
-                                 .state = state, .exit_code = exit_code, .has_status = true};
+    return (struct rt_container){.id = "abc",
+                                 .sandbox_id = "s",
+                                 .name = name,
+                                 .image = "x",
+                                 .image_ref = "y",
+                                 .reason = "",
+                                 .message = "",
+                                 .log_path = "",
+                                 .term_path = "",
+                                 .term_policy = "",
+                                 .state = state,
+                                 .exit_code = exit_code,
+                                 .has_status = true};
 }
 
 START_TEST(test_status_phases)
 {
     AUTO_ARENA *a = arena_new(0);
-    struct api_object *o = parse("{restartPolicy: OnFailure, initContainers: [{name: i, image: x}], containers: [{name: c, image: x}]}");
+    struct api_object *o = parse("{restartPolicy: OnFailure, initContainers: [{name: i, image: "
+                                 "x}], containers: [{name: c, image: x}]}");
     struct core_v1_pod *pod = o->msg;
     struct container_facts facts[] = {{.name = STR("i"), .started = true, .ready = true},
                                       {.name = STR("c"), .started = true, .ready = true}};
@@ -405,7 +457,10 @@ START_TEST(test_status_crash_loop)
     struct api_object *o = parse("{containers: [{name: c, image: x}]}");
     struct rt_container list[] = {container("c", RT_EXITED, 3)};
     list[0].attempt = 4;
-    struct container_facts facts[] = {{.name = STR("c"), .wait_reason = "CrashLoopBackOff", .wait_message = "m", .restarts = true}};
+    struct container_facts facts[] = {{.name = STR("c"),
+                                       .wait_reason = "CrashLoopBackOff",
+                                       .wait_message = "m",
+                                       .restarts = true}};
     struct core_v1_pod_status *s = status_of(a, o->msg, list, 1, facts, 1, false);
     ASSERT_STR(s->phase, "Running");
     ASSERT_STR(s->container_statuses[0].state.waiting->reason, "CrashLoopBackOff");

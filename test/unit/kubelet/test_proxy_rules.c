@@ -34,8 +34,10 @@ static void make(struct fixture *f)
         .slice_port = {.has_name = true, .name = STR("http"), .has_port = true, .port = 8080},
     };
     for (size_t i = 0; i < 2; i++)
-        f->endpoints[i] = (struct discovery_v1_endpoint){.addresses = f->addresses[i], .addresses_count = 1,
-                                                         .has_node_name = true, .node_name = i == 0 ? STR("a") : STR("b")};
+        f->endpoints[i] = (struct discovery_v1_endpoint){.addresses = f->addresses[i],
+                                                         .addresses_count = 1,
+                                                         .has_node_name = true,
+                                                         .node_name = i == 0 ? STR("a") : STR("b")};
     f->service.metadata.name = STR("web");
     f->service.metadata.namespace = STR("ns");
     f->service.spec.cluster_ip = STR("10.96.0.7");
@@ -58,15 +60,15 @@ static char *render(struct fixture *f)
     return buf_steal(&b, NULL);
 }
 
-#define HAS(f, text)                                                     \
-    do {                                                                 \
-        AUTO_FREE char *r_ = render(f);                                  \
-        ck_assert_msg(strstr(r_, text) != NULL, "no '%s' in\n%s", text, r_); \
+#define HAS(f, text)                                                                               \
+    do {                                                                                           \
+        AUTO_FREE char *r_ = render(f);                                                            \
+        ck_assert_msg(strstr(r_, text) != NULL, "no '%s' in\n%s", text, r_);                       \
     } while (0)
-#define HAS_NOT(f, text)                        \
-    do {                                        \
-        AUTO_FREE char *r_ = render(f);         \
-        ck_assert_ptr_null(strstr(r_, text));   \
+#define HAS_NOT(f, text)                                                                           \
+    do {                                                                                           \
+        AUTO_FREE char *r_ = render(f);                                                            \
+        ck_assert_ptr_null(strstr(r_, text));                                                      \
     } while (0)
 
 /* A ClusterIP leads to its endpoints by chance. */

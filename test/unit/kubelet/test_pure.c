@@ -17,11 +17,11 @@
 #include "api/core_v1.h"
 #include "test/unit/unit.h"
 
-#define ASSERT_STR(s, expected)                         \
-    do {                                                \
-        struct str s_ = (s);                            \
-        ck_assert_uint_eq(s_.len, strlen(expected));    \
-        ck_assert(memcmp(s_.data, expected, s_.len) == 0); \
+#define ASSERT_STR(s, expected)                                                                    \
+    do {                                                                                           \
+        struct str s_ = (s);                                                                       \
+        ck_assert_uint_eq(s_.len, strlen(expected));                                               \
+        ck_assert(memcmp(s_.data, expected, s_.len) == 0);                                         \
     } while (0)
 
 /* 10 s, doubling up to 5 min, and back to 10 s after 10 min of quiet. */
@@ -58,10 +58,22 @@ START_TEST(test_expand)
     env_list_set(a, &second, STR("B"), STR("$(A)"));
     env_list_set(a, &second, STR("A"), STR("hidden"));
     static const char *const cases[][2] = {
-        {"plain", "plain"},       {"$(A)", "1"},        {"x$(A)y$(A)", "x1y1"}, {"$$(A)", "$(A)"},
-        {"$$$(A)", "$1"},         {"$(NO)", "$(NO)"},   {"$(A", "$(A"},         {"$A", "$A"},
-        {"$", "$"},               {"a$", "a$"},         {"$(EMPTY)|", "|"},     {"$(B)", "$(A)"},
-        {"$($(A))", "$($(A))"},   {"$()", "$()"},       {"$$", "$"},            {"$(A)$$(A)$(A)", "1$(A)1"},
+        {"plain", "plain"},
+        {"$(A)", "1"},
+        {"x$(A)y$(A)", "x1y1"},
+        {"$$(A)", "$(A)"},
+        {"$$$(A)", "$1"},
+        {"$(NO)", "$(NO)"},
+        {"$(A", "$(A"},
+        {"$A", "$A"},
+        {"$", "$"},
+        {"a$", "a$"},
+        {"$(EMPTY)|", "|"},
+        {"$(B)", "$(A)"},
+        {"$($(A))", "$($(A))"},
+        {"$()", "$()"},
+        {"$$", "$"},
+        {"$(A)$$(A)$(A)", "1$(A)1"},
     };
     for (size_t i = 0; i < ARRAY_SIZE(cases); i++)
         ASSERT_STR(env_expand(a, str_of(cases[i][0]), &env, &second), cases[i][1]);
@@ -85,9 +97,14 @@ START_TEST(test_log_lines)
     ck_assert_uint_eq(l.text.len, 0);
     ck_assert(cri_log_parse(STR("2016-10-06T00:17:09Z stdout F  two blanks"), &l));
     ASSERT_STR(l.text, " two blanks");
-    static const char *const bad[] = {"", "x", "2016-10-06T00:17:09Z", "2016-10-06T00:17:09Z stdin F x",
-                                      "2016-13-06T00:17:09Z stdout F x", "2016-10-06T00:17:09.Z stdout F x",
-                                      "2016-10-06T00:17:09Z stdout Q x", "2016-10-06 00:17:09Z stdout F x"};
+    static const char *const bad[] = {"",
+                                      "x",
+                                      "2016-10-06T00:17:09Z",
+                                      "2016-10-06T00:17:09Z stdin F x",
+                                      "2016-13-06T00:17:09Z stdout F x",
+                                      "2016-10-06T00:17:09.Z stdout F x",
+                                      "2016-10-06T00:17:09Z stdout Q x",
+                                      "2016-10-06 00:17:09Z stdout F x"};
     for (size_t i = 0; i < ARRAY_SIZE(bad); i++)
         ck_assert(!cri_log_parse(str_of(bad[i]), &l));
 }
@@ -185,7 +202,8 @@ END_TEST
 START_TEST(test_payload_paths)
 {
     static const char *const good[] = {"a", "a/b", "a/..b", ".hidden", "a.b/c-d"};
-    static const char *const bad[] = {"", "/a", "..", "../a", "a/../b", "a//b", "a/", "./a", "..data", "..2026/x"};
+    static const char *const bad[] = {"",     "/a", "..",  "../a",   "a/../b",
+                                      "a//b", "a/", "./a", "..data", "..2026/x"};
     for (size_t i = 0; i < ARRAY_SIZE(good); i++)
         ck_assert_msg(payload_path_valid(str_of(good[i])), "%s", good[i]);
     for (size_t i = 0; i < ARRAY_SIZE(bad); i++)

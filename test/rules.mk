@@ -7,7 +7,7 @@ SIM_SEEDS ?= 300
 FUZZ_RUNS ?= 20000
 export TRIREME_FACTS ?= $(abspath $(FACTS))
 
-.PHONY: check-unit check-asan check-tsan check-sim check-fuzz check-replay check-e2e check-schema
+.PHONY: check-unit check-asan check-tsan check-sim check-fuzz check-replay check-kubectl check-e2e check-schema
 
 check-unit: unit-build
 	@echo "== unit"
@@ -20,7 +20,7 @@ check-asan:
 check-tsan:
 	@echo "== unit, TSan"
 	@$(MAKE) --no-print-directory VARIANT=tsan unit-run-threads
-THREAD_TESTS := base/test_base raftstore/test_events raftstore/test_mvcc raftstore/test_tree raftstore/test_store
+THREAD_TESTS := base/test_base raftstore/test_events raftstore/test_mvcc raftstore/test_tree raftstore/test_mvcc_snapshot raftstore/test_store
 unit-run: unit-build
 	@tools/run-tests $(UNIT_BIN)
 unit-run-threads: $(filter $(addprefix $(B)/test/unit/,$(THREAD_TESTS)),$(UNIT_BIN))
@@ -44,12 +44,16 @@ check-replay: all
 	@echo "== replay of recorded exchanges"
 	@test/replay/run.py --bin $(BIN) --facts $(TRIREME_FACTS)
 
+check-kubectl: all
+	@echo "== kubectl transcripts"
+	@test/replay/kubectl.py --bin $(abspath $(BIN)) --facts $(TRIREME_FACTS)
+
 check-e2e: all
 	@echo "== end to end"
 	@test/e2e/run.sh $(abspath $(BIN))
 
 # Everything, with one closing line. CHECKS picks parts: make check CHECKS="unit sim".
-CHECKS ?= unit asan tsan sim fuzz schema replay e2e
+CHECKS ?= unit asan tsan sim fuzz schema replay kubectl e2e
 check: all
 	@tools/check-all $(MAKE) $(CHECKS)
 
@@ -93,4 +97,4 @@ install: all
 
 help:
 	@sed -n 's/^#   //p' Makefile
-	@echo "check parts: check-unit check-asan check-tsan check-sim check-fuzz check-schema check-replay check-e2e"
+	@echo "check parts: check-unit check-asan check-tsan check-sim check-fuzz check-schema check-replay check-kubectl check-e2e"

@@ -10,7 +10,7 @@ same "three voters" 3 sh -c "'$TRIREME' member list --kubeconfig '$D/kubeconfig'
 TOKEN=$("$TRIREME" token --dir "$D")
 ok "no acknowledged write lost over ten kills" python3 "$HERE/writers.py" --trireme "$TRIREME" --dir "$D" \
     --token "$TOKEN" --servers "https://127.0.0.1:$PORT,https://127.0.0.1:$((PORT + 5)),https://127.0.0.1:$((PORT + 10))" \
-    --kills 10 --limit 3.0
+    --kills "${KILLS:-10}" --limit 3.0
 cat "$D/writers.log" 2>/dev/null | tail -n 3
 for h in cp-1 cp-2 cp-3; do "$TRIREME" host kill $h --dir "$D"; done
 for h in cp-1 cp-2 cp-3; do "$TRIREME" host start $h --dir "$D"; done

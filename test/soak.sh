@@ -1,0 +1,13 @@
+#!/bin/bash
+# The long tests: thousands of simulated clusters, long fuzzing under the
+# sanitizers, a cluster under kill -9 for an hour. Bounded; stops by itself.
+# usage: test/soak.sh OUTPUT_FOLDER BIN_DIR   (SOAK_SEEDS, SOAK_FUZZ_RUNS, SOAK_KILLS change the length)
+set -eu
+cd "$(dirname "$0")/.."
+out=$1 bin=$2
+seeds=${SOAK_SEEDS:-10000} fuzz=${SOAK_FUZZ_RUNS:-5000000} kills=${SOAK_KILLS:-300}
+for members in 3 5; do
+    "$out/release/test/sim/sim_replica" --members "$members" --seeds "$seeds"
+done
+FUZZ_RUNS=$fuzz make O="$out" check-fuzz FUZZ_RUNS="$fuzz"
+BIN=$bin KILLS=$kills test/e2e/run.sh "$bin" test_quorum.sh

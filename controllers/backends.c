@@ -158,8 +158,8 @@ struct api_str_entry *service_labels(struct arena *a, const struct core_v1_servi
 static bool selects(const struct core_v1_service *s, const struct api_object *pod)
 {
     const struct meta_v1_object_meta *m = pod != NULL ? api_object_meta(pod) : NULL;
-    return m != NULL && labels_contain(m->labels, m->labels_count, s->spec.selector,
-                                       s->spec.selector_count);
+    return m != NULL &&
+           labels_contain(m->labels, m->labels_count, s->spec.selector, s->spec.selector_count);
 }
 
 void touch_services_of_pod(struct controller_run *r, struct api_object *old, struct api_object *o)

@@ -27,8 +27,8 @@ struct backend_port {
 struct backend {
     const struct core_v1_pod *pod;
     struct str ip;
-    bool ready;       /* To be used. */
-    bool serving;     /* Ready, whether or not it is going. */
+    bool ready;   /* To be used. */
+    bool serving; /* Ready, whether or not it is going. */
     bool terminating;
     struct str hostname; /* Empty without. */
     struct backend_port *ports;

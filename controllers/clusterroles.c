@@ -10,7 +10,8 @@
 
 static void touch(struct controller_run *r, struct api_object *old, struct api_object *o)
 {
-    const struct informer *roles = controller_informer(r, "rbac.authorization.k8s.io", "ClusterRole");
+    const struct informer *roles =
+        controller_informer(r, "rbac.authorization.k8s.io", "ClusterRole");
     size_t pos = 0;
     struct api_object *x;
     UNUSED(old), UNUSED(o);
@@ -42,19 +43,22 @@ static void add_rules(struct reconcile *c, struct rbac_v1_cluster_role *role, si
             known = api_msg_equal(&rbac_v1_policy_rule_msg, &role->rules[k], &from->rules[i]);
         if (known)
             continue;
-        role->rules = arena_grow(c->arena, role->rules, role->rules_count, cap, sizeof(*role->rules));
+        role->rules =
+            arena_grow(c->arena, role->rules, role->rules_count, cap, sizeof(*role->rules));
         role->rules[role->rules_count++] = from->rules[i];
     }
 }
 
 static void reconcile(struct reconcile *c)
 {
-    const struct informer *roles = controller_informer(c->run, "rbac.authorization.k8s.io", "ClusterRole");
+    const struct informer *roles =
+        controller_informer(c->run, "rbac.authorization.k8s.io", "ClusterRole");
     struct api_object *o = informer_get_key(roles, c->key);
     const struct rbac_v1_cluster_role *role = o != NULL ? o->msg : NULL;
     if (role == NULL || role->aggregation_rule == NULL || role->metadata.deletion_timestamp != NULL)
         return;
-    struct api_object **list = ARENA_ARRAY(c->arena, struct api_object *, informer_count(roles) + 1);
+    struct api_object **list =
+        ARENA_ARRAY(c->arena, struct api_object *, informer_count(roles) + 1);
     size_t count = 0, pos = 0, cap = 0;
     struct api_object *x;
     while ((x = informer_next(roles, &pos)) != NULL)

@@ -1,31 +1,31 @@
 /* controllers.c - the table of controllers: one line each. */
 #include "controllers/controller.h"
 
-#define CONTROLLERS(X)              \
-    X(controller_clusterroles)      \
-    X(controller_cronjob)           \
-    X(controller_csrapproving)      \
-    X(controller_csrcleaner)        \
-    X(controller_csrsigning)        \
-    X(controller_daemonset)         \
-    X(controller_deployment)        \
-    X(controller_disruption)        \
-    X(controller_endpoints)         \
-    X(controller_endpointslice)     \
-    X(controller_garbagecollector)  \
-    X(controller_job)               \
-    X(controller_namespace)         \
-    X(controller_nodeipam)          \
-    X(controller_nodelifecycle)     \
-    X(controller_nodettl)           \
-    X(controller_podgc)             \
-    X(controller_replicaset)        \
-    X(controller_replicationcontroller) \
-    X(controller_root_ca)           \
-    X(controller_serviceaccount)    \
-    X(controller_statefulset)       \
-    X(controller_tainteviction)     \
-    X(controller_tokencleaner)      \
+#define CONTROLLERS(X)                                                                             \
+    X(controller_clusterroles)                                                                     \
+    X(controller_cronjob)                                                                          \
+    X(controller_csrapproving)                                                                     \
+    X(controller_csrcleaner)                                                                       \
+    X(controller_csrsigning)                                                                       \
+    X(controller_daemonset)                                                                        \
+    X(controller_deployment)                                                                       \
+    X(controller_disruption)                                                                       \
+    X(controller_endpoints)                                                                        \
+    X(controller_endpointslice)                                                                    \
+    X(controller_garbagecollector)                                                                 \
+    X(controller_job)                                                                              \
+    X(controller_namespace)                                                                        \
+    X(controller_nodeipam)                                                                         \
+    X(controller_nodelifecycle)                                                                    \
+    X(controller_nodettl)                                                                          \
+    X(controller_podgc)                                                                            \
+    X(controller_replicaset)                                                                       \
+    X(controller_replicationcontroller)                                                            \
+    X(controller_root_ca)                                                                          \
+    X(controller_serviceaccount)                                                                   \
+    X(controller_statefulset)                                                                      \
+    X(controller_tainteviction)                                                                    \
+    X(controller_tokencleaner)                                                                     \
     X(controller_ttlafterfinished)
 
 #define X(name) extern const struct controller name;
@@ -36,5 +36,5 @@ const struct controller *const controller_table[] = {
 #define X(name) &name,
     CONTROLLERS(X)
 #undef X
-    NULL,
+        NULL,
 };

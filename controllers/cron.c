@@ -16,12 +16,12 @@ struct field {
     const char *const *words; /* Names of the values from min on; NULL: none. */
 };
 
-static const char *const months[] = {"jan", "feb", "mar", "apr", "may", "jun",
-                                     "jul", "aug", "sep", "oct", "nov", "dec", NULL};
+static const char *const months[] = {"jan", "feb", "mar", "apr", "may", "jun", "jul",
+                                     "aug", "sep", "oct", "nov", "dec", NULL};
 static const char *const weekdays[] = {"sun", "mon", "tue", "wed", "thu", "fri", "sat", NULL};
 
 static const struct field fields[] = {
-    {"minute", 0, 59, NULL}, {"hour", 0, 23, NULL},        {"day of month", 1, 31, NULL},
+    {"minute", 0, 59, NULL},  {"hour", 0, 23, NULL},           {"day of month", 1, 31, NULL},
     {"month", 1, 12, months}, {"day of week", 0, 6, weekdays},
 };
 
@@ -41,7 +41,8 @@ static int parse_value(const struct field *f, struct str s, unsigned *ret, struc
 }
 
 /* "*", "n", "n-m", each with "/step". */
-static int parse_range(const struct field *f, struct str s, uint64_t *bits, bool *any, struct error *err)
+static int parse_range(const struct field *f, struct str s, uint64_t *bits, bool *any,
+                       struct error *err)
 {
     struct str range, step_text, from_text, to_text;
     uint64_t step = 1;
@@ -49,7 +50,8 @@ static int parse_range(const struct field *f, struct str s, uint64_t *bits, bool
     int rc = 0;
     bool stepped = str_cut(s, '/', &range, &step_text);
     if (stepped && (!str_to_u64(step_text, &step) || step == 0))
-        return error_set(err, E_INVALID, "%s: \"" STR_FMT "\" is no step", f->name, STR_ARG(step_text));
+        return error_set(err, E_INVALID, "%s: \"" STR_FMT "\" is no step", f->name,
+                         STR_ARG(step_text));
     if (str_eqc(range, "*") || str_eqc(range, "?")) {
         *any |= !stepped || step == 1;
     } else {
@@ -63,13 +65,15 @@ static int parse_range(const struct field *f, struct str s, uint64_t *bits, bool
     if (rc != 0)
         return rc;
     if (from > to)
-        return error_set(err, E_INVALID, "%s: \"" STR_FMT "\" begins after its end", f->name, STR_ARG(s));
+        return error_set(err, E_INVALID, "%s: \"" STR_FMT "\" begins after its end", f->name,
+                         STR_ARG(s));
     for (uint64_t v = from; v <= to; v += step)
         *bits |= (uint64_t)1 << v;
     return 0;
 }
 
-static int parse_field(const struct field *f, struct str s, uint64_t *bits, bool *any, struct error *err)
+static int parse_field(const struct field *f, struct str s, uint64_t *bits, bool *any,
+                       struct error *err)
 {
     struct str part, rest = s;
     do {
@@ -88,8 +92,8 @@ static int parse_macro(struct str s, struct cron *ret, struct error *err)
     static const struct {
         const char *name, *fields;
     } macros[] = {
-        {"@yearly", "0 0 1 1 *"},  {"@annually", "0 0 1 1 *"}, {"@monthly", "0 0 1 * *"},
-        {"@weekly", "0 0 * * 0"},  {"@daily", "0 0 * * *"},    {"@midnight", "0 0 * * *"},
+        {"@yearly", "0 0 1 1 *"}, {"@annually", "0 0 1 1 *"}, {"@monthly", "0 0 1 * *"},
+        {"@weekly", "0 0 * * 0"}, {"@daily", "0 0 * * *"},    {"@midnight", "0 0 * * *"},
         {"@hourly", "0 * * * *"},
     };
     int64_t ns;
@@ -98,7 +102,8 @@ static int parse_macro(struct str s, struct cron *ret, struct error *err)
             return cron_parse(str_of(macros[i].fields), ret, err);
     if (str_has_prefix(s, STR("@every "))) {
         if (duration_parse(str_sub(s, 7, s.len), &ns) != 0 || ns < 1000000000)
-            return error_set(err, E_INVALID, "\"" STR_FMT "\" has no duration of a second or more", STR_ARG(s));
+            return error_set(err, E_INVALID, "\"" STR_FMT "\" has no duration of a second or more",
+                             STR_ARG(s));
         ret->every_s = ns / 1000000000;
         return 0;
     }
@@ -125,7 +130,8 @@ int cron_parse(struct str text, struct cron *ret, struct error *err)
         n++;
     }
     if (n != ARRAY_SIZE(fields))
-        return error_set(err, E_INVALID, "expected exactly 5 fields, found %zu: " STR_FMT, n, STR_ARG(text));
+        return error_set(err, E_INVALID, "expected exactly 5 fields, found %zu: " STR_FMT, n,
+                         STR_ARG(text));
     *ret = (struct cron){bits[0], bits[1], bits[2], bits[3], bits[4], any[2], any[4], 0};
     return 0;
 }

@@ -54,7 +54,8 @@ static bool is_complete(const struct api_object *o)
     return job_of(o)->status.completion_time != NULL;
 }
 
-/* --- jobs that are there ------------------------------------------------------------------------ */
+/* --- jobs that are there ------------------------------------------------------------------------
+ */
 
 static bool was_active(const struct work *w, struct str uid)
 {
@@ -64,7 +65,8 @@ static bool was_active(const struct work *w, struct str uid)
     return false;
 }
 
-static void add_active(struct reconcile *c, struct batch_v1_cron_job_status *s, const struct api_object *o)
+static void add_active(struct reconcile *c, struct batch_v1_cron_job_status *s,
+                       const struct api_object *o)
 {
     const struct meta_v1_object_meta *m = api_object_meta(o);
     size_t cap = s->active_count;
@@ -122,8 +124,8 @@ static void delete_job(struct reconcile *c, const struct work *w, const struct a
         .propagation = CLIENT_PROPAGATE_BACKGROUND,
     };
     reconcile_call(c, &call, NULL, NULL);
-    event_record(c->run->recorder, &w->about, EVENT_NORMAL, "SuccessfulDelete", "Deleted job " STR_FMT,
-                 STR_ARG(m->name));
+    event_record(c->run->recorder, &w->about, EVENT_NORMAL, "SuccessfulDelete",
+                 "Deleted job " STR_FMT, STR_ARG(m->name));
 }
 
 static void trim_history(struct reconcile *c, const struct work *w, bool complete, int32_t limit)
@@ -140,7 +142,8 @@ static void trim_history(struct reconcile *c, const struct work *w, bool complet
         delete_job(c, w, done[i]);
 }
 
-/* --- when ----------------------------------------------------------------------------------------- */
+/* --- when
+ * ----------------------------------------------------------------------------------------- */
 
 /* The latest time that is due and not yet served; 0: none. */
 static int64_t due_time(struct reconcile *c, const struct work *w, int64_t now)
@@ -154,9 +157,10 @@ static int64_t due_time(struct reconcile *c, const struct work *w, int64_t now)
     for (unsigned missed = 0; t != 0 && t <= now; missed++) {
         latest = t;
         if (missed == MISSED_MAX) {
-            event_record(c->run->recorder, &w->about, EVENT_WARNING, "TooManyMissedTimes",
-                         "too many missed start times. Set or decrease .spec.startingDeadlineSeconds or "
-                         "check clock skew");
+            event_record(
+                c->run->recorder, &w->about, EVENT_WARNING, "TooManyMissedTimes",
+                "too many missed start times. Set or decrease .spec.startingDeadlineSeconds or "
+                "check clock skew");
             /* Near enough to now to find the last one quickly. */
             t = MAX_OF(t, now - 24 * 3600);
         }
@@ -172,7 +176,8 @@ static void come_back(struct reconcile *c, const struct work *w, int64_t now)
         reconcile_again_after(c, (uint64_t)(next - now) * 1000 + 100);
 }
 
-/* --- starting ---------------------------------------------------------------------------------------- */
+/* --- starting
+ * ---------------------------------------------------------------------------------------- */
 
 static void write_status(struct reconcile *c)
 {
@@ -186,14 +191,14 @@ static void on_started(struct reconcile *c, const struct client_result *result, 
     struct work *w = c->state;
     const int64_t *when = arg;
     if (result->code == 0 && result->object != NULL) {
-        event_record(c->run->recorder, &w->about, EVENT_NORMAL, "SuccessfulCreate", "Created job " STR_FMT,
-                     STR_ARG(api_object_meta(result->object)->name));
+        event_record(c->run->recorder, &w->about, EVENT_NORMAL, "SuccessfulCreate",
+                     "Created job " STR_FMT, STR_ARG(api_object_meta(result->object)->name));
         add_active(c, &w->copy->status, reconcile_hold(c, result->object));
     } else if (result->code != E_EXISTS) {
         if (is_namespace_terminating(result))
             return;
-        event_record(c->run->recorder, &w->about, EVENT_WARNING, "FailedCreate", "Error creating job: %s",
-                     result->message);
+        event_record(c->run->recorder, &w->about, EVENT_WARNING, "FailedCreate",
+                     "Error creating job: %s", result->message);
         reconcile_fail(c);
         return;
     }
@@ -226,7 +231,8 @@ static void start_job(struct reconcile *c, struct work *w, int64_t when)
     job.metadata.labels_count = t->metadata.labels_count;
     job.metadata.namespace = c->namespace_name;
     /* The name follows from the time: it cannot be started twice. */
-    job.metadata.name = arena_printf(c->arena, STR_FMT "-%lld", STR_ARG(c->name), (long long)(when / 60));
+    job.metadata.name =
+        arena_printf(c->arena, STR_FMT "-%lld", STR_ARG(c->name), (long long)(when / 60));
     job.metadata.owner_references = ARENA_NEW(c->arena, struct meta_v1_owner_reference);
     job.metadata.owner_references_count = 1;
     owner_reference_to(w->object->kind, &w->cron->metadata, job.metadata.owner_references);
@@ -246,8 +252,9 @@ static bool concurrency_allows(struct reconcile *c, struct work *w)
     if (w->copy->status.active_count == 0)
         return true;
     if (str_eqc(policy, "Forbid")) {
-        event_record(c->run->recorder, &w->about, EVENT_NORMAL, "JobAlreadyActive",
-                     "Not starting job because prior execution is running and concurrency policy is Forbid");
+        event_record(
+            c->run->recorder, &w->about, EVENT_NORMAL, "JobAlreadyActive",
+            "Not starting job because prior execution is running and concurrency policy is Forbid");
         return false;
     }
     if (str_eqc(policy, "Replace")) {
@@ -279,7 +286,8 @@ static void schedule(struct reconcile *c, struct work *w)
 
 static void reconcile(struct reconcile *c)
 {
-    struct api_object *o = informer_get_key(controller_informer(c->run, "batch", "CronJob"), c->key);
+    struct api_object *o =
+        informer_get_key(controller_informer(c->run, "batch", "CronJob"), c->key);
     if (o == NULL || api_object_meta(o)->deletion_timestamp != NULL)
         return;
     struct work *w = ARENA_NEW(c->arena, struct work);
@@ -296,8 +304,10 @@ static void reconcile(struct reconcile *c)
         w->jobs[w->count++] = reconcile_hold(c, jobs[i]);
     take_stock(c, w);
     const struct batch_v1_cron_job_spec *spec = &w->cron->spec;
-    trim_history(c, w, true, spec->has_successful_jobs_history_limit ? spec->successful_jobs_history_limit : 3);
-    trim_history(c, w, false, spec->has_failed_jobs_history_limit ? spec->failed_jobs_history_limit : 1);
+    trim_history(c, w, true,
+                 spec->has_successful_jobs_history_limit ? spec->successful_jobs_history_limit : 3);
+    trim_history(c, w, false,
+                 spec->has_failed_jobs_history_limit ? spec->failed_jobs_history_limit : 1);
     schedule(c, w);
     reconcile_then(c, write_status);
 }

@@ -105,7 +105,7 @@ static void add_tolerations(struct arena *a, struct core_v1_pod_spec *spec)
         if (daemon_tolerations[i].host_network_only && !spec->host_network)
             continue;
         struct core_v1_toleration t = {.key = str_of(daemon_tolerations[i].key),
-                                       .operator = STR("Exists"),
+                                       .operator= STR("Exists"),
                                        .effect = str_of(daemon_tolerations[i].effect)};
         bool there = false;
         for (size_t k = 0; k < n; k++)
@@ -129,7 +129,8 @@ static struct str node_of(const struct core_v1_pod *p)
             : NULL;
     for (size_t i = 0; s != NULL && i < s->node_selector_terms_count; i++)
         for (size_t k = 0; k < s->node_selector_terms[i].match_fields_count; k++) {
-            const struct core_v1_node_selector_requirement *r = &s->node_selector_terms[i].match_fields[k];
+            const struct core_v1_node_selector_requirement *r =
+                &s->node_selector_terms[i].match_fields[k];
             if (str_eqc(r->key, "metadata.name") && r->values_count == 1)
                 return r->values[0];
         }
@@ -199,8 +200,8 @@ static struct core_v1_pod *oldest(const struct on_node *n)
         struct core_v1_pod *p = n->pods[i];
         if (is_going(p) || pod_is_terminal(p))
             continue;
-        if (best == NULL || p->metadata.creation_timestamp.seconds <
-                                best->metadata.creation_timestamp.seconds)
+        if (best == NULL ||
+            p->metadata.creation_timestamp.seconds < best->metadata.creation_timestamp.seconds)
             best = p;
     }
     return best;
@@ -214,8 +215,8 @@ static void on_created(struct reconcile *c, const struct client_result *result, 
     struct event_object about = event_object_of(w->object);
     UNUSED(arg);
     if (result->code == 0 && result->object != NULL) {
-        event_record(c->run->recorder, &about, EVENT_NORMAL, "SuccessfulCreate", "Created pod: " STR_FMT,
-                     STR_ARG(api_object_meta(result->object)->name));
+        event_record(c->run->recorder, &about, EVENT_NORMAL, "SuccessfulCreate",
+                     "Created pod: " STR_FMT, STR_ARG(api_object_meta(result->object)->name));
         return;
     }
     expectations_creation_observed(c->run->expectations, c->key);
@@ -240,7 +241,7 @@ static void bind_to_node(struct arena *a, struct core_v1_pod *pod, struct str no
     struct str *value = ARENA_NEW(a, struct str);
     *value = node;
     *r = (struct core_v1_node_selector_requirement){
-        .key = STR("metadata.name"), .operator = STR("In"), .values = value, .values_count = 1};
+        .key = STR("metadata.name"), .operator= STR("In"), .values = value, .values_count = 1};
     s->node_selector_terms = ARENA_NEW(a, struct core_v1_node_selector_term);
     s->node_selector_terms_count = 1;
     s->node_selector_terms->match_fields = r;
@@ -288,8 +289,8 @@ static void on_deleted(struct reconcile *c, const struct client_result *result, 
     const struct core_v1_pod *pod = arg;
     struct event_object about = event_object_of(w->object);
     if (result->code == 0) {
-        event_record(c->run->recorder, &about, EVENT_NORMAL, "SuccessfulDelete", "Deleted pod: " STR_FMT,
-                     STR_ARG(pod->metadata.name));
+        event_record(c->run->recorder, &about, EVENT_NORMAL, "SuccessfulDelete",
+                     "Deleted pod: " STR_FMT, STR_ARG(pod->metadata.name));
         return;
     }
     expectations_deletion_observed(c->run->expectations, c->key, pod->metadata.uid);
@@ -312,7 +313,8 @@ static void delete_pod(struct reconcile *c, struct core_v1_pod *pod)
     reconcile_call(c, &call, on_deleted, pod);
 }
 
-/* --- one pod per node ---------------------------------------------------------------------------- */
+/* --- one pod per node ----------------------------------------------------------------------------
+ */
 
 struct changes {
     struct str *create; /* Node names. */
@@ -328,8 +330,8 @@ static void add_removal(struct changes *ch, struct core_v1_pod *p)
     ch->remove[ch->remove_count++] = p;
 }
 
-static void manage_node(struct reconcile *c, const struct work *w, struct on_node *n, struct changes *ch,
-                        bool surging)
+static void manage_node(struct reconcile *c, const struct work *w, struct on_node *n,
+                        struct changes *ch, bool surging)
 {
     size_t live = 0;
     for (size_t i = 0; i < n->count; i++) {
@@ -338,8 +340,9 @@ static void manage_node(struct reconcile *c, const struct work *w, struct on_nod
             struct event_object about = event_object_of(w->object);
             event_record(c->run->recorder, &about, EVENT_WARNING, "FailedDaemonPod",
                          "Found failed daemon pod " STR_FMT "/" STR_FMT " on node " STR_FMT
-                         ", will try to kill it", STR_ARG(p->metadata.namespace),
-                         STR_ARG(p->metadata.name), STR_ARG(api_object_meta(n->node)->name));
+                         ", will try to kill it",
+                         STR_ARG(p->metadata.namespace), STR_ARG(p->metadata.name),
+                         STR_ARG(api_object_meta(n->node)->name));
             add_removal(ch, p);
         } else if (str_eqc(p->status.phase, "Succeeded") && !is_going(p)) {
             add_removal(ch, p);
@@ -360,9 +363,11 @@ static void manage_node(struct reconcile *c, const struct work *w, struct on_nod
     }
 }
 
-/* --- rolling update -------------------------------------------------------------------------------- */
+/* --- rolling update
+ * -------------------------------------------------------------------------------- */
 
-static int32_t resolve(const struct intstr_int_or_string *v, int32_t fallback, size_t total, bool up)
+static int32_t resolve(const struct intstr_int_or_string *v, int32_t fallback, size_t total,
+                       bool up)
 {
     int64_t percent;
     if (v == NULL)
@@ -376,7 +381,8 @@ static int32_t resolve(const struct intstr_int_or_string *v, int32_t fallback, s
     return (int32_t)(up ? (scaled + 99) / 100 : scaled / 100);
 }
 
-static bool is_available(const struct reconcile *c, const struct work *w, const struct core_v1_pod *p)
+static bool is_available(const struct reconcile *c, const struct work *w,
+                         const struct core_v1_pod *p)
 {
     return pod_is_available(p, w->set->spec.min_ready_seconds, controller_now_s(c->run));
 }
@@ -407,7 +413,8 @@ static void roll_by_deletion(struct reconcile *c, const struct work *w, const st
                              struct changes *ch)
 {
     int32_t unavailable = 0;
-    struct core_v1_pod **candidates = ARENA_ARRAY(c->arena, struct core_v1_pod *, w->node_count + 1);
+    struct core_v1_pod **candidates =
+        ARENA_ARRAY(c->arena, struct core_v1_pod *, w->node_count + 1);
     size_t count = 0;
     for (size_t i = 0; i < w->node_count; i++) {
         const struct on_node *n = &w->nodes[i];
@@ -460,9 +467,11 @@ static void roll_by_surge(struct reconcile *c, const struct work *w, const struc
         }
 }
 
-/* --- status ----------------------------------------------------------------------------------------- */
+/* --- status
+ * ----------------------------------------------------------------------------------------- */
 
-static void count_status(struct reconcile *c, const struct work *w, struct apps_v1_daemon_set_status *st)
+static void count_status(struct reconcile *c, const struct work *w,
+                         struct apps_v1_daemon_set_status *st)
 {
     st->current_number_scheduled = st->number_misscheduled = st->desired_number_scheduled = 0;
     st->number_ready = st->updated_number_scheduled = st->number_available = 0;
@@ -543,13 +552,15 @@ static void manage(struct reconcile *c, struct work *w)
         create_pod(c, w, ch.create[i]);
     for (size_t i = 0; i < MIN_OF(ch.remove_count, (size_t)BURST_MAX); i++)
         delete_pod(c, ch.remove[i]);
-    int32_t limit = w->set->spec.has_revision_history_limit ? w->set->spec.revision_history_limit : 10;
+    int32_t limit =
+        w->set->spec.has_revision_history_limit ? w->set->spec.revision_history_limit : 10;
     history_trim(c, &w->history, limit, revision_in_use, w);
 }
 
 static void reconcile(struct reconcile *c)
 {
-    struct api_object *o = informer_get_key(controller_informer(c->run, "apps", "DaemonSet"), c->key);
+    struct api_object *o =
+        informer_get_key(controller_informer(c->run, "apps", "DaemonSet"), c->key);
     if (o == NULL) {
         expectations_forget(c->run->expectations, c->key);
         return;

@@ -9,7 +9,8 @@
 
 #include <string.h>
 
-#define ACCEPT "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList,application/json"
+#define ACCEPT                                                                                     \
+    "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList,application/json"
 
 void discovery_free(struct discovery *d)
 {
@@ -44,7 +45,8 @@ static bool has_verb(const struct json *resource, const char *verb)
 {
     const struct json *verbs = json_getc(resource, "verbs");
     for (size_t i = 0; verbs != NULL && verbs->type == JSON_ARRAY && i < verbs->array.count; i++)
-        if (verbs->array.items[i]->type == JSON_STRING && str_eqc(verbs->array.items[i]->string, verb))
+        if (verbs->array.items[i]->type == JSON_STRING &&
+            str_eqc(verbs->array.items[i]->string, verb))
             return true;
     return false;
 }
@@ -112,7 +114,8 @@ int discovery_parse(struct discovery *d, struct str text, struct error *err)
             x.version = json_get_str(versions->array.items[v], "version");
             /* An aggregated API that does not answer: what it has is unknown. */
             if (str_eqc(json_get_str(versions->array.items[v], "freshness"), "Stale"))
-                return error_set(err, E_UNAVAILABLE, "unable to retrieve the complete list of server "
+                return error_set(err, E_UNAVAILABLE,
+                                 "unable to retrieve the complete list of server "
                                  "APIs: " STR_FMT "/" STR_FMT ": stale GroupVersion discovery",
                                  STR_ARG(x.group), STR_ARG(x.version));
             for (size_t i = 0; i < array_count(resources); i++)

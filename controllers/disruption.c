@@ -20,7 +20,8 @@ static void touch_budget(struct controller_run *r, struct api_object *old, struc
     controller_enqueue_object(r, o != NULL ? o : old);
 }
 
-static bool covers(const struct policy_v1_pod_disruption_budget *b, const struct meta_v1_object_meta *pod)
+static bool covers(const struct policy_v1_pod_disruption_budget *b,
+                   const struct meta_v1_object_meta *pod)
 {
     return label_selector_matches(b->spec.selector, pod->labels, pod->labels_count);
 }
@@ -28,8 +29,9 @@ static bool covers(const struct policy_v1_pod_disruption_budget *b, const struct
 static void touch_pod(struct controller_run *r, struct api_object *old, struct api_object *o)
 {
     size_t count;
-    struct api_object *const *budgets = controller_in_namespace(
-        r, "policy", "PodDisruptionBudget", api_object_meta(o != NULL ? o : old)->namespace, &count);
+    struct api_object *const *budgets =
+        controller_in_namespace(r, "policy", "PodDisruptionBudget",
+                                api_object_meta(o != NULL ? o : old)->namespace, &count);
     for (size_t i = 0; i < count; i++)
         if ((o != NULL && covers(budgets[i]->msg, api_object_meta(o))) ||
             (old != NULL && covers(budgets[i]->msg, api_object_meta(old))))
@@ -40,9 +42,11 @@ static void touch_pod(struct controller_run *r, struct api_object *old, struct a
 static void touch_scale(struct controller_run *r, struct api_object *old, struct api_object *o)
 {
     size_t count;
-    struct api_object *const *budgets = controller_in_namespace(
-        r, "policy", "PodDisruptionBudget", api_object_meta(o != NULL ? o : old)->namespace, &count);
-    if (old != NULL && o != NULL && api_object_meta(old)->generation == api_object_meta(o)->generation)
+    struct api_object *const *budgets =
+        controller_in_namespace(r, "policy", "PodDisruptionBudget",
+                                api_object_meta(o != NULL ? o : old)->namespace, &count);
+    if (old != NULL && o != NULL &&
+        api_object_meta(old)->generation == api_object_meta(o)->generation)
         return;
     for (size_t i = 0; i < count; i++)
         controller_enqueue_object(r, budgets[i]);
@@ -70,19 +74,22 @@ static bool scale_of(struct reconcile *c, const struct core_v1_pod *pod, struct 
     struct api_object *o;
     if (ref == NULL)
         return false;
-    if (str_eqc(ref->kind, "ReplicaSet") && (o = find_owner(c, "apps", "ReplicaSet", ref)) != NULL) {
+    if (str_eqc(ref->kind, "ReplicaSet") &&
+        (o = find_owner(c, "apps", "ReplicaSet", ref)) != NULL) {
         const struct apps_v1_replica_set *s = o->msg;
         const struct meta_v1_owner_reference *up = owner_controller(&s->metadata);
         struct api_object *d = up != NULL && str_eqc(up->kind, "Deployment")
                                    ? find_owner(c, "apps", "Deployment", up)
                                    : NULL;
         const struct apps_v1_deployment *dep = d != NULL ? d->msg : NULL;
-        *ret = dep != NULL
-                   ? (struct scale){dep->metadata.uid, dep->spec.has_replicas ? dep->spec.replicas : 1}
-                   : (struct scale){s->metadata.uid, s->spec.has_replicas ? s->spec.replicas : 1};
+        *ret =
+            dep != NULL
+                ? (struct scale){dep->metadata.uid, dep->spec.has_replicas ? dep->spec.replicas : 1}
+                : (struct scale){s->metadata.uid, s->spec.has_replicas ? s->spec.replicas : 1};
         return true;
     }
-    if (str_eqc(ref->kind, "StatefulSet") && (o = find_owner(c, "apps", "StatefulSet", ref)) != NULL) {
+    if (str_eqc(ref->kind, "StatefulSet") &&
+        (o = find_owner(c, "apps", "StatefulSet", ref)) != NULL) {
         const struct apps_v1_stateful_set *s = o->msg;
         *ret = (struct scale){s->metadata.uid, s->spec.has_replicas ? s->spec.replicas : 1};
         return true;
@@ -130,8 +137,8 @@ static int32_t scaled(const struct intstr_int_or_string *v, int32_t total)
     return (int32_t)(((int64_t)total * percent + 99) / 100);
 }
 
-static const struct meta_v1_time_entry *disrupted(const struct policy_v1_pod_disruption_budget_status *s,
-                                                  struct str name)
+static const struct meta_v1_time_entry *
+disrupted(const struct policy_v1_pod_disruption_budget_status *s, struct str name)
 {
     for (size_t i = 0; i < s->disrupted_pods_count; i++)
         if (str_eq(s->disrupted_pods[i].key, name))
@@ -193,7 +200,8 @@ static void reconcile(struct reconcile *c)
     struct policy_v1_pod_disruption_budget *b = reconcile_copy(c, o);
     struct policy_v1_pod_disruption_budget_status *s = &b->status;
     size_t all, count = 0;
-    struct api_object *const *in_ns = controller_in_namespace(c->run, "", "Pod", c->namespace_name, &all);
+    struct api_object *const *in_ns =
+        controller_in_namespace(c->run, "", "Pod", c->namespace_name, &all);
     struct api_object **pods = ARENA_ARRAY(c->arena, struct api_object *, all + 1);
     for (size_t i = 0; i < all; i++)
         if (covers(b, api_object_meta(in_ns[i])) && !pod_is_terminal(in_ns[i]->msg))
@@ -206,13 +214,15 @@ static void reconcile(struct reconcile *c)
                               disrupted(s, api_object_meta(pods[i])->name) == NULL;
     if (b->spec.max_unavailable != NULL) {
         s->expected_pods = expected_by_scale(c, pods, count);
-        s->desired_healthy = MAX_OF(s->expected_pods - scaled(b->spec.max_unavailable, s->expected_pods), 0);
+        s->desired_healthy =
+            MAX_OF(s->expected_pods - scaled(b->spec.max_unavailable, s->expected_pods), 0);
     } else if (b->spec.min_available != NULL) {
-        s->expected_pods = is_percent(b->spec.min_available) ? expected_by_scale(c, pods, count)
-                                                             : (int32_t)count;
+        s->expected_pods =
+            is_percent(b->spec.min_available) ? expected_by_scale(c, pods, count) : (int32_t)count;
         s->desired_healthy = scaled(b->spec.min_available, s->expected_pods);
     }
-    s->disruptions_allowed = s->expected_pods > 0 ? MAX_OF(s->current_healthy - s->desired_healthy, 0) : 0;
+    s->disruptions_allowed =
+        s->expected_pods > 0 ? MAX_OF(s->current_healthy - s->desired_healthy, 0) : 0;
     s->observed_generation = b->metadata.generation;
     set_condition(c, s, b->metadata.generation);
     const struct policy_v1_pod_disruption_budget *before = o->msg;

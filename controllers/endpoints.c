@@ -87,7 +87,8 @@ static struct core_v1_endpoint_subset *add_subset(struct arena *a, struct subset
     return set;
 }
 
-static void add_port(struct arena *a, struct core_v1_endpoint_subset *set, const struct backend_port *p)
+static void add_port(struct arena *a, struct core_v1_endpoint_subset *set,
+                     const struct backend_port *p)
 {
     size_t cap = set->ports_count;
     set->ports = arena_grow(a, set->ports, set->ports_count, &cap, sizeof(*set->ports));
@@ -177,7 +178,8 @@ static bool same_map(const struct api_str_entry *x, size_t x_count, const struct
 
 static void remove_stale(struct reconcile *c, const struct api_object *old)
 {
-    if (old != NULL && label_get(api_object_meta(old), "endpoints.kubernetes.io/managed-by") != NULL)
+    if (old != NULL &&
+        label_get(api_object_meta(old), "endpoints.kubernetes.io/managed-by") != NULL)
         reconcile_delete(c, endpoints_kind(), api_object_meta(old));
 }
 

@@ -126,7 +126,8 @@ static bool slice_has_ports(const struct discovery_v1_endpoint_slice *s, const s
     return same;
 }
 
-static void fill_ports(struct reconcile *c, struct discovery_v1_endpoint_slice *s, const struct group *g)
+static void fill_ports(struct reconcile *c, struct discovery_v1_endpoint_slice *s,
+                       const struct group *g)
 {
     s->ports = ARENA_ARRAY(c->arena, struct discovery_v1_endpoint_port, g->port_count + 1);
     s->ports_count = g->port_count;
@@ -143,7 +144,8 @@ static void fill_ports(struct reconcile *c, struct discovery_v1_endpoint_slice *
         };
 }
 
-static bool same_endpoint(const struct discovery_v1_endpoint *x, const struct discovery_v1_endpoint *y)
+static bool same_endpoint(const struct discovery_v1_endpoint *x,
+                          const struct discovery_v1_endpoint *y)
 {
     return x->addresses_count == 1 && y->addresses_count == 1 &&
            str_eq(x->addresses[0], y->addresses[0]) && x->target_ref != NULL &&
@@ -211,7 +213,8 @@ static void on_created(struct reconcile *c, const struct client_result *result, 
     reconcile_fail(c);
 }
 
-static void create_slice(struct reconcile *c, const struct api_object *service, bool v6, struct group *g)
+static void create_slice(struct reconcile *c, const struct api_object *service, bool v6,
+                         struct group *g)
 {
     const struct core_v1_service *sv = service->msg;
     struct discovery_v1_endpoint_slice *s = ARENA_NEW(c->arena, struct discovery_v1_endpoint_slice);
@@ -287,11 +290,12 @@ static void reconcile_family(struct reconcile *c, const struct api_object *servi
 
 static void reconcile(struct reconcile *c)
 {
-    struct api_object *service = informer_get_key(controller_informer(c->run, "", "Service"), c->key);
+    struct api_object *service =
+        informer_get_key(controller_informer(c->run, "", "Service"), c->key);
     const struct core_v1_service *s = service != NULL ? service->msg : NULL;
     size_t count, mine[2] = {0};
-    struct api_object *const *all =
-        controller_in_namespace(c->run, "discovery.k8s.io", "EndpointSlice", c->namespace_name, &count);
+    struct api_object *const *all = controller_in_namespace(
+        c->run, "discovery.k8s.io", "EndpointSlice", c->namespace_name, &count);
     struct existing *slices[2] = {ARENA_ARRAY(c->arena, struct existing, count + 1),
                                   ARENA_ARRAY(c->arena, struct existing, count + 1)};
     bool gone = s == NULL || s->metadata.deletion_timestamp != NULL;

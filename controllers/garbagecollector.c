@@ -27,9 +27,9 @@
 
 #include <string.h>
 
-#define OBJECT_BYTES 1000       /* Of cached metadata. */
+#define OBJECT_BYTES 1000 /* Of cached metadata. */
 #define RESYNC_MS 30000u
-#define SYNC_LIMIT_MS 30000u    /* A resource that cannot be listed must not stop the rest. */
+#define SYNC_LIMIT_MS 30000u /* A resource that cannot be listed must not stop the rest. */
 #define WAIT_FOR_SYNC_MS 200u
 
 /* One watched resource. */
@@ -95,7 +95,7 @@ static bool is_wanted(const struct served_resource *r)
 
 static struct monitor *find_monitor(struct collector *g, const char *group, const char *resource)
 {
-    LIST_FOREACH(it, &g->monitors) {
+    LIST_FOREACH (it, &g->monitors) {
         struct monitor *m = LIST_ENTRY(it, struct monitor, link);
         if (strcmp(m->group, group) == 0 && strcmp(m->resource, resource) == 0)
             return m;
@@ -111,7 +111,8 @@ static void monitor_start(struct collector *g, const struct served_resource *r)
     m->version = xstrdup(r->version);
     m->resource = xstrdup(r->resource);
     m->kind = xstrdup(r->kind);
-    m->api_version = r->group[0] == '\0' ? xstrdup(r->version) : xasprintf("%s/%s", r->group, r->version);
+    m->api_version =
+        r->group[0] == '\0' ? xstrdup(r->version) : xasprintf("%s/%s", r->group, r->version);
     m->namespaced = r->namespaced;
     m->seen = true;
     struct client_resource path = {m->group, m->version, m->resource, m->namespaced};
@@ -120,10 +121,9 @@ static void monitor_start(struct collector *g, const struct served_resource *r)
     struct error err = {0};
     if (informer_new(g->run->client, &config, &m->informer, &err) != 0)
         PANIC("informer of %s: %s", m->resource, error_message(&err));
-    informer_add_handler(m->informer, &(struct informer_handler){.on_add = on_set,
-                                                                 .on_update = on_update,
-                                                                 .on_delete = on_gone,
-                                                                 .arg = m});
+    informer_add_handler(
+        m->informer, &(struct informer_handler){
+                         .on_add = on_set, .on_update = on_update, .on_delete = on_gone, .arg = m});
     informer_start(m->informer);
     list_push_back(&g->monitors, &m->link);
 }
@@ -149,7 +149,7 @@ static void on_discovered(struct discovery *d, const char *err, void *arg)
     }
     discovery_free(g->known);
     g->known = d;
-    LIST_FOREACH(it, &g->monitors) {
+    LIST_FOREACH (it, &g->monitors) {
         LIST_ENTRY(it, struct monitor, link)->seen = false;
     }
     for (size_t i = 0; i < d->count; i++) {
@@ -159,7 +159,7 @@ static void on_discovered(struct discovery *d, const char *err, void *arg)
         else if (is_wanted(&d->items[i]))
             monitor_start(g, &d->items[i]);
     }
-    LIST_FOREACH_SAFE(it, &g->monitors) {
+    LIST_FOREACH_SAFE (it, &g->monitors) {
         struct monitor *m = LIST_ENTRY(it, struct monitor, link);
         if (m->seen)
             continue;
@@ -176,7 +176,7 @@ static bool is_synced(const struct collector *g)
         return false;
     if (env_now_ms(g->run->env) - g->begun_ms > SYNC_LIMIT_MS)
         return true;
-    LIST_FOREACH(it, &g->monitors) {
+    LIST_FOREACH (it, &g->monitors) {
         if (!informer_has_synced(LIST_ENTRY(it, struct monitor, link)->informer))
             return false;
     }
@@ -199,15 +199,16 @@ static bool path_of(struct reconcile *c, const struct gc_place *p, struct client
         discovery_find(g->known, str_of(p->api_version), str_of(p->kind));
     if (r == NULL)
         return false;
-    *ret = (struct client_resource){
-        arena_strdup(c->arena, r->group), arena_strdup(c->arena, r->version),
-        arena_strdup(c->arena, r->resource), r->namespaced};
+    *ret = (struct client_resource){arena_strdup(c->arena, r->group),
+                                    arena_strdup(c->arena, r->version),
+                                    arena_strdup(c->arena, r->resource), r->namespaced};
     return true;
 }
 
 static void call_object(struct reconcile *c, struct client_call *call, const struct gc_place *p,
                         const struct client_resource *path,
-                        void (*done)(struct reconcile *, const struct client_result *, void *), void *arg)
+                        void (*done)(struct reconcile *, const struct client_result *, void *),
+                        void *arg)
 {
     call->kind = metadata_kind();
     call->resource = path;
@@ -222,19 +223,23 @@ static void on_changed(struct reconcile *c, const struct client_result *result, 
     if (result->code == 0 || result->code == E_NOT_FOUND)
         return;
     if (result->code != E_CONFLICT)
-        log_warning("garbage-collector-controller: " STR_FMT ": %s", STR_ARG(c->key), result->message);
+        log_warning("garbage-collector-controller: " STR_FMT ": %s", STR_ARG(c->key),
+                    result->message);
     reconcile_fail(c);
 }
 
 static void patch(struct reconcile *c, const struct gc_place *p, const struct client_resource *path,
                   struct str body)
 {
-    struct client_call call = {
-        .verb = CLIENT_PATCH, .patch_type = CLIENT_PATCH_MERGE, .raw_body = body, .undecoded = true};
+    struct client_call call = {.verb = CLIENT_PATCH,
+                               .patch_type = CLIENT_PATCH_MERGE,
+                               .raw_body = body,
+                               .undecoded = true};
     call_object(c, &call, p, path, on_changed, NULL);
 }
 
-static void delete_object(struct reconcile *c, const struct gc_node *n, const struct client_resource *path,
+static void delete_object(struct reconcile *c, const struct gc_node *n,
+                          const struct client_resource *path,
                           const struct meta_v1_object_meta *live, enum client_propagation how)
 {
     struct client_call call = {
@@ -276,7 +281,8 @@ static struct str owners_patch(struct reconcile *c, const struct meta_v1_object_
         if (r->has_controller)
             buf_printf(&b, ",\"controller\":%s", r->controller ? "true" : "false");
         if (r->has_block_owner_deletion)
-            buf_printf(&b, ",\"blockOwnerDeletion\":%s", r->block_owner_deletion ? "true" : "false");
+            buf_printf(&b, ",\"blockOwnerDeletion\":%s",
+                       r->block_owner_deletion ? "true" : "false");
         buf_putc(&b, '}');
     }
     buf_puts(&b, "]}}");
@@ -321,7 +327,8 @@ static void on_owner(struct reconcile *c, const struct client_result *result, vo
         gc_graph_remove(&g->graph, x->uid); /* Spares its other dependents the question. */
 }
 
-static void check_owner(struct reconcile *c, size_t index, const struct meta_v1_owner_reference *ref)
+static void check_owner(struct reconcile *c, size_t index,
+                        const struct meta_v1_owner_reference *ref)
 {
     struct work *w = c->state;
     const struct collector *g = c->run->state;
@@ -332,9 +339,10 @@ static void check_owner(struct reconcile *c, size_t index, const struct meta_v1_
         w->owners[index] = waits ? OWNER_WAITING : OWNER_SOLID;
         return;
     }
-    struct gc_place place = {
-        (char *)str_c(arena_str(c->arena, ref->api_version)), (char *)str_c(arena_str(c->arena, ref->kind)),
-        (char *)str_c(arena_str(c->arena, w->meta->namespace)), (char *)str_c(arena_str(c->arena, ref->name))};
+    struct gc_place place = {(char *)str_c(arena_str(c->arena, ref->api_version)),
+                             (char *)str_c(arena_str(c->arena, ref->kind)),
+                             (char *)str_c(arena_str(c->arena, w->meta->namespace)),
+                             (char *)str_c(arena_str(c->arena, ref->name))};
     struct client_resource *path = ARENA_NEW(c->arena, struct client_resource);
     w->owners[index] = OWNER_UNKNOWN;
     if (!path_of(c, &place, path))
@@ -380,11 +388,10 @@ static void decide(struct reconcile *c)
     } else if (waiting != 0 && n->dependent_count != 0) {
         delete_object(c, n, &w->path, w->meta, CLIENT_PROPAGATE_FOREGROUND);
     } else {
-        enum client_propagation how = has_finalizer(w->meta, FINALIZER_ORPHAN)
-                                          ? CLIENT_PROPAGATE_ORPHAN
-                                      : has_finalizer(w->meta, FINALIZER_FOREGROUND)
-                                          ? CLIENT_PROPAGATE_FOREGROUND
-                                          : CLIENT_PROPAGATE_BACKGROUND;
+        enum client_propagation how =
+            has_finalizer(w->meta, FINALIZER_ORPHAN)       ? CLIENT_PROPAGATE_ORPHAN
+            : has_finalizer(w->meta, FINALIZER_FOREGROUND) ? CLIENT_PROPAGATE_FOREGROUND
+                                                           : CLIENT_PROPAGATE_BACKGROUND;
         delete_object(c, n, &w->path, w->meta, how);
     }
 }
@@ -394,9 +401,9 @@ static void on_live(struct reconcile *c, const struct client_result *result, voi
     struct work *w = c->state;
     struct collector *g = c->run->state;
     UNUSED(arg);
-    bool gone = result->code == E_NOT_FOUND ||
-                (result->code == 0 && result->object != NULL &&
-                 !str_eq(api_object_meta(result->object)->uid, c->key));
+    bool gone =
+        result->code == E_NOT_FOUND || (result->code == 0 && result->object != NULL &&
+                                        !str_eq(api_object_meta(result->object)->uid, c->key));
     if (gone) {
         gc_graph_remove(&g->graph, c->key);
         return;
@@ -431,7 +438,8 @@ static void ask_about(struct reconcile *c, const struct gc_node *n)
     call_object(c, &call, &n->place, &w->path, on_live, NULL);
 }
 
-/* --- foreground and orphan --------------------------------------------------------------------- */
+/* --- foreground and orphan ---------------------------------------------------------------------
+ */
 
 struct finalizer_work {
     const char *finalizer;
@@ -572,7 +580,8 @@ static void reconcile(struct reconcile *c)
         ask_about(c, n);
 }
 
-/* --- life ---------------------------------------------------------------------------------------- */
+/* --- life ----------------------------------------------------------------------------------------
+ */
 
 static void tick(struct controller_run *r)
 {
@@ -595,7 +604,7 @@ static void done(struct controller_run *r)
     struct collector *g = r->state;
     discoverer_free(g->discoverer);
     discovery_free(g->known);
-    LIST_FOREACH_SAFE(it, &g->monitors) {
+    LIST_FOREACH_SAFE (it, &g->monitors) {
         monitor_stop(LIST_ENTRY(it, struct monitor, link));
     }
     gc_graph_done(&g->graph);

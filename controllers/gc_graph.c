@@ -116,7 +116,8 @@ static void unlink_owners(struct gc_graph *g, struct gc_node *n)
     owners_free(n);
 }
 
-static void link_owner(struct gc_graph *g, struct gc_node *n, const struct meta_v1_owner_reference *ref)
+static void link_owner(struct gc_graph *g, struct gc_node *n,
+                       const struct meta_v1_owner_reference *ref)
 {
     struct gc_owner *o = &n->owners[n->owner_count++];
     *o = (struct gc_owner){

@@ -25,7 +25,7 @@ struct gc_place {
 struct gc_owner {
     struct gc_place place;
     char *uid;
-    bool blocks;     /* blockOwnerDeletion */
+    bool blocks; /* blockOwnerDeletion */
     bool controller;
 };
 
@@ -38,8 +38,8 @@ struct gc_node {
     struct gc_node **dependents; /* Nodes that name this one as owner. */
     size_t dependent_count, dependent_cap;
     bool is_virtual;
-    bool deleting;      /* deletionTimestamp is set; */
-    bool foreground;    /* with one of these finalizers. */
+    bool deleting;   /* deletionTimestamp is set; */
+    bool foreground; /* with one of these finalizers. */
     bool orphan;
 };
 

@@ -30,7 +30,8 @@ static struct json *patch_of(struct arena *a, const struct core_v1_pod_template_
     return root;
 }
 
-static bool same_data(struct arena *a, const struct apps_v1_controller_revision *r, const struct json *patch)
+static bool same_data(struct arena *a, const struct apps_v1_controller_revision *r,
+                      const struct json *patch)
 {
     struct json *has;
     return json_parse(a, r->data.raw, &has, NULL) == 0 && json_equal(has, patch);
@@ -44,8 +45,8 @@ struct core_v1_pod_template_spec *history_template(struct arena *a,
         return NULL;
     const struct json *template = json_path(root, "spec.template");
     struct core_v1_pod_template_spec *t = ARENA_NEW(a, struct core_v1_pod_template_spec);
-    if (template == NULL || api_json_decode_tree(a, &core_v1_pod_template_spec_msg, template, API_LENIENT,
-                                                 NULL, t, NULL) != 0)
+    if (template == NULL || api_json_decode_tree(a, &core_v1_pod_template_spec_msg, template,
+                                                 API_LENIENT, NULL, t, NULL) != 0)
         return NULL;
     return t;
 }
@@ -61,16 +62,18 @@ struct str history_hash(const struct apps_v1_controller_revision *r)
 
 static int by_revision(const void *x, const void *y)
 {
-    const struct apps_v1_controller_revision *a = *(const struct apps_v1_controller_revision *const *)x;
-    const struct apps_v1_controller_revision *b = *(const struct apps_v1_controller_revision *const *)y;
+    const struct apps_v1_controller_revision *a =
+        *(const struct apps_v1_controller_revision *const *)x;
+    const struct apps_v1_controller_revision *b =
+        *(const struct apps_v1_controller_revision *const *)y;
     return a->revision < b->revision ? -1 : a->revision > b->revision;
 }
 
 static void load(struct reconcile *c, const struct api_object *owner, struct history *h)
 {
     size_t count;
-    struct api_object *const *all = controller_owned(c->run, "apps", "ControllerRevision",
-                                                     api_object_meta(owner)->uid, &count);
+    struct api_object *const *all =
+        controller_owned(c->run, "apps", "ControllerRevision", api_object_meta(owner)->uid, &count);
     h->items = ARENA_ARRAY(c->arena, const struct apps_v1_controller_revision *, count + 1);
     for (size_t i = 0; i < count; i++)
         h->items[h->count++] = reconcile_copy(c, all[i]);
@@ -87,7 +90,8 @@ static int by_key(const void *x, const void *y)
 static void set_labels(struct reconcile *c, struct meta_v1_object_meta *m,
                        const struct core_v1_pod_template_spec *t, struct str hash)
 {
-    struct api_str_entry *list = ARENA_ARRAY(c->arena, struct api_str_entry, t->metadata.labels_count + 2);
+    struct api_str_entry *list =
+        ARENA_ARRAY(c->arena, struct api_str_entry, t->metadata.labels_count + 2);
     size_t n = 0;
     for (size_t i = 0; i < t->metadata.labels_count; i++)
         if (!str_eqc(t->metadata.labels[i].key, LABEL_REVISION_HASH) &&
@@ -110,8 +114,8 @@ static void on_created(struct reconcile *c, const struct client_result *result, 
         reconcile_fail(c);
 }
 
-static void create(struct reconcile *c, const struct history_config *config, const struct json *patch,
-                   int64_t revision, struct str hash, bool *collided)
+static void create(struct reconcile *c, const struct history_config *config,
+                   const struct json *patch, int64_t revision, struct str hash, bool *collided)
 {
     struct apps_v1_controller_revision *r = ARENA_NEW(c->arena, struct apps_v1_controller_revision);
     const struct meta_v1_object_meta *m = api_object_meta(config->owner);
@@ -140,8 +144,9 @@ void history_sync(struct reconcile *c, const struct history_config *config, stru
     load(c, config->owner, ret);
     struct json *patch = patch_of(c->arena, config->template);
     int64_t newest = ret->count != 0 ? ret->items[ret->count - 1]->revision : 0;
-    struct str hash = deployment_template_hash(c->arena, config->template, config->collisions != NULL,
-                                               config->collisions != NULL ? *config->collisions : 0);
+    struct str hash =
+        deployment_template_hash(c->arena, config->template, config->collisions != NULL,
+                                 config->collisions != NULL ? *config->collisions : 0);
     for (size_t i = ret->count; i-- > 0;) {
         if (!same_data(c->arena, ret->items[i], patch))
             continue;

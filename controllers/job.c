@@ -40,9 +40,11 @@ struct work {
     bool failed;
 };
 
-/* --- pods --------------------------------------------------------------------------------------- */
+/* --- pods ---------------------------------------------------------------------------------------
+ */
 
-static void put_annotation(struct reconcile *c, struct core_v1_pod *pod, const char *key, struct str value)
+static void put_annotation(struct reconcile *c, struct core_v1_pod *pod, const char *key,
+                           struct str value)
 {
     size_t n = pod->metadata.annotations_count, at = 0;
     struct api_str_entry *list = ARENA_ARRAY(c->arena, struct api_str_entry, n + 1);
@@ -57,7 +59,8 @@ static void put_annotation(struct reconcile *c, struct core_v1_pod *pod, const c
     pod->metadata.annotations_count = n + 1;
 }
 
-static void put_label(struct reconcile *c, struct core_v1_pod *pod, const char *key, struct str value)
+static void put_label(struct reconcile *c, struct core_v1_pod *pod, const char *key,
+                      struct str value)
 {
     struct core_v1_pod other = {.metadata.annotations = pod->metadata.labels,
                                 .metadata.annotations_count = pod->metadata.labels_count};
@@ -92,15 +95,16 @@ static void set_index(struct reconcile *c, const struct batch_v1_job *job, struc
     pod->metadata.generate_name =
         arena_printf(c->arena, STR_FMT "-%d-", STR_ARG(job->metadata.name), (int)index);
     if (str_empty(pod->spec.hostname))
-        pod->spec.hostname = arena_printf(c->arena, STR_FMT "-%d", STR_ARG(job->metadata.name), (int)index);
-    struct core_v1_pod_spec *spec =
-        api_msg_clone(c->arena, &core_v1_pod_spec_msg, &pod->spec);
+        pod->spec.hostname =
+            arena_printf(c->arena, STR_FMT "-%d", STR_ARG(job->metadata.name), (int)index);
+    struct core_v1_pod_spec *spec = api_msg_clone(c->arena, &core_v1_pod_spec_msg, &pod->spec);
     add_index_env(c, spec->containers, spec->containers_count);
     add_index_env(c, spec->init_containers, spec->init_containers_count);
     pod->spec = *spec;
 }
 
-static void make_pod(struct reconcile *c, const struct work *w, int32_t nth, struct core_v1_pod *ret)
+static void make_pod(struct reconcile *c, const struct work *w, int32_t nth,
+                     struct core_v1_pod *ret)
 {
     struct meta_v1_owner_reference owner;
     owner_reference_to(w->object->kind, &w->job->metadata, &owner);
@@ -121,8 +125,8 @@ static void on_created(struct reconcile *c, const struct client_result *result, 
     struct event_object about = event_object_of(w->object);
     UNUSED(arg);
     if (result->code == 0 && result->object != NULL) {
-        event_record(c->run->recorder, &about, EVENT_NORMAL, "SuccessfulCreate", "Created pod: " STR_FMT,
-                     STR_ARG(api_object_meta(result->object)->name));
+        event_record(c->run->recorder, &about, EVENT_NORMAL, "SuccessfulCreate",
+                     "Created pod: " STR_FMT, STR_ARG(api_object_meta(result->object)->name));
         return;
     }
     expectations_creation_observed(c->run->expectations, c->key);
@@ -164,8 +168,8 @@ static void on_deleted(struct reconcile *c, const struct client_result *result, 
     const struct work *w = c->state;
     struct event_object about = event_object_of(w->object);
     if (result->code == 0) {
-        event_record(c->run->recorder, &about, EVENT_NORMAL, "SuccessfulDelete", "Deleted pod: " STR_FMT,
-                     STR_ARG(pod->metadata.name));
+        event_record(c->run->recorder, &about, EVENT_NORMAL, "SuccessfulDelete",
+                     "Deleted pod: " STR_FMT, STR_ARG(pod->metadata.name));
         return;
     }
     expectations_deletion_observed(c->run->expectations, c->key, pod->metadata.uid);
@@ -189,7 +193,8 @@ static void delete_pods(struct reconcile *c, const struct work *w)
     }
 }
 
-/* --- finalizers ------------------------------------------------------------------------------------ */
+/* --- finalizers
+ * ------------------------------------------------------------------------------------ */
 
 static void on_released(struct reconcile *c, const struct client_result *result, void *arg)
 {
@@ -208,15 +213,18 @@ static void release_pods(struct reconcile *c, const struct job_plan *plan)
             .namespace_name = m->namespace,
             .name = m->name,
             .patch_type = CLIENT_PATCH_STRATEGIC,
-            .raw_body = arena_printf(c->arena,
-                                     "{\"metadata\":{\"uid\":\"" STR_FMT "\",\"$deleteFromPrimitiveList/"
-                                     "finalizers\":[\"" JOB_FINALIZER "\"]}}", STR_ARG(m->uid)),
+            .raw_body =
+                arena_printf(c->arena,
+                             "{\"metadata\":{\"uid\":\"" STR_FMT "\",\"$deleteFromPrimitiveList/"
+                             "finalizers\":[\"" JOB_FINALIZER "\"]}}",
+                             STR_ARG(m->uid)),
         };
         reconcile_call(c, &call, on_released, NULL);
     }
 }
 
-/* --- reconcile -------------------------------------------------------------------------------------- */
+/* --- reconcile
+ * -------------------------------------------------------------------------------------- */
 
 static void after_status(struct reconcile *c)
 {
@@ -270,7 +278,8 @@ static void reconcile(struct reconcile *c)
     c->state = w;
     w->object = reconcile_hold(c, o);
     w->job = o->msg;
-    if (w->job->spec.has_managed_by && !str_eqc(w->job->spec.managed_by, "kubernetes.io/job-controller"))
+    if (w->job->spec.has_managed_by &&
+        !str_eqc(w->job->spec.managed_by, "kubernetes.io/job-controller"))
         return;
     if (w->job->spec.selector == NULL || label_selector_is_empty(w->job->spec.selector))
         return; /* The API server generates one: without it no pod could be told from others. */

@@ -26,9 +26,9 @@ struct planner {
     size_t new_failures;
     int64_t last_failure_s;
     int32_t failures_since_success;
-    bool *index_done;   /* Indexed: succeeded. */
+    bool *index_done; /* Indexed: succeeded. */
     bool *index_active;
-    bool fail_job;      /* By the pod failure policy. */
+    bool fail_job; /* By the pod failure policy. */
     struct str fail_message;
 };
 
@@ -37,7 +37,8 @@ bool job_is_indexed(const struct batch_v1_job *j)
     return j->spec.has_completion_mode && str_eqc(j->spec.completion_mode, "Indexed");
 }
 
-static struct batch_v1_job_condition *find_condition(const struct batch_v1_job_status *s, const char *type)
+static struct batch_v1_job_condition *find_condition(const struct batch_v1_job_status *s,
+                                                     const char *type)
 {
     for (size_t i = 0; i < s->conditions_count; i++)
         if (str_eqc(s->conditions[i].type, type) && str_eqc(s->conditions[i].status, "True"))
@@ -163,8 +164,8 @@ static int64_t finish_time_s(const struct planner *p, const struct core_v1_pod *
 /* --- the pod failure policy ---------------------------------------------------------------- */
 
 static bool exit_codes_match(const struct batch_v1_pod_failure_policy_on_exit_codes_requirement *r,
-                             const struct core_v1_container_status *s, size_t count, int32_t *ret_code,
-                             struct str *ret_container)
+                             const struct core_v1_container_status *s, size_t count,
+                             int32_t *ret_code, struct str *ret_container)
 {
     for (size_t i = 0; i < count; i++) {
         const struct core_v1_container_state_terminated *t = s[i].state.terminated;
@@ -183,12 +184,15 @@ static bool exit_codes_match(const struct batch_v1_pod_failure_policy_on_exit_co
     return false;
 }
 
-static bool conditions_match(const struct batch_v1_pod_failure_policy_rule *r, const struct core_v1_pod *pod)
+static bool conditions_match(const struct batch_v1_pod_failure_policy_rule *r,
+                             const struct core_v1_pod *pod)
 {
     for (size_t i = 0; i < r->on_pod_conditions_count; i++) {
-        const struct core_v1_pod_condition *c = pod_condition(pod, str_c(r->on_pod_conditions[i].type));
-        struct str want = str_empty(r->on_pod_conditions[i].status) ? STR("True")
-                                                                    : r->on_pod_conditions[i].status;
+        const struct core_v1_pod_condition *c =
+            pod_condition(pod, str_c(r->on_pod_conditions[i].type));
+        struct str want = str_empty(r->on_pod_conditions[i].status)
+                              ? STR("True")
+                              : r->on_pod_conditions[i].status;
         if (c != NULL && str_eq(c->status, want))
             return true;
     }
@@ -203,11 +207,12 @@ static bool failure_counts(struct planner *p, const struct core_v1_pod *pod)
         const struct batch_v1_pod_failure_policy_rule *r = &policy->rules[i];
         int32_t code = 0;
         struct str container = STR_NULL;
-        bool codes = r->on_exit_codes != NULL &&
-                     (exit_codes_match(r->on_exit_codes, pod->status.container_statuses,
-                                       pod->status.container_statuses_count, &code, &container) ||
-                      exit_codes_match(r->on_exit_codes, pod->status.init_container_statuses,
-                                       pod->status.init_container_statuses_count, &code, &container));
+        bool codes =
+            r->on_exit_codes != NULL &&
+            (exit_codes_match(r->on_exit_codes, pod->status.container_statuses,
+                              pod->status.container_statuses_count, &code, &container) ||
+             exit_codes_match(r->on_exit_codes, pod->status.init_container_statuses,
+                              pod->status.init_container_statuses_count, &code, &container));
         if (!codes && !conditions_match(r, pod))
             continue;
         if (str_eqc(r->action, "Ignore"))
@@ -215,13 +220,16 @@ static bool failure_counts(struct planner *p, const struct core_v1_pod *pod)
         if (str_eqc(r->action, "FailJob")) {
             p->fail_job = true;
             p->fail_message =
-                codes ? arena_printf(p->a, "Container " STR_FMT " for pod " STR_FMT "/" STR_FMT
+                codes ? arena_printf(p->a,
+                                     "Container " STR_FMT " for pod " STR_FMT "/" STR_FMT
                                      " failed with exit code %d matching FailJob rule at index %zu",
                                      STR_ARG(container), STR_ARG(pod->metadata.namespace),
                                      STR_ARG(pod->metadata.name), (int)code, i)
-                      : arena_printf(p->a, "Pod " STR_FMT "/" STR_FMT " has condition matching FailJob "
-                                     "rule at index %zu", STR_ARG(pod->metadata.namespace),
-                                     STR_ARG(pod->metadata.name), i);
+                      : arena_printf(p->a,
+                                     "Pod " STR_FMT "/" STR_FMT " has condition matching FailJob "
+                                     "rule at index %zu",
+                                     STR_ARG(pod->metadata.namespace), STR_ARG(pod->metadata.name),
+                                     i);
         }
         return true;
     }
@@ -241,12 +249,14 @@ static const struct core_v1_pod *pod_by_uid(const struct planner *p, struct str 
 static struct batch_v1_uncounted_terminated_pods *uncounted_of(struct planner *p)
 {
     if (p->st->uncounted_terminated_pods == NULL)
-        p->st->uncounted_terminated_pods = ARENA_NEW(p->a, struct batch_v1_uncounted_terminated_pods);
+        p->st->uncounted_terminated_pods =
+            ARENA_NEW(p->a, struct batch_v1_uncounted_terminated_pods);
     return p->st->uncounted_terminated_pods;
 }
 
 /* Uids whose pod has lost its finalizer (or is gone) move into the counter. */
-static void settle(struct planner *p, struct str *uids, size_t *count, int32_t *counter, bool counted)
+static void settle(struct planner *p, struct str *uids, size_t *count, int32_t *counter,
+                   bool counted)
 {
     size_t kept = 0;
     for (size_t i = 0; i < *count; i++) {
@@ -357,7 +367,8 @@ static void count_active(struct planner *p)
     }
 }
 
-/* --- conditions -------------------------------------------------------------------------------- */
+/* --- conditions --------------------------------------------------------------------------------
+ */
 
 static void set_condition(struct planner *p, const char *type, bool on, const char *reason,
                           struct str message)
@@ -505,7 +516,8 @@ static bool judge(struct planner *p)
     return decided;
 }
 
-/* --- pods to make and to remove ------------------------------------------------------------------ */
+/* --- pods to make and to remove ------------------------------------------------------------------
+ */
 
 static void remove_active(struct planner *p, size_t count)
 {

@@ -21,7 +21,7 @@ struct job_input {
     const struct batch_v1_job *job;
     struct core_v1_pod *const *pods; /* That belong to it. */
     size_t pod_count;
-    bool settled;  /* Nothing asked for earlier is outstanding. */
+    bool settled; /* Nothing asked for earlier is outstanding. */
     int64_t now_s;
 };
 
@@ -29,11 +29,11 @@ struct job_plan {
     struct batch_v1_job_status *status; /* As it should be. */
     int32_t create;                     /* Pods to create, for these indexes if indexed. */
     int32_t *indexes;
-    const struct core_v1_pod **remove;  /* Active pods to delete. */
+    const struct core_v1_pod **remove; /* Active pods to delete. */
     size_t remove_count;
     const struct core_v1_pod **release; /* Finished pods whose finalizer is to go. */
     size_t release_count;
-    uint64_t again_after_s;             /* 0: only when something changes. */
+    uint64_t again_after_s;                                /* 0: only when something changes. */
     const char *event_type, *event_reason, *event_message; /* NULL: none. */
 };
 

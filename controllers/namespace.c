@@ -31,7 +31,7 @@ struct leaving {
 };
 
 struct deleter {
-    struct map leaving;     /* name -> struct leaving */
+    struct map leaving; /* name -> struct leaving */
     struct discoverer *discoverer;
     struct discovery *known; /* NULL: none yet. */
     char *discovery_error;   /* NULL: the last one worked. */
@@ -99,15 +99,16 @@ struct round {
     struct str failure; /* Of a list or delete. */
 };
 
-static void count_finalizers(struct reconcile *c, struct round *r, const struct meta_v1_object_meta *m)
+static void count_finalizers(struct reconcile *c, struct round *r,
+                             const struct meta_v1_object_meta *m)
 {
     for (size_t i = 0; i < m->finalizers_count; i++) {
         size_t k = 0;
         while (k < r->finalizer_count && !str_eq(r->finalizers[k].name, m->finalizers[i]))
             k++;
         if (k == r->finalizer_count) {
-            r->finalizers = arena_grow(c->arena, r->finalizers, r->finalizer_count, &r->finalizer_cap,
-                                       sizeof(*r->finalizers));
+            r->finalizers = arena_grow(c->arena, r->finalizers, r->finalizer_count,
+                                       &r->finalizer_cap, sizeof(*r->finalizers));
             r->finalizers[r->finalizer_count++] =
                 (struct finalizer_count){arena_str(c->arena, m->finalizers[i]), 0};
         }
@@ -146,7 +147,8 @@ static void on_listed(struct reconcile *c, const struct client_result *result, v
         return; /* The resource itself has gone: nothing of it is left. */
     if (result->code != 0)
         note_failure(c, content, result->message);
-    else if (client_list_walk(c->arena, metadata_kind(), result->body, on_item, &x, &rv, &next, &err) != 0)
+    else if (client_list_walk(c->arena, metadata_kind(), result->body, on_item, &x, &rv, &next,
+                              &err) != 0)
         note_failure(c, content, error_message(&err));
 }
 
@@ -189,8 +191,8 @@ static void delete_some(struct reconcile *c, struct round *r, bool pods)
 
 /* --- conditions ----------------------------------------------------------------------------- */
 
-static void set_condition(struct reconcile *c, struct core_v1_namespace_status *st, const char *type,
-                          bool on, const char *reason, struct str message)
+static void set_condition(struct reconcile *c, struct core_v1_namespace_status *st,
+                          const char *type, bool on, const char *reason, struct str message)
 {
     struct core_v1_namespace_condition *x = NULL;
     for (size_t i = 0; i < st->conditions_count; i++)
@@ -198,8 +200,8 @@ static void set_condition(struct reconcile *c, struct core_v1_namespace_status *
             x = &st->conditions[i];
     if (x == NULL) {
         size_t cap = st->conditions_count;
-        st->conditions =
-            arena_grow(c->arena, st->conditions, st->conditions_count, &cap, sizeof(*st->conditions));
+        st->conditions = arena_grow(c->arena, st->conditions, st->conditions_count, &cap,
+                                    sizeof(*st->conditions));
         x = &st->conditions[st->conditions_count++];
         x->type = str_of(type);
     }
@@ -229,7 +231,8 @@ static struct str finalizers_text(struct reconcile *c, const struct round *r)
     for (size_t i = 0; i < r->finalizer_count; i++)
         buf_printf(&b, "%s" STR_FMT " in %zu resource instances", b.len == 0 ? "" : ", ",
                    STR_ARG(r->finalizers[i].name), r->finalizers[i].count);
-    return arena_printf(c->arena, "Some content in the namespace has finalizers remaining: " STR_FMT,
+    return arena_printf(c->arena,
+                        "Some content in the namespace has finalizers remaining: " STR_FMT,
                         STR_ARG(buf_str(&b)));
 }
 
@@ -241,13 +244,14 @@ static void report(struct reconcile *c, const struct round *r, bool remaining)
     bool failed = !str_empty(r->failure), holds = r->finalizer_count != 0;
     st->phase = STR("Terminating");
     if (d->discovery_error != NULL)
-        set_condition(c, st, "NamespaceDeletionDiscoveryFailure", true, "DiscoveryFailed",
-                      arena_printf(c->arena, "Discovery failed for some groups, %s", d->discovery_error));
+        set_condition(
+            c, st, "NamespaceDeletionDiscoveryFailure", true, "DiscoveryFailed",
+            arena_printf(c->arena, "Discovery failed for some groups, %s", d->discovery_error));
     else
         set_condition(c, st, "NamespaceDeletionDiscoveryFailure", false, "ResourcesDiscovered",
                       STR("All resources successfully discovered"));
-    set_condition(c, st, "NamespaceDeletionGroupVersionParsingFailure", false, "ParsedGroupVersions",
-                  STR("All legacy kube types successfully parsed"));
+    set_condition(c, st, "NamespaceDeletionGroupVersionParsingFailure", false,
+                  "ParsedGroupVersions", STR("All legacy kube types successfully parsed"));
     set_condition(c, st, "NamespaceDeletionContentFailure", failed,
                   failed ? "ContentDeletionFailed" : "ContentDeleted",
                   failed ? arena_printf(c->arena, "Failed to delete all resource types, " STR_FMT,
@@ -258,7 +262,8 @@ static void report(struct reconcile *c, const struct round *r, bool remaining)
                   remaining ? remaining_text(c, r) : STR("All content successfully removed"));
     set_condition(c, st, "NamespaceFinalizersRemaining", holds,
                   holds ? "SomeFinalizersRemain" : "ContentHasNoFinalizers",
-                  holds ? finalizers_text(c, r) : STR("All content-preserving finalizers finished"));
+                  holds ? finalizers_text(c, r)
+                        : STR("All content-preserving finalizers finished"));
     if (!api_msg_equal(&core_v1_namespace_status_msg, st, &r->ns->status))
         reconcile_update(c, namespace_kind(), copy, "status");
 }

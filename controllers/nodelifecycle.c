@@ -25,8 +25,8 @@
 
 #define LEASE_NAMESPACE "kube-node-lease"
 #define NS_PER_MS 1000000
-#define LARGE_CLUSTER 50        /* Above, a disrupted zone evicts at the secondary rate; */
-#define SECONDARY_RATE 0.01     /* below, not at all. */
+#define LARGE_CLUSTER 50    /* Above, a disrupted zone evicts at the secondary rate; */
+#define SECONDARY_RATE 0.01 /* below, not at all. */
 #define UNHEALTHY_SHARE 0.55
 #define TAINT_NOT_READY "node.kubernetes.io/not-ready"
 #define TAINT_UNREACHABLE "node.kubernetes.io/unreachable"
@@ -34,7 +34,7 @@
 struct health {
     uint64_t seen_ms; /* Last sign of life. */
     char *lease_rv;
-    char *heartbeat;  /* Status' heartbeat times, joined. */
+    char *heartbeat; /* Status' heartbeat times, joined. */
 };
 
 struct zone {
@@ -60,7 +60,8 @@ static const struct api_kind *pod_kind(void)
     return api_kind_by_gvk(STR(""), STR("v1"), STR("Pod"));
 }
 
-static const struct core_v1_node_condition *condition_of(const struct core_v1_node *n, const char *type)
+static const struct core_v1_node_condition *condition_of(const struct core_v1_node *n,
+                                                         const char *type)
 {
     for (size_t i = 0; i < n->status.conditions_count; i++)
         if (str_eqc(n->status.conditions[i].type, type))
@@ -255,12 +256,13 @@ static bool has_taint(const struct core_v1_node *n, const char *key, const char 
 }
 
 /* Adds or removes a taint of the copy; true when that changed anything. */
-static bool set_taint(struct reconcile *c, struct core_v1_node *n, const char *key, const char *effect,
-                      bool on)
+static bool set_taint(struct reconcile *c, struct core_v1_node *n, const char *key,
+                      const char *effect, bool on)
 {
     if (has_taint(n, key, effect) == on)
         return false;
-    struct core_v1_taint *list = ARENA_ARRAY(c->arena, struct core_v1_taint, n->spec.taints_count + 1);
+    struct core_v1_taint *list =
+        ARENA_ARRAY(c->arena, struct core_v1_taint, n->spec.taints_count + 1);
     size_t kept = 0;
     for (size_t i = 0; i < n->spec.taints_count; i++)
         if (!same_taint(&n->spec.taints[i], key, effect))
@@ -300,7 +302,8 @@ static bool set_schedule_taints(struct reconcile *c, struct core_v1_node *n)
     for (size_t i = 0; i < ARRAY_SIZE(rules); i++)
         changed |= set_taint(c, n, rules[i].key, "NoSchedule",
                              condition_is(n, rules[i].condition, rules[i].status));
-    changed |= set_taint(c, n, "node.kubernetes.io/unschedulable", "NoSchedule", n->spec.unschedulable);
+    changed |=
+        set_taint(c, n, "node.kubernetes.io/unschedulable", "NoSchedule", n->spec.unschedulable);
     return changed;
 }
 
@@ -308,8 +311,8 @@ static bool set_execute_taints(struct reconcile *c, struct core_v1_node *n)
 {
     bool not_ready = condition_is(n, "Ready", "False");
     bool unreachable = condition_is(n, "Ready", "Unknown");
-    bool tainted = has_taint(n, TAINT_NOT_READY, "NoExecute") ||
-                   has_taint(n, TAINT_UNREACHABLE, "NoExecute");
+    bool tainted =
+        has_taint(n, TAINT_NOT_READY, "NoExecute") || has_taint(n, TAINT_UNREACHABLE, "NoExecute");
     /* From one to the other costs nothing: its pods are being evicted already. */
     if ((not_ready || unreachable) && !tainted && !take_token(c->run, zone_of(c->run, n)))
         return false;
@@ -332,13 +335,14 @@ static bool set_unknown(struct reconcile *c, struct core_v1_node *n)
     static const char *const types[] = {"Ready", "MemoryPressure", "DiskPressure", "PIDPressure"};
     struct meta_v1_time now = time_from_ns(env_wall_ns(c->run->env));
     bool changed = false;
-    struct core_v1_node_condition *list = ARENA_ARRAY(c->arena, struct core_v1_node_condition,
-                                                      n->status.conditions_count + ARRAY_SIZE(types));
+    struct core_v1_node_condition *list = ARENA_ARRAY(
+        c->arena, struct core_v1_node_condition, n->status.conditions_count + ARRAY_SIZE(types));
     if (n->status.conditions_count != 0)
         memcpy(list, n->status.conditions, n->status.conditions_count * sizeof(*list));
     n->status.conditions = list;
     for (size_t i = 0; i < ARRAY_SIZE(types); i++) {
-        struct core_v1_node_condition *x = (struct core_v1_node_condition *)condition_of(n, types[i]);
+        struct core_v1_node_condition *x =
+            (struct core_v1_node_condition *)condition_of(n, types[i]);
         if (x != NULL && str_eqc(x->status, "Unknown"))
             continue;
         changed = true;
@@ -378,7 +382,8 @@ static void mark_pod_not_ready(struct reconcile *c, struct api_object *o)
         .subresource = "status",
         .patch_type = CLIENT_PATCH_STRATEGIC,
         .raw_body = arena_printf(c->arena,
-                                 "{\"metadata\":{\"uid\":\"" STR_FMT "\"},\"status\":{\"conditions\":[{\"type\":"
+                                 "{\"metadata\":{\"uid\":\"" STR_FMT
+                                 "\"},\"status\":{\"conditions\":[{\"type\":"
                                  "\"Ready\",\"status\":\"False\",\"lastTransitionTime\":\"%s\"}]}}",
                                  STR_ARG(pod->metadata.uid), now),
     };

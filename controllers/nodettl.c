@@ -34,9 +34,9 @@ static void tick(struct controller_run *r)
     const struct informer *nodes = controller_informer(r, "", "Node");
     size_t count = informer_count(nodes), before = s->class, pos = 0;
     while (count > classes[s->class].max)
-        s->class++;
+        s->class ++;
     while (count < classes[s->class].min)
-        s->class--;
+        s->class --;
     struct api_object *o;
     while (s->class != before && (o = informer_next(nodes, &pos)) != NULL)
         controller_enqueue_object(r, o);
@@ -57,7 +57,8 @@ static void reconcile(struct reconcile *c)
         .kind = o->kind,
         .name = c->name,
         .patch_type = CLIENT_PATCH_MERGE,
-        .raw_body = arena_printf(c->arena, "{\"metadata\":{\"annotations\":{\"" NOTE "\":\"" STR_FMT "\"}}}",
+        .raw_body = arena_printf(c->arena,
+                                 "{\"metadata\":{\"annotations\":{\"" NOTE "\":\"" STR_FMT "\"}}}",
                                  STR_ARG(want)),
     };
     reconcile_call(c, &call, NULL, NULL);

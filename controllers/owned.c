@@ -31,8 +31,8 @@ static struct api_object *owner_of(struct controller_run *r, const struct owned_
     const struct meta_v1_owner_reference *ref = owner_controller(pod);
     if (ref == NULL || !str_eqc(ref->kind, config->kind))
         return NULL;
-    struct api_object *o =
-        informer_get(controller_informer(r, config->group, config->kind), pod->namespace, ref->name);
+    struct api_object *o = informer_get(controller_informer(r, config->group, config->kind),
+                                        pod->namespace, ref->name);
     return o != NULL && str_eq(api_object_meta(o)->uid, ref->uid) ? o : NULL;
 }
 
@@ -43,12 +43,13 @@ static void touch_selecting(struct controller_run *r, const struct owned_config 
     struct api_object *const *owners =
         controller_in_namespace(r, config->group, config->kind, pod->namespace, &count);
     for (size_t i = 0; i < count; i++)
-        if (label_selector_matches(config->selector(owners[i]->msg), pod->labels, pod->labels_count))
+        if (label_selector_matches(config->selector(owners[i]->msg), pod->labels,
+                                   pod->labels_count))
             controller_enqueue_object(r, owners[i]);
 }
 
-void owned_touch_pod(struct controller_run *r, const struct owned_config *config, struct api_object *old,
-                     struct api_object *o)
+void owned_touch_pod(struct controller_run *r, const struct owned_config *config,
+                     struct api_object *old, struct api_object *o)
 {
     AUTO_ARENA *a = arena_new(256);
     const struct meta_v1_object_meta *m = api_object_meta(o != NULL ? o : old);
@@ -85,22 +86,25 @@ static void patch_owner(struct reconcile *c, const struct api_object *pod, struc
 static void adopt(struct reconcile *c, const struct api_object *owner, const struct api_object *pod)
 {
     const struct meta_v1_object_meta *m = api_object_meta(owner);
-    patch_owner(c, pod,
-                arena_printf(c->arena,
-                             "{\"metadata\":{\"ownerReferences\":[{\"apiVersion\":\"%s\",\"kind\":\"%s\","
-                             "\"name\":\"" STR_FMT "\",\"uid\":\"" STR_FMT "\",\"controller\":true,"
-                             "\"blockOwnerDeletion\":true}],\"uid\":\"" STR_FMT "\"}}",
-                             owner->kind->api_version, owner->kind->kind, STR_ARG(m->name),
-                             STR_ARG(m->uid), STR_ARG(api_object_meta(pod)->uid)));
+    patch_owner(
+        c, pod,
+        arena_printf(c->arena,
+                     "{\"metadata\":{\"ownerReferences\":[{\"apiVersion\":\"%s\",\"kind\":\"%s\","
+                     "\"name\":\"" STR_FMT "\",\"uid\":\"" STR_FMT "\",\"controller\":true,"
+                     "\"blockOwnerDeletion\":true}],\"uid\":\"" STR_FMT "\"}}",
+                     owner->kind->api_version, owner->kind->kind, STR_ARG(m->name), STR_ARG(m->uid),
+                     STR_ARG(api_object_meta(pod)->uid)));
 }
 
-static void release(struct reconcile *c, const struct api_object *owner, const struct api_object *pod)
+static void release(struct reconcile *c, const struct api_object *owner,
+                    const struct api_object *pod)
 {
-    patch_owner(c, pod,
-                arena_printf(c->arena,
-                             "{\"metadata\":{\"ownerReferences\":[{\"$patch\":\"delete\",\"uid\":\"" STR_FMT
-                             "\"}],\"uid\":\"" STR_FMT "\"}}",
-                             STR_ARG(api_object_meta(owner)->uid), STR_ARG(api_object_meta(pod)->uid)));
+    patch_owner(
+        c, pod,
+        arena_printf(c->arena,
+                     "{\"metadata\":{\"ownerReferences\":[{\"$patch\":\"delete\",\"uid\":\"" STR_FMT
+                     "\"}],\"uid\":\"" STR_FMT "\"}}",
+                     STR_ARG(api_object_meta(owner)->uid), STR_ARG(api_object_meta(pod)->uid)));
 }
 
 /* Orphans have no controller: they stand under no uid in that index. */

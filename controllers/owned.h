@@ -17,8 +17,8 @@ struct owned_config {
 
 /* For the touch() of a Pod watch: queues the owner, tells the expectations, and
  * queues whoever may want an orphan. */
-void owned_touch_pod(struct controller_run *r, const struct owned_config *config, struct api_object *old,
-                     struct api_object *o);
+void owned_touch_pod(struct controller_run *r, const struct owned_config *config,
+                     struct api_object *old, struct api_object *o);
 
 struct owned_pods {
     struct api_object **items; /* Held by the reconciliation's arena. */

@@ -71,10 +71,12 @@ static void remove_pod(struct reconcile *c, const struct api_object *o, const ch
         .name = p->metadata.name,
         .subresource = "status",
         .patch_type = CLIENT_PATCH_STRATEGIC,
-        .raw_body = arena_printf(c->arena,
-                                 "{\"status\":{\"phase\":\"Failed\",\"conditions\":[{\"type\":\"DisruptionTarget\","
-                                 "\"status\":\"True\",\"lastTransitionTime\":\"%s\",\"reason\":"
-                                 "\"DeletionByPodGC\",\"message\":\"%s\"}]}}", now, message),
+        .raw_body = arena_printf(
+            c->arena,
+            "{\"status\":{\"phase\":\"Failed\",\"conditions\":[{\"type\":\"DisruptionTarget\","
+            "\"status\":\"True\",\"lastTransitionTime\":\"%s\",\"reason\":"
+            "\"DeletionByPodGC\",\"message\":\"%s\"}]}}",
+            now, message),
     };
     reconcile_call(c, &call, on_failed_marked, p);
 }
@@ -90,8 +92,9 @@ static void on_node_checked(struct reconcile *c, const struct client_result *res
                                         seen->metadata.namespace, seen->metadata.name);
     if (o == NULL || !str_eq(api_object_meta(o)->uid, seen->metadata.uid))
         return;
-    log_info("pod " STR_FMT "/" STR_FMT ": its node " STR_FMT " is gone", STR_ARG(seen->metadata.namespace),
-             STR_ARG(seen->metadata.name), STR_ARG(seen->spec.node_name));
+    log_info("pod " STR_FMT "/" STR_FMT ": its node " STR_FMT " is gone",
+             STR_ARG(seen->metadata.namespace), STR_ARG(seen->metadata.name),
+             STR_ARG(seen->spec.node_name));
     remove_pod(c, o, "PodGC: node no longer exists");
 }
 
@@ -145,8 +148,10 @@ static bool is_out_of_service(struct reconcile *c, const struct core_v1_pod *p)
 
 static int older_first(const void *x, const void *y)
 {
-    const struct api_object *a = *(struct api_object *const *)x, *b = *(struct api_object *const *)y;
-    return time_cmp(&api_object_meta(a)->creation_timestamp, &api_object_meta(b)->creation_timestamp);
+    const struct api_object *a = *(struct api_object *const *)x,
+                            *b = *(struct api_object *const *)y;
+    return time_cmp(&api_object_meta(a)->creation_timestamp,
+                    &api_object_meta(b)->creation_timestamp);
 }
 
 static void trim_terminated(struct reconcile *c, struct api_object **ended, size_t count)
@@ -164,7 +169,8 @@ static void trim_terminated(struct reconcile *c, struct api_object **ended, size
 static void reconcile(struct reconcile *c)
 {
     const struct informer *pods = controller_informer(c->run, "", "Pod");
-    struct api_object **ended = ARENA_ARRAY(c->arena, struct api_object *, informer_count(pods) + 1);
+    struct api_object **ended =
+        ARENA_ARRAY(c->arena, struct api_object *, informer_count(pods) + 1);
     size_t count = 0, pos = 0;
     struct api_object *o;
     while ((o = informer_next(pods, &pos)) != NULL) {

@@ -74,8 +74,8 @@ static const struct apps_v1_replica_set *view_of(struct arena *a, const struct a
     v->status.ready_replicas = rc->status.ready_replicas;
     v->status.available_replicas = rc->status.available_replicas;
     v->status.observed_generation = rc->status.observed_generation;
-    v->status.conditions = ARENA_ARRAY(a, struct apps_v1_replica_set_condition,
-                                       rc->status.conditions_count + 1);
+    v->status.conditions =
+        ARENA_ARRAY(a, struct apps_v1_replica_set_condition, rc->status.conditions_count + 1);
     for (size_t i = 0; i < rc->status.conditions_count; i++) {
         const struct core_v1_replication_controller_condition *x = &rc->status.conditions[i];
         v->status.conditions[v->status.conditions_count++] = (struct apps_v1_replica_set_condition){
@@ -122,9 +122,8 @@ static struct api_object *set_of(struct controller_run *r, const struct meta_v1_
     const struct meta_v1_owner_reference *ref = owner_controller(pod);
     if (ref == NULL || !str_eqc(ref->kind, flavor_of(r)->kind))
         return NULL;
-    struct api_object *o =
-        informer_get(controller_informer(r, flavor_of(r)->group, flavor_of(r)->kind),
-                     pod->namespace, ref->name);
+    struct api_object *o = informer_get(
+        controller_informer(r, flavor_of(r)->group, flavor_of(r)->kind), pod->namespace, ref->name);
     return o != NULL && str_eq(api_object_meta(o)->uid, ref->uid) ? o : NULL;
 }
 
@@ -323,8 +322,7 @@ static void report(struct reconcile *c)
             take_status(c->arena, st, &((struct core_v1_replication_controller *)copy)->status);
         reconcile_update(c, set_kind(c->run), copy, "status");
     }
-    if (w->set->spec.min_ready_seconds > 0 &&
-        st->ready_replicas != st->available_replicas)
+    if (w->set->spec.min_ready_seconds > 0 && st->ready_replicas != st->available_replicas)
         reconcile_again_after(c, (uint64_t)w->set->spec.min_ready_seconds * 1000);
 }
 
@@ -467,9 +465,8 @@ static void delete_pods(struct reconcile *c, struct work *w, size_t count)
 
 static void reconcile(struct reconcile *c)
 {
-    struct api_object *o =
-        informer_get_key(
-            controller_informer(c->run, flavor_of(c->run)->group, flavor_of(c->run)->kind), c->key);
+    struct api_object *o = informer_get_key(
+        controller_informer(c->run, flavor_of(c->run)->group, flavor_of(c->run)->kind), c->key);
     if (o == NULL) {
         expectations_forget(c->run->expectations, c->key);
         return;

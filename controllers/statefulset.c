@@ -55,7 +55,8 @@ static int by_key(const void *x, const void *y)
     return str_cmp(((const struct api_str_entry *)x)->key, ((const struct api_str_entry *)y)->key);
 }
 
-static void set_labels(struct arena *a, struct core_v1_pod *pod, int32_t ordinal, struct str revision)
+static void set_labels(struct arena *a, struct core_v1_pod *pod, int32_t ordinal,
+                       struct str revision)
 {
     const struct api_str_entry ours[] = {
         {STR(LABEL_POD_NAME), pod->metadata.name},
@@ -85,7 +86,8 @@ static struct str claim_name(struct arena *a, const struct core_v1_persistent_vo
 }
 
 /* The pod's claims stand in for volumes of the same name. */
-static void set_volumes(struct arena *a, const struct apps_v1_stateful_set *set, struct core_v1_pod *pod)
+static void set_volumes(struct arena *a, const struct apps_v1_stateful_set *set,
+                        struct core_v1_pod *pod)
 {
     size_t claims = set->spec.volume_claim_templates_count, n = 0;
     if (claims == 0)
@@ -111,8 +113,8 @@ static void set_volumes(struct arena *a, const struct apps_v1_stateful_set *set,
     pod->spec.volumes_count = n;
 }
 
-static bool make_pod(struct reconcile *c, const struct work *w, const struct stateful_creation *what,
-                     struct core_v1_pod *ret)
+static bool make_pod(struct reconcile *c, const struct work *w,
+                     const struct stateful_creation *what, struct core_v1_pod *ret)
 {
     const struct apps_v1_controller_revision *r = what->current ? w->current : w->history.current;
     const struct core_v1_pod_template_spec *t =
@@ -123,7 +125,8 @@ static bool make_pod(struct reconcile *c, const struct work *w, const struct sta
     owner_reference_to(w->object->kind, &w->set->metadata, &owner);
     pod_from_template(c->arena, t, c->namespace_name, c->name, &owner, ret);
     ret->metadata.generate_name = STR_NULL;
-    ret->metadata.name = arena_printf(c->arena, STR_FMT "-%d", STR_ARG(c->name), (int)what->ordinal);
+    ret->metadata.name =
+        arena_printf(c->arena, STR_FMT "-%d", STR_ARG(c->name), (int)what->ordinal);
     ret->spec.hostname = ret->metadata.name;
     ret->spec.subdomain = w->set->spec.service_name;
     set_labels(c->arena, ret, what->ordinal, r->metadata.name);
@@ -164,7 +167,8 @@ static void create_pod(struct reconcile *c, struct core_v1_pod *pod)
     reconcile_call(c, &call, on_pod_created, pod);
 }
 
-/* --- claims --------------------------------------------------------------------------------------- */
+/* --- claims
+ * --------------------------------------------------------------------------------------- */
 
 static void on_claim_created(struct reconcile *c, const struct client_result *result, void *arg)
 {
@@ -203,7 +207,8 @@ static void create_claims(struct reconcile *c, const struct work *w, const struc
     }
 }
 
-/* --- reconcile -------------------------------------------------------------------------------------- */
+/* --- reconcile
+ * -------------------------------------------------------------------------------------- */
 
 static void report(struct reconcile *c)
 {
@@ -311,14 +316,16 @@ static void manage(struct reconcile *c, struct work *w)
         if (make_pod(c, w, &w->plan.create[i], &pod))
             create_claims(c, w, &pod);
     }
-    int32_t limit = w->set->spec.has_revision_history_limit ? w->set->spec.revision_history_limit : 10;
+    int32_t limit =
+        w->set->spec.has_revision_history_limit ? w->set->spec.revision_history_limit : 10;
     history_trim(c, &w->history, limit, revision_in_use, w);
     reconcile_then(c, after_claims);
 }
 
 static void reconcile(struct reconcile *c)
 {
-    struct api_object *o = informer_get_key(controller_informer(c->run, "apps", "StatefulSet"), c->key);
+    struct api_object *o =
+        informer_get_key(controller_informer(c->run, "apps", "StatefulSet"), c->key);
     if (o == NULL) {
         expectations_forget(c->run->expectations, c->key);
         return;

@@ -154,8 +154,7 @@ static void create_pod(struct planner *p, int32_t slot)
     bool keeps = p->in->set->spec.update_strategy.rolling_update != NULL
                      ? slot < partition(p)
                      : slot < p->in->set->status.current_replicas;
-    p->plan->create[p->plan->create_count++] =
-        (struct stateful_creation){p->start + slot, keeps};
+    p->plan->create[p->plan->create_count++] = (struct stateful_creation){p->start + slot, keeps};
 }
 
 /* True: go on with what follows. */

@@ -52,7 +52,8 @@ static const struct core_v1_toleration *toleration_for(const struct core_v1_pod 
 #define NEVER INT64_MAX
 
 /* When the pod is to go, in nanoseconds of wall time: 0 at once, or NEVER. */
-static int64_t eviction_time(const struct core_v1_pod *p, const struct core_v1_node *n, int64_t now_ns)
+static int64_t eviction_time(const struct core_v1_pod *p, const struct core_v1_node *n,
+                             int64_t now_ns)
 {
     int64_t when = NEVER;
     for (size_t i = 0; i < n->spec.taints_count; i++) {
@@ -97,12 +98,13 @@ static void evict(struct reconcile *c, struct api_object *o)
         .name = c->name,
         .subresource = "status",
         .patch_type = CLIENT_PATCH_STRATEGIC,
-        .raw_body = arena_printf(c->arena,
-                                 "{\"metadata\":{\"uid\":\"" STR_FMT "\"},\"status\":{\"conditions\":[{\"type\":"
-                                 "\"DisruptionTarget\",\"status\":\"True\",\"lastTransitionTime\":\"%s\","
-                                 "\"reason\":\"DeletionByTaintManager\",\"message\":\"Taint manager: "
-                                 "deleting due to NoExecute taint\"}]}}",
-                                 STR_ARG(pod->metadata.uid), now),
+        .raw_body = arena_printf(
+            c->arena,
+            "{\"metadata\":{\"uid\":\"" STR_FMT "\"},\"status\":{\"conditions\":[{\"type\":"
+            "\"DisruptionTarget\",\"status\":\"True\",\"lastTransitionTime\":\"%s\","
+            "\"reason\":\"DeletionByTaintManager\",\"message\":\"Taint manager: "
+            "deleting due to NoExecute taint\"}]}}",
+            STR_ARG(pod->metadata.uid), now),
     };
     reconcile_call(c, &call, on_marked, pod);
 }

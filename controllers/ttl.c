@@ -37,8 +37,8 @@ static void reconcile_job(struct reconcile *c)
 {
     struct api_object *o = informer_get_key(controller_informer(c->run, "batch", "Job"), c->key);
     const struct batch_v1_job *j = o != NULL ? o->msg : NULL;
-    if (j == NULL || j->metadata.deletion_timestamp != NULL || !j->spec.has_ttl_seconds_after_finished ||
-        !job_is_finished(&j->status))
+    if (j == NULL || j->metadata.deletion_timestamp != NULL ||
+        !j->spec.has_ttl_seconds_after_finished || !job_is_finished(&j->status))
         return;
     int64_t left = finished_at(j) + j->spec.ttl_seconds_after_finished - controller_now_s(c->run);
     if (left > 0) {
@@ -68,13 +68,15 @@ const struct controller controller_ttlafterfinished = {
     .reconcile = reconcile_job,
 };
 
-/* --- bootstrap tokens --------------------------------------------------------------------------- */
+/* --- bootstrap tokens ---------------------------------------------------------------------------
+ */
 
 static void touch_secret(struct controller_run *r, struct api_object *old, struct api_object *o)
 {
     (void)old;
     const struct core_v1_secret *s = o != NULL ? o->msg : NULL;
-    if (s != NULL && str_eqc(s->metadata.namespace, TOKEN_NAMESPACE) && str_eqc(s->type, TOKEN_TYPE))
+    if (s != NULL && str_eqc(s->metadata.namespace, TOKEN_NAMESPACE) &&
+        str_eqc(s->type, TOKEN_TYPE))
         controller_enqueue_object(r, o);
 }
 

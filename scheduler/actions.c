@@ -45,7 +45,7 @@ static void action_free(struct action *a)
 
 void actions_cancel(struct scheduler *s)
 {
-    LIST_FOREACH_SAFE(it, &s->actions) {
+    LIST_FOREACH_SAFE (it, &s->actions) {
         struct action *a = LIST_ENTRY(it, struct action, link);
         client_cancel(a->request);
         action_free(a);
@@ -273,8 +273,8 @@ static void on_disruption_written(struct client_request *r, const struct client_
     start(a, &call);
 }
 
-void action_evict(struct scheduler *s, const struct queued_pod *preemptor, struct api_object *victim,
-                  const char *node)
+void action_evict(struct scheduler *s, const struct queued_pod *preemptor,
+                  struct api_object *victim, const char *node)
 {
     const struct core_v1_pod *pod = preemptor->object->msg;
     if (api_object_meta(victim)->deletion_timestamp != NULL)
@@ -283,9 +283,11 @@ void action_evict(struct scheduler *s, const struct queued_pod *preemptor, struc
     char since[TIME_TEXT_MAX];
     time_format(&now, since);
     AUTO_BUF b = BUF_INIT;
-    buf_printf(&b, "{\"status\":{\"conditions\":[{\"type\":\"DisruptionTarget\",\"status\":\"True\","
+    buf_printf(&b,
+               "{\"status\":{\"conditions\":[{\"type\":\"DisruptionTarget\",\"status\":\"True\","
                "\"lastTransitionTime\":\"%s\",\"reason\":\"PreemptionByScheduler\",\"message\":"
-               "\"" SCHEDULER_NAME ": preempting to accommodate a higher priority pod\"}]}}", since);
+               "\"" SCHEDULER_NAME ": preempting to accommodate a higher priority pod\"}]}}",
+               since);
     struct client_call call = {
         .verb = CLIENT_PATCH,
         .subresource = "status",
@@ -297,5 +299,6 @@ void action_evict(struct scheduler *s, const struct queued_pod *preemptor, struc
     start(action_new(s, victim), &call);
     struct event_object about = event_object_of(victim);
     event_record_action(s->recorder, &about, EVENT_NORMAL, "Preempted", "Preempting",
-                        "Preempted by pod " STR_FMT " on node %s", STR_ARG(pod->metadata.uid), node);
+                        "Preempted by pod " STR_FMT " on node %s", STR_ARG(pod->metadata.uid),
+                        node);
 }

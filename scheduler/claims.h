@@ -18,7 +18,8 @@ enum claim_state {
 };
 
 /* The claim behind a volume of the pod; empty: the volume has none. */
-struct str claim_name_of(struct arena *a, const struct core_v1_pod *pod, const struct core_v1_volume *v);
+struct str claim_name_of(struct arena *a, const struct core_v1_pod *pod,
+                         const struct core_v1_volume *v);
 enum claim_state claim_state_of(const struct pod_facts *f,
                                 const struct core_v1_persistent_volume_claim *claim,
                                 const struct storage_v1_storage_class **ret_class);

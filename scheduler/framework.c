@@ -83,7 +83,8 @@ void cycle_filter(struct cycle *c)
         c->wakes = EVENT_NODE_ADD;
 }
 
-void cycle_pod_changed(struct cycle *c, const struct node_info *n, const struct pod_info *p, bool add)
+void cycle_pod_changed(struct cycle *c, const struct node_info *n, const struct pod_info *p,
+                       bool add)
 {
     for (unsigned i = 0; i < scheduler_plugin_count; i++) {
         c->current = i;
@@ -170,7 +171,8 @@ static void count_reason(struct arena *a, struct tally **tallies, size_t *count,
     (*tallies)[(*count)++] = (struct tally){reason, 1, STR_NULL};
 }
 
-struct str refusals_message(struct arena *a, size_t nodes, const struct refusal *refusals, size_t count)
+struct str refusals_message(struct arena *a, size_t nodes, const struct refusal *refusals,
+                            size_t count)
 {
     struct tally *tallies = NULL;
     size_t tally_count = 0, cap = 0;

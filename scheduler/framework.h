@@ -66,13 +66,13 @@ struct cycle {
     const struct pod_info *pod;
     const struct pod_facts *facts; /* What other objects say; never NULL. */
     void *state[PLUGINS_MAX];
-    unsigned current;         /* Index of the plugin that runs. */
+    unsigned current; /* Index of the plugin that runs. */
     bool skip_filter[PLUGINS_MAX];
     bool skip_score[PLUGINS_MAX];
-    struct refusal pod_refusal; /* Verdict FIT: prefilter passed. */
+    struct refusal pod_refusal;    /* Verdict FIT: prefilter passed. */
     struct refusal *node_refusals; /* By index in snapshot.nodes; FIT: fits. */
     size_t fit_count;
-    uint32_t wakes;           /* Of all plugins that refused. */
+    uint32_t wakes; /* Of all plugins that refused. */
     uint64_t seed;
 };
 #define CYCLE_STATE(c, type) ((type *)(c)->state[(c)->current])
@@ -81,14 +81,16 @@ struct cycle {
 void cycle_filter(struct cycle *c);
 /* All filters for one node; for preemption's trials. */
 enum verdict cycle_filter_node(struct cycle *c, const struct node_info *n, struct refusal *r);
-void cycle_pod_changed(struct cycle *c, const struct node_info *n, const struct pod_info *p, bool add);
+void cycle_pod_changed(struct cycle *c, const struct node_info *n, const struct pod_info *p,
+                       bool add);
 /* The best of the fitting nodes; NULL when none fits. Ties go by the seed. */
 struct node_info *cycle_select(struct cycle *c);
 /* "0/3 nodes are available: 1 Insufficient cpu, ...": upstream's text.
  * post: what preemption says; empty: nothing. */
 struct str cycle_message(struct cycle *c, struct str post);
 /* The same for any set of refusals: "0/3 nodes are available: ...". */
-struct str refusals_message(struct arena *a, size_t nodes, const struct refusal *refusals, size_t count);
+struct str refusals_message(struct arena *a, size_t nodes, const struct refusal *refusals,
+                            size_t count);
 
 /* What plugins ask about objects other than pods and nodes. */
 struct pod_facts {

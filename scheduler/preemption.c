@@ -63,11 +63,13 @@ static void put_back(struct trial *t, struct node_info *n, struct pod_info *p)
     cycle_pod_changed(t->cycle, n, p, true);
 }
 
-static bool budget_covers(const struct policy_v1_pod_disruption_budget *b, const struct core_v1_pod *pod)
+static bool budget_covers(const struct policy_v1_pod_disruption_budget *b,
+                          const struct core_v1_pod *pod)
 {
     return str_eq(b->metadata.namespace, pod->metadata.namespace) && b->spec.selector != NULL &&
            !label_selector_is_empty(b->spec.selector) &&
-           label_selector_matches(b->spec.selector, pod->metadata.labels, pod->metadata.labels_count);
+           label_selector_matches(b->spec.selector, pod->metadata.labels,
+                                  pod->metadata.labels_count);
 }
 
 /* Would its end violate a budget? Counts against all that cover it. */
@@ -193,7 +195,8 @@ static struct str explain(struct cycle *c, const struct refusal *refusals)
     return arena_printf(c->arena, NO_CLAIMS "preemption: " STR_FMT, STR_ARG(why));
 }
 
-void preemption_evaluate(struct cycle *c, const struct policy_v1_pod_disruption_budget *const *budgets,
+void preemption_evaluate(struct cycle *c,
+                         const struct policy_v1_pod_disruption_budget *const *budgets,
                          size_t budget_count, struct preemption *ret)
 {
     size_t nodes = c->snapshot->node_count;

@@ -8,16 +8,17 @@
 struct policy_v1_pod_disruption_budget;
 
 struct preemption {
-    struct node_info *node; /* NULL: no candidate. */
+    struct node_info *node;      /* NULL: no candidate. */
     struct api_object **victims; /* In the cycle's arena; borrowed. */
     size_t victim_count;
     bool keep_nomination; /* Room is being made already where it was nominated. */
-    struct str message; /* Without a candidate: what to add to the pod's message. */
+    struct str message;   /* Without a candidate: what to add to the pod's message. */
 };
 
 /* To be called after cycle_filter() found no node. The cycle's state and the
  * snapshot are as before afterwards. */
-void preemption_evaluate(struct cycle *c, const struct policy_v1_pod_disruption_budget *const *budgets,
+void preemption_evaluate(struct cycle *c,
+                         const struct policy_v1_pod_disruption_budget *const *budgets,
                          size_t budget_count, struct preemption *ret);
 
 #endif

@@ -143,8 +143,8 @@ static void add_new(struct sched_queue *q, struct api_object *object, uint64_t n
     p->queued_ms = now_ms;
     list_init(&p->link);
     if (!str_empty(pod->status.nominated_node_name))
-        p->nominated_node = xstrndup(pod->status.nominated_node_name.data,
-                                     pod->status.nominated_node_name.len);
+        p->nominated_node =
+            xstrndup(pod->status.nominated_node_name.data, pod->status.nominated_node_name.len);
     map_set(&q->by_uid, pod->metadata.uid, p);
     if (is_gated(pod))
         p->place = QUEUE_GATED;
@@ -249,17 +249,18 @@ void sched_queue_retry(struct sched_queue *q, struct queued_pod *p, uint64_t now
     enter_backoff(q, p, now_ms, now_ms);
 }
 
-/* --- events and time --------------------------------------------------------------------------- */
+/* --- events and time ---------------------------------------------------------------------------
+ */
 
 void sched_queue_event(struct sched_queue *q, uint32_t event, uint64_t now_ms)
 {
     /* A pod in its cycle was judged without knowing of this. */
-    LIST_FOREACH(it, &q->in_cycle) {
+    LIST_FOREACH (it, &q->in_cycle) {
         LIST_ENTRY(it, struct queued_pod, link)->missed |= event;
     }
     if (!any_interest(q, event))
         return;
-    LIST_FOREACH_SAFE(it, &q->unschedulable) {
+    LIST_FOREACH_SAFE (it, &q->unschedulable) {
         struct queued_pod *p = LIST_ENTRY(it, struct queued_pod, link);
         if ((p->wakes & event) == 0)
             continue;
@@ -296,8 +297,8 @@ uint64_t sched_queue_tick(struct sched_queue *q, uint64_t now_ms)
         enter_active(q, p);
     }
     if (!list_empty(&q->unschedulable)) {
-        uint64_t flush = LIST_ENTRY(q->unschedulable.next, struct queued_pod, link)->since_ms +
-                         QUEUE_FLUSH_MS;
+        uint64_t flush =
+            LIST_ENTRY(q->unschedulable.next, struct queued_pod, link)->since_ms + QUEUE_FLUSH_MS;
         next = MIN_OF(next, flush);
     }
     return next;

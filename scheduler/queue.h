@@ -23,12 +23,12 @@ enum cluster_event {
     EVENT_NODE_ADD = 1 << 0,
     EVENT_NODE_ALLOCATABLE = 1 << 1,
     EVENT_NODE_LABEL = 1 << 2,
-    EVENT_NODE_TAINT = 1 << 3,   /* Taints, spec.unschedulable. */
-    EVENT_POD_DELETE = 1 << 4,   /* A placed pod went or finished. */
-    EVENT_POD_ADD = 1 << 5,      /* A pod was placed. */
-    EVENT_POD_UPDATE = 1 << 6,   /* A placed pod's labels or requests changed. */
-    EVENT_SELF_UPDATE = 1 << 7,  /* The waiting pod itself changed. */
-    EVENT_VOLUME = 1 << 8,       /* A claim, volume or class changed. */
+    EVENT_NODE_TAINT = 1 << 3,  /* Taints, spec.unschedulable. */
+    EVENT_POD_DELETE = 1 << 4,  /* A placed pod went or finished. */
+    EVENT_POD_ADD = 1 << 5,     /* A pod was placed. */
+    EVENT_POD_UPDATE = 1 << 6,  /* A placed pod's labels or requests changed. */
+    EVENT_SELF_UPDATE = 1 << 7, /* The waiting pod itself changed. */
+    EVENT_VOLUME = 1 << 8,      /* A claim, volume or class changed. */
     EVENT_ALL = (1 << 9) - 1,
 };
 #define EVENT_COUNT 9
@@ -36,20 +36,20 @@ enum cluster_event {
 enum queue_place { QUEUE_ACTIVE, QUEUE_BACKOFF, QUEUE_UNSCHEDULABLE, QUEUE_GATED, QUEUE_IN_CYCLE };
 
 struct queued_pod {
-    struct heap_node heap;  /* In active or backoff. */
-    struct list link;       /* In unschedulable or in_cycle. */
+    struct heap_node heap;     /* In active or backoff. */
+    struct list link;          /* In unschedulable or in_cycle. */
     struct api_object *object; /* One reference. */
     enum queue_place place;
     int32_t priority;
-    uint64_t queued_ms;     /* First of all, for the order and the metrics. */
-    uint64_t due_ms;        /* BACKOFF: when it is over. */
-    uint64_t since_ms;      /* UNSCHEDULABLE: since when. */
+    uint64_t queued_ms; /* First of all, for the order and the metrics. */
+    uint64_t due_ms;    /* BACKOFF: when it is over. */
+    uint64_t since_ms;  /* UNSCHEDULABLE: since when. */
     unsigned attempts;
-    uint32_t wakes;         /* Events that may help, of the plugins that refused it. */
-    uint32_t missed;        /* Events while in the cycle. */
-    uint32_t failures;      /* Attempts that ended in an error of ours or the server's. */
-    char *nominated_node;   /* Preemption made room there; NULL. */
-    bool deleted;           /* While in the cycle. */
+    uint32_t wakes;       /* Events that may help, of the plugins that refused it. */
+    uint32_t missed;      /* Events while in the cycle. */
+    uint32_t failures;    /* Attempts that ended in an error of ours or the server's. */
+    char *nominated_node; /* Preemption made room there; NULL. */
+    bool deleted;         /* While in the cycle. */
 };
 
 struct sched_queue {

@@ -24,7 +24,8 @@ static const struct core_v1_pod *pod_of(const struct api_object *o)
     return o->msg;
 }
 
-/* --- pods -------------------------------------------------------------------------------------- */
+/* --- pods --------------------------------------------------------------------------------------
+ */
 
 static bool is_ours(const struct core_v1_pod *pod)
 {
@@ -101,7 +102,8 @@ static void on_pod_delete(struct api_object *o, bool final_state_unknown, void *
     scheduler_wake(s);
 }
 
-/* --- nodes ------------------------------------------------------------------------------------- */
+/* --- nodes -------------------------------------------------------------------------------------
+ */
 
 static void on_node_add(struct api_object *o, void *arg)
 {
@@ -111,8 +113,8 @@ static void on_node_add(struct api_object *o, void *arg)
     scheduler_wake(s);
 }
 
-static bool same_entries(const struct api_str_entry *x, size_t x_count, const struct api_str_entry *y,
-                         size_t y_count)
+static bool same_entries(const struct api_str_entry *x, size_t x_count,
+                         const struct api_str_entry *y, size_t y_count)
 {
     bool same = x_count == y_count;
     for (size_t i = 0; same && i < x_count; i++)
@@ -161,7 +163,8 @@ static void on_node_delete(struct api_object *o, bool final_state_unknown, void 
     snapshot_remove_node(&s->snapshot, api_object_meta(o)->name);
 }
 
-/* --- everything else ----------------------------------------------------------------------------- */
+/* --- everything else -----------------------------------------------------------------------------
+ */
 
 static void on_volume_add(struct api_object *o, void *arg)
 {
@@ -208,7 +211,8 @@ static struct api_object *find_class(void *arg, struct str name)
     return informer_get(s->informers[INFORM_CLASSES], STR_NULL, name);
 }
 
-/* --- cycles ------------------------------------------------------------------------------------- */
+/* --- cycles -------------------------------------------------------------------------------------
+ */
 
 /* Pods that preemption made room for hold it against equal and lower ones: they
  * stand in their nodes for the time of this cycle. */
@@ -248,12 +252,12 @@ static void unseat_guests(struct guests *g)
     }
 }
 
-static void preempt(struct scheduler *s, struct cycle *c, struct queued_pod *p, struct preemption *ret)
+static void preempt(struct scheduler *s, struct cycle *c, struct queued_pod *p,
+                    struct preemption *ret)
 {
     const struct informer *budgets = s->informers[INFORM_BUDGETS];
-    const struct policy_v1_pod_disruption_budget **list =
-        ARENA_ARRAY(c->arena, const struct policy_v1_pod_disruption_budget *,
-                    informer_count(budgets) + 1);
+    const struct policy_v1_pod_disruption_budget **list = ARENA_ARRAY(
+        c->arena, const struct policy_v1_pod_disruption_budget *, informer_count(budgets) + 1);
     size_t count = 0, pos = 0;
     struct api_object *o;
     while ((o = informer_next(budgets, &pos)) != NULL)
@@ -280,7 +284,8 @@ static void count_unschedulable(void)
     metric_inc(METRIC_OF(family, STR(SCHEDULER_NAME), STR("unschedulable")));
 }
 
-static void refuse(struct scheduler *s, struct cycle *c, struct queued_pod *p, struct guests *guests)
+static void refuse(struct scheduler *s, struct cycle *c, struct queued_pod *p,
+                   struct guests *guests)
 {
     struct preemption pre = {0};
     if (c->snapshot->node_count != 0)
@@ -377,7 +382,8 @@ void scheduler_wake(struct scheduler *s)
         uv_idle_start(&s->idle, on_idle);
 }
 
-/* --- life --------------------------------------------------------------------------------------- */
+/* --- life ---------------------------------------------------------------------------------------
+ */
 
 static void watch_kind(struct scheduler *s, enum scheduler_informer which, const char *group,
                        const char *version, const char *kind, const char *field_selector,
@@ -402,10 +408,11 @@ static void watch_all(struct scheduler *s)
         .on_add = on_pod_add, .on_update = on_pod_update, .on_delete = on_pod_delete};
     static const struct informer_handler nodes = {
         .on_add = on_node_add, .on_update = on_node_update, .on_delete = on_node_delete};
-    static const struct informer_handler volumes = {
-        .on_add = on_volume_add, .on_update = on_volume_update};
+    static const struct informer_handler volumes = {.on_add = on_volume_add,
+                                                    .on_update = on_volume_update};
     static const struct informer_handler none;
-    watch_kind(s, INFORM_PODS, "", "v1", "Pod", "status.phase!=Succeeded,status.phase!=Failed", &pods);
+    watch_kind(s, INFORM_PODS, "", "v1", "Pod", "status.phase!=Succeeded,status.phase!=Failed",
+               &pods);
     watch_kind(s, INFORM_NODES, "", "v1", "Node", NULL, &nodes);
     watch_kind(s, INFORM_NAMESPACES, "", "v1", "Namespace", NULL, &none);
     watch_kind(s, INFORM_CLAIMS, "", "v1", "PersistentVolumeClaim", NULL, &volumes);

@@ -54,8 +54,8 @@ bool action_select_node(struct scheduler *s, const struct queued_pod *p, const s
 /* Condition PodScheduled=False and the nominated node, unless they say so already. */
 void action_set_unschedulable(struct scheduler *s, const struct queued_pod *p, struct str reason,
                               struct str message);
-void action_evict(struct scheduler *s, const struct queued_pod *preemptor, struct api_object *victim,
-                  const char *node);
+void action_evict(struct scheduler *s, const struct queued_pod *preemptor,
+                  struct api_object *victim, const char *node);
 /* Cancels all calls under way. */
 void actions_cancel(struct scheduler *s);
 

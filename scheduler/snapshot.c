@@ -154,7 +154,8 @@ struct node_info *snapshot_node(const struct snapshot *s, struct str name)
     return n != NULL && n->object != NULL ? n : NULL;
 }
 
-/* --- pods in nodes ------------------------------------------------------------------------------ */
+/* --- pods in nodes ------------------------------------------------------------------------------
+ */
 
 static void place(struct snapshot *s, struct node_info *n, struct pod_info *p)
 {

@@ -22,16 +22,17 @@ struct pod_info {
     struct resources requests;
     int64_t nonzero_milli_cpu;
     int64_t nonzero_memory;
-    bool has_affinity;              /* Inter-pod affinity or anti-affinity of any sort. */
+    bool has_affinity; /* Inter-pod affinity or anti-affinity of any sort. */
     bool has_required_anti_affinity;
-    struct node_info *node;         /* NULL: in no node. */
-    size_t index;                   /* In node->pods. */
+    struct node_info *node; /* NULL: in no node. */
+    size_t index;           /* In node->pods. */
     bool assumed;
-    uint64_t expires_ms;            /* Assumed and bound: UINT64_MAX while the binding runs. */
+    uint64_t expires_ms; /* Assumed and bound: UINT64_MAX while the binding runs. */
 };
 
 struct node_info {
-    struct api_object *object; /* One reference; NULL: pods came before their node, or outlive it. */
+    struct api_object
+        *object; /* One reference; NULL: pods came before their node, or outlive it. */
     const struct core_v1_node *node;
     char *name;
     size_t index; /* In snapshot.nodes; SIZE_MAX: no node object. */
@@ -47,8 +48,8 @@ struct node_info {
 struct snapshot {
     struct node_info **nodes; /* Those with a node object. */
     size_t node_count, node_cap;
-    struct map by_name; /* -> struct node_info */
-    struct map pods;    /* uid -> struct pod_info, in a node */
+    struct map by_name;        /* -> struct node_info */
+    struct map pods;           /* uid -> struct pod_info, in a node */
     size_t anti_affinity_pods; /* With has_required_anti_affinity. */
 };
 

@@ -122,7 +122,8 @@ static void finish_error(struct client_request *r, const struct error *err)
 /* --- tries ------------------------------------------------------------------------- */
 
 /* Waits for another try; false when there is to be none. */
-static bool try_again(struct client_request *r, uint64_t delay_ms, unsigned *tries, unsigned tries_max)
+static bool try_again(struct client_request *r, uint64_t delay_ms, unsigned *tries,
+                      unsigned tries_max)
 {
     uint64_t now = env_now_ms(r->client->env);
     if (r->client->closing || ++*tries >= tries_max || now + delay_ms >= r->deadline_ms)
@@ -262,8 +263,8 @@ static int request_start(struct client_request *r, struct client_request **ret, 
         wait_until(r, now + delay_ms);
     } else {
         uint64_t timeout_ms = r->deadline_ms == UINT64_MAX ? 0 : r->deadline_ms - now;
-        int rc = client_http_start(c, &r->message, timeout_ms, 0, NULL, on_http_data, on_http_end, r,
-                                   &r->transport, &r->http, err);
+        int rc = client_http_start(c, &r->message, timeout_ms, 0, NULL, on_http_data, on_http_end,
+                                   r, &r->transport, &r->http, err);
         if (rc != 0) {
             request_free(r);
             return rc;
@@ -302,7 +303,8 @@ int client_raw_start(struct client *c, const struct client_raw *raw, struct clie
     r->message = (struct client_message){
         .method = arena_strdup(r->arena, method),
         .target = arena_printf(r->arena, "%s" STR_FMT, c->prefix, STR_ARG(raw->path)).data,
-        .content_type = raw->content_type != NULL ? arena_strdup(r->arena, raw->content_type) : NULL,
+        .content_type =
+            raw->content_type != NULL ? arena_strdup(r->arena, raw->content_type) : NULL,
         .accept = arena_strdup(r->arena, raw->accept != NULL ? raw->accept : "application/json"),
         .body = !str_empty(raw->body) ? net_bytes_copy(raw->body.data, raw->body.len) : NULL,
         .is_read = strcmp(method, "GET") == 0,
@@ -334,8 +336,8 @@ static void init_handles(struct client *c)
     c->handles_open = 2;
 }
 
-int client_new(struct uv_loop_s *loop, struct kubeconfig *config, const struct client_options *options,
-               struct client **ret, struct error *err)
+int client_new(struct uv_loop_s *loop, struct kubeconfig *config,
+               const struct client_options *options, struct client **ret, struct error *err)
 {
     static const struct client_options none;
     options = options != NULL ? options : &none;
@@ -398,10 +400,10 @@ void client_close(struct client *c, void (*on_closed)(void *arg), void *arg)
     c->closing = true;
     c->on_closed = on_closed;
     c->on_closed_arg = arg;
-    LIST_FOREACH_SAFE(it, &c->requests) {
+    LIST_FOREACH_SAFE (it, &c->requests) {
         client_cancel(LIST_ENTRY(it, struct client_request, link));
     }
-    LIST_FOREACH_SAFE(it, &c->watches) {
+    LIST_FOREACH_SAFE (it, &c->watches) {
         client_watch_abandon(it);
     }
     transport_retire(c->transport);

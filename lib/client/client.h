@@ -39,8 +39,8 @@ struct client_options {
 };
 
 /* Takes over config, whatever comes back. No connection is made yet. */
-int client_new(struct uv_loop_s *loop, struct kubeconfig *config, const struct client_options *options,
-               struct client **ret, struct error *err);
+int client_new(struct uv_loop_s *loop, struct kubeconfig *config,
+               const struct client_options *options, struct client **ret, struct error *err);
 /* Cancels all calls and watches silently; on_closed (may be NULL) runs later
  * on the loop, when c is gone. NULL is a no-op (on_closed does not run). */
 void client_close(struct client *c, void (*on_closed)(void *arg), void *arg);
@@ -96,32 +96,34 @@ struct client_list_options {
 struct client_call;
 /* The outcome of a call; everything in it is borrowed for the callback. */
 struct client_result {
-    int code;        /* 0 or E_*, from the Status' reason or the transport. */
-    int http_status; /* 0: no answer arrived. */
-    const char *message;   /* On failure: one line for a log. Never NULL. */
+    int code;                            /* 0 or E_*, from the Status' reason or the transport. */
+    int http_status;                     /* 0: no answer arrived. */
+    const char *message;                 /* On failure: one line for a log. Never NULL. */
     const struct meta_v1_status *status; /* On failure: what the server said; NULL: nothing. */
-    uint32_t retry_after_s; /* Of a 429 or 503 that could not be waited for. */
-    struct api_object *object; /* Typed answers (of a LIST: the list). Keep it with api_object_ref(). */
-    struct str body;           /* As received. */
+    uint32_t retry_after_s;              /* Of a 429 or 503 that could not be waited for. */
+    struct api_object
+        *object;     /* Typed answers (of a LIST: the list). Keep it with api_object_ref(). */
+    struct str body; /* As received. */
 };
 
 /* Copied, with all it points at, before client_start() returns. */
 struct client_call {
     enum client_verb verb;
-    const struct api_kind *kind;            /* Gives the path; and how to decode the answer. */
-    const struct client_resource *resource; /* Overrides the path. With kind NULL answers are JSON text in
-                                               result.body; with a kind of meta.k8s.io (PartialObjectMetadata)
-                                               the server is asked to convert. */
+    const struct api_kind *kind; /* Gives the path; and how to decode the answer. */
+    const struct client_resource
+        *resource;             /* Overrides the path. With kind NULL answers are JSON text in
+                                  result.body; with a kind of meta.k8s.io (PartialObjectMetadata)
+                                  the server is asked to convert. */
     struct str namespace_name; /* Empty: cluster scope, or all namespaces. */
     struct str name;
-    const char *subresource;   /* "status", "binding", "eviction", "scale", ...; NULL without. */
-    const struct api_kind *body_kind; /* Of body; NULL: kind. Answers to a subresource are decoded as
-                                         whatever known kind they say they are. */
-    const void *body;          /* The message (api_object.msg) for CREATE and UPDATE. */
-    const char *patch_type;    /* CLIENT_PATCH_*. */
-    struct str raw_body;       /* The patch; or JSON text in place of body. */
-    const char *field_manager; /* NULL: the server derives it from the user agent. */
-    bool force;                /* Server-side apply. */
+    const char *subresource; /* "status", "binding", "eviction", "scale", ...; NULL without. */
+    const struct api_kind *body_kind; /* Of body; NULL: kind. Answers to a subresource are decoded
+                                         as whatever known kind they say they are. */
+    const void *body;                 /* The message (api_object.msg) for CREATE and UPDATE. */
+    const char *patch_type;           /* CLIENT_PATCH_*. */
+    struct str raw_body;              /* The patch; or JSON text in place of body. */
+    const char *field_manager;        /* NULL: the server derives it from the user agent. */
+    bool force;                       /* Server-side apply. */
     bool dry_run;
     struct client_list_options list;
     enum client_propagation propagation; /* DELETE, DELETE_COLLECTION */
@@ -129,8 +131,8 @@ struct client_call {
     struct str rv_precondition;          /* DELETE: only this version. */
     int64_t grace_period_s;              /* DELETE: used when has_grace_period. */
     bool has_grace_period;
-    uint32_t timeout_ms;                 /* For all tries together; 0: CLIENT_TIMEOUT_MS_DEFAULT. */
-    bool undecoded; /* Successful answers stay bytes in result.body. */
+    uint32_t timeout_ms; /* For all tries together; 0: CLIENT_TIMEOUT_MS_DEFAULT. */
+    bool undecoded;      /* Successful answers stay bytes in result.body. */
 
     /* Runs once, later on the loop, unless the call is cancelled. The request
      * is gone when it returns. NULL: nobody cares. */
@@ -204,7 +206,7 @@ struct client_raw {
     struct str path;    /* With query. */
     struct str body;
     const char *content_type;
-    const char *accept; /* NULL: application/json */
+    const char *accept;  /* NULL: application/json */
     uint32_t timeout_ms; /* Until the answer is complete; 0: default; UINT32_MAX: none. */
     /* NULL: the body is collected and handed to done. Else called with each
      * piece as it comes, of an answer with a 2xx status. */

@@ -25,8 +25,9 @@ static void put_segment(struct buf *b, struct str s)
     url_escape_path_segment(b, s);
 }
 
-static void put_path(struct buf *b, const struct api_kind *kind, const struct client_resource *resource,
-                     struct str namespace_name, struct str name, const char *subresource)
+static void put_path(struct buf *b, const struct api_kind *kind,
+                     const struct client_resource *resource, struct str namespace_name,
+                     struct str name, const char *subresource)
 {
     const char *group = resource != NULL ? resource->group : kind->group;
     bool namespaced = resource != NULL ? resource->namespaced : kind->namespaced;
@@ -88,8 +89,8 @@ static void put_call_query(struct buf *b, const struct client_call *call)
 {
     struct query q = {b, false};
     bool selects = call->verb == CLIENT_LIST || call->verb == CLIENT_DELETE_COLLECTION;
-    bool writes = call->verb == CLIENT_CREATE || call->verb == CLIENT_UPDATE ||
-                  call->verb == CLIENT_PATCH;
+    bool writes =
+        call->verb == CLIENT_CREATE || call->verb == CLIENT_UPDATE || call->verb == CLIENT_PATCH;
     if (selects)
         put_list_query(&q, &call->list);
     else if (call->verb == CLIENT_GET)
@@ -159,7 +160,8 @@ static int put_body(const struct client_call *call, struct buf *b, const char **
     } else if (kind == NULL) {
         return error_set(err, E_INVALID, "a typed body needs its kind");
     } else {
-        api_envelope_encode(kind->msg, call->body, str_of(kind->api_version), str_of(kind->kind), b);
+        api_envelope_encode(kind->msg, call->body, str_of(kind->api_version), str_of(kind->kind),
+                            b);
         *ret_type = TYPE_PROTOBUF;
     }
     return 0;
@@ -220,8 +222,9 @@ int client_encode_call(struct arena *a, const char *prefix, const struct client_
     return 0;
 }
 
-int client_encode_watch(struct arena *a, const char *prefix, const struct client_watch_config *config,
-                        struct client_message *ret, struct error *err)
+int client_encode_watch(struct arena *a, const char *prefix,
+                        const struct client_watch_config *config, struct client_message *ret,
+                        struct error *err)
 {
     AUTO_BUF target = BUF_INIT;
     if (config->kind == NULL && config->resource == NULL)
@@ -250,9 +253,9 @@ int client_encode_watch(struct arena *a, const char *prefix, const struct client
 int client_status_code(const struct meta_v1_status *status, int http_status)
 {
     static const int codes[] = {
-        E_INVALID,    E_UNAUTHORIZED, E_FORBIDDEN, E_NOT_FOUND, E_METHOD,        E_NOT_ACCEPTABLE,
-        E_EXISTS,     E_CONFLICT,     E_EXPIRED,   E_TOO_LARGE, E_MEDIA_TYPE,    E_UNPROCESSABLE,
-        E_TOO_MANY,   E_INTERNAL,     E_UNAVAILABLE, E_TIMEOUT, E_NOT_IMPLEMENTED,
+        E_INVALID,  E_UNAUTHORIZED, E_FORBIDDEN,   E_NOT_FOUND, E_METHOD,          E_NOT_ACCEPTABLE,
+        E_EXISTS,   E_CONFLICT,     E_EXPIRED,     E_TOO_LARGE, E_MEDIA_TYPE,      E_UNPROCESSABLE,
+        E_TOO_MANY, E_INTERNAL,     E_UNAVAILABLE, E_TIMEOUT,   E_NOT_IMPLEMENTED,
     };
     if (status != NULL && !str_empty(status->reason)) {
         for (size_t i = 0; i < ARRAY_SIZE(codes); i++)
@@ -315,8 +318,9 @@ int client_decode_object(const struct api_kind *kind, struct str bytes, struct a
     if (kind == NULL || !str_eqc(name, kind->kind) || !str_eqc(api_version, kind->api_version)) {
         const struct api_kind *said = kind_said(api_version, name);
         if (said == NULL)
-            return error_set(err, E_NOT_FOUND, "kind \"" STR_FMT "\" of \"" STR_FMT "\" is not known",
-                             STR_ARG(name), STR_ARG(api_version));
+            return error_set(err, E_NOT_FOUND,
+                             "kind \"" STR_FMT "\" of \"" STR_FMT "\" is not known", STR_ARG(name),
+                             STR_ARG(api_version));
         kind = said;
     }
     struct api_object *o = api_object_new(kind);
@@ -349,7 +353,8 @@ static const struct meta_v1_status *decode_status(struct arena *a, struct str bo
     return is_status(o) ? o->msg : NULL;
 }
 
-static void decode_failure(struct arena *a, int http_status, struct str body, struct client_result *ret)
+static void decode_failure(struct arena *a, int http_status, struct str body,
+                           struct client_result *ret)
 {
     ret->status = decode_status(a, body);
     ret->code = client_status_code(ret->status, http_status);
@@ -361,11 +366,13 @@ static void decode_failure(struct arena *a, int http_status, struct str body, st
     }
     struct str text = str_trim(str_sub(body, 0, 256));
     ret->message = arena_printf(a, "the server answered %d%s" STR_FMT, http_status,
-                                str_empty(text) ? "" : ": ", STR_ARG(text)).data;
+                                str_empty(text) ? "" : ": ", STR_ARG(text))
+                       .data;
 }
 
-void client_decode_answer(struct arena *a, const struct api_kind *kind, bool decode, int http_status,
-                          struct str content_type, struct str body, struct client_result *ret)
+void client_decode_answer(struct arena *a, const struct api_kind *kind, bool decode,
+                          int http_status, struct str content_type, struct str body,
+                          struct client_result *ret)
 {
     ret->http_status = http_status;
     ret->body = body;
@@ -501,8 +508,8 @@ static int walk_json(struct arena *a, const struct api_kind *kind, struct str bo
     meta->continue_ = arena_str(a, json_get_str(m, "continue"));
     for (size_t i = 0; items != NULL && items->type == JSON_ARRAY && i < items->array.count; i++) {
         struct api_object *o = api_object_new(kind);
-        rc = api_json_decode_tree(o->arena, kind->msg, items->array.items[i], API_LENIENT, NULL, o->msg,
-                                  err);
+        rc = api_json_decode_tree(o->arena, kind->msg, items->array.items[i], API_LENIENT, NULL,
+                                  o->msg, err);
         if (rc != 0) {
             api_object_unref(o);
             return rc;

@@ -12,11 +12,11 @@
 
 #include <uv.h>
 
-#define CLIENT_BODY_MAX (1u << 30)       /* A LIST of a big cluster. */
-#define CLIENT_FRAME_MAX (64u << 20)     /* One watch event. */
-#define CLIENT_TRIES_MAX 10              /* As client-go. */
+#define CLIENT_BODY_MAX (1u << 30)   /* A LIST of a big cluster. */
+#define CLIENT_FRAME_MAX (64u << 20) /* One watch event. */
+#define CLIENT_TRIES_MAX 10          /* As client-go. */
 #define CLIENT_CONNECT_TRIES_MAX 4
-#define CLIENT_RELOAD_MS (30u * 1000)    /* Files with credentials are looked at again. */
+#define CLIENT_RELOAD_MS (30u * 1000) /* Files with credentials are looked at again. */
 
 struct kubeconfig;
 struct tls_context;
@@ -38,8 +38,8 @@ struct client {
     struct env *env;
     struct kubeconfig *config;
     char *user_agent;
-    char *prefix;     /* Path of the servers' URL, without trailing slash. */
-    char *authorization; /* Value of the header; NULL: none. */
+    char *prefix;                /* Path of the servers' URL, without trailing slash. */
+    char *authorization;         /* Value of the header; NULL: none. */
     struct transport *transport; /* The current one. */
     struct list transports;      /* All, the current one too. */
     struct list requests;
@@ -62,20 +62,22 @@ struct client_message {
     const char *target;
     const char *content_type; /* NULL: no body. */
     const char *accept;
-    struct net_bytes *body;   /* NULL: none. */
-    bool is_read;             /* May be repeated freely. */
+    struct net_bytes *body; /* NULL: none. */
+    bool is_read;           /* May be repeated freely. */
 };
 
 /* --- client_codec.c: pure ---------------------------------------------------- */
 int client_encode_call(struct arena *a, const char *prefix, const struct client_call *call,
                        struct client_message *ret, struct error *err);
-int client_encode_watch(struct arena *a, const char *prefix, const struct client_watch_config *config,
-                        struct client_message *ret, struct error *err);
+int client_encode_watch(struct arena *a, const char *prefix,
+                        const struct client_watch_config *config, struct client_message *ret,
+                        struct error *err);
 /* Fills code, message, status and object (one reference in ret->object) from a
  * complete answer. kind: what objects decode as; NULL: any known kind when it
  * comes as protobuf, else none. Memory goes to a. */
-void client_decode_answer(struct arena *a, const struct api_kind *kind, bool decode, int http_status,
-                          struct str content_type, struct str body, struct client_result *ret);
+void client_decode_answer(struct arena *a, const struct api_kind *kind, bool decode,
+                          int http_status, struct str content_type, struct str body,
+                          struct client_result *ret);
 /* An object in an envelope or as JSON. kind NULL: whatever it says it is;
  * E_NOT_FOUND when that is not known. */
 int client_decode_object(const struct api_kind *kind, struct str bytes, struct api_object **ret,
@@ -95,8 +97,7 @@ int client_decode_frame(struct str frame, struct str *ret_type, struct str *ret_
 /* Starts an HTTP call over the current transport, which then counts it until
  * client_http_ended(). */
 int client_http_start(struct client *c, const struct client_message *m, uint64_t timeout_ms,
-                      uint64_t header_timeout_ms,
-                      void (*on_headers)(struct http_call *, void *),
+                      uint64_t header_timeout_ms, void (*on_headers)(struct http_call *, void *),
                       void (*on_data)(struct http_call *, const uint8_t *, size_t, void *),
                       void (*on_end)(struct http_call *, const struct error *, void *), void *arg,
                       struct transport **ret_transport, struct http_call **ret, struct error *err);

@@ -17,11 +17,11 @@ struct client_watch {
     struct transport *transport;
     struct http_call *http;
     struct buf in;
-    size_t scanned;   /* JSON: bytes of `in` known to hold no line end. */
+    size_t scanned; /* JSON: bytes of `in` known to hold no line end. */
     bool is_protobuf;
-    bool is_stream;   /* A 200 came: the body is events. */
-    bool stopped;     /* By client_watch_stop(): no callbacks. */
-    bool failed;      /* result is set. */
+    bool is_stream; /* A 200 came: the body is events. */
+    bool stopped;   /* By client_watch_stop(): no callbacks. */
+    bool failed;    /* result is set. */
     struct client_result result;
     void (*on_event)(struct client_watch *w, const struct client_event *e, void *arg);
     void (*on_end)(struct client_watch *w, const struct client_result *result, void *arg);

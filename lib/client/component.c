@@ -66,7 +66,8 @@ static void add_flags(struct flag_set *f, struct options *o)
     flag_duration(f, &o->renew_deadline_ns, "leader-elect-renew-deadline",
                   "How long a leader tries to renew before it stops leading.");
     flag_duration(f, &o->retry_period_ns, "leader-elect-retry-period", "Time between two tries.");
-    flag_string(f, &o->lease_namespace, "leader-elect-resource-namespace", "Namespace of the lease.");
+    flag_string(f, &o->lease_namespace, "leader-elect-resource-namespace",
+                "Namespace of the lease.");
     flag_string(f, &o->lease_name, "leader-elect-resource-name", "Name of the lease.");
     flag_ignored(f, "leader-elect-resource-lock", true, NULL);
     flag_string(f, &o->bind_address, "bind-address", "Address to serve health and metrics on.");
@@ -131,7 +132,8 @@ static void on_request(struct http_request *r, void *arg)
 {
     struct component *c = arg;
     if (!is_open_path(c, r->path) && (r->peer == NULL || !r->peer->verified)) {
-        respond_text(r, 403, STR("Forbidden: a client certificate of --client-ca-file is needed\n"));
+        respond_text(r, 403,
+                     STR("Forbidden: a client certificate of --client-ca-file is needed\n"));
         return;
     }
     if (str_eqc(r->path, "/healthz") || str_eqc(r->path, "/livez") || str_eqc(r->path, "/readyz")) {

@@ -14,10 +14,10 @@ struct flag_set;
 struct uv_loop_s;
 
 struct component_config {
-    const char *name;        /* "trireme-scheduler"; the user agent too. */
-    const char *lease_name;  /* Default of --leader-elect-resource-name. */
-    int64_t secure_port;     /* Default of --secure-port. */
-    double qps;              /* Defaults of --kube-api-qps and -burst. */
+    const char *name;       /* "trireme-scheduler"; the user agent too. */
+    const char *lease_name; /* Default of --leader-elect-resource-name. */
+    int64_t secure_port;    /* Default of --secure-port. */
+    double qps;             /* Defaults of --kube-api-qps and -burst. */
     int64_t burst;
     void (*add_flags)(struct flag_set *f); /* NULL: none of its own. */
     /* Once, before contending: what must be right at start-up. NULL: nothing. */

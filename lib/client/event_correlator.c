@@ -17,9 +17,9 @@ struct entry {
     char *key;
     size_t key_len;
     uint64_t at_ms;
-    double tokens;      /* Of buckets. */
+    double tokens;       /* Of buckets. */
     struct map messages; /* Of similar: distinct ones in the window. */
-    char *name;         /* Of written. */
+    char *name;          /* Of written. */
     int32_t count;
     int64_t first_ns;
 };

@@ -17,26 +17,26 @@ struct event_memory {
 };
 
 struct event_correlator {
-    struct event_memory buckets;  /* object -> tokens */
-    struct event_memory similar;  /* aggregation key -> distinct messages */
-    struct event_memory written;  /* event key -> name and count */
+    struct event_memory buckets; /* object -> tokens */
+    struct event_memory similar; /* aggregation key -> distinct messages */
+    struct event_memory written; /* event key -> name and count */
 };
 
 /* What to write. */
 struct event_verdict {
     bool drop;
-    bool combined;       /* Put "(combined from similar events): " in front. */
-    int32_t count;       /* 1: create; more: raise the count of `name`. */
-    const char *name;    /* Of the Event to patch, or to create. Borrowed until the next call. */
-    int64_t first_ns;    /* firstTimestamp. */
+    bool combined;    /* Put "(combined from similar events): " in front. */
+    int32_t count;    /* 1: create; more: raise the count of `name`. */
+    const char *name; /* Of the Event to patch, or to create. Borrowed until the next call. */
+    int64_t first_ns; /* firstTimestamp. */
 };
 
 struct event_facts {
-    struct str object;  /* Kind, namespace, name, uid, field path: joined, unique. */
+    struct str object; /* Kind, namespace, name, uid, field path: joined, unique. */
     struct str type;
     struct str reason;
     struct str message;
-    struct str name;    /* Proposed name of a new Event. */
+    struct str name; /* Proposed name of a new Event. */
     uint64_t now_ms;
     int64_t wall_ns;
 };

@@ -18,8 +18,8 @@
 #include <stdio.h>
 
 #define MESSAGE_MAX 1024
-#define IN_FLIGHT_MAX 64  /* Writes at once; */
-#define QUEUE_MAX 1000    /* further ones wait, then are dropped. */
+#define IN_FLIGHT_MAX 64 /* Writes at once; */
+#define QUEUE_MAX 1000   /* further ones wait, then are dropped. */
 #define WRITE_TIMEOUT_MS 10000
 
 struct event_recorder {
@@ -43,7 +43,8 @@ struct event_write {
     bool patch;
 };
 
-struct event_recorder *event_recorder_new(struct client *c, const char *component, const char *instance)
+struct event_recorder *event_recorder_new(struct client *c, const char *component,
+                                          const char *instance)
 {
     struct event_recorder *r = xzalloc(sizeof(*r));
     r->client = c;
@@ -69,12 +70,12 @@ void event_recorder_close(struct event_recorder *r)
 {
     if (r == NULL)
         return;
-    LIST_FOREACH_SAFE(it, &r->in_flight) {
+    LIST_FOREACH_SAFE (it, &r->in_flight) {
         struct event_write *w = LIST_ENTRY(it, struct event_write, link);
         client_cancel(w->request);
         write_free(w);
     }
-    LIST_FOREACH_SAFE(it, &r->queue) {
+    LIST_FOREACH_SAFE (it, &r->queue) {
         write_free(LIST_ENTRY(it, struct event_write, link));
     }
     event_correlator_done(&r->correlator);
@@ -114,7 +115,8 @@ static void pump(struct event_recorder *r)
     }
 }
 
-static void on_written(struct client_request *request, const struct client_result *result, void *arg)
+static void on_written(struct client_request *request, const struct client_result *result,
+                       void *arg)
 {
     struct event_write *w = arg;
     struct event_recorder *r = w->recorder;
@@ -129,8 +131,8 @@ static void on_written(struct client_request *request, const struct client_resul
         start_write(w);
     } else {
         if (result->code != 0 && result->code != E_NOT_FOUND && result->code != E_FORBIDDEN)
-            log_warning("event " STR_FMT " (" STR_FMT ") not written: %s", STR_ARG(e->metadata.name),
-                        STR_ARG(e->reason), result->message);
+            log_warning("event " STR_FMT " (" STR_FMT ") not written: %s",
+                        STR_ARG(e->metadata.name), STR_ARG(e->reason), result->message);
         write_free(w);
     }
     pump(r);
@@ -197,8 +199,8 @@ static struct api_object *make_event(struct event_recorder *r, const struct even
     struct api_object *o = api_object_new(r->kind);
     struct arena *a = o->arena;
     struct core_v1_event *e = o->msg;
-    e->metadata.namespace =
-        str_empty(about->namespace_name) ? arena_strc(a, "default") : arena_str(a, about->namespace_name);
+    e->metadata.namespace = str_empty(about->namespace_name) ? arena_strc(a, "default")
+                                                             : arena_str(a, about->namespace_name);
     e->metadata.name = arena_strc(a, v->name);
     e->involved_object = (struct core_v1_object_reference){
         .kind = arena_str(a, about->kind),
@@ -211,9 +213,9 @@ static struct api_object *make_event(struct event_recorder *r, const struct even
     };
     e->reason = arena_str(a, f->reason);
     e->type = arena_str(a, f->type);
-    e->message = v->combined
-                     ? arena_printf(a, "(combined from similar events): " STR_FMT, STR_ARG(f->message))
-                     : arena_str(a, f->message);
+    e->message = v->combined ? arena_printf(a, "(combined from similar events): " STR_FMT,
+                                            STR_ARG(f->message))
+                             : arena_str(a, f->message);
     e->message.len = MIN_OF(e->message.len, (size_t)MESSAGE_MAX);
     e->source.component = arena_strc(a, r->component);
     e->source.host = arena_strc(a, r->instance);
@@ -236,9 +238,10 @@ static void record(struct event_recorder *r, const struct event_object *about, c
     AUTO_ARENA *a = arena_new(1024);
     int64_t wall_ns = env_wall_ns(r->env);
     struct event_facts f = {
-        .object = arena_printf(a, STR_FMT "|" STR_FMT "|" STR_FMT "|" STR_FMT "|" STR_FMT,
-                               STR_ARG(about->kind), STR_ARG(about->namespace_name),
-                               STR_ARG(about->name), STR_ARG(about->uid), STR_ARG(about->field_path)),
+        .object =
+            arena_printf(a, STR_FMT "|" STR_FMT "|" STR_FMT "|" STR_FMT "|" STR_FMT,
+                         STR_ARG(about->kind), STR_ARG(about->namespace_name), STR_ARG(about->name),
+                         STR_ARG(about->uid), STR_ARG(about->field_path)),
         .type = str_of(type),
         .reason = str_of(reason),
         .message = str_n(message, MIN_OF((size_t)MAX_OF(len, 0), sizeof(message) - 1)),
@@ -260,8 +263,9 @@ void event_record(struct event_recorder *r, const struct event_object *about, co
     va_end(ap);
 }
 
-void event_record_action(struct event_recorder *r, const struct event_object *about, const char *type,
-                         const char *reason, const char *action, const char *fmt, ...)
+void event_record_action(struct event_recorder *r, const struct event_object *about,
+                         const char *type, const char *reason, const char *action, const char *fmt,
+                         ...)
 {
     va_list ap;
     va_start(ap, fmt);

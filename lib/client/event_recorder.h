@@ -32,7 +32,8 @@ struct event_object {
 
 /* component: source.component and reportingController, such as
  * "kubelet"; instance: source.host, may be NULL. Both copied. */
-struct event_recorder *event_recorder_new(struct client *c, const char *component, const char *instance);
+struct event_recorder *event_recorder_new(struct client *c, const char *component,
+                                          const char *instance);
 /* Events not yet written are dropped. NULL is a no-op. */
 void event_recorder_close(struct event_recorder *r);
 
@@ -44,7 +45,8 @@ struct event_object event_object_from(const struct api_kind *kind, const void *m
 void event_record(struct event_recorder *r, const struct event_object *about, const char *type,
                   const char *reason, const char *fmt, ...) PRINTF_LIKE(5, 6);
 /* The same, for events.k8s.io fields: action may be NULL. */
-void event_record_action(struct event_recorder *r, const struct event_object *about, const char *type,
-                         const char *reason, const char *action, const char *fmt, ...) PRINTF_LIKE(6, 7);
+void event_record_action(struct event_recorder *r, const struct event_object *about,
+                         const char *type, const char *reason, const char *action, const char *fmt,
+                         ...) PRINTF_LIKE(6, 7);
 
 #endif

@@ -28,7 +28,7 @@
 #define PAGE_LIMIT 1000
 #define BACKOFF_MIN_MS 100u
 #define BACKOFF_MAX_MS 10000u
-#define HEALTHY_MS 10000u /* A watch that lived so long resets the backoff. */
+#define HEALTHY_MS 10000u        /* A watch that lived so long resets the backoff. */
 #define WATCH_TIMEOUT_MIN_S 300u /* As client-go: 5 to 10 minutes. */
 #define INITIAL_EVENTS_END "k8s.io/initial-events-end"
 
@@ -57,10 +57,10 @@ struct informer {
     unsigned handler_count;
 
     enum informer_state state;
-    bool want_list;    /* What follows WAITING. */
-    bool initial;      /* This watch is bringing the initial state. */
+    bool want_list; /* What follows WAITING. */
+    bool initial;   /* This watch is bringing the initial state. */
     bool synced;
-    char *rv;          /* Last version seen; "" before the first list. */
+    char *rv; /* Last version seen; "" before the first list. */
     char *continue_token;
     struct client_request *list;
     struct client_watch *watch;
@@ -88,8 +88,8 @@ static const char *what(const struct informer *i)
 
 /* --- handlers --------------------------------------------------------------------------- */
 
-static void tell(const struct informer_handler *h, enum informer_change change, struct api_object *old,
-                 struct api_object *o)
+static void tell(const struct informer_handler *h, enum informer_change change,
+                 struct api_object *old, struct api_object *o)
 {
     switch (change) {
     case INFORMER_ADD:
@@ -370,8 +370,7 @@ static void begin_watch(struct informer *i, bool initial)
                  .resource_version = initial ? STR_NULL : str_of(i->rv),
                  .resource_version_match = initial ? STR("NotOlderThan") : STR_NULL},
         .send_initial_events = initial,
-        .timeout_s = WATCH_TIMEOUT_MIN_S +
-                     (uint32_t)env_random_below(i->env, WATCH_TIMEOUT_MIN_S),
+        .timeout_s = WATCH_TIMEOUT_MIN_S + (uint32_t)env_random_below(i->env, WATCH_TIMEOUT_MIN_S),
         .on_event = on_watch_event,
         .on_end = on_watch_end,
         .arg = i,
@@ -492,7 +491,8 @@ struct str informer_resource_version(const struct informer *i)
     return str_of(i->rv);
 }
 
-struct api_object *informer_get(const struct informer *i, struct str namespace_name, struct str name)
+struct api_object *informer_get(const struct informer *i, struct str namespace_name,
+                                struct str name)
 {
     AUTO_ARENA *a = arena_new(256);
     return informer_cache_get(&i->cache, informer_key_of(a, namespace_name, name));
@@ -514,8 +514,8 @@ struct api_object *informer_next(const struct informer *i, size_t *pos)
     return map_next(&i->cache.objects, pos, NULL, &o) ? o : NULL;
 }
 
-struct api_object *const *informer_by_index(const struct informer *i, const char *index, struct str key,
-                                            size_t *ret_count)
+struct api_object *const *informer_by_index(const struct informer *i, const char *index,
+                                            struct str key, size_t *ret_count)
 {
     return informer_cache_by_index(&i->cache, index, key, ret_count);
 }

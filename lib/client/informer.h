@@ -68,15 +68,16 @@ const struct api_kind *informer_kind(const struct informer *i);
 struct str informer_resource_version(const struct informer *i);
 
 /* Borrowed until the loop runs on. NULL when absent. */
-struct api_object *informer_get(const struct informer *i, struct str namespace_name, struct str name);
+struct api_object *informer_get(const struct informer *i, struct str namespace_name,
+                                struct str name);
 /* key: "namespace/name", or "name" in cluster scope. */
 struct api_object *informer_get_key(const struct informer *i, struct str key);
 size_t informer_count(const struct informer *i);
 /* Iteration in no order; start with *pos = 0. NULL at the end. */
 struct api_object *informer_next(const struct informer *i, size_t *pos);
 /* Objects filed under key, in no order: an array borrowed until the loop runs on. */
-struct api_object *const *informer_by_index(const struct informer *i, const char *index, struct str key,
-                                            size_t *ret_count);
+struct api_object *const *informer_by_index(const struct informer *i, const char *index,
+                                            struct str key, size_t *ret_count);
 
 /* "namespace/name", or "name" without namespace, in a. */
 struct str informer_key(struct arena *a, const struct api_object *o);
@@ -85,11 +86,13 @@ struct str informer_key_of(struct arena *a, struct str namespace_name, struct st
 void informer_split_key(struct str key, struct str *ret_namespace, struct str *ret_name);
 
 /* Ready-made indexes. */
-void informer_index_namespace(const struct api_object *o, void (*emit)(void *, struct str), void *ctx);
+void informer_index_namespace(const struct api_object *o, void (*emit)(void *, struct str),
+                              void *ctx);
 /* uids of all owner references. */
 void informer_index_owner(const struct api_object *o, void (*emit)(void *, struct str), void *ctx);
 /* uid of the controller owner reference. */
-void informer_index_controller(const struct api_object *o, void (*emit)(void *, struct str), void *ctx);
+void informer_index_controller(const struct api_object *o, void (*emit)(void *, struct str),
+                               void *ctx);
 /* A pod's spec.nodeName; "" for those without. */
 void informer_index_node(const struct api_object *o, void (*emit)(void *, struct str), void *ctx);
 

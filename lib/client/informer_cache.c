@@ -83,7 +83,8 @@ static void unfile_object(void *ctx, struct str key)
     }
 }
 
-static void index_all(struct informer_cache *c, struct api_object *o, void (*act)(void *, struct str))
+static void index_all(struct informer_cache *c, struct api_object *o,
+                      void (*act)(void *, struct str))
 {
     for (unsigned i = 0; i < c->index_count; i++) {
         struct filing f = {&c->filed[i], o};
@@ -167,8 +168,8 @@ void informer_cache_put(struct informer_cache *c, struct api_object *o)
         remove_key(c, key, NULL, INFORMER_DELETE_UNKNOWN);
         old = NULL;
     }
-    if (old != NULL && str_eq(api_object_meta(old)->resource_version,
-                              api_object_meta(o)->resource_version)) {
+    if (old != NULL &&
+        str_eq(api_object_meta(old)->resource_version, api_object_meta(o)->resource_version)) {
         api_object_unref(o);
         return;
     }
@@ -280,7 +281,8 @@ void informer_split_key(struct str key, struct str *ret_namespace, struct str *r
 
 /* --- ready-made indexes ------------------------------------------------------------------ */
 
-void informer_index_namespace(const struct api_object *o, void (*emit)(void *, struct str), void *ctx)
+void informer_index_namespace(const struct api_object *o, void (*emit)(void *, struct str),
+                              void *ctx)
 {
     emit(ctx, api_object_meta(o)->namespace);
 }
@@ -292,7 +294,8 @@ void informer_index_owner(const struct api_object *o, void (*emit)(void *, struc
         emit(ctx, m->owner_references[i].uid);
 }
 
-void informer_index_controller(const struct api_object *o, void (*emit)(void *, struct str), void *ctx)
+void informer_index_controller(const struct api_object *o, void (*emit)(void *, struct str),
+                               void *ctx)
 {
     const struct meta_v1_object_meta *m = api_object_meta(o);
     for (size_t i = 0; i < m->owner_references_count; i++)

@@ -144,7 +144,8 @@ static int read_file_member(struct parser *p, struct kubeconfig_data *d, struct 
 static int read_data_member(struct parser *p, struct kubeconfig_data *d, const struct json *from,
                             const char *data_member, const char *file_member)
 {
-    struct str inline_data = json_get_str(from, data_member), path = json_get_str(from, file_member);
+    struct str inline_data = json_get_str(from, data_member),
+               path = json_get_str(from, file_member);
     if (!str_empty(inline_data)) {
         AUTO_BUF b = BUF_INIT;
         if (base64_decode(BASE64_STD, str_trim(inline_data), &b) != 0)
@@ -173,7 +174,8 @@ static int read_cluster(struct parser *p, const struct json *cluster)
         return rc;
     k->tls_server_name = copy_or_null(k, json_get_str(cluster, "tls-server-name"));
     k->insecure_skip_tls_verify = json_get_bool(cluster, "insecure-skip-tls-verify", false);
-    return read_data_member(p, &k->ca, cluster, "certificate-authority-data", "certificate-authority");
+    return read_data_member(p, &k->ca, cluster, "certificate-authority-data",
+                            "certificate-authority");
 }
 
 static void read_groups(struct kubeconfig *k, const struct json *groups)
@@ -204,9 +206,10 @@ static int read_user(struct parser *p, const struct json *user)
     if (rc != 0)
         return rc;
     if (json_getc(user, "exec") != NULL || json_getc(user, "auth-provider") != NULL)
-        return error_set(p->err, E_NOT_IMPLEMENTED,
-                         "exec and auth-provider credentials are not supported; use a certificate or a "
-                         "token");
+        return error_set(
+            p->err, E_NOT_IMPLEMENTED,
+            "exec and auth-provider credentials are not supported; use a certificate or a "
+            "token");
     k->username = copy_or_null(k, json_get_str(user, "username"));
     k->password = copy_or_null(k, json_get_str(user, "password"));
     k->impersonate_user = copy_or_null(k, json_get_str(user, "as"));
@@ -219,16 +222,19 @@ static int read_root(struct parser *p, const struct json *root, const char *cont
     struct kubeconfig *k = p->k;
     struct str name = context != NULL ? str_of(context) : json_get_str(root, "current-context");
     if (str_empty(name))
-        return error_set(p->err, E_INVALID, "no current-context is set and no context was asked for");
+        return error_set(p->err, E_INVALID,
+                         "no current-context is set and no context was asked for");
     const struct json *c = find_named(root, "contexts", name, "context");
     if (c == NULL)
-        return error_set(p->err, E_NOT_FOUND, "context \"" STR_FMT "\" does not exist", STR_ARG(name));
+        return error_set(p->err, E_NOT_FOUND, "context \"" STR_FMT "\" does not exist",
+                         STR_ARG(name));
     struct str cluster_name = json_get_str(c, "cluster"), user_name = json_get_str(c, "user");
     k->context = arena_str(k->arena, name).data;
     k->namespace_name = copy_or_null(k, json_get_str(c, "namespace"));
     const struct json *cluster = find_named(root, "clusters", cluster_name, "cluster");
     if (cluster == NULL)
-        return error_set(p->err, E_NOT_FOUND, "cluster \"" STR_FMT "\" of context \"" STR_FMT "\" does not exist",
+        return error_set(p->err, E_NOT_FOUND,
+                         "cluster \"" STR_FMT "\" of context \"" STR_FMT "\" does not exist",
                          STR_ARG(cluster_name), STR_ARG(name));
     int rc = read_cluster(p, cluster);
     if (rc != 0) {
@@ -267,7 +273,8 @@ int kubeconfig_parse(struct str text, const char *base_dir, const char *context,
     return 0;
 }
 
-static int load_file(const char *path, const char *context, struct kubeconfig **ret, struct error *err)
+static int load_file(const char *path, const char *context, struct kubeconfig **ret,
+                     struct error *err)
 {
     AUTO_BUF b = BUF_INIT;
     int rc = file_read(path, KUBECONFIG_BYTES_MAX, &b, err);
@@ -298,7 +305,8 @@ static char *first_existing(const char *list)
     return NULL;
 }
 
-int kubeconfig_load(const char *path, const char *context, struct kubeconfig **ret, struct error *err)
+int kubeconfig_load(const char *path, const char *context, struct kubeconfig **ret,
+                    struct error *err)
 {
     if (path != NULL && path[0] != '\0')
         return load_file(path, context, ret, err);
@@ -361,7 +369,8 @@ static void put_string(struct buf *out, const char *member, struct str value)
     buf_putc(out, '\n');
 }
 
-void kubeconfig_write(const struct kubeconfig *k, const char *cluster, const char *user, struct buf *out)
+void kubeconfig_write(const struct kubeconfig *k, const char *cluster, const char *user,
+                      struct buf *out)
 {
     AUTO_BUF servers = BUF_INIT;
     for (size_t i = 0; i < k->server_count; i++)

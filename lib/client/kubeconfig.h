@@ -35,17 +35,18 @@ struct kubeconfig {
     struct kubeconfig_data token;
     const char *username; /* Basic authentication; NULL without. */
     const char *password;
-    const char *impersonate_user; /* act-as; NULL without. */
+    const char *impersonate_user;          /* act-as; NULL without. */
     const char *const *impersonate_groups; /* NULL-terminated, or NULL. */
-    const char *namespace_name; /* Of the context; NULL: "default". */
-    const char *context;        /* Name of the context chosen; NULL: none. */
+    const char *namespace_name;            /* Of the context; NULL: "default". */
+    const char *context;                   /* Name of the context chosen; NULL: none. */
 };
 
 /* path: NULL or "" takes $KUBECONFIG (its first existing file), else
  * ~/.kube/config, else the pod's service account. context: NULL takes the
  * current one. Relative file names count from the kubeconfig's folder.
  * E_NOT_FOUND: no such file or context. E_INVALID: what is wrong, and where. */
-int kubeconfig_load(const char *path, const char *context, struct kubeconfig **ret, struct error *err);
+int kubeconfig_load(const char *path, const char *context, struct kubeconfig **ret,
+                    struct error *err);
 /* The same from text. base_dir: what relative file names count from. */
 int kubeconfig_parse(struct str text, const char *base_dir, const char *context,
                      struct kubeconfig **ret, struct error *err);
@@ -66,6 +67,7 @@ int kubeconfig_reload(struct kubeconfig *k, bool *ret_changed, struct error *err
 /* A kubeconfig file as text, with everything inline: for writers of such files
  * (node bootstrap, trireme init). Names the only cluster `cluster`, the only
  * user `user`. */
-void kubeconfig_write(const struct kubeconfig *k, const char *cluster, const char *user, struct buf *out);
+void kubeconfig_write(const struct kubeconfig *k, const char *cluster, const char *user,
+                      struct buf *out);
 
 #endif

@@ -21,8 +21,8 @@ static bool compares(const struct str *value, const struct str *values, size_t c
     return greater ? x > y : x < y;
 }
 
-bool label_requirement_matches(struct str operator, const struct str *value, const struct str *values,
-                               size_t values_count)
+bool label_requirement_matches(struct str operator, const struct str * value,
+                               const struct str *values, size_t values_count)
 {
     if (str_eqc(operator, "In"))
         return value != NULL && is_in(*value, values, values_count);
@@ -39,8 +39,8 @@ bool label_requirement_matches(struct str operator, const struct str *value, con
     return false;
 }
 
-bool labels_contain(const struct api_str_entry *labels, size_t count, const struct api_str_entry *want,
-                    size_t want_count)
+bool labels_contain(const struct api_str_entry *labels, size_t count,
+                    const struct api_str_entry *want, size_t want_count)
 {
     for (size_t i = 0; i < want_count; i++) {
         const struct str *v = api_str_map_get(labels, count, want[i].key);
@@ -50,8 +50,8 @@ bool labels_contain(const struct api_str_entry *labels, size_t count, const stru
     return true;
 }
 
-bool label_selector_matches(const struct meta_v1_label_selector *s, const struct api_str_entry *labels,
-                            size_t count)
+bool label_selector_matches(const struct meta_v1_label_selector *s,
+                            const struct api_str_entry *labels, size_t count)
 {
     if (s == NULL || !labels_contain(labels, count, s->match_labels, s->match_labels_count))
         return false;

@@ -42,7 +42,7 @@ struct leader_election {
     uint64_t observed_ms;        /* When it was seen to change. */
     char *holder;
     struct client_request *request;
-    uint64_t sent_ms;            /* When the write under way was sent. */
+    uint64_t sent_ms; /* When the write under way was sent. */
     unsigned failures;
     uv_timer_t round;
     uv_timer_t deadline;
@@ -292,7 +292,8 @@ int leader_election_new(const struct leader_election_config *config, struct lead
     if (renew >= lease)
         return error_set(err, E_INVALID, "leaseDuration must be greater than renewDeadline");
     if (retry + retry / 5 >= renew)
-        return error_set(err, E_INVALID, "renewDeadline must be greater than retryPeriod*JitterFactor");
+        return error_set(err, E_INVALID,
+                         "renewDeadline must be greater than retryPeriod*JitterFactor");
     struct leader_election *e = xzalloc(sizeof(*e));
     e->client = config->client;
     e->env = client_env(config->client);

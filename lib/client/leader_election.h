@@ -18,14 +18,14 @@ struct leader_election;
 
 struct leader_election_config {
     struct client *client;
-    const char *namespace_name; /* "kube-system". Copied, as all strings here. */
-    const char *name;           /* "kube-scheduler" */
-    const char *identity;       /* Unique per instance; NULL: host name and a UUID. */
-    uint32_t lease_duration_ms; /* 0: 15000 */
-    uint32_t renew_deadline_ms; /* 0: 10000; less than lease_duration_ms */
-    uint32_t retry_period_ms;   /* 0: 2000 */
-    void (*on_started)(void *arg);  /* We lead. */
-    void (*on_stopped)(void *arg);  /* We do not lead any more. */
+    const char *namespace_name;    /* "kube-system". Copied, as all strings here. */
+    const char *name;              /* "kube-scheduler" */
+    const char *identity;          /* Unique per instance; NULL: host name and a UUID. */
+    uint32_t lease_duration_ms;    /* 0: 15000 */
+    uint32_t renew_deadline_ms;    /* 0: 10000; less than lease_duration_ms */
+    uint32_t retry_period_ms;      /* 0: 2000 */
+    void (*on_started)(void *arg); /* We lead. */
+    void (*on_stopped)(void *arg); /* We do not lead any more. */
     void (*on_new_leader)(const char *identity, void *arg); /* NULL: nobody cares. */
     void *arg;
 };

@@ -9,7 +9,8 @@ const struct str *node_label(const struct core_v1_node *node, struct str key)
     return api_str_map_get(node->metadata.labels, node->metadata.labels_count, key);
 }
 
-bool node_preference_matches(const struct core_v1_node_selector_term *t, const struct core_v1_node *node)
+bool node_preference_matches(const struct core_v1_node_selector_term *t,
+                             const struct core_v1_node *node)
 {
     for (size_t i = 0; i < t->match_expressions_count; i++) {
         const struct core_v1_node_selector_requirement *r = &t->match_expressions[i];

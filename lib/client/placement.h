@@ -19,9 +19,11 @@ bool node_selector_matches(const struct core_v1_node_selector *s, const struct c
 bool node_selector_term_matches(const struct core_v1_node_selector_term *t,
                                 const struct core_v1_node *node);
 /* The same, but one without requirements matches every node: preferences. */
-bool node_preference_matches(const struct core_v1_node_selector_term *t, const struct core_v1_node *node);
+bool node_preference_matches(const struct core_v1_node_selector_term *t,
+                             const struct core_v1_node *node);
 /* nodeSelector and required node affinity together. */
-bool pod_matches_node_affinity(const struct core_v1_pod_spec *spec, const struct core_v1_node *node);
+bool pod_matches_node_affinity(const struct core_v1_pod_spec *spec,
+                               const struct core_v1_node *node);
 bool toleration_tolerates(const struct core_v1_toleration *t, const struct core_v1_taint *taint);
 bool spec_tolerates(const struct core_v1_pod_spec *spec, const struct core_v1_taint *taint);
 

@@ -146,7 +146,8 @@ int sync_list(struct sync_client *s, const struct client_call *call, int64_t pag
     for (;;) {
         struct sync_answer answer;
         int rc = sync_call(s, &mine, &answer, err);
-        for (size_t i = 0; rc == 0 && answer.object != NULL && i < client_list_count(answer.object); i++)
+        for (size_t i = 0; rc == 0 && answer.object != NULL && i < client_list_count(answer.object);
+             i++)
             rc = on_item(answer.object, client_list_item(answer.object, i), arg);
         struct str next = rc == 0 && answer.object != NULL
                               ? arena_str(a, client_list_continue(answer.object))
@@ -209,7 +210,8 @@ void sync_answer_done(struct sync_answer *a)
     *a = (struct sync_answer){0};
 }
 
-static int keep_object(int rc, struct sync_answer *answer, struct api_object **ret, struct error *err)
+static int keep_object(int rc, struct sync_answer *answer, struct api_object **ret,
+                       struct error *err)
 {
     if (rc == 0 && answer->object == NULL)
         rc = error_set(err, E_INVALID, "the answer holds no object of a known kind");
@@ -219,8 +221,8 @@ static int keep_object(int rc, struct sync_answer *answer, struct api_object **r
     return rc;
 }
 
-int sync_get(struct sync_client *s, const struct api_kind *kind, struct str namespace_name, struct str name,
-             struct api_object **ret, struct error *err)
+int sync_get(struct sync_client *s, const struct api_kind *kind, struct str namespace_name,
+             struct str name, struct api_object **ret, struct error *err)
 {
     struct client_call call = {
         .verb = CLIENT_GET, .kind = kind, .namespace_name = namespace_name, .name = name};

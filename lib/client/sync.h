@@ -41,8 +41,8 @@ void sync_stop(struct sync_client *s);
 void sync_answer_done(struct sync_answer *a); /* NULL and zeroed are no-ops. */
 
 /* GET into *ret, one reference. */
-int sync_get(struct sync_client *s, const struct api_kind *kind, struct str namespace_name, struct str name,
-             struct api_object **ret, struct error *err);
+int sync_get(struct sync_client *s, const struct api_kind *kind, struct str namespace_name,
+             struct str name, struct api_object **ret, struct error *err);
 /* POST of body; ret may be NULL. */
 int sync_create(struct sync_client *s, const struct api_kind *kind, struct str namespace_name,
                 const void *body, struct api_object **ret, struct error *err);

@@ -63,9 +63,9 @@ static int parse_servers(struct arena *a, const struct kubeconfig *k, struct end
         if (i == 0)
             ret->path = u.path;
         bool v6 = str_find(u.host, ':', 0) >= 0;
-        ret->items[ret->count++] =
-            arena_printf(a, v6 ? "[" STR_FMT "]:%u" : STR_FMT ":%u", STR_ARG(u.host),
-                         (unsigned)u.port).data;
+        ret->items[ret->count++] = arena_printf(a, v6 ? "[" STR_FMT "]:%u" : STR_FMT ":%u",
+                                                STR_ARG(u.host), (unsigned)u.port)
+                                       .data;
     }
     return 0;
 }
@@ -172,8 +172,7 @@ static size_t put_headers(const struct client *c, const struct client_message *m
 }
 
 int client_http_start(struct client *c, const struct client_message *m, uint64_t timeout_ms,
-                      uint64_t header_timeout_ms,
-                      void (*on_headers)(struct http_call *, void *),
+                      uint64_t header_timeout_ms, void (*on_headers)(struct http_call *, void *),
                       void (*on_data)(struct http_call *, const uint8_t *, size_t, void *),
                       void (*on_end)(struct http_call *, const struct error *, void *), void *arg,
                       struct transport **ret_transport, struct http_call **ret, struct error *err)
@@ -268,7 +267,8 @@ static void reload_done(uv_work_t *work, int status)
 
 static bool has_files(const struct kubeconfig *k)
 {
-    return k->ca.file != NULL || k->cert.file != NULL || k->key.file != NULL || k->token.file != NULL;
+    return k->ca.file != NULL || k->cert.file != NULL || k->key.file != NULL ||
+           k->token.file != NULL;
 }
 
 static void on_reload_timer(uv_timer_t *timer)

@@ -13,7 +13,7 @@ struct wire_reader {
 
 struct wire_field {
     uint32_t number;
-    unsigned type; /* 0 varint, 1 eight bytes, 2 length-delimited, 5 four bytes */
+    unsigned type;    /* 0 varint, 1 eight bytes, 2 length-delimited, 5 four bytes */
     uint64_t value;   /* Types 0, 1 and 5. */
     struct str bytes; /* Type 2; a view into the message. */
 };

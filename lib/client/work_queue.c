@@ -26,8 +26,8 @@ static void on_idle(uv_idle_t *idle);
 
 static void wake(struct work_queue *q)
 {
-    bool can_run = !q->paused && !q->closing && q->core.ready_count != 0 &&
-                   q->core.busy_count < q->workers;
+    bool can_run =
+        !q->paused && !q->closing && q->core.ready_count != 0 && q->core.busy_count < q->workers;
     if (can_run)
         uv_idle_start(&q->idle, on_idle);
     else

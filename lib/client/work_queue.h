@@ -16,12 +16,12 @@ struct uv_loop_s;
 struct work_queue;
 
 struct work_queue_config {
-    unsigned workers;        /* 0: 1 */
-    uint32_t base_delay_ms;  /* First retry; doubles with each. 0: 5 */
-    uint32_t max_delay_ms;   /* 0: 1000 s */
-    double qps;              /* All rate-limited adds together; 0: 10 */
-    unsigned burst;          /* 0: 100 */
-    struct env *env;         /* NULL: env_system() */
+    unsigned workers;       /* 0: 1 */
+    uint32_t base_delay_ms; /* First retry; doubles with each. 0: 5 */
+    uint32_t max_delay_ms;  /* 0: 1000 s */
+    double qps;             /* All rate-limited adds together; 0: 10 */
+    unsigned burst;         /* 0: 100 */
+    struct env *env;        /* NULL: env_system() */
     /* Begins the work on key (borrowed until it is done). Must lead to exactly one
      * work_queue_done() with the same key, inside the call or later. */
     void (*process)(struct work_queue *q, struct str key, void *arg);
@@ -42,10 +42,11 @@ void work_queue_add(struct work_queue *q, struct str key);
 void work_queue_add_after(struct work_queue *q, struct str key, uint64_t delay_ms);
 /* After the key's own exponential delay and the bucket's. */
 void work_queue_add_rate_limited(struct work_queue *q, struct str key);
-void work_queue_forget(struct work_queue *q, struct str key); /* The next delay is the first again. */
+void work_queue_forget(struct work_queue *q,
+                       struct str key); /* The next delay is the first again. */
 unsigned work_queue_requeues(const struct work_queue *q, struct str key);
 void work_queue_done(struct work_queue *q, struct str key);
-size_t work_queue_len(const struct work_queue *q); /* Waiting now; without delayed ones. */
+size_t work_queue_len(const struct work_queue *q);  /* Waiting now; without delayed ones. */
 size_t work_queue_busy(const struct work_queue *q); /* In process. */
 
 #endif

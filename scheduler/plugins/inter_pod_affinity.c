@@ -26,8 +26,9 @@ static struct terms required_affinity(const struct core_v1_pod *pod)
     const struct core_v1_affinity *a = pod->spec.affinity;
     if (a == NULL || a->pod_affinity == NULL)
         return (struct terms){0};
-    return (struct terms){a->pod_affinity->required_during_scheduling_ignored_during_execution,
-                          a->pod_affinity->required_during_scheduling_ignored_during_execution_count};
+    return (struct terms){
+        a->pod_affinity->required_during_scheduling_ignored_during_execution,
+        a->pod_affinity->required_during_scheduling_ignored_during_execution_count};
 }
 
 static struct terms required_anti(const struct core_v1_pod *pod)
@@ -84,8 +85,8 @@ static bool term_matches(const struct cycle *c, const struct core_v1_pod_affinit
     return true;
 }
 
-static bool all_terms_match(const struct cycle *c, struct terms terms, const struct core_v1_pod *owner,
-                            const struct core_v1_pod *target)
+static bool all_terms_match(const struct cycle *c, struct terms terms,
+                            const struct core_v1_pod *owner, const struct core_v1_pod *target)
 {
     for (size_t i = 0; i < terms.count; i++)
         if (!term_matches(c, &terms.items[i], owner, target))
@@ -151,7 +152,8 @@ static enum verdict prefilter(struct cycle *c, struct refusal *r)
     return FIT;
 }
 
-static bool affinity_satisfied(struct cycle *c, const struct affinity_state *s, const struct node_info *n)
+static bool affinity_satisfied(struct cycle *c, const struct affinity_state *s,
+                               const struct node_info *n)
 {
     const struct core_v1_pod *mine = c->pod->pod;
     struct terms terms = required_affinity(mine);
@@ -167,7 +169,8 @@ static bool affinity_satisfied(struct cycle *c, const struct affinity_state *s, 
     return present || (!topology_counts_any(s->affinity) && all_terms_match(c, terms, mine, mine));
 }
 
-static bool anti_violated(struct cycle *c, const struct affinity_state *s, const struct node_info *n)
+static bool anti_violated(struct cycle *c, const struct affinity_state *s,
+                          const struct node_info *n)
 {
     struct terms terms = required_anti(c->pod->pod);
     for (size_t i = 0; i < terms.count; i++) {
@@ -218,7 +221,8 @@ static void changed(struct cycle *c, const struct node_info *n, const struct pod
 
 static void score_weighted(struct cycle *c, struct topology_counts *t, const struct node_info *n,
                            const struct core_v1_weighted_pod_affinity_term *terms, size_t count,
-                           const struct core_v1_pod *owner, const struct core_v1_pod *target, int sign)
+                           const struct core_v1_pod *owner, const struct core_v1_pod *target,
+                           int sign)
 {
     for (size_t i = 0; i < count; i++)
         if (term_matches(c, &terms[i].pod_affinity_term, owner, target))
@@ -233,14 +237,15 @@ static void score_preferences(struct cycle *c, struct topology_counts *t, const 
     if (a == NULL)
         return;
     if (a->pod_affinity != NULL)
-        score_weighted(c, t, n, a->pod_affinity->preferred_during_scheduling_ignored_during_execution,
+        score_weighted(c, t, n,
+                       a->pod_affinity->preferred_during_scheduling_ignored_during_execution,
                        a->pod_affinity->preferred_during_scheduling_ignored_during_execution_count,
                        owner, target, 1);
     if (a->pod_anti_affinity != NULL)
-        score_weighted(c, t, n,
-                       a->pod_anti_affinity->preferred_during_scheduling_ignored_during_execution,
-                       a->pod_anti_affinity->preferred_during_scheduling_ignored_during_execution_count,
-                       owner, target, -1);
+        score_weighted(
+            c, t, n, a->pod_anti_affinity->preferred_during_scheduling_ignored_during_execution,
+            a->pod_anti_affinity->preferred_during_scheduling_ignored_during_execution_count, owner,
+            target, -1);
 }
 
 static enum verdict prescore(struct cycle *c)
@@ -292,7 +297,8 @@ static void normalize(struct cycle *c, int64_t *scores, size_t count)
 
 const struct plugin plugin_inter_pod_affinity = {
     .name = "InterPodAffinity",
-    .wakes = EVENT_NODE_ADD | EVENT_NODE_LABEL | EVENT_POD_ADD | EVENT_POD_DELETE | EVENT_POD_UPDATE,
+    .wakes =
+        EVENT_NODE_ADD | EVENT_NODE_LABEL | EVENT_POD_ADD | EVENT_POD_DELETE | EVENT_POD_UPDATE,
     .prefilter = prefilter,
     .filter = filter,
     .changed = changed,

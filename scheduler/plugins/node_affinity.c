@@ -28,7 +28,8 @@ static enum verdict filter(struct cycle *c, const struct node_info *n, struct re
 static enum verdict prescore(struct cycle *c)
 {
     const struct core_v1_node_affinity *a = affinity_of(&c->pod->pod->spec);
-    return a != NULL && a->preferred_during_scheduling_ignored_during_execution_count != 0 ? FIT : SKIP;
+    return a != NULL && a->preferred_during_scheduling_ignored_during_execution_count != 0 ? FIT
+                                                                                           : SKIP;
 }
 
 static int64_t score(struct cycle *c, const struct node_info *n)

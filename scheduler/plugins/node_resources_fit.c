@@ -23,7 +23,8 @@ static bool exceeds(const struct resources *want, const struct resources *have)
 
 static enum verdict filter(struct cycle *c, const struct node_info *n, struct refusal *r)
 {
-    const struct resources *want = &c->pod->requests, *have = &n->allocatable, *used = &n->requested;
+    const struct resources *want = &c->pod->requests, *have = &n->allocatable,
+                           *used = &n->requested;
     if ((int64_t)n->pod_count + 1 > have->pods)
         refusal_add(r, STR("Too many pods"));
     if (lacks(want->milli_cpu, have->milli_cpu, used->milli_cpu))
@@ -52,8 +53,8 @@ static int64_t least_allocated(int64_t used, int64_t capacity)
 
 static int64_t score(struct cycle *c, const struct node_info *n)
 {
-    int64_t cpu = least_allocated(n->nonzero_milli_cpu + c->pod->nonzero_milli_cpu,
-                                  n->allocatable.milli_cpu);
+    int64_t cpu =
+        least_allocated(n->nonzero_milli_cpu + c->pod->nonzero_milli_cpu, n->allocatable.milli_cpu);
     /* In KiB: bytes times SCORE_MAX may overflow on very large machines. */
     int64_t memory = least_allocated((n->nonzero_memory + c->pod->nonzero_memory) / 1024,
                                      n->allocatable.memory / 1024);

@@ -29,8 +29,8 @@ static struct str domain_of(struct buf *b, unsigned group, struct str key, struc
     return buf_str(b);
 }
 
-void topology_counts_add(struct topology_counts *t, unsigned group, struct str key, struct str value,
-                         int64_t delta)
+void topology_counts_add(struct topology_counts *t, unsigned group, struct str key,
+                         struct str value, int64_t delta)
 {
     AUTO_BUF b = BUF_INIT;
     struct str domain = domain_of(&b, group, key, value);

@@ -14,8 +14,8 @@ struct topology_counts {
 /* Lives as long as the arena. */
 struct topology_counts *topology_counts_new(struct arena *a);
 /* group keeps terms apart that share a key. A domain with count 0 is known. */
-void topology_counts_add(struct topology_counts *t, unsigned group, struct str key, struct str value,
-                         int64_t delta);
+void topology_counts_add(struct topology_counts *t, unsigned group, struct str key,
+                         struct str value, int64_t delta);
 int64_t topology_counts_get(const struct topology_counts *t, unsigned group, struct str key,
                             struct str value);
 /* The smallest count and the number of the group's domains. */

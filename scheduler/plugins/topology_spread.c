@@ -35,7 +35,8 @@ static bool selects(const struct cycle *c, const struct core_v1_topology_spread_
 {
     const struct core_v1_pod *mine = c->pod->pod;
     if (!str_eq(pod->metadata.namespace, mine->metadata.namespace) ||
-        !label_selector_matches(t->label_selector, pod->metadata.labels, pod->metadata.labels_count))
+        !label_selector_matches(t->label_selector, pod->metadata.labels,
+                                pod->metadata.labels_count))
         return false;
     for (size_t i = 0; i < t->match_label_keys_count; i++) {
         const struct str *want = api_str_map_get(mine->metadata.labels, mine->metadata.labels_count,
@@ -80,13 +81,13 @@ static bool has_all_keys(const struct cycle *c, const struct core_v1_node *node,
     return true;
 }
 
-static int64_t matching_on(const struct cycle *c, const struct core_v1_topology_spread_constraint *t,
+static int64_t matching_on(const struct cycle *c,
+                           const struct core_v1_topology_spread_constraint *t,
                            const struct node_info *n)
 {
     int64_t count = 0;
     for (size_t k = 0; k < n->pod_count; k++)
-        if (n->pods[k]->pod->metadata.deletion_timestamp == NULL &&
-            selects(c, t, n->pods[k]->pod))
+        if (n->pods[k]->pod->metadata.deletion_timestamp == NULL && selects(c, t, n->pods[k]->pod))
             count++;
     return count;
 }
@@ -207,8 +208,8 @@ static void normalize(struct cycle *c, int64_t *scores, size_t count)
 
 const struct plugin plugin_topology_spread = {
     .name = "PodTopologySpread",
-    .wakes = EVENT_NODE_ADD | EVENT_NODE_LABEL | EVENT_NODE_TAINT | EVENT_POD_ADD | EVENT_POD_DELETE |
-             EVENT_POD_UPDATE,
+    .wakes = EVENT_NODE_ADD | EVENT_NODE_LABEL | EVENT_NODE_TAINT | EVENT_POD_ADD |
+             EVENT_POD_DELETE | EVENT_POD_UPDATE,
     .prefilter = prefilter,
     .filter = filter,
     .changed = changed,

@@ -12,7 +12,8 @@
 
 #define NO_PROVISIONER "kubernetes.io/no-provisioner"
 
-struct str claim_name_of(struct arena *a, const struct core_v1_pod *pod, const struct core_v1_volume *v)
+struct str claim_name_of(struct arena *a, const struct core_v1_pod *pod,
+                         const struct core_v1_volume *v)
 {
     if (v->volume_source.persistent_volume_claim != NULL)
         return v->volume_source.persistent_volume_claim->claim_name;
@@ -39,7 +40,8 @@ enum claim_state claim_state_of(const struct pod_facts *f,
     return CLAIM_UNBOUND;
 }
 
-static enum verdict refuse_claim(struct cycle *c, struct refusal *r, struct str name, const char *what)
+static enum verdict refuse_claim(struct cycle *c, struct refusal *r, struct str name,
+                                 const char *what)
 {
     refusal_addf(c, r, "persistentvolumeclaim \"" STR_FMT "\" %s", STR_ARG(name), what);
     return UNRESOLVABLE;
@@ -53,7 +55,8 @@ struct volume_state {
     size_t waiting_count;
 };
 
-static enum verdict take_claim(struct cycle *c, struct volume_state *s, struct str name, struct refusal *r)
+static enum verdict take_claim(struct cycle *c, struct volume_state *s, struct str name,
+                               struct refusal *r)
 {
     const struct pod_facts *f = c->facts;
     struct api_object *o = f->claim(f->arg, c->pod->pod->metadata.namespace, name);
@@ -72,9 +75,10 @@ static enum verdict take_claim(struct cycle *c, struct volume_state *s, struct s
     } else {
         struct api_object *v = f->volume(f->arg, claim->spec.volume_name);
         if (v == NULL) {
-            refusal_addf(c, r, "persistentvolumeclaim \"" STR_FMT "\" bound to non-existent "
-                         "persistentvolume \"" STR_FMT "\"", STR_ARG(name),
-                         STR_ARG(claim->spec.volume_name));
+            refusal_addf(c, r,
+                         "persistentvolumeclaim \"" STR_FMT "\" bound to non-existent "
+                         "persistentvolume \"" STR_FMT "\"",
+                         STR_ARG(name), STR_ARG(claim->spec.volume_name));
             return UNRESOLVABLE;
         }
         s->bound[s->bound_count++] = v->msg;
@@ -101,13 +105,15 @@ static enum verdict prefilter(struct cycle *c, struct refusal *r)
     return s->bound_count + s->waiting_count != 0 ? FIT : SKIP;
 }
 
-static bool topology_allows(const struct storage_v1_storage_class *class, const struct core_v1_node *node)
+static bool topology_allows(const struct storage_v1_storage_class *class,
+                            const struct core_v1_node *node)
 {
     for (size_t i = 0; i < class->allowed_topologies_count; i++) {
         const struct core_v1_topology_selector_term *t = &class->allowed_topologies[i];
         bool all = true;
         for (size_t k = 0; k < t->match_label_expressions_count; k++) {
-            const struct core_v1_topology_selector_label_requirement *e = &t->match_label_expressions[k];
+            const struct core_v1_topology_selector_label_requirement *e =
+                &t->match_label_expressions[k];
             const struct str *have = node_label(node, e->key);
             bool in = false;
             for (size_t v = 0; have != NULL && v < e->values_count; v++)

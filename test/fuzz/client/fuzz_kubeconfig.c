@@ -21,7 +21,14 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 size_t fuzz_seed(unsigned i, uint8_t *p, size_t cap)
 {
     static const struct str seeds[] = {
-        {"current-context: b\nclusters: [{name: k, cluster: {server: \"https://a:1,https://b:2\", certificate-authority-data: Q0E=}}]\ncontexts: [{name: b, context: {cluster: k, user: u}}]\nusers: [{name: u, user: {token: t, as: j, as-groups: [x]}}]\n", sizeof("current-context: b\nclusters: [{name: k, cluster: {server: \"https://a:1,https://b:2\", certificate-authority-data: Q0E=}}]\ncontexts: [{name: b, context: {cluster: k, user: u}}]\nusers: [{name: u, user: {token: t, as: j, as-groups: [x]}}]\n") - 1},
+        {"current-context: b\nclusters: [{name: k, cluster: {server: \"https://a:1,https://b:2\", "
+         "certificate-authority-data: Q0E=}}]\ncontexts: [{name: b, context: {cluster: k, user: "
+         "u}}]\nusers: [{name: u, user: {token: t, as: j, as-groups: [x]}}]\n",
+         sizeof("current-context: b\nclusters: [{name: k, cluster: {server: "
+                "\"https://a:1,https://b:2\", certificate-authority-data: Q0E=}}]\ncontexts: "
+                "[{name: b, context: {cluster: k, user: u}}]\nusers: [{name: u, user: {token: t, "
+                "as: j, as-groups: [x]}}]\n") -
+             1},
     };
     if (i >= ARRAY_SIZE(seeds) || seeds[i].len > cap)
         return 0;

@@ -36,7 +36,13 @@ size_t fuzz_seed(unsigned i, uint8_t *p, size_t cap)
         {"*/5 1-3,7 * jan-mar mon", sizeof("*/5 1-3,7 * jan-mar mon") - 1},
         {"@every 1h30m", sizeof("@every 1h30m") - 1},
         {"0,2-5,9", sizeof("0,2-5,9") - 1},
-        {"{\"kind\":\"APIGroupDiscoveryList\",\"items\":[{\"metadata\":{\"name\":\"x\"},\"versions\":[{\"version\":\"v1\",\"resources\":[{\"resource\":\"t\",\"responseKind\":{\"kind\":\"T\"},\"verbs\":[\"list\"]}]}]}]}", sizeof("{\"kind\":\"APIGroupDiscoveryList\",\"items\":[{\"metadata\":{\"name\":\"x\"},\"versions\":[{\"version\":\"v1\",\"resources\":[{\"resource\":\"t\",\"responseKind\":{\"kind\":\"T\"},\"verbs\":[\"list\"]}]}]}]}") - 1},
+        {"{\"kind\":\"APIGroupDiscoveryList\",\"items\":[{\"metadata\":{\"name\":\"x\"},"
+         "\"versions\":[{\"version\":\"v1\",\"resources\":[{\"resource\":\"t\",\"responseKind\":{"
+         "\"kind\":\"T\"},\"verbs\":[\"list\"]}]}]}]}",
+         sizeof("{\"kind\":\"APIGroupDiscoveryList\",\"items\":[{\"metadata\":{\"name\":\"x\"},"
+                "\"versions\":[{\"version\":\"v1\",\"resources\":[{\"resource\":\"t\","
+                "\"responseKind\":{\"kind\":\"T\"},\"verbs\":[\"list\"]}]}]}]}") -
+             1},
     };
     if (i >= ARRAY_SIZE(seeds) || seeds[i].len > cap)
         return 0;

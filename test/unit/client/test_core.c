@@ -119,13 +119,15 @@ START_TEST(expectations_are_met_or_expire)
 }
 END_TEST
 
-/* --- cache -------------------------------------------------------------------------------------- */
+/* --- cache --------------------------------------------------------------------------------------
+ */
 
 struct changes {
     char log[512];
 };
 
-static void on_change(enum informer_change change, struct api_object *old, struct api_object *o, void *arg)
+static void on_change(enum informer_change change, struct api_object *old, struct api_object *o,
+                      void *arg)
 {
     static const char *const marks[] = {"+", "~", "-", "?"};
     struct changes *c = arg;
@@ -200,11 +202,14 @@ START_TEST(cache_replaces)
 }
 END_TEST
 
-/* --- events -------------------------------------------------------------------------------------- */
+/* --- events --------------------------------------------------------------------------------------
+ */
 
-static struct event_verdict correlate(struct event_correlator *c, const char *message, uint64_t now_ms)
+static struct event_verdict correlate(struct event_correlator *c, const char *message,
+                                      uint64_t now_ms)
 {
-    struct event_facts f = {STR("pod|x"), STR("Normal"), STR("R"), str_of(message), STR("x.1"), now_ms, 7};
+    struct event_facts f = {STR("pod|x"), STR("Normal"), STR("R"), str_of(message),
+                            STR("x.1"),   now_ms,        7};
     return event_correlate(c, &f);
 }
 
@@ -238,11 +243,13 @@ START_TEST(events_are_limited)
 }
 END_TEST
 
-/* --- wire and lists ------------------------------------------------------------------------------ */
+/* --- wire and lists ------------------------------------------------------------------------------
+ */
 
 START_TEST(wire_walks_and_stops_at_damage)
 {
-    static const char good[] = "\x08\x96\x01\x12\x03" "abc";
+    static const char good[] = "\x08\x96\x01\x12\x03"
+                               "abc";
     struct wire_reader r = wire_open(str_n(good, sizeof(good) - 1));
     struct wire_field f;
     ck_assert(wire_next(&r, &f));
@@ -250,7 +257,8 @@ START_TEST(wire_walks_and_stops_at_damage)
     ck_assert(wire_next(&r, &f));
     ck_assert(str_eqc(f.bytes, "abc"));
     ck_assert(!wire_next(&r, &f) && !r.damaged);
-    r = wire_open(STR("\x12\x7f" "ab"));
+    r = wire_open(STR("\x12\x7f"
+                      "ab"));
     ck_assert(!wire_next(&r, &f) && r.damaged);
     ck_assert(!wire_next(&r, &f));
 }
@@ -280,14 +288,17 @@ START_TEST(list_is_walked)
     ck_assert_int_eq(client_list_walk(a, k, buf_str(&b), count_item, &count, &rv, &next, NULL), 0);
     ck_assert_uint_eq(count, 2);
     ck_assert(str_eqc(rv, "77") && str_eqc(next, "more"));
-    ck_assert_int_eq(client_list_walk(a, k, STR("{\"metadata\":{\"resourceVersion\":\"8\"},\"items\":[{}]}"),
-                                      count_item, &count, &rv, &next, NULL), 0);
+    ck_assert_int_eq(
+        client_list_walk(a, k, STR("{\"metadata\":{\"resourceVersion\":\"8\"},\"items\":[{}]}"),
+                         count_item, &count, &rv, &next, NULL),
+        0);
     ck_assert_uint_eq(count, 3);
     ck_assert(str_eqc(rv, "8") && str_empty(next));
 }
 END_TEST
 
-/* --- calls --------------------------------------------------------------------------------------- */
+/* --- calls ---------------------------------------------------------------------------------------
+ */
 
 static void check_target(const struct client_call *call, const char *method, const char *target)
 {
@@ -304,22 +315,31 @@ START_TEST(calls_become_requests)
     const struct api_kind *pod_kind = api_kind_by_gvk(STR(""), STR("v1"), STR("Pod"));
     const struct api_kind *node = api_kind_by_gvk(STR(""), STR("v1"), STR("Node"));
     const struct client_resource custom = {"x.io", "v1", "things", true};
-    check_target(&(struct client_call){.verb = CLIENT_GET, .kind = pod_kind, .namespace_name = STR("a"),
-                                       .name = STR("p")},
-                 "GET", "/api/v1/namespaces/a/pods/p");
-    check_target(&(struct client_call){.verb = CLIENT_LIST, .kind = pod_kind,
+    check_target(
+        &(struct client_call){
+            .verb = CLIENT_GET, .kind = pod_kind, .namespace_name = STR("a"), .name = STR("p")},
+        "GET", "/api/v1/namespaces/a/pods/p");
+    check_target(&(struct client_call){.verb = CLIENT_LIST,
+                                       .kind = pod_kind,
                                        .list = {.label_selector = STR("a in (b, c)"), .limit = 5}},
                  "GET", "/api/v1/pods?labelSelector=a+in+%28b%2C+c%29&limit=5");
-    check_target(&(struct client_call){.verb = CLIENT_DELETE, .kind = node, .name = STR("n")}, "DELETE",
-                 "/api/v1/nodes/n");
-    check_target(&(struct client_call){.verb = CLIENT_PATCH, .resource = &custom, .namespace_name = STR("a"),
-                                       .name = STR("t"), .subresource = "status", .force = true,
-                                       .field_manager = "me", .patch_type = CLIENT_PATCH_APPLY},
+    check_target(&(struct client_call){.verb = CLIENT_DELETE, .kind = node, .name = STR("n")},
+                 "DELETE", "/api/v1/nodes/n");
+    check_target(&(struct client_call){.verb = CLIENT_PATCH,
+                                       .resource = &custom,
+                                       .namespace_name = STR("a"),
+                                       .name = STR("t"),
+                                       .subresource = "status",
+                                       .force = true,
+                                       .field_manager = "me",
+                                       .patch_type = CLIENT_PATCH_APPLY},
                  "PATCH", "/apis/x.io/v1/namespaces/a/things/t/status?fieldManager=me&force=true");
     AUTO_ARENA *a = arena_new(0);
     struct client_message m;
-    ck_assert_int_eq(client_encode_call(a, "", &(struct client_call){.verb = CLIENT_GET, .kind = pod_kind},
-                                        &m, NULL), E_INVALID);
+    ck_assert_int_eq(client_encode_call(a, "",
+                                        &(struct client_call){.verb = CLIENT_GET, .kind = pod_kind},
+                                        &m, NULL),
+                     E_INVALID);
 }
 END_TEST
 
@@ -328,8 +348,9 @@ START_TEST(failures_are_understood)
 {
     AUTO_ARENA *a = arena_new(0);
     struct client_result r = {0};
-    struct str body = STR("{\"kind\":\"Status\",\"apiVersion\":\"v1\",\"status\":\"Failure\",\"message\":"
-                          "\"pods \\\"x\\\" not found\",\"reason\":\"NotFound\",\"code\":404}");
+    struct str body =
+        STR("{\"kind\":\"Status\",\"apiVersion\":\"v1\",\"status\":\"Failure\",\"message\":"
+            "\"pods \\\"x\\\" not found\",\"reason\":\"NotFound\",\"code\":404}");
     client_decode_answer(a, NULL, true, 404, STR("application/json"), body, &r);
     ck_assert_int_eq(r.code, E_NOT_FOUND);
     ck_assert_str_eq(r.message, "pods \"x\" not found");
@@ -344,7 +365,8 @@ START_TEST(failures_are_understood)
 }
 END_TEST
 
-/* --- kubeconfig and labels ---------------------------------------------------------------------- */
+/* --- kubeconfig and labels ----------------------------------------------------------------------
+ */
 
 START_TEST(kubeconfig_is_read_and_written)
 {

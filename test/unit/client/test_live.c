@@ -109,8 +109,8 @@ static void note(struct world *w, const char *mark, struct str name)
 
 /* --- answers ------------------------------------------------------------------------------ */
 
-static void respond_msg(struct http_request *r, int status, const struct api_msg *m, const void *msg,
-                        const char *api_version, const char *name)
+static void respond_msg(struct http_request *r, int status, const struct api_msg *m,
+                        const void *msg, const char *api_version, const char *name)
 {
     AUTO_BUF b = BUF_INIT;
     api_envelope_encode(m, msg, str_of(api_version), str_of(name), &b);
@@ -119,10 +119,13 @@ static void respond_msg(struct http_request *r, int status, const struct api_msg
     net_bytes_unref(body);
 }
 
-static void respond_status(struct http_request *r, int status, const char *reason, const char *message)
+static void respond_status(struct http_request *r, int status, const char *reason,
+                           const char *message)
 {
-    struct meta_v1_status s = {
-        .status = STR("Failure"), .reason = str_of(reason), .message = str_of(message), .code = status};
+    struct meta_v1_status s = {.status = STR("Failure"),
+                               .reason = str_of(reason),
+                               .message = str_of(message),
+                               .code = status};
     respond_msg(r, status, &meta_v1_status_msg, &s, "v1", "Status");
 }
 
@@ -200,8 +203,12 @@ static void on_found(struct client_request *r, const struct client_result *resul
     ck_assert_msg(result->code == 0, "%s", result->message);
     ck_assert(str_eqc(api_object_meta(result->object)->uid, "1"));
     ck_assert_uint_eq(w->requests, 2); /* The first one was to be repeated. */
-    struct client_call call = {.verb = CLIENT_GET, .kind = kind("", "ConfigMap"),
-                               .namespace_name = STR("ns"), .name = STR("b"), .done = on_missing, .arg = w};
+    struct client_call call = {.verb = CLIENT_GET,
+                               .kind = kind("", "ConfigMap"),
+                               .namespace_name = STR("ns"),
+                               .name = STR("b"),
+                               .done = on_missing,
+                               .arg = w};
     ck_assert_int_eq(client_start(w->client, &call, NULL, NULL), 0);
 }
 
@@ -210,8 +217,12 @@ START_TEST(calls_get_answers)
 {
     struct world w;
     world_open(&w, handle_get);
-    struct client_call call = {.verb = CLIENT_GET, .kind = kind("", "ConfigMap"),
-                               .namespace_name = STR("ns"), .name = STR("a"), .done = on_found, .arg = &w};
+    struct client_call call = {.verb = CLIENT_GET,
+                               .kind = kind("", "ConfigMap"),
+                               .namespace_name = STR("ns"),
+                               .name = STR("a"),
+                               .done = on_found,
+                               .arg = &w};
     ck_assert_int_eq(client_start(w.client, &call, NULL, NULL), 0);
     world_run(&w);
     world_close(&w);
@@ -230,8 +241,12 @@ START_TEST(cancelled_calls_are_silent)
     struct world w;
     struct client_request *r;
     world_open(&w, handle_get);
-    struct client_call call = {.verb = CLIENT_GET, .kind = kind("", "ConfigMap"),
-                               .namespace_name = STR("ns"), .name = STR("a"), .done = never, .arg = &w};
+    struct client_call call = {.verb = CLIENT_GET,
+                               .kind = kind("", "ConfigMap"),
+                               .namespace_name = STR("ns"),
+                               .name = STR("a"),
+                               .done = never,
+                               .arg = &w};
     ck_assert_int_eq(client_start(w.client, &call, &r, NULL), 0);
     client_cancel(r);
     ck_assert_int_eq(client_start(w.client, &call, NULL, NULL), 0);
@@ -239,7 +254,8 @@ START_TEST(cancelled_calls_are_silent)
 }
 END_TEST
 
-/* --- informer ---------------------------------------------------------------------------------- */
+/* --- informer ----------------------------------------------------------------------------------
+ */
 
 /* First list: a, b. The watch brings c and ends; the next one, from 12, is told
  * that 12 is no longer kept. Second list: b changed, c gone, d new. */
@@ -250,8 +266,10 @@ static void handle_informer(struct world *w, struct http_request *r)
         struct core_v1_config_map items[2] = {map_of("a", "1", "8"), map_of("b", "2", "9")};
         if (second)
             items[0] = map_of("d", "4", "20"), items[1] = map_of("b", "2", "19");
-        struct core_v1_config_map_list list = {
-            .metadata.resource_version = second ? STR("20") : STR("10"), .items = items, .items_count = 2};
+        struct core_v1_config_map_list list = {.metadata.resource_version =
+                                                   second ? STR("20") : STR("10"),
+                                               .items = items,
+                                               .items_count = 2};
         respond_msg(r, 200, &core_v1_config_map_list_msg, &list, "v1", "ConfigMapList");
         w->phase++;
         return;
@@ -304,12 +322,14 @@ START_TEST(informer_never_loses_a_change)
     world_open(&w, handle_informer);
     struct informer_config config = {.kind = kind("", "ConfigMap")};
     ck_assert_int_eq(informer_new(w.client, &config, &w.informer, &err), 0);
-    informer_add_handler(w.informer, &(struct informer_handler){on_add, on_update, on_delete, on_synced, &w});
+    informer_add_handler(w.informer,
+                         &(struct informer_handler){on_add, on_update, on_delete, on_synced, &w});
     informer_start(w.informer);
     world_run(&w);
     /* The order within one list is not defined: check the parts. */
     ck_assert_msg(strstr(w.log, "synced +c -a ") != NULL, "%s", w.log);
-    ck_assert(strstr(w.log, "?c ") != NULL && strstr(w.log, "+d ") != NULL && strstr(w.log, "~b ") != NULL);
+    ck_assert(strstr(w.log, "?c ") != NULL && strstr(w.log, "+d ") != NULL &&
+              strstr(w.log, "~b ") != NULL);
     ck_assert_uint_eq(informer_count(w.informer), 2);
     ck_assert_ptr_nonnull(informer_get(w.informer, STR("ns"), STR("d")));
     ck_assert(str_eqc(informer_resource_version(w.informer), "21"));
@@ -318,7 +338,8 @@ START_TEST(informer_never_loses_a_change)
 }
 END_TEST
 
-/* --- leader election ------------------------------------------------------------------------------ */
+/* --- leader election
+ * ------------------------------------------------------------------------------ */
 
 /* GET, POST and PUT of one lease, with optimistic concurrency. */
 static void handle_lease(struct world *w, struct http_request *r)
@@ -335,7 +356,8 @@ static void handle_lease(struct world *w, struct http_request *r)
         ck_assert_int_eq(api_envelope_open(r->body, &version, &name, &raw, NULL), 0);
         ck_assert_int_eq(api_pb_decode(o->arena, k->msg, raw, o->msg, NULL), 0);
         struct coordination_v1_lease *l = o->msg, *now = w->lease != NULL ? w->lease->msg : NULL;
-        bool stale = now != NULL && !str_eq(l->metadata.resource_version, now->metadata.resource_version);
+        bool stale =
+            now != NULL && !str_eq(l->metadata.resource_version, now->metadata.resource_version);
         if (stale) {
             api_object_unref(o);
             respond_status(r, 409, "Conflict", "changed");
@@ -407,7 +429,8 @@ START_TEST(leadership_is_handed_over)
     }
     world_run(&w);
     bool zero_first = strncmp(w.log, "lead0", 5) == 0;
-    ck_assert_msg(strcmp(w.log, zero_first ? "lead0 stop0 released lead1 " : "lead1 stop1 released lead0 ") == 0,
+    ck_assert_msg(strcmp(w.log, zero_first ? "lead0 stop0 released lead1 "
+                                           : "lead1 stop1 released lead0 ") == 0,
                   "%s", w.log);
     w.finished = false;
     leader_election_close(w.elections[zero_first ? 1 : 0], on_all_released, &w);
@@ -417,7 +440,8 @@ START_TEST(leadership_is_handed_over)
 }
 END_TEST
 
-/* --- work queue ------------------------------------------------------------------------------------- */
+/* --- work queue
+ * ------------------------------------------------------------------------------------- */
 
 static void process(struct work_queue *q, struct str key, void *arg)
 {

@@ -5,26 +5,35 @@
 #include "api/core_v1.h"
 #include "test/unit/controllers/objects.h"
 
-#define TEMPLATE(image)                                                                    \
-    "\"template\":{\"metadata\":{\"labels\":{\"app\":\"w\"}},\"spec\":{\"containers\":[{\"name\":\"c\"," \
+#define TEMPLATE(image)                                                                            \
+    "\"template\":{\"metadata\":{\"labels\":{\"app\":\"w\"}},\"spec\":{\"containers\":[{\"name\":" \
+    "\"c\","                                                                                       \
     "\"image\":\"" image "\"}]}}"
-#define DEPLOY(image, spec)                                                                \
-    "{\"metadata\":{\"name\":\"w\",\"namespace\":\"n\",\"uid\":\"d\",\"generation\":2},\"spec\":{\"selector\":{"  \
+#define DEPLOY(image, spec)                                                                        \
+    "{\"metadata\":{\"name\":\"w\",\"namespace\":\"n\",\"uid\":\"d\",\"generation\":2},\"spec\":{" \
+    "\"selector\":{"                                                                               \
     "\"matchLabels\":{\"app\":\"w\"}}," TEMPLATE(image) "," spec "}}"
 /* A set with its size, and as many pods available as stated. */
-#define SET(name, image, revision, size, available)                                        \
-    "{\"metadata\":{\"name\":\"" name "\",\"namespace\":\"n\",\"uid\":\"" name                        \
-    "\",\"annotations\":{\"deployment.kubernetes.io/revision\":\"" revision                       \
-    "\",\"deployment.kubernetes.io/desired-replicas\":\"4\",\"deployment.kubernetes.io/max-replicas\":\"5\"}},"  \
-    "\"spec\":{\"replicas\":" size ",\"selector\":{\"matchLabels\":{\"app\":\"w\"}}," TEMPLATE(image)     \
-    "},\"status\":{\"replicas\":" size ",\"readyReplicas\":" available ",\"availableReplicas\":" available "}}"
-#define ROLL "\"replicas\":4,\"strategy\":{\"type\":\"RollingUpdate\",\"rollingUpdate\":{\"maxSurge\":1,\"maxUnavailable\":1}}"
+#define SET(name, image, revision, size, available)                                                \
+    "{\"metadata\":{\"name\":\"" name "\",\"namespace\":\"n\",\"uid\":\"" name                     \
+    "\",\"annotations\":{\"deployment.kubernetes.io/revision\":\"" revision                        \
+    "\",\"deployment.kubernetes.io/desired-replicas\":\"4\",\"deployment.kubernetes.io/"           \
+    "max-replicas\":\"5\"}},"                                                                      \
+    "\"spec\":{\"replicas\":" size ",\"selector\":{\"matchLabels\":{\"app\":\"w\"}}," TEMPLATE(    \
+        image) "},\"status\":{\"replicas\":" size ",\"readyReplicas\":" available                  \
+               ",\"availableReplicas\":" available "}}"
+#define ROLL                                                                                       \
+    "\"replicas\":4,\"strategy\":{\"type\":\"RollingUpdate\",\"rollingUpdate\":{\"maxSurge\":1,"   \
+    "\"maxUnavailable\":1}}"
 
-static struct plan plan(struct arena *a, const char *deployment, const char *const *sets, bool old_pods)
+static struct plan plan(struct arena *a, const char *deployment, const char *const *sets,
+                        bool old_pods)
 {
     const struct apps_v1_replica_set *list[8];
-    struct plan_input in = {.deployment = decoded(a, &apps_v1_deployment_msg, deployment), .sets = list,
-                            .old_pods_exist = old_pods, .now_s = 1000};
+    struct plan_input in = {.deployment = decoded(a, &apps_v1_deployment_msg, deployment),
+                            .sets = list,
+                            .old_pods_exist = old_pods,
+                            .now_s = 1000};
     for (; sets != NULL && sets[in.set_count] != NULL; in.set_count++)
         list[in.set_count] = decoded(a, &apps_v1_replica_set_msg, sets[in.set_count]);
     struct plan p;
@@ -58,10 +67,13 @@ START_TEST(creates_the_first_set)
     ck_assert_int_eq(w->to, 4);
     const struct apps_v1_replica_set *s = w->after;
     struct str hash = deployment_template_hash(
-        a, &((struct apps_v1_deployment *)decoded(a, &apps_v1_deployment_msg, DEPLOY("v1", ROLL)))->spec.template,
+        a,
+        &((struct apps_v1_deployment *)decoded(a, &apps_v1_deployment_msg, DEPLOY("v1", ROLL)))
+             ->spec.template,
         false, 0);
     ck_assert(str_has_suffix(s->metadata.name, hash));
-    const struct str *label = api_str_map_get(s->metadata.labels, s->metadata.labels_count, STR(POD_TEMPLATE_HASH));
+    const struct str *label =
+        api_str_map_get(s->metadata.labels, s->metadata.labels_count, STR(POD_TEMPLATE_HASH));
     ck_assert(label != NULL && str_eq(*label, hash));
 }
 END_TEST
@@ -94,7 +106,8 @@ START_TEST(recreates)
 {
     AUTO_ARENA *a = arena_new(0);
     const char *old[] = {SET("old", "v1", "1", "4", "4"), NULL};
-    struct plan p = plan(a, DEPLOY("v2", "\"replicas\":4,\"strategy\":{\"type\":\"Recreate\"}"), old, true);
+    struct plan p =
+        plan(a, DEPLOY("v2", "\"replicas\":4,\"strategy\":{\"type\":\"Recreate\"}"), old, true);
     ck_assert_ptr_null(created(&p) != NULL && created(&p)->to > 0 ? &p : NULL);
     ck_assert_int_eq(write_of(&p, "old")->to, 0);
     const char *empty[] = {SET("old", "v1", "1", "0", "0"), NULL};
@@ -123,8 +136,9 @@ START_TEST(rolls_back)
     ck_assert_ptr_null(created(&p));
     const struct plan_set *w = write_of(&p, "one");
     ck_assert_ptr_nonnull(w);
-    const struct str *revision = api_str_map_get(w->after->metadata.annotations,
-                                                 w->after->metadata.annotations_count, STR(DEPLOYMENT_REVISION));
+    const struct str *revision =
+        api_str_map_get(w->after->metadata.annotations, w->after->metadata.annotations_count,
+                        STR(DEPLOYMENT_REVISION));
     ck_assert(revision != NULL && str_eqc(*revision, "3"));
 }
 END_TEST
@@ -144,16 +158,19 @@ END_TEST
 /* Percentages: surge rounds up, unavailable down; both zero would stand still. */
 START_TEST(fenceposts)
 {
-#define POSTS(surge, unavailable)                                                              \
-    DEPLOY("v", "\"replicas\":3,\"strategy\":{\"type\":\"RollingUpdate\",\"rollingUpdate\":{\"maxSurge\":" surge \
-           ",\"maxUnavailable\":" unavailable "}}")
+#define POSTS(surge, unavailable)                                                                  \
+    DEPLOY("v", "\"replicas\":3,\"strategy\":{\"type\":\"RollingUpdate\",\"rollingUpdate\":{"      \
+                "\"maxSurge\":" surge ",\"maxUnavailable\":" unavailable "}}")
     AUTO_ARENA *a = arena_new(0);
     int32_t surge, unavailable;
-    deployment_fenceposts(decoded(a, &apps_v1_deployment_msg, POSTS("\"25%\"", "\"25%\"")), &surge, &unavailable);
+    deployment_fenceposts(decoded(a, &apps_v1_deployment_msg, POSTS("\"25%\"", "\"25%\"")), &surge,
+                          &unavailable);
     ck_assert(surge == 1 && unavailable == 0);
-    deployment_fenceposts(decoded(a, &apps_v1_deployment_msg, POSTS("0", "\"10%\"")), &surge, &unavailable);
+    deployment_fenceposts(decoded(a, &apps_v1_deployment_msg, POSTS("0", "\"10%\"")), &surge,
+                          &unavailable);
     ck_assert(surge == 0 && unavailable == 1);
-    deployment_fenceposts(decoded(a, &apps_v1_deployment_msg, POSTS("2", "1")), &surge, &unavailable);
+    deployment_fenceposts(decoded(a, &apps_v1_deployment_msg, POSTS("2", "1")), &surge,
+                          &unavailable);
     ck_assert(surge == 2 && unavailable == 1);
 }
 END_TEST

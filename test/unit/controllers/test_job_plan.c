@@ -5,17 +5,19 @@
 #include "api/core_v1.h"
 #include "test/unit/controllers/objects.h"
 
-#define JOB(spec, status) "{\"metadata\":{\"name\":\"j\"},\"spec\":{" spec "},\"status\":{" status "}}"
-#define POD(uid, phase, extra)                                                                \
-    "{\"metadata\":{\"name\":\"p" uid "\",\"namespace\":\"n\",\"uid\":\"" uid                          \
-    "\",\"finalizers\":[\"batch.kubernetes.io/job-tracking\"]" extra "},\"status\":{\"phase\":\"" phase "\"}}"
+#define JOB(spec, status)                                                                          \
+    "{\"metadata\":{\"name\":\"j\"},\"spec\":{" spec "},\"status\":{" status "}}"
+#define POD(uid, phase, extra)                                                                     \
+    "{\"metadata\":{\"name\":\"p" uid "\",\"namespace\":\"n\",\"uid\":\"" uid                      \
+    "\",\"finalizers\":[\"batch.kubernetes.io/job-tracking\"]" extra                               \
+    "},\"status\":{\"phase\":\"" phase "\"}}"
 #define NOW 10000
 
 static struct job_plan plan(struct arena *a, const char *job, const char *const *pods, bool settled)
 {
     struct core_v1_pod *list[8];
-    struct job_input in = {.job = decoded(a, &batch_v1_job_msg, job), .pods = list, .settled = settled,
-                           .now_s = NOW};
+    struct job_input in = {
+        .job = decoded(a, &batch_v1_job_msg, job), .pods = list, .settled = settled, .now_s = NOW};
     for (; pods != NULL && pods[in.pod_count] != NULL; in.pod_count++)
         list[in.pod_count] = decoded(a, &core_v1_pod_msg, pods[in.pod_count]);
     struct job_plan p;
@@ -48,16 +50,19 @@ START_TEST(counts_once)
 {
     AUTO_ARENA *a = arena_new(0);
     const char *ended[] = {POD("1", "Succeeded", ""), NULL};
-    struct job_plan p = plan(a, JOB("\"completions\":1", "\"startTime\":\"1970-01-01T01:00:00Z\""), ended, true);
+    struct job_plan p =
+        plan(a, JOB("\"completions\":1", "\"startTime\":\"1970-01-01T01:00:00Z\""), ended, true);
     ck_assert_uint_eq(p.status->uncounted_terminated_pods->succeeded_count, 1);
     ck_assert_int_eq(p.status->succeeded, 0);
     ck_assert_uint_eq(p.release_count, 0); /* The status must say so first. */
     ck_assert_ptr_nonnull(condition(&p, "SuccessCriteriaMet"));
     ck_assert_ptr_null(condition(&p, "Complete"));
-    p = plan(a, JOB("\"completions\":1", "\"uncountedTerminatedPods\":{\"succeeded\":[\"1\"]}"), ended, true);
+    p = plan(a, JOB("\"completions\":1", "\"uncountedTerminatedPods\":{\"succeeded\":[\"1\"]}"),
+             ended, true);
     ck_assert_uint_eq(p.release_count, 1);
     ck_assert_ptr_null(condition(&p, "Complete"));
-    p = plan(a, JOB("\"completions\":1", "\"uncountedTerminatedPods\":{\"succeeded\":[\"1\"]}"), NULL, true);
+    p = plan(a, JOB("\"completions\":1", "\"uncountedTerminatedPods\":{\"succeeded\":[\"1\"]}"),
+             NULL, true);
     ck_assert_int_eq(p.status->succeeded, 1);
     ck_assert_uint_eq(p.status->uncounted_terminated_pods->succeeded_count, 0);
     ck_assert_ptr_nonnull(condition(&p, "Complete"));
@@ -71,7 +76,8 @@ START_TEST(fails_beyond_the_limit)
 {
     AUTO_ARENA *a = arena_new(0);
     const char *pods[] = {POD("1", "Failed", ""), POD("2", "Running", ""), NULL};
-    struct job_plan p = plan(a, JOB("\"completions\":2,\"parallelism\":2,\"backoffLimit\":0", ""), pods, true);
+    struct job_plan p =
+        plan(a, JOB("\"completions\":2,\"parallelism\":2,\"backoffLimit\":0", ""), pods, true);
     ck_assert_str_eq(condition(&p, "FailureTarget")->reason.data, "BackoffLimitExceeded");
     ck_assert_str_eq(condition(&p, "FailureTarget")->message.data,
                      "Job has reached the specified backoff limit");
@@ -100,8 +106,11 @@ START_TEST(indexes)
 #define INDEX(n) ",\"annotations\":{\"batch.kubernetes.io/job-completion-index\":\"" n "\"}"
     AUTO_ARENA *a = arena_new(0);
     const char *pods[] = {POD("1", "Succeeded", INDEX("2")), POD("2", "Running", INDEX("1")), NULL};
-    struct job_plan p = plan(a, JOB("\"completions\":5,\"parallelism\":3,\"completionMode\":\"Indexed\"",
-                                    "\"completedIndexes\":\"0\""), pods, true);
+    struct job_plan p =
+        plan(a,
+             JOB("\"completions\":5,\"parallelism\":3,\"completionMode\":\"Indexed\"",
+                 "\"completedIndexes\":\"0\""),
+             pods, true);
     ck_assert_str_eq(p.status->completed_indexes.data, "0,2");
     ck_assert_int_eq(p.status->succeeded, 2);
     ck_assert_int_eq(p.create, 2);
@@ -123,10 +132,15 @@ START_TEST(suspends_and_judges)
     ck_assert_uint_eq(p.remove_count, 1);
     ck_assert_str_eq(p.event_reason, "Suspended");
     const char *evicted[] = {
-        "{\"metadata\":{\"uid\":\"1\",\"finalizers\":[\"batch.kubernetes.io/job-tracking\"]},\"status\":{\"phase\":"
-        "\"Failed\",\"conditions\":[{\"type\":\"DisruptionTarget\",\"status\":\"True\"}]}}", NULL};
-    p = plan(a, JOB("\"completions\":1,\"backoffLimit\":0,\"podFailurePolicy\":{\"rules\":[{\"action\":\"Ignore\","
-                    "\"onPodConditions\":[{\"type\":\"DisruptionTarget\",\"status\":\"True\"}]}]}", ""),
+        "{\"metadata\":{\"uid\":\"1\",\"finalizers\":[\"batch.kubernetes.io/"
+        "job-tracking\"]},\"status\":{\"phase\":"
+        "\"Failed\",\"conditions\":[{\"type\":\"DisruptionTarget\",\"status\":\"True\"}]}}",
+        NULL};
+    p = plan(a,
+             JOB("\"completions\":1,\"backoffLimit\":0,\"podFailurePolicy\":{\"rules\":[{"
+                 "\"action\":\"Ignore\","
+                 "\"onPodConditions\":[{\"type\":\"DisruptionTarget\",\"status\":\"True\"}]}]}",
+                 ""),
              evicted, true);
     ck_assert_uint_eq(p.status->uncounted_terminated_pods->failed_count, 0);
     ck_assert_uint_eq(p.release_count, 1);

@@ -13,15 +13,18 @@
 /* --- StatefulSets ------------------------------------------------------------------------- */
 
 #define READY "\"phase\":\"Running\",\"conditions\":[{\"type\":\"Ready\",\"status\":\"True\"}]"
-#define SPOD(n, revision, status)                                                              \
-    "{\"metadata\":{\"name\":\"db-" n "\",\"labels\":{\"controller-revision-hash\":\"" revision        \
+#define SPOD(n, revision, status)                                                                  \
+    "{\"metadata\":{\"name\":\"db-" n "\",\"labels\":{\"controller-revision-hash\":\"" revision    \
     "\"}},\"status\":{" status "}}"
 
 static struct stateful_plan stateful(struct arena *a, const char *set, const char *const *pods)
 {
     struct core_v1_pod *list[8];
-    struct stateful_input in = {.set = decoded(a, &apps_v1_stateful_set_msg, set), .pods = list,
-                                .current_revision = STR("r1"), .update_revision = STR("r2"), .now_s = 9};
+    struct stateful_input in = {.set = decoded(a, &apps_v1_stateful_set_msg, set),
+                                .pods = list,
+                                .current_revision = STR("r1"),
+                                .update_revision = STR("r2"),
+                                .now_s = 9};
     for (; pods != NULL && pods[in.pod_count] != NULL; in.pod_count++)
         list[in.pod_count] = decoded(a, &core_v1_pod_msg, pods[in.pod_count]);
     struct stateful_plan p;
@@ -44,7 +47,9 @@ START_TEST(stateful_comes_up_in_order)
     p = stateful(a, SET("\"replicas\":3"), ready);
     ck_assert_uint_eq(p.create_count, 1);
     ck_assert_int_eq(p.create[0].ordinal, 1);
-    p = stateful(a, SET("\"replicas\":3,\"podManagementPolicy\":\"Parallel\",\"ordinals\":{\"start\":5}"), NULL);
+    p = stateful(
+        a, SET("\"replicas\":3,\"podManagementPolicy\":\"Parallel\",\"ordinals\":{\"start\":5}"),
+        NULL);
     ck_assert_uint_eq(p.create_count, 3);
     ck_assert_int_eq(p.create[2].ordinal, 7);
 }
@@ -54,7 +59,8 @@ END_TEST
 START_TEST(stateful_goes_down_in_order)
 {
     AUTO_ARENA *a = arena_new(0);
-    const char *pods[] = {SPOD("0", "r2", READY), SPOD("1", "r2", READY), SPOD("2", "r2", READY), NULL};
+    const char *pods[] = {SPOD("0", "r2", READY), SPOD("1", "r2", READY), SPOD("2", "r2", READY),
+                          NULL};
     struct stateful_plan p = stateful(a, SET("\"replicas\":1"), pods);
     ck_assert_uint_eq(p.remove_count, 1);
     ck_assert_str_eq(p.remove[0]->metadata.name.data, "db-2");
@@ -64,7 +70,8 @@ END_TEST
 /* Old pods above the partition go, the highest first; those below stay. */
 START_TEST(stateful_rolls)
 {
-#define ROLL(partition) "\"replicas\":2,\"updateStrategy\":{\"rollingUpdate\":{\"partition\":" partition "}}"
+#define ROLL(partition)                                                                            \
+    "\"replicas\":2,\"updateStrategy\":{\"rollingUpdate\":{\"partition\":" partition "}}"
     AUTO_ARENA *a = arena_new(0);
     const char *old[] = {SPOD("0", "r1", READY), SPOD("1", "r1", READY), NULL};
     const char *half[] = {SPOD("0", "r1", READY), SPOD("1", "r2", READY), NULL};
@@ -120,9 +127,11 @@ static const char *take_woken(void)
 /* An unseen owner is asked about; when an owner goes its dependents are looked at. */
 START_TEST(graph_follows_owners)
 {
-#define OWNED(uid, owner, block)                                                             \
-    "{\"uid\":\"" uid "\",\"name\":\"" uid "\",\"namespace\":\"n\",\"ownerReferences\":[{\"apiVersion\":\"v1\"," \
-    "\"kind\":\"Thing\",\"name\":\"" owner "\",\"uid\":\"" owner "\",\"blockOwnerDeletion\":" block "}]}"
+#define OWNED(uid, owner, block)                                                                   \
+    "{\"uid\":\"" uid "\",\"name\":\"" uid                                                         \
+    "\",\"namespace\":\"n\",\"ownerReferences\":[{\"apiVersion\":\"v1\","                          \
+    "\"kind\":\"Thing\",\"name\":\"" owner "\",\"uid\":\"" owner                                   \
+    "\",\"blockOwnerDeletion\":" block "}]}"
     AUTO_ARENA *a = arena_new(0);
     struct gc_graph g;
     gc_graph_init(&g, wake, NULL);
@@ -134,8 +143,9 @@ START_TEST(graph_follows_owners)
     ck_assert_str_eq(take_woken(), "deploy rs ");
     see(&g, a, "{\"uid\":\"deploy\",\"name\":\"deploy\",\"namespace\":\"n\"}");
     ck_assert_str_eq(take_woken(), "");
-    see(&g, a, "{\"uid\":\"deploy\",\"name\":\"deploy\",\"namespace\":\"n\",\"deletionTimestamp\":"
-               "\"2026-01-01T00:00:00Z\",\"finalizers\":[\"foregroundDeletion\"]}");
+    see(&g, a,
+        "{\"uid\":\"deploy\",\"name\":\"deploy\",\"namespace\":\"n\",\"deletionTimestamp\":"
+        "\"2026-01-01T00:00:00Z\",\"finalizers\":[\"foregroundDeletion\"]}");
     ck_assert_str_eq(take_woken(), "deploy rs ");
     ck_assert(gc_blocks(gc_graph_find(&g, STR("rs")), gc_graph_find(&g, STR("deploy"))));
     gc_graph_remove(&g, STR("rs"));
@@ -172,10 +182,13 @@ START_TEST(discovery_is_read)
     struct error err = {0};
     d->arena = arena_new(0);
     static const char text[] =
-        "{\"kind\":\"APIGroupDiscoveryList\",\"items\":[{\"metadata\":{\"name\":\"x.io\"},\"versions\":["
-        "{\"version\":\"v2\",\"resources\":[{\"resource\":\"things\",\"responseKind\":{\"kind\":\"Thing\"},\"scope\":"
+        "{\"kind\":\"APIGroupDiscoveryList\",\"items\":[{\"metadata\":{\"name\":\"x.io\"},"
+        "\"versions\":["
+        "{\"version\":\"v2\",\"resources\":[{\"resource\":\"things\",\"responseKind\":{\"kind\":"
+        "\"Thing\"},\"scope\":"
         "\"Namespaced\",\"verbs\":[\"list\",\"watch\",\"delete\",\"deletecollection\"]}]},"
-        "{\"version\":\"v1\",\"resources\":[{\"resource\":\"things\",\"responseKind\":{\"kind\":\"Thing\"},\"verbs\":[]}]}]}]}";
+        "{\"version\":\"v1\",\"resources\":[{\"resource\":\"things\",\"responseKind\":{\"kind\":"
+        "\"Thing\"},\"verbs\":[]}]}]}]}";
     ck_assert_int_eq(discovery_parse(d, STR(text), &err), 0);
     ck_assert_uint_eq(d->count, 2);
     ck_assert(d->items[0].preferred && !d->items[1].preferred);
@@ -205,7 +218,7 @@ START_TEST(cron_finds_the_next_time)
     ck_assert_int_eq(next("*/15 * * * *", t + 1, NULL), t + 900);
     ck_assert_int_eq(next("30 8 * * mon-fri", t, NULL), t + 8 * 3600 + 1800);
     ck_assert_int_eq(next("0 0 * * 0", t, NULL), t + 3 * 86400);
-    ck_assert_int_eq(next("0 0 13 * 5", t, NULL), t + 86400); /* Either the 13th or a Friday. */
+    ck_assert_int_eq(next("0 0 13 * 5", t, NULL), t + 86400);  /* Either the 13th or a Friday. */
     ck_assert_int_eq(next("0 0 29 2 *", t, NULL), 1835395200); /* 2028 */
     ck_assert_int_eq(next("@hourly", t, NULL), t + 3600);
     ck_assert_int_eq(next("@every 90s", t, NULL), t + 90);
@@ -216,9 +229,9 @@ END_TEST
 
 START_TEST(cron_refuses_nonsense)
 {
-    static const char *const bad[] = {"", "* * * *", "* * * * * *", "60 * * * *", "* 24 * * *", "* * 0 * *",
-                                      "5-1 * * * *", "*/0 * * * *", "1, * * * *", "x * * * *", "@never",
-                                      "@every 1ms"};
+    static const char *const bad[] = {"",           "* * * *",   "* * * * * *", "60 * * * *",
+                                      "* 24 * * *", "* * 0 * *", "5-1 * * * *", "*/0 * * * *",
+                                      "1, * * * *", "x * * * *", "@never",      "@every 1ms"};
     struct cron c;
     for (size_t i = 0; i < ARRAY_SIZE(bad); i++)
         ck_assert_msg(cron_parse(str_of(bad[i]), &c, NULL) == E_INVALID, "%s", bad[i]);
@@ -239,17 +252,23 @@ static struct api_object *pod_object(const char *json)
  * out; those going are there for EndpointSlices only. */
 START_TEST(backends_of_a_service)
 {
-#define BACKEND(name, ip, extra, port)                                                           \
-    "{\"metadata\":{\"name\":\"" name "\",\"labels\":{\"app\":\"w\"}" extra "},\"spec\":{\"containers\":[{\"name\":" \
-    "\"c\",\"ports\":[{\"name\":\"http\",\"containerPort\":" port "}]}]},\"status\":{\"phase\":\"Running\",\"podIPs\":[{\"ip\":\"" ip    \
+#define BACKEND(name, ip, extra, port)                                                             \
+    "{\"metadata\":{\"name\":\"" name "\",\"labels\":{\"app\":\"w\"}" extra                        \
+    "},\"spec\":{\"containers\":[{\"name\":"                                                       \
+    "\"c\",\"ports\":[{\"name\":\"http\",\"containerPort\":" port                                  \
+    "}]}]},\"status\":{\"phase\":\"Running\",\"podIPs\":[{\"ip\":\"" ip                            \
     "\"}],\"conditions\":[{\"type\":\"Ready\",\"status\":\"True\"}]}}"
     AUTO_ARENA *a = arena_new(0);
-    struct core_v1_service *s = decoded(a, &core_v1_service_msg,
-        "{\"metadata\":{\"name\":\"s\"},\"spec\":{\"selector\":{\"app\":\"w\"},\"ports\":[{\"port\":80,\"targetPort\":\"http\"}]}}");
+    struct core_v1_service *s =
+        decoded(a, &core_v1_service_msg,
+                "{\"metadata\":{\"name\":\"s\"},\"spec\":{\"selector\":{\"app\":\"w\"},\"ports\":[{"
+                "\"port\":80,\"targetPort\":\"http\"}]}}");
     struct api_object *pods[] = {
         pod_object(BACKEND("b", "10.0.0.2", "", "8080")),
-        pod_object(BACKEND("a", "10.0.0.1", ",\"deletionTimestamp\":\"2026-01-01T00:00:00Z\"", "9090")),
-        pod_object("{\"metadata\":{\"labels\":{\"app\":\"w\"}},\"status\":{\"phase\":\"Pending\"}}"),
+        pod_object(
+            BACKEND("a", "10.0.0.1", ",\"deletionTimestamp\":\"2026-01-01T00:00:00Z\"", "9090")),
+        pod_object(
+            "{\"metadata\":{\"labels\":{\"app\":\"w\"}},\"status\":{\"phase\":\"Pending\"}}"),
     };
     size_t count;
     struct backend *list = service_backends(a, s, pods, ARRAY_SIZE(pods), false, true, &count);

@@ -81,10 +81,10 @@ static inline void decision_done(struct decision *d)
     api_object_unref(d->pod);
 }
 
-#define ck_assert_message(decision, post, text)                              \
-    do {                                                                     \
-        struct str message_ = cycle_message(&(decision).cycle, (post));      \
-        ck_assert_str_eq(message_.data, (text));                             \
+#define ck_assert_message(decision, post, text)                                                    \
+    do {                                                                                           \
+        struct str message_ = cycle_message(&(decision).cycle, (post));                            \
+        ck_assert_str_eq(message_.data, (text));                                                   \
     } while (0)
 
 #endif

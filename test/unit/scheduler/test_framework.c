@@ -1,14 +1,15 @@
 /* test_framework.c - filters, scores and the texts of refusals. */
 #include "test/unit/scheduler/cluster.h"
 
-#define NODE(name, cpu, extra)                                                             \
-    "{\"metadata\":{\"name\":\"" name "\",\"labels\":{\"kubernetes.io/hostname\":\"" name    \
-    "\",\"zone\":\"z-" name "\"}},\"spec\":{" extra "},\"status\":{\"allocatable\":"          \
+#define NODE(name, cpu, extra)                                                                     \
+    "{\"metadata\":{\"name\":\"" name "\",\"labels\":{\"kubernetes.io/hostname\":\"" name          \
+    "\",\"zone\":\"z-" name "\"}},\"spec\":{" extra "},\"status\":{\"allocatable\":"               \
     "{\"cpu\":\"" cpu "\",\"memory\":\"4Gi\",\"pods\":\"110\"}}}"
-#define POD(name, spec)                                                                    \
-    "{\"metadata\":{\"name\":\"" name "\",\"namespace\":\"default\",\"uid\":\"u-" name           \
+#define POD(name, spec)                                                                            \
+    "{\"metadata\":{\"name\":\"" name "\",\"namespace\":\"default\",\"uid\":\"u-" name             \
     "\",\"labels\":{\"app\":\"web\"}},\"spec\":{" spec "}}"
-#define ASKS(cpu) "\"containers\":[{\"name\":\"c\",\"resources\":{\"requests\":{\"cpu\":\"" cpu "\"}}}]"
+#define ASKS(cpu)                                                                                  \
+    "\"containers\":[{\"name\":\"c\",\"resources\":{\"requests\":{\"cpu\":\"" cpu "\"}}}]"
 
 /* Each node's first refusal is counted, and the counts are sorted as text. */
 START_TEST(message_counts_reasons)
@@ -17,7 +18,8 @@ START_TEST(message_counts_reasons)
     struct decision d;
     snapshot_init(&s);
     add_node(&s, NODE("a", "1", ""));
-    add_node(&s, NODE("b", "4", "\"taints\":[{\"key\":\"k\",\"value\":\"v\",\"effect\":\"NoSchedule\"}]"));
+    add_node(&s, NODE("b", "4",
+                      "\"taints\":[{\"key\":\"k\",\"value\":\"v\",\"effect\":\"NoSchedule\"}]"));
     add_node(&s, NODE("c", "4", "\"unschedulable\":true"));
     decide(&s, POD("p", ASKS("2")), &d);
     ck_assert_ptr_null(d.node);
@@ -70,7 +72,8 @@ START_TEST(taints_and_tolerations)
     struct decision d;
     snapshot_init(&s);
     add_node(&s, NODE("a", "4", "\"taints\":[{\"key\":\"k\",\"effect\":\"NoExecute\"}]"));
-    decide(&s, POD("p", ASKS("1") ",\"tolerations\":[{\"key\":\"k\",\"operator\":\"Exists\"}]"), &d);
+    decide(&s, POD("p", ASKS("1") ",\"tolerations\":[{\"key\":\"k\",\"operator\":\"Exists\"}]"),
+           &d);
     ck_assert_ptr_nonnull(d.node);
     decision_done(&d);
     add_node(&s, NODE("b", "4", "\"taints\":[{\"key\":\"x\",\"effect\":\"PreferNoSchedule\"}]"));
@@ -85,8 +88,8 @@ END_TEST
 /* Host ports collide per protocol and address; "any" collides with all. */
 START_TEST(host_ports)
 {
-#define PORT(ip, port, proto) \
-    "\"containers\":[{\"name\":\"c\",\"ports\":[{\"containerPort\":1,\"hostPort\":" port \
+#define PORT(ip, port, proto)                                                                      \
+    "\"containers\":[{\"name\":\"c\",\"ports\":[{\"containerPort\":1,\"hostPort\":" port           \
     ",\"hostIP\":\"" ip "\",\"protocol\":\"" proto "\"}]}]"
     struct snapshot s;
     struct decision d;
@@ -127,9 +130,10 @@ END_TEST
 /* maxSkew 1 over hostnames: the second pod must go to the other node. */
 START_TEST(topology_spread_hard)
 {
-#define SPREAD                                                                           \
-    ",\"topologySpreadConstraints\":[{\"maxSkew\":1,\"topologyKey\":\"zone\","               \
-    "\"whenUnsatisfiable\":\"DoNotSchedule\",\"labelSelector\":{\"matchLabels\":{\"app\":\"web\"}}}]"
+#define SPREAD                                                                                     \
+    ",\"topologySpreadConstraints\":[{\"maxSkew\":1,\"topologyKey\":\"zone\","                     \
+    "\"whenUnsatisfiable\":\"DoNotSchedule\",\"labelSelector\":{\"matchLabels\":{\"app\":\"web\"}" \
+    "}}]"
     struct snapshot s;
     struct decision d;
     snapshot_init(&s);
@@ -151,8 +155,8 @@ END_TEST
 /* Anti-affinity works in both directions; the first of a group may go anywhere. */
 START_TEST(inter_pod_affinity)
 {
-#define AFFINITY(sort, app)                                                                \
-    ",\"affinity\":{\"" sort "\":{\"requiredDuringSchedulingIgnoredDuringExecution\":[{"        \
+#define AFFINITY(sort, app)                                                                        \
+    ",\"affinity\":{\"" sort "\":{\"requiredDuringSchedulingIgnoredDuringExecution\":[{"           \
     "\"topologyKey\":\"zone\",\"labelSelector\":{\"matchLabels\":{\"app\":\"" app "\"}}}]}}"
     struct snapshot s;
     struct decision d;
@@ -186,8 +190,10 @@ START_TEST(missing_claim)
     struct decision d;
     snapshot_init(&s);
     add_node(&s, NODE("a", "4", ""));
-    decide(&s, POD("p", ASKS("1") ",\"volumes\":[{\"name\":\"v\",\"persistentVolumeClaim\":"
-                                  "{\"claimName\":\"data\"}}]"), &d);
+    decide(&s,
+           POD("p", ASKS("1") ",\"volumes\":[{\"name\":\"v\",\"persistentVolumeClaim\":"
+                              "{\"claimName\":\"data\"}}]"),
+           &d);
     ck_assert_ptr_null(d.node);
     ck_assert_message(d, STR_NULL,
                       "0/1 nodes are available: persistentvolumeclaim \"data\" not found.");
@@ -200,19 +206,21 @@ END_TEST
 START_TEST(requests_of_pods)
 {
     struct resources r;
-    struct api_object *o = object_from(
-        "Pod",
-        "{\"spec\":{\"overhead\":{\"cpu\":\"10m\"},\"initContainers\":["
-        "{\"name\":\"side\",\"restartPolicy\":\"Always\",\"resources\":{\"requests\":{\"cpu\":\"100m\"}}},"
-        "{\"name\":\"init\",\"resources\":{\"requests\":{\"cpu\":\"1\"}}}],"
-        "\"containers\":[{\"name\":\"c\",\"resources\":{\"requests\":{\"cpu\":\"300m\",\"x.io/gpu\":\"2\"}}}]}}");
+    struct api_object *o =
+        object_from("Pod", "{\"spec\":{\"overhead\":{\"cpu\":\"10m\"},\"initContainers\":["
+                           "{\"name\":\"side\",\"restartPolicy\":\"Always\",\"resources\":{"
+                           "\"requests\":{\"cpu\":\"100m\"}}},"
+                           "{\"name\":\"init\",\"resources\":{\"requests\":{\"cpu\":\"1\"}}}],"
+                           "\"containers\":[{\"name\":\"c\",\"resources\":{\"requests\":{\"cpu\":"
+                           "\"300m\",\"x.io/gpu\":\"2\"}}}]}}");
     pod_requests(o->msg, false, &r);
     ck_assert_int_eq(r.milli_cpu, 1110); /* max(300+100, 1000+100) + 10 */
     ck_assert_int_eq(resources_scalar(&r, "x.io/gpu"), 2);
     resources_done(&r);
     api_object_unref(o);
-    o = object_from("Pod", "{\"spec\":{\"resources\":{\"requests\":{\"cpu\":\"2\"}},\"containers\":["
-                           "{\"name\":\"c\",\"resources\":{\"requests\":{\"cpu\":\"300m\"}}}]}}");
+    o = object_from("Pod",
+                    "{\"spec\":{\"resources\":{\"requests\":{\"cpu\":\"2\"}},\"containers\":["
+                    "{\"name\":\"c\",\"resources\":{\"requests\":{\"cpu\":\"300m\"}}}]}}");
     pod_requests(o->msg, false, &r);
     ck_assert_int_eq(r.milli_cpu, 2000);
     resources_done(&r);

@@ -3,13 +3,13 @@
 #include "api/policy_v1.h"
 #include "test/unit/scheduler/cluster.h"
 
-#define NODE(name, cpu)                                                                    \
-    "{\"metadata\":{\"name\":\"" name "\"},\"status\":{\"allocatable\":{\"cpu\":\"" cpu           \
+#define NODE(name, cpu)                                                                            \
+    "{\"metadata\":{\"name\":\"" name "\"},\"status\":{\"allocatable\":{\"cpu\":\"" cpu            \
     "\",\"memory\":\"4Gi\",\"pods\":\"110\"}}}"
-#define POD(name, node, cpu, priority)                                                     \
-    "{\"metadata\":{\"name\":\"" name "\",\"namespace\":\"default\",\"uid\":\"u-" name           \
+#define POD(name, node, cpu, priority)                                                             \
+    "{\"metadata\":{\"name\":\"" name "\",\"namespace\":\"default\",\"uid\":\"u-" name             \
     "\",\"labels\":{\"name\":\"" name "\"}},\"spec\":{\"nodeName\":\"" node                        \
-    "\",\"priority\":" priority ",\"containers\":[{\"name\":\"c\",\"resources\":{\"requests\":"      \
+    "\",\"priority\":" priority ",\"containers\":[{\"name\":\"c\",\"resources\":{\"requests\":"    \
     "{\"cpu\":\"" cpu "\"}}}]}}"
 
 static void check_untouched(const struct snapshot *s, size_t pods)
@@ -99,9 +99,10 @@ START_TEST(explains_itself)
     decide(&s, POD("big", "", "2", "50"), &d);
     preemption_evaluate(&d.cycle, NULL, 0, &p);
     ck_assert_ptr_null(p.node);
-    ck_assert_message(d, p.message,
-                      "0/2 nodes are available: 2 Insufficient cpu. no new claims to deallocate, "
-                      "preemption: 0/2 nodes are available: 2 Preemption is not helpful for scheduling.");
+    ck_assert_message(
+        d, p.message,
+        "0/2 nodes are available: 2 Insufficient cpu. no new claims to deallocate, "
+        "preemption: 0/2 nodes are available: 2 Preemption is not helpful for scheduling.");
     decision_done(&d);
     add_pod(&s, POD("other", "b", "1", "50"));
     decide(&s, POD("new", "", "1", "50"), &d);

@@ -92,7 +92,10 @@ START_TEST(gates_and_deletion)
 {
     struct sched_queue q;
     sched_queue_init(&q);
-    put(&q, "{\"metadata\":{\"name\":\"p\",\"uid\":\"1\"},\"spec\":{\"schedulingGates\":[{\"name\":\"g\"}]}}", 0);
+    put(&q,
+        "{\"metadata\":{\"name\":\"p\",\"uid\":\"1\"},\"spec\":{\"schedulingGates\":[{\"name\":"
+        "\"g\"}]}}",
+        0);
     ck_assert_ptr_null(sched_queue_pop(&q));
     put(&q, "{\"metadata\":{\"name\":\"p\",\"uid\":\"1\"},\"spec\":{}}", 1);
     struct queued_pod *p = sched_queue_pop(&q);
@@ -111,8 +114,9 @@ START_TEST(assumed_pods)
     snapshot_init(&s);
     add_node(&s, "{\"metadata\":{\"name\":\"a\"}}");
     struct api_object *o = object_from(
-        "Pod", "{\"metadata\":{\"name\":\"p\",\"uid\":\"1\"},\"spec\":{\"nodeName\":\"a\",\"containers\":"
-               "[{\"name\":\"c\",\"resources\":{\"requests\":{\"cpu\":\"1\"}}}]}}");
+        "Pod",
+        "{\"metadata\":{\"name\":\"p\",\"uid\":\"1\"},\"spec\":{\"nodeName\":\"a\",\"containers\":"
+        "[{\"name\":\"c\",\"resources\":{\"requests\":{\"cpu\":\"1\"}}}]}}");
     snapshot_assume(&s, o, snapshot_node(&s, STR("a")));
     ck_assert_int_eq(snapshot_node(&s, STR("a"))->requested.milli_cpu, 1000);
     snapshot_bound(&s, STR("1"), 50);

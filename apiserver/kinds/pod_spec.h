@@ -23,6 +23,9 @@ enum { /* Where a spec stands. */
 void validate_pod_spec(const struct kind_ctx *ctx, struct field_errors *errs,
                        const struct field_path *path, const struct core_v1_pod_spec *s,
                        unsigned flags);
+/* Of pods alone: no white space around images. */
+void validate_pod_images(struct field_errors *errs, const struct field_path *path,
+                         const struct core_v1_pod_spec *s);
 /* Metadata and spec of a template. */
 void validate_pod_template(const struct kind_ctx *ctx, struct field_errors *errs,
                            const struct field_path *path,

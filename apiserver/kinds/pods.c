@@ -76,7 +76,13 @@ static void prepare_status(const struct kind_ctx *ctx, void *obj, const void *ol
 static void validate_create(const struct kind_ctx *ctx, const void *obj, struct field_errors *errs)
 {
     const struct core_v1_pod *p = obj;
-    validate_pod_spec(ctx, errs, PATH(PATH_ROOT, "spec"), &p->spec, POD_SPEC_CREATE);
+    const struct field_path *spec = PATH(PATH_ROOT, "spec");
+    validate_pod_spec(ctx, errs, spec, &p->spec, POD_SPEC_CREATE);
+    validate_pod_images(errs, spec, &p->spec);
+    if (p->spec.ephemeral_containers_count != 0)
+        field_forbidden(errs, PATH(spec, "ephemeralContainers"), "cannot be set on create");
+    if (is_gated(p) && !str_empty(p->spec.node_name))
+        field_forbidden(errs, PATH(spec, "nodeName"), "cannot be set until all schedulingGates have been cleared");
 }
 
 /* --- updates --------------------------------------------------------------------------- */

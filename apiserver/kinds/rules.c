@@ -1,0 +1,234 @@
+/* rules.c - see rules.h. Pure. */
+#include "apiserver/kinds/rules.h"
+
+#include "api/intstr.h"
+#include "api/resource.h"
+#include "lib/api/quantity.h"
+#include "lib/base/arena.h"
+
+#include <inttypes.h>
+
+bool is_listed(struct str s, const char *const *list)
+{
+    for (; *list != NULL; list++)
+        if (str_eqc(s, *list))
+            return true;
+    return false;
+}
+
+void require_listed(struct field_errors *errs, const struct field_path *path, struct str s,
+                    const char *const *list)
+{
+    if (str_empty(s))
+        field_required(errs, path, NULL);
+    else
+        validate_listed(errs, path, s, list);
+}
+
+void validate_listed(struct field_errors *errs, const struct field_path *path, struct str s,
+                     const char *const *list)
+{
+    if (!is_listed(s, list))
+        field_not_supported(errs, path, s, list);
+}
+
+void validate_range(struct field_errors *errs, const struct field_path *path, int64_t v, int64_t min, int64_t max)
+{
+    if (v < min || v > max)
+        field_invalid_int(errs, path, v, "must be between %" PRId64 " and %" PRId64 ", inclusive", min, max);
+}
+
+void require_form(struct field_errors *errs, const struct field_path *path, struct str s,
+                  struct faults (*check)(struct str))
+{
+    if (str_empty(s))
+        field_required(errs, path, NULL);
+    else
+        field_faults(errs, path, s, check(s));
+}
+
+void validate_form(struct field_errors *errs, const struct field_path *path, struct str s,
+                   struct faults (*check)(struct str))
+{
+    field_faults(errs, path, s, check(s));
+}
+
+void validate_qualified_name(struct field_errors *errs, const struct field_path *path, struct str s)
+{
+    field_faults(errs, path, s, check_qualified_name(s, errs->arena));
+}
+
+void validate_port_name(struct field_errors *errs, const struct field_path *path, struct str name)
+{
+    const char *msgs[5];
+    unsigned n = 0;
+    check_port_name(name, msgs, &n);
+    for (unsigned i = 0; i < n; i++)
+        field_invalid(errs, path, name, "%s", msgs[i]);
+}
+
+void validate_port_or_name(struct field_errors *errs, const struct field_path *path,
+                           const struct intstr_int_or_string *p)
+{
+    if (p->type == 0)
+        validate_port(errs, path, p->int_val);
+    else
+        validate_port_name(errs, path, p->str_val);
+}
+
+void validate_file_mode(struct field_errors *errs, const struct field_path *path, int32_t mode)
+{
+    if (mode < 0 || mode > 0777)
+        field_invalid_int(errs, path, mode, "must be a number between 0 and 0777 (octal), both inclusive");
+}
+
+/* --- paths and addresses ----------------------------------------------------------- */
+
+bool path_has_backsteps(struct str path)
+{
+    struct str rest = path, part;
+    bool more = true;
+    while (more) {
+        more = str_cut(rest, '/', &part, &rest);
+        if (str_eqc(part, ".."))
+            return true;
+    }
+    return false;
+}
+
+void validate_no_backsteps(struct field_errors *errs, const struct field_path *path, struct str value)
+{
+    if (path_has_backsteps(value))
+        field_invalid(errs, path, value, "must not contain '..'");
+}
+
+void validate_descending_path(struct field_errors *errs, const struct field_path *path, struct str value)
+{
+    if (str_has_prefix(value, STR("/")))
+        field_invalid(errs, path, value, "must be a relative path");
+    validate_no_backsteps(errs, path, value);
+}
+
+void validate_non_reserved_path(struct field_errors *errs, const struct field_path *path, struct str value)
+{
+    validate_descending_path(errs, path, value);
+    if (str_has_prefix(value, STR("..")) && !str_has_prefix(value, STR("../")))
+        field_invalid(errs, path, value, "must not start with '..'");
+}
+
+void validate_ip(struct field_errors *errs, const struct field_path *path, struct str value)
+{
+    uint8_t ip[16];
+    bool v4 = false;
+    if (!ip_parse(value, ip, &v4))
+        field_invalid(errs, path, value, "must be a valid IP address, (e.g. 10.9.8.7 or 2001:db8::ffff)");
+}
+
+/* --- resources ------------------------------------------------------------------------ */
+
+const struct api_quantity_entry *find_quantity(const struct api_quantity_entry *e, size_t count, struct str key)
+{
+    for (size_t i = 0; i < count; i++)
+        if (str_eq(e[i].key, key))
+            return &e[i];
+    return NULL;
+}
+
+bool is_hugepages(struct str name)
+{
+    return str_has_prefix(name, STR("hugepages-"));
+}
+
+bool is_native_resource(struct str name)
+{
+    return str_find(name, '/', 0) < 0 || str_find_str(name, STR("kubernetes.io/")) >= 0;
+}
+
+bool is_extended_resource(struct str name)
+{
+    if (is_native_resource(name) || str_has_prefix(name, STR("requests.")))
+        return false;
+    /* It must still be a name with quota's prefix before it. */
+    char text[512];
+    if (name.len + 9 > sizeof(text))
+        return false;
+    memcpy(text, "requests.", 9);
+    memcpy(text + 9, name.data, name.len);
+    struct str slash_name = str_n(text, name.len + 9), prefix, rest;
+    return str_cut(slash_name, '/', &prefix, &rest) && check_dns_subdomain(prefix).count == 0 &&
+           str_find(rest, '/', 0) < 0 && !str_empty(rest) && rest.len <= 63;
+}
+
+bool is_standard_resource(struct str name)
+{
+    static const char *const names[] = {"cpu", "memory", "ephemeral-storage", "requests.cpu", "requests.memory",
+                                        "requests.ephemeral-storage", "limits.cpu", "limits.memory",
+                                        "limits.ephemeral-storage", "pods", "resourcequotas", "services",
+                                        "replicationcontrollers", "secrets", "persistentvolumeclaims", "configmaps",
+                                        "services.nodeports", "services.loadbalancers", "storage",
+                                        "requests.storage", NULL};
+    return is_listed(name, names) || is_hugepages(name) || str_has_prefix(name, STR("requests.hugepages-"));
+}
+
+bool is_standard_container_resource(struct str name)
+{
+    static const char *const names[] = {"cpu", "memory", "ephemeral-storage", NULL};
+    return is_listed(name, names) || is_hugepages(name);
+}
+
+bool is_integer_resource(struct str name)
+{
+    static const char *const names[] = {"pods", "resourcequotas", "services", "replicationcontrollers", "secrets",
+                                        "configmaps", "persistentvolumeclaims", "services.nodeports",
+                                        "services.loadbalancers", NULL};
+    return is_listed(name, names) || is_extended_resource(name);
+}
+
+void validate_resource_name(struct field_errors *errs, const struct field_path *path, struct str name)
+{
+    struct faults f = check_qualified_name(name, errs->arena);
+    field_faults(errs, path, name, f);
+    if (f.count == 0 && str_find(name, '/', 0) < 0 && !is_standard_resource(name))
+        field_invalid(errs, path, name, "must be a standard resource type or fully qualified");
+}
+
+void validate_container_resource_name(struct field_errors *errs, const struct field_path *path, struct str name)
+{
+    validate_resource_name(errs, path, name);
+    if (str_find(name, '/', 0) < 0) {
+        if (!is_standard_container_resource(name))
+            field_invalid(errs, path, name, "must be a standard resource for containers");
+    } else if (!is_native_resource(name) && !is_extended_resource(name)) {
+        field_invalid(errs, path, name, "doesn't follow extended resource name standard");
+    }
+}
+
+struct str quantity_shown(const struct resource_quantity *q)
+{
+    return str_empty(q->string) ? STR("0") : q->string;
+}
+
+void validate_non_negative_quantity(struct field_errors *errs, const struct field_path *path,
+                                    const struct resource_quantity *value)
+{
+    struct quantity q = quantity_of(value);
+    if (quantity_sign(&q) < 0)
+        field_invalid(errs, path, quantity_shown(value), "must be greater than or equal to 0");
+}
+
+void validate_positive_quantity(struct field_errors *errs, const struct field_path *path,
+                                const struct resource_quantity *value)
+{
+    struct quantity q = quantity_of(value);
+    if (quantity_sign(&q) <= 0)
+        field_invalid(errs, path, quantity_shown(value), "must be greater than zero");
+}
+
+void validate_quantity_value(struct field_errors *errs, const struct field_path *path, struct str name,
+                             const struct resource_quantity *value)
+{
+    struct quantity q = quantity_of(value);
+    validate_non_negative_quantity(errs, path, value);
+    if (is_integer_resource(name) && quantity_milli_value(&q) % 1000 != 0)
+        field_invalid(errs, path, quantity_shown(value), "must be an integer");
+}

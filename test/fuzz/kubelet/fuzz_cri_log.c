@@ -29,3 +29,20 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     rt_info_pid(s);
     return 0;
 }
+
+static const char *const seeds[] = {
+    "2016-10-06T00:17:09.669794202Z stdout F hello\n2016-10-06T00:17:10Z stderr P part\n",
+    "nameserver 10.0.0.1\nsearch a b\noptions ndots:5\n",
+    "$(A) $$(A) $(B $(",
+    "{\"auths\":{\"https://index.docker.io/v1/\":{\"auth\":\"dTpw\"}}}",
+    "{\"pid\":17}",
+};
+
+size_t fuzz_seed(unsigned i, uint8_t *p, size_t cap);
+size_t fuzz_seed(unsigned i, uint8_t *p, size_t cap)
+{
+    if (i >= ARRAY_SIZE(seeds) || strlen(seeds[i]) > cap)
+        return 0;
+    memcpy(p, seeds[i], strlen(seeds[i]));
+    return strlen(seeds[i]);
+}

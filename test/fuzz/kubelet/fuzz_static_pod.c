@@ -46,3 +46,26 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     api_object_unref(o);
     return 0;
 }
+
+static const char *const seeds[] = {
+    "apiVersion: v1\nkind: Pod\nmetadata: {name: p, labels: {a: b}}\nspec:\n  containers:\n"
+    "  - {name: c, image: busybox, env: [{name: A, value: \"$(B)\"}], ports: [{containerPort: "
+    "80}]}\n",
+    "{\"apiVersion\":\"v1\",\"kind\":\"Pod\",\"metadata\":{\"name\":\"p\"},\"spec\":{"
+    "\"containers\":[{\"name\":"
+    "\"c\",\"image\":\"x:1\",\"resources\":{\"limits\":{\"cpu\":\"100m\",\"memory\":\"1Gi\"}},"
+    "\"securityContext\":"
+    "{\"runAsUser\":1,\"capabilities\":{\"drop\":[\"ALL\"]}}}],\"volumes\":[{\"name\":\"v\","
+    "\"emptyDir\":{}},"
+    "{\"name\":\"d\",\"downwardAPI\":{\"items\":[{\"path\":\"l\",\"fieldRef\":{\"fieldPath\":"
+    "\"metadata.name\"}}]}}]}}",
+};
+
+size_t fuzz_seed(unsigned i, uint8_t *p, size_t cap);
+size_t fuzz_seed(unsigned i, uint8_t *p, size_t cap)
+{
+    if (i >= ARRAY_SIZE(seeds) || strlen(seeds[i]) > cap)
+        return 0;
+    memcpy(p, seeds[i], strlen(seeds[i]));
+    return strlen(seeds[i]);
+}

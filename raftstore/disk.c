@@ -94,7 +94,8 @@ static int make_dir(struct disk *d, const char *path)
     if (mkdir(path, 0700) < 0)
         return errno == EEXIST ? 0 : -errno;
     const char *slash = strrchr(path, '/');
-    AUTO_FREE char *parent = slash == NULL ? xstrdup(".") : xstrndup(path, MAX_OF((size_t)(slash - path), (size_t)1));
+    AUTO_FREE char *parent =
+        slash == NULL ? xstrdup(".") : xstrndup(path, MAX_OF((size_t)(slash - path), (size_t)1));
     return sys_sync_dir(d, parent);
 }
 

@@ -75,11 +75,12 @@ static int check_owner(const struct log *l, const struct log_config *config, str
 {
     if (config->member_id != 0 && config->member_id != l->member_id)
         return error_set(err, E_INVALID,
-                         "%s holds the data of member %" PRIx64 ", this one is member %" PRIx64, l->dir,
-                         l->member_id, config->member_id);
+                         "%s holds the data of member %" PRIx64 ", this one is member %" PRIx64,
+                         l->dir, l->member_id, config->member_id);
     if (config->cluster_id != 0 && config->cluster_id != l->cluster_id)
         return error_set(err, E_INVALID,
-                         "%s holds data of cluster %" PRIx64 ", this member belongs to cluster %" PRIx64,
+                         "%s holds data of cluster %" PRIx64
+                         ", this member belongs to cluster %" PRIx64,
                          l->dir, l->cluster_id, config->cluster_id);
     return 0;
 }
@@ -101,7 +102,8 @@ int log_open(const struct log_config *config, struct log **ret, struct error *er
     struct log *l = xzalloc(sizeof(*l));
     l->disk = config->disk;
     l->dir = xstrdup(config->dir);
-    l->segment_bytes = config->segment_bytes != 0 ? config->segment_bytes : LOG_SEGMENT_BYTES_DEFAULT;
+    l->segment_bytes =
+        config->segment_bytes != 0 ? config->segment_bytes : LOG_SEGMENT_BYTES_DEFAULT;
     l->no_fsync = config->no_fsync;
     l->lock_fd = l->fd = -1;
     l->effect.low = UINT64_MAX;
@@ -173,7 +175,8 @@ void log_state(const struct log *l, struct log_state *ret)
 
 /* --- staging ---------------------------------------------------------------- */
 
-bool log_record_account(const struct log_record *r, struct log_position *pos, struct log_effect *effect)
+bool log_record_account(const struct log_record *r, struct log_position *pos,
+                        struct log_effect *effect)
 {
     switch (r->type) {
     case LOG_ENTRY:
@@ -247,7 +250,8 @@ size_t log_staged_bytes(const struct log *l)
 /* --- writing ---------------------------------------------------------------- */
 
 /* Puts a complete, synced segment file under the temporary name. */
-static int write_segment(struct log *l, const char *tmp, uint64_t bytes, struct log_segment_header *h, int *ret_fd)
+static int write_segment(struct log *l, const char *tmp, uint64_t bytes,
+                         struct log_segment_header *h, int *ret_fd)
 {
     struct disk *d = l->disk;
     uint8_t header[LOG_SEGMENT_HEADER_BYTES];
@@ -313,8 +317,8 @@ int log_roll(struct log *l, size_t need, struct error *err)
     return 0;
 }
 
-void log_find_note(struct log *l, const struct log_effect *effect, uint64_t before_last, uint64_t segment,
-                   uint64_t offset)
+void log_find_note(struct log *l, const struct log_effect *effect, uint64_t before_last,
+                   uint64_t segment, uint64_t offset)
 {
     if (effect->reset)
         l->find_count = 0;
@@ -396,7 +400,8 @@ int log_sync(struct log *l, struct error *err)
 void log_mark(struct log *l)
 {
     /* A mark is only of use behind a durable batch. */
-    if (l->staged.len > 0 || l->durable_seq + 1 != l->seq || log_last(l)->end == LOG_SEGMENT_HEADER_BYTES)
+    if (l->staged.len > 0 || l->durable_seq + 1 != l->seq ||
+        log_last(l)->end == LOG_SEGMENT_HEADER_BYTES)
         return;
     stage(l, &(struct log_record){.type = LOG_MARK});
     if (staged_fits(l) && write_staged(l, NULL) == 0) {
@@ -510,8 +515,8 @@ static int reader_batch(struct reader *r, int fd, uint64_t offset, uint64_t *ret
 }
 
 /* Reads batches of one segment from offset up to `end`. */
-static int reader_span(struct reader *r, uint64_t segment, uint64_t offset, uint64_t end, uint64_t bytes_max,
-                       struct error *err)
+static int reader_span(struct reader *r, uint64_t segment, uint64_t offset, uint64_t end,
+                       uint64_t bytes_max, struct error *err)
 {
     struct disk *d = r->l->disk;
     AUTO_FREE char *path = log_segment_path(r->l, segment);
@@ -530,7 +535,8 @@ static int reader_span(struct reader *r, uint64_t segment, uint64_t offset, uint
     return 0;
 }
 
-int log_read(struct log *l, uint64_t index, uint64_t bytes_max, struct log_read *ret, struct error *err)
+int log_read(struct log *l, uint64_t index, uint64_t bytes_max, struct log_read *ret,
+             struct error *err)
 {
     *ret = (struct log_read){.bytes = BUF_INIT};
     if (l->find_count == 0 || index < l->finds[0].index || index > l->saved.last_index)
@@ -566,7 +572,8 @@ int log_read(struct log *l, uint64_t index, uint64_t bytes_max, struct log_read 
     }
     if (ret->count == 0) {
         log_read_done(ret);
-        return error_set(err, E_CORRUPT, "entry %" PRIu64 " is missing from the log in %s", index, l->dir);
+        return error_set(err, E_CORRUPT, "entry %" PRIu64 " is missing from the log in %s", index,
+                         l->dir);
     }
     return 0;
 }

@@ -38,9 +38,9 @@ struct log_config {
     struct disk *disk;
     struct env *env; /* Randomness. NULL: the system's. */
     const char *dir;
-    uint64_t cluster_id; /* For a new log. With an existing one: 0, or must match. */
-    uint64_t member_id;  /* As cluster_id. 0: open only what exists. */
-    bool joined; /* For a new log: its member was added to a running cluster. */
+    uint64_t cluster_id;    /* For a new log. With an existing one: 0, or must match. */
+    uint64_t member_id;     /* As cluster_id. 0: open only what exists. */
+    bool joined;            /* For a new log: its member was added to a running cluster. */
     uint64_t segment_bytes; /* 0: 16 MiB. */
     bool no_fsync;          /* Tests and benchmarks only. */
 };
@@ -97,7 +97,8 @@ struct log_read {
 };
 /* Durable entries from index on, at least one, then while they fit bytes_max.
  * E_NOT_FOUND: no such entry (trimmed or not there). */
-int log_read(struct log *l, uint64_t index, uint64_t bytes_max, struct log_read *ret, struct error *err);
+int log_read(struct log *l, uint64_t index, uint64_t bytes_max, struct log_read *ret,
+             struct error *err);
 void log_read_done(struct log_read *r);
 
 #endif

@@ -53,7 +53,8 @@ enum {
     SEG_CRC = LOG_SEGMENT_HEADER_BYTES - 4,
 };
 
-void log_segment_header_encode(const struct log_segment_header *h, uint8_t ret[LOG_SEGMENT_HEADER_BYTES])
+void log_segment_header_encode(const struct log_segment_header *h,
+                               uint8_t ret[LOG_SEGMENT_HEADER_BYTES])
 {
     memset(ret, 0, LOG_SEGMENT_HEADER_BYTES);
     memcpy(ret, segment_magic, sizeof(segment_magic));
@@ -74,8 +75,8 @@ void log_segment_header_encode(const struct log_segment_header *h, uint8_t ret[L
     put32(ret + SEG_CRC, crc32c(0, ret, SEG_CRC));
 }
 
-int log_segment_header_decode(const uint8_t p[LOG_SEGMENT_HEADER_BYTES], struct log_segment_header *ret,
-                              struct error *err)
+int log_segment_header_decode(const uint8_t p[LOG_SEGMENT_HEADER_BYTES],
+                              struct log_segment_header *ret, struct error *err)
 {
     if (memcmp(p, segment_magic, sizeof(segment_magic)) != 0)
         return error_set(err, E_CORRUPT, "this is no log segment: its first bytes are wrong");
@@ -83,8 +84,9 @@ int log_segment_header_decode(const uint8_t p[LOG_SEGMENT_HEADER_BYTES], struct 
         return error_set(err, E_CORRUPT, "the segment header's checksum is wrong");
     uint32_t version = get32(p + SEG_VERSION);
     if (version != LOG_FORMAT_VERSION)
-        return error_set(err, E_INVALID, "log format version %" PRIu32 ", this program reads version %d",
-                         version, LOG_FORMAT_VERSION);
+        return error_set(err, E_INVALID,
+                         "log format version %" PRIu32 ", this program reads version %d", version,
+                         LOG_FORMAT_VERSION);
     *ret = (struct log_segment_header){
         .cluster_id = get64(p + SEG_CLUSTER),
         .member_id = get64(p + SEG_MEMBER),
@@ -130,7 +132,8 @@ bool log_batch_header_decode(const uint8_t p[LOG_BATCH_HEADER_BYTES], uint32_t s
     return ret->body_bytes <= LOG_BATCH_BODY_MAX && ret->body_bytes % LOG_ALIGN == 0;
 }
 
-/* Record header: length, crc of all the rest with payload and padding, type, kind, 6 spare, term, index. */
+/* Record header: length, crc of all the rest with payload and padding, type, kind, 6 spare, term,
+ * index. */
 void log_record_encode(const struct log_record *r, uint32_t salt, struct buf *out)
 {
     ASSERT(r->len <= LOG_RECORD_PAYLOAD_MAX);
@@ -150,7 +153,8 @@ void log_record_encode(const struct log_record *r, uint32_t salt, struct buf *ou
     buf_commit(out, bytes);
 }
 
-bool log_record_decode(const uint8_t *body, size_t n, size_t *pos, uint32_t salt, struct log_record *ret)
+bool log_record_decode(const uint8_t *body, size_t n, size_t *pos, uint32_t salt,
+                       struct log_record *ret)
 {
     if (*pos > n || n - *pos < LOG_RECORD_HEADER_BYTES)
         return false;

@@ -29,11 +29,12 @@ struct error;
 #define LOG_BATCH_BODY_MAX (256u << 20)
 
 enum log_record_type {
-    LOG_ENTRY = 1, /* term, index, kind, payload. An index at or below the last one cuts the log there first. */
+    LOG_ENTRY = 1, /* term, index, kind, payload. An index at or below the last one cuts the log
+                      there first. */
     LOG_VOTE,      /* term, index = who got the vote, 0 for nobody. */
-    LOG_RESET,     /* The log is empty and continues behind (term, index): a snapshot took its place. */
-    LOG_MARK,      /* Nothing: the batch is there for its durable_seq. */
-    LOG_BOOT,      /* index = how often the log was opened. */
+    LOG_RESET, /* The log is empty and continues behind (term, index): a snapshot took its place. */
+    LOG_MARK,  /* Nothing: the batch is there for its durable_seq. */
+    LOG_BOOT,  /* index = how often the log was opened. */
 };
 
 /* The state of the log where a segment starts, so that older ones can go. */
@@ -47,7 +48,7 @@ struct log_segment_header {
     uint64_t prev_term;
     uint64_t term; /* Term and vote in force. */
     uint64_t vote;
-    uint64_t boot; /* How often the log was opened. */
+    uint64_t boot;  /* How often the log was opened. */
     uint64_t bytes; /* The file is at least so long; 0: the disk cannot reserve room. */
     uint32_t salt;
     bool joined;
@@ -79,10 +80,11 @@ static inline size_t log_record_bytes(size_t payload)
     return LOG_RECORD_HEADER_BYTES + log_align(payload);
 }
 
-void log_segment_header_encode(const struct log_segment_header *h, uint8_t ret[LOG_SEGMENT_HEADER_BYTES]);
+void log_segment_header_encode(const struct log_segment_header *h,
+                               uint8_t ret[LOG_SEGMENT_HEADER_BYTES]);
 /* E_CORRUPT, or E_INVALID for a version this program does not know. */
-int log_segment_header_decode(const uint8_t p[LOG_SEGMENT_HEADER_BYTES], struct log_segment_header *ret,
-                              struct error *err);
+int log_segment_header_decode(const uint8_t p[LOG_SEGMENT_HEADER_BYTES],
+                              struct log_segment_header *ret, struct error *err);
 
 void log_batch_header_encode(const struct log_batch_header *h, uint32_t salt,
                              uint8_t ret[LOG_BATCH_HEADER_BYTES]);
@@ -93,7 +95,8 @@ bool log_batch_header_decode(const uint8_t p[LOG_BATCH_HEADER_BYTES], uint32_t s
 void log_record_encode(const struct log_record *r, uint32_t salt, struct buf *out);
 /* Reads the record at *pos of a body of n bytes and moves *pos behind it.
  * False when it is damaged or does not fit. */
-bool log_record_decode(const uint8_t *body, size_t n, size_t *pos, uint32_t salt, struct log_record *ret);
+bool log_record_decode(const uint8_t *body, size_t n, size_t *pos, uint32_t salt,
+                       struct log_record *ret);
 
 /* "log-0000000000000001.seg"; 25 bytes with the NUL. */
 #define LOG_NAME_BYTES 32

@@ -48,15 +48,15 @@ struct log {
     } now, saved;
 
     struct log_segment *segments; /* Ascending, without gaps; the last is written to. */
-    size_t segment_count; /* Never 0 once open. */
+    size_t segment_count;         /* Never 0 once open. */
     size_t segment_cap;
     struct log_find *finds;
     size_t find_count;
     size_t find_cap;
 
-    int fd;           /* The last segment, -1 before the first. */
-    bool must_roll;   /* The last segment's tail cannot be trusted: go to a new one. */
-    uint64_t seq;     /* Of the next batch. */
+    int fd;         /* The last segment, -1 before the first. */
+    bool must_roll; /* The last segment's tail cannot be trusted: go to a new one. */
+    uint64_t seq;   /* Of the next batch. */
     uint64_t durable_seq;
 
     struct buf staged; /* A batch: room for its header, then records. Empty: none. */
@@ -78,10 +78,11 @@ int log_sync_fd(struct log *l, int fd);
 /* Starts segment number `last + 1`, with room for a batch of `need` bytes. */
 int log_roll(struct log *l, size_t need, struct error *err);
 /* Notes where the entries of a batch that was written are found. */
-void log_find_note(struct log *l, const struct log_effect *effect, uint64_t before_last, uint64_t segment,
-                   uint64_t offset);
+void log_find_note(struct log *l, const struct log_effect *effect, uint64_t before_last,
+                   uint64_t segment, uint64_t offset);
 /* Accounts a record in position and effect. False: it contradicts the position. */
-bool log_record_account(const struct log_record *r, struct log_position *pos, struct log_effect *effect);
+bool log_record_account(const struct log_record *r, struct log_position *pos,
+                        struct log_effect *effect);
 
 /* Reads the segments that exist. E_NOT_FOUND when there are none. */
 int log_recover(struct log *l, struct error *err);

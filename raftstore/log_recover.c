@@ -46,15 +46,17 @@ static int by_number(const void *a, const void *b)
 }
 
 /* E_CORRUPT with the one way out that loses nothing. */
-static int damaged(struct log *l, uint64_t number, uint64_t offset, const char *what, struct error *err)
+static int damaged(struct log *l, uint64_t number, uint64_t offset, const char *what,
+                   struct error *err)
 {
     char name[LOG_NAME_BYTES];
     log_segment_name(number, name);
-    return error_set(err, E_CORRUPT,
-                     "%s/%s is damaged at offset %" PRIu64 ": %s. Acknowledged writes may be missing, so this "
-                     "member must not go on with this data. In a cluster: remove the member on a healthy one, "
-                     "move %s away, and join again as a new member. Alone: restore a snapshot.",
-                     l->dir, name, offset, what, l->dir);
+    return error_set(
+        err, E_CORRUPT,
+        "%s/%s is damaged at offset %" PRIu64 ": %s. Acknowledged writes may be missing, so this "
+        "member must not go on with this data. In a cluster: remove the member on a healthy one, "
+        "move %s away, and join again as a new member. Alone: restore a snapshot.",
+        l->dir, name, offset, what, l->dir);
 }
 
 /* One segment in memory. */
@@ -77,7 +79,8 @@ static int read_segment(struct scan *s, int fd, struct error *err)
     s->size = (uint64_t)size;
     s->bytes = malloc(s->size);
     if (s->bytes == NULL)
-        return error_set(err, E_NO_MEMORY, "no memory to read a log segment of %" PRId64 " bytes", size);
+        return error_set(err, E_NO_MEMORY, "no memory to read a log segment of %" PRId64 " bytes",
+                         size);
     ssize_t got = disk_pread_full(d, fd, s->bytes, s->size, 0);
     if (got < 0)
         return error_set_errno(err, E_IO, (int)-got, "cannot read a log segment");
@@ -116,22 +119,25 @@ static int check_header(struct scan *s, bool first, struct error *err)
                                        .last_term = h->prev_term};
         return 0;
     }
-    if (h->cluster_id != l->cluster_id || h->member_id != l->member_id || h->instance != l->instance ||
-        h->salt != l->salt)
+    if (h->cluster_id != l->cluster_id || h->member_id != l->member_id ||
+        h->instance != l->instance || h->salt != l->salt)
         return damaged(l, s->number, 0, "the segment belongs to another log", err);
-    if (h->first_seq != l->seq || h->prev_index != l->now.last_index || h->prev_term != l->now.last_term ||
-        h->term != l->now.term || h->vote != l->now.vote || h->boot != l->now.boot)
+    if (h->first_seq != l->seq || h->prev_index != l->now.last_index ||
+        h->prev_term != l->now.last_term || h->term != l->now.term || h->vote != l->now.vote ||
+        h->boot != l->now.boot)
         return damaged(l, s->number, 0, "the segment does not continue the one before it", err);
     return 0;
 }
 
 /* The batch at offset, if it is whole and the next in sequence. Applies it. */
-static bool scan_batch(struct scan *s, uint64_t offset, uint64_t limit_seq, struct log_batch_header *ret)
+static bool scan_batch(struct scan *s, uint64_t offset, uint64_t limit_seq,
+                       struct log_batch_header *ret)
 {
     struct log *l = s->l;
     uint64_t left = s->size - offset;
-    if (left < LOG_BATCH_HEADER_BYTES || !log_batch_header_decode(s->bytes + offset, l->salt, ret) ||
-        ret->seq != l->seq || ret->seq >= limit_seq || ret->body_bytes > left - LOG_BATCH_HEADER_BYTES)
+    if (left < LOG_BATCH_HEADER_BYTES ||
+        !log_batch_header_decode(s->bytes + offset, l->salt, ret) || ret->seq != l->seq ||
+        ret->seq >= limit_seq || ret->body_bytes > left - LOG_BATCH_HEADER_BYTES)
         return false;
     struct log_position pos = l->now;
     struct log_effect effect = {.low = UINT64_MAX};
@@ -179,7 +185,8 @@ static int make_durable(struct scan *s, int fd, uint64_t from, uint64_t to, stru
 }
 
 /* The end of the last segment: see the top. */
-static int settle_tail(struct scan *s, int fd, uint64_t offset, uint64_t undurable, struct error *err)
+static int settle_tail(struct scan *s, int fd, uint64_t offset, uint64_t undurable,
+                       struct error *err)
 {
     struct log *l = s->l;
     if (durable_evidence(s, offset, l->seq))
@@ -200,7 +207,8 @@ static int settle_tail(struct scan *s, int fd, uint64_t offset, uint64_t undurab
 }
 
 /* next: the header of the segment that follows, NULL for the last one. */
-static int scan_batches(struct scan *s, int fd, const struct log_segment_header *next, struct error *err)
+static int scan_batches(struct scan *s, int fd, const struct log_segment_header *next,
+                        struct error *err)
 {
     struct log *l = s->l;
     uint64_t limit_seq = next != NULL ? next->first_seq : UINT64_MAX;
@@ -220,12 +228,14 @@ static int scan_batches(struct scan *s, int fd, const struct log_segment_header 
     }
     log_last(l)->end = offset;
     if (next != NULL)
-        return l->seq == limit_seq ? 0
-                                   : damaged(l, s->number, offset, "a batch of a full segment cannot be read", err);
+        return l->seq == limit_seq
+                   ? 0
+                   : damaged(l, s->number, offset, "a batch of a full segment cannot be read", err);
     return settle_tail(s, fd, offset, undurable, err);
 }
 
-static int peek_header(struct log *l, uint64_t number, struct log_segment_header *ret, struct error *err)
+static int peek_header(struct log *l, uint64_t number, struct log_segment_header *ret,
+                       struct error *err)
 {
     struct disk *d = l->disk;
     AUTO_FREE char *path = log_segment_path(l, number);
@@ -295,7 +305,8 @@ int log_recover(struct log *l, struct error *err)
     (void)d->ops->unlink(d, tmp);
     struct numbers n = {0};
     int rc = d->ops->list(d, l->dir, collect, &n);
-    rc = rc < 0 ? error_set_errno(err, E_IO, -rc, "cannot list %s", l->dir) : recover_segments(l, &n, err);
+    rc = rc < 0 ? error_set_errno(err, E_IO, -rc, "cannot list %s", l->dir)
+                : recover_segments(l, &n, err);
     free(n.items);
     return rc;
 }

@@ -12,7 +12,8 @@
 #include <string.h>
 
 #define SNAPSHOT_VERSION 1
-#define EDGE_BYTES 512 /* Header and footer. */
+#define EDGE_BYTES 512 /* Header and footer, each. */
+#define EDGES_BYTES UINT64_C(1024)
 #define SYNC_EVERY_BYTES (8u << 20)
 #define NAME_BYTES 32
 
@@ -156,7 +157,8 @@ static void on_name(const char *name, void *arg)
         note(d, index);
 }
 
-int snapshot_dir_open(const struct snapshot_dir_config *config, struct snapshot_dir **ret, struct error *err)
+int snapshot_dir_open(const struct snapshot_dir_config *config, struct snapshot_dir **ret,
+                      struct error *err)
 {
     struct snapshot_dir *d = xzalloc(sizeof(*d));
     d->disk = config->disk;
@@ -214,7 +216,8 @@ static int corrupt(const struct snapshot_file *f, const char *what, struct error
     return error_set(err, E_CORRUPT, "the snapshot %s cannot be used: %s", f->path, what);
 }
 
-static int read_exact(struct snapshot_file *f, uint64_t offset, void *p, size_t n, struct error *err)
+static int read_exact(struct snapshot_file *f, uint64_t offset, void *p, size_t n,
+                      struct error *err)
 {
     ssize_t got = disk_pread_full(f->d->disk, f->fd, p, n, offset);
     if (got < 0)
@@ -224,11 +227,11 @@ static int read_exact(struct snapshot_file *f, uint64_t offset, void *p, size_t 
 
 static int read_edges(struct snapshot_file *f, uint64_t index, struct error *err)
 {
-    uint8_t head[EDGE_BYTES], foot[EDGE_BYTES];
+    uint8_t head[EDGE_BYTES] = {0}, foot[EDGE_BYTES] = {0};
     int64_t size = f->d->disk->ops->size(f->d->disk, f->fd);
     if (size < 0)
         return error_set_errno(err, E_IO, (int)-size, "cannot stat %s", f->path);
-    if (size < 2 * EDGE_BYTES)
+    if (size < (int64_t)EDGES_BYTES)
         return corrupt(f, "it is cut short", err);
     int rc = read_exact(f, 0, head, EDGE_BYTES, err);
     if (rc == 0)
@@ -248,7 +251,7 @@ static int read_edges(struct snapshot_file *f, uint64_t index, struct error *err
     };
     f->data_crc = get32(foot + AT_DATA_CRC);
     if (f->info.index != index || meta_bytes > SNAPSHOT_META_MAX ||
-        f->info.data_bytes != (uint64_t)size - 2 * EDGE_BYTES - meta_bytes)
+        f->info.data_bytes != (uint64_t)size - EDGES_BYTES - meta_bytes)
         return corrupt(f, "its size or name does not fit its footer", err);
     f->meta = xmalloc((size_t)meta_bytes + 1);
     f->info.meta = str_n(f->meta, meta_bytes);
@@ -258,7 +261,8 @@ static int read_edges(struct snapshot_file *f, uint64_t index, struct error *err
     return rc;
 }
 
-int snapshot_file_open(struct snapshot_dir *d, uint64_t index, struct snapshot_file **ret, struct error *err)
+int snapshot_file_open(struct snapshot_dir *d, uint64_t index, struct snapshot_file **ret,
+                       struct error *err)
 {
     char name[NAME_BYTES];
     file_name(index, name);
@@ -268,7 +272,8 @@ int snapshot_file_open(struct snapshot_dir *d, uint64_t index, struct snapshot_f
     f->fd = d->disk->ops->open(d->disk, f->path, DISK_READ);
     int rc;
     if (f->fd < 0)
-        rc = error_set_errno(err, f->fd == -ENOENT ? E_NOT_FOUND : E_IO, -f->fd, "cannot open %s", f->path);
+        rc = error_set_errno(err, f->fd == -ENOENT ? E_NOT_FOUND : E_IO, -f->fd, "cannot open %s",
+                             f->path);
     else
         rc = read_edges(f, index, err);
     if (rc < 0) {
@@ -322,7 +327,8 @@ static int write_failed(const struct snapshot_writer *w, int rc, struct error *e
     return error_set_errno(err, disk_error(rc), -rc, "cannot write the snapshot %s", w->tmp);
 }
 
-int snapshot_writer_new(struct snapshot_dir *d, uint64_t tag, struct snapshot_writer **ret, struct error *err)
+int snapshot_writer_new(struct snapshot_dir *d, uint64_t tag, struct snapshot_writer **ret,
+                        struct error *err)
 {
     struct snapshot_writer *w = xzalloc(sizeof(*w));
     w->d = d;
@@ -365,8 +371,8 @@ uint64_t snapshot_writer_bytes(const struct snapshot_writer *w)
     return w->bytes;
 }
 
-int snapshot_writer_commit(struct snapshot_writer *w, uint64_t index, uint64_t term, struct str meta,
-                           struct error *err)
+int snapshot_writer_commit(struct snapshot_writer *w, uint64_t index, uint64_t term,
+                           struct str meta, struct error *err)
 {
     ASSERT(!w->committed && meta.len <= SNAPSHOT_META_MAX);
     struct snapshot_dir *d = w->d;

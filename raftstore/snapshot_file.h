@@ -31,7 +31,8 @@ struct snapshot_dir_config {
 };
 
 /* Makes the folder, deletes what a crash left half-written. */
-int snapshot_dir_open(const struct snapshot_dir_config *config, struct snapshot_dir **ret, struct error *err);
+int snapshot_dir_open(const struct snapshot_dir_config *config, struct snapshot_dir **ret,
+                      struct error *err);
 /* Files and writers must be gone. NULL is a no-op. */
 void snapshot_dir_close(struct snapshot_dir *d);
 /* Indexes of the snapshots there, newest first. Returns how many were filled in. */
@@ -46,7 +47,8 @@ struct snapshot_info {
 };
 /* Verifies header, footer and meta. The file stays readable until closed, also
  * when newer ones push it out. E_NOT_FOUND, E_CORRUPT, E_IO. */
-int snapshot_file_open(struct snapshot_dir *d, uint64_t index, struct snapshot_file **ret, struct error *err);
+int snapshot_file_open(struct snapshot_dir *d, uint64_t index, struct snapshot_file **ret,
+                       struct error *err);
 void snapshot_file_close(struct snapshot_file *f); /* NULL is a no-op. */
 const struct snapshot_info *snapshot_file_info(const struct snapshot_file *f);
 /* Reads data at offset: *ret_len is min(n, what is left). Once everything was
@@ -56,14 +58,15 @@ int snapshot_file_read(struct snapshot_file *f, uint64_t offset, void *p, size_t
 
 /* --- writing --- */
 /* tag: names the temporary file; one writer per tag. */
-int snapshot_writer_new(struct snapshot_dir *d, uint64_t tag, struct snapshot_writer **ret, struct error *err);
+int snapshot_writer_new(struct snapshot_dir *d, uint64_t tag, struct snapshot_writer **ret,
+                        struct error *err);
 /* Appends data. Syncs every few MiB, so that the last sync is not a long one. */
 int snapshot_writer_append(struct snapshot_writer *w, const void *p, size_t n, struct error *err);
 uint64_t snapshot_writer_bytes(const struct snapshot_writer *w);
 /* Syncs, gives the file its name and deletes all but the newest SNAPSHOT_KEEP.
  * On success the snapshot is durable. The writer is still to be freed. */
-int snapshot_writer_commit(struct snapshot_writer *w, uint64_t index, uint64_t term, struct str meta,
-                           struct error *err);
+int snapshot_writer_commit(struct snapshot_writer *w, uint64_t index, uint64_t term,
+                           struct str meta, struct error *err);
 /* Deletes the temporary file if it was not committed. NULL is a no-op. */
 void snapshot_writer_free(struct snapshot_writer *w);
 

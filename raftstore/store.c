@@ -44,7 +44,9 @@ static void settle(struct request *r)
     if (r->type != REQUEST_COMMAND || r->code < 0)
         return;
     r->code = r->result.code;
-    r->rev = r->rev_is == REQUEST_ID ? r->result.id : r->rev_is == REQUEST_TTL ? r->result.ttl_s : r->result.rev;
+    r->rev = r->rev_is == REQUEST_ID    ? r->result.id
+             : r->rev_is == REQUEST_TTL ? r->result.ttl_s
+                                        : r->result.rev;
 }
 
 void store_answer_all(struct store *s)
@@ -90,7 +92,8 @@ static void post(struct request *r)
     mailbox_post(&r->s->mailbox, &r->mail);
 }
 
-void store_txn(struct store *s, const struct txn *t, struct mailbox *mb, store_txn_cb *cb, void *arg)
+void store_txn(struct store *s, const struct txn *t, struct mailbox *mb, store_txn_cb *cb,
+               void *arg)
 {
     struct request *r = request_new(s, REQUEST_COMMAND, mb);
     r->on_txn = cb;
@@ -99,8 +102,8 @@ void store_txn(struct store *s, const struct txn *t, struct mailbox *mb, store_t
     post(r);
 }
 
-static void send_command(struct store *s, const struct command *c, enum request_rev rev_is, struct mailbox *mb,
-                         store_done_cb *cb, void *arg)
+static void send_command(struct store *s, const struct command *c, enum request_rev rev_is,
+                         struct mailbox *mb, store_done_cb *cb, void *arg)
 {
     struct request *r = request_new(s, REQUEST_COMMAND, mb);
     r->on_done = cb;
@@ -112,10 +115,12 @@ static void send_command(struct store *s, const struct command *c, enum request_
 
 void store_compact(struct store *s, int64_t rev, struct mailbox *mb, store_done_cb *cb, void *arg)
 {
-    send_command(s, &(struct command){.type = COMMAND_COMPACT, .rev = rev}, REQUEST_REV, mb, cb, arg);
+    send_command(s, &(struct command){.type = COMMAND_COMPACT, .rev = rev}, REQUEST_REV, mb, cb,
+                 arg);
 }
 
-void store_lease_grant(struct store *s, int64_t id, int64_t ttl_s, struct mailbox *mb, store_done_cb *cb, void *arg)
+void store_lease_grant(struct store *s, int64_t id, int64_t ttl_s, struct mailbox *mb,
+                       store_done_cb *cb, void *arg)
 {
     if (id == 0) /* Positive, as etcd's. */
         id = (int64_t)env_random_below(s->env, INT64_MAX - 1) + 1;
@@ -123,14 +128,18 @@ void store_lease_grant(struct store *s, int64_t id, int64_t ttl_s, struct mailbo
     send_command(s, &c, REQUEST_ID, mb, cb, arg);
 }
 
-void store_lease_revoke(struct store *s, int64_t id, struct mailbox *mb, store_done_cb *cb, void *arg)
+void store_lease_revoke(struct store *s, int64_t id, struct mailbox *mb, store_done_cb *cb,
+                        void *arg)
 {
-    send_command(s, &(struct command){.type = COMMAND_LEASE_REVOKE, .id = id}, REQUEST_REV, mb, cb, arg);
+    send_command(s, &(struct command){.type = COMMAND_LEASE_REVOKE, .id = id}, REQUEST_REV, mb, cb,
+                 arg);
 }
 
-void store_lease_keepalive(struct store *s, int64_t id, struct mailbox *mb, store_done_cb *cb, void *arg)
+void store_lease_keepalive(struct store *s, int64_t id, struct mailbox *mb, store_done_cb *cb,
+                           void *arg)
 {
-    send_command(s, &(struct command){.type = COMMAND_LEASE_KEEPALIVE, .id = id}, REQUEST_TTL, mb, cb, arg);
+    send_command(s, &(struct command){.type = COMMAND_LEASE_KEEPALIVE, .id = id}, REQUEST_TTL, mb,
+                 cb, arg);
 }
 
 void store_read_barrier(struct store *s, struct mailbox *mb, store_done_cb *cb, void *arg)
@@ -141,8 +150,8 @@ void store_read_barrier(struct store *s, struct mailbox *mb, store_done_cb *cb, 
     post(r);
 }
 
-static void send_change(struct store *s, enum replica_change_type change, uint64_t id, const char *address,
-                        struct mailbox *mb, store_done_cb *cb, void *arg)
+static void send_change(struct store *s, enum replica_change_type change, uint64_t id,
+                        const char *address, struct mailbox *mb, store_done_cb *cb, void *arg)
 {
     struct request *r = request_new(s, REQUEST_CHANGE, mb);
     r->on_done = cb;
@@ -162,12 +171,14 @@ void store_member_add(struct store *s, const char *name, const char *address, st
     send_change(s, REPLICA_ADD, id, address, mb, cb, arg);
 }
 
-void store_member_remove(struct store *s, uint64_t id, struct mailbox *mb, store_done_cb *cb, void *arg)
+void store_member_remove(struct store *s, uint64_t id, struct mailbox *mb, store_done_cb *cb,
+                         void *arg)
 {
     send_change(s, REPLICA_REMOVE, id, NULL, mb, cb, arg);
 }
 
-void store_transfer_leader(struct store *s, uint64_t id, struct mailbox *mb, store_done_cb *cb, void *arg)
+void store_transfer_leader(struct store *s, uint64_t id, struct mailbox *mb, store_done_cb *cb,
+                           void *arg)
 {
     struct request *r = request_new(s, REQUEST_TRANSFER, mb);
     r->on_done = cb;

@@ -22,16 +22,17 @@ struct store;
 struct store_view;
 
 struct store_member {
-    uint64_t id;          /* Never 0, never reused. */
+    uint64_t id; /* Never 0, never reused. */
     const char *name;
-    const char *address;  /* HOST:PORT for peers. */
-    bool is_voter;        /* Filled in by store_members(). */
+    const char *address; /* HOST:PORT for peers. */
+    bool is_voter;       /* Filled in by store_members(). */
 };
 
 struct store_config {
     const char *data_dir;
     const char *name;
-    const char *listen_address; /* HOST:PORT for peers; port 0 picks one. NULL: single member, no listener. */
+    const char *listen_address;    /* HOST:PORT for peers; port 0 picks one. NULL: single member, no
+                                      listener. */
     const char *advertise_address; /* NULL: as listen. */
     /* Members of a new cluster, this one among them. Ignored when data_dir
      * already holds a member. Empty with join set: wait to be added. */
@@ -41,13 +42,13 @@ struct store_config {
     /* PEM files for mutual TLS between members; NULL only for a single member
      * or tests. */
     const char *cert_file, *key_file, *ca_file;
-    uint32_t heartbeat_ms; /* 0: 100. */
-    uint32_t election_ms;  /* 0: 600. */
-    uint64_t history_bytes; /* Event history kept for watches; 0: 64 MiB. */
-    uint64_t history_ms;    /* ... and for how long at least; 0: 10 minutes. */
-    uint64_t quota_bytes;   /* Tree memory beyond which writes are refused; 0: 8 GiB. */
+    uint32_t heartbeat_ms;       /* 0: 100. */
+    uint32_t election_ms;        /* 0: 600. */
+    uint64_t history_bytes;      /* Event history kept for watches; 0: 64 MiB. */
+    uint64_t history_ms;         /* ... and for how long at least; 0: 10 minutes. */
+    uint64_t quota_bytes;        /* Tree memory beyond which writes are refused; 0: 8 GiB. */
     uint64_t snapshot_log_bytes; /* Log bytes between snapshots; 0: 64 MiB. */
-    bool unsafe_no_fsync;   /* Tests and benchmarks only. */
+    bool unsafe_no_fsync;        /* Tests and benchmarks only. */
     /* The majority is lost for good: go on alone with what this member has, as
      * the only member. The others must never be started again with their data. */
     bool force_new_cluster;
@@ -66,15 +67,19 @@ void store_close(struct store *s);
  * E_UNKNOWN_OUTCOME: the write may or may not happen. E_UNAVAILABLE: no
  * leader, nothing happened. E_TOO_LARGE, E_NO_SPACE. */
 typedef void store_txn_cb(int code, const struct txn_result *result, void *arg);
-void store_txn(struct store *s, const struct txn *t, struct mailbox *mb, store_txn_cb *cb, void *arg);
+void store_txn(struct store *s, const struct txn *t, struct mailbox *mb, store_txn_cb *cb,
+               void *arg);
 /* Discards history up to rev. */
 typedef void store_done_cb(int code, int64_t rev, void *arg);
 void store_compact(struct store *s, int64_t rev, struct mailbox *mb, store_done_cb *cb, void *arg);
 /* Leases, as etcd's: id 0 lets the store choose; on success rev is the id. */
-void store_lease_grant(struct store *s, int64_t id, int64_t ttl_s, struct mailbox *mb, store_done_cb *cb, void *arg);
-void store_lease_revoke(struct store *s, int64_t id, struct mailbox *mb, store_done_cb *cb, void *arg);
+void store_lease_grant(struct store *s, int64_t id, int64_t ttl_s, struct mailbox *mb,
+                       store_done_cb *cb, void *arg);
+void store_lease_revoke(struct store *s, int64_t id, struct mailbox *mb, store_done_cb *cb,
+                        void *arg);
 /* On success rev is the time to live in seconds. */
-void store_lease_keepalive(struct store *s, int64_t id, struct mailbox *mb, store_done_cb *cb, void *arg);
+void store_lease_keepalive(struct store *s, int64_t id, struct mailbox *mb, store_done_cb *cb,
+                           void *arg);
 
 /* --- reads --- */
 /* [any] A linearizable read point: cb gets a revision that the newest view has
@@ -96,11 +101,13 @@ const struct kv *store_view_get(const struct store_view *v, struct str key, int6
 struct store_iter {
     uint64_t opaque[24];
 };
-int store_iter_init(struct store_iter *it, const struct store_view *v, struct str key, struct str range_end,
-                    int64_t rev);
-const struct kv *store_iter_next(struct store_iter *it); /* Borrowed from the view; NULL at the end. */
+int store_iter_init(struct store_iter *it, const struct store_view *v, struct str key,
+                    struct str range_end, int64_t rev);
+const struct kv *
+store_iter_next(struct store_iter *it); /* Borrowed from the view; NULL at the end. */
 /* Number of live keys in the range at rev, without visiting the values. */
-int64_t store_view_count(const struct store_view *v, struct str key, struct str range_end, int64_t rev);
+int64_t store_view_count(const struct store_view *v, struct str key, struct str range_end,
+                         int64_t rev);
 
 /* --- events --- */
 /* A cursor into the one event log. on_ready runs on mb's loop when there is
@@ -108,8 +115,9 @@ int64_t store_view_count(const struct store_view *v, struct str key, struct str 
 struct store_cursor;
 /* [mb's thread] Delivers batches with rev > after_rev. E_EXPIRED when after_rev
  * is older than the history. */
-int store_cursor_new(struct store *s, int64_t after_rev, struct mailbox *mb, void (*on_ready)(void *arg),
-                     void *arg, struct store_cursor **ret, struct error *err);
+int store_cursor_new(struct store *s, int64_t after_rev, struct mailbox *mb,
+                     void (*on_ready)(void *arg), void *arg, struct store_cursor **ret,
+                     struct error *err);
 void store_cursor_free(struct store_cursor *c); /* No callback after it. */
 /* Next batch in revision order, or NULL once drained. Borrowed until the next
  * call; take a reference to keep it. *ret_lost is set when the cursor fell out
@@ -127,7 +135,7 @@ struct store_status {
     bool is_leader, has_leader, is_voter;
     uint32_t alarms; /* STORE_ALARM_* */
     bool removed;    /* Was a member, is none any more. */
-    bool failed;     /* Cannot go on (its disk failed, its data is damaged): reads only, restart it. */
+    bool failed; /* Cannot go on (its disk failed, its data is damaged): reads only, restart it. */
     uint64_t bytes_in_use; /* bytes less what compaction has not freed yet. */
 };
 enum { STORE_ALARM_NO_SPACE = 1, STORE_ALARM_CORRUPT = 2 };
@@ -139,8 +147,10 @@ struct store_member *store_members(struct store *s, uint32_t *ret_count);
 /* Adds as a non-voter, lets it catch up, promotes. cb's rev is the member id. */
 void store_member_add(struct store *s, const char *name, const char *address, struct mailbox *mb,
                       store_done_cb *cb, void *arg);
-void store_member_remove(struct store *s, uint64_t id, struct mailbox *mb, store_done_cb *cb, void *arg);
-void store_transfer_leader(struct store *s, uint64_t id, struct mailbox *mb, store_done_cb *cb, void *arg);
+void store_member_remove(struct store *s, uint64_t id, struct mailbox *mb, store_done_cb *cb,
+                         void *arg);
+void store_transfer_leader(struct store *s, uint64_t id, struct mailbox *mb, store_done_cb *cb,
+                           void *arg);
 
 /* --- backup and restore --- */
 /* The whole state of one moment as a stream of bytes, with checksums of its own. */

@@ -29,7 +29,8 @@ static void take_sample(struct store *s, uint64_t now)
 {
     int64_t rev = mvcc_rev(s->mvcc);
     const struct sample *last = s->sample_count > 0 ? &s->samples[s->sample_count - 1] : NULL;
-    if (rev <= mvcc_compacted(s->mvcc) || (last != NULL && (last->rev == rev || now - last->at_ms < sample_step(s))))
+    if (rev <= mvcc_compacted(s->mvcc) ||
+        (last != NULL && (last->rev == rev || now - last->at_ms < sample_step(s))))
         return;
     if (s->sample_count == SAMPLES_MAX) {
         memmove(s->samples, s->samples + 1, (SAMPLES_MAX - 1) * sizeof(s->samples[0]));
@@ -67,7 +68,8 @@ static void propose_compaction(struct store *s, int64_t rev)
 static void compact(struct store *s, uint64_t now)
 {
     take_sample(s, now);
-    int64_t squeeze = s->was_leader && !s->compacting && now >= s->squeeze_retry_ms ? squeeze_rev(s) : 0;
+    int64_t squeeze =
+        s->was_leader && !s->compacting && now >= s->squeeze_retry_ms ? squeeze_rev(s) : 0;
     if (squeeze > 0) {
         s->squeeze_retry_ms = now + SQUEEZE_RETRY_MS;
         propose_compaction(s, squeeze);
@@ -118,7 +120,8 @@ static void sound_alarm(struct store *s, uint64_t now)
     store_propose_internal(s, &c, on_alarmed);
 }
 
-/* --- leases ------------------------------------------------------------------------------------ */
+/* --- leases ------------------------------------------------------------------------------------
+ */
 
 static void expire_leases(struct store *s, uint64_t now)
 {
@@ -127,7 +130,8 @@ static void expire_leases(struct store *s, uint64_t now)
     struct mvcc_lease due[LEASES_PER_TURN];
     size_t count = mvcc_leases_due(s->mvcc, now, due, LEASES_PER_TURN);
     for (size_t i = 0; i < count; i++) {
-        struct command c = {.type = COMMAND_LEASE_EXPIRE, .id = due[i].id, .renewals = due[i].renewals};
+        struct command c = {
+            .type = COMMAND_LEASE_EXPIRE, .id = due[i].id, .renewals = due[i].renewals};
         store_propose_internal(s, &c, NULL);
     }
     s->lease_retry_ms = now + LEASE_RETRY_MS;
@@ -139,7 +143,8 @@ void store_became_leader(struct store *s, uint64_t now_ms)
     s->record_retry_ms = 0;
 }
 
-/* --- all of them --------------------------------------------------------------------------------- */
+/* --- all of them ---------------------------------------------------------------------------------
+ */
 
 void store_chores(struct store *s, uint64_t now_ms)
 {
@@ -170,7 +175,8 @@ uint64_t store_chores_deadline(const struct store *s, uint64_t now_ms)
     return due;
 }
 
-/* --- metrics ----------------------------------------------------------------------------------------- */
+/* --- metrics
+ * ----------------------------------------------------------------------------------------- */
 
 void store_metrics_init(struct store *s)
 {
@@ -186,12 +192,15 @@ void store_metrics_init(struct store *s)
     } all[] = {
         {&x->has_leader, false, "etcd_server_has_leader", "Whether a leader exists."},
         {&x->is_leader, false, "etcd_server_is_leader", "Whether this member leads."},
-        {&x->leader_changes, true, "etcd_server_leader_changes_seen_total", "Changes of leader seen."},
-        {&x->committed, false, "etcd_server_proposals_committed_total", "Consensus proposals committed."},
+        {&x->leader_changes, true, "etcd_server_leader_changes_seen_total",
+         "Changes of leader seen."},
+        {&x->committed, false, "etcd_server_proposals_committed_total",
+         "Consensus proposals committed."},
         {&x->applied, false, "etcd_server_proposals_applied_total", "Consensus proposals applied."},
         {&x->pending, false, "etcd_server_proposals_pending", "Proposals waiting to be applied."},
         {&x->failed, true, "etcd_server_proposals_failed_total", "Proposals that failed."},
-        {&x->read_failures, true, "etcd_server_slow_read_indexes_total", "Linearizable reads that failed."},
+        {&x->read_failures, true, "etcd_server_slow_read_indexes_total",
+         "Linearizable reads that failed."},
         {&x->write_bytes, true, "etcd_disk_wal_write_bytes_total", "Bytes written to the log."},
         {&x->snapshots, true, "etcd_server_snapshots_total", "Snapshots taken."},
         {&x->db_size, false, "etcd_mvcc_db_total_size_in_bytes", "Memory of keys and values."},
@@ -199,19 +208,23 @@ void store_metrics_init(struct store *s)
          "Memory of keys and values, without what is about to be freed."},
         {&x->keys, false, "etcd_debugging_mvcc_keys_total", "Keys."},
         {&x->rev, false, "etcd_debugging_mvcc_current_revision", "The current revision."},
-        {&x->compact_rev, false, "etcd_debugging_mvcc_compact_revision", "The last compacted revision."},
-        {&x->quota, false, "etcd_server_quota_backend_bytes", "Memory that keys and values may take."},
+        {&x->compact_rev, false, "etcd_debugging_mvcc_compact_revision",
+         "The last compacted revision."},
+        {&x->quota, false, "etcd_server_quota_backend_bytes",
+         "Memory that keys and values may take."},
     };
     for (size_t i = 0; i < ARRAY_SIZE(all); i++)
-        *all[i].at = metric_single(all[i].counter ? metric_counter(m, all[i].name, all[i].help, NULL)
-                                                  : metric_gauge(m, all[i].name, all[i].help, NULL));
+        *all[i].at =
+            metric_single(all[i].counter ? metric_counter(m, all[i].name, all[i].help, NULL)
+                                         : metric_gauge(m, all[i].name, all[i].help, NULL));
     x->fsync = metric_single(metric_histogram(m, "etcd_disk_wal_fsync_duration_seconds",
-                                              "How long writing and syncing the log took.", NULL, seconds,
-                                              ARRAY_SIZE(seconds)));
+                                              "How long writing and syncing the log took.", NULL,
+                                              seconds, ARRAY_SIZE(seconds)));
     metric_set(x->quota, (double)s->quota_bytes);
 }
 
-void store_metrics_update(struct store *s, const struct replica_status *rs, const struct mvcc_stats *ms)
+void store_metrics_update(struct store *s, const struct replica_status *rs,
+                          const struct mvcc_stats *ms)
 {
     struct store_metrics *x = &s->metrics;
     metric_set(x->has_leader, rs->leader != 0);

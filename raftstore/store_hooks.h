@@ -21,8 +21,8 @@ struct store_hooks {
     uint64_t disk_reserve_bytes; /* Less room than this raises the alarm. */
 };
 
-int store_open_hooked(const struct store_config *config, const struct store_hooks *hooks, struct store **ret,
-                      struct error *err);
+int store_open_hooked(const struct store_config *config, const struct store_hooks *hooks,
+                      struct store **ret, struct error *err);
 /* Ends as a crash of the process would: nothing is flushed or handed over.
  * Pending requests are still answered, with E_CLOSED. */
 void store_kill(struct store *s);

@@ -118,7 +118,8 @@ struct sample {
 
 struct store_metrics {
     struct metric *has_leader, *is_leader, *leader_changes, *committed, *applied, *pending, *failed;
-    struct metric *fsync, *write_bytes, *snapshots, *db_size, *db_in_use, *keys, *rev, *compact_rev, *quota;
+    struct metric *fsync, *write_bytes, *snapshots, *db_size, *db_in_use, *keys, *rev, *compact_rev,
+        *quota;
     struct metric *read_failures;
 };
 
@@ -149,19 +150,19 @@ struct store {
     struct log_io log_io;
     struct bulk_io bulk_io;
 
-    struct mvcc *mvcc; /* Views and cursors of it are taken on any thread. */
+    struct mvcc *mvcc;       /* Views and cursors of it are taken on any thread. */
     struct replica *replica; /* NULL while waiting to be added. */
     struct transport *transport;
-    struct list log_queue; /* Work for the log thread, given to it at the end of a round. */
-    struct list answers;   /* Given out at the end of a round, behind the publishing. */
+    struct list log_queue;  /* Work for the log thread, given to it at the end of a round. */
+    struct list answers;    /* Given out at the end of a round, behind the publishing. */
     struct members members; /* The newest list. */
 
     uint64_t install_seq; /* Of the snapshot install under way; 0: none. */
     bool adopting;
     bool was_leader;
     uint64_t last_leader;
-    bool failed;          /* The member cannot go on. */
-    int apply_code;       /* A committed command could not be applied. */
+    bool failed;    /* The member cannot go on. */
+    int apply_code; /* A committed command could not be applied. */
     bool closing, closed;
     uint64_t close_at_ms;
     atomic_bool killed;
@@ -180,8 +181,8 @@ struct store {
 
     /* Shared with all threads. */
     pthread_mutex_t lock;
-    struct store_status status;      /* Guarded by lock, */
-    struct member_record *records;   /* ... as is the list of members with roles. */
+    struct store_status status;    /* Guarded by lock, */
+    struct member_record *records; /* ... as is the list of members with roles. */
     struct member *listed;
     uint32_t listed_count;
 };
@@ -207,11 +208,12 @@ int store_make_replica(struct store *s, uint64_t boot, struct error *err);
 struct store *store_new(const struct store_config *c, const struct store_hooks *hooks);
 /* The members that found the cluster (none given: none, the address is not known
  * yet), this member's id, and the cluster's: the same on each of them. */
-int store_founders(struct store *s, const struct store_config *c, struct members *ret, uint64_t *ret_id,
-                   uint64_t *ret_cluster, struct error *err);
-int store_log_open(struct store *s, const char *dir, uint64_t cluster_id, uint64_t member_id, bool joined,
-                   struct log **ret, struct error *err);
-int store_snapshots_open(struct store *s, uint64_t cluster_id, struct snapshot_dir **ret, struct error *err);
+int store_founders(struct store *s, const struct store_config *c, struct members *ret,
+                   uint64_t *ret_id, uint64_t *ret_cluster, struct error *err);
+int store_log_open(struct store *s, const char *dir, uint64_t cluster_id, uint64_t member_id,
+                   bool joined, struct log **ret, struct error *err);
+int store_snapshots_open(struct store *s, uint64_t cluster_id, struct snapshot_dir **ret,
+                         struct error *err);
 void store_free(struct store *s);
 
 /* store_ops.c */
@@ -226,31 +228,38 @@ void store_log_vote(struct store *s, uint64_t seq, uint64_t term, uint64_t vote)
 void store_log_append(struct store *s, uint64_t seq, struct entry *const *entries, uint32_t count);
 void store_log_reset(struct store *s, uint64_t seq, uint64_t index, uint64_t term);
 void store_log_trim(struct store *s, uint64_t first_index);
-void store_log_read(struct store *s, uint64_t token, uint64_t first, uint64_t last, uint32_t bytes_max);
+void store_log_read(struct store *s, uint64_t token, uint64_t first, uint64_t last,
+                    uint32_t bytes_max);
 /* [bulk] Empties the log for a snapshot that is durable; then done on the store thread. */
-void store_log_install(struct store *s, uint64_t index, uint64_t term, void (*done)(void *arg), void *arg);
+void store_log_install(struct store *s, uint64_t index, uint64_t term, void (*done)(void *arg),
+                       void *arg);
 /* [any worker] The disk does not serve the store any more. */
 void store_disk_failed(struct store *s, int code, const char *message);
 /* Creates the log of a member that was just told who it is. */
 void store_adopt(struct store *s, uint64_t cluster_id, uint64_t id);
-struct entry *store_entry_of(uint64_t index, uint64_t term, uint8_t kind, const void *data, uint32_t len);
+struct entry *store_entry_of(uint64_t index, uint64_t term, uint8_t kind, const void *data,
+                             uint32_t len);
 
 /* store_snapshot.c */
 void store_bulk_start(struct store *s, struct snapshot_dir *dir);
 void store_bulk_stop(struct store *s);
 void store_snapshot_take(struct store *s, const struct replica_snapshot *snapshot);
-void store_snapshot_read(struct store *s, uint64_t token, uint64_t index, uint64_t offset, uint32_t bytes_max);
+void store_snapshot_read(struct store *s, uint64_t token, uint64_t index, uint64_t offset,
+                         uint32_t bytes_max);
 void store_snapshot_release(struct store *s, uint64_t index);
-void store_snapshot_write(struct store *s, uint64_t transfer, uint64_t offset, struct str bytes, bool last);
+void store_snapshot_write(struct store *s, uint64_t transfer, uint64_t offset, struct str bytes,
+                          bool last);
 void store_snapshot_drop(struct store *s, uint64_t transfer);
-void store_snapshot_install(struct store *s, uint64_t seq, uint64_t transfer, const struct replica_snapshot *snapshot);
+void store_snapshot_install(struct store *s, uint64_t seq, uint64_t transfer,
+                            const struct replica_snapshot *snapshot);
 
 /* store_chores.c */
 void store_chores(struct store *s, uint64_t now_ms);
 uint64_t store_chores_deadline(const struct store *s, uint64_t now_ms);
 void store_became_leader(struct store *s, uint64_t now_ms);
 void store_metrics_init(struct store *s);
-void store_metrics_update(struct store *s, const struct replica_status *rs, const struct mvcc_stats *ms);
+void store_metrics_update(struct store *s, const struct replica_status *rs,
+                          const struct mvcc_stats *ms);
 
 /* store_restore.c */
 /* Makes this member the only one, by an entry at the end of its log. */
@@ -258,7 +267,8 @@ int store_force_alone(struct log *log, const char *address, struct error *err);
 
 /* store_members.c */
 /* Notes whom we met. OK, or LOST_DATA when its data is not what the record says. */
-enum transport_status store_member_met(struct store *s, uint64_t id, uint64_t instance, struct str name);
+enum transport_status store_member_met(struct store *s, uint64_t id, uint64_t instance,
+                                       struct str name);
 void store_members_chore(struct store *s, uint64_t now_ms);
 uint32_t store_member_records(const struct store *s, struct member_record *ret, uint32_t max);
 void store_publish_members(struct store *s);

@@ -65,7 +65,8 @@ static void on_news(struct mail *m)
     int fatal = atomic_load(&io->fatal_code);
     uint64_t seq = atomic_load(&io->done_seq);
     if (s->replica != NULL && seq > 0)
-        replica_persisted(s->replica, store_now(s), s->install_seq != 0 ? MIN_OF(seq, s->install_seq - 1) : seq);
+        replica_persisted(s->replica, store_now(s),
+                          s->install_seq != 0 ? MIN_OF(seq, s->install_seq - 1) : seq);
     if (s->replica != NULL && fatal != 0)
         replica_disk_failed(s->replica, store_now(s), fatal, io->failure);
     store_kick(s);
@@ -154,8 +155,8 @@ static void check_space(struct store *s, uint64_t now)
     uint64_t want = s->disk_reserve_bytes + (io->low ? s->disk_reserve_bytes / 4 : 0);
     bool low = bytes >= 0 && (uint64_t)bytes < want;
     if (low != io->low)
-        log_warning("the store's disk has %s room: %" PRId64 " MiB left", low ? "too little" : "enough",
-                    bytes >> 20);
+        log_warning("the store's disk has %s room: %" PRId64 " MiB left",
+                    low ? "too little" : "enough", bytes >> 20);
     io->low = low;
     if (atomic_exchange(&io->low_space, low) != low)
         post_news(s);
@@ -193,7 +194,8 @@ static void bound_staged(struct store *s)
 
 /* --- the jobs ----------------------------------------------------------------------------- */
 
-struct entry *store_entry_of(uint64_t index, uint64_t term, uint8_t kind, const void *data, uint32_t len)
+struct entry *store_entry_of(uint64_t index, uint64_t term, uint8_t kind, const void *data,
+                             uint32_t len)
 {
     struct entry *e = entry_new((enum entry_type)kind, index, term, len);
     if (e != NULL && len > 0)
@@ -213,7 +215,7 @@ static void read_entries(struct log_job *j)
     }
     uint64_t want = j->last - j->index + 1;
     uint32_t count = (uint32_t)MIN_OF((uint64_t)got.count, want);
-    j->entries = xzalloc(count * sizeof(*j->entries));
+    j->entries = xzalloc(count * sizeof(struct entry *));
     for (; j->count < count; j->count++) {
         const struct log_entry *e = &got.entries[j->count];
         j->entries[j->count] = store_entry_of(e->index, e->term, e->kind, e->data, e->len);
@@ -320,7 +322,7 @@ void store_log_append(struct store *s, uint64_t seq, struct entry *const *entrie
 {
     struct log_job *j = job_new(s, JOB_APPEND);
     j->seq = seq;
-    j->entries = xmalloc(count * sizeof(*j->entries));
+    j->entries = xmalloc(count * sizeof(struct entry *));
     for (; j->count < count; j->count++)
         j->entries[j->count] = entry_ref(entries[j->count]);
     queue(j);
@@ -347,12 +349,14 @@ static void on_read(struct mail *m)
     struct log_job *j = CONTAINER_OF(m, struct log_job, mail);
     struct store *s = j->s;
     if (s->replica != NULL)
-        replica_entries_read(s->replica, store_now(s), j->token, j->code, j->entries, j->code < 0 ? 0 : j->count);
+        replica_entries_read(s->replica, store_now(s), j->token, j->code, j->entries,
+                             j->code < 0 ? 0 : j->count);
     job_free(j);
     store_kick(s);
 }
 
-void store_log_read(struct store *s, uint64_t token, uint64_t first, uint64_t last, uint32_t bytes_max)
+void store_log_read(struct store *s, uint64_t token, uint64_t first, uint64_t last,
+                    uint32_t bytes_max)
 {
     struct log_job *j = job_new(s, JOB_READ);
     j->mail.run = on_read;
@@ -370,7 +374,8 @@ static void on_installed(struct mail *m)
     job_free(j);
 }
 
-void store_log_install(struct store *s, uint64_t index, uint64_t term, void (*done)(void *arg), void *arg)
+void store_log_install(struct store *s, uint64_t index, uint64_t term, void (*done)(void *arg),
+                       void *arg)
 {
     struct log_job *j = job_new(s, JOB_INSTALL);
     j->mail.run = on_installed;
@@ -426,7 +431,8 @@ static void run_adoption(struct work *w)
     struct store *s = a->s;
     a->code = store_snapshots_open(s, a->cluster_id, &a->dir, &a->err);
     if (a->code == 0)
-        a->code = store_log_open(s, s->data_dir, a->cluster_id, a->id, true, &s->log_io.log, &a->err);
+        a->code =
+            store_log_open(s, s->data_dir, a->cluster_id, a->id, true, &s->log_io.log, &a->err);
     if (a->code == 0)
         log_state(s->log_io.log, &a->state);
     mailbox_post(&s->mailbox, &a->mail);
@@ -446,7 +452,8 @@ void store_adopt(struct store *s, uint64_t cluster_id, uint64_t id)
     worker_post(&s->log_worker, &a->work);
 }
 
-/* --- life --------------------------------------------------------------------------------------- */
+/* --- life ---------------------------------------------------------------------------------------
+ */
 
 void store_log_start(struct store *s, struct log *log)
 {

@@ -15,7 +15,8 @@
 #define RECORD_VERSION 1
 #define RECORD_RETRY_MS 1000
 
-static bool record_decode(struct str bytes, struct member_record *ret, uint32_t max, uint32_t *ret_count)
+static bool record_decode(struct str bytes, struct member_record *ret, uint32_t max,
+                          uint32_t *ret_count)
 {
     struct wire w = wire_of(bytes);
     *ret_count = 0;
@@ -56,7 +57,8 @@ uint32_t store_member_records(const struct store *s, struct member_record *ret, 
     return record_decode(mvcc_config_record(s->mvcc), ret, max, &count) ? count : 0;
 }
 
-static const struct member_record *find(const struct member_record *list, uint32_t count, uint64_t id)
+static const struct member_record *find(const struct member_record *list, uint32_t count,
+                                        uint64_t id)
 {
     for (uint32_t i = 0; i < count; i++)
         if (list[i].id == id)
@@ -79,7 +81,8 @@ static void note_seen(struct store *s, uint64_t id, uint64_t instance, struct st
     s->seen_count = MAX_OF(s->seen_count, at + 1);
 }
 
-enum transport_status store_member_met(struct store *s, uint64_t id, uint64_t instance, struct str name)
+enum transport_status store_member_met(struct store *s, uint64_t id, uint64_t instance,
+                                       struct str name)
 {
     struct member_record list[MEMBERS_MAX];
     uint32_t count = store_member_records(s, list, MEMBERS_MAX);
@@ -114,7 +117,8 @@ void store_members_chore(struct store *s, uint64_t now_ms)
     uint32_t old_count = store_member_records(s, old, MEMBERS_MAX), next_count = 0;
     for (uint32_t i = 0; i < s->members.count && next_count < MEMBERS_MAX; i++) {
         uint64_t id = s->members.items[i].id;
-        const struct member_record *was = find(old, old_count, id), *seen = find(s->seen, s->seen_count, id);
+        const struct member_record *was = find(old, old_count, id),
+                                   *seen = find(s->seen, s->seen_count, id);
         if (seen != NULL)
             next[next_count++] = *seen;
         else if (was != NULL)
@@ -125,7 +129,8 @@ void store_members_chore(struct store *s, uint64_t now_ms)
     if (str_eq(buf_str(&bytes), mvcc_config_record(s->mvcc)))
         return;
     s->recording = true;
-    store_propose_internal(s, &(struct command){.type = COMMAND_CONFIG, .config = buf_str(&bytes)}, on_recorded);
+    store_propose_internal(s, &(struct command){.type = COMMAND_CONFIG, .config = buf_str(&bytes)},
+                           on_recorded);
 }
 
 /* The list that other threads read. */

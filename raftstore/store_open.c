@@ -57,8 +57,8 @@ static int by_id(const void *a, const void *b)
     return x < y ? -1 : x > y;
 }
 
-int store_founders(struct store *s, const struct store_config *c, struct members *ret, uint64_t *ret_id,
-                   uint64_t *ret_cluster, struct error *err)
+int store_founders(struct store *s, const struct store_config *c, struct members *ret,
+                   uint64_t *ret_id, uint64_t *ret_cluster, struct error *err)
 {
     *ret = (struct members){0};
     if (c->initial_member_count == 0) {
@@ -71,12 +71,13 @@ int store_founders(struct store *s, const struct store_config *c, struct members
         return error_set(err, E_INVALID, "the initial members do not name this one (%s)",
                          c->name != NULL ? c->name : "it has no name");
     if (c->initial_member_count > MEMBERS_MAX)
-        return error_set(err, E_INVALID, "%u initial members, at most %d are allowed", c->initial_member_count,
-                         MEMBERS_MAX);
+        return error_set(err, E_INVALID, "%u initial members, at most %d are allowed",
+                         c->initial_member_count, MEMBERS_MAX);
     for (uint32_t i = 0; i < c->initial_member_count; i++) {
         const struct store_member *m = &c->initial_members[i];
         if (members_get(ret, member_id_of(m)) != NULL)
-            return error_set(err, E_INVALID, "two initial members have the id %" PRIx64, member_id_of(m));
+            return error_set(err, E_INVALID, "two initial members have the id %" PRIx64,
+                             member_id_of(m));
         members_add(ret, member_id_of(m), MEMBER_VOTER, m->address);
     }
     qsort(ret->items, ret->count, sizeof(*ret->items), by_id);
@@ -90,8 +91,8 @@ int store_founders(struct store *s, const struct store_config *c, struct members
 
 /* --- recovery ------------------------------------------------------------------------------- */
 
-int store_log_open(struct store *s, const char *dir, uint64_t cluster_id, uint64_t member_id, bool joined,
-                   struct log **ret, struct error *err)
+int store_log_open(struct store *s, const char *dir, uint64_t cluster_id, uint64_t member_id,
+                   bool joined, struct log **ret, struct error *err)
 {
     struct log_config config = {
         .disk = s->disk,
@@ -106,7 +107,8 @@ int store_log_open(struct store *s, const char *dir, uint64_t cluster_id, uint64
     return log_open(&config, ret, err);
 }
 
-int store_snapshots_open(struct store *s, uint64_t cluster_id, struct snapshot_dir **ret, struct error *err)
+int store_snapshots_open(struct store *s, uint64_t cluster_id, struct snapshot_dir **ret,
+                         struct error *err)
 {
     AUTO_FREE char *path = xasprintf("%s/snapshots", s->data_dir);
     struct snapshot_dir_config config = {
@@ -140,7 +142,8 @@ static int restore_file(struct store *s, struct snapshot_file *f, struct error *
     return rc;
 }
 
-static int load_snapshot(struct store *s, struct snapshot_dir *dir, uint64_t index, struct error *err)
+static int load_snapshot(struct store *s, struct snapshot_dir *dir, uint64_t index,
+                         struct error *err)
 {
     struct snapshot_file *f = NULL;
     int rc = snapshot_file_open(dir, index, &f, err);
@@ -156,8 +159,8 @@ static int load_snapshot(struct store *s, struct snapshot_dir *dir, uint64_t ind
 }
 
 /* The newest snapshot that can be read and that the log continues. */
-static int load_newest_snapshot(struct store *s, struct snapshot_dir *dir, const struct log_state *state,
-                                struct error *err)
+static int load_newest_snapshot(struct store *s, struct snapshot_dir *dir,
+                                const struct log_state *state, struct error *err)
 {
     uint64_t indexes[SNAPSHOT_KEEP + 2];
     size_t count = snapshot_dir_list(dir, indexes, ARRAY_SIZE(indexes));
@@ -178,17 +181,20 @@ static int load_newest_snapshot(struct store *s, struct snapshot_dir *dir, const
     }
     if (count > 0)
         return error_set(err, E_CORRUPT,
-                         "no snapshot in %s can be used (%.500s). In a cluster: remove this member on a healthy one, "
+                         "no snapshot in %s can be used (%.500s). In a cluster: remove this member "
+                         "on a healthy one, "
                          "move %s away and join again as a new member.",
                          s->data_dir, error_message(&first), s->data_dir);
     if (state->first_index > 1)
         return error_set(err, E_CORRUPT,
-                         "%s: the log starts at entry %" PRIu64 ", but the snapshot before it is missing",
+                         "%s: the log starts at entry %" PRIu64
+                         ", but the snapshot before it is missing",
                          s->data_dir, state->first_index);
     return 0;
 }
 
-static int load_entries(struct store *s, struct log *log, const struct log_state *state, struct error *err)
+static int load_entries(struct store *s, struct log *log, const struct log_state *state,
+                        struct error *err)
 {
     int rc = 0;
     for (uint64_t at = state->first_index; rc == 0 && at <= state->last_index;) {
@@ -258,14 +264,16 @@ static bool snapshots_without_log(struct store *s)
     return found;
 }
 
-static int open_disk(struct store *s, const struct store_config *c, struct opened *o, struct error *err)
+static int open_disk(struct store *s, const struct store_config *c, struct opened *o,
+                     struct error *err)
 {
     uint64_t id = 0, cluster_id = 0;
     int rc = store_log_open(s, s->data_dir, 0, 0, false, &o->log, err);
     if (rc == E_NOT_FOUND) {
         error_clear(err);
         if (snapshots_without_log(s))
-            return error_set(err, E_CORRUPT, "%s holds snapshots, but its log is missing", s->data_dir);
+            return error_set(err, E_CORRUPT, "%s holds snapshots, but its log is missing",
+                             s->data_dir);
         if (c->join)
             return 0;
         rc = store_founders(s, c, &o->founders, &id, &cluster_id, err);
@@ -282,16 +290,19 @@ static int open_disk(struct store *s, const struct store_config *c, struct opene
     if (rc < 0)
         return rc;
     uint64_t any;
-    o->fresh = o->state.last_index == 0 && o->state.term == 0 && snapshot_dir_list(o->dir, &any, 1) == 0;
+    o->fresh =
+        o->state.last_index == 0 && o->state.term == 0 && snapshot_dir_list(o->dir, &any, 1) == 0;
     if (c->force_new_cluster && !o->fresh) {
-        rc = store_force_alone(o->log, c->advertise_address != NULL ? c->advertise_address : c->listen_address, err);
+        rc = store_force_alone(
+            o->log, c->advertise_address != NULL ? c->advertise_address : c->listen_address, err);
         log_state(o->log, &o->state);
     }
     /* A founder that died before its first write founds again. */
     if (o->fresh && !o->state.joined && o->founders.count == 0 && c->initial_member_count > 0) {
         rc = store_founders(s, c, &o->founders, &id, &cluster_id, err);
         if (rc == 0 && (id != o->state.member_id || cluster_id != o->state.cluster_id))
-            rc = error_set(err, E_INVALID, "%s was made for other initial members than those given", s->data_dir);
+            rc = error_set(err, E_INVALID, "%s was made for other initial members than those given",
+                           s->data_dir);
     }
     return rc;
 }
@@ -345,8 +356,9 @@ static int start_replica(struct store *s, struct opened *o, struct error *err)
     if (o->fresh && !o->state.joined && o->founders.count == 0)
         members_add(&o->founders, atomic_load(&s->id), MEMBER_VOTER, s->address);
     struct replica_vote vote = {o->state.term, o->state.vote};
-    return replica_start(s->replica, store_now(s), o->state.term == 0 && o->state.vote == 0 ? NULL : &vote,
-                         &o->founders, err);
+    return replica_start(s->replica, store_now(s),
+                         o->state.term == 0 && o->state.vote == 0 ? NULL : &vote, &o->founders,
+                         err);
 }
 
 struct store *store_new(const struct store_config *c, const struct store_hooks *hooks)
@@ -362,7 +374,8 @@ struct store *store_new(const struct store_config *c, const struct store_hooks *
     s->history_ms = c->history_ms != 0 ? c->history_ms : 600000;
     s->quota_bytes = c->quota_bytes != 0 ? c->quota_bytes : UINT64_C(8) << 30;
     s->snapshot_log_bytes = c->snapshot_log_bytes;
-    s->disk_reserve_bytes = hooks->disk_reserve_bytes != 0 ? hooks->disk_reserve_bytes : DISK_RESERVE_BYTES;
+    s->disk_reserve_bytes =
+        hooks->disk_reserve_bytes != 0 ? hooks->disk_reserve_bytes : DISK_RESERVE_BYTES;
     s->no_fsync = c->unsafe_no_fsync;
     s->join = c->join;
     pthread_mutex_init(&s->lock, NULL);
@@ -378,8 +391,8 @@ struct store *store_new(const struct store_config *c, const struct store_hooks *
     return s;
 }
 
-int store_open_hooked(const struct store_config *config, const struct store_hooks *hooks, struct store **ret,
-                      struct error *err)
+int store_open_hooked(const struct store_config *config, const struct store_hooks *hooks,
+                      struct store **ret, struct error *err)
 {
     struct error local = {0};
     err = err != NULL ? err : &local;

@@ -16,14 +16,16 @@ static void op_save_vote(void *arg, uint64_t seq, const struct replica_vote *v)
     store_kick(arg);
 }
 
-static void op_append(void *arg, uint64_t seq, uint64_t first_index, struct entry *const *entries, uint32_t count)
+static void op_append(void *arg, uint64_t seq, uint64_t first_index, struct entry *const *entries,
+                      uint32_t count)
 {
     UNUSED(first_index); /* Appending over cuts. */
     store_log_append(arg, seq, entries, count);
     store_kick(arg);
 }
 
-static void op_install_snapshot(void *arg, uint64_t seq, uint64_t transfer, const struct replica_snapshot *snapshot)
+static void op_install_snapshot(void *arg, uint64_t seq, uint64_t transfer,
+                                const struct replica_snapshot *snapshot)
 {
     store_snapshot_install(arg, seq, transfer, snapshot);
 }
@@ -40,7 +42,8 @@ static void op_trim(void *arg, uint64_t first_index)
     store_kick(arg);
 }
 
-static void op_read_entries(void *arg, uint64_t token, uint64_t first, uint64_t last, uint32_t bytes_max)
+static void op_read_entries(void *arg, uint64_t token, uint64_t first, uint64_t last,
+                            uint32_t bytes_max)
 {
     store_log_read(arg, token, first, last, bytes_max);
     store_kick(arg);
@@ -51,7 +54,8 @@ static void op_take_snapshot(void *arg, const struct replica_snapshot *snapshot)
     store_snapshot_take(arg, snapshot);
 }
 
-static void op_read_snapshot(void *arg, uint64_t token, uint64_t index, uint64_t offset, uint32_t bytes_max)
+static void op_read_snapshot(void *arg, uint64_t token, uint64_t index, uint64_t offset,
+                             uint32_t bytes_max)
 {
     store_snapshot_read(arg, token, index, offset, bytes_max);
 }
@@ -61,7 +65,8 @@ static void op_release_snapshot(void *arg, uint64_t index)
     store_snapshot_release(arg, index);
 }
 
-static void op_write_snapshot(void *arg, uint64_t transfer, uint64_t offset, struct str bytes, bool last)
+static void op_write_snapshot(void *arg, uint64_t transfer, uint64_t offset, struct str bytes,
+                              bool last)
 {
     store_snapshot_write(arg, transfer, offset, bytes, last);
 }
@@ -142,7 +147,8 @@ static bool is_bulk(void *arg, struct str message)
 
 const struct transport_ops store_transport_ops = {on_message, on_hello, on_welcome, is_bulk};
 
-/* --- state machine and users ------------------------------------------------------------------- */
+/* --- state machine and users -------------------------------------------------------------------
+ */
 
 static void op_apply(void *arg, const struct replica_command *c)
 {
@@ -154,9 +160,11 @@ static void op_apply(void *arg, const struct replica_command *c)
             request_finish(r, E_UNKNOWN_OUTCOME);
         return;
     }
-    int rc = mvcc_apply(s->mvcc, c->index, c->bytes, store_now(s), r != NULL ? &r->result : NULL, &err);
+    int rc =
+        mvcc_apply(s->mvcc, c->index, c->bytes, store_now(s), r != NULL ? &r->result : NULL, &err);
     if (rc < 0) {
-        log_error("command of entry %" PRIu64 " cannot be applied: %s", c->index, error_message(&err));
+        log_error("command of entry %" PRIu64 " cannot be applied: %s", c->index,
+                  error_message(&err));
         s->apply_code = rc;
     }
     if (r != NULL)

@@ -24,8 +24,8 @@
 #define FIRST_TERM 1
 
 /* Copies the backup into a snapshot and checks it on the way. */
-static int copy_backup(int fd, const char *path, struct snapshot_writer *w, struct mvcc_restore *verify,
-                       struct error *err)
+static int copy_backup(int fd, const char *path, struct snapshot_writer *w,
+                       struct mvcc_restore *verify, struct error *err)
 {
     AUTO_FREE uint8_t *piece = xmalloc(PIECE_BYTES);
     for (;;) {
@@ -52,15 +52,16 @@ static void founding_meta(const struct members *m, uint64_t index, struct buf *o
     applied_encode(&a, out);
 }
 
-static int write_snapshot(struct store *s, const char *path, uint64_t cluster_id, const struct members *m,
-                          uint64_t *ret_index, struct error *err)
+static int write_snapshot(struct store *s, const char *path, uint64_t cluster_id,
+                          const struct members *m, uint64_t *ret_index, struct error *err)
 {
     struct snapshot_dir *dir = NULL;
     struct snapshot_writer *w = NULL;
     struct mvcc_restore *verify = mvcc_verify_new();
     AUTO_BUF meta = BUF_INIT;
     int fd = open(path, O_RDONLY | O_CLOEXEC);
-    int rc = fd < 0 ? error_set_errno(err, E_NOT_FOUND, errno, "cannot open the backup %s", path) : 0;
+    int rc =
+        fd < 0 ? error_set_errno(err, E_NOT_FOUND, errno, "cannot open the backup %s", path) : 0;
     if (rc == 0)
         rc = store_snapshots_open(s, cluster_id, &dir, err);
     if (rc == 0)
@@ -82,7 +83,8 @@ static int write_snapshot(struct store *s, const char *path, uint64_t cluster_id
     return rc;
 }
 
-static int write_log(struct store *s, uint64_t cluster_id, uint64_t id, uint64_t index, struct error *err)
+static int write_log(struct store *s, uint64_t cluster_id, uint64_t id, uint64_t index,
+                     struct error *err)
 {
     struct log *log = NULL;
     int rc = store_log_open(s, s->data_dir, cluster_id, id, false, &log, err);
@@ -95,7 +97,8 @@ static int write_log(struct store *s, uint64_t cluster_id, uint64_t id, uint64_t
     return rc;
 }
 
-static int restore(struct store *s, const struct store_config *c, const char *path, struct error *err)
+static int restore(struct store *s, const struct store_config *c, const char *path,
+                   struct error *err)
 {
     struct members m = {0};
     struct log *existing = NULL;
@@ -103,12 +106,14 @@ static int restore(struct store *s, const struct store_config *c, const char *pa
     int rc = store_log_open(s, s->data_dir, 0, 0, false, &existing, err);
     if (rc != E_NOT_FOUND) {
         log_close(existing);
-        return rc < 0 ? rc : error_set(err, E_EXISTS, "%s already holds a member's data", s->data_dir);
+        return rc < 0 ? rc
+                      : error_set(err, E_EXISTS, "%s already holds a member's data", s->data_dir);
     }
     error_clear(err);
     rc = store_founders(s, c, &m, &id, &cluster_id, err);
     if (rc == 0 && m.count == 0) {
-        const char *address = c->advertise_address != NULL ? c->advertise_address : c->listen_address;
+        const char *address =
+            c->advertise_address != NULL ? c->advertise_address : c->listen_address;
         members_add(&m, id, MEMBER_VOTER, address != NULL ? address : "none");
     }
     /* The log comes last: a folder without one is no member's. */

@@ -163,6 +163,7 @@ static void sending_end(struct sending *r)
 static struct receiving *receiving_get(struct store *s, uint64_t transfer)
 {
     LIST_FOREACH (it, &s->bulk_io.receivers)
+        /* NOLINTNEXTLINE(clang-analyzer-unix.Malloc): what is freed has left the list. */
         if (LIST_ENTRY(it, struct receiving, node)->transfer == transfer)
             return LIST_ENTRY(it, struct receiving, node);
     return NULL;
@@ -218,31 +219,38 @@ static void run_write(struct bulk_job *j)
 
 static void on_log_emptied(void *arg);
 
+/* Gives the received file its name, trying again while the disk is full. */
+static int store_received(struct bulk_job *j, struct receiving *r, struct error *err)
+{
+    struct worker *worker = &j->s->bulk_worker;
+    for (int tries = 0;; tries++) {
+        int rc = snapshot_writer_commit(r->writer, j->index, j->term, buf_str(&j->bytes), err);
+        if (rc == 0 || worker_stopping(worker) || (rc != E_NO_SPACE && tries >= RETRIES_MAX))
+            return rc;
+        if (tries == 0)
+            log_warning("the snapshot that came in cannot be stored yet: %s", error_message(err));
+        worker_sleep(worker, RETRY_MS);
+    }
+}
+
 static void run_install(struct bulk_job *j)
 {
     struct store *s = j->s;
     struct receiving *r = receiving_get(s, j->transfer);
     struct error err = {0};
-    int rc = r == NULL ? error_set(&err, E_INTERNAL, "the snapshot to install is gone") : 0;
-    for (int tries = 0; rc == 0; tries++) {
-        rc = snapshot_writer_commit(r->writer, j->index, j->term, buf_str(&j->bytes), &err);
-        if (rc == 0 || worker_stopping(&s->bulk_worker) || (rc != E_NO_SPACE && tries >= RETRIES_MAX))
-            break;
-        if (tries == 0)
-            log_warning("the snapshot that came in cannot be stored yet: %s", error_message(&err));
-        rc = 0;
-        worker_sleep(&s->bulk_worker, RETRY_MS);
-    }
-    j->code = rc;
-    if (rc == 0)
+    if (r == NULL)
+        j->code = error_set(&err, E_INTERNAL, "the snapshot to install is gone");
+    else
+        j->code = store_received(j, r, &err);
+    if (r != NULL && j->code == 0)
         j->restore = take(r->restore);
     receiving_end(r);
-    if (rc == 0) {
+    if (j->code == 0) {
         store_log_install(s, j->index, j->term, on_log_emptied, j);
         return;
     }
     if (!worker_stopping(&s->bulk_worker))
-        store_disk_failed(s, rc, error_message(&err));
+        store_disk_failed(s, j->code, error_message(&err));
     job_free(j);
 }
 
@@ -259,8 +267,8 @@ static void on_log_emptied(void *arg)
     uint64_t now = store_now(s);
     mvcc_restore_commit(j->restore, s->mvcc, now);
     mvcc_publish(s->mvcc, now);
-    log_info("the state was replaced by the snapshot at entry %" PRIu64 ", revision %" PRId64, j->index,
-             mvcc_rev(s->mvcc));
+    log_info("the state was replaced by the snapshot at entry %" PRIu64 ", revision %" PRId64,
+             j->index, mvcc_rev(s->mvcc));
     uint64_t seq = s->install_seq;
     s->install_seq = 0;
     replica_persisted(s->replica, now, MAX_OF(seq, (uint64_t)atomic_load(&s->log_io.done_seq)));
@@ -268,7 +276,8 @@ static void on_log_emptied(void *arg)
     store_kick(s);
 }
 
-/* --- the bulk thread ---------------------------------------------------------------------------- */
+/* --- the bulk thread ----------------------------------------------------------------------------
+ */
 
 static void run_job(struct work *w)
 {
@@ -299,7 +308,8 @@ static void run_job(struct work *w)
     job_free(j);
 }
 
-/* --- the store thread's side ------------------------------------------------------------------------ */
+/* --- the store thread's side
+ * ------------------------------------------------------------------------ */
 
 static void on_done(struct mail *m)
 {
@@ -337,7 +347,8 @@ void store_snapshot_take(struct store *s, const struct replica_snapshot *snapsho
     worker_post(&s->bulk_worker, &j->work);
 }
 
-void store_snapshot_read(struct store *s, uint64_t token, uint64_t index, uint64_t offset, uint32_t bytes_max)
+void store_snapshot_read(struct store *s, uint64_t token, uint64_t index, uint64_t offset,
+                         uint32_t bytes_max)
 {
     struct bulk_job *j = job_new(s, BULK_READ);
     j->token = token;
@@ -354,7 +365,8 @@ void store_snapshot_release(struct store *s, uint64_t index)
     worker_post(&s->bulk_worker, &j->work);
 }
 
-void store_snapshot_write(struct store *s, uint64_t transfer, uint64_t offset, struct str bytes, bool last)
+void store_snapshot_write(struct store *s, uint64_t transfer, uint64_t offset, struct str bytes,
+                          bool last)
 {
     struct bulk_job *j = job_new(s, BULK_WRITE);
     j->transfer = transfer;
@@ -371,7 +383,8 @@ void store_snapshot_drop(struct store *s, uint64_t transfer)
     worker_post(&s->bulk_worker, &j->work);
 }
 
-void store_snapshot_install(struct store *s, uint64_t seq, uint64_t transfer, const struct replica_snapshot *snapshot)
+void store_snapshot_install(struct store *s, uint64_t seq, uint64_t transfer,
+                            const struct replica_snapshot *snapshot)
 {
     struct bulk_job *j = job_new(s, BULK_INSTALL);
     s->install_seq = seq;
@@ -383,7 +396,8 @@ void store_snapshot_install(struct store *s, uint64_t seq, uint64_t transfer, co
     worker_post(&s->bulk_worker, &j->work);
 }
 
-/* --- life --------------------------------------------------------------------------------------------- */
+/* --- life
+ * --------------------------------------------------------------------------------------------- */
 
 void store_bulk_start(struct store *s, struct snapshot_dir *dir)
 {

@@ -13,8 +13,8 @@
 
 #include <inttypes.h>
 
-#define WORK_BUDGET 1000     /* Keys of compaction and reclaiming per round. */
-#define WORK_AGAIN_MS 1000   /* Dead memory that views still held is looked at again. */
+#define WORK_BUDGET 1000   /* Keys of compaction and reclaiming per round. */
+#define WORK_AGAIN_MS 1000 /* Dead memory that views still held is looked at again. */
 #define WORK_AGAIN_BYTES (1u << 20)
 
 uint64_t store_now(const struct store *s)
@@ -210,8 +210,9 @@ static bool give_back_memory(struct store *s, uint64_t now)
 static void stop_failed(struct store *s)
 {
     if (s->apply_code != 0 && !s->failed) {
-        log_error("this member cannot apply what the cluster decided (%s); it must be upgraded or rejoin",
-                  error_text(s->apply_code));
+        log_error(
+            "this member cannot apply what the cluster decided (%s); it must be upgraded or rejoin",
+            error_text(s->apply_code));
         s->failed = true;
     }
     if (s->failed && s->replica != NULL)

@@ -42,15 +42,16 @@ const struct kv *store_view_get(const struct store_view *v, struct str key, int6
     return mvcc_view_get(inner(v), key, rev);
 }
 
-int64_t store_view_count(const struct store_view *v, struct str key, struct str range_end, int64_t rev)
+int64_t store_view_count(const struct store_view *v, struct str key, struct str range_end,
+                         int64_t rev)
 {
     return mvcc_view_count(inner(v), key, range_end, rev);
 }
 
 static_assert(sizeof(struct tree_iter) <= sizeof(struct store_iter), "store_iter is too small");
 
-int store_iter_init(struct store_iter *it, const struct store_view *v, struct str key, struct str range_end,
-                    int64_t rev)
+int store_iter_init(struct store_iter *it, const struct store_view *v, struct str key,
+                    struct str range_end, int64_t rev)
 {
     return mvcc_view_iter(inner(v), (struct tree_iter *)it->opaque, key, range_end, rev);
 }
@@ -90,8 +91,9 @@ static void post_ready(void *arg)
         mailbox_post(c->mb, &c->mail);
 }
 
-int store_cursor_new(struct store *s, int64_t after_rev, struct mailbox *mb, void (*on_ready)(void *arg), void *arg,
-                     struct store_cursor **ret, struct error *err)
+int store_cursor_new(struct store *s, int64_t after_rev, struct mailbox *mb,
+                     void (*on_ready)(void *arg), void *arg, struct store_cursor **ret,
+                     struct error *err)
 {
     struct store_cursor *c = xzalloc(sizeof(*c));
     c->mb = mb;

@@ -23,11 +23,13 @@ int transport_check_identity(struct net_stream *s, struct error *err)
         return 0; /* Loopback only: transport_new() and link_dial() see to it. */
     const struct tls_peer *p = net_stream_peer(s);
     if (p == NULL || !p->verified)
-        return error_set(err, E_UNAUTHORIZED, "%s shows no certificate of the members' CA", net_stream_remote(s));
+        return error_set(err, E_UNAUTHORIZED, "%s shows no certificate of the members' CA",
+                         net_stream_remote(s));
     for (size_t i = 0; i < p->organization_count; i++)
         if (str_eqc(p->organizations[i], TRANSPORT_ORGANIZATION))
             return 0;
-    return error_set(err, E_UNAUTHORIZED, "the certificate of %s (" STR_FMT ") has not the organisation %s",
+    return error_set(err, E_UNAUTHORIZED,
+                     "the certificate of %s (" STR_FMT ") has not the organisation %s",
                      net_stream_remote(s), STR_ARG(p->common_name), TRANSPORT_ORGANIZATION);
 }
 
@@ -67,12 +69,14 @@ static void remote_metrics(struct remote *p)
     p->sent_bytes = METRIC_OF(metric_counter(m, "etcd_network_peer_sent_bytes_total",
                                              "Bytes sent to peers.", METRIC_LABELS("To")),
                               str_of(id));
-    p->received_bytes = METRIC_OF(metric_counter(m, "etcd_network_peer_received_bytes_total",
-                                                 "Bytes received from peers.", METRIC_LABELS("From")),
-                                  str_of(id));
-    p->send_failures = METRIC_OF(metric_counter(m, "etcd_network_peer_sent_failures_total",
-                                                "Messages to peers that were dropped.", METRIC_LABELS("To")),
-                                 str_of(id));
+    p->received_bytes =
+        METRIC_OF(metric_counter(m, "etcd_network_peer_received_bytes_total",
+                                 "Bytes received from peers.", METRIC_LABELS("From")),
+                  str_of(id));
+    p->send_failures =
+        METRIC_OF(metric_counter(m, "etcd_network_peer_sent_failures_total",
+                                 "Messages to peers that were dropped.", METRIC_LABELS("To")),
+                  str_of(id));
 }
 
 struct remote *remote_new(struct transport *t, uint64_t id, struct str address)
@@ -185,10 +189,12 @@ static int setup(struct transport *t, const struct transport_config *c, struct e
 {
     bool tls = c->cert_file != NULL && c->key_file != NULL && c->ca_file != NULL;
     if (!tls && (c->cert_file != NULL || c->key_file != NULL || c->ca_file != NULL))
-        return error_set(err, E_INVALID, "TLS between members needs certificate, key and CA; one is missing");
+        return error_set(err, E_INVALID,
+                         "TLS between members needs certificate, key and CA; one is missing");
     if (!tls && !transport_address_is_local(c->listen_address))
         return error_set(err, E_INVALID,
-                         "%s is not a loopback address: members need TLS (certificate, key and CA) to talk over it",
+                         "%s is not a loopback address: members need TLS (certificate, key and CA) "
+                         "to talk over it",
                          c->listen_address);
     if (tls) {
         int rc = make_tls(t, c, err);
@@ -206,7 +212,7 @@ static int setup(struct transport *t, const struct transport_config *c, struct e
     if (rc < 0)
         return rc;
     /* A listener on a unix socket names itself by its path. */
-    t->address = xstrdup(c->advertise_address != NULL         ? c->advertise_address
+    t->address = xstrdup(c->advertise_address != NULL          ? c->advertise_address
                          : net_listener_port(t->listener) != 0 ? net_listener_address(t->listener)
                                                                : c->listen_address);
     if (strlen(t->address) > TRANSPORT_ADDRESS_MAX || strlen(t->name) > TRANSPORT_NAME_MAX)

@@ -48,9 +48,9 @@ struct transport_config {
     const char *listen_address;    /* "host:port", port 0 picks one; or "unix:/path". */
     const char *advertise_address; /* NULL: as listening. */
     const char *cert_file, *key_file, *ca_file; /* All or none. */
-    size_t message_max;   /* Longer messages cut the connection. */
-    size_t queue_max;     /* Bytes waiting for one peer; 0: message_max + 16 MiB. */
-    uint32_t stall_ms;    /* A connection that takes nothing for so long is dialed anew; 0: 3000. */
+    size_t message_max;                         /* Longer messages cut the connection. */
+    size_t queue_max;  /* Bytes waiting for one peer; 0: message_max + 16 MiB. */
+    uint32_t stall_ms; /* A connection that takes nothing for so long is dialed anew; 0: 3000. */
     const struct transport_ops *ops; /* Borrowed for the transport's life. */
     void *arg;
 };

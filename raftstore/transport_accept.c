@@ -63,7 +63,8 @@ static enum transport_status judge_hello(struct transport *t, const struct trans
         return TRANSPORT_CLUSTER;
     if ((t->id != 0 && h->to != t->id) || h->from == t->id)
         return TRANSPORT_ID;
-    enum transport_status status = t->ops.on_hello != NULL ? t->ops.on_hello(t->arg, h) : TRANSPORT_OK;
+    enum transport_status status =
+        t->ops.on_hello != NULL ? t->ops.on_hello(t->arg, h) : TRANSPORT_OK;
     return t->id == 0 && status == TRANSPORT_OK ? TRANSPORT_RETRY : status;
 }
 
@@ -78,7 +79,8 @@ static void drop_older(struct inbound *in)
     }
 }
 
-static void answer(struct inbound *in, const struct transport_hello *h, enum transport_status status)
+static void answer(struct inbound *in, const struct transport_hello *h,
+                   enum transport_status status)
 {
     struct transport *t = in->t;
     struct transport_welcome w = {
@@ -98,7 +100,8 @@ static void answer(struct inbound *in, const struct transport_hello *h, enum tra
 }
 
 /* Logs a refusal, but not again every two seconds. */
-static void log_refusal(struct transport *t, const struct transport_hello *h, enum transport_status status)
+static void log_refusal(struct transport *t, const struct transport_hello *h,
+                        enum transport_status status)
 {
     uint64_t now = env_now_ms(t->env);
     for (size_t i = 0; i < REFUSALS_NOTED; i++) {
@@ -107,8 +110,8 @@ static void log_refusal(struct transport *t, const struct transport_hello *h, en
             return;
     }
     t->refusals[t->next_refusal++ % REFUSALS_NOTED] = (struct refusal){h->from, now, status};
-    log_warning("refused member %" PRIx64 " (" STR_FMT ") of cluster %" PRIx64 ", which wants member %" PRIx64
-                " here: %s",
+    log_warning("refused member %" PRIx64 " (" STR_FMT ") of cluster %" PRIx64
+                ", which wants member %" PRIx64 " here: %s",
                 h->from, STR_ARG(h->name), h->cluster_id, h->to, transport_status_text(status));
 }
 
@@ -118,7 +121,8 @@ static bool on_hello(struct inbound *in, struct str frame)
     struct transport_hello h;
     struct error err = {0};
     if (transport_hello_decode(frame, &h, &err) < 0) {
-        log_warning("refused a connection from %s: %s", net_stream_remote(in->stream), error_message(&err));
+        log_warning("refused a connection from %s: %s", net_stream_remote(in->stream),
+                    error_message(&err));
         return false;
     }
     enum transport_status status = judge_hello(t, &h);
@@ -155,7 +159,8 @@ static bool on_frame(void *arg, struct str frame)
         return true;
     if (t->ops.on_message(t->arg, in->peer->id, frame))
         return true;
-    log_warning("member %" PRIx64 " sent a message that is none; its connection is cut", in->peer->id);
+    log_warning("member %" PRIx64 " sent a message that is none; its connection is cut",
+                in->peer->id);
     return false;
 }
 

@@ -56,7 +56,8 @@ static void link_wait(struct link *l)
         return;
     }
     l->state = LINK_WAITING;
-    l->backoff_ms = l->backoff_ms == 0 ? BACKOFF_MIN_MS : MIN_OF(l->backoff_ms * 2, (uint64_t)BACKOFF_MAX_MS);
+    l->backoff_ms =
+        l->backoff_ms == 0 ? BACKOFF_MIN_MS : MIN_OF(l->backoff_ms * 2, (uint64_t)BACKOFF_MAX_MS);
     uint64_t ms = l->backoff_ms / 2 + env_random_below(t->env, l->backoff_ms);
     uv_timer_start(&l->timer, on_redial, ms, 0);
 }
@@ -64,7 +65,8 @@ static void link_wait(struct link *l)
 static void log_down(struct link *l, const char *why)
 {
     if (!l->logged_down && l->channel == TRANSPORT_CONTROL)
-        log_warning("no connection to member %" PRIx64 " at %s: %s", l->peer->id, l->peer->address, why);
+        log_warning("no connection to member %" PRIx64 " at %s: %s", l->peer->id, l->peer->address,
+                    why);
     l->logged_down = true;
 }
 
@@ -172,8 +174,8 @@ static bool on_answer(void *arg, struct str frame)
         return true;
     }
     if (status != TRANSPORT_RETRY && status != l->last_status)
-        log_warning("member %" PRIx64 " at %s does not take our connection: %s", l->peer->id, l->peer->address,
-                    transport_status_text(status));
+        log_warning("member %" PRIx64 " at %s does not take our connection: %s", l->peer->id,
+                    l->peer->address, transport_status_text(status));
     l->last_status = status;
     if (status == TRANSPORT_RETRY)
         l->backoff_ms = 0;

@@ -21,7 +21,8 @@ const char *transport_status_text(enum transport_status s)
     case TRANSPORT_BAD_VERSION:
         return "no common protocol version";
     case TRANSPORT_LOST_DATA:
-        return "the data is not that of this member: it was lost or replaced; remove the member and add it "
+        return "the data is not that of this member: it was lost or replaced; remove the member "
+               "and add it "
                "again as a new one";
     case TRANSPORT_REMOVED:
         return "it was removed from the cluster";
@@ -127,8 +128,8 @@ static bool framer_complete(struct framer *f, const uint8_t **data, size_t *len)
     return f->partial.len == want && want > FRAME_HEADER_BYTES;
 }
 
-bool framer_feed(struct framer *f, const uint8_t *data, size_t len, bool (*on_frame)(void *arg, struct str frame),
-                 void *arg)
+bool framer_feed(struct framer *f, const uint8_t *data, size_t len,
+                 bool (*on_frame)(void *arg, struct str frame), void *arg)
 {
     while (len > 0) {
         if (f->partial.len > 0) {
@@ -142,7 +143,8 @@ bool framer_feed(struct framer *f, const uint8_t *data, size_t len, bool (*on_fr
                 continue;
             struct buf frame = f->partial;
             f->partial = BUF_INIT;
-            bool go_on = on_frame(arg, str_n((char *)frame.data + FRAME_HEADER_BYTES, frame.len - FRAME_HEADER_BYTES));
+            bool go_on = on_frame(arg, str_n((char *)frame.data + FRAME_HEADER_BYTES,
+                                             frame.len - FRAME_HEADER_BYTES));
             buf_done(&frame);
             if (!go_on)
                 return false;

@@ -75,8 +75,8 @@ void framer_done(struct framer *f);
 /* Calls on_frame for every complete frame, with bytes borrowed for the call.
  * on_frame returns false to stop at once (the stream was closed; f may be gone).
  * False when a frame is announced that is too long, or on_frame stopped. */
-bool framer_feed(struct framer *f, const uint8_t *data, size_t len, bool (*on_frame)(void *arg, struct str frame),
-                 void *arg);
+bool framer_feed(struct framer *f, const uint8_t *data, size_t len,
+                 bool (*on_frame)(void *arg, struct str frame), void *arg);
 void frame_header(uint8_t ret[FRAME_HEADER_BYTES], size_t len);
 
 #endif

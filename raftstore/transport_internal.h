@@ -43,7 +43,7 @@ struct remote {
     struct transport *t;
     uint64_t id;
     char *address;
-    bool listed;     /* By transport_set_peers(); else it only dialed us. */
+    bool listed;      /* By transport_set_peers(); else it only dialed us. */
     uint32_t inbound; /* Connections it has to us. */
     bool blocked;
     bool closing;

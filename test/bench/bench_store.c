@@ -88,7 +88,8 @@ static double cpu_seconds(void)
 {
     struct rusage u;
     getrusage(RUSAGE_SELF, &u);
-    return (double)(u.ru_utime.tv_sec + u.ru_stime.tv_sec) + (double)(u.ru_utime.tv_usec + u.ru_stime.tv_usec) / 1e6;
+    return (double)(u.ru_utime.tv_sec + u.ru_stime.tv_sec) +
+           (double)(u.ru_utime.tv_usec + u.ru_stime.tv_usec) / 1e6;
 }
 
 static long rss_kib(void)
@@ -133,10 +134,11 @@ static void run(struct bench *b, const char *what, bool reads, uint32_t by, uint
     double seconds = (double)(uv_hrtime() - start) / 1e9, used = cpu_seconds() - cpu;
     qsort(b->latency_us, b->latency_count, sizeof(uint32_t), by_value);
     uint64_t n = b->latency_count;
-    printf("  %-26s %5u clients %9.0f/s  p50 %6.2f ms  p99 %6.2f ms  %5.1f us cpu  %5.3f syncs/op  %" PRIu64
-           " failed\n",
+    printf("  %-26s %5u clients %9.0f/s  p50 %6.2f ms  p99 %6.2f ms  %5.1f us cpu  %5.3f syncs/op  "
+           "%" PRIu64 " failed\n",
            what, clients, (double)b->done / seconds, n > 0 ? b->latency_us[n / 2] / 1e3 : 0,
-           n > 0 ? b->latency_us[n * 99 / 100] / 1e3 : 0, used * 1e6 / (double)MAX_OF(b->done, (uint64_t)1),
+           n > 0 ? b->latency_us[n * 99 / 100] / 1e3 : 0,
+           used * 1e6 / (double)MAX_OF(b->done, (uint64_t)1),
            (double)(syncs(b) - before) / (double)MAX_OF(b->done, (uint64_t)1), b->failed);
     fflush(stdout);
     free(b->slots);
@@ -151,8 +153,9 @@ static void idle_cost(struct bench *b)
     struct timespec ts = {.tv_sec = 3};
     nanosleep(&ts, NULL); /* Not the rig's loop, which ticks. */
     getrusage(RUSAGE_SELF, &after);
-    printf("  idle: %.2f%% of a processor, %.1f wake-ups/s; resident %ld KiB\n", (cpu_seconds() - cpu) / 3 * 100,
-           (double)(after.ru_nvcsw - before.ru_nvcsw) / 3, rss_kib());
+    printf("  idle: %.2f%% of a processor, %.1f wake-ups/s; resident %ld KiB\n",
+           (cpu_seconds() - cpu) / 3 * 100, (double)(after.ru_nvcsw - before.ru_nvcsw) / 3,
+           rss_kib());
 }
 
 static void bench(uint32_t members, const char *base)
@@ -171,8 +174,8 @@ static void bench(uint32_t members, const char *base)
     for (uint32_t i = 0; i < members; i++)
         rig_start(&b->rig, i);
     rig_must_put(&b->rig, 0, "/ready", "1");
-    printf("%u member%s: first write acknowledged %.1f ms after the start; resident %ld KiB\n", members,
-           members > 1 ? "s" : "", (double)(uv_hrtime() - start) / 1e6, rss_kib());
+    printf("%u member%s: first write acknowledged %.1f ms after the start; resident %ld KiB\n",
+           members, members > 1 ? "s" : "", (double)(uv_hrtime() - start) / 1e6, rss_kib());
     idle_cost(b);
     uint32_t leader = (uint32_t)rig_leader(&b->rig);
     const uint32_t clients[] = {1, 16, 128, 1000};

@@ -32,8 +32,12 @@ static size_t original_size[SEGMENTS];
 
 static struct log_config config(void)
 {
-    return (struct log_config){
-        .disk = &disk.base, .env = &env, .dir = "d", .cluster_id = 1, .member_id = 2, .segment_bytes = 2048};
+    return (struct log_config){.disk = &disk.base,
+                               .env = &env,
+                               .dir = "d",
+                               .cluster_id = 1,
+                               .member_id = 2,
+                               .segment_bytes = 2048};
 }
 
 static struct mem_file *segment(uint64_t number)
@@ -112,7 +116,8 @@ static bool untouched(void)
 {
     for (uint64_t i = 0; i < SEGMENTS; i++) {
         struct mem_file *f = segment(i + 1);
-        if (f->cache_size != original_size[i] || memcmp(f->cache, original[i], original_size[i]) != 0)
+        if (f->cache_size != original_size[i] ||
+            memcmp(f->cache, original[i], original_size[i]) != 0)
             return false;
     }
     return true;
@@ -133,7 +138,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         return 0;
     }
     log_state(l, &s);
-    ASSERT(s.last_index == ENTRIES || (!same && s.last_index >= ENTRIES / SEGMENTS * (SEGMENTS - 1)));
+    ASSERT(s.last_index == ENTRIES ||
+           (!same && s.last_index >= ENTRIES / SEGMENTS * (SEGMENTS - 1)));
     ASSERT(s.first_index == 1);
     for (uint64_t at = 1; at <= s.last_index;) {
         struct log_read got;

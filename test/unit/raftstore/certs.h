@@ -31,8 +31,8 @@ static inline struct certs make_ca(const char *dir, const char *name, char **ret
     return c;
 }
 
-static inline void make_leaf(const char *dir, const struct certs *ca, const char *organization, const char *name, char **ret_cert,
-                      char **ret_key)
+static inline void make_leaf(const char *dir, const struct certs *ca, const char *organization,
+                             const char *name, char **ret_cert, char **ret_key)
 {
     struct pki_key *key;
     struct pki_cert *cert;

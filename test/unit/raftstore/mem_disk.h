@@ -202,7 +202,8 @@ static inline ssize_t mem_pread(struct disk *base, int fd, void *p, size_t n, ui
     return (ssize_t)n;
 }
 
-static inline ssize_t mem_pwrite(struct disk *base, int fd, const void *p, size_t n, uint64_t offset)
+static inline ssize_t mem_pwrite(struct disk *base, int fd, const void *p, size_t n,
+                                 uint64_t offset)
 {
     struct mem_disk *d = mem_of(base);
     int rc = mem_fault(d);

@@ -28,7 +28,8 @@
 const char *__tsan_default_suppressions(void);
 const char *__tsan_default_suppressions(void)
 {
-    return "race:^sys_list$\nrace:^sys_open$\nrace:^sys_close$\nrace:^sys_lock$\nrace:^sys_sync_dir$\n";
+    return "race:^sys_list$\nrace:^sys_open$\nrace:^sys_close$\nrace:^sys_lock$\nrace:^sys_sync_"
+           "dir$\n";
 }
 #endif
 
@@ -68,7 +69,8 @@ static inline void rig_init(struct rig *r, uint32_t count)
         snprintf(r->names[i], sizeof(r->names[i]), "m%u", i + 1);
         snprintf(r->addresses[i], sizeof(r->addresses[i]), "unix:%s/%u.sock", r->dir, i + 1);
         snprintf(r->dirs[i], sizeof(r->dirs[i]), "%s/%u", r->dir, i + 1);
-        r->members[i] = (struct store_member){.id = i + 1, .name = r->names[i], .address = r->addresses[i]};
+        r->members[i] =
+            (struct store_member){.id = i + 1, .name = r->names[i], .address = r->addresses[i]};
     }
 }
 
@@ -86,7 +88,8 @@ static inline int rig_try_start(struct rig *r, uint32_t i, struct error *err)
         c.listen_address = "127.0.0.1:0";
     int rc = store_open_hooked(&c, &r->hooks, &r->stores[i], err);
     if (rc == 0 && r->tcp)
-        snprintf(r->addresses[i], sizeof(r->addresses[i]), "127.0.0.1:%u", store_peer_port(r->stores[i]));
+        snprintf(r->addresses[i], sizeof(r->addresses[i]), "127.0.0.1:%u",
+                 store_peer_port(r->stores[i]));
     return rc;
 }
 
@@ -148,7 +151,8 @@ static inline void rig_sleep(struct rig *r, uint64_t ms)
 static inline void rig_on_txn(int code, const struct txn_result *result, void *arg)
 {
     struct answer *a = arg;
-    *a = (struct answer){true, code, result != NULL ? result->rev : 0, result != NULL && result->succeeded};
+    *a = (struct answer){true, code, result != NULL ? result->rev : 0,
+                         result != NULL && result->succeeded};
 }
 
 static inline void rig_on_done(int code, int64_t rev, void *arg)
@@ -158,7 +162,8 @@ static inline void rig_on_done(int code, int64_t rev, void *arg)
 }
 
 /* Starts a put without waiting for it. */
-static inline void rig_put_start(struct rig *r, uint32_t i, const char *key, const char *value, struct answer *a)
+static inline void rig_put_start(struct rig *r, uint32_t i, const char *key, const char *value,
+                                 struct answer *a)
 {
     struct txn_op op = {.type = OP_PUT, .key = str_of(key), .value = str_of(value)};
     struct txn t = {.success = &op, .success_count = 1};

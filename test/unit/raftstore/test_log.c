@@ -151,7 +151,8 @@ static void rig_crash_and_recover(struct rig *r)
     mem_disk_crash(&r->disk);
     rig_must_open(r);
     bool staged = matches(r, &r->staged);
-    ck_assert_msg(staged || matches(r, &r->saved), "the log is neither what was synced nor what was staged");
+    ck_assert_msg(staged || matches(r, &r->saved),
+                  "the log is neither what was synced nor what was staged");
     if (staged)
         r->saved = r->staged;
     else
@@ -384,10 +385,12 @@ START_TEST(damage_refuses)
         log_abandon(take(r->log));
         f->cache[at] ^= 0x10;
         struct error err = {0};
-        ck_assert_msg(rig_open(r, &err) == E_CORRUPT || err.code == E_INVALID, "byte %zu passed", at);
+        ck_assert_msg(rig_open(r, &err) == E_CORRUPT || err.code == E_INVALID, "byte %zu passed",
+                      at);
         ck_assert_ptr_nonnull(strstr(err.message, DIR));
         if (at >= LOG_SEGMENT_HEADER_BYTES)
-            ck_assert_ptr_nonnull(strstr(err.message, "log-0000000000000001.seg is damaged at offset"));
+            ck_assert_ptr_nonnull(
+                strstr(err.message, "log-0000000000000001.seg is damaged at offset"));
         rig_free(r);
     }
 }
@@ -437,7 +440,8 @@ END_TEST
 START_TEST(mark_proves_last_batch)
 {
     struct error err = {0};
-    size_t last = LOG_SEGMENT_HEADER_BYTES + 9 * (LOG_BATCH_HEADER_BYTES + log_record_bytes(100)) + 50;
+    size_t last =
+        LOG_SEGMENT_HEADER_BYTES + 9 * (LOG_BATCH_HEADER_BYTES + log_record_bytes(100)) + 50;
     struct rig *r = filled(1 << 16, 10);
     log_mark(r->log);
     log_mark(r->log); /* Once is enough. */
@@ -478,7 +482,8 @@ START_TEST(forged_batch_in_value)
     log_append(r->log, &(struct log_entry){2, 1, 1, forged, sizeof(forged)}, 1);
     ck_assert_int_eq(log_sync(r->log, NULL), 0);
     log_abandon(take(r->log));
-    segment_file(r, 1)->cache[LOG_SEGMENT_HEADER_BYTES + 2 * LOG_BATCH_HEADER_BYTES + log_record_bytes(10)] ^= 1;
+    segment_file(r, 1)
+        ->cache[LOG_SEGMENT_HEADER_BYTES + 2 * LOG_BATCH_HEADER_BYTES + log_record_bytes(10)] ^= 1;
     rig_must_open(r);
     struct log_state s;
     log_state(r->log, &s);
@@ -648,7 +653,8 @@ START_TEST(system_disk)
     char dir[] = "/tmp/test_log_XXXXXX";
     ck_assert_ptr_nonnull(mkdtemp(dir));
     AUTO_FREE char *data = xasprintf("%s/a/b", dir);
-    struct log_config config = {.disk = disk_system(), .dir = data, .cluster_id = 1, .member_id = 2};
+    struct log_config config = {
+        .disk = disk_system(), .dir = data, .cluster_id = 1, .member_id = 2};
     struct log *l = NULL, *second = NULL;
     struct error err = {0};
     ck_assert_msg(log_open(&config, &l, &err) == 0, "%s", error_message(&err));

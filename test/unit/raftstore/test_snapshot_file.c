@@ -9,7 +9,8 @@
 
 static struct snapshot_dir *open_dir(struct mem_disk *disk, uint64_t cluster_id)
 {
-    struct snapshot_dir_config config = {.disk = &disk->base, .dir = "snap", .cluster_id = cluster_id};
+    struct snapshot_dir_config config = {
+        .disk = &disk->base, .dir = "snap", .cluster_id = cluster_id};
     struct snapshot_dir *d = NULL;
     return snapshot_dir_open(&config, &d, NULL) == 0 ? d : NULL;
 }

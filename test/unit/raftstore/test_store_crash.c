@@ -132,8 +132,8 @@ static void stop(uint32_t member)
     kill(pids[member], SIGKILL);
     waitpid(pids[member], &status, 0);
     pids[member] = 0;
-    ck_assert_msg(WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL, "member %u ended by itself: status %x",
-                  member + 1, status);
+    ck_assert_msg(WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL,
+                  "member %u ended by itself: status %x", member + 1, status);
 }
 
 static void pause_ms(uint64_t ms)
@@ -157,7 +157,8 @@ static void check_all_there(void)
         for (uint32_t k = 0; k < acked_count; k++) {
             char key[32];
             snprintf(key, sizeof(key), "/c%u/%u", acked[k].member, acked[k].n);
-            ck_assert_msg(store_view_get(v, str_of(key), 0) != NULL, "member %u lost %s", i + 1, key);
+            ck_assert_msg(store_view_get(v, str_of(key), 0) != NULL, "member %u lost %s", i + 1,
+                          key);
         }
         store_view_unref(v);
     }
@@ -178,8 +179,9 @@ static void check_same(void)
             q = store_iter_next(&y);
             ck_assert((p == NULL) == (q == NULL));
             if (p != NULL)
-                ck_assert(str_eq(p->key, q->key) && str_eq(p->value, q->value) && p->mod_rev == q->mod_rev &&
-                          p->create_rev == q->create_rev && p->version == q->version);
+                ck_assert(str_eq(p->key, q->key) && str_eq(p->value, q->value) &&
+                          p->mod_rev == q->mod_rev && p->create_rev == q->create_rev &&
+                          p->version == q->version);
         } while (p != NULL);
         store_view_unref(b);
     }

@@ -359,7 +359,8 @@ START_TEST(tls_roles)
     uv_loop_t loop;
     uv_loop_init(&loop);
     AUTO_FREE char *ca = NULL, *other_ca = NULL;
-    struct certs trusted = make_ca(dir, "ca.crt", &ca), stranger = make_ca(dir, "other.crt", &other_ca);
+    struct certs trusted = make_ca(dir, "ca.crt", &ca),
+                 stranger = make_ca(dir, "other.crt", &other_ca);
     struct {
         const struct certs *ca;
         const char *organization;
@@ -476,7 +477,8 @@ START_TEST(greetings)
     AUTO_BUF b = BUF_INIT;
     transport_hello_encode(&h, &b);
     ck_assert_int_eq(transport_hello_decode(buf_str(&b), &h2, NULL), 0);
-    ck_assert(str_eq(h.name, h2.name) && str_eq(h.address, h2.address) && h2.instance == 5 && h2.to == 4);
+    ck_assert(str_eq(h.name, h2.name) && str_eq(h.address, h2.address) && h2.instance == 5 &&
+              h2.to == 4);
     for (size_t n = 0; n < b.len; n++)
         ck_assert_int_eq(transport_hello_decode(str_n((char *)b.data, n), &h2, NULL), E_INVALID);
     buf_clear(&b);

@@ -47,7 +47,8 @@ static inline struct loop_span loop_span_begin(const char *name)
 }
 void loop_span_end(struct loop_span *s);
 #define LOOP_CALLBACK(name)                                                                        \
-    __attribute__((cleanup(loop_span_end))) struct loop_span loop_span_ = loop_span_begin(name)
+    __attribute__((cleanup(loop_span_end), unused)) struct loop_span loop_span_ =                  \
+        loop_span_begin(name)
 uint64_t loop_slow_count(void); /* Slow callbacks of this process so far. */
 
 #endif

@@ -33,7 +33,7 @@ static int lone_string(struct json_decoder *d, struct str *ret)
 static int decode_time(struct json_decoder *d, struct meta_v1_time *t)
 {
     struct error err = {0};
-    struct str text;
+    struct str text = STR_NULL;
     int r = lone_string(d, &text);
     if (r == 1 && time_parse(text, t, &err) != 0)
         return remember(d, &err);
@@ -43,7 +43,7 @@ static int decode_time(struct json_decoder *d, struct meta_v1_time *t)
 static int decode_micro_time(struct json_decoder *d, struct meta_v1_micro_time *t)
 {
     struct error err = {0};
-    struct str text;
+    struct str text = STR_NULL;
     int r = lone_string(d, &text);
     if (r == 1 && micro_time_parse(text, t, &err) != 0)
         return remember(d, &err);
@@ -52,7 +52,7 @@ static int decode_micro_time(struct json_decoder *d, struct meta_v1_micro_time *
 
 static int decode_duration(struct json_decoder *d, struct meta_v1_duration *t)
 {
-    struct str text;
+    struct str text = STR_NULL;
     int r = lone_string(d, &text);
     if (r == 1 && duration_parse(text, &t->duration) != 0)
         return json_decode_wrong(d, "time: invalid duration \"" STR_FMT "\"", STR_ARG(text));
@@ -175,7 +175,7 @@ static int decode_schema_or_strings(struct json_decoder *d, const struct api_msg
 
 static int decode_group_version(struct json_decoder *d, struct meta_v1_group_version *x)
 {
-    struct str text;
+    struct str text = STR_NULL;
     int r = lone_string(d, &text);
     if (r == 1 && !str_cut(text, '/', &x->group, &x->version)) {
         x->version = x->group;

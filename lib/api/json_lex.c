@@ -109,7 +109,7 @@ enum { REPLACEMENT = 0xfffd };
 static int unicode_escape(struct json_lex *l)
 {
     int c = hex4(l);
-    if (c < 0 || c < 0xd800 || c > 0xdfff)
+    if (c < 0xd800 || c > 0xdfff)
         return c;
     if (c < 0xdc00 && l->end - l->p >= 2 && l->p[0] == '\\' && l->p[1] == 'u') {
         const char *before = l->p;
@@ -343,7 +343,7 @@ int json_lex_key_view(struct json_lex *l, struct str *ret)
 
 static int skip_string(struct json_lex *l)
 {
-    const char *close;
+    const char *close = l->p;
     size_t cap;
     l->p++;
     int r = measure_string(l, &close, &cap);

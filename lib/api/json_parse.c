@@ -21,7 +21,7 @@ static int parse_object(struct json_lex *l, unsigned depth, struct json *o)
     l->p++;
     for (bool first = true; (r = json_lex_next(l, '}', first)) > 0; first = false) {
         struct str key;
-        struct json *value;
+        struct json *value = NULL;
         if ((r = json_lex_key(l, &key)) != 0 || (r = parse_value(l, depth - 1, &value)) != 0)
             break;
         struct json_member *m = json_index_find(&index, o, key);
@@ -39,7 +39,7 @@ static int parse_array(struct json_lex *l, unsigned depth, struct json *array)
     int r;
     l->p++;
     for (bool first = true; (r = json_lex_next(l, ']', first)) > 0; first = false) {
-        struct json *value;
+        struct json *value = NULL;
         if ((r = parse_value(l, depth - 1, &value)) != 0)
             break;
         json_append(l->arena, array, value);
@@ -108,7 +108,7 @@ static int parse(struct arena *a, struct str text, unsigned depth_max, struct js
                  struct error *err)
 {
     struct json_lex l;
-    struct json *j;
+    struct json *j = NULL;
     json_lex_init(&l, a, text, err);
     int r = parse_value(&l, depth_max + 1, &j);
     if (r == 0)

@@ -298,7 +298,7 @@ int quantity_canonical(struct arena *a, struct str text, struct str *ret, struct
         *ret = text;
         return 0;
     }
-    struct quantity q;
+    struct quantity q = {0};
     bool keep;
     int r = parse(text, &q, &keep, err);
     if (r != 0)
@@ -414,7 +414,7 @@ struct str quantity_str(struct arena *a, const struct quantity *q)
 
 struct quantity quantity_of(const struct resource_quantity *r)
 {
-    struct quantity q;
+    struct quantity q = {0};
     if (r->string.len == 0 || quantity_parse(r->string, &q, NULL) != 0)
         return (struct quantity){0, 0, QUANTITY_DECIMAL_SI};
     return q;

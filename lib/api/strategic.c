@@ -38,6 +38,7 @@ static int find_field(struct strategic *s, const struct api_msg *m, struct str k
 
 static struct strategic_list list_type(const struct api_field *f, bool deletes)
 {
+    ASSERT(f != NULL);
     return (struct strategic_list){f->type == API_MESSAGE ? f->msg : NULL,
                                    str_of(f->patch_merge_key), deletes};
 }
@@ -116,7 +117,7 @@ static int apply_order(struct strategic *s, const struct api_msg *m, struct json
                        struct json *patch, struct str key, const struct json *order, unsigned depth)
 {
     struct str name;
-    const struct api_field *f;
+    const struct api_field *f = NULL;
     int r = target_of(s, key, "setElementOrder", &name);
     if (r != 0)
         return r;
@@ -206,7 +207,7 @@ static int merge_collections(struct strategic *s, const struct api_msg *m, struc
                              struct str key, struct json *current, struct json *value, bool deletes,
                              unsigned depth)
 {
-    const struct api_field *f;
+    const struct api_field *f = NULL;
     struct json *merged = value;
     int r = find_field(s, m, key, &f);
     if (r != 0)

@@ -120,25 +120,24 @@ static size_t position_of(struct positions *x, const struct json *element)
 
 static const struct json *first_of(const struct json *list)
 {
-    return list != NULL && list->array.count > 0 ? list->array.items[0] : NULL;
+    return list->array.count > 0 ? list->array.items[0] : NULL;
 }
 
-/* All elements of both lists have one type, and that is not a list. */
+/* All elements of both lists have one type, and that is not a list. There is one
+ * at least. */
 static int check_elements(struct strategic *s, const struct json *x, const struct json *y)
 {
-    const struct json *first = first_of(x) != NULL ? first_of(x) : first_of(y);
-    if (first == NULL)
-        return error_set(s->err, E_INTERNAL, "no elements in any of the given slices");
+    const struct json *first = first_of(x->array.count > 0 ? x : y);
+    ASSERT(first != NULL);
     if (first->type == JSON_ARRAY)
         return error_set(s->err, E_UNPROCESSABLE, "lists of lists are not supported");
     const struct json *const lists[] = {x, y};
     for (size_t k = 0; k < ARRAY_SIZE(lists); k++) {
-        for (size_t i = 0; lists[k] != NULL && i < lists[k]->array.count; i++) {
+        for (size_t i = 0; i < lists[k]->array.count; i++) {
             if (lists[k]->array.items[i]->type == first->type)
                 continue;
             AUTO_BUF a = BUF_INIT, b = BUF_INIT;
-            struct str left = x != NULL ? go_text(x, &a) : STR("[]"),
-                       right = y != NULL ? go_text(y, &b) : STR("[]");
+            struct str left = go_text(x, &a), right = go_text(y, &b);
             return error_set(s->err, E_INTERNAL,
                              "list element types are not identical: [" STR_FMT " " STR_FMT "]",
                              STR_ARG(left), STR_ARG(right));
@@ -375,8 +374,7 @@ int strategic_merge_list(struct strategic *s, const struct strategic_list *type,
         return r;
     struct json *merged;
     struct str merge_key = type->merge_key;
-    const struct json *first = first_of(list) != NULL ? first_of(list) : first_of(patch);
-    if (first->type != JSON_OBJECT) {
+    if (first_of(list->array.count > 0 ? list : patch)->type != JSON_OBJECT) {
         if (type->deletes) {
             *ret = without(s, list, patch);
             return 0;

@@ -337,8 +337,8 @@ static int parse(struct str text, bool micro, int64_t *ret_seconds, int32_t *ret
     }
     if (c.day < 1 || c.day > days_in_month(c.year, c.month))
         return scan_range(&s, "day");
-    *ret_seconds = days_from_civil(c.year, c.month, c.day) * 86400 + c.hour * 3600 + c.minute * 60 +
-                   c.second - zone;
+    int64_t hours = days_from_civil(c.year, c.month, c.day) * 24 + c.hour;
+    *ret_seconds = (hours * 60 + c.minute) * 60 + c.second - zone;
     *ret_nanos = nanos;
     return 0;
 }
@@ -348,8 +348,8 @@ static int parse(struct str text, bool micro, int64_t *ret_seconds, int32_t *ret
 
 int time_parse(struct str text, struct meta_v1_time *ret, struct error *err)
 {
-    int64_t s;
-    int32_t nanos;
+    int64_t s = 0;
+    int32_t nanos = 0;
     int r = parse(text, false, &s, &nanos, err);
     if (r != 0)
         return r;
@@ -361,8 +361,8 @@ int time_parse(struct str text, struct meta_v1_time *ret, struct error *err)
 
 int micro_time_parse(struct str text, struct meta_v1_micro_time *ret, struct error *err)
 {
-    int64_t s;
-    int32_t nanos;
+    int64_t s = 0;
+    int32_t nanos = 0;
     int r = parse(text, true, &s, &nanos, err);
     if (r != 0)
         return r;

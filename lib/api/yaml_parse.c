@@ -187,6 +187,7 @@ static int compose_sequence(struct composer *c, unsigned depth, struct json **re
 static int key_text(struct composer *c, const struct json *key, struct str *ret)
 {
     AUTO_BUF text = BUF_INIT;
+    ASSERT(key != NULL);
     switch (key->type) {
     case JSON_STRING:
         *ret = key->string;
@@ -355,7 +356,7 @@ static int parse_one(struct arena *a, struct str text, bool strict, struct json 
     struct composer c = {.arena = a, .err = err};
     if (!yaml_parser_initialize(&c.parser))
         return error_set(err, E_NO_MEMORY, "yaml: no memory for a parser");
-    yaml_parser_set_input_string(&c.parser, (const unsigned char *)text.data, text.len);
+    yaml_parser_set_input_string(&c.parser, (const unsigned char *)str_c(text), text.len);
     int r = compose_document(&c, ret);
     if (r == 0 && strict && c.duplicates.len > 0) {
         struct str list = buf_str(&c.duplicates);
@@ -400,7 +401,7 @@ static int cut_document(struct str text, size_t *ret_consumed, struct str *ret, 
 static int parse_next(struct arena *a, struct str text, bool strict, size_t *ret_consumed,
                       struct json **ret, struct error *err)
 {
-    struct str document;
+    struct str document = STR_NULL;
     size_t consumed = 0;
     int r = cut_document(text, &consumed, &document, err);
     if (r == 0)

@@ -48,7 +48,7 @@ struct apiserver_config {
     bool enable_bootstrap_token_auth;
     bool anonymous_auth;
     int64_t min_request_timeout_s;
-    int64_t shutdown_delay_ms;
+    int64_t max_inflight, max_mutating_inflight; /* 0: no limit. */
 };
 
 struct server_thread {
@@ -82,6 +82,7 @@ struct apiserver {
     uint8_t service_ip[4];    /* First address of the service range and its prefix. */
     unsigned service_prefix;
     int32_t node_port_min, node_port_max;
+    atomic_int inflight[2];   /* Requests being served: reads, writes. */
     atomic_bool ready;        /* Built-in objects exist. */
     atomic_bool stopping;
     uint64_t started_ms;

@@ -78,6 +78,8 @@ static void add_server_flags(struct flag_set *f, struct apiserver_config *c)
     flag_bool(f, &c->enable_bootstrap_token_auth, "enable-bootstrap-token-auth",
               "Accept bootstrap tokens from secrets in kube-system.");
     flag_bool(f, &c->anonymous_auth, "anonymous-auth", "Let requests without credentials be anonymous.");
+    flag_int(f, &c->max_inflight, "max-requests-inflight", "Reads served at once; 0: no limit.");
+    flag_int(f, &c->max_mutating_inflight, "max-mutating-requests-inflight", "Writes served at once; 0: no limit.");
     flag_int(f, &c->min_request_timeout_s, "min-request-timeout", "Shortest life of a watch in seconds.");
 }
 
@@ -105,7 +107,7 @@ static void ignore_flags(struct flag_set *f)
                                          "disable-admission-plugins", "storage-backend", "storage-media-type",
                                          "runtime-config", "feature-gates", "audit-log-path", "audit-policy-file",
                                          "proxy-client-cert-file", "proxy-client-key-file", "cert-dir",
-                                         "max-requests-inflight", "max-mutating-requests-inflight", "event-ttl",
+                                         "event-ttl",
                                          "kubelet-preferred-address-types", "endpoint-reconciler-type",
                                          "service-account-max-token-expiration", "default-watch-cache-size"};
     static const char *const plain[] = {"allow-privileged", "profiling", "enable-aggregator-routing",
@@ -130,6 +132,8 @@ static void set_defaults(struct program *p)
     c->requestheader_extra_headers_prefix = "X-Remote-Extra-";
     c->anonymous_auth = true;
     c->min_request_timeout_s = 1800;
+    c->max_inflight = 400;
+    c->max_mutating_inflight = 200;
     p->store.data_dir = "/var/lib/trireme/store";
     p->store.name = "default";
 }

@@ -90,6 +90,30 @@ void req_ctx(struct req *r, const struct store_view *view, struct kind_ctx *ret)
 }
 
 /* --- answers --------------------------------------------------------------------- */
+static void release_slot(struct req *r)
+{
+    if (r->inflight >= 0)
+        atomic_fetch_sub(&r->server->inflight[r->inflight], 1);
+    r->inflight = -1;
+}
+
+/* Bounds what is served at once, as upstream's max-in-flight filter does:
+ * watches and streams do not count, those who repair the cluster always pass. */
+static bool take_slot(struct req *r)
+{
+    const struct apiserver_config *c = &r->server->config;
+    const char *verb = r->info.verb;
+    bool stream = strcmp(verb, "watch") == 0 || str_eqc(r->info.subresource, "log");
+    bool reads = strcmp(verb, "get") == 0 || strcmp(verb, "list") == 0 || strcmp(verb, "head") == 0;
+    int64_t max = reads ? c->max_inflight : c->max_mutating_inflight;
+    r->inflight = -1;
+    if (stream)
+        return true;
+    r->inflight = reads ? 0 : 1;
+    int before = atomic_fetch_add(&r->server->inflight[r->inflight], 1);
+    return max == 0 || before < max || user_in_group(r->user, GROUP_MASTERS);
+}
+
 void req_headers(struct req *r, const char *content_type)
 {
     char audit[37];
@@ -114,6 +138,7 @@ void req_headers(struct req *r, const char *content_type)
 
 void req_done(struct req *r, int http_status)
 {
+    release_slot(r);
     server_metrics_request(r, http_status);
 }
 
@@ -436,6 +461,7 @@ void req_begin(struct http_request *http, struct server_thread *t)
     r->accept.version = "v1";
     r->start_ns = uv_hrtime();
     r->now_ns = env_wall_ns(r->server->env);
+    r->inflight = -1;
     http->user = r;
     if (request_info_parse(r->arena, http->method, http->path, http->query, &r->info) != 0) {
         req_text(r, 400, "text/plain; charset=utf-8", STR("400 Bad Request\n"));
@@ -450,6 +476,10 @@ void req_begin(struct http_request *http, struct server_thread *t)
         s = authn_impersonate(r);
     if (s != NULL) {
         req_status(r, s);
+        return;
+    }
+    if (!take_slot(r)) {
+        req_status(r, status_too_many(r->arena, 1, "too many requests, please try again later"));
         return;
     }
     authorized(r);

@@ -41,6 +41,7 @@ struct req {
     uint64_t start_ns;
     int64_t now_ns;
     struct held_view *views;             /* See req_view(). */
+    int inflight;                        /* Which of the server's counts holds it; -1: none. */
     bool long_running;                   /* Watches, logs: not in the latency histogram. */
 };
 

@@ -497,6 +497,60 @@ START_TEST(garbage_from_peers)
 }
 END_TEST
 
+/* A leader's append of one no-op behind prev, received by member 1. */
+static void receive_noop(uint64_t from, uint64_t term, uint64_t index, uint64_t prev_term)
+{
+    AUTO_BUF bytes = BUF_INIT;
+    struct entry *e = entry_new(ENTRY_NOOP, index, term, 0);
+    struct peer_message m = {.type = CONSENSUS_APPEND};
+    m.core.msg = (struct consensus_message){.type = CONSENSUS_APPEND, .term = term};
+    m.core.msg.append.prev_index = index - 1;
+    m.core.msg.append.prev_term = prev_term;
+    m.core.msg.append.count = 1;
+    m.core.msg.append.entries = &e;
+    peer_message_encode(&m, &bytes);
+    entry_unref(e);
+    ck_assert_int_eq(replica_receive(rig.r, rig.now, from, buf_str(&bytes)), 0);
+    run();
+}
+
+static uint64_t highest_acknowledged(uint64_t term)
+{
+    uint64_t best = 0;
+    for (uint32_t i = 0; i < rig.sent_count; i++) {
+        struct peer_message m;
+        ck_assert_int_eq(peer_message_decode(buf_str(&rig.sent[i]), &m, NULL), 0);
+        const struct consensus_message *c = &m.core.msg;
+        if (m.type == CONSENSUS_APPEND_RESULT && c->term == term && c->append_result.rejected == 0)
+            best = c->append_result.last_index > best ? c->append_result.last_index : best;
+        peer_message_done(&m);
+    }
+    return best;
+}
+
+/* A write that becomes durable after its entries were cut acknowledges nothing:
+ * only the write of what replaced them does. */
+START_TEST(cut_writes_do_not_count)
+{
+    start(base_config(), 3);
+    persist();
+    receive_noop(2, 2, 2, 1);
+    receive_noop(2, 2, 3, 2);
+    uint64_t old = rig.seq;
+    receive_noop(3, 3, 2, 1);
+    uint64_t vote_and_new = rig.seq;
+    ck_assert_uint_gt(vote_and_new, old);
+    replica_persisted(rig.r, rig.now, old);
+    replica_persisted(rig.r, rig.now, vote_and_new - 1);
+    run();
+    ck_assert_uint_le(highest_acknowledged(3), 1);
+    replica_persisted(rig.r, rig.now, vote_and_new);
+    run();
+    ck_assert_uint_eq(highest_acknowledged(3), 2);
+    stop();
+}
+END_TEST
+
 /* A disk that fails stops a member that nobody can take over from. */
 START_TEST(disk_failure)
 {
@@ -549,6 +603,7 @@ UNIT_MAIN("replica", {
     UNIT_TEST(snapshots_and_trim);
     UNIT_TEST(recovery_refuses);
     UNIT_TEST(garbage_from_peers);
+    UNIT_TEST(cut_writes_do_not_count);
     UNIT_TEST(disk_failure);
     UNIT_TEST(changes);
 })

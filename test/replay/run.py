@@ -1,15 +1,16 @@
 #!/usr/bin/env python3
 """Replays recorded exchanges of an upstream API server against ours.
 
-Starts one trireme-apiserver on loopback with a directory of its own and a port
-the kernel picks, replays every topic of facts/live/exchanges that is in scope,
-and compares with test/replay/passing.txt, the list of steps that pass. The list
+For each topic of facts/live/exchanges that is in scope, starts a trireme-apiserver
+on loopback with a directory of its own and a port the kernel picks, replays it
+(several topics side by side: they mostly wait), and compares with test/replay/passing.txt, the list of steps that pass. The list
 only grows: a listed step that differs is a failure, an unlisted one that passes
 is printed so that it can be added (--update does).
 
 usage: test/replay/run.py [--bin build/bin] [--facts FOLDER] [--update] [TOPIC...]
 """
 import argparse
+import concurrent.futures
 import json
 import os
 import re
@@ -25,6 +26,7 @@ PASSING = os.path.join(ROOT, "test", "replay", "passing.txt")
 TOKEN = "replay-token"
 # Custom resources and admission policies are not served yet; their topics wait
 # long for effects that cannot come.
+WORKERS = 8
 OUT_OF_SCOPE = {"customresources", "admissionregistration", "server-side-apply"}
 
 
@@ -78,21 +80,25 @@ class Server:
         return alive and self.process.returncode == 0, text
 
 
-def replay(server, folder, topic, report):
-    """(topic, step number, step name, passed) in order. Names repeat: the number tells them apart."""
-    tool = os.path.join(folder, "replay.py")
-    subprocess.run([sys.executable, tool, "--server", server.url, "--token", TOKEN, "--insecure",
-                    "--no-managed-fields", "--quiet", "--report", report,
-                    os.path.join(folder, "exchanges", topic + ".json")],
-                   stdout=subprocess.DEVNULL, timeout=300)
-    with open(report) as f:
-        steps = json.load(f)
+def replay(binary, folder, topic):
+    """Steps of one topic as (name, passed, differences), and what went wrong with the server."""
+    server = Server(binary)
+    report = os.path.join(server.dir, "report.json")
+    steps = []
+    try:
+        subprocess.run([sys.executable, os.path.join(folder, "replay.py"), "--server", server.url, "--token", TOKEN,
+                        "--insecure", "--no-managed-fields", "--quiet", "--report", report,
+                        os.path.join(folder, "exchanges", topic + ".json")],
+                       stdout=subprocess.DEVNULL, timeout=300)
+        with open(report) as f:
+            steps = json.load(f)
+    finally:
+        clean, log = server.stop()
     seen, out = {}, []
     for s in steps:
-        n = seen[s["step"]] = seen.get(s["step"], 0) + 1
-        name = s["step"] if n == 1 else "%s #%d" % (s["step"], n)
-        out.append((topic, name, s["ok"], s["diff"]))
-    return out
+        n = seen[s["step"]] = seen.get(s["step"], 0) + 1  # Names repeat: a number tells them apart.
+        out.append((s["step"] if n == 1 else "%s #%d" % (s["step"], n), s["ok"], s["diff"]))
+    return out, None if clean else log[-2000:]
 
 
 def main():
@@ -111,29 +117,26 @@ def main():
         ratchet = {tuple(l.rstrip("\n").split("\t", 1)) for l in f if "\t" in l}
     topics = a.topics or sorted(n[:-5] for n in os.listdir(os.path.join(folder, "exchanges"))
                                 if n.endswith(".json") and n[:-5] not in OUT_OF_SCOPE)
-    server = Server(os.path.join(a.bin, "trireme-apiserver"))
-    passed, failed, new, ran = 0, 0, [], set()
-    total = 0
-    try:
-        for topic in topics:
-            for t, name, ok, diff in replay(server, folder, topic, os.path.join(server.dir, "report.json")):
+    binary = os.path.join(a.bin, "trireme-apiserver")
+    passed, failed, total, new, ran = 0, 0, 0, [], set()
+    with concurrent.futures.ThreadPoolExecutor(WORKERS) as pool:
+        for topic, (steps, broken) in zip(topics, pool.map(lambda t: replay(binary, folder, t), topics)):
+            if broken:
+                failed += 1
+                print("FAIL  %s: the server did not stop in good order:\n%s" % (topic, broken))
+            for name, ok, diff in steps:
                 total += ok
-                ran.add((t, name))
-                if (t, name) in ratchet:
-                    passed += ok
-                    if not ok:
-                        failed += 1
-                        print("FAIL  %s: %s\n      %s" % (t, name, "\n      ".join(d[:300] for d in diff[:5])))
-                elif ok:
-                    new.append((t, name))
-    finally:
-        clean, log = server.stop()
+                ran.add((topic, name))
+                if (topic, name) not in ratchet:
+                    new += [(topic, name)] if ok else []
+                    continue
+                passed += ok
+                if not ok:
+                    failed += 1
+                    print("FAIL  %s: %s\n      %s" % (topic, name, "\n      ".join(d[:300] for d in diff[:5])))
     for step in sorted(s for s in ratchet if s[0] in topics and s not in ran):
         failed += 1
         print("FAIL  %s: %s: was not run" % step)
-    if not clean:
-        failed += 1
-        print("FAIL  the server did not stop in good order:\n" + log[-2000:])
     if new:
         print("%d steps pass that are not in passing.txt%s" % (len(new), "" if a.update else " (--update adds them)"))
         if a.update:

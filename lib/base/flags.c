@@ -502,7 +502,7 @@ void flag_set_help(const struct flag_set *f, struct buf *b)
     for (size_t i = 0; i < f->count; i++)
         if (!f->flags[i].hidden)
             sorted[count++] = &f->flags[i];
-    qsort(sorted, count, sizeof(*sorted), flag_order);
+    qsort(sorted, count, sizeof(struct flag *), flag_order);
     for (size_t i = 0; i < count; i++) {
         AUTO_BUF left = BUF_INIT;
         AUTO_BUF help = BUF_INIT;

@@ -56,7 +56,7 @@ void heap_push(struct heap *h, struct heap_node *n)
     ASSERT(n->place == 0);
     if (h->count == h->cap) {
         h->cap = h->cap == 0 ? 16 : h->cap * 2;
-        h->items = xrealloc(h->items, h->cap * sizeof(*h->items));
+        h->items = xrealloc(h->items, h->cap * sizeof(struct heap_node *));
     }
     heap_sift_up(h, h->count++, n);
 }

@@ -40,7 +40,7 @@ struct loop_span {
     const char *name;
     uint64_t start_ns;
 };
-#define LOOP_SLOW_NS (10u * 1000u * 1000u)
+#define LOOP_SLOW_NS UINT64_C(10000000)
 static inline struct loop_span loop_span_begin(const char *name)
 {
     return (struct loop_span){name, uv_hrtime()};

@@ -169,10 +169,10 @@ static struct metric_family *metric_family_get(struct metrics *m, enum metric_ty
     if (!found) {
         if (m->count == m->cap) {
             m->cap = m->cap == 0 ? 32 : m->cap * 2;
-            m->families = xrealloc(m->families, m->cap * sizeof(*m->families));
+            m->families = xrealloc(m->families, m->cap * sizeof(struct metric_family *));
         }
         memmove(m->families + place + 1, m->families + place,
-                (m->count - place) * sizeof(*m->families));
+                (m->count - place) * sizeof(struct metric_family *));
         struct metric_family *f = metric_family_new(m, type, name, help, labels);
         f->bounds = bounds;
         f->bound_count = bound_count;
@@ -406,11 +406,11 @@ static void metric_family_render(struct metric_family *f, struct buf *b)
     static const char *const TYPE[] = {"counter", "gauge", "histogram"};
     pthread_mutex_lock(&f->lock);
     size_t count = 0, pos = 0;
-    struct metric **sorted = xmalloc((f->series.count + 1) * sizeof(*sorted));
+    struct metric **sorted = xmalloc((f->series.count + 1) * sizeof(struct metric *));
     void *series;
     while (map_next(&f->series, &pos, NULL, &series))
         sorted[count++] = series;
-    qsort(sorted, count, sizeof(*sorted), metric_order);
+    qsort(sorted, count, sizeof(struct metric *), metric_order);
     if (count > 0)
         buf_printf(b, "# HELP %s %s\n# TYPE %s %s\n", f->name, f->help, f->name, TYPE[f->type]);
     for (size_t i = 0; i < count; i++) {
@@ -437,9 +437,9 @@ void metrics_render(struct metrics *m, struct buf *b)
     }
     pthread_mutex_lock(&m->lock);
     size_t count = m->count;
-    struct metric_family **families = xmalloc((count + 1) * sizeof(*families));
+    struct metric_family **families = xmalloc((count + 1) * sizeof(struct metric_family *));
     if (count > 0)
-        memcpy(families, m->families, count * sizeof(*families));
+        memcpy(families, m->families, count * sizeof(struct metric_family *));
     pthread_mutex_unlock(&m->lock);
     for (size_t i = 0; i < count; i++)
         metric_family_render(families[i], b);

@@ -74,7 +74,8 @@ static bool http_list_has(struct str list, struct str token)
         struct str item;
         str_cut(list, ',', &item, &list);
         item = str_trim(item);
-        if (item.len == token.len && strncasecmp(item.data, token.data, token.len) == 0)
+        if (item.len == token.len && item.len > 0 &&
+            strncasecmp(item.data, token.data, token.len) == 0)
             return true;
     }
     return false;

@@ -9,7 +9,7 @@
 
 #include <string.h>
 
-#define CALL_DRAIN_BYTES (64u * 1024)
+#define CALL_DRAIN_BYTES ((size_t)64 << 10)
 #define CALL_ATTEMPTS_MAX 4
 
 /* --- ending --- */

@@ -131,6 +131,7 @@ void client_dispatch_soon(struct http_client *c)
 
 static struct client_conn *client_find_conn(struct http_client *c)
 {
+    ASSERT(c->conns.next != NULL);
     LIST_FOREACH (it, &c->conns) {
         struct client_conn *conn = LIST_ENTRY(it, struct client_conn, link);
         if (client_conn_usable(conn))

@@ -148,11 +148,11 @@ static void conn_on_timeout(struct net_stream *stream, void *arg)
 
 /* --- the stream --- */
 
-static void conn_flush(struct client_conn *c)
+/* Within client_conn_enter(). */
+static void conn_send(struct client_conn *c)
 {
     if (c->stream == NULL || !net_stream_is_open(c->stream) || c->protocol == NULL)
         return;
-    client_conn_enter(c);
     deferred_cancel(&c->flush);
     bool useful = c->protocol->flush(c);
     if (c->stream != NULL) {
@@ -160,6 +160,12 @@ static void conn_flush(struct client_conn *c)
         if (!useful || (c->draining && c->call_count == 0))
             client_conn_close(c);
     }
+}
+
+static void conn_flush(struct client_conn *c)
+{
+    client_conn_enter(c);
+    conn_send(c);
     client_conn_leave(c);
 }
 
@@ -224,7 +230,7 @@ static void conn_on_read(struct net_stream *stream, const uint8_t *data, size_t 
     client_conn_enter(c);
     if (!c->closing)
         c->protocol->input(c, data, len);
-    conn_flush(c);
+    conn_send(c);
     client_conn_leave(c);
 }
 

@@ -8,7 +8,7 @@
 #include <string.h>
 #include <strings.h>
 
-#define H1_CHUNK_MAX (64u * 1024)
+#define H1_CHUNK_MAX ((size_t)64 << 10)
 
 struct client_h1 {
     struct client_conn *conn;
@@ -78,7 +78,7 @@ static bool h1_flush(struct client_conn *c)
     size_t len;
     for (size_t room;
          (room = net_stream_room(c->stream)) > 0 && (len = http_out_peek(&call->out, &data)) > 0;) {
-        len = MIN_OF(MIN_OF(len, room), (size_t)H1_CHUNK_MAX);
+        len = MIN_OF(MIN_OF(len, room), H1_CHUNK_MAX);
         char line[24];
         if (h->chunked)
             net_stream_write(c->stream, line, (size_t)snprintf(line, sizeof(line), "%zx\r\n", len));

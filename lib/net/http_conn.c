@@ -90,11 +90,11 @@ void http_conn_wake(struct http_conn *c)
         deferred_post(&c->server->queue, &c->flush);
 }
 
-static void http_conn_flush(struct http_conn *c)
+/* Within http_conn_enter(). */
+static void http_conn_send(struct http_conn *c)
 {
     if (c->stream == NULL || !net_stream_is_open(c->stream))
         return;
-    http_conn_enter(c);
     deferred_cancel(&c->flush);
     bool useful = c->protocol == NULL ? !c->going_away : c->protocol->flush(c);
     if (c->stream != NULL) {
@@ -104,6 +104,12 @@ static void http_conn_flush(struct http_conn *c)
         else if (net_stream_pending(c->stream) > 0)
             http_conn_check_by(c, http_conn_now(c) + c->server->config.limits.write_timeout_ms);
     }
+}
+
+static void http_conn_flush(struct http_conn *c)
+{
+    http_conn_enter(c);
+    http_conn_send(c);
     http_conn_leave(c);
 }
 
@@ -171,7 +177,7 @@ static void http_conn_on_read(struct net_stream *stream, const uint8_t *data, si
         http_conn_detect(c, data, len);
     else
         c->protocol->input(c, data, len);
-    http_conn_flush(c); /* Now rather than later: what was answered at once leaves at once. */
+    http_conn_send(c); /* Now rather than later: what was answered at once leaves at once. */
     http_conn_leave(c);
 }
 

@@ -88,13 +88,15 @@ void http_out_consume(struct http_out *o, size_t n)
 {
     ASSERT(n <= o->bytes);
     o->bytes -= n;
-    while (n > 0) {
-        struct http_piece *p = LIST_ENTRY(o->pieces.next, struct http_piece, link);
+    LIST_FOREACH_SAFE (it, &o->pieces) {
+        struct http_piece *p = LIST_ENTRY(it, struct http_piece, link);
         size_t taken = MIN_OF(n, p->len);
         p->data += taken;
         p->len -= taken;
         n -= taken;
-        if (p->len == 0)
-            http_piece_free(p);
+        if (p->len > 0)
+            break;
+        http_piece_free(p);
     }
+    ASSERT(n == 0);
 }

@@ -11,7 +11,7 @@
 #include <inttypes.h>
 #include <string.h>
 
-#define GZIP_MIN_BYTES (128u * 1024) /* As kube-apiserver. */
+#define GZIP_MIN_BYTES ((size_t)128 << 10) /* As kube-apiserver. */
 #define GZIP_LEVEL 1
 
 static struct serving *serving_of(const struct http_request *r)

@@ -80,7 +80,7 @@ int http_server_listen(struct http_server *s, const struct net_listen_config *co
         return code;
     if (s->listener_count == s->listener_cap) {
         s->listener_cap = s->listener_cap == 0 ? 4 : s->listener_cap * 2;
-        s->listeners = xrealloc(s->listeners, s->listener_cap * sizeof(*s->listeners));
+        s->listeners = xrealloc(s->listeners, s->listener_cap * sizeof(struct net_listener *));
     }
     s->listeners[s->listener_count++] = l;
     s->listeners_open++;

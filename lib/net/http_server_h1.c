@@ -10,8 +10,8 @@
 #include <inttypes.h>
 #include <strings.h>
 
-#define H1_REST_MAX (64u * 1024) /* Beyond, reading stops. */
-#define H1_CHUNK_MAX (64u * 1024)
+#define H1_REST_MAX ((size_t)64 << 10) /* Beyond, reading stops. */
+#define H1_CHUNK_MAX ((size_t)64 << 10)
 
 struct http_h1 {
     struct http_conn *conn;
@@ -324,7 +324,7 @@ static void h1_pump(struct http_h1 *h, struct serving *x)
     for (size_t room;
          (room = net_stream_room(stream)) > 0 && (len = http_out_peek(&x->out, &data)) > 0;
          moved = true) {
-        len = MIN_OF(MIN_OF(len, room), (size_t)H1_CHUNK_MAX);
+        len = MIN_OF(MIN_OF(len, room), H1_CHUNK_MAX);
         char line[24];
         if (h->chunked)
             net_stream_write(stream, line, (size_t)snprintf(line, sizeof(line), "%zx\r\n", len));

@@ -11,7 +11,7 @@
 #include <string.h>
 #include <time.h>
 
-#define SECONDS_PER_DAY (24 * 3600)
+#define SECONDS_PER_DAY INT64_C(86400)
 
 struct pki_cert *pki_cert_wrap(X509 *x509)
 {

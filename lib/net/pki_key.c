@@ -165,6 +165,7 @@ static int pki_key_collect(const char *type, struct str der, void *arg)
     if (key == NULL)
         return 0;
     if (c->arena == NULL) {
+        ASSERT(c->keys != NULL && c->count == 0);
         c->keys[c->count++] = key;
         return 1;
     }

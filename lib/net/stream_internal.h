@@ -9,9 +9,9 @@
 
 #include <uv.h>
 
-#define STREAM_WINDOW_BYTES (128u * 1024)
-#define STREAM_READ_BYTES (64u * 1024)
-#define STREAM_RECORD_BYTES (16u * 1024) /* Plain text of one full TLS record. */
+#define STREAM_WINDOW_BYTES ((size_t)128 << 10)
+#define STREAM_READ_BYTES ((size_t)64 << 10)
+#define STREAM_RECORD_BYTES ((size_t)16 << 10) /* Plain text of one full TLS record. */
 #define STREAM_LINGER_MS 5000
 
 /*   CONNECTING --> HANDSHAKE --> OPEN --> DRAINING --> CLOSED

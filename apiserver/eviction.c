@@ -147,11 +147,56 @@ static struct meta_v1_status *spend(struct write *w, const struct budget *b)
     return NULL;
 }
 
+static void set_success(struct write *w)
+{
+    w->success = status_new(w->req->arena, 201, "", STR_NULL);
+    w->success->status = STR("Success");
+}
+
+/* Second step: the deletion itself. */
+static struct meta_v1_status *delete_pod(struct write *w)
+{
+    const struct policy_v1_eviction *e = w->arg;
+    struct meta_v1_delete_options options = {0};
+    if (e->delete_options != NULL)
+        options = *e->delete_options;
+    struct meta_v1_status *s = write_plan_delete(w, &options);
+    set_success(w);
+    return s;
+}
+
+/* First step: the pod says why it goes, so that its owner can tell. */
+static void plan_condition(struct write *w, const struct kv *kv, const struct core_v1_pod *old)
+{
+    struct arena *a = w->req->arena;
+    struct core_v1_pod *pod = api_msg_clone(a, w->res->storage->msg, old);
+    struct core_v1_pod_status *st = &pod->status;
+    struct core_v1_pod_condition *c = ARENA_ARRAY(a, struct core_v1_pod_condition, st->conditions_count + 1);
+    size_t at = st->conditions_count;
+    for (size_t i = 0; i < st->conditions_count; i++) {
+        c[i] = st->conditions[i];
+        if (str_eqc(c[i].type, "DisruptionTarget"))
+            at = i;
+    }
+    if (!str_eqc(c[at].status, "True"))
+        c[at].last_transition_time.seconds = w->ctx.now_ns / 1000000000;
+    c[at].type = STR("DisruptionTarget");
+    c[at].status = STR("True");
+    c[at].reason = STR("EvictionByEvictionAPI");
+    c[at].message = STR("Eviction API: evicting");
+    st->conditions_count = MAX_OF(at + 1, st->conditions_count);
+    st->conditions = c;
+    AUTO_BUF b = BUF_INIT;
+    pod->metadata.resource_version = STR_NULL;
+    stored_encode(w->res, pod, &b);
+    txn_build_expect(&w->txn, w->key, kv->mod_rev);
+    txn_build_put(&w->txn, w->key, arena_str(a, buf_str(&b)));
+}
+
 static struct meta_v1_status *attempt(struct write *w)
 {
     struct req *r = w->req;
     const struct policy_v1_eviction *e = w->arg;
-    struct meta_v1_delete_options options = {0};
     const struct kv *kv;
     void *old;
     struct budget b = {0};
@@ -169,13 +214,11 @@ static struct meta_v1_status *attempt(struct write *w)
         s = spend(w, &b);
     if (s != NULL)
         return s;
-    if (e->delete_options != NULL)
-        options = *e->delete_options;
-    w->dry_run = w->dry_run || options.dry_run_count != 0;
-    s = write_plan_delete(w, &options);
-    w->success = status_new(r->arena, 201, "", STR_NULL);
-    w->success->status = STR("Success");
-    return s;
+    w->dry_run = w->dry_run || (e->delete_options != NULL && e->delete_options->dry_run_count != 0);
+    plan_condition(w, kv, pod);
+    w->then = delete_pod;
+    set_success(w);
+    return NULL;
 }
 
 void eviction_handle(struct req *r)

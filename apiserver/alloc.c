@@ -25,9 +25,10 @@ int service_ranges_parse(struct apiserver *s, struct error *err)
     uint8_t ip[16];
     bool v4;
     int min, max, used = 0;
-    if (!cidr_parse(str_of(s->config.service_cluster_ip_range), ip, &v4, &s->service_prefix) || !v4 ||
-        s->service_prefix < 8 || s->service_prefix > 30)
-        return error_set(err, E_INVALID, "--service-cluster-ip-range: %s is no IPv4 range of /8 to /30",
+    if (!cidr_parse(str_of(s->config.service_cluster_ip_range), ip, &v4, &s->service_prefix) ||
+        !v4 || s->service_prefix < 8 || s->service_prefix > 30)
+        return error_set(err, E_INVALID,
+                         "--service-cluster-ip-range: %s is no IPv4 range of /8 to /30",
                          s->config.service_cluster_ip_range);
     memcpy(s->service_ip, ip, 4);
     if (sscanf(s->config.service_node_port_range, "%d-%d%n", &min, &max, &used) != 2 ||
@@ -65,17 +66,20 @@ static const struct resource *ip_resource(void)
 
 static bool ip_taken(const struct kind_ctx *ctx, struct str ip)
 {
-    return store_view_get(ctx->view, registry_key(ctx->arena, ip_resource(), STR_NULL, ip), 0) != NULL;
+    return store_view_get(ctx->view, registry_key(ctx->arena, ip_resource(), STR_NULL, ip), 0) !=
+           NULL;
 }
 
-void service_claim_ip(const struct kind_ctx *ctx, const struct core_v1_service *s, struct str ip, struct txn_build *t)
+void service_claim_ip(const struct kind_ctx *ctx, const struct core_v1_service *s, struct str ip,
+                      struct txn_build *t)
 {
     struct arena *a = ctx->arena;
     AUTO_BUF b = BUF_INIT;
     char uid[37];
     env_uuid(ctx->env, uid);
-    struct api_str_entry labels[] = {{STR("ipaddress.kubernetes.io/ip-family"), STR("IPv4")},
-                                     {STR("ipaddress.kubernetes.io/managed-by"), STR("ipallocator.k8s.io")}};
+    struct api_str_entry labels[] = {
+        {STR("ipaddress.kubernetes.io/ip-family"), STR("IPv4")},
+        {STR("ipaddress.kubernetes.io/managed-by"), STR("ipallocator.k8s.io")}};
     struct networking_v1_parent_reference parent = {
         .resource = STR("services"), .namespace = s->metadata.namespace, .name = s->metadata.name};
     struct networking_v1_ip_address addr = {
@@ -109,7 +113,8 @@ static uint32_t static_part(uint32_t size)
 static bool pick_ip(const struct kind_ctx *ctx, struct str *ret)
 {
     const struct apiserver *s = ctx->server;
-    uint32_t size = range_size(s), low = static_part(size), high = size - 1; /* Without broadcast. */
+    uint32_t size = range_size(s), low = static_part(size),
+             high = size - 1; /* Without broadcast. */
     uint32_t at = low + (uint32_t)env_random_below(ctx->env, high - low);
     for (uint32_t i = 0; i < MIN_OF(size, PROBES_MAX); i++) {
         *ret = service_range_ip(ctx->arena, s, at);
@@ -147,11 +152,14 @@ static void fill_families(const struct kind_ctx *ctx, struct core_v1_service *s)
     if (!s->spec.has_ip_family_policy) {
         s->spec.has_ip_family_policy = true;
         /* Headless without selector: any family, as far as the cluster has it. */
-        s->spec.ip_family_policy = headless(s) && s->spec.selector_count == 0 ? STR("RequireDualStack") : STR("SingleStack");
+        s->spec.ip_family_policy = headless(s) && s->spec.selector_count == 0
+                                       ? STR("RequireDualStack")
+                                       : STR("SingleStack");
     }
     if (s->spec.ip_families_count == 0) {
         struct str v4 = STR("IPv4"), v6 = STR("IPv6");
-        bool dual = headless(s) && s->spec.selector_count == 0 && str_eqc(s->spec.ip_family_policy, "RequireDualStack");
+        bool dual = headless(s) && s->spec.selector_count == 0 &&
+                    str_eqc(s->spec.ip_family_policy, "RequireDualStack");
         s->spec.ip_families = ARENA_ARRAY(ctx->arena, struct str, 2);
         s->spec.ip_families[0] = v4;
         s->spec.ip_families[1] = v6;
@@ -163,8 +171,9 @@ static void fill_families(const struct kind_ctx *ctx, struct core_v1_service *s)
     }
 }
 
-static void allocate_ip(const struct kind_ctx *ctx, struct core_v1_service *s, const struct core_v1_service *old,
-                        struct txn_build *t, struct field_errors *errs)
+static void allocate_ip(const struct kind_ctx *ctx, struct core_v1_service *s,
+                        const struct core_v1_service *old, struct txn_build *t,
+                        struct field_errors *errs)
 {
     const struct field_path *path = PATH(PATH(PATH_ROOT, "spec"), "clusterIPs");
     struct str had = wants_ip(old) ? old->spec.cluster_ip : STR_NULL;
@@ -189,14 +198,18 @@ static void allocate_ip(const struct kind_ctx *ctx, struct core_v1_service *s, c
             return;
         }
     } else {
-        struct str shown = arena_printf(ctx->arena, "[\"" STR_FMT "\"]", STR_ARG(s->spec.cluster_ip));
+        struct str shown =
+            arena_printf(ctx->arena, "[\"" STR_FMT "\"]", STR_ARG(s->spec.cluster_ip));
         if (!ip_in_range(ctx->server, s->spec.cluster_ip)) {
-            field_invalid_raw(errs, path, shown, "failed to allocate IP " STR_FMT ": the provided network does not match the current range",
+            field_invalid_raw(errs, path, shown,
+                              "failed to allocate IP " STR_FMT
+                              ": the provided network does not match the current range",
                               STR_ARG(s->spec.cluster_ip));
             return;
         }
         if (ip_taken(ctx, s->spec.cluster_ip)) {
-            field_invalid_raw(errs, path, shown, "failed to allocate IP " STR_FMT ": provided IP is already allocated",
+            field_invalid_raw(errs, path, shown,
+                              "failed to allocate IP " STR_FMT ": provided IP is already allocated",
                               STR_ARG(s->spec.cluster_ip));
             return;
         }
@@ -214,7 +227,6 @@ struct ports {
     size_t bytes;
     bool loaded, changed;
 };
-
 
 static void ports_load(struct ports *p)
 {
@@ -271,7 +283,8 @@ static void ports_store(struct ports *p, struct txn_build *t)
     for (size_t i = 0; i < n; i++)
         data[i] = (char)p->bits[n - 1 - i];
     struct core_v1_range_allocation ra = {
-        .range = arena_printf(a, "%" PRId32 "-%" PRId32, s->node_port_min, s->node_port_max), .data = str_n(data, n)};
+        .range = arena_printf(a, "%" PRId32 "-%" PRId32, s->node_port_min, s->node_port_max),
+        .data = str_n(data, n)};
     AUTO_BUF b = BUF_INIT;
     api_envelope_encode(&core_v1_range_allocation_msg, &ra, STR("v1"), STR("RangeAllocation"), &b);
     txn_build_expect(t, STR(PORTS_KEY), p->kv != NULL ? p->kv->mod_rev : 0);
@@ -285,7 +298,8 @@ static bool wants_node_ports(const struct core_v1_service *s)
     if (str_eqc(s->spec.type, "NodePort"))
         return true;
     return str_eqc(s->spec.type, "LoadBalancer") &&
-           (!s->spec.has_allocate_load_balancer_node_ports || s->spec.allocate_load_balancer_node_ports);
+           (!s->spec.has_allocate_load_balancer_node_ports ||
+            s->spec.allocate_load_balancer_node_ports);
 }
 
 static bool has_port(const struct core_v1_service *s, int32_t port)
@@ -315,12 +329,13 @@ static int32_t sibling_port(const struct core_v1_service *s, size_t at)
 {
     const struct core_v1_service_port *p = &s->spec.ports[at];
     for (size_t i = 0; i < s->spec.ports_count; i++)
-        if (i != at && s->spec.ports[i].port == p->port && !str_eq(s->spec.ports[i].protocol, p->protocol) &&
-            s->spec.ports[i].node_port != 0) {
+        if (i != at && s->spec.ports[i].port == p->port &&
+            !str_eq(s->spec.ports[i].protocol, p->protocol) && s->spec.ports[i].node_port != 0) {
             bool used = false;
             for (size_t j = 0; j < s->spec.ports_count; j++)
-                used = used || (j != i && s->spec.ports[j].node_port == s->spec.ports[i].node_port &&
-                                str_eq(s->spec.ports[j].protocol, p->protocol));
+                used =
+                    used || (j != i && s->spec.ports[j].node_port == s->spec.ports[i].node_port &&
+                             str_eq(s->spec.ports[j].protocol, p->protocol));
             if (!used)
                 return s->spec.ports[i].node_port;
         }
@@ -333,16 +348,19 @@ static void claim_port(struct ports *p, int32_t port, const struct core_v1_servi
     if (has_port(old, port) || again)
         return;
     if (!port_in_range(p, port))
-        field_invalid_int(errs, path, port, "provided port is not in the valid range. The range of valid ports is %" PRId32 "-%" PRId32,
-                          p->ctx->server->node_port_min, p->ctx->server->node_port_max);
+        field_invalid_int(
+            errs, path, port,
+            "provided port is not in the valid range. The range of valid ports is %" PRId32
+            "-%" PRId32,
+            p->ctx->server->node_port_min, p->ctx->server->node_port_max);
     else if (port_taken(p, port))
         field_invalid_int(errs, path, port, "provided port is already allocated");
     else
         port_set(p, port, true);
 }
 
-static void allocate_ports(struct ports *p, struct core_v1_service *s, const struct core_v1_service *old,
-                           struct field_errors *errs)
+static void allocate_ports(struct ports *p, struct core_v1_service *s,
+                           const struct core_v1_service *old, struct field_errors *errs)
 {
     const struct field_path *spec = PATH(PATH_ROOT, "spec");
     bool wants = wants_node_ports(s);
@@ -366,20 +384,23 @@ static void allocate_ports(struct ports *p, struct core_v1_service *s, const str
         if (sp->node_port != 0)
             claim_port(p, sp->node_port, old, again, path, errs);
     }
-    bool health = s != NULL && str_eqc(s->spec.type, "LoadBalancer") && str_eqc(s->spec.external_traffic_policy, "Local");
+    bool health = s != NULL && str_eqc(s->spec.type, "LoadBalancer") &&
+                  str_eqc(s->spec.external_traffic_policy, "Local");
     if (health && s->spec.health_check_node_port == 0) {
         if (old != NULL && old->spec.health_check_node_port != 0)
             s->spec.health_check_node_port = old->spec.health_check_node_port;
         else if (pick_port(p, &s->spec.health_check_node_port))
             port_set(p, s->spec.health_check_node_port, true);
     } else if (health) {
-        claim_port(p, s->spec.health_check_node_port, old, false, PATH(spec, "healthCheckNodePort"), errs);
+        claim_port(p, s->spec.health_check_node_port, old, false, PATH(spec, "healthCheckNodePort"),
+                   errs);
     }
     /* What the old one held and the new one does not. */
     for (size_t i = 0; old != NULL && i < old->spec.ports_count; i++)
         if (old->spec.ports[i].node_port != 0 && !has_port(s, old->spec.ports[i].node_port))
             port_set(p, old->spec.ports[i].node_port, false);
-    if (old != NULL && old->spec.health_check_node_port != 0 && !has_port(s, old->spec.health_check_node_port))
+    if (old != NULL && old->spec.health_check_node_port != 0 &&
+        !has_port(s, old->spec.health_check_node_port))
         port_set(p, old->spec.health_check_node_port, false);
 }
 

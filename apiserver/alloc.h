@@ -23,7 +23,8 @@ struct txn_build;
 int service_allocate(const struct kind_ctx *ctx, void *obj, const void *old, struct txn_build *t,
                      struct field_errors *errs, struct error *err);
 /* The claim of one address for a Service: for the built-in one. */
-void service_claim_ip(const struct kind_ctx *ctx, const struct core_v1_service *s, struct str ip, struct txn_build *t);
+void service_claim_ip(const struct kind_ctx *ctx, const struct core_v1_service *s, struct str ip,
+                      struct txn_build *t);
 
 /* "10.96.0.0/16" and "30000-32767" into s. E_INVALID. */
 int service_ranges_parse(struct apiserver *s, struct error *err);

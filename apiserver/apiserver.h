@@ -35,7 +35,7 @@ struct apiserver_config {
     int64_t threads; /* 0: one for each CPU, at most four. */
     const char *tls_cert_file, *tls_key_file, *client_ca_file;
     const char *token_auth_file;
-    const char *service_account_key_file;         /* Public keys that verify; NULL: the signing key. */
+    const char *service_account_key_file; /* Public keys that verify; NULL: the signing key. */
     const char *service_account_signing_key_file; /* NULL: no TokenRequest. */
     const char *service_account_issuer;
     const char *api_audiences; /* Comma list; NULL: the issuer. */
@@ -43,8 +43,8 @@ struct apiserver_config {
     const char *service_node_port_range;
     const char *kubelet_client_certificate, *kubelet_client_key, *kubelet_ca_file;
     const char *requestheader_client_ca_file;
-    const char *requestheader_allowed_names, *requestheader_username_headers, *requestheader_group_headers,
-        *requestheader_extra_headers_prefix;
+    const char *requestheader_allowed_names, *requestheader_username_headers,
+        *requestheader_group_headers, *requestheader_extra_headers_prefix;
     bool enable_bootstrap_token_auth;
     bool anonymous_auth;
     int64_t min_request_timeout_s;
@@ -76,14 +76,14 @@ struct apiserver {
     struct tls_context *tls;
     struct server_thread *threads;
     unsigned thread_count;
-    int port;                 /* The real one. */
-    char address[64];         /* Advertised, without port. */
-    char identity[128];       /* Of this server in a cluster of several. */
-    uint8_t service_ip[4];    /* First address of the service range and its prefix. */
+    int port;              /* The real one. */
+    char address[64];      /* Advertised, without port. */
+    char identity[128];    /* Of this server in a cluster of several. */
+    uint8_t service_ip[4]; /* First address of the service range and its prefix. */
     unsigned service_prefix;
     int32_t node_port_min, node_port_max;
-    atomic_int inflight[2];   /* Requests being served: reads, writes. */
-    atomic_bool ready;        /* Built-in objects exist. */
+    atomic_int inflight[2]; /* Requests being served: reads, writes. */
+    atomic_bool ready;      /* Built-in objects exist. */
     atomic_bool stopping;
     uint64_t started_ms;
 };

@@ -84,7 +84,8 @@ static int load_tokens(struct authn *n, const char *path, struct error *err)
         t.user.group_count = authn_split(n->arena, csv_next(n->arena, &line), &groups);
         t.user.groups = groups;
         if (t.token.len == 0 || t.user.name.len == 0)
-            return error_set(err, E_INVALID, "%s: a line needs token, user name and user uid", path);
+            return error_set(err, E_INVALID, "%s: a line needs token, user name and user uid",
+                             path);
         n->tokens = arena_grow(n->arena, n->tokens, n->token_count, &cap, sizeof(*n->tokens));
         n->tokens[n->token_count++] = t;
     }
@@ -103,9 +104,11 @@ static int load_keys(struct authn *n, const struct apiserver_config *c, struct e
         if (code != 0)
             return code;
         if (!pki_key_is_private(n->signing))
-            return error_set(err, E_INVALID, "%s holds no private key", c->service_account_signing_key_file);
+            return error_set(err, E_INVALID, "%s holds no private key",
+                             c->service_account_signing_key_file);
     }
-    const char *file = c->service_account_key_file != NULL ? c->service_account_key_file : c->service_account_signing_key_file;
+    const char *file = c->service_account_key_file != NULL ? c->service_account_key_file
+                                                           : c->service_account_signing_key_file;
     if (file == NULL)
         return 0;
     code = file_read(file, FILE_BYTES_MAX, &b, err);
@@ -120,10 +123,14 @@ static int load_requestheader(struct authn *n, const struct apiserver_config *c,
     int code = file_read(c->requestheader_client_ca_file, FILE_BYTES_MAX, &b, err);
     if (code == 0)
         code = pki_pool_new(buf_str(&b), &n->proxy_pool, err);
-    n->proxy_name_count = authn_split(n->arena, str_of(c->requestheader_allowed_names), &n->proxy_names);
-    n->proxy_user_count = authn_split(n->arena, str_of(c->requestheader_username_headers), &n->proxy_users);
-    n->proxy_group_count = authn_split(n->arena, str_of(c->requestheader_group_headers), &n->proxy_groups);
-    n->proxy_extra_count = authn_split(n->arena, str_of(c->requestheader_extra_headers_prefix), &n->proxy_extras);
+    n->proxy_name_count =
+        authn_split(n->arena, str_of(c->requestheader_allowed_names), &n->proxy_names);
+    n->proxy_user_count =
+        authn_split(n->arena, str_of(c->requestheader_username_headers), &n->proxy_users);
+    n->proxy_group_count =
+        authn_split(n->arena, str_of(c->requestheader_group_headers), &n->proxy_groups);
+    n->proxy_extra_count =
+        authn_split(n->arena, str_of(c->requestheader_extra_headers_prefix), &n->proxy_extras);
     return code;
 }
 
@@ -137,7 +144,9 @@ int authn_new(struct apiserver *s, struct authn **ret, struct error *err)
     n->bootstrap_tokens = c->enable_bootstrap_token_auth;
     n->anonymous = c->anonymous_auth;
     n->issuer = str_of(c->service_account_issuer);
-    n->audience_count = authn_split(a, str_of(c->api_audiences != NULL ? c->api_audiences : c->service_account_issuer), &n->audiences);
+    n->audience_count = authn_split(
+        a, str_of(c->api_audiences != NULL ? c->api_audiences : c->service_account_issuer),
+        &n->audiences);
     int code = c->token_auth_file != NULL ? load_tokens(n, c->token_auth_file, err) : 0;
     if (code == 0)
         code = load_keys(n, c, err);
@@ -222,7 +231,8 @@ static bool proxy_user(struct authn *n, struct req *r)
     size_t count = 0, cap = 0;
     bool allowed = n->proxy_name_count == 0;
     if (n->proxy_pool == NULL || p == NULL ||
-        pki_pool_verify(n->proxy_pool, p->der, p->chain_der, p->chain_count, PKI_USAGE_CLIENT, NULL) != 0)
+        pki_pool_verify(n->proxy_pool, p->der, p->chain_der, p->chain_count, PKI_USAGE_CLIENT,
+                        NULL) != 0)
         return false;
     for (size_t i = 0; i < n->proxy_name_count; i++)
         allowed = allowed || str_eq(n->proxy_names[i], p->common_name);
@@ -265,7 +275,8 @@ static bool certificate_user(struct req *r)
 static struct str bearer_token(struct req *r)
 {
     struct str h = http_request_header(r->http, "authorization"), scheme, token;
-    if (!str_cut(str_trim(h), ' ', &scheme, &token) || scheme.len != 6 || strncasecmp(scheme.data, "bearer", 6) != 0)
+    if (!str_cut(str_trim(h), ' ', &scheme, &token) || scheme.len != 6 ||
+        strncasecmp(scheme.data, "bearer", 6) != 0)
         return STR_NULL;
     return str_trim(token);
 }
@@ -278,7 +289,8 @@ struct meta_v1_status *authn_request(struct req *r)
         goto known;
     struct str token = bearer_token(r);
     if (token.len != 0) {
-        int code = authn_token(n, r->arena, req_view(r), token, NULL, 0, &r->user, NULL, NULL, &err);
+        int code =
+            authn_token(n, r->arena, req_view(r), token, NULL, 0, &r->user, NULL, NULL, &err);
         if (code == 0)
             goto known;
         log_debug("token refused: %s", error_message(&err));
@@ -300,8 +312,9 @@ known:
 }
 
 /* --- impersonation ---------------------------------------------------------------------------- */
-static struct meta_v1_status *may_impersonate(struct req *r, const char *group, const char *resource, struct str sub,
-                                              struct str ns, struct str name)
+static struct meta_v1_status *may_impersonate(struct req *r, const char *group,
+                                              const char *resource, struct str sub, struct str ns,
+                                              struct str name)
 {
     struct authz_attributes at = {.user = r->real_user,
                                   .verb = "impersonate",
@@ -318,7 +331,8 @@ static struct meta_v1_status *may_impersonate(struct req *r, const char *group, 
                             STR_ARG(authz_forbidden_text(r->arena, &at)));
 }
 
-static struct meta_v1_status *impersonated_groups(struct req *r, struct str **ret, size_t *ret_count)
+static struct meta_v1_status *impersonated_groups(struct req *r, struct str **ret,
+                                                  size_t *ret_count)
 {
     size_t cap = 0;
     for (size_t i = 0; i < r->http->header_count; i++) {
@@ -345,11 +359,13 @@ static struct meta_v1_status *impersonated_extra(struct req *r, struct user *u)
         if (!str_has_prefix(h->name, prefix) ||
             url_unescape_path(r->arena, str_sub(h->name, prefix.len, h->name.len), &key) != 0)
             continue;
-        struct meta_v1_status *s = may_impersonate(r, "authentication.k8s.io", "userextras", key, STR_NULL, h->value);
+        struct meta_v1_status *s =
+            may_impersonate(r, "authentication.k8s.io", "userextras", key, STR_NULL, h->value);
         if (s != NULL)
             return s;
         e = arena_grow(r->arena, e, u->extra_count, &cap, sizeof(*e));
-        e[u->extra_count++] = (struct user_extra){key, arena_memdup(r->arena, &h->value, sizeof(h->value)), 1};
+        e[u->extra_count++] =
+            (struct user_extra){key, arena_memdup(r->arena, &h->value, sizeof(h->value)), 1};
     }
     u->extra = e;
     return NULL;
@@ -363,13 +379,15 @@ struct meta_v1_status *authn_impersonate(struct req *r)
     if (name.len == 0) {
         if (http_request_header(r->http, "impersonate-group").len != 0 ||
             http_request_header(r->http, "impersonate-uid").len != 0)
-            return status_internal(r->arena, "requested impersonation without impersonating a user");
+            return status_internal(r->arena,
+                                   "requested impersonation without impersonating a user");
         return NULL;
     }
     struct user probe = {.name = name};
     bool is_account = user_service_account(&probe, &ns, &account);
-    struct meta_v1_status *s = is_account ? may_impersonate(r, "", "serviceaccounts", STR_NULL, ns, account)
-                                          : may_impersonate(r, "", "users", STR_NULL, STR_NULL, name);
+    struct meta_v1_status *s =
+        is_account ? may_impersonate(r, "", "serviceaccounts", STR_NULL, ns, account)
+                   : may_impersonate(r, "", "users", STR_NULL, STR_NULL, name);
     if (s == NULL)
         s = impersonated_groups(r, &groups, &count);
     if (s != NULL)

@@ -60,13 +60,17 @@ static bool token_chars(struct str s, size_t len)
     return s.len == len;
 }
 
-static int bootstrap_user(struct token_check *c, struct str id, struct str secret, struct user **ret, struct error *err)
+static int bootstrap_user(struct token_check *c, struct str id, struct str secret,
+                          struct user **ret, struct error *err)
 {
-    const struct core_v1_secret *s = kind_lookup(&c->ctx, "", "secrets", STR("kube-system"),
-                                                 arena_printf(c->arena, "bootstrap-token-" STR_FMT, STR_ARG(id)));
-    if (s == NULL || s->metadata.deletion_timestamp != NULL || !str_eqc(s->type, "bootstrap.kubernetes.io/token"))
+    const struct core_v1_secret *s =
+        kind_lookup(&c->ctx, "", "secrets", STR("kube-system"),
+                    arena_printf(c->arena, "bootstrap-token-" STR_FMT, STR_ARG(id)));
+    if (s == NULL || s->metadata.deletion_timestamp != NULL ||
+        !str_eqc(s->type, "bootstrap.kubernetes.io/token"))
         return refuse(err, "no such bootstrap token");
-    if (!str_eq(secret_data(s, "token-id"), id) || !net_secret_eq(secret_data(s, "token-secret"), secret))
+    if (!str_eq(secret_data(s, "token-id"), id) ||
+        !net_secret_eq(secret_data(s, "token-secret"), secret))
         return refuse(err, "wrong bootstrap token secret");
     struct str expiration = secret_data(s, "expiration");
     struct meta_v1_time at;
@@ -80,32 +84,39 @@ static int bootstrap_user(struct token_check *c, struct str id, struct str secre
     groups[0] = STR(GROUP_BOOTSTRAPPERS);
     for (size_t i = 0; i < n; i++)
         groups[i + 1] = extra[i];
-    *ret = authn_user(c->arena, arena_printf(c->arena, "system:bootstrap:" STR_FMT, STR_ARG(id)), groups, n + 1);
+    *ret = authn_user(c->arena, arena_printf(c->arena, "system:bootstrap:" STR_FMT, STR_ARG(id)),
+                      groups, n + 1);
     return 0;
 }
 
-/* --- service accounts --------------------------------------------------------------------------- */
-static struct user *account_user(struct token_check *c, struct str ns, struct str name, struct str uid)
+/* --- service accounts ---------------------------------------------------------------------------
+ */
+static struct user *account_user(struct token_check *c, struct str ns, struct str name,
+                                 struct str uid)
 {
     struct arena *a = c->arena;
     struct str groups[] = {STR("system:serviceaccounts"),
                            arena_printf(a, "system:serviceaccounts:" STR_FMT, STR_ARG(ns))};
     struct user *u = authn_user(
-        a, arena_printf(a, "system:serviceaccount:" STR_FMT ":" STR_FMT, STR_ARG(ns), STR_ARG(name)), groups, 2);
+        a,
+        arena_printf(a, "system:serviceaccount:" STR_FMT ":" STR_FMT, STR_ARG(ns), STR_ARG(name)),
+        groups, 2);
     u->uid = uid;
     return u;
 }
 
-static int legacy_account(struct token_check *c, const struct json *claims, struct str token, struct user **ret,
-                          struct error *err)
+static int legacy_account(struct token_check *c, const struct json *claims, struct str token,
+                          struct user **ret, struct error *err)
 {
     struct str ns = json_get_str(claims, "kubernetes.io/serviceaccount/namespace");
     struct str secret = json_get_str(claims, "kubernetes.io/serviceaccount/secret.name");
     struct str name = json_get_str(claims, "kubernetes.io/serviceaccount/service-account.name");
     struct str uid = json_get_str(claims, "kubernetes.io/serviceaccount/service-account.uid");
     const struct core_v1_secret *s = kind_lookup(&c->ctx, "", "secrets", ns, secret);
-    const struct core_v1_service_account *sa = kind_lookup(&c->ctx, "", "serviceaccounts", ns, name);
-    if (s == NULL || s->metadata.deletion_timestamp != NULL || !net_secret_eq(secret_data(s, "token"), token))
+    const struct core_v1_service_account *sa =
+        kind_lookup(&c->ctx, "", "serviceaccounts", ns, name);
+    if (s == NULL || s->metadata.deletion_timestamp != NULL ||
+        !net_secret_eq(secret_data(s, "token"), token))
         return refuse(err, "service account token has been invalidated");
     if (sa == NULL || sa->metadata.deletion_timestamp != NULL || !str_eq(sa->metadata.uid, uid))
         return refuse(err, "service account is gone");
@@ -118,14 +129,15 @@ static void add_extra(struct token_check *c, struct user *u, const char *key, st
     struct user_extra *e = ARENA_ARRAY(c->arena, struct user_extra, u->extra_count + 1);
     if (u->extra_count != 0)
         memcpy(e, u->extra, u->extra_count * sizeof(*e));
-    e[u->extra_count++] = (struct user_extra){STR_NULL, arena_memdup(c->arena, &value, sizeof(value)), 1};
+    e[u->extra_count++] =
+        (struct user_extra){STR_NULL, arena_memdup(c->arena, &value, sizeof(value)), 1};
     e[u->extra_count - 1].key = str_of(key);
     u->extra = e;
 }
 
 /* The object a token is bound to must still be the same one. */
-static int check_bound(struct token_check *c, const struct json *k8s, const char *claim, const char *resource,
-                       bool namespaced, struct str ns, struct error *err)
+static int check_bound(struct token_check *c, const struct json *k8s, const char *claim,
+                       const char *resource, bool namespaced, struct str ns, struct error *err)
 {
     const struct json *ref = json_getc(k8s, claim);
     if (ref == NULL)
@@ -140,16 +152,19 @@ static int check_bound(struct token_check *c, const struct json *k8s, const char
     return 0;
 }
 
-static int bound_account(struct token_check *c, const struct json *claims, struct user **ret, struct error *err)
+static int bound_account(struct token_check *c, const struct json *claims, struct user **ret,
+                         struct error *err)
 {
     const struct json *k8s = json_getc(claims, "kubernetes.io");
     const struct json *account = json_getc(k8s, "serviceaccount");
-    struct str ns = json_get_str(k8s, "namespace"), name = json_get_str(account, "name"), uid = json_get_str(account, "uid");
+    struct str ns = json_get_str(k8s, "namespace"), name = json_get_str(account, "name"),
+               uid = json_get_str(account, "uid");
     if (json_get_int(claims, "exp", 0) + LEEWAY_S < c->now_s)
         return refuse(err, "service account token has expired");
     if (json_get_int(claims, "nbf", 0) - LEEWAY_S > c->now_s)
         return refuse(err, "service account token is not valid yet");
-    const struct core_v1_service_account *sa = kind_lookup(&c->ctx, "", "serviceaccounts", ns, name);
+    const struct core_v1_service_account *sa =
+        kind_lookup(&c->ctx, "", "serviceaccounts", ns, name);
     if (sa == NULL || sa->metadata.deletion_timestamp != NULL || !str_eq(sa->metadata.uid, uid))
         return refuse(err, "service account is gone");
     int code = check_bound(c, k8s, "pod", "pods", true, ns, err);
@@ -162,10 +177,12 @@ static int bound_account(struct token_check *c, const struct json *claims, struc
     struct user *u = account_user(c, ns, name, uid);
     struct str jti = json_get_str(claims, "jti");
     if (jti.len != 0)
-        add_extra(c, u, "authentication.kubernetes.io/credential-id", arena_printf(c->arena, "JTI=" STR_FMT, STR_ARG(jti)));
+        add_extra(c, u, "authentication.kubernetes.io/credential-id",
+                  arena_printf(c->arena, "JTI=" STR_FMT, STR_ARG(jti)));
     static const char *const bound[][3] = {
         {"pod", "authentication.kubernetes.io/pod-name", "authentication.kubernetes.io/pod-uid"},
-        {"node", "authentication.kubernetes.io/node-name", "authentication.kubernetes.io/node-uid"}};
+        {"node", "authentication.kubernetes.io/node-name",
+         "authentication.kubernetes.io/node-uid"}};
     for (size_t i = 0; i < ARRAY_SIZE(bound); i++) {
         const struct json *ref = json_getc(k8s, bound[i][0]);
         if (ref == NULL)
@@ -187,22 +204,24 @@ static bool listed(struct str s, const struct str *list, size_t count)
 }
 
 /* Which of the wanted audiences the token names. */
-static size_t match_audiences(struct arena *a, const struct json *aud, const struct str *wanted, size_t count,
-                              const struct str **ret)
+static size_t match_audiences(struct arena *a, const struct json *aud, const struct str *wanted,
+                              size_t count, const struct str **ret)
 {
     struct str *out = ARENA_ARRAY(a, struct str, count + 1);
     size_t n = 0;
     if (aud != NULL && aud->type == JSON_STRING && listed(aud->string, wanted, count))
         out[n++] = aud->string;
-    for (size_t i = 0; aud != NULL && aud->type == JSON_ARRAY && i < aud->array.count && n < count; i++)
-        if (aud->array.items[i]->type == JSON_STRING && listed(aud->array.items[i]->string, wanted, count))
+    for (size_t i = 0; aud != NULL && aud->type == JSON_ARRAY && i < aud->array.count && n < count;
+         i++)
+        if (aud->array.items[i]->type == JSON_STRING &&
+            listed(aud->array.items[i]->string, wanted, count))
             out[n++] = aud->array.items[i]->string;
     *ret = out;
     return n;
 }
 
-static int wrong_audience(struct arena *a, const struct json *aud, const struct str *wanted, size_t count,
-                          struct error *err)
+static int wrong_audience(struct arena *a, const struct json *aud, const struct str *wanted,
+                          size_t count, struct error *err)
 {
     struct json *list = json_array(a);
     AUTO_BUF have = BUF_INIT;
@@ -212,7 +231,8 @@ static int wrong_audience(struct arena *a, const struct json *aud, const struct 
     json_write(list, false, &want);
     if (aud != NULL)
         json_write(aud, false, &have);
-    return error_set(err, E_UNAUTHORIZED, "token audiences " STR_FMT " is invalid for the target audiences " STR_FMT,
+    return error_set(err, E_UNAUTHORIZED,
+                     "token audiences " STR_FMT " is invalid for the target audiences " STR_FMT,
                      STR_ARG(buf_str(&have)), STR_ARG(buf_str(&want)));
 }
 
@@ -224,11 +244,13 @@ static int verify(struct authn *n, const struct jwt *jwt, struct error *err)
     return code;
 }
 
-int authn_token(struct authn *n, struct arena *arena, const struct store_view *view, struct str token,
-                const struct str *audiences, size_t audience_count, struct user **ret, const struct str **ret_audiences,
-                size_t *ret_audience_count, struct error *err)
+int authn_token(struct authn *n, struct arena *arena, const struct store_view *view,
+                struct str token, const struct str *audiences, size_t audience_count,
+                struct user **ret, const struct str **ret_audiences, size_t *ret_audience_count,
+                struct error *err)
 {
-    struct token_check c = {.authn = n, .arena = arena, .now_s = env_wall_ns(n->server->env) / 1000000000};
+    struct token_check c = {
+        .authn = n, .arena = arena, .now_s = env_wall_ns(n->server->env) / 1000000000};
     c.ctx = (struct kind_ctx){.arena = arena, .view = view, .server = n->server};
     const struct str *wanted = audience_count != 0 ? audiences : n->audiences;
     size_t wanted_count = audience_count != 0 ? audience_count : n->audience_count;
@@ -242,7 +264,8 @@ int authn_token(struct authn *n, struct arena *arena, const struct store_view *v
         return refuse(err, "the token is too long");
     if (static_user(n, arena, token, ret)) {
         code = 0;
-    } else if (n->bootstrap_tokens && str_cut(token, '.', &id, &secret) && token_chars(id, 6) && token_chars(secret, 16)) {
+    } else if (n->bootstrap_tokens && str_cut(token, '.', &id, &secret) && token_chars(id, 6) &&
+               token_chars(secret, 16)) {
         code = bootstrap_user(&c, id, secret, ret, err);
     } else {
         code = jwt_parse(arena, token, &jwt, err);
@@ -257,7 +280,8 @@ int authn_token(struct authn *n, struct arena *arena, const struct store_view *v
         } else {
             if (!str_eq(json_get_str(claims, "iss"), n->issuer))
                 return refuse(err, "the token is of another issuer");
-            matched_count = match_audiences(arena, json_getc(claims, "aud"), wanted, wanted_count, &matched);
+            matched_count =
+                match_audiences(arena, json_getc(claims, "aud"), wanted, wanted_count, &matched);
             if (matched_count == 0)
                 return wrong_audience(arena, json_getc(claims, "aud"), wanted, wanted_count, err);
             code = bound_account(&c, claims, ret, err);

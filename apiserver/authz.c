@@ -28,7 +28,8 @@ static bool is(const struct authz_attributes *at, const char *group, const char 
 }
 
 /* --- system:masters ------------------------------------------------------------------ */
-static enum authz_decision decide_masters(const struct apiserver *s, struct arena *a, const struct store_view *view,
+static enum authz_decision decide_masters(const struct apiserver *s, struct arena *a,
+                                          const struct store_view *view,
                                           const struct authz_attributes *at, struct str *ret_reason)
 {
     UNUSED(s), UNUSED(a), UNUSED(view), UNUSED(ret_reason);
@@ -49,8 +50,10 @@ static bool public_path(struct str path)
 
 static bool discovery_path(struct str path)
 {
-    static const char *const prefixes[] = {"/api", "/apis", "/openapi", "/healthz", "/livez", "/readyz",
-                                           "/version", "/openid/v1/jwks", "/.well-known/openid-configuration"};
+    static const char *const prefixes[] = {
+        "/api",     "/apis",           "/openapi",
+        "/healthz", "/livez",          "/readyz",
+        "/version", "/openid/v1/jwks", "/.well-known/openid-configuration"};
     for (size_t i = 0; i < ARRAY_SIZE(prefixes); i++) {
         struct str p = str_of(prefixes[i]);
         if (str_has_prefix(path, p) && (path.len == p.len || path.data[p.len] == '/'))
@@ -59,8 +62,10 @@ static bool discovery_path(struct str path)
     return false;
 }
 
-static enum authz_decision decide_everybody(const struct apiserver *s, struct arena *a, const struct store_view *view,
-                                            const struct authz_attributes *at, struct str *ret_reason)
+static enum authz_decision decide_everybody(const struct apiserver *s, struct arena *a,
+                                            const struct store_view *view,
+                                            const struct authz_attributes *at,
+                                            struct str *ret_reason)
 {
     UNUSED(s), UNUSED(a), UNUSED(view), UNUSED(ret_reason);
     if (!at->resource_request && verb_in(at, "get,head") && public_path(at->path))
@@ -135,13 +140,16 @@ static bool granted(const struct grant *g, const struct authz_attributes *at)
     }
     for (; g->group != NULL; g++)
         if ((g->group[0] == '*' || str_eqc(at->group, g->group)) &&
-            (g->resource[0] == '*' || str_eqc(str_n(full, n), g->resource)) && verb_in(at, g->verbs))
+            (g->resource[0] == '*' || str_eqc(str_n(full, n), g->resource)) &&
+            verb_in(at, g->verbs))
             return true;
     return false;
 }
 
-static enum authz_decision decide_components(const struct apiserver *s, struct arena *a, const struct store_view *view,
-                                             const struct authz_attributes *at, struct str *ret_reason)
+static enum authz_decision decide_components(const struct apiserver *s, struct arena *a,
+                                             const struct store_view *view,
+                                             const struct authz_attributes *at,
+                                             struct str *ret_reason)
 {
     UNUSED(s), UNUSED(a), UNUSED(view), UNUSED(ret_reason);
     struct str ns, name;
@@ -158,7 +166,8 @@ static enum authz_decision decide_components(const struct apiserver *s, struct a
 
 /* --- joining nodes --------------------------------------------------------------------------- */
 static enum authz_decision decide_bootstrappers(const struct apiserver *s, struct arena *a,
-                                                const struct store_view *view, const struct authz_attributes *at,
+                                                const struct store_view *view,
+                                                const struct authz_attributes *at,
                                                 struct str *ret_reason)
 {
     UNUSED(s), UNUSED(a), UNUSED(view), UNUSED(ret_reason);
@@ -179,12 +188,15 @@ static enum authz_decision decide_bootstrappers(const struct apiserver *s, struc
     return AUTHZ_NO_OPINION;
 }
 
-/* --- nodes ------------------------------------------------------------------------------------- */
-static bool in_projected(const struct core_v1_projected_volume_source *p, const char *resource, struct str name)
+/* --- nodes -------------------------------------------------------------------------------------
+ */
+static bool in_projected(const struct core_v1_projected_volume_source *p, const char *resource,
+                         struct str name)
 {
     for (size_t i = 0; p != NULL && i < p->sources_count; i++) {
         const struct core_v1_volume_projection *s = &p->sources[i];
-        if (strcmp(resource, "secrets") == 0 && s->secret != NULL && str_eq(s->secret->local_object_reference.name, name))
+        if (strcmp(resource, "secrets") == 0 && s->secret != NULL &&
+            str_eq(s->secret->local_object_reference.name, name))
             return true;
         if (strcmp(resource, "configmaps") == 0 && s->config_map != NULL &&
             str_eq(s->config_map->local_object_reference.name, name))
@@ -193,23 +205,27 @@ static bool in_projected(const struct core_v1_projected_volume_source *p, const 
     return false;
 }
 
-static bool in_container(const struct core_v1_container *c, size_t count, const char *resource, struct str name)
+static bool in_container(const struct core_v1_container *c, size_t count, const char *resource,
+                         struct str name)
 {
     bool secret = strcmp(resource, "secrets") == 0;
     for (size_t i = 0; i < count; i++) {
         for (size_t j = 0; j < c[i].env_from_count; j++) {
             const struct core_v1_env_from_source *e = &c[i].env_from[j];
-            if (secret ? (e->secret_ref != NULL && str_eq(e->secret_ref->local_object_reference.name, name))
-                       : (e->config_map_ref != NULL && str_eq(e->config_map_ref->local_object_reference.name, name)))
+            if (secret ? (e->secret_ref != NULL &&
+                          str_eq(e->secret_ref->local_object_reference.name, name))
+                       : (e->config_map_ref != NULL &&
+                          str_eq(e->config_map_ref->local_object_reference.name, name)))
                 return true;
         }
         for (size_t j = 0; j < c[i].env_count; j++) {
             const struct core_v1_env_var_source *v = c[i].env[j].value_from;
             if (v == NULL)
                 continue;
-            if (secret
-                    ? (v->secret_key_ref != NULL && str_eq(v->secret_key_ref->local_object_reference.name, name))
-                    : (v->config_map_key_ref != NULL && str_eq(v->config_map_key_ref->local_object_reference.name, name)))
+            if (secret ? (v->secret_key_ref != NULL &&
+                          str_eq(v->secret_key_ref->local_object_reference.name, name))
+                       : (v->config_map_key_ref != NULL &&
+                          str_eq(v->config_map_key_ref->local_object_reference.name, name)))
                 return true;
         }
     }
@@ -223,7 +239,8 @@ static bool pod_refers(const struct core_v1_pod *pod, const char *resource, stru
         const struct core_v1_volume_source *v = &s->volumes[i].volume_source;
         if (in_projected(v->projected, resource, name))
             return true;
-        if (strcmp(resource, "secrets") == 0 && v->secret != NULL && str_eq(v->secret->secret_name, name))
+        if (strcmp(resource, "secrets") == 0 && v->secret != NULL &&
+            str_eq(v->secret->secret_name, name))
             return true;
         if (strcmp(resource, "configmaps") == 0 && v->config_map != NULL &&
             str_eq(v->config_map->local_object_reference.name, name))
@@ -241,8 +258,9 @@ static bool pod_refers(const struct core_v1_pod *pod, const char *resource, stru
 
 /* Does a pod bound to the node use this object? Walks the namespace's pods;
  * only those of the node are decoded. */
-static bool node_uses(struct arena *a, const struct store_view *view, const struct authz_attributes *at,
-                      struct str node, const char *resource, bool service_account)
+static bool node_uses(struct arena *a, const struct store_view *view,
+                      const struct authz_attributes *at, struct str node, const char *resource,
+                      bool service_account)
 {
     const struct resource *r = registry_storage(STR(""), STR("pods"));
     struct str from = arena_printf(a, STR_FMT STR_FMT "/", STR_ARG(r->prefix), STR_ARG(at->ns));
@@ -254,11 +272,13 @@ static bool node_uses(struct arena *a, const struct store_view *view, const stru
         struct str raw;
         void *msg;
         /* Pod.spec is field 2, its nodeName field 10. */
-        if (stored_raw(kv->value, &raw, NULL) != 0 || !str_eq(wire_bytes(wire_bytes(raw, 2), 10), node) ||
+        if (stored_raw(kv->value, &raw, NULL) != 0 ||
+            !str_eq(wire_bytes(wire_bytes(raw, 2), 10), node) ||
             stored_decode(a, r, kv->value, kv->mod_rev, &msg, NULL) != 0)
             continue;
         const struct core_v1_pod *pod = msg;
-        if (service_account ? str_eq(pod->spec.service_account_name, at->name) : pod_refers(pod, resource, at->name))
+        if (service_account ? str_eq(pod->spec.service_account_name, at->name)
+                            : pod_refers(pod, resource, at->name))
             return true;
     }
     return false;
@@ -290,7 +310,8 @@ static const struct grant node_grants[] = {
     {0},
 };
 
-static enum authz_decision decide_node(const struct apiserver *s, struct arena *a, const struct store_view *view,
+static enum authz_decision decide_node(const struct apiserver *s, struct arena *a,
+                                       const struct store_view *view,
                                        const struct authz_attributes *at, struct str *ret_reason)
 {
     static const char *const used[] = {"secrets", "configmaps", "persistentvolumeclaims"};
@@ -326,8 +347,9 @@ const struct authorizer authorizers[] = {
     {0},
 };
 
-enum authz_decision authz_decide(const struct apiserver *s, struct arena *a, const struct store_view *view,
-                                 const struct authz_attributes *at, struct str *ret_reason)
+enum authz_decision authz_decide(const struct apiserver *s, struct arena *a,
+                                 const struct store_view *view, const struct authz_attributes *at,
+                                 struct str *ret_reason)
 {
     *ret_reason = STR("");
     for (const struct authorizer *z = authorizers; z->name != NULL; z++) {
@@ -341,19 +363,23 @@ enum authz_decision authz_decide(const struct apiserver *s, struct arena *a, con
 struct str authz_forbidden_text(struct arena *a, const struct authz_attributes *at)
 {
     if (!at->resource_request)
-        return arena_printf(a, "User \"" STR_FMT "\" cannot %s path \"" STR_FMT "\"", STR_ARG(at->user->name), at->verb,
-                            STR_ARG(at->path));
-    struct str what = at->subresource.len == 0 ? at->resource
-                                               : arena_printf(a, STR_FMT "/" STR_FMT, STR_ARG(at->resource),
-                                                              STR_ARG(at->subresource));
-    struct str text = arena_printf(a, "User \"" STR_FMT "\" cannot %s resource \"" STR_FMT "\" in API group \"" STR_FMT "\"",
-                                   STR_ARG(at->user->name), at->verb, STR_ARG(what), STR_ARG(at->group));
+        return arena_printf(a, "User \"" STR_FMT "\" cannot %s path \"" STR_FMT "\"",
+                            STR_ARG(at->user->name), at->verb, STR_ARG(at->path));
+    struct str what =
+        at->subresource.len == 0
+            ? at->resource
+            : arena_printf(a, STR_FMT "/" STR_FMT, STR_ARG(at->resource), STR_ARG(at->subresource));
+    struct str text = arena_printf(
+        a, "User \"" STR_FMT "\" cannot %s resource \"" STR_FMT "\" in API group \"" STR_FMT "\"",
+        STR_ARG(at->user->name), at->verb, STR_ARG(what), STR_ARG(at->group));
     if (at->ns.len != 0)
-        return arena_printf(a, STR_FMT " in the namespace \"" STR_FMT "\"", STR_ARG(text), STR_ARG(at->ns));
+        return arena_printf(a, STR_FMT " in the namespace \"" STR_FMT "\"", STR_ARG(text),
+                            STR_ARG(at->ns));
     return arena_printf(a, STR_FMT " at the cluster scope", STR_ARG(text));
 }
 
-static struct meta_v1_status *forbidden(struct req *r, const struct authz_attributes *at, struct str reason)
+static struct meta_v1_status *forbidden(struct req *r, const struct authz_attributes *at,
+                                        struct str reason)
 {
     struct str text = authz_forbidden_text(r->arena, at);
     if (reason.len != 0)
@@ -362,7 +388,8 @@ static struct meta_v1_status *forbidden(struct req *r, const struct authz_attrib
         struct group_resource gr = {at->group, at->resource};
         return status_forbidden(r->arena, gr, at->name, STR_FMT, STR_ARG(text));
     }
-    struct meta_v1_status *s = status_printf(r->arena, 403, "Forbidden", "forbidden: " STR_FMT, STR_ARG(text));
+    struct meta_v1_status *s =
+        status_printf(r->arena, 403, "Forbidden", "forbidden: " STR_FMT, STR_ARG(text));
     status_details(r->arena, s);
     return s;
 }
@@ -385,5 +412,7 @@ struct meta_v1_status *authz_check(struct req *r)
     /* Most requests need no look at the store. */
     if (user_in_group(r->user, GROUP_MASTERS))
         return NULL;
-    return authz_decide(r->server, r->arena, req_view(r), &at, &reason) == AUTHZ_ALLOW ? NULL : forbidden(r, &at, reason);
+    return authz_decide(r->server, r->arena, req_view(r), &at, &reason) == AUTHZ_ALLOW
+               ? NULL
+               : forbidden(r, &at, reason);
 }

@@ -27,16 +27,18 @@ enum authz_decision { AUTHZ_NO_OPINION, AUTHZ_ALLOW, AUTHZ_DENY };
 
 struct authorizer {
     const char *name;
-    enum authz_decision (*decide)(const struct apiserver *s, struct arena *a, const struct store_view *view,
-                                  const struct authz_attributes *at, struct str *ret_reason);
+    enum authz_decision (*decide)(const struct apiserver *s, struct arena *a,
+                                  const struct store_view *view, const struct authz_attributes *at,
+                                  struct str *ret_reason);
 };
 /* In order, ended by one without a name. */
 extern const struct authorizer authorizers[];
 
 /* NULL: allowed. */
 struct meta_v1_status *authz_check(struct req *r);
-enum authz_decision authz_decide(const struct apiserver *s, struct arena *a, const struct store_view *view,
-                                 const struct authz_attributes *at, struct str *ret_reason);
+enum authz_decision authz_decide(const struct apiserver *s, struct arena *a,
+                                 const struct store_view *view, const struct authz_attributes *at,
+                                 struct str *ret_reason);
 /* "User \"u\" cannot list resource \"pods\" in API group \"\" in the namespace \"n\"" */
 struct str authz_forbidden_text(struct arena *a, const struct authz_attributes *at);
 

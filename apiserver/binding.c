@@ -10,7 +10,8 @@
 #include "lib/api/codec.h"
 #include "lib/base/arena.h"
 
-static const struct group_resource pods_binding = {{"", 0}, {"pods/binding", sizeof("pods/binding") - 1}};
+static const struct group_resource pods_binding = {{"", 0},
+                                                   {"pods/binding", sizeof("pods/binding") - 1}};
 
 static struct meta_v1_status *validate(struct req *r, const struct core_v1_binding *b)
 {
@@ -21,14 +22,17 @@ static struct meta_v1_status *validate(struct req *r, const struct core_v1_bindi
         field_not_supported(&errs, PATH(target, "kind"), b->target.kind, kinds);
     if (b->target.name.len == 0)
         field_required(&errs, PATH(target, "name"), NULL);
-    return errs.count == 0 ? NULL : status_plain(r->arena, STR_FMT, STR_ARG(field_errors_text(r->arena, &errs)));
+    return errs.count == 0
+               ? NULL
+               : status_plain(r->arena, STR_FMT, STR_ARG(field_errors_text(r->arena, &errs)));
 }
 
 static void set_scheduled(struct write *w, struct core_v1_pod *pod)
 {
     struct arena *a = w->req->arena;
     struct core_v1_pod_status *s = &pod->status;
-    struct core_v1_pod_condition *c = ARENA_ARRAY(a, struct core_v1_pod_condition, s->conditions_count + 1);
+    struct core_v1_pod_condition *c =
+        ARENA_ARRAY(a, struct core_v1_pod_condition, s->conditions_count + 1);
     size_t at = s->conditions_count;
     for (size_t i = 0; i < s->conditions_count; i++) {
         c[i] = s->conditions[i];
@@ -46,8 +50,8 @@ static void set_scheduled(struct write *w, struct core_v1_pod *pod)
     s->conditions = c;
 }
 
-static void merge_map(struct arena *a, struct api_str_entry **to, size_t *count, const struct api_str_entry *from,
-                      size_t from_count)
+static void merge_map(struct arena *a, struct api_str_entry **to, size_t *count,
+                      const struct api_str_entry *from, size_t from_count)
 {
     struct api_str_entry *e = ARENA_ARRAY(a, struct api_str_entry, *count + from_count + 1);
     size_t n = 0, i = 0, j = 0;
@@ -64,21 +68,26 @@ static void merge_map(struct arena *a, struct api_str_entry **to, size_t *count,
     *count = n;
 }
 
-static struct meta_v1_status *check_pod(struct write *w, const struct core_v1_pod *pod, const struct core_v1_binding *b)
+static struct meta_v1_status *check_pod(struct write *w, const struct core_v1_pod *pod,
+                                        const struct core_v1_binding *b)
 {
     struct arena *a = w->req->arena;
     if (b->metadata.uid.len != 0 && !str_eq(b->metadata.uid, pod->metadata.uid))
         return status_conflict(a, pods_binding, w->name,
-                               "Precondition failed: UID in precondition: " STR_FMT ", UID in object meta: " STR_FMT,
+                               "Precondition failed: UID in precondition: " STR_FMT
+                               ", UID in object meta: " STR_FMT,
                                STR_ARG(b->metadata.uid), STR_ARG(pod->metadata.uid));
     if (pod->metadata.deletion_timestamp != NULL)
-        return status_conflict(a, pods_binding, w->name, "pod " STR_FMT " is being deleted, cannot be assigned to a host",
+        return status_conflict(a, pods_binding, w->name,
+                               "pod " STR_FMT " is being deleted, cannot be assigned to a host",
                                STR_ARG(w->name));
     if (pod->spec.node_name.len != 0)
-        return status_conflict(a, pods_binding, w->name, "pod " STR_FMT " is already assigned to node \"" STR_FMT "\"",
+        return status_conflict(a, pods_binding, w->name,
+                               "pod " STR_FMT " is already assigned to node \"" STR_FMT "\"",
                                STR_ARG(w->name), STR_ARG(pod->spec.node_name));
     if (pod->spec.scheduling_gates_count != 0)
-        return status_conflict(a, pods_binding, w->name, "pod " STR_FMT " has non-empty .spec.schedulingGates",
+        return status_conflict(a, pods_binding, w->name,
+                               "pod " STR_FMT " has non-empty .spec.schedulingGates",
                                STR_ARG(w->name));
     return NULL;
 }
@@ -99,9 +108,10 @@ static struct meta_v1_status *attempt(struct write *w)
         return s;
     struct core_v1_pod *pod = api_msg_clone(r->arena, w->res->storage->msg, old);
     pod->spec.node_name = b->target.name;
-    merge_map(r->arena, &pod->metadata.annotations, &pod->metadata.annotations_count, b->metadata.annotations,
-              b->metadata.annotations_count);
-    merge_map(r->arena, &pod->metadata.labels, &pod->metadata.labels_count, b->metadata.labels, b->metadata.labels_count);
+    merge_map(r->arena, &pod->metadata.annotations, &pod->metadata.annotations_count,
+              b->metadata.annotations, b->metadata.annotations_count);
+    merge_map(r->arena, &pod->metadata.labels, &pod->metadata.labels_count, b->metadata.labels,
+              b->metadata.labels_count);
     set_scheduled(w, pod);
     s = write_plan_update(w, kv, old, pod, "binding");
     w->success = status_new(r->arena, 201, "", STR_NULL);
@@ -122,7 +132,8 @@ void binding_handle(struct req *r)
     struct core_v1_binding *b = msg;
     struct str name = r->sub != NULL ? r->info.name : b->metadata.name;
     if (b->metadata.namespace.len != 0 && !str_eq(b->metadata.namespace, r->info.ns))
-        s = status_bad_request(r->arena, "the namespace of the provided object does not match the namespace sent on the request");
+        s = status_bad_request(r->arena, "the namespace of the provided object does not match the "
+                                         "namespace sent on the request");
     else if (r->sub != NULL && b->metadata.name.len != 0 && !str_eq(b->metadata.name, name))
         s = status_bad_request(r->arena, "name in URL does not match name in Binding object");
     else
@@ -131,7 +142,8 @@ void binding_handle(struct req *r)
         req_status(r, s);
         return;
     }
-    struct write *w = write_new_for(r, registry_storage(STR(""), STR("pods")), r->info.ns, name, attempt);
+    struct write *w =
+        write_new_for(r, registry_storage(STR(""), STR("pods")), r->info.ns, name, attempt);
     w->arg = b;
     write_run(w);
 }

@@ -50,16 +50,19 @@ static struct str summary(struct arena *a, struct str body)
     return arena_printf(a, "%.*s%s", (int)(head.len * 2), hex, cut ? " ..." : "");
 }
 
-static struct meta_v1_status *unrecognized(struct req *r, const struct api_kind *kind, const char *why)
+static struct meta_v1_status *unrecognized(struct req *r, const struct api_kind *kind,
+                                           const char *why)
 {
-    return status_bad_request(r->arena, "the object provided is unrecognized (must be of type %s): %s (" STR_FMT ")",
-                              kind->kind, why, STR_ARG(summary(r->arena, r->http->body)));
+    return status_bad_request(
+        r->arena, "the object provided is unrecognized (must be of type %s): %s (" STR_FMT ")",
+        kind->kind, why, STR_ARG(summary(r->arena, r->http->body)));
 }
 
 static struct meta_v1_status *not_json(struct req *r, const struct api_kind *kind, const char *why)
 {
     return unrecognized(
-        r, kind, str_c(arena_printf(r->arena, "couldn't get version/kind; json parse error: %s", why)));
+        r, kind,
+        str_c(arena_printf(r->arena, "couldn't get version/kind; json parse error: %s", why)));
 }
 
 static const char *internal_package(struct arena *a, const struct api_kind *k)
@@ -72,8 +75,8 @@ static const char *internal_package(struct arena *a, const struct api_kind *k)
 }
 
 /* The body says which kind it holds, or nothing. */
-static struct meta_v1_status *check_kind(struct req *r, const struct api_kind *kind, struct str api_version,
-                                         struct str name)
+static struct meta_v1_status *check_kind(struct req *r, const struct api_kind *kind,
+                                         struct str api_version, struct str name)
 {
     if (api_version.len == 0)
         api_version = str_of(kind->api_version);
@@ -86,27 +89,31 @@ static struct meta_v1_status *check_kind(struct req *r, const struct api_kind *k
         version = api_version;
         group = STR_NULL;
     }
-    struct str prefix = arena_printf(r->arena, STR_FMT " in version \"" STR_FMT "\" cannot be handled as a %s: ",
-                                     STR_ARG(name), STR_ARG(version), kind->kind);
+    struct str prefix = arena_printf(
+        r->arena, STR_FMT " in version \"" STR_FMT "\" cannot be handled as a %s: ", STR_ARG(name),
+        STR_ARG(version), kind->kind);
     if (api_kind_by_api_version(api_version, name) == NULL)
-        return status_bad_request(
-            r->arena,
-            STR_FMT "no kind \"" STR_FMT "\" is registered for version \"" STR_FMT "\" in scheme \"pkg/api/legacyscheme/scheme.go:30\"",
-            STR_ARG(prefix), STR_ARG(name), STR_ARG(api_version));
-    return status_bad_request(r->arena, STR_FMT "converting (" STR_FMT "." STR_FMT ") to (%s.%s): unknown conversion",
-                              STR_ARG(prefix), STR_ARG(version), STR_ARG(name), internal_package(r->arena, kind),
-                              kind->kind);
+        return status_bad_request(r->arena,
+                                  STR_FMT "no kind \"" STR_FMT
+                                          "\" is registered for version \"" STR_FMT
+                                          "\" in scheme \"pkg/api/legacyscheme/scheme.go:30\"",
+                                  STR_ARG(prefix), STR_ARG(name), STR_ARG(api_version));
+    return status_bad_request(
+        r->arena, STR_FMT "converting (" STR_FMT "." STR_FMT ") to (%s.%s): unknown conversion",
+        STR_ARG(prefix), STR_ARG(version), STR_ARG(name), internal_package(r->arena, kind),
+        kind->kind);
 }
 
-static struct meta_v1_status *undecodable(struct req *r, const struct api_kind *kind, const char *why)
+static struct meta_v1_status *undecodable(struct req *r, const struct api_kind *kind,
+                                          const char *why)
 {
-    return status_bad_request(r->arena, "%s in version \"%s\" cannot be handled as a %s: %s", kind->kind,
-                              kind->version, kind->kind, why);
+    return status_bad_request(r->arena, "%s in version \"%s\" cannot be handled as a %s: %s",
+                              kind->kind, kind->version, kind->kind, why);
 }
 
 /* Unknown and duplicate fields: an error or warnings, as asked. */
-static struct meta_v1_status *judge(struct req *r, const struct api_kind *kind, const struct api_warnings *w,
-                                    enum field_validation mode)
+static struct meta_v1_status *judge(struct req *r, const struct api_kind *kind,
+                                    const struct api_warnings *w, enum field_validation mode)
 {
     if (w->count == 0 || mode == VALIDATE_IGNORE)
         return NULL;
@@ -125,24 +132,26 @@ static struct meta_v1_status *judge(struct req *r, const struct api_kind *kind, 
     return undecodable(r, kind, str_c(arena_str(r->arena, buf_str(&b))));
 }
 
-struct meta_v1_status *body_decode_tree(struct req *r, const struct api_kind *kind, const struct json *tree,
-                                        void **ret_msg)
+struct meta_v1_status *body_decode_tree(struct req *r, const struct api_kind *kind,
+                                        const struct json *tree, void **ret_msg)
 {
     enum field_validation mode;
     struct meta_v1_status *s = body_field_validation(r, &mode);
     if (s != NULL)
         return s;
     if (tree->type != JSON_OBJECT)
-        return not_json(r, kind, "json: cannot unmarshal array into Go value of type struct { APIVersion string "
-                                 "\"json:\\\"apiVersion,omitempty\\\"\"; Kind string \"json:\\\"kind,omitempty\\\"\" }");
+        return not_json(
+            r, kind,
+            "json: cannot unmarshal array into Go value of type struct { APIVersion string "
+            "\"json:\\\"apiVersion,omitempty\\\"\"; Kind string \"json:\\\"kind,omitempty\\\"\" }");
     s = check_kind(r, kind, json_get_str(tree, "apiVersion"), json_get_str(tree, "kind"));
     if (s != NULL)
         return s;
     struct api_warnings w = {0};
     struct error err = {0};
     void *msg = api_msg_new(r->arena, kind->msg);
-    if (api_json_decode_tree(r->arena, kind->msg, tree, mode == VALIDATE_IGNORE ? API_LENIENT : API_WARN, &w, msg,
-                             &err) != 0)
+    if (api_json_decode_tree(r->arena, kind->msg, tree,
+                             mode == VALIDATE_IGNORE ? API_LENIENT : API_WARN, &w, msg, &err) != 0)
         return undecodable(r, kind, str_c(arena_strc(r->arena, err.message)));
     *ret_msg = msg;
     return judge(r, kind, &w, mode);
@@ -217,8 +226,8 @@ static void peek_type(struct str s, struct str *ret_api_version, struct str *ret
     }
 }
 
-static struct meta_v1_status *decode_json(struct req *r, const struct api_kind *kind, enum field_validation mode,
-                                          void **ret_msg)
+static struct meta_v1_status *decode_json(struct req *r, const struct api_kind *kind,
+                                          enum field_validation mode, void **ret_msg)
 {
     struct str body = r->http->body, api_version, name;
     struct api_warnings w = {0};
@@ -227,7 +236,8 @@ static struct meta_v1_status *decode_json(struct req *r, const struct api_kind *
     peek_type(body, &api_version, &name);
     struct meta_v1_status *s = check_kind(r, kind, api_version, name);
     void *msg = api_msg_new(r->arena, kind->msg);
-    int code = api_json_decode(r->arena, kind->msg, body, mode == VALIDATE_IGNORE ? API_LENIENT : API_WARN, &w, msg, &err);
+    int code = api_json_decode(r->arena, kind->msg, body,
+                               mode == VALIDATE_IGNORE ? API_LENIENT : API_WARN, &w, msg, &err);
     if (code != 0 || s != NULL) {
         /* Malformed text is another error than a wrong type or kind. */
         if (json_parse(r->arena, body, &tree, &parse_err) != 0)
@@ -240,7 +250,8 @@ static struct meta_v1_status *decode_json(struct req *r, const struct api_kind *
     return judge(r, kind, &w, mode);
 }
 
-static struct meta_v1_status *decode_protobuf(struct req *r, const struct api_kind *kind, void **ret_msg)
+static struct meta_v1_status *decode_protobuf(struct req *r, const struct api_kind *kind,
+                                              void **ret_msg)
 {
     struct str api_version, name, raw;
     struct error err = {0};
@@ -256,7 +267,8 @@ static struct meta_v1_status *decode_protobuf(struct req *r, const struct api_ki
     return NULL;
 }
 
-static struct meta_v1_status *decode_yaml(struct req *r, const struct api_kind *kind, void **ret_msg)
+static struct meta_v1_status *decode_yaml(struct req *r, const struct api_kind *kind,
+                                          void **ret_msg)
 {
     struct json *tree;
     size_t consumed;
@@ -284,7 +296,8 @@ struct meta_v1_status *body_decode(struct req *r, const struct api_kind *kind, v
         return decode_protobuf(r, kind, ret_msg);
     default:
         return status_new(r->arena, 415, "UnsupportedMediaType",
-                          STR("the body of the request was in an unknown format - accepted media types include: " TYPES_ACCEPTED));
+                          STR("the body of the request was in an unknown format - accepted media "
+                              "types include: " TYPES_ACCEPTED));
     }
 }
 
@@ -295,7 +308,8 @@ static void check_field_manager(struct req *r, struct field_errors *errs)
         field_too_long(errs, PATH(PATH_ROOT, "fieldManager"), FIELD_MANAGER_BYTES_MAX);
     for (size_t i = 0; i < v.len; i++)
         if ((unsigned char)v.data[i] < ' ' || v.data[i] == 0x7f) {
-            field_invalid(errs, PATH(PATH_ROOT, "fieldManager"), v, "should only contain printable characters");
+            field_invalid(errs, PATH(PATH_ROOT, "fieldManager"), v,
+                          "should only contain printable characters");
             return;
         }
 }
@@ -315,7 +329,8 @@ struct meta_v1_status *body_check_options(struct req *r, const char *options_kin
 }
 
 /* --- DeleteOptions ---------------------------------------------------------------- */
-static struct meta_v1_status *check_delete_options(struct req *r, const struct meta_v1_delete_options *o)
+static struct meta_v1_status *check_delete_options(struct req *r,
+                                                   const struct meta_v1_delete_options *o)
 {
     static const char *const policies[] = {"Foreground", "Background", "Orphan", "nil", NULL};
     static const char *const dry[] = {"All", NULL};
@@ -325,14 +340,18 @@ static struct meta_v1_status *check_delete_options(struct req *r, const struct m
                       "orphanDependents and deletionPropagation cannot be both set");
     if (o->has_propagation_policy && !str_eqc(o->propagation_policy, "Foreground") &&
         !str_eqc(o->propagation_policy, "Background") && !str_eqc(o->propagation_policy, "Orphan"))
-        field_not_supported(&errs, PATH(PATH_ROOT, "propagationPolicy"), o->propagation_policy, policies);
+        field_not_supported(&errs, PATH(PATH_ROOT, "propagationPolicy"), o->propagation_policy,
+                            policies);
     for (size_t i = 0; i < o->dry_run_count; i++)
         if (!str_eqc(o->dry_run[i], "All")) {
-            field_not_supported_raw(&errs, PATH(PATH_ROOT, "dryRun"),
-                                    arena_printf(r->arena, "[\"" STR_FMT "\"]", STR_ARG(o->dry_run[i])), dry);
+            field_not_supported_raw(
+                &errs, PATH(PATH_ROOT, "dryRun"),
+                arena_printf(r->arena, "[\"" STR_FMT "\"]", STR_ARG(o->dry_run[i])), dry);
             break;
         }
-    return errs.count == 0 ? NULL : status_invalid(r->arena, "meta.k8s.io", "DeleteOptions", STR(""), &errs);
+    return errs.count == 0
+               ? NULL
+               : status_invalid(r->arena, "meta.k8s.io", "DeleteOptions", STR(""), &errs);
 }
 
 static struct meta_v1_status *options_of_query(struct req *r, struct meta_v1_delete_options *o)
@@ -340,7 +359,8 @@ static struct meta_v1_status *options_of_query(struct req *r, struct meta_v1_del
     struct str v = req_query(r, "gracePeriodSeconds");
     if (v.len != 0) {
         if (!str_to_i64(v, &o->grace_period_seconds))
-            return status_bad_request(r->arena, "strconv.ParseInt: parsing \"" STR_FMT "\": invalid syntax", STR_ARG(v));
+            return status_bad_request(
+                r->arena, "strconv.ParseInt: parsing \"" STR_FMT "\": invalid syntax", STR_ARG(v));
         o->has_grace_period_seconds = true;
     }
     if (req_query_has(r, "orphanDependents")) {
@@ -377,10 +397,12 @@ struct meta_v1_status *body_delete_options(struct req *r, struct meta_v1_delete_
     else if (type == BODY_JSON)
         peek_type(body, &api_version, &name);
     if (name.len != 0 && !str_eqc(name, "DeleteOptions"))
-        return status_bad_request(r->arena,
-                                  "no kind \"" STR_FMT "\" is registered for version \"" STR_FMT
-                                  "\" in scheme \"k8s.io/apimachinery/pkg/apis/meta/internalversion/scheme/register.go:27\"",
-                                  STR_ARG(name), STR_ARG(api_version));
+        return status_bad_request(
+            r->arena,
+            "no kind \"" STR_FMT "\" is registered for version \"" STR_FMT
+            "\" in scheme "
+            "\"k8s.io/apimachinery/pkg/apis/meta/internalversion/scheme/register.go:27\"",
+            STR_ARG(name), STR_ARG(api_version));
     struct api_kind any = *kind;
     if (api_version.len != 0)
         any.api_version = str_c(arena_str(r->arena, api_version));

@@ -18,8 +18,8 @@ struct meta_v1_status *body_field_validation(struct req *r, enum field_validatio
 /* Decodes the body as kind, whatever its media type. Warnings go to r. */
 struct meta_v1_status *body_decode(struct req *r, const struct api_kind *kind, void **ret_msg);
 /* A tree (of a patched object) as kind. */
-struct meta_v1_status *body_decode_tree(struct req *r, const struct api_kind *kind, const struct json *tree,
-                                        void **ret_msg);
+struct meta_v1_status *body_decode_tree(struct req *r, const struct api_kind *kind,
+                                        const struct json *tree, void **ret_msg);
 /* DeleteOptions from body and query. */
 struct meta_v1_status *body_delete_options(struct req *r, struct meta_v1_delete_options *ret);
 /* dryRun (only "All" is known) and fieldManager, of all writes but deletion. */

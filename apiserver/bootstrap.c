@@ -22,7 +22,15 @@
 #define REFRESH_MS 10000u
 #define LEASE_TTL_S 30
 
-enum step { STEP_OBJECTS, STEP_LEASE, STEP_REGISTER, STEP_ENDPOINTS, STEP_IDLE, STEP_LEAVE, STEP_DONE };
+enum step {
+    STEP_OBJECTS,
+    STEP_LEASE,
+    STEP_REGISTER,
+    STEP_ENDPOINTS,
+    STEP_IDLE,
+    STEP_LEAVE,
+    STEP_DONE
+};
 
 struct bootstrap {
     struct apiserver *server;
@@ -31,7 +39,7 @@ struct bootstrap {
     enum step step;
     size_t object; /* Next built-in object. */
     int64_t lease;
-    bool pending;  /* A call to the store is under way. */
+    bool pending; /* A call to the store is under way. */
     bool stopping;
     void (*on_stopped)(void *arg);
     void *stopped_arg;
@@ -109,13 +117,19 @@ static void commit(struct bootstrap *b, const struct txn_build *t)
     store_txn(b->server->store, &txn, b->mailbox, on_txn, b);
 }
 
-static void make_ctx(struct bootstrap *b, struct arena *a, const struct store_view *v, struct kind_ctx *ret)
+static void make_ctx(struct bootstrap *b, struct arena *a, const struct store_view *v,
+                     struct kind_ctx *ret)
 {
-    *ret = (struct kind_ctx){.arena = a, .view = v, .server = b->server, .env = b->server->env,
-                             .now_ns = env_wall_ns(b->server->env), .subresource = ""};
+    *ret = (struct kind_ctx){.arena = a,
+                             .view = v,
+                             .server = b->server,
+                             .env = b->server->env,
+                             .now_ns = env_wall_ns(b->server->env),
+                             .subresource = ""};
 }
 
-/* --- steps ---------------------------------------------------------------------------------------- */
+/* --- steps
+ * ---------------------------------------------------------------------------------------- */
 static void step_objects(struct bootstrap *b)
 {
     AUTO_ARENA *a = arena_new(0);

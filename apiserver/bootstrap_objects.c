@@ -19,7 +19,8 @@
 
 #define CA_BYTES_MAX (1u << 20)
 
-static void fill_meta(const struct kind_ctx *ctx, struct meta_v1_object_meta *m, const char *ns, const char *name)
+static void fill_meta(const struct kind_ctx *ctx, struct meta_v1_object_meta *m, const char *ns,
+                      const char *name)
 {
     char uid[37];
     env_uuid(ctx->env, uid);
@@ -49,21 +50,23 @@ static void make_namespace(const struct kind_ctx *ctx, const char *name, struct 
     n->spec.finalizers = strs1(ctx->arena, STR("kubernetes"));
     n->spec.finalizers_count = 1;
     n->status.phase = STR("Active");
-    *ret = (struct builtin){registry_storage(STR(""), STR("namespaces")), STR_NULL, n->metadata.name, n, STR_NULL};
+    *ret = (struct builtin){registry_storage(STR(""), STR("namespaces")), STR_NULL,
+                            n->metadata.name, n, STR_NULL};
 }
 
-static void make_priority_class(const struct kind_ctx *ctx, const char *name, int32_t value, const char *text,
-                                struct builtin *ret)
+static void make_priority_class(const struct kind_ctx *ctx, const char *name, int32_t value,
+                                const char *text, struct builtin *ret)
 {
-    struct scheduling_v1_priority_class *c = ARENA_NEW(ctx->arena, struct scheduling_v1_priority_class);
+    struct scheduling_v1_priority_class *c =
+        ARENA_NEW(ctx->arena, struct scheduling_v1_priority_class);
     fill_meta(ctx, &c->metadata, "", name);
     c->metadata.generation = 1;
     c->value = value;
     c->description = str_of(text);
     c->has_preemption_policy = true;
     c->preemption_policy = STR("PreemptLowerPriority");
-    *ret = (struct builtin){registry_storage(STR("scheduling.k8s.io"), STR("priorityclasses")), STR_NULL,
-                            c->metadata.name, c, STR_NULL};
+    *ret = (struct builtin){registry_storage(STR("scheduling.k8s.io"), STR("priorityclasses")),
+                            STR_NULL, c->metadata.name, c, STR_NULL};
 }
 
 static void make_service_cidr(const struct kind_ctx *ctx, struct builtin *ret)
@@ -80,8 +83,8 @@ static void make_service_cidr(const struct kind_ctx *ctx, struct builtin *ret)
     c->status.conditions->status = STR("True");
     c->status.conditions->message = STR("Kubernetes Service CIDR is ready");
     c->status.conditions->last_transition_time.seconds = ctx->now_ns / 1000000000;
-    *ret = (struct builtin){registry_storage(STR("networking.k8s.io"), STR("servicecidrs")), STR_NULL,
-                            c->metadata.name, c, STR_NULL};
+    *ret = (struct builtin){registry_storage(STR("networking.k8s.io"), STR("servicecidrs")),
+                            STR_NULL, c->metadata.name, c, STR_NULL};
 }
 
 static void make_service(const struct kind_ctx *ctx, struct builtin *ret)
@@ -110,11 +113,12 @@ static void make_service(const struct kind_ctx *ctx, struct builtin *ret)
     s->spec.ports->protocol = STR("TCP");
     s->spec.ports->port = 443;
     s->spec.ports->target_port.int_val = ctx->server->port;
-    *ret = (struct builtin){registry_storage(STR(""), STR("services")), s->metadata.namespace, s->metadata.name, s,
-                            s->spec.cluster_ip};
+    *ret = (struct builtin){registry_storage(STR(""), STR("services")), s->metadata.namespace,
+                            s->metadata.name, s, s->spec.cluster_ip};
 }
 
-static void add_data(struct arena *a, struct core_v1_config_map *c, const char *key, struct str value)
+static void add_data(struct arena *a, struct core_v1_config_map *c, const char *key,
+                     struct str value)
 {
     struct api_str_entry *e = ARENA_ARRAY(a, struct api_str_entry, c->data_count + 1);
     if (c->data_count != 0)
@@ -152,35 +156,41 @@ static void make_authentication(const struct kind_ctx *ctx, struct builtin *ret)
     const struct apiserver_config *f = &ctx->server->config;
     struct core_v1_config_map *c = ARENA_NEW(a, struct core_v1_config_map);
     fill_meta(ctx, &c->metadata, "kube-system", "extension-apiserver-authentication");
-    struct str ca = file_text(a, f->client_ca_file), proxy_ca = file_text(a, f->requestheader_client_ca_file);
+    struct str ca = file_text(a, f->client_ca_file),
+               proxy_ca = file_text(a, f->requestheader_client_ca_file);
     if (ca.len != 0)
         add_data(a, c, "client-ca-file", ca);
     if (proxy_ca.len != 0) {
         add_data(a, c, "requestheader-allowed-names", json_list(a, f->requestheader_allowed_names));
         add_data(a, c, "requestheader-client-ca-file", proxy_ca);
-        add_data(a, c, "requestheader-extra-headers-prefix", json_list(a, f->requestheader_extra_headers_prefix));
+        add_data(a, c, "requestheader-extra-headers-prefix",
+                 json_list(a, f->requestheader_extra_headers_prefix));
         add_data(a, c, "requestheader-group-headers", json_list(a, f->requestheader_group_headers));
-        add_data(a, c, "requestheader-username-headers", json_list(a, f->requestheader_username_headers));
+        add_data(a, c, "requestheader-username-headers",
+                 json_list(a, f->requestheader_username_headers));
     }
-    *ret = (struct builtin){registry_storage(STR(""), STR("configmaps")), c->metadata.namespace, c->metadata.name, c,
-                            STR_NULL};
+    *ret = (struct builtin){registry_storage(STR(""), STR("configmaps")), c->metadata.namespace,
+                            c->metadata.name, c, STR_NULL};
 }
 
 bool builtin_make(const struct kind_ctx *ctx, size_t index, struct builtin *ret)
 {
-    static const char *const namespaces[] = {"kube-system", "kube-public", "kube-node-lease", "default"};
+    static const char *const namespaces[] = {"kube-system", "kube-public", "kube-node-lease",
+                                             "default"};
     if (index < ARRAY_SIZE(namespaces)) {
         make_namespace(ctx, namespaces[index], ret);
         return true;
     }
     switch (index - ARRAY_SIZE(namespaces)) {
     case 0:
-        make_priority_class(ctx, "system-node-critical", 2000001000,
-                            "Used for system critical pods that must not be moved from their current node.", ret);
+        make_priority_class(
+            ctx, "system-node-critical", 2000001000,
+            "Used for system critical pods that must not be moved from their current node.", ret);
         return true;
     case 1:
         make_priority_class(ctx, "system-cluster-critical", 2000000000,
-                            "Used for system critical pods that must run in the cluster, but can be moved to another "
+                            "Used for system critical pods that must run in the cluster, but can "
+                            "be moved to another "
                             "node if necessary.",
                             ret);
         return true;
@@ -198,9 +208,10 @@ bool builtin_make(const struct kind_ctx *ctx, size_t index, struct builtin *ret)
     }
 }
 
-/* --- endpoints of default/kubernetes ------------------------------------------------------------ */
-static void fill_subset(struct arena *a, const struct apiserver *s, const struct str *ips, size_t count,
-                        struct core_v1_endpoints *e)
+/* --- endpoints of default/kubernetes ------------------------------------------------------------
+ */
+static void fill_subset(struct arena *a, const struct apiserver *s, const struct str *ips,
+                        size_t count, struct core_v1_endpoints *e)
 {
     if (count == 0)
         return;
@@ -226,8 +237,8 @@ void builtin_master_lease(struct arena *a, const struct apiserver *s, struct buf
     api_envelope_encode(&core_v1_endpoints_msg, &e, STR("v1"), STR("Endpoints"), out);
 }
 
-static void fill_slice(struct arena *a, const struct apiserver *s, const struct str *ips, size_t count,
-                       struct discovery_v1_endpoint_slice *l)
+static void fill_slice(struct arena *a, const struct apiserver *s, const struct str *ips,
+                       size_t count, struct discovery_v1_endpoint_slice *l)
 {
     l->address_type = STR("IPv4");
     l->endpoints = ARENA_ARRAY(a, struct discovery_v1_endpoint, count + 1);
@@ -247,7 +258,8 @@ static void fill_slice(struct arena *a, const struct apiserver *s, const struct 
 }
 
 /* Puts obj unless the stored object has the same content beside metadata. */
-static void put_if_changed(const struct kind_ctx *ctx, const struct resource *res, void *obj, struct txn_build *t)
+static void put_if_changed(const struct kind_ctx *ctx, const struct resource *res, void *obj,
+                           struct txn_build *t)
 {
     struct arena *a = ctx->arena;
     struct meta_v1_object_meta *m = api_meta_of(res->storage, obj);
@@ -281,7 +293,8 @@ static size_t live_addresses(const struct kind_ctx *ctx, const char *prefix, str
     return n;
 }
 
-void builtin_endpoints(const struct kind_ctx *ctx, const char *prefix, bool leaving, struct txn_build *t)
+void builtin_endpoints(const struct kind_ctx *ctx, const char *prefix, bool leaving,
+                       struct txn_build *t)
 {
     struct arena *a = ctx->arena;
     struct str own = str_of(ctx->server->address), *ips = &own;

@@ -22,6 +22,7 @@ bool builtin_make(const struct kind_ctx *ctx, size_t index, struct builtin *ret)
 void builtin_master_lease(struct arena *a, const struct apiserver *s, struct buf *out);
 /* Brings default/kubernetes' endpoints up to date: the addresses below prefix,
  * or this server alone when prefix is NULL. leave it out when leaving. */
-void builtin_endpoints(const struct kind_ctx *ctx, const char *prefix, bool leaving, struct txn_build *t);
+void builtin_endpoints(const struct kind_ctx *ctx, const char *prefix, bool leaving,
+                       struct txn_build *t);
 
 #endif

@@ -115,7 +115,8 @@ static bool transform_of(struct str params, struct accepted *a)
     return true;
 }
 
-bool accept_negotiate(struct arena *a, struct str accept, struct accepted *ret, bool *ret_bad_transform)
+bool accept_negotiate(struct arena *a, struct str accept, struct accepted *ret,
+                      bool *ret_bad_transform)
 {
     UNUSED(a);
     struct clause clauses[CLAUSES_MAX];
@@ -156,7 +157,8 @@ bool accept_aggregated(struct str accept, const char **ret_type, bool *ret_v2bet
             return false;
         }
         *ret_v2beta1 = str_find_str(clauses[i].params, STR("v=v2beta1")) >= 0;
-        *ret_type = *ret_v2beta1 ? TYPE_JSON ";g=apidiscovery.k8s.io;v=v2beta1;as=APIGroupDiscoveryList"
+        *ret_type = *ret_v2beta1 ? TYPE_JSON
+                        ";g=apidiscovery.k8s.io;v=v2beta1;as=APIGroupDiscoveryList"
                                  : TYPE_JSON ";g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList";
         if (m == MEDIA_JSON)
             return true;

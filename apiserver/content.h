@@ -28,12 +28,22 @@ const char *media_type(enum media m);
 
 /* The first form of the Accept header that can be served. False: none (406).
  * *ret_bad_transform is set when a known type asked for an unknown transform. */
-bool accept_negotiate(struct arena *a, struct str accept, struct accepted *ret, bool *ret_bad_transform);
+bool accept_negotiate(struct arena *a, struct str accept, struct accepted *ret,
+                      bool *ret_bad_transform);
 /* Does Accept ask for aggregated discovery (v2)? Before plain JSON, that is.
  * *ret_type is the content type to answer with. */
 bool accept_aggregated(struct str accept, const char **ret_type, bool *ret_v2beta1);
 
-enum body_type { BODY_UNKNOWN, BODY_JSON, BODY_YAML, BODY_PROTOBUF, BODY_JSON_PATCH, BODY_MERGE_PATCH, BODY_STRATEGIC_PATCH, BODY_APPLY_PATCH };
+enum body_type {
+    BODY_UNKNOWN,
+    BODY_JSON,
+    BODY_YAML,
+    BODY_PROTOBUF,
+    BODY_JSON_PATCH,
+    BODY_MERGE_PATCH,
+    BODY_STRATEGIC_PATCH,
+    BODY_APPLY_PATCH
+};
 /* Of a Content-Type header; empty is JSON. */
 enum body_type body_type_of(struct str content_type);
 

@@ -19,7 +19,8 @@
 #define METRICS_ANNOTATION "autoscaling.alpha.kubernetes.io/metrics"
 #define BEHAVIOR_ANNOTATION "autoscaling.alpha.kubernetes.io/behavior"
 
-static_assert(sizeof(struct core_v1_event_series) == sizeof(struct events_v1_event_series), "same shape");
+static_assert(sizeof(struct core_v1_event_series) == sizeof(struct events_v1_event_series),
+              "same shape");
 
 static void *event_to_core(struct arena *a, const struct events_v1_event *e)
 {
@@ -76,7 +77,8 @@ static void *event_from_core(struct arena *a, const struct core_v1_event *c)
 }
 
 /* --- autoscalers ------------------------------------------------------------------ */
-static void annotate(struct arena *a, struct meta_v1_object_meta *m, const char *key, struct str value)
+static void annotate(struct arena *a, struct meta_v1_object_meta *m, const char *key,
+                     struct str value)
 {
     struct api_str_entry *e = ARENA_ARRAY(a, struct api_str_entry, m->annotations_count + 1);
     size_t n = 0, i = 0;
@@ -109,13 +111,14 @@ static struct str unannotate(struct arena *a, struct meta_v1_object_meta *m, con
 
 static bool is_cpu_target(const struct autoscaling_v2_metric_spec *m)
 {
-    return str_eqc(m->type, "Resource") && m->resource != NULL && str_eqc(m->resource->name, "cpu") &&
-           m->resource->target.has_average_utilization;
+    return str_eqc(m->type, "Resource") && m->resource != NULL &&
+           str_eqc(m->resource->name, "cpu") && m->resource->target.has_average_utilization;
 }
 
 static void *hpa_to_v1(struct arena *a, const struct autoscaling_v2_horizontal_pod_autoscaler *h)
 {
-    struct autoscaling_v1_horizontal_pod_autoscaler *o = ARENA_NEW(a, struct autoscaling_v1_horizontal_pod_autoscaler);
+    struct autoscaling_v1_horizontal_pod_autoscaler *o =
+        ARENA_NEW(a, struct autoscaling_v1_horizontal_pod_autoscaler);
     AUTO_BUF others = BUF_INIT;
     o->metadata = h->metadata;
     o->spec.scale_target_ref.kind = h->spec.scale_target_ref.kind;
@@ -140,8 +143,8 @@ static void *hpa_to_v1(struct arena *a, const struct autoscaling_v2_horizontal_p
     }
     if (h->spec.behavior != NULL) {
         AUTO_BUF b = BUF_INIT;
-        api_json_encode(&autoscaling_v2_horizontal_pod_autoscaler_behavior_msg, h->spec.behavior, STR_NULL, STR_NULL,
-                        &b);
+        api_json_encode(&autoscaling_v2_horizontal_pod_autoscaler_behavior_msg, h->spec.behavior,
+                        STR_NULL, STR_NULL, &b);
         annotate(a, &o->metadata, BEHAVIOR_ANNOTATION, arena_str(a, buf_str(&b)));
     }
     o->status.has_observed_generation = h->status.has_observed_generation;
@@ -151,7 +154,8 @@ static void *hpa_to_v1(struct arena *a, const struct autoscaling_v2_horizontal_p
     o->status.desired_replicas = h->status.desired_replicas;
     for (size_t i = 0; i < h->status.current_metrics_count; i++) {
         const struct autoscaling_v2_metric_status *m = &h->status.current_metrics[i];
-        if (m->resource != NULL && str_eqc(m->resource->name, "cpu") && m->resource->current.has_average_utilization) {
+        if (m->resource != NULL && str_eqc(m->resource->name, "cpu") &&
+            m->resource->current.has_average_utilization) {
             o->status.has_current_cpu_utilization_percentage = true;
             o->status.current_cpu_utilization_percentage = m->resource->current.average_utilization;
         }
@@ -159,16 +163,18 @@ static void *hpa_to_v1(struct arena *a, const struct autoscaling_v2_horizontal_p
     return o;
 }
 
-static size_t metrics_of_annotation(struct arena *a, struct str text, struct autoscaling_v2_metric_spec **ret)
+static size_t metrics_of_annotation(struct arena *a, struct str text,
+                                    struct autoscaling_v2_metric_spec **ret)
 {
     struct json *j;
     if (text.len == 0 || json_parse(a, text, &j, NULL) != 0 || j->type != JSON_ARRAY)
         return 0;
-    struct autoscaling_v2_metric_spec *m = ARENA_ARRAY(a, struct autoscaling_v2_metric_spec, j->array.count + 1);
+    struct autoscaling_v2_metric_spec *m =
+        ARENA_ARRAY(a, struct autoscaling_v2_metric_spec, j->array.count + 1);
     size_t n = 0;
     for (size_t i = 0; i < j->array.count; i++)
-        if (api_json_decode_tree(a, &autoscaling_v2_metric_spec_msg, j->array.items[i], API_LENIENT, NULL, &m[n],
-                                 NULL) == 0)
+        if (api_json_decode_tree(a, &autoscaling_v2_metric_spec_msg, j->array.items[i], API_LENIENT,
+                                 NULL, &m[n], NULL) == 0)
             n++;
     *ret = m;
     return n;
@@ -176,7 +182,8 @@ static size_t metrics_of_annotation(struct arena *a, struct str text, struct aut
 
 static void *hpa_to_v2(struct arena *a, const struct autoscaling_v1_horizontal_pod_autoscaler *o)
 {
-    struct autoscaling_v2_horizontal_pod_autoscaler *h = ARENA_NEW(a, struct autoscaling_v2_horizontal_pod_autoscaler);
+    struct autoscaling_v2_horizontal_pod_autoscaler *h =
+        ARENA_NEW(a, struct autoscaling_v2_horizontal_pod_autoscaler);
     struct autoscaling_v2_metric_spec *others = NULL;
     h->metadata = o->metadata;
     size_t n = metrics_of_annotation(a, unannotate(a, &h->metadata, METRICS_ANNOTATION), &others);
@@ -201,8 +208,8 @@ static void *hpa_to_v2(struct arena *a, const struct autoscaling_v1_horizontal_p
         h->spec.metrics[h->spec.metrics_count++] = others[i];
     if (behavior.len != 0) {
         void *b = api_msg_new(a, &autoscaling_v2_horizontal_pod_autoscaler_behavior_msg);
-        if (api_json_decode(a, &autoscaling_v2_horizontal_pod_autoscaler_behavior_msg, behavior, API_LENIENT, NULL, b,
-                            NULL) == 0)
+        if (api_json_decode(a, &autoscaling_v2_horizontal_pod_autoscaler_behavior_msg, behavior,
+                            API_LENIENT, NULL, b, NULL) == 0)
             h->spec.behavior = b;
     }
     h->status.has_observed_generation = o->status.has_observed_generation;
@@ -223,7 +230,8 @@ static void *hpa_to_v2(struct arena *a, const struct autoscaling_v1_horizontal_p
     return h;
 }
 
-void *convert_object(struct arena *a, const struct api_kind *from, const struct api_kind *to, const void *obj)
+void *convert_object(struct arena *a, const struct api_kind *from, const struct api_kind *to,
+                     const void *obj)
 {
     if (from->msg == &events_v1_event_msg && to->msg == &core_v1_event_msg)
         return event_to_core(a, obj);

@@ -9,6 +9,7 @@ struct api_kind;
 struct arena;
 
 /* A new object in the arena that may share memory with obj. */
-void *convert_object(struct arena *a, const struct api_kind *from, const struct api_kind *to, const void *obj);
+void *convert_object(struct arena *a, const struct api_kind *from, const struct api_kind *to,
+                     const void *obj);
 
 #endif

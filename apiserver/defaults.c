@@ -61,7 +61,8 @@ static void set_scalar(struct arena *a, const struct api_field *f, char *base, c
         *(int64_t *)(void *)(base + f->offset) = v->type == JSON_INT ? v->integer : 0;
         break;
     case API_STRING:
-        *(struct str *)(void *)(base + f->offset) = v->type == JSON_STRING ? arena_str(a, v->string) : STR_NULL;
+        *(struct str *)(void *)(base + f->offset) =
+            v->type == JSON_STRING ? arena_str(a, v->string) : STR_NULL;
         break;
     default:
         return;
@@ -103,7 +104,8 @@ static void descend(struct arena *a, const struct api_field *f, char *base, unsi
     char *items = *(char **)(void *)(base + f->offset);
     size_t count = *(size_t *)(void *)(base + f->has_offset);
     for (size_t i = 0; i < count; i++)
-        apply(a, f->msg, items + i * f->elem_size + (f->label == API_MAP ? f->entry_value_offset : 0), depth);
+        apply(a, f->msg,
+              items + i * f->elem_size + (f->label == API_MAP ? f->entry_value_offset : 0), depth);
 }
 
 static void apply(struct arena *a, const struct api_msg *m, char *base, unsigned depth)

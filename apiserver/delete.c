@@ -41,7 +41,8 @@ static bool wants_orphan(const struct write *w, const struct meta_v1_object_meta
     return (w->res->ops->flags & KIND_ORPHAN_DEPENDENTS) != 0;
 }
 
-static bool wants_foreground(const struct meta_v1_object_meta *m, const struct meta_v1_delete_options *o)
+static bool wants_foreground(const struct meta_v1_object_meta *m,
+                             const struct meta_v1_delete_options *o)
 {
     if (o->has_orphan_dependents)
         return false;
@@ -51,16 +52,19 @@ static bool wants_foreground(const struct meta_v1_object_meta *m, const struct m
 }
 
 /* The garbage collector's finalizers follow from the options. */
-static bool set_gc_finalizers(struct write *w, struct meta_v1_object_meta *m, const struct meta_v1_delete_options *o)
+static bool set_gc_finalizers(struct write *w, struct meta_v1_object_meta *m,
+                              const struct meta_v1_delete_options *o)
 {
     bool orphan = wants_orphan(w, m, o), foreground = wants_foreground(m, o);
-    bool had_orphan = has_finalizer(m, FINALIZER_ORPHAN), had_foreground = has_finalizer(m, FINALIZER_FOREGROUND);
+    bool had_orphan = has_finalizer(m, FINALIZER_ORPHAN),
+         had_foreground = has_finalizer(m, FINALIZER_FOREGROUND);
     if (orphan == had_orphan && foreground == had_foreground)
         return false;
     struct str *f = ARENA_ARRAY(w->req->arena, struct str, m->finalizers_count + 2);
     size_t n = 0;
     for (size_t i = 0; i < m->finalizers_count; i++)
-        if (!str_eqc(m->finalizers[i], FINALIZER_ORPHAN) && !str_eqc(m->finalizers[i], FINALIZER_FOREGROUND))
+        if (!str_eqc(m->finalizers[i], FINALIZER_ORPHAN) &&
+            !str_eqc(m->finalizers[i], FINALIZER_FOREGROUND))
             f[n++] = m->finalizers[i];
     if (orphan)
         f[n++] = STR(FINALIZER_ORPHAN);
@@ -71,7 +75,8 @@ static bool set_gc_finalizers(struct write *w, struct meta_v1_object_meta *m, co
     return true;
 }
 
-static struct meta_v1_status *check_preconditions(struct write *w, const struct meta_v1_object_meta *m,
+static struct meta_v1_status *check_preconditions(struct write *w,
+                                                  const struct meta_v1_object_meta *m,
                                                   const struct meta_v1_delete_options *o)
 {
     struct arena *a = w->req->arena;
@@ -81,7 +86,8 @@ static struct meta_v1_status *check_preconditions(struct write *w, const struct 
         return NULL;
     if (p->has_uid && !str_eq(p->uid, m->uid))
         return status_conflict(a, kind, m->name,
-                               "the UID in the precondition (" STR_FMT ") does not match the UID in record (" STR_FMT
+                               "the UID in the precondition (" STR_FMT
+                               ") does not match the UID in record (" STR_FMT
                                "). The object might have been deleted and then recreated",
                                STR_ARG(p->uid), STR_ARG(m->uid));
     if (p->has_resource_version && !str_eq(p->resource_version, m->resource_version))
@@ -95,7 +101,8 @@ static struct meta_v1_status *check_preconditions(struct write *w, const struct 
 
 enum grace { GRACE_NONE, GRACE_SET, GRACE_PENDING };
 
-static void set_deletion(struct write *w, struct meta_v1_object_meta *m, int64_t at_s, int64_t grace_s)
+static void set_deletion(struct write *w, struct meta_v1_object_meta *m, int64_t at_s,
+                         int64_t grace_s)
 {
     m->deletion_timestamp = ARENA_NEW(w->req->arena, struct meta_v1_time);
     m->deletion_timestamp->seconds = at_s;
@@ -105,7 +112,8 @@ static void set_deletion(struct write *w, struct meta_v1_object_meta *m, int64_t
 
 /* Decides on a grace period; sets it in obj. GRACE_PENDING: one is running
  * that this request does not shorten. */
-static enum grace decide_grace(struct write *w, void *obj, const struct meta_v1_delete_options *o, int64_t *ret_grace_s)
+static enum grace decide_grace(struct write *w, void *obj, const struct meta_v1_delete_options *o,
+                               int64_t *ret_grace_s)
 {
     struct meta_v1_object_meta *m = api_meta_of(w->res->storage, obj);
     int64_t asked = o->has_grace_period_seconds ? o->grace_period_seconds : -1;
@@ -118,7 +126,8 @@ static enum grace decide_grace(struct write *w, void *obj, const struct meta_v1_
             return GRACE_NONE;
         if (asked < 0 || asked >= m->deletion_grace_period_seconds)
             return m->deletion_grace_period_seconds == 0 && asked == 0 ? GRACE_NONE : GRACE_PENDING;
-        set_deletion(w, m, m->deletion_timestamp->seconds - m->deletion_grace_period_seconds + asked, asked);
+        set_deletion(
+            w, m, m->deletion_timestamp->seconds - m->deletion_grace_period_seconds + asked, asked);
         *ret_grace_s = asked;
         return GRACE_SET;
     }
@@ -157,7 +166,8 @@ static void plan_store(struct write *w, const struct kv *kv, void *obj)
     txn_build_put(&w->txn, w->key, arena_str(w->req->arena, buf_str(&b)));
 }
 
-static struct meta_v1_status *plan_remove(struct write *w, const struct kv *kv, void *obj, const void *old)
+static struct meta_v1_status *plan_remove(struct write *w, const struct kv *kv, void *obj,
+                                          const void *old)
 {
     struct error err = {0};
     struct meta_v1_object_meta *m = api_meta_of(w->res->storage, obj);
@@ -208,7 +218,8 @@ struct meta_v1_status *write_plan_delete(struct write *w, const struct meta_v1_d
         return s;
     if (kv == NULL)
         return status_not_found(a, w->res->gr, w->name);
-    struct admission adm = {.ctx = &w->ctx, .op = ADMIT_DELETE, .res = w->res, .subresource = "", .old = old};
+    struct admission adm = {
+        .ctx = &w->ctx, .op = ADMIT_DELETE, .res = w->res, .subresource = "", .old = old};
     s = check_preconditions(w, api_meta_of(w->res->storage, old), o);
     if (s == NULL && ops->validate_delete != NULL && ops->validate_delete(&w->ctx, old, &err) != 0)
         s = status_forbidden(a, w->res->gr, w->name, "%s", error_message(&err));
@@ -252,10 +263,12 @@ static struct meta_v1_status *attempt_delete(struct write *w)
     w->dry_run = o.dry_run_count != 0;
     w->ctx.dry_run = w->dry_run;
     s = write_plan_delete(w, &o);
-    if (s == NULL && (w->res->ops->flags & KIND_ORPHAN_DEPENDENTS) != 0 && !o.has_propagation_policy &&
-        !o.has_orphan_dependents && strcmp(w->res->kind->resource, "jobs") == 0)
+    if (s == NULL && (w->res->ops->flags & KIND_ORPHAN_DEPENDENTS) != 0 &&
+        !o.has_propagation_policy && !o.has_orphan_dependents &&
+        strcmp(w->res->kind->resource, "jobs") == 0)
         kind_warn(&w->ctx, "child pods are preserved by default when jobs are deleted; set "
-                           "propagationPolicy=Background to remove them or set propagationPolicy=Orphan to suppress "
+                           "propagationPolicy=Background to remove them or set "
+                           "propagationPolicy=Orphan to suppress "
                            "this warning");
     return s;
 }

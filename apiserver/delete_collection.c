@@ -48,12 +48,15 @@ static void answer(struct collection *c)
     struct buf b = BUF_INIT;
     struct accepted form = {.media = MEDIA_JSON, .version = "v1"};
     struct error err = {0};
-    buf_printf(&b, "{\"kind\":\"%s\",\"apiVersion\":\"%s\",\"metadata\":{\"resourceVersion\":\"%" PRId64 "\"},\"items\":[",
+    buf_printf(&b,
+               "{\"kind\":\"%s\",\"apiVersion\":\"%s\",\"metadata\":{\"resourceVersion\":\"%" PRId64
+               "\"},\"items\":[",
                r->res->kind->list_kind, r->res->kind->api_version, store_view_rev(req_view(r)));
     for (size_t i = 0; i < c->count; i++) {
         if (i != 0)
             buf_putc(&b, ',');
-        if (encode_stored(r->arena, &form, r->res, c->found[i]->value, c->found[i]->mod_rev, true, &b, &err) != 0) {
+        if (encode_stored(r->arena, &form, r->res, c->found[i]->value, c->found[i]->mod_rev, true,
+                          &b, &err) != 0) {
             buf_done(&b);
             req_status(r, status_internal(r->arena, "%s", error_message(&err)));
             return;
@@ -72,7 +75,8 @@ static void next(struct collection *c)
         return;
     }
     registry_by_key(c->found[c->at]->key, &ns, &name);
-    struct write *w = write_new_for(r, r->res, arena_str(r->arena, ns), arena_str(r->arena, name), attempt);
+    struct write *w =
+        write_new_for(r, r->res, arena_str(r->arena, ns), arena_str(r->arena, name), attempt);
     w->arg = c;
     w->dry_run = c->options.dry_run_count != 0;
     w->done = on_done;

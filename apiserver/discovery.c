@@ -72,7 +72,8 @@ static int by_resource(const void *x, const void *y)
     return strcmp((*a)->kind->resource, (*b)->kind->resource);
 }
 
-static size_t resources_of(struct str group, struct str version, const struct resource **ret, size_t max)
+static size_t resources_of(struct str group, struct str version, const struct resource **ret,
+                           size_t max)
 {
     size_t n = 0, pos = 0;
     const struct resource *r;
@@ -91,8 +92,9 @@ static bool own_kind(const struct api_kind *k, const struct api_subresource *s)
 static void put_resource(struct buf *b, const struct resource *r)
 {
     const struct api_kind *k = r->kind;
-    buf_printf(b, "{\"name\":\"%s\",\"singularName\":\"%s\",\"namespaced\":%s,\"kind\":\"%s\",\"verbs\":", k->resource,
-               k->singular, k->namespaced ? "true" : "false", k->kind);
+    buf_printf(
+        b, "{\"name\":\"%s\",\"singularName\":\"%s\",\"namespaced\":%s,\"kind\":\"%s\",\"verbs\":",
+        k->resource, k->singular, k->namespaced ? "true" : "false", k->kind);
     put_list(b, k->verbs, true);
     if (k->short_names != NULL) {
         buf_puts(b, ",\"shortNames\":");
@@ -107,8 +109,8 @@ static void put_resource(struct buf *b, const struct resource *r)
     buf_putc(b, '}');
     for (size_t i = 0; i < k->sub_count; i++) {
         const struct api_subresource *s = &k->sub[i];
-        buf_printf(b, ",{\"name\":\"%s/%s\",\"singularName\":\"\",\"namespaced\":%s", k->resource, s->name,
-                   k->namespaced ? "true" : "false");
+        buf_printf(b, ",{\"name\":\"%s/%s\",\"singularName\":\"\",\"namespaced\":%s", k->resource,
+                   s->name, k->namespaced ? "true" : "false");
         if (!own_kind(k, s))
             buf_printf(b, ",\"group\":\"%s\",\"version\":\"%s\"", s->group, s->version);
         buf_printf(b, ",\"kind\":\"%s\",\"verbs\":", s->kind);
@@ -122,9 +124,11 @@ static void make_resource_list(const char *path, struct str group, struct str ve
     const struct resource *list[128];
     size_t n = resources_of(group, version, list, ARRAY_SIZE(list));
     struct buf b = BUF_INIT;
-    buf_printf(&b, "{\"kind\":\"APIResourceList\",%s\"groupVersion\":\"" STR_FMT "%s" STR_FMT "\",\"resources\":[",
-               group.len != 0 ? "\"apiVersion\":\"v1\"," : "", STR_ARG(group), group.len != 0 ? "/" : "",
-               STR_ARG(version));
+    buf_printf(&b,
+               "{\"kind\":\"APIResourceList\",%s\"groupVersion\":\"" STR_FMT "%s" STR_FMT
+               "\",\"resources\":[",
+               group.len != 0 ? "\"apiVersion\":\"v1\"," : "", STR_ARG(group),
+               group.len != 0 ? "/" : "", STR_ARG(version));
     for (size_t i = 0; i < n; i++) {
         if (i != 0)
             buf_putc(&b, ',');
@@ -137,13 +141,13 @@ static void make_resource_list(const char *path, struct str group, struct str ve
 /* --- APIGroup ------------------------------------------------------------------------------ */
 static void put_group(struct buf *b, const struct registry_group *g, bool type)
 {
-    buf_printf(b, "{%s\"name\":\"%s\",\"versions\":[", type ? "\"kind\":\"APIGroup\",\"apiVersion\":\"v1\"," : "",
-               g->name);
+    buf_printf(b, "{%s\"name\":\"%s\",\"versions\":[",
+               type ? "\"kind\":\"APIGroup\",\"apiVersion\":\"v1\"," : "", g->name);
     for (size_t i = 0; g->versions[i] != NULL; i++)
-        buf_printf(b, "%s{\"groupVersion\":\"%s/%s\",\"version\":\"%s\"}", i == 0 ? "" : ",", g->name, g->versions[i],
-                   g->versions[i]);
-    buf_printf(b, "],\"preferredVersion\":{\"groupVersion\":\"%s/%s\",\"version\":\"%s\"}}", g->name, g->versions[0],
-               g->versions[0]);
+        buf_printf(b, "%s{\"groupVersion\":\"%s/%s\",\"version\":\"%s\"}", i == 0 ? "" : ",",
+                   g->name, g->versions[i], g->versions[i]);
+    buf_printf(b, "],\"preferredVersion\":{\"groupVersion\":\"%s/%s\",\"version\":\"%s\"}}",
+               g->name, g->versions[0], g->versions[0]);
 }
 
 /* --- aggregated ------------------------------------------------------------------------------ */
@@ -151,7 +155,8 @@ static void put_aggregated_resource(struct buf *b, const struct resource *r)
 {
     const struct api_kind *k = r->kind;
     buf_printf(b,
-               "{\"resource\":\"%s\",\"responseKind\":{\"group\":\"\",\"version\":\"\",\"kind\":\"%s\"},\"scope\":\"%s\","
+               "{\"resource\":\"%s\",\"responseKind\":{\"group\":\"\",\"version\":\"\",\"kind\":\"%"
+               "s\"},\"scope\":\"%s\","
                "\"singularResource\":\"%s\",\"verbs\":",
                k->resource, k->kind, k->namespaced ? "Namespaced" : "Cluster", k->singular);
     put_list(b, k->verbs, true);
@@ -167,8 +172,10 @@ static void put_aggregated_resource(struct buf *b, const struct resource *r)
         const struct api_subresource *s = &k->sub[i];
         bool own = own_kind(k, s);
         buf_printf(b,
-                   "%s{\"subresource\":\"%s\",\"responseKind\":{\"group\":\"%s\",\"version\":\"%s\",\"kind\":\"%s\"},\"verbs\":",
-                   i == 0 ? ",\"subresources\":[" : ",", s->name, own ? "" : s->group, own ? "" : s->version, s->kind);
+                   "%s{\"subresource\":\"%s\",\"responseKind\":{\"group\":\"%s\",\"version\":\"%"
+                   "s\",\"kind\":\"%s\"},\"verbs\":",
+                   i == 0 ? ",\"subresources\":[" : ",", s->name, own ? "" : s->group,
+                   own ? "" : s->version, s->kind);
         put_list(b, s->verbs, true);
         buf_putc(b, '}');
     }
@@ -194,16 +201,21 @@ static void make_aggregated(const char *api_version)
     size_t n;
     const struct registry_group *g = registry_groups(&n);
     struct buf b = BUF_INIT;
-    buf_printf(&b, "{\"kind\":\"APIGroupDiscoveryList\",\"apiVersion\":\"apidiscovery.k8s.io/%s\",\"metadata\":{},\"items\":[{\"metadata\":{},\"versions\":[",
+    buf_printf(&b,
+               "{\"kind\":\"APIGroupDiscoveryList\",\"apiVersion\":\"apidiscovery.k8s.io/"
+               "%s\",\"metadata\":{},\"items\":[{\"metadata\":{},\"versions\":[",
                api_version);
     put_aggregated_version(&b, STR(""), "v1");
     buf_puts(&b, "]}]}");
     snprintf(path, sizeof(path), "/api %s", api_version);
     put_document(path, &b);
-    buf_printf(&b, "{\"kind\":\"APIGroupDiscoveryList\",\"apiVersion\":\"apidiscovery.k8s.io/%s\",\"metadata\":{},\"items\":[",
+    buf_printf(&b,
+               "{\"kind\":\"APIGroupDiscoveryList\",\"apiVersion\":\"apidiscovery.k8s.io/"
+               "%s\",\"metadata\":{},\"items\":[",
                api_version);
     for (size_t i = 0; i < n; i++) {
-        buf_printf(&b, "%s{\"metadata\":{\"name\":\"%s\"},\"versions\":[", i == 0 ? "" : ",", g[i].name);
+        buf_printf(&b, "%s{\"metadata\":{\"name\":\"%s\"},\"versions\":[", i == 0 ? "" : ",",
+                   g[i].name);
         for (size_t j = 0; g[i].versions[j] != NULL; j++) {
             if (j != 0)
                 buf_putc(&b, ',');
@@ -244,12 +256,13 @@ static void make_version(void)
 {
     struct buf b = BUF_INIT;
     size_t len;
-    buf_printf(&b,
-               "{\"major\":\"" VERSION_MAJOR "\",\"minor\":\"" VERSION_MINOR "\",\"emulationMajor\":\"" VERSION_MAJOR
-               "\",\"emulationMinor\":\"" VERSION_MINOR "\",\"minCompatibilityMajor\":\"" VERSION_MAJOR
-               "\",\"minCompatibilityMinor\":\"35\",\"gitVersion\":\"" VERSION_GIT
-               "\",\"gitCommit\":\"\",\"gitTreeState\":\"\",\"buildDate\":\"1970-01-01T00:00:00Z\",\"goVersion\":\"\","
-               "\"compiler\":\"gcc\",\"platform\":\"linux/amd64\"}");
+    buf_printf(&b, "{\"major\":\"" VERSION_MAJOR "\",\"minor\":\"" VERSION_MINOR
+                   "\",\"emulationMajor\":\"" VERSION_MAJOR "\",\"emulationMinor\":\"" VERSION_MINOR
+                   "\",\"minCompatibilityMajor\":\"" VERSION_MAJOR
+                   "\",\"minCompatibilityMinor\":\"35\",\"gitVersion\":\"" VERSION_GIT
+                   "\",\"gitCommit\":\"\",\"gitTreeState\":\"\",\"buildDate\":\"1970-01-01T00:00:"
+                   "00Z\",\"goVersion\":\"\","
+                   "\"compiler\":\"gcc\",\"platform\":\"linux/amd64\"}");
     char *text = buf_steal(&b, &len);
     version_json = str_n(text, len);
 }
@@ -258,7 +271,9 @@ void discovery_init(const char *server_address)
 {
     struct buf b = BUF_INIT;
     map_init(&documents);
-    buf_printf(&b, "{\"kind\":\"APIVersions\",\"versions\":[\"v1\"],\"serverAddressByClientCIDRs\":[{\"clientCIDR\":\"0.0.0.0/0\",\"serverAddress\":\"%s\"}]}",
+    buf_printf(&b,
+               "{\"kind\":\"APIVersions\",\"versions\":[\"v1\"],\"serverAddressByClientCIDRs\":[{"
+               "\"clientCIDR\":\"0.0.0.0/0\",\"serverAddress\":\"%s\"}]}",
                server_address);
     put_document("/api", &b);
     make_resource_list("/api/v1", STR(""), STR("v1"));
@@ -269,7 +284,8 @@ void discovery_init(const char *server_address)
     openapi_init();
 }
 
-/* --- serving ----------------------------------------------------------------------------------- */
+/* --- serving -----------------------------------------------------------------------------------
+ */
 void discovery_answer(struct req *r, const char *content_type, struct str json)
 {
     struct buf out = BUF_INIT;
@@ -300,7 +316,8 @@ bool discovery_serve(struct req *r)
         r->accept.media = MEDIA_JSON;
     if ((str_eqc(path, "/api") || str_eqc(path, "/apis")) &&
         accept_aggregated(http_request_header(r->http, "accept"), &type, &v2beta1)) {
-        d = map_get(&documents, arena_printf(r->arena, STR_FMT " %s", STR_ARG(path), v2beta1 ? "v2beta1" : "v2"));
+        d = map_get(&documents, arena_printf(r->arena, STR_FMT " %s", STR_ARG(path),
+                                             v2beta1 ? "v2beta1" : "v2"));
         ASSERT(d != NULL);
         struct str etag = arena_printf(r->arena, "\"%s\"", d->etag);
         http_response_header_str(r->http, STR("ETag"), etag);
@@ -319,8 +336,9 @@ bool discovery_serve(struct req *r)
 
 static void serve_root(struct req *r)
 {
-    static const char *const others[] = {"/healthz", "/livez", "/metrics", "/openapi/v2", "/openapi/v3",
-                                         "/openid/v1/jwks", "/readyz", "/version"};
+    static const char *const others[] = {"/healthz",    "/livez",      "/metrics",
+                                         "/openapi/v2", "/openapi/v3", "/openid/v1/jwks",
+                                         "/readyz",     "/version"};
     struct str paths[256], key;
     size_t n = 0, pos = 0;
     while (n < ARRAY_SIZE(paths) - ARRAY_SIZE(others) && map_next(&documents, &pos, &key, NULL))
@@ -359,8 +377,10 @@ static bool serve_issuer(struct req *r)
         return false;
     struct str issuer = authn_issuer(r->server->authn);
     buf_printf(&b,
-               "{\"issuer\":\"" STR_FMT "\",\"jwks_uri\":\"https://%s:%d/openid/v1/jwks\",\"response_types_supported\":"
-               "[\"id_token\"],\"subject_types_supported\":[\"public\"],\"id_token_signing_alg_values_supported\":"
+               "{\"issuer\":\"" STR_FMT
+               "\",\"jwks_uri\":\"https://%s:%d/openid/v1/jwks\",\"response_types_supported\":"
+               "[\"id_token\"],\"subject_types_supported\":[\"public\"],\"id_token_signing_alg_"
+               "values_supported\":"
                "[\"RS256\",\"ES256\"]}",
                STR_ARG(issuer), r->server->address, r->server->port);
     req_text(r, 200, TYPE_JSON, buf_str(&b));
@@ -374,7 +394,8 @@ void discovery_handle(struct req *r)
     if (cluster_serve(r))
         return;
     if (!get)
-        req_status(r, r->info.has_group_version ? status_method(r->arena) : status_path_not_found(r->arena));
+        req_status(r, r->info.has_group_version ? status_method(r->arena)
+                                                : status_path_not_found(r->arena));
     else if (str_eqc(path, "/"))
         serve_root(r);
     else if (str_eqc(path, "/version") || str_eqc(path, "/version/")) {

@@ -17,8 +17,8 @@ int stored_raw(struct str value, struct str *ret_raw, struct error *err)
     return api_envelope_open(value, &api_version, &kind, ret_raw, err);
 }
 
-int stored_decode(struct arena *a, const struct resource *r, struct str value, int64_t rev, void **ret,
-                  struct error *err)
+int stored_decode(struct arena *a, const struct resource *r, struct str value, int64_t rev,
+                  void **ret, struct error *err)
 {
     struct str raw;
     int code = stored_raw(value, &raw, err);
@@ -37,10 +37,12 @@ int stored_decode(struct arena *a, const struct resource *r, struct str value, i
 
 void stored_encode(const struct resource *r, const void *msg, struct buf *out)
 {
-    api_envelope_encode(r->storage->msg, msg, str_of(r->storage->api_version), str_of(r->storage->kind), out);
+    api_envelope_encode(r->storage->msg, msg, str_of(r->storage->api_version),
+                        str_of(r->storage->kind), out);
 }
 
-int encode_reformat(struct arena *a, const struct accepted *f, struct str json, struct buf *out, struct error *err)
+int encode_reformat(struct arena *a, const struct accepted *f, struct str json, struct buf *out,
+                    struct error *err)
 {
     struct json *tree;
     int code = json_parse(a, json, &tree, err);
@@ -53,8 +55,8 @@ int encode_reformat(struct arena *a, const struct accepted *f, struct str json, 
     return 0;
 }
 
-void encode_object(struct arena *a, const struct accepted *f, const struct api_kind *kind, const void *msg,
-                   struct buf *out)
+void encode_object(struct arena *a, const struct accepted *f, const struct api_kind *kind,
+                   const void *msg, struct buf *out)
 {
     struct str api_version = str_of(kind->api_version), name = str_of(kind->kind);
     if (f->media == MEDIA_PROTOBUF) {
@@ -74,11 +76,13 @@ void encode_object(struct arena *a, const struct accepted *f, const struct api_k
         buf_putc(out, '\n');
 }
 
-void encode_partial_json(const struct accepted *f, const struct meta_v1_object_meta *m, struct buf *out)
+void encode_partial_json(const struct accepted *f, const struct meta_v1_object_meta *m,
+                         struct buf *out)
 {
     struct meta_v1_partial_object_metadata p = {.metadata = *m};
     api_json_encode(&meta_v1_partial_object_metadata_msg, &p,
-                    strcmp(f->version, "v1beta1") == 0 ? STR("meta.k8s.io/v1beta1") : STR("meta.k8s.io/v1"),
+                    strcmp(f->version, "v1beta1") == 0 ? STR("meta.k8s.io/v1beta1")
+                                                       : STR("meta.k8s.io/v1"),
                     STR("PartialObjectMetadata"), out);
 }
 
@@ -89,12 +93,13 @@ static void splice(struct str raw, int64_t rev, struct buf *out)
     wire_append_rev(out, rev);
 }
 
-static int encode_partial(const struct accepted *f, struct str raw, int64_t rev, bool item, struct buf *out,
-                          struct error *err)
+static int encode_partial(const struct accepted *f, struct str raw, int64_t rev, bool item,
+                          struct buf *out, struct error *err)
 {
     AUTO_BUF wire = BUF_INIT;
     struct str meta = wire_bytes(raw, WIRE_OBJECT_META);
-    struct str version = strcmp(f->version, "v1beta1") == 0 ? STR("meta.k8s.io/v1beta1") : STR("meta.k8s.io/v1");
+    struct str version =
+        strcmp(f->version, "v1beta1") == 0 ? STR("meta.k8s.io/v1beta1") : STR("meta.k8s.io/v1");
     buf_putc(&wire, (WIRE_OBJECT_META << 3) | 2);
     buf_put_varint(&wire, meta.len);
     buf_append_str(&wire, meta);
@@ -112,8 +117,9 @@ static int encode_partial(const struct accepted *f, struct str raw, int64_t rev,
 }
 
 /* Served in another version than stored, or defaulted when read. */
-static int encode_converted(struct arena *a, const struct accepted *f, const struct resource *r, struct str value,
-                            int64_t rev, bool item, struct buf *out, struct error *err)
+static int encode_converted(struct arena *a, const struct accepted *f, const struct resource *r,
+                            struct str value, int64_t rev, bool item, struct buf *out,
+                            struct error *err)
 {
     void *msg;
     int code = stored_decode(a, r, value, rev, &msg, err);
@@ -131,8 +137,8 @@ static int encode_converted(struct arena *a, const struct accepted *f, const str
     return 0;
 }
 
-int encode_stored(struct arena *a, const struct accepted *f, const struct resource *r, struct str value, int64_t rev,
-                  bool item, struct buf *out, struct error *err)
+int encode_stored(struct arena *a, const struct accepted *f, const struct resource *r,
+                  struct str value, int64_t rev, bool item, struct buf *out, struct error *err)
 {
     struct str raw;
     int code = stored_raw(value, &raw, err);
@@ -154,6 +160,6 @@ int encode_stored(struct arena *a, const struct accepted *f, const struct resour
         api_envelope_write(api_version, kind, buf_str(&wire), out);
         return 0;
     }
-    return api_json_from_pb(r->kind->msg, buf_str(&wire), item ? STR_NULL : api_version, item ? STR_NULL : kind, out,
-                            err);
+    return api_json_from_pb(r->kind->msg, buf_str(&wire), item ? STR_NULL : api_version,
+                            item ? STR_NULL : kind, out, err);
 }

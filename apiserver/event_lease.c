@@ -22,7 +22,8 @@ static void on_grant(int code, int64_t id, void *arg)
     free(g);
 }
 
-void event_lease_get(struct server_thread *t, void (*cb)(int code, int64_t id, void *arg), void *arg)
+void event_lease_get(struct server_thread *t, void (*cb)(int code, int64_t id, void *arg),
+                     void *arg)
 {
     const struct event_lease *l = &t->event_lease;
     if (l->id != 0 && env_now_ms(t->server->env) - l->made_ms < EVENT_LEASE_SHARED_MS) {
@@ -32,5 +33,6 @@ void event_lease_get(struct server_thread *t, void (*cb)(int code, int64_t id, v
     struct grant *g = xmalloc(sizeof(*g));
     *g = (struct grant){t, cb, arg};
     /* The last event put under it lives its full hour. */
-    store_lease_grant(t->server->store, 0, EVENT_TTL_S + EVENT_LEASE_SHARED_MS / 1000, &t->mailbox, on_grant, g);
+    store_lease_grant(t->server->store, 0, EVENT_TTL_S + EVENT_LEASE_SHARED_MS / 1000, &t->mailbox,
+                      on_grant, g);
 }

@@ -19,6 +19,7 @@ struct event_lease {
 
 /* Calls cb on the loop, later or at once, with a lease to put an event under;
  * code is not 0 when the store gave none. */
-void event_lease_get(struct server_thread *t, void (*cb)(int code, int64_t id, void *arg), void *arg);
+void event_lease_get(struct server_thread *t, void (*cb)(int code, int64_t id, void *arg),
+                     void *arg);
 
 #endif

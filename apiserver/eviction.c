@@ -23,7 +23,8 @@ struct budget {
     size_t matches;
 };
 
-static struct meta_v1_status *find_budget(struct write *w, const struct core_v1_pod *pod, struct budget *ret)
+static struct meta_v1_status *find_budget(struct write *w, const struct core_v1_pod *pod,
+                                          struct budget *ret)
 {
     struct arena *a = w->req->arena;
     const struct resource *res = registry_storage(STR("policy"), STR("poddisruptionbudgets"));
@@ -48,8 +49,10 @@ static struct meta_v1_status *find_budget(struct write *w, const struct core_v1_
         }
     }
     if (ret->matches > 1)
-        return status_internal(a, "This pod has more than one PodDisruptionBudget, which the eviction subresource does "
-                                  "not support.");
+        return status_internal(
+            a,
+            "This pod has more than one PodDisruptionBudget, which the eviction subresource does "
+            "not support.");
     return NULL;
 }
 
@@ -69,7 +72,8 @@ static bool free_of_charge(const struct core_v1_pod *pod, const struct budget *b
     if (is_ready(pod))
         return false;
     const struct policy_v1_pod_disruption_budget *p = b->pdb;
-    if (p->spec.has_unhealthy_pod_eviction_policy && str_eqc(p->spec.unhealthy_pod_eviction_policy, "AlwaysAllow"))
+    if (p->spec.has_unhealthy_pod_eviction_policy &&
+        str_eqc(p->spec.unhealthy_pod_eviction_policy, "AlwaysAllow"))
         return true;
     return p->status.current_healthy >= p->status.desired_healthy && p->status.desired_healthy > 0;
 }
@@ -87,7 +91,8 @@ static void set_allowed(struct write *w, struct policy_v1_pod_disruption_budget 
 {
     struct arena *a = w->req->arena;
     struct policy_v1_pod_disruption_budget_status *st = &p->status;
-    struct meta_v1_condition *c = ARENA_ARRAY(a, struct meta_v1_condition, st->conditions_count + 1);
+    struct meta_v1_condition *c =
+        ARENA_ARRAY(a, struct meta_v1_condition, st->conditions_count + 1);
     size_t at = st->conditions_count;
     for (size_t i = 0; i < st->conditions_count; i++) {
         c[i] = st->conditions[i];
@@ -112,21 +117,30 @@ static struct meta_v1_status *spend(struct write *w, const struct budget *b)
     struct policy_v1_pod_disruption_budget_status *st = &p->status;
     const struct resource *res = registry_storage(STR("policy"), STR("poddisruptionbudgets"));
     if (st->observed_generation < p->metadata.generation) {
-        struct meta_v1_status *s = over_budget(
-            a, arena_printf(a, "The disruption budget " STR_FMT " is still being processed by the server.",
-                            STR_ARG(p->metadata.name)));
+        struct meta_v1_status *s =
+            over_budget(a, arena_printf(a,
+                                        "The disruption budget " STR_FMT
+                                        " is still being processed by the server.",
+                                        STR_ARG(p->metadata.name)));
         s->details->retry_after_seconds = RETRY_S;
         return s;
     }
     if (st->disruptions_allowed < 0)
-        return status_forbidden(a, res->gr, p->metadata.name, "pdb disruptions allowed is negative");
+        return status_forbidden(a, res->gr, p->metadata.name,
+                                "pdb disruptions allowed is negative");
     if (st->disrupted_pods_count > DISRUPTED_PODS_MAX)
-        return status_forbidden(a, res->gr, p->metadata.name, "DisruptedPods map too big - too many evictions not confirmed by PDB controller");
+        return status_forbidden(
+            a, res->gr, p->metadata.name,
+            "DisruptedPods map too big - too many evictions not confirmed by PDB controller");
     if (st->disruptions_allowed == 0)
-        return over_budget(a, arena_printf(a, "The disruption budget " STR_FMT " needs %" PRId32 " healthy pods and has %" PRId32 " currently",
-                                           STR_ARG(p->metadata.name), st->desired_healthy, st->current_healthy));
+        return over_budget(a, arena_printf(a,
+                                           "The disruption budget " STR_FMT " needs %" PRId32
+                                           " healthy pods and has %" PRId32 " currently",
+                                           STR_ARG(p->metadata.name), st->desired_healthy,
+                                           st->current_healthy));
     st->disruptions_allowed--;
-    struct meta_v1_time_entry *e = ARENA_ARRAY(a, struct meta_v1_time_entry, st->disrupted_pods_count + 1);
+    struct meta_v1_time_entry *e =
+        ARENA_ARRAY(a, struct meta_v1_time_entry, st->disrupted_pods_count + 1);
     size_t n = 0, i = 0;
     for (; i < st->disrupted_pods_count && str_cmp(st->disrupted_pods[i].key, w->name) < 0; i++)
         e[n++] = st->disrupted_pods[i];
@@ -171,7 +185,8 @@ static void plan_condition(struct write *w, const struct kv *kv, const struct co
     struct arena *a = w->req->arena;
     struct core_v1_pod *pod = api_msg_clone(a, w->res->storage->msg, old);
     struct core_v1_pod_status *st = &pod->status;
-    struct core_v1_pod_condition *c = ARENA_ARRAY(a, struct core_v1_pod_condition, st->conditions_count + 1);
+    struct core_v1_pod_condition *c =
+        ARENA_ARRAY(a, struct core_v1_pod_condition, st->conditions_count + 1);
     size_t at = st->conditions_count;
     for (size_t i = 0; i < st->conditions_count; i++) {
         c[i] = st->conditions[i];
@@ -224,7 +239,8 @@ static struct meta_v1_status *attempt(struct write *w)
 void eviction_handle(struct req *r)
 {
     void *msg;
-    struct meta_v1_status *s = body_decode(r, api_kind_by_gvk(STR("policy"), STR("v1"), STR("Eviction")), &msg);
+    struct meta_v1_status *s =
+        body_decode(r, api_kind_by_gvk(STR("policy"), STR("v1"), STR("Eviction")), &msg);
     const struct policy_v1_eviction *e = msg;
     if (s == NULL && e->metadata.name.len != 0 && !str_eq(e->metadata.name, r->info.name))
         s = status_bad_request(r->arena, "name in URL does not match name in Eviction object");

@@ -75,8 +75,8 @@ static const char *type_text(enum field_error_type type)
 }
 
 /* value is the rendered value or NULL_STR for none; why may be NULL. */
-static void add(struct field_errors *l, enum field_error_type type, const struct field_path *p, struct str value,
-                const char *why, va_list ap)
+static void add(struct field_errors *l, enum field_error_type type, const struct field_path *p,
+                struct str value, const char *why, va_list ap)
 {
     if (l->count >= FIELD_ERRORS_MAX)
         return;
@@ -105,14 +105,14 @@ static void add(struct field_errors *l, enum field_error_type type, const struct
         va_end(again);
     }
     l->items = arena_grow(l->arena, l->items, l->count, &l->cap, sizeof(*l->items));
-    l->items[l->count++] =
-        (struct field_error){type, arena_str(l->arena, buf_str(&path)), arena_str(l->arena, buf_str(&text))};
+    l->items[l->count++] = (struct field_error){type, arena_str(l->arena, buf_str(&path)),
+                                                arena_str(l->arena, buf_str(&text))};
 }
 
-static void addf(struct field_errors *l, enum field_error_type type, const struct field_path *p, struct str value,
-                 const char *why, ...) PRINTF_LIKE(5, 6);
-static void addf(struct field_errors *l, enum field_error_type type, const struct field_path *p, struct str value,
-                 const char *why, ...)
+static void addf(struct field_errors *l, enum field_error_type type, const struct field_path *p,
+                 struct str value, const char *why, ...) PRINTF_LIKE(5, 6);
+static void addf(struct field_errors *l, enum field_error_type type, const struct field_path *p,
+                 struct str value, const char *why, ...)
 {
     va_list ap;
     va_start(ap, why);
@@ -147,12 +147,12 @@ static struct str quoted(struct arena *a, struct str s)
     return arena_str(a, buf_str(&b));
 }
 
-#define ADD_VA(type, value)              \
-    do {                                 \
-        va_list ap;                      \
-        va_start(ap, why);               \
-        add(l, (type), p, (value), why, ap); \
-        va_end(ap);                      \
+#define ADD_VA(type, value)                                                                        \
+    do {                                                                                           \
+        va_list ap;                                                                                \
+        va_start(ap, why);                                                                         \
+        add(l, (type), p, (value), why, ap);                                                       \
+        va_end(ap);                                                                                \
     } while (0)
 
 void field_required(struct field_errors *l, const struct field_path *p, const char *why, ...)
@@ -170,33 +170,38 @@ void field_internal(struct field_errors *l, const struct field_path *p, const ch
     ADD_VA(FIELD_INTERNAL, STR_NULL);
 }
 
-void field_invalid(struct field_errors *l, const struct field_path *p, struct str value, const char *why, ...)
+void field_invalid(struct field_errors *l, const struct field_path *p, struct str value,
+                   const char *why, ...)
 {
     ADD_VA(FIELD_INVALID, quoted(l->arena, value));
 }
 
-void field_invalid_int(struct field_errors *l, const struct field_path *p, int64_t value, const char *why, ...)
+void field_invalid_int(struct field_errors *l, const struct field_path *p, int64_t value,
+                       const char *why, ...)
 {
     ADD_VA(FIELD_INVALID, arena_printf(l->arena, "%" PRId64, value));
 }
 
-void field_invalid_bool(struct field_errors *l, const struct field_path *p, bool value, const char *why, ...)
+void field_invalid_bool(struct field_errors *l, const struct field_path *p, bool value,
+                        const char *why, ...)
 {
     ADD_VA(FIELD_INVALID, value ? STR("true") : STR("false"));
 }
 
-void field_invalid_raw(struct field_errors *l, const struct field_path *p, struct str rendered, const char *why, ...)
+void field_invalid_raw(struct field_errors *l, const struct field_path *p, struct str rendered,
+                       const char *why, ...)
 {
     ADD_VA(FIELD_INVALID, rendered);
 }
 
-void field_invalid_msg(struct field_errors *l, const struct field_path *p, const struct api_msg *m, const void *msg,
-                       const char *why, ...)
+void field_invalid_msg(struct field_errors *l, const struct field_path *p, const struct api_msg *m,
+                       const void *msg, const char *why, ...)
 {
     ADD_VA(FIELD_INVALID, msg != NULL ? field_value_render(l->arena, m, msg) : STR("null"));
 }
 
-void field_type_invalid(struct field_errors *l, const struct field_path *p, struct str value, const char *why, ...)
+void field_type_invalid(struct field_errors *l, const struct field_path *p, struct str value,
+                        const char *why, ...)
 {
     ADD_VA(FIELD_TYPE_INVALID, quoted(l->arena, value));
 }
@@ -221,8 +226,8 @@ void field_not_found(struct field_errors *l, const struct field_path *p, struct 
     addf(l, FIELD_NOT_FOUND, p, quoted(l->arena, value), NULL);
 }
 
-void field_not_supported_raw(struct field_errors *l, const struct field_path *p, struct str rendered,
-                             const char *const *supported)
+void field_not_supported_raw(struct field_errors *l, const struct field_path *p,
+                             struct str rendered, const char *const *supported)
 {
     AUTO_BUF b = BUF_INIT;
     for (size_t i = 0; supported[i] != NULL; i++) {
@@ -248,14 +253,16 @@ void field_too_long(struct field_errors *l, const struct field_path *p, int64_t 
 
 void field_too_many(struct field_errors *l, const struct field_path *p, int64_t actual, int64_t max)
 {
-    addf(l, FIELD_TOO_MANY, p, arena_printf(l->arena, "%" PRId64, actual), "must have at most %" PRId64 " item%s",
-         max, max == 1 ? "" : "s");
+    addf(l, FIELD_TOO_MANY, p, arena_printf(l->arena, "%" PRId64, actual),
+         "must have at most %" PRId64 " item%s", max, max == 1 ? "" : "s");
 }
 
 /* --- values in their internal form ------------------------------------------- */
-static void render_msg(struct arena *a, const struct api_msg *m, const void *msg, unsigned depth, struct buf *out);
+static void render_msg(struct arena *a, const struct api_msg *m, const void *msg, unsigned depth,
+                       struct buf *out);
 
-static void render_value(struct arena *a, const struct api_field *f, const void *v, unsigned depth, struct buf *out)
+static void render_value(struct arena *a, const struct api_field *f, const void *v, unsigned depth,
+                         struct buf *out)
 {
     switch ((enum api_type)f->type) {
     case API_BOOL:
@@ -280,7 +287,8 @@ static void render_value(struct arena *a, const struct api_field *f, const void 
     }
 }
 
-static void render_list(struct arena *a, const struct api_field *f, const char *base, unsigned depth, struct buf *out)
+static void render_list(struct arena *a, const struct api_field *f, const char *base,
+                        unsigned depth, struct buf *out)
 {
     const char *items = *(const char *const *)(const void *)(base + f->offset);
     size_t count = *(const size_t *)(const void *)(base + f->has_offset);
@@ -304,8 +312,8 @@ static void render_list(struct arena *a, const struct api_field *f, const char *
     buf_putc(out, is_map ? '}' : ']');
 }
 
-static void render_field(struct arena *a, const struct api_field *f, const char *base, unsigned depth,
-                         struct buf *out)
+static void render_field(struct arena *a, const struct api_field *f, const char *base,
+                         unsigned depth, struct buf *out)
 {
     if (f->label != API_SINGULAR) {
         render_list(a, f, base, depth, out);
@@ -327,7 +335,8 @@ static void render_field(struct arena *a, const struct api_field *f, const char 
     render_value(a, f, v, depth, out);
 }
 
-static void render_msg(struct arena *a, const struct api_msg *m, const void *msg, unsigned depth, struct buf *out)
+static void render_msg(struct arena *a, const struct api_msg *m, const void *msg, unsigned depth,
+                       struct buf *out)
 {
     bool meta = strncmp(m->full_name, "k8s.io.apimachinery.", 20) == 0;
     if (m->special != API_PLAIN || meta || depth >= VALUE_DEPTH_MAX) {
@@ -374,5 +383,6 @@ struct str field_errors_text(struct arena *a, const struct field_errors *l)
         buf_puts(&b, ": ");
         buf_append_str(&b, e->message);
     }
-    return shown == 1 ? arena_str(a, buf_str(&b)) : arena_printf(a, "[" STR_FMT "]", STR_ARG(buf_str(&b)));
+    return shown == 1 ? arena_str(a, buf_str(&b))
+                      : arena_printf(a, "[" STR_FMT "]", STR_ARG(buf_str(&b)));
 }

@@ -36,7 +36,8 @@ enum field_error_type {
     FIELD_REQUIRED,      /* FieldValueRequired: Required value: why */
     FIELD_DUPLICATE,     /* FieldValueDuplicate: Duplicate value: "x" */
     FIELD_INVALID,       /* FieldValueInvalid: Invalid value: "x": why */
-    FIELD_NOT_SUPPORTED, /* FieldValueNotSupported: Unsupported value: "x": supported values: "a", "b" */
+    FIELD_NOT_SUPPORTED, /* FieldValueNotSupported: Unsupported value: "x": supported values: "a",
+                            "b" */
     FIELD_FORBIDDEN,     /* FieldValueForbidden: Forbidden: why */
     FIELD_TOO_LONG,      /* FieldValueTooLong: Too long: may not be more than 5 bytes */
     FIELD_TOO_MANY,      /* FieldValueTooMany: Too many: 3: must have at most 2 items */
@@ -61,22 +62,25 @@ struct field_errors {
 const char *field_error_reason(enum field_error_type type); /* "FieldValueInvalid" */
 
 /* why is a printf format; NULL leaves it out (": why" too). */
-void field_required(struct field_errors *l, const struct field_path *p, const char *why, ...) PRINTF_LIKE(3, 4);
-void field_forbidden(struct field_errors *l, const struct field_path *p, const char *why, ...) PRINTF_LIKE(3, 4);
-void field_invalid(struct field_errors *l, const struct field_path *p, struct str value, const char *why, ...)
+void field_required(struct field_errors *l, const struct field_path *p, const char *why, ...)
+    PRINTF_LIKE(3, 4);
+void field_forbidden(struct field_errors *l, const struct field_path *p, const char *why, ...)
+    PRINTF_LIKE(3, 4);
+void field_invalid(struct field_errors *l, const struct field_path *p, struct str value,
+                   const char *why, ...)
     PRINTF_LIKE(4, 5); /* The value is a string and is quoted. */
-void field_invalid_int(struct field_errors *l, const struct field_path *p, int64_t value, const char *why, ...)
-    PRINTF_LIKE(4, 5);
-void field_invalid_bool(struct field_errors *l, const struct field_path *p, bool value, const char *why, ...)
-    PRINTF_LIKE(4, 5);
+void field_invalid_int(struct field_errors *l, const struct field_path *p, int64_t value,
+                       const char *why, ...) PRINTF_LIKE(4, 5);
+void field_invalid_bool(struct field_errors *l, const struct field_path *p, bool value,
+                        const char *why, ...) PRINTF_LIKE(4, 5);
 /* The value as it shall stand in the text: null, [..], {..} or anything else. */
-void field_invalid_raw(struct field_errors *l, const struct field_path *p, struct str rendered, const char *why,
-                       ...) PRINTF_LIKE(4, 5);
+void field_invalid_raw(struct field_errors *l, const struct field_path *p, struct str rendered,
+                       const char *why, ...) PRINTF_LIKE(4, 5);
 /* The value is a message (see field_value_render); NULL is written null. */
 void field_invalid_msg(struct field_errors *l, const struct field_path *p, const struct api_msg *m,
                        const void *msg, const char *why, ...) PRINTF_LIKE(5, 6);
-void field_type_invalid(struct field_errors *l, const struct field_path *p, struct str value, const char *why, ...)
-    PRINTF_LIKE(4, 5);
+void field_type_invalid(struct field_errors *l, const struct field_path *p, struct str value,
+                        const char *why, ...) PRINTF_LIKE(4, 5);
 void field_duplicate(struct field_errors *l, const struct field_path *p, struct str value);
 void field_duplicate_int(struct field_errors *l, const struct field_path *p, int64_t value);
 void field_duplicate_raw(struct field_errors *l, const struct field_path *p, struct str rendered);
@@ -85,11 +89,13 @@ void field_not_found(struct field_errors *l, const struct field_path *p, struct 
  * them where they come from a set: pass them sorted then. */
 void field_not_supported(struct field_errors *l, const struct field_path *p, struct str value,
                          const char *const *supported);
-void field_not_supported_raw(struct field_errors *l, const struct field_path *p, struct str rendered,
-                             const char *const *supported);
+void field_not_supported_raw(struct field_errors *l, const struct field_path *p,
+                             struct str rendered, const char *const *supported);
 void field_too_long(struct field_errors *l, const struct field_path *p, int64_t bytes_max);
-void field_too_many(struct field_errors *l, const struct field_path *p, int64_t actual, int64_t max);
-void field_internal(struct field_errors *l, const struct field_path *p, const char *why, ...) PRINTF_LIKE(3, 4);
+void field_too_many(struct field_errors *l, const struct field_path *p, int64_t actual,
+                    int64_t max);
+void field_internal(struct field_errors *l, const struct field_path *p, const char *why, ...)
+    PRINTF_LIKE(3, 4);
 
 /* How upstream prints a struct in an error: as JSON of its internal Go type,
  * that is Go's field names, nothing left out, nil as null. Types of meta/v1

@@ -58,7 +58,8 @@ static bool excluded(struct req *r, const char *name)
 {
     struct str rest = r->http->query, key, value, v;
     while (url_query_next(&rest, &key, &value))
-        if (str_eqc(key, "exclude") && url_unescape_query(r->arena, value, &v) == 0 && str_eqc(v, name))
+        if (str_eqc(key, "exclude") && url_unescape_query(r->arena, value, &v) == 0 &&
+            str_eqc(v, name))
             return true;
     return false;
 }
@@ -106,7 +107,9 @@ bool health_serve(struct req *r)
     static const struct {
         const char *path, *title;
         unsigned where;
-    } ends[] = {{"/healthz", "healthz", HEALTHZ}, {"/livez", "livez", LIVEZ}, {"/readyz", "readyz", READYZ}};
+    } ends[] = {{"/healthz", "healthz", HEALTHZ},
+                {"/livez", "livez", LIVEZ},
+                {"/readyz", "readyz", READYZ}};
     for (size_t i = 0; i < ARRAY_SIZE(ends); i++) {
         struct str p = str_of(ends[i].path);
         if (!str_has_prefix(r->info.path, p))

@@ -50,20 +50,20 @@ struct store_view;
 
 /* --- the request as a hook sees it ------------------------------------------ */
 struct kind_ctx {
-    struct arena *arena;           /* Of the request; everything a hook makes lives here. */
-    const struct kind_ops *ops;    /* Never NULL. */
-    const struct api_kind *kind;   /* Storage version of the object. */
+    struct arena *arena;                 /* Of the request; everything a hook makes lives here. */
+    const struct kind_ops *ops;          /* Never NULL. */
+    const struct api_kind *kind;         /* Storage version of the object. */
     const struct api_kind *request_kind; /* The version the client speaks. */
-    const struct user *user;       /* Who asks (auth.h). */
-    const struct store_view *view; /* Immutable state to look other objects up in. */
-    const struct apiserver *server; /* Configuration: service ranges, CA bundle. */
-    struct env *env;               /* Randomness. */
-    int64_t now_ns;                /* Wall clock at the start of the request. */
-    struct str namespace_;         /* Of the request; empty when cluster-scoped. */
-    struct str name;               /* Of the request; empty on create. */
-    const char *subresource;       /* "" for the object itself. */
+    const struct user *user;             /* Who asks (auth.h). */
+    const struct store_view *view;       /* Immutable state to look other objects up in. */
+    const struct apiserver *server;      /* Configuration: service ranges, CA bundle. */
+    struct env *env;                     /* Randomness. */
+    int64_t now_ns;                      /* Wall clock at the start of the request. */
+    struct str namespace_;               /* Of the request; empty when cluster-scoped. */
+    struct str name;                     /* Of the request; empty on create. */
+    const char *subresource;             /* "" for the object itself. */
     bool dry_run;
-    struct str_list *warnings;     /* Texts of Warning headers. */
+    struct str_list *warnings; /* Texts of Warning headers. */
 };
 
 /* Adds a Warning header to the answer. */
@@ -71,8 +71,8 @@ void kind_warn(const struct kind_ctx *ctx, const char *fmt, ...) PRINTF_LIKE(2, 
 /* Another object of the same view, decoded into ctx->arena in its storage
  * version; NULL when there is none. group "" is core, ns "" cluster-scoped:
  *   const struct core_v1_node *n = kind_lookup(ctx, "", "nodes", STR_NULL, name); */
-const void *kind_lookup(const struct kind_ctx *ctx, const char *group, const char *resource, struct str ns,
-                        struct str name);
+const void *kind_lookup(const struct kind_ctx *ctx, const char *group, const char *resource,
+                        struct str ns, struct str name);
 
 /* --- tables ------------------------------------------------------------------ */
 struct table_column {
@@ -133,26 +133,28 @@ struct kind_sub {
 };
 
 enum kind_flag {
-    KIND_STATUS = 1 << 0,               /* Has status, kept apart from spec (see above). */
-    KIND_GENERATION = 1 << 1,           /* Generation follows spec. */
-    KIND_CREATE_ON_UPDATE = 1 << 2,     /* PUT of an absent name creates it. */
+    KIND_STATUS = 1 << 0,                  /* Has status, kept apart from spec (see above). */
+    KIND_GENERATION = 1 << 1,              /* Generation follows spec. */
+    KIND_CREATE_ON_UPDATE = 1 << 2,        /* PUT of an absent name creates it. */
     KIND_NO_UNCONDITIONAL_UPDATE = 1 << 3, /* PUT must give a resourceVersion. */
-    KIND_ORPHAN_DEPENDENTS = 1 << 4,    /* Default deletion leaves dependents (jobs, replication controllers). */
+    KIND_ORPHAN_DEPENDENTS =
+        1 << 4, /* Default deletion leaves dependents (jobs, replication controllers). */
     KIND_DEFAULT_ON_READ = 1 << 5,
-    KIND_GRACEFUL = 1 << 6,             /* Deletion has a grace period; see graceful. */
-    KIND_RETURN_DELETED = 1 << 7,       /* Deletion answers with the object, not a Status. */
-    KIND_EXPIRES = 1 << 8,              /* Goes by itself after an hour (events). */
+    KIND_GRACEFUL = 1 << 6,       /* Deletion has a grace period; see graceful. */
+    KIND_RETURN_DELETED = 1 << 7, /* Deletion answers with the object, not a Status. */
+    KIND_EXPIRES = 1 << 8,        /* Goes by itself after an hour (events). */
 };
 
 struct kind_ops {
-    const char *group;    /* Of the storage version; "" is core. */
+    const char *group; /* Of the storage version; "" is core. */
     const char *version;
     const char *resource; /* "pods" */
     uint32_t flags;       /* KIND_* */
 
     /* Form of metadata.name; NULL: DNS subdomain. generate: the name is a
      * generateName prefix that a suffix will follow. Adds errors at path. */
-    void (*validate_name)(struct field_errors *errs, const struct field_path *path, struct str name, bool generate);
+    void (*validate_name)(struct field_errors *errs, const struct field_path *path, struct str name,
+                          bool generate);
 
     /* Fills in what the user left out. Must be idempotent. */
     void (*default_)(const struct kind_ctx *ctx, void *obj);

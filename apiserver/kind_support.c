@@ -20,8 +20,8 @@ void kind_warn(const struct kind_ctx *ctx, const char *fmt, ...)
         str_list_add(ctx->warnings, str_n(text, MIN_OF((size_t)n, sizeof(text) - 1)));
 }
 
-const void *kind_lookup(const struct kind_ctx *ctx, const char *group, const char *resource, struct str ns,
-                        struct str name)
+const void *kind_lookup(const struct kind_ctx *ctx, const char *group, const char *resource,
+                        struct str ns, struct str name)
 {
     const struct resource *r = registry_storage(str_of(group), str_of(resource));
     ASSERT(r != NULL);

@@ -63,7 +63,8 @@ void kubelet_pool_close(struct kubelet_pool *p)
     free(p);
 }
 
-static int client_for(struct kubelet_pool *p, const char *endpoint, struct http_client **ret, struct error *err)
+static int client_for(struct kubelet_pool *p, const char *endpoint, struct http_client **ret,
+                      struct error *err)
 {
     *ret = map_get(&p->clients, str_of(endpoint));
     if (*ret != NULL)
@@ -166,7 +167,8 @@ static void relay_get(struct req *r, const char *endpoint, const char *target)
     http_request_on_abort(r->http, on_abort, y);
 }
 
-/* --- pods/log ------------------------------------------------------------------------------------ */
+/* --- pods/log ------------------------------------------------------------------------------------
+ */
 static bool has_container(const struct core_v1_pod *pod, struct str name)
 {
     const struct core_v1_pod_spec *s = &pod->spec;
@@ -190,18 +192,21 @@ static void name_list(struct buf *b, const struct core_v1_container *c, size_t c
     buf_putc(b, ']');
 }
 
-static struct meta_v1_status *choose_container(struct req *r, const struct core_v1_pod *pod, struct str *ret)
+static struct meta_v1_status *choose_container(struct req *r, const struct core_v1_pod *pod,
+                                               struct str *ret)
 {
     const struct core_v1_pod_spec *s = &pod->spec;
     struct str name = req_query(r, "container");
     if (name.len == 0) {
-        const struct str *preferred = api_str_map_get(pod->metadata.annotations, pod->metadata.annotations_count,
-                                                      STR("kubectl.kubernetes.io/default-container"));
+        const struct str *preferred =
+            api_str_map_get(pod->metadata.annotations, pod->metadata.annotations_count,
+                            STR("kubectl.kubernetes.io/default-container"));
         if (preferred != NULL && has_container(pod, *preferred)) {
             *ret = *preferred;
             return NULL;
         }
-        if (s->containers_count == 1 && s->init_containers_count == 0 && s->ephemeral_containers_count == 0) {
+        if (s->containers_count == 1 && s->init_containers_count == 0 &&
+            s->ephemeral_containers_count == 0) {
             *ret = s->containers[0].name;
             return NULL;
         }
@@ -212,12 +217,13 @@ static struct meta_v1_status *choose_container(struct req *r, const struct core_
             name_list(&b, s->init_containers, s->init_containers_count);
         }
         return status_bad_request(r->arena,
-                                  "a container name must be specified for pod " STR_FMT ", choose one of: " STR_FMT,
+                                  "a container name must be specified for pod " STR_FMT
+                                  ", choose one of: " STR_FMT,
                                   STR_ARG(pod->metadata.name), STR_ARG(buf_str(&b)));
     }
     if (!has_container(pod, name))
-        return status_bad_request(r->arena, "container " STR_FMT " is not valid for pod " STR_FMT, STR_ARG(name),
-                                  STR_ARG(pod->metadata.name));
+        return status_bad_request(r->arena, "container " STR_FMT " is not valid for pod " STR_FMT,
+                                  STR_ARG(name), STR_ARG(pod->metadata.name));
     *ret = name;
     return NULL;
 }
@@ -232,12 +238,13 @@ static struct str node_address(const struct core_v1_node *n)
     return STR_NULL;
 }
 
-static void log_target(struct req *r, const struct core_v1_pod *pod, struct str container, struct buf *b)
+static void log_target(struct req *r, const struct core_v1_pod *pod, struct str container,
+                       struct buf *b)
 {
     static const char *const passed[] = {"follow",    "limitBytes", "previous",   "sinceSeconds",
                                          "sinceTime", "tailLines",  "timestamps", "stream"};
-    buf_printf(b, "/containerLogs/" STR_FMT "/" STR_FMT "/" STR_FMT, STR_ARG(pod->metadata.namespace),
-               STR_ARG(pod->metadata.name), STR_ARG(container));
+    buf_printf(b, "/containerLogs/" STR_FMT "/" STR_FMT "/" STR_FMT,
+               STR_ARG(pod->metadata.namespace), STR_ARG(pod->metadata.name), STR_ARG(container));
     bool first = true;
     for (size_t i = 0; i < ARRAY_SIZE(passed); i++) {
         struct str v = req_query(r, passed[i]);
@@ -269,14 +276,16 @@ static void pod_log(struct req *r)
     const struct core_v1_node *node = kind_lookup(&ctx, "", "nodes", STR_NULL, pod->spec.node_name);
     struct str address = node != NULL ? node_address(node) : STR_NULL;
     if (address.len == 0) {
-        req_status(r, status_internal(r->arena, "no preferred addresses found for node \"" STR_FMT "\"",
+        req_status(r, status_internal(r->arena,
+                                      "no preferred addresses found for node \"" STR_FMT "\"",
                                       STR_ARG(pod->spec.node_name)));
         return;
     }
     int32_t port = node->status.daemon_endpoints.kubelet_endpoint.port;
     bool v6 = str_find(address, ':', 0) >= 0;
-    struct str endpoint = arena_printf(r->arena, v6 ? "[" STR_FMT "]:%" PRId32 : STR_FMT ":%" PRId32, STR_ARG(address),
-                                       port != 0 ? port : KUBELET_PORT);
+    struct str endpoint =
+        arena_printf(r->arena, v6 ? "[" STR_FMT "]:%" PRId32 : STR_FMT ":%" PRId32,
+                     STR_ARG(address), port != 0 ? port : KUBELET_PORT);
     AUTO_BUF target = BUF_INIT;
     log_target(r, pod, container, &target);
     relay_get(r, str_c(endpoint), arena_strdup(r->arena, (const char *)target.data));

@@ -44,8 +44,8 @@ struct listing {
     const struct kv **found; /* Borrowed from the view. */
     size_t count, cap;
     size_t stored_bytes;
-    bool more;               /* The limit cut it short. */
-    size_t at;               /* Second pass. */
+    bool more; /* The limit cut it short. */
+    size_t at; /* Second pass. */
     bool whole;
     struct buf out;
     struct arena *scratch;
@@ -79,7 +79,8 @@ static void recycle(struct listing *l)
     }
 }
 
-/* --- continue tokens: base64url of {"v":"meta.k8s.io/v1","rv":N,"start":"name\u0000"} ------------- */
+/* --- continue tokens: base64url of {"v":"meta.k8s.io/v1","rv":N,"start":"name\u0000"}
+ * ------------- */
 static struct str make_token(struct listing *l, int64_t rv, struct str key)
 {
     AUTO_BUF b = BUF_INIT;
@@ -103,16 +104,20 @@ static struct meta_v1_status *read_token(struct listing *l, int64_t *ret_rv, str
     struct json *j;
     struct error err = {0};
     if (base64_decode(BASE64_RAW_URL, l->o.continue_, &b) != 0)
-        return status_bad_request(a, "invalid continue token: continue key is not valid: illegal base64 data");
+        return status_bad_request(
+            a, "invalid continue token: continue key is not valid: illegal base64 data");
     if (json_parse(a, arena_str(a, buf_str(&b)), &j, &err) != 0)
-        return status_bad_request(a, "invalid continue token: continue key is not valid: %s", error_message(&err));
+        return status_bad_request(a, "invalid continue token: continue key is not valid: %s",
+                                  error_message(&err));
     struct str start = json_get_str(j, "start");
     int64_t rv = json_get_int(j, "rv", 0);
     if (!str_eqc(json_get_str(j, "v"), "meta.k8s.io/v1") || rv == 0 || start.len == 0)
-        return status_bad_request(a, "invalid continue token: continue key is not valid: incorrect encoded start "
-                                     "resourceVersion (version meta.k8s.io/v1)");
+        return status_bad_request(
+            a, "invalid continue token: continue key is not valid: incorrect encoded start "
+               "resourceVersion (version meta.k8s.io/v1)");
     if (str_find_str(start, STR("../")) >= 0)
-        return status_bad_request(a, "invalid continue token: continue key is not valid: " STR_FMT, STR_ARG(start));
+        return status_bad_request(a, "invalid continue token: continue key is not valid: " STR_FMT,
+                                  STR_ARG(start));
     *ret_rv = rv;
     /* start holds a NUL, which printf would stop at. */
     char *p = arena_alloc(a, l->from.len + start.len + 1);
@@ -122,7 +127,8 @@ static struct meta_v1_status *read_token(struct listing *l, int64_t *ret_rv, str
     return NULL;
 }
 
-/* --- the answer's frame ---------------------------------------------------------------------------- */
+/* --- the answer's frame
+ * ---------------------------------------------------------------------------- */
 static bool unfiltered(const struct listing *l)
 {
     return l->o.labels.count == 0 && !l->o.field_selector;
@@ -137,7 +143,8 @@ static void list_metadata(struct listing *l, struct meta_v1_list_meta *m)
     if (unfiltered(l)) {
         m->has_remaining_item_count = true;
         /* arena_str() puts a NUL behind the key: the next possible one. */
-        struct str last = arena_str(l->r->arena, l->found[l->count - 1]->key), behind = str_n(last.data, last.len + 1);
+        struct str last = arena_str(l->r->arena, l->found[l->count - 1]->key),
+                   behind = str_n(last.data, last.len + 1);
         m->remaining_item_count = store_view_count(l->view, behind, l->end, l->rev);
     }
 }
@@ -200,7 +207,8 @@ static void open_answer(struct listing *l)
     struct meta_v1_list_meta m = {0};
     const struct api_kind *k = r->res->kind;
     bool partial = r->accept.transform == AS_PARTIAL_LIST;
-    struct str api_version = partial ? arena_printf(r->arena, "meta.k8s.io/%s", r->accept.version) : str_of(k->api_version);
+    struct str api_version = partial ? arena_printf(r->arena, "meta.k8s.io/%s", r->accept.version)
+                                     : str_of(k->api_version);
     struct str kind = partial ? STR("PartialObjectMetadataList") : str_of(k->list_kind);
     if (r->accept.media == MEDIA_PROTOBUF) {
         open_protobuf(l, api_version, kind);
@@ -210,8 +218,8 @@ static void open_answer(struct listing *l)
     if (is_table(l))
         table_open(&r->accept, &l->out);
     else
-        buf_printf(&l->out, "{\"kind\":\"" STR_FMT "\",\"apiVersion\":\"" STR_FMT "\"", STR_ARG(kind),
-                   STR_ARG(api_version));
+        buf_printf(&l->out, "{\"kind\":\"" STR_FMT "\",\"apiVersion\":\"" STR_FMT "\"",
+                   STR_ARG(kind), STR_ARG(api_version));
     buf_puts(&l->out, ",\"metadata\":");
     api_json_encode(&meta_v1_list_meta_msg, &m, STR_NULL, STR_NULL, &l->out);
     if (is_table(l)) {
@@ -250,7 +258,8 @@ static int write_item(struct listing *l, size_t i, struct error *err)
     if (i != 0)
         buf_putc(&l->out, ',');
     if (!is_table(l) && (r->res->ops->flags & KIND_DEFAULT_ON_READ) == 0)
-        return encode_stored(scratch(l), &r->accept, r->res, kv->value, kv->mod_rev, true, &l->out, err);
+        return encode_stored(scratch(l), &r->accept, r->res, kv->value, kv->mod_rev, true, &l->out,
+                             err);
     void *msg;
     int code = stored_decode(scratch(l), r->res, kv->value, kv->mod_rev, &msg, err);
     if (code != 0)
@@ -264,11 +273,13 @@ static int write_item(struct listing *l, size_t i, struct error *err)
     if (is_table(l))
         table_row_write(scratch(l), &r->accept, r->res, msg, l->include, r->now_ns, &l->out);
     else
-        api_json_encode(r->res->kind->msg, registry_from_storage(scratch(l), r->res, msg), STR_NULL, STR_NULL, &l->out);
+        api_json_encode(r->res->kind->msg, registry_from_storage(scratch(l), r->res, msg), STR_NULL,
+                        STR_NULL, &l->out);
     return 0;
 }
 
-/* --- second pass -------------------------------------------------------------------------------------- */
+/* --- second pass
+ * -------------------------------------------------------------------------------------- */
 static void answer_whole(struct listing *l)
 {
     struct req *r = l->r;
@@ -309,7 +320,8 @@ static void start_stream(struct listing *l)
 {
     struct req *r = l->r;
     req_headers(r, media_type(r->accept.media));
-    if (l->stored_bytes >= GZIP_BYTES && http_accepts_gzip(http_request_header(r->http, "accept-encoding"))) {
+    if (l->stored_bytes >= GZIP_BYTES &&
+        http_accepts_gzip(http_request_header(r->http, "accept-encoding"))) {
         http_response_header(r->http, "Content-Encoding", "gzip");
         http_response_header(r->http, "Vary", "Accept-Encoding");
         l->gzip = http_gzip_stream_new(GZIP_LEVEL);
@@ -382,7 +394,8 @@ static void on_drain(struct http_request *http, void *arg)
     emit(l);
 }
 
-/* --- first pass ------------------------------------------------------------------------------------------ */
+/* --- first pass
+ * ------------------------------------------------------------------------------------------ */
 static void keep(struct listing *l, const struct kv *kv)
 {
     if (l->count == l->cap) {
@@ -397,7 +410,8 @@ static void collected(struct listing *l)
 {
     const struct accepted *f = &l->r->accept;
     bool buffered = f->media == MEDIA_YAML || f->pretty;
-    if (f->media == MEDIA_PROTOBUF && (f->transform == AS_PARTIAL_LIST || l->r->res->kind != l->r->res->storage)) {
+    if (f->media == MEDIA_PROTOBUF &&
+        (f->transform == AS_PARTIAL_LIST || l->r->res->kind != l->r->res->storage)) {
         /* Sizes are not known beforehand: as JSON, which every client reads. */
         l->r->accept.media = MEDIA_JSON;
     }
@@ -448,12 +462,16 @@ static struct meta_v1_status *expired(struct listing *l, struct str start_key)
     struct req *r = l->r;
     if (l->o.continue_.len == 0)
         return status_expired(r->arena, "The resourceVersion for the provided list is too old.");
-    struct meta_v1_status *s = status_expired(
-        r->arena, "The provided continue parameter is too old to display a consistent list result. You can start a new "
-                  "list without the continue parameter, or use the continue token in this response to retrieve the "
-                  "remainder of the results. Continuing with the provided token results in an inconsistent list - "
-                  "objects that were created, modified, or deleted between the time the first chunk was returned and "
-                  "now may show up in the list.");
+    struct meta_v1_status *s =
+        status_expired(r->arena, "The provided continue parameter is too old to display a "
+                                 "consistent list result. You can start a new "
+                                 "list without the continue parameter, or use the continue token "
+                                 "in this response to retrieve the "
+                                 "remainder of the results. Continuing with the provided token "
+                                 "results in an inconsistent list - "
+                                 "objects that were created, modified, or deleted between the time "
+                                 "the first chunk was returned and "
+                                 "now may show up in the list.");
     s->metadata.continue_ = make_token(l, -1, str_sub(start_key, 0, start_key.len - 1));
     return s;
 }
@@ -466,7 +484,8 @@ static struct meta_v1_status *choose_revision(struct listing *l, struct str *ret
     *ret_start = l->from;
     if (l->o.continue_.len != 0) {
         if (l->o.has_rv && l->o.rv != 0)
-            return status_bad_request(r->arena, "specifying resource version is not allowed when using continue");
+            return status_bad_request(
+                r->arena, "specifying resource version is not allowed when using continue");
         struct meta_v1_status *s = read_token(l, &token_rv, ret_start);
         if (s != NULL)
             return s;
@@ -514,11 +533,13 @@ void list_handle(struct req *r)
     l->r = r;
     deferred_init(&l->again, again);
     struct meta_v1_status *s = list_options_parse(r, false, &l->o);
-    if (s == NULL && is_table(l) && !table_include_parse(req_query(r, "includeObject"), &l->include))
-        s = status_bad_request(r->arena,
-                               "Unable to convert to Table as requested: includeObject: Invalid value: \"" STR_FMT
-                               "\": must be 'Metadata', 'Object', 'None', or empty",
-                               STR_ARG(req_query(r, "includeObject")));
+    if (s == NULL && is_table(l) &&
+        !table_include_parse(req_query(r, "includeObject"), &l->include))
+        s = status_bad_request(
+            r->arena,
+            "Unable to convert to Table as requested: includeObject: Invalid value: \"" STR_FMT
+            "\": must be 'Metadata', 'Object', 'None', or empty",
+            STR_ARG(req_query(r, "includeObject")));
     if (s != NULL) {
         req_status(r, s);
         return;

@@ -11,7 +11,8 @@ static struct meta_v1_status *number(struct req *r, const char *key, int64_t *re
     struct str v = req_query(r, key);
     if (v.len == 0 || str_to_i64(v, ret))
         return NULL;
-    return status_bad_request(r->arena, "strconv.ParseInt: parsing \"" STR_FMT "\": invalid syntax", STR_ARG(v));
+    return status_bad_request(r->arena, "strconv.ParseInt: parsing \"" STR_FMT "\": invalid syntax",
+                              STR_ARG(v));
 }
 
 static bool known_field(const struct resource *res, struct str label)
@@ -27,7 +28,9 @@ static struct meta_v1_status *unknown_field(struct req *r, struct str label)
     if (r->res->ops->fields != NULL)
         return status_bad_request(r->arena, "field label not supported: " STR_FMT, STR_ARG(label));
     return status_bad_request(
-        r->arena, "\"" STR_FMT "\" is not a known field selector: only \"metadata.name\", \"metadata.namespace\"",
+        r->arena,
+        "\"" STR_FMT
+        "\" is not a known field selector: only \"metadata.name\", \"metadata.namespace\"",
         STR_ARG(label));
 }
 
@@ -42,12 +45,15 @@ static void require(bool *has, struct str *have, struct str value, bool *nothing
 /* metadata.name and metadata.namespace narrow the range; the others remain. */
 static struct meta_v1_status *sort_fields(struct req *r, struct list_options *o)
 {
-    struct field_requirement *rest = ARENA_ARRAY(r->arena, struct field_requirement, o->fields.count + 1);
-    struct field_requirement *excluded = ARENA_ARRAY(r->arena, struct field_requirement, o->fields.count + 1);
+    struct field_requirement *rest =
+        ARENA_ARRAY(r->arena, struct field_requirement, o->fields.count + 1);
+    struct field_requirement *excluded =
+        ARENA_ARRAY(r->arena, struct field_requirement, o->fields.count + 1);
     size_t n = 0;
     for (size_t i = 0; i < o->fields.count; i++) {
         const struct field_requirement *f = &o->fields.items[i];
-        bool name = str_eqc(f->field, "metadata.name"), ns = str_eqc(f->field, "metadata.namespace");
+        bool name = str_eqc(f->field, "metadata.name"),
+             ns = str_eqc(f->field, "metadata.namespace");
         if (!name && !ns && !known_field(r->res, f->field))
             return unknown_field(r, f->field);
         if (!name && !ns)
@@ -65,22 +71,26 @@ static struct meta_v1_status *sort_fields(struct req *r, struct list_options *o)
     return NULL;
 }
 
-static void check_list(struct req *r, const struct list_options *o, struct str match, struct field_errors *errs)
+static void check_list(struct req *r, const struct list_options *o, struct str match,
+                       struct field_errors *errs)
 {
     static const char *const supported[] = {"Exact", "NotOlderThan", "", NULL};
     const struct field_path *p = PATH(PATH_ROOT, "resourceVersionMatch");
     if (o->has_initial_events)
-        field_forbidden(errs, PATH(PATH_ROOT, "sendInitialEvents"), "sendInitialEvents is forbidden for list");
+        field_forbidden(errs, PATH(PATH_ROOT, "sendInitialEvents"),
+                        "sendInitialEvents is forbidden for list");
     if (match.len == 0)
         return;
     if (req_query(r, "resourceVersion").len == 0)
-        field_forbidden(errs, p, "resourceVersionMatch is forbidden unless resourceVersion is provided");
+        field_forbidden(errs, p,
+                        "resourceVersionMatch is forbidden unless resourceVersion is provided");
     if (o->continue_.len != 0)
         field_forbidden(errs, p, "resourceVersionMatch is forbidden when continue is provided");
     if (!str_eqc(match, "Exact") && !str_eqc(match, "NotOlderThan"))
         field_not_supported(errs, p, match, supported);
     if (str_eqc(match, "Exact") && str_eqc(req_query(r, "resourceVersion"), "0"))
-        field_forbidden(errs, p, "resourceVersionMatch \"exact\" is forbidden for resourceVersion \"0\"");
+        field_forbidden(errs, p,
+                        "resourceVersionMatch \"exact\" is forbidden for resourceVersion \"0\"");
 }
 
 static void check_watch(const struct list_options *o, struct str match, struct field_errors *errs)
@@ -89,11 +99,14 @@ static void check_watch(const struct list_options *o, struct str match, struct f
     const struct field_path *p = PATH(PATH_ROOT, "resourceVersionMatch");
     bool not_older = str_eqc(match, "NotOlderThan");
     if (o->has_initial_events && !not_older)
-        field_forbidden(errs, p, "sendInitialEvents requires setting resourceVersionMatch to NotOlderThan");
+        field_forbidden(errs, p,
+                        "sendInitialEvents requires setting resourceVersionMatch to NotOlderThan");
     if (match.len == 0)
         return;
     if (!o->has_initial_events)
-        field_forbidden(errs, p, "resourceVersionMatch is forbidden for watch unless sendInitialEvents is provided");
+        field_forbidden(
+            errs, p,
+            "resourceVersionMatch is forbidden for watch unless sendInitialEvents is provided");
     if (!not_older)
         field_not_supported(errs, p, match, supported);
     if (o->continue_.len != 0)
@@ -111,7 +124,9 @@ static struct meta_v1_status *parse_version(struct req *r, bool watch, struct li
         o->rv = (int64_t)n;
         return NULL;
     }
-    struct str why = arena_printf(r->arena, "resourceVersion: Invalid value: \"" STR_FMT "\": strconv.ParseUint: parsing \"" STR_FMT "\": invalid syntax",
+    struct str why = arena_printf(r->arena,
+                                  "resourceVersion: Invalid value: \"" STR_FMT
+                                  "\": strconv.ParseUint: parsing \"" STR_FMT "\": invalid syntax",
                                   STR_ARG(v), STR_ARG(v));
     return watch ? status_plain(r->arena, STR_FMT, STR_ARG(why))
                  : status_bad_request(r->arena, "invalid resource version: " STR_FMT, STR_ARG(why));
@@ -159,8 +174,8 @@ struct meta_v1_status *list_options_parse(struct req *r, bool watch, struct list
     return NULL;
 }
 
-static bool fields_match(const struct list_options *o, struct arena *scratch, const struct resource *res,
-                         struct str value)
+static bool fields_match(const struct list_options *o, struct arena *scratch,
+                         const struct resource *res, struct str value)
 {
     void *msg = NULL;
     for (size_t i = 0; i < o->fields.count; i++) {
@@ -178,23 +193,26 @@ static bool fields_match(const struct list_options *o, struct arena *scratch, co
     return true;
 }
 
-bool list_options_match(const struct list_options *o, struct arena *scratch, const struct resource *res,
-                        struct str value, struct str ns, struct str name)
+bool list_options_match(const struct list_options *o, struct arena *scratch,
+                        const struct resource *res, struct str value, struct str ns,
+                        struct str name)
 {
     struct str raw;
     if (o->nothing || (o->has_name && !str_eq(o->name, name)) ||
         (o->has_ns && res->kind->namespaced && !str_eq(o->ns, ns)))
         return false;
     for (size_t i = 0; i < o->excluded_count; i++)
-        if (str_eq(o->excluded[i].value, str_eqc(o->excluded[i].field, "metadata.name") ? name : ns))
+        if (str_eq(o->excluded[i].value,
+                   str_eqc(o->excluded[i].field, "metadata.name") ? name : ns))
             return false;
-    if (o->labels.count != 0 && (stored_raw(value, &raw, NULL) != 0 || !label_selector_matches_wire(&o->labels, raw)))
+    if (o->labels.count != 0 &&
+        (stored_raw(value, &raw, NULL) != 0 || !label_selector_matches_wire(&o->labels, raw)))
         return false;
     return o->fields.count == 0 || fields_match(o, scratch, res, value);
 }
 
-void list_options_range(struct arena *a, const struct list_options *o, const struct resource *res, struct str ns,
-                        struct str *ret_from, struct str *ret_end)
+void list_options_range(struct arena *a, const struct list_options *o, const struct resource *res,
+                        struct str ns, struct str *ret_from, struct str *ret_end)
 {
     struct str from = res->prefix;
     UNUSED(ns);

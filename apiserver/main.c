@@ -49,69 +49,100 @@ struct program {
 static void add_server_flags(struct flag_set *f, struct apiserver_config *c)
 {
     flag_string(f, &c->bind_address, "bind-address", "The `address` to serve on.");
-    flag_string(f, &c->advertise_address, "advertise-address", "The `address` at which others reach this server.");
+    flag_string(f, &c->advertise_address, "advertise-address",
+                "The `address` at which others reach this server.");
     flag_int(f, &c->secure_port, "secure-port", "The `port` to serve HTTPS on; 0 picks one.");
     flag_int(f, &c->threads, "threads", "Server threads; 0: one for each CPU, at most four.");
-    flag_string(f, &c->tls_cert_file, "tls-cert-file", "`File` with the server's certificate and its chain.");
+    flag_string(f, &c->tls_cert_file, "tls-cert-file",
+                "`File` with the server's certificate and its chain.");
     flag_string(f, &c->tls_key_file, "tls-private-key-file", "`File` with its private key.");
-    flag_string(f, &c->client_ca_file, "client-ca-file", "`File` with the CAs of client certificates.");
-    flag_string(f, &c->token_auth_file, "token-auth-file", "CSV `file` of static tokens: token,user,uid,groups.");
+    flag_string(f, &c->client_ca_file, "client-ca-file",
+                "`File` with the CAs of client certificates.");
+    flag_string(f, &c->token_auth_file, "token-auth-file",
+                "CSV `file` of static tokens: token,user,uid,groups.");
     flag_string(f, &c->service_account_key_file, "service-account-key-file",
                 "`File` with the public keys that verify service account tokens.");
     flag_string(f, &c->service_account_signing_key_file, "service-account-signing-key-file",
                 "`File` with the private key that signs them.");
-    flag_string(f, &c->service_account_issuer, "service-account-issuer", "Issuer of service account tokens.");
-    flag_string(f, &c->api_audiences, "api-audiences", "Audiences of tokens for this server; default: the issuer.");
-    flag_string(f, &c->service_cluster_ip_range, "service-cluster-ip-range", "CIDR of Services' cluster addresses.");
+    flag_string(f, &c->service_account_issuer, "service-account-issuer",
+                "Issuer of service account tokens.");
+    flag_string(f, &c->api_audiences, "api-audiences",
+                "Audiences of tokens for this server; default: the issuer.");
+    flag_string(f, &c->service_cluster_ip_range, "service-cluster-ip-range",
+                "CIDR of Services' cluster addresses.");
     flag_string(f, &c->service_node_port_range, "service-node-port-range", "Range of node ports.");
     flag_string(f, &c->kubelet_client_certificate, "kubelet-client-certificate",
                 "`File` with the client certificate for kubelets.");
     flag_string(f, &c->kubelet_client_key, "kubelet-client-key", "`File` with its key.");
-    flag_string(f, &c->kubelet_ca_file, "kubelet-certificate-authority", "`File` with the CAs of kubelets.");
+    flag_string(f, &c->kubelet_ca_file, "kubelet-certificate-authority",
+                "`File` with the CAs of kubelets.");
     flag_string(f, &c->requestheader_client_ca_file, "requestheader-client-ca-file",
                 "`File` with the CAs of front proxies.");
-    flag_string(f, &c->requestheader_allowed_names, "requestheader-allowed-names", "Names of front proxies.");
-    flag_string(f, &c->requestheader_username_headers, "requestheader-username-headers", "Headers that name the user.");
-    flag_string(f, &c->requestheader_group_headers, "requestheader-group-headers", "Headers that name groups.");
+    flag_string(f, &c->requestheader_allowed_names, "requestheader-allowed-names",
+                "Names of front proxies.");
+    flag_string(f, &c->requestheader_username_headers, "requestheader-username-headers",
+                "Headers that name the user.");
+    flag_string(f, &c->requestheader_group_headers, "requestheader-group-headers",
+                "Headers that name groups.");
     flag_string(f, &c->requestheader_extra_headers_prefix, "requestheader-extra-headers-prefix",
                 "Prefixes of headers with extra fields.");
     flag_bool(f, &c->enable_bootstrap_token_auth, "enable-bootstrap-token-auth",
               "Accept bootstrap tokens from secrets in kube-system.");
-    flag_bool(f, &c->anonymous_auth, "anonymous-auth", "Let requests without credentials be anonymous.");
+    flag_bool(f, &c->anonymous_auth, "anonymous-auth",
+              "Let requests without credentials be anonymous.");
     flag_int(f, &c->max_inflight, "max-requests-inflight", "Reads served at once; 0: no limit.");
-    flag_int(f, &c->max_mutating_inflight, "max-mutating-requests-inflight", "Writes served at once; 0: no limit.");
-    flag_int(f, &c->min_request_timeout_s, "min-request-timeout", "Shortest life of a watch in seconds.");
+    flag_int(f, &c->max_mutating_inflight, "max-mutating-requests-inflight",
+             "Writes served at once; 0: no limit.");
+    flag_int(f, &c->min_request_timeout_s, "min-request-timeout",
+             "Shortest life of a watch in seconds.");
 }
 
 static void add_store_flags(struct flag_set *f, struct program *p)
 {
     flag_string(f, &p->store.data_dir, "data-dir", "`Directory` of the store.");
     flag_string(f, &p->store.name, "name", "Name of this member.");
-    flag_string(f, &p->store.listen_address, "peer-listen-address", "`host:port` to listen on for other members.");
-    flag_string(f, &p->store.advertise_address, "peer-advertise-address", "`host:port` at which they reach this one.");
-    flag_strings(f, &p->initial_cluster, "initial-cluster", "Members of a new cluster, `name=host:port`,...");
+    flag_string(f, &p->store.listen_address, "peer-listen-address",
+                "`host:port` to listen on for other members.");
+    flag_string(f, &p->store.advertise_address, "peer-advertise-address",
+                "`host:port` at which they reach this one.");
+    flag_strings(f, &p->initial_cluster, "initial-cluster",
+                 "Members of a new cluster, `name=host:port`,...");
     flag_string(f, &p->store.cert_file, "peer-cert-file", "`File` with this member's certificate.");
     flag_string(f, &p->store.key_file, "peer-key-file", "`File` with its key.");
     flag_string(f, &p->store.ca_file, "peer-ca-file", "`File` with the members' CA.");
     flag_bool(f, &p->store.join, "join", "Join the running cluster that initial-cluster names.");
     flag_int(f, &p->heartbeat_ms, "heartbeat-interval", "Milliseconds between heartbeats; 0: 100.");
     flag_int(f, &p->election_ms, "election-timeout", "Milliseconds until an election; 0: 600.");
-    flag_int(f, &p->quota_bytes, "quota-bytes", "Memory of the store beyond which writes are refused; 0: 8 GiB.");
-    flag_bool(f, &p->unsafe_no_fsync, "unsafe-no-fsync", "Do not wait for the disk: tests and benchmarks only.");
+    flag_int(f, &p->quota_bytes, "quota-bytes",
+             "Memory of the store beyond which writes are refused; 0: 8 GiB.");
+    flag_bool(f, &p->unsafe_no_fsync, "unsafe-no-fsync",
+              "Do not wait for the disk: tests and benchmarks only.");
 }
 
 /* Flags of upstream's that need no setting here. */
 static void ignore_flags(struct flag_set *f)
 {
-    static const char *const valued[] = {"authorization-mode", "etcd-servers", "enable-admission-plugins",
-                                         "disable-admission-plugins", "storage-backend", "storage-media-type",
-                                         "runtime-config", "feature-gates", "audit-log-path", "audit-policy-file",
-                                         "proxy-client-cert-file", "proxy-client-key-file", "cert-dir",
+    static const char *const valued[] = {"authorization-mode",
+                                         "etcd-servers",
+                                         "enable-admission-plugins",
+                                         "disable-admission-plugins",
+                                         "storage-backend",
+                                         "storage-media-type",
+                                         "runtime-config",
+                                         "feature-gates",
+                                         "audit-log-path",
+                                         "audit-policy-file",
+                                         "proxy-client-cert-file",
+                                         "proxy-client-key-file",
+                                         "cert-dir",
                                          "event-ttl",
-                                         "kubelet-preferred-address-types", "endpoint-reconciler-type",
-                                         "service-account-max-token-expiration", "default-watch-cache-size"};
-    static const char *const plain[] = {"allow-privileged", "profiling", "enable-aggregator-routing",
-                                        "service-account-lookup", "service-account-extend-token-expiration"};
+                                         "kubelet-preferred-address-types",
+                                         "endpoint-reconciler-type",
+                                         "service-account-max-token-expiration",
+                                         "default-watch-cache-size"};
+    static const char *const plain[] = {"allow-privileged", "profiling",
+                                        "enable-aggregator-routing", "service-account-lookup",
+                                        "service-account-extend-token-expiration"};
     for (size_t i = 0; i < ARRAY_SIZE(valued); i++)
         flag_ignored(f, valued[i], true, NULL);
     for (size_t i = 0; i < ARRAY_SIZE(plain); i++)
@@ -155,7 +186,8 @@ static void find_address(struct apiserver *s)
     if (getifaddrs(&all) != 0)
         return;
     for (struct ifaddrs *i = all; i != NULL; i = i->ifa_next) {
-        if (i->ifa_addr == NULL || i->ifa_addr->sa_family != AF_INET || (i->ifa_flags & IFF_LOOPBACK) != 0)
+        if (i->ifa_addr == NULL || i->ifa_addr->sa_family != AF_INET ||
+            (i->ifa_flags & IFF_LOOPBACK) != 0)
             continue;
         struct sockaddr_in in;
         memcpy(&in, i->ifa_addr, sizeof(in));
@@ -182,7 +214,8 @@ static int read_members(struct program *p, struct error *err)
         const char *item = p->initial_cluster.items[i], *eq = strchr(item, '=');
         if (eq == NULL || eq == item || i >= MEMBERS_MAX)
             return error_set(err, E_INVALID, "--initial-cluster: %s is not name=host:port", item);
-        p->members[i] = (struct store_member){.id = member_id(item), .name = xstrndup(item, (size_t)(eq - item)), .address = eq + 1};
+        p->members[i] = (struct store_member){
+            .id = member_id(item), .name = xstrndup(item, (size_t)(eq - item)), .address = eq + 1};
     }
     p->store.initial_members = p->members;
     p->store.initial_member_count = (uint32_t)p->initial_cluster.count;

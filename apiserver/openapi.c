@@ -26,17 +26,23 @@ static struct str index_json;
 
 static void put_patch(struct buf *b, const struct api_kind *k, bool first)
 {
-    buf_printf(b, "%s\"/%s%s/%s%s/%s/{name}\":{\"patch\":{\"operationId\":\"patch%s%s\",\"parameters\":[",
-               first ? "" : ",", k->group[0] != '\0' ? "apis/" : "api", k->group, k->version,
-               k->namespaced ? "/namespaces/{namespace}" : "", k->resource, k->namespaced ? "Namespaced" : "", k->kind);
+    buf_printf(
+        b, "%s\"/%s%s/%s%s/%s/{name}\":{\"patch\":{\"operationId\":\"patch%s%s\",\"parameters\":[",
+        first ? "" : ",", k->group[0] != '\0' ? "apis/" : "api", k->group, k->version,
+        k->namespaced ? "/namespaces/{namespace}" : "", k->resource,
+        k->namespaced ? "Namespaced" : "", k->kind);
     static const char *const names[] = {"dryRun", "fieldManager", "fieldValidation"};
     for (size_t i = 0; i < ARRAY_SIZE(names); i++)
-        buf_printf(b, "%s{\"name\":\"%s\",\"in\":\"query\",\"schema\":{\"type\":\"string\",\"uniqueItems\":true}}",
+        buf_printf(b,
+                   "%s{\"name\":\"%s\",\"in\":\"query\",\"schema\":{\"type\":\"string\","
+                   "\"uniqueItems\":true}}",
                    i == 0 ? "" : ",", names[i]);
-    buf_printf(b,
-               "],\"responses\":{\"200\":{\"description\":\"OK\"}},\"x-kubernetes-action\":\"patch\","
-               "\"x-kubernetes-group-version-kind\":{\"group\":\"%s\",\"version\":\"%s\",\"kind\":\"%s\"}}}",
-               k->group, k->version, k->kind);
+    buf_printf(
+        b,
+        "],\"responses\":{\"200\":{\"description\":\"OK\"}},\"x-kubernetes-action\":\"patch\","
+        "\"x-kubernetes-group-version-kind\":{\"group\":\"%s\",\"version\":\"%s\",\"kind\":\"%s\"}}"
+        "}",
+        k->group, k->version, k->kind);
 }
 
 static void make_version(struct buf *index, const char *path, struct str group, struct str version)
@@ -45,7 +51,8 @@ static void make_version(struct buf *index, const char *path, struct str group, 
     size_t pos = 0, len;
     bool first = true;
     const struct resource *r;
-    buf_puts(&b, "{\"openapi\":\"3.0.0\",\"info\":{\"title\":\"" TITLE "\",\"version\":\"" VERSION "\"},\"paths\":{");
+    buf_puts(&b, "{\"openapi\":\"3.0.0\",\"info\":{\"title\":\"" TITLE "\",\"version\":\"" VERSION
+                 "\"},\"paths\":{");
     while ((r = registry_next(group, version, &pos)) != NULL) {
         if (!api_list_has(r->kind->verbs, STR("patch")))
             continue;
@@ -97,7 +104,8 @@ static void serve_v2(struct req *r)
 {
     if (str_find_str(http_request_header(r->http, "accept"), STR("proto-openapi.spec.v2")) < 0) {
         req_text(r, 200, TYPE_JSON,
-                 STR("{\"swagger\":\"2.0\",\"info\":{\"title\":\"" TITLE "\",\"version\":\"" VERSION "\"},\"paths\":{},\"definitions\":{}}\n"));
+                 STR("{\"swagger\":\"2.0\",\"info\":{\"title\":\"" TITLE "\",\"version\":\"" VERSION
+                     "\"},\"paths\":{},\"definitions\":{}}\n"));
         return;
     }
     struct buf b = BUF_INIT;
@@ -128,7 +136,8 @@ bool openapi_serve(struct req *r)
         return false;
     if (str_find_str(http_request_header(r->http, "accept"), STR("proto-openapi")) >= 0 &&
         str_find_str(http_request_header(r->http, "accept"), STR("json")) < 0)
-        req_status(r, status_new(r->arena, 406, "NotAcceptable", STR("only application/json is served")));
+        req_status(
+            r, status_new(r->arena, 406, "NotAcceptable", STR("only application/json is served")));
     else
         req_text(r, 200, TYPE_JSON, *doc);
     return true;

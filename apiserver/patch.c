@@ -27,11 +27,13 @@ static struct str show(struct arena *a, struct json *doc)
 }
 
 /* A patch that makes no object of its kind is the patch's fault. */
-static struct meta_v1_status *decode_patched(struct req *r, const struct api_kind *kind, struct json *doc, void **ret)
+static struct meta_v1_status *decode_patched(struct req *r, const struct api_kind *kind,
+                                             struct json *doc, void **ret)
 {
     struct meta_v1_status *s = body_decode_tree(r, kind, doc, ret);
-    struct str prefix = arena_printf(r->arena, "%s in version \"%s\" cannot be handled as a %s: ", kind->kind,
-                                     kind->version, kind->kind);
+    struct str prefix =
+        arena_printf(r->arena, "%s in version \"%s\" cannot be handled as a %s: ", kind->kind,
+                     kind->version, kind->kind);
     if (s == NULL || !str_has_prefix(s->message, prefix) || doc->type != JSON_OBJECT ||
         body_type_of(http_request_header(r->http, "content-type")) == BODY_STRATEGIC_PATCH)
         return s;
@@ -41,7 +43,8 @@ static struct meta_v1_status *decode_patched(struct req *r, const struct api_kin
     return status_invalid(r->arena, "", "", STR(""), &errs);
 }
 
-struct meta_v1_status *patch_document(struct req *r, const struct api_kind *kind, void *msg, void **ret)
+struct meta_v1_status *patch_document(struct req *r, const struct api_kind *kind, void *msg,
+                                      void **ret)
 {
     struct error err = {0};
     struct json *out;
@@ -57,14 +60,16 @@ struct meta_v1_status *patch_document(struct req *r, const struct api_kind *kind
         type = API_PATCH_STRATEGIC;
         break;
     }
-    struct json *doc = api_json_tree(r->arena, kind->msg, msg, str_of(kind->api_version), str_of(kind->kind));
+    struct json *doc =
+        api_json_tree(r->arena, kind->msg, msg, str_of(kind->api_version), str_of(kind->kind));
     int code = api_patch_apply(r->arena, type, kind->msg, doc, r->http->body, &out, &err);
     switch (code) {
     case 0:
         return decode_patched(r, kind, out, ret);
     case E_UNPROCESSABLE: {
         struct meta_v1_status *s =
-            status_new(r->arena, 422, "Invalid", STR("the server rejected our request due to an error in our request"));
+            status_new(r->arena, 422, "Invalid",
+                       STR("the server rejected our request due to an error in our request"));
         status_details(r->arena, s);
         return s;
     }
@@ -89,7 +94,8 @@ static struct meta_v1_status *attempt(struct write *w)
         return s;
     if (kv == NULL)
         return status_not_found(r->arena, w->res->gr, w->name);
-    void *current = registry_from_storage(r->arena, r->res, api_msg_clone(r->arena, w->res->storage->msg, old));
+    void *current =
+        registry_from_storage(r->arena, r->res, api_msg_clone(r->arena, w->res->storage->msg, old));
     s = patch_document(r, r->res->kind, current, &served);
     if (s != NULL)
         return s;
@@ -106,9 +112,11 @@ struct meta_v1_status *patch_check_type(struct req *r)
     case BODY_STRATEGIC_PATCH:
         return NULL;
     case BODY_APPLY_PATCH:
-        return status_new(r->arena, 501, "NotImplemented", STR("server-side apply is not served by this server"));
+        return status_new(r->arena, 501, "NotImplemented",
+                          STR("server-side apply is not served by this server"));
     default: {
-        struct meta_v1_status *s = status_new(r->arena, 415, "UnsupportedMediaType", STR("415: Unsupported Media Type"));
+        struct meta_v1_status *s =
+            status_new(r->arena, 415, "UnsupportedMediaType", STR("415: Unsupported Media Type"));
         status_details(r->arena, s);
         return s;
     }

@@ -10,7 +10,8 @@
 static void look(struct req *r)
 {
     struct store_view *v = req_view(r);
-    const struct kv *kv = store_view_get(v, registry_key(r->arena, r->res, r->info.ns, r->info.name), 0);
+    const struct kv *kv =
+        store_view_get(v, registry_key(r->arena, r->res, r->info.ns, r->info.name), 0);
     int64_t rv = 0;
     struct meta_v1_status *s = write_parse_rv(r->arena, req_query(r, "resourceVersion"), &rv);
     if (s == NULL && rv > store_view_rev(v))

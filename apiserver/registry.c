@@ -37,8 +37,10 @@ static const struct registry_group groups[] = {
 static const struct {
     const char *group, *resource, *prefix;
 } odd_prefixes[] = {
-    {"", "replicationcontrollers", "controllers"}, {"", "endpoints", "services/endpoints"},
-    {"", "nodes", "minions"},                      {"", "services", "services/specs"},
+    {"", "replicationcontrollers", "controllers"},
+    {"", "endpoints", "services/endpoints"},
+    {"", "nodes", "minions"},
+    {"", "services", "services/specs"},
     {"networking.k8s.io", "ingresses", "ingress"},
 };
 
@@ -88,7 +90,8 @@ bool registry_has_version(struct str group, struct str version)
 static const struct kind_ops *find_rules(const struct api_kind *k)
 {
     for (size_t i = 0; kind_table[i] != NULL; i++)
-        if (strcmp(kind_table[i]->group, k->group) == 0 && strcmp(kind_table[i]->resource, k->resource) == 0)
+        if (strcmp(kind_table[i]->group, k->group) == 0 &&
+            strcmp(kind_table[i]->resource, k->resource) == 0)
             return kind_table[i];
     return &no_rules;
 }
@@ -96,17 +99,19 @@ static const struct kind_ops *find_rules(const struct api_kind *k)
 static const struct api_kind *find_storage(const struct api_kind *k)
 {
     for (size_t i = 0; i < ARRAY_SIZE(stored_as); i++)
-        if (strcmp(stored_as[i].group, k->group) == 0 && strcmp(stored_as[i].version, k->version) == 0 &&
+        if (strcmp(stored_as[i].group, k->group) == 0 &&
+            strcmp(stored_as[i].version, k->version) == 0 &&
             strcmp(stored_as[i].resource, k->resource) == 0)
-            return api_kind_by_resource(str_of(stored_as[i].to_group), str_of(stored_as[i].to_version),
-                                        str_of(k->resource));
+            return api_kind_by_resource(str_of(stored_as[i].to_group),
+                                        str_of(stored_as[i].to_version), str_of(k->resource));
     return k;
 }
 
 static const char *prefix_of(const struct api_kind *k)
 {
     for (size_t i = 0; i < ARRAY_SIZE(odd_prefixes); i++)
-        if (strcmp(odd_prefixes[i].group, k->group) == 0 && strcmp(odd_prefixes[i].resource, k->resource) == 0)
+        if (strcmp(odd_prefixes[i].group, k->group) == 0 &&
+            strcmp(odd_prefixes[i].resource, k->resource) == 0)
             return odd_prefixes[i].prefix;
     return k->resource;
 }
@@ -162,7 +167,9 @@ static void index_all(void)
         snprintf(key, sizeof(key), "%s/%s", r->kind->group, r->kind->resource);
         map_set(&by_gr, str_of(key), r);
         if (r->stored)
-            map_set(&by_prefix, str_sub(r->prefix, sizeof(REGISTRY_ROOT) - 1, r->prefix.len - sizeof(REGISTRY_ROOT)),
+            map_set(&by_prefix,
+                    str_sub(r->prefix, sizeof(REGISTRY_ROOT) - 1,
+                            r->prefix.len - sizeof(REGISTRY_ROOT)),
                     r);
     }
     for (size_t i = 0; i < table_count; i++) {
@@ -185,7 +192,8 @@ void registry_init(void)
     map_init(&by_gr);
     map_init(&by_prefix);
     for (size_t i = 0; i < count; i++)
-        if (kinds[i]->resource != NULL && registry_has_version(str_of(kinds[i]->group), str_of(kinds[i]->version)))
+        if (kinds[i]->resource != NULL &&
+            registry_has_version(str_of(kinds[i]->group), str_of(kinds[i]->version)))
             add(kinds[i]);
     index_all();
 }
@@ -193,8 +201,10 @@ void registry_init(void)
 static void *find3(const struct map *m, struct str x, struct str y, struct str z)
 {
     char key[256];
-    int n = z.data != NULL ? snprintf(key, sizeof(key), STR_FMT "/" STR_FMT "/" STR_FMT, STR_ARG(x), STR_ARG(y), STR_ARG(z))
-                           : snprintf(key, sizeof(key), STR_FMT "/" STR_FMT, STR_ARG(x), STR_ARG(y));
+    int n = z.data != NULL
+                ? snprintf(key, sizeof(key), STR_FMT "/" STR_FMT "/" STR_FMT, STR_ARG(x),
+                           STR_ARG(y), STR_ARG(z))
+                : snprintf(key, sizeof(key), STR_FMT "/" STR_FMT, STR_ARG(x), STR_ARG(y));
     return n > 0 && (size_t)n < sizeof(key) ? map_get(m, str_n(key, (size_t)n)) : NULL;
 }
 
@@ -256,7 +266,8 @@ struct str registry_key(struct arena *a, const struct resource *r, struct str ns
 {
     if (!r->kind->namespaced)
         return arena_printf(a, STR_FMT STR_FMT, STR_ARG(r->prefix), STR_ARG(name));
-    return arena_printf(a, STR_FMT STR_FMT "/" STR_FMT, STR_ARG(r->prefix), STR_ARG(ns), STR_ARG(name));
+    return arena_printf(a, STR_FMT STR_FMT "/" STR_FMT, STR_ARG(r->prefix), STR_ARG(ns),
+                        STR_ARG(name));
 }
 
 void *registry_to_storage(struct arena *a, const struct resource *r, void *obj)

@@ -16,13 +16,14 @@ struct resource {
     const struct api_kind *kind;    /* As served in this group version. */
     const struct api_kind *storage; /* As stored; the same for most. */
     const struct kind_ops *ops;     /* Never NULL. */
-    const struct resource *primary; /* The served resource of the storage version; itself for most. */
+    const struct resource
+        *primary; /* The served resource of the storage version; itself for most. */
     struct group_resource gr;
-    struct str prefix;              /* "/registry/pods/", owned. */
-    char version_hash[16];          /* storageVersionHash of discovery. */
-    bool stored;                    /* False for reviews and bindings: create only. */
-    bool status;                    /* Has a status subresource. */
-    bool protobuf;                  /* Offered as protobuf (all built-in kinds). */
+    struct str prefix;     /* "/registry/pods/", owned. */
+    char version_hash[16]; /* storageVersionHash of discovery. */
+    bool stored;           /* False for reviews and bindings: create only. */
+    bool status;           /* Has a status subresource. */
+    bool protobuf;         /* Offered as protobuf (all built-in kinds). */
     uint32_t index;
 };
 

@@ -196,14 +196,16 @@ static bool transform_object(struct req *r, const struct api_kind *kind, void *m
     enum include_object include;
     struct str policy = req_query(r, "includeObject");
     if (!table_include_parse(policy, &include)) {
-        *ret_refused = status_bad_request(r->arena,
-                                          "Unable to convert to Table as requested: includeObject: Invalid value: "
-                                          "\"" STR_FMT "\": must be 'Metadata', 'Object', 'None', or empty",
-                                          STR_ARG(policy));
+        *ret_refused = status_bad_request(
+            r->arena,
+            "Unable to convert to Table as requested: includeObject: Invalid value: "
+            "\"" STR_FMT "\": must be 'Metadata', 'Object', 'None', or empty",
+            STR_ARG(policy));
         return true;
     }
     table_open(&r->accept, out);
-    buf_printf(out, ",\"metadata\":{\"resourceVersion\":\"" STR_FMT "\"},", STR_ARG(m->resource_version));
+    buf_printf(out, ",\"metadata\":{\"resourceVersion\":\"" STR_FMT "\"},",
+               STR_ARG(m->resource_version));
     table_columns(r->res, out);
     buf_puts(out, ",\"rows\":[");
     table_row_write(r->arena, &r->accept, r->res, msg, include, r->now_ns, out);
@@ -308,15 +310,19 @@ static bool has_verb(const char *verbs, const char *verb)
 static struct meta_v1_status *check_forms(struct req *r)
 {
     const struct accepted *a = &r->accept;
-    bool collection = r->info.name.len == 0 && (strcmp(r->info.verb, "list") == 0 || strcmp(r->info.verb, "watch") == 0);
+    bool collection = r->info.name.len == 0 &&
+                      (strcmp(r->info.verb, "list") == 0 || strcmp(r->info.verb, "watch") == 0);
     if (a->transform == AS_PARTIAL && strcmp(r->info.verb, "list") == 0)
-        return status_printf(r->arena, 406, "NotAcceptable",
-                             "you requested PartialObjectMetadata, but the requested object is a list (*%s.%s)",
-                             r->res->kind->group[0] != '\0' ? r->res->kind->group : "core", r->res->kind->list_kind);
+        return status_printf(
+            r->arena, 406, "NotAcceptable",
+            "you requested PartialObjectMetadata, but the requested object is a list (*%s.%s)",
+            r->res->kind->group[0] != '\0' ? r->res->kind->group : "core", r->res->kind->list_kind);
     if (a->transform == AS_PARTIAL_LIST && !collection)
         return status_printf(r->arena, 406, "NotAcceptable",
-                             "you requested PartialObjectMetadataList, but the requested object is not a list (*%s.%s)",
-                             r->res->kind->group[0] != '\0' ? r->res->kind->group : "core", r->res->kind->kind);
+                             "you requested PartialObjectMetadataList, but the requested object is "
+                             "not a list (*%s.%s)",
+                             r->res->kind->group[0] != '\0' ? r->res->kind->group : "core",
+                             r->res->kind->kind);
     return NULL;
 }
 
@@ -345,15 +351,16 @@ static struct meta_v1_status *find_resource(struct req *r)
         return k->namespaced && !object ? status_method(r->arena) : status_path_not_found(r->arena);
     if (!has_verb(k->verbs, verb))
         return status_method(r->arena);
-    if (object ? strcmp(verb, "create") == 0 : (strcmp(verb, "update") == 0 || strcmp(verb, "patch") == 0))
+    if (object ? strcmp(verb, "create") == 0
+               : (strcmp(verb, "update") == 0 || strcmp(verb, "patch") == 0))
         return status_method(r->arena);
     return NULL;
 }
 
 static bool plain_subresource(const struct req *r)
 {
-    static const char *const own[] = {"binding", "eviction", "scale", "log",  "exec", "attach",
-                                      "portforward", "proxy", "token"};
+    static const char *const own[] = {"binding", "eviction",    "scale", "log",  "exec",
+                                      "attach",  "portforward", "proxy", "token"};
     for (size_t i = 0; i < ARRAY_SIZE(own); i++)
         if (strcmp(r->sub->name, own[i]) == 0)
             return false;
@@ -412,8 +419,8 @@ static struct meta_v1_status *negotiate(struct req *r)
                           STR("only the following media types are accepted: " TYPES_ACCEPTED));
     struct meta_v1_status *s =
         status_new(r->arena, 406, "NotAcceptable",
-                   STR("406: Not Acceptable\n\nAvailable representations: " TYPES_ACCEPTED ", " TYPE_JSON
-                       ";stream=watch, " TYPE_PROTOBUF ";stream=watch"));
+                   STR("406: Not Acceptable\n\nAvailable representations: " TYPES_ACCEPTED
+                       ", " TYPE_JSON ";stream=watch, " TYPE_PROTOBUF ";stream=watch"));
     status_details(r->arena, s);
     return s;
 }

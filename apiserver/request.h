@@ -32,17 +32,17 @@ struct req {
     struct arena *arena;
     struct request_info info;
     struct user *user;
-    struct user *real_user;  /* Before impersonation; the same without. */
-    const struct resource *res;          /* Of resource requests. */
-    const struct api_subresource *sub;   /* NULL: the object itself. */
+    struct user *real_user;            /* Before impersonation; the same without. */
+    const struct resource *res;        /* Of resource requests. */
+    const struct api_subresource *sub; /* NULL: the object itself. */
     struct accepted accept;
     struct str_list warnings;
-    bool include_object_set;             /* Tables: see table.h. */
+    bool include_object_set; /* Tables: see table.h. */
     uint64_t start_ns;
     int64_t now_ns;
-    struct held_view *views;             /* See req_view(). */
-    int inflight;                        /* Which of the server's counts holds it; -1: none. */
-    bool long_running;                   /* Watches, logs: not in the latency histogram. */
+    struct held_view *views; /* See req_view(). */
+    int inflight;            /* Which of the server's counts holds it; -1: none. */
+    bool long_running;       /* Watches, logs: not in the latency histogram. */
 };
 
 /* Called by the HTTP server for each complete request. */

@@ -16,7 +16,8 @@ static const char *lower_method(struct arena *a, struct str method)
 {
     char *lower = arena_alloc(a, method.len + 1);
     for (size_t i = 0; i < method.len; i++)
-        lower[i] = (char)(method.data[i] >= 'A' && method.data[i] <= 'Z' ? method.data[i] + 32 : method.data[i]);
+        lower[i] = (char)(method.data[i] >= 'A' && method.data[i] <= 'Z' ? method.data[i] + 32
+                                                                         : method.data[i]);
     lower[method.len] = '\0';
     return lower;
 }
@@ -38,7 +39,8 @@ static bool query_true(struct arena *a, struct str query, const char *key)
     struct str v;
     if (url_query_get(a, query, key, &v) != 0)
         return false;
-    return !(str_eqc(v, "false") || str_eqc(v, "0") || str_eqc(v, "f") || str_eqc(v, "False") || str_eqc(v, "FALSE"));
+    return !(str_eqc(v, "false") || str_eqc(v, "0") || str_eqc(v, "f") || str_eqc(v, "False") ||
+             str_eqc(v, "FALSE"));
 }
 
 /* metadata.name=x in the field selector names the object for authorisation. */
@@ -84,8 +86,8 @@ static void resource_parts(struct request_info *r, const struct str *parts, size
     r->is_resource = r->resource.len != 0;
 }
 
-int request_info_parse(struct arena *a, struct str method, struct str escaped_path, struct str query,
-                       struct request_info *ret)
+int request_info_parse(struct arena *a, struct str method, struct str escaped_path,
+                       struct str query, struct request_info *ret)
 {
     struct request_info r = {.verb = verb_of_method(a, method)};
     if (url_unescape_path(a, escaped_path, &r.path) != 0)

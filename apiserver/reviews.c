@@ -12,7 +12,8 @@
 #include "lib/net/bytes.h"
 #include "raftstore/store.h"
 
-static void fill_user(struct arena *a, const struct user *u, struct authentication_v1_user_info *ret)
+static void fill_user(struct arena *a, const struct user *u,
+                      struct authentication_v1_user_info *ret)
 {
     ret->username = u->name;
     ret->uid = u->uid;
@@ -22,7 +23,8 @@ static void fill_user(struct arena *a, const struct user *u, struct authenticati
     ret->extra_count = u->extra_count;
     for (size_t i = 0; i < u->extra_count; i++) {
         ret->extra[i].key = u->extra[i].key;
-        ret->extra[i].value.items = arena_memdup(a, u->extra[i].values, u->extra[i].count * sizeof(struct str));
+        ret->extra[i].value.items =
+            arena_memdup(a, u->extra[i].values, u->extra[i].count * sizeof(struct str));
         ret->extra[i].value.items_count = u->extra[i].count;
     }
 }
@@ -48,19 +50,21 @@ void token_review_handle(struct req *r)
         return;
     struct authentication_v1_token_review *t = msg;
     if (t->spec.token.len == 0) {
-        req_status(r, status_bad_request(r->arena, "token is required for TokenReview in authentication"));
+        req_status(
+            r, status_bad_request(r->arena, "token is required for TokenReview in authentication"));
         return;
     }
     t->status = (struct authentication_v1_token_review_status){0};
-    if (authn_token(r->server->authn, r->arena, req_view(r), t->spec.token, t->spec.audiences, t->spec.audiences_count,
-                    &u, &audiences, &count, &err) == 0) {
+    if (authn_token(r->server->authn, r->arena, req_view(r), t->spec.token, t->spec.audiences,
+                    t->spec.audiences_count, &u, &audiences, &count, &err) == 0) {
         t->status.authenticated = true;
         fill_user(r->arena, u, &t->status.user);
         t->status.audiences = arena_memdup(r->arena, audiences, count * sizeof(*audiences));
         t->status.audiences_count = count;
     } else {
         bool audience = str_has_prefix(str_of(err.message), STR("token audiences"));
-        t->status.error = arena_printf(r->arena, "[invalid bearer token, %s]", audience ? err.message : "token lookup failed");
+        t->status.error = arena_printf(r->arena, "[invalid bearer token, %s]",
+                                       audience ? err.message : "token lookup failed");
     }
     req_object(r, 201, r->res->kind, t);
 }
@@ -77,7 +81,8 @@ void self_subject_review_handle(struct req *r)
 }
 
 /* --- access reviews: three kinds that begin alike --------------------------------------------- */
-static void decide(struct req *r, const struct user *user, const struct authorization_v1_resource_attributes *res,
+static void decide(struct req *r, const struct user *user,
+                   const struct authorization_v1_resource_attributes *res,
                    const struct authorization_v1_non_resource_attributes *path,
                    struct authorization_v1_subject_access_review_status *ret)
 {
@@ -98,20 +103,25 @@ static void decide(struct req *r, const struct user *user, const struct authoriz
     struct str reason;
     enum authz_decision d = authz_decide(r->server, r->arena, req_view(r), &at, &reason);
     *ret = (struct authorization_v1_subject_access_review_status){
-        .allowed = d == AUTHZ_ALLOW, .denied = d == AUTHZ_DENY, .reason = d == AUTHZ_ALLOW ? STR_NULL : reason};
+        .allowed = d == AUTHZ_ALLOW,
+        .denied = d == AUTHZ_DENY,
+        .reason = d == AUTHZ_ALLOW ? STR_NULL : reason};
 }
 
-static void validate_attributes(struct field_errors *errs, const struct field_path *spec, bool has_resource,
+static void validate_attributes(struct field_errors *errs, const struct field_path *spec,
+                                bool has_resource,
                                 const struct authorization_v1_non_resource_attributes *path)
 {
     if (has_resource && path != NULL)
         field_invalid_raw(errs, PATH(spec, "nonResourceAttributes"),
-                          arena_printf(errs->arena, "{\"Path\":\"" STR_FMT "\",\"Verb\":\"" STR_FMT "\"}",
+                          arena_printf(errs->arena,
+                                       "{\"Path\":\"" STR_FMT "\",\"Verb\":\"" STR_FMT "\"}",
                                        STR_ARG(path->path), STR_ARG(path->verb)),
                           "cannot be specified in combination with resourceAttributes");
     if (!has_resource && path == NULL)
-        field_invalid_raw(errs, PATH(spec, "resourceAttributes"), STR("null"),
-                          "exactly one of nonResourceAttributes or resourceAttributes must be specified");
+        field_invalid_raw(
+            errs, PATH(spec, "resourceAttributes"), STR("null"),
+            "exactly one of nonResourceAttributes or resourceAttributes must be specified");
 }
 
 static void self_access(struct req *r, struct authorization_v1_self_subject_access_review *v)
@@ -127,7 +137,8 @@ static void self_access(struct req *r, struct authorization_v1_self_subject_acce
     req_object(r, 201, r->res->kind, v);
 }
 
-static struct user *user_of_spec(struct arena *a, const struct authorization_v1_subject_access_review_spec *s)
+static struct user *user_of_spec(struct arena *a,
+                                 const struct authorization_v1_subject_access_review_spec *s)
 {
     struct user *u = ARENA_NEW(a, struct user);
     u->name = s->user;
@@ -151,21 +162,26 @@ void access_review_handle(struct req *r)
     bool local = strcmp(r->res->kind->resource, "localsubjectaccessreviews") == 0;
     struct field_errors errs = {.arena = r->arena};
     const struct field_path *spec = PATH(PATH_ROOT, "spec");
-    validate_attributes(&errs, spec, v->spec.resource_attributes != NULL, v->spec.non_resource_attributes);
+    validate_attributes(&errs, spec, v->spec.resource_attributes != NULL,
+                        v->spec.non_resource_attributes);
     if (v->spec.user.len == 0 && v->spec.groups_count == 0)
-        field_invalid(&errs, PATH(spec, "user"), v->spec.user, "at least one of user or group must be specified");
-    if (local && v->spec.resource_attributes != NULL && !str_eq(v->spec.resource_attributes->namespace, r->info.ns))
-        field_invalid(&errs, PATH(spec, "resourceAttributes.namespace"), v->spec.resource_attributes->namespace,
-                      "must match metadata.namespace");
+        field_invalid(&errs, PATH(spec, "user"), v->spec.user,
+                      "at least one of user or group must be specified");
+    if (local && v->spec.resource_attributes != NULL &&
+        !str_eq(v->spec.resource_attributes->namespace, r->info.ns))
+        field_invalid(&errs, PATH(spec, "resourceAttributes.namespace"),
+                      v->spec.resource_attributes->namespace, "must match metadata.namespace");
     if (errs.count != 0) {
         req_status(r, status_invalid(r->arena, r->res->kind->group, "", STR(""), &errs));
         return;
     }
-    decide(r, user_of_spec(r->arena, &v->spec), v->spec.resource_attributes, v->spec.non_resource_attributes, &v->status);
+    decide(r, user_of_spec(r->arena, &v->spec), v->spec.resource_attributes,
+           v->spec.non_resource_attributes, &v->status);
     req_object(r, 201, r->res->kind, v);
 }
 
-/* --- rules ------------------------------------------------------------------------------------------ */
+/* --- rules
+ * ------------------------------------------------------------------------------------------ */
 static struct str *one(struct arena *a, const char *s)
 {
     struct str v = str_of(s);
@@ -184,22 +200,40 @@ void rules_review_handle(struct req *r)
         return;
     }
     bool master = user_in_group(r->user, GROUP_MASTERS);
-    struct authorization_v1_resource_rule *rules = ARENA_ARRAY(a, struct authorization_v1_resource_rule, 3);
-    struct authorization_v1_non_resource_rule *paths = ARENA_ARRAY(a, struct authorization_v1_non_resource_rule, 2);
+    struct authorization_v1_resource_rule *rules =
+        ARENA_ARRAY(a, struct authorization_v1_resource_rule, 3);
+    struct authorization_v1_non_resource_rule *paths =
+        ARENA_ARRAY(a, struct authorization_v1_non_resource_rule, 2);
     size_t n = 0, p = 0;
     if (master) {
-        rules[n++] = (struct authorization_v1_resource_rule){one(a, "*"), 1, one(a, "*"), 1, one(a, "*"), 1, NULL, 0};
+        rules[n++] = (struct authorization_v1_resource_rule){one(a, "*"), 1, one(a, "*"), 1,
+                                                             one(a, "*"), 1, NULL,        0};
         paths[p++] = (struct authorization_v1_non_resource_rule){one(a, "*"), 1, one(a, "*"), 1};
     }
-    static const struct str access[] = {{"selfsubjectaccessreviews", 24}, {"selfsubjectrulesreviews", 23}};
-    rules[n++] = (struct authorization_v1_resource_rule){
-        one(a, "create"), 1, one(a, "authorization.k8s.io"), 1, arena_memdup(a, access, sizeof(access)), 2, NULL, 0};
-    rules[n++] = (struct authorization_v1_resource_rule){
-        one(a, "create"), 1, one(a, "authentication.k8s.io"), 1, one(a, "selfsubjectreviews"), 1, NULL, 0};
-    static const struct str urls[] = {{"/api", 4},      {"/api/*", 6},    {"/apis", 5},    {"/apis/*", 7},
-                                      {"/healthz", 8},  {"/livez", 6},    {"/openapi", 8}, {"/openapi/*", 10},
-                                      {"/readyz", 7},   {"/version", 8},  {"/version/", 9}};
-    paths[p++] = (struct authorization_v1_non_resource_rule){one(a, "get"), 1, arena_memdup(a, urls, sizeof(urls)), ARRAY_SIZE(urls)};
+    static const struct str access[] = {{"selfsubjectaccessreviews", 24},
+                                        {"selfsubjectrulesreviews", 23}};
+    rules[n++] = (struct authorization_v1_resource_rule){one(a, "create"),
+                                                         1,
+                                                         one(a, "authorization.k8s.io"),
+                                                         1,
+                                                         arena_memdup(a, access, sizeof(access)),
+                                                         2,
+                                                         NULL,
+                                                         0};
+    rules[n++] = (struct authorization_v1_resource_rule){one(a, "create"),
+                                                         1,
+                                                         one(a, "authentication.k8s.io"),
+                                                         1,
+                                                         one(a, "selfsubjectreviews"),
+                                                         1,
+                                                         NULL,
+                                                         0};
+    static const struct str urls[] = {{"/api", 4},     {"/api/*", 6},      {"/apis", 5},
+                                      {"/apis/*", 7},  {"/healthz", 8},    {"/livez", 6},
+                                      {"/openapi", 8}, {"/openapi/*", 10}, {"/readyz", 7},
+                                      {"/version", 8}, {"/version/", 9}};
+    paths[p++] = (struct authorization_v1_non_resource_rule){
+        one(a, "get"), 1, arena_memdup(a, urls, sizeof(urls)), ARRAY_SIZE(urls)};
     v->spec.namespace = STR_NULL; /* Upstream's answer holds the status alone. */
     v->status.resource_rules = rules;
     v->status.resource_rules_count = n;
@@ -210,7 +244,8 @@ void rules_review_handle(struct req *r)
     req_object(r, 201, r->res->kind, v);
 }
 
-/* --- componentstatuses: deprecated, but kubectl get cs still asks -------------------------------------- */
+/* --- componentstatuses: deprecated, but kubectl get cs still asks
+ * -------------------------------------- */
 static void one_status(struct req *r, struct core_v1_component_status *ret)
 {
     struct store_status st;
@@ -235,7 +270,8 @@ void component_statuses_handle(struct req *r)
             req_object(r, 200, r->res->kind, s);
         return;
     }
-    struct core_v1_component_status_list *l = ARENA_NEW(r->arena, struct core_v1_component_status_list);
+    struct core_v1_component_status_list *l =
+        ARENA_NEW(r->arena, struct core_v1_component_status_list);
     l->items = ARENA_NEW(r->arena, struct core_v1_component_status);
     l->items_count = 1;
     one_status(r, l->items);

@@ -16,7 +16,8 @@ static const struct api_kind *scale_kind(void)
     return api_kind_by_gvk(STR("autoscaling"), STR("v1"), STR("Scale"));
 }
 
-static struct autoscaling_v1_scale *scale_of(struct arena *a, const struct resource *res, const void *obj)
+static struct autoscaling_v1_scale *scale_of(struct arena *a, const struct resource *res,
+                                             const void *obj)
 {
     struct autoscaling_v1_scale *s = ARENA_NEW(a, struct autoscaling_v1_scale);
     const struct meta_v1_object_meta *m = api_meta_of(res->storage, obj);
@@ -36,7 +37,8 @@ static struct autoscaling_v1_scale *scale_of(struct arena *a, const struct resou
 
 static void get(struct req *r)
 {
-    const struct kv *kv = store_view_get(req_view(r), registry_key(r->arena, r->res, r->info.ns, r->info.name), 0);
+    const struct kv *kv =
+        store_view_get(req_view(r), registry_key(r->arena, r->res, r->info.ns, r->info.name), 0);
     void *obj;
     struct error err = {0};
     if (kv == NULL) {
@@ -44,19 +46,23 @@ static void get(struct req *r)
         return;
     }
     struct autoscaling_v1_scale *s =
-        stored_decode(r->arena, r->res, kv->value, kv->mod_rev, &obj, &err) == 0 ? scale_of(r->arena, r->res, obj) : NULL;
+        stored_decode(r->arena, r->res, kv->value, kv->mod_rev, &obj, &err) == 0
+            ? scale_of(r->arena, r->res, obj)
+            : NULL;
     if (s == NULL)
         req_status(r, status_path_not_found(r->arena));
     else
         req_object(r, 200, scale_kind(), s);
 }
 
-static struct meta_v1_status *new_scale(struct write *w, void *current, struct autoscaling_v1_scale **ret)
+static struct meta_v1_status *new_scale(struct write *w, void *current,
+                                        struct autoscaling_v1_scale **ret)
 {
     struct req *r = w->req;
     void *msg;
-    struct meta_v1_status *s = strcmp(r->info.verb, "patch") == 0 ? patch_document(r, scale_kind(), current, &msg)
-                                                                  : body_decode(r, scale_kind(), &msg);
+    struct meta_v1_status *s = strcmp(r->info.verb, "patch") == 0
+                                   ? patch_document(r, scale_kind(), current, &msg)
+                                   : body_decode(r, scale_kind(), &msg);
     if (s != NULL)
         return s;
     *ret = msg;

@@ -50,7 +50,7 @@ static void lex(struct lexer *l)
     static const struct {
         const char *lit;
         enum token tok;
-    } symbols[] = {{"==", T_EQEQ}, {"!=", T_NE}, {"=", T_EQ}, {"!", T_NOT}, {"(", T_OPEN},
+    } symbols[] = {{"==", T_EQEQ}, {"!=", T_NE},   {"=", T_EQ}, {"!", T_NOT}, {"(", T_OPEN},
                    {")", T_CLOSE}, {",", T_COMMA}, {">", T_GT}, {"<", T_LT}};
     while (l->at < l->text.len && is_space(l->text.data[l->at]))
         l->at++;
@@ -84,12 +84,14 @@ static enum token value_token(const struct lexer *l)
 
 static int unexpected(const struct lexer *l, const char *what, struct error *err)
 {
-    return error_set(err, E_INVALID, "unable to parse requirement: found '" STR_FMT "'%s", STR_ARG(l->lit), what);
+    return error_set(err, E_INVALID, "unable to parse requirement: found '" STR_FMT "'%s",
+                     STR_ARG(l->lit), what);
 }
 
 static int field_fault(struct arena *a, const struct field_errors *errs, struct error *err)
 {
-    return error_set(err, E_INVALID, "unable to parse requirement: " STR_FMT, STR_ARG(field_errors_text(a, errs)));
+    return error_set(err, E_INVALID, "unable to parse requirement: " STR_FMT,
+                     STR_ARG(field_errors_text(a, errs)));
 }
 
 static void add_value(struct lexer *l, struct label_requirement *r, size_t *cap, struct str v)
@@ -103,7 +105,8 @@ static int parse_values(struct lexer *l, struct label_requirement *r, struct err
 {
     size_t cap = 0;
     if (value_token(l) != T_OPEN)
-        return error_set(err, E_INVALID, "unable to parse requirement: found '" STR_FMT "' expected: '('",
+        return error_set(err, E_INVALID,
+                         "unable to parse requirement: found '" STR_FMT "' expected: '('",
                          STR_ARG(l->lit));
     lex(l);
     bool value_seen = false;
@@ -134,7 +137,8 @@ static int parse_values(struct lexer *l, struct label_requirement *r, struct err
             return unexpected(l, ", expected: ',', ')' or identifier", err);
         }
     }
-    return error_set(err, E_INVALID, "unable to parse requirement: more than %u values", VALUES_MAX);
+    return error_set(err, E_INVALID, "unable to parse requirement: more than %u values",
+                     VALUES_MAX);
 }
 
 static int check_values(struct lexer *l, struct label_requirement *r, struct error *err)
@@ -142,12 +146,14 @@ static int check_values(struct lexer *l, struct label_requirement *r, struct err
     struct field_errors errs = {.arena = l->arena};
     const struct field_path *values = PATH(PATH_ROOT, "values");
     if ((r->op == SEL_IN || r->op == SEL_NOT_IN) && r->count == 0)
-        field_invalid_raw(&errs, values, STR("[]"), "for 'in', 'notin' operators, values set can't be empty");
+        field_invalid_raw(&errs, values, STR("[]"),
+                          "for 'in', 'notin' operators, values set can't be empty");
     if ((r->op == SEL_GT || r->op == SEL_LT) && !str_to_i64(r->values[0], &r->number))
         field_invalid(&errs, PATH_INDEX(values, 0), r->values[0],
                       "for 'Gt', 'Lt' operators, the value must be an integer");
     for (size_t i = 0; i < r->count && errs.count == 0; i++)
-        field_faults(&errs, PATH_KEY(PATH_INDEX(values, i), r->key), r->values[i], check_label_value(r->values[i]));
+        field_faults(&errs, PATH_KEY(PATH_INDEX(values, i), r->key), r->values[i],
+                     check_label_value(r->values[i]));
     return errs.count == 0 ? 0 : field_fault(l->arena, &errs, err);
 }
 
@@ -205,7 +211,8 @@ static int parse_requirement(struct lexer *l, struct label_requirement *r, struc
     return check_values(l, r, err);
 }
 
-int label_selector_parse(struct arena *a, struct str text, struct label_selector *ret, struct error *err)
+int label_selector_parse(struct arena *a, struct str text, struct label_selector *ret,
+                         struct error *err)
 {
     struct lexer l = {.arena = a, .text = text};
     struct label_selector s = {0};
@@ -213,7 +220,8 @@ int label_selector_parse(struct arena *a, struct str text, struct label_selector
     lex(&l);
     while (l.tok != T_END) {
         if (value_token(&l) != T_IDENT && l.tok != T_NOT)
-            return error_set(err, E_INVALID, "found '" STR_FMT "', expected: !, identifier, or 'end of string'",
+            return error_set(err, E_INVALID,
+                             "found '" STR_FMT "', expected: !, identifier, or 'end of string'",
                              STR_ARG(l.lit));
         if (s.count >= REQUIREMENTS_MAX)
             return error_set(err, E_INVALID, "more than %u requirements", REQUIREMENTS_MAX);
@@ -226,10 +234,13 @@ int label_selector_parse(struct arena *a, struct str text, struct label_selector
         if (l.tok == T_END)
             break;
         if (l.tok != T_COMMA)
-            return error_set(err, E_INVALID, "found '" STR_FMT "', expected: ',' or 'end of string'", STR_ARG(l.lit));
+            return error_set(err, E_INVALID,
+                             "found '" STR_FMT "', expected: ',' or 'end of string'",
+                             STR_ARG(l.lit));
         lex(&l);
         if (value_token(&l) != T_IDENT && l.tok != T_NOT)
-            return error_set(err, E_INVALID, "found '" STR_FMT "', expected: identifier after ','", STR_ARG(l.lit));
+            return error_set(err, E_INVALID, "found '" STR_FMT "', expected: identifier after ','",
+                             STR_ARG(l.lit));
     }
     *ret = s;
     return 0;
@@ -257,7 +268,8 @@ static bool requirement_matches(const struct label_requirement *r, const struct 
     return false;
 }
 
-bool label_selector_matches(const struct label_selector *s, const struct wire_label *labels, size_t count)
+bool label_selector_matches(const struct label_selector *s, const struct wire_label *labels,
+                            size_t count)
 {
     for (size_t i = 0; i < s->count; i++) {
         const struct str *value = NULL;
@@ -278,7 +290,8 @@ bool label_selector_matches_wire(const struct label_selector *s, struct str obje
     return label_selector_matches(s, labels, wire_labels(object, labels, WIRE_LABELS_MAX));
 }
 
-bool label_selector_matches_map(const struct label_selector *s, const struct api_str_entry *labels, size_t count)
+bool label_selector_matches_map(const struct label_selector *s, const struct api_str_entry *labels,
+                                size_t count)
 {
     for (size_t i = 0; i < s->count; i++)
         if (!requirement_matches(&s->items[i], api_str_map_get(labels, count, s->items[i].key)))
@@ -286,17 +299,18 @@ bool label_selector_matches_map(const struct label_selector *s, const struct api
     return true;
 }
 
-int label_selector_of(struct arena *a, const struct meta_v1_label_selector *m, struct label_selector *ret,
-                      bool *ret_none, struct error *err)
+int label_selector_of(struct arena *a, const struct meta_v1_label_selector *m,
+                      struct label_selector *ret, bool *ret_none, struct error *err)
 {
     *ret_none = m == NULL;
     *ret = (struct label_selector){0};
     if (m == NULL)
         return 0;
-    ret->items = ARENA_ARRAY(a, struct label_requirement, m->match_labels_count + m->match_expressions_count);
+    ret->items = ARENA_ARRAY(a, struct label_requirement,
+                             m->match_labels_count + m->match_expressions_count);
     for (size_t i = 0; i < m->match_labels_count; i++)
-        ret->items[ret->count++] =
-            (struct label_requirement){m->match_labels[i].key, SEL_IN, &m->match_labels[i].value, 1, 0};
+        ret->items[ret->count++] = (struct label_requirement){m->match_labels[i].key, SEL_IN,
+                                                              &m->match_labels[i].value, 1, 0};
     for (size_t i = 0; i < m->match_expressions_count; i++) {
         const struct meta_v1_label_selector_requirement *e = &m->match_expressions[i];
         struct label_requirement r = {e->key, SEL_IN, e->values, e->values_count, 0};
@@ -307,7 +321,8 @@ int label_selector_of(struct arena *a, const struct meta_v1_label_selector *m, s
         else if (str_eqc(e->operator, "DoesNotExist"))
             r.op = SEL_NOT_EXISTS;
         else if (!str_eqc(e->operator, "In"))
-            return error_set(err, E_INVALID, "\"" STR_FMT "\" is not a valid label selector operator",
+            return error_set(err, E_INVALID,
+                             "\"" STR_FMT "\" is not a valid label selector operator",
                              STR_ARG(e->operator));
         ret->items[ret->count++] = r;
     }
@@ -332,7 +347,8 @@ static void text_requirement(struct buf *b, const struct label_requirement *r)
 
 static int by_key(const void *x, const void *y)
 {
-    return str_cmp(((const struct label_requirement *)x)->key, ((const struct label_requirement *)y)->key);
+    return str_cmp(((const struct label_requirement *)x)->key,
+                   ((const struct label_requirement *)y)->key);
 }
 
 struct str label_selector_text(struct arena *a, const struct meta_v1_label_selector *m)
@@ -352,7 +368,8 @@ struct str label_selector_text(struct arena *a, const struct meta_v1_label_selec
         if (i != 0)
             buf_putc(&b, ',');
         if (exact)
-            buf_printf(&b, STR_FMT "=" STR_FMT, STR_ARG(s.items[i].key), STR_ARG(s.items[i].values[0]));
+            buf_printf(&b, STR_FMT "=" STR_FMT, STR_ARG(s.items[i].key),
+                       STR_ARG(s.items[i].values[0]));
         else
             text_requirement(&b, &s.items[i]);
     }
@@ -372,7 +389,9 @@ static int unescape(struct arena *a, struct str s, struct str *ret, struct error
         }
         i++;
         if (i >= s.len || strchr("\\,=", s.data[i]) == NULL)
-            return error_set(err, E_INVALID, "invalid field selector: invalid escape sequence: " STR_FMT, STR_ARG(s));
+            return error_set(err, E_INVALID,
+                             "invalid field selector: invalid escape sequence: " STR_FMT,
+                             STR_ARG(s));
         p[n++] = s.data[i];
     }
     p[n] = '\0';
@@ -391,7 +410,8 @@ static size_t term_end(struct str s, size_t from)
     return s.len;
 }
 
-static bool split_term(struct str term, struct str *ret_key, struct str *ret_value, bool *ret_negated)
+static bool split_term(struct str term, struct str *ret_key, struct str *ret_value,
+                       bool *ret_negated)
 {
     for (size_t i = 0; i < term.len; i++) {
         size_t op = 0;
@@ -399,7 +419,8 @@ static bool split_term(struct str term, struct str *ret_key, struct str *ret_val
             i++;
             continue;
         }
-        if (i + 1 < term.len && (memcmp(term.data + i, "!=", 2) == 0 || memcmp(term.data + i, "==", 2) == 0))
+        if (i + 1 < term.len &&
+            (memcmp(term.data + i, "!=", 2) == 0 || memcmp(term.data + i, "==", 2) == 0))
             op = 2;
         else if (term.data[i] == '=')
             op = 1;
@@ -413,7 +434,8 @@ static bool split_term(struct str term, struct str *ret_key, struct str *ret_val
     return false;
 }
 
-int field_selector_parse(struct arena *a, struct str text, struct field_selector *ret, struct error *err)
+int field_selector_parse(struct arena *a, struct str text, struct field_selector *ret,
+                         struct error *err)
 {
     struct field_selector s = {0};
     size_t cap = 0;
@@ -426,7 +448,8 @@ int field_selector_parse(struct arena *a, struct str text, struct field_selector
         struct str key, value;
         struct field_requirement r = {0};
         if (!split_term(term, &key, &value, &r.negated))
-            return error_set(err, E_INVALID, "invalid selector: '" STR_FMT "'; can't understand '" STR_FMT "'",
+            return error_set(err, E_INVALID,
+                             "invalid selector: '" STR_FMT "'; can't understand '" STR_FMT "'",
                              STR_ARG(text), STR_ARG(term));
         int code = unescape(a, value, &r.value, err);
         if (code != 0)

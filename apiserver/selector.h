@@ -28,15 +28,18 @@ struct label_selector {
 };
 
 /* E_INVALID with upstream's text. */
-int label_selector_parse(struct arena *a, struct str text, struct label_selector *ret, struct error *err);
-bool label_selector_matches(const struct label_selector *s, const struct wire_label *labels, size_t count);
+int label_selector_parse(struct arena *a, struct str text, struct label_selector *ret,
+                         struct error *err);
+bool label_selector_matches(const struct label_selector *s, const struct wire_label *labels,
+                            size_t count);
 /* Of an object's stored bytes. */
 bool label_selector_matches_wire(const struct label_selector *s, struct str object);
-bool label_selector_matches_map(const struct label_selector *s, const struct api_str_entry *labels, size_t count);
+bool label_selector_matches_map(const struct label_selector *s, const struct api_str_entry *labels,
+                                size_t count);
 /* A LabelSelector object; E_INVALID for unknown operators. NULL matches nothing
  * (*ret_none is set), an empty one everything. */
-int label_selector_of(struct arena *a, const struct meta_v1_label_selector *m, struct label_selector *ret,
-                      bool *ret_none, struct error *err);
+int label_selector_of(struct arena *a, const struct meta_v1_label_selector *m,
+                      struct label_selector *ret, bool *ret_none, struct error *err);
 /* Canonical text: "a=b,c in (d,e)". */
 struct str label_selector_text(struct arena *a, const struct meta_v1_label_selector *m);
 
@@ -50,6 +53,7 @@ struct field_selector {
     struct field_requirement *items;
     size_t count;
 };
-int field_selector_parse(struct arena *a, struct str text, struct field_selector *ret, struct error *err);
+int field_selector_parse(struct arena *a, struct str text, struct field_selector *ret,
+                         struct error *err);
 
 #endif

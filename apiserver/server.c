@@ -44,7 +44,8 @@ static void on_error_body(struct http_request *r, int status, const char *text, 
                          : status == 503 ? "ServiceUnavailable"
                          : status == 408 ? "Timeout"
                                          : "BadRequest";
-    buf_puts(b, "{\"kind\":\"Status\",\"apiVersion\":\"v1\",\"metadata\":{},\"status\":\"Failure\",\"message\":");
+    buf_puts(b, "{\"kind\":\"Status\",\"apiVersion\":\"v1\",\"metadata\":{},\"status\":\"Failure\","
+                "\"message\":");
     if (status == 413)
         buf_printf(b, "\"Request entity too large: limit is %u\"", BODY_BYTES_MAX);
     else
@@ -141,14 +142,16 @@ static void thread_main(void *arg)
 
 /* --- the server ------------------------------------------------------------------------------ */
 /* Without files: a certificate of our own making, as upstream does. */
-static int own_certificate(struct apiserver *s, struct tls_config *c, struct arena *a, struct error *err)
+static int own_certificate(struct apiserver *s, struct tls_config *c, struct arena *a,
+                           struct error *err)
 {
     struct pki_key *key = NULL;
     struct pki_cert *cert = NULL;
     AUTO_BUF pem = BUF_INIT;
     AUTO_BUF key_pem = BUF_INIT;
     struct str names[] = {STR("localhost"), STR("kubernetes"), STR("kubernetes.default"),
-                          STR("kubernetes.default.svc"), STR("kubernetes.default.svc.cluster.local")};
+                          STR("kubernetes.default.svc"),
+                          STR("kubernetes.default.svc.cluster.local")};
     struct str ips[] = {STR("127.0.0.1"), str_of(s->address), STR("::1")};
     struct pki_cert_config cc = {.subject = {.common_name = STR("kube-apiserver"),
                                              .dns_names = names,
@@ -157,7 +160,8 @@ static int own_certificate(struct apiserver *s, struct tls_config *c, struct are
                                              .ip_address_count = ARRAY_SIZE(ips)},
                                  .is_ca = true,
                                  .usages = PKI_USAGE_SERVER,
-                                 .key_usages = PKI_KU_DIGITAL_SIGNATURE | PKI_KU_KEY_ENCIPHERMENT | PKI_KU_CERT_SIGN};
+                                 .key_usages = PKI_KU_DIGITAL_SIGNATURE | PKI_KU_KEY_ENCIPHERMENT |
+                                               PKI_KU_CERT_SIGN};
     int code = pki_key_generate(PKI_KEY_P256, &key, err);
     if (code == 0)
         code = pki_ca_create(&cc, key, &cert, err);

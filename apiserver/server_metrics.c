@@ -9,23 +9,27 @@
 
 static struct metric_family *requests, *latency, *inflight, *longrunning, *watchers;
 
-static const double latency_bounds[] = {0.005, 0.025, 0.05, 0.1, 0.2, 0.4, 0.6, 0.8, 1.0, 1.25, 1.5,
-                                        2,     3,     4,    5,   6,   8,   10,  15,  20,  30,   45, 60};
+static const double latency_bounds[] = {0.005, 0.025, 0.05, 0.1, 0.2, 0.4, 0.6, 0.8,
+                                        1.0,   1.25,  1.5,  2,   3,   4,   5,   6,
+                                        8,     10,    15,   20,  30,  45,  60};
 
 void server_metrics_init(void)
 {
     struct metrics *m = metrics_default();
-    requests = metric_counter(m, "apiserver_request_total",
-                              "Requests by verb, group, version, resource, subresource, scope and HTTP code.",
-                              METRIC_LABELS("code", "group", "resource", "scope", "subresource", "verb", "version"));
-    latency = metric_histogram(m, "apiserver_request_duration_seconds",
-                               "Time from a request's arrival to its answer, by verb and resource.",
-                               METRIC_LABELS("group", "resource", "scope", "subresource", "verb", "version"),
-                               latency_bounds, ARRAY_SIZE(latency_bounds));
-    inflight = metric_gauge(m, "apiserver_current_inflight_requests", "Requests being served, by kind.",
-                            METRIC_LABELS("request_kind"));
-    longrunning = metric_gauge(m, "apiserver_longrunning_requests", "Watches and streams being served.",
-                               METRIC_LABELS("group", "resource", "scope", "subresource", "verb", "version"));
+    requests = metric_counter(
+        m, "apiserver_request_total",
+        "Requests by verb, group, version, resource, subresource, scope and HTTP code.",
+        METRIC_LABELS("code", "group", "resource", "scope", "subresource", "verb", "version"));
+    latency = metric_histogram(
+        m, "apiserver_request_duration_seconds",
+        "Time from a request's arrival to its answer, by verb and resource.",
+        METRIC_LABELS("group", "resource", "scope", "subresource", "verb", "version"),
+        latency_bounds, ARRAY_SIZE(latency_bounds));
+    inflight = metric_gauge(m, "apiserver_current_inflight_requests",
+                            "Requests being served, by kind.", METRIC_LABELS("request_kind"));
+    longrunning =
+        metric_gauge(m, "apiserver_longrunning_requests", "Watches and streams being served.",
+                     METRIC_LABELS("group", "resource", "scope", "subresource", "verb", "version"));
     watchers = metric_gauge(m, "apiserver_registered_watchers", "Watchers by resource.",
                             METRIC_LABELS("group", "kind", "version"));
     metrics_add_process(m);
@@ -43,8 +47,10 @@ static struct str scope_of(const struct req *r)
 static struct str verb_of(const struct req *r)
 {
     static const char *const names[][2] = {
-        {"get", "GET"},       {"list", "LIST"},     {"watch", "WATCH"},   {"create", "POST"},
-        {"update", "PUT"},    {"patch", "PATCH"},   {"delete", "DELETE"}, {"deletecollection", "DELETECOLLECTION"},
+        {"get", "GET"},       {"list", "LIST"},
+        {"watch", "WATCH"},   {"create", "POST"},
+        {"update", "PUT"},    {"patch", "PATCH"},
+        {"delete", "DELETE"}, {"deletecollection", "DELETECOLLECTION"},
     };
     for (size_t i = 0; i < ARRAY_SIZE(names); i++)
         if (strcmp(r->info.verb, names[i][0]) == 0)
@@ -76,18 +82,20 @@ void server_metrics_request(struct req *r, int http_status)
     if (r->info.verb == NULL)
         return;
     metric_add(METRIC_OF(inflight, mutating(r) ? STR("mutating") : STR("readOnly")), -1);
-    metric_inc(METRIC_OF(requests, str_of(code), known(r, r->info.group), known(r, r->info.resource), scope_of(r), sub,
-                         verb_of(r), known(r, r->info.version)));
+    metric_inc(METRIC_OF(requests, str_of(code), known(r, r->info.group),
+                         known(r, r->info.resource), scope_of(r), sub, verb_of(r),
+                         known(r, r->info.version)));
     if (!r->long_running)
-        metric_observe(METRIC_OF(latency, known(r, r->info.group), known(r, r->info.resource), scope_of(r), sub,
-                                 verb_of(r), known(r, r->info.version)),
+        metric_observe(METRIC_OF(latency, known(r, r->info.group), known(r, r->info.resource),
+                                 scope_of(r), sub, verb_of(r), known(r, r->info.version)),
                        (double)(uv_hrtime() - r->start_ns) / 1e9);
 }
 
 void server_metrics_watchers(struct req *r, int delta)
 {
-    metric_add(METRIC_OF(watchers, r->res->gr.group, str_of(r->res->kind->kind), r->info.version), delta);
-    metric_add(METRIC_OF(longrunning, r->res->gr.group, r->res->gr.resource, scope_of(r), STR(""), STR("WATCH"),
-                         r->info.version),
+    metric_add(METRIC_OF(watchers, r->res->gr.group, str_of(r->res->kind->kind), r->info.version),
+               delta);
+    metric_add(METRIC_OF(longrunning, r->res->gr.group, r->res->gr.resource, scope_of(r), STR(""),
+                         STR("WATCH"), r->info.version),
                delta);
 }

@@ -16,7 +16,8 @@ struct str group_resource_text(struct arena *a, struct group_resource gr)
     return arena_printf(a, STR_FMT "." STR_FMT, STR_ARG(gr.resource), STR_ARG(gr.group));
 }
 
-struct meta_v1_status *status_new(struct arena *a, int32_t code, const char *reason, struct str message)
+struct meta_v1_status *status_new(struct arena *a, int32_t code, const char *reason,
+                                  struct str message)
 {
     struct meta_v1_status *s = ARENA_NEW(a, struct meta_v1_status);
     s->status = STR("Failure");
@@ -38,16 +39,17 @@ static struct str vformat(struct arena *a, const char *fmt, va_list ap)
     return str_n(p, (size_t)n);
 }
 
-#define FORMAT(ret)               \
-    struct str ret;               \
-    do {                          \
-        va_list ap;               \
-        va_start(ap, fmt);        \
-        ret = vformat(a, fmt, ap); \
-        va_end(ap);               \
+#define FORMAT(ret)                                                                                \
+    struct str ret;                                                                                \
+    do {                                                                                           \
+        va_list ap;                                                                                \
+        va_start(ap, fmt);                                                                         \
+        ret = vformat(a, fmt, ap);                                                                 \
+        va_end(ap);                                                                                \
     } while (0)
 
-struct meta_v1_status *status_printf(struct arena *a, int32_t code, const char *reason, const char *fmt, ...)
+struct meta_v1_status *status_printf(struct arena *a, int32_t code, const char *reason,
+                                     const char *fmt, ...)
 {
     FORMAT(text);
     return status_new(a, code, reason, text);
@@ -60,18 +62,20 @@ struct meta_v1_status_details *status_details(struct arena *a, struct meta_v1_st
     return s->details;
 }
 
-void status_add_cause(struct arena *a, struct meta_v1_status *s, const char *reason, struct str message,
-                      struct str field)
+void status_add_cause(struct arena *a, struct meta_v1_status *s, const char *reason,
+                      struct str message, struct str field)
 {
     struct meta_v1_status_details *d = status_details(a, s);
-    struct meta_v1_status_cause *causes = ARENA_ARRAY(a, struct meta_v1_status_cause, d->causes_count + 1);
+    struct meta_v1_status_cause *causes =
+        ARENA_ARRAY(a, struct meta_v1_status_cause, d->causes_count + 1);
     if (d->causes_count != 0)
         memcpy(causes, d->causes, d->causes_count * sizeof(*causes));
     causes[d->causes_count++] = (struct meta_v1_status_cause){str_of(reason), message, field};
     d->causes = causes;
 }
 
-static void describe(struct arena *a, struct meta_v1_status *s, struct group_resource gr, struct str name)
+static void describe(struct arena *a, struct meta_v1_status *s, struct group_resource gr,
+                     struct str name)
 {
     struct meta_v1_status_details *d = status_details(a, s);
     d->name = name;
@@ -102,57 +106,63 @@ struct meta_v1_status *status_internal(struct arena *a, const char *fmt, ...)
 
 struct meta_v1_status *status_not_found(struct arena *a, struct group_resource gr, struct str name)
 {
-    struct meta_v1_status *s = status_printf(a, 404, "NotFound", STR_FMT " \"" STR_FMT "\" not found",
-                                             STR_ARG(group_resource_text(a, gr)), STR_ARG(name));
+    struct meta_v1_status *s =
+        status_printf(a, 404, "NotFound", STR_FMT " \"" STR_FMT "\" not found",
+                      STR_ARG(group_resource_text(a, gr)), STR_ARG(name));
     describe(a, s, gr, name);
     return s;
 }
 
 struct meta_v1_status *status_exists(struct arena *a, struct group_resource gr, struct str name)
 {
-    struct meta_v1_status *s = status_printf(a, 409, "AlreadyExists", STR_FMT " \"" STR_FMT "\" already exists",
-                                             STR_ARG(group_resource_text(a, gr)), STR_ARG(name));
+    struct meta_v1_status *s =
+        status_printf(a, 409, "AlreadyExists", STR_FMT " \"" STR_FMT "\" already exists",
+                      STR_ARG(group_resource_text(a, gr)), STR_ARG(name));
     describe(a, s, gr, name);
     return s;
 }
 
-struct meta_v1_status *status_conflict(struct arena *a, struct group_resource gr, struct str name, const char *fmt, ...)
+struct meta_v1_status *status_conflict(struct arena *a, struct group_resource gr, struct str name,
+                                       const char *fmt, ...)
 {
     FORMAT(text);
     struct meta_v1_status *s =
-        status_printf(a, 409, "Conflict", "Operation cannot be fulfilled on " STR_FMT " \"" STR_FMT "\": " STR_FMT,
+        status_printf(a, 409, "Conflict",
+                      "Operation cannot be fulfilled on " STR_FMT " \"" STR_FMT "\": " STR_FMT,
                       STR_ARG(group_resource_text(a, gr)), STR_ARG(name), STR_ARG(text));
     describe(a, s, gr, name);
     return s;
 }
 
-struct meta_v1_status *status_forbidden(struct arena *a, struct group_resource gr, struct str name, const char *fmt,
-                                        ...)
+struct meta_v1_status *status_forbidden(struct arena *a, struct group_resource gr, struct str name,
+                                        const char *fmt, ...)
 {
     FORMAT(text);
     struct str what = group_resource_text(a, gr);
     struct meta_v1_status *s =
-        name.len != 0 ? status_printf(a, 403, "Forbidden", STR_FMT " \"" STR_FMT "\" is forbidden: " STR_FMT,
-                                      STR_ARG(what), STR_ARG(name), STR_ARG(text))
-                      : status_printf(a, 403, "Forbidden", STR_FMT " is forbidden: " STR_FMT, STR_ARG(what),
-                                      STR_ARG(text));
+        name.len != 0
+            ? status_printf(a, 403, "Forbidden", STR_FMT " \"" STR_FMT "\" is forbidden: " STR_FMT,
+                            STR_ARG(what), STR_ARG(name), STR_ARG(text))
+            : status_printf(a, 403, "Forbidden", STR_FMT " is forbidden: " STR_FMT, STR_ARG(what),
+                            STR_ARG(text));
     describe(a, s, gr, name);
     return s;
 }
 
-struct meta_v1_status *status_invalid(struct arena *a, const char *group, const char *kind, struct str name,
-                                      const struct field_errors *errs)
+struct meta_v1_status *status_invalid(struct arena *a, const char *group, const char *kind,
+                                      struct str name, const struct field_errors *errs)
 {
     struct group_resource gk = {str_of(group), str_of(kind)};
-    struct meta_v1_status *s = status_printf(a, 422, "Invalid", STR_FMT " \"" STR_FMT "\" is invalid: " STR_FMT,
-                                             STR_ARG(group_resource_text(a, gk)), STR_ARG(name),
-                                             STR_ARG(field_errors_text(a, errs)));
+    struct meta_v1_status *s = status_printf(
+        a, 422, "Invalid", STR_FMT " \"" STR_FMT "\" is invalid: " STR_FMT,
+        STR_ARG(group_resource_text(a, gk)), STR_ARG(name), STR_ARG(field_errors_text(a, errs)));
     describe(a, s, gk, name);
     s->details->causes = ARENA_ARRAY(a, struct meta_v1_status_cause, errs->count);
     s->details->causes_count = errs->count;
     for (size_t i = 0; i < errs->count; i++)
-        s->details->causes[i] = (struct meta_v1_status_cause){str_of(field_error_reason(errs->items[i].type)),
-                                                              errs->items[i].message, errs->items[i].path};
+        s->details->causes[i] =
+            (struct meta_v1_status_cause){str_of(field_error_reason(errs->items[i].type)),
+                                          errs->items[i].message, errs->items[i].path};
     return s;
 }
 
@@ -171,8 +181,9 @@ struct meta_v1_status *status_path_not_found(struct arena *a)
 
 struct meta_v1_status *status_method(struct arena *a)
 {
-    struct meta_v1_status *s = status_new(a, 405, "MethodNotAllowed",
-                                          STR("the server does not allow this method on the requested resource"));
+    struct meta_v1_status *s =
+        status_new(a, 405, "MethodNotAllowed",
+                   STR("the server does not allow this method on the requested resource"));
     status_details(a, s);
     return s;
 }
@@ -190,9 +201,9 @@ struct meta_v1_status *status_gone_rv(struct arena *a, int64_t rv, int64_t curre
 
 struct meta_v1_status *status_rv_too_large(struct arena *a, int64_t rv, int64_t current)
 {
-    struct meta_v1_status *s =
-        status_printf(a, 504, "Timeout", "Timeout: Too large resource version: %" PRId64 ", current: %" PRId64, rv,
-                      current);
+    struct meta_v1_status *s = status_printf(
+        a, 504, "Timeout", "Timeout: Too large resource version: %" PRId64 ", current: %" PRId64,
+        rv, current);
     status_add_cause(a, s, "ResourceVersionTooLarge", STR("Too large resource version"), STR_NULL);
     s->details->retry_after_seconds = 1;
     return s;
@@ -223,7 +234,9 @@ struct meta_v1_status *status_from_code(struct arena *a, int code, const char *m
     switch (code) {
     case E_UNKNOWN_OUTCOME:
     case E_TIMEOUT: {
-        struct meta_v1_status *s = status_printf(a, 504, "Timeout", "Timeout: request did not complete within requested timeout - %s", message);
+        struct meta_v1_status *s = status_printf(
+            a, 504, "Timeout", "Timeout: request did not complete within requested timeout - %s",
+            message);
         status_details(a, s);
         return s;
     }
@@ -231,15 +244,18 @@ struct meta_v1_status *status_from_code(struct arena *a, int code, const char *m
     case E_NOT_LEADER:
     case E_CLOSED:
     case E_AGAIN: {
-        struct meta_v1_status *s = status_printf(a, 503, "ServiceUnavailable", "the store is not available: %s", message);
+        struct meta_v1_status *s =
+            status_printf(a, 503, "ServiceUnavailable", "the store is not available: %s", message);
         status_details(a, s)->retry_after_seconds = 1;
         return s;
     }
     case E_NO_SPACE:
     case E_NO_MEMORY:
-        return status_printf(a, 503, "ServiceUnavailable", "the store has no space left: %s", message);
+        return status_printf(a, 503, "ServiceUnavailable", "the store has no space left: %s",
+                             message);
     case E_TOO_LARGE:
-        return status_printf(a, 413, "RequestEntityTooLarge", "Request entity too large: limit is 3145728");
+        return status_printf(a, 413, "RequestEntityTooLarge",
+                             "Request entity too large: limit is 3145728");
     case E_EXPIRED:
         return status_expired(a, "%s", message);
     default:

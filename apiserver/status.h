@@ -20,13 +20,14 @@ struct group_resource {
 struct str group_resource_text(struct arena *a, struct group_resource gr); /* "deployments.apps" */
 
 /* Any code and reason ("" leaves it out); details are absent. */
-struct meta_v1_status *status_new(struct arena *a, int32_t code, const char *reason, struct str message);
-struct meta_v1_status *status_printf(struct arena *a, int32_t code, const char *reason, const char *fmt, ...)
-    PRINTF_LIKE(4, 5);
+struct meta_v1_status *status_new(struct arena *a, int32_t code, const char *reason,
+                                  struct str message);
+struct meta_v1_status *status_printf(struct arena *a, int32_t code, const char *reason,
+                                     const char *fmt, ...) PRINTF_LIKE(4, 5);
 /* details as a present, maybe empty, object. */
 struct meta_v1_status_details *status_details(struct arena *a, struct meta_v1_status *s);
-void status_add_cause(struct arena *a, struct meta_v1_status *s, const char *reason, struct str message,
-                      struct str field);
+void status_add_cause(struct arena *a, struct meta_v1_status *s, const char *reason,
+                      struct str message, struct str field);
 
 struct meta_v1_status *status_bad_request(struct arena *a, const char *fmt, ...) PRINTF_LIKE(2, 3);
 /* A plain error without a reason: code 500. */
@@ -34,19 +35,20 @@ struct meta_v1_status *status_plain(struct arena *a, const char *fmt, ...) PRINT
 struct meta_v1_status *status_internal(struct arena *a, const char *fmt, ...) PRINTF_LIKE(2, 3);
 struct meta_v1_status *status_not_found(struct arena *a, struct group_resource gr, struct str name);
 struct meta_v1_status *status_exists(struct arena *a, struct group_resource gr, struct str name);
-struct meta_v1_status *status_conflict(struct arena *a, struct group_resource gr, struct str name, const char *fmt,
-                                       ...) PRINTF_LIKE(4, 5);
-struct meta_v1_status *status_forbidden(struct arena *a, struct group_resource gr, struct str name, const char *fmt,
-                                        ...) PRINTF_LIKE(4, 5);
-struct meta_v1_status *status_invalid(struct arena *a, const char *group, const char *kind, struct str name,
-                                      const struct field_errors *errs);
+struct meta_v1_status *status_conflict(struct arena *a, struct group_resource gr, struct str name,
+                                       const char *fmt, ...) PRINTF_LIKE(4, 5);
+struct meta_v1_status *status_forbidden(struct arena *a, struct group_resource gr, struct str name,
+                                        const char *fmt, ...) PRINTF_LIKE(4, 5);
+struct meta_v1_status *status_invalid(struct arena *a, const char *group, const char *kind,
+                                      struct str name, const struct field_errors *errs);
 struct meta_v1_status *status_unauthorized(struct arena *a);
-struct meta_v1_status *status_path_not_found(struct arena *a);   /* the server could not find ... */
-struct meta_v1_status *status_method(struct arena *a);           /* 405 */
+struct meta_v1_status *status_path_not_found(struct arena *a); /* the server could not find ... */
+struct meta_v1_status *status_method(struct arena *a);         /* 405 */
 struct meta_v1_status *status_expired(struct arena *a, const char *fmt, ...) PRINTF_LIKE(2, 3);
 struct meta_v1_status *status_gone_rv(struct arena *a, int64_t rv, int64_t current);
 struct meta_v1_status *status_rv_too_large(struct arena *a, int64_t rv, int64_t current);
-struct meta_v1_status *status_too_many(struct arena *a, int32_t retry_s, const char *fmt, ...) PRINTF_LIKE(3, 4);
+struct meta_v1_status *status_too_many(struct arena *a, int32_t retry_s, const char *fmt, ...)
+    PRINTF_LIKE(3, 4);
 struct meta_v1_status *status_unavailable(struct arena *a, const char *fmt, ...) PRINTF_LIKE(2, 3);
 struct meta_v1_status *status_too_large(struct arena *a, const char *fmt, ...) PRINTF_LIKE(2, 3);
 /* For codes of the store and of codecs. */

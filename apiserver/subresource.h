@@ -5,11 +5,11 @@
 
 struct req;
 
-void scale_handle(struct req *r);            /* scale.c */
-void binding_handle(struct req *r);          /* binding.c: pods/binding, bindings */
-void eviction_handle(struct req *r);         /* eviction.c */
-void token_request_handle(struct req *r);    /* token_request.c */
-void token_review_handle(struct req *r);     /* reviews.c ... */
+void scale_handle(struct req *r);         /* scale.c */
+void binding_handle(struct req *r);       /* binding.c: pods/binding, bindings */
+void eviction_handle(struct req *r);      /* eviction.c */
+void token_request_handle(struct req *r); /* token_request.c */
+void token_review_handle(struct req *r);  /* reviews.c ... */
 void self_subject_review_handle(struct req *r);
 void access_review_handle(struct req *r);
 void rules_review_handle(struct req *r);

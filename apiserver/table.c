@@ -130,7 +130,8 @@ void cell_labels(struct table_row *r, const struct api_str_entry *e, size_t coun
 {
     AUTO_BUF b = BUF_INIT;
     for (size_t i = 0; i < count; i++)
-        buf_printf(&b, "%s" STR_FMT "=" STR_FMT, i == 0 ? "" : ",", STR_ARG(e[i].key), STR_ARG(e[i].value));
+        buf_printf(&b, "%s" STR_FMT "=" STR_FMT, i == 0 ? "" : ",", STR_ARG(e[i].key),
+                   STR_ARG(e[i].value));
     cell_str(r, count != 0 ? buf_str(&b) : STR("<none>"));
 }
 
@@ -140,7 +141,8 @@ void cell_selector(struct table_row *r, const struct meta_v1_label_selector *s)
     cell_str(r, text.len != 0 ? text : STR("<none>"));
 }
 
-void row_condition(struct table_row *r, const char *type, const char *status, const char *reason, const char *message)
+void row_condition(struct table_row *r, const char *type, const char *status, const char *reason,
+                   const char *message)
 {
     if (r->conditions->len != 0)
         buf_putc(r->conditions, ',');
@@ -175,8 +177,8 @@ static void default_row(struct table_row *r, const struct meta_v1_object_meta *m
     buf_append_str(r->out, buf_str(&b));
 }
 
-static void write_object(struct arena *a, const struct accepted *f, const struct resource *r, void *msg,
-                         enum include_object include, struct buf *out)
+static void write_object(struct arena *a, const struct accepted *f, const struct resource *r,
+                         void *msg, enum include_object include, struct buf *out)
 {
     const struct meta_v1_object_meta *m = api_meta_of(r->storage, msg);
     if (include == INCLUDE_NONE) {
@@ -184,8 +186,8 @@ static void write_object(struct arena *a, const struct accepted *f, const struct
     } else if (include == INCLUDE_METADATA) {
         encode_partial_json(f, m, out);
     } else {
-        api_json_encode(r->kind->msg, registry_from_storage(a, r, msg), str_of(r->kind->api_version),
-                        str_of(r->kind->kind), out);
+        api_json_encode(r->kind->msg, registry_from_storage(a, r, msg),
+                        str_of(r->kind->api_version), str_of(r->kind->kind), out);
     }
 }
 

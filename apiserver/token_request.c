@@ -35,7 +35,8 @@ static struct json *reference(struct arena *a, const struct meta_v1_object_meta 
     return j;
 }
 
-static struct meta_v1_status *validate(struct req *r, const struct authentication_v1_token_request *t)
+static struct meta_v1_status *validate(struct req *r,
+                                       const struct authentication_v1_token_request *t)
 {
     struct field_errors errs = {.arena = r->arena};
     const struct field_path *spec = PATH(PATH_ROOT, "spec");
@@ -45,36 +46,50 @@ static struct meta_v1_status *validate(struct req *r, const struct authenticatio
     if (t->spec.expiration_seconds > EXPIRATION_MAX_S)
         field_invalid_int(&errs, PATH(spec, "expirationSeconds"), t->spec.expiration_seconds,
                           "may not specify a duration larger than 2^32 seconds");
-    return errs.count == 0 ? NULL : status_invalid(r->arena, "authentication.k8s.io", "TokenRequest", t->metadata.name, &errs);
+    return errs.count == 0 ? NULL
+                           : status_invalid(r->arena, "authentication.k8s.io", "TokenRequest",
+                                            t->metadata.name, &errs);
 }
 
 static struct meta_v1_status *find_bound(struct req *r, const struct kind_ctx *ctx,
-                                         const struct authentication_v1_token_request *t, struct token_subject *ret)
+                                         const struct authentication_v1_token_request *t,
+                                         struct token_subject *ret)
 {
     static const struct {
         const char *kind, *resource, *claim;
         bool namespaced;
-    } kinds[] = {{"Pod", "pods", "pod", true}, {"Secret", "secrets", "secret", true}, {"Node", "nodes", "node", false}};
+    } kinds[] = {{"Pod", "pods", "pod", true},
+                 {"Secret", "secrets", "secret", true},
+                 {"Node", "nodes", "node", false}};
     const struct authentication_v1_bound_object_reference *ref = t->spec.bound_object_ref;
     if (ref == NULL)
         return NULL;
     for (size_t i = 0; i < ARRAY_SIZE(kinds); i++) {
-        if (!str_eqc(ref->kind, kinds[i].kind) || !(ref->api_version.len == 0 || str_eqc(ref->api_version, "v1")))
+        if (!str_eqc(ref->kind, kinds[i].kind) ||
+            !(ref->api_version.len == 0 || str_eqc(ref->api_version, "v1")))
             continue;
         struct group_resource gr = {STR_NULL, str_of(kinds[i].resource)};
         ret->claim = kinds[i].claim;
-        ret->bound = kind_lookup(ctx, "", kinds[i].resource, kinds[i].namespaced ? r->info.ns : STR_NULL, ref->name);
+        ret->bound = kind_lookup(ctx, "", kinds[i].resource,
+                                 kinds[i].namespaced ? r->info.ns : STR_NULL, ref->name);
         if (ret->bound == NULL)
             return status_not_found(r->arena, gr, ref->name);
         if (ref->uid.len != 0 && !str_eq(ref->uid, ret->bound->uid))
-            return status_conflict(r->arena, gr, ref->name, "the UID in the bound object reference (" STR_FMT ") does not match the UID in record. The object might have been deleted and then recreated",
+            return status_conflict(r->arena, gr, ref->name,
+                                   "the UID in the bound object reference (" STR_FMT
+                                   ") does not match the UID in record. The object might have been "
+                                   "deleted and then recreated",
                                    STR_ARG(ref->uid));
         if (i == 0) {
             const struct core_v1_pod *pod = (const void *)ret->bound;
             if (!str_eq(pod->spec.service_account_name, r->info.name))
-                return status_bad_request(r->arena, "cannot bind token for serviceaccount \"" STR_FMT "\" to pod running with different serviceaccount name.",
+                return status_bad_request(r->arena,
+                                          "cannot bind token for serviceaccount \"" STR_FMT
+                                          "\" to pod running with different serviceaccount name.",
                                           STR_ARG(r->info.name));
-            ret->node = pod->spec.node_name.len != 0 ? kind_lookup(ctx, "", "nodes", STR_NULL, pod->spec.node_name) : NULL;
+            ret->node = pod->spec.node_name.len != 0
+                            ? kind_lookup(ctx, "", "nodes", STR_NULL, pod->spec.node_name)
+                            : NULL;
         }
         return NULL;
     }
@@ -83,8 +98,9 @@ static struct meta_v1_status *find_bound(struct req *r, const struct kind_ctx *c
         version = ref->api_version;
         group = STR_NULL;
     }
-    return status_bad_request(r->arena, "cannot bind token to object of type " STR_FMT "/" STR_FMT ", Kind=" STR_FMT,
-                              STR_ARG(group), STR_ARG(version), STR_ARG(ref->kind));
+    return status_bad_request(
+        r->arena, "cannot bind token to object of type " STR_FMT "/" STR_FMT ", Kind=" STR_FMT,
+        STR_ARG(group), STR_ARG(version), STR_ARG(ref->kind));
 }
 
 static struct str make_claims(struct req *r, const struct authentication_v1_token_request *t,
@@ -111,7 +127,9 @@ static struct str make_claims(struct req *r, const struct authentication_v1_toke
         json_setc(a, k8s, "warnafter", json_int(a, now_s + t->spec.expiration_seconds));
     json_setc(a, c, "kubernetes.io", k8s);
     json_setc(a, c, "nbf", json_int(a, now_s));
-    json_setc(a, c, "sub", json_stringf(a, "system:serviceaccount:" STR_FMT ":" STR_FMT, STR_ARG(r->info.ns), STR_ARG(r->info.name)));
+    json_setc(a, c, "sub",
+              json_stringf(a, "system:serviceaccount:" STR_FMT ":" STR_FMT, STR_ARG(r->info.ns),
+                           STR_ARG(r->info.name)));
     AUTO_BUF b = BUF_INIT;
     json_write(c, false, &b);
     return arena_str(a, buf_str(&b));
@@ -133,7 +151,8 @@ static void set_defaults(struct req *r, struct authentication_v1_token_request *
 
 static void issue(struct req *r)
 {
-    const struct api_kind *kind = api_kind_by_gvk(STR("authentication.k8s.io"), STR("v1"), STR("TokenRequest"));
+    const struct api_kind *kind =
+        api_kind_by_gvk(STR("authentication.k8s.io"), STR("v1"), STR("TokenRequest"));
     struct kind_ctx ctx;
     struct token_subject subject = {0};
     struct error err = {0};
@@ -159,14 +178,17 @@ static void issue(struct req *r)
         req_status(r, s);
         return;
     }
-    bool extend = t->spec.expiration_seconds == EXPIRATION_MOUNTED_S && subject.bound != NULL && strcmp(subject.claim, "pod") == 0;
-    struct str claims = make_claims(r, t, &subject, now_s, extend ? EXPIRATION_EXTENDED_S : t->spec.expiration_seconds);
+    bool extend = t->spec.expiration_seconds == EXPIRATION_MOUNTED_S && subject.bound != NULL &&
+                  strcmp(subject.claim, "pod") == 0;
+    struct str claims = make_claims(r, t, &subject, now_s,
+                                    extend ? EXPIRATION_EXTENDED_S : t->spec.expiration_seconds);
     AUTO_BUF token = BUF_INIT;
     if (jwt_sign(authn_signing_key(r->server->authn), claims, &token, &err) != 0) {
         req_status(r, status_internal(r->arena, "%s", error_message(&err)));
         return;
     }
-    t->metadata = (struct meta_v1_object_meta){.name = r->info.name, .namespace = r->info.ns, .uid = subject.account->metadata.uid};
+    t->metadata = (struct meta_v1_object_meta){
+        .name = r->info.name, .namespace = r->info.ns, .uid = subject.account->metadata.uid};
     t->metadata.creation_timestamp.seconds = now_s;
     t->status.token = arena_str(r->arena, buf_str(&token));
     t->status.expiration_timestamp.seconds = now_s + t->spec.expiration_seconds;

@@ -15,34 +15,44 @@
 #define LABEL_VALUE_MAX 63u
 
 static const char dns_label_text[] =
-    "a lowercase RFC 1123 label must consist of lower case alphanumeric characters or '-', and must start and end "
+    "a lowercase RFC 1123 label must consist of lower case alphanumeric characters or '-', and "
+    "must start and end "
     "with an alphanumeric character (e.g. 'my-name',  or '123-abc', regex used for validation is "
     "'[a-z0-9]([-a-z0-9]*[a-z0-9])?')";
 static const char dns_subdomain_text[] =
-    "a lowercase RFC 1123 subdomain must consist of lower case alphanumeric characters, '-' or '.', and must start "
+    "a lowercase RFC 1123 subdomain must consist of lower case alphanumeric characters, '-' or "
+    "'.', and must start "
     "and end with an alphanumeric character (e.g. 'example.com', regex used for validation is "
     "'[a-z0-9]([-a-z0-9]*[a-z0-9])?(\\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*')";
-static const char dns1035_text[] =
-    "a DNS-1035 label must consist of lower case alphanumeric characters or '-', start with an alphabetic character, "
-    "and end with an alphanumeric character (e.g. 'my-name',  or 'abc-123', regex used for validation is "
-    "'[a-z]([-a-z0-9]*[a-z0-9])?')";
+static const char dns1035_text[] = "a DNS-1035 label must consist of lower case alphanumeric "
+                                   "characters or '-', start with an alphabetic character, "
+                                   "and end with an alphanumeric character (e.g. 'my-name',  or "
+                                   "'abc-123', regex used for validation is "
+                                   "'[a-z]([-a-z0-9]*[a-z0-9])?')";
 static const char wildcard_text[] =
-    "a wildcard DNS-1123 subdomain must start with '*.', followed by a valid DNS subdomain, which must consist of "
-    "lower case alphanumeric characters, '-' or '.' and end with an alphanumeric character (e.g. '*.example.com', "
-    "regex used for validation is '\\*\\.[a-z0-9]([-a-z0-9]*[a-z0-9])?(\\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*')";
-#define NAME_FORM                                                                                           \
-    "must consist of alphanumeric characters, '-', '_' or '.', and must start and end with an alphanumeric " \
-    "character (e.g. 'MyName',  or 'my.name',  or '123-abc', regex used for validation is "                  \
+    "a wildcard DNS-1123 subdomain must start with '*.', followed by a valid DNS subdomain, which "
+    "must consist of "
+    "lower case alphanumeric characters, '-' or '.' and end with an alphanumeric character (e.g. "
+    "'*.example.com', "
+    "regex used for validation is "
+    "'\\*\\.[a-z0-9]([-a-z0-9]*[a-z0-9])?(\\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*')";
+#define NAME_FORM                                                                                  \
+    "must consist of alphanumeric characters, '-', '_' or '.', and must start and end with an "    \
+    "alphanumeric "                                                                                \
+    "character (e.g. 'MyName',  or 'my.name',  or '123-abc', regex used for validation is "        \
     "'([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9]')"
 static const char name_part_text[] = "name part " NAME_FORM;
 static const char qualified_text[] =
-    "a valid label key " NAME_FORM " with an optional DNS subdomain prefix and '/' (e.g. 'example.com/MyName')";
-static const char label_value_text[] =
-    "a valid label must be an empty string or consist of alphanumeric characters, '-', '_' or '.', and must start "
-    "and end with an alphanumeric character (e.g. 'MyValue',  or 'my_value',  or '12345', regex used for validation "
-    "is '(([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9])?')";
+    "a valid label key " NAME_FORM
+    " with an optional DNS subdomain prefix and '/' (e.g. 'example.com/MyName')";
+static const char label_value_text[] = "a valid label must be an empty string or consist of "
+                                       "alphanumeric characters, '-', '_' or '.', and must start "
+                                       "and end with an alphanumeric character (e.g. 'MyValue',  "
+                                       "or 'my_value',  or '12345', regex used for validation "
+                                       "is '(([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9])?')";
 static const char config_key_text[] =
-    "a valid config key must consist of alphanumeric characters, '-', '_' or '.' (e.g. 'key.name',  or 'KEY_NAME',  "
+    "a valid config key must consist of alphanumeric characters, '-', '_' or '.' (e.g. 'key.name', "
+    " or 'KEY_NAME',  "
     "or 'key-name', regex used for validation is '[-._a-zA-Z0-9]+')";
 
 static bool is_lower_alnum(char c)
@@ -100,7 +110,8 @@ struct faults check_dns_label(struct str s)
     if (s.len > DNS_LABEL_MAX)
         fault(&f, "must be no more than 63 characters");
     if (!label_form(s))
-        fault(&f, s.len <= DNS_LABEL_MAX && subdomain_form(s) ? "must not contain dots" : dns_label_text);
+        fault(&f, s.len <= DNS_LABEL_MAX && subdomain_form(s) ? "must not contain dots"
+                                                              : dns_label_text);
     return f;
 }
 
@@ -181,7 +192,8 @@ struct faults check_env_var_name(struct str s)
     for (size_t i = 0; i < s.len; i++)
         good = good && s.data[i] >= ' ' && s.data[i] <= '~' && s.data[i] != '=';
     if (!good)
-        fault(&f, "a valid environment variable name must consist only of printable ASCII characters other than '='");
+        fault(&f, "a valid environment variable name must consist only of printable ASCII "
+                  "characters other than '='");
     return f;
 }
 
@@ -237,8 +249,10 @@ struct faults check_c_identifier(struct str s)
     for (size_t i = 0; i < s.len; i++)
         good = good && (is_alnum(s.data[i]) || s.data[i] == '_');
     if (!good)
-        fault(&f, "a valid C identifier must start with alphabetic character or '_', followed by a string of "
-                  "alphanumeric characters or '_' (e.g. 'my_name',  or 'MY_NAME',  or 'MyName', regex used for "
+        fault(&f, "a valid C identifier must start with alphabetic character or '_', followed by a "
+                  "string of "
+                  "alphanumeric characters or '_' (e.g. 'my_name',  or 'MY_NAME',  or 'MyName', "
+                  "regex used for "
                   "validation is '[A-Za-z_][A-Za-z0-9_]*')");
     return f;
 }
@@ -263,14 +277,16 @@ bool cidr_parse(struct str s, uint8_t ret[16], bool *ret_v4, unsigned *ret_prefi
 {
     struct str ip, bits;
     uint64_t n = 0;
-    if (!str_cut(s, '/', &ip, &bits) || !ip_parse(ip, ret, ret_v4) || bits.len > 3 || !str_to_u64(bits, &n) ||
-        n > (*ret_v4 ? 32u : 128u) || (bits.len > 1 && bits.data[0] == '0'))
+    if (!str_cut(s, '/', &ip, &bits) || !ip_parse(ip, ret, ret_v4) || bits.len > 3 ||
+        !str_to_u64(bits, &n) || n > (*ret_v4 ? 32u : 128u) ||
+        (bits.len > 1 && bits.data[0] == '0'))
         return false;
     *ret_prefix = (unsigned)n;
     return true;
 }
 
-void field_faults(struct field_errors *errs, const struct field_path *path, struct str value, struct faults f)
+void field_faults(struct field_errors *errs, const struct field_path *path, struct str value,
+                  struct faults f)
 {
     for (unsigned i = 0; i < f.count; i++)
         field_invalid(errs, path, value, "%s", f.msgs[i]);
@@ -284,27 +300,32 @@ static struct str without_dash(struct str name, bool generate)
     return name;
 }
 
-static void report(struct field_errors *errs, const struct field_path *path, struct str name, struct faults f)
+static void report(struct field_errors *errs, const struct field_path *path, struct str name,
+                   struct faults f)
 {
     field_faults(errs, path, name, f);
 }
 
-void name_dns_subdomain(struct field_errors *errs, const struct field_path *path, struct str name, bool generate)
+void name_dns_subdomain(struct field_errors *errs, const struct field_path *path, struct str name,
+                        bool generate)
 {
     report(errs, path, name, check_dns_subdomain(without_dash(name, generate)));
 }
 
-void name_dns_label(struct field_errors *errs, const struct field_path *path, struct str name, bool generate)
+void name_dns_label(struct field_errors *errs, const struct field_path *path, struct str name,
+                    bool generate)
 {
     report(errs, path, name, check_dns_label(without_dash(name, generate)));
 }
 
-void name_dns1035_label(struct field_errors *errs, const struct field_path *path, struct str name, bool generate)
+void name_dns1035_label(struct field_errors *errs, const struct field_path *path, struct str name,
+                        bool generate)
 {
     report(errs, path, name, check_dns1035_label(without_dash(name, generate)));
 }
 
-void name_path_segment(struct field_errors *errs, const struct field_path *path, struct str name, bool generate)
+void name_path_segment(struct field_errors *errs, const struct field_path *path, struct str name,
+                       bool generate)
 {
     if (!generate && str_eqc(name, "."))
         field_invalid(errs, path, name, "may not be '.'");
@@ -328,14 +349,15 @@ void validate_port(struct field_errors *errs, const struct field_path *path, int
         field_invalid_int(errs, path, v, "must be between 1 and 65535, inclusive");
 }
 
-void validate_immutable(struct field_errors *errs, const struct field_path *path, const struct api_msg *m,
-                        const void *obj, const void *old)
+void validate_immutable(struct field_errors *errs, const struct field_path *path,
+                        const struct api_msg *m, const void *obj, const void *old)
 {
     if (!api_msg_equal(m, obj, old))
         field_invalid_msg(errs, path, m, obj, "field is immutable");
 }
 
-void validate_immutable_str(struct field_errors *errs, const struct field_path *path, struct str obj, struct str old)
+void validate_immutable_str(struct field_errors *errs, const struct field_path *path,
+                            struct str obj, struct str old)
 {
     if (!str_eq(obj, old))
         field_invalid(errs, path, obj, "field is immutable");

@@ -13,8 +13,8 @@ void validate_label_name(struct field_errors *errs, const struct field_path *pat
     field_faults(errs, path, name, check_qualified_name(name, errs->arena));
 }
 
-void validate_labels(struct field_errors *errs, const struct field_path *path, const struct api_str_entry *e,
-                     size_t count)
+void validate_labels(struct field_errors *errs, const struct field_path *path,
+                     const struct api_str_entry *e, size_t count)
 {
     for (size_t i = 0; i < count; i++) {
         validate_label_name(errs, path, e[i].key);
@@ -31,13 +31,14 @@ static struct str lower(struct arena *a, struct str s)
     return str_n(p, s.len);
 }
 
-void validate_annotations(struct field_errors *errs, const struct field_path *path, const struct api_str_entry *e,
-                          size_t count)
+void validate_annotations(struct field_errors *errs, const struct field_path *path,
+                          const struct api_str_entry *e, size_t count)
 {
     size_t bytes = 0;
     for (size_t i = 0; i < count; i++) {
         /* Keys are checked without regard to case, and shown as given. */
-        field_faults(errs, path, e[i].key, check_qualified_name(lower(errs->arena, e[i].key), errs->arena));
+        field_faults(errs, path, e[i].key,
+                     check_qualified_name(lower(errs->arena, e[i].key), errs->arena));
         bytes += e[i].key.len + e[i].value.len;
     }
     if (bytes > ANNOTATIONS_BYTES_MAX)
@@ -50,14 +51,17 @@ static void validate_requirement(struct field_errors *errs, const struct field_p
     bool in = str_eqc(r->operator, "In") || str_eqc(r->operator, "NotIn");
     bool exists = str_eqc(r->operator, "Exists") || str_eqc(r->operator, "DoesNotExist");
     if (in && r->values_count == 0)
-        field_required(errs, PATH(p, "values"), "must be specified when `operator` is 'In' or 'NotIn'");
+        field_required(errs, PATH(p, "values"),
+                       "must be specified when `operator` is 'In' or 'NotIn'");
     else if (exists && r->values_count != 0)
-        field_forbidden(errs, PATH(p, "values"), "may not be specified when `operator` is 'Exists' or 'DoesNotExist'");
+        field_forbidden(errs, PATH(p, "values"),
+                        "may not be specified when `operator` is 'Exists' or 'DoesNotExist'");
     else if (!in && !exists)
         field_invalid(errs, PATH(p, "operator"), r->operator, "not a valid selector operator");
     validate_label_name(errs, PATH(p, "key"), r->key);
     for (size_t i = 0; i < r->values_count; i++)
-        field_faults(errs, PATH_INDEX(PATH(p, "values"), i), r->values[i], check_label_value(r->values[i]));
+        field_faults(errs, PATH_INDEX(PATH(p, "values"), i), r->values[i],
+                     check_label_value(r->values[i]));
 }
 
 void validate_label_selector(struct field_errors *errs, const struct field_path *path,
@@ -67,7 +71,8 @@ void validate_label_selector(struct field_errors *errs, const struct field_path 
         return;
     validate_labels(errs, PATH(path, "matchLabels"), s->match_labels, s->match_labels_count);
     for (size_t i = 0; i < s->match_expressions_count; i++)
-        validate_requirement(errs, PATH_INDEX(PATH(path, "matchExpressions"), i), &s->match_expressions[i]);
+        validate_requirement(errs, PATH_INDEX(PATH(path, "matchExpressions"), i),
+                             &s->match_expressions[i]);
 }
 
 /* --- ObjectMeta ---------------------------------------------------------------- */
@@ -76,7 +81,8 @@ static struct str render_owners(struct arena *a, const struct meta_v1_object_met
     AUTO_BUF b = BUF_INIT;
     for (size_t i = 0; i < m->owner_references_count; i++) {
         buf_putc(&b, i == 0 ? '[' : ',');
-        api_json_encode(&meta_v1_owner_reference_msg, &m->owner_references[i], STR_NULL, STR_NULL, &b);
+        api_json_encode(&meta_v1_owner_reference_msg, &m->owner_references[i], STR_NULL, STR_NULL,
+                        &b);
     }
     buf_putc(&b, ']');
     return arena_str(a, buf_str(&b));
@@ -103,7 +109,8 @@ static void validate_owners(struct field_errors *errs, const struct field_path *
         if (o->uid.len == 0)
             field_invalid(errs, PATH(p, "uid"), o->uid, "must not be empty");
         if (str_eqc(o->kind, "Event") && (group.len == 0 || str_eqc(group, "events.k8s.io")))
-            field_invalid_msg(errs, path, &meta_v1_owner_reference_msg, o, STR_FMT ", Kind=Event is disallowed from being an owner",
+            field_invalid_msg(errs, path, &meta_v1_owner_reference_msg, o,
+                              STR_FMT ", Kind=Event is disallowed from being an owner",
                               STR_ARG(o->api_version));
         if (!o->has_controller || !o->controller)
             continue;
@@ -111,10 +118,10 @@ static void validate_owners(struct field_errors *errs, const struct field_path *
             controller = o;
         else
             field_invalid_raw(errs, path, render_owners(errs->arena, m),
-                              "Only one reference can have Controller set to true. Found \"true\" in references for "
-                              STR_FMT "/" STR_FMT " and " STR_FMT "/" STR_FMT,
-                              STR_ARG(controller->kind), STR_ARG(controller->name), STR_ARG(o->kind),
-                              STR_ARG(o->name));
+                              "Only one reference can have Controller set to true. Found \"true\" "
+                              "in references for " STR_FMT "/" STR_FMT " and " STR_FMT "/" STR_FMT,
+                              STR_ARG(controller->kind), STR_ARG(controller->name),
+                              STR_ARG(o->kind), STR_ARG(o->name));
     }
 }
 
@@ -132,7 +139,8 @@ static void validate_finalizers(struct field_errors *errs, const struct field_pa
         struct faults q = check_qualified_name(f, errs->arena);
         field_faults(errs, PATH_INDEX(path, i), f, q);
         if (str_find(f, '/', 0) < 0 && !standard_finalizer(f))
-            field_invalid(errs, PATH_INDEX(path, i), f, "name is neither a standard finalizer name nor is it fully qualified");
+            field_invalid(errs, PATH_INDEX(path, i), f,
+                          "name is neither a standard finalizer name nor is it fully qualified");
         orphan = orphan || str_eqc(f, "orphan");
         foreground = foreground || str_eqc(f, "foregroundDeletion");
     }
@@ -148,7 +156,8 @@ static void validate_finalizers(struct field_errors *errs, const struct field_pa
 
 void validate_object_meta(struct field_errors *errs, const struct field_path *path,
                           const struct meta_v1_object_meta *m, bool namespaced,
-                          void (*validate_name)(struct field_errors *, const struct field_path *, struct str, bool))
+                          void (*validate_name)(struct field_errors *, const struct field_path *,
+                                                struct str, bool))
 {
     if (validate_name == NULL)
         validate_name = name_dns_subdomain;
@@ -162,7 +171,8 @@ void validate_object_meta(struct field_errors *errs, const struct field_path *pa
         if (m->namespace.len == 0)
             field_required(errs, PATH(path, "namespace"), NULL);
         else
-            field_faults(errs, PATH(path, "namespace"), m->namespace, check_dns_label(m->namespace));
+            field_faults(errs, PATH(path, "namespace"), m->namespace,
+                         check_dns_label(m->namespace));
     } else if (m->namespace.len != 0) {
         field_forbidden(errs, PATH(path, "namespace"), "not allowed on this type");
     }
@@ -198,17 +208,20 @@ static struct str time_text(struct arena *a, const struct meta_v1_time *t)
 }
 
 void validate_object_meta_update(struct field_errors *errs, const struct field_path *path,
-                                 const struct meta_v1_object_meta *m, const struct meta_v1_object_meta *old)
+                                 const struct meta_v1_object_meta *m,
+                                 const struct meta_v1_object_meta *old)
 {
     /* Nothing may be put in the way of a deletion that has begun. */
     if (old->deletion_timestamp != NULL) {
         AUTO_BUF extra = BUF_INIT;
         for (size_t i = 0; i < m->finalizers_count; i++)
             if (!has_finalizer(old, m->finalizers[i]))
-                buf_printf(&extra, "%s\"" STR_FMT "\"", extra.len == 0 ? "" : ", ", STR_ARG(m->finalizers[i]));
+                buf_printf(&extra, "%s\"" STR_FMT "\"", extra.len == 0 ? "" : ", ",
+                           STR_ARG(m->finalizers[i]));
         if (extra.len != 0)
             field_forbidden(errs, PATH(path, "finalizers"),
-                            "no new finalizers can be added if the object is being deleted, found new finalizers "
+                            "no new finalizers can be added if the object is being deleted, found "
+                            "new finalizers "
                             "[]string{" STR_FMT "}",
                             STR_ARG(buf_str(&extra)));
     }
@@ -216,21 +229,23 @@ void validate_object_meta_update(struct field_errors *errs, const struct field_p
     validate_immutable_str(errs, PATH(path, "namespace"), m->namespace, old->namespace);
     validate_immutable_str(errs, PATH(path, "uid"), m->uid, old->uid);
     if (!time_eq(&m->creation_timestamp, &old->creation_timestamp))
-        field_invalid_raw(errs, PATH(path, "creationTimestamp"), time_text(errs->arena, &m->creation_timestamp),
-                          "field is immutable");
+        field_invalid_raw(errs, PATH(path, "creationTimestamp"),
+                          time_text(errs->arena, &m->creation_timestamp), "field is immutable");
     if (!time_eq(m->deletion_timestamp, old->deletion_timestamp))
-        field_invalid_raw(errs, PATH(path, "deletionTimestamp"), time_text(errs->arena, m->deletion_timestamp),
-                          "field is immutable");
+        field_invalid_raw(errs, PATH(path, "deletionTimestamp"),
+                          time_text(errs->arena, m->deletion_timestamp), "field is immutable");
     if (m->has_deletion_grace_period_seconds != old->has_deletion_grace_period_seconds ||
         m->deletion_grace_period_seconds != old->deletion_grace_period_seconds) {
         if (m->has_deletion_grace_period_seconds)
-            field_invalid_int(errs, PATH(path, "deletionGracePeriodSeconds"), m->deletion_grace_period_seconds,
-                              "field is immutable");
+            field_invalid_int(errs, PATH(path, "deletionGracePeriodSeconds"),
+                              m->deletion_grace_period_seconds, "field is immutable");
         else
-            field_invalid_raw(errs, PATH(path, "deletionGracePeriodSeconds"), STR("null"), "field is immutable");
+            field_invalid_raw(errs, PATH(path, "deletionGracePeriodSeconds"), STR("null"),
+                              "field is immutable");
     }
     if (m->resource_version.len == 0)
-        field_invalid(errs, PATH(path, "resourceVersion"), m->resource_version, "must be specified for an update");
+        field_invalid(errs, PATH(path, "resourceVersion"), m->resource_version,
+                      "must be specified for an update");
     if (m->generation < old->generation)
         field_invalid_int(errs, PATH(path, "generation"), m->generation, "must not be decremented");
     validate_labels(errs, PATH(path, "labels"), m->labels, m->labels_count);

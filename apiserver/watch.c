@@ -61,18 +61,18 @@ struct watch_hub {
 enum watcher_state { WATCHER_INITIAL, WATCHER_CATCH_UP, WATCHER_LIVE };
 
 struct watcher {
-    struct list link;        /* In hub->watchers. */
-    struct list place;       /* In a bucket once live. */
+    struct list link;  /* In hub->watchers. */
+    struct list place; /* In a bucket once live. */
     struct watch_hub *hub;
     struct req *r;
     enum watcher_state state;
     struct watch_form form;
     struct list_options o;
-    struct bucket *bucket;   /* NULL: in the resource's list of all. */
+    struct bucket *bucket; /* NULL: in the resource's list of all. */
     struct str bucket_key;
-    int64_t after_rev;       /* Deliver what is newer. */
+    int64_t after_rev; /* Deliver what is newer. */
     bool columns_sent;
-    bool end_bookmark;       /* Owed behind the initial events. */
+    bool end_bookmark; /* Owed behind the initial events. */
     uint64_t deadline_ms, bookmark_ms;
     /* INITIAL */
     struct store_view *view;
@@ -108,7 +108,8 @@ static struct str place_key(struct watcher *w)
     struct str node = node_of_selector(w);
     bool namespaced = w->form.res->kind->namespaced;
     if (w->o.has_name && (w->o.has_ns || !namespaced))
-        return arena_printf(a, "o" STR_FMT "/" STR_FMT, STR_ARG(namespaced ? w->o.ns : STR("")), STR_ARG(w->o.name));
+        return arena_printf(a, "o" STR_FMT "/" STR_FMT, STR_ARG(namespaced ? w->o.ns : STR("")),
+                            STR_ARG(w->o.name));
     if (node.len != 0)
         return arena_printf(a, "p" STR_FMT, STR_ARG(node));
     if (w->o.has_ns && namespaced)
@@ -150,7 +151,8 @@ static void unplace(struct watcher *w)
         map_done(&hr->buckets);
 }
 
-/* --- ends -------------------------------------------------------------------------------------- */
+/* --- ends --------------------------------------------------------------------------------------
+ */
 static void detach(struct watcher *w)
 {
     if (w->state == WATCHER_LIVE)
@@ -203,7 +205,8 @@ static void on_abort(struct http_request *http, void *arg)
     end(arg);
 }
 
-/* --- delivery -------------------------------------------------------------------------------------- */
+/* --- delivery
+ * -------------------------------------------------------------------------------------- */
 static void send_frame(struct watcher *w, struct net_bytes *b)
 {
     if (b == NULL)
@@ -237,8 +240,8 @@ static const char *judge(struct watcher *w, const struct event *e, struct str ns
     return is ? (was ? "MODIFIED" : "ADDED") : "DELETED";
 }
 
-static void offer(struct watcher *w, const struct event *e, struct str ns, struct str name, int64_t rev,
-                  struct frame_cache *cache, int64_t now_ns)
+static void offer(struct watcher *w, const struct event *e, struct str ns, struct str name,
+                  int64_t rev, struct frame_cache *cache, int64_t now_ns)
 {
     const struct kv *shown;
     if (rev <= w->after_rev)
@@ -250,11 +253,10 @@ static void offer(struct watcher *w, const struct event *e, struct str ns, struc
     send_frame(w, frame_object(cache, &w->form, type, shown->value, rev, columns, now_ns));
 }
 
-static void offer_list(struct list *l, const struct event *e, struct str ns, struct str name, int64_t rev,
-                       struct frame_cache *cache, int64_t now_ns)
+static void offer_list(struct list *l, const struct event *e, struct str ns, struct str name,
+                       int64_t rev, struct frame_cache *cache, int64_t now_ns)
 {
-    LIST_FOREACH_SAFE(it, l)
-    {
+    LIST_FOREACH_SAFE (it, l) {
         struct watcher *w = LIST_ENTRY(it, struct watcher, place);
         offer(w, e, ns, name, rev, cache, now_ns);
         if (http_response_pending(w->r->http) > BUDGET_BYTES)
@@ -262,8 +264,9 @@ static void offer_list(struct list *l, const struct event *e, struct str ns, str
     }
 }
 
-static void offer_bucket(struct hub_resource *hr, struct str key, const struct event *e, struct str ns,
-                         struct str name, int64_t rev, struct frame_cache *cache, int64_t now_ns)
+static void offer_bucket(struct hub_resource *hr, struct str key, const struct event *e,
+                         struct str ns, struct str name, int64_t rev, struct frame_cache *cache,
+                         int64_t now_ns)
 {
     struct bucket *b = hr->count != 0 ? map_get(&hr->buckets, key) : NULL;
     if (b == NULL)
@@ -272,8 +275,7 @@ static void offer_bucket(struct hub_resource *hr, struct str key, const struct e
     struct list stay;
     list_init(&stay);
     list_push_front(&b->watchers, &stay);
-    LIST_FOREACH_SAFE(it, &b->watchers)
-    {
+    LIST_FOREACH_SAFE (it, &b->watchers) {
         if (it == &stay)
             continue;
         struct watcher *w = LIST_ENTRY(it, struct watcher, place);
@@ -336,15 +338,15 @@ static void dispatch(struct watch_hub *h, const struct event *e, int64_t rev, in
     frame_cache_clear(&cache);
 }
 
-/* --- the hub -------------------------------------------------------------------------------------------- */
+/* --- the hub
+ * -------------------------------------------------------------------------------------------- */
 static int open_cursor(struct watch_hub *h, struct error *err);
 
 static void lost(struct watch_hub *h)
 {
     struct error err = {0};
     log_warning("the watch hub fell out of the event history; its watches end");
-    LIST_FOREACH_SAFE(it, &h->watchers)
-    {
+    LIST_FOREACH_SAFE (it, &h->watchers) {
         struct watcher *w = LIST_ENTRY(it, struct watcher, link);
         end_with(w, status_gone_rv(w->r->arena, w->after_rev, store_cursor_rev(h->cursor)));
     }
@@ -397,14 +399,14 @@ static void on_tick(uv_timer_t *t)
 {
     struct watch_hub *h = t->data;
     uint64_t now = now_ms(h);
-    LIST_FOREACH_SAFE(it, &h->watchers)
-    {
+    LIST_FOREACH_SAFE (it, &h->watchers) {
         struct watcher *w = LIST_ENTRY(it, struct watcher, link);
         if (now >= w->deadline_ms) {
             end(w);
             continue;
         }
-        bool before_end = w->deadline_ms - now <= BOOKMARK_BEFORE_END_MS && w->deadline_ms != UINT64_MAX;
+        bool before_end =
+            w->deadline_ms - now <= BOOKMARK_BEFORE_END_MS && w->deadline_ms != UINT64_MAX;
         if (w->state == WATCHER_LIVE && w->o.bookmarks && (now >= w->bookmark_ms || before_end)) {
             int64_t rev = store_cursor_rev(h->cursor);
             if (rev > w->after_rev)
@@ -439,8 +441,7 @@ int watch_hub_new(struct server_thread *t, struct watch_hub **ret, struct error 
 void watch_hub_stop(struct watch_hub *h)
 {
     h->stopping = true;
-    LIST_FOREACH_SAFE(it, &h->watchers)
-    {
+    LIST_FOREACH_SAFE (it, &h->watchers) {
         end(LIST_ENTRY(it, struct watcher, link));
     }
 }
@@ -466,7 +467,8 @@ void watch_hub_close(struct watch_hub *h, void (*on_closed)(void *arg), void *ar
     uv_close((uv_handle_t *)&h->tick, on_timer_closed);
 }
 
-/* --- a watcher's way to LIVE --------------------------------------------------------------------------- */
+/* --- a watcher's way to LIVE
+ * --------------------------------------------------------------------------- */
 static void go_live(struct watcher *w)
 {
     w->after_rev = MAX_OF(w->after_rev, store_cursor_rev(w->cursor));
@@ -503,7 +505,8 @@ static bool step_initial(struct watcher *w, uint64_t start)
     while ((kv = store_iter_next(&w->it)) != NULL) {
         if (registry_by_key(kv->key, &ns, &name) != NULL && matches(w, kv, ns, name)) {
             bool columns = w->form.accept.transform == AS_TABLE && !w->columns_sent;
-            send_frame(w, frame_object(NULL, &w->form, "ADDED", kv->value, kv->mod_rev, columns, w->r->now_ns));
+            send_frame(w, frame_object(NULL, &w->form, "ADDED", kv->value, kv->mod_rev, columns,
+                                       w->r->now_ns));
         }
         if (must_wait(w, start))
             return false;
@@ -549,8 +552,8 @@ static void start_cursor(struct watcher *w)
     /* A watch may last for hours: it must not keep old state alive. */
     store_view_unref(w->view);
     w->view = NULL;
-    int code = store_cursor_new(r->server->store, MIN_OF(w->after_rev, newest), &r->thread->mailbox, on_own_events, w,
-                                &w->cursor, &err);
+    int code = store_cursor_new(r->server->store, MIN_OF(w->after_rev, newest), &r->thread->mailbox,
+                                on_own_events, w, &w->cursor, &err);
     if (code != 0) {
         end_with(w, code == E_EXPIRED ? status_gone_rv(r->arena, w->after_rev, newest)
                                       : status_from_code(r->arena, code, error_message(&err)));
@@ -596,7 +599,8 @@ static void start(struct req *r)
     w->view = v;
     w->state = WATCHER_INITIAL;
     r->long_running = true;
-    req_headers(r, w->form.accept.media == MEDIA_PROTOBUF ? TYPE_PROTOBUF ";stream=watch" : TYPE_JSON);
+    req_headers(r,
+                w->form.accept.media == MEDIA_PROTOBUF ? TYPE_PROTOBUF ";stream=watch" : TYPE_JSON);
     http_response_start(r->http, 200, -1);
     list_push_back(&h->watchers, &w->link);
     h->count++;
@@ -639,7 +643,8 @@ void watch_handle(struct req *r)
     struct meta_v1_status *s = list_options_parse(r, true, &w->o);
     if (s == NULL && r->accept.media == MEDIA_YAML)
         s = status_new(r->arena, 406, "NotAcceptable",
-                       STR("only the following media types are accepted: " TYPE_JSON ";stream=watch, " TYPE_PROTOBUF ";stream=watch"));
+                       STR("only the following media types are accepted: " TYPE_JSON
+                           ";stream=watch, " TYPE_PROTOBUF ";stream=watch"));
     if (s == NULL && !table_include_parse(req_query(r, "includeObject"), &w->form.include))
         s = status_bad_request(r->arena, "invalid includeObject");
     if (s == NULL && h->stopping)

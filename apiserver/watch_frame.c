@@ -23,8 +23,9 @@ void frame_cache_clear(struct frame_cache *c)
 
 static bool same_form(const struct watch_form *x, const struct watch_form *y)
 {
-    return x->res == y->res && x->accept.media == y->accept.media && x->accept.transform == y->accept.transform &&
-           x->include == y->include && strcmp(x->accept.version, y->accept.version) == 0;
+    return x->res == y->res && x->accept.media == y->accept.media &&
+           x->accept.transform == y->accept.transform && x->include == y->include &&
+           strcmp(x->accept.version, y->accept.version) == 0;
 }
 
 /* object is the encoded object: JSON text, or an enveloped protobuf. */
@@ -67,8 +68,8 @@ static void table_frame_open(const struct watch_form *f, int64_t rev, bool colum
     buf_puts(out, ",\"rows\":[");
 }
 
-static int encode_event(const struct watch_form *f, struct str value, int64_t rev, bool columns, int64_t now_ns,
-                        struct buf *out, struct error *err)
+static int encode_event(const struct watch_form *f, struct str value, int64_t rev, bool columns,
+                        int64_t now_ns, struct buf *out, struct error *err)
 {
     AUTO_ARENA *a = arena_new(0);
     if (f->accept.transform != AS_TABLE) {
@@ -87,11 +88,12 @@ static int encode_event(const struct watch_form *f, struct str value, int64_t re
     return 0;
 }
 
-struct net_bytes *frame_object(struct frame_cache *c, const struct watch_form *f, const char *type, struct str value,
-                               int64_t rev, bool columns, int64_t now_ns)
+struct net_bytes *frame_object(struct frame_cache *c, const struct watch_form *f, const char *type,
+                               struct str value, int64_t rev, bool columns, int64_t now_ns)
 {
     for (size_t i = 0; c != NULL && i < c->count; i++)
-        if (c->items[i].type == type && c->items[i].columns == columns && same_form(&c->items[i].form, f))
+        if (c->items[i].type == type && c->items[i].columns == columns &&
+            same_form(&c->items[i].form, f))
             return net_bytes_ref(c->items[i].bytes);
     AUTO_BUF object = BUF_INIT;
     struct error err = {0};
@@ -109,7 +111,8 @@ struct net_bytes *frame_object(struct frame_cache *c, const struct watch_form *f
     return b;
 }
 
-struct net_bytes *frame_bookmark(const struct watch_form *f, int64_t rev, bool initial_end, bool columns)
+struct net_bytes *frame_bookmark(const struct watch_form *f, int64_t rev, bool initial_end,
+                                 bool columns)
 {
     AUTO_ARENA *a = arena_new(0);
     AUTO_BUF object = BUF_INIT;
@@ -135,7 +138,8 @@ struct net_bytes *frame_bookmark(const struct watch_form *f, int64_t rev, bool i
         else
             api_json_encode(k->msg, msg, str_of(k->api_version), str_of(k->kind), &object);
     }
-    return wrap(f->accept.transform == AS_OBJECT ? f->accept.media : MEDIA_JSON, "BOOKMARK", buf_str(&object));
+    return wrap(f->accept.transform == AS_OBJECT ? f->accept.media : MEDIA_JSON, "BOOKMARK",
+                buf_str(&object));
 }
 
 struct net_bytes *frame_error(const struct watch_form *f, const struct meta_v1_status *s)

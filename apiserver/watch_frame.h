@@ -33,10 +33,11 @@ void frame_cache_clear(struct frame_cache *c);
 /* type is a static string: "ADDED". value is the stored object, rev its
  * version. columns: tables say their columns (a watcher's first event). The
  * reference is the caller's; cache may be NULL. NULL on damage, logged. */
-struct net_bytes *frame_object(struct frame_cache *c, const struct watch_form *f, const char *type, struct str value,
-                               int64_t rev, bool columns, int64_t now_ns);
+struct net_bytes *frame_object(struct frame_cache *c, const struct watch_form *f, const char *type,
+                               struct str value, int64_t rev, bool columns, int64_t now_ns);
 /* A BOOKMARK; initial_end marks the end of the initial events. */
-struct net_bytes *frame_bookmark(const struct watch_form *f, int64_t rev, bool initial_end, bool columns);
+struct net_bytes *frame_bookmark(const struct watch_form *f, int64_t rev, bool initial_end,
+                                 bool columns);
 /* An ERROR with a Status. */
 struct net_bytes *frame_error(const struct watch_form *f, const struct meta_v1_status *s);
 

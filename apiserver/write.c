@@ -46,8 +46,8 @@ void txn_build_run(const struct txn_build *t, struct txn *ret)
 }
 
 /* --- the driver ---------------------------------------------------------------------- */
-struct write *write_new_for(struct req *r, const struct resource *res, struct str ns, struct str name,
-                            write_attempt *attempt)
+struct write *write_new_for(struct req *r, const struct resource *res, struct str ns,
+                            struct str name, write_attempt *attempt)
 {
     struct write *w = ARENA_NEW(r->arena, struct write);
     w->req = r;
@@ -87,7 +87,8 @@ static void on_txn(int code, const struct txn_result *result, void *arg)
 {
     struct write *w = arg;
     struct req *r = w->req;
-    if (code == E_NOT_FOUND && (w->res->ops->flags & KIND_EXPIRES) != 0 && ++w->tries < WRITE_TRIES_MAX) {
+    if (code == E_NOT_FOUND && (w->res->ops->flags & KIND_EXPIRES) != 0 &&
+        ++w->tries < WRITE_TRIES_MAX) {
         r->thread->event_lease.id = 0; /* The shared lease is gone: a new one. */
         write_run(w);
         return;
@@ -99,7 +100,8 @@ static void on_txn(int code, const struct txn_result *result, void *arg)
     if (!result->succeeded) {
         if (++w->tries >= WRITE_TRIES_MAX)
             finish(w, status_conflict(r->arena, w->res->gr, w->name,
-                                      "the object has been modified; please apply your changes to the latest version and try again"));
+                                      "the object has been modified; please apply your changes to "
+                                      "the latest version and try again"));
         else
             confirm(w);
         return;
@@ -192,7 +194,8 @@ struct meta_v1_status *write_load(struct write *w, const struct kv **ret_kv, voi
     *ret_old = NULL;
     if (*ret_kv == NULL)
         return NULL;
-    if (stored_decode(w->req->arena, w->res, (*ret_kv)->value, (*ret_kv)->mod_rev, ret_old, &err) != 0) {
+    if (stored_decode(w->req->arena, w->res, (*ret_kv)->value, (*ret_kv)->mod_rev, ret_old, &err) !=
+        0) {
         log_error("stored object " STR_FMT ": %s", STR_ARG(w->key), error_message(&err));
         return status_internal(w->req->arena, "%s", error_message(&err));
     }
@@ -207,35 +210,41 @@ struct meta_v1_status *write_parse_rv(struct arena *a, struct str text, int64_t 
         return NULL;
     }
     if (!str_to_u64(text, &v) || v > INT64_MAX)
-        return status_plain(a, "strconv.ParseUint: parsing \"" STR_FMT "\": invalid syntax", STR_ARG(text));
+        return status_plain(a, "strconv.ParseUint: parsing \"" STR_FMT "\": invalid syntax",
+                            STR_ARG(text));
     *ret = (int64_t)v;
     return NULL;
 }
 
-struct meta_v1_status *write_invalid(struct write *w, struct str name, const struct field_errors *errs)
+struct meta_v1_status *write_invalid(struct write *w, struct str name,
+                                     const struct field_errors *errs)
 {
     return status_invalid(w->req->arena, w->res->storage->group, w->res->storage->kind, name, errs);
 }
 
-struct meta_v1_status *write_check_names(struct write *w, struct meta_v1_object_meta *m, bool create)
+struct meta_v1_status *write_check_names(struct write *w, struct meta_v1_object_meta *m,
+                                         bool create)
 {
     struct arena *a = w->req->arena;
     if (w->res->kind->namespaced) {
         if (m->namespace.len == 0)
             m->namespace = w->ns;
         else if (!str_eq(m->namespace, w->ns))
-            return status_bad_request(
-                a, "the namespace of the provided object does not match the namespace sent on the request");
+            return status_bad_request(a, "the namespace of the provided object does not match the "
+                                         "namespace sent on the request");
     } else if (m->namespace.len != 0 && !create) {
         m->namespace = STR_NULL;
     }
     if (create || str_eq(m->name, w->name))
         return NULL;
     if (m->name.len == 0)
-        return status_bad_request(a, "the name of the object (" STR_FMT " based on URL) was undeterminable: name must be provided",
+        return status_bad_request(a,
+                                  "the name of the object (" STR_FMT
+                                  " based on URL) was undeterminable: name must be provided",
                                   STR_ARG(w->name));
-    return status_bad_request(a, "the name of the object (" STR_FMT ") does not match the name on the URL (" STR_FMT ")",
-                              STR_ARG(m->name), STR_ARG(w->name));
+    return status_bad_request(
+        a, "the name of the object (" STR_FMT ") does not match the name on the URL (" STR_FMT ")",
+        STR_ARG(m->name), STR_ARG(w->name));
 }
 
 /* --- create and update of whole objects ------------------------------------------------- */

@@ -48,23 +48,23 @@ struct write {
     struct str key;
     bool dry_run;
     write_attempt *attempt;
-    void *arg;       /* The attempt's own. */
+    void *arg; /* The attempt's own. */
 
     /* Of the current try. */
     struct store_view *view;
-    bool confirmed;  /* The view was taken behind a barrier. */
+    bool confirmed; /* The view was taken behind a barrier. */
     unsigned tries;
     struct kind_ctx ctx;
 
     /* Set by the attempt. */
     struct txn_build txn; /* Without operations: nothing changes. */
     int http_status;
-    void *obj;       /* The answer, in storage form; gets the new version when written. */
-    struct meta_v1_status *success; /* Or this. */
+    void *obj; /* The answer, in storage form; gets the new version when written. */
+    struct meta_v1_status *success;      /* Or this. */
     struct meta_v1_status *keep_success; /* Of a write that came before. */
-    write_attempt *then; /* A further write once this one is committed. */
-    const struct api_kind *answer_kind; /* NULL: res->storage. */
-    void *answer;    /* With answer_kind: the answer in place of obj. */
+    write_attempt *then;                 /* A further write once this one is committed. */
+    const struct api_kind *answer_kind;  /* NULL: res->storage. */
+    void *answer;                        /* With answer_kind: the answer in place of obj. */
     /* Called in place of answering; NULL: the write answers the request. */
     void (*done)(struct write *w, struct meta_v1_status *refused);
 };
@@ -74,8 +74,8 @@ struct write {
 /* A write of the request's resource and name. */
 struct write *write_new(struct req *r, write_attempt *attempt);
 /* Of another object (pods/binding, deletecollection); user and options as in r. */
-struct write *write_new_for(struct req *r, const struct resource *res, struct str ns, struct str name,
-                            write_attempt *attempt);
+struct write *write_new_for(struct req *r, const struct resource *res, struct str ns,
+                            struct str name, write_attempt *attempt);
 void write_run(struct write *w);
 
 /* --- building blocks of attempts ------------------------------------------------- */
@@ -85,13 +85,16 @@ struct meta_v1_status *write_load(struct write *w, const struct kv **ret_kv, voi
 struct meta_v1_status *write_plan_create(struct write *w, void *obj);
 /* From old to obj (both storage form, obj private) to a transaction. sub is
  * NULL or the subresource that obj came through. */
-struct meta_v1_status *write_plan_update(struct write *w, const struct kv *kv, const void *old, void *obj,
-                                         const char *sub);
-struct meta_v1_status *write_plan_delete(struct write *w, const struct meta_v1_delete_options *options);
+struct meta_v1_status *write_plan_update(struct write *w, const struct kv *kv, const void *old,
+                                         void *obj, const char *sub);
+struct meta_v1_status *write_plan_delete(struct write *w,
+                                         const struct meta_v1_delete_options *options);
 /* name and namespace of an object against those of the request. */
-struct meta_v1_status *write_check_names(struct write *w, struct meta_v1_object_meta *m, bool create);
+struct meta_v1_status *write_check_names(struct write *w, struct meta_v1_object_meta *m,
+                                         bool create);
 /* resourceVersion as Go parses it; a Status when it is no number. */
 struct meta_v1_status *write_parse_rv(struct arena *a, struct str text, int64_t *ret);
-struct meta_v1_status *write_invalid(struct write *w, struct str name, const struct field_errors *errs);
+struct meta_v1_status *write_invalid(struct write *w, struct str name,
+                                     const struct field_errors *errs);
 
 #endif

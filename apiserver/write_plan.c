@@ -31,8 +31,9 @@ static struct str generate_name(const struct kind_ctx *ctx, struct str base)
     char suffix[NAME_SUFFIX_CHARS];
     for (size_t i = 0; i < sizeof(suffix); i++)
         suffix[i] = alphabet[env_random_below(ctx->env, sizeof(alphabet) - 1)];
-    return arena_printf(ctx->arena, STR_FMT "%.*s", STR_ARG(str_sub(base, 0, GENERATED_NAME_BASE_MAX)),
-                        (int)sizeof(suffix), suffix);
+    return arena_printf(ctx->arena, STR_FMT "%.*s",
+                        STR_ARG(str_sub(base, 0, GENERATED_NAME_BASE_MAX)), (int)sizeof(suffix),
+                        suffix);
 }
 
 static struct meta_v1_time now_of(const struct kind_ctx *ctx)
@@ -53,7 +54,8 @@ static struct meta_v1_status *refuse(struct write *w, struct str name, struct fi
     return errs->count == 0 ? NULL : write_invalid(w, name, errs);
 }
 
-static struct meta_v1_status *run_allocate(struct write *w, void *obj, const void *old, struct str name)
+static struct meta_v1_status *run_allocate(struct write *w, void *obj, const void *old,
+                                           struct str name)
 {
     struct field_errors errs = {.arena = w->req->arena};
     struct error err = {0};
@@ -114,7 +116,8 @@ struct meta_v1_status *write_plan_create(struct write *w, void *obj)
     struct arena *a = w->req->arena;
     struct meta_v1_object_meta *m = api_meta_of(w->res->storage, obj);
     struct field_errors errs = {.arena = a};
-    struct admission adm = {.ctx = &w->ctx, .op = ADMIT_CREATE, .res = w->res, .subresource = "", .obj = obj};
+    struct admission adm = {
+        .ctx = &w->ctx, .op = ADMIT_CREATE, .res = w->res, .subresource = "", .obj = obj};
     bool generated = m->name.len == 0 && m->generate_name.len != 0;
     apply_defaults(w, obj);
     fill_new_metadata(w, m);
@@ -123,7 +126,8 @@ struct meta_v1_status *write_plan_create(struct write *w, void *obj)
     if (s != NULL)
         return s;
     prepare_create(w, obj);
-    validate_object_meta(&errs, PATH(PATH_ROOT, "metadata"), m, w->res->kind->namespaced, w->res->ops->validate_name);
+    validate_object_meta(&errs, PATH(PATH_ROOT, "metadata"), m, w->res->kind->namespaced,
+                         w->res->ops->validate_name);
     if (w->res->ops->validate_create != NULL)
         w->res->ops->validate_create(&w->ctx, obj, &errs);
     s = refuse(w, m->name, &errs);
@@ -153,7 +157,8 @@ struct meta_v1_status *write_plan_create(struct write *w, void *obj)
 }
 
 /* --- update ---------------------------------------------------------------------------- */
-static struct meta_v1_status *check_version(struct write *w, const struct kv *kv, struct meta_v1_object_meta *m,
+static struct meta_v1_status *check_version(struct write *w, const struct kv *kv,
+                                            struct meta_v1_object_meta *m,
                                             const struct meta_v1_object_meta *old)
 {
     struct arena *a = w->req->arena;
@@ -170,12 +175,13 @@ static struct meta_v1_status *check_version(struct write *w, const struct kv *kv
     if (m->uid.len != 0 && !str_eq(m->uid, old->uid))
         return status_conflict(a, w->res->gr, w->name,
                                "StorageError: invalid object, Code: 4, Key: " STR_FMT
-                               ", ResourceVersion: 0, AdditionalErrorMsg: Precondition failed: UID in precondition: "
-                               STR_FMT ", UID in object meta: " STR_FMT,
+                               ", ResourceVersion: 0, AdditionalErrorMsg: Precondition failed: UID "
+                               "in precondition: " STR_FMT ", UID in object meta: " STR_FMT,
                                STR_ARG(w->key), STR_ARG(m->uid), STR_ARG(old->uid));
     if (rv != 0 && rv != kv->mod_rev)
         return status_conflict(a, w->res->gr, w->name,
-                               "the object has been modified; please apply your changes to the latest version and try again");
+                               "the object has been modified; please apply your changes to the "
+                               "latest version and try again");
     return NULL;
 }
 
@@ -209,7 +215,8 @@ static void keep_all_but_status(const struct resource *r, void *obj, const void 
 {
     for (uint16_t i = 0; i < r->storage->msg->field_count; i++) {
         const struct api_field *f = &r->storage->msg->fields[i];
-        if (f->json_name != NULL && (strcmp(f->json_name, "status") == 0 || strcmp(f->json_name, "metadata") == 0))
+        if (f->json_name != NULL &&
+            (strcmp(f->json_name, "status") == 0 || strcmp(f->json_name, "metadata") == 0))
             continue;
         msg_field_copy(f, obj, old);
     }
@@ -238,7 +245,8 @@ static bool spec_changed(const struct resource *r, const void *obj, const void *
     return !api_msg_equal(f->msg, x, y);
 }
 
-static void prepare_update(struct write *w, void *obj, const void *old, const char *sub, const struct kind_sub *rules)
+static void prepare_update(struct write *w, void *obj, const void *old, const char *sub,
+                           const struct kind_sub *rules)
 {
     const struct kind_ops *ops = w->res->ops;
     const struct api_field *status = field(w->res, "status");
@@ -258,11 +266,13 @@ static void prepare_update(struct write *w, void *obj, const void *old, const ch
 static void validate_update(struct write *w, const void *obj, const void *old, const char *sub,
                             const struct kind_sub *rules, struct field_errors *errs)
 {
-    validate_object_meta_update(errs, PATH(PATH_ROOT, "metadata"), api_meta_of(w->res->storage, obj),
+    validate_object_meta_update(errs, PATH(PATH_ROOT, "metadata"),
+                                api_meta_of(w->res->storage, obj),
                                 api_meta_of(w->res->storage, old));
     /* Upstream checks once for all kinds and once more in each kind's rules: an
      * error counts twice among the causes. */
-    validate_object_meta_update(errs, PATH(PATH_ROOT, "metadata"), api_meta_of(w->res->storage, obj),
+    validate_object_meta_update(errs, PATH(PATH_ROOT, "metadata"),
+                                api_meta_of(w->res->storage, obj),
                                 api_meta_of(w->res->storage, old));
     if (sub != NULL) {
         if (rules != NULL && rules->validate_update != NULL)
@@ -283,16 +293,20 @@ static bool removed_by_update(const struct write *w, const void *obj)
     return w->res->ops->held == NULL || !w->res->ops->held(obj);
 }
 
-struct meta_v1_status *write_plan_update(struct write *w, const struct kv *kv, const void *old, void *obj,
-                                         const char *sub)
+struct meta_v1_status *write_plan_update(struct write *w, const struct kv *kv, const void *old,
+                                         void *obj, const char *sub)
 {
     struct arena *a = w->req->arena;
     struct meta_v1_object_meta *m = api_meta_of(w->res->storage, obj);
     const struct meta_v1_object_meta *om = api_meta_of(w->res->storage, old);
     const struct kind_sub *rules = sub != NULL ? find_sub(w->res->ops, sub) : NULL;
     struct field_errors errs = {.arena = a};
-    struct admission adm = {.ctx = &w->ctx, .op = ADMIT_UPDATE, .res = w->res, .subresource = sub != NULL ? sub : "",
-                            .obj = obj, .old = old};
+    struct admission adm = {.ctx = &w->ctx,
+                            .op = ADMIT_UPDATE,
+                            .res = w->res,
+                            .subresource = sub != NULL ? sub : "",
+                            .obj = obj,
+                            .old = old};
     struct meta_v1_status *s = check_version(w, kv, m, om);
     if (s != NULL)
         return s;

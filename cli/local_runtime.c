@@ -69,7 +69,7 @@ static int write_config(struct arena *a, const struct local *l, const struct hos
     buf_puts(
         &b, "[plugins.\"io.containerd.grpc.v1.cri\"]\n  sandbox_image = \"trireme.local/pause:1\"\n"
             "  stream_server_address = \"127.0.0.1\"\n"
-                 "  netns_mounts_under_state_dir = true\n");
+            "  netns_mounts_under_state_dir = true\n");
     if (!may_lower_oom_score())
         buf_puts(&b, "  restrict_oom_score_adj = true\n");
     buf_printf(&b,

@@ -40,7 +40,8 @@ static void read_run(struct batch_reader *r)
     r->boot = wire_varint(&r->w);
     r->seq = wire_varint(&r->w);
     r->left = wire_u32(&r->w);
-    if (r->origin == 0 || r->boot == 0 || r->seq == 0 || r->left == 0 || r->seq > UINT64_MAX - r->left)
+    if (r->origin == 0 || r->boot == 0 || r->seq == 0 || r->left == 0 ||
+        r->seq > UINT64_MAX - r->left)
         r->w.bad = true;
 }
 

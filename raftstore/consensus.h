@@ -69,7 +69,8 @@ struct consensus_message {
         } vote_result;
         struct {
             uint64_t index, snapshot_term, members_index;
-            const struct members *members; /* Incoming only; outgoing: from the driver's snapshot. */
+            const struct members
+                *members; /* Incoming only; outgoing: from the driver's snapshot. */
         } install;
         struct {
             uint64_t last_index, last_term;
@@ -111,19 +112,20 @@ enum consensus_guard {
     GUARD_BUSY_TIMER = 1 << 10,        /* The leader's deadline may stay in the past. */
     GUARD_VOTE_RESULT_STATE = 1 << 11, /* Vote results are read in the wrong state. */
     GUARD_CHANGE_COMMITTED = 1 << 12,  /* A second change makes the first one's commit forgotten. */
-    GUARD_CHANGE_STEP = 1 << 13,       /* Changes are not checked: one member, own-term commit first. */
-    GUARD_SHRINK_TO_LEADER = 1 << 14,  /* Shrinking away from the leader: two leaders in one term. */
-    GUARD_HOLD_DEMOTION = 1 << 15,     /* A member that lost its vote too early neither votes nor asks. */
+    GUARD_CHANGE_STEP = 1 << 13, /* Changes are not checked: one member, own-term commit first. */
+    GUARD_SHRINK_TO_LEADER = 1 << 14, /* Shrinking away from the leader: two leaders in one term. */
+    GUARD_HOLD_DEMOTION =
+        1 << 15, /* A member that lost its vote too early neither votes nor asks. */
     GUARD_ALL = (1 << 16) - 1,
 };
 
 struct consensus_config {
-    uint64_t id; /* Not 0. */
+    uint64_t id;   /* Not 0. */
     uint32_t seed; /* Different on every member. */
     uint32_t election_ms;
     uint32_t heartbeat_ms;
-    uint32_t install_ms;  /* A snapshot transfer without news for so long counts as failed. */
-    uint32_t guards_off;  /* GUARD_*; drills only. */
+    uint32_t install_ms; /* A snapshot transfer without news for so long counts as failed. */
+    uint32_t guards_off; /* GUARD_*; drills only. */
     const struct consensus_ops *ops; /* Borrowed for the life of the consensus. */
     void *arg;
 };
@@ -147,32 +149,36 @@ struct consensus_recovered {
     const struct consensus_entry_info *entries;
     uint32_t count;
 };
-int consensus_start(struct consensus *c, uint64_t now_ms, const struct consensus_recovered *r, struct error *err);
+int consensus_start(struct consensus *c, uint64_t now_ms, const struct consensus_recovered *r,
+                    struct error *err);
 
 void consensus_tick(struct consensus *c, uint64_t now_ms);
 /* When consensus_tick() is due next. */
 uint64_t consensus_deadline(const struct consensus *c);
 /* A refused or useless message is dropped silently: 0. E_CORRUPT: the logs of
  * two members contradict each other; this member must stop. */
-int consensus_receive(struct consensus *c, uint64_t now_ms, const struct consensus_message *m, struct error *err);
+int consensus_receive(struct consensus *c, uint64_t now_ms, const struct consensus_message *m,
+                      struct error *err);
 /* Every entry up to index is durable. */
 void consensus_persisted(struct consensus *c, uint64_t now_ms, uint64_t index);
 
 /* Appends entries; their index and term are set here. E_NOT_LEADER (also while
  * a transfer runs), E_INVALID for an ENTRY_MEMBERS: nothing happened. They come
  * back through append(). */
-int consensus_propose(struct consensus *c, uint64_t now_ms, struct entry *const *entries, uint32_t count);
+int consensus_propose(struct consensus *c, uint64_t now_ms, struct entry *const *entries,
+                      uint32_t count);
 /* Replaces the list of members; `next` differs from the newest list in one
  * member, a new one is no voter yet, and the order of the others is kept.
  * E_NOT_LEADER, E_AGAIN (a change is under way, this leader has not yet committed
- * an entry of its term, or a new voter does not yet have the list), E_INVALID (more than one step; or the leader would lose its own vote: it
- * transfers first). On success *ret_index is where the change stands. */
-int consensus_change(struct consensus *c, uint64_t now_ms, const struct members *next, uint64_t *ret_index,
-                     struct error *err);
+ * an entry of its term, or a new voter does not yet have the list), E_INVALID (more than one step;
+ * or the leader would lose its own vote: it transfers first). On success *ret_index is where the
+ * change stands. */
+int consensus_change(struct consensus *c, uint64_t now_ms, const struct members *next,
+                     uint64_t *ret_index, struct error *err);
 /* A snapshot of the applied state is durable. Its index is in the log; every
  * entry up to it is persisted. The log keeps `trailing` entries up to it. */
-void consensus_snapshot_taken(struct consensus *c, uint64_t now_ms, const struct consensus_snapshot *s,
-                              uint32_t trailing);
+void consensus_snapshot_taken(struct consensus *c, uint64_t now_ms,
+                              const struct consensus_snapshot *s, uint32_t trailing);
 /* The snapshot of the install effect is durable and restored. */
 void consensus_installed(struct consensus *c, uint64_t now_ms);
 /* Hands leadership to id (0: whoever is best). E_NOT_LEADER, E_NOT_FOUND. */

@@ -66,7 +66,8 @@ struct members {
 };
 
 void members_done(struct members *m); /* Frees; m is empty and usable again. */
-void members_copy(struct members *to, const struct members *from); /* `to` is overwritten, not freed. */
+void members_copy(struct members *to,
+                  const struct members *from); /* `to` is overwritten, not freed. */
 void members_add(struct members *m, uint64_t id, enum member_role role, const char *address);
 void members_remove(struct members *m, uint64_t id);
 struct member *members_get(const struct members *m, uint64_t id); /* NULL when absent. */

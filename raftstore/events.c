@@ -27,8 +27,8 @@ struct chunk {
     _Atomic uint32_t count; /* Batches that readers may see. */
     _Atomic bool closed;    /* The count stays as it is. */
     int64_t first_rev;
-    uint64_t bytes;         /* Writer. */
-    uint64_t newest_ms;     /* Writer. */
+    uint64_t bytes;     /* Writer. */
+    uint64_t newest_ms; /* Writer. */
     const struct event_batch *batches[EVENT_CHUNK_BATCHES];
 };
 
@@ -41,7 +41,7 @@ struct event_log {
     size_t staged_count, staged_cap;
     int64_t next_rev;
 
-    pthread_mutex_t lock; /* Guards what follows. */
+    pthread_mutex_t lock;  /* Guards what follows. */
     struct chunk **chunks; /* A ring: chunks[(head + i) % cap]. */
     size_t head, count, cap;
     struct list cursors;

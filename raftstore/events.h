@@ -44,8 +44,8 @@ void event_log_publish(struct event_log *log, uint64_t now_ms);
  * batches, borrowed and gap-free up to rev, are the history known of it (count
  * may be 0; nothing may be appended and unpublished). Cursors whose
  * position lies in it go on, others are lost; all are woken. */
-void event_log_reset(struct event_log *log, int64_t rev, struct event_batch *const *batches, size_t count,
-                     uint64_t now_ms);
+void event_log_reset(struct event_log *log, int64_t rev, struct event_batch *const *batches,
+                     size_t count, uint64_t now_ms);
 
 struct event_log_stats {
     uint64_t bytes;
@@ -62,8 +62,8 @@ void event_log_stats(struct event_log *log, struct event_log_stats *ret); /* [an
  * event_cursor_next() returned NULL anew. It runs on the writer's thread, inside
  * event_log_publish() and under a lock: it may only post a mail. NULL: no waking.
  * E_EXPIRED: revisions after after_rev are gone. */
-int event_cursor_new(struct event_log *log, int64_t after_rev, void (*on_ready)(void *arg), void *arg,
-                     struct event_cursor **ret);
+int event_cursor_new(struct event_log *log, int64_t after_rev, void (*on_ready)(void *arg),
+                     void *arg, struct event_cursor **ret);
 /* No on_ready() runs once it returned. NULL is a no-op. */
 void event_cursor_free(struct event_cursor *c);
 /* The next batch in order, or NULL once drained. Borrowed until the next call.

@@ -34,10 +34,10 @@ void mvcc_free(struct mvcc *m);
 
 /* --- commands --- */
 struct mvcc_result {
-    int code;     /* 0 or E_*, the same on every member. */
-    int64_t rev;  /* The store's revision afterwards. */
-    int64_t id;   /* Leases: the id. */
-    int64_t ttl_s; /* Leases: what was granted. */
+    int code;               /* 0 or E_*, the same on every member. */
+    int64_t rev;            /* The store's revision afterwards. */
+    int64_t id;             /* Leases: the id. */
+    int64_t ttl_s;          /* Leases: what was granted. */
     struct txn_result *txn; /* Of a transaction, also of a refused one (code inside). */
 };
 void mvcc_result_done(struct mvcc_result *r);
@@ -52,8 +52,8 @@ void mvcc_result_done(struct mvcc_result *r);
  * Returns 0 whatever the result; or, without applying, E_INVALID for bytes that
  * do not decode and E_NOT_IMPLEMENTED for a command of a newer version: then this
  * member must stop. */
-int mvcc_apply(struct mvcc *m, uint64_t index, struct str command, uint64_t now_ms, struct mvcc_result *ret,
-               struct error *err);
+int mvcc_apply(struct mvcc *m, uint64_t index, struct str command, uint64_t now_ms,
+               struct mvcc_result *ret, struct error *err);
 /* Every command of the entries up to index was applied. Rises only. */
 void mvcc_applied(struct mvcc *m, uint64_t index);
 /* Makes what was applied visible: view first, then events. Cheap when nothing
@@ -85,8 +85,8 @@ const struct mvcc_alarm *mvcc_alarm_list(const struct mvcc *m, size_t *ret_count
 bool mvcc_wants_no_space(const struct mvcc *m, uint64_t member);
 
 struct mvcc_stats {
-    uint64_t tree_bytes;    /* Counts against the quota. */
-    uint64_t dead_bytes;    /* Held by old views or waiting for mvcc_work(). */
+    uint64_t tree_bytes; /* Counts against the quota. */
+    uint64_t dead_bytes; /* Held by old views or waiting for mvcc_work(). */
     uint64_t history_bytes;
     uint64_t keys, versions, leases, views, cursors;
     int64_t history_first_rev;
@@ -127,9 +127,10 @@ int mvcc_view_check_rev(const struct mvcc_view *v, int64_t rev);
 /* As the store_view_* functions; a rev that mvcc_view_check_rev() refuses finds
  * nothing. tree_iter_next() goes on with the iterator. */
 const struct kv *mvcc_view_get(const struct mvcc_view *v, struct str key, int64_t rev);
-int64_t mvcc_view_count(const struct mvcc_view *v, struct str key, struct str range_end, int64_t rev);
-int mvcc_view_iter(const struct mvcc_view *v, struct tree_iter *it, struct str key, struct str range_end,
-                   int64_t rev);
+int64_t mvcc_view_count(const struct mvcc_view *v, struct str key, struct str range_end,
+                        int64_t rev);
+int mvcc_view_iter(const struct mvcc_view *v, struct tree_iter *it, struct str key,
+                   struct str range_end, int64_t rev);
 struct tree_root mvcc_view_root(const struct mvcc_view *v);
 
 /* --- hash [any]: what members compare --- */
@@ -158,7 +159,7 @@ int64_t mvcc_cursor_rev(const struct mvcc_cursor *c);
 
 /* The batches of revisions (after_rev, view's rev] from the version chains, in
  * order. *ret is malloc'ed, with one reference each. E_EXPIRED as above. */
-int mvcc_history(const struct mvcc_view *v, int64_t after_rev, size_t events_max, struct event_batch ***ret,
-                 size_t *ret_count);
+int mvcc_history(const struct mvcc_view *v, int64_t after_rev, size_t events_max,
+                 struct event_batch ***ret, size_t *ret_count);
 
 #endif

@@ -29,7 +29,7 @@ struct mvcc_state {
     int64_t compacted;
     uint64_t applied;
     struct leases leases;
-    struct buf config; /* COMMAND_CONFIG's record. */
+    struct buf config;         /* COMMAND_CONFIG's record. */
     struct mvcc_alarm *alarms; /* By rising member id; none is 0. */
     size_t alarm_count;
 };

@@ -242,8 +242,8 @@ static int read_head(const struct mvcc_restore *r, struct chunk_head *ret, struc
 {
     const uint8_t *p = r->in.data;
     *ret = (struct chunk_head){le32(p), le32(p + 4), le32(p + 8), le32(p + 12)};
-    bool known = ret->type == SNAPSHOT_HEADER || ret->type == SNAPSHOT_DATA ||
-                 ret->type == SNAPSHOT_END;
+    bool known =
+        ret->type == SNAPSHOT_HEADER || ret->type == SNAPSHOT_DATA || ret->type == SNAPSHOT_END;
     if (!known)
         return corrupt(r, err, "not a snapshot");
     if (ret->payload > SNAPSHOT_PAYLOAD_MAX || ret->raw > SNAPSHOT_RAW_MAX)
@@ -334,8 +334,8 @@ int mvcc_restore_feed(struct mvcc_restore *r, struct str bytes, struct error *er
 static void build_history(struct mvcc_restore *r)
 {
     int64_t after = MAX_OF(r->s.compacted - 1, r->s.rev - RESTORE_HISTORY_MAX);
-    int rc = history_build(tree_working(r->s.tree), r->s.compacted, after,
-                           MVCC_HISTORY_EVENTS_MAX, &r->history, &r->history_count);
+    int rc = history_build(tree_working(r->s.tree), r->s.compacted, after, MVCC_HISTORY_EVENTS_MAX,
+                           &r->history, &r->history_count);
     if (rc != 0)
         r->history_count = 0;
 }

@@ -43,8 +43,8 @@ int mvcc_restore_finish(struct mvcc_restore *r, struct error *err);
 uint64_t mvcc_restore_index(const struct mvcc_restore *r); /* After finish. */
 int64_t mvcc_restore_rev(const struct mvcc_restore *r);
 /* [store thread] After a successful finish: replaces m's state by one that is not
- * older, and frees r. Cannot fail. Views keep what they see; cursors go on where the new state has their
- * history, and are lost otherwise. The old tree is freed by mvcc_work(). */
+ * older, and frees r. Cannot fail. Views keep what they see; cursors go on where the new state has
+ * their history, and are lost otherwise. The old tree is freed by mvcc_work(). */
 void mvcc_restore_commit(struct mvcc_restore *r, struct mvcc *m, uint64_t now_ms);
 /* Reads a stream and keeps nothing: is it whole? Same calls, no commit. */
 struct mvcc_restore *mvcc_verify_new(void);

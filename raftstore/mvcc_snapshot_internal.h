@@ -27,9 +27,9 @@
 #define SNAPSHOT_PAYLOAD_MAX (SNAPSHOT_RAW_MAX + SNAPSHOT_RAW_MAX / 64 + 4096)
 
 enum snapshot_chunk { /* "TR" and a number: a stream is told from noise at once. */
-    SNAPSHOT_HEADER = 0x54520001,
-    SNAPSHOT_DATA = 0x54520002,
-    SNAPSHOT_END = 0x54520003,
+                      SNAPSHOT_HEADER = 0x54520001,
+                      SNAPSHOT_DATA = 0x54520002,
+                      SNAPSHOT_END = 0x54520003,
 };
 
 enum snapshot_record { RECORD_LEASE = 1, RECORD_KEY = 2, RECORD_VERSION = 3 };

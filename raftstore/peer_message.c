@@ -143,7 +143,8 @@ static void get_append(struct wire *w, struct peer_message *pm)
     m->append.prev_term = wire_u64(w);
     m->append.commit = wire_u64(w);
     m->append.count = wire_u32(w);
-    if (m->append.count > w->left / ENTRY_HEADER || m->append.prev_index > UINT64_MAX - m->append.count - 1)
+    if (m->append.count > w->left / ENTRY_HEADER ||
+        m->append.prev_index > UINT64_MAX - m->append.count - 1)
         w->bad = true;
     if (w->bad || m->append.count == 0)
         return;
@@ -261,8 +262,8 @@ int peer_message_decode(struct str bytes, struct peer_message *ret, struct error
     uint8_t version = wire_u8(&w);
     m.type = wire_u8(&w);
     if (bytes.len > REPLICA_MESSAGE_MAX || version != PEER_MESSAGE_VERSION)
-        return error_set(err, E_INVALID, "peer message: version %u of %zu bytes, want %d", version, bytes.len,
-                         PEER_MESSAGE_VERSION);
+        return error_set(err, E_INVALID, "peer message: version %u of %zu bytes, want %d", version,
+                         bytes.len, PEER_MESSAGE_VERSION);
     if (m.type >= PEER_FORWARD)
         get_own(&w, &m);
     else

@@ -16,15 +16,15 @@ struct error;
 
 enum peer_message_type {
     /* 1 .. 6: enum consensus_message_type. */
-    PEER_FORWARD = 16,  /* Commands for the leader's log. */
-    PEER_REFUSED,       /* ... not taken: not the leader. */
-    PEER_HEARTBEAT,     /* A round that confirms the leader for reads. */
+    PEER_FORWARD = 16, /* Commands for the leader's log. */
+    PEER_REFUSED,      /* ... not taken: not the leader. */
+    PEER_HEARTBEAT,    /* A round that confirms the leader for reads. */
     PEER_HEARTBEAT_ACK,
-    PEER_READ,          /* Asks the leader for a read index. */
+    PEER_READ, /* Asks the leader for a read index. */
     PEER_READ_REPLY,
-    PEER_CHANGE,        /* Asks the leader for a change of members or a transfer. */
+    PEER_CHANGE, /* Asks the leader for a change of members or a transfer. */
     PEER_CHANGE_REPLY,
-    PEER_CHUNK,         /* A piece of a snapshot. */
+    PEER_CHUNK, /* A piece of a snapshot. */
     PEER_CHUNK_ACK,
 };
 

@@ -60,7 +60,7 @@ struct replica_command {
     uint64_t index; /* Of the entry that carries it; several may share one. */
     uint64_t term;
     struct str bytes; /* Borrowed for the call. */
-    void *cookie;     /* Of replica_propose(), when proposed by this start of this member; else NULL. */
+    void *cookie; /* Of replica_propose(), when proposed by this start of this member; else NULL. */
 };
 
 enum replica_state { REPLICA_FOLLOWER, REPLICA_CANDIDATE, REPLICA_LEADER };
@@ -71,13 +71,13 @@ struct replica_status {
     uint64_t leader; /* 0: none known. */
     uint64_t commit_index, applied_index, last_index, first_index;
     uint64_t snapshot_index;
-    uint64_t log_bytes;       /* Since the last snapshot. */
-    uint64_t cache_bytes;     /* Entries held in memory. */
-    uint64_t proposals;       /* Waiting for their application. */
+    uint64_t log_bytes;   /* Since the last snapshot. */
+    uint64_t cache_bytes; /* Entries held in memory. */
+    uint64_t proposals;   /* Waiting for their application. */
     uint64_t proposal_bytes;
     uint64_t reads;
     bool is_voter;
-    bool removed;             /* Was a member, is none any more. */
+    bool removed; /* Was a member, is none any more. */
 };
 
 struct replica_ops {
@@ -86,12 +86,14 @@ struct replica_ops {
     /* Cut the log at first_index (drop it and all behind it), then append
      * `count` >= 1 entries; entries[0]->index == first_index. References must be
      * taken to keep them. */
-    void (*append)(void *arg, uint64_t seq, uint64_t first_index, struct entry *const *entries, uint32_t count);
+    void (*append)(void *arg, uint64_t seq, uint64_t first_index, struct entry *const *entries,
+                   uint32_t count);
     /* The snapshot received as `transfer` replaces state machine and log: make
      * it the current one, drop the whole log (it goes on at index + 1), restore
      * the state machine, then report seq. May take long. No apply meanwhile, and
      * no append is given before it is reported. */
-    void (*install_snapshot)(void *arg, uint64_t seq, uint64_t transfer, const struct replica_snapshot *s);
+    void (*install_snapshot)(void *arg, uint64_t seq, uint64_t transfer,
+                             const struct replica_snapshot *s);
 
     /* Drop the whole log, which goes on at index + 1: on disk it ended before the
      * current snapshot or contradicted it (a crash during an install). Only
@@ -104,7 +106,8 @@ struct replica_ops {
     /* Read entries [first, last], at most bytes_max bytes of payload but at least
      * one entry; answer with replica_entries_read(token). They are durable and
      * were not trimmed when asked. */
-    void (*read_entries)(void *arg, uint64_t token, uint64_t first, uint64_t last, uint32_t bytes_max);
+    void (*read_entries)(void *arg, uint64_t token, uint64_t first, uint64_t last,
+                         uint32_t bytes_max);
 
     /* --- snapshots --- */
     /* Take the state machine's root as it is now (every command up to s->index
@@ -115,13 +118,15 @@ struct replica_ops {
      * index, whole as stored (data only, without s->meta); answer with
      * replica_snapshot_read(token). The file stays readable until
      * release_snapshot(index), also when a newer one replaces it. */
-    void (*read_snapshot)(void *arg, uint64_t token, uint64_t index, uint64_t offset, uint32_t bytes_max);
+    void (*read_snapshot)(void *arg, uint64_t token, uint64_t index, uint64_t offset,
+                          uint32_t bytes_max);
     void (*release_snapshot)(void *arg, uint64_t index);
     /* Receiving: write bytes at offset into the temporary file of `transfer`
      * (offset 0 creates or empties it; the offsets follow each other without
      * gap); answer with replica_snapshot_written(transfer). With `last` the file
      * is complete: verify its checksums before the answer. */
-    void (*write_snapshot)(void *arg, uint64_t transfer, uint64_t offset, struct str bytes, bool last);
+    void (*write_snapshot)(void *arg, uint64_t transfer, uint64_t offset, struct str bytes,
+                           bool last);
     void (*drop_snapshot)(void *arg, uint64_t transfer); /* Not wanted any more. */
 
     /* --- peers --- */
@@ -162,18 +167,18 @@ struct replica_config {
     uint32_t heartbeat_ms;        /* 100 */
     uint32_t election_ms;         /* 1000 */
     uint32_t proposal_timeout_ms; /* 7000: then E_UNKNOWN_OUTCOME or E_UNAVAILABLE. */
-    uint32_t disk_stall_ms;       /* election_ms: a leader whose oldest write takes longer steps aside. */
-    uint64_t snapshot_log_bytes;  /* 64 MiB of log between snapshots. */
-    uint64_t trail_bytes;         /* snapshot_log_bytes / 4: kept behind a snapshot for slow members. */
-    uint64_t cache_bytes;         /* 32 MiB of log in memory. */
-    uint32_t entry_bytes;         /* 1 MiB: a batch is cut beyond. */
-    uint32_t append_bytes;        /* 1 MiB per append message. */
-    uint64_t window_bytes;        /* 8 MiB sent to a member and not acknowledged. */
-    uint64_t queue_bytes;         /* 64 MiB of proposals waiting; then E_TOO_MANY. */
-    uint32_t queue_count;         /* 65536 of them. */
+    uint32_t disk_stall_ms; /* election_ms: a leader whose oldest write takes longer steps aside. */
+    uint64_t snapshot_log_bytes; /* 64 MiB of log between snapshots. */
+    uint64_t trail_bytes;  /* snapshot_log_bytes / 4: kept behind a snapshot for slow members. */
+    uint64_t cache_bytes;  /* 32 MiB of log in memory. */
+    uint32_t entry_bytes;  /* 1 MiB: a batch is cut beyond. */
+    uint32_t append_bytes; /* 1 MiB per append message. */
+    uint64_t window_bytes; /* 8 MiB sent to a member and not acknowledged. */
+    uint64_t queue_bytes;  /* 64 MiB of proposals waiting; then E_TOO_MANY. */
+    uint32_t queue_count;  /* 65536 of them. */
     uint32_t snapshot_chunk_bytes; /* 256 KiB */
-    uint32_t guards_off;          /* Drills only; enum consensus_guard. */
-    bool manual_promotion;        /* Standbys stay standbys until replica_change(). Tests. */
+    uint32_t guards_off;           /* Drills only; enum consensus_guard. */
+    bool manual_promotion;         /* Standbys stay standbys until replica_change(). Tests. */
     const struct replica_ops *ops; /* Borrowed for the replica's life. */
     void *arg;
 };
@@ -186,7 +191,8 @@ void replica_free(struct replica *r); /* Closes first. NULL is a no-op. */
 /* --- start: recover, then start once --- */
 /* The current snapshot; the state machine is restored from it already. At most
  * once, before any entry. E_CORRUPT when its meta does not decode. */
-int replica_recover_snapshot(struct replica *r, const struct replica_snapshot *s, struct error *err);
+int replica_recover_snapshot(struct replica *r, const struct replica_snapshot *s,
+                             struct error *err);
 /* Each entry of the log in order, gap-free and starting at or below snapshot
  * index + 1 (1 without snapshot). Takes its own reference; old ones are dropped
  * again to keep within cache_bytes. */
@@ -213,7 +219,8 @@ void replica_persisted(struct replica *r, uint64_t now_ms, uint64_t seq);
 void replica_entries_read(struct replica *r, uint64_t now_ms, uint64_t token, int code,
                           struct entry *const *entries, uint32_t count);
 void replica_snapshot_taken(struct replica *r, uint64_t now_ms, uint64_t index, int code);
-void replica_snapshot_read(struct replica *r, uint64_t now_ms, uint64_t token, int code, struct str bytes, bool last);
+void replica_snapshot_read(struct replica *r, uint64_t now_ms, uint64_t token, int code,
+                           struct str bytes, bool last);
 void replica_snapshot_written(struct replica *r, uint64_t now_ms, uint64_t transfer, int code);
 /* The log cannot be written any more. A leader hands over, as far as it still
  * can; then, or at once on others, comes fatal(). */
@@ -249,6 +256,7 @@ int replica_change(struct replica *r, uint64_t now_ms, enum replica_change_type 
 int replica_transfer(struct replica *r, uint64_t now_ms, uint64_t id, void *cookie);
 
 void replica_status(const struct replica *r, struct replica_status *ret);
-const struct members *replica_members(const struct replica *r); /* Newest; borrowed until the next call. */
+const struct members *
+replica_members(const struct replica *r); /* Newest; borrowed until the next call. */
 
 #endif

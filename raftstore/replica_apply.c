@@ -6,8 +6,8 @@
  * table is part of the replicated state and travels in the snapshot's meta. */
 #include "raftstore/replica_internal.h"
 
-#define APPLY_COMMANDS_MAX 2048      /* Per run ... */
-#define APPLY_BYTES_MAX (2u << 20)   /* ... or so many. */
+#define APPLY_COMMANDS_MAX 2048    /* Per run ... */
+#define APPLY_BYTES_MAX (2u << 20) /* ... or so many. */
 #define READ_AHEAD_ENTRIES 1024
 #define READ_AHEAD_BYTES (1u << 20)
 #define SNAPSHOT_ENTRIES_MAX (256u << 10) /* The index costs memory too. */
@@ -34,7 +34,8 @@ void applied_encode(const struct applied *a, struct buf *out)
     }
 }
 
-int applied_decode(struct str meta, uint64_t index, uint64_t term, struct applied *ret, struct error *err)
+int applied_decode(struct str meta, uint64_t index, uint64_t term, struct applied *ret,
+                   struct error *err)
 {
     struct wire w = wire_of(meta);
     struct applied a = {.index = index, .term = term};
@@ -113,7 +114,8 @@ static void apply_members(struct replica *r, const struct entry *e)
 {
     struct members m = {0};
     if (members_decode(entry_str(e), &m, NULL) != 0) {
-        replica_fatal(r, E_CORRUPT, "log entry %" PRIu64 ": its list of members does not decode", e->index);
+        replica_fatal(r, E_CORRUPT, "log entry %" PRIu64 ": its list of members does not decode",
+                      e->index);
         return;
     }
     set_members(&r->applied, &m, e->index);
@@ -150,7 +152,8 @@ void apply_drop_ahead(struct replica *r)
 void apply_entries_read(struct replica *r, struct entry *const *entries, uint32_t count)
 {
     if (count == 0 || entries[0]->index != r->applied.index + 1) {
-        replica_fatal(r, E_CORRUPT, "log entry %" PRIu64 " was asked for, another one came", r->applied.index + 1);
+        replica_fatal(r, E_CORRUPT, "log entry %" PRIu64 " was asked for, another one came",
+                      r->applied.index + 1);
         return;
     }
     apply_drop_ahead(r);
@@ -169,7 +172,8 @@ static struct entry *next_entry(struct replica *r)
     if (r->apply_ahead_at < r->apply_ahead_count)
         return r->apply_ahead[r->apply_ahead_at++];
     if (r->apply_token == 0) {
-        uint64_t last = MIN_OF(MIN_OF(r->commit, r->tail.cached - 1), index + READ_AHEAD_ENTRIES - 1);
+        uint64_t last =
+            MIN_OF(MIN_OF(r->commit, r->tail.cached - 1), index + READ_AHEAD_ENTRIES - 1);
         r->apply_token = replica_token(r);
         R_OP(r, read_entries, r->apply_token, index, last, READ_AHEAD_BYTES);
     }
@@ -221,7 +225,8 @@ void snapshot_ref_drop(struct snapshot_ref *s)
 }
 
 /* Takes over the reference. */
-void replica_set_snapshot(struct replica *r, struct snapshot_ref *s, const struct members *m, uint64_t members_index)
+void replica_set_snapshot(struct replica *r, struct snapshot_ref *s, const struct members *m,
+                          uint64_t members_index)
 {
     struct members copy;
     members_copy(&copy, m);
@@ -234,12 +239,14 @@ void replica_set_snapshot(struct replica *r, struct snapshot_ref *s, const struc
 
 void apply_maybe_snapshot(struct replica *r)
 {
-    bool due = r->bytes_since >= r->config.snapshot_log_bytes || r->entries_since >= SNAPSHOT_ENTRIES_MAX;
+    bool due =
+        r->bytes_since >= r->config.snapshot_log_bytes || r->entries_since >= SNAPSHOT_ENTRIES_MAX;
     /* A member that is being sent one needs the log behind it: wait, but not
      * for ever. */
     if (transfer_active(r) && r->bytes_since < 4 * r->config.snapshot_log_bytes)
         return;
-    if (!due || r->taking != NULL || r->installing_seq != 0 || r->failed || !tail_has(&r->tail, r->applied.index))
+    if (!due || r->taking != NULL || r->installing_seq != 0 || r->failed ||
+        !tail_has(&r->tail, r->applied.index))
         return;
     AUTO_BUF meta = BUF_INIT;
     applied_encode(&r->applied, &meta);
@@ -285,9 +292,11 @@ void apply_finish_snapshot(struct replica *r)
     }
     uint64_t index = r->taking->index;
     uint32_t keep = trailing(r, index);
-    struct consensus_snapshot s = {index, r->taking->term, r->taking_members, r->taking_members_index};
+    struct consensus_snapshot s = {index, r->taking->term, r->taking_members,
+                                   r->taking_members_index};
     consensus_snapshot_taken(r->consensus, r->now_ms, &s, keep);
-    replica_set_snapshot(r, snapshot_ref_take(r->taking), &r->taking_members, r->taking_members_index);
+    replica_set_snapshot(r, snapshot_ref_take(r->taking), &r->taking_members,
+                         r->taking_members_index);
     tail_set_base(&r->tail, index, r->taking->term);
     drop_taking(r);
     tail_trim(&r->tail, index - keep + 1);
@@ -302,7 +311,8 @@ void replica_snapshot_taken(struct replica *r, uint64_t now_ms, uint64_t index, 
     r->now_ms = MAX_OF(r->now_ms, now_ms);
     /* A leader's snapshot that came in meanwhile is the newer one. A failed one
      * is tried again after as much log. */
-    if (code != 0 || (r->snapshot != NULL && r->snapshot->index >= index) || r->installing_seq != 0) {
+    if (code != 0 || (r->snapshot != NULL && r->snapshot->index >= index) ||
+        r->installing_seq != 0) {
         drop_taking(r);
         return;
     }

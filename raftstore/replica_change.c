@@ -8,8 +8,8 @@
  * leads. */
 #include "raftstore/replica_internal.h"
 
-#define RESULT_LATER 1      /* Nothing was done yet: to be asked again. */
-#define RESULT_DONE 2       /* It is so already. */
+#define RESULT_LATER 1 /* Nothing was done yet: to be asked again. */
+#define RESULT_DONE 2  /* It is so already. */
 #define CAUGHT_UP_ENTRIES 64
 
 void change_init(struct replica *r)
@@ -26,7 +26,8 @@ static void finish(struct replica *r, struct change *c, int code)
     free(c);
 }
 
-static int request(struct replica *r, uint64_t now_ms, uint8_t type, uint64_t target, const char *address, void *cookie)
+static int request(struct replica *r, uint64_t now_ms, uint8_t type, uint64_t target,
+                   const char *address, void *cookie)
 {
     ASSERT(!r->in_op);
     if (!r->started || r->closed || r->failed)
@@ -53,7 +54,8 @@ static int request(struct replica *r, uint64_t now_ms, uint8_t type, uint64_t ta
 int replica_change(struct replica *r, uint64_t now_ms, enum replica_change_type type, uint64_t id,
                    const char *address, void *cookie)
 {
-    if (id == 0 || (type == REPLICA_ADD && (address == NULL || strlen(address) > MEMBER_ADDRESS_MAX)))
+    if (id == 0 ||
+        (type == REPLICA_ADD && (address == NULL || strlen(address) > MEMBER_ADDRESS_MAX)))
         return E_INVALID;
     return request(r, now_ms, (uint8_t)type, id, address, cookie);
 }
@@ -67,8 +69,8 @@ int replica_transfer(struct replica *r, uint64_t now_ms, uint64_t id, void *cook
 
 /* Makes the list that the request asks for. 0, RESULT_DONE, or why not. `again`:
  * the request may have been carried out before. */
-static int next_members(struct replica *r, uint8_t type, uint64_t id, const char *address, bool again,
-                        struct members *ret)
+static int next_members(struct replica *r, uint8_t type, uint64_t id, const char *address,
+                        bool again, struct members *ret)
 {
     const struct members *now = consensus_members(r->consensus);
     const struct member *m = members_get(now, id);
@@ -108,8 +110,9 @@ static bool caught_up(struct replica *r, uint64_t id)
 {
     struct peer *p = replica_peer(r, id);
     uint64_t match = consensus_match_index(r->consensus, id);
-    return p != NULL && p->heard_ms != 0 && r->now_ms - p->heard_ms < r->config.election_ms && match >= r->tail.first &&
-           match >= r->applied.members_index && match + CAUGHT_UP_ENTRIES >= tail_last(&r->tail);
+    return p != NULL && p->heard_ms != 0 && r->now_ms - p->heard_ms < r->config.election_ms &&
+           match >= r->tail.first && match >= r->applied.members_index &&
+           match + CAUGHT_UP_ENTRIES >= tail_last(&r->tail);
 }
 
 /* 0: the entry stands at *ret_index. RESULT_*, or why not. */
@@ -164,13 +167,14 @@ static void reply(struct replica *r, uint64_t member, uint64_t boot, uint64_t id
 }
 
 /* A request of `member`, this one included, on the leader. */
-static void serve(struct replica *r, uint64_t member, uint64_t boot, uint64_t id, uint8_t type, uint64_t target,
-                  const char *address, bool again)
+static void serve(struct replica *r, uint64_t member, uint64_t boot, uint64_t id, uint8_t type,
+                  uint64_t target, const char *address, bool again)
 {
     uint64_t index = 0;
     if (r->wait.index != 0 && r->wait.member == member && r->wait.boot == boot && r->wait.id == id)
         return; /* Under way. */
-    int rc = type == PEER_TRANSFER ? carry_out_transfer(r, target) : carry_out(r, type, target, address, again, &index);
+    int rc = type == PEER_TRANSFER ? carry_out_transfer(r, target)
+                                   : carry_out(r, type, target, address, again, &index);
     if (rc == RESULT_LATER)
         return;
     if (rc == 0)
@@ -257,7 +261,9 @@ void change_tick(struct replica *r)
         struct change *c = LIST_ENTRY(n, struct change, node);
         if (r->now_ms < c->deadline_ms)
             continue;
-        int code = c->type == PEER_TRANSFER ? E_TIMEOUT : c->maybe ? E_UNKNOWN_OUTCOME : E_UNAVAILABLE;
+        int code = c->type == PEER_TRANSFER ? E_TIMEOUT
+                   : c->maybe               ? E_UNKNOWN_OUTCOME
+                                            : E_UNAVAILABLE;
         finish(r, c, code);
     }
 }
@@ -268,7 +274,8 @@ void change_receive(struct replica *r, uint64_t from, const struct peer_message 
         if (!is_leader(r))
             return; /* It asks again. */
         char *address = xstrndup(str_c(m->change.address), m->change.address.len);
-        serve(r, from, m->change.boot, m->change.id, m->change.change, m->change.target, address, m->change.again);
+        serve(r, from, m->change.boot, m->change.id, m->change.change, m->change.target, address,
+              m->change.again);
         free(address);
         return;
     }

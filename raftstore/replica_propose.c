@@ -33,7 +33,8 @@ int replica_propose(struct replica *r, uint64_t now_ms, struct str bytes, void *
         return E_UNAVAILABLE;
     if (bytes.len > REPLICA_COMMAND_MAX)
         return E_TOO_LARGE;
-    if (r->proposal_count >= r->config.queue_count || r->proposal_bytes + bytes.len > r->config.queue_bytes)
+    if (r->proposal_count >= r->config.queue_count ||
+        r->proposal_bytes + bytes.len > r->config.queue_bytes)
         return E_TOO_MANY;
     struct proposal *p = malloc(sizeof(*p) + bytes.len);
     if (p == NULL)
@@ -78,7 +79,8 @@ static void gather(struct replica *r, struct batch_writer *w, size_t max_bytes, 
         struct proposal *p = LIST_ENTRY(it, struct proposal, node);
         if (n > 0 && w->out->len + p->size > max_bytes)
             break;
-        struct batch_command c = {r->config.id, r->config.boot, p->seq, str_n((const char *)p->data, p->size)};
+        struct batch_command c = {r->config.id, r->config.boot, p->seq,
+                                  str_n((const char *)p->data, p->size)};
         batch_add(w, &c);
         n++;
     }
@@ -143,7 +145,8 @@ static bool cut_batch(struct replica *r)
     uint32_t own = 0, others = 0;
     batch_begin(&w, &bytes);
     if (!list_empty(&r->queued)) /* Half, when others wait too. */
-        gather(r, &w, list_empty(&r->forwarded) ? r->config.entry_bytes : r->config.entry_bytes / 2, &own);
+        gather(r, &w, list_empty(&r->forwarded) ? r->config.entry_bytes : r->config.entry_bytes / 2,
+               &own);
     gather_forwarded(r, &bytes, &others);
     struct entry *e = entry_new(ENTRY_COMMANDS, 0, 0, (uint32_t)bytes.len);
     if (e == NULL)
@@ -165,7 +168,8 @@ static void run_leader(struct replica *r)
         uint64_t waiting = r->queued_bytes + r->forwarded_bytes;
         if (r->appends_pending > 0 && waiting < r->config.entry_bytes)
             return;
-        if (tail_last(&r->tail) - r->commit >= UNCOMMITTED_MAX || consensus_transferring(r->consensus))
+        if (tail_last(&r->tail) - r->commit >= UNCOMMITTED_MAX ||
+            consensus_transferring(r->consensus))
             return;
         if (!cut_batch(r))
             return;
@@ -311,7 +315,8 @@ void propose_tick(struct replica *r)
         expire(r, &r->queued, &r->queued_bytes);
     }
     /* Forwarded and not heard of since: the message or its leader may be lost. */
-    if (!is_leader(r) && !list_empty(&r->sent) && r->now_ms - r->progress_ms >= r->config.election_ms) {
+    if (!is_leader(r) && !list_empty(&r->sent) &&
+        r->now_ms - r->progress_ms >= r->config.election_ms) {
         r->progress_ms = r->now_ms;
         unsend(r);
     }

@@ -28,7 +28,8 @@ int replica_read(struct replica *r, uint64_t now_ms, void *cookie)
         return E_TOO_MANY;
     r->now_ms = MAX_OF(r->now_ms, now_ms);
     struct read_op *op = xmalloc(sizeof(*op));
-    *op = (struct read_op){.cookie = cookie, .deadline_ms = r->now_ms + r->config.proposal_timeout_ms};
+    *op = (struct read_op){.cookie = cookie,
+                           .deadline_ms = r->now_ms + r->config.proposal_timeout_ms};
     list_push_back(&r->reads_waiting, &op->node);
     r->read_count++;
     return 0;

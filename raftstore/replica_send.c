@@ -19,10 +19,12 @@ void send_reset(struct peer *p)
 }
 
 /* One message with entries[0 .. count) behind p->next - 1. */
-static void send_message(struct replica *r, struct peer *p, struct entry *const *entries, uint32_t count)
+static void send_message(struct replica *r, struct peer *p, struct entry *const *entries,
+                         uint32_t count)
 {
     struct peer_message m = {.type = CONSENSUS_APPEND};
-    m.core.msg = (struct consensus_message){.type = CONSENSUS_APPEND, .peer = p->id, .term = p->term};
+    m.core.msg =
+        (struct consensus_message){.type = CONSENSUS_APPEND, .peer = p->id, .term = p->term};
     m.core.msg.append.prev_index = p->next - 1;
     m.core.msg.append.prev_term = p->prev_term;
     m.core.msg.append.commit = p->commit;
@@ -40,7 +42,8 @@ static bool window_open(const struct replica *r, const struct peer *p)
 }
 
 /* Sends entries, which are p->next and those behind, and notes them as sent. */
-static void send_entries(struct replica *r, struct peer *p, struct entry *const *entries, uint32_t count)
+static void send_entries(struct replica *r, struct peer *p, struct entry *const *entries,
+                         uint32_t count)
 {
     uint32_t at = (p->sent_head + p->sent_count) % SENT_MAX;
     uint32_t bytes = 0;
@@ -79,7 +82,8 @@ static void pump(struct replica *r, struct peer *p)
             send_reset(p); /* Trimmed: the core will find out and send the snapshot. */
             return;
         }
-        while (n < GATHER_MAX && p->next + n < end && (list[n] = tail_get(&r->tail, p->next + n)) != NULL)
+        while (n < GATHER_MAX && p->next + n < end &&
+               (list[n] = tail_get(&r->tail, p->next + n)) != NULL)
             n++;
         if (n == 0) {
             uint64_t last = MIN_OF(MIN_OF(end, r->tail.cached) - 1, p->next + GATHER_MAX - 1);
@@ -91,9 +95,11 @@ static void pump(struct replica *r, struct peer *p)
     }
 }
 
-void send_entries_read(struct replica *r, struct peer *p, struct entry *const *entries, uint32_t count)
+void send_entries_read(struct replica *r, struct peer *p, struct entry *const *entries,
+                       uint32_t count)
 {
-    if (p->term != consensus_term(r->consensus) || consensus_state(r->consensus) != CONSENSUS_LEADER)
+    if (p->term != consensus_term(r->consensus) ||
+        consensus_state(r->consensus) != CONSENSUS_LEADER)
         return;
     if (count == 0) {
         send_reset(p); /* Trimmed meanwhile. */
@@ -114,7 +120,8 @@ static bool covered(const struct replica *r, const struct peer *p, uint64_t firs
     uint64_t oldest = p->sent_count > 0 ? p->sent[p->sent_head].first : p->next;
     if (first < oldest)
         return false;
-    return p->sent_count == 0 || r->now_ms - p->sent[p->sent_head].at_ms < r->config.election_ms / 2;
+    return p->sent_count == 0 ||
+           r->now_ms - p->sent[p->sent_head].at_ms < r->config.election_ms / 2;
 }
 
 static void start_range(struct replica *r, struct peer *p, const struct consensus_message *m)
@@ -147,7 +154,8 @@ void send_append(struct replica *r, struct peer *p, const struct consensus_messa
  * committed: it does not have to wait for the next heartbeat to say so. */
 void send_commit(struct replica *r, struct peer *p)
 {
-    if (p->end == 0 || p->probing || p->told_commit >= r->commit || p->term != consensus_term(r->consensus))
+    if (p->end == 0 || p->probing || p->told_commit >= r->commit ||
+        p->term != consensus_term(r->consensus))
         return;
     p->commit = r->commit;
     send_message(r, p, NULL, 0);

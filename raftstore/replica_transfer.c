@@ -53,7 +53,8 @@ static void read_more(struct replica *r, struct peer *p)
     if (tx->token != 0 || tx->sent_last || tx->done || tx->chunks >= CHUNKS_MAX)
         return;
     tx->token = replica_token(r);
-    R_OP(r, read_snapshot, tx->token, tx->snapshot->index, tx->sent, r->config.snapshot_chunk_bytes);
+    R_OP(r, read_snapshot, tx->token, tx->snapshot->index, tx->sent,
+         r->config.snapshot_chunk_bytes);
 }
 
 static void rewind_to(struct replica *r, struct peer *p, uint64_t offset)
@@ -76,7 +77,8 @@ void transfer_start(struct replica *r, struct peer *p)
     rewind_to(r, p, 0);
 }
 
-void replica_snapshot_read(struct replica *r, uint64_t now_ms, uint64_t token, int code, struct str bytes, bool last)
+void replica_snapshot_read(struct replica *r, uint64_t now_ms, uint64_t token, int code,
+                           struct str bytes, bool last)
 {
     ASSERT(!r->in_op);
     r->now_ms = MAX_OF(r->now_ms, now_ms);
@@ -123,7 +125,8 @@ static void receive_ack(struct replica *r, struct peer *p, const struct peer_mes
     struct tx *tx = &p->tx;
     uint64_t offset = m->chunk_ack.offset;
     uint32_t size = r->config.snapshot_chunk_bytes;
-    if (tx->snapshot == NULL || tx->id != m->chunk_ack.transfer || m->chunk_ack.attempt < tx->attempt || !is_leader(r))
+    if (tx->snapshot == NULL || tx->id != m->chunk_ack.transfer ||
+        m->chunk_ack.attempt < tx->attempt || !is_leader(r))
         return;
     if (m->chunk_ack.attempt > tx->attempt) {
         bool first = tx->attempt == 0;
@@ -181,14 +184,16 @@ void transfer_acked(struct replica *r, struct peer *p, uint64_t match_index)
 static void send_ack(struct replica *r)
 {
     struct rx *rx = &r->rx;
-    struct peer_message m = {.type = PEER_CHUNK_ACK, .chunk_ack = {rx->id, rx->local, rx->written, rx->done}};
+    struct peer_message m = {.type = PEER_CHUNK_ACK,
+                             .chunk_ack = {rx->id, rx->local, rx->written, rx->done}};
     replica_send(r, rx->from, &m);
 }
 
 /* It is not known here: begin at the beginning. */
 static void ask_again(struct replica *r, uint64_t from, uint64_t transfer)
 {
-    struct peer_message m = {.type = PEER_CHUNK_ACK, .chunk_ack = {transfer, ++r->next_transfer, 0, false}};
+    struct peer_message m = {.type = PEER_CHUNK_ACK,
+                             .chunk_ack = {transfer, ++r->next_transfer, 0, false}};
     replica_send(r, from, &m);
 }
 

@@ -46,8 +46,8 @@ void tail_set_base(struct tail *t, uint64_t index, uint64_t term);
 bool tail_has(const struct tail *t, uint64_t index);
 /* 0 for an index that is neither in the tail nor the base. */
 uint64_t tail_term(const struct tail *t, uint64_t index);
-uint32_t tail_size(const struct tail *t, uint64_t index);          /* index is in the tail. */
-enum entry_type tail_type(const struct tail *t, uint64_t index);   /* index is in the tail. */
-struct entry *tail_get(const struct tail *t, uint64_t index);      /* Borrowed; NULL: not in memory. */
+uint32_t tail_size(const struct tail *t, uint64_t index);        /* index is in the tail. */
+enum entry_type tail_type(const struct tail *t, uint64_t index); /* index is in the tail. */
+struct entry *tail_get(const struct tail *t, uint64_t index); /* Borrowed; NULL: not in memory. */
 
 #endif

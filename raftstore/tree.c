@@ -100,8 +100,7 @@ void child_summarise(struct child *c)
 
 struct chain *tree_chain_new(struct tree *t, struct chain *older, unsigned cap)
 {
-    struct chain *c =
-        block_new(t, BLOCK_CHAIN, sizeof(*c) + cap * sizeof(c->versions[0]));
+    struct chain *c = block_new(t, BLOCK_CHAIN, sizeof(*c) + cap * sizeof(c->versions[0]));
     c->b.cap = (uint8_t)cap;
     c->older = older;
     return c;
@@ -171,7 +170,8 @@ static struct tree_node *leaf_split(struct tree *t, struct leaf *l, unsigned fro
     l->b.count = (uint8_t)from;
     leaf_count(l);
     leaf_count(right);
-    *ret_sep = sep_between(t, slot_newest(l->slots[from - 1])->key, slot_newest(right->slots[0])->key);
+    *ret_sep =
+        sep_between(t, slot_newest(l->slots[from - 1])->key, slot_newest(right->slots[0])->key);
     return (struct tree_node *)right;
 }
 
@@ -196,8 +196,7 @@ static unsigned split_point(unsigned count, unsigned at)
 static void inner_insert(struct inner *in, unsigned at, struct tree_node *node, struct sep *sep)
 {
     ASSERT_CMP(in->b.count, <, INNER_MAX);
-    memmove(&in->children[at + 1], &in->children[at],
-            (in->b.count - at) * sizeof(in->children[0]));
+    memmove(&in->children[at + 1], &in->children[at], (in->b.count - at) * sizeof(in->children[0]));
     in->children[at] = (struct child){.node = node, .sep = sep};
     child_summarise(&in->children[at]);
     in->b.count++;
@@ -378,8 +377,8 @@ int tree_load(struct tree *t, struct kv *kv)
 {
     const struct kv *last = last_version(t);
     int order = last != NULL ? str_cmp(last->key, kv->key) : -1;
-    bool fits = order < 0 || (order == 0 && last->mod_rev <= kv->mod_rev &&
-                              (kv_live(kv) || kv_live(last)));
+    bool fits =
+        order < 0 || (order == 0 && last->mod_rev <= kv->mod_rev && (kv_live(kv) || kv_live(last)));
     if (!fits)
         return E_CORRUPT;
     struct path p;

@@ -94,7 +94,8 @@ struct tree_root tree_view_root(const struct tree_view *v);
 
 /* --- reading a root [any thread that holds its view] --- */
 /* rev: at or below root.rev, 0 for root.rev. Everything returned is borrowed. */
-const struct kv *tree_get(struct tree_root root, struct str key, int64_t rev); /* NULL: none live. */
+const struct kv *tree_get(struct tree_root root, struct str key,
+                          int64_t rev); /* NULL: none live. */
 /* The newest version at or below rev, be it a tombstone. */
 const struct kv *tree_get_version(struct tree_root root, struct str key, int64_t rev);
 /* Live keys in the range; O(log n) at root.rev, a walk at an older one. */
@@ -104,16 +105,16 @@ int64_t tree_count(struct tree_root root, struct str key, struct str range_end, 
 struct tree_iter {
     const struct tree_node *path[TREE_HEIGHT_MAX];
     uint8_t at[TREE_HEIGHT_MAX]; /* Position in each node of the path. */
-    uint8_t height;        /* 0: at the end. */
-    bool single;           /* The one key. */
-    struct str end;        /* Empty: no end. Borrowed from the caller. */
+    uint8_t height;              /* 0: at the end. */
+    bool single;                 /* The one key. */
+    struct str end;              /* Empty: no end. Borrowed from the caller. */
     int64_t rev;
-    int64_t after_rev;     /* Of tree_iter_versions(). */
+    int64_t after_rev; /* Of tree_iter_versions(). */
 };
 /* Live keys of [key, range_end) at rev in key order. range_end is borrowed for
  * the iterator's life, key for the call. */
-void tree_iter_init(struct tree_iter *it, struct tree_root root, struct str key, struct str range_end,
-                    int64_t rev);
+void tree_iter_init(struct tree_iter *it, struct tree_root root, struct str key,
+                    struct str range_end, int64_t rev);
 const struct kv *tree_iter_next(struct tree_iter *it); /* NULL at the end. */
 
 /* Every version of every key changed after after_rev, tombstones too: key by
@@ -130,7 +131,8 @@ void kv_list_done(struct kv_list *l); /* Frees the list, not the kvs. */
 /* The next key's versions, oldest first, appended to *out: those after after_rev
  * (0: all), with the one before them in *ret_before (NULL: none kept). False at
  * the end. */
-bool tree_iter_next_versions(struct tree_iter *it, struct kv_list *out, const struct kv **ret_before);
+bool tree_iter_next_versions(struct tree_iter *it, struct kv_list *out,
+                             const struct kv **ret_before);
 
 /* Invariants: order, counts, generations, chains, accounting. For tests: visits
  * everything. 0 or E_CORRUPT. */

@@ -8,10 +8,10 @@ struct totals {
     uint64_t leaves;
 };
 
-#define CHECK(cond)                                                          \
-    do {                                                                     \
-        if (!(cond))                                                         \
-            return error_set(err, E_CORRUPT, "%s:%d: %s", __FILE__, __LINE__, #cond); \
+#define CHECK(cond)                                                                                \
+    do {                                                                                           \
+        if (!(cond))                                                                               \
+            return error_set(err, E_CORRUPT, "%s:%d: %s", __FILE__, __LINE__, #cond);              \
     } while (0)
 
 static int check_chain(const struct chain *chain, struct totals *sum, struct error *err)

@@ -17,18 +17,18 @@
 
 #define LEAF_MAX 64
 #define INNER_MAX 64
-#define NODE_MIN 16   /* Below, merge with a neighbour... */
-#define MERGE_MAX 48  /* ... if both together do not exceed this. */
-#define CHAIN_MAX 32  /* Versions per chunk of a chain. */
+#define NODE_MIN 16  /* Below, merge with a neighbour... */
+#define MERGE_MAX 48 /* ... if both together do not exceed this. */
+#define CHAIN_MAX 32 /* Versions per chunk of a chain. */
 
 enum block_kind { BLOCK_LEAF, BLOCK_INNER, BLOCK_CHAIN, BLOCK_SEP };
 
 struct block {
     uint64_t birth; /* Generation. */
     uint8_t kind;
-    uint8_t count; /* Slots, children or versions in use. */
-    uint8_t cap;   /* Chains: versions that fit. */
-    uint8_t live;  /* Leaves: slots whose newest version is no tombstone. */
+    uint8_t count;  /* Slots, children or versions in use. */
+    uint8_t cap;    /* Chains: versions that fit. */
+    uint8_t live;   /* Leaves: slots whose newest version is no tombstone. */
     uint32_t stale; /* Leaves: slots with a chain. Separators: bytes. */
 };
 
@@ -81,11 +81,11 @@ struct dead_chunk {
 
 struct tree_view {
     _Atomic uint32_t refs;
-    bool ended;         /* Writer. */
+    bool ended; /* Writer. */
     struct tree *tree;
-    uint64_t gen;       /* Newest generation in it. */
+    uint64_t gen; /* Newest generation in it. */
     struct tree_root root;
-    struct list link;   /* Writer: in tree->views, oldest first. */
+    struct list link;           /* Writer: in tree->views, oldest first. */
     struct dead_chunk *dead;    /* Writer: what died while this was the newest view. */
     struct tree_view *released; /* In the stack of views without references. */
 };

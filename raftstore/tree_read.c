@@ -187,8 +187,8 @@ void tree_iter_init(struct tree_iter *it, struct tree_root root, struct str key,
 
 void tree_iter_versions(struct tree_iter *it, struct tree_root root, int64_t after_rev)
 {
-    *it = (struct tree_iter){.height = (uint8_t)root.height, .rev = root.rev,
-                             .after_rev = after_rev};
+    *it =
+        (struct tree_iter){.height = (uint8_t)root.height, .rev = root.rev, .after_rev = after_rev};
     if (root.height == 0)
         return;
     it->path[0] = root.node;

@@ -59,23 +59,24 @@ struct txn {
 
 struct op_result {
     enum op_type type;
-    const struct kv **kvs; /* Range: results. Put/delete with prev_kv: what was there. Counted references. */
+    const struct kv *
+        *kvs; /* Range: results. Put/delete with prev_kv: what was there. Counted references. */
     uint32_t kv_count;
-    int64_t count;  /* Range: all that match. Delete: how many went. */
-    bool more;      /* Range: limit cut it short. */
+    int64_t count; /* Range: all that match. Delete: how many went. */
+    bool more;     /* Range: limit cut it short. */
     struct txn_result *txn;
 };
 
 struct txn_result {
-    int code;      /* 0, or E_*: refused as a whole (E_NO_SPACE, E_NOT_FOUND lease, ...). */
+    int code; /* 0, or E_*: refused as a whole (E_NO_SPACE, E_NOT_FOUND lease, ...). */
     bool succeeded;
-    int64_t rev;   /* The store's revision after the transaction. */
+    int64_t rev; /* The store's revision after the transaction. */
     struct op_result *ops;
     uint32_t op_count;
 };
 
-#define TXN_OPS_MAX 1024  /* Compares and operations together, nested ones counted. */
-#define TXN_DEPTH_MAX 16  /* A transaction without nested ones has depth 1. */
+#define TXN_OPS_MAX 1024 /* Compares and operations together, nested ones counted. */
+#define TXN_DEPTH_MAX 16 /* A transaction without nested ones has depth 1. */
 
 /* What etcd's server refuses before it proposes: empty keys, a value beside
  * ignore_value, a key put twice or put and deleted by branches that may both

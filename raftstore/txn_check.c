@@ -11,8 +11,8 @@
 
 /* Changes made by a list of operations and what is nested in it. */
 struct changes {
-    struct map puts;  /* Key to the check's `mark` of who put it. */
-    struct buf dels;  /* Of const struct txn_op *. */
+    struct map puts; /* Key to the check's `mark` of who put it. */
+    struct buf dels; /* Of const struct txn_op *. */
 };
 
 static void changes_init(struct changes *c)

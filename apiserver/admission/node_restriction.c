@@ -9,7 +9,8 @@
 
 static struct meta_v1_status *refuse(const struct admission *adm, struct str node, const char *why)
 {
-    return status_forbidden(adm->ctx->arena, adm->res->gr, adm->ctx->name, "node \"" STR_FMT "\" %s", STR_ARG(node), why);
+    return status_forbidden(adm->ctx->arena, adm->res->gr, adm->ctx->name,
+                            "node \"" STR_FMT "\" %s", STR_ARG(node), why);
 }
 
 static struct meta_v1_status *check_pod(const struct admission *adm, struct str node)
@@ -20,7 +21,8 @@ static struct meta_v1_status *check_pod(const struct admission *adm, struct str 
     if (adm->op == ADMIT_CREATE && !mirror)
         return refuse(adm, node, "can only create mirror pods");
     if (!str_eq(pod->spec.node_name, node))
-        return refuse(adm, node, "can only create, update and delete pods with spec.nodeName set to itself");
+        return refuse(adm, node,
+                      "can only create, update and delete pods with spec.nodeName set to itself");
     if (adm->op == ADMIT_UPDATE && strcmp(adm->subresource, "status") != 0)
         return refuse(adm, node, "can only update pod status");
     return NULL;
@@ -54,9 +56,11 @@ static struct meta_v1_status *validate(const struct admission *adm)
         return check_node(adm, node);
     if (admission_is(adm, "coordination.k8s.io", "leases")) {
         if (!str_eqc(adm->ctx->namespace_, "kube-node-lease"))
-            return refuse(adm, node, "can only access leases in the \"kube-node-lease\" system namespace");
+            return refuse(adm, node,
+                          "can only access leases in the \"kube-node-lease\" system namespace");
         if (!str_eq(adm->ctx->name, node))
-            return refuse(adm, node, "can only access node lease with the same name as the requesting node");
+            return refuse(adm, node,
+                          "can only access node lease with the same name as the requesting node");
     }
     return NULL;
 }

@@ -42,27 +42,32 @@ static struct meta_v1_status *admit_pod(const struct admission *adm)
         if (c != NULL)
             pod->spec.priority_class_name = c->metadata.name;
     } else {
-        c = kind_lookup(ctx, "scheduling.k8s.io", "priorityclasses", STR_NULL, pod->spec.priority_class_name);
+        c = kind_lookup(ctx, "scheduling.k8s.io", "priorityclasses", STR_NULL,
+                        pod->spec.priority_class_name);
         if (c == NULL)
-            return status_forbidden(ctx->arena, adm->res->gr, ctx->name, "no PriorityClass with name " STR_FMT " was found",
+            return status_forbidden(ctx->arena, adm->res->gr, ctx->name,
+                                    "no PriorityClass with name " STR_FMT " was found",
                                     STR_ARG(pod->spec.priority_class_name));
     }
     int32_t priority = c != NULL ? c->value : 0;
     if (pod->spec.has_priority && pod->spec.priority != priority)
-        return status_forbidden(ctx->arena, adm->res->gr, ctx->name,
-                                "the integer value of priority (%" PRId32
-                                ") must not be provided in pod spec; priority admission controller computed %" PRId32
-                                " from the given PriorityClass name",
-                                pod->spec.priority, priority);
+        return status_forbidden(
+            ctx->arena, adm->res->gr, ctx->name,
+            "the integer value of priority (%" PRId32
+            ") must not be provided in pod spec; priority admission controller computed %" PRId32
+            " from the given PriorityClass name",
+            pod->spec.priority, priority);
     pod->spec.has_priority = true;
     pod->spec.priority = priority;
-    struct str policy = c != NULL && c->has_preemption_policy ? c->preemption_policy : STR("PreemptLowerPriority");
+    struct str policy =
+        c != NULL && c->has_preemption_policy ? c->preemption_policy : STR("PreemptLowerPriority");
     if (pod->spec.has_preemption_policy && !str_eq(pod->spec.preemption_policy, policy))
-        return status_forbidden(ctx->arena, adm->res->gr, ctx->name,
-                                "the string value of PreemptionPolicy (" STR_FMT
-                                ") must not be provided in pod spec; priority admission controller computed " STR_FMT
-                                " from the given PriorityClass name",
-                                STR_ARG(pod->spec.preemption_policy), STR_ARG(policy));
+        return status_forbidden(
+            ctx->arena, adm->res->gr, ctx->name,
+            "the string value of PreemptionPolicy (" STR_FMT
+            ") must not be provided in pod spec; priority admission controller computed " STR_FMT
+            " from the given PriorityClass name",
+            STR_ARG(pod->spec.preemption_policy), STR_ARG(policy));
     pod->spec.has_preemption_policy = true;
     pod->spec.preemption_policy = policy;
     return NULL;
@@ -78,11 +83,13 @@ static struct meta_v1_status *mutate(const struct admission *adm)
         /* Left out by a PUT: as it was. */
         struct core_v1_pod *pod = adm->obj;
         const struct core_v1_pod *old = adm->old;
-        if (!pod->spec.has_priority && str_eq(pod->spec.priority_class_name, old->spec.priority_class_name)) {
+        if (!pod->spec.has_priority &&
+            str_eq(pod->spec.priority_class_name, old->spec.priority_class_name)) {
             pod->spec.has_priority = old->spec.has_priority;
             pod->spec.priority = old->spec.priority;
         }
-        if (!pod->spec.has_preemption_policy && str_eq(pod->spec.priority_class_name, old->spec.priority_class_name)) {
+        if (!pod->spec.has_preemption_policy &&
+            str_eq(pod->spec.priority_class_name, old->spec.priority_class_name)) {
             pod->spec.has_preemption_policy = old->spec.has_preemption_policy;
             pod->spec.preemption_policy = old->spec.preemption_policy;
         }

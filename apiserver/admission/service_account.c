@@ -46,7 +46,8 @@ static void mount_all(struct arena *a, struct core_v1_container *c, size_t count
     for (size_t i = 0; i < count; i++) {
         if (mounted(&c[i]))
             continue;
-        struct core_v1_volume_mount *m = ARENA_ARRAY(a, struct core_v1_volume_mount, c[i].volume_mounts_count + 1);
+        struct core_v1_volume_mount *m =
+            ARENA_ARRAY(a, struct core_v1_volume_mount, c[i].volume_mounts_count + 1);
         if (c[i].volume_mounts_count != 0)
             memcpy(m, c[i].volume_mounts, c[i].volume_mounts_count * sizeof(*m));
         m[c[i].volume_mounts_count].name = volume;
@@ -60,12 +61,14 @@ static void mount_all(struct arena *a, struct core_v1_container *c, size_t count
 /* The token, the cluster's CA and the namespace's name, as one volume. */
 static struct core_v1_projected_volume_source *token_sources(struct arena *a)
 {
-    struct core_v1_projected_volume_source *p = ARENA_NEW(a, struct core_v1_projected_volume_source);
+    struct core_v1_projected_volume_source *p =
+        ARENA_NEW(a, struct core_v1_projected_volume_source);
     p->has_default_mode = true;
     p->default_mode = 0644;
     p->sources = ARENA_ARRAY(a, struct core_v1_volume_projection, 3);
     p->sources_count = 3;
-    struct core_v1_service_account_token_projection *t = ARENA_NEW(a, struct core_v1_service_account_token_projection);
+    struct core_v1_service_account_token_projection *t =
+        ARENA_NEW(a, struct core_v1_service_account_token_projection);
     t->path = STR("token");
     t->has_expiration_seconds = true;
     t->expiration_seconds = TOKEN_SECONDS;
@@ -77,7 +80,8 @@ static struct core_v1_projected_volume_source *token_sources(struct arena *a)
     c->items[0].path = STR("ca.crt");
     c->items_count = 1;
     p->sources[1].config_map = c;
-    struct core_v1_downward_api_projection *d = ARENA_NEW(a, struct core_v1_downward_api_projection);
+    struct core_v1_downward_api_projection *d =
+        ARENA_NEW(a, struct core_v1_downward_api_projection);
     d->items = ARENA_NEW(a, struct core_v1_downward_api_volume_file);
     d->items[0].path = STR("namespace");
     d->items[0].field_ref = ARENA_NEW(a, struct core_v1_object_field_selector);
@@ -104,10 +108,12 @@ static void mount_token(const struct kind_ctx *ctx, struct core_v1_pod *pod)
     /* A volume of that form, from a copied pod, is used again. */
     struct str name = STR_NULL;
     for (size_t i = 0; i < s->volumes_count && name.len == 0; i++)
-        if (str_has_prefix(s->volumes[i].name, STR(TOKEN_VOLUME_PREFIX)) && s->volumes[i].volume_source.projected != NULL)
+        if (str_has_prefix(s->volumes[i].name, STR(TOKEN_VOLUME_PREFIX)) &&
+            s->volumes[i].volume_source.projected != NULL)
             name = s->volumes[i].name;
     bool found = name.len != 0;
-    if (!any_unmounted(s->containers, s->containers_count) && !any_unmounted(s->init_containers, s->init_containers_count))
+    if (!any_unmounted(s->containers, s->containers_count) &&
+        !any_unmounted(s->init_containers, s->init_containers_count))
         return;
     if (!found)
         name = token_volume_name(ctx);
@@ -124,7 +130,8 @@ static void mount_token(const struct kind_ctx *ctx, struct core_v1_pod *pod)
     s->volumes_count++;
 }
 
-static struct meta_v1_status *check_mirror(const struct admission *adm, const struct core_v1_pod *pod)
+static struct meta_v1_status *check_mirror(const struct admission *adm,
+                                           const struct core_v1_pod *pod)
 {
     if (pod->spec.service_account_name.len != 0)
         return refuse(adm, "a mirror pod may not reference service accounts");
@@ -140,7 +147,8 @@ static struct meta_v1_status *mutate(const struct admission *adm)
     if (adm->op != ADMIT_CREATE || !admission_is(adm, "", "pods"))
         return NULL;
     struct core_v1_pod *pod = adm->obj;
-    if (api_str_map_get(pod->metadata.annotations, pod->metadata.annotations_count, STR(MIRROR_ANNOTATION)) != NULL)
+    if (api_str_map_get(pod->metadata.annotations, pod->metadata.annotations_count,
+                        STR(MIRROR_ANNOTATION)) != NULL)
         return check_mirror(adm, pod);
     if (pod->spec.service_account_name.len == 0)
         pod->spec.service_account_name = STR("default");
@@ -148,16 +156,18 @@ static struct meta_v1_status *mutate(const struct admission *adm)
     const struct core_v1_service_account *sa =
         kind_lookup(ctx, "", "serviceaccounts", ctx->namespace_, pod->spec.service_account_name);
     if (sa == NULL)
-        return refuse(adm, str_c(arena_printf(ctx->arena,
-                                              "error looking up service account " STR_FMT "/" STR_FMT
-                                              ": serviceaccount \"" STR_FMT "\" not found",
-                                              STR_ARG(ctx->namespace_), STR_ARG(pod->spec.service_account_name),
-                                              STR_ARG(pod->spec.service_account_name))));
+        return refuse(adm, str_c(arena_printf(
+                               ctx->arena,
+                               "error looking up service account " STR_FMT "/" STR_FMT
+                               ": serviceaccount \"" STR_FMT "\" not found",
+                               STR_ARG(ctx->namespace_), STR_ARG(pod->spec.service_account_name),
+                               STR_ARG(pod->spec.service_account_name))));
     if (wants_token(pod, sa))
         mount_token(ctx, pod);
     if (pod->spec.image_pull_secrets_count == 0 && sa->image_pull_secrets_count != 0) {
-        pod->spec.image_pull_secrets = arena_memdup(ctx->arena, sa->image_pull_secrets,
-                                                    sa->image_pull_secrets_count * sizeof(*sa->image_pull_secrets));
+        pod->spec.image_pull_secrets =
+            arena_memdup(ctx->arena, sa->image_pull_secrets,
+                         sa->image_pull_secrets_count * sizeof(*sa->image_pull_secrets));
         pod->spec.image_pull_secrets_count = sa->image_pull_secrets_count;
     }
     return NULL;

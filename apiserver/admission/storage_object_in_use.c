@@ -6,9 +6,10 @@
 
 static struct meta_v1_status *mutate(const struct admission *adm)
 {
-    const char *finalizer = admission_is(adm, "", "persistentvolumeclaims") ? "kubernetes.io/pvc-protection"
-                            : admission_is(adm, "", "persistentvolumes")    ? "kubernetes.io/pv-protection"
-                                                                            : NULL;
+    const char *finalizer =
+        admission_is(adm, "", "persistentvolumeclaims") ? "kubernetes.io/pvc-protection"
+        : admission_is(adm, "", "persistentvolumes")    ? "kubernetes.io/pv-protection"
+                                                        : NULL;
     if (finalizer == NULL || adm->op != ADMIT_CREATE)
         return NULL;
     struct meta_v1_object_meta *m = api_meta_of(adm->res->storage, adm->obj);

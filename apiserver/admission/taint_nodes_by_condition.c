@@ -10,9 +10,11 @@ static struct meta_v1_status *mutate(const struct admission *adm)
         return NULL;
     struct core_v1_node_spec *s = &((struct core_v1_node *)adm->obj)->spec;
     for (size_t i = 0; i < s->taints_count; i++)
-        if (str_eqc(s->taints[i].key, "node.kubernetes.io/not-ready") && str_eqc(s->taints[i].effect, "NoSchedule"))
+        if (str_eqc(s->taints[i].key, "node.kubernetes.io/not-ready") &&
+            str_eqc(s->taints[i].effect, "NoSchedule"))
             return NULL;
-    struct core_v1_taint *t = ARENA_ARRAY(adm->ctx->arena, struct core_v1_taint, s->taints_count + 1);
+    struct core_v1_taint *t =
+        ARENA_ARRAY(adm->ctx->arena, struct core_v1_taint, s->taints_count + 1);
     if (s->taints_count != 0)
         memcpy(t, s->taints, s->taints_count * sizeof(*t));
     t[s->taints_count].key = STR("node.kubernetes.io/not-ready");

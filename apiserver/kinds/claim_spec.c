@@ -5,7 +5,8 @@
 #include "api/resource.h"
 #include "lib/base/arena.h"
 
-static const char *const access_modes[] = {"ReadOnlyMany", "ReadWriteMany", "ReadWriteOnce", "ReadWriteOncePod", NULL};
+static const char *const access_modes[] = {"ReadOnlyMany", "ReadWriteMany", "ReadWriteOnce",
+                                           "ReadWriteOncePod", NULL};
 static const char *const volume_modes[] = {"Block", "Filesystem", NULL};
 
 static bool has_mode(const struct core_v1_persistent_volume_claim_spec *s, const char *mode)
@@ -16,14 +17,15 @@ static bool has_mode(const struct core_v1_persistent_volume_claim_spec *s, const
     return false;
 }
 
-static void check_source(struct field_errors *errs, const struct field_path *path, struct str name, struct str kind,
-                         bool has_group, struct str group)
+static void check_source(struct field_errors *errs, const struct field_path *path, struct str name,
+                         struct str kind, bool has_group, struct str group)
 {
     check_given(errs, PATH(path, "name"), name);
     check_given(errs, PATH(path, "kind"), kind);
     if (!has_group || str_empty(group)) {
         if (!str_eqc(kind, "PersistentVolumeClaim"))
-            field_invalid(errs, path, kind, "must be 'PersistentVolumeClaim' when referencing the default apiGroup");
+            field_invalid(errs, path, kind,
+                          "must be 'PersistentVolumeClaim' when referencing the default apiGroup");
     } else {
         validate_form(errs, PATH(path, "apiGroup"), group, check_dns_subdomain);
     }
@@ -50,16 +52,18 @@ void validate_claim_spec(struct field_errors *errs, const struct field_path *pat
         validate_positive_quantity(errs, storage, &request->value);
     }
     if (s->has_storage_class_name && !str_empty(s->storage_class_name))
-        validate_form(errs, PATH(path, "storageClassName"), s->storage_class_name, check_dns_subdomain);
+        validate_form(errs, PATH(path, "storageClassName"), s->storage_class_name,
+                      check_dns_subdomain);
     if (s->has_volume_mode)
         validate_listed(errs, PATH(path, "volumeMode"), s->volume_mode, volume_modes);
     if (s->data_source != NULL)
         check_source(errs, PATH(path, "dataSource"), s->data_source->name, s->data_source->kind,
                      s->data_source->has_api_group, s->data_source->api_group);
     if (s->data_source_ref != NULL)
-        check_source(errs, PATH(path, "dataSourceRef"), s->data_source_ref->name, s->data_source_ref->kind,
-                     s->data_source_ref->has_api_group, s->data_source_ref->api_group);
+        check_source(errs, PATH(path, "dataSourceRef"), s->data_source_ref->name,
+                     s->data_source_ref->kind, s->data_source_ref->has_api_group,
+                     s->data_source_ref->api_group);
     if (s->has_volume_attributes_class_name && !str_empty(s->volume_attributes_class_name))
-        validate_form(errs, PATH(path, "volumeAttributesClassName"), s->volume_attributes_class_name,
-                      check_dns_subdomain);
+        validate_form(errs, PATH(path, "volumeAttributesClassName"),
+                      s->volume_attributes_class_name, check_dns_subdomain);
 }

@@ -46,10 +46,12 @@ void check_resources(struct pod_check *k, const struct field_path *path,
 void check_pod_resources(struct pod_check *k, const struct field_path *path);
 
 /* pod_probes.c */
-void check_probes(struct pod_check *k, const struct field_path *path, const struct core_v1_container *c);
+void check_probes(struct pod_check *k, const struct field_path *path,
+                  const struct core_v1_container *c);
 
 /* pod_mounts.c: a container's mounts and devices. */
-void check_mounts(struct pod_check *k, const struct field_path *container, const struct core_v1_container *c);
+void check_mounts(struct pod_check *k, const struct field_path *container,
+                  const struct core_v1_container *c);
 
 /* pod_security.c */
 void check_pod_security(struct pod_check *k, const struct field_path *spec);

@@ -11,8 +11,8 @@ static_assert(sizeof(struct core_v1_container) == sizeof(struct core_v1_ephemera
 
 /* --- ports and environment -------------------------------------------------------------- */
 
-static void check_ports(struct pod_check *k, const struct field_path *path, const struct core_v1_container_port *p,
-                        size_t count)
+static void check_ports(struct pod_check *k, const struct field_path *path,
+                        const struct core_v1_container_port *p, size_t count)
 {
     static const char *const protocols[] = {"SCTP", "TCP", "UDP", NULL};
     for (size_t i = 0; i < count; i++) {
@@ -34,7 +34,8 @@ static void check_ports(struct pod_check *k, const struct field_path *path, cons
     }
 }
 
-static void check_key_ref(struct field_errors *errs, const struct field_path *path, struct str name, struct str key)
+static void check_key_ref(struct field_errors *errs, const struct field_path *path, struct str name,
+                          struct str key)
 {
     /* An empty name is tolerated: some old clients write it. */
     if (!str_empty(name))
@@ -56,37 +57,51 @@ static void check_file_ref(struct pod_check *k, const struct field_path *path,
     require_form(k->errs, PATH(path, "key"), f->key, check_env_var_name);
 }
 
-static void check_env_source(struct pod_check *k, const struct field_path *path, const struct core_v1_env_var *e)
+static void check_env_source(struct pod_check *k, const struct field_path *path,
+                             const struct core_v1_env_var *e)
 {
-    static const char *const fields[] = {"metadata.name", "metadata.namespace", "metadata.uid", "spec.nodeName",
-                                         "spec.serviceAccountName", "status.hostIP", "status.hostIPs",
-                                         "status.podIP", "status.podIPs", NULL};
+    static const char *const fields[] = {"metadata.name",
+                                         "metadata.namespace",
+                                         "metadata.uid",
+                                         "spec.nodeName",
+                                         "spec.serviceAccountName",
+                                         "status.hostIP",
+                                         "status.hostIPs",
+                                         "status.podIP",
+                                         "status.podIPs",
+                                         NULL};
     const struct core_v1_env_var_source *s = e->value_from;
-    int given = (s->field_ref != NULL) + (s->resource_field_ref != NULL) + (s->config_map_key_ref != NULL) +
-                (s->secret_key_ref != NULL) + (s->file_key_ref != NULL);
+    int given = (s->field_ref != NULL) + (s->resource_field_ref != NULL) +
+                (s->config_map_key_ref != NULL) + (s->secret_key_ref != NULL) +
+                (s->file_key_ref != NULL);
     if (s->field_ref != NULL)
         check_field_ref(k->errs, PATH(path, "fieldRef"), s->field_ref, fields);
     if (s->resource_field_ref != NULL)
-        check_resource_field_ref(k->errs, PATH(path, "resourceFieldRef"), s->resource_field_ref, false);
+        check_resource_field_ref(k->errs, PATH(path, "resourceFieldRef"), s->resource_field_ref,
+                                 false);
     if (s->config_map_key_ref != NULL)
-        check_key_ref(k->errs, PATH(path, "configMapKeyRef"), s->config_map_key_ref->local_object_reference.name,
+        check_key_ref(k->errs, PATH(path, "configMapKeyRef"),
+                      s->config_map_key_ref->local_object_reference.name,
                       s->config_map_key_ref->key);
     if (s->secret_key_ref != NULL)
-        check_key_ref(k->errs, PATH(path, "secretKeyRef"), s->secret_key_ref->local_object_reference.name,
-                      s->secret_key_ref->key);
+        check_key_ref(k->errs, PATH(path, "secretKeyRef"),
+                      s->secret_key_ref->local_object_reference.name, s->secret_key_ref->key);
     if (s->file_key_ref != NULL)
         check_file_ref(k, PATH(path, "fileKeyRef"), s->file_key_ref);
     if (given == 0)
         field_invalid(k->errs, path, STR(""),
-                      "must specify one of: `fieldRef`, `resourceFieldRef`, `configMapKeyRef`, `secretKeyRef` or "
+                      "must specify one of: `fieldRef`, `resourceFieldRef`, `configMapKeyRef`, "
+                      "`secretKeyRef` or "
                       "`fileKeyRef`");
     else if (!str_empty(e->value))
         field_invalid(k->errs, path, STR(""), "may not be specified when `value` is not empty");
     else if (given > 1)
-        field_invalid(k->errs, path, STR(""), "may not have more than one field specified at a time");
+        field_invalid(k->errs, path, STR(""),
+                      "may not have more than one field specified at a time");
 }
 
-static void check_env(struct pod_check *k, const struct field_path *path, const struct core_v1_container *c)
+static void check_env(struct pod_check *k, const struct field_path *path,
+                      const struct core_v1_container *c)
 {
     for (size_t i = 0; i < c->env_count; i++) {
         const struct field_path *at = PATH_INDEX(PATH(path, "env"), i);
@@ -103,18 +118,21 @@ static void check_env(struct pod_check *k, const struct field_path *path, const 
             require_form(k->errs, PATH(PATH(at, "configMapRef"), "name"),
                          s->config_map_ref->local_object_reference.name, check_dns_subdomain);
         if (s->secret_ref != NULL)
-            require_form(k->errs, PATH(PATH(at, "secretRef"), "name"), s->secret_ref->local_object_reference.name,
-                         check_dns_subdomain);
+            require_form(k->errs, PATH(PATH(at, "secretRef"), "name"),
+                         s->secret_ref->local_object_reference.name, check_dns_subdomain);
         if (s->config_map_ref == NULL && s->secret_ref == NULL)
-            field_invalid(k->errs, list, STR(""), "must specify one of: `configMapRef` or `secretRef`");
+            field_invalid(k->errs, list, STR(""),
+                          "must specify one of: `configMapRef` or `secretRef`");
         else if (s->config_map_ref != NULL && s->secret_ref != NULL)
-            field_invalid(k->errs, list, STR(""), "may not have more than one field specified at a time");
+            field_invalid(k->errs, list, STR(""),
+                          "may not have more than one field specified at a time");
     }
 }
 
 /* --- what all containers share ------------------------------------------------------------- */
 
-static void check_resize_policy(struct pod_check *k, const struct field_path *path, const struct core_v1_container *c)
+static void check_resize_policy(struct pod_check *k, const struct field_path *path,
+                                const struct core_v1_container *c)
 {
     static const char *const resources[] = {"cpu", "memory", NULL};
     static const char *const policies[] = {"NotRequired", "RestartContainer", NULL};
@@ -125,20 +143,23 @@ static void check_resize_policy(struct pod_check *k, const struct field_path *pa
                 field_duplicate(k->errs, PATH_INDEX(path, i), p->resource_name);
         require_listed(k->errs, path, p->resource_name, resources);
         require_listed(k->errs, path, p->restart_policy, policies);
-        if (str_eqc(k->spec->restart_policy, "Never") && str_eqc(p->restart_policy, "RestartContainer"))
+        if (str_eqc(k->spec->restart_policy, "Never") &&
+            str_eqc(p->restart_policy, "RestartContainer"))
             field_invalid(k->errs, path, p->restart_policy,
                           "must be 'NotRequired' when `restartPolicy` is 'Never'");
     }
 }
 
-static void check_common(struct pod_check *k, const struct field_path *path, const struct core_v1_container *c)
+static void check_common(struct pod_check *k, const struct field_path *path,
+                         const struct core_v1_container *c)
 {
     static const char *const pull_policies[] = {"Always", "IfNotPresent", "Never", NULL};
     static const char *const message_policies[] = {"File", "FallbackToLogsOnError", NULL};
     require_form(k->errs, PATH(path, "name"), c->name, check_dns_label);
     if (str_empty(c->image))
         field_required(k->errs, PATH(path, "image"), NULL);
-    require_listed(k->errs, PATH(path, "terminationMessagePolicy"), c->termination_message_policy, message_policies);
+    require_listed(k->errs, PATH(path, "terminationMessagePolicy"), c->termination_message_policy,
+                   message_policies);
     check_ports(k, PATH(path, "ports"), c->ports, c->ports_count);
     check_env(k, path, c);
     check_mounts(k, path, c);
@@ -163,7 +184,8 @@ static void check_exit_codes(struct field_errors *errs, const struct field_path 
         field_too_many(errs, PATH(path, "values"), (int64_t)e->values_count, 255);
 }
 
-static void check_restart(struct pod_check *k, const struct field_path *path, const struct core_v1_container *c)
+static void check_restart(struct pod_check *k, const struct field_path *path,
+                          const struct core_v1_container *c)
 {
     static const char *const policies[] = {"Always", "Never", "OnFailure", NULL};
     static const char *const actions[] = {"Restart", NULL};
@@ -183,8 +205,8 @@ static void check_restart(struct pod_check *k, const struct field_path *path, co
 }
 
 /* A port of the host can be had once: from is where a list's search for the same begins. */
-static void check_host_ports(struct pod_check *k, const struct field_path *path, const struct core_v1_container *list,
-                             size_t from, size_t to)
+static void check_host_ports(struct pod_check *k, const struct field_path *path,
+                             const struct core_v1_container *list, size_t from, size_t to)
 {
     for (size_t c = from; c < to; c++)
         for (size_t i = 0; i < list[c].ports_count; i++) {
@@ -197,9 +219,10 @@ static void check_host_ports(struct pod_check *k, const struct field_path *path,
                             str_eq(q->host_ip, p->host_ip);
                 }
             if (taken)
-                field_duplicate(k->errs, PATH(PATH_INDEX(PATH(PATH_INDEX(path, c), "ports"), i), "hostPort"),
-                                arena_printf(k->errs->arena, STR_FMT "/" STR_FMT "/%d", STR_ARG(p->protocol),
-                                             STR_ARG(p->host_ip), p->host_port));
+                field_duplicate(
+                    k->errs, PATH(PATH_INDEX(PATH(PATH_INDEX(path, c), "ports"), i), "hostPort"),
+                    arena_printf(k->errs->arena, STR_FMT "/" STR_FMT "/%d", STR_ARG(p->protocol),
+                                 STR_ARG(p->host_ip), p->host_port));
         }
 }
 
@@ -211,7 +234,8 @@ static bool has_name(const struct core_v1_container *list, size_t count, struct 
     return false;
 }
 
-/* --- the three lists ---------------------------------------------------------------------------- */
+/* --- the three lists ----------------------------------------------------------------------------
+ */
 
 void check_containers(struct pod_check *k, const struct field_path *path)
 {
@@ -232,7 +256,8 @@ void check_containers(struct pod_check *k, const struct field_path *path)
     check_host_ports(k, path, s->containers, 0, s->containers_count);
 }
 
-static void forbid_hooks(struct pod_check *k, const struct field_path *at, const struct core_v1_container *c)
+static void forbid_hooks(struct pod_check *k, const struct field_path *at,
+                         const struct core_v1_container *c)
 {
     static const char why[] = "may not be set for init containers without restartPolicy=Always";
     if (c->lifecycle != NULL)
@@ -253,7 +278,8 @@ void check_init_containers(struct pod_check *k, const struct field_path *path)
         const struct field_path *at = PATH_INDEX(path, i);
         check_common(k, at, c);
         check_restart(k, at, c);
-        if (has_name(s->containers, s->containers_count, c->name) || has_name(s->init_containers, i, c->name))
+        if (has_name(s->containers, s->containers_count, c->name) ||
+            has_name(s->init_containers, i, c->name))
             field_duplicate(k->errs, PATH(at, "name"), c->name);
         check_host_ports(k, path, s->init_containers, i, i + 1);
         if (c->has_restart_policy && str_eqc(c->restart_policy, "Always"))
@@ -263,20 +289,23 @@ void check_init_containers(struct pod_check *k, const struct field_path *path)
     }
 }
 
-static void forbid_for_ephemeral(struct pod_check *k, const struct field_path *at, const struct core_v1_container *c)
+static void forbid_for_ephemeral(struct pod_check *k, const struct field_path *at,
+                                 const struct core_v1_container *c)
 {
     static const char why[] = "cannot be set for an Ephemeral Container";
     const struct {
         bool given;
         const char *name;
-    } fields[] = {{c->ports_count != 0, "ports"},
-                  {c->resources.limits_count + c->resources.requests_count + c->resources.claims_count != 0, "resources"},
-                  {c->resize_policy_count != 0, "resizePolicy"},
-                  {c->has_restart_policy, "restartPolicy"},
-                  {c->liveness_probe != NULL, "livenessProbe"},
-                  {c->readiness_probe != NULL, "readinessProbe"},
-                  {c->startup_probe != NULL, "startupProbe"},
-                  {c->lifecycle != NULL, "lifecycle"}};
+    } fields[] = {
+        {c->ports_count != 0, "ports"},
+        {c->resources.limits_count + c->resources.requests_count + c->resources.claims_count != 0,
+         "resources"},
+        {c->resize_policy_count != 0, "resizePolicy"},
+        {c->has_restart_policy, "restartPolicy"},
+        {c->liveness_probe != NULL, "livenessProbe"},
+        {c->readiness_probe != NULL, "readinessProbe"},
+        {c->startup_probe != NULL, "startupProbe"},
+        {c->lifecycle != NULL, "lifecycle"}};
     for (size_t i = 0; i < ARRAY_SIZE(fields); i++)
         if (fields[i].given)
             field_forbidden(k->errs, PATH(at, fields[i].name), why);

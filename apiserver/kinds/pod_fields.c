@@ -24,10 +24,10 @@ static bool split_subscript(struct str s, struct str *ret_path, struct str *ret_
 static bool is_known_field(struct str path)
 {
     static const char *const known[] = {
-        "metadata.annotations", "metadata.labels",     "metadata.name",  "metadata.namespace", "metadata.uid",
-        "spec.nodeName",        "spec.restartPolicy",  "spec.serviceAccountName", "spec.schedulerName",
-        "status.phase",         "status.hostIP",       "status.hostIPs", "status.podIP",       "status.podIPs",
-        "spec.host",            NULL};
+        "metadata.annotations", "metadata.labels", "metadata.name",      "metadata.namespace",
+        "metadata.uid",         "spec.nodeName",   "spec.restartPolicy", "spec.serviceAccountName",
+        "spec.schedulerName",   "status.phase",    "status.hostIP",      "status.hostIPs",
+        "status.podIP",         "status.podIPs",   "spec.host",          NULL};
     return is_listed(path, known);
 }
 
@@ -56,17 +56,21 @@ void check_field_ref(struct field_errors *errs, const struct field_path *path,
     bool has_keys = str_eqc(field, "metadata.annotations") || str_eqc(field, "metadata.labels");
     const struct field_path *at = PATH(path, "fieldPath");
     if (!str_eqc(s->api_version, "v1"))
-        field_invalid(errs, at, s->field_path, "error converting fieldPath: unsupported pod version: " STR_FMT,
+        field_invalid(errs, at, s->field_path,
+                      "error converting fieldPath: unsupported pod version: " STR_FMT,
                       STR_ARG(s->api_version));
     else if (subscripted && !has_keys)
-        field_invalid(errs, at, s->field_path, "error converting fieldPath: field label does not support subscript");
+        field_invalid(errs, at, s->field_path,
+                      "error converting fieldPath: field label does not support subscript");
     else if (!is_known_field(field))
-        field_invalid(errs, at, s->field_path, "error converting fieldPath: field label not supported: " STR_FMT,
+        field_invalid(errs, at, s->field_path,
+                      "error converting fieldPath: field label not supported: " STR_FMT,
                       STR_ARG(field));
     else if (subscripted)
         field_faults(errs, path, key,
-                     check_qualified_name(str_eqc(field, "metadata.annotations") ? lower(errs->arena, key) : key,
-                                          errs->arena));
+                     check_qualified_name(
+                         str_eqc(field, "metadata.annotations") ? lower(errs->arena, key) : key,
+                         errs->arena));
     else if (!is_listed(str_eqc(field, "spec.host") ? STR("spec.nodeName") : field, supported))
         field_not_supported(errs, at, field, supported);
 }
@@ -75,10 +79,10 @@ static void check_divisor(struct field_errors *errs, const struct field_path *pa
                           const struct core_v1_resource_field_selector *s)
 {
     static const char *const cpu[] = {"1m", "1", NULL};
-    static const char *const bytes[] = {"1",  "1k",  "1M",  "1G",  "1T",  "1P",  "1E",
+    static const char *const bytes[] = {"1",   "1k",  "1M",  "1G",  "1T",  "1P",  "1E",
                                         "1Ki", "1Mi", "1Gi", "1Ti", "1Pi", "1Ei", NULL};
-    static const char bytes_text[] =
-        "only divisor's values 1, 1k, 1M, 1G, 1T, 1P, 1E, 1Ki, 1Mi, 1Gi, 1Ti, 1Pi, 1Ei are supported with the";
+    static const char bytes_text[] = "only divisor's values 1, 1k, 1M, 1G, 1T, 1P, 1E, 1Ki, 1Mi, "
+                                     "1Gi, 1Ti, 1Pi, 1Ei are supported with the";
     struct quantity q = quantity_of(&s->divisor);
     struct str kind, name = s->resource, text = s->divisor.string;
     const struct field_path *at = PATH(path, "divisor");
@@ -86,7 +90,8 @@ static void check_divisor(struct field_errors *errs, const struct field_path *pa
         return;
     if (str_eqc(name, "cpu")) {
         if (!is_listed(text, cpu))
-            field_invalid(errs, at, s->resource, "only divisor's values 1m and 1 are supported with the cpu resource");
+            field_invalid(errs, at, s->resource,
+                          "only divisor's values 1m and 1 are supported with the cpu resource");
     } else if (!is_listed(text, bytes)) {
         if (str_eqc(name, "memory"))
             field_invalid(errs, at, s->resource, "%s memory resource", bytes_text);
@@ -100,8 +105,13 @@ static void check_divisor(struct field_errors *errs, const struct field_path *pa
 void check_resource_field_ref(struct field_errors *errs, const struct field_path *path,
                               const struct core_v1_resource_field_selector *s, bool in_volume)
 {
-    static const char *const supported[] = {"limits.cpu",   "limits.ephemeral-storage",   "limits.memory",
-                                            "requests.cpu", "requests.ephemeral-storage", "requests.memory", NULL};
+    static const char *const supported[] = {"limits.cpu",
+                                            "limits.ephemeral-storage",
+                                            "limits.memory",
+                                            "requests.cpu",
+                                            "requests.ephemeral-storage",
+                                            "requests.memory",
+                                            NULL};
     bool huge = str_has_prefix(s->resource, STR("limits.hugepages-")) ||
                 str_has_prefix(s->resource, STR("requests.hugepages-"));
     if (in_volume && str_empty(s->container_name))

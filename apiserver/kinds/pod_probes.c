@@ -30,17 +30,20 @@ static void check_http(struct field_errors *errs, const struct field_path *path,
                             (name.data[c] >= 'a' && name.data[c] <= 'z'));
         if (!good)
             field_invalid(errs, PATH(path, "httpHeaders"), name,
-                          "a valid HTTP header must consist of alphanumeric characters or '-' (e.g. 'X-Header-Name', "
+                          "a valid HTTP header must consist of alphanumeric characters or '-' "
+                          "(e.g. 'X-Header-Name', "
                           "regex used for validation is '[-A-Za-z0-9]+')");
     }
 }
 
-static void check_sleep(struct pod_check *k, const struct field_path *path, const struct core_v1_sleep_action *s)
+static void check_sleep(struct pod_check *k, const struct field_path *path,
+                        const struct core_v1_sleep_action *s)
 {
     int64_t grace = k->spec->termination_grace_period_seconds;
     if (k->spec->has_termination_grace_period_seconds && (s->seconds < 0 || s->seconds > grace))
         field_invalid_int(k->errs, path, s->seconds,
-                          "must be non-negative and less than terminationGracePeriodSeconds (%lld)", (long long)grace);
+                          "must be non-negative and less than terminationGracePeriodSeconds (%lld)",
+                          (long long)grace);
 }
 
 /* The first handler counts, every further one is too many. */
@@ -53,7 +56,8 @@ static bool is_first(struct pod_check *k, const struct field_path *path, bool *s
     return first;
 }
 
-static void check_handler(struct pod_check *k, const struct field_path *path, const struct handler *h)
+static void check_handler(struct pod_check *k, const struct field_path *path,
+                          const struct handler *h)
 {
     bool seen = false;
     if (h->exec != NULL && is_first(k, PATH(path, "exec"), &seen) && h->exec->command_count == 0)
@@ -70,13 +74,15 @@ static void check_handler(struct pod_check *k, const struct field_path *path, co
         field_required(k->errs, path, "must specify a handler type");
 }
 
-static void check_probe(struct pod_check *k, const struct field_path *path, const struct core_v1_probe *p,
-                        bool readiness)
+static void check_probe(struct pod_check *k, const struct field_path *path,
+                        const struct core_v1_probe *p, bool readiness)
 {
     struct field_errors *errs = k->errs;
     if (p == NULL)
         return;
-    struct handler h = {.exec = p->handler.exec, .http = p->handler.http_get, .tcp = p->handler.tcp_socket,
+    struct handler h = {.exec = p->handler.exec,
+                        .http = p->handler.http_get,
+                        .tcp = p->handler.tcp_socket,
                         .grpc = p->handler.grpc};
     check_handler(k, path, &h);
     validate_non_negative(errs, PATH(path, "initialDelaySeconds"), p->initial_delay_seconds);
@@ -86,22 +92,27 @@ static void check_probe(struct pod_check *k, const struct field_path *path, cons
     validate_non_negative(errs, PATH(path, "failureThreshold"), p->failure_threshold);
     const struct field_path *grace = PATH(path, "terminationGracePeriodSeconds");
     if (p->has_termination_grace_period_seconds && p->termination_grace_period_seconds <= 0)
-        field_invalid_int(errs, grace, p->termination_grace_period_seconds, "must be greater than 0");
+        field_invalid_int(errs, grace, p->termination_grace_period_seconds,
+                          "must be greater than 0");
     if (readiness && p->has_termination_grace_period_seconds)
-        field_invalid_int(errs, grace, p->termination_grace_period_seconds, "must not be set for readinessProbes");
+        field_invalid_int(errs, grace, p->termination_grace_period_seconds,
+                          "must not be set for readinessProbes");
     if (!readiness && p->success_threshold != 1)
         field_invalid_int(errs, PATH(path, "successThreshold"), p->success_threshold, "must be 1");
 }
 
-static void check_hook(struct pod_check *k, const struct field_path *path, const struct core_v1_lifecycle_handler *l)
+static void check_hook(struct pod_check *k, const struct field_path *path,
+                       const struct core_v1_lifecycle_handler *l)
 {
     if (l == NULL)
         return;
-    struct handler h = {.exec = l->exec, .http = l->http_get, .tcp = l->tcp_socket, .sleep = l->sleep};
+    struct handler h = {
+        .exec = l->exec, .http = l->http_get, .tcp = l->tcp_socket, .sleep = l->sleep};
     check_handler(k, path, &h);
 }
 
-void check_probes(struct pod_check *k, const struct field_path *path, const struct core_v1_container *c)
+void check_probes(struct pod_check *k, const struct field_path *path,
+                  const struct core_v1_container *c)
 {
     if (c->lifecycle != NULL) {
         const struct field_path *at = PATH(path, "lifecycle");

@@ -19,7 +19,8 @@ static void check_hugepages_value(struct field_errors *errs, const struct field_
     if (quantity_is_zero(&q) || quantity_parse(text, &size, NULL) != 0 || quantity_sign(&size) <= 0)
         return;
     if (quantity_value(&q) % quantity_value(&size) != 0)
-        field_invalid(errs, path, quantity_shown(&e->value), "must be a positive integer multiple of the page size");
+        field_invalid(errs, path, quantity_shown(&e->value),
+                      "must be a positive integer multiple of the page size");
 }
 
 static void check_quantities(struct field_errors *errs, const struct field_path *path,
@@ -35,12 +36,15 @@ static void check_quantities(struct field_errors *errs, const struct field_path 
 }
 
 static void check_request(struct field_errors *errs, const struct field_path *path,
-                          const struct core_v1_resource_requirements *r, const struct api_quantity_entry *request)
+                          const struct core_v1_resource_requirements *r,
+                          const struct api_quantity_entry *request)
 {
-    const struct api_quantity_entry *limit = find_quantity(r->limits, r->limits_count, request->key);
+    const struct api_quantity_entry *limit =
+        find_quantity(r->limits, r->limits_count, request->key);
     if (limit == NULL) {
         if (!may_overcommit(request->key))
-            field_required(errs, PATH(path, "limits"), "Limit must be set for non overcommitable resources");
+            field_required(errs, PATH(path, "limits"),
+                           "Limit must be set for non overcommitable resources");
         return;
     }
     struct quantity q = quantity_of(&request->value), l = quantity_of(&limit->value);
@@ -75,7 +79,8 @@ static void check_claims(struct pod_check *k, const struct field_path *path,
             continue;
         }
         for (size_t j = 0; j < i; j++)
-            doubled = doubled || (str_eq(r->claims[j].name, c->name) && str_eq(r->claims[j].request, c->request));
+            doubled = doubled || (str_eq(r->claims[j].name, c->name) &&
+                                  str_eq(r->claims[j].request, c->request));
         if (doubled)
             field_duplicate(k->errs, at, c->name);
         if (!claim_exists(k->spec, c->name))
@@ -88,7 +93,8 @@ static void check_hugepages_company(struct field_errors *errs, const struct fiel
 {
     bool huge = false, plain = false;
     for (size_t i = 0; i < r->limits_count + r->requests_count; i++) {
-        struct str name = i < r->limits_count ? r->limits[i].key : r->requests[i - r->limits_count].key;
+        struct str name =
+            i < r->limits_count ? r->limits[i].key : r->requests[i - r->limits_count].key;
         huge = huge || is_hugepages(name);
         plain = plain || str_eqc(name, "cpu") || str_eqc(name, "memory");
     }
@@ -96,7 +102,8 @@ static void check_hugepages_company(struct field_errors *errs, const struct fiel
         field_forbidden(errs, path, "HugePages require cpu or memory");
 }
 
-void check_resources(struct pod_check *k, const struct field_path *path, const struct core_v1_resource_requirements *r)
+void check_resources(struct pod_check *k, const struct field_path *path,
+                     const struct core_v1_resource_requirements *r)
 {
     check_quantities(k->errs, PATH(path, "limits"), r->limits, r->limits_count);
     for (size_t i = 0; i < r->requests_count; i++) {
@@ -109,13 +116,15 @@ void check_resources(struct pod_check *k, const struct field_path *path, const s
 
 /* --- of the whole pod ----------------------------------------------------------------- */
 
-static void sum_of(const struct core_v1_pod_spec *s, struct str name, bool limits, struct quantity *ret)
+static void sum_of(const struct core_v1_pod_spec *s, struct str name, bool limits,
+                   struct quantity *ret)
 {
     *ret = (struct quantity){0};
     for (size_t i = 0; i < s->containers_count; i++) {
         const struct core_v1_resource_requirements *r = &s->containers[i].resources;
-        const struct api_quantity_entry *e = limits ? find_quantity(r->limits, r->limits_count, name)
-                                                    : find_quantity(r->requests, r->requests_count, name);
+        const struct api_quantity_entry *e =
+            limits ? find_quantity(r->limits, r->limits_count, name)
+                   : find_quantity(r->requests, r->requests_count, name);
         if (e == NULL)
             continue;
         struct quantity q = quantity_of(&e->value);
@@ -130,10 +139,12 @@ void check_pod_resources(struct pod_check *k, const struct field_path *path)
     if (r == NULL)
         return;
     if (r->claims_count != 0)
-        field_forbidden(k->errs, PATH(path, "claims"), "claims may not be set for Resources at pod-level");
+        field_forbidden(k->errs, PATH(path, "claims"),
+                        "claims may not be set for Resources at pod-level");
     for (size_t i = 0; i < r->limits_count; i++)
         if (!is_hugepages(r->limits[i].key) && !is_listed(r->limits[i].key, supported))
-            field_not_supported(k->errs, PATH_KEY(PATH(path, "limits"), r->limits[i].key), r->limits[i].key, supported);
+            field_not_supported(k->errs, PATH_KEY(PATH(path, "limits"), r->limits[i].key),
+                                r->limits[i].key, supported);
     for (size_t i = 0; i < r->requests_count; i++) {
         const struct field_path *at = PATH_KEY(PATH(path, "requests"), r->requests[i].key);
         struct quantity sum, q = quantity_of(&r->requests[i].value);
@@ -141,9 +152,10 @@ void check_pod_resources(struct pod_check *k, const struct field_path *path)
             field_not_supported(k->errs, at, r->requests[i].key, supported);
         sum_of(k->spec, r->requests[i].key, false, &sum);
         if (quantity_cmp(&q, &sum) < 0)
-            field_invalid(k->errs, at, quantity_shown(&r->requests[i].value),
-                          "must be greater than or equal to aggregate container requests of " STR_FMT,
-                          STR_ARG(quantity_str(k->errs->arena, &sum)));
+            field_invalid(
+                k->errs, at, quantity_shown(&r->requests[i].value),
+                "must be greater than or equal to aggregate container requests of " STR_FMT,
+                STR_ARG(quantity_str(k->errs->arena, &sum)));
     }
     struct core_v1_resource_requirements plain = *r;
     plain.claims_count = 0;

@@ -17,10 +17,12 @@ static void check_requirement(struct field_errors *errs, const struct field_path
             field_required(errs, values, "must be specified when `operator` is 'In' or 'NotIn'");
     } else if (str_eqc(r->operator, "Exists") || str_eqc(r->operator, "DoesNotExist")) {
         if (r->values_count != 0)
-            field_forbidden(errs, values, "may not be specified when `operator` is 'Exists' or 'DoesNotExist'");
+            field_forbidden(errs, values,
+                            "may not be specified when `operator` is 'Exists' or 'DoesNotExist'");
     } else if (str_eqc(r->operator, "Gt") || str_eqc(r->operator, "Lt")) {
         if (r->values_count != 1)
-            field_required(errs, values, "must be specified single value when `operator` is 'Lt' or 'Gt'");
+            field_required(errs, values,
+                           "must be specified single value when `operator` is 'Lt' or 'Gt'");
     } else {
         field_invalid(errs, PATH(path, "operator"), r->operator, "not a valid selector operator");
     }
@@ -35,8 +37,9 @@ static void check_field_requirement(struct field_errors *errs, const struct fiel
     if (!str_eqc(r->operator, "In") && !str_eqc(r->operator, "NotIn"))
         field_invalid(errs, PATH(path, "operator"), r->operator, "not a valid selector operator");
     else if (r->values_count != 1)
-        field_required(errs, PATH(path, "values"),
-                       "must be only one value when `operator` is 'In' or 'NotIn' for node field selector");
+        field_required(
+            errs, PATH(path, "values"),
+            "must be only one value when `operator` is 'In' or 'NotIn' for node field selector");
     if (!str_eqc(r->key, "metadata.name")) {
         field_invalid(errs, PATH(path, "key"), r->key, "not a valid field selector key");
         return;
@@ -49,9 +52,11 @@ static void check_node_term(struct field_errors *errs, const struct field_path *
                             const struct core_v1_node_selector_term *t)
 {
     for (size_t i = 0; i < t->match_expressions_count; i++)
-        check_requirement(errs, PATH_INDEX(PATH(path, "matchExpressions"), i), &t->match_expressions[i]);
+        check_requirement(errs, PATH_INDEX(PATH(path, "matchExpressions"), i),
+                          &t->match_expressions[i]);
     for (size_t i = 0; i < t->match_fields_count; i++)
-        check_field_requirement(errs, PATH_INDEX(PATH(path, "matchFields"), i), &t->match_fields[i]);
+        check_field_requirement(errs, PATH_INDEX(PATH(path, "matchFields"), i),
+                                &t->match_fields[i]);
 }
 
 void validate_node_selector(struct field_errors *errs, const struct field_path *path,
@@ -79,7 +84,8 @@ static void check_node_affinity(struct field_errors *errs, const struct field_pa
                                 const struct core_v1_node_affinity *n)
 {
     if (n->required_during_scheduling_ignored_during_execution != NULL)
-        validate_node_selector(errs, PATH(path, REQUIRED), n->required_during_scheduling_ignored_during_execution);
+        validate_node_selector(errs, PATH(path, REQUIRED),
+                               n->required_during_scheduling_ignored_during_execution);
     for (size_t i = 0; i < n->preferred_during_scheduling_ignored_during_execution_count; i++) {
         const struct core_v1_preferred_scheduling_term *t =
             &n->preferred_during_scheduling_ignored_during_execution[i];
@@ -90,17 +96,20 @@ static void check_node_affinity(struct field_errors *errs, const struct field_pa
 }
 
 /* Keys are taken from the pod's own labels, so the selector may not use them. */
-static void check_label_keys(struct field_errors *errs, const struct field_path *path, const struct str *keys,
-                             size_t count, const struct meta_v1_label_selector *s)
+static void check_label_keys(struct field_errors *errs, const struct field_path *path,
+                             const struct str *keys, size_t count,
+                             const struct meta_v1_label_selector *s)
 {
     for (size_t i = 0; i < count; i++) {
         validate_label_name(errs, PATH_INDEX(path, i), keys[i]);
         for (size_t j = 0; s != NULL && j < s->match_labels_count; j++)
             if (str_eq(s->match_labels[j].key, keys[i]))
-                field_invalid(errs, PATH_INDEX(path, i), keys[i], "exists in both matchLabelKeys and labelSelector");
+                field_invalid(errs, PATH_INDEX(path, i), keys[i],
+                              "exists in both matchLabelKeys and labelSelector");
         for (size_t j = 0; s != NULL && j < s->match_expressions_count; j++)
             if (str_eq(s->match_expressions[j].key, keys[i]))
-                field_invalid(errs, PATH_INDEX(path, i), keys[i], "exists in both matchLabelKeys and labelSelector");
+                field_invalid(errs, PATH_INDEX(path, i), keys[i],
+                              "exists in both matchLabelKeys and labelSelector");
     }
     if (count != 0 && s == NULL)
         field_forbidden(errs, path, "must not be specified when labelSelector is not set");
@@ -113,14 +122,15 @@ static void check_pod_term(struct field_errors *errs, const struct field_path *p
     validate_label_selector(errs, PATH(path, "namespaceSelector"), t->namespace_selector);
     for (size_t i = 0; i < t->namespaces_count; i++)
         validate_form(errs, PATH(path, "namespace"), t->namespaces[i], check_dns_label);
-    check_label_keys(errs, PATH(path, "matchLabelKeys"), t->match_label_keys, t->match_label_keys_count,
-                     t->label_selector);
-    check_label_keys(errs, PATH(path, "mismatchLabelKeys"), t->mismatch_label_keys, t->mismatch_label_keys_count,
-                     t->label_selector);
+    check_label_keys(errs, PATH(path, "matchLabelKeys"), t->match_label_keys,
+                     t->match_label_keys_count, t->label_selector);
+    check_label_keys(errs, PATH(path, "mismatchLabelKeys"), t->mismatch_label_keys,
+                     t->mismatch_label_keys_count, t->label_selector);
     for (size_t i = 0; i < t->match_label_keys_count; i++)
         for (size_t j = 0; j < t->mismatch_label_keys_count; j++)
             if (str_eq(t->match_label_keys[i], t->mismatch_label_keys[j]))
-                field_invalid(errs, PATH_INDEX(PATH(path, "matchLabelKeys"), i), t->match_label_keys[i],
+                field_invalid(errs, PATH_INDEX(PATH(path, "matchLabelKeys"), i),
+                              t->match_label_keys[i],
                               "exists in both matchLabelKeys and mismatchLabelKeys");
     if (str_empty(t->topology_key))
         field_required(errs, PATH(path, "topologyKey"), "can not be empty");
@@ -128,8 +138,10 @@ static void check_pod_term(struct field_errors *errs, const struct field_path *p
 }
 
 static void check_pod_affinity(struct field_errors *errs, const struct field_path *path,
-                               const struct core_v1_pod_affinity_term *required, size_t required_count,
-                               const struct core_v1_weighted_pod_affinity_term *preferred, size_t preferred_count)
+                               const struct core_v1_pod_affinity_term *required,
+                               size_t required_count,
+                               const struct core_v1_weighted_pod_affinity_term *preferred,
+                               size_t preferred_count)
 {
     for (size_t i = 0; i < required_count; i++)
         check_pod_term(errs, PATH_INDEX(PATH(path, REQUIRED), i), &required[i]);
@@ -148,17 +160,19 @@ void check_affinity(struct pod_check *k, const struct field_path *path)
     if (a->node_affinity != NULL)
         check_node_affinity(k->errs, PATH(path, "nodeAffinity"), a->node_affinity);
     if (a->pod_affinity != NULL)
-        check_pod_affinity(k->errs, PATH(path, "podAffinity"),
-                           a->pod_affinity->required_during_scheduling_ignored_during_execution,
-                           a->pod_affinity->required_during_scheduling_ignored_during_execution_count,
-                           a->pod_affinity->preferred_during_scheduling_ignored_during_execution,
-                           a->pod_affinity->preferred_during_scheduling_ignored_during_execution_count);
+        check_pod_affinity(
+            k->errs, PATH(path, "podAffinity"),
+            a->pod_affinity->required_during_scheduling_ignored_during_execution,
+            a->pod_affinity->required_during_scheduling_ignored_during_execution_count,
+            a->pod_affinity->preferred_during_scheduling_ignored_during_execution,
+            a->pod_affinity->preferred_during_scheduling_ignored_during_execution_count);
     if (a->pod_anti_affinity != NULL)
-        check_pod_affinity(k->errs, PATH(path, "podAntiAffinity"),
-                           a->pod_anti_affinity->required_during_scheduling_ignored_during_execution,
-                           a->pod_anti_affinity->required_during_scheduling_ignored_during_execution_count,
-                           a->pod_anti_affinity->preferred_during_scheduling_ignored_during_execution,
-                           a->pod_anti_affinity->preferred_during_scheduling_ignored_during_execution_count);
+        check_pod_affinity(
+            k->errs, PATH(path, "podAntiAffinity"),
+            a->pod_anti_affinity->required_during_scheduling_ignored_during_execution,
+            a->pod_anti_affinity->required_during_scheduling_ignored_during_execution_count,
+            a->pod_anti_affinity->preferred_during_scheduling_ignored_during_execution,
+            a->pod_anti_affinity->preferred_during_scheduling_ignored_during_execution_count);
 }
 
 /* --- tolerations ------------------------------------------------------------------------------ */
@@ -175,7 +189,8 @@ void validate_tolerations(struct field_errors *errs, const struct field_path *pa
             validate_label_name(errs, PATH(at, "key"), t->key);
         else if (!str_eqc(t->operator, "Exists"))
             field_invalid(errs, operator, t->operator,
-                          "operator must be Exists when `key` is empty, which means \"match all values and all keys\"");
+                          "operator must be Exists when `key` is empty, which means \"match all "
+                          "values and all keys\"");
         if (t->has_toleration_seconds && !str_eqc(t->effect, "NoExecute"))
             field_invalid(errs, PATH(at, "effect"), t->effect,
                           "effect must be 'NoExecute' when `tolerationSeconds` is set");
@@ -187,7 +202,8 @@ void validate_tolerations(struct field_errors *errs, const struct field_path *pa
         } else if (!str_eqc(t->operator, "Exists")) {
             field_not_supported(errs, operator, t->operator, operators);
         } else if (!str_empty(t->value)) {
-            field_invalid(errs, operator, t->value, "value must be empty when `operator` is 'Exists'");
+            field_invalid(errs, operator, t->value,
+                          "value must be empty when `operator` is 'Exists'");
         }
         if (!str_empty(t->effect))
             validate_listed(errs, PATH(at, "effect"), t->effect, effects);
@@ -199,7 +215,8 @@ void check_tolerations(struct pod_check *k, const struct field_path *path)
     validate_tolerations(k->errs, path, k->spec->tolerations, k->spec->tolerations_count);
 }
 
-/* --- spreading --------------------------------------------------------------------------------- */
+/* --- spreading ---------------------------------------------------------------------------------
+ */
 
 static void check_constraint(struct field_errors *errs, const struct field_path *at,
                              const struct core_v1_topology_spread_constraint *c)
@@ -215,18 +232,20 @@ static void check_constraint(struct field_errors *errs, const struct field_path 
     validate_listed(errs, PATH(at, "whenUnsatisfiable"), c->when_unsatisfiable, actions);
     if (c->has_min_domains) {
         if (c->min_domains <= 0)
-            field_invalid_int(errs, PATH(at, "minDomains"), c->min_domains, "must be greater than zero");
-        if (!str_eqc(c->when_unsatisfiable, "DoNotSchedule"))
             field_invalid_int(errs, PATH(at, "minDomains"), c->min_domains,
-                              "can only use minDomains if whenUnsatisfiable=DoNotSchedule, not " STR_FMT,
-                              STR_ARG(c->when_unsatisfiable));
+                              "must be greater than zero");
+        if (!str_eqc(c->when_unsatisfiable, "DoNotSchedule"))
+            field_invalid_int(
+                errs, PATH(at, "minDomains"), c->min_domains,
+                "can only use minDomains if whenUnsatisfiable=DoNotSchedule, not " STR_FMT,
+                STR_ARG(c->when_unsatisfiable));
     }
     if (c->has_node_affinity_policy)
         validate_listed(errs, PATH(at, "nodeAffinityPolicy"), c->node_affinity_policy, policies);
     if (c->has_node_taints_policy)
         validate_listed(errs, PATH(at, "nodeTaintsPolicy"), c->node_taints_policy, policies);
-    check_label_keys(errs, PATH(at, "matchLabelKeys"), c->match_label_keys, c->match_label_keys_count,
-                     c->label_selector);
+    check_label_keys(errs, PATH(at, "matchLabelKeys"), c->match_label_keys,
+                     c->match_label_keys_count, c->label_selector);
     validate_label_selector(errs, PATH(at, "labelSelector"), c->label_selector);
 }
 
@@ -240,7 +259,8 @@ void check_spread(struct pod_check *k, const struct field_path *path)
             if (str_eq(c[j].topology_key, c[i].topology_key) &&
                 str_eq(c[j].when_unsatisfiable, c[i].when_unsatisfiable)) {
                 field_duplicate(k->errs, PATH(at, "{topologyKey, whenUnsatisfiable}"),
-                                arena_printf(k->errs->arena, "{" STR_FMT ", " STR_FMT "}", STR_ARG(c[i].topology_key),
+                                arena_printf(k->errs->arena, "{" STR_FMT ", " STR_FMT "}",
+                                             STR_ARG(c[i].topology_key),
                                              STR_ARG(c[i].when_unsatisfiable)));
                 break;
             }

@@ -27,7 +27,8 @@ static void check_seccomp(struct field_errors *errs, const struct field_path *pa
         else
             validate_descending_path(errs, local, p->localhost_profile);
     } else if (p->has_localhost_profile) {
-        field_invalid(errs, local, p->localhost_profile, "can only be set when seccomp type is Localhost");
+        field_invalid(errs, local, p->localhost_profile,
+                      "can only be set when seccomp type is Localhost");
     }
 }
 
@@ -43,7 +44,8 @@ static void check_app_armor(struct field_errors *errs, const struct field_path *
         validate_listed(errs, PATH(path, "type"), p->type, profile_types);
     if (!str_eqc(p->type, "Localhost")) {
         if (p->has_localhost_profile)
-            field_invalid(errs, local, p->localhost_profile, "can only be set when AppArmor type is Localhost");
+            field_invalid(errs, local, p->localhost_profile,
+                          "can only be set when AppArmor type is Localhost");
     } else if (!p->has_localhost_profile || str_empty(str_trim(p->localhost_profile))) {
         field_required(errs, local, "must be set when AppArmor type is Localhost");
     } else if (str_trim(p->localhost_profile).len != p->localhost_profile.len) {
@@ -70,37 +72,41 @@ static bool sysctl_form(struct str s)
     return !edge;
 }
 
-static void check_sysctls(struct pod_check *k, const struct field_path *path, const struct core_v1_sysctl *s,
-                          size_t count)
+static void check_sysctls(struct pod_check *k, const struct field_path *path,
+                          const struct core_v1_sysctl *s, size_t count)
 {
     for (size_t i = 0; i < count; i++) {
         const struct field_path *name = PATH(PATH_INDEX(path, i), "name");
         if (str_empty(s[i].name))
             field_required(k->errs, name, NULL);
         else if (!sysctl_form(s[i].name))
-            field_invalid(k->errs, name, s[i].name,
-                          "must have at most 253 characters and match regex "
-                          "^([a-z0-9]([-_a-z0-9]*[a-z0-9])?[\\./])*[a-z0-9]([-_a-z0-9]*[a-z0-9])?$");
+            field_invalid(
+                k->errs, name, s[i].name,
+                "must have at most 253 characters and match regex "
+                "^([a-z0-9]([-_a-z0-9]*[a-z0-9])?[\\./])*[a-z0-9]([-_a-z0-9]*[a-z0-9])?$");
         for (size_t j = 0; j < i; j++)
             if (str_eq(s[j].name, s[i].name)) {
                 field_duplicate(k->errs, name, s[i].name);
                 break;
             }
         if (k->spec->host_network && str_has_prefix(s[i].name, STR("net")))
-            field_invalid(k->errs, name, s[i].name, "may not be specified when 'hostNetwork' is set to true");
+            field_invalid(k->errs, name, s[i].name,
+                          "may not be specified when 'hostNetwork' is set to true");
     }
 }
 
 /* --- pods ---------------------------------------------------------------------------------- */
 
-static void check_host_network(struct pod_check *k, const struct field_path *path, const struct core_v1_container *c,
-                               size_t count)
+static void check_host_network(struct pod_check *k, const struct field_path *path,
+                               const struct core_v1_container *c, size_t count)
 {
     for (size_t i = 0; k->spec->host_network && i < count; i++)
         for (size_t j = 0; j < c[i].ports_count; j++)
             if (c[i].ports[j].host_port != c[i].ports[j].container_port)
-                field_invalid_int(k->errs, PATH(PATH_INDEX(PATH(PATH_INDEX(path, i), "ports"), j), "hostPort"),
-                                  c[i].ports[j].host_port, "must match `containerPort` when `hostNetwork` is true");
+                field_invalid_int(
+                    k->errs, PATH(PATH_INDEX(PATH(PATH_INDEX(path, i), "ports"), j), "hostPort"),
+                    c[i].ports[j].host_port,
+                    "must match `containerPort` when `hostNetwork` is true");
 }
 
 void check_pod_security(struct pod_check *k, const struct field_path *spec)
@@ -111,8 +117,10 @@ void check_pod_security(struct pod_check *k, const struct field_path *spec)
     const struct core_v1_pod_security_context *s = k->spec->security_context;
     const struct field_path *path = PATH(spec, "securityContext");
     check_host_network(k, PATH(spec, "containers"), k->spec->containers, k->spec->containers_count);
-    check_host_network(k, PATH(spec, "initContainers"), k->spec->init_containers, k->spec->init_containers_count);
-    if (k->spec->has_share_process_namespace && k->spec->share_process_namespace && k->spec->host_pid)
+    check_host_network(k, PATH(spec, "initContainers"), k->spec->init_containers,
+                       k->spec->init_containers_count);
+    if (k->spec->has_share_process_namespace && k->spec->share_process_namespace &&
+        k->spec->host_pid)
         field_invalid_bool(k->errs, PATH(path, "shareProcessNamespace"), true,
                            "ShareProcessNamespace and HostPID cannot both be enabled");
     if (s == NULL)
@@ -124,17 +132,20 @@ void check_pod_security(struct pod_check *k, const struct field_path *spec)
     if (s->has_run_as_group)
         validate_range(k->errs, PATH(path, "runAsGroup"), s->run_as_group, 0, ID_MAX);
     for (size_t i = 0; i < s->supplemental_groups_count; i++)
-        validate_range(k->errs, PATH_INDEX(PATH(path, "supplementalGroups"), i), s->supplemental_groups[i], 0, ID_MAX);
+        validate_range(k->errs, PATH_INDEX(PATH(path, "supplementalGroups"), i),
+                       s->supplemental_groups[i], 0, ID_MAX);
     check_sysctls(k, PATH(path, "sysctls"), s->sysctls, s->sysctls_count);
     if (s->has_fs_group_change_policy)
-        validate_listed(k->errs, PATH(path, "fsGroupChangePolicy"), s->fs_group_change_policy, group_changes);
+        validate_listed(k->errs, PATH(path, "fsGroupChangePolicy"), s->fs_group_change_policy,
+                        group_changes);
     check_seccomp(k->errs, PATH(path, "seccompProfile"), s->seccomp_profile);
     if (s->has_supplemental_groups_policy)
-        validate_listed(k->errs, PATH(path, "supplementalGroupsPolicy"), s->supplemental_groups_policy,
-                        group_policies);
+        validate_listed(k->errs, PATH(path, "supplementalGroupsPolicy"),
+                        s->supplemental_groups_policy, group_policies);
     check_app_armor(k->errs, PATH(path, "appArmorProfile"), s->app_armor_profile);
     if (s->has_se_linux_change_policy)
-        validate_listed(k->errs, PATH(path, "seLinuxChangePolicy"), s->se_linux_change_policy, label_changes);
+        validate_listed(k->errs, PATH(path, "seLinuxChangePolicy"), s->se_linux_change_policy,
+                        label_changes);
 }
 
 /* --- containers ----------------------------------------------------------------------------- */
@@ -145,12 +156,14 @@ static void check_escalation(struct field_errors *errs, const struct field_path 
     if (!s->has_allow_privilege_escalation || s->allow_privilege_escalation)
         return;
     if (s->has_privileged && s->privileged)
-        field_invalid_msg(errs, path, &core_v1_security_context_msg, s,
-                          "cannot set `allowPrivilegeEscalation` to false and `privileged` to true");
+        field_invalid_msg(
+            errs, path, &core_v1_security_context_msg, s,
+            "cannot set `allowPrivilegeEscalation` to false and `privileged` to true");
     for (size_t i = 0; s->capabilities != NULL && i < s->capabilities->add_count; i++)
         if (str_eqc(s->capabilities->add[i], "CAP_SYS_ADMIN"))
             field_invalid_msg(errs, path, &core_v1_security_context_msg, s,
-                              "cannot set `allowPrivilegeEscalation` to false and `capabilities.Add` CAP_SYS_ADMIN");
+                              "cannot set `allowPrivilegeEscalation` to false and "
+                              "`capabilities.Add` CAP_SYS_ADMIN");
 }
 
 void check_container_security(struct pod_check *k, const struct field_path *path,
@@ -167,7 +180,8 @@ void check_container_security(struct pod_check *k, const struct field_path *path
         bool host_users = !k->spec->has_host_users || k->spec->host_users;
         validate_listed(k->errs, PATH(path, "procMount"), s->proc_mount, proc_mounts);
         if (host_users && str_eqc(s->proc_mount, "Unmasked"))
-            field_invalid(k->errs, PATH(path, "procMount"), s->proc_mount, "`hostUsers` must be false to use `Unmasked`");
+            field_invalid(k->errs, PATH(path, "procMount"), s->proc_mount,
+                          "`hostUsers` must be false to use `Unmasked`");
     }
     check_seccomp(k->errs, PATH(path, "seccompProfile"), s->seccomp_profile);
     check_escalation(k->errs, path, s);
@@ -181,7 +195,8 @@ struct ruled_out {
     const char *name;
 };
 
-static void forbid(struct field_errors *errs, const struct field_path *path, const struct ruled_out *r, size_t count)
+static void forbid(struct field_errors *errs, const struct field_path *path,
+                   const struct ruled_out *r, size_t count)
 {
     for (size_t i = 0; i < count; i++)
         if (r[i].given)
@@ -195,16 +210,17 @@ static void check_windows_containers(struct pod_check *k, const struct field_pat
         const struct core_v1_security_context *s = c[i].security_context;
         if (s == NULL)
             continue;
-        const struct ruled_out r[] = {{s->app_armor_profile != NULL, "appArmorProfile"},
-                                      {s->se_linux_options != NULL, "seLinuxOptions"},
-                                      {s->seccomp_profile != NULL, "seccompProfile"},
-                                      {s->capabilities != NULL, "capabilities"},
-                                      {s->has_read_only_root_filesystem, "readOnlyRootFilesystem"},
-                                      {s->has_privileged, "privileged"},
-                                      {s->has_allow_privilege_escalation, "allowPrivilegeEscalation"},
-                                      {s->has_proc_mount, "procMount"},
-                                      {s->has_run_as_user, "runAsUser"},
-                                      {s->has_run_as_group, "runAsGroup"}};
+        const struct ruled_out r[] = {
+            {s->app_armor_profile != NULL, "appArmorProfile"},
+            {s->se_linux_options != NULL, "seLinuxOptions"},
+            {s->seccomp_profile != NULL, "seccompProfile"},
+            {s->capabilities != NULL, "capabilities"},
+            {s->has_read_only_root_filesystem, "readOnlyRootFilesystem"},
+            {s->has_privileged, "privileged"},
+            {s->has_allow_privilege_escalation, "allowPrivilegeEscalation"},
+            {s->has_proc_mount, "procMount"},
+            {s->has_run_as_user, "runAsUser"},
+            {s->has_run_as_group, "runAsGroup"}};
         forbid(k->errs, PATH(PATH_INDEX(path, i), "securityContext"), r, ARRAY_SIZE(r));
     }
 }
@@ -213,26 +229,29 @@ static void check_windows(struct pod_check *k, const struct field_path *spec)
 {
     const struct core_v1_pod_spec *p = k->spec;
     const struct core_v1_pod_security_context *s = p->security_context;
-    const struct ruled_out host[] = {{p->has_host_users, "hostUsers"}, {p->host_pid, "hostPID"}, {p->host_ipc, "hostIPC"}};
+    const struct ruled_out host[] = {
+        {p->has_host_users, "hostUsers"}, {p->host_pid, "hostPID"}, {p->host_ipc, "hostIPC"}};
     if (s != NULL) {
         const struct ruled_out first[] = {{s->app_armor_profile != NULL, "appArmorProfile"},
                                           {s->se_linux_options != NULL, "seLinuxOptions"}};
-        const struct ruled_out then[] = {{s->seccomp_profile != NULL, "seccompProfile"},
-                                         {s->has_fs_group, "fsGroup"},
-                                         {s->has_fs_group_change_policy, "fsGroupChangePolicy"},
-                                         {s->sysctls_count != 0, "sysctls"},
-                                         {p->has_share_process_namespace, "shareProcessNamespace"},
-                                         {s->has_run_as_user, "runAsUser"},
-                                         {s->has_run_as_group, "runAsGroup"},
-                                         {s->supplemental_groups_count != 0, "supplementalGroups"},
-                                         {s->has_supplemental_groups_policy, "supplementalGroupsPolicy"}};
+        const struct ruled_out then[] = {
+            {s->seccomp_profile != NULL, "seccompProfile"},
+            {s->has_fs_group, "fsGroup"},
+            {s->has_fs_group_change_policy, "fsGroupChangePolicy"},
+            {s->sysctls_count != 0, "sysctls"},
+            {p->has_share_process_namespace, "shareProcessNamespace"},
+            {s->has_run_as_user, "runAsUser"},
+            {s->has_run_as_group, "runAsGroup"},
+            {s->supplemental_groups_count != 0, "supplementalGroups"},
+            {s->has_supplemental_groups_policy, "supplementalGroupsPolicy"}};
         forbid(k->errs, PATH(spec, "securityContext"), first, ARRAY_SIZE(first));
         forbid(k->errs, spec, host, ARRAY_SIZE(host));
         forbid(k->errs, PATH(spec, "securityContext"), then, ARRAY_SIZE(then));
     } else {
         forbid(k->errs, spec, host, ARRAY_SIZE(host));
     }
-    check_windows_containers(k, PATH(spec, "initContainers"), p->init_containers, p->init_containers_count);
+    check_windows_containers(k, PATH(spec, "initContainers"), p->init_containers,
+                             p->init_containers_count);
     check_windows_containers(k, PATH(spec, "containers"), p->containers, p->containers_count);
 }
 
@@ -241,7 +260,8 @@ static void check_linux_containers(struct pod_check *k, const struct field_path 
 {
     for (size_t i = 0; i < count; i++)
         if (c[i].security_context != NULL && c[i].security_context->windows_options != NULL)
-            field_forbidden(k->errs, PATH(PATH(PATH_INDEX(path, i), "securityContext"), "windowsOptions"),
+            field_forbidden(k->errs,
+                            PATH(PATH(PATH_INDEX(path, i), "securityContext"), "windowsOptions"),
                             "windows options cannot be set for a linux pod");
 }
 
@@ -259,6 +279,7 @@ void check_os(struct pod_check *k, const struct field_path *spec)
     if (p->security_context != NULL && p->security_context->windows_options != NULL)
         field_forbidden(k->errs, PATH(PATH(spec, "securityContext"), "windowsOptions"),
                         "windows options cannot be set for a linux pod");
-    check_linux_containers(k, PATH(spec, "initContainers"), p->init_containers, p->init_containers_count);
+    check_linux_containers(k, PATH(spec, "initContainers"), p->init_containers,
+                           p->init_containers_count);
     check_linux_containers(k, PATH(spec, "containers"), p->containers, p->containers_count);
 }

@@ -26,7 +26,8 @@ static void check_dns_config(struct pod_check *k, const struct field_path *path)
     }
     if (d == NULL)
         return;
-    const struct field_path *servers = PATH(path, "nameservers"), *searches = PATH(path, "searches");
+    const struct field_path *servers = PATH(path, "nameservers"),
+                            *searches = PATH(path, "searches");
     if (d->nameservers_count > DNS_NAMESERVERS_MAX)
         field_too_many(k->errs, servers, (int64_t)d->nameservers_count, DNS_NAMESERVERS_MAX);
     for (size_t i = 0; i < d->nameservers_count; i++)
@@ -55,7 +56,8 @@ static void check_gates(struct pod_check *k, const struct field_path *spec)
 {
     const struct core_v1_pod_spec *s = k->spec;
     for (size_t i = 0; i < s->readiness_gates_count; i++)
-        validate_qualified_name(k->errs, PATH(PATH_INDEX(PATH(spec, "readinessGates"), i), "conditionType"),
+        validate_qualified_name(k->errs,
+                                PATH(PATH_INDEX(PATH(spec, "readinessGates"), i), "conditionType"),
                                 s->readiness_gates[i].condition_type);
     for (size_t i = 0; i < s->scheduling_gates_count; i++) {
         const struct field_path *at = PATH_INDEX(PATH(spec, "schedulingGates"), i);
@@ -80,20 +82,24 @@ static void check_claims(struct pod_check *k, const struct field_path *path)
                 break;
             }
         if (c[i].has_resource_claim_name == c[i].has_resource_claim_template_name)
-            field_invalid_msg(k->errs, at, &core_v1_pod_resource_claim_msg, &c[i],
-                              c[i].has_resource_claim_name
-                                  ? "at most one of `resourceClaimName` or `resourceClaimTemplateName` may be specified"
-                                  : "must specify one of: `resourceClaimName`, `resourceClaimTemplateName`");
+            field_invalid_msg(
+                k->errs, at, &core_v1_pod_resource_claim_msg, &c[i],
+                c[i].has_resource_claim_name
+                    ? "at most one of `resourceClaimName` or `resourceClaimTemplateName` may be "
+                      "specified"
+                    : "must specify one of: `resourceClaimName`, `resourceClaimTemplateName`");
         if (c[i].has_resource_claim_name)
-            validate_form(k->errs, PATH(at, "resourceClaimName"), c[i].resource_claim_name, check_dns_subdomain);
-        if (c[i].has_resource_claim_template_name)
-            validate_form(k->errs, PATH(at, "resourceClaimTemplateName"), c[i].resource_claim_template_name,
+            validate_form(k->errs, PATH(at, "resourceClaimName"), c[i].resource_claim_name,
                           check_dns_subdomain);
+        if (c[i].has_resource_claim_template_name)
+            validate_form(k->errs, PATH(at, "resourceClaimTemplateName"),
+                          c[i].resource_claim_template_name, check_dns_subdomain);
     }
 }
 
 /* A dot is the commonest fault of a host name and has a text of its own. */
-static void check_host_label(struct field_errors *errs, const struct field_path *path, struct str name)
+static void check_host_label(struct field_errors *errs, const struct field_path *path,
+                             struct str name)
 {
     if (str_empty(name))
         return;
@@ -122,11 +128,13 @@ static void check_names(struct pod_check *k, const struct field_path *path)
     const struct core_v1_pod_spec *s = k->spec;
     struct field_errors *errs = k->errs;
     if (!str_empty(s->service_account_name))
-        validate_form(errs, PATH(path, "serviceAccountName"), s->service_account_name, check_dns_subdomain);
+        validate_form(errs, PATH(path, "serviceAccountName"), s->service_account_name,
+                      check_dns_subdomain);
     if (!str_empty(s->node_name))
         validate_form(errs, PATH(path, "nodeName"), s->node_name, check_dns_subdomain);
     if (s->has_active_deadline_seconds)
-        validate_range(errs, PATH(path, "activeDeadlineSeconds"), s->active_deadline_seconds, 1, INT32_MAX);
+        validate_range(errs, PATH(path, "activeDeadlineSeconds"), s->active_deadline_seconds, 1,
+                       INT32_MAX);
     check_host_label(errs, PATH(path, "hostname"), s->hostname);
     if (!str_empty(s->subdomain))
         validate_form(errs, PATH(path, "subdomain"), s->subdomain, check_dns_label);
@@ -139,7 +147,8 @@ static void check_host_aliases(struct pod_check *k, const struct field_path *pat
         const struct field_path *at = PATH_INDEX(path, i);
         validate_ip(k->errs, PATH(at, "ip"), h->ip);
         for (size_t j = 0; j < h->hostnames_count; j++)
-            validate_form(k->errs, PATH_INDEX(PATH(at, "hostnames"), j), h->hostnames[j], check_dns_subdomain);
+            validate_form(k->errs, PATH_INDEX(PATH(at, "hostnames"), j), h->hostnames[j],
+                          check_dns_subdomain);
     }
 }
 
@@ -148,23 +157,28 @@ static void check_priority(struct pod_check *k, const struct field_path *path)
     static const char *const preemption[] = {"PreemptLowerPriority", "Never", NULL};
     const struct core_v1_pod_spec *s = k->spec;
     if (!str_empty(s->priority_class_name))
-        validate_form(k->errs, PATH(path, "priorityClassName"), s->priority_class_name, check_dns_subdomain);
+        validate_form(k->errs, PATH(path, "priorityClassName"), s->priority_class_name,
+                      check_dns_subdomain);
     if (s->has_runtime_class_name)
-        validate_form(k->errs, PATH(path, "runtimeClassName"), s->runtime_class_name, check_dns_subdomain);
+        validate_form(k->errs, PATH(path, "runtimeClassName"), s->runtime_class_name,
+                      check_dns_subdomain);
     if (s->has_preemption_policy)
         require_listed(k->errs, PATH(path, "preemptionPolicy"), s->preemption_policy, preemption);
     for (size_t i = 0; i < s->overhead_count; i++) {
-        const struct field_path *at = PATH_KEY(PATH(PATH(path, "overhead"), "limits"), s->overhead[i].key);
+        const struct field_path *at =
+            PATH_KEY(PATH(PATH(path, "overhead"), "limits"), s->overhead[i].key);
         validate_container_resource_name(k->errs, at, s->overhead[i].key);
         validate_quantity_value(k->errs, at, s->overhead[i].key, &s->overhead[i].value);
     }
 }
 
-void validate_pod_spec(const struct kind_ctx *ctx, struct field_errors *errs, const struct field_path *path,
-                       const struct core_v1_pod_spec *s, unsigned flags)
+void validate_pod_spec(const struct kind_ctx *ctx, struct field_errors *errs,
+                       const struct field_path *path, const struct core_v1_pod_spec *s,
+                       unsigned flags)
 {
     static const char *const restart_policies[] = {"Always", "OnFailure", "Never", NULL};
-    static const char *const dns_policies[] = {"ClusterFirstWithHostNet", "ClusterFirst", "Default", "None", NULL};
+    static const char *const dns_policies[] = {"ClusterFirstWithHostNet", "ClusterFirst", "Default",
+                                               "None", NULL};
     struct pod_check k = {.errs = errs, .spec = s, .flags = flags};
     if ((flags & POD_SPEC_TEMPLATE) == 0)
         k.pod_name = ctx->name;
@@ -189,7 +203,8 @@ void validate_pod_spec(const struct kind_ctx *ctx, struct field_errors *errs, co
     check_priority(&k, path);
     if (s->has_termination_grace_period_seconds && s->termination_grace_period_seconds < 0 &&
         (flags & POD_SPEC_CREATE) != 0)
-        field_invalid_int(errs, PATH(path, "terminationGracePeriodSeconds"), s->termination_grace_period_seconds,
+        field_invalid_int(errs, PATH(path, "terminationGracePeriodSeconds"),
+                          s->termination_grace_period_seconds,
                           "must be greater than or equal to 0");
     check_os(&k, path);
 }
@@ -204,18 +219,21 @@ static void check_image_space(struct field_errors *errs, const struct field_path
                           "must not have leading or trailing whitespace");
 }
 
-void validate_pod_images(struct field_errors *errs, const struct field_path *path, const struct core_v1_pod_spec *s)
+void validate_pod_images(struct field_errors *errs, const struct field_path *path,
+                         const struct core_v1_pod_spec *s)
 {
     check_image_space(errs, PATH(path, "containers"), s->containers, s->containers_count);
-    check_image_space(errs, PATH(path, "initContainers"), s->init_containers, s->init_containers_count);
+    check_image_space(errs, PATH(path, "initContainers"), s->init_containers,
+                      s->init_containers_count);
 }
 
-void validate_pod_template(const struct kind_ctx *ctx, struct field_errors *errs, const struct field_path *path,
-                           const struct core_v1_pod_template_spec *t)
+void validate_pod_template(const struct kind_ctx *ctx, struct field_errors *errs,
+                           const struct field_path *path, const struct core_v1_pod_template_spec *t)
 {
     const struct field_path *meta = PATH(path, "metadata");
     validate_labels(errs, PATH(meta, "labels"), t->metadata.labels, t->metadata.labels_count);
-    validate_annotations(errs, PATH(meta, "annotations"), t->metadata.annotations, t->metadata.annotations_count);
+    validate_annotations(errs, PATH(meta, "annotations"), t->metadata.annotations,
+                         t->metadata.annotations_count);
     validate_pod_spec(ctx, errs, PATH(path, "spec"), &t->spec, POD_SPEC_TEMPLATE | POD_SPEC_CREATE);
     if (t->spec.ephemeral_containers_count != 0)
         field_forbidden(errs, PATH(PATH(path, "spec"), "ephemeralContainers"),

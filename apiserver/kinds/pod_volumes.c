@@ -57,8 +57,8 @@ struct paths {
     size_t count, cap;
 };
 
-static void claim_path(struct paths *p, struct field_errors *errs, const struct field_path *at, struct str shown,
-                       struct str path)
+static void claim_path(struct paths *p, struct field_errors *errs, const struct field_path *at,
+                       struct str shown, struct str path)
 {
     if (str_empty(path))
         return;
@@ -73,7 +73,8 @@ static void claim_path(struct paths *p, struct field_errors *errs, const struct 
 
 static void check_projected_items(struct field_errors *errs, const struct field_path *volume,
                                   const struct field_path *path, struct str name,
-                                  const struct core_v1_key_to_path *items, size_t count, struct paths *taken)
+                                  const struct core_v1_key_to_path *items, size_t count,
+                                  struct paths *taken)
 {
     check_given(errs, PATH(path, "name"), name);
     check_items(errs, PATH(path, "items"), items, count);
@@ -81,14 +82,18 @@ static void check_projected_items(struct field_errors *errs, const struct field_
         claim_path(taken, errs, volume, name, items[i].path);
 }
 
-static void check_token(struct field_errors *errs, const struct field_path *volume, const struct field_path *path,
-                        const struct core_v1_service_account_token_projection *t, struct paths *taken)
+static void check_token(struct field_errors *errs, const struct field_path *volume,
+                        const struct field_path *path,
+                        const struct core_v1_service_account_token_projection *t,
+                        struct paths *taken)
 {
     const struct field_path *expiration = PATH(path, "expirationSeconds");
     if (t->expiration_seconds < TOKEN_EXPIRATION_MIN_S)
-        field_invalid_int(errs, expiration, t->expiration_seconds, "may not specify a duration less than 10 minutes");
+        field_invalid_int(errs, expiration, t->expiration_seconds,
+                          "may not specify a duration less than 10 minutes");
     if (t->expiration_seconds > (INT64_C(1) << 32))
-        field_invalid_int(errs, expiration, t->expiration_seconds, "may not specify a duration larger than 2^32 seconds");
+        field_invalid_int(errs, expiration, t->expiration_seconds,
+                          "may not specify a duration larger than 2^32 seconds");
     if (str_empty(t->path))
         field_required(errs, PATH(path, "path"), NULL);
     else
@@ -97,7 +102,8 @@ static void check_token(struct field_errors *errs, const struct field_path *volu
 }
 
 static void check_trust_bundle(struct field_errors *errs, const struct field_path *volume,
-                               const struct field_path *path, const struct core_v1_cluster_trust_bundle_projection *b,
+                               const struct field_path *path,
+                               const struct core_v1_cluster_trust_bundle_projection *b,
                                struct paths *taken)
 {
     if (b->has_name && b->has_signer_name)
@@ -115,7 +121,8 @@ static void check_trust_bundle(struct field_errors *errs, const struct field_pat
 }
 
 static void check_certificate(struct field_errors *errs, const struct field_path *volume,
-                              const struct field_path *path, const struct core_v1_pod_certificate_projection *c,
+                              const struct field_path *path,
+                              const struct core_v1_pod_certificate_projection *c,
                               struct paths *taken)
 {
     static const char *const key_types[] = {"ECDSAP256", "ECDSAP384", "ECDSAP521", "ED25519",
@@ -129,7 +136,8 @@ static void check_certificate(struct field_errors *errs, const struct field_path
     check_given(errs, PATH(path, "signerName"), c->signer_name);
     validate_listed(errs, PATH(path, "keyType"), c->key_type, key_types);
     if (c->has_max_expiration_seconds)
-        validate_range(errs, PATH(path, "maxExpirationSeconds"), c->max_expiration_seconds, 3600, 7862400);
+        validate_range(errs, PATH(path, "maxExpirationSeconds"), c->max_expiration_seconds, 3600,
+                       7862400);
     bool any = false;
     for (size_t i = 0; i < ARRAY_SIZE(files); i++) {
         if (str_empty(files[i].path))
@@ -139,31 +147,39 @@ static void check_certificate(struct field_errors *errs, const struct field_path
         claim_path(taken, errs, volume, files[i].path, files[i].path);
     }
     if (!any)
-        field_required(errs, path, "specify at least one of credentialBundlePath, keyPath, and certificateChainPath");
+        field_required(
+            errs, path,
+            "specify at least one of credentialBundlePath, keyPath, and certificateChainPath");
 }
 
-static void check_projection(struct field_errors *errs, const struct field_path *volume, const struct field_path *at,
-                             const struct core_v1_volume_projection *s, struct paths *taken)
+static void check_projection(struct field_errors *errs, const struct field_path *volume,
+                             const struct field_path *at, const struct core_v1_volume_projection *s,
+                             struct paths *taken)
 {
     int given = 0;
 #define ONE(member, name)                                                                          \
     (s->member != NULL &&                                                                          \
-     (given++ == 0 || (field_forbidden(errs, PATH(at, name), "may not specify more than 1 volume type"), false)))
+     (given++ == 0 ||                                                                              \
+      (field_forbidden(errs, PATH(at, name), "may not specify more than 1 volume type"), false)))
     if (ONE(secret, "secret"))
-        check_projected_items(errs, volume, PATH(at, "secret"), s->secret->local_object_reference.name,
-                              s->secret->items, s->secret->items_count, taken);
+        check_projected_items(errs, volume, PATH(at, "secret"),
+                              s->secret->local_object_reference.name, s->secret->items,
+                              s->secret->items_count, taken);
     if (ONE(config_map, "configMap"))
-        check_projected_items(errs, volume, PATH(at, "configMap"), s->config_map->local_object_reference.name,
-                              s->config_map->items, s->config_map->items_count, taken);
+        check_projected_items(errs, volume, PATH(at, "configMap"),
+                              s->config_map->local_object_reference.name, s->config_map->items,
+                              s->config_map->items_count, taken);
     if (ONE(downward_api, "downwardAPI"))
         for (size_t i = 0; i < s->downward_api->items_count; i++) {
             check_downward_file(errs, PATH(at, "downwardAPI"), &s->downward_api->items[i]);
-            claim_path(taken, errs, volume, s->downward_api->items[i].path, s->downward_api->items[i].path);
+            claim_path(taken, errs, volume, s->downward_api->items[i].path,
+                       s->downward_api->items[i].path);
         }
     if (ONE(service_account_token, "serviceAccountToken"))
         check_token(errs, volume, PATH(at, "serviceAccountToken"), s->service_account_token, taken);
     if (ONE(cluster_trust_bundle, "clusterTrustBundle"))
-        check_trust_bundle(errs, volume, PATH(at, "clusterTrustBundle"), s->cluster_trust_bundle, taken);
+        check_trust_bundle(errs, volume, PATH(at, "clusterTrustBundle"), s->cluster_trust_bundle,
+                           taken);
     if (ONE(pod_certificate, "podCertificate"))
         check_certificate(errs, volume, PATH(at, "podCertificate"), s->pod_certificate, taken);
 #undef ONE
@@ -179,7 +195,8 @@ static void check_projected(struct field_errors *errs, const struct field_path *
         check_projection(errs, path, PATH_INDEX(PATH(path, "sources"), i), &p->sources[i], &taken);
 }
 
-/* --- sources with few rules --------------------------------------------------------------------- */
+/* --- sources with few rules ---------------------------------------------------------------------
+ */
 
 static void check_empty_dir(struct field_errors *errs, const struct field_path *path,
                             const struct core_v1_empty_dir_volume_source *e)
@@ -188,12 +205,13 @@ static void check_empty_dir(struct field_errors *errs, const struct field_path *
         return;
     struct quantity q = quantity_of(e->size_limit);
     if (quantity_sign(&q) < 0)
-        field_forbidden(errs, PATH(path, "sizeLimit"), "SizeLimit field must be a valid resource quantity");
+        field_forbidden(errs, PATH(path, "sizeLimit"),
+                        "SizeLimit field must be a valid resource quantity");
 }
 
-static void check_key_files(struct field_errors *errs, const struct field_path *path, const char *name_field,
-                            struct str name, const int32_t *mode, const struct core_v1_key_to_path *items,
-                            size_t count)
+static void check_key_files(struct field_errors *errs, const struct field_path *path,
+                            const char *name_field, struct str name, const int32_t *mode,
+                            const struct core_v1_key_to_path *items, size_t count)
 {
     check_given(errs, PATH(path, name_field), name);
     if (mode != NULL)
@@ -228,8 +246,8 @@ static void check_storage_os(struct field_errors *errs, const struct field_path 
         check_given(errs, PATH(PATH(path, "secretRef"), "name"), s->secret_ref->name);
 }
 
-static void check_claim_template(struct pod_check *k, const struct field_path *path, struct str volume,
-                                 const struct core_v1_ephemeral_volume_source *e)
+static void check_claim_template(struct pod_check *k, const struct field_path *path,
+                                 struct str volume, const struct core_v1_ephemeral_volume_source *e)
 {
     const struct field_path *at = PATH(path, "volumeClaimTemplate");
     if (e->volume_claim_template == NULL) {
@@ -237,21 +255,26 @@ static void check_claim_template(struct pod_check *k, const struct field_path *p
         return;
     }
     const struct meta_v1_object_meta *m = &e->volume_claim_template->metadata;
-    validate_annotations(k->errs, PATH(PATH(at, "metadata"), "annotations"), m->annotations, m->annotations_count);
+    validate_annotations(k->errs, PATH(PATH(at, "metadata"), "annotations"), m->annotations,
+                         m->annotations_count);
     validate_labels(k->errs, PATH(PATH(at, "metadata"), "labels"), m->labels, m->labels_count);
     validate_claim_spec(k->errs, PATH(at, "spec"), &e->volume_claim_template->spec);
     if (str_empty(k->pod_name))
         return;
-    struct str name = arena_printf(k->errs->arena, STR_FMT "-" STR_FMT, STR_ARG(k->pod_name), STR_ARG(volume));
+    struct str name =
+        arena_printf(k->errs->arena, STR_FMT "-" STR_FMT, STR_ARG(k->pod_name), STR_ARG(volume));
     struct faults f = check_dns_subdomain(name);
     if (f.count != 0)
-        field_invalid(k->errs, PATH(path, "name"), volume, "PVC name \"" STR_FMT "\": %s", STR_ARG(name), f.msgs[0]);
+        field_invalid(k->errs, PATH(path, "name"), volume, "PVC name \"" STR_FMT "\": %s",
+                      STR_ARG(name), f.msgs[0]);
 }
 
-/* --- volumes ----------------------------------------------------------------------------------- */
+/* --- volumes -----------------------------------------------------------------------------------
+ */
 
 /* Upstream's order, and its names of fields in errors. */
-static void check_source(struct pod_check *k, const struct field_path *at, const struct core_v1_volume *v)
+static void check_source(struct pod_check *k, const struct field_path *at,
+                         const struct core_v1_volume *v)
 {
     const struct core_v1_volume_source *s = &v->volume_source;
     struct field_errors *errs = k->errs;
@@ -260,7 +283,8 @@ static void check_source(struct pod_check *k, const struct field_path *at, const
 #define ONE(member, name)                                                                          \
     (s->member != NULL &&                                                                          \
      (p = PATH(at, name),                                                                          \
-      given++ == 0 || (field_forbidden(errs, p, "may not specify more than 1 volume type"), false)))
+      given++ == 0 ||                                                                              \
+          (field_forbidden(errs, p, "may not specify more than 1 volume type"), false)))
     if (ONE(empty_dir, "emptyDir"))
         check_empty_dir(errs, p, s->empty_dir);
     if (ONE(host_path, "hostPath"))
@@ -275,8 +299,8 @@ static void check_source(struct pod_check *k, const struct field_path *at, const
         check_aws_source(errs, p, s->aws_elastic_block_store);
     if (ONE(secret, "secret"))
         check_key_files(errs, p, "secretName", s->secret->secret_name,
-                        s->secret->has_default_mode ? &s->secret->default_mode : NULL, s->secret->items,
-                        s->secret->items_count);
+                        s->secret->has_default_mode ? &s->secret->default_mode : NULL,
+                        s->secret->items, s->secret->items_count);
     if (ONE(nfs, "nfs"))
         check_nfs_source(errs, p, s->nfs);
     if (ONE(iscsi, "iscsi")) {
@@ -289,9 +313,10 @@ static void check_source(struct pod_check *k, const struct field_path *at, const
                                .has_initiator = s->iscsi->has_initiator_name};
         check_iscsi_source(errs, p, &i);
         if (i.has_initiator && v->name.len + 1 + i.target_portal.len > 64)
-            field_invalid(errs, PATH(at, "name"), v->name,
-                          "Total length of <volume name>:<iscsi.targetPortal> must be under 64 characters if "
-                          "iscsi.initiatorName is specified.");
+            field_invalid(
+                errs, PATH(at, "name"), v->name,
+                "Total length of <volume name>:<iscsi.targetPortal> must be under 64 characters if "
+                "iscsi.initiatorName is specified.");
     }
     if (ONE(glusterfs, "glusterfs")) {
         check_given(errs, PATH(p, "endpoints"), s->glusterfs->endpoints);
@@ -317,11 +342,12 @@ static void check_source(struct pod_check *k, const struct field_path *at, const
     if (ONE(fc, "fc"))
         check_fc_source(errs, p, s->fc);
     if (ONE(flex_volume, "flexVolume"))
-        check_flex_options(errs, p, s->flex_volume->driver, s->flex_volume->options, s->flex_volume->options_count);
+        check_flex_options(errs, p, s->flex_volume->driver, s->flex_volume->options,
+                           s->flex_volume->options_count);
     if (ONE(config_map, "configMap"))
         check_key_files(errs, p, "name", s->config_map->local_object_reference.name,
-                        s->config_map->has_default_mode ? &s->config_map->default_mode : NULL, s->config_map->items,
-                        s->config_map->items_count);
+                        s->config_map->has_default_mode ? &s->config_map->default_mode : NULL,
+                        s->config_map->items, s->config_map->items_count);
     if (ONE(azure_file, "azureFile")) {
         check_given(errs, PATH(p, "secretName"), s->azure_file->secret_name);
         check_given(errs, PATH(p, "shareName"), s->azure_file->share_name);
@@ -343,7 +369,8 @@ static void check_source(struct pod_check *k, const struct field_path *at, const
     if (ONE(csi, "csi")) {
         check_csi_driver_name(errs, PATH(p, "driver"), s->csi->driver);
         if (s->csi->node_publish_secret_ref != NULL)
-            check_given(errs, PATH(PATH(p, "nodePublishSecretRef"), "name"), s->csi->node_publish_secret_ref->name);
+            check_given(errs, PATH(PATH(p, "nodePublishSecretRef"), "name"),
+                        s->csi->node_publish_secret_ref->name);
     }
     if (ONE(ephemeral, "ephemeral"))
         check_claim_template(k, p, v->name, s->ephemeral);

@@ -82,7 +82,8 @@ static void validate_create(const struct kind_ctx *ctx, const void *obj, struct 
     if (p->spec.ephemeral_containers_count != 0)
         field_forbidden(errs, PATH(spec, "ephemeralContainers"), "cannot be set on create");
     if (is_gated(p) && !str_empty(p->spec.node_name))
-        field_forbidden(errs, PATH(spec, "nodeName"), "cannot be set until all schedulingGates have been cleared");
+        field_forbidden(errs, PATH(spec, "nodeName"),
+                        "cannot be set until all schedulingGates have been cleared");
 }
 
 /* --- updates --------------------------------------------------------------------------- */

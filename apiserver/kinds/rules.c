@@ -32,10 +32,12 @@ void validate_listed(struct field_errors *errs, const struct field_path *path, s
         field_not_supported(errs, path, s, list);
 }
 
-void validate_range(struct field_errors *errs, const struct field_path *path, int64_t v, int64_t min, int64_t max)
+void validate_range(struct field_errors *errs, const struct field_path *path, int64_t v,
+                    int64_t min, int64_t max)
 {
     if (v < min || v > max)
-        field_invalid_int(errs, path, v, "must be between %" PRId64 " and %" PRId64 ", inclusive", min, max);
+        field_invalid_int(errs, path, v, "must be between %" PRId64 " and %" PRId64 ", inclusive",
+                          min, max);
 }
 
 void require_form(struct field_errors *errs, const struct field_path *path, struct str s,
@@ -79,7 +81,8 @@ void validate_port_or_name(struct field_errors *errs, const struct field_path *p
 void validate_file_mode(struct field_errors *errs, const struct field_path *path, int32_t mode)
 {
     if (mode < 0 || mode > 0777)
-        field_invalid_int(errs, path, mode, "must be a number between 0 and 0777 (octal), both inclusive");
+        field_invalid_int(errs, path, mode,
+                          "must be a number between 0 and 0777 (octal), both inclusive");
 }
 
 /* --- paths and addresses ----------------------------------------------------------- */
@@ -96,20 +99,23 @@ bool path_has_backsteps(struct str path)
     return false;
 }
 
-void validate_no_backsteps(struct field_errors *errs, const struct field_path *path, struct str value)
+void validate_no_backsteps(struct field_errors *errs, const struct field_path *path,
+                           struct str value)
 {
     if (path_has_backsteps(value))
         field_invalid(errs, path, value, "must not contain '..'");
 }
 
-void validate_descending_path(struct field_errors *errs, const struct field_path *path, struct str value)
+void validate_descending_path(struct field_errors *errs, const struct field_path *path,
+                              struct str value)
 {
     if (str_has_prefix(value, STR("/")))
         field_invalid(errs, path, value, "must be a relative path");
     validate_no_backsteps(errs, path, value);
 }
 
-void validate_non_reserved_path(struct field_errors *errs, const struct field_path *path, struct str value)
+void validate_non_reserved_path(struct field_errors *errs, const struct field_path *path,
+                                struct str value)
 {
     validate_descending_path(errs, path, value);
     if (str_has_prefix(value, STR("..")) && !str_has_prefix(value, STR("../")))
@@ -121,12 +127,14 @@ void validate_ip(struct field_errors *errs, const struct field_path *path, struc
     uint8_t ip[16];
     bool v4 = false;
     if (!ip_parse(value, ip, &v4))
-        field_invalid(errs, path, value, "must be a valid IP address, (e.g. 10.9.8.7 or 2001:db8::ffff)");
+        field_invalid(errs, path, value,
+                      "must be a valid IP address, (e.g. 10.9.8.7 or 2001:db8::ffff)");
 }
 
 /* --- resources ------------------------------------------------------------------------ */
 
-const struct api_quantity_entry *find_quantity(const struct api_quantity_entry *e, size_t count, struct str key)
+const struct api_quantity_entry *find_quantity(const struct api_quantity_entry *e, size_t count,
+                                               struct str key)
 {
     for (size_t i = 0; i < count; i++)
         if (str_eq(e[i].key, key))
@@ -161,13 +169,29 @@ bool is_extended_resource(struct str name)
 
 bool is_standard_resource(struct str name)
 {
-    static const char *const names[] = {"cpu", "memory", "ephemeral-storage", "requests.cpu", "requests.memory",
-                                        "requests.ephemeral-storage", "limits.cpu", "limits.memory",
-                                        "limits.ephemeral-storage", "pods", "resourcequotas", "services",
-                                        "replicationcontrollers", "secrets", "persistentvolumeclaims", "configmaps",
-                                        "services.nodeports", "services.loadbalancers", "storage",
-                                        "requests.storage", NULL};
-    return is_listed(name, names) || is_hugepages(name) || str_has_prefix(name, STR("requests.hugepages-"));
+    static const char *const names[] = {"cpu",
+                                        "memory",
+                                        "ephemeral-storage",
+                                        "requests.cpu",
+                                        "requests.memory",
+                                        "requests.ephemeral-storage",
+                                        "limits.cpu",
+                                        "limits.memory",
+                                        "limits.ephemeral-storage",
+                                        "pods",
+                                        "resourcequotas",
+                                        "services",
+                                        "replicationcontrollers",
+                                        "secrets",
+                                        "persistentvolumeclaims",
+                                        "configmaps",
+                                        "services.nodeports",
+                                        "services.loadbalancers",
+                                        "storage",
+                                        "requests.storage",
+                                        NULL};
+    return is_listed(name, names) || is_hugepages(name) ||
+           str_has_prefix(name, STR("requests.hugepages-"));
 }
 
 bool is_standard_container_resource(struct str name)
@@ -178,13 +202,21 @@ bool is_standard_container_resource(struct str name)
 
 bool is_integer_resource(struct str name)
 {
-    static const char *const names[] = {"pods", "resourcequotas", "services", "replicationcontrollers", "secrets",
-                                        "configmaps", "persistentvolumeclaims", "services.nodeports",
-                                        "services.loadbalancers", NULL};
+    static const char *const names[] = {"pods",
+                                        "resourcequotas",
+                                        "services",
+                                        "replicationcontrollers",
+                                        "secrets",
+                                        "configmaps",
+                                        "persistentvolumeclaims",
+                                        "services.nodeports",
+                                        "services.loadbalancers",
+                                        NULL};
     return is_listed(name, names) || is_extended_resource(name);
 }
 
-void validate_resource_name(struct field_errors *errs, const struct field_path *path, struct str name)
+void validate_resource_name(struct field_errors *errs, const struct field_path *path,
+                            struct str name)
 {
     struct faults f = check_qualified_name(name, errs->arena);
     field_faults(errs, path, name, f);
@@ -192,7 +224,8 @@ void validate_resource_name(struct field_errors *errs, const struct field_path *
         field_invalid(errs, path, name, "must be a standard resource type or fully qualified");
 }
 
-void validate_container_resource_name(struct field_errors *errs, const struct field_path *path, struct str name)
+void validate_container_resource_name(struct field_errors *errs, const struct field_path *path,
+                                      struct str name)
 {
     validate_resource_name(errs, path, name);
     if (str_find(name, '/', 0) < 0) {
@@ -224,8 +257,8 @@ void validate_positive_quantity(struct field_errors *errs, const struct field_pa
         field_invalid(errs, path, quantity_shown(value), "must be greater than zero");
 }
 
-void validate_quantity_value(struct field_errors *errs, const struct field_path *path, struct str name,
-                             const struct resource_quantity *value)
+void validate_quantity_value(struct field_errors *errs, const struct field_path *path,
+                             struct str name, const struct resource_quantity *value)
 {
     struct quantity q = quantity_of(value);
     validate_non_negative_quantity(errs, path, value);

@@ -16,13 +16,15 @@ void require_listed(struct field_errors *errs, const struct field_path *path, st
 /* As it stands, empty or not, one of the list. */
 void validate_listed(struct field_errors *errs, const struct field_path *path, struct str s,
                      const char *const *list);
-void validate_range(struct field_errors *errs, const struct field_path *path, int64_t v, int64_t min, int64_t max);
+void validate_range(struct field_errors *errs, const struct field_path *path, int64_t v,
+                    int64_t min, int64_t max);
 /* Required, and of the form that check() knows. */
 void require_form(struct field_errors *errs, const struct field_path *path, struct str s,
                   struct faults (*check)(struct str));
 void validate_form(struct field_errors *errs, const struct field_path *path, struct str s,
                    struct faults (*check)(struct str));
-void validate_qualified_name(struct field_errors *errs, const struct field_path *path, struct str s);
+void validate_qualified_name(struct field_errors *errs, const struct field_path *path,
+                             struct str s);
 /* A number of a port, or the name of one. */
 void validate_port_or_name(struct field_errors *errs, const struct field_path *path,
                            const struct intstr_int_or_string *p);
@@ -32,15 +34,19 @@ void validate_file_mode(struct field_errors *errs, const struct field_path *path
 
 /* No ".." among the path's elements. */
 bool path_has_backsteps(struct str path);
-void validate_no_backsteps(struct field_errors *errs, const struct field_path *path, struct str value);
+void validate_no_backsteps(struct field_errors *errs, const struct field_path *path,
+                           struct str value);
 /* Relative, without "..". */
-void validate_descending_path(struct field_errors *errs, const struct field_path *path, struct str value);
+void validate_descending_path(struct field_errors *errs, const struct field_path *path,
+                              struct str value);
 /* The same, and does not start with "..". */
-void validate_non_reserved_path(struct field_errors *errs, const struct field_path *path, struct str value);
+void validate_non_reserved_path(struct field_errors *errs, const struct field_path *path,
+                                struct str value);
 void validate_ip(struct field_errors *errs, const struct field_path *path, struct str value);
 
 /* --- resources --- */
-const struct api_quantity_entry *find_quantity(const struct api_quantity_entry *e, size_t count, struct str key);
+const struct api_quantity_entry *find_quantity(const struct api_quantity_entry *e, size_t count,
+                                               struct str key);
 bool is_hugepages(struct str name);
 /* No prefix, or one of kubernetes.io. */
 bool is_native_resource(struct str name);
@@ -50,11 +56,13 @@ bool is_standard_resource(struct str name);
 bool is_standard_container_resource(struct str name);
 /* Only whole numbers of it make sense. */
 bool is_integer_resource(struct str name);
-void validate_resource_name(struct field_errors *errs, const struct field_path *path, struct str name);
-void validate_container_resource_name(struct field_errors *errs, const struct field_path *path, struct str name);
+void validate_resource_name(struct field_errors *errs, const struct field_path *path,
+                            struct str name);
+void validate_container_resource_name(struct field_errors *errs, const struct field_path *path,
+                                      struct str name);
 /* Not negative, whole where it must be. */
-void validate_quantity_value(struct field_errors *errs, const struct field_path *path, struct str name,
-                             const struct resource_quantity *q);
+void validate_quantity_value(struct field_errors *errs, const struct field_path *path,
+                             struct str name, const struct resource_quantity *q);
 void validate_positive_quantity(struct field_errors *errs, const struct field_path *path,
                                 const struct resource_quantity *q);
 void validate_non_negative_quantity(struct field_errors *errs, const struct field_path *path,

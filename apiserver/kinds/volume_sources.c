@@ -16,8 +16,9 @@ void check_given(struct field_errors *errs, const struct field_path *path, struc
 void check_host_path_source(struct field_errors *errs, const struct field_path *path,
                             const struct core_v1_host_path_volume_source *h)
 {
-    static const char *const types[] = {"",     "BlockDevice",  "CharDevice", "Directory", "DirectoryOrCreate",
-                                        "File", "FileOrCreate", "Socket",     NULL};
+    static const char *const types[] = {
+        "",     "BlockDevice",  "CharDevice", "Directory", "DirectoryOrCreate",
+        "File", "FileOrCreate", "Socket",     NULL};
     if (str_empty(h->path)) {
         field_required(errs, PATH(path, "path"), NULL);
         return;
@@ -27,10 +28,12 @@ void check_host_path_source(struct field_errors *errs, const struct field_path *
         validate_listed(errs, PATH(path, "type"), h->type, types);
 }
 
-static void check_partition(struct field_errors *errs, const struct field_path *path, int32_t partition)
+static void check_partition(struct field_errors *errs, const struct field_path *path,
+                            int32_t partition)
 {
     if (partition < 0 || partition > 255) /* The text is upstream's; 0 is allowed. */
-        field_invalid_int(errs, PATH(path, "partition"), partition, "must be between 1 and 255, inclusive");
+        field_invalid_int(errs, PATH(path, "partition"), partition,
+                          "must be between 1 and 255, inclusive");
 }
 
 void check_gce_source(struct field_errors *errs, const struct field_path *path,
@@ -68,10 +71,12 @@ static bool is_iqn(struct str s)
         if (form[i] == 'd' ? !isdigit((unsigned char)s.data[i]) : s.data[i] != form[i])
             return false;
     struct str domain, name;
-    if (!str_cut(str_sub(s, sizeof(form) - 1, s.len), ':', &domain, &name) || str_empty(domain) || str_empty(name))
+    if (!str_cut(str_sub(s, sizeof(form) - 1, s.len), ':', &domain, &name) || str_empty(domain) ||
+        str_empty(name))
         return false;
     for (size_t i = 0; i < domain.len; i++)
-        if (!isalnum((unsigned char)domain.data[i]) && domain.data[i] != '-' && domain.data[i] != '.')
+        if (!isalnum((unsigned char)domain.data[i]) && domain.data[i] != '-' &&
+            domain.data[i] != '.')
             return false;
     for (size_t i = 0; i < name.len; i++)
         if (strchr("^,;*&$| \t\r\n\f", name.data[i]) != NULL)
@@ -91,14 +96,16 @@ static bool is_hex_id(struct str s, size_t digits)
 
 static void check_initiator(struct field_errors *errs, const struct field_path *path, struct str s)
 {
-    bool iqn = str_has_prefix(s, STR("iqn")), eui = str_has_prefix(s, STR("eui")), naa = str_has_prefix(s, STR("naa"));
+    bool iqn = str_has_prefix(s, STR("iqn")), eui = str_has_prefix(s, STR("eui")),
+         naa = str_has_prefix(s, STR("naa"));
     if (!iqn && !eui && !naa)
         field_invalid(errs, path, s, "must be valid format starting with iqn, eui, or naa");
     else if ((iqn && !is_iqn(s)) || (eui && !is_hex_id(s, 16)) || (naa && !is_hex_id(s, 32)))
         field_invalid(errs, path, s, "must be valid format");
 }
 
-void check_iscsi_source(struct field_errors *errs, const struct field_path *path, const struct iscsi_view *i)
+void check_iscsi_source(struct field_errors *errs, const struct field_path *path,
+                        const struct iscsi_view *i)
 {
     check_given(errs, PATH(path, "targetPortal"), i->target_portal);
     if (str_empty(i->iqn))
@@ -122,13 +129,15 @@ static struct str list_shown(struct arena *a, const struct str *items, size_t co
     return arena_str(a, buf_str(&b));
 }
 
-void check_fc_source(struct field_errors *errs, const struct field_path *path, const struct core_v1_fc_volume_source *f)
+void check_fc_source(struct field_errors *errs, const struct field_path *path,
+                     const struct core_v1_fc_volume_source *f)
 {
     const struct field_path *names = PATH(path, "targetWWNs");
     if (f->target_wwns_count == 0 && f->wwids_count == 0)
         field_required(errs, names, "must specify either targetWWNs or wwids, but not both");
     if (f->target_wwns_count != 0 && f->wwids_count != 0)
-        field_invalid_raw(errs, names, list_shown(errs->arena, f->target_wwns, f->target_wwns_count),
+        field_invalid_raw(errs, names,
+                          list_shown(errs->arena, f->target_wwns, f->target_wwns_count),
                           "targetWWNs and wwids can not be specified simultaneously");
     if (f->target_wwns_count == 0)
         return;
@@ -144,7 +153,8 @@ void check_flocker_source(struct field_errors *errs, const struct field_path *pa
     if (str_empty(f->dataset_name) && str_empty(f->dataset_uuid))
         field_required(errs, path, "one of datasetName and datasetUUID is required");
     if (!str_empty(f->dataset_name) && !str_empty(f->dataset_uuid))
-        field_invalid(errs, path, STR("resource"), "datasetName and datasetUUID can not be specified simultaneously");
+        field_invalid(errs, path, STR("resource"),
+                      "datasetName and datasetUUID can not be specified simultaneously");
     if (str_find(f->dataset_name, '/', 0) >= 0)
         field_invalid(errs, PATH(path, "datasetName"), f->dataset_name, "must not contain '/'");
 }
@@ -158,7 +168,8 @@ void check_quobyte_source(struct field_errors *errs, const struct field_path *pa
     if (!more)
         field_required(errs, PATH(path, "registry"), why);
     else if (q->tenant.len >= 65)
-        field_required(errs, PATH(path, "tenant"), "must be a UUID and may not exceed a length of 64 characters");
+        field_required(errs, PATH(path, "tenant"),
+                       "must be a UUID and may not exceed a length of 64 characters");
     while (more) {
         more = str_cut(rest, ',', &pair, &rest);
         if (!str_cut(pair, ':', &host, &port))
@@ -172,8 +183,9 @@ void check_azure_disk_source(struct field_errors *errs, const struct field_path 
 {
     static const char *const caching[] = {"None", "ReadOnly", "ReadWrite", NULL};
     static const char *const kinds[] = {"Dedicated", "Managed", "Shared", NULL};
-    static const char *const managed[] = {
-        "/subscriptions/{sub-id}/resourcegroups/{group-name}/providers/microsoft.compute/disks/{disk-id}", NULL};
+    static const char *const managed[] = {"/subscriptions/{sub-id}/resourcegroups/{group-name}/"
+                                          "providers/microsoft.compute/disks/{disk-id}",
+                                          NULL};
     static const char *const blob[] = {
         "https://{account-name}.blob.core.windows.net/{container-name}/{disk-name}.vhd", NULL};
     check_given(errs, PATH(path, "diskName"), d->disk_name);
@@ -216,7 +228,8 @@ void check_flex_options(struct field_errors *errs, const struct field_path *path
                           "kubernetes.io and k8s.io namespaces are reserved");
 }
 
-void check_csi_driver_name(struct field_errors *errs, const struct field_path *path, struct str name)
+void check_csi_driver_name(struct field_errors *errs, const struct field_path *path,
+                           struct str name)
 {
     if (str_empty(name))
         field_required(errs, path, NULL);

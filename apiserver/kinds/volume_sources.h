@@ -30,7 +30,8 @@ void check_aws_source(struct field_errors *errs, const struct field_path *path,
                       const struct core_v1_aws_elastic_block_store_volume_source *e);
 void check_nfs_source(struct field_errors *errs, const struct field_path *path,
                       const struct core_v1_nfs_volume_source *n);
-void check_iscsi_source(struct field_errors *errs, const struct field_path *path, const struct iscsi_view *i);
+void check_iscsi_source(struct field_errors *errs, const struct field_path *path,
+                        const struct iscsi_view *i);
 void check_fc_source(struct field_errors *errs, const struct field_path *path,
                      const struct core_v1_fc_volume_source *f);
 void check_flocker_source(struct field_errors *errs, const struct field_path *path,
@@ -41,7 +42,8 @@ void check_azure_disk_source(struct field_errors *errs, const struct field_path 
                              const struct core_v1_azure_disk_volume_source *d);
 void check_flex_options(struct field_errors *errs, const struct field_path *path, struct str driver,
                         const struct api_str_entry *options, size_t count);
-void check_csi_driver_name(struct field_errors *errs, const struct field_path *path, struct str name);
+void check_csi_driver_name(struct field_errors *errs, const struct field_path *path,
+                           struct str name);
 /* A field that must not be empty, without further rules. */
 void check_given(struct field_errors *errs, const struct field_path *path, struct str value);
 

@@ -14,8 +14,7 @@
 #define ARRAY_SIZE(a) (sizeof(a) / sizeof((a)[0]))
 #define MIN_OF(a, b) ((a) < (b) ? (a) : (b))
 #define MAX_OF(a, b) ((a) > (b) ? (a) : (b))
-#define CONTAINER_OF(ptr, type, member) \
-    ((type *)(void *)((char *)(ptr) - offsetof(type, member)))
+#define CONTAINER_OF(ptr, type, member) ((type *)(void *)((char *)(ptr)-offsetof(type, member)))
 
 #define PRINTF_LIKE(fmt, args) __attribute__((format(printf, fmt, args)))
 #define MUST_CHECK __attribute__((warn_unused_result))
@@ -26,18 +25,18 @@
 NO_RETURN void base_panic(const char *file, int line, const char *fmt, ...) PRINTF_LIKE(3, 4);
 
 #define PANIC(...) base_panic(__FILE__, __LINE__, __VA_ARGS__)
-#define ASSERT(cond)                                               \
-    do {                                                           \
-        if (__builtin_expect(!(cond), 0))                          \
-            base_panic(__FILE__, __LINE__, "assertion %s", #cond); \
+#define ASSERT(cond)                                                                               \
+    do {                                                                                           \
+        if (__builtin_expect(!(cond), 0))                                                          \
+            base_panic(__FILE__, __LINE__, "assertion %s", #cond);                                 \
     } while (0)
 /* Compares two integers and prints both when the relation does not hold. */
-#define ASSERT_CMP(a, op, b)                                                              \
-    do {                                                                                  \
-        long long assert_a_ = (long long)(a), assert_b_ = (long long)(b);                 \
-        if (__builtin_expect(!(assert_a_ op assert_b_), 0))                               \
-            base_panic(__FILE__, __LINE__, "assertion %s %s %s (%lld, %lld)", #a, #op, #b, \
-                       assert_a_, assert_b_);                                             \
+#define ASSERT_CMP(a, op, b)                                                                       \
+    do {                                                                                           \
+        long long assert_a_ = (long long)(a), assert_b_ = (long long)(b);                          \
+        if (__builtin_expect(!(assert_a_ op assert_b_), 0))                                        \
+            base_panic(__FILE__, __LINE__, "assertion %s %s %s (%lld, %lld)", #a, #op, #b,         \
+                       assert_a_, assert_b_);                                                      \
     } while (0)
 
 /* malloc and friends that abort when memory is gone: for small, bounded sizes

@@ -15,10 +15,10 @@ void log_setup(const char *component, enum log_level min_level);
 bool log_enabled(enum log_level level);
 void log_line(enum log_level level, const char *fmt, ...) PRINTF_LIKE(2, 3);
 
-#define log_debug(...)                     \
-    do {                                   \
-        if (log_enabled(LOG_DEBUG))        \
-            log_line(LOG_DEBUG, __VA_ARGS__); \
+#define log_debug(...)                                                                             \
+    do {                                                                                           \
+        if (log_enabled(LOG_DEBUG))                                                                \
+            log_line(LOG_DEBUG, __VA_ARGS__);                                                      \
     } while (0)
 #define log_info(...) log_line(LOG_INFO, __VA_ARGS__)
 #define log_warning(...) log_line(LOG_WARNING, __VA_ARGS__)

@@ -102,13 +102,14 @@ static size_t utf8_sequence(const unsigned char *p, size_t left)
         return 1;
     if (p[0] >= 0xc2 && p[0] <= 0xdf && left >= 2 && (p[1] & 0xc0) == 0x80)
         return 2;
-    if (p[0] >= 0xe0 && p[0] <= 0xef && left >= 3 && (p[1] & 0xc0) == 0x80 && (p[2] & 0xc0) == 0x80) {
+    if (p[0] >= 0xe0 && p[0] <= 0xef && left >= 3 && (p[1] & 0xc0) == 0x80 &&
+        (p[2] & 0xc0) == 0x80) {
         bool overlong = p[0] == 0xe0 && p[1] < 0xa0;
         bool surrogate = p[0] == 0xed && p[1] >= 0xa0;
         return overlong || surrogate ? 0 : 3;
     }
-    if (p[0] >= 0xf0 && p[0] <= 0xf4 && left >= 4 && (p[1] & 0xc0) == 0x80 && (p[2] & 0xc0) == 0x80 &&
-        (p[3] & 0xc0) == 0x80) {
+    if (p[0] >= 0xf0 && p[0] <= 0xf4 && left >= 4 && (p[1] & 0xc0) == 0x80 &&
+        (p[2] & 0xc0) == 0x80 && (p[3] & 0xc0) == 0x80) {
         bool overlong = p[0] == 0xf0 && p[1] < 0x90;
         bool beyond = p[0] == 0xf4 && p[1] >= 0x90;
         return overlong || beyond ? 0 : 4;

@@ -66,7 +66,7 @@ ptrdiff_t str_find_str(struct str s, struct str needle);
  * follows. False, with head = s and tail empty, when there is no sep. */
 bool str_cut(struct str s, char sep, struct str *ret_head, struct str *ret_tail);
 struct str str_sub(struct str s, size_t from, size_t len); /* Clamped to s. */
-struct str str_trim(struct str s);                         /* Without ASCII white space at the ends. */
+struct str str_trim(struct str s); /* Without ASCII white space at the ends. */
 /* Whole-string decimal; false on junk, overflow or emptiness. */
 bool str_to_i64(struct str s, int64_t *ret);
 bool str_to_u64(struct str s, uint64_t *ret);

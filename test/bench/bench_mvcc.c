@@ -59,7 +59,8 @@ static void put_range(struct bench *b, const char *what, size_t count, bool rand
     for (size_t i = 0; i < count; i++) {
         char key[128];
         size_t k = random ? next_random(b) % b->keys : i;
-        struct txn_op op = {.type = OP_PUT, .key = key_of(k, key, sizeof(key)),
+        struct txn_op op = {.type = OP_PUT,
+                            .key = key_of(k, key, sizeof(key)),
                             .value = str_n(b->value, b->value_bytes)};
         buf_clear(&cmd);
         command_encode_txn(&(struct txn){.success = &op, .success_count = 1}, &cmd);
@@ -100,8 +101,8 @@ static void range_some(struct bench *b)
     for (size_t i = 0; i < rounds; i++) {
         char key[128];
         struct tree_iter it;
-        mvcc_view_iter(v, &it, key_of(next_random(b) % b->keys, key, sizeof(key)),
-                       str_n("\0", 1), 0);
+        mvcc_view_iter(v, &it, key_of(next_random(b) % b->keys, key, sizeof(key)), str_n("\0", 1),
+                       0);
         for (int n = 0; n < 100 && tree_iter_next(&it) != NULL; n++)
             found++;
     }
@@ -178,7 +179,8 @@ static void memory(struct bench *b, const char *when, size_t before)
 
 int main(int argc, char **argv)
 {
-    struct bench b = {.keys = 200000, .value_bytes = 1000, .ops = 400000, .state = 88172645463325252};
+    struct bench b = {
+        .keys = 200000, .value_bytes = 1000, .ops = 400000, .state = 88172645463325252};
     if (argc > 1)
         b.keys = strtoull(argv[1], NULL, 10);
     if (argc > 2)

@@ -56,7 +56,8 @@ static struct op_record *new_record(struct world *w, uint32_t *ret_index)
     rec->op.value = ++w->next_value;
     /* A recent value, so that some comparisons hold. */
     rec->op.expected = w->next_value - MIN_OF(w->next_value, rng_below(&w->rng, 6));
-    rec->op.padding = (uint32_t)(rng_chance(&w->rng, w->big_per_mille) ? rng_below(&w->rng, 3000) : 0);
+    rec->op.padding =
+        (uint32_t)(rng_chance(&w->rng, w->big_per_mille) ? rng_below(&w->rng, 3000) : 0);
     rec->start = ++w->op_clock;
     return rec;
 }
@@ -166,9 +167,10 @@ static void print_history(const struct op_record *ops, uint32_t count)
 {
     static const char *const names[] = {"write", "cas", "read"};
     for (uint32_t i = 0; i < count; i++)
-        printf("    %6" PRIu64 " .. %6" PRId64 " %-5s key %u value %" PRIu64 " expected %" PRIu64 " result %" PRIu64 "\n",
-               ops[i].start, (int64_t)ops[i].end, names[ops[i].op.kind], ops[i].op.key, ops[i].op.value,
-               ops[i].op.expected, ops[i].result);
+        printf("    %6" PRIu64 " .. %6" PRId64 " %-5s key %u value %" PRIu64 " expected %" PRIu64
+               " result %" PRIu64 "\n",
+               ops[i].start, (int64_t)ops[i].end, names[ops[i].op.kind], ops[i].op.key,
+               ops[i].op.value, ops[i].op.expected, ops[i].result);
 }
 
 bool clients_check(struct world *w)

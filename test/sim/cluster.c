@@ -29,7 +29,8 @@ static void draw_config(struct world *w)
 
 static void build(struct world *w)
 {
-    uint32_t count = w->options.members != 0 ? w->options.members : (uint32_t)rng_between(&w->rng, 1, 5);
+    uint32_t count =
+        w->options.members != 0 ? w->options.members : (uint32_t)rng_between(&w->rng, 1, 5);
     w->next_id = 1;
     for (uint32_t i = 0; i < count; i++)
         node_create(w, i, w->next_id++, true);
@@ -79,7 +80,8 @@ static struct node *settled_leader(struct world *w)
         bool all = st.state == REPLICA_LEADER && st.applied_index == st.last_index;
         for (uint32_t j = 0; all && j < m->count; j++) {
             replica_status(world_node(w, m->items[j].id)->replica, &other);
-            all = other.term == st.term && other.applied_index == st.applied_index && other.leader == n->id;
+            all = other.term == st.term && other.applied_index == st.applied_index &&
+                  other.leader == n->id;
         }
         if (all)
             return n;
@@ -96,10 +98,12 @@ static void explain(struct world *w)
             continue;
         replica_status(n->replica, &st);
         const struct members *m = replica_members(n->replica);
-        world_log(w, "node %" PRIu64 ": state %d term %" PRIu64 " leader %" PRIu64 " log %" PRIu64 "..%" PRIu64
-                  " commit %" PRIu64 " applied %" PRIu64 " snapshot %" PRIu64 " voter %d", n->id, (int)st.state, st.term,
-                  st.leader, st.first_index, st.last_index, st.commit_index, st.applied_index, st.snapshot_index,
-                  st.is_voter);
+        world_log(w,
+                  "node %" PRIu64 ": state %d term %" PRIu64 " leader %" PRIu64 " log %" PRIu64
+                  "..%" PRIu64 " commit %" PRIu64 " applied %" PRIu64 " snapshot %" PRIu64
+                  " voter %d",
+                  n->id, (int)st.state, st.term, st.leader, st.first_index, st.last_index,
+                  st.commit_index, st.applied_index, st.snapshot_index, st.is_voter);
         for (uint32_t j = 0; j < m->count; j++)
             world_log(w, "    member %" PRIu64 " role %d", m->items[j].id, (int)m->items[j].role);
     }
@@ -135,7 +139,8 @@ static void check_leaders(struct world *w)
         if (!change_answered(w, "a transfer", n->id))
             return;
         w->change_code = 1;
-        replica_change(n->replica, node_now(n), REPLICA_ADD, 1000 + i, i % 2 == 0 ? "new-a" : "new-b", NULL);
+        replica_change(n->replica, node_now(n), REPLICA_ADD, 1000 + i,
+                       i % 2 == 0 ? "new-a" : "new-b", NULL);
         node_settle(n);
         if (!change_answered(w, "adding a member", n->id))
             return;
@@ -175,8 +180,8 @@ static void check_healed(struct world *w)
             world_fail(w, "node %" PRIu64 " ends in another state than the leader", n->id);
     }
     if (machine_count(leader->machine) != w->command_count)
-        world_fail(w, "%" PRIu64 " commands were applied, the leader has %" PRIu64, w->command_count,
-                   machine_count(leader->machine));
+        world_fail(w, "%" PRIu64 " commands were applied, the leader has %" PRIu64,
+                   w->command_count, machine_count(leader->machine));
 }
 
 bool sim_run(const struct sim_options *o, struct sim_result *ret)

@@ -89,7 +89,8 @@ static bool search(struct search *s, uint64_t placed, uint64_t value)
         return true; /* The rest may never have happened. */
     for (uint32_t i = 0; i < s->count; i++) {
         uint64_t next;
-        if ((placed & (1ull << i)) || s->ops[i].start > first_end || !step(&s->ops[i], value, &next))
+        if ((placed & (1ull << i)) || s->ops[i].start > first_end ||
+            !step(&s->ops[i], value, &next))
             continue;
         if (search(s, placed | (1ull << i), next)) /* Depth: HISTORY_MAX. */
             return true;

@@ -47,7 +47,8 @@ static void crash(struct world *w)
     if (n == NULL)
         return;
     node_crash(n);
-    world_at(w, rng_between(&w->rng, 1, rng_chance(&w->rng, 300) ? 4000 : 300) * US_PER_MS, restart, n, 0);
+    world_at(w, rng_between(&w->rng, 1, rng_chance(&w->rng, 300) ? 4000 : 300) * US_PER_MS, restart,
+             n, 0);
 }
 
 static void crash_now(struct world *w, void *arg, uint64_t life)
@@ -102,11 +103,11 @@ static void partition(struct world *w)
     world_log(w, "partition %" PRIu64, kind);
     for (uint32_t i = 0; i < w->node_count; i++)
         for (uint32_t j = 0; j < w->node_count; j++) {
-            bool cut = kind == 0   ? (i == one) != (j == one)                          /* Alone. */
-                       : kind == 1 ? ((side >> i) & 1) != ((side >> j) & 1)            /* Two halves. */
-                       : kind == 2 ? i == one && i != j                                /* Heard by nobody. */
-                       : kind == 3 ? j == one && i != j                                /* Deaf. */
-                                   : rng_chance(&w->rng, 300);                         /* Single links. */
+            bool cut = kind == 0   ? (i == one) != (j == one)               /* Alone. */
+                       : kind == 1 ? ((side >> i) & 1) != ((side >> j) & 1) /* Two halves. */
+                       : kind == 2 ? i == one && i != j                     /* Heard by nobody. */
+                       : kind == 3 ? j == one && i != j                     /* Deaf. */
+                                   : rng_chance(&w->rng, 300);              /* Single links. */
             w->net.blocked[i][j] |= cut;
         }
     world_at(w, rng_between(&w->rng, 100, 4000) * US_PER_MS, heal, NULL, 0);
@@ -150,7 +151,8 @@ static void draw_network(struct world *w)
     net->loss = rng_chance(&w->rng, 500) ? (uint32_t)rng_below(&w->rng, 150) : 0;
     net->dup = (uint32_t)rng_below(&w->rng, 80);
     net->delay_min_us = 100;
-    net->delay_max_us = rng_chance(&w->rng, 300) ? rng_between(&w->rng, 1, 200) * US_PER_MS : 3 * US_PER_MS;
+    net->delay_max_us =
+        rng_chance(&w->rng, 300) ? rng_between(&w->rng, 1, 200) * US_PER_MS : 3 * US_PER_MS;
 }
 
 static void transfer(struct world *w)
@@ -183,7 +185,9 @@ static void change(struct world *w)
     if (m->count == 0)
         return;
     uint64_t id = m->items[rng_below(&w->rng, m->count)].id;
-    enum replica_change_type type = kind == 3 ? REPLICA_DEMOTE : kind == 4 ? REPLICA_PROMOTE : REPLICA_REMOVE;
+    enum replica_change_type type = kind == 3   ? REPLICA_DEMOTE
+                                    : kind == 4 ? REPLICA_PROMOTE
+                                                : REPLICA_REMOVE;
     if (type == REPLICA_REMOVE && m->count < 3 && rng_chance(&w->rng, 700))
         return;
     world_log(w, "change %d of node %" PRIu64, (int)type, id);

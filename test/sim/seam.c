@@ -28,12 +28,17 @@ struct members seam_members(const char *text)
             continue;
         uint64_t id = (uint64_t)(*text++ - '0');
         snprintf(address, sizeof(address), "m%d", (int)id);
-        members_add(&m, id, *text == 'v' ? MEMBER_VOTER : *text == 's' ? MEMBER_STANDBY : MEMBER_SPARE, address);
+        members_add(&m, id,
+                    *text == 'v'   ? MEMBER_VOTER
+                    : *text == 's' ? MEMBER_STANDBY
+                                   : MEMBER_SPARE,
+                    address);
     }
     return m;
 }
 
-static struct entry *make_entry(enum entry_type type, uint64_t index, uint64_t term, const struct members *m)
+static struct entry *make_entry(enum entry_type type, uint64_t index, uint64_t term,
+                                const struct members *m)
 {
     AUTO_BUF bytes = BUF_INIT;
     if (type == ENTRY_MEMBERS)
@@ -72,7 +77,8 @@ static void on_save_vote(void *arg, uint64_t term, uint64_t voted_for)
 static void on_append(void *arg, uint64_t first_index, struct entry *const *entries, uint32_t count)
 {
     struct seam_node *n = arg;
-    if (first_index > seam_last(n) + 1 || first_index <= n->committed || n->count + count > SEAM_LOG_MAX) {
+    if (first_index > seam_last(n) + 1 || first_index <= n->committed ||
+        n->count + count > SEAM_LOG_MAX) {
         n->hole = true;
         return;
     }
@@ -164,7 +170,8 @@ void seam_init(struct seam *s, uint32_t count, uint32_t guards_off)
 {
     *s = (struct seam){.now_ms = 1000, .count = count};
     for (uint32_t i = 0; i < count; i++)
-        s->nodes[i] = (struct seam_node){.seam = s, .id = i + 1, .first = 1, .guards_off = guards_off};
+        s->nodes[i] =
+            (struct seam_node){.seam = s, .id = i + 1, .first = 1, .guards_off = guards_off};
 }
 
 static void drop_box(struct seam_node *n)
@@ -184,7 +191,8 @@ void seam_done(struct seam *s)
     }
 }
 
-void seam_store(struct seam_node *n, enum entry_type type, uint64_t term, const struct members *members)
+void seam_store(struct seam_node *n, enum entry_type type, uint64_t term,
+                const struct members *members)
 {
     struct entry *e = make_entry(type, seam_last(n) + 1, term, members);
     n->log[n->count++] = e;
@@ -248,7 +256,8 @@ void seam_persist(struct seam_node *n)
     consensus_persisted(n->c, n->seam->now_ms, n->durable);
 }
 
-void seam_snapshot(struct seam_node *n, const struct members *m, uint64_t members_index, uint32_t trailing)
+void seam_snapshot(struct seam_node *n, const struct members *m, uint64_t members_index,
+                   uint32_t trailing)
 {
     struct consensus_snapshot s = {n->committed, term_at(n, n->committed), *m, members_index};
     set_snapshot(n, &s);
@@ -273,7 +282,8 @@ void seam_message_free(struct seam_message *m)
     free(m);
 }
 
-struct seam_message *seam_take(struct seam_node *from, uint64_t to, enum consensus_message_type type)
+struct seam_message *seam_take(struct seam_node *from, uint64_t to,
+                               enum consensus_message_type type)
 {
     for (uint32_t i = 0; i < from->box_count; i++) {
         struct seam_message *m = from->box[i];

@@ -55,18 +55,22 @@ struct seam_node *seam_node(struct seam *s, uint64_t id);
 struct members seam_members(const char *text);
 
 /* Puts an entry on the disk of a member that is down. */
-void seam_store(struct seam_node *n, enum entry_type type, uint64_t term, const struct members *members);
+void seam_store(struct seam_node *n, enum entry_type type, uint64_t term,
+                const struct members *members);
 void seam_start(struct seam_node *n);
 /* Loses what was not durable. */
 void seam_crash(struct seam_node *n);
 void seam_persist(struct seam_node *n); /* All of the log is durable now. */
 /* A snapshot of what is committed, keeping `trailing` entries. */
-void seam_snapshot(struct seam_node *n, const struct members *m, uint64_t members_index, uint32_t trailing);
+void seam_snapshot(struct seam_node *n, const struct members *m, uint64_t members_index,
+                   uint32_t trailing);
 
 /* The first message of a type from one member to another, taken out of the box;
  * NULL: none. */
-struct seam_message *seam_take(struct seam_node *from, uint64_t to, enum consensus_message_type type);
-void seam_deliver(struct seam *s, struct seam_node *from, struct seam_message *m); /* And frees it. */
+struct seam_message *seam_take(struct seam_node *from, uint64_t to,
+                               enum consensus_message_type type);
+void seam_deliver(struct seam *s, struct seam_node *from,
+                  struct seam_message *m); /* And frees it. */
 void seam_message_free(struct seam_message *m);
 void seam_drop_all(struct seam *s);
 

@@ -11,10 +11,10 @@
 #include <unistd.h>
 
 /* Returns early from a scenario: the promise was broken. */
-#define HOLDS(cond)       \
-    do {                  \
-        if (!(cond))      \
-            return false; \
+#define HOLDS(cond)                                                                                \
+    do {                                                                                           \
+        if (!(cond))                                                                               \
+            return false;                                                                          \
     } while (0)
 
 /* Members with the list of the first entry on their disks, all started. */
@@ -59,7 +59,8 @@ static bool stale_result(struct seam *s)
     found(s, 3, "1v 2v 3v");
     struct seam_node *a = lead_by_one(s), *b = seam_node(s, 2);
     struct members m = seam_members("1v 2v 3v");
-    struct consensus_message late = {.type = CONSENSUS_INSTALL, .peer = 1, .term = consensus_term(a->c) - 1};
+    struct consensus_message late = {
+        .type = CONSENSUS_INSTALL, .peer = 1, .term = consensus_term(a->c) - 1};
     late.install.index = 5;
     late.install.snapshot_term = 1;
     late.install.members_index = 1;
@@ -105,7 +106,8 @@ static bool prev_below_log(struct seam *s)
     struct seam_node *a = lead_by_one(s), *b = seam_node(s, 2);
     struct members m = seam_members("1v 2v 3v");
     HOLDS(propose_and_run(s, a, 10));
-    struct consensus_message late = {.type = CONSENSUS_APPEND, .peer = 1, .term = consensus_term(a->c)};
+    struct consensus_message late = {
+        .type = CONSENSUS_APPEND, .peer = 1, .term = consensus_term(a->c)};
     late.append.commit = a->committed;
     late.append.count = 2;
     late.append.entries = a->log;
@@ -203,8 +205,10 @@ static bool late_rejection(struct seam *s)
     s->cut[0][1] = true;
     seam_run(s, 150); /* Long enough for the leader to probe. */
     uint64_t match = consensus_match_index(a->c, 2);
-    ASSERT(match == seam_last(a) && b->committed < match && consensus_state(a->c) == CONSENSUS_LEADER);
-    struct consensus_message late = {.type = CONSENSUS_APPEND_RESULT, .peer = 2, .term = consensus_term(a->c)};
+    ASSERT(match == seam_last(a) && b->committed < match &&
+           consensus_state(a->c) == CONSENSUS_LEADER);
+    struct consensus_message late = {
+        .type = CONSENSUS_APPEND_RESULT, .peer = 2, .term = consensus_term(a->c)};
     late.append_result.rejected = match;
     late.append_result.last_index = match - 1;
     consensus_receive(a->c, s->now_ms, &late, NULL);
@@ -268,7 +272,8 @@ static bool vote_result_state(struct seam *s)
 {
     found(s, 3, "1v 2v 3v");
     struct seam_node *a = lead_by_one(s);
-    struct consensus_message late = {.type = CONSENSUS_VOTE_RESULT, .peer = 2, .term = consensus_term(a->c) + 5};
+    struct consensus_message late = {
+        .type = CONSENSUS_VOTE_RESULT, .peer = 2, .term = consensus_term(a->c) + 5};
     late.vote_result.pre_vote = true;
     consensus_receive(a->c, s->now_ms, &late, NULL);
     HOLDS(consensus_state(a->c) == CONSENSUS_LEADER);
@@ -427,7 +432,8 @@ int main(void)
         bool with = run_here(i, 0), without = run_apart(i, drills[i].guard);
         if (with && !without)
             continue;
-        printf("%s: %s\n", drills[i].name, !with ? "breaks with all guards on" : "holds without its guard");
+        printf("%s: %s\n", drills[i].name,
+               !with ? "breaks with all guards on" : "holds without its guard");
         failed++;
     }
     if (all != GUARD_ALL) {

@@ -69,10 +69,11 @@ int main(int argc, char **argv)
         sum.changes += r.changes;
         sum.snapshots_installed += r.snapshots_installed;
     }
-    printf("%" PRIu64 " events, %" PRIu64 " operations (%" PRIu64 " reads done, %" PRIu64 " outcomes unknown), %" PRIu64
-           " applied, %" PRIu64 " leaders, %" PRIu64 " crashes, %" PRIu64 " changes, %" PRIu64 " snapshots installed\n",
-           sum.events, sum.ops, sum.reads, sum.unknown, sum.commands, sum.elections, sum.crashes, sum.changes,
-           sum.snapshots_installed);
+    printf("%" PRIu64 " events, %" PRIu64 " operations (%" PRIu64 " reads done, %" PRIu64
+           " outcomes unknown), %" PRIu64 " applied, %" PRIu64 " leaders, %" PRIu64
+           " crashes, %" PRIu64 " changes, %" PRIu64 " snapshots installed\n",
+           sum.events, sum.ops, sum.reads, sum.unknown, sum.commands, sum.elections, sum.crashes,
+           sum.changes, sum.snapshots_installed);
     printf("%" PRIu64 " passed, %" PRIu64 " failed\n", seeds - failed, failed);
     return failed == 0 ? 0 : 1;
 }

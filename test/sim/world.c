@@ -105,7 +105,8 @@ void world_fail(struct world *w, const char *fmt, ...)
     va_list ap;
     if (out[0] != 0)
         return;
-    int n = snprintf(out, size, "at %" PRIu64 ".%03" PRIu64 " s: ", w->now_us / 1000000, w->now_us / 1000 % 1000);
+    int n = snprintf(out, size, "at %" PRIu64 ".%03" PRIu64 " s: ", w->now_us / 1000000,
+                     w->now_us / 1000 % 1000);
     va_start(ap, fmt);
     vsnprintf(out + n, size - (size_t)n, fmt, ap);
     va_end(ap);

@@ -14,7 +14,10 @@ static const struct fuzz_text seeds[] = {
     FUZZ_TEXT("\1application/json;as=Table;v=v1;g=meta.k8s.io,application/yaml;q=0.5,*/*"),
     FUZZ_TEXT("\2app in (a,b,),!x,y!=z,n>4"),
     FUZZ_TEXT("\3metadata.name=a\\,b,spec.nodeName!=c"),
-    FUZZ_TEXT("\4\x0a\x0e\x0a\x01p\x5a\x06\x0a\x01" "a\x12\x01" "b\x32\x01" "7"),
+    FUZZ_TEXT("\4\x0a\x0e\x0a\x01p\x5a\x06\x0a\x01"
+              "a\x12\x01"
+              "b\x32\x01"
+              "7"),
 };
 FUZZ_SEEDS(seeds)
 

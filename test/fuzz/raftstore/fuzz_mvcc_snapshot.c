@@ -87,8 +87,10 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 
 static void put(struct mvcc *m, const char *key, int64_t lease, bool delete)
 {
-    struct txn_op op = {.type = delete ? OP_DELETE : OP_PUT, .key = str_of(key),
-                        .value = delete ? STR_NULL : STR("value"), .lease = lease};
+    struct txn_op op = {.type = delete ? OP_DELETE : OP_PUT,
+                        .key = str_of(key),
+                        .value = delete ? STR_NULL : STR("value"),
+                        .lease = lease};
     AUTO_BUF b = BUF_INIT;
     command_encode_txn(&(struct txn){.success = &op, .success_count = 1}, &b);
     uint64_t index = mvcc_applied_index(m) + 1;

@@ -32,11 +32,11 @@ size_t fuzz_seed(unsigned i, uint8_t *p, size_t cap)
         {.type = OP_RANGE, .key = {"a", 1}, .range_end = {"b", 1}, .rev = 300, .limit = 5},
         {.type = OP_DELETE, .key = {"a", 1}, .range_end = {"b", 1}, .prev_kv = true},
     };
-    static const struct txn flat = {.cmps = &cmp, .cmp_count = 1, .success = ops,
-                                    .success_count = 3};
+    static const struct txn flat = {
+        .cmps = &cmp, .cmp_count = 1, .success = ops, .success_count = 3};
     static const struct txn_op nest[] = {{.type = OP_TXN, .txn = &flat}};
-    static const struct txn deep = {.success = ops, .success_count = 1, .failure = nest,
-                                    .failure_count = 1};
+    static const struct txn deep = {
+        .success = ops, .success_count = 1, .failure = nest, .failure_count = 1};
     if (i > 1)
         return 0;
     AUTO_BUF out = BUF_INIT;

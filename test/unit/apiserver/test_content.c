@@ -44,7 +44,8 @@ END_TEST
 START_TEST(transforms)
 {
     bool found;
-    struct accepted out = negotiate("application/json;as=Table;v=v1;g=meta.k8s.io,application/json", &found);
+    struct accepted out =
+        negotiate("application/json;as=Table;v=v1;g=meta.k8s.io,application/json", &found);
     ck_assert_int_eq(out.transform, AS_TABLE);
     out = negotiate("application/json;as=PartialObjectMetadata;v=v1beta1;g=meta.k8s.io", &found);
     ck_assert_int_eq(out.transform, AS_PARTIAL);
@@ -53,7 +54,8 @@ START_TEST(transforms)
     ck_assert(found);
     ck_assert_int_eq(out.transform, AS_OBJECT);
     /* A table has no protobuf form. */
-    out = negotiate("application/vnd.kubernetes.protobuf;as=Table;v=v1;g=meta.k8s.io,application/json", &found);
+    out = negotiate(
+        "application/vnd.kubernetes.protobuf;as=Table;v=v1;g=meta.k8s.io,application/json", &found);
     ck_assert_int_eq(out.media, MEDIA_JSON);
     ck_assert_int_eq(out.transform, AS_OBJECT);
 }
@@ -64,8 +66,10 @@ START_TEST(aggregated)
 {
     const char *type;
     bool beta;
-    ck_assert(accept_aggregated(STR("application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList,application/json"),
-                                &type, &beta));
+    ck_assert(accept_aggregated(
+        STR("application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList,application/"
+            "json"),
+        &type, &beta));
     ck_assert(!beta);
     ck_assert(!accept_aggregated(STR("application/json"), &type, &beta));
     ck_assert(!accept_aggregated(STR("*/*"), &type, &beta));
@@ -76,7 +80,8 @@ START_TEST(bodies)
 {
     ck_assert_int_eq(body_type_of(STR("")), BODY_JSON);
     ck_assert_int_eq(body_type_of(STR("application/json; charset=utf-8")), BODY_JSON);
-    ck_assert_int_eq(body_type_of(STR("application/strategic-merge-patch+json")), BODY_STRATEGIC_PATCH);
+    ck_assert_int_eq(body_type_of(STR("application/strategic-merge-patch+json")),
+                     BODY_STRATEGIC_PATCH);
     ck_assert_int_eq(body_type_of(STR("text/plain")), BODY_UNKNOWN);
 }
 END_TEST

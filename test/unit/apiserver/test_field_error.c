@@ -18,8 +18,9 @@ START_TEST(paths)
 {
     AUTO_ARENA *a = arena_new(0);
     ck_assert_str_eq(text_of(a, PATH_ROOT), "<nil>");
-    ck_assert_str_eq(text_of(a, PATH(PATH_INDEX(PATH(PATH(PATH_ROOT, "spec"), "containers"), 2), "name")),
-                     "spec.containers[2].name");
+    ck_assert_str_eq(
+        text_of(a, PATH(PATH_INDEX(PATH(PATH(PATH_ROOT, "spec"), "containers"), 2), "name")),
+        "spec.containers[2].name");
     ck_assert_str_eq(text_of(a, PATH_KEY(PATH(PATH_ROOT, "data"), STR("a b"))), "data[a b]");
     ck_assert_str_eq(text_of(a, PATH_KEY(PATH_ROOT, STR_NULL)), "[]");
 }
@@ -68,7 +69,8 @@ START_TEST(invalid_status)
     struct field_errors l = {.arena = a};
     field_required(&l, PATH(PATH_ROOT, "spec"), "it is");
     struct meta_v1_status *s = status_invalid(a, "apps", "Deployment", STR("d"), &l);
-    ck_assert_str_eq(str_c(s->message), "Deployment.apps \"d\" is invalid: spec: Required value: it is");
+    ck_assert_str_eq(str_c(s->message),
+                     "Deployment.apps \"d\" is invalid: spec: Required value: it is");
     ck_assert_int_eq(s->code, 422);
     ck_assert_uint_eq(s->details->causes_count, 1);
     ck_assert(str_eqc(s->details->causes[0].reason, "FieldValueRequired"));
@@ -82,15 +84,20 @@ START_TEST(names)
         const char *text;
         bool label, subdomain, qualified;
     } cases[] = {
-        {"a", true, true, true},      {"a-b", true, true, true},  {"a.b", false, true, true}, {"-a", false, false, false},
-        {"A", false, false, true},    {"", false, false, false},  {"a..b", false, false, true}, {"x.io/y", false, false, true},
-        {"x/y/z", false, false, false}, {"/y", false, false, false}, {"a_b", false, false, true}, {"a-", false, false, false},
+        {"a", true, true, true},        {"a-b", true, true, true},
+        {"a.b", false, true, true},     {"-a", false, false, false},
+        {"A", false, false, true},      {"", false, false, false},
+        {"a..b", false, false, true},   {"x.io/y", false, false, true},
+        {"x/y/z", false, false, false}, {"/y", false, false, false},
+        {"a_b", false, false, true},    {"a-", false, false, false},
     };
     for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
         struct str s = str_of(cases[i].text);
         ck_assert_msg((check_dns_label(s).count == 0) == cases[i].label, "label %s", cases[i].text);
-        ck_assert_msg((check_dns_subdomain(s).count == 0) == cases[i].subdomain, "subdomain %s", cases[i].text);
-        ck_assert_msg((check_qualified_name(s, a).count == 0) == cases[i].qualified, "qualified %s", cases[i].text);
+        ck_assert_msg((check_dns_subdomain(s).count == 0) == cases[i].subdomain, "subdomain %s",
+                      cases[i].text);
+        ck_assert_msg((check_qualified_name(s, a).count == 0) == cases[i].qualified, "qualified %s",
+                      cases[i].text);
     }
 }
 END_TEST

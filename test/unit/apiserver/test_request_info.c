@@ -4,7 +4,8 @@
 #include "lib/base/arena.h"
 #include "test/unit/unit.h"
 
-static struct request_info parse(struct arena *a, const char *method, const char *path, const char *query)
+static struct request_info parse(struct arena *a, const char *method, const char *path,
+                                 const char *query)
 {
     struct request_info r;
     ck_assert_int_eq(request_info_parse(a, str_of(method), str_of(path), str_of(query), &r), 0);
@@ -81,7 +82,8 @@ END_TEST
 START_TEST(selected_name)
 {
     AUTO_ARENA *a = arena_new(0);
-    struct request_info r = parse(a, "GET", "/api/v1/namespaces/n/secrets", "fieldSelector=metadata.name%3Dx");
+    struct request_info r =
+        parse(a, "GET", "/api/v1/namespaces/n/secrets", "fieldSelector=metadata.name%3Dx");
     ck_str(r.selected_name, "x");
     ck_str(r.name, "");
 }

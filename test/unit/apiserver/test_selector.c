@@ -11,7 +11,8 @@ static bool matches(const char *selector, const struct wire_label *labels, size_
     AUTO_ARENA *a = arena_new(0);
     struct label_selector s;
     struct error err = {0};
-    ck_assert_msg(label_selector_parse(a, str_of(selector), &s, &err) == 0, "%s: %s", selector, err.message);
+    ck_assert_msg(label_selector_parse(a, str_of(selector), &s, &err) == 0, "%s: %s", selector,
+                  err.message);
     return label_selector_matches(&s, labels, count);
 }
 
@@ -23,14 +24,31 @@ START_TEST(label_operators)
         const char *selector;
         bool match;
     } cases[] = {
-        {"", true},           {"app", true},         {"!app", false},          {"none", false},
-        {"!none", true},      {"app=web", true},     {"app==web", true},       {"app=x", false},
-        {"app!=web", false},  {"none!=web", true},   {"app in (x, web)", true}, {"app in (x)", false},
-        {"app notin (web)", false}, {"none notin (x)", true}, {"n>4", true}, {"n<5", false}, {"n>5", false},
-        {"app=web,n>4", true}, {"app=web,n>9", false}, {"app=", false}, {"in=x", false},
+        {"", true},
+        {"app", true},
+        {"!app", false},
+        {"none", false},
+        {"!none", true},
+        {"app=web", true},
+        {"app==web", true},
+        {"app=x", false},
+        {"app!=web", false},
+        {"none!=web", true},
+        {"app in (x, web)", true},
+        {"app in (x)", false},
+        {"app notin (web)", false},
+        {"none notin (x)", true},
+        {"n>4", true},
+        {"n<5", false},
+        {"n>5", false},
+        {"app=web,n>4", true},
+        {"app=web,n>9", false},
+        {"app=", false},
+        {"in=x", false},
     };
     for (size_t i = 0; i < ARRAY_SIZE(cases); i++)
-        ck_assert_msg(matches(cases[i].selector, l, ARRAY_SIZE(l)) == cases[i].match, "%s", cases[i].selector);
+        ck_assert_msg(matches(cases[i].selector, l, ARRAY_SIZE(l)) == cases[i].match, "%s",
+                      cases[i].selector);
 }
 END_TEST
 
@@ -44,7 +62,8 @@ START_TEST(label_errors)
         {"==", "found '==', expected: !, identifier, or 'end of string'"},
         {"a b", "unable to parse requirement: found 'b', expected: in, notin, =, ==, !=, gt, lt"},
         {"a,", "found '', expected: identifier after ','"},
-        {"x>a", "unable to parse requirement: values[0]: Invalid value: \"a\": for 'Gt', 'Lt' operators, the value "
+        {"x>a", "unable to parse requirement: values[0]: Invalid value: \"a\": for 'Gt', 'Lt' "
+                "operators, the value "
                 "must be an integer"},
     };
     for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
@@ -68,7 +87,8 @@ START_TEST(fields)
     ck_assert(!s.items[0].negated && s.items[1].negated && !s.items[2].negated);
     ck_assert(str_eqc(s.items[2].value, "x,y"));
     ck_assert_int_eq(field_selector_parse(a, STR("metadata.name"), &s, &err), E_INVALID);
-    ck_assert_str_eq(err.message, "invalid selector: 'metadata.name'; can't understand 'metadata.name'");
+    ck_assert_str_eq(err.message,
+                     "invalid selector: 'metadata.name'; can't understand 'metadata.name'");
     ck_assert_int_eq(field_selector_parse(a, STR("a=\\x"), &s, &err), E_INVALID);
 }
 END_TEST

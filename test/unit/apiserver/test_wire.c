@@ -10,8 +10,9 @@
 static void make_pod(struct buf *out)
 {
     struct api_str_entry labels[] = {{STR("a"), STR("1")}, {STR("b"), STR("")}};
-    struct core_v1_pod pod = {.metadata = {.name = STR("p"), .namespace = STR("n"), .labels = labels, .labels_count = 2},
-                              .spec = {.node_name = STR("node-1")}};
+    struct core_v1_pod pod = {
+        .metadata = {.name = STR("p"), .namespace = STR("n"), .labels = labels, .labels_count = 2},
+        .spec = {.node_name = STR("node-1")}};
     api_pb_encode(&core_v1_pod_msg, &pod, out);
 }
 

@@ -35,8 +35,8 @@ static inline int drive_code(struct mvcc *m, const struct command *c, uint64_t n
 
 static inline int drive_op(struct mvcc *m, struct txn_op op)
 {
-    return drive_code(m, &(struct command){.type = COMMAND_TXN, .txn = {.success = &op,
-                                                                        .success_count = 1}}, 0);
+    return drive_code(
+        m, &(struct command){.type = COMMAND_TXN, .txn = {.success = &op, .success_count = 1}}, 0);
 }
 
 static inline int drive_put(struct mvcc *m, const char *key, const char *value)
@@ -46,8 +46,8 @@ static inline int drive_put(struct mvcc *m, const char *key, const char *value)
 
 static inline int drive_put_lease(struct mvcc *m, const char *key, int64_t lease)
 {
-    return drive_op(m, (struct txn_op){.type = OP_PUT, .key = str_of(key), .value = STR("v"),
-                                       .lease = lease});
+    return drive_op(
+        m, (struct txn_op){.type = OP_PUT, .key = str_of(key), .value = STR("v"), .lease = lease});
 }
 
 static inline int drive_delete(struct mvcc *m, const char *key)

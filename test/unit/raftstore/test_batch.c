@@ -11,7 +11,8 @@
 START_TEST(batch_round_trip)
 {
     static const struct batch_command in[] = {
-        {1, 9, 4, {"one", 3}}, {1, 9, 5, {"", 0}}, {1, 9, 7, {"x", 1}}, {2, 9, 8, {"y", 1}}, {1, 10, 8, {"z", 1}},
+        {1, 9, 4, {"one", 3}}, {1, 9, 5, {"", 0}},   {1, 9, 7, {"x", 1}},
+        {2, 9, 8, {"y", 1}},   {1, 10, 8, {"z", 1}},
     };
     AUTO_BUF out = BUF_INIT;
     struct batch_writer w;
@@ -85,7 +86,8 @@ START_TEST(append_round_trip)
     ck_assert(str_eq(entry_str(back.entries[0]), STR("xyz")));
     peer_message_done(&back);
     for (size_t n = 0; n < out.len; n++)
-        ck_assert_int_eq(peer_message_decode(str_n((const char *)out.data, n), &back, NULL), E_INVALID);
+        ck_assert_int_eq(peer_message_decode(str_n((const char *)out.data, n), &back, NULL),
+                         E_INVALID);
     entry_unref(e[0]);
     entry_unref(e[1]);
 }

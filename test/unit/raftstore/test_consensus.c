@@ -63,7 +63,7 @@ static uint64_t term_at(void *arg, uint64_t index)
     return index >= 1 && index <= rig.last ? rig.log[index - 1]->term : 0;
 }
 
-static const struct consensus_ops ops = {on_save_vote, on_append, on_install, on_send,
+static const struct consensus_ops ops = {on_save_vote, on_append,  on_install, on_send,
                                          on_committed, on_changed, term_at};
 
 static struct members voters(uint64_t count)
@@ -88,8 +88,12 @@ static void start(uint64_t count)
     rig.log[0] = entry_new(ENTRY_MEMBERS, 1, 1, (uint32_t)bytes.len);
     memcpy(rig.log[0]->data, bytes.data, bytes.len);
     rig.last = rig.term = 1;
-    struct consensus_config config = {
-        .id = 1, .seed = 7, .election_ms = 1000, .heartbeat_ms = 100, .install_ms = 5000, .ops = &ops};
+    struct consensus_config config = {.id = 1,
+                                      .seed = 7,
+                                      .election_ms = 1000,
+                                      .heartbeat_ms = 100,
+                                      .install_ms = 5000,
+                                      .ops = &ops};
     ck_assert_int_eq(consensus_new(&config, &rig.c, &err), 0);
     struct consensus_entry_info info = {1, ENTRY_MEMBERS, buf_str(&bytes)};
     struct consensus_recovered r = {.term = 1, .first_index = 1, .entries = &info, .count = 1};

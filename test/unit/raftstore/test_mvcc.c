@@ -374,8 +374,7 @@ START_TEST(readers_on_threads)
 }
 END_TEST
 
-UNIT_MAIN("mvcc", UNIT_TEST(revisions); UNIT_TEST(replay);
-          UNIT_TEST(put_then_delete); UNIT_TEST(compaction_frees); UNIT_TEST(compacted_revisions);
-          UNIT_TEST(quota); UNIT_TEST(quota_hysteresis); UNIT_TEST(leases);
-          UNIT_TEST(lease_does_not_grow); UNIT_TEST(config_record); UNIT_TEST(view_before_events);
-          UNIT_TEST(readers_on_threads))
+UNIT_MAIN("mvcc", UNIT_TEST(revisions); UNIT_TEST(replay); UNIT_TEST(put_then_delete);
+          UNIT_TEST(compaction_frees); UNIT_TEST(compacted_revisions); UNIT_TEST(quota);
+          UNIT_TEST(quota_hysteresis); UNIT_TEST(leases); UNIT_TEST(lease_does_not_grow);
+          UNIT_TEST(config_record); UNIT_TEST(view_before_events); UNIT_TEST(readers_on_threads))

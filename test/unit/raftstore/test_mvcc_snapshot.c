@@ -430,5 +430,4 @@ END_TEST
 
 UNIT_MAIN("mvcc_snapshot", UNIT_TEST(round_trip); UNIT_TEST(corners); UNIT_TEST(large_value);
           UNIT_TEST(writes_meanwhile); UNIT_TEST(watch_resumes); UNIT_TEST(install_over_running);
-          UNIT_TEST(damage); UNIT_TEST(chunk_order); UNIT_TEST(verify);
-          UNIT_TEST(reader_on_thread))
+          UNIT_TEST(damage); UNIT_TEST(chunk_order); UNIT_TEST(verify); UNIT_TEST(reader_on_thread))

@@ -13,13 +13,13 @@
 struct rig {
     struct replica *r;
     uint64_t now;
-    uint64_t seq;            /* Newest write. */
+    uint64_t seq; /* Newest write. */
     struct entry *entries[SEQ_MAX];
     uint32_t entry_count;
     struct replica_vote vote;
     uint32_t votes;
-    char applied[256];       /* The commands, one letter each. */
-    void *answered;          /* Newest cookie. */
+    char applied[256]; /* The commands, one letter each. */
+    void *answered;    /* Newest cookie. */
     uint32_t answers;
     int failed_code;
     uint32_t failures;
@@ -48,7 +48,8 @@ static void on_save_vote(void *arg, uint64_t seq, const struct replica_vote *v)
     rig.votes++;
 }
 
-static void on_append(void *arg, uint64_t seq, uint64_t first_index, struct entry *const *entries, uint32_t count)
+static void on_append(void *arg, uint64_t seq, uint64_t first_index, struct entry *const *entries,
+                      uint32_t count)
 {
     (void)arg;
     rig.seq = seq;
@@ -74,7 +75,8 @@ static void on_trim(void *arg, uint64_t first_index)
     rig.trimmed = first_index;
 }
 
-static void on_read_entries(void *arg, uint64_t token, uint64_t first, uint64_t last, uint32_t bytes_max)
+static void on_read_entries(void *arg, uint64_t token, uint64_t first, uint64_t last,
+                            uint32_t bytes_max)
 {
     (void)arg, (void)token, (void)first, (void)last, (void)bytes_max;
 }
@@ -89,7 +91,8 @@ static void on_take_snapshot(void *arg, const struct replica_snapshot *s)
     buf_append_str(&rig.snapshot_meta, s->meta);
 }
 
-static void on_read_snapshot(void *arg, uint64_t token, uint64_t index, uint64_t offset, uint32_t bytes_max)
+static void on_read_snapshot(void *arg, uint64_t token, uint64_t index, uint64_t offset,
+                             uint32_t bytes_max)
 {
     (void)arg, (void)token, (void)index, (void)offset, (void)bytes_max;
 }
@@ -99,7 +102,8 @@ static void on_index(void *arg, uint64_t index)
     (void)arg, (void)index;
 }
 
-static void on_write_snapshot(void *arg, uint64_t transfer, uint64_t offset, struct str bytes, bool last)
+static void on_write_snapshot(void *arg, uint64_t transfer, uint64_t offset, struct str bytes,
+                              bool last)
 {
     (void)arg, (void)transfer, (void)offset, (void)bytes, (void)last;
 }
@@ -301,7 +305,8 @@ START_TEST(bounds)
     for (int i = 0; i < 3; i++)
         ck_assert_int_eq(replica_propose(rig.r, rig.now, str_n(big, sizeof(big)), big), 0);
     ck_assert_int_eq(replica_propose(rig.r, rig.now, str_n(big, sizeof(big)), big), E_TOO_MANY);
-    ck_assert_int_eq(replica_propose(rig.r, rig.now, str_n(big, REPLICA_COMMAND_MAX + 1), big), E_TOO_LARGE);
+    ck_assert_int_eq(replica_propose(rig.r, rig.now, str_n(big, REPLICA_COMMAND_MAX + 1), big),
+                     E_TOO_LARGE);
     uint32_t before = rig.entry_count;
     run();
     for (uint32_t i = before; i < rig.entry_count; i++)

@@ -91,7 +91,7 @@ static void write_key(struct run *run, struct model_key *k, bool delete)
 {
     struct model *m = run->model;
     struct version *last = k->count > 0 ? &k->versions[k->count - 1] : NULL;
-    if (delete && (last == NULL || last->version == 0))
+    if (delete &&(last == NULL || last->version == 0))
         return;
     char value[32];
     int n = snprintf(value, sizeof(value), "%lld", (long long)m->rev);
@@ -510,6 +510,5 @@ START_TEST(readers_on_threads)
 END_TEST
 
 UNIT_MAIN("tree", UNIT_TEST(model_small); UNIT_TEST(model_large); UNIT_TEST(split_gap);
-          UNIT_TEST(trim_tombstones); UNIT_TEST(grow_and_shrink);
-          UNIT_TEST(old_view_keeps_little);
+          UNIT_TEST(trim_tombstones); UNIT_TEST(grow_and_shrink); UNIT_TEST(old_view_keeps_little);
           UNIT_TEST(readers_on_threads))

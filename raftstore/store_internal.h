@@ -171,7 +171,8 @@ struct store {
     struct sample samples[SAMPLES_MAX];
     uint32_t sample_count;
     bool compacting, alarming, recording;
-    uint64_t squeeze_retry_ms, alarm_retry_ms, lease_retry_ms, record_retry_ms, work_at_ms;
+    uint64_t squeeze_retry_ms, alarm_retry_ms, lease_retry_ms, record_retry_ms, work_at_ms,
+        work_wait_ms;
     bool low_space;
     struct member_record seen[MEMBERS_MAX]; /* Whom we met. */
     uint32_t seen_count;

@@ -412,8 +412,10 @@ int store_open_hooked(const struct store_config *config, const struct store_hook
     if (rc == 0)
         rc = start_replica(s, &o, err);
     members_done(&o.founders);
-    if (rc < 0)
+    if (rc < 0) {
+        s->failed = true; /* The replica may be half made: nothing is to run it. */
         atomic_store(&s->killed, true);
+    }
     store_kick(s);
     store_loop_start(s);
     if (rc < 0) {

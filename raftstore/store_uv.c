@@ -15,6 +15,7 @@
 
 #define WORK_BUDGET 1000   /* Keys of compaction and reclaiming per round. */
 #define WORK_AGAIN_MS 1000 /* Dead memory that views still held is looked at again. */
+#define WORK_AGAIN_MAX_MS 60000
 #define WORK_AGAIN_BYTES (1u << 20)
 
 uint64_t store_now(const struct store *s)
@@ -197,14 +198,23 @@ void store_update_status(struct store *s)
     store_metrics_update(s, &rs, &ms);
 }
 
-/* True: memory can still be given back now. */
+/* True: memory can still be given back now. What views still hold is looked at
+ * again, less and less often: somebody may keep one for long. */
 static bool give_back_memory(struct store *s, uint64_t now)
 {
     bool more = mvcc_work(s->mvcc, WORK_BUDGET);
     struct mvcc_stats ms;
     mvcc_stats(s->mvcc, &ms);
-    s->work_at_ms = !more && ms.dead_bytes > WORK_AGAIN_BYTES ? now + WORK_AGAIN_MS : 0;
-    return more;
+    if (more || ms.dead_bytes <= WORK_AGAIN_BYTES) {
+        s->work_at_ms = s->work_wait_ms = 0;
+        return more;
+    }
+    if (s->work_at_ms != 0 && now < s->work_at_ms)
+        return false;
+    s->work_wait_ms =
+        MIN_OF(MAX_OF(s->work_wait_ms * 2, (uint64_t)WORK_AGAIN_MS), (uint64_t)WORK_AGAIN_MAX_MS);
+    s->work_at_ms = now + s->work_wait_ms;
+    return false;
 }
 
 static void stop_failed(struct store *s)

@@ -794,6 +794,68 @@ START_TEST(damage_is_refused)
 }
 END_TEST
 
+/* A store whose log was trimmed behind a snapshot. Stopped. */
+static void trimmed(struct rig *r)
+{
+    char value[1001];
+    rig_init(r, 0);
+    r->config.snapshot_log_bytes = 64 << 10;
+    r->hooks.log_segment_bytes = 32 << 10;
+    r->hooks.trail_bytes = 8 << 10;
+    rig_start(r, 0);
+    memset(value, 'v', 1000);
+    value[1000] = '\0';
+    AUTO_FREE char *first = xasprintf("%s/log-0000000000000001.seg", r->dirs[0]);
+    for (int i = 0; i < 5000 && file_exists(first); i++)
+        rig_must_put(r, 0, "/a", value);
+    ck_assert(!file_exists(first));
+    rig_stop(r, 0);
+}
+
+static void in_folder(const char *dir, void (*each)(const char *path))
+{
+    uv_fs_t req;
+    uv_dirent_t e;
+    ck_assert_int_ge(uv_fs_scandir(NULL, &req, dir, 0, NULL), 0);
+    while (uv_fs_scandir_next(&req, &e) != UV_EOF) {
+        AUTO_FREE char *path = xasprintf("%s/%s", dir, e.name);
+        if (e.type == UV_DIRENT_FILE)
+            each(path);
+    }
+    uv_fs_req_cleanup(&req);
+}
+
+static void damage(const char *path)
+{
+    FILE *f = fopen(path, "r+");
+    ck_assert_ptr_nonnull(f);
+    fseek(f, 600, SEEK_SET);
+    fputc(0x5a, f);
+    fputc(0xa5, f);
+    fclose(f);
+}
+
+static void delete (const char *path)
+{
+    ck_assert_int_eq(unlink(path), 0);
+}
+
+/* Snapshots that are damaged or gone, or a log that is gone, refuse to open: what
+ * is left is not what was acknowledged. */
+START_TEST(missing_parts_are_refused)
+{
+    for (int part = 0; part < 3; part++) {
+        struct rig r;
+        struct error err = {0};
+        trimmed(&r);
+        AUTO_FREE char *snapshots = xasprintf("%s/snapshots", r.dirs[0]);
+        in_folder(part == 2 ? r.dirs[0] : snapshots, part == 0 ? damage : delete);
+        ck_assert_int_eq(rig_try_start(&r, 0, &err), E_CORRUPT);
+        rig_done(&r);
+    }
+}
+END_TEST
+
 UNIT_MAIN("store", {
     if (getenv("STORE_LOG") == NULL)
         log_setup("test", LOG_ERROR);
@@ -823,4 +885,5 @@ UNIT_MAIN("store", {
     UNIT_TEST(bad_backup);
     UNIT_TEST(force_alone);
     UNIT_TEST(damage_is_refused);
+    UNIT_TEST(missing_parts_are_refused);
 })

@@ -7,6 +7,11 @@
 #   make O=DIR         build somewhere else
 #   make help          every target
 
+# As many jobs as processors, unless told otherwise.
+ifeq ($(filter -j% --jobserver%,$(MAKEFLAGS)),)
+MAKEFLAGS += -j$(shell nproc)
+endif
+
 VARIANT ?= release
 O ?= build
 ifeq ($(VARIANT),release)
@@ -39,7 +44,6 @@ LDFLAGS += -pie $(LDFLAGS_$(VARIANT))
 CFLAGS_release += -ffunction-sections -fdata-sections
 
 .DELETE_ON_ERROR:
-.SECONDARY:
 .SECONDEXPANSION:
 .PHONY: all check tidy bench soak demo down install clean deps help
 

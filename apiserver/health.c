@@ -20,7 +20,15 @@ static bool check_store(const struct apiserver *s)
 {
     struct store_status st;
     store_status(s->store, &st);
-    return st.has_leader;
+    return st.has_leader && !st.failed;
+}
+
+/* Alive, unless only a restart helps. */
+static bool check_alive(const struct apiserver *s)
+{
+    struct store_status st;
+    store_status(s->store, &st);
+    return !st.failed;
 }
 
 static bool check_ready(const struct apiserver *s)
@@ -39,7 +47,7 @@ static const struct {
     unsigned where;
     bool (*check)(const struct apiserver *s);
 } checks[] = {
-    {"ping", HEALTHZ | LIVEZ | READYZ, check_ping},
+    {"ping", HEALTHZ | LIVEZ | READYZ, check_alive},
     {"log", HEALTHZ | LIVEZ | READYZ, check_ping},
     {"etcd", HEALTHZ | READYZ, check_store},
     {"etcd-readiness", READYZ, check_store},

@@ -25,6 +25,7 @@
 #include <unistd.h>
 
 #define MEMBERS_MAX 16u
+#define STORE_LOOK_MS 5000
 #define TLS_RELOAD_MS 60000u
 
 struct program {
@@ -43,6 +44,7 @@ struct program {
     struct bootstrap *bootstrap;
     struct tls_reloader *reloader;
     uv_signal_t signals[2];
+    uv_timer_t store_timer; /* Looks whether the store can go on. */
     bool stopping;
 };
 
@@ -115,6 +117,8 @@ static void add_store_flags(struct flag_set *f, struct program *p)
     flag_int(f, &p->election_ms, "election-timeout", "Milliseconds until an election; 0: 600.");
     flag_int(f, &p->quota_bytes, "quota-bytes",
              "Memory of the store beyond which writes are refused; 0: 8 GiB.");
+    flag_bool(f, &p->store.force_new_cluster, "force-new-cluster",
+              "The majority is lost for good: go on alone with this member's data.");
     flag_bool(f, &p->unsafe_no_fsync, "unsafe-no-fsync",
               "Do not wait for the disk: tests and benchmarks only.");
 }
@@ -263,6 +267,7 @@ static void on_left(void *arg)
     tls_reloader_stop(p->reloader);
     for (size_t i = 0; i < ARRAY_SIZE(p->signals); i++)
         uv_close((uv_handle_t *)&p->signals[i], NULL);
+    uv_close((uv_handle_t *)&p->store_timer, NULL);
     mailbox_close(&p->mailbox, on_mailbox_closed);
 }
 
@@ -277,6 +282,19 @@ static void on_signal(uv_signal_t *h, int signum)
     log_info("signal %d: shutting down", signum);
     atomic_store(&p->server.stopping, true);
     bootstrap_stop(p->bootstrap, on_left, p);
+}
+
+/* A store that cannot go on (its disk failed) still reads, but only a restart
+ * helps: the supervisor does that. */
+static void on_store_timer(uv_timer_t *t)
+{
+    struct program *p = t->data;
+    struct store_status status;
+    store_status(p->server.store, &status);
+    if (!status.failed || p->stopping)
+        return;
+    log_error("the store cannot go on (see above): ending, to be started again");
+    _exit(1);
 }
 
 static int run(struct program *p, struct error *err)
@@ -298,6 +316,9 @@ static int run(struct program *p, struct error *err)
         p->signals[i].data = p;
         uv_signal_start(&p->signals[i], on_signal, numbers[i]);
     }
+    uv_timer_init(&p->loop, &p->store_timer);
+    p->store_timer.data = p;
+    uv_timer_start(&p->store_timer, on_store_timer, STORE_LOOK_MS, STORE_LOOK_MS);
     if (s->config.tls_cert_file != NULL)
         p->reloader = tls_reloader_start(&p->loop, s->tls, TLS_RELOAD_MS);
     p->bootstrap = bootstrap_start(s, &p->loop, &p->mailbox);

@@ -74,7 +74,7 @@ static void validate_spec(const struct kind_ctx *ctx, const struct apps_v1_deplo
     const struct field_path *spec = PATH(PATH_ROOT, "spec");
     validate_non_negative(errs, PATH(spec, "replicas"), s->replicas);
     validate_workload_selector(ctx, errs, spec, s->selector, "deployment");
-    validate_workload_template(ctx, errs, spec, s->selector, &s->template);
+    validate_workload_template(ctx, errs, spec, s->selector, &s->template, "ReplicaSet");
     validate_strategy(ctx, errs, PATH(spec, "strategy"), &s->strategy);
     validate_non_negative(errs, PATH(spec, "minReadySeconds"), s->min_ready_seconds);
     if (s->has_revision_history_limit)

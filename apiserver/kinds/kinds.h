@@ -6,15 +6,22 @@
 
 extern const struct kind_ops kind_certificatesigningrequests;
 extern const struct kind_ops kind_configmaps;
+extern const struct kind_ops kind_controllerrevisions;
+extern const struct kind_ops kind_cronjobs;
+extern const struct kind_ops kind_daemonsets;
 extern const struct kind_ops kind_deployments;
 extern const struct kind_ops kind_events;
+extern const struct kind_ops kind_jobs;
 extern const struct kind_ops kind_leases;
 extern const struct kind_ops kind_namespaces;
 extern const struct kind_ops kind_nodes;
+extern const struct kind_ops kind_poddisruptionbudgets;
 extern const struct kind_ops kind_pods;
 extern const struct kind_ops kind_replicasets;
+extern const struct kind_ops kind_replicationcontrollers;
 extern const struct kind_ops kind_secrets;
 extern const struct kind_ops kind_serviceaccounts;
 extern const struct kind_ops kind_services;
+extern const struct kind_ops kind_statefulsets;
 
 #endif

@@ -24,7 +24,7 @@ static void validate_spec(const struct kind_ctx *ctx, const struct apps_v1_repli
     validate_non_negative(errs, PATH(spec, "replicas"), s->replicas);
     validate_non_negative(errs, PATH(spec, "minReadySeconds"), s->min_ready_seconds);
     validate_workload_selector(ctx, errs, spec, s->selector, "ReplicaSet");
-    validate_workload_template(ctx, errs, spec, s->selector, &s->template);
+    validate_workload_template(ctx, errs, spec, s->selector, &s->template, "ReplicaSet");
 }
 
 static void validate_create(const struct kind_ctx *ctx, const void *obj, struct field_errors *errs)

@@ -60,6 +60,35 @@ void validate_qualified_name(struct field_errors *errs, const struct field_path 
     field_faults(errs, path, s, check_qualified_name(s, errs->arena));
 }
 
+/* What stands behind the domain: path segments of URL characters. */
+static bool is_url_path(struct str s)
+{
+    bool good = s.len != 0 && s.data[s.len - 1] != '/';
+    for (size_t i = 0; i < s.len; i++) {
+        char c = s.data[i];
+        good = good && ((c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') ||
+                        strchr("/:@-._~%!$&'()*+,;=", c) != NULL);
+    }
+    return good;
+}
+
+void validate_domain_prefixed_path(struct field_errors *errs, const struct field_path *path, struct str s)
+{
+    struct str domain, rest;
+    if (str_empty(s)) {
+        field_required(errs, path, NULL);
+        return;
+    }
+    if (!str_cut(s, '/', &domain, &rest) || str_empty(domain) || str_empty(rest)) {
+        field_invalid(errs, path, s, "must be a domain-prefixed path (such as \"acme.io/foo\")");
+        return;
+    }
+    field_faults(errs, path, domain, check_dns_subdomain(domain));
+    if (!is_url_path(rest))
+        field_invalid(errs, path, rest, "Invalid path (regex used for validation is '%s')",
+                      "[A-Za-z0-9/\\-._~%!$&'()*+,;=:]+");
+}
+
 void validate_port_name(struct field_errors *errs, const struct field_path *path, struct str name)
 {
     const char *msgs[5];

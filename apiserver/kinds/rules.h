@@ -25,6 +25,8 @@ void validate_form(struct field_errors *errs, const struct field_path *path, str
                    struct faults (*check)(struct str));
 void validate_qualified_name(struct field_errors *errs, const struct field_path *path,
                              struct str s);
+/* "acme.io/foo" */
+void validate_domain_prefixed_path(struct field_errors *errs, const struct field_path *path, struct str s);
 /* A number of a port, or the name of one. */
 void validate_port_or_name(struct field_errors *errs, const struct field_path *path,
                            const struct intstr_int_or_string *p);

@@ -38,7 +38,7 @@ void validate_workload_selector(const struct kind_ctx *ctx, struct field_errors 
 }
 
 /* Labels as an error shows them: JSON with sorted keys, null when there are none. */
-static struct str labels_shown(struct arena *a, const struct meta_v1_object_meta *m)
+struct str labels_shown(struct arena *a, const struct meta_v1_object_meta *m)
 {
     if (m->labels_count == 0)
         return STR("null");
@@ -62,24 +62,37 @@ static bool selects(struct arena *a, const struct meta_v1_label_selector *s,
     return api_label_selector_matches(&parsed, m->labels, m->labels_count);
 }
 
+void validate_template_labels(struct field_errors *errs, const struct field_path *template,
+                              const struct meta_v1_label_selector *s,
+                              const struct core_v1_pod_template_spec *t)
+{
+    if (!selects(errs->arena, s, &t->metadata))
+        field_invalid_raw(errs, PATH(PATH(template, "metadata"), "labels"),
+                          labels_shown(errs->arena, &t->metadata),
+                          "`selector` does not match template `labels`");
+}
+
+void validate_always_restarted(struct field_errors *errs, const struct field_path *template,
+                               const struct core_v1_pod_template_spec *t, const char *what)
+{
+    static const char *const always[] = {"Always", NULL};
+    const struct field_path *spec = PATH(template, "spec");
+    if (!str_empty(t->spec.restart_policy) && !str_eqc(t->spec.restart_policy, "Always"))
+        field_not_supported(errs, PATH(spec, "restartPolicy"), t->spec.restart_policy, always);
+    if (t->spec.has_active_deadline_seconds)
+        field_forbidden(errs, PATH(spec, "activeDeadlineSeconds"),
+                        "activeDeadlineSeconds in %s is not Supported", what);
+}
+
 void validate_workload_template(const struct kind_ctx *ctx, struct field_errors *errs,
                                 const struct field_path *spec,
                                 const struct meta_v1_label_selector *s,
-                                const struct core_v1_pod_template_spec *t)
+                                const struct core_v1_pod_template_spec *t, const char *what)
 {
-    static const char *const always[] = {"Always", NULL};
     const struct field_path *path = PATH(spec, "template");
-    if (!selects(ctx->arena, s, &t->metadata))
-        field_invalid_raw(errs, PATH(PATH(path, "metadata"), "labels"),
-                          labels_shown(ctx->arena, &t->metadata),
-                          "`selector` does not match template `labels`");
+    validate_template_labels(errs, path, s, t);
     validate_pod_template(ctx, errs, path, t);
-    if (!str_empty(t->spec.restart_policy) && !str_eqc(t->spec.restart_policy, "Always"))
-        field_not_supported(errs, PATH(PATH(path, "spec"), "restartPolicy"), t->spec.restart_policy,
-                            always);
-    if (t->spec.has_active_deadline_seconds)
-        field_forbidden(errs, PATH(PATH(path, "spec"), "activeDeadlineSeconds"),
-                        "activeDeadlineSeconds in ReplicaSet is not Supported");
+    validate_always_restarted(errs, path, t, what);
 }
 
 void validate_immutable_selector(struct field_errors *errs,

@@ -7,16 +7,27 @@
 struct core_v1_pod_template_spec;
 struct intstr_int_or_string;
 struct meta_v1_label_selector;
+struct meta_v1_object_meta;
 
 /* Required, well-formed and not empty; what: "deployment". */
 void validate_workload_selector(const struct kind_ctx *ctx, struct field_errors *errs,
                                 const struct field_path *spec,
                                 const struct meta_v1_label_selector *s, const char *what);
-/* Labels match the selector, the spec is good, pods are restarted always. */
+/* Labels match the selector, the spec is good, pods are restarted always;
+ * what: "ReplicaSet". */
 void validate_workload_template(const struct kind_ctx *ctx, struct field_errors *errs,
                                 const struct field_path *spec,
                                 const struct meta_v1_label_selector *s,
-                                const struct core_v1_pod_template_spec *t);
+                                const struct core_v1_pod_template_spec *t, const char *what);
+/* The first half of it: labels that the selector selects. */
+void validate_template_labels(struct field_errors *errs, const struct field_path *template,
+                              const struct meta_v1_label_selector *s,
+                              const struct core_v1_pod_template_spec *t);
+/* The second: pods that run for ever. */
+void validate_always_restarted(struct field_errors *errs, const struct field_path *template,
+                               const struct core_v1_pod_template_spec *t, const char *what);
+/* Labels as an error shows them. */
+struct str labels_shown(struct arena *a, const struct meta_v1_object_meta *m);
 void validate_immutable_selector(struct field_errors *errs,
                                  const struct meta_v1_label_selector *now,
                                  const struct meta_v1_label_selector *before);

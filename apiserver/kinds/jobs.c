@@ -1,0 +1,317 @@
+/* jobs.c - Job: pods that end. Unless the user insists, its selector and the
+ * labels that fit it are made from its uid. */
+#include "apiserver/kinds/kinds.h"
+
+#include "apiserver/kinds/job_spec.h"
+#include "apiserver/kinds/pod_spec.h"
+#include "apiserver/kinds/rules.h"
+#include "apiserver/kinds/string_map.h"
+#include "apiserver/kinds/workload.h"
+#include "api/batch_v1.h"
+#include "api/core_v1.h"
+#include "api/meta_v1.h"
+#include "lib/api/codec.h"
+#include "lib/base/arena.h"
+
+#define UID_LABEL "batch.kubernetes.io/controller-uid"
+#define NAME_LABEL "batch.kubernetes.io/job-name"
+#define OLD_UID_LABEL "controller-uid"
+#define OLD_NAME_LABEL "job-name"
+
+static void default_count(bool *has, int32_t *value, int32_t to)
+{
+    if (!*has) {
+        *has = true;
+        *value = to;
+    }
+}
+
+static void default_policies(struct batch_v1_job_spec *s)
+{
+    struct batch_v1_pod_failure_policy *p = s->pod_failure_policy;
+    for (size_t i = 0; p != NULL && i < p->rules_count; i++)
+        for (size_t c = 0; c < p->rules[i].on_pod_conditions_count; c++)
+            if (str_empty(p->rules[i].on_pod_conditions[c].status))
+                p->rules[i].on_pod_conditions[c].status = STR("True");
+    if (!s->has_pod_replacement_policy) {
+        s->has_pod_replacement_policy = true;
+        s->pod_replacement_policy = p != NULL ? STR("Failed") : STR("TerminatingOrFailed");
+    }
+}
+
+static void labels_from_template(struct batch_v1_job *j)
+{
+    j->metadata.labels = j->spec.template.metadata.labels;
+    j->metadata.labels_count = j->spec.template.metadata.labels_count;
+}
+
+static void set_defaults(const struct kind_ctx *ctx, void *obj)
+{
+    struct batch_v1_job *j = obj;
+    struct batch_v1_job_spec *s = &j->spec;
+    pod_template_defaults(ctx->arena, &s->template);
+    if (!s->has_completions && !s->has_parallelism)
+        default_count(&s->has_completions, &s->completions, 1);
+    default_count(&s->has_parallelism, &s->parallelism, 1);
+    default_count(&s->has_backoff_limit, &s->backoff_limit, s->has_backoff_limit_per_index ? INT32_MAX : 6);
+    if (j->metadata.labels_count == 0)
+        labels_from_template(j);
+    if (!s->has_completion_mode) {
+        s->has_completion_mode = true;
+        s->completion_mode = STR("NonIndexed");
+    }
+    s->has_suspend = s->has_manual_selector = true;
+    default_policies(s);
+}
+
+/* --- the selector ------------------------------------------------------------------------------- */
+
+static void add_label(struct arena *a, struct meta_v1_object_meta *m, struct str key, struct str value)
+{
+    string_map_set(a, &m->labels, &m->labels_count, key, value);
+}
+
+static void prepare_create(const struct kind_ctx *ctx, void *obj)
+{
+    struct batch_v1_job *j = obj;
+    struct meta_v1_object_meta *t = &j->spec.template.metadata;
+    bool shared = j->metadata.labels == t->labels || j->metadata.labels_count == 0;
+    if (j->spec.manual_selector)
+        return;
+    add_label(ctx->arena, t, STR(OLD_NAME_LABEL), j->metadata.name);
+    add_label(ctx->arena, t, STR(NAME_LABEL), j->metadata.name);
+    add_label(ctx->arena, t, STR(OLD_UID_LABEL), j->metadata.uid);
+    add_label(ctx->arena, t, STR(UID_LABEL), j->metadata.uid);
+    if (shared)
+        labels_from_template(j);
+    if (j->spec.selector == NULL)
+        j->spec.selector = ARENA_NEW(ctx->arena, struct meta_v1_label_selector);
+    string_map_set(ctx->arena, &j->spec.selector->match_labels, &j->spec.selector->match_labels_count, STR(UID_LABEL),
+                   j->metadata.uid);
+}
+
+static void require_label(struct field_errors *errs, const struct field_path *labels,
+                          const struct meta_v1_object_meta *m, const char *key, struct str want)
+{
+    const struct str *have = api_str_map_get(m->labels, m->labels_count, str_of(key));
+    if (have == NULL)
+        field_required(errs, PATH_KEY(labels, str_of(key)), "must be '" STR_FMT "'", STR_ARG(want));
+    else if (!str_eq(*have, want))
+        field_invalid(errs, PATH_KEY(labels, str_of(key)), *have, "must be '" STR_FMT "'", STR_ARG(want));
+}
+
+static void validate_generated_selector(const struct batch_v1_job *j, struct field_errors *errs)
+{
+    const struct field_path *spec = PATH(PATH_ROOT, "spec");
+    const struct field_path *labels = PATH(PATH(PATH(spec, "template"), "metadata"), "labels");
+    const struct meta_v1_label_selector *s = j->spec.selector;
+    if (j->spec.manual_selector || s == NULL)
+        return;
+    const struct meta_v1_object_meta *t = &j->spec.template.metadata;
+    require_label(errs, labels, t, OLD_UID_LABEL, j->metadata.uid);
+    require_label(errs, labels, t, OLD_NAME_LABEL, j->metadata.name);
+    require_label(errs, labels, t, UID_LABEL, j->metadata.uid);
+    require_label(errs, labels, t, NAME_LABEL, j->metadata.name);
+    bool generated = s->match_expressions_count == 0 && s->match_labels_count == 1 &&
+                     (str_eqc(s->match_labels[0].key, UID_LABEL) || str_eqc(s->match_labels[0].key, OLD_UID_LABEL)) &&
+                     str_eq(s->match_labels[0].value, j->metadata.uid);
+    if (!generated)
+        field_invalid_msg(errs, PATH(spec, "selector"), &meta_v1_label_selector_msg, s,
+                          "`selector` not auto-generated");
+}
+
+/* --- validation ------------------------------------------------------------------------------------ */
+
+static void validate_spec(const struct kind_ctx *ctx, const struct batch_v1_job *j, struct field_errors *errs)
+{
+    const struct field_path *spec = PATH(PATH_ROOT, "spec");
+    validate_job_spec(ctx, errs, spec, &j->spec);
+    if (j->spec.selector == NULL)
+        field_required(errs, PATH(spec, "selector"), NULL);
+    validate_label_selector(errs, PATH(spec, "selector"), j->spec.selector);
+    validate_template_labels(errs, PATH(spec, "template"), j->spec.selector, &j->spec.template);
+}
+
+static void validate_create(const struct kind_ctx *ctx, const void *obj, struct field_errors *errs)
+{
+    const struct batch_v1_job *j = obj;
+    validate_generated_selector(j, errs);
+    validate_spec(ctx, j, errs);
+    if (!str_eqc(j->spec.completion_mode, "Indexed") || j->spec.completions <= 0)
+        return;
+    struct str host = arena_printf(ctx->arena, STR_FMT "-%d", STR_ARG(j->metadata.name), j->spec.completions - 1);
+    if (check_dns_label(host).count != 0)
+        field_invalid(errs, PATH(PATH(PATH_ROOT, "metadata"), "name"), j->metadata.name,
+                      "will not able to create pod with invalid DNS label: " STR_FMT, STR_ARG(host));
+}
+
+/* The number may move together with parallelism where every index is a pod. */
+static void validate_completions(const struct batch_v1_job_spec *s, const struct batch_v1_job_spec *o,
+                                 struct field_errors *errs)
+{
+    const struct field_path *path = PATH(PATH(PATH_ROOT, "spec"), "completions");
+    if (s->has_completions == o->has_completions && s->completions == o->completions)
+        return;
+    if (!s->has_completions)
+        field_invalid_raw(errs, path, STR("null"), "field is immutable");
+    else if (!o->has_completions || !str_eqc(s->completion_mode, "Indexed"))
+        field_invalid_int(errs, path, s->completions, "field is immutable");
+    else if (!s->has_parallelism || s->completions != s->parallelism)
+        field_invalid_int(errs, path, s->completions, "can only be modified in tandem with spec.parallelism");
+}
+
+/* While a job that never started is suspended, where its pods run may change. */
+static void validate_template_change(const struct kind_ctx *ctx, const struct batch_v1_job *j,
+                                     const struct batch_v1_job *o, struct field_errors *errs)
+{
+    struct core_v1_pod_template_spec t = j->spec.template;
+    const struct core_v1_pod_template_spec *old = &o->spec.template;
+    const struct field_path *path = PATH(PATH(PATH_ROOT, "spec"), "template");
+    UNUSED(ctx);
+    if (o->spec.has_suspend && o->spec.suspend && o->status.start_time == NULL) {
+        t.metadata.annotations = old->metadata.annotations;
+        t.metadata.annotations_count = old->metadata.annotations_count;
+        t.metadata.labels = old->metadata.labels;
+        t.metadata.labels_count = old->metadata.labels_count;
+        t.spec.node_selector = old->spec.node_selector;
+        t.spec.node_selector_count = old->spec.node_selector_count;
+        t.spec.tolerations = old->spec.tolerations;
+        t.spec.tolerations_count = old->spec.tolerations_count;
+        t.spec.affinity = old->spec.affinity;
+        t.spec.scheduling_gates = old->spec.scheduling_gates;
+        t.spec.scheduling_gates_count = old->spec.scheduling_gates_count;
+    }
+    if (!api_msg_equal(&meta_v1_object_meta_msg, &t.metadata, &old->metadata))
+        field_invalid_msg(errs, PATH(path, "metadata"), &meta_v1_object_meta_msg, &t.metadata, "field is immutable");
+    if (!api_msg_equal(&core_v1_pod_spec_msg, &t.spec, &old->spec))
+        field_invalid_msg(errs, PATH(path, "spec"), &core_v1_pod_spec_msg, &t.spec, "field is immutable");
+}
+
+static void immutable_msg(struct field_errors *errs, const char *name, const struct api_msg *m, const void *x,
+                          const void *y)
+{
+    const struct field_path *path = PATH(PATH(PATH_ROOT, "spec"), name);
+    if (x != y && (x == NULL || y == NULL || !api_msg_equal(m, x, y)))
+        field_invalid_msg(errs, path, m, x, "field is immutable");
+}
+
+static void validate_update(const struct kind_ctx *ctx, const void *obj, const void *old, struct field_errors *errs)
+{
+    const struct batch_v1_job *j = obj, *o = old;
+    const struct field_path *spec = PATH(PATH_ROOT, "spec");
+    validate_generated_selector(j, errs);
+    validate_spec(ctx, j, errs);
+    validate_spec(ctx, j, errs); /* Upstream reports the spec's faults twice. */
+    validate_completions(&j->spec, &o->spec, errs);
+    validate_immutable_selector(errs, j->spec.selector, o->spec.selector);
+    validate_template_change(ctx, j, o, errs);
+    validate_immutable_str(errs, PATH(spec, "completionMode"), j->spec.completion_mode, o->spec.completion_mode);
+    immutable_msg(errs, "podFailurePolicy", &batch_v1_pod_failure_policy_msg, j->spec.pod_failure_policy,
+                  o->spec.pod_failure_policy);
+    if (j->spec.has_backoff_limit_per_index != o->spec.has_backoff_limit_per_index ||
+        j->spec.backoff_limit_per_index != o->spec.backoff_limit_per_index)
+        field_invalid_int(errs, PATH(spec, "backoffLimitPerIndex"), j->spec.backoff_limit_per_index,
+                          "field is immutable");
+    validate_immutable_str(errs, PATH(spec, "managedBy"), j->spec.managed_by, o->spec.managed_by);
+    immutable_msg(errs, "successPolicy", &batch_v1_success_policy_msg, j->spec.success_policy, o->spec.success_policy);
+}
+
+static void validate_status(const struct kind_ctx *ctx, const void *obj, const void *old, struct field_errors *errs)
+{
+    UNUSED(ctx);
+    UNUSED(old);
+    const struct batch_v1_job_status *s = &((const struct batch_v1_job *)obj)->status;
+    const struct field_path *path = PATH(PATH_ROOT, "status");
+    validate_non_negative(errs, PATH(path, "active"), s->active);
+    validate_non_negative(errs, PATH(path, "succeeded"), s->succeeded);
+    validate_non_negative(errs, PATH(path, "failed"), s->failed);
+    if (s->has_ready)
+        validate_non_negative(errs, PATH(path, "ready"), s->ready);
+    if (s->has_terminating)
+        validate_non_negative(errs, PATH(path, "terminating"), s->terminating);
+}
+
+static const struct kind_sub subs[] = {{"status", NULL, validate_status}, {0}};
+
+static struct str get_successful(struct arena *a, const void *obj)
+{
+    return arena_printf(a, "%d", ((const struct batch_v1_job *)obj)->status.succeeded);
+}
+
+static const struct kind_field fields[] = {{"status.successful", get_successful}, {0}};
+
+/* --- table ---------------------------------------------------------------------------------------------- */
+
+static const struct table_column columns[] = {
+    {"Name", "string", "name", "", 0},
+    {"Status", "string", "", "How far it is.", 0},
+    {"Completions", "string", "", "Pods that have succeeded, of those that must.", 0},
+    {"Duration", "string", "", "How long it took, or has been running.", 0},
+    {"Age", "string", "", "", 0},
+    {"Containers", "string", "", "", 1},
+    {"Images", "string", "", "", 1},
+    {"Selector", "string", "", "", 1},
+    {0},
+};
+
+static bool has_condition(const struct batch_v1_job *j, const char *type)
+{
+    for (size_t i = 0; i < j->status.conditions_count; i++)
+        if (str_eqc(j->status.conditions[i].type, type) && str_eqc(j->status.conditions[i].status, "True"))
+            return true;
+    return false;
+}
+
+static const char *status_text(const struct batch_v1_job *j)
+{
+    if (has_condition(j, "Complete"))
+        return "Complete";
+    if (has_condition(j, "Failed"))
+        return "Failed";
+    if (j->metadata.deletion_timestamp != NULL)
+        return "Terminating";
+    if (has_condition(j, "Suspended"))
+        return "Suspended";
+    if (has_condition(j, "FailureTarget"))
+        return "FailureTarget";
+    return has_condition(j, "SuccessCriteriaMet") ? "SuccessCriteriaMet" : "Running";
+}
+
+static void row(struct table_row *r, const void *obj)
+{
+    const struct batch_v1_job *j = obj;
+    const struct core_v1_pod_spec *p = &j->spec.template.spec;
+    cell_str(r, j->metadata.name);
+    cell_strc(r, status_text(j));
+    if (j->spec.has_completions)
+        cell_printf(r, "%d/%d", j->status.succeeded, j->spec.completions);
+    else if (j->spec.parallelism > 1)
+        cell_printf(r, "%d/1 of %d", j->status.succeeded, j->spec.parallelism);
+    else
+        cell_printf(r, "%d/1", j->status.succeeded);
+    if (j->status.start_time == NULL)
+        cell_strc(r, "");
+    else if (j->status.completion_time == NULL)
+        cell_duration(r, row_now_ns(r) / 1000000000 - j->status.start_time->seconds);
+    else
+        cell_duration(r, j->status.completion_time->seconds - j->status.start_time->seconds);
+    cell_age(r, &j->metadata.creation_timestamp);
+    cell_containers(r, p->containers, p->containers_count);
+    cell_images(r, p->containers, p->containers_count);
+    cell_selector(r, j->spec.selector);
+}
+
+const struct kind_ops kind_jobs = {
+    .group = "batch",
+    .version = "v1",
+    .resource = "jobs",
+    .flags = KIND_STATUS | KIND_GENERATION | KIND_ORPHAN_DEPENDENTS,
+    .default_ = set_defaults,
+    .prepare_create = prepare_create,
+    .validate_create = validate_create,
+    .validate_update = validate_update,
+    .subs = subs,
+    .fields = fields,
+    .columns = columns,
+    .row = row,
+};

@@ -1,0 +1,150 @@
+/* replicationcontrollers.c - ReplicationController: the oldest way to keep a
+ * number of pods. Its selector is a plain map. */
+#include "apiserver/kinds/kinds.h"
+
+#include "apiserver/kinds/pod_spec.h"
+#include "apiserver/kinds/workload.h"
+#include "apiserver/validate.h"
+#include "api/core_v1.h"
+#include "api/meta_v1.h"
+#include "lib/base/arena.h"
+
+static void set_defaults(const struct kind_ctx *ctx, void *obj)
+{
+    struct core_v1_replication_controller *c = obj;
+    if (!c->spec.has_replicas) {
+        c->spec.has_replicas = true;
+        c->spec.replicas = 1;
+    }
+    if (c->spec.template == NULL)
+        return;
+    pod_template_defaults(ctx->arena, c->spec.template);
+    const struct meta_v1_object_meta *t = &c->spec.template->metadata;
+    if (c->spec.selector_count == 0) {
+        c->spec.selector = t->labels;
+        c->spec.selector_count = t->labels_count;
+    }
+    if (c->metadata.labels_count == 0) {
+        c->metadata.labels = t->labels;
+        c->metadata.labels_count = t->labels_count;
+    }
+}
+
+static struct meta_v1_label_selector as_selector(const struct core_v1_replication_controller_spec *s)
+{
+    return (struct meta_v1_label_selector){.match_labels = s->selector, .match_labels_count = s->selector_count};
+}
+
+static void validate_create(const struct kind_ctx *ctx, const void *obj, struct field_errors *errs)
+{
+    const struct core_v1_replication_controller_spec *s = &((const struct core_v1_replication_controller *)obj)->spec;
+    const struct field_path *spec = PATH(PATH_ROOT, "spec"), *template = PATH(spec, "template");
+    validate_non_negative(errs, PATH(spec, "minReadySeconds"), s->min_ready_seconds);
+    if (s->selector_count == 0)
+        field_required(errs, PATH(spec, "selector"), NULL);
+    validate_non_negative(errs, PATH(spec, "replicas"), s->replicas);
+    if (s->template == NULL) {
+        field_required(errs, template, NULL);
+        return;
+    }
+    struct meta_v1_label_selector selector = as_selector(s);
+    validate_template_labels(errs, template, &selector, s->template);
+    validate_pod_template(ctx, errs, template, s->template);
+    validate_always_restarted(errs, template, s->template, "ReplicationController");
+}
+
+static void validate_update(const struct kind_ctx *ctx, const void *obj, const void *old, struct field_errors *errs)
+{
+    UNUSED(old);
+    validate_create(ctx, obj, errs);
+}
+
+static void at_most(struct field_errors *errs, const char *field, int32_t value, int32_t max, const char *of)
+{
+    if (value > max)
+        field_invalid_int(errs, PATH(PATH(PATH_ROOT, "status"), field), value, "cannot be greater than %s", of);
+}
+
+static void validate_status(const struct kind_ctx *ctx, const void *obj, const void *old, struct field_errors *errs)
+{
+    UNUSED(ctx);
+    UNUSED(old);
+    const struct core_v1_replication_controller_status *s =
+        &((const struct core_v1_replication_controller *)obj)->status;
+    const struct field_path *path = PATH(PATH_ROOT, "status");
+    validate_non_negative(errs, PATH(path, "replicas"), s->replicas);
+    validate_non_negative(errs, PATH(path, "fullyLabeledReplicas"), s->fully_labeled_replicas);
+    validate_non_negative(errs, PATH(path, "readyReplicas"), s->ready_replicas);
+    validate_non_negative(errs, PATH(path, "availableReplicas"), s->available_replicas);
+    validate_non_negative(errs, PATH(path, "observedGeneration"), s->observed_generation);
+    at_most(errs, "fullyLabeledReplicas", s->fully_labeled_replicas, s->replicas, "status.replicas");
+    at_most(errs, "readyReplicas", s->ready_replicas, s->replicas, "status.replicas");
+    at_most(errs, "availableReplicas", s->available_replicas, s->replicas, "status.replicas");
+    at_most(errs, "availableReplicas", s->available_replicas, s->ready_replicas, "readyReplicas");
+}
+
+static const struct kind_sub subs[] = {{"status", NULL, validate_status}, {0}};
+
+static struct str get_replicas(struct arena *a, const void *obj)
+{
+    return arena_printf(a, "%d", ((const struct core_v1_replication_controller *)obj)->status.replicas);
+}
+
+static const struct kind_field fields[] = {{"status.replicas", get_replicas}, {0}};
+
+static bool scale_get(struct arena *a, const void *obj, struct kind_scale *ret)
+{
+    const struct core_v1_replication_controller *c = obj;
+    struct meta_v1_label_selector selector = as_selector(&c->spec);
+    *ret = (struct kind_scale){c->spec.replicas, c->status.replicas, selector_text(a, &selector)};
+    return true;
+}
+
+static void scale_set(void *obj, int32_t replicas)
+{
+    struct core_v1_replication_controller *c = obj;
+    c->spec.has_replicas = true;
+    c->spec.replicas = replicas;
+}
+
+static const struct table_column columns[] = {
+    {"Name", "string", "name", "", 0},
+    {"Desired", "integer", "", "Pods that are wanted.", 0},
+    {"Current", "integer", "", "Pods that exist.", 0},
+    {"Ready", "integer", "", "Pods that are ready.", 0},
+    {"Age", "string", "", "", 0},
+    {"Containers", "string", "", "", 1},
+    {"Images", "string", "", "", 1},
+    {"Selector", "string", "", "", 1},
+    {0},
+};
+
+static void row(struct table_row *r, const void *obj)
+{
+    const struct core_v1_replication_controller *c = obj;
+    const struct core_v1_pod_template_spec *t = c->spec.template;
+    cell_str(r, c->metadata.name);
+    cell_int(r, c->spec.replicas);
+    cell_int(r, c->status.replicas);
+    cell_int(r, c->status.ready_replicas);
+    cell_age(r, &c->metadata.creation_timestamp);
+    cell_containers(r, t != NULL ? t->spec.containers : NULL, t != NULL ? t->spec.containers_count : 0);
+    cell_images(r, t != NULL ? t->spec.containers : NULL, t != NULL ? t->spec.containers_count : 0);
+    cell_labels(r, c->spec.selector, c->spec.selector_count);
+}
+
+const struct kind_ops kind_replicationcontrollers = {
+    .group = "",
+    .version = "v1",
+    .resource = "replicationcontrollers",
+    .flags = KIND_STATUS | KIND_GENERATION | KIND_ORPHAN_DEPENDENTS,
+    .default_ = set_defaults,
+    .validate_create = validate_create,
+    .validate_update = validate_update,
+    .subs = subs,
+    .fields = fields,
+    .scale_get = scale_get,
+    .scale_set = scale_set,
+    .columns = columns,
+    .row = row,
+};

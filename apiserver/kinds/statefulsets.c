@@ -1,0 +1,224 @@
+/* statefulsets.c - StatefulSet: defaults, rules and columns. Most of its spec
+ * is fixed at creation, since identities and claims hang on it. */
+#include "apiserver/kinds/kinds.h"
+
+#include "apiserver/kinds/pod_spec.h"
+#include "apiserver/kinds/rules.h"
+#include "apiserver/kinds/workload.h"
+#include "api/apps_v1.h"
+#include "api/core_v1.h"
+#include "api/intstr.h"
+#include "lib/api/codec.h"
+#include "lib/base/arena.h"
+
+static void default_claims(struct apps_v1_stateful_set_spec *s)
+{
+    for (size_t i = 0; i < s->volume_claim_templates_count; i++) {
+        struct core_v1_persistent_volume_claim *c = &s->volume_claim_templates[i];
+        if (str_empty(c->status.phase))
+            c->status.phase = STR("Pending");
+        if (!c->spec.has_volume_mode) {
+            c->spec.has_volume_mode = true;
+            c->spec.volume_mode = STR("Filesystem");
+        }
+    }
+}
+
+static void default_strategy(struct arena *a, struct apps_v1_stateful_set_update_strategy *u)
+{
+    if (str_empty(u->type))
+        u->type = STR("RollingUpdate");
+    if (!str_eqc(u->type, "RollingUpdate"))
+        return;
+    if (u->rolling_update == NULL)
+        u->rolling_update = ARENA_NEW(a, struct apps_v1_rolling_update_stateful_set_strategy);
+    u->rolling_update->has_partition = true;
+}
+
+static void set_defaults(const struct kind_ctx *ctx, void *obj)
+{
+    struct apps_v1_stateful_set_spec *s = &((struct apps_v1_stateful_set *)obj)->spec;
+    pod_template_defaults(ctx->arena, &s->template);
+    default_claims(s);
+    if (str_empty(s->pod_management_policy))
+        s->pod_management_policy = STR("OrderedReady");
+    default_strategy(ctx->arena, &s->update_strategy);
+    if (s->persistent_volume_claim_retention_policy == NULL)
+        s->persistent_volume_claim_retention_policy =
+            ARENA_NEW(ctx->arena, struct apps_v1_stateful_set_persistent_volume_claim_retention_policy);
+    if (str_empty(s->persistent_volume_claim_retention_policy->when_deleted))
+        s->persistent_volume_claim_retention_policy->when_deleted = STR("Retain");
+    if (str_empty(s->persistent_volume_claim_retention_policy->when_scaled))
+        s->persistent_volume_claim_retention_policy->when_scaled = STR("Retain");
+    if (!s->has_replicas) {
+        s->has_replicas = true;
+        s->replicas = 1;
+    }
+    if (!s->has_revision_history_limit) {
+        s->has_revision_history_limit = true;
+        s->revision_history_limit = 10;
+    }
+}
+
+static void validate_strategy(struct field_errors *errs, const struct field_path *path,
+                              const struct apps_v1_stateful_set_update_strategy *u)
+{
+    const struct apps_v1_rolling_update_stateful_set_strategy *r = u->rolling_update;
+    const struct field_path *rolling = PATH(path, "rollingUpdate");
+    if (str_empty(u->type)) {
+        field_required(errs, path, NULL);
+    } else if (str_eqc(u->type, "OnDelete")) {
+        if (r != NULL)
+            field_invalid_msg(errs, rolling, &apps_v1_rolling_update_stateful_set_strategy_msg, r,
+                              "only allowed for updateStrategy 'RollingUpdate'");
+    } else if (str_eqc(u->type, "RollingUpdate")) {
+        if (r == NULL)
+            return;
+        validate_non_negative(errs, PATH(rolling, "partition"), r->partition);
+        if (r->max_unavailable == NULL)
+            return;
+        validate_int_or_percent(errs, PATH(rolling, "maxUnavailable"), r->max_unavailable);
+        if (int_or_percent_is_zero(r->max_unavailable))
+            field_invalid_int(errs, PATH(rolling, "maxUnavailable"), 0, "cannot be 0");
+        validate_percent_max(errs, PATH(rolling, "maxUnavailable"), r->max_unavailable);
+    } else {
+        field_invalid_msg(errs, path, &apps_v1_stateful_set_update_strategy_msg, u,
+                          "must be 'RollingUpdate' or 'OnDelete'");
+    }
+}
+
+static void validate_spec(const struct kind_ctx *ctx, const struct apps_v1_stateful_set_spec *s,
+                          struct field_errors *errs)
+{
+    static const char *const retention[] = {"Retain", "Delete", NULL};
+    const struct field_path *spec = PATH(PATH_ROOT, "spec");
+    const struct field_path *policy = PATH(spec, "persistentVolumeClaimRetentionPolicy");
+    if (str_empty(s->pod_management_policy))
+        field_required(errs, PATH(spec, "podManagementPolicy"), NULL);
+    else if (!str_eqc(s->pod_management_policy, "OrderedReady") && !str_eqc(s->pod_management_policy, "Parallel"))
+        field_invalid(errs, PATH(spec, "podManagementPolicy"), s->pod_management_policy,
+                      "must be 'OrderedReady' or 'Parallel'");
+    validate_strategy(errs, PATH(spec, "updateStrategy"), &s->update_strategy);
+    if (s->persistent_volume_claim_retention_policy != NULL) {
+        validate_listed(errs, PATH(policy, "whenDeleted"), s->persistent_volume_claim_retention_policy->when_deleted,
+                        retention);
+        validate_listed(errs, PATH(policy, "whenScaled"), s->persistent_volume_claim_retention_policy->when_scaled,
+                        retention);
+    }
+    validate_non_negative(errs, PATH(spec, "replicas"), s->replicas);
+    validate_non_negative(errs, PATH(spec, "minReadySeconds"), s->min_ready_seconds);
+    if (s->ordinals != NULL)
+        validate_non_negative(errs, PATH(PATH(spec, "ordinals"), "start"), s->ordinals->start);
+    if (s->has_revision_history_limit)
+        validate_non_negative(errs, PATH(spec, "revisionHistoryLimit"), s->revision_history_limit);
+    validate_workload_selector(ctx, errs, spec, s->selector, "statefulset");
+    validate_workload_template(ctx, errs, spec, s->selector, &s->template, "StatefulSet");
+}
+
+static void validate_create(const struct kind_ctx *ctx, const void *obj, struct field_errors *errs)
+{
+    validate_spec(ctx, &((const struct apps_v1_stateful_set *)obj)->spec, errs);
+}
+
+static void validate_update(const struct kind_ctx *ctx, const void *obj, const void *old, struct field_errors *errs)
+{
+    const struct apps_v1_stateful_set *s = obj, *o = old;
+    struct apps_v1_stateful_set_spec fixed = s->spec;
+    validate_spec(ctx, &s->spec, errs);
+    /* With all that may change taken from the old one, nothing may differ. */
+    fixed.has_replicas = o->spec.has_replicas;
+    fixed.replicas = o->spec.replicas;
+    fixed.template = o->spec.template;
+    fixed.update_strategy = o->spec.update_strategy;
+    fixed.min_ready_seconds = o->spec.min_ready_seconds;
+    fixed.ordinals = o->spec.ordinals;
+    fixed.has_revision_history_limit = o->spec.has_revision_history_limit;
+    fixed.revision_history_limit = o->spec.revision_history_limit;
+    fixed.persistent_volume_claim_retention_policy = o->spec.persistent_volume_claim_retention_policy;
+    if (!api_msg_equal(&apps_v1_stateful_set_spec_msg, &fixed, &o->spec))
+        field_forbidden(errs, PATH(PATH_ROOT, "spec"),
+                        "updates to statefulset spec for fields other than 'replicas', 'ordinals', 'template', "
+                        "'updateStrategy', 'revisionHistoryLimit', 'persistentVolumeClaimRetentionPolicy' and "
+                        "'minReadySeconds' are forbidden");
+}
+
+static void validate_status(const struct kind_ctx *ctx, const void *obj, const void *old, struct field_errors *errs)
+{
+    UNUSED(ctx);
+    const struct apps_v1_stateful_set_status *s = &((const struct apps_v1_stateful_set *)obj)->status;
+    const struct apps_v1_stateful_set_status *o = &((const struct apps_v1_stateful_set *)old)->status;
+    const struct field_path *path = PATH(PATH_ROOT, "status");
+    const struct {
+        const char *name;
+        int32_t value;
+    } parts[] = {{"readyReplicas", s->ready_replicas},
+                 {"currentReplicas", s->current_replicas},
+                 {"updatedReplicas", s->updated_replicas},
+                 {"availableReplicas", s->available_replicas}};
+    validate_non_negative(errs, PATH(path, "replicas"), s->replicas);
+    for (size_t i = 0; i < ARRAY_SIZE(parts); i++)
+        validate_non_negative(errs, PATH(path, parts[i].name), parts[i].value);
+    validate_non_negative(errs, PATH(path, "observedGeneration"), s->observed_generation);
+    if (s->has_collision_count)
+        validate_non_negative(errs, PATH(path, "collisionCount"), s->collision_count);
+    for (size_t i = 0; i < ARRAY_SIZE(parts); i++)
+        if (parts[i].value > s->replicas)
+            field_invalid_int(errs, PATH(path, parts[i].name), parts[i].value, "cannot be greater than status.replicas");
+    if (s->available_replicas > s->ready_replicas)
+        field_invalid_int(errs, PATH(path, "availableReplicas"), s->available_replicas,
+                          "cannot be greater than status.readyReplicas");
+    if (o->has_collision_count && (!s->has_collision_count || s->collision_count < o->collision_count))
+        field_invalid_int(errs, PATH(path, "collisionCount"), s->has_collision_count ? s->collision_count : 0,
+                          "cannot be decremented");
+}
+
+static const struct kind_sub subs[] = {{"status", NULL, validate_status}, {0}};
+
+static bool scale_get(struct arena *a, const void *obj, struct kind_scale *ret)
+{
+    const struct apps_v1_stateful_set *s = obj;
+    *ret = (struct kind_scale){s->spec.replicas, s->status.replicas, selector_text(a, s->spec.selector)};
+    return true;
+}
+
+static void scale_set(void *obj, int32_t replicas)
+{
+    struct apps_v1_stateful_set *s = obj;
+    s->spec.has_replicas = true;
+    s->spec.replicas = replicas;
+}
+
+static const struct table_column columns[] = {
+    {"Name", "string", "name", "", 0},
+    {"Ready", "string", "", "Pods that are ready, of those wanted.", 0},
+    {"Age", "string", "", "", 0},
+    {"Containers", "string", "", "", 1},
+    {"Images", "string", "", "", 1},
+    {0},
+};
+
+static void row(struct table_row *r, const void *obj)
+{
+    const struct apps_v1_stateful_set *s = obj;
+    cell_str(r, s->metadata.name);
+    cell_printf(r, "%d/%d", s->status.ready_replicas, s->spec.replicas);
+    cell_age(r, &s->metadata.creation_timestamp);
+    cell_containers(r, s->spec.template.spec.containers, s->spec.template.spec.containers_count);
+    cell_images(r, s->spec.template.spec.containers, s->spec.template.spec.containers_count);
+}
+
+const struct kind_ops kind_statefulsets = {
+    .group = "apps",
+    .version = "v1",
+    .resource = "statefulsets",
+    .flags = KIND_STATUS | KIND_GENERATION,
+    .validate_name = name_dns_label,
+    .default_ = set_defaults,
+    .validate_create = validate_create,
+    .validate_update = validate_update,
+    .subs = subs,
+    .scale_get = scale_get,
+    .scale_set = scale_set,
+    .columns = columns,
+    .row = row,
+};

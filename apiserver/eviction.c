@@ -35,13 +35,12 @@ static struct meta_v1_status *find_budget(struct write *w, const struct core_v1_
         return NULL;
     for (const struct kv *kv; (kv = store_iter_next(&it)) != NULL;) {
         void *msg;
-        struct label_selector s;
-        bool none;
+        struct api_label_selector s;
         if (stored_decode(a, res, kv->value, kv->mod_rev, &msg, NULL) != 0)
             continue;
         struct policy_v1_pod_disruption_budget *pdb = msg;
-        if (label_selector_of(a, pdb->spec.selector, &s, &none, NULL) != 0 || none ||
-            !label_selector_matches_map(&s, pod->metadata.labels, pod->metadata.labels_count))
+        if (api_label_selector_from(a, pdb->spec.selector, &s, NULL) != 0 ||
+            !api_label_selector_matches(&s, pod->metadata.labels, pod->metadata.labels_count))
             continue;
         if (ret->matches++ == 0) {
             ret->kv = kv;

@@ -45,13 +45,13 @@ static void require(bool *has, struct str *have, struct str value, bool *nothing
 /* metadata.name and metadata.namespace narrow the range; the others remain. */
 static struct meta_v1_status *sort_fields(struct req *r, struct list_options *o)
 {
-    struct field_requirement *rest =
-        ARENA_ARRAY(r->arena, struct field_requirement, o->fields.count + 1);
-    struct field_requirement *excluded =
-        ARENA_ARRAY(r->arena, struct field_requirement, o->fields.count + 1);
+    struct api_field_requirement *rest =
+        ARENA_ARRAY(r->arena, struct api_field_requirement, o->fields.count + 1);
+    struct api_field_requirement *excluded =
+        ARENA_ARRAY(r->arena, struct api_field_requirement, o->fields.count + 1);
     size_t n = 0;
     for (size_t i = 0; i < o->fields.count; i++) {
-        const struct field_requirement *f = &o->fields.items[i];
+        const struct api_field_requirement *f = &o->fields.items[i];
         bool name = str_eqc(f->field, "metadata.name"),
              ns = str_eqc(f->field, "metadata.namespace");
         if (!name && !ns && !known_field(r->res, f->field))
@@ -141,8 +141,8 @@ struct meta_v1_status *list_options_parse(struct req *r, bool watch, struct list
         s = number(r, "timeoutSeconds", &o.timeout_s);
     if (s != NULL)
         return s;
-    if (label_selector_parse(r->arena, req_query(r, "labelSelector"), &o.labels, &err) != 0 ||
-        field_selector_parse(r->arena, req_query(r, "fieldSelector"), &o.fields, &err) != 0)
+    if (api_label_selector_parse(r->arena, req_query(r, "labelSelector"), &o.labels, &err) != 0 ||
+        api_field_selector_parse(r->arena, req_query(r, "fieldSelector"), &o.fields, &err) != 0)
         return status_bad_request(r->arena, "%s", error_message(&err));
     o.field_selector = o.fields.count != 0;
     o.continue_ = req_query(r, "continue");
@@ -179,7 +179,7 @@ static bool fields_match(const struct list_options *o, struct arena *scratch,
 {
     void *msg = NULL;
     for (size_t i = 0; i < o->fields.count; i++) {
-        const struct field_requirement *q = &o->fields.items[i];
+        const struct api_field_requirement *q = &o->fields.items[i];
         if (msg == NULL && stored_decode(scratch, res->primary, value, 0, &msg, NULL) != 0)
             return false;
         for (const struct kind_field *f = res->ops->fields; f->label != NULL; f++) {
@@ -206,7 +206,7 @@ bool list_options_match(const struct list_options *o, struct arena *scratch,
                    str_eqc(o->excluded[i].field, "metadata.name") ? name : ns))
             return false;
     if (o->labels.count != 0 &&
-        (stored_raw(value, &raw, NULL) != 0 || !label_selector_matches_wire(&o->labels, raw)))
+        (stored_raw(value, &raw, NULL) != 0 || !selector_matches_stored(&o->labels, raw)))
         return false;
     return o->fields.count == 0 || fields_match(o, scratch, res, value);
 }

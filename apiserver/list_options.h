@@ -13,9 +13,9 @@ struct resource;
 enum rv_match { MATCH_UNSET, MATCH_EXACT, MATCH_NOT_OLDER };
 
 struct list_options {
-    struct label_selector labels;
-    struct field_selector fields; /* Without metadata.name and metadata.namespace. */
-    bool has_name, has_ns;        /* Required by the field selector (or the path). */
+    struct api_label_selector labels;
+    struct api_field_selector fields; /* Without metadata.name and metadata.namespace. */
+    bool has_name, has_ns;            /* Required by the field selector (or the path). */
     struct str name, ns;
     bool field_selector; /* One was given, whatever it says. */
     bool nothing;        /* Contradicting requirements: no object matches. */
@@ -27,7 +27,7 @@ struct list_options {
     int64_t timeout_s; /* 0: unset. */
     bool bookmarks;
     bool has_initial_events, initial_events;
-    const struct field_requirement *excluded; /* metadata.name!=x and the like. */
+    const struct api_field_requirement *excluded; /* metadata.name!=x and the like. */
     size_t excluded_count;
 };
 

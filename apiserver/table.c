@@ -137,7 +137,12 @@ void cell_labels(struct table_row *r, const struct api_str_entry *e, size_t coun
 
 void cell_selector(struct table_row *r, const struct meta_v1_label_selector *s)
 {
-    struct str text = s != NULL ? label_selector_text(r->arena, s) : STR_NULL;
+    struct api_label_selector parsed;
+    struct str text = STR_NULL;
+    if (s != NULL)
+        text = api_label_selector_from(r->arena, s, &parsed, NULL) == 0
+                   ? api_label_selector_text(r->arena, &parsed)
+                   : STR("<error>");
     cell_str(r, text.len != 0 ? text : STR("<none>"));
 }
 

@@ -1,6 +1,7 @@
 /* wire.c - see wire.h. */
 #include "apiserver/wire.h"
 
+#include "lib/api/schema.h"
 #include "lib/base/buf.h"
 
 #include <inttypes.h>
@@ -72,7 +73,7 @@ bool wire_varint(struct str msg, uint32_t number, uint64_t *ret)
     return found;
 }
 
-size_t wire_labels(struct str object, struct wire_label *ret, size_t max)
+size_t wire_labels(struct str object, struct api_str_entry *ret, size_t max)
 {
     size_t n = 0;
     struct wire_field f, e;
@@ -81,7 +82,7 @@ size_t wire_labels(struct str object, struct wire_label *ret, size_t max)
         if (f.number != WIRE_META_LABELS || f.type != 2)
             continue;
         struct str entry = f.bytes;
-        ret[n] = (struct wire_label){STR_NULL, STR_NULL};
+        ret[n] = (struct api_str_entry){STR_NULL, STR_NULL};
         while (wire_next(&entry, &e)) {
             if (e.number == 1 && e.type == 2)
                 ret[n].key = e.bytes;

@@ -6,6 +6,7 @@
 #include "lib/base/base.h"
 #include "lib/base/str.h"
 
+struct api_str_entry;
 struct buf;
 
 struct wire_field {
@@ -32,11 +33,8 @@ enum {
 };
 
 #define WIRE_LABELS_MAX 256u
-struct wire_label {
-    struct str key, value;
-};
 /* Labels of an object's bytes; at most max of them. Returns how many. */
-size_t wire_labels(struct str object, struct wire_label *ret, size_t max);
+size_t wire_labels(struct str object, struct api_str_entry *ret, size_t max);
 
 /* Appends metadata{resourceVersion: rev} to bytes of a kind: a repeated
  * embedded message merges, so the result is the object with its version. */

@@ -6,6 +6,7 @@
 #include "apiserver/request_info.h"
 #include "apiserver/selector.h"
 #include "apiserver/wire.h"
+#include "lib/api/schema.h"
 #include "lib/base/arena.h"
 
 static const struct fuzz_text seeds[] = {
@@ -29,9 +30,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     struct str text = arena_str(a, str_n((const char *)data + 1, size - 1));
     struct request_info info;
     struct accepted accepted;
-    struct label_selector labels;
-    struct field_selector fields;
-    struct wire_label found[8];
+    struct api_label_selector labels;
+    struct api_field_selector fields;
+    struct api_str_entry found[8];
     const char *type;
     bool flag;
     switch (data[0] % 5) {
@@ -44,11 +45,11 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         (void)body_type_of(text);
         break;
     case 2:
-        if (label_selector_parse(a, text, &labels, NULL) == 0)
-            (void)label_selector_matches(&labels, found, 0);
+        if (api_label_selector_parse(a, text, &labels, NULL) == 0)
+            (void)selector_matches_stored(&labels, text);
         break;
     case 3:
-        (void)field_selector_parse(a, text, &fields, NULL);
+        (void)api_field_selector_parse(a, text, &fields, NULL);
         break;
     default:
         (void)wire_labels(text, found, 8);

@@ -1,25 +1,30 @@
-/* test_selector.c - selectors of lists: what they match, how they are refused. */
+/* test_selector.c - selectors of lists: what they match in stored bytes, how they are refused. */
 #include "apiserver/selector.h"
 
-#include "apiserver/wire.h"
+#include "api/core_v1.h"
+#include "lib/api/codec.h"
 #include "lib/base/arena.h"
+#include "lib/base/buf.h"
 #include "lib/base/error.h"
 #include "test/unit/unit.h"
 
-static bool matches(const char *selector, const struct wire_label *labels, size_t count)
+static bool matches(const char *selector, struct api_str_entry *labels, size_t count)
 {
     AUTO_ARENA *a = arena_new(0);
-    struct label_selector s;
+    AUTO_BUF stored = BUF_INIT;
+    struct core_v1_pod pod = {.metadata = {.labels = labels, .labels_count = count}};
+    struct api_label_selector s;
     struct error err = {0};
-    ck_assert_msg(label_selector_parse(a, str_of(selector), &s, &err) == 0, "%s: %s", selector,
+    ck_assert_msg(api_label_selector_parse(a, str_of(selector), &s, &err) == 0, "%s: %s", selector,
                   err.message);
-    return label_selector_matches(&s, labels, count);
+    api_pb_encode(&core_v1_pod_msg, &pod, &stored);
+    return selector_matches_stored(&s, buf_str(&stored));
 }
 
 /* Each operator, with the label present, absent and different. */
 START_TEST(label_operators)
 {
-    struct wire_label l[] = {{STR("app"), STR("web")}, {STR("n"), STR("5")}};
+    struct api_str_entry l[] = {{STR("app"), STR("web")}, {STR("n"), STR("5")}};
     static const struct {
         const char *selector;
         bool match;
@@ -68,9 +73,9 @@ START_TEST(label_errors)
     };
     for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
         AUTO_ARENA *a = arena_new(0);
-        struct label_selector s;
+        struct api_label_selector s;
         struct error err = {0};
-        ck_assert_int_eq(label_selector_parse(a, str_of(cases[i][0]), &s, &err), E_INVALID);
+        ck_assert_int_eq(api_label_selector_parse(a, str_of(cases[i][0]), &s, &err), E_INVALID);
         ck_assert_str_eq(err.message, cases[i][1]);
     }
 }
@@ -80,16 +85,16 @@ END_TEST
 START_TEST(fields)
 {
     AUTO_ARENA *a = arena_new(0);
-    struct field_selector s;
+    struct api_field_selector s;
     struct error err = {0};
-    ck_assert_int_eq(field_selector_parse(a, STR("a=1,b!=2,c==x\\,y"), &s, &err), 0);
+    ck_assert_int_eq(api_field_selector_parse(a, STR("a=1,b!=2,c==x\\,y"), &s, &err), 0);
     ck_assert_uint_eq(s.count, 3);
     ck_assert(!s.items[0].negated && s.items[1].negated && !s.items[2].negated);
     ck_assert(str_eqc(s.items[2].value, "x,y"));
-    ck_assert_int_eq(field_selector_parse(a, STR("metadata.name"), &s, &err), E_INVALID);
+    ck_assert_int_eq(api_field_selector_parse(a, STR("metadata.name"), &s, &err), E_INVALID);
     ck_assert_str_eq(err.message,
                      "invalid selector: 'metadata.name'; can't understand 'metadata.name'");
-    ck_assert_int_eq(field_selector_parse(a, STR("a=\\x"), &s, &err), E_INVALID);
+    ck_assert_int_eq(api_field_selector_parse(a, STR("a=\\x"), &s, &err), E_INVALID);
 }
 END_TEST
 

@@ -20,7 +20,7 @@ static void make_pod(struct buf *out)
 START_TEST(fields)
 {
     AUTO_BUF b = BUF_INIT;
-    struct wire_label labels[4];
+    struct api_str_entry labels[4];
     make_pod(&b);
     ck_assert_uint_eq(wire_labels(buf_str(&b), labels, 4), 2);
     ck_assert(str_eqc(labels[0].key, "a") && str_eqc(labels[0].value, "1"));
@@ -56,7 +56,7 @@ END_TEST
 START_TEST(damage)
 {
     AUTO_BUF b = BUF_INIT;
-    struct wire_label labels[4];
+    struct api_str_entry labels[4];
     make_pod(&b);
     for (size_t n = 0; n <= b.len; n++) {
         char *exact = xmemdup(b.data, n);

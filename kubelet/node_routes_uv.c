@@ -133,15 +133,19 @@ static bool dump_routes(struct node_routes *n, struct arena *a, struct node_rout
         ssize_t got = recv(n->fd, bytes, DUMP_BYTES, 0);
         if (got <= 0)
             return false;
-        int left = (int)got;
-        for (struct nlmsghdr *h = (struct nlmsghdr *)(void *)bytes; NLMSG_OK(h, left);
-             h = NLMSG_NEXT(h, left)) {
+        /* NLMSG_OK and NLMSG_NEXT mix signed and unsigned: the walk is spelled out. */
+        size_t at = 0;
+        while ((size_t)got - at >= sizeof(struct nlmsghdr)) {
+            const struct nlmsghdr *h = (const struct nlmsghdr *)(const void *)(bytes + at);
+            if (h->nlmsg_len < sizeof(*h) || h->nlmsg_len > (size_t)got - at)
+                break;
             if (h->nlmsg_type == NLMSG_DONE)
                 return true;
             if (h->nlmsg_type == NLMSG_ERROR)
                 return false;
             if (h->nlmsg_type == RTM_NEWROUTE)
                 read_route(h, a, ret, ret_count, &cap);
+            at = MIN_OF(at + NLMSG_ALIGN(h->nlmsg_len), (size_t)got);
         }
     }
 }

@@ -143,7 +143,7 @@ END_TEST
 static struct str reencode(struct arena *a, const struct api_msg *m, const char *text)
 {
     struct error err = {0};
-    AUTO_BUF out = BUF_INIT, pb = BUF_INIT, direct = BUF_INIT;
+    AUTO_BUF out = BUF_INIT;
     void *msg = api_msg_new(a, m);
     ck_assert_msg(api_json_decode(a, m, str_of(text), API_STRICT, NULL, msg, &err) == 0, "%s: %s",
                   text, err.message);

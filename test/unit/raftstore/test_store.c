@@ -759,6 +759,7 @@ START_TEST(force_alone)
     rig_must_put(&r, 1, "/a", "2");
     uint32_t count;
     AUTO_FREE struct store_member *list = store_members(r.stores[1], &count);
+    ck_assert_ptr_nonnull(list);
     ck_assert_uint_eq(count, 1);
     r.config.force_new_cluster = false;
     r.config.join = true;

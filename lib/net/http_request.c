@@ -174,6 +174,7 @@ void serving_set_target(struct serving *x, struct str target)
 static void serving_call_request(struct serving *x)
 {
     const struct http_server_config *config = &x->r.server->config;
+    LOOP_CALLBACK(config->name);
     x->owner = SERVING_HANDLER;
     x->r.body = buf_str(&x->body);
     x->body_told = true;

@@ -12,7 +12,9 @@
  *
  * The core sees no payload of commands and no addresses: entries are stepped
  * with empty buffers and found again by their position, members are named by
- * their id in decimal. So logs, snapshots and messages owe nothing to libraft. */
+ * their id in decimal. So logs, snapshots and messages owe nothing to libraft.
+ *
+ * Longer than files should be, since no other may include raft.h. */
 #include "raftstore/consensus_internal.h"
 
 #include "lib/base/base.h"

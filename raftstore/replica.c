@@ -97,9 +97,8 @@ static void flush_held(struct replica *r)
 
 /* --- the consensus' effects --- */
 
-static void on_save_vote(void *arg, uint64_t term, uint64_t voted_for)
+void replica_save_vote(struct replica *r, uint64_t term, uint64_t voted_for)
 {
-    struct replica *r = arg;
     struct replica_vote v = {term, voted_for};
     r->vote_seq = replica_write(r, WRITE_VOTE)->seq;
     R_OP(r, save_vote, r->vote_seq, &v);
@@ -115,9 +114,8 @@ static void forget_writes(struct replica *r, uint64_t index)
     r->persisted = MIN_OF(r->persisted, index - 1);
 }
 
-static void on_append(void *arg, uint64_t first_index, struct entry *const *entries, uint32_t count)
+void replica_append(struct replica *r, uint64_t first_index, struct entry *const *entries, uint32_t count)
 {
-    struct replica *r = arg;
     ASSERT_CMP(first_index, >, r->commit);
     forget_writes(r, first_index);
     tail_cut(&r->tail, first_index);
@@ -183,6 +181,16 @@ static uint64_t on_term_at(void *arg, uint64_t index)
 {
     struct replica *r = arg;
     return tail_term(&r->tail, index);
+}
+
+static void on_save_vote(void *arg, uint64_t term, uint64_t voted_for)
+{
+    replica_save_vote(arg, term, voted_for);
+}
+
+static void on_append(void *arg, uint64_t first_index, struct entry *const *entries, uint32_t count)
+{
+    replica_append(arg, first_index, entries, count);
 }
 
 static const struct consensus_ops core_ops = {
@@ -260,7 +268,7 @@ static void role_changed(struct replica *r)
 }
 
 /* Follows up what the consensus reported with changed(). */
-static void look(struct replica *r)
+void replica_look(struct replica *r)
 {
     if (!r->look_again)
         return;
@@ -350,15 +358,6 @@ void replica_close(struct replica *r)
     change_close(r, E_CLOSED);
 }
 
-static void free_recovered(struct replica *r)
-{
-    for (uint32_t i = 0; i < r->recovered_count; i++)
-        entry_unref(r->recovered[i]);
-    free(r->recovered);
-    r->recovered = NULL;
-    r->recovered_count = 0;
-}
-
 static void free_lists(struct replica *r)
 {
     struct list *n;
@@ -381,7 +380,7 @@ void replica_free(struct replica *r)
         free(r->peers[i]);
     }
     free_lists(r);
-    free_recovered(r);
+    start_free_recovered(r);
     apply_drop_ahead(r);
     applied_done(&r->applied);
     applied_done(&r->install_applied);
@@ -394,154 +393,6 @@ void replica_free(struct replica *r)
     tail_done(&r->tail);
     consensus_free(r->consensus);
     free(r);
-}
-
-/* --- start --- */
-
-int replica_recover_snapshot(struct replica *r, const struct replica_snapshot *s, struct error *err)
-{
-    ASSERT(!r->started && r->tail.count == 0);
-    int rc = applied_decode(s->meta, s->index, s->term, &r->applied, err);
-    if (rc != 0)
-        return error_set(err, E_CORRUPT, "snapshot %" PRIu64 ": its description does not decode", s->index);
-    replica_set_snapshot(r, snapshot_ref_new(s->index, s->term, s->meta), &r->applied.members,
-                         r->applied.members_index);
-    tail_reset(&r->tail, s->index, s->term);
-    return 0;
-}
-
-int replica_recover_entry(struct replica *r, struct entry *e, struct error *err)
-{
-    struct tail *t = &r->tail;
-    ASSERT(!r->started);
-    if (t->count == 0) {
-        if (e->index == 0 || e->index > t->base_index + 1)
-            return error_set(err, E_CORRUPT, "the log starts at %" PRIu64 ", the snapshot ends at %" PRIu64,
-                             e->index, t->base_index);
-        t->first = t->cached = e->index;
-    } else if (e->index != tail_last(t) + 1 || e->term < tail_term(t, tail_last(t))) {
-        return error_set(err, E_CORRUPT, "log entry %" PRIu64 " of term %" PRIu64 " follows %" PRIu64 " of %" PRIu64,
-                         e->index, e->term, tail_last(t), tail_term(t, tail_last(t)));
-    }
-    tail_append(t, e);
-    tail_evict(t, r->config.cache_bytes, e->index - 1);
-    if (e->type == ENTRY_MEMBERS) {
-        r->recovered = xrealloc(r->recovered, (r->recovered_count + 1) * sizeof(r->recovered[0]));
-        r->recovered[r->recovered_count++] = entry_ref(e);
-    }
-    return 0;
-}
-
-/* A crash during an install leaves the new snapshot with the old log. */
-static void drop_stale_log(struct replica *r)
-{
-    struct tail *t = &r->tail;
-    uint64_t index = t->base_index, term = t->base_term;
-    if (index == 0 || t->count == 0)
-        return;
-    if (tail_last(t) >= index && (!tail_has(t, index) || tail_term(t, index) == term))
-        return;
-    tail_reset(t, index, term);
-    struct write *w = replica_write(r, WRITE_RESET);
-    R_OP(r, reset_log, w->seq, index, term);
-}
-
-static int compare_ids(const void *a, const void *b)
-{
-    uint64_t x = ((const struct member *)a)->id, y = ((const struct member *)b)->id;
-    return x < y ? -1 : x > y;
-}
-
-/* The first entry of a new cluster, byte for byte the same on every member. */
-static int found_cluster(struct replica *r, const struct members *initial, struct error *err)
-{
-    AUTO_BUF bytes = BUF_INIT;
-    struct members m = {0};
-    if (members_get(initial, r->config.id) == NULL || initial->count > MEMBERS_MAX)
-        return error_set(err, E_INVALID, "the members of the new cluster do not include this one (%" PRIu64 ")",
-                         r->config.id);
-    members_copy(&m, initial);
-    qsort(m.items, m.count, sizeof(m.items[0]), compare_ids);
-    for (uint32_t i = 0; i < m.count; i++)
-        m.items[i].role = MEMBER_VOTER;
-    members_encode(&m, &bytes);
-    members_done(&m);
-    struct entry *e = entry_new(ENTRY_MEMBERS, 1, 1, (uint32_t)bytes.len);
-    memcpy(e->data, bytes.data, bytes.len);
-    on_append(r, 1, &e, 1);
-    r->recovered = xmalloc(sizeof(r->recovered[0]));
-    r->recovered[r->recovered_count++] = e;
-    on_save_vote(r, 1, 0);
-    return 0;
-}
-
-static int start_core(struct replica *r, const struct replica_vote *vote, struct error *err)
-{
-    struct tail *t = &r->tail;
-    struct consensus_entry_info *list = xzalloc((t->count + 1) * sizeof(*list));
-    for (size_t i = 0; i < t->count; i++) {
-        uint64_t index = t->first + i;
-        list[i].term = tail_term(t, index);
-        list[i].type = tail_type(t, index);
-    }
-    for (uint32_t i = 0; i < r->recovered_count; i++)
-        if (tail_has(t, r->recovered[i]->index))
-            list[r->recovered[i]->index - t->first].members = entry_str(r->recovered[i]);
-    struct consensus_snapshot s = {
-        .index = t->base_index,
-        .term = t->base_term,
-        .members = r->snapshot_members,
-        .members_index = r->snapshot_members_index,
-    };
-    struct consensus_recovered rec = {
-        .term = vote->term,
-        .voted_for = vote->voted_for,
-        .snapshot = r->snapshot != NULL ? &s : NULL,
-        .first_index = t->count > 0 ? t->first : t->base_index + 1,
-        .entries = list,
-        .count = (uint32_t)t->count,
-    };
-    int rc = consensus_start(r->consensus, r->now_ms, &rec, err);
-    free(list);
-    free_recovered(r);
-    return rc;
-}
-
-int replica_start(struct replica *r, uint64_t now_ms, const struct replica_vote *vote,
-                  const struct members *initial_members, struct error *err)
-{
-    struct replica_vote v = vote != NULL ? *vote : (struct replica_vote){0};
-    uint64_t last_term;
-    ASSERT(!r->started);
-    r->now_ms = now_ms;
-    drop_stale_log(r);
-    last_term = tail_term(&r->tail, tail_last(&r->tail));
-    if (vote == NULL && r->tail.count == 0 && r->snapshot == NULL) {
-        if (initial_members != NULL && initial_members->count > 0) {
-            int rc = found_cluster(r, initial_members, err);
-            if (rc != 0)
-                return rc;
-            v.term = 1;
-        }
-    } else if (vote == NULL && last_term == 1 && tail_last(&r->tail) == 1) {
-        on_save_vote(r, 1, 0); /* A crash between the two writes of found_cluster(). */
-        v.term = 1;
-    } else if (last_term > v.term && r->tail.count == 0) {
-        /* A snapshot of what was committed may become durable before the term it
-         * was committed in. Nothing was said in that term: messages wait. */
-        on_save_vote(r, last_term, 0);
-        v = (struct replica_vote){last_term, 0};
-    } else if (last_term > v.term) {
-        return error_set(err, E_CORRUPT, "the log's last term is %" PRIu64 ", the vote's %" PRIu64, last_term, v.term);
-    }
-    r->started = true;
-    r->persisted = tail_last(&r->tail);
-    int rc = start_core(r, &v, err);
-    if (rc != 0)
-        return rc;
-    r->look_again = true;
-    look(r);
-    return 0;
 }
 
 /* --- time and work --- */
@@ -576,14 +427,14 @@ void replica_tick(struct replica *r, uint64_t now_ms)
         return;
     r->last_tick_ms = r->now_ms;
     consensus_tick(r->consensus, r->now_ms);
-    look(r);
+    replica_look(r);
     check_disk(r);
     propose_tick(r);
     read_tick(r);
     change_tick(r);
     for (uint32_t i = 0; i < r->peer_count; i++)
         transfer_tick(r, r->peers[i]);
-    look(r);
+    replica_look(r);
 }
 
 static bool needs_housekeeping(const struct replica *r)
@@ -607,7 +458,7 @@ bool replica_run(struct replica *r, uint64_t now_ms)
 {
     if (!usable(r, now_ms))
         return false;
-    look(r);
+    replica_look(r);
     propose_run(r);
     read_run(r);
     bool more = apply_run(r);
@@ -616,7 +467,7 @@ bool replica_run(struct replica *r, uint64_t now_ms)
     read_complete(r);
     apply_maybe_snapshot(r);
     change_run(r);
-    look(r);
+    replica_look(r);
     for (uint32_t i = 0; is_leader(r) && i < r->peer_count; i++)
         send_commit(r, r->peers[i]);
     tail_evict(&r->tail, r->config.cache_bytes, MIN_OF(r->applied.index, r->persisted));
@@ -660,7 +511,7 @@ void replica_persisted(struct replica *r, uint64_t now_ms, uint64_t seq)
     }
     if (r->persisted > before && r->installing_seq == 0)
         consensus_persisted(r->consensus, r->now_ms, r->persisted);
-    look(r);
+    replica_look(r);
     apply_finish_snapshot(r);
 }
 
@@ -698,7 +549,7 @@ void replica_disk_failed(struct replica *r, uint64_t now_ms, int code, const cha
         return;
     }
     r->fatal_at_ms = r->now_ms + 2 * r->config.election_ms;
-    look(r);
+    replica_look(r);
 }
 
 /* --- from peers --- */
@@ -762,7 +613,7 @@ int replica_receive(struct replica *r, uint64_t now_ms, uint64_t from, struct st
     }
     peer_message_done(&m);
     if (!r->failed)
-        look(r);
+        replica_look(r);
     return 0;
 }
 

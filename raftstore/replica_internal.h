@@ -1,6 +1,7 @@
 /* replica_internal.h - the state shared by the files of the replica.
  *
  *   replica.c           life, events, the consensus' effects, run()
+ *   replica_start.c     from what the disk holds to a running member
  *   replica_propose.c   proposals: queue, batches, forwarding
  *   replica_apply.c     applying, the table against double application, snapshots taken
  *   replica_read.c      confirmed reads
@@ -287,6 +288,12 @@ void replica_send(struct replica *r, uint64_t to, const struct peer_message *m);
 struct peer *replica_peer(struct replica *r, uint64_t id); /* NULL: no member. */
 struct write *replica_write(struct replica *r, enum write_type type); /* Enters the FIFO, with its seq. */
 uint64_t replica_token(struct replica *r);
+void replica_look(struct replica *r); /* Follows up what the consensus said with changed(). */
+void replica_save_vote(struct replica *r, uint64_t term, uint64_t voted_for);
+void replica_append(struct replica *r, uint64_t first_index, struct entry *const *entries, uint32_t count);
+
+/* replica_start.c */
+void start_free_recovered(struct replica *r);
 
 /* replica_propose.c */
 void propose_init(struct replica *r);

@@ -192,7 +192,7 @@ void disk_kick(struct node *n)
     world_at(n->world, rng_between(&n->rng, 50, 2000) * d->slow, sync_done, n, n->life);
 }
 
-static struct disk_write *queue_write(struct node *n, uint64_t seq, int type)
+static struct disk_write *queue_write(struct node *n, uint64_t seq, enum disk_write_type type)
 {
     struct disk_write *w = xzalloc(sizeof(*w));
     w->seq = seq;

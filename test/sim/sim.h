@@ -99,10 +99,11 @@ struct op_record {
 bool history_linearizable(const struct op_record *ops, uint32_t count);
 
 /* --- disks --- */
+enum disk_write_type { DISK_VOTE, DISK_APPEND, DISK_INSTALL, DISK_RESET };
 struct disk_write {
     struct list node;
     uint64_t seq;
-    enum { DISK_VOTE, DISK_APPEND, DISK_INSTALL, DISK_RESET } type;
+    enum disk_write_type type;
     struct replica_vote vote;
     uint64_t index, term;
     struct entry **entries;

@@ -114,6 +114,49 @@ int bootstrap_wait_ready(struct arena *a, const struct host *h, uint64_t timeout
     return 0;
 }
 
+/* Does the member list name this host as one that votes? */
+static bool is_voter(const struct host *h, struct sync_client *c)
+{
+    AUTO_ARENA *a = arena_new(0);
+    struct sync_answer answer = {0};
+    struct json *j = NULL;
+    bool found = false;
+    struct client_raw raw = {.path = STR("/trireme/v1/members"), .timeout_ms = 2000};
+    if (sync_raw(c, &raw, &answer, NULL) == 0 &&
+        json_parse(a, arena_str(a, answer.body), &j, NULL) == 0) {
+        const struct json *list = json_getc(j, "members");
+        for (size_t i = 0; list != NULL && list->type == JSON_ARRAY && i < list->array.count; i++) {
+            struct str role = json_get_str(list->array.items[i], "role");
+            found = found || (str_eqc(json_get_str(list->array.items[i], "name"), h->name) &&
+                              (str_eqc(role, "voter") || str_eqc(role, "leader")));
+        }
+    }
+    sync_answer_done(&answer);
+    return found;
+}
+
+int bootstrap_wait_voter(struct arena *a, const struct host *h, uint64_t timeout_ms,
+                         struct error *err)
+{
+    uint64_t end = env_now_ms(env_system()) + timeout_ms;
+    struct sync_client *c = NULL;
+    int rc = bootstrap_admin_client(a, h, &c, err);
+    if (rc != 0)
+        return rc;
+    bool votes = is_voter(h, c);
+    while (!votes && env_now_ms(env_system()) < end) {
+        sleep_ms(50);
+        votes = is_voter(h, c);
+    }
+    sync_client_free(c);
+    if (!votes)
+        return error_set(err, E_TIMEOUT,
+                         "%s serves, but has no vote in the store after %llu s (see `trireme member "
+                         "list`; log: %s/apiserver.log)",
+                         h->name, (unsigned long long)(timeout_ms / 1000), h->log_dir);
+    return 0;
+}
+
 /* POST of a JSON object; one that is there already is replaced by PUT. */
 static int put_object(struct arena *a, struct sync_client *c, const char *collection,
                       const char *name, const struct json *object, struct error *err)

@@ -29,6 +29,10 @@ int bootstrap_admin_client(struct arena *a, const struct host *h, struct sync_cl
 /* Waits until /readyz says ok. E_TIMEOUT tells the last answer. */
 int bootstrap_wait_ready(struct arena *a, const struct host *h, uint64_t timeout_ms,
                          struct error *err);
+/* Waits until the store counts this host as a voter: before that the cluster
+ * does not survive one loss more. E_TIMEOUT says where to look. */
+int bootstrap_wait_voter(struct arena *a, const struct host *h, uint64_t timeout_ms,
+                         struct error *err);
 /* kube-public/cluster-info, which joining hosts read before they trust us. */
 int bootstrap_publish(struct arena *a, const struct host *h, struct sync_client *c,
                       struct error *err);

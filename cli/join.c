@@ -237,6 +237,8 @@ int join_host(struct arena *a, struct host *h, const struct join_config *config,
         return rc;
     if (h->control_plane)
         rc = bootstrap_wait_ready(a, h, config->timeout_ms, err);
+    if (rc == 0 && h->control_plane)
+        rc = bootstrap_wait_voter(a, h, config->timeout_ms, err);
     if (rc == 0 && h->worker)
         rc = wait_node(a, h, config->timeout_ms, err);
     return rc;

@@ -19,6 +19,7 @@
 
 #define START_TIMEOUT_MS 20000
 #define MOUNTS_MAX (8u << 20)
+#define SANDBOX_ID_LEN 64
 
 static const char *run_dir(struct arena *a, const struct local *l, const char *host)
 {
@@ -280,6 +281,33 @@ static void remove_cgroup(const char *path, int depth)
     rmdir(path);
 }
 
+/* libcni keeps a note on each sandbox until it is torn down, which nobody does
+ * for pods that were killed with their host. */
+#define CNI_NOTES_DIR "/var/lib/cni/results"
+
+static void forget_sandbox(const char *id)
+{
+    DIR *d = opendir(CNI_NOTES_DIR);
+    for (struct dirent *e; d != NULL && (e = readdir(d)) != NULL;)
+        if (e->d_name[0] != '.' && strstr(e->d_name, id) != NULL)
+            unlinkat(dirfd(d), e->d_name, 0);
+    if (d != NULL)
+        closedir(d);
+}
+
+static void forget_sandboxes(struct arena *a, const struct local *l, const struct host *h)
+{
+    const char *path = arena_printf(a, "%s/hosts/%s/containerd/io.containerd.grpc.v1.cri/sandboxes",
+                                    l->dir, h->name)
+                           .data;
+    DIR *d = opendir(path);
+    for (struct dirent *e; d != NULL && (e = readdir(d)) != NULL;)
+        if (strlen(e->d_name) == SANDBOX_ID_LEN)
+            forget_sandbox(e->d_name);
+    if (d != NULL)
+        closedir(d);
+}
+
 void local_host_clean(struct arena *a, const struct local *l, uint32_t index)
 {
     struct host h;
@@ -288,6 +316,7 @@ void local_host_clean(struct arena *a, const struct local *l, uint32_t index)
         return;
     unmount_below(a, arena_printf(a, "%s/hosts/%s/", l->dir, h.name).data);
     unmount_below(a, arena_printf(a, "%s/", run_dir(a, l, h.name)).data);
+    forget_sandboxes(a, l, &h);
     file_remove_tree(run_dir(a, l, h.name), NULL);
     DIR *d = opendir("/sys/fs/cgroup");
     for (struct dirent *e; d != NULL && (e = readdir(d)) != NULL;) {

@@ -1,6 +1,7 @@
 /* cni_conf.c - see cni_conf.h. */
 #include "kubelet/cni_conf.h"
 
+#include "lib/api/json.h"
 #include "lib/base/buf.h"
 #include "lib/base/file.h"
 
@@ -10,7 +11,7 @@
 #define CONF_NAME "99-trireme.conflist"
 #define CONF_BYTES_MAX (1u << 20)
 
-void cni_conf_text(const struct str *pod_cidrs, size_t count, struct buf *out)
+void cni_conf_text(const struct str *pod_cidrs, size_t count, const char *data_dir, struct buf *out)
 {
     bool v6 = false;
     buf_puts(out, "{\n"
@@ -25,7 +26,9 @@ void cni_conf_text(const struct str *pod_cidrs, size_t count, struct buf *out)
                   "      \"hairpinMode\": true,\n"
                   "      \"ipam\": {\n"
                   "        \"type\": \"host-local\",\n"
-                  "        \"ranges\": [");
+                  "        \"dataDir\": ");
+    json_write_string(str_of(data_dir), out);
+    buf_puts(out, ",\n        \"ranges\": [");
     for (size_t i = 0; i < count; i++) {
         buf_printf(out, "%s[{\"subnet\": \"" STR_FMT "\"}]", i > 0 ? ", " : "",
                    STR_ARG(pod_cidrs[i]));

@@ -8,8 +8,10 @@
 
 struct buf;
 
-/* The text of the network configuration list. Pure. */
-void cni_conf_text(const struct str *pod_cidrs, size_t count, struct buf *out);
+/* The text of the network configuration list; data_dir: where host-local keeps
+ * the addresses it gave out, for this node alone. Pure. */
+void cni_conf_text(const struct str *pod_cidrs, size_t count, const char *data_dir,
+                   struct buf *out);
 /* Writes it into dir unless it is there already, or another configuration is:
  * a network plugin of the user's own is never overridden. Blocking. */
 int cni_conf_write(const char *dir, struct str text, bool *ret_written, struct error *err);

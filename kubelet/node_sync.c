@@ -524,7 +524,8 @@ static void apply_pod_cidr(struct node_sync *n, const struct core_v1_node *node)
     free(n->cni_cidrs);
     n->cni_cidrs = buf_steal(&text, NULL);
     buf_clear(&n->cni_text);
-    cni_conf_text(cidrs, count, &n->cni_text);
+    AUTO_FREE char *addresses = xasprintf("%s/cni-addresses", n->k->config.root_dir);
+    cni_conf_text(cidrs, count, addresses, &n->cni_text);
     n->cni_busy = true;
     job_start(n->k->loop, run_cni, finish_cni, n);
 }

@@ -150,10 +150,11 @@ int bootstrap_wait_voter(struct arena *a, const struct host *h, uint64_t timeout
     }
     sync_client_free(c);
     if (!votes)
-        return error_set(err, E_TIMEOUT,
-                         "%s serves, but has no vote in the store after %llu s (see `trireme member "
-                         "list`; log: %s/apiserver.log)",
-                         h->name, (unsigned long long)(timeout_ms / 1000), h->log_dir);
+        return error_set(
+            err, E_TIMEOUT,
+            "%s serves, but has no vote in the store after %llu s (see `trireme member "
+            "list`; log: %s/apiserver.log)",
+            h->name, (unsigned long long)(timeout_ms / 1000), h->log_dir);
     return 0;
 }
 

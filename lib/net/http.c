@@ -68,6 +68,26 @@ struct str http_header_find(const struct http_header *headers, size_t count, con
     return STR_NULL;
 }
 
+bool http_header_is_hop(struct str name)
+{
+    static const char *const HOP[] = {"connection",        "keep-alive", "proxy-connection",
+                                      "transfer-encoding", "upgrade",    "content-length"};
+    for (size_t i = 0; i < ARRAY_SIZE(HOP); i++)
+        if (name.len == strlen(HOP[i]) && strncasecmp(name.data, HOP[i], name.len) == 0)
+            return true;
+    return false;
+}
+
+bool http_header_name_valid(struct str name)
+{
+    for (size_t i = 0; i < name.len; i++) {
+        char c = name.data[i];
+        if (c <= ' ' || c > '~' || strchr("\"(),/:;<=>?@[\\]{}", c) != NULL)
+            return false;
+    }
+    return name.len > 0;
+}
+
 static bool http_list_has(struct str list, struct str token)
 {
     while (!str_empty(list)) {

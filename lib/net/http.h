@@ -25,6 +25,12 @@ bool http_header_has_token(const struct http_header *headers, size_t count, cons
 /* All values of a name joined by ", ". */
 struct str http_header_join(struct arena *a, const struct http_header *headers, size_t count,
                             const char *name);
+/* Fields that belong to one connection and not to the message (RFC 9110, 7.6.1):
+ * a proxy drops them, and so do our server and client, which make their own.
+ * Any case. */
+bool http_header_is_hop(struct str name);
+/* A token, as names must be. */
+bool http_header_name_valid(struct str name);
 const char *http_status_text(int status); /* "Not Found"; "" if unknown. */
 
 /* Would a response to this Accept-Encoding better be gzip? */

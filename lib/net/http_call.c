@@ -8,6 +8,7 @@
 #include "lib/net/tls.h"
 
 #include <string.h>
+#include <strings.h>
 
 #define CALL_DRAIN_BYTES ((size_t)64 << 10)
 #define CALL_ATTEMPTS_MAX 4
@@ -279,9 +280,15 @@ static void call_copy_config(struct http_call *call, const struct http_call_conf
     to->target = arena_strdup(a, from->target);
     to->authority = from->authority != NULL ? arena_strdup(a, from->authority) : NULL;
     struct http_header *headers = ARENA_ARRAY(a, struct http_header, from->header_count);
-    for (size_t i = 0; i < from->header_count; i++)
-        headers[i] = (struct http_header){arena_str(a, from->headers[i].name),
-                                          arena_str(a, from->headers[i].value)};
+    to->header_count = 0;
+    for (size_t i = 0; i < from->header_count; i++) {
+        struct str name = from->headers[i].name, value = from->headers[i].value;
+        if (name.len == 4 && strncasecmp(name.data, "host", 4) == 0)
+            to->authority = to->authority != NULL ? to->authority : arena_str(a, value).data;
+        else if (from->upgrade || !http_header_is_hop(name))
+            headers[to->header_count++] =
+                (struct http_header){arena_str(a, name), arena_str(a, value)};
+    }
     to->headers = headers;
     if (from->body != NULL)
         net_bytes_ref(from->body);
@@ -307,9 +314,9 @@ static int call_check(const struct http_call_config *config, struct error *err)
     if (config->upload && config->body != NULL)
         return error_set(err, E_INVALID, "an HTTP call has a body or uploads one, not both");
     for (size_t i = 0; i < config->header_count; i++)
-        if (!call_is_clean(config->headers[i].name) || !call_is_clean(config->headers[i].value) ||
-            str_empty(config->headers[i].name))
-            return error_set(err, E_INVALID, "header field \"" STR_FMT "\" holds a line break",
+        if (!http_header_name_valid(config->headers[i].name) ||
+            !call_is_clean(config->headers[i].value))
+            return error_set(err, E_INVALID, "header field \"" STR_FMT "\" is malformed",
                              STR_ARG(config->headers[i].name));
     return 0;
 }

@@ -66,6 +66,8 @@ struct http_call_config {
     const char *method;    /* NULL: "GET". */
     const char *target;    /* "/path?query", escaped. */
     const char *authority; /* NULL: from the endpoint ("localhost" for unix sockets). */
+    /* Host stands in for authority; what http_header_is_hop() names is ours and
+     * dropped, except for upgrades. */
     const struct http_header *headers;
     size_t header_count;
     struct net_bytes *body;     /* NULL: none. A reference is taken. */

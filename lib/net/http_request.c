@@ -10,6 +10,7 @@
 
 #include <inttypes.h>
 #include <string.h>
+#include <strings.h>
 
 #define GZIP_MIN_BYTES ((size_t)128 << 10) /* As kube-apiserver. */
 #define GZIP_LEVEL 1
@@ -390,10 +391,18 @@ static struct http_header serving_copy_header(struct arena *a, struct str name, 
     return (struct http_header){str_n(lower, name.len), str_n(text, value.len)};
 }
 
+static bool http_name_is(struct str name, const char *what)
+{
+    return name.len == strlen(what) && strncasecmp(name.data, what, name.len) == 0;
+}
+
 void http_response_header_str(struct http_request *r, struct str name, struct str value)
 {
     struct serving *x = serving_of(r);
-    if (x->started)
+    if (http_name_is(name, "connection") && http_name_is(value, "close"))
+        x->close_after = true;
+    if (x->started || !http_header_name_valid(name) || http_header_is_hop(name) ||
+        http_name_is(name, "date"))
         return;
     x->out_headers = arena_grow(r->arena, x->out_headers, x->out_header_count, &x->out_header_cap,
                                 sizeof(*x->out_headers));

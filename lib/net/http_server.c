@@ -47,6 +47,8 @@ int http_server_new(struct uv_loop_s *loop, const struct http_server_config *con
     struct http_server *s = xzalloc(sizeof(*s));
     s->loop = loop;
     s->config = *config;
+    if (s->config.name == NULL)
+        s->config.name = "http";
     http_limits_fill(&s->config.limits);
     list_init(&s->conns);
     list_init(&s->orphans);

@@ -150,8 +150,9 @@ struct str http_request_upgrade(const struct http_request *r);
 
 /* --- the response --- */
 
-/* Adds a field before the response starts; copied. Content-Length, Date and
- * transfer fields are ours. */
+/* Adds a field before the response starts; copied. Date and what
+ * http_header_is_hop() names are ours and dropped, except that "Connection:
+ * close" ends an HTTP/1 connection after the response. */
 void http_response_header(struct http_request *r, const char *name, const char *value);
 void http_response_header_str(struct http_request *r, struct str name, struct str value);
 

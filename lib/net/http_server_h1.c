@@ -270,7 +270,7 @@ static void h1_write_head(struct http_h1 *h, struct serving *x)
     h->chunked = !h->no_body && x->out_length < 0 && x->r.version == HTTP_1_1;
     if (!h->no_body && x->out_length < 0 && !h->chunked)
         h->keep_alive = false; /* The end of the connection ends the body. */
-    if (!h->complete || c->going_away || h->failed)
+    if (!h->complete || c->going_away || h->failed || x->close_after)
         h->keep_alive = false; /* Nobody knows how long the rest of the body is. */
     buf_printf(&b, "HTTP/1.1 %d %s\r\n", x->status, http_status_text(x->status));
     for (size_t i = 0; i < x->out_header_count; i++) {

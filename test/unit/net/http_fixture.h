@@ -101,6 +101,12 @@ static void serve_request(struct http_request *r, void *arg)
         http_response_start(r, 200, -1);
         http_response_write_copy(r, "part", 4);
         http_response_abort(r);
+    } else if (str_eq(r->path, STR("/close"))) {
+        http_response_header(r, "Connection", "close");
+        http_response_header(r, "Transfer-Encoding", "chunked");
+        http_response_header(r, "bad name", "x");
+        http_response_header(r, "x-split", "a\r\nx-injected: b");
+        http_respond(r, 200, STR("bye"));
     } else if (str_eq(r->path, STR("/gzip"))) {
         struct net_bytes *b = net_bytes_new(200000);
         memset(net_bytes_edit(b), 'z', b->len);

@@ -83,6 +83,33 @@ START_TEST(exchanges)
 }
 END_TEST
 
+/* Fields that belong to the connection are kept away from the message, both
+ * ways, and nothing in a value can make another field. */
+START_TEST(hop_headers)
+{
+    struct http_client *c;
+    struct http_server *s = begin(&WAYS[_i], NULL, &c);
+    struct result r = {0};
+    struct http_header headers[] = {{STR("Connection"), STR("x-a")},
+                                    {STR("Transfer-Encoding"), STR("chunked")},
+                                    {STR("Content-Length"), STR("99")},
+                                    {STR("Host"), STR("other.test")},
+                                    {STR("Upgrade"), STR("h2c")}};
+    call(c, &r, (struct http_call_config){.target = "/", .headers = headers, .header_count = 5});
+    expect_ok(&r);
+    get(c, &r, "/close");
+    expect_ok(&r);
+    ck_assert(str_eqc(buf_str(&r.body), "bye"));
+    get(c, &r, "/");
+    expect_ok(&r);
+    struct http_server_stats stats;
+    http_server_get_stats(s, &stats);
+    ck_assert_uint_eq(stats.connections_total, WAYS[_i].protocol == HTTP_CLIENT_H1 ? 2 : 1);
+    result_clear(&r);
+    end(s, c);
+}
+END_TEST
+
 /* A paused reader holds the server back; nothing is lost. */
 START_TEST(download_back_pressure)
 {
@@ -397,7 +424,7 @@ END_TEST
 
 #define EACH_WAY(name) tcase_add_loop_test(tc, name, 0, (int)ARRAY_SIZE(WAYS))
 
-UNIT_MAIN("http", EACH_WAY(exchanges); EACH_WAY(download_back_pressure);
+UNIT_MAIN("http", EACH_WAY(exchanges); EACH_WAY(hop_headers); EACH_WAY(download_back_pressure);
           EACH_WAY(upload_back_pressure); EACH_WAY(cancel); EACH_WAY(cut_response);
           EACH_WAY(body_limits); EACH_WAY(header_limits); EACH_WAY(call_timeouts);
           EACH_WAY(graceful_shutdown); EACH_WAY(shutdown_deadline); EACH_WAY(many_calls);

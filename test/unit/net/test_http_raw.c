@@ -135,6 +135,41 @@ START_TEST(bad_requests)
 }
 END_TEST
 
+static void error_body(struct http_request *r, int status, const char *text, struct buf *b,
+                       const char **ret_content_type, void *arg)
+{
+    UNUSED(arg);
+    *ret_content_type = "application/json";
+    buf_printf(b, "{\"code\":%d,\"known\":%d,\"text\":\"%s\"}", status, r != NULL, text);
+}
+
+/* The owner of the server words its errors; r is there once a head could be read. */
+START_TEST(error_bodies)
+{
+    fixture_init();
+    struct http_server *s;
+    struct http_server_config config = {
+        .name = "test", .on_request = serve_request, .on_error_body = error_body};
+    struct net_listen_config listen = {.address = "127.0.0.1:0"};
+    server_closed = false;
+    ck_assert_int_eq(http_server_new(&fx.loop, &config, &s, NULL), 0);
+    ck_assert_int_eq(http_server_listen(s, &listen, NULL), 0);
+    struct raw w = {0};
+    const char *got = raw_exchange(&w, s, STR("NONSENSE\r\n\r\n"));
+    ck_assert_msg(strstr(got, "application/json\r\n") != NULL &&
+                      strstr(got, "{\"code\":400,\"known\":0,") != NULL,
+                  "%s", got);
+    got = raw_exchange(&w, s, STR("PUT / HTTP/1.1\r\nHost: a\r\nContent-Length: 9999999\r\n\r\n"));
+    ck_assert_msg(
+        strstr(got, "{\"code\":413,\"known\":1,\"text\":\"the request body is too large\"}") !=
+            NULL,
+        "%s", got);
+    buf_done(&w.got);
+    stop_serving(s);
+    fixture_done();
+}
+END_TEST
+
 /* Requests sent together are answered in order, however the bytes are cut. */
 START_TEST(pipelining)
 {
@@ -402,7 +437,7 @@ START_TEST(stuck_reader)
 }
 END_TEST
 
-UNIT_MAIN("http_raw", UNIT_TEST(bad_requests); UNIT_TEST(pipelining); UNIT_TEST(http_1_0);
-          UNIT_TEST(expect_continue); UNIT_TEST(deadlines); UNIT_TEST(client_leaves);
-          UNIT_TEST(connection_limit); UNIT_TEST(bad_frames); UNIT_TEST(rapid_reset);
-          UNIT_TEST(stuck_reader))
+UNIT_MAIN("http_raw", UNIT_TEST(bad_requests); UNIT_TEST(error_bodies); UNIT_TEST(pipelining);
+          UNIT_TEST(http_1_0); UNIT_TEST(expect_continue); UNIT_TEST(deadlines);
+          UNIT_TEST(client_leaves); UNIT_TEST(connection_limit); UNIT_TEST(bad_frames);
+          UNIT_TEST(rapid_reset); UNIT_TEST(stuck_reader))

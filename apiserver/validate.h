@@ -1,37 +1,21 @@
-/* validate.h - the forms of names, labels and selectors that all kinds share.
- *
- * Pure functions. The is_* checks return NULL when the text is good, else the
- * words upstream uses for it (static). The validate_* ones add to a list. */
+/* validate.h - rules that all kinds share, added as faults to a list; the forms
+ * of names themselves are lib/api/names.h. Pure. */
 #ifndef APISERVER_VALIDATE_H
 #define APISERVER_VALIDATE_H
 
 #include "apiserver/field_error.h"
+#include "lib/api/names.h"
 #include "lib/api/schema.h"
 
 struct meta_v1_label_selector;
 struct meta_v1_object_meta;
 
-/* At most two faults per text (form and length): msgs has room for two. */
-struct faults {
-    const char *msgs[2];
-    unsigned count;
-};
-struct faults check_dns_label(struct str s);     /* RFC 1123 label, 63 bytes. */
-struct faults check_dns_subdomain(struct str s); /* RFC 1123 subdomain, 253 bytes. */
-struct faults check_dns1035_label(struct str s); /* Starts with a letter. */
-struct faults check_wildcard_subdomain(struct str s);
-struct faults check_qualified_name(struct str s, struct arena *a); /* [prefix/]name of labels. */
-struct faults check_label_value(struct str s);
-struct faults check_env_var_name(struct str s);
-struct faults check_config_map_key(struct str s);
-struct faults check_port_name(struct str s, const char *ret_msgs[5], unsigned *ret_count);
-struct faults check_c_identifier(struct str s);
 bool ip_parse(struct str s, uint8_t ret[16], bool *ret_v4); /* Strict: no leading zeros. */
 bool cidr_parse(struct str s, uint8_t ret[16], bool *ret_v4, unsigned *ret_prefix);
 
 /* Adds every fault as FIELD_INVALID at path. */
 void field_faults(struct field_errors *errs, const struct field_path *path, struct str value,
-                  struct faults f);
+                  struct api_faults f);
 
 /* Name rules for kind_ops.validate_name. */
 void name_dns_subdomain(struct field_errors *errs, const struct field_path *path, struct str name,

@@ -10,7 +10,7 @@
 
 void validate_label_name(struct field_errors *errs, const struct field_path *path, struct str name)
 {
-    field_faults(errs, path, name, check_qualified_name(name, errs->arena));
+    field_faults(errs, path, name, api_check_qualified_name(name));
 }
 
 void validate_labels(struct field_errors *errs, const struct field_path *path,
@@ -18,7 +18,7 @@ void validate_labels(struct field_errors *errs, const struct field_path *path,
 {
     for (size_t i = 0; i < count; i++) {
         validate_label_name(errs, path, e[i].key);
-        field_faults(errs, path, e[i].value, check_label_value(e[i].value));
+        field_faults(errs, path, e[i].value, api_check_label_value(e[i].value));
     }
 }
 
@@ -37,8 +37,7 @@ void validate_annotations(struct field_errors *errs, const struct field_path *pa
     size_t bytes = 0;
     for (size_t i = 0; i < count; i++) {
         /* Keys are checked without regard to case, and shown as given. */
-        field_faults(errs, path, e[i].key,
-                     check_qualified_name(lower(errs->arena, e[i].key), errs->arena));
+        field_faults(errs, path, e[i].key, api_check_qualified_name(lower(errs->arena, e[i].key)));
         bytes += e[i].key.len + e[i].value.len;
     }
     if (bytes > ANNOTATIONS_BYTES_MAX)
@@ -61,7 +60,7 @@ static void validate_requirement(struct field_errors *errs, const struct field_p
     validate_label_name(errs, PATH(p, "key"), r->key);
     for (size_t i = 0; i < r->values_count; i++)
         field_faults(errs, PATH_INDEX(PATH(p, "values"), i), r->values[i],
-                     check_label_value(r->values[i]));
+                     api_check_label_value(r->values[i]));
 }
 
 void validate_label_selector(struct field_errors *errs, const struct field_path *path,
@@ -136,7 +135,7 @@ static void validate_finalizers(struct field_errors *errs, const struct field_pa
     bool orphan = false, foreground = false;
     for (size_t i = 0; i < m->finalizers_count; i++) {
         struct str f = m->finalizers[i];
-        struct faults q = check_qualified_name(f, errs->arena);
+        struct api_faults q = api_check_qualified_name(f);
         field_faults(errs, PATH_INDEX(path, i), f, q);
         if (str_find(f, '/', 0) < 0 && !standard_finalizer(f))
             field_invalid(errs, PATH_INDEX(path, i), f,
@@ -172,7 +171,7 @@ void validate_object_meta(struct field_errors *errs, const struct field_path *pa
             field_required(errs, PATH(path, "namespace"), NULL);
         else
             field_faults(errs, PATH(path, "namespace"), m->namespace,
-                         check_dns_label(m->namespace));
+                         api_check_dns_label(m->namespace));
     } else if (m->namespace.len != 0) {
         field_forbidden(errs, PATH(path, "namespace"), "not allowed on this type");
     }

@@ -109,11 +109,11 @@ static void validate_signer(const csr_object *csr, struct field_errors *errs)
             "must be a fully qualified domain and path of the form 'example.com/signer-name'");
         return;
     }
-    field_faults(errs, at, domain, check_dns_subdomain(domain));
+    field_faults(errs, at, domain, api_check_dns_subdomain(domain));
     if (str_find(domain, '.', 0) < 0)
         field_invalid(errs, at, s,
                       "should be a domain with at least two segments separated by dots");
-    field_faults(errs, at, path, check_dns_subdomain(path));
+    field_faults(errs, at, path, api_check_dns_subdomain(path));
     if (s.len > DEFAULT_NAMESPACE_LIMIT)
         field_too_long(errs, at, DEFAULT_NAMESPACE_LIMIT);
 }

@@ -27,7 +27,7 @@ static void check_source(struct field_errors *errs, const struct field_path *pat
             field_invalid(errs, path, kind,
                           "must be 'PersistentVolumeClaim' when referencing the default apiGroup");
     } else {
-        validate_form(errs, PATH(path, "apiGroup"), group, check_dns_subdomain);
+        validate_form(errs, PATH(path, "apiGroup"), group, api_check_dns_subdomain);
     }
 }
 
@@ -53,7 +53,7 @@ void validate_claim_spec(struct field_errors *errs, const struct field_path *pat
     }
     if (s->has_storage_class_name && !str_empty(s->storage_class_name))
         validate_form(errs, PATH(path, "storageClassName"), s->storage_class_name,
-                      check_dns_subdomain);
+                      api_check_dns_subdomain);
     if (s->has_volume_mode)
         validate_listed(errs, PATH(path, "volumeMode"), s->volume_mode, volume_modes);
     if (s->data_source != NULL)
@@ -65,5 +65,5 @@ void validate_claim_spec(struct field_errors *errs, const struct field_path *pat
                      s->data_source_ref->api_group);
     if (s->has_volume_attributes_class_name && !str_empty(s->volume_attributes_class_name))
         validate_form(errs, PATH(path, "volumeAttributesClassName"),
-                      s->volume_attributes_class_name, check_dns_subdomain);
+                      s->volume_attributes_class_name, api_check_dns_subdomain);
 }

@@ -15,7 +15,7 @@ static void validate_create(const struct kind_ctx *ctx, const void *obj, struct 
     size_t bytes = 0;
     for (size_t i = 0; i < c->data_count; i++) {
         struct str key = c->data[i].key;
-        field_faults(errs, PATH_KEY(PATH(PATH_ROOT, "data"), key), key, check_config_map_key(key));
+        field_faults(errs, PATH_KEY(PATH(PATH_ROOT, "data"), key), key, api_check_config_key(key));
         for (size_t j = 0; j < c->binary_data_count; j++)
             if (str_eq(c->binary_data[j].key, key))
                 field_invalid(errs, PATH_KEY(PATH(PATH_ROOT, "data"), key), key,
@@ -25,7 +25,7 @@ static void validate_create(const struct kind_ctx *ctx, const void *obj, struct 
     for (size_t i = 0; i < c->binary_data_count; i++) {
         struct str key = c->binary_data[i].key;
         field_faults(errs, PATH_KEY(PATH(PATH_ROOT, "binaryData"), key), key,
-                     check_config_map_key(key));
+                     api_check_config_key(key));
         bytes += c->binary_data[i].value.len;
     }
     if (bytes > CONFIG_MAP_BYTES_MAX)

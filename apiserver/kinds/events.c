@@ -44,8 +44,7 @@ static void too_long(struct field_errors *errs, const char *field, struct str va
                       max);
 }
 
-static void validate_strict(const struct kind_ctx *ctx, const struct core_v1_event *e,
-                            struct field_errors *errs)
+static void validate_strict(const struct core_v1_event *e, struct field_errors *errs)
 {
     if (e->event_time.seconds == 0 && e->event_time.nanos == 0)
         field_required(errs, PATH(PATH_ROOT, "eventTime"), NULL);
@@ -58,7 +57,7 @@ static void validate_strict(const struct kind_ctx *ctx, const struct core_v1_eve
     if (str_empty(e->reporting_component))
         field_required(errs, PATH(PATH_ROOT, "reportingController"), NULL);
     field_faults(errs, PATH(PATH_ROOT, "reportingController"), e->reporting_component,
-                 check_qualified_name(e->reporting_component, ctx->arena));
+                 api_check_qualified_name(e->reporting_component));
     if (str_empty(e->reporting_instance))
         field_required(errs, PATH(PATH_ROOT, "reportingInstance"), NULL);
     too_long(errs, "reportingInstance", e->reporting_instance, INSTANCE_MAX);
@@ -85,7 +84,7 @@ static void validate_create(const struct kind_ctx *ctx, const void *obj, struct 
 {
     validate_namespace(obj, errs);
     if (is_strict(ctx))
-        validate_strict(ctx, obj, errs);
+        validate_strict(obj, errs);
 }
 
 static void immutable(struct field_errors *errs, const char *field, struct str now,

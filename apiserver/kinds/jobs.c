@@ -53,7 +53,8 @@ static void set_defaults(const struct kind_ctx *ctx, void *obj)
     if (!s->has_completions && !s->has_parallelism)
         default_count(&s->has_completions, &s->completions, 1);
     default_count(&s->has_parallelism, &s->parallelism, 1);
-    default_count(&s->has_backoff_limit, &s->backoff_limit, s->has_backoff_limit_per_index ? INT32_MAX : 6);
+    default_count(&s->has_backoff_limit, &s->backoff_limit,
+                  s->has_backoff_limit_per_index ? INT32_MAX : 6);
     if (j->metadata.labels_count == 0)
         labels_from_template(j);
     if (!s->has_completion_mode) {
@@ -64,9 +65,11 @@ static void set_defaults(const struct kind_ctx *ctx, void *obj)
     default_policies(s);
 }
 
-/* --- the selector ------------------------------------------------------------------------------- */
+/* --- the selector -------------------------------------------------------------------------------
+ */
 
-static void add_label(struct arena *a, struct meta_v1_object_meta *m, struct str key, struct str value)
+static void add_label(struct arena *a, struct meta_v1_object_meta *m, struct str key,
+                      struct str value)
 {
     string_map_set(a, &m->labels, &m->labels_count, key, value);
 }
@@ -86,8 +89,8 @@ static void prepare_create(const struct kind_ctx *ctx, void *obj)
         labels_from_template(j);
     if (j->spec.selector == NULL)
         j->spec.selector = ARENA_NEW(ctx->arena, struct meta_v1_label_selector);
-    string_map_set(ctx->arena, &j->spec.selector->match_labels, &j->spec.selector->match_labels_count, STR(UID_LABEL),
-                   j->metadata.uid);
+    string_map_set(ctx->arena, &j->spec.selector->match_labels,
+                   &j->spec.selector->match_labels_count, STR(UID_LABEL), j->metadata.uid);
 }
 
 static void require_label(struct field_errors *errs, const struct field_path *labels,
@@ -97,7 +100,8 @@ static void require_label(struct field_errors *errs, const struct field_path *la
     if (have == NULL)
         field_required(errs, PATH_KEY(labels, str_of(key)), "must be '" STR_FMT "'", STR_ARG(want));
     else if (!str_eq(*have, want))
-        field_invalid(errs, PATH_KEY(labels, str_of(key)), *have, "must be '" STR_FMT "'", STR_ARG(want));
+        field_invalid(errs, PATH_KEY(labels, str_of(key)), *have, "must be '" STR_FMT "'",
+                      STR_ARG(want));
 }
 
 static void validate_generated_selector(const struct batch_v1_job *j, struct field_errors *errs)
@@ -113,16 +117,19 @@ static void validate_generated_selector(const struct batch_v1_job *j, struct fie
     require_label(errs, labels, t, UID_LABEL, j->metadata.uid);
     require_label(errs, labels, t, NAME_LABEL, j->metadata.name);
     bool generated = s->match_expressions_count == 0 && s->match_labels_count == 1 &&
-                     (str_eqc(s->match_labels[0].key, UID_LABEL) || str_eqc(s->match_labels[0].key, OLD_UID_LABEL)) &&
+                     (str_eqc(s->match_labels[0].key, UID_LABEL) ||
+                      str_eqc(s->match_labels[0].key, OLD_UID_LABEL)) &&
                      str_eq(s->match_labels[0].value, j->metadata.uid);
     if (!generated)
         field_invalid_msg(errs, PATH(spec, "selector"), &meta_v1_label_selector_msg, s,
                           "`selector` not auto-generated");
 }
 
-/* --- validation ------------------------------------------------------------------------------------ */
+/* --- validation
+ * ------------------------------------------------------------------------------------ */
 
-static void validate_spec(const struct kind_ctx *ctx, const struct batch_v1_job *j, struct field_errors *errs)
+static void validate_spec(const struct kind_ctx *ctx, const struct batch_v1_job *j,
+                          struct field_errors *errs)
 {
     const struct field_path *spec = PATH(PATH_ROOT, "spec");
     validate_job_spec(ctx, errs, spec, &j->spec);
@@ -139,15 +146,17 @@ static void validate_create(const struct kind_ctx *ctx, const void *obj, struct 
     validate_spec(ctx, j, errs);
     if (!str_eqc(j->spec.completion_mode, "Indexed") || j->spec.completions <= 0)
         return;
-    struct str host = arena_printf(ctx->arena, STR_FMT "-%d", STR_ARG(j->metadata.name), j->spec.completions - 1);
-    if (check_dns_label(host).count != 0)
+    struct str host =
+        arena_printf(ctx->arena, STR_FMT "-%d", STR_ARG(j->metadata.name), j->spec.completions - 1);
+    if (api_check_dns_label(host).count != 0)
         field_invalid(errs, PATH(PATH(PATH_ROOT, "metadata"), "name"), j->metadata.name,
-                      "will not able to create pod with invalid DNS label: " STR_FMT, STR_ARG(host));
+                      "will not able to create pod with invalid DNS label: " STR_FMT,
+                      STR_ARG(host));
 }
 
 /* The number may move together with parallelism where every index is a pod. */
-static void validate_completions(const struct batch_v1_job_spec *s, const struct batch_v1_job_spec *o,
-                                 struct field_errors *errs)
+static void validate_completions(const struct batch_v1_job_spec *s,
+                                 const struct batch_v1_job_spec *o, struct field_errors *errs)
 {
     const struct field_path *path = PATH(PATH(PATH_ROOT, "spec"), "completions");
     if (s->has_completions == o->has_completions && s->completions == o->completions)
@@ -157,7 +166,8 @@ static void validate_completions(const struct batch_v1_job_spec *s, const struct
     else if (!o->has_completions || !str_eqc(s->completion_mode, "Indexed"))
         field_invalid_int(errs, path, s->completions, "field is immutable");
     else if (!s->has_parallelism || s->completions != s->parallelism)
-        field_invalid_int(errs, path, s->completions, "can only be modified in tandem with spec.parallelism");
+        field_invalid_int(errs, path, s->completions,
+                          "can only be modified in tandem with spec.parallelism");
 }
 
 /* While a job that never started is suspended, where its pods run may change. */
@@ -182,20 +192,23 @@ static void validate_template_change(const struct kind_ctx *ctx, const struct ba
         t.spec.scheduling_gates_count = old->spec.scheduling_gates_count;
     }
     if (!api_msg_equal(&meta_v1_object_meta_msg, &t.metadata, &old->metadata))
-        field_invalid_msg(errs, PATH(path, "metadata"), &meta_v1_object_meta_msg, &t.metadata, "field is immutable");
+        field_invalid_msg(errs, PATH(path, "metadata"), &meta_v1_object_meta_msg, &t.metadata,
+                          "field is immutable");
     if (!api_msg_equal(&core_v1_pod_spec_msg, &t.spec, &old->spec))
-        field_invalid_msg(errs, PATH(path, "spec"), &core_v1_pod_spec_msg, &t.spec, "field is immutable");
+        field_invalid_msg(errs, PATH(path, "spec"), &core_v1_pod_spec_msg, &t.spec,
+                          "field is immutable");
 }
 
-static void immutable_msg(struct field_errors *errs, const char *name, const struct api_msg *m, const void *x,
-                          const void *y)
+static void immutable_msg(struct field_errors *errs, const char *name, const struct api_msg *m,
+                          const void *x, const void *y)
 {
     const struct field_path *path = PATH(PATH(PATH_ROOT, "spec"), name);
     if (x != y && (x == NULL || y == NULL || !api_msg_equal(m, x, y)))
         field_invalid_msg(errs, path, m, x, "field is immutable");
 }
 
-static void validate_update(const struct kind_ctx *ctx, const void *obj, const void *old, struct field_errors *errs)
+static void validate_update(const struct kind_ctx *ctx, const void *obj, const void *old,
+                            struct field_errors *errs)
 {
     const struct batch_v1_job *j = obj, *o = old;
     const struct field_path *spec = PATH(PATH_ROOT, "spec");
@@ -205,18 +218,21 @@ static void validate_update(const struct kind_ctx *ctx, const void *obj, const v
     validate_completions(&j->spec, &o->spec, errs);
     validate_immutable_selector(errs, j->spec.selector, o->spec.selector);
     validate_template_change(ctx, j, o, errs);
-    validate_immutable_str(errs, PATH(spec, "completionMode"), j->spec.completion_mode, o->spec.completion_mode);
-    immutable_msg(errs, "podFailurePolicy", &batch_v1_pod_failure_policy_msg, j->spec.pod_failure_policy,
-                  o->spec.pod_failure_policy);
+    validate_immutable_str(errs, PATH(spec, "completionMode"), j->spec.completion_mode,
+                           o->spec.completion_mode);
+    immutable_msg(errs, "podFailurePolicy", &batch_v1_pod_failure_policy_msg,
+                  j->spec.pod_failure_policy, o->spec.pod_failure_policy);
     if (j->spec.has_backoff_limit_per_index != o->spec.has_backoff_limit_per_index ||
         j->spec.backoff_limit_per_index != o->spec.backoff_limit_per_index)
         field_invalid_int(errs, PATH(spec, "backoffLimitPerIndex"), j->spec.backoff_limit_per_index,
                           "field is immutable");
     validate_immutable_str(errs, PATH(spec, "managedBy"), j->spec.managed_by, o->spec.managed_by);
-    immutable_msg(errs, "successPolicy", &batch_v1_success_policy_msg, j->spec.success_policy, o->spec.success_policy);
+    immutable_msg(errs, "successPolicy", &batch_v1_success_policy_msg, j->spec.success_policy,
+                  o->spec.success_policy);
 }
 
-static void validate_status(const struct kind_ctx *ctx, const void *obj, const void *old, struct field_errors *errs)
+static void validate_status(const struct kind_ctx *ctx, const void *obj, const void *old,
+                            struct field_errors *errs)
 {
     UNUSED(ctx);
     UNUSED(old);
@@ -240,7 +256,8 @@ static struct str get_successful(struct arena *a, const void *obj)
 
 static const struct kind_field fields[] = {{"status.successful", get_successful}, {0}};
 
-/* --- table ---------------------------------------------------------------------------------------------- */
+/* --- table
+ * ---------------------------------------------------------------------------------------------- */
 
 static const struct table_column columns[] = {
     {"Name", "string", "name", "", 0},
@@ -257,7 +274,8 @@ static const struct table_column columns[] = {
 static bool has_condition(const struct batch_v1_job *j, const char *type)
 {
     for (size_t i = 0; i < j->status.conditions_count; i++)
-        if (str_eqc(j->status.conditions[i].type, type) && str_eqc(j->status.conditions[i].status, "True"))
+        if (str_eqc(j->status.conditions[i].type, type) &&
+            str_eqc(j->status.conditions[i].status, "True"))
             return true;
     return false;
 }

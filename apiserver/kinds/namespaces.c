@@ -70,11 +70,12 @@ static void prepare_finalize(const struct kind_ctx *ctx, void *obj, const void *
 
 static void validate_create(const struct kind_ctx *ctx, const void *obj, struct field_errors *errs)
 {
+    UNUSED(ctx);
     const struct core_v1_namespace *n = obj;
     for (size_t i = 0; i < n->spec.finalizers_count; i++) {
         struct str f = n->spec.finalizers[i];
         const struct field_path *path = PATH(PATH(PATH_ROOT, "spec"), "finalizers");
-        struct faults faults = check_qualified_name(f, ctx->arena);
+        struct api_faults faults = api_check_qualified_name(f);
         if (faults.count != 0)
             field_faults(errs, path, f, faults);
         else if (str_find(f, '/', 0) < 0 && !str_eqc(f, "kubernetes"))

@@ -36,7 +36,7 @@ static void validate_taints(struct field_errors *errs, const struct core_v1_node
         const struct core_v1_taint *t = &n->spec.taints[i];
         const struct field_path *path = PATH_INDEX(taints, i);
         validate_label_name(errs, PATH(path, "key"), t->key);
-        struct faults faults = check_label_value(t->value);
+        struct api_faults faults = api_check_label_value(t->value);
         field_faults(errs, PATH(path, "value"), t->value, faults);
         if (str_empty(t->effect))
             field_required(errs, PATH(path, "effect"), NULL);

@@ -39,8 +39,8 @@ static void check_key_ref(struct field_errors *errs, const struct field_path *pa
 {
     /* An empty name is tolerated: some old clients write it. */
     if (!str_empty(name))
-        validate_form(errs, PATH(path, "name"), name, check_dns_subdomain);
-    require_form(errs, PATH(path, "key"), key, check_config_map_key);
+        validate_form(errs, PATH(path, "name"), name, api_check_dns_subdomain);
+    require_form(errs, PATH(path, "key"), key, api_check_config_key);
 }
 
 static void check_file_ref(struct pod_check *k, const struct field_path *path,
@@ -49,12 +49,12 @@ static void check_file_ref(struct pod_check *k, const struct field_path *path,
     if (str_empty(f->volume_name))
         field_required(k->errs, PATH(path, "volumeName"), NULL);
     else
-        validate_form(k->errs, PATH(path, "volumeName"), f->volume_name, check_dns_label);
+        validate_form(k->errs, PATH(path, "volumeName"), f->volume_name, api_check_dns_label);
     if (str_empty(f->path))
         field_required(k->errs, PATH(path, "path"), NULL);
     else
         validate_non_reserved_path(k->errs, PATH(path, "path"), f->path);
-    require_form(k->errs, PATH(path, "key"), f->key, check_env_var_name);
+    require_form(k->errs, PATH(path, "key"), f->key, api_check_env_name);
 }
 
 static void check_env_source(struct pod_check *k, const struct field_path *path,
@@ -105,7 +105,7 @@ static void check_env(struct pod_check *k, const struct field_path *path,
 {
     for (size_t i = 0; i < c->env_count; i++) {
         const struct field_path *at = PATH_INDEX(PATH(path, "env"), i);
-        require_form(k->errs, PATH(at, "name"), c->env[i].name, check_env_var_name);
+        require_form(k->errs, PATH(at, "name"), c->env[i].name, api_check_env_name);
         if (c->env[i].value_from != NULL)
             check_env_source(k, PATH(at, "valueFrom"), &c->env[i]);
     }
@@ -113,13 +113,13 @@ static void check_env(struct pod_check *k, const struct field_path *path,
         const struct core_v1_env_from_source *s = &c->env_from[i];
         const struct field_path *list = PATH(path, "envFrom"), *at = PATH_INDEX(list, i);
         if (!str_empty(s->prefix))
-            validate_form(k->errs, PATH(at, "prefix"), s->prefix, check_env_var_name);
+            validate_form(k->errs, PATH(at, "prefix"), s->prefix, api_check_env_name);
         if (s->config_map_ref != NULL)
             require_form(k->errs, PATH(PATH(at, "configMapRef"), "name"),
-                         s->config_map_ref->local_object_reference.name, check_dns_subdomain);
+                         s->config_map_ref->local_object_reference.name, api_check_dns_subdomain);
         if (s->secret_ref != NULL)
             require_form(k->errs, PATH(PATH(at, "secretRef"), "name"),
-                         s->secret_ref->local_object_reference.name, check_dns_subdomain);
+                         s->secret_ref->local_object_reference.name, api_check_dns_subdomain);
         if (s->config_map_ref == NULL && s->secret_ref == NULL)
             field_invalid(k->errs, list, STR(""),
                           "must specify one of: `configMapRef` or `secretRef`");
@@ -155,7 +155,7 @@ static void check_common(struct pod_check *k, const struct field_path *path,
 {
     static const char *const pull_policies[] = {"Always", "IfNotPresent", "Never", NULL};
     static const char *const message_policies[] = {"File", "FallbackToLogsOnError", NULL};
-    require_form(k->errs, PATH(path, "name"), c->name, check_dns_label);
+    require_form(k->errs, PATH(path, "name"), c->name, api_check_dns_label);
     if (str_empty(c->image))
         field_required(k->errs, PATH(path, "image"), NULL);
     require_listed(k->errs, PATH(path, "terminationMessagePolicy"), c->termination_message_policy,

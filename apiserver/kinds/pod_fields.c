@@ -68,9 +68,8 @@ void check_field_ref(struct field_errors *errs, const struct field_path *path,
                       STR_ARG(field));
     else if (subscripted)
         field_faults(errs, path, key,
-                     check_qualified_name(
-                         str_eqc(field, "metadata.annotations") ? lower(errs->arena, key) : key,
-                         errs->arena));
+                     api_check_qualified_name(
+                         str_eqc(field, "metadata.annotations") ? lower(errs->arena, key) : key));
     else if (!is_listed(str_eqc(field, "spec.host") ? STR("spec.nodeName") : field, supported))
         field_not_supported(errs, at, field, supported);
 }

@@ -28,7 +28,7 @@ static void check_requirement(struct field_errors *errs, const struct field_path
     }
     validate_label_name(errs, PATH(path, "key"), r->key);
     for (size_t i = 0; i < r->values_count; i++)
-        validate_form(errs, PATH_INDEX(values, i), r->values[i], check_label_value);
+        validate_form(errs, PATH_INDEX(values, i), r->values[i], api_check_label_value);
 }
 
 static void check_field_requirement(struct field_errors *errs, const struct field_path *path,
@@ -45,7 +45,8 @@ static void check_field_requirement(struct field_errors *errs, const struct fiel
         return;
     }
     for (size_t i = 0; i < r->values_count; i++)
-        validate_form(errs, PATH_INDEX(PATH(path, "values"), i), r->values[i], check_dns_subdomain);
+        validate_form(errs, PATH_INDEX(PATH(path, "values"), i), r->values[i],
+                      api_check_dns_subdomain);
 }
 
 static void check_node_term(struct field_errors *errs, const struct field_path *path,
@@ -121,7 +122,7 @@ static void check_pod_term(struct field_errors *errs, const struct field_path *p
     validate_label_selector(errs, PATH(path, "labelSelector"), t->label_selector);
     validate_label_selector(errs, PATH(path, "namespaceSelector"), t->namespace_selector);
     for (size_t i = 0; i < t->namespaces_count; i++)
-        validate_form(errs, PATH(path, "namespace"), t->namespaces[i], check_dns_label);
+        validate_form(errs, PATH(path, "namespace"), t->namespaces[i], api_check_dns_label);
     check_label_keys(errs, PATH(path, "matchLabelKeys"), t->match_label_keys,
                      t->match_label_keys_count, t->label_selector);
     check_label_keys(errs, PATH(path, "mismatchLabelKeys"), t->mismatch_label_keys,
@@ -195,10 +196,10 @@ void validate_tolerations(struct field_errors *errs, const struct field_path *pa
             field_invalid(errs, PATH(at, "effect"), t->effect,
                           "effect must be 'NoExecute' when `tolerationSeconds` is set");
         if (str_empty(t->operator) || str_eqc(t->operator, "Equal")) {
-            struct faults f = check_label_value(t->value);
+            struct api_faults f = api_check_label_value(t->value);
             if (f.count != 0)
-                field_invalid(errs, operator, t->value, "%s%s%s", f.msgs[0], f.count > 1 ? ";" : "",
-                              f.count > 1 ? f.msgs[1] : "");
+                field_invalid(errs, operator, t->value, "%s%s%s", f.items[0],
+                              f.count > 1 ? ";" : "", f.count > 1 ? f.items[1] : "");
         } else if (!str_eqc(t->operator, "Exists")) {
             field_not_supported(errs, operator, t->operator, operators);
         } else if (!str_empty(t->value)) {

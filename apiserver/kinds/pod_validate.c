@@ -44,7 +44,7 @@ static void check_dns_config(struct pod_check *k, const struct field_path *path)
         if (str_eqc(s, "."))
             continue;
         struct str plain = str_has_suffix(s, STR(".")) ? str_sub(s, 0, s.len - 1) : s;
-        validate_form(k->errs, PATH_INDEX(searches, i), plain, check_dns_subdomain);
+        validate_form(k->errs, PATH_INDEX(searches, i), plain, api_check_dns_subdomain);
     }
     for (size_t i = 0; i < d->options_count; i++)
         if (str_empty(d->options[i].name))
@@ -75,7 +75,7 @@ static void check_claims(struct pod_check *k, const struct field_path *path)
     const struct core_v1_pod_resource_claim *c = k->spec->resource_claims;
     for (size_t i = 0; i < k->spec->resource_claims_count; i++) {
         const struct field_path *at = PATH_INDEX(path, i);
-        require_form(k->errs, PATH(at, "name"), c[i].name, check_dns_label);
+        require_form(k->errs, PATH(at, "name"), c[i].name, api_check_dns_label);
         for (size_t j = 0; j < i; j++)
             if (!str_empty(c[i].name) && str_eq(c[j].name, c[i].name)) {
                 field_duplicate(k->errs, PATH(at, "name"), c[i].name);
@@ -90,10 +90,10 @@ static void check_claims(struct pod_check *k, const struct field_path *path)
                     : "must specify one of: `resourceClaimName`, `resourceClaimTemplateName`");
         if (c[i].has_resource_claim_name)
             validate_form(k->errs, PATH(at, "resourceClaimName"), c[i].resource_claim_name,
-                          check_dns_subdomain);
+                          api_check_dns_subdomain);
         if (c[i].has_resource_claim_template_name)
             validate_form(k->errs, PATH(at, "resourceClaimTemplateName"),
-                          c[i].resource_claim_template_name, check_dns_subdomain);
+                          c[i].resource_claim_template_name, api_check_dns_subdomain);
     }
 }
 
@@ -106,7 +106,7 @@ static void check_host_label(struct field_errors *errs, const struct field_path 
     if (str_find(name, '.', 0) >= 0)
         field_invalid(errs, path, name, "must not contain dots");
     else
-        validate_form(errs, path, name, check_dns_label);
+        validate_form(errs, path, name, api_check_dns_label);
 }
 
 static void check_host_users(struct pod_check *k, const struct field_path *spec)
@@ -129,15 +129,15 @@ static void check_names(struct pod_check *k, const struct field_path *path)
     struct field_errors *errs = k->errs;
     if (!str_empty(s->service_account_name))
         validate_form(errs, PATH(path, "serviceAccountName"), s->service_account_name,
-                      check_dns_subdomain);
+                      api_check_dns_subdomain);
     if (!str_empty(s->node_name))
-        validate_form(errs, PATH(path, "nodeName"), s->node_name, check_dns_subdomain);
+        validate_form(errs, PATH(path, "nodeName"), s->node_name, api_check_dns_subdomain);
     if (s->has_active_deadline_seconds)
         validate_range(errs, PATH(path, "activeDeadlineSeconds"), s->active_deadline_seconds, 1,
                        INT32_MAX);
     check_host_label(errs, PATH(path, "hostname"), s->hostname);
     if (!str_empty(s->subdomain))
-        validate_form(errs, PATH(path, "subdomain"), s->subdomain, check_dns_label);
+        validate_form(errs, PATH(path, "subdomain"), s->subdomain, api_check_dns_label);
 }
 
 static void check_host_aliases(struct pod_check *k, const struct field_path *path)
@@ -148,7 +148,7 @@ static void check_host_aliases(struct pod_check *k, const struct field_path *pat
         validate_ip(k->errs, PATH(at, "ip"), h->ip);
         for (size_t j = 0; j < h->hostnames_count; j++)
             validate_form(k->errs, PATH_INDEX(PATH(at, "hostnames"), j), h->hostnames[j],
-                          check_dns_subdomain);
+                          api_check_dns_subdomain);
     }
 }
 
@@ -158,10 +158,10 @@ static void check_priority(struct pod_check *k, const struct field_path *path)
     const struct core_v1_pod_spec *s = k->spec;
     if (!str_empty(s->priority_class_name))
         validate_form(k->errs, PATH(path, "priorityClassName"), s->priority_class_name,
-                      check_dns_subdomain);
+                      api_check_dns_subdomain);
     if (s->has_runtime_class_name)
         validate_form(k->errs, PATH(path, "runtimeClassName"), s->runtime_class_name,
-                      check_dns_subdomain);
+                      api_check_dns_subdomain);
     if (s->has_preemption_policy)
         require_listed(k->errs, PATH(path, "preemptionPolicy"), s->preemption_policy, preemption);
     for (size_t i = 0; i < s->overhead_count; i++) {

@@ -109,7 +109,7 @@ static void check_trust_bundle(struct field_errors *errs, const struct field_pat
     if (b->has_name && b->has_signer_name)
         field_invalid(errs, path, STR("<redacted>"), "only one of name and signerName may be used");
     else if (b->has_name)
-        require_form(errs, PATH(path, "name"), b->name, check_dns_subdomain);
+        require_form(errs, PATH(path, "name"), b->name, api_check_dns_subdomain);
     else if (!b->has_signer_name)
         field_required(errs, path, "either name or signerName must be specified");
     validate_label_selector(errs, PATH(path, "labelSelector"), b->label_selector);
@@ -239,9 +239,10 @@ static void check_scale_io(struct field_errors *errs, const struct field_path *p
 static void check_storage_os(struct field_errors *errs, const struct field_path *path,
                              const struct core_v1_storage_os_volume_source *s)
 {
-    require_form(errs, PATH(path, "volumeName"), s->volume_name, check_dns_label);
+    require_form(errs, PATH(path, "volumeName"), s->volume_name, api_check_dns_label);
     if (!str_empty(s->volume_namespace))
-        validate_form(errs, PATH(path, "volumeNamespace"), s->volume_namespace, check_dns_label);
+        validate_form(errs, PATH(path, "volumeNamespace"), s->volume_namespace,
+                      api_check_dns_label);
     if (s->secret_ref != NULL)
         check_given(errs, PATH(PATH(path, "secretRef"), "name"), s->secret_ref->name);
 }
@@ -263,10 +264,10 @@ static void check_claim_template(struct pod_check *k, const struct field_path *p
         return;
     struct str name =
         arena_printf(k->errs->arena, STR_FMT "-" STR_FMT, STR_ARG(k->pod_name), STR_ARG(volume));
-    struct faults f = check_dns_subdomain(name);
+    struct api_faults f = api_check_dns_subdomain(name);
     if (f.count != 0)
         field_invalid(k->errs, PATH(path, "name"), volume, "PVC name \"" STR_FMT "\": %s",
-                      STR_ARG(name), f.msgs[0]);
+                      STR_ARG(name), f.items[0]);
 }
 
 /* --- volumes -----------------------------------------------------------------------------------
@@ -400,7 +401,7 @@ void check_volumes(struct pod_check *k, const struct field_path *path)
         const struct field_path *at = PATH_INDEX(path, i);
         size_t before = k->errs->count;
         check_source(k, at, &s->volumes[i]);
-        require_form(k->errs, PATH(at, "name"), s->volumes[i].name, check_dns_label);
+        require_form(k->errs, PATH(at, "name"), s->volumes[i].name, api_check_dns_label);
         if (check_find_volume(k, s->volumes[i].name) != NULL)
             field_duplicate(k->errs, PATH(at, "name"), s->volumes[i].name);
         k->volume_good[i] = k->errs->count == before;

@@ -206,7 +206,7 @@ static void validate_status(const struct kind_ctx *ctx, const void *obj, const v
     const struct core_v1_pod *p = obj, *o = old;
     const struct field_path *status = PATH(PATH_ROOT, "status");
     if (!str_empty(p->status.nominated_node_name)) {
-        struct faults f = check_dns_subdomain(p->status.nominated_node_name);
+        struct api_faults f = api_check_dns_subdomain(p->status.nominated_node_name);
         field_faults(errs, PATH(status, "nominatedNodeName"), p->status.nominated_node_name, f);
     }
     if (str_eqc(o->status.phase, "Succeeded") || str_eqc(o->status.phase, "Failed")) {

@@ -41,7 +41,7 @@ void validate_range(struct field_errors *errs, const struct field_path *path, in
 }
 
 void require_form(struct field_errors *errs, const struct field_path *path, struct str s,
-                  struct faults (*check)(struct str))
+                  struct api_faults (*check)(struct str))
 {
     if (str_empty(s))
         field_required(errs, path, NULL);
@@ -50,14 +50,14 @@ void require_form(struct field_errors *errs, const struct field_path *path, stru
 }
 
 void validate_form(struct field_errors *errs, const struct field_path *path, struct str s,
-                   struct faults (*check)(struct str))
+                   struct api_faults (*check)(struct str))
 {
     field_faults(errs, path, s, check(s));
 }
 
 void validate_qualified_name(struct field_errors *errs, const struct field_path *path, struct str s)
 {
-    field_faults(errs, path, s, check_qualified_name(s, errs->arena));
+    field_faults(errs, path, s, api_check_qualified_name(s));
 }
 
 /* What stands behind the domain: path segments of URL characters. */
@@ -66,13 +66,14 @@ static bool is_url_path(struct str s)
     bool good = s.len != 0 && s.data[s.len - 1] != '/';
     for (size_t i = 0; i < s.len; i++) {
         char c = s.data[i];
-        good = good && ((c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') ||
-                        strchr("/:@-._~%!$&'()*+,;=", c) != NULL);
+        good = good && ((c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') ||
+                        (c >= '0' && c <= '9') || strchr("/:@-._~%!$&'()*+,;=", c) != NULL);
     }
     return good;
 }
 
-void validate_domain_prefixed_path(struct field_errors *errs, const struct field_path *path, struct str s)
+void validate_domain_prefixed_path(struct field_errors *errs, const struct field_path *path,
+                                   struct str s)
 {
     struct str domain, rest;
     if (str_empty(s)) {
@@ -83,7 +84,7 @@ void validate_domain_prefixed_path(struct field_errors *errs, const struct field
         field_invalid(errs, path, s, "must be a domain-prefixed path (such as \"acme.io/foo\")");
         return;
     }
-    field_faults(errs, path, domain, check_dns_subdomain(domain));
+    field_faults(errs, path, domain, api_check_dns_subdomain(domain));
     if (!is_url_path(rest))
         field_invalid(errs, path, rest, "Invalid path (regex used for validation is '%s')",
                       "[A-Za-z0-9/\\-._~%!$&'()*+,;=:]+");
@@ -91,11 +92,7 @@ void validate_domain_prefixed_path(struct field_errors *errs, const struct field
 
 void validate_port_name(struct field_errors *errs, const struct field_path *path, struct str name)
 {
-    const char *msgs[5];
-    unsigned n = 0;
-    check_port_name(name, msgs, &n);
-    for (unsigned i = 0; i < n; i++)
-        field_invalid(errs, path, name, "%s", msgs[i]);
+    field_faults(errs, path, name, api_check_port_name(name));
 }
 
 void validate_port_or_name(struct field_errors *errs, const struct field_path *path,
@@ -192,7 +189,7 @@ bool is_extended_resource(struct str name)
     memcpy(text, "requests.", 9);
     memcpy(text + 9, name.data, name.len);
     struct str slash_name = str_n(text, name.len + 9), prefix, rest;
-    return str_cut(slash_name, '/', &prefix, &rest) && check_dns_subdomain(prefix).count == 0 &&
+    return str_cut(slash_name, '/', &prefix, &rest) && api_check_dns_subdomain(prefix).count == 0 &&
            str_find(rest, '/', 0) < 0 && !str_empty(rest) && rest.len <= 63;
 }
 
@@ -247,7 +244,7 @@ bool is_integer_resource(struct str name)
 void validate_resource_name(struct field_errors *errs, const struct field_path *path,
                             struct str name)
 {
-    struct faults f = check_qualified_name(name, errs->arena);
+    struct api_faults f = api_check_qualified_name(name);
     field_faults(errs, path, name, f);
     if (f.count == 0 && str_find(name, '/', 0) < 0 && !is_standard_resource(name))
         field_invalid(errs, path, name, "must be a standard resource type or fully qualified");

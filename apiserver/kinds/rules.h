@@ -20,13 +20,14 @@ void validate_range(struct field_errors *errs, const struct field_path *path, in
                     int64_t min, int64_t max);
 /* Required, and of the form that check() knows. */
 void require_form(struct field_errors *errs, const struct field_path *path, struct str s,
-                  struct faults (*check)(struct str));
+                  struct api_faults (*check)(struct str));
 void validate_form(struct field_errors *errs, const struct field_path *path, struct str s,
-                   struct faults (*check)(struct str));
+                   struct api_faults (*check)(struct str));
 void validate_qualified_name(struct field_errors *errs, const struct field_path *path,
                              struct str s);
 /* "acme.io/foo" */
-void validate_domain_prefixed_path(struct field_errors *errs, const struct field_path *path, struct str s);
+void validate_domain_prefixed_path(struct field_errors *errs, const struct field_path *path,
+                                   struct str s);
 /* A number of a port, or the name of one. */
 void validate_port_or_name(struct field_errors *errs, const struct field_path *path,
                            const struct intstr_int_or_string *p);

@@ -105,7 +105,7 @@ static void validate_create(const struct kind_ctx *ctx, const void *obj, struct 
     size_t bytes = 0;
     for (size_t i = 0; i < s->data_count; i++) {
         struct str key = s->data[i].key;
-        field_faults(errs, PATH_KEY(data_path(), key), key, check_config_map_key(key));
+        field_faults(errs, PATH_KEY(data_path(), key), key, api_check_config_key(key));
         bytes += s->data[i].value.len;
     }
     if (bytes > SECRET_BYTES_MAX)

@@ -200,11 +200,7 @@ static void validate_target(struct field_errors *errs, const struct field_path *
         validate_port(errs, path, t->int_val);
         return;
     }
-    const char *msgs[5];
-    unsigned n = 0;
-    check_port_name(t->str_val, msgs, &n);
-    for (unsigned i = 0; i < n; i++)
-        field_invalid(errs, path, t->str_val, "%s", msgs[i]);
+    field_faults(errs, path, t->str_val, api_check_port_name(t->str_val));
 }
 
 static void validate_one_port(struct field_errors *errs, const struct field_path *path,
@@ -215,7 +211,7 @@ static void validate_one_port(struct field_errors *errs, const struct field_path
     if (s->ports_count > 1 && str_empty(p->name)) {
         field_required(errs, PATH(path, "name"), NULL);
     } else if (!str_empty(p->name)) {
-        struct faults f = check_dns_label(p->name);
+        struct api_faults f = api_check_dns_label(p->name);
         field_faults(errs, PATH(path, "name"), p->name, f);
         for (size_t k = 0; f.count == 0 && k < index; k++)
             if (str_eq(s->ports[k].name, p->name)) {
@@ -230,7 +226,7 @@ static void validate_one_port(struct field_errors *errs, const struct field_path
         field_not_supported(errs, PATH(path, "protocol"), p->protocol, protocols);
     validate_target(errs, PATH(path, "targetPort"), &p->target_port);
     if (p->has_app_protocol) {
-        struct faults f = check_qualified_name(p->app_protocol, errs->arena);
+        struct api_faults f = api_check_qualified_name(p->app_protocol);
         field_faults(errs, PATH(path, "appProtocol"), p->app_protocol, f);
     }
     if (p->node_port != 0 && !is_type(s, "NodePort") && !is_type(s, "LoadBalancer"))
@@ -391,7 +387,7 @@ static void validate_spec(const struct core_v1_service_spec *s, struct field_err
             field_required(errs, PATH(spec, "externalName"), NULL);
         else
             field_faults(errs, PATH(spec, "externalName"), s->external_name,
-                         check_dns_subdomain(s->external_name));
+                         api_check_dns_subdomain(s->external_name));
     }
     validate_addresses(errs, spec, s);
     validate_families(errs, spec, s);

@@ -239,5 +239,5 @@ void check_csi_driver_name(struct field_errors *errs, const struct field_path *p
     for (size_t i = 0; i < name.len && i < sizeof(text); i++)
         text[i] = (char)tolower((unsigned char)name.data[i]);
     if (name.len < sizeof(text))
-        field_faults(errs, path, name, check_dns_subdomain(str_n(text, name.len)));
+        field_faults(errs, path, name, api_check_dns_subdomain(str_n(text, name.len)));
 }

@@ -204,7 +204,7 @@ struct api_faults api_check_env_name(struct str s)
     if (s.len == 0)
         fault(&f, "environment variable name must be non-empty");
     for (size_t i = 0; i < s.len; i++) {
-        if (s.data[i] < 0x20 || s.data[i] == 0x7f || s.data[i] == '=') {
+        if (s.data[i] < ' ' || s.data[i] > '~' || s.data[i] == '=') {
             fault(&f, "a valid environment variable name must consist only of printable ASCII "
                       "characters other than "
                       "'='");
@@ -232,6 +232,21 @@ struct api_faults api_check_port_name(struct str s)
         fault(&f, "must not contain consecutive hyphens");
     if (s.len > 0 && (s.data[0] == '-' || s.data[s.len - 1] == '-'))
         fault(&f, "must not begin or end with a hyphen");
+    return f;
+}
+
+struct api_faults api_check_c_identifier(struct str s)
+{
+    struct api_faults f = {.count = 0};
+    bool good = s.len != 0 && !is_digit(s.data[0]);
+    for (size_t i = 0; i < s.len; i++)
+        good = good && (is_alnum(s.data[i]) || s.data[i] == '_');
+    if (!good)
+        fault(&f, "a valid C identifier must start with alphabetic character or '_', followed by a "
+                  "string of "
+                  "alphanumeric characters or '_' (e.g. 'my_name',  or 'MY_NAME',  or 'MyName', "
+                  "regex used for "
+                  "validation is '[A-Za-z_][A-Za-z0-9_]*')");
     return f;
 }
 

@@ -3,7 +3,7 @@
  * The only file that knows libraft. It uses the pure core alone: raft_init()
  * without io and fsm, and raft_step(). The packaged library has its assertions
  * compiled out, so a broken rule would be silent: every known defect is guarded
- * here, each guard marked "Guard NAME". Two guards poke into struct raft, which
+ * here, each guard marked "Guard NAME". Some poke into struct raft, which
  * is why the version is pinned.
  *
  * Happy path of a call: build an event, raft_step(), carry out the update
@@ -288,9 +288,25 @@ static void fill_vote(const struct raft_request_vote *r, struct consensus_messag
     m->vote.disrupt_leader = r->disrupt_leader;
 }
 
+/* Guard TRANSFER_EARLY. The core sends this with the first acknowledgement after
+ * the transfer began, whatever that covers, and never again. A member that does
+ * not have everything yet ignores it, and the leader takes no proposals until the
+ * transfer times out. Let it fire again until the member has everything. */
+static bool is_early_timeout_now(struct consensus *c, const struct raft_message *m)
+{
+    if (m->type != RAFT_TIMEOUT_NOW || c->raft.state != RAFT_LEADER ||
+        !guard(c, GUARD_TRANSFER_EARLY) ||
+        consensus_match_index(c, m->server_id) >= m->timeout_now.last_log_index)
+        return false;
+    c->raft.leader_state.transferring = false;
+    return true;
+}
+
 static void emit_message(struct consensus *c, const struct raft_message *in)
 {
     struct consensus_message m = {.peer = in->server_id};
+    if (is_early_timeout_now(c, in))
+        return;
     /* A follower that forgot its leader (Guard FORGET_LEADER) answers nobody. */
     if (in->server_id == 0)
         return;

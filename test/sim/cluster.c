@@ -27,20 +27,23 @@ static void draw_config(struct world *w)
     w->big_per_mille = rng_chance(g, 300) ? 200 : 10;
 }
 
-static void build(struct world *w)
+void cluster_found(struct world *w, uint32_t count)
 {
-    uint32_t count =
-        w->options.members != 0 ? w->options.members : (uint32_t)rng_between(&w->rng, 1, 5);
     w->next_id = 1;
     for (uint32_t i = 0; i < count; i++)
         node_create(w, i, w->next_id++, true);
     for (uint32_t i = 0; i < count; i++)
         node_start(&w->nodes[i]);
+}
+
+static void build(struct world *w)
+{
+    cluster_found(w, w->options.members != 0 ? w->options.members : (uint32_t)rng_between(&w->rng, 1, 5));
     clients_start(w, (uint32_t)rng_between(&w->rng, 2, CLIENTS_MAX));
     nemesis_start(w);
 }
 
-static void run_until(struct world *w, uint64_t ms)
+void cluster_run(struct world *w, uint64_t ms)
 {
     uint64_t end = w->now_us + ms * US_PER_MS;
     while (w->now_us < end && !world_failed(w) && world_step(w))
@@ -68,7 +71,7 @@ static void heal(struct world *w)
 }
 
 /* The leader that all members of its list follow with everything applied. */
-static struct node *settled_leader(struct world *w)
+struct node *cluster_leader(struct world *w)
 {
     for (uint32_t i = 0; i < w->node_count; i++) {
         struct replica_status st, other;
@@ -113,7 +116,7 @@ static void explain(struct world *w)
 static bool change_answered(struct world *w, const char *what, uint64_t id)
 {
     for (uint32_t i = 0; i < 100 && w->change_code == 1 && !world_failed(w); i++)
-        run_until(w, 100);
+        cluster_run(w, 100);
     if (w->change_code != 0)
         world_fail(w, "%s on node %" PRIu64 " after healing: %d", what, id, w->change_code);
     return w->change_code == 0;
@@ -122,7 +125,7 @@ static bool change_answered(struct world *w, const char *what, uint64_t id)
 /* Every voter can lead, and every leader can change the members. */
 static void check_leaders(struct world *w)
 {
-    struct node *leader = settled_leader(w);
+    struct node *leader = cluster_leader(w);
     uint64_t ids[MEMBERS_MAX];
     uint32_t count = 0;
     if (world_failed(w) || leader == NULL)
@@ -155,11 +158,11 @@ static void check_leaders(struct world *w)
 static void check_healed(struct world *w)
 {
     struct node *leader = NULL;
-    run_until(w, HEAL_MS / 2);
+    cluster_run(w, HEAL_MS / 2);
     w->load = false; /* The answers still come. */
     for (uint32_t i = 0; i < HEAL_MS / 2 / 100 && !world_failed(w); i++) {
-        run_until(w, 100);
-        leader = settled_leader(w);
+        cluster_run(w, 100);
+        leader = cluster_leader(w);
         if (leader != NULL && list_empty(&w->pending))
             break;
     }
@@ -184,7 +187,7 @@ static void check_healed(struct world *w)
                    w->command_count, machine_count(leader->machine));
 }
 
-bool sim_run(const struct sim_options *o, struct sim_result *ret)
+struct world *cluster_new(const struct sim_options *o, struct sim_result *ret)
 {
     struct world *w = xzalloc(sizeof(*w));
     *ret = (struct sim_result){0};
@@ -192,9 +195,26 @@ bool sim_run(const struct sim_options *o, struct sim_result *ret)
     w->result = ret;
     w->rng.state = o->seed;
     list_init(&w->pending);
+    return w;
+}
+
+void cluster_free(struct world *w)
+{
+    w->load = false;
+    for (uint32_t i = 0; i < w->node_count; i++)
+        node_destroy(&w->nodes[i]);
+    clients_done(w);
+    checks_done(w);
+    world_free(w);
+    free(w);
+}
+
+bool sim_run(const struct sim_options *o, struct sim_result *ret)
+{
+    struct world *w = cluster_new(o, ret);
     draw_config(w);
     build(w);
-    run_until(w, o->fault_ms != 0 ? o->fault_ms : 12000);
+    cluster_run(w, o->fault_ms != 0 ? o->fault_ms : 12000);
     if (!world_failed(w))
         heal(w);
     if (!world_failed(w))
@@ -203,12 +223,6 @@ bool sim_run(const struct sim_options *o, struct sim_result *ret)
         clients_check(w);
     if (!world_failed(w))
         check_leaders(w);
-    w->load = false;
-    for (uint32_t i = 0; i < w->node_count; i++)
-        node_destroy(&w->nodes[i]);
-    clients_done(w);
-    checks_done(w);
-    world_free(w);
-    free(w);
+    cluster_free(w);
     return ret->failure[0] == 0;
 }

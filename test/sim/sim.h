@@ -254,6 +254,14 @@ void check_node(struct node *n);
 void check_command(struct node *n);
 void checks_done(struct world *w);
 
+/* --- a cluster by hand: what sim_run() is made of --- */
+struct world *cluster_new(const struct sim_options *o, struct sim_result *ret);
+void cluster_free(struct world *w);
+void cluster_found(struct world *w, uint32_t count); /* Members 1 .. count, started. */
+void cluster_run(struct world *w, uint64_t ms);
+/* The leader whom all members of its list follow with everything applied; NULL. */
+struct node *cluster_leader(struct world *w);
+
 void clients_start(struct world *w, uint32_t count);
 void clients_done(struct world *w);
 void client_applied(struct node *n, void *cookie, bool ok);

@@ -361,6 +361,26 @@ static bool hold_demotion(struct seam *s)
     return true;
 }
 
+/* A transfer to a member that acknowledges in two steps. */
+static bool transfer_early(struct seam *s)
+{
+    found(s, 2, "1v 2v");
+    struct seam_node *a = lead_by_one(s);
+    struct consensus_message ack = {.type = CONSENSUS_APPEND_RESULT, .peer = 2};
+    ack.term = consensus_term(a->c);
+    HOLDS(seam_propose(a) == 0 && seam_propose(a) == 0);
+    HOLDS(consensus_transfer(a->c, s->now_ms, 2) == 0);
+    for (uint64_t left = 2; left-- > 0;) {
+        ack.append_result.last_index = seam_last(a) - left;
+        consensus_receive(a->c, s->now_ms, &ack, NULL);
+        struct seam_message *m = seam_take(a, 2, CONSENSUS_TIMEOUT_NOW);
+        bool sent = m != NULL;
+        seam_message_free(m);
+        HOLDS(sent == (left == 0));
+    }
+    return true;
+}
+
 #if defined(__SANITIZE_ADDRESS__)
 size_t __sanitizer_get_current_allocated_bytes(void);
 static size_t allocated(void)
@@ -397,6 +417,7 @@ static const struct {
     {"change step", GUARD_CHANGE_STEP, 3, change_step},
     {"shrink to the leader", GUARD_SHRINK_TO_LEADER, 2, shrink_to_leader},
     {"hold a demotion", GUARD_HOLD_DEMOTION, 2, hold_demotion},
+    {"transfer too early", GUARD_TRANSFER_EARLY, 2, transfer_early},
 };
 
 static bool run_here(uint32_t i, uint32_t guards_off)

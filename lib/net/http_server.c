@@ -178,6 +178,7 @@ void http_server_shutdown(struct http_server *s, uint64_t deadline_ms,
         c->going_away = true;
         http_conn_wake(c);
     }
+    http_server_check_closed(s); /* Nothing may have been open. */
 }
 
 void http_server_free(struct http_server *s)

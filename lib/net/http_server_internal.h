@@ -164,7 +164,7 @@ void http_conn_leave(struct http_conn *c); /* May free c. */
 void http_conn_detach_stream(struct http_conn *c);
 uint64_t http_conn_now(const struct http_conn *c);
 
-/* http_request.c: how the protocols report. All may run callbacks. */
+/* http_request.c, http_response.c: how the protocols report. All may run callbacks. */
 struct serving *serving_new(struct http_conn *c);
 /* A complete field; name in lower case. Sets reject_status beyond the limits. */
 void serving_add_header(struct serving *x, struct str name, struct str value);
@@ -182,6 +182,20 @@ void serving_detach(struct serving *x, bool finished);
 /* Output moved: on_drain may be due. */
 void serving_output_moved(struct serving *x);
 bool serving_wants_body(const struct serving *x); /* And the client is to send it. */
+/* Around callbacks: x stays until the matching leave, which may free it. */
+void serving_enter(struct serving *x);
+void serving_leave(struct serving *x);
+/* The handler has made its last call. May free x. */
+void serving_last_call(struct serving *x);
+void serving_run_drain(struct deferred *d);
+static inline struct serving *serving_of(const struct http_request *r)
+{
+    return CONTAINER_OF(r, struct serving, r);
+}
+static inline uint64_t serving_now(const struct serving *x)
+{
+    return uv_now(x->r.server->loop);
+}
 /* The body of an error response. */
 void serving_error_body(struct http_server *s, struct http_request *r, int status, const char *text,
                         struct buf *b, const char **ret_content_type);

@@ -154,6 +154,10 @@ START_TEST(error_bodies)
     server_closed = false;
     ck_assert_int_eq(http_server_new(&fx.loop, &config, &s, NULL), 0);
     ck_assert_int_eq(http_server_listen(s, &listen, NULL), 0);
+    struct http_server *idle;
+    ck_assert_int_eq(http_server_new(&fx.loop, &config, &idle, NULL), 0);
+    stop_serving(idle); /* One that never listened ends, too. */
+    server_closed = false;
     struct raw w = {0};
     const char *got = raw_exchange(&w, s, STR("NONSENSE\r\n\r\n"));
     ck_assert_msg(strstr(got, "application/json\r\n") != NULL &&

@@ -9,18 +9,8 @@
 struct api_str_entry;
 struct buf;
 
-struct wire_field {
-    uint32_t number;
-    uint32_t type;    /* 0 varint, 1 fixed64, 2 bytes, 5 fixed32 */
-    uint64_t varint;  /* Type 0. */
-    struct str bytes; /* Type 2. */
-};
-
-/* Takes the next field off *rest. False at the end or on damage. */
-bool wire_next(struct str *rest, struct wire_field *ret);
 /* The last field of that number holding bytes; empty with data NULL if absent. */
 struct str wire_bytes(struct str msg, uint32_t number);
-bool wire_varint(struct str msg, uint32_t number, uint64_t *ret);
 
 /* Numbers that every kind shares. */
 enum {

@@ -4,9 +4,9 @@
 #include "api/meta_v1.h"
 #include "lib/api/codec.h"
 #include "lib/api/json.h"
+#include "lib/api/pb_wire.h"
 #include "lib/api/scheme.h"
 #include "lib/base/arena.h"
-#include "lib/client/wire.h"
 #include "lib/net/bytes.h"
 #include "lib/net/url.h"
 
@@ -406,19 +406,24 @@ void client_decode_answer(struct arena *a, const struct api_kind *kind, bool dec
 int client_decode_frame(struct str frame, struct str *ret_type, struct str *ret_object,
                         struct error *err)
 {
-    struct wire_reader r = wire_open(frame);
-    struct wire_field f;
-    struct str type = STR_NULL, extension = STR_NULL;
-    while (wire_next(&r, &f)) {
-        if (f.number == 1 && f.type == 2)
+    struct pb_cursor c = pb_cursor_of(frame);
+    struct pb_item f;
+    struct str type = STR_NULL, extension = STR_NULL, raw = STR_NULL;
+    int r;
+    while ((r = pb_next(&c, &f, NULL)) > 0) {
+        if (f.number == 1 && f.type == PB_BYTES)
             type = f.bytes;
-        else if (f.number == 2 && f.type == 2)
+        else if (f.number == 2 && f.type == PB_BYTES)
             extension = f.bytes;
     }
-    if (r.damaged || str_empty(type))
+    if (r < 0 || str_empty(type))
         return error_set(err, E_INVALID, "a watch frame of %zu bytes is no WatchEvent", frame.len);
+    c = pb_cursor_of(extension);
+    while (str_empty(raw) && pb_next(&c, &f, NULL) > 0)
+        if (f.number == 1 && f.type == PB_BYTES)
+            raw = f.bytes;
     *ret_type = type;
-    *ret_object = wire_find(extension, 1);
+    *ret_object = raw;
     return 0;
 }
 
@@ -474,13 +479,14 @@ static int walk_protobuf(struct arena *a, const struct api_kind *kind, struct st
                          struct meta_v1_list_meta *meta, struct error *err)
 {
     /* All lists of Kubernetes have metadata as field 1 and items as field 2. */
-    struct wire_reader r = wire_open(raw);
-    struct wire_field f;
-    while (wire_next(&r, &f)) {
+    struct pb_cursor c = pb_cursor_of(raw);
+    struct pb_item f;
+    int more;
+    while ((more = pb_next(&c, &f, NULL)) > 0) {
         int rc = 0;
-        if (f.number == 1 && f.type == 2) {
+        if (f.number == 1 && f.type == PB_BYTES) {
             rc = api_pb_decode(a, &meta_v1_list_meta_msg, f.bytes, meta, err);
-        } else if (f.number == 2 && f.type == 2) {
+        } else if (f.number == 2 && f.type == PB_BYTES) {
             struct api_object *o = api_object_new(kind);
             rc = api_pb_decode(o->arena, kind->msg, f.bytes, o->msg, err);
             if (rc == 0)
@@ -491,7 +497,7 @@ static int walk_protobuf(struct arena *a, const struct api_kind *kind, struct st
         if (rc != 0)
             return rc;
     }
-    return r.damaged ? error_set(err, E_INVALID, "damaged list of %s", kind->kind) : 0;
+    return more < 0 ? error_set(err, E_INVALID, "damaged list of %s", kind->kind) : 0;
 }
 
 static int walk_json(struct arena *a, const struct api_kind *kind, struct str body,

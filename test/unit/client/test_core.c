@@ -1,4 +1,4 @@
-/* test_core.c - the pure parts: queue, expectations, cache, events, wire, labels. */
+/* test_core.c - the pure parts: queue, expectations, cache, events, lists, labels. */
 #include "api/core_v1.h"
 #include "lib/api/codec.h"
 #include "lib/api/scheme.h"
@@ -12,7 +12,6 @@
 #include "lib/client/informer_cache.h"
 #include "lib/client/kubeconfig.h"
 #include "lib/client/labels.h"
-#include "lib/client/wire.h"
 #include "lib/client/work_queue_core.h"
 #include "lib/net/bytes.h"
 #include "test/unit/unit.h"
@@ -243,26 +242,7 @@ START_TEST(events_are_limited)
 }
 END_TEST
 
-/* --- wire and lists ------------------------------------------------------------------------------
- */
-
-START_TEST(wire_walks_and_stops_at_damage)
-{
-    static const char good[] = "\x08\x96\x01\x12\x03"
-                               "abc";
-    struct wire_reader r = wire_open(str_n(good, sizeof(good) - 1));
-    struct wire_field f;
-    ck_assert(wire_next(&r, &f));
-    ck_assert_uint_eq(f.value, 150);
-    ck_assert(wire_next(&r, &f));
-    ck_assert(str_eqc(f.bytes, "abc"));
-    ck_assert(!wire_next(&r, &f) && !r.damaged);
-    r = wire_open(STR("\x12\x7f"
-                      "ab"));
-    ck_assert(!wire_next(&r, &f) && r.damaged);
-    ck_assert(!wire_next(&r, &f));
-}
-END_TEST
+/* --- lists ---------------------------------------------------------------------------------- */
 
 static void count_item(struct api_object *o, void *arg)
 {
@@ -429,7 +409,6 @@ UNIT_MAIN("client/core", {
     UNIT_TEST(cache_replaces);
     UNIT_TEST(events_count_and_combine);
     UNIT_TEST(events_are_limited);
-    UNIT_TEST(wire_walks_and_stops_at_damage);
     UNIT_TEST(list_is_walked);
     UNIT_TEST(calls_become_requests);
     UNIT_TEST(failures_are_understood);

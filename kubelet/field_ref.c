@@ -165,6 +165,7 @@ int resource_ref_value(struct arena *a, const struct field_context *ctx,
     struct quantity given = quantity_of(&ref->divisor);
     if (quantity_milli_value(&given) > 0)
         divisor = quantity_milli_value(&given);
-    *ret = arena_printf(a, "%lld", (long long)(value / divisor + (value % divisor > 0)));
+    int64_t whole = value / divisor + (value % divisor > 0);
+    *ret = arena_printf(a, "%lld", (long long)whole);
     return 0;
 }

@@ -5,20 +5,29 @@
 #include "apiserver/kind.h"
 
 extern const struct kind_ops kind_certificatesigningrequests;
+extern const struct kind_ops kind_clusterrolebindings;
+extern const struct kind_ops kind_clusterroles;
 extern const struct kind_ops kind_configmaps;
 extern const struct kind_ops kind_controllerrevisions;
 extern const struct kind_ops kind_cronjobs;
 extern const struct kind_ops kind_daemonsets;
 extern const struct kind_ops kind_deployments;
+extern const struct kind_ops kind_endpoints;
+extern const struct kind_ops kind_endpointslices;
 extern const struct kind_ops kind_events;
+extern const struct kind_ops kind_ingressclasses;
+extern const struct kind_ops kind_ingresses;
 extern const struct kind_ops kind_jobs;
 extern const struct kind_ops kind_leases;
 extern const struct kind_ops kind_namespaces;
+extern const struct kind_ops kind_networkpolicies;
 extern const struct kind_ops kind_nodes;
 extern const struct kind_ops kind_poddisruptionbudgets;
 extern const struct kind_ops kind_pods;
 extern const struct kind_ops kind_replicasets;
 extern const struct kind_ops kind_replicationcontrollers;
+extern const struct kind_ops kind_rolebindings;
+extern const struct kind_ops kind_roles;
 extern const struct kind_ops kind_secrets;
 extern const struct kind_ops kind_serviceaccounts;
 extern const struct kind_ops kind_services;

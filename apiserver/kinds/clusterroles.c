@@ -1,0 +1,55 @@
+/* clusterroles.c - ClusterRole: what may be done everywhere, listed or gathered
+ * from other ClusterRoles. */
+#include "apiserver/kinds/kinds.h"
+
+#include "apiserver/kinds/rbac.h"
+#include "apiserver/validate.h"
+#include "api/meta_v1.h"
+#include "api/rbac_v1.h"
+
+/* Storage does not tell an empty list from none. */
+static void set_defaults(const struct kind_ctx *ctx, void *obj)
+{
+    UNUSED(ctx);
+    struct rbac_v1_cluster_role *role = obj;
+    if (role->rules_count == 0)
+        role->rules = NULL;
+}
+
+static void validate_create(const struct kind_ctx *ctx, const void *obj, struct field_errors *errs)
+{
+    UNUSED(ctx);
+    const struct rbac_v1_cluster_role *role = obj;
+    const struct rbac_v1_aggregation_rule *a = role->aggregation_rule;
+    const struct field_path *path = PATH(PATH(PATH_ROOT, "aggregationRule"), "clusterRoleSelectors");
+    validate_rbac_rules(errs, role->rules, role->rules_count, false);
+    if (a == NULL)
+        return;
+    if (a->cluster_role_selectors_count == 0)
+        field_required(errs, path, "at least one clusterRoleSelector required if aggregationRule is non-nil");
+    for (size_t i = 0; i < a->cluster_role_selectors_count; i++)
+        validate_label_selector(errs, PATH_INDEX(path, i), &a->cluster_role_selectors[i]);
+}
+
+static void validate_update(const struct kind_ctx *ctx, const void *obj, const void *old, struct field_errors *errs)
+{
+    UNUSED(old);
+    validate_create(ctx, obj, errs);
+}
+
+static void row(struct table_row *r, const void *obj)
+{
+    rbac_role_row(r, &((const struct rbac_v1_cluster_role *)obj)->metadata);
+}
+
+const struct kind_ops kind_clusterroles = {
+    .group = RBAC_GROUP,
+    .version = "v1",
+    .resource = "clusterroles",
+    .validate_name = name_path_segment,
+    .default_ = set_defaults,
+    .validate_create = validate_create,
+    .validate_update = validate_update,
+    .columns = rbac_role_columns,
+    .row = row,
+};

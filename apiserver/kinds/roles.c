@@ -1,0 +1,35 @@
+/* roles.c - Role: what may be done in one namespace. */
+#include "apiserver/kinds/kinds.h"
+
+#include "apiserver/kinds/rbac.h"
+#include "apiserver/validate.h"
+#include "api/rbac_v1.h"
+
+static void validate_create(const struct kind_ctx *ctx, const void *obj, struct field_errors *errs)
+{
+    UNUSED(ctx);
+    const struct rbac_v1_role *role = obj;
+    validate_rbac_rules(errs, role->rules, role->rules_count, true);
+}
+
+static void validate_update(const struct kind_ctx *ctx, const void *obj, const void *old, struct field_errors *errs)
+{
+    UNUSED(old);
+    validate_create(ctx, obj, errs);
+}
+
+static void row(struct table_row *r, const void *obj)
+{
+    rbac_role_row(r, &((const struct rbac_v1_role *)obj)->metadata);
+}
+
+const struct kind_ops kind_roles = {
+    .group = RBAC_GROUP,
+    .version = "v1",
+    .resource = "roles",
+    .validate_name = name_path_segment,
+    .validate_create = validate_create,
+    .validate_update = validate_update,
+    .columns = rbac_role_columns,
+    .row = row,
+};

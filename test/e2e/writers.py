@@ -74,12 +74,23 @@ def verify(servers, token, acked):
     return lost
 
 
+def wait_ready(server, token):
+    """A host that is not back yet is no part of a majority: the next kill would be a second one."""
+    end = time.monotonic() + 60
+    while time.monotonic() < end:
+        api = Api([server], token)
+        if api.call("GET", "/api/v1/namespaces/default")[0] == 200:
+            return
+        time.sleep(0.1)
+    raise SystemExit("%s does not answer 60 s after its return" % server)
+
+
 def main():
     p = argparse.ArgumentParser()
     p.add_argument("--trireme"); p.add_argument("--dir", required=True); p.add_argument("--token", required=True)
     p.add_argument("--servers", required=True); p.add_argument("--kills", type=int, default=10)
     p.add_argument("--how", default="kill", choices=["kill", "cut"])
-    p.add_argument("--hosts", default="cp-1,cp-2,cp-3"); p.add_argument("--writers", type=int, default=4)
+    p.add_argument("--hosts", default="cp-1,cp-2,cp-3", help="in the order of --servers"); p.add_argument("--writers", type=int, default=4)
     p.add_argument("--limit", type=float, default=3.0, help="seconds in which writes must resume")
     p.add_argument("--verify", action="store_true")
     a = p.parse_args()
@@ -115,7 +126,7 @@ def main():
         line = "%s %s: writes go on after %.2f s" % (a.how, host, gap)
         print(line); print(line, file=log, flush=True)
         subprocess.run([a.trireme, "host", undo, host, "--dir", a.dir], check=True)
-        time.sleep(1.0)
+        wait_ready(servers[i % len(hosts)], a.token)
     stop.set()
     for t in threads:
         t.join(10)

@@ -116,7 +116,7 @@ enum consensus_guard {
     GUARD_SHRINK_TO_LEADER = 1 << 14, /* Shrinking away from the leader: two leaders in one term. */
     GUARD_HOLD_DEMOTION =
         1 << 15, /* A member that lost its vote too early neither votes nor asks. */
-    GUARD_TRANSFER_EARLY = 1 << 16,    /* A transfer fires on the first acknowledgement, and once. */
+    GUARD_TRANSFER_EARLY = 1 << 16, /* A transfer fires on the first acknowledgement, and once. */
     GUARD_ALL = (1 << 17) - 1,
 };
 

@@ -1,5 +1,7 @@
 /* consensus_raft.c - libraft's step function behind the seam of consensus.h.
  *
+ * Length: no other file may include raft.h.
+ *
  * The only file that knows libraft. It uses the pure core alone: raft_init()
  * without io and fsm, and raft_step(). The packaged library has its assertions
  * compiled out, so a broken rule would be silent: every known defect is guarded
@@ -13,8 +15,7 @@
  * The core sees no payload of commands and no addresses: entries are stepped
  * with empty buffers and found again by their position, members are named by
  * their id in decimal. So logs, snapshots and messages owe nothing to libraft.
- *
- * Longer than files should be, since no other may include raft.h. */
+ */
 #include "raftstore/consensus_internal.h"
 
 #include "lib/base/base.h"
@@ -37,14 +38,14 @@ struct consensus {
     struct raft raft;
     struct consensus_config config;
     uint64_t now_ms;
-    uint64_t commit;       /* Never falls back, unlike the core's. */
-    uint64_t saved_term;   /* As last given to save_vote. */
+    uint64_t commit;     /* Never falls back, unlike the core's. */
+    uint64_t saved_term; /* As last given to save_vote. */
     uint64_t saved_vote;
     uint64_t last_timeout_ms;
     bool timed_out_once;
-    bool stepping;         /* Ops must not call back. */
-    bool refusing;         /* The message being received is of an older term. */
-    bool changed;          /* Something was reported that `changed` stands for. */
+    bool stepping; /* Ops must not call back. */
+    bool refusing; /* The message being received is of an older term. */
+    bool changed;  /* Something was reported that `changed` stands for. */
     /* The newest list with its addresses; the core holds ids and roles. While it
      * is not committed, change_index says where it stands and `committed` what
      * comes back if it is cut. */
@@ -120,12 +121,14 @@ static enum raft_entry_type core_type(enum entry_type type)
 
 /* Entries as the core wants them: all in one raft_malloc'ed block that hangs on
  * the first entry's batch. Changes stand in that block, commands are empty. */
-static struct raft_entry *core_entries(struct entry *const *entries, uint32_t count, struct error *err)
+static struct raft_entry *core_entries(struct entry *const *entries, uint32_t count,
+                                       struct error *err)
 {
     struct raft_entry *list = xmalloc(count * sizeof(*list));
     size_t bytes = 8;
     for (uint32_t i = 0; i < count; i++) {
-        list[i] = (struct raft_entry){.term = entries[i]->term, .type = core_type(entries[i]->type)};
+        list[i] =
+            (struct raft_entry){.term = entries[i]->term, .type = core_type(entries[i]->type)};
         if (entries[i]->type != ENTRY_MEMBERS)
             continue;
         if (core_change(entry_str(entries[i]), &list[i].buf, err) != 0) {
@@ -213,7 +216,7 @@ static void save_vote(struct consensus *c)
 static void emit_append(struct consensus *c, const struct raft_update *u)
 {
     uint64_t first = u->entries.index;
-    struct entry *noop = NULL, *const *entries;
+    struct entry *noop = NULL, *const * entries;
     if (c->stepped != NULL && u->entries.batch >= c->stepped &&
         u->entries.batch < c->stepped + c->stepped_count) {
         /* Without its own assertions the core may hand out more than it was given. */
@@ -430,7 +433,8 @@ static void report_change(struct consensus *c)
     must(step(c, &ev));
 }
 
-static int submit(struct consensus *c, struct entry *const *entries, uint32_t count, struct error *err)
+static int submit(struct consensus *c, struct entry *const *entries, uint32_t count,
+                  struct error *err)
 {
     struct raft_event ev = {.type = RAFT_SUBMIT};
     for (uint32_t i = 0; i < count; i++)
@@ -451,7 +455,9 @@ static int submit(struct consensus *c, struct entry *const *entries, uint32_t co
     free(list);
     if (rv == RAFT_NOMEM)
         must(rv);
-    return rv == 0 ? 0 : error_set(err, rv == RAFT_CANTCHANGE ? E_AGAIN : E_NOT_LEADER, "%s", raft_strerror(rv));
+    return rv == 0 ? 0
+                   : error_set(err, rv == RAFT_CANTCHANGE ? E_AGAIN : E_NOT_LEADER, "%s",
+                               raft_strerror(rv));
 }
 
 /* A leader appends an entry of its term at once: what stands before it commits
@@ -485,7 +491,8 @@ static bool is_pinned_version(const struct raft *r, uint64_t id)
         return false;
     return r->id == id && r->election_timeout == 1000 && r->heartbeat_timeout == 100 &&
            r->install_snapshot_timeout == 30000 && r->state == RAFT_FOLLOWER && !r->pre_vote &&
-           r->max_catch_up_rounds == 10 && r->max_catch_up_round_duration == 5000 && r->max_inflight_entries == 32;
+           r->max_catch_up_rounds == 10 && r->max_catch_up_round_duration == 5000 &&
+           r->max_inflight_entries == 32;
 }
 
 int consensus_new(const struct consensus_config *config, struct consensus **ret, struct error *err)
@@ -499,7 +506,8 @@ int consensus_new(const struct consensus_config *config, struct consensus **ret,
     if (!is_pinned_version(&c->raft, config->id)) {
         raft_close(&c->raft, NULL);
         free(c);
-        return error_set(err, E_NOT_IMPLEMENTED, "libraft at run time is not version %d", RAFT_VERSION_NUMBER);
+        return error_set(err, E_NOT_IMPLEMENTED, "libraft at run time is not version %d",
+                         RAFT_VERSION_NUMBER);
     }
     /* The default tracer formats every message, printed or not. */
     c->raft.tracer = NULL;
@@ -527,7 +535,8 @@ void consensus_free(struct consensus *c)
 
 /* Sets the mirror as the core will find it: the newest change behind the
  * snapshot counts as not committed unless it stands at index 1. */
-static int recover_members(struct consensus *c, const struct consensus_recovered *r, struct error *err)
+static int recover_members(struct consensus *c, const struct consensus_recovered *r,
+                           struct error *err)
 {
     uint64_t known = r->snapshot != NULL ? r->snapshot->members_index : 0;
     if (r->snapshot != NULL)
@@ -538,7 +547,8 @@ static int recover_members(struct consensus *c, const struct consensus_recovered
         if (r->entries[i].type != ENTRY_MEMBERS || index <= known)
             continue;
         if (members_decode(r->entries[i].members, &m, err) != 0)
-            return error_set(err, E_CORRUPT, "log entry %" PRIu64 ": list of members does not decode", index);
+            return error_set(err, E_CORRUPT,
+                             "log entry %" PRIu64 ": list of members does not decode", index);
         members_done(&m);
         if (c->change_index != 0) { /* At most one was uncommitted. */
             c->change_index = 0;
@@ -559,13 +569,15 @@ static struct raft_entry *recover_entries(const struct consensus_recovered *r)
     for (uint32_t i = 0; i < r->count; i++) {
         list[i].term = r->entries[i].term;
         list[i].type = core_type(r->entries[i].type);
-        if (r->entries[i].type == ENTRY_MEMBERS && core_change(r->entries[i].members, &list[i].buf, NULL) != 0)
+        if (r->entries[i].type == ENTRY_MEMBERS &&
+            core_change(r->entries[i].members, &list[i].buf, NULL) != 0)
             PANIC("log entry %" PRIu64 ": list of members", r->first_index + i);
     }
     return list;
 }
 
-int consensus_start(struct consensus *c, uint64_t now_ms, const struct consensus_recovered *r, struct error *err)
+int consensus_start(struct consensus *c, uint64_t now_ms, const struct consensus_recovered *r,
+                    struct error *err)
 {
     struct raft_event ev = {.type = RAFT_START};
     struct raft_snapshot_metadata metadata = {0};
@@ -636,8 +648,8 @@ void consensus_tick(struct consensus *c, uint64_t now_ms)
     must(step(c, &ev));
     /* Guard FORGET_LEADER. A follower that may not become candidate (no voter,
      * writes under way) keeps its leader for ever and refuses every vote. */
-    if (was_follower && c->raft.state == RAFT_FOLLOWER && c->raft.follower_state.current_leader.id != 0 &&
-        guard(c, GUARD_FORGET_LEADER)) {
+    if (was_follower && c->raft.state == RAFT_FOLLOWER &&
+        c->raft.follower_state.current_leader.id != 0 && guard(c, GUARD_FORGET_LEADER)) {
         c->raft.follower_state.current_leader.id = 0;
         c->changed = true;
     }
@@ -664,7 +676,8 @@ static bool entries_valid(const struct consensus_message *m)
         return false;
     for (uint32_t i = 0; i < m->append.count; i++) {
         const struct entry *e = m->append.entries[i];
-        if (e->term == 0 || e->term < term || e->term > m->term || e->index != m->append.prev_index + 1 + i)
+        if (e->term == 0 || e->term < term || e->term > m->term ||
+            e->index != m->append.prev_index + 1 + i)
             return false;
         term = e->term;
     }
@@ -683,7 +696,8 @@ static int receive_raw(struct consensus *c, struct raft_message *rm)
 
 /* Steps entries[0 .. count) behind prev as one message. */
 static int receive_part(struct consensus *c, const struct consensus_message *m, uint64_t prev_index,
-                        uint64_t prev_term, struct entry *const *entries, uint32_t count, struct error *err)
+                        uint64_t prev_term, struct entry *const *entries, uint32_t count,
+                        struct error *err)
 {
     struct raft_message rm = {.type = RAFT_APPEND_ENTRIES, .server_id = m->peer};
     rm.append_entries.version = 1;
@@ -709,7 +723,9 @@ static int receive_part(struct consensus *c, const struct consensus_message *m, 
     if (rv == RAFT_NOMEM)
         must(rv);
     return rv == 0 ? 0
-                   : error_set(err, E_CORRUPT, "the leader %" PRIu64 " contradicts a committed entry at or above %" PRIu64,
+                   : error_set(err, E_CORRUPT,
+                               "the leader %" PRIu64
+                               " contradicts a committed entry at or above %" PRIu64,
                                m->peer, prev_index);
 }
 
@@ -753,8 +769,8 @@ static int receive_append(struct consensus *c, const struct consensus_message *m
         /* Guard CHANGE_COMMITTED. The core forgets an uncommitted change when the
          * next one arrives, even if this very message says that the first is
          * committed. Let it hear that first. */
-        if (count > 0 && entries[0]->type == ENTRY_MEMBERS && c->change_index != 0 && c->change_index <= prev &&
-            guard(c, GUARD_CHANGE_COMMITTED)) {
+        if (count > 0 && entries[0]->type == ENTRY_MEMBERS && c->change_index != 0 &&
+            c->change_index <= prev && guard(c, GUARD_CHANGE_COMMITTED)) {
             int rc = receive_part(c, m, prev, prev_term, NULL, 0, err);
             if (rc != 0)
                 return rc;
@@ -778,8 +794,10 @@ static void receive_append_result(struct consensus *c, const struct consensus_me
     struct raft_message rm = {.type = RAFT_APPEND_ENTRIES_RESULT, .server_id = m->peer};
     /* Guard LATE_REJECTION. A late rejection at or below what the member has
      * acknowledged turns the core's window around: it sends nothing more. */
-    if (c->raft.state == RAFT_LEADER && m->term == c->raft.current_term && m->append_result.rejected != 0 &&
-        m->append_result.rejected <= consensus_match_index(c, m->peer) && guard(c, GUARD_LATE_REJECTION))
+    if (c->raft.state == RAFT_LEADER && m->term == c->raft.current_term &&
+        m->append_result.rejected != 0 &&
+        m->append_result.rejected <= consensus_match_index(c, m->peer) &&
+        guard(c, GUARD_LATE_REJECTION))
         return;
     rm.append_entries_result.version = 1;
     rm.append_entries_result.term = m->term;
@@ -835,8 +853,8 @@ static void receive_install(struct consensus *c, const struct consensus_message 
     /* Guard INSTALL_TWICE. During an install the core neither uses nor frees it. */
     if (c->raft.snapshot.installing && guard(c, GUARD_INSTALL_TWICE))
         return;
-    if (m->install.index == 0 || m->install.snapshot_term == 0 || m->install.snapshot_term > m->term ||
-        m->install.members->count == 0)
+    if (m->install.index == 0 || m->install.snapshot_term == 0 ||
+        m->install.snapshot_term > m->term || m->install.members->count == 0)
         return;
     if (!c->raft.snapshot.installing) {
         members_done(&c->install.members);
@@ -869,7 +887,8 @@ static void receive_timeout_now(struct consensus *c, const struct consensus_mess
     must(receive_raw(c, &rm));
 }
 
-int consensus_receive(struct consensus *c, uint64_t now_ms, const struct consensus_message *m, struct error *err)
+int consensus_receive(struct consensus *c, uint64_t now_ms, const struct consensus_message *m,
+                      struct error *err)
 {
     int rc = 0;
     set_time(c, now_ms);
@@ -877,7 +896,8 @@ int consensus_receive(struct consensus *c, uint64_t now_ms, const struct consens
         return 0;
     bool from_leader = m->type == CONSENSUS_APPEND || m->type == CONSENSUS_INSTALL;
     if (from_leader && c->raft.state == RAFT_LEADER && m->term == c->raft.current_term)
-        return error_set(err, E_CORRUPT, "two leaders in term %" PRIu64 ": this member and %" PRIu64, m->term,
+        return error_set(err, E_CORRUPT,
+                         "two leaders in term %" PRIu64 ": this member and %" PRIu64, m->term,
                          m->peer);
     c->refusing = m->term < c->raft.current_term;
     switch (m->type) {
@@ -920,8 +940,8 @@ void consensus_persisted(struct consensus *c, uint64_t now_ms, uint64_t index)
     must(step_all(c, &ev));
 }
 
-void consensus_snapshot_taken(struct consensus *c, uint64_t now_ms, const struct consensus_snapshot *s,
-                              uint32_t trailing)
+void consensus_snapshot_taken(struct consensus *c, uint64_t now_ms,
+                              const struct consensus_snapshot *s, uint32_t trailing)
 {
     struct raft_event ev = {.type = RAFT_SNAPSHOT};
     set_time(c, now_ms);
@@ -951,7 +971,8 @@ void consensus_installed(struct consensus *c, uint64_t now_ms)
 
 /* --- leading --- */
 
-int consensus_propose(struct consensus *c, uint64_t now_ms, struct entry *const *entries, uint32_t count)
+int consensus_propose(struct consensus *c, uint64_t now_ms, struct entry *const *entries,
+                      uint32_t count)
 {
     set_time(c, now_ms);
     if (c->raft.state != RAFT_LEADER)
@@ -1011,8 +1032,8 @@ static int check_change(struct consensus *c, const struct members *next, struct 
     return 0;
 }
 
-int consensus_change(struct consensus *c, uint64_t now_ms, const struct members *next, uint64_t *ret_index,
-                     struct error *err)
+int consensus_change(struct consensus *c, uint64_t now_ms, const struct members *next,
+                     uint64_t *ret_index, struct error *err)
 {
     AUTO_BUF payload = BUF_INIT;
     set_time(c, now_ms);
@@ -1115,8 +1136,10 @@ uint64_t consensus_send_limit(const struct consensus *c, uint64_t id)
 {
     if (c->change_index == 0 || !guard(c, GUARD_HOLD_DEMOTION))
         return UINT64_MAX;
-    const struct member *before = members_get(&c->committed, id), *now = members_get(&c->members, id);
-    bool loses = before != NULL && before->role == MEMBER_VOTER && (now == NULL || now->role != MEMBER_VOTER);
+    const struct member *before = members_get(&c->committed, id),
+                        *now = members_get(&c->members, id);
+    bool loses = before != NULL && before->role == MEMBER_VOTER &&
+                 (now == NULL || now->role != MEMBER_VOTER);
     return loses ? c->change_index : UINT64_MAX;
 }
 

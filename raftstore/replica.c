@@ -114,7 +114,8 @@ static void forget_writes(struct replica *r, uint64_t index)
     r->persisted = MIN_OF(r->persisted, index - 1);
 }
 
-void replica_append(struct replica *r, uint64_t first_index, struct entry *const *entries, uint32_t count)
+void replica_append(struct replica *r, uint64_t first_index, struct entry *const *entries,
+                    uint32_t count)
 {
     ASSERT_CMP(first_index, >, r->commit);
     forget_writes(r, first_index);
@@ -439,9 +440,9 @@ void replica_tick(struct replica *r, uint64_t now_ms)
 
 static bool needs_housekeeping(const struct replica *r)
 {
-    return r->proposal_count > 0 || r->read_count > 0 || r->group_count > 0 || r->change_count > 0 ||
-           !list_empty(&r->writes) || r->fatal_at_ms != 0 || transfer_active(r) ||
-           (is_leader(r) && members_voters(&r->told) != r->told.count);
+    return r->proposal_count > 0 || r->read_count > 0 || r->group_count > 0 ||
+           r->change_count > 0 || !list_empty(&r->writes) || r->fatal_at_ms != 0 ||
+           transfer_active(r) || (is_leader(r) && members_voters(&r->told) != r->told.count);
 }
 
 uint64_t replica_deadline(const struct replica *r)
@@ -525,7 +526,8 @@ void replica_entries_read(struct replica *r, uint64_t now_ms, uint64_t token, in
     if (token == r->apply_token) {
         r->apply_token = 0;
         if (code != 0)
-            replica_fatal(r, code, "log entry %" PRIu64 " cannot be read back", r->applied.index + 1);
+            replica_fatal(r, code, "log entry %" PRIu64 " cannot be read back",
+                          r->applied.index + 1);
         else
             apply_entries_read(r, entries, count);
         return;
@@ -572,7 +574,8 @@ static void receive_core(struct replica *r, uint64_t from, struct peer_message *
     }
     struct peer *p = replica_peer(r, from);
     if (m->type == CONSENSUS_APPEND_RESULT && m->append_result.rejected == 0 && p != NULL &&
-        consensus_state(r->consensus) == CONSENSUS_LEADER && m->term == consensus_term(r->consensus)) {
+        consensus_state(r->consensus) == CONSENSUS_LEADER &&
+        m->term == consensus_term(r->consensus)) {
         send_acked(r, p, m->append_result.last_index);
         transfer_acked(r, p, consensus_match_index(r->consensus, from));
     }

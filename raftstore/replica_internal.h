@@ -109,10 +109,10 @@ struct write {
 struct tx {
     struct snapshot_ref *snapshot; /* NULL: none. */
     uint64_t id;
-    uint64_t attempt;      /* The member's newest; it rises when it has to begin again. */
-    uint64_t acked, sent;  /* Offsets. */
-    uint32_t chunks;       /* On their way. */
-    uint64_t token;        /* Of the read under way; 0: none. */
+    uint64_t attempt;     /* The member's newest; it rises when it has to begin again. */
+    uint64_t acked, sent; /* Offsets. */
+    uint32_t chunks;      /* On their way. */
+    uint64_t token;       /* Of the read under way; 0: none. */
     bool sent_last;
     bool gap;  /* The member missed something: it acknowledged the same again. */
     bool done; /* The member has it all; INSTALL goes out. */
@@ -124,10 +124,10 @@ struct peer {
     uint64_t heard_ms; /* 0: never. */
     /* The log: [next, end) is to be sent; next - 1 has prev_term. */
     uint64_t next, end, prev_term;
-    uint64_t term;   /* For which the range holds. */
+    uint64_t term;                /* For which the range holds. */
     uint64_t commit, told_commit; /* For the next message; in the last one. */
-    bool probing;    /* One message until the first acknowledgement. */
-    uint64_t token;  /* Of the read under way; 0: none. */
+    bool probing;                 /* One message until the first acknowledgement. */
+    uint64_t token;               /* Of the read under way; 0: none. */
     struct {
         uint64_t last;
         uint32_t bytes;
@@ -212,7 +212,7 @@ struct replica {
     /* Applying. */
     uint64_t commit;
     struct applied applied;
-    uint64_t apply_token; /* Of the read under way; 0: none. */
+    uint64_t apply_token;       /* Of the read under way; 0: none. */
     struct entry **apply_ahead; /* Entries read back, from applied.index + 1 on. */
     uint32_t apply_ahead_count, apply_ahead_at;
     struct snapshot_ref *snapshot; /* The current one; NULL: none. */
@@ -221,8 +221,8 @@ struct replica {
     struct snapshot_ref *taking; /* Being written; NULL: none. */
     struct members taking_members;
     uint64_t taking_members_index;
-    bool taken;             /* Durable; waits for its entries to be durable too. */
-    uint64_t bytes_since;   /* Log bytes applied since the last snapshot. */
+    bool taken;           /* Durable; waits for its entries to be durable too. */
+    uint64_t bytes_since; /* Log bytes applied since the last snapshot. */
     uint64_t entries_since;
 
     /* Proposals: all seqs in `sent` are below all in `queued`. */
@@ -238,9 +238,9 @@ struct replica {
     uint64_t expire_ms; /* When timeouts are looked at next. */
 
     /* Reads. */
-    struct list reads_waiting;   /* Without round or request. */
+    struct list reads_waiting; /* Without round or request. */
     struct list remotes_waiting;
-    struct list groups;          /* Rounds or requests, oldest first. */
+    struct list groups; /* Rounds or requests, oldest first. */
     uint32_t group_count;
     struct list reads_confirmed; /* Wait for their index to be applied. */
     uint32_t read_count;
@@ -265,11 +265,11 @@ struct replica {
 };
 
 /* Brackets an owner's op: R_OP(r, apply, &command). */
-#define R_OP(r, op, ...)                                 \
-    do {                                                 \
-        (r)->in_op = true;                               \
-        (r)->ops->op((r)->arg __VA_OPT__(, ) __VA_ARGS__); \
-        (r)->in_op = false;                              \
+#define R_OP(r, op, ...)                                                                           \
+    do {                                                                                           \
+        (r)->in_op = true;                                                                         \
+        (r)->ops->op((r)->arg __VA_OPT__(, ) __VA_ARGS__);                                         \
+        (r)->in_op = false;                                                                        \
     } while (0)
 
 static inline bool is_leader(const struct replica *r)
@@ -286,11 +286,13 @@ static inline bool is_settled_leader(const struct replica *r)
 void replica_fatal(struct replica *r, int code, const char *fmt, ...) PRINTF_LIKE(3, 4);
 void replica_send(struct replica *r, uint64_t to, const struct peer_message *m);
 struct peer *replica_peer(struct replica *r, uint64_t id); /* NULL: no member. */
-struct write *replica_write(struct replica *r, enum write_type type); /* Enters the FIFO, with its seq. */
+struct write *replica_write(struct replica *r,
+                            enum write_type type); /* Enters the FIFO, with its seq. */
 uint64_t replica_token(struct replica *r);
 void replica_look(struct replica *r); /* Follows up what the consensus said with changed(). */
 void replica_save_vote(struct replica *r, uint64_t term, uint64_t voted_for);
-void replica_append(struct replica *r, uint64_t first_index, struct entry *const *entries, uint32_t count);
+void replica_append(struct replica *r, uint64_t first_index, struct entry *const *entries,
+                    uint32_t count);
 
 /* replica_start.c */
 void start_free_recovered(struct replica *r);
@@ -317,11 +319,13 @@ void apply_maybe_snapshot(struct replica *r);
 void apply_finish_snapshot(struct replica *r);
 void applied_done(struct applied *a);
 void applied_encode(const struct applied *a, struct buf *out);
-int applied_decode(struct str meta, uint64_t index, uint64_t term, struct applied *ret, struct error *err);
+int applied_decode(struct str meta, uint64_t index, uint64_t term, struct applied *ret,
+                   struct error *err);
 struct snapshot_ref *snapshot_ref_new(uint64_t index, uint64_t term, struct str meta);
 struct snapshot_ref *snapshot_ref_take(struct snapshot_ref *s);
 void snapshot_ref_drop(struct snapshot_ref *s);
-void replica_set_snapshot(struct replica *r, struct snapshot_ref *s, const struct members *m, uint64_t members_index);
+void replica_set_snapshot(struct replica *r, struct snapshot_ref *s, const struct members *m,
+                          uint64_t members_index);
 
 /* replica_read.c */
 void read_init(struct replica *r);
@@ -336,7 +340,8 @@ void read_close(struct replica *r, int code);
 void send_append(struct replica *r, struct peer *p, const struct consensus_message *m);
 void send_commit(struct replica *r, struct peer *p);
 void send_acked(struct replica *r, struct peer *p, uint64_t last_index);
-void send_entries_read(struct replica *r, struct peer *p, struct entry *const *entries, uint32_t count);
+void send_entries_read(struct replica *r, struct peer *p, struct entry *const *entries,
+                       uint32_t count);
 void send_resume(struct replica *r, struct peer *p);
 void send_reset(struct peer *p);
 

@@ -21,7 +21,8 @@ int replica_recover_snapshot(struct replica *r, const struct replica_snapshot *s
     ASSERT(!r->started && r->tail.count == 0);
     int rc = applied_decode(s->meta, s->index, s->term, &r->applied, err);
     if (rc != 0)
-        return error_set(err, E_CORRUPT, "snapshot %" PRIu64 ": its description does not decode", s->index);
+        return error_set(err, E_CORRUPT, "snapshot %" PRIu64 ": its description does not decode",
+                         s->index);
     replica_set_snapshot(r, snapshot_ref_new(s->index, s->term, s->meta), &r->applied.members,
                          r->applied.members_index);
     tail_reset(&r->tail, s->index, s->term);
@@ -34,11 +35,14 @@ int replica_recover_entry(struct replica *r, struct entry *e, struct error *err)
     ASSERT(!r->started);
     if (t->count == 0) {
         if (e->index == 0 || e->index > t->base_index + 1)
-            return error_set(err, E_CORRUPT, "the log starts at %" PRIu64 ", the snapshot ends at %" PRIu64,
+            return error_set(err, E_CORRUPT,
+                             "the log starts at %" PRIu64 ", the snapshot ends at %" PRIu64,
                              e->index, t->base_index);
         t->first = t->cached = e->index;
     } else if (e->index != tail_last(t) + 1 || e->term < tail_term(t, tail_last(t))) {
-        return error_set(err, E_CORRUPT, "log entry %" PRIu64 " of term %" PRIu64 " follows %" PRIu64 " of %" PRIu64,
+        return error_set(err, E_CORRUPT,
+                         "log entry %" PRIu64 " of term %" PRIu64 " follows %" PRIu64
+                         " of %" PRIu64,
                          e->index, e->term, tail_last(t), tail_term(t, tail_last(t)));
     }
     tail_append(t, e);
@@ -76,7 +80,8 @@ static int found_cluster(struct replica *r, const struct members *initial, struc
     AUTO_BUF bytes = BUF_INIT;
     struct members m = {0};
     if (members_get(initial, r->config.id) == NULL || initial->count > MEMBERS_MAX)
-        return error_set(err, E_INVALID, "the members of the new cluster do not include this one (%" PRIu64 ")",
+        return error_set(err, E_INVALID,
+                         "the members of the new cluster do not include this one (%" PRIu64 ")",
                          r->config.id);
     members_copy(&m, initial);
     qsort(m.items, m.count, sizeof(m.items[0]), compare_ids);
@@ -150,7 +155,8 @@ int replica_start(struct replica *r, uint64_t now_ms, const struct replica_vote 
         replica_save_vote(r, last_term, 0);
         v = (struct replica_vote){last_term, 0};
     } else if (last_term > v.term) {
-        return error_set(err, E_CORRUPT, "the log's last term is %" PRIu64 ", the vote's %" PRIu64, last_term, v.term);
+        return error_set(err, E_CORRUPT, "the log's last term is %" PRIu64 ", the vote's %" PRIu64,
+                         last_term, v.term);
     }
     r->started = true;
     r->persisted = tail_last(&r->tail);

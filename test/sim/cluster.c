@@ -38,7 +38,8 @@ void cluster_found(struct world *w, uint32_t count)
 
 static void build(struct world *w)
 {
-    cluster_found(w, w->options.members != 0 ? w->options.members : (uint32_t)rng_between(&w->rng, 1, 5));
+    cluster_found(w, w->options.members != 0 ? w->options.members
+                                             : (uint32_t)rng_between(&w->rng, 1, 5));
     clients_start(w, (uint32_t)rng_between(&w->rng, 2, CLIENTS_MAX));
     nemesis_start(w);
 }

@@ -46,7 +46,8 @@ static void log_append(struct node *n, struct entry *e)
     if (d->count == 0 && d->first != e->index && d->first == 0)
         d->first = e->index;
     if (e->index != log_last(d) + 1) {
-        world_fail(n->world, "node %" PRIu64 ": entry %" PRIu64 " written behind %" PRIu64, n->id, e->index, log_last(d));
+        world_fail(n->world, "node %" PRIu64 ": entry %" PRIu64 " written behind %" PRIu64, n->id,
+                   e->index, log_last(d));
         return;
     }
     if (d->count == d->cap) {
@@ -60,7 +61,8 @@ bool disk_has(const struct disk_model *d, uint64_t index, uint64_t term)
 {
     if (d->snapshot != NULL && d->snapshot->index >= index)
         return true;
-    return d->count > 0 && index >= d->first && index <= log_last(d) && d->log[index - d->first]->term == term;
+    return d->count > 0 && index >= d->first && index <= log_last(d) &&
+           d->log[index - d->first]->term == term;
 }
 
 static void file_free(struct snapshot_file *f)
@@ -209,7 +211,8 @@ static void on_save_vote(void *arg, uint64_t seq, const struct replica_vote *v)
     disk_kick(arg);
 }
 
-static void on_append(void *arg, uint64_t seq, uint64_t first_index, struct entry *const *entries, uint32_t count)
+static void on_append(void *arg, uint64_t seq, uint64_t first_index, struct entry *const *entries,
+                      uint32_t count)
 {
     struct disk_write *w = queue_write(arg, seq, DISK_APPEND);
     w->index = first_index;
@@ -225,8 +228,9 @@ static void on_install(void *arg, uint64_t seq, uint64_t transfer, const struct 
     struct node *n = arg;
     struct disk_write *w = queue_write(n, seq, DISK_INSTALL);
     if (transfer != n->disk.received.transfer)
-        world_fail(n->world, "node %" PRIu64 ": transfer %" PRIu64 " installed, %" PRIu64 " received", n->id, transfer,
-                   n->disk.received.transfer);
+        world_fail(n->world,
+                   "node %" PRIu64 ": transfer %" PRIu64 " installed, %" PRIu64 " received", n->id,
+                   transfer, n->disk.received.transfer);
     w->index = s->index;
     w->term = s->term;
     w->transfer = transfer;
@@ -246,7 +250,8 @@ static void on_trim(void *arg, uint64_t first_index)
 {
     struct node *n = arg;
     if (n->disk.snapshot == NULL || first_index > n->disk.snapshot->index + 1)
-        world_fail(n->world, "node %" PRIu64 ": log trimmed to %" PRIu64 " beyond its snapshot", n->id, first_index);
+        world_fail(n->world, "node %" PRIu64 ": log trimmed to %" PRIu64 " beyond its snapshot",
+                   n->id, first_index);
     log_trim(&n->disk, first_index);
 }
 
@@ -270,14 +275,16 @@ static void entries_read(struct world *w, void *arg, uint64_t unused)
         while (there && rd->index + count <= MIN_OF(rd->last, log_last(d)) &&
                (count == 0 || bytes + at[count]->size <= rd->bytes_max))
             bytes += at[count++]->size;
-        replica_entries_read(n->replica, node_now(n), rd->token, there ? 0 : E_NOT_FOUND, at, count);
+        replica_entries_read(n->replica, node_now(n), rd->token, there ? 0 : E_NOT_FOUND, at,
+                             count);
         node_settle(n);
     }
     UNUSED(w);
     free(rd);
 }
 
-static void on_read_entries(void *arg, uint64_t token, uint64_t first, uint64_t last, uint32_t bytes_max)
+static void on_read_entries(void *arg, uint64_t token, uint64_t first, uint64_t last,
+                            uint32_t bytes_max)
 {
     struct node *n = arg;
     struct reading *rd = xzalloc(sizeof(*rd));
@@ -333,15 +340,18 @@ static void snapshot_read(struct world *w, void *arg, uint64_t unused)
     UNUSED(w);
     if (n->up && n->life == rd->life) {
         struct snapshot_file *f = find_snapshot(&n->disk, rd->index);
-        struct str bytes = f != NULL ? str_sub(buf_str(&f->data), rd->offset, rd->bytes_max) : STR_NULL;
+        struct str bytes =
+            f != NULL ? str_sub(buf_str(&f->data), rd->offset, rd->bytes_max) : STR_NULL;
         bool last = f != NULL && rd->offset + bytes.len >= f->data.len;
-        replica_snapshot_read(n->replica, node_now(n), rd->token, f != NULL ? 0 : E_NOT_FOUND, bytes, last);
+        replica_snapshot_read(n->replica, node_now(n), rd->token, f != NULL ? 0 : E_NOT_FOUND,
+                              bytes, last);
         node_settle(n);
     }
     free(rd);
 }
 
-static void on_read_snapshot(void *arg, uint64_t token, uint64_t index, uint64_t offset, uint32_t bytes_max)
+static void on_read_snapshot(void *arg, uint64_t token, uint64_t index, uint64_t offset,
+                             uint32_t bytes_max)
 {
     struct node *n = arg;
     struct reading *rd = xzalloc(sizeof(*rd));
@@ -381,7 +391,8 @@ static void snapshot_written(struct world *w, void *arg, uint64_t unused)
     free(rd);
 }
 
-static void on_write_snapshot(void *arg, uint64_t transfer, uint64_t offset, struct str bytes, bool last)
+static void on_write_snapshot(void *arg, uint64_t transfer, uint64_t offset, struct str bytes,
+                              bool last)
 {
     struct node *n = arg;
     struct received_file *f = &n->disk.received;
@@ -392,8 +403,9 @@ static void on_write_snapshot(void *arg, uint64_t transfer, uint64_t offset, str
         f->transfer = transfer;
     }
     if (f->transfer != transfer || f->data.len != offset)
-        world_fail(n->world, "node %" PRIu64 ": chunk of transfer %" PRIu64 " at %" PRIu64 " does not follow", n->id,
-                   transfer, offset);
+        world_fail(n->world,
+                   "node %" PRIu64 ": chunk of transfer %" PRIu64 " at %" PRIu64 " does not follow",
+                   n->id, transfer, offset);
     buf_append_str(&f->data, bytes);
     *rd = (struct reading){n, n->life, transfer, 0, 0, 0, 0};
     world_at(n->world, 1000, snapshot_written, rd, 0); /* All the same: in order. */
@@ -427,7 +439,8 @@ static void on_apply(void *arg, const struct replica_command *c)
     struct node *n = arg;
     bool ok = false;
     if (!machine_apply(n->machine, c->index, c->bytes, &ok)) {
-        world_fail(n->world, "node %" PRIu64 ": command of entry %" PRIu64 " is damaged", n->id, c->index);
+        world_fail(n->world, "node %" PRIu64 ": command of entry %" PRIu64 " is damaged", n->id,
+                   c->index);
         return;
     }
     check_command(n);
@@ -537,7 +550,8 @@ void node_settle(struct node *n)
 void node_deliver(struct node *n, uint64_t from, struct str bytes)
 {
     if (replica_receive(n->replica, node_now(n), from, bytes) != 0)
-        world_fail(n->world, "node %" PRIu64 ": a message of %" PRIu64 " does not decode", n->id, from);
+        world_fail(n->world, "node %" PRIu64 ": a message of %" PRIu64 " does not decode", n->id,
+                   from);
     node_settle(n);
 }
 
@@ -546,7 +560,8 @@ void node_create(struct world *w, uint32_t i, uint64_t id, bool founder)
     struct node *n = &w->nodes[i];
     *n = (struct node){.world = w, .id = id, .exists = true, .founder = founder};
     n->rng.state = rng_next(&w->rng);
-    n->rate_per_mille = (uint32_t)rng_between(&w->rng, 1000 - w->rate_spread, 1000 + w->rate_spread);
+    n->rate_per_mille =
+        (uint32_t)rng_between(&w->rng, 1000 - w->rate_spread, 1000 + w->rate_spread);
     n->clock_offset_ms = rng_below(&w->rng, 1000000);
     list_init(&n->disk.queue);
     n->disk.slow = 1;
@@ -568,14 +583,16 @@ static int recover(struct node *n, struct error *err)
 {
     struct disk_model *d = &n->disk;
     if (d->snapshot != NULL) {
-        struct replica_snapshot s = {d->snapshot->index, d->snapshot->term, buf_str(&d->snapshot->meta)};
+        struct replica_snapshot s = {d->snapshot->index, d->snapshot->term,
+                                     buf_str(&d->snapshot->meta)};
         int rc = replica_recover_snapshot(n->replica, &s, err);
         if (rc != 0)
             return rc;
     }
     for (uint32_t i = 0; i < d->count; i++) {
         /* As read from a disk: an entry of its own. */
-        struct entry *e = entry_new(d->log[i]->type, d->log[i]->index, d->log[i]->term, d->log[i]->size);
+        struct entry *e =
+            entry_new(d->log[i]->type, d->log[i]->index, d->log[i]->term, d->log[i]->size);
         memcpy(e->data, d->log[i]->data, e->size);
         int rc = replica_recover_entry(n->replica, e, err);
         entry_unref(e);
@@ -584,7 +601,8 @@ static int recover(struct node *n, struct error *err)
     }
     struct members m;
     founders(n->world, &m);
-    int rc = replica_start(n->replica, node_now(n), d->has_vote ? &d->vote : NULL, n->founder ? &m : NULL, err);
+    int rc = replica_start(n->replica, node_now(n), d->has_vote ? &d->vote : NULL,
+                           n->founder ? &m : NULL, err);
     members_done(&m);
     return rc;
 }
@@ -606,8 +624,9 @@ void node_start(struct node *n)
     n->machine = machine_new();
     restore_machine(n);
     n->checked_commit = 0;
-    world_log(n->world, "node %" PRIu64 " starts: log %" PRIu64 "..%" PRIu64 ", snapshot %" PRIu64, n->id, n->disk.first,
-              log_last(&n->disk), n->disk.snapshot != NULL ? n->disk.snapshot->index : 0);
+    world_log(n->world, "node %" PRIu64 " starts: log %" PRIu64 "..%" PRIu64 ", snapshot %" PRIu64,
+              n->id, n->disk.first, log_last(&n->disk),
+              n->disk.snapshot != NULL ? n->disk.snapshot->index : 0);
     int rc = replica_new(&c, &n->replica, &err);
     if (rc == 0)
         rc = recover(n, &err);
@@ -627,7 +646,8 @@ static void lose_writes(struct node *n)
         struct disk_write *w = LIST_ENTRY(list_pop_front(&d->queue), struct disk_write, node);
         if (!lost && rng_chance(&n->rng, 500)) {
             uint32_t whole = w->type == DISK_INSTALL ? 1 : w->count;
-            uint32_t part = rng_chance(&n->rng, 300) ? (uint32_t)rng_below(&n->rng, whole + 1) : whole;
+            uint32_t part =
+                rng_chance(&n->rng, 300) ? (uint32_t)rng_below(&n->rng, whole + 1) : whole;
             lost = part < whole;
             if (w->type != DISK_INSTALL || n->disk.received.transfer == w->transfer)
                 make_durable(n, w, part);

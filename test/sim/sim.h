@@ -33,25 +33,26 @@ struct rng {
     uint64_t state;
 };
 uint64_t rng_next(struct rng *g);
-uint64_t rng_below(struct rng *g, uint64_t below);              /* [0, below) */
+uint64_t rng_below(struct rng *g, uint64_t below);                /* [0, below) */
 uint64_t rng_between(struct rng *g, uint64_t low, uint64_t high); /* [low, high] */
 bool rng_chance(struct rng *g, uint32_t per_mille);
 
 /* --- what a run is made of --- */
 struct sim_options {
     uint64_t seed;
-    uint32_t members;      /* 0: drawn from the seed. */
+    uint32_t members; /* 0: drawn from the seed. */
     uint32_t guards_off;
     bool verbose;
-    bool changes;          /* Changes of members. */
+    bool changes; /* Changes of members. */
     bool snapshots;
-    uint64_t fault_ms;     /* How long faults go on; 0: 12 s. */
+    uint64_t fault_ms; /* How long faults go on; 0: 12 s. */
 };
 
 /* The first violation of a run; empty: none. */
 struct sim_result {
     char failure[512];
-    uint64_t events, commands, reads, elections, snapshots_installed, changes, crashes, unknown, ops;
+    uint64_t events, commands, reads, elections, snapshots_installed, changes, crashes, unknown,
+        ops;
 };
 /* Runs one cluster from its seed to its end. False: ret->failure says why. */
 bool sim_run(const struct sim_options *o, struct sim_result *ret);
@@ -134,8 +135,8 @@ struct disk_model {
     uint32_t count, cap;
     struct snapshot_file *snapshot;
     /* Lost in a crash, but for what had reached the platter. */
-    struct list queue; /* struct disk_write */
-    uint64_t syncing;  /* Seq of the last write under sync; 0: idle. */
+    struct list queue;                    /* struct disk_write */
+    uint64_t syncing;                     /* Seq of the last write under sync; 0: idle. */
     struct snapshot_file *held[HELD_MAX]; /* Replaced, kept for readers. */
     uint64_t reading[HELD_MAX];           /* Snapshots being read; 0: none. */
     struct received_file received;
@@ -149,7 +150,7 @@ struct node {
     uint64_t id;
     struct rng rng;
     bool exists, up, stopped; /* stopped: fatal, for ever. */
-    uint64_t life; /* Counts starts; events of earlier lives are void. */
+    uint64_t life;            /* Counts starts; events of earlier lives are void. */
     bool founder;
     struct replica *replica;
     struct machine *machine;
@@ -211,13 +212,13 @@ struct world {
     uint32_t node_count;
     uint64_t next_id;
     struct net net;
-    bool faults;  /* The nemesis is at work. */
-    bool load;    /* Clients go on. */
+    bool faults; /* The nemesis is at work. */
+    bool load;   /* Clients go on. */
     /* Checks. */
     struct {
         uint64_t term;
         uint64_t leader;
-    } *leaders;
+    } * leaders;
     uint32_t leader_count;
     uint64_t *committed_term; /* By index. */
     uint64_t committed_count, committed_cap;
@@ -235,9 +236,9 @@ struct world {
     /* Config of all replicas. */
     struct replica_config config;
     uint32_t big_per_mille; /* Large commands. */
-    uint32_t spite; /* Per mille of messages whose sender crashes with writes unsynced. */
-    uint32_t rate_spread; /* Clocks run at 1000 - spread .. 1000 + spread per mille. */
-    int change_code; /* Newest answer to a change; 1: none since it was reset. */
+    uint32_t spite;         /* Per mille of messages whose sender crashes with writes unsynced. */
+    uint32_t rate_spread;   /* Clocks run at 1000 - spread .. 1000 + spread per mille. */
+    int change_code;        /* Newest answer to a change; 1: none since it was reset. */
 };
 
 bool world_step(struct world *w); /* The next event; false: none is left. */

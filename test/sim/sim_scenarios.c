@@ -7,12 +7,12 @@
 #include <inttypes.h>
 #include <stdio.h>
 
-#define HOLDS(cond)                                                         \
-    do {                                                                    \
-        if (!(cond)) {                                                      \
-            world_fail(w, "line %d: %s", __LINE__, #cond);                  \
-            return;                                                         \
-        }                                                                   \
+#define HOLDS(cond)                                                                                \
+    do {                                                                                           \
+        if (!(cond)) {                                                                             \
+            world_fail(w, "line %d: %s", __LINE__, #cond);                                         \
+            return;                                                                                \
+        }                                                                                          \
     } while (0)
 
 static bool is_leader(const struct node *n)
@@ -47,7 +47,8 @@ static struct node *settle(struct world *w)
     return NULL;
 }
 
-static int change(struct world *w, struct node *n, enum replica_change_type type, uint64_t id, const char *address)
+static int change(struct world *w, struct node *n, enum replica_change_type type, uint64_t id,
+                  const char *address)
 {
     w->change_code = 1;
     if (replica_change(n->replica, node_now(n), type, id, address, NULL) != 0)

@@ -21,17 +21,20 @@ static void validate_create(const struct kind_ctx *ctx, const void *obj, struct 
     UNUSED(ctx);
     const struct rbac_v1_cluster_role *role = obj;
     const struct rbac_v1_aggregation_rule *a = role->aggregation_rule;
-    const struct field_path *path = PATH(PATH(PATH_ROOT, "aggregationRule"), "clusterRoleSelectors");
+    const struct field_path *path =
+        PATH(PATH(PATH_ROOT, "aggregationRule"), "clusterRoleSelectors");
     validate_rbac_rules(errs, role->rules, role->rules_count, false);
     if (a == NULL)
         return;
     if (a->cluster_role_selectors_count == 0)
-        field_required(errs, path, "at least one clusterRoleSelector required if aggregationRule is non-nil");
+        field_required(errs, path,
+                       "at least one clusterRoleSelector required if aggregationRule is non-nil");
     for (size_t i = 0; i < a->cluster_role_selectors_count; i++)
         validate_label_selector(errs, PATH_INDEX(path, i), &a->cluster_role_selectors[i]);
 }
 
-static void validate_update(const struct kind_ctx *ctx, const void *obj, const void *old, struct field_errors *errs)
+static void validate_update(const struct kind_ctx *ctx, const void *obj, const void *old,
+                            struct field_errors *errs)
 {
     UNUSED(old);
     validate_create(ctx, obj, errs);

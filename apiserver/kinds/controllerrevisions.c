@@ -19,7 +19,8 @@ static void validate_create(const struct kind_ctx *ctx, const void *obj, struct 
     validate_non_negative(errs, PATH(PATH_ROOT, "revision"), c->revision);
 }
 
-static void validate_update(const struct kind_ctx *ctx, const void *obj, const void *old, struct field_errors *errs)
+static void validate_update(const struct kind_ctx *ctx, const void *obj, const void *old,
+                            struct field_errors *errs)
 {
     const struct apps_v1_controller_revision *c = obj, *o = old;
     validate_create(ctx, obj, errs);
@@ -40,7 +41,8 @@ static void row(struct table_row *r, const void *obj)
     const struct apps_v1_controller_revision *c = obj;
     const struct meta_v1_owner_reference *owner = NULL;
     for (size_t i = 0; i < c->metadata.owner_references_count; i++)
-        if (c->metadata.owner_references[i].has_controller && c->metadata.owner_references[i].controller)
+        if (c->metadata.owner_references[i].has_controller &&
+            c->metadata.owner_references[i].controller)
             owner = &c->metadata.owner_references[i];
     cell_str(r, c->metadata.name);
     if (owner == NULL) {
@@ -50,12 +52,13 @@ static void row(struct table_row *r, const void *obj)
         char kind[256];
         size_t n = MIN_OF(owner->kind.len, sizeof(kind));
         for (size_t i = 0; i < n; i++)
-            kind[i] = (char)(owner->kind.data[i] >= 'A' && owner->kind.data[i] <= 'Z' ? owner->kind.data[i] + 32
-                                                                                      : owner->kind.data[i]);
+            kind[i] = (char)(owner->kind.data[i] >= 'A' && owner->kind.data[i] <= 'Z'
+                                 ? owner->kind.data[i] + 32
+                                 : owner->kind.data[i]);
         if (!str_cut(owner->api_version, '/', &group, &version))
             group = STR_NULL;
-        cell_printf(r, "%.*s%s" STR_FMT "/" STR_FMT, (int)n, kind, str_empty(group) ? "" : ".", STR_ARG(group),
-                    STR_ARG(owner->name));
+        cell_printf(r, "%.*s%s" STR_FMT "/" STR_FMT, (int)n, kind, str_empty(group) ? "" : ".",
+                    STR_ARG(group), STR_ARG(owner->name));
     }
     cell_printf(r, "%lld", (long long)c->revision);
     cell_age(r, &c->metadata.creation_timestamp);

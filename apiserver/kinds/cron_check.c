@@ -26,14 +26,18 @@ static const struct cron_field fields[5] = {
 static const char *number(struct arena *a, struct str s, int64_t *ret)
 {
     if (!str_to_i64(s, ret))
-        return str_c(arena_printf(a, "failed to parse int from " STR_FMT ": strconv.Atoi: parsing \"" STR_FMT
-                                     "\": invalid syntax", STR_ARG(s), STR_ARG(s)));
+        return str_c(arena_printf(a,
+                                  "failed to parse int from " STR_FMT
+                                  ": strconv.Atoi: parsing \"" STR_FMT "\": invalid syntax",
+                                  STR_ARG(s), STR_ARG(s)));
     if (*ret < 0)
-        return str_c(arena_printf(a, "negative number (%lld) not allowed: " STR_FMT, (long long)*ret, STR_ARG(s)));
+        return str_c(arena_printf(a, "negative number (%lld) not allowed: " STR_FMT,
+                                  (long long)*ret, STR_ARG(s)));
     return NULL;
 }
 
-static const char *number_or_name(struct arena *a, const struct cron_field *f, struct str s, int64_t *ret)
+static const char *number_or_name(struct arena *a, const struct cron_field *f, struct str s,
+                                  int64_t *ret)
 {
     for (size_t i = 0; i < f->name_count; i++)
         if (s.len == 3 && strncasecmp(f->names[i], s.data, 3) == 0) {
@@ -78,16 +82,18 @@ static const char *range_fault(struct arena *a, const struct cron_field *f, stru
             end = f->max;
     }
     if (start < f->min)
-        return str_c(arena_printf(a, "beginning of range (%lld) below minimum (%lld): " STR_FMT, (long long)start,
-                                  (long long)f->min, STR_ARG(s)));
+        return str_c(arena_printf(a, "beginning of range (%lld) below minimum (%lld): " STR_FMT,
+                                  (long long)start, (long long)f->min, STR_ARG(s)));
     if (end > f->max)
-        return str_c(arena_printf(a, "end of range (%lld) above maximum (%lld): " STR_FMT, (long long)end,
-                                  (long long)f->max, STR_ARG(s)));
+        return str_c(arena_printf(a, "end of range (%lld) above maximum (%lld): " STR_FMT,
+                                  (long long)end, (long long)f->max, STR_ARG(s)));
     if (start > end)
-        return str_c(arena_printf(a, "beginning of range (%lld) beyond end of range (%lld): " STR_FMT,
+        return str_c(arena_printf(a,
+                                  "beginning of range (%lld) beyond end of range (%lld): " STR_FMT,
                                   (long long)start, (long long)end, STR_ARG(s)));
     if (step == 0)
-        return str_c(arena_printf(a, "step of range should be a positive number: " STR_FMT, STR_ARG(s)));
+        return str_c(
+            arena_printf(a, "step of range should be a positive number: " STR_FMT, STR_ARG(s)));
     return NULL;
 }
 
@@ -128,7 +134,8 @@ static bool is_duration(struct str s)
 
 static const char *descriptor_fault(struct arena *a, struct str s)
 {
-    static const char *const known[] = {"@yearly", "@annually", "@monthly", "@weekly", "@daily", "@midnight", "@hourly"};
+    static const char *const known[] = {"@yearly", "@annually", "@monthly", "@weekly",
+                                        "@daily",  "@midnight", "@hourly"};
     for (size_t i = 0; i < ARRAY_SIZE(known); i++)
         if (str_eqc(s, known[i]))
             return NULL;
@@ -137,8 +144,9 @@ static const char *descriptor_fault(struct arena *a, struct str s)
     struct str duration = str_sub(s, 7, s.len);
     if (is_duration(duration))
         return NULL;
-    return str_c(arena_printf(a, "failed to parse duration " STR_FMT ": time: invalid duration \"" STR_FMT "\"",
-                              STR_ARG(s), STR_ARG(duration)));
+    return str_c(arena_printf(
+        a, "failed to parse duration " STR_FMT ": time: invalid duration \"" STR_FMT "\"",
+        STR_ARG(s), STR_ARG(duration)));
 }
 
 const char *cron_fault(struct arena *a, struct str schedule)
@@ -162,7 +170,8 @@ const char *cron_fault(struct arena *a, struct str schedule)
         AUTO_BUF b = BUF_INIT;
         for (size_t i = 0; i < n; i++)
             buf_printf(&b, "%s" STR_FMT, i == 0 ? "" : " ", STR_ARG(parts[i]));
-        return str_c(arena_printf(a, "expected exactly 5 fields, found %zu: [" STR_FMT "]", n, STR_ARG(buf_str(&b))));
+        return str_c(arena_printf(a, "expected exactly 5 fields, found %zu: [" STR_FMT "]", n,
+                                  STR_ARG(buf_str(&b))));
     }
     for (size_t i = 0; i < n; i++) {
         const char *fault = field_fault(a, &fields[i], parts[i]);
@@ -178,8 +187,8 @@ bool time_zone_exists(struct str name)
     char path[256];
     if (str_eqc(name, "UTC"))
         return true;
-    if (name.len + sizeof(base) + 1 > sizeof(path) || name.data[0] == '/' || str_find_str(name, STR("..")) >= 0 ||
-        str_find(name, '\\', 0) >= 0)
+    if (name.len + sizeof(base) + 1 > sizeof(path) || name.data[0] == '/' ||
+        str_find_str(name, STR("..")) >= 0 || str_find(name, '\\', 0) >= 0)
         return false;
     if (access(base, X_OK) != 0)
         return true;

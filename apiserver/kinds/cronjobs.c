@@ -31,8 +31,9 @@ static void set_defaults(const struct kind_ctx *ctx, void *obj)
     pod_template_defaults(ctx->arena, &s->job_template.spec.template);
 }
 
-static void check_schedule(const struct kind_ctx *ctx, struct field_errors *errs, const struct field_path *path,
-                           const struct batch_v1_cron_job_spec *s, const struct batch_v1_cron_job_spec *old)
+static void check_schedule(const struct kind_ctx *ctx, struct field_errors *errs,
+                           const struct field_path *path, const struct batch_v1_cron_job_spec *s,
+                           const struct batch_v1_cron_job_spec *old)
 {
     if (str_empty(s->schedule)) {
         field_required(errs, path, NULL);
@@ -41,7 +42,8 @@ static void check_schedule(const struct kind_ctx *ctx, struct field_errors *errs
     bool has_zone = str_find_str(s->schedule, STR("TZ")) >= 0;
     bool had_zone = old != NULL && str_find_str(old->schedule, STR("TZ")) >= 0;
     if (has_zone && s->has_time_zone)
-        field_invalid(errs, path, s->schedule, "cannot use both timeZone field and TZ or CRON_TZ in schedule");
+        field_invalid(errs, path, s->schedule,
+                      "cannot use both timeZone field and TZ or CRON_TZ in schedule");
     else if (has_zone && !had_zone)
         field_invalid(errs, path, s->schedule,
                       "cannot use TZ or CRON_TZ in schedule, use timeZone field instead");
@@ -58,8 +60,9 @@ static void check_zone(struct field_errors *errs, const struct field_path *path,
     if (str_empty(zone))
         field_invalid(errs, path, zone, "timeZone must be nil or non-empty string");
     else if (zone.len == 5 && strncasecmp(zone.data, "local", 5) == 0)
-        field_invalid(errs, path, zone,
-                      "timeZone must be an explicit time zone as defined in https://www.iana.org/time-zones");
+        field_invalid(
+            errs, path, zone,
+            "timeZone must be an explicit time zone as defined in https://www.iana.org/time-zones");
     else if (!time_zone_exists(zone))
         field_invalid(errs, path, zone, "unknown time zone " STR_FMT, STR_ARG(zone));
 }
@@ -71,18 +74,22 @@ static void validate_spec(const struct kind_ctx *ctx, const struct batch_v1_cron
     const struct field_path *spec = PATH(PATH_ROOT, "spec");
     check_schedule(ctx, errs, PATH(spec, "schedule"), s, old);
     if (s->has_starting_deadline_seconds)
-        validate_non_negative(errs, PATH(spec, "startingDeadlineSeconds"), s->starting_deadline_seconds);
+        validate_non_negative(errs, PATH(spec, "startingDeadlineSeconds"),
+                              s->starting_deadline_seconds);
     if (s->has_time_zone)
         check_zone(errs, PATH(spec, "timeZone"), s->time_zone);
     require_listed(errs, PATH(spec, "concurrencyPolicy"), s->concurrency_policy, policies);
     const struct field_path *job = PATH(PATH(spec, "jobTemplate"), "spec");
     if (s->job_template.spec.manual_selector)
-        field_not_supported_raw(errs, PATH(job, "manualSelector"), STR("true"), (const char *const[]){"nil", "false", NULL});
+        field_not_supported_raw(errs, PATH(job, "manualSelector"), STR("true"),
+                                (const char *const[]){"nil", "false", NULL});
     validate_job_spec(ctx, errs, job, &s->job_template.spec);
     if (s->has_successful_jobs_history_limit)
-        validate_non_negative(errs, PATH(spec, "successfulJobsHistoryLimit"), s->successful_jobs_history_limit);
+        validate_non_negative(errs, PATH(spec, "successfulJobsHistoryLimit"),
+                              s->successful_jobs_history_limit);
     if (s->has_failed_jobs_history_limit)
-        validate_non_negative(errs, PATH(spec, "failedJobsHistoryLimit"), s->failed_jobs_history_limit);
+        validate_non_negative(errs, PATH(spec, "failedJobsHistoryLimit"),
+                              s->failed_jobs_history_limit);
 }
 
 static void validate_create(const struct kind_ctx *ctx, const void *obj, struct field_errors *errs)
@@ -94,10 +101,11 @@ static void validate_create(const struct kind_ctx *ctx, const void *obj, struct 
                       "must be no more than %u characters", NAME_MAX_BYTES);
 }
 
-static void validate_update(const struct kind_ctx *ctx, const void *obj, const void *old, struct field_errors *errs)
+static void validate_update(const struct kind_ctx *ctx, const void *obj, const void *old,
+                            struct field_errors *errs)
 {
-    validate_spec(ctx, &((const struct batch_v1_cron_job *)obj)->spec, &((const struct batch_v1_cron_job *)old)->spec,
-                  errs);
+    validate_spec(ctx, &((const struct batch_v1_cron_job *)obj)->spec,
+                  &((const struct batch_v1_cron_job *)old)->spec, errs);
 }
 
 static const struct table_column columns[] = {

@@ -41,7 +41,8 @@ static void set_defaults(const struct kind_ctx *ctx, void *obj)
 static int64_t template_generation(const struct meta_v1_object_meta *m)
 {
     int64_t n = 0;
-    const struct str *text = api_str_map_get(m->annotations, m->annotations_count, STR(TEMPLATE_GENERATION));
+    const struct str *text =
+        api_str_map_get(m->annotations, m->annotations_count, STR(TEMPLATE_GENERATION));
     return text != NULL && str_to_i64(*text, &n) ? n : 0;
 }
 
@@ -73,7 +74,8 @@ static void validate_rolling(struct field_errors *errs, const struct field_path 
                              const struct apps_v1_rolling_update_daemon_set *r)
 {
     const struct field_path *down = PATH(path, "maxUnavailable"), *up = PATH(path, "maxSurge");
-    bool has_down = !int_or_percent_is_zero(r->max_unavailable), has_up = !int_or_percent_is_zero(r->max_surge);
+    bool has_down = !int_or_percent_is_zero(r->max_unavailable),
+         has_up = !int_or_percent_is_zero(r->max_surge);
     validate_int_or_percent(errs, down, r->max_unavailable);
     validate_percent_max(errs, down, r->max_unavailable);
     validate_int_or_percent(errs, up, r->max_surge);
@@ -92,8 +94,9 @@ static void validate_strategy(struct field_errors *errs, const struct field_path
     if (str_eqc(u->type, "OnDelete"))
         return;
     if (!str_eqc(u->type, "RollingUpdate"))
-        field_not_supported_raw(errs, path,
-                                field_value_render(errs->arena, &apps_v1_daemon_set_update_strategy_msg, u), types);
+        field_not_supported_raw(
+            errs, path, field_value_render(errs->arena, &apps_v1_daemon_set_update_strategy_msg, u),
+            types);
     else if (u->rolling_update == NULL)
         field_required(errs, PATH(path, "rollingUpdate"), NULL);
     else
@@ -109,7 +112,8 @@ static void validate_create(const struct kind_ctx *ctx, const void *obj, struct 
         field_required(errs, selector, NULL);
     validate_label_selector(errs, selector, s->selector);
     validate_template_labels(errs, template, s->selector, &s->template);
-    if (s->selector != NULL && s->selector->match_labels_count == 0 && s->selector->match_expressions_count == 0)
+    if (s->selector != NULL && s->selector->match_labels_count == 0 &&
+        s->selector->match_expressions_count == 0)
         field_invalid_msg(errs, selector, &meta_v1_label_selector_msg, s->selector,
                           "empty selector is invalid for daemonset");
     validate_pod_template(ctx, errs, template, &s->template);
@@ -120,14 +124,16 @@ static void validate_create(const struct kind_ctx *ctx, const void *obj, struct 
         validate_non_negative(errs, PATH(spec, "revisionHistoryLimit"), s->revision_history_limit);
 }
 
-static void validate_update(const struct kind_ctx *ctx, const void *obj, const void *old, struct field_errors *errs)
+static void validate_update(const struct kind_ctx *ctx, const void *obj, const void *old,
+                            struct field_errors *errs)
 {
     const struct apps_v1_daemon_set *d = obj, *o = old;
     validate_create(ctx, obj, errs);
     validate_immutable_selector(errs, d->spec.selector, o->spec.selector);
 }
 
-static void validate_status(const struct kind_ctx *ctx, const void *obj, const void *old, struct field_errors *errs)
+static void validate_status(const struct kind_ctx *ctx, const void *obj, const void *old,
+                            struct field_errors *errs)
 {
     UNUSED(ctx);
     const struct apps_v1_daemon_set_status *s = &((const struct apps_v1_daemon_set *)obj)->status;
@@ -143,9 +149,10 @@ static void validate_status(const struct kind_ctx *ctx, const void *obj, const v
     validate_non_negative(errs, PATH(path, "numberUnavailable"), s->number_unavailable);
     if (s->has_collision_count)
         validate_non_negative(errs, PATH(path, "collisionCount"), s->collision_count);
-    if (o->has_collision_count && (!s->has_collision_count || s->collision_count < o->collision_count))
-        field_invalid_int(errs, PATH(path, "collisionCount"), s->has_collision_count ? s->collision_count : 0,
-                          "cannot be decremented");
+    if (o->has_collision_count &&
+        (!s->has_collision_count || s->collision_count < o->collision_count))
+        field_invalid_int(errs, PATH(path, "collisionCount"),
+                          s->has_collision_count ? s->collision_count : 0, "cannot be decremented");
 }
 
 static const struct kind_sub subs[] = {{"status", NULL, validate_status}, {0}};

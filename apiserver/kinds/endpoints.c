@@ -29,8 +29,8 @@ static void check_address(struct field_errors *errs, const struct field_path *at
     validate_non_special_ip(errs, PATH(at, "ip"), a->ip);
 }
 
-static void check_port(struct field_errors *errs, const struct field_path *at, const struct core_v1_endpoint_port *p,
-                       bool needs_name)
+static void check_port(struct field_errors *errs, const struct field_path *at,
+                       const struct core_v1_endpoint_port *p, bool needs_name)
 {
     static const char *const protocols[] = {"SCTP", "TCP", "UDP", NULL};
     if (needs_name && str_empty(p->name))
@@ -55,13 +55,15 @@ static void validate_create(const struct kind_ctx *ctx, const void *obj, struct 
         for (size_t j = 0; j < s->addresses_count; j++)
             check_address(errs, PATH_INDEX(PATH(at, "addresses"), j), &s->addresses[j]);
         for (size_t j = 0; j < s->not_ready_addresses_count; j++)
-            check_address(errs, PATH_INDEX(PATH(at, "notReadyAddresses"), j), &s->not_ready_addresses[j]);
+            check_address(errs, PATH_INDEX(PATH(at, "notReadyAddresses"), j),
+                          &s->not_ready_addresses[j]);
         for (size_t j = 0; j < s->ports_count; j++)
             check_port(errs, PATH_INDEX(PATH(at, "ports"), j), &s->ports[j], s->ports_count > 1);
     }
 }
 
-static void validate_update(const struct kind_ctx *ctx, const void *obj, const void *old, struct field_errors *errs)
+static void validate_update(const struct kind_ctx *ctx, const void *obj, const void *old,
+                            struct field_errors *errs)
 {
     UNUSED(old);
     validate_create(ctx, obj, errs);
@@ -90,8 +92,8 @@ static void cell_endpoints(struct table_row *r, const struct core_v1_endpoints *
                 if (s->ports_count == 0)
                     buf_append_str(&b, s->addresses[a].ip);
                 else
-                    buf_printf(&b, v6 ? "[" STR_FMT "]:%d" : STR_FMT ":%d", STR_ARG(s->addresses[a].ip),
-                               s->ports[p].port);
+                    buf_printf(&b, v6 ? "[" STR_FMT "]:%d" : STR_FMT ":%d",
+                               STR_ARG(s->addresses[a].ip), s->ports[p].port);
             }
     }
     if (n == 0)

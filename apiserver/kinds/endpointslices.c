@@ -44,24 +44,29 @@ static void prepare_create(const struct kind_ctx *ctx, void *obj)
 static void prepare_update(const struct kind_ctx *ctx, void *obj, const void *old)
 {
     UNUSED(ctx);
-    struct discovery_v1_endpoint_slice *s = obj, x = *s, y = *(const struct discovery_v1_endpoint_slice *)old;
+    struct discovery_v1_endpoint_slice *s = obj, x = *s,
+                                       y = *(const struct discovery_v1_endpoint_slice *)old;
     memset(&x.metadata, 0, sizeof(x.metadata));
     memset(&y.metadata, 0, sizeof(y.metadata));
     if (!api_msg_equal(&discovery_v1_endpoint_slice_msg, &x, &y))
         s->metadata.generation++;
 }
 
-/* --- validation ---------------------------------------------------------------------------------- */
+/* --- validation ----------------------------------------------------------------------------------
+ */
 
-static void check_address(struct field_errors *errs, const struct field_path *at, struct str type, struct str address)
+static void check_address(struct field_errors *errs, const struct field_path *at, struct str type,
+                          struct str address)
 {
     uint8_t ip[16];
     bool v4 = false;
     if (str_eqc(type, "FQDN")) {
-        struct str name = str_has_suffix(address, STR(".")) ? str_sub(address, 0, address.len - 1) : address;
+        struct str name =
+            str_has_suffix(address, STR(".")) ? str_sub(address, 0, address.len - 1) : address;
         validate_form(errs, at, name, api_check_dns_subdomain);
         if (str_find(name, '.', 0) < 0)
-            field_invalid(errs, at, address, "should be a domain with at least two segments separated by dots");
+            field_invalid(errs, at, address,
+                          "should be a domain with at least two segments separated by dots");
         return;
     }
     if (!str_eqc(type, "IPv4") && !str_eqc(type, "IPv6"))
@@ -135,7 +140,8 @@ static void validate_create(const struct kind_ctx *ctx, const void *obj, struct 
     check_ports(errs, PATH(PATH_ROOT, "ports"), s);
 }
 
-static void validate_update(const struct kind_ctx *ctx, const void *obj, const void *old, struct field_errors *errs)
+static void validate_update(const struct kind_ctx *ctx, const void *obj, const void *old,
+                            struct field_errors *errs)
 {
     const struct discovery_v1_endpoint_slice *s = obj, *o = old;
     if (str_eq(s->address_type, o->address_type))
@@ -144,12 +150,9 @@ static void validate_update(const struct kind_ctx *ctx, const void *obj, const v
 }
 
 static const struct table_column columns[] = {
-    {"Name", "string", "name", "", 0},
-    {"AddressType", "string", "", "Form of the addresses.", 0},
-    {"Ports", "string", "", "", 0},
-    {"Endpoints", "string", "", "", 0},
-    {"Age", "string", "", "", 0},
-    {0},
+    {"Name", "string", "name", "", 0}, {"AddressType", "string", "", "Form of the addresses.", 0},
+    {"Ports", "string", "", "", 0},    {"Endpoints", "string", "", "", 0},
+    {"Age", "string", "", "", 0},      {0},
 };
 
 static void cell_ports(struct table_row *r, const struct discovery_v1_endpoint_slice *s)

@@ -38,7 +38,8 @@ static void check_parameters(struct field_errors *errs, const struct field_path 
         validate_listed(errs, PATH(path, "scope"), p->scope, scopes);
     if (str_eqc(p->scope, "Namespace")) {
         if (!p->has_namespace || str_empty(p->namespace))
-            field_required(errs, PATH(path, "namespace"), "`parameters.scope` is set to 'Namespace'");
+            field_required(errs, PATH(path, "namespace"),
+                           "`parameters.scope` is set to 'Namespace'");
         else
             validate_form(errs, PATH(path, "namespace"), p->namespace, api_check_dns_label);
     } else if (p->has_namespace) {
@@ -49,7 +50,8 @@ static void check_parameters(struct field_errors *errs, const struct field_path 
 static void validate_create(const struct kind_ctx *ctx, const void *obj, struct field_errors *errs)
 {
     UNUSED(ctx);
-    const struct networking_v1_ingress_class_spec *s = &((const struct networking_v1_ingress_class *)obj)->spec;
+    const struct networking_v1_ingress_class_spec *s =
+        &((const struct networking_v1_ingress_class *)obj)->spec;
     const struct field_path *spec = PATH(PATH_ROOT, "spec");
     if (s->controller.len > CONTROLLER_BYTES_MAX)
         field_too_long(errs, PATH(spec, "controller"), CONTROLLER_BYTES_MAX);
@@ -58,11 +60,13 @@ static void validate_create(const struct kind_ctx *ctx, const void *obj, struct 
         check_parameters(errs, PATH(spec, "parameters"), s->parameters);
 }
 
-static void validate_update(const struct kind_ctx *ctx, const void *obj, const void *old, struct field_errors *errs)
+static void validate_update(const struct kind_ctx *ctx, const void *obj, const void *old,
+                            struct field_errors *errs)
 {
     const struct networking_v1_ingress_class *c = obj, *o = old;
     validate_create(ctx, obj, errs);
-    validate_immutable_str(errs, PATH(PATH(PATH_ROOT, "spec"), "controller"), c->spec.controller, o->spec.controller);
+    validate_immutable_str(errs, PATH(PATH(PATH_ROOT, "spec"), "controller"), c->spec.controller,
+                           o->spec.controller);
 }
 
 static const struct table_column columns[] = {
@@ -82,8 +86,8 @@ static void row(struct table_row *r, const void *obj)
     if (p == NULL)
         cell_strc(r, "<none>");
     else
-        cell_printf(r, STR_FMT "%s" STR_FMT "/" STR_FMT, STR_ARG(p->kind), p->has_api_group ? "." : "",
-                    STR_ARG(p->api_group), STR_ARG(p->name));
+        cell_printf(r, STR_FMT "%s" STR_FMT "/" STR_FMT, STR_ARG(p->kind),
+                    p->has_api_group ? "." : "", STR_ARG(p->api_group), STR_ARG(p->name));
     cell_age(r, &c->metadata.creation_timestamp);
 }
 

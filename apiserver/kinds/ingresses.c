@@ -94,7 +94,8 @@ static void check_host(struct field_errors *errs, const struct field_path *path,
         validate_form(errs, path, host, api_check_dns_subdomain);
 }
 
-static void check_rule(struct field_errors *errs, const struct field_path *at, const struct networking_v1_ingress_rule *r)
+static void check_rule(struct field_errors *errs, const struct field_path *at,
+                       const struct networking_v1_ingress_rule *r)
 {
     uint8_t ip[16];
     bool v4 = false;
@@ -114,7 +115,8 @@ static void check_rule(struct field_errors *errs, const struct field_path *at, c
         check_http_path(errs, PATH_INDEX(paths, i), &http->paths[i]);
 }
 
-static void check_tls(struct field_errors *errs, const struct field_path *at, const struct networking_v1_ingress_tls *t)
+static void check_tls(struct field_errors *errs, const struct field_path *at,
+                      const struct networking_v1_ingress_tls *t)
 {
     for (size_t i = 0; i < t->hosts_count; i++)
         check_host(errs, PATH_INDEX(PATH(at, "hosts"), i), t->hosts[i]);
@@ -126,7 +128,8 @@ static void validate_spec(const struct networking_v1_ingress_spec *s, struct fie
 {
     const struct field_path *spec = PATH(PATH_ROOT, "spec");
     if (s->rules_count == 0 && s->default_backend == NULL)
-        field_invalid_raw(errs, spec, STR("null"), "either `defaultBackend` or `rules` must be specified");
+        field_invalid_raw(errs, spec, STR("null"),
+                          "either `defaultBackend` or `rules` must be specified");
     if (s->default_backend != NULL)
         check_backend(errs, PATH(spec, "defaultBackend"), s->default_backend);
     for (size_t i = 0; i < s->rules_count; i++)
@@ -134,29 +137,34 @@ static void validate_spec(const struct networking_v1_ingress_spec *s, struct fie
     for (size_t i = 0; i < s->tls_count; i++)
         check_tls(errs, PATH_INDEX(PATH(spec, "tls"), i), &s->tls[i]);
     if (s->has_ingress_class_name)
-        validate_form(errs, PATH(spec, "ingressClassName"), s->ingress_class_name, api_check_dns_subdomain);
+        validate_form(errs, PATH(spec, "ingressClassName"), s->ingress_class_name,
+                      api_check_dns_subdomain);
 }
 
 static void validate_create(const struct kind_ctx *ctx, const void *obj, struct field_errors *errs)
 {
     UNUSED(ctx);
     const struct networking_v1_ingress *g = obj;
-    const struct str *class =
-        api_str_map_get(g->metadata.annotations, g->metadata.annotations_count, STR(CLASS_ANNOTATION));
+    const struct str *class = api_str_map_get(g->metadata.annotations,
+                                              g->metadata.annotations_count, STR(CLASS_ANNOTATION));
     validate_spec(&g->spec, errs);
-    if (class != NULL && g->spec.has_ingress_class_name && !str_eq(*class, g->spec.ingress_class_name))
-        field_invalid(errs, PATH(PATH(PATH(PATH_ROOT, "metadata"), "annotations"), CLASS_ANNOTATION), *class,
-                      "must match `ingressClassName` when both are specified");
+    if (class != NULL && g->spec.has_ingress_class_name &&
+        !str_eq(*class, g->spec.ingress_class_name))
+        field_invalid(errs,
+                      PATH(PATH(PATH(PATH_ROOT, "metadata"), "annotations"), CLASS_ANNOTATION),
+                      *class, "must match `ingressClassName` when both are specified");
 }
 
-static void validate_update(const struct kind_ctx *ctx, const void *obj, const void *old, struct field_errors *errs)
+static void validate_update(const struct kind_ctx *ctx, const void *obj, const void *old,
+                            struct field_errors *errs)
 {
     UNUSED(ctx);
     UNUSED(old);
     validate_spec(&((const struct networking_v1_ingress *)obj)->spec, errs);
 }
 
-static void validate_status(const struct kind_ctx *ctx, const void *obj, const void *old, struct field_errors *errs)
+static void validate_status(const struct kind_ctx *ctx, const void *obj, const void *old,
+                            struct field_errors *errs)
 {
     UNUSED(ctx);
     UNUSED(old);
@@ -164,7 +172,8 @@ static void validate_status(const struct kind_ctx *ctx, const void *obj, const v
     bool v4 = false;
     const struct networking_v1_ingress_load_balancer_status *s =
         &((const struct networking_v1_ingress *)obj)->status.load_balancer;
-    const struct field_path *list = PATH(PATH(PATH(PATH_ROOT, "status"), "loadBalancer"), "ingress");
+    const struct field_path *list =
+        PATH(PATH(PATH(PATH_ROOT, "status"), "loadBalancer"), "ingress");
     for (size_t i = 0; i < s->ingress_count; i++) {
         const struct field_path *at = PATH_INDEX(list, i);
         if (!str_empty(s->ingress[i].ip))
@@ -173,13 +182,15 @@ static void validate_status(const struct kind_ctx *ctx, const void *obj, const v
             continue;
         validate_form(errs, PATH(at, "hostname"), s->ingress[i].hostname, api_check_dns_subdomain);
         if (ip_parse(s->ingress[i].hostname, ip, &v4))
-            field_invalid(errs, PATH(at, "hostname"), s->ingress[i].hostname, "must be a DNS name, not an IP address");
+            field_invalid(errs, PATH(at, "hostname"), s->ingress[i].hostname,
+                          "must be a DNS name, not an IP address");
     }
 }
 
 static const struct kind_sub subs[] = {{"status", NULL, validate_status}, {0}};
 
-/* --- table -------------------------------------------------------------------------------------- */
+/* --- table --------------------------------------------------------------------------------------
+ */
 
 static const struct table_column columns[] = {
     {"Name", "string", "name", "", 0},
@@ -212,7 +223,8 @@ static void cell_hosts(struct table_row *r, const struct networking_v1_ingress_s
     cell_str(r, arena_str(row_arena(r), buf_str(&b)));
 }
 
-static void cell_addresses(struct table_row *r, const struct networking_v1_ingress_load_balancer_status *s)
+static void cell_addresses(struct table_row *r,
+                           const struct networking_v1_ingress_load_balancer_status *s)
 {
     AUTO_BUF b = BUF_INIT;
     for (size_t i = 0; i < s->ingress_count; i++) {
@@ -226,10 +238,12 @@ static void cell_addresses(struct table_row *r, const struct networking_v1_ingre
 static void row(struct table_row *r, const void *obj)
 {
     const struct networking_v1_ingress *g = obj;
-    const struct str *class =
-        api_str_map_get(g->metadata.annotations, g->metadata.annotations_count, STR(CLASS_ANNOTATION));
+    const struct str *class = api_str_map_get(g->metadata.annotations,
+                                              g->metadata.annotations_count, STR(CLASS_ANNOTATION));
     cell_str(r, g->metadata.name);
-    cell_str(r, g->spec.has_ingress_class_name ? g->spec.ingress_class_name : class != NULL ? *class : STR("<none>"));
+    cell_str(r, g->spec.has_ingress_class_name ? g->spec.ingress_class_name
+                : class != NULL                ? *class
+                                               : STR("<none>"));
     cell_hosts(r, &g->spec);
     cell_addresses(r, &g->status.load_balancer);
     cell_strc(r, g->spec.tls_count != 0 ? "80, 443" : "80");

@@ -12,8 +12,8 @@
 #define EXIT_CODES_MAX 255u
 #define CONDITIONS_MAX 20u
 
-static void non_negative(struct field_errors *errs, const struct field_path *path, const char *name, bool has,
-                         int64_t value)
+static void non_negative(struct field_errors *errs, const struct field_path *path, const char *name,
+                         bool has, int64_t value)
 {
     if (has)
         validate_non_negative(errs, PATH(path, name), value);
@@ -32,7 +32,8 @@ static bool has_container(const struct core_v1_pod_spec *p, struct str name)
     return false;
 }
 
-static void check_exit_codes(struct field_errors *errs, const struct field_path *path, const struct core_v1_pod_spec *p,
+static void check_exit_codes(struct field_errors *errs, const struct field_path *path,
+                             const struct core_v1_pod_spec *p,
                              const struct batch_v1_pod_failure_policy_on_exit_codes_requirement *e)
 {
     static const char *const operators[] = {"In", "NotIn", NULL};
@@ -72,11 +73,14 @@ static void check_failure_policy(struct field_errors *errs, const struct field_p
         field_too_many(errs, rules, (int64_t)p->rules_count, FAILURE_RULES_MAX);
     for (size_t i = 0; i < p->rules_count; i++) {
         const struct batch_v1_pod_failure_policy_rule *r = &p->rules[i];
-        const struct field_path *at = PATH_INDEX(rules, i), *conditions = PATH(at, "onPodConditions");
+        const struct field_path *at = PATH_INDEX(rules, i),
+                                *conditions = PATH(at, "onPodConditions");
         if (str_empty(r->action))
-            field_required(errs, PATH(at, "action"), "valid values: \"Count\", \"FailIndex\", \"FailJob\", \"Ignore\"");
+            field_required(errs, PATH(at, "action"),
+                           "valid values: \"Count\", \"FailIndex\", \"FailJob\", \"Ignore\"");
         else if (str_eqc(r->action, "FailIndex") && !s->has_backoff_limit_per_index)
-            field_invalid(errs, PATH(at, "action"), r->action, "requires the backoffLimitPerIndex to be set");
+            field_invalid(errs, PATH(at, "action"), r->action,
+                          "requires the backoffLimitPerIndex to be set");
         else
             validate_listed(errs, PATH(at, "action"), r->action, actions);
         if (r->on_exit_codes != NULL)
@@ -84,16 +88,19 @@ static void check_failure_policy(struct field_errors *errs, const struct field_p
         if (r->on_pod_conditions_count > CONDITIONS_MAX)
             field_too_many(errs, conditions, (int64_t)r->on_pod_conditions_count, CONDITIONS_MAX);
         for (size_t c = 0; c < r->on_pod_conditions_count; c++) {
-            const struct batch_v1_pod_failure_policy_on_pod_conditions_pattern *o = &r->on_pod_conditions[c];
+            const struct batch_v1_pod_failure_policy_on_pod_conditions_pattern *o =
+                &r->on_pod_conditions[c];
             validate_qualified_name(errs, PATH(PATH_INDEX(conditions, c), "type"), o->type);
             require_listed(errs, PATH(PATH_INDEX(conditions, c), "status"), o->status, statuses);
         }
         if (r->on_exit_codes != NULL && r->on_pod_conditions_count != 0)
-            field_invalid_raw(errs, at, field_value_render(errs->arena, &batch_v1_pod_failure_policy_rule_msg, r),
-                              "specifying both OnExitCodes and OnPodConditions is not supported");
+            field_invalid_raw(
+                errs, at, field_value_render(errs->arena, &batch_v1_pod_failure_policy_rule_msg, r),
+                "specifying both OnExitCodes and OnPodConditions is not supported");
         if (r->on_exit_codes == NULL && r->on_pod_conditions_count == 0)
-            field_invalid_raw(errs, at, field_value_render(errs->arena, &batch_v1_pod_failure_policy_rule_msg, r),
-                              "specifying one of OnExitCodes and OnPodConditions is required");
+            field_invalid_raw(
+                errs, at, field_value_render(errs->arena, &batch_v1_pod_failure_policy_rule_msg, r),
+                "specifying one of OnExitCodes and OnPodConditions is required");
     }
 }
 
@@ -103,18 +110,22 @@ static void check_success_policy(struct field_errors *errs, const struct field_p
     const struct batch_v1_success_policy *p = s->success_policy;
     const struct field_path *rules = PATH(path, "rules");
     if (p->rules_count == 0)
-        field_required(errs, rules, "at least one rules must be specified when the successPolicy is specified");
+        field_required(errs, rules,
+                       "at least one rules must be specified when the successPolicy is specified");
     if (p->rules_count > FAILURE_RULES_MAX)
         field_too_many(errs, rules, (int64_t)p->rules_count, FAILURE_RULES_MAX);
     for (size_t i = 0; i < p->rules_count; i++) {
         const struct batch_v1_success_policy_rule *r = &p->rules[i];
         const struct field_path *at = PATH_INDEX(rules, i);
         if (!r->has_succeeded_count && !r->has_succeeded_indexes)
-            field_required(errs, at, "at least one of succeededCount or succeededIndexes must be specified");
+            field_required(errs, at,
+                           "at least one of succeededCount or succeededIndexes must be specified");
         non_negative(errs, at, "succeededCount", r->has_succeeded_count, r->succeeded_count);
         if (r->has_succeeded_count && r->succeeded_count > s->completions)
-            field_invalid_int(errs, PATH(at, "succeededCount"), r->succeeded_count,
-                              "must be less than or equal to %d (the number of specified completions)", s->completions);
+            field_invalid_int(
+                errs, PATH(at, "succeededCount"), r->succeeded_count,
+                "must be less than or equal to %d (the number of specified completions)",
+                s->completions);
     }
 }
 
@@ -160,24 +171,28 @@ static void check_restart_policy(struct field_errors *errs, const struct field_p
     else if (!is_listed(policy, policies))
         field_not_supported(errs, path, policy, policies);
     else if (s->pod_failure_policy != NULL && !str_eqc(policy, "Never"))
-        field_invalid(errs, path, policy, "only \"Never\" is supported when podFailurePolicy is specified");
+        field_invalid(errs, path, policy,
+                      "only \"Never\" is supported when podFailurePolicy is specified");
 }
 
-void validate_job_spec(const struct kind_ctx *ctx, struct field_errors *errs, const struct field_path *path,
-                       const struct batch_v1_job_spec *s)
+void validate_job_spec(const struct kind_ctx *ctx, struct field_errors *errs,
+                       const struct field_path *path, const struct batch_v1_job_spec *s)
 {
     static const char *const replacement[] = {"Failed", "TerminatingOrFailed", NULL};
     static const char *const only_failed[] = {"Failed", NULL};
     non_negative(errs, path, "parallelism", s->has_parallelism, s->parallelism);
     non_negative(errs, path, "completions", s->has_completions, s->completions);
-    non_negative(errs, path, "activeDeadlineSeconds", s->has_active_deadline_seconds, s->active_deadline_seconds);
+    non_negative(errs, path, "activeDeadlineSeconds", s->has_active_deadline_seconds,
+                 s->active_deadline_seconds);
     non_negative(errs, path, "backoffLimit", s->has_backoff_limit, s->backoff_limit);
     non_negative(errs, path, "ttlSecondsAfterFinished", s->has_ttl_seconds_after_finished,
                  s->ttl_seconds_after_finished);
-    non_negative(errs, path, "backoffLimitPerIndex", s->has_backoff_limit_per_index, s->backoff_limit_per_index);
+    non_negative(errs, path, "backoffLimitPerIndex", s->has_backoff_limit_per_index,
+                 s->backoff_limit_per_index);
     non_negative(errs, path, "maxFailedIndexes", s->has_max_failed_indexes, s->max_failed_indexes);
     if (s->has_max_failed_indexes && !s->has_backoff_limit_per_index)
-        field_required(errs, PATH(path, "backoffLimitPerIndex"), "when maxFailedIndexes is specified");
+        field_required(errs, PATH(path, "backoffLimitPerIndex"),
+                       "when maxFailedIndexes is specified");
     if (s->has_managed_by)
         check_managed_by(errs, PATH(path, "managedBy"), s->managed_by);
     check_completion_mode(errs, path, s);
@@ -185,8 +200,8 @@ void validate_job_spec(const struct kind_ctx *ctx, struct field_errors *errs, co
         check_failure_policy(errs, PATH(path, "podFailurePolicy"), s);
     if (s->success_policy != NULL) {
         if (!str_eqc(s->completion_mode, "Indexed"))
-            field_invalid_msg(errs, PATH(path, "successPolicy"), &batch_v1_success_policy_msg, s->success_policy,
-                              "requires indexed completion mode");
+            field_invalid_msg(errs, PATH(path, "successPolicy"), &batch_v1_success_policy_msg,
+                              s->success_policy, "requires indexed completion mode");
         else
             check_success_policy(errs, PATH(path, "successPolicy"), s);
     }

@@ -7,8 +7,8 @@
 struct batch_v1_job_spec;
 
 /* All but the selector, which a template has none of. */
-void validate_job_spec(const struct kind_ctx *ctx, struct field_errors *errs, const struct field_path *path,
-                       const struct batch_v1_job_spec *s);
+void validate_job_spec(const struct kind_ctx *ctx, struct field_errors *errs,
+                       const struct field_path *path, const struct batch_v1_job_spec *s);
 
 /* cron_check.c: what upstream's parser says is wrong with a schedule; NULL: nothing. */
 const char *cron_fault(struct arena *a, struct str schedule);

@@ -12,7 +12,8 @@ static void validate_create(const struct kind_ctx *ctx, const void *obj, struct 
 {
     UNUSED(ctx);
     static const char *const policies[] = {"AlwaysAllow", "IfHealthyBudget", NULL};
-    const struct policy_v1_pod_disruption_budget_spec *s = &((const struct policy_v1_pod_disruption_budget *)obj)->spec;
+    const struct policy_v1_pod_disruption_budget_spec *s =
+        &((const struct policy_v1_pod_disruption_budget *)obj)->spec;
     const struct field_path *spec = PATH(PATH_ROOT, "spec");
     if (s->min_available != NULL && s->max_unavailable != NULL)
         field_invalid_msg(errs, spec, &policy_v1_pod_disruption_budget_spec_msg, s,
@@ -23,16 +24,19 @@ static void validate_create(const struct kind_ctx *ctx, const void *obj, struct 
     validate_percent_max(errs, PATH(spec, "maxUnavailable"), s->max_unavailable);
     validate_label_selector(errs, PATH(spec, "selector"), s->selector);
     if (s->has_unhealthy_pod_eviction_policy)
-        validate_listed(errs, PATH(spec, "unhealthyPodEvictionPolicy"), s->unhealthy_pod_eviction_policy, policies);
+        validate_listed(errs, PATH(spec, "unhealthyPodEvictionPolicy"),
+                        s->unhealthy_pod_eviction_policy, policies);
 }
 
-static void validate_update(const struct kind_ctx *ctx, const void *obj, const void *old, struct field_errors *errs)
+static void validate_update(const struct kind_ctx *ctx, const void *obj, const void *old,
+                            struct field_errors *errs)
 {
     UNUSED(old);
     validate_create(ctx, obj, errs);
 }
 
-static void validate_status(const struct kind_ctx *ctx, const void *obj, const void *old, struct field_errors *errs)
+static void validate_status(const struct kind_ctx *ctx, const void *obj, const void *old,
+                            struct field_errors *errs)
 {
     UNUSED(ctx);
     UNUSED(old);

@@ -23,12 +23,13 @@ static struct str urls_shown(struct arena *a, const struct rbac_v1_policy_rule *
     return arena_str(a, buf_str(&b));
 }
 
-void validate_rbac_rules(struct field_errors *errs, const struct rbac_v1_policy_rule *rules, size_t count,
-                         bool namespaced)
+void validate_rbac_rules(struct field_errors *errs, const struct rbac_v1_policy_rule *rules,
+                         size_t count, bool namespaced)
 {
     for (size_t i = 0; i < count; i++) {
         const struct rbac_v1_policy_rule *r = &rules[i];
-        const struct field_path *at = PATH_INDEX(PATH(PATH_ROOT, "rules"), i), *urls = PATH(at, "nonResourceURLs");
+        const struct field_path *at = PATH_INDEX(PATH(PATH_ROOT, "rules"), i),
+                                *urls = PATH(at, "nonResourceURLs");
         if (r->verbs_count == 0)
             field_required(errs, PATH(at, "verbs"), "verbs must contain at least one value");
         if (r->non_resource_urls_count != 0) {
@@ -36,14 +37,17 @@ void validate_rbac_rules(struct field_errors *errs, const struct rbac_v1_policy_
                 field_invalid_raw(errs, urls, urls_shown(errs->arena, r),
                                   "namespaced rules cannot apply to non-resource URLs");
             if (r->api_groups_count + r->resources_count + r->resource_names_count != 0)
-                field_invalid_raw(errs, urls, urls_shown(errs->arena, r),
-                                  "rules cannot apply to both regular resources and non-resource URLs");
+                field_invalid_raw(
+                    errs, urls, urls_shown(errs->arena, r),
+                    "rules cannot apply to both regular resources and non-resource URLs");
             continue;
         }
         if (r->api_groups_count == 0)
-            field_required(errs, PATH(at, "apiGroups"), "resource rules must supply at least one api group");
+            field_required(errs, PATH(at, "apiGroups"),
+                           "resource rules must supply at least one api group");
         if (r->resources_count == 0)
-            field_required(errs, PATH(at, "resources"), "resource rules must supply at least one resource");
+            field_required(errs, PATH(at, "resources"),
+                           "resource rules must supply at least one resource");
     }
 }
 
@@ -59,7 +63,8 @@ static bool is_person(const struct rbac_v1_subject *s)
     return str_eqc(s->kind, "User") || str_eqc(s->kind, "Group");
 }
 
-void default_rbac_binding(struct rbac_v1_role_ref *ref, struct rbac_v1_subject *subjects, size_t count)
+void default_rbac_binding(struct rbac_v1_role_ref *ref, struct rbac_v1_subject *subjects,
+                          size_t count)
 {
     if (str_empty(ref->api_group))
         ref->api_group = STR(RBAC_GROUP);
@@ -68,8 +73,8 @@ void default_rbac_binding(struct rbac_v1_role_ref *ref, struct rbac_v1_subject *
             subjects[i].api_group = STR(RBAC_GROUP);
 }
 
-static void validate_subject(struct field_errors *errs, const struct field_path *at, const struct rbac_v1_subject *s,
-                             bool namespaced)
+static void validate_subject(struct field_errors *errs, const struct field_path *at,
+                             const struct rbac_v1_subject *s, bool namespaced)
 {
     static const char *const kinds[] = {"ServiceAccount", "User", "Group", NULL};
     static const char *const none[] = {"", NULL};
@@ -103,14 +108,16 @@ void validate_rbac_binding(struct field_errors *errs, const struct rbac_v1_role_
     else
         name_path_segment(errs, PATH(path, "name"), ref->name, false);
     for (size_t i = 0; i < count; i++)
-        validate_subject(errs, PATH_INDEX(PATH(PATH_ROOT, "subjects"), i), &subjects[i], namespaced);
+        validate_subject(errs, PATH_INDEX(PATH(PATH_ROOT, "subjects"), i), &subjects[i],
+                         namespaced);
 }
 
 void validate_rbac_binding_change(struct field_errors *errs, const struct rbac_v1_role_ref *ref,
                                   const struct rbac_v1_role_ref *old)
 {
     if (!api_msg_equal(&rbac_v1_role_ref_msg, ref, old))
-        field_invalid_msg(errs, PATH(PATH_ROOT, "roleRef"), &rbac_v1_role_ref_msg, ref, "cannot change roleRef");
+        field_invalid_msg(errs, PATH(PATH_ROOT, "roleRef"), &rbac_v1_role_ref_msg, ref,
+                          "cannot change roleRef");
 }
 
 /* --- tables ---------------------------------------------------------------------------------- */
@@ -139,7 +146,8 @@ const struct table_column rbac_binding_columns[] = {
     {0},
 };
 
-static void cell_subjects(struct table_row *r, const char *kind, const struct rbac_v1_subject *s, size_t count)
+static void cell_subjects(struct table_row *r, const char *kind, const struct rbac_v1_subject *s,
+                          size_t count)
 {
     AUTO_BUF b = BUF_INIT;
     for (size_t i = 0; i < count; i++) {
@@ -154,8 +162,9 @@ static void cell_subjects(struct table_row *r, const char *kind, const struct rb
     cell_str(r, arena_str(row_arena(r), buf_str(&b)));
 }
 
-void rbac_binding_row(struct table_row *r, const struct meta_v1_object_meta *m, const struct rbac_v1_role_ref *ref,
-                      const struct rbac_v1_subject *subjects, size_t count)
+void rbac_binding_row(struct table_row *r, const struct meta_v1_object_meta *m,
+                      const struct rbac_v1_role_ref *ref, const struct rbac_v1_subject *subjects,
+                      size_t count)
 {
     cell_str(r, m->name);
     cell_printf(r, STR_FMT "/" STR_FMT, STR_ARG(ref->kind), STR_ARG(ref->name));

@@ -10,9 +10,10 @@ struct rbac_v1_subject;
 
 #define RBAC_GROUP "rbac.authorization.k8s.io"
 
-void validate_rbac_rules(struct field_errors *errs, const struct rbac_v1_policy_rule *rules, size_t count,
-                         bool namespaced);
-void default_rbac_binding(struct rbac_v1_role_ref *ref, struct rbac_v1_subject *subjects, size_t count);
+void validate_rbac_rules(struct field_errors *errs, const struct rbac_v1_policy_rule *rules,
+                         size_t count, bool namespaced);
+void default_rbac_binding(struct rbac_v1_role_ref *ref, struct rbac_v1_subject *subjects,
+                          size_t count);
 void validate_rbac_binding(struct field_errors *errs, const struct rbac_v1_role_ref *ref,
                            const struct rbac_v1_subject *subjects, size_t count, bool namespaced);
 void validate_rbac_binding_change(struct field_errors *errs, const struct rbac_v1_role_ref *ref,
@@ -21,7 +22,8 @@ void validate_rbac_binding_change(struct field_errors *errs, const struct rbac_v
 extern const struct table_column rbac_role_columns[];
 extern const struct table_column rbac_binding_columns[];
 void rbac_role_row(struct table_row *r, const struct meta_v1_object_meta *m);
-void rbac_binding_row(struct table_row *r, const struct meta_v1_object_meta *m, const struct rbac_v1_role_ref *ref,
-                      const struct rbac_v1_subject *subjects, size_t count);
+void rbac_binding_row(struct table_row *r, const struct meta_v1_object_meta *m,
+                      const struct rbac_v1_role_ref *ref, const struct rbac_v1_subject *subjects,
+                      size_t count);
 
 #endif

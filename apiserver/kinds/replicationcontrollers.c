@@ -30,14 +30,17 @@ static void set_defaults(const struct kind_ctx *ctx, void *obj)
     }
 }
 
-static struct meta_v1_label_selector as_selector(const struct core_v1_replication_controller_spec *s)
+static struct meta_v1_label_selector
+as_selector(const struct core_v1_replication_controller_spec *s)
 {
-    return (struct meta_v1_label_selector){.match_labels = s->selector, .match_labels_count = s->selector_count};
+    return (struct meta_v1_label_selector){.match_labels = s->selector,
+                                           .match_labels_count = s->selector_count};
 }
 
 static void validate_create(const struct kind_ctx *ctx, const void *obj, struct field_errors *errs)
 {
-    const struct core_v1_replication_controller_spec *s = &((const struct core_v1_replication_controller *)obj)->spec;
+    const struct core_v1_replication_controller_spec *s =
+        &((const struct core_v1_replication_controller *)obj)->spec;
     const struct field_path *spec = PATH(PATH_ROOT, "spec"), *template = PATH(spec, "template");
     validate_non_negative(errs, PATH(spec, "minReadySeconds"), s->min_ready_seconds);
     if (s->selector_count == 0)
@@ -53,19 +56,23 @@ static void validate_create(const struct kind_ctx *ctx, const void *obj, struct 
     validate_always_restarted(errs, template, s->template, "ReplicationController");
 }
 
-static void validate_update(const struct kind_ctx *ctx, const void *obj, const void *old, struct field_errors *errs)
+static void validate_update(const struct kind_ctx *ctx, const void *obj, const void *old,
+                            struct field_errors *errs)
 {
     UNUSED(old);
     validate_create(ctx, obj, errs);
 }
 
-static void at_most(struct field_errors *errs, const char *field, int32_t value, int32_t max, const char *of)
+static void at_most(struct field_errors *errs, const char *field, int32_t value, int32_t max,
+                    const char *of)
 {
     if (value > max)
-        field_invalid_int(errs, PATH(PATH(PATH_ROOT, "status"), field), value, "cannot be greater than %s", of);
+        field_invalid_int(errs, PATH(PATH(PATH_ROOT, "status"), field), value,
+                          "cannot be greater than %s", of);
 }
 
-static void validate_status(const struct kind_ctx *ctx, const void *obj, const void *old, struct field_errors *errs)
+static void validate_status(const struct kind_ctx *ctx, const void *obj, const void *old,
+                            struct field_errors *errs)
 {
     UNUSED(ctx);
     UNUSED(old);
@@ -77,7 +84,8 @@ static void validate_status(const struct kind_ctx *ctx, const void *obj, const v
     validate_non_negative(errs, PATH(path, "readyReplicas"), s->ready_replicas);
     validate_non_negative(errs, PATH(path, "availableReplicas"), s->available_replicas);
     validate_non_negative(errs, PATH(path, "observedGeneration"), s->observed_generation);
-    at_most(errs, "fullyLabeledReplicas", s->fully_labeled_replicas, s->replicas, "status.replicas");
+    at_most(errs, "fullyLabeledReplicas", s->fully_labeled_replicas, s->replicas,
+            "status.replicas");
     at_most(errs, "readyReplicas", s->ready_replicas, s->replicas, "status.replicas");
     at_most(errs, "availableReplicas", s->available_replicas, s->replicas, "status.replicas");
     at_most(errs, "availableReplicas", s->available_replicas, s->ready_replicas, "readyReplicas");
@@ -87,7 +95,8 @@ static const struct kind_sub subs[] = {{"status", NULL, validate_status}, {0}};
 
 static struct str get_replicas(struct arena *a, const void *obj)
 {
-    return arena_printf(a, "%d", ((const struct core_v1_replication_controller *)obj)->status.replicas);
+    return arena_printf(a, "%d",
+                        ((const struct core_v1_replication_controller *)obj)->status.replicas);
 }
 
 static const struct kind_field fields[] = {{"status.replicas", get_replicas}, {0}};
@@ -128,7 +137,8 @@ static void row(struct table_row *r, const void *obj)
     cell_int(r, c->status.replicas);
     cell_int(r, c->status.ready_replicas);
     cell_age(r, &c->metadata.creation_timestamp);
-    cell_containers(r, t != NULL ? t->spec.containers : NULL, t != NULL ? t->spec.containers_count : 0);
+    cell_containers(r, t != NULL ? t->spec.containers : NULL,
+                    t != NULL ? t->spec.containers_count : 0);
     cell_images(r, t != NULL ? t->spec.containers : NULL, t != NULL ? t->spec.containers_count : 0);
     cell_labels(r, c->spec.selector, c->spec.selector_count);
 }

@@ -19,7 +19,8 @@ static void validate_create(const struct kind_ctx *ctx, const void *obj, struct 
     validate_rbac_binding(errs, &b->role_ref, b->subjects, b->subjects_count, true);
 }
 
-static void validate_update(const struct kind_ctx *ctx, const void *obj, const void *old, struct field_errors *errs)
+static void validate_update(const struct kind_ctx *ctx, const void *obj, const void *old,
+                            struct field_errors *errs)
 {
     const struct rbac_v1_role_binding *b = obj, *o = old;
     validate_create(ctx, obj, errs);

@@ -12,7 +12,8 @@ static void validate_create(const struct kind_ctx *ctx, const void *obj, struct 
     validate_rbac_rules(errs, role->rules, role->rules_count, true);
 }
 
-static void validate_update(const struct kind_ctx *ctx, const void *obj, const void *old, struct field_errors *errs)
+static void validate_update(const struct kind_ctx *ctx, const void *obj, const void *old,
+                            struct field_errors *errs)
 {
     UNUSED(old);
     validate_create(ctx, obj, errs);

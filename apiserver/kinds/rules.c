@@ -157,7 +157,8 @@ void validate_ip(struct field_errors *errs, const struct field_path *path, struc
                       "must be a valid IP address, (e.g. 10.9.8.7 or 2001:db8::ffff)");
 }
 
-void validate_non_special_ip(struct field_errors *errs, const struct field_path *path, struct str value)
+void validate_non_special_ip(struct field_errors *errs, const struct field_path *path,
+                             struct str value)
 {
     uint8_t ip[16];
     bool v4 = false;
@@ -169,15 +170,18 @@ void validate_non_special_ip(struct field_errors *errs, const struct field_path 
     bool unspecified = memcmp(ip, none, v4 ? 4 : 16) == 0;
     bool loopback = v4 ? ip[0] == 127 : memcmp(ip, loopback6, 16) == 0;
     bool link_local = v4 ? ip[0] == 169 && ip[1] == 254 : ip[0] == 0xfe && (ip[1] & 0xc0) == 0x80;
-    bool multicast = v4 ? ip[0] == 224 && ip[1] == 0 && ip[2] == 0 : ip[0] == 0xff && (ip[1] & 0x0f) == 2;
+    bool multicast =
+        v4 ? ip[0] == 224 && ip[1] == 0 && ip[2] == 0 : ip[0] == 0xff && (ip[1] & 0x0f) == 2;
     if (unspecified)
         field_invalid(errs, path, value, "may not be unspecified (0.0.0.0 or ::)");
     if (loopback)
         field_invalid(errs, path, value, "may not be in the loopback range (127.0.0.0/8, ::1/128)");
     if (link_local)
-        field_invalid(errs, path, value, "may not be in the link-local range (169.254.0.0/16, fe80::/10)");
+        field_invalid(errs, path, value,
+                      "may not be in the link-local range (169.254.0.0/16, fe80::/10)");
     if (multicast)
-        field_invalid(errs, path, value, "may not be in the link-local multicast range (224.0.0.0/24, ff02::/10)");
+        field_invalid(errs, path, value,
+                      "may not be in the link-local multicast range (224.0.0.0/24, ff02::/10)");
 }
 
 /* --- resources ------------------------------------------------------------------------ */

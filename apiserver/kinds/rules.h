@@ -46,7 +46,8 @@ void validate_descending_path(struct field_errors *errs, const struct field_path
 void validate_non_reserved_path(struct field_errors *errs, const struct field_path *path,
                                 struct str value);
 /* An address that another machine can reach. */
-void validate_non_special_ip(struct field_errors *errs, const struct field_path *path, struct str value);
+void validate_non_special_ip(struct field_errors *errs, const struct field_path *path,
+                             struct str value);
 void validate_ip(struct field_errors *errs, const struct field_path *path, struct str value);
 
 /* --- resources --- */

@@ -44,8 +44,8 @@ static void set_defaults(const struct kind_ctx *ctx, void *obj)
         s->pod_management_policy = STR("OrderedReady");
     default_strategy(ctx->arena, &s->update_strategy);
     if (s->persistent_volume_claim_retention_policy == NULL)
-        s->persistent_volume_claim_retention_policy =
-            ARENA_NEW(ctx->arena, struct apps_v1_stateful_set_persistent_volume_claim_retention_policy);
+        s->persistent_volume_claim_retention_policy = ARENA_NEW(
+            ctx->arena, struct apps_v1_stateful_set_persistent_volume_claim_retention_policy);
     if (str_empty(s->persistent_volume_claim_retention_policy->when_deleted))
         s->persistent_volume_claim_retention_policy->when_deleted = STR("Retain");
     if (str_empty(s->persistent_volume_claim_retention_policy->when_scaled))
@@ -95,15 +95,16 @@ static void validate_spec(const struct kind_ctx *ctx, const struct apps_v1_state
     const struct field_path *policy = PATH(spec, "persistentVolumeClaimRetentionPolicy");
     if (str_empty(s->pod_management_policy))
         field_required(errs, PATH(spec, "podManagementPolicy"), NULL);
-    else if (!str_eqc(s->pod_management_policy, "OrderedReady") && !str_eqc(s->pod_management_policy, "Parallel"))
+    else if (!str_eqc(s->pod_management_policy, "OrderedReady") &&
+             !str_eqc(s->pod_management_policy, "Parallel"))
         field_invalid(errs, PATH(spec, "podManagementPolicy"), s->pod_management_policy,
                       "must be 'OrderedReady' or 'Parallel'");
     validate_strategy(errs, PATH(spec, "updateStrategy"), &s->update_strategy);
     if (s->persistent_volume_claim_retention_policy != NULL) {
-        validate_listed(errs, PATH(policy, "whenDeleted"), s->persistent_volume_claim_retention_policy->when_deleted,
-                        retention);
-        validate_listed(errs, PATH(policy, "whenScaled"), s->persistent_volume_claim_retention_policy->when_scaled,
-                        retention);
+        validate_listed(errs, PATH(policy, "whenDeleted"),
+                        s->persistent_volume_claim_retention_policy->when_deleted, retention);
+        validate_listed(errs, PATH(policy, "whenScaled"),
+                        s->persistent_volume_claim_retention_policy->when_scaled, retention);
     }
     validate_non_negative(errs, PATH(spec, "replicas"), s->replicas);
     validate_non_negative(errs, PATH(spec, "minReadySeconds"), s->min_ready_seconds);
@@ -120,7 +121,8 @@ static void validate_create(const struct kind_ctx *ctx, const void *obj, struct 
     validate_spec(ctx, &((const struct apps_v1_stateful_set *)obj)->spec, errs);
 }
 
-static void validate_update(const struct kind_ctx *ctx, const void *obj, const void *old, struct field_errors *errs)
+static void validate_update(const struct kind_ctx *ctx, const void *obj, const void *old,
+                            struct field_errors *errs)
 {
     const struct apps_v1_stateful_set *s = obj, *o = old;
     struct apps_v1_stateful_set_spec fixed = s->spec;
@@ -134,19 +136,24 @@ static void validate_update(const struct kind_ctx *ctx, const void *obj, const v
     fixed.ordinals = o->spec.ordinals;
     fixed.has_revision_history_limit = o->spec.has_revision_history_limit;
     fixed.revision_history_limit = o->spec.revision_history_limit;
-    fixed.persistent_volume_claim_retention_policy = o->spec.persistent_volume_claim_retention_policy;
+    fixed.persistent_volume_claim_retention_policy =
+        o->spec.persistent_volume_claim_retention_policy;
     if (!api_msg_equal(&apps_v1_stateful_set_spec_msg, &fixed, &o->spec))
-        field_forbidden(errs, PATH(PATH_ROOT, "spec"),
-                        "updates to statefulset spec for fields other than 'replicas', 'ordinals', 'template', "
-                        "'updateStrategy', 'revisionHistoryLimit', 'persistentVolumeClaimRetentionPolicy' and "
-                        "'minReadySeconds' are forbidden");
+        field_forbidden(
+            errs, PATH(PATH_ROOT, "spec"),
+            "updates to statefulset spec for fields other than 'replicas', 'ordinals', 'template', "
+            "'updateStrategy', 'revisionHistoryLimit', 'persistentVolumeClaimRetentionPolicy' and "
+            "'minReadySeconds' are forbidden");
 }
 
-static void validate_status(const struct kind_ctx *ctx, const void *obj, const void *old, struct field_errors *errs)
+static void validate_status(const struct kind_ctx *ctx, const void *obj, const void *old,
+                            struct field_errors *errs)
 {
     UNUSED(ctx);
-    const struct apps_v1_stateful_set_status *s = &((const struct apps_v1_stateful_set *)obj)->status;
-    const struct apps_v1_stateful_set_status *o = &((const struct apps_v1_stateful_set *)old)->status;
+    const struct apps_v1_stateful_set_status *s =
+        &((const struct apps_v1_stateful_set *)obj)->status;
+    const struct apps_v1_stateful_set_status *o =
+        &((const struct apps_v1_stateful_set *)old)->status;
     const struct field_path *path = PATH(PATH_ROOT, "status");
     const struct {
         const char *name;
@@ -163,13 +170,15 @@ static void validate_status(const struct kind_ctx *ctx, const void *obj, const v
         validate_non_negative(errs, PATH(path, "collisionCount"), s->collision_count);
     for (size_t i = 0; i < ARRAY_SIZE(parts); i++)
         if (parts[i].value > s->replicas)
-            field_invalid_int(errs, PATH(path, parts[i].name), parts[i].value, "cannot be greater than status.replicas");
+            field_invalid_int(errs, PATH(path, parts[i].name), parts[i].value,
+                              "cannot be greater than status.replicas");
     if (s->available_replicas > s->ready_replicas)
         field_invalid_int(errs, PATH(path, "availableReplicas"), s->available_replicas,
                           "cannot be greater than status.readyReplicas");
-    if (o->has_collision_count && (!s->has_collision_count || s->collision_count < o->collision_count))
-        field_invalid_int(errs, PATH(path, "collisionCount"), s->has_collision_count ? s->collision_count : 0,
-                          "cannot be decremented");
+    if (o->has_collision_count &&
+        (!s->has_collision_count || s->collision_count < o->collision_count))
+        field_invalid_int(errs, PATH(path, "collisionCount"),
+                          s->has_collision_count ? s->collision_count : 0, "cannot be decremented");
 }
 
 static const struct kind_sub subs[] = {{"status", NULL, validate_status}, {0}};
@@ -177,7 +186,8 @@ static const struct kind_sub subs[] = {{"status", NULL, validate_status}, {0}};
 static bool scale_get(struct arena *a, const void *obj, struct kind_scale *ret)
 {
     const struct apps_v1_stateful_set *s = obj;
-    *ret = (struct kind_scale){s->spec.replicas, s->status.replicas, selector_text(a, s->spec.selector)};
+    *ret = (struct kind_scale){s->spec.replicas, s->status.replicas,
+                               selector_text(a, s->spec.selector)};
     return true;
 }
 

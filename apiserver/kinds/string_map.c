@@ -3,7 +3,8 @@
 
 #include "lib/base/arena.h"
 
-void string_map_set(struct arena *a, struct api_str_entry **map, size_t *count, struct str key, struct str value)
+void string_map_set(struct arena *a, struct api_str_entry **map, size_t *count, struct str key,
+                    struct str value)
 {
     size_t n = *count, at = 0;
     while (at < n && str_cmp((*map)[at].key, key) < 0)

@@ -399,17 +399,17 @@ struct meta_v1_status *body_delete_options(struct req *r, struct meta_v1_delete_
     if (name.len != 0 && !str_eqc(name, "DeleteOptions"))
         return status_bad_request(
             r->arena,
-            "no kind \"" STR_FMT "\" is registered for version \"" STR_FMT
-            "\" in scheme "
+            "no kind \"" STR_FMT "\" is registered for version \"" STR_FMT "\" in scheme "
             "\"k8s.io/apimachinery/pkg/apis/meta/internalversion/scheme/register.go:27\"",
             STR_ARG(name), STR_ARG(api_version));
     struct api_kind any = *kind;
     if (api_version.len != 0)
         any.api_version = str_c(arena_str(r->arena, api_version));
-    void *msg;
+    void *msg = NULL;
     s = body_decode(r, &any, &msg);
     if (s != NULL)
         return s;
+    ASSERT(msg != NULL);
     *ret = *(struct meta_v1_delete_options *)msg;
     /* A dryRun in the query counts beside a body, too. */
     struct str v = req_query(r, "dryRun");

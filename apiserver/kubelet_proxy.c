@@ -263,8 +263,11 @@ static void pod_log(struct req *r)
     struct str container = STR_NULL;
     req_ctx(r, req_view(r), &ctx);
     const struct core_v1_pod *pod = kind_lookup(&ctx, "", "pods", r->info.ns, r->info.name);
-    struct meta_v1_status *s = pod == NULL ? status_not_found(r->arena, r->res->gr, r->info.name)
-                                           : choose_container(r, pod, &container);
+    if (pod == NULL) {
+        req_status(r, status_not_found(r->arena, r->res->gr, r->info.name));
+        return;
+    }
+    struct meta_v1_status *s = choose_container(r, pod, &container);
     if (s != NULL) {
         req_status(r, s);
         return;

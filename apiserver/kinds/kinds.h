@@ -19,18 +19,24 @@ extern const struct kind_ops kind_ingressclasses;
 extern const struct kind_ops kind_ingresses;
 extern const struct kind_ops kind_jobs;
 extern const struct kind_ops kind_leases;
+extern const struct kind_ops kind_limitranges;
 extern const struct kind_ops kind_namespaces;
 extern const struct kind_ops kind_networkpolicies;
 extern const struct kind_ops kind_nodes;
+extern const struct kind_ops kind_persistentvolumeclaims;
+extern const struct kind_ops kind_persistentvolumes;
 extern const struct kind_ops kind_poddisruptionbudgets;
 extern const struct kind_ops kind_pods;
+extern const struct kind_ops kind_podtemplates;
 extern const struct kind_ops kind_replicasets;
 extern const struct kind_ops kind_replicationcontrollers;
+extern const struct kind_ops kind_resourcequotas;
 extern const struct kind_ops kind_rolebindings;
 extern const struct kind_ops kind_roles;
 extern const struct kind_ops kind_secrets;
 extern const struct kind_ops kind_serviceaccounts;
 extern const struct kind_ops kind_services;
 extern const struct kind_ops kind_statefulsets;
+extern const struct kind_ops kind_storageclasses;
 
 #endif

@@ -53,7 +53,8 @@ static void check_port(struct field_errors *errs, const struct field_path *at,
         return;
     }
     if (p->end_port < p->port->int_val)
-        field_invalid_int(errs, PATH(at, "endPort"), p->end_port, "must be greater than or equal to `port`");
+        field_invalid_int(errs, PATH(at, "endPort"), p->port->int_val,
+                          "must be greater than or equal to `port`"); /* The value shown is upstream's choice. */
     validate_port(errs, PATH(at, "endPort"), p->end_port);
 }
 

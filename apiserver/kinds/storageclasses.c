@@ -1,0 +1,151 @@
+/* storageclasses.c - StorageClass: how volumes are made for claims. */
+#include "apiserver/kinds/kinds.h"
+
+#include "apiserver/kinds/rules.h"
+#include "api/core_v1.h"
+#include "api/storage_v1.h"
+#include "lib/api/codec.h"
+#include "lib/base/arena.h"
+
+#include <ctype.h>
+
+#define PARAMETERS_MAX 512u
+#define PARAMETER_BYTES_MAX (256 * 1024)
+
+static void set_defaults(const struct kind_ctx *ctx, void *obj)
+{
+    UNUSED(ctx);
+    struct storage_v1_storage_class *c = obj;
+    if (!c->has_reclaim_policy) {
+        c->has_reclaim_policy = true;
+        c->reclaim_policy = STR("Delete");
+    }
+    if (!c->has_volume_binding_mode) {
+        c->has_volume_binding_mode = true;
+        c->volume_binding_mode = STR("Immediate");
+    }
+}
+
+static void check_provisioner(struct field_errors *errs, const struct field_path *path, struct str name)
+{
+    if (str_empty(name)) {
+        field_required(errs, path, NULL);
+        return;
+    }
+    char *lower = arena_alloc(errs->arena, name.len + 1);
+    for (size_t i = 0; i < name.len; i++)
+        lower[i] = (char)tolower((unsigned char)name.data[i]);
+    lower[name.len] = '\0';
+    field_faults(errs, path, name, api_check_qualified_name(str_n(lower, name.len)));
+}
+
+static void check_parameters(struct field_errors *errs, const struct field_path *path, const struct api_str_entry *e,
+                             size_t count)
+{
+    size_t bytes = 0;
+    if (count > PARAMETERS_MAX) {
+        field_too_long(errs, path, PARAMETERS_MAX);
+        return;
+    }
+    for (size_t i = 0; i < count; i++) {
+        if (str_empty(e[i].key))
+            field_invalid(errs, path, e[i].key, "field can not be empty.");
+        bytes += e[i].key.len + e[i].value.len;
+    }
+    if (bytes > PARAMETER_BYTES_MAX)
+        field_too_long(errs, path, PARAMETER_BYTES_MAX);
+}
+
+static void check_topologies(struct field_errors *errs, const struct storage_v1_storage_class *c)
+{
+    for (size_t i = 0; i < c->allowed_topologies_count; i++) {
+        const struct core_v1_topology_selector_term *t = &c->allowed_topologies[i];
+        const struct field_path *list =
+            PATH(PATH_INDEX(PATH(PATH_ROOT, "allowedTopologies"), i), "matchLabelExpressions");
+        for (size_t j = 0; j < t->match_label_expressions_count; j++) {
+            const struct core_v1_topology_selector_label_requirement *r = &t->match_label_expressions[j];
+            const struct field_path *at = PATH_INDEX(list, j);
+            if (r->values_count == 0)
+                field_required(errs, PATH(at, "values"), NULL);
+            for (size_t v = 0; v < r->values_count; v++)
+                for (size_t w = 0; w < v; w++)
+                    if (str_eq(r->values[v], r->values[w]))
+                        field_duplicate(errs, PATH_INDEX(PATH(at, "values"), v), r->values[v]);
+            validate_label_name(errs, PATH(at, "key"), r->key);
+        }
+    }
+}
+
+static void validate_create(const struct kind_ctx *ctx, const void *obj, struct field_errors *errs)
+{
+    UNUSED(ctx);
+    static const char *const policies[] = {"Delete", "Retain", NULL};
+    static const char *const modes[] = {"Immediate", "WaitForFirstConsumer", NULL};
+    const struct storage_v1_storage_class *c = obj;
+    check_provisioner(errs, PATH(PATH_ROOT, "provisioner"), c->provisioner);
+    check_parameters(errs, PATH(PATH_ROOT, "parameters"), c->parameters, c->parameters_count);
+    if (c->has_reclaim_policy && !str_empty(c->reclaim_policy))
+        validate_listed(errs, PATH(PATH_ROOT, "reclaimPolicy"), c->reclaim_policy, policies);
+    if (!c->has_volume_binding_mode)
+        field_required(errs, PATH(PATH_ROOT, "volumeBindingMode"), NULL);
+    else
+        validate_listed(errs, PATH(PATH_ROOT, "volumeBindingMode"), c->volume_binding_mode, modes);
+    check_topologies(errs, c);
+}
+
+static bool same_map(const struct api_str_entry *x, size_t n, const struct api_str_entry *y, size_t m)
+{
+    bool same = n == m;
+    for (size_t i = 0; same && i < n; i++)
+        same = str_eq(x[i].key, y[i].key) && str_eq(x[i].value, y[i].value);
+    return same;
+}
+
+static void validate_update(const struct kind_ctx *ctx, const void *obj, const void *old, struct field_errors *errs)
+{
+    UNUSED(ctx);
+    const struct storage_v1_storage_class *c = obj, *o = old;
+    if (!same_map(c->parameters, c->parameters_count, o->parameters, o->parameters_count))
+        field_forbidden(errs, PATH(PATH_ROOT, "parameters"), "updates to parameters are forbidden.");
+    validate_immutable_str(errs, PATH(PATH_ROOT, "provisioner"), c->provisioner, o->provisioner);
+    validate_immutable_str(errs, PATH(PATH_ROOT, "reclaimPolicy"), c->reclaim_policy, o->reclaim_policy);
+    validate_immutable_str(errs, PATH(PATH_ROOT, "volumeBindingMode"), c->volume_binding_mode, o->volume_binding_mode);
+}
+
+static const struct table_column columns[] = {
+    {"Name", "string", "name", "", 0},
+    {"Provisioner", "string", "", "Who makes the volumes.", 0},
+    {"ReclaimPolicy", "string", "", "What becomes of a volume without its claim.", 0},
+    {"VolumeBindingMode", "string", "", "When a volume is made.", 0},
+    {"AllowVolumeExpansion", "string", "", "Whether volumes can grow.", 0},
+    {"Age", "string", "", "", 0},
+    {0},
+};
+
+static void row(struct table_row *r, const void *obj)
+{
+    const struct storage_v1_storage_class *c = obj;
+    const struct str *beta = api_str_map_get(c->metadata.annotations, c->metadata.annotations_count,
+                                             STR("storageclass.beta.kubernetes.io/is-default-class"));
+    const struct str *ga = api_str_map_get(c->metadata.annotations, c->metadata.annotations_count,
+                                           STR("storageclass.kubernetes.io/is-default-class"));
+    bool usual = (beta != NULL && str_eqc(*beta, "true")) || (ga != NULL && str_eqc(*ga, "true"));
+    cell_printf(r, STR_FMT "%s", STR_ARG(c->metadata.name), usual ? " (default)" : "");
+    cell_str(r, c->provisioner);
+    cell_str(r, c->has_reclaim_policy ? c->reclaim_policy : STR("Delete"));
+    cell_str(r, c->has_volume_binding_mode ? c->volume_binding_mode : STR("<unset>"));
+    cell_bool(r, c->allow_volume_expansion);
+    cell_age(r, &c->metadata.creation_timestamp);
+}
+
+const struct kind_ops kind_storageclasses = {
+    .group = "storage.k8s.io",
+    .version = "v1",
+    .resource = "storageclasses",
+    .flags = KIND_RETURN_DELETED,
+    .default_ = set_defaults,
+    .validate_create = validate_create,
+    .validate_update = validate_update,
+    .columns = columns,
+    .row = row,
+};

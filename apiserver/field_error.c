@@ -11,6 +11,7 @@
 #include <inttypes.h>
 #include <stdarg.h>
 #include <stdio.h>
+#include <strings.h>
 
 #define PATH_DEPTH_MAX 64
 #define VALUE_DEPTH_MAX 32
@@ -335,6 +336,25 @@ static void render_field(struct arena *a, const struct api_field *f, const char 
     render_value(a, f, v, depth, out);
 }
 
+/* Go writes the initials of these words large; of others the first letter. */
+static void write_go_name(const char *name, struct buf *out)
+{
+    static const char *const words[] = {"API",  "AWS",  "CIDR", "CSI",  "DNS", "FC",   "FS",  "GCE",   "GRPC",
+                                        "HTTP", "IP",   "IQN",  "ISCSI", "NFS", "OS",  "PD",  "RBD",  "SE",
+                                        "SSL",  "TCP",  "TLS",  "TTY",  "UID", "URI"};
+    size_t n = 1;
+    for (size_t i = 0; i < ARRAY_SIZE(words); i++) {
+        size_t len = strlen(words[i]);
+        char next = strlen(name) >= len ? name[len] : 'a';
+        if (strncasecmp(name, words[i], len) == 0 && (next == '\0' || isupper((unsigned char)next)) && len > n)
+            n = len;
+    }
+    buf_putc(out, '"');
+    for (size_t i = 0; name[i] != '\0'; i++)
+        buf_putc(out, i < n ? (char)toupper((unsigned char)name[i]) : name[i]);
+    buf_puts(out, "\":");
+}
+
 static void render_msg(struct arena *a, const struct api_msg *m, const void *msg, unsigned depth,
                        struct buf *out)
 {
@@ -346,14 +366,13 @@ static void render_msg(struct arena *a, const struct api_msg *m, const void *msg
     buf_putc(out, '{');
     bool first = true;
     for (uint16_t i = 0; i < m->field_count; i++) {
-        const struct api_field *f = &m->fields[i];
+        const struct api_field *f = &m->fields[m->declared[i]];
         if (f->json_name == NULL && (f->flags & API_F_INLINE) == 0)
             continue;
-        const char *name = f->json_name != NULL ? f->json_name : f->name;
         if (!first)
             buf_putc(out, ',');
         first = false;
-        buf_printf(out, "\"%c%s\":", toupper((unsigned char)name[0]), name + 1);
+        write_go_name(f->json_name != NULL ? f->json_name : f->name, out);
         render_field(a, f, msg, depth + 1, out);
     }
     buf_putc(out, '}');

@@ -41,6 +41,43 @@ cross_node() { # from a pod on one node to a pod on the other
 }
 eventually 20 "pods are reached from the other node" cross_node
 
+# --- Services: from a node and from a pod
+VIP=$(k get service web -o 'jsonpath={.spec.clusterIP}')
+service_answers() { nsenter --net="/run/netns/trireme-$PORT-worker-1" curl -sf --max-time 3 "http://$VIP/" | grep -q web; }
+eventually 20 "a Service answers on a node" service_answers
+cat >"$WORK/client.yaml" <<YAML
+apiVersion: v1
+kind: Pod
+metadata: {name: client}
+spec:
+  restartPolicy: Never
+  containers:
+  - name: c
+    image: docker.io/library/busybox:latest
+    imagePullPolicy: IfNotPresent
+    command: [sh, -c, "until printf 'GET / HTTP/1.0\\r\\n\\r\\n' | nc -w 3 $VIP 80 | grep web; do sleep 1; done; echo done"]
+YAML
+k apply -f "$WORK/client.yaml" >/dev/null
+ok "a pod reaches the Service" k wait --for=jsonpath='{.status.phase}'=Succeeded pod/client --timeout=60s
+has "its output" "done" k logs client
+has "endpoints follow" "8080" k get endpoints web -o 'jsonpath={.subsets[*].ports[*].port}'
+
+# --- what kubectl says of all this
+has "get -w" "hello" timeout 10 sh -c "kubectl --kubeconfig '$KUBECONFIG_FILE' get pod hello -w | head -n 2"
+has "get -A -l" "web-" k get pods -A -l app=web
+has "get as YAML" "nodeName: worker-" k get pod hello -o yaml
+has "get as JSON" '"phase": "Running"' k get pod hello -o json
+has "by node" "pod/" k get pods --field-selector "spec.nodeName=worker-1" -o name
+same "label a node" "node/worker-1 labeled" k label node worker-1 disk=ssd
+same "select a node" "node/worker-1" k get nodes -l disk=ssd -o name
+same "annotate" "deployment.apps/web annotated" k annotate deployment web kubernetes.io/change-cause=first
+has "describe node" "KubeletReady" k describe node worker-1
+has "describe deployment" "NewReplicaSetAvailable" k describe deployment web
+ok "wait for a deployment" k wait --for=condition=Available deployment/web --timeout=20s
+ok "wait for nodes" k wait --for=condition=Ready nodes --all --timeout=20s
+has "edit a deployment" "deployment.apps/web edited" env EDITOR="sed -i s/replicas:.4/replicas:\\ 5/" kubectl --kubeconfig "$KUBECONFIG_FILE" edit deployment web
+eventually 60 "five running" running app=web 5
+
 # --- rollouts
 ok "scale up" k scale deployment/web --replicas 6
 eventually 60 "six running" running app=web 6
@@ -132,4 +169,12 @@ ok "the worker comes back" "$TRIREME" host start worker-2 --dir "$D"
 eventually 90 "and is Ready" all_ready 2
 ok "delete a namespace with all in it" sh -c "kubectl --kubeconfig '$KUBECONFIG_FILE' create namespace t && kubectl --kubeconfig '$KUBECONFIG_FILE' -n t create configmap x && kubectl --kubeconfig '$KUBECONFIG_FILE' delete namespace t --timeout=60s"
 ok "down" "$TRIREME" down --dir "$D"
+leftovers() { # whatever still carries the cluster's name or folder
+    ls -d "/run/trireme-$PORT" /sys/fs/cgroup/trireme-"$PORT"-* /sys/fs/cgroup/*/trireme-"$PORT"-* /run/netns/trireme-"$PORT"-* 2>/dev/null
+    grep -F -e "$D/" -e "/run/trireme-$PORT/" /proc/self/mounts
+    ip -o link | grep -E "tr[bv]$PORT[-:@]"
+    ps -eo args | grep -E "^[^ ]*/(trireme-[a-z-]+|containerd[a-z0-9-]*) " | grep -F -e "$D/" -e "/run/trireme-$PORT/"
+    return 0
+}
+same "down leaves nothing behind" "" leftovers
 finish

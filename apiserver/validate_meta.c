@@ -93,20 +93,19 @@ static void validate_owners(struct field_errors *errs, const struct field_path *
     const struct meta_v1_owner_reference *controller = NULL;
     for (size_t i = 0; i < m->owner_references_count; i++) {
         const struct meta_v1_owner_reference *o = &m->owner_references[i];
-        const struct field_path *p = PATH_INDEX(path, i);
         struct str group, version;
         if (!str_cut(o->api_version, '/', &group, &version)) {
             version = o->api_version;
             group = STR_NULL;
         }
         if (version.len == 0)
-            field_invalid(errs, PATH(p, "apiVersion"), o->api_version, "version must not be empty");
+            field_invalid(errs, PATH(path, "apiVersion"), o->api_version, "version must not be empty");
         if (o->kind.len == 0)
-            field_invalid(errs, PATH(p, "kind"), o->kind, "must not be empty");
+            field_invalid(errs, PATH(path, "kind"), o->kind, "must not be empty");
         if (o->name.len == 0)
-            field_invalid(errs, PATH(p, "name"), o->name, "must not be empty");
+            field_invalid(errs, PATH(path, "name"), o->name, "must not be empty");
         if (o->uid.len == 0)
-            field_invalid(errs, PATH(p, "uid"), o->uid, "must not be empty");
+            field_invalid(errs, PATH(path, "uid"), o->uid, "must not be empty");
         if (str_eqc(o->kind, "Event") && (group.len == 0 || str_eqc(group, "events.k8s.io")))
             field_invalid_msg(errs, path, &meta_v1_owner_reference_msg, o,
                               STR_FMT ", Kind=Event is disallowed from being an owner",
@@ -136,7 +135,7 @@ static void validate_finalizers(struct field_errors *errs, const struct field_pa
     for (size_t i = 0; i < m->finalizers_count; i++) {
         struct str f = m->finalizers[i];
         struct api_faults q = api_check_qualified_name(f);
-        field_faults(errs, PATH_INDEX(path, i), f, q);
+        field_faults(errs, path, f, q);
         if (str_find(f, '/', 0) < 0 && !standard_finalizer(f))
             field_invalid(errs, PATH_INDEX(path, i), f,
                           "name is neither a standard finalizer name nor is it fully qualified");

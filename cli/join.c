@@ -199,7 +199,7 @@ static int join_write(struct arena *a, struct host *h, const struct join_config 
                       struct error *err)
 {
     const char *servers = server_list(a, config->addresses);
-    struct str ca;
+    struct str ca = STR_NULL;
     int rc = host_complete(a, h, err);
     if (rc == 0)
         rc = discover(a, servers, config->ca_hash, &ca, err);

@@ -222,6 +222,8 @@ int proc_runf(struct error *err, const char *fmt, ...)
             return error_set(err, E_TOO_LARGE, "more than %d words in a command", ARGS_MAX);
         argv[count++] = w;
     }
+    if (count == 0)
+        return error_set(err, E_INVALID, "no command to run");
     return proc_run(argv, NULL, err);
 }
 

@@ -349,6 +349,7 @@ static const struct meta_v1_status *decode_status(struct arena *a, struct str bo
     struct api_object *o = NULL;
     if (client_decode_object(NULL, body, &o, NULL) != 0)
         return NULL;
+    ASSERT(o != NULL);
     arena_hold(a, o, release_object);
     return is_status(o) ? o->msg : NULL;
 }

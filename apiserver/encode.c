@@ -86,6 +86,20 @@ void encode_partial_json(const struct accepted *f, const struct meta_v1_object_m
                     STR("PartialObjectMetadata"), out);
 }
 
+void encode_partial_meta(const struct accepted *f, const struct meta_v1_object_meta *m,
+                         struct buf *out)
+{
+    if (f->media != MEDIA_PROTOBUF) {
+        encode_partial_json(f, m, out);
+        return;
+    }
+    struct meta_v1_partial_object_metadata p = {.metadata = *m};
+    api_envelope_encode(&meta_v1_partial_object_metadata_msg, &p,
+                        strcmp(f->version, "v1beta1") == 0 ? STR("meta.k8s.io/v1beta1")
+                                                           : STR("meta.k8s.io/v1"),
+                        STR("PartialObjectMetadata"), out);
+}
+
 /* Stored bytes with the version spliced in behind them. */
 static void splice(struct str raw, int64_t rev, struct buf *out)
 {

@@ -33,5 +33,8 @@ int encode_reformat(struct arena *a, const struct accepted *f, struct str json, 
 /* Metadata alone, as PartialObjectMetadata JSON (TypeMeta included). */
 void encode_partial_json(const struct accepted *f, const struct meta_v1_object_meta *m,
                          struct buf *out);
+/* The same as one object in f's media. */
+void encode_partial_meta(const struct accepted *f, const struct meta_v1_object_meta *m,
+                         struct buf *out);
 
 #endif

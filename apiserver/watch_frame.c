@@ -128,7 +128,7 @@ struct net_bytes *frame_bookmark(const struct watch_form *f, int64_t rev, bool i
         encode_partial_json(&f->accept, &meta, &object);
         buf_puts(&object, "}]}");
     } else if (f->accept.transform != AS_OBJECT) {
-        encode_partial_json(&f->accept, &meta, &object);
+        encode_partial_meta(&f->accept, &meta, &object);
     } else {
         const struct api_kind *k = f->res->kind;
         void *msg = api_msg_new(a, k->msg);
@@ -138,8 +138,7 @@ struct net_bytes *frame_bookmark(const struct watch_form *f, int64_t rev, bool i
         else
             api_json_encode(k->msg, msg, str_of(k->api_version), str_of(k->kind), &object);
     }
-    return wrap(f->accept.transform == AS_OBJECT ? f->accept.media : MEDIA_JSON, "BOOKMARK",
-                buf_str(&object));
+    return wrap(f->accept.media, "BOOKMARK", buf_str(&object));
 }
 
 struct net_bytes *frame_error(const struct watch_form *f, const struct meta_v1_status *s)

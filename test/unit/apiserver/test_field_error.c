@@ -79,7 +79,6 @@ END_TEST
 
 START_TEST(names)
 {
-    AUTO_ARENA *a = arena_new(0);
     static const struct {
         const char *text;
         bool label, subdomain, qualified;

@@ -339,14 +339,15 @@ static void render_field(struct arena *a, const struct api_field *f, const char 
 /* Go writes the initials of these words large; of others the first letter. */
 static void write_go_name(const char *name, struct buf *out)
 {
-    static const char *const words[] = {"API",  "AWS",  "CIDR", "CSI",  "DNS", "FC",   "FS",  "GCE",   "GRPC",
-                                        "HTTP", "IP",   "IQN",  "ISCSI", "NFS", "OS",  "PD",  "RBD",  "SE",
-                                        "SSL",  "TCP",  "TLS",  "TTY",  "UID", "URI"};
+    static const char *const words[] = {
+        "API",   "AWS", "CIDR", "CSI", "DNS", "FC", "FS",  "GCE", "GRPC", "HTTP", "IP",  "IQN",
+        "ISCSI", "NFS", "OS",   "PD",  "RBD", "SE", "SSL", "TCP", "TLS",  "TTY",  "UID", "URI"};
     size_t n = 1;
     for (size_t i = 0; i < ARRAY_SIZE(words); i++) {
         size_t len = strlen(words[i]);
         char next = strlen(name) >= len ? name[len] : 'a';
-        if (strncasecmp(name, words[i], len) == 0 && (next == '\0' || isupper((unsigned char)next)) && len > n)
+        if (strncasecmp(name, words[i], len) == 0 &&
+            (next == '\0' || isupper((unsigned char)next)) && len > n)
             n = len;
     }
     buf_putc(out, '"');

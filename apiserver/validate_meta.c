@@ -99,7 +99,8 @@ static void validate_owners(struct field_errors *errs, const struct field_path *
             group = STR_NULL;
         }
         if (version.len == 0)
-            field_invalid(errs, PATH(path, "apiVersion"), o->api_version, "version must not be empty");
+            field_invalid(errs, PATH(path, "apiVersion"), o->api_version,
+                          "version must not be empty");
         if (o->kind.len == 0)
             field_invalid(errs, PATH(path, "kind"), o->kind, "must not be empty");
         if (o->name.len == 0)

@@ -12,7 +12,8 @@
 static void fill(struct arena *a, struct api_quantity_entry **to, size_t *to_count,
                  const struct api_quantity_entry *from, size_t from_count)
 {
-    struct api_quantity_entry *list = ARENA_ARRAY(a, struct api_quantity_entry, *to_count + from_count + 1);
+    struct api_quantity_entry *list =
+        ARENA_ARRAY(a, struct api_quantity_entry, *to_count + from_count + 1);
     size_t n = 0, i = 0, k = 0;
     while (i < *to_count || k < from_count) {
         int c = i == *to_count ? 1 : k == from_count ? -1 : str_cmp((*to)[i].key, from[k].key);
@@ -36,7 +37,8 @@ static void set_defaults(const struct kind_ctx *ctx, void *obj)
         if (!str_eqc(l->type, "Container"))
             continue;
         fill(ctx->arena, &l->default_, &l->default_count, l->max, l->max_count);
-        fill(ctx->arena, &l->default_request, &l->default_request_count, l->default_, l->default_count);
+        fill(ctx->arena, &l->default_request, &l->default_request_count, l->default_,
+             l->default_count);
         fill(ctx->arena, &l->default_request, &l->default_request_count, l->min, l->min_count);
     }
 }
@@ -56,16 +58,20 @@ static bool above(const struct api_quantity_entry *x, const struct api_quantity_
 }
 
 /* "min value 2 is greater than max value 1", at the field upstream has for it. */
-static void order(struct field_errors *errs, const struct field_path *path, const struct api_quantity_entry *shown,
-                  const char *low_name, const struct api_quantity_entry *low, const char *high_name,
+static void order(struct field_errors *errs, const struct field_path *path,
+                  const struct api_quantity_entry *shown, const char *low_name,
+                  const struct api_quantity_entry *low, const char *high_name,
                   const struct api_quantity_entry *high)
 {
     if (above(low, high))
-        field_invalid(errs, path, quantity_shown(&shown->value), "%s value " STR_FMT " is greater than %s value " STR_FMT,
-                      low_name, STR_ARG(quantity_shown(&low->value)), high_name, STR_ARG(quantity_shown(&high->value)));
+        field_invalid(errs, path, quantity_shown(&shown->value),
+                      "%s value " STR_FMT " is greater than %s value " STR_FMT, low_name,
+                      STR_ARG(quantity_shown(&low->value)), high_name,
+                      STR_ARG(quantity_shown(&high->value)));
 }
 
-static void check_bounds(struct field_errors *errs, const struct field_path *at, struct str key, const struct bounds *b)
+static void check_bounds(struct field_errors *errs, const struct field_path *at, struct str key,
+                         const struct bounds *b)
 {
     const struct field_path *request = PATH_KEY(PATH(at, "defaultRequest"), key);
     const struct field_path *usual = PATH_KEY(PATH(at, "default"), key);
@@ -78,29 +84,34 @@ static void check_bounds(struct field_errors *errs, const struct field_path *at,
     if (b->ratio == NULL)
         return;
     const struct field_path *ratio = PATH_KEY(PATH(at, "maxLimitRequestRatio"), key);
-    struct quantity one = quantity_from_int(1, QUANTITY_DECIMAL_SI), q = quantity_of(&b->ratio->value);
+    struct quantity one = quantity_from_int(1, QUANTITY_DECIMAL_SI),
+                    q = quantity_of(&b->ratio->value);
     if (quantity_cmp(&q, &one) < 0)
-        field_invalid(errs, ratio, quantity_shown(&b->ratio->value), "ratio " STR_FMT " is less than 1",
+        field_invalid(errs, ratio, quantity_shown(&b->ratio->value),
+                      "ratio " STR_FMT " is less than 1",
                       STR_ARG(quantity_shown(&b->ratio->value)));
 }
 
-static void check_item(struct field_errors *errs, const struct field_path *at, const struct core_v1_limit_range_item *l)
+static void check_item(struct field_errors *errs, const struct field_path *at,
+                       const struct core_v1_limit_range_item *l)
 {
     const struct {
         const char *name;
         const struct api_quantity_entry *e;
         size_t count;
-    } maps[] = {{"max", l->max, l->max_count},
-                {"min", l->min, l->min_count},
-                {"default", l->default_, l->default_count},
-                {"defaultRequest", l->default_request, l->default_request_count},
-                {"maxLimitRequestRatio", l->max_limit_request_ratio, l->max_limit_request_ratio_count}};
+    } maps[] = {
+        {"max", l->max, l->max_count},
+        {"min", l->min, l->min_count},
+        {"default", l->default_, l->default_count},
+        {"defaultRequest", l->default_request, l->default_request_count},
+        {"maxLimitRequestRatio", l->max_limit_request_ratio, l->max_limit_request_ratio_count}};
     bool pod = str_eqc(l->type, "Pod"), claim = str_eqc(l->type, "PersistentVolumeClaim");
     for (size_t m = 0; m < ARRAY_SIZE(maps); m++) {
         bool usual = m == 2 || m == 3;
         if (pod && usual) {
             if (maps[m].count != 0)
-                field_forbidden(errs, PATH(at, maps[m].name), "may not be specified when `type` is 'Pod'");
+                field_forbidden(errs, PATH(at, maps[m].name),
+                                "may not be specified when `type` is 'Pod'");
             continue;
         }
         for (size_t i = 0; i < maps[m].count; i++) {
@@ -113,7 +124,9 @@ static void check_item(struct field_errors *errs, const struct field_path *at, c
     }
     if (claim && find_quantity(l->min, l->min_count, STR("storage")) == NULL &&
         find_quantity(l->max, l->max_count, STR("storage")) == NULL)
-        field_required(errs, PATH(at, "limits"), "either minimum or maximum storage value is required, but neither was provided");
+        field_required(
+            errs, PATH(at, "limits"),
+            "either minimum or maximum storage value is required, but neither was provided");
     for (size_t m = 0; m < ARRAY_SIZE(maps); m++)
         for (size_t i = 0; i < maps[m].count; i++) {
             struct str key = maps[m].e[i].key;
@@ -122,10 +135,11 @@ static void check_item(struct field_errors *errs, const struct field_path *at, c
                 seen = seen || find_quantity(maps[k].e, maps[k].count, key) != NULL;
             if (seen)
                 continue;
-            struct bounds b = {find_quantity(l->min, l->min_count, key), find_quantity(l->max, l->max_count, key),
-                               find_quantity(l->default_, l->default_count, key),
-                               find_quantity(l->default_request, l->default_request_count, key),
-                               find_quantity(l->max_limit_request_ratio, l->max_limit_request_ratio_count, key)};
+            struct bounds b = {
+                find_quantity(l->min, l->min_count, key), find_quantity(l->max, l->max_count, key),
+                find_quantity(l->default_, l->default_count, key),
+                find_quantity(l->default_request, l->default_request_count, key),
+                find_quantity(l->max_limit_request_ratio, l->max_limit_request_ratio_count, key)};
             check_bounds(errs, at, key, &b);
         }
 }
@@ -140,7 +154,8 @@ static void validate_create(const struct kind_ctx *ctx, const void *obj, struct 
         struct str type = s->limits[i].type;
         validate_qualified_name(errs, PATH(at, "type"), type);
         if (!str_empty(type) && str_find(type, '/', 0) < 0 && !is_listed(type, types))
-            field_invalid(errs, PATH(at, "type"), type, "must be a standard limit type or fully qualified");
+            field_invalid(errs, PATH(at, "type"), type,
+                          "must be a standard limit type or fully qualified");
         for (size_t j = 0; j < i; j++)
             if (str_eq(s->limits[j].type, type)) {
                 field_duplicate(errs, PATH(at, "type"), type);
@@ -150,7 +165,8 @@ static void validate_create(const struct kind_ctx *ctx, const void *obj, struct 
     }
 }
 
-static void validate_update(const struct kind_ctx *ctx, const void *obj, const void *old, struct field_errors *errs)
+static void validate_update(const struct kind_ctx *ctx, const void *obj, const void *old,
+                            struct field_errors *errs)
 {
     UNUSED(old);
     validate_create(ctx, obj, errs);

@@ -18,7 +18,8 @@ static void default_ports(struct networking_v1_network_policy_port *p, size_t co
 
 static void set_defaults(const struct kind_ctx *ctx, void *obj)
 {
-    struct networking_v1_network_policy_spec *s = &((struct networking_v1_network_policy *)obj)->spec;
+    struct networking_v1_network_policy_spec *s =
+        &((struct networking_v1_network_policy *)obj)->spec;
     for (size_t i = 0; i < s->ingress_count; i++)
         default_ports(s->ingress[i].ports, s->ingress[i].ports_count);
     for (size_t i = 0; i < s->egress_count; i++)
@@ -49,12 +50,14 @@ static void check_port(struct field_errors *errs, const struct field_path *at,
     if (!p->has_end_port)
         return;
     if (p->port->type != 0) {
-        field_invalid_int(errs, PATH(at, "endPort"), p->end_port, "may not be specified when `port` is non-numeric");
+        field_invalid_int(errs, PATH(at, "endPort"), p->end_port,
+                          "may not be specified when `port` is non-numeric");
         return;
     }
     if (p->end_port < p->port->int_val)
-        field_invalid_int(errs, PATH(at, "endPort"), p->port->int_val,
-                          "must be greater than or equal to `port`"); /* The value shown is upstream's choice. */
+        field_invalid_int(
+            errs, PATH(at, "endPort"), p->port->int_val,
+            "must be greater than or equal to `port`"); /* The value shown is upstream's choice. */
     validate_port(errs, PATH(at, "endPort"), p->end_port);
 }
 
@@ -66,7 +69,8 @@ static bool inside(const uint8_t outer[16], const uint8_t inner[16], unsigned bi
     return true;
 }
 
-static void check_block(struct field_errors *errs, const struct field_path *path, const struct networking_v1_ip_block *b)
+static void check_block(struct field_errors *errs, const struct field_path *path,
+                        const struct networking_v1_ip_block *b)
 {
     static const char form[] = "must be a valid CIDR value, (e.g. 10.9.8.0/24 or 2001:db8::/64)";
     uint8_t net[16], part[16];
@@ -104,8 +108,9 @@ static void check_peer(struct field_errors *errs, const struct field_path *at,
 }
 
 static void check_rule(struct field_errors *errs, const struct field_path *at,
-                       const struct networking_v1_network_policy_port *ports, size_t port_count, const char *direction,
-                       const struct networking_v1_network_policy_peer *peers, size_t peer_count)
+                       const struct networking_v1_network_policy_port *ports, size_t port_count,
+                       const char *direction, const struct networking_v1_network_policy_peer *peers,
+                       size_t peer_count)
 {
     for (size_t i = 0; i < port_count; i++)
         check_port(errs, PATH_INDEX(PATH(at, "ports"), i), &ports[i]);
@@ -117,15 +122,16 @@ static void validate_create(const struct kind_ctx *ctx, const void *obj, struct 
 {
     UNUSED(ctx);
     static const char *const types[] = {"Ingress", "Egress", NULL};
-    const struct networking_v1_network_policy_spec *s = &((const struct networking_v1_network_policy *)obj)->spec;
+    const struct networking_v1_network_policy_spec *s =
+        &((const struct networking_v1_network_policy *)obj)->spec;
     const struct field_path *spec = PATH(PATH_ROOT, "spec"), *list = PATH(spec, "policyTypes");
     validate_label_selector(errs, PATH(spec, "podSelector"), &s->pod_selector);
     for (size_t i = 0; i < s->ingress_count; i++)
-        check_rule(errs, PATH_INDEX(PATH(spec, "ingress"), i), s->ingress[i].ports, s->ingress[i].ports_count, "from",
-                   s->ingress[i].from, s->ingress[i].from_count);
+        check_rule(errs, PATH_INDEX(PATH(spec, "ingress"), i), s->ingress[i].ports,
+                   s->ingress[i].ports_count, "from", s->ingress[i].from, s->ingress[i].from_count);
     for (size_t i = 0; i < s->egress_count; i++)
-        check_rule(errs, PATH_INDEX(PATH(spec, "egress"), i), s->egress[i].ports, s->egress[i].ports_count, "to",
-                   s->egress[i].to, s->egress[i].to_count);
+        check_rule(errs, PATH_INDEX(PATH(spec, "egress"), i), s->egress[i].ports,
+                   s->egress[i].ports_count, "to", s->egress[i].to, s->egress[i].to_count);
     if (s->policy_types_count > 2) {
         field_invalid_raw(errs, list, STR("[]"), "may not specify more than two policyTypes");
         return;
@@ -134,7 +140,8 @@ static void validate_create(const struct kind_ctx *ctx, const void *obj, struct 
         validate_listed(errs, PATH_INDEX(list, i), s->policy_types[i], types);
 }
 
-static void validate_update(const struct kind_ctx *ctx, const void *obj, const void *old, struct field_errors *errs)
+static void validate_update(const struct kind_ctx *ctx, const void *obj, const void *old,
+                            struct field_errors *errs)
 {
     UNUSED(old);
     validate_create(ctx, obj, errs);

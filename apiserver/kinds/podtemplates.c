@@ -22,10 +22,12 @@ static void prepare_update(const struct kind_ctx *ctx, void *obj, const void *ol
 
 static void validate_create(const struct kind_ctx *ctx, const void *obj, struct field_errors *errs)
 {
-    validate_pod_template(ctx, errs, PATH(PATH_ROOT, "template"), &((const struct core_v1_pod_template *)obj)->template);
+    validate_pod_template(ctx, errs, PATH(PATH_ROOT, "template"),
+                          &((const struct core_v1_pod_template *)obj)->template);
 }
 
-static void validate_update(const struct kind_ctx *ctx, const void *obj, const void *old, struct field_errors *errs)
+static void validate_update(const struct kind_ctx *ctx, const void *obj, const void *old,
+                            struct field_errors *errs)
 {
     UNUSED(old);
     validate_create(ctx, obj, errs);

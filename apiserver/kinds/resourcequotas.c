@@ -10,12 +10,28 @@
 
 static bool is_quota_resource(struct str name)
 {
-    static const char *const names[] = {"cpu", "memory", "ephemeral-storage", "requests.cpu", "requests.memory",
-                                        "requests.storage", "requests.ephemeral-storage", "limits.cpu",
-                                        "limits.memory", "limits.ephemeral-storage", "pods", "resourcequotas",
-                                        "services", "replicationcontrollers", "secrets", "persistentvolumeclaims",
-                                        "configmaps", "services.nodeports", "services.loadbalancers", NULL};
-    return is_listed(name, names) || is_hugepages(name) || str_has_prefix(name, STR("requests.hugepages-"));
+    static const char *const names[] = {"cpu",
+                                        "memory",
+                                        "ephemeral-storage",
+                                        "requests.cpu",
+                                        "requests.memory",
+                                        "requests.storage",
+                                        "requests.ephemeral-storage",
+                                        "limits.cpu",
+                                        "limits.memory",
+                                        "limits.ephemeral-storage",
+                                        "pods",
+                                        "resourcequotas",
+                                        "services",
+                                        "replicationcontrollers",
+                                        "secrets",
+                                        "persistentvolumeclaims",
+                                        "configmaps",
+                                        "services.nodeports",
+                                        "services.loadbalancers",
+                                        NULL};
+    return is_listed(name, names) || is_hugepages(name) ||
+           str_has_prefix(name, STR("requests.hugepages-"));
 }
 
 /* Where such names may stand at all. */
@@ -36,16 +52,30 @@ static void check_quantities(struct field_errors *errs, const struct field_path 
     }
 }
 
-/* --- scopes ------------------------------------------------------------------------------------ */
+/* --- scopes ------------------------------------------------------------------------------------
+ */
 
-static const char *const scope_names[] = {"Terminating", "NotTerminating", "BestEffort", "NotBestEffort",
-                                          "PriorityClass", "CrossNamespacePodAffinity", "VolumeAttributesClass", NULL};
+static const char *const scope_names[] = {"Terminating",
+                                          "NotTerminating",
+                                          "BestEffort",
+                                          "NotBestEffort",
+                                          "PriorityClass",
+                                          "CrossNamespacePodAffinity",
+                                          "VolumeAttributesClass",
+                                          NULL};
 
 static bool scope_fits(struct str scope, struct str resource)
 {
-    static const char *const pod_parts[] = {"pods", "cpu", "memory", "requests.cpu", "requests.memory",
-                                            "requests.ephemeral-storage", "limits.cpu", "limits.memory",
-                                            "limits.ephemeral-storage", NULL};
+    static const char *const pod_parts[] = {"pods",
+                                            "cpu",
+                                            "memory",
+                                            "requests.cpu",
+                                            "requests.memory",
+                                            "requests.ephemeral-storage",
+                                            "limits.cpu",
+                                            "limits.memory",
+                                            "limits.ephemeral-storage",
+                                            NULL};
     static const char *const claims[] = {"persistentvolumeclaims", "requests.storage", NULL};
     if (str_eqc(scope, "BestEffort"))
         return str_eqc(resource, "pods");
@@ -75,8 +105,8 @@ static struct str scopes_shown(struct arena *a, const struct str *list, size_t c
     return arena_str(a, buf_str(&b));
 }
 
-static void check_conflicts(struct field_errors *errs, const struct field_path *path, const struct str *list,
-                            size_t count)
+static void check_conflicts(struct field_errors *errs, const struct field_path *path,
+                            const struct str *list, size_t count)
 {
     if ((has(list, count, "BestEffort") && has(list, count, "NotBestEffort")) ||
         (has(list, count, "Terminating") && has(list, count, "NotTerminating")))
@@ -110,28 +140,35 @@ static void check_selector(struct field_errors *errs, const struct field_path *s
     for (size_t i = 0; i < q->match_expressions_count; i++) {
         const struct core_v1_scoped_resource_selector_requirement *r = &q->match_expressions[i];
         scopes[i] = r->scope_name;
-        bool valued = str_eqc(r->scope_name, "PriorityClass") || str_eqc(r->scope_name, "VolumeAttributesClass");
+        bool valued = str_eqc(r->scope_name, "PriorityClass") ||
+                      str_eqc(r->scope_name, "VolumeAttributesClass");
         bool in = str_eqc(r->operator, "In") || str_eqc(r->operator, "NotIn");
         if (!is_listed(r->scope_name, scope_names))
             field_invalid(errs, PATH(list, "scopeName"), r->scope_name, "unsupported scope");
         if (!valued && !str_eqc(r->operator, "Exists"))
-            field_invalid(errs, PATH(list, "operator"), r->operator,
-                          "must be 'Exist' when scope is any of ResourceQuotaScopeTerminating, "
-                          "ResourceQuotaScopeNotTerminating, ResourceQuotaScopeBestEffort, "
-                          "ResourceQuotaScopeNotBestEffort or ResourceQuotaScopeCrossNamespacePodAffinity");
+            field_invalid(
+                errs, PATH(list, "operator"), r->operator,
+                "must be 'Exist' when scope is any of ResourceQuotaScopeTerminating, "
+                "ResourceQuotaScopeNotTerminating, ResourceQuotaScopeBestEffort, "
+                "ResourceQuotaScopeNotBestEffort or ResourceQuotaScopeCrossNamespacePodAffinity");
         if (!is_listed(r->operator, operators))
-            field_invalid(errs, PATH(list, "operator"), r->operator, "not a valid selector operator");
+            field_invalid(errs, PATH(list, "operator"), r->operator,
+                          "not a valid selector operator");
         else if (in && r->values_count == 0)
-            field_required(errs, PATH(list, "values"),
-                           "must be at least one value when `operator` is 'In' or 'NotIn' for scope selector");
+            field_required(
+                errs, PATH(list, "values"),
+                "must be at least one value when `operator` is 'In' or 'NotIn' for scope selector");
         else if (!in && r->values_count != 0)
-            field_invalid_raw(errs, PATH(list, "values"), scopes_shown(errs->arena, r->values, r->values_count),
-                              "must be no value when `operator` is 'Exists' or 'DoesNotExist' for scope selector");
+            field_invalid_raw(errs, PATH(list, "values"),
+                              scopes_shown(errs->arena, r->values, r->values_count),
+                              "must be no value when `operator` is 'Exists' or 'DoesNotExist' for "
+                              "scope selector");
     }
     check_conflicts(errs, list, scopes, q->match_expressions_count);
 }
 
-/* --- the object ---------------------------------------------------------------------------------- */
+/* --- the object ----------------------------------------------------------------------------------
+ */
 
 static void validate_create(const struct kind_ctx *ctx, const void *obj, struct field_errors *errs)
 {
@@ -148,23 +185,28 @@ static void validate_create(const struct kind_ctx *ctx, const void *obj, struct 
 }
 
 /* What a quota is about never changes: usage is counted by it. */
-static void validate_update(const struct kind_ctx *ctx, const void *obj, const void *old, struct field_errors *errs)
+static void validate_update(const struct kind_ctx *ctx, const void *obj, const void *old,
+                            struct field_errors *errs)
 {
     const struct core_v1_resource_quota *q = obj, *o = old;
     bool same = q->spec.scopes_count == o->spec.scopes_count;
     validate_create(ctx, obj, errs);
     for (size_t i = 0; i < q->spec.scopes_count; i++)
-        same = same && has(o->spec.scopes, o->spec.scopes_count, str_c(arena_str(ctx->arena, q->spec.scopes[i])));
+        same = same && has(o->spec.scopes, o->spec.scopes_count,
+                           str_c(arena_str(ctx->arena, q->spec.scopes[i])));
     if (!same)
         field_invalid_raw(errs, PATH(PATH(PATH_ROOT, "spec"), "scopes"),
-                          scopes_shown(errs->arena, q->spec.scopes, q->spec.scopes_count), "field is immutable");
+                          scopes_shown(errs->arena, q->spec.scopes, q->spec.scopes_count),
+                          "field is immutable");
 }
 
-static void validate_status(const struct kind_ctx *ctx, const void *obj, const void *old, struct field_errors *errs)
+static void validate_status(const struct kind_ctx *ctx, const void *obj, const void *old,
+                            struct field_errors *errs)
 {
     UNUSED(ctx);
     UNUSED(old);
-    const struct core_v1_resource_quota_status *s = &((const struct core_v1_resource_quota *)obj)->status;
+    const struct core_v1_resource_quota_status *s =
+        &((const struct core_v1_resource_quota *)obj)->status;
     const struct field_path *status = PATH(PATH_ROOT, "status");
     check_quantities(errs, PATH(status, "hard"), s->hard, s->hard_count);
     check_quantities(errs, PATH(status, "used"), s->used, s->used_count);
@@ -187,9 +229,11 @@ static void cell_usage(struct table_row *r, const struct core_v1_resource_quota 
         const struct api_quantity_entry *h = &q->status.hard[i];
         if (str_has_prefix(h->key, STR("limits")) != limits)
             continue;
-        const struct api_quantity_entry *u = find_quantity(q->status.used, q->status.used_count, h->key);
-        buf_printf(&b, "%s" STR_FMT ": " STR_FMT "/" STR_FMT, b.len == 0 ? "" : ", ", STR_ARG(h->key),
-                   STR_ARG(u != NULL ? quantity_shown(&u->value) : STR("0")), STR_ARG(quantity_shown(&h->value)));
+        const struct api_quantity_entry *u =
+            find_quantity(q->status.used, q->status.used_count, h->key);
+        buf_printf(&b, "%s" STR_FMT ": " STR_FMT "/" STR_FMT, b.len == 0 ? "" : ", ",
+                   STR_ARG(h->key), STR_ARG(u != NULL ? quantity_shown(&u->value) : STR("0")),
+                   STR_ARG(quantity_shown(&h->value)));
     }
     cell_str(r, arena_str(row_arena(r), buf_str(&b)));
 }

@@ -10,7 +10,10 @@ void cell_access_modes(struct table_row *r, const struct str *modes, size_t coun
 {
     static const struct {
         const char *mode, *text;
-    } names[] = {{"ReadWriteOnce", "RWO"}, {"ReadOnlyMany", "ROX"}, {"ReadWriteMany", "RWX"}, {"ReadWriteOncePod", "RWOP"}};
+    } names[] = {{"ReadWriteOnce", "RWO"},
+                 {"ReadOnlyMany", "ROX"},
+                 {"ReadWriteMany", "RWX"},
+                 {"ReadWriteOncePod", "RWOP"}};
     AUTO_BUF b = BUF_INIT;
     for (size_t n = 0; n < ARRAY_SIZE(names); n++)
         for (size_t i = 0; i < count; i++)

@@ -26,7 +26,8 @@ static void set_defaults(const struct kind_ctx *ctx, void *obj)
     }
 }
 
-static void check_provisioner(struct field_errors *errs, const struct field_path *path, struct str name)
+static void check_provisioner(struct field_errors *errs, const struct field_path *path,
+                              struct str name)
 {
     if (str_empty(name)) {
         field_required(errs, path, NULL);
@@ -39,8 +40,8 @@ static void check_provisioner(struct field_errors *errs, const struct field_path
     field_faults(errs, path, name, api_check_qualified_name(str_n(lower, name.len)));
 }
 
-static void check_parameters(struct field_errors *errs, const struct field_path *path, const struct api_str_entry *e,
-                             size_t count)
+static void check_parameters(struct field_errors *errs, const struct field_path *path,
+                             const struct api_str_entry *e, size_t count)
 {
     size_t bytes = 0;
     if (count > PARAMETERS_MAX) {
@@ -63,7 +64,8 @@ static void check_topologies(struct field_errors *errs, const struct storage_v1_
         const struct field_path *list =
             PATH(PATH_INDEX(PATH(PATH_ROOT, "allowedTopologies"), i), "matchLabelExpressions");
         for (size_t j = 0; j < t->match_label_expressions_count; j++) {
-            const struct core_v1_topology_selector_label_requirement *r = &t->match_label_expressions[j];
+            const struct core_v1_topology_selector_label_requirement *r =
+                &t->match_label_expressions[j];
             const struct field_path *at = PATH_INDEX(list, j);
             if (r->values_count == 0)
                 field_required(errs, PATH(at, "values"), NULL);
@@ -93,7 +95,8 @@ static void validate_create(const struct kind_ctx *ctx, const void *obj, struct 
     check_topologies(errs, c);
 }
 
-static bool same_map(const struct api_str_entry *x, size_t n, const struct api_str_entry *y, size_t m)
+static bool same_map(const struct api_str_entry *x, size_t n, const struct api_str_entry *y,
+                     size_t m)
 {
     bool same = n == m;
     for (size_t i = 0; same && i < n; i++)
@@ -101,15 +104,19 @@ static bool same_map(const struct api_str_entry *x, size_t n, const struct api_s
     return same;
 }
 
-static void validate_update(const struct kind_ctx *ctx, const void *obj, const void *old, struct field_errors *errs)
+static void validate_update(const struct kind_ctx *ctx, const void *obj, const void *old,
+                            struct field_errors *errs)
 {
     UNUSED(ctx);
     const struct storage_v1_storage_class *c = obj, *o = old;
     if (!same_map(c->parameters, c->parameters_count, o->parameters, o->parameters_count))
-        field_forbidden(errs, PATH(PATH_ROOT, "parameters"), "updates to parameters are forbidden.");
+        field_forbidden(errs, PATH(PATH_ROOT, "parameters"),
+                        "updates to parameters are forbidden.");
     validate_immutable_str(errs, PATH(PATH_ROOT, "provisioner"), c->provisioner, o->provisioner);
-    validate_immutable_str(errs, PATH(PATH_ROOT, "reclaimPolicy"), c->reclaim_policy, o->reclaim_policy);
-    validate_immutable_str(errs, PATH(PATH_ROOT, "volumeBindingMode"), c->volume_binding_mode, o->volume_binding_mode);
+    validate_immutable_str(errs, PATH(PATH_ROOT, "reclaimPolicy"), c->reclaim_policy,
+                           o->reclaim_policy);
+    validate_immutable_str(errs, PATH(PATH_ROOT, "volumeBindingMode"), c->volume_binding_mode,
+                           o->volume_binding_mode);
 }
 
 static const struct table_column columns[] = {
@@ -125,8 +132,9 @@ static const struct table_column columns[] = {
 static void row(struct table_row *r, const void *obj)
 {
     const struct storage_v1_storage_class *c = obj;
-    const struct str *beta = api_str_map_get(c->metadata.annotations, c->metadata.annotations_count,
-                                             STR("storageclass.beta.kubernetes.io/is-default-class"));
+    const struct str *beta =
+        api_str_map_get(c->metadata.annotations, c->metadata.annotations_count,
+                        STR("storageclass.beta.kubernetes.io/is-default-class"));
     const struct str *ga = api_str_map_get(c->metadata.annotations, c->metadata.annotations_count,
                                            STR("storageclass.kubernetes.io/is-default-class"));
     bool usual = (beta != NULL && str_eqc(*beta, "true")) || (ga != NULL && str_eqc(*ga, "true"));

@@ -178,6 +178,7 @@ static void issue(struct req *r)
         req_status(r, s);
         return;
     }
+    ASSERT(subject.account != NULL);
     bool extend = t->spec.expiration_seconds == EXPIRATION_MOUNTED_S && subject.bound != NULL &&
                   strcmp(subject.claim, "pod") == 0;
     struct str claims = make_claims(r, t, &subject, now_s,

@@ -79,6 +79,14 @@ static void must(int rv)
         PANIC("libraft: %s", raft_strerror(rv));
 }
 
+static struct entry *must_entry(enum entry_type type, uint64_t index, uint64_t term, size_t size)
+{
+    struct entry *e = entry_new(type, index, term, (uint32_t)size);
+    if (e == NULL)
+        PANIC("out of memory: %zu bytes", size);
+    return e;
+}
+
 /* The list as the core sees it; its memory is the core's to free. */
 static void core_members(const struct members *m, struct raft_configuration *ret)
 {
@@ -224,12 +232,12 @@ static void emit_append(struct consensus *c, const struct raft_update *u)
         entries = c->stepped_entries + (u->entries.batch - c->stepped);
     } else {
         ASSERT(u->entries.batch == &c->raft.barrier && u->entries.n == 1);
-        noop = entry_new(ENTRY_NOOP, first, c->raft.barrier.term, 0);
+        noop = must_entry(ENTRY_NOOP, first, c->raft.barrier.term, 0);
         entries = &noop;
     }
     mirror_cut(c, first);
     for (uint32_t i = 0; i < u->entries.n; i++) {
-        if (noop == NULL) {
+        if (entries != &noop) {
             entries[i]->index = first + i;
             entries[i]->term = u->entries.batch[i].term;
         }
@@ -469,7 +477,7 @@ static void ensure_noop(struct consensus *c)
     if (c->raft.state != RAFT_LEADER || c->raft.leader_state.transferee != 0 ||
         (last != 0 && c->config.ops->term_at(c->config.arg, last) == c->raft.current_term))
         return;
-    struct entry *noop = entry_new(ENTRY_NOOP, 0, 0, 0);
+    struct entry *noop = must_entry(ENTRY_NOOP, 0, 0, 0);
     submit(c, &noop, 1, NULL);
     entry_unref(noop);
 }
@@ -1041,7 +1049,7 @@ int consensus_change(struct consensus *c, uint64_t now_ms, const struct members 
     if (rc != 0)
         return rc;
     members_encode(next, &payload);
-    struct entry *e = entry_new(ENTRY_MEMBERS, 0, 0, (uint32_t)payload.len);
+    struct entry *e = must_entry(ENTRY_MEMBERS, 0, 0, payload.len);
     memcpy(e->data, payload.data, payload.len);
     rc = submit(c, &e, 1, err);
     if (rc == 0) {

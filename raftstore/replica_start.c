@@ -90,6 +90,8 @@ static int found_cluster(struct replica *r, const struct members *initial, struc
     members_encode(&m, &bytes);
     members_done(&m);
     struct entry *e = entry_new(ENTRY_MEMBERS, 1, 1, (uint32_t)bytes.len);
+    if (e == NULL)
+        return error_set(err, E_NO_MEMORY, "list of members: %zu bytes", bytes.len);
     memcpy(e->data, bytes.data, bytes.len);
     replica_append(r, 1, &e, 1);
     r->recovered = xmalloc(sizeof(r->recovered[0]));

@@ -57,7 +57,7 @@ static inline void list_splice(struct list *to, struct list *from)
 {
     if (list_empty(from))
         return;
-    from->next->prev = to->prev;
+    from->next->prev = to->prev; /* NOLINT(clang-analyzer-unix.Malloc): as above. */
     to->prev->next = from->next;
     from->prev->next = to;
     to->prev = from->prev;

@@ -6,6 +6,7 @@
 #include "apiserver/kinds/pod_spec.h"
 #include "apiserver/kinds/rules.h"
 #include "apiserver/kinds/string_map.h"
+#include "apiserver/kinds/value_diff.h"
 #include "apiserver/kinds/workload.h"
 #include "api/batch_v1.h"
 #include "api/core_v1.h"
@@ -177,7 +178,6 @@ static void validate_template_change(const struct kind_ctx *ctx, const struct ba
     struct core_v1_pod_template_spec t = j->spec.template;
     const struct core_v1_pod_template_spec *old = &o->spec.template;
     const struct field_path *path = PATH(PATH(PATH_ROOT, "spec"), "template");
-    UNUSED(ctx);
     if (o->spec.has_suspend && o->spec.suspend && o->status.start_time == NULL) {
         t.metadata.annotations = old->metadata.annotations;
         t.metadata.annotations_count = old->metadata.annotations_count;
@@ -195,8 +195,7 @@ static void validate_template_change(const struct kind_ctx *ctx, const struct ba
         field_invalid_msg(errs, PATH(path, "metadata"), &meta_v1_object_meta_msg, &t.metadata,
                           "field is immutable");
     if (!api_msg_equal(&core_v1_pod_spec_msg, &t.spec, &old->spec))
-        field_invalid_msg(errs, PATH(path, "spec"), &core_v1_pod_spec_msg, &t.spec,
-                          "field is immutable");
+        field_invalid_raw(errs, PATH(path, "spec"), pod_spec_shown(ctx->arena, &t.spec), "field is immutable");
 }
 
 static void immutable_msg(struct field_errors *errs, const char *name, const struct api_msg *m,

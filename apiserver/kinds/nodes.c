@@ -220,12 +220,20 @@ static void row(struct table_row *r, const void *obj)
     cell_known(r, n->status.node_info.container_runtime_version);
 }
 
+/* A kubelet registers its node together with its status; later the status comes
+ * through its own subresource. */
+static void prepare_update(const struct kind_ctx *ctx, void *obj, const void *old)
+{
+    UNUSED(ctx);
+    ((struct core_v1_node *)obj)->status = ((const struct core_v1_node *)old)->status;
+}
+
 const struct kind_ops kind_nodes = {
     .group = "",
     .version = "v1",
     .resource = "nodes",
-    .flags = KIND_STATUS,
     .default_ = set_defaults,
+    .prepare_update = prepare_update,
     .validate_create = validate_create,
     .validate_update = validate_update,
     .subs = subs,

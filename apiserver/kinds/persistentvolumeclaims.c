@@ -4,6 +4,7 @@
 #include "apiserver/kinds/finalizers.h"
 #include "apiserver/kinds/rules.h"
 #include "apiserver/kinds/storage_text.h"
+#include "apiserver/kinds/value_diff.h"
 #include "apiserver/kinds/volume_sources.h"
 #include "api/core_v1.h"
 #include "api/meta_v1.h"
@@ -94,7 +95,8 @@ static void check_change(struct arena *a, const struct core_v1_persistent_volume
     if (!api_msg_equal(&core_v1_persistent_volume_claim_spec_msg, s, &o->spec))
         field_forbidden(errs, PATH(PATH_ROOT, "spec"),
                         "spec is immutable after creation except resources.requests and volumeAttributesClassName for "
-                        "bound claims");
+                        "bound claims" STR_FMT,
+                        STR_ARG(value_diff(a, &core_v1_persistent_volume_claim_spec_msg, &o->spec, s)));
 }
 
 static void check_size(const struct core_v1_persistent_volume_claim *c, const struct core_v1_persistent_volume_claim *o,

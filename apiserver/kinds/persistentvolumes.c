@@ -5,6 +5,7 @@
 #include "apiserver/kinds/node_selector.h"
 #include "apiserver/kinds/rules.h"
 #include "apiserver/kinds/storage_text.h"
+#include "apiserver/kinds/value_diff.h"
 #include "apiserver/kinds/volume_sources.h"
 #include "api/core_v1.h"
 #include "api/meta_v1.h"
@@ -256,7 +257,9 @@ static void validate_update(const struct kind_ctx *ctx, const void *obj, const v
     if (!api_msg_equal(&core_v1_persistent_volume_source_msg, &v->spec.persistent_volume_source,
                        &o->spec.persistent_volume_source))
         field_forbidden(errs, PATH(PATH(PATH_ROOT, "spec"), "persistentvolumesource"),
-                        "spec.persistentvolumesource is immutable after creation");
+                        "spec.persistentvolumesource is immutable after creation" STR_FMT,
+                        STR_ARG(value_diff(ctx->arena, &core_v1_persistent_volume_source_msg,
+                                           &o->spec.persistent_volume_source, &v->spec.persistent_volume_source)));
     validate_immutable_str(errs, PATH(PATH_ROOT, "volumeMode"), v->spec.volume_mode, o->spec.volume_mode);
     if (o->spec.node_affinity != NULL &&
         (v->spec.node_affinity == NULL ||

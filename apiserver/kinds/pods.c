@@ -3,8 +3,10 @@
 
 #include "apiserver/kinds/pod_spec.h"
 #include "apiserver/kinds/pod_table.h"
-#include "apiserver/validate.h"
+#include "apiserver/kinds/rules.h"
+#include "apiserver/kinds/value_diff.h"
 #include "api/core_v1.h"
+#include "api/resource.h"
 #include "lib/api/codec.h"
 #include "lib/base/arena.h"
 #include "lib/base/error.h"
@@ -90,8 +92,8 @@ static void validate_create(const struct kind_ctx *ctx, const void *obj, struct 
 
 /* Everything an update may change is taken from the old spec; what differs
  * then is forbidden. */
-static bool only_mutable_changes(struct arena *a, const struct core_v1_pod *p,
-                                 const struct core_v1_pod *o)
+static struct core_v1_pod_spec without_mutable_changes(struct arena *a, const struct core_v1_pod *p,
+                                                       const struct core_v1_pod *o)
 {
     struct core_v1_pod_spec s =
         *(struct core_v1_pod_spec *)api_msg_clone(a, &core_v1_pod_spec_msg, &p->spec);
@@ -121,7 +123,7 @@ static bool only_mutable_changes(struct arena *a, const struct core_v1_pod *p,
         else
             s.affinity->node_affinity = old->affinity->node_affinity;
     }
-    return api_msg_equal(&core_v1_pod_spec_msg, &s, old);
+    return s;
 }
 
 static bool has_toleration(const struct core_v1_pod_spec *s, const struct core_v1_toleration *t)
@@ -180,23 +182,29 @@ static void validate_update(const struct kind_ctx *ctx, const void *obj, const v
                             "existing toleration can not be modified except its tolerationSeconds");
             break;
         }
-    for (size_t i = 0; is_gated(p) && i < p->spec.scheduling_gates_count; i++) {
+    bool new_gates = false;
+    for (size_t i = 0; i < p->spec.scheduling_gates_count; i++) {
         bool had = false;
         for (size_t k = 0; k < o->spec.scheduling_gates_count; k++)
             had |= str_eq(o->spec.scheduling_gates[k].name, p->spec.scheduling_gates[i].name);
+        new_gates = new_gates || !had;
         if (!had)
-            field_forbidden(errs, PATH_INDEX(PATH(spec, "schedulingGates"), i),
+            field_forbidden(errs, PATH(PATH_INDEX(PATH(spec, "schedulingGates"), i), "name"),
                             "only deletion is allowed, but found new scheduling gate '" STR_FMT "'",
                             STR_ARG(p->spec.scheduling_gates[i].name));
     }
-    if (!only_mutable_changes(ctx->arena, p, o))
+    struct core_v1_pod_spec rest = without_mutable_changes(ctx->arena, p, o);
+    if (new_gates) { /* Reported by name already. */
+        rest.scheduling_gates = o->spec.scheduling_gates;
+        rest.scheduling_gates_count = o->spec.scheduling_gates_count;
+    }
+    if (!api_msg_equal(&core_v1_pod_spec_msg, &rest, &o->spec))
         field_forbidden(errs, spec,
                         "pod updates may not change fields other than `spec.containers[*].image`,"
-                        "`spec.initContainers[*].image`,`spec.activeDeadlineSeconds`,`spec."
-                        "tolerations` (only additions "
-                        "to existing tolerations),`spec.terminationGracePeriodSeconds` (allow it "
-                        "to be set to 1 if it "
-                        "was previously negative)");
+                        "`spec.initContainers[*].image`,`spec.activeDeadlineSeconds`,`spec.tolerations` (only "
+                        "additions to existing tolerations),`spec.terminationGracePeriodSeconds` (allow it to be set "
+                        "to 1 if it was previously negative)" STR_FMT,
+                        STR_ARG(pod_spec_diff(ctx->arena, &o->spec, &rest)));
 }
 
 static void validate_status(const struct kind_ctx *ctx, const void *obj, const void *old,
@@ -230,9 +238,101 @@ static void prepare_ephemeral(const struct kind_ctx *ctx, void *obj, const void 
     pod_spec_defaults(ctx->arena, &p->spec);
 }
 
+static const struct core_v1_ephemeral_container *find_ephemeral(const struct core_v1_pod *p, struct str name)
+{
+    for (size_t i = 0; i < p->spec.ephemeral_containers_count; i++)
+        if (str_eq(p->spec.ephemeral_containers[i].ephemeral_container_common.name, name))
+            return &p->spec.ephemeral_containers[i];
+    return NULL;
+}
+
+/* They can be added, not changed and not taken away. */
+static void validate_ephemeral(const struct kind_ctx *ctx, const void *obj, const void *old,
+                               struct field_errors *errs)
+{
+    const struct core_v1_pod *p = obj, *o = old;
+    const struct field_path *spec = PATH(PATH_ROOT, "spec"), *list = PATH(spec, "ephemeralContainers");
+    validate_pod_spec(ctx, errs, spec, &p->spec, 0);
+    for (size_t i = 0; i < o->spec.ephemeral_containers_count; i++) {
+        const struct core_v1_ephemeral_container *was = &o->spec.ephemeral_containers[i];
+        struct str name = was->ephemeral_container_common.name;
+        const struct core_v1_ephemeral_container *is = find_ephemeral(p, name);
+        if (is == NULL)
+            field_forbidden(errs, list, "existing ephemeral containers \"" STR_FMT "\" may not be removed\n",
+                            STR_ARG(name));
+        else if (!api_msg_equal(&core_v1_ephemeral_container_msg, is, was))
+            field_forbidden(errs, list, "existing ephemeral containers \"" STR_FMT "\" may not be changed" STR_FMT,
+                            STR_ARG(name),
+                            STR_ARG(value_diff(ctx->arena, &core_v1_ephemeral_container_msg, was, is)));
+    }
+}
+
+/* --- resize ---------------------------------------------------------------------------------- */
+
+static void take_resources(struct core_v1_container *to, size_t to_count, const struct core_v1_container *from,
+                           size_t from_count)
+{
+    for (size_t i = 0; i < to_count; i++)
+        for (size_t k = 0; k < from_count; k++)
+            if (str_eq(to[i].name, from[k].name)) {
+                to[i].resources = from[k].resources;
+                to[i].resize_policy = from[k].resize_policy;
+                to[i].resize_policy_count = from[k].resize_policy_count;
+            }
+}
+
+/* All but resources comes from the old pod. */
+static void prepare_resize(const struct kind_ctx *ctx, void *obj, const void *old)
+{
+    struct core_v1_pod *p = obj;
+    const struct core_v1_pod *o = old;
+    struct core_v1_pod_spec asked = p->spec;
+    p->spec = *(struct core_v1_pod_spec *)api_msg_clone(ctx->arena, &core_v1_pod_spec_msg, &o->spec);
+    take_resources(p->spec.containers, p->spec.containers_count, asked.containers, asked.containers_count);
+    take_resources(p->spec.init_containers, p->spec.init_containers_count, asked.init_containers,
+                   asked.init_containers_count);
+    p->status = o->status;
+}
+
+/* Only cpu and memory of a running pod can change. */
+static void check_resized(struct field_errors *errs, const struct field_path *path, const struct api_quantity_entry *now,
+                          size_t now_count, const struct api_quantity_entry *was, size_t was_count)
+{
+    bool same = true;
+    for (size_t i = 0; i < now_count; i++) {
+        const struct api_quantity_entry *w = find_quantity(was, was_count, now[i].key);
+        bool may = str_eqc(now[i].key, "cpu") || str_eqc(now[i].key, "memory");
+        same = same && (may || (w != NULL && str_eq(w->value.string, now[i].value.string)));
+    }
+    for (size_t i = 0; i < was_count; i++) {
+        bool may = str_eqc(was[i].key, "cpu") || str_eqc(was[i].key, "memory");
+        same = same && (may || find_quantity(now, now_count, was[i].key) != NULL);
+    }
+    if (!same)
+        field_forbidden(errs, path, "only cpu and memory resources are mutable");
+}
+
+static void validate_resize(const struct kind_ctx *ctx, const void *obj, const void *old, struct field_errors *errs)
+{
+    const struct core_v1_pod *p = obj, *o = old;
+    const struct field_path *spec = PATH(PATH_ROOT, "spec");
+    validate_pod_spec(ctx, errs, spec, &p->spec, 0);
+    struct str now = pod_qos_class(&p->spec), was = o->status.qos_class;
+    if (!str_empty(was) && !str_eq(now, was))
+        field_invalid(errs, spec, was, "Pod QOS Class may not change as a result of resizing");
+    for (size_t i = 0; i < MIN_OF(p->spec.containers_count, o->spec.containers_count); i++) {
+        const struct core_v1_resource_requirements *n = &p->spec.containers[i].resources;
+        const struct core_v1_resource_requirements *w = &o->spec.containers[i].resources;
+        const struct field_path *at = PATH(PATH_INDEX(PATH(spec, "containers"), i), "resources");
+        check_resized(errs, at, n->limits, n->limits_count, w->limits, w->limits_count);
+        check_resized(errs, at, n->requests, n->requests_count, w->requests, w->requests_count);
+    }
+}
+
 static const struct kind_sub subs[] = {
     {"status", prepare_status, validate_status},
-    {"ephemeralcontainers", prepare_ephemeral, NULL},
+    {"ephemeralcontainers", prepare_ephemeral, validate_ephemeral},
+    {"resize", prepare_resize, validate_resize},
     {0},
 };
 

@@ -65,6 +65,12 @@ static void default_affinity(struct arena *a, struct core_v1_service_spec *s)
 static void set_defaults(const struct kind_ctx *ctx, void *obj)
 {
     struct core_v1_service_spec *s = &((struct core_v1_service *)obj)->spec;
+    struct core_v1_load_balancer_status *balancer = &((struct core_v1_service *)obj)->status.load_balancer;
+    for (size_t i = 0; i < balancer->ingress_count; i++)
+        if (!str_empty(balancer->ingress[i].ip) && !balancer->ingress[i].has_ip_mode) {
+            balancer->ingress[i].has_ip_mode = true;
+            balancer->ingress[i].ip_mode = STR("VIP");
+        }
     if (str_empty(s->type))
         s->type = STR("ClusterIP");
     default_affinity(ctx->arena, s);
@@ -394,16 +400,25 @@ static void validate_spec(const struct core_v1_service_spec *s, struct field_err
     validate_traffic(errs, spec, s);
 }
 
+static void warn(const struct kind_ctx *ctx, const struct core_v1_service_spec *s)
+{
+    if (s->has_traffic_distribution && str_eqc(s->traffic_distribution, "PreferClose"))
+        kind_warn(ctx, "spec.trafficDistribution: \"PreferClose\" is deprecated; use \"PreferSameZone\"");
+    if (s->external_ips_count != 0)
+        kind_warn(ctx, "spec.externalIPs is deprecated and may no longer be implemented in some clusters");
+}
+
 static void validate_create(const struct kind_ctx *ctx, const void *obj, struct field_errors *errs)
 {
-    UNUSED(ctx);
-    validate_spec(&((const struct core_v1_service *)obj)->spec, errs);
+    const struct core_v1_service_spec *s = &((const struct core_v1_service *)obj)->spec;
+    validate_spec(s, errs);
+    if (errs->count == 0)
+        warn(ctx, s);
 }
 
 static void validate_update(const struct kind_ctx *ctx, const void *obj, const void *old,
                             struct field_errors *errs)
 {
-    UNUSED(ctx);
     const struct core_v1_service_spec *s = &((const struct core_v1_service *)obj)->spec;
     const struct core_v1_service_spec *o = &((const struct core_v1_service *)old)->spec;
     if (!is_type(s, "ExternalName") && !is_type(o, "ExternalName") && !str_empty(o->cluster_ip) &&
@@ -416,6 +431,8 @@ static void validate_update(const struct kind_ctx *ctx, const void *obj, const v
                           arena_str(errs->arena, buf_str(&shown)), "may not change once set");
     }
     validate_spec(s, errs);
+    if (errs->count == 0)
+        warn(ctx, s);
 }
 
 /* --- table ------------------------------------------------------------------------------- */

@@ -1,0 +1,131 @@
+/* csidrivers.c - CSIDriver: what a storage driver needs and can do. */
+#include "apiserver/kinds/kinds.h"
+
+#include "apiserver/kinds/rules.h"
+#include "apiserver/kinds/volume_sources.h"
+#include "api/meta_v1.h"
+#include "api/storage_v1.h"
+#include "lib/base/arena.h"
+#include "lib/base/buf.h"
+
+static void default_bool(bool *has, bool *value, bool to)
+{
+    if (!*has) {
+        *has = true;
+        *value = to;
+    }
+}
+
+static void set_defaults(const struct kind_ctx *ctx, void *obj)
+{
+    struct storage_v1_csi_driver_spec *s = &((struct storage_v1_csi_driver *)obj)->spec;
+    default_bool(&s->has_attach_required, &s->attach_required, true);
+    default_bool(&s->has_pod_info_on_mount, &s->pod_info_on_mount, false);
+    default_bool(&s->has_storage_capacity, &s->storage_capacity, false);
+    default_bool(&s->has_requires_republish, &s->requires_republish, false);
+    default_bool(&s->has_se_linux_mount, &s->se_linux_mount, false);
+    if (!s->has_fs_group_policy) {
+        s->has_fs_group_policy = true;
+        s->fs_group_policy = STR("ReadWriteOnceWithFSType");
+    }
+    if (s->volume_lifecycle_modes_count == 0) {
+        s->volume_lifecycle_modes = ARENA_ARRAY(ctx->arena, struct str, 1);
+        s->volume_lifecycle_modes[0] = STR("Persistent");
+        s->volume_lifecycle_modes_count = 1;
+    }
+}
+
+static void check_tokens(struct field_errors *errs, const struct field_path *path,
+                         const struct storage_v1_csi_driver_spec *s)
+{
+    for (size_t i = 0; i < s->token_requests_count; i++) {
+        const struct storage_v1_token_request *t = &s->token_requests[i];
+        const struct field_path *at = PATH_INDEX(path, i);
+        for (size_t j = 0; j < i; j++)
+            if (str_eq(s->token_requests[j].audience, t->audience)) {
+                field_duplicate(errs, PATH(at, "audience"), t->audience);
+                break;
+            }
+        if (!t->has_expiration_seconds)
+            continue;
+        if (t->expiration_seconds < 600)
+            field_invalid_int(errs, PATH(at, "expirationSeconds"), t->expiration_seconds,
+                              "may not specify a duration less than 10 minutes");
+        if (t->expiration_seconds > (INT64_C(1) << 32))
+            field_invalid_int(errs, PATH(at, "expirationSeconds"), t->expiration_seconds,
+                              "may not specify a duration larger than 2^32 seconds");
+    }
+}
+
+static void validate_create(const struct kind_ctx *ctx, const void *obj, struct field_errors *errs)
+{
+    static const char *const policies[] = {"None", "File", "ReadWriteOnceWithFSType", NULL};
+    static const char *const modes[] = {"Persistent", "Ephemeral", NULL};
+    const struct storage_v1_csi_driver *d = obj;
+    const struct field_path *spec = PATH(PATH_ROOT, "spec");
+    if (d->metadata.name.len > 63)
+        field_too_long(errs, PATH(PATH_ROOT, "name"), 63);
+    if (d->spec.has_fs_group_policy)
+        validate_listed(errs, PATH(spec, "fsGroupPolicy"), d->spec.fs_group_policy, policies);
+    check_tokens(errs, PATH(spec, "tokenRequests"), &d->spec);
+    for (size_t i = 0; i < d->spec.volume_lifecycle_modes_count; i++)
+        validate_listed(errs, PATH(spec, "volumeLifecycleModes"), d->spec.volume_lifecycle_modes[i], modes);
+    if (errs->count == 0 && d->spec.token_requests_count != 0 && !d->spec.has_service_account_token_in_secrets)
+        kind_warn(ctx, "spec.serviceAccountTokenInSecrets is unset; if supported by this CSI driver, set to true to "
+                       "prevent possible logging of tokens in volume attributes");
+}
+
+static void validate_update(const struct kind_ctx *ctx, const void *obj, const void *old, struct field_errors *errs)
+{
+    const struct storage_v1_csi_driver_spec *s = &((const struct storage_v1_csi_driver *)obj)->spec;
+    const struct storage_v1_csi_driver_spec *o = &((const struct storage_v1_csi_driver *)old)->spec;
+    const struct field_path *spec = PATH(PATH_ROOT, "spec");
+    bool same = s->volume_lifecycle_modes_count == o->volume_lifecycle_modes_count;
+    validate_create(ctx, obj, errs);
+    if (s->attach_required != o->attach_required)
+        field_invalid_bool(errs, PATH(spec, "attachedRequired"), s->attach_required, "field is immutable");
+    for (size_t i = 0; same && i < s->volume_lifecycle_modes_count; i++)
+        same = str_eq(s->volume_lifecycle_modes[i], o->volume_lifecycle_modes[i]);
+    if (!same)
+        field_invalid_raw(errs, PATH(spec, "volumeLifecycleModes"), STR("[]"), "field is immutable");
+}
+
+static const struct table_column columns[] = {
+    {"Name", "string", "name", "", 0},
+    {"AttachRequired", "boolean", "", "", 0},
+    {"PodInfoOnMount", "boolean", "", "", 0},
+    {"StorageCapacity", "boolean", "", "", 0},
+    {"TokenRequests", "string", "", "Audiences of the tokens it gets.", 0},
+    {"RequiresRepublish", "boolean", "", "", 0},
+    {"Modes", "string", "", "", 0},
+    {"Age", "string", "", "", 0},
+    {0},
+};
+
+static void row(struct table_row *r, const void *obj)
+{
+    const struct storage_v1_csi_driver *d = obj;
+    AUTO_BUF audiences = BUF_INIT;
+    for (size_t i = 0; i < d->spec.token_requests_count; i++)
+        buf_printf(&audiences, "%s" STR_FMT, i == 0 ? "" : ",", STR_ARG(d->spec.token_requests[i].audience));
+    cell_str(r, d->metadata.name);
+    cell_bool(r, d->spec.attach_required);
+    cell_bool(r, d->spec.pod_info_on_mount);
+    cell_bool(r, d->spec.storage_capacity);
+    cell_str(r, d->spec.token_requests_count == 0 ? STR("<unset>") : arena_str(row_arena(r), buf_str(&audiences)));
+    cell_bool(r, d->spec.requires_republish);
+    cell_join(r, d->spec.volume_lifecycle_modes, d->spec.volume_lifecycle_modes_count);
+    cell_age(r, &d->metadata.creation_timestamp);
+}
+
+const struct kind_ops kind_csidrivers = {
+    .group = "storage.k8s.io",
+    .version = "v1",
+    .resource = "csidrivers",
+    .flags = KIND_RETURN_DELETED,
+    .default_ = set_defaults,
+    .validate_create = validate_create,
+    .validate_update = validate_update,
+    .columns = columns,
+    .row = row,
+};

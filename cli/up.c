@@ -14,12 +14,16 @@
 #include "lib/base/file.h"
 #include "lib/base/flags.h"
 
+#include <arpa/inet.h>
+#include <ifaddrs.h>
+#include <netinet/in.h>
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
 
 #define TOKEN_TTL_S (2 * 3600)
+#define SUBNETS 250u
 
 struct up {
     struct local local;
@@ -33,6 +37,38 @@ static void progress(const struct up *u, const char *what, const char *host)
     printf("  %6.2f s  %s %s\n", (double)(env_now_ms(env_system()) - u->started_ms) / 1000.0, what,
            host);
     fflush(stdout);
+}
+
+/* Does an interface of this machine have an address that starts like that? */
+static bool subnet_taken(const char *subnet)
+{
+    struct ifaddrs *all = NULL;
+    bool taken = false;
+    if (getifaddrs(&all) != 0)
+        return false;
+    for (const struct ifaddrs *i = all; i != NULL; i = i->ifa_next) {
+        char text[INET_ADDRSTRLEN];
+        if (i->ifa_addr == NULL || i->ifa_addr->sa_family != AF_INET)
+            continue;
+        const struct sockaddr_in *in = (const struct sockaddr_in *)(const void *)i->ifa_addr;
+        inet_ntop(AF_INET, &in->sin_addr, text, sizeof(text));
+        size_t n = strlen(subnet);
+        taken = taken || (strncmp(text, subnet, n) == 0 && text[n] == '.');
+    }
+    freeifaddrs(all);
+    return taken;
+}
+
+/* 10.231.N, where no cluster beside this one has its hosts. */
+static const char *free_subnet(struct arena *a, uint32_t base_port)
+{
+    const char *subnet = NULL;
+    for (uint32_t i = 0; i < SUBNETS; i++) {
+        subnet = arena_printf(a, "10.231.%u", (base_port + i) % SUBNETS).data;
+        if (!subnet_taken(subnet))
+            break;
+    }
+    return subnet;
 }
 
 static int check_config(struct arena *a, struct up *u, const char *dir, struct error *err)
@@ -61,7 +97,7 @@ static int check_config(struct arena *a, struct up *u, const char *dir, struct e
         return error_set(err, E_IO, "--dir: cannot open %s", dir);
     l->dir = arena_strdup(a, full);
     if (l->subnet == NULL)
-        l->subnet = arena_printf(a, "10.231.%u", l->base_port % 250).data;
+        l->subnet = free_subnet(a, l->base_port);
     if (l->bin_dir == NULL) {
         AUTO_FREE char *self = proc_self_dir();
         l->bin_dir = arena_strdup(a, self);
@@ -239,7 +275,7 @@ static void register_flags(struct flag_set *flags, struct up *u, int64_t numbers
     flag_bool(flags, &u->local.no_scheduler, "no-scheduler", "Start no scheduler.");
     flag_bool(flags, &u->local.no_controllers, "no-controllers", "Start no controller manager.");
     flag_string(flags, &u->local.subnet, "host-subnet",
-                "First three `numbers` of the hosts' addresses (default: 10.231.N).");
+                "First three `numbers` of the hosts' addresses (default: a free 10.231.N).");
     flag_string(flags, &u->local.bin_dir, "bin-dir",
                 "`Folder` of the trireme programs (default: this one's).");
     flag_duration(flags, timeout_ns, "timeout", "How long each host may take.");

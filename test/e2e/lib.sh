@@ -41,11 +41,10 @@ setup() {
     trap teardown EXIT
     trap 'exit 130' INT TERM
 }
-CLUSTERS=()
 teardown() {
-    local dir
-    for dir in "${CLUSTERS[@]:-}"; do
-        [ -z "$dir" ] || "$TRIREME" down --dir "$dir" >/dev/null 2>&1
+    local file
+    for file in "$WORK"/*/cluster.json; do
+        [ ! -e "$file" ] || "$TRIREME" down --dir "$(dirname "$file")" >/dev/null 2>&1
     done
     if [ "$failed" != 0 ] && [ -n "${KEEP:-}" ]; then
         echo "kept: $WORK"
@@ -100,7 +99,6 @@ finish() {
 # up DIR ARGS...: a cluster that is taken down at the end.
 up() {
     local dir=$1; shift
-    CLUSTERS+=("$dir")
     "$TRIREME" up --dir "$dir" --base-port "$PORT" "$@"
 }
 k() { kubectl --kubeconfig "$KUBECONFIG_FILE" --request-timeout=20s "$@"; }

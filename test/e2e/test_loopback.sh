@@ -13,7 +13,6 @@ if [ "$(id -u)" = 0 ]; then
     USER_RUN=(setpriv --reuid=nobody --regid="$(id -g nobody)" --clear-groups env HOME="$D")
     TRIREME=$WORK/bin/trireme
 fi
-CLUSTERS+=("$D")
 ok "up as an ordinary user" "${USER_RUN[@]}" "$TRIREME" up --control-planes 1 --workers 0 --loopback --dir "$D" --base-port "$PORT"
 KUBECONFIG_FILE=$D/kubeconfig
 SERVER=https://127.0.0.1:$PORT

@@ -1,0 +1,151 @@
+/* prioritylevelconfigurations.c - PriorityLevelConfiguration: how many requests
+ * of a level run at once, and what becomes of the rest. */
+#include "apiserver/kinds/kinds.h"
+
+#include "apiserver/kinds/rules.h"
+#include "api/flowcontrol_v1.h"
+#include "api/meta_v1.h"
+
+#define SHARES_DEFAULT 30
+#define QUEUES_MAX (10 * 1000 * 1000)
+
+static void default_number(int32_t *v, int32_t to)
+{
+    if (*v == 0)
+        *v = to;
+}
+
+static void set_defaults(const struct kind_ctx *ctx, void *obj)
+{
+    UNUSED(ctx);
+    struct flowcontrol_v1_priority_level_configuration_spec *s =
+        &((struct flowcontrol_v1_priority_level_configuration *)obj)->spec;
+    if (s->limited != NULL) {
+        if (!s->limited->has_nominal_concurrency_shares) {
+            s->limited->has_nominal_concurrency_shares = true;
+            s->limited->nominal_concurrency_shares = SHARES_DEFAULT;
+        }
+        s->limited->has_lendable_percent = true;
+        struct flowcontrol_v1_queuing_configuration *q = s->limited->limit_response.queuing;
+        if (q != NULL) {
+            default_number(&q->hand_size, 8);
+            default_number(&q->queues, 64);
+            default_number(&q->queue_length_limit, 50);
+        }
+    }
+    if (s->exempt != NULL)
+        s->exempt->has_nominal_concurrency_shares = s->exempt->has_lendable_percent = true;
+}
+
+static void check_queuing(struct field_errors *errs, const struct field_path *path,
+                          const struct flowcontrol_v1_queuing_configuration *q)
+{
+    if (q->queue_length_limit <= 0)
+        field_invalid_int(errs, PATH(path, "queueLengthLimit"), q->queue_length_limit, "must be positive");
+    if (q->queues <= 0)
+        field_invalid_int(errs, PATH(path, "queues"), q->queues, "must be positive");
+    else if (q->queues > QUEUES_MAX)
+        field_invalid_int(errs, PATH(path, "queues"), q->queues, "must not be greater than %d", QUEUES_MAX);
+    if (q->hand_size <= 0)
+        field_invalid_int(errs, PATH(path, "handSize"), q->hand_size, "must be positive");
+    else if (q->hand_size > q->queues)
+        field_invalid_int(errs, PATH(path, "handSize"), q->hand_size, "should not be greater than queues (%d)", q->queues);
+}
+
+static void check_limited(struct field_errors *errs, const struct field_path *path,
+                          const struct flowcontrol_v1_limited_priority_level_configuration *l)
+{
+    static const char *const types[] = {"Queue", "Reject", NULL};
+    const struct field_path *response = PATH(path, "limitResponse"), *queuing = PATH(response, "queuing");
+    if (l->has_nominal_concurrency_shares && l->nominal_concurrency_shares < 0)
+        field_invalid_int(errs, PATH(path, "nominalConcurrencyShares"), l->nominal_concurrency_shares,
+                          "must be a non-negative integer");
+    validate_listed(errs, PATH(response, "type"), l->limit_response.type, types);
+    if (str_eqc(l->limit_response.type, "Reject") && l->limit_response.queuing != NULL)
+        field_forbidden(errs, queuing, "must be nil if limited.limitResponse.type is not Limited");
+    if (str_eqc(l->limit_response.type, "Queue")) {
+        if (l->limit_response.queuing == NULL)
+            field_required(errs, queuing, "must not be empty if limited.limitResponse.type is Limited");
+        else
+            check_queuing(errs, queuing, l->limit_response.queuing);
+    }
+    if (l->has_lendable_percent && (l->lendable_percent < 0 || l->lendable_percent > 100))
+        field_invalid_int(errs, PATH(path, "lendablePercent"), l->lendable_percent, "must be between 0 and 100, inclusive");
+    if (l->has_borrowing_limit_percent && l->borrowing_limit_percent < 0)
+        field_invalid_int(errs, PATH(path, "borrowingLimitPercent"), l->borrowing_limit_percent,
+                          "if specified, must be a non-negative integer");
+}
+
+static void validate_create(const struct kind_ctx *ctx, const void *obj, struct field_errors *errs)
+{
+    UNUSED(ctx);
+    static const char *const types[] = {"Exempt", "Limited", NULL};
+    const struct flowcontrol_v1_priority_level_configuration *p = obj;
+    const struct flowcontrol_v1_priority_level_configuration_spec *s = &p->spec;
+    const struct field_path *spec = PATH(PATH_ROOT, "spec"), *type = PATH(spec, "type");
+    bool exempt = str_eqc(s->type, "Exempt"), limited = str_eqc(s->type, "Limited");
+    if (is_listed(s->type, types) && exempt != str_eqc(p->metadata.name, "exempt"))
+        field_invalid(errs, type, s->type, "must be 'Exempt' if and only if `name` is 'exempt'");
+    if (exempt) {
+        if (s->limited != NULL)
+            field_forbidden(errs, PATH(spec, "limited"), "must be nil if the type is not Limited");
+    } else if (limited) {
+        if (s->exempt != NULL)
+            field_forbidden(errs, PATH(spec, "exempt"), "must be nil if the type is Limited");
+        if (s->limited == NULL)
+            field_required(errs, PATH(spec, "limited"), "must not be empty when type is Limited");
+        else
+            check_limited(errs, PATH(spec, "limited"), s->limited);
+    } else {
+        field_not_supported(errs, type, s->type, types);
+    }
+}
+
+static void validate_update(const struct kind_ctx *ctx, const void *obj, const void *old, struct field_errors *errs)
+{
+    UNUSED(old);
+    validate_create(ctx, obj, errs);
+}
+
+static const struct table_column columns[] = {
+    {"Name", "string", "name", "", 0},
+    {"Type", "string", "", "Limited or exempt.", 0},
+    {"NominalConcurrencyShares", "string", "", "Its part of what the server can do at once.", 0},
+    {"Queues", "string", "", "", 0},
+    {"HandSize", "string", "", "Queues that one flow may use.", 0},
+    {"QueueLengthLimit", "string", "", "", 0},
+    {"Age", "string", "", "", 0},
+    {0},
+};
+
+static void row(struct table_row *r, const void *obj)
+{
+    const struct flowcontrol_v1_priority_level_configuration *p = obj;
+    const struct flowcontrol_v1_limited_priority_level_configuration *l = p->spec.limited;
+    const struct flowcontrol_v1_queuing_configuration *q = l != NULL ? l->limit_response.queuing : NULL;
+    cell_str(r, p->metadata.name);
+    cell_str(r, p->spec.type);
+    if (l != NULL)
+        cell_int(r, l->nominal_concurrency_shares);
+    else
+        cell_strc(r, "<none>");
+    for (int i = 0; i < 3; i++) {
+        if (q == NULL)
+            cell_strc(r, "<none>");
+        else
+            cell_int(r, i == 0 ? q->queues : i == 1 ? q->hand_size : q->queue_length_limit);
+    }
+    cell_age(r, &p->metadata.creation_timestamp);
+}
+
+const struct kind_ops kind_prioritylevelconfigurations = {
+    .group = "flowcontrol.apiserver.k8s.io",
+    .version = "v1",
+    .resource = "prioritylevelconfigurations",
+    .flags = KIND_STATUS | KIND_GENERATION,
+    .default_ = set_defaults,
+    .validate_create = validate_create,
+    .validate_update = validate_update,
+    .columns = columns,
+    .row = row,
+};

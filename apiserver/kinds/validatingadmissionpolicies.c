@@ -1,0 +1,118 @@
+/* validatingadmissionpolicies.c - ValidatingAdmissionPolicy: expressions that a
+ * write must satisfy. */
+#include "apiserver/kinds/kinds.h"
+
+#include "apiserver/kinds/webhooks.h"
+#include "api/admissionregistration_v1.h"
+#include "api/meta_v1.h"
+
+static void set_defaults(const struct kind_ctx *ctx, void *obj)
+{
+    struct admissionregistration_v1_validating_admission_policy_spec *s =
+        &((struct admissionregistration_v1_validating_admission_policy *)obj)->spec;
+    if (!s->has_failure_policy) {
+        s->has_failure_policy = true;
+        s->failure_policy = STR("Fail");
+    }
+    if (s->match_constraints != NULL)
+        default_match_resources(ctx->arena, s->match_constraints);
+}
+
+static void check_validation(struct field_errors *errs, const struct field_path *at,
+                             const struct admissionregistration_v1_validation *v)
+{
+    static const char *const reasons[] = {"Forbidden", "Invalid", "RequestEntityTooLarge", NULL};
+    struct str message = str_trim(v->message), expression = str_trim(v->message_expression);
+    if (str_empty(str_trim(v->expression)))
+        field_required(errs, PATH(at, "expression"), "expression is not specified");
+    if (!str_empty(v->message_expression) && str_empty(expression))
+        field_invalid(errs, PATH(at, "messageExpression"), v->message_expression, "must be non-empty if specified");
+    if (!str_empty(v->message) && str_empty(message))
+        field_invalid(errs, PATH(at, "message"), v->message, "message must be non-empty if specified");
+    else if (str_find(message, '\n', 0) >= 0)
+        field_invalid(errs, PATH(at, "message"), v->message, "must not contain line breaks");
+    else if (str_find(v->expression, '\n', 0) >= 0 && str_empty(message))
+        field_required(errs, PATH(at, "message"), "message must be specified if expression contains line breaks");
+    if (v->has_reason)
+        validate_listed(errs, PATH(at, "reason"), v->reason, reasons);
+}
+
+static void check_audit(struct field_errors *errs, const struct field_path *path,
+                        const struct admissionregistration_v1_audit_annotation *a, size_t count)
+{
+    for (size_t i = 0; i < count; i++) {
+        const struct field_path *at = PATH_INDEX(path, i);
+        if (str_empty(a[i].key))
+            field_required(errs, PATH(at, "key"), NULL);
+        else
+            validate_qualified_name(errs, PATH(at, "key"), a[i].key);
+        if (str_empty(str_trim(a[i].value_expression)))
+            field_required(errs, PATH(at, "valueExpression"), "valueExpression is not specified");
+        for (size_t j = 0; j < i; j++)
+            if (str_eq(a[j].key, a[i].key)) {
+                field_duplicate(errs, PATH(at, "key"), a[i].key);
+                break;
+            }
+    }
+}
+
+static void validate_create(const struct kind_ctx *ctx, const void *obj, struct field_errors *errs)
+{
+    UNUSED(ctx);
+    static const char *const failures[] = {"Fail", "Ignore", NULL};
+    static const char missing[] = "validations or auditAnnotations must contain at least one item";
+    const struct admissionregistration_v1_validating_admission_policy_spec *s =
+        &((const struct admissionregistration_v1_validating_admission_policy *)obj)->spec;
+    const struct field_path *spec = PATH(PATH_ROOT, "spec");
+    if (!s->has_failure_policy)
+        field_required(errs, PATH(spec, "failurePolicy"), NULL);
+    else
+        validate_listed(errs, PATH(spec, "failurePolicy"), s->failure_policy, failures);
+    validate_param_kind(errs, PATH(spec, "paramKind"), s->param_kind);
+    validate_match_resources(errs, PATH(spec, "matchConstraints"), s->match_constraints, true);
+    validate_variables(errs, PATH(spec, "variables"), s->variables, s->variables_count);
+    validate_match_conditions(errs, PATH(spec, "matchConditions"), s->match_conditions, s->match_conditions_count);
+    if (s->validations_count == 0 && s->audit_annotations_count == 0) {
+        field_required(errs, PATH(spec, "validations"), "%s", missing);
+        field_required(errs, PATH(spec, "auditAnnotations"), "%s", missing);
+        return;
+    }
+    for (size_t i = 0; i < s->validations_count; i++)
+        check_validation(errs, PATH_INDEX(PATH(spec, "validations"), i), &s->validations[i]);
+    check_audit(errs, PATH(spec, "auditAnnotations"), s->audit_annotations, s->audit_annotations_count);
+}
+
+static void validate_update(const struct kind_ctx *ctx, const void *obj, const void *old, struct field_errors *errs)
+{
+    UNUSED(old);
+    validate_create(ctx, obj, errs);
+}
+
+static const struct table_column columns[] = {
+    {"Name", "string", "name", "", 0},
+    {"Validations", "integer", "", "How many there are.", 0},
+    {"ParamKind", "string", "", "Kind of its parameters.", 0},
+    {"Age", "string", "", "", 0},
+    {0},
+};
+
+static void row(struct table_row *r, const void *obj)
+{
+    const struct admissionregistration_v1_validating_admission_policy *p = obj;
+    cell_str(r, p->metadata.name);
+    cell_int(r, (int64_t)p->spec.validations_count);
+    cell_param_kind(r, p->spec.param_kind);
+    cell_age(r, &p->metadata.creation_timestamp);
+}
+
+const struct kind_ops kind_validatingadmissionpolicies = {
+    .group = "admissionregistration.k8s.io",
+    .version = "v1",
+    .resource = "validatingadmissionpolicies",
+    .flags = KIND_STATUS | KIND_GENERATION | KIND_NO_UNCONDITIONAL_UPDATE,
+    .default_ = set_defaults,
+    .validate_create = validate_create,
+    .validate_update = validate_update,
+    .columns = columns,
+    .row = row,
+};

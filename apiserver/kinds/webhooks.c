@@ -1,0 +1,383 @@
+/* webhooks.c - see webhooks.h. Pure. */
+#include "apiserver/kinds/webhooks.h"
+
+#include "apiserver/kind.h"
+#include "api/admissionregistration_v1.h"
+#include "api/meta_v1.h"
+#include "lib/api/json.h"
+#include "lib/base/arena.h"
+#include "lib/base/buf.h"
+
+#define TIMEOUT_DEFAULT_S 10
+#define CONDITIONS_MAX 64
+
+struct str strings_shown(struct arena *a, const struct str *list, size_t count)
+{
+    AUTO_BUF b = BUF_INIT;
+    buf_putc(&b, '[');
+    for (size_t i = 0; i < count; i++) {
+        buf_puts(&b, i == 0 ? "" : ",");
+        json_write_string(list[i], &b);
+    }
+    buf_putc(&b, ']');
+    return arena_str(a, buf_str(&b));
+}
+
+/* --- defaults -------------------------------------------------------------------------------- */
+
+static void default_str(bool *has, struct str *s, struct str to)
+{
+    if (!*has) {
+        *has = true;
+        *s = to;
+    }
+}
+
+static void default_selector(struct arena *a, struct meta_v1_label_selector **s)
+{
+    if (*s == NULL)
+        *s = ARENA_NEW(a, struct meta_v1_label_selector);
+}
+
+void webhook_defaults(struct arena *a, const struct webhook_view *w)
+{
+    default_str(w->has_failure_policy, w->failure_policy, STR("Fail"));
+    default_str(w->has_match_policy, w->match_policy, STR("Equivalent"));
+    default_selector(a, w->namespace_selector);
+    default_selector(a, w->object_selector);
+    if (!*w->has_timeout) {
+        *w->has_timeout = true;
+        *w->timeout = TIMEOUT_DEFAULT_S;
+    }
+    for (size_t i = 0; i < w->rules_count; i++)
+        default_str(&w->rules[i].rule.has_scope, &w->rules[i].rule.scope, STR("*"));
+    struct admissionregistration_v1_service_reference *s = w->client->service;
+    if (s != NULL && !s->has_port) {
+        s->has_port = true;
+        s->port = 443;
+    }
+}
+
+void default_match_resources(struct arena *a, struct admissionregistration_v1_match_resources *m)
+{
+    default_str(&m->has_match_policy, &m->match_policy, STR("Equivalent"));
+    default_selector(a, &m->namespace_selector);
+    default_selector(a, &m->object_selector);
+    for (size_t i = 0; i < m->resource_rules_count; i++)
+        default_str(&m->resource_rules[i].rule_with_operations.rule.has_scope,
+                    &m->resource_rules[i].rule_with_operations.rule.scope, STR("*"));
+    for (size_t i = 0; i < m->exclude_resource_rules_count; i++)
+        default_str(&m->exclude_resource_rules[i].rule_with_operations.rule.has_scope,
+                    &m->exclude_resource_rules[i].rule_with_operations.rule.scope, STR("*"));
+}
+
+/* --- rules ------------------------------------------------------------------------------------- */
+
+/* A list of at least one, where '*' stands alone. */
+static void check_list(struct field_errors *errs, const struct field_path *path, const struct str *list, size_t count,
+                       const char *others)
+{
+    bool star = false;
+    if (count == 0)
+        field_required(errs, path, NULL);
+    for (size_t i = 0; i < count; i++)
+        star = star || str_eqc(list[i], "*");
+    if (star && count > 1)
+        field_invalid_raw(errs, path, strings_shown(errs->arena, list, count),
+                          "if '*' is present, must not specify other %s", others);
+}
+
+static void check_resources(struct field_errors *errs, const struct field_path *path,
+                            const struct admissionregistration_v1_rule *r)
+{
+    bool all = false, all_plain = false;
+    if (r->resources_count == 0)
+        field_required(errs, path, NULL);
+    for (size_t i = 0; i < r->resources_count; i++) {
+        all = all || str_eqc(r->resources[i], "*/*");
+        all_plain = all_plain || str_eqc(r->resources[i], "*");
+        if (str_empty(r->resources[i]))
+            field_required(errs, PATH_INDEX(path, i), NULL);
+        for (size_t j = 0; j < i; j++)
+            if (str_eq(r->resources[j], r->resources[i]))
+                field_duplicate(errs, PATH_INDEX(path, i), r->resources[i]);
+    }
+    if (all && r->resources_count > 1)
+        field_invalid_raw(errs, path, strings_shown(errs->arena, r->resources, r->resources_count),
+                          "if '*/*' is present, must not specify other resources");
+    for (size_t i = 0; all_plain && i < r->resources_count; i++)
+        if (str_find(r->resources[i], '/', 0) < 0 && !str_eqc(r->resources[i], "*")) {
+            field_invalid_raw(errs, path, strings_shown(errs->arena, r->resources, r->resources_count),
+                              "if '*' is present, must not specify other resources without subresources");
+            break;
+        }
+}
+
+static void check_rule(struct field_errors *errs, const struct field_path *at,
+                       const struct admissionregistration_v1_rule_with_operations *r)
+{
+    static const char *const operations[] = {"*", "CONNECT", "CREATE", "DELETE", "UPDATE", NULL};
+    static const char *const scopes[] = {"*", "Cluster", "Namespaced", NULL};
+    check_list(errs, PATH(at, "operations"), r->operations, r->operations_count, "operations");
+    for (size_t i = 0; i < r->operations_count; i++)
+        validate_listed(errs, PATH_INDEX(PATH(at, "operations"), i), r->operations[i], operations);
+    check_list(errs, PATH(at, "apiGroups"), r->rule.api_groups, r->rule.api_groups_count, "API groups");
+    check_list(errs, PATH(at, "apiVersions"), r->rule.api_versions, r->rule.api_versions_count, "API versions");
+    for (size_t i = 0; i < r->rule.api_versions_count; i++)
+        if (str_empty(r->rule.api_versions[i]))
+            field_required(errs, PATH_INDEX(PATH(at, "apiVersions"), i), NULL);
+    check_resources(errs, PATH(at, "resources"), &r->rule);
+    if (r->rule.has_scope)
+        validate_listed(errs, PATH(at, "scope"), r->rule.scope, scopes);
+}
+
+/* --- clients -------------------------------------------------------------------------------------- */
+
+static void check_url(struct field_errors *errs, const struct field_path *path, struct str url)
+{
+    static const char form[] = "desired format: https://host[/path]";
+    ptrdiff_t colon = str_find_str(url, STR("://"));
+    struct str scheme = colon > 0 ? str_sub(url, 0, (size_t)colon) : STR_NULL;
+    struct str rest = colon > 0 ? str_sub(url, (size_t)colon + 3, url.len) : STR_NULL, host, tail;
+    if (!str_eqc(scheme, "https"))
+        field_invalid(errs, path, scheme, "'https' is the only allowed URL scheme; %s", form);
+    str_cut(rest, '/', &host, &tail);
+    if (str_empty(host))
+        field_invalid(errs, path, host, "host must be specified; %s", form);
+    if (str_find(host, '@', 0) >= 0)
+        field_invalid(errs, path, host, "user information is not permitted in the URL");
+    if (str_find(rest, '#', 0) >= 0)
+        field_invalid(errs, path, str_sub(rest, (size_t)str_find(rest, '#', 0) + 1, rest.len),
+                      "fragments are not permitted in the URL");
+    if (str_find(rest, '?', 0) >= 0)
+        field_invalid(errs, path, str_sub(rest, (size_t)str_find(rest, '?', 0) + 1, rest.len),
+                      "query parameters are not permitted in the URL");
+}
+
+static void check_client(struct field_errors *errs, const struct field_path *path,
+                         const struct admissionregistration_v1_webhook_client_config *c)
+{
+    const struct admissionregistration_v1_service_reference *s = c->service;
+    const struct field_path *service = PATH(path, "service");
+    if (c->has_url == (s != NULL)) {
+        field_required(errs, path, "exactly one of url or service is required");
+        return;
+    }
+    if (c->has_url) {
+        check_url(errs, PATH(path, "url"), c->url);
+        return;
+    }
+    if (str_empty(s->name))
+        field_required(errs, PATH(service, "name"), "service name is required");
+    if (str_empty(s->namespace))
+        field_required(errs, PATH(service, "namespace"), "service namespace is required");
+    if (s->has_port && (s->port < 1 || s->port > 65535))
+        field_invalid_int(errs, PATH(service, "port"), s->port,
+                          "port is not valid: must be between 1 and 65535, inclusive");
+    if (s->has_path && !str_has_prefix(s->path, STR("/")))
+        field_invalid(errs, PATH(service, "path"), s->path, "must start with a '/'");
+}
+
+/* --- webhooks --------------------------------------------------------------------------------------- */
+
+static void check_name(struct field_errors *errs, const struct field_path *path, struct str name)
+{
+    size_t dots = 0;
+    if (str_empty(name)) {
+        field_required(errs, path, NULL);
+        return;
+    }
+    struct api_faults f = api_check_dns_subdomain(name);
+    field_faults(errs, path, name, f);
+    for (size_t i = 0; i < name.len; i++)
+        dots += name.data[i] == '.';
+    if (f.count == 0 && dots < 2)
+        field_invalid(errs, path, name, "should be a domain with at least three segments separated by dots");
+}
+
+static void check_versions(struct field_errors *errs, const struct field_path *path, const struct str *v, size_t count)
+{
+    bool known = false;
+    size_t before = errs->count;
+    if (count == 0) {
+        field_required(errs, path, "must specify one of v1, v1beta1");
+        return;
+    }
+    for (size_t i = 0; i < count; i++) {
+        known = known || str_eqc(v[i], "v1") || str_eqc(v[i], "v1beta1");
+        validate_form(errs, PATH_INDEX(path, i), v[i], api_check_dns1035_label);
+        for (size_t j = 0; j < i; j++)
+            if (str_eq(v[j], v[i]))
+                field_invalid(errs, PATH_INDEX(path, i), v[i], "duplicate version");
+    }
+    if (errs->count == before && !known)
+        field_invalid_raw(errs, path, strings_shown(errs->arena, v, count), "must include at least one of v1, v1beta1");
+}
+
+void validate_match_conditions(struct field_errors *errs, const struct field_path *path,
+                               const struct admissionregistration_v1_match_condition *c, size_t count)
+{
+    if (count > CONDITIONS_MAX)
+        field_too_many(errs, path, (int64_t)count, CONDITIONS_MAX);
+    for (size_t i = 0; i < count; i++) {
+        const struct field_path *at = PATH_INDEX(path, i);
+        if (str_empty(str_trim(c[i].expression)))
+            field_required(errs, PATH(at, "expression"), NULL);
+        if (str_empty(c[i].name)) {
+            field_required(errs, PATH(at, "name"), NULL);
+            continue;
+        }
+        validate_qualified_name(errs, PATH(at, "name"), c[i].name);
+        for (size_t j = 0; j < i; j++)
+            if (str_eq(c[j].name, c[i].name)) {
+                field_duplicate(errs, PATH(at, "name"), c[i].name);
+                break;
+            }
+    }
+}
+
+void webhook_validate(struct field_errors *errs, const struct field_path *at, const struct webhook_view *w)
+{
+    static const char *const failures[] = {"Fail", "Ignore", NULL};
+    static const char *const matches[] = {"Equivalent", "Exact", NULL};
+    static const char *const effects[] = {"None", "NoneOnDryRun", NULL};
+    check_name(errs, PATH(at, "name"), w->name);
+    for (size_t i = 0; i < w->rules_count; i++)
+        check_rule(errs, PATH_INDEX(PATH(at, "rules"), i), &w->rules[i]);
+    if (*w->has_failure_policy)
+        validate_listed(errs, PATH(at, "failurePolicy"), *w->failure_policy, failures);
+    if (*w->has_match_policy)
+        validate_listed(errs, PATH(at, "matchPolicy"), *w->match_policy, matches);
+    if (!*w->has_side_effects)
+        field_required(errs, PATH(at, "sideEffects"), "must specify one of None, NoneOnDryRun");
+    else
+        validate_listed(errs, PATH(at, "sideEffects"), *w->side_effects, effects);
+    if (*w->has_timeout && (*w->timeout < 1 || *w->timeout > 30))
+        field_invalid_int(errs, PATH(at, "timeoutSeconds"), *w->timeout,
+                          "the timeout value must be between 1 and 30 seconds");
+    validate_label_selector(errs, PATH(at, "namespaceSelector"), *w->namespace_selector);
+    validate_label_selector(errs, PATH(at, "objectSelector"), *w->object_selector);
+    check_client(errs, PATH(at, "clientConfig"), w->client);
+    validate_match_conditions(errs, PATH(at, "matchConditions"), w->conditions, w->conditions_count);
+    check_versions(errs, PATH(at, "admissionReviewVersions"), w->versions, w->versions_count);
+}
+
+/* --- policies ------------------------------------------------------------------------------------------- */
+
+static void check_named_rules(struct field_errors *errs, const struct field_path *path,
+                              const struct admissionregistration_v1_named_rule_with_operations *r, size_t count)
+{
+    for (size_t i = 0; i < count; i++) {
+        const struct field_path *at = PATH_INDEX(path, i);
+        for (size_t j = 0; j < r[i].resource_names_count; j++) {
+            const struct field_path *name = PATH_INDEX(PATH(at, "resourceNames"), j);
+            name_path_segment(errs, name, r[i].resource_names[j], false);
+            for (size_t k = 0; k < j; k++)
+                if (str_eq(r[i].resource_names[k], r[i].resource_names[j]))
+                    field_duplicate(errs, name, r[i].resource_names[j]);
+        }
+        check_rule(errs, at, &r[i].rule_with_operations);
+    }
+}
+
+void validate_match_resources(struct field_errors *errs, const struct field_path *path,
+                              const struct admissionregistration_v1_match_resources *m, bool rules_required)
+{
+    static const char *const matches[] = {"Equivalent", "Exact", NULL};
+    if (m == NULL) {
+        if (rules_required)
+            field_required(errs, path, NULL);
+        return;
+    }
+    validate_label_selector(errs, PATH(path, "namespaceSelector"), m->namespace_selector);
+    validate_label_selector(errs, PATH(path, "labelSelector"), m->object_selector);
+    check_named_rules(errs, PATH(path, "resourceRules"), m->resource_rules, m->resource_rules_count);
+    check_named_rules(errs, PATH(path, "excludeResourceRules"), m->exclude_resource_rules,
+                      m->exclude_resource_rules_count);
+    if (m->has_match_policy)
+        validate_listed(errs, PATH(path, "matchPolicy"), m->match_policy, matches);
+    else
+        field_required(errs, PATH(path, "matchPolicy"), NULL);
+    if (rules_required && m->resource_rules_count == 0)
+        field_required(errs, PATH(path, "resourceRules"), NULL);
+}
+
+static bool is_cel_identifier(struct str s)
+{
+    static const char *const reserved[] = {"true", "false", "null", "in", "as", "break", "const", "continue", "else",
+                                           "for", "function", "if", "import", "let", "loop", "package", "namespace",
+                                           "return", "var", "void", "while", NULL};
+    return api_check_c_identifier(s).count == 0 && !is_listed(s, reserved);
+}
+
+void validate_variables(struct field_errors *errs, const struct field_path *path,
+                        const struct admissionregistration_v1_variable *v, size_t count)
+{
+    for (size_t i = 0; i < count; i++) {
+        const struct field_path *at = PATH_INDEX(path, i);
+        if (str_empty(v[i].name))
+            field_required(errs, PATH(at, "name"), "name is not specified");
+        else if (!is_cel_identifier(v[i].name))
+            field_invalid(errs, PATH(at, "name"), v[i].name, "must be a valid CEL identifier");
+        if (str_empty(str_trim(v[i].expression)))
+            field_required(errs, PATH(at, "expression"), "expression is not specified");
+        for (size_t j = 0; j < i; j++)
+            if (!str_empty(v[i].name) && str_eq(v[j].name, v[i].name)) {
+                field_duplicate(errs, PATH(at, "name"), v[i].name);
+                break;
+            }
+    }
+}
+
+void validate_param_kind(struct field_errors *errs, const struct field_path *path,
+                         const struct admissionregistration_v1_param_kind *p)
+{
+    if (p == NULL)
+        return;
+    if (str_empty(p->api_version))
+        field_required(errs, PATH(path, "apiVersion"), NULL);
+    if (str_empty(p->kind))
+        field_required(errs, PATH(path, "kind"), NULL);
+}
+
+void validate_param_ref(struct field_errors *errs, const struct field_path *path,
+                        const struct admissionregistration_v1_param_ref *p)
+{
+    static const char *const actions[] = {"Deny", "Allow", NULL};
+    if (p == NULL)
+        return;
+    if (!str_empty(p->name)) {
+        name_path_segment(errs, PATH(path, "name"), p->name, false);
+        if (p->selector != NULL)
+            field_forbidden(errs, PATH(path, "name"), "name and selector are mutually exclusive");
+    }
+    validate_label_selector(errs, PATH(path, "selector"), p->selector);
+    if (p->selector != NULL && !str_empty(p->name))
+        field_forbidden(errs, PATH(path, "selector"), "name and selector are mutually exclusive");
+    if (str_empty(p->name) && p->selector == NULL)
+        field_required(errs, path, "one of name or selector must be specified");
+    if (!p->has_parameter_not_found_action)
+        field_required(errs, PATH(path, "parameterNotFoundAction"), NULL);
+    else
+        validate_listed(errs, PATH(path, "parameterNotFoundAction"), p->parameter_not_found_action, actions);
+}
+
+void cell_param_kind(struct table_row *r, const struct admissionregistration_v1_param_kind *p)
+{
+    if (p == NULL)
+        cell_strc(r, "<unset>");
+    else
+        cell_printf(r, STR_FMT "/" STR_FMT, STR_ARG(p->api_version), STR_ARG(p->kind));
+}
+
+void cell_param_ref(struct table_row *r, const struct admissionregistration_v1_param_ref *p)
+{
+    if (p == NULL)
+        cell_strc(r, "<unset>");
+    else if (str_empty(p->name))
+        cell_strc(r, "*");
+    else if (str_empty(p->namespace))
+        cell_printf(r, "*/" STR_FMT, STR_ARG(p->name));
+    else
+        cell_printf(r, STR_FMT "/" STR_FMT, STR_ARG(p->namespace), STR_ARG(p->name));
+}

@@ -1,0 +1,66 @@
+/* webhooks.h - what the kinds of admissionregistration.k8s.io share: webhooks
+ * (validating and mutating ones have the same members in two structs), rules
+ * and matching. Expressions are checked for presence only. Pure. */
+#ifndef APISERVER_KINDS_WEBHOOKS_H
+#define APISERVER_KINDS_WEBHOOKS_H
+
+#include "apiserver/kinds/rules.h"
+
+struct admissionregistration_v1_match_condition;
+struct admissionregistration_v1_match_resources;
+struct admissionregistration_v1_param_kind;
+struct admissionregistration_v1_param_ref;
+struct admissionregistration_v1_rule;
+struct admissionregistration_v1_rule_with_operations;
+struct admissionregistration_v1_variable;
+struct admissionregistration_v1_webhook_client_config;
+struct arena;
+struct meta_v1_label_selector;
+struct table_row;
+
+/* The members of a webhook, by address where they have defaults. */
+struct webhook_view {
+    struct str name;
+    struct admissionregistration_v1_webhook_client_config *client;
+    struct admissionregistration_v1_rule_with_operations *rules;
+    size_t rules_count;
+    bool *has_failure_policy, *has_match_policy, *has_side_effects, *has_timeout;
+    struct str *failure_policy, *match_policy, *side_effects;
+    struct meta_v1_label_selector **namespace_selector, **object_selector;
+    int32_t *timeout;
+    const struct str *versions;
+    size_t versions_count;
+    const struct admissionregistration_v1_match_condition *conditions;
+    size_t conditions_count;
+};
+
+/* of: a pointer to either of the two structs. */
+#define WEBHOOK_VIEW(of)                                                                                              \
+    ((struct webhook_view){(of)->name, &(of)->client_config, (of)->rules, (of)->rules_count,                          \
+                           &(of)->has_failure_policy, &(of)->has_match_policy, &(of)->has_side_effects,               \
+                           &(of)->has_timeout_seconds, &(of)->failure_policy, &(of)->match_policy,                    \
+                           &(of)->side_effects, &(of)->namespace_selector, &(of)->object_selector,                    \
+                           &(of)->timeout_seconds, (of)->admission_review_versions,                                   \
+                           (of)->admission_review_versions_count, (of)->match_conditions,                             \
+                           (of)->match_conditions_count})
+
+void webhook_defaults(struct arena *a, const struct webhook_view *w);
+void webhook_validate(struct field_errors *errs, const struct field_path *at, const struct webhook_view *w);
+
+void default_match_resources(struct arena *a, struct admissionregistration_v1_match_resources *m);
+void validate_match_resources(struct field_errors *errs, const struct field_path *path,
+                              const struct admissionregistration_v1_match_resources *m, bool rules_required);
+void validate_match_conditions(struct field_errors *errs, const struct field_path *path,
+                               const struct admissionregistration_v1_match_condition *c, size_t count);
+void validate_variables(struct field_errors *errs, const struct field_path *path,
+                        const struct admissionregistration_v1_variable *v, size_t count);
+void validate_param_kind(struct field_errors *errs, const struct field_path *path,
+                         const struct admissionregistration_v1_param_kind *p);
+void validate_param_ref(struct field_errors *errs, const struct field_path *path,
+                        const struct admissionregistration_v1_param_ref *p);
+void cell_param_kind(struct table_row *r, const struct admissionregistration_v1_param_kind *p);
+void cell_param_ref(struct table_row *r, const struct admissionregistration_v1_param_ref *p);
+/* A JSON list of strings, as errors show it. */
+struct str strings_shown(struct arena *a, const struct str *list, size_t count);
+
+#endif

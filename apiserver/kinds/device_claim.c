@@ -26,14 +26,15 @@ void default_device_claim(struct resource_v1_device_claim *c)
     }
 }
 
-static void check_devices(struct field_errors *errs, const struct field_path *path, struct str class_name,
-                          struct str mode, int64_t count)
+static void check_devices(struct field_errors *errs, const struct field_path *path,
+                          struct str class_name, struct str mode, int64_t count)
 {
     static const char *const modes[] = {"All", "ExactCount", NULL};
     require_form(errs, PATH(path, "deviceClassName"), class_name, api_check_dns_subdomain);
     if (str_eqc(mode, "All")) {
         if (count != 0)
-            field_invalid_int(errs, PATH(path, "count"), count, "must not be specified when allocationMode is 'All'");
+            field_invalid_int(errs, PATH(path, "count"), count,
+                              "must not be specified when allocationMode is 'All'");
     } else if (str_eqc(mode, "ExactCount")) {
         if (count <= 0)
             field_invalid_int(errs, PATH(path, "count"), count, "must be greater than zero");
@@ -42,7 +43,8 @@ static void check_devices(struct field_errors *errs, const struct field_path *pa
     }
 }
 
-static void check_request(struct field_errors *errs, const struct field_path *at, const struct resource_v1_device_request *r)
+static void check_request(struct field_errors *errs, const struct field_path *at,
+                          const struct resource_v1_device_request *r)
 {
     const struct field_path *list = PATH(at, "firstAvailable");
     require_form(errs, PATH(at, "name"), r->name, api_check_dns_label);
@@ -50,10 +52,11 @@ static void check_request(struct field_errors *errs, const struct field_path *at
         field_required(errs, at, "exactly one of `exactly` or `firstAvailable` is required");
     else if (r->exactly != NULL && r->first_available_count != 0)
         field_invalid_msg(errs, at, &resource_v1_device_request_msg, r,
-                          "exactly one of `exactly` or `firstAvailable` is required, but multiple fields are set");
+                          "exactly one of `exactly` or `firstAvailable` is required, but multiple "
+                          "fields are set");
     if (r->exactly != NULL)
-        check_devices(errs, PATH(at, "exactly"), r->exactly->device_class_name, r->exactly->allocation_mode,
-                      r->exactly->count);
+        check_devices(errs, PATH(at, "exactly"), r->exactly->device_class_name,
+                      r->exactly->allocation_mode, r->exactly->count);
     if (r->first_available_count > ALTERNATIVES_MAX)
         field_too_many(errs, list, (int64_t)r->first_available_count, ALTERNATIVES_MAX);
     for (size_t i = 0; i < r->first_available_count; i++) {

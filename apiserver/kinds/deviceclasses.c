@@ -7,7 +7,8 @@
 static void validate_create(const struct kind_ctx *ctx, const void *obj, struct field_errors *errs)
 {
     UNUSED(ctx);
-    const struct resource_v1_device_class_spec *s = &((const struct resource_v1_device_class *)obj)->spec;
+    const struct resource_v1_device_class_spec *s =
+        &((const struct resource_v1_device_class *)obj)->spec;
     const struct field_path *spec = PATH(PATH_ROOT, "spec");
     for (size_t i = 0; i < s->selectors_count; i++) {
         const struct field_path *cel = PATH(PATH_INDEX(PATH(spec, "selectors"), i), "cel");
@@ -21,7 +22,8 @@ static void validate_create(const struct kind_ctx *ctx, const void *obj, struct 
                       "must be a valid extended resource name");
 }
 
-static void validate_update(const struct kind_ctx *ctx, const void *obj, const void *old, struct field_errors *errs)
+static void validate_update(const struct kind_ctx *ctx, const void *obj, const void *old,
+                            struct field_errors *errs)
 {
     UNUSED(old);
     validate_create(ctx, obj, errs);

@@ -6,19 +6,22 @@
 #include "api/networking_v1.h"
 #include "lib/api/codec.h"
 
-static void validate_name(struct field_errors *errs, const struct field_path *path, struct str name, bool generate)
+static void validate_name(struct field_errors *errs, const struct field_path *path, struct str name,
+                          bool generate)
 {
     UNUSED(generate);
     uint8_t ip[16];
     bool v4 = false;
     if (!ip_parse(name, ip, &v4))
-        field_invalid(errs, path, name, "must be a valid IP address, (e.g. 10.9.8.7 or 2001:db8::ffff)");
+        field_invalid(errs, path, name,
+                      "must be a valid IP address, (e.g. 10.9.8.7 or 2001:db8::ffff)");
 }
 
 static void validate_create(const struct kind_ctx *ctx, const void *obj, struct field_errors *errs)
 {
     UNUSED(ctx);
-    const struct networking_v1_parent_reference *p = ((const struct networking_v1_ip_address *)obj)->spec.parent_ref;
+    const struct networking_v1_parent_reference *p =
+        ((const struct networking_v1_ip_address *)obj)->spec.parent_ref;
     const struct field_path *path = PATH(PATH(PATH_ROOT, "spec"), "parentRef");
     if (p == NULL) {
         field_required(errs, path, NULL);
@@ -38,7 +41,8 @@ static void validate_create(const struct kind_ctx *ctx, const void *obj, struct 
         name_path_segment(errs, PATH(path, "namespace"), p->namespace, false);
 }
 
-static void validate_update(const struct kind_ctx *ctx, const void *obj, const void *old, struct field_errors *errs)
+static void validate_update(const struct kind_ctx *ctx, const void *obj, const void *old,
+                            struct field_errors *errs)
 {
     UNUSED(ctx);
     validate_immutable(errs, PATH(PATH_ROOT, "spec"), &networking_v1_ip_address_spec_msg,
@@ -63,7 +67,8 @@ static void row(struct table_row *r, const void *obj)
         cell_printf(r, STR_FMT "%s" STR_FMT "/" STR_FMT "%s" STR_FMT, STR_ARG(p->resource),
                     str_empty(p->group) ? "" : ".", STR_ARG(p->group), STR_ARG(p->namespace),
                     str_empty(p->namespace) ? "" : "/", STR_ARG(p->name));
-    cell_age(r, &i->metadata.creation_timestamp); /* Upstream has the cell, though no column for it. */
+    cell_age(r,
+             &i->metadata.creation_timestamp); /* Upstream has the cell, though no column for it. */
 }
 
 const struct kind_ops kind_ipaddresses = {

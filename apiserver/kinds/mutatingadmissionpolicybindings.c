@@ -24,7 +24,8 @@ static void validate_create(const struct kind_ctx *ctx, const void *obj, struct 
     validate_match_resources(errs, PATH(spec, "matchResources"), s->match_resources, false);
 }
 
-static void validate_update(const struct kind_ctx *ctx, const void *obj, const void *old, struct field_errors *errs)
+static void validate_update(const struct kind_ctx *ctx, const void *obj, const void *old,
+                            struct field_errors *errs)
 {
     UNUSED(old);
     validate_create(ctx, obj, errs);

@@ -20,7 +20,8 @@ static void validate_create(const struct kind_ctx *ctx, const void *obj, struct 
                           &((const struct resource_v1_resource_claim *)obj)->spec.devices);
 }
 
-static void validate_update(const struct kind_ctx *ctx, const void *obj, const void *old, struct field_errors *errs)
+static void validate_update(const struct kind_ctx *ctx, const void *obj, const void *old,
+                            struct field_errors *errs)
 {
     UNUSED(ctx);
     validate_immutable(errs, PATH(PATH_ROOT, "spec"), &resource_v1_resource_claim_spec_msg,

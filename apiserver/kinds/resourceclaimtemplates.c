@@ -20,11 +20,13 @@ static void validate_create(const struct kind_ctx *ctx, const void *obj, struct 
         &((const struct resource_v1_resource_claim_template *)obj)->spec;
     const struct field_path *spec = PATH(PATH_ROOT, "spec"), *meta = PATH(spec, "metadata");
     validate_labels(errs, PATH(meta, "labels"), s->metadata.labels, s->metadata.labels_count);
-    validate_annotations(errs, PATH(meta, "annotations"), s->metadata.annotations, s->metadata.annotations_count);
+    validate_annotations(errs, PATH(meta, "annotations"), s->metadata.annotations,
+                         s->metadata.annotations_count);
     validate_device_claim(errs, PATH(PATH(spec, "spec"), "devices"), &s->spec.devices);
 }
 
-static void validate_update(const struct kind_ctx *ctx, const void *obj, const void *old, struct field_errors *errs)
+static void validate_update(const struct kind_ctx *ctx, const void *obj, const void *old,
+                            struct field_errors *errs)
 {
     UNUSED(ctx);
     validate_immutable(errs, PATH(PATH_ROOT, "spec"), &resource_v1_resource_claim_template_spec_msg,

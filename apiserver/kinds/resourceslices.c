@@ -10,9 +10,12 @@
 static void validate_create(const struct kind_ctx *ctx, const void *obj, struct field_errors *errs)
 {
     UNUSED(ctx);
-    const struct resource_v1_resource_slice_spec *s = &((const struct resource_v1_resource_slice *)obj)->spec;
-    const struct field_path *spec = PATH(PATH_ROOT, "spec"), *pool = PATH(spec, "pool"), *list = PATH(spec, "devices");
-    int placed = s->has_node_name + (s->node_selector != NULL) + (s->has_all_nodes && s->all_nodes) +
+    const struct resource_v1_resource_slice_spec *s =
+        &((const struct resource_v1_resource_slice *)obj)->spec;
+    const struct field_path *spec = PATH(PATH_ROOT, "spec"), *pool = PATH(spec, "pool"),
+                            *list = PATH(spec, "devices");
+    int placed = s->has_node_name + (s->node_selector != NULL) +
+                 (s->has_all_nodes && s->all_nodes) +
                  (s->has_per_device_node_selection && s->per_device_node_selection);
     require_form(errs, PATH(spec, "driver"), s->driver, api_check_dns_subdomain);
     if (str_empty(s->pool.name))
@@ -23,7 +26,8 @@ static void validate_create(const struct kind_ctx *ctx, const void *obj, struct 
     validate_non_negative(errs, PATH(pool, "generation"), s->pool.generation);
     if (placed != 1)
         field_required(errs, spec,
-                       "exactly one of `nodeName`, `nodeSelector`, `allNodes`, `perDeviceNodeSelection` is required");
+                       "exactly one of `nodeName`, `nodeSelector`, `allNodes`, "
+                       "`perDeviceNodeSelection` is required");
     if (s->devices_count > DEVICES_MAX)
         field_too_many(errs, list, (int64_t)s->devices_count, DEVICES_MAX);
     for (size_t i = 0; i < s->devices_count; i++) {
@@ -37,10 +41,13 @@ static void validate_create(const struct kind_ctx *ctx, const void *obj, struct 
     }
 }
 
-static void validate_update(const struct kind_ctx *ctx, const void *obj, const void *old, struct field_errors *errs)
+static void validate_update(const struct kind_ctx *ctx, const void *obj, const void *old,
+                            struct field_errors *errs)
 {
-    const struct resource_v1_resource_slice_spec *s = &((const struct resource_v1_resource_slice *)obj)->spec;
-    const struct resource_v1_resource_slice_spec *o = &((const struct resource_v1_resource_slice *)old)->spec;
+    const struct resource_v1_resource_slice_spec *s =
+        &((const struct resource_v1_resource_slice *)obj)->spec;
+    const struct resource_v1_resource_slice_spec *o =
+        &((const struct resource_v1_resource_slice *)old)->spec;
     const struct field_path *spec = PATH(PATH_ROOT, "spec");
     validate_create(ctx, obj, errs);
     validate_immutable_str(errs, PATH(spec, "nodeName"), s->node_name, o->node_name);
@@ -60,15 +67,13 @@ static struct str get_driver(struct arena *a, const void *obj)
     return ((const struct resource_v1_resource_slice *)obj)->spec.driver;
 }
 
-static const struct kind_field fields[] = {{"spec.nodeName", get_node}, {"spec.driver", get_driver}, {0}};
+static const struct kind_field fields[] = {
+    {"spec.nodeName", get_node}, {"spec.driver", get_driver}, {0}};
 
 static const struct table_column columns[] = {
-    {"Name", "string", "name", "", 0},
-    {"Node", "string", "", "Where the devices are.", 0},
-    {"Driver", "string", "", "", 0},
-    {"Pool", "string", "", "", 0},
-    {"Age", "string", "", "", 0},
-    {0},
+    {"Name", "string", "name", "", 0}, {"Node", "string", "", "Where the devices are.", 0},
+    {"Driver", "string", "", "", 0},   {"Pool", "string", "", "", 0},
+    {"Age", "string", "", "", 0},      {0},
 };
 
 static void row(struct table_row *r, const void *obj)

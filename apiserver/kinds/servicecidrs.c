@@ -8,7 +8,8 @@
 static void validate_create(const struct kind_ctx *ctx, const void *obj, struct field_errors *errs)
 {
     UNUSED(ctx);
-    const struct networking_v1_service_cidr_spec *s = &((const struct networking_v1_service_cidr *)obj)->spec;
+    const struct networking_v1_service_cidr_spec *s =
+        &((const struct networking_v1_service_cidr *)obj)->spec;
     const struct field_path *list = PATH(PATH(PATH_ROOT, "spec"), "cidrs");
     uint8_t ip[16];
     bool v4 = false, first_v4 = false;
@@ -16,8 +17,7 @@ static void validate_create(const struct kind_ctx *ctx, const void *obj, struct 
     if (s->cidrs_count == 0)
         field_required(errs, list, "at least one CIDR required");
     if (s->cidrs_count > 2)
-        field_invalid_raw(errs, list, STR("[]"),
-                          "may only hold up to 2 values");
+        field_invalid_raw(errs, list, STR("[]"), "may only hold up to 2 values");
     for (size_t i = 0; i < s->cidrs_count; i++) {
         if (!cidr_parse(s->cidrs[i], ip, &v4, &bits)) {
             field_invalid(errs, PATH_INDEX(list, i), s->cidrs[i],
@@ -25,22 +25,28 @@ static void validate_create(const struct kind_ctx *ctx, const void *obj, struct 
             continue;
         }
         if (i == 1 && v4 == first_v4)
-            field_invalid_raw(errs, list, STR("[]"), "may specify no more than one IP for each IP family, i.e 192.168.0.0/24 and 2001:db8::/96");
+            field_invalid_raw(errs, list, STR("[]"),
+                              "may specify no more than one IP for each IP family, i.e "
+                              "192.168.0.0/24 and 2001:db8::/96");
         first_v4 = v4;
     }
 }
 
 /* A second family may be added; nothing else changes. */
-static void validate_update(const struct kind_ctx *ctx, const void *obj, const void *old, struct field_errors *errs)
+static void validate_update(const struct kind_ctx *ctx, const void *obj, const void *old,
+                            struct field_errors *errs)
 {
-    const struct networking_v1_service_cidr_spec *s = &((const struct networking_v1_service_cidr *)obj)->spec;
-    const struct networking_v1_service_cidr_spec *o = &((const struct networking_v1_service_cidr *)old)->spec;
+    const struct networking_v1_service_cidr_spec *s =
+        &((const struct networking_v1_service_cidr *)obj)->spec;
+    const struct networking_v1_service_cidr_spec *o =
+        &((const struct networking_v1_service_cidr *)old)->spec;
     const struct field_path *list = PATH(PATH(PATH_ROOT, "spec"), "cidrs");
     if (s->cidrs_count > o->cidrs_count)
         validate_create(ctx, obj, errs);
     for (size_t i = 0; i < o->cidrs_count; i++)
         if (i >= s->cidrs_count || !str_eq(s->cidrs[i], o->cidrs[i])) {
-            field_invalid(errs, PATH_INDEX(list, i), i < s->cidrs_count ? s->cidrs[i] : STR(""), "field is immutable");
+            field_invalid(errs, PATH_INDEX(list, i), i < s->cidrs_count ? s->cidrs[i] : STR(""),
+                          "field is immutable");
             return;
         }
 }

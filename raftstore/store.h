@@ -11,6 +11,7 @@
 #ifndef RAFTSTORE_STORE_H
 #define RAFTSTORE_STORE_H
 
+#include "raftstore/auth.h"
 #include "raftstore/kv.h"
 #include "raftstore/txn.h"
 
@@ -25,7 +26,10 @@ struct store_member {
     uint64_t id; /* Never 0, never reused. */
     const char *name;
     const char *address; /* HOST:PORT for peers. */
-    bool is_voter;       /* Filled in by store_members(). */
+    /* Filled in by store_members(). */
+    bool is_voter;
+    bool is_learner; /* Added as a learner and not promoted yet: is not promoted by itself. */
+    const char *client_urls; /* Comma list; empty until the member was met. */
 };
 
 struct store_config {
@@ -34,6 +38,7 @@ struct store_config {
     const char *listen_address;    /* HOST:PORT for peers; port 0 picks one. NULL: single member, no
                                       listener. */
     const char *advertise_address; /* NULL: as listen. */
+    const char *client_urls; /* Comma list that the other members show for this one; NULL: none. */
     /* Members of a new cluster, this one among them. Ignored when data_dir
      * already holds a member. Empty with join set: wait to be added. */
     const struct store_member *initial_members;
@@ -80,6 +85,21 @@ void store_lease_revoke(struct store *s, int64_t id, struct mailbox *mb, store_d
 /* On success rev is the time to live in seconds. */
 void store_lease_keepalive(struct store *s, int64_t id, struct mailbox *mb, store_done_cb *cb,
                            void *arg);
+/* After a read barrier: what this member knows. keys: also the attached ones. */
+struct store_lease {
+    int64_t id;
+    int64_t ttl_s;                /* As granted. */
+    int64_t left_s;               /* Until it expires unless renewed; by this member's clock. */
+    const struct kv *const *keys; /* By key; borrowed for the call. */
+    size_t key_count;
+};
+/* lease is NULL on failure: E_NOT_FOUND, E_UNAVAILABLE. */
+typedef void store_lease_cb(int code, const struct store_lease *lease, void *arg);
+void store_lease_get(struct store *s, int64_t id, bool keys, struct mailbox *mb, store_lease_cb *cb,
+                     void *arg);
+/* After a read barrier: all ids, rising; borrowed for the call. */
+typedef void store_ids_cb(int code, const int64_t *ids, size_t count, void *arg);
+void store_lease_list(struct store *s, struct mailbox *mb, store_ids_cb *cb, void *arg);
 
 /* --- reads --- */
 /* [any] A linearizable read point: cb gets a revision that the newest view has
@@ -105,6 +125,21 @@ int store_iter_init(struct store_iter *it, const struct store_view *v, struct st
                     struct str range_end, int64_t rev);
 const struct kv *
 store_iter_next(struct store_iter *it); /* Borrowed from the view; NULL at the end. */
+/* What OP_RANGE does, on a view: order, limit, filters. *ret is filled as a
+ * transaction's result would be; free with op_result_done(). E_EXPIRED,
+ * E_FUTURE_REV. */
+int store_view_range(const struct store_view *v, const struct txn_op *op, struct op_result *ret);
+/* Users, roles and permissions as of the view: borrowed from it. Never NULL. */
+const struct auth_state *store_view_auth(const struct store_view *v);
+/* A hash over keys, values and their numbers at rev (0: the view's), the same on
+ * every member however far compaction got. In steps: store_hash_step() until it
+ * returns false. Borrows the view. E_EXPIRED, E_FUTURE_REV. */
+struct store_hash {
+    uint64_t opaque[56];
+    uint32_t value; /* Once done. */
+};
+int store_hash_init(struct store_hash *h, const struct store_view *v, int64_t rev);
+bool store_hash_step(struct store_hash *h, size_t keys);
 /* Number of live keys in the range at rev, without visiting the values. */
 int64_t store_view_count(const struct store_view *v, struct str key, struct str range_end,
                          int64_t rev);
@@ -140,6 +175,21 @@ struct store_status {
 };
 enum { STORE_ALARM_NO_SPACE = 1, STORE_ALARM_CORRUPT = 2 };
 void store_status(struct store *s, struct store_status *ret);
+/* Members with alarms, by id; free(). */
+struct store_alarm {
+    uint64_t member;
+    uint32_t alarms; /* STORE_ALARM_* */
+};
+struct store_alarm *store_alarms(struct store *s, uint32_t *ret_count);
+/* Sets or clears alarms of a member (0: this one when setting, every member when
+ * clearing). What caused one sets it again if it lasts. */
+void store_alarm_change(struct store *s, uint64_t member, uint32_t alarms, bool set,
+                        struct mailbox *mb, store_done_cb *cb, void *arg);
+/* A change of users, roles or permissions, see auth.h. refusal says why when code
+ * is E_INVALID. */
+typedef void store_auth_cb(int code, enum auth_refusal refusal, int64_t rev, void *arg);
+void store_auth_change(struct store *s, const struct auth_change *c, struct mailbox *mb,
+                       store_auth_cb *cb, void *arg);
 uint64_t store_id(const struct store *s);
 uint16_t store_peer_port(const struct store *s);
 /* Copies the member list; free with free(). One allocation. */
@@ -147,6 +197,15 @@ struct store_member *store_members(struct store *s, uint32_t *ret_count);
 /* Adds as a non-voter, lets it catch up, promotes. cb's rev is the member id. */
 void store_member_add(struct store *s, const char *name, const char *address, struct mailbox *mb,
                       store_done_cb *cb, void *arg);
+/* Adds as a non-voter that stays one until store_member_promote(). */
+void store_member_add_learner(struct store *s, const char *address, struct mailbox *mb,
+                              store_done_cb *cb, void *arg);
+/* E_AGAIN: has not caught up. E_INVALID: is a voter already. E_NOT_FOUND. */
+void store_member_promote(struct store *s, uint64_t id, struct mailbox *mb, store_done_cb *cb,
+                          void *arg);
+/* Gives the member another peer address. E_NOT_FOUND, E_EXISTS (of another). */
+void store_member_update(struct store *s, uint64_t id, const char *address, struct mailbox *mb,
+                         store_done_cb *cb, void *arg);
 void store_member_remove(struct store *s, uint64_t id, struct mailbox *mb, store_done_cb *cb,
                          void *arg);
 void store_transfer_leader(struct store *s, uint64_t id, struct mailbox *mb, store_done_cb *cb,

@@ -25,6 +25,8 @@ struct txn_cmp {
     struct str value; /* For CMP_VALUE. */
 };
 
+enum sort_order { SORT_NONE, SORT_ASCEND, SORT_DESCEND };
+enum sort_target { SORT_KEY, SORT_VERSION, SORT_CREATE, SORT_MOD, SORT_VALUE };
 enum op_type { OP_RANGE, OP_PUT, OP_DELETE, OP_TXN };
 
 struct txn;
@@ -44,6 +46,11 @@ struct txn_op {
     int64_t limit; /* 0: none. */
     bool keys_only;
     bool count_only;
+    /* 0: no bound. Versions outside do not appear; count and limit count before
+     * (count) and after (limit) the filter, as etcd's do. */
+    int64_t min_mod_rev, max_mod_rev, min_create_rev, max_create_rev;
+    enum sort_target sort_target;
+    enum sort_order sort_order; /* SORT_NONE: by rising key, unless the target is another. */
     /* OP_TXN */
     const struct txn *txn;
 };
@@ -55,6 +62,9 @@ struct txn {
     uint32_t success_count;
     const struct txn_op *failure;
     uint32_t failure_count;
+    /* Of the outermost transaction: the revision of the users and roles by which
+     * it was allowed; refused when they changed since. 0: not checked. */
+    uint64_t auth_rev;
 };
 
 struct op_result {
@@ -67,8 +77,17 @@ struct op_result {
     struct txn_result *txn;
 };
 
+/* What E_NOT_FOUND and E_CONFLICT stand for. */
+enum txn_refusal {
+    TXN_REFUSED_NOT,
+    TXN_REFUSED_LEASE, /* E_NOT_FOUND: the lease. */
+    TXN_REFUSED_KEY,   /* E_NOT_FOUND: ignore_value or ignore_lease without a key. */
+    TXN_REFUSED_AUTH,  /* E_CONFLICT: auth_rev is old. */
+};
+
 struct txn_result {
     int code; /* 0, or E_*: refused as a whole (E_NO_SPACE, E_NOT_FOUND lease, ...). */
+    enum txn_refusal refusal;
     bool succeeded;
     int64_t rev; /* The store's revision after the transaction. */
     struct op_result *ops;
@@ -95,6 +114,7 @@ int txn_decode(struct arena *a, struct str bytes, struct txn *ret, struct error 
 /* A result may move to another thread and be freed there. NULL is a no-op. */
 struct txn_result *txn_result_new(uint32_t op_count);
 void txn_result_free(struct txn_result *r);
+void op_result_done(struct op_result *r); /* Drops what it refers to; not the struct itself. */
 
 /* True when key lies in [start, range_end) as etcd reads the pair: range_end
  * empty is the one key, "\0" everything from start on. */

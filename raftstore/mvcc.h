@@ -132,6 +132,8 @@ int64_t mvcc_view_count(const struct mvcc_view *v, struct str key, struct str ra
 int mvcc_view_iter(const struct mvcc_view *v, struct tree_iter *it, struct str key,
                    struct str range_end, int64_t rev);
 struct tree_root mvcc_view_root(const struct mvcc_view *v);
+/* As store_view_range(). */
+int mvcc_view_range(const struct mvcc_view *v, const struct txn_op *op, struct op_result *ret);
 
 /* --- hash [any]: what members compare --- */
 /* Over every live key and value at rev with its numbers; independent of how far

@@ -78,6 +78,10 @@ void mvcc_delete(struct mvcc *m, const struct kv *kv);
 /* Ends a command: its changes become one revision and one batch of events. */
 void mvcc_end_write(struct mvcc *m);
 
+/* --- mvcc_range.c --- */
+/* What OP_RANGE finds in root; op->rev was checked. *ret is overwritten. */
+void mvcc_range(struct tree_root root, const struct txn_op *op, struct op_result *ret);
+
 /* --- mvcc_txn.c --- */
 /* NULL result: nobody waits. Returns the code of the result. */
 int mvcc_apply_txn(struct mvcc *m, const struct txn *t, struct txn_result **ret);

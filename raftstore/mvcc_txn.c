@@ -165,18 +165,8 @@ static void run_delete(struct mvcc *m, const struct txn_op *op, struct op_result
 
 static void run_range(struct mvcc *m, const struct txn_op *op, struct op_result *ret)
 {
-    if (ret == NULL)
-        return;
-    struct tree_root root = tree_working(m->s.tree);
-    int64_t rev = MAX_OF(op->rev, 0);
-    ret->count = tree_count(root, op->key, op->range_end, rev);
-    if (op->count_only)
-        return;
-    struct kv_list found = {0};
-    collect(m, op, rev, op->limit > 0 ? (size_t)op->limit : SIZE_MAX, &found);
-    keep_kvs(ret, found.items, found.count);
-    ret->more = (int64_t)found.count < ret->count;
-    kv_list_done(&found);
+    if (ret != NULL)
+        mvcc_range(tree_working(m->s.tree), op, ret);
 }
 
 static struct txn_result *run_txn(struct mvcc *m, const struct txn *t, struct plan *p, bool wanted);

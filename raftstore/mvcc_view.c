@@ -79,6 +79,14 @@ int mvcc_view_iter(const struct mvcc_view *v, struct tree_iter *it, struct str k
     return 0;
 }
 
+int mvcc_view_range(const struct mvcc_view *v, const struct txn_op *op, struct op_result *ret)
+{
+    int rc = mvcc_view_check_rev(v, op->rev);
+    if (rc == 0)
+        mvcc_range(tree_view_root(v->tree), op, ret);
+    return rc;
+}
+
 /* --- hash --- */
 
 int mvcc_hash_init(struct mvcc_hash *h, const struct mvcc_view *v, int64_t rev)

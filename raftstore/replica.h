@@ -244,6 +244,8 @@ enum replica_change_type {
     REPLICA_PROMOTE, /* A caught-up standby to voter; E_AGAIN while it has not. */
     REPLICA_DEMOTE,  /* A voter to standby. */
     REPLICA_REMOVE,  /* A leader hands over first. Not the last voter: E_INVALID. */
+    REPLICA_ADD_LEARNER, /* As REPLICA_ADD, but promoted by REPLICA_PROMOTE only. */
+    REPLICA_UPDATE,      /* Another address for a member. */
 };
 /* On any member; answered by change_done() once committed. Waits for its turn
  * while another change is under way. E_EXISTS (id or address), E_NOT_FOUND,

@@ -15,8 +15,26 @@ static void request_free(struct request *r)
 {
     mvcc_result_done(&r->result);
     buf_done(&r->bytes);
+    for (size_t i = 0; i < r->lease.key_count; i++)
+        kv_unref(r->kvs[i]);
+    free(r->kvs);
+    free(r->ids);
     free(r->address);
     free(r);
+}
+
+static int by_key(const void *a, const void *b)
+{
+    return str_cmp((*(const struct kv *const *)a)->key, (*(const struct kv *const *)b)->key);
+}
+
+/* The keys are put in order here, not on the store thread. */
+static void deliver_lease(struct request *r)
+{
+    if (r->lease.key_count > 1)
+        qsort(r->kvs, r->lease.key_count, sizeof(r->kvs[0]), by_key);
+    r->lease.keys = r->kvs;
+    r->on_lease(r->code, r->code < 0 ? NULL : &r->lease, r->arg);
 }
 
 static void deliver(struct mail *m)
@@ -26,6 +44,12 @@ static void deliver(struct mail *m)
         r->on_txn(r->code, r->code < 0 ? NULL : r->result.txn, r->arg);
     else if (r->on_backup != NULL)
         r->on_backup(r->code, (struct store_backup *)r->backup, r->arg);
+    else if (r->on_lease != NULL)
+        deliver_lease(r);
+    else if (r->on_ids != NULL)
+        r->on_ids(r->code, r->ids, r->id_count, r->arg);
+    else if (r->on_auth != NULL)
+        r->on_auth(r->code, AUTH_REFUSED_NOT, r->rev, r->arg);
     else if (r->on_done != NULL)
         r->on_done(r->code, r->rev, r->arg);
     request_free(r);
@@ -37,8 +61,28 @@ void request_finish(struct request *r, int code)
     list_push_back(&r->s->answers, &r->node);
 }
 
+/* What this member knows of the lease, now that the read point is reached. */
+static void look_up_lease(struct request *r)
+{
+    struct mvcc_lease l;
+    uint64_t now = store_now(r->s);
+    if (!mvcc_lease_get(r->s->mvcc, (int64_t)r->id, &l)) {
+        r->code = E_NOT_FOUND;
+        return;
+    }
+    uint64_t left_ms = l.deadline_ms > now ? l.deadline_ms - now : 0;
+    r->lease =
+        (struct store_lease){.id = l.id, .ttl_s = l.ttl_s, .left_s = (int64_t)(left_ms / 1000)};
+    if (r->flag)
+        r->lease.key_count = mvcc_lease_keys(r->s->mvcc, l.id, &r->kvs);
+}
+
 static void settle(struct request *r)
 {
+    if (r->code == 0 && r->type == REQUEST_LEASE)
+        look_up_lease(r);
+    if (r->code == 0 && r->type == REQUEST_LEASES)
+        r->id_count = mvcc_lease_ids(r->s->mvcc, &r->ids);
     if (r->type == REQUEST_READ)
         r->rev = mvcc_rev(r->s->mvcc);
     if (r->type != REQUEST_COMMAND || r->code < 0)
@@ -142,6 +186,25 @@ void store_lease_keepalive(struct store *s, int64_t id, struct mailbox *mb, stor
                  cb, arg);
 }
 
+void store_lease_get(struct store *s, int64_t id, bool keys, struct mailbox *mb, store_lease_cb *cb,
+                     void *arg)
+{
+    struct request *r = request_new(s, REQUEST_LEASE, mb);
+    r->on_lease = cb;
+    r->arg = arg;
+    r->id = (uint64_t)id;
+    r->flag = keys;
+    post(r);
+}
+
+void store_lease_list(struct store *s, struct mailbox *mb, store_ids_cb *cb, void *arg)
+{
+    struct request *r = request_new(s, REQUEST_LEASES, mb);
+    r->on_ids = cb;
+    r->arg = arg;
+    post(r);
+}
+
 void store_read_barrier(struct store *s, struct mailbox *mb, store_done_cb *cb, void *arg)
 {
     struct request *r = request_new(s, REQUEST_READ, mb);
@@ -175,6 +238,25 @@ void store_member_remove(struct store *s, uint64_t id, struct mailbox *mb, store
                          void *arg)
 {
     send_change(s, REPLICA_REMOVE, id, NULL, mb, cb, arg);
+}
+
+void store_member_add_learner(struct store *s, const char *address, struct mailbox *mb,
+                              store_done_cb *cb, void *arg)
+{
+    uint64_t id = env_random_below(s->env, INT64_MAX - 1) + 1;
+    send_change(s, REPLICA_ADD_LEARNER, id, address, mb, cb, arg);
+}
+
+void store_member_promote(struct store *s, uint64_t id, struct mailbox *mb, store_done_cb *cb,
+                          void *arg)
+{
+    send_change(s, REPLICA_PROMOTE, id, NULL, mb, cb, arg);
+}
+
+void store_member_update(struct store *s, uint64_t id, const char *address, struct mailbox *mb,
+                         store_done_cb *cb, void *arg)
+{
+    send_change(s, REPLICA_UPDATE, id, address, mb, cb, arg);
 }
 
 void store_transfer_leader(struct store *s, uint64_t id, struct mailbox *mb, store_done_cb *cb,
@@ -220,6 +302,37 @@ void store_propose_internal(struct store *s, const struct command *c,
     store_on_request(&r->mail);
 }
 
+/* --- alarms ------------------------------------------------------------------------- */
+
+static void refuse(struct request *r, int code)
+{
+    r->code = code;
+    r->mail.run = deliver;
+    mailbox_post(r->reply_to, &r->mail);
+}
+
+void store_alarm_change(struct store *s, uint64_t member, uint32_t alarms, bool set,
+                        struct mailbox *mb, store_done_cb *cb, void *arg)
+{
+    UNUSED(member);
+    UNUSED(alarms);
+    UNUSED(set);
+    struct request *r = request_new(s, REQUEST_COMMAND, mb);
+    r->on_done = cb;
+    r->arg = arg;
+    refuse(r, E_NOT_IMPLEMENTED);
+}
+
+void store_auth_change(struct store *s, const struct auth_change *c, struct mailbox *mb,
+                       store_auth_cb *cb, void *arg)
+{
+    UNUSED(c);
+    struct request *r = request_new(s, REQUEST_COMMAND, mb);
+    r->on_auth = cb;
+    r->arg = arg;
+    refuse(r, E_NOT_IMPLEMENTED);
+}
+
 /* --- closing ------------------------------------------------------------------------ */
 
 static void close_by(struct store *s, enum request_type type)
@@ -259,6 +372,18 @@ void store_status(struct store *s, struct store_status *ret)
     pthread_mutex_lock(&s->lock);
     *ret = s->status;
     pthread_mutex_unlock(&s->lock);
+}
+
+struct store_alarm *store_alarms(struct store *s, uint32_t *ret_count)
+{
+    pthread_mutex_lock(&s->lock);
+    size_t n = s->alarm_count;
+    struct store_alarm *list = xzalloc((n + 1) * sizeof(*list));
+    for (size_t i = 0; i < n; i++)
+        list[i] = (struct store_alarm){s->alarms[i].member, s->alarms[i].alarms};
+    pthread_mutex_unlock(&s->lock);
+    *ret_count = (uint32_t)n;
+    return list;
 }
 
 uint64_t store_id(const struct store *s)

@@ -45,6 +45,8 @@ enum request_type {
     REQUEST_KILL,
     REQUEST_BLOCK,
     REQUEST_BACKUP,
+    REQUEST_LEASE, /* id, flag: with its keys */
+    REQUEST_LEASES,
 };
 
 /* What a command's answer calls `rev`. */
@@ -60,6 +62,9 @@ struct request {
     store_txn_cb *on_txn;
     store_done_cb *on_done;
     store_backup_cb *on_backup;
+    store_lease_cb *on_lease;
+    store_ids_cb *on_ids;
+    store_auth_cb *on_auth;
     struct mvcc_snapshot *backup;
     void (*internal)(struct store *s, const struct request *r);
     void *arg;
@@ -71,6 +76,10 @@ struct request {
     int code;
     int64_t rev;
     struct mvcc_result result;
+    struct store_lease lease;
+    const struct kv **kvs; /* The lease's keys, with references. */
+    int64_t *ids;
+    size_t id_count;
 };
 
 /* --- the log thread -------------------------------------------------------------- */
@@ -186,6 +195,8 @@ struct store {
     struct member_record *records; /* ... as is the list of members with roles. */
     struct member *listed;
     uint32_t listed_count;
+    struct mvcc_alarm *alarms;
+    size_t alarm_count;
 };
 
 /* store.c */

@@ -444,6 +444,7 @@ void store_free(struct store *s)
         free(s->listed[i].address);
     free(s->listed);
     free(s->records);
+    free(s->alarms);
     free(s->data_dir);
     free(s->name);
     free(s->address);

@@ -88,6 +88,8 @@ static int start_request(struct store *s, struct request *r)
     case REQUEST_COMMAND:
         return replica_propose(s->replica, now, buf_str(&r->bytes), r);
     case REQUEST_READ:
+    case REQUEST_LEASE:
+    case REQUEST_LEASES:
         return replica_read(s->replica, now, r);
     case REQUEST_CHANGE:
         return replica_change(s->replica, now, r->change, r->id, r->address, r);
@@ -166,6 +168,18 @@ static void arm_timer(struct store *s, uint64_t now)
     uv_timer_start(&s->timer, on_timer, due > now ? due - now : 1, 0);
 }
 
+/* The list that other threads read. Locked. */
+static void publish_alarms(struct store *s)
+{
+    size_t count;
+    const struct mvcc_alarm *list = mvcc_alarm_list(s->mvcc, &count);
+    if (count == 0 && s->alarm_count == 0)
+        return;
+    free(s->alarms);
+    s->alarms = count > 0 ? xmemdup(list, count * sizeof(list[0])) : NULL;
+    s->alarm_count = count;
+}
+
 void store_update_status(struct store *s)
 {
     struct replica_status rs = {0};
@@ -194,6 +208,7 @@ void store_update_status(struct store *s)
     };
     pthread_mutex_lock(&s->lock);
     s->status = status;
+    publish_alarms(s);
     pthread_mutex_unlock(&s->lock);
     store_metrics_update(s, &rs, &ms);
 }

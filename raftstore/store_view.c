@@ -61,6 +61,28 @@ const struct kv *store_iter_next(struct store_iter *it)
     return tree_iter_next((struct tree_iter *)it->opaque);
 }
 
+int store_view_range(const struct store_view *v, const struct txn_op *op, struct op_result *ret)
+{
+    return mvcc_view_range(inner(v), op, ret);
+}
+
+static_assert(sizeof(struct mvcc_hash) <= sizeof(((struct store_hash *)0)->opaque),
+              "store_hash is too small");
+
+int store_hash_init(struct store_hash *h, const struct store_view *v, int64_t rev)
+{
+    h->value = 0;
+    return mvcc_hash_init((struct mvcc_hash *)h->opaque, inner(v), rev);
+}
+
+bool store_hash_step(struct store_hash *h, size_t keys)
+{
+    struct mvcc_hash *m = (struct mvcc_hash *)h->opaque;
+    bool more = mvcc_hash_step(m, keys);
+    h->value = (uint32_t)(m->value ^ m->value >> 32);
+    return more;
+}
+
 /* --- cursors -------------------------------------------------------------------------------- */
 
 struct store_cursor {

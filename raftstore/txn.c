@@ -215,17 +215,23 @@ struct txn_result *txn_result_new(uint32_t op_count)
     return r;
 }
 
+void op_result_done(struct op_result *r)
+{
+    for (uint32_t i = 0; i < r->kv_count; i++)
+        kv_unref(r->kvs[i]);
+    free(r->kvs);
+    txn_result_free(r->txn);
+    r->kvs = NULL;
+    r->kv_count = 0;
+    r->txn = NULL;
+}
+
 void txn_result_free(struct txn_result *r)
 {
     if (r == NULL)
         return;
-    for (uint32_t i = 0; i < r->op_count; i++) {
-        struct op_result *op = &r->ops[i];
-        for (uint32_t k = 0; k < op->kv_count; k++)
-            kv_unref(op->kvs[k]);
-        free(op->kvs);
-        txn_result_free(op->txn);
-    }
+    for (uint32_t i = 0; i < r->op_count; i++)
+        op_result_done(&r->ops[i]);
     free(r);
 }
 

@@ -35,9 +35,10 @@ void log_segment_push(struct log *l, uint64_t number, uint64_t bytes)
         (struct log_segment){.number = number, .bytes = bytes, .end = LOG_SEGMENT_HEADER_BYTES};
 }
 
-int log_sync_fd(struct log *l, int fd)
+int log_sync_fd(struct log *l, enum failpoint f, int fd)
 {
-    return l->no_fsync ? 0 : l->disk->ops->fdatasync(l->disk, fd);
+    int rc = failpoint(f);
+    return rc < 0 || l->no_fsync ? rc : l->disk->ops->fdatasync(l->disk, fd);
 }
 
 /* --- opening and closing ---------------------------------------------------- */
@@ -48,7 +49,9 @@ static int lock_dir(struct log *l, struct error *err)
     if (rc < 0)
         return error_set_errno(err, disk_error(rc), -rc, "cannot make the data folder %s", l->dir);
     AUTO_FREE char *path = log_path(l, LOG_LOCK_NAME);
-    l->lock_fd = l->disk->ops->lock(l->disk, path);
+    l->lock_fd = failpoint(FP_LOG_LOCK);
+    if (l->lock_fd == 0)
+        l->lock_fd = l->disk->ops->lock(l->disk, path);
     if (l->lock_fd == -EWOULDBLOCK)
         return error_set(err, E_EXISTS, "another process is using the data folder %s", l->dir);
     if (l->lock_fd < 0)
@@ -94,6 +97,9 @@ static int reopen(struct log *l, const struct log_config *config, struct error *
     if (rc < 0)
         return rc;
     stage(l, &(struct log_record){.type = LOG_BOOT, .index = l->now.boot + 1});
+    rc = failpoint(FP_LOG_BOOT);
+    if (rc < 0)
+        return error_set_errno(err, disk_error(rc), -rc, "cannot count this start in %s", l->dir);
     return log_sync(l, err);
 }
 
@@ -148,7 +154,7 @@ void log_close(struct log *l)
     l->effect = (struct log_effect){.low = UINT64_MAX};
     log_mark(l);
     if (l->fd >= 0 && !l->must_roll)
-        (void)log_sync_fd(l, l->fd); /* Only the mark could be lost. */
+        (void)log_sync_fd(l, FP_LOG_SYNC, l->fd); /* Only the mark could be lost. */
     log_abandon(l);
 }
 
@@ -255,18 +261,21 @@ static int write_segment(struct log *l, const char *tmp, uint64_t bytes,
 {
     struct disk *d = l->disk;
     uint8_t header[LOG_SEGMENT_HEADER_BYTES];
-    int fd = d->ops->open(d, tmp, DISK_CREATE);
+    int rc = failpoint(FP_LOG_SEGMENT_CREATE);
+    int fd = rc < 0 ? rc : d->ops->open(d, tmp, DISK_CREATE);
     if (fd < 0)
         return fd;
-    int rc = d->ops->fallocate(d, fd, 0, bytes);
+    rc = failpoint(FP_LOG_SEGMENT_ALLOCATE);
+    if (rc == 0)
+        rc = d->ops->fallocate(d, fd, 0, bytes);
     h->bytes = rc == 0 ? bytes : 0;
     if (rc == -EOPNOTSUPP || rc == -ENOSYS)
         rc = 0;
     log_segment_header_encode(h, header);
     if (rc == 0)
-        rc = disk_pwrite_all(d, fd, header, LOG_SEGMENT_HEADER_BYTES, 0);
+        rc = failpoint_pwrite_all(FP_LOG_SEGMENT_WRITE, d, fd, header, LOG_SEGMENT_HEADER_BYTES, 0);
     if (rc == 0)
-        rc = log_sync_fd(l, fd);
+        rc = log_sync_fd(l, FP_LOG_SEGMENT_SYNC, fd);
     if (rc == 0)
         *ret_fd = fd;
     else
@@ -299,7 +308,11 @@ int log_roll(struct log *l, size_t need, struct error *err)
     /* A crash from here on finds either no new segment or a whole one. Should
      * the folder's sync fail, the next attempt replaces the file by its equal. */
     if (rc == 0)
+        rc = failpoint(FP_LOG_SEGMENT_RENAME);
+    if (rc == 0)
         rc = d->ops->rename(d, tmp, path);
+    if (rc == 0)
+        rc = failpoint(FP_LOG_SEGMENT_DIRSYNC);
     if (rc == 0 && !l->no_fsync)
         rc = d->ops->sync_dir(d, l->dir);
     if (rc < 0) {
@@ -338,7 +351,7 @@ void log_find_note(struct log *l, const struct log_effect *effect, uint64_t befo
 }
 
 /* Writes the staged batch behind the last one. */
-static int write_staged(struct log *l, struct error *err)
+static int write_staged(struct log *l, enum failpoint f, struct error *err)
 {
     struct log_batch_header h = {
         .seq = l->seq,
@@ -347,7 +360,8 @@ static int write_staged(struct log *l, struct error *err)
         .record_count = l->staged_records,
     };
     log_batch_header_encode(&h, l->salt, l->staged.data);
-    int rc = disk_pwrite_all(l->disk, l->fd, l->staged.data, l->staged.len, log_last(l)->end);
+    int rc =
+        failpoint_pwrite_all(f, l->disk, l->fd, l->staged.data, l->staged.len, log_last(l)->end);
     if (rc < 0) {
         l->must_roll = true;
         return error_set_errno(err, disk_error(rc), -rc, "cannot write to the log in %s", l->dir);
@@ -383,10 +397,10 @@ int log_sync(struct log *l, struct error *err)
     ASSERT(l->staged.len - LOG_BATCH_HEADER_BYTES <= LOG_BATCH_BODY_MAX);
     int rc = staged_fits(l) ? 0 : log_roll(l, l->staged.len, err);
     if (rc == 0)
-        rc = write_staged(l, err);
+        rc = write_staged(l, FP_LOG_WRITE, err);
     if (rc < 0)
         return rc;
-    rc = log_sync_fd(l, l->fd);
+    rc = log_sync_fd(l, FP_LOG_SYNC, l->fd);
     if (rc < 0) {
         /* The kernel may now believe the pages clean; they are not on disk. */
         l->must_roll = true;
@@ -394,6 +408,7 @@ int log_sync(struct log *l, struct error *err)
     }
     l->durable_seq = l->seq;
     advance(l);
+    (void)failpoint(FP_LOG_SYNCED);
     return 0;
 }
 
@@ -404,7 +419,7 @@ void log_mark(struct log *l)
         log_last(l)->end == LOG_SEGMENT_HEADER_BYTES)
         return;
     stage(l, &(struct log_record){.type = LOG_MARK});
-    if (staged_fits(l) && write_staged(l, NULL) == 0) {
+    if (staged_fits(l) && write_staged(l, FP_LOG_MARK, NULL) == 0) {
         advance(l);
         return;
     }
@@ -427,7 +442,9 @@ void log_trim(struct log *l, uint64_t index)
         if (later > index + 1)
             break;
         AUTO_FREE char *path = log_segment_path(l, l->segments[drop].number);
-        int rc = l->disk->ops->unlink(l->disk, path);
+        int rc = failpoint(FP_LOG_TRIM);
+        if (rc == 0)
+            rc = l->disk->ops->unlink(l->disk, path);
         if (rc < 0 && rc != -ENOENT) {
             log_warning("cannot delete the old log segment %s: %s", path, strerror(-rc));
             break;

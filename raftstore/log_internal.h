@@ -2,6 +2,7 @@
 #ifndef RAFTSTORE_LOG_INTERNAL_H
 #define RAFTSTORE_LOG_INTERNAL_H
 
+#include "raftstore/failpoint.h"
 #include "raftstore/log.h"
 #include "raftstore/log_format.h"
 
@@ -74,7 +75,7 @@ static inline struct log_segment *log_last(struct log *l)
 char *log_path(const struct log *l, const char *name);
 char *log_segment_path(const struct log *l, uint64_t number);
 void log_segment_push(struct log *l, uint64_t number, uint64_t bytes);
-int log_sync_fd(struct log *l, int fd);
+int log_sync_fd(struct log *l, enum failpoint f, int fd);
 /* Starts segment number `last + 1`, with room for a batch of `need` bytes. */
 int log_roll(struct log *l, size_t need, struct error *err);
 /* Notes where the entries of a batch that was written are found. */

@@ -176,9 +176,9 @@ static bool all_zero(const uint8_t *p, uint64_t n)
 static int make_durable(struct scan *s, int fd, uint64_t from, uint64_t to, struct error *err)
 {
     struct disk *d = s->l->disk;
-    int rc = disk_pwrite_all(d, fd, s->bytes + from, to - from, from);
+    int rc = failpoint_pwrite_all(FP_LOG_RECOVER_WRITE, d, fd, s->bytes + from, to - from, from);
     if (rc == 0)
-        rc = log_sync_fd(s->l, fd);
+        rc = log_sync_fd(s->l, FP_LOG_RECOVER_SYNC, fd);
     if (rc < 0)
         return error_set_errno(err, disk_error(rc), -rc, "cannot sync the log in %s", s->l->dir);
     return 0;

@@ -5,6 +5,7 @@
 #include "lib/base/log.h"
 #include "raftstore/crc32c.h"
 #include "raftstore/disk.h"
+#include "raftstore/failpoint.h"
 
 #include <errno.h>
 #include <inttypes.h>
@@ -200,7 +201,9 @@ static void prune(struct snapshot_dir *d)
         char name[NAME_BYTES];
         file_name(d->indexes[d->count - 1], name);
         AUTO_FREE char *path = dir_path(d, name);
-        int rc = d->disk->ops->unlink(d->disk, path);
+        int rc = failpoint(FP_SNAPSHOT_PRUNE);
+        if (rc == 0)
+            rc = d->disk->ops->unlink(d->disk, path);
         if (rc < 0 && rc != -ENOENT) {
             log_warning("cannot delete the old snapshot %s: %s", path, strerror(-rc));
             return;
@@ -219,7 +222,9 @@ static int corrupt(const struct snapshot_file *f, const char *what, struct error
 static int read_exact(struct snapshot_file *f, uint64_t offset, void *p, size_t n,
                       struct error *err)
 {
-    ssize_t got = disk_pread_full(f->d->disk, f->fd, p, n, offset);
+    ssize_t got = failpoint(FP_SNAPSHOT_READ);
+    if (got == 0)
+        got = disk_pread_full(f->d->disk, f->fd, p, n, offset);
     if (got < 0)
         return error_set_errno(err, E_IO, (int)-got, "cannot read %s", f->path);
     return (size_t)got == n ? 0 : corrupt(f, "it is cut short", err);
@@ -333,11 +338,15 @@ int snapshot_writer_new(struct snapshot_dir *d, uint64_t tag, struct snapshot_wr
     struct snapshot_writer *w = xzalloc(sizeof(*w));
     w->d = d;
     w->tmp = xasprintf("%s/%016" PRIx64 ".tmp", d->dir, tag);
-    w->fd = d->disk->ops->open(d->disk, w->tmp, DISK_CREATE);
+    w->fd = failpoint(FP_SNAPSHOT_CREATE);
+    if (w->fd == 0)
+        w->fd = d->disk->ops->open(d->disk, w->tmp, DISK_CREATE);
     uint8_t head[EDGE_BYTES];
     edge_fill(head, head_magic, d->cluster_id);
     edge_seal(head);
-    int rc = w->fd < 0 ? w->fd : disk_pwrite_all(d->disk, w->fd, head, EDGE_BYTES, 0);
+    int rc = w->fd < 0
+                 ? w->fd
+                 : failpoint_pwrite_all(FP_SNAPSHOT_WRITE, d->disk, w->fd, head, EDGE_BYTES, 0);
     if (rc < 0) {
         rc = write_failed(w, rc, err);
         snapshot_writer_free(w);
@@ -350,12 +359,14 @@ int snapshot_writer_new(struct snapshot_dir *d, uint64_t tag, struct snapshot_wr
 static int writer_sync(struct snapshot_writer *w)
 {
     w->unsynced = 0;
-    return w->d->no_fsync ? 0 : w->d->disk->ops->fdatasync(w->d->disk, w->fd);
+    int rc = failpoint(FP_SNAPSHOT_SYNC);
+    return rc < 0 || w->d->no_fsync ? rc : w->d->disk->ops->fdatasync(w->d->disk, w->fd);
 }
 
 int snapshot_writer_append(struct snapshot_writer *w, const void *p, size_t n, struct error *err)
 {
-    int rc = disk_pwrite_all(w->d->disk, w->fd, p, n, EDGE_BYTES + w->bytes);
+    int rc =
+        failpoint_pwrite_all(FP_SNAPSHOT_WRITE, w->d->disk, w->fd, p, n, EDGE_BYTES + w->bytes);
     if (rc == 0) {
         w->crc = crc32c(w->crc, p, n);
         w->bytes += n;
@@ -391,14 +402,19 @@ int snapshot_writer_commit(struct snapshot_writer *w, uint64_t index, uint64_t t
     uint64_t at = EDGE_BYTES + w->bytes;
     int rc = disk_pwrite_all(d->disk, w->fd, meta.data, meta.len, at);
     if (rc == 0)
-        rc = disk_pwrite_all(d->disk, w->fd, foot, EDGE_BYTES, at + meta.len);
+        rc = failpoint_pwrite_all(FP_SNAPSHOT_FOOTER, d->disk, w->fd, foot, EDGE_BYTES,
+                                  at + meta.len);
     if (rc == 0)
         rc = writer_sync(w);
+    if (rc == 0)
+        rc = failpoint(FP_SNAPSHOT_RENAME);
     if (rc == 0)
         rc = d->disk->ops->rename(d->disk, w->tmp, path);
     if (rc == 0) {
         w->committed = true; /* The temporary name is gone, durable or not. */
-        rc = d->no_fsync ? 0 : d->disk->ops->sync_dir(d->disk, d->dir);
+        rc = failpoint(FP_SNAPSHOT_DIRSYNC);
+        if (rc == 0 && !d->no_fsync)
+            rc = d->disk->ops->sync_dir(d->disk, d->dir);
     }
     if (rc < 0)
         return write_failed(w, rc, err);

@@ -12,6 +12,7 @@
 #include "lib/base/log.h"
 #include "lib/base/metrics.h"
 #include "raftstore/disk.h"
+#include "raftstore/failpoint.h"
 #include "raftstore/log.h"
 #include "raftstore/snapshot_file.h"
 
@@ -207,7 +208,9 @@ static void read_entries(struct log_job *j)
 {
     struct log_read got;
     struct error err = {0};
-    j->code = log_read(j->s->log_io.log, j->index, j->bytes_max, &got, &err);
+    int rc = failpoint(FP_LOG_READ);
+    j->code = rc < 0 ? error_set_errno(&err, disk_error(rc), -rc, "cannot read the log")
+                     : log_read(j->s->log_io.log, j->index, j->bytes_max, &got, &err);
     if (j->code < 0) {
         if (j->code != E_NOT_FOUND)
             log_error("cannot read the log: %s", error_message(&err));

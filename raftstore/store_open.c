@@ -13,6 +13,7 @@
 #include "lib/base/map.h"
 #include "lib/base/metrics.h"
 #include "raftstore/disk.h"
+#include "raftstore/failpoint.h"
 #include "raftstore/log.h"
 #include "raftstore/mvcc_snapshot.h"
 #include "raftstore/snapshot_file.h"
@@ -398,7 +399,9 @@ int store_open_hooked(const struct store_config *config, const struct store_hook
     err = err != NULL ? err : &local;
     struct store *s = store_new(config, hooks);
     struct opened o = {0};
-    int rc = store_loop_init(s, err);
+    int rc = failpoint_setup(err);
+    if (rc == 0)
+        rc = store_loop_init(s, err);
     if (rc < 0) {
         store_free(s);
         return rc;

@@ -3,6 +3,7 @@
 
 #include "lib/base/log.h"
 #include "lib/base/metrics.h"
+#include "raftstore/failpoint.h"
 #include "raftstore/peer_message.h"
 
 #include <inttypes.h>
@@ -12,6 +13,7 @@
 
 static void op_save_vote(void *arg, uint64_t seq, const struct replica_vote *v)
 {
+    (void)failpoint(FP_STORE_VOTE);
     store_log_vote(arg, seq, v->term, v->voted_for);
     store_kick(arg);
 }
@@ -160,6 +162,7 @@ static void op_apply(void *arg, const struct replica_command *c)
             request_finish(r, E_UNKNOWN_OUTCOME);
         return;
     }
+    (void)failpoint(FP_STORE_APPLY);
     int rc =
         mvcc_apply(s->mvcc, c->index, c->bytes, store_now(s), r != NULL ? &r->result : NULL, &err);
     if (rc < 0) {
@@ -176,6 +179,7 @@ static void op_applied(void *arg, uint64_t index)
     struct store *s = arg;
     if (s->apply_code != 0)
         return;
+    (void)failpoint(FP_STORE_PUBLISH);
     mvcc_applied(s->mvcc, index);
     mvcc_publish(s->mvcc, store_now(s));
 }

@@ -12,6 +12,7 @@
 #include "lib/base/log.h"
 #include "lib/base/metrics.h"
 #include "raftstore/disk.h"
+#include "raftstore/failpoint.h"
 #include "raftstore/mvcc_snapshot.h"
 #include "raftstore/snapshot_file.h"
 
@@ -119,8 +120,18 @@ static struct sending *sending_get(struct store *s, uint64_t index)
     return NULL;
 }
 
+/* 0, or the error that a failpoint makes of a step. */
+static int point(enum failpoint f, struct error *err)
+{
+    int rc = failpoint(f);
+    return rc < 0 ? error_set_errno(err, disk_error(rc), -rc, "%s", failpoint_name(f)) : 0;
+}
+
 static int read_piece(struct bulk_job *j, struct error *err)
 {
+    int refused = point(FP_SNAPSHOT_CHUNK_READ, err);
+    if (refused < 0)
+        return refused;
     struct sending *r = sending_get(j->s, j->index);
     if (r == NULL) {
         struct snapshot_file *file = NULL;
@@ -181,6 +192,9 @@ static void receiving_end(struct receiving *r)
 
 static int write_piece(struct bulk_job *j, struct error *err)
 {
+    int refused = point(FP_SNAPSHOT_CHUNK_WRITE, err);
+    if (refused < 0)
+        return refused;
     struct receiving *r = receiving_get(j->s, j->transfer);
     if (j->offset == 0) {
         receiving_end(r);
@@ -224,7 +238,9 @@ static int store_received(struct bulk_job *j, struct receiving *r, struct error 
 {
     struct worker *worker = &j->s->bulk_worker;
     for (int tries = 0;; tries++) {
-        int rc = snapshot_writer_commit(r->writer, j->index, j->term, buf_str(&j->bytes), err);
+        int rc = point(FP_SNAPSHOT_INSTALL, err);
+        if (rc == 0)
+            rc = snapshot_writer_commit(r->writer, j->index, j->term, buf_str(&j->bytes), err);
         if (rc == 0 || worker_stopping(worker) || (rc != E_NO_SPACE && tries >= RETRIES_MAX))
             return rc;
         if (tries == 0)
@@ -246,6 +262,7 @@ static void run_install(struct bulk_job *j)
         j->restore = take(r->restore);
     receiving_end(r);
     if (j->code == 0) {
+        (void)failpoint(FP_SNAPSHOT_INSTALL_LOG);
         store_log_install(s, j->index, j->term, on_log_emptied, j);
         return;
     }
@@ -264,6 +281,7 @@ static void on_log_emptied(void *arg)
         job_free(j);
         return;
     }
+    (void)failpoint(FP_SNAPSHOT_INSTALL_STATE);
     uint64_t now = store_now(s);
     mvcc_restore_commit(j->restore, s->mvcc, now);
     mvcc_publish(s->mvcc, now);

@@ -9,6 +9,7 @@
 
 #include "lib/base/env.h"
 #include "lib/base/log.h"
+#include "raftstore/failpoint.h"
 #include "raftstore/mvcc_snapshot.h"
 
 #include <inttypes.h>
@@ -86,6 +87,7 @@ static int start_request(struct store *s, struct request *r)
         return E_UNAVAILABLE;
     switch (r->type) {
     case REQUEST_COMMAND:
+        (void)failpoint(FP_STORE_PROPOSE);
         return replica_propose(s->replica, now, buf_str(&r->bytes), r);
     case REQUEST_READ:
     case REQUEST_LEASE:
@@ -257,6 +259,8 @@ static void on_round(struct deferred *d)
     stop_failed(s);
     worker_post_list(&s->log_worker, &s->log_queue);
     more |= give_back_memory(s, now);
+    if (!list_empty(&s->answers))
+        (void)failpoint(FP_STORE_ANSWER);
     store_answer_all(s);
     store_update_status(s);
     arm_timer(s, now);

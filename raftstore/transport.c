@@ -5,6 +5,7 @@
 #include "lib/base/log.h"
 #include "lib/base/metrics.h"
 #include "lib/net/tls.h"
+#include "raftstore/failpoint.h"
 
 #include <inttypes.h>
 #include <stdio.h>
@@ -140,7 +141,8 @@ void transport_send(struct transport *t, uint64_t to, struct buf *msg)
     struct remote *p = t->closing ? NULL : remote_get(t, to);
     if (p != NULL && !p->blocked && !t->block_all && msg->len <= t->message_max) {
         bool bulk = t->ops.is_bulk != NULL && t->ops.is_bulk(t->arg, buf_str(msg));
-        link_send(&p->links[bulk ? TRANSPORT_BULK : TRANSPORT_CONTROL], buf_str(msg));
+        if (!failpoint_drops(bulk ? FP_PEER_SEND_CHUNK : FP_PEER_SEND))
+            link_send(&p->links[bulk ? TRANSPORT_BULK : TRANSPORT_CONTROL], buf_str(msg));
     }
     buf_done(msg);
 }

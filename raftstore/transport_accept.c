@@ -4,6 +4,7 @@
 #include "lib/base/env.h"
 #include "lib/base/log.h"
 #include "lib/base/metrics.h"
+#include "raftstore/failpoint.h"
 
 #include <inttypes.h>
 
@@ -125,6 +126,8 @@ static bool on_hello(struct inbound *in, struct str frame)
                     error_message(&err));
         return false;
     }
+    if (failpoint_drops(FP_PEER_ACCEPT))
+        return false;
     enum transport_status status = judge_hello(t, &h);
     answer(in, &h, status);
     if (status != TRANSPORT_OK) {
@@ -155,7 +158,7 @@ static bool on_frame(void *arg, struct str frame)
         return on_hello(in, frame);
     if (in->peer->received_bytes != NULL)
         metric_add(in->peer->received_bytes, (double)(frame.len + FRAME_HEADER_BYTES));
-    if (in->peer->blocked || t->block_all)
+    if (in->peer->blocked || t->block_all || failpoint_drops(FP_PEER_RECEIVE))
         return true;
     if (t->ops.on_message(t->arg, in->peer->id, frame))
         return true;

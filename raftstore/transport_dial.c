@@ -4,6 +4,7 @@
 #include "lib/base/env.h"
 #include "lib/base/log.h"
 #include "lib/base/metrics.h"
+#include "raftstore/failpoint.h"
 
 #include <inttypes.h>
 
@@ -86,6 +87,8 @@ void link_dial(struct link *l)
         rc = error_set(&err, E_INVALID, "not a loopback address, and there is no TLS");
     else if (t->tls_client != NULL && transport_address_is_unix(l->peer->address))
         config.server_name = "localhost"; /* A unix socket has no name of its own. */
+    if (rc == 0 && failpoint(FP_PEER_DIAL) < 0)
+        rc = error_set(&err, E_IO, "%s", failpoint_name(FP_PEER_DIAL));
     if (rc == 0)
         rc = net_stream_connect(t->loop, &config, &link_handler, l, &l->stream, &err);
     if (rc < 0) {

@@ -5,8 +5,11 @@
  * thread may hold one; a change makes a new one. Passwords come as hashes that
  * the proposer made; nothing here hashes, and no clock or randomness is used.
  *
- * Every successful change raises auth_rev by one (etcd's auth revision): who was
- * allowed something by an older state is asked to look again. */
+ * Two numbers tell states apart. auth_rev rises with every change that may alter
+ * what somebody is allowed to do, enabling and disabling among them: who was
+ * allowed something by another one is asked to look again. auth_revision is the
+ * number that etcd's clients see; enabling does not raise it. A change without
+ * effect (enabled already, role granted already) raises neither. */
 #ifndef RAFTSTORE_AUTH_H
 #define RAFTSTORE_AUTH_H
 
@@ -22,6 +25,8 @@ struct error;
 
 #define AUTH_NAME_MAX 1024
 #define AUTH_HASH_MAX 256
+#define AUTH_TOKEN_KEY_BYTES 32
+#define AUTH_KEY_MAX (64u << 10) /* KV_KEY_MAX */
 #define AUTH_USERS_MAX 65536
 #define AUTH_ROLES_MAX 65536
 #define AUTH_PERMISSIONS_MAX 65536 /* Of one role. */
@@ -44,6 +49,7 @@ enum auth_change_type {
     AUTH_ROLE_DELETE = 9,
     AUTH_ROLE_GRANT = 10,  /* role, access, key, range_end */
     AUTH_ROLE_REVOKE = 11, /* role, key, range_end */
+    AUTH_TOKEN_KEY = 12,   /* token_key; kept only where there is none yet. */
 };
 
 struct auth_change {
@@ -53,6 +59,11 @@ struct auth_change {
     bool no_password;         /* Only by client certificate. */
     enum auth_access access;
     struct str key, range_end; /* As in txn_cmp: empty is the one key, "\0" from key on. */
+    struct str token_key;      /* AUTH_TOKEN_KEY_BYTES */
+    /* While enabled, refused unless actor has the role root when it is applied. Not
+     * set: the store's own doing, or no user is needed. */
+    bool actor_checked;
+    struct str actor;
 };
 
 /* Why a change was refused; auth_refusal_text() is etcd's wording. */
@@ -71,9 +82,11 @@ enum auth_refusal {
     AUTH_REFUSED_INVALID, /* root deleted, root's role revoked while enabled. */
     AUTH_REFUSED_NO_PASSWORD,
     AUTH_REFUSED_LIMIT,
+    AUTH_REFUSED_ACTOR, /* The actor has not the role root. */
 };
 
-/* Not enabled, no users, no roles, auth_rev 1. */
+/* May be shared by threads, as may all that hangs on it.
+ * Not enabled, no users, no roles, auth_rev 1. */
 struct auth_state *auth_state_new(void);
 struct auth_state *auth_state_ref(const struct auth_state *a);
 void auth_state_unref(struct auth_state *a); /* NULL is a no-op. */
@@ -90,7 +103,13 @@ void auth_state_encode(const struct auth_state *a, struct buf *out);
 int auth_state_decode(struct str bytes, struct auth_state **ret, struct error *err);
 
 bool auth_enabled(const struct auth_state *a);
-uint64_t auth_rev(const struct auth_state *a);
+uint64_t auth_rev(const struct auth_state *a);      /* What txn.auth_rev is compared with. Not 0. */
+uint64_t auth_revision(const struct auth_state *a); /* What AuthStatus shows. */
+/* The same state under another auth_revision: for data of an etcd. */
+struct auth_state *auth_with_revision(const struct auth_state *a, uint64_t revision);
+/* What members sign tokens with; empty until one was made (AUTH_TOKEN_KEY). Gone
+ * with AUTH_DISABLE, and every token with it. */
+struct str auth_token_key(const struct auth_state *a);
 
 /* --- looking; everything is borrowed from the state --- */
 struct auth_permission {
@@ -106,6 +125,7 @@ struct auth_user {
     struct str name;
     struct str password_hash;
     bool no_password;
+    uint64_t password_rev;   /* auth_revision when the user or its password was last set. */
     const struct str *roles; /* Sorted. */
     size_t role_count;
 };

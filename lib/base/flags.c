@@ -447,6 +447,11 @@ const char *const *flag_set_args(const struct flag_set *f, size_t *ret_count)
     return f->args;
 }
 
+bool flag_known(const struct flag_set *f, const char *name)
+{
+    return flag_find(f, str_of(name)) != NULL;
+}
+
 bool flag_changed(const struct flag_set *f, const char *name)
 {
     const struct flag *flag = flag_find(f, str_of(name));

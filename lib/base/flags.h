@@ -62,6 +62,7 @@ int flag_set_value(struct flag_set *f, const char *name, const char *value, stru
 /* What was not a flag. */
 const char *const *flag_set_args(const struct flag_set *f, size_t *ret_count);
 bool flag_changed(const struct flag_set *f, const char *name); /* Was it given? */
+bool flag_known(const struct flag_set *f, const char *name);   /* Is it registered? */
 void flag_set_help(const struct flag_set *f, struct buf *b);
 
 /* Go's time.ParseDuration and Duration.String, in nanoseconds. E_INVALID. */

@@ -47,6 +47,12 @@ struct store_config {
     /* PEM files for mutual TLS between members; NULL only for a single member
      * or tests. */
     const char *cert_file, *key_file, *ca_file;
+    /* Who is a member, with TLS: normally whose certificate, signed by ca_file, has
+     * the organisation TRANSPORT_ORGANIZATION. */
+    bool peers_any_organization;   /* Anybody whose certificate ca_file signed, */
+    const char *peers_common_name; /* ... and has this common name; NULL: any. */
+    bool peers_plain; /* Without certificates: talk without TLS over any network, not only loopback.
+                         Whoever reaches the port then is a member. */
     uint32_t heartbeat_ms;       /* 0: 100. */
     uint32_t election_ms;        /* 0: 600. */
     uint64_t history_bytes;      /* Event history kept for watches; 0: 64 MiB. */
@@ -68,7 +74,8 @@ int store_open(const struct store_config *config, struct store **ret, struct err
 void store_close(struct store *s);
 
 /* --- writes [any] --- */
-/* result is borrowed during the call; on failure (code < 0) it is NULL.
+/* result is borrowed during the call; on failure (code < 0) it is NULL, or says
+ * by its refusal what E_NOT_FOUND and E_CONFLICT are about.
  * E_UNKNOWN_OUTCOME: the write may or may not happen. E_UNAVAILABLE: no
  * leader, nothing happened. E_TOO_LARGE, E_NO_SPACE. */
 typedef void store_txn_cb(int code, const struct txn_result *result, void *arg);

@@ -18,14 +18,20 @@
 
 /* --- who may talk ------------------------------------------------------------- */
 
-int transport_check_identity(struct net_stream *s, struct error *err)
+int transport_check_identity(const struct transport *t, struct net_stream *s, struct error *err)
 {
     if (!net_stream_is_tls(s))
-        return 0; /* Loopback only: transport_new() and link_dial() see to it. */
+        return 0; /* Loopback, or allowed: transport_new() and link_dial() see to it. */
     const struct tls_peer *p = net_stream_peer(s);
     if (p == NULL || !p->verified)
         return error_set(err, E_UNAUTHORIZED, "%s shows no certificate of the members' CA",
                          net_stream_remote(s));
+    if (t->common_name != NULL && !str_eqc(p->common_name, t->common_name))
+        return error_set(err, E_UNAUTHORIZED,
+                         "the certificate of %s has the common name " STR_FMT ", not %s",
+                         net_stream_remote(s), STR_ARG(p->common_name), t->common_name);
+    if (t->any_organization)
+        return 0;
     for (size_t i = 0; i < p->organization_count; i++)
         if (str_eqc(p->organizations[i], TRANSPORT_ORGANIZATION))
             return 0;
@@ -193,7 +199,7 @@ static int setup(struct transport *t, const struct transport_config *c, struct e
     if (!tls && (c->cert_file != NULL || c->key_file != NULL || c->ca_file != NULL))
         return error_set(err, E_INVALID,
                          "TLS between members needs certificate, key and CA; one is missing");
-    if (!tls && !transport_address_is_local(c->listen_address))
+    if (!tls && !c->plain && !transport_address_is_local(c->listen_address))
         return error_set(err, E_INVALID,
                          "%s is not a loopback address: members need TLS (certificate, key and CA) "
                          "to talk over it",
@@ -232,6 +238,9 @@ int transport_new(const struct transport_config *c, struct transport **ret, stru
     t->id = c->id;
     t->instance = c->instance;
     t->name = xstrdup(c->name != NULL ? c->name : "");
+    t->any_organization = c->any_organization;
+    t->common_name = c->common_name != NULL ? xstrdup(c->common_name) : NULL;
+    t->plain = c->plain;
     t->message_max = c->message_max;
     t->queue_max = c->queue_max != 0 ? c->queue_max : c->message_max + QUEUE_BYTES;
     t->stall_ms = c->stall_ms != 0 ? c->stall_ms : STALL_MS;
@@ -266,6 +275,7 @@ void transport_settle(struct transport *t)
     tls_context_unref(t->tls_server);
     tls_context_unref(t->tls_client);
     free(t->name);
+    free(t->common_name);
     free(t->address);
     free(t);
     if (on_closed != NULL)

@@ -39,9 +39,9 @@ void transport_on_accept(struct net_listener *listener, struct net_stream *s,
 
 static void inbound_on_open(struct net_stream *s, void *arg)
 {
-    UNUSED(arg);
+    const struct inbound *in = arg;
     struct error err = {0};
-    if (transport_check_identity(s, &err) < 0) {
+    if (transport_check_identity(in->t, s, &err) < 0) {
         log_warning("refused a connection to the members' port: %s", error_message(&err));
         net_stream_close(s);
         return;

@@ -83,7 +83,7 @@ void link_dial(struct link *l)
     };
     struct error err = {0};
     int rc = 0;
-    if (t->tls_client == NULL && !transport_address_is_local(l->peer->address))
+    if (t->tls_client == NULL && !t->plain && !transport_address_is_local(l->peer->address))
         rc = error_set(&err, E_INVALID, "not a loopback address, and there is no TLS");
     else if (t->tls_client != NULL && transport_address_is_unix(l->peer->address))
         config.server_name = "localhost"; /* A unix socket has no name of its own. */
@@ -104,7 +104,7 @@ static void link_on_open(struct net_stream *s, void *arg)
     struct link *l = arg;
     struct transport *t = l->peer->t;
     struct error err = {0};
-    if (transport_check_identity(s, &err) < 0) {
+    if (transport_check_identity(t, s, &err) < 0) {
         log_down(l, error_message(&err));
         net_stream_close(s);
         return;

@@ -81,6 +81,8 @@ struct transport {
     void *arg;
     struct net_listener *listener;
     struct tls_context *tls_server, *tls_client;
+    bool any_organization, plain;
+    char *common_name; /* NULL: any. */
     struct tls_reloader *reload_server, *reload_client;
     struct list peers;
     struct list inbounds;
@@ -96,7 +98,7 @@ struct transport {
 
 /* --- transport.c --- */
 /* E_UNAUTHORIZED unless the other side may speak as a member. */
-int transport_check_identity(struct net_stream *s, struct error *err);
+int transport_check_identity(const struct transport *t, struct net_stream *s, struct error *err);
 struct remote *remote_get(struct transport *t, uint64_t id);
 struct remote *remote_new(struct transport *t, uint64_t id, struct str address);
 /* Frees it once nobody needs it any more. */

@@ -82,13 +82,22 @@ $(GEN)/tool/%.tidied: $(GEN)/tool/%.o .clang-tidy
 	@$(call run_tidy,$*.c)
 .PHONY: print-modules print-flags print-archives tidied
 
-# The store alone, without the programs: make bench-store
+# The store alone, without the programs: make bench-store-micro
 $(B)/test/bench/bench_store: $(B)/test/bench/bench_store.o $(call libs_of,raftstore)
 	@echo "  LINK  $@"
 	@$(CC) $(CFLAGS) $(LDFLAGS) $< $(call libs_of,raftstore) -o $@ $(PKG_LIBS) $(STORE_LIBS)
-.PHONY: bench-store
-bench-store: $(B)/test/bench/bench_store
+.PHONY: bench-store-micro
+bench-store-micro: $(B)/test/bench/bench_store
 	@$<
+
+# The store against Debian's etcd-server, by one load generator: make bench-store
+LOAD_OBJ := $(patsubst %.c,$(B)/%.o,$(sort $(wildcard test/bench/load_*.c)))
+$(B)/test/bench/load_store: $(LOAD_OBJ) $(call libs_of,base)
+	@echo "  LINK  $@"
+	@$(CC) $(CFLAGS) $(LDFLAGS) $(LOAD_OBJ) $(call libs_of,base) -o $@ $(PKG_LIBS)
+.PHONY: bench-store
+bench-store: all $(B)/test/bench/load_store
+	@test/bench/store.sh $(B)/test/bench/load_store $(BIN)/trireme-raftstore
 
 # The API codecs alone: make bench-codec
 $(B)/test/bench/bench_codec: $(B)/test/bench/bench_codec.o $(call libs_of,api)

@@ -275,7 +275,9 @@ static int jwt_make_signature(const struct jwt_algorithm *alg, EVP_PKEY *evp, st
     unsigned char signature[1024];
     size_t len = sizeof(signature);
     int code = 0;
-    if (EVP_DigestSignInit_ex(md, NULL, alg->digest, NULL, NULL, evp, NULL) != 1 ||
+    EVP_PKEY_CTX *context = NULL;
+    if (EVP_DigestSignInit_ex(md, &context, alg->digest, NULL, NULL, evp, NULL) != 1 ||
+        !jwt_set_padding(alg, context) ||
         EVP_DigestSign(md, signature, &len, (const unsigned char *)text.data, text.len) != 1)
         code = pki_error(err, E_INTERNAL, "sign token");
     else if (alg->kind == JWT_ECDSA)
@@ -284,6 +286,24 @@ static int jwt_make_signature(const struct jwt_algorithm *alg, EVP_PKEY *evp, st
         buf_append(b, signature, len);
     EVP_MD_CTX_free(md);
     return code;
+}
+
+/* Header and claims, encoded, with their signature. */
+static int jwt_write(const struct jwt_algorithm *alg, const struct pki_key *key, struct str header,
+                     struct str payload, struct buf *ret_token, struct error *err)
+{
+    AUTO_BUF text = BUF_INIT;
+    AUTO_BUF signature = BUF_INIT;
+    base64_encode(BASE64_RAW_URL, header.data, header.len, &text);
+    buf_putc(&text, '.');
+    base64_encode(BASE64_RAW_URL, payload.data, payload.len, &text);
+    int code = jwt_make_signature(alg, key->evp, buf_str(&text), &signature, err);
+    if (code < 0)
+        return code;
+    buf_append_str(ret_token, buf_str(&text));
+    buf_putc(ret_token, '.');
+    base64_encode(BASE64_RAW_URL, signature.data, signature.len, ret_token);
+    return 0;
 }
 
 int jwt_sign(const struct pki_key *key, struct str payload_json, struct buf *ret_token,
@@ -295,19 +315,25 @@ int jwt_sign(const struct pki_key *key, struct str payload_json, struct buf *ret
     char kid[48];
     jwt_key_id(key, kid);
     AUTO_BUF header = BUF_INIT;
-    AUTO_BUF text = BUF_INIT;
-    AUTO_BUF signature = BUF_INIT;
     buf_printf(&header, "{\"alg\":\"%s\",\"kid\":\"%s\"}", alg->name, kid);
-    base64_encode(BASE64_RAW_URL, header.data, header.len, &text);
-    buf_putc(&text, '.');
-    base64_encode(BASE64_RAW_URL, payload_json.data, payload_json.len, &text);
-    int code = jwt_make_signature(alg, key->evp, buf_str(&text), &signature, err);
-    if (code < 0)
-        return code;
-    buf_append_str(ret_token, buf_str(&text));
-    buf_putc(ret_token, '.');
-    base64_encode(BASE64_RAW_URL, signature.data, signature.len, ret_token);
-    return 0;
+    return jwt_write(alg, key, buf_str(&header), payload_json, ret_token, err);
+}
+
+int jwt_sign_as(const struct pki_key *key, const char *algorithm, struct str payload_json,
+                struct buf *ret_token, struct error *err)
+{
+    const struct jwt_algorithm *alg = jwt_algorithm_find(str_of(algorithm));
+    if (alg == NULL || !key->is_private || !jwt_suits(alg, key->evp))
+        return error_set(err, E_INVALID, "the key cannot sign tokens as %s", algorithm);
+    AUTO_BUF header = BUF_INIT;
+    buf_printf(&header, "{\"alg\":\"%s\",\"typ\":\"JWT\"}", alg->name);
+    return jwt_write(alg, key, buf_str(&header), payload_json, ret_token, err);
+}
+
+bool jwt_key_suits(const struct pki_key *key, const char *algorithm)
+{
+    const struct jwt_algorithm *alg = jwt_algorithm_find(str_of(algorithm));
+    return alg != NULL && jwt_suits(alg, key->evp);
 }
 
 void jwt_key_id(const struct pki_key *key, char ret[48])

@@ -128,5 +128,47 @@ START_TEST(rfc_example)
 }
 END_TEST
 
-UNIT_MAIN("jwt", UNIT_TEST(round_trip); UNIT_TEST(forgeries); UNIT_TEST(malformed);
-          UNIT_TEST(rfc_example))
+/* A chosen algorithm is used when it suits the key, and only then. */
+START_TEST(chosen_algorithm)
+{
+    static const char *const RSA[] = {"RS256", "RS384", "RS512", "PS256", "PS384", "PS512"};
+    struct pki_key *rsa = new_key(PKI_KEY_RSA2048), *ec = new_key(PKI_KEY_P256);
+    for (size_t i = 0; i < ARRAY_SIZE(RSA); i++) {
+        AUTO_ARENA *a = arena_new(0);
+        AUTO_BUF token = BUF_INIT;
+        struct jwt t;
+        ck_assert_int_eq(jwt_sign_as(rsa, RSA[i], STR("{}"), &token, NULL), 0);
+        ck_assert_int_eq(jwt_parse(a, buf_str(&token), &t, NULL), 0);
+        ck_assert(str_eqc(t.algorithm, RSA[i]));
+        ck_assert_int_eq(jwt_verify(&t, rsa, NULL), 0);
+        ck_assert_int_eq(jwt_sign_as(ec, RSA[i], STR("{}"), &token, NULL), E_INVALID);
+    }
+    ck_assert(jwt_key_suits(ec, "ES256") && !jwt_key_suits(ec, "ES384"));
+    pki_key_unref(rsa);
+    pki_key_unref(ec);
+}
+END_TEST
+
+/* A secret's tokens verify with that secret alone, and never against a key pair. */
+START_TEST(shared_secret)
+{
+    static const char *const HS[] = {"HS256", "HS384", "HS512"};
+    struct pki_key *key = new_key(PKI_KEY_P256);
+    for (size_t i = 0; i < ARRAY_SIZE(HS); i++) {
+        AUTO_ARENA *a = arena_new(0);
+        AUTO_BUF token = BUF_INIT;
+        struct jwt t;
+        ck_assert_int_eq(jwt_hmac_sign(STR("secret"), HS[i], STR("{}"), &token, NULL), 0);
+        ck_assert_int_eq(jwt_parse(a, buf_str(&token), &t, NULL), 0);
+        ck_assert_int_eq(jwt_hmac_verify(&t, STR("secret"), NULL), 0);
+        ck_assert_int_eq(jwt_hmac_verify(&t, STR("Secret"), NULL), E_UNAUTHORIZED);
+        ck_assert_int_eq(jwt_hmac_verify(&t, STR(""), NULL), E_UNAUTHORIZED);
+        ck_assert_int_eq(jwt_verify(&t, key, NULL), E_UNAUTHORIZED);
+    }
+    ck_assert(!jwt_hmac_known("none") && !jwt_hmac_known("RS256"));
+    pki_key_unref(key);
+}
+END_TEST
+
+UNIT_MAIN("jwt", UNIT_TEST(round_trip); UNIT_TEST(chosen_algorithm); UNIT_TEST(shared_secret);
+          UNIT_TEST(forgeries); UNIT_TEST(malformed); UNIT_TEST(rfc_example))

@@ -7,24 +7,32 @@
 #include "lib/base/error.h"
 #include "raftstore/reader.h"
 
-static void put_head(struct buf *out, enum command_type type)
+/* The lowest format with the type. */
+static uint8_t format_of(enum command_type type)
 {
-    buf_putc(out, COMMAND_VERSION);
-    buf_putc(out, (char)type);
+    return type > COMMAND_ALARM ? 2 : 1;
 }
 
 void command_encode_txn(const struct txn *t, struct buf *out)
 {
-    put_head(out, COMMAND_TXN);
+    bool extended = txn_is_extended(t);
+    buf_putc(out, extended ? 2 : 1);
+    buf_putc(out, COMMAND_TXN);
+    if (extended)
+        buf_put_varint(out, t->auth_rev);
     txn_encode(t, out);
 }
 
 void command_encode(const struct command *c, struct buf *out)
 {
-    put_head(out, c->type);
+    if (c->type == COMMAND_TXN) {
+        command_encode_txn(&c->txn, out);
+        return;
+    }
+    buf_putc(out, (char)format_of(c->type));
+    buf_putc(out, (char)c->type);
     switch (c->type) {
     case COMMAND_TXN:
-        txn_encode(&c->txn, out);
         break;
     case COMMAND_COMPACT:
         buf_put_varint(out, signed_code(c->rev));
@@ -42,7 +50,17 @@ void command_encode(const struct command *c, struct buf *out)
         buf_put_varint(out, c->renewals);
         break;
     case COMMAND_CONFIG:
+    case COMMAND_AUTH:
         buf_append_str(out, c->config);
+        break;
+    case COMMAND_VERIFY:
+        buf_put_varint(out, signed_code(c->rev));
+        buf_put_varint(out, c->hash);
+        break;
+    case COMMAND_ALARM_CHANGE:
+        buf_put_varint(out, c->member);
+        buf_put_varint(out, c->alarms);
+        buf_putc(out, c->set);
         break;
     case COMMAND_ALARM:
         buf_put_varint(out, c->member);
@@ -52,11 +70,15 @@ void command_encode(const struct command *c, struct buf *out)
 }
 
 /* False: a type that this version does not know. */
-static bool decode_fields(struct reader *r, struct command *c)
+static bool decode_fields(struct reader *r, uint8_t format, struct command *c)
 {
+    if (format < format_of(c->type))
+        return false;
     switch (c->type) {
     case COMMAND_TXN:
-        return true; /* Decoded by the caller. */
+        if (format >= 2)
+            c->txn.auth_rev = reader_varint(r);
+        return true; /* The rest is decoded by the caller. */
     case COMMAND_COMPACT:
         c->rev = reader_signed(r);
         return true;
@@ -73,6 +95,7 @@ static bool decode_fields(struct reader *r, struct command *c)
         c->renewals = reader_varint(r);
         return true;
     case COMMAND_CONFIG:
+    case COMMAND_AUTH:
         c->config = str_n((const char *)r->p, reader_left(r));
         if (c->config.len > COMMAND_CONFIG_MAX)
             r->bad = true;
@@ -82,6 +105,19 @@ static bool decode_fields(struct reader *r, struct command *c)
         c->member = reader_varint(r);
         c->alarms = reader_count(r, UINT32_MAX);
         return true;
+    case COMMAND_VERIFY:
+        c->rev = reader_signed(r);
+        c->hash = reader_varint(r);
+        return true;
+    case COMMAND_ALARM_CHANGE: {
+        c->member = reader_varint(r);
+        c->alarms = reader_count(r, UINT32_MAX);
+        uint8_t set = reader_u8(r);
+        c->set = set != 0;
+        if (set > 1)
+            reader_fail(r);
+        return true;
+    }
     }
     return false;
 }
@@ -92,21 +128,23 @@ int command_decode(struct arena *a, struct str bytes, struct command *ret, struc
         return error_set(err, E_INVALID, "command of %zu bytes: at most %u are allowed", bytes.len,
                          COMMAND_BYTES_MAX);
     struct reader r = reader_of(bytes);
-    uint8_t version = reader_u8(&r), type = reader_u8(&r);
+    uint8_t format = reader_u8(&r), type = reader_u8(&r);
     if (r.bad)
         return error_set(err, E_INVALID, "command of %zu bytes is cut short", bytes.len);
-    if (version != COMMAND_VERSION)
+    if (format < 1 || format > COMMAND_FORMAT)
         return error_set(err, E_NOT_IMPLEMENTED,
-                         "command of format %u: this member knows format %u", version,
-                         COMMAND_VERSION);
+                         "command of format %u: this member knows formats 1 to %u", format,
+                         COMMAND_FORMAT);
     struct command c = {.type = (enum command_type)type};
-    if (!decode_fields(&r, &c))
+    if (!decode_fields(&r, format, &c))
         return error_set(err, E_NOT_IMPLEMENTED, "command of type %u is unknown to this member",
                          type);
     if (c.type == COMMAND_TXN) {
+        uint64_t auth_rev = c.txn.auth_rev;
         int rc = txn_decode(a, str_n((const char *)r.p, reader_left(&r)), &c.txn, err);
         if (rc != 0)
             return rc;
+        c.txn.auth_rev = auth_rev;
     } else if (!reader_complete(&r)) {
         return error_set(err, E_INVALID, "command of type %u does not decode", type);
     }

@@ -15,6 +15,7 @@ void mvcc_state_init(struct mvcc_state *s)
     tree_set_rev(s->tree, 1);
     leases_init(&s->leases);
     buf_init(&s->config);
+    s->auth = auth_state_new();
 }
 
 void mvcc_state_done(struct mvcc_state *s)
@@ -22,6 +23,7 @@ void mvcc_state_done(struct mvcc_state *s)
     leases_done(&s->leases);
     buf_done(&s->config);
     free(s->alarms);
+    auth_state_unref(s->auth);
 }
 
 static void publish_view(struct mvcc *m)
@@ -32,6 +34,7 @@ static void publish_view(struct mvcc *m)
     v->rev = m->s.rev;
     v->compacted = m->s.compacted;
     v->applied = m->s.applied;
+    v->auth = auth_state_ref(m->s.auth);
     m->changed = false;
     pthread_mutex_lock(&m->view_lock);
     struct mvcc_view *last = m->current;
@@ -161,7 +164,7 @@ void mvcc_replace_state(struct mvcc *m, const struct mvcc_state *next,
     mvcc_state_done(&m->s);
     tree_trim_done(&m->trim);
     m->trim = (struct tree_trim){0};
-    m->trimming = false;
+    m->trimming = m->verify = false;
     m->s = *next;
     mvcc_leases_extend(m, now_ms);
     publish_view(m);
@@ -226,6 +229,15 @@ int64_t mvcc_rev(const struct mvcc *m)
 int64_t mvcc_compacted(const struct mvcc *m)
 {
     return m->s.compacted;
+}
+
+bool mvcc_take_verify(struct mvcc *m, int64_t *ret_rev, uint64_t *ret_hash)
+{
+    bool any = m->verify;
+    m->verify = false;
+    *ret_rev = m->verify_rev;
+    *ret_hash = m->verify_hash;
+    return any;
 }
 
 struct str mvcc_config_record(const struct mvcc *m)

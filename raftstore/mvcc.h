@@ -12,6 +12,7 @@
 #ifndef RAFTSTORE_MVCC_H
 #define RAFTSTORE_MVCC_H
 
+#include "raftstore/auth.h"
 #include "raftstore/command.h"
 #include "raftstore/tree.h"
 
@@ -38,6 +39,7 @@ struct mvcc_result {
     int64_t rev;            /* The store's revision afterwards. */
     int64_t id;             /* Leases: the id. */
     int64_t ttl_s;          /* Leases: what was granted. */
+    enum auth_refusal auth; /* COMMAND_AUTH: why the code is E_INVALID. */
     struct txn_result *txn; /* Of a transaction, also of a refused one (code inside). */
 };
 void mvcc_result_done(struct mvcc_result *r);
@@ -45,10 +47,10 @@ void mvcc_result_done(struct mvcc_result *r);
 /* Applies one command of the log entry at index. An index at or below
  * mvcc_applied_index() was applied before: nothing happens, *ret is zeroed with
  * code E_EXISTS. ret NULL: nobody waits, no result is built. Results:
- *   0; E_INVALID (fails txn_check); E_NOT_FOUND (lease; or ignore_value without
- *   a key); E_EXISTS (lease granted twice); E_EXPIRED, E_FUTURE_REV (a range or
+ *   0; E_INVALID (fails txn_check, change of users refused); E_NOT_FOUND (lease;
+ *   or ignore_value without a key); E_EXISTS (lease granted twice); E_EXPIRED, E_FUTURE_REV (a range or
  *   compaction at a revision that is gone or to come); E_CONFLICT (the lease to
- *   expire was renewed); E_NO_SPACE, E_CORRUPT (an alarm is set).
+ *   expire was renewed; auth_rev is old); E_NO_SPACE, E_CORRUPT (an alarm is set).
  * Returns 0 whatever the result; or, without applying, E_INVALID for bytes that
  * do not decode and E_NOT_IMPLEMENTED for a command of a newer version: then this
  * member must stop. */
@@ -68,6 +70,10 @@ int64_t mvcc_rev(const struct mvcc *m);
 int64_t mvcc_compacted(const struct mvcc *m);
 /* The opaque record of COMMAND_CONFIG; borrowed until the next apply. */
 struct str mvcc_config_record(const struct mvcc *m);
+
+/* The newest COMMAND_VERIFY applied since the last call; false: none. The state
+ * at rev is to be compared by who has the time, see store_verify.c. */
+bool mvcc_take_verify(struct mvcc *m, int64_t *ret_rev, uint64_t *ret_hash);
 
 /* --- alarms and space --- */
 /* All members' alarms together. */
@@ -132,6 +138,8 @@ int64_t mvcc_view_count(const struct mvcc_view *v, struct str key, struct str ra
 int mvcc_view_iter(const struct mvcc_view *v, struct tree_iter *it, struct str key,
                    struct str range_end, int64_t rev);
 struct tree_root mvcc_view_root(const struct mvcc_view *v);
+/* Users and roles; borrowed from the view. */
+const struct auth_state *mvcc_view_auth(const struct mvcc_view *v);
 /* As store_view_range(). */
 int mvcc_view_range(const struct mvcc_view *v, const struct txn_op *op, struct op_result *ret);
 

@@ -89,10 +89,51 @@ static int apply_alarm(struct mvcc *m, uint64_t member, uint32_t alarms)
     return 0;
 }
 
+static int apply_alarm_change(struct mvcc *m, const struct command *c)
+{
+    if (c->member != 0) {
+        uint32_t has = mvcc_member_alarms(m, c->member);
+        mvcc_state_set_alarms(&m->s, c->member, c->set ? has | c->alarms : has & ~c->alarms);
+        return 0;
+    }
+    if (c->set)
+        return E_INVALID;
+    for (size_t i = m->s.alarm_count; i-- > 0;) { /* One that is left with none goes. */
+        struct mvcc_alarm a = m->s.alarms[i];
+        mvcc_state_set_alarms(&m->s, a.member, a.alarms & ~c->alarms);
+    }
+    return 0;
+}
+
+static int apply_auth(struct mvcc *m, struct str bytes, struct mvcc_result *r)
+{
+    struct auth_change c;
+    struct auth_state *next = NULL;
+    if (auth_change_decode(bytes, &c, NULL) != 0) {
+        r->auth = AUTH_REFUSED_INVALID;
+        return E_INVALID;
+    }
+    r->auth = auth_apply(m->s.auth, &c, &next);
+    if (r->auth != AUTH_REFUSED_NOT)
+        return E_INVALID;
+    auth_state_unref(m->s.auth);
+    m->s.auth = next;
+    return 0;
+}
+
+static int apply_verify(struct mvcc *m, const struct command *c)
+{
+    m->verify = true;
+    m->verify_rev = c->rev;
+    m->verify_hash = c->hash;
+    return 0;
+}
+
 static bool stopped_by_corruption(const struct mvcc *m, enum command_type type)
 {
     return (mvcc_alarms(m) & STORE_ALARM_CORRUPT) && type != COMMAND_ALARM &&
-           type != COMMAND_CONFIG && type != COMMAND_LEASE_KEEPALIVE;
+           type != COMMAND_CONFIG && type != COMMAND_LEASE_KEEPALIVE && type != COMMAND_VERIFY &&
+           type != COMMAND_ALARM_CHANGE && type != COMMAND_AUTH;
 }
 
 static int apply_command(struct mvcc *m, const struct command *c, uint64_t now_ms,
@@ -116,6 +157,12 @@ static int apply_command(struct mvcc *m, const struct command *c, uint64_t now_m
         return apply_config(m, c->config);
     case COMMAND_ALARM:
         return apply_alarm(m, c->member, c->alarms);
+    case COMMAND_ALARM_CHANGE:
+        return apply_alarm_change(m, c);
+    case COMMAND_AUTH:
+        return apply_auth(m, c->config, r);
+    case COMMAND_VERIFY:
+        return apply_verify(m, c);
     }
     return E_INVALID;
 }

@@ -20,6 +20,7 @@ struct mvcc_view {
     int64_t rev;
     int64_t compacted;
     uint64_t applied;
+    struct auth_state *auth;
 };
 
 /* What the commands make: the same on every member. */
@@ -32,6 +33,7 @@ struct mvcc_state {
     struct buf config;         /* COMMAND_CONFIG's record. */
     struct mvcc_alarm *alarms; /* By rising member id; none is 0. */
     size_t alarm_count;
+    struct auth_state *auth;
 };
 
 /* A replaced tree on its way out. */
@@ -51,6 +53,10 @@ struct mvcc {
     /* Changes of the command being applied. */
     struct event *events;
     size_t event_count, event_cap;
+    /* The newest COMMAND_VERIFY that nobody took yet. */
+    bool verify;
+    int64_t verify_rev;
+    uint64_t verify_hash;
 
     pthread_mutex_t view_lock; /* Guards `current` and the taking of its references. */
     struct mvcc_view *current;

@@ -13,7 +13,7 @@
 
 #include <lz4frame.h>
 
-enum stage { STAGE_HEADER, STAGE_LEASES, STAGE_KEYS, STAGE_ENDED };
+enum stage { STAGE_HEADER, STAGE_AUTH, STAGE_LEASES, STAGE_KEYS, STAGE_ENDED };
 
 struct mvcc_restore {
     bool verify_only;
@@ -22,6 +22,8 @@ struct mvcc_restore {
     struct mvcc_state s;
     const struct kv *last; /* The version loaded last; borrowed from the tree. */
     uint64_t leases, keys, versions;
+    uint64_t format;
+    struct buf auth; /* The pieces so far. */
 
     struct buf in; /* Bytes of a chunk that is not complete. */
     struct buf raw;
@@ -61,6 +63,7 @@ void mvcc_restore_free(struct mvcc_restore *r)
     history_free(r->history, r->history_count);
     mvcc_state_done(&r->s);
     tree_free(r->s.tree);
+    buf_done(&r->auth);
     buf_done(&r->in);
     buf_done(&r->raw);
     LZ4F_freeDecompressionContext(r->lz4);
@@ -84,9 +87,11 @@ static int64_t reader_rev(struct reader *r)
 static int read_header(struct mvcc_restore *r, struct reader *in, struct error *err)
 {
     uint64_t format = reader_varint(in);
-    if (!in->bad && format != SNAPSHOT_FORMAT)
-        return error_set(err, E_NOT_IMPLEMENTED, "snapshot of format %llu: format %d is known",
+    if (!in->bad && (format < 1 || format > SNAPSHOT_FORMAT))
+        return error_set(err, E_NOT_IMPLEMENTED,
+                         "snapshot of format %llu: formats 1 to %d are known",
                          (unsigned long long)format, SNAPSHOT_FORMAT);
+    r->format = format;
     r->s.rev = reader_rev(in);
     r->s.compacted = reader_rev(in);
     r->s.applied = reader_varint(in);
@@ -98,7 +103,30 @@ static int read_header(struct mvcc_restore *r, struct reader *in, struct error *
     }
     if (!reader_complete(in) || r->s.rev < 1 || r->s.compacted > r->s.rev)
         return corrupt(r, err, "header does not decode");
-    r->stage = STAGE_LEASES;
+    r->stage = STAGE_AUTH;
+    return 0;
+}
+
+static int read_auth(struct mvcc_restore *r, struct reader *in, struct error *err)
+{
+    struct str piece = reader_str(in, SNAPSHOT_AUTH_PIECE);
+    if (in->bad || r->stage != STAGE_AUTH || r->format < 2 ||
+        r->auth.len + piece.len > SNAPSHOT_AUTH_MAX)
+        return corrupt(r, err, "users and roles out of place");
+    buf_append_str(&r->auth, piece);
+    return 0;
+}
+
+static int finish_auth(struct mvcc_restore *r, struct error *err)
+{
+    struct auth_state *auth;
+    if (r->auth.len == 0)
+        return 0;
+    if (auth_state_decode(buf_str(&r->auth), &auth, NULL) != 0)
+        return corrupt(r, err, "users and roles do not decode");
+    auth_state_unref(r->s.auth);
+    r->s.auth = auth;
+    buf_done(&r->auth);
     return 0;
 }
 
@@ -106,9 +134,10 @@ static int read_lease(struct mvcc_restore *r, struct reader *in, struct error *e
 {
     int64_t id = reader_signed(in), ttl_s = reader_signed(in);
     uint64_t renewals = reader_varint(in);
-    if (in->bad || r->stage != STAGE_LEASES || id == 0 || ttl_s < 1 || ttl_s > LEASE_TTL_MAX_S ||
+    if (in->bad || r->stage > STAGE_LEASES || id == 0 || ttl_s < 1 || ttl_s > LEASE_TTL_MAX_S ||
         leases_get(&r->s.leases, id) != NULL)
         return corrupt(r, err, "lease is not valid");
+    r->stage = STAGE_LEASES;
     lease_add(&r->s.leases, id, ttl_s, 0)->renewals = renewals;
     r->leases++;
     return 0;
@@ -187,6 +216,9 @@ static int read_records(struct mvcc_restore *r, struct reader *in, struct error 
     int rc = 0;
     while (rc == 0 && reader_left(in) > 0) {
         switch (reader_u8(in)) {
+        case RECORD_AUTH:
+            rc = read_auth(r, in, err);
+            break;
         case RECORD_LEASE:
             rc = read_lease(r, in, err);
             break;
@@ -209,7 +241,8 @@ static int read_end(struct mvcc_restore *r, struct reader *in, struct error *err
     if (!reader_complete(in) || leases != r->leases || keys != r->keys || versions != r->versions)
         return corrupt(r, err, "totals do not match");
     r->stage = STAGE_ENDED;
-    return attach_last(r, err);
+    int rc = finish_auth(r, err);
+    return rc != 0 ? rc : attach_last(r, err);
 }
 
 static int read_content(struct mvcc_restore *r, uint32_t type, struct error *err)

@@ -8,7 +8,7 @@
 
 #include <lz4frame.h>
 
-enum stage { STAGE_HEADER, STAGE_LEASES, STAGE_KEYS, STAGE_END, STAGE_DONE };
+enum stage { STAGE_HEADER, STAGE_AUTH, STAGE_LEASES, STAGE_KEYS, STAGE_END, STAGE_DONE };
 
 struct snapshot_lease {
     int64_t id, ttl_s;
@@ -24,6 +24,7 @@ struct mvcc_snapshot {
     size_t lease_count;
 
     enum stage stage;
+    struct buf auth; /* What is left of the users and roles to write. */
     size_t lease_at;
     struct tree_iter it;
     struct kv_list versions; /* Of the current key. */
@@ -69,6 +70,7 @@ void mvcc_snapshot_free(struct mvcc_snapshot *s)
     free(s->alarms);
     free(s->leases);
     kv_list_done(&s->versions);
+    buf_done(&s->auth);
     buf_done(&s->raw);
     buf_done(&s->out);
     free(s);
@@ -97,9 +99,15 @@ static void put_str(struct buf *b, struct str s)
     buf_append_str(b, s);
 }
 
+/* The lowest that can say it: members of the version before can read it then. */
+static unsigned format_of(const struct mvcc_snapshot *s)
+{
+    return auth_revision(mvcc_view_auth(s->view)) > 1 ? 2 : 1;
+}
+
 static void put_header(struct mvcc_snapshot *s)
 {
-    buf_put_varint(&s->raw, SNAPSHOT_FORMAT);
+    buf_put_varint(&s->raw, format_of(s));
     buf_put_varint(&s->raw, (uint64_t)mvcc_view_rev(s->view));
     buf_put_varint(&s->raw, (uint64_t)mvcc_view_compacted(s->view));
     buf_put_varint(&s->raw, mvcc_view_applied(s->view));
@@ -109,6 +117,14 @@ static void put_header(struct mvcc_snapshot *s)
         buf_put_varint(&s->raw, s->alarms[i].member);
         buf_put_varint(&s->raw, s->alarms[i].alarms);
     }
+}
+
+static void put_auth(struct mvcc_snapshot *s)
+{
+    size_t n = MIN_OF(s->auth.len, (size_t)SNAPSHOT_AUTH_PIECE);
+    buf_putc(&s->raw, RECORD_AUTH);
+    put_str(&s->raw, str_n((const char *)s->auth.data, n));
+    buf_consume(&s->auth, n);
 }
 
 static void put_lease(struct mvcc_snapshot *s, const struct snapshot_lease *l)
@@ -141,6 +157,13 @@ static void put_end(struct mvcc_snapshot *s)
 /* One record, or the step to the next stage. */
 static void put_record(struct mvcc_snapshot *s)
 {
+    if (s->stage == STAGE_AUTH) {
+        if (s->auth.len > 0)
+            put_auth(s);
+        else
+            s->stage = STAGE_LEASES;
+        return;
+    }
     if (s->stage == STAGE_LEASES) {
         if (s->lease_at < s->lease_count)
             put_lease(s, &s->leases[s->lease_at++]);
@@ -192,7 +215,9 @@ static void make_chunk(struct mvcc_snapshot *s)
     if (s->stage == STAGE_HEADER) {
         put_header(s);
         emit(s, SNAPSHOT_HEADER);
-        s->stage = STAGE_LEASES;
+        if (format_of(s) > 1)
+            auth_state_encode(mvcc_view_auth(s->view), &s->auth);
+        s->stage = STAGE_AUTH;
         return;
     }
     while (s->stage != STAGE_END && s->raw.len < SNAPSHOT_CHUNK_BYTES)

@@ -6,7 +6,10 @@
  *            from the previous chunk's (0 at first). payload: an LZ4 frame.
  *   HEADER = varints: format, rev, compacted, applied; config (length, bytes);
  *            alarms: count, (member, alarms)...
+ *            Format 2 differs in that AUTH records may come; a state without users
+ *            and roles is written in format 1.
  *   DATA   = records, each whole within its chunk: a tag, then
+ *     AUTH     length, bytes: the next piece of auth_state_encode()'s (first of all)
  *     LEASE    signed id, signed ttl_s, renewals       (all before the keys)
  *     KEY      key, version       the oldest version of the next key
  *     VERSION  version            the next one of the same key
@@ -18,7 +21,9 @@
 
 #include "raftstore/command.h"
 
-#define SNAPSHOT_FORMAT 1
+#define SNAPSHOT_FORMAT 2
+#define SNAPSHOT_AUTH_PIECE (256u << 10)
+#define SNAPSHOT_AUTH_MAX (256u << 20)
 #define SNAPSHOT_CHUNK_HEAD 16
 #define SNAPSHOT_CHUNK_BYTES (256u << 10) /* A chunk ends with the record that exceeds it. */
 /* The longest record on top of a chunk just not full. */
@@ -32,6 +37,6 @@ enum snapshot_chunk { /* "TR" and a number: a stream is told from noise at once.
                       SNAPSHOT_END = 0x54520003,
 };
 
-enum snapshot_record { RECORD_LEASE = 1, RECORD_KEY = 2, RECORD_VERSION = 3 };
+enum snapshot_record { RECORD_LEASE = 1, RECORD_KEY = 2, RECORD_VERSION = 3, RECORD_AUTH = 4 };
 
 #endif

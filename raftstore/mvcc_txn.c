@@ -71,9 +71,16 @@ static bool holds(const struct mvcc *m, const struct txn_cmp *c)
 struct plan {
     bool taken[TXN_OPS_MAX + 1];
     uint32_t count, next;
+    enum txn_refusal refusal; /* What a refused operation lacks. */
 };
 
 static int plan_txn(const struct mvcc *m, const struct txn *t, struct plan *p);
+
+static int refuse(struct plan *p, enum txn_refusal refusal)
+{
+    p->refusal = refusal;
+    return E_NOT_FOUND;
+}
 
 static int plan_op(const struct mvcc *m, const struct txn_op *op, struct plan *p)
 {
@@ -82,9 +89,9 @@ static int plan_op(const struct mvcc *m, const struct txn_op *op, struct plan *p
         return plan_txn(m, op->txn, p);
     case OP_PUT:
         if ((op->ignore_value || op->ignore_lease) && mvcc_current_kv(m, op->key) == NULL)
-            return E_NOT_FOUND;
+            return refuse(p, TXN_REFUSED_KEY);
         if (op->lease != 0 && leases_get(&m->s.leases, op->lease) == NULL)
-            return E_NOT_FOUND;
+            return refuse(p, TXN_REFUSED_LEASE);
         return 0;
     case OP_RANGE:
         if (op->rev > m->s.rev)
@@ -209,13 +216,17 @@ static struct txn_result *run_txn(struct mvcc *m, const struct txn *t, struct pl
 
 /* --- the transaction --- */
 
-static int refusal(const struct mvcc *m, const struct txn *t)
+static int refusal(const struct mvcc *m, const struct txn *t, struct plan *p)
 {
     uint32_t alarms = mvcc_alarms(m);
     if (alarms & STORE_ALARM_CORRUPT)
         return E_CORRUPT;
     if ((alarms & STORE_ALARM_NO_SPACE) && txn_puts(t))
         return E_NO_SPACE;
+    if (t->auth_rev != 0 && t->auth_rev != auth_rev(m->s.auth)) {
+        p->refusal = TXN_REFUSED_AUTH;
+        return E_CONFLICT;
+    }
     return txn_check(t, NULL);
 }
 
@@ -233,7 +244,8 @@ int mvcc_apply_txn(struct mvcc *m, const struct txn *t, struct txn_result **ret)
 {
     struct plan plan;
     plan.count = plan.next = 0;
-    int rc = refusal(m, t);
+    plan.refusal = TXN_REFUSED_NOT;
+    int rc = refusal(m, t, &plan);
     if (rc == 0)
         rc = plan_txn(m, t, &plan);
     struct txn_result *r = NULL;
@@ -243,6 +255,7 @@ int mvcc_apply_txn(struct mvcc *m, const struct txn *t, struct txn_result **ret)
     } else if (ret != NULL) {
         r = txn_result_new(0);
         r->code = rc;
+        r->refusal = plan.refusal;
     }
     if (ret != NULL) {
         set_rev(r, m->s.rev);

@@ -24,6 +24,7 @@ void mvcc_view_unref(struct mvcc_view *v)
     if (v == NULL || atomic_fetch_sub_explicit(&v->refs, 1, memory_order_acq_rel) != 1)
         return;
     tree_view_unref(v->tree);
+    auth_state_unref(v->auth);
     free(v);
 }
 
@@ -45,6 +46,11 @@ uint64_t mvcc_view_applied(const struct mvcc_view *v)
 struct tree_root mvcc_view_root(const struct mvcc_view *v)
 {
     return tree_view_root(v->tree);
+}
+
+const struct auth_state *mvcc_view_auth(const struct mvcc_view *v)
+{
+    return v->auth;
 }
 
 int mvcc_view_check_rev(const struct mvcc_view *v, int64_t rev)

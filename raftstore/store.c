@@ -41,7 +41,7 @@ static void deliver(struct mail *m)
 {
     struct request *r = CONTAINER_OF(m, struct request, mail);
     if (r->on_txn != NULL)
-        r->on_txn(r->code, r->code < 0 ? NULL : r->result.txn, r->arg);
+        r->on_txn(r->code, r->result.txn, r->arg);
     else if (r->on_backup != NULL)
         r->on_backup(r->code, (struct store_backup *)r->backup, r->arg);
     else if (r->on_lease != NULL)
@@ -49,7 +49,7 @@ static void deliver(struct mail *m)
     else if (r->on_ids != NULL)
         r->on_ids(r->code, r->ids, r->id_count, r->arg);
     else if (r->on_auth != NULL)
-        r->on_auth(r->code, AUTH_REFUSED_NOT, r->rev, r->arg);
+        r->on_auth(r->code, r->result.auth, r->rev, r->arg);
     else if (r->on_done != NULL)
         r->on_done(r->code, r->rev, r->arg);
     request_free(r);
@@ -304,33 +304,26 @@ void store_propose_internal(struct store *s, const struct command *c,
 
 /* --- alarms ------------------------------------------------------------------------- */
 
-static void refuse(struct request *r, int code)
-{
-    r->code = code;
-    r->mail.run = deliver;
-    mailbox_post(r->reply_to, &r->mail);
-}
-
 void store_alarm_change(struct store *s, uint64_t member, uint32_t alarms, bool set,
                         struct mailbox *mb, store_done_cb *cb, void *arg)
 {
-    UNUSED(member);
-    UNUSED(alarms);
-    UNUSED(set);
-    struct request *r = request_new(s, REQUEST_COMMAND, mb);
-    r->on_done = cb;
-    r->arg = arg;
-    refuse(r, E_NOT_IMPLEMENTED);
+    struct command c = {.type = COMMAND_ALARM_CHANGE, .alarms = alarms, .set = set};
+    c.member = member == 0 && set ? store_id(s) : member;
+    send_command(s, &c, REQUEST_REV, mb, cb, arg);
 }
+
+/* --- users and roles ------------------------------------------------------------------ */
 
 void store_auth_change(struct store *s, const struct auth_change *c, struct mailbox *mb,
                        store_auth_cb *cb, void *arg)
 {
-    UNUSED(c);
     struct request *r = request_new(s, REQUEST_COMMAND, mb);
+    AUTO_BUF bytes = BUF_INIT;
     r->on_auth = cb;
     r->arg = arg;
-    refuse(r, E_NOT_IMPLEMENTED);
+    auth_change_encode(c, &bytes);
+    command_encode(&(struct command){.type = COMMAND_AUTH, .config = buf_str(&bytes)}, &r->bytes);
+    post(r);
 }
 
 /* --- closing ------------------------------------------------------------------------ */

@@ -83,6 +83,11 @@ bool store_hash_step(struct store_hash *h, size_t keys)
     return more;
 }
 
+const struct auth_state *store_view_auth(const struct store_view *v)
+{
+    return mvcc_view_auth(inner(v));
+}
+
 /* --- cursors -------------------------------------------------------------------------------- */
 
 struct store_cursor {

@@ -3,7 +3,9 @@
  *   txn     = list(cmp) list(op) list(op)       list(x) = varint count, x ...
  *   cmp     = u8 target, u8 result, key, end, (signed number | value)
  *   op      = u8 type, then
- *     range   u8 flags, key, end, signed rev, signed limit
+ *     range   u8 flags, key, end, signed rev, signed limit; with FLAG_ORDERED
+ *             u8 sort target, u8 sort order, signed bounds: mod revision from, to,
+ *             create revision from, to
  *     put     u8 flags, key, value, signed lease
  *     delete  u8 flags, key, end
  *     txn     txn
@@ -22,6 +24,7 @@ enum {
     FLAG_PREV_KV = 4,
     FLAG_KEYS_ONLY = 8,
     FLAG_COUNT_ONLY = 16,
+    FLAG_ORDERED = 32, /* Since command format 2. */
 };
 
 /* --- encoding --- */
@@ -49,11 +52,34 @@ static void encode_cmp(const struct txn_cmp *c, struct buf *out)
         put_signed(out, c->number);
 }
 
+/* Says more than what the first format could. */
+static bool is_ordered(const struct txn_op *op)
+{
+    return op->type == OP_RANGE &&
+           (op->sort_target != SORT_KEY || op->sort_order != SORT_NONE || op->min_mod_rev != 0 ||
+            op->max_mod_rev != 0 || op->min_create_rev != 0 || op->max_create_rev != 0);
+}
+
+static bool any_ordered(const struct txn_op *ops, uint32_t count)
+{
+    for (uint32_t i = 0; i < count; i++)
+        if (is_ordered(&ops[i]) || (ops[i].type == OP_TXN && txn_is_extended(ops[i].txn)))
+            return true;
+    return false;
+}
+
+bool txn_is_extended(const struct txn *t)
+{
+    return t->auth_rev != 0 || any_ordered(t->success, t->success_count) ||
+           any_ordered(t->failure, t->failure_count);
+}
+
 static int op_flags(const struct txn_op *op)
 {
     switch (op->type) {
     case OP_RANGE:
-        return (op->keys_only ? FLAG_KEYS_ONLY : 0) | (op->count_only ? FLAG_COUNT_ONLY : 0);
+        return (op->keys_only ? FLAG_KEYS_ONLY : 0) | (op->count_only ? FLAG_COUNT_ONLY : 0) |
+               (is_ordered(op) ? FLAG_ORDERED : 0);
     case OP_PUT:
         return (op->ignore_value ? FLAG_IGNORE_VALUE : 0) |
                (op->ignore_lease ? FLAG_IGNORE_LEASE : 0) | (op->prev_kv ? FLAG_PREV_KV : 0);
@@ -63,6 +89,16 @@ static int op_flags(const struct txn_op *op)
         break;
     }
     return 0;
+}
+
+static void encode_order(const struct txn_op *op, struct buf *out)
+{
+    buf_putc(out, (char)op->sort_target);
+    buf_putc(out, (char)op->sort_order);
+    put_signed(out, op->min_mod_rev);
+    put_signed(out, op->max_mod_rev);
+    put_signed(out, op->min_create_rev);
+    put_signed(out, op->max_create_rev);
 }
 
 static void encode_op(const struct txn_op *op, struct buf *out)
@@ -83,6 +119,8 @@ static void encode_op(const struct txn_op *op, struct buf *out)
     if (op->type == OP_RANGE) {
         put_signed(out, op->rev);
         put_signed(out, op->limit);
+        if (is_ordered(op))
+            encode_order(op, out);
     }
 }
 
@@ -134,6 +172,23 @@ static void decode_cmp(struct decoder *d, struct txn_cmp *c)
         c->number = reader_signed(&d->r);
 }
 
+static void decode_order(struct decoder *d, struct txn_op *op)
+{
+    uint8_t target = reader_u8(&d->r), order = reader_u8(&d->r);
+    if (target > SORT_VALUE || order > SORT_DESCEND) {
+        reader_fail(&d->r);
+        return;
+    }
+    op->sort_target = (enum sort_target)target;
+    op->sort_order = (enum sort_order)order;
+    op->min_mod_rev = reader_signed(&d->r);
+    op->max_mod_rev = reader_signed(&d->r);
+    op->min_create_rev = reader_signed(&d->r);
+    op->max_create_rev = reader_signed(&d->r);
+    if (!is_ordered(op))
+        reader_fail(&d->r); /* One encoding for one meaning. */
+}
+
 static void decode_fields(struct decoder *d, struct txn_op *op)
 {
     uint8_t flags = reader_u8(&d->r);
@@ -143,7 +198,8 @@ static void decode_fields(struct decoder *d, struct txn_op *op)
     op->prev_kv = flags & FLAG_PREV_KV;
     op->keys_only = flags & FLAG_KEYS_ONLY;
     op->count_only = flags & FLAG_COUNT_ONLY;
-    if (flags != op_flags(op))
+    bool ordered = op->type == OP_RANGE && (flags & FLAG_ORDERED);
+    if ((flags & ~(ordered ? FLAG_ORDERED : 0)) != op_flags(op))
         reader_fail(&d->r); /* A flag that the type does not have. */
     if (op->type == OP_PUT) {
         op->value = reader_str(&d->r, COMMAND_BYTES_MAX);
@@ -154,6 +210,8 @@ static void decode_fields(struct decoder *d, struct txn_op *op)
     if (op->type == OP_RANGE) {
         op->rev = reader_signed(&d->r);
         op->limit = reader_signed(&d->r);
+        if (ordered)
+            decode_order(d, op);
     }
 }
 

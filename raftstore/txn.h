@@ -105,7 +105,9 @@ int txn_check(const struct txn *t, struct error *err);
 /* True when a branch holds a put: what a full store refuses. */
 bool txn_puts(const struct txn *t);
 
-/* t must pass txn_check(). */
+/* Holds what the first command format cannot express: see command.h. */
+bool txn_is_extended(const struct txn *t);
+/* Without auth_rev, which stands beside it in a command. t must pass txn_check(). */
 void txn_encode(const struct txn *t, struct buf *out);
 /* Bounded; strings are views into bytes, arrays in the arena. Does not imply
  * txn_check(). E_INVALID. */

@@ -64,13 +64,25 @@ size_t fuzz_seed(unsigned i, uint8_t *p, size_t cap)
         {.type = OP_RANGE, .key = {"a", 1}, .range_end = {"z", 1}, .limit = 1, .rev = 2},
         {.type = OP_DELETE, .key = {"a", 1}, .range_end = {"\0", 1}, .prev_kv = true},
     };
+    static const struct txn_op ordered[] = {
+        {.type = OP_RANGE,
+         .key = {"a", 1},
+         .range_end = {"\0", 1},
+         .sort_target = SORT_VALUE,
+         .sort_order = SORT_DESCEND,
+         .limit = 1,
+         .min_mod_rev = 2},
+    };
+    /* What auth_change_encode() makes of adding a role. */
+    AUTO_BUF role = BUF_INIT;
+    auth_change_encode(&(struct auth_change){.type = AUTH_ROLE_ADD, .role = {"r", 1}}, &role);
     static const struct txn_cmp cmps[] = {
         {.key = {"a", 1}, .target = CMP_MOD, .result = CMP_GREATER, .number = 1},
         {.key = {"b", 1}, .target = CMP_VALUE, .result = CMP_EQUAL, .value = {"2", 1}},
     };
     static const struct txn inner = {.success = reads, .success_count = 2};
     static const struct txn_op nested[] = {{.type = OP_TXN, .txn = &inner}};
-    static const struct command all[] = {
+    const struct command all[] = {
         {.type = COMMAND_LEASE_GRANT, .id = 1, .ttl_s = 5},
         {.type = COMMAND_TXN, .txn = {.success = puts, .success_count = 2}},
         {.type = COMMAND_TXN,
@@ -85,6 +97,10 @@ size_t fuzz_seed(unsigned i, uint8_t *p, size_t cap)
         {.type = COMMAND_COMPACT, .rev = 3},
         {.type = COMMAND_CONFIG, .config = {"x", 1}},
         {.type = COMMAND_ALARM, .member = 1, .alarms = 1},
+        {.type = COMMAND_TXN, .txn = {.success = ordered, .success_count = 1, .auth_rev = 2}},
+        {.type = COMMAND_AUTH, .config = buf_str(&role)},
+        {.type = COMMAND_VERIFY, .rev = 2, .hash = 77},
+        {.type = COMMAND_ALARM_CHANGE, .alarms = 1},
         {.type = COMMAND_LEASE_REVOKE, .id = 1},
     };
     AUTO_BUF out = BUF_INIT;

@@ -99,6 +99,18 @@ static void put(struct mvcc *m, const char *key, int64_t lease, bool delete)
     mvcc_applied(m, index);
 }
 
+/* With users the format is the newer one. */
+static void add_role(struct mvcc *m)
+{
+    AUTO_BUF change = BUF_INIT, b = BUF_INIT;
+    auth_change_encode(&(struct auth_change){.type = AUTH_ROLE_ADD, .role = STR("r")}, &change);
+    command_encode(&(struct command){.type = COMMAND_AUTH, .config = buf_str(&change)}, &b);
+    uint64_t index = mvcc_applied_index(m) + 1;
+    int rc = mvcc_apply(m, index, buf_str(&b), 0, NULL, NULL);
+    ASSERT_CMP(rc, ==, 0);
+    mvcc_applied(m, index);
+}
+
 static struct mvcc *sample(void)
 {
     struct mvcc *m = mvcc_new(&(struct mvcc_config){0});
@@ -139,16 +151,18 @@ static void unwrap(struct buf *out, struct str in)
 
 size_t fuzz_seed(unsigned i, uint8_t *p, size_t cap)
 {
-    if (i > 1)
+    if (i > 3)
         return 0;
     struct mvcc *m = sample();
+    if (i > 1)
+        add_role(m);
     struct mvcc_snapshot *s = mvcc_snapshot_new(m, 0);
     AUTO_BUF stream = BUF_INIT, wrapped = BUF_INIT;
     buf_commit(&stream, mvcc_snapshot_read(s, buf_reserve(&stream, cap), cap));
     mvcc_snapshot_free(s);
     mvcc_free(m);
     unwrap(&wrapped, buf_str(&stream));
-    struct buf *out = i == 0 ? &stream : &wrapped;
+    struct buf *out = i % 2 == 0 ? &stream : &wrapped;
     memcpy(p, out->data, MIN_OF(out->len, cap));
     return out->len;
 }

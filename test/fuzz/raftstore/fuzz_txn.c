@@ -31,9 +31,10 @@ size_t fuzz_seed(unsigned i, uint8_t *p, size_t cap)
         {.type = OP_PUT, .key = {"key", 3}, .value = {"value", 5}, .lease = -1},
         {.type = OP_RANGE, .key = {"a", 1}, .range_end = {"b", 1}, .rev = 300, .limit = 5},
         {.type = OP_DELETE, .key = {"a", 1}, .range_end = {"b", 1}, .prev_kv = true},
+        {.type = OP_RANGE, .key = {"a", 1}, .sort_target = SORT_MOD, .max_mod_rev = 9},
     };
     static const struct txn flat = {
-        .cmps = &cmp, .cmp_count = 1, .success = ops, .success_count = 3};
+        .cmps = &cmp, .cmp_count = 1, .success = ops, .success_count = 4};
     static const struct txn_op nest[] = {{.type = OP_TXN, .txn = &flat}};
     static const struct txn deep = {
         .success = ops, .success_count = 1, .failure = nest, .failure_count = 1};

@@ -9,13 +9,29 @@
 
 #include <pthread.h>
 
-/* A state with all there is: old versions, tombstones, leases, alarms, records. */
+static void add_users(struct mvcc *m)
+{
+    static const struct auth_change changes[] = {
+        {.type = AUTH_ROLE_ADD, .role = {"writer", 6}},
+        {.type = AUTH_USER_ADD, .user = {"anna", 4}, .password_hash = {"$2a$hash", 8}},
+        {.type = AUTH_USER_GRANT, .user = {"anna", 4}, .role = {"writer", 6}},
+    };
+    for (size_t i = 0; i < ARRAY_SIZE(changes); i++) {
+        AUTO_BUF b = BUF_INIT;
+        auth_change_encode(&changes[i], &b);
+        struct command c = {.type = COMMAND_AUTH, .config = buf_str(&b)};
+        ck_assert_int_eq(drive_code(m, &c, 0), 0);
+    }
+}
+
+/* A state with all there is: old versions, tombstones, leases, alarms, users, records. */
 static struct mvcc *sample(struct random *r, int steps)
 {
     struct mvcc *m = mvcc_new(&(struct mvcc_config){0});
     struct command alarm = {.type = COMMAND_ALARM, .member = 9, .alarms = 4};
     drive_code(m, &(struct command){.type = COMMAND_CONFIG, .config = STR("members")}, 0);
     drive_code(m, &alarm, 0);
+    add_users(m);
     for (int64_t id = 1; id <= 5; id++)
         drive_code(m, &(struct command){.type = COMMAND_LEASE_GRANT, .id = id, .ttl_s = 60}, 0);
     drive_code(m, &(struct command){.type = COMMAND_LEASE_KEEPALIVE, .id = 3}, 0);
@@ -88,6 +104,10 @@ static void expect_same(struct mvcc *a, struct mvcc *b)
     ck_assert_uint_eq(mvcc_applied_index(a), mvcc_applied_index(b));
     ck_assert(str_eq(mvcc_config_record(a), mvcc_config_record(b)));
     ck_assert_uint_eq(mvcc_alarms(a), mvcc_alarms(b));
+    AUTO_BUF users_a = BUF_INIT, users_b = BUF_INIT;
+    auth_state_encode(a->s.auth, &users_a);
+    auth_state_encode(b->s.auth, &users_b);
+    ck_assert(str_eq(buf_str(&users_a), buf_str(&users_b)));
     for (int64_t rev = MAX_OF(mvcc_compacted(a), 1); rev <= mvcc_rev(a); rev += 5)
         ck_assert_uint_eq(drive_hash(a, rev), drive_hash(b, rev));
     for (int64_t id = 1; id <= 5; id++) {

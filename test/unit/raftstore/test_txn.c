@@ -47,6 +47,12 @@ static struct txn_op *random_ops(struct random *r, struct arena *a, unsigned dep
             op->limit = (int64_t)random_below(r, 1000);
             op->keys_only = random_below(r, 2);
             op->count_only = random_below(r, 2);
+            if (random_below(r, 2)) {
+                op->sort_target = (enum sort_target)random_below(r, 5);
+                op->sort_order = (enum sort_order)random_below(r, 3);
+                op->min_mod_rev = (int64_t)random_below(r, 3);
+                op->max_create_rev = (int64_t)random_u64(r);
+            }
         } else {
             op->prev_kv = random_below(r, 2);
         }
@@ -83,9 +89,11 @@ START_TEST(round_trip)
         struct txn t = {0};
         struct command c;
         random_txn(&r, a, 1, &t);
+        t.auth_rev = random_below(&r, 2) ? random_u64(&r) : 0;
         command_encode_txn(&t, &one);
         ck_assert_int_eq(command_decode(a, buf_str(&one), &c, NULL), 0);
         ck_assert_int_eq(c.type, COMMAND_TXN);
+        ck_assert_uint_eq(c.txn.auth_rev, t.auth_rev);
         command_encode(&c, &two);
         ck_assert(str_eq(buf_str(&one), buf_str(&two)));
         size_t cut = random_below(&r, (uint32_t)one.len);
@@ -106,6 +114,9 @@ START_TEST(round_trip_commands)
         {.type = COMMAND_LEASE_EXPIRE, .id = 7, .renewals = UINT64_MAX},
         {.type = COMMAND_CONFIG, .config = {"abc", 3}},
         {.type = COMMAND_ALARM, .member = UINT64_MAX, .alarms = 3},
+        {.type = COMMAND_AUTH, .config = {"xyz", 3}},
+        {.type = COMMAND_VERIFY, .rev = 12, .hash = UINT64_MAX},
+        {.type = COMMAND_ALARM_CHANGE, .member = 0, .alarms = 2, .set = true},
     };
     for (size_t i = 0; i < ARRAY_SIZE(all); i++) {
         AUTO_ARENA *a = arena_new(0);
@@ -118,6 +129,8 @@ START_TEST(round_trip_commands)
         ck_assert_int_eq(c.id, all[i].id);
         ck_assert_int_eq(c.ttl_s, all[i].ttl_s);
         ck_assert_uint_eq(c.renewals, all[i].renewals);
+        ck_assert_uint_eq(c.hash, all[i].hash);
+        ck_assert_int_eq(c.set, all[i].set);
         ck_assert(str_eq(c.config, all[i].config));
         ck_assert_uint_eq(c.member, all[i].member);
         ck_assert_uint_eq(c.alarms, all[i].alarms);
@@ -130,10 +143,42 @@ START_TEST(newer_commands)
 {
     AUTO_ARENA *a = arena_new(0);
     struct command c;
-    ck_assert_int_eq(command_decode(a, STR("\x02\x01"), &c, NULL), E_NOT_IMPLEMENTED);
+    ck_assert_int_eq(command_decode(a, STR("\x03\x01"), &c, NULL), E_NOT_IMPLEMENTED);
+    ck_assert_int_eq(command_decode(a, STR("\x01\x09"), &c, NULL), E_NOT_IMPLEMENTED);
+    ck_assert_int_eq(command_decode(a, STR("\x02\x01"), &c, NULL), E_INVALID);
     ck_assert_int_eq(command_decode(a, STR("\x01\x63"), &c, NULL), E_NOT_IMPLEMENTED);
     ck_assert_int_eq(command_decode(a, STR("\x01"), &c, NULL), E_INVALID);
     ck_assert_int_eq(command_decode(a, STR_NULL, &c, NULL), E_INVALID);
+}
+END_TEST
+
+/* A command says no more than it must: what the first format can express is
+ * written in it, byte for byte as ever, and read. */
+START_TEST(lowest_format)
+{
+    static const char old[] = "\x01\x01\x00\x02\x01\x00\x01k\x01v\x00\x00\x10\x01"
+                              "a\x01z\x04\x0a\x00";
+    AUTO_ARENA *a = arena_new(0);
+    AUTO_BUF b = BUF_INIT;
+    struct command c;
+    struct str bytes = str_n(old, sizeof(old) - 1);
+    ck_assert_int_eq(command_decode(a, bytes, &c, NULL), 0);
+    ck_assert_uint_eq(c.txn.success_count, 2);
+    ck_assert_int_eq(c.txn.success[1].rev, 2);
+    ck_assert_int_eq(c.txn.success[1].limit, 5);
+    command_encode(&c, &b);
+    ck_assert(str_eq(buf_str(&b), bytes));
+    ck_assert_uint_eq(command_format(bytes), 1);
+    c.txn.auth_rev = 7;
+    buf_clear(&b);
+    command_encode(&c, &b);
+    ck_assert_uint_eq(command_format(buf_str(&b)), 2);
+    struct txn_op ordered = {.type = OP_RANGE, .key = STR("a"), .sort_target = SORT_MOD};
+    struct txn inner = {.failure = &ordered, .failure_count = 1};
+    struct txn_op nested = {.type = OP_TXN, .txn = &inner};
+    buf_clear(&b);
+    command_encode_txn(&(struct txn){.success = &nested, .success_count = 1}, &b);
+    ck_assert_uint_eq(command_format(buf_str(&b)), 2);
 }
 END_TEST
 
@@ -264,5 +309,6 @@ START_TEST(ranges)
 END_TEST
 
 UNIT_MAIN("txn", UNIT_TEST(round_trip); UNIT_TEST(round_trip_commands); UNIT_TEST(newer_commands);
+          UNIT_TEST(lowest_format);
           UNIT_TEST(duplicate_keys); UNIT_TEST(duplicate_keys_nested); UNIT_TEST(bad_fields);
           UNIT_TEST(limits); UNIT_TEST(ranges))

@@ -99,6 +99,11 @@ $(B)/test/bench/load_store: $(LOAD_OBJ) $(call libs_of,base)
 bench-store: all $(B)/test/bench/load_store
 	@test/bench/store.sh $(B)/test/bench/load_store $(BIN)/trireme-raftstore
 
+# lib/net's gRPC server alone, as a server for load_store: see the file's top.
+$(B)/test/bench/bench_grpc: $(B)/test/bench/bench_grpc.o $(call libs_of,net)
+	@echo "  LINK  $@"
+	@$(CC) $(CFLAGS) $(LDFLAGS) $< $(call libs_of,net) -o $@ $(PKG_LIBS)
+
 # The API codecs alone: make bench-codec
 $(B)/test/bench/bench_codec: $(B)/test/bench/bench_codec.o $(call libs_of,api)
 	@echo "  LINK  $@"
@@ -106,6 +111,15 @@ $(B)/test/bench/bench_codec: $(B)/test/bench/bench_codec.o $(call libs_of,api)
 .PHONY: bench-codec
 bench-codec: $(B)/test/bench/bench_codec
 	@$<
+
+# Load and proof for a store that speaks etcd v3: make kvload, then test/e2e/store_torture.py.
+KVLOAD_SRC := $(sort $(wildcard test/e2e/kvload/*.c))
+KVLOAD := $(B)/test/e2e/kvload/kvload
+$(KVLOAD): $(KVLOAD_SRC:%.c=$(B)/%.o) $(call libs_of,net)
+	@echo "  LINK  $@"
+	@$(CC) $(CFLAGS) $(LDFLAGS) $(KVLOAD_SRC:%.c=$(B)/%.o) $(call libs_of,net) -o $@ $(PKG_LIBS)
+.PHONY: kvload
+kvload: $(KVLOAD)
 
 bench: all
 	@test/bench/run.sh $(abspath $(BIN))

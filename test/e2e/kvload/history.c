@@ -1,0 +1,617 @@
+/* history.c - see history.h. */
+#include "test/e2e/kvload/history.h"
+
+#include "lib/base/buf.h"
+
+#include <inttypes.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+
+#define VIOLATIONS_SHOWN 40
+
+struct event_list {
+    struct seen_event *items;
+    size_t count, cap;
+};
+
+struct watch_log {
+    struct watch_log *next_log;
+    struct history *h;
+    char name[48];
+    uint32_t first, count;
+    bool all; /* Of every key: its events make the history. */
+    int64_t from, next;
+    int64_t answer_rev; /* Of the last event of the last answer. */
+    struct event_list events;
+};
+
+struct history {
+    uint32_t keys;
+    int64_t base;
+    struct op *ops;
+    size_t op_count, op_cap;
+    struct event_list events; /* By revision. */
+    size_t *starts;           /* Index of the first event of revision base + 1 + i. */
+    size_t rev_count, rev_cap;
+    struct watch_log *watches;
+    int64_t compacted;
+    uint64_t violations;
+    uint64_t unknown_found;
+};
+
+struct history *history_new(uint32_t writers, int64_t base_rev)
+{
+    struct history *h = xzalloc(sizeof(*h));
+    h->keys = (writers + 1) * HISTORY_SLOTS;
+    h->base = base_rev;
+    history_op_new(h, OP_READ, 0); /* Number 0 is nobody's. */
+    return h;
+}
+
+void history_free(struct history *h)
+{
+    for (struct watch_log *w = h->watches, *next; w != NULL; w = next) {
+        next = w->next_log;
+        free(w->events.items);
+        free(w);
+    }
+    free(h->ops);
+    free(h->events.items);
+    free(h->starts);
+    free(h);
+}
+
+void history_violation(struct history *h, const char *fmt, ...)
+{
+    va_list args;
+    if (h->violations++ >= VIOLATIONS_SHOWN)
+        return;
+    fputs("VIOLATION: ", stdout);
+    va_start(args, fmt);
+    vprintf(fmt, args);
+    va_end(args);
+    putchar('\n');
+    fflush(stdout);
+}
+
+uint64_t history_violations(const struct history *h)
+{
+    return h->violations;
+}
+
+/* --- keys and values ------------------------------------------------------------ */
+
+void history_key(uint32_t key, char ret[HISTORY_KEY_BYTES])
+{
+    snprintf(ret, HISTORY_KEY_BYTES, "kv/%03u/%03u", key / HISTORY_SLOTS % 1000,
+             key % HISTORY_SLOTS);
+}
+
+bool history_key_parse(struct str name, uint32_t *ret)
+{
+    char text[HISTORY_KEY_BYTES], again[HISTORY_KEY_BYTES];
+    unsigned group, slot;
+    if (name.len >= sizeof(text))
+        return false;
+    memcpy(text, name.data, name.len);
+    text[name.len] = '\0';
+    if (sscanf(text, "kv/%3u/%3u", &group, &slot) != 2 || slot >= HISTORY_SLOTS)
+        return false;
+    *ret = group * HISTORY_SLOTS + slot;
+    history_key(*ret, again);
+    return strcmp(text, again) == 0;
+}
+
+void history_value(uint64_t id, size_t len, char *p)
+{
+    char head[64];
+    snprintf(head, sizeof(head), "%016" PRIx64 " %010zu ", id, len);
+    memcpy(p, head, HISTORY_VALUE_MIN);
+    memset(p + HISTORY_VALUE_MIN, 'a' + (int)(id % 26), len - HISTORY_VALUE_MIN);
+}
+
+bool history_value_parse(struct str value, uint64_t *ret_id)
+{
+    if (value.len < HISTORY_VALUE_MIN)
+        return false;
+    *ret_id = strtoull(value.data, NULL, 16);
+    AUTO_FREE char *want = xmalloc(value.len);
+    history_value(*ret_id, value.len, want);
+    return memcmp(want, value.data, value.len) == 0;
+}
+
+/* --- operations ------------------------------------------------------------------- */
+
+uint64_t history_op_new(struct history *h, enum op_kind kind, int64_t now_us)
+{
+    if (h->op_count == h->op_cap) {
+        h->op_cap = MAX_OF(h->op_cap * 2, (size_t)4096);
+        h->ops = xrealloc(h->ops, h->op_cap * sizeof(*h->ops));
+    }
+    h->ops[h->op_count] = (struct op){.kind = kind, .start_us = now_us};
+    return h->op_count++;
+}
+
+struct op *history_op(struct history *h, uint64_t id)
+{
+    return id < h->op_count ? &h->ops[id] : NULL;
+}
+
+uint64_t history_op_count(const struct history *h)
+{
+    return h->op_count;
+}
+
+static uint64_t mix(uint64_t digest, uint64_t v)
+{
+    digest ^= v + UINT64_C(0x9e3779b97f4a7c15) + (digest << 6) + (digest >> 2);
+    digest *= UINT64_C(0xff51afd7ed558ccd);
+    return digest ^ digest >> 32;
+}
+
+uint64_t history_digest(uint64_t digest, const struct seen_kv *kv)
+{
+    digest = mix(digest, kv->key);
+    digest = mix(digest, (uint64_t)kv->mod);
+    digest = mix(digest, (uint64_t)kv->create);
+    digest = mix(digest, (uint64_t)kv->version);
+    return mix(digest, kv->op);
+}
+
+void history_compacted(struct history *h, int64_t rev)
+{
+    h->compacted = MAX_OF(h->compacted, rev);
+}
+
+/* --- watches ------------------------------------------------------------------------ */
+
+struct watch_log *history_watch(struct history *h, const char *name, uint32_t first, uint32_t count)
+{
+    struct watch_log *w = xzalloc(sizeof(*w));
+    w->h = h;
+    snprintf(w->name, sizeof(w->name), "%s", name);
+    w->first = first;
+    w->count = count;
+    w->all = count >= h->keys;
+    w->from = w->next = history_rev(h) + 1;
+    w->next_log = h->watches;
+    h->watches = w;
+    return w;
+}
+
+static void push(struct event_list *l, const struct seen_event *e)
+{
+    if (l->count == l->cap) {
+        l->cap = MAX_OF(l->cap * 2, (size_t)1024);
+        l->items = xrealloc(l->items, l->cap * sizeof(*l->items));
+    }
+    l->items[l->count++] = *e;
+}
+
+static bool same_event(const struct seen_event *a, const struct seen_event *b)
+{
+    return a->kv.key == b->kv.key && a->kv.mod == b->kv.mod && a->deleted == b->deleted &&
+           (a->deleted || (a->kv.op == b->kv.op && a->kv.create == b->kv.create &&
+                           a->kv.version == b->kv.version)) &&
+           (!a->has_prev || !b->has_prev ||
+            (a->prev_mod == b->prev_mod && a->prev_op == b->prev_op));
+}
+
+int64_t history_rev(const struct history *h)
+{
+    return h->base + (int64_t)h->rev_count;
+}
+
+/* The events of one revision, all at once, from a watcher of everything. */
+static void know_revision(struct history *h, const struct watch_log *w,
+                          const struct seen_event *events, size_t count)
+{
+    int64_t rev = events->kv.mod;
+    if (rev <= history_rev(h)) { /* Another one told us before. */
+        size_t i = (size_t)(rev - h->base - 1);
+        size_t from = h->starts[i], to = i + 1 < h->rev_count ? h->starts[i + 1] : h->events.count;
+        bool same = to - from == count;
+        for (size_t k = 0; same && k < count; k++)
+            same = same_event(&h->events.items[from + k], &events[k]);
+        if (!same)
+            history_violation(h,
+                              "%s saw other events at revision %" PRId64 " than others: %zu, %zu",
+                              w->name, rev, count, to - from);
+        return;
+    }
+    if (h->rev_count == h->rev_cap) {
+        h->rev_cap = MAX_OF(h->rev_cap * 2, (size_t)4096);
+        h->starts = xrealloc(h->starts, h->rev_cap * sizeof(*h->starts));
+    }
+    h->starts[h->rev_count++] = h->events.count;
+    for (size_t k = 0; k < count; k++)
+        push(&h->events, &events[k]);
+}
+
+void watch_log_add(struct watch_log *w, const struct seen_event *events, size_t count)
+{
+    struct history *h = w->h;
+    for (size_t i = 0, end; i < count; i = end) {
+        int64_t rev = events[i].kv.mod;
+        for (end = i + 1; end < count && events[end].kv.mod == rev;)
+            end++;
+        if (rev < w->next || rev == w->answer_rev) {
+            history_violation(h,
+                              "%s got revision %" PRId64 " after %" PRId64
+                              ": again, out of order, or in two parts",
+                              w->name, rev, w->next - 1);
+            continue;
+        }
+        if (w->all && rev != w->next) {
+            history_violation(h, "%s missed revisions %" PRId64 " to %" PRId64, w->name, w->next,
+                              rev - 1);
+            w->next = rev + 1;
+            continue;
+        }
+        if (w->all)
+            know_revision(h, w, events + i, end - i);
+        else
+            for (size_t k = i; k < end; k++)
+                push(&w->events, &events[k]);
+        w->next = rev + 1;
+    }
+    if (count > 0)
+        w->answer_rev = events[count - 1].kv.mod;
+}
+
+void watch_log_progress(struct watch_log *w, int64_t rev)
+{
+    /* A watch of everything knows by itself; there the promise is checked. */
+    if (w->all && rev >= w->next)
+        history_violation(w->h,
+                          "%s was promised that nothing up to %" PRId64
+                          " is outstanding, but has only seen up to %" PRId64,
+                          w->name, rev, w->next - 1);
+    else if (!w->all)
+        w->next = MAX_OF(w->next, rev + 1);
+}
+
+void watch_log_lost(struct watch_log *w, int64_t compact_rev)
+{
+    history_violation(w->h,
+                      "%s wanted revision %" PRId64 ", compacted up to %" PRId64
+                      ": it was away for longer than the test allows for",
+                      w->name, w->next, compact_rev);
+    w->next = compact_rev + 1;
+}
+
+void watch_log_end(struct watch_log *w)
+{
+    w->next = MAX_OF(w->next, history_rev(w->h) + 1);
+}
+
+int64_t watch_log_next(const struct watch_log *w)
+{
+    return w->next;
+}
+
+/* --- the state at any revision --------------------------------------------------------- */
+
+/* Versions of one key: indexes of its events, rising. */
+struct versions {
+    size_t *items;
+    size_t count, cap;
+};
+
+struct states {
+    struct history *h;
+    struct versions *keys;
+};
+
+static struct states states_new(struct history *h)
+{
+    struct states s = {h, xzalloc(h->keys * sizeof(*s.keys))};
+    for (size_t i = 0; i < h->events.count; i++) {
+        uint32_t key = h->events.items[i].kv.key;
+        if (key >= h->keys)
+            continue;
+        struct versions *v = &s.keys[key];
+        if (v->count == v->cap) {
+            v->cap = MAX_OF(v->cap * 2, (size_t)64);
+            v->items = xrealloc(v->items, v->cap * sizeof(*v->items));
+        }
+        v->items[v->count++] = i;
+    }
+    return s;
+}
+
+static void states_done(struct states *s)
+{
+    for (uint32_t i = 0; i < s->h->keys; i++)
+        free(s->keys[i].items);
+    free(s->keys);
+}
+
+/* The key at rev; NULL when it does not exist. */
+static const struct seen_kv *state_at(const struct states *s, uint32_t key, int64_t rev)
+{
+    const struct versions *v = &s->keys[key];
+    size_t low = 0, high = v->count;
+    while (low < high) {
+        size_t mid = (low + high) / 2;
+        if (s->h->events.items[v->items[mid]].kv.mod <= rev)
+            low = mid + 1;
+        else
+            high = mid;
+    }
+    if (low == 0)
+        return NULL;
+    const struct seen_event *e = &s->h->events.items[v->items[low - 1]];
+    return e->deleted ? NULL : &e->kv;
+}
+
+static uint64_t digest_at(const struct states *s, uint32_t first, uint32_t count, int64_t rev)
+{
+    uint64_t digest = 0;
+    for (uint32_t k = first; k < first + count && k < s->h->keys; k++) {
+        const struct seen_kv *kv = state_at(s, k, rev);
+        if (kv != NULL)
+            digest = history_digest(digest, kv);
+    }
+    return digest;
+}
+
+uint64_t history_state_digest(struct history *h, int64_t rev, uint32_t first, uint32_t count)
+{
+    struct states s = states_new(h);
+    uint64_t digest = digest_at(&s, first, count, rev);
+    states_done(&s);
+    return digest;
+}
+
+/* --- checks -------------------------------------------------------------------------------- */
+
+static const char *op_text(const struct op *o)
+{
+    static const char *const names[] = {"put",  "delete",     "pair",     "counter",
+                                        "read", "stale read", "past read"};
+    return names[o->kind];
+}
+
+static bool is_write(const struct op *o)
+{
+    return o->kind <= OP_COUNTER;
+}
+
+/* Which operation made the events of one revision; NULL: said already. */
+static struct op *find_writer(struct history *h, const struct seen_event *events, size_t count,
+                              uint64_t *ret_id)
+{
+    for (size_t i = 0; i < count; i++) {
+        if (events[i].deleted)
+            continue;
+        struct op *o = history_op(h, events[i].kv.op);
+        if (o == NULL || events[i].kv.op == 0 || !is_write(o)) {
+            history_violation(h, "revision %" PRId64 " holds a value that nobody wrote",
+                              events[i].kv.mod);
+            return NULL;
+        }
+        *ret_id = events[i].kv.op;
+        return o;
+    }
+    history_violation(h, "revision %" PRId64 " holds only deletions; nobody deletes alone",
+                      events->kv.mod);
+    return NULL;
+}
+
+/* Does the revision hold exactly what the operation asks for? */
+static bool whole(const struct states *s, const struct op *o, uint64_t id,
+                  const struct seen_event *events, size_t count)
+{
+    uint32_t puts[2] = {o->key, 0}, put_count = 1, group = o->key / HISTORY_SLOTS * HISTORY_SLOTS;
+    bool deletes = false;
+    if (o->kind == OP_PAIR) {
+        puts[0] = group;
+        puts[1] = group + 1;
+        put_count = 2;
+    } else if (o->kind == OP_DELETE_MARK) {
+        puts[0] = group + 2;
+        deletes = state_at(s, o->key, events->kv.mod - 1) != NULL;
+    }
+    if (count != put_count + deletes)
+        return false;
+    uint32_t got = 0, deleted = 0;
+    for (size_t i = 0; i < count; i++) {
+        const struct seen_event *e = &events[i];
+        deleted += e->deleted && deletes && e->kv.key == o->key;
+        for (uint32_t k = 0; k < put_count; k++)
+            got += !e->deleted && e->kv.key == puts[k] && e->kv.op == id;
+    }
+    return got == put_count && deleted == deletes;
+}
+
+static void check_numbers(struct history *h, const struct states *s, const struct seen_event *e)
+{
+    if (e->kv.key >= h->keys) {
+        history_violation(h, "revision %" PRId64 " holds a key of nobody", e->kv.mod);
+        return;
+    }
+    const struct seen_kv *before = state_at(s, e->kv.key, e->kv.mod - 1);
+    if (!e->deleted && (e->kv.version != (before != NULL ? before->version + 1 : 1) ||
+                        e->kv.create != (before != NULL ? before->create : e->kv.mod)))
+        history_violation(h,
+                          "key %u at revision %" PRId64 " has version %" PRId64
+                          " and was created at %" PRId64 ", the history says otherwise",
+                          e->kv.key, e->kv.mod, e->kv.version, e->kv.create);
+    if (e->has_prev && (before == NULL || e->prev_mod != before->mod || e->prev_op != before->op))
+        history_violation(h, "key %u at revision %" PRId64 " came with a wrong previous value",
+                          e->kv.key, e->kv.mod);
+    if (!e->has_prev && before != NULL && e->kv.mod - 1 > h->compacted)
+        history_violation(h, "key %u at revision %" PRId64 " came without its previous value",
+                          e->kv.key, e->kv.mod);
+}
+
+static void check_revisions(struct history *h, const struct states *s)
+{
+    for (size_t i = 0; i < h->rev_count; i++) {
+        size_t from = h->starts[i], to = i + 1 < h->rev_count ? h->starts[i + 1] : h->events.count;
+        const struct seen_event *events = &h->events.items[from];
+        uint64_t id = 0;
+        for (size_t k = from; k < to; k++)
+            check_numbers(h, s, &h->events.items[k]);
+        struct op *o = find_writer(h, events, to - from, &id);
+        if (o == NULL)
+            continue;
+        int64_t rev = events->kv.mod;
+        if (o->found != 0)
+            history_violation(h, "%s %" PRIu64 " happened twice: at %" PRId64 " and %" PRId64,
+                              op_text(o), id, o->found, rev);
+        o->found = rev;
+        if (o->outcome == OUTCOME_REFUSED)
+            history_violation(h, "%s %" PRIu64 " was refused, but happened at %" PRId64, op_text(o),
+                              id, rev);
+        if (o->outcome == OUTCOME_DONE && o->rev != rev)
+            history_violation(h,
+                              "%s %" PRIu64 " was acknowledged at %" PRId64 ", but is at %" PRId64,
+                              op_text(o), id, o->rev, rev);
+        if (!whole(s, o, id, events, to - from))
+            history_violation(
+                h, "%s %" PRIu64 " at revision %" PRId64 " is not whole or not alone: %zu events",
+                op_text(o), id, rev, to - from);
+        const struct seen_kv *before = o->kind == OP_COUNTER ? state_at(s, o->key, rev - 1) : NULL;
+        if (o->kind == OP_COUNTER && (before != NULL ? before->mod : 0) != o->expect)
+            history_violation(h,
+                              "counter %" PRIu64 " won at %" PRId64
+                              " against another revision than it asked for",
+                              id, rev);
+        h->unknown_found += o->outcome == OUTCOME_UNKNOWN;
+    }
+}
+
+static void check_op(struct history *h, const struct states *s, uint64_t id)
+{
+    const struct op *o = &h->ops[id];
+    if (o->outcome != OUTCOME_DONE)
+        return;
+    if (o->rev > history_rev(h)) {
+        history_violation(h,
+                          "%s %" PRIu64 " has revision %" PRId64 ", no watcher got beyond %" PRId64,
+                          op_text(o), id, o->rev, history_rev(h));
+        return;
+    }
+    bool lost = o->kind == OP_COUNTER && !o->won;
+    if (is_write(o) && !lost) {
+        if (o->found == 0)
+            history_violation(h,
+                              "LOST: %s %" PRIu64 " of key %u was acknowledged at revision %" PRId64
+                              " and is not in the history",
+                              op_text(o), id, o->key, o->rev);
+        return;
+    }
+    if (lost) {
+        const struct seen_kv *now = state_at(s, o->key, o->rev);
+        uint64_t want = now != NULL ? history_digest(0, now) : 0;
+        if ((now != NULL ? now->mod : 0) == o->expect || want != o->seen)
+            history_violation(h, "counter %" PRIu64 " lost at %" PRId64 ", but should have won", id,
+                              o->rev);
+        return;
+    }
+    int64_t at = o->kind == OP_READ_PAST ? o->at : o->rev;
+    if (at >= h->base && digest_at(s, o->key, o->keys, at) != o->seen)
+        history_violation(
+            h, "%s %" PRIu64 " of %u keys from %u at revision %" PRId64 " is not what was written",
+            op_text(o), id, o->keys, o->key, at);
+}
+
+struct span {
+    int64_t us, rev;
+    uint64_t id;
+};
+
+static int by_time(const void *a, const void *b)
+{
+    int64_t x = ((const struct span *)a)->us, y = ((const struct span *)b)->us;
+    return x < y ? -1 : x > y;
+}
+
+/* An operation that began after another had ended must not stand before it. */
+static void check_real_time(struct history *h)
+{
+    struct span *begins = xmalloc(h->op_count * sizeof(*begins)),
+                *ends = xmalloc(h->op_count * sizeof(*ends));
+    size_t count = 0;
+    for (uint64_t id = 1; id < h->op_count; id++) {
+        const struct op *o = &h->ops[id];
+        if (o->outcome != OUTCOME_DONE || o->kind == OP_READ_STALE || o->kind == OP_READ_PAST)
+            continue;
+        begins[count] = (struct span){o->start_us, o->rev, id};
+        ends[count++] = (struct span){o->end_us, o->rev, id};
+    }
+    qsort(begins, count, sizeof(*begins), by_time);
+    qsort(ends, count, sizeof(*ends), by_time);
+    struct span newest = {0};
+    for (size_t i = 0, e = 0; i < count; i++) {
+        for (; e < count && ends[e].us < begins[i].us; e++)
+            if (ends[e].rev > newest.rev)
+                newest = ends[e];
+        const struct op *o = &h->ops[begins[i].id];
+        bool wrote = is_write(o) && (o->kind != OP_COUNTER || o->won);
+        if (begins[i].rev < newest.rev + (wrote ? 1 : 0))
+            history_violation(h,
+                              "STALE: %s %" PRIu64 " began after %s %" PRIu64
+                              " of revision %" PRId64 " had ended, but has revision %" PRId64,
+                              op_text(o), begins[i].id, op_text(&h->ops[newest.id]), newest.id,
+                              newest.rev, begins[i].rev);
+    }
+    free(begins);
+    free(ends);
+}
+
+/* Watches of a part against the whole. */
+static void check_watch(struct history *h, const struct watch_log *w)
+{
+    size_t at = 0;
+    for (size_t i = 0; i < h->events.count; i++) {
+        const struct seen_event *e = &h->events.items[i];
+        if (e->kv.key < w->first || e->kv.key >= w->first + w->count || e->kv.mod < w->from ||
+            e->kv.mod >= w->next)
+            continue;
+        if (at == w->events.count || !same_event(&w->events.items[at], e)) {
+            history_violation(h, "%s did not see the event of key %u at revision %" PRId64, w->name,
+                              e->kv.key, e->kv.mod);
+            return;
+        }
+        at++;
+    }
+    if (at < w->events.count)
+        history_violation(h,
+                          "%s saw an event of key %u at revision %" PRId64 " that others did not",
+                          w->name, w->events.items[at].kv.key, w->events.items[at].kv.mod);
+}
+
+void history_check(struct history *h)
+{
+    struct states s = states_new(h);
+    check_revisions(h, &s);
+    for (uint64_t id = 1; id < h->op_count; id++)
+        check_op(h, &s, id);
+    check_real_time(h);
+    for (const struct watch_log *w = h->watches; w != NULL; w = w->next_log)
+        if (!w->all)
+            check_watch(h, w);
+    states_done(&s);
+}
+
+void history_counts(const struct history *h, struct history_counts *ret)
+{
+    *ret = (struct history_counts){.unknown_found = h->unknown_found, .events = h->events.count};
+    for (size_t i = 1; i < h->op_count; i++) {
+        const struct op *o = &h->ops[i];
+        if (!is_write(o))
+            ret->reads += o->outcome == OUTCOME_DONE;
+        else if (o->outcome == OUTCOME_DONE)
+            ret->done++;
+        else if (o->outcome == OUTCOME_REFUSED)
+            ret->refused++;
+        else
+            ret->unknown++;
+    }
+    for (const struct watch_log *w = h->watches; w != NULL; w = w->next_log)
+        ret->watched += w->all ? (uint64_t)(w->next - w->from) : w->events.count;
+}

@@ -28,7 +28,7 @@ PKGS := libuv libprotobuf-c libnghttp2 openssl zlib liblz4 yaml-0.1 libpcre2-8
 HTTP1_LIBS := $(if $(wildcard /usr/include/llhttp.h),-lllhttp,-lhttp_parser)
 PKG_CFLAGS := $(shell pkg-config --cflags $(PKGS) 2>/dev/null)
 PKG_LIBS := $(shell pkg-config --libs $(PKGS) 2>/dev/null) $(HTTP1_LIBS) -lpthread -lm
-STORE_LIBS := -lraft
+STORE_LIBS := -lraft -lcrypt
 
 WARN := -Wall -Wextra -Wshadow -Wconversion -Wstrict-prototypes -Wmissing-prototypes -Wvla \
         -Wno-missing-field-initializers -Werror

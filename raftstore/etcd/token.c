@@ -7,6 +7,7 @@
 #include "lib/base/env.h"
 #include "lib/base/error.h"
 #include "lib/net/pki.h"
+#include "raftstore/etcd/password.h"
 #include "raftstore/etcd/token_jwt.h"
 #include "raftstore/reader.h"
 
@@ -78,6 +79,7 @@ struct etcd_tokens {
     struct token_jwt *jwt;             /* NULL: simple tokens. */
     pthread_mutex_t locks[USED_LOCKS]; /* Of the sets whose number ends so. */
     struct used (*used)[USED_WAYS];
+    struct passwords *passwords;
 };
 
 /* Notes that the token is used now. True when it was used less than a ttl ago. */
@@ -199,6 +201,7 @@ int etcd_tokens_new(const struct etcd_tokens_config *config, struct etcd_tokens 
     t->env = config->env != NULL ? config->env : env_system();
     t->ttl_ms = 1000ull * (config->ttl_s != 0 ? config->ttl_s : ETCD_TOKEN_TTL_S);
     t->jwt = jwt;
+    t->passwords = passwords_new();
     t->used = xzalloc(USED_SETS * sizeof(*t->used));
     for (size_t i = 0; i < USED_LOCKS; i++)
         pthread_mutex_init(&t->locks[i], NULL);
@@ -210,11 +213,17 @@ void etcd_tokens_free(struct etcd_tokens *t)
 {
     if (t == NULL)
         return;
+    passwords_free(t->passwords);
     for (size_t i = 0; i < USED_LOCKS; i++)
         pthread_mutex_destroy(&t->locks[i]);
     token_jwt_free(t->jwt);
     free(t->used);
     free(t);
+}
+
+struct passwords *etcd_tokens_passwords(struct etcd_tokens *t)
+{
+    return t->passwords;
 }
 
 bool etcd_tokens_need_key(const struct etcd_tokens *t, const struct auth_state *a)

@@ -24,6 +24,7 @@ struct buf;
 struct env;
 struct error;
 struct etcd_tokens;
+struct passwords;
 
 /* Why a call ends: etcd's code and text. Static; functions give NULL for "go on". */
 struct etcd_fault {
@@ -48,7 +49,10 @@ struct etcd_tokens_config {
 /* Reads the key files. E_INVALID, E_NOT_FOUND and such say what is wrong with spec. */
 int etcd_tokens_new(const struct etcd_tokens_config *config, struct etcd_tokens **ret,
                     struct error *err);
-void etcd_tokens_free(struct etcd_tokens *t); /* NULL is a no-op. */
+/* No password may be under way. NULL is a no-op. */
+void etcd_tokens_free(struct etcd_tokens *t);
+/* Where the passwords of users are hashed and checked. */
+struct passwords *etcd_tokens_passwords(struct etcd_tokens *t);
 
 /* A token for a user whose password was right under state a; appended. E_AGAIN: a
  * has no token key yet, see etcd_tokens_need_key(). E_NOT_FOUND: no such user.

@@ -87,6 +87,7 @@ void grpc_reader_init(struct grpc_reader *r, size_t message_max)
 {
     r->partial = BUF_INIT;
     r->message_max = message_max;
+    r->announced = 0;
 }
 
 void grpc_reader_done(struct grpc_reader *r)
@@ -113,11 +114,12 @@ static bool grpc_reader_fill(struct grpc_reader *r, struct str *data, size_t wan
     return r->partial.len >= want;
 }
 
-static enum grpc_read_result grpc_prefix_judge(const struct grpc_reader *r, const uint8_t *p)
+static enum grpc_read_result grpc_prefix_judge(struct grpc_reader *r, const uint8_t *p)
 {
     if (p[0] != 0)
         return GRPC_READ_MALFORMED;
-    return grpc_prefix_length(p) > r->message_max ? GRPC_READ_TOO_LARGE : GRPC_READ_MESSAGE;
+    r->announced = grpc_prefix_length(p);
+    return r->announced > r->message_max ? GRPC_READ_TOO_LARGE : GRPC_READ_MESSAGE;
 }
 
 enum grpc_read_result grpc_reader_next(struct grpc_reader *r, struct str *data,

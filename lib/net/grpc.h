@@ -113,6 +113,14 @@ void grpc_server_handle(struct grpc_server *s, struct http_request *r);
 
 /* Takes a reference. The first message sends the head. */
 void grpc_stream_send(struct grpc_stream *s, struct net_bytes *message);
+/* A message of known length in pieces: begin, then parts that sum up to len, without
+ * another message between them. Parts are references, as those of send(), or copies.
+ * For large answers that are written as the client takes them. */
+void grpc_stream_begin(struct grpc_stream *s, size_t len); /* At most UINT32_MAX. */
+void grpc_stream_part(struct grpc_stream *s, struct net_bytes *b, size_t from, size_t len);
+void grpc_stream_part_copy(struct grpc_stream *s, const void *data, size_t len);
+/* A small message, copied. */
+void grpc_stream_send_copy(struct grpc_stream *s, const void *data, size_t len);
 /* The handler's last call. message may be NULL. */
 void grpc_stream_finish(struct grpc_stream *s, enum grpc_status status, const char *message);
 /* finish() with one message before it. */

@@ -12,6 +12,7 @@
 struct grpc_reader {
     struct buf partial; /* A message that is not complete, with its prefix. */
     size_t message_max;
+    size_t announced; /* Length of the newest message begun. */
 };
 
 enum grpc_read_result {

@@ -24,7 +24,8 @@ struct grpc_stream {
     bool finished;
     bool half_closed; /* The client's direction has ended... */
     bool told_half_close;
-    struct buf held; /* Bytes behind the message after which it was paused. */
+    size_t part_bytes; /* Of the message that is being sent, still to come. */
+    struct buf held;   /* Bytes behind the message after which it was paused. */
     struct str unary;
     bool has_unary;
     void *user;
@@ -44,14 +45,40 @@ static void grpc_stream_start(struct grpc_stream *s)
     http_response_start(s->request, 200, -1);
 }
 
-void grpc_stream_send(struct grpc_stream *s, struct net_bytes *message)
+void grpc_stream_begin(struct grpc_stream *s, size_t len)
 {
-    ASSERT(!s->finished);
+    ASSERT(!s->finished && s->part_bytes == 0);
     uint8_t prefix[GRPC_PREFIX_BYTES];
     grpc_stream_start(s);
-    grpc_prefix(prefix, message->len);
+    grpc_prefix(prefix, len);
+    s->part_bytes = len;
     http_response_write_copy(s->request, prefix, sizeof(prefix));
-    http_response_write(s->request, message);
+}
+
+void grpc_stream_part(struct grpc_stream *s, struct net_bytes *b, size_t from, size_t len)
+{
+    ASSERT(!s->finished && len <= s->part_bytes);
+    s->part_bytes -= len;
+    http_response_write_part(s->request, b, from, len);
+}
+
+void grpc_stream_part_copy(struct grpc_stream *s, const void *data, size_t len)
+{
+    ASSERT(!s->finished && len <= s->part_bytes);
+    s->part_bytes -= len;
+    http_response_write_copy(s->request, data, len);
+}
+
+void grpc_stream_send(struct grpc_stream *s, struct net_bytes *message)
+{
+    grpc_stream_begin(s, message->len);
+    grpc_stream_part(s, message, 0, message->len);
+}
+
+void grpc_stream_send_copy(struct grpc_stream *s, const void *data, size_t len)
+{
+    grpc_stream_begin(s, len);
+    grpc_stream_part_copy(s, data, len);
 }
 
 static void grpc_stream_drop(struct grpc_stream *s)
@@ -71,6 +98,13 @@ void grpc_stream_finish(struct grpc_stream *s, enum grpc_status status, const ch
     AUTO_BUF encoded = BUF_INIT;
     char number[12];
     s->finished = true;
+    if (s->part_bytes > 0) { /* Half a message: nothing but a reset can say so. */
+        struct http_request *cut = s->request;
+        if (!s->receiving)
+            grpc_stream_drop(s);
+        http_response_abort(cut);
+        return;
+    }
     snprintf(number, sizeof(number), "%d", (int)status);
     if (message != NULL)
         grpc_message_encode(&encoded, message);
@@ -123,6 +157,14 @@ static void grpc_stream_message(struct grpc_stream *s, struct str message)
     }
 }
 
+/* In grpc-go's words, which clients look for. */
+static void grpc_stream_too_large(struct grpc_stream *s)
+{
+    AUTO_FREE char *text = xasprintf("grpc: received message larger than max (%zu vs. %zu)",
+                                     s->reader.announced, s->method->message_max);
+    grpc_stream_finish(s, GRPC_RESOURCE_EXHAUSTED, text);
+}
+
 /* Takes messages until the bytes, or the handler's patience, end. */
 static void grpc_stream_receive(struct grpc_stream *s, struct str data)
 {
@@ -134,8 +176,7 @@ static void grpc_stream_receive(struct grpc_stream *s, struct str data)
         if (result == GRPC_READ_MESSAGE)
             grpc_stream_message(s, message);
         else if (result == GRPC_READ_TOO_LARGE)
-            grpc_stream_finish(s, GRPC_RESOURCE_EXHAUSTED,
-                               "the received message is larger than the limit");
+            grpc_stream_too_large(s);
         else if (result == GRPC_READ_MALFORMED)
             grpc_stream_finish(s, GRPC_UNIMPLEMENTED, "the received message is compressed");
     }

@@ -91,6 +91,24 @@ uint64_t mvcc_snapshot_bytes(const struct mvcc_snapshot *s)
     return s->bytes;
 }
 
+struct mvcc_view *mvcc_snapshot_view(const struct mvcc_snapshot *s)
+{
+    return s->view;
+}
+
+size_t mvcc_snapshot_lease_count(const struct mvcc_snapshot *s)
+{
+    return s->lease_count;
+}
+
+void mvcc_snapshot_lease(const struct mvcc_snapshot *s, size_t index, int64_t *ret_id,
+                         int64_t *ret_ttl_s)
+{
+    ASSERT(index < s->lease_count);
+    *ret_id = s->leases[index].id;
+    *ret_ttl_s = s->leases[index].ttl_s;
+}
+
 /* --- content --- */
 
 static void put_str(struct buf *b, struct str s)

@@ -21,6 +21,7 @@ struct error;
 struct mvcc;
 struct mvcc_restore;
 struct mvcc_snapshot;
+struct mvcc_view;
 
 /* [store thread] Of the state as applied so far (publishes it). O(leases). */
 struct mvcc_snapshot *mvcc_snapshot_new(struct mvcc *m, uint64_t now_ms);
@@ -31,6 +32,12 @@ int64_t mvcc_snapshot_rev(const struct mvcc_snapshot *s);
 /* [any one thread] Fills up to cap bytes; fewer only at the end, 0 after it. */
 size_t mvcc_snapshot_read(struct mvcc_snapshot *s, void *p, size_t cap);
 uint64_t mvcc_snapshot_bytes(const struct mvcc_snapshot *s); /* Given out so far. */
+/* What it is of, for writing it in another form; borrowed. store.h's store_backup
+ * is a mvcc_snapshot under another name. */
+struct mvcc_view *mvcc_snapshot_view(const struct mvcc_snapshot *s);
+size_t mvcc_snapshot_lease_count(const struct mvcc_snapshot *s);
+void mvcc_snapshot_lease(const struct mvcc_snapshot *s, size_t index, int64_t *ret_id,
+                         int64_t *ret_ttl_s); /* By rising id. */
 
 /* [any one thread] Builds a state aside from bytes in pieces of any size. */
 struct mvcc_restore *mvcc_restore_new(void);

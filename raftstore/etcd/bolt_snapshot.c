@@ -1,0 +1,450 @@
+/* bolt_snapshot.c - see bolt_snapshot.h: the buckets of an etcd, out of a backup.
+ *
+ * The tree goes by key, etcd's main bucket by revision: the versions are listed
+ * once and sorted by merging, bottom up, so that it can be done in slices. */
+#include "raftstore/etcd/bolt_snapshot.h"
+
+#include "lib/base/buf.h"
+#include "raftstore/etcd/bolt_format.h"
+#include "raftstore/etcd/bolt_write.h"
+#include "raftstore/mvcc.h"
+#include "raftstore/mvcc_snapshot.h"
+
+#include <openssl/evp.h>
+
+#define RUN 512 /* Versions sorted at once, before the merging. */
+
+enum stage { STAGE_LIST, STAGE_SORT, STAGE_MERGE, STAGE_LAYOUT, STAGE_READY, STAGE_SUM, STAGE_END };
+
+struct bolt_snapshot {
+    struct mvcc_snapshot *backup;
+    struct mvcc_view *view; /* The backup's. */
+    const struct auth_state *auth;
+    enum stage stage;
+
+    /* Versions by key, then by revision. */
+    struct tree_iter it;
+    struct kv_list list;
+    const struct kv **spare;
+    size_t at;    /* Sorting: the next run. Merging: the next place in spare. */
+    size_t width; /* Of the sorted runs. */
+    size_t left, right;
+
+    const struct auth_user *const *users;
+    const struct auth_role *const *roles;
+    size_t user_count, role_count;
+    size_t negative_leases; /* They come first in the backup, last in the file. */
+
+    struct bolt_writer *writer;
+    EVP_MD_CTX *sum;
+    uint8_t digest[BOLT_SUM_BYTES];
+    size_t digest_given;
+};
+
+/* --- protobuf ------------------------------------------------------------------------------- */
+
+static size_t varint_bytes(uint64_t v)
+{
+    size_t n = 1;
+    for (; v >= 0x80; v >>= 7)
+        n++;
+    return n;
+}
+
+static size_t number_bytes(int64_t v)
+{
+    return v == 0 ? 0 : 1 + varint_bytes((uint64_t)v);
+}
+
+static size_t bytes_bytes(size_t len)
+{
+    return len == 0 ? 0 : 1 + varint_bytes(len) + len;
+}
+
+static void put_number(struct buf *b, unsigned field, int64_t v)
+{
+    if (v == 0)
+        return;
+    buf_putc(b, (char)(field << 3));
+    buf_put_varint(b, (uint64_t)v);
+}
+
+static void put_present(struct buf *b, unsigned field, struct str s)
+{
+    buf_putc(b, (char)(field << 3 | 2));
+    buf_put_varint(b, s.len);
+    buf_append_str(b, s);
+}
+
+static void put_bytes(struct buf *b, unsigned field, struct str s)
+{
+    if (s.len > 0)
+        put_present(b, field, s);
+}
+
+static void put_be64(struct buf *b, uint64_t v)
+{
+    buf_put_be32(b, (uint32_t)(v >> 32));
+    buf_put_be32(b, (uint32_t)v);
+}
+
+/* --- the bucket "key" ------------------------------------------------------------------------ */
+
+static void key_measure(void *arg, uint64_t i, size_t *ret_key, size_t *ret_value)
+{
+    const struct bolt_snapshot *s = arg;
+    const struct kv *kv = s->list.items[i];
+    *ret_key = BOLT_REV_BYTES + (kv->version == 0);
+    *ret_value = bytes_bytes(kv->key.len);
+    if (kv->version != 0)
+        *ret_value += number_bytes(kv->create_rev) + number_bytes(kv->mod_rev) +
+                      number_bytes(kv->version) + bytes_bytes(kv->value.len) +
+                      number_bytes(kv->lease);
+}
+
+static void put_rev(struct buf *out, int64_t rev, uint32_t sub)
+{
+    put_be64(out, (uint64_t)rev);
+    buf_putc(out, '_');
+    put_be64(out, sub);
+}
+
+static void key_key(void *arg, uint64_t i, struct buf *out)
+{
+    const struct bolt_snapshot *s = arg;
+    const struct kv *kv = s->list.items[i];
+    put_rev(out, kv->mod_rev, kv->sub);
+    if (kv->version == 0)
+        buf_putc(out, 't');
+}
+
+static void key_value(void *arg, uint64_t i, struct buf *out)
+{
+    const struct bolt_snapshot *s = arg;
+    const struct kv *kv = s->list.items[i];
+    put_bytes(out, 1, kv->key);
+    if (kv->version == 0)
+        return;
+    put_number(out, 2, kv->create_rev);
+    put_number(out, 3, kv->mod_rev);
+    put_number(out, 4, kv->version);
+    put_bytes(out, 5, kv->value);
+    put_number(out, 6, kv->lease);
+}
+
+/* --- the small buckets ----------------------------------------------------------------------- */
+
+typedef void item_fn(void *arg, uint64_t i, struct buf *out);
+
+/* For items that are cheap to make: by making them. */
+static void measure_by(item_fn *key, item_fn *value, void *arg, uint64_t i, size_t *ret_key,
+                       size_t *ret_value)
+{
+    AUTO_BUF b = BUF_INIT;
+    key(arg, i, &b);
+    *ret_key = b.len;
+    value(arg, i, &b);
+    *ret_value = b.len - *ret_key;
+}
+
+static int64_t lease_at(const struct bolt_snapshot *s, uint64_t i, int64_t *ret_ttl_s)
+{
+    int64_t id;
+    size_t count = mvcc_snapshot_lease_count(s->backup);
+    mvcc_snapshot_lease(s->backup, (size_t)((i + s->negative_leases) % count), &id, ret_ttl_s);
+    return id;
+}
+
+static void lease_key(void *arg, uint64_t i, struct buf *out)
+{
+    int64_t ttl_s;
+    put_be64(out, (uint64_t)lease_at(arg, i, &ttl_s));
+}
+
+static void lease_value(void *arg, uint64_t i, struct buf *out)
+{
+    int64_t ttl_s, id = lease_at(arg, i, &ttl_s);
+    put_number(out, 1, id);
+    put_number(out, 2, ttl_s);
+}
+
+static void lease_measure(void *arg, uint64_t i, size_t *ret_key, size_t *ret_value)
+{
+    int64_t ttl_s, id = lease_at(arg, i, &ttl_s);
+    *ret_key = 8;
+    *ret_value = number_bytes(id) + number_bytes(ttl_s);
+}
+
+static void user_key(void *arg, uint64_t i, struct buf *out)
+{
+    const struct bolt_snapshot *s = arg;
+    buf_append_str(out, s->users[i]->name);
+}
+
+static void user_value(void *arg, uint64_t i, struct buf *out)
+{
+    const struct bolt_snapshot *s = arg;
+    const struct auth_user *u = s->users[i];
+    put_bytes(out, 1, u->name);
+    put_bytes(out, 2, u->password_hash);
+    for (size_t r = 0; r < u->role_count; r++)
+        put_present(out, 3, u->roles[r]);
+    put_present(out, 4, u->no_password ? STR("\x08\x01") : STR(""));
+}
+
+static void user_measure(void *arg, uint64_t i, size_t *ret_key, size_t *ret_value)
+{
+    measure_by(user_key, user_value, arg, i, ret_key, ret_value);
+}
+
+static void role_key(void *arg, uint64_t i, struct buf *out)
+{
+    const struct bolt_snapshot *s = arg;
+    buf_append_str(out, s->roles[i]->name);
+}
+
+static void role_value(void *arg, uint64_t i, struct buf *out)
+{
+    const struct bolt_snapshot *s = arg;
+    const struct auth_role *r = s->roles[i];
+    put_bytes(out, 1, r->name);
+    for (size_t p = 0; p < r->permission_count; p++) {
+        const struct auth_permission *perm = &r->permissions[p];
+        size_t n = number_bytes(perm->access) + bytes_bytes(perm->key.len) +
+                   bytes_bytes(perm->range_end.len);
+        buf_putc(out, 2 << 3 | 2);
+        buf_put_varint(out, n);
+        put_number(out, 1, perm->access);
+        put_bytes(out, 2, perm->key);
+        put_bytes(out, 3, perm->range_end);
+    }
+}
+
+static void role_measure(void *arg, uint64_t i, size_t *ret_key, size_t *ret_value)
+{
+    measure_by(role_key, role_value, arg, i, ret_key, ret_value);
+}
+
+static void auth_key(void *arg, uint64_t i, struct buf *out)
+{
+    UNUSED(arg);
+    buf_puts(out, i == 0 ? "authEnabled" : "authRevision");
+}
+
+static void auth_value(void *arg, uint64_t i, struct buf *out)
+{
+    const struct bolt_snapshot *s = arg;
+    if (i == 0)
+        buf_putc(out, auth_enabled(s->auth) ? 1 : 0);
+    else
+        put_be64(out, auth_revision(s->auth));
+}
+
+static void auth_measure(void *arg, uint64_t i, size_t *ret_key, size_t *ret_value)
+{
+    measure_by(auth_key, auth_value, arg, i, ret_key, ret_value);
+}
+
+static void meta_key(void *arg, uint64_t i, struct buf *out)
+{
+    UNUSED(arg);
+    buf_puts(out, i == 0 ? "finishedCompactRev" : "scheduledCompactRev");
+}
+
+static void meta_value(void *arg, uint64_t i, struct buf *out)
+{
+    const struct bolt_snapshot *s = arg;
+    UNUSED(i);
+    put_rev(out, mvcc_view_compacted(s->view), 0);
+}
+
+static void meta_measure(void *arg, uint64_t i, size_t *ret_key, size_t *ret_value)
+{
+    measure_by(meta_key, meta_value, arg, i, ret_key, ret_value);
+}
+
+/* --- ordering --------------------------------------------------------------------------------- */
+
+static bool before(const struct kv *a, const struct kv *b)
+{
+    return a->mod_rev != b->mod_rev ? a->mod_rev < b->mod_rev : a->sub < b->sub;
+}
+
+static int compare(const void *pa, const void *pb)
+{
+    const struct kv *a = *(const struct kv *const *)pa, *b = *(const struct kv *const *)pb;
+    return before(a, b) ? -1 : before(b, a);
+}
+
+static void start_merge(struct bolt_snapshot *s)
+{
+    s->at = s->left = 0;
+    s->right = s->width;
+}
+
+static void list_slice(struct bolt_snapshot *s, size_t budget)
+{
+    const struct kv *earlier;
+    size_t until = s->list.count + budget;
+    while (s->list.count < until) {
+        if (!tree_iter_next_versions(&s->it, &s->list, &earlier)) {
+            s->stage = STAGE_SORT;
+            s->at = 0;
+            return;
+        }
+    }
+}
+
+static void sort_slice(struct bolt_snapshot *s, size_t budget)
+{
+    for (size_t done = 0; done < budget && s->at < s->list.count; done += RUN) {
+        size_t n = MIN_OF((size_t)RUN, s->list.count - s->at);
+        qsort(s->list.items + s->at, n, sizeof(s->list.items[0]), compare);
+        s->at += n;
+    }
+    if (s->at < s->list.count)
+        return;
+    s->stage = STAGE_MERGE;
+    s->width = RUN;
+    start_merge(s);
+}
+
+/* Merges pairs of runs from the list into spare; a full pass swaps the two. */
+static void merge_slice(struct bolt_snapshot *s, size_t budget)
+{
+    size_t count = s->list.count;
+    if (s->width >= count) {
+        free(s->spare);
+        s->spare = NULL;
+        s->stage = STAGE_LAYOUT;
+        return;
+    }
+    if (s->spare == NULL)
+        s->spare = xmalloc(count * sizeof(s->spare[0]));
+    const struct kv **from = s->list.items;
+    for (; budget > 0 && s->at < count; budget--) {
+        size_t pair = s->at - s->at % (2 * s->width);
+        size_t middle = MIN_OF(pair + s->width, count), end = MIN_OF(pair + 2 * s->width, count);
+        if (s->at == pair) {
+            s->left = pair;
+            s->right = middle;
+        }
+        bool take_left =
+            s->left < middle && (s->right >= end || before(from[s->left], from[s->right]));
+        s->spare[s->at++] = take_left ? from[s->left++] : from[s->right++];
+    }
+    if (s->at < count)
+        return;
+    s->list.items = s->spare;
+    s->list.cap = count;
+    s->spare = from;
+    s->width *= 2;
+    start_merge(s);
+}
+
+/* --- the file --------------------------------------------------------------------------------- */
+
+static void make_writer(struct bolt_snapshot *s)
+{
+    bool compacted = mvcc_view_compacted(s->view) > 0;
+    const struct bolt_source sources[] = {
+        {.name = "alarm"},
+        {"auth", 2, auth_measure, auth_key, auth_value, s},
+        {"authRoles", s->role_count, role_measure, role_key, role_value, s},
+        {"authUsers", s->user_count, user_measure, user_key, user_value, s},
+        {.name = "cluster"},
+        {"key", s->list.count, key_measure, key_key, key_value, s},
+        {"lease", mvcc_snapshot_lease_count(s->backup), lease_measure, lease_key, lease_value, s},
+        {.name = "members"},
+        {.name = "members_removed"},
+        {"meta", compacted ? 2 : 0, meta_measure, meta_key, meta_value, s},
+    };
+    s->writer = bolt_writer_new(sources, ARRAY_SIZE(sources));
+}
+
+struct bolt_snapshot *bolt_snapshot_new(struct store_backup *b)
+{
+    struct bolt_snapshot *s = xzalloc(sizeof(*s));
+    s->backup = (struct mvcc_snapshot *)b;
+    s->view = mvcc_snapshot_view(s->backup);
+    s->auth = mvcc_view_auth(s->view);
+    s->users = auth_users(s->auth, &s->user_count);
+    s->roles = auth_roles(s->auth, &s->role_count);
+    for (size_t i = 0; i < mvcc_snapshot_lease_count(s->backup); i++) {
+        int64_t id, ttl_s;
+        mvcc_snapshot_lease(s->backup, i, &id, &ttl_s);
+        s->negative_leases += id < 0;
+    }
+    tree_iter_versions(&s->it, mvcc_view_root(s->view), 0);
+    s->sum = EVP_MD_CTX_new();
+    if (s->sum == NULL || EVP_DigestInit_ex(s->sum, EVP_sha256(), NULL) != 1)
+        PANIC("SHA-256 is not available");
+    return s;
+}
+
+void bolt_snapshot_free(struct bolt_snapshot *s)
+{
+    if (s == NULL)
+        return;
+    bolt_writer_free(s->writer);
+    EVP_MD_CTX_free(s->sum);
+    free(s->spare);
+    kv_list_done(&s->list);
+    mvcc_snapshot_free(s->backup);
+    free(s);
+}
+
+bool bolt_snapshot_prepare(struct bolt_snapshot *s, size_t budget)
+{
+    switch (s->stage) {
+    case STAGE_LIST:
+        list_slice(s, budget);
+        return true;
+    case STAGE_SORT:
+        sort_slice(s, budget);
+        return true;
+    case STAGE_MERGE:
+        merge_slice(s, budget);
+        return true;
+    case STAGE_LAYOUT:
+        if (s->writer == NULL)
+            make_writer(s);
+        if (bolt_writer_layout(s->writer, budget))
+            return true;
+        s->stage = STAGE_READY;
+        return false;
+    default:
+        return false;
+    }
+}
+
+uint64_t bolt_snapshot_size(const struct bolt_snapshot *s)
+{
+    ASSERT(s->stage >= STAGE_READY);
+    return bolt_writer_size(s->writer);
+}
+
+int64_t bolt_snapshot_rev(const struct bolt_snapshot *s)
+{
+    return mvcc_snapshot_rev(s->backup);
+}
+
+size_t bolt_snapshot_read(struct bolt_snapshot *s, void *p, size_t cap)
+{
+    size_t done = 0;
+    ASSERT(s->stage >= STAGE_READY);
+    if (s->stage == STAGE_READY) {
+        done = bolt_writer_read(s->writer, p, cap);
+        if (EVP_DigestUpdate(s->sum, p, done) != 1)
+            PANIC("SHA-256 failed");
+        if (done == cap)
+            return done;
+        if (EVP_DigestFinal_ex(s->sum, s->digest, NULL) != 1)
+            PANIC("SHA-256 failed");
+        s->stage = STAGE_SUM;
+    }
+    size_t n = MIN_OF(cap - done, BOLT_SUM_BYTES - s->digest_given);
+    memcpy((uint8_t *)p + done, s->digest + s->digest_given, n);
+    s->digest_given += n;
+    return done + n;
+}

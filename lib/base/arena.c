@@ -51,30 +51,49 @@ static struct chunk *chunk_new(size_t size)
     return c;
 }
 
+static void arena_start(struct arena *a, struct chunk *home)
+{
+    home->next = NULL;
+    home->used = align_up(sizeof(*a));
+    a->chunks = home;
+    a->holds = NULL;
+    a->bytes = sizeof(*home) + home->size;
+    a->next_size = MIN_OF(MAX_OF(home->size * 2, ARENA_CHUNK_DEFAULT), ARENA_CHUNK_MAX);
+}
+
 struct arena *arena_new(size_t chunk_bytes)
 {
     size_t size = chunk_bytes != 0 ? chunk_bytes : ARENA_CHUNK_DEFAULT - sizeof(struct chunk);
     size = MAX_OF(align_up(size), align_up(sizeof(struct arena)) + ARENA_ALIGN);
     struct chunk *c = chunk_new(size);
     struct arena *a = (struct arena *)(void *)chunk_data(c);
-    c->used = align_up(sizeof(*a));
-    a->chunks = c;
-    a->holds = NULL;
-    a->bytes = sizeof(*c) + size;
-    a->next_size = MIN_OF(MAX_OF(size * 2, ARENA_CHUNK_DEFAULT), ARENA_CHUNK_MAX);
+    arena_start(a, c);
     return a;
 }
 
-void arena_free(struct arena *a)
+/* Runs the holds and frees the chunks but for the one that the arena itself lies in. */
+static struct chunk *arena_strip(struct arena *a)
 {
-    if (a == NULL)
-        return;
+    struct chunk *home = (struct chunk *)(void *)a - 1;
     for (struct hold *h = a->holds; h != NULL; h = h->next)
         h->release(h->obj);
     for (struct chunk *c = a->chunks, *next; c != NULL; c = next) {
         next = c->next;
-        free(c);
+        if (c != home)
+            free(c);
     }
+    return home;
+}
+
+void arena_free(struct arena *a)
+{
+    if (a != NULL)
+        free(arena_strip(a));
+}
+
+void arena_clear(struct arena *a)
+{
+    arena_start(a, arena_strip(a));
 }
 
 static void *alloc_slow(struct arena *a, size_t size)

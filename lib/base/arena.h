@@ -15,6 +15,8 @@ struct arena;
  * chunks double up to 1 MiB; larger requests get a chunk of their own. */
 struct arena *arena_new(size_t chunk_bytes);
 void arena_free(struct arena *a); /* Runs the holds, newest first. NULL is a no-op. */
+/* As free and new in one: the first chunk is kept. */
+void arena_clear(struct arena *a);
 
 void *arena_alloc(struct arena *a, size_t size);  /* Uninitialised. */
 void *arena_zalloc(struct arena *a, size_t size); /* Zeroed. */

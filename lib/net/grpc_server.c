@@ -6,7 +6,6 @@
 #include "lib/net/bytes.h"
 #include "lib/net/http_server.h"
 
-#include <stdio.h>
 #include <string.h>
 
 #define GRPC_CONTENT_TYPE "application/grpc"
@@ -37,11 +36,19 @@ struct grpc_stream {
 
 /* --- answering --- */
 
+static struct str grpc_status_number(enum grpc_status status)
+{
+    static const char *const NUMBERS[] = {"0", "1",  "2",  "3",  "4",  "5",  "6",  "7", "8",
+                                          "9", "10", "11", "12", "13", "14", "15", "16"};
+    ASSERT((size_t)status < ARRAY_SIZE(NUMBERS));
+    return str_of(NUMBERS[status]);
+}
+
 static void grpc_stream_start(struct grpc_stream *s)
 {
     if (http_response_started(s->request))
         return;
-    http_response_header(s->request, "content-type", GRPC_CONTENT_TYPE);
+    http_response_header_fixed(s->request, STR("content-type"), STR(GRPC_CONTENT_TYPE));
     http_response_start(s->request, 200, -1);
 }
 
@@ -95,8 +102,6 @@ void grpc_stream_trailer(struct grpc_stream *s, const char *name, const char *va
 void grpc_stream_finish(struct grpc_stream *s, enum grpc_status status, const char *message)
 {
     ASSERT(!s->finished);
-    AUTO_BUF encoded = BUF_INIT;
-    char number[12];
     s->finished = true;
     if (s->part_bytes > 0) { /* Half a message: nothing but a reset can say so. */
         struct http_request *cut = s->request;
@@ -105,14 +110,14 @@ void grpc_stream_finish(struct grpc_stream *s, enum grpc_status status, const ch
         http_response_abort(cut);
         return;
     }
-    snprintf(number, sizeof(number), "%d", (int)status);
-    if (message != NULL)
-        grpc_message_encode(&encoded, message);
-    buf_putc(&encoded, '\0');
     grpc_stream_start(s);
-    http_response_trailer(s->request, "grpc-status", number);
-    if (encoded.len > 1)
+    http_response_trailer_fixed(s->request, STR("grpc-status"), grpc_status_number(status));
+    if (message != NULL && message[0] != '\0') {
+        AUTO_BUF encoded = BUF_INIT;
+        grpc_message_encode(&encoded, message);
+        buf_putc(&encoded, '\0');
         http_response_trailer(s->request, "grpc-message", (const char *)encoded.data);
+    }
     struct http_request *request = s->request;
     if (!s->receiving)
         grpc_stream_drop(s);
@@ -376,12 +381,10 @@ bool grpc_is_request(const struct http_request *r)
 static void grpc_refuse(struct http_request *r, enum grpc_status status, const char *text)
 {
     AUTO_BUF encoded = BUF_INIT;
-    char number[12];
-    snprintf(number, sizeof(number), "%d", (int)status);
     grpc_message_encode(&encoded, text);
     buf_putc(&encoded, '\0');
-    http_response_header(r, "content-type", GRPC_CONTENT_TYPE);
-    http_response_header(r, "grpc-status", number);
+    http_response_header_fixed(r, STR("content-type"), STR(GRPC_CONTENT_TYPE));
+    http_response_header_fixed(r, STR("grpc-status"), grpc_status_number(status));
     http_response_header(r, "grpc-message", (const char *)encoded.data);
     http_response_start(r, 200, -1);
     http_response_end(r);

@@ -2,10 +2,11 @@
 #include "lib/net/http_out.h"
 
 #include "lib/net/bytes.h"
+#include "lib/net/stream.h"
 
 #include <string.h>
 
-#define PIECE_COPY_MIN 1024 /* Room of a piece for copies, so that small ones share it. */
+#define PIECE_COPY_MIN 448 /* Room of a piece for copies, so that small ones share it. */
 
 struct http_piece {
     struct list link;
@@ -99,4 +100,18 @@ void http_out_consume(struct http_out *o, size_t n)
         http_piece_free(p);
     }
     ASSERT(n == 0);
+}
+
+size_t http_out_pass(struct http_out *o, struct net_stream *stream, size_t max)
+{
+    if (list_empty(&o->pieces))
+        return 0;
+    const struct http_piece *p = LIST_ENTRY(o->pieces.next, struct http_piece, link);
+    size_t n = MIN_OF(p->len, max);
+    if (p->bytes != NULL)
+        net_stream_write_bytes(stream, p->bytes, p->data, n);
+    else
+        net_stream_write(stream, p->data, n);
+    http_out_consume(o, n);
+    return n;
 }

@@ -6,6 +6,7 @@
 #include "lib/base/list.h"
 
 struct net_bytes;
+struct net_stream;
 
 struct http_out {
     struct list pieces;
@@ -20,5 +21,7 @@ void http_out_add_copy(struct http_out *o, const void *data, size_t len);
 /* The first contiguous bytes; 0 when empty. */
 size_t http_out_peek(const struct http_out *o, const uint8_t **ret);
 void http_out_consume(struct http_out *o, size_t n);
+/* Moves the first contiguous bytes, at most max, to the stream; how many. */
+size_t http_out_pass(struct http_out *o, struct net_stream *stream, size_t max);
 
 #endif

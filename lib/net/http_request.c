@@ -20,7 +20,7 @@ static void serving_release_peer(void *peer)
 struct serving *serving_new(struct http_conn *c)
 {
     struct http_server *s = c->server;
-    struct arena *a = arena_new(0);
+    struct arena *a = s->spare_count > 0 ? s->spare[--s->spare_count] : arena_new(0);
     struct serving *x = ARENA_NEW(a, struct serving);
     x->r.arena = a;
     x->r.server = s;
@@ -46,6 +46,20 @@ struct serving *serving_new(struct http_conn *c)
     return x;
 }
 
+/* Keeps some for further requests, except where a sanitizer watches who still uses them. */
+static void serving_free_arena(struct http_server *s, struct arena *a)
+{
+#ifndef __SANITIZE_ADDRESS__
+    if (s->spare_count < HTTP_SPARE_MAX) {
+        arena_clear(a);
+        s->spare[s->spare_count++] = a;
+        return;
+    }
+#endif
+    UNUSED(s);
+    arena_free(a);
+}
+
 /* Frees x once nobody refers to it. */
 static void serving_settle(struct serving *x)
 {
@@ -59,7 +73,7 @@ static void serving_settle(struct serving *x)
     buf_done(&x->held);
     http_out_clear(&x->out);
     s->stats.requests--;
-    arena_free(x->r.arena);
+    serving_free_arena(s, x->r.arena);
     http_server_check_closed(s);
 }
 

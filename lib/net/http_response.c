@@ -36,6 +36,32 @@ static bool http_name_is(struct str name, const char *what)
     return name.len == strlen(what) && strncasecmp(name.data, what, name.len) == 0;
 }
 
+static void serving_add_out_header(struct serving *x, struct http_header header)
+{
+    x->out_headers = arena_grow(x->r.arena, x->out_headers, x->out_header_count, &x->out_header_cap,
+                                sizeof(*x->out_headers));
+    x->out_headers[x->out_header_count++] = header;
+}
+
+static void serving_add_trailer(struct serving *x, struct http_header header)
+{
+    ASSERT(!x->ended);
+    x->trailers = arena_grow(x->r.arena, x->trailers, x->trailer_count, &x->trailer_cap,
+                             sizeof(*x->trailers));
+    x->trailers[x->trailer_count++] = header;
+}
+
+void http_response_header_fixed(struct http_request *r, struct str name, struct str value)
+{
+    if (!serving_of(r)->started)
+        serving_add_out_header(serving_of(r), (struct http_header){name, value});
+}
+
+void http_response_trailer_fixed(struct http_request *r, struct str name, struct str value)
+{
+    serving_add_trailer(serving_of(r), (struct http_header){name, value});
+}
+
 void http_response_header_str(struct http_request *r, struct str name, struct str value)
 {
     struct serving *x = serving_of(r);
@@ -44,9 +70,7 @@ void http_response_header_str(struct http_request *r, struct str name, struct st
     if (x->started || !http_header_name_valid(name) || http_header_is_hop(name) ||
         http_name_is(name, "date"))
         return;
-    x->out_headers = arena_grow(r->arena, x->out_headers, x->out_header_count, &x->out_header_cap,
-                                sizeof(*x->out_headers));
-    x->out_headers[x->out_header_count++] = serving_copy_header(r->arena, name, value);
+    serving_add_out_header(x, serving_copy_header(r->arena, name, value));
 }
 
 void http_response_header(struct http_request *r, const char *name, const char *value)
@@ -56,11 +80,7 @@ void http_response_header(struct http_request *r, const char *name, const char *
 
 void http_response_trailer(struct http_request *r, const char *name, const char *value)
 {
-    struct serving *x = serving_of(r);
-    ASSERT(!x->ended);
-    x->trailers =
-        arena_grow(r->arena, x->trailers, x->trailer_count, &x->trailer_cap, sizeof(*x->trailers));
-    x->trailers[x->trailer_count++] = serving_copy_header(r->arena, str_of(name), str_of(value));
+    serving_add_trailer(serving_of(r), serving_copy_header(r->arena, str_of(name), str_of(value)));
 }
 
 bool http_response_started(const struct http_request *r)

@@ -2,6 +2,7 @@
  * http_server.h. */
 #include "lib/net/http_server_internal.h"
 
+#include "lib/base/arena.h"
 #include "lib/base/log.h"
 #include "lib/net/stream.h"
 
@@ -186,6 +187,8 @@ void http_server_free(struct http_server *s)
     if (s == NULL)
         return;
     ASSERT(s->handles == 0);
+    while (s->spare_count > 0)
+        arena_free(s->spare[--s->spare_count]);
     free(s->listeners);
     free(s);
 }

@@ -156,6 +156,11 @@ struct str http_request_upgrade(const struct http_request *r);
 void http_response_header(struct http_request *r, const char *name, const char *value);
 void http_response_header_str(struct http_request *r, struct str name, struct str value);
 
+/* For what is known to be right: lower case names, no field of ours, and both texts
+ * live for ever. Neither looked at nor copied. */
+void http_response_header_fixed(struct http_request *r, struct str name, struct str value);
+void http_response_trailer_fixed(struct http_request *r, struct str name, struct str value);
+
 /* Complete answers. body stays valid with the arena or longer (static text). */
 void http_respond(struct http_request *r, int status, struct str body);
 void http_respond_bytes(struct http_request *r, int status, struct net_bytes *body); /* Refs it. */

@@ -328,10 +328,9 @@ static void h1_pump(struct http_h1 *h, struct serving *x)
         char line[24];
         if (h->chunked)
             net_stream_write(stream, line, (size_t)snprintf(line, sizeof(line), "%zx\r\n", len));
-        net_stream_write(stream, data, len);
+        http_out_pass(&x->out, stream, len);
         if (h->chunked)
             net_stream_write(stream, "\r\n", 2);
-        http_out_consume(&x->out, len);
     }
     if (moved)
         serving_output_moved(x);

@@ -260,13 +260,8 @@ static int h2_on_send_data(nghttp2_session *session, nghttp2_frame *frame, const
     if (net_stream_room(stream) == 0)
         return NGHTTP2_ERR_WOULDBLOCK;
     net_stream_write(stream, head, 9);
-    while (len > 0) {
-        const uint8_t *data;
-        size_t n = MIN_OF(http_out_peek(&x->out, &data), len);
-        net_stream_write(stream, data, n);
-        http_out_consume(&x->out, n);
-        len -= n;
-    }
+    while (len > 0)
+        len -= http_out_pass(&x->out, stream, len);
     serving_output_moved(x);
     return 0;
 }
@@ -304,7 +299,8 @@ static void h2_submit_head(struct http_h2 *h, struct serving *x)
     }
     nghttp2_nv *nv = ARENA_ARRAY(a, nghttp2_nv, x->out_header_count + 3);
     size_t count = 0;
-    nv[count++] = h2_nv(":status", arena_printf(a, "%d", x->status));
+    nv[count++] =
+        h2_nv(":status", x->status == 200 ? STR("200") : arena_printf(a, "%d", x->status));
     for (size_t i = 0; i < x->out_header_count; i++)
         nv[count++] = h2_nv(x->out_headers[i].name.data, x->out_headers[i].value);
     if (x->out_length >= 0 && x->status >= 200 && x->status != 204)

@@ -15,6 +15,9 @@
 #include "lib/base/loop.h"
 #include "lib/net/http_out.h"
 
+#define HTTP_SPARE_MAX 128
+
+struct arena;
 struct http_conn;
 struct http_h1;
 struct http_h2;
@@ -140,6 +143,8 @@ struct http_server {
     unsigned handles; /* Still open: queue and timer. */
     void (*on_closed)(struct http_server *s, void *arg);
     void *closed_arg;
+    struct arena *spare[HTTP_SPARE_MAX]; /* Of requests that are over, for the next ones. */
+    size_t spare_count;
     struct http_server_stats stats;
     int64_t date_s;
     char date[32];

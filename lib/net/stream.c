@@ -3,6 +3,7 @@
 #include "lib/net/stream_internal.h"
 
 #include "lib/base/loop.h"
+#include "lib/net/bytes.h"
 #include "lib/net/tls.h"
 
 #include <arpa/inet.h>
@@ -13,8 +14,11 @@
 struct stream_write {
     uv_write_t req;
     struct net_stream *stream;
-    struct buf data;
+    struct stream_out out;
 };
+
+#define STREAM_PIECES_MAX 64 /* Handed to the system at a time. */
+#define STREAM_REF_MIN 4096
 
 /* One read buffer per thread: libuv reads and delivers without a break. */
 static _Thread_local uint8_t read_buffer[STREAM_READ_BYTES];
@@ -83,7 +87,7 @@ static void stream_free(struct net_stream *s)
     stream_tls_done(s);
     tls_peer_unref(s->peer);
     buf_done(&s->stage);
-    buf_done(&s->out);
+    stream_out_done(&s->out);
     buf_done(&s->rest);
     buf_done(&s->unread);
     if (s->listener != NULL)
@@ -168,14 +172,19 @@ void net_stream_close_soft(struct net_stream *s)
 
 /* --- writing --- */
 
+static void stream_write_free(struct stream_write *w)
+{
+    stream_out_done(&w->out);
+    free(w);
+}
+
 static void stream_on_written(uv_write_t *req, int status)
 {
     struct stream_write *w = CONTAINER_OF(req, struct stream_write, req);
     struct net_stream *s = w->stream;
     s->sent += s->in_flight;
     s->in_flight = 0;
-    buf_done(&w->data);
-    free(w);
+    stream_write_free(w);
     if (s->state == STREAM_CLOSED)
         return;
     if (status < 0)
@@ -184,38 +193,45 @@ static void stream_on_written(uv_write_t *req, int status)
         stream_kick(s);
 }
 
+/* The socket takes no more now: libuv writes the rest when it does. */
+static void stream_send_later(struct net_stream *s)
+{
+    struct stream_write *w = xmalloc(sizeof(*w));
+    w->stream = s;
+    w->out = s->out;
+    s->out = (struct stream_out){0};
+    s->in_flight = w->out.len;
+    unsigned max = stream_out_piece_count(&w->out);
+    AUTO_FREE uv_buf_t *pieces = xmalloc(max * sizeof(*pieces));
+    unsigned count = stream_out_pieces(&w->out, pieces, max);
+    int rc = uv_write(&w->req, &s->io.stream, pieces, count, stream_on_written);
+    if (rc < 0) {
+        s->in_flight = 0;
+        stream_write_free(w);
+        stream_end_uv(s, rc, "write");
+    }
+}
+
 /* Hands s->out to the socket: what fits at once, the rest through libuv. */
 static void stream_send(struct net_stream *s)
 {
+    uv_buf_t pieces[STREAM_PIECES_MAX];
     while (s->out.len > 0 && s->in_flight == 0 && s->state != STREAM_CLOSED) {
-        uv_buf_t b = uv_buf_init((char *)s->out.data, (unsigned)MIN_OF(s->out.len, 1u << 30));
-        int n = uv_try_write(&s->io.stream, &b, 1);
+        unsigned count = stream_out_pieces(&s->out, pieces, STREAM_PIECES_MAX);
+        int n = uv_try_write(&s->io.stream, pieces, count);
         if (n > 0) {
             s->sent += (size_t)n;
-            buf_consume(&s->out, (size_t)n);
-            continue;
-        }
-        if (n < 0 && n != UV_EAGAIN) {
+            stream_out_consume(&s->out, (size_t)n);
+        } else if (n < 0 && n != UV_EAGAIN) {
             stream_end_uv(s, n, "write");
             return;
+        } else {
+            stream_send_later(s);
+            return;
         }
-        struct stream_write *w = xmalloc(sizeof(*w));
-        w->stream = s;
-        w->data = s->out;
-        s->out = BUF_INIT;
-        s->in_flight = w->data.len;
-        b = uv_buf_init((char *)w->data.data, (unsigned)w->data.len);
-        int rc = uv_write(&w->req, &s->io.stream, &b, 1, stream_on_written);
-        if (rc < 0) {
-            s->in_flight = 0;
-            buf_done(&w->data);
-            free(w);
-            stream_end_uv(s, rc, "write");
-        }
-        return;
     }
     if (s->out.len == 0)
-        buf_done(&s->out);
+        stream_out_done(&s->out);
 }
 
 struct stream_shutdown {
@@ -270,7 +286,7 @@ void net_stream_write(struct net_stream *s, const void *data, size_t len)
     if (s->state == STREAM_CLOSED || s->want_shut || len == 0)
         return;
     if (s->ssl == NULL) {
-        buf_append(&s->out, data, len);
+        stream_out_add(&s->out, data, len);
     } else if (s->state == STREAM_OPEN && s->stage.len + len >= STREAM_RECORD_BYTES) {
         /* Fill the record that was begun, then encrypt whole ones in place. */
         const uint8_t *p = data;
@@ -286,6 +302,21 @@ void net_stream_write(struct net_stream *s, const void *data, size_t len)
     } else {
         buf_append(&s->stage, data, len);
     }
+    if (net_stream_pending(s) >= STREAM_WINDOW_BYTES)
+        s->was_full = true;
+    stream_kick(s);
+}
+
+void net_stream_write_bytes(struct net_stream *s, struct net_bytes *b, const uint8_t *data,
+                            size_t len)
+{
+    /* Small ones are cheaper to copy than to keep account of. */
+    if (s->ssl != NULL || len < STREAM_REF_MIN || b->release == NULL || s->state == STREAM_CLOSED ||
+        s->want_shut) {
+        net_stream_write(s, data, len);
+        return;
+    }
+    stream_out_add_ref(&s->out, b, data, len);
     if (net_stream_pending(s) >= STREAM_WINDOW_BYTES)
         s->was_full = true;
     stream_kick(s);

@@ -12,6 +12,7 @@
 #include "lib/base/error.h"
 #include "lib/base/str.h"
 
+struct net_bytes;
 struct net_listener;
 struct net_stream;
 struct sockaddr;
@@ -66,6 +67,10 @@ void net_stream_resume(struct net_stream *s); /* Reading starts enabled. */
 
 /* Takes all bytes, always (copies or encrypts them). Ignored once closed. */
 void net_stream_write(struct net_stream *s, const void *data, size_t len);
+/* The same for bytes of a shared block: without TLS large pieces are not copied,
+ * a reference is taken instead. */
+void net_stream_write_bytes(struct net_stream *s, struct net_bytes *b, const uint8_t *data,
+                            size_t len);
 /* Bytes a well-behaved writer may still add; 0 until open and while the window
  * (128 KiB) is full. */
 size_t net_stream_room(const struct net_stream *s);

@@ -6,6 +6,7 @@
 #include "lib/net/stream.h"
 
 #include "lib/base/buf.h"
+#include "lib/net/stream_out.h"
 
 #include <uv.h>
 
@@ -53,8 +54,8 @@ struct net_stream {
     struct tls_peer *peer;
     const uint8_t *cipher_in; /* Bytes of the current read that TLS has not taken yet. */
     size_t cipher_in_len;
-    struct buf stage;  /* TLS: plain text not yet encrypted. */
-    struct buf out;    /* Bytes for the socket. */
+    struct buf stage; /* TLS: plain text not yet encrypted. */
+    struct stream_out out;
     size_t in_flight;  /* Bytes that libuv holds. */
     uint64_t sent;     /* Bytes that the socket took, those in flight left out. */
     struct buf rest;   /* Input kept back while paused: cipher text with TLS. */

@@ -38,7 +38,7 @@ static int stream_bio_write(BIO *bio, const char *data, size_t len, size_t *ret_
 {
     struct net_stream *s = BIO_get_data(bio);
     BIO_clear_retry_flags(bio);
-    buf_append(&s->out, data, len);
+    stream_out_add(&s->out, data, len);
     *ret_written = len;
     return 1;
 }
@@ -87,7 +87,8 @@ static void stream_tls_fail(struct net_stream *s, const char *what)
     tls_session_error(s->ssl, &err, what);
     /* The alert that tells the other side why. */
     if (s->out.len > 0 && s->in_flight == 0) {
-        uv_buf_t b = uv_buf_init((char *)s->out.data, (unsigned)s->out.len);
+        uv_buf_t b;
+        stream_out_pieces(&s->out, &b, 1);
         uv_try_write(&s->io.stream, &b, 1);
     }
     stream_end(s, E_TLS, err.message);

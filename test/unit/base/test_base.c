@@ -93,6 +93,25 @@ START_TEST(arena_releases_holds)
 }
 END_TEST
 
+/* Cleared, an arena has released its holds and is as good as new. */
+START_TEST(arena_starts_again)
+{
+    struct arena *a = arena_new(0);
+    size_t bytes = arena_bytes(a);
+    for (int round = 0; round < 3; round++) {
+        int done = 0;
+        release_order = 0;
+        for (size_t i = 0; i < 100; i++)
+            memset(arena_alloc(a, i * 100 + 1), 'x', i * 100 + 1);
+        arena_hold(a, &done, release);
+        arena_clear(a);
+        ck_assert_int_eq(done, 1);
+        ck_assert_uint_eq(arena_bytes(a), bytes);
+    }
+    arena_free(a);
+}
+END_TEST
+
 /* Appending and consuming in turn never loses or repeats a byte. */
 START_TEST(buf_is_a_queue)
 {
@@ -247,6 +266,7 @@ UNIT_MAIN("base", {
     UNIT_TEST(str_utf8);
     UNIT_TEST(arena_keeps_content);
     UNIT_TEST(arena_releases_holds);
+    UNIT_TEST(arena_starts_again);
     UNIT_TEST(buf_is_a_queue);
     UNIT_TEST(buf_varint);
     UNIT_TEST(map_agrees_with_model);

@@ -70,7 +70,16 @@ static bool guard(const struct consensus *c, enum consensus_guard g)
 
 static int core_role(enum member_role role)
 {
-    return role == MEMBER_VOTER ? RAFT_VOTER : role == MEMBER_STANDBY ? RAFT_STANDBY : RAFT_SPARE;
+    switch (role) {
+    case MEMBER_VOTER:
+        return RAFT_VOTER;
+    case MEMBER_STANDBY:
+    case MEMBER_LEARNER:
+        return RAFT_STANDBY;
+    case MEMBER_SPARE:
+        break;
+    }
+    return RAFT_SPARE;
 }
 
 static void must(int rv)

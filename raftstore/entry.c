@@ -105,7 +105,7 @@ static bool decode_member(struct wire *w, struct members *m)
     uint64_t id = wire_u64(w);
     uint8_t role = wire_u8(w);
     struct str address = wire_str(w, MEMBER_ADDRESS_MAX);
-    if (w->bad || id == 0 || role < MEMBER_VOTER || role > MEMBER_SPARE ||
+    if (w->bad || id == 0 || role < MEMBER_VOTER || role > MEMBER_LEARNER ||
         members_get(m, id) != NULL || memchr(str_c(address), 0, address.len) != NULL)
         return false;
     char *copy = xstrndup(str_c(address), address.len);

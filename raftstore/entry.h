@@ -48,6 +48,7 @@ enum member_role {
     MEMBER_VOTER = 1,
     MEMBER_STANDBY = 2, /* Receives the log, counts in no quorum. */
     MEMBER_SPARE = 3,   /* Receives nothing. Known to the core; the replica assigns none. */
+    MEMBER_LEARNER = 4, /* A standby that only a request makes a voter. Since format 2. */
 };
 
 #define MEMBERS_MAX 32

@@ -438,11 +438,19 @@ void replica_tick(struct replica *r, uint64_t now_ms)
     replica_look(r);
 }
 
+static bool has_standby(const struct members *m)
+{
+    for (uint32_t i = 0; i < m->count; i++)
+        if (m->items[i].role == MEMBER_STANDBY)
+            return true;
+    return false;
+}
+
 static bool needs_housekeeping(const struct replica *r)
 {
     return r->proposal_count > 0 || r->read_count > 0 || r->group_count > 0 ||
            r->change_count > 0 || !list_empty(&r->writes) || r->fatal_at_ms != 0 ||
-           transfer_active(r) || (is_leader(r) && members_voters(&r->told) != r->told.count);
+           transfer_active(r) || (is_leader(r) && has_standby(&r->told));
 }
 
 uint64_t replica_deadline(const struct replica *r)
@@ -644,6 +652,7 @@ void replica_status(const struct replica *r, struct replica_status *ret)
         .proposal_bytes = r->proposal_bytes,
         .reads = r->read_count,
         .is_voter = self != NULL && self->role == MEMBER_VOTER,
+        .is_learner = self != NULL && self->role == MEMBER_LEARNER,
         .removed = r->was_member && self == NULL,
     };
 }

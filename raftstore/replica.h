@@ -76,7 +76,7 @@ struct replica_status {
     uint64_t proposals;   /* Waiting for their application. */
     uint64_t proposal_bytes;
     uint64_t reads;
-    bool is_voter;
+    bool is_voter, is_learner;
     bool removed; /* Was a member, is none any more. */
 };
 
@@ -241,7 +241,8 @@ int replica_read(struct replica *r, uint64_t now_ms, void *cookie);
 
 enum replica_change_type {
     REPLICA_ADD,     /* As standby; the leader promotes it once it has caught up. */
-    REPLICA_PROMOTE, /* A caught-up standby to voter; E_AGAIN while it has not. */
+    REPLICA_PROMOTE, /* A caught-up standby or learner to voter; E_AGAIN while it has not,
+                        E_INVALID when it is one. */
     REPLICA_DEMOTE,  /* A voter to standby. */
     REPLICA_REMOVE,  /* A leader hands over first. Not the last voter: E_INVALID. */
     REPLICA_ADD_LEARNER, /* As REPLICA_ADD, but promoted by REPLICA_PROMOTE only. */
@@ -250,7 +251,7 @@ enum replica_change_type {
 /* On any member; answered by change_done() once committed. Waits for its turn
  * while another change is under way. E_EXISTS (id or address), E_NOT_FOUND,
  * E_AGAIN (not caught up), E_INVALID, E_UNAVAILABLE, E_UNKNOWN_OUTCOME. address:
- * for REPLICA_ADD, different for every member. */
+ * for REPLICA_ADD, REPLICA_ADD_LEARNER and REPLICA_UPDATE, different for every member. */
 int replica_change(struct replica *r, uint64_t now_ms, enum replica_change_type type, uint64_t id,
                    const char *address, void *cookie);
 /* Hands leadership to id; 0: whoever is best. On any member; answered by

@@ -51,11 +51,21 @@ static int request(struct replica *r, uint64_t now_ms, uint8_t type, uint64_t ta
     return 0;
 }
 
+static bool adds(uint8_t type)
+{
+    return type == REPLICA_ADD || type == REPLICA_ADD_LEARNER;
+}
+
+static bool takes_address(uint8_t type)
+{
+    return adds(type) || type == REPLICA_UPDATE;
+}
+
 int replica_change(struct replica *r, uint64_t now_ms, enum replica_change_type type, uint64_t id,
                    const char *address, void *cookie)
 {
     if (id == 0 ||
-        (type == REPLICA_ADD && (address == NULL || strlen(address) > MEMBER_ADDRESS_MAX)))
+        (takes_address((uint8_t)type) && (address == NULL || strlen(address) > MEMBER_ADDRESS_MAX)))
         return E_INVALID;
     return request(r, now_ms, (uint8_t)type, id, address, cookie);
 }
@@ -67,6 +77,14 @@ int replica_transfer(struct replica *r, uint64_t now_ms, uint64_t id, void *cook
 
 /* --- the leader: carrying out --- */
 
+static bool address_of_other(const struct members *now, uint64_t id, const char *address)
+{
+    for (uint32_t i = 0; i < now->count; i++)
+        if (now->items[i].id != id && strcmp(now->items[i].address, address) == 0)
+            return true;
+    return false;
+}
+
 /* Makes the list that the request asks for. 0, RESULT_DONE, or why not. `again`:
  * the request may have been carried out before. */
 static int next_members(struct replica *r, uint8_t type, uint64_t id, const char *address,
@@ -74,22 +92,32 @@ static int next_members(struct replica *r, uint8_t type, uint64_t id, const char
 {
     const struct members *now = consensus_members(r->consensus);
     const struct member *m = members_get(now, id);
-    if (type == REPLICA_ADD) {
+    if (adds(type)) {
         if (m != NULL)
             return again && strcmp(m->address, address) == 0 ? RESULT_DONE : E_EXISTS;
-        for (uint32_t i = 0; i < now->count; i++)
-            if (strcmp(now->items[i].address, address) == 0)
-                return E_EXISTS;
         if (now->count >= MEMBERS_MAX)
             return E_TOO_MANY;
     } else if (m == NULL) {
         return type == REPLICA_REMOVE && again ? RESULT_DONE : E_NOT_FOUND;
     }
+    if (takes_address(type) && address_of_other(now, id, address))
+        return E_EXISTS;
     members_copy(ret, now);
     switch (type) {
     case REPLICA_ADD:
         members_add(ret, id, MEMBER_STANDBY, address);
         return 0;
+    case REPLICA_ADD_LEARNER:
+        members_add(ret, id, MEMBER_LEARNER, address);
+        return 0;
+    case REPLICA_UPDATE: {
+        struct member *moved = members_get(ret, id);
+        if (strcmp(moved->address, address) == 0)
+            return RESULT_DONE;
+        free(moved->address);
+        moved->address = xstrdup(address);
+        return 0;
+    }
     case REPLICA_REMOVE:
         members_remove(ret, id);
         return 0;
@@ -97,7 +125,7 @@ static int next_members(struct replica *r, uint8_t type, uint64_t id, const char
     case REPLICA_DEMOTE: {
         enum member_role role = type == REPLICA_PROMOTE ? MEMBER_VOTER : MEMBER_STANDBY;
         if (m->role == role)
-            return RESULT_DONE;
+            return type == REPLICA_PROMOTE && !again ? E_INVALID : RESULT_DONE;
         members_get(ret, id)->role = role;
         return 0;
     }

@@ -394,22 +394,31 @@ uint64_t store_sync_count(const struct store *s)
     return atomic_load(&s->log_io.syncs);
 }
 
+static const char *put_text(char **at, const char *text)
+{
+    size_t n = strlen(text) + 1;
+    char *copy = memcpy(*at, text, n);
+    *at += n;
+    return copy;
+}
+
 struct store_member *store_members(struct store *s, uint32_t *ret_count)
 {
     pthread_mutex_lock(&s->lock);
     size_t bytes = 0;
     for (uint32_t i = 0; i < s->listed_count; i++)
-        bytes += strlen(s->records[i].name) + strlen(s->listed[i].address) + 2;
+        bytes += strlen(s->records[i].name) + strlen(s->records[i].client_urls) +
+                 strlen(s->listed[i].address) + 3;
     uint32_t n = s->listed_count;
     struct store_member *list = xzalloc(n * sizeof(*list) + bytes + 1);
     char *at = (char *)(list + n);
     for (uint32_t i = 0; i < n; i++) {
-        size_t name = strlen(s->records[i].name) + 1, address = strlen(s->listed[i].address) + 1;
         list[i].id = s->listed[i].id;
         list[i].is_voter = s->listed[i].role == MEMBER_VOTER;
-        list[i].name = memcpy(at, s->records[i].name, name);
-        list[i].address = memcpy(at + name, s->listed[i].address, address);
-        at += name + address;
+        list[i].is_learner = s->listed[i].role == MEMBER_LEARNER;
+        list[i].name = put_text(&at, s->records[i].name);
+        list[i].client_urls = put_text(&at, s->records[i].client_urls);
+        list[i].address = put_text(&at, s->listed[i].address);
     }
     pthread_mutex_unlock(&s->lock);
     *ret_count = n;

@@ -178,6 +178,7 @@ struct store_status {
     uint32_t alarms; /* STORE_ALARM_* */
     bool removed;    /* Was a member, is none any more. */
     bool failed; /* Cannot go on (its disk failed, its data is damaged): reads only, restart it. */
+    bool is_learner;
     uint64_t bytes_in_use; /* bytes less what compaction has not freed yet. */
 };
 enum { STORE_ALARM_NO_SPACE = 1, STORE_ALARM_CORRUPT = 2 };

@@ -141,6 +141,7 @@ void store_became_leader(struct store *s, uint64_t now_ms)
 {
     mvcc_leases_extend(s->mvcc, now_ms);
     s->record_retry_ms = 0;
+    s->record_dirty = true;
 }
 
 /* --- all of them ---------------------------------------------------------------------------------

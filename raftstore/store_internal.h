@@ -116,7 +116,9 @@ struct bulk_io {
 struct member_record {
     uint64_t id;
     uint64_t instance; /* 0: not seen yet. */
+    uint16_t format;   /* Newest format of commands it understands; 0: not known. */
     char name[TRANSPORT_NAME_MAX + 1];
+    char client_urls[TRANSPORT_URLS_MAX + 1];
 };
 
 struct sample {
@@ -136,7 +138,7 @@ struct store {
     /* Constant after store_open(). */
     struct env *env;
     struct disk *disk;
-    char *data_dir, *name;
+    char *data_dir, *name, *client_urls;
     uint32_t heartbeat_ms, election_ms;
     uint64_t history_ms, quota_bytes, snapshot_log_bytes;
     struct store_hooks hooks;
@@ -186,6 +188,8 @@ struct store {
     struct member_record seen[MEMBERS_MAX]; /* Whom we met. */
     uint32_t seen_count;
     struct buf published; /* The members' record that other threads know. */
+    bool record_dirty;    /* What it should say may have changed. */
+    uint16_t format;      /* Of commands that every member understands. */
 
     struct store_metrics metrics;
 
@@ -278,9 +282,14 @@ void store_metrics_update(struct store *s, const struct replica_status *rs,
 int store_force_alone(struct log *log, const char *address, struct error *err);
 
 /* store_members.c */
+/* What a member says of itself when it is met. */
+struct member_greeting {
+    uint64_t id, instance;
+    uint16_t format;
+    struct str name, client_urls;
+};
 /* Notes whom we met. OK, or LOST_DATA when its data is not what the record says. */
-enum transport_status store_member_met(struct store *s, uint64_t id, uint64_t instance,
-                                       struct str name);
+enum transport_status store_member_met(struct store *s, const struct member_greeting *g);
 void store_members_chore(struct store *s, uint64_t now_ms);
 uint32_t store_member_records(const struct store *s, struct member_record *ret, uint32_t max);
 void store_publish_members(struct store *s);

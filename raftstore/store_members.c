@@ -1,7 +1,8 @@
 /* store_members.c - what the cluster knows about its members beside their ids.
  *
  * A replicated record holds each member's name and the instance number of its
- * data. A member whose data was lost or replaced shows another number: it must
+ * data, beside the client URLs that it publishes and the format of commands it
+ * understands. A member whose data was lost or replaced shows another number: it must
  * not vote, since it forgot what it promised, so nobody takes its connection
  * until it is removed and added anew. The leader keeps the record up to date
  * with whom it meets. */
@@ -12,8 +13,16 @@
 #include <inttypes.h>
 #include <string.h>
 
-#define RECORD_VERSION 1
+#define RECORD_VERSION 2 /* 1: without format and client URLs. */
 #define RECORD_RETRY_MS 1000
+
+/* The strings are bounded by their fields' sizes. */
+static void keep_text(char *to, struct str text, size_t max)
+{
+    size_t n = MIN_OF(text.len, max);
+    memcpy(to, n > 0 ? text.data : "", n);
+    to[n] = '\0';
+}
 
 static bool record_decode(struct str bytes, struct member_record *ret, uint32_t max,
                           uint32_t *ret_count)
@@ -22,32 +31,49 @@ static bool record_decode(struct str bytes, struct member_record *ret, uint32_t 
     *ret_count = 0;
     if (bytes.len == 0)
         return true;
-    if (wire_u8(&w) != RECORD_VERSION)
-        return false;
+    uint8_t version = wire_u8(&w);
     uint32_t count = wire_u32(&w);
-    if (w.bad || count > max)
+    if (w.bad || version < 1 || version > RECORD_VERSION || count > max)
         return false;
     for (uint32_t i = 0; i < count; i++) {
         struct member_record *m = &ret[i];
-        *m = (struct member_record){.id = wire_u64(&w)};
+        *m = (struct member_record){.id = wire_u64(&w), .format = 1};
         m->instance = wire_u64(&w);
-        struct str name = wire_str(&w, TRANSPORT_NAME_MAX);
+        keep_text(m->name, wire_str(&w, TRANSPORT_NAME_MAX), TRANSPORT_NAME_MAX);
+        if (version >= 2) {
+            m->format = (uint16_t)wire_le(&w, 2);
+            keep_text(m->client_urls, wire_str(&w, TRANSPORT_URLS_MAX), TRANSPORT_URLS_MAX);
+        }
         if (w.bad)
             return false;
-        memcpy(m->name, name.len > 0 ? name.data : "", name.len);
     }
     *ret_count = count;
     return wire_end(&w);
 }
 
+/* As long as a member is known to be of the first version, the record stays in
+ * its form: that member could not read another, nor lead by it. */
+static uint8_t record_version(const struct member_record *list, uint32_t count)
+{
+    for (uint32_t i = 0; i < count; i++)
+        if (list[i].format == 1)
+            return 1;
+    return RECORD_VERSION;
+}
+
 static void record_encode(const struct member_record *list, uint32_t count, struct buf *out)
 {
-    buf_putc(out, RECORD_VERSION);
+    uint8_t version = record_version(list, count);
+    buf_putc(out, (char)version);
     buf_put_le32(out, count);
     for (uint32_t i = 0; i < count; i++) {
         buf_put_le64(out, list[i].id);
         buf_put_le64(out, list[i].instance);
         wire_put_str(out, str_of(list[i].name));
+        if (version >= 2) {
+            buf_put_le16(out, list[i].format);
+            wire_put_str(out, str_of(list[i].client_urls));
+        }
     }
 }
 
@@ -66,12 +92,13 @@ static const struct member_record *find(const struct member_record *list, uint32
     return NULL;
 }
 
-static void note_seen(struct store *s, uint64_t id, uint64_t instance, struct str name)
+static void note_seen(struct store *s, const struct member_greeting *g)
 {
-    struct member_record m = {.id = id, .instance = instance};
-    memcpy(m.name, name.len > 0 ? name.data : "", MIN_OF(name.len, (size_t)TRANSPORT_NAME_MAX));
+    struct member_record m = {.id = g->id, .instance = g->instance, .format = g->format};
+    keep_text(m.name, g->name, TRANSPORT_NAME_MAX);
+    keep_text(m.client_urls, g->client_urls, TRANSPORT_URLS_MAX);
     uint32_t at = 0;
-    while (at < s->seen_count && s->seen[at].id != id)
+    while (at < s->seen_count && s->seen[at].id != g->id)
         at++;
     if (at == MEMBERS_MAX) { /* Strangers come and go: forget the oldest. */
         memmove(s->seen, s->seen + 1, (MEMBERS_MAX - 1) * sizeof(s->seen[0]));
@@ -79,17 +106,17 @@ static void note_seen(struct store *s, uint64_t id, uint64_t instance, struct st
     }
     s->seen[at] = m;
     s->seen_count = MAX_OF(s->seen_count, at + 1);
+    s->record_dirty = true;
 }
 
-enum transport_status store_member_met(struct store *s, uint64_t id, uint64_t instance,
-                                       struct str name)
+enum transport_status store_member_met(struct store *s, const struct member_greeting *g)
 {
     struct member_record list[MEMBERS_MAX];
     uint32_t count = store_member_records(s, list, MEMBERS_MAX);
-    const struct member_record *known = find(list, count, id);
-    if (known != NULL && known->instance != 0 && known->instance != instance)
+    const struct member_record *known = find(list, count, g->id);
+    if (known != NULL && known->instance != 0 && known->instance != g->instance)
         return TRANSPORT_LOST_DATA;
-    note_seen(s, id, instance, name);
+    note_seen(s, g);
     store_kick(s);
     return TRANSPORT_OK;
 }
@@ -97,8 +124,10 @@ enum transport_status store_member_met(struct store *s, uint64_t id, uint64_t in
 static void on_recorded(struct store *s, const struct request *r)
 {
     s->recording = false;
-    if (r->code < 0)
+    if (r->code < 0) {
         s->record_retry_ms = store_now(s) + RECORD_RETRY_MS;
+        s->record_dirty = true;
+    }
     store_kick(s);
 }
 
@@ -109,10 +138,14 @@ void store_members_chore(struct store *s, uint64_t now_ms)
         buf_clear(&s->published);
         buf_append_str(&s->published, mvcc_config_record(s->mvcc));
         store_publish_members(s);
+        s->record_dirty = true;
     }
-    if (!s->was_leader || s->recording || now_ms < s->record_retry_ms || s->members.count == 0)
+    if (!s->record_dirty || !s->was_leader || s->recording || now_ms < s->record_retry_ms ||
+        s->members.count == 0)
         return;
-    note_seen(s, atomic_load(&s->id), s->instance, str_of(s->name));
+    note_seen(s, &(struct member_greeting){atomic_load(&s->id), s->instance, COMMAND_FORMAT,
+                                           str_of(s->name), str_of(s->client_urls)});
+    s->record_dirty = false;
     struct member_record old[MEMBERS_MAX], next[MEMBERS_MAX];
     uint32_t old_count = store_member_records(s, old, MEMBERS_MAX), next_count = 0;
     for (uint32_t i = 0; i < s->members.count && next_count < MEMBERS_MAX; i++) {
@@ -133,11 +166,22 @@ void store_members_chore(struct store *s, uint64_t now_ms)
                            on_recorded);
 }
 
+/* What everybody understands, as far as members were met. */
+static uint16_t common_format(const struct member_record *list, uint32_t count)
+{
+    uint16_t format = COMMAND_FORMAT;
+    for (uint32_t i = 0; i < count; i++)
+        if (list[i].format != 0)
+            format = MIN_OF(format, list[i].format);
+    return format;
+}
+
 /* The list that other threads read. */
 void store_publish_members(struct store *s)
 {
     struct member_record list[MEMBERS_MAX];
     uint32_t known = store_member_records(s, list, MEMBERS_MAX);
+    s->format = common_format(list, known);
     struct members copy = {0};
     members_copy(&copy, &s->members);
     struct member_record *records = xzalloc(((size_t)copy.count + 1) * sizeof(*records));

@@ -324,6 +324,8 @@ static int open_transport(struct store *s, const struct store_config *c, struct 
         .id = atomic_load(&s->id),
         .instance = s->instance,
         .name = s->name,
+        .client_urls = s->client_urls,
+        .format = COMMAND_FORMAT,
         .listen_address = c->listen_address,
         .advertise_address = c->advertise_address,
         .cert_file = c->cert_file,
@@ -373,6 +375,8 @@ struct store *store_new(const struct store_config *c, const struct store_hooks *
     s->disk = hooks->disk != NULL ? hooks->disk : disk_system();
     s->data_dir = xstrdup(c->data_dir);
     s->name = xstrdup(c->name != NULL ? c->name : "");
+    s->client_urls = xstrdup(c->client_urls != NULL ? c->client_urls : "");
+    s->format = COMMAND_FORMAT;
     s->heartbeat_ms = c->heartbeat_ms != 0 ? c->heartbeat_ms : 100;
     s->election_ms = c->election_ms != 0 ? c->election_ms : 600;
     s->history_ms = c->history_ms != 0 ? c->history_ms : 600000;
@@ -403,6 +407,9 @@ int store_open_hooked(const struct store_config *config, const struct store_hook
     struct store *s = store_new(config, hooks);
     struct opened o = {0};
     int rc = failpoint_setup(err);
+    if (rc == 0 && strlen(s->client_urls) > TRANSPORT_URLS_MAX)
+        rc = error_set(err, E_INVALID, "client URLs of %zu bytes: at most %d are allowed",
+                       strlen(s->client_urls), TRANSPORT_URLS_MAX);
     if (rc == 0)
         rc = store_loop_init(s, err);
     if (rc < 0) {
@@ -453,6 +460,7 @@ void store_free(struct store *s)
     free(s->alarms);
     free(s->data_dir);
     free(s->name);
+    free(s->client_urls);
     free(s->address);
     pthread_mutex_destroy(&s->lock);
     free(s);

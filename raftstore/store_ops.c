@@ -105,6 +105,7 @@ static void op_members_changed(void *arg, const struct members *m)
     struct store *s = arg;
     members_done(&s->members);
     members_copy(&s->members, m);
+    s->record_dirty = true;
     store_set_peers(s);
     store_publish_members(s);
 }
@@ -133,12 +134,14 @@ static enum transport_status on_hello(void *arg, const struct transport_hello *h
         return TRANSPORT_RETRY;
     if (s->was_leader && members_get(&s->members, h->from) == NULL)
         return TRANSPORT_REMOVED;
-    return store_member_met(s, h->from, h->instance, h->name);
+    return store_member_met(s, &(struct member_greeting){h->from, h->instance, h->format, h->name,
+                                                         h->client_urls});
 }
 
 static enum transport_status on_welcome(void *arg, const struct transport_welcome *w)
 {
-    return store_member_met(arg, w->id, w->instance, w->name);
+    return store_member_met(arg, &(struct member_greeting){w->id, w->instance, w->format, w->name,
+                                                           w->client_urls});
 }
 
 static bool is_bulk(void *arg, struct str message)

@@ -87,6 +87,8 @@ static int start_request(struct store *s, struct request *r)
         return E_UNAVAILABLE;
     switch (r->type) {
     case REQUEST_COMMAND:
+        if (command_format(buf_str(&r->bytes)) > s->format)
+            return E_UNAVAILABLE; /* A member would not understand it. */
         (void)failpoint(FP_STORE_PROPOSE);
         return replica_propose(s->replica, now, buf_str(&r->bytes), r);
     case REQUEST_READ:
@@ -94,6 +96,8 @@ static int start_request(struct store *s, struct request *r)
     case REQUEST_LEASES:
         return replica_read(s->replica, now, r);
     case REQUEST_CHANGE:
+        if (s->format < 2 && r->change >= REPLICA_ADD_LEARNER)
+            return E_UNAVAILABLE;
         return replica_change(s->replica, now, r->change, r->id, r->address, r);
     case REQUEST_TRANSFER:
         return replica_transfer(s->replica, now, r->id, r);
@@ -204,6 +208,7 @@ void store_update_status(struct store *s)
         .is_leader = rs.state == REPLICA_LEADER,
         .has_leader = rs.leader != 0,
         .is_voter = rs.is_voter,
+        .is_learner = rs.is_learner,
         .alarms = mvcc_alarms(s->mvcc),
         .removed = rs.removed,
         .failed = s->failed,

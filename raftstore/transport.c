@@ -132,6 +132,8 @@ void transport_set_peers(struct transport *t, const struct transport_peer *peers
             /* It moved. What it sends us comes over connections of its own. */
             free(p->address);
             p->address = xstrdup(peers[i].address);
+            for (int ch = 0; ch < TRANSPORT_CHANNELS; ch++)
+                link_moved(&p->links[ch]);
         }
         if (p == NULL)
             p = remote_new(t, peers[i].id, str_of(peers[i].address));
@@ -238,6 +240,8 @@ int transport_new(const struct transport_config *c, struct transport **ret, stru
     t->id = c->id;
     t->instance = c->instance;
     t->name = xstrdup(c->name != NULL ? c->name : "");
+    t->client_urls = xstrdup(c->client_urls != NULL ? c->client_urls : "");
+    t->format = MAX_OF(c->format, (uint16_t)1);
     t->any_organization = c->any_organization;
     t->common_name = c->common_name != NULL ? xstrdup(c->common_name) : NULL;
     t->plain = c->plain;
@@ -275,6 +279,7 @@ void transport_settle(struct transport *t)
     tls_context_unref(t->tls_server);
     tls_context_unref(t->tls_client);
     free(t->name);
+    free(t->client_urls);
     free(t->common_name);
     free(t->address);
     free(t);

@@ -46,6 +46,8 @@ struct transport_config {
     uint64_t cluster_id, id; /* 0 until told: see transport_adopt(). */
     uint64_t instance;
     const char *name;              /* Copied. */
+    const char *client_urls;       /* Told to the others; copied. NULL: none. */
+    uint16_t format;               /* Newest format of commands understood; told to the others. */
     const char *listen_address;    /* "host:port", port 0 picks one; or "unix:/path". */
     const char *advertise_address; /* NULL: as listening. */
     const char *cert_file, *key_file, *ca_file; /* All or none. */

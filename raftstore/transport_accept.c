@@ -91,6 +91,8 @@ static void answer(struct inbound *in, const struct transport_hello *h,
         .id = t->id,
         .instance = t->instance,
         .name = str_of(t->name),
+        .format = t->format,
+        .client_urls = str_of(t->client_urls),
     };
     AUTO_BUF bytes = BUF_INIT;
     uint8_t header[FRAME_HEADER_BYTES];

@@ -99,6 +99,21 @@ void link_dial(struct link *l)
     l->state = LINK_DIALING;
 }
 
+/* A connection that works stays: the list may be ahead of the move. The next one
+ * goes to the new address, at once when the old one was being tried. */
+void link_moved(struct link *l)
+{
+    l->backoff_ms = 0;
+    l->logged_down = false;
+    if (l->state == LINK_DIALING || l->state == LINK_GREETING) {
+        net_stream_close(l->stream);
+    } else if (l->state == LINK_WAITING && l->stream == NULL) {
+        uv_timer_stop(&l->timer);
+        l->state = LINK_IDLE;
+        link_dial(l);
+    }
+}
+
 static void link_on_open(struct net_stream *s, void *arg)
 {
     struct link *l = arg;
@@ -119,6 +134,8 @@ static void link_on_open(struct net_stream *s, void *arg)
         .instance = t->instance,
         .name = str_of(t->name),
         .address = str_of(t->address),
+        .format = t->format,
+        .client_urls = str_of(t->client_urls),
     };
     AUTO_BUF bytes = BUF_INIT;
     uint8_t header[FRAME_HEADER_BYTES];

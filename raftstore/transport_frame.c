@@ -30,6 +30,23 @@ const char *transport_status_text(enum transport_status s)
     return "an unknown reason";
 }
 
+static void put_abilities(uint16_t format, struct str client_urls, struct buf *out)
+{
+    buf_put_le16(out, format);
+    wire_put_str(out, client_urls);
+}
+
+/* The first version says nothing of them. Bytes behind are for later ones. */
+static void get_abilities(struct wire *w, uint16_t *ret_format, struct str *ret_urls)
+{
+    *ret_format = 1;
+    if (w->bad || w->left == 0)
+        return;
+    uint16_t format = (uint16_t)wire_le(w, 2);
+    *ret_format = MAX_OF(format, (uint16_t)1);
+    *ret_urls = wire_str(w, TRANSPORT_URLS_MAX);
+}
+
 void transport_hello_encode(const struct transport_hello *h, struct buf *out)
 {
     buf_put_le32(out, HELLO_MAGIC);
@@ -42,6 +59,7 @@ void transport_hello_encode(const struct transport_hello *h, struct buf *out)
     buf_put_le64(out, h->instance);
     wire_put_str(out, h->name);
     wire_put_str(out, h->address);
+    put_abilities(h->format, h->client_urls, out);
 }
 
 int transport_hello_decode(struct str bytes, struct transport_hello *ret, struct error *err)
@@ -59,7 +77,7 @@ int transport_hello_decode(struct str bytes, struct transport_hello *ret, struct
     ret->instance = wire_u64(&w);
     ret->name = wire_str(&w, TRANSPORT_NAME_MAX);
     ret->address = wire_str(&w, TRANSPORT_ADDRESS_MAX);
-    /* Bytes behind the known fields are for later versions. */
+    get_abilities(&w, &ret->format, &ret->client_urls);
     if (w.bad || ret->from == 0 || ret->to == 0 || ret->channel >= TRANSPORT_CHANNELS)
         return error_set(err, E_INVALID, "the member's greeting is malformed");
     return 0;
@@ -74,6 +92,7 @@ void transport_welcome_encode(const struct transport_welcome *v, struct buf *out
     buf_put_le64(out, v->id);
     buf_put_le64(out, v->instance);
     wire_put_str(out, v->name);
+    put_abilities(v->format, v->client_urls, out);
 }
 
 int transport_welcome_decode(struct str bytes, struct transport_welcome *ret, struct error *err)
@@ -88,6 +107,7 @@ int transport_welcome_decode(struct str bytes, struct transport_welcome *ret, st
     ret->id = wire_u64(&w);
     ret->instance = wire_u64(&w);
     ret->name = wire_str(&w, TRANSPORT_NAME_MAX);
+    get_abilities(&w, &ret->format, &ret->client_urls);
     if (w.bad)
         return error_set(err, E_INVALID, "the member's answer is malformed");
     return 0;

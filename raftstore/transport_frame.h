@@ -19,6 +19,7 @@ struct error;
 #define TRANSPORT_GREETING_MAX 2048 /* Bytes of a hello or welcome. */
 #define TRANSPORT_NAME_MAX 253
 #define TRANSPORT_ADDRESS_MAX 512
+#define TRANSPORT_URLS_MAX 1024
 
 enum transport_channel {
     TRANSPORT_CONTROL, /* Entries, votes, heartbeats: in order. */
@@ -34,6 +35,9 @@ struct transport_hello {
     uint64_t instance; /* Of the dialer's data: changes when a member lost it. */
     struct str name;
     struct str address; /* Where to dial back. */
+    /* Behind what the first version says; that one ignores it. */
+    uint16_t format;        /* Newest format of commands it understands; 1 if it does not say. */
+    struct str client_urls; /* Comma list. */
 };
 
 /* Why a connection was not taken; the numbers are on the wire. */
@@ -55,6 +59,8 @@ struct transport_welcome {
     uint64_t id;
     uint64_t instance;
     struct str name;
+    uint16_t format; /* As in the hello. */
+    struct str client_urls;
 };
 
 void transport_hello_encode(const struct transport_hello *h, struct buf *out);

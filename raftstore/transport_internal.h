@@ -75,6 +75,8 @@ struct transport {
     uint64_t cluster_id, id, instance;
     char *name;
     char *address;
+    char *client_urls;
+    uint16_t format;
     size_t message_max, queue_max;
     uint32_t stall_ms;
     struct transport_ops ops;
@@ -110,6 +112,8 @@ bool transport_address_is_local(const char *address);
 /* --- transport_dial.c --- */
 void link_init(struct link *l, struct remote *p, enum transport_channel channel);
 void link_dial(struct link *l);
+/* The peer's address is another one now. */
+void link_moved(struct link *l);
 void link_send(struct link *l, struct str message);
 void link_close(struct link *l); /* For good. */
 bool link_closed(const struct link *l);

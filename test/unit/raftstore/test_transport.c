@@ -469,24 +469,34 @@ START_TEST(framing)
 }
 END_TEST
 
-/* Greetings survive their encoding; cut short they are refused. */
+/* Greetings survive their encoding; cut short they are refused, but where the first
+ * version's ended. */
 START_TEST(greetings)
 {
-    struct transport_hello h = {1, 3, 1, 2, 3, 4, 5, STR("name"), STR("10.0.0.1:6444")}, h2;
-    struct transport_welcome w = {1, 2, 3, 4, 5, STR("name")}, w2;
+    struct transport_hello h = {1, 3, 1, 2, 3, 4, 5, STR("name"), STR("10.0.0.1:6444"), 2,
+                                STR("http://10.0.0.1:2379")},
+                           h2;
+    struct transport_welcome w = {1, 2, 3, 4, 5, STR("name"), 7, STR("http://10.0.0.1:2379")}, w2;
+    size_t more = 2 + 1 + h.client_urls.len;
     AUTO_BUF b = BUF_INIT;
     transport_hello_encode(&h, &b);
     ck_assert_int_eq(transport_hello_decode(buf_str(&b), &h2, NULL), 0);
     ck_assert(str_eq(h.name, h2.name) && str_eq(h.address, h2.address) && h2.instance == 5 &&
               h2.to == 4);
+    ck_assert(h2.format == 2 && str_eq(h2.client_urls, h.client_urls));
     for (size_t n = 0; n < b.len; n++)
-        ck_assert_int_eq(transport_hello_decode(str_n((char *)b.data, n), &h2, NULL), E_INVALID);
+        ck_assert_int_eq(transport_hello_decode(str_n((char *)b.data, n), &h2, NULL),
+                         n == b.len - more ? 0 : E_INVALID);
+    transport_hello_decode(str_n((char *)b.data, b.len - more), &h2, NULL);
+    ck_assert(h2.format == 1 && str_empty(h2.client_urls));
     buf_clear(&b);
     transport_welcome_encode(&w, &b);
     ck_assert_int_eq(transport_welcome_decode(buf_str(&b), &w2, NULL), 0);
     ck_assert(w2.status == 2 && w2.id == 4 && str_eq(w2.name, w.name));
+    ck_assert(w2.format == 7 && str_eq(w2.client_urls, w.client_urls));
     for (size_t n = 0; n < b.len; n++)
-        ck_assert_int_eq(transport_welcome_decode(str_n((char *)b.data, n), &w2, NULL), E_INVALID);
+        ck_assert_int_eq(transport_welcome_decode(str_n((char *)b.data, n), &w2, NULL),
+                         n == b.len - more ? 0 : E_INVALID);
 }
 END_TEST
 

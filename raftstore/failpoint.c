@@ -20,6 +20,7 @@
 
 #define SPEC_BYTES_MAX 4096
 #define RELOAD_MS 20
+#define DELAY_MS_MAX 3600000
 
 enum action {
     ACTION_NONE,
@@ -106,33 +107,47 @@ static bool can(enum failpoint_kind kind, enum action a)
     return false;
 }
 
+static bool parse_number(const char *text, const char **ret_end, uint64_t *ret)
+{
+    char *end;
+    if (*text < '0' || *text > '9')
+        return false;
+    *ret = strtoull(text, &end, 10);
+    *ret_end = end;
+    return true;
+}
+
 /* "crash@3", "delay(200)%5x10": false when it is none. */
 static bool parse_action(const char *text, struct rule *ret)
 {
     *ret = (struct rule){.percent = 100, .times = UINT64_MAX, .onward = true};
-    size_t len = strspn(text, "abcdefghijklmnopqrstuvw"); /* No x: it says how often. */
+    size_t len = strspn(text, "abcdefghijklmnopqrstuvwyz"); /* No x: it says how often. */
     for (size_t i = 1; i < ARRAY_SIZE(action_names); i++)
         if (strlen(action_names[i]) == len && strncmp(text, action_names[i], len) == 0)
             ret->action = (enum action)i;
     if (ret->action == ACTION_NONE)
         return false;
-    char *at = (char *)text + len;
-    if (ret->action == ACTION_DELAY) {
-        if (*at != '(')
-            return false;
-        ret->delay_ms = (uint32_t)MIN_OF(strtoul(at + 1, &at, 10), 3600000ul);
-        if (*at++ != ')')
-            return false;
-    }
+    const char *at = text + len;
+    uint64_t ms = 0;
+    if (ret->action == ACTION_DELAY &&
+        (*at != '(' || !parse_number(at + 1, &at, &ms) || *at++ != ')' || ms > DELAY_MS_MAX))
+        return false;
+    ret->delay_ms = (uint32_t)ms;
     if (*at == '@') {
-        ret->from = strtoull(at + 1, &at, 10);
+        if (!parse_number(at + 1, &at, &ret->from))
+            return false;
         ret->onward = *at == '+';
         at += ret->onward;
     }
-    if (*at == '%')
-        ret->percent = strtod(at + 1, &at);
-    if (*at == 'x')
-        ret->times = strtoull(at + 1, &at, 10);
+    if (*at == '%') {
+        char *end;
+        ret->percent = strtod(at + 1, &end);
+        if (end == at + 1)
+            return false;
+        at = end;
+    }
+    if (*at == 'x' && !parse_number(at + 1, &at, &ret->times))
+        return false;
     return *at == '\0' && ret->percent >= 0 && ret->percent <= 100;
 }
 

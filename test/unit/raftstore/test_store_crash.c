@@ -1,5 +1,5 @@
-/* test_store_crash.c - three processes, SIGKILL at random: no acknowledged write
- * is lost, and all members end with the same data.
+/* test_store_crash.c - three processes, SIGKILL at random and a crash at each
+ * failpoint: no acknowledged write is lost, and all members end with the same data.
  *
  *   CRASH_SEED=n CRASH_ROUNDS=n test_store_crash
  *
@@ -9,6 +9,7 @@
  * up by log and by snapshot, crashes in the middle of each. */
 #include "test/unit/raftstore/store_rig.h"
 
+#include "raftstore/failpoint.h"
 #include "test/unit/unit.h"
 
 #include <fcntl.h>
@@ -32,6 +33,7 @@ static pid_t pids[MEMBERS];
 static uint32_t next_n[MEMBERS];
 static struct ack *acked;
 static uint32_t acked_count;
+static char spec[80]; /* Failpoints of the next child. */
 
 static uint64_t random_below(uint64_t n)
 {
@@ -88,6 +90,8 @@ static void child_main(uint32_t member)
 {
     static struct writer writers[CLIENTS];
     log_setup("member", getenv("STORE_LOG") != NULL ? LOG_INFO : LOG_ERROR);
+    if (spec[0] != '\0' && failpoint_set(spec, NULL) < 0)
+        _exit(6);
     rig_start(&rig, member);
     child_next = next_n[member];
     for (size_t i = 0; i < CLIENTS; i++) {
@@ -132,6 +136,8 @@ static void stop(uint32_t member)
     kill(pids[member], SIGKILL);
     waitpid(pids[member], &status, 0);
     pids[member] = 0;
+    if (WIFEXITED(status) && WEXITSTATUS(status) == FAILPOINT_EXIT)
+        return;
     ck_assert_msg(WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL,
                   "member %u ended by itself: status %x", member + 1, status);
 }
@@ -188,11 +194,10 @@ static void check_same(void)
     store_view_unref(a);
 }
 
-START_TEST(kill_nine)
+static void begin(void)
 {
-    const char *s = getenv("CRASH_SEED"), *rounds_text = getenv("CRASH_ROUNDS");
+    const char *s = getenv("CRASH_SEED");
     seed = s != NULL ? strtoull(s, NULL, 10) : 20231122;
-    int rounds = rounds_text != NULL ? atoi(rounds_text) : 14;
     printf("CRASH_SEED=%" PRIu64 "\n", seed);
     rig_init(&rig, MEMBERS);
     settings(&rig);
@@ -202,17 +207,10 @@ START_TEST(kill_nine)
     fcntl(pipe_fds[1], F_SETPIPE_SZ, 1 << 20);
     for (uint32_t i = 0; i < MEMBERS; i++)
         start(i);
-    for (int round = 0; round < rounds; round++) {
-        pause_ms(200 + random_below(500));
-        uint64_t victims = 1 + random_below(7); /* Any set of them, all included. */
-        for (uint32_t i = 0; i < MEMBERS; i++)
-            if ((victims >> i & 1) != 0)
-                stop(i);
-        pause_ms(random_below(300));
-        for (uint32_t i = 0; i < MEMBERS; i++)
-            if (pids[i] == 0 && random_below(4) != 0)
-                start(i);
-    }
+}
+
+static void end(void)
+{
     for (uint32_t i = 0; i < MEMBERS; i++)
         stop(i);
     collect();
@@ -224,9 +222,67 @@ START_TEST(kill_nine)
     rig_done(&rig);
     free(acked);
 }
+
+START_TEST(kill_nine)
+{
+    const char *rounds_text = getenv("CRASH_ROUNDS");
+    int rounds = rounds_text != NULL ? atoi(rounds_text) : 14;
+    begin();
+    for (int round = 0; round < rounds; round++) {
+        pause_ms(200 + random_below(500));
+        uint64_t victims = 1 + random_below(7); /* Any set of them, all included. */
+        for (uint32_t i = 0; i < MEMBERS; i++)
+            if ((victims >> i & 1) != 0)
+                stop(i);
+        pause_ms(random_below(300));
+        for (uint32_t i = 0; i < MEMBERS; i++)
+            if (pids[i] == 0 && random_below(4) != 0)
+                start(i);
+    }
+    end();
+}
+END_TEST
+
+static bool ended(uint32_t member)
+{
+    siginfo_t info = {0};
+    return waitid(P_PID, (id_t)pids[member], &info, WEXITED | WNOHANG | WNOWAIT) == 0 &&
+           info.si_pid != 0;
+}
+
+/* Each failpoint in turn ends a member that runs with the two others, at a hit of
+ * its own choice; where it writes, in the middle of that. Then it comes back. */
+START_TEST(at_each_failpoint)
+{
+    uint32_t crashed = 0;
+    begin();
+    for (int f = 0; f < FAILPOINT_COUNT * 2; f++) {
+        enum failpoint point = (enum failpoint)(f / 2);
+        bool torn = f % 2 == 1;
+        if (torn && failpoint_kind(point) != FAILPOINT_WRITE)
+            continue;
+        uint32_t victim = (uint32_t)random_below(MEMBERS);
+        stop(victim);
+        snprintf(spec, sizeof(spec), "%s=%s@%" PRIu64, failpoint_name(point),
+                 torn ? "torn" : "crash", 1 + random_below(3));
+        start(victim);
+        spec[0] = '\0';
+        for (int i = 0; i < 20 && !ended(victim); i++)
+            pause_ms(20);
+        crashed += ended(victim);
+        stop(victim);
+        start(victim);
+        for (uint32_t before = acked_count, i = 0; i < 500 && acked_count < before + 20; i++)
+            pause_ms(20);
+    }
+    printf("%u crashes at failpoints\n", crashed);
+    ck_assert_uint_gt(crashed, FAILPOINT_COUNT / 2);
+    end();
+}
 END_TEST
 
 UNIT_MAIN("store_crash", {
     log_setup("test", getenv("STORE_LOG") != NULL ? LOG_INFO : LOG_ERROR);
     UNIT_TEST(kill_nine);
+    UNIT_TEST(at_each_failpoint);
 })

@@ -97,6 +97,8 @@ static void on_alarmed(struct store *s, const struct request *r)
     s->alarming = false;
     if (r->code < 0)
         s->alarm_retry_ms = store_now(s) + ALARM_RETRY_MS;
+    else if (s->alarmed_verdict == s->verdict)
+        s->verdict = VERDICT_NONE;
     store_kick(s);
 }
 
@@ -105,18 +107,44 @@ static bool alarm_differs(const struct store *s, uint32_t *ret_want)
     uint64_t id = atomic_load(&s->id);
     uint32_t has = mvcc_member_alarms(s->mvcc, id);
     bool full = s->low_space || mvcc_wants_no_space(s->mvcc, id);
-    *ret_want = full ? has | STORE_ALARM_NO_SPACE : has & ~(uint32_t)STORE_ALARM_NO_SPACE;
-    return *ret_want != has;
+    uint32_t want = full ? has | STORE_ALARM_NO_SPACE : has & ~(uint32_t)STORE_ALARM_NO_SPACE;
+    if (s->verdict == VERDICT_DIFFERENT)
+        want |= STORE_ALARM_CORRUPT;
+    else if (s->verdict == VERDICT_SAME)
+        want &= ~(uint32_t)STORE_ALARM_CORRUPT;
+    *ret_want = want;
+    return want != has;
 }
 
-/* Set when the quota or the disk is used up; cleared when there is room again. */
+/* Alarms of members that were removed go with them. 0: there are none. */
+static uint64_t stranger_with_alarm(const struct store *s)
+{
+    size_t count;
+    const struct mvcc_alarm *list = mvcc_alarm_list(s->mvcc, &count);
+    for (size_t i = 0; s->was_leader && i < count; i++)
+        if (members_get(&s->members, list[i].member) == NULL)
+            return list[i].member;
+    return 0;
+}
+
+/* Set when the quota or the disk is used up, or the data is not the leader's;
+ * cleared when that is over. */
 static void sound_alarm(struct store *s, uint64_t now)
 {
     uint32_t want;
-    if (s->alarming || now < s->alarm_retry_ms || !alarm_differs(s, &want))
+    struct command c = {.type = COMMAND_ALARM, .member = atomic_load(&s->id)};
+    if (s->alarming || now < s->alarm_retry_ms)
         return;
+    if (alarm_differs(s, &want)) {
+        c.alarms = want;
+        s->alarmed_verdict = s->verdict;
+    } else {
+        s->verdict = VERDICT_NONE;
+        c.member = stranger_with_alarm(s);
+        if (c.member == 0)
+            return;
+    }
     s->alarming = true;
-    struct command c = {.type = COMMAND_ALARM, .member = atomic_load(&s->id), .alarms = want};
     store_propose_internal(s, &c, on_alarmed);
 }
 
@@ -155,6 +183,7 @@ void store_chores(struct store *s, uint64_t now_ms)
     sound_alarm(s, now_ms);
     expire_leases(s, now_ms);
     store_members_chore(s, now_ms);
+    store_verify_chore(s, now_ms);
 }
 
 uint64_t store_chores_deadline(const struct store *s, uint64_t now_ms)
@@ -173,7 +202,7 @@ uint64_t store_chores_deadline(const struct store *s, uint64_t now_ms)
         due = MIN_OF(due, MAX_OF(mvcc_lease_deadline(s->mvcc), s->lease_retry_ms));
     if (s->was_leader && !s->recording && s->record_retry_ms > now_ms)
         due = MIN_OF(due, s->record_retry_ms);
-    return due;
+    return MIN_OF(due, store_verify_deadline(s));
 }
 
 /* --- metrics

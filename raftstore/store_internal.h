@@ -9,6 +9,7 @@
  *   store_chores.c    what the store asks of itself: compaction, alarms, leases
  *   store_members.c   names and data instances of the members
  *   store_view.c      views, iterators, cursors
+ *   store_verify.c    comparing the members' states
  *   store_restore.c   a data folder out of a backup; going on alone
  *
  * Threads: fields are the store thread's unless marked otherwise. */
@@ -121,6 +122,9 @@ struct member_record {
     char client_urls[TRANSPORT_URLS_MAX + 1];
 };
 
+/* Of the last comparison with the leader's state. */
+enum verdict { VERDICT_NONE, VERDICT_SAME, VERDICT_DIFFERENT };
+
 struct sample {
     uint64_t at_ms;
     int64_t rev;
@@ -140,7 +144,7 @@ struct store {
     struct disk *disk;
     char *data_dir, *name, *client_urls;
     uint32_t heartbeat_ms, election_ms;
-    uint64_t history_ms, quota_bytes, snapshot_log_bytes;
+    uint64_t history_ms, quota_bytes, snapshot_log_bytes, verify_ms;
     struct store_hooks hooks;
     bool no_fsync, join;
     uint64_t disk_reserve_bytes;
@@ -190,6 +194,9 @@ struct store {
     struct buf published; /* The members' record that other threads know. */
     bool record_dirty;    /* What it should say may have changed. */
     uint16_t format;      /* Of commands that every member understands. */
+    bool verifying; /* A hash is being made. */
+    enum verdict verdict, alarmed_verdict; /* Until the alarm says so; what it was told to say. */
+    uint64_t verify_at_ms;
 
     struct store_metrics metrics;
 
@@ -276,6 +283,10 @@ void store_became_leader(struct store *s, uint64_t now_ms);
 void store_metrics_init(struct store *s);
 void store_metrics_update(struct store *s, const struct replica_status *rs,
                           const struct mvcc_stats *ms);
+
+/* store_verify.c */
+void store_verify_chore(struct store *s, uint64_t now_ms);
+uint64_t store_verify_deadline(const struct store *s);
 
 /* store_restore.c */
 /* Makes this member the only one, by an entry at the end of its log. */

@@ -382,6 +382,7 @@ struct store *store_new(const struct store_config *c, const struct store_hooks *
     s->history_ms = c->history_ms != 0 ? c->history_ms : 600000;
     s->quota_bytes = c->quota_bytes != 0 ? c->quota_bytes : UINT64_C(8) << 30;
     s->snapshot_log_bytes = c->snapshot_log_bytes;
+    s->verify_ms = c->verify_ms;
     s->disk_reserve_bytes =
         hooks->disk_reserve_bytes != 0 ? hooks->disk_reserve_bytes : DISK_RESERVE_BYTES;
     s->no_fsync = c->unsafe_no_fsync;

@@ -156,6 +156,13 @@ struct replica_ops {
     void (*fatal)(void *arg, int code, const char *message);
 };
 
+/* What the simulator's drills have a replica do wrongly, to see it caught. */
+enum replica_drill {
+    REPLICA_DRILL_APPLY_TWICE = 1 << 0,      /* Without the table against double application. */
+    REPLICA_DRILL_READ_UNCONFIRMED = 1 << 1, /* A leader answers reads without a round. */
+    REPLICA_DRILL_READ_LOCAL = 1 << 2,       /* Whoever does not lead answers from what it has. */
+};
+
 /* 0 in a field stands for its default. */
 struct replica_config {
     uint64_t id;   /* Not 0. */
@@ -178,6 +185,7 @@ struct replica_config {
     uint32_t queue_count;  /* 65536 of them. */
     uint32_t snapshot_chunk_bytes; /* 256 KiB */
     uint32_t guards_off;           /* Drills only; enum consensus_guard. */
+    uint32_t drills;               /* Drills only; enum replica_drill. */
     bool manual_promotion;         /* Standbys stay standbys until replica_change(). Tests. */
     const struct replica_ops *ops; /* Borrowed for the replica's life. */
     void *arg;

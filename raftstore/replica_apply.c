@@ -85,7 +85,8 @@ static void set_members(struct applied *a, const struct members *m, uint64_t ind
 static void apply_command(struct replica *r, const struct entry *e, const struct batch_command *c)
 {
     struct origin *o = find_origin(&r->applied, c->origin);
-    if (o == NULL || c->boot < o->boot || (c->boot == o->boot && c->seq <= o->seq))
+    bool before = o == NULL || c->boot < o->boot || (c->boot == o->boot && c->seq <= o->seq);
+    if (before && (o == NULL || !(r->config.drills & REPLICA_DRILL_APPLY_TWICE)))
         return;
     o->boot = c->boot;
     o->seq = c->seq;

@@ -7,7 +7,7 @@ SIM_SEEDS ?= 300
 FUZZ_RUNS ?= 20000
 export TRIREME_FACTS ?= $(abspath $(FACTS))
 
-.PHONY: check-unit check-asan check-tsan check-sim check-fuzz check-replay check-kubectl check-e2e check-schema
+.PHONY: check-unit check-asan check-tsan check-sim check-fuzz check-replay check-kubectl check-etcd check-e2e check-schema
 
 check-unit: unit-build
 	@echo "== unit"
@@ -49,12 +49,17 @@ check-kubectl: all
 	@echo "== kubectl transcripts"
 	@test/replay/kubectl.py --bin $(abspath $(BIN)) --facts $(TRIREME_FACTS)
 
+# Debian's etcd and ours side by side, judged by etcdctl and a gRPC client.
+check-etcd: all
+	@echo "== etcd's behaviour, compared with etcd"
+	@test/etcd/run.py --bin $(abspath $(BIN))
+
 check-e2e: all
 	@echo "== end to end"
 	@test/e2e/run.sh $(abspath $(BIN))
 
 # Everything, with one closing line. CHECKS picks parts: make check CHECKS="unit sim".
-CHECKS ?= unit asan tsan sim fuzz schema replay kubectl e2e
+CHECKS ?= unit asan tsan sim fuzz schema replay kubectl etcd e2e
 check: all
 	@tools/check-all $(MAKE) $(CHECKS)
 
@@ -142,4 +147,4 @@ install: all
 
 help:
 	@sed -n 's/^#   //p' Makefile
-	@echo "check parts: check-unit check-asan check-tsan check-sim check-fuzz check-schema check-replay check-kubectl check-e2e"
+	@echo "check parts: check-unit check-asan check-tsan check-sim check-fuzz check-schema check-replay check-kubectl check-etcd check-e2e"

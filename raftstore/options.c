@@ -490,6 +490,7 @@ void options_store_config(const struct options *o, struct store_config *ret)
             o->snapshot_count == SNAPSHOT_COUNT_DEFAULT
                 ? 0
                 : MIN_OF(MAX_OF(snapshot_bytes, (uint64_t)SNAPSHOT_BYTES_MIN), SNAPSHOT_BYTES_MAX),
+        .verify_ms = (uint64_t)(o->corrupt_check_ns / 1000000),
         .unsafe_no_fsync = o->no_fsync,
         .force_new_cluster = o->force_new_cluster,
     };

@@ -1,0 +1,52 @@
+/* main.c - trireme-raftstore: the store as a program of its own, in place of etcd. */
+#include "lib/base/buf.h"
+#include "raftstore/etcd/server.h"
+#include "raftstore/options.h"
+#include "raftstore/program.h"
+
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+
+extern char **environ;
+
+static int fail(const struct error *err)
+{
+    fprintf(stderr, "trireme-raftstore: %s\n", error_message(err));
+    return 1;
+}
+
+static int serve(int argc, char **argv)
+{
+    struct options o;
+    struct error err = {0};
+    int exit_code = 0;
+    int rc = options_parse(&o, argc, argv, environ, &err);
+    if (rc == E_EOF) {
+        AUTO_BUF b = BUF_INIT;
+        flag_set_help(o.flags, &b);
+        buf_puts(&b, "\nAlso: trireme-raftstore snapshot save|status|restore\n");
+        fwrite(b.data, 1, b.len, stdout);
+    } else if (rc == 0 && o.version) {
+        printf("trireme-raftstore 0.1\netcd API %s\n", ETCD_VERSION);
+    } else {
+        if (rc == 0)
+            rc = options_check(&o, &err);
+        if (rc == 0) {
+            log_setup("raftstore", o.log_level);
+            rc = program_serve(&o, &err);
+        }
+        exit_code = rc == 0 ? 0 : fail(&err);
+    }
+    options_done(&o);
+    return exit_code;
+}
+
+int main(int argc, char **argv)
+{
+    signal(SIGPIPE, SIG_IGN);
+    log_setup("raftstore", LOG_INFO);
+    if (argc > 1 && strcmp(argv[1], "snapshot") == 0)
+        return program_snapshot(argc - 1, argv + 1);
+    return serve(argc, argv);
+}

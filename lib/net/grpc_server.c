@@ -413,6 +413,8 @@ void grpc_server_handle(struct grpc_server *server, struct http_request *r)
     grpc_reader_init(&s->reader, method->message_max);
     http_request_on_abort(r, grpc_on_abort, s);
     http_request_stream_body(r, &GRPC_BODY, s);
-    if (method->on_open != NULL)
-        method->on_open(s, method->arg);
+    if (method->on_open == NULL)
+        return;
+    http_request_body_patient(r);
+    method->on_open(s, method->arg);
 }

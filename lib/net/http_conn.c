@@ -224,7 +224,8 @@ static void http_conn_check_serving(struct serving *x)
         http_conn_kill(c);
         return;
     }
-    if (serving_wants_body(x) && http_conn_expired(c, x->input_ms, limits->body_timeout_ms)) {
+    if (serving_wants_body(x) && !x->body_patient &&
+        http_conn_expired(c, x->input_ms, limits->body_timeout_ms)) {
         serving_reject(x, 408, "the request body did not arrive in time");
         return;
     }

@@ -291,6 +291,11 @@ void http_request_stream_body(struct http_request *r, const struct http_body_han
     x->body_arg = arg;
 }
 
+void http_request_body_patient(struct http_request *r)
+{
+    serving_of(r)->body_patient = true;
+}
+
 void http_request_pause(struct http_request *r)
 {
     struct serving *x = serving_of(r);

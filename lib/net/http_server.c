@@ -98,6 +98,11 @@ int http_server_port(const struct http_server *s)
     return 0;
 }
 
+int http_server_port_at(const struct http_server *s, size_t i)
+{
+    return i < s->listener_count ? net_listener_port(s->listeners[i]) : 0;
+}
+
 void http_server_get_stats(const struct http_server *s, struct http_server_stats *ret)
 {
     *ret = s->stats;

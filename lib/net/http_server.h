@@ -106,6 +106,8 @@ int http_server_new(struct uv_loop_s *loop, const struct http_server_config *con
 int http_server_listen(struct http_server *s, const struct net_listen_config *config,
                        struct error *err);
 int http_server_port(const struct http_server *s); /* Of the first TCP listener; 0 if none. */
+/* Of the listener that the i-th http_server_listen() made, counting from 0; 0: unix socket. */
+int http_server_port_at(const struct http_server *s, size_t i);
 void http_server_get_stats(const struct http_server *s, struct http_server_stats *ret);
 
 /* Stops accepting, tells clients to go (GOAWAY, Connection: close), lets
@@ -138,6 +140,8 @@ struct http_body_handler {
  * limit, instead of being buffered; on_request is not called. */
 void http_request_stream_body(struct http_request *r, const struct http_body_handler *handler,
                               void *arg);
+/* The body's sender may be silent for as long as it likes: for client streams. */
+void http_request_body_patient(struct http_request *r);
 /* Stop and restart a streamed body; the client is held back by flow control. */
 void http_request_pause(struct http_request *r);
 void http_request_resume(struct http_request *r);

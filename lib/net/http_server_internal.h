@@ -68,8 +68,9 @@ struct serving {
     void *body_arg;
     struct buf held; /* Arrived while paused. */
     bool paused;
-    bool body_done; /* All of it has arrived. */
-    bool body_told; /* And the handler knows. */
+    bool body_patient; /* No deadline for its next byte. */
+    bool body_done;    /* All of it has arrived. */
+    bool body_told;    /* And the handler knows. */
     bool discard_body;
     bool head_told;    /* on_headers has returned. */
     uint64_t input_ms; /* When the body last grew. */

@@ -29,6 +29,7 @@
 #include <stdatomic.h>
 
 struct arena;
+struct etcd_binding;
 struct etcd_call;
 struct etcd_thread;
 struct grpc_server;
@@ -85,15 +86,18 @@ struct etcd_call {
     struct etcd_thread *thread;
     struct grpc_stream *stream; /* NULL once ended. */
     const struct etcd_method *method;
-    struct etcd_caller caller; /* Its auth state is referenced by the call. */
-    void *user;                /* The handler's own. */
+    const struct etcd_binding *binding; /* For counting. */
+    struct etcd_caller caller;          /* Its auth state is referenced by the call. */
+    void *user;                         /* The handler's own. */
+    void (*on_drain)(struct etcd_call *c);
     unsigned refs;
     bool needs_leader;    /* Asked for by the metadata "hasleader". */
-    bool entered;         /* Inside on_open or on_message. */
     uint64_t deadline_ms; /* By the loop's clock; UINT64_MAX: none. */
     struct heap_node by_deadline;
     struct list link;       /* In the thread's list of streams. */
     uint32_t pending_bytes; /* Counted in the server's pending bytes. */
+    struct list read_link;  /* In a round of reads. */
+    void (*on_read)(struct etcd_call *c, int code);
 };
 
 static inline bool etcd_call_is_open(const struct etcd_call *c)
@@ -147,10 +151,12 @@ struct etcd_thread {
     struct grpc_server *grpc;
     uv_timer_t timer; /* Deadlines, leader checks, progress. */
     struct heap deadlines;
-    struct list streams; /* Calls of client streams. */
-    unsigned leaderless; /* Checks in a row that found no leader. */
-    uint64_t check_at_ms;
-    bool stopping;
+    struct list streams;               /* Calls of client streams. */
+    unsigned leaderless;               /* Checks in a row that found no leader. */
+    uint64_t check_at_ms, timer_at_ms; /* UINT64_MAX: not set. */
+    bool stopping, closing;
+    struct deferred closer;
+    struct etcd_binding *bindings;
     size_t calls; /* That have memory. */
     struct etcd_reads *reads;
     struct watch_hub *hub;
@@ -158,7 +164,7 @@ struct etcd_thread {
     struct mail stop_mail;
     unsigned http_open;
     unsigned handles;
-    atomic_uint_fast64_t stat_connections, stat_calls, stat_watchers, stat_slow;
+    atomic_uint_fast64_t stat_calls, stat_watchers, stat_slow;
 };
 
 static inline struct mailbox *etcd_thread_mailbox(struct etcd_thread *t)
@@ -168,6 +174,7 @@ static inline struct mailbox *etcd_thread_mailbox(struct etcd_thread *t)
 struct store *etcd_thread_store(const struct etcd_thread *t);
 const struct etcd_server_config *etcd_thread_config(const struct etcd_thread *t);
 struct etcd_tokens *etcd_thread_tokens(const struct etcd_thread *t);
+bool etcd_thread_is_learner(const struct etcd_thread *t);
 uint64_t etcd_thread_now(const struct etcd_thread *t); /* The loop's clock, in ms. */
 
 /* The numbers of a response header. rev 0: the store's, now. */

@@ -1,0 +1,87 @@
+/* server_private.h - what server.c, thread.c and call.c share, and services need not know. */
+#ifndef RAFTSTORE_ETCD_SERVER_PRIVATE_H
+#define RAFTSTORE_ETCD_SERVER_PRIVATE_H
+
+#include "raftstore/etcd/server_internal.h"
+
+struct metric;
+struct metric_family;
+
+/* A method on a thread: gRPC's argument. */
+struct etcd_binding {
+    struct etcd_thread *thread;
+    const struct etcd_method *method;
+    struct etcd_rpc_metrics *metrics;
+};
+
+/* Of one method, shared by the threads. */
+struct etcd_rpc_metrics {
+    struct metric *started, *handled_ok;
+    struct metric_family *handled;
+    struct str service, name, type;
+};
+
+struct etcd_listen {
+    char *address; /* As net_listen_config.address; the real port once it is known. */
+    bool is_tls, is_unix;
+    bool metrics_only;
+};
+
+struct etcd_server {
+    struct etcd_server_config config; /* With the defaults filled in; strings are owned. */
+    struct etcd_listen *listens;
+    size_t listen_count;
+    struct tls_context *tls;
+    struct etcd_tokens *tokens;
+    struct etcd_rpc_metrics *rpc_metrics; /* In the order of the services' methods. */
+    size_t method_count;
+    struct etcd_thread *threads;
+    unsigned thread_count;
+    int port;
+    atomic_uint_fast64_t pending_bytes;
+    struct tls_reloader *reloader; /* On thread 0's loop. */
+};
+
+/* server.c: every service and every route. */
+extern const struct etcd_service *const etcd_services[];
+extern const size_t etcd_service_count;
+extern const struct etcd_route_list *const etcd_route_lists[];
+extern const size_t etcd_route_list_count;
+
+/* thread.c */
+int etcd_thread_init(struct etcd_thread *t, struct etcd_server *s, unsigned index,
+                     struct error *err);
+int etcd_thread_start(struct etcd_thread *t, struct error *err);
+/* [starting thread] Ends it: of one that was not started too. */
+void etcd_thread_stop(struct etcd_thread *t);
+void etcd_thread_join(struct etcd_thread *t);
+void etcd_thread_check_stopped(struct etcd_thread *t);
+/* What the timer waits for may have changed. */
+void etcd_thread_arm(struct etcd_thread *t);
+
+/* call.c */
+void etcd_on_unary(struct grpc_stream *s, struct str message, void *arg);
+void etcd_on_open(struct grpc_stream *s, void *arg);
+void etcd_on_message(struct grpc_stream *s, struct str message, void *arg);
+void etcd_on_half_close(struct grpc_stream *s, void *arg);
+void etcd_call_end_from_outside(struct etcd_call *c, const struct etcd_fault *f);
+
+/* server_metrics.c */
+void etcd_rpc_metrics_init(struct etcd_rpc_metrics *m, struct metrics *registry,
+                           const struct etcd_method *method);
+void etcd_binding_started(const struct etcd_binding *b);
+void etcd_binding_count(const struct etcd_binding *b, enum grpc_status status);
+
+/* reads.c */
+struct etcd_reads *etcd_reads_new(struct etcd_thread *t);
+void etcd_reads_free(struct etcd_reads *r);
+
+/* watch_hub.c */
+struct watch_hub *watch_hub_new(struct etcd_thread *t);
+/* Cursors and timers go; every stream has ended. */
+void watch_hub_stop(struct watch_hub *h);
+void watch_hub_free(struct watch_hub *h);
+uint64_t watch_hub_deadline(const struct watch_hub *h); /* UINT64_MAX: none. */
+void watch_hub_tick(struct watch_hub *h, uint64_t now_ms);
+
+#endif

@@ -136,6 +136,15 @@ void lease_extend(struct leases *ls, struct lease *l, uint64_t now_ms)
     heap_update(&ls->by_deadline, &l->by_deadline);
 }
 
+void leases_extend(struct leases *ls, uint64_t now_ms)
+{
+    size_t pos = 0;
+    struct str id;
+    void *l;
+    while (map_next(&ls->by_id, &pos, &id, &l))
+        lease_extend(ls, l, now_ms);
+}
+
 /* Keeps the versions that are current in root. */
 static void sweep(struct lease *l, struct tree_root root)
 {
@@ -171,10 +180,11 @@ static int by_key(const void *a, const void *b)
     return str_cmp((*(const struct kv *const *)a)->key, (*(const struct kv *const *)b)->key);
 }
 
-const struct kv_list *lease_keys(struct lease *l, struct tree_root root)
+const struct kv_list *lease_keys(struct lease *l, struct tree_root root, bool sorted)
 {
-    sweep(l, root);
-    if (l->puts.count > 1)
+    if (l->puts.count > l->live) /* Else all are current. */
+        sweep(l, root);
+    if (sorted && l->puts.count > 1)
         qsort(l->puts.items, l->puts.count, sizeof(l->puts.items[0]), by_key);
     return &l->puts;
 }

@@ -44,13 +44,15 @@ size_t leases_due(const struct leases *ls, uint64_t now_ms, struct lease **ret, 
 /* id is new. */
 struct lease *lease_add(struct leases *ls, int64_t id, int64_t ttl_s, uint64_t now_ms);
 void lease_remove(struct leases *ls, struct lease *l);
-/* The whole ttl again, from now on. */
+/* The whole ttl again, from now on: one lease, all leases. */
 void lease_extend(struct leases *ls, struct lease *l, uint64_t now_ms);
+void leases_extend(struct leases *ls, uint64_t now_ms);
 /* kv, now current in root, was put under l. */
 void lease_attach(struct lease *l, const struct kv *kv, struct tree_root root);
 /* A version put under l is not current any more. */
 void lease_detach(struct lease *l);
-/* Current versions by key: drops all others. Borrowed until the next call. */
-const struct kv_list *lease_keys(struct lease *l, struct tree_root root);
+/* Current versions, sorted by key if asked: drops all others. Borrowed until the
+ * next call. */
+const struct kv_list *lease_keys(struct lease *l, struct tree_root root, bool sorted);
 
 #endif

@@ -116,7 +116,7 @@ void mvcc_leases_extend(struct mvcc *m, uint64_t now_ms);
 bool mvcc_lease_get(const struct mvcc *m, int64_t id, struct mvcc_lease *ret);
 /* Ids in rising order; free(*ret_ids). */
 size_t mvcc_lease_ids(const struct mvcc *m, int64_t **ret_ids);
-/* Current versions attached to the lease, by key, with references; free with
+/* Current versions attached to the lease, in any order, with references; free with
  * kv_unref() each and free(*ret). */
 size_t mvcc_lease_keys(struct mvcc *m, int64_t id, const struct kv ***ret);
 

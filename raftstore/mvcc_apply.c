@@ -40,7 +40,7 @@ static int grant(struct mvcc *m, const struct command *c, uint64_t now_ms, struc
 static void revoke(struct mvcc *m, struct lease *l)
 {
     /* The deletions below empty the lease's own list: work on a copy. */
-    const struct kv_list *keys = lease_keys(l, tree_working(m->s.tree));
+    const struct kv_list *keys = lease_keys(l, tree_working(m->s.tree), true);
     struct kv_list copy = {0};
     for (size_t i = 0; i < keys->count; i++)
         kv_list_push(&copy, keys->items[i]);
@@ -211,11 +211,7 @@ uint64_t mvcc_lease_deadline(const struct mvcc *m)
 
 void mvcc_leases_extend(struct mvcc *m, uint64_t now_ms)
 {
-    struct lease **all = leases_sorted(&m->s.leases);
-    size_t n = leases_count(&m->s.leases);
-    for (size_t i = 0; i < n; i++)
-        lease_extend(&m->s.leases, all[i], now_ms);
-    free(all);
+    leases_extend(&m->s.leases, now_ms);
 }
 
 bool mvcc_lease_get(const struct mvcc *m, int64_t id, struct mvcc_lease *ret)
@@ -244,7 +240,7 @@ size_t mvcc_lease_keys(struct mvcc *m, int64_t id, const struct kv ***ret)
     size_t n = 0;
     const struct kv **kvs = NULL;
     if (l != NULL) {
-        const struct kv_list *keys = lease_keys(l, tree_working(m->s.tree));
+        const struct kv_list *keys = lease_keys(l, tree_working(m->s.tree), false);
         kvs = xmalloc((keys->count + 1) * sizeof(kvs[0]));
         for (; n < keys->count; n++)
             kvs[n] = kv_ref(keys->items[n]);

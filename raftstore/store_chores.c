@@ -13,7 +13,7 @@
 
 #define ALARM_RETRY_MS 1000
 #define LEASE_RETRY_MS 500
-#define LEASES_PER_TURN 64
+#define LEASES_PER_TURN 512
 #define SQUEEZE_RETRY_MS 500
 #define HISTORY_STEPS 8 /* Compactions per length of the history. */
 
@@ -151,6 +151,15 @@ static void sound_alarm(struct store *s, uint64_t now)
 /* --- leases ------------------------------------------------------------------------------------
  */
 
+/* The next ones as soon as these are through; or later, should one fail. */
+static void on_expired(struct store *s, const struct request *r)
+{
+    UNUSED(r);
+    if (s->expiring > 0 && --s->expiring == 0)
+        s->lease_retry_ms = 0;
+    store_kick(s);
+}
+
 static void expire_leases(struct store *s, uint64_t now)
 {
     if (!s->was_leader || now < s->lease_retry_ms || mvcc_lease_deadline(s->mvcc) > now)
@@ -160,8 +169,9 @@ static void expire_leases(struct store *s, uint64_t now)
     for (size_t i = 0; i < count; i++) {
         struct command c = {
             .type = COMMAND_LEASE_EXPIRE, .id = due[i].id, .renewals = due[i].renewals};
-        store_propose_internal(s, &c, NULL);
+        store_propose_internal(s, &c, on_expired);
     }
+    s->expiring = (uint32_t)count;
     s->lease_retry_ms = now + LEASE_RETRY_MS;
 }
 

@@ -186,6 +186,7 @@ struct store {
     struct sample samples[SAMPLES_MAX];
     uint32_t sample_count;
     bool compacting, alarming, recording;
+    uint32_t expiring; /* Leases whose end was proposed and not answered. */
     uint64_t squeeze_retry_ms, alarm_retry_ms, lease_retry_ms, record_retry_ms, work_at_ms,
         work_wait_ms;
     bool low_space;

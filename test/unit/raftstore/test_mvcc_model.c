@@ -204,6 +204,11 @@ static void expect_kv(const struct kv *kv, int key, const struct mkv *want)
     ck_assert_int_eq(value_of(kv->value), want->value);
 }
 
+static int by_key(const void *a, const void *b)
+{
+    return str_cmp((*(const struct kv *const *)a)->key, (*(const struct kv *const *)b)->key);
+}
+
 static void expect_range(const struct model *m, const struct txn_op *op, const struct op_result *r)
 {
     const struct mkv *kvs = op->rev > 0 ? m->revs[op->rev].kv : m->now.kv;
@@ -483,6 +488,7 @@ static void check_lease(struct run *run)
     struct mvcc_lease info = {0};
     const struct kv **kvs;
     size_t n = mvcc_lease_keys(run->m, id, &kvs), at = 0;
+    qsort(kvs, n, sizeof(kvs[0]), by_key);
     ck_assert_int_eq(mvcc_lease_get(run->m, id, &info), run->model.leases[id]);
     ck_assert_uint_eq(info.keys, n);
     for (int i = 0; i < KEYS; i++) {

@@ -8,6 +8,7 @@ import random
 import shutil
 import signal
 import socket
+import ssl
 import subprocess
 import tempfile
 import threading
@@ -112,8 +113,12 @@ class Member:
             self.process.wait()
 
     def healthy(self):
+        context = None
+        if self.scheme == "https":
+            context = ssl.create_default_context(cafile=self.folder + "/ca.crt")
+            context.load_cert_chain(self.folder + "/client.crt", self.folder + "/client.key")
         try:
-            with urllib.request.urlopen("http://%s/health" % self.address, timeout=2) as answer:
+            with urllib.request.urlopen(self.url + "/health", timeout=2, context=context) as answer:
                 return b'"true"' in answer.read()
         except OSError:
             return False
@@ -134,11 +139,13 @@ class Member:
 
 
 class Cluster:
-    def __init__(self, peer, folder, size=1, flags=()):
+    def __init__(self, peer, folder, size=1, flags=(), scheme="http"):
         self.peer = peer
         self.folder = tempfile.mkdtemp(prefix=peer.name + "-", dir=folder)
         self.flags = [f.replace("{dir}", self.folder) for f in flags]
         self.members = [Member(peer, "m%d" % i, self.folder, self.flags) for i in range(size)]
+        for m in self.members:
+            m.scheme = scheme
 
     def initial(self, members=None):
         return ",".join("%s=%s" % (m.name, m.peer_url) for m in members or self.members)

@@ -51,7 +51,7 @@ def run_side(case, peer, folder, etcdctl, cancelled):
     t = None
     try:
         for _ in range(case.peers):
-            cluster = peers.Cluster(peer, folder, case.size, case.flags)
+            cluster = peers.Cluster(peer, folder, case.size, case.flags, case.scheme)
             clusters.append(cluster)
             live.add(cluster)
             if case.setup:

@@ -25,18 +25,18 @@ COMMAND_S = 30.0
 
 
 class Case:
-    def __init__(self, name, run, size, flags, timeout, peers, setup):
+    def __init__(self, name, run, size, flags, timeout, peers, setup, scheme):
         self.name, self.run, self.size, self.flags = name, run, size, flags
-        self.timeout, self.peers, self.setup = timeout, peers, setup
+        self.timeout, self.peers, self.setup, self.scheme = timeout, peers, setup, scheme
 
 
-def case(name, size=1, flags=(), timeout=60, peers=1, setup=None):
+def case(name, size=1, flags=(), timeout=60, peers=1, setup=None, scheme="http"):
     """Registers a case. size: members of its cluster; flags: for the servers, {dir} is their
     folder; peers: how many clusters of that kind it wants; setup: run with the cluster before
-    its start."""
+    its start; scheme: https serves clients with the certificates that setup makes."""
     def register(run):
         assert name not in CASES, name
-        CASES[name] = Case(name, run, size, flags, timeout, peers, setup)
+        CASES[name] = Case(name, run, size, flags, timeout, peers, setup, scheme)
         return run
     return register
 
@@ -62,6 +62,8 @@ RULES = [(re.compile(p, re.M), r) for p, r in [
     (r'\b\d+(\.\d+)? [kMG]?B\b', '<size>'),
     (r'("?dbSize(?:InUse)?"? ?: ?)\d+', r'\1<bytes>'),
     (r'("DBSize(?:InUse)?" : )\d+', r'\1<bytes>'),
+    # %16x of an id whose first digit is 0.
+    (r'\b(Member|cluster) +<', r'\1 <'),
     # Of tables: the widths of columns follow the widths of ids.
     (r'-{2,}(?=\+)', '-'),
     (r' +\|', ' |'),

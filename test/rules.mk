@@ -54,9 +54,9 @@ check-etcd: all
 	@echo "== etcd's behaviour, compared with etcd"
 	@test/etcd/run.py --bin $(abspath $(BIN))
 
-check-e2e: all
+check-e2e: all kvload
 	@echo "== end to end"
-	@test/e2e/run.sh $(abspath $(BIN))
+	@KVLOAD=$(abspath $(B))/test/e2e/kvload/kvload test/e2e/run.sh $(abspath $(BIN))
 
 # Everything, with one closing line. CHECKS picks parts: make check CHECKS="unit sim".
 CHECKS ?= unit asan tsan sim fuzz schema replay kubectl etcd e2e
@@ -129,8 +129,8 @@ kvload: $(KVLOAD)
 bench: all
 	@test/bench/run.sh $(abspath $(BIN))
 
-soak: all $(SIM_BIN)
-	@test/soak.sh $(abspath $(O)) $(abspath $(BIN))
+soak: all $(SIM_BIN) kvload
+	@KVLOAD=$(abspath $(B))/test/e2e/kvload/kvload test/soak.sh $(abspath $(O)) $(abspath $(BIN))
 
 demo: deps all
 	@deploy/demo.sh $(abspath $(BIN)) $(DEMO_DIR) $(DEMO_PORT)

@@ -11,3 +11,10 @@ for members in 3 5; do
 done
 FUZZ_RUNS=$fuzz make O="$out" check-fuzz FUZZ_RUNS="$fuzz"
 BIN=$bin KILLS=$kills test/e2e/run.sh "$bin" test_quorum.sh
+# The store's members as processes: three with small disks in namespaces, five that talk TLS.
+kvload=${KVLOAD:-$out/release/test/e2e/kvload/kvload}
+torture() {
+    test/e2e/store_torture.py --program "$bin/trireme-raftstore" --kvload "$kvload" --seed "${TORTURE_SEED:-$RANDOM}" "$@"
+}
+torture --rounds "${SOAK_TORTURE_ROUNDS:-100}"
+torture --members 5 --tls --rounds "$((${SOAK_TORTURE_ROUNDS:-100} / 3))"

@@ -100,10 +100,20 @@ static uint32_t below(struct load *l, uint32_t n)
     return n == 0 ? 0 : (uint32_t)(next_random(l) % n);
 }
 
+/* Without what differs from endpoint to endpoint. */
+static struct str error_kind(struct str text)
+{
+    for (size_t i = text.len; i >= 2; i--)
+        if (text.data[i - 2] == ':' && text.data[i - 1] == ' ' && memchr(text.data, '/', text.len))
+            return str_n(text.data + i, text.len - i);
+    return text;
+}
+
 static void note_error(struct load *l, enum grpc_status status, struct str text)
 {
     snprintf(l->last_error, sizeof(l->last_error), "%s: " STR_FMT, grpc_status_text(status),
              (int)MIN_OF(text.len, (size_t)120), text.data != NULL ? text.data : "");
+    text = error_kind(text);
     size_t i = 0;
     while (i < ERRORS_MAX - 1 && l->errors[i].count > 0 &&
            !(l->errors[i].status == (int)status &&

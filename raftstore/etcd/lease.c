@@ -5,7 +5,9 @@
 #include "lib/net/bytes.h"
 #include "raftstore/lease.h"
 
-#define KEEPALIVES_MAX 256 /* On their way, per stream; beyond it the client waits. */
+#define KEEPALIVES_MAX 256              /* On their way, per stream; beyond it the client waits. */
+#define PENDING_HIGH ((size_t)64 << 10) /* Of answers it does not take, too. */
+#define PENDING_LOW ((size_t)32 << 10)
 
 static void reply_numbers(struct etcd_call *c, const int64_t *numbers, size_t count)
 {
@@ -47,7 +49,7 @@ static void on_granted(int code, int64_t id, void *arg)
     etcd_call_release(c);
 }
 
-static void grant(struct etcd_call *c, struct str message)
+static void lease_grant(struct etcd_call *c, struct str message)
 {
     int64_t ttl_s, id;
     const struct etcd_fault *fault = etcd_decode_pair(message, &ttl_s, &id);
@@ -98,7 +100,7 @@ static void on_revoke_keys(int code, const struct store_lease *lease, void *arg)
     etcd_call_release(c);
 }
 
-static void revoke(struct etcd_call *c, struct str message)
+static void lease_revoke(struct etcd_call *c, struct str message)
 {
     int64_t id, unused;
     const struct etcd_fault *fault = etcd_decode_pair(message, &id, &unused);
@@ -159,7 +161,7 @@ static void on_left(int code, const struct store_lease *lease, void *arg)
     etcd_call_release(c);
 }
 
-static void time_to_live(struct etcd_call *c, struct str message)
+static void lease_time_to_live(struct etcd_call *c, struct str message)
 {
     int64_t id, keys;
     const struct etcd_fault *fault = etcd_decode_pair(message, &id, &keys);
@@ -197,7 +199,7 @@ static void on_ids(int code, const int64_t *ids, size_t count, void *arg)
     etcd_call_release(c);
 }
 
-static void leases(struct etcd_call *c, struct str message)
+static void lease_list(struct etcd_call *c, struct str message)
 {
     UNUSED(message);
     const struct etcd_fault *fault = etcd_check_user(&c->caller);
@@ -227,7 +229,7 @@ static void keepalives_settle(struct keepalives *k)
     struct etcd_call *c = k->call;
     if (!etcd_call_is_open(c))
         return;
-    if (k->paused && k->pending < KEEPALIVES_MAX / 2) {
+    if (k->paused && k->pending < KEEPALIVES_MAX / 2 && etcd_call_pending(c) <= PENDING_LOW) {
         k->paused = false;
         grpc_stream_resume(c->stream);
     }
@@ -263,11 +265,17 @@ static void on_kept(int code, int64_t ttl_s, void *arg)
     keepalives_release(k);
 }
 
+static void keepalive_drained(struct etcd_call *c)
+{
+    keepalives_settle(c->user);
+}
+
 static void keepalive_open(struct etcd_call *c)
 {
     struct keepalives *k = xzalloc(sizeof(*k));
     k->call = etcd_call_hold(c);
     c->user = k;
+    etcd_call_on_drain(c, PENDING_LOW, keepalive_drained);
 }
 
 static void keepalive_end(struct etcd_call *c, const struct etcd_fault *fault)
@@ -289,7 +297,7 @@ static void keepalive_message(struct etcd_call *c, struct str message)
     struct keepalive *one = xmalloc(sizeof(*one));
     *one = (struct keepalive){k, id};
     k->pending++;
-    if (k->pending >= KEEPALIVES_MAX || etcd_call_pending(c) > (64u << 10)) {
+    if (k->pending >= KEEPALIVES_MAX || etcd_call_pending(c) > PENDING_HIGH) {
         k->paused = true;
         grpc_stream_pause(c->stream);
     }
@@ -313,10 +321,10 @@ static void keepalive_gone(struct etcd_call *c)
 }
 
 static const struct etcd_method METHODS[] = {
-    {.path = "/etcdserverpb.Lease/LeaseGrant", .on_call = grant},
-    {.path = "/etcdserverpb.Lease/LeaseRevoke", .on_call = revoke},
-    {.path = "/etcdserverpb.Lease/LeaseTimeToLive", .on_call = time_to_live},
-    {.path = "/etcdserverpb.Lease/LeaseLeases", .on_call = leases},
+    {.path = "/etcdserverpb.Lease/LeaseGrant", .on_call = lease_grant},
+    {.path = "/etcdserverpb.Lease/LeaseRevoke", .on_call = lease_revoke},
+    {.path = "/etcdserverpb.Lease/LeaseTimeToLive", .on_call = lease_time_to_live},
+    {.path = "/etcdserverpb.Lease/LeaseLeases", .on_call = lease_list},
     {.path = "/etcdserverpb.Lease/LeaseKeepAlive",
      .on_open = keepalive_open,
      .on_message = keepalive_message,

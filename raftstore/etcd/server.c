@@ -8,6 +8,7 @@
 #include "lib/net/stream.h"
 #include "lib/net/tls.h"
 #include "lib/net/url.h"
+#include "raftstore/etcd/admin.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -19,6 +20,9 @@ const struct etcd_service *const etcd_services[] = {
     &etcd_kv_service,
     &etcd_watch_service,
     &etcd_lease_service,
+    &etcd_auth_service,
+    &etcd_cluster_service,
+    &etcd_maintenance_service,
 };
 const size_t etcd_service_count = ARRAY_SIZE(etcd_services);
 

@@ -34,6 +34,7 @@ struct etcd_call;
 struct etcd_thread;
 struct grpc_server;
 struct http_server;
+struct key_waits;
 struct net_bytes;
 struct tls_context;
 struct watch_hub;
@@ -160,6 +161,7 @@ struct etcd_thread {
     size_t calls; /* That have memory. */
     struct etcd_reads *reads;
     struct watch_hub *hub;
+    struct key_waits *waits; /* While somebody waits for keys, see key_wait.h. */
     /* Starting and stopping. */
     struct mail stop_mail;
     unsigned http_open;

@@ -7,26 +7,12 @@
 #include "lib/base/env.h"
 #include "lib/base/error.h"
 #include "lib/net/pki.h"
+#include "raftstore/etcd/errors.h"
 #include "raftstore/etcd/password.h"
 #include "raftstore/etcd/token_jwt.h"
 #include "raftstore/reader.h"
 
 #include <pthread.h>
-
-const struct etcd_fault etcd_fault_user_empty = {GRPC_INVALID_ARGUMENT,
-                                                 "etcdserver: user name is empty"};
-const struct etcd_fault etcd_fault_user_not_found = {GRPC_FAILED_PRECONDITION,
-                                                     "etcdserver: user name not found"};
-const struct etcd_fault etcd_fault_permission_denied = {GRPC_PERMISSION_DENIED,
-                                                        "etcdserver: permission denied"};
-const struct etcd_fault etcd_fault_invalid_token = {GRPC_UNAUTHENTICATED,
-                                                    "etcdserver: invalid auth token"};
-const struct etcd_fault etcd_fault_old_revision = {GRPC_INVALID_ARGUMENT,
-                                                   "etcdserver: revision of auth store is old"};
-const struct etcd_fault etcd_fault_auth_failed = {
-    GRPC_INVALID_ARGUMENT, "etcdserver: authentication failed, invalid user ID or password"};
-const struct etcd_fault etcd_fault_not_enabled = {GRPC_FAILED_PRECONDITION,
-                                                  "etcdserver: authentication is not enabled"};
 
 struct etcd_fault etcd_fault_of_refusal(enum auth_refusal r)
 {
@@ -262,7 +248,7 @@ const struct etcd_fault *etcd_caller_find(struct etcd_tokens *t, const struct au
         if (str_has_prefix(token, STR("Bearer ")))
             token = str_sub(token, 7, token.len - 7);
         if (!token_check(t, token, arena, &c))
-            return &etcd_fault_invalid_token;
+            return &etcd_err_invalid_auth_token;
     } else if (auth_enabled(a)) {
         c.user = arena_str(arena, common_name);
     }
@@ -274,7 +260,7 @@ const struct etcd_fault *etcd_caller_find(struct etcd_tokens *t, const struct au
 
 const struct etcd_fault *etcd_check_user(const struct etcd_caller *c)
 {
-    return auth_enabled(c->auth) && str_empty(c->user) ? &etcd_fault_user_empty : NULL;
+    return auth_enabled(c->auth) && str_empty(c->user) ? &etcd_err_user_empty : NULL;
 }
 
 const struct etcd_fault *etcd_check_root(const struct etcd_caller *c)
@@ -282,10 +268,10 @@ const struct etcd_fault *etcd_check_root(const struct etcd_caller *c)
     if (!auth_enabled(c->auth))
         return NULL;
     if (str_empty(c->user))
-        return &etcd_fault_user_empty;
+        return &etcd_err_user_empty;
     if (auth_user(c->auth, c->user) == NULL)
-        return &etcd_fault_user_not_found;
-    return auth_is_root(c->auth, c->user) ? NULL : &etcd_fault_permission_denied;
+        return &etcd_err_user_not_found;
+    return auth_is_root(c->auth, c->user) ? NULL : &etcd_err_permission_denied;
 }
 
 const struct etcd_fault *etcd_check_range(const struct etcd_caller *c, enum auth_access access,
@@ -294,11 +280,10 @@ const struct etcd_fault *etcd_check_range(const struct etcd_caller *c, enum auth
     if (!auth_enabled(c->auth))
         return NULL;
     if (str_empty(c->user))
-        return &etcd_fault_user_empty;
+        return &etcd_err_user_empty;
     if (c->stale)
-        return &etcd_fault_old_revision;
-    return auth_may(c->auth, c->user, access, key, range_end) ? NULL
-                                                              : &etcd_fault_permission_denied;
+        return &etcd_err_auth_old_revision;
+    return auth_may(c->auth, c->user, access, key, range_end) ? NULL : &etcd_err_permission_denied;
 }
 
 const struct etcd_fault *etcd_check_lease_keys(const struct etcd_caller *c, enum auth_access access,

@@ -26,14 +26,11 @@ struct error;
 struct etcd_tokens;
 struct passwords;
 
-/* Why a call ends: etcd's code and text. Static; functions give NULL for "go on". */
+/* Why a call ends: etcd's code and text, one of errors.h. NULL stands for "go on". */
 struct etcd_fault {
     enum grpc_status status;
     const char *text;
 };
-extern const struct etcd_fault etcd_fault_user_empty, etcd_fault_permission_denied,
-    etcd_fault_invalid_token, etcd_fault_old_revision, etcd_fault_auth_failed,
-    etcd_fault_not_enabled, etcd_fault_user_not_found;
 /* Of a refused change of users and roles. */
 struct etcd_fault etcd_fault_of_refusal(enum auth_refusal r);
 

@@ -7,6 +7,7 @@
 #include "lib/base/file.h"
 #include "lib/net/jwt.h"
 #include "lib/net/pki.h"
+#include "raftstore/etcd/errors.h"
 #include "raftstore/etcd/token.h"
 #include "test/unit/unit.h"
 
@@ -72,7 +73,7 @@ static bool takes(struct etcd_tokens *t, const struct auth_state *a, struct str 
     AUTO_ARENA *arena = arena_new(0);
     struct etcd_caller c;
     const struct etcd_fault *f = etcd_caller_find(t, a, token, STR_NULL, arena, &c);
-    ck_assert(f == NULL || f == &etcd_fault_invalid_token);
+    ck_assert(f == NULL || f == &etcd_err_invalid_auth_token);
     if (f == NULL)
         ck_assert(str_eqc(c.user, "u"));
     return f == NULL;
@@ -169,9 +170,9 @@ START_TEST(who_calls)
     ck_assert_ptr_null(etcd_caller_find(t, a, bearer, STR_NULL, arena, &c));
     ck_assert(str_eqc(c.user, "u"));
     ck_assert_ptr_eq(etcd_caller_find(t, a, STR("x"), STR("root"), arena, &c),
-                     &etcd_fault_invalid_token);
+                     &etcd_err_invalid_auth_token);
     ck_assert_ptr_null(etcd_caller_find(t, a, STR_NULL, STR_NULL, arena, &c));
-    ck_assert_ptr_eq(etcd_check_user(&c), &etcd_fault_user_empty);
+    ck_assert_ptr_eq(etcd_check_user(&c), &etcd_err_user_empty);
     CHANGE(&a, AUTH_DISABLE);
     ck_assert_ptr_null(etcd_caller_find(t, a, STR("x"), STR_NULL, arena, &c));
     ck_assert_ptr_null(etcd_check_root(&c));
@@ -197,11 +198,11 @@ START_TEST(transactions)
     struct txn outer = {.success = &nest, .success_count = 1};
     ck_assert_ptr_null(etcd_check_txn(&u, &outer));
     ck_assert_ptr_null(etcd_check_txn(&root, &outer));
-    ck_assert_ptr_eq(etcd_check_txn(&nobody, &outer), &etcd_fault_user_empty);
-    ck_assert_ptr_eq(etcd_check_txn(&gone, &outer), &etcd_fault_permission_denied);
-    ck_assert_ptr_eq(etcd_check_txn(&stale, &outer), &etcd_fault_old_revision);
-    ck_assert_ptr_eq(etcd_check_root(&u), &etcd_fault_permission_denied);
-    ck_assert_ptr_eq(etcd_check_root(&gone), &etcd_fault_user_not_found);
+    ck_assert_ptr_eq(etcd_check_txn(&nobody, &outer), &etcd_err_user_empty);
+    ck_assert_ptr_eq(etcd_check_txn(&gone, &outer), &etcd_err_permission_denied);
+    ck_assert_ptr_eq(etcd_check_txn(&stale, &outer), &etcd_err_auth_old_revision);
+    ck_assert_ptr_eq(etcd_check_root(&u), &etcd_err_permission_denied);
+    ck_assert_ptr_eq(etcd_check_root(&gone), &etcd_err_user_not_found);
     int64_t lease;
     size_t leases;
     etcd_txn_leases(&u, &outer, &lease, 1, &leases);
@@ -209,13 +210,13 @@ START_TEST(transactions)
     etcd_txn_leases(&root, &outer, &lease, 1, &leases);
     ck_assert_uint_eq(leases, 0);
     good.cmps = &other;
-    ck_assert_ptr_eq(etcd_check_txn(&u, &outer), &etcd_fault_permission_denied);
+    ck_assert_ptr_eq(etcd_check_txn(&u, &outer), &etcd_err_permission_denied);
     good.cmps = &cmp;
     good.failure = &del;
-    ck_assert_ptr_eq(etcd_check_txn(&u, &outer), &etcd_fault_permission_denied);
+    ck_assert_ptr_eq(etcd_check_txn(&u, &outer), &etcd_err_permission_denied);
     good.failure = &get;
     good.success = &put_prev;
-    ck_assert_ptr_eq(etcd_check_txn(&u, &outer), &etcd_fault_permission_denied);
+    ck_assert_ptr_eq(etcd_check_txn(&u, &outer), &etcd_err_permission_denied);
     auth_state_unref(a);
 }
 END_TEST

@@ -3,13 +3,24 @@
  *  - one leader per term;
  *  - what is committed at an index has one term, on every node;
  *  - what is committed is durable on a majority of the voters;
- *  - all nodes apply the same commands in the same order;
+ *  - all nodes apply the same commands in the same order, with the results that the
+ *    model gives, and have the same content at the same index;
+ *  - no command happens twice, and none that was said not to;
  *  - what the seam and the core hold agrees. */
 #include "sim.h"
 
 #include "raftstore/replica_internal.h"
 
 #include <inttypes.h>
+
+bool node_is_leader(const struct node *n)
+{
+    struct replica_status st;
+    replica_status(n->replica, &st);
+    return st.state == REPLICA_LEADER;
+}
+
+/* --- consensus --- */
 
 static void check_leader(struct node *n, const struct replica_status *st)
 {
@@ -105,37 +116,123 @@ void check_node(struct node *n)
         world_fail(n->world, "node %" PRIu64 ": term %" PRIu64 " after %" PRIu64, n->id, st.term,
                    n->last_term);
     /* Terms that were never durable may be forgotten in a crash. */
-    n->last_term = n->disk.has_vote ? n->disk.vote.term : 0;
+    n->last_term = n->disk.durable.vote.term;
 }
 
-/* The machine has just applied its newest command. */
-void check_command(struct node *n)
+/* --- commands --- */
+
+static void grow_positions(struct world *w, uint64_t count)
+{
+    if (count < w->position_cap)
+        return;
+    w->position_cap = MAX_OF(256, 2 * w->position_cap);
+    w->positions = xrealloc(w->positions, w->position_cap * sizeof(w->positions[0]));
+}
+
+/* The first node to apply a command decides, with the model, what it did. */
+static void check_first(struct node *n, struct str bytes, const struct mvcc_result *r)
 {
     struct world *w = n->world;
-    uint64_t count = machine_count(n->machine), hash = machine_hash(n->machine);
-    if (count > w->command_count) {
-        if (count != w->command_count + 1) {
-            world_fail(w,
-                       "node %" PRIu64 " applies command %" PRIu64 ", the newest known is %" PRIu64,
-                       n->id, count, w->command_count);
-            return;
-        }
-        if (count >= w->command_cap) {
-            w->command_cap = MAX_OF(256, 2 * w->command_cap);
-            w->command_hash =
-                xrealloc(w->command_hash, w->command_cap * sizeof(w->command_hash[0]));
-        }
-        w->command_hash[count] = hash;
-        w->command_count = count;
-    } else if (w->command_hash[count] != hash) {
-        world_fail(w, "node %" PRIu64 ": command %" PRIu64 " is another one than on other nodes",
+    struct mvcc_result want = {0};
+    AUTO_BUF why = BUF_INIT;
+    grow_positions(w, ++w->position_count);
+    model_apply(w->model, bytes, &want);
+    w->positions[w->position_count] = (struct position){
+        .hash = n->machine->hash,
+        .rev = model_rev(w->model),
+        .compacted = model_compacted(w->model),
+    };
+    if (results_differ(&want, r, &why))
+        world_fail(w,
+                   "node %" PRIu64 ": command %" PRIu64 " answers otherwise than the model: %.*s",
+                   n->id, w->position_count, STR_ARG(buf_str(&why)));
+    mvcc_result_done(&want);
+}
+
+void check_command(struct node *n, struct str bytes, const struct mvcc_result *r)
+{
+    struct world *w = n->world;
+    uint64_t count = n->machine->commands;
+    if (world_failed(w))
+        return;
+    if (count == w->position_count + 1)
+        check_first(n, bytes, r);
+    else if (count > w->position_count)
+        world_fail(w, "node %" PRIu64 " applies command %" PRIu64 ", the newest known is %" PRIu64,
+                   n->id, count, w->position_count);
+    else if (w->positions[count].hash != n->machine->hash)
+        world_fail(w,
+                   "node %" PRIu64 ": command %" PRIu64
+                   " is another one than on other nodes, or did something else",
                    n->id, count);
+}
+
+static struct index_info *index_info(struct world *w, uint64_t index)
+{
+    if (index >= w->index_cap) {
+        uint64_t cap = MAX_OF(index + 1, 2 * w->index_cap);
+        w->indexes = xrealloc(w->indexes, cap * sizeof(w->indexes[0]));
+        memset(w->indexes + w->index_cap, 0, (cap - w->index_cap) * sizeof(w->indexes[0]));
+        w->index_cap = cap;
     }
+    return &w->indexes[index];
+}
+
+void check_applied(struct node *n, uint64_t index)
+{
+    struct world *w = n->world;
+    struct index_info *info = index_info(w, index);
+    if (world_failed(w))
+        return;
+    if (info->known && info->commands != n->machine->commands)
+        world_fail(
+            w, "node %" PRIu64 ": %" PRIu64 " commands up to entry %" PRIu64 ", elsewhere %" PRIu64,
+            n->id, n->machine->commands, index, info->commands);
+    info->known = true;
+    info->commands = n->machine->commands;
+    if (index % w->content_every != 0)
+        return;
+    uint64_t content = machine_content(n->machine);
+    if (info->content == 0)
+        info->content = content;
+    else if (info->content != content)
+        world_fail(w, "node %" PRIu64 ": another content at entry %" PRIu64 " than elsewhere",
+                   n->id, index);
+}
+
+/* --- unique values --- */
+
+uint64_t token_new(struct world *w)
+{
+    if (++w->token_count >= w->token_cap) {
+        uint64_t cap = MAX_OF(1024, 2 * w->token_cap);
+        w->tokens = xrealloc(w->tokens, cap * sizeof(w->tokens[0]));
+        memset(w->tokens + w->token_cap, 0, (cap - w->token_cap) * sizeof(w->tokens[0]));
+        w->token_cap = cap;
+    }
+    return w->token_count;
+}
+
+void token_written(struct world *w, uint64_t token)
+{
+    if (token == 0 || token > w->token_count)
+        return;
+    struct token *t = &w->tokens[token];
+    if (t->position != 0 && t->position != w->position_count)
+        world_fail(w, "a command happened twice, as number %" PRIu64 " and %" PRIu64, t->position,
+                   w->position_count);
+    if (t->dead)
+        world_fail(w,
+                   "a command happened of which it was said that it would not, as number %" PRIu64,
+                   w->position_count);
+    t->position = w->position_count;
 }
 
 void checks_done(struct world *w)
 {
     free(w->leaders);
     free(w->committed_term);
-    free(w->command_hash);
+    free(w->positions);
+    free(w->indexes);
+    free(w->tokens);
 }

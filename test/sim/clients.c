@@ -41,43 +41,71 @@ static uint32_t pick_key(struct world *w)
     return w->key_base;
 }
 
-static struct op_record *new_record(struct world *w, uint32_t *ret_index)
+static struct op_record *new_record(struct world *w, struct pending_op *p)
 {
     if (w->record_count == w->record_cap) {
         w->record_cap = w->record_cap == 0 ? 256 : 2 * w->record_cap;
         w->records = xrealloc(w->records, w->record_cap * sizeof(w->records[0]));
     }
     struct op_record *rec = &w->records[w->record_count];
-    *ret_index = w->record_count++;
+    p->record = w->record_count++;
     *rec = (struct op_record){.end = UINT64_MAX};
     rec->op.key = pick_key(w);
     uint64_t kind = rng_below(&w->rng, 10);
     rec->op.kind = kind < 4 ? REG_WRITE : kind < 6 ? REG_CAS : REG_READ;
-    rec->op.value = ++w->next_value;
+    rec->op.value = p->first_token = p->last_token = token_new(w);
     /* A recent value, so that some comparisons hold. */
-    rec->op.expected = w->next_value - MIN_OF(w->next_value, rng_below(&w->rng, 6));
+    rec->op.expected = w->token_count - MIN_OF(w->token_count, rng_below(&w->rng, 6));
     rec->op.padding =
         (uint32_t)(rng_chance(&w->rng, w->big_per_mille) ? rng_below(&w->rng, 3000) : 0);
     rec->start = ++w->op_clock;
     return rec;
 }
 
-/* The operation is over, and its client goes on. */
-static void close_op(struct pending_op *p)
+void client_close(struct pending_op *p)
 {
     struct world *w = p->world;
     uint32_t client = p->client;
-    w->clients[client].op = NULL;
     list_remove(&p->node);
+    request_free(p->request);
     free(p);
+    if (client == CLIENTS_MAX)
+        return;
+    w->clients[client].op = NULL;
     if (w->load)
         schedule(w, client, rng_below(&w->rng, 30 * US_PER_MS));
 }
 
+/* It surely did not happen: a read without result restricts nothing. */
 static void forget_record(struct world *w, struct pending_op *p)
 {
-    /* It surely did not happen: a read without result restricts nothing. */
-    w->records[p->record].op.kind = REG_READ;
+    if (p->is_register)
+        w->records[p->record].op.kind = REG_READ;
+}
+
+/* No command of this operation may ever be seen. */
+static void bury(struct pending_op *p)
+{
+    struct world *w = p->world;
+    for (uint64_t t = p->first_token; t != 0 && t <= p->last_token; t++) {
+        if (w->tokens[t].position != 0)
+            world_fail(w, "command %" PRIu64 " happened; its client was told that it would not",
+                       w->tokens[t].position);
+        w->tokens[t].dead = true;
+    }
+}
+
+static int start_register(struct pending_op *p, struct node *n)
+{
+    const struct op_record *rec = new_record(p->world, p);
+    p->is_register = true;
+    if (rec->op.kind == REG_READ) {
+        p->first_token = 0; /* Never written. */
+        return replica_read(n->replica, node_now(n), p);
+    }
+    AUTO_BUF bytes = BUF_INIT;
+    op_encode(&rec->op, &bytes);
+    return replica_propose(n->replica, node_now(n), buf_str(&bytes), p);
 }
 
 static void next_op(struct world *w, void *arg, uint64_t client)
@@ -86,64 +114,105 @@ static void next_op(struct world *w, void *arg, uint64_t client)
     struct node *n = pick_node(w);
     if (!w->load || w->clients[client].op != NULL)
         return;
-    if (n == NULL) {
+    if (n == NULL || w->now_us < n->paused_until_us) {
         schedule(w, (uint32_t)client, 100 * US_PER_MS);
         return;
     }
     struct pending_op *p = xzalloc(sizeof(*p));
-    struct op_record *rec = new_record(w, &p->record);
     p->world = w;
     p->client = (uint32_t)client;
     p->target = n;
     p->life = n->life;
+    p->floor = w->acked;
     list_push_back(&w->pending, &p->node);
     w->clients[client].op = p;
-    int rc;
-    if (rec->op.kind == REG_READ) {
-        rc = replica_read(n->replica, node_now(n), p);
-    } else {
-        AUTO_BUF bytes = BUF_INIT;
-        op_encode(&rec->op, &bytes);
-        rc = replica_propose(n->replica, node_now(n), buf_str(&bytes), p);
-    }
+    int rc =
+        rng_chance(&w->rng, w->register_per_mille) ? start_register(p, n) : request_start(p, n);
     w->result->ops++;
     if (rc != 0) {
         forget_record(w, p);
-        close_op(p);
+        bury(p);
+        client_close(p);
         return;
     }
     node_settle(n);
 }
 
-void client_applied(struct node *n, void *cookie, bool ok)
+/* What one client was told is a fact for everything that begins from now on. */
+static void check_order(struct node *n, const struct pending_op *p)
+{
+    struct world *w = n->world;
+    if (n->machine->commands < p->floor)
+        world_fail(w,
+                   "node %" PRIu64 " answers by command %" PRIu64 ", but %" PRIu64
+                   " was acknowledged before the question",
+                   n->id, n->machine->commands, p->floor);
+    w->acked = MAX_OF(w->acked, n->machine->commands);
+}
+
+static void chore_done(struct node *n, const struct pending_op *p)
+{
+    if (n->life != p->life)
+        return;
+    if (p->chore == COMMAND_ALARM)
+        n->chores.alarming = false;
+    if (p->chore == COMMAND_COMPACT)
+        n->chores.compacting = false;
+}
+
+void client_applied(struct node *n, void *cookie, const struct mvcc_result *r)
 {
     struct pending_op *p = cookie;
-    struct op_record *rec = &n->world->records[p->record];
-    rec->result = ok;
-    rec->end = ++n->world->op_clock;
-    close_op(p);
+    struct world *w = n->world;
+    if (p->chore != 0) {
+        chore_done(n, p);
+    } else {
+        check_order(n, p);
+        if (p->is_register && r->code != 0) {
+            forget_record(w, p); /* No space. */
+        } else if (p->is_register) {
+            struct op_record *rec = &w->records[p->record];
+            rec->result = r->txn != NULL && r->txn->succeeded;
+            rec->end = ++w->op_clock;
+        } else {
+            request_applied(n, p, r);
+        }
+    }
+    client_close(p);
 }
 
 void client_failed(struct node *n, void *cookie, int code)
 {
     struct pending_op *p = cookie;
-    if (code == E_UNAVAILABLE)
+    if (p->chore != 0)
+        chore_done(n, p);
+    else if (p->request != NULL && request_failed(p, code))
+        return;
+    if (code == E_UNAVAILABLE) {
         forget_record(n->world, p);
-    else
+        bury(p);
+    } else if (p->chore == 0) {
         n->world->result->unknown++;
-    close_op(p);
+    }
+    client_close(p);
 }
 
 void client_read_done(struct node *n, void *cookie, int code)
 {
     struct pending_op *p = cookie;
-    struct op_record *rec = &n->world->records[p->record];
+    struct world *w = n->world;
     if (code == 0) {
-        rec->result = machine_read(n->machine, rec->op.key);
-        rec->end = ++n->world->op_clock;
-        n->world->result->reads++;
+        check_order(n, p);
+        w->result->reads++;
     }
-    close_op(p);
+    if (code == 0 && p->is_register) {
+        struct op_record *rec = &w->records[p->record];
+        rec->result = machine_read(n->machine, rec->op.key);
+        rec->end = ++w->op_clock;
+    } else if (code == 0) {
+        request_read(n, p);
+    }
+    client_close(p);
 }
 
 void clients_start(struct world *w, uint32_t count)
@@ -158,6 +227,7 @@ void clients_done(struct world *w)
 {
     while (!list_empty(&w->pending)) {
         struct pending_op *p = LIST_ENTRY(list_pop_front(&w->pending), struct pending_op, node);
+        request_free(p->request);
         free(p);
     }
     free(w->records);

@@ -1,5 +1,6 @@
 /* cluster.c - one run: build, trouble, healing, final checks. */
 #include "sim.h"
+#include "disk_sim.h"
 
 #include <inttypes.h>
 #include <stdio.h>
@@ -23,8 +24,17 @@ static void draw_config(struct world *w)
         .queue_bytes = rng_between(g, 5000, 100000),
         .snapshot_chunk_bytes = (uint32_t)rng_between(g, 200, 4000),
     };
+    w->mvcc_config = (struct mvcc_config){
+        .history_bytes = rng_chance(g, 500) ? rng_between(g, 2000, 100000) : 0,
+        .history_ms = rng_chance(g, 300) ? rng_between(g, 500, 10000) : 0,
+        .quota_bytes = rng_chance(g, 100) ? rng_between(g, 100000, 400000) : 0,
+    };
+    w->segment_bytes = rng_between(g, 4096, 65536);
     w->rate_spread = rng_chance(g, 300) ? 600 : 30;
     w->big_per_mille = rng_chance(g, 300) ? 200 : 10;
+    w->register_per_mille = rng_chance(g, 200) ? 1000 : rng_chance(g, 200) ? 0 : 400;
+    w->request_keys = (uint32_t)rng_between(g, 2, 30);
+    w->content_every = rng_chance(g, 300) ? 1 : 16;
 }
 
 void cluster_found(struct world *w, uint32_t count)
@@ -38,9 +48,11 @@ void cluster_found(struct world *w, uint32_t count)
 
 static void build(struct world *w)
 {
-    cluster_found(w, w->options.members != 0 ? w->options.members
-                                             : (uint32_t)rng_between(&w->rng, 1, 5));
+    static const uint32_t sizes[] = {3, 3, 3, 5, 5, 7, 3, 5, 1, 2, 4};
+    uint32_t drawn = sizes[rng_below(&w->rng, ARRAY_SIZE(sizes))];
+    cluster_found(w, w->options.members != 0 ? w->options.members : drawn);
     clients_start(w, (uint32_t)rng_between(&w->rng, 2, CLIENTS_MAX));
+    watchers_start(w, (uint32_t)rng_between(&w->rng, 2, 10));
     nemesis_start(w);
 }
 
@@ -62,11 +74,14 @@ static void heal(struct world *w)
     for (uint32_t i = 0; i < w->node_count; i++) {
         struct node *n = &w->nodes[i];
         n->disk.slow = 1;
+        n->paused_until_us = 0;
+        sim_disk_fail(n->disk.sim, false);
+        sim_disk_limit(n->disk.sim, 0);
         if (n->up && n->disk.failed)
             node_crash(n);
         if (n->up)
             disk_kick(n);
-        else if (!world_failed(w))
+        else if (!world_failed(w) && !n->lost)
             node_start(n);
     }
 }
@@ -83,7 +98,11 @@ struct node *cluster_leader(struct world *w)
         const struct members *m = replica_members(n->replica);
         bool all = st.state == REPLICA_LEADER && st.applied_index == st.last_index;
         for (uint32_t j = 0; all && j < m->count; j++) {
-            replica_status(world_node(w, m->items[j].id)->replica, &other);
+            const struct node *peer = world_node(w, m->items[j].id);
+            all = peer->up;
+            if (!all)
+                break;
+            replica_status(peer->replica, &other);
             all = other.term == st.term && other.applied_index == st.applied_index &&
                   other.leader == n->id;
         }
@@ -156,6 +175,15 @@ static void check_leaders(struct world *w)
     }
 }
 
+/* A member's own requests go on for ever when it was removed without hearing of it. */
+static bool clients_wait(const struct world *w)
+{
+    LIST_FOREACH (it, &w->pending)
+        if (LIST_ENTRY(it, struct pending_op, node)->chore == 0)
+            return true;
+    return false;
+}
+
 static void check_healed(struct world *w)
 {
     struct node *leader = NULL;
@@ -164,12 +192,12 @@ static void check_healed(struct world *w)
     for (uint32_t i = 0; i < HEAL_MS / 2 / 100 && !world_failed(w); i++) {
         cluster_run(w, 100);
         leader = cluster_leader(w);
-        if (leader != NULL && list_empty(&w->pending))
+        if (leader != NULL && !clients_wait(w))
             break;
     }
     if (world_failed(w))
         return;
-    if (leader == NULL || !list_empty(&w->pending)) {
+    if (leader == NULL || clients_wait(w)) {
         explain(w);
         world_fail(w, leader == NULL ? "not all members caught up after healing"
                                      : "an operation was not answered after healing");
@@ -178,14 +206,39 @@ static void check_healed(struct world *w)
     const struct members *m = replica_members(leader->replica);
     for (uint32_t i = 0; i < m->count; i++) {
         const struct node *n = world_node(w, m->items[i].id);
-        if (machine_hash(n->machine) != machine_hash(leader->machine) ||
+        if (n->machine->hash != leader->machine->hash ||
             machine_content(n->machine) != machine_content(leader->machine) ||
-            machine_count(n->machine) != machine_count(leader->machine))
+            n->machine->commands != leader->machine->commands)
             world_fail(w, "node %" PRIu64 " ends in another state than the leader", n->id);
     }
-    if (machine_count(leader->machine) != w->command_count)
+    if (leader->machine->commands != w->position_count)
         world_fail(w, "%" PRIu64 " commands were applied, the leader has %" PRIu64,
-                   w->command_count, machine_count(leader->machine));
+                   w->position_count, leader->machine->commands);
+}
+
+/* Without load every lease ends, every alarm clears, and every watcher has seen
+ * everything. */
+static void check_quiet(struct world *w)
+{
+    struct node *leader = NULL;
+    for (uint32_t i = 0; i < HEAL_MS / 100 && !world_failed(w); i++) {
+        cluster_run(w, 100);
+        leader = cluster_leader(w);
+        if (leader != NULL && model_lease_count(w->model) == 0 &&
+            watchers_done(w, model_rev(w->model)) &&
+            (mvcc_alarms(leader->machine->mvcc) == 0 || w->mvcc_config.quota_bytes != 0))
+            return;
+    }
+    if (world_failed(w))
+        return;
+    if (leader == NULL)
+        world_fail(w, "nobody leads without load");
+    else if (model_lease_count(w->model) != 0)
+        world_fail(w, "%u leases never end", model_lease_count(w->model));
+    else if (!watchers_done(w, model_rev(w->model)))
+        world_fail(w, "some watcher never sees revision %" PRId64, model_rev(w->model));
+    else
+        world_fail(w, "an alarm goes on although there is room");
 }
 
 struct world *cluster_new(const struct sim_options *o, struct sim_result *ret)
@@ -196,15 +249,26 @@ struct world *cluster_new(const struct sim_options *o, struct sim_result *ret)
     w->result = ret;
     w->rng.state = o->seed;
     list_init(&w->pending);
+    w->model = model_new(w);
+    w->position_cap = 256;
+    w->positions = xzalloc(w->position_cap * sizeof(w->positions[0]));
+    w->positions[0].rev = 1;
+    w->content_every = 1;
+    w->segment_bytes = 16384;
+    w->register_per_mille = 500;
+    w->request_keys = 10;
+    w->next_lease = 1000;
     return w;
 }
 
 void cluster_free(struct world *w)
 {
     w->load = false;
+    watchers_free(w);
     for (uint32_t i = 0; i < w->node_count; i++)
         node_destroy(&w->nodes[i]);
     clients_done(w);
+    model_free(w->model);
     checks_done(w);
     world_free(w);
     free(w);
@@ -222,6 +286,8 @@ bool sim_run(const struct sim_options *o, struct sim_result *ret)
         check_healed(w);
     if (!world_failed(w))
         clients_check(w);
+    if (!world_failed(w))
+        check_quiet(w);
     if (!world_failed(w))
         check_leaders(w);
     cluster_free(w);

@@ -1,40 +1,39 @@
-/* machine.c - the real state machine (raftstore/mvcc.h) used as registers.
- *
- * Around it a count and a hash of all commands in order, so that two members can
- * be compared command by command. */
+/* machine.c - the real state machine (raftstore/mvcc.h), with a count and a hash of
+ * all commands and results in order, so that two members can be compared
+ * command by command; and registers as transactions on it. */
 #include "sim.h"
 
 #include "lib/base/error.h"
-#include "raftstore/mvcc.h"
-#include "raftstore/mvcc_snapshot.h"
+#include "raftstore/auth.h"
 #include "raftstore/wire.h"
 
 #include <stdio.h>
 
-struct machine {
-    struct mvcc *mvcc;
-    uint64_t commands;
-    uint64_t hash;
-};
-
 #define KEY_BYTES 16
 
+/* Apart from the keys that requests.c plays with. */
 static struct str key_of(uint32_t key, char ret[KEY_BYTES])
 {
-    return str_n(ret, (size_t)snprintf(ret, KEY_BYTES, "key-%08x", key));
+    return str_n(ret, (size_t)snprintf(ret, KEY_BYTES, "a-%08x", key));
 }
 
-static struct str value_of(uint64_t value, uint8_t ret[8])
+struct str value_of(uint64_t value, uint8_t ret[VALUE_BYTES])
 {
-    for (unsigned i = 0; i < 8; i++)
+    for (unsigned i = 0; i < VALUE_BYTES; i++)
         ret[i] = (uint8_t)(value >> (8 * i));
-    return str_n((const char *)ret, 8);
+    return str_n((const char *)ret, VALUE_BYTES);
+}
+
+uint64_t value_number(struct str bytes)
+{
+    struct wire w = wire_of(bytes);
+    return bytes.len == VALUE_BYTES ? wire_u64(&w) : 0;
 }
 
 void op_encode(const struct op_request *op, struct buf *out)
 {
     char key[KEY_BYTES];
-    uint8_t value[8], expected[8];
+    uint8_t value[VALUE_BYTES], expected[VALUE_BYTES];
     AUTO_FREE char *ballast = xzalloc(op->padding + 1);
     struct txn_cmp cmp = {.key = key_of(op->key, key)};
     struct txn_op ops[2] = {
@@ -52,12 +51,10 @@ void op_encode(const struct op_request *op, struct buf *out)
     command_encode_txn(&t, out);
 }
 
-static const struct mvcc_config config = {.history_bytes = 1 << 16};
-
-struct machine *machine_new(void)
+struct machine *machine_new(const struct mvcc_config *config)
 {
     struct machine *m = xzalloc(sizeof(*m));
-    m->mvcc = mvcc_new(&config);
+    m->mvcc = mvcc_new(config);
     return m;
 }
 
@@ -69,32 +66,54 @@ void machine_free(struct machine *m)
     free(m);
 }
 
-static uint64_t mix(uint64_t h, uint64_t v)
+/* --- hashes --- */
+
+static uint64_t hash_kv(uint64_t h, const struct kv *kv)
 {
-    h = (h ^ v) * 0x9e3779b97f4a7c15u;
-    return h ^ (h >> 29);
+    h = mix_bytes(h, kv->key.data, kv->key.len);
+    h = mix_bytes(h, kv->value.data, kv->value.len);
+    h = mix64(mix64(h, (uint64_t)kv->create_rev), (uint64_t)kv->mod_rev);
+    return mix64(mix64(h, (uint64_t)kv->version), (uint64_t)kv->lease);
 }
 
-bool machine_apply(struct machine *m, uint64_t index, struct str bytes, bool *ret_ok)
+static uint64_t hash_txn(uint64_t h, const struct txn_result *r)
 {
-    struct mvcc_result res = {0};
-    if (mvcc_apply(m->mvcc, index, bytes, 0, &res, NULL) != 0 || res.code != 0 || res.txn == NULL)
-        return false;
-    *ret_ok = res.txn->succeeded;
+    h = mix64(mix64(h, (uint64_t)r->code), r->succeeded);
+    h = mix64(mix64(h, (uint64_t)r->rev), r->op_count);
+    for (uint32_t i = 0; i < r->op_count; i++) {
+        const struct op_result *o = &r->ops[i];
+        h = mix64(mix64(h, o->type), (uint64_t)o->count);
+        h = mix64(mix64(h, o->more), o->kv_count);
+        for (uint32_t j = 0; j < o->kv_count; j++)
+            h = hash_kv(h, o->kvs[j]);
+        if (o->txn != NULL)
+            h = hash_txn(h, o->txn);
+    }
+    return h;
+}
+
+uint64_t result_hash(const struct mvcc_result *r)
+{
+    uint64_t h = mix64((uint64_t)r->code, (uint64_t)r->rev);
+    h = mix64(mix64(h, (uint64_t)r->id), (uint64_t)r->ttl_s);
+    return r->txn != NULL ? hash_txn(h, r->txn) : h;
+}
+
+int machine_apply(struct machine *m, uint64_t index, struct str bytes, uint64_t now_ms,
+                  struct mvcc_result *ret)
+{
+    int rc = mvcc_apply(m->mvcc, index, bytes, now_ms, ret, NULL);
+    if (rc != 0)
+        return rc;
     m->commands++;
-    for (size_t i = 0; i < bytes.len; i++)
-        m->hash = (m->hash ^ (uint8_t)bytes.data[i]) * 0x100000001b3u;
-    m->hash = mix(m->hash, (uint64_t)res.rev);
-    mvcc_result_done(&res);
-    return true;
+    m->hash = mix64(mix_bytes(m->hash, bytes.data, bytes.len), result_hash(ret));
+    return 0;
 }
 
-void machine_applied(struct machine *m, uint64_t index)
+void machine_applied(struct machine *m, uint64_t index, uint64_t now_ms)
 {
     mvcc_applied(m->mvcc, index);
-    mvcc_publish(m->mvcc, 0);
-    while (mvcc_work(m->mvcc, 1000))
-        continue;
+    mvcc_publish(m->mvcc, now_ms);
 }
 
 uint64_t machine_read(const struct machine *m, uint32_t key)
@@ -102,62 +121,34 @@ uint64_t machine_read(const struct machine *m, uint32_t key)
     char name[KEY_BYTES];
     struct mvcc_view *v = mvcc_view(m->mvcc);
     const struct kv *kv = mvcc_view_get(v, key_of(key, name), 0);
-    uint64_t value = 0;
-    if (kv != NULL) {
-        struct wire w = wire_of(kv->value);
-        value = wire_u64(&w);
-    }
+    uint64_t value = kv != NULL ? value_number(kv->value) : 0;
     mvcc_view_unref(v);
     return value;
 }
 
-uint64_t machine_count(const struct machine *m)
-{
-    return m->commands;
-}
-
-uint64_t machine_hash(const struct machine *m)
-{
-    return m->hash;
-}
-
+/* Keys and values with their numbers, leases, alarms, users, revisions. */
 uint64_t machine_content(const struct machine *m)
 {
     struct mvcc_hash h;
     struct mvcc_view *v = mvcc_view(m->mvcc);
+    int64_t *ids;
+    size_t count;
     ASSERT(mvcc_hash_init(&h, v, 0) == 0);
     while (mvcc_hash_step(&h, 1000))
         continue;
-    uint64_t value = mix(h.value, (uint64_t)mvcc_view_rev(v));
+    uint64_t value = mix64(h.value, (uint64_t)mvcc_view_rev(v));
+    value = mix64(value, (uint64_t)mvcc_compacted(m->mvcc));
     mvcc_view_unref(v);
-    return value;
-}
-
-void machine_save(struct machine *m, struct buf *out)
-{
-    uint8_t part[777]; /* Any size will do. */
-    size_t n;
-    buf_put_le64(out, m->commands);
-    buf_put_le64(out, m->hash);
-    struct mvcc_snapshot *s = mvcc_snapshot_new(m->mvcc, 0);
-    while ((n = mvcc_snapshot_read(s, part, sizeof(part))) > 0)
-        buf_append(out, part, n);
-    mvcc_snapshot_free(s);
-}
-
-bool machine_load(struct machine *m, struct str bytes)
-{
-    struct wire w = wire_of(bytes);
-    uint64_t commands = wire_u64(&w), hash = wire_u64(&w);
-    struct mvcc_restore *r = mvcc_restore_new();
-    if (w.bad || mvcc_restore_feed(r, str_n((const char *)w.p, w.left), NULL) != 0 ||
-        mvcc_restore_finish(r, NULL) != 0) {
-        mvcc_restore_free(r);
-        return false;
+    count = mvcc_lease_ids(m->mvcc, &ids);
+    for (size_t i = 0; i < count; i++) {
+        struct mvcc_lease l;
+        ASSERT(mvcc_lease_get(m->mvcc, ids[i], &l));
+        value = mix64(mix64(value, (uint64_t)l.id), (uint64_t)l.ttl_s);
+        value = mix64(mix64(value, l.renewals), l.keys);
     }
-    mvcc_restore_commit(r, m->mvcc, 0);
-    mvcc_publish(m->mvcc, 0);
-    m->commands = commands;
-    m->hash = hash;
-    return true;
+    free(ids);
+    const struct mvcc_alarm *alarms = mvcc_alarm_list(m->mvcc, &count);
+    for (size_t i = 0; i < count; i++)
+        value = mix64(mix64(value, alarms[i].member), alarms[i].alarms);
+    return value | 1;
 }

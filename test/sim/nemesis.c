@@ -1,17 +1,17 @@
-/* nemesis.c - faults: crashes, partitions, slow and hanging and failing disks, bad
- * networks, changes of members, transfers of leadership. */
+/* nemesis.c - faults: crashes anywhere, pauses, partitions, slow and hanging and
+ * failing disks, bad networks, clocks that jump, changes of members, transfers of
+ * leadership. Damaged and full disks are nemesis_disk.c's. */
 #include "sim.h"
+#include "disk_sim.h"
 
 #include <inttypes.h>
 #include <stdio.h>
-
-static void strike(struct world *w, void *arg, uint64_t unused);
 
 static struct node *random_node(struct world *w, bool up)
 {
     for (uint32_t tries = 0; tries < 20; tries++) {
         struct node *n = &w->nodes[rng_below(&w->rng, w->node_count)];
-        if (n->exists && n->up == up && !n->stopped)
+        if (n->exists && n->up == up && !n->lost)
             return n;
     }
     return NULL;
@@ -22,12 +22,8 @@ static uint32_t pick_victim(struct world *w)
 {
     uint32_t any = (uint32_t)rng_below(&w->rng, w->node_count);
     for (uint32_t i = 0; i < w->node_count && rng_chance(&w->rng, 700); i++) {
-        struct replica_status st;
         uint32_t j = (any + i) % w->node_count;
-        if (!w->nodes[j].up)
-            continue;
-        replica_status(w->nodes[j].replica, &st);
-        if (st.state == REPLICA_LEADER)
+        if (w->nodes[j].up && node_is_leader(&w->nodes[j]))
             return j;
     }
     return any;
@@ -37,8 +33,13 @@ static void restart(struct world *w, void *arg, uint64_t unused)
 {
     struct node *n = arg;
     UNUSED(unused);
-    if (!n->up && !world_failed(w))
+    if (!n->up && !n->lost && !world_failed(w))
         node_start(n);
+}
+
+void nemesis_restart(struct world *w, struct node *n, uint64_t ms)
+{
+    world_at(w, ms * US_PER_MS, restart, n, 0);
 }
 
 static void crash(struct world *w)
@@ -47,8 +48,34 @@ static void crash(struct world *w)
     if (n == NULL)
         return;
     node_crash(n);
-    world_at(w, rng_between(&w->rng, 1, rng_chance(&w->rng, 300) ? 4000 : 300) * US_PER_MS, restart,
-             n, 0);
+    nemesis_restart(w, n, rng_between(&w->rng, 1, rng_chance(&w->rng, 300) ? 4000 : 300));
+}
+
+/* At one of the disk's next calls, whatever it is for. */
+static void crash_in_io(struct world *w)
+{
+    struct node *n = random_node(w, true);
+    if (n != NULL)
+        sim_disk_stop_after(n->disk.sim, rng_below(&w->rng, 60));
+}
+
+/* The process stands still, as a stopped or migrated one: nothing is lost, all
+ * of it is late. */
+static void pause_node(struct world *w)
+{
+    struct node *n = &w->nodes[pick_victim(w)];
+    uint64_t ms = rng_between(&w->rng, 50, rng_chance(&w->rng, 300) ? 6000 : 800);
+    if (!n->up)
+        return;
+    world_log(w, "node %" PRIu64 " stands still for %" PRIu64 " ms", n->id, ms);
+    n->paused_until_us = w->now_us + ms * US_PER_MS;
+}
+
+static void jump(struct world *w)
+{
+    struct node *n = random_node(w, true);
+    if (n != NULL && w->jumps)
+        node_clock_jump(n, rng_between(&w->rng, 10, rng_chance(&w->rng, 200) ? 60000 : 2000));
 }
 
 static void crash_now(struct world *w, void *arg, uint64_t life)
@@ -57,23 +84,15 @@ static void crash_now(struct world *w, void *arg, uint64_t life)
     if (!n->up || n->life != life || world_failed(w))
         return;
     node_crash(n);
-    world_at(w, rng_between(&w->rng, 1, 200) * US_PER_MS, restart, n, 0);
-}
-
-static bool vote_unsynced(const struct node *n)
-{
-    LIST_FOREACH (it, &n->disk.queue)
-        if (LIST_ENTRY(it, struct disk_write, node)->type == DISK_VOTE)
-            return true;
-    return false;
+    nemesis_restart(w, n, rng_between(&w->rng, 1, 200));
 }
 
 /* Whatever a message says must not depend on what a crash can take back. */
 void nemesis_sent(struct world *w, struct node *n)
 {
-    if (!w->faults || w->spite == 0 || list_empty(&n->disk.queue))
+    if (!w->faults || w->spite == 0 || !disk_unsynced(n, false))
         return;
-    if (rng_chance(&w->rng, vote_unsynced(n) ? 300 : w->spite))
+    if (rng_chance(&w->rng, disk_unsynced(n, true) ? 300 : w->spite))
         world_at(w, 0, crash_now, n, n->life);
 }
 
@@ -84,7 +103,7 @@ static void crash_all(struct world *w)
         if (!n->up)
             continue;
         node_crash(n);
-        world_at(w, rng_between(&w->rng, 1, 500) * US_PER_MS, restart, n, 0);
+        nemesis_restart(w, n, rng_between(&w->rng, 1, 500));
     }
 }
 
@@ -133,16 +152,28 @@ static void slow_disk(struct world *w)
     world_at(w, rng_between(&w->rng, 100, 3000) * US_PER_MS, recover_disk, n, 0);
 }
 
+static void repair(struct world *w, void *arg, uint64_t unused)
+{
+    struct node *n = arg;
+    UNUSED(w);
+    UNUSED(unused);
+    sim_disk_fail(n->disk.sim, false);
+}
+
+/* Once, or for a while: then the log's thread tries again, and gives up after
+ * some seconds. */
 static void fail_disk(struct world *w)
 {
     struct node *n = random_node(w, true);
     if (n == NULL || n->disk.failed)
         return;
+    if (rng_chance(&w->rng, 500)) {
+        sim_disk_hiccup(n->disk.sim, rng_between(&w->rng, 1, 20));
+        return;
+    }
     world_log(w, "node %" PRIu64 ": disk fails", n->id);
-    n->disk.failed = true;
-    replica_disk_failed(n->replica, node_now(n), -18, "disk failed");
-    node_settle(n);
-    world_at(w, rng_between(&w->rng, 3000, 6000) * US_PER_MS, restart, n, 0);
+    sim_disk_fail(n->disk.sim, true);
+    world_at(w, rng_between(&w->rng, 100, 5000) * US_PER_MS, repair, n, 0);
 }
 
 static void draw_network(struct world *w)
@@ -172,17 +203,19 @@ static void change(struct world *w)
         return;
     const struct members *m = replica_members(n->replica);
     uint64_t kind = rng_below(&w->rng, 5);
-    if (kind < 2 && w->node_count < NODES_MAX && m->count < 6) {
+    if (kind < 2 && w->node_count < NODES_MAX - 4 && m->count < 7) {
         uint64_t id = w->next_id++;
         snprintf(address, sizeof(address), "node-%" PRIu64, id);
         node_create(w, w->node_count, id, false);
         world_log(w, "add node %" PRIu64, id);
-        replica_change(n->replica, node_now(n), REPLICA_ADD, id, address, NULL);
+        replica_change(n->replica, node_now(n),
+                       rng_chance(&w->rng, 300) ? REPLICA_ADD_LEARNER : REPLICA_ADD, id, address,
+                       NULL);
         node_settle(n);
         node_start(world_node(w, id));
         return;
     }
-    if (m->count == 0)
+    if (m->count == 0 || w->rots) /* No majority may go with a damaged disk. */
         return;
     uint64_t id = m->items[rng_below(&w->rng, m->count)].id;
     enum replica_change_type type = kind == 3   ? REPLICA_DEMOTE
@@ -195,6 +228,16 @@ static void change(struct world *w)
     node_settle(n);
 }
 
+static const struct {
+    uint32_t below; /* Of a hundred. */
+    void (*strike)(struct world *w);
+} faults[] = {
+    {14, crash},       {24, crash_in_io}, {26, crash_all},    {31, pause_node},
+    {47, partition},   {55, slow_disk},   {58, fail_disk},    {61, nemesis_full_disk},
+    {63, nemesis_rot}, {66, jump},        {75, draw_network}, {83, transfer},
+    {100, change},
+};
+
 static void strike(struct world *w, void *arg, uint64_t unused)
 {
     UNUSED(arg);
@@ -202,22 +245,10 @@ static void strike(struct world *w, void *arg, uint64_t unused)
     if (!w->faults || world_failed(w))
         return;
     uint64_t kind = rng_below(&w->rng, 100);
-    if (kind < 22)
-        crash(w);
-    else if (kind < 24)
-        crash_all(w);
-    else if (kind < 42)
-        partition(w);
-    else if (kind < 52)
-        slow_disk(w);
-    else if (kind < 54)
-        fail_disk(w);
-    else if (kind < 66)
-        draw_network(w);
-    else if (kind < 76)
-        transfer(w);
-    else
-        change(w);
+    uint32_t i = 0;
+    while (kind >= faults[i].below)
+        i++;
+    faults[i].strike(w);
     world_at(w, rng_between(&w->rng, 10, 1200) * US_PER_MS, strike, NULL, 0);
 }
 
@@ -227,5 +258,7 @@ void nemesis_start(struct world *w)
     w->spite = rng_chance(&w->rng, 300) ? (uint32_t)rng_between(&w->rng, 1, 20) : 0;
     draw_network(w);
     w->net.fifo = rng_chance(&w->rng, 300);
+    w->jumps = rng_chance(&w->rng, 300);
+    w->rots = rng_chance(&w->rng, 400);
     world_at(w, rng_between(&w->rng, 500, 2000) * US_PER_MS, strike, NULL, 0);
 }

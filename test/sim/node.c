@@ -1,559 +1,102 @@
-/* node.c - a member: the real replica, a simulated disk, a clock that drifts.
- *
- * The disk takes writes in order. A sync makes durable what was queued when it
- * began; a crash keeps a random prefix of what was not synced, the last append
- * of it possibly torn. */
+/* node.c - a member's life: its clock, starting from what its disk holds, running
+ * the real replica, stopping, crashing. */
 #include "sim.h"
+#include "disk_sim.h"
 
+#include "lib/base/env.h"
 #include "lib/base/error.h"
+#include "raftstore/log.h"
 
 #include <inttypes.h>
 #include <stdio.h>
 
+/* --- the clock --- */
+
 uint64_t node_now(const struct node *n)
 {
-    return n->clock_offset_ms + n->world->now_us / 1000 * n->rate_per_mille / 1000;
+    return n->base_ms + (n->world->now_us - n->base_us) * n->rate_per_mille / 1000000;
 }
 
-/* --- the durable state --- */
-
-static uint64_t log_last(const struct disk_model *d)
+void node_clock_jump(struct node *n, uint64_t ms)
 {
-    return d->first + d->count - 1;
-}
-
-static void log_cut(struct disk_model *d, uint64_t index)
-{
-    while (d->count > 0 && log_last(d) >= index)
-        entry_unref(d->log[--d->count]);
-}
-
-static void log_trim(struct disk_model *d, uint64_t first)
-{
-    uint32_t n = 0;
-    while (n < d->count && d->first + n < first)
-        entry_unref(d->log[n++]);
-    if (n == 0)
-        return;
-    memmove(d->log, d->log + n, (d->count - n) * sizeof(d->log[0]));
-    d->count -= n;
-    d->first += n;
-}
-
-static void log_append(struct node *n, struct entry *e)
-{
-    struct disk_model *d = &n->disk;
-    if (d->count == 0 && d->first != e->index && d->first == 0)
-        d->first = e->index;
-    if (e->index != log_last(d) + 1) {
-        world_fail(n->world, "node %" PRIu64 ": entry %" PRIu64 " written behind %" PRIu64, n->id,
-                   e->index, log_last(d));
-        return;
-    }
-    if (d->count == d->cap) {
-        d->cap = d->cap == 0 ? 64 : d->cap * 2;
-        d->log = xrealloc(d->log, d->cap * sizeof(d->log[0]));
-    }
-    d->log[d->count++] = entry_ref(e);
-}
-
-bool disk_has(const struct disk_model *d, uint64_t index, uint64_t term)
-{
-    if (d->snapshot != NULL && d->snapshot->index >= index)
-        return true;
-    return d->count > 0 && index >= d->first && index <= log_last(d) &&
-           d->log[index - d->first]->term == term;
-}
-
-static void file_free(struct snapshot_file *f)
-{
-    if (f == NULL)
-        return;
-    buf_done(&f->meta);
-    buf_done(&f->data);
-    free(f);
-}
-
-/* The current snapshot gives way; whoever reads it may go on. */
-static void set_snapshot(struct disk_model *d, struct snapshot_file *f)
-{
-    struct snapshot_file *old = d->snapshot;
-    d->snapshot = f;
-    for (uint32_t i = 0; i < HELD_MAX && old != NULL; i++) {
-        if (d->reading[i] != old->index)
-            continue;
-        for (uint32_t j = 0; j < HELD_MAX; j++) {
-            if (d->held[j] != NULL)
-                continue;
-            d->held[j] = old;
-            return;
-        }
-    }
-    file_free(old);
-}
-
-static struct snapshot_file *find_snapshot(struct disk_model *d, uint64_t index)
-{
-    if (d->snapshot != NULL && d->snapshot->index == index)
-        return d->snapshot;
-    for (uint32_t i = 0; i < HELD_MAX; i++)
-        if (d->held[i] != NULL && d->held[i]->index == index)
-            return d->held[i];
-    return NULL;
-}
-
-static void install_snapshot(struct node *n, const struct disk_write *w)
-{
-    struct snapshot_file *f = xzalloc(sizeof(*f));
-    f->index = w->index;
-    f->term = w->term;
-    buf_append_str(&f->meta, buf_str(&w->meta));
-    f->data = n->disk.received.data;
-    n->disk.received = (struct received_file){0};
-    set_snapshot(&n->disk, f);
-}
-
-static void reset_log(struct disk_model *d, uint64_t index)
-{
-    log_cut(d, d->first);
-    d->first = index + 1;
-}
-
-static void make_durable(struct node *n, const struct disk_write *w, uint32_t entries)
-{
-    struct disk_model *d = &n->disk;
-    switch (w->type) {
-    case DISK_VOTE:
-        d->has_vote = true;
-        d->vote = w->vote;
-        break;
-    case DISK_APPEND:
-        log_cut(d, w->index);
-        for (uint32_t i = 0; i < entries; i++)
-            log_append(n, w->entries[i]);
-        break;
-    case DISK_INSTALL:
-        install_snapshot(n, w);
-        if (entries > 0) /* Else: a crash between the two steps. */
-            reset_log(d, w->index);
-        break;
-    case DISK_RESET:
-        reset_log(d, w->index);
-        break;
-    }
-}
-
-static void write_free(struct disk_write *w)
-{
-    for (uint32_t i = 0; i < w->count; i++)
-        entry_unref(w->entries[i]);
-    free(w->entries);
-    buf_done(&w->meta);
-    free(w);
-}
-
-static void restore_machine(struct node *n)
-{
-    struct snapshot_file *f = n->disk.snapshot;
-    if (f != NULL && !machine_load(n->machine, buf_str(&f->data)))
-        PANIC("snapshot %" PRIu64 " of node %" PRIu64 " is damaged", f->index, n->id);
-}
-
-static void sync_done(struct world *w, void *arg, uint64_t life)
-{
-    struct node *n = arg;
-    struct disk_model *d = &n->disk;
-    UNUSED(w);
-    if (!n->up || n->life != life || d->failed)
-        return;
-    uint64_t seq = d->syncing;
-    while (!list_empty(&d->queue)) {
-        struct disk_write *dw = LIST_ENTRY(d->queue.next, struct disk_write, node);
-        if (dw->seq > seq)
-            break;
-        list_remove(&dw->node);
-        make_durable(n, dw, UINT32_MAX > dw->count ? dw->count + (dw->type == DISK_INSTALL) : 0);
-        if (dw->type == DISK_INSTALL) {
-            restore_machine(n);
-            n->world->result->snapshots_installed++;
-        }
-        write_free(dw);
-    }
-    d->syncing = 0;
-    replica_persisted(n->replica, node_now(n), seq);
-    disk_kick(n);
-    node_settle(n);
-}
-
-void disk_kick(struct node *n)
-{
-    struct disk_model *d = &n->disk;
-    if (d->syncing != 0 || list_empty(&d->queue) || d->slow == 0 || d->failed)
-        return;
-    d->syncing = LIST_ENTRY(d->queue.prev, struct disk_write, node)->seq;
-    world_at(n->world, rng_between(&n->rng, 50, 2000) * d->slow, sync_done, n, n->life);
-}
-
-static struct disk_write *queue_write(struct node *n, uint64_t seq, enum disk_write_type type)
-{
-    struct disk_write *w = xzalloc(sizeof(*w));
-    w->seq = seq;
-    w->type = type;
-    list_push_back(&n->disk.queue, &w->node);
-    return w;
-}
-
-/* --- ops: the disk --- */
-
-static void on_save_vote(void *arg, uint64_t seq, const struct replica_vote *v)
-{
-    queue_write(arg, seq, DISK_VOTE)->vote = *v;
-    disk_kick(arg);
-}
-
-static void on_append(void *arg, uint64_t seq, uint64_t first_index, struct entry *const *entries,
-                      uint32_t count)
-{
-    struct disk_write *w = queue_write(arg, seq, DISK_APPEND);
-    w->index = first_index;
-    w->entries = xmalloc(count * sizeof(w->entries[0]));
-    w->count = count;
-    for (uint32_t i = 0; i < count; i++)
-        w->entries[i] = entry_ref(entries[i]);
-    disk_kick(arg);
-}
-
-static void on_install(void *arg, uint64_t seq, uint64_t transfer, const struct replica_snapshot *s)
-{
-    struct node *n = arg;
-    struct disk_write *w = queue_write(n, seq, DISK_INSTALL);
-    if (transfer != n->disk.received.transfer)
-        world_fail(n->world,
-                   "node %" PRIu64 ": transfer %" PRIu64 " installed, %" PRIu64 " received", n->id,
-                   transfer, n->disk.received.transfer);
-    w->index = s->index;
-    w->term = s->term;
-    w->transfer = transfer;
-    buf_append_str(&w->meta, s->meta);
-    disk_kick(n);
-}
-
-static void on_reset_log(void *arg, uint64_t seq, uint64_t index, uint64_t term)
-{
-    struct disk_write *w = queue_write(arg, seq, DISK_RESET);
-    w->index = index;
-    w->term = term;
-    disk_kick(arg);
-}
-
-static void on_trim(void *arg, uint64_t first_index)
-{
-    struct node *n = arg;
-    if (n->disk.snapshot == NULL || first_index > n->disk.snapshot->index + 1)
-        world_fail(n->world, "node %" PRIu64 ": log trimmed to %" PRIu64 " beyond its snapshot",
-                   n->id, first_index);
-    log_trim(&n->disk, first_index);
-}
-
-struct reading {
-    struct node *node;
-    uint64_t life, token, index, last, offset;
-    uint32_t bytes_max;
-};
-
-static void entries_read(struct world *w, void *arg, uint64_t unused)
-{
-    struct reading *rd = arg;
-    struct node *n = rd->node;
-    struct disk_model *d = &n->disk;
-    UNUSED(unused);
-    if (n->up && n->life == rd->life) {
-        uint32_t count = 0;
-        uint64_t bytes = 0;
-        bool there = d->count > 0 && rd->index >= d->first && rd->index <= log_last(d);
-        struct entry **at = there ? d->log + (rd->index - d->first) : NULL;
-        while (there && rd->index + count <= MIN_OF(rd->last, log_last(d)) &&
-               (count == 0 || bytes + at[count]->size <= rd->bytes_max))
-            bytes += at[count++]->size;
-        replica_entries_read(n->replica, node_now(n), rd->token, there ? 0 : E_NOT_FOUND, at,
-                             count);
+    n->base_ms = node_now(n) + ms;
+    n->base_us = n->world->now_us;
+    world_log(n->world, "node %" PRIu64 ": the clock jumps by %" PRIu64 " ms", n->id, ms);
+    if (n->up)
         node_settle(n);
-    }
-    UNUSED(w);
-    free(rd);
 }
 
-static void on_read_entries(void *arg, uint64_t token, uint64_t first, uint64_t last,
-                            uint32_t bytes_max)
+bool node_paused(struct node *n, event_fn *fn, void *arg, uint64_t number)
 {
-    struct node *n = arg;
-    struct reading *rd = xzalloc(sizeof(*rd));
-    *rd = (struct reading){n, n->life, token, first, last, 0, bytes_max};
-    world_at(n->world, rng_between(&n->rng, 50, 3000), entries_read, rd, 0);
+    if (!n->up || n->world->now_us >= n->paused_until_us)
+        return false;
+    world_at(n->world, n->paused_until_us - n->world->now_us, fn, arg, number);
+    return true;
 }
 
-/* --- ops: snapshots --- */
-
-struct taking {
-    struct node *node;
-    uint64_t life;
-    struct snapshot_file *file;
-};
-
-static void snapshot_taken(struct world *w, void *arg, uint64_t unused)
-{
-    struct taking *t = arg;
-    struct node *n = t->node;
-    UNUSED(unused);
-    UNUSED(w);
-    if (n->up && n->life == t->life) {
-        uint64_t index = t->file->index;
-        /* One that was installed meanwhile is newer. */
-        if (n->disk.snapshot == NULL || n->disk.snapshot->index < index) {
-            set_snapshot(&n->disk, t->file);
-            t->file = NULL;
-        }
-        replica_snapshot_taken(n->replica, node_now(n), index, t->file == NULL ? 0 : E_CANCELED);
-        node_settle(n);
-    }
-    file_free(t->file);
-    free(t);
-}
-
-static void on_take_snapshot(void *arg, const struct replica_snapshot *s)
-{
-    struct node *n = arg;
-    struct taking *t = xzalloc(sizeof(*t));
-    *t = (struct taking){n, n->life, xzalloc(sizeof(struct snapshot_file))};
-    t->file->index = s->index;
-    t->file->term = s->term;
-    buf_append_str(&t->file->meta, s->meta);
-    machine_save(n->machine, &t->file->data);
-    world_at(n->world, rng_between(&n->rng, 500, 40000), snapshot_taken, t, 0);
-}
-
-static void snapshot_read(struct world *w, void *arg, uint64_t unused)
-{
-    struct reading *rd = arg;
-    struct node *n = rd->node;
-    UNUSED(unused);
-    UNUSED(w);
-    if (n->up && n->life == rd->life) {
-        struct snapshot_file *f = find_snapshot(&n->disk, rd->index);
-        struct str bytes =
-            f != NULL ? str_sub(buf_str(&f->data), rd->offset, rd->bytes_max) : STR_NULL;
-        bool last = f != NULL && rd->offset + bytes.len >= f->data.len;
-        replica_snapshot_read(n->replica, node_now(n), rd->token, f != NULL ? 0 : E_NOT_FOUND,
-                              bytes, last);
-        node_settle(n);
-    }
-    free(rd);
-}
-
-static void on_read_snapshot(void *arg, uint64_t token, uint64_t index, uint64_t offset,
-                             uint32_t bytes_max)
-{
-    struct node *n = arg;
-    struct reading *rd = xzalloc(sizeof(*rd));
-    uint32_t i = 0;
-    while (i < HELD_MAX && n->disk.reading[i] != index)
-        i++;
-    for (uint32_t j = 0; i == HELD_MAX && j < HELD_MAX; j++)
-        if (n->disk.reading[j] == 0)
-            n->disk.reading[i = j] = index;
-    *rd = (struct reading){n, n->life, token, index, 0, offset, bytes_max};
-    world_at(n->world, rng_between(&n->rng, 50, 3000), snapshot_read, rd, 0);
-}
-
-static void on_release_snapshot(void *arg, uint64_t index)
-{
-    struct node *n = arg;
-    for (uint32_t i = 0; i < HELD_MAX; i++) {
-        if (n->disk.reading[i] == index)
-            n->disk.reading[i] = 0;
-        if (n->disk.held[i] != NULL && n->disk.held[i]->index == index) {
-            file_free(n->disk.held[i]);
-            n->disk.held[i] = NULL;
-        }
-    }
-}
-
-static void snapshot_written(struct world *w, void *arg, uint64_t unused)
-{
-    struct reading *rd = arg;
-    struct node *n = rd->node;
-    UNUSED(unused);
-    UNUSED(w);
-    if (n->up && n->life == rd->life) {
-        replica_snapshot_written(n->replica, node_now(n), rd->token, 0);
-        node_settle(n);
-    }
-    free(rd);
-}
-
-static void on_write_snapshot(void *arg, uint64_t transfer, uint64_t offset, struct str bytes,
-                              bool last)
-{
-    struct node *n = arg;
-    struct received_file *f = &n->disk.received;
-    struct reading *rd = xzalloc(sizeof(*rd));
-    UNUSED(last);
-    if (offset == 0) {
-        buf_clear(&f->data);
-        f->transfer = transfer;
-    }
-    if (f->transfer != transfer || f->data.len != offset)
-        world_fail(n->world,
-                   "node %" PRIu64 ": chunk of transfer %" PRIu64 " at %" PRIu64 " does not follow",
-                   n->id, transfer, offset);
-    buf_append_str(&f->data, bytes);
-    *rd = (struct reading){n, n->life, transfer, 0, 0, 0, 0};
-    world_at(n->world, 1000, snapshot_written, rd, 0); /* All the same: in order. */
-}
-
-static void on_drop_snapshot(void *arg, uint64_t transfer)
-{
-    struct node *n = arg;
-    if (n->disk.received.transfer != transfer)
-        return;
-    buf_done(&n->disk.received.data);
-    n->disk.received.transfer = 0;
-}
-
-/* --- ops: the rest --- */
-
-static void on_send(void *arg, uint64_t to, struct buf *msg)
-{
-    struct node *n = arg;
-    net_send(n->world, n, to, buf_str(msg));
-}
-
-static void on_members_changed(void *arg, const struct members *m)
-{
-    UNUSED(arg);
-    UNUSED(m);
-}
-
-static void on_apply(void *arg, const struct replica_command *c)
-{
-    struct node *n = arg;
-    bool ok = false;
-    if (!machine_apply(n->machine, c->index, c->bytes, &ok)) {
-        world_fail(n->world, "node %" PRIu64 ": command of entry %" PRIu64 " is damaged", n->id,
-                   c->index);
-        return;
-    }
-    check_command(n);
-    n->world->result->commands++;
-    if (c->cookie != NULL)
-        client_applied(n, c->cookie, ok);
-}
-
-static void on_applied(void *arg, uint64_t index)
-{
-    struct node *n = arg;
-    machine_applied(n->machine, index);
-}
-
-static void on_propose_failed(void *arg, void *cookie, int code)
-{
-    client_failed(arg, cookie, code);
-}
-
-static void on_read_done(void *arg, void *cookie, int code, uint64_t index)
-{
-    UNUSED(index);
-    client_read_done(arg, cookie, code);
-}
-
-static void on_change_done(void *arg, void *cookie, int code)
-{
-    struct node *n = arg;
-    UNUSED(cookie);
-    n->world->result->changes += code == 0;
-    n->world->change_code = code;
-    world_log(n->world, "node %" PRIu64 ": change done: %d", n->id, code);
-}
-
-static void on_changed(void *arg)
-{
-    UNUSED(arg);
-}
-
-static void crash_later(struct world *w, void *arg, uint64_t life)
-{
-    struct node *n = arg;
-    UNUSED(w);
-    if (n->up && n->life == life)
-        node_crash(n);
-}
-
-static void on_fatal(void *arg, int code, const char *message)
-{
-    struct node *n = arg;
-    if (!n->disk.failed)
-        world_fail(n->world, "node %" PRIu64 " stops: %s (%d)", n->id, message, code);
-    world_at(n->world, 0, crash_later, n, n->life);
-}
-
-static const struct replica_ops node_ops = {
-    .save_vote = on_save_vote,
-    .append = on_append,
-    .install_snapshot = on_install,
-    .reset_log = on_reset_log,
-    .trim = on_trim,
-    .read_entries = on_read_entries,
-    .take_snapshot = on_take_snapshot,
-    .read_snapshot = on_read_snapshot,
-    .release_snapshot = on_release_snapshot,
-    .write_snapshot = on_write_snapshot,
-    .drop_snapshot = on_drop_snapshot,
-    .send = on_send,
-    .members_changed = on_members_changed,
-    .apply = on_apply,
-    .applied = on_applied,
-    .propose_failed = on_propose_failed,
-    .read_done = on_read_done,
-    .change_done = on_change_done,
-    .changed = on_changed,
-    .fatal = on_fatal,
-};
-
-/* --- life --- */
+/* --- running --- */
 
 static void tick(struct world *w, void *arg, uint64_t timer)
 {
     struct node *n = arg;
     UNUSED(w);
-    if (!n->up || n->timer != timer)
+    if (!n->up || n->timer != timer || node_paused(n, tick, n, timer))
         return;
-    replica_tick(n->replica, node_now(n));
+    if (node_now(n) >= replica_deadline(n->replica))
+        replica_tick(n->replica, node_now(n));
     node_settle(n);
+}
+
+static void arm_timer(struct node *n)
+{
+    uint64_t due = MIN_OF(replica_deadline(n->replica), chores_deadline(n)), now = node_now(n);
+    n->timer++;
+    if (due == UINT64_MAX)
+        return;
+    uint64_t ms = due > now ? due - now : 0;
+    world_at(n->world, ms * 1000 * 1000 / n->rate_per_mille + 1000, tick, n, n->timer);
+}
+
+static void crash_later(struct world *w, void *arg, uint64_t life)
+{
+    struct node *n = arg;
+    if (!n->up || n->life != life)
+        return;
+    w->result->io_stops++;
+    node_crash(n);
+    nemesis_restart(w, n, rng_between(&w->rng, 1, 300));
 }
 
 void node_settle(struct node *n)
 {
-    uint32_t rounds = 0;
-    while (replica_run(n->replica, node_now(n)))
-        if (++rounds > 1000) {
-            world_fail(n->world, "node %" PRIu64 ": replica_run() does not come to rest", n->id);
-            return;
-        }
-    check_node(n);
-    uint64_t due = replica_deadline(n->replica), now = node_now(n);
-    if (due == UINT64_MAX)
+    struct world *w = n->world;
+    if (!n->up || world_failed(w))
         return;
-    uint64_t wait_ms = due > now ? due - now : 0;
-    world_at(n->world, wait_ms * 1000 * 1000 / n->rate_per_mille + 1000, tick, n, ++n->timer);
+    if (sim_disk_dead(n->disk.sim)) { /* The machine stopped inside some call. */
+        world_at(w, 0, crash_later, n, n->life);
+        return;
+    }
+    bool more;
+    do {
+        more = replica_run(n->replica, node_now(n));
+        chores_run(n);
+    } while (more && !world_failed(w));
+    mvcc_work(n->machine->mvcc, 100);
+    check_node(n);
+    if (n->up)
+        arm_timer(n);
 }
 
 void node_deliver(struct node *n, uint64_t from, struct str bytes)
 {
-    if (replica_receive(n->replica, node_now(n), from, bytes) != 0)
-        world_fail(n->world, "node %" PRIu64 ": a message of %" PRIu64 " does not decode", n->id,
-                   from);
+    int rc = replica_receive(n->replica, node_now(n), from, bytes);
+    if (rc != 0)
+        world_fail(n->world, "node %" PRIu64 " refuses a message of node %" PRIu64 ": %d", n->id,
+                   from, rc);
     node_settle(n);
 }
+
+/* --- starting --- */
 
 void node_create(struct world *w, uint32_t i, uint64_t id, bool founder)
 {
@@ -562,9 +105,14 @@ void node_create(struct world *w, uint32_t i, uint64_t id, bool founder)
     n->rng.state = rng_next(&w->rng);
     n->rate_per_mille =
         (uint32_t)rng_between(&w->rng, 1000 - w->rate_spread, 1000 + w->rate_spread);
-    n->clock_offset_ms = rng_below(&w->rng, 1000000);
+    n->base_ms = rng_below(&w->rng, 1000000);
+    n->base_us = w->now_us;
+    n->disk.sim = sim_disk_new(&n->rng);
     list_init(&n->disk.queue);
+    list_init(&n->disk.staged);
     n->disk.slow = 1;
+    n->disk.durable.first = 1;
+    n->disk.durable.lost_low = UINT64_MAX;
     w->node_count = MAX_OF(w->node_count, i + 1);
 }
 
@@ -579,113 +127,212 @@ static void founders(struct world *w, struct members *ret)
     }
 }
 
+struct sim_env {
+    struct env base;
+    struct rng *rng;
+};
+
+static void env_random(struct env *e, void *p, size_t len)
+{
+    uint8_t *at = p;
+    while (len-- > 0)
+        *at++ = (uint8_t)rng_next(CONTAINER_OF(e, struct sim_env, base)->rng);
+}
+
+static int open_log(struct node *n, struct log_state *ret, struct error *err)
+{
+    struct sim_env env = {{.random = env_random}, &n->rng};
+    struct log_config c = {
+        .disk = sim_disk_base(n->disk.sim),
+        .env = &env.base,
+        .dir = "data",
+        .cluster_id = 1,
+        .member_id = n->id,
+        .joined = !n->founder,
+        .segment_bytes = n->world->segment_bytes,
+    };
+    int rc = log_open(&c, &n->disk.log, err);
+    if (rc == 0)
+        log_state(n->disk.log, ret);
+    return rc;
+}
+
+static int load_snapshot(struct node *n, uint64_t log_first, uint64_t *ret_index, struct error *err)
+{
+    *ret_index = 0;
+    int rc = bulk_recover(n, log_first, ret_index, err);
+    if (rc == 0 && *ret_index == 0 && log_first > 1)
+        rc = error_set(err, E_CORRUPT, "the log begins at %" PRIu64 " without a snapshot",
+                       log_first);
+    return rc;
+}
+
+static int load_entries(struct node *n, const struct log_state *st, uint64_t *terms,
+                        struct error *err)
+{
+    int rc = 0;
+    for (uint64_t at = st->first_index; rc == 0 && at <= st->last_index;) {
+        struct log_read got;
+        rc = log_read(n->disk.log, at, 1 << 20, &got, err);
+        for (uint32_t i = 0; rc == 0 && i < got.count; i++) {
+            const struct log_entry *le = &got.entries[i];
+            struct entry *e = entry_copy(le->data, le->len, le->kind, le->index, le->term);
+            terms[le->index - st->first_index] = le->term;
+            rc = replica_recover_entry(n->replica, e, err);
+            entry_unref(e);
+        }
+        if (rc != 0)
+            break;
+        at += got.count;
+        log_read_done(&got);
+    }
+    return rc;
+}
+
 static int recover(struct node *n, struct error *err)
 {
-    struct disk_model *d = &n->disk;
-    if (d->snapshot != NULL) {
-        struct replica_snapshot s = {d->snapshot->index, d->snapshot->term,
-                                     buf_str(&d->snapshot->meta)};
-        int rc = replica_recover_snapshot(n->replica, &s, err);
-        if (rc != 0)
-            return rc;
-    }
-    for (uint32_t i = 0; i < d->count; i++) {
-        /* As read from a disk: an entry of its own. */
-        struct entry *e =
-            entry_new(d->log[i]->type, d->log[i]->index, d->log[i]->term, d->log[i]->size);
-        memcpy(e->data, d->log[i]->data, e->size);
-        int rc = replica_recover_entry(n->replica, e, err);
-        entry_unref(e);
-        if (rc != 0)
-            return rc;
-    }
-    struct members m;
-    founders(n->world, &m);
-    int rc = replica_start(n->replica, node_now(n), d->has_vote ? &d->vote : NULL,
-                           n->founder ? &m : NULL, err);
+    struct log_state st;
+    uint64_t snapshot_index = 0;
+    struct replica_config c = n->world->config;
+    int rc = open_log(n, &st, err);
+    if (rc != 0)
+        return rc;
+    c.id = n->id;
+    c.seed = (uint32_t)rng_next(&n->rng) | 1;
+    c.boot = st.boot;
+    c.guards_off = n->world->options.guards_off;
+    c.drills = n->world->options.breaks >> BREAK_REPLICA_SHIFT;
+    c.ops = &node_ops;
+    c.arg = n;
+    rc = replica_new(&c, &n->replica, err);
+    if (rc == 0)
+        rc = load_snapshot(n, st.first_index, &snapshot_index, err);
+    if (rc != 0)
+        return rc;
+    uint64_t count = st.last_index + 1 - st.first_index;
+    AUTO_FREE uint64_t *terms = xzalloc((count + 1) * sizeof(terms[0]));
+    rc = load_entries(n, &st, terms, err);
+    if (rc != 0)
+        return rc;
+    struct replica_vote vote = {st.term, st.vote};
+    durable_check(n, st.first_index, count, terms, &vote, snapshot_index);
+    if (world_failed(n->world))
+        return 0;
+    bool fresh = st.term == 0 && st.vote == 0;
+    struct members m = {0};
+    if (n->founder && fresh)
+        founders(n->world, &m);
+    rc = replica_start(n->replica, node_now(n), fresh ? NULL : &vote, &m, err);
     members_done(&m);
     return rc;
 }
 
-void node_start(struct node *n)
+/* What had been opened goes; the disk is as a crash leaves it. */
+static void shut_down(struct node *n)
 {
-    struct replica_config c = n->world->config;
-    struct error err = {0};
-    c.id = n->id;
-    c.seed = (uint32_t)rng_next(&n->rng) | 1;
-    c.boot = ++n->disk.boot;
-    c.guards_off = n->world->options.guards_off;
-    c.ops = &node_ops;
-    c.arg = n;
-    n->up = true;
-    n->life++;
-    n->disk.failed = false;
+    n->up = false;
+    watchers_left(n);
+    replica_free(n->replica);
+    n->replica = NULL;
+    bulk_close(n);
+    log_abandon(n->disk.log);
+    n->disk.log = NULL;
     machine_free(n->machine);
-    n->machine = machine_new();
-    restore_machine(n);
-    n->checked_commit = 0;
-    world_log(n->world, "node %" PRIu64 " starts: log %" PRIu64 "..%" PRIu64 ", snapshot %" PRIu64,
-              n->id, n->disk.first, log_last(&n->disk),
-              n->disk.snapshot != NULL ? n->disk.snapshot->index : 0);
-    int rc = replica_new(&c, &n->replica, &err);
-    if (rc == 0)
-        rc = recover(n, &err);
-    if (rc != 0) {
-        world_fail(n->world, "node %" PRIu64 " does not start: %s", n->id, error_message(&err));
+    n->machine = NULL;
+    memset(&n->chores, 0, sizeof(n->chores));
+}
+
+/* Refusing is right when the disk is damaged, and nothing else may keep it down
+ * for long. */
+static void start_failed(struct node *n, int rc, const char *why)
+{
+    struct world *w = n->world;
+    bool dead = sim_disk_dead(n->disk.sim);
+    sim_disk_stop(n->disk.sim);
+    shut_down(n);
+    sim_disk_crash(n->disk.sim);
+    world_log(w, "node %" PRIu64 " does not start: %s", n->id, why);
+    if (rc == E_CORRUPT && n->disk.rotten && !dead) {
+        n->lost = true;
+        w->result->rotten++;
+        nemesis_replace(w, n);
         return;
     }
+    if (!dead && rc != E_NO_SPACE && rc != E_IO) {
+        world_fail(w, "node %" PRIu64 " does not start: %s", n->id, why);
+        return;
+    }
+    w->result->io_stops += dead;
+    nemesis_restart(w, n, rng_between(&w->rng, 1, 300));
+}
+
+void node_start(struct node *n)
+{
+    struct world *w = n->world;
+    struct error err = {0};
+    n->up = true;
+    n->life++;
+    n->disk.failed = n->disk.low_space = false;
+    n->disk.failing_since_us = 0;
+    n->paused_until_us = 0;
+    n->machine = machine_new(&w->mvcc_config);
+    n->checked_commit = 0;
+    if (w->faults && rng_chance(&n->rng, 60))
+        sim_disk_stop_after(n->disk.sim, rng_below(&n->rng, 30));
+    int rc = recover(n, &err);
+    if (rc != 0 || sim_disk_dead(n->disk.sim)) {
+        start_failed(n, rc != 0 ? rc : E_IO, error_message(&err));
+        return;
+    }
+    world_log(w, "node %" PRIu64 " starts: log %" PRIu64 "..%" PRIu64 ", snapshot %" PRIu64, n->id,
+              n->disk.durable.first, n->disk.durable.first + n->disk.durable.count - 1,
+              n->disk.durable.snapshot_index);
     node_settle(n);
 }
 
-/* What was not synced: a random prefix reached the platter. */
-static void lose_writes(struct node *n)
-{
-    struct disk_model *d = &n->disk;
-    bool lost = false;
-    while (!list_empty(&d->queue)) {
-        struct disk_write *w = LIST_ENTRY(list_pop_front(&d->queue), struct disk_write, node);
-        if (!lost && rng_chance(&n->rng, 500)) {
-            uint32_t whole = w->type == DISK_INSTALL ? 1 : w->count;
-            uint32_t part =
-                rng_chance(&n->rng, 300) ? (uint32_t)rng_below(&n->rng, whole + 1) : whole;
-            lost = part < whole;
-            if (w->type != DISK_INSTALL || n->disk.received.transfer == w->transfer)
-                make_durable(n, w, part);
-        } else {
-            lost = true;
-        }
-        write_free(w);
-    }
-    d->syncing = 0;
-    buf_done(&d->received.data);
-    d->received.transfer = 0;
-    for (uint32_t i = 0; i < HELD_MAX; i++) {
-        file_free(d->held[i]);
-        d->held[i] = NULL;
-        d->reading[i] = 0;
-    }
-}
+/* --- stopping --- */
 
 void node_crash(struct node *n)
 {
     world_log(n->world, "node %" PRIu64 " crashes", n->id);
+    /* Clients get their answers first: they may ask elsewhere, not here. */
     n->up = false;
     replica_free(n->replica);
     n->replica = NULL;
-    lose_writes(n);
+    disk_lose(n);
+    sim_disk_stop(n->disk.sim);
+    shut_down(n);
+    sim_disk_crash(n->disk.sim);
     n->world->result->crashes++;
+}
+
+void node_stop(struct node *n)
+{
+    world_log(n->world, "node %" PRIu64 " stops", n->id);
+    n->up = false;
+    replica_free(n->replica);
+    n->replica = NULL;
+    bulk_close(n);
+    log_close(n->disk.log);
+    n->disk.log = NULL;
+    n->disk.tail_marked = true;
+    disk_lose(n); /* Only the queue is left. */
+    shut_down(n);
+    sim_disk_crash(n->disk.sim);
 }
 
 void node_destroy(struct node *n)
 {
-    replica_free(n->replica);
-    machine_free(n->machine);
-    if (n->exists) {
-        while (!list_empty(&n->disk.queue))
-            write_free(LIST_ENTRY(list_pop_front(&n->disk.queue), struct disk_write, node));
-        lose_writes(n);
+    if (!n->exists)
+        return;
+    if (n->replica != NULL) {
+        n->up = false;
+        replica_free(n->replica);
+        n->replica = NULL;
     }
-    log_cut(&n->disk, n->disk.first);
-    free(n->disk.log);
-    file_free(n->disk.snapshot);
+    sim_disk_stop(n->disk.sim);
+    shut_down(n);
+    disk_lose(n);
+    sim_disk_free(n->disk.sim);
+    durable_done(&n->disk.durable);
 }

@@ -6,6 +6,8 @@
  * --seed replays one run exactly, with its log; --seeds is how many to run. */
 #include "sim.h"
 
+#include "lib/base/log.h"
+
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
@@ -21,11 +23,47 @@ static uint64_t number(int argc, char **argv, int *i)
     return strtoull(argv[++*i], NULL, 0);
 }
 
+static void add(struct sim_result *sum, const struct sim_result *r)
+{
+    sum->events += r->events;
+    sum->ops += r->ops;
+    sum->txns += r->txns;
+    sum->commands += r->commands;
+    sum->reads += r->reads;
+    sum->unknown += r->unknown;
+    sum->elections += r->elections;
+    sum->crashes += r->crashes;
+    sum->io_stops += r->io_stops;
+    sum->changes += r->changes;
+    sum->snapshots_installed += r->snapshots_installed;
+    sum->watched += r->watched;
+    sum->resumed += r->resumed;
+    sum->rotten += r->rotten;
+    sum->full += r->full;
+    sum->expired += r->expired;
+}
+
+static void print_sum(const struct sim_result *s)
+{
+    printf("%" PRIu64 " events, %" PRIu64 " operations (%" PRIu64 " reads done, %" PRIu64
+           " transactions, %" PRIu64 " outcomes unknown), %" PRIu64 " applied, %" PRIu64
+           " leases expired\n",
+           s->events, s->ops, s->reads, s->txns, s->unknown, s->commands, s->expired);
+    printf("%" PRIu64 " leaders, %" PRIu64 " crashes (%" PRIu64 " inside a disk call), %" PRIu64
+           " changes, %" PRIu64 " snapshots installed, %" PRIu64
+           " members refused and replaced, %" PRIu64 " full disks\n",
+           s->elections, s->crashes, s->io_stops, s->changes, s->snapshots_installed, s->rotten,
+           s->full);
+    printf("%" PRIu64 " batches watched, watches resumed %" PRIu64 " times\n", s->watched,
+           s->resumed);
+}
+
 int main(int argc, char **argv)
 {
     struct sim_options o = {.changes = true, .snapshots = true};
     struct sim_result sum = {0};
     uint64_t from = 1, seeds = SEEDS_DEFAULT, failed = 0;
+    log_setup("sim", LOG_ERROR);
     setvbuf(stdout, NULL, _IOLBF, 0); /* An assertion must not eat the log. */
     for (int i = 1; i < argc; i++) {
         if (strcmp(argv[i], "--seed") == 0) {
@@ -59,21 +97,9 @@ int main(int argc, char **argv)
             fflush(stdout);
             failed++;
         }
-        sum.events += r.events;
-        sum.ops += r.ops;
-        sum.commands += r.commands;
-        sum.reads += r.reads;
-        sum.unknown += r.unknown;
-        sum.elections += r.elections;
-        sum.crashes += r.crashes;
-        sum.changes += r.changes;
-        sum.snapshots_installed += r.snapshots_installed;
+        add(&sum, &r);
     }
-    printf("%" PRIu64 " events, %" PRIu64 " operations (%" PRIu64 " reads done, %" PRIu64
-           " outcomes unknown), %" PRIu64 " applied, %" PRIu64 " leaders, %" PRIu64
-           " crashes, %" PRIu64 " changes, %" PRIu64 " snapshots installed\n",
-           sum.events, sum.ops, sum.reads, sum.unknown, sum.commands, sum.elections, sum.crashes,
-           sum.changes, sum.snapshots_installed);
+    print_sum(&sum);
     printf("%" PRIu64 " passed, %" PRIu64 " failed\n", seeds - failed, failed);
     return failed == 0 ? 0 : 1;
 }

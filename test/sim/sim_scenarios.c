@@ -85,7 +85,7 @@ static void alone(struct world *w)
     HOLDS(is_leader(&w->nodes[0]));
     clients_start(w, 4);
     cluster_run(w, 400);
-    HOLDS(w->command_count > 10);
+    HOLDS(w->position_count > 10);
 }
 
 /* A leader whose disk hangs hands over; the others go on. */
@@ -99,9 +99,9 @@ static void hanging_disk(struct world *w)
     cluster_run(w, 4 * w->config.election_ms);
     HOLDS(!is_leader(old) && any_leader(w, old) != NULL);
     /* Clients that asked the hanging member wait until their time is up. */
-    uint64_t before = w->command_count;
+    uint64_t before = w->position_count;
     cluster_run(w, w->config.proposal_timeout_ms + 500);
-    HOLDS(w->command_count > before + 5);
+    HOLDS(w->position_count > before + 5);
 }
 
 /* A leader whose disk fails hands over before it stops: no election timeout is lost. */
@@ -109,7 +109,7 @@ static void failing_disk(struct world *w)
 {
     cluster_found(w, 3);
     struct node *old = settle(w);
-    old->disk.failed = true;
+    old->disk.failed = true; /* Given up. */
     replica_disk_failed(old->replica, node_now(old), E_IO, "disk failed");
     node_settle(old);
     cluster_run(w, w->config.election_ms / 4);
@@ -122,7 +122,7 @@ static void join_by_snapshot(struct world *w)
     cluster_found(w, 1);
     clients_start(w, 6);
     cluster_run(w, 3000);
-    HOLDS(w->nodes[0].disk.snapshot != NULL);
+    HOLDS(w->nodes[0].disk.durable.snapshot_index > 0);
     struct node *n = add_node(w, &w->nodes[0]);
     cluster_run(w, 3000);
     HOLDS(w->result->snapshots_installed > 0 && is_voter(n));
@@ -143,9 +143,9 @@ static void grow_and_shrink(struct world *w)
     HOLDS(change(w, c, REPLICA_REMOVE, 2, NULL) == 0);
     cluster_run(w, 2000);
     HOLDS(is_leader(c) && replica_members(c->replica)->count == 1);
-    uint64_t before = w->command_count;
+    uint64_t before = w->position_count;
     cluster_run(w, 4000); /* Clients stuck at removed nodes give up and come here. */
-    HOLDS(w->command_count > before);
+    HOLDS(w->position_count > before);
 }
 
 /* Asked on any member, leadership goes where it should, at once. */

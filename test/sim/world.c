@@ -28,6 +28,26 @@ bool rng_chance(struct rng *g, uint32_t per_mille)
     return rng_below(g, 1000) < per_mille;
 }
 
+uint64_t mix64(uint64_t h, uint64_t v)
+{
+    h = (h ^ v) * 0x9e3779b97f4a7c15u;
+    return h ^ (h >> 29);
+}
+
+uint64_t mix_bytes(uint64_t h, const void *p, size_t n)
+{
+    const uint8_t *at = p;
+    h = mix64(h, n);
+    for (; n >= 8; n -= 8, at += 8) {
+        uint64_t v;
+        memcpy(&v, at, 8);
+        h = mix64(h, v);
+    }
+    for (; n > 0; n--)
+        h = mix64(h, *at++);
+    return h;
+}
+
 /* --- events: a binary heap by time, then by order of creation --- */
 
 static bool before(const struct world_event *a, const struct world_event *b)
@@ -35,19 +55,28 @@ static bool before(const struct world_event *a, const struct world_event *b)
     return a->at_us != b->at_us ? a->at_us < b->at_us : a->order < b->order;
 }
 
-void world_at(struct world *w, uint64_t delay_us, event_fn *fn, void *arg, uint64_t number)
+static void push(struct world *w, struct world_event e)
 {
     if (w->heap_count == w->heap_cap) {
         w->heap_cap = w->heap_cap == 0 ? 256 : w->heap_cap * 2;
         w->heap = xrealloc(w->heap, w->heap_cap * sizeof(w->heap[0]));
     }
-    struct world_event e = {w->now_us + delay_us, ++w->order, fn, arg, number};
     size_t i = w->heap_count++;
     while (i > 0 && before(&e, &w->heap[(i - 1) / 2])) {
         w->heap[i] = w->heap[(i - 1) / 2];
         i = (i - 1) / 2;
     }
     w->heap[i] = e;
+}
+
+void world_at(struct world *w, uint64_t delay_us, event_fn *fn, void *arg, uint64_t number)
+{
+    push(w, (struct world_event){w->now_us + delay_us, ++w->order, fn, arg, number, false});
+}
+
+void world_at_owned(struct world *w, uint64_t delay_us, event_fn *fn, void *owned)
+{
+    push(w, (struct world_event){w->now_us + delay_us, ++w->order, fn, owned, 0, true});
 }
 
 /* Takes the next event out; false: none is left. */
@@ -80,16 +109,15 @@ bool world_step(struct world *w)
         return false;
     w->now_us = e.at_us;
     w->result->events++;
+    w->result->trace = mix64(mix64(w->result->trace, e.at_us), e.order);
     e.fn(w, e.arg, e.number);
     return true;
 }
 
-static void deliver(struct world *w, void *arg, uint64_t unused);
-
 void world_free(struct world *w)
 {
     for (size_t i = 0; i < w->heap_count; i++)
-        if (w->heap[i].fn == deliver)
+        if (w->heap[i].owned)
             free(w->heap[i].arg);
     free(w->heap);
     w->heap = NULL;
@@ -151,6 +179,10 @@ static void deliver(struct world *w, void *arg, uint64_t unused)
     struct packet *p = arg;
     struct node *to = world_node(w, p->to), *from = world_node(w, p->from);
     UNUSED(unused);
+    if (to->up && w->now_us < to->paused_until_us) {
+        world_at_owned(w, to->paused_until_us - w->now_us, deliver, p);
+        return;
+    }
     if (to->up && !w->net.blocked[from - w->nodes][to - w->nodes])
         node_deliver(to, p->from, str_n(p->bytes, p->len));
     free(p);
@@ -170,12 +202,13 @@ static void send_one(struct world *w, struct node *from, struct node *to, struct
     } else if (rng_chance(&w->rng, 5)) {
         delay += rng_below(&w->rng, 3000 * US_PER_MS); /* A straggler. */
     }
-    world_at(w, delay, deliver, p, 0);
+    world_at_owned(w, delay, deliver, p);
 }
 
 void net_send(struct world *w, struct node *from, uint64_t to_id, struct str bytes)
 {
     struct node *to = world_node(w, to_id);
+    w->result->trace = mix_bytes(mix64(w->result->trace, to_id), bytes.data, bytes.len);
     nemesis_sent(w, from);
     if (to == NULL || to == from || w->net.blocked[from - w->nodes][to - w->nodes] ||
         rng_chance(&w->rng, w->net.loss))

@@ -19,6 +19,8 @@ static const struct verb verbs[] = {
     {"join", verb_join, "Add this machine to a cluster, as control plane or worker"},
     {"token", verb_token, "Print the administrator's token, or manage join tokens"},
     {"member", verb_member, "List, add and remove members of the store"},
+    {"snapshot", verb_snapshot, "Back a store up, and restore it"},
+    {"migrate", verb_migrate, "Copy an etcd's data into a store, or a store's into an etcd"},
     {"up", verb_up, "Run a whole cluster on this machine"},
     {"down", verb_down, "End what `up` started"},
     {"host", verb_host, "Stop, kill, start, cut off or heal one host of `up`"},

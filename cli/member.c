@@ -1,5 +1,9 @@
-/* member.c - `trireme member`: who keeps the cluster's data. */
+/* member.c - `trireme member`: who keeps the cluster's data.
+ *
+ * Of a Kubernetes cluster through its API server; with --endpoints, of a store on its
+ * own through etcd's API. */
 #include "cli/objects.h"
+#include "cli/store.h"
 #include "cli/verbs.h"
 
 #include "lib/api/json.h"
@@ -52,22 +56,38 @@ static int run(struct arena *a, struct sync_client *c, const char *const *args, 
                                  .path = arena_printf(a, MEMBERS_PATH "/%s/lead", args[1])},
             NULL, err);
     return error_set(err, E_INVALID,
-                     "want list, remove NAME or lead NAME; members are added by `trireme join`");
+                     "want list, remove NAME or lead NAME; members are added by `trireme join`, or "
+                     "with --endpoints to a store on its own");
 }
 
 int verb_member(int argc, char **argv)
 {
     AUTO_ARENA *a = arena_new(0);
     struct objects o = {0};
-    struct flag_set *flags = flag_set_new("trireme member list | remove NAME | lead NAME [flags]");
+    struct etcd_client_config client = {0};
+    struct store_member_options store = {0};
+    struct flag_set *flags =
+        flag_set_new("trireme member list | add NAME | remove NAME | promote NAME | update NAME | "
+                     "lead NAME | recover [flags]");
     objects_register_flags(&o, flags);
+    etcd_client_flags(&client, flags);
+    flag_string(flags, &store.peer_urls, "peer-urls",
+                "`URL` of the member for the others, for add, update and recover.");
+    flag_bool(flags, &store.learner, "learner", "add: stays without a vote until promoted.");
+    flag_string(flags, &store.data_dir, "data-dir",
+                "recover: the `directory` to go on alone with.");
+    flag_string(flags, &store.name, "name", "recover: the member's name.");
+    flag_bool(flags, &store.yes, "yes", "recover: do it; else it is only explained.");
     int exit_code = 0;
     if (verb_flags(flags, argc, argv, &exit_code) == 0) {
         struct error err = {0};
         size_t count = 0;
         const char *const *args = flag_set_args(flags, &count);
-        int rc = objects_connect(a, &o, &err);
-        if (rc == 0)
+        bool of_store =
+            flag_changed(flags, "endpoints") || (count > 0 && strcmp(args[0], "recover") == 0);
+        int rc = of_store ? store_member(&client, &store, args, count, &err)
+                          : objects_connect(a, &o, &err);
+        if (rc == 0 && !of_store)
             rc = run(a, o.client, args, count, &err);
         exit_code = rc == 0 ? 0 : verb_fail(&err);
     }

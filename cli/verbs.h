@@ -15,6 +15,8 @@ int verb_init(int argc, char **argv);
 int verb_join(int argc, char **argv);
 int verb_token(int argc, char **argv);
 int verb_member(int argc, char **argv);
+int verb_snapshot(int argc, char **argv);
+int verb_migrate(int argc, char **argv);
 int verb_get(int argc, char **argv);
 int verb_create(int argc, char **argv);
 int verb_apply(int argc, char **argv);

@@ -25,7 +25,9 @@ static int serve(int argc, char **argv)
     if (rc == E_EOF) {
         AUTO_BUF b = BUF_INIT;
         flag_set_help(o.flags, &b);
-        buf_puts(&b, "\nAlso: trireme-raftstore snapshot save|status|restore\n");
+        buf_puts(
+            &b,
+            "\nAlso: trireme-raftstore snapshot save|status|restore, trireme-raftstore recover\n");
         fwrite(b.data, 1, b.len, stdout);
     } else if (rc == 0 && o.version) {
         printf("trireme-raftstore 0.1\netcd API %s\n", ETCD_VERSION);
@@ -48,5 +50,7 @@ int main(int argc, char **argv)
     log_setup("raftstore", LOG_INFO);
     if (argc > 1 && strcmp(argv[1], "snapshot") == 0)
         return program_snapshot(argc - 1, argv + 1);
+    if (argc > 1 && strcmp(argv[1], "recover") == 0)
+        return program_recover(argc - 1, argv + 1);
     return serve(argc, argv);
 }

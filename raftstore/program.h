@@ -11,5 +11,7 @@ int program_serve(const struct options *o, struct error *err);
 
 /* `trireme-raftstore snapshot ...`: argv[0] is "snapshot". The exit code. */
 int program_snapshot(int argc, char **argv);
+/* `trireme-raftstore recover ...`: argv[0] is "recover". */
+int program_recover(int argc, char **argv);
 
 #endif

@@ -1,13 +1,19 @@
 /* fuzz_snapshot_file.c - a snapshot file with anything in it: never a crash, and
  * what reads to its end is what was written.
  *
- * Input: edits (offset, byte) to a good file; an odd length cuts it. */
+ * Input: edits (offset, byte) to a good file; an odd length cuts it. One that
+ * begins with 'S' edits header (first byte 0) or footer (1), which are sealed
+ * again, so that their lengths and counts are believed. */
 #include "lib/base/error.h"
 #include "lib/base/log.h"
+#include "raftstore/crc32c.h"
 #include "raftstore/snapshot_file.h"
 #include "test/unit/raftstore/mem_disk.h"
 
+#define EDGE 512
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+size_t fuzz_seed(unsigned i, uint8_t *p, size_t cap);
 
 static struct mem_disk disk;
 static struct snapshot_dir *dir;
@@ -34,6 +40,27 @@ static void make(void)
     original = xmemdup(file()->cache, original_size);
 }
 
+static void sealed(struct mem_file *f, const uint8_t *data, size_t size)
+{
+    uint8_t *edges[] = {f->cache, f->cache + original_size - EDGE};
+    for (size_t i = 0; i + 3 <= size; i += 3)
+        edges[data[i] % 2][data[i + 1] % (EDGE - 4)] = data[i + 2];
+    for (size_t i = 0; i < 2; i++) {
+        uint32_t crc = crc32c(0, edges[i], EDGE - 4);
+        for (size_t k = 0; k < 4; k++)
+            edges[i][EDGE - 4 + k] = (uint8_t)(crc >> (8 * k));
+    }
+    struct snapshot_file *s = NULL;
+    if (snapshot_file_open(dir, 7, &s, NULL) < 0)
+        return;
+    uint8_t got[64];
+    size_t len = 0;
+    for (uint64_t at = 0; at < snapshot_file_info(s)->data_bytes && at < 4096; at += len)
+        if (snapshot_file_read(s, at, got, 7, &len, NULL) < 0 || len == 0)
+            break;
+    snapshot_file_close(s);
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     if (original == NULL)
@@ -41,6 +68,10 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     struct mem_file *f = file();
     memcpy(f->cache, original, original_size);
     f->cache_size = original_size;
+    if (size > 0 && data[0] == 'S') {
+        sealed(f, data + 1, size - 1);
+        return 0;
+    }
     for (size_t i = 0; i + 3 <= size; i += 3)
         f->cache[(size_t)(data[i] | data[i + 1] << 8) % original_size] = data[i + 2];
     if (size % 3 == 1)
@@ -56,4 +87,22 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     }
     snapshot_file_close(s);
     return 0;
+}
+
+/* Untouched; cut; then the footer's data bytes, meta bytes, index and term, each very large. */
+size_t fuzz_seed(unsigned i, uint8_t *p, size_t cap)
+{
+    static const uint8_t seeds[][13] = {
+        {0, 0, 'T'},
+        {9, 0, 0, 3},
+        {'S', 0, 8, 1},
+        {'S', 1, 40, 24, 1, 48, 3},
+        {'S', 1, 47, 0xff, 1, 46, 0xff, 1, 40, 0xff},
+        {'S', 1, 51, 0xff, 1, 50, 0xff, 1, 48, 0xff},
+        {'S', 1, 24, 0xff, 1, 31, 0xff, 1, 39, 0xff},
+    };
+    if (i >= ARRAY_SIZE(seeds) || cap < sizeof(seeds[0]))
+        return 0;
+    memcpy(p, seeds[i], sizeof(seeds[0]));
+    return sizeof(seeds[0]);
 }

@@ -21,6 +21,10 @@ void admin_hash_gone(struct etcd_call *c);
 /* snapshot_stream.c */
 void admin_on_snapshot(struct etcd_call *c, struct str message);
 void admin_snapshot_gone(struct etcd_call *c);
+/* election.c, election_observe.c */
+void election_fill_kv(const struct kv *kv, Mvccpb__KeyValue *ret); /* Borrows. */
+void election_on_observe(struct etcd_call *c, struct str message);
+void election_observe_gone(struct etcd_call *c);
 /* authenticate.c */
 void admin_on_authenticate(struct etcd_call *c, struct str message);
 

@@ -60,7 +60,6 @@ bool etcd_call_reserve(struct etcd_call *c, size_t bytes)
     uint64_t before = atomic_fetch_add(pending, bytes);
     if (before + bytes > c->thread->server->config.pending_bytes_max) {
         atomic_fetch_sub(pending, bytes);
-        etcd_call_fail(c, &etcd_err_too_many_requests);
         return false;
     }
     c->pending_bytes += (uint32_t)bytes;

@@ -23,6 +23,8 @@ const struct etcd_service *const etcd_services[] = {
     &etcd_auth_service,
     &etcd_cluster_service,
     &etcd_maintenance_service,
+    &etcd_lock_service,
+    &etcd_election_service,
 };
 const size_t etcd_service_count = ARRAY_SIZE(etcd_services);
 

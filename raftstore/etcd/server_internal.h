@@ -194,8 +194,8 @@ void etcd_header_proto(const struct etcd_thread *t, int64_t rev, Etcdserverpb__R
  * When the call has ended meanwhile cb still runs. */
 void etcd_read_barrier(struct etcd_call *c, void (*cb)(struct etcd_call *c, int code));
 
-/* Counts bytes of a write on its way: false, and the call failed with
- * too_many_requests, when there are too many. Given back when the call's memory goes. */
+/* Counts bytes of a write on its way: false when there are too many (too_many_requests).
+ * Given back when the call's memory goes. */
 bool etcd_call_reserve(struct etcd_call *c, size_t bytes);
 
 #endif

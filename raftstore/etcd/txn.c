@@ -28,14 +28,22 @@ const struct etcd_fault *etcd_fault_of_txn(int code, const struct txn_result *r)
     return etcd_fault_of_code(code);
 }
 
+static void write_fail(struct etcd_call *c, struct etcd_write *w, const struct etcd_fault *f)
+{
+    if (w->fail != NULL)
+        w->fail(c, w, f);
+    else
+        etcd_call_fail(c, f);
+}
+
 /* txn_check()'s text is etcd's, with more behind it in the one case. */
-static void fail_check(struct etcd_call *c, const struct error *err)
+static void fail_check(struct etcd_call *c, struct etcd_write *w, const struct error *err)
 {
     struct str text = str_of(error_message(err));
     if (str_has_prefix(text, str_of(etcd_err_duplicate_key.text)))
-        etcd_call_fail(c, &etcd_err_duplicate_key);
+        write_fail(c, w, &etcd_err_duplicate_key);
     else
-        etcd_call_fail_text(c, GRPC_INVALID_ARGUMENT, error_message(err));
+        write_fail(c, w, &(struct etcd_fault){GRPC_INVALID_ARGUMENT, error_message(err)});
 }
 
 /* --- writes --- */
@@ -51,7 +59,7 @@ static void on_applied(int code, const struct txn_result *r, void *arg)
         if (outdated && ++w->attempts < ATTEMPTS_MAX)
             write_admit(c, w);
         else if (code != 0)
-            etcd_call_fail(c, etcd_fault_of_txn(code, r));
+            write_fail(c, w, etcd_fault_of_txn(code, r));
         else
             w->reply(c, w, r);
     }
@@ -78,7 +86,7 @@ static void on_lease(int code, const struct store_lease *lease, void *arg)
         else if (code != E_NOT_FOUND) /* Refused when it is applied. */
             fault = etcd_fault_of_code(code);
         if (fault != NULL)
-            etcd_call_fail(c, fault);
+            write_fail(c, w, fault);
         else
             check_next_lease(c, w);
     }
@@ -101,7 +109,7 @@ static void write_admit(struct etcd_call *c, struct etcd_write *w)
     if (w->attempts > 0) {
         const struct etcd_fault *again = etcd_call_identify(c);
         if (again != NULL) {
-            etcd_call_fail(c, again);
+            write_fail(c, w, again);
             return;
         }
     }
@@ -117,7 +125,7 @@ static void write_admit(struct etcd_call *c, struct etcd_write *w)
     if (fault == NULL && w->lease_count > LEASES_MAX)
         fault = &etcd_err_too_many_ops;
     if (fault != NULL)
-        etcd_call_fail(c, fault);
+        write_fail(c, w, fault);
     else
         check_next_lease(c, w);
 }
@@ -125,16 +133,18 @@ static void write_admit(struct etcd_call *c, struct etcd_write *w)
 void etcd_write(struct etcd_call *c, struct etcd_write *w, size_t message_bytes)
 {
     if (message_bytes + REQUEST_FIELDS_BYTES > etcd_thread_config(c->thread)->request_bytes_max) {
-        etcd_call_fail(c, &etcd_err_request_too_large);
+        write_fail(c, w, &etcd_err_request_too_large);
         return;
     }
     struct error err = {0};
     if (txn_check(&w->txn, &err) != 0) {
-        fail_check(c, &err);
+        fail_check(c, w, &err);
         return;
     }
-    if (!etcd_call_reserve(c, message_bytes))
+    if (!etcd_call_reserve(c, message_bytes)) {
+        write_fail(c, w, &etcd_err_too_many_requests);
         return;
+    }
     c->user = w;
     write_admit(c, w);
 }

@@ -9,10 +9,13 @@ struct etcd_write;
 typedef void etcd_write_reply(struct etcd_call *c, const struct etcd_write *w,
                               const struct txn_result *r);
 
-/* A write on its way. Lies in the call's arena with all that hangs on it. */
+/* A write on its way. Lives, with all that hangs on it, as long as the call is open:
+ * in its arena, or until `fail` and on_gone. */
 struct etcd_write {
     struct txn txn;
     etcd_write_reply *reply;
+    /* Ends the call instead of etcd_call_fail(). May be NULL. */
+    void (*fail)(struct etcd_call *c, struct etcd_write *w, const struct etcd_fault *f);
     /* Filled in on the way. */
     unsigned attempts;
     int64_t *leases; /* Whose keys the caller must be allowed to write. */

@@ -72,8 +72,9 @@ DEPS_controllers := controllers client api net base
 DEPS_kubelet := kubelet client api net base
 DEPS_cli := cli client api net base
 
-PROGRAMS := trireme-apiserver trireme-scheduler trireme-controller-manager trireme-kubelet trireme
+PROGRAMS := trireme-apiserver trireme-raftstore trireme-scheduler trireme-controller-manager trireme-kubelet trireme
 MAIN_trireme-apiserver := apiserver
+MAIN_trireme-raftstore := raftstore
 MAIN_trireme-scheduler := scheduler
 MAIN_trireme-controller-manager := controllers
 MAIN_trireme-kubelet := kubelet

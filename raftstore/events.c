@@ -35,6 +35,7 @@ struct chunk {
 struct event_log {
     struct event_log_config config;
     _Atomic int64_t last_rev;
+    int64_t compacted; /* Writer. */
 
     /* Writer: appended, not published. */
     const struct event_batch **staged;
@@ -198,16 +199,37 @@ static void chunk_add(struct event_log *log, const struct event_batch *batch, ui
     atomic_store_explicit(&c->count, n + 1, memory_order_release);
 }
 
+/* Locked. Of the two oldest chunks the first ends where the second begins. */
+static bool first_is_compacted(const struct event_log *log)
+{
+    return log->count > 1 && chunk_at(log, 1)->first_rev <= log->compacted;
+}
+
 /* Locked. The last chunk stays: what was just written can be read. */
 static void trim(struct event_log *log, uint64_t now_ms)
 {
     while (log->count > 1) {
         const struct chunk *c = chunk_at(log, 0);
-        bool old = now_ms > c->newest_ms && now_ms - c->newest_ms > log->config.age_ms;
-        if (log->bytes <= log->config.bytes_max && !old)
+        uint64_t age = now_ms > c->newest_ms ? now_ms - c->newest_ms : 0;
+        bool gone = first_is_compacted(log) && age >= EVENT_COMPACT_MS;
+        if (log->bytes <= log->config.bytes_max && age <= log->config.age_ms && !gone)
             return;
         chunk_drop_oldest(log);
     }
+}
+
+void event_log_compact(struct event_log *log, int64_t rev)
+{
+    log->compacted = MAX_OF(log->compacted, rev);
+}
+
+bool event_log_trim(struct event_log *log, uint64_t now_ms)
+{
+    pthread_mutex_lock(&log->lock);
+    trim(log, now_ms);
+    bool more = first_is_compacted(log);
+    pthread_mutex_unlock(&log->lock);
+    return more;
 }
 
 /* Locked. */
@@ -251,6 +273,7 @@ void event_log_reset(struct event_log *log, int64_t rev, struct event_batch *con
         chunk_add(log, event_batch_ref(batches[i]), now_ms);
     }
     log->next_rev = rev + 1;
+    log->compacted = 0; /* What it was given is what may be read. */
     atomic_store(&log->last_rev, rev);
     trim(log, now_ms);
     wake(log);

@@ -47,6 +47,14 @@ void event_log_publish(struct event_log *log, uint64_t now_ms);
 void event_log_reset(struct event_log *log, int64_t rev, struct event_batch *const *batches,
                      size_t count, uint64_t now_ms);
 
+/* [writer] Revisions below rev were compacted: their events go as well, once they
+ * are a moment old, so that a reader at work does not lose its place. */
+void event_log_compact(struct event_log *log, int64_t rev);
+/* [writer] Cuts what is due to go, also while nothing is published. True: more is
+ * going to be due by itself within the next EVENT_COMPACT_MS. */
+bool event_log_trim(struct event_log *log, uint64_t now_ms);
+#define EVENT_COMPACT_MS 3000
+
 struct event_log_stats {
     uint64_t bytes;
     uint64_t cursors;

@@ -206,6 +206,12 @@ static bool trim_slice(struct mvcc *m, size_t budget)
     return m->trimming || m->trim.rev < m->s.compacted;
 }
 
+bool mvcc_trim_history(struct mvcc *m, uint64_t now_ms)
+{
+    event_log_compact(m->log, m->s.compacted);
+    return event_log_trim(m->log, now_ms);
+}
+
 bool mvcc_work(struct mvcc *m, size_t budget)
 {
     bool more = trim_slice(m, budget);

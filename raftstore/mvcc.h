@@ -61,6 +61,9 @@ void mvcc_applied(struct mvcc *m, uint64_t index);
 /* Makes what was applied visible: view first, then events. Cheap when nothing
  * changed. Call after each run of applies. */
 void mvcc_publish(struct mvcc *m, uint64_t now_ms);
+/* Drops events of compacted revisions. True: more will be due within
+ * EVENT_COMPACT_MS. */
+bool mvcc_trim_history(struct mvcc *m, uint64_t now_ms);
 /* Compaction and reclaiming, about `budget` versions' worth: a microsecond each
  * at most. True: there is more to do now. */
 bool mvcc_work(struct mvcc *m, size_t budget);

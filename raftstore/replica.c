@@ -10,6 +10,7 @@
 #include <stdarg.h>
 #include <stdio.h>
 
+#define CACHE_SPARE_BYTES (512u << 10)
 #define DEFAULT(field, value) c->field = c->field != 0 ? c->field : (value)
 
 struct held_message {
@@ -300,7 +301,7 @@ static void set_defaults(struct replica_config *c)
     DEFAULT(disk_stall_ms, c->election_ms);
     DEFAULT(snapshot_log_bytes, 64u << 20);
     DEFAULT(trail_bytes, c->snapshot_log_bytes / 4);
-    DEFAULT(cache_bytes, 32u << 20);
+    DEFAULT(cache_bytes, 8u << 20);
     DEFAULT(entry_bytes, 1u << 20);
     DEFAULT(append_bytes, 1u << 20);
     DEFAULT(window_bytes, 8u << 20);
@@ -463,6 +464,19 @@ uint64_t replica_deadline(const struct replica *r)
     return needs_housekeeping(r) ? MIN_OF(due, r->last_tick_ms + r->config.heartbeat_ms) : due;
 }
 
+/* What every member has is needed in memory by none: a little of it stays, for
+ * the leader to come. What one lacks stays longer; then the disk has it. */
+static void evict(struct replica *r)
+{
+    uint64_t done = MIN_OF(r->applied.index, r->persisted), everywhere = done;
+    for (uint32_t i = 0; is_leader(r) && i < r->peer_count; i++) {
+        uint64_t match = consensus_match_index(r->consensus, r->peers[i]->id);
+        everywhere = MIN_OF(everywhere, match);
+    }
+    tail_evict(&r->tail, MIN_OF(r->config.cache_bytes, (uint64_t)CACHE_SPARE_BYTES), everywhere);
+    tail_evict(&r->tail, r->config.cache_bytes, done);
+}
+
 bool replica_run(struct replica *r, uint64_t now_ms)
 {
     if (!usable(r, now_ms))
@@ -479,7 +493,7 @@ bool replica_run(struct replica *r, uint64_t now_ms)
     replica_look(r);
     for (uint32_t i = 0; is_leader(r) && i < r->peer_count; i++)
         send_commit(r, r->peers[i]);
-    tail_evict(&r->tail, r->config.cache_bytes, MIN_OF(r->applied.index, r->persisted));
+    evict(r);
     if (r->status_dirty && !r->failed) {
         r->status_dirty = false;
         R_OP(r, changed);

@@ -177,7 +177,7 @@ struct replica_config {
     uint32_t disk_stall_ms; /* election_ms: a leader whose oldest write takes longer steps aside. */
     uint64_t snapshot_log_bytes; /* 64 MiB of log between snapshots. */
     uint64_t trail_bytes;  /* snapshot_log_bytes / 4: kept behind a snapshot for slow members. */
-    uint64_t cache_bytes;  /* 32 MiB of log in memory. */
+    uint64_t cache_bytes;  /* 8 MiB of log in memory for members that lag. */
     uint32_t entry_bytes;  /* 1 MiB: a batch is cut beyond. */
     uint32_t append_bytes; /* 1 MiB per append message. */
     uint64_t window_bytes; /* 8 MiB sent to a member and not acknowledged. */

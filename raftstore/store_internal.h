@@ -9,6 +9,7 @@
  *   store_chores.c    what the store asks of itself: compaction, alarms, leases
  *   store_members.c   names and data instances of the members
  *   store_view.c      views, iterators, cursors
+ *   store_memory.c    giving memory back
  *   store_verify.c    comparing the members' states
  *   store_restore.c   a data folder out of a backup; going on alone
  *
@@ -187,8 +188,14 @@ struct store {
     uint32_t sample_count;
     bool compacting, alarming, recording;
     uint32_t expiring; /* Leases whose end was proposed and not answered. */
-    uint64_t squeeze_retry_ms, alarm_retry_ms, lease_retry_ms, record_retry_ms, work_at_ms,
-        work_wait_ms;
+    uint64_t squeeze_retry_ms, alarm_retry_ms, lease_retry_ms, record_retry_ms;
+    /* Memory. */
+    uint64_t work_at_ms, work_wait_ms; /* When views that hold the dead are looked at again. */
+    int64_t history_rev;               /* Up to which events were cut. */
+    uint64_t history_at_ms;            /* When more of them go; 0: none. */
+    bool trim_wanted, trimming;        /* malloc is asked for what it holds free. */
+    uint64_t trim_at_ms;
+    uint64_t held_bytes; /* The most since it was asked last. */
     bool low_space;
     struct member_record seen[MEMBERS_MAX]; /* Whom we met. */
     uint32_t seen_count;
@@ -284,6 +291,11 @@ void store_became_leader(struct store *s, uint64_t now_ms);
 void store_metrics_init(struct store *s);
 void store_metrics_update(struct store *s, const struct replica_status *rs,
                           const struct mvcc_stats *ms);
+
+/* store_memory.c */
+/* True: more can be given back now. */
+bool store_give_back_memory(struct store *s, uint64_t now_ms);
+uint64_t store_memory_deadline(const struct store *s);
 
 /* store_verify.c */
 void store_verify_chore(struct store *s, uint64_t now_ms);

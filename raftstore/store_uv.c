@@ -14,11 +14,6 @@
 
 #include <inttypes.h>
 
-#define WORK_BUDGET 1000   /* Keys of compaction and reclaiming per round. */
-#define WORK_AGAIN_MS 1000 /* Dead memory that views still held is looked at again. */
-#define WORK_AGAIN_MAX_MS 60000
-#define WORK_AGAIN_BYTES (1u << 20)
-
 uint64_t store_now(const struct store *s)
 {
     return env_now_ms(s->env);
@@ -158,8 +153,7 @@ static void arm_timer(struct store *s, uint64_t now)
 {
     uint64_t due = s->replica != NULL && !s->failed ? replica_deadline(s->replica) : UINT64_MAX;
     due = MIN_OF(due, store_chores_deadline(s, now));
-    if (s->work_at_ms != 0)
-        due = MIN_OF(due, s->work_at_ms);
+    due = MIN_OF(due, store_memory_deadline(s));
     if (s->closing && s->close_at_ms != 0)
         due = MIN_OF(due, s->close_at_ms);
     if (due == s->timer_at_ms)
@@ -220,25 +214,6 @@ void store_update_status(struct store *s)
     store_metrics_update(s, &rs, &ms);
 }
 
-/* True: memory can still be given back now. What views still hold is looked at
- * again, less and less often: somebody may keep one for long. */
-static bool give_back_memory(struct store *s, uint64_t now)
-{
-    bool more = mvcc_work(s->mvcc, WORK_BUDGET);
-    struct mvcc_stats ms;
-    mvcc_stats(s->mvcc, &ms);
-    if (more || ms.dead_bytes <= WORK_AGAIN_BYTES) {
-        s->work_at_ms = s->work_wait_ms = 0;
-        return more;
-    }
-    if (s->work_at_ms != 0 && now < s->work_at_ms)
-        return false;
-    s->work_wait_ms =
-        MIN_OF(MAX_OF(s->work_wait_ms * 2, (uint64_t)WORK_AGAIN_MS), (uint64_t)WORK_AGAIN_MAX_MS);
-    s->work_at_ms = now + s->work_wait_ms;
-    return false;
-}
-
 static void stop_failed(struct store *s)
 {
     if (s->apply_code != 0 && !s->failed) {
@@ -263,7 +238,7 @@ static void on_round(struct deferred *d)
     }
     stop_failed(s);
     worker_post_list(&s->log_worker, &s->log_queue);
-    more |= give_back_memory(s, now);
+    more |= store_give_back_memory(s, now);
     if (!list_empty(&s->answers))
         (void)failpoint(FP_STORE_ANSWER);
     store_answer_all(s);

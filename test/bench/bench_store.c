@@ -1,12 +1,14 @@
 /* bench_store.c - the store alone: writes, reads, start, idle cost, memory.
  *
  *   bench_store [members] [dir]      default: 1 member, then 3, in /tmp
+ *   bench_store memory [keys] [bytes]    what so many keys of one member cost
  *
  * One process, so three members share its processors; peers talk over unix
  * sockets without TLS. Each figure is a closed loop: so many requests under way
  * at any time, the next one starting when one was answered. */
 #include "test/unit/raftstore/store_rig.h"
 
+#include <malloc.h>
 #include <sys/resource.h>
 #include <time.h>
 
@@ -199,9 +201,96 @@ static void bench(uint32_t members, const char *base)
     free(b);
 }
 
+/* --- memory --- */
+
+struct fill {
+    struct rig rig;
+    size_t started, done, keys, bytes;
+    bool idle;
+    char *value;
+};
+
+static void fill_next(struct fill *f);
+
+static void on_filled(int code, const struct txn_result *result, void *arg)
+{
+    struct fill *f = arg;
+    UNUSED(result);
+    if (code != 0)
+        PANIC("put: %s", error_text(code));
+    f->idle = ++f->done == f->keys;
+    if (f->started < f->keys)
+        fill_next(f);
+}
+
+static void fill_next(struct fill *f)
+{
+    char key[64];
+    snprintf(key, sizeof(key), "/registry/pods/default/p%09zu", f->started++);
+    for (size_t i = 0; i + 8 < f->bytes; i += 64) /* No two pages alike. */
+        memcpy(f->value + i, key + strlen(key) - 8, 8);
+    struct txn_op op = {
+        .type = OP_PUT, .key = str_of(key), .value = str_n(f->value, f->bytes)};
+    store_txn(f->rig.stores[0], &(struct txn){.success = &op, .success_count = 1}, &f->rig.mb,
+              on_filled, f);
+}
+
+static void fill_report(struct fill *f, const char *when, long before)
+{
+    struct store_status st;
+    struct mallinfo2 m = mallinfo2();
+    store_status(f->rig.stores[0], &st);
+    printf("  %-22s resident %6.1f MiB (%5.2f of payload), tree %6.1f MiB, malloc used %6.1f free "
+           "%5.1f MiB\n",
+           when, (double)(rss_kib() - before) / 1024,
+           (double)(rss_kib() - before) * 1024 / (double)(f->done * (f->bytes + 32)),
+           (double)st.bytes / 1048576, (double)(m.uordblks + m.hblkhd) / 1048576,
+           (double)m.fordblks / 1048576);
+    fflush(stdout);
+}
+
+static void memory(size_t keys, size_t bytes)
+{
+    struct fill *f = xzalloc(sizeof(*f));
+    f->bytes = bytes;
+    f->value = xzalloc(bytes + 1);
+    rig_init(&f->rig, 0);
+    rig_start(&f->rig, 0);
+    rig_must_put(&f->rig, 0, "/ready", "1");
+    long before = rss_kib();
+    printf("memory of %zu keys of %zu bytes; an empty store: %.1f MiB\n", keys, bytes,
+           (double)before / 1024);
+    for (int round = 0; round < 3; round++) {
+        f->started = f->done = 0;
+        f->keys = keys;
+        f->idle = false;
+        for (int i = 0; i < 128; i++)
+            fill_next(f);
+        rig_wait(&f->rig, &f->idle, 120000);
+        fill_report(f, round == 0 ? "created" : round == 1 ? "changed" : "changed again", before);
+        if (round == 0)
+            continue;
+        struct store_status st;
+        struct answer a = {0};
+        store_status(f->rig.stores[0], &st);
+        store_compact(f->rig.stores[0], st.rev, &f->rig.mb, rig_on_done, &a);
+        rig_wait(&f->rig, &a.done, 10000);
+        rig_sleep(&f->rig, 4500);
+        fill_report(f, "  compacted", before);
+    }
+    rig_done(&f->rig);
+    free(f->value);
+    free(f);
+}
+
 int main(int argc, char **argv)
 {
     log_setup("bench", LOG_ERROR);
+    if (argc > 1 && strcmp(argv[1], "memory") == 0) {
+        memory(argc > 2 ? strtoull(argv[2], NULL, 10) : 100000,
+               argc > 3 ? strtoull(argv[3], NULL, 10) : 1024);
+        return 0;
+    }
     const char *base = argc > 2 ? argv[2] : NULL;
     if (argc > 1) {
         bench((uint32_t)atoi(argv[1]), base);

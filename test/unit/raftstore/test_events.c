@@ -366,6 +366,29 @@ START_TEST(no_lost_wakeup)
 }
 END_TEST
 
+/* Compacted revisions go, but not under a reader that is at work on them. */
+START_TEST(cut_by_compaction)
+{
+    struct event_log *log = event_log_new(&(struct event_log_config){0}, 1);
+    struct event_log_stats st;
+    append(log, 2, 1000, 10, 0);
+    event_log_compact(log, 600);
+    ck_assert(event_log_trim(log, EVENT_COMPACT_MS - 1)); /* More is due. */
+    event_log_stats(log, &st);
+    ck_assert_int_eq(st.first_rev, 2);
+    ck_assert(!event_log_trim(log, EVENT_COMPACT_MS));
+    event_log_stats(log, &st);
+    ck_assert_int_gt(st.first_rev, 2);
+    ck_assert_int_le(st.first_rev, 600);
+    struct event_cursor *c;
+    ck_assert_int_eq(event_cursor_new(log, 1, NULL, NULL, &c), E_EXPIRED);
+    ck_assert_int_eq(event_cursor_new(log, 599, NULL, NULL, &c), 0);
+    expect(c, 600, 1000);
+    event_cursor_free(c);
+    event_log_free(log);
+}
+END_TEST
+
 UNIT_MAIN("events", UNIT_TEST(in_order); UNIT_TEST(not_before_publish); UNIT_TEST(woken_once);
-          UNIT_TEST(cut_by_bytes); UNIT_TEST(cut_by_age); UNIT_TEST(reset);
+          UNIT_TEST(cut_by_bytes); UNIT_TEST(cut_by_age); UNIT_TEST(cut_by_compaction); UNIT_TEST(reset);
           UNIT_TEST(readers_on_threads); UNIT_TEST(no_lost_wakeup))

@@ -1,4 +1,4 @@
-/* plain.c - /health, /version and /metrics over plain HTTP, as etcd answers them. */
+/* plain.c - /version and /metrics over plain HTTP, as etcd answers them. */
 #include "raftstore/etcd/server_private.h"
 
 #include "lib/base/arena.h"
@@ -14,31 +14,6 @@ static bool only_get(struct http_request *r)
     http_response_header(r, "allow", "GET");
     http_respond(r, 405, STR("Method Not Allowed\n"));
     return false;
-}
-
-/* A member without a leader, or with an alarm, is not healthy. */
-static void serve_health(struct etcd_thread *t, struct http_request *r)
-{
-    if (!only_get(r))
-        return;
-    struct store_status s;
-    store_status(etcd_thread_store(t), &s);
-    const char *reason = NULL;
-    bool serializable = str_find_str(r->query, STR("serializable=true")) >= 0;
-    if ((s.alarms & STORE_ALARM_NO_SPACE) != 0 &&
-        str_find_str(r->query, STR("exclude=NOSPACE")) < 0)
-        reason = "ALARM NOSPACE";
-    else if ((s.alarms & STORE_ALARM_CORRUPT) != 0 &&
-             str_find_str(r->query, STR("exclude=CORRUPT")) < 0)
-        reason = "ALARM CORRUPT";
-    else if (s.failed)
-        reason = "STORE FAILED";
-    else if (!s.has_leader && !serializable)
-        reason = "RAFT NO LEADER";
-    http_response_header(r, "content-type", "application/json");
-    http_respond(r, reason == NULL ? 200 : 503,
-                 arena_printf(r->arena, "{\"health\":\"%s\",\"reason\":\"%s\"}",
-                              reason == NULL ? "true" : "false", reason == NULL ? "" : reason));
 }
 
 static void serve_version(struct etcd_thread *t, struct http_request *r)
@@ -63,7 +38,6 @@ static void serve_metrics(struct etcd_thread *t, struct http_request *r)
 }
 
 static const struct etcd_route ROUTES[] = {
-    {"/health", true, serve_health},
     {"/version", false, serve_version},
     {"/metrics", true, serve_metrics},
 };

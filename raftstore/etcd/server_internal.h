@@ -79,7 +79,8 @@ struct etcd_route_list {
     const struct etcd_route *routes;
     size_t count;
 };
-extern const struct etcd_route_list etcd_plain_routes; /* /health, /version, /metrics */
+extern const struct etcd_route_list etcd_plain_routes; /* /version, /metrics */
+extern const struct etcd_route_list etcd_health_routes;
 
 /* --- calls ------------------------------------------------------------------------ */
 

@@ -54,14 +54,17 @@ int replica_recover_entry(struct replica *r, struct entry *e, struct error *err)
     return 0;
 }
 
-/* A crash during an install leaves the new snapshot with the old log. */
+/* A crash during an install leaves the new snapshot with the old log, or with one
+ * that is empty: whether that goes on behind the snapshot only the disk knows (a new
+ * member's begins at 1), so it is told. */
 static void drop_stale_log(struct replica *r)
 {
     struct tail *t = &r->tail;
     uint64_t index = t->base_index, term = t->base_term;
-    if (index == 0 || t->count == 0)
+    if (index == 0)
         return;
-    if (tail_last(t) >= index && (!tail_has(t, index) || tail_term(t, index) == term))
+    if (t->count > 0 && tail_last(t) >= index &&
+        (!tail_has(t, index) || tail_term(t, index) == term))
         return;
     tail_reset(t, index, term);
     struct write *w = replica_write(r, WRITE_RESET);

@@ -110,12 +110,16 @@ static int start_register(struct pending_op *p, struct node *n)
 
 static void next_op(struct world *w, void *arg, uint64_t client)
 {
-    UNUSED(arg);
-    struct node *n = pick_node(w);
+    struct node *asked = arg;
     if (!w->load || w->clients[client].op != NULL)
         return;
-    if (n == NULL || w->now_us < n->paused_until_us) {
+    struct node *n = asked != NULL && asked->up ? asked : pick_node(w);
+    if (n == NULL) {
         schedule(w, (uint32_t)client, 100 * US_PER_MS);
+        return;
+    }
+    if (w->now_us < n->paused_until_us) { /* The first thing it sees when it goes on. */
+        world_at(w, n->paused_until_us - w->now_us, next_op, n, client);
         return;
     }
     struct pending_op *p = xzalloc(sizeof(*p));

@@ -252,6 +252,13 @@ static void start_failed(struct node *n, int rc, const char *why)
     shut_down(n);
     sim_disk_crash(n->disk.sim);
     world_log(w, "node %" PRIu64 " does not start: %s", n->id, why);
+    if (rc == E_CORRUPT && n->disk.rotten && !dead && (w->options.breaks & BREAK_DAMAGE_IGNORED)) {
+        /* The drill: what is damaged is thrown away, the member goes on. */
+        sim_disk_free(n->disk.sim);
+        n->disk.sim = sim_disk_new(&n->rng);
+        nemesis_restart(w, n, 1);
+        return;
+    }
     if (rc == E_CORRUPT && n->disk.rotten && !dead) {
         n->lost = true;
         w->result->rotten++;

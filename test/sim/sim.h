@@ -61,7 +61,7 @@ enum sim_break {
     BREAK_VOTE_UNSAVED = 1 << 1,    /* Term and vote are never written. */
     BREAK_WATCH_INSTALL = 1 << 2,   /* Watches skip what an installed snapshot brought. */
     BREAK_LEASE_LOCAL = 1 << 3,     /* Leases end by the member's clock, without the log. */
-    BREAK_DAMAGE_IGNORED = 1 << 4,  /* A damaged log is cut where the damage begins. */
+    BREAK_DAMAGE_IGNORED = 1 << 4,  /* A member with a damaged log begins anew under its old id. */
     BREAK_APPLY_TWICE = 1 << 5,     /* The replica's REPLICA_DRILL_*, in their order. */
     BREAK_READ_UNCONFIRMED = 1 << 6,
     BREAK_READ_LOCAL = 1 << 7,

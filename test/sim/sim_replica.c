@@ -1,9 +1,11 @@
 /* sim_replica.c - runs clusters from seeds until one breaks a promise.
  *
- *   sim_replica [--seed N] [--seeds N] [--from N] [--members N] [--guards-off MASK]
- *               [--no-changes] [--no-snapshots] [--verbose]
+ *   sim_replica [--seed N] [--seeds N] [--from N] [--jobs N] [--members N]
+ *               [--guards-off MASK] [--breaks MASK] [--no-changes] [--no-snapshots]
+ *               [--verbose] [--trace]
  *
- * --seed replays one run exactly, with its log; --seeds is how many to run. */
+ * --seed replays one run exactly, with its log; --seeds is how many to run, in as
+ * many processes as there are processors; --trace prints what identifies a run. */
 #include "sim.h"
 
 #include "lib/base/log.h"
@@ -11,17 +13,21 @@
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/mman.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
 
-#define SEEDS_DEFAULT 300
+#define SEEDS_DEFAULT 400
+#define JOBS_MAX 64
 
-static uint64_t number(int argc, char **argv, int *i)
-{
-    if (*i + 1 >= argc) {
-        fprintf(stderr, "%s needs a number\n", argv[*i]);
-        exit(2);
-    }
-    return strtoull(argv[++*i], NULL, 0);
-}
+/* What a process leaves for the others to see, also when it dies. */
+struct job {
+    pid_t pid;
+    uint64_t seed; /* At work; the next one is `step` further. */
+    uint64_t passed, failed;
+    struct sim_result sum;
+};
 
 static void add(struct sim_result *sum, const struct sim_result *r)
 {
@@ -58,48 +64,151 @@ static void print_sum(const struct sim_result *s)
            s->resumed);
 }
 
+/* --- the runs --- */
+
+static bool run_seed(struct sim_options o, uint64_t seed, struct sim_result *ret, bool trace)
+{
+    o.seed = seed;
+    bool ok = sim_run(&o, ret);
+    if (!ok)
+        printf("seed %" PRIu64 ": %s\n", seed, ret->failure);
+    if (trace)
+        printf("seed %" PRIu64 " trace %016" PRIx64 " events %" PRIu64 "\n", seed, ret->trace,
+               ret->events);
+    return ok;
+}
+
+static void run_job(const struct sim_options *o, struct job *j, uint64_t end, uint64_t step,
+                    bool trace)
+{
+    for (; j->seed < end; j->seed += step) {
+        struct sim_result r;
+        if (run_seed(*o, j->seed, &r, trace))
+            j->passed++;
+        else
+            j->failed++;
+        add(&j->sum, &r);
+    }
+}
+
+static void start_job(const struct sim_options *o, struct job *j, uint64_t end, uint64_t step,
+                      bool trace)
+{
+    fflush(NULL);
+    j->pid = fork();
+    ASSERT(j->pid >= 0);
+    if (j->pid != 0)
+        return;
+    run_job(o, j, end, step, trace);
+    fflush(NULL);
+    _exit(0);
+}
+
+/* A process that dies takes one seed with it; another goes on behind. */
+static void wait_for_jobs(const struct sim_options *o, struct job *jobs, uint32_t count,
+                          uint64_t end, bool trace)
+{
+    int status;
+    pid_t pid;
+    while ((pid = wait(&status)) > 0)
+        for (uint32_t i = 0; i < count; i++) {
+            struct job *j = &jobs[i];
+            if (j->pid != pid || (WIFEXITED(status) && WEXITSTATUS(status) == 0))
+                continue;
+            printf("seed %" PRIu64 ": the process died (%s %d)\n", j->seed,
+                   WIFSIGNALED(status) ? "signal" : "exit",
+                   WIFSIGNALED(status) ? WTERMSIG(status) : WEXITSTATUS(status));
+            j->failed++;
+            j->seed += count;
+            start_job(o, j, end, count, trace);
+        }
+}
+
+static bool run_all(const struct sim_options *o, uint64_t from, uint64_t seeds, uint32_t count,
+                    bool trace)
+{
+    struct job *jobs = mmap(NULL, JOBS_MAX * sizeof(jobs[0]), PROT_READ | PROT_WRITE,
+                            MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+    struct sim_result sum = {0};
+    uint64_t passed = 0, failed = 0;
+    struct timespec t0, t1;
+    ASSERT(jobs != MAP_FAILED);
+    clock_gettime(CLOCK_MONOTONIC, &t0);
+    for (uint32_t i = 0; i < count; i++) {
+        jobs[i].seed = from + i;
+        start_job(o, &jobs[i], from + seeds, count, trace);
+    }
+    wait_for_jobs(o, jobs, count, from + seeds, trace);
+    clock_gettime(CLOCK_MONOTONIC, &t1);
+    for (uint32_t i = 0; i < count; i++) {
+        passed += jobs[i].passed;
+        failed += jobs[i].failed;
+        add(&sum, &jobs[i].sum);
+    }
+    munmap(jobs, JOBS_MAX * sizeof(jobs[0]));
+    print_sum(&sum);
+    double minutes =
+        ((double)(t1.tv_sec - t0.tv_sec) + (double)(t1.tv_nsec - t0.tv_nsec) / 1e9) / 60;
+    printf("%.0f seeds per minute in %u processes\n", (double)(passed + failed) / minutes, count);
+    printf("%" PRIu64 " passed, %" PRIu64 " failed\n", passed, failed);
+    return failed == 0;
+}
+
+/* --- arguments --- */
+
+static uint64_t number(int argc, char **argv, int *i)
+{
+    if (*i + 1 >= argc) {
+        fprintf(stderr, "%s needs a number\n", argv[*i]);
+        exit(2);
+    }
+    return strtoull(argv[++*i], NULL, 0);
+}
+
 int main(int argc, char **argv)
 {
     struct sim_options o = {.changes = true, .snapshots = true};
-    struct sim_result sum = {0};
-    uint64_t from = 1, seeds = SEEDS_DEFAULT, failed = 0;
+    uint64_t from = 1, seeds = SEEDS_DEFAULT;
+    long processors = sysconf(_SC_NPROCESSORS_ONLN);
+    uint32_t jobs = processors > 0 ? (uint32_t)processors : 1;
+    bool one = false, trace = false;
     log_setup("sim", LOG_ERROR);
     setvbuf(stdout, NULL, _IOLBF, 0); /* An assertion must not eat the log. */
     for (int i = 1; i < argc; i++) {
         if (strcmp(argv[i], "--seed") == 0) {
             from = number(argc, argv, &i);
-            seeds = 1;
-            o.verbose = true;
+            one = o.verbose = true;
         } else if (strcmp(argv[i], "--seeds") == 0) {
             seeds = number(argc, argv, &i);
         } else if (strcmp(argv[i], "--from") == 0) {
             from = number(argc, argv, &i);
+        } else if (strcmp(argv[i], "--jobs") == 0) {
+            jobs = (uint32_t)number(argc, argv, &i);
         } else if (strcmp(argv[i], "--members") == 0) {
             o.members = (uint32_t)number(argc, argv, &i);
         } else if (strcmp(argv[i], "--guards-off") == 0) {
             o.guards_off = (uint32_t)number(argc, argv, &i);
+        } else if (strcmp(argv[i], "--breaks") == 0) {
+            o.breaks = (uint32_t)number(argc, argv, &i);
         } else if (strcmp(argv[i], "--no-changes") == 0) {
             o.changes = false;
         } else if (strcmp(argv[i], "--no-snapshots") == 0) {
             o.snapshots = false;
         } else if (strcmp(argv[i], "--verbose") == 0) {
             o.verbose = true;
+        } else if (strcmp(argv[i], "--trace") == 0) {
+            trace = true;
         } else {
             fprintf(stderr, "unknown option %s\n", argv[i]);
             return 2;
         }
     }
-    for (uint64_t seed = from; seed < from + seeds; seed++) {
+    if (one) {
         struct sim_result r;
-        o.seed = seed;
-        if (!sim_run(&o, &r)) {
-            printf("seed %" PRIu64 ": %s\n", seed, r.failure);
-            fflush(stdout);
-            failed++;
-        }
-        add(&sum, &r);
+        bool ok = run_seed(o, from, &r, true);
+        print_sum(&r);
+        return ok ? 0 : 1;
     }
-    print_sum(&sum);
-    printf("%" PRIu64 " passed, %" PRIu64 " failed\n", seeds - failed, failed);
-    return failed == 0 ? 0 : 1;
+    jobs = MAX_OF(1, MIN_OF(jobs, (uint32_t)MIN_OF(seeds, (uint64_t)JOBS_MAX)));
+    return run_all(&o, from, seeds, jobs, trace) ? 0 : 1;
 }

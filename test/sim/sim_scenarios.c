@@ -1,8 +1,10 @@
 /* sim_scenarios.c - whole clusters in chosen situations, without chance but for
  * delays: what must not only be safe but also come out well. */
 #include "sim.h"
+#include "disk_sim.h"
 
 #include "lib/base/error.h"
+#include "lib/base/log.h"
 
 #include <inttypes.h>
 #include <stdio.h>
@@ -128,6 +130,36 @@ static void join_by_snapshot(struct world *w)
     HOLDS(w->result->snapshots_installed > 0 && is_voter(n));
 }
 
+static bool installing(const struct node *n)
+{
+    return !list_empty(&n->disk.staged) &&
+           LIST_ENTRY(n->disk.staged.next, struct disk_write, node)->type == DISK_INSTALL;
+}
+
+/* A new member's machine stops at each of the disk's calls of its first install. */
+static void stop_while_installing(struct world *w)
+{
+    cluster_found(w, 1);
+    clients_start(w, 6);
+    cluster_run(w, 2000);
+    for (uint32_t call = 0; call < 14 && !world_failed(w); call++) {
+        uint64_t id = w->next_id++;
+        node_create(w, w->node_count, id, false);
+        struct node *n = world_node(w, id);
+        node_start(n);
+        HOLDS(replica_change(w->nodes[0].replica, node_now(&w->nodes[0]), REPLICA_ADD, id,
+                             call % 2 == 0 ? "here" : "there", NULL) == 0);
+        node_settle(&w->nodes[0]);
+        for (uint32_t i = 0; i < 100000 && !installing(n) && world_step(w); i++)
+            continue;
+        HOLDS(installing(n));
+        sim_disk_stop_after(n->disk.sim, call);
+        cluster_run(w, 4000);
+        HOLDS(is_voter(n) && n->machine->commands > 0);
+        HOLDS(change(w, &w->nodes[0], REPLICA_REMOVE, n->id, NULL) == 0);
+    }
+}
+
 /* Members come and go: one to three, then down to the one that came last. */
 static void grow_and_shrink(struct world *w)
 {
@@ -189,6 +221,7 @@ static const struct {
     {"hanging disk", hanging_disk},
     {"failing disk", failing_disk},
     {"join by snapshot", join_by_snapshot},
+    {"stop while installing", stop_while_installing},
     {"grow and shrink", grow_and_shrink},
     {"transfer", transfer},
     {"power cuts", power_cuts},
@@ -224,6 +257,7 @@ static bool run(uint32_t i, uint64_t seed, struct sim_result *ret)
 int main(void)
 {
     uint32_t passed = 0, failed = 0;
+    log_setup("sim", LOG_ERROR);
     for (uint32_t i = 0; i < ARRAY_SIZE(scenarios); i++)
         for (uint64_t seed = 1; seed <= 5; seed++) {
             struct sim_result r;

@@ -267,8 +267,8 @@ void watchers_installed(struct node *n, int64_t before_rev)
             continue;
         mvcc_cursor_free(x->cursor);
         x->cursor = NULL;
-        if (mvcc_cursor_new(n->machine->mvcc, mvcc_rev(n->machine->mvcc), on_ready, x, &x->cursor,
-                            NULL) != 0)
+        int64_t to = MAX_OF(x->rev, mvcc_rev(n->machine->mvcc));
+        if (mvcc_cursor_new(n->machine->mvcc, to, on_ready, x, &x->cursor, NULL) != 0)
             PANIC("no cursor at the newest revision");
     }
 }

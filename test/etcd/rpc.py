@@ -86,7 +86,8 @@ def failure(error):
 class Stream:
     """A call that streams both ways. Requests go with send(), answers come with next()."""
 
-    def __init__(self, channel, path, request_class, response_class, metadata):
+    def __init__(self, channel, path, request_class, response_class, metadata, check):
+        self.check = check
         self.requests = queue.SimpleQueue()
         self.request_class = request_class
         self.answers = queue.Queue()
@@ -108,6 +109,7 @@ class Stream:
 
     def next(self, timeout=TIMEOUT_S):
         """The next answer, a Failure at the end, None when nothing came in time."""
+        self.check()
         try:
             return self.answers.get(timeout=timeout)
         except queue.Empty:
@@ -122,12 +124,16 @@ class Stream:
 
 
 class Channel:
-    def __init__(self, address):
+    """check is run before each call, and may raise to end a case."""
+
+    def __init__(self, address, check=lambda: None):
+        self.check = check
         self.channel = grpc.insecure_channel(address, options=[
             ("grpc.max_receive_message_length", -1), ("grpc.max_send_message_length", -1),
             ("grpc.enable_retries", 0), ("grpc.use_local_subchannel_pool", 1)])
 
     def method(self, name):
+        self.check()
         service, method = name.split(".")
         full, methods = SERVICES[service]
         d = methods[method]
@@ -178,7 +184,7 @@ class Channel:
 
     def stream(self, name, metadata=()):
         path, request, response, _ = self.method(name)
-        return Stream(self.channel, path, request, response, metadata)
+        return Stream(self.channel, path, request, response, metadata, self.check)
 
     def close(self):
         self.channel.close()

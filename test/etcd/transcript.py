@@ -221,7 +221,7 @@ class Transcript:
     def channel(self, member=0, cluster=0):
         m = self.clusters[cluster].members[member]
         if m.address not in self.channels:
-            self.channels[m.address] = rpc.Channel(m.address)
+            self.channels[m.address] = rpc.Channel(m.address, self.check)
         return self.channels[m.address]
 
     # Fields that one server's version has and the other's has not.

@@ -1,6 +1,7 @@
 /* bench_mvcc.c - the state machine alone: no log, no network, one core.
  *
  *   bench_mvcc [keys] [value bytes] [operations]
+ *   bench_mvcc growth [most keys]     small values: memory and latency at each power of ten
  *
  * Keys look like those of pods. Figures are for comparing one build with another
  * on one machine. */
@@ -13,6 +14,8 @@
 #include <malloc.h>
 #include <stdio.h>
 #include <string.h>
+#include <time.h>
+#include <unistd.h>
 
 struct bench {
     struct mvcc *m;
@@ -177,8 +180,127 @@ static void memory(struct bench *b, const char *when, size_t before)
            (double)s.dead_bytes / 1048576);
 }
 
+/* --- growth ---------------------------------------------------------------------------- */
+
+/* Of this thread: others on the machine must not count. */
+static uint64_t cpu_ns(void)
+{
+    struct timespec ts;
+    clock_gettime(CLOCK_THREAD_CPUTIME_ID, &ts);
+    return (uint64_t)ts.tv_sec * 1000000000u + (uint64_t)ts.tv_nsec;
+}
+
+static double resident_bytes(void)
+{
+    long pages = 0, all = 0;
+    FILE *f = fopen("/proc/self/statm", "r");
+    if (f == NULL || fscanf(f, "%ld %ld", &all, &pages) != 2)
+        PANIC("cannot read /proc/self/statm");
+    fclose(f);
+    return (double)pages * (double)sysconf(_SC_PAGESIZE);
+}
+
+static int by_value(const void *x, const void *y)
+{
+    uint32_t a = *(const uint32_t *)x, b = *(const uint32_t *)y;
+    return (a > b) - (a < b);
+}
+
+/* Puts `count` keys, each with a view of its own; the time of each in ns. */
+static void timed_puts(struct bench *b, size_t count, uint32_t *ns)
+{
+    AUTO_BUF cmd = BUF_INIT;
+    for (size_t i = 0; i < count; i++) {
+        char key[128];
+        struct txn_op op = {.type = OP_PUT,
+                            .key = key_of(next_random(b) % b->keys, key, sizeof(key)),
+                            .value = str_n(b->value, b->value_bytes)};
+        buf_clear(&cmd);
+        command_encode_txn(&(struct txn){.success = &op, .success_count = 1}, &cmd);
+        uint64_t start = cpu_ns(), index = mvcc_applied_index(b->m) + 1;
+        if (mvcc_apply(b->m, index, buf_str(&cmd), 0, NULL, NULL) != 0)
+            PANIC("put failed");
+        mvcc_applied(b->m, index);
+        mvcc_publish(b->m, 0);
+        mvcc_work(b->m, 1000);
+        ns[i] = (uint32_t)(cpu_ns() - start);
+    }
+    qsort(ns, count, sizeof(ns[0]), by_value);
+}
+
+#define SAMPLES 100000
+
+static void growth_at(size_t keys)
+{
+    struct bench b = {.keys = keys, .value_bytes = 16, .state = 88172645463325252};
+    static uint32_t ns[SAMPLES];
+    char value[] = "0123456789abcdef";
+    malloc_trim(0);
+    double empty = resident_bytes();
+    b.m = mvcc_new(&(struct mvcc_config){.history_bytes = 1 << 20});
+    b.value = value;
+    AUTO_BUF cmd = BUF_INIT;
+    for (size_t i = 0; i < keys; i++) {
+        char key[128];
+        struct txn_op op = {.type = OP_PUT, .key = key_of(i, key, sizeof(key))};
+        op.value = str_n(value, b.value_bytes);
+        buf_clear(&cmd);
+        command_encode_txn(&(struct txn){.success = &op, .success_count = 1}, &cmd);
+        mvcc_apply(b.m, i + 1, buf_str(&cmd), 0, NULL, NULL);
+        mvcc_applied(b.m, i + 1);
+        b.key_bytes += op.key.len;
+        if (i % 100 == 99) {
+            mvcc_publish(b.m, 0);
+            mvcc_work(b.m, 1000);
+        }
+    }
+    mvcc_publish(b.m, 0);
+    double created = resident_bytes();
+    timed_puts(&b, SAMPLES, ns);
+    double changed = resident_bytes(), get;
+    uint64_t start = cpu_ns();
+    for (size_t i = 0; i < SAMPLES; i++) {
+        char key[128];
+        struct mvcc_view *v = mvcc_view(b.m);
+        if (mvcc_view_get(v, key_of(next_random(&b) % keys, key, sizeof(key)), 0) == NULL)
+            PANIC("key not found");
+        mvcc_view_unref(v);
+    }
+    get = (double)(cpu_ns() - start) / SAMPLES / 1000;
+    buf_clear(&cmd);
+    command_encode(&(struct command){.type = COMMAND_COMPACT, .rev = mvcc_rev(b.m)}, &cmd);
+    mvcc_apply(b.m, mvcc_applied_index(b.m) + 1, buf_str(&cmd), 0, NULL, NULL);
+    uint64_t longest = 0, all = cpu_ns();
+    for (bool more = true; more;) {
+        uint64_t slice = cpu_ns();
+        more = mvcc_work(b.m, 1000);
+        longest = MAX_OF(longest, cpu_ns() - slice);
+    }
+    all = cpu_ns() - all;
+    printf("| %8zu | %5.1f | %6.1f | %6.1f | %6.2f | %6.2f | %6.2f | %6.2f | %7.1f | %6.2f |\n", keys,
+           (double)b.key_bytes / (double)keys + (double)b.value_bytes,
+           (created - empty) / (double)keys, (changed - created) / SAMPLES,
+           ns[SAMPLES / 2] / 1e3, ns[SAMPLES / 100 * 99] / 1e3, ns[SAMPLES - 1] / 1e3, get,
+           (double)all / 1e6, (double)longest / 1e6);
+    fflush(stdout);
+    mvcc_free(b.m);
+}
+
+static void growth(size_t most)
+{
+    printf("|     keys | key and value, bytes | resident per key | resident per revision | "
+           "put p50 us | p99 us | max us | get us | compaction ms | its longest slice ms |\n");
+    printf("|---:|---:|---:|---:|---:|---:|---:|---:|---:|---:|\n");
+    for (size_t keys = 10000; keys <= most; keys *= 10)
+        growth_at(keys);
+}
+
 int main(int argc, char **argv)
 {
+    if (argc > 1 && strcmp(argv[1], "growth") == 0) {
+        growth(argc > 2 ? strtoull(argv[2], NULL, 10) : 10000000);
+        return 0;
+    }
     struct bench b = {
         .keys = 200000, .value_bytes = 1000, .ops = 400000, .state = 88172645463325252};
     if (argc > 1)

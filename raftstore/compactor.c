@@ -14,7 +14,10 @@ void compactor_init(struct compactor *c, bool by_time, int64_t retention, uint64
     ASSERT(retention > 0);
     *c = (struct compactor){.by_time = by_time, .retention = retention};
     c->compact_ms = by_time ? MIN_OF((uint64_t)retention, HOUR_MS) : REVISION_LOOK_MS;
-    c->look_ms = by_time ? MAX_OF(c->compact_ms / LOOKS, (uint64_t)1) : REVISION_LOOK_MS;
+    c->look_ms = REVISION_LOOK_MS;
+    if (by_time)
+        c->look_ms =
+            MAX_OF(c->compact_ms / LOOKS, (uint64_t)retention / (COMPACTOR_SAMPLES / 2) + 1);
     c->due_ms = now_ms + c->look_ms;
     c->compact_due_ms = now_ms + (by_time ? (uint64_t)retention : REVISION_LOOK_MS);
 }
@@ -22,14 +25,10 @@ void compactor_init(struct compactor *c, bool by_time, int64_t retention, uint64
 static void remember(struct compactor *c, uint64_t now_ms, int64_t rev)
 {
     if (c->count > 0 && c->samples[c->count - 1].rev == rev)
-        return; /* Nothing was written since: the older time is as good. */
-    if (c->count == COMPACTOR_SAMPLES) {
-        /* Every other one of the older half goes: a little more is kept than asked for. */
-        uint32_t kept = 0;
-        for (uint32_t i = 0; i < COMPACTOR_SAMPLES; i++)
-            if (i >= COMPACTOR_SAMPLES / 2 || i % 2 == 1)
-                c->samples[kept++] = c->samples[i];
-        c->count = kept;
+        return;                          /* Nothing was written since: the older time is as good. */
+    if (c->count == COMPACTOR_SAMPLES) { /* A clock that jumped: keep too much rather than less. */
+        memmove(c->samples + 1, c->samples + 2, (COMPACTOR_SAMPLES - 2) * sizeof(c->samples[0]));
+        c->count--;
     }
     c->samples[c->count++] = (struct compactor_sample){now_ms, rev};
 }

@@ -1,8 +1,8 @@
 /* compactor.h - when to discard history by itself: etcd's --auto-compaction.
  *
  * Pure: asked now and then for the revision to compact to. By time: what was
- * written longer ago than the retention, looked at ten times per retention (at
- * least every six minutes), compacted once per retention (at least every hour).
+ * written longer ago than the retention, compacted once per retention (at least every
+ * hour), at a tenth of that accurate (or a 500th of a retention of days).
  * By revisions: all but the newest ones, every five minutes. Only the leader
  * compacts; the others keep count, in case they lead one day. */
 #ifndef RAFTSTORE_COMPACTOR_H
@@ -11,7 +11,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#define COMPACTOR_SAMPLES 1024 /* Of a long retention the oldest part is looked at more seldom. */
+#define COMPACTOR_SAMPLES 1024
 
 struct compactor {
     bool by_time; /* Else by revisions. */

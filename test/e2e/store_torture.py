@@ -140,10 +140,12 @@ class Torture:
         return "SIGSTOP and SIGCONT of %s" % ", ".join(m.name for m in chosen)
 
     def round_full_disk(self):
-        m, c = self.some()[0], self.cluster
+        c = self.cluster
+        chosen = self.some(self.rng.choice([1, 1, self.minority() + 1, len(self.m)]))
         brim = self.rng.random() < 0.5
         before = self.seen()
-        m.fill(0 if brim else 20 << 20)
+        for m in chosen:
+            m.fill(0 if brim else 20 << 20)
         try:
             c.wait(20, "writes are refused for want of room", lambda: self.note() and self.seen()["refused"] > before["refused"] + 10)
             error = self.seen()["last_error"]
@@ -151,29 +153,48 @@ class Torture:
                 raise RuntimeError("a full disk was told as: " + error)
             reads = self.seen()["reads"]
             c.wait(10, "reads go on while the disk is full", lambda: self.seen()["reads"] > reads + 20)
-            c.wait(10, "the alarm is shown", lambda: any("%s:NOSPACE" % m.id in s.get("alarms", []) for s in c.status()))
+            c.wait(10, "the alarm is shown", lambda: any("%s:NOSPACE" % m.id in s.get("alarms", []) for s in c.status() for m in chosen))
+        finally:
+            for m in chosen:
+                m.unfill()
+        c.wait(30, "the alarm clears by itself", lambda: self.note() and all(not s.get("alarms", ["?"]) for s in c.status()))
+        return "disk of %s full%s: refused, read, alarm, cleared" % (", ".join(m.name for m in chosen), " to the brim" if brim else "")
+
+    def round_full_start(self):
+        """A member starts on a disk that is full to the last byte, or says that it cannot, and does once there is room."""
+        m, c = self.some()[0], self.cluster
+        m.kill()
+        m.tear(self.rng) # So that it wants a new segment.
+        m.fill(0)
+        m.start()
+        try:
+            code = m.proc.wait(3)
+            said = m.said()
+            m.proc = None
+            if code == 0 or "No space left on device" not in said:
+                raise RuntimeError("%s ended with %d and does not say that its disk is full:\n%s" % (m.name, code, said[-1500:]))
+            text = "said so and ended"
+        except subprocess.TimeoutExpired:
+            text = "ran"
         finally:
             m.unfill()
-        c.wait(30, "the alarm clears by itself", lambda: self.note() and all(not s.get("alarms", ["?"]) for s in c.status()))
-        return "disk of %s full%s: refused, read, alarm, cleared" % (m.name, " to the brim" if brim else "")
-
-    def round_damage(self):
-        m, c = self.some()[0], self.cluster
-        others = [x for x in self.m if x is not m]
-        m.kill()
-        place = m.damage(self.rng)
-        if place is None:
+        if m.proc is None:
             m.start()
-            return "the log of %s is too short to damage" % m.name
+        c.wait(30, "the alarm clears by itself", lambda: self.note() and all(s["ok"] and not s["alarms"] for s in c.status()))
+        return "%s started on a full disk: %s" % (m.name, text)
+
+    def refuse_and_rejoin(self, m, place):
+        """A member with damaged data ends with a message that says where and what to do; then that is done."""
+        c, others = self.cluster, [x for x in self.m if x is not m]
         m.start()
         try:
             code = m.proc.wait(20)
         except subprocess.TimeoutExpired:
-            raise RuntimeError("%s runs with damage at %s, offset %d" % (m.name, *place))
+            return False
         said = m.said()
         m.proc = None
-        missing = [w for w in (place[0], "offset", "remove", "move", "member") if w not in said]
-        if code == 0 or missing:
+        missing = [w for w in place + ("remove", "move", "member") if w not in said]
+        if code <= 0 or missing:
             raise RuntimeError("%s ended with %d and does not say %s:\n%s" % (m.name, code, missing, said[-1500:]))
         c.wait(20, "member remove", lambda: self.try_(c.ask, "member-remove", m.id, members=others))
         m.forget()
@@ -182,7 +203,29 @@ class Torture:
         m.start()
         c.wait(RECOVER_S, "%s is back" % m.name, lambda: c.status([m])[0]["ok"])
         m.id = c.status([m])[0]["id"]
+        return True
+
+    def round_damage(self):
+        m = self.some()[0]
+        m.kill()
+        place = m.damage(self.rng)
+        if place is None:
+            m.start()
+            return "the log of %s is too short to damage" % m.name
+        if not self.refuse_and_rejoin(m, (place[0], "offset")):
+            raise RuntimeError("%s runs with damage at %s, offset %d" % (m.name, *place))
         return "log of %s damaged in %s at %d: refused, removed, moved away, added, joined" % (m.name, *place)
+
+    def round_damaged_snapshot(self):
+        """The older snapshot serves if the log still continues it."""
+        m = self.some()[0]
+        m.kill()
+        path = m.damage_snapshot(self.rng)
+        if path is None:
+            m.start()
+            return "%s has no snapshot to damage" % m.name
+        again = self.refuse_and_rejoin(m, (path,))
+        return "newest snapshot of %s damaged: %s" % (m.name, "refused, removed, moved away, added, joined" if again else "started with the older one")
 
     def try_(self, what, *args, **kw):
         try:
@@ -265,7 +308,7 @@ class Torture:
             if lead:
                 lead.freeze()
         self.hold(0.2)
-        reached = self.crash_at(m, text, 4)
+        reached = self.crash_at(m, text, 12 if "segment" in spec or "snapshot" in spec or "trim" in spec else 4)
         for x in self.m:
             if x.stopped:
                 x.thaw()
@@ -306,6 +349,27 @@ class Torture:
         m.fail("")
         return "%s with %s" % (m.name, spec)
 
+    def round_mix(self):
+        """Several at once: losses, slow and failing disks, and a kill in the middle of it."""
+        specs = ["peer.send=drop%15;peer.receive=drop%10", "log.fsync=delay(120)", "log.fsync=eio%10", "log.write=short;peer.dial=eio%50",
+                 "snapshot.*=eio%30;peer.send=delay(5)%20"]
+        for m in self.m:
+            m.fail(self.rng.choice(specs))
+        self.hold(self.rng.uniform(0.5, 1.5))
+        chosen = self.some(self.rng.randrange(1, len(self.m) + 1))
+        for m in chosen:
+            m.kill()
+        self.hold(self.rng.uniform(0, 0.5))
+        for m in chosen:
+            m.start()
+        self.hold(self.rng.uniform(0.5, 2))
+        for m in self.m:
+            m.fail("")
+        for m in chosen: # A disk that fails while a member starts ends it; its supervisor would try again.
+            if not m.running() and m.proc.returncode == 1 and "Input/output error" in m.said():
+                m.start()
+        return "losses, slow and failing disks, kill -9 of %s" % ", ".join(m.name for m in chosen)
+
     def round_snapshot(self):
         """A member that was away for long needs a snapshot; one of the two ends dies while it is sent."""
         c, lead = self.cluster, self.cluster.leader()
@@ -340,10 +404,10 @@ class Torture:
     def rounds(self):
         """The kinds of rounds, each as often as the next, in an order of chance."""
         kinds = [self.round_kill_one, self.round_kill_majority, self.round_kill_all, self.round_kill_again, self.round_stop, self.round_freeze,
-                 self.round_damage, self.round_torn, self.round_partition, self.round_split_all, self.round_loss, self.round_crash_point,
+                 self.round_damage, self.round_damaged_snapshot, self.round_mix, self.round_torn, self.round_partition, self.round_split_all, self.round_loss, self.round_crash_point,
                  self.round_crash_point, self.round_crash_start, self.round_slow_disk, self.round_bad_disk, self.round_snapshot]
         if self.cluster.disks:
-            kinds.insert(6, self.round_full_disk)
+            kinds += [self.round_full_disk, self.round_full_start]
         if self.a.kinds:
             wanted = ["round_" + k for k in self.a.kinds.split(",")]
             kinds = [k for k in kinds if k.__name__ in wanted]

@@ -203,13 +203,25 @@ class Member:
         if not places:
             return None
         path, (offset, size) = rng.choice(places)
+        self.flip(path, offset + rng.randrange(8, size), rng)
+        return os.path.basename(path), offset
+
+    def damage_snapshot(self, rng):
+        """Flips a bit of the newest snapshot; its name, or None."""
+        folder = os.path.join(self.data, "snapshots")
+        names = sorted(n for n in os.listdir(folder) if n.endswith(".snap")) if os.path.isdir(folder) else []
+        if not names:
+            return None
+        path = os.path.join(folder, names[-1])
+        self.flip(path, rng.randrange(os.path.getsize(path)), rng)
+        return names[-1]
+
+    def flip(self, path, at, rng):
         with open(path, "r+b") as f:
-            at = offset + rng.randrange(8, size)
             f.seek(at)
             byte = f.read(1)[0]
             f.seek(at)
             f.write(bytes([byte ^ (1 << rng.randrange(8))]))
-        return os.path.basename(path), offset
 
     def tear(self, rng):
         """Leaves the beginning of one more write behind the last one, as a power cut would."""

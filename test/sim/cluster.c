@@ -75,8 +75,7 @@ static void heal(struct world *w)
         struct node *n = &w->nodes[i];
         n->disk.slow = 1;
         n->paused_until_us = 0;
-        sim_disk_fail(n->disk.sim, false);
-        sim_disk_limit(n->disk.sim, 0);
+        sim_disk_heal(n->disk.sim);
         if (n->up && n->disk.failed)
             node_crash(n);
         if (n->up)

@@ -535,6 +535,12 @@ void sim_disk_fail(struct sim_disk *d, bool failing)
     d->failing = failing;
 }
 
+void sim_disk_heal(struct sim_disk *d)
+{
+    d->counting = d->failing = false;
+    d->hiccup_in = d->limit = 0;
+}
+
 void sim_disk_limit(struct sim_disk *d, uint64_t bytes)
 {
     d->limit = bytes;

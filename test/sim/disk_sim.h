@@ -30,6 +30,7 @@ bool sim_disk_dead(const struct sim_disk *d);
 void sim_disk_hiccup(struct sim_disk *d, uint64_t calls);
 /* Writes and syncs fail with EIO. */
 void sim_disk_fail(struct sim_disk *d, bool failing);
+void sim_disk_heal(struct sim_disk *d); /* No fault is left or to come. */
 /* Bytes for all files together; 0: no limit. Beyond, ENOSPC. */
 void sim_disk_limit(struct sim_disk *d, uint64_t bytes);
 uint64_t sim_disk_used(const struct sim_disk *d);

@@ -84,10 +84,17 @@ static int h2_on_header(nghttp2_session *session, const nghttp2_frame *frame, co
     UNUSED(flags);
     UNUSED(arg);
     struct serving *x = h2_serving(session, frame->hd.stream_id);
-    if (x == NULL || x->head_told || frame->hd.type != NGHTTP2_HEADERS)
-        return 0; /* Trailers are read and dropped. */
     struct str n = str_n((const char *)name, name_len);
     struct str v = str_n((const char *)value, value_len);
+    if (x == NULL || frame->hd.type != NGHTTP2_HEADERS)
+        return 0;
+    if (x->head_told) { /* Trailers are judged and dropped. */
+        h2_rules_trailer(&x->rules, n, v);
+        return 0;
+    }
+    h2_rules_field(&x->rules, n, v);
+    if (x->rules.malformed)
+        return 0;
     if (name_len > 0 && name[0] == ':')
         h2_pseudo_header(x, n, v);
     else
@@ -95,9 +102,21 @@ static int h2_on_header(nghttp2_session *session, const nghttp2_frame *frame, co
     return 0;
 }
 
+/* The request is malformed: its handler, if it has one, sees the client go. */
+static void h2_refuse(struct http_h2 *h, struct serving *x)
+{
+    x->refused = true;
+    nghttp2_submit_rst_stream(h->session, NGHTTP2_FLAG_NONE, x->stream_id, NGHTTP2_PROTOCOL_ERROR);
+}
+
 static void h2_head_done(struct http_h2 *h, struct serving *x, bool end)
 {
     int32_t id = x->stream_id;
+    if (!h2_rules_head(&x->rules) || (end && !h2_rules_end(&x->rules))) {
+        x->head_told = true;
+        h2_refuse(h, x);
+        return;
+    }
     int64_t length;
     if (str_to_i64(http_request_header(&x->r, "content-length"), &length) && length >= 0)
         x->r.content_length = length;
@@ -140,10 +159,14 @@ static int h2_on_frame(nghttp2_session *session, const nghttp2_frame *frame, voi
     if (frame->hd.type != NGHTTP2_HEADERS && frame->hd.type != NGHTTP2_DATA)
         return 0;
     struct serving *x = h2_serving(session, frame->hd.stream_id);
-    if (x == NULL)
+    if (x == NULL || x->refused)
         return 0;
     if (frame->hd.type == NGHTTP2_HEADERS && frame->headers.cat == NGHTTP2_HCAT_REQUEST)
         h2_head_done(h, x, end);
+    else if (frame->hd.type == NGHTTP2_HEADERS && !end)
+        h2_refuse(h, x); /* Trailers that end nothing. */
+    else if (end && !h2_rules_end(&x->rules))
+        h2_refuse(h, x);
     else if (end)
         serving_body_done(x);
     return 0;
@@ -155,10 +178,15 @@ static int h2_on_data(nghttp2_session *session, uint8_t flags, int32_t stream_id
                       const uint8_t *data, size_t len, void *arg)
 {
     UNUSED(flags);
-    UNUSED(arg);
+    struct http_h2 *h = arg;
     struct serving *x = h2_serving(session, stream_id);
-    if (x == NULL) {
+    if (x == NULL || x->refused) {
         nghttp2_session_consume(session, stream_id, len);
+        return 0;
+    }
+    if (!h2_rules_data(&x->rules, len)) {
+        nghttp2_session_consume(session, stream_id, len);
+        h2_refuse(h, x);
         return 0;
     }
     serving_body_data(x, data, len);
@@ -398,6 +426,7 @@ static nghttp2_session *h2_session_new(struct http_h2 *h)
     nghttp2_session_callbacks_set_send_data_callback(cb, h2_on_send_data);
     nghttp2_option_set_no_auto_window_update(option, 1);
     nghttp2_option_set_no_closed_streams(option, 1);
+    nghttp2_option_set_no_http_messaging(option, 1); /* See http_h2_rules.h. */
     int rc = nghttp2_session_server_new2(&session, cb, h, option);
     nghttp2_option_del(option);
     nghttp2_session_callbacks_del(cb);

@@ -8,6 +8,7 @@
 #ifndef NET_HTTP_SERVER_INTERNAL_H
 #define NET_HTTP_SERVER_INTERNAL_H
 
+#include "lib/net/http_h2_rules.h"
 #include "lib/net/http_server.h"
 
 #include "lib/base/buf.h"
@@ -100,6 +101,8 @@ struct serving {
 
     /* HTTP/2. */
     int32_t stream_id;
+    struct h2_rules rules;
+    bool refused; /* Malformed: the stream's reset is on its way. */
     bool data_deferred;
     bool end_sent;     /* The response is complete, the request's body is not. */
     size_t late_bytes; /* Of that body, since then. */

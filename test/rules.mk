@@ -3,7 +3,7 @@
 FACTS ?= ../shared/facts
 DEMO_DIR ?= $(abspath $(O))/demo
 DEMO_PORT ?= 16443
-SIM_SEEDS ?= 300
+SIM_SEEDS ?= 400
 FUZZ_RUNS ?= 20000
 export TRIREME_FACTS ?= $(abspath $(FACTS))
 
@@ -29,7 +29,23 @@ unit-run-threads: $(filter $(addprefix $(B)/test/unit/,$(THREAD_TESTS)),$(UNIT_B
 
 check-sim: $(SIM_BIN)
 	@echo "== simulation"
-	@tools/run-tests $(SIM_BIN)
+	@SIM_SEEDS=$(SIM_SEEDS) tools/run-tests $(SIM_BIN)
+
+# The simulator against libraft's core with its asserts on, which is built from Debian's source package.
+LIBRAFT_ASSERTS := $(B)/libraft-asserts/libraft.a
+SIM_ASSERTS := $(addprefix $(B)/test/sim/asserts/,sim_replica sim_scenarios sim_drills)
+$(LIBRAFT_ASSERTS): test/sim/build-libraft.sh
+	@echo "  BUILD $@"
+	@CC=$(CC) test/sim/build-libraft.sh $(@D) $(if $(filter asan,$(VARIANT)),-fsanitize=address)
+$(SIM_ASSERTS): $(B)/test/sim/asserts/%: $(B)/test/sim/%.o $(SIM_LIB) $(call libs_of,raftstore) $(LIBRAFT_ASSERTS)
+	@mkdir -p $(@D)
+	@echo "  LINK  $@"
+	@$(CC) $(CFLAGS) $(LDFLAGS) $< $(SIM_LIB) $(call libs_of,raftstore) $(LIBRAFT_ASSERTS) -o $@ $(PKG_LIBS) \
+	    $(filter-out -lraft,$(STORE_LIBS))
+.PHONY: sim-asserts
+sim-asserts: $(SIM_ASSERTS)
+	@echo "== simulation, libraft's asserts on"
+	@SIM_SEEDS=$(SIM_SEEDS) tools/run-tests $(SIM_ASSERTS)
 
 check-fuzz:
 	@echo "== fuzz smoke, ASan and UBSan"

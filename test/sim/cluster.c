@@ -34,7 +34,7 @@ static void draw_config(struct world *w)
     w->big_per_mille = rng_chance(g, 300) ? 200 : 10;
     w->register_per_mille = rng_chance(g, 200) ? 1000 : rng_chance(g, 200) ? 0 : 400;
     w->request_keys = (uint32_t)rng_between(g, 2, 30);
-    w->content_every = rng_chance(g, 300) ? 1 : 16;
+    w->content_every = rng_chance(g, 100) ? 1 : 16;
 }
 
 void cluster_found(struct world *w, uint32_t count)

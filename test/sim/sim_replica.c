@@ -4,8 +4,9 @@
  *               [--guards-off MASK] [--breaks MASK] [--no-changes] [--no-snapshots]
  *               [--verbose] [--trace]
  *
- * --seed replays one run exactly, with its log; --seeds is how many to run, in as
- * many processes as there are processors; --trace prints what identifies a run. */
+ * --seed replays one run exactly, with its log; --seeds (or SIM_SEEDS in the
+ * environment) is how many to run, in as many processes as there are processors;
+ * --trace prints what identifies a run. */
 #include "sim.h"
 
 #include "lib/base/log.h"
@@ -168,7 +169,8 @@ static uint64_t number(int argc, char **argv, int *i)
 int main(int argc, char **argv)
 {
     struct sim_options o = {.changes = true, .snapshots = true};
-    uint64_t from = 1, seeds = SEEDS_DEFAULT;
+    const char *wanted = getenv("SIM_SEEDS");
+    uint64_t from = 1, seeds = wanted != NULL ? strtoull(wanted, NULL, 0) : SEEDS_DEFAULT;
     long processors = sysconf(_SC_NPROCESSORS_ONLN);
     uint32_t jobs = processors > 0 ? (uint32_t)processors : 1;
     bool one = false, trace = false;

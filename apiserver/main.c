@@ -5,6 +5,7 @@
 #include "apiserver/alloc.h"
 #include "apiserver/apiserver.h"
 #include "apiserver/bootstrap.h"
+#include "apiserver/etcd_endpoint.h"
 #include "apiserver/registry.h"
 #include "apiserver/server_metrics.h"
 #include "lib/base/arena.h"
@@ -31,6 +32,7 @@
 struct program {
     struct apiserver server;
     struct store_config store;
+    struct etcd_endpoint etcd;
     struct flag_list initial_cluster;
     struct store_member members[MEMBERS_MAX];
     int64_t heartbeat_ms, election_ms, quota_bytes;
@@ -237,6 +239,7 @@ static int parse_flags(struct program *p, int argc, char **argv, struct error *e
     set_defaults(p);
     add_server_flags(f, &p->server.config);
     add_store_flags(f, p);
+    etcd_endpoint_flags(&p->etcd, f);
     ignore_flags(f);
     flag_int(f, &p->verbosity, "v", "Log `level`: 0, or 4 and above for debugging.");
     flag_bool(f, &p->version, "version", "Print the version and quit.");
@@ -252,6 +255,8 @@ static int parse_flags(struct program *p, int argc, char **argv, struct error *e
         code = error_set(err, E_INVALID, "unknown argument: %s", rest[0]);
     if (code == 0)
         code = read_members(p, err);
+    if (code == 0)
+        code = etcd_endpoint_check(&p->etcd, &p->store, err);
     return code;
 }
 
@@ -308,6 +313,8 @@ static int run(struct program *p, struct error *err)
     if (code != 0)
         return code;
     code = apiserver_start(s, err);
+    if (code == 0)
+        code = etcd_endpoint_start(&p->etcd, s->store, err);
     if (code != 0)
         return code;
     log_info("serving on https://%s:%d", s->config.bind_address, s->port);
@@ -323,6 +330,7 @@ static int run(struct program *p, struct error *err)
         p->reloader = tls_reloader_start(&p->loop, s->tls, TLS_RELOAD_MS);
     p->bootstrap = bootstrap_start(s, &p->loop, &p->mailbox);
     uv_run(&p->loop, UV_RUN_DEFAULT);
+    etcd_endpoint_stop(&p->etcd);
     apiserver_stop(s);
     store_close(s->store);
     uv_loop_close(&p->loop);

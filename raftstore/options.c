@@ -4,6 +4,7 @@
 #include "lib/base/arena.h"
 #include "lib/base/buf.h"
 #include "raftstore/command.h"
+#include "raftstore/etcd/password.h"
 
 #include <ctype.h>
 #include <inttypes.h>
@@ -117,7 +118,7 @@ static void add_security_flags(struct flag_set *f, struct options *o)
     flag_string(f, &o->cipher_suites, "cipher-suites", "TLS 1.2 cipher suites, IANA names.");
     flag_string(f, &o->tls_min_version, "tls-min-version", "TLS1.2 or TLS1.3.");
     flag_string(f, &o->auth_token, "auth-token", "simple, or jwt with its options.");
-    flag_int(f, &o->bcrypt_cost, "bcrypt-cost", "Cost of hashing passwords, 4 to 31.");
+    flag_int(f, &o->bcrypt_cost, "bcrypt-cost", "Cost of hashing passwords, 4 to 18.");
     flag_int(f, &o->auth_token_ttl_s, "auth-token-ttl", "`Seconds` that a simple token is good.");
     flag_string(f, &o->metrics, "metrics", "basic, or extensive: with histograms of calls.");
     flag_string(f, &o->log_level_text, "log-level", "debug, info, warn, error, panic or fatal.");
@@ -302,7 +303,7 @@ static int check_numbers(const struct options *o, struct error *err)
         {"max-request-bytes", o->max_request_bytes, 1, COMMAND_BYTES_MAX - 512 * 1024},
         {"max-txn-ops", o->max_txn_ops, 1, TXN_OPS_MAX},
         {"max-concurrent-streams", o->max_concurrent_streams, 1, UINT32_MAX},
-        {"bcrypt-cost", o->bcrypt_cost, 4, 31},
+        {"bcrypt-cost", o->bcrypt_cost, 4, PASSWORD_COST_MAX},
         {"auth-token-ttl", o->auth_token_ttl_s, 1, INT32_MAX},
         {"threads", o->threads, 0, 64},
     };

@@ -27,8 +27,8 @@ int options_url_parse(struct arena *a, const char *flag, const char *url, bool l
     uint16_t port;
     str_cut(str_of(url), ':', &scheme, &rest);
     if (str_eqc(scheme, "unix") || str_eqc(scheme, "unixs")) {
-        struct str path = str_has_prefix(rest, STR("//")) ? str_sub(rest, 2, rest.len) : rest;
-        if (str_empty(path))
+        struct str path = str_sub(rest, 2, rest.len);
+        if (!str_has_prefix(rest, STR("//")) || str_empty(path))
             return error_set(err, E_INVALID, "--%s: %s names no socket", flag, url);
         u.address = arena_printf(a, "unix:" STR_FMT, STR_ARG(path)).data;
         u.tls = scheme.len == 5;

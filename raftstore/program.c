@@ -150,6 +150,7 @@ static int start_server(struct program *p, struct error *err)
                                : 0,
         .auth_token = o->auth_token,
         .auth_token_ttl_s = (uint32_t)o->auth_token_ttl_s,
+        .bcrypt_cost = (unsigned)o->bcrypt_cost,
         .threads = (unsigned)o->threads,
         .request_bytes_max = (uint32_t)o->max_request_bytes,
         .txn_ops_max = (uint32_t)o->max_txn_ops,
@@ -158,6 +159,7 @@ static int start_server(struct program *p, struct error *err)
         .watch_progress_ms = (uint64_t)(o->watch_progress_ns / 1000000),
         /* As etcd: half as long again as an election takes. */
         .lease_ttl_min_s = (3 * o->election_ms / 2 + 999) / 1000,
+        .extensive_metrics = strcmp(o->metrics, "extensive") == 0,
         .listen_peer_urls = o->listen_peers.items[0].url,
     };
     return etcd_server_start(&config, &p->server, err);

@@ -28,7 +28,7 @@ static struct etcd_call *call_new(struct etcd_thread *t, struct grpc_stream *s,
     c->deadline_ms = UINT64_MAX;
     list_init(&c->link);
     list_init(&c->read_link);
-    etcd_binding_started(b);
+    c->started_ns = etcd_binding_started(b);
     atomic_store_explicit(&t->stat_calls, ++t->calls, memory_order_relaxed);
     return c;
 }
@@ -84,7 +84,7 @@ static struct grpc_stream *call_detach(struct etcd_call *c, enum grpc_status sta
         heap_remove(&c->thread->deadlines, &c->by_deadline);
         etcd_thread_arm(c->thread);
     }
-    etcd_binding_count(c->binding, status);
+    etcd_binding_count(c->binding, status, c->started_ns);
     return s;
 }
 

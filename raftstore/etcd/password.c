@@ -18,6 +18,7 @@
 #define HASH_LEN 60 /* "$2a$10$", 22 of salt, 31 of hash */
 
 struct passwords {
+    unsigned cost; /* Constant. */
     struct worker workers[PASSWORD_THREADS_MAX];
     unsigned count;
     pthread_mutex_t lock; /* Starting, and next. */
@@ -41,9 +42,10 @@ struct request {
     char password[]; /* NUL behind it. */
 };
 
-struct passwords *passwords_new(void)
+struct passwords *passwords_new(unsigned cost)
 {
     struct passwords *p = xzalloc(sizeof(*p));
+    p->cost = cost != 0 ? cost : PASSWORD_COST;
     pthread_mutex_init(&p->lock, NULL);
     long n = sysconf(_SC_NPROCESSORS_ONLN);
     p->count = n < 1 ? 1 : n > PASSWORD_THREADS_MAX ? PASSWORD_THREADS_MAX : (unsigned)n;
@@ -78,12 +80,12 @@ static void bcrypt(const char *password, const char *setting, char ret[HASH_LEN 
     free(data);
 }
 
-static void make_hash(const char *password, char ret[HASH_LEN + 1])
+static void make_hash(const char *password, unsigned cost, char ret[HASH_LEN + 1])
 {
     char random[16], setting[CRYPT_GENSALT_OUTPUT_SIZE];
     env_system_random(random, sizeof(random));
     char *made =
-        crypt_gensalt_rn("$2b$", PASSWORD_COST, random, sizeof(random), setting, sizeof(setting));
+        crypt_gensalt_rn("$2b$", cost, random, sizeof(random), setting, sizeof(setting));
     ASSERT(made != NULL);
     setting[2] = 'a';
     bcrypt(password, setting, ret);
@@ -116,7 +118,7 @@ static void run(struct work *w)
         q->right = q->known && made[0] != '\0' && net_secret_eq(str_of(made), str_of(q->hash)) &&
                    strlen(q->password) == q->password_len;
     } else {
-        make_hash(q->password, q->hash);
+        make_hash(q->password, q->owner->cost, q->hash);
         q->right = true;
     }
     OPENSSL_cleanse(q->password, q->password_len);

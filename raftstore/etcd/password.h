@@ -17,7 +17,8 @@ struct passwords;
 #define PASSWORD_THREADS_MAX 4
 #define PASSWORD_QUEUE_MAX 1024 /* Requests waiting; E_TOO_MANY beyond. */
 
-struct passwords *passwords_new(void);
+/* cost: of the hashes made; 0: PASSWORD_COST. 4 to PASSWORD_COST_MAX. */
+struct passwords *passwords_new(unsigned cost);
 /* No request may be under way. NULL is a no-op. */
 void passwords_free(struct passwords *p);
 

@@ -17,14 +17,8 @@
 /* --- what is served: one line each --- */
 
 const struct etcd_service *const etcd_services[] = {
-    &etcd_kv_service,
-    &etcd_watch_service,
-    &etcd_lease_service,
-    &etcd_auth_service,
-    &etcd_cluster_service,
-    &etcd_maintenance_service,
-    &etcd_lock_service,
-    &etcd_election_service,
+    &etcd_kv_service,      &etcd_watch_service,       &etcd_lease_service, &etcd_auth_service,
+    &etcd_cluster_service, &etcd_maintenance_service, &etcd_lock_service,  &etcd_election_service,
 };
 const size_t etcd_service_count = ARRAY_SIZE(etcd_services);
 
@@ -139,7 +133,7 @@ static void count_methods(struct etcd_server *s)
     struct etcd_rpc_metrics *m = s->rpc_metrics;
     for (size_t i = 0; i < etcd_service_count; i++)
         for (size_t j = 0; j < etcd_services[i]->method_count; j++)
-            etcd_rpc_metrics_init(m++, s->config.metrics, &etcd_services[i]->methods[j]);
+            etcd_rpc_metrics_init(m++, &s->config, &etcd_services[i]->methods[j]);
 }
 
 /* --- life --- */
@@ -193,7 +187,8 @@ int etcd_server_start(const struct etcd_server_config *config, struct etcd_serve
     s->listens =
         xzalloc((config->listen_url_count + config->metrics_url_count + 1) * sizeof(*s->listens));
     const struct etcd_tokens_config tokens = {.spec = config->auth_token,
-                                              .ttl_s = config->auth_token_ttl_s};
+                                              .ttl_s = config->auth_token_ttl_s,
+                                              .bcrypt_cost = config->bcrypt_cost};
     int rc = take_urls(s, config->listen_urls, config->listen_url_count, false, err);
     if (rc == 0)
         rc = take_urls(s, config->metrics_urls, config->metrics_url_count, true, err);
@@ -214,6 +209,7 @@ int etcd_server_start(const struct etcd_server_config *config, struct etcd_serve
         server_free(s);
         return rc;
     }
+    etcd_gauges_start(s);
     *ret = s;
     return 0;
 }
@@ -223,6 +219,7 @@ void etcd_server_stop(struct etcd_server *s)
     if (s == NULL)
         return;
     stop_threads(s);
+    etcd_gauges_stop(s);
     server_free(s);
 }
 

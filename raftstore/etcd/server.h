@@ -46,6 +46,7 @@ struct etcd_server_config {
     int tls_version_min;       /* As tls_config's. */
     const char *auth_token;    /* As etcd_tokens_config.spec [simple] */
     uint32_t auth_token_ttl_s; /* As etcd_tokens_config.ttl_s */
+    unsigned bcrypt_cost;      /* As etcd_tokens_config.bcrypt_cost */
 
     unsigned threads;             /* [processors, at most ETCD_THREADS_MAX] */
     uint32_t request_bytes_max;   /* [ETCD_REQUEST_BYTES_MAX_DEFAULT] */
@@ -58,6 +59,7 @@ struct etcd_server_config {
     uint64_t pending_bytes_max;   /* [256 MiB] Of writes on their way, all threads together. */
     const char *version;          /* [ETCD_VERSION] */
     struct metrics *metrics;      /* [metrics_default()] */
+    bool extensive_metrics;       /* Also how long calls take, by method. */
     const char *listen_peer_urls; /* For displaying only; NULL: none. */
 };
 

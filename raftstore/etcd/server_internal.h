@@ -95,6 +95,7 @@ struct etcd_call {
     unsigned refs;
     bool needs_leader;    /* Asked for by the metadata "hasleader". */
     uint64_t deadline_ms; /* By the loop's clock; UINT64_MAX: none. */
+    uint64_t started_ns;  /* By uv_hrtime(); 0: not measured. */
     struct heap_node by_deadline;
     struct list link;       /* In the thread's list of streams. */
     uint32_t pending_bytes; /* Counted in the server's pending bytes. */

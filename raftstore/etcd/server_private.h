@@ -18,6 +18,8 @@ struct etcd_binding {
 struct etcd_rpc_metrics {
     struct metric *started, *handled_ok;
     struct metric_family *handled;
+    struct metric *operations; /* etcd_mvcc_put_total and such; NULL: counts as none. */
+    struct metric *seconds;    /* NULL: not measured. */
     struct str service, name, type;
 };
 
@@ -67,10 +69,14 @@ void etcd_on_half_close(struct grpc_stream *s, void *arg);
 void etcd_call_end_from_outside(struct etcd_call *c, const struct etcd_fault *f);
 
 /* server_metrics.c */
-void etcd_rpc_metrics_init(struct etcd_rpc_metrics *m, struct metrics *registry,
+void etcd_rpc_metrics_init(struct etcd_rpc_metrics *m, const struct etcd_server_config *config,
                            const struct etcd_method *method);
-void etcd_binding_started(const struct etcd_binding *b);
-void etcd_binding_count(const struct etcd_binding *b, enum grpc_status status);
+/* When the call began, where that is measured, else 0. */
+uint64_t etcd_binding_started(const struct etcd_binding *b);
+void etcd_binding_count(const struct etcd_binding *b, enum grpc_status status, uint64_t started_ns);
+/* Gauges that are set when metrics are asked for. One server at a time has them. */
+void etcd_gauges_start(struct etcd_server *s);
+void etcd_gauges_stop(struct etcd_server *s);
 
 /* reads.c */
 struct etcd_reads *etcd_reads_new(struct etcd_thread *t);

@@ -187,7 +187,7 @@ int etcd_tokens_new(const struct etcd_tokens_config *config, struct etcd_tokens 
     t->env = config->env != NULL ? config->env : env_system();
     t->ttl_ms = 1000ull * (config->ttl_s != 0 ? config->ttl_s : ETCD_TOKEN_TTL_S);
     t->jwt = jwt;
-    t->passwords = passwords_new();
+    t->passwords = passwords_new(config->bcrypt_cost);
     t->used = xzalloc(USED_SETS * sizeof(*t->used));
     for (size_t i = 0; i < USED_LOCKS; i++)
         pthread_mutex_init(&t->locks[i], NULL);

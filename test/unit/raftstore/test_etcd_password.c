@@ -17,7 +17,7 @@ static void rig_init(struct rig *r)
 {
     ck_assert_int_eq(uv_loop_init(&r->loop), 0);
     ck_assert_int_eq(mailbox_init(&r->mailbox, &r->loop), 0);
-    r->p = passwords_new();
+    r->p = passwords_new(0);
     r->waiting = 0;
 }
 

@@ -83,11 +83,11 @@ struct etcd_reads *etcd_reads_new(struct etcd_thread *t);
 void etcd_reads_free(struct etcd_reads *r);
 
 /* watch_hub.c */
-struct watch_hub *watch_hub_new(struct etcd_thread *t);
+struct watch_hub *etcd_watch_hub_new(struct etcd_thread *t);
 /* Cursors and timers go; every stream has ended. */
-void watch_hub_stop(struct watch_hub *h);
-void watch_hub_free(struct watch_hub *h);
-uint64_t watch_hub_deadline(const struct watch_hub *h); /* UINT64_MAX: none. */
-void watch_hub_tick(struct watch_hub *h, uint64_t now_ms);
+void etcd_watch_hub_stop(struct watch_hub *h);
+void etcd_watch_hub_free(struct watch_hub *h);
+uint64_t etcd_watch_hub_deadline(const struct watch_hub *h); /* UINT64_MAX: none. */
+void etcd_watch_hub_tick(struct watch_hub *h, uint64_t now_ms);
 
 #endif

@@ -118,7 +118,7 @@ static void on_timer(uv_timer_t *timer)
         t->check_at_ms = UINT64_MAX;
         check_leader(t);
     }
-    watch_hub_tick(t->hub, now);
+    etcd_watch_hub_tick(t->hub, now);
     etcd_thread_arm(t);
 }
 
@@ -129,7 +129,7 @@ void etcd_thread_arm(struct etcd_thread *t)
     uint64_t now = etcd_thread_now(t);
     if (t->check_at_ms == UINT64_MAX && wants_leader(t))
         t->check_at_ms = now + t->server->config.leader_check_ms;
-    uint64_t at = MIN_OF(t->check_at_ms, watch_hub_deadline(t->hub));
+    uint64_t at = MIN_OF(t->check_at_ms, etcd_watch_hub_deadline(t->hub));
     struct heap_node *first = heap_peek(&t->deadlines);
     if (first != NULL)
         at = MIN_OF(at, HEAP_ENTRY(first, struct etcd_call, by_deadline)->deadline_ms);
@@ -291,7 +291,7 @@ int etcd_thread_init(struct etcd_thread *t, struct etcd_server *s, unsigned inde
     list_init(&t->streams);
     t->grpc = grpc_server_new();
     t->reads = etcd_reads_new(t);
-    t->hub = watch_hub_new(t);
+    t->hub = etcd_watch_hub_new(t);
     add_methods(t);
     rc = make_http(t, false, &t->http, err);
     if (rc == 0)
@@ -358,7 +358,7 @@ static void on_closer(struct deferred *d)
         tls_reloader_stop(t->server->reloader);
         t->server->reloader = NULL;
     }
-    watch_hub_free(t->hub);
+    etcd_watch_hub_free(t->hub);
     etcd_reads_free(t->reads);
     t->timer.data = t;
     uv_close((uv_handle_t *)&t->timer, on_timer_closed);
@@ -393,7 +393,7 @@ static void run_stop(struct mail *m)
     list_splice(&local, &t->streams);
     for (struct list *l; (l = list_pop_front(&local)) != NULL;)
         etcd_call_end_from_outside(LIST_ENTRY(l, struct etcd_call, link), &etcd_err_stopped);
-    watch_hub_stop(t->hub);
+    etcd_watch_hub_stop(t->hub);
     if (t->http != NULL)
         http_server_shutdown(t->http, t->server->config.shutdown_ms, on_http_closed, t);
     if (t->metrics_http != NULL)

@@ -406,7 +406,7 @@ int64_t watch_hub_catch_up(struct watch_hub *h)
 
 /* --- the hub --- */
 
-struct watch_hub *watch_hub_new(struct etcd_thread *t)
+struct watch_hub *etcd_watch_hub_new(struct etcd_thread *t)
 {
     struct watch_hub *h = xzalloc(sizeof(*h));
     h->thread = t;
@@ -418,7 +418,7 @@ struct watch_hub *watch_hub_new(struct etcd_thread *t)
     return h;
 }
 
-void watch_hub_stop(struct watch_hub *h)
+void etcd_watch_hub_stop(struct watch_hub *h)
 {
     ASSERT(list_empty(&h->streams));
     deferred_cancel(&h->work);
@@ -426,7 +426,7 @@ void watch_hub_stop(struct watch_hub *h)
         feed_free(LIST_ENTRY(it, struct watch_feed, link));
 }
 
-void watch_hub_free(struct watch_hub *h)
+void etcd_watch_hub_free(struct watch_hub *h)
 {
     if (h == NULL)
         return;
@@ -452,7 +452,7 @@ void watch_stream_remove(struct watch_stream *s)
 
 /* --- progress --- */
 
-uint64_t watch_hub_deadline(const struct watch_hub *h)
+uint64_t etcd_watch_hub_deadline(const struct watch_hub *h)
 {
     return h->progress_at_ms;
 }
@@ -463,7 +463,7 @@ void watch_hub_progress_soon(struct watch_hub *h, uint64_t at_ms)
     etcd_thread_arm(h->thread);
 }
 
-void watch_hub_tick(struct watch_hub *h, uint64_t now_ms)
+void etcd_watch_hub_tick(struct watch_hub *h, uint64_t now_ms)
 {
     if (now_ms < h->progress_at_ms)
         return;

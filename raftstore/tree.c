@@ -44,11 +44,18 @@ static void *block_new(struct tree *t, enum block_kind kind, size_t size)
     return b;
 }
 
-static size_t node_used_bytes(const struct tree_node *n)
+static void node_copy(struct tree_node *to, const struct tree_node *n)
 {
-    if (is_leaf(n))
-        return offsetof(struct leaf, slots) + n->b.count * sizeof(as_leaf(n)->slots[0]);
-    return offsetof(struct inner, children) + n->b.count * sizeof(as_inner(n)->children[0]);
+    unsigned count = n->b.count;
+    if (is_leaf(n)) {
+        struct leaf *l = (struct leaf *)to;
+        memcpy(l, n, offsetof(struct leaf, slots) + count * sizeof(l->slots[0]));
+        memcpy(l->heads, as_leaf(n)->heads, count * sizeof(l->heads[0]));
+    } else {
+        struct inner *in = (struct inner *)to;
+        memcpy(in, n, offsetof(struct inner, children) + count * sizeof(in->children[0]));
+        memcpy(in->heads, as_inner(n)->heads, count * sizeof(in->heads[0]));
+    }
 }
 
 static struct tree_node *node_new(struct tree *t, enum block_kind kind)
@@ -61,7 +68,7 @@ struct tree_node *tree_own_node(struct tree *t, struct tree_node *n)
     if (n->b.birth == t->gen)
         return n;
     struct tree_node *copy = node_new(t, (enum block_kind)n->b.kind);
-    memcpy(copy, n, node_used_bytes(n));
+    node_copy(copy, n);
     copy->b.birth = t->gen;
     tree_kill_block(t, &n->b);
     return copy;
@@ -170,6 +177,8 @@ static struct tree_node *leaf_split(struct tree *t, struct leaf *l, unsigned fro
     l->b.count = (uint8_t)from;
     leaf_count(l);
     leaf_count(right);
+    leaf_index(l);
+    leaf_index(right);
     *ret_sep =
         sep_between(t, slot_newest(l->slots[from - 1])->key, slot_newest(right->slots[0])->key);
     return (struct tree_node *)right;
@@ -183,6 +192,8 @@ static struct tree_node *inner_split(struct tree *t, struct inner *in, unsigned 
     memcpy(right->children, &in->children[from], right->b.count * sizeof(in->children[0]));
     in->b.count = (uint8_t)from;
     *ret_sep = take(right->children[0].sep);
+    inner_index(in);
+    inner_index(right);
     return (struct tree_node *)right;
 }
 
@@ -197,9 +208,11 @@ static void inner_insert(struct inner *in, unsigned at, struct tree_node *node, 
 {
     ASSERT_CMP(in->b.count, <, INNER_MAX);
     memmove(&in->children[at + 1], &in->children[at], (in->b.count - at) * sizeof(in->children[0]));
+    memmove(&in->heads[at + 1], &in->heads[at], (in->b.count - at) * sizeof(in->heads[0]));
     in->children[at] = (struct child){.node = node, .sep = sep};
     child_summarise(&in->children[at]);
     in->b.count++;
+    inner_index_one(in, at);
 }
 
 static void grow_root(struct tree *t, struct tree_node *right, struct sep *sep)
@@ -244,8 +257,10 @@ static void insert_above(struct tree *t, struct path *p, unsigned level, struct 
 static void leaf_insert(struct leaf *l, unsigned at, uintptr_t slot)
 {
     memmove(&l->slots[at + 1], &l->slots[at], (l->b.count - at) * sizeof(l->slots[0]));
+    memmove(&l->heads[at + 1], &l->heads[at], (l->b.count - at) * sizeof(l->heads[0]));
     l->slots[at] = slot;
     l->b.count++;
+    leaf_index_one(l, at);
     l->b.live = (uint8_t)(l->b.live + kv_live(slot_newest(slot)));
     l->b.stale += slot_is_chain(slot);
 }

@@ -60,6 +60,7 @@ static int check_leaf(const struct leaf *l, struct str low, struct str high, str
         }
     }
     CHECK(l->b.live == live && l->b.stale == stale);
+    CHECK(leaf_index_ok(l));
     sum->live += live;
     sum->stale += stale;
     sum->leaves++;
@@ -79,6 +80,7 @@ static int check_node(const struct tree_node *n, unsigned height, struct str low
     }
     CHECK(n->b.kind == BLOCK_INNER && n->b.count <= INNER_MAX);
     const struct inner *in = as_inner(n);
+    CHECK(inner_index_ok(in));
     for (unsigned i = 0; i < in->b.count; i++) {
         const struct child *c = &in->children[i];
         CHECK((c->sep == NULL) == (i == 0));

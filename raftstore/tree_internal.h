@@ -49,9 +49,12 @@ struct tree_node {
     struct block b;
 };
 
+/* heads, skip: tree_find.c. */
 struct leaf {
     struct block b;
+    uint32_t skip;
     uintptr_t slots[LEAF_MAX];
+    uint64_t heads[LEAF_MAX];
 };
 
 struct child {
@@ -64,7 +67,9 @@ struct child {
 
 struct inner {
     struct block b;
+    uint32_t skip;
     struct child children[INNER_MAX];
+    uint64_t heads[INNER_MAX]; /* Of the separators; the first is not used. */
 };
 
 static_assert(LEAF_MAX < 256 && INNER_MAX < 256 && CHAIN_MAX < 256, "counts are bytes");
@@ -146,10 +151,19 @@ static inline struct str sep_str(const struct sep *s)
     return str_n(s->bytes, s->b.stale);
 }
 
+/* --- places in a node (tree_find.c) --- */
 /* First slot whose key is at or behind key; *ret_equal: it is this one. */
 unsigned leaf_find(const struct leaf *l, struct str key, bool *ret_equal);
 /* The child that holds key. */
 unsigned inner_find(const struct inner *in, struct str key);
+/* To be called when keys or separators came in: from elsewhere, or one at `at`.
+ * When some went, the heads just move along. */
+void leaf_index(struct leaf *l);
+void leaf_index_one(struct leaf *l, unsigned at);
+void inner_index(struct inner *in);
+void inner_index_one(struct inner *in, unsigned at);
+bool leaf_index_ok(const struct leaf *l);
+bool inner_index_ok(const struct inner *in);
 
 /* --- memory (tree_view.c) --- */
 size_t block_bytes(const struct block *b);

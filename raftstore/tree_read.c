@@ -2,38 +2,6 @@
  * change. Any thread; nothing is written. */
 #include "raftstore/tree_internal.h"
 
-unsigned leaf_find(const struct leaf *l, struct str key, bool *ret_equal)
-{
-    unsigned low = 0, high = l->b.count;
-    *ret_equal = false;
-    while (low < high) {
-        unsigned mid = (low + high) / 2;
-        int order = str_cmp(slot_newest(l->slots[mid])->key, key);
-        if (order == 0) {
-            *ret_equal = true;
-            return mid;
-        }
-        if (order < 0)
-            low = mid + 1;
-        else
-            high = mid;
-    }
-    return low;
-}
-
-unsigned inner_find(const struct inner *in, struct str key)
-{
-    unsigned low = 0, high = in->b.count; /* The child lies in [low, high). */
-    while (high - low > 1) {
-        unsigned mid = (low + high) / 2;
-        if (str_cmp(sep_str(in->children[mid].sep), key) <= 0)
-            low = mid;
-        else
-            high = mid;
-    }
-    return low;
-}
-
 const struct kv *slot_version(uintptr_t slot, int64_t rev)
 {
     if (!slot_is_chain(slot)) {

@@ -116,6 +116,7 @@ static void trim_leaf(struct tree *t, struct leaf *l, int64_t rev, struct leaf_c
             continue;
         l->b.live = (uint8_t)(l->b.live + kv_live(slot_newest(slot)));
         l->b.stale += slot_is_chain(slot);
+        l->heads[out] = l->heads[i];
         l->slots[out++] = slot;
     }
     l->b.count = (uint8_t)out;
@@ -131,6 +132,7 @@ static void remove_child(struct tree *t, struct inner *in, unsigned at)
         tree_kill_block(t, &in->children[at].sep->b);
     in->b.count--;
     memmove(&in->children[at], &in->children[at + 1], (in->b.count - at) * sizeof(in->children[0]));
+    memmove(&in->heads[at], &in->heads[at + 1], (in->b.count - at) * sizeof(in->heads[0]));
     if (at == 0 && in->b.count > 0 && in->children[0].sep != NULL) {
         tree_kill_block(t, &in->children[0].sep->b);
         in->children[0].sep = NULL;
@@ -165,6 +167,10 @@ static void join(struct tree *t, struct inner *parent, unsigned at)
         right->sep = NULL;
     }
     left->node->b.count = (uint8_t)count;
+    if (is_leaf(left->node))
+        leaf_index((struct leaf *)left->node);
+    else
+        inner_index((struct inner *)left->node);
     left->live += right->live;
     left->stale += right->stale;
     left->max_rev = MAX_OF(left->max_rev, right->max_rev);

@@ -509,6 +509,95 @@ START_TEST(readers_on_threads)
 }
 END_TEST
 
-UNIT_MAIN("tree", UNIT_TEST(model_small); UNIT_TEST(model_large); UNIT_TEST(split_gap);
-          UNIT_TEST(trim_tombstones); UNIT_TEST(grow_and_shrink); UNIT_TEST(old_view_keeps_little);
-          UNIT_TEST(readers_on_threads))
+/* --- keys of all shapes --- */
+
+#define SHAPES 3000
+
+struct shape {
+    char bytes[24];
+    size_t len;
+};
+
+static struct str shape_str(const struct shape *s)
+{
+    return str_n(s->bytes, s->len);
+}
+
+static int by_shape(const void *a, const void *b)
+{
+    return str_cmp(shape_str(a), shape_str(b));
+}
+
+/* Few letters, among them the lowest and the highest, and now and then a common
+ * beginning: so there are prefixes of each other, ties of the first eight bytes
+ * that differ, and ends that are zeros. */
+static void shape_draw(struct random *r, struct shape *s)
+{
+    static const char letters[] = {'\0', '\0', 'a', (char)0xff};
+    bool common = random_below(r, 2) == 0;
+    s->len = 1 + random_below(r, 12) + (common ? 9 : 0);
+    memset(s->bytes, 'p', sizeof(s->bytes));
+    for (size_t i = common ? 9 : 0; i < s->len; i++)
+        s->bytes[i] = letters[random_below(r, ARRAY_SIZE(letters))];
+}
+
+/* Searches for each key that is there and for many that are not end where a
+ * sorted list says, in whatever order the keys came and went. */
+START_TEST(key_shapes)
+{
+    struct random r = random_seeded(test_seed());
+    struct tree *t = tree_new();
+    struct shape *all = xzalloc(SHAPES * sizeof(*all));
+    int64_t rev = 1;
+    for (size_t i = 0; i < SHAPES; i++) {
+        shape_draw(&r, &all[i]);
+        if (tree_get(tree_working(t), shape_str(&all[i]), 0) != NULL)
+            continue;
+        struct kv *kv = kv_new(shape_str(&all[i]), STR("v"));
+        kv->mod_rev = ++rev;
+        kv->version = 1;
+        tree_put(t, kv);
+    }
+    struct error err = {0};
+    ck_assert_msg(tree_check(t, &err) == 0, "%s", error_message(&err));
+    qsort(all, SHAPES, sizeof(*all), by_shape);
+    size_t count = 1;
+    for (size_t i = 1; i < SHAPES; i++)
+        if (by_shape(&all[count - 1], &all[i]) != 0)
+            all[count++] = all[i];
+    for (size_t i = 0; i < 3 * SHAPES; i++) {
+        struct shape s;
+        shape_draw(&r, &s);
+        size_t at = 0;
+        while (at < count && by_shape(&all[at], &s) < 0)
+            at++;
+        bool there = at < count && by_shape(&all[at], &s) == 0;
+        ck_assert(there == (tree_get(tree_working(t), shape_str(&s), 0) != NULL));
+        struct tree_iter it;
+        tree_iter_init(&it, tree_working(t), shape_str(&s), str_n("\0", 1), 0);
+        const struct kv *kv = tree_iter_next(&it);
+        ck_assert((kv != NULL) == (at < count));
+        if (kv != NULL)
+            ck_assert(str_eq(kv->key, shape_str(&all[at])));
+    }
+    /* Nine of ten go: nodes shrink, join and vanish. */
+    for (size_t i = 0; i < count; i++) {
+        if (i % 10 == 0)
+            continue;
+        struct kv *kv = kv_new(shape_str(&all[i]), STR(""));
+        kv->mod_rev = ++rev;
+        tree_put(t, kv);
+    }
+    struct tree_trim trim = {.rev = rev + 1};
+    while (tree_trim(t, &trim, 50))
+        ck_assert_msg(tree_check(t, &err) == 0, "%s", error_message(&err));
+    for (size_t i = 0; i < count; i++)
+        ck_assert((i % 10 == 0) == (tree_get(tree_working(t), shape_str(&all[i]), 0) != NULL));
+    tree_free(t);
+    free(all);
+}
+END_TEST
+
+UNIT_MAIN("tree", UNIT_TEST(key_shapes); UNIT_TEST(model_small); UNIT_TEST(model_large);
+          UNIT_TEST(split_gap); UNIT_TEST(trim_tombstones); UNIT_TEST(grow_and_shrink);
+          UNIT_TEST(old_view_keeps_little); UNIT_TEST(readers_on_threads))

@@ -175,7 +175,7 @@ struct replica_config {
     uint32_t election_ms;         /* 1000 */
     uint32_t proposal_timeout_ms; /* 7000: then E_UNKNOWN_OUTCOME or E_UNAVAILABLE. */
     uint32_t disk_stall_ms; /* election_ms: a leader whose oldest write takes longer steps aside. */
-    uint64_t snapshot_log_bytes; /* 64 MiB of log between snapshots. */
+    uint64_t snapshot_log_bytes; /* 64 MiB of log between snapshots; more for large states. */
     uint64_t trail_bytes;  /* snapshot_log_bytes / 4: kept behind a snapshot for slow members. */
     uint64_t cache_bytes;  /* 8 MiB of log in memory for members that lag. */
     uint32_t entry_bytes;  /* 1 MiB: a batch is cut beyond. */
@@ -227,6 +227,8 @@ void replica_persisted(struct replica *r, uint64_t now_ms, uint64_t seq);
 void replica_entries_read(struct replica *r, uint64_t now_ms, uint64_t token, int code,
                           struct entry *const *entries, uint32_t count);
 void replica_snapshot_taken(struct replica *r, uint64_t now_ms, uint64_t index, int code);
+/* How large the state is, roughly: decides how much log a snapshot is worth. */
+void replica_set_state_bytes(struct replica *r, uint64_t bytes);
 void replica_snapshot_read(struct replica *r, uint64_t now_ms, uint64_t token, int code,
                            struct str bytes, bool last);
 void replica_snapshot_written(struct replica *r, uint64_t now_ms, uint64_t transfer, int code);

@@ -11,6 +11,7 @@
 #define READ_AHEAD_ENTRIES 1024
 #define READ_AHEAD_BYTES (1u << 20)
 #define SNAPSHOT_ENTRIES_MAX (256u << 10) /* The index costs memory too. */
+#define LARGE_STATE_BYTES (64u << 20)
 #define META_VERSION 1
 
 /* --- the replicated state of the replica itself --- */
@@ -238,13 +239,26 @@ void replica_set_snapshot(struct replica *r, struct snapshot_ref *s, const struc
     r->snapshot_members_index = members_index;
 }
 
+void replica_set_state_bytes(struct replica *r, uint64_t bytes)
+{
+    r->state_bytes = bytes;
+}
+
+/* A snapshot writes the whole state: a large one is worth more log, or snapshots
+ * would be most of what is written. */
+static uint64_t snapshot_log_bytes(const struct replica *r)
+{
+    uint64_t large = r->state_bytes > LARGE_STATE_BYTES ? r->state_bytes - LARGE_STATE_BYTES : 0;
+    return r->config.snapshot_log_bytes + large / 2;
+}
+
 void apply_maybe_snapshot(struct replica *r)
 {
-    bool due =
-        r->bytes_since >= r->config.snapshot_log_bytes || r->entries_since >= SNAPSHOT_ENTRIES_MAX;
+    uint64_t log_bytes = snapshot_log_bytes(r);
+    bool due = r->bytes_since >= log_bytes || r->entries_since >= SNAPSHOT_ENTRIES_MAX;
     /* A member that is being sent one needs the log behind it: wait, but not
      * for ever. */
-    if (transfer_active(r) && r->bytes_since < 4 * r->config.snapshot_log_bytes)
+    if (transfer_active(r) && r->bytes_since < 4 * log_bytes)
         return;
     if (!due || r->taking != NULL || r->installing_seq != 0 || r->failed ||
         !tail_has(&r->tail, r->applied.index))

@@ -223,6 +223,7 @@ struct replica {
     uint64_t taking_members_index;
     bool taken;           /* Durable; waits for its entries to be durable too. */
     uint64_t bytes_since; /* Log bytes applied since the last snapshot. */
+    uint64_t state_bytes;
     uint64_t entries_since;
 
     /* Proposals: all seqs in `sent` are below all in `queued`. */

@@ -185,6 +185,9 @@ static void op_applied(void *arg, uint64_t index)
     (void)failpoint(FP_STORE_PUBLISH);
     mvcc_applied(s->mvcc, index);
     mvcc_publish(s->mvcc, store_now(s));
+    struct mvcc_stats stats;
+    mvcc_stats(s->mvcc, &stats);
+    replica_set_state_bytes(s->replica, stats.tree_bytes);
 }
 
 static void op_propose_failed(void *arg, void *cookie, int code)

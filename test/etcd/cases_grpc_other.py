@@ -11,7 +11,7 @@ def near(t, answer):
         t.say(answer)
         return
     t.say("ID %d granted %d left %s keys %s rev %d" % (answer.ID, answer.grantedTTL, answer.TTL if answer.TTL < 0 else
-          answer.grantedTTL - 3 <= answer.TTL <= answer.grantedTTL, list(answer.keys), answer.header.revision))
+          answer.grantedTTL - 3 <= answer.TTL <= answer.grantedTTL, sorted(answer.keys), answer.header.revision))
 
 
 @case("grpc-lease")

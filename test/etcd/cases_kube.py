@@ -161,7 +161,7 @@ def health(t):
     t.rpc("KV.Range", key="health")
     s = t.channel().call("Maintenance.Status")
     t.say(isinstance(s, rpc.Failure) or s.dbSize > 0)
-    t.say_answer(t.channel().call("Maintenance.Alarm"))
+    t.say(len(t.channel().call("Maintenance.Alarm").alarms))
 
 
 @case("kube-large-list", timeout=60)

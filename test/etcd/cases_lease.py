@@ -41,10 +41,11 @@ def lease(t):
 
 
 def left_to(out):
-    """The remaining time, little of which can have gone."""
+    """The remaining time, little of which can have gone; and the keys, which have no order."""
     def near(m):
         whole, left = int(m.group(1)), int(m.group(2))
         return "granted with TTL(%ds), remaining(%s)" % (whole, "near all" if whole - 3 <= left <= whole else left)
+    out = re.sub(r"keys\(\[(.*)\]\)", lambda m: "keys([%s])" % " ".join(sorted(m.group(1).split())), out)
     return re.sub(r"granted with TTL\((\d+)s\), remaining\((\d+)s\)", near, out)
 
 

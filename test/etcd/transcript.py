@@ -52,6 +52,7 @@ RULES = [(re.compile(p, re.M), r) for p, r in [
     (r'endpoint://client-[0-9a-f-]*/', 'endpoint://<client>/'),
     (r'(took[ =:]*|for |in )[0-9.]+(ns|µs|us|ms|s)\b', r'\1<took>'),
     (r'"took":"[^"]*"', '"took":"<took>"'),
+    (r'("health":"[a-z]+"),"reason":"[^"]*"', r'\1'),
     (r'\| [0-9.]+(µs|ms|s) +\|', '| <took> |'),
     (r'"attempt":\d+', '"attempt":<n>'),
     (r'(raft_?term"? ?: ?"?)\d+', r'\1<term>'),

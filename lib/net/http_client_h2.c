@@ -272,9 +272,13 @@ static void h2_eof(struct client_conn *c)
 static void h2_forget(struct http_call *call)
 {
     nghttp2_session *session = call->conn->p.h2->session;
-    if (h2_call(session, call->stream_id) != call)
-        return; /* nghttp2 has closed the stream. */
-    nghttp2_session_set_stream_user_data(session, call->stream_id, NULL);
+    struct http_call *known = h2_call(session, call->stream_id);
+    if (known != NULL && known != call)
+        return;
+    /* Before the request is sent there is no stream to ask, but nghttp2 keeps the pointer
+     * for the time when there is one. Failure: the stream has been closed. */
+    if (nghttp2_session_set_stream_user_data(session, call->stream_id, NULL) != 0)
+        return;
     if (call->held.len > 0)
         nghttp2_session_consume_connection(session, call->held.len);
     nghttp2_submit_rst_stream(session, NGHTTP2_FLAG_NONE, call->stream_id, NGHTTP2_CANCEL);

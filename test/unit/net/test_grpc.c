@@ -488,6 +488,6 @@ START_TEST(timeouts)
 }
 END_TEST
 
-UNIT_MAIN("grpc", UNIT_TEST(unary_calls); UNIT_TEST(deadline_and_cancel); UNIT_TEST(server_stream);
-          UNIT_TEST(bidirectional); UNIT_TEST(wrong_servers); UNIT_TEST(blocking);
-          UNIT_TEST(framing); UNIT_TEST(timeouts))
+UNIT_MAIN("grpc", UNIT_TEST(unary_calls); UNIT_TEST(deadline_and_cancel);
+          UNIT_TEST(cancel_before_sending); UNIT_TEST(server_stream); UNIT_TEST(bidirectional);
+          UNIT_TEST(wrong_servers); UNIT_TEST(blocking); UNIT_TEST(framing); UNIT_TEST(timeouts))

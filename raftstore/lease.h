@@ -18,7 +18,7 @@
 struct lease {
     int64_t id;
     int64_t ttl_s;
-    uint64_t renewals;
+    uint64_t renewals; /* Rises with each; begins beyond those of earlier leases. */
     uint64_t deadline_ms;
     uint64_t live;       /* Current versions attached. */
     struct kv_list puts; /* Versions put under the lease, each with a reference. */

@@ -22,7 +22,11 @@ static int apply_compact(struct mvcc *m, int64_t rev)
 
 /* --- leases --- */
 
-static int grant(struct mvcc *m, const struct command *c, uint64_t now_ms, struct mvcc_result *r)
+/* Room for renewals before they reach the number of a lease granted later. */
+#define RENEWAL_BITS 24
+
+static int grant(struct mvcc *m, const struct command *c, uint64_t index, uint64_t now_ms,
+                 struct mvcc_result *r)
 {
     if (mvcc_alarms(m) & STORE_ALARM_NO_SPACE)
         return E_NO_SPACE;
@@ -31,7 +35,10 @@ static int grant(struct mvcc *m, const struct command *c, uint64_t now_ms, struc
     if (leases_get(&m->s.leases, c->id) != NULL)
         return E_EXISTS;
     int64_t ttl_s = MAX_OF(c->ttl_s, 1);
-    lease_add(&m->s.leases, c->id, ttl_s, now_ms);
+    struct lease *l = lease_add(&m->s.leases, c->id, ttl_s, now_ms);
+    /* Not from 0: an expiry that is under way must not hit a lease of the same id
+     * that was granted since. */
+    l->renewals = index << RENEWAL_BITS;
     r->ttl_s = ttl_s;
     return 0;
 }
@@ -51,12 +58,12 @@ static void revoke(struct mvcc *m, struct lease *l)
     lease_remove(&m->s.leases, l);
 }
 
-static int apply_lease(struct mvcc *m, const struct command *c, uint64_t now_ms,
+static int apply_lease(struct mvcc *m, const struct command *c, uint64_t index, uint64_t now_ms,
                        struct mvcc_result *r)
 {
     r->id = c->id;
     if (c->type == COMMAND_LEASE_GRANT)
-        return grant(m, c, now_ms, r);
+        return grant(m, c, index, now_ms, r);
     struct lease *l = leases_get(&m->s.leases, c->id);
     if (l == NULL)
         return E_NOT_FOUND;
@@ -136,7 +143,7 @@ static bool stopped_by_corruption(const struct mvcc *m, enum command_type type)
            type != COMMAND_ALARM_CHANGE && type != COMMAND_AUTH;
 }
 
-static int apply_command(struct mvcc *m, const struct command *c, uint64_t now_ms,
+static int apply_command(struct mvcc *m, const struct command *c, uint64_t index, uint64_t now_ms,
                          struct mvcc_result *r, bool wanted)
 {
     if (c->type == COMMAND_TXN)
@@ -152,7 +159,7 @@ static int apply_command(struct mvcc *m, const struct command *c, uint64_t now_m
     case COMMAND_LEASE_REVOKE:
     case COMMAND_LEASE_KEEPALIVE:
     case COMMAND_LEASE_EXPIRE:
-        return apply_lease(m, c, now_ms, r);
+        return apply_lease(m, c, index, now_ms, r);
     case COMMAND_CONFIG:
         return apply_config(m, c->config);
     case COMMAND_ALARM:
@@ -177,7 +184,7 @@ int mvcc_apply(struct mvcc *m, uint64_t index, struct str command, uint64_t now_
         int rc = command_decode(a, command, &c, err);
         if (rc != 0)
             return rc;
-        r.code = apply_command(m, &c, now_ms, &r, ret != NULL);
+        r.code = apply_command(m, &c, index, now_ms, &r, ret != NULL);
         r.rev = m->s.rev;
         m->changed = true;
     }

@@ -130,13 +130,14 @@ static void grow_positions(struct world *w, uint64_t count)
 }
 
 /* The first node to apply a command decides, with the model, what it did. */
-static void check_first(struct node *n, struct str bytes, const struct mvcc_result *r)
+static void check_first(struct node *n, uint64_t index, struct str bytes,
+                        const struct mvcc_result *r)
 {
     struct world *w = n->world;
     struct mvcc_result want = {0};
     AUTO_BUF why = BUF_INIT;
     grow_positions(w, ++w->position_count);
-    model_apply(w->model, bytes, &want);
+    model_apply(w->model, index, bytes, &want);
     w->positions[w->position_count] = (struct position){
         .hash = n->machine->hash,
         .rev = model_rev(w->model),
@@ -149,14 +150,14 @@ static void check_first(struct node *n, struct str bytes, const struct mvcc_resu
     mvcc_result_done(&want);
 }
 
-void check_command(struct node *n, struct str bytes, const struct mvcc_result *r)
+void check_command(struct node *n, uint64_t index, struct str bytes, const struct mvcc_result *r)
 {
     struct world *w = n->world;
     uint64_t count = n->machine->commands;
     if (world_failed(w))
         return;
     if (count == w->position_count + 1)
-        check_first(n, bytes, r);
+        check_first(n, index, bytes, r);
     else if (count > w->position_count)
         world_fail(w, "node %" PRIu64 " applies command %" PRIu64 ", the newest known is %" PRIu64,
                    n->id, count, w->position_count);

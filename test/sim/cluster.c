@@ -68,7 +68,7 @@ static void heal(struct world *w)
     world_log(w, "--- healing ---");
     w->faults = false;
     net_heal(w);
-    w->net.loss = w->net.dup = 0;
+    w->net.loss = w->net.dup = w->net.straggle = 0;
     w->net.delay_min_us = 100;
     w->net.delay_max_us = 2000;
     for (uint32_t i = 0; i < w->node_count; i++) {

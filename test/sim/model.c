@@ -41,7 +41,8 @@ struct model {
     uint32_t alarm_count;
     struct event_batch **batches; /* [rev] */
     int64_t batch_cap;
-    struct event events[512]; /* Of the command at hand. */
+    uint64_t index;           /* Of the entry of the command at hand. */
+    struct event events[512]; /* What it has changed so far. */
     uint32_t event_count;
 };
 
@@ -446,7 +447,8 @@ static int grant(struct model *m, const struct command *c, struct mvcc_result *r
         m->leases = xrealloc(m->leases, m->lease_cap * sizeof(m->leases[0]));
     }
     ret->ttl_s = c->ttl_s < 1 ? 1 : c->ttl_s;
-    m->leases[m->lease_count++] = (struct lease_row){c->id, ret->ttl_s, 0, m->world->now_us, true};
+    m->leases[m->lease_count++] =
+        (struct lease_row){c->id, ret->ttl_s, m->index << 24, m->world->now_us, true};
     m->live_leases++;
     return 0;
 }
@@ -533,10 +535,11 @@ static int apply(struct model *m, const struct command *c, struct mvcc_result *r
     }
 }
 
-void model_apply(struct model *m, struct str bytes, struct mvcc_result *ret)
+void model_apply(struct model *m, uint64_t index, struct str bytes, struct mvcc_result *ret)
 {
     AUTO_ARENA *a = arena_new(0);
     struct command c;
+    m->index = index;
     *ret = (struct mvcc_result){0};
     int rc = command_decode(a, bytes, &c, NULL);
     ret->code = rc != 0 ? rc : apply(m, &c, ret);

@@ -181,6 +181,7 @@ static void draw_network(struct world *w)
     struct net *net = &w->net;
     net->loss = rng_chance(&w->rng, 500) ? (uint32_t)rng_below(&w->rng, 150) : 0;
     net->dup = (uint32_t)rng_below(&w->rng, 80);
+    net->straggle = rng_chance(&w->rng, 300) ? 60 : 5;
     net->delay_min_us = 100;
     net->delay_max_us =
         rng_chance(&w->rng, 300) ? rng_between(&w->rng, 1, 200) * US_PER_MS : 3 * US_PER_MS;

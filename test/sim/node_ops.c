@@ -108,7 +108,7 @@ static void on_apply(void *arg, const struct replica_command *c)
                    n->id, c->index, rc);
         return;
     }
-    check_command(n, c->bytes, &res);
+    check_command(n, c->index, c->bytes, &res);
     n->world->result->commands++;
     if (c->cookie != NULL)
         client_applied(n, c->cookie, &res);

@@ -134,7 +134,7 @@ uint64_t result_hash(const struct mvcc_result *r);
 struct model *model_new(struct world *w);
 void model_free(struct model *m);
 /* Applies the next command and says what its result must be; mvcc_result_done(). */
-void model_apply(struct model *m, struct str bytes, struct mvcc_result *ret);
+void model_apply(struct model *m, uint64_t index, struct str bytes, struct mvcc_result *ret);
 int64_t model_rev(const struct model *m);
 int64_t model_compacted(const struct model *m);
 uint32_t model_lease_count(const struct model *m);
@@ -299,6 +299,7 @@ int node_propose(struct node *n, const struct command *c);
 /* --- the network --- */
 struct net {
     uint32_t loss, dup; /* Per mille. */
+    uint32_t straggle;  /* Per mille that come seconds late. */
     uint64_t delay_min_us, delay_max_us;
     bool fifo; /* As a connection would be: in order, without doubles. */
     bool blocked[NODES_MAX][NODES_MAX];
@@ -414,7 +415,7 @@ void net_heal(struct world *w);
 
 /* checks.c */
 void check_node(struct node *n);
-void check_command(struct node *n, struct str bytes, const struct mvcc_result *r);
+void check_command(struct node *n, uint64_t index, struct str bytes, const struct mvcc_result *r);
 void check_applied(struct node *n, uint64_t index);
 /* The next unique value. */
 uint64_t token_new(struct world *w);

@@ -160,6 +160,65 @@ static void stop_while_installing(struct world *w)
     }
 }
 
+/* A member's machine stops at each of the disk's calls in turn: while it follows or
+ * leads, and while it starts again. */
+static void stop_at_each_call(struct world *w)
+{
+    cluster_found(w, 3);
+    clients_start(w, 6);
+    watchers_start(w, 4);
+    cluster_run(w, 1000);
+    for (uint32_t call = 0; call < 60 && !world_failed(w); call++) {
+        struct node *n = &w->nodes[call % 3];
+        sim_disk_stop_after(n->disk.sim, call);
+        for (uint32_t i = 0; i < 500 && n->up; i++)
+            cluster_run(w, 10);
+        HOLDS(!n->up);
+        sim_disk_stop_after(n->disk.sim, call / 2);
+        cluster_run(w, 700);
+    }
+    HOLDS(w->result->io_stops > 60);
+}
+
+/* A bit flips in the log: the member refuses to start, and a new one takes its
+ * place. What it held is never used. */
+static void damaged_log(struct world *w)
+{
+    cluster_found(w, 3);
+    clients_start(w, 4);
+    cluster_run(w, 2000);
+    struct node *n = &w->nodes[1];
+    char path[64];
+    uint64_t size;
+    node_stop(n);
+    snprintf(path, sizeof(path), "data/%s", sim_disk_name(n->disk.sim, "data", 1, &size));
+    HOLDS(size > 1000 && sim_disk_rot(n->disk.sim, path, 600, 3));
+    n->disk.rotten = true;
+    node_start(n);
+    HOLDS(!n->up && n->lost && w->result->rotten == 1);
+    cluster_run(w, 8000);
+    HOLDS(w->rotten == 0 && w->node_count == 4 && is_voter(&w->nodes[3]));
+    HOLDS(members_get(replica_members(w->nodes[3].replica), n->id) == NULL);
+}
+
+/* A full disk: writes wait, the alarm is raised, and clears when there is room. */
+static void full_disk(struct world *w)
+{
+    cluster_found(w, 1);
+    clients_start(w, 4);
+    struct node *n = &w->nodes[0];
+    cluster_run(w, 1000);
+    sim_disk_limit(n->disk.sim, sim_disk_used(n->disk.sim) + 20000);
+    cluster_run(w, 3000);
+    HOLDS(mvcc_alarms(n->machine->mvcc) != 0);
+    sim_disk_limit(n->disk.sim, 0);
+    cluster_run(w, 6000);
+    HOLDS(mvcc_alarms(n->machine->mvcc) == 0);
+    uint64_t before = w->position_count;
+    cluster_run(w, 500);
+    HOLDS(w->position_count > before);
+}
+
 /* Members come and go: one to three, then down to the one that came last. */
 static void grow_and_shrink(struct world *w)
 {
@@ -222,6 +281,9 @@ static const struct {
     {"failing disk", failing_disk},
     {"join by snapshot", join_by_snapshot},
     {"stop while installing", stop_while_installing},
+    {"stop at each disk call", stop_at_each_call},
+    {"damaged log", damaged_log},
+    {"full disk", full_disk},
     {"grow and shrink", grow_and_shrink},
     {"transfer", transfer},
     {"power cuts", power_cuts},

@@ -199,7 +199,7 @@ static void send_one(struct world *w, struct node *from, struct node *to, struct
         uint64_t *last = &net->last_us[from - w->nodes][to - w->nodes];
         *last = MAX_OF(*last, w->now_us + delay);
         delay = *last - w->now_us;
-    } else if (rng_chance(&w->rng, 5)) {
+    } else if (rng_chance(&w->rng, net->straggle)) {
         delay += rng_below(&w->rng, 3000 * US_PER_MS); /* A straggler. */
     }
     world_at_owned(w, delay, deliver, p);

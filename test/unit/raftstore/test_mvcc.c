@@ -253,6 +253,25 @@ START_TEST(leases)
 }
 END_TEST
 
+/* The expiry of a lease that was revoked meanwhile spares one granted under its id
+ * since. */
+START_TEST(lease_granted_again)
+{
+    struct mvcc *m = fresh();
+    struct command grant = {.type = COMMAND_LEASE_GRANT, .id = 7, .ttl_s = 5};
+    struct mvcc_lease due;
+    ck_assert_int_eq(drive_code(m, &grant, 0), 0);
+    ck_assert_uint_eq(mvcc_leases_due(m, 5000, &due, 1), 1);
+    struct command expire = {.type = COMMAND_LEASE_EXPIRE, .id = 7, .renewals = due.renewals};
+    ck_assert_int_eq(drive_code(m, &(struct command){.type = COMMAND_LEASE_REVOKE, .id = 7}, 5000),
+                     0);
+    ck_assert_int_eq(drive_code(m, &grant, 5000), 0);
+    ck_assert_int_eq(drive_code(m, &expire, 5000), E_CONFLICT);
+    ck_assert(mvcc_lease_get(m, 7, &due));
+    mvcc_free(m);
+}
+END_TEST
+
 /* A key renewed under its lease for ever does not pile up old versions. */
 START_TEST(lease_does_not_grow)
 {
@@ -376,5 +395,6 @@ END_TEST
 
 UNIT_MAIN("mvcc", UNIT_TEST(revisions); UNIT_TEST(replay); UNIT_TEST(put_then_delete);
           UNIT_TEST(compaction_frees); UNIT_TEST(compacted_revisions); UNIT_TEST(quota);
-          UNIT_TEST(quota_hysteresis); UNIT_TEST(leases); UNIT_TEST(lease_does_not_grow);
-          UNIT_TEST(config_record); UNIT_TEST(view_before_events); UNIT_TEST(readers_on_threads))
+          UNIT_TEST(quota_hysteresis); UNIT_TEST(leases); UNIT_TEST(lease_granted_again);
+          UNIT_TEST(lease_does_not_grow); UNIT_TEST(config_record); UNIT_TEST(view_before_events);
+          UNIT_TEST(readers_on_threads))

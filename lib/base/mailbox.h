@@ -17,9 +17,11 @@ struct mail {
 };
 
 struct mailbox {
-    uv_async_t async;
+    uv_poll_t poll;
+    int fd; /* An eventfd. uv_async_t would spin while a poster is interrupted. */
     pthread_mutex_t lock;
-    struct list queue; /* Guarded by lock. */
+    struct list queue; /* Guarded by lock, as is the next one. */
+    bool awake;        /* The loop looks at the queue again: no need to wake it. */
     bool closing;
     void (*on_closed)(struct mailbox *mb);
 };

@@ -179,6 +179,27 @@ static struct index_info *index_info(struct world *w, uint64_t index)
     return &w->indexes[index];
 }
 
+/* A hash at an older revision is the same wherever and whenever it is made, however
+ * far compaction and other writes got. */
+static void check_old_rev(struct node *n)
+{
+    struct world *w = n->world;
+    struct mvcc_view *v = mvcc_view(n->machine->mvcc);
+    struct mvcc_hash h;
+    int64_t rev = mvcc_view_rev(v) / OLD_REV_STEP * OLD_REV_STEP;
+    size_t i = (size_t)(rev / OLD_REV_STEP);
+    if (rev > 0 && i < ARRAY_SIZE(w->rev_hash) && mvcc_hash_init(&h, v, rev) == 0) {
+        while (mvcc_hash_step(&h, 100))
+            continue;
+        if (w->rev_hash[i] == 0)
+            w->rev_hash[i] = h.value;
+        else if (w->rev_hash[i] != h.value)
+            world_fail(w, "node %" PRIu64 ": another hash of revision %" PRId64 " than elsewhere",
+                       n->id, rev);
+    }
+    mvcc_view_unref(v);
+}
+
 void check_applied(struct node *n, uint64_t index)
 {
     struct world *w = n->world;
@@ -193,6 +214,7 @@ void check_applied(struct node *n, uint64_t index)
     info->commands = n->machine->commands;
     if (index % w->content_every != 0)
         return;
+    check_old_rev(n);
     uint64_t content = machine_content(n->machine);
     if (info->content == 0)
         info->content = content;

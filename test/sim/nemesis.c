@@ -203,7 +203,7 @@ static void change(struct world *w)
     if (n == NULL || !w->options.changes)
         return;
     const struct members *m = replica_members(n->replica);
-    uint64_t kind = rng_below(&w->rng, 5);
+    uint64_t kind = rng_below(&w->rng, 6);
     if (kind < 2 && w->node_count < NODES_MAX - 4 && m->count < 7) {
         uint64_t id = w->next_id++;
         snprintf(address, sizeof(address), "node-%" PRIu64, id);
@@ -221,11 +221,14 @@ static void change(struct world *w)
     uint64_t id = m->items[rng_below(&w->rng, m->count)].id;
     enum replica_change_type type = kind == 3   ? REPLICA_DEMOTE
                                     : kind == 4 ? REPLICA_PROMOTE
+                                    : kind == 5 ? REPLICA_UPDATE
                                                 : REPLICA_REMOVE;
     if (type == REPLICA_REMOVE && m->count < 3 && rng_chance(&w->rng, 700))
         return;
     world_log(w, "change %d of node %" PRIu64, (int)type, id);
-    replica_change(n->replica, node_now(n), type, id, NULL, NULL);
+    snprintf(address, sizeof(address), "moved-%" PRIu64, w->now_us);
+    replica_change(n->replica, node_now(n), type, id, type == REPLICA_UPDATE ? address : NULL,
+                   NULL);
     node_settle(n);
 }
 

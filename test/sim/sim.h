@@ -325,6 +325,7 @@ struct token {
 
 /* --- clients --- */
 #define CLIENTS_MAX 16
+#define OLD_REV_STEP 64
 
 struct pending_op {
     struct list node;
@@ -374,6 +375,7 @@ struct world {
     struct token *tokens;
     uint64_t token_count, token_cap; /* The newest one given out. */
     uint64_t acked;                  /* Newest position that anybody knows of. */
+    uint64_t rev_hash[256];          /* Of every OLD_REV_STEP-th revision; 0: unknown. */
     uint32_t content_every;          /* Applied indexes between looks at the content. */
     /* Clients. */
     struct client clients[CLIENTS_MAX];

@@ -124,10 +124,10 @@ static void check_not_missed(struct watcher *x)
                    x->number, x->node->id, x->rev, shown);
 }
 
-/* The whole of a member's state at one revision, as a list would give it. */
-static void list_again(struct watcher *x, struct node *n)
+/* The whole of a member's state at the revision it shows, as a list without a
+ * barrier would give it. Returns the revision. */
+static int64_t check_view(struct world *w, struct node *n)
 {
-    struct world *w = x->world;
     struct mvcc_view *v = mvcc_view(n->machine->mvcc);
     struct txn_op all = {.type = OP_RANGE, .key = STR("\0"), .range_end = STR("\0")};
     struct op_result want;
@@ -146,8 +146,7 @@ static void list_again(struct watcher *x, struct node *n)
                    n->id, rev);
     op_result_done(&want);
     mvcc_view_unref(v);
-    if (rev > x->rev)
-        x->rev = rev;
+    return rev;
 }
 
 static void join(struct watcher *x)
@@ -169,7 +168,7 @@ static void join(struct watcher *x)
                        "watcher %u: node %" PRIu64 " has no history after %" PRId64
                        ", compacted is %" PRId64,
                        x->number, n->id, x->rev, mvcc_compacted(m));
-        list_again(x, n);
+        x->rev = MAX_OF(x->rev, check_view(w, n));
         rc = mvcc_cursor_new(m, x->rev, on_ready, x, &x->cursor, NULL);
     }
     if (rc != 0) {
@@ -221,6 +220,8 @@ static void turn(struct world *w, void *arg, uint64_t number)
         leave(x);
     if (x->node == NULL)
         join(x);
+    if (x->node != NULL && rng_chance(&w->rng, 10))
+        check_view(w, x->node);
     if (x->node != NULL && (x->woken || !x->by_wakeup) && !world_failed(w))
         read_some(x);
     schedule(x, rng_between(&w->rng, 1, x->slow_ms) * US_PER_MS);

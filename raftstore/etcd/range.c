@@ -21,8 +21,8 @@
 #define SLICE_KEYS 2048 /* Visited per slice. */
 #define SLICE_COMPARES 8192
 #define BLOCK_BYTES ((size_t)64 << 10)
-#define PENDING_HIGH ((size_t)256 << 10) /* Written ahead of the client. */
-#define PENDING_LOW ((size_t)128 << 10)
+#define PENDING_HIGH ((size_t)128 << 10) /* Written ahead of the client. */
+#define PENDING_LOW ((size_t)64 << 10)
 
 enum range_phase { RANGE_BARRIER, RANGE_WALK, RANGE_SORT, RANGE_MEASURE, RANGE_SEND };
 

@@ -111,6 +111,21 @@ bool grpc_is_request(const struct http_request *r);
  * (unknown methods are answered UNIMPLEMENTED). */
 void grpc_server_handle(struct grpc_server *s, struct http_request *r);
 
+/* A call that did not come as gRPC (JSON over HTTP, say): a whole request that is
+ * the handler's, see http_server.h, and what becomes of the answer. The request's fields
+ * serve as metadata. */
+struct grpc_sink {
+    void (*on_message)(struct http_request *r, struct str message, void *arg); /* Borrowed. */
+    /* Once, and the last: the sink ends the response. text may be NULL. */
+    void (*on_finish)(struct http_request *r, enum grpc_status status, const char *text, void *arg);
+    void *arg;
+};
+/* Runs the method with these messages and no more; unary ones take the first. The
+ * request belongs to the call until on_finish. Unknown methods end UNIMPLEMENTED. sink is
+ * borrowed for as long as the request lives. */
+void grpc_server_call(struct grpc_server *s, struct http_request *r, struct str path,
+                      const struct str *messages, size_t count, const struct grpc_sink *sink);
+
 /* Takes a reference. The first message sends the head. */
 void grpc_stream_send(struct grpc_stream *s, struct net_bytes *message);
 /* A message of known length in pieces: begin, then parts that sum up to len, without

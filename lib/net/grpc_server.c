@@ -4,7 +4,7 @@
 #include "lib/base/arena.h"
 #include "lib/base/map.h"
 #include "lib/net/bytes.h"
-#include "lib/net/http_server.h"
+#include "lib/net/http_server_internal.h"
 
 #include <string.h>
 
@@ -17,6 +17,8 @@ struct grpc_server {
 struct grpc_stream {
     struct http_request *request;
     const struct grpc_method *method;
+    const struct grpc_sink *sink; /* NULL: the answer is gRPC. */
+    struct buf sinking;           /* The message for it that is not complete. */
     struct grpc_reader reader;
     bool receiving; /* In the loop over messages: pause and finish stop it. */
     bool paused;
@@ -52,13 +54,28 @@ static void grpc_stream_start(struct grpc_stream *s)
     http_response_start(s->request, 200, -1);
 }
 
+/* Bytes of a message for the sink, which gets it once it is complete. */
+static void grpc_sink_part(struct grpc_stream *s, const void *data, size_t len)
+{
+    if (len > 0)
+        buf_append(&s->sinking, data, len);
+    if (s->part_bytes > 0)
+        return;
+    s->sink->on_message(s->request, buf_str(&s->sinking), s->sink->arg);
+    buf_clear(&s->sinking);
+}
+
 void grpc_stream_begin(struct grpc_stream *s, size_t len)
 {
     ASSERT(!s->finished && s->part_bytes == 0);
     uint8_t prefix[GRPC_PREFIX_BYTES];
+    s->part_bytes = len;
+    if (s->sink != NULL) {
+        grpc_sink_part(s, NULL, 0);
+        return;
+    }
     grpc_stream_start(s);
     grpc_prefix(prefix, len);
-    s->part_bytes = len;
     http_response_write_copy(s->request, prefix, sizeof(prefix));
 }
 
@@ -66,14 +83,20 @@ void grpc_stream_part(struct grpc_stream *s, struct net_bytes *b, size_t from, s
 {
     ASSERT(!s->finished && len <= s->part_bytes);
     s->part_bytes -= len;
-    http_response_write_part(s->request, b, from, len);
+    if (s->sink == NULL)
+        http_response_write_part(s->request, b, from, len);
+    else if (len > 0)
+        grpc_sink_part(s, b->data + from, len);
 }
 
 void grpc_stream_part_copy(struct grpc_stream *s, const void *data, size_t len)
 {
     ASSERT(!s->finished && len <= s->part_bytes);
     s->part_bytes -= len;
-    http_response_write_copy(s->request, data, len);
+    if (s->sink == NULL)
+        http_response_write_copy(s->request, data, len);
+    else if (len > 0)
+        grpc_sink_part(s, data, len);
 }
 
 void grpc_stream_send(struct grpc_stream *s, struct net_bytes *message)
@@ -92,17 +115,27 @@ static void grpc_stream_drop(struct grpc_stream *s)
 {
     grpc_reader_done(&s->reader);
     buf_done(&s->held);
+    buf_done(&s->sinking);
 }
 
 void grpc_stream_trailer(struct grpc_stream *s, const char *name, const char *value)
 {
-    http_response_trailer(s->request, name, value);
+    if (s->sink == NULL)
+        http_response_trailer(s->request, name, value);
 }
 
 void grpc_stream_finish(struct grpc_stream *s, enum grpc_status status, const char *message)
 {
     ASSERT(!s->finished);
     s->finished = true;
+    if (s->sink != NULL) {
+        const struct grpc_sink *sink = s->sink;
+        struct http_request *answered = s->request;
+        if (!s->receiving)
+            grpc_stream_drop(s);
+        sink->on_finish(answered, s->part_bytes > 0 ? GRPC_INTERNAL : status, message, sink->arg);
+        return;
+    }
     if (s->part_bytes > 0) { /* Half a message: nothing but a reset can say so. */
         struct http_request *cut = s->request;
         if (!s->receiving)
@@ -235,10 +268,26 @@ static const struct http_body_handler GRPC_BODY = {
     .on_resume = grpc_on_resume,
 };
 
+/* The messages of a call with a sink lie in `held`, each with its prefix. */
+static void grpc_sink_receive(struct grpc_stream *s)
+{
+    struct serving *x = CONTAINER_OF(s->request, struct serving, r);
+    struct buf all = s->held;
+    s->held = BUF_INIT;
+    serving_enter(x); /* The stream lies in the request's arena. */
+    if (all.len > 0)
+        grpc_stream_receive(s, buf_str(&all));
+    if (!s->finished)
+        grpc_stream_half_close(s);
+    serving_leave(x);
+    buf_done(&all);
+}
+
 void grpc_stream_pause(struct grpc_stream *s)
 {
     s->paused = true;
-    http_request_pause(s->request);
+    if (s->sink == NULL)
+        http_request_pause(s->request);
 }
 
 void grpc_stream_resume(struct grpc_stream *s)
@@ -246,7 +295,10 @@ void grpc_stream_resume(struct grpc_stream *s)
     if (!s->paused)
         return;
     s->paused = false;
-    http_request_resume(s->request);
+    if (s->sink == NULL)
+        http_request_resume(s->request);
+    else if (!s->receiving)
+        grpc_sink_receive(s);
 }
 
 /* --- the end that the client makes --- */
@@ -417,4 +469,38 @@ void grpc_server_handle(struct grpc_server *server, struct http_request *r)
         return;
     http_request_body_patient(r);
     method->on_open(s, method->arg);
+}
+
+void grpc_server_call(struct grpc_server *server, struct http_request *r, struct str path,
+                      const struct str *messages, size_t count, const struct grpc_sink *sink)
+{
+    const struct grpc_method *method = map_get(&server->methods, path);
+    if (method == NULL) {
+        sink->on_finish(r, GRPC_UNIMPLEMENTED, "unknown method", sink->arg);
+        return;
+    }
+    struct grpc_stream *s = ARENA_NEW(r->arena, struct grpc_stream);
+    s->request = r;
+    s->method = method;
+    s->sink = sink;
+    s->half_closed = true;
+    grpc_reader_init(&s->reader, method->message_max);
+    for (size_t i = 0; i < count; i++) {
+        uint8_t prefix[GRPC_PREFIX_BYTES];
+        grpc_prefix(prefix, messages[i].len);
+        buf_append(&s->held, prefix, sizeof(prefix));
+        buf_append_str(&s->held, messages[i]);
+    }
+    http_request_on_abort(r, grpc_on_abort, s);
+    if (method->on_open != NULL) {
+        s->receiving = true; /* Pausing is minded below. */
+        method->on_open(s, method->arg);
+        s->receiving = false;
+        if (s->finished) {
+            grpc_stream_drop(s);
+            return;
+        }
+    }
+    if (!s->paused)
+        grpc_sink_receive(s);
 }

@@ -8,11 +8,17 @@
 extern const struct etcd_service etcd_auth_service, etcd_cluster_service, etcd_maintenance_service,
     etcd_lock_service, etcd_election_service;
 
+extern const struct etcd_route_list etcd_gateway_routes;
+
 /* An answer that has a header and nothing else. */
 void admin_reply_header(struct etcd_call *c);
 
 /* May do what needs the role root; else the call has ended. */
 bool admin_allow_root(struct etcd_call *c);
+
+/* Lock and Election are clients of their own server in etcd: what fails there comes out
+ * with its text, but under the code Unknown. */
+void admin_fail_unknown(struct etcd_call *c, const struct etcd_fault *f);
 
 /* hash.c */
 void admin_on_hash(struct etcd_call *c, struct str message);

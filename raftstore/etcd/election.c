@@ -88,7 +88,7 @@ struct leader_write {
 static struct leader_write *leader_write(struct etcd_call *c, const V3electionpb__LeaderKey *leader)
 {
     if (leader == NULL) {
-        etcd_call_fail(c, &leader_missing);
+        admin_fail_unknown(c, &leader_missing);
         return NULL;
     }
     struct leader_write *w = ARENA_NEW(etcd_call_arena(c), struct leader_write);
@@ -102,11 +102,19 @@ static struct leader_write *leader_write(struct etcd_call *c, const V3electionpb
     return w;
 }
 
+static void leader_write_failed(struct etcd_call *c, struct etcd_write *w,
+                                const struct etcd_fault *f)
+{
+    UNUSED(w);
+    admin_fail_unknown(c, f);
+}
+
 static void leader_write_go(struct etcd_call *c, struct leader_write *w)
 {
     const struct etcd_fault *f = etcd_check_op_shape(&w->op);
+    w->write.fail = leader_write_failed;
     if (f != NULL)
-        etcd_call_fail(c, f);
+        admin_fail_unknown(c, f);
     else
         etcd_write(c, &w->write, w->bytes);
 }
@@ -127,14 +135,14 @@ static void proclaimed(struct etcd_call *c, const struct etcd_write *w, const st
     if (r->succeeded)
         reply_header(c, r->rev);
     else
-        etcd_call_fail(c, &not_leader);
+        admin_fail_unknown(c, &not_leader);
 }
 
 static void proclaim_leased(int code, int64_t rev, void *arg)
 {
     struct etcd_call *c = arg;
     if (code < 0) {
-        etcd_call_fail_code(c, code);
+        admin_fail_unknown(c, etcd_fault_of_code(code));
     } else if (etcd_call_is_open(c)) {
         struct leader_write *w = c->user;
         w->op.lease = rev;
@@ -152,7 +160,7 @@ static void on_proclaim(struct etcd_call *c, struct str message)
         return;
     const struct etcd_fault *f = etcd_check_user(&c->caller);
     if (f != NULL) {
-        etcd_call_fail(c, f);
+        admin_fail_unknown(c, f);
         return;
     }
     w->op.type = OP_PUT;
@@ -218,7 +226,7 @@ static void leader_read(struct etcd_call *c, int code)
     if (f == NULL && r.kv_count == 0)
         f = &no_leader;
     if (f != NULL) {
-        etcd_call_fail(c, f);
+        admin_fail_unknown(c, f);
     } else {
         V3electionpb__LeaderResponse response = V3ELECTIONPB__LEADER_RESPONSE__INIT;
         Etcdserverpb__ResponseHeader header;

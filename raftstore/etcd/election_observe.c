@@ -142,7 +142,7 @@ static void begin(struct etcd_call *c, int code)
         f = etcd_check_range(&c->caller, AUTH_READ, o->prefix, o->end);
     if (f != NULL) {
         observer_free(o);
-        etcd_call_fail(c, f);
+        admin_fail_unknown(c, f);
         return;
     }
     etcd_call_on_drain(c, PENDING_LOW, drained);

@@ -261,16 +261,29 @@ static bool read_value(struct reading *r, struct json_value *ret)
     return good;
 }
 
-int json_read(struct arena *a, struct str text, struct json_value *ret, struct error *err)
+int json_read_next(struct arena *a, struct str *text, struct json_value *ret, struct error *err)
 {
-    struct reading r = {.arena = a, .p = str_c(text), .end = str_c(text) + text.len};
+    struct reading r = {.arena = a, .p = str_c(*text), .end = str_c(*text) + text->len};
     struct json_value v;
     if (!read_value(&r, &v))
-        return error_set(err, E_INVALID, "JSON at byte %zu: %s", (size_t)(r.p - str_c(text)),
+        return error_set(err, E_INVALID, "JSON at byte %zu: %s", (size_t)(r.p - str_c(*text)),
                          r.why);
-    if (peek(&r) != '\0' || r.p != r.end)
+    skip_space(&r);
+    *text = str_n(r.p, (size_t)(r.end - r.p));
+    *ret = v;
+    return 0;
+}
+
+int json_read(struct arena *a, struct str text, struct json_value *ret, struct error *err)
+{
+    struct str rest = text;
+    struct json_value v;
+    int rc = json_read_next(a, &rest, &v, err);
+    if (rc < 0)
+        return rc;
+    if (!str_empty(rest))
         return error_set(err, E_INVALID, "JSON at byte %zu: more than one value",
-                         (size_t)(r.p - str_c(text)));
+                         text.len - rest.len);
     *ret = v;
     return 0;
 }

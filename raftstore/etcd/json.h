@@ -25,6 +25,8 @@ struct json_value {
 
 /* One value with nothing but white space around it. E_INVALID. */
 int json_read(struct arena *a, struct str text, struct json_value *ret, struct error *err);
+/* The first value of *text, which loses it and the white space around. */
+int json_read_next(struct arena *a, struct str *text, struct json_value *ret, struct error *err);
 /* An object's member, the last of that name; NULL: none, or no object. */
 const struct json_value *json_member(const struct json_value *v, const char *name);
 /* A number that has no fraction, also as 1e3 or 5.0; false when it is none or does not fit. */

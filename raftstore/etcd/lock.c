@@ -38,6 +38,11 @@ static void on_lock(struct etcd_call *c, struct str message)
         queue_enter(c, &lock_kind, admin_str(m->name), STR_NULL, m->lease);
 }
 
+void admin_fail_unknown(struct etcd_call *c, const struct etcd_fault *f)
+{
+    etcd_call_fail_text(c, GRPC_UNKNOWN, f->text);
+}
+
 /* --- unlock: the key goes --- */
 
 struct unlock {
@@ -55,6 +60,12 @@ static void unlocked(struct etcd_call *c, const struct etcd_write *w, const stru
     etcd_call_reply_proto(c, &response.base);
 }
 
+static void unlock_failed(struct etcd_call *c, struct etcd_write *w, const struct etcd_fault *f)
+{
+    UNUSED(w);
+    admin_fail_unknown(c, f);
+}
+
 static void on_unlock(struct etcd_call *c, struct str message)
 {
     const V3lockpb__UnlockRequest *m =
@@ -65,11 +76,12 @@ static void on_unlock(struct etcd_call *c, struct str message)
     u->op = (struct txn_op){.type = OP_DELETE, .key = admin_str(m->key)};
     const struct etcd_fault *f = etcd_check_op_shape(&u->op);
     if (f != NULL) {
-        etcd_call_fail(c, f);
+        admin_fail_unknown(c, f);
         return;
     }
     u->write.txn = (struct txn){.success = &u->op, .success_count = 1};
     u->write.reply = unlocked;
+    u->write.fail = unlock_failed;
     etcd_write(c, &u->write, message.len);
 }
 

@@ -2,6 +2,7 @@
 #include "raftstore/etcd/queue.h"
 
 #include "lib/base/error.h"
+#include "raftstore/etcd/admin.h"
 
 #include <inttypes.h>
 #include <stdio.h>
@@ -70,7 +71,7 @@ void queue_fail(struct queue *q, const struct etcd_fault *f)
 {
     struct etcd_call *c = etcd_call_hold(q->call);
     queue_free(q);
-    etcd_call_fail(c, f);
+    admin_fail_unknown(c, f);
     etcd_call_release(c);
 }
 
@@ -174,7 +175,7 @@ void queue_enter(struct etcd_call *c, const struct queue_kind *kind, struct str 
     if (f == NULL && name.len > KV_KEY_MAX - 32)
         f = &etcd_err_request_too_large;
     if (f != NULL) {
-        etcd_call_fail(c, f);
+        admin_fail_unknown(c, f);
         return;
     }
     struct queue *q = xzalloc(sizeof(*q));

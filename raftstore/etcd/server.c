@@ -25,6 +25,7 @@ const size_t etcd_service_count = ARRAY_SIZE(etcd_services);
 const struct etcd_route_list *const etcd_route_lists[] = {
     &etcd_plain_routes,
     &etcd_health_routes,
+    &etcd_gateway_routes,
 };
 const size_t etcd_route_list_count = ARRAY_SIZE(etcd_route_lists);
 

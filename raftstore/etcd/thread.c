@@ -169,6 +169,9 @@ static void on_headers(struct http_request *r, void *arg)
     struct etcd_thread *t = arg;
     if (grpc_is_request(r))
         grpc_server_handle(t->grpc, r);
+    else if (str_has_prefix(r->path, STR("/v3"))) /* JSON, with base64 in it. */
+        http_request_set_body_max(
+            r, 2 * (size_t)(t->server->config.request_bytes_max + ETCD_REQUEST_OVERHEAD_BYTES));
 }
 
 static void on_request(struct http_request *r, void *arg)

@@ -212,11 +212,13 @@ static void turn(struct world *w, void *arg, uint64_t number)
         return;
     if (x->node != NULL && x->by_wakeup && !x->woken)
         check_not_missed(x);
-    if (!w->load) { /* In the end all catch up. */
+    uint32_t leaves = x->slow_ms > 1000 ? 200 : 20;
+    if (!w->load) { /* In the end all catch up; not at a member that was removed. */
         x->batches_max = UINT32_MAX;
         x->slow_ms = 100;
+        leaves = x->rev < model_rev(w->model) ? 300 : 20;
     }
-    if (x->node != NULL && rng_chance(&w->rng, x->slow_ms > 1000 ? 200 : 20))
+    if (x->node != NULL && rng_chance(&w->rng, leaves))
         leave(x);
     if (x->node == NULL)
         join(x);

@@ -1,4 +1,5 @@
 /* mvcc.c - the state and its life: writing versions, publishing, upkeep. */
+#include "lib/base/arena.h"
 #include "lib/base/error.h"
 #include "raftstore/mvcc_internal.h"
 #include "raftstore/store.h"
@@ -50,6 +51,7 @@ struct mvcc *mvcc_new(const struct mvcc_config *config)
     if (m->options.quota_bytes == 0)
         m->options.quota_bytes = QUOTA_BYTES_DEFAULT;
     mvcc_state_init(&m->s);
+    m->arena = arena_new(0);
     list_init(&m->zombies);
     struct event_log_config log = {.bytes_max = config->history_bytes,
                                    .age_ms = config->history_ms};
@@ -74,6 +76,7 @@ void mvcc_free(struct mvcc *m)
         free(z);
     }
     free(m->events);
+    arena_free(m->arena);
     pthread_mutex_destroy(&m->view_lock);
     free(m);
 }

@@ -179,9 +179,9 @@ int mvcc_apply(struct mvcc *m, uint64_t index, struct str command, uint64_t now_
 {
     struct mvcc_result r = {.code = E_EXISTS, .rev = m->s.rev};
     if (index > m->s.applied) {
-        AUTO_ARENA *a = arena_new(0);
         struct command c;
-        int rc = command_decode(a, command, &c, err);
+        arena_clear(m->arena);
+        int rc = command_decode(m->arena, command, &c, err);
         if (rc != 0)
             return rc;
         r.code = apply_command(m, &c, index, now_ms, &r, ret != NULL);

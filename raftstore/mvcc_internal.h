@@ -10,6 +10,8 @@
 
 #include <pthread.h>
 
+struct arena;
+
 #define ALARM_MEMBERS_MAX 1024
 /* Revisions of history that a restore puts into the event log at most. */
 #define RESTORE_HISTORY_MAX 65536
@@ -50,7 +52,8 @@ struct mvcc {
     bool changed; /* Since the last view. */
     struct list zombies;
     struct event_log *log;
-    /* Changes of the command being applied. */
+    struct arena *arena; /* Of the command being applied. */
+    /* Its changes. */
     struct event *events;
     size_t event_count, event_cap;
     /* The newest COMMAND_VERIFY that nobody took yet. */

@@ -60,8 +60,23 @@ static void put_core(const struct peer_message *pm, struct buf *out)
     }
 }
 
+/* What the large ones take at most: growing step by step would copy them again and again. */
+static size_t size_of(const struct peer_message *m)
+{
+    size_t n = 64;
+    if (m->type == PEER_FORWARD)
+        n += m->forward.batch.len;
+    else if (m->type == PEER_CHUNK)
+        n += m->chunk.bytes.len;
+    else if (m->type == CONSENSUS_APPEND)
+        for (uint32_t i = 0; i < m->core.msg.append.count; i++)
+            n += ENTRY_HEADER + m->core.msg.append.entries[i]->size;
+    return n;
+}
+
 void peer_message_encode(const struct peer_message *m, struct buf *out)
 {
+    buf_reserve(out, size_of(m));
     buf_putc(out, PEER_MESSAGE_VERSION);
     buf_putc(out, (char)m->type);
     switch (m->type) {

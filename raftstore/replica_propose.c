@@ -11,6 +11,7 @@
 
 /* Entries not yet committed, at most: bounds what a leader sends ahead. */
 #define UNCOMMITTED_MAX 64
+#define BATCH_ROOM_BYTES 4096 /* For what stands between the commands. */
 
 void propose_init(struct replica *r)
 {
@@ -145,6 +146,8 @@ static bool cut_batch(struct replica *r)
     struct batch_writer w;
     uint32_t own = 0, others = 0;
     batch_begin(&w, &bytes);
+    buf_reserve(&bytes, MIN_OF(r->queued_bytes + r->forwarded_bytes, r->config.entry_bytes) +
+                            BATCH_ROOM_BYTES);
     if (!list_empty(&r->queued)) /* Half, when others wait too. */
         gather(r, &w, list_empty(&r->forwarded) ? r->config.entry_bytes : r->config.entry_bytes / 2,
                &own);
@@ -188,6 +191,7 @@ static void run_follower(struct replica *r)
         struct batch_writer w;
         uint32_t count = 0;
         batch_begin(&w, &bytes);
+        buf_reserve(&bytes, MIN_OF(r->queued_bytes, r->config.append_bytes) + BATCH_ROOM_BYTES);
         gather(r, &w, r->config.append_bytes, &count);
         struct peer_message m = {.type = PEER_FORWARD, .forward = {buf_str(&bytes)}};
         replica_send(r, r->leader, &m);

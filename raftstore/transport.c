@@ -150,7 +150,7 @@ void transport_send(struct transport *t, uint64_t to, struct buf *msg)
     if (p != NULL && !p->blocked && !t->block_all && msg->len <= t->message_max) {
         bool bulk = t->ops.is_bulk != NULL && t->ops.is_bulk(t->arg, buf_str(msg));
         if (!failpoint_drops(bulk ? FP_PEER_SEND_CHUNK : FP_PEER_SEND))
-            link_send(&p->links[bulk ? TRANSPORT_BULK : TRANSPORT_CONTROL], buf_str(msg));
+            link_send(&p->links[bulk ? TRANSPORT_BULK : TRANSPORT_CONTROL], msg);
     }
     buf_done(msg);
 }

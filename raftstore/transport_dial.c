@@ -4,6 +4,7 @@
 #include "lib/base/env.h"
 #include "lib/base/log.h"
 #include "lib/base/metrics.h"
+#include "lib/net/bytes.h"
 #include "raftstore/failpoint.h"
 
 #include <inttypes.h>
@@ -255,19 +256,21 @@ static void count_failure(struct link *l)
         metric_inc(l->peer->send_failures);
 }
 
-void link_send(struct link *l, struct str message)
+void link_send(struct link *l, struct buf *message)
 {
     struct transport *t = l->peer->t;
-    size_t bytes = message.len + FRAME_HEADER_BYTES;
+    size_t bytes = message->len + FRAME_HEADER_BYTES;
     uint8_t header[FRAME_HEADER_BYTES];
-    frame_header(header, message.len);
+    frame_header(header, message->len);
     if (l->state == LINK_UP) {
         if (is_stalled(l)) {
             net_stream_fail(l->stream, E_TIMEOUT, "the peer takes no data");
             l->state = LINK_WAITING;
         } else if (net_stream_pending(l->stream) + bytes <= t->queue_max) {
             net_stream_write(l->stream, header, sizeof(header));
-            net_stream_write(l->stream, message.data, message.len);
+            struct net_bytes *body = net_bytes_steal(message);
+            net_stream_write_bytes(l->stream, body, body->data, body->len);
+            net_bytes_unref(body);
             l->written += bytes;
             if (l->peer->sent_bytes != NULL)
                 metric_add(l->peer->sent_bytes, (double)bytes);
@@ -281,7 +284,7 @@ void link_send(struct link *l, struct str message)
     if ((l->state == LINK_DIALING || l->state == LINK_GREETING) &&
         (l->early.len == 0 || l->early.len + bytes <= EARLY_BYTES_MAX)) {
         buf_append(&l->early, header, sizeof(header));
-        buf_append_str(&l->early, message);
+        buf_append_str(&l->early, buf_str(message));
         return;
     }
     count_failure(l);

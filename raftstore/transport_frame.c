@@ -158,6 +158,8 @@ bool framer_feed(struct framer *f, const uint8_t *data, size_t len,
                 size_t n = frame_length(f->partial.data);
                 if (n == 0 || n > f->frame_max)
                     return false;
+                if (!whole)
+                    buf_reserve(&f->partial, FRAME_HEADER_BYTES + n - f->partial.len);
             }
             if (!whole)
                 continue;

@@ -114,8 +114,8 @@ void link_init(struct link *l, struct remote *p, enum transport_channel channel)
 void link_dial(struct link *l);
 /* The peer's address is another one now. */
 void link_moved(struct link *l);
-void link_send(struct link *l, struct str message);
-void link_close(struct link *l); /* For good. */
+void link_send(struct link *l, struct buf *message); /* May take its memory. */
+void link_close(struct link *l);                     /* For good. */
 bool link_closed(const struct link *l);
 
 /* --- transport_accept.c --- */

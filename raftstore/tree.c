@@ -60,7 +60,16 @@ static void node_copy(struct tree_node *to, const struct tree_node *n)
 
 static struct tree_node *node_new(struct tree *t, enum block_kind kind)
 {
-    return block_new(t, kind, kind == BLOCK_LEAF ? sizeof(struct leaf) : sizeof(struct inner));
+    struct spare_list *spare = kind == BLOCK_LEAF ? &t->spare_leaves : &t->spare_inners;
+    size_t size = kind == BLOCK_LEAF ? sizeof(struct leaf) : sizeof(struct inner);
+    struct block *b = (struct block *)spare->first;
+    if (b == NULL)
+        return block_new(t, kind, size);
+    spare->first = spare->first->next;
+    spare->count--;
+    *b = (struct block){.birth = t->gen, .kind = (uint8_t)kind};
+    t->bytes += alloc_bytes(size);
+    return (struct tree_node *)b;
 }
 
 struct tree_node *tree_own_node(struct tree *t, struct tree_node *n)

@@ -95,7 +95,17 @@ struct tree_view {
     struct tree_view *released; /* In the stack of views without references. */
 };
 
+/* Nodes that were freed: the next ones of their kind. Each put copies some. */
+struct spare_block {
+    struct spare_block *next;
+};
+struct spare_list {
+    struct spare_block *first;
+    unsigned count;
+};
+
 struct tree {
+    struct spare_list spare_leaves, spare_inners;
     struct tree_node *root;
     uint32_t height;
     uint64_t gen; /* Of blocks made now; greater than that of every view. */
@@ -167,6 +177,7 @@ bool inner_index_ok(const struct inner *in);
 
 /* --- memory (tree_view.c) --- */
 size_t block_bytes(const struct block *b);
+void tree_free_block(struct tree *t, struct block *b); /* Nobody sees it; not counted any more. */
 /* The working root lost it: freed at once when no view can see it. */
 void tree_kill_block(struct tree *t, struct block *b);
 void tree_kill_kv(struct tree *t, const struct kv *kv);

@@ -24,6 +24,37 @@ size_t block_bytes(const struct block *b)
     PANIC("block of kind %u", b->kind);
 }
 
+/* --- spare nodes --- */
+
+#define SPARE_LEAVES_MAX 128
+#define SPARE_INNERS_MAX 32
+
+void tree_free_block(struct tree *t, struct block *b)
+{
+#ifndef __SANITIZE_ADDRESS__ /* It watches who still looks at freed ones. */
+    bool leaf = b->kind == BLOCK_LEAF;
+    struct spare_list *spare = leaf ? &t->spare_leaves : &t->spare_inners;
+    if ((leaf || b->kind == BLOCK_INNER) &&
+        spare->count < (leaf ? SPARE_LEAVES_MAX : SPARE_INNERS_MAX)) {
+        struct spare_block *s = (struct spare_block *)b;
+        s->next = spare->first;
+        spare->first = s;
+        spare->count++;
+        return;
+    }
+#endif
+    UNUSED(t);
+    free(b);
+}
+
+static void free_spare(struct spare_list *spare)
+{
+    for (struct spare_block *s = spare->first, *next; s != NULL; s = next) {
+        next = s->next;
+        free(s);
+    }
+}
+
 /* --- dead lists --- */
 
 static void dead_push(struct tree_view *v, uintptr_t item)
@@ -60,7 +91,7 @@ void tree_kill_block(struct tree *t, struct block *b)
     size_t bytes = block_bytes(b);
     t->bytes -= bytes;
     if (v == NULL || b->birth > v->gen) {
-        free(b);
+        tree_free_block(t, b);
         return;
     }
     t->dead_bytes += bytes;
@@ -99,7 +130,7 @@ static void item_free(struct tree *t, uintptr_t item)
         return;
     }
     t->dead_bytes -= block_bytes((const struct block *)item);
-    free((void *)item);
+    tree_free_block(t, (struct block *)item);
 }
 
 /* --- views --- */
@@ -238,6 +269,8 @@ bool tree_free_slice(struct tree *t, size_t budget)
         return true;
     ASSERT_CMP(t->bytes, ==, 0);
     ASSERT_CMP(t->dead_bytes, ==, 0);
+    free_spare(&t->spare_leaves);
+    free_spare(&t->spare_inners);
     free(t);
     return false;
 }

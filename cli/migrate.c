@@ -279,8 +279,10 @@ static int read_marker(struct migration *m, uint64_t *ret_cluster, int64_t *ret_
         return rc;
     struct str text = arena_str(a, str_of_bytes(r->kvs[0]->value));
     if (sscanf(text.data, "{\"cluster\":\"%" SCNx64 "\",\"revision\":%" SCNd64 "}", ret_cluster,
-               ret_revision) != 2)
-        return error_set(m->err, E_INVALID, "the target's marker cannot be read: use --restart");
+               ret_revision) == 2)
+        return 0;
+    *ret_cluster = 0; /* Nobody's: it takes --restart to go on. */
+    *ret_revision = 1;
     return 0;
 }
 

@@ -43,15 +43,14 @@ static bool only_get(struct http_request *r)
     return false;
 }
 
-static void count(const struct etcd_thread *t, bool ok)
+void etcd_health_count(struct metrics *m, bool ok, unsigned n)
 {
-    struct metrics *m = etcd_thread_config(t)->metrics;
     struct metric_family *f =
         ok ? metric_counter(m, "etcd_server_health_success",
                             "The total number of successful health checks", NULL)
            : metric_counter(m, "etcd_server_health_failures",
                             "The total number of failed health checks", NULL);
-    metric_inc(metric_single(f));
+    metric_add(metric_single(f), n);
 }
 
 /* --- /health --------------------------------------------------------------------------------- */
@@ -87,7 +86,7 @@ static void answer_health(const struct question *q, int code)
 {
     struct http_request *r = q->request;
     const char *reason = health_reason(q, code);
-    count(q->thread, reason == NULL);
+    etcd_health_count(etcd_thread_config(q->thread)->metrics, reason == NULL, 1);
     http_response_header(r, "content-type", "application/json");
     http_respond(r, reason == NULL ? 200 : 503,
                  arena_printf(r->arena, "{\"health\":\"%s\",\"reason\":\"%s\"}",
@@ -133,7 +132,7 @@ static void answer_checks(const struct question *q, int code)
                                 checks[i].name, why);
         }
     }
-    count(q->thread, ok);
+    etcd_health_count(etcd_thread_config(q->thread)->metrics, ok, 1);
     http_response_header(r, "content-type", "text/plain; charset=utf-8");
     http_response_header(r, "x-content-type-options", "nosniff");
     http_respond(r, ok ? 200 : 503, ok && !q->verbose ? STR("ok\n") : text);

@@ -164,6 +164,8 @@ void etcd_gauges_start(struct etcd_server *s)
                  "Which version is running. 1 for 'cluster_version' "
                  "label with current cluster version",
                  "cluster_version", "3.6");
+    etcd_health_count(m, true, 0);
+    etcd_health_count(m, false, 0);
     pthread_mutex_lock(&gauges.lock);
     if (gauges.server == NULL)
         gauges.server = s;

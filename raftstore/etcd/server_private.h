@@ -78,6 +78,9 @@ void etcd_binding_count(const struct etcd_binding *b, enum grpc_status status, u
 void etcd_gauges_start(struct etcd_server *s);
 void etcd_gauges_stop(struct etcd_server *s);
 
+/* health.c */
+void etcd_health_count(struct metrics *m, bool ok, unsigned n);
+
 /* reads.c */
 struct etcd_reads *etcd_reads_new(struct etcd_thread *t);
 void etcd_reads_free(struct etcd_reads *r);

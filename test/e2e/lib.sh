@@ -12,11 +12,12 @@ passed=0 failed=0
 HERE=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 ROOT=$(cd "$HERE/../.." && pwd)
 
-free_port() { # a base port with room behind it; told apart by process
-    python3 - <<'PY'
-import random, socket
+free_port() { # [LOW HIGH]: a base port with room behind it; told apart by process
+    python3 - "$@" <<'PY'
+import random, socket, sys
+low, high = map(int, sys.argv[1:]) if len(sys.argv) > 2 else (20000, 32000)
 while True:
-    base = random.randrange(20000, 32000, 50)
+    base = random.randrange(low, high, 50)
     ok = True
     for p in range(base, base + 40):
         s = socket.socket()

@@ -34,6 +34,8 @@ static int serve(int argc, char **argv)
     } else {
         if (rc == 0)
             rc = options_check(&o, &err);
+        if (rc == 0 && !program_holds_member(o.data_dir))
+            rc = options_names_self(&o, &err);
         if (rc == 0) {
             log_setup("raftstore", o.log_level);
             rc = program_serve(&o, &err);

@@ -92,8 +92,11 @@ void options_store_config(const struct options *o, struct store_config *ret);
  * 127.0.0.1 where an address to listen on is wanted. E_INVALID names flag. */
 int options_url_parse(struct arena *a, const char *flag, const char *url, bool listen,
                       struct options_url *ret, struct error *err);
-/* The members that --initial-cluster names, and whether this one is among them. */
+/* The members that --initial-cluster names. */
 int options_members(struct options *o, struct error *err);
+/* The list of members has this one in it. Only a first start asks: a member that has
+ * data knows who it is, whatever the list says, as with etcd. */
+int options_names_self(const struct options *o, struct error *err);
 
 /* options_file.c: sets flags from a YAML file of etcd's form. */
 int options_file_read(struct flag_set *f, const char *path, struct error *err);

@@ -107,8 +107,10 @@ static int add_member(struct options *o, const char *item, struct error *err)
     return 0;
 }
 
-static int find_self(const struct options *o, struct error *err)
+int options_names_self(const struct options *o, struct error *err)
 {
+    if (o->initial_cluster.count == 0)
+        return 0;
     for (uint32_t i = 0; i < o->member_count; i++) {
         if (strcmp(o->members[i].name, o->name) != 0)
             continue;
@@ -138,5 +140,5 @@ int options_members(struct options *o, struct error *err)
         if (rc < 0)
             return rc;
     }
-    return find_self(o, err);
+    return 0;
 }

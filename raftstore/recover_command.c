@@ -31,8 +31,7 @@ static const char explanation[] =
     "old data again. After: start this member as usual; move the others' data away, add\n"
     "each with `trireme member add`, and start it with --initial-cluster-state existing.\n";
 
-/* A new cluster must not be founded by mistake. */
-static bool holds_member(const char *dir)
+bool program_holds_member(const char *dir)
 {
     bool found = false;
     DIR *d = opendir(dir);
@@ -80,7 +79,7 @@ static int recover(const struct recover_options *o, struct error *err)
     int rc = options_url_parse(a, "initial-advertise-peer-urls", o->peer_url, false, &url, err);
     if (rc < 0)
         return rc;
-    if (!holds_member(o->data_dir))
+    if (!program_holds_member(o->data_dir)) /* A new cluster must not be founded by mistake. */
         return error_set(err, E_NOT_FOUND, "%s holds no member's data", o->data_dir);
     if (!o->yes) {
         printf(explanation, o->data_dir);

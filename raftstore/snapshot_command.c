@@ -226,6 +226,8 @@ static int check_members(struct restore_options *ro, struct error *err)
     listen->tls = o->advertise_peer.tls;
     o->listen_peers = (struct options_urls){listen, 1};
     rc = options_members(o, err);
+    if (rc == 0)
+        rc = options_names_self(o, err);
     if (o->data_dir == NULL)
         o->data_dir = arena_printf(o->arena, "%s.etcd", o->name).data;
     return rc;

@@ -19,7 +19,7 @@ def add_user(t, name, password, *roles, user=""):
 
 def denied(text):
     """3.4 gives some reasons as they are inside of it."""
-    return re.sub(r"rpc error: code = \w+ desc = auth: |UNKNOWN: auth: |\w+: etcdserver: |etcdserver: ", "", text)
+    return re.sub(r"rpc error: code = \w+ desc = auth: |UNKNOWN: auth: |[A-Z_]+: etcdserver: |etcdserver: ", "", text)
 
 
 def enable(t):

@@ -200,6 +200,9 @@ def member_rpc(t):
 def endpoint_status(t):
     ids(t)
     lead = leader_of(t)
+    t.ctl("put k v")
+    t.until("get k --consistency=s", lambda r: "v" in r.out, endpoints=t.cluster.members[1].url, show=False)
+    t.until("get k --consistency=s", lambda r: "v" in r.out, endpoints=t.cluster.members[2].url, show=False)
     for i, m in enumerate(t.cluster.members):
         r = t.ctl("endpoint status", endpoints=m.url, show=False)
         fields = r.out.strip().split(", ")
@@ -262,18 +265,33 @@ def endpoint_hashkv(t):
     equal("")
 
 
-@case("hashkv-values")
-def hashkv_values(t):
-    """etcd's very hashes, so that a cluster's data can be verified across a migration."""
-    t.ctl("put a 1")
-    t.ctl("endpoint hashkv")
-    t.ctl("put b 2")
-    t.ctl("put a 3")
-    t.ctl("del b")
-    t.ctl("endpoint hashkv")
-    t.ctl("endpoint hashkv --rev=3")
-    t.ctl("compaction 4 --physical")
-    t.ctl("endpoint hashkv")
+@case("hashkv-changes", peers=2)
+def hashkv_changes(t):
+    """What hashes say: equal writes hash equally, all that can be read goes in."""
+    first, second = t.channel(), t.channel(cluster=1)
+
+    def both(*args, **values):
+        for c in first, second:
+            c.call(*args, **values)
+
+    def equal(title, rev=0):
+        t.say("%s: %s" % (title, first.call("Maintenance.HashKV", revision=rev).hash ==
+                          second.call("Maintenance.HashKV", revision=rev).hash))
+    both("KV.Put", key="a", value="1")
+    equal("one key")
+    both("KV.Put", key="b", value="2")
+    both("KV.DeleteRange", key="a")
+    equal("a deletion")
+    first.call("KV.Put", key="a", value="x")
+    second.call("KV.Put", key="a", value="y")
+    equal("another value")
+    equal("before that", 4)
+    both("KV.Put", key="a", value="z")
+    both("KV.Compact", revision=6, physical=True)
+    equal("the history is gone")
+    first.call("KV.Put", key="c", value="1")
+    second.call("KV.Put", key="d", value="1")
+    equal("another key")
 
 
 @case("move-leader", size=3)

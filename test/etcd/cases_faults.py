@@ -28,10 +28,9 @@ def look(t):
     t.ctl("lease timetolive 77 --keys", edit=lambda out: out[:out.find("remaining")] + out[out.find("attached"):])
     t.ctl("user get u --detail")
     w = t.start("watch k --prefix --rev=5 --prev-kv")
-    w.wait(12)
+    w.wait(16)
     w.end()
     w.say("watch")
-    t.ctl("endpoint hashkv")
     t.ctl("put k1 after")
     t.ctl("get k1 -w json")
 
@@ -40,6 +39,7 @@ def restart(t, kill):
     fill(t)
     m = t.cluster.members[0]
     known = ids(t)
+    digest = t.rpc("Maintenance.HashKV", show=False).hash
     if kill:
         m.kill()
     else:
@@ -47,7 +47,9 @@ def restart(t, kill):
         t.say("ended when told to: %s" % (m.process.returncode in (0, -signal.SIGTERM)))
     m.start(t.cluster.initial())
     m.wait_healthy()
+    t.new_connections()
     t.say(ids(t) == known)
+    t.say("same data: %s" % (t.rpc("Maintenance.HashKV", show=False).hash == digest))
     look(t)
 
 

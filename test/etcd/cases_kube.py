@@ -159,6 +159,7 @@ def events(t):
 def health(t):
     t.http("/health")
     t.rpc("KV.Range", key="health")
+    t.rpc("KV.Put", key="k", value="v", show=False)
     s = t.channel().call("Maintenance.Status")
     t.say(isinstance(s, rpc.Failure) or s.dbSize > 0)
     t.say(len(t.channel().call("Maintenance.Alarm").alarms))

@@ -3,6 +3,7 @@
 A Peer is one implementation; a Cluster is one to three running members of it, on
 loopback ports of their own and with a directory of their own, ended by pid.
 """
+import fcntl
 import os
 import random
 import shutil
@@ -21,8 +22,21 @@ START_S = 20.0
 # port between the look and the server's bind.
 PORT_RANGE = (12000, 30000)
 
-_given_ports = set()
+_given_ports = {}  # port -> descriptor of its lock
 _ports_lock = threading.Lock()
+
+
+def lock_port(port):
+    """Says to other runs beside this one that a port is taken, for as long as this process lives."""
+    folder = os.path.join(tempfile.gettempdir(), "trireme-ports")
+    os.makedirs(folder, exist_ok=True)
+    f = os.open(os.path.join(folder, str(port)), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
+    try:
+        fcntl.flock(f, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        os.close(f)
+        return None
+    return f
 
 
 def free_port():
@@ -30,15 +44,15 @@ def free_port():
     with _ports_lock:
         for _ in range(1000):
             port = random.randrange(*PORT_RANGE)
-            if port in _given_ports:
-                continue
             with socket.socket() as s:
                 try:
                     s.bind((HOST, port))
                 except OSError:
                     continue
-            _given_ports.add(port)
-            return port
+            lock = None if port in _given_ports else lock_port(port)
+            if lock is not None:
+                _given_ports[port] = lock
+                return port
     raise RuntimeError("no free port in %d-%d" % PORT_RANGE)
 
 

@@ -255,6 +255,12 @@ class Transcript:
                 else:
                     lines.append("%s%s: %s" % (indent, field.name, v))
 
+    def new_connections(self):
+        """After servers were started again: no waiting for the client's next try."""
+        for c in self.channels.values():
+            c.close()
+        self.channels.clear()
+
     def rpc(self, name, /, metadata=(), member=0, show=True, timeout=rpc.TIMEOUT_S, **values):
         """A unary gRPC call, written down with its answer."""
         self.check()
@@ -304,8 +310,7 @@ class Transcript:
     def close(self):
         for r in self.running:
             r.end()
-        for c in self.channels.values():
-            c.close()
+        self.new_connections()
 
 
 class Running:

@@ -23,7 +23,9 @@ static int run_env(const char *line, char *const *environ)
     for (char *w = strtok(text, " "); w != NULL && argc < ARGS_MAX; w = strtok(NULL, " "))
         argv[argc++] = w;
     int rc = options_parse(&o, argc, argv, environ, &err);
-    return rc == 0 ? options_check(&o, &err) : rc;
+    if (rc == 0)
+        rc = options_check(&o, &err);
+    return rc == 0 ? options_names_self(&o, &err) : rc;
 }
 
 static int run(const char *line)

@@ -17,6 +17,7 @@
 #define EDGES_BYTES UINT64_C(1024)
 #define SYNC_EVERY_BYTES (8u << 20)
 #define NAME_BYTES 32
+#define COPY_BYTES (UINT64_C(64) << 10)
 
 static const char head_magic[8] = {'T', 'R', 'I', 'R', 'S', 'N', 'P', '\n'};
 static const char foot_magic[8] = {'T', 'R', 'I', 'R', 'S', 'N', 'E', '\n'};
@@ -49,7 +50,8 @@ struct snapshot_writer {
     uint64_t bytes;
     uint64_t unsynced;
     uint32_t crc;
-    bool committed;
+    bool renamed;    /* The file has its final name, durable or not. */
+    bool distrusted; /* A sync failed: the kernel may believe pages clean that are not on disk. */
 };
 
 /* Header: magic, version, spare, cluster. Footer: the same, then these. */
@@ -360,7 +362,55 @@ static int writer_sync(struct snapshot_writer *w)
 {
     w->unsynced = 0;
     int rc = failpoint(FP_SNAPSHOT_SYNC);
-    return rc < 0 || w->d->no_fsync ? rc : w->d->disk->ops->fdatasync(w->d->disk, w->fd);
+    if (rc == 0 && !w->d->no_fsync)
+        rc = w->d->disk->ops->fdatasync(w->d->disk, w->fd);
+    w->distrusted |= rc < 0;
+    return rc;
+}
+
+/* Header and data into another file, as long as they can still be read. */
+static int copy_data(struct snapshot_writer *w, int to)
+{
+    struct disk *disk = w->d->disk;
+    uint64_t end = EDGE_BYTES + w->bytes;
+    uint32_t crc = 0;
+    AUTO_FREE uint8_t *piece = xmalloc(COPY_BYTES);
+    for (uint64_t at = 0; at < end;) {
+        size_t n = (size_t)MIN_OF(end - at, at == 0 ? (uint64_t)EDGE_BYTES : COPY_BYTES);
+        ssize_t got = disk_pread_full(disk, w->fd, piece, n, at);
+        if (got != (ssize_t)n)
+            return got < 0 ? (int)got : -EIO;
+        if (at > 0)
+            crc = crc32c(crc, piece, n);
+        int rc = failpoint_pwrite_all(FP_SNAPSHOT_WRITE, disk, to, piece, n, at);
+        if (rc < 0)
+            return rc;
+        at += n;
+    }
+    return crc == w->crc ? 0 : -EIO;
+}
+
+/* After a failed sync no page of the file is relied on: a new one takes its place. */
+static int start_afresh(struct snapshot_writer *w)
+{
+    struct disk *disk = w->d->disk;
+    AUTO_FREE char *tmp =
+        xasprintf("%.*s-again.tmp", (int)(strlen(w->tmp) - strlen(".tmp")), w->tmp);
+    int fd = disk->ops->open(disk, tmp, DISK_CREATE);
+    int rc = fd < 0 ? fd : copy_data(w, fd);
+    if (rc < 0) {
+        if (fd >= 0)
+            disk->ops->close(disk, fd);
+        (void)disk->ops->unlink(disk, tmp);
+        return rc;
+    }
+    disk->ops->close(disk, w->fd);
+    (void)disk->ops->unlink(disk, w->tmp);
+    free(w->tmp);
+    w->tmp = take(tmp);
+    w->fd = fd;
+    w->distrusted = false;
+    return 0;
 }
 
 int snapshot_writer_append(struct snapshot_writer *w, const void *p, size_t n, struct error *err)
@@ -382,10 +432,23 @@ uint64_t snapshot_writer_bytes(const struct snapshot_writer *w)
     return w->bytes;
 }
 
+/* What follows the data; then all of it is on disk. */
+static int write_end(struct snapshot_writer *w, struct str meta, const uint8_t foot[EDGE_BYTES])
+{
+    struct disk *disk = w->d->disk;
+    uint64_t at = EDGE_BYTES + w->bytes;
+    int rc = w->distrusted ? start_afresh(w) : 0;
+    if (rc == 0)
+        rc = disk_pwrite_all(disk, w->fd, meta.data, meta.len, at);
+    if (rc == 0)
+        rc = failpoint_pwrite_all(FP_SNAPSHOT_FOOTER, disk, w->fd, foot, EDGE_BYTES, at + meta.len);
+    return rc == 0 ? writer_sync(w) : rc;
+}
+
 int snapshot_writer_commit(struct snapshot_writer *w, uint64_t index, uint64_t term,
                            struct str meta, struct error *err)
 {
-    ASSERT(!w->committed && meta.len <= SNAPSHOT_META_MAX);
+    ASSERT(meta.len <= SNAPSHOT_META_MAX);
     struct snapshot_dir *d = w->d;
     char name[NAME_BYTES];
     file_name(index, name);
@@ -399,19 +462,13 @@ int snapshot_writer_commit(struct snapshot_writer *w, uint64_t index, uint64_t t
     put32(foot + AT_DATA_CRC, w->crc);
     put32(foot + AT_META_CRC, crc32c(0, meta.data, meta.len));
     edge_seal(foot);
-    uint64_t at = EDGE_BYTES + w->bytes;
-    int rc = disk_pwrite_all(d->disk, w->fd, meta.data, meta.len, at);
-    if (rc == 0)
-        rc = failpoint_pwrite_all(FP_SNAPSHOT_FOOTER, d->disk, w->fd, foot, EDGE_BYTES,
-                                  at + meta.len);
-    if (rc == 0)
-        rc = writer_sync(w);
-    if (rc == 0)
+    int rc = w->renamed ? 0 : write_end(w, meta, foot);
+    if (rc == 0 && !w->renamed)
         rc = failpoint(FP_SNAPSHOT_RENAME);
-    if (rc == 0)
+    if (rc == 0 && !w->renamed)
         rc = d->disk->ops->rename(d->disk, w->tmp, path);
     if (rc == 0) {
-        w->committed = true; /* The temporary name is gone, durable or not. */
+        w->renamed = true;
         rc = failpoint(FP_SNAPSHOT_DIRSYNC);
         if (rc == 0 && !d->no_fsync)
             rc = d->disk->ops->sync_dir(d->disk, d->dir);
@@ -429,7 +486,7 @@ void snapshot_writer_free(struct snapshot_writer *w)
         return;
     if (w->fd >= 0) {
         w->d->disk->ops->close(w->d->disk, w->fd);
-        if (!w->committed)
+        if (!w->renamed)
             (void)w->d->disk->ops->unlink(w->d->disk, w->tmp);
     }
     free(w->tmp);

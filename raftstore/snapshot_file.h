@@ -64,7 +64,8 @@ int snapshot_writer_new(struct snapshot_dir *d, uint64_t tag, struct snapshot_wr
 int snapshot_writer_append(struct snapshot_writer *w, const void *p, size_t n, struct error *err);
 uint64_t snapshot_writer_bytes(const struct snapshot_writer *w);
 /* Syncs, gives the file its name and deletes all but the newest SNAPSHOT_KEEP.
- * On success the snapshot is durable. The writer is still to be freed. */
+ * On success the snapshot is durable. The writer is still to be freed. After
+ * E_NO_SPACE and E_IO it may be called again, with the same arguments. */
 int snapshot_writer_commit(struct snapshot_writer *w, uint64_t index, uint64_t term,
                            struct str meta, struct error *err);
 /* Deletes the temporary file if it was not committed. NULL is a no-op. */

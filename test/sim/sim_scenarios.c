@@ -136,8 +136,10 @@ static bool installing(const struct node *n)
            LIST_ENTRY(n->disk.staged.next, struct disk_write, node)->type == DISK_INSTALL;
 }
 
-/* A new member's machine stops at each of the disk's calls of its first install. */
-static void stop_while_installing(struct world *w)
+/* New members one after another, each with a fault at another of the disk's calls of
+ * its first install. */
+static void fault_while_installing(struct world *w,
+                                   void (*fault)(struct sim_disk *d, uint64_t calls))
 {
     cluster_found(w, 1);
     clients_start(w, 6);
@@ -153,11 +155,25 @@ static void stop_while_installing(struct world *w)
         for (uint32_t i = 0; i < 100000 && !installing(n) && world_step(w); i++)
             continue;
         HOLDS(installing(n));
-        sim_disk_stop_after(n->disk.sim, call);
+        fault(n->disk.sim, call);
         cluster_run(w, 4000);
         HOLDS(is_voter(n) && n->machine->commands > 0);
+        node_crash(n); /* What was installed is on the disk, not only in its cache. */
+        node_start(n);
         HOLDS(change(w, &w->nodes[0], REPLICA_REMOVE, n->id, NULL) == 0);
     }
+}
+
+/* The machine stops. */
+static void stop_while_installing(struct world *w)
+{
+    fault_while_installing(w, sim_disk_stop_after);
+}
+
+/* One call fails: the install is tried again. */
+static void error_while_installing(struct world *w)
+{
+    fault_while_installing(w, sim_disk_hiccup);
 }
 
 /* A member's machine stops at each of the disk's calls in turn: while it follows or
@@ -282,6 +298,7 @@ static const struct {
     {"failing disk", failing_disk},
     {"join by snapshot", join_by_snapshot},
     {"stop while installing", stop_while_installing},
+    {"error while installing", error_while_installing},
     {"stop at each disk call", stop_at_each_call},
     {"damaged log", damaged_log},
     {"full disk", full_disk},

@@ -21,6 +21,21 @@ void http_out_init(struct http_out *o)
 {
     list_init(&o->pieces);
     o->bytes = 0;
+    o->total = NULL;
+}
+
+static void http_out_count(struct http_out *o, size_t len)
+{
+    o->bytes += len;
+    if (o->total != NULL)
+        *o->total += len;
+}
+
+static void http_out_uncount(struct http_out *o, size_t len)
+{
+    o->bytes -= len;
+    if (o->total != NULL)
+        *o->total -= len;
 }
 
 static void http_piece_free(struct http_piece *p)
@@ -34,7 +49,7 @@ void http_out_clear(struct http_out *o)
 {
     LIST_FOREACH_SAFE (it, &o->pieces)
         http_piece_free(LIST_ENTRY(it, struct http_piece, link));
-    o->bytes = 0;
+    http_out_uncount(o, o->bytes);
 }
 
 void http_out_add(struct http_out *o, struct net_bytes *b, size_t from, size_t len)
@@ -48,7 +63,7 @@ void http_out_add(struct http_out *o, struct net_bytes *b, size_t from, size_t l
     p->len = len;
     p->cap = 0;
     list_push_back(&o->pieces, &p->link);
-    o->bytes += len;
+    http_out_count(o, len);
 }
 
 void http_out_add_copy(struct http_out *o, const void *data, size_t len)
@@ -73,7 +88,7 @@ void http_out_add_copy(struct http_out *o, const void *data, size_t len)
     }
     memcpy(p->room + (p->data - p->room) + p->len, data, len);
     p->len += len;
-    o->bytes += len;
+    http_out_count(o, len);
 }
 
 size_t http_out_peek(const struct http_out *o, const uint8_t **ret)
@@ -88,7 +103,7 @@ size_t http_out_peek(const struct http_out *o, const uint8_t **ret)
 void http_out_consume(struct http_out *o, size_t n)
 {
     ASSERT(n <= o->bytes);
-    o->bytes -= n;
+    http_out_uncount(o, n);
     LIST_FOREACH_SAFE (it, &o->pieces) {
         struct http_piece *p = LIST_ENTRY(it, struct http_piece, link);
         size_t taken = MIN_OF(n, p->len);

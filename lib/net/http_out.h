@@ -10,7 +10,8 @@ struct net_stream;
 
 struct http_out {
     struct list pieces;
-    size_t bytes; /* Not yet consumed. */
+    size_t bytes;  /* Not yet consumed. */
+    size_t *total; /* Counts the bytes of several queues; NULL: none does. */
 };
 
 void http_out_init(struct http_out *o);

@@ -36,6 +36,7 @@ struct serving *serving_new(struct http_conn *c)
     x->out_length = -1;
     x->input_ms = x->output_ms = serving_now(x);
     http_out_init(&x->out);
+    x->out.total = &c->out_bytes;
     deferred_init(&x->resume, serving_run_resume);
     deferred_init(&x->drain, serving_run_drain);
     list_init(&x->due);
@@ -100,6 +101,7 @@ void serving_detach(struct serving *x, bool finished)
     x->conn = NULL;
     x->r.aborted = !finished;
     http_out_clear(&x->out);
+    x->out.total = NULL;
     deferred_cancel(&x->drain);
     deferred_cancel(&x->resume);
     if (x->owner == SERVING_HANDLER) {

@@ -143,6 +143,12 @@ size_t http_response_pending(const struct http_request *r)
     return serving_of(r)->out.bytes;
 }
 
+size_t http_response_connection_pending(const struct http_request *r)
+{
+    const struct http_conn *c = serving_of(r)->conn;
+    return c != NULL ? c->out_bytes : 0;
+}
+
 void http_response_on_drain(struct http_request *r, size_t low_bytes,
                             void (*cb)(struct http_request *r, void *arg), void *arg)
 {

@@ -181,6 +181,8 @@ void http_response_write_part(struct http_request *r, struct net_bytes *b, size_
 void http_response_write_copy(struct http_request *r, const void *data, size_t len);
 /* Bytes written and not yet taken by the connection: what back-pressure acts on. */
 size_t http_response_pending(const struct http_request *r);
+/* The same of all requests on the connection: what one client makes us hold. */
+size_t http_response_connection_pending(const struct http_request *r);
 /* cb comes (later, each time) when pending falls to low_bytes or below after
  * having been above. One per request; NULL removes it. */
 void http_response_on_drain(struct http_request *r, size_t low_bytes,

@@ -121,6 +121,7 @@ struct http_conn {
     struct buf first;     /* Plain: bytes until the protocol is known. */
     struct list servings; /* In order of arrival. */
     size_t serving_count;
+    size_t out_bytes; /* Queued by all servings. */
     struct deferred flush;
     unsigned busy;   /* Callbacks of its protocol on the stack. */
     bool going_away; /* Shutting down: no further requests. */

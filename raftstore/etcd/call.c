@@ -14,6 +14,11 @@
 
 #include <string.h>
 
+/* Answers that one connection does not take: beyond this only small ones are added. */
+#define CONNECTION_PENDING_MAX ((size_t)64 << 20)
+#define SMALL_ANSWER_BYTES 1024
+#define CALLS_MAX 65536 /* Of a thread, at once. */
+
 /* --- memory --- */
 
 static struct etcd_call *call_new(struct etcd_thread *t, struct grpc_stream *s,
@@ -88,9 +93,18 @@ static struct grpc_stream *call_detach(struct etcd_call *c, enum grpc_status sta
     return s;
 }
 
+bool etcd_call_may_queue(const struct etcd_call *c, size_t bytes)
+{
+    return c->stream == NULL || bytes <= SMALL_ANSWER_BYTES ||
+           http_response_connection_pending(grpc_stream_request(c->stream)) <=
+               CONNECTION_PENDING_MAX;
+}
+
 void etcd_call_reply(struct etcd_call *c, struct net_bytes *message)
 {
-    if (c->stream != NULL) {
+    if (!etcd_call_may_queue(c, message->len)) {
+        etcd_call_fail(c, &etcd_err_too_many_requests);
+    } else if (c->stream != NULL) {
         grpc_stream_reply(call_detach(c, GRPC_OK), message);
         etcd_call_release(c);
     }
@@ -238,6 +252,8 @@ static const struct etcd_fault *call_admit(struct etcd_call *c)
 {
     if (c->thread->stopping)
         return &etcd_err_stopped;
+    if (c->thread->calls > CALLS_MAX || !etcd_call_may_queue(c, SIZE_MAX))
+        return &etcd_err_too_many_requests;
     c->needs_leader = str_eq(etcd_call_metadata(c, "hasleader"), STR("true"));
     if (!c->needs_leader && (c->method->flags & ETCD_LEARNER) != 0)
         return etcd_call_identify(c);

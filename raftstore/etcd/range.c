@@ -169,6 +169,10 @@ static void range_start_sending(struct range *r)
 {
     uint8_t head[ETCD_HEADER_BYTES_MAX];
     size_t head_bytes = etcd_header_size(&r->header);
+    if (!etcd_call_may_queue(r->call, r->bytes)) {
+        range_fail(r, &etcd_err_too_many_requests);
+        return;
+    }
     r->left = r->bytes + etcd_range_tail_size(r->more, r->count);
     if (r->left + head_bytes > INT32_MAX) {
         struct str text = arena_printf(etcd_call_arena(r->call),

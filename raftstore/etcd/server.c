@@ -46,7 +46,7 @@ static void fill_defaults(struct etcd_server_config *c)
     DEFAULT(threads, default_threads());
     DEFAULT(request_bytes_max, ETCD_REQUEST_BYTES_MAX_DEFAULT);
     DEFAULT(txn_ops_max, ETCD_TXN_OPS_MAX_DEFAULT);
-    DEFAULT(streams_max, 65536);
+    DEFAULT(streams_max, 8192);
     DEFAULT(watch_progress_ms, 600000);
     DEFAULT(leader_check_ms, 1000);
     DEFAULT(shutdown_ms, 2000);

@@ -51,7 +51,7 @@ struct etcd_server_config {
     unsigned threads;             /* [processors, at most ETCD_THREADS_MAX] */
     uint32_t request_bytes_max;   /* [ETCD_REQUEST_BYTES_MAX_DEFAULT] */
     uint32_t txn_ops_max;         /* [ETCD_TXN_OPS_MAX_DEFAULT] */
-    uint32_t streams_max;         /* [65536] Concurrent calls of one connection. */
+    uint32_t streams_max;         /* [8192] Concurrent calls of one connection. */
     uint64_t watch_progress_ms;   /* [10 minutes] Between notifications of idle watchers. */
     uint64_t leader_check_ms;     /* [1 s] Streams that ask for a leader end after three of it. */
     uint64_t shutdown_ms;         /* [2 s] For calls in flight at the end. */

@@ -120,6 +120,10 @@ void etcd_call_fail_text(struct etcd_call *c, enum grpc_status status, const cha
 void etcd_call_fail_code(struct etcd_call *c, int code); /* etcd_fault_of_code() */
 void etcd_call_finish(struct etcd_call *c);              /* OK, after what was sent. */
 
+/* False when the client's connection holds so much that it does not take that no answer
+ * of this size should be added: the call is to end with too_many_requests. */
+bool etcd_call_may_queue(const struct etcd_call *c, size_t bytes);
+
 /* Streamed answers; no-ops when it is not open. */
 void etcd_call_send(struct etcd_call *c, struct net_bytes *message); /* Takes the reference. */
 void etcd_call_send_proto(struct etcd_call *c, const ProtobufCMessage *message);

@@ -177,7 +177,8 @@ static void send_to(struct watcher *w, const struct message *m)
     else
         send_message(w, m);
     w->quiet = false;
-    if (etcd_call_pending(s->call) > WATCH_PENDING_HIGH)
+    size_t high = etcd_call_may_queue(s->call, SIZE_MAX) ? WATCH_PENDING_HIGH : WATCH_PENDING_LOW;
+    if (etcd_call_pending(s->call) > high)
         watch_stream_stall(s);
 }
 

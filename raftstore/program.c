@@ -170,6 +170,12 @@ static int open_all(struct program *p, struct error *err)
     struct store_config config;
     options_store_config(p->options, &config);
     int rc = store_open(&config, &p->store, err);
+    if (rc == E_CORRUPT)
+        log_error(
+            "%s cannot be used. In a cluster: `trireme member remove %s` on a healthy member, "
+            "move the directory away, `trireme member add %s --peer-urls %s`, and start this "
+            "again with --initial-cluster-state existing. Alone: `trireme snapshot restore`",
+            config.data_dir, p->options->name, p->options->name, p->options->advertise_peer.url);
     if (rc == 0)
         rc = start_server(p, err);
     return rc;

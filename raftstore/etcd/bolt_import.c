@@ -16,6 +16,10 @@
 
 #include <inttypes.h>
 
+/* The log index that a restored state stands at. At 1 the consensus core would take
+ * the log for one that begins at its beginning, and never send the snapshot to members
+ * that are added. */
+#define RESTORED_INDEX 100
 #define VERSIONS_MAX (UINT64_C(1) << 32)
 
 struct version {
@@ -361,7 +365,7 @@ static int import_all(struct importing *g)
     g->s.rev += (int64_t)g->im->bump_revision;
     if (g->im->mark_compacted)
         g->s.compacted = g->s.rev;
-    g->s.applied = 1;
+    g->s.applied = RESTORED_INDEX;
     g->im->rev = g->s.rev;
     g->im->compacted = g->s.compacted;
     return load_tree(g);

@@ -102,6 +102,9 @@ struct grpc_server *grpc_server_new(void);
 /* No stream may be open. NULL is a no-op. */
 void grpc_server_free(struct grpc_server *s);
 void grpc_server_add(struct grpc_server *s, const struct grpc_method *method); /* Copied. */
+/* Bytes of requests, complete or not, that all streams together may hold; the one that
+ * goes beyond ends RESOURCE_EXHAUSTED. 0, the default: no limit. */
+void grpc_server_set_buffer_max(struct grpc_server *s, size_t bytes);
 /* All services, in "package.Service" form, answer health checks
  * (grpc.health.v1.Health/Check) with SERVING once this is called. */
 void grpc_server_add_health(struct grpc_server *s);

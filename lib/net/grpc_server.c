@@ -12,9 +12,13 @@
 
 struct grpc_server {
     struct map methods; /* Path to struct grpc_method, owned. */
+    size_t buffered;    /* Bytes of requests that streams hold. */
+    size_t buffer_max;  /* 0: no limit. */
 };
 
 struct grpc_stream {
+    struct grpc_server *server;
+    size_t buffered; /* Counted in the server's. */
     struct http_request *request;
     const struct grpc_method *method;
     const struct grpc_sink *sink; /* NULL: the answer is gRPC. */
@@ -111,8 +115,16 @@ void grpc_stream_send_copy(struct grpc_stream *s, const void *data, size_t len)
     grpc_stream_part_copy(s, data, len);
 }
 
+static void grpc_stream_count(struct grpc_stream *s, size_t bytes)
+{
+    s->server->buffered += bytes;
+    s->server->buffered -= s->buffered;
+    s->buffered = bytes;
+}
+
 static void grpc_stream_drop(struct grpc_stream *s)
 {
+    grpc_stream_count(s, 0);
     grpc_reader_done(&s->reader);
     buf_done(&s->held);
     buf_done(&s->sinking);
@@ -219,10 +231,15 @@ static void grpc_stream_receive(struct grpc_stream *s, struct str data)
             grpc_stream_finish(s, GRPC_UNIMPLEMENTED, "the received message is compressed");
     }
     s->receiving = false;
-    if (s->finished)
+    if (s->finished) {
         grpc_stream_drop(s);
-    else
-        buf_append_str(&s->held, data);
+        return;
+    }
+    buf_append_str(&s->held, data);
+    grpc_stream_count(s, s->reader.partial.len + s->held.len + s->unary.len);
+    if (s->server->buffer_max > 0 && s->server->buffered > s->server->buffer_max &&
+        !s->told_half_close)
+        grpc_stream_finish(s, GRPC_RESOURCE_EXHAUSTED, "the server holds too many requests");
 }
 
 static void grpc_on_data(struct http_request *r, const uint8_t *data, size_t len, void *arg)
@@ -392,6 +409,11 @@ void grpc_server_free(struct grpc_server *s)
     free(s);
 }
 
+void grpc_server_set_buffer_max(struct grpc_server *s, size_t bytes)
+{
+    s->buffer_max = bytes;
+}
+
 void grpc_server_add(struct grpc_server *s, const struct grpc_method *method)
 {
     ASSERT((method->on_unary != NULL) != (method->on_open != NULL));
@@ -460,6 +482,7 @@ void grpc_server_handle(struct grpc_server *server, struct http_request *r)
         return;
     }
     struct grpc_stream *s = ARENA_NEW(r->arena, struct grpc_stream);
+    s->server = server;
     s->request = r;
     s->method = method;
     grpc_reader_init(&s->reader, method->message_max);
@@ -480,6 +503,7 @@ void grpc_server_call(struct grpc_server *server, struct http_request *r, struct
         return;
     }
     struct grpc_stream *s = ARENA_NEW(r->arena, struct grpc_stream);
+    s->server = server;
     s->request = r;
     s->method = method;
     s->sink = sink;

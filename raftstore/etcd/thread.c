@@ -14,6 +14,7 @@
 #include <string.h>
 
 #define LEADERLESS_MAX 3 /* Checks in a row, as etcd. */
+#define REQUEST_BYTES_HELD_MAX ((size_t)256 << 20)
 
 /* --- questions --- */
 
@@ -293,6 +294,7 @@ int etcd_thread_init(struct etcd_thread *t, struct etcd_server *s, unsigned inde
     heap_init(&t->deadlines, call_before, NULL);
     list_init(&t->streams);
     t->grpc = grpc_server_new();
+    grpc_server_set_buffer_max(t->grpc, REQUEST_BYTES_HELD_MAX);
     t->reads = etcd_reads_new(t);
     t->hub = etcd_watch_hub_new(t);
     add_methods(t);

@@ -290,6 +290,33 @@ START_TEST(cancel_before_sending)
 }
 END_TEST
 
+/* Requests beyond what the server may hold end; when they are gone there is room again. */
+START_TEST(buffer_limit)
+{
+    struct http_client *c;
+    struct http_server *s = begin(&c);
+    struct reply r = {0}, held[3] = {0};
+    grpc_server_set_buffer_max(methods, 250);
+    char text[101];
+    memset(text, 'x', 100);
+    text[100] = '\0';
+    for (size_t i = 0; i < 3; i++)
+        start(c, &held[i], (struct grpc_call_config){.method = "/test.T/Never"}, text);
+    fixture_run(&held[2].done);
+    ck_assert_int_eq(held[2].status, GRPC_RESOURCE_EXHAUSTED);
+    ck_assert_uint_eq(grpc_served.open, 2);
+    for (size_t i = 0; i < 2; i++) {
+        grpc_call_cancel(held[i].call);
+        fixture_run(&held[i].done);
+    }
+    fixture_run_count(&grpc_served.cancels, 2);
+    unary(c, &r, "/test.T/Echo", text);
+    ck_assert_int_eq(r.status, GRPC_OK);
+    buf_done(&r.last);
+    end(s, c);
+}
+END_TEST
+
 /* A long stream, with a reader that pauses in the middle. */
 START_TEST(server_stream)
 {
@@ -489,5 +516,6 @@ START_TEST(timeouts)
 END_TEST
 
 UNIT_MAIN("grpc", UNIT_TEST(unary_calls); UNIT_TEST(deadline_and_cancel);
-          UNIT_TEST(cancel_before_sending); UNIT_TEST(server_stream); UNIT_TEST(bidirectional);
-          UNIT_TEST(wrong_servers); UNIT_TEST(blocking); UNIT_TEST(framing); UNIT_TEST(timeouts))
+          UNIT_TEST(cancel_before_sending); UNIT_TEST(buffer_limit); UNIT_TEST(server_stream);
+          UNIT_TEST(bidirectional); UNIT_TEST(wrong_servers); UNIT_TEST(blocking);
+          UNIT_TEST(framing); UNIT_TEST(timeouts))

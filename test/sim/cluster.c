@@ -252,7 +252,7 @@ struct world *cluster_new(const struct sim_options *o, struct sim_result *ret)
     w->position_cap = 256;
     w->positions = xzalloc(w->position_cap * sizeof(w->positions[0]));
     w->positions[0].rev = 1;
-    w->content_every = 1;
+    w->content_every = 16;
     w->segment_bytes = 16384;
     w->register_per_mille = 500;
     w->request_keys = 10;

@@ -197,6 +197,24 @@ static void stop_at_each_call(struct world *w)
     HOLDS(w->result->io_stops > 60);
 }
 
+/* Each of a member's disk calls fails once; then the power goes. */
+static void error_at_each_call(struct world *w)
+{
+    cluster_found(w, 3);
+    clients_start(w, 6);
+    watchers_start(w, 4);
+    cluster_run(w, 1000);
+    for (uint32_t call = 1; call < 60 && !world_failed(w); call++) {
+        struct node *n = &w->nodes[call % 3];
+        sim_disk_hiccup(n->disk.sim, call);
+        cluster_run(w, 1000);
+        HOLDS(n->up && !n->disk.failed);
+        node_crash(n);
+        node_start(n);
+        cluster_run(w, 400);
+    }
+}
+
 /* A bit flips in the log: the member refuses to start, and a new one takes its
  * place. What it held is never used. */
 static void damaged_log(struct world *w)
@@ -300,6 +318,7 @@ static const struct {
     {"stop while installing", stop_while_installing},
     {"error while installing", error_while_installing},
     {"stop at each disk call", stop_at_each_call},
+    {"error at each disk call", error_at_each_call},
     {"damaged log", damaged_log},
     {"full disk", full_disk},
     {"grow and shrink", grow_and_shrink},

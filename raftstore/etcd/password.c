@@ -84,8 +84,7 @@ static void make_hash(const char *password, unsigned cost, char ret[HASH_LEN + 1
 {
     char random[16], setting[CRYPT_GENSALT_OUTPUT_SIZE];
     env_system_random(random, sizeof(random));
-    char *made =
-        crypt_gensalt_rn("$2b$", cost, random, sizeof(random), setting, sizeof(setting));
+    char *made = crypt_gensalt_rn("$2b$", cost, random, sizeof(random), setting, sizeof(setting));
     ASSERT(made != NULL);
     setting[2] = 'a';
     bcrypt(password, setting, ret);
@@ -186,5 +185,9 @@ int password_check(struct passwords *p, struct str password, struct str hash, st
     q->check = true;
     q->known = is_bcrypt(hash);
     memcpy(q->hash, q->known ? hash.data : nobody, HASH_LEN);
+    if (!q->known) {
+        q->hash[4] = (char)('0' + p->cost / 10);
+        q->hash[5] = (char)('0' + p->cost % 10);
+    }
     return submit(p, q, mb, cb, arg);
 }

@@ -68,7 +68,9 @@ static void on_applied(int code, const struct txn_result *r, void *arg)
 
 static void write_propose(struct etcd_call *c, struct etcd_write *w)
 {
-    w->txn.auth_rev = auth_enabled(c->caller.auth) ? etcd_caller_rev(&c->caller) : 0;
+    /* Also while auth is not enabled: what a member that lags behind took from anybody must
+     * not be applied after it was. Where no user ever was, there is nothing to enable. */
+    w->txn.auth_rev = auth_revision(c->caller.auth) > 1 ? etcd_caller_rev(&c->caller) : 0;
     store_txn(etcd_thread_store(c->thread), &w->txn, &c->thread->mailbox, on_applied,
               etcd_call_hold(c));
 }

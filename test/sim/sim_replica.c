@@ -11,7 +11,9 @@
 
 #include "lib/base/log.h"
 
+#include <errno.h>
 #include <inttypes.h>
+#include <signal.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -92,6 +94,14 @@ static void run_job(const struct sim_options *o, struct job *j, uint64_t end, ui
     }
 }
 
+static volatile sig_atomic_t interrupted;
+
+static void on_signal(int number)
+{
+    UNUSED(number);
+    interrupted = 1;
+}
+
 static void start_job(const struct sim_options *o, struct job *j, uint64_t end, uint64_t step,
                       bool trace)
 {
@@ -100,21 +110,27 @@ static void start_job(const struct sim_options *o, struct job *j, uint64_t end, 
     ASSERT(j->pid >= 0);
     if (j->pid != 0)
         return;
+    signal(SIGTERM, SIG_DFL);
+    signal(SIGINT, SIG_DFL);
     run_job(o, j, end, step, trace);
     fflush(NULL);
     _exit(0);
 }
 
-/* A process that dies takes one seed with it; another goes on behind. */
+/* A process that dies takes one seed with it; another goes on behind. A signal ends
+ * them all, and what was run until then counts. */
 static void wait_for_jobs(const struct sim_options *o, struct job *jobs, uint32_t count,
                           uint64_t end, bool trace)
 {
     int status;
     pid_t pid;
-    while ((pid = wait(&status)) > 0)
+    while ((pid = wait(&status)) > 0 || errno == EINTR) {
+        for (uint32_t i = 0; interrupted && i < count; i++)
+            kill(jobs[i].pid, SIGTERM);
         for (uint32_t i = 0; i < count; i++) {
             struct job *j = &jobs[i];
-            if (j->pid != pid || (WIFEXITED(status) && WEXITSTATUS(status) == 0))
+            if (pid < 0 || j->pid != pid || interrupted ||
+                (WIFEXITED(status) && WEXITSTATUS(status) == 0))
                 continue;
             printf("seed %" PRIu64 ": the process died (%s %d)\n", j->seed,
                    WIFSIGNALED(status) ? "signal" : "exit",
@@ -123,6 +139,7 @@ static void wait_for_jobs(const struct sim_options *o, struct job *jobs, uint32_
             j->seed += count;
             start_job(o, j, end, count, trace);
         }
+    }
 }
 
 static bool run_all(const struct sim_options *o, uint64_t from, uint64_t seeds, uint32_t count,
@@ -134,6 +151,9 @@ static bool run_all(const struct sim_options *o, uint64_t from, uint64_t seeds, 
     uint64_t passed = 0, failed = 0;
     struct timespec t0, t1;
     ASSERT(jobs != MAP_FAILED);
+    struct sigaction act = {.sa_handler = on_signal};
+    sigaction(SIGTERM, &act, NULL);
+    sigaction(SIGINT, &act, NULL);
     clock_gettime(CLOCK_MONOTONIC, &t0);
     for (uint32_t i = 0; i < count; i++) {
         jobs[i].seed = from + i;

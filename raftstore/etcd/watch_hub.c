@@ -354,6 +354,8 @@ void watch_feed_run(struct watch_feed *f)
     f->running = true;
     enum feed_result result = feed_read(f);
     watch_feed_flush(f);
+    /* First: who missed this round knows what it wants next, and must not be moved on. */
+    detach_stalling(h);
     if (result == FEED_LOST) {
         feed_lost(f);
     } else if (result == FEED_MORE) {
@@ -364,7 +366,6 @@ void watch_feed_run(struct watch_feed *f)
     }
     f->running = false;
     feed_free_if_empty(f);
-    detach_stalling(h);
 }
 
 /* The rest of what is ready, a round of each feed. */

@@ -365,6 +365,39 @@ START_TEST(test_slow_reader)
 }
 END_TEST
 
+/* Watches of one stream that come from the past together, so large that the stream is
+ * full before all were told: who was left out is told later, although the feed reached
+ * the head in the same round. */
+START_TEST(test_full_on_the_way_to_the_head)
+{
+    begin();
+    enum { WATCHES = 8, BYTES_EACH = 127 << 10 };
+    char *big = xmalloc(BYTES_EACH), end_key[2] = "q";
+    memset(big, 'x', BYTES_EACH);
+    PB(PutRequest) q = ETCDSERVERPB__PUT_REQUEST__INIT;
+    q.key = BYTES("p");
+    q.value = (ProtobufCBinaryData){BYTES_EACH, (uint8_t *)big};
+    int64_t first = ER_MUST(&er, "KV/Put", &q, put_response, PutResponse)->header->revision;
+    ER_MUST(&er, "KV/Put", &q, put_response, PutResponse);
+    for (int i = 0; i < WATCHES; i++) {
+        end_key[0] = (char)('q' + i); /* Each a group of its own. */
+        PB(WatchCreateRequest) w = watch_of("p", end_key, first);
+        w.watch_id = i + 1;
+        create_on(stream, &w);
+    }
+    int64_t want[WATCHES + 1];
+    for (int i = 1; i <= WATCHES; i++)
+        want[i] = first;
+    for (int left = WATCHES * 2; left > 0;) {
+        const PB(WatchResponse) *r = next();
+        for (size_t i = 0; i < r->n_events; i++, left--)
+            ck_assert_int_eq(r->events[i]->kv->mod_revision, want[r->watch_id]++);
+    }
+    free(big);
+    end();
+}
+END_TEST
+
 /* Watchers that join at every revision while puts go on see each exactly once. */
 START_TEST(test_joins)
 {
@@ -529,6 +562,7 @@ UNIT_MAIN("etcd_watch", {
     UNIT_TEST(test_atomic);
     UNIT_TEST(test_fragments);
     UNIT_TEST(test_slow_reader);
+    UNIT_TEST(test_full_on_the_way_to_the_head);
     UNIT_TEST(test_joins);
     UNIT_TEST(test_no_leader);
     UNIT_TEST(test_lease);

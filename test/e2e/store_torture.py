@@ -470,12 +470,12 @@ class Torture:
                     tail = f.read()[-4000:].decode("utf-8", "replace").splitlines()[-25:]
                 print("--- last lines of %s" % m.name)
                 print("\n".join(line[:300] for line in tail))
-        if failed and self.a.keep:
+        if self.a.keep:
             for m in self.m: # What is on a tmpfs would go.
                 m.kill()
                 shutil.copytree(m.disk, os.path.join(m.home, "kept"), dirs_exist_ok=True)
         self.cluster.close()
-        if failed and self.a.keep:
+        if self.a.keep:
             print("kept: " + self.dir)
         else:
             shutil.rmtree(self.dir, ignore_errors=True)
@@ -499,7 +499,7 @@ def main():
     p.add_argument("--big-percent", type=int, default=10)
     p.add_argument("--away-s", type=float, default=6, help="how long a member is away to need a snapshot")
     p.add_argument("--extra", default="--snapshot-count 1", help="more flags for members")
-    p.add_argument("--keep", action="store_true", help="leave the folder when it fails")
+    p.add_argument("--keep", action="store_true", help="leave the folder, with what was on the disks")
     a = p.parse_args()
     a.limit = a.limit or a.rounds * 25 + 60
     signal.signal(signal.SIGTERM, lambda *x: sys.exit(130))
@@ -513,6 +513,7 @@ def main():
         if t.load is not None:
             t.load_out.seek(0)
             print(t.load_out.read())
+            print("\n".join(t.cluster.ask("status", check=False)))
     finally:
         t.close(not good)
     print("1 passed, 0 failed" if good else "0 passed, 1 failed")

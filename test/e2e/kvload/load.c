@@ -54,6 +54,8 @@ struct watcher {
     struct watch_log *logs[WATCHES];
     uint32_t first[WATCHES], count[WATCHES];
     int64_t heard_us;
+    int64_t begun_rev; /* Where the present stream's watch of everything began. */
+    uint64_t answers;  /* On the present stream. */
     bool waiting;
 };
 
@@ -428,7 +430,9 @@ static void on_watch_message(struct grpc_call *call, struct str message, void *a
     struct watcher *w = arg;
     struct load *l = w->l;
     struct wire_watch a;
+    uint64_t before = history_violations(l->h);
     w->heard_us = now_us();
+    w->answers++;
     if (wire_watch_answer(grpc_call_arena(call), message, &a) < 0) {
         history_violation(l->h, "watcher %u got an answer that cannot be read", w->number);
         return;
@@ -453,6 +457,11 @@ static void on_watch_message(struct grpc_call *call, struct str message, void *a
         for (int i = 0; i < WATCHES; i++)
             if (!known || a.id == i + 1)
                 watch_log_progress(w->logs[i], a.rev);
+    if (history_violations(l->h) > before)
+        printf("    from %s: answer %" PRIu64 " of its stream, begun at %" PRId64
+               ", header %" PRId64 ", %zu events from %" PRId64 " on, watch %" PRId64 "\n",
+               l->config.endpoints[w->endpoint], w->answers, w->begun_rev, a.rev, a.count,
+               a.count > 0 ? a.events[0].kv.mod : 0, a.id);
 }
 
 static void on_watch_end(struct grpc_call *call, enum grpc_status status, struct str text,
@@ -491,6 +500,8 @@ static void watcher_connect(uv_timer_t *timer)
     };
     struct error err = {0};
     w->heard_us = now_us();
+    w->answers = 0;
+    w->begun_rev = watch_log_next(w->logs[0]);
     if (grpc_call_start(w->http, &config, &w->call, &err) < 0)
         PANIC("cannot watch: %s", error_message(&err));
     for (int i = 0; i < WATCHES; i++) {

@@ -36,6 +36,7 @@ int main(int argc, char **argv)
     flag_string(f, &c.status_file, "status-file", "Where it stands, four times a second.");
     flag_string(f, &c.record_file, "record-file", "A line for each write.");
     signal(SIGPIPE, SIG_IGN);
+    setvbuf(stdout, NULL, _IOLBF, 0);
     log_setup("kvload", LOG_ERROR);
     struct error err = {0};
     int rc = flag_set_parse(f, argc, argv, &err);

@@ -51,6 +51,9 @@ static void build(struct world *w)
 {
     static const uint32_t sizes[] = {3, 3, 3, 5, 5, 7, 3, 5, 1, 2, 4};
     uint32_t drawn = sizes[rng_below(&w->rng, ARRAY_SIZE(sizes))];
+    w->restless = w->options.changes && rng_chance(&w->rng, 200);
+    if (w->restless)
+        drawn = (uint32_t)rng_between(&w->rng, 1, 3);
     cluster_found(w, w->options.members != 0 ? w->options.members : drawn);
     clients_start(w, (uint32_t)rng_between(&w->rng, 2, CLIENTS_MAX));
     watchers_start(w, (uint32_t)rng_between(&w->rng, 2, 10));

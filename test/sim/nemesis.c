@@ -181,7 +181,7 @@ static void draw_network(struct world *w)
     struct net *net = &w->net;
     net->loss = rng_chance(&w->rng, 500) ? (uint32_t)rng_below(&w->rng, 150) : 0;
     net->dup = (uint32_t)rng_below(&w->rng, 80);
-    net->straggle = rng_chance(&w->rng, 300) ? 60 : 5;
+    net->straggle = rng_chance(&w->rng, w->restless ? 700 : 300) ? 60 : 5;
     net->delay_min_us = 100;
     net->delay_max_us =
         rng_chance(&w->rng, 300) ? rng_between(&w->rng, 1, 200) * US_PER_MS : 3 * US_PER_MS;
@@ -232,14 +232,22 @@ static void change(struct world *w)
     node_settle(n);
 }
 
-static const struct {
+struct fault {
     uint32_t below; /* Of a hundred. */
     void (*strike)(struct world *w);
-} faults[] = {
+};
+
+static const struct fault faults[] = {
     {14, crash},       {24, crash_in_io}, {26, crash_all},    {31, pause_node},
     {47, partition},   {55, slow_disk},   {58, fail_disk},    {61, nemesis_full_disk},
     {63, nemesis_rot}, {66, jump},        {75, draw_network}, {83, transfer},
     {100, change},
+};
+
+/* A small cluster whose members come and go while its leaders fall. */
+static const struct fault restless_faults[] = {
+    {42, change},    {62, crash},     {66, crash_in_io},   {80, transfer},
+    {92, partition}, {96, slow_disk}, {100, draw_network},
 };
 
 static void strike(struct world *w, void *arg, uint64_t unused)
@@ -248,12 +256,12 @@ static void strike(struct world *w, void *arg, uint64_t unused)
     UNUSED(unused);
     if (!w->faults || world_failed(w))
         return;
-    uint64_t kind = rng_below(&w->rng, 100);
-    uint32_t i = 0;
-    while (kind >= faults[i].below)
-        i++;
-    faults[i].strike(w);
-    world_at(w, rng_between(&w->rng, 10, 1200) * US_PER_MS, strike, NULL, 0);
+    const struct fault *f = w->restless ? restless_faults : faults;
+    for (uint64_t kind = rng_below(&w->rng, 100); kind >= f->below;)
+        f++;
+    f->strike(w);
+    uint64_t pause = rng_between(&w->rng, 10, w->restless ? 400 : 1200);
+    world_at(w, pause * US_PER_MS, strike, NULL, 0);
 }
 
 void nemesis_start(struct world *w)

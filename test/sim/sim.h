@@ -397,6 +397,7 @@ struct world {
     uint32_t spite;         /* Per mille of messages whose sender crashes with writes unsynced. */
     uint32_t rate_spread;   /* Clocks run at 1000 - spread .. 1000 + spread per mille. */
     bool jumps;             /* Clocks jump. */
+    bool restless;          /* Few founders, many changes. */
     bool rots;              /* Bits flip; then nobody is removed but for that. */
     int change_code;        /* Newest answer to a change; 1: none since it was reset. */
     uint64_t rotten;        /* The member that is being replaced; 0: none. */

@@ -22,7 +22,7 @@
 /* --- memory --- */
 
 static struct etcd_call *call_new(struct etcd_thread *t, struct grpc_stream *s,
-                                  const struct etcd_binding *b)
+                                  struct etcd_binding *b)
 {
     struct etcd_call *c = xzalloc(sizeof(*c));
     c->thread = t;
@@ -105,6 +105,7 @@ void etcd_call_reply(struct etcd_call *c, struct net_bytes *message)
     if (!etcd_call_may_queue(c, message->len)) {
         etcd_call_fail(c, &etcd_err_too_many_requests);
     } else if (c->stream != NULL) {
+        etcd_binding_sent(c->binding, message->len);
         grpc_stream_reply(call_detach(c, GRPC_OK), message);
         etcd_call_release(c);
     }
@@ -155,9 +156,16 @@ void etcd_call_end_from_outside(struct etcd_call *c, const struct etcd_fault *f)
 
 void etcd_call_send(struct etcd_call *c, struct net_bytes *message)
 {
-    if (c->stream != NULL)
+    if (c->stream != NULL) {
+        etcd_binding_sent(c->binding, message->len);
         grpc_stream_send(c->stream, message);
+    }
     net_bytes_unref(message);
+}
+
+void etcd_call_count_sent(struct etcd_call *c, size_t bytes)
+{
+    etcd_binding_sent(c->binding, bytes);
 }
 
 void etcd_call_send_proto(struct etcd_call *c, const ProtobufCMessage *message)
@@ -286,9 +294,12 @@ static void call_set_deadline(struct etcd_call *c)
 
 void etcd_on_unary(struct grpc_stream *s, struct str message, void *arg)
 {
-    const struct etcd_binding *b = arg;
+    struct etcd_binding *b = arg;
     struct etcd_call *c = call_new(b->thread, s, b);
+    etcd_binding_received(b, message.len);
     grpc_stream_on_cancel(s, on_cancel, c);
+    if ((c->method->flags & ETCD_WAITS) != 0)
+        list_push_back(&c->thread->streams, &c->link);
     const struct etcd_fault *fault = call_admit(c);
     if (fault != NULL) {
         etcd_call_fail(c, fault);
@@ -300,7 +311,7 @@ void etcd_on_unary(struct grpc_stream *s, struct str message, void *arg)
 
 void etcd_on_open(struct grpc_stream *s, void *arg)
 {
-    const struct etcd_binding *b = arg;
+    struct etcd_binding *b = arg;
     struct etcd_call *c = call_new(b->thread, s, b);
     grpc_stream_set_user(s, c);
     grpc_stream_on_cancel(s, on_cancel, c);
@@ -322,6 +333,7 @@ void etcd_on_message(struct grpc_stream *s, struct str message, void *arg)
     UNUSED(arg);
     struct etcd_call *c = grpc_stream_user(s);
     etcd_call_hold(c);
+    etcd_binding_received(c->binding, message.len);
     if (c->method->on_message != NULL)
         c->method->on_message(c, message);
     etcd_call_release(c);

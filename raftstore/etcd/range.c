@@ -187,6 +187,7 @@ static void range_start_sending(struct range *r)
     r->at = 0;
     r->phase = RANGE_SEND;
     etcd_header_put(head, &r->header);
+    etcd_call_count_sent(r->call, head_bytes + r->left);
     grpc_stream_begin(r->call->stream, head_bytes + r->left);
     grpc_stream_part_copy(r->call->stream, head, head_bytes);
     etcd_call_on_drain(r->call, PENDING_LOW, range_on_drain);

@@ -219,8 +219,8 @@ void etcd_server_stop(struct etcd_server *s)
 {
     if (s == NULL)
         return;
+    etcd_gauges_stop(s); /* They look at the threads. */
     stop_threads(s);
-    etcd_gauges_stop(s);
     server_free(s);
 }
 
@@ -237,5 +237,6 @@ void etcd_server_get_stats(const struct etcd_server *s, struct etcd_server_stats
         ret->calls += atomic_load(&t->stat_calls);
         ret->watchers += atomic_load(&t->stat_watchers);
         ret->slow_watchers += atomic_load(&t->stat_slow);
+        ret->watch_streams += atomic_load(&t->stat_watch_streams);
     }
 }

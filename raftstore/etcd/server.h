@@ -75,7 +75,7 @@ void etcd_server_stop(struct etcd_server *s);
 int etcd_server_port(const struct etcd_server *s);
 
 struct etcd_server_stats {
-    uint64_t calls, watchers, slow_watchers;
+    uint64_t calls, watchers, slow_watchers, watch_streams;
 };
 void etcd_server_get_stats(const struct etcd_server *s, struct etcd_server_stats *ret); /* [any] */
 

@@ -44,6 +44,7 @@ struct watch_hub;
 enum {
     ETCD_LEARNER = 1, /* Learners answer it too. */
     ETCD_NO_AUTH = 2, /* Nobody is asked who they are: Authenticate. */
+    ETCD_WAITS = 4,   /* A unary request that may be open for long: ends as streams do. */
 };
 
 /* Exactly one of on_call and on_open is set. */
@@ -88,7 +89,7 @@ struct etcd_call {
     struct etcd_thread *thread;
     struct grpc_stream *stream; /* NULL once ended. */
     const struct etcd_method *method;
-    const struct etcd_binding *binding; /* For counting. */
+    struct etcd_binding *binding; /* For counting. */
     struct etcd_caller caller;          /* Its auth state is referenced by the call. */
     void *user;                         /* The handler's own. */
     void (*on_drain)(struct etcd_call *c);
@@ -127,6 +128,8 @@ bool etcd_call_may_queue(const struct etcd_call *c, size_t bytes);
 /* Streamed answers; no-ops when it is not open. */
 void etcd_call_send(struct etcd_call *c, struct net_bytes *message); /* Takes the reference. */
 void etcd_call_send_proto(struct etcd_call *c, const ProtobufCMessage *message);
+/* For those that write messages to the stream themselves. */
+void etcd_call_count_sent(struct etcd_call *c, size_t bytes);
 size_t etcd_call_pending(const struct etcd_call *c); /* Bytes not taken by the connection. */
 void etcd_call_on_drain(struct etcd_call *c, size_t low_bytes, void (*cb)(struct etcd_call *c));
 
@@ -172,7 +175,7 @@ struct etcd_thread {
     struct mail stop_mail;
     unsigned http_open;
     unsigned handles;
-    atomic_uint_fast64_t stat_calls, stat_watchers, stat_slow;
+    atomic_uint_fast64_t stat_calls, stat_watchers, stat_slow, stat_watch_streams;
 };
 
 static inline struct mailbox *etcd_thread_mailbox(struct etcd_thread *t)

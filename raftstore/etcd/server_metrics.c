@@ -73,6 +73,15 @@ void etcd_rpc_metrics_init(struct etcd_rpc_metrics *m, const struct etcd_server_
                        METRIC_LABELS("grpc_code", "grpc_method", "grpc_service", "grpc_type"));
     m->started = METRIC_OF(started, m->name, m->service, m->type);
     m->handled_ok = METRIC_OF(m->handled, STR("OK"), m->name, m->service, m->type);
+    m->received =
+        METRIC_OF(metric_counter(registry, "grpc_server_msg_received_total",
+                                 "Total number of RPC stream messages received on the server.",
+                                 METRIC_LABELS("grpc_method", "grpc_service", "grpc_type")),
+                  m->name, m->service, m->type);
+    m->sent = METRIC_OF(metric_counter(registry, "grpc_server_msg_sent_total",
+                                       "Total number of gRPC stream messages sent by the server.",
+                                       METRIC_LABELS("grpc_method", "grpc_service", "grpc_type")),
+                        m->name, m->service, m->type);
     m->operations = operations_of(registry, method->path);
     m->seconds = config->extensive_metrics ? seconds_of(m, registry) : NULL;
 }
@@ -81,6 +90,25 @@ uint64_t etcd_binding_started(const struct etcd_binding *b)
 {
     metric_inc(b->metrics->started);
     return b->metrics->seconds != NULL ? uv_hrtime() : 0;
+}
+
+/* Only the thread writes: no need of an atomic addition. */
+static void bump(atomic_uint_fast64_t *n, uint64_t by)
+{
+    atomic_store_explicit(n, atomic_load_explicit(n, memory_order_relaxed) + by,
+                          memory_order_relaxed);
+}
+
+void etcd_binding_received(struct etcd_binding *b, size_t bytes)
+{
+    bump(&b->received, 1);
+    bump(&b->received_bytes, bytes);
+}
+
+void etcd_binding_sent(struct etcd_binding *b, size_t bytes)
+{
+    bump(&b->sent, 1);
+    bump(&b->sent_bytes, bytes);
 }
 
 void etcd_binding_count(const struct etcd_binding *b, enum grpc_status status, uint64_t started_ns)
@@ -121,12 +149,45 @@ static void set_plain(struct metrics *m, const char *name, const char *help, dou
     metric_set(metric_single(metric_gauge(m, name, help, NULL)), value);
 }
 
-static void set_all(const struct etcd_server *s)
+/* Counters that the threads keep for themselves: adds what is new since the last time. */
+static void set_traffic(struct etcd_server *s)
+{
+    struct metrics *m = s->config.metrics;
+    uint64_t received_bytes = 0, sent_bytes = 0;
+    for (size_t i = 0; i < s->method_count; i++) {
+        struct etcd_rpc_metrics *x = &s->rpc_metrics[i];
+        uint64_t received = 0, sent = 0;
+        for (unsigned k = 0; k < s->thread_count; k++) {
+            const struct etcd_binding *b = &s->threads[k].bindings[i];
+            received += atomic_load_explicit(&b->received, memory_order_relaxed);
+            sent += atomic_load_explicit(&b->sent, memory_order_relaxed);
+            received_bytes += atomic_load_explicit(&b->received_bytes, memory_order_relaxed);
+            sent_bytes += atomic_load_explicit(&b->sent_bytes, memory_order_relaxed);
+        }
+        metric_add(x->received, (double)(received - x->received_told));
+        metric_add(x->sent, (double)(sent - x->sent_told));
+        x->received_told = received;
+        x->sent_told = sent;
+    }
+    metric_add(metric_single(metric_counter(m, "etcd_network_client_grpc_received_bytes_total",
+                                            "The total number of bytes received from grpc clients.",
+                                            NULL)),
+               (double)(received_bytes - s->received_bytes_told));
+    metric_add(
+        metric_single(metric_counter(m, "etcd_network_client_grpc_sent_bytes_total",
+                                     "The total number of bytes sent to grpc clients.", NULL)),
+        (double)(sent_bytes - s->sent_bytes_told));
+    s->received_bytes_told = received_bytes;
+    s->sent_bytes_told = sent_bytes;
+}
+
+static void set_all(struct etcd_server *s)
 {
     struct metrics *m = s->config.metrics;
     struct etcd_server_stats stats;
     struct store_status status;
     char id[20];
+    set_traffic(s);
     etcd_server_get_stats(s, &stats);
     store_status(s->config.store, &status);
     snprintf(id, sizeof(id), "%" PRIx64, status.id);
@@ -140,6 +201,11 @@ static void set_all(const struct etcd_server *s)
               status.id != 0 && !status.is_voter);
     set_plain(m, "etcd_debugging_mvcc_watcher_total", "Total number of watchers.",
               (double)stats.watchers);
+    set_plain(m, "etcd_debugging_mvcc_watch_stream_total", "Total number of watch streams.",
+              (double)stats.watch_streams);
+    set_plain(m, "etcd_debugging_mvcc_db_total_size_in_bytes",
+              "Memory of keys and values; etcd_mvcc_db_total_size_in_bytes by its older name.",
+              (double)status.bytes);
     set_plain(m, "etcd_debugging_mvcc_slow_watcher_total",
               "Total number of unsynced slow watchers.", (double)stats.slow_watchers);
 }

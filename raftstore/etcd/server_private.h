@@ -12,15 +12,19 @@ struct etcd_binding {
     struct etcd_thread *thread;
     const struct etcd_method *method;
     struct etcd_rpc_metrics *metrics;
+    /* Messages and their bytes; written by the thread, read by who renders metrics. */
+    atomic_uint_fast64_t received, received_bytes, sent, sent_bytes;
 };
 
 /* Of one method, shared by the threads. */
 struct etcd_rpc_metrics {
     struct metric *started, *handled_ok;
     struct metric_family *handled;
+    struct metric *received, *sent; /* Messages; brought up to date when metrics are asked for. */
     struct metric *operations; /* etcd_mvcc_put_total and such; NULL: counts as none. */
     struct metric *seconds;    /* NULL: not measured. */
     struct str service, name, type;
+    uint64_t received_told, sent_told;
 };
 
 struct etcd_listen {
@@ -30,6 +34,7 @@ struct etcd_listen {
 };
 
 struct etcd_server {
+    uint64_t received_bytes_told, sent_bytes_told; /* In metrics; under the gauges' lock. */
     struct etcd_server_config config; /* With the defaults filled in; strings are owned. */
     struct etcd_listen *listens;
     size_t listen_count;
@@ -73,6 +78,8 @@ void etcd_rpc_metrics_init(struct etcd_rpc_metrics *m, const struct etcd_server_
                            const struct etcd_method *method);
 /* When the call began, where that is measured, else 0. */
 uint64_t etcd_binding_started(const struct etcd_binding *b);
+void etcd_binding_received(struct etcd_binding *b, size_t bytes);
+void etcd_binding_sent(struct etcd_binding *b, size_t bytes);
 void etcd_binding_count(const struct etcd_binding *b, enum grpc_status status, uint64_t started_ns);
 /* Gauges that are set when metrics are asked for. One server at a time has them. */
 void etcd_gauges_start(struct etcd_server *s);

@@ -265,6 +265,7 @@ static void stream_free(struct watch_stream *s)
     LIST_FOREACH_SAFE (it, &s->watchers)
         watcher_free(LIST_ENTRY(it, struct watcher, in_stream));
     watch_stream_remove(s);
+    atomic_fetch_sub(&c->thread->stat_watch_streams, 1);
     map_done(&s->by_id);
     free(s);
     c->user = NULL;
@@ -293,6 +294,7 @@ static void watch_open(struct etcd_call *c)
     list_init(&s->stall_link);
     map_init(&s->by_id);
     watch_stream_add(c->thread->hub, s);
+    atomic_fetch_add(&c->thread->stat_watch_streams, 1);
     c->user = s;
     etcd_call_on_drain(c, WATCH_PENDING_LOW, on_drain);
 }

@@ -136,6 +136,7 @@ static void send_message(const struct watcher *w, const struct message *m)
     uint8_t copy[HEAD_BYTES_MAX + COPY_BYTES_MAX];
     size_t size = head_size(m, w) + m->bytes;
     uint8_t *p = head_put(copy, m, w);
+    etcd_call_count_sent(w->stream->call, size);
     if (m->bytes <= COPY_BYTES_MAX) {
         for (size_t i = 0; i < m->count; i++) {
             memcpy(p, m->slices[i].block->data + m->slices[i].from, m->slices[i].len);

@@ -16,32 +16,22 @@ def health(t):
     t.http("/version", method="POST", data=b"")
 
 
-# Names that etcd's own dashboard and alert rules, and the common mixins, ask for.
-DASHBOARD = """etcd_server_has_leader etcd_server_is_leader etcd_server_leader_changes_seen_total
+# Names that etcd's own dashboards and alert rules ask for, and those that operators look at by hand.
+DASHBOARD = """etcd_server_has_leader etcd_server_is_leader etcd_server_leader_changes_seen_total etcd_server_id
+etcd_server_version etcd_cluster_version etcd_server_is_learner etcd_server_quota_backend_bytes
 etcd_server_proposals_committed_total etcd_server_proposals_applied_total etcd_server_proposals_pending
-etcd_server_proposals_failed_total etcd_server_slow_apply_total etcd_server_slow_read_indexes_total
-etcd_server_read_indexes_failed_total etcd_server_heartbeat_send_failures_total etcd_server_health_success
-etcd_server_health_failures etcd_server_id etcd_server_version etcd_server_go_version etcd_server_is_learner
-etcd_server_learner_promote_successes
-etcd_server_quota_backend_bytes etcd_server_snapshot_apply_in_progress_total etcd_cluster_version
-etcd_disk_wal_fsync_duration_seconds_bucket etcd_disk_wal_fsync_duration_seconds_sum
-etcd_disk_backend_commit_duration_seconds_bucket etcd_disk_backend_commit_duration_seconds_count
-etcd_disk_backend_snapshot_duration_seconds_bucket etcd_disk_backend_defrag_duration_seconds_bucket
-etcd_mvcc_db_total_size_in_bytes etcd_mvcc_db_total_size_in_use_in_bytes etcd_mvcc_db_open_read_transactions
-etcd_mvcc_put_total etcd_mvcc_delete_total etcd_mvcc_range_total etcd_mvcc_txn_total
-etcd_mvcc_hash_duration_seconds_bucket etcd_mvcc_hash_rev_duration_seconds_bucket
-etcd_debugging_mvcc_keys_total etcd_debugging_mvcc_db_total_size_in_bytes etcd_debugging_mvcc_watcher_total
-etcd_debugging_mvcc_watch_stream_total etcd_debugging_mvcc_slow_watcher_total etcd_debugging_mvcc_events_total
-etcd_debugging_mvcc_pending_events_total etcd_debugging_mvcc_put_total
-etcd_debugging_mvcc_index_compaction_pause_duration_milliseconds_bucket
-etcd_debugging_mvcc_db_compaction_pause_duration_milliseconds_bucket
-etcd_debugging_mvcc_db_compaction_total_duration_milliseconds_bucket etcd_debugging_mvcc_db_compaction_keys_total
-etcd_debugging_lease_granted_total etcd_debugging_lease_revoked_total etcd_debugging_lease_renewed_total
-etcd_debugging_lease_ttl_total_bucket etcd_debugging_store_watchers
+etcd_server_proposals_failed_total etcd_server_slow_read_indexes_total etcd_server_read_indexes_failed_total
+etcd_server_slow_apply_total etcd_server_heartbeat_send_failures_total etcd_server_health_success
+etcd_server_health_failures etcd_disk_wal_fsync_duration_seconds_bucket etcd_disk_wal_fsync_duration_seconds_sum
+etcd_disk_wal_fsync_duration_seconds_count etcd_disk_backend_commit_duration_seconds_bucket
+etcd_mvcc_db_total_size_in_bytes etcd_mvcc_db_total_size_in_use_in_bytes etcd_mvcc_put_total etcd_mvcc_delete_total
+etcd_mvcc_range_total etcd_mvcc_txn_total etcd_debugging_mvcc_keys_total etcd_debugging_mvcc_db_total_size_in_bytes
+etcd_debugging_mvcc_watcher_total etcd_debugging_mvcc_watch_stream_total etcd_debugging_mvcc_slow_watcher_total
+etcd_debugging_lease_granted_total etcd_debugging_lease_revoked_total
 etcd_network_client_grpc_received_bytes_total etcd_network_client_grpc_sent_bytes_total
 grpc_server_started_total grpc_server_handled_total grpc_server_msg_received_total grpc_server_msg_sent_total
-process_resident_memory_bytes process_cpu_seconds_total process_open_fds process_max_fds
-process_start_time_seconds process_virtual_memory_bytes""".split()
+process_resident_memory_bytes process_virtual_memory_bytes process_cpu_seconds_total process_open_fds process_max_fds
+process_start_time_seconds""".split()
 PEERS = ("etcd_network_peer_sent_bytes_total", "etcd_network_peer_received_bytes_total", "etcd_network_active_peers")
 
 
@@ -76,6 +66,10 @@ def metrics_values(t):
     t.ctl("lease grant 100")
     _, body = t.http("/metrics", show=False)
     values = dict(re.findall(r"^([a-z_]+(?:\{[^}]*\})?) (\S+)$", body, re.M))
+    # A put of a key of one byte: the messages of which are the same on both.
+    t.say({"put messages": [values.get('grpc_server_msg_%s_total{grpc_method="Put",grpc_service="etcdserverpb.KV",'
+                                       'grpc_type="unary"}' % way) for way in ("received", "sent")]})
+    t.say(all(float(values.get("etcd_network_client_grpc_%s_bytes_total" % way, 0)) > 100 for way in ("received", "sent")))
     for name in ("etcd_server_has_leader", "etcd_server_is_leader", "etcd_server_proposals_pending",
                  "etcd_server_is_learner", "etcd_debugging_mvcc_keys_total", "etcd_debugging_mvcc_watcher_total",
                  "etcd_debugging_mvcc_watch_stream_total", "etcd_debugging_lease_granted_total",

@@ -177,8 +177,9 @@ struct store {
     bool adopting;
     bool was_leader;
     uint64_t last_leader;
-    bool failed;    /* The member cannot go on. */
-    int apply_code; /* A committed command could not be applied. */
+    bool failed;       /* The member cannot go on. */
+    bool told_removed; /* By the leader. */
+    int apply_code;    /* A committed command could not be applied. */
     bool closing, closed;
     uint64_t close_at_ms;
     atomic_bool killed;
@@ -199,10 +200,10 @@ struct store {
     bool low_space;
     struct member_record seen[MEMBERS_MAX]; /* Whom we met. */
     uint32_t seen_count;
-    struct buf published; /* The members' record that other threads know. */
-    bool record_dirty;    /* What it should say may have changed. */
-    uint16_t format;      /* Of commands that every member understands. */
-    bool verifying; /* A hash is being made. */
+    struct buf published;                  /* The members' record that other threads know. */
+    bool record_dirty;                     /* What it should say may have changed. */
+    uint16_t format;                       /* Of commands that every member understands. */
+    bool verifying;                        /* A hash is being made. */
     enum verdict verdict, alarmed_verdict; /* Until the alarm says so; what it was told to say. */
     uint64_t verify_at_ms;
 

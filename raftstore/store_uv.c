@@ -204,7 +204,7 @@ void store_update_status(struct store *s)
         .is_voter = rs.is_voter,
         .is_learner = rs.is_learner,
         .alarms = mvcc_alarms(s->mvcc),
-        .removed = rs.removed,
+        .removed = rs.removed || s->told_removed,
         .failed = s->failed,
     };
     pthread_mutex_lock(&s->lock);

@@ -120,10 +120,23 @@ void remote_settle(struct remote *p)
     transport_settle(t);
 }
 
+/* Who was taken off the list dials again, and can be told why. */
+static void drop_inbound(struct transport *t)
+{
+    LIST_FOREACH (it, &t->inbounds) {
+        struct inbound *in = LIST_ENTRY(it, struct inbound, node);
+        if (in->peer != NULL && in->peer->was_listed && !in->peer->listed)
+            net_stream_close(in->stream);
+    }
+}
+
 void transport_set_peers(struct transport *t, const struct transport_peer *peers, size_t count)
 {
-    LIST_FOREACH (it, &t->peers)
-        LIST_ENTRY(it, struct remote, node)->listed = false;
+    LIST_FOREACH (it, &t->peers) {
+        struct remote *p = LIST_ENTRY(it, struct remote, node);
+        p->was_listed = p->listed;
+        p->listed = false;
+    }
     for (size_t i = 0; i < count; i++) {
         if (peers[i].id == t->id)
             continue;
@@ -140,6 +153,7 @@ void transport_set_peers(struct transport *t, const struct transport_peer *peers
         p->listed = true;
         link_dial(&p->links[TRANSPORT_CONTROL]);
     }
+    drop_inbound(t);
     LIST_FOREACH_SAFE (it, &t->peers)
         remote_settle(LIST_ENTRY(it, struct remote, node));
 }

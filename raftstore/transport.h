@@ -37,6 +37,8 @@ struct transport_ops {
     enum transport_status (*on_welcome)(void *arg, const struct transport_welcome *w);
     /* True: goes over the bulk connection. */
     bool (*is_bulk)(void *arg, struct str message);
+    /* The leader refused our dialing: we are no member any more. May be NULL. */
+    void (*on_removed)(void *arg);
 };
 
 struct transport_config {

@@ -172,6 +172,8 @@ static enum transport_status judge_welcome(struct link *l, struct str frame)
     struct transport_welcome w;
     if (transport_welcome_decode(frame, &w, NULL) < 0)
         return TRANSPORT_BAD_VERSION;
+    if (w.status == TRANSPORT_REMOVED && w.cluster_id == t->cluster_id && t->ops.on_removed != NULL)
+        t->ops.on_removed(t->arg);
     if (w.status != TRANSPORT_OK)
         return (enum transport_status)w.status;
     if (w.version < TRANSPORT_VERSION_MIN || w.version > TRANSPORT_VERSION)

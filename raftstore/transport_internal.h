@@ -44,6 +44,7 @@ struct remote {
     uint64_t id;
     char *address;
     bool listed;      /* By transport_set_peers(); else it only dialed us. */
+    bool was_listed;  /* By the list before. */
     uint32_t inbound; /* Connections it has to us. */
     bool blocked;
     bool closing;

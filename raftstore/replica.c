@@ -13,6 +13,9 @@
 #define CACHE_SPARE_BYTES (512u << 10)
 #define DEFAULT(field, value) c->field = c->field != 0 ? c->field : (value)
 
+/* Messages that wait for the vote to be durable, at most. */
+#define HELD_MAX 1024
+
 struct held_message {
     struct list node;
     uint64_t to;
@@ -59,6 +62,13 @@ struct write *replica_write(struct replica *r, enum write_type type)
     return w;
 }
 
+static void drop_held(struct replica *r, struct held_message *h)
+{
+    buf_done(&h->bytes);
+    free(h);
+    r->held_count--;
+}
+
 /* Nothing leaves before the newest term and vote are durable: a member that
  * forgot what it promised could promise twice. */
 static void send_or_hold(struct replica *r, uint64_t to, struct buf *bytes)
@@ -69,11 +79,15 @@ static void send_or_hold(struct replica *r, uint64_t to, struct buf *bytes)
         buf_done(bytes);
         return;
     }
+    /* A disk may hang for hours. Any message may be lost, old ones most of all. */
+    if (r->held_count == HELD_MAX)
+        drop_held(r, LIST_ENTRY(list_pop_front(&r->held), struct held_message, node));
     struct held_message *h = xmalloc(sizeof(*h));
     h->to = to;
     h->bytes = *bytes;
     *bytes = BUF_INIT;
     list_push_back(&r->held, &h->node);
+    r->held_count++;
 }
 
 void replica_send(struct replica *r, uint64_t to, const struct peer_message *m)
@@ -81,6 +95,14 @@ void replica_send(struct replica *r, uint64_t to, const struct peer_message *m)
     struct buf out = BUF_INIT;
     peer_message_encode(m, &out);
     send_or_hold(r, to, &out);
+}
+
+void replica_send_now(struct replica *r, uint64_t to, const struct peer_message *m)
+{
+    struct buf out = BUF_INIT;
+    peer_message_encode(m, &out);
+    R_OP(r, send, to, &out);
+    buf_done(&out);
 }
 
 static void flush_held(struct replica *r)
@@ -91,8 +113,7 @@ static void flush_held(struct replica *r)
     while ((n = list_pop_front(&r->held)) != NULL) {
         struct held_message *h = LIST_ENTRY(n, struct held_message, node);
         R_OP(r, send, h->to, &h->bytes);
-        buf_done(&h->bytes);
-        free(h);
+        drop_held(r, h);
     }
 }
 

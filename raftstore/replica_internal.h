@@ -203,6 +203,7 @@ struct replica {
     uint64_t persisted; /* Entries up to here are durable and stand in the tail. */
     uint32_t appends_pending;
     struct list held; /* struct held_message: leave once the vote is durable. */
+    uint32_t held_count;
     uint64_t token;
     uint64_t retry_transfer_ms;
     uint64_t fatal_at_ms; /* Disk failure: when to give up handing over. */
@@ -286,6 +287,8 @@ static inline bool is_settled_leader(const struct replica *r)
 /* replica.c */
 void replica_fatal(struct replica *r, int code, const char *fmt, ...) PRINTF_LIKE(3, 4);
 void replica_send(struct replica *r, uint64_t to, const struct peer_message *m);
+/* For what promises nothing: not held until term and vote are durable. */
+void replica_send_now(struct replica *r, uint64_t to, const struct peer_message *m);
 struct peer *replica_peer(struct replica *r, uint64_t id); /* NULL: no member. */
 struct write *replica_write(struct replica *r,
                             enum write_type type); /* Enters the FIFO, with its seq. */

@@ -194,7 +194,8 @@ static void run_follower(struct replica *r)
         buf_reserve(&bytes, MIN_OF(r->queued_bytes, r->config.append_bytes) + BATCH_ROOM_BYTES);
         gather(r, &w, r->config.append_bytes, &count);
         struct peer_message m = {.type = PEER_FORWARD, .forward = {buf_str(&bytes)}};
-        replica_send(r, r->leader, &m);
+        /* Also from a member whose disk is full: its alarm must get out. */
+        replica_send_now(r, r->leader, &m);
         mark_sent(r, count);
     }
 }

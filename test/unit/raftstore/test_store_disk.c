@@ -215,6 +215,35 @@ START_TEST(failed_leader_stops)
 }
 END_TEST
 
+/* A member that cannot even write down the newest term, for want of room, still gets
+ * its alarm out: writes are refused by all, and go on when there is room. */
+START_TEST(alarm_of_a_member_that_cannot_write)
+{
+    struct rig r;
+    struct bad_disk disk;
+    three_with_one_bad(&r, &disk);
+    struct answer a = {0};
+    store_transfer_leader(r.stores[0], 2, &r.mb, rig_on_done, &a);
+    ck_assert(rig_wait(&r, &a.done, 20000));
+    ck_assert(led_by_another(&r, 10000));
+    ck_assert(rig_caught_up(&r, 5000));
+    atomic_store(&disk.full, true); /* The log's segment is given up, a new one does not fit. */
+    atomic_store(&disk.failing, true);
+    a = (struct answer){0};
+    store_transfer_leader(r.stores[1], 3, &r.mb, rig_on_done, &a);
+    ck_assert(rig_wait(&r, &a.done, 20000));
+    ck_assert(wait_alarm(&r, 2, STORE_ALARM_NO_SPACE, 10000));
+    ck_assert_int_eq(rig_put(&r, 1, "/a", "2").code, E_NO_SPACE);
+    AUTO_FREE char *v = rig_get(&r, 1, "/a");
+    ck_assert_str_eq(v, "1");
+    atomic_store(&disk.failing, false);
+    atomic_store(&disk.full, false);
+    ck_assert(wait_alarm(&r, 2, 0, 10000));
+    rig_must_put(&r, 1, "/a", "3");
+    rig_done(&r);
+}
+END_TEST
+
 /* An error that passes is survived, without losing or repeating anything. */
 START_TEST(passing_errors)
 {
@@ -256,4 +285,5 @@ UNIT_MAIN("store_disk", {
     UNIT_TEST(stalled_leader_hands_over);
     UNIT_TEST(failed_leader_stops);
     UNIT_TEST(passing_errors);
+    UNIT_TEST(alarm_of_a_member_that_cannot_write);
 })

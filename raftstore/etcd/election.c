@@ -254,10 +254,14 @@ static void on_leader(struct etcd_call *c, struct str message)
 }
 
 static const struct etcd_method methods[] = {
-    {.path = "/v3electionpb.Election/Campaign", .on_call = on_campaign, .on_gone = queue_gone},
+    {.path = "/v3electionpb.Election/Campaign",
+     .flags = ETCD_WAITS,
+     .on_call = on_campaign,
+     .on_gone = queue_gone},
     {.path = "/v3electionpb.Election/Proclaim", .on_call = on_proclaim},
     {.path = "/v3electionpb.Election/Leader", .on_call = on_leader},
     {.path = "/v3electionpb.Election/Observe",
+     .flags = ETCD_WAITS,
      .on_call = election_on_observe,
      .on_gone = election_observe_gone},
     {.path = "/v3electionpb.Election/Resign", .on_call = on_resign},

@@ -86,7 +86,7 @@ static void on_unlock(struct etcd_call *c, struct str message)
 }
 
 static const struct etcd_method methods[] = {
-    {.path = "/v3lockpb.Lock/Lock", .on_call = on_lock, .on_gone = queue_gone},
+    {.path = "/v3lockpb.Lock/Lock", .flags = ETCD_WAITS, .on_call = on_lock, .on_gone = queue_gone},
     {.path = "/v3lockpb.Lock/Unlock", .on_call = on_unlock},
 };
 const struct etcd_service etcd_lock_service = {methods, ARRAY_SIZE(methods)};

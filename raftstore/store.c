@@ -384,6 +384,11 @@ uint64_t store_id(const struct store *s)
     return atomic_load(&s->id);
 }
 
+uint64_t store_quota(const struct store *s)
+{
+    return s->quota_bytes;
+}
+
 uint16_t store_peer_port(const struct store *s)
 {
     return s->port;

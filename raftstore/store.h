@@ -200,6 +200,7 @@ typedef void store_auth_cb(int code, enum auth_refusal refusal, int64_t rev, voi
 void store_auth_change(struct store *s, const struct auth_change *c, struct mailbox *mb,
                        store_auth_cb *cb, void *arg);
 uint64_t store_id(const struct store *s);
+uint64_t store_quota(const struct store *s); /* Bytes; never 0. */
 uint16_t store_peer_port(const struct store *s);
 /* Copies the member list; free with free(). One allocation. */
 struct store_member *store_members(struct store *s, uint32_t *ret_count);

@@ -176,6 +176,7 @@ static void on_status(struct etcd_call *c, struct str message)
     response.storageversion = (char *)(uintptr_t)ETCD_CLUSTER_VERSION;
     response.dbsize = (int64_t)status.bytes;
     response.dbsizeinuse = (int64_t)status.bytes_in_use;
+    response.dbsizequota = (int64_t)store_quota(etcd_thread_store(c->thread));
     response.leader = status.has_leader ? status.leader_id : 0;
     response.raftindex = status.log_index;
     response.raftappliedindex = status.applied_index;

@@ -464,6 +464,28 @@ static void grpc_refuse(struct http_request *r, enum grpc_status status, const c
     http_response_end(r);
 }
 
+/* "/service/method" that is not there, in grpc-go's words. */
+static void grpc_refuse_unknown(const struct grpc_server *server, struct http_request *r)
+{
+    size_t slash = r->path.len;
+    while (slash > 0 && r->path.data[slash - 1] != '/')
+        slash--;
+    struct str prefix = str_sub(r->path, 0, slash), path; /* "/service/" */
+    struct str service = str_sub(r->path, 1, slash > 2 ? slash - 2 : 0);
+    struct str method = str_sub(r->path, slash, r->path.len);
+    struct str text = arena_printf(r->arena, "unknown service " STR_FMT, STR_ARG(service));
+    if (str_empty(service))
+        text = arena_printf(r->arena, "malformed method name: \"" STR_FMT "\"", STR_ARG(r->path));
+    for (size_t pos = 0; !str_empty(service) && map_next(&server->methods, &pos, &path, NULL);) {
+        if (!str_has_prefix(path, prefix))
+            continue;
+        text = arena_printf(r->arena, "unknown method " STR_FMT " for service " STR_FMT,
+                            STR_ARG(method), STR_ARG(service));
+        break;
+    }
+    grpc_refuse(r, GRPC_UNIMPLEMENTED, text.data);
+}
+
 void grpc_server_handle(struct grpc_server *server, struct http_request *r)
 {
     const struct grpc_method *method = map_get(&server->methods, r->path);
@@ -473,8 +495,7 @@ void grpc_server_handle(struct grpc_server *server, struct http_request *r)
         return;
     }
     if (method == NULL) {
-        AUTO_FREE char *text = xasprintf("unknown method " STR_FMT, STR_ARG(r->path));
-        grpc_refuse(r, GRPC_UNIMPLEMENTED, text);
+        grpc_refuse_unknown(server, r);
         return;
     }
     if (!str_empty(encoding) && !str_eq(encoding, STR("identity"))) {

@@ -39,6 +39,7 @@ static bool only_get(struct http_request *r)
     if (str_eq(r->method, STR("GET")) || str_eq(r->method, STR("HEAD")))
         return true;
     http_response_header(r, "allow", "GET");
+    http_response_header(r, "content-type", "text/plain; charset=utf-8");
     http_respond(r, 405, STR("Method Not Allowed\n"));
     return false;
 }
@@ -87,7 +88,7 @@ static void answer_health(const struct question *q, int code)
     struct http_request *r = q->request;
     const char *reason = health_reason(q, code);
     etcd_health_count(etcd_thread_config(q->thread)->metrics, reason == NULL, 1);
-    http_response_header(r, "content-type", "application/json");
+    http_response_header(r, "content-type", "text/plain; charset=utf-8"); /* As etcd. */
     http_respond(r, reason == NULL ? 200 : 503,
                  arena_printf(r->arena, "{\"health\":\"%s\",\"reason\":\"%s\"}",
                               reason == NULL ? "true" : "false", reason == NULL ? "" : reason));

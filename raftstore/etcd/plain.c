@@ -12,6 +12,7 @@ static bool only_get(struct http_request *r)
     if (str_eq(r->method, STR("GET")) || str_eq(r->method, STR("HEAD")))
         return true;
     http_response_header(r, "allow", "GET");
+    http_response_header(r, "content-type", "text/plain; charset=utf-8");
     http_respond(r, 405, STR("Method Not Allowed\n"));
     return false;
 }

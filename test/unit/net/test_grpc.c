@@ -228,7 +228,7 @@ START_TEST(unary_calls)
     ck_assert_str_eq(r.text, "no: 100% \xc3\xa9 \n done");
     unary(c, &r, "/test.T/Nope", "x");
     ck_assert_int_eq(r.status, GRPC_UNIMPLEMENTED);
-    ck_assert_str_eq(r.text, "unknown method /test.T/Nope");
+    ck_assert_str_eq(r.text, "unknown method Nope for service test.T");
     unary(c, &r, "/grpc.health.v1.Health/Check", "");
     ck_assert_int_eq(r.status, GRPC_OK);
     ck_assert(str_eqc(buf_str(&r.last), "\x08\x01"));

@@ -664,6 +664,13 @@ int replica_receive(struct replica *r, uint64_t now_ms, uint64_t from, struct st
     return 0;
 }
 
+void replica_connected(struct replica *r, uint64_t id)
+{
+    struct peer *p = r->started && !r->closed ? replica_peer(r, id) : NULL;
+    if (p != NULL)
+        send_reset(p);
+}
+
 /* --- looking --- */
 
 void replica_status(const struct replica *r, struct replica_status *ret)

@@ -241,6 +241,10 @@ void replica_disk_failed(struct replica *r, uint64_t now_ms, int code, const cha
  * the transport should cut the connection. */
 int replica_receive(struct replica *r, uint64_t now_ms, uint64_t from, struct str bytes);
 
+/* The way to the member begins anew: what was sent before and not answered may
+ * count as lost. Sooner than by silence. */
+void replica_connected(struct replica *r, uint64_t id);
+
 /* --- from users --- */
 /* Copies bytes. 0: exactly one answer follows, by apply() or propose_failed(),
  * with cookie (not NULL). E_TOO_LARGE, E_TOO_MANY (queue full: slow down),

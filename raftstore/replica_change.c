@@ -11,6 +11,7 @@
 #define RESULT_LATER 1 /* Nothing was done yet: to be asked again. */
 #define RESULT_DONE 2  /* It is so already. */
 #define CAUGHT_UP_ENTRIES 64
+#define HEARD_BEATS 3 /* Heartbeats after which silence makes a poor successor. */
 
 void change_init(struct replica *r)
 {
@@ -169,11 +170,34 @@ static int carry_out(struct replica *r, uint8_t type, uint64_t id, const char *a
     return rc;
 }
 
+/* The voter that has most of the log among those heard of just now: the core would
+ * also choose one that died a moment ago. 0: let it choose. */
+static uint64_t best_successor(struct replica *r)
+{
+    const struct members *m = consensus_members(r->consensus);
+    uint64_t best = 0, best_match = 0, best_heard = 0;
+    for (uint32_t i = 0; i < m->count; i++) {
+        const struct peer *p = replica_peer(r, m->items[i].id);
+        if (p == NULL || m->items[i].role != MEMBER_VOTER || p->heard_ms == 0 ||
+            r->now_ms - p->heard_ms > HEARD_BEATS * (uint64_t)r->config.heartbeat_ms)
+            continue;
+        uint64_t match = consensus_match_index(r->consensus, p->id);
+        if (best != 0 && (match < best_match || (match == best_match && p->heard_ms <= best_heard)))
+            continue;
+        best = p->id;
+        best_match = match;
+        best_heard = p->heard_ms;
+    }
+    return best;
+}
+
 /* A transfer is answered by its success: whoever asked sees the new leader. */
 static int carry_out_transfer(struct replica *r, uint64_t id)
 {
     if (id == r->config.id)
         return RESULT_DONE;
+    if (id == 0)
+        id = best_successor(r);
     int rc = consensus_transfer(r->consensus, r->now_ms, id);
     return rc == E_NOT_LEADER ? RESULT_LATER : rc == 0 ? RESULT_LATER : rc;
 }

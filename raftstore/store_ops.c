@@ -134,14 +134,17 @@ static enum transport_status on_hello(void *arg, const struct transport_hello *h
         return TRANSPORT_RETRY;
     if (s->was_leader && members_get(&s->members, h->from) == NULL)
         return TRANSPORT_REMOVED;
-    return store_member_met(s, &(struct member_greeting){h->from, h->instance, h->format, h->name,
-                                                         h->client_urls});
+    return store_member_met(
+        s, &(struct member_greeting){h->from, h->instance, h->format, h->name, h->client_urls});
 }
 
 static enum transport_status on_welcome(void *arg, const struct transport_welcome *w)
 {
-    return store_member_met(arg, &(struct member_greeting){w->id, w->instance, w->format, w->name,
-                                                           w->client_urls});
+    struct store *s = arg;
+    if (s->replica != NULL)
+        replica_connected(s->replica, w->id);
+    return store_member_met(
+        arg, &(struct member_greeting){w->id, w->instance, w->format, w->name, w->client_urls});
 }
 
 static bool is_bulk(void *arg, struct str message)
@@ -150,7 +153,15 @@ static bool is_bulk(void *arg, struct str message)
     return message.len > 1 && (uint8_t)message.data[1] == PEER_CHUNK;
 }
 
-const struct transport_ops store_transport_ops = {on_message, on_hello, on_welcome, is_bulk};
+static void on_removed(void *arg)
+{
+    struct store *s = arg;
+    s->told_removed = true;
+    store_kick(s);
+}
+
+const struct transport_ops store_transport_ops = {on_message, on_hello, on_welcome, is_bulk,
+                                                  on_removed};
 
 /* --- state machine and users -------------------------------------------------------------------
  */

@@ -238,11 +238,11 @@ static void on_round(struct deferred *d)
     }
     stop_failed(s);
     worker_post_list(&s->log_worker, &s->log_queue);
-    more |= store_give_back_memory(s, now);
+    store_update_status(s); /* Who got an answer finds it there. */
     if (!list_empty(&s->answers))
         (void)failpoint(FP_STORE_ANSWER);
     store_answer_all(s);
-    store_update_status(s);
+    more |= store_give_back_memory(s, now);
     arm_timer(s, now);
     if (more)
         store_kick(s);

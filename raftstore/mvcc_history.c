@@ -162,6 +162,18 @@ int mvcc_cursor_new(struct mvcc *m, int64_t after_rev, void (*on_ready)(void *ar
     return 0;
 }
 
+int mvcc_cursor_new_recent(struct mvcc *m, int64_t after_rev, void (*on_ready)(void *arg),
+                           void *arg, struct mvcc_cursor **ret)
+{
+    struct mvcc_cursor *c = xzalloc(sizeof(*c));
+    int rc = event_cursor_new(m->log, after_rev, on_ready, arg, &c->live);
+    if (rc == 0)
+        *ret = c;
+    else
+        free(c);
+    return rc;
+}
+
 void mvcc_cursor_free(struct mvcc_cursor *c)
 {
     if (c == NULL)

@@ -2,6 +2,8 @@
  * store's names. [any] thread. */
 #include "raftstore/store_internal.h"
 
+#include "raftstore/store_history.h"
+
 static struct mvcc_view *inner(const struct store_view *v)
 {
     return (struct mvcc_view *)(uintptr_t)v;
@@ -118,16 +120,18 @@ static void post_ready(void *arg)
         mailbox_post(c->mb, &c->mail);
 }
 
-int store_cursor_new(struct store *s, int64_t after_rev, struct mailbox *mb,
-                     void (*on_ready)(void *arg), void *arg, struct store_cursor **ret,
-                     struct error *err)
+static struct store_cursor *cursor_alloc(struct mailbox *mb, void (*on_ready)(void *arg), void *arg)
 {
     struct store_cursor *c = xzalloc(sizeof(*c));
     c->mb = mb;
     c->on_ready = on_ready;
     c->arg = arg;
     c->mail.run = run_ready;
-    int rc = mvcc_cursor_new(s->mvcc, after_rev, post_ready, c, &c->inner, err);
+    return c;
+}
+
+static int cursor_start(struct store_cursor *c, int rc, struct store_cursor **ret)
+{
     if (rc < 0) {
         free(c);
         return rc;
@@ -135,6 +139,23 @@ int store_cursor_new(struct store *s, int64_t after_rev, struct mailbox *mb,
     post_ready(c); /* A first look: the cursor wakes only who found it empty. */
     *ret = c;
     return 0;
+}
+
+int store_cursor_new(struct store *s, int64_t after_rev, struct mailbox *mb,
+                     void (*on_ready)(void *arg), void *arg, struct store_cursor **ret,
+                     struct error *err)
+{
+    struct store_cursor *c = cursor_alloc(mb, on_ready, arg);
+    int rc = mvcc_cursor_new(s->mvcc, after_rev, post_ready, c, &c->inner, err);
+    return cursor_start(c, rc, ret);
+}
+
+int store_cursor_new_recent(struct store *s, int64_t after_rev, struct mailbox *mb,
+                            void (*on_ready)(void *arg), void *arg, struct store_cursor **ret)
+{
+    struct store_cursor *c = cursor_alloc(mb, on_ready, arg);
+    int rc = mvcc_cursor_new_recent(s->mvcc, after_rev, post_ready, c, &c->inner);
+    return cursor_start(c, rc, ret);
 }
 
 void store_cursor_free(struct store_cursor *c)

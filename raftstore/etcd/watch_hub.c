@@ -4,10 +4,13 @@
 
 #include "lib/base/log.h"
 #include "raftstore/kv.h"
+#include "raftstore/store_history.h"
 
 #define ROUND_BYTES ((size_t)256 << 10) /* Encoded in one round of a feed ... */
 #define ROUND_EVENTS 2048               /* ... or looked at. */
 #define CURSOR_TRIES 3
+#define HISTORY_EVENTS 16384 /* In one window ... */
+#define HISTORY_KEYS 4096    /* ... and visited for it in one round. */
 
 /* --- feeds --- */
 
@@ -26,13 +29,28 @@ static void on_feed_ready(void *arg)
     watch_feed_run(f);
 }
 
+/* The cursor, where the event log reaches back to f->rev, or a window of history. */
+static int feed_open(struct watch_feed *f)
+{
+    struct store *store = etcd_thread_store(f->hub->thread);
+    int rc = store_cursor_new_recent(store, f->rev, &f->hub->thread->mailbox, on_feed_ready, f,
+                                     &f->cursor);
+    if (rc != E_EXPIRED)
+        return rc;
+    struct store_view *v = store_view(store);
+    rc = store_history_new(v, f->rev, HISTORY_EVENTS, &f->history);
+    store_view_unref(v);
+    f->history_built = false;
+    return rc;
+}
+
 static int feed_new(struct watch_hub *h, int64_t after_rev, struct watch_feed **ret)
 {
     struct watch_feed *f = xzalloc(sizeof(*f));
     f->hub = h;
     f->rev = f->sent_rev = after_rev;
-    int rc = store_cursor_new(etcd_thread_store(h->thread), after_rev, &h->thread->mailbox,
-                              on_feed_ready, f, &f->cursor, NULL);
+    f->ready = true;
+    int rc = feed_open(f);
     if (rc != 0) {
         free(f);
         return rc;
@@ -41,6 +59,7 @@ static int feed_new(struct watch_hub *h, int64_t after_rev, struct watch_feed **
     heap_init(&f->waiting, starts_before, NULL);
     list_init(&f->dirty);
     list_push_back(&h->feeds, &f->link);
+    deferred_post(&h->thread->defer, &h->work);
     *ret = f;
     return 0;
 }
@@ -52,6 +71,7 @@ static void feed_free(struct watch_feed *f)
         f->hub->head = NULL;
     list_remove(&f->link);
     store_cursor_free(f->cursor);
+    store_history_free(f->history);
     watch_index_done(&f->index);
     heap_done(&f->waiting);
     free(f);
@@ -93,7 +113,10 @@ static void feed_add(struct watch_feed *f, struct watcher *w)
 {
     ASSERT(w->feed == NULL && f->rev == f->sent_rev && w->next_rev > f->rev);
     w->feed = f;
-    f->watchers++;
+    if (f->watchers++ == 0)
+        f->stream = w->stream;
+    else if (f->stream != w->stream)
+        f->stream = NULL;
     if (w->next_rev > f->rev + 1)
         heap_push(&f->waiting, &w->by_start);
     else
@@ -136,7 +159,7 @@ static struct watch_feed *past_feed(struct watch_hub *h, int64_t next_rev)
     struct watch_feed *best = NULL;
     LIST_FOREACH (it, &h->feeds) {
         struct watch_feed *f = LIST_ENTRY(it, struct watch_feed, link);
-        if (f != h->head && f->rev < next_rev && (best == NULL || f->rev > best->rev))
+        if (f != h->head && !f->paused && f->rev < next_rev && (best == NULL || f->rev > best->rev))
             best = f;
     }
     return best;
@@ -197,6 +220,12 @@ int64_t watch_feed_rev(const struct watch_feed *f)
 
 /* --- streams that do not read --- */
 
+/* Of one stream only, and so it waits with it. The head never does. */
+bool watch_feed_is_private(const struct watch_feed *f)
+{
+    return f->stream != NULL && f != f->hub->head;
+}
+
 static void detach_stalling(struct watch_hub *h)
 {
     for (struct list *l; (l = list_pop_front(&h->stalling)) != NULL;) {
@@ -205,7 +234,9 @@ static void detach_stalling(struct watch_hub *h)
         LIST_FOREACH (it, &s->watchers) {
             struct watcher *w = LIST_ENTRY(it, struct watcher, in_stream);
             struct watch_feed *f = w->feed;
-            if (f == NULL)
+            if (f != NULL && watch_feed_is_private(f))
+                f->paused = true;
+            if (f == NULL || f->paused)
                 continue;
             if (w->group != NULL && !w->missed)
                 w->next_rev = f->sent_rev + 1;
@@ -233,8 +264,12 @@ void watch_stream_unstall(struct watch_stream *s)
     s->hub->slow_streams--;
     LIST_FOREACH_SAFE (it, &s->watchers) {
         struct watcher *w = LIST_ENTRY(it, struct watcher, in_stream);
-        if (w->feed == NULL)
+        if (w->feed == NULL) {
             watcher_start(w);
+        } else if (w->feed->paused) {
+            w->feed->paused = false;
+            w->feed->ready = true;
+        }
     }
     deferred_post(&s->hub->thread->defer, &s->hub->work);
 }
@@ -293,17 +328,50 @@ static void feed_merge(struct watch_feed *f)
 
 enum feed_result { FEED_DRAINED, FEED_MORE, FEED_LOST };
 
+/* The window is used up: the event log from here, or another one. */
+static enum feed_result feed_reopen(struct watch_feed *f)
+{
+    f->rev = MAX_OF(f->rev, store_history_rev(f->history));
+    store_history_free(f->history);
+    f->history = NULL;
+    watch_feed_flush(f);
+    return feed_open(f) == 0 ? FEED_MORE : FEED_LOST;
+}
+
+/* A batch, NULL for none: *ret says why. */
+static const struct event_batch *feed_next(struct watch_feed *f, enum feed_result *ret)
+{
+    const struct event_batch *b = NULL;
+    bool lost = false;
+    *ret = FEED_MORE;
+    if (f->history == NULL) {
+        b = store_cursor_next(f->cursor, &lost);
+        if (b == NULL && !lost)
+            f->rev = MAX_OF(f->rev, store_cursor_rev(f->cursor));
+        if (b == NULL)
+            *ret = lost ? FEED_LOST : FEED_DRAINED;
+        return b;
+    }
+    if (!f->history_built) {
+        f->history_built = !store_history_step(f->history, HISTORY_KEYS);
+        f->round_events = ROUND_EVENTS; /* Enough for a round. */
+        return NULL;
+    }
+    b = store_history_next(f->history);
+    if (b == NULL)
+        *ret = feed_reopen(f);
+    return b;
+}
+
 /* One batch, or the end of what is there. */
 static enum feed_result feed_step(struct watch_feed *f)
 {
-    bool lost = false;
-    const struct event_batch *b = store_cursor_next(f->cursor, &lost);
-    if (lost)
-        return FEED_LOST;
+    enum feed_result result;
+    const struct event_batch *b = feed_next(f, &result);
     if (b == NULL) {
-        f->ready = false;
-        f->rev = MAX_OF(f->rev, store_cursor_rev(f->cursor));
-        return FEED_DRAINED;
+        if (result == FEED_DRAINED)
+            f->ready = false;
+        return result;
     }
     feed_wake(f, b->rev);
     f->rev = b->rev;
@@ -338,6 +406,8 @@ static void feed_reached_head(struct watch_feed *f)
         return;
     if (head->rev < f->rev)
         watch_feed_run(head);
+    if (f->paused) /* Its stream filled up: it stays, and goes on with it. */
+        return;
     if (h->head != NULL && h->head->rev == f->rev) {
         feed_merge(f);
     } else {
@@ -349,7 +419,7 @@ static void feed_reached_head(struct watch_feed *f)
 void watch_feed_run(struct watch_feed *f)
 {
     struct watch_hub *h = f->hub;
-    if (f->running)
+    if (f->running || f->paused)
         return;
     f->running = true;
     enum feed_result result = feed_read(f);
@@ -378,7 +448,7 @@ static void run_work(struct deferred *d)
         again = false;
         LIST_FOREACH (it, &h->feeds) {
             struct watch_feed *f = LIST_ENTRY(it, struct watch_feed, link);
-            if (f->turn == turn || !f->ready)
+            if (f->turn == turn || !f->ready || f->paused)
                 continue;
             f->turn = turn;
             watch_feed_run(f); /* May edit the list: begin again. */

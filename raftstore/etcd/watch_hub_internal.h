@@ -7,10 +7,15 @@
 
 struct event;
 
+/* Reads the event log by a cursor; from before that, windows of history first. */
 struct watch_feed {
     struct watch_hub *hub;
     struct list link;
-    struct store_cursor *cursor;
+    struct store_cursor *cursor;   /* NULL: history. */
+    struct store_history *history; /* NULL: cursor. */
+    bool history_built;
+    struct watch_stream *stream; /* Whose watchers alone it has had; NULL: of several. */
+    bool paused;                 /* That stream does not read. */
     struct watch_index index;
     struct heap waiting; /* Watchers for revisions to come. */
     size_t watchers;     /* Active and waiting. */
@@ -44,6 +49,7 @@ void watch_feed_run(struct watch_feed *f);
 void watch_feed_dispatch(struct watch_feed *f, const struct event *e);
 /* Sends what was dispatched. May stall streams. */
 void watch_feed_flush(struct watch_feed *f);
+bool watch_feed_is_private(const struct watch_feed *f);
 void watch_stream_stall(struct watch_stream *s);
 void watch_send_done(struct watch_hub *h);
 

@@ -192,7 +192,7 @@ static void flush_group(struct watch_feed *f, struct watch_group *g, const struc
     m.bytes = g->bytes;
     LIST_FOREACH (it, &g->watchers) {
         struct watcher *w = LIST_ENTRY(it, struct watcher, link);
-        if (!w->stream->stalled) {
+        if (!w->stream->stalled || watch_feed_is_private(f)) {
             send_to(w, &m);
         } else if (!w->missed) {
             w->missed = true;

@@ -398,6 +398,73 @@ START_TEST(test_full_on_the_way_to_the_head)
 }
 END_TEST
 
+/* From a past that the event log does not hold: windows of history, read slowly by one
+ * stream while another joins on the way and writes go on. Each revision comes once. */
+START_TEST(test_old_history)
+{
+    memset(&er, 0, sizeof(er));
+    rig_init(&er.rig, 0);
+    er.rig.config.history_bytes = 1; /* As little as it takes. */
+    rig_start(&er.rig, 0);
+    ck_assert_int_eq(rig_leader(&er.rig), 0);
+    er.arena = arena_new(0);
+    er_serve(&er);
+    stream = er_open(&er, "/etcdserverpb.Watch/Watch");
+    struct er_answer *slow = er_open(&er, "/etcdserverpb.Watch/Watch");
+    enum { TXNS = 600, OPS = 100 };
+    static PB(RequestOp) ops[OPS];
+    static PB(PutRequest) puts[OPS];
+    static char keys[OPS][16];
+    PB(RequestOp) * list[OPS];
+    PB(TxnRequest) t = ETCDSERVERPB__TXN_REQUEST__INIT;
+    int64_t first = 0, last = 0;
+    for (int i = 0; i < TXNS; i++) {
+        for (int j = 0; j < OPS; j++) {
+            snprintf(keys[j], sizeof(keys[j]), "h/%05d", (i * 31 + j) % 5000);
+            puts[j] = (PB(PutRequest))ETCDSERVERPB__PUT_REQUEST__INIT;
+            puts[j].key = BYTES(keys[j]);
+            puts[j].value = BYTES("some value");
+            ops[j] = (PB(RequestOp))ETCDSERVERPB__REQUEST_OP__INIT;
+            ops[j].request_case = ETCDSERVERPB__REQUEST_OP__REQUEST_REQUEST_PUT;
+            ops[j].request_put = &puts[j];
+            list[j] = &ops[j];
+        }
+        t.success = list;
+        t.n_success = OPS;
+        last = ER_MUST(&er, "KV/Txn", &t, txn_response, TxnResponse)->header->revision;
+        first = first == 0 ? last : first;
+    }
+    PB(WatchCreateRequest) w = watch_of("h/", "h0", first);
+    w.prev_kv = true;
+    create_on(slow, &w);
+    ck_assert(next_on(slow)->created);
+    grpc_call_pause(slow->call);
+    w.start_revision = first + 50;
+    created(&w);
+    int64_t want[2] = {first + 50, first};
+    struct er_answer *streams[2] = {stream, slow};
+    for (int i = 0; i < 10; i++)
+        last = er_put(&er, "h/00001", "late");
+    for (int k = 0; k < 2; k++) {
+        size_t of_rev = 0;
+        if (k == 1)
+            grpc_call_resume(slow->call);
+        while (want[k] <= last) {
+            const PB(WatchResponse) *r = next_on(streams[k]);
+            ck_assert(!r->canceled);
+            for (size_t i = 0; i < r->n_events; i++) {
+                ck_assert_int_eq(r->events[i]->kv->mod_revision, want[k]);
+                bool whole = ++of_rev == (want[k] <= last - 10 ? OPS : 1);
+                want[k] += whole;
+                of_rev = whole ? 0 : of_rev;
+            }
+        }
+    }
+    er_close(&er, slow);
+    end();
+}
+END_TEST
+
 /* Watchers that join at every revision while puts go on see each exactly once. */
 START_TEST(test_joins)
 {
@@ -563,6 +630,7 @@ UNIT_MAIN("etcd_watch", {
     UNIT_TEST(test_fragments);
     UNIT_TEST(test_slow_reader);
     UNIT_TEST(test_full_on_the_way_to_the_head);
+    UNIT_TEST(test_old_history);
     UNIT_TEST(test_joins);
     UNIT_TEST(test_no_leader);
     UNIT_TEST(test_lease);

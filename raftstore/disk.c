@@ -67,6 +67,13 @@ static int sys_fallocate(struct disk *d, int fd, uint64_t offset, uint64_t n)
     return rc < 0 ? -errno : 0;
 }
 
+static int sys_release(struct disk *d, int fd, uint64_t offset, uint64_t n)
+{
+    UNUSED(d);
+    int mode = FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE;
+    return fallocate(fd, mode, (off_t)offset, (off_t)n) < 0 ? -errno : 0;
+}
+
 static int64_t sys_size(struct disk *d, int fd)
 {
     UNUSED(d);
@@ -170,6 +177,7 @@ struct disk *disk_system(void)
         .pwrite = sys_pwrite,
         .fdatasync = sys_fdatasync,
         .fallocate = sys_fallocate,
+        .release = sys_release,
         .size = sys_size,
         .rename = sys_rename,
         .unlink = sys_unlink,

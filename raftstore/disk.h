@@ -24,6 +24,9 @@ struct disk_ops {
     int (*fdatasync)(struct disk *d, int fd);
     /* Reserves room; the file reads as zeros there. -EOPNOTSUPP where unknown. */
     int (*fallocate)(struct disk *d, int fd, uint64_t offset, uint64_t n);
+    /* Gives back the room of a part of the file, which then reads as zeros; the
+     * size stays. NULL where unknown. */
+    int (*release)(struct disk *d, int fd, uint64_t offset, uint64_t n);
     int64_t (*size)(struct disk *d, int fd);
     int (*rename)(struct disk *d, const char *from, const char *to);
     int (*unlink)(struct disk *d, const char *path);

@@ -12,6 +12,9 @@
 
 /* A larger staging buffer is given back after its batch. */
 #define STAGED_KEEP_BYTES (1u << 20)
+/* Room that is given back: whole pages, and not for a little. */
+#define RELEASE_ALIGN 4096u
+#define RELEASE_MIN (64u << 10)
 
 char *log_path(const struct log *l, const char *name)
 {
@@ -283,6 +286,20 @@ static int write_segment(struct log *l, const char *tmp, uint64_t bytes,
     return rc;
 }
 
+/* The last segment will be written to no more: gives back the room behind what it
+ * holds. Else a disk that fails now and then would fill up with segments that hold a
+ * batch each. */
+static void release_rest(struct log *l)
+{
+    struct disk *d = l->disk;
+    struct log_segment *last = log_last(l);
+    uint64_t from = (last->end + RELEASE_ALIGN - 1) / RELEASE_ALIGN * RELEASE_ALIGN;
+    if (d->ops->release == NULL || last->bytes < from + RELEASE_MIN)
+        return;
+    if (d->ops->release(d, l->fd, from, last->bytes - from) == 0)
+        last->bytes = from;
+}
+
 int log_roll(struct log *l, size_t need, struct error *err)
 {
     struct disk *d = l->disk;
@@ -321,8 +338,10 @@ int log_roll(struct log *l, size_t need, struct error *err)
         (void)d->ops->unlink(d, tmp);
         return error_set_errno(err, disk_error(rc), -rc, "cannot make the log segment %s", path);
     }
-    if (l->fd >= 0)
+    if (l->fd >= 0) {
+        release_rest(l);
         d->ops->close(d, l->fd);
+    }
     l->fd = fd;
     l->must_roll = false;
     l->seq = h.first_seq;

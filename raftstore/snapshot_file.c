@@ -302,6 +302,11 @@ void snapshot_file_close(struct snapshot_file *f)
     free(f);
 }
 
+const char *snapshot_file_path(const struct snapshot_file *f)
+{
+    return f->path;
+}
+
 const struct snapshot_info *snapshot_file_info(const struct snapshot_file *f)
 {
     return &f->info;

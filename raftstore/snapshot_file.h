@@ -50,6 +50,7 @@ struct snapshot_info {
 int snapshot_file_open(struct snapshot_dir *d, uint64_t index, struct snapshot_file **ret,
                        struct error *err);
 void snapshot_file_close(struct snapshot_file *f); /* NULL is a no-op. */
+const char *snapshot_file_path(const struct snapshot_file *f);
 const struct snapshot_info *snapshot_file_info(const struct snapshot_file *f);
 /* Reads data at offset: *ret_len is min(n, what is left). Once everything was
  * read in order, the data's checksum is compared: E_CORRUPT. */

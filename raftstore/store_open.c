@@ -130,12 +130,18 @@ static int restore_file(struct store *s, struct snapshot_file *f, struct error *
     for (uint64_t at = 0; rc == 0 && at < size;) {
         size_t len = 0;
         rc = snapshot_file_read(f, at, piece, PIECE_BYTES, &len, err);
-        if (rc == 0)
+        if (rc == 0) {
             rc = mvcc_restore_feed(restore, str_n((char *)piece, len), err);
+            if (rc < 0)
+                error_prefix(err, "the snapshot %s cannot be used", snapshot_file_path(f));
+        }
         at += len;
     }
-    if (rc == 0)
+    if (rc == 0) {
         rc = mvcc_restore_finish(restore, err);
+        if (rc < 0)
+            error_prefix(err, "the snapshot %s cannot be used", snapshot_file_path(f));
+    }
     if (rc == 0)
         mvcc_restore_commit(restore, s->mvcc, store_now(s));
     else

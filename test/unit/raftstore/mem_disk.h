@@ -248,6 +248,20 @@ static inline int mem_fallocate(struct disk *base, int fd, uint64_t offset, uint
     return 0;
 }
 
+static inline int mem_release(struct disk *base, int fd, uint64_t offset, uint64_t n)
+{
+    struct mem_disk *d = mem_of(base);
+    int rc = mem_fault(d);
+    if (rc < 0)
+        return rc;
+    struct mem_file *f = d->fds[fd].file;
+    for (uint64_t at = offset; at < offset + n && at < f->cache_size; at++) {
+        f->cache[at] = 0;
+        f->dirty[at / MEM_SECTOR] = 1;
+    }
+    return 0;
+}
+
 static inline int64_t mem_size(struct disk *base, int fd)
 {
     struct mem_disk *d = mem_of(base);
@@ -338,6 +352,7 @@ static inline void mem_disk_init(struct mem_disk *d, uint64_t seed)
         .pwrite = mem_pwrite,
         .fdatasync = mem_fdatasync,
         .fallocate = mem_fallocate,
+        .release = mem_release,
         .size = mem_size,
         .rename = mem_rename,
         .unlink = mem_unlink,

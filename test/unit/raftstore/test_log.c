@@ -9,10 +9,12 @@
 #include "lib/base/error.h"
 #include "lib/base/log.h"
 #include "raftstore/crc32c.h"
+#include "raftstore/failpoint.h"
 #include "raftstore/log_format.h"
 #include "test/unit/raftstore/mem_disk.h"
 #include "test/unit/unit.h"
 
+#include <sys/stat.h>
 #include <unistd.h>
 
 #define DIR "data"
@@ -679,6 +681,54 @@ START_TEST(system_disk)
 }
 END_TEST
 
+/* The disk fails one sync after another, each time a new segment follows: what the
+ * given up ones do not hold they do not take. */
+START_TEST(failures_take_little_room)
+{
+    char dir[] = "/tmp/test_log_XXXXXX";
+    ck_assert_ptr_nonnull(mkdtemp(dir));
+    enum { SEGMENT = 1 << 20, FAILURES = 40 };
+    struct log_config config = {.disk = disk_system(),
+                                .dir = dir,
+                                .cluster_id = 1,
+                                .member_id = 2,
+                                .segment_bytes = SEGMENT};
+    struct log *l = NULL;
+    struct log_state state;
+    ck_assert_int_eq(log_open(&config, &l, NULL), 0);
+    for (uint64_t i = 1; i <= FAILURES; i++) {
+        log_append(l, &(struct log_entry){i, 1, 1, (const uint8_t *)"hello", 5}, 1);
+        ck_assert_int_eq(failpoint_set("log.fsync=eio@1", NULL), 0);
+        ck_assert_int_eq(log_sync(l, NULL), E_IO);
+        ck_assert_int_eq(log_sync(l, NULL), 0);
+    }
+    failpoint_set(NULL, NULL);
+    log_state(l, &state);
+    ck_assert_uint_lt(state.bytes, 2 * SEGMENT);
+    log_abandon(l);
+    struct error err = {0};
+    ck_assert_msg(log_open(&config, &l, &err) == 0, "%s", error_message(&err));
+    struct log_read got;
+    ck_assert_int_eq(log_read(l, 1, 1 << 20, &got, NULL), 0);
+    ck_assert_uint_eq(got.count, FAILURES);
+    log_read_done(&got);
+    log_close(l);
+    uint64_t taken = 0;
+    for (uint64_t n = 1; n <= FAILURES + 1; n++) {
+        char name[LOG_NAME_BYTES];
+        struct stat st;
+        log_segment_name(n, name);
+        AUTO_FREE char *path = xasprintf("%s/%s", dir, name);
+        if (stat(path, &st) == 0)
+            taken += (uint64_t)st.st_blocks * 512;
+        unlink(path);
+    }
+    AUTO_FREE char *lock = xasprintf("%s/LOCK", dir);
+    ck_assert_int_eq(unlink(lock) | rmdir(dir), 0);
+    ck_assert_uint_lt(taken, 2 * SEGMENT);
+}
+END_TEST
+
 UNIT_MAIN("log", {
     UNIT_TEST(crc32c_vector);
     UNIT_TEST(reopen);
@@ -700,4 +750,5 @@ UNIT_MAIN("log", {
     UNIT_TEST(failed_sync_is_not_trusted);
     UNIT_TEST(recovered_batch_is_synced);
     UNIT_TEST(system_disk);
+    UNIT_TEST(failures_take_little_room);
 })

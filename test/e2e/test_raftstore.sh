@@ -301,4 +301,22 @@ ETCD_NAME=v1 ETCD_DATA_DIR=$WORK/v1 ETCD_LISTEN_CLIENT_URLS=$(url 8) ETCD_ADVERT
 eventually 10 "variables" serves 8
 has "the name of a variable" v1 on 8 member list
 end v1
+
+# --- the API server's own store
+mkdir k
+if "$TRIREME" up --control-planes 1 --workers 0 --loopback --no-scheduler --no-controllers --dir "$WORK/k" --base-port $((PORT + 25)) >up.log 2>&1; then
+    "$TRIREME" host stop cp-1 --dir "$WORK/k" >>up.log 2>&1
+    pki=$WORK/k/hosts/cp-1/etc/pki
+    . "$WORK/k/hosts/cp-1/etc/apiserver.env"
+    no "the API server's store is not offered to anybody" "$BIN/trireme-apiserver" $APISERVER_ARGS --etcd-listen-client-urls http://0.0.0.0:$((PORT + 35))
+    "$BIN/trireme-apiserver" $APISERVER_ARGS --etcd-listen-client-urls "$(surl 35)" 2>api.log & PID[api]=$!
+    actl() { etcdctl --endpoints "$(surl 35)" --cacert "$pki/peer-ca.crt" --cert "$pki/peer.crt" --key "$pki/peer.key" --command-timeout 5s "$@" 2>&1; }
+    eventually 20 "the API server's store, through etcd's API" actl endpoint health
+    has "shows its objects" /registry/namespaces/default actl get /registry/ --prefix --keys-only
+    has "and can be saved" saved actl snapshot save api.db
+    no "but not without a member's certificate" etcdctl --endpoints "$(surl 35)" --cacert "$pki/peer-ca.crt" --command-timeout 2s get /registry
+    end api
+else
+    fail "trireme up" "$(cat up.log)"
+fi
 finish

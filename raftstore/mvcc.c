@@ -309,15 +309,25 @@ uint32_t mvcc_alarms(const struct mvcc *m)
 {
     uint32_t all = 0;
     for (size_t i = 0; i < m->s.alarm_count; i++)
-        all |= m->s.alarms[i].alarms;
+        all |= m->s.alarms[i].alarms & MVCC_ALARMS;
     return all;
 }
 
-uint32_t mvcc_member_alarms(const struct mvcc *m, uint64_t member)
+static uint32_t stored_alarms(const struct mvcc *m, uint64_t member)
 {
     size_t i = alarm_place(&m->s, member);
     bool there = i < m->s.alarm_count && m->s.alarms[i].member == member;
     return there ? m->s.alarms[i].alarms : 0;
+}
+
+uint32_t mvcc_member_alarms(const struct mvcc *m, uint64_t member)
+{
+    return stored_alarms(m, member) & MVCC_ALARMS;
+}
+
+uint32_t mvcc_held_alarms(const struct mvcc *m, uint64_t member)
+{
+    return stored_alarms(m, member) >> MVCC_ALARMS_HELD_SHIFT;
 }
 
 const struct mvcc_alarm *mvcc_alarm_list(const struct mvcc *m, size_t *ret_count)

@@ -82,9 +82,13 @@ bool mvcc_take_verify(struct mvcc *m, int64_t *ret_rev, uint64_t *ret_hash);
 /* All members' alarms together. */
 uint32_t mvcc_alarms(const struct mvcc *m);
 uint32_t mvcc_member_alarms(const struct mvcc *m, uint64_t member);
+/* Of these, what a client raised: stays until a client clears it. */
+uint32_t mvcc_held_alarms(const struct mvcc *m, uint64_t member);
+#define MVCC_ALARMS 0xffffu /* STORE_ALARM_* are among these. */
+#define MVCC_ALARMS_HELD_SHIFT 16
 struct mvcc_alarm {
     uint64_t member;
-    uint32_t alarms;
+    uint32_t alarms; /* In force, and shifted those that are held. */
 };
 /* Members with alarms, by rising id. Borrowed until the next apply. */
 const struct mvcc_alarm *mvcc_alarm_list(const struct mvcc *m, size_t *ret_count);

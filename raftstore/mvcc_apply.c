@@ -88,26 +88,35 @@ static int apply_config(struct mvcc *m, struct str config)
     return 0;
 }
 
+static void set_alarms(struct mvcc *m, uint64_t member, uint32_t alarms, uint32_t held)
+{
+    mvcc_state_set_alarms(&m->s, member,
+                          (alarms & MVCC_ALARMS) | held | held << MVCC_ALARMS_HELD_SHIFT);
+}
+
 static int apply_alarm(struct mvcc *m, uint64_t member, uint32_t alarms)
 {
     if (member == 0)
         return E_INVALID;
-    mvcc_state_set_alarms(&m->s, member, alarms);
+    set_alarms(m, member, alarms, mvcc_held_alarms(m, member));
     return 0;
 }
 
 static int apply_alarm_change(struct mvcc *m, const struct command *c)
 {
-    if (c->member != 0) {
-        uint32_t has = mvcc_member_alarms(m, c->member);
-        mvcc_state_set_alarms(&m->s, c->member, c->set ? has | c->alarms : has & ~c->alarms);
+    uint32_t change = c->alarms & MVCC_ALARMS;
+    if (c->set && c->member == 0)
+        return E_INVALID;
+    if (c->set) {
+        set_alarms(m, c->member, mvcc_member_alarms(m, c->member),
+                   mvcc_held_alarms(m, c->member) | change);
         return 0;
     }
-    if (c->set)
-        return E_INVALID;
     for (size_t i = m->s.alarm_count; i-- > 0;) { /* One that is left with none goes. */
-        struct mvcc_alarm a = m->s.alarms[i];
-        mvcc_state_set_alarms(&m->s, a.member, a.alarms & ~c->alarms);
+        uint64_t member = m->s.alarms[i].member;
+        if (c->member == 0 || c->member == member)
+            set_alarms(m, member, mvcc_member_alarms(m, member) & ~change,
+                       mvcc_held_alarms(m, member) & ~change);
     }
     return 0;
 }

@@ -191,7 +191,8 @@ struct store_alarm {
 };
 struct store_alarm *store_alarms(struct store *s, uint32_t *ret_count);
 /* Sets or clears alarms of a member (0: this one when setting, every member when
- * clearing). What caused one sets it again if it lasts. */
+ * clearing). What is set so stays until it is cleared so; of what is cleared, what
+ * caused it sets it again if it lasts. */
 void store_alarm_change(struct store *s, uint64_t member, uint32_t alarms, bool set,
                         struct mailbox *mb, store_done_cb *cb, void *arg);
 /* A change of users, roles or permissions, see auth.h. refusal says why when code

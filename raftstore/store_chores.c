@@ -112,6 +112,7 @@ static bool alarm_differs(const struct store *s, uint32_t *ret_want)
         want |= STORE_ALARM_CORRUPT;
     else if (s->verdict == VERDICT_SAME)
         want &= ~(uint32_t)STORE_ALARM_CORRUPT;
+    want |= mvcc_held_alarms(s->mvcc, id);
     *ret_want = want;
     return want != has;
 }
@@ -128,7 +129,7 @@ static uint64_t stranger_with_alarm(const struct store *s)
 }
 
 /* Set when the quota or the disk is used up, or the data is not the leader's;
- * cleared when that is over. */
+ * cleared when that is over. What a client set stays until a client clears it. */
 static void sound_alarm(struct store *s, uint64_t now)
 {
     uint32_t want;
@@ -140,6 +141,7 @@ static void sound_alarm(struct store *s, uint64_t now)
         s->alarmed_verdict = s->verdict;
     } else {
         s->verdict = VERDICT_NONE;
+        c = (struct command){.type = COMMAND_ALARM_CHANGE, .alarms = MVCC_ALARMS};
         c.member = stranger_with_alarm(s);
         if (c.member == 0)
             return;

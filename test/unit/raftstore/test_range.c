@@ -244,6 +244,26 @@ START_TEST(alarm_changes)
 }
 END_TEST
 
+/* What a client raised outlasts the member's own opinion, until a client clears it. */
+START_TEST(held_alarms)
+{
+    struct mvcc *m = mvcc_new(&(struct mvcc_config){0});
+    struct command own = {.type = COMMAND_ALARM, .member = 3, .alarms = STORE_ALARM_CORRUPT};
+    change_alarm(m, 3, STORE_ALARM_NO_SPACE, true);
+    ck_assert_int_eq(drive_code(m, &own, 0), 0);
+    ck_assert_uint_eq(mvcc_member_alarms(m, 3), 3);
+    ck_assert_uint_eq(mvcc_held_alarms(m, 3), STORE_ALARM_NO_SPACE);
+    own.alarms = 0;
+    ck_assert_int_eq(drive_code(m, &own, 0), 0);
+    ck_assert_uint_eq(mvcc_alarms(m), STORE_ALARM_NO_SPACE);
+    change_alarm(m, 3, STORE_ALARM_NO_SPACE | STORE_ALARM_CORRUPT, false);
+    size_t count;
+    mvcc_alarm_list(m, &count);
+    ck_assert_uint_eq(count, 0);
+    mvcc_free(m);
+}
+END_TEST
+
 UNIT_MAIN("range", UNIT_TEST(order); UNIT_TEST(limits); UNIT_TEST(filters);
           UNIT_TEST(old_revisions); UNIT_TEST(refusals); UNIT_TEST(users);
-          UNIT_TEST(alarm_changes))
+          UNIT_TEST(alarm_changes); UNIT_TEST(held_alarms))

@@ -24,7 +24,7 @@ static void bulk_list(struct load_call *call, const uint8_t *data, size_t len)
     struct wire_kv kv;
     uint8_t last[KEY_BYTES] = "";
     b->bytes += len;
-    if (!wire_answer(data, len, false, &a)) {
+    if (!wire_answer(data, len, &a)) {
         b->bad = true;
         return;
     }
@@ -44,7 +44,7 @@ static void bulk_counted(struct load_call *call, const uint8_t *data, size_t len
 {
     struct bulk *b = call->user;
     struct wire_answer a;
-    b->bad = !wire_answer(data, len, false, &a);
+    b->bad = !wire_answer(data, len, &a);
     b->count = a.count;
 }
 

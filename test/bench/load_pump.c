@@ -71,7 +71,7 @@ static void client_put_done(struct load_call *call, const uint8_t *data, size_t 
     struct client *c = call->user;
     struct wire_answer a;
     /* Every put has a revision of its own, later than all that were answered before it began. */
-    c->good = wire_answer(data, len, false, &a) && a.rev > c->rev;
+    c->good = wire_answer(data, len, &a) && a.rev > c->rev;
     c->rev = a.rev;
 }
 
@@ -82,7 +82,7 @@ static void client_got(struct load_call *call, const uint8_t *data, size_t len)
     struct wire_kv kv;
     uint8_t key[KEY_BYTES];
     wire_key(key, c->key);
-    c->good = wire_answer(data, len, false, &a) && a.count == 1 && a.rev >= c->rev &&
+    c->good = wire_answer(data, len, &a) && a.count == 1 && a.rev >= c->rev &&
               wire_next_kv(&a.body, data + len, 2, &kv) && kv.key_len == KEY_BYTES &&
               memcmp(kv.key, key, KEY_BYTES) == 0 && wire_value_ok(kv.value, kv.value_len);
     /* Serializable reads of one connection go to one member, so they do not go back either. */

@@ -19,6 +19,8 @@ struct watcher {
     uint64_t events;
     int64_t last_rev;
     uint64_t bad;
+    size_t left;     /* Of the message that is arriving. */
+    struct buf tail; /* A field, or a prefix, that has not come whole. */
 };
 
 struct fan {
@@ -46,21 +48,68 @@ static void watcher_event(struct watcher *w, const struct wire_kv *kv)
         load_times_add(&w->fan->times, load_now_ns() - wire_value_time(kv->value));
 }
 
-static void watcher_message(struct load_call *call, const uint8_t *data, size_t len)
+static void watcher_field(struct watcher *w, const uint8_t *p, size_t len)
 {
-    struct watcher *w = call->user;
-    struct wire_answer a;
-    struct wire_kv kv;
-    if (!wire_answer(data, len, true, &a) || a.canceled) {
+    struct wire_event e;
+    if (!wire_watch_field(p, len, &e) || e.field == 4) {
         w->bad++;
-        return;
-    }
-    if (a.created && !w->created) {
+    } else if (e.field == 11) {
+        watcher_event(w, &e.kv);
+    } else if (e.field == 3 && !w->created) {
         w->created = true;
         __atomic_fetch_add(&w->fan->ready, 1, __ATOMIC_RELEASE);
     }
-    while (wire_next_kv(&a.body, data + len, 11, &kv))
-        watcher_event(w, &kv);
+}
+
+/* The size of what begins at p: a message's prefix, or a field of it. 0: not known yet. */
+static size_t watcher_unit(const struct watcher *w, const uint8_t *p, size_t len)
+{
+    return w->left == 0 ? 5 : wire_field_size(p, len);
+}
+
+static void watcher_take(struct watcher *w, const uint8_t *p, size_t len)
+{
+    if (w->left == 0) {
+        w->left = (size_t)p[1] << 24 | (size_t)p[2] << 16 | (size_t)p[3] << 8 | p[4];
+        return;
+    }
+    if (len > w->left) {
+        w->bad++;
+        len = w->left;
+    }
+    watcher_field(w, p, len);
+    w->left -= len;
+}
+
+/* A response with many events is longer than a frame: events are taken out as they
+ * come, so that only those cut by a frame's end are copied. */
+static void watcher_piece(struct load_call *call, const uint8_t *p, size_t len)
+{
+    struct watcher *w = call->user;
+    while (len > 0) {
+        bool kept = w->tail.len > 0;
+        const uint8_t *at = kept ? w->tail.data : p;
+        size_t have = kept ? w->tail.len : len, unit = watcher_unit(w, at, have);
+        if (unit != 0 && have >= unit) {
+            watcher_take(w, at, unit);
+            if (kept)
+                buf_clear(&w->tail);
+            p += kept ? 0 : unit;
+            len -= kept ? 0 : unit;
+            continue;
+        }
+        /* Enough to complete it, or one more byte of its beginning. */
+        size_t n = !kept ? len : MIN_OF(len, unit > have ? unit - have : 1);
+        buf_append(&w->tail, p, n);
+        p += n;
+        len -= n;
+    }
+    /* What was completed last. */
+    size_t unit = w->tail.len > 0 ? watcher_unit(w, w->tail.data, w->tail.len) : 0;
+    if (unit != 0 && w->tail.len >= unit) {
+        watcher_take(w, w->tail.data, unit);
+        buf_clear(&w->tail);
+    }
     w->fan->last_ns = load_now_ns();
 }
 
@@ -106,7 +155,7 @@ static void fan_start(struct fan *f, const struct load_config *config)
         struct watcher *w = &f->watchers[i];
         w->fan = f;
         w->call.user = w;
-        w->call.on_message = watcher_message;
+        w->call.on_piece = watcher_piece;
         w->call.on_end = watcher_end;
         load_call_start(conns[i % config->conns], &w->call, PATH_WATCH, message, len, false);
     }
@@ -147,6 +196,8 @@ int watch_main(const struct load_config *config)
     load_loop_free(f.loop);
     load_times_done(&f.times);
     load_times_done(&writes.times);
+    for (unsigned i = 0; i < config->watchers; i++)
+        buf_done(&f.watchers[i].tail);
     free(f.watchers);
     return missing + bad == 0 ? 0 : 1;
 }

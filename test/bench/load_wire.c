@@ -190,22 +190,16 @@ static bool read_header(const struct field *f, struct wire_answer *ret)
     return p == end;
 }
 
-bool wire_answer(const uint8_t *p, size_t len, bool watch, struct wire_answer *ret)
+bool wire_answer(const uint8_t *p, size_t len, struct wire_answer *ret)
 {
     const uint8_t *end = p + len;
     struct field f;
-    *ret = (struct wire_answer){.body = p, .body_len = len};
+    *ret = (struct wire_answer){.body = p};
     while (next_field(&p, end, &f)) {
         if (f.number == 1 && f.bytes != NULL && !read_header(&f, ret))
             return false;
-        if (!watch && f.number == 3)
-            ret->more = true;
-        if (!watch && f.number == 4)
+        if (f.number == 4)
             ret->count = (int64_t)f.value;
-        if (watch && f.number == 3)
-            ret->created = true;
-        if (watch && f.number == 4)
-            ret->canceled = true;
     }
     return p == end;
 }
@@ -244,4 +238,25 @@ bool wire_next_kv(const uint8_t **p, const uint8_t *end, uint32_t field, struct 
         return true;
     }
     return false;
+}
+
+size_t wire_field_size(const uint8_t *p, size_t len)
+{
+    const uint8_t *start = p, *end = p + len;
+    uint64_t tag, value;
+    if (!get_varint(&p, end, &tag) || !get_varint(&p, end, &value))
+        return 0;
+    return (size_t)(p - start) + ((tag & 7) == 2 ? (size_t)value : 0);
+}
+
+bool wire_watch_field(const uint8_t *p, size_t len, struct wire_event *ret)
+{
+    const uint8_t *q = p;
+    struct field f;
+    if (!next_field(&q, p + len, &f))
+        return false;
+    ret->field = f.number;
+    if (f.number != 11)
+        return true;
+    return wire_next_kv(&p, p + len, 11, &ret->kv);
 }

@@ -41,15 +41,22 @@ struct wire_kv {
 struct wire_answer {
     int64_t rev; /* Of the header. */
     int64_t count;
-    bool more;
-    bool created, canceled; /* Watch. */
-    const uint8_t *body;    /* Where key-values or events may stand. */
-    size_t body_len;
+    const uint8_t *body; /* Where key-values may stand. */
 };
-/* Reads a Put, Range or Watch response; false if it is malformed. */
-bool wire_answer(const uint8_t *p, size_t len, bool watch, struct wire_answer *ret);
-/* The next key-value of a Range response (field 2) or event (field 11): moves
- * *p on; false at the end. */
+/* Reads a Put or Range response; false if it is malformed. */
+bool wire_answer(const uint8_t *p, size_t len, struct wire_answer *ret);
+/* Reading a response as it comes, without putting it together first: the size of
+ * the top-level field that begins at p, 0 if len bytes do not tell. */
+size_t wire_field_size(const uint8_t *p, size_t len);
+struct wire_event {
+    uint32_t
+        field; /* Of a Watch response: 3 created, 4 canceled, 11 an event; else of no interest. */
+    struct wire_kv kv;
+};
+/* p .. p + len is one whole field. False if it is malformed. */
+bool wire_watch_field(const uint8_t *p, size_t len, struct wire_event *ret);
+/* The next key-value of a Range response (field 2) or event of a Watch response
+ * (field 11): moves *p on; false at the end. */
 bool wire_next_kv(const uint8_t **p, const uint8_t *end, uint32_t field, struct wire_kv *ret);
 
 #endif

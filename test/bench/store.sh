@@ -3,7 +3,7 @@
 # usage: test/bench/store.sh LOAD_STORE [RAFTSTORE_PROGRAM]
 #   SERVERS="etcd ours"   which, in this order       DIR   where data folders go (same disk for both)
 #   SECONDS_EACH=10       of each measurement        BIG_KEYS=1000000   state for the restart, 1 KiB each
-#   PARTS="three one restart"
+#   PARTS="three one restart growth"    ROUNDS=1   how often the first two, servers in turn
 # Prints every line of the generator into $OUT/raw and a table at the end. Takes some ten minutes; whatever else runs on
 # the machine disturbs it, so compare only within a run.
 set -u
@@ -11,7 +11,9 @@ load=$(realpath "$1")
 ours=${2:+$(realpath "$2")}
 cd "$(dirname "$0")/../.."
 SERVERS=${SERVERS:-"etcd ours"}
-PARTS=${PARTS:-"three one restart"}
+PARTS=${PARTS:-"three one restart growth"}
+ROUNDS=${ROUNDS:-1}
+GROWTH=${GROWTH:-"10000 100000 1000000"}
 SECONDS_EACH=${SECONDS_EACH:-10}
 BIG_KEYS=${BIG_KEYS:-1000000}
 CONNS=${CONNS:-12}
@@ -90,7 +92,7 @@ measure() { # LABEL generator arguments...
     local label=$1 line
     shift
     while read -r line; do
-        echo "$label $line" | tee -a "$raw"
+        echo "$label ${line/mode=put/mode=${mode:-put}}" | tee -a "$raw"
     done < <("$load" --endpoints "$endpoints" --pids "$(IFS=,; echo "${pids[*]}")" --conns "$CONNS" \
         --seconds "$SECONDS_EACH" "$@" 2> >(sed "s/^/$label /" >&2) || echo "mode=failed exit=$?")
 }
@@ -137,14 +139,33 @@ restart_cluster() { # SERVER: one member with a big state, after an orderly end 
     rm -rf "$data"
 }
 
+growth() { # SERVER: small values; what a key and a further revision of it cost
+    local s=$1 n tag
+    for n in $GROWTH; do
+        tag=$s-1-growth-$n
+        start_all "$s" 1
+        mode=start measure "$tag" --count 1 --sequential --keys 1 put
+        mode=fill measure "$tag" --value-bytes 64 --sequential --keys "$n" --count "$n" put
+        mode=again measure "$tag" --value-bytes 64 --sequential --keys "$n" --count "$n" put
+        mode=one measure "$tag" --value-bytes 64 --keys "$n" --clients 1 --conns 1 --seconds 3 put
+        mode=some measure "$tag" --value-bytes 64 --keys "$n" --clients 16 --seconds 3 put
+        stop_all
+        rm -rf "$data"
+    done
+}
+
 echo "machine: $(nproc) cores, $(awk -F': ' '/model name/ { print $2; exit }' /proc/cpuinfo), Linux $(uname -r), load $(cut -d' ' -f1-3 /proc/loadavg), $(date)" | tee -a "$raw"
 for part in $PARTS; do
-    for s in $SERVERS; do
-        case $part in
-        three) load_cluster "$s" 3 ;;
-        one) load_cluster "$s" 1 ;;
-        restart) restart_cluster "$s" ;;
-        esac
-    done
+    case $part in
+    three | one)
+        for round in $(seq "$ROUNDS"); do
+            for s in $SERVERS; do load_cluster "$s" "$([ "$part" = three ] && echo 3 || echo 1)"; done
+        done
+        ;;
+    restart) for s in $SERVERS; do restart_cluster "$s"; done ;;
+    growth) [[ " $SERVERS " != *" ours "* ]] || growth ours ;;
+    esac
 done
+echo
+test/bench/store_table.py "$raw" | sed "s/{big}/$BIG_KEYS/"
 echo "load at the end: $(cut -d' ' -f1-3 /proc/loadavg)" | tee -a "$raw"

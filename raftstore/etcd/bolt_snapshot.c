@@ -1,7 +1,7 @@
 /* bolt_snapshot.c - see bolt_snapshot.h: the buckets of an etcd, out of a backup.
  *
  * The tree goes by key, etcd's main bucket by revision: the versions are listed
- * once and sorted by merging, bottom up, so that it can be done in slices. */
+ * once, sorted in runs and merged, so that it can be done in slices. */
 #include "raftstore/etcd/bolt_snapshot.h"
 
 #include "lib/base/buf.h"
@@ -12,9 +12,22 @@
 
 #include <openssl/evp.h>
 
-#define RUN 512 /* Versions sorted at once, before the merging. */
+#define RUN 1024 /* Versions sorted at once, before the merging. */
 
 enum stage { STAGE_LIST, STAGE_SORT, STAGE_MERGE, STAGE_LAYOUT, STAGE_READY, STAGE_SUM, STAGE_END };
+
+/* A version by what it is ordered by. */
+struct place {
+    int64_t rev;
+    uint32_t sub;
+    const struct kv *kv;
+};
+
+/* Sorted versions [at, end) of the list. */
+struct run {
+    struct place first;
+    size_t at, end;
+};
 
 struct bolt_snapshot {
     struct mvcc_snapshot *backup;
@@ -25,10 +38,10 @@ struct bolt_snapshot {
     /* Versions by key, then by revision. */
     struct tree_iter it;
     struct kv_list list;
-    const struct kv **spare;
-    size_t at;    /* Sorting: the next run. Merging: the next place in spare. */
-    size_t width; /* Of the sorted runs. */
-    size_t left, right;
+    size_t at; /* Sorting: the next run's beginning. Merging: the next place in sorted. */
+    struct run *runs;
+    size_t run_count;
+    const struct kv **sorted;
 
     const struct auth_user *const *users;
     const struct auth_role *const *roles;
@@ -265,21 +278,21 @@ static void meta_measure(void *arg, uint64_t i, size_t *ret_key, size_t *ret_val
 
 /* --- ordering --------------------------------------------------------------------------------- */
 
-static bool before(const struct kv *a, const struct kv *b)
+/* The versions lie all over the memory: looking at one costs more than all else here.
+ * So each is looked at once for the sorting of its run and once for the merging. */
+static struct place place_of(const struct kv *kv)
 {
-    return a->mod_rev != b->mod_rev ? a->mod_rev < b->mod_rev : a->sub < b->sub;
+    return (struct place){kv->mod_rev, kv->sub, kv};
 }
 
-static int compare(const void *pa, const void *pb)
+static bool before(const struct place *a, const struct place *b)
 {
-    const struct kv *a = *(const struct kv *const *)pa, *b = *(const struct kv *const *)pb;
+    return a->rev != b->rev ? a->rev < b->rev : a->sub < b->sub;
+}
+
+static int compare(const void *a, const void *b)
+{
     return before(a, b) ? -1 : before(b, a);
-}
-
-static void start_merge(struct bolt_snapshot *s)
-{
-    s->at = s->left = 0;
-    s->right = s->width;
 }
 
 static void list_slice(struct bolt_snapshot *s, size_t budget)
@@ -289,57 +302,84 @@ static void list_slice(struct bolt_snapshot *s, size_t budget)
     while (s->list.count < until) {
         if (!tree_iter_next_versions(&s->it, &s->list, &earlier)) {
             s->stage = STAGE_SORT;
-            s->at = 0;
             return;
         }
     }
+}
+
+static void sort_run(const struct kv **items, size_t n)
+{
+    struct place places[RUN];
+    for (size_t i = 0; i < n; i++)
+        places[i] = place_of(items[i]);
+    qsort(places, n, sizeof(places[0]), compare);
+    for (size_t i = 0; i < n; i++)
+        items[i] = places[i].kv;
+}
+
+/* Sifts run i of the heap down to where it belongs. */
+static void sift(struct run *runs, size_t count, size_t i)
+{
+    for (;;) {
+        size_t least = i;
+        for (size_t child = 2 * i + 1; child <= 2 * i + 2 && child < count; child++)
+            if (before(&runs[child].first, &runs[least].first))
+                least = child;
+        if (least == i)
+            return;
+        struct run swap = runs[i];
+        runs[i] = runs[least];
+        runs[least] = swap;
+        i = least;
+    }
+}
+
+static void start_merge(struct bolt_snapshot *s)
+{
+    size_t count = s->list.count;
+    s->run_count = (count + RUN - 1) / RUN;
+    s->runs = xmalloc((s->run_count + 1) * sizeof(s->runs[0]));
+    for (size_t i = 0; i < s->run_count; i++)
+        s->runs[i] =
+            (struct run){place_of(s->list.items[i * RUN]), i * RUN, MIN_OF((i + 1) * RUN, count)};
+    for (size_t i = s->run_count / 2; i-- > 0;)
+        sift(s->runs, s->run_count, i);
+    s->sorted = xmalloc((count + 1) * sizeof(s->sorted[0]));
+    s->at = 0;
+    s->stage = STAGE_MERGE;
 }
 
 static void sort_slice(struct bolt_snapshot *s, size_t budget)
 {
     for (size_t done = 0; done < budget && s->at < s->list.count; done += RUN) {
         size_t n = MIN_OF((size_t)RUN, s->list.count - s->at);
-        qsort(s->list.items + s->at, n, sizeof(s->list.items[0]), compare);
+        sort_run(s->list.items + s->at, n);
         s->at += n;
     }
-    if (s->at < s->list.count)
-        return;
-    s->stage = STAGE_MERGE;
-    s->width = RUN;
-    start_merge(s);
+    if (s->at == s->list.count)
+        start_merge(s);
 }
 
-/* Merges pairs of runs from the list into spare; a full pass swaps the two. */
+/* All runs at once, by a heap of their first versions. */
 static void merge_slice(struct bolt_snapshot *s, size_t budget)
 {
-    size_t count = s->list.count;
-    if (s->width >= count) {
-        free(s->spare);
-        s->spare = NULL;
-        s->stage = STAGE_LAYOUT;
-        return;
+    for (; budget > 0 && s->run_count > 0; budget--) {
+        struct run *r = &s->runs[0];
+        s->sorted[s->at++] = r->first.kv;
+        if (++r->at < r->end)
+            r->first = place_of(s->list.items[r->at]);
+        else
+            *r = s->runs[--s->run_count];
+        sift(s->runs, s->run_count, 0);
     }
-    if (s->spare == NULL)
-        s->spare = xmalloc(count * sizeof(s->spare[0]));
-    const struct kv **from = s->list.items;
-    for (; budget > 0 && s->at < count; budget--) {
-        size_t pair = s->at - s->at % (2 * s->width);
-        size_t middle = MIN_OF(pair + s->width, count), end = MIN_OF(pair + 2 * s->width, count);
-        if (s->at == pair) {
-            s->left = pair;
-            s->right = middle;
-        }
-        bool take_left =
-            s->left < middle && (s->right >= end || before(from[s->left], from[s->right]));
-        s->spare[s->at++] = take_left ? from[s->left++] : from[s->right++];
-    }
-    if (s->at < count)
+    if (s->run_count > 0)
         return;
-    s->list.items = s->spare;
-    s->list.cap = count;
-    s->spare = from;
-    s->width *= 2;
-    start_merge(s);
+    free(s->runs);
+    s->runs = NULL;
+    free(s->list.items);
+    s->list.items = s->sorted;
+    s->sorted = NULL;
+    s->stage = STAGE_LAYOUT;
 }
 
 /* --- the file --------------------------------------------------------------------------------- */
@@ -388,7 +428,8 @@ void bolt_snapshot_free(struct bolt_snapshot *s)
         return;
     bolt_writer_free(s->writer);
     EVP_MD_CTX_free(s->sum);
-    free(s->spare);
+    free(s->runs);
+    free(s->sorted);
     kv_list_done(&s->list);
     mvcc_snapshot_free(s->backup);
     free(s);

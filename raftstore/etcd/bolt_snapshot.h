@@ -22,7 +22,7 @@ struct store_backup;
 struct bolt_snapshot *bolt_snapshot_new(struct store_backup *b);
 void bolt_snapshot_free(struct bolt_snapshot *s); /* NULL is a no-op. */
 /* Orders the versions and lays out the file: a slice of about `budget` versions,
- * well below a microsecond each. True: more to do. */
+ * about half a microsecond each. True: more to do. */
 bool bolt_snapshot_prepare(struct bolt_snapshot *s, size_t budget);
 /* Once prepared: bytes of the database, without the checksum behind it. */
 uint64_t bolt_snapshot_size(const struct bolt_snapshot *s);

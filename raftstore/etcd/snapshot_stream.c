@@ -13,8 +13,8 @@
 #define CHECKSUM_BYTES 32
 #define PENDING_MAX (1u << 20) /* Bytes that wait for the client before making more rests. */
 #define PENDING_LOW (256u << 10)
-#define SLICE_VERSIONS 5000
-#define SLICE_CHUNKS 4
+#define SLICE_VERSIONS 2000
+#define SLICE_CHUNKS 2
 
 struct stream_job {
     struct etcd_call *call; /* Held. */

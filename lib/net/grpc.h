@@ -8,6 +8,7 @@
 #include "lib/net/http.h"
 
 struct arena;
+struct buf;
 struct grpc_call;
 struct grpc_server;
 struct grpc_stream;
@@ -118,8 +119,10 @@ void grpc_server_handle(struct grpc_server *s, struct http_request *r);
  * the handler's, see http_server.h, and what becomes of the answer. The request's fields
  * serve as metadata. */
 struct grpc_sink {
-    void (*on_message)(struct http_request *r, struct str message, void *arg); /* Borrowed. */
-    /* Once, and the last: the sink ends the response. text may be NULL. */
+    /* May take the bytes over, leaving the buffer empty. */
+    void (*on_message)(struct http_request *r, struct buf *message, void *arg);
+    /* Once, and the last: the request is the sink's, which answers it, now or later. text
+     * may be NULL. */
     void (*on_finish)(struct http_request *r, enum grpc_status status, const char *text, void *arg);
     void *arg;
 };

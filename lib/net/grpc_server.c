@@ -65,7 +65,7 @@ static void grpc_sink_part(struct grpc_stream *s, const void *data, size_t len)
         buf_append(&s->sinking, data, len);
     if (s->part_bytes > 0)
         return;
-    s->sink->on_message(s->request, buf_str(&s->sinking), s->sink->arg);
+    s->sink->on_message(s->request, &s->sinking, s->sink->arg);
     buf_clear(&s->sinking);
 }
 
@@ -145,6 +145,8 @@ void grpc_stream_finish(struct grpc_stream *s, enum grpc_status status, const ch
         struct http_request *answered = s->request;
         if (!s->receiving)
             grpc_stream_drop(s);
+        http_request_on_abort(answered, NULL, NULL);
+        http_response_on_drain(answered, 0, NULL, NULL);
         sink->on_finish(answered, s->part_bytes > 0 ? GRPC_INTERNAL : status, message, sink->arg);
         return;
     }

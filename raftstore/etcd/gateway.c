@@ -14,7 +14,9 @@
 #include "etcd/v3election.pb-c.h"
 #include "etcd/v3lock.pb-c.h"
 
-#define MESSAGES_MAX 1024 /* In one request of a client stream. */
+#define MESSAGES_MAX 1024          /* In one request of a client stream. */
+#define CONVERT_BYTES (256u << 10) /* Larger answers become JSON off the loop. */
+#define CONVERSIONS_MAX 8          /* That many at a time. */
 
 struct gateway_path {
     const char *path; /* Behind "/v3/". */
@@ -165,10 +167,11 @@ static void respond_error(struct http_request *r, enum grpc_status status, const
 
 /* Lies in the request's arena. */
 struct gateway_call {
+    struct etcd_thread *thread;
     const ProtobufCMethodDescriptor *method;
     bool streams;
     struct grpc_sink sink;
-    struct net_bytes *answer; /* Of a unary call. */
+    struct buf answer; /* Of a unary call: the message. */
 };
 
 /* Appends a message as JSON. False: it is not what the method answers. */
@@ -182,6 +185,76 @@ static bool put_message(const struct gateway_call *g, struct str message, struct
     return true;
 }
 
+static void respond_message(struct http_request *r, struct buf *json)
+{
+    http_response_header(r, "Grpc-Metadata-Content-Type", "application/grpc");
+    respond_json(r, 200, json);
+}
+
+/* A large answer becomes JSON on a thread of its own, so that others have the loop. */
+struct conversion {
+    uv_thread_t thread;
+    struct mail mail;
+    struct http_request *request;
+    struct gateway_call *call;
+    struct buf message, json; /* Owned. */
+    bool good;
+};
+
+static atomic_int conversions; /* Under way, of all servers. */
+
+static void converted(struct mail *m)
+{
+    struct conversion *v = CONTAINER_OF(m, struct conversion, mail);
+    uv_thread_join(&v->thread); /* Posting was the last it did. */
+    if (v->good)
+        respond_message(v->request, &v->json);
+    else
+        respond_error(v->request, GRPC_INTERNAL, "the answer is malformed");
+    buf_done(&v->json);
+    free(v);
+}
+
+static void convert_main(void *arg)
+{
+    struct conversion *v = arg;
+    struct mailbox *mb = etcd_thread_mailbox(v->call->thread);
+    v->good = put_message(v->call, buf_str(&v->message), &v->json);
+    buf_done(&v->message);
+    atomic_fetch_sub(&conversions, 1);
+    mailbox_post(mb, &v->mail);
+}
+
+static void convert(struct http_request *r, struct gateway_call *g)
+{
+    struct conversion *v = xzalloc(sizeof(*v));
+    v->mail.run = converted;
+    v->request = r;
+    v->call = g;
+    v->message = g->answer;
+    g->answer = BUF_INIT;
+    if (atomic_fetch_add(&conversions, 1) < CONVERSIONS_MAX &&
+        uv_thread_create(&v->thread, convert_main, v) == 0)
+        return;
+    atomic_fetch_sub(&conversions, 1);
+    buf_done(&v->message);
+    free(v);
+    respond_error(r, etcd_err_too_many_requests.status, etcd_err_too_many_requests.text);
+}
+
+static void respond_answer(struct http_request *r, struct gateway_call *g)
+{
+    struct buf json = BUF_INIT;
+    if (g->answer.len > CONVERT_BYTES)
+        convert(r, g);
+    else if (put_message(g, buf_str(&g->answer), &json))
+        respond_message(r, &json);
+    else
+        respond_error(r, GRPC_INTERNAL, "the answer is malformed");
+    buf_done(&json);
+    buf_done(&g->answer);
+}
+
 static void stream_begin(struct http_request *r)
 {
     if (http_response_started(r))
@@ -191,26 +264,26 @@ static void stream_begin(struct http_request *r)
     http_response_start(r, 200, -1);
 }
 
-static void on_message(struct http_request *r, struct str message, void *arg)
+static void on_message(struct http_request *r, struct buf *message, void *arg)
 {
     struct gateway_call *g = arg;
+    if (!g->streams) {
+        buf_done(&g->answer);
+        g->answer = *message;
+        *message = BUF_INIT;
+        return;
+    }
     struct buf out = BUF_INIT;
-    if (g->streams)
-        buf_puts(&out, "{\"result\":");
-    if (!put_message(g, message, &out)) {
+    buf_puts(&out, "{\"result\":");
+    if (!put_message(g, buf_str(message), &out)) {
         buf_done(&out);
         return;
     }
-    if (g->streams)
-        buf_puts(&out, "}\n");
+    buf_puts(&out, "}\n");
     struct net_bytes *b = net_bytes_steal(&out);
-    if (g->streams) {
-        stream_begin(r);
-        http_response_write(r, b);
-        net_bytes_unref(b);
-    } else {
-        g->answer = b;
-    }
+    stream_begin(r);
+    http_response_write(r, b);
+    net_bytes_unref(b);
 }
 
 static void finish_stream(struct http_request *r, enum grpc_status status, const char *text)
@@ -240,19 +313,15 @@ static void finish_stream(struct http_request *r, enum grpc_status status, const
 static void on_finish(struct http_request *r, enum grpc_status status, const char *text, void *arg)
 {
     struct gateway_call *g = arg;
-    struct net_bytes *answer = take(g->answer);
     text = text != NULL ? text : "";
     if (g->streams) {
         finish_stream(r, status, text);
-    } else if (status != GRPC_OK || answer == NULL) {
-        respond_error(r, status != GRPC_OK ? status : GRPC_INTERNAL, text);
+    } else if (status == GRPC_OK) {
+        respond_answer(r, g);
     } else {
-        put_common_fields(r);
-        http_response_header(r, "Content-Type", "application/json");
-        http_response_header(r, "Grpc-Metadata-Content-Type", "application/grpc");
-        http_respond_bytes(r, 200, answer);
+        buf_done(&g->answer);
+        respond_error(r, status, text);
     }
-    net_bytes_unref(answer);
 }
 
 /* The body's JSON as messages of the method's type; an empty body is an empty message. */
@@ -317,6 +386,7 @@ static void run(struct etcd_thread *t, struct http_request *r, const struct gate
         return;
     }
     struct gateway_call *g = ARENA_NEW(r->arena, struct gateway_call);
+    g->thread = t;
     g->method = method;
     g->streams = p->streams;
     g->sink = (struct grpc_sink){on_message, on_finish, g};

@@ -113,6 +113,8 @@ START_TEST(unary)
         answer, "\"kvs\":[{\"key\":\"Zm9v\",\"create_revision\":\"2\",\"mod_revision\":\"2\","
                 "\"version\":\"1\",\"value\":\"YmFy\"}],\"count\":\"1\"}"));
     ck_assert_int_eq(post("/v3beta/kv/range", "{\"key\":\"Zm9v\"}"), 200);
+    ck_assert_int_eq(post("/v3/maintenance/defragment", "{}"), 200); /* An empty message. */
+    ck_assert_str_eq(answer, "{}");
     ck_assert_int_eq(post("/v3/kv/range", ""), 400);
     ck_assert_str_eq(answer, "{\"error\":\"etcdserver: key is not provided\",\"message\":"
                              "\"etcdserver: key is not provided\",\"code\":3}");

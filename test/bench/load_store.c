@@ -240,5 +240,7 @@ int main(int argc, char **argv)
         fprintf(stderr, "usage: load_store --endpoints HOST:PORT[,...] [options] MODE\n");
         return 2;
     }
+    if (strcmp(argv[optind], "ready") != 0)
+        wire_init();
     return run(&config, argv[optind]);
 }

@@ -25,27 +25,25 @@ void wire_key(uint8_t ret[KEY_BYTES], uint64_t number)
 
 /* --- values: 8 digits of seed, 16 of time, then a piece of the pool --- */
 
-static const uint8_t *pool(void)
+static uint8_t *pool;
+
+void wire_init(void)
 {
-    static uint8_t *bytes;
-    if (bytes != NULL)
-        return bytes;
     static const char LETTERS[] =
         "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
     uint64_t x = 0x9e3779b97f4a7c15u;
-    uint8_t *fresh = xmalloc(POOL_BYTES + VALUE_MAX);
+    pool = xmalloc(POOL_BYTES + VALUE_MAX);
     for (size_t i = 0; i < POOL_BYTES + VALUE_MAX; i++) {
         x ^= x << 13;
         x ^= x >> 7;
         x ^= x << 17;
-        fresh[i] = (uint8_t)LETTERS[x >> 40 & 63];
+        pool[i] = (uint8_t)LETTERS[x >> 40 & 63];
     }
-    return bytes = fresh;
 }
 
 static const uint8_t *pool_at(uint32_t seed)
 {
-    return pool() + (seed * UINT64_C(2654435761) % POOL_BYTES);
+    return pool + (seed * UINT64_C(2654435761) % POOL_BYTES);
 }
 
 static void put_hex(uint8_t *p, size_t digits, uint64_t v)

@@ -14,6 +14,7 @@
 
 extern const char PATH_PUT[], PATH_RANGE[], PATH_WATCH[], PATH_SNAPSHOT[];
 
+void wire_init(void); /* Draws the bytes that values are made of: takes a moment. */
 /* "/bench/keys/000000000042", without a NUL. */
 void wire_key(uint8_t ret[KEY_BYTES], uint64_t number);
 /* Random ASCII that hardly compresses, drawn by seed, with the time in it. */

@@ -29,7 +29,7 @@ class Torture:
         self.a, self.rng = a, random.Random(a.seed)
         self.dir = a.dir or tempfile.mkdtemp(prefix="store-torture-")
         os.makedirs(self.dir, exist_ok=True)
-        self.load, self.cluster, self.crashes = None, None, 0
+        self.load, self.cluster, self.crashes, self.passed = None, None, 0, 0
         self.cluster = Cluster(a.program, a.kvload, a.members, self.dir, a.port, a.disk_mb, not a.loopback, a.tls, a.extra.split())
         self.m = self.cluster.members
 
@@ -444,6 +444,7 @@ class Torture:
             print("round %d: %s; longest pause %.1f s, writes %.1f s after its end, %.1f s in all; %d acknowledged" %
                   (number, text, self.pause / 1000, back, time.monotonic() - start, self.seen()["acked"]), flush=True)
             self.hold(self.rng.uniform(0.1, 0.5))
+            self.passed += 1
         return self.verdict()
 
     def verdict(self):
@@ -516,7 +517,7 @@ def main():
             print("\n".join(t.cluster.ask("status", check=False)))
     finally:
         t.close(not good)
-    print("1 passed, 0 failed" if good else "0 passed, 1 failed")
+    print("%d passed, %d failed" % (t.passed + good, not good)) # Rounds, and the verdict.
     return 0 if good else 1
 
 

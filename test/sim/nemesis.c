@@ -196,6 +196,25 @@ static void transfer(struct world *w)
     node_settle(n);
 }
 
+/* In the middle of a change its member is cut off, or the leader falls, or both. */
+static void disturb(struct world *w, void *arg, uint64_t unused)
+{
+    const struct node *target = arg;
+    UNUSED(unused);
+    if (!w->faults || world_failed(w))
+        return;
+    uint64_t kind = rng_below(&w->rng, 3);
+    for (uint32_t i = 0; i < w->node_count && kind != 0; i++)
+        w->net.blocked[i][target - w->nodes] |= &w->nodes[i] != target;
+    if (kind != 0)
+        world_at(w, rng_between(&w->rng, 20, 1500) * US_PER_MS, heal, NULL, 0);
+    for (uint32_t i = 0; i < w->node_count && kind != 1; i++) {
+        struct node *n = &w->nodes[i];
+        if (n->up && node_is_leader(n))
+            world_at(w, rng_below(&w->rng, 20 * US_PER_MS), crash_now, n, n->life);
+    }
+}
+
 static void change(struct world *w)
 {
     struct node *n = random_node(w, true);
@@ -214,6 +233,8 @@ static void change(struct world *w)
                        NULL);
         node_settle(n);
         node_start(world_node(w, id));
+        if (w->restless && rng_chance(&w->rng, 500))
+            world_at(w, rng_below(&w->rng, 200 * US_PER_MS), disturb, world_node(w, id), 0);
         return;
     }
     if (m->count == 0 || w->rots) /* No majority may go with a damaged disk. */
@@ -230,6 +251,8 @@ static void change(struct world *w)
     replica_change(n->replica, node_now(n), type, id, type == REPLICA_UPDATE ? address : NULL,
                    NULL);
     node_settle(n);
+    if (w->restless && rng_chance(&w->rng, 500))
+        world_at(w, rng_below(&w->rng, 20 * US_PER_MS), disturb, world_node(w, id), 0);
 }
 
 struct fault {

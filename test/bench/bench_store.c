@@ -2,6 +2,7 @@
  *
  *   bench_store [members] [dir]      default: 1 member, then 3, in /tmp
  *   bench_store memory [keys] [bytes]    what so many keys of one member cost
+ *   bench_store leases [count]           granting, renewing and ending so many
  *
  * One process, so three members share its processors; peers talk over unix
  * sockets without TLS. Each figure is a closed loop: so many requests under way
@@ -283,9 +284,91 @@ static void memory(size_t keys, size_t bytes)
     free(f);
 }
 
+/* --- leases --- */
+
+struct lease_load {
+    struct rig rig;
+    size_t started, done, count;
+    bool renew, idle;
+};
+
+static void lease_next(struct lease_load *l);
+
+static void on_lease_done(int code, int64_t rev, void *arg)
+{
+    struct lease_load *l = arg;
+    UNUSED(rev);
+    if (code != 0)
+        PANIC("lease: %s", error_text(code));
+    l->idle = ++l->done == l->count;
+    if (l->started < l->count)
+        lease_next(l);
+}
+
+static void lease_next(struct lease_load *l)
+{
+    int64_t id = (int64_t)++l->started;
+    if (l->renew)
+        store_lease_keepalive(l->rig.stores[0], id, &l->rig.mb, on_lease_done, l);
+    else
+        store_lease_grant(l->rig.stores[0], id, 20, &l->rig.mb, on_lease_done, l);
+}
+
+static void lease_round(struct lease_load *l, const char *what, bool renew)
+{
+    double cpu = cpu_seconds();
+    uint64_t start = uv_hrtime();
+    l->renew = renew;
+    l->started = l->done = 0;
+    l->idle = false;
+    for (int i = 0; i < 128; i++)
+        lease_next(l);
+    rig_wait(&l->rig, &l->idle, 120000);
+    printf("  %-8s %9.0f/s  %5.2f us cpu each\n", what,
+           (double)l->count / ((double)(uv_hrtime() - start) / 1e9),
+           (cpu_seconds() - cpu) * 1e6 / (double)l->count);
+    fflush(stdout);
+}
+
+static void on_left(int code, const int64_t *ids, size_t count, void *arg)
+{
+    UNUSED(ids);
+    *(size_t *)arg = code == 0 ? count : SIZE_MAX;
+}
+
+static void leases(size_t count)
+{
+    struct lease_load *l = xzalloc(sizeof(*l));
+    l->count = count;
+    rig_init(&l->rig, 0);
+    rig_start(&l->rig, 0);
+    rig_must_put(&l->rig, 0, "/ready", "1");
+    printf("%zu leases of 20 s\n", count);
+    lease_round(l, "granted", false);
+    lease_round(l, "renewed", true);
+    lease_round(l, "renewed", true);
+    size_t left = count;
+    uint64_t first = 0;
+    while (left > 0) {
+        rig_sleep(&l->rig, 50);
+        store_lease_list(l->rig.stores[0], &l->rig.mb, on_left, &left);
+        rig_sleep(&l->rig, 5);
+        if (left < count && first == 0)
+            first = uv_hrtime();
+    }
+    printf("  ended    %9.0f/s once they fell due\n",
+           (double)count / ((double)(uv_hrtime() - first) / 1e9));
+    rig_done(&l->rig);
+    free(l);
+}
+
 int main(int argc, char **argv)
 {
     log_setup("bench", LOG_ERROR);
+    if (argc > 1 && strcmp(argv[1], "leases") == 0) {
+        leases(argc > 2 ? strtoull(argv[2], NULL, 10) : 100000);
+        return 0;
+    }
     if (argc > 1 && strcmp(argv[1], "memory") == 0) {
         memory(argc > 2 ? strtoull(argv[2], NULL, 10) : 100000,
                argc > 3 ? strtoull(argv[3], NULL, 10) : 1024);

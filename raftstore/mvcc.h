@@ -48,12 +48,11 @@ void mvcc_result_done(struct mvcc_result *r);
  * mvcc_applied_index() was applied before: nothing happens, *ret is zeroed with
  * code E_EXISTS. ret NULL: nobody waits, no result is built. Results:
  *   0; E_INVALID (fails txn_check, change of users refused); E_NOT_FOUND (lease;
- *   or ignore_value without a key); E_EXISTS (lease granted twice); E_EXPIRED, E_FUTURE_REV (a range or
- *   compaction at a revision that is gone or to come); E_CONFLICT (the lease to
- *   expire was renewed; auth_rev is old); E_NO_SPACE, E_CORRUPT (an alarm is set).
- * Returns 0 whatever the result; or, without applying, E_INVALID for bytes that
- * do not decode and E_NOT_IMPLEMENTED for a command of a newer version: then this
- * member must stop. */
+ *   or ignore_value without a key); E_EXISTS (lease granted twice); E_EXPIRED, E_FUTURE_REV (a
+ * range or compaction at a revision that is gone or to come); E_CONFLICT (the lease to expire was
+ * renewed; auth_rev is old); E_NO_SPACE, E_CORRUPT (an alarm is set). Returns 0 whatever the
+ * result; or, without applying, E_INVALID for bytes that do not decode and E_NOT_IMPLEMENTED for a
+ * command of a newer version: then this member must stop. */
 int mvcc_apply(struct mvcc *m, uint64_t index, struct str command, uint64_t now_ms,
                struct mvcc_result *ret, struct error *err);
 /* Every command of the entries up to index was applied. Rises only. */

@@ -254,11 +254,11 @@ int replica_propose(struct replica *r, uint64_t now_ms, struct str bytes, void *
 int replica_read(struct replica *r, uint64_t now_ms, void *cookie);
 
 enum replica_change_type {
-    REPLICA_ADD,     /* As standby; the leader promotes it once it has caught up. */
-    REPLICA_PROMOTE, /* A caught-up standby or learner to voter; E_AGAIN while it has not,
-                        E_INVALID when it is one. */
-    REPLICA_DEMOTE,  /* A voter to standby. */
-    REPLICA_REMOVE,  /* A leader hands over first. Not the last voter: E_INVALID. */
+    REPLICA_ADD,         /* As standby; the leader promotes it once it has caught up. */
+    REPLICA_PROMOTE,     /* A caught-up standby or learner to voter; E_AGAIN while it has not,
+                            E_INVALID when it is one. */
+    REPLICA_DEMOTE,      /* A voter to standby. */
+    REPLICA_REMOVE,      /* A leader hands over first. Not the last voter: E_INVALID. */
     REPLICA_ADD_LEARNER, /* As REPLICA_ADD, but promoted by REPLICA_PROMOTE only. */
     REPLICA_UPDATE,      /* Another address for a member. */
 };

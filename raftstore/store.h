@@ -59,8 +59,8 @@ struct store_config {
     uint64_t history_ms;         /* ... and for how long at least; 0: 10 minutes. */
     uint64_t quota_bytes;        /* Tree memory beyond which writes are refused; 0: 8 GiB. */
     uint64_t snapshot_log_bytes; /* Log bytes between snapshots; 0: 64 MiB. */
-    uint64_t verify_ms;          /* The leader has all members compare their states so often; 0: never. */
-    bool unsafe_no_fsync;        /* Tests and benchmarks only. */
+    uint64_t verify_ms;   /* The leader has all members compare their states so often; 0: never. */
+    bool unsafe_no_fsync; /* Tests and benchmarks only. */
     /* The majority is lost for good: go on alone with what this member has, as
      * the only member. The others must never be started again with their data. */
     bool force_new_cluster;

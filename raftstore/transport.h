@@ -53,9 +53,9 @@ struct transport_config {
     const char *listen_address;    /* "host:port", port 0 picks one; or "unix:/path". */
     const char *advertise_address; /* NULL: as listening. */
     const char *cert_file, *key_file, *ca_file; /* All or none. */
-    bool any_organization;   /* Any certificate of the CA will do, */
-    const char *common_name; /* ... if it has this name; NULL: any. Copied. */
-    bool plain;              /* Without TLS also beyond loopback. */
+    bool any_organization;                      /* Any certificate of the CA will do, */
+    const char *common_name;                    /* ... if it has this name; NULL: any. Copied. */
+    bool plain;                                 /* Without TLS also beyond loopback. */
     size_t message_max;                         /* Longer messages cut the connection. */
     size_t queue_max;  /* Bytes waiting for one peer; 0: message_max + 16 MiB. */
     uint32_t stall_ms; /* A connection that takes nothing for so long is dialed anew; 0: 3000. */

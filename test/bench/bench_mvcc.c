@@ -277,11 +277,11 @@ static void growth_at(size_t keys)
         longest = MAX_OF(longest, cpu_ns() - slice);
     }
     all = cpu_ns() - all;
-    printf("| %8zu | %5.1f | %6.1f | %6.1f | %6.2f | %6.2f | %6.2f | %6.2f | %7.1f | %6.2f |\n", keys,
-           (double)b.key_bytes / (double)keys + (double)b.value_bytes,
-           (created - empty) / (double)keys, (changed - created) / SAMPLES,
-           ns[SAMPLES / 2] / 1e3, ns[SAMPLES / 100 * 99] / 1e3, ns[SAMPLES - 1] / 1e3, get,
-           (double)all / 1e6, (double)longest / 1e6);
+    printf("| %8zu | %5.1f | %6.1f | %6.1f | %6.2f | %6.2f | %6.2f | %6.2f | %7.1f | %6.2f |\n",
+           keys, (double)b.key_bytes / (double)keys + (double)b.value_bytes,
+           (created - empty) / (double)keys, (changed - created) / SAMPLES, ns[SAMPLES / 2] / 1e3,
+           ns[SAMPLES / 100 * 99] / 1e3, ns[SAMPLES - 1] / 1e3, get, (double)all / 1e6,
+           (double)longest / 1e6);
     fflush(stdout);
     mvcc_free(b.m);
 }

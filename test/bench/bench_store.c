@@ -230,8 +230,7 @@ static void fill_next(struct fill *f)
     snprintf(key, sizeof(key), "/registry/pods/default/p%09zu", f->started++);
     for (size_t i = 0; i + 8 < f->bytes; i += 64) /* No two pages alike. */
         memcpy(f->value + i, key + strlen(key) - 8, 8);
-    struct txn_op op = {
-        .type = OP_PUT, .key = str_of(key), .value = str_n(f->value, f->bytes)};
+    struct txn_op op = {.type = OP_PUT, .key = str_of(key), .value = str_n(f->value, f->bytes)};
     store_txn(f->rig.stores[0], &(struct txn){.success = &op, .success_count = 1}, &f->rig.mb,
               on_filled, f);
 }

@@ -265,5 +265,5 @@ START_TEST(held_alarms)
 END_TEST
 
 UNIT_MAIN("range", UNIT_TEST(order); UNIT_TEST(limits); UNIT_TEST(filters);
-          UNIT_TEST(old_revisions); UNIT_TEST(refusals); UNIT_TEST(users);
-          UNIT_TEST(alarm_changes); UNIT_TEST(held_alarms))
+          UNIT_TEST(old_revisions); UNIT_TEST(refusals); UNIT_TEST(users); UNIT_TEST(alarm_changes);
+          UNIT_TEST(held_alarms))

@@ -18,8 +18,8 @@ static bool shows(struct rig *r, uint32_t i, uint64_t id, const char *name, cons
 {
     uint32_t at;
     struct store_member *list = member_of(r, i, id, &at);
-    bool ok = list != NULL && strcmp(list[at].name, name) == 0 &&
-              strcmp(list[at].client_urls, urls) == 0;
+    bool ok =
+        list != NULL && strcmp(list[at].name, name) == 0 && strcmp(list[at].client_urls, urls) == 0;
     free(list);
     return ok;
 }

@@ -473,7 +473,16 @@ END_TEST
  * version's ended. */
 START_TEST(greetings)
 {
-    struct transport_hello h = {1, 3, 1, 2, 3, 4, 5, STR("name"), STR("10.0.0.1:6444"), 2,
+    struct transport_hello h = {1,
+                                3,
+                                1,
+                                2,
+                                3,
+                                4,
+                                5,
+                                STR("name"),
+                                STR("10.0.0.1:6444"),
+                                2,
                                 STR("http://10.0.0.1:2379")},
                            h2;
     struct transport_welcome w = {1, 2, 3, 4, 5, STR("name"), 7, STR("http://10.0.0.1:2379")}, w2;

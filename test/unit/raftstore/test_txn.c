@@ -309,6 +309,5 @@ START_TEST(ranges)
 END_TEST
 
 UNIT_MAIN("txn", UNIT_TEST(round_trip); UNIT_TEST(round_trip_commands); UNIT_TEST(newer_commands);
-          UNIT_TEST(lowest_format);
-          UNIT_TEST(duplicate_keys); UNIT_TEST(duplicate_keys_nested); UNIT_TEST(bad_fields);
-          UNIT_TEST(limits); UNIT_TEST(ranges))
+          UNIT_TEST(lowest_format); UNIT_TEST(duplicate_keys); UNIT_TEST(duplicate_keys_nested);
+          UNIT_TEST(bad_fields); UNIT_TEST(limits); UNIT_TEST(ranges))

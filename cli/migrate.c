@@ -432,7 +432,7 @@ static int hash_side(struct migration *m, struct etcd_client *c, int64_t rev, st
 
 static int verify(struct migration *m)
 {
-    struct sum from, to;
+    struct sum from = {0}, to = {0};
     int rc = hash_side(m, m->from, m->rev, &from);
     if (rc == 0)
         rc = hash_side(m, m->to, 0, &to);

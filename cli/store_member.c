@@ -194,7 +194,7 @@ static int ask(const struct etcd_client_config *config, struct arena *a, struct 
                               &etcdserverpb__status_response__descriptor, a,
                               (ProtobufCMessage **)&r, err);
     etcd_client_free(c);
-    if (rc < 0)
+    if (rc < 0 || r == NULL)
         return rc;
     ret->id = r->header != NULL ? r->header->member_id : 0;
     ret->rev = r->header != NULL ? r->header->revision : 0;

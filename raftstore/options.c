@@ -397,7 +397,7 @@ static int check_urls(struct options *o, struct error *err)
                          "explicitly");
     AUTO_BUF all = BUF_INIT;
     for (size_t i = 0; i < o->advertise_client_urls.count; i++) {
-        struct options_url u;
+        struct options_url u = {.url = ""};
         rc = options_url_parse(o->arena, "advertise-client-urls", o->advertise_client_urls.items[i],
                                false, &u, err);
         if (rc < 0)

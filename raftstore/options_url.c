@@ -74,7 +74,7 @@ static uint64_t member_id(struct arena *a, const char *url, const char *token)
 
 static int add_member(struct options *o, const char *item, struct error *err)
 {
-    struct options_url u;
+    struct options_url u = {.address = ""};
     const char *eq = strchr(item, '=');
     if (eq == NULL || eq == item)
         return error_set(err, E_INVALID, "error setting up initial cluster: %s is not name=URL",

@@ -70,7 +70,7 @@ static int wait_for_leader(struct store *s, struct error *err)
 static int recover(const struct recover_options *o, struct error *err)
 {
     AUTO_ARENA *a = arena_new(0);
-    struct options_url url;
+    struct options_url url = {0};
     struct store *s = NULL;
     if (o->data_dir == NULL || o->peer_url == NULL)
         return error_set(err, E_INVALID,

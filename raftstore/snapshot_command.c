@@ -180,8 +180,8 @@ static int print_status(const char *form, const struct bolt_status *s, uint64_t 
 
 static int status(const char *path, const char *form, struct error *err)
 {
-    struct str file = STR_NULL, db;
-    struct bolt_status s;
+    struct str file = STR_NULL, db = STR_NULL;
+    struct bolt_status s = {0};
     struct error why = {0};
     int rc = map_file(path, &file, err);
     if (rc < 0)
@@ -237,7 +237,7 @@ static int import(struct restore_options *ro, struct str file, const char *into,
 {
     struct bolt_import im = {.bump_revision = (uint64_t)ro->bump_revision,
                              .mark_compacted = ro->mark_compacted};
-    struct str db;
+    struct str db = STR_NULL;
     int rc = bolt_checked(file, &db, err);
     if (rc == E_NOT_FOUND && ro->skip_hash_check) {
         error_clear(err);

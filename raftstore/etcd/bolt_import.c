@@ -133,7 +133,7 @@ static int each(struct importing *g, const char *bucket,
                 int (*fn)(struct importing *g, const struct bolt_entry *e))
 {
     struct bolt_cursor c;
-    struct bolt_entry e;
+    struct bolt_entry e = {0};
     int rc = bolt_bucket(&c, &g->file, bucket, g->err);
     if (rc == E_NOT_FOUND && strcmp(bucket, "key") != 0) {
         error_clear(g->err);
@@ -411,7 +411,7 @@ static int add_bucket(struct bolt_status *s, const struct bolt_file *f, struct s
 {
     char text[256];
     struct bolt_cursor c;
-    struct bolt_entry e;
+    struct bolt_entry e = {0};
     if (name.len >= sizeof(text))
         return error_set(err, E_CORRUPT, "a bucket with a name of %zu bytes", name.len);
     memcpy(text, name.data, name.len);
@@ -432,7 +432,7 @@ int bolt_status(struct str db, struct bolt_status *ret, struct error *err)
 {
     struct bolt_file f;
     struct bolt_cursor c;
-    struct bolt_entry e;
+    struct bolt_entry e = {0};
     *ret = (struct bolt_status){0};
     int rc = bolt_open(&f, db, err);
     if (rc == 0)

@@ -181,7 +181,7 @@ int bolt_bucket(struct bolt_cursor *c, const struct bolt_file *f, const char *na
                 struct error *err)
 {
     struct bolt_cursor all;
-    struct bolt_entry e;
+    struct bolt_entry e = {0};
     int rc = bolt_root(&all, f, err);
     while (rc == 0 && (rc = bolt_next(&all, &e, err)) > 0) {
         if (e.is_bucket && str_eqc(e.key, name))

@@ -241,8 +241,14 @@ void store_metrics_init(struct store *s)
         {&x->applied, false, "etcd_server_proposals_applied_total", "Consensus proposals applied."},
         {&x->pending, false, "etcd_server_proposals_pending", "Proposals waiting to be applied."},
         {&x->failed, true, "etcd_server_proposals_failed_total", "Proposals that failed."},
-        {&x->read_failures, true, "etcd_server_slow_read_indexes_total",
+        {&x->read_failures, true, "etcd_server_read_indexes_failed_total",
          "Linearizable reads that failed."},
+        {&x->slow_reads, true, "etcd_server_slow_read_indexes_total",
+         "Linearizable reads that the leader did not confirm in time."},
+        {&x->slow_applies, true, "etcd_server_slow_apply_total",
+         "Batches of entries that took long to apply."},
+        {&x->late_heartbeats, true, "etcd_server_heartbeat_send_failures_total",
+         "Heartbeats that the leader sent late."},
         {&x->write_bytes, true, "etcd_disk_wal_write_bytes_total", "Bytes written to the log."},
         {&x->snapshots, true, "etcd_server_snapshots_total", "Snapshots taken."},
         {&x->db_size, false, "etcd_mvcc_db_total_size_in_bytes", "Memory of keys and values."},
@@ -262,6 +268,10 @@ void store_metrics_init(struct store *s)
     x->fsync = metric_single(metric_histogram(m, "etcd_disk_wal_fsync_duration_seconds",
                                               "How long writing and syncing the log took.", NULL,
                                               seconds, ARRAY_SIZE(seconds)));
+    x->commit = metric_single(
+        metric_histogram(m, "etcd_disk_backend_commit_duration_seconds",
+                         "How long applying a batch of entries took, until all could see it.", NULL,
+                         seconds, ARRAY_SIZE(seconds)));
     metric_set(x->quota, (double)s->quota_bytes);
 }
 

@@ -136,7 +136,7 @@ struct store_metrics {
     struct metric *has_leader, *is_leader, *leader_changes, *committed, *applied, *pending, *failed;
     struct metric *fsync, *write_bytes, *snapshots, *db_size, *db_in_use, *keys, *rev, *compact_rev,
         *quota;
-    struct metric *read_failures;
+    struct metric *read_failures, *slow_reads, *slow_applies, *late_heartbeats, *commit;
 };
 
 struct store {
@@ -177,9 +177,10 @@ struct store {
     bool adopting;
     bool was_leader;
     uint64_t last_leader;
-    bool failed;       /* The member cannot go on. */
-    bool told_removed; /* By the leader. */
-    int apply_code;    /* A committed command could not be applied. */
+    bool failed;             /* The member cannot go on. */
+    bool told_removed;       /* By the leader. */
+    uint64_t apply_since_ns; /* The batch being applied; 0: none. */
+    int apply_code;          /* A committed command could not be applied. */
     bool closing, closed;
     uint64_t close_at_ms;
     atomic_bool killed;

@@ -9,6 +9,8 @@
 #include <inttypes.h>
 #include <string.h>
 
+#define SLOW_APPLY_NS 100000000u /* As etcd's --warning-apply-duration. */
+
 /* --- the disk ---------------------------------------------------------------------------- */
 
 static void op_save_vote(void *arg, uint64_t seq, const struct replica_vote *v)
@@ -176,6 +178,8 @@ static void op_apply(void *arg, const struct replica_command *c)
             request_finish(r, E_UNKNOWN_OUTCOME);
         return;
     }
+    if (s->apply_since_ns == 0)
+        s->apply_since_ns = uv_hrtime();
     (void)failpoint(FP_STORE_APPLY);
     int rc =
         mvcc_apply(s->mvcc, c->index, c->bytes, store_now(s), r != NULL ? &r->result : NULL, &err);
@@ -188,6 +192,18 @@ static void op_apply(void *arg, const struct replica_command *c)
         request_finish(r, rc < 0 ? E_UNKNOWN_OUTCOME : 0);
 }
 
+/* For metrics only. */
+static void measure_apply(struct store *s)
+{
+    if (s->apply_since_ns == 0)
+        return;
+    uint64_t took = uv_hrtime() - s->apply_since_ns;
+    s->apply_since_ns = 0;
+    metric_observe(s->metrics.commit, (double)took / 1e9);
+    if (took > SLOW_APPLY_NS)
+        metric_inc(s->metrics.slow_applies);
+}
+
 static void op_applied(void *arg, uint64_t index)
 {
     struct store *s = arg;
@@ -196,6 +212,7 @@ static void op_applied(void *arg, uint64_t index)
     (void)failpoint(FP_STORE_PUBLISH);
     mvcc_applied(s->mvcc, index);
     mvcc_publish(s->mvcc, store_now(s));
+    measure_apply(s);
     struct mvcc_stats stats;
     mvcc_stats(s->mvcc, &stats);
     replica_set_state_bytes(s->replica, stats.tree_bytes);
@@ -213,9 +230,11 @@ static void op_propose_failed(void *arg, void *cookie, int code)
 static void op_read_done(void *arg, void *cookie, int code, uint64_t index)
 {
     struct store *s = arg;
-    UNUSED(index); /* Applied; the answer leaves behind the publishing. */
-    if (code < 0)
+    UNUSED(index);  /* Applied; the answer leaves behind the publishing. */
+    if (code < 0) { /* No answer in time, or no leader any more. */
+        metric_inc(s->metrics.slow_reads);
         metric_inc(s->metrics.read_failures);
+    }
     request_finish(cookie, code);
     store_kick(s);
 }

@@ -9,6 +9,7 @@
 
 #include "lib/base/env.h"
 #include "lib/base/log.h"
+#include "lib/base/metrics.h"
 #include "raftstore/failpoint.h"
 #include "raftstore/mvcc_snapshot.h"
 
@@ -144,8 +145,11 @@ static void on_timer(uv_timer_t *timer)
         shut_down(s);
         return;
     }
-    if (s->replica != NULL && now >= replica_deadline(s->replica))
+    if (s->replica != NULL && now >= replica_deadline(s->replica)) {
+        if (s->was_leader && now - replica_deadline(s->replica) > s->heartbeat_ms)
+            metric_inc(s->metrics.late_heartbeats);
         replica_tick(s->replica, now);
+    }
     store_kick(s);
 }
 

@@ -148,6 +148,22 @@ static void link_on_open(struct net_stream *s, void *arg)
     l->state = LINK_GREETING;
 }
 
+static void show_active(struct remote *p, bool active)
+{
+    struct metrics *m = p->t->metrics;
+    char local[20], remote[20];
+    if (m == NULL || (p->active == NULL && !active))
+        return;
+    snprintf(local, sizeof(local), "%" PRIx64, p->t->id);
+    snprintf(remote, sizeof(remote), "%" PRIx64, p->id);
+    if (p->active == NULL)
+        p->active = METRIC_OF(metric_gauge(m, "etcd_network_active_peers",
+                                           "The current number of active peer connections.",
+                                           METRIC_LABELS("Local", "Remote")),
+                              str_of(local), str_of(remote));
+    metric_set(p->active, active);
+}
+
 static void link_up(struct link *l)
 {
     struct transport *t = l->peer->t;
@@ -156,8 +172,10 @@ static void link_up(struct link *l)
     l->written = l->early.len;
     l->gone = 0;
     l->gone_at_ms = env_now_ms(t->env);
-    if (l->channel == TRANSPORT_CONTROL)
+    if (l->channel == TRANSPORT_CONTROL) {
         log_info("connected to member %" PRIx64 " at %s", l->peer->id, l->peer->address);
+        show_active(l->peer, true);
+    }
     l->logged_down = false;
     if (l->early.len > 0)
         net_stream_write(l->stream, l->early.data, l->early.len);
@@ -230,6 +248,8 @@ static void link_on_close(struct net_stream *s, const struct error *err, void *a
     if (err->code != E_CLOSED && !p->closing)
         log_down(l, error_message(err));
     l->stream = NULL;
+    if (l->channel == TRANSPORT_CONTROL)
+        show_active(p, false);
     framer_done(&l->framer);
     framer_init(&l->framer, TRANSPORT_GREETING_MAX);
     link_wait(l);

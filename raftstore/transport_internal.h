@@ -50,6 +50,7 @@ struct remote {
     bool closing;
     struct link links[TRANSPORT_CHANNELS];
     struct metric *sent_bytes, *received_bytes, *send_failures;
+    struct metric *active; /* From its first connection on. */
 };
 
 struct inbound {

@@ -117,7 +117,6 @@ def gateway(t):
     post(t, "/v3/lease/revoke", ID="77")
     post(t, "/v3/auth/user/list")
     post(t, "/v3/auth/authenticate", name="x", password="y")
-    post(t, "/v3/maintenance/alarm")
     post(t, "/v3/cluster/member/remove", ID="5")
     post(t, "/v3/kv/nonsense")
     t.say(t.http("/v3/kv/range", data=b"{nonsense", show=False)[0])

@@ -125,6 +125,7 @@ struct grpc_sink {
      * may be NULL. */
     void (*on_finish)(struct http_request *r, enum grpc_status status, const char *text, void *arg);
     void *arg;
+    size_t message_max; /* Larger ones are dropped, and the call ends RESOURCE_EXHAUSTED. */
 };
 /* Runs the method with these messages and no more; unary ones take the first. The
  * request belongs to the call until on_finish. Unknown methods end UNIMPLEMENTED. sink is

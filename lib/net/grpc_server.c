@@ -23,6 +23,7 @@ struct grpc_stream {
     const struct grpc_method *method;
     const struct grpc_sink *sink; /* NULL: the answer is gRPC. */
     struct buf sinking;           /* The message for it that is not complete. */
+    bool sink_full;               /* A message is larger than it takes. */
     struct grpc_reader reader;
     bool receiving; /* In the loop over messages: pause and finish stop it. */
     bool paused;
@@ -61,9 +62,9 @@ static void grpc_stream_start(struct grpc_stream *s)
 /* Bytes of a message for the sink, which gets it once it is complete. */
 static void grpc_sink_part(struct grpc_stream *s, const void *data, size_t len)
 {
-    if (len > 0)
+    if (len > 0 && !s->sink_full)
         buf_append(&s->sinking, data, len);
-    if (s->part_bytes > 0)
+    if (s->part_bytes > 0 || s->sink_full)
         return;
     s->sink->on_message(s->request, &s->sinking, s->sink->arg);
     buf_clear(&s->sinking);
@@ -75,6 +76,9 @@ void grpc_stream_begin(struct grpc_stream *s, size_t len)
     uint8_t prefix[GRPC_PREFIX_BYTES];
     s->part_bytes = len;
     if (s->sink != NULL) {
+        s->sink_full |= len > s->sink->message_max;
+        if (!s->sink_full) /* At once: growing would copy it again and again. */
+            buf_reserve(&s->sinking, len);
         grpc_sink_part(s, NULL, 0);
         return;
     }
@@ -147,7 +151,12 @@ void grpc_stream_finish(struct grpc_stream *s, enum grpc_status status, const ch
             grpc_stream_drop(s);
         http_request_on_abort(answered, NULL, NULL);
         http_response_on_drain(answered, 0, NULL, NULL);
-        sink->on_finish(answered, s->part_bytes > 0 ? GRPC_INTERNAL : status, message, sink->arg);
+        if (s->sink_full && status == GRPC_OK)
+            sink->on_finish(answered, GRPC_RESOURCE_EXHAUSTED,
+                            "grpc: received message larger than max", sink->arg);
+        else
+            sink->on_finish(answered, s->part_bytes > 0 ? GRPC_INTERNAL : status, message,
+                            sink->arg);
         return;
     }
     if (s->part_bytes > 0) { /* Half a message: nothing but a reset can say so. */

@@ -6,7 +6,7 @@
 #include "raftstore/etcd/server_internal.h"
 
 extern const struct etcd_service etcd_auth_service, etcd_cluster_service, etcd_maintenance_service,
-    etcd_lock_service, etcd_election_service;
+    etcd_lock_service, etcd_election_service, etcd_health_service;
 
 extern const struct etcd_route_list etcd_gateway_routes;
 

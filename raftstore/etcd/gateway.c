@@ -14,7 +14,8 @@
 #include "etcd/v3election.pb-c.h"
 #include "etcd/v3lock.pb-c.h"
 
-#define MESSAGES_MAX 1024          /* In one request of a client stream. */
+#define MESSAGES_MAX 1024 /* In one request of a client stream. */
+#define ANSWER_BYTES_MAX (256u << 20)
 #define CONVERT_BYTES (256u << 10) /* Larger answers become JSON off the loop. */
 #define CONVERSIONS_MAX 8          /* That many at a time. */
 
@@ -389,7 +390,7 @@ static void run(struct etcd_thread *t, struct http_request *r, const struct gate
     g->thread = t;
     g->method = method;
     g->streams = p->streams;
-    g->sink = (struct grpc_sink){on_message, on_finish, g};
+    g->sink = (struct grpc_sink){on_message, on_finish, g, ANSWER_BYTES_MAX};
     struct str path = arena_printf(r->arena, "/%s/%s", p->service->name, p->method);
     grpc_server_call(t->grpc, r, path, messages, count, &g->sink);
 }

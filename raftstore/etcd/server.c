@@ -17,8 +17,9 @@
 /* --- what is served: one line each --- */
 
 const struct etcd_service *const etcd_services[] = {
-    &etcd_kv_service,      &etcd_watch_service,       &etcd_lease_service, &etcd_auth_service,
-    &etcd_cluster_service, &etcd_maintenance_service, &etcd_lock_service,  &etcd_election_service,
+    &etcd_kv_service,   &etcd_watch_service,    &etcd_lease_service,
+    &etcd_auth_service, &etcd_cluster_service,  &etcd_maintenance_service,
+    &etcd_lock_service, &etcd_election_service, &etcd_health_service,
 };
 const size_t etcd_service_count = ARRAY_SIZE(etcd_services);
 

@@ -276,7 +276,6 @@ static void add_methods(struct etcd_thread *t)
             grpc_server_add(t->grpc, &method);
         }
     }
-    grpc_server_add_health(t->grpc);
 }
 
 static void on_closer(struct deferred *d);

@@ -408,7 +408,31 @@ START_TEST(elections)
 }
 END_TEST
 
+/* Balancers ask how the server is; of other services it knows nothing. */
+START_TEST(health)
+{
+    static const uint8_t named[] = {0x0a, 1, 'x'};
+    begin();
+    struct er_answer a = er_call_bytes(&er, "/grpc.health.v1.Health/Check", STR(""));
+    ck_assert(a.status == GRPC_OK && a.bytes.len == 2);
+    ck_assert_mem_eq(a.bytes.data, "\x08\x01", 2);
+    a = er_call_bytes(&er, "/grpc.health.v1.Health/Check", str_n((const char *)named, 3));
+    expect(a, GRPC_NOT_FOUND, "unknown service");
+    a = er_call_bytes(&er, "/grpc.health.v1.Health/Check", str_n((const char *)named, 2));
+    ck_assert_int_eq(a.status, GRPC_INTERNAL);
+    struct er_answer *w =
+        er_start(&er, "/grpc.health.v1.Health/Watch", str_n((const char *)named, 3), false);
+    for (int i = 0; i < 1000 && !er_take(w); i++)
+        rig_sleep(&er.rig, 5);
+    ck_assert_mem_eq(w->bytes.data, "\x08\x03", 2);
+    ck_assert(!w->done);
+    er_close(&er, w);
+    er_end(&er);
+}
+END_TEST
+
 UNIT_MAIN("etcd administration", {
+    UNIT_TEST(health);
     UNIT_TEST(members);
     UNIT_TEST(maintenance);
     UNIT_TEST(snapshot);

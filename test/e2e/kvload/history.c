@@ -28,6 +28,10 @@ struct watch_log {
 
 struct history {
     uint32_t keys;
+    uint32_t leased;      /* The first key of the group with leases. */
+    struct lease *leases; /* From number 1 on. */
+    uint32_t lease_count, lease_cap;
+    uint64_t last_op[HISTORY_SLOTS]; /* Of each of them as watched last; 0: it does not exist. */
     int64_t base;
     struct op *ops;
     size_t op_count, op_cap;
@@ -40,10 +44,16 @@ struct history {
     uint64_t unknown_found;
 };
 
+uint32_t history_keys(uint32_t writers)
+{
+    return (writers + 2) * HISTORY_SLOTS;
+}
+
 struct history *history_new(uint32_t writers, int64_t base_rev)
 {
     struct history *h = xzalloc(sizeof(*h));
-    h->keys = (writers + 1) * HISTORY_SLOTS;
+    h->keys = history_keys(writers);
+    h->leased = h->keys - HISTORY_SLOTS;
     h->base = base_rev;
     history_op_new(h, OP_READ, 0); /* Number 0 is nobody's. */
     return h;
@@ -57,6 +67,7 @@ void history_free(struct history *h)
         free(w);
     }
     free(h->ops);
+    free(h->leases);
     free(h->events.items);
     free(h->starts);
     free(h);
@@ -159,6 +170,27 @@ uint64_t history_digest(uint64_t digest, const struct seen_kv *kv)
     return mix(digest, kv->op);
 }
 
+uint32_t history_lease_new(struct history *h, int64_t ttl_us, int64_t renewed_us)
+{
+    if (h->lease_count + 1 >= h->lease_cap) {
+        h->lease_cap = MAX_OF(h->lease_cap * 2, 64u);
+        h->leases = xrealloc(h->leases, h->lease_cap * sizeof(*h->leases));
+    }
+    h->leases[++h->lease_count] = (struct lease){.ttl_us = ttl_us, .renewed_us = renewed_us};
+    return h->lease_count;
+}
+
+struct lease *history_lease(struct history *h, uint32_t number)
+{
+    return number >= 1 && number <= h->lease_count ? &h->leases[number] : NULL;
+}
+
+bool history_leased_gone(const struct history *h, uint64_t id)
+{
+    const struct op *o = &h->ops[id];
+    return h->last_op[o->key % HISTORY_SLOTS] != id && h->last_op[o->key % HISTORY_SLOTS + 1] != id;
+}
+
 void history_compacted(struct history *h, int64_t rev)
 {
     h->compacted = MAX_OF(h->compacted, rev);
@@ -225,8 +257,12 @@ static void know_revision(struct history *h, const struct watch_log *w,
         h->starts = xrealloc(h->starts, h->rev_cap * sizeof(*h->starts));
     }
     h->starts[h->rev_count++] = h->events.count;
-    for (size_t k = 0; k < count; k++)
+    for (size_t k = 0; k < count; k++) {
         push(&h->events, &events[k]);
+        uint32_t key = events[k].kv.key;
+        if (key >= h->leased && key < h->keys)
+            h->last_op[key - h->leased] = events[k].deleted ? 0 : events[k].kv.op;
+    }
 }
 
 void watch_log_add(struct watch_log *w, const struct seen_event *events, size_t count)
@@ -369,8 +405,8 @@ uint64_t history_state_digest(struct history *h, int64_t rev, uint32_t first, ui
 
 static const char *op_text(const struct op *o)
 {
-    static const char *const names[] = {"put",  "delete",     "pair",     "counter",
-                                        "read", "stale read", "past read"};
+    static const char *const names[] = {"put",     "delete", "pair",       "leased pair",
+                                        "counter", "read",   "stale read", "past read"};
     return names[o->kind];
 }
 
@@ -406,9 +442,9 @@ static bool whole(const struct states *s, const struct op *o, uint64_t id,
 {
     uint32_t puts[2] = {o->key, 0}, put_count = 1, group = o->key / HISTORY_SLOTS * HISTORY_SLOTS;
     bool deletes = false;
-    if (o->kind == OP_PAIR) {
-        puts[0] = group;
-        puts[1] = group + 1;
+    if (o->kind == OP_PAIR || o->kind == OP_LEASED) {
+        puts[0] = o->key;
+        puts[1] = o->key + 1;
         put_count = 2;
     } else if (o->kind == OP_DELETE_MARK) {
         puts[0] = group + 2;
@@ -447,6 +483,41 @@ static void check_numbers(struct history *h, const struct states *s, const struc
                           e->kv.key, e->kv.mod);
 }
 
+/* Which lease the key has just before rev; 0: none. */
+static uint32_t lease_before(const struct states *s, uint32_t key, int64_t rev)
+{
+    const struct seen_kv *kv = state_at(s, key, rev - 1);
+    const struct op *o = kv != NULL ? history_op(s->h, kv->op) : NULL;
+    return o != NULL ? o->lease : 0;
+}
+
+/* A revision of deletions only: is it the end of a lease, whole and in time? */
+static bool check_lease_end(struct history *h, const struct states *s,
+                            const struct seen_event *events, size_t count)
+{
+    int64_t rev = events->kv.mod;
+    for (size_t i = 0; i < count; i++)
+        if (!events[i].deleted || events[i].kv.key < h->leased || events[i].kv.key >= h->keys)
+            return false;
+    uint32_t number = lease_before(s, events->kv.key, rev);
+    const struct lease *l = history_lease(h, number);
+    size_t attached = 0;
+    for (uint32_t k = h->leased; k < h->keys; k++)
+        attached += lease_before(s, k, rev) == number;
+    for (size_t i = 0; i < count; i++)
+        if (l == NULL || lease_before(s, events[i].kv.key, rev) != number || attached != count) {
+            history_violation(h, "revision %" PRId64 " deletes other keys than those of a lease",
+                              rev);
+            return true;
+        }
+    if (!l->revoking && events->at_us < l->renewed_us + l->ttl_us)
+        history_violation(h,
+                          "LEASE: number %u of %" PRId64 " ms ended at revision %" PRId64
+                          ", seen %" PRId64 " ms after it was renewed",
+                          number, l->ttl_us / 1000, rev, (events->at_us - l->renewed_us) / 1000);
+    return true;
+}
+
 static void check_revisions(struct history *h, const struct states *s)
 {
     for (size_t i = 0; i < h->rev_count; i++) {
@@ -455,6 +526,8 @@ static void check_revisions(struct history *h, const struct states *s)
         uint64_t id = 0;
         for (size_t k = from; k < to; k++)
             check_numbers(h, s, &h->events.items[k]);
+        if (check_lease_end(h, s, events, to - from))
+            continue;
         struct op *o = find_writer(h, events, to - from, &id);
         if (o == NULL)
             continue;

@@ -13,9 +13,11 @@
  *   an operation that began after another ended does not stand before it
  *   (serialisable reads excepted)
  *   every watcher saw the same, whole revisions, in order, none twice
+ *   a lease's keys went together, not before its time, and not without reason
  *
  * The test owns all keys: "kv/WWW/SSS", one of `writers` writers each with
- * HISTORY_SLOTS slots; the group behind the last writer is shared. */
+ * HISTORY_SLOTS slots; the group behind the last writer is shared, and the one
+ * behind that is for keys with leases. */
 #ifndef TEST_KVLOAD_HISTORY_H
 #define TEST_KVLOAD_HISTORY_H
 
@@ -29,6 +31,7 @@ enum op_kind {
     OP_SINGLE,      /* put slot */
     OP_DELETE_MARK, /* txn: delete slot, put slot 2 */
     OP_PAIR,        /* txn: put slots 0 and 1, range of slot 0 */
+    OP_LEASED,      /* txn: put slot and the next one under a lease */
     OP_COUNTER,     /* txn: if mod(slot) == expect: put slot; else range of slot */
     OP_READ,        /* range of a group or a key */
     OP_READ_STALE,  /* the same, serialisable */
@@ -47,6 +50,7 @@ struct op {
     int64_t rev;    /* The answer's header. */
     int64_t at;     /* OP_READ_PAST: the revision asked for. */
     int64_t expect; /* OP_COUNTER. */
+    uint32_t lease; /* OP_LEASED: its number here, from 1. */
     uint64_t seen;  /* Digest of the keys in the answer. */
     int64_t found;  /* Revision of the history where it was found; 0: not yet. */
 };
@@ -60,9 +64,17 @@ struct seen_kv {
 struct seen_event {
     struct seen_kv kv; /* mod is the event's revision. */
     bool deleted;
+    int64_t at_us; /* When it came. */
     bool has_prev;
     int64_t prev_mod;
     uint64_t prev_op;
+};
+
+/* The store may end it only once ttl_us went by since it confirmed a renewal that was
+ * asked for at renewed_us, or when asked to revoke it. */
+struct lease {
+    int64_t ttl_us, renewed_us;
+    bool revoking;
 };
 
 struct history;
@@ -84,6 +96,13 @@ uint64_t history_op_new(struct history *h, enum op_kind kind, int64_t now_us);
 struct op *history_op(struct history *h, uint64_t id);
 uint64_t history_op_count(const struct history *h);
 uint64_t history_digest(uint64_t digest, const struct seen_kv *kv);
+/* Returns its number. The pointer is good until the next one. */
+uint32_t history_lease_new(struct history *h, int64_t ttl_us, int64_t renewed_us);
+struct lease *history_lease(struct history *h, uint32_t number);
+/* Does a watcher of everything know the keys of the operation to be gone? */
+bool history_leased_gone(const struct history *h, uint64_t id);
+/* All groups. */
+uint32_t history_keys(uint32_t writers);
 void history_compacted(struct history *h, int64_t rev);
 
 /* A watch of keys [first, first + count) from the next revision on. */

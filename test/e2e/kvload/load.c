@@ -26,9 +26,15 @@
 #define FINAL_US 60000000 /* For the end to be reached. */
 #define WATCHES 3         /* Per stream: everything, a group, a key. */
 #define ERRORS_MAX 32
+#define LEASERS 4
+/* For a lease that nobody renews to be ended: each change of leaders begins its time anew. */
+#define LEASE_LATE_S 120
 
 enum phase { RUNNING, DRAINING, FINAL, WATCHING, DONE };
-enum role { WRITER, READER, COMPACTOR, CLOSER };
+enum role { WRITER, READER, LEASER, COMPACTOR, CLOSER };
+/* A leaser grants, puts two keys under the lease, renews it a few times, revokes it or
+ * lets it end, waits until the keys are gone, and begins again. */
+enum lease_step { LEASE_GRANT, LEASE_PUT, LEASE_KEEP, LEASE_REVOKE, LEASE_WAIT };
 
 /* One that sends one operation after another. */
 struct client {
@@ -43,6 +49,10 @@ struct client {
     struct wire_answer answer;
     bool answered;
     int64_t counters[HISTORY_SLOTS]; /* Last known revisions of the shared keys. */
+    /* LEASER */
+    enum lease_step step;
+    int64_t lease_id, ttl_s, called_us, until_us;
+    uint32_t lease, renewals;
 };
 
 struct watcher {
@@ -225,7 +235,7 @@ static void op_done(struct client *c, struct op *o)
 
 static bool is_definite(enum grpc_status s)
 {
-    return s == GRPC_RESOURCE_EXHAUSTED || s == GRPC_INVALID_ARGUMENT ||
+    return s == GRPC_RESOURCE_EXHAUSTED || s == GRPC_NOT_FOUND || s == GRPC_INVALID_ARGUMENT ||
            s == GRPC_FAILED_PRECONDITION || s == GRPC_OUT_OF_RANGE || s == GRPC_UNIMPLEMENTED;
 }
 
@@ -238,6 +248,15 @@ static void on_op_message(struct grpc_call *call, struct str message, void *arg)
     c->answered = true;
     if (c->role == COMPACTOR)
         return;
+    if (c->role == LEASER && c->step != LEASE_PUT) {
+        if (c->step == LEASE_GRANT)
+            rc = wire_lease_grant_answer(a, message, &c->lease_id, &c->ttl_s);
+        else if (c->step == LEASE_KEEP)
+            rc = wire_lease_keepalive_answer(a, message, &c->ttl_s);
+        if (rc < 0)
+            history_violation(c->l->h, "an answer about a lease that cannot be read");
+        return;
+    }
     if (o->kind >= OP_READ)
         rc = wire_range_answer(a, message, &c->answer);
     else if (o->kind == OP_SINGLE)
@@ -246,6 +265,57 @@ static void on_op_message(struct grpc_call *call, struct str message, void *arg)
         rc = wire_txn_answer(a, message, &c->answer);
     if (rc < 0)
         c->answer.wrong = "an answer that cannot be read";
+}
+
+/* --- leases: what follows an answer --- */
+
+static void leaser_kept(struct client *c)
+{
+    struct load *l = c->l;
+    struct lease *lease = history_lease(l->h, c->lease);
+    if (c->ttl_s > 0) {
+        lease->renewed_us = c->called_us;
+        client_wait(c, (uint64_t)lease->ttl_us / 3000);
+        return;
+    }
+    if (now_us() < lease->renewed_us + lease->ttl_us)
+        history_violation(l->h, "LEASE: number %u is said to be gone before its time", c->lease);
+    c->renewals = 0;
+    client_wait(c, 0);
+}
+
+static void leaser_end(struct client *c, enum grpc_status status)
+{
+    bool good = status == GRPC_OK && c->answered;
+    switch (c->step) {
+    case LEASE_GRANT:
+        if (good) {
+            c->lease = history_lease_new(c->l->h, c->ttl_s * 1000000, c->called_us);
+            c->renewals = below(c->l, 5);
+            c->step = LEASE_PUT;
+        }
+        break;
+    case LEASE_KEEP:
+        if (good) {
+            leaser_kept(c);
+            return;
+        }
+        break;
+    case LEASE_REVOKE:
+        if (status == GRPC_OK || status == GRPC_NOT_FOUND)
+            c->step = LEASE_WAIT;
+        break;
+    default:
+        break;
+    }
+    client_wait(c, good ? 0 : RETRY_MS);
+}
+
+/* The put under the lease has ended, however. */
+static void leaser_put_end(struct client *c, const struct op *o)
+{
+    c->step = o->outcome == OUTCOME_REFUSED ? LEASE_GRANT : LEASE_KEEP;
+    client_wait(c, RETRY_MS);
 }
 
 static void on_op_end(struct grpc_call *call, enum grpc_status status, struct str text, void *arg)
@@ -259,6 +329,10 @@ static void on_op_end(struct grpc_call *call, enum grpc_status status, struct st
         note_error(l, status, text);
     if (c->role == COMPACTOR) {
         client_wait(c, 2000);
+        return;
+    }
+    if (c->role == LEASER && c->step != LEASE_PUT) {
+        leaser_end(c, status);
         return;
     }
     struct op *o = history_op(l->h, c->op);
@@ -276,7 +350,10 @@ static void on_op_end(struct grpc_call *call, enum grpc_status status, struct st
             c->counters[o->key % HISTORY_SLOTS] = -1;
     }
     record(l, c->op);
-    client_wait(c, c->failed ? RETRY_MS : pause_ms(l));
+    if (c->role == LEASER)
+        leaser_put_end(c, o);
+    else
+        client_wait(c, c->failed ? RETRY_MS : pause_ms(l));
 }
 
 static void call_method(struct client *c, const char *method, struct net_bytes *request)
@@ -352,7 +429,7 @@ static void write_something(struct client *c)
 static void read_something(struct client *c)
 {
     struct load *l = c->l;
-    uint32_t dice = below(l, 100), group = below(l, l->config.writers + 1) * HISTORY_SLOTS;
+    uint32_t dice = below(l, 100), group = below(l, l->config.writers + 2) * HISTORY_SLOTS;
     enum op_kind kind = dice < 60 ? OP_READ : dice < 80 ? OP_READ_STALE : OP_READ_PAST;
     c->op = history_op_new(l->h, kind, now_us());
     struct op *o = history_op(l->h, c->op);
@@ -367,6 +444,58 @@ static void read_something(struct client *c)
     }
     call_method(c, "/etcdserverpb.KV/Range",
                 wire_range(o->key, o->keys, kind == OP_READ_STALE, o->at));
+}
+
+static void leaser_wait(struct client *c)
+{
+    struct load *l = c->l;
+    const struct op *o = history_op(l->h, c->op);
+    bool known = o->outcome != OUTCOME_DONE || history_rev(l->h) >= o->rev;
+    bool late = now_us() > c->until_us;
+    if (known && history_leased_gone(l->h, c->op))
+        c->step = LEASE_GRANT;
+    else if (late)
+        history_violation(l->h, "LEASE: the keys of number %u are still there after %d s", c->lease,
+                          LEASE_LATE_S);
+    if (late)
+        c->step = LEASE_GRANT;
+    client_wait(c, 100);
+}
+
+static void use_lease(struct client *c)
+{
+    struct load *l = c->l;
+    c->called_us = now_us();
+    switch (c->step) {
+    case LEASE_GRANT:
+        call_method(c, "/etcdserverpb.Lease/LeaseGrant", wire_lease_grant(2 + below(l, 3)));
+        return;
+    case LEASE_PUT: {
+        c->op = history_op_new(l->h, OP_LEASED, now_us());
+        struct op *o = history_op(l->h, c->op);
+        o->key = (l->config.writers + 1) * HISTORY_SLOTS + c->number * 2;
+        o->lease = c->lease;
+        call_method(c, "/etcdserverpb.KV/Txn", wire_leased(o->key, c->lease_id, c->op, 40));
+        return;
+    }
+    case LEASE_KEEP:
+        if (c->renewals > 0) {
+            c->renewals--;
+            call_method(c, "/etcdserverpb.Lease/LeaseKeepAlive", wire_lease_keepalive(c->lease_id));
+            return;
+        }
+        c->step = below(l, 10) < 3 ? LEASE_REVOKE : LEASE_WAIT;
+        c->until_us = now_us() + LEASE_LATE_S * INT64_C(1000000);
+        client_wait(c, 0);
+        return;
+    case LEASE_REVOKE:
+        history_lease(l->h, c->lease)->revoking = true;
+        call_method(c, "/etcdserverpb.Lease/LeaseRevoke", wire_lease_revoke(c->lease_id));
+        return;
+    case LEASE_WAIT:
+        leaser_wait(c);
+        return;
+    }
 }
 
 /* At the end: everything that an endpoint holds. */
@@ -409,6 +538,8 @@ static void client_next(uv_timer_t *timer)
         write_something(c);
     else if (c->role == READER)
         read_something(c);
+    else if (c->role == LEASER)
+        use_lease(c);
     else
         compact(c);
 }
@@ -449,6 +580,8 @@ static void on_watch_message(struct grpc_call *call, struct str message, void *a
     }
     if (a.created)
         return;
+    for (size_t i = 0; i < a.count; i++)
+        a.events[i].at_us = w->heard_us;
     if (a.count > 0 && known)
         watch_log_add(w->logs[a.id - 1], a.events, a.count);
     else if (a.count > 0)
@@ -519,7 +652,7 @@ static void watcher_init(struct load *l, uint32_t number)
     w->number = number;
     w->endpoint = number % (uint32_t)l->config.endpoint_count;
     w->count[0] = l->keys;
-    w->first[1] = (number % (l->config.writers + 1)) * HISTORY_SLOTS;
+    w->first[1] = (l->config.writers + 2 - number % 3) % (l->config.writers + 2) * HISTORY_SLOTS;
     w->count[1] = HISTORY_SLOTS;
     w->first[2] = l->config.writers * HISTORY_SLOTS;
     w->count[2] = 1;
@@ -753,7 +886,7 @@ int load_run(const struct load_config *config, struct error *err)
     struct load *l = xzalloc(sizeof(*l));
     l->config = *config;
     l->random = config->seed * 2 + 1;
-    l->keys = (config->writers + 1) * HISTORY_SLOTS;
+    l->keys = history_keys(config->writers);
     l->h = history_new(config->writers, base);
     l->max_rev = l->compacted = base;
     l->record = config->record_file != NULL ? fopen(config->record_file, "w") : NULL;
@@ -761,12 +894,15 @@ int load_run(const struct load_config *config, struct error *err)
     set_phase(l, RUNNING);
     l->start_us = now_us();
     uint32_t endpoints = (uint32_t)config->endpoint_count;
-    l->clients = xzalloc((config->writers + config->readers + 1 + endpoints) * sizeof(*l->clients));
+    l->clients = xzalloc((config->writers + config->readers + LEASERS + 1 + endpoints) *
+                         sizeof(*l->clients));
     l->watchers = xzalloc((config->watchers + 1) * sizeof(*l->watchers));
     for (uint32_t i = 0; i < config->writers; i++)
         client_init(l, WRITER, i);
     for (uint32_t i = 0; i < config->readers; i++)
         client_init(l, READER, i);
+    for (uint32_t i = 0; i < LEASERS; i++)
+        client_init(l, LEASER, i);
     client_init(l, COMPACTOR, 0);
     for (uint32_t i = 0; i < endpoints; i++)
         client_init(l, CLOSER, i);

@@ -139,6 +139,43 @@ struct net_bytes *wire_counter(uint32_t key, int64_t expect, uint64_t id, size_t
     return b;
 }
 
+struct net_bytes *wire_leased(uint32_t key, int64_t lease, uint64_t id, size_t value_bytes)
+{
+    struct put p, q;
+    put_init(&p, key, id, value_bytes);
+    put_init(&q, key + 1, id, value_bytes);
+    p.put.lease = q.put.lease = lease;
+    Etcdserverpb__RequestOp *ops[] = {&p.op, &q.op};
+    Etcdserverpb__TxnRequest txn = ETCDSERVERPB__TXN_REQUEST__INIT;
+    txn.success = ops;
+    txn.n_success = 2;
+    struct net_bytes *b = pack(&txn.base);
+    free(p.value);
+    free(q.value);
+    return b;
+}
+
+struct net_bytes *wire_lease_grant(int64_t ttl_s)
+{
+    Etcdserverpb__LeaseGrantRequest r = ETCDSERVERPB__LEASE_GRANT_REQUEST__INIT;
+    r.ttl = ttl_s;
+    return pack(&r.base);
+}
+
+struct net_bytes *wire_lease_keepalive(int64_t lease)
+{
+    Etcdserverpb__LeaseKeepAliveRequest r = ETCDSERVERPB__LEASE_KEEP_ALIVE_REQUEST__INIT;
+    r.id = lease;
+    return pack(&r.base);
+}
+
+struct net_bytes *wire_lease_revoke(int64_t lease)
+{
+    Etcdserverpb__LeaseRevokeRequest r = ETCDSERVERPB__LEASE_REVOKE_REQUEST__INIT;
+    r.id = lease;
+    return pack(&r.base);
+}
+
 struct net_bytes *wire_compact(int64_t rev)
 {
     Etcdserverpb__CompactionRequest c = ETCDSERVERPB__COMPACTION_REQUEST__INIT;
@@ -249,6 +286,27 @@ int wire_txn_answer(struct arena *a, struct str bytes, struct wire_answer *ret)
     for (size_t i = 0; i < t->n_responses; i++)
         if (t->responses[i]->response_case == ETCDSERVERPB__RESPONSE_OP__RESPONSE_RESPONSE_RANGE)
             range_of(a, t->responses[i]->response_range, ret);
+    return 0;
+}
+
+int wire_lease_grant_answer(struct arena *a, struct str bytes, int64_t *ret_id, int64_t *ret_ttl_s)
+{
+    ProtobufCMessage *m;
+    int rc = proto_unpack(a, &etcdserverpb__lease_grant_response__descriptor, bytes, &m, NULL);
+    if (rc < 0)
+        return rc;
+    *ret_id = ((const Etcdserverpb__LeaseGrantResponse *)m)->id;
+    *ret_ttl_s = ((const Etcdserverpb__LeaseGrantResponse *)m)->ttl;
+    return 0;
+}
+
+int wire_lease_keepalive_answer(struct arena *a, struct str bytes, int64_t *ret_ttl_s)
+{
+    ProtobufCMessage *m;
+    int rc = proto_unpack(a, &etcdserverpb__lease_keep_alive_response__descriptor, bytes, &m, NULL);
+    if (rc < 0)
+        return rc;
+    *ret_ttl_s = ((const Etcdserverpb__LeaseKeepAliveResponse *)m)->ttl;
     return 0;
 }
 

@@ -37,6 +37,10 @@ struct net_bytes *wire_put(uint32_t key, uint64_t id, size_t value_bytes);
 struct net_bytes *wire_delete_mark(uint32_t key, uint32_t mark, uint64_t id, size_t value_bytes);
 struct net_bytes *wire_pair(uint32_t key, uint64_t id, size_t value_bytes);
 struct net_bytes *wire_counter(uint32_t key, int64_t expect, uint64_t id, size_t value_bytes);
+struct net_bytes *wire_leased(uint32_t key, int64_t lease, uint64_t id, size_t value_bytes);
+struct net_bytes *wire_lease_grant(int64_t ttl_s);
+struct net_bytes *wire_lease_keepalive(int64_t lease);
+struct net_bytes *wire_lease_revoke(int64_t lease);
 struct net_bytes *wire_compact(int64_t rev);
 struct net_bytes *wire_watch_create(uint32_t first, uint32_t count, int64_t rev, int64_t id);
 struct net_bytes *wire_watch_progress(void);
@@ -44,6 +48,8 @@ struct net_bytes *wire_watch_progress(void);
 int wire_range_answer(struct arena *a, struct str bytes, struct wire_answer *ret);
 int wire_put_answer(struct arena *a, struct str bytes, struct wire_answer *ret);
 int wire_txn_answer(struct arena *a, struct str bytes, struct wire_answer *ret);
+int wire_lease_grant_answer(struct arena *a, struct str bytes, int64_t *ret_id, int64_t *ret_ttl_s);
+int wire_lease_keepalive_answer(struct arena *a, struct str bytes, int64_t *ret_ttl_s);
 int wire_watch_answer(struct arena *a, struct str bytes, struct wire_watch *ret);
 
 #endif

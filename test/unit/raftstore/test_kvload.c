@@ -10,7 +10,7 @@
 struct play {
     struct history *h;
     struct watch_log *all, *other, *group;
-    struct seen_kv keys[(WRITERS + 1) * HISTORY_SLOTS];
+    struct seen_kv keys[(WRITERS + 2) * HISTORY_SLOTS];
     int64_t rev, us;
 };
 
@@ -18,8 +18,8 @@ static void play_init(struct play *p)
 {
     memset(p, 0, sizeof(*p));
     p->h = history_new(WRITERS, 1);
-    p->all = history_watch(p->h, "first", 0, (WRITERS + 1) * HISTORY_SLOTS);
-    p->other = history_watch(p->h, "second", 0, (WRITERS + 1) * HISTORY_SLOTS);
+    p->all = history_watch(p->h, "first", 0, (WRITERS + 2) * HISTORY_SLOTS);
+    p->other = history_watch(p->h, "second", 0, (WRITERS + 2) * HISTORY_SLOTS);
     p->group = history_watch(p->h, "group", 0, HISTORY_SLOTS);
     p->rev = 1;
 }
@@ -324,6 +324,40 @@ START_TEST(early_progress)
 }
 END_TEST
 
+/* Two keys under a lease of a second, renewed at 100 s; gone at_us, or only one of them. */
+static uint64_t lease_ends(int64_t at_us, bool revoking, bool half)
+{
+    struct play p;
+    good(&p);
+    uint32_t key = (WRITERS + 1) * HISTORY_SLOTS;
+    uint64_t id = op(&p, OP_LEASED, key);
+    history_op(p.h, id)->lease = history_lease_new(p.h, 1000000, 100000000);
+    history_lease(p.h, 1)->revoking = revoking;
+    p.rev++;
+    struct seen_event e[2] = {put_event(&p, key, id), put_event(&p, key + 1, id)};
+    watch_log_add(p.all, e, 2);
+    watch_log_add(p.other, e, 2);
+    done(&p, id);
+    ck_assert(!history_leased_gone(p.h, id));
+    p.rev++;
+    e[0] = delete_event(&p, key);
+    e[1] = delete_event(&p, key + 1);
+    e[0].at_us = e[1].at_us = at_us;
+    watch_log_add(p.all, e, half ? 1 : 2);
+    watch_log_add(p.other, e, half ? 1 : 2);
+    ck_assert(half || history_leased_gone(p.h, id));
+    return violations(&p);
+}
+
+START_TEST(leases)
+{
+    ck_assert_uint_eq(lease_ends(101000000, false, false), 0);
+    ck_assert_uint_gt(lease_ends(100999999, false, false), 0);
+    ck_assert_uint_eq(lease_ends(100500000, true, false), 0);
+    ck_assert_uint_gt(lease_ends(101000000, false, true), 0);
+}
+END_TEST
+
 UNIT_MAIN("kvload", {
     UNIT_TEST(truth);
     UNIT_TEST(names_and_values);
@@ -336,4 +370,5 @@ UNIT_MAIN("kvload", {
     UNIT_TEST(counter_won_against_another);
     UNIT_TEST(lying_watchers);
     UNIT_TEST(early_progress);
+    UNIT_TEST(leases);
 })

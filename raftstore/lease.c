@@ -140,9 +140,15 @@ void leases_extend(struct leases *ls, uint64_t now_ms)
 {
     size_t pos = 0;
     struct str id;
-    void *l;
-    while (map_next(&ls->by_id, &pos, &id, &l))
-        lease_extend(ls, l, now_ms);
+    void *at;
+    heap_done(&ls->by_deadline);
+    heap_init(&ls->by_deadline, due_before, NULL);
+    while (map_next(&ls->by_id, &pos, &id, &at)) {
+        struct lease *l = at;
+        l->deadline_ms = deadline_of(l, now_ms);
+        l->by_deadline = (struct heap_node){0};
+        heap_push(&ls->by_deadline, &l->by_deadline);
+    }
 }
 
 /* Keeps the versions that are current in root. */

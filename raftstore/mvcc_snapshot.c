@@ -37,14 +37,23 @@ struct mvcc_snapshot {
     uint64_t bytes;
 };
 
+/* In no order yet: the writer of the state is not to wait for the sorting. */
 static void copy_leases(struct mvcc_snapshot *s, const struct leases *ls)
 {
-    struct lease **all = leases_sorted(ls);
-    s->lease_count = leases_count(ls);
-    s->leases = xmalloc((s->lease_count + 1) * sizeof(s->leases[0]));
-    for (size_t i = 0; i < s->lease_count; i++)
-        s->leases[i] = (struct snapshot_lease){all[i]->id, all[i]->ttl_s, all[i]->renewals};
-    free(all);
+    size_t pos = 0;
+    struct str id;
+    void *at;
+    s->leases = xmalloc((leases_count(ls) + 1) * sizeof(s->leases[0]));
+    while (map_next(&ls->by_id, &pos, &id, &at)) {
+        const struct lease *l = at;
+        s->leases[s->lease_count++] = (struct snapshot_lease){l->id, l->ttl_s, l->renewals};
+    }
+}
+
+static int by_id(const void *a, const void *b)
+{
+    int64_t x = ((const struct snapshot_lease *)a)->id, y = ((const struct snapshot_lease *)b)->id;
+    return (x > y) - (x < y);
 }
 
 struct mvcc_snapshot *mvcc_snapshot_new(struct mvcc *m, uint64_t now_ms)
@@ -235,6 +244,7 @@ static void make_chunk(struct mvcc_snapshot *s)
         emit(s, SNAPSHOT_HEADER);
         if (format_of(s) > 1)
             auth_state_encode(mvcc_view_auth(s->view), &s->auth);
+        qsort(s->leases, s->lease_count, sizeof(s->leases[0]), by_id);
         s->stage = STAGE_AUTH;
         return;
     }

@@ -172,7 +172,7 @@ int64_t store_cursor_rev(const struct store_cursor *c);
 /* --- the cluster [any] --- */
 struct store_status {
     uint64_t id, leader_id, term, cluster_id;
-    uint64_t log_index, applied_index;
+    uint64_t log_index, commit_index, applied_index;
     int64_t rev, compacted_rev;
     uint64_t bytes, keys;
     bool is_leader, has_leader, is_voter;

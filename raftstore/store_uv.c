@@ -197,6 +197,7 @@ void store_update_status(struct store *s)
         .term = rs.term,
         .cluster_id = atomic_load(&s->cluster_id),
         .log_index = rs.last_index,
+        .commit_index = rs.commit_index,
         .applied_index = rs.applied_index,
         .rev = mvcc_rev(s->mvcc),
         .compacted_rev = mvcc_compacted(s->mvcc),

@@ -18,6 +18,7 @@ struct store_hooks {
     uint64_t cache_bytes;
     uint32_t snapshot_chunk_bytes;
     uint32_t proposal_timeout_ms;
+    uint16_t command_format;     /* What this member says it understands. */
     uint64_t disk_reserve_bytes; /* Less room than this raises the alarm. */
 };
 

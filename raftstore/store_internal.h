@@ -148,6 +148,7 @@ struct store {
     uint64_t history_ms, quota_bytes, snapshot_log_bytes, verify_ms;
     struct store_hooks hooks;
     bool no_fsync, join;
+    uint16_t own_format; /* Of commands, as told to the others. */
     uint64_t disk_reserve_bytes;
     atomic_uint_fast64_t id, cluster_id; /* Set once; later than opening only by adoption. */
     uint64_t instance;

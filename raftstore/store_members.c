@@ -143,7 +143,7 @@ void store_members_chore(struct store *s, uint64_t now_ms)
     if (!s->record_dirty || !s->was_leader || s->recording || now_ms < s->record_retry_ms ||
         s->members.count == 0)
         return;
-    note_seen(s, &(struct member_greeting){atomic_load(&s->id), s->instance, COMMAND_FORMAT,
+    note_seen(s, &(struct member_greeting){atomic_load(&s->id), s->instance, s->own_format,
                                            str_of(s->name), str_of(s->client_urls)});
     s->record_dirty = false;
     struct member_record old[MEMBERS_MAX], next[MEMBERS_MAX];

@@ -331,7 +331,7 @@ static int open_transport(struct store *s, const struct store_config *c, struct 
         .instance = s->instance,
         .name = s->name,
         .client_urls = s->client_urls,
-        .format = COMMAND_FORMAT,
+        .format = s->own_format,
         .listen_address = c->listen_address,
         .advertise_address = c->advertise_address,
         .cert_file = c->cert_file,
@@ -382,6 +382,7 @@ struct store *store_new(const struct store_config *c, const struct store_hooks *
     s->data_dir = xstrdup(c->data_dir);
     s->name = xstrdup(c->name != NULL ? c->name : "");
     s->client_urls = xstrdup(c->client_urls != NULL ? c->client_urls : "");
+    s->own_format = hooks->command_format != 0 ? hooks->command_format : COMMAND_FORMAT;
     s->format = COMMAND_FORMAT;
     s->heartbeat_ms = c->heartbeat_ms != 0 ? c->heartbeat_ms : 100;
     s->election_ms = c->election_ms != 0 ? c->election_ms : 600;

@@ -174,4 +174,54 @@ START_TEST(moved)
 }
 END_TEST
 
-UNIT_MAIN("store_members", UNIT_TEST(client_urls); UNIT_TEST(learner); UNIT_TEST(moved))
+static void on_auth(int code, enum auth_refusal refusal, int64_t rev, void *arg)
+{
+    UNUSED(refusal);
+    *(struct answer *)arg = (struct answer){true, code, rev, code == 0};
+}
+
+static int add_role(struct rig *r, uint32_t i, const char *role)
+{
+    struct answer a = {0};
+    store_auth_change(r->stores[i],
+                      &(struct auth_change){.type = AUTH_ROLE_ADD, .role = str_of(role)}, &r->mb,
+                      on_auth, &a);
+    return wait_for(r, &a).code;
+}
+
+/* Nobody is given what a member of the version before would stop at, until all
+ * are upgraded; what that version knows goes on. */
+START_TEST(rolling_upgrade)
+{
+    struct rig r;
+    rig_init(&r, 3);
+    r.config.client_urls = "http://all:2379";
+    for (uint32_t i = 0; i < 3; i++) {
+        r.hooks.command_format = i == 2 ? 1 : 0;
+        rig_start(&r, i);
+    }
+    r.hooks.command_format = 0;
+    rig_must_put(&r, 0, "a", "1");
+    for (uint32_t i = 0; i < 3; i++) {
+        EVENTUALLY(&r, shows(&r, i, 1, "m1", "") && shows(&r, i, 3, "m3", ""));
+        ck_assert_int_eq(add_role(&r, i, "role"), E_UNAVAILABLE);
+    }
+    ck_assert_int_eq(add_learner(&r, r.addresses[3]).code, E_UNAVAILABLE);
+    rig_must_put(&r, 2, "a", "2");
+    rig_stop(&r, 2);
+    rig_start(&r, 2);
+    for (uint32_t i = 0; i < 3; i++) {
+        char role[8];
+        int code = E_UNAVAILABLE;
+        snprintf(role, sizeof(role), "role%u", i);
+        EVENTUALLY(&r, shows(&r, i, 3, "m3", "http://all:2379"));
+        for (int tries = 0; (code = add_role(&r, i, role)) == E_UNAVAILABLE && tries < 500; tries++)
+            rig_sleep(&r, 10);
+        ck_assert_int_eq(code, 0);
+    }
+    rig_done(&r);
+}
+END_TEST
+
+UNIT_MAIN("store_members", UNIT_TEST(client_urls); UNIT_TEST(learner); UNIT_TEST(moved);
+          UNIT_TEST(rolling_upgrade))

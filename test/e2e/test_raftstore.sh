@@ -319,4 +319,5 @@ if "$TRIREME" up --control-planes 1 --workers 0 --loopback --no-scheduler --no-c
 else
     fail "trireme up" "$(cat up.log)"
 fi
+no "no assertion failed, and no sanitizer complained" grep -E 'Sanitizer|runtime error|assertion' ./*.log
 finish

@@ -72,6 +72,7 @@ struct plan {
     bool taken[TXN_OPS_MAX + 1];
     uint32_t count, next;
     enum txn_refusal refusal; /* What a refused operation lacks. */
+    int range_code; /* Why the first range that is refused is: told after the puts' faults. */
 };
 
 static int plan_txn(const struct mvcc *m, const struct txn *t, struct plan *p);
@@ -94,9 +95,11 @@ static int plan_op(const struct mvcc *m, const struct txn_op *op, struct plan *p
             return refuse(p, TXN_REFUSED_LEASE);
         return 0;
     case OP_RANGE:
-        if (op->rev > m->s.rev)
-            return E_FUTURE_REV;
-        return op->rev > 0 && op->rev < m->s.compacted ? E_EXPIRED : 0;
+        if (p->range_code == 0 && op->rev > m->s.rev)
+            p->range_code = E_FUTURE_REV;
+        else if (p->range_code == 0 && op->rev > 0 && op->rev < m->s.compacted)
+            p->range_code = E_EXPIRED;
+        return 0;
     case OP_DELETE:
         return 0;
     }
@@ -245,9 +248,12 @@ int mvcc_apply_txn(struct mvcc *m, const struct txn *t, struct txn_result **ret)
     struct plan plan;
     plan.count = plan.next = 0;
     plan.refusal = TXN_REFUSED_NOT;
+    plan.range_code = 0;
     int rc = refusal(m, t, &plan);
     if (rc == 0)
         rc = plan_txn(m, t, &plan);
+    if (rc == 0)
+        rc = plan.range_code;
     struct txn_result *r = NULL;
     if (rc == 0) {
         r = run_txn(m, t, &plan, ret != NULL);

@@ -408,12 +408,11 @@ static int check_urls(struct options *o, struct error *err)
     return 0;
 }
 
-/* One port for members: the store listens in one place and is known by one address. */
+/* The store may listen in several places, but is known by one address. */
 static int check_peers(struct options *o, struct error *err)
 {
-    if (o->listen_peers.count != 1)
-        return error_set(err, E_INVALID, "--listen-peer-urls: one URL is wanted, %zu were given",
-                         o->listen_peers.count);
+    if (o->listen_peers.count == 0)
+        return error_set(err, E_INVALID, "--listen-peer-urls: a URL is wanted");
     if (o->initial_advertise_peer_urls.count != 1)
         return error_set(err, E_INVALID,
                          "--initial-advertise-peer-urls: one URL is wanted, %zu were given",
@@ -424,6 +423,14 @@ static int check_peers(struct options *o, struct error *err)
     if (rc < 0)
         return rc;
     bool tls = o->listen_peers.items[0].tls;
+    AUTO_BUF listen = BUF_INIT;
+    for (size_t i = 0; i < o->listen_peers.count; i++) {
+        buf_printf(&listen, "%s%s", i > 0 ? "," : "", o->listen_peers.items[i].address);
+        if (o->listen_peers.items[i].tls != tls)
+            return error_set(err, E_INVALID,
+                             "--listen-peer-urls: members must all use http or all https");
+    }
+    o->listen_peer_addresses = str_c(arena_str(o->arena, buf_str(&listen)));
     if (tls && !given(o->peer.ca_file))
         return error_set(err, E_INVALID,
                          "--listen-peer-urls uses TLS: members check each other's certificates "
@@ -468,7 +475,7 @@ void options_store_config(const struct options *o, struct store_config *ret)
     *ret = (struct store_config){
         .data_dir = o->data_dir,
         .name = o->name,
-        .listen_address = o->listen_peers.items[0].address,
+        .listen_address = o->listen_peer_addresses,
         .advertise_address = o->advertise_peer.address,
         .client_urls = o->client_urls,
         .initial_members = o->members,

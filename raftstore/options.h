@@ -67,6 +67,7 @@ struct options {
     /* Made by options_check(). */
     enum log_level log_level;
     struct options_urls listen_clients, listen_metrics, listen_peers;
+    const char *listen_peer_addresses; /* Comma list. */
     struct options_url advertise_peer;
     const char *client_urls; /* Comma list of what is advertised. */
     struct store_member members[OPTIONS_MEMBERS_MAX];

@@ -35,8 +35,8 @@ struct store_member {
 struct store_config {
     const char *data_dir;
     const char *name;
-    const char *listen_address;    /* HOST:PORT for peers; port 0 picks one. NULL: single member, no
-                                      listener. */
+    const char *listen_address;    /* HOST:PORT for peers, several divided by commas; port 0 picks
+                                      one. NULL: single member, no listener. */
     const char *advertise_address; /* NULL: as listen. */
     const char *client_urls; /* Comma list that the other members show for this one; NULL: none. */
     /* Members of a new cluster, this one among them. Ignored when data_dir

@@ -209,36 +209,59 @@ static int make_tls(struct transport *t, const struct transport_config *c, struc
     return 0;
 }
 
+static int listen_at(struct transport *t, const struct transport_config *c, const char *address,
+                     struct error *err)
+{
+    if (t->tls_server == NULL && !c->plain && !transport_address_is_local(address))
+        return error_set(err, E_INVALID,
+                         "%s is not a loopback address: members need TLS (certificate, key and CA) "
+                         "to talk over it",
+                         address);
+    if (t->listener_count == TRANSPORT_LISTENERS_MAX)
+        return error_set(err, E_INVALID, "more than %d addresses to listen on",
+                         TRANSPORT_LISTENERS_MAX);
+    struct net_listen_config listen = {
+        .address = address,
+        .tls = t->tls_server,
+        .connections_max = CONNECTIONS_MAX,
+        .on_accept = transport_on_accept,
+        .arg = t,
+    };
+    int rc = net_listener_new(t->loop, &listen, &t->listeners[t->listener_count], err);
+    if (rc < 0)
+        return rc;
+    t->listener_count++;
+    t->listeners_open++;
+    if (t->address == NULL) /* A listener on a unix socket names itself by its path. */
+        t->address =
+            xstrdup(net_listener_port(t->listeners[0]) != 0 ? net_listener_address(t->listeners[0])
+                                                            : address);
+    return 0;
+}
+
 static int setup(struct transport *t, const struct transport_config *c, struct error *err)
 {
     bool tls = c->cert_file != NULL && c->key_file != NULL && c->ca_file != NULL;
     if (!tls && (c->cert_file != NULL || c->key_file != NULL || c->ca_file != NULL))
         return error_set(err, E_INVALID,
                          "TLS between members needs certificate, key and CA; one is missing");
-    if (!tls && !c->plain && !transport_address_is_local(c->listen_address))
-        return error_set(err, E_INVALID,
-                         "%s is not a loopback address: members need TLS (certificate, key and CA) "
-                         "to talk over it",
-                         c->listen_address);
     if (tls) {
         int rc = make_tls(t, c, err);
         if (rc < 0)
             return rc;
     }
-    struct net_listen_config listen = {
-        .address = c->listen_address,
-        .tls = t->tls_server,
-        .connections_max = CONNECTIONS_MAX,
-        .on_accept = transport_on_accept,
-        .arg = t,
-    };
-    int rc = net_listener_new(t->loop, &listen, &t->listener, err);
-    if (rc < 0)
-        return rc;
-    /* A listener on a unix socket names itself by its path. */
-    t->address = xstrdup(c->advertise_address != NULL          ? c->advertise_address
-                         : net_listener_port(t->listener) != 0 ? net_listener_address(t->listener)
-                                                               : c->listen_address);
+    if (c->advertise_address != NULL)
+        t->address = xstrdup(c->advertise_address);
+    struct str item, rest = str_of(c->listen_address);
+    while (!str_empty(rest)) {
+        str_cut(rest, ',', &item, &rest);
+        AUTO_FREE char *address = xstrndup(item.data, item.len);
+        int rc = listen_at(t, c, address, err);
+        if (rc < 0)
+            return rc;
+    }
+    if (t->listener_count == 0)
+        return error_set(err, E_INVALID, "there is no address to listen on");
     if (strlen(t->address) > TRANSPORT_ADDRESS_MAX || strlen(t->name) > TRANSPORT_NAME_MAX)
         return error_set(err, E_INVALID, "the member's name or address is too long");
     return 0;
@@ -264,11 +287,9 @@ int transport_new(const struct transport_config *c, struct transport **ret, stru
     t->stall_ms = c->stall_ms != 0 ? c->stall_ms : STALL_MS;
     t->ops = *c->ops;
     t->arg = c->arg;
-    t->listener_closed = true;
     list_init(&t->peers);
     list_init(&t->inbounds);
     int rc = setup(t, c, err);
-    t->listener_closed = t->listener == NULL;
     if (rc < 0) {
         transport_close(t, NULL, NULL);
         return rc;
@@ -280,13 +301,13 @@ int transport_new(const struct transport_config *c, struct transport **ret, stru
 static void on_listener_closed(void *arg)
 {
     struct transport *t = arg;
-    t->listener_closed = true;
+    t->listeners_open--;
     transport_settle(t);
 }
 
 void transport_settle(struct transport *t)
 {
-    if (!t->closing || !t->listener_closed || !list_empty(&t->peers) || !list_empty(&t->inbounds))
+    if (!t->closing || t->listeners_open > 0 || !list_empty(&t->peers) || !list_empty(&t->inbounds))
         return;
     void (*on_closed)(void *arg) = t->on_closed;
     void *arg = t->on_closed_arg;
@@ -312,18 +333,18 @@ void transport_close(struct transport *t, void (*on_closed)(void *arg), void *ar
     LIST_FOREACH (it, &t->inbounds)
         net_stream_close(LIST_ENTRY(it, struct inbound, node)->stream);
     /* The last of these may free the transport: one keeps it until the end. */
-    bool listening = !t->listener_closed;
+    uint32_t listening = t->listeners_open;
     LIST_FOREACH_SAFE (it, &t->peers)
         remote_settle(LIST_ENTRY(it, struct remote, node));
-    if (listening)
-        net_listener_close(t->listener, on_listener_closed, t);
-    else
+    for (uint32_t i = 0; i < listening; i++)
+        net_listener_close(t->listeners[i], on_listener_closed, t);
+    if (listening == 0)
         transport_settle(t);
 }
 
 int transport_port(const struct transport *t)
 {
-    return net_listener_port(t->listener);
+    return net_listener_port(t->listeners[0]);
 }
 
 const char *transport_address(const struct transport *t)

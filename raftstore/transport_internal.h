@@ -11,6 +11,8 @@
 
 struct metric;
 
+#define TRANSPORT_LISTENERS_MAX 8
+
 /* One outgoing connection.
  *
  *   IDLE --dial--> DIALING --open--> GREETING --welcome--> UP
@@ -83,7 +85,8 @@ struct transport {
     uint32_t stall_ms;
     struct transport_ops ops;
     void *arg;
-    struct net_listener *listener;
+    struct net_listener *listeners[TRANSPORT_LISTENERS_MAX];
+    uint32_t listener_count, listeners_open;
     struct tls_context *tls_server, *tls_client;
     bool any_organization, plain;
     char *common_name; /* NULL: any. */
@@ -92,7 +95,6 @@ struct transport {
     struct list inbounds;
     bool block_all;
     bool closing;
-    bool listener_closed;
     void (*on_closed)(void *arg);
     void *on_closed_arg;
     struct metrics *metrics;

@@ -266,7 +266,7 @@ surl() { echo "https://127.0.0.1:$((PORT + $1))"; }
 SECURE=s1=$(surl 11),s2=$(surl 12),s3=$(surl 13)
 for n in 1 2 3; do
     "$STORE" --name s$n --data-dir "$WORK/s$n" --listen-client-urls "$(surl $n)" --advertise-client-urls "$(surl $n)" \
-        --listen-peer-urls "$(surl 1$n)" --initial-advertise-peer-urls "$(surl 1$n)" --initial-cluster "$SECURE" \
+        --listen-peer-urls "$(surl $((n + 35))),$(surl 1$n)" --initial-advertise-peer-urls "$(surl 1$n)" --initial-cluster "$SECURE" \
         --cert-file member.crt --key-file member.key --trusted-ca-file ca.crt --client-cert-auth \
         --peer-cert-file member.crt --peer-key-file member.key --peer-trusted-ca-file ca.crt --peer-client-cert-auth \
         --listen-metrics-urls "$(url 2$n)" 2>>s$n.log &

@@ -215,6 +215,13 @@ START_TEST(urls)
     ck_assert_str_eq(o.listen_clients.items[0].address, "[::1]:5");
     ck_assert_str_eq(o.listen_clients.items[1].address, "unix:/run/a");
     ck_assert(!o.listen_clients.items[0].tls);
+    struct store_config c;
+    ck_assert_int_eq(run("--listen-peer-urls http://127.0.0.1:7,http://[::1]:7"), 0);
+    options_store_config(&o, &c);
+    ck_assert_str_eq(c.listen_address, "127.0.0.1:7,[::1]:7");
+    REFUSES("--listen-peer-urls http://127.0.0.1:7,https://127.0.0.1:8 --peer-cert-file a "
+            "--peer-key-file b",
+            "all https");
 }
 END_TEST
 

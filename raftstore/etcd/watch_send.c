@@ -73,7 +73,9 @@ static void on_found(struct watch_group *g, void *arg)
     unsigned unwanted = d->event->type == EVENT_PUT ? WATCH_NO_PUT : WATCH_NO_DELETE;
     if ((g->options & unwanted) != 0)
         return;
-    bool prev = (g->options & WATCH_PREV_KV) != 0 && d->event->prev != NULL;
+    /* As etcd: what was there before the whole transaction, not within it. */
+    bool prev = (g->options & WATCH_PREV_KV) != 0 && d->event->prev != NULL &&
+                d->event->prev->mod_rev < d->event->kv->mod_rev;
     struct watch_slice *slice = prev ? &d->with_prev : &d->plain;
     if (slice->block == NULL) {
         *slice = encode(f->hub, d->event, prev);

@@ -92,20 +92,23 @@ const struct auth_role *auth_role_new(const struct auth_role *from)
     struct role_entry *r = xmalloc(
         sizeof(*r) + n * (sizeof(struct auth_permission) + 2 * sizeof(struct auth_span)) + bytes);
     struct auth_permission *permissions = (struct auth_permission *)(r + 1);
-    r->read = (struct auth_spans){(struct auth_span *)(permissions + n), 0};
-    r->write = (struct auth_spans){r->read.spans + n, 0};
-    struct room room = {(char *)(r->write.spans + n)};
-    atomic_init(&r->refs, 1);
-    r->pub = (struct auth_role){put(&room, from->name), permissions, n};
+    struct auth_span *spans = (struct auth_span *)(permissions + n);
+    struct auth_spans read = {spans, 0}, write = {spans + n, 0};
+    struct room room = {(char *)(spans + 2 * n)};
+    struct str name = put(&room, from->name);
     for (size_t i = 0; i < n; i++) {
         permissions[i] = (struct auth_permission){from->permissions[i].access,
                                                   put(&room, from->permissions[i].key),
                                                   put(&room, from->permissions[i].range_end)};
         if (permissions[i].access != AUTH_WRITE)
-            span_add(&r->read, &permissions[i], &room);
+            span_add(&read, &permissions[i], &room);
         if (permissions[i].access != AUTH_READ)
-            span_add(&r->write, &permissions[i], &room);
+            span_add(&write, &permissions[i], &room);
     }
+    atomic_init(&r->refs, 1);
+    r->pub = (struct auth_role){name, permissions, n};
+    r->read = read;
+    r->write = write;
     return &r->pub;
 }
 

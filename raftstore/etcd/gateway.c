@@ -339,7 +339,7 @@ static int read_messages(struct http_request *r, const ProtobufCMethodDescriptor
         int rc = json_read_next(r->arena, &rest, &v, err);
         if (rc == 0)
             rc = gateway_read(r->arena, method->input, &v, &m, err);
-        if (rc < 0)
+        if (rc != 0)
             return rc;
         if (count >= MESSAGES_MAX)
             return error_set(err, E_INVALID, "more than %d messages", MESSAGES_MAX);

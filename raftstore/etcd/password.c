@@ -127,13 +127,15 @@ static void run(struct work *w)
 /* Starts what is not started yet; the next worker in turn. */
 static struct worker *next_worker(struct passwords *p)
 {
+    unsigned count = p->count;
+    ASSERT(count > 0);
     pthread_mutex_lock(&p->lock);
     if (!p->started) {
-        for (unsigned i = 0; i < p->count; i++)
+        for (unsigned i = 0; i < count; i++)
             worker_start(&p->workers[i], "passwords", NULL, NULL);
         p->started = true;
     }
-    struct worker *w = &p->workers[p->next++ % p->count];
+    struct worker *w = &p->workers[p->next++ % count];
     pthread_mutex_unlock(&p->lock);
     return w;
 }

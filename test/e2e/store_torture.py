@@ -301,14 +301,15 @@ class Torture:
         m, spec = self.some()[0], self.rng.choice(CRASH_POINTS)
         if "store.vote" in spec:
             m = self.some(leader=False)[0]
-        text = "%s@%d" % (spec, self.rng.choice([1, 2, 3, 5, 20]))
+        rare = any(w in spec for w in ("segment", "snapshot", "trim", "mark", "vote"))
+        text = "%s@%d" % (spec, 1 if rare else self.rng.choice([1, 2, 3, 5, 20]))
         m.fail(text)
         if "store.vote" in spec:
             lead = self.cluster.leader()
             if lead:
                 lead.freeze()
         self.hold(0.2)
-        reached = self.crash_at(m, text, 12 if "segment" in spec or "snapshot" in spec or "trim" in spec else 4)
+        reached = self.crash_at(m, text, 12 if rare else 4)
         for x in self.m:
             if x.stopped:
                 x.thaw()

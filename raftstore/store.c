@@ -373,7 +373,7 @@ struct store_alarm *store_alarms(struct store *s, uint32_t *ret_count)
     size_t n = s->alarm_count;
     struct store_alarm *list = xzalloc((n + 1) * sizeof(*list));
     for (size_t i = 0; i < n; i++)
-        list[i] = (struct store_alarm){s->alarms[i].member, s->alarms[i].alarms};
+        list[i] = (struct store_alarm){s->alarms[i].member, s->alarms[i].alarms & MVCC_ALARMS};
     pthread_mutex_unlock(&s->lock);
     *ret_count = (uint32_t)n;
     return list;

@@ -15,6 +15,7 @@
 #include "raftstore/mvcc_snapshot_internal.h"
 #include "raftstore/options.h"
 
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
@@ -302,6 +303,19 @@ static int restore_into(struct restore_options *ro, const char *path, struct err
     return rc;
 }
 
+/* Or absent. */
+static bool is_empty(const char *dir)
+{
+    bool empty = true;
+    DIR *d = opendir(dir);
+    if (d == NULL)
+        return errno == ENOENT;
+    for (struct dirent *e; (e = readdir(d)) != NULL;)
+        empty &= strcmp(e->d_name, ".") == 0 || strcmp(e->d_name, "..") == 0;
+    closedir(d);
+    return empty;
+}
+
 static int restore(struct restore_options *ro, const char *path, struct error *err)
 {
     int rc = check_members(ro, err);
@@ -309,10 +323,11 @@ static int restore(struct restore_options *ro, const char *path, struct error *e
         return rc;
     if (ro->bump_revision < 0)
         return error_set(err, E_INVALID, "--bump-revision must not be negative");
-    if (mkdir(ro->o.data_dir, 0700) != 0)
-        return errno == EEXIST
-                   ? error_set(err, E_EXISTS, "data-dir \"%s\" exists", ro->o.data_dir)
-                   : error_set_errno(err, E_IO, errno, "cannot make %s", ro->o.data_dir);
+    if (!is_empty(ro->o.data_dir))
+        return error_set(err, E_EXISTS, "data-dir \"%s\" exists and is not empty", ro->o.data_dir);
+    rc = file_mkdir_p(ro->o.data_dir, 0700, err);
+    if (rc < 0)
+        return rc;
     rc = restore_into(ro, path, err);
     if (rc < 0)
         file_remove_tree(ro->o.data_dir, NULL); /* Made just now; so that it can be repeated. */

@@ -84,6 +84,14 @@ static void remote_metrics(struct remote *p)
         METRIC_OF(metric_counter(m, "etcd_network_peer_sent_failures_total",
                                  "Messages to peers that were dropped.", METRIC_LABELS("To")),
                   str_of(id));
+    static const double seconds[] = {0.0001, 0.0002, 0.0004, 0.0008, 0.0016, 0.0032,
+                                     0.0064, 0.0128, 0.0256, 0.0512, 0.1024, 0.2048,
+                                     0.4096, 0.8192, 1.6384, 3.2768}; /* etcd's */
+    p->round_trip =
+        METRIC_OF(metric_histogram(m, "etcd_network_peer_round_trip_time_seconds",
+                                   "Round-trip time between peers, as TCP estimates it.",
+                                   METRIC_LABELS("To"), seconds, ARRAY_SIZE(seconds)),
+                  str_of(id));
 }
 
 struct remote *remote_new(struct transport *t, uint64_t id, struct str address)

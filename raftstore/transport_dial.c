@@ -13,6 +13,7 @@
 #define GREETING_TIMEOUT_MS 5000
 #define BACKOFF_MIN_MS 20
 #define BACKOFF_MAX_MS 2000
+#define ROUND_TRIP_MS 5000
 #define BULK_IDLE_MS 30000
 #define EARLY_BYTES_MAX (1u << 20)
 
@@ -278,6 +279,20 @@ static void count_failure(struct link *l)
         metric_inc(l->peer->send_failures);
 }
 
+/* Now and then, on the occasion of sending: no timer wakes an idle store for it. */
+static void measure_round_trip(struct link *l)
+{
+    struct remote *p = l->peer;
+    uint64_t now = env_now_ms(p->t->env);
+    if (p->round_trip == NULL || l->channel != TRANSPORT_CONTROL ||
+        now - p->round_trip_at_ms < ROUND_TRIP_MS)
+        return;
+    uint32_t us = net_stream_rtt_us(l->stream);
+    p->round_trip_at_ms = now;
+    if (us > 0)
+        metric_observe(p->round_trip, us / 1e6);
+}
+
 void link_send(struct link *l, struct buf *message)
 {
     struct transport *t = l->peer->t;
@@ -296,6 +311,7 @@ void link_send(struct link *l, struct buf *message)
             l->written += bytes;
             if (l->peer->sent_bytes != NULL)
                 metric_add(l->peer->sent_bytes, (double)bytes);
+            measure_round_trip(l);
             if (l->channel == TRANSPORT_BULK)
                 net_stream_set_timeout(l->stream, BULK_IDLE_MS);
             return;

@@ -51,8 +51,9 @@ struct remote {
     bool blocked;
     bool closing;
     struct link links[TRANSPORT_CHANNELS];
-    struct metric *sent_bytes, *received_bytes, *send_failures;
-    struct metric *active; /* From its first connection on. */
+    struct metric *sent_bytes, *received_bytes, *send_failures, *round_trip;
+    uint64_t round_trip_at_ms; /* Measured last. */
+    struct metric *active;     /* From its first connection on. */
 };
 
 struct inbound {

@@ -7,6 +7,7 @@
 #include "lib/net/tls.h"
 
 #include <arpa/inet.h>
+#include <netinet/tcp.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -588,4 +589,16 @@ int net_stream_peer_cred(const struct net_stream *s, uint32_t *ret_uid, uint32_t
 struct uv_loop_s *net_stream_loop(const struct net_stream *s)
 {
     return s->loop;
+}
+
+uint32_t net_stream_rtt_us(const struct net_stream *s)
+{
+    struct tcp_info info;
+    socklen_t len = sizeof(info);
+    uv_os_fd_t fd;
+    if (s->state != STREAM_OPEN || s->io.handle.type != UV_TCP ||
+        uv_fileno(&s->io.handle, &fd) != 0 ||
+        getsockopt(fd, IPPROTO_TCP, TCP_INFO, &info, &len) != 0)
+        return 0;
+    return info.tcpi_rtt;
 }

@@ -101,6 +101,8 @@ const char *net_stream_local(const struct net_stream *s);
 /* User and group of a unix socket's other side. E_NOT_IMPLEMENTED for TCP. */
 int net_stream_peer_cred(const struct net_stream *s, uint32_t *ret_uid, uint32_t *ret_gid);
 struct uv_loop_s *net_stream_loop(const struct net_stream *s);
+/* The kernel's estimate of the round trip in microseconds; 0: unknown, or no TCP. */
+uint32_t net_stream_rtt_us(const struct net_stream *s);
 
 /* --- listening --- */
 

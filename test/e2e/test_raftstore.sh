@@ -90,7 +90,7 @@ for m in etcd_server_has_leader etcd_server_is_leader etcd_server_leader_changes
     etcd_server_version etcd_cluster_version etcd_server_is_learner etcd_server_health_success etcd_server_quota_backend_bytes \
     etcd_disk_wal_fsync_duration_seconds_bucket etcd_mvcc_db_total_size_in_bytes etcd_mvcc_db_total_size_in_use_in_bytes \
     etcd_mvcc_put_total etcd_mvcc_range_total etcd_mvcc_txn_total etcd_network_peer_sent_bytes_total \
-    etcd_network_peer_received_bytes_total etcd_debugging_mvcc_keys_total etcd_debugging_mvcc_watcher_total \
+    etcd_network_peer_received_bytes_total etcd_network_peer_round_trip_time_seconds_bucket etcd_debugging_mvcc_keys_total etcd_debugging_mvcc_watcher_total \
     grpc_server_started_total grpc_server_handled_total process_resident_memory_bytes process_open_fds; do
     ok "metric $m" grep -q "^$m" metrics
 done

@@ -10,6 +10,7 @@
 
 #include "lib/base/arena.h"
 #include "lib/net/bytes.h"
+#include "raftstore/etcd/pace.h"
 #include "raftstore/etcd/sliced_sort.h"
 #include "raftstore/etcd/wire.h"
 
@@ -20,6 +21,7 @@
 #define SMALL_BYTES ((size_t)64 << 10)
 #define SLICE_KEYS 2048 /* Visited per slice. */
 #define SLICE_COMPARES 8192
+#define SLICE_BYTES ((size_t)128 << 10) /* What a slice's work is worth, for its pace. */
 #define BLOCK_BYTES ((size_t)64 << 10)
 #define PENDING_HIGH ((size_t)128 << 10) /* Written ahead of the client. */
 #define PENDING_LOW ((size_t)64 << 10)
@@ -34,6 +36,7 @@ struct range {
     struct store_view *view;
     struct store_iter it;
     struct deferred step;
+    struct etcd_pace *pace; /* NULL: a short one, until now. */
     struct etcd_header header;
     /* Found. */
     bool listed;      /* All that matches is kept in `list`, to be sorted or reversed. */
@@ -65,6 +68,7 @@ static void range_free(struct range *r)
 {
     struct etcd_call *c = r->call;
     deferred_cancel(&r->step);
+    etcd_pace_free(r->pace);
     store_view_unref(r->view);
     free(r->list.items);
     free(r->spare);
@@ -91,6 +95,15 @@ static bool passes(const struct txn_op *op, const struct kv *kv)
            (op->min_mod_rev == 0 || kv->mod_rev >= op->min_mod_rev) &&
            (op->max_create_rev == 0 || kv->create_rev <= op->max_create_rev) &&
            (op->min_create_rev == 0 || kv->create_rev >= op->min_create_rev);
+}
+
+/* Another slice later, when it is its turn. */
+static void range_again(struct range *r, size_t bytes)
+{
+    if (r->pace == NULL)
+        r->pace = etcd_pace_new(r->call->thread, &r->step);
+    if (!etcd_pace_rests(r->pace, bytes))
+        deferred_post(&r->call->thread->defer, &r->step);
 }
 
 /* --- sending --- */
@@ -151,7 +164,7 @@ static void range_send(struct range *r)
             return;
         }
         if (blocks == PENDING_HIGH / BLOCK_BYTES) {
-            deferred_post(&r->call->thread->defer, &r->step);
+            range_again(r, PENDING_HIGH);
             return;
         }
     }
@@ -162,7 +175,7 @@ static void range_on_drain(struct etcd_call *c)
     LOOP_CALLBACK("etcd range send");
     struct range *r = c->user;
     if (r != NULL && r->phase == RANGE_SEND)
-        range_send(r);
+        range_again(r, PENDING_HIGH - PENDING_LOW);
 }
 
 static void range_start_sending(struct range *r)
@@ -264,7 +277,7 @@ static void range_walked(struct range *r)
     sliced_sort_init(&r->sort, r->list.items, r->spare, r->list.count, r->op.sort_target,
                      r->op.sort_order == SORT_DESCEND);
     r->phase = RANGE_SORT;
-    deferred_post(&r->call->thread->defer, &r->step);
+    range_again(r, SLICE_BYTES);
 }
 
 static bool range_measure(struct range *r)
@@ -306,7 +319,7 @@ static void range_step(struct range *r)
     case RANGE_BARRIER:
         break;
     }
-    deferred_post(&r->call->thread->defer, &r->step);
+    range_again(r, SLICE_BYTES);
 }
 
 static void run_step(struct deferred *d)

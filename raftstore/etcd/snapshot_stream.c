@@ -8,6 +8,7 @@
 #include "lib/base/error.h"
 #include "raftstore/etcd/admin.h"
 #include "raftstore/etcd/bolt_snapshot.h"
+#include "raftstore/etcd/pace.h"
 
 #define CHUNK_BYTES (64u << 10)
 #define CHECKSUM_BYTES 32
@@ -20,6 +21,7 @@ struct stream_job {
     struct etcd_call *call; /* Held. */
     struct bolt_snapshot *snapshot;
     struct deferred step;
+    struct etcd_pace *pace;
     bool prepared;
     bool waiting;  /* For the client. */
     uint64_t left; /* Bytes of the database not sent yet. */
@@ -30,6 +32,7 @@ static void job_free(struct stream_job *j)
 {
     struct etcd_call *c = j->call;
     deferred_cancel(&j->step);
+    etcd_pace_free(j->pace);
     bolt_snapshot_free(j->snapshot);
     c->user = NULL;
     free(j);
@@ -69,6 +72,12 @@ static void drained(struct etcd_call *c)
     deferred_post(&c->thread->defer, &j->step);
 }
 
+static void go_on(struct stream_job *j)
+{
+    if (!etcd_pace_rests(j->pace, SLICE_CHUNKS * CHUNK_BYTES))
+        deferred_post(&j->call->thread->defer, &j->step);
+}
+
 static void run_step(struct deferred *d)
 {
     LOOP_CALLBACK("etcd snapshot");
@@ -77,7 +86,7 @@ static void run_step(struct deferred *d)
     if (!j->prepared) {
         j->prepared = !bolt_snapshot_prepare(j->snapshot, SLICE_VERSIONS);
         j->left = j->prepared ? bolt_snapshot_size(j->snapshot) : 0;
-        deferred_post(&c->thread->defer, &j->step);
+        go_on(j);
         return;
     }
     for (unsigned i = 0; i < SLICE_CHUNKS; i++) {
@@ -89,7 +98,7 @@ static void run_step(struct deferred *d)
     }
     j->waiting = etcd_call_pending(c) > PENDING_MAX;
     if (!j->waiting)
-        deferred_post(&c->thread->defer, &j->step);
+        go_on(j);
 }
 
 static void backed_up(int code, struct store_backup *b, void *arg)
@@ -108,6 +117,7 @@ static void backed_up(int code, struct store_backup *b, void *arg)
     c->user = j;
     etcd_call_on_drain(c, PENDING_LOW, drained);
     deferred_init(&j->step, run_step);
+    j->pace = etcd_pace_new(c->thread, &j->step);
     deferred_post(&c->thread->defer, &j->step);
 }
 

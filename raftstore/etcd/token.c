@@ -147,17 +147,17 @@ static bool simple_check(struct etcd_tokens *t, const struct auth_state *a, stru
         return false;
     struct reader r = reader_of(buf_str(&body));
     uint8_t version = reader_u8(&r);
-    int64_t made_s = (int64_t)reader_varint(&r);
+    uint64_t made_s = reader_varint(&r);
     uint64_t password_rev = reader_varint(&r);
     for (int i = 0; i < 8; i++)
         reader_u8(&r); /* The random number. */
-    if (r.bad || version != TOKEN_VERSION)
+    if (r.bad || version != TOKEN_VERSION || made_s > UINT32_MAX * UINT64_C(256))
         return false;
     struct str user = str_n((const char *)r.p, reader_left(&r));
     const struct auth_user *u = auth_user(a, user);
     if (u == NULL || u->password_rev != password_rev)
         return false;
-    int64_t age_ms = env_wall_ns(t->env) / 1000000 - made_s * 1000;
+    int64_t age_ms = env_wall_ns(t->env) / 1000000 - (int64_t)made_s * 1000;
     bool fresh = age_ms < (int64_t)t->ttl_ms && age_ms > -(int64_t)t->ttl_ms;
     if (!used_touch(t, mark, env_now_ms(t->env), fresh) && !fresh)
         return false;

@@ -280,14 +280,24 @@ static void on_cancel(struct grpc_stream *s, void *arg)
     etcd_call_end_from_outside(arg, &etcd_err_canceled);
 }
 
+void etcd_call_end_within(struct etcd_call *c, uint64_t ms)
+{
+    uint64_t at = etcd_thread_now(c->thread) + MIN_OF(ms, UINT64_C(1) << 40);
+    if (c->stream == NULL || at >= c->deadline_ms)
+        return;
+    c->deadline_ms = at;
+    if (heap_has(&c->by_deadline))
+        heap_update(&c->thread->deadlines, &c->by_deadline);
+    else
+        heap_push(&c->thread->deadlines, &c->by_deadline);
+    etcd_thread_arm(c->thread);
+}
+
 static void call_set_deadline(struct etcd_call *c)
 {
     uint64_t ms = grpc_stream_timeout_ms(c->stream);
-    if (ms == 0)
-        return;
-    c->deadline_ms = etcd_thread_now(c->thread) + MIN_OF(ms, UINT64_C(1) << 40);
-    heap_push(&c->thread->deadlines, &c->by_deadline);
-    etcd_thread_arm(c->thread);
+    if (ms > 0)
+        etcd_call_end_within(c, ms);
 }
 
 /* --- what gRPC tells --- */

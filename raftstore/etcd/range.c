@@ -23,6 +23,8 @@
 #define SLICE_COMPARES 8192
 #define SLICE_BYTES ((size_t)128 << 10) /* What a slice's work is worth, for its pace. */
 #define BLOCK_BYTES ((size_t)64 << 10)
+/* A reader so slow that it takes longer keeps too much in memory: the view it reads. */
+#define SEND_MS_MAX (10u * 60 * 1000)
 #define PENDING_HIGH ((size_t)128 << 10) /* Written ahead of the client. */
 #define PENDING_LOW ((size_t)64 << 10)
 
@@ -199,6 +201,7 @@ static void range_start_sending(struct range *r)
         store_iter_init(&r->it, r->view, r->op.key, r->op.range_end, r->op.rev);
     r->at = 0;
     r->phase = RANGE_SEND;
+    etcd_call_end_within(r->call, SEND_MS_MAX);
     etcd_header_put(head, &r->header);
     etcd_call_count_sent(r->call, head_bytes + r->left);
     grpc_stream_begin(r->call->stream, head_bytes + r->left);

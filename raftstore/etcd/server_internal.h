@@ -90,8 +90,8 @@ struct etcd_call {
     struct grpc_stream *stream; /* NULL once ended. */
     const struct etcd_method *method;
     struct etcd_binding *binding; /* For counting. */
-    struct etcd_caller caller;          /* Its auth state is referenced by the call. */
-    void *user;                         /* The handler's own. */
+    struct etcd_caller caller;    /* Its auth state is referenced by the call. */
+    void *user;                   /* The handler's own. */
     void (*on_drain)(struct etcd_call *c);
     unsigned refs;
     bool needs_leader;    /* Asked for by the metadata "hasleader". */
@@ -119,7 +119,9 @@ void etcd_call_reply_proto(struct etcd_call *c, const ProtobufCMessage *message)
 void etcd_call_fail(struct etcd_call *c, const struct etcd_fault *f);
 void etcd_call_fail_text(struct etcd_call *c, enum grpc_status status, const char *text);
 void etcd_call_fail_code(struct etcd_call *c, int code); /* etcd_fault_of_code() */
-void etcd_call_finish(struct etcd_call *c);              /* OK, after what was sent. */
+/* Unless it ends before: deadline_exceeded. The client's own deadline counts anyway. */
+void etcd_call_end_within(struct etcd_call *c, uint64_t ms);
+void etcd_call_finish(struct etcd_call *c); /* OK, after what was sent. */
 
 /* False when the client's connection holds so much that it does not take that no answer
  * of this size should be added: the call is to end with too_many_requests. */

@@ -11,8 +11,9 @@
 #include <stdio.h>
 #include <string.h>
 
-#define WATCHERS_MAX 250000 /* Of one stream. */
-#define INVALID_ID (-1)     /* Of no watcher, and of all. */
+#define WATCHERS_MAX 250000              /* Of one stream, */
+#define KEY_BYTES_MAX ((size_t)64 << 20) /* ... and their keys together. */
+#define INVALID_ID (-1)                  /* Of no watcher, and of all. */
 
 /* --- what is said --- */
 
@@ -74,6 +75,7 @@ static void watcher_free(struct watcher *w)
     watcher_stop(w);
     map_remove(&s->by_id, id_key(&w->id));
     list_remove(&w->in_stream);
+    s->key_bytes -= w->key.len + w->range_end.len;
     count_watchers(s, -1);
     free(w->memory);
     free(w);
@@ -99,6 +101,7 @@ static struct watcher *watcher_new(struct watch_stream *s, int64_t id,
     list_init(&w->link);
     list_push_back(&s->watchers, &w->in_stream);
     map_set(&s->by_id, id_key(&w->id), w);
+    s->key_bytes += w->key.len + w->range_end.len;
     count_watchers(s, 1);
     return w;
 }
@@ -120,7 +123,7 @@ static const char *choose_id(struct watch_stream *s, const struct etcd_watch_req
     bool endless = r->range_end.len == 1 && r->range_end.data[0] == '\0';
     if (!str_empty(r->range_end) && !endless && str_cmp(r->key, r->range_end) >= 0)
         return "mvcc: watcher range is empty";
-    if (s->by_id.count >= WATCHERS_MAX)
+    if (s->by_id.count >= WATCHERS_MAX || s->key_bytes > KEY_BYTES_MAX)
         return "etcdserver: too many watchers on one stream";
     *ret = r->watch_id;
     if (*ret == 0) {

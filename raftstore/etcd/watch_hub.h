@@ -49,6 +49,7 @@ struct watch_stream {
     struct list link; /* In the hub. */
     struct list watchers;
     struct map by_id;
+    size_t key_bytes; /* Of all its watchers. */
     int64_t next_id;
     bool stalled;
     bool stalling;          /* Since this round: its watchers are to leave. */

@@ -36,12 +36,12 @@ static const char *const action_names[] = {"",      "crash", "eio",  "enospc",
                                            "delay", "short", "torn", "drop"};
 
 struct rule {
-    enum action action;
     uint64_t from;  /* The first hit it is for; 0: the first. */
-    bool onward;    /* And all behind it. */
-    double percent; /* 100: always. */
     uint64_t times; /* How often it may still happen. */
+    double percent; /* 100: always. */
+    enum action action;
     uint32_t delay_ms;
+    bool onward; /* And all behind the first. */
 };
 
 static const struct {

@@ -313,6 +313,7 @@ static bool holds(const struct model *m, const struct txn_cmp *c)
 struct branches {
     bool taken[TXN_OPS_MAX + 1];
     uint32_t count, next;
+    int range_code; /* Of the first range refused: the puts' faults come first. */
 };
 
 static int decide(struct model *m, const struct txn *t, struct branches *b,
@@ -337,10 +338,10 @@ static int decide(struct model *m, const struct txn *t, struct branches *b,
             *refusal = TXN_REFUSED_LEASE;
             return E_NOT_FOUND;
         }
-        if (op->type == OP_RANGE && op->rev > m->rev)
-            return E_FUTURE_REV;
-        if (op->type == OP_RANGE && op->rev > 0 && op->rev < m->compacted)
-            return E_EXPIRED;
+        if (op->type == OP_RANGE && b->range_code == 0 && op->rev > m->rev)
+            b->range_code = E_FUTURE_REV;
+        if (op->type == OP_RANGE && b->range_code == 0 && op->rev > 0 && op->rev < m->compacted)
+            b->range_code = E_EXPIRED;
     }
     return 0;
 }
@@ -417,9 +418,12 @@ static int apply_txn(struct model *m, const struct txn *t, struct mvcc_result *r
     static struct branches b;
     enum txn_refusal refusal = TXN_REFUSED_NOT;
     b.count = b.next = 0;
+    b.range_code = 0;
     int rc = no_space(m) && txn_puts(t) ? E_NO_SPACE : txn_check(t, NULL);
     if (rc == 0)
         rc = decide(m, t, &b, &refusal);
+    if (rc == 0)
+        rc = b.range_code;
     if (rc == 0) {
         ret->txn = run(m, t, &b);
         end_write(m);

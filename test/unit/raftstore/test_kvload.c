@@ -1,6 +1,7 @@
 /* test_kvload.c - the judge of the torture rounds: a true history passes, and each
  * kind of lie is noticed. */
 #include "test/e2e/kvload/history.c"
+#include "test/e2e/kvload/history_check.c"
 
 #include "test/unit/unit.h"
 

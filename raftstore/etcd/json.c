@@ -122,30 +122,67 @@ static bool read_escape(struct reading *r, char **out)
     return true;
 }
 
-static bool read_string(struct reading *r, struct str *ret)
+/* Behind the opening quote: the place of the closing one, NULL if there is none. */
+static const char *find_close(const struct reading *r, bool *ret_escapes)
 {
-    if (!expect(r, '"'))
-        return false;
-    const char *close = r->p;
-    while (close < r->end && *close != '"')
+    const char *close = memchr(r->p, '"', (size_t)(r->end - r->p));
+    *ret_escapes = close != NULL && memchr(r->p, '\\', (size_t)(close - r->p)) != NULL;
+    if (!*ret_escapes)
+        return close;
+    for (close = r->p; close < r->end && *close != '"';)
         close += *close == '\\' && close + 1 < r->end ? 2 : 1;
-    if (close >= r->end)
-        return fail(r, "a string does not end");
+    return close < r->end ? close : NULL;
+}
+
+/* Large strings are base64, so the whole is looked at in few steps per byte. */
+static bool has_control(const char *p, size_t n)
+{
+    unsigned found = 0;
+    for (size_t i = 0; i < n; i++)
+        found |= (unsigned char)p[i] < 0x20;
+    return found != 0;
+}
+
+static bool is_ascii(struct str s)
+{
+    unsigned char all = 0;
+    for (size_t i = 0; i < s.len; i++)
+        all |= (unsigned char)s.data[i];
+    return all < 0x80;
+}
+
+static bool unescape(struct reading *r, const char *close, struct str *ret)
+{
     /* No escape decodes to more bytes than it takes. */
     char *room = arena_alloc(r->arena, (size_t)(close - r->p) + 1), *out = room;
     while (r->p < close) {
         char c = *r->p++;
-        if ((unsigned char)c < 0x20)
-            return fail(r, "a control character stands in a string");
         if (c != '\\')
             *out++ = c;
         else if (!read_escape(r, &out))
             return false;
     }
-    r->p++;
     *out = '\0';
     *ret = str_n(room, (size_t)(out - room));
-    return str_is_utf8(*ret) || fail(r, "a string is not UTF-8");
+    return true;
+}
+
+static bool read_string(struct reading *r, struct str *ret)
+{
+    bool escapes;
+    if (!expect(r, '"'))
+        return false;
+    const char *close = find_close(r, &escapes);
+    if (close == NULL)
+        return fail(r, "a string does not end");
+    if (has_control(r->p, (size_t)(close - r->p)))
+        return fail(r, "a control character stands in a string");
+    if (!escapes)
+        *ret = arena_str(r->arena, str_n(r->p, (size_t)(close - r->p)));
+    else if (!unescape(r, close, ret))
+        return false;
+    r->p = close + 1;
+    return is_ascii(*ret) || str_is_utf8(*ret) || fail(r, "a string is not UTF-8");
 }
 
 /* --- the other values --- */

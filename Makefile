@@ -131,9 +131,11 @@ SIM_SRC := $(sort $(wildcard test/sim/*.c))
 SIM_MAIN := $(filter test/sim/sim_%.c,$(SIM_SRC))
 SIM_LIB := $(patsubst %.c,$(B)/%.o,$(filter-out $(SIM_MAIN),$(SIM_SRC)))
 SIM_BIN := $(patsubst %.c,$(B)/%,$(SIM_MAIN))
+# The seeds of hash tables come from the simulated world too.
+SIM_LDFLAGS := -Wl,--wrap=env_system_random
 $(SIM_BIN): $(B)/test/sim/%: $(B)/test/sim/%.o $(SIM_LIB) $(call libs_of,raftstore)
 	@echo "  LINK  $@"
-	@$(CC) $(CFLAGS) $(LDFLAGS) $< $(SIM_LIB) $(call libs_of,raftstore) -o $@ $(PKG_LIBS) $(STORE_LIBS)
+	@$(CC) $(CFLAGS) $(LDFLAGS) $(SIM_LDFLAGS) $< $(SIM_LIB) $(call libs_of,raftstore) -o $@ $(PKG_LIBS) $(STORE_LIBS)
 
 # Fuzz targets define LLVMFuzzerTestOneInput. Without libFuzzer, test/fuzz/driver.c
 # feeds them the seeds and bounded random mutations of them.

@@ -40,7 +40,7 @@ $(LIBRAFT_ASSERTS): test/sim/build-libraft.sh
 $(SIM_ASSERTS): $(B)/test/sim/asserts/%: $(B)/test/sim/%.o $(SIM_LIB) $(call libs_of,raftstore) $(LIBRAFT_ASSERTS)
 	@mkdir -p $(@D)
 	@echo "  LINK  $@"
-	@$(CC) $(CFLAGS) $(LDFLAGS) $< $(SIM_LIB) $(call libs_of,raftstore) $(LIBRAFT_ASSERTS) -o $@ $(PKG_LIBS) \
+	@$(CC) $(CFLAGS) $(LDFLAGS) $(SIM_LDFLAGS) $< $(SIM_LIB) $(call libs_of,raftstore) $(LIBRAFT_ASSERTS) -o $@ $(PKG_LIBS) \
 	    $(filter-out -lraft,$(STORE_LIBS))
 .PHONY: sim-asserts
 sim-asserts: $(SIM_ASSERTS)

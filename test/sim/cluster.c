@@ -251,6 +251,7 @@ struct world *cluster_new(const struct sim_options *o, struct sim_result *ret)
     w->options = *o;
     w->result = ret;
     w->rng.state = o->seed;
+    world_seed_system(~o->seed);
     list_init(&w->pending);
     w->model = model_new(w);
     w->position_cap = 256;

@@ -404,7 +404,8 @@ struct world {
 };
 
 /* world.c */
-bool world_step(struct world *w); /* The next event; false: none is left. */
+void world_seed_system(uint64_t seed); /* What the system's randomness gives from now on. */
+bool world_step(struct world *w);      /* The next event; false: none is left. */
 void world_free(struct world *w);
 void world_at(struct world *w, uint64_t delay_us, event_fn *fn, void *arg, uint64_t number);
 void world_fail(struct world *w, const char *fmt, ...) PRINTF_LIKE(2, 3);

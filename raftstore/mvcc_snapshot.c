@@ -110,6 +110,11 @@ size_t mvcc_snapshot_lease_count(const struct mvcc_snapshot *s)
     return s->lease_count;
 }
 
+void mvcc_snapshot_sort_leases(struct mvcc_snapshot *s)
+{
+    qsort(s->leases, s->lease_count, sizeof(s->leases[0]), by_id);
+}
+
 void mvcc_snapshot_lease(const struct mvcc_snapshot *s, size_t index, int64_t *ret_id,
                          int64_t *ret_ttl_s)
 {
@@ -244,7 +249,7 @@ static void make_chunk(struct mvcc_snapshot *s)
         emit(s, SNAPSHOT_HEADER);
         if (format_of(s) > 1)
             auth_state_encode(mvcc_view_auth(s->view), &s->auth);
-        qsort(s->leases, s->lease_count, sizeof(s->leases[0]), by_id);
+        mvcc_snapshot_sort_leases(s);
         s->stage = STAGE_AUTH;
         return;
     }

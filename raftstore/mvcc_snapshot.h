@@ -36,8 +36,10 @@ uint64_t mvcc_snapshot_bytes(const struct mvcc_snapshot *s); /* Given out so far
  * is a mvcc_snapshot under another name. */
 struct mvcc_view *mvcc_snapshot_view(const struct mvcc_snapshot *s);
 size_t mvcc_snapshot_lease_count(const struct mvcc_snapshot *s);
+/* Before asking for them one by one. */
+void mvcc_snapshot_sort_leases(struct mvcc_snapshot *s);
 void mvcc_snapshot_lease(const struct mvcc_snapshot *s, size_t index, int64_t *ret_id,
-                         int64_t *ret_ttl_s); /* By rising id. */
+                         int64_t *ret_ttl_s); /* By rising id, once they are sorted. */
 
 /* [any one thread] Builds a state aside from bytes in pieces of any size. */
 struct mvcc_restore *mvcc_restore_new(void);

@@ -387,6 +387,7 @@ static void merge_slice(struct bolt_snapshot *s, size_t budget)
 static void make_writer(struct bolt_snapshot *s)
 {
     bool compacted = mvcc_view_compacted(s->view) > 0;
+    mvcc_snapshot_sort_leases(s->backup);
     const struct bolt_source sources[] = {
         {.name = "alarm"},
         {"auth", 2, auth_measure, auth_key, auth_value, s},

@@ -130,6 +130,13 @@ static void fill(struct mvcc *m)
         0);
     ck_assert_int_eq(
         drive_code(m, &(struct command){.type = COMMAND_LEASE_GRANT, .id = 5, .ttl_s = 60}, 0), 0);
+    for (int64_t id = 1000; id > 900; id -= 7)
+        ck_assert_int_eq(drive_code(m,
+                                    &(struct command){.type = COMMAND_LEASE_GRANT,
+                                                      .id = id % 2 ? id : -id,
+                                                      .ttl_s = 60},
+                                    0),
+                         0);
     for (int i = 0; i < 3000; i++) {
         snprintf(key, sizeof(key), "key-%d", i * 7919 % 1000);
         snprintf(value, sizeof(value), "value-%d", i);
@@ -213,7 +220,7 @@ START_TEST(states_come_back)
     struct bolt_import im = {0};
     struct mvcc *copy = load(&first, &im);
     ck_assert_int_eq(mvcc_rev(copy), mvcc_rev(m));
-    ck_assert_uint_eq(im.leases, 2);
+    ck_assert_uint_eq(im.leases, 17);
     ck_assert_uint_eq(im.users, 2);
     ck_assert_uint_eq(im.loose, 0);
     for (int64_t rev = 2; rev <= mvcc_rev(m); rev += 97)

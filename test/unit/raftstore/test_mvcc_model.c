@@ -165,8 +165,8 @@ static bool model_succeeds(const struct model *m, const struct txn *t)
     return true;
 }
 
-/* The first reason to refuse, in the order of the operations. */
-static int model_refuses(const struct model *m, const struct txn *t)
+/* The first fault of a put, in the order of the operations; *range_code: of a range. */
+static int model_faults(const struct model *m, const struct txn *t, int *range_code)
 {
     bool yes = model_succeeds(m, t);
     const struct txn_op *ops = yes ? t->success : t->failure;
@@ -175,20 +175,27 @@ static int model_refuses(const struct model *m, const struct txn *t)
         const struct txn_op *op = &ops[i];
         int rc = 0;
         if (op->type == OP_TXN)
-            rc = model_refuses(m, op->txn);
+            rc = model_faults(m, op->txn, range_code);
         else if (op->type == OP_PUT && (op->ignore_value || op->ignore_lease) &&
                  m->revs[m->rev].kv[key_of(op->key)].version == 0)
             rc = E_NOT_FOUND;
         else if (op->type == OP_PUT && op->lease != 0 && !m->leases[op->lease])
             rc = E_NOT_FOUND;
-        else if (op->type == OP_RANGE && op->rev > m->rev)
-            rc = E_FUTURE_REV;
-        else if (op->type == OP_RANGE && op->rev > 0 && op->rev < m->compacted)
-            rc = E_EXPIRED;
+        else if (op->type == OP_RANGE && *range_code == 0 && op->rev > m->rev)
+            *range_code = E_FUTURE_REV;
+        else if (op->type == OP_RANGE && *range_code == 0 && op->rev > 0 && op->rev < m->compacted)
+            *range_code = E_EXPIRED;
         if (rc != 0)
             return rc;
     }
     return 0;
+}
+
+/* As etcd: the puts' faults come before the ranges'. */
+static int model_refuses(const struct model *m, const struct txn *t)
+{
+    int range_code = 0, rc = model_faults(m, t, &range_code);
+    return rc != 0 ? rc : range_code;
 }
 
 /* --- comparing --- */

@@ -358,6 +358,47 @@ START_TEST(test_list_cancelled)
 }
 END_TEST
 
+/* While writes go on, large lists rest between pieces: they come whole all the same, each
+ * as of its own revision, and one whose client goes away in a rest leaves nothing behind. */
+START_TEST(test_lists_beside_writes)
+{
+    char key[16];
+    begin();
+    AUTO_FREE char *value = xzalloc(32001);
+    memset(value, 'v', 32000);
+    for (int i = 0; i < 100; i++) {
+        snprintf(key, sizeof(key), "key/%04d", i);
+        er_put(&er, key, value);
+    }
+    PB(RangeRequest) q = all();
+    struct net_bytes *b = proto_pack(&q.base);
+    struct er_answer *lists[6];
+    for (size_t i = 0; i < ARRAY_SIZE(lists); i++)
+        lists[i] = er_start(&er, "/etcdserverpb.KV/Range", net_bytes_str(b), false);
+    net_bytes_unref(b);
+    for (int i = 0; i < 40; i++)
+        er_put(&er, "other", "1");
+    er_close(&er, lists[0]);
+    for (size_t i = 1; i < ARRAY_SIZE(lists); i++) {
+        while (!lists[i]->done)
+            er_put(&er, "other", "2");
+        ck_assert_int_eq(lists[i]->status, GRPC_OK);
+        ck_assert(er_take(lists[i]));
+        ProtobufCMessage *m = NULL;
+        struct error err = {0};
+        ck_assert_int_eq(proto_unpack(er.arena, &etcdserverpb__range_response__descriptor,
+                                      buf_str(&lists[i]->bytes), &m, &err),
+                         0);
+        const PB(RangeResponse) *r = (const PB(RangeResponse) *)m;
+        ck_assert_uint_eq(r->n_kvs, 100);
+        for (size_t k = 0; k < r->n_kvs; k++)
+            ck_assert_uint_eq(r->kvs[k]->value.len, 32000);
+        er_free(lists[i]);
+    }
+    er_end(&er);
+}
+END_TEST
+
 /* --- transactions --- */
 
 static PB(Compare) version_is(const char *key, int64_t version)
@@ -528,6 +569,7 @@ UNIT_MAIN("etcd_kv", {
     UNIT_TEST(test_filters);
     UNIT_TEST(test_old_revisions);
     UNIT_TEST(test_list_cancelled);
+    UNIT_TEST(test_lists_beside_writes);
     UNIT_TEST(test_txn);
     UNIT_TEST(test_txn_refusals);
     UNIT_TEST(test_stop_under_load);

@@ -279,7 +279,7 @@ void node_start(struct node *n)
     struct error err = {0};
     n->up = true;
     n->life++;
-    n->disk.failed = n->disk.low_space = false;
+    n->disk.failed = n->disk.low_space = n->disk.tail_marked = false;
     n->disk.failing_since_us = 0;
     n->paused_until_us = 0;
     n->machine = machine_new(&w->mvcc_config);
@@ -320,9 +320,7 @@ void node_stop(struct node *n)
     replica_free(n->replica);
     n->replica = NULL;
     bulk_close(n);
-    log_close(n->disk.log);
-    n->disk.log = NULL;
-    n->disk.tail_marked = true;
+    disk_stop(n);
     disk_lose(n); /* Only the queue is left. */
     shut_down(n);
     sim_disk_crash(n->disk.sim);

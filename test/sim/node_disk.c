@@ -255,9 +255,17 @@ static void mark_idle(struct world *w, void *arg, uint64_t mark)
     UNUSED(w);
     if (!n->up || n->disk.mark != mark || n->disk.failed || node_paused(n, mark_idle, n, mark))
         return;
-    log_mark(n->disk.log);
-    n->disk.tail_marked = true;
+    log_mark(n->disk.log); /* Not synced: a crash may take it back. */
     node_settle(n);
+}
+
+void disk_stop(struct node *n)
+{
+    struct log *l = n->disk.log;
+    log_mark(l);
+    n->disk.tail_marked = l->seq > l->durable_seq + 1; /* Else it had no room. */
+    log_close(l);
+    n->disk.log = NULL;
 }
 
 static void check_space(struct node *n)

@@ -263,6 +263,7 @@ void disk_write_free(struct disk_write *w);
 void disk_kick(struct node *n); /* After something was queued or `slow` changed. */
 void disk_trim(struct node *n, uint64_t first_index);
 void disk_read(struct node *n, uint64_t token, uint64_t first, uint64_t last, uint32_t bytes_max);
+void disk_stop(struct node *n); /* In order. */
 void disk_lose(struct node *n); /* The crash: some writes may get through. */
 bool disk_unsynced(const struct node *n, bool votes);
 bool disk_has(const struct node_disk *d, uint64_t index, uint64_t term); /* Durably. */

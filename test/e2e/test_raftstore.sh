@@ -231,6 +231,7 @@ eventually 10 "and serves" serves 4
 has "remove" removed "$TRIREME" member remove m4 --endpoints "$(url 1)"
 gone() { ! kill -0 "${PID[m4]}" 2>/dev/null; }
 eventually 15 "the removed member ends by itself" gone
+gone || kill -9 "${PID[m4]}"
 unset "PID[m4]"
 
 # --- the majority is lost for good

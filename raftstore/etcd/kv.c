@@ -69,6 +69,14 @@ static void on_compacted(int code, int64_t rev, void *arg)
     etcd_call_release(c);
 }
 
+static bool never_compacted(const struct etcd_call *c)
+{
+    struct store_view *v = store_view(etcd_thread_store(c->thread));
+    bool never = store_view_compacted(v) == 0;
+    store_view_unref(v);
+    return never;
+}
+
 /* `physical` asks to wait until the old versions are out of the database file. There is
  * none here: what is compacted cannot be read any more as soon as this is answered,
  * and its memory is freed in the background. */
@@ -81,6 +89,10 @@ static void compact(struct etcd_call *c, struct str message)
         fault = etcd_check_root(&c->caller);
     if (fault != NULL) {
         etcd_call_fail(c, fault);
+        return;
+    }
+    if (rev == 0 && never_compacted(c)) { /* etcd takes it there, and has nothing to do. */
+        on_compacted(0, 0, etcd_call_hold(c));
         return;
     }
     store_compact(etcd_thread_store(c->thread), rev, &c->thread->mailbox, on_compacted,

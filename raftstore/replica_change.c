@@ -11,6 +11,7 @@
 #define RESULT_LATER 1 /* Nothing was done yet: to be asked again. */
 #define RESULT_DONE 2  /* It is so already. */
 #define CAUGHT_UP_ENTRIES 64
+#define PROMOTE_AGAIN_MS 1000u
 #define HEARD_BEATS 3 /* Heartbeats after which silence makes a poor successor. */
 
 void change_init(struct replica *r)
@@ -255,7 +256,7 @@ static void promote(struct replica *r)
         uint64_t index, id = m->items[i].id;
         if (m->items[i].role != MEMBER_STANDBY || !caught_up(r, id))
             continue;
-        r->promote_ms = r->now_ms + r->config.election_ms;
+        r->promote_ms = r->now_ms + MIN_OF(r->config.election_ms, PROMOTE_AGAIN_MS);
         carry_out(r, REPLICA_PROMOTE, id, "", false, &index);
         return;
     }

@@ -1,10 +1,10 @@
 /* test_store_handover.c - a leader that is shut down hands over: nobody waits for
- * an election timeout. That is 6 s here, so that waiting for one shows. */
+ * an election timeout. That is 20 s here, so that waiting for one shows. */
 #include "test/unit/raftstore/store_rig.h"
 #include "test/unit/unit.h"
 
 #define WRITERS 8
-#define WAIT_MS 3000 /* Much less than an election timeout, much more than a hand-over. */
+#define WAIT_MS 12000 /* Much less than an election timeout, much more than a hand-over. */
 
 struct writer {
     struct load *l;
@@ -72,7 +72,7 @@ static bool is_voter(struct rig *r, uint32_t i)
 static void grow(struct rig *r)
 {
     rig_init(r, 1);
-    r->config.election_ms = 6000;
+    r->config.election_ms = 20000;
     rig_start(r, 0);
     rig_must_put(r, 0, "a", "1");
     r->config.join = true;

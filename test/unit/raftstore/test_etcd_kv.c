@@ -233,9 +233,11 @@ END_TEST
 
 static int order_key(const Mvccpb__KeyValue *kv, PB(RangeRequest__SortTarget) target)
 {
+    char digits[6] = {0}; /* The value's five: it does not end with NUL. */
     switch (target) {
     case ETCDSERVERPB__RANGE_REQUEST__SORT_TARGET__VALUE:
-        return atoi((const char *)kv->value.data + 1);
+        memcpy(digits, kv->value.data + 1, 5);
+        return atoi(digits);
     case ETCDSERVERPB__RANGE_REQUEST__SORT_TARGET__MOD:
         return (int)kv->mod_revision;
     case ETCDSERVERPB__RANGE_REQUEST__SORT_TARGET__CREATE:

@@ -138,7 +138,8 @@ static void finish(struct store_history *h)
     drop_newer(h);
     if (h->bound != INT64_MAX)
         h->rev = h->bound;
-    qsort(h->items, h->count, sizeof(h->items[0]), by_revision);
+    if (h->count > 0)
+        qsort(h->items, h->count, sizeof(h->items[0]), by_revision);
     h->batches = xmalloc((h->count + 1) * sizeof(struct event_batch *));
     for (size_t from = 0, to; from < h->count; from = to) {
         for (to = from; to < h->count && h->items[to].kv->mod_rev == h->items[from].kv->mod_rev;)

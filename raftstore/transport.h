@@ -47,12 +47,12 @@ struct transport_config {
     struct metrics *metrics;
     uint64_t cluster_id, id; /* 0 until told: see transport_adopt(). */
     uint64_t instance;
-    const char *name;              /* Copied. */
-    const char *client_urls;       /* Told to the others; copied. NULL: none. */
-    uint16_t format;               /* Newest format of commands understood; told to the others. */
+    const char *name;        /* Copied. */
+    const char *client_urls; /* Told to the others; copied. NULL: none. */
+    uint16_t format;         /* Newest format of commands understood; told to the others. */
     /* "host:port", port 0 picks one; or "unix:/path"; several divided by commas. */
     const char *listen_address;
-    const char *advertise_address; /* NULL: as listening, in the first place. */
+    const char *advertise_address;              /* NULL: as listening, in the first place. */
     const char *cert_file, *key_file, *ca_file; /* All or none. */
     bool any_organization;                      /* Any certificate of the CA will do, */
     const char *common_name;                    /* ... if it has this name; NULL: any. Copied. */

@@ -21,8 +21,8 @@ struct etcd_rpc_metrics {
     struct metric *started, *handled_ok;
     struct metric_family *handled;
     struct metric *received, *sent; /* Messages; brought up to date when metrics are asked for. */
-    struct metric *operations; /* etcd_mvcc_put_total and such; NULL: counts as none. */
-    struct metric *seconds;    /* NULL: not measured. */
+    struct metric *operations;      /* etcd_mvcc_put_total and such; NULL: counts as none. */
+    struct metric *seconds;         /* NULL: not measured. */
     struct str service, name, type;
     uint64_t received_told, sent_told;
 };

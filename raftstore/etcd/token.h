@@ -40,9 +40,9 @@ struct etcd_tokens_config {
     /* etcd's --auth-token: "simple" or "jwt,sign-method=RS256,pub-key=FILE,
      * priv-key=FILE,ttl=10m". NULL: simple. */
     const char *spec;
-    uint32_t ttl_s;  /* etcd's --auth-token-ttl, of simple tokens; 0: ETCD_TOKEN_TTL_S. */
+    uint32_t ttl_s;       /* etcd's --auth-token-ttl, of simple tokens; 0: ETCD_TOKEN_TTL_S. */
     unsigned bcrypt_cost; /* Of new passwords' hashes; 0: etcd's default. */
-    struct env *env; /* NULL: env_system(). */
+    struct env *env;      /* NULL: env_system(). */
 };
 /* Reads the key files. E_INVALID, E_NOT_FOUND and such say what is wrong with spec. */
 int etcd_tokens_new(const struct etcd_tokens_config *config, struct etcd_tokens **ret,

@@ -27,6 +27,7 @@ START_POINTS = ["log.boot=crash", "log.recover.write=torn", "log.recover.fsync=c
 class Torture:
     def __init__(self, a):
         self.a, self.rng = a, random.Random(a.seed)
+        self.why = ""
         self.dir = a.dir or tempfile.mkdtemp(prefix="store-torture-")
         os.makedirs(self.dir, exist_ok=True)
         self.load, self.cluster, self.crashes, self.passed = None, None, 0, 0
@@ -231,7 +232,8 @@ class Torture:
         try:
             what(*args, **kw)
             return True
-        except RuntimeError:
+        except RuntimeError as e:
+            self.why = str(e)
             return False
 
     def round_torn(self):
@@ -511,11 +513,13 @@ def main():
     try:
         good = t.torture()
     except (RuntimeError, OSError, subprocess.SubprocessError) as e:
-        print("FAILED in %s: %s" % (getattr(t, "doing", "the beginning"), e))
+        print("FAILED in %s: %s %s" % (getattr(t, "doing", "the beginning"), e, t.why))
         if t.load is not None:
             t.load_out.seek(0)
             print(t.load_out.read())
             print("\n".join(t.cluster.ask("status", check=False)))
+            with open(t.status_file) as f:
+                print(f.read())
     finally:
         t.close(not good)
     print("%d passed, %d failed" % (t.passed + good, not good)) # Rounds, and the verdict.

@@ -197,10 +197,10 @@ class Torture:
         missing = [w for w in place + ("remove", "move", "member") if w not in said]
         if code <= 0 or missing:
             raise RuntimeError("%s ended with %d and does not say %s:\n%s" % (m.name, code, missing, said[-1500:]))
-        c.wait(20, "member remove", lambda: self.try_(c.ask, "member-remove", m.id, members=others))
+        c.wait(20, "member remove", lambda: self.change(others, "member-remove", m.id, lambda x: x["id"] == m.id, False))
         m.forget()
         m.state = "existing"
-        c.wait(20, "member add", lambda: self.try_(c.ask, "member-add", m.peer, members=others))
+        c.wait(20, "member add", lambda: self.change(others, "member-add", m.peer, lambda x: x["peer"] == m.peer, True))
         m.start()
         c.wait(RECOVER_S, "%s is back" % m.name, lambda: c.status([m])[0]["ok"])
         m.id = c.status([m])[0]["id"]
@@ -228,12 +228,17 @@ class Torture:
         again = self.refuse_and_rejoin(m, (path,))
         return "newest snapshot of %s damaged: %s" % (m.name, "refused, removed, moved away, added, joined" if again else "started with the older one")
 
-    def try_(self, what, *args, **kw):
+    def change(self, others, verb, what, is_it, there):
+        """Asks for a change of members. One that seemed to fail, for its answer was lost, may have been made."""
         try:
-            what(*args, **kw)
+            self.cluster.ask(verb, what, members=others)
             return True
         except RuntimeError as e:
             self.why = str(e)
+        try:
+            listed = [json.loads(line) for line in self.cluster.ask("member-list", members=others)]
+            return any(is_it(x) for x in listed) == there
+        except RuntimeError:
             return False
 
     def round_torn(self):

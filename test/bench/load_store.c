@@ -19,6 +19,7 @@
 
 #include <getopt.h>
 #include <pthread.h>
+#include <signal.h>
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
@@ -124,12 +125,19 @@ static int mixed_main(const struct load_config *config)
     return failed + d.result.failed == 0 && d.result.done > 0 ? 0 : 1;
 }
 
+static void not_ready(int signal_number)
+{
+    UNUSED(signal_number);
+    _exit(1);
+}
+
 static int ready_main(struct load_config *config)
 {
     for (size_t i = 0; i < config->endpoint_count; i++)
         if (!load_can_connect(config->endpoints[i]))
             return 1;
-    alarm(2); /* Ends the program: not ready either. */
+    signal(SIGALRM, not_ready);
+    alarm(2);
     for (size_t i = 0; i < config->endpoint_count; i++) {
         struct load_config one = *config;
         one.endpoints[0] = config->endpoints[i];

@@ -3,7 +3,7 @@
 FACTS ?= ../shared/facts
 DEMO_DIR ?= $(abspath $(O))/demo
 DEMO_PORT ?= 16443
-SIM_SEEDS ?= 400
+SIM_SEEDS ?= 600
 FUZZ_RUNS ?= 20000
 export TRIREME_FACTS ?= $(abspath $(FACTS))
 

@@ -21,7 +21,7 @@
 #include <time.h>
 #include <unistd.h>
 
-#define SEEDS_DEFAULT 400
+#define SEEDS_DEFAULT 600
 #define JOBS_MAX 64
 
 /* What a process leaves for the others to see, also when it dies. */

@@ -152,7 +152,7 @@ def member_learner(t):
     t.rpc("KV.Range", key="before", member=3)
     t.rpc("KV.Put", key="k", value="v", member=3)
     t.ctl("member list", endpoints=m.url, edit=by_member(t))
-    t.ctl("lease grant 10 --command-timeout=1s", endpoints=m.url)
+    t.rpc("Lease.LeaseGrant", TTL=10, member=3)
     t.ctl("endpoint status", endpoints=m.url, edit=lambda out: ", ".join(out.split(", ")[:6]))
     t.ctl("endpoint status -w json", endpoints=m.url, edit=lambda out: str('"isLearner":true' in out))
     r = t.ctl(["move-leader", number], endpoints=t.cluster.members[leader_of(t)].url, show=False)

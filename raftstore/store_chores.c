@@ -162,12 +162,20 @@ static void on_expired(struct store *s, const struct request *r)
     store_kick(s);
 }
 
+/* When the clock shows that the first lease's time is over. It counts whole
+ * milliseconds: the one that was under way at the renewal is not the lease's. */
+static uint64_t lease_over_ms(const struct store *s)
+{
+    uint64_t deadline = mvcc_lease_deadline(s->mvcc);
+    return deadline == UINT64_MAX ? deadline : deadline + 1;
+}
+
 static void expire_leases(struct store *s, uint64_t now)
 {
-    if (!s->was_leader || now < s->lease_retry_ms || mvcc_lease_deadline(s->mvcc) > now)
+    if (!s->was_leader || now < s->lease_retry_ms || lease_over_ms(s) > now)
         return;
     struct mvcc_lease due[LEASES_PER_TURN];
-    size_t count = mvcc_leases_due(s->mvcc, now, due, LEASES_PER_TURN);
+    size_t count = mvcc_leases_due(s->mvcc, now - 1, due, LEASES_PER_TURN);
     for (size_t i = 0; i < count; i++) {
         struct command c = {
             .type = COMMAND_LEASE_EXPIRE, .id = due[i].id, .renewals = due[i].renewals};
@@ -211,7 +219,7 @@ uint64_t store_chores_deadline(const struct store *s, uint64_t now_ms)
     if (!s->alarming && s->alarm_retry_ms > now_ms && alarm_differs(s, &want))
         due = MIN_OF(due, s->alarm_retry_ms);
     if (s->was_leader)
-        due = MIN_OF(due, MAX_OF(mvcc_lease_deadline(s->mvcc), s->lease_retry_ms));
+        due = MIN_OF(due, MAX_OF(lease_over_ms(s), s->lease_retry_ms));
     if (s->was_leader && !s->recording && s->record_retry_ms > now_ms)
         due = MIN_OF(due, s->record_retry_ms);
     return MIN_OF(due, store_verify_deadline(s));

@@ -6,7 +6,7 @@
  *   store_backup() -> bolt_snapshot_new() -> while (_prepare()) -> _size() -> _read()*
  *
  * Alarms and members are left out: a restore makes new members, and alarms are of
- * the old ones. Memory: 16 bytes for each version until prepared, 8 after, and 16
+ * the old ones. Memory: 16 bytes for each version until prepared, 8 after, and 24
  * for each page of the file. Any one thread; prepare in slices where others wait. */
 #ifndef RAFTSTORE_ETCD_BOLT_SNAPSHOT_H
 #define RAFTSTORE_ETCD_BOLT_SNAPSHOT_H

@@ -15,10 +15,12 @@
 #define FIRST_PAGE 4
 #define LEVELS_MAX 16
 
-/* A leaf or branch: where it stands, and its first item or child. */
+/* A leaf or branch: where it stands, its first item or child, and the length of its first
+ * key, which the branch above repeats: to ask for it again would cost a look at the item. */
 struct node {
     uint64_t page;
     uint64_t first;
+    size_t key_bytes;
 };
 
 struct level {
@@ -77,13 +79,13 @@ void bolt_writer_free(struct bolt_writer *w)
 
 /* --- layout --------------------------------------------------------------------------------- */
 
-static void open_node(struct bolt_writer *w, struct level *l, uint64_t first)
+static void open_node(struct bolt_writer *w, struct level *l, uint64_t first, size_t key_bytes)
 {
     if (l->count == l->cap) {
         l->cap = l->cap != 0 ? l->cap * 2 : 64;
         l->nodes = xrealloc(l->nodes, l->cap * sizeof(l->nodes[0]));
     }
-    l->nodes[l->count++] = (struct node){w->pages, first};
+    l->nodes[l->count++] = (struct node){w->pages, first, key_bytes};
     w->fill = BOLT_PAGE_HEAD;
     w->held = 0;
 }
@@ -98,15 +100,17 @@ static void close_node(struct bolt_writer *w)
     w->pages += pages_of(w->fill);
 }
 
-/* Puts the next item of a level into the open node, or into a new one. */
-static void place(struct bolt_writer *w, struct level *l, uint64_t index, size_t bytes)
+/* Puts the next item of a level into the open node, or into a new one. bytes: all it
+ * takes, its key included. */
+static void place(struct bolt_writer *w, struct level *l, uint64_t index, size_t bytes,
+                  size_t key_bytes)
 {
     bool fits = w->fill + bytes <= BOLT_PAGE_BYTES && w->held < BOLT_COUNT_MAX;
     if (l->count == 0) {
-        open_node(w, l, index);
+        open_node(w, l, index, key_bytes);
     } else if (!fits) {
         close_node(w);
-        open_node(w, l, index);
+        open_node(w, l, index, key_bytes);
     }
     w->fill += bytes;
     w->held++;
@@ -126,11 +130,10 @@ static void lay_branches(struct bolt_writer *w, struct bucket *b)
     while (b->levels[b->height - 1].count > 1) {
         ASSERT(b->height < LEVELS_MAX);
         struct level *l = &b->levels[b->height];
-        uint64_t children = b->levels[b->height - 1].count;
-        for (uint64_t i = 0; i < children; i++) {
-            size_t key, value;
-            b->source.measure(b->source.arg, first_item(b, b->height - 1, i), &key, &value);
-            place(w, l, i, BOLT_BRANCH_ELEMENT + key);
+        const struct level *below = &b->levels[b->height - 1];
+        for (uint64_t i = 0; i < below->count; i++) {
+            size_t key = below->nodes[i].key_bytes;
+            place(w, l, i, BOLT_BRANCH_ELEMENT + key, key);
         }
         close_node(w);
         b->height++;
@@ -145,7 +148,7 @@ bool bolt_writer_layout(struct bolt_writer *w, size_t budget)
         if (w->item < b->source.count) {
             size_t key, value;
             b->source.measure(b->source.arg, w->item, &key, &value);
-            place(w, &b->levels[0], w->item++, BOLT_LEAF_ELEMENT + key + value);
+            place(w, &b->levels[0], w->item++, BOLT_LEAF_ELEMENT + key + value, key);
             continue;
         }
         if (w->item > 0) {

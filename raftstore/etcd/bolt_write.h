@@ -3,7 +3,7 @@
  * Each bucket comes from a source that gives its items by index, sorted by key,
  * as often as asked. The layout is settled first (from the items' lengths alone),
  * so that the size is known before the first byte; then pages are made one
- * after another. Memory: 16 bytes for each page of the file, and one page.
+ * after another. Memory: 24 bytes for each page of the file, and one page.
  *
  *   bolt_writer_new(sources) -> while (bolt_writer_layout()) -> _size() -> _read()* */
 #ifndef RAFTSTORE_ETCD_BOLT_WRITE_H

@@ -160,18 +160,18 @@ static void check_leaders(struct world *w)
     for (uint32_t i = 0; i < count && !world_failed(w); i++) {
         struct node *n = world_node(w, ids[i]);
         w->change_code = 1;
-        replica_transfer(n->replica, node_now(n), n->id, NULL);
+        replica_transfer(n->replica, node_now(n), n->id, &w->change_code);
         node_settle(n);
         if (!change_answered(w, "a transfer", n->id))
             return;
         w->change_code = 1;
         replica_change(n->replica, node_now(n), REPLICA_ADD, 1000 + i,
-                       i % 2 == 0 ? "new-a" : "new-b", NULL);
+                       i % 2 == 0 ? "new-a" : "new-b", &w->change_code);
         node_settle(n);
         if (!change_answered(w, "adding a member", n->id))
             return;
         w->change_code = 1;
-        replica_change(n->replica, node_now(n), REPLICA_REMOVE, 1000 + i, NULL, NULL);
+        replica_change(n->replica, node_now(n), REPLICA_REMOVE, 1000 + i, NULL, &w->change_code);
         node_settle(n);
         if (!change_answered(w, "removing a member", n->id))
             return;

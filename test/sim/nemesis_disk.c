@@ -55,11 +55,10 @@ static void replace_turn(struct world *w, void *arg, uint64_t id)
     world_at(w, 500 * US_PER_MS, replace_turn, NULL, id);
     if (n == NULL)
         return;
-    bool gone = true; /* In the eyes of all who are up. */
+    bool gone = false; /* In the eyes of the leader: who was removed may not know. */
     for (uint32_t i = 0; i < w->node_count; i++)
-        if (w->nodes[i].up && members_get(replica_members(w->nodes[i].replica), id) != NULL &&
-            members_get(replica_members(w->nodes[i].replica), w->nodes[i].id) != NULL)
-            gone = false;
+        if (w->nodes[i].up && node_is_leader(&w->nodes[i]))
+            gone = members_get(replica_members(w->nodes[i].replica), id) == NULL;
     if (!gone) {
         replica_change(n->replica, node_now(n), REPLICA_REMOVE, id, NULL, NULL);
         node_settle(n);

@@ -136,9 +136,10 @@ static void on_read_done(void *arg, void *cookie, int code, uint64_t index)
 static void on_change_done(void *arg, void *cookie, int code)
 {
     struct node *n = arg;
-    UNUSED(cookie);
+    int *wanted = cookie; /* NULL: nobody waits for it. */
     n->world->result->changes += code == 0;
-    n->world->change_code = code;
+    if (wanted != NULL)
+        *wanted = code;
     world_log(n->world, "node %" PRIu64 ": change done: %d", n->id, code);
 }
 

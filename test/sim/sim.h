@@ -400,7 +400,7 @@ struct world {
     bool jumps;             /* Clocks jump. */
     bool restless;          /* Few founders, many changes. */
     bool rots;              /* Bits flip; then nobody is removed but for that. */
-    int change_code;        /* Newest answer to a change; 1: none since it was reset. */
+    int change_code;        /* The answer to the change that has it as cookie; 1: none yet. */
     uint64_t rotten;        /* The member that is being replaced; 0: none. */
 };
 

@@ -53,7 +53,7 @@ static int change(struct world *w, struct node *n, enum replica_change_type type
                   const char *address)
 {
     w->change_code = 1;
-    if (replica_change(n->replica, node_now(n), type, id, address, NULL) != 0)
+    if (replica_change(n->replica, node_now(n), type, id, address, &w->change_code) != 0)
         return 2;
     node_settle(n);
     for (uint32_t i = 0; i < 200 && w->change_code == 1; i++)
@@ -283,7 +283,7 @@ static void transfer(struct world *w)
     for (uint64_t id = 1; id <= 3; id++) {
         struct node *n = &w->nodes[id % 3];
         w->change_code = 1;
-        HOLDS(replica_transfer(n->replica, node_now(n), id, NULL) == 0);
+        HOLDS(replica_transfer(n->replica, node_now(n), id, &w->change_code) == 0);
         node_settle(n);
         cluster_run(w, 200);
         HOLDS(w->change_code == 0 && is_leader(world_node(w, id)));

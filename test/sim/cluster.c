@@ -79,6 +79,10 @@ static void heal(struct world *w)
         struct node *n = &w->nodes[i];
         n->disk.slow = 1;
         n->paused_until_us = 0;
+        /* Clocks that run several times apart keep followers from waiting long enough. */
+        n->base_ms = node_now(n);
+        n->base_us = w->now_us;
+        n->rate_per_mille = 1000;
         sim_disk_heal(n->disk.sim);
         if (n->up && n->disk.failed)
             node_crash(n);

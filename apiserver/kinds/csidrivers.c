@@ -69,13 +69,17 @@ static void validate_create(const struct kind_ctx *ctx, const void *obj, struct 
         validate_listed(errs, PATH(spec, "fsGroupPolicy"), d->spec.fs_group_policy, policies);
     check_tokens(errs, PATH(spec, "tokenRequests"), &d->spec);
     for (size_t i = 0; i < d->spec.volume_lifecycle_modes_count; i++)
-        validate_listed(errs, PATH(spec, "volumeLifecycleModes"), d->spec.volume_lifecycle_modes[i], modes);
-    if (errs->count == 0 && d->spec.token_requests_count != 0 && !d->spec.has_service_account_token_in_secrets)
-        kind_warn(ctx, "spec.serviceAccountTokenInSecrets is unset; if supported by this CSI driver, set to true to "
+        validate_listed(errs, PATH(spec, "volumeLifecycleModes"), d->spec.volume_lifecycle_modes[i],
+                        modes);
+    if (errs->count == 0 && d->spec.token_requests_count != 0 &&
+        !d->spec.has_service_account_token_in_secrets)
+        kind_warn(ctx, "spec.serviceAccountTokenInSecrets is unset; if supported by this CSI "
+                       "driver, set to true to "
                        "prevent possible logging of tokens in volume attributes");
 }
 
-static void validate_update(const struct kind_ctx *ctx, const void *obj, const void *old, struct field_errors *errs)
+static void validate_update(const struct kind_ctx *ctx, const void *obj, const void *old,
+                            struct field_errors *errs)
 {
     const struct storage_v1_csi_driver_spec *s = &((const struct storage_v1_csi_driver *)obj)->spec;
     const struct storage_v1_csi_driver_spec *o = &((const struct storage_v1_csi_driver *)old)->spec;
@@ -83,11 +87,13 @@ static void validate_update(const struct kind_ctx *ctx, const void *obj, const v
     bool same = s->volume_lifecycle_modes_count == o->volume_lifecycle_modes_count;
     validate_create(ctx, obj, errs);
     if (s->attach_required != o->attach_required)
-        field_invalid_bool(errs, PATH(spec, "attachedRequired"), s->attach_required, "field is immutable");
+        field_invalid_bool(errs, PATH(spec, "attachedRequired"), s->attach_required,
+                           "field is immutable");
     for (size_t i = 0; same && i < s->volume_lifecycle_modes_count; i++)
         same = str_eq(s->volume_lifecycle_modes[i], o->volume_lifecycle_modes[i]);
     if (!same)
-        field_invalid_raw(errs, PATH(spec, "volumeLifecycleModes"), STR("[]"), "field is immutable");
+        field_invalid_raw(errs, PATH(spec, "volumeLifecycleModes"), STR("[]"),
+                          "field is immutable");
 }
 
 static const struct table_column columns[] = {
@@ -107,12 +113,14 @@ static void row(struct table_row *r, const void *obj)
     const struct storage_v1_csi_driver *d = obj;
     AUTO_BUF audiences = BUF_INIT;
     for (size_t i = 0; i < d->spec.token_requests_count; i++)
-        buf_printf(&audiences, "%s" STR_FMT, i == 0 ? "" : ",", STR_ARG(d->spec.token_requests[i].audience));
+        buf_printf(&audiences, "%s" STR_FMT, i == 0 ? "" : ",",
+                   STR_ARG(d->spec.token_requests[i].audience));
     cell_str(r, d->metadata.name);
     cell_bool(r, d->spec.attach_required);
     cell_bool(r, d->spec.pod_info_on_mount);
     cell_bool(r, d->spec.storage_capacity);
-    cell_str(r, d->spec.token_requests_count == 0 ? STR("<unset>") : arena_str(row_arena(r), buf_str(&audiences)));
+    cell_str(r, d->spec.token_requests_count == 0 ? STR("<unset>")
+                                                  : arena_str(row_arena(r), buf_str(&audiences)));
     cell_bool(r, d->spec.requires_republish);
     cell_join(r, d->spec.volume_lifecycle_modes, d->spec.volume_lifecycle_modes_count);
     cell_age(r, &d->metadata.creation_timestamp);

@@ -18,14 +18,16 @@ static void set_defaults(const struct kind_ctx *ctx, void *obj)
         s->drivers = NULL;
 }
 
-static void check_driver(struct field_errors *errs, const struct field_path *at, const struct storage_v1_csi_node_driver *d)
+static void check_driver(struct field_errors *errs, const struct field_path *at,
+                         const struct storage_v1_csi_node_driver *d)
 {
     const struct field_path *keys = PATH(at, "topologyKeys");
     check_csi_driver_name(errs, PATH(at, "name"), d->name);
     if (str_empty(d->node_id))
         field_required(errs, PATH(at, "nodeID"), NULL);
     else if (d->node_id.len > NODE_ID_BYTES_MAX)
-        field_invalid(errs, PATH(at, "nodeID"), d->node_id, "must be %u characters or less", NODE_ID_BYTES_MAX);
+        field_invalid(errs, PATH(at, "nodeID"), d->node_id, "must be %u characters or less",
+                      NODE_ID_BYTES_MAX);
     if (d->allocatable != NULL && d->allocatable->has_count)
         validate_non_negative(errs, PATH(PATH(at, "allocatable"), "count"), d->allocatable->count);
     for (size_t i = 0; i < d->topology_keys_count; i++) {
@@ -56,7 +58,8 @@ static void validate_create(const struct kind_ctx *ctx, const void *obj, struct 
 }
 
 /* A driver that stays is not changed, but for how much it can attach. */
-static void validate_update(const struct kind_ctx *ctx, const void *obj, const void *old, struct field_errors *errs)
+static void validate_update(const struct kind_ctx *ctx, const void *obj, const void *old,
+                            struct field_errors *errs)
 {
     const struct storage_v1_csi_node *n = obj, *o = old;
     validate_create(ctx, obj, errs);
@@ -67,8 +70,9 @@ static void validate_update(const struct kind_ctx *ctx, const void *obj, const v
                 continue;
             d.allocatable = o->spec.drivers[i].allocatable;
             if (!api_msg_equal(&storage_v1_csi_node_driver_msg, &d, &o->spec.drivers[i]))
-                field_invalid_msg(errs, PATH(PATH(PATH_ROOT, "spec"), "drivers"), &storage_v1_csi_node_driver_msg,
-                                  &n->spec.drivers[j], "field is immutable");
+                field_invalid_msg(errs, PATH(PATH(PATH_ROOT, "spec"), "drivers"),
+                                  &storage_v1_csi_node_driver_msg, &n->spec.drivers[j],
+                                  "field is immutable");
         }
 }
 

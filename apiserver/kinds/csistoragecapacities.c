@@ -13,21 +13,26 @@ static void validate_create(const struct kind_ctx *ctx, const void *obj, struct 
     UNUSED(ctx);
     const struct storage_v1_csi_storage_capacity *c = obj;
     validate_label_selector(errs, PATH(PATH_ROOT, "nodeTopology"), c->node_topology);
-    validate_form(errs, PATH(PATH_ROOT, "storageClassName"), c->storage_class_name, api_check_dns_subdomain);
+    validate_form(errs, PATH(PATH_ROOT, "storageClassName"), c->storage_class_name,
+                  api_check_dns_subdomain);
     if (c->capacity != NULL)
         validate_non_negative_quantity(errs, PATH(PATH_ROOT, "capacity"), c->capacity);
     if (c->maximum_volume_size != NULL)
-        validate_non_negative_quantity(errs, PATH(PATH_ROOT, "maximumVolumeSize"), c->maximum_volume_size);
+        validate_non_negative_quantity(errs, PATH(PATH_ROOT, "maximumVolumeSize"),
+                                       c->maximum_volume_size);
 }
 
-static void validate_update(const struct kind_ctx *ctx, const void *obj, const void *old, struct field_errors *errs)
+static void validate_update(const struct kind_ctx *ctx, const void *obj, const void *old,
+                            struct field_errors *errs)
 {
     const struct storage_v1_csi_storage_capacity *c = obj, *o = old;
     const struct meta_v1_label_selector *x = c->node_topology, *y = o->node_topology;
     validate_create(ctx, obj, errs);
     if (x != y && (x == NULL || y == NULL || !api_msg_equal(&meta_v1_label_selector_msg, x, y)))
-        field_invalid_msg(errs, PATH(PATH_ROOT, "nodeTopology"), &meta_v1_label_selector_msg, x, "field is immutable");
-    validate_immutable_str(errs, PATH(PATH_ROOT, "storageClassName"), c->storage_class_name, o->storage_class_name);
+        field_invalid_msg(errs, PATH(PATH_ROOT, "nodeTopology"), &meta_v1_label_selector_msg, x,
+                          "field is immutable");
+    validate_immutable_str(errs, PATH(PATH_ROOT, "storageClassName"), c->storage_class_name,
+                           o->storage_class_name);
 }
 
 static void row(struct table_row *r, const void *obj)

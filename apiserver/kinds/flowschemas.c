@@ -17,7 +17,8 @@ static void set_defaults(const struct kind_ctx *ctx, void *obj)
         s->matching_precedence = PRECEDENCE_DEFAULT;
 }
 
-static void check_subject(struct field_errors *errs, const struct field_path *at, const struct flowcontrol_v1_subject *s)
+static void check_subject(struct field_errors *errs, const struct field_path *at,
+                          const struct flowcontrol_v1_subject *s)
 {
     static const char *const kinds[] = {"Group", "ServiceAccount", "User", NULL};
     const struct {
@@ -33,11 +34,13 @@ static void check_subject(struct field_errors *errs, const struct field_path *at
     for (size_t i = 0; i < ARRAY_SIZE(parts); i++) {
         bool wanted = str_eqc(s->kind, parts[i].kind);
         if (wanted && !parts[i].given)
-            field_required(errs, PATH(at, parts[i].field), "%s is required when subject kind is '%s'", parts[i].field,
+            field_required(errs, PATH(at, parts[i].field),
+                           "%s is required when subject kind is '%s'", parts[i].field,
                            parts[i].kind);
         if (!wanted && parts[i].given)
-            field_forbidden(errs, PATH(at, parts[i].field), "%s is forbidden when subject kind is not '%s'",
-                            parts[i].field, parts[i].kind);
+            field_forbidden(errs, PATH(at, parts[i].field),
+                            "%s is forbidden when subject kind is not '%s'", parts[i].field,
+                            parts[i].kind);
     }
     if (s->user != NULL && str_empty(s->user->name))
         field_required(errs, PATH(PATH(at, "user"), "name"), NULL);
@@ -49,8 +52,10 @@ static void check_subject(struct field_errors *errs, const struct field_path *at
     if (str_empty(s->service_account->name))
         field_required(errs, PATH(account, "name"), NULL);
     else if (!str_eqc(s->service_account->name, "*"))
-        validate_form(errs, PATH(account, "name"), s->service_account->name, api_check_dns_subdomain);
-    require_form(errs, PATH(account, "namespace"), s->service_account->namespace, api_check_dns_label);
+        validate_form(errs, PATH(account, "name"), s->service_account->name,
+                      api_check_dns_subdomain);
+    require_form(errs, PATH(account, "namespace"), s->service_account->namespace,
+                 api_check_dns_label);
 }
 
 static bool has(const struct str *list, size_t count, const char *s)
@@ -62,13 +67,14 @@ static bool has(const struct str *list, size_t count, const char *s)
 }
 
 /* Verbs and the like: at least one, and '*' alone. */
-static void check_list(struct field_errors *errs, const struct field_path *path, const struct str *list, size_t count,
-                       const char *what)
+static void check_list(struct field_errors *errs, const struct field_path *path,
+                       const struct str *list, size_t count, const char *what)
 {
     if (count == 0)
         field_required(errs, path, "%s must contain at least one value", what);
     else if (count > 1 && has(list, count, "*"))
-        field_invalid_raw(errs, path, STR("[]"), "if '*' is present, must not specify other %s", what);
+        field_invalid_raw(errs, path, STR("[]"), "if '*' is present, must not specify other %s",
+                          what);
 }
 
 static void check_rule(struct field_errors *errs, const struct field_path *at,
@@ -79,7 +85,8 @@ static void check_rule(struct field_errors *errs, const struct field_path *at,
     for (size_t i = 0; i < r->subjects_count; i++)
         check_subject(errs, PATH_INDEX(PATH(at, "subjects"), i), &r->subjects[i]);
     if (r->resource_rules_count == 0 && r->non_resource_rules_count == 0)
-        field_required(errs, at, "at least one of resourceRules and nonResourceRules has to be non-empty");
+        field_required(errs, at,
+                       "at least one of resourceRules and nonResourceRules has to be non-empty");
     for (size_t i = 0; i < r->resource_rules_count; i++) {
         const struct flowcontrol_v1_resource_policy_rule *p = &r->resource_rules[i];
         const struct field_path *rule = PATH_INDEX(PATH(at, "resourceRules"), i);
@@ -87,8 +94,9 @@ static void check_rule(struct field_errors *errs, const struct field_path *at,
         check_list(errs, PATH(rule, "apiGroups"), p->api_groups, p->api_groups_count, "api groups");
         check_list(errs, PATH(rule, "resources"), p->resources, p->resources_count, "resources");
         if (p->namespaces_count == 0 && !p->cluster_scope)
-            field_required(errs, PATH(rule, "namespaces"),
-                           "resource rules that are not cluster scoped must supply at least one namespace");
+            field_required(
+                errs, PATH(rule, "namespaces"),
+                "resource rules that are not cluster scoped must supply at least one namespace");
         else if (has(p->namespaces, p->namespaces_count, "*") && p->namespaces_count > 1)
             field_invalid_raw(errs, PATH(rule, "namespaces"), STR("[]"),
                               "if '*' is present, must not specify other namespaces");
@@ -97,8 +105,8 @@ static void check_rule(struct field_errors *errs, const struct field_path *at,
         const struct flowcontrol_v1_non_resource_policy_rule *p = &r->non_resource_rules[i];
         const struct field_path *rule = PATH_INDEX(PATH(at, "nonResourceRules"), i);
         check_list(errs, PATH(rule, "verbs"), p->verbs, p->verbs_count, "verbs");
-        check_list(errs, PATH(rule, "nonResourceURLs"), p->non_resource_urls, p->non_resource_urls_count,
-                   "non-resource URLs");
+        check_list(errs, PATH(rule, "nonResourceURLs"), p->non_resource_urls,
+                   p->non_resource_urls_count, "non-resource URLs");
     }
 }
 
@@ -111,16 +119,18 @@ static void validate_create(const struct kind_ctx *ctx, const void *obj, struct 
     const struct field_path *spec = PATH(PATH_ROOT, "spec");
     const struct field_path *level = PATH(PATH(spec, "priorityLevelConfiguration"), "name");
     if (s->matching_precedence <= 0)
-        field_invalid_int(errs, PATH(spec, "matchingPrecedence"), s->matching_precedence, "must be a positive value");
+        field_invalid_int(errs, PATH(spec, "matchingPrecedence"), s->matching_precedence,
+                          "must be a positive value");
     if (s->matching_precedence > PRECEDENCE_MAX)
-        field_invalid_int(errs, PATH(spec, "matchingPrecedence"), s->matching_precedence, "must not be greater than %d",
-                          PRECEDENCE_MAX);
+        field_invalid_int(errs, PATH(spec, "matchingPrecedence"), s->matching_precedence,
+                          "must not be greater than %d", PRECEDENCE_MAX);
     if (s->matching_precedence == 1 && !str_eqc(f->metadata.name, "exempt"))
         field_invalid_int(errs, PATH(spec, "matchingPrecedence"), 1,
                           "only the schema named 'exempt' may have matchingPrecedence 1");
     if (s->distinguisher_method != NULL && !is_listed(s->distinguisher_method->type, methods))
         field_not_supported_raw(errs, PATH(PATH(spec, "distinguisherMethod"), "type"),
-                                field_value_render(errs->arena, &flowcontrol_v1_flow_distinguisher_method_msg,
+                                field_value_render(errs->arena,
+                                                   &flowcontrol_v1_flow_distinguisher_method_msg,
                                                    s->distinguisher_method),
                                 methods);
     if (str_empty(s->priority_level_configuration.name))
@@ -131,7 +141,8 @@ static void validate_create(const struct kind_ctx *ctx, const void *obj, struct 
         check_rule(errs, PATH_INDEX(PATH(spec, "rules"), i), &s->rules[i]);
 }
 
-static void validate_update(const struct kind_ctx *ctx, const void *obj, const void *old, struct field_errors *errs)
+static void validate_update(const struct kind_ctx *ctx, const void *obj, const void *old,
+                            struct field_errors *errs)
 {
     UNUSED(old);
     validate_create(ctx, obj, errs);
@@ -157,7 +168,8 @@ static void row(struct table_row *r, const void *obj)
     cell_str(r, f->metadata.name);
     cell_str(r, f->spec.priority_level_configuration.name);
     cell_int(r, f->spec.matching_precedence);
-    cell_str(r, f->spec.distinguisher_method != NULL ? f->spec.distinguisher_method->type : STR("<none>"));
+    cell_str(r, f->spec.distinguisher_method != NULL ? f->spec.distinguisher_method->type
+                                                     : STR("<none>"));
     cell_age(r, &f->metadata.creation_timestamp);
     cell_str(r, missing);
 }

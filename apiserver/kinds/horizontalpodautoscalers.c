@@ -27,13 +27,15 @@ static void validate_create(const struct kind_ctx *ctx, const void *obj, struct 
     hpa_validate(errs, &((const struct autoscaling_v2_horizontal_pod_autoscaler *)obj)->spec);
 }
 
-static void validate_update(const struct kind_ctx *ctx, const void *obj, const void *old, struct field_errors *errs)
+static void validate_update(const struct kind_ctx *ctx, const void *obj, const void *old,
+                            struct field_errors *errs)
 {
     UNUSED(old);
     validate_create(ctx, obj, errs);
 }
 
-static void validate_status(const struct kind_ctx *ctx, const void *obj, const void *old, struct field_errors *errs)
+static void validate_status(const struct kind_ctx *ctx, const void *obj, const void *old,
+                            struct field_errors *errs)
 {
     UNUSED(ctx);
     UNUSED(old);
@@ -46,7 +48,8 @@ static void validate_status(const struct kind_ctx *ctx, const void *obj, const v
 
 static const struct kind_sub subs[] = {{"status", NULL, validate_status}, {0}};
 
-/* --- table ---------------------------------------------------------------------------------------- */
+/* --- table
+ * ---------------------------------------------------------------------------------------- */
 
 static const struct table_column columns[] = {
     {"Name", "string", "name", "", 0},
@@ -60,8 +63,8 @@ static const struct table_column columns[] = {
 };
 
 /* Present values of the i-th metric, NULL when unknown. */
-static const struct autoscaling_v2_metric_value_status *present(const struct autoscaling_v2_horizontal_pod_autoscaler *h,
-                                                                size_t i)
+static const struct autoscaling_v2_metric_value_status *
+present(const struct autoscaling_v2_horizontal_pod_autoscaler *h, size_t i)
 {
     if (i >= h->status.current_metrics_count)
         return NULL;
@@ -74,7 +77,8 @@ static const struct autoscaling_v2_metric_value_status *present(const struct aut
                                            : NULL;
 }
 
-static const struct autoscaling_v2_metric_target *wanted(const struct autoscaling_v2_metric_spec *m, struct str *ret_name)
+static const struct autoscaling_v2_metric_target *wanted(const struct autoscaling_v2_metric_spec *m,
+                                                         struct str *ret_name)
 {
     *ret_name = STR_NULL;
     if (m->resource != NULL) {
@@ -85,13 +89,14 @@ static const struct autoscaling_v2_metric_target *wanted(const struct autoscalin
         *ret_name = m->container_resource->name;
         return &m->container_resource->target;
     }
-    return m->pods != NULL     ? &m->pods->target
-           : m->object != NULL ? &m->object->target
+    return m->pods != NULL       ? &m->pods->target
+           : m->object != NULL   ? &m->object->target
            : m->external != NULL ? &m->external->target
                                  : NULL;
 }
 
-static void put_metric(const struct autoscaling_v2_horizontal_pod_autoscaler *h, size_t i, struct buf *out)
+static void put_metric(const struct autoscaling_v2_horizontal_pod_autoscaler *h, size_t i,
+                       struct buf *out)
 {
     struct str name;
     const struct autoscaling_v2_metric_target *t = wanted(&h->spec.metrics[i], &name);
@@ -111,8 +116,9 @@ static void put_metric(const struct autoscaling_v2_horizontal_pod_autoscaler *h,
         return;
     }
     const struct resource_quantity *want = t->average_value != NULL ? t->average_value : t->value;
-    const struct resource_quantity *is =
-        now == NULL ? NULL : t->average_value != NULL ? now->average_value : now->value;
+    const struct resource_quantity *is = now == NULL                ? NULL
+                                         : t->average_value != NULL ? now->average_value
+                                                                    : now->value;
     buf_append_str(out, is != NULL ? quantity_shown(is) : STR("<unknown>"));
     buf_printf(out, "/" STR_FMT "%s", STR_ARG(want != NULL ? quantity_shown(want) : STR("<auto>")),
                t->average_value != NULL && str_empty(name) ? " (avg)" : "");
@@ -136,7 +142,8 @@ static void row(struct table_row *r, const void *obj)
 {
     const struct autoscaling_v2_horizontal_pod_autoscaler *h = obj;
     cell_str(r, h->metadata.name);
-    cell_printf(r, STR_FMT "/" STR_FMT, STR_ARG(h->spec.scale_target_ref.kind), STR_ARG(h->spec.scale_target_ref.name));
+    cell_printf(r, STR_FMT "/" STR_FMT, STR_ARG(h->spec.scale_target_ref.kind),
+                STR_ARG(h->spec.scale_target_ref.name));
     cell_str(r, hpa_targets(row_arena(r), h));
     if (h->spec.has_min_replicas)
         cell_printf(r, "%d", h->spec.min_replicas);

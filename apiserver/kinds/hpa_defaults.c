@@ -22,8 +22,10 @@ static void default_rules(struct arena *a, struct autoscaling_v2_hpa_scaling_rul
         return;
     r->policies = ARENA_ARRAY(a, struct autoscaling_v2_hpa_scaling_policy, 2);
     if (up)
-        r->policies[r->policies_count++] = (struct autoscaling_v2_hpa_scaling_policy){STR("Pods"), 4, PERIOD_S};
-    r->policies[r->policies_count++] = (struct autoscaling_v2_hpa_scaling_policy){STR("Percent"), 100, PERIOD_S};
+        r->policies[r->policies_count++] =
+            (struct autoscaling_v2_hpa_scaling_policy){STR("Pods"), 4, PERIOD_S};
+    r->policies[r->policies_count++] =
+        (struct autoscaling_v2_hpa_scaling_policy){STR("Percent"), 100, PERIOD_S};
 }
 
 void hpa_defaults(struct arena *a, struct autoscaling_v2_horizontal_pod_autoscaler_spec *s)
@@ -38,8 +40,10 @@ void hpa_defaults(struct arena *a, struct autoscaling_v2_horizontal_pod_autoscal
         s->metrics->type = STR("Resource");
         s->metrics->resource = ARENA_NEW(a, struct autoscaling_v2_resource_metric_source);
         s->metrics->resource->name = STR("cpu");
-        s->metrics->resource->target = (struct autoscaling_v2_metric_target){
-            .type = STR("Utilization"), .has_average_utilization = true, .average_utilization = CPU_PERCENT};
+        s->metrics->resource->target =
+            (struct autoscaling_v2_metric_target){.type = STR("Utilization"),
+                                                  .has_average_utilization = true,
+                                                  .average_utilization = CPU_PERCENT};
     }
     if (s->behavior != NULL) {
         default_rules(a, &s->behavior->scale_up, true);

@@ -25,7 +25,8 @@ static void check_reference(struct field_errors *errs, const struct field_path *
 
 /* --- metrics ---------------------------------------------------------------------------------- */
 
-static bool has_positive(struct field_errors *errs, const struct field_path *path, const struct resource_quantity *q)
+static bool has_positive(struct field_errors *errs, const struct field_path *path,
+                         const struct resource_quantity *q)
 {
     if (q == NULL)
         return false;
@@ -46,7 +47,8 @@ static void check_target(struct field_errors *errs, const struct field_path *pat
     has_positive(errs, PATH(path, "value"), t->value);
     has_positive(errs, PATH(path, "averageValue"), t->average_value);
     if (t->has_average_utilization && t->average_utilization < 1)
-        field_invalid_int(errs, PATH(path, "averageUtilization"), t->average_utilization, "must be greater than 0");
+        field_invalid_int(errs, PATH(path, "averageUtilization"), t->average_utilization,
+                          "must be greater than 0");
 }
 
 static void check_identifier(struct field_errors *errs, const struct field_path *path,
@@ -64,13 +66,15 @@ static void check_values(struct field_errors *errs, const struct field_path *tar
                          const struct autoscaling_v2_metric_target *t)
 {
     if (t->value == NULL && t->average_value == NULL)
-        field_required(errs, PATH(target, "averageValue"), "must set either a target value for metric or a per-pod target");
+        field_required(errs, PATH(target, "averageValue"),
+                       "must set either a target value for metric or a per-pod target");
     if (t->value != NULL && t->average_value != NULL)
-        field_forbidden(errs, PATH(target, "value"), "may not set both a target value for metric and a per-pod target");
+        field_forbidden(errs, PATH(target, "value"),
+                        "may not set both a target value for metric and a per-pod target");
 }
 
-static void check_resource(struct field_errors *errs, const struct field_path *path, struct str name,
-                           const struct autoscaling_v2_metric_target *t)
+static void check_resource(struct field_errors *errs, const struct field_path *path,
+                           struct str name, const struct autoscaling_v2_metric_target *t)
 {
     const struct field_path *target = PATH(path, "target");
     if (str_empty(name))
@@ -83,10 +87,12 @@ static void check_resource(struct field_errors *errs, const struct field_path *p
         field_forbidden(errs, PATH(target, "averageValue"),
                         "may not set both a target raw value and a target utilization");
     if (t->value != NULL)
-        field_forbidden(errs, PATH(target, "value"), "value may not be set for resource metrics, use averageValue instead");
+        field_forbidden(errs, PATH(target, "value"),
+                        "value may not be set for resource metrics, use averageValue instead");
 }
 
-static void check_source(struct field_errors *errs, const struct field_path *at, const struct autoscaling_v2_metric_spec *m)
+static void check_source(struct field_errors *errs, const struct field_path *at,
+                         const struct autoscaling_v2_metric_spec *m)
 {
     if (m->object != NULL) {
         const struct field_path *p = PATH(at, "object");
@@ -106,7 +112,8 @@ static void check_source(struct field_errors *errs, const struct field_path *at,
         check_identifier(errs, PATH(p, "metric"), &m->pods->metric);
         check_target(errs, PATH(p, "target"), &m->pods->target);
         if (m->pods->target.average_value == NULL)
-            field_required(errs, PATH(PATH(p, "target"), "averageValue"), "must specify a positive target averageValue");
+            field_required(errs, PATH(PATH(p, "target"), "averageValue"),
+                           "must specify a positive target averageValue");
     }
     if (m->resource != NULL)
         check_resource(errs, PATH(at, "resource"), m->resource->name, &m->resource->target);
@@ -118,9 +125,11 @@ static void check_source(struct field_errors *errs, const struct field_path *at,
     }
 }
 
-static void check_metric(struct field_errors *errs, const struct field_path *at, const struct autoscaling_v2_metric_spec *m)
+static void check_metric(struct field_errors *errs, const struct field_path *at,
+                         const struct autoscaling_v2_metric_spec *m)
 {
-    static const char *const types[] = {"ContainerResource", "External", "Object", "Pods", "Resource", NULL};
+    static const char *const types[] = {"ContainerResource", "External", "Object", "Pods",
+                                        "Resource",          NULL};
     const struct {
         const char *type, *field;
         bool given;
@@ -139,7 +148,8 @@ static void check_metric(struct field_errors *errs, const struct field_path *at,
         if (str_eqc(m->type, sources[i].type)) {
             expected = sources[i].field;
             if (!sources[i].given)
-                field_required(errs, PATH(at, expected), "must populate information for the given metric source");
+                field_required(errs, PATH(at, expected),
+                               "must populate information for the given metric source");
         }
     if (expected == NULL) {
         validate_listed(errs, PATH(at, "type"), m->type, types);
@@ -157,10 +167,13 @@ static void check_metrics(struct field_errors *errs, const struct field_path *pa
     bool from_outside = false;
     for (size_t i = 0; i < s->metrics_count; i++) {
         check_metric(errs, PATH_INDEX(path, i), &s->metrics[i]);
-        from_outside = from_outside || str_eqc(s->metrics[i].type, "Object") || str_eqc(s->metrics[i].type, "External");
+        from_outside = from_outside || str_eqc(s->metrics[i].type, "Object") ||
+                       str_eqc(s->metrics[i].type, "External");
     }
     if (s->has_min_replicas && s->min_replicas == 0 && !from_outside)
-        field_forbidden(errs, path, "must specify at least one Object or External metric to support scaling to zero replicas");
+        field_forbidden(errs, path,
+                        "must specify at least one Object or External metric to support scaling to "
+                        "zero replicas");
 }
 
 /* --- behaviour -------------------------------------------------------------------------------- */
@@ -173,24 +186,26 @@ static void check_policy(struct field_errors *errs, const struct field_path *at,
     if (p->value <= 0)
         field_invalid_int(errs, PATH(at, "value"), p->value, "must be greater than zero");
     if (p->period_seconds <= 0)
-        field_invalid_int(errs, PATH(at, "periodSeconds"), p->period_seconds, "must be greater than zero");
+        field_invalid_int(errs, PATH(at, "periodSeconds"), p->period_seconds,
+                          "must be greater than zero");
     if (p->period_seconds > PERIOD_MAX_S)
-        field_invalid_int(errs, PATH(at, "periodSeconds"), p->period_seconds, "must be less than or equal to %d",
-                          PERIOD_MAX_S);
+        field_invalid_int(errs, PATH(at, "periodSeconds"), p->period_seconds,
+                          "must be less than or equal to %d", PERIOD_MAX_S);
 }
 
 static void check_rules(struct field_errors *errs, const struct field_path *path,
                         const struct autoscaling_v2_hpa_scaling_rules *r)
 {
     static const char *const selects[] = {"Disabled", "Max", "Min", NULL};
-    const struct field_path *policies = PATH(path, "policies"), *window = PATH(path, "stabilizationWindowSeconds");
+    const struct field_path *policies = PATH(path, "policies"),
+                            *window = PATH(path, "stabilizationWindowSeconds");
     if (r == NULL)
         return;
     if (r->has_stabilization_window_seconds) {
         validate_non_negative(errs, window, r->stabilization_window_seconds);
         if (r->stabilization_window_seconds > WINDOW_MAX_S)
-            field_invalid_int(errs, window, r->stabilization_window_seconds, "must be less than or equal to %d",
-                              WINDOW_MAX_S);
+            field_invalid_int(errs, window, r->stabilization_window_seconds,
+                              "must be less than or equal to %d", WINDOW_MAX_S);
     }
     if (r->has_select_policy)
         validate_listed(errs, PATH(path, "selectPolicy"), r->select_policy, selects);
@@ -202,16 +217,19 @@ static void check_rules(struct field_errors *errs, const struct field_path *path
         validate_non_negative_quantity(errs, PATH(path, "tolerance"), r->tolerance);
 }
 
-void hpa_validate(struct field_errors *errs, const struct autoscaling_v2_horizontal_pod_autoscaler_spec *s)
+void hpa_validate(struct field_errors *errs,
+                  const struct autoscaling_v2_horizontal_pod_autoscaler_spec *s)
 {
     const struct field_path *spec = PATH(PATH_ROOT, "spec"), *target = PATH(spec, "scaleTargetRef");
     struct str group, version;
     if (s->has_min_replicas && s->min_replicas < 1)
-        field_invalid_int(errs, PATH(spec, "minReplicas"), s->min_replicas, "must be greater than or equal to 1");
+        field_invalid_int(errs, PATH(spec, "minReplicas"), s->min_replicas,
+                          "must be greater than or equal to 1");
     if (s->max_replicas < 1)
         field_required(errs, PATH(spec, "maxReplicas"), "must be set and greater than 0");
     if (s->has_min_replicas && s->max_replicas < s->min_replicas)
-        field_invalid_int(errs, PATH(spec, "maxReplicas"), s->max_replicas, "must be greater than or equal to `minReplicas`");
+        field_invalid_int(errs, PATH(spec, "maxReplicas"), s->max_replicas,
+                          "must be greater than or equal to `minReplicas`");
     check_reference(errs, target, &s->scale_target_ref);
     bool grouped = str_cut(s->scale_target_ref.api_version, '/', &group, &version);
     bool core = str_eqc(s->scale_target_ref.kind, "ReplicationController") ||

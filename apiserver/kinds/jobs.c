@@ -195,7 +195,8 @@ static void validate_template_change(const struct kind_ctx *ctx, const struct ba
         field_invalid_msg(errs, PATH(path, "metadata"), &meta_v1_object_meta_msg, &t.metadata,
                           "field is immutable");
     if (!api_msg_equal(&core_v1_pod_spec_msg, &t.spec, &old->spec))
-        field_invalid_raw(errs, PATH(path, "spec"), pod_spec_shown(ctx->arena, &t.spec), "field is immutable");
+        field_invalid_raw(errs, PATH(path, "spec"), pod_spec_shown(ctx->arena, &t.spec),
+                          "field is immutable");
 }
 
 static void immutable_msg(struct field_errors *errs, const char *name, const struct api_msg *m,

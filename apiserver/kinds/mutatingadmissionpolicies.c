@@ -22,11 +22,14 @@ static void check_mutation(struct field_errors *errs, const struct field_path *a
                            const struct admissionregistration_v1_mutation *m)
 {
     static const char *const types[] = {"ApplyConfiguration", "JSONPatch", NULL};
-    bool apply = str_eqc(m->patch_type, "ApplyConfiguration"), patch = str_eqc(m->patch_type, "JSONPatch");
-    const struct field_path *configuration = PATH(at, "applyConfiguration"), *json = PATH(at, "jsonPatch");
+    bool apply = str_eqc(m->patch_type, "ApplyConfiguration"),
+         patch = str_eqc(m->patch_type, "JSONPatch");
+    const struct field_path *configuration = PATH(at, "applyConfiguration"),
+                            *json = PATH(at, "jsonPatch");
     require_listed(errs, PATH(at, "patchType"), m->patch_type, types);
     if (apply && m->apply_configuration == NULL)
-        field_required(errs, configuration, "must be specified when patchType is ApplyConfiguration");
+        field_required(errs, configuration,
+                       "must be specified when patchType is ApplyConfiguration");
     if (patch && m->json_patch == NULL)
         field_required(errs, json, "must be specified when patchType is JSONPatch");
     if (m->apply_configuration != NULL && str_empty(str_trim(m->apply_configuration->expression)))
@@ -47,7 +50,8 @@ static void validate_create(const struct kind_ctx *ctx, const void *obj, struct 
     validate_param_kind(errs, PATH(spec, "paramKind"), s->param_kind);
     validate_match_resources(errs, PATH(spec, "matchConstraints"), s->match_constraints, true);
     validate_variables(errs, PATH(spec, "variables"), s->variables, s->variables_count);
-    validate_match_conditions(errs, PATH(spec, "matchConditions"), s->match_conditions, s->match_conditions_count);
+    validate_match_conditions(errs, PATH(spec, "matchConditions"), s->match_conditions,
+                              s->match_conditions_count);
     if (s->mutations_count == 0)
         field_required(errs, PATH(spec, "mutations"), "mutations must contain at least one item");
     for (size_t i = 0; i < s->mutations_count; i++)
@@ -55,7 +59,8 @@ static void validate_create(const struct kind_ctx *ctx, const void *obj, struct 
     require_listed(errs, PATH(spec, "reinvocationPolicy"), s->reinvocation_policy, reinvocations);
 }
 
-static void validate_update(const struct kind_ctx *ctx, const void *obj, const void *old, struct field_errors *errs)
+static void validate_update(const struct kind_ctx *ctx, const void *obj, const void *old,
+                            struct field_errors *errs)
 {
     UNUSED(old);
     validate_create(ctx, obj, errs);

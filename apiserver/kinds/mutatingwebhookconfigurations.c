@@ -1,4 +1,5 @@
-/* mutatingwebhookconfigurations.c - MutatingWebhookConfiguration: who may change what is written. */
+/* mutatingwebhookconfigurations.c - MutatingWebhookConfiguration: who may change what is written.
+ */
 #include "apiserver/kinds/kinds.h"
 
 #include "apiserver/kinds/webhooks.h"
@@ -27,7 +28,8 @@ static void prepare_update(const struct kind_ctx *ctx, void *obj, const void *ol
     const struct admissionregistration_v1_mutating_webhook_configuration *o = old;
     bool same = c->webhooks_count == o->webhooks_count;
     for (size_t i = 0; same && i < c->webhooks_count; i++)
-        same = api_msg_equal(&admissionregistration_v1_mutating_webhook_msg, &c->webhooks[i], &o->webhooks[i]);
+        same = api_msg_equal(&admissionregistration_v1_mutating_webhook_msg, &c->webhooks[i],
+                             &o->webhooks[i]);
     if (!same)
         c->metadata.generation++;
 }
@@ -42,7 +44,8 @@ static void validate_create(const struct kind_ctx *ctx, const void *obj, struct 
         webhook_validate(errs, at, &w);
         if (c->webhooks[i].has_reinvocation_policy) {
             static const char *const policies[] = {"IfNeeded", "Never", NULL};
-            validate_listed(errs, PATH(at, "reinvocationPolicy"), c->webhooks[i].reinvocation_policy, policies);
+            validate_listed(errs, PATH(at, "reinvocationPolicy"),
+                            c->webhooks[i].reinvocation_policy, policies);
         }
         for (size_t j = 0; j < i; j++)
             if (!str_empty(w.name) && str_eq(c->webhooks[j].name, w.name)) {
@@ -52,7 +55,8 @@ static void validate_create(const struct kind_ctx *ctx, const void *obj, struct 
     }
 }
 
-static void validate_update(const struct kind_ctx *ctx, const void *obj, const void *old, struct field_errors *errs)
+static void validate_update(const struct kind_ctx *ctx, const void *obj, const void *old,
+                            struct field_errors *errs)
 {
     UNUSED(old);
     validate_create(ctx, obj, errs);

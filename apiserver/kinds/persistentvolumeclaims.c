@@ -64,7 +64,8 @@ static void prepare_update(const struct kind_ctx *ctx, void *obj, const void *ol
 static void validate_create(const struct kind_ctx *ctx, const void *obj, struct field_errors *errs)
 {
     UNUSED(ctx);
-    validate_claim_spec(errs, PATH(PATH_ROOT, "spec"), &((const struct core_v1_persistent_volume_claim *)obj)->spec);
+    validate_claim_spec(errs, PATH(PATH_ROOT, "spec"),
+                        &((const struct core_v1_persistent_volume_claim *)obj)->spec);
 }
 
 static const struct api_quantity_entry *storage_of(const struct api_quantity_entry *e, size_t count)
@@ -93,43 +94,53 @@ static void check_change(struct arena *a, const struct core_v1_persistent_volume
         s->storage_class_name = STR_NULL;
     }
     if (!api_msg_equal(&core_v1_persistent_volume_claim_spec_msg, s, &o->spec))
-        field_forbidden(errs, PATH(PATH_ROOT, "spec"),
-                        "spec is immutable after creation except resources.requests and volumeAttributesClassName for "
-                        "bound claims" STR_FMT,
-                        STR_ARG(value_diff(a, &core_v1_persistent_volume_claim_spec_msg, &o->spec, s)));
+        field_forbidden(
+            errs, PATH(PATH_ROOT, "spec"),
+            "spec is immutable after creation except resources.requests and "
+            "volumeAttributesClassName for "
+            "bound claims" STR_FMT,
+            STR_ARG(value_diff(a, &core_v1_persistent_volume_claim_spec_msg, &o->spec, s)));
 }
 
-static void check_size(const struct core_v1_persistent_volume_claim *c, const struct core_v1_persistent_volume_claim *o,
-                       struct field_errors *errs)
+static void check_size(const struct core_v1_persistent_volume_claim *c,
+                       const struct core_v1_persistent_volume_claim *o, struct field_errors *errs)
 {
-    const struct api_quantity_entry *now = storage_of(c->spec.resources.requests, c->spec.resources.requests_count);
-    const struct api_quantity_entry *had = storage_of(o->spec.resources.requests, o->spec.resources.requests_count);
-    const struct api_quantity_entry *real = storage_of(o->status.capacity, o->status.capacity_count);
+    const struct api_quantity_entry *now =
+        storage_of(c->spec.resources.requests, c->spec.resources.requests_count);
+    const struct api_quantity_entry *had =
+        storage_of(o->spec.resources.requests, o->spec.resources.requests_count);
+    const struct api_quantity_entry *real =
+        storage_of(o->status.capacity, o->status.capacity_count);
     if (now == NULL || had == NULL)
         return;
     struct quantity n = quantity_of(&now->value), h = quantity_of(&had->value);
     if (quantity_cmp(&n, &h) >= 0)
         return;
-    const struct field_path *path = PATH(PATH(PATH(PATH(PATH_ROOT, "spec"), "resources"), "requests"), "storage");
+    const struct field_path *path =
+        PATH(PATH(PATH(PATH(PATH_ROOT, "spec"), "resources"), "requests"), "storage");
     struct quantity size = real != NULL ? quantity_of(&real->value) : (struct quantity){0};
     if (quantity_cmp(&n, &size) <= 0)
         field_forbidden(errs, path, "field can not be less than status.capacity");
 }
 
-static void validate_update(const struct kind_ctx *ctx, const void *obj, const void *old, struct field_errors *errs)
+static void validate_update(const struct kind_ctx *ctx, const void *obj, const void *old,
+                            struct field_errors *errs)
 {
     const struct core_v1_persistent_volume_claim *c = obj, *o = old;
     validate_create(ctx, obj, errs);
     check_change(ctx->arena, c, o, errs);
     check_size(c, o, errs);
-    validate_immutable_str(errs, PATH(PATH_ROOT, "volumeMode"), c->spec.volume_mode, o->spec.volume_mode);
+    validate_immutable_str(errs, PATH(PATH_ROOT, "volumeMode"), c->spec.volume_mode,
+                           o->spec.volume_mode);
 }
 
-static void validate_status(const struct kind_ctx *ctx, const void *obj, const void *old, struct field_errors *errs)
+static void validate_status(const struct kind_ctx *ctx, const void *obj, const void *old,
+                            struct field_errors *errs)
 {
     UNUSED(ctx);
     UNUSED(old);
-    const struct core_v1_persistent_volume_claim_status *s = &((const struct core_v1_persistent_volume_claim *)obj)->status;
+    const struct core_v1_persistent_volume_claim_status *s =
+        &((const struct core_v1_persistent_volume_claim *)obj)->status;
     const struct field_path *path = PATH(PATH(PATH_ROOT, "status"), "capacity");
     for (size_t i = 0; i < s->capacity_count; i++) {
         struct quantity q = quantity_of(&s->capacity[i].value);
@@ -164,7 +175,8 @@ static void row(struct table_row *r, const void *obj)
     cell_storage(r, c->status.capacity, bound ? c->status.capacity_count : 0);
     cell_access_modes(r, c->status.access_modes, bound ? c->status.access_modes_count : 0);
     cell_str(r, c->spec.has_storage_class_name ? c->spec.storage_class_name : STR_NULL);
-    cell_str(r, c->spec.has_volume_attributes_class_name ? c->spec.volume_attributes_class_name : STR("<unset>"));
+    cell_str(r, c->spec.has_volume_attributes_class_name ? c->spec.volume_attributes_class_name
+                                                         : STR("<unset>"));
     cell_age(r, &c->metadata.creation_timestamp);
     cell_str(r, c->spec.has_volume_mode ? c->spec.volume_mode : STR("<unset>"));
 }

@@ -72,14 +72,16 @@ static void prepare_status(const struct kind_ctx *ctx, void *obj, const void *ol
         return;
     }
     struct meta_v1_time now = {.seconds = ctx->now_ns / 1000000000};
-    const struct meta_v1_time *given = v->status.last_phase_transition_time, *had = o->status.last_phase_transition_time;
+    const struct meta_v1_time *given = v->status.last_phase_transition_time,
+                              *had = o->status.last_phase_transition_time;
     if (given == NULL || (had != NULL && given->seconds == had->seconds))
         v->status.last_phase_transition_time = arena_memdup(ctx->arena, &now, sizeof(now));
 }
 
 /* --- validation ------------------------------------------------------------------------------- */
 
-static void check_secret(struct field_errors *errs, const struct field_path *path, const struct core_v1_secret_reference *s)
+static void check_secret(struct field_errors *errs, const struct field_path *path,
+                         const struct core_v1_secret_reference *s)
 {
     if (s == NULL)
         return;
@@ -87,7 +89,8 @@ static void check_secret(struct field_errors *errs, const struct field_path *pat
     require_form(errs, PATH(path, "namespace"), s->namespace, api_check_dns_label);
 }
 
-static void check_csi(struct field_errors *errs, const struct field_path *p, const struct core_v1_csi_persistent_volume_source *s)
+static void check_csi(struct field_errors *errs, const struct field_path *p,
+                      const struct core_v1_csi_persistent_volume_source *s)
 {
     check_csi_driver_name(errs, PATH(p, "driver"), s->driver);
     check_given(errs, PATH(p, "volumeHandle"), s->volume_handle);
@@ -115,13 +118,15 @@ static void check_iscsi(struct field_errors *errs, const struct field_path *p, s
                            .has_initiator = s->has_initiator_name};
     check_iscsi_source(errs, p, &i);
     if (i.has_initiator && volume.len + 1 + i.target_portal.len > 64)
-        field_invalid(errs, PATH(PATH(PATH_ROOT, "metadata"), "name"), volume,
-                      "Total length of <volume name>:<iscsi.targetPortal> must be under 64 characters if "
-                      "iscsi.initiatorName is specified.");
+        field_invalid(
+            errs, PATH(PATH(PATH_ROOT, "metadata"), "name"), volume,
+            "Total length of <volume name>:<iscsi.targetPortal> must be under 64 characters if "
+            "iscsi.initiatorName is specified.");
 }
 
 /* Upstream's order. */
-static void check_source(struct field_errors *errs, const struct field_path *spec, const struct core_v1_persistent_volume *v)
+static void check_source(struct field_errors *errs, const struct field_path *spec,
+                         const struct core_v1_persistent_volume *v)
 {
     const struct core_v1_persistent_volume_source *s = &v->spec.persistent_volume_source;
     const struct field_path *p;
@@ -129,7 +134,8 @@ static void check_source(struct field_errors *errs, const struct field_path *spe
 #define ONE(member, name)                                                                          \
     (s->member != NULL &&                                                                          \
      (p = PATH(spec, name),                                                                        \
-      given++ == 0 || (field_forbidden(errs, p, "may not specify more than 1 volume type"), false)))
+      given++ == 0 ||                                                                              \
+          (field_forbidden(errs, p, "may not specify more than 1 volume type"), false)))
     if (ONE(host_path, "hostPath"))
         check_host_path_source(errs, p, s->host_path);
     if (ONE(gce_persistent_disk, "gcePersistentDisk"))
@@ -159,7 +165,8 @@ static void check_source(struct field_errors *errs, const struct field_path *spe
     if (ONE(fc, "fc"))
         check_fc_source(errs, p, s->fc);
     if (ONE(flex_volume, "flexVolume"))
-        check_flex_options(errs, p, s->flex_volume->driver, s->flex_volume->options, s->flex_volume->options_count);
+        check_flex_options(errs, p, s->flex_volume->driver, s->flex_volume->options,
+                           s->flex_volume->options_count);
     if (ONE(azure_file, "azureFile")) {
         check_given(errs, PATH(p, "secretName"), s->azure_file->secret_name);
         check_given(errs, PATH(p, "shareName"), s->azure_file->share_name);
@@ -181,7 +188,8 @@ static void check_source(struct field_errors *errs, const struct field_path *spe
         check_given(errs, PATH(p, "path"), s->local->path);
         validate_no_backsteps(errs, PATH(p, "path"), s->local->path);
         if (v->spec.node_affinity == NULL)
-            field_required(errs, PATH(PATH(PATH_ROOT, "metadata"), "annotations"), "Local volume requires node affinity");
+            field_required(errs, PATH(PATH(PATH_ROOT, "metadata"), "annotations"),
+                           "Local volume requires node affinity");
     }
     if (ONE(storageos, "storageos"))
         require_form(errs, PATH(p, "volumeName"), s->storageos->volume_name, api_check_dns_label);
@@ -199,7 +207,8 @@ static void check_capacity(struct field_errors *errs, const struct field_path *p
     if (s->capacity_count == 0)
         field_required(errs, path, NULL);
     if (s->capacity_count != 1 || !str_eqc(s->capacity[0].key, "storage"))
-        field_not_supported_raw(errs, path, s->capacity_count == 0 ? STR("null") : STR("{}"), storage);
+        field_not_supported_raw(errs, path, s->capacity_count == 0 ? STR("null") : STR("{}"),
+                                storage);
     for (size_t i = 0; i < s->capacity_count; i++) {
         const struct field_path *at = PATH_KEY(path, s->capacity[i].key);
         struct quantity q = quantity_of(&s->capacity[i].value);
@@ -211,7 +220,8 @@ static void check_capacity(struct field_errors *errs, const struct field_path *p
 
 static void validate_create(const struct kind_ctx *ctx, const void *obj, struct field_errors *errs)
 {
-    static const char *const modes[] = {"ReadOnlyMany", "ReadWriteMany", "ReadWriteOnce", "ReadWriteOncePod", NULL};
+    static const char *const modes[] = {"ReadOnlyMany", "ReadWriteMany", "ReadWriteOnce",
+                                        "ReadWriteOncePod", NULL};
     static const char *const policies[] = {"Delete", "Recycle", "Retain", NULL};
     static const char *const volume_modes[] = {"Block", "Filesystem", NULL};
     const struct core_v1_persistent_volume *v = obj;
@@ -228,7 +238,8 @@ static void validate_create(const struct kind_ctx *ctx, const void *obj, struct 
         field_forbidden(errs, list, "may not use ReadWriteOncePod with other access modes");
     check_capacity(errs, PATH(spec, "capacity"), s);
     if (!str_empty(s->persistent_volume_reclaim_policy))
-        validate_listed(errs, PATH(spec, "persistentVolumeReclaimPolicy"), s->persistent_volume_reclaim_policy, policies);
+        validate_listed(errs, PATH(spec, "persistentVolumeReclaimPolicy"),
+                        s->persistent_volume_reclaim_policy, policies);
     if (s->node_affinity != NULL) {
         const struct field_path *required = PATH(PATH(spec, "nodeAffinity"), "required");
         if (s->node_affinity->required == NULL)
@@ -240,17 +251,21 @@ static void validate_create(const struct kind_ctx *ctx, const void *obj, struct 
     bool recycles = str_eqc(s->persistent_volume_reclaim_policy, "Recycle");
     if (recycles && s->persistent_volume_source.host_path != NULL &&
         str_eqc(s->persistent_volume_source.host_path->path, "/"))
-        field_forbidden(errs, PATH(spec, "persistentVolumeReclaimPolicy"), "may not be 'recycle' for a hostPath mount of '/'");
+        field_forbidden(errs, PATH(spec, "persistentVolumeReclaimPolicy"),
+                        "may not be 'recycle' for a hostPath mount of '/'");
     if (!str_empty(s->storage_class_name))
-        validate_form(errs, PATH(spec, "storageClassName"), s->storage_class_name, api_check_dns_subdomain);
+        validate_form(errs, PATH(spec, "storageClassName"), s->storage_class_name,
+                      api_check_dns_subdomain);
     if (s->has_volume_mode)
         validate_listed(errs, PATH(spec, "volumeMode"), s->volume_mode, volume_modes);
     if (recycles)
-        kind_warn(ctx, "spec.persistentVolumeReclaimPolicy: The Recycle reclaim policy is deprecated. Instead, the "
+        kind_warn(ctx, "spec.persistentVolumeReclaimPolicy: The Recycle reclaim policy is "
+                       "deprecated. Instead, the "
                        "recommended approach is to use dynamic provisioning.");
 }
 
-static void validate_update(const struct kind_ctx *ctx, const void *obj, const void *old, struct field_errors *errs)
+static void validate_update(const struct kind_ctx *ctx, const void *obj, const void *old,
+                            struct field_errors *errs)
 {
     const struct core_v1_persistent_volume *v = obj, *o = old;
     validate_create(ctx, obj, errs);
@@ -259,18 +274,22 @@ static void validate_update(const struct kind_ctx *ctx, const void *obj, const v
         field_forbidden(errs, PATH(PATH(PATH_ROOT, "spec"), "persistentvolumesource"),
                         "spec.persistentvolumesource is immutable after creation" STR_FMT,
                         STR_ARG(value_diff(ctx->arena, &core_v1_persistent_volume_source_msg,
-                                           &o->spec.persistent_volume_source, &v->spec.persistent_volume_source)));
-    validate_immutable_str(errs, PATH(PATH_ROOT, "volumeMode"), v->spec.volume_mode, o->spec.volume_mode);
+                                           &o->spec.persistent_volume_source,
+                                           &v->spec.persistent_volume_source)));
+    validate_immutable_str(errs, PATH(PATH_ROOT, "volumeMode"), v->spec.volume_mode,
+                           o->spec.volume_mode);
     if (o->spec.node_affinity != NULL &&
         (v->spec.node_affinity == NULL ||
-         !api_msg_equal(&core_v1_volume_node_affinity_msg, v->spec.node_affinity, o->spec.node_affinity)))
+         !api_msg_equal(&core_v1_volume_node_affinity_msg, v->spec.node_affinity,
+                        o->spec.node_affinity)))
         field_invalid_msg(errs, PATH(PATH_ROOT, "nodeAffinity"), &core_v1_volume_node_affinity_msg,
                           v->spec.node_affinity, "field is immutable");
 }
 
 static const struct kind_sub subs[] = {{"status", prepare_status, NULL}, {0}};
 
-/* --- table -------------------------------------------------------------------------------------- */
+/* --- table --------------------------------------------------------------------------------------
+ */
 
 static const struct table_column columns[] = {
     {"Name", "string", "name", "", 0},
@@ -301,7 +320,8 @@ static void row(struct table_row *r, const void *obj)
     else
         cell_printf(r, STR_FMT "/" STR_FMT, STR_ARG(c->namespace), STR_ARG(c->name));
     cell_str(r, v->spec.storage_class_name);
-    cell_str(r, v->spec.has_volume_attributes_class_name ? v->spec.volume_attributes_class_name : STR("<unset>"));
+    cell_str(r, v->spec.has_volume_attributes_class_name ? v->spec.volume_attributes_class_name
+                                                         : STR("<unset>"));
     cell_str(r, v->status.reason);
     cell_age(r, &v->metadata.creation_timestamp);
     cell_str(r, v->spec.has_volume_mode ? v->spec.volume_mode : STR("<unset>"));

@@ -199,12 +199,14 @@ static void validate_update(const struct kind_ctx *ctx, const void *obj, const v
         rest.scheduling_gates_count = o->spec.scheduling_gates_count;
     }
     if (!api_msg_equal(&core_v1_pod_spec_msg, &rest, &o->spec))
-        field_forbidden(errs, spec,
-                        "pod updates may not change fields other than `spec.containers[*].image`,"
-                        "`spec.initContainers[*].image`,`spec.activeDeadlineSeconds`,`spec.tolerations` (only "
-                        "additions to existing tolerations),`spec.terminationGracePeriodSeconds` (allow it to be set "
-                        "to 1 if it was previously negative)" STR_FMT,
-                        STR_ARG(pod_spec_diff(ctx->arena, &o->spec, &rest)));
+        field_forbidden(
+            errs, spec,
+            "pod updates may not change fields other than `spec.containers[*].image`,"
+            "`spec.initContainers[*].image`,`spec.activeDeadlineSeconds`,`spec.tolerations` (only "
+            "additions to existing tolerations),`spec.terminationGracePeriodSeconds` (allow it to "
+            "be set "
+            "to 1 if it was previously negative)" STR_FMT,
+            STR_ARG(pod_spec_diff(ctx->arena, &o->spec, &rest)));
 }
 
 static void validate_status(const struct kind_ctx *ctx, const void *obj, const void *old,
@@ -238,7 +240,8 @@ static void prepare_ephemeral(const struct kind_ctx *ctx, void *obj, const void 
     pod_spec_defaults(ctx->arena, &p->spec);
 }
 
-static const struct core_v1_ephemeral_container *find_ephemeral(const struct core_v1_pod *p, struct str name)
+static const struct core_v1_ephemeral_container *find_ephemeral(const struct core_v1_pod *p,
+                                                                struct str name)
 {
     for (size_t i = 0; i < p->spec.ephemeral_containers_count; i++)
         if (str_eq(p->spec.ephemeral_containers[i].ephemeral_container_common.name, name))
@@ -251,26 +254,30 @@ static void validate_ephemeral(const struct kind_ctx *ctx, const void *obj, cons
                                struct field_errors *errs)
 {
     const struct core_v1_pod *p = obj, *o = old;
-    const struct field_path *spec = PATH(PATH_ROOT, "spec"), *list = PATH(spec, "ephemeralContainers");
+    const struct field_path *spec = PATH(PATH_ROOT, "spec"),
+                            *list = PATH(spec, "ephemeralContainers");
     validate_pod_spec(ctx, errs, spec, &p->spec, 0);
     for (size_t i = 0; i < o->spec.ephemeral_containers_count; i++) {
         const struct core_v1_ephemeral_container *was = &o->spec.ephemeral_containers[i];
         struct str name = was->ephemeral_container_common.name;
         const struct core_v1_ephemeral_container *is = find_ephemeral(p, name);
         if (is == NULL)
-            field_forbidden(errs, list, "existing ephemeral containers \"" STR_FMT "\" may not be removed\n",
+            field_forbidden(errs, list,
+                            "existing ephemeral containers \"" STR_FMT "\" may not be removed\n",
                             STR_ARG(name));
         else if (!api_msg_equal(&core_v1_ephemeral_container_msg, is, was))
-            field_forbidden(errs, list, "existing ephemeral containers \"" STR_FMT "\" may not be changed" STR_FMT,
-                            STR_ARG(name),
-                            STR_ARG(value_diff(ctx->arena, &core_v1_ephemeral_container_msg, was, is)));
+            field_forbidden(
+                errs, list,
+                "existing ephemeral containers \"" STR_FMT "\" may not be changed" STR_FMT,
+                STR_ARG(name),
+                STR_ARG(value_diff(ctx->arena, &core_v1_ephemeral_container_msg, was, is)));
     }
 }
 
 /* --- resize ---------------------------------------------------------------------------------- */
 
-static void take_resources(struct core_v1_container *to, size_t to_count, const struct core_v1_container *from,
-                           size_t from_count)
+static void take_resources(struct core_v1_container *to, size_t to_count,
+                           const struct core_v1_container *from, size_t from_count)
 {
     for (size_t i = 0; i < to_count; i++)
         for (size_t k = 0; k < from_count; k++)
@@ -287,16 +294,19 @@ static void prepare_resize(const struct kind_ctx *ctx, void *obj, const void *ol
     struct core_v1_pod *p = obj;
     const struct core_v1_pod *o = old;
     struct core_v1_pod_spec asked = p->spec;
-    p->spec = *(struct core_v1_pod_spec *)api_msg_clone(ctx->arena, &core_v1_pod_spec_msg, &o->spec);
-    take_resources(p->spec.containers, p->spec.containers_count, asked.containers, asked.containers_count);
+    p->spec =
+        *(struct core_v1_pod_spec *)api_msg_clone(ctx->arena, &core_v1_pod_spec_msg, &o->spec);
+    take_resources(p->spec.containers, p->spec.containers_count, asked.containers,
+                   asked.containers_count);
     take_resources(p->spec.init_containers, p->spec.init_containers_count, asked.init_containers,
                    asked.init_containers_count);
     p->status = o->status;
 }
 
 /* Only cpu and memory of a running pod can change. */
-static void check_resized(struct field_errors *errs, const struct field_path *path, const struct api_quantity_entry *now,
-                          size_t now_count, const struct api_quantity_entry *was, size_t was_count)
+static void check_resized(struct field_errors *errs, const struct field_path *path,
+                          const struct api_quantity_entry *now, size_t now_count,
+                          const struct api_quantity_entry *was, size_t was_count)
 {
     bool same = true;
     for (size_t i = 0; i < now_count; i++) {
@@ -312,7 +322,8 @@ static void check_resized(struct field_errors *errs, const struct field_path *pa
         field_forbidden(errs, path, "only cpu and memory resources are mutable");
 }
 
-static void validate_resize(const struct kind_ctx *ctx, const void *obj, const void *old, struct field_errors *errs)
+static void validate_resize(const struct kind_ctx *ctx, const void *obj, const void *old,
+                            struct field_errors *errs)
 {
     const struct core_v1_pod *p = obj, *o = old;
     const struct field_path *spec = PATH(PATH_ROOT, "spec");

@@ -41,36 +41,42 @@ static void check_queuing(struct field_errors *errs, const struct field_path *pa
                           const struct flowcontrol_v1_queuing_configuration *q)
 {
     if (q->queue_length_limit <= 0)
-        field_invalid_int(errs, PATH(path, "queueLengthLimit"), q->queue_length_limit, "must be positive");
+        field_invalid_int(errs, PATH(path, "queueLengthLimit"), q->queue_length_limit,
+                          "must be positive");
     if (q->queues <= 0)
         field_invalid_int(errs, PATH(path, "queues"), q->queues, "must be positive");
     else if (q->queues > QUEUES_MAX)
-        field_invalid_int(errs, PATH(path, "queues"), q->queues, "must not be greater than %d", QUEUES_MAX);
+        field_invalid_int(errs, PATH(path, "queues"), q->queues, "must not be greater than %d",
+                          QUEUES_MAX);
     if (q->hand_size <= 0)
         field_invalid_int(errs, PATH(path, "handSize"), q->hand_size, "must be positive");
     else if (q->hand_size > q->queues)
-        field_invalid_int(errs, PATH(path, "handSize"), q->hand_size, "should not be greater than queues (%d)", q->queues);
+        field_invalid_int(errs, PATH(path, "handSize"), q->hand_size,
+                          "should not be greater than queues (%d)", q->queues);
 }
 
 static void check_limited(struct field_errors *errs, const struct field_path *path,
                           const struct flowcontrol_v1_limited_priority_level_configuration *l)
 {
     static const char *const types[] = {"Queue", "Reject", NULL};
-    const struct field_path *response = PATH(path, "limitResponse"), *queuing = PATH(response, "queuing");
+    const struct field_path *response = PATH(path, "limitResponse"),
+                            *queuing = PATH(response, "queuing");
     if (l->has_nominal_concurrency_shares && l->nominal_concurrency_shares < 0)
-        field_invalid_int(errs, PATH(path, "nominalConcurrencyShares"), l->nominal_concurrency_shares,
-                          "must be a non-negative integer");
+        field_invalid_int(errs, PATH(path, "nominalConcurrencyShares"),
+                          l->nominal_concurrency_shares, "must be a non-negative integer");
     validate_listed(errs, PATH(response, "type"), l->limit_response.type, types);
     if (str_eqc(l->limit_response.type, "Reject") && l->limit_response.queuing != NULL)
         field_forbidden(errs, queuing, "must be nil if limited.limitResponse.type is not Limited");
     if (str_eqc(l->limit_response.type, "Queue")) {
         if (l->limit_response.queuing == NULL)
-            field_required(errs, queuing, "must not be empty if limited.limitResponse.type is Limited");
+            field_required(errs, queuing,
+                           "must not be empty if limited.limitResponse.type is Limited");
         else
             check_queuing(errs, queuing, l->limit_response.queuing);
     }
     if (l->has_lendable_percent && (l->lendable_percent < 0 || l->lendable_percent > 100))
-        field_invalid_int(errs, PATH(path, "lendablePercent"), l->lendable_percent, "must be between 0 and 100, inclusive");
+        field_invalid_int(errs, PATH(path, "lendablePercent"), l->lendable_percent,
+                          "must be between 0 and 100, inclusive");
     if (l->has_borrowing_limit_percent && l->borrowing_limit_percent < 0)
         field_invalid_int(errs, PATH(path, "borrowingLimitPercent"), l->borrowing_limit_percent,
                           "if specified, must be a non-negative integer");
@@ -101,7 +107,8 @@ static void validate_create(const struct kind_ctx *ctx, const void *obj, struct 
     }
 }
 
-static void validate_update(const struct kind_ctx *ctx, const void *obj, const void *old, struct field_errors *errs)
+static void validate_update(const struct kind_ctx *ctx, const void *obj, const void *old,
+                            struct field_errors *errs)
 {
     UNUSED(old);
     validate_create(ctx, obj, errs);
@@ -122,7 +129,8 @@ static void row(struct table_row *r, const void *obj)
 {
     const struct flowcontrol_v1_priority_level_configuration *p = obj;
     const struct flowcontrol_v1_limited_priority_level_configuration *l = p->spec.limited;
-    const struct flowcontrol_v1_queuing_configuration *q = l != NULL ? l->limit_response.queuing : NULL;
+    const struct flowcontrol_v1_queuing_configuration *q =
+        l != NULL ? l->limit_response.queuing : NULL;
     cell_str(r, p->metadata.name);
     cell_str(r, p->spec.type);
     if (l != NULL)

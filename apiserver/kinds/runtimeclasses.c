@@ -17,7 +17,8 @@ static void validate_create(const struct kind_ctx *ctx, const void *obj, struct 
     for (size_t i = 0; c->overhead != NULL && i < c->overhead->pod_fixed_count; i++) {
         const struct field_path *at = PATH_KEY(overhead, c->overhead->pod_fixed[i].key);
         validate_container_resource_name(errs, at, c->overhead->pod_fixed[i].key);
-        validate_quantity_value(errs, at, c->overhead->pod_fixed[i].key, &c->overhead->pod_fixed[i].value);
+        validate_quantity_value(errs, at, c->overhead->pod_fixed[i].key,
+                                &c->overhead->pod_fixed[i].value);
     }
     if (c->scheduling == NULL)
         return;
@@ -27,10 +28,12 @@ static void validate_create(const struct kind_ctx *ctx, const void *obj, struct 
                          c->scheduling->tolerations_count);
 }
 
-static void validate_update(const struct kind_ctx *ctx, const void *obj, const void *old, struct field_errors *errs)
+static void validate_update(const struct kind_ctx *ctx, const void *obj, const void *old,
+                            struct field_errors *errs)
 {
     UNUSED(ctx);
-    validate_immutable_str(errs, PATH(PATH_ROOT, "handler"), ((const struct node_v1_runtime_class *)obj)->handler,
+    validate_immutable_str(errs, PATH(PATH_ROOT, "handler"),
+                           ((const struct node_v1_runtime_class *)obj)->handler,
                            ((const struct node_v1_runtime_class *)old)->handler);
 }
 

@@ -65,7 +65,8 @@ static void default_affinity(struct arena *a, struct core_v1_service_spec *s)
 static void set_defaults(const struct kind_ctx *ctx, void *obj)
 {
     struct core_v1_service_spec *s = &((struct core_v1_service *)obj)->spec;
-    struct core_v1_load_balancer_status *balancer = &((struct core_v1_service *)obj)->status.load_balancer;
+    struct core_v1_load_balancer_status *balancer =
+        &((struct core_v1_service *)obj)->status.load_balancer;
     for (size_t i = 0; i < balancer->ingress_count; i++)
         if (!str_empty(balancer->ingress[i].ip) && !balancer->ingress[i].has_ip_mode) {
             balancer->ingress[i].has_ip_mode = true;
@@ -403,9 +404,12 @@ static void validate_spec(const struct core_v1_service_spec *s, struct field_err
 static void warn(const struct kind_ctx *ctx, const struct core_v1_service_spec *s)
 {
     if (s->has_traffic_distribution && str_eqc(s->traffic_distribution, "PreferClose"))
-        kind_warn(ctx, "spec.trafficDistribution: \"PreferClose\" is deprecated; use \"PreferSameZone\"");
+        kind_warn(
+            ctx, "spec.trafficDistribution: \"PreferClose\" is deprecated; use \"PreferSameZone\"");
     if (s->external_ips_count != 0)
-        kind_warn(ctx, "spec.externalIPs is deprecated and may no longer be implemented in some clusters");
+        kind_warn(
+            ctx,
+            "spec.externalIPs is deprecated and may no longer be implemented in some clusters");
 }
 
 static void validate_create(const struct kind_ctx *ctx, const void *obj, struct field_errors *errs)

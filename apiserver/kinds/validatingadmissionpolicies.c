@@ -26,13 +26,16 @@ static void check_validation(struct field_errors *errs, const struct field_path 
     if (str_empty(str_trim(v->expression)))
         field_required(errs, PATH(at, "expression"), "expression is not specified");
     if (!str_empty(v->message_expression) && str_empty(expression))
-        field_invalid(errs, PATH(at, "messageExpression"), v->message_expression, "must be non-empty if specified");
+        field_invalid(errs, PATH(at, "messageExpression"), v->message_expression,
+                      "must be non-empty if specified");
     if (!str_empty(v->message) && str_empty(message))
-        field_invalid(errs, PATH(at, "message"), v->message, "message must be non-empty if specified");
+        field_invalid(errs, PATH(at, "message"), v->message,
+                      "message must be non-empty if specified");
     else if (str_find(message, '\n', 0) >= 0)
         field_invalid(errs, PATH(at, "message"), v->message, "must not contain line breaks");
     else if (str_find(v->expression, '\n', 0) >= 0 && str_empty(message))
-        field_required(errs, PATH(at, "message"), "message must be specified if expression contains line breaks");
+        field_required(errs, PATH(at, "message"),
+                       "message must be specified if expression contains line breaks");
     if (v->has_reason)
         validate_listed(errs, PATH(at, "reason"), v->reason, reasons);
 }
@@ -71,7 +74,8 @@ static void validate_create(const struct kind_ctx *ctx, const void *obj, struct 
     validate_param_kind(errs, PATH(spec, "paramKind"), s->param_kind);
     validate_match_resources(errs, PATH(spec, "matchConstraints"), s->match_constraints, true);
     validate_variables(errs, PATH(spec, "variables"), s->variables, s->variables_count);
-    validate_match_conditions(errs, PATH(spec, "matchConditions"), s->match_conditions, s->match_conditions_count);
+    validate_match_conditions(errs, PATH(spec, "matchConditions"), s->match_conditions,
+                              s->match_conditions_count);
     if (s->validations_count == 0 && s->audit_annotations_count == 0) {
         field_required(errs, PATH(spec, "validations"), "%s", missing);
         field_required(errs, PATH(spec, "auditAnnotations"), "%s", missing);
@@ -79,10 +83,12 @@ static void validate_create(const struct kind_ctx *ctx, const void *obj, struct 
     }
     for (size_t i = 0; i < s->validations_count; i++)
         check_validation(errs, PATH_INDEX(PATH(spec, "validations"), i), &s->validations[i]);
-    check_audit(errs, PATH(spec, "auditAnnotations"), s->audit_annotations, s->audit_annotations_count);
+    check_audit(errs, PATH(spec, "auditAnnotations"), s->audit_annotations,
+                s->audit_annotations_count);
 }
 
-static void validate_update(const struct kind_ctx *ctx, const void *obj, const void *old, struct field_errors *errs)
+static void validate_update(const struct kind_ctx *ctx, const void *obj, const void *old,
+                            struct field_errors *errs)
 {
     UNUSED(old);
     validate_create(ctx, obj, errs);

@@ -13,7 +13,8 @@ static void set_defaults(const struct kind_ctx *ctx, void *obj)
         default_match_resources(ctx->arena, b->spec.match_resources);
 }
 
-static void check_actions(struct field_errors *errs, const struct field_path *path, const struct str *list, size_t count)
+static void check_actions(struct field_errors *errs, const struct field_path *path,
+                          const struct str *list, size_t count)
 {
     static const char *const actions[] = {"Audit", "Deny", "Warn", NULL};
     bool deny = false, warn = false;
@@ -31,7 +32,8 @@ static void check_actions(struct field_errors *errs, const struct field_path *pa
     }
     if (deny && warn)
         field_invalid_raw(errs, path, strings_shown(errs->arena, list, count),
-                          "must not contain both Deny and Warn (repeating the same validation failure information in "
+                          "must not contain both Deny and Warn (repeating the same validation "
+                          "failure information in "
                           "the API response and headers serves no purpose)");
 }
 
@@ -44,10 +46,12 @@ static void validate_create(const struct kind_ctx *ctx, const void *obj, struct 
     require_form(errs, PATH(spec, "policyName"), s->policy_name, api_check_dns_subdomain);
     validate_param_ref(errs, PATH(spec, "paramRef"), s->param_ref);
     validate_match_resources(errs, PATH(spec, "matchResources"), s->match_resources, false);
-    check_actions(errs, PATH(spec, "validationActions"), s->validation_actions, s->validation_actions_count);
+    check_actions(errs, PATH(spec, "validationActions"), s->validation_actions,
+                  s->validation_actions_count);
 }
 
-static void validate_update(const struct kind_ctx *ctx, const void *obj, const void *old, struct field_errors *errs)
+static void validate_update(const struct kind_ctx *ctx, const void *obj, const void *old,
+                            struct field_errors *errs)
 {
     UNUSED(old);
     validate_create(ctx, obj, errs);

@@ -1,4 +1,5 @@
-/* validatingwebhookconfigurations.c - ValidatingWebhookConfiguration: who is asked whether a write is allowed. */
+/* validatingwebhookconfigurations.c - ValidatingWebhookConfiguration: who is asked whether a write
+ * is allowed. */
 #include "apiserver/kinds/kinds.h"
 
 #include "apiserver/kinds/webhooks.h"
@@ -23,7 +24,8 @@ static void prepare_update(const struct kind_ctx *ctx, void *obj, const void *ol
     const struct admissionregistration_v1_validating_webhook_configuration *o = old;
     bool same = c->webhooks_count == o->webhooks_count;
     for (size_t i = 0; same && i < c->webhooks_count; i++)
-        same = api_msg_equal(&admissionregistration_v1_validating_webhook_msg, &c->webhooks[i], &o->webhooks[i]);
+        same = api_msg_equal(&admissionregistration_v1_validating_webhook_msg, &c->webhooks[i],
+                             &o->webhooks[i]);
     if (!same)
         c->metadata.generation++;
 }
@@ -44,7 +46,8 @@ static void validate_create(const struct kind_ctx *ctx, const void *obj, struct 
     }
 }
 
-static void validate_update(const struct kind_ctx *ctx, const void *obj, const void *old, struct field_errors *errs)
+static void validate_update(const struct kind_ctx *ctx, const void *obj, const void *old,
+                            struct field_errors *errs)
 {
     UNUSED(old);
     validate_create(ctx, obj, errs);

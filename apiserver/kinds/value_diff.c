@@ -47,7 +47,8 @@ static void push(struct edits *e, char kind, struct str line)
     e->items[e->count++] = (struct edit){kind, line};
 }
 
-static void compare_middle(struct arena *a, const struct str *x, size_t n, const struct str *y, size_t m, struct edits *e)
+static void compare_middle(struct arena *a, const struct str *x, size_t n, const struct str *y,
+                           size_t m, struct edits *e)
 {
     size_t i = 0, j = 0;
     if (n <= COMPARED_MAX && m <= COMPARED_MAX) {
@@ -55,8 +56,9 @@ static void compare_middle(struct arena *a, const struct str *x, size_t n, const
         for (size_t p = n; p-- > 0;)
             for (size_t q = m; q-- > 0;)
                 len[p * (m + 1) + q] =
-                    str_eq(x[p], y[q]) ? (uint16_t)(len[(p + 1) * (m + 1) + q + 1] + 1)
-                                       : MAX_OF(len[(p + 1) * (m + 1) + q], len[p * (m + 1) + q + 1]);
+                    str_eq(x[p], y[q])
+                        ? (uint16_t)(len[(p + 1) * (m + 1) + q + 1] + 1)
+                        : MAX_OF(len[(p + 1) * (m + 1) + q], len[p * (m + 1) + q + 1]);
         while (i < n && j < m) {
             if (str_eq(x[i], y[j])) {
                 push(e, ' ', x[i++]);
@@ -80,11 +82,13 @@ static struct edits compare(struct arena *a, const struct lines *x, const struct
     size_t head = 0, tail = 0, least = MIN_OF(x->count, y->count);
     while (head < least && str_eq(x->items[head], y->items[head]))
         head++;
-    while (tail < least - head && str_eq(x->items[x->count - 1 - tail], y->items[y->count - 1 - tail]))
+    while (tail < least - head &&
+           str_eq(x->items[x->count - 1 - tail], y->items[y->count - 1 - tail]))
         tail++;
     for (size_t i = 0; i < head; i++)
         push(&e, ' ', x->items[i]);
-    compare_middle(a, x->items + head, x->count - head - tail, y->items + head, y->count - head - tail, &e);
+    compare_middle(a, x->items + head, x->count - head - tail, y->items + head,
+                   y->count - head - tail, &e);
     for (size_t i = x->count - tail; i < x->count; i++)
         push(&e, ' ', x->items[i]);
     return e;
@@ -103,7 +107,8 @@ static size_t hunk_end(const struct edits *e, size_t i)
     return last + 1;
 }
 
-static void write_hunk(const struct edits *e, size_t from, size_t to, size_t old_line, size_t new_line, struct buf *out)
+static void write_hunk(const struct edits *e, size_t from, size_t to, size_t old_line,
+                       size_t new_line, struct buf *out)
 {
     size_t old_count = 0, new_count = 0;
     for (size_t i = from; i < to; i++) {
@@ -158,7 +163,8 @@ struct str value_diff(struct arena *a, const struct api_msg *m, const void *old,
     return unified(a, indented(a, shown(a, m, old)), indented(a, shown(a, m, now)));
 }
 
-/* --- pod specs --------------------------------------------------------------------------------- */
+/* --- pod specs ---------------------------------------------------------------------------------
+ */
 
 static bool is_named(struct str key, const char *const *names)
 {
@@ -177,7 +183,8 @@ static const struct {
               {"FSGroupChangePolicy", "FSGroup"}};
 
 /* Adds from's members but those in except to to, in internal order. */
-static void add_placed(struct arena *a, struct json *to, const struct json *from, const char *const *except)
+static void add_placed(struct arena *a, struct json *to, const struct json *from,
+                       const char *const *except)
 {
     for (size_t i = 0; i < from->object.count; i++) {
         struct str key = from->object.members[i].key;
@@ -198,8 +205,9 @@ static void add_placed(struct arena *a, struct json *to, const struct json *from
 static struct json *internal_pod_spec(struct arena *a, const struct core_v1_pod_spec *s)
 {
     static const char *const none[] = {NULL};
-    static const char *const gone[] = {"HostNetwork",   "HostPID",   "HostIPC", "ShareProcessNamespace",
-                                       "HostUsers", "ServiceAccount", NULL};
+    static const char *const gone[] = {
+        "HostNetwork", "HostPID",        "HostIPC", "ShareProcessNamespace",
+        "HostUsers",   "ServiceAccount", NULL};
     struct json *from = shown(a, &core_v1_pod_spec_msg, s), *to = json_object(a);
     struct json *security = json_getc(from, "SecurityContext");
     if (from->type != JSON_OBJECT)
@@ -215,9 +223,11 @@ static struct json *internal_pod_spec(struct arena *a, const struct core_v1_pod_
     return to;
 }
 
-struct str pod_spec_diff(struct arena *a, const struct core_v1_pod_spec *old, const struct core_v1_pod_spec *now)
+struct str pod_spec_diff(struct arena *a, const struct core_v1_pod_spec *old,
+                         const struct core_v1_pod_spec *now)
 {
-    return unified(a, indented(a, internal_pod_spec(a, old)), indented(a, internal_pod_spec(a, now)));
+    return unified(a, indented(a, internal_pod_spec(a, old)),
+                   indented(a, internal_pod_spec(a, now)));
 }
 
 struct str pod_spec_shown(struct arena *a, const struct core_v1_pod_spec *s)

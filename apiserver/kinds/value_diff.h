@@ -13,7 +13,8 @@ struct core_v1_pod_spec;
  * context around it. Empty when nothing does. */
 struct str value_diff(struct arena *a, const struct api_msg *m, const void *old, const void *now);
 /* The same of pod specs, whose internal form is another than their public one. */
-struct str pod_spec_diff(struct arena *a, const struct core_v1_pod_spec *old, const struct core_v1_pod_spec *now);
+struct str pod_spec_diff(struct arena *a, const struct core_v1_pod_spec *old,
+                         const struct core_v1_pod_spec *now);
 /* That internal form as one line. */
 struct str pod_spec_shown(struct arena *a, const struct core_v1_pod_spec *s);
 

@@ -11,27 +11,31 @@
 static void validate_create(const struct kind_ctx *ctx, const void *obj, struct field_errors *errs)
 {
     UNUSED(ctx);
-    const struct storage_v1_volume_attachment_spec *s = &((const struct storage_v1_volume_attachment *)obj)->spec;
+    const struct storage_v1_volume_attachment_spec *s =
+        &((const struct storage_v1_volume_attachment *)obj)->spec;
     const struct field_path *spec = PATH(PATH_ROOT, "spec"), *source = PATH(spec, "source");
     bool named = s->source.has_persistent_volume_name;
     check_csi_driver_name(errs, PATH(spec, "attacher"), s->attacher);
     if (!named && s->source.inline_volume_spec == NULL)
-        field_required(errs, source, "must specify exactly one of inlineVolumeSpec and persistentVolumeName");
+        field_required(errs, source,
+                       "must specify exactly one of inlineVolumeSpec and persistentVolumeName");
     if (named && s->source.inline_volume_spec != NULL)
-        field_forbidden(errs, source, "must specify exactly one of inlineVolumeSpec and persistentVolumeName");
+        field_forbidden(errs, source,
+                        "must specify exactly one of inlineVolumeSpec and persistentVolumeName");
     if (named)
         require_form(errs, PATH(source, "persistentVolumeName"), s->source.persistent_volume_name,
                      api_check_dns_subdomain);
     require_form(errs, PATH(spec, "nodeName"), s->node_name, api_check_dns_subdomain);
 }
 
-static void validate_update(const struct kind_ctx *ctx, const void *obj, const void *old, struct field_errors *errs)
+static void validate_update(const struct kind_ctx *ctx, const void *obj, const void *old,
+                            struct field_errors *errs)
 {
     const struct storage_v1_volume_attachment *v = obj, *o = old;
     validate_create(ctx, obj, errs);
     if (!api_msg_equal(&storage_v1_volume_attachment_spec_msg, &v->spec, &o->spec))
-        field_invalid_msg(errs, PATH(PATH_ROOT, "spec"), &storage_v1_volume_attachment_spec_msg, &v->spec,
-                          "field is immutable");
+        field_invalid_msg(errs, PATH(PATH_ROOT, "spec"), &storage_v1_volume_attachment_spec_msg,
+                          &v->spec, "field is immutable");
 }
 
 static const struct table_column columns[] = {

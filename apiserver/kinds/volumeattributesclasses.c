@@ -12,19 +12,23 @@ static void validate_create(const struct kind_ctx *ctx, const void *obj, struct 
     const struct storage_v1_volume_attributes_class *c = obj;
     check_csi_driver_name(errs, PATH(PATH_ROOT, "driverName"), c->driver_name);
     if (c->parameters_count == 0)
-        field_required(errs, PATH(PATH_ROOT, "parameters"), "must contain at least one key/value pair");
+        field_required(errs, PATH(PATH_ROOT, "parameters"),
+                       "must contain at least one key/value pair");
 }
 
-static void validate_update(const struct kind_ctx *ctx, const void *obj, const void *old, struct field_errors *errs)
+static void validate_update(const struct kind_ctx *ctx, const void *obj, const void *old,
+                            struct field_errors *errs)
 {
     UNUSED(ctx);
     const struct storage_v1_volume_attributes_class *c = obj, *o = old;
     bool same = c->parameters_count == o->parameters_count;
     for (size_t i = 0; same && i < c->parameters_count; i++)
-        same = str_eq(c->parameters[i].key, o->parameters[i].key) && str_eq(c->parameters[i].value, o->parameters[i].value);
+        same = str_eq(c->parameters[i].key, o->parameters[i].key) &&
+               str_eq(c->parameters[i].value, o->parameters[i].value);
     validate_immutable_str(errs, PATH(PATH_ROOT, "driverName"), c->driver_name, o->driver_name);
     if (!same)
-        field_forbidden(errs, PATH(PATH_ROOT, "parameters"), "updates to parameters are forbidden.");
+        field_forbidden(errs, PATH(PATH_ROOT, "parameters"),
+                        "updates to parameters are forbidden.");
 }
 
 static const struct table_column columns[] = {

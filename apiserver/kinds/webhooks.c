@@ -71,11 +71,12 @@ void default_match_resources(struct arena *a, struct admissionregistration_v1_ma
                     &m->exclude_resource_rules[i].rule_with_operations.rule.scope, STR("*"));
 }
 
-/* --- rules ------------------------------------------------------------------------------------- */
+/* --- rules -------------------------------------------------------------------------------------
+ */
 
 /* A list of at least one, where '*' stands alone. */
-static void check_list(struct field_errors *errs, const struct field_path *path, const struct str *list, size_t count,
-                       const char *others)
+static void check_list(struct field_errors *errs, const struct field_path *path,
+                       const struct str *list, size_t count, const char *others)
 {
     bool star = false;
     if (count == 0)
@@ -107,8 +108,9 @@ static void check_resources(struct field_errors *errs, const struct field_path *
                           "if '*/*' is present, must not specify other resources");
     for (size_t i = 0; all_plain && i < r->resources_count; i++)
         if (str_find(r->resources[i], '/', 0) < 0 && !str_eqc(r->resources[i], "*")) {
-            field_invalid_raw(errs, path, strings_shown(errs->arena, r->resources, r->resources_count),
-                              "if '*' is present, must not specify other resources without subresources");
+            field_invalid_raw(
+                errs, path, strings_shown(errs->arena, r->resources, r->resources_count),
+                "if '*' is present, must not specify other resources without subresources");
             break;
         }
 }
@@ -121,8 +123,10 @@ static void check_rule(struct field_errors *errs, const struct field_path *at,
     check_list(errs, PATH(at, "operations"), r->operations, r->operations_count, "operations");
     for (size_t i = 0; i < r->operations_count; i++)
         validate_listed(errs, PATH_INDEX(PATH(at, "operations"), i), r->operations[i], operations);
-    check_list(errs, PATH(at, "apiGroups"), r->rule.api_groups, r->rule.api_groups_count, "API groups");
-    check_list(errs, PATH(at, "apiVersions"), r->rule.api_versions, r->rule.api_versions_count, "API versions");
+    check_list(errs, PATH(at, "apiGroups"), r->rule.api_groups, r->rule.api_groups_count,
+               "API groups");
+    check_list(errs, PATH(at, "apiVersions"), r->rule.api_versions, r->rule.api_versions_count,
+               "API versions");
     for (size_t i = 0; i < r->rule.api_versions_count; i++)
         if (str_empty(r->rule.api_versions[i]))
             field_required(errs, PATH_INDEX(PATH(at, "apiVersions"), i), NULL);
@@ -131,7 +135,8 @@ static void check_rule(struct field_errors *errs, const struct field_path *at,
         validate_listed(errs, PATH(at, "scope"), r->rule.scope, scopes);
 }
 
-/* --- clients -------------------------------------------------------------------------------------- */
+/* --- clients
+ * -------------------------------------------------------------------------------------- */
 
 static void check_url(struct field_errors *errs, const struct field_path *path, struct str url)
 {
@@ -178,7 +183,8 @@ static void check_client(struct field_errors *errs, const struct field_path *pat
         field_invalid(errs, PATH(service, "path"), s->path, "must start with a '/'");
 }
 
-/* --- webhooks --------------------------------------------------------------------------------------- */
+/* --- webhooks
+ * --------------------------------------------------------------------------------------- */
 
 static void check_name(struct field_errors *errs, const struct field_path *path, struct str name)
 {
@@ -192,10 +198,12 @@ static void check_name(struct field_errors *errs, const struct field_path *path,
     for (size_t i = 0; i < name.len; i++)
         dots += name.data[i] == '.';
     if (f.count == 0 && dots < 2)
-        field_invalid(errs, path, name, "should be a domain with at least three segments separated by dots");
+        field_invalid(errs, path, name,
+                      "should be a domain with at least three segments separated by dots");
 }
 
-static void check_versions(struct field_errors *errs, const struct field_path *path, const struct str *v, size_t count)
+static void check_versions(struct field_errors *errs, const struct field_path *path,
+                           const struct str *v, size_t count)
 {
     bool known = false;
     size_t before = errs->count;
@@ -211,11 +219,13 @@ static void check_versions(struct field_errors *errs, const struct field_path *p
                 field_invalid(errs, PATH_INDEX(path, i), v[i], "duplicate version");
     }
     if (errs->count == before && !known)
-        field_invalid_raw(errs, path, strings_shown(errs->arena, v, count), "must include at least one of v1, v1beta1");
+        field_invalid_raw(errs, path, strings_shown(errs->arena, v, count),
+                          "must include at least one of v1, v1beta1");
 }
 
 void validate_match_conditions(struct field_errors *errs, const struct field_path *path,
-                               const struct admissionregistration_v1_match_condition *c, size_t count)
+                               const struct admissionregistration_v1_match_condition *c,
+                               size_t count)
 {
     if (count > CONDITIONS_MAX)
         field_too_many(errs, path, (int64_t)count, CONDITIONS_MAX);
@@ -236,7 +246,8 @@ void validate_match_conditions(struct field_errors *errs, const struct field_pat
     }
 }
 
-void webhook_validate(struct field_errors *errs, const struct field_path *at, const struct webhook_view *w)
+void webhook_validate(struct field_errors *errs, const struct field_path *at,
+                      const struct webhook_view *w)
 {
     static const char *const failures[] = {"Fail", "Ignore", NULL};
     static const char *const matches[] = {"Equivalent", "Exact", NULL};
@@ -258,14 +269,17 @@ void webhook_validate(struct field_errors *errs, const struct field_path *at, co
     validate_label_selector(errs, PATH(at, "namespaceSelector"), *w->namespace_selector);
     validate_label_selector(errs, PATH(at, "objectSelector"), *w->object_selector);
     check_client(errs, PATH(at, "clientConfig"), w->client);
-    validate_match_conditions(errs, PATH(at, "matchConditions"), w->conditions, w->conditions_count);
+    validate_match_conditions(errs, PATH(at, "matchConditions"), w->conditions,
+                              w->conditions_count);
     check_versions(errs, PATH(at, "admissionReviewVersions"), w->versions, w->versions_count);
 }
 
-/* --- policies ------------------------------------------------------------------------------------------- */
+/* --- policies
+ * ------------------------------------------------------------------------------------------- */
 
 static void check_named_rules(struct field_errors *errs, const struct field_path *path,
-                              const struct admissionregistration_v1_named_rule_with_operations *r, size_t count)
+                              const struct admissionregistration_v1_named_rule_with_operations *r,
+                              size_t count)
 {
     for (size_t i = 0; i < count; i++) {
         const struct field_path *at = PATH_INDEX(path, i);
@@ -281,7 +295,8 @@ static void check_named_rules(struct field_errors *errs, const struct field_path
 }
 
 void validate_match_resources(struct field_errors *errs, const struct field_path *path,
-                              const struct admissionregistration_v1_match_resources *m, bool rules_required)
+                              const struct admissionregistration_v1_match_resources *m,
+                              bool rules_required)
 {
     static const char *const matches[] = {"Equivalent", "Exact", NULL};
     if (m == NULL) {
@@ -291,7 +306,8 @@ void validate_match_resources(struct field_errors *errs, const struct field_path
     }
     validate_label_selector(errs, PATH(path, "namespaceSelector"), m->namespace_selector);
     validate_label_selector(errs, PATH(path, "labelSelector"), m->object_selector);
-    check_named_rules(errs, PATH(path, "resourceRules"), m->resource_rules, m->resource_rules_count);
+    check_named_rules(errs, PATH(path, "resourceRules"), m->resource_rules,
+                      m->resource_rules_count);
     check_named_rules(errs, PATH(path, "excludeResourceRules"), m->exclude_resource_rules,
                       m->exclude_resource_rules_count);
     if (m->has_match_policy)
@@ -304,9 +320,10 @@ void validate_match_resources(struct field_errors *errs, const struct field_path
 
 static bool is_cel_identifier(struct str s)
 {
-    static const char *const reserved[] = {"true", "false", "null", "in", "as", "break", "const", "continue", "else",
-                                           "for", "function", "if", "import", "let", "loop", "package", "namespace",
-                                           "return", "var", "void", "while", NULL};
+    static const char *const reserved[] = {
+        "true",      "false",  "null",     "in",   "as",     "break", "const", "continue",
+        "else",      "for",    "function", "if",   "import", "let",   "loop",  "package",
+        "namespace", "return", "var",      "void", "while",  NULL};
     return api_check_c_identifier(s).count == 0 && !is_listed(s, reserved);
 }
 
@@ -359,7 +376,8 @@ void validate_param_ref(struct field_errors *errs, const struct field_path *path
     if (!p->has_parameter_not_found_action)
         field_required(errs, PATH(path, "parameterNotFoundAction"), NULL);
     else
-        validate_listed(errs, PATH(path, "parameterNotFoundAction"), p->parameter_not_found_action, actions);
+        validate_listed(errs, PATH(path, "parameterNotFoundAction"), p->parameter_not_found_action,
+                        actions);
 }
 
 void cell_param_kind(struct table_row *r, const struct admissionregistration_v1_param_kind *p)

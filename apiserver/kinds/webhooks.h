@@ -35,23 +35,27 @@ struct webhook_view {
 };
 
 /* of: a pointer to either of the two structs. */
-#define WEBHOOK_VIEW(of)                                                                                              \
-    ((struct webhook_view){(of)->name, &(of)->client_config, (of)->rules, (of)->rules_count,                          \
-                           &(of)->has_failure_policy, &(of)->has_match_policy, &(of)->has_side_effects,               \
-                           &(of)->has_timeout_seconds, &(of)->failure_policy, &(of)->match_policy,                    \
-                           &(of)->side_effects, &(of)->namespace_selector, &(of)->object_selector,                    \
-                           &(of)->timeout_seconds, (of)->admission_review_versions,                                   \
-                           (of)->admission_review_versions_count, (of)->match_conditions,                             \
+#define WEBHOOK_VIEW(of)                                                                           \
+    ((struct webhook_view){(of)->name, &(of)->client_config, (of)->rules, (of)->rules_count,       \
+                           &(of)->has_failure_policy, &(of)->has_match_policy,                     \
+                           &(of)->has_side_effects, &(of)->has_timeout_seconds,                    \
+                           &(of)->failure_policy, &(of)->match_policy, &(of)->side_effects,        \
+                           &(of)->namespace_selector, &(of)->object_selector,                      \
+                           &(of)->timeout_seconds, (of)->admission_review_versions,                \
+                           (of)->admission_review_versions_count, (of)->match_conditions,          \
                            (of)->match_conditions_count})
 
 void webhook_defaults(struct arena *a, const struct webhook_view *w);
-void webhook_validate(struct field_errors *errs, const struct field_path *at, const struct webhook_view *w);
+void webhook_validate(struct field_errors *errs, const struct field_path *at,
+                      const struct webhook_view *w);
 
 void default_match_resources(struct arena *a, struct admissionregistration_v1_match_resources *m);
 void validate_match_resources(struct field_errors *errs, const struct field_path *path,
-                              const struct admissionregistration_v1_match_resources *m, bool rules_required);
+                              const struct admissionregistration_v1_match_resources *m,
+                              bool rules_required);
 void validate_match_conditions(struct field_errors *errs, const struct field_path *path,
-                               const struct admissionregistration_v1_match_condition *c, size_t count);
+                               const struct admissionregistration_v1_match_condition *c,
+                               size_t count);
 void validate_variables(struct field_errors *errs, const struct field_path *path,
                         const struct admissionregistration_v1_variable *v, size_t count);
 void validate_param_kind(struct field_errors *errs, const struct field_path *path,

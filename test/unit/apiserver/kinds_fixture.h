@@ -21,10 +21,14 @@ struct fixture {
     struct field_errors errs;
 };
 
-static inline struct fixture fixture_new(struct arena *a, const struct kind_ops *ops, const struct api_msg *msg)
+static inline struct fixture fixture_new(struct arena *a, const struct kind_ops *ops,
+                                         const struct api_msg *msg)
 {
     struct fixture f = {.arena = a, .ops = ops, .msg = msg, .errs = {.arena = a}};
-    f.ctx = (struct kind_ctx){.arena = a, .ops = ops, .subresource = "", .namespace_ = STR("default"),
+    f.ctx = (struct kind_ctx){.arena = a,
+                              .ops = ops,
+                              .subresource = "",
+                              .namespace_ = STR("default"),
                               .now_ns = INT64_C(1700000000000000000)};
     return f;
 }
@@ -75,8 +79,8 @@ static inline const char *fixture_causes(struct fixture *f)
 {
     AUTO_BUF b = BUF_INIT;
     for (size_t i = 0; i < f->errs.count; i++)
-        buf_printf(&b, "%s" STR_FMT ": " STR_FMT, i == 0 ? "" : "\n", STR_ARG(f->errs.items[i].path),
-                   STR_ARG(f->errs.items[i].message));
+        buf_printf(&b, "%s" STR_FMT ": " STR_FMT, i == 0 ? "" : "\n",
+                   STR_ARG(f->errs.items[i].path), STR_ARG(f->errs.items[i].message));
     f->errs.count = 0;
     return str_c(arena_str(f->arena, buf_str(&b)));
 }
@@ -105,8 +109,8 @@ struct fixture_case {
     const char *causes;
 };
 
-static inline void fixture_run(const struct kind_ops *ops, const struct api_msg *msg, const struct fixture_case *cases,
-                               size_t count)
+static inline void fixture_run(const struct kind_ops *ops, const struct api_msg *msg,
+                               const struct fixture_case *cases, size_t count)
 {
     for (size_t i = 0; i < count; i++) {
         AUTO_ARENA *a = arena_new(0);

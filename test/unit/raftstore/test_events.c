@@ -390,5 +390,5 @@ START_TEST(cut_by_compaction)
 END_TEST
 
 UNIT_MAIN("events", UNIT_TEST(in_order); UNIT_TEST(not_before_publish); UNIT_TEST(woken_once);
-          UNIT_TEST(cut_by_bytes); UNIT_TEST(cut_by_age); UNIT_TEST(cut_by_compaction); UNIT_TEST(reset);
-          UNIT_TEST(readers_on_threads); UNIT_TEST(no_lost_wakeup))
+          UNIT_TEST(cut_by_bytes); UNIT_TEST(cut_by_age); UNIT_TEST(cut_by_compaction);
+          UNIT_TEST(reset); UNIT_TEST(readers_on_threads); UNIT_TEST(no_lost_wakeup))

@@ -1,8 +1,8 @@
 /* consensus.h - the seam between the replica and the Raft core.
  *
  * Pure: events in, effects out through a table of callbacks. No clock, I/O or
- * randomness of its own. consensus_raft.c fills it with libraft's step function
- * and is the only file that knows libraft; every known defect of that core is
+ * randomness of its own. consensus_raft*.c fill it with libraft's step function
+ * and are the only files that know libraft; every known defect of that core is
  * guarded there. Another core can stand behind the same seam.
  *
  * Effects of one call come in this order: save_vote, append or install, send,
@@ -97,7 +97,7 @@ struct consensus_ops {
 };
 
 /* One bit per defect of the core, numbered as in the comments of
- * consensus_raft.c. Only drills switch a guard off. */
+ * consensus_raft*.c. Only drills switch a guard off. */
 enum consensus_guard {
     GUARD_STALE_RESULT = 1 << 0,       /* Refusals of old terms carry garbage. */
     GUARD_SOLE_VOTER_TERM = 1 << 1,    /* A sole voter leads again in its old term. */

@@ -85,7 +85,9 @@ tidy:
 # archives a program links.
 print-modules:
 	@$(foreach m,$(MODULES),echo "$(DIR_$(m)) $(foreach d,$(DEPS_$(m)),$(DIR_$(d)))";)
-print-flags: $(GEN_HEADERS_STAMP)
+# What is generated, apart from print-flags: what making it says on its way would stand among the flags.
+generated: $(GEN_HEADERS_STAMP)
+print-flags:
 	@echo '$(CPPFLAGS) -I$(GEN)/tool -std=c17'
 print-archives:
 	@$(foreach p,$(BUILT),echo "$(p) $(call libs_of,$(MAIN_$(p)))";)
@@ -101,7 +103,7 @@ $(B)/%.tidied: $(B)/%.o .clang-tidy
 	@$(call run_tidy,$*.c)
 $(GEN)/tool/%.tidied: $(GEN)/tool/%.o .clang-tidy
 	@$(call run_tidy,$*.c)
-.PHONY: print-modules print-flags print-archives tidied
+.PHONY: print-modules generated print-flags print-archives tidied
 
 # The store alone, without the programs: make bench-store-micro
 $(B)/test/bench/bench_store: $(B)/test/bench/bench_store.o $(call libs_of,raftstore)

@@ -106,12 +106,14 @@ $(GEN)/tool/%.tidied: $(GEN)/tool/%.o .clang-tidy
 .PHONY: print-modules generated print-flags print-archives tidied
 
 # The store alone, without the programs: make bench-store-micro
-$(B)/test/bench/bench_store: $(B)/test/bench/bench_store.o $(call libs_of,raftstore)
+STORE_BENCH := $(B)/test/bench/bench_store $(B)/test/bench/bench_mvcc
+$(STORE_BENCH): $(B)/test/bench/%: $(B)/test/bench/%.o $(call libs_of,raftstore)
 	@echo "  LINK  $@"
 	@$(CC) $(CFLAGS) $(LDFLAGS) $< $(call libs_of,raftstore) -o $@ $(PKG_LIBS) $(STORE_LIBS)
 .PHONY: bench-store-micro
-bench-store-micro: $(B)/test/bench/bench_store
-	@$<
+bench-store-micro: $(STORE_BENCH)
+	@$(B)/test/bench/bench_mvcc
+	@$(B)/test/bench/bench_store
 
 # The store against Debian's etcd-server, by one load generator: make bench-store
 LOAD_OBJ := $(patsubst %.c,$(B)/%.o,$(sort $(wildcard test/bench/load_*.c)))

@@ -5,20 +5,6 @@
 #include "lib/base/error.h"
 #include "raftstore/mvcc_internal.h"
 
-static bool has_filter(const struct txn_op *op)
-{
-    return op->min_mod_rev != 0 || op->max_mod_rev != 0 || op->min_create_rev != 0 ||
-           op->max_create_rev != 0;
-}
-
-static bool passes(const struct txn_op *op, const struct kv *kv)
-{
-    return (op->max_mod_rev == 0 || kv->mod_rev <= op->max_mod_rev) &&
-           (op->min_mod_rev == 0 || kv->mod_rev >= op->min_mod_rev) &&
-           (op->max_create_rev == 0 || kv->create_rev <= op->max_create_rev) &&
-           (op->min_create_rev == 0 || kv->create_rev >= op->min_create_rev);
-}
-
 /* --- order --- */
 
 static int compare_numbers(int64_t a, int64_t b)
@@ -73,7 +59,7 @@ static void sort_kvs(struct kv_list *l, const struct txn_op *op)
  * through, and one more: so does etcd. */
 static size_t walk_max(const struct txn_op *op)
 {
-    if (op->limit <= 0 || op->sort_order != SORT_NONE || has_filter(op))
+    if (op->limit <= 0 || op->sort_order != SORT_NONE || txn_op_filters(op))
         return 0;
     return op->sort_target == SORT_KEY ? (size_t)op->limit : (size_t)op->limit + 1;
 }
@@ -83,10 +69,10 @@ static void walk(struct tree_root root, const struct txn_op *op, int64_t rev, st
     struct tree_iter it;
     const struct kv *kv;
     size_t max = walk_max(op);
-    bool filter = has_filter(op);
+    bool filter = txn_op_filters(op);
     tree_iter_init(&it, root, op->key, op->range_end, rev);
     while ((max == 0 || ret->count < max) && (kv = tree_iter_next(&it)) != NULL)
-        if (!filter || passes(op, kv))
+        if (!filter || txn_op_passes(op, kv))
             kv_list_push(ret, kv);
 }
 
@@ -106,7 +92,7 @@ static void range_one(struct tree_root root, const struct txn_op *op, int64_t re
 {
     const struct kv *kv = tree_get(root, op->key, rev);
     ret->count = kv != NULL;
-    if (kv == NULL || op->count_only || !passes(op, kv))
+    if (kv == NULL || op->count_only || !txn_op_passes(op, kv))
         return;
     ret->kvs = xmalloc(sizeof(ret->kvs[0]));
     ret->kvs[0] = kv_ref(kv);

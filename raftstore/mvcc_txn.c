@@ -10,59 +10,16 @@
 
 /* --- compares --- */
 
-static int order_of(const struct txn_cmp *c, const struct kv *kv)
-{
-    int64_t n = 0;
-    switch (c->target) {
-    case CMP_VERSION:
-        n = kv->version;
-        break;
-    case CMP_CREATE:
-        n = kv->create_rev;
-        break;
-    case CMP_MOD:
-        n = kv->mod_rev;
-        break;
-    case CMP_LEASE:
-        n = kv->lease;
-        break;
-    case CMP_VALUE:
-        return str_cmp(kv->value, c->value);
-    }
-    return (n > c->number) - (n < c->number);
-}
-
-static bool holds_for(const struct txn_cmp *c, const struct kv *kv)
-{
-    int order = order_of(c, kv);
-    switch (c->result) {
-    case CMP_EQUAL:
-        return order == 0;
-    case CMP_GREATER:
-        return order > 0;
-    case CMP_LESS:
-        return order < 0;
-    case CMP_NOT_EQUAL:
-        return order != 0;
-    }
-    return false;
-}
-
-/* Of a range, every key must fit. No key at all counts as one with all numbers
- * 0; its value fits nothing. */
+/* Of a range, every key must fit. */
 static bool holds(const struct mvcc *m, const struct txn_cmp *c)
 {
-    static const struct kv absent;
     struct tree_iter it;
     tree_iter_init(&it, tree_working(m->s.tree), c->key, c->range_end, 0);
     const struct kv *kv = tree_iter_next(&it);
-    if (kv == NULL)
-        return c->target != CMP_VALUE && holds_for(c, &absent);
-    for (; kv != NULL; kv = tree_iter_next(&it)) {
-        if (!holds_for(c, kv))
-            return false;
-    }
-    return true;
+    bool yes = txn_cmp_holds(c, kv);
+    while (yes && kv != NULL && (kv = tree_iter_next(&it)) != NULL)
+        yes = txn_cmp_holds(c, kv);
+    return yes;
 }
 
 /* --- the plan --- */

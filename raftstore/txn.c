@@ -1,4 +1,5 @@
-/* txn.c - a transaction's encoding, and the memory of its results.
+/* txn.c - a transaction's encoding, the memory of its results, what its compares and
+ * ranges fit.
  *
  *   txn     = list(cmp) list(op) list(op)       list(x) = varint count, x ...
  *   cmp     = u8 target, u8 result, key, end, (signed number | value)
@@ -56,8 +57,7 @@ static void encode_cmp(const struct txn_cmp *c, struct buf *out)
 static bool is_ordered(const struct txn_op *op)
 {
     return op->type == OP_RANGE &&
-           (op->sort_target != SORT_KEY || op->sort_order != SORT_NONE || op->min_mod_rev != 0 ||
-            op->max_mod_rev != 0 || op->min_create_rev != 0 || op->max_create_rev != 0);
+           (op->sort_target != SORT_KEY || op->sort_order != SORT_NONE || txn_op_filters(op));
 }
 
 static bool any_ordered(const struct txn_op *ops, uint32_t count)
@@ -291,6 +291,63 @@ void txn_result_free(struct txn_result *r)
     for (uint32_t i = 0; i < r->op_count; i++)
         op_result_done(&r->ops[i]);
     free(r);
+}
+
+/* --- what fits --- */
+
+static int order_of(const struct txn_cmp *c, const struct kv *kv)
+{
+    int64_t n = 0;
+    switch (c->target) {
+    case CMP_VERSION:
+        n = kv->version;
+        break;
+    case CMP_CREATE:
+        n = kv->create_rev;
+        break;
+    case CMP_MOD:
+        n = kv->mod_rev;
+        break;
+    case CMP_LEASE:
+        n = kv->lease;
+        break;
+    case CMP_VALUE:
+        return str_cmp(kv->value, c->value);
+    }
+    return (n > c->number) - (n < c->number);
+}
+
+bool txn_cmp_holds(const struct txn_cmp *c, const struct kv *kv)
+{
+    static const struct kv absent;
+    if (kv == NULL && c->target == CMP_VALUE)
+        return false;
+    int order = order_of(c, kv != NULL ? kv : &absent);
+    switch (c->result) {
+    case CMP_EQUAL:
+        return order == 0;
+    case CMP_GREATER:
+        return order > 0;
+    case CMP_LESS:
+        return order < 0;
+    case CMP_NOT_EQUAL:
+        return order != 0;
+    }
+    return false;
+}
+
+bool txn_op_filters(const struct txn_op *op)
+{
+    return op->min_mod_rev != 0 || op->max_mod_rev != 0 || op->min_create_rev != 0 ||
+           op->max_create_rev != 0;
+}
+
+bool txn_op_passes(const struct txn_op *op, const struct kv *kv)
+{
+    return (op->max_mod_rev == 0 || kv->mod_rev <= op->max_mod_rev) &&
+           (op->min_mod_rev == 0 || kv->mod_rev >= op->min_mod_rev) &&
+           (op->max_create_rev == 0 || kv->create_rev <= op->max_create_rev) &&
+           (op->min_create_rev == 0 || kv->create_rev >= op->min_create_rev);
 }
 
 bool range_has(struct str start, struct str range_end, struct str key)

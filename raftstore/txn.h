@@ -105,6 +105,13 @@ int txn_check(const struct txn *t, struct error *err);
 /* True when a branch holds a put: what a full store refuses. */
 bool txn_puts(const struct txn *t);
 
+/* Does the compare hold for one key of its range? kv NULL: the range holds none,
+ * which counts as one with all numbers 0 and a value that fits nothing. */
+bool txn_cmp_holds(const struct txn_cmp *c, const struct kv *kv);
+/* Has the range bounds on revisions, and is kv within them? */
+bool txn_op_filters(const struct txn_op *op);
+bool txn_op_passes(const struct txn_op *op, const struct kv *kv);
+
 /* Holds what the first command format cannot express: see command.h. */
 bool txn_is_extended(const struct txn *t);
 /* Without auth_rev, which stands beside it in a command. t must pass txn_check(). */

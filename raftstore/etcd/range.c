@@ -85,20 +85,6 @@ static void range_fail(struct range *r, const struct etcd_fault *fault)
     range_free(r);
 }
 
-static bool has_filter(const struct txn_op *op)
-{
-    return op->min_mod_rev != 0 || op->max_mod_rev != 0 || op->min_create_rev != 0 ||
-           op->max_create_rev != 0;
-}
-
-static bool passes(const struct txn_op *op, const struct kv *kv)
-{
-    return (op->max_mod_rev == 0 || kv->mod_rev <= op->max_mod_rev) &&
-           (op->min_mod_rev == 0 || kv->mod_rev >= op->min_mod_rev) &&
-           (op->max_create_rev == 0 || kv->create_rev <= op->max_create_rev) &&
-           (op->min_create_rev == 0 || kv->create_rev >= op->min_create_rev);
-}
-
 /* Another slice later, when it is its turn. */
 static void range_again(struct range *r, size_t bytes)
 {
@@ -118,7 +104,7 @@ static const struct kv *range_next(struct range *r)
     if (r->found == 0)
         return NULL;
     while ((kv = store_iter_next(&r->it)) != NULL) {
-        if (!passes(&r->op, kv))
+        if (!txn_op_passes(&r->op, kv))
             continue;
         r->found--;
         return kv;
@@ -251,7 +237,7 @@ static bool range_walk(struct range *r)
             return true;
         if (r->count_walks)
             r->count++;
-        if (!r->op.count_only && passes(&r->op, kv) && range_take(r, kv))
+        if (!r->op.count_only && txn_op_passes(&r->op, kv) && range_take(r, kv))
             return true;
     }
     return false;
@@ -345,7 +331,7 @@ static void range_plan(struct range *r)
     if (op->limit > 0 && !r->listed)
         r->walk_max = (size_t)op->limit;
     /* An order that was not asked for sorts only what the limit lets through, and one. */
-    else if (op->limit > 0 && op->sort_order == SORT_NONE && !has_filter(op))
+    else if (op->limit > 0 && op->sort_order == SORT_NONE && !txn_op_filters(op))
         r->walk_max = (size_t)op->limit + 1;
 }
 
@@ -353,7 +339,7 @@ static void range_one(struct range *r)
 {
     const struct kv *kv = store_view_get(r->view, r->op.key, r->op.rev);
     r->count = kv != NULL;
-    bool shown = kv != NULL && !r->op.count_only && passes(&r->op, kv);
+    bool shown = kv != NULL && !r->op.count_only && txn_op_passes(&r->op, kv);
     range_reply(r, &kv, shown);
 }
 

@@ -2,60 +2,15 @@
  * raftstore/mvcc_txn.c: compares of all levels first, then the ranges. */
 #include "raftstore/etcd/txn.h"
 
-#include <string.h>
-
-static int order_of(const struct txn_cmp *c, const struct kv *kv)
-{
-    int64_t n = 0;
-    switch (c->target) {
-    case CMP_VERSION:
-        n = kv->version;
-        break;
-    case CMP_CREATE:
-        n = kv->create_rev;
-        break;
-    case CMP_MOD:
-        n = kv->mod_rev;
-        break;
-    case CMP_LEASE:
-        n = kv->lease;
-        break;
-    case CMP_VALUE:
-        return str_cmp(kv->value, c->value);
-    }
-    return (n > c->number) - (n < c->number);
-}
-
-static bool holds_for(const struct txn_cmp *c, const struct kv *kv)
-{
-    int order = order_of(c, kv);
-    switch (c->result) {
-    case CMP_EQUAL:
-        return order == 0;
-    case CMP_GREATER:
-        return order > 0;
-    case CMP_LESS:
-        return order < 0;
-    case CMP_NOT_EQUAL:
-        return order != 0;
-    }
-    return false;
-}
-
-/* No key at all counts as one with all numbers 0; its value fits nothing. */
 static bool holds(const struct store_view *v, const struct txn_cmp *c)
 {
-    static const struct kv absent;
     struct store_iter it;
     store_iter_init(&it, v, c->key, c->range_end, 0);
     const struct kv *kv = store_iter_next(&it);
-    if (kv == NULL)
-        return c->target != CMP_VALUE && holds_for(c, &absent);
-    for (; kv != NULL; kv = store_iter_next(&it)) {
-        if (!holds_for(c, kv))
-            return false;
-    }
-    return true;
+    bool yes = txn_cmp_holds(c, kv);
+    while (yes && kv != NULL && (kv = store_iter_next(&it)) != NULL)
+        yes = txn_cmp_holds(c, kv);
+    return yes;
 }
 
 /* Depth is bounded by decoding. */

@@ -73,6 +73,10 @@ void kind_warn(const struct kind_ctx *ctx, const char *fmt, ...) PRINTF_LIKE(2, 
  *   const struct core_v1_node *n = kind_lookup(ctx, "", "nodes", STR_NULL, name); */
 const void *kind_lookup(const struct kind_ctx *ctx, const char *group, const char *resource,
                         struct str ns, struct str name);
+/* validate_update of kinds whose objects may change in any way that a new one
+ * could be made. */
+void kind_validate_as_new(const struct kind_ctx *ctx, const void *obj, const void *old,
+                          struct field_errors *errs);
 
 /* --- tables ------------------------------------------------------------------ */
 struct table_column {
@@ -164,7 +168,8 @@ struct kind_ops {
     void (*prepare_update)(const struct kind_ctx *ctx, void *obj, const void *old);
     /* All that is wrong, beyond metadata. Also the place for kind_warn(). */
     void (*validate_create)(const struct kind_ctx *ctx, const void *obj, struct field_errors *errs);
-    /* validate_create is NOT called on update: call it here where it applies. */
+    /* validate_create is NOT called on update: call it here where it applies;
+     * kind_validate_as_new where nothing else does. */
     void (*validate_update)(const struct kind_ctx *ctx, const void *obj, const void *old,
                             struct field_errors *errs);
 

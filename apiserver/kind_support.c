@@ -1,4 +1,4 @@
-/* kind_support.c - what kind.h promises to hooks: warnings and look-ups. */
+/* kind_support.c - what kind.h promises to hooks: warnings, look-ups, validation. */
 #include "apiserver/encode.h"
 #include "apiserver/kind.h"
 #include "apiserver/registry.h"
@@ -32,4 +32,11 @@ const void *kind_lookup(const struct kind_ctx *ctx, const char *group, const cha
     if (kv == NULL || stored_decode(ctx->arena, r, kv->value, kv->mod_rev, &msg, NULL) != 0)
         return NULL;
     return msg;
+}
+
+void kind_validate_as_new(const struct kind_ctx *ctx, const void *obj, const void *old,
+                          struct field_errors *errs)
+{
+    UNUSED(old);
+    ctx->ops->validate_create(ctx, obj, errs);
 }

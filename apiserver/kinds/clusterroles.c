@@ -33,13 +33,6 @@ static void validate_create(const struct kind_ctx *ctx, const void *obj, struct 
         validate_label_selector(errs, PATH_INDEX(path, i), &a->cluster_role_selectors[i]);
 }
 
-static void validate_update(const struct kind_ctx *ctx, const void *obj, const void *old,
-                            struct field_errors *errs)
-{
-    UNUSED(old);
-    validate_create(ctx, obj, errs);
-}
-
 static void row(struct table_row *r, const void *obj)
 {
     rbac_role_row(r, &((const struct rbac_v1_cluster_role *)obj)->metadata);
@@ -52,7 +45,7 @@ const struct kind_ops kind_clusterroles = {
     .validate_name = name_path_segment,
     .default_ = set_defaults,
     .validate_create = validate_create,
-    .validate_update = validate_update,
+    .validate_update = kind_validate_as_new,
     .columns = rbac_role_columns,
     .row = row,
 };

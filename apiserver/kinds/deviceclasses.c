@@ -22,18 +22,11 @@ static void validate_create(const struct kind_ctx *ctx, const void *obj, struct 
                       "must be a valid extended resource name");
 }
 
-static void validate_update(const struct kind_ctx *ctx, const void *obj, const void *old,
-                            struct field_errors *errs)
-{
-    UNUSED(old);
-    validate_create(ctx, obj, errs);
-}
-
 const struct kind_ops kind_deviceclasses = {
     .group = "resource.k8s.io",
     .version = "v1",
     .resource = "deviceclasses",
     .flags = KIND_GENERATION | KIND_RETURN_DELETED,
     .validate_create = validate_create,
-    .validate_update = validate_update,
+    .validate_update = kind_validate_as_new,
 };

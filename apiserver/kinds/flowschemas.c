@@ -141,13 +141,6 @@ static void validate_create(const struct kind_ctx *ctx, const void *obj, struct 
         check_rule(errs, PATH_INDEX(PATH(spec, "rules"), i), &s->rules[i]);
 }
 
-static void validate_update(const struct kind_ctx *ctx, const void *obj, const void *old,
-                            struct field_errors *errs)
-{
-    UNUSED(old);
-    validate_create(ctx, obj, errs);
-}
-
 static const struct table_column columns[] = {
     {"Name", "string", "name", "", 0},
     {"PriorityLevel", "string", "", "Where matching requests go.", 0},
@@ -181,7 +174,7 @@ const struct kind_ops kind_flowschemas = {
     .flags = KIND_STATUS | KIND_GENERATION,
     .default_ = set_defaults,
     .validate_create = validate_create,
-    .validate_update = validate_update,
+    .validate_update = kind_validate_as_new,
     .columns = columns,
     .row = row,
 };

@@ -27,13 +27,6 @@ static void validate_create(const struct kind_ctx *ctx, const void *obj, struct 
     hpa_validate(errs, &((const struct autoscaling_v2_horizontal_pod_autoscaler *)obj)->spec);
 }
 
-static void validate_update(const struct kind_ctx *ctx, const void *obj, const void *old,
-                            struct field_errors *errs)
-{
-    UNUSED(old);
-    validate_create(ctx, obj, errs);
-}
-
 static void validate_status(const struct kind_ctx *ctx, const void *obj, const void *old,
                             struct field_errors *errs)
 {
@@ -161,7 +154,7 @@ const struct kind_ops kind_horizontalpodautoscalers = {
     .flags = KIND_STATUS,
     .default_ = set_defaults,
     .validate_create = validate_create,
-    .validate_update = validate_update,
+    .validate_update = kind_validate_as_new,
     .subs = subs,
     .columns = columns,
     .row = row,

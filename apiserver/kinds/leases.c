@@ -25,13 +25,6 @@ static void validate_create(const struct kind_ctx *ctx, const void *obj, struct 
                         "may only be specified if `strategy` is defined");
 }
 
-static void validate_update(const struct kind_ctx *ctx, const void *obj, const void *old,
-                            struct field_errors *errs)
-{
-    UNUSED(old);
-    validate_create(ctx, obj, errs);
-}
-
 static const struct table_column columns[] = {
     {"Name", "string", "name", "", 0},
     {"Holder", "string", "", "Who holds the lease.", 0},
@@ -53,7 +46,7 @@ const struct kind_ops kind_leases = {
     .resource = "leases",
     .flags = KIND_CREATE_ON_UPDATE,
     .validate_create = validate_create,
-    .validate_update = validate_update,
+    .validate_update = kind_validate_as_new,
     .columns = columns,
     .row = row,
 };

@@ -165,13 +165,6 @@ static void validate_create(const struct kind_ctx *ctx, const void *obj, struct 
     }
 }
 
-static void validate_update(const struct kind_ctx *ctx, const void *obj, const void *old,
-                            struct field_errors *errs)
-{
-    UNUSED(old);
-    validate_create(ctx, obj, errs);
-}
-
 static void row(struct table_row *r, const void *obj)
 {
     rbac_role_row(r, &((const struct core_v1_limit_range *)obj)->metadata);
@@ -183,7 +176,7 @@ const struct kind_ops kind_limitranges = {
     .resource = "limitranges",
     .default_ = set_defaults,
     .validate_create = validate_create,
-    .validate_update = validate_update,
+    .validate_update = kind_validate_as_new,
     .columns = rbac_role_columns,
     .row = row,
 };

@@ -55,13 +55,6 @@ static void validate_create(const struct kind_ctx *ctx, const void *obj, struct 
     }
 }
 
-static void validate_update(const struct kind_ctx *ctx, const void *obj, const void *old,
-                            struct field_errors *errs)
-{
-    UNUSED(old);
-    validate_create(ctx, obj, errs);
-}
-
 static const struct table_column columns[] = {
     {"Name", "string", "name", "", 0},
     {"Webhooks", "integer", "", "How many there are.", 0},
@@ -85,7 +78,7 @@ const struct kind_ops kind_mutatingwebhookconfigurations = {
     .default_ = set_defaults,
     .prepare_update = prepare_update,
     .validate_create = validate_create,
-    .validate_update = validate_update,
+    .validate_update = kind_validate_as_new,
     .columns = columns,
     .row = row,
 };

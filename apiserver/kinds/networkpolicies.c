@@ -140,13 +140,6 @@ static void validate_create(const struct kind_ctx *ctx, const void *obj, struct 
         validate_listed(errs, PATH_INDEX(list, i), s->policy_types[i], types);
 }
 
-static void validate_update(const struct kind_ctx *ctx, const void *obj, const void *old,
-                            struct field_errors *errs)
-{
-    UNUSED(old);
-    validate_create(ctx, obj, errs);
-}
-
 static const struct table_column columns[] = {
     {"Name", "string", "name", "", 0},
     {"Pod-Selector", "string", "", "Pods that the policy is for.", 0},
@@ -169,7 +162,7 @@ const struct kind_ops kind_networkpolicies = {
     .flags = KIND_GENERATION,
     .default_ = set_defaults,
     .validate_create = validate_create,
-    .validate_update = validate_update,
+    .validate_update = kind_validate_as_new,
     .columns = columns,
     .row = row,
 };

@@ -28,13 +28,6 @@ static void validate_create(const struct kind_ctx *ctx, const void *obj, struct 
                         s->unhealthy_pod_eviction_policy, policies);
 }
 
-static void validate_update(const struct kind_ctx *ctx, const void *obj, const void *old,
-                            struct field_errors *errs)
-{
-    UNUSED(old);
-    validate_create(ctx, obj, errs);
-}
-
 static void validate_status(const struct kind_ctx *ctx, const void *obj, const void *old,
                             struct field_errors *errs)
 {
@@ -86,7 +79,7 @@ const struct kind_ops kind_poddisruptionbudgets = {
     .resource = "poddisruptionbudgets",
     .flags = KIND_STATUS | KIND_GENERATION,
     .validate_create = validate_create,
-    .validate_update = validate_update,
+    .validate_update = kind_validate_as_new,
     .subs = subs,
     .columns = columns,
     .row = row,

@@ -26,13 +26,6 @@ static void validate_create(const struct kind_ctx *ctx, const void *obj, struct 
                           &((const struct core_v1_pod_template *)obj)->template);
 }
 
-static void validate_update(const struct kind_ctx *ctx, const void *obj, const void *old,
-                            struct field_errors *errs)
-{
-    UNUSED(old);
-    validate_create(ctx, obj, errs);
-}
-
 static const struct table_column columns[] = {
     {"Name", "string", "name", "", 0},
     {"Containers", "string", "", "", 0},
@@ -58,7 +51,7 @@ const struct kind_ops kind_podtemplates = {
     .default_ = set_defaults,
     .prepare_update = prepare_update,
     .validate_create = validate_create,
-    .validate_update = validate_update,
+    .validate_update = kind_validate_as_new,
     .columns = columns,
     .row = row,
 };

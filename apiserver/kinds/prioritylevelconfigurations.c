@@ -107,13 +107,6 @@ static void validate_create(const struct kind_ctx *ctx, const void *obj, struct 
     }
 }
 
-static void validate_update(const struct kind_ctx *ctx, const void *obj, const void *old,
-                            struct field_errors *errs)
-{
-    UNUSED(old);
-    validate_create(ctx, obj, errs);
-}
-
 static const struct table_column columns[] = {
     {"Name", "string", "name", "", 0},
     {"Type", "string", "", "Limited or exempt.", 0},
@@ -153,7 +146,7 @@ const struct kind_ops kind_prioritylevelconfigurations = {
     .flags = KIND_STATUS | KIND_GENERATION,
     .default_ = set_defaults,
     .validate_create = validate_create,
-    .validate_update = validate_update,
+    .validate_update = kind_validate_as_new,
     .columns = columns,
     .row = row,
 };

@@ -56,13 +56,6 @@ static void validate_create(const struct kind_ctx *ctx, const void *obj, struct 
     validate_always_restarted(errs, template, s->template, "ReplicationController");
 }
 
-static void validate_update(const struct kind_ctx *ctx, const void *obj, const void *old,
-                            struct field_errors *errs)
-{
-    UNUSED(old);
-    validate_create(ctx, obj, errs);
-}
-
 static void at_most(struct field_errors *errs, const char *field, int32_t value, int32_t max,
                     const char *of)
 {
@@ -150,7 +143,7 @@ const struct kind_ops kind_replicationcontrollers = {
     .flags = KIND_STATUS | KIND_GENERATION | KIND_ORPHAN_DEPENDENTS,
     .default_ = set_defaults,
     .validate_create = validate_create,
-    .validate_update = validate_update,
+    .validate_update = kind_validate_as_new,
     .subs = subs,
     .fields = fields,
     .scale_get = scale_get,

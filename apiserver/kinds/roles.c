@@ -12,13 +12,6 @@ static void validate_create(const struct kind_ctx *ctx, const void *obj, struct 
     validate_rbac_rules(errs, role->rules, role->rules_count, true);
 }
 
-static void validate_update(const struct kind_ctx *ctx, const void *obj, const void *old,
-                            struct field_errors *errs)
-{
-    UNUSED(old);
-    validate_create(ctx, obj, errs);
-}
-
 static void row(struct table_row *r, const void *obj)
 {
     rbac_role_row(r, &((const struct rbac_v1_role *)obj)->metadata);
@@ -30,7 +23,7 @@ const struct kind_ops kind_roles = {
     .resource = "roles",
     .validate_name = name_path_segment,
     .validate_create = validate_create,
-    .validate_update = validate_update,
+    .validate_update = kind_validate_as_new,
     .columns = rbac_role_columns,
     .row = row,
 };

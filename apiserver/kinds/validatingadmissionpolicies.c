@@ -87,13 +87,6 @@ static void validate_create(const struct kind_ctx *ctx, const void *obj, struct 
                 s->audit_annotations_count);
 }
 
-static void validate_update(const struct kind_ctx *ctx, const void *obj, const void *old,
-                            struct field_errors *errs)
-{
-    UNUSED(old);
-    validate_create(ctx, obj, errs);
-}
-
 static const struct table_column columns[] = {
     {"Name", "string", "name", "", 0},
     {"Validations", "integer", "", "How many there are.", 0},
@@ -118,7 +111,7 @@ const struct kind_ops kind_validatingadmissionpolicies = {
     .flags = KIND_STATUS | KIND_GENERATION | KIND_NO_UNCONDITIONAL_UPDATE,
     .default_ = set_defaults,
     .validate_create = validate_create,
-    .validate_update = validate_update,
+    .validate_update = kind_validate_as_new,
     .columns = columns,
     .row = row,
 };

@@ -31,9 +31,11 @@
 #include "lib/base/flags.h"
 #include "lib/base/log.h"
 #include "lib/base/metrics.h"
+#include "lib/base/version.h"
 #include "lib/client/client.h"
 #include "lib/client/event_recorder.h"
 #include "lib/client/informer.h"
+#include "lib/client/kubeconfig.h"
 
 #include "api/core_v1.h"
 
@@ -212,10 +214,23 @@ static int read_resolv_conf(struct kubelet *k, struct error *err)
     return rc;
 }
 
+/* A mistake in the file is told at once, not when the runtime has come up. */
+static int check_kubeconfig(const struct kubelet *k, struct error *err)
+{
+    struct kubeconfig *config = NULL;
+    if (k->config.kubeconfig == NULL || !file_exists(k->config.kubeconfig))
+        return 0;
+    int rc = kubeconfig_load(k->config.kubeconfig, NULL, &config, err);
+    kubeconfig_free(config);
+    return rc == 0 ? 0 : error_prefix(err, "--kubeconfig");
+}
+
 static int setup(struct program *p, struct error *err)
 {
     struct kubelet *k = &p->k;
-    int rc = machine_read(k->arena, k->config.node_ip, &p->machine, err);
+    int rc = check_kubeconfig(k, err);
+    if (rc == 0)
+        rc = machine_read(k->arena, k->config.node_ip, &p->machine, err);
     if (rc != 0)
         return rc;
     k->node_name = k->config.hostname_override != NULL && k->config.hostname_override[0] != '\0'
@@ -276,9 +291,11 @@ int main(int argc, char **argv)
     struct flag_set *flags = kubelet_flags(&k->config);
     int rc = flag_set_parse(flags, argc, argv, &err);
     if (rc == E_EOF) {
-        AUTO_BUF help = BUF_INIT;
-        flag_set_help(flags, &help);
-        fwrite(help.data, 1, help.len, stdout);
+        flag_set_print_help(flags);
+        return EXIT_SUCCESS;
+    }
+    if (rc == 0 && k->config.version) {
+        puts(VERSION_LINE);
         return EXIT_SUCCESS;
     }
     if (rc == 0)

@@ -67,12 +67,14 @@ static void tls_config_copy(struct arena *a, const struct tls_config *from, stru
 
 /* --- what the sources hold now --- */
 
-static int tls_source_read(struct tls_source s, struct buf *b, struct error *err)
+static int tls_source_read(struct tls_source s, const char *what, struct buf *b, struct error *err)
 {
-    if (s.file != NULL)
-        return file_read(s.file, TLS_FILE_MAX, b, err);
-    buf_append_str(b, s.pem);
-    return 0;
+    if (s.file == NULL) {
+        buf_append_str(b, s.pem);
+        return 0;
+    }
+    int code = file_read(s.file, TLS_FILE_MAX, b, err);
+    return code < 0 ? error_prefix(err, "%s", what) : code;
 }
 
 static void tls_buf_wipe(struct buf *b)
@@ -97,15 +99,15 @@ static int tls_texts_read(const struct tls_config *c, struct tls_texts *t, struc
     *t = (struct tls_texts){.cert = BUF_INIT, .key = BUF_INIT, .ca = BUF_INIT};
     t->sni = xzalloc((2 * c->sni_count + 1) * sizeof(*t->sni));
     t->sni_count = c->sni_count;
-    int code = tls_source_read(c->cert, &t->cert, err);
+    int code = tls_source_read(c->cert, "certificate", &t->cert, err);
     if (code == 0)
-        code = tls_source_read(c->key, &t->key, err);
+        code = tls_source_read(c->key, "private key", &t->key, err);
     if (code == 0)
-        code = tls_source_read(c->ca, &t->ca, err);
+        code = tls_source_read(c->ca, "CA bundle", &t->ca, err);
     for (size_t i = 0; code == 0 && i < c->sni_count; i++) {
-        code = tls_source_read(c->sni[i].cert, &t->sni[2 * i], err);
+        code = tls_source_read(c->sni[i].cert, "certificate", &t->sni[2 * i], err);
         if (code == 0)
-            code = tls_source_read(c->sni[i].key, &t->sni[2 * i + 1], err);
+            code = tls_source_read(c->sni[i].key, "private key", &t->sni[2 * i + 1], err);
     }
     if (code < 0)
         tls_texts_done(t);

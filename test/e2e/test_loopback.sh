@@ -86,6 +86,15 @@ openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -keyou
 no "a certificate of another CA" curl -skf --cert "$WORK/c.pem" --key "$WORK/k.pem" "$SERVER$ns/configmaps"
 same "nothing was stored" "$before" sh -c "kubectl --kubeconfig '$KUBECONFIG_FILE' get cm,secret,pods -A -o name | sort"
 
+# --- mistakes on the command line are told at once, by name
+echo "kind: Nonsense" >"$WORK/bad.kubeconfig"
+for program in scheduler controller-manager kubelet; do
+    has "$program names a kubeconfig that is none" "$WORK/bad.kubeconfig" \
+        sh -c "timeout 20 '$BIN/trireme-$program' --kubeconfig '$WORK/bad.kubeconfig' 2>&1; test \$? != 124"
+done
+has "a certificate that is not there" "certificate: open $WORK/none.pem" \
+    sh -c "timeout 20 '$BIN/trireme-apiserver' --data-dir '$WORK/other' --secure-port 0 --tls-cert-file '$WORK/none.pem' --tls-private-key-file '$WORK/none.pem' 2>&1"
+
 # --- kill -9 at any time loses nothing that was acknowledged
 for i in 1 2 3; do
     k create configmap "kept-$i" --from-literal=n=$i >/dev/null

@@ -381,6 +381,7 @@ START_TEST(bad_configs)
     config.cert = (struct tls_source){.file = "/nonexistent/tls.crt"};
     ck_assert_int_eq(tls_context_new(&config, &c, &err), E_NOT_FOUND);
     ck_assert_ptr_nonnull(strstr(err.message, "/nonexistent/tls.crt"));
+    ck_assert_ptr_nonnull(strstr(err.message, "certificate: "));
     fixture_pair_done(&a);
     fixture_pair_done(&b);
     fixture_done();

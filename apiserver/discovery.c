@@ -11,6 +11,7 @@
 #include "lib/base/encode.h"
 #include "lib/base/map.h"
 #include "lib/base/metrics.h"
+#include "lib/base/version.h"
 #include "lib/net/bytes.h"
 #include "lib/net/http_server.h"
 #include "lib/net/pki.h"
@@ -19,7 +20,6 @@
 
 #define VERSION_MAJOR "1"
 #define VERSION_MINOR "36"
-#define VERSION_GIT "v1.36.2+trireme"
 
 struct document {
     struct str json;
@@ -256,13 +256,14 @@ static void make_version(void)
 {
     struct buf b = BUF_INIT;
     size_t len;
-    buf_printf(&b, "{\"major\":\"" VERSION_MAJOR "\",\"minor\":\"" VERSION_MINOR
-                   "\",\"emulationMajor\":\"" VERSION_MAJOR "\",\"emulationMinor\":\"" VERSION_MINOR
-                   "\",\"minCompatibilityMajor\":\"" VERSION_MAJOR
-                   "\",\"minCompatibilityMinor\":\"35\",\"gitVersion\":\"" VERSION_GIT
-                   "\",\"gitCommit\":\"\",\"gitTreeState\":\"\",\"buildDate\":\"1970-01-01T00:00:"
-                   "00Z\",\"goVersion\":\"\","
-                   "\"compiler\":\"gcc\",\"platform\":\"linux/amd64\"}");
+    buf_printf(&b,
+               "{\"major\":\"" VERSION_MAJOR "\",\"minor\":\"" VERSION_MINOR
+               "\",\"emulationMajor\":\"" VERSION_MAJOR "\",\"emulationMinor\":\"" VERSION_MINOR
+               "\",\"minCompatibilityMajor\":\"" VERSION_MAJOR
+               "\",\"minCompatibilityMinor\":\"35\",\"gitVersion\":\"" KUBERNETES_VERSION "+trireme"
+               "\",\"gitCommit\":\"\",\"gitTreeState\":\"\",\"buildDate\":\"1970-01-01T00:00:"
+               "00Z\",\"goVersion\":\"\","
+               "\"compiler\":\"gcc\",\"platform\":\"linux/amd64\"}");
     char *text = buf_steal(&b, &len);
     version_json = str_n(text, len);
 }

@@ -9,10 +9,10 @@
 #include "apiserver/registry.h"
 #include "apiserver/server_metrics.h"
 #include "lib/base/arena.h"
-#include "lib/base/buf.h"
 #include "lib/base/env.h"
 #include "lib/base/flags.h"
 #include "lib/base/log.h"
+#include "lib/base/version.h"
 #include "lib/net/pki.h"
 #include "lib/net/tls.h"
 #include "raftstore/store.h"
@@ -245,9 +245,7 @@ static int parse_flags(struct program *p, int argc, char **argv, struct error *e
     flag_bool(f, &p->version, "version", "Print the version and quit.");
     int code = flag_set_parse(f, argc, argv, err);
     if (code == E_EOF) {
-        AUTO_BUF b = BUF_INIT;
-        flag_set_help(f, &b);
-        fwrite(b.data, 1, b.len, stdout);
+        flag_set_print_help(f);
         exit(0);
     }
     const char *const *rest = flag_set_args(f, &count);
@@ -347,7 +345,7 @@ int main(int argc, char **argv)
     signal(SIGPIPE, SIG_IGN);
     int code = parse_flags(&p, argc, argv, &err);
     if (code == 0 && p.version) {
-        puts("Kubernetes v1.36.2 (Trireme)");
+        puts(VERSION_LINE);
         return 0;
     }
     log_setup("apiserver", p.verbosity >= 4 ? LOG_DEBUG : LOG_INFO);

@@ -9,6 +9,7 @@
 #include "lib/base/buf.h"
 #include "lib/base/encode.h"
 #include "lib/base/map.h"
+#include "lib/base/version.h"
 #include "lib/net/bytes.h"
 #include "lib/net/http_server.h"
 #include "lib/net/pki.h"
@@ -19,7 +20,6 @@
  * parser refuses it in an answer. */
 #define V2_PROTOBUF "application/com.github.proto-openapi.spec.v2.v1.0+protobuf"
 #define TITLE "Kubernetes"
-#define VERSION "v1.36.2"
 
 static struct map documents; /* "api/v1" -> struct str * */
 static struct str index_json;
@@ -51,8 +51,8 @@ static void make_version(struct buf *index, const char *path, struct str group, 
     size_t pos = 0, len;
     bool first = true;
     const struct resource *r;
-    buf_puts(&b, "{\"openapi\":\"3.0.0\",\"info\":{\"title\":\"" TITLE "\",\"version\":\"" VERSION
-                 "\"},\"paths\":{");
+    buf_puts(&b, "{\"openapi\":\"3.0.0\",\"info\":{\"title\":\"" TITLE
+                 "\",\"version\":\"" KUBERNETES_VERSION "\"},\"paths\":{");
     while ((r = registry_next(group, version, &pos)) != NULL) {
         if (!api_list_has(r->kind->verbs, STR("patch")))
             continue;
@@ -104,14 +104,15 @@ static void serve_v2(struct req *r)
 {
     if (str_find_str(http_request_header(r->http, "accept"), STR("proto-openapi.spec.v2")) < 0) {
         req_text(r, 200, TYPE_JSON,
-                 STR("{\"swagger\":\"2.0\",\"info\":{\"title\":\"" TITLE "\",\"version\":\"" VERSION
+                 STR("{\"swagger\":\"2.0\",\"info\":{\"title\":\"" TITLE
+                     "\",\"version\":\"" KUBERNETES_VERSION
                      "\"},\"paths\":{},\"definitions\":{}}\n"));
         return;
     }
     struct buf b = BUF_INIT;
     AUTO_BUF info = BUF_INIT;
     put_bytes(&info, 1, TITLE, sizeof(TITLE) - 1);
-    put_bytes(&info, 2, VERSION, sizeof(VERSION) - 1);
+    put_bytes(&info, 2, KUBERNETES_VERSION, sizeof(KUBERNETES_VERSION) - 1);
     put_bytes(&b, 1, "2.0", 3);
     put_bytes(&b, 2, info.data, info.len);
     put_bytes(&b, 8, "", 0);

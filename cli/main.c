@@ -3,6 +3,7 @@
 
 #include "lib/base/base.h"
 #include "lib/base/log.h"
+#include "lib/base/version.h"
 
 #include <signal.h>
 #include <stdio.h>
@@ -38,7 +39,9 @@ static void usage(FILE *to)
     fputs("trireme - a Kubernetes-compatible cluster\n\nusage: trireme VERB [flags]\n\n", to);
     for (size_t i = 0; i < ARRAY_SIZE(verbs); i++)
         fprintf(to, "  %-10s %s\n", verbs[i].name, verbs[i].help);
-    fputs("\n`trireme VERB --help` tells its flags. kubectl works with every cluster, too.\n", to);
+    fputs("\n`trireme VERB --help` tells its flags, `trireme --version` the version. kubectl works "
+          "with every\ncluster, too.\n",
+          to);
 }
 
 int main(int argc, char **argv)
@@ -52,6 +55,10 @@ int main(int argc, char **argv)
     if (strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "-h") == 0 ||
         strcmp(argv[1], "help") == 0) {
         usage(stdout);
+        return 0;
+    }
+    if (strcmp(argv[1], "--version") == 0 || strcmp(argv[1], "version") == 0) {
+        puts("trireme " TRIREME_VERSION "\nKubernetes API " KUBERNETES_VERSION);
         return 0;
     }
     for (size_t i = 0; i < ARRAY_SIZE(verbs); i++)

@@ -1,7 +1,6 @@
 /* verbs.c - what every verb does alike. */
 #include "cli/verbs.h"
 
-#include "lib/base/buf.h"
 #include "lib/base/error.h"
 #include "lib/base/flags.h"
 
@@ -14,9 +13,7 @@ int verb_flags(struct flag_set *flags, int argc, char **argv, int *ret_exit)
     if (rc == 0)
         return 0;
     if (rc == E_EOF) {
-        AUTO_BUF help = BUF_INIT;
-        flag_set_help(flags, &help);
-        fwrite(help.data, 1, help.len, stdout);
+        flag_set_print_help(flags);
         *ret_exit = 0;
     } else {
         fprintf(stderr, "error: %s\n", error_message(&err));

@@ -166,6 +166,7 @@ struct flag_set *kubelet_flags(struct kubelet_config *c)
              "`Resources` kept for the system (cpu=200m,memory=500Mi).");
     flag_map(f, &c->kube_reserved, "kube-reserved", "`Resources` kept for cluster components.");
     flag_int(f, &c->verbosity, "v", "Verbosity; 4 and above logs every step.");
+    flag_bool(f, &c->version, "version", "Print the version and quit.");
     for (size_t i = 0; i < ARRAY_SIZE(ignored); i++)
         flag_ignored(f, ignored[i], true, NULL);
     return f;

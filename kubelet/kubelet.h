@@ -75,6 +75,7 @@ struct kubelet_config {
     struct flag_list taints;
     struct flag_list system_reserved, kube_reserved;
     int64_t verbosity;
+    bool version; /* Print it and quit. */
 };
 
 struct kubelet {

@@ -6,6 +6,7 @@
 
 #include "lib/base/flags.h"
 #include "lib/base/str.h"
+#include "lib/base/version.h"
 
 struct arena;
 struct core_v1_node;
@@ -37,7 +38,7 @@ struct node_inputs {
     int64_t now_s;
 };
 
-#define KUBELET_VERSION "v1.36.2"
+#define KUBELET_VERSION KUBERNETES_VERSION
 
 /* For registration: metadata, spec and status. E_INVALID: malformed labels or taints. */
 int node_object(struct arena *a, const struct node_inputs *in, struct core_v1_node *ret,

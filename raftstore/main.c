@@ -1,5 +1,5 @@
 /* main.c - trireme-raftstore: the store as a program of its own, in place of etcd. */
-#include "lib/base/buf.h"
+#include "lib/base/version.h"
 #include "raftstore/etcd/server.h"
 #include "raftstore/options.h"
 #include "raftstore/program.h"
@@ -23,14 +23,10 @@ static int serve(int argc, char **argv)
     int exit_code = 0;
     int rc = options_parse(&o, argc, argv, environ, &err);
     if (rc == E_EOF) {
-        AUTO_BUF b = BUF_INIT;
-        flag_set_help(o.flags, &b);
-        buf_puts(
-            &b,
-            "\nAlso: trireme-raftstore snapshot save|status|restore, trireme-raftstore recover\n");
-        fwrite(b.data, 1, b.len, stdout);
+        flag_set_print_help(o.flags);
+        puts("\nAlso: trireme-raftstore snapshot save|status|restore, trireme-raftstore recover");
     } else if (rc == 0 && o.version) {
-        printf("trireme-raftstore 0.1\netcd API %s\n", ETCD_VERSION);
+        puts("trireme-raftstore " TRIREME_VERSION "\netcd API " ETCD_VERSION);
     } else {
         if (rc == 0)
             rc = options_check(&o, &err);

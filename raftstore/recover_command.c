@@ -7,7 +7,6 @@
 #include "raftstore/program.h"
 
 #include "lib/base/arena.h"
-#include "lib/base/buf.h"
 #include "raftstore/options.h"
 
 #include <dirent.h>
@@ -117,9 +116,7 @@ int program_recover(int argc, char **argv)
     flag_bool(f, &o.yes, "yes", "Do it; else it is only explained.");
     int rc = flag_set_parse(f, argc, argv, &err);
     if (rc == E_EOF) {
-        AUTO_BUF help = BUF_INIT;
-        flag_set_help(f, &help);
-        fwrite(help.data, 1, help.len, stdout);
+        flag_set_print_help(f);
     } else {
         flag_set_args(f, &count);
         if (rc == 0 && count > 0)

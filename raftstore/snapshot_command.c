@@ -6,7 +6,6 @@
 #include "raftstore/program.h"
 
 #include "lib/base/arena.h"
-#include "lib/base/buf.h"
 #include "lib/base/file.h"
 #include "lib/net/etcd_client.h"
 #include "raftstore/etcd/bolt_import.h"
@@ -393,9 +392,7 @@ int program_snapshot(int argc, char **argv)
     add_flags(f, &c);
     int rc = flag_set_parse(f, argc, argv, &err);
     if (rc == E_EOF) {
-        AUTO_BUF help = BUF_INIT;
-        flag_set_help(f, &help);
-        fwrite(help.data, 1, help.len, stdout);
+        flag_set_print_help(f);
     } else {
         const char *const *args = flag_set_args(f, &count);
         if (rc == 0)

@@ -522,3 +522,10 @@ void flag_set_help(const struct flag_set *f, struct buf *b)
         buf_putc(b, '\n');
     }
 }
+
+void flag_set_print_help(const struct flag_set *f)
+{
+    AUTO_BUF b = BUF_INIT;
+    flag_set_help(f, &b);
+    fwrite(b.data, 1, b.len, stdout);
+}

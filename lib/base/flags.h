@@ -52,7 +52,7 @@ void flag_ignored(struct flag_set *f, const char *name, bool takes_value, const 
 void flag_hide(struct flag_set *f, const char *name); /* Not in the help. */
 
 /* Parses argv[1..]. E_INVALID with pflag's text ("unknown flag: --x"). --help
- * and -h, unless registered, return E_EOF: print flag_set_help(). */
+ * and -h, unless registered, return E_EOF: flag_set_print_help(). */
 int flag_set_parse(struct flag_set *f, int argc, char *const *argv, struct error *err);
 /* As parse, but all flags must stand before the first argument, which and the
  * rest are left alone: for commands with verbs. */
@@ -64,6 +64,7 @@ const char *const *flag_set_args(const struct flag_set *f, size_t *ret_count);
 bool flag_changed(const struct flag_set *f, const char *name); /* Was it given? */
 bool flag_known(const struct flag_set *f, const char *name);   /* Is it registered? */
 void flag_set_help(const struct flag_set *f, struct buf *b);
+void flag_set_print_help(const struct flag_set *f); /* On standard output. */
 
 /* Go's time.ParseDuration and Duration.String, in nanoseconds. E_INVALID. */
 int duration_parse(struct str s, int64_t *ret_ns);

@@ -6,6 +6,7 @@
 #include "lib/base/flags.h"
 #include "lib/base/log.h"
 #include "lib/base/metrics.h"
+#include "lib/base/version.h"
 #include "lib/client/client.h"
 #include "lib/client/kubeconfig.h"
 #include "lib/client/leader_election.h"
@@ -37,6 +38,7 @@ struct options {
     double qps;
     int64_t burst;
     int64_t verbosity;
+    bool version;
 };
 
 struct component {
@@ -87,6 +89,7 @@ static void add_flags(struct flag_set *f, struct options *o)
     flag_float(f, &o->qps, "kube-api-qps", "Calls per second to the API server.");
     flag_int(f, &o->burst, "kube-api-burst", "Calls at once above that rate.");
     flag_int(f, &o->verbosity, "v", "Log level; 2 and above: debug.");
+    flag_bool(f, &o->version, "version", "Print the version and quit.");
 }
 
 static int parse(struct component *c, struct flag_set *f, int argc, char **argv)
@@ -94,9 +97,7 @@ static int parse(struct component *c, struct flag_set *f, int argc, char **argv)
     struct error err = {0};
     int rc = flag_set_parse(f, argc, argv, &err);
     if (rc == E_EOF) {
-        AUTO_BUF help = BUF_INIT;
-        flag_set_help(f, &help);
-        fwrite(help.data, 1, help.len, stdout);
+        flag_set_print_help(f);
         return E_EOF;
     }
     size_t count = 0;
@@ -106,6 +107,10 @@ static int parse(struct component *c, struct flag_set *f, int argc, char **argv)
         rc = error_set(&err, E_INVALID, "%s takes no arguments", c->config->name);
     if (rc != 0)
         fprintf(stderr, "%s: %s\n", c->config->name, error_message(&err));
+    if (rc == 0 && c->options.version) {
+        puts(VERSION_LINE);
+        return E_EOF;
+    }
     return rc;
 }
 

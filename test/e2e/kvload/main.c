@@ -9,7 +9,6 @@
 #include "test/e2e/kvload/admin.h"
 #include "test/e2e/kvload/load.h"
 
-#include "lib/base/buf.h"
 
 #include <signal.h>
 #include <stdio.h>
@@ -41,9 +40,7 @@ int main(int argc, char **argv)
     struct error err = {0};
     int rc = flag_set_parse(f, argc, argv, &err);
     if (rc == E_EOF) {
-        AUTO_BUF help = BUF_INIT;
-        flag_set_help(f, &help);
-        fwrite(help.data, 1, help.len, stdout);
+        flag_set_print_help(f);
         flag_set_free(f);
         return 0;
     }

@@ -278,6 +278,19 @@ void write_create(struct req *r)
     write_run(write_new(r, attempt_create));
 }
 
+/* The uid of a whole object says which one is meant; in a patch it is a change,
+ * which validation refuses. */
+static struct meta_v1_status *check_uid(struct write *w, struct str uid, struct str current)
+{
+    if (uid.len == 0 || str_eq(uid, current))
+        return NULL;
+    return status_conflict(w->req->arena, w->res->gr, w->name,
+                           "StorageError: invalid object, Code: 4, Key: " STR_FMT
+                           ", ResourceVersion: 0, AdditionalErrorMsg: Precondition failed: UID "
+                           "in precondition: " STR_FMT ", UID in object meta: " STR_FMT,
+                           STR_ARG(w->key), STR_ARG(uid), STR_ARG(current));
+}
+
 static struct meta_v1_status *attempt_update(struct write *w)
 {
     struct req *r = w->req;
@@ -301,7 +314,9 @@ static struct meta_v1_status *attempt_update(struct write *w)
         w->http_status = 201;
         return s;
     }
-    return write_plan_update(w, kv, old, obj, r->sub != NULL ? r->sub->name : NULL);
+    s = check_uid(w, api_meta_of(w->res->storage, obj)->uid,
+                  api_meta_of(w->res->storage, old)->uid);
+    return s != NULL ? s : write_plan_update(w, kv, old, obj, r->sub != NULL ? r->sub->name : NULL);
 }
 
 void write_update(struct req *r)

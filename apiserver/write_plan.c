@@ -69,6 +69,8 @@ static struct meta_v1_status *run_allocate(struct write *w, void *obj, const voi
     return code == 0 ? NULL : status_internal(w->req->arena, "%s", error_message(&err));
 }
 
+/* The answer shows the object as it will be read back: storage does not tell an
+ * empty list from none. */
 static struct str encode_value(struct write *w, void *obj)
 {
     AUTO_BUF b = BUF_INIT;
@@ -78,6 +80,7 @@ static struct str encode_value(struct write *w, void *obj)
     m->self_link = STR_NULL;
     stored_encode(w->res, obj, &b);
     m->resource_version = rv;
+    api_msg_drop_empty(w->res->storage->msg, obj);
     return arena_str(w->req->arena, buf_str(&b));
 }
 
@@ -158,8 +161,7 @@ struct meta_v1_status *write_plan_create(struct write *w, void *obj)
 
 /* --- update ---------------------------------------------------------------------------- */
 static struct meta_v1_status *check_version(struct write *w, const struct kv *kv,
-                                            struct meta_v1_object_meta *m,
-                                            const struct meta_v1_object_meta *old)
+                                            struct meta_v1_object_meta *m)
 {
     struct arena *a = w->req->arena;
     int64_t rv;
@@ -172,12 +174,6 @@ static struct meta_v1_status *check_version(struct write *w, const struct kv *kv
                           "must be specified for an update");
         return write_invalid(w, m->name, &errs);
     }
-    if (m->uid.len != 0 && !str_eq(m->uid, old->uid))
-        return status_conflict(a, w->res->gr, w->name,
-                               "StorageError: invalid object, Code: 4, Key: " STR_FMT
-                               ", ResourceVersion: 0, AdditionalErrorMsg: Precondition failed: UID "
-                               "in precondition: " STR_FMT ", UID in object meta: " STR_FMT,
-                               STR_ARG(w->key), STR_ARG(m->uid), STR_ARG(old->uid));
     if (rv != 0 && rv != kv->mod_rev)
         return status_conflict(a, w->res->gr, w->name,
                                "the object has been modified; please apply your changes to the "
@@ -307,7 +303,7 @@ struct meta_v1_status *write_plan_update(struct write *w, const struct kv *kv, c
                             .subresource = sub != NULL ? sub : "",
                             .obj = obj,
                             .old = old};
-    struct meta_v1_status *s = check_version(w, kv, m, om);
+    struct meta_v1_status *s = check_version(w, kv, m);
     if (s != NULL)
         return s;
     apply_defaults(w, obj);

@@ -7,15 +7,6 @@
 #include "api/meta_v1.h"
 #include "api/rbac_v1.h"
 
-/* Storage does not tell an empty list from none. */
-static void set_defaults(const struct kind_ctx *ctx, void *obj)
-{
-    UNUSED(ctx);
-    struct rbac_v1_cluster_role *role = obj;
-    if (role->rules_count == 0)
-        role->rules = NULL;
-}
-
 static void validate_create(const struct kind_ctx *ctx, const void *obj, struct field_errors *errs)
 {
     UNUSED(ctx);
@@ -43,7 +34,6 @@ const struct kind_ops kind_clusterroles = {
     .version = "v1",
     .resource = "clusterroles",
     .validate_name = name_path_segment,
-    .default_ = set_defaults,
     .validate_create = validate_create,
     .validate_update = kind_validate_as_new,
     .columns = rbac_role_columns,

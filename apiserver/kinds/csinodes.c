@@ -9,15 +9,6 @@
 
 #define NODE_ID_BYTES_MAX 192u
 
-/* Storage does not tell an empty list from none. */
-static void set_defaults(const struct kind_ctx *ctx, void *obj)
-{
-    UNUSED(ctx);
-    struct storage_v1_csi_node_spec *s = &((struct storage_v1_csi_node *)obj)->spec;
-    if (s->drivers_count == 0)
-        s->drivers = NULL;
-}
-
 static void check_driver(struct field_errors *errs, const struct field_path *at,
                          const struct storage_v1_csi_node_driver *d)
 {
@@ -96,7 +87,6 @@ const struct kind_ops kind_csinodes = {
     .version = "v1",
     .resource = "csinodes",
     .flags = KIND_RETURN_DELETED,
-    .default_ = set_defaults,
     .validate_create = validate_create,
     .validate_update = validate_update,
     .columns = columns,

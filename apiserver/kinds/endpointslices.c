@@ -26,11 +26,6 @@ static void set_defaults(const struct kind_ctx *ctx, void *obj)
             s->ports[i].protocol = STR("TCP");
         }
     }
-    /* Storage does not tell an empty list from none. */
-    if (s->endpoints_count == 0)
-        s->endpoints = NULL;
-    if (s->ports_count == 0)
-        s->ports = NULL;
 }
 
 static void prepare_create(const struct kind_ctx *ctx, void *obj)

@@ -14,11 +14,7 @@
 
 static void set_defaults(const struct kind_ctx *ctx, void *obj)
 {
-    struct autoscaling_v2_horizontal_pod_autoscaler *h = obj;
-    hpa_defaults(ctx->arena, &h->spec);
-    /* Storage does not tell an empty list from none. */
-    if (h->status.current_metrics_count == 0)
-        h->status.current_metrics = NULL;
+    hpa_defaults(ctx->arena, &((struct autoscaling_v2_horizontal_pod_autoscaler *)obj)->spec);
 }
 
 static void validate_create(const struct kind_ctx *ctx, const void *obj, struct field_errors *errs)

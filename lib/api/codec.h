@@ -97,5 +97,7 @@ void *api_msg_clone(struct arena *a, const struct api_msg *m, const void *src);
  * quantities by value, times by instant). */
 bool api_msg_equal(const struct api_msg *m, const void *x, const void *y);
 bool api_msg_is_zero(const struct api_msg *m, const void *x);
+/* Turns empty lists and maps into none, which is what protobuf makes of them. */
+void api_msg_drop_empty(const struct api_msg *m, void *x);
 
 #endif

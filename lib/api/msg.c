@@ -1,4 +1,4 @@
-/* msg.c - objects as a whole: copying and comparing by the tables. Recursion
+/* msg.c - objects as a whole: copying, comparing, tidying by the tables. Recursion
  * follows the depth of the object, which decoders bound. */
 #include "lib/api/codec.h"
 
@@ -213,4 +213,27 @@ bool api_msg_is_zero(const struct api_msg *m, const void *x)
         }
     }
     return true;
+}
+
+static void drop_empty_items(const struct api_field *f, void *x)
+{
+    char *items = field_items(x, f);
+    size_t n = field_count(x, f), value = f->label == API_MAP ? f->entry_value_offset : 0;
+    if (n == 0)
+        field_set_items(x, f, NULL);
+    for (size_t i = 0; f->type == API_MESSAGE && i < n; i++)
+        api_msg_drop_empty(f->msg, items + i * f->elem_size + value);
+}
+
+void api_msg_drop_empty(const struct api_msg *m, void *x)
+{
+    for (size_t i = 0; m->special == API_PLAIN && i < m->field_count; i++) {
+        const struct api_field *f = &m->fields[i];
+        if (f->label != API_SINGULAR)
+            drop_empty_items(f, x);
+        else if (field_is_message_pointer(f) && field_items(x, f) != NULL)
+            api_msg_drop_empty(f->msg, field_items(x, f));
+        else if (f->type == API_MESSAGE && !field_is_message_pointer(f))
+            api_msg_drop_empty(f->msg, field_at(x, f));
+    }
 }

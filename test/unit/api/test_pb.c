@@ -197,6 +197,25 @@ START_TEST(test_equality)
 }
 END_TEST
 
+/* Empty lists and maps become none, at any depth; the rest stays. */
+START_TEST(test_drop_empty)
+{
+    struct core_v1_container c[2] = {{.name = STR("a")}, {.name = STR("b")}};
+    struct core_v1_pod_spec x = {0};
+    struct api_str_entry labels;
+    struct core_v1_volume volume;
+    struct str arg;
+    c[1].args = &arg;
+    x.containers = c;
+    x.containers_count = 2;
+    x.volumes = &volume;
+    x.node_selector = &labels;
+    api_msg_drop_empty(&core_v1_pod_spec_msg, &x);
+    ck_assert(x.containers == c && x.containers_count == 2 && str_eqc(c[1].name, "b"));
+    ck_assert(c[1].args == NULL && x.volumes == NULL && x.node_selector == NULL);
+}
+END_TEST
+
 /* An envelope in a RawExtension becomes JSON; envelopes nested in each other without end do not. */
 START_TEST(test_raw_envelopes)
 {
@@ -309,6 +328,7 @@ UNIT_MAIN("pb", {
     UNIT_TEST(test_memory_budget);
     UNIT_TEST(test_packed);
     UNIT_TEST(test_equality);
+    UNIT_TEST(test_drop_empty);
     UNIT_TEST(test_raw_envelopes);
     UNIT_TEST(test_watch_frames);
     UNIT_TEST(test_registry);

@@ -5,6 +5,7 @@
 # prerequisite of each object.
 
 PROTO_API := $(sort $(wildcard proto/k8s/*.proto))
+PROTO_DESCRIPTIONS := proto/k8s/descriptions.txt
 PROTO_PB := $(sort $(wildcard proto/cri/*.proto) $(wildcard proto/etcd/*.proto))
 GEN_TOOL := $(GEN)/tool/protoc-gen-trireme
 GEN_HEADERS_STAMP := $(GEN)/headers.stamp
@@ -35,15 +36,16 @@ $(GEN_TOOL): $(GEN_TOOL_OBJ)
 -include $(patsubst %.c,$(GEN)/tool/%.d,$(GEN_TOOL_SRC))
 
 # --- generation ---------------------------------------------------------------
-$(GEN_HEADERS_STAMP): $(GEN_TOOL) $(PROTO_API) $(PROTO_PB) proto/trireme/options.proto
+$(GEN_HEADERS_STAMP): $(GEN_TOOL) $(PROTO_API) $(PROTO_DESCRIPTIONS) $(PROTO_PB) proto/trireme/options.proto
 	@echo "  PROTO $(GEN)"
 	@rm -rf $(GEN)/api $(GEN)/pb && mkdir -p $(GEN)/pb
-	@protoc -Iproto --plugin=protoc-gen-trireme=$(GEN_TOOL) --trireme_out=$(GEN) $(PROTO_API)
+	@protoc -Iproto --plugin=protoc-gen-trireme=$(GEN_TOOL) --trireme_out=$(GEN) \
+	    --trireme_opt=$(PROTO_DESCRIPTIONS) $(PROTO_API)
 	@protoc-c -Iproto --c_out=$(GEN)/pb $(PROTO_PB)
 	@touch $@
 
 # --- objects ------------------------------------------------------------------
-GENOBJ_api := $(patsubst proto/k8s/%.proto,$(B)/gen/api/%.o,$(PROTO_API)) $(B)/gen/api/scheme_table.o
+GENOBJ_api := $(patsubst proto/k8s/%.proto,$(B)/gen/api/%.o,$(PROTO_API)) $(B)/gen/api/scheme_table.o $(B)/gen/api/descriptions.o
 # CRI for the node agent, etcd for the store: both link lib/net.
 GENOBJ_net := $(patsubst proto/%.proto,$(B)/gen/pb/%.pb-c.o,$(PROTO_PB))
 

@@ -98,6 +98,7 @@ struct api_field {
     const char *name;      /* proto field name */
     const char *json_name; /* NULL for inlined fields and inside special messages */
     uint16_t json_len;
+    uint16_t description; /* For api_description(). */
     uint32_t number;
     uint8_t type;                /* enum api_type: of the value, or of a map's value */
     uint8_t label;               /* enum api_label */
@@ -133,11 +134,15 @@ struct api_msg {
     uint8_t shape;                      /* enum api_shape */
     uint8_t struct_atomic;              /* structType=atomic */
     uint8_t is_kind;                    /* carries TypeMeta */
+    uint16_t description;               /* for api_description() */
     const struct api_field *fields;     /* by rising field number */
     const uint16_t *declared;           /* indexes into fields in the order of Go's declarations */
     const struct api_json_member *json; /* in the order of Go's declarations */
     const uint16_t *json_by_name;       /* indexes into json by name (byte order) */
     uint16_t json_count;
+    /* At most one member is set: the name of the one that says which, "" when
+     * none does; NULL when the message is no such union. */
+    const char *union_by;
 };
 
 struct api_str_entry {
@@ -150,6 +155,10 @@ const struct api_field *api_field_by_number(const struct api_msg *m, uint32_t nu
 /* Members of inlined structs are found too. */
 const struct api_json_member *api_member_by_json(const struct api_msg *m, struct str json_name);
 const struct api_field *api_field_by_json(const struct api_msg *m, struct str json_name);
+
+/* What people read in OpenAPI and `kubectl explain`: the sentences of
+ * proto/k8s/descriptions.txt. NULL for 0, which means none. */
+const char *api_description(uint16_t index);
 
 /* Sorted string maps (labels, annotations, selectors). */
 const struct str *api_str_map_get(const struct api_str_entry *e, size_t count, struct str key);

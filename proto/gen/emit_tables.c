@@ -82,6 +82,12 @@ static void emit_flags(const field_rules *r, struct buf *out)
         buf_putc(out, '0');
 }
 
+static void emit_description(size_t index, struct buf *out)
+{
+    if (index != 0)
+        buf_printf(out, ", .description = %zu", index);
+}
+
 static void emit_optional(const char *member, const char *value, struct buf *out)
 {
     if (value == NULL)
@@ -123,6 +129,7 @@ static void emit_field(const struct message *m, const struct field *f, struct bu
         emit_literal(f->json_name, out);
         buf_printf(out, ", .json_len = %zu", strlen(f->json_name));
     }
+    emit_description(f->description, out);
     buf_printf(out, ", .number = %u, .type = %s, .label = %s,\n     .flags = ", f->number,
                type_names[f->type],
                f->map        ? "API_MAP"
@@ -266,8 +273,15 @@ static void emit_message(const struct message *m, struct buf *out)
     buf_printf(
         out, ",\n    .size = sizeof(struct %s), .field_count = %zu, .special = %s, .shape = %s,\n",
         m->c_name, m->field_count, special_names[m->rules->special], shape_names[m->rules->shape]);
-    buf_printf(out, "    .struct_atomic = %d, .is_kind = %d,\n", m->rules->atomic ? 1 : 0,
+    buf_printf(out, "    .struct_atomic = %d, .is_kind = %d", m->rules->atomic ? 1 : 0,
                m->rules->kind ? 1 : 0);
+    emit_description(m->description, out);
+    buf_puts(out, ",\n");
+    if (m->rules->union_by != NULL) {
+        buf_puts(out, "    .union_by = ");
+        emit_literal(m->rules->union_by, out);
+        buf_puts(out, ",\n");
+    }
     if (m->field_count > 0)
         buf_printf(out, "    .fields = %s_fields, .declared = %s_declared,\n", m->c_name,
                    m->c_name);

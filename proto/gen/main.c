@@ -1,6 +1,7 @@
 /* main.c - protoc-gen-trireme: a protoc plugin that turns proto/ into the C
  * structs and tables of lib/api/schema.h. Reads a CodeGeneratorRequest from
  * stdin and writes a CodeGeneratorResponse to stdout. */
+#include "proto/gen/describe.h"
 #include "proto/gen/emit.h"
 #include "proto/gen/model.h"
 
@@ -42,6 +43,8 @@ int main(void)
     if (request == NULL)
         gen_fail("damaged request");
     struct model *model = model_build(request);
+    struct descriptions *descriptions = descriptions_read(request->parameter);
+    descriptions_apply(descriptions, model);
 
     plugin_response response = GOOGLE__PROTOBUF__COMPILER__CODE_GENERATOR_RESPONSE__INIT;
     for (size_t i = 0; i < model->file_count; i++) {
@@ -53,6 +56,8 @@ int main(void)
     }
     emit_scheme(model, &out);
     add_file(&response, xstrdup("api/scheme_table.c"), &out);
+    emit_descriptions(descriptions, &out);
+    add_file(&response, xstrdup("api/descriptions.c"), &out);
 
     size_t size = google__protobuf__compiler__code_generator_response__get_packed_size(&response);
     uint8_t *packed = xmalloc(size);

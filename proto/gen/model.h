@@ -32,6 +32,7 @@ struct field {
     bool map;
     struct message *msg; /* V_MESSAGE. */
     const field_rules *rules;
+    size_t description; /* See describe.h; 0: none. */
 };
 
 struct message {
@@ -43,6 +44,7 @@ struct message {
     struct field *fields; /* In order of declaration. */
     size_t field_count;
     bool is_map_value; /* Needs an entry struct. */
+    size_t description; /* See describe.h; 0: none. */
     int visit;         /* Used by the header's ordering. */
 };
 

@@ -1,0 +1,110 @@
+/* fieldset_json.c - sets as FieldsV1 text: an object per step, {} for a member,
+ * "." inside for a member that has children as well. */
+#include "lib/api/fieldset.h"
+
+#include "lib/api/codec.h"
+#include "lib/api/json_lex.h"
+#include "lib/base/arena.h"
+#include "lib/base/buf.h"
+#include "lib/base/error.h"
+
+/* --- reading --------------------------------------------------------------------- */
+static int parse_children(struct json_lex *l, unsigned depth, struct fieldset *ret,
+                          bool *ret_member);
+
+static int skip(struct json_lex *l)
+{
+    struct str ignored;
+    return json_lex_skip(l, 0, &ignored);
+}
+
+static int parse_item(struct json_lex *l, unsigned depth, struct fieldset *ret, bool *ret_member)
+{
+    struct str key;
+    struct fieldpath_elem elem;
+    int r = json_lex_key(l, &key);
+    if (r != 0)
+        return r;
+    (void)json_lex_peek(l);
+    if (str_eq(key, STR("."))) {
+        *ret_member = true;
+        return skip(l);
+    }
+    r = fieldpath_elem_parse(l->arena, key, &elem, l->err);
+    if (r < 0)
+        return r;
+    if (r == 0)
+        return skip(l);
+    struct fieldset children = FIELDSET_EMPTY;
+    bool member = false;
+    r = parse_children(l, depth, &children, &member);
+    if (r != 0)
+        return r;
+    struct fieldset_item *item = fieldset_add(l->arena, ret, &elem);
+    item->member = item->member || member;
+    if (children.count != 0)
+        item->children = children; /* Of repeated keys the last one wins. */
+    return 0;
+}
+
+/* Without further steps the step itself is meant, whether "." says so or not. */
+static int parse_children(struct json_lex *l, unsigned depth, struct fieldset *ret,
+                          bool *ret_member)
+{
+    int r, c = json_lex_peek(l);
+    if (depth == 0)
+        return error_set(l->err, E_INVALID, "fields are nested too deeply");
+    if (c == 'n') {
+        r = json_lex_literal(l, "null");
+    } else if (c == '{') {
+        l->p++;
+        for (bool first = true; (r = json_lex_next(l, '}', first)) > 0; first = false)
+            if ((r = parse_item(l, depth - 1, ret, ret_member)) != 0)
+                break;
+    } else {
+        return c < 0 ? json_lex_fail(l, "")
+                     : error_set(l->err, E_INVALID, "fields must be an object");
+    }
+    if (ret->count == 0)
+        *ret_member = true;
+    return r;
+}
+
+int fieldset_parse(struct arena *a, struct str text, struct fieldset *ret, struct error *err)
+{
+    struct json_lex l;
+    bool member = false;
+    *ret = FIELDSET_EMPTY;
+    if (text.len == 0)
+        return 0;
+    json_lex_init(&l, a, text, err);
+    int r = parse_children(&l, API_DEPTH_MAX, ret, &member);
+    return r != 0 ? r : json_lex_end(&l);
+}
+
+/* --- writing --------------------------------------------------------------------- */
+static void print(const struct fieldset *s, bool self, struct buf *scratch, struct buf *out)
+{
+    buf_putc(out, '{');
+    if (self)
+        buf_append(out, "\".\":{}", 6);
+    for (size_t i = 0; i < s->count; i++) {
+        const struct fieldset_item *item = &s->items[i];
+        if (i != 0 || self)
+            buf_putc(out, ',');
+        buf_putc(out, '"');
+        fieldpath_elem_print(&item->elem, scratch, out);
+        buf_append(out, "\":", 2);
+        if (item->children.count == 0)
+            buf_append(out, "{}", 2);
+        else
+            print(&item->children, item->member, scratch, out);
+    }
+    buf_putc(out, '}');
+}
+
+void fieldset_print(const struct fieldset *s, struct buf *out)
+{
+    AUTO_BUF scratch = BUF_INIT;
+    print(s, false, &scratch, out);
+}

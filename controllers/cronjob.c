@@ -1,13 +1,13 @@
 /* cronjob.c - starts Jobs by the clock. A time that was missed (we were down, the
  * CronJob was suspended) is made up for once, if startingDeadlineSeconds allows. */
 #include "controllers/controller.h"
-#include "controllers/cron.h"
 #include "controllers/job_plan.h"
 #include "controllers/owned.h"
 
 #include "api/batch_v1.h"
 #include "api/core_v1.h"
 #include "lib/api/codec.h"
+#include "lib/api/cron.h"
 #include "lib/api/scheme.h"
 #include "lib/api/time.h"
 #include "lib/base/arena.h"

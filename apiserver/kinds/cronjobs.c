@@ -6,9 +6,11 @@
 #include "apiserver/kinds/rules.h"
 #include "api/batch_v1.h"
 #include "api/core_v1.h"
-#include "lib/base/arena.h"
+#include "lib/api/cron.h"
+#include "lib/base/error.h"
 
 #include <strings.h>
+#include <unistd.h>
 
 #define NAME_MAX_BYTES 52u /* Eleven characters are kept for the time in a Job's name. */
 
@@ -31,8 +33,8 @@ static void set_defaults(const struct kind_ctx *ctx, void *obj)
     pod_template_defaults(ctx->arena, &s->job_template.spec.template);
 }
 
-static void check_schedule(const struct kind_ctx *ctx, struct field_errors *errs,
-                           const struct field_path *path, const struct batch_v1_cron_job_spec *s,
+static void check_schedule(struct field_errors *errs, const struct field_path *path,
+                           const struct batch_v1_cron_job_spec *s,
                            const struct batch_v1_cron_job_spec *old)
 {
     if (str_empty(s->schedule)) {
@@ -48,11 +50,31 @@ static void check_schedule(const struct kind_ctx *ctx, struct field_errors *errs
         field_invalid(errs, path, s->schedule,
                       "cannot use TZ or CRON_TZ in schedule, use timeZone field instead");
     struct str schedule = s->schedule, zone;
+    struct cron parsed;
+    struct error err = {0};
     if (str_has_prefix(schedule, STR("TZ=")) || str_has_prefix(schedule, STR("CRON_TZ=")))
         str_cut(schedule, ' ', &zone, &schedule);
-    const char *fault = cron_fault(ctx->arena, str_trim(schedule));
-    if (fault != NULL)
-        field_invalid(errs, path, s->schedule, "%s", fault);
+    if (cron_parse(schedule, &parsed, &err) != 0)
+        field_invalid(errs, path, s->schedule, "%s", error_message(&err));
+}
+
+/* Does the tz database have it? Where there is none, any name will do. */
+static bool time_zone_exists(struct str name)
+{
+    static const char base[] = "/usr/share/zoneinfo";
+    char path[256];
+    if (str_eqc(name, "UTC"))
+        return true;
+    if (name.len + sizeof(base) + 1 > sizeof(path) || name.data[0] == '/' ||
+        str_find_str(name, STR("..")) >= 0 || str_find(name, '\\', 0) >= 0)
+        return false;
+    if (access(base, X_OK) != 0)
+        return true;
+    memcpy(path, base, sizeof(base) - 1);
+    path[sizeof(base) - 1] = '/';
+    memcpy(path + sizeof(base), name.data, name.len);
+    path[sizeof(base) + name.len] = '\0';
+    return access(path, R_OK) == 0;
 }
 
 static void check_zone(struct field_errors *errs, const struct field_path *path, struct str zone)
@@ -72,7 +94,7 @@ static void validate_spec(const struct kind_ctx *ctx, const struct batch_v1_cron
 {
     static const char *const policies[] = {"Allow", "Forbid", "Replace", NULL};
     const struct field_path *spec = PATH(PATH_ROOT, "spec");
-    check_schedule(ctx, errs, PATH(spec, "schedule"), s, old);
+    check_schedule(errs, PATH(spec, "schedule"), s, old);
     if (s->has_starting_deadline_seconds)
         validate_non_negative(errs, PATH(spec, "startingDeadlineSeconds"),
                               s->starting_deadline_seconds);

@@ -10,9 +10,4 @@ struct batch_v1_job_spec;
 void validate_job_spec(const struct kind_ctx *ctx, struct field_errors *errs,
                        const struct field_path *path, const struct batch_v1_job_spec *s);
 
-/* cron_check.c: what upstream's parser says is wrong with a schedule; NULL: nothing. */
-const char *cron_fault(struct arena *a, struct str schedule);
-/* Does the tz database have it? Where there is none, any name will do. */
-bool time_zone_exists(struct str name);
-
 #endif

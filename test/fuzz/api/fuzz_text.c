@@ -1,7 +1,8 @@
-/* fuzz_text.c - the small languages: quantities, times, selectors, names. */
+/* fuzz_text.c - the small languages: quantities, times, selectors, names, cron schedules. */
 #include "test/fuzz/api/seeds.h"
 
 #include "api/meta_v1.h"
+#include "lib/api/cron.h"
 #include "lib/api/names.h"
 #include "lib/api/quantity.h"
 #include "lib/api/selector.h"
@@ -17,6 +18,8 @@ static const struct fuzz_text seeds[] = {
     FUZZ_TEXT("a=b,c!=d,example.com/e in (f,,g),h notin (),!i,j,k>1,l<-2"),
     FUZZ_TEXT("metadata.name=a\\,b,status.phase!=Running,x==\\="),
     FUZZ_TEXT("*.example.com"),
+    FUZZ_TEXT("*/5 1-3,7 * jan-mar mon"),
+    FUZZ_TEXT("@every 1h30m"),
 };
 FUZZ_SEEDS(seeds)
 
@@ -73,6 +76,13 @@ static void check_selectors(struct arena *a, struct str s)
     (void)api_field_selector_parse(a, s, &f, NULL);
 }
 
+static void check_schedule(struct str s)
+{
+    struct cron c;
+    if (cron_parse(s, &c, NULL) == 0)
+        (void)cron_next(&c, 1767225600, NULL);
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     AUTO_ARENA *a = arena_new(0);
@@ -80,6 +90,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     check_quantity(a, s);
     check_time(s);
     check_selectors(a, s);
+    check_schedule(s);
     struct api_faults (*const checks[])(struct str) = {
         api_check_dns_label,     api_check_dns_subdomain,
         api_check_dns1035_label, api_check_wildcard_subdomain,

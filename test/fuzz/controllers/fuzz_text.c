@@ -1,5 +1,4 @@
 /* fuzz_text.c - texts that users and servers give to controllers. */
-#include "controllers/cron.h"
 #include "controllers/discovery.h"
 #include "controllers/job_plan.h"
 #include "lib/base/arena.h"
@@ -15,10 +14,7 @@ size_t fuzz_seed(unsigned i, uint8_t *p, size_t cap);
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     struct str text = str_n((const char *)data, size);
-    struct cron c;
     size_t count;
-    if (cron_parse(text, &c, NULL) == 0)
-        (void)cron_next(&c, 1767225600, NULL);
     AUTO_ARENA *a = arena_new(0);
     int32_t *list = job_indexes_parse(a, text, 1000, &count);
     ASSERT(count <= 1000);
@@ -33,8 +29,6 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 size_t fuzz_seed(unsigned i, uint8_t *p, size_t cap)
 {
     static const struct str seeds[] = {
-        {"*/5 1-3,7 * jan-mar mon", sizeof("*/5 1-3,7 * jan-mar mon") - 1},
-        {"@every 1h30m", sizeof("@every 1h30m") - 1},
         {"0,2-5,9", sizeof("0,2-5,9") - 1},
         {"{\"kind\":\"APIGroupDiscoveryList\",\"items\":[{\"metadata\":{\"name\":\"x\"},"
          "\"versions\":[{\"version\":\"v1\",\"resources\":[{\"resource\":\"t\",\"responseKind\":{"

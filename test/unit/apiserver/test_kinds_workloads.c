@@ -113,37 +113,6 @@ START_TEST(jobs)
 }
 END_TEST
 
-/* Schedules are refused in the words of upstream's parser. */
-START_TEST(schedules)
-{
-    static const struct {
-        const char *schedule, *fault;
-    } cases[] = {
-        {"*/5 0-3,7 1 jan-MAR ?", NULL},
-        {"@hourly", NULL},
-        {"@every 1h30m", NULL},
-        {"@never", "unrecognized descriptor: @never"},
-        {"@every x", "failed to parse duration @every x: time: invalid duration \"x\""},
-        {"* * *", "expected exactly 5 fields, found 3: [* * *]"},
-        {"61 * * * *", "end of range (61) above maximum (59): 61"},
-        {"* * 0 * *", "beginning of range (0) below minimum (1): 0"},
-        {"5-3 * * * *", "beginning of range (5) beyond end of range (3): 5-3"},
-        {"*/0 * * * *", "step of range should be a positive number: */0"},
-        {"1-2-3 * * * *", "too many hyphens: 1-2-3"},
-        {"*/1/2 * * * *", "too many slashes: */1/2"},
-        {"x * * * *", "failed to parse int from x: strconv.Atoi: parsing \"x\": invalid syntax"},
-    };
-    AUTO_ARENA *a = arena_new(0);
-    for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
-        const char *fault = cron_fault(a, str_of(cases[i].schedule));
-        if (cases[i].fault == NULL)
-            ck_assert_msg(fault == NULL, "%s: %s", cases[i].schedule, fault);
-        else
-            ck_assert_str_eq(fault, cases[i].fault);
-    }
-}
-END_TEST
-
 START_TEST(cron_jobs)
 {
     static const struct fixture_case cases[] = {
@@ -166,6 +135,5 @@ UNIT_MAIN("kinds_workloads", {
     UNIT_TEST(job_selector);
     UNIT_TEST(sets);
     UNIT_TEST(jobs);
-    UNIT_TEST(schedules);
     UNIT_TEST(cron_jobs);
 })

@@ -1,8 +1,7 @@
-/* test_plans.c - StatefulSets, owners' graph, cron schedules and backends. */
+/* test_plans.c - StatefulSets, owners' graph and backends. */
 #include "api/apps_v1.h"
 #include "api/core_v1.h"
 #include "controllers/backends.h"
-#include "controllers/cron.h"
 #include "controllers/discovery.h"
 #include "controllers/gc_graph.h"
 #include "controllers/statefulset_plan.h"
@@ -201,43 +200,6 @@ START_TEST(discovery_is_read)
 }
 END_TEST
 
-/* --- cron ------------------------------------------------------------------------------------ */
-
-static int64_t next(const char *text, int64_t after, const char *zone)
-{
-    struct cron c;
-    struct error err = {0};
-    ck_assert_msg(cron_parse(str_of(text), &c, &err) == 0, "%s", err.message);
-    return cron_next(&c, after, zone);
-}
-
-START_TEST(cron_finds_the_next_time)
-{
-    int64_t t = 1767225600; /* 2026-01-01T00:00:00Z, a Thursday */
-    ck_assert_int_eq(next("* * * * *", t, NULL), t + 60);
-    ck_assert_int_eq(next("*/15 * * * *", t + 1, NULL), t + 900);
-    ck_assert_int_eq(next("30 8 * * mon-fri", t, NULL), t + 8 * 3600 + 1800);
-    ck_assert_int_eq(next("0 0 * * 0", t, NULL), t + 3 * 86400);
-    ck_assert_int_eq(next("0 0 13 * 5", t, NULL), t + 86400);  /* Either the 13th or a Friday. */
-    ck_assert_int_eq(next("0 0 29 2 *", t, NULL), 1835395200); /* 2028 */
-    ck_assert_int_eq(next("@hourly", t, NULL), t + 3600);
-    ck_assert_int_eq(next("@every 90s", t, NULL), t + 90);
-    ck_assert_int_eq(next("0 0 30 2 *", t, NULL), 0);
-    ck_assert_int_eq(next("0 9 * * *", t, "EST5"), t + 14 * 3600);
-}
-END_TEST
-
-START_TEST(cron_refuses_nonsense)
-{
-    static const char *const bad[] = {"",           "* * * *",   "* * * * * *", "60 * * * *",
-                                      "* 24 * * *", "* * 0 * *", "5-1 * * * *", "*/0 * * * *",
-                                      "1, * * * *", "x * * * *", "@never",      "@every 1ms"};
-    struct cron c;
-    for (size_t i = 0; i < ARRAY_SIZE(bad); i++)
-        ck_assert_msg(cron_parse(str_of(bad[i]), &c, NULL) == E_INVALID, "%s", bad[i]);
-}
-END_TEST
-
 /* --- backends --------------------------------------------------------------------------------- */
 
 static struct api_object *pod_object(const char *json)
@@ -291,7 +253,5 @@ UNIT_MAIN("controllers/plans", {
     UNIT_TEST(graph_follows_owners);
     UNIT_TEST(graph_drops_what_nobody_needs);
     UNIT_TEST(discovery_is_read);
-    UNIT_TEST(cron_finds_the_next_time);
-    UNIT_TEST(cron_refuses_nonsense);
     UNIT_TEST(backends_of_a_service);
 })

@@ -1,7 +1,7 @@
 /* cron.h - cron schedules: five fields, names, steps, ranges, and @hourly and
- * its kin, as upstream's parser reads them. */
-#ifndef CONTROLLERS_CRON_H
-#define CONTROLLERS_CRON_H
+ * its kin, read as upstream's parser does and refused in its words. */
+#ifndef API_CRON_H
+#define API_CRON_H
 
 #include "lib/base/str.h"
 
@@ -14,7 +14,7 @@ struct cron {
     int64_t every_s;           /* "@every": seconds; 0: fields. */
 };
 
-/* E_INVALID with the field at fault. */
+/* E_INVALID with what is wrong. */
 int cron_parse(struct str text, struct cron *ret, struct error *err);
 /* The first time after `after_s` (Unix seconds) in the zone, whose name is as in
  * the tz database; NULL: UTC. 0: none within five years. Not thread-safe: the C

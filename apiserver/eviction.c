@@ -8,6 +8,7 @@
 #include "apiserver/subresource.h"
 #include "apiserver/write.h"
 #include "lib/api/codec.h"
+#include "lib/api/pod.h"
 #include "lib/base/arena.h"
 #include "lib/base/buf.h"
 #include "raftstore/store.h"
@@ -220,8 +221,8 @@ static struct meta_v1_status *attempt(struct write *w)
     if (s != NULL)
         return s;
     const struct core_v1_pod *pod = old;
-    bool done = str_eqc(pod->status.phase, "Succeeded") || str_eqc(pod->status.phase, "Failed") ||
-                str_eqc(pod->status.phase, "Pending") || pod->metadata.deletion_timestamp != NULL;
+    bool done = pod_is_terminal(pod) || str_eqc(pod->status.phase, "Pending") ||
+                pod->metadata.deletion_timestamp != NULL;
     if (!done)
         s = find_budget(w, pod, &b);
     if (s == NULL && !done && !free_of_charge(pod, &b))

@@ -4,6 +4,7 @@
 #include "api/core_v1.h"
 #include "controllers/controller.h"
 #include "controllers/pods.h"
+#include "lib/api/pod.h"
 #include "lib/api/scheme.h"
 #include "lib/base/arena.h"
 #include "lib/client/labels.h"

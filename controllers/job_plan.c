@@ -5,6 +5,7 @@
 #include "api/core_v1.h"
 #include "controllers/pods.h"
 #include "lib/api/codec.h"
+#include "lib/api/pod.h"
 #include "lib/api/time.h"
 #include "lib/base/arena.h"
 #include "lib/base/base.h"

@@ -3,17 +3,13 @@
 
 #include "api/core_v1.h"
 #include "api/meta_v1.h"
+#include "lib/api/pod.h"
 #include "lib/api/scheme.h"
 #include "lib/base/arena.h"
 
 #include <stdlib.h>
 
 #define DELETION_COST "controller.kubernetes.io/pod-deletion-cost"
-
-bool pod_is_terminal(const struct core_v1_pod *p)
-{
-    return str_eqc(p->status.phase, "Succeeded") || str_eqc(p->status.phase, "Failed");
-}
 
 bool pod_is_active(const struct core_v1_pod *p)
 {

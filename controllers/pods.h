@@ -16,7 +16,6 @@ struct meta_v1_owner_reference;
 
 /* Neither ended nor being deleted. */
 bool pod_is_active(const struct core_v1_pod *p);
-bool pod_is_terminal(const struct core_v1_pod *p); /* Succeeded or Failed. */
 const struct core_v1_pod_condition *pod_condition(const struct core_v1_pod *p, const char *type);
 bool pod_is_ready(const struct core_v1_pod *p);
 /* Ready for at least min_ready_s. */

@@ -6,6 +6,7 @@
 #include "controllers/history.h"
 #include "controllers/pods.h"
 #include "lib/api/codec.h"
+#include "lib/api/pod.h"
 #include "lib/base/arena.h"
 #include "lib/base/base.h"
 #include "lib/client/labels.h"

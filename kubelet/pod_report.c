@@ -9,6 +9,7 @@
 
 #include "lib/api/codec.h"
 #include "lib/api/json.h"
+#include "lib/api/pod.h"
 #include "lib/api/scheme.h"
 #include "lib/base/arena.h"
 #include "lib/base/buf.h"

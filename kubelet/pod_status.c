@@ -3,15 +3,11 @@
 
 #include "kubelet/resources.h"
 
+#include "lib/api/pod.h"
 #include "lib/base/arena.h"
 #include "lib/base/buf.h"
 
 #include "api/core_v1.h"
-
-bool pod_phase_is_final(struct str phase)
-{
-    return str_eqc(phase, "Succeeded") || str_eqc(phase, "Failed");
-}
 
 static struct meta_v1_time time_of_ns(int64_t ns)
 {
@@ -407,7 +403,7 @@ static void add_readiness(struct arena *a, const struct pod_status_inputs *in,
     const char *reason = n > 0 ? "ContainersNotReady" : "";
     struct str message = name_list(a, "unready", names, n);
     bool ready = n == 0;
-    if (str_eqc(s->phase, "Succeeded") || str_eqc(s->phase, "Failed")) {
+    if (pod_phase_is_final(s->phase)) {
         reason = str_eqc(s->phase, "Succeeded") ? "PodCompleted" : "PodFailed";
         message = STR_NULL;
         ready = false;

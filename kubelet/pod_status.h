@@ -46,7 +46,4 @@ struct core_v1_pod_status *pod_status_compute(struct arena *a, const struct pod_
 /* The conditions that this node writes; others belong to somebody else. */
 bool pod_condition_is_own(struct str type);
 
-/* "Succeeded" and "Failed" never change again. */
-bool pod_phase_is_final(struct str phase);
-
 #endif

@@ -9,6 +9,7 @@
 #include "kubelet/pod_status.h"
 #include "kubelet/resources.h"
 
+#include "lib/api/pod.h"
 #include "lib/api/scheme.h"
 #include "lib/base/arena.h"
 #include "lib/base/env.h"

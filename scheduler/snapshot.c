@@ -2,6 +2,7 @@
 #include "scheduler/snapshot.h"
 
 #include "api/core_v1.h"
+#include "lib/api/pod.h"
 #include "lib/api/scheme.h"
 #include "lib/base/base.h"
 
@@ -15,11 +16,6 @@ void snapshot_init(struct snapshot *s)
 int32_t pod_priority(const struct core_v1_pod *pod)
 {
     return pod->spec.has_priority ? pod->spec.priority : 0;
-}
-
-bool pod_is_terminal(const struct core_v1_pod *pod)
-{
-    return str_eqc(pod->status.phase, "Succeeded") || str_eqc(pod->status.phase, "Failed");
 }
 
 /* --- pods ------------------------------------------------------------------------------------ */

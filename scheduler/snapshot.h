@@ -60,8 +60,6 @@ void snapshot_done(struct snapshot *s);
 struct pod_info *pod_info_new(struct api_object *pod);
 void pod_info_free(struct pod_info *p); /* NULL is a no-op. */
 int32_t pod_priority(const struct core_v1_pod *pod);
-/* Finished pods use nothing. */
-bool pod_is_terminal(const struct core_v1_pod *pod);
 
 void snapshot_set_node(struct snapshot *s, struct api_object *node);
 void snapshot_remove_node(struct snapshot *s, struct str name);

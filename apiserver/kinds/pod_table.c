@@ -3,6 +3,7 @@
 
 #include "apiserver/kinds/pod_spec.h"
 #include "api/core_v1.h"
+#include "lib/api/pod.h"
 #include "lib/api/time.h"
 #include "lib/base/arena.h"
 
@@ -129,11 +130,6 @@ static void scan_containers(struct summary *s)
         s->reason = is_true(p, "Ready") ? STR("Running") : STR("NotReady");
 }
 
-static bool is_terminal(const struct core_v1_pod *p)
-{
-    return str_eqc(p->status.phase, "Succeeded") || str_eqc(p->status.phase, "Failed");
-}
-
 static void summarize(struct summary *s)
 {
     const struct core_v1_pod *p = s->pod;
@@ -149,7 +145,7 @@ static void summarize(struct summary *s)
     scan_containers(s);
     if (p->metadata.deletion_timestamp != NULL && str_eqc(p->status.reason, "NodeLost"))
         s->reason = STR("Unknown");
-    else if (p->metadata.deletion_timestamp != NULL && !is_terminal(p))
+    else if (p->metadata.deletion_timestamp != NULL && !pod_is_terminal(p))
         s->reason = STR("Terminating");
 }
 

@@ -8,6 +8,7 @@
 #include "api/core_v1.h"
 #include "api/resource.h"
 #include "lib/api/codec.h"
+#include "lib/api/pod.h"
 #include "lib/base/arena.h"
 #include "lib/base/error.h"
 
@@ -219,12 +220,9 @@ static void validate_status(const struct kind_ctx *ctx, const void *obj, const v
         struct api_faults f = api_check_dns_subdomain(p->status.nominated_node_name);
         field_faults(errs, PATH(status, "nominatedNodeName"), p->status.nominated_node_name, f);
     }
-    if (str_eqc(o->status.phase, "Succeeded") || str_eqc(o->status.phase, "Failed")) {
-        if (!str_eq(p->status.phase, o->status.phase) && !str_eqc(p->status.phase, "Succeeded") &&
-            !str_eqc(p->status.phase, "Failed"))
-            field_invalid(errs, PATH(status, "phase"), p->status.phase,
-                          "pod phase may not leave a terminal state");
-    }
+    if (pod_is_terminal(o) && !pod_is_terminal(p))
+        field_invalid(errs, PATH(status, "phase"), p->status.phase,
+                      "pod phase may not leave a terminal state");
 }
 
 static void prepare_ephemeral(const struct kind_ctx *ctx, void *obj, const void *old)

@@ -183,6 +183,14 @@ static bool span_reach(const struct auth_spans *s, struct str at, struct str *re
     return str_empty(*ret_end) || str_cmp(at, *ret_end) < 0;
 }
 
+/* How far the role's span of one access that holds `at` reaches. */
+static bool role_reach(const struct auth_state *a, struct str role, bool write, struct str at,
+                       struct str *ret_end)
+{
+    const struct role_entry *e = (const struct role_entry *)(const void *)auth_role(a, role);
+    return e != NULL && span_reach(write ? &e->write : &e->read, at, ret_end);
+}
+
 /* Does the user's roles' spans of one access cover [key, end)? end empty: all
  * from key on. Goes forward by the span that reaches furthest until the end. */
 static bool covered(const struct auth_state *a, const struct auth_user *u, bool write,
@@ -192,12 +200,8 @@ static bool covered(const struct auth_state *a, const struct auth_user *u, bool 
         struct str furthest = STR_NULL;
         bool found = false;
         for (size_t i = 0; i < u->role_count; i++) {
-            const struct auth_role *r = auth_role(a, u->roles[i]);
-            if (r == NULL)
-                continue;
-            const struct role_entry *e = (const struct role_entry *)(const void *)r;
             struct str reach;
-            if (!span_reach(write ? &e->write : &e->read, at, &reach))
+            if (!role_reach(a, u->roles[i], write, at, &reach))
                 continue;
             if (str_empty(reach))
                 return true;
@@ -217,12 +221,8 @@ static bool covered(const struct auth_state *a, const struct auth_user *u, bool 
 static bool holds(const struct auth_state *a, const struct auth_user *u, bool write, struct str key)
 {
     for (size_t i = 0; i < u->role_count; i++) {
-        const struct auth_role *r = auth_role(a, u->roles[i]);
-        if (r == NULL)
-            continue;
-        const struct role_entry *e = (const struct role_entry *)(const void *)r;
         struct str reach;
-        if (span_reach(write ? &e->write : &e->read, key, &reach))
+        if (role_reach(a, u->roles[i], write, key, &reach))
             return true;
     }
     return false;
@@ -301,6 +301,21 @@ static enum auth_refusal token_key(const struct auth_state *a, const struct auth
     return AUTH_REFUSED_NOT;
 }
 
+/* Makes room among *count pointers, or closes it again. */
+static void slot_open(void *items, size_t *count, size_t at)
+{
+    char *slot = (char *)items + at * sizeof(void *);
+    memmove(slot + sizeof(void *), slot, (*count - at) * sizeof(void *));
+    ++*count;
+}
+
+static void slot_close(void *items, size_t *count, size_t at)
+{
+    char *slot = (char *)items + at * sizeof(void *);
+    --*count;
+    memmove(slot, slot + sizeof(void *), (*count - at) * sizeof(void *));
+}
+
 /* Puts u, whose reference goes over, in the place of the user at index. */
 static void user_replace(struct auth_state *a, size_t index, const struct auth_user *u)
 {
@@ -326,14 +341,12 @@ static enum auth_refusal user_add(const struct auth_state *a, const struct auth_
         return AUTH_REFUSED_LIMIT;
     struct auth_state *n = state_next(a);
     size_t i = user_index(a, c->user);
-    memmove((void *)(n->users + i + 1), (void *)(n->users + i),
-            (n->user_count - i) * sizeof(n->users[0]));
+    slot_open((void *)n->users, &n->user_count, i);
     n->users[i] = auth_user_new(
         &(struct auth_user){.name = c->user,
                             .password_hash = c->no_password ? STR_NULL : c->password_hash,
                             .no_password = c->no_password,
                             .password_rev = n->revision});
-    n->user_count++;
     *ret = n;
     return AUTH_REFUSED_NOT;
 }
@@ -348,9 +361,7 @@ static enum auth_refusal user_delete(const struct auth_state *a, const struct au
     struct auth_state *n = state_next(a);
     size_t i = user_index(a, c->user);
     auth_user_unref(n->users[i]);
-    n->user_count--;
-    memmove((void *)(n->users + i), (void *)(n->users + i + 1),
-            (n->user_count - i) * sizeof(n->users[0]));
+    slot_close((void *)n->users, &n->user_count, i);
     *ret = n;
     return AUTH_REFUSED_NOT;
 }
@@ -442,10 +453,8 @@ static enum auth_refusal role_add(const struct auth_state *a, const struct auth_
         return AUTH_REFUSED_LIMIT;
     struct auth_state *n = state_next(a);
     size_t i = role_index(a, c->role);
-    memmove((void *)(n->roles + i + 1), (void *)(n->roles + i),
-            (n->role_count - i) * sizeof(n->roles[0]));
+    slot_open((void *)n->roles, &n->role_count, i);
     n->roles[i] = auth_role_new(&(struct auth_role){.name = c->role});
-    n->role_count++;
     *ret = n;
     return AUTH_REFUSED_NOT;
 }
@@ -460,9 +469,7 @@ static enum auth_refusal role_delete(const struct auth_state *a, const struct au
     struct auth_state *n = state_next(a);
     size_t i = role_index(a, c->role);
     auth_role_unref(n->roles[i]);
-    n->role_count--;
-    memmove((void *)(n->roles + i), (void *)(n->roles + i + 1),
-            (n->role_count - i) * sizeof(n->roles[0]));
+    slot_close((void *)n->roles, &n->role_count, i);
     for (size_t k = 0; k < n->user_count; k++) {
         if (has_role(n->users[k], c->role))
             user_replace(n, k, user_without(n->users[k], c->role));

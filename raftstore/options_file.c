@@ -46,17 +46,29 @@ struct reading {
     struct error *err;
 };
 
-static int next(struct reading *r, yaml_event_t *ev)
-{
-    if (yaml_parser_parse(&r->parser, ev))
-        return 0;
-    return error_set(r->err, E_INVALID, "line %zu: %s", r->parser.problem_mark.line + 1,
-                     r->parser.problem != NULL ? r->parser.problem : "not YAML");
-}
+/* What the parser says, without its memory. */
+struct piece {
+    yaml_event_type_t type;
+    size_t line;
+    struct str text; /* Of a scalar, in the arena. */
+    bool null;       /* A scalar that says so. */
+};
 
-static struct str scalar(struct reading *r, const yaml_event_t *ev)
+static int next(struct reading *r, struct piece *ret)
 {
-    return arena_str(r->arena, str_n((const char *)ev->data.scalar.value, ev->data.scalar.length));
+    yaml_event_t ev;
+    if (!yaml_parser_parse(&r->parser, &ev))
+        return error_set(r->err, E_INVALID, "line %zu: %s", r->parser.problem_mark.line + 1,
+                         r->parser.problem != NULL ? r->parser.problem : "not YAML");
+    *ret = (struct piece){.type = ev.type, .line = ev.start_mark.line + 1};
+    if (ev.type == YAML_SCALAR_EVENT) {
+        ret->text =
+            arena_str(r->arena, str_n((const char *)ev.data.scalar.value, ev.data.scalar.length));
+        ret->null = ev.data.scalar.style == YAML_PLAIN_SCALAR_STYLE &&
+                    (str_eqc(ret->text, "null") || str_eqc(ret->text, "~"));
+    }
+    yaml_event_delete(&ev);
+    return 0;
 }
 
 /* The rest of a list, joined by commas. */
@@ -64,22 +76,17 @@ static int read_list(struct reading *r, struct str *ret)
 {
     AUTO_BUF all = BUF_INIT;
     for (;;) {
-        yaml_event_t ev;
+        struct piece ev;
         int rc = next(r, &ev);
         if (rc < 0)
             return rc;
-        yaml_event_type_t type = ev.type;
-        if (type == YAML_SCALAR_EVENT) {
-            if (all.len > 0)
-                buf_putc(&all, ',');
-            buf_append_str(&all, scalar(r, &ev));
-        }
-        size_t line = ev.start_mark.line + 1;
-        yaml_event_delete(&ev);
-        if (type == YAML_SEQUENCE_END_EVENT)
+        if (ev.type == YAML_SEQUENCE_END_EVENT)
             break;
-        if (type != YAML_SCALAR_EVENT)
-            return error_set(r->err, E_INVALID, "line %zu: a list of words is wanted", line);
+        if (ev.type != YAML_SCALAR_EVENT)
+            return error_set(r->err, E_INVALID, "line %zu: a list of words is wanted", ev.line);
+        if (all.len > 0)
+            buf_putc(&all, ',');
+        buf_append_str(&all, ev.text);
     }
     *ret = arena_str(r->arena, buf_str(&all));
     return 0;
@@ -106,26 +113,17 @@ static int read_mapping(struct reading *r, const char *section);
 
 static int read_value(struct reading *r, const char *section, struct str key, size_t line)
 {
-    yaml_event_t ev;
+    struct piece ev;
+    struct str list;
     int rc = next(r, &ev);
     if (rc < 0)
         return rc;
-    yaml_event_type_t type = ev.type;
-    struct str value = STR_NULL;
-    if (type == YAML_SCALAR_EVENT) {
-        bool null = ev.data.scalar.style == YAML_PLAIN_SCALAR_STYLE &&
-                    (strcmp((char *)ev.data.scalar.value, "null") == 0 ||
-                     strcmp((char *)ev.data.scalar.value, "~") == 0);
-        if (!null)
-            value = scalar(r, &ev);
-    }
-    yaml_event_delete(&ev);
-    switch (type) {
+    switch (ev.type) {
     case YAML_SCALAR_EVENT:
-        return set(r, section, key, value, line);
+        return set(r, section, key, ev.null ? STR_NULL : ev.text, line);
     case YAML_SEQUENCE_START_EVENT:
-        rc = read_list(r, &value);
-        return rc < 0 ? rc : set(r, section, key, value, line);
+        rc = read_list(r, &list);
+        return rc < 0 ? rc : set(r, section, key, list, line);
     case YAML_MAPPING_START_EVENT:
         if (section == NULL)
             return read_mapping(r, key.data);
@@ -139,19 +137,15 @@ static int read_value(struct reading *r, const char *section, struct str key, si
 static int read_mapping(struct reading *r, const char *section)
 {
     for (;;) {
-        yaml_event_t ev;
+        struct piece ev;
         int rc = next(r, &ev);
         if (rc < 0)
             return rc;
-        yaml_event_type_t type = ev.type;
-        size_t line = ev.start_mark.line + 1;
-        struct str key = type == YAML_SCALAR_EVENT ? scalar(r, &ev) : STR_NULL;
-        yaml_event_delete(&ev);
-        if (type == YAML_MAPPING_END_EVENT)
+        if (ev.type == YAML_MAPPING_END_EVENT)
             return 0;
-        if (type != YAML_SCALAR_EVENT)
-            return error_set(r->err, E_INVALID, "line %zu: a key is wanted", line);
-        rc = read_value(r, section, key, line);
+        if (ev.type != YAML_SCALAR_EVENT)
+            return error_set(r->err, E_INVALID, "line %zu: a key is wanted", ev.line);
+        rc = read_value(r, section, ev.text, ev.line);
         if (rc < 0)
             return rc;
     }
@@ -160,18 +154,16 @@ static int read_mapping(struct reading *r, const char *section)
 static int read_document(struct reading *r)
 {
     for (;;) {
-        yaml_event_t ev;
+        struct piece ev;
         int rc = next(r, &ev);
         if (rc < 0)
             return rc;
-        yaml_event_type_t type = ev.type;
-        bool empty = type == YAML_SCALAR_EVENT && ev.data.scalar.length == 0;
-        yaml_event_delete(&ev);
-        if (type == YAML_MAPPING_START_EVENT)
+        if (ev.type == YAML_MAPPING_START_EVENT)
             return read_mapping(r, NULL);
-        if (type == YAML_STREAM_END_EVENT || empty)
+        if (ev.type == YAML_STREAM_END_EVENT ||
+            (ev.type == YAML_SCALAR_EVENT && str_empty(ev.text)))
             return 0;
-        if (type != YAML_STREAM_START_EVENT && type != YAML_DOCUMENT_START_EVENT)
+        if (ev.type != YAML_STREAM_START_EVENT && ev.type != YAML_DOCUMENT_START_EVENT)
             return error_set(r->err, E_INVALID, "keys and values are wanted");
     }
 }

@@ -147,19 +147,6 @@ static void key_value(void *arg, uint64_t i, struct buf *out)
 
 /* --- the small buckets ----------------------------------------------------------------------- */
 
-typedef void item_fn(void *arg, uint64_t i, struct buf *out);
-
-/* For items that are cheap to make: by making them. */
-static void measure_by(item_fn *key, item_fn *value, void *arg, uint64_t i, size_t *ret_key,
-                       size_t *ret_value)
-{
-    AUTO_BUF b = BUF_INIT;
-    key(arg, i, &b);
-    *ret_key = b.len;
-    value(arg, i, &b);
-    *ret_value = b.len - *ret_key;
-}
-
 static int64_t lease_at(const struct bolt_snapshot *s, uint64_t i, int64_t *ret_ttl_s)
 {
     int64_t id;
@@ -181,13 +168,6 @@ static void lease_value(void *arg, uint64_t i, struct buf *out)
     put_number(out, 2, ttl_s);
 }
 
-static void lease_measure(void *arg, uint64_t i, size_t *ret_key, size_t *ret_value)
-{
-    int64_t ttl_s, id = lease_at(arg, i, &ttl_s);
-    *ret_key = 8;
-    *ret_value = number_bytes(id) + number_bytes(ttl_s);
-}
-
 static void user_key(void *arg, uint64_t i, struct buf *out)
 {
     const struct bolt_snapshot *s = arg;
@@ -203,11 +183,6 @@ static void user_value(void *arg, uint64_t i, struct buf *out)
     for (size_t r = 0; r < u->role_count; r++)
         put_present(out, 3, u->roles[r]);
     put_present(out, 4, u->no_password ? STR("\x08\x01") : STR(""));
-}
-
-static void user_measure(void *arg, uint64_t i, size_t *ret_key, size_t *ret_value)
-{
-    measure_by(user_key, user_value, arg, i, ret_key, ret_value);
 }
 
 static void role_key(void *arg, uint64_t i, struct buf *out)
@@ -233,11 +208,6 @@ static void role_value(void *arg, uint64_t i, struct buf *out)
     }
 }
 
-static void role_measure(void *arg, uint64_t i, size_t *ret_key, size_t *ret_value)
-{
-    measure_by(role_key, role_value, arg, i, ret_key, ret_value);
-}
-
 static void auth_key(void *arg, uint64_t i, struct buf *out)
 {
     UNUSED(arg);
@@ -253,11 +223,6 @@ static void auth_value(void *arg, uint64_t i, struct buf *out)
         put_be64(out, auth_revision(s->auth));
 }
 
-static void auth_measure(void *arg, uint64_t i, size_t *ret_key, size_t *ret_value)
-{
-    measure_by(auth_key, auth_value, arg, i, ret_key, ret_value);
-}
-
 static void meta_key(void *arg, uint64_t i, struct buf *out)
 {
     UNUSED(arg);
@@ -269,11 +234,6 @@ static void meta_value(void *arg, uint64_t i, struct buf *out)
     const struct bolt_snapshot *s = arg;
     UNUSED(i);
     put_rev(out, mvcc_view_compacted(s->view), 0);
-}
-
-static void meta_measure(void *arg, uint64_t i, size_t *ret_key, size_t *ret_value)
-{
-    measure_by(meta_key, meta_value, arg, i, ret_key, ret_value);
 }
 
 /* --- ordering --------------------------------------------------------------------------------- */
@@ -390,15 +350,15 @@ static void make_writer(struct bolt_snapshot *s)
     mvcc_snapshot_sort_leases(s->backup);
     const struct bolt_source sources[] = {
         {.name = "alarm"},
-        {"auth", 2, auth_measure, auth_key, auth_value, s},
-        {"authRoles", s->role_count, role_measure, role_key, role_value, s},
-        {"authUsers", s->user_count, user_measure, user_key, user_value, s},
+        {"auth", 2, NULL, auth_key, auth_value, s},
+        {"authRoles", s->role_count, NULL, role_key, role_value, s},
+        {"authUsers", s->user_count, NULL, user_key, user_value, s},
         {.name = "cluster"},
         {"key", s->list.count, key_measure, key_key, key_value, s},
-        {"lease", mvcc_snapshot_lease_count(s->backup), lease_measure, lease_key, lease_value, s},
+        {"lease", mvcc_snapshot_lease_count(s->backup), NULL, lease_key, lease_value, s},
         {.name = "members"},
         {.name = "members_removed"},
-        {"meta", compacted ? 2 : 0, meta_measure, meta_key, meta_value, s},
+        {"meta", compacted ? 2 : 0, NULL, meta_key, meta_value, s},
     };
     s->writer = bolt_writer_new(sources, ARRAY_SIZE(sources));
 }

@@ -141,13 +141,26 @@ static void lay_branches(struct bolt_writer *w, struct bucket *b)
     b->root = b->levels[b->height - 1].nodes[0].page;
 }
 
+static void measure(const struct bolt_source *s, uint64_t item, size_t *ret_key, size_t *ret_value)
+{
+    if (s->measure != NULL) {
+        s->measure(s->arg, item, ret_key, ret_value);
+        return;
+    }
+    AUTO_BUF b = BUF_INIT;
+    s->key(s->arg, item, &b);
+    *ret_key = b.len;
+    s->value(s->arg, item, &b);
+    *ret_value = b.len - *ret_key;
+}
+
 bool bolt_writer_layout(struct bolt_writer *w, size_t budget)
 {
     for (; budget > 0 && w->at < w->count; budget--) {
         struct bucket *b = &w->buckets[w->at];
         if (w->item < b->source.count) {
             size_t key, value;
-            b->source.measure(b->source.arg, w->item, &key, &value);
+            measure(&b->source, w->item, &key, &value);
             place(w, &b->levels[0], w->item++, BOLT_LEAF_ELEMENT + key + value, key);
             continue;
         }

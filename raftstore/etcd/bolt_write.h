@@ -22,6 +22,7 @@ struct buf;
 struct bolt_source {
     const char *name; /* Of the bucket; sources come sorted by name. */
     uint64_t count;
+    /* NULL, for items that are cheap to make: by making them. */
     void (*measure)(void *arg, uint64_t index, size_t *ret_key, size_t *ret_value);
     /* Append as many bytes as measured. */
     void (*key)(void *arg, uint64_t index, struct buf *out);

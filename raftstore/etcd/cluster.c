@@ -105,6 +105,8 @@ struct change {
 static const struct etcd_fault *fault_of_change(int code)
 {
     switch (code) {
+    case 0:
+        return NULL;
     case E_EXISTS:
         return &etcd_err_peer_url_exists;
     case E_NOT_FOUND:
@@ -138,6 +140,14 @@ static bool allowed(struct etcd_call *c)
     if (f != NULL)
         etcd_call_fail(c, f);
     return f == NULL;
+}
+
+/* What a request that names no member is told; false: the call has ended. */
+static bool names_member(struct etcd_call *c, uint64_t id)
+{
+    if (id == 0)
+        etcd_call_fail(c, &etcd_err_member_not_found);
+    return id != 0;
 }
 
 /* One URL with a host and a port and nothing else. */
@@ -233,21 +243,16 @@ static void removed(int code, int64_t rev, void *arg)
 {
     UNUSED(rev);
     /* E_INVALID: it is the last voter. */
-    finish_change(arg, code == 0           ? NULL
-                       : code == E_INVALID ? &etcd_err_member_not_enough_started
-                                           : fault_of_change(code));
+    finish_change(arg,
+                  code == E_INVALID ? &etcd_err_member_not_enough_started : fault_of_change(code));
 }
 
 static void on_remove(struct etcd_call *c, struct str message)
 {
     const Etcdserverpb__MemberRemoveRequest *m = (const void *)etcd_call_unpack(
         c, &etcdserverpb__member_remove_request__descriptor, message);
-    if (m == NULL || !allowed(c))
+    if (m == NULL || !allowed(c) || !names_member(c, m->id))
         return;
-    if (m->id == 0) {
-        etcd_call_fail(c, &etcd_err_member_not_found);
-        return;
-    }
     etcd_call_hold(c);
     store_member_remove(etcd_thread_store(c->thread), m->id, etcd_thread_mailbox(c->thread),
                         removed, c);
@@ -256,7 +261,7 @@ static void on_remove(struct etcd_call *c, struct str message)
 static void updated(int code, int64_t rev, void *arg)
 {
     UNUSED(rev);
-    finish_change(arg, code == 0 ? NULL : fault_of_change(code));
+    finish_change(arg, fault_of_change(code));
 }
 
 static void on_update(struct etcd_call *c, struct str message)
@@ -270,10 +275,8 @@ static void on_update(struct etcd_call *c, struct str message)
         etcd_call_fail(c, &etcd_err_member_bad_urls);
         return;
     }
-    if (m->id == 0) {
-        etcd_call_fail(c, &etcd_err_member_not_found);
+    if (!names_member(c, m->id))
         return;
-    }
     etcd_call_hold(c);
     store_member_update(etcd_thread_store(c->thread), m->id, str_c(address),
                         etcd_thread_mailbox(c->thread), updated, c);
@@ -282,8 +285,7 @@ static void on_update(struct etcd_call *c, struct str message)
 static void promoted(int code, int64_t rev, void *arg)
 {
     UNUSED(rev);
-    finish_change(arg, code == 0           ? NULL
-                       : code == E_AGAIN   ? &etcd_err_learner_not_ready
+    finish_change(arg, code == E_AGAIN     ? &etcd_err_learner_not_ready
                        : code == E_INVALID ? &etcd_err_member_not_learner
                                            : fault_of_change(code));
 }
@@ -292,12 +294,8 @@ static void on_promote(struct etcd_call *c, struct str message)
 {
     const Etcdserverpb__MemberPromoteRequest *m = (const void *)etcd_call_unpack(
         c, &etcdserverpb__member_promote_request__descriptor, message);
-    if (m == NULL || !allowed(c))
+    if (m == NULL || !allowed(c) || !names_member(c, m->id))
         return;
-    if (m->id == 0) {
-        etcd_call_fail(c, &etcd_err_member_not_found);
-        return;
-    }
     etcd_call_hold(c);
     store_member_promote(etcd_thread_store(c->thread), m->id, etcd_thread_mailbox(c->thread),
                          promoted, c);

@@ -9,6 +9,7 @@
 #include "lib/base/encode.h"
 #include "lib/base/env.h"
 #include "lib/base/error.h"
+#include "lib/base/file.h"
 #include "lib/client/kubeconfig.h"
 #include "lib/client/sync.h"
 #include "lib/net/http_client.h"
@@ -22,6 +23,7 @@
 #define TOKEN_SECRET_LEN 16
 #define KEY_HEX_LEN 64
 #define DISCOVER_BYTES_MAX (1u << 20)
+#define LOG_BYTES_MAX (4u << 20)
 
 static bool is_token_text(struct str s, size_t len)
 {
@@ -90,6 +92,21 @@ static void sleep_ms(long ms)
     nanosleep(&ts, NULL);
 }
 
+/* The last warning or error that the API server logged; empty: none. */
+static struct str last_complaint(struct arena *a, const char *path)
+{
+    AUTO_BUF b = BUF_INIT;
+    struct str rest, line, last = STR_NULL;
+    if (file_read(path, LOG_BYTES_MAX, &b, NULL) != 0)
+        return last;
+    for (rest = buf_str(&b); rest.len > 0;) {
+        str_cut(rest, '\n', &line, &rest);
+        if (line.len > 0 && (line.data[0] == 'E' || line.data[0] == 'W'))
+            last = line;
+    }
+    return arena_str(a, last);
+}
+
 int bootstrap_wait_ready(struct arena *a, const struct host *h, uint64_t timeout_ms,
                          struct error *err)
 {
@@ -107,11 +124,13 @@ int bootstrap_wait_ready(struct arena *a, const struct host *h, uint64_t timeout
         sleep_ms(10);
     }
     sync_client_free(c);
-    if (rc != 0)
-        return error_set(err, E_TIMEOUT, "%s is not ready after %llu s: %s (log: %s/apiserver.log)",
-                         h->name, (unsigned long long)(timeout_ms / 1000), error_message(&last),
-                         h->log_dir);
-    return 0;
+    if (rc == 0)
+        return 0;
+    const char *log = arena_printf(a, "%s/apiserver.log", h->log_dir).data;
+    struct str complaint = last_complaint(a, log);
+    return error_set(err, E_TIMEOUT, "%s is not ready after %llu s: %s%s%.*s (log: %s)", h->name,
+                     (unsigned long long)(timeout_ms / 1000), error_message(&last),
+                     complaint.len > 0 ? "; its last warning: " : "", STR_ARG(complaint), log);
 }
 
 /* Does the member list name this host as one that votes? */

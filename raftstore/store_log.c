@@ -155,9 +155,13 @@ static void check_space(struct store *s, uint64_t now)
     /* Back only with a quarter more, so that it does not flap. */
     uint64_t want = s->disk_reserve_bytes + (io->low ? s->disk_reserve_bytes / 4 : 0);
     bool low = bytes >= 0 && (uint64_t)bytes < want;
-    if (low != io->low)
-        log_warning("the store's disk has %s room: %" PRId64 " MiB left",
-                    low ? "too little" : "enough", bytes >> 20);
+    if (low && !io->low)
+        log_warning("too little room for the store in %s: %" PRId64 " MiB left, below %" PRIu64
+                    " MiB nothing new is taken; free some",
+                    s->data_dir, bytes >> 20, want >> 20);
+    else if (!low && io->low)
+        log_warning("enough room for the store in %s again: %" PRId64 " MiB left", s->data_dir,
+                    bytes >> 20);
     io->low = low;
     if (atomic_exchange(&io->low_space, low) != low)
         post_news(s);

@@ -1,6 +1,7 @@
 /* cronjobs.c - CronJob: Jobs by the clock. */
 #include "apiserver/kinds/kinds.h"
 
+#include "apiserver/kinds/defaults.h"
 #include "apiserver/kinds/job_spec.h"
 #include "apiserver/kinds/pod_spec.h"
 #include "apiserver/kinds/rules.h"
@@ -14,22 +15,13 @@
 
 #define NAME_MAX_BYTES 52u /* Eleven characters are kept for the time in a Job's name. */
 
-static void default_limit(bool *has, int32_t *value, int32_t to)
-{
-    if (!*has) {
-        *has = true;
-        *value = to;
-    }
-}
-
 static void set_defaults(const struct kind_ctx *ctx, void *obj)
 {
     struct batch_v1_cron_job_spec *s = &((struct batch_v1_cron_job *)obj)->spec;
-    if (str_empty(s->concurrency_policy))
-        s->concurrency_policy = STR("Allow");
+    default_str(&s->concurrency_policy, STR("Allow"));
     s->has_suspend = true;
-    default_limit(&s->has_successful_jobs_history_limit, &s->successful_jobs_history_limit, 3);
-    default_limit(&s->has_failed_jobs_history_limit, &s->failed_jobs_history_limit, 1);
+    default_opt_int(&s->has_successful_jobs_history_limit, &s->successful_jobs_history_limit, 3);
+    default_opt_int(&s->has_failed_jobs_history_limit, &s->failed_jobs_history_limit, 1);
     pod_template_defaults(ctx->arena, &s->job_template.spec.template);
 }
 

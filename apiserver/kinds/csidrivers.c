@@ -1,6 +1,7 @@
 /* csidrivers.c - CSIDriver: what a storage driver needs and can do. */
 #include "apiserver/kinds/kinds.h"
 
+#include "apiserver/kinds/defaults.h"
 #include "apiserver/kinds/rules.h"
 #include "apiserver/kinds/volume_sources.h"
 #include "api/meta_v1.h"
@@ -8,26 +9,15 @@
 #include "lib/base/arena.h"
 #include "lib/base/buf.h"
 
-static void default_bool(bool *has, bool *value, bool to)
-{
-    if (!*has) {
-        *has = true;
-        *value = to;
-    }
-}
-
 static void set_defaults(const struct kind_ctx *ctx, void *obj)
 {
     struct storage_v1_csi_driver_spec *s = &((struct storage_v1_csi_driver *)obj)->spec;
-    default_bool(&s->has_attach_required, &s->attach_required, true);
-    default_bool(&s->has_pod_info_on_mount, &s->pod_info_on_mount, false);
-    default_bool(&s->has_storage_capacity, &s->storage_capacity, false);
-    default_bool(&s->has_requires_republish, &s->requires_republish, false);
-    default_bool(&s->has_se_linux_mount, &s->se_linux_mount, false);
-    if (!s->has_fs_group_policy) {
-        s->has_fs_group_policy = true;
-        s->fs_group_policy = STR("ReadWriteOnceWithFSType");
-    }
+    default_opt_bool(&s->has_attach_required, &s->attach_required, true);
+    default_opt_bool(&s->has_pod_info_on_mount, &s->pod_info_on_mount, false);
+    default_opt_bool(&s->has_storage_capacity, &s->storage_capacity, false);
+    default_opt_bool(&s->has_requires_republish, &s->requires_republish, false);
+    default_opt_bool(&s->has_se_linux_mount, &s->se_linux_mount, false);
+    default_opt_str(&s->has_fs_group_policy, &s->fs_group_policy, STR("ReadWriteOnceWithFSType"));
     if (s->volume_lifecycle_modes_count == 0) {
         s->volume_lifecycle_modes = ARENA_ARRAY(ctx->arena, struct str, 1);
         s->volume_lifecycle_modes[0] = STR("Persistent");

@@ -2,6 +2,7 @@
  * changes lives on in an annotation, as old clients read it. */
 #include "apiserver/kinds/kinds.h"
 
+#include "apiserver/kinds/defaults.h"
 #include "apiserver/kinds/pod_spec.h"
 #include "apiserver/kinds/rules.h"
 #include "apiserver/kinds/string_map.h"
@@ -20,8 +21,7 @@ static void set_defaults(const struct kind_ctx *ctx, void *obj)
     struct apps_v1_daemon_set_spec *s = &((struct apps_v1_daemon_set *)obj)->spec;
     struct apps_v1_daemon_set_update_strategy *u = &s->update_strategy;
     pod_template_defaults(ctx->arena, &s->template);
-    if (str_empty(u->type))
-        u->type = STR("RollingUpdate");
+    default_str(&u->type, STR("RollingUpdate"));
     if (str_eqc(u->type, "RollingUpdate")) {
         if (u->rolling_update == NULL)
             u->rolling_update = ARENA_NEW(ctx->arena, struct apps_v1_rolling_update_daemon_set);
@@ -32,10 +32,7 @@ static void set_defaults(const struct kind_ctx *ctx, void *obj)
         if (u->rolling_update->max_surge == NULL)
             u->rolling_update->max_surge = ARENA_NEW(ctx->arena, struct intstr_int_or_string);
     }
-    if (!s->has_revision_history_limit) {
-        s->has_revision_history_limit = true;
-        s->revision_history_limit = 10;
-    }
+    default_opt_int(&s->has_revision_history_limit, &s->revision_history_limit, 10);
 }
 
 static int64_t template_generation(const struct meta_v1_object_meta *m)

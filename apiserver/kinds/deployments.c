@@ -1,6 +1,7 @@
 /* deployments.c - Deployment: defaults, rules and columns. */
 #include "apiserver/kinds/kinds.h"
 
+#include "apiserver/kinds/defaults.h"
 #include "apiserver/kinds/pod_spec.h"
 #include "apiserver/kinds/workload.h"
 #include "apiserver/validate.h"
@@ -13,12 +14,8 @@ static void set_defaults(const struct kind_ctx *ctx, void *obj)
 {
     struct apps_v1_deployment_spec *s = &((struct apps_v1_deployment *)obj)->spec;
     pod_template_defaults(ctx->arena, &s->template);
-    if (!s->has_replicas) {
-        s->has_replicas = true;
-        s->replicas = 1;
-    }
-    if (str_empty(s->strategy.type))
-        s->strategy.type = STR("RollingUpdate");
+    default_opt_int(&s->has_replicas, &s->replicas, 1);
+    default_str(&s->strategy.type, STR("RollingUpdate"));
     if (str_eqc(s->strategy.type, "RollingUpdate")) {
         if (s->strategy.rolling_update == NULL)
             s->strategy.rolling_update =
@@ -29,14 +26,8 @@ static void set_defaults(const struct kind_ctx *ctx, void *obj)
         if (r->max_surge == NULL)
             r->max_surge = int_or_string_percent(ctx->arena, "25%");
     }
-    if (!s->has_revision_history_limit) {
-        s->has_revision_history_limit = true;
-        s->revision_history_limit = 10;
-    }
-    if (!s->has_progress_deadline_seconds) {
-        s->has_progress_deadline_seconds = true;
-        s->progress_deadline_seconds = 600;
-    }
+    default_opt_int(&s->has_revision_history_limit, &s->revision_history_limit, 10);
+    default_opt_int(&s->has_progress_deadline_seconds, &s->progress_deadline_seconds, 600);
 }
 
 static void validate_strategy(const struct kind_ctx *ctx, struct field_errors *errs,

@@ -1,6 +1,7 @@
 /* endpoints.c - Endpoints: all addresses behind a Service, the old way. */
 #include "apiserver/kinds/kinds.h"
 
+#include "apiserver/kinds/defaults.h"
 #include "apiserver/kinds/rules.h"
 #include "api/core_v1.h"
 #include "lib/base/arena.h"
@@ -14,8 +15,7 @@ static void set_defaults(const struct kind_ctx *ctx, void *obj)
     struct core_v1_endpoints *e = obj;
     for (size_t i = 0; i < e->subsets_count; i++)
         for (size_t j = 0; j < e->subsets[i].ports_count; j++)
-            if (str_empty(e->subsets[i].ports[j].protocol))
-                e->subsets[i].ports[j].protocol = STR("TCP");
+            default_str(&e->subsets[i].ports[j].protocol, STR("TCP"));
 }
 
 static void check_address(struct field_errors *errs, const struct field_path *at,

@@ -1,6 +1,7 @@
 /* endpointslices.c - EndpointSlice: some of the addresses behind a Service. */
 #include "apiserver/kinds/kinds.h"
 
+#include "apiserver/kinds/defaults.h"
 #include "apiserver/kinds/rules.h"
 #include "api/core_v1.h"
 #include "api/discovery_v1.h"
@@ -21,10 +22,7 @@ static void set_defaults(const struct kind_ctx *ctx, void *obj)
     for (size_t i = 0; i < s->ports_count; i++) {
         if (!s->ports[i].has_name)
             s->ports[i].has_name = true;
-        if (!s->ports[i].has_protocol) {
-            s->ports[i].has_protocol = true;
-            s->ports[i].protocol = STR("TCP");
-        }
+        default_opt_str(&s->ports[i].has_protocol, &s->ports[i].protocol, STR("TCP"));
     }
 }
 

@@ -1,4 +1,5 @@
 /* hpa_defaults.c - what an autoscaler does when it is not told. Pure. */
+#include "apiserver/kinds/defaults.h"
 #include "apiserver/kinds/hpa.h"
 
 #include "api/autoscaling_v2.h"
@@ -12,10 +13,7 @@ static void default_rules(struct arena *a, struct autoscaling_v2_hpa_scaling_rul
     if (*rules == NULL)
         *rules = ARENA_NEW(a, struct autoscaling_v2_hpa_scaling_rules);
     struct autoscaling_v2_hpa_scaling_rules *r = *rules;
-    if (!r->has_select_policy) {
-        r->has_select_policy = true;
-        r->select_policy = STR("Max");
-    }
+    default_opt_str(&r->has_select_policy, &r->select_policy, STR("Max"));
     if (up && !r->has_stabilization_window_seconds)
         r->has_stabilization_window_seconds = true;
     if (r->policies != NULL)
@@ -30,10 +28,7 @@ static void default_rules(struct arena *a, struct autoscaling_v2_hpa_scaling_rul
 
 void hpa_defaults(struct arena *a, struct autoscaling_v2_horizontal_pod_autoscaler_spec *s)
 {
-    if (!s->has_min_replicas) {
-        s->has_min_replicas = true;
-        s->min_replicas = 1;
-    }
+    default_opt_int(&s->has_min_replicas, &s->min_replicas, 1);
     if (s->metrics_count == 0) {
         s->metrics = ARENA_NEW(a, struct autoscaling_v2_metric_spec);
         s->metrics_count = 1;

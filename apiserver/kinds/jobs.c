@@ -2,6 +2,7 @@
  * labels that fit it are made from its uid. */
 #include "apiserver/kinds/kinds.h"
 
+#include "apiserver/kinds/defaults.h"
 #include "apiserver/kinds/job_spec.h"
 #include "apiserver/kinds/pod_spec.h"
 #include "apiserver/kinds/rules.h"
@@ -19,25 +20,14 @@
 #define OLD_UID_LABEL "controller-uid"
 #define OLD_NAME_LABEL "job-name"
 
-static void default_count(bool *has, int32_t *value, int32_t to)
-{
-    if (!*has) {
-        *has = true;
-        *value = to;
-    }
-}
-
 static void default_policies(struct batch_v1_job_spec *s)
 {
     struct batch_v1_pod_failure_policy *p = s->pod_failure_policy;
     for (size_t i = 0; p != NULL && i < p->rules_count; i++)
         for (size_t c = 0; c < p->rules[i].on_pod_conditions_count; c++)
-            if (str_empty(p->rules[i].on_pod_conditions[c].status))
-                p->rules[i].on_pod_conditions[c].status = STR("True");
-    if (!s->has_pod_replacement_policy) {
-        s->has_pod_replacement_policy = true;
-        s->pod_replacement_policy = p != NULL ? STR("Failed") : STR("TerminatingOrFailed");
-    }
+            default_str(&p->rules[i].on_pod_conditions[c].status, STR("True"));
+    default_opt_str(&s->has_pod_replacement_policy, &s->pod_replacement_policy,
+                    p != NULL ? STR("Failed") : STR("TerminatingOrFailed"));
 }
 
 static void labels_from_template(struct batch_v1_job *j)
@@ -52,16 +42,13 @@ static void set_defaults(const struct kind_ctx *ctx, void *obj)
     struct batch_v1_job_spec *s = &j->spec;
     pod_template_defaults(ctx->arena, &s->template);
     if (!s->has_completions && !s->has_parallelism)
-        default_count(&s->has_completions, &s->completions, 1);
-    default_count(&s->has_parallelism, &s->parallelism, 1);
-    default_count(&s->has_backoff_limit, &s->backoff_limit,
-                  s->has_backoff_limit_per_index ? INT32_MAX : 6);
+        default_opt_int(&s->has_completions, &s->completions, 1);
+    default_opt_int(&s->has_parallelism, &s->parallelism, 1);
+    default_opt_int(&s->has_backoff_limit, &s->backoff_limit,
+                    s->has_backoff_limit_per_index ? INT32_MAX : 6);
     if (j->metadata.labels_count == 0)
         labels_from_template(j);
-    if (!s->has_completion_mode) {
-        s->has_completion_mode = true;
-        s->completion_mode = STR("NonIndexed");
-    }
+    default_opt_str(&s->has_completion_mode, &s->completion_mode, STR("NonIndexed"));
     s->has_suspend = s->has_manual_selector = true;
     default_policies(s);
 }

@@ -1,6 +1,7 @@
 /* networkpolicies.c - NetworkPolicy: which pods may talk to which. */
 #include "apiserver/kinds/kinds.h"
 
+#include "apiserver/kinds/defaults.h"
 #include "apiserver/kinds/rules.h"
 #include "api/intstr.h"
 #include "api/meta_v1.h"
@@ -10,10 +11,7 @@
 static void default_ports(struct networking_v1_network_policy_port *p, size_t count)
 {
     for (size_t i = 0; i < count; i++)
-        if (!p[i].has_protocol) {
-            p[i].has_protocol = true;
-            p[i].protocol = STR("TCP");
-        }
+        default_opt_str(&p[i].has_protocol, &p[i].protocol, STR("TCP"));
 }
 
 static void set_defaults(const struct kind_ctx *ctx, void *obj)

@@ -1,6 +1,7 @@
 /* persistentvolumeclaims.c - PersistentVolumeClaim: a wish for storage. */
 #include "apiserver/kinds/kinds.h"
 
+#include "apiserver/kinds/defaults.h"
 #include "apiserver/kinds/finalizers.h"
 #include "apiserver/kinds/rules.h"
 #include "apiserver/kinds/storage_text.h"
@@ -19,12 +20,8 @@ static void set_defaults(const struct kind_ctx *ctx, void *obj)
 {
     UNUSED(ctx);
     struct core_v1_persistent_volume_claim *c = obj;
-    if (str_empty(c->status.phase))
-        c->status.phase = STR("Pending");
-    if (!c->spec.has_volume_mode) {
-        c->spec.has_volume_mode = true;
-        c->spec.volume_mode = STR("Filesystem");
-    }
+    default_str(&c->status.phase, STR("Pending"));
+    default_opt_str(&c->spec.has_volume_mode, &c->spec.volume_mode, STR("Filesystem"));
 }
 
 /* The old and the new name of one field are kept in step. */

@@ -1,6 +1,7 @@
 /* persistentvolumes.c - PersistentVolume: storage that outlives pods. */
 #include "apiserver/kinds/kinds.h"
 
+#include "apiserver/kinds/defaults.h"
 #include "apiserver/kinds/finalizers.h"
 #include "apiserver/kinds/node_selector.h"
 #include "apiserver/kinds/rules.h"
@@ -15,12 +16,6 @@
 #include "lib/base/arena.h"
 
 #define PROTECTION "kubernetes.io/pv-protection"
-
-static void default_str(struct str *s, struct str value)
-{
-    if (str_empty(*s))
-        *s = value;
-}
 
 static void default_source(struct core_v1_persistent_volume_source *s)
 {
@@ -45,10 +40,7 @@ static void set_defaults(const struct kind_ctx *ctx, void *obj)
     struct core_v1_persistent_volume *v = obj;
     default_str(&v->status.phase, STR("Pending"));
     default_str(&v->spec.persistent_volume_reclaim_policy, STR("Retain"));
-    if (!v->spec.has_volume_mode) {
-        v->spec.has_volume_mode = true;
-        v->spec.volume_mode = STR("Filesystem");
-    }
+    default_opt_str(&v->spec.has_volume_mode, &v->spec.volume_mode, STR("Filesystem"));
     default_source(&v->spec.persistent_volume_source);
 }
 

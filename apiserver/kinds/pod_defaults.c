@@ -1,4 +1,5 @@
 /* pod_defaults.c - what a pod spec says when its author says nothing. */
+#include "apiserver/kinds/defaults.h"
 #include "apiserver/kinds/pod_spec.h"
 
 #include "api/core_v1.h"
@@ -8,28 +9,6 @@
 #define FILE_MODE_DEFAULT 0644
 #define TOKEN_EXPIRATION_S 3600
 #define GRACE_PERIOD_S 30
-
-static void default_str(struct str *s, struct str value)
-{
-    if (str_empty(*s))
-        *s = value;
-}
-
-static void default_bool(bool *has, bool *value, bool to)
-{
-    if (!*has) {
-        *has = true;
-        *value = to;
-    }
-}
-
-static void default_mode(bool *has, int32_t *mode)
-{
-    if (!*has) {
-        *has = true;
-        *mode = FILE_MODE_DEFAULT;
-    }
-}
 
 /* --- images ---------------------------------------------------------------------- */
 
@@ -89,7 +68,8 @@ static void env_defaults(struct core_v1_env_var *env, size_t count)
         if (from != NULL && from->field_ref != NULL)
             default_str(&from->field_ref->api_version, STR("v1"));
         if (from != NULL && from->file_key_ref != NULL)
-            default_bool(&from->file_key_ref->has_optional, &from->file_key_ref->optional, false);
+            default_opt_bool(&from->file_key_ref->has_optional, &from->file_key_ref->optional,
+                             false);
     }
 }
 
@@ -128,7 +108,7 @@ static void downward_defaults(struct core_v1_downward_api_volume_file *f, size_t
 
 static void projected_defaults(struct core_v1_projected_volume_source *p)
 {
-    default_mode(&p->has_default_mode, &p->default_mode);
+    default_opt_int(&p->has_default_mode, &p->default_mode, FILE_MODE_DEFAULT);
     for (size_t i = 0; i < p->sources_count; i++) {
         struct core_v1_volume_projection *s = &p->sources[i];
         if (s->downward_api != NULL)
@@ -142,19 +122,10 @@ static void projected_defaults(struct core_v1_projected_volume_source *p)
 
 static void azure_defaults(struct core_v1_azure_disk_volume_source *d)
 {
-    if (!d->has_caching_mode) {
-        d->has_caching_mode = true;
-        d->caching_mode = STR("ReadWrite");
-    }
-    if (!d->has_kind) {
-        d->has_kind = true;
-        d->kind = STR("Shared");
-    }
-    if (!d->has_fs_type) {
-        d->has_fs_type = true;
-        d->fs_type = STR("ext4");
-    }
-    default_bool(&d->has_read_only, &d->read_only, false);
+    default_opt_str(&d->has_caching_mode, &d->caching_mode, STR("ReadWrite"));
+    default_opt_str(&d->has_kind, &d->kind, STR("Shared"));
+    default_opt_str(&d->has_fs_type, &d->fs_type, STR("ext4"));
+    default_opt_bool(&d->has_read_only, &d->read_only, false);
 }
 
 static bool has_source(const struct core_v1_volume_source *s)
@@ -168,11 +139,13 @@ static void volume_defaults(struct arena *a, struct core_v1_volume_source *s)
     if (!has_source(s))
         s->empty_dir = ARENA_NEW(a, struct core_v1_empty_dir_volume_source);
     if (s->secret != NULL)
-        default_mode(&s->secret->has_default_mode, &s->secret->default_mode);
+        default_opt_int(&s->secret->has_default_mode, &s->secret->default_mode, FILE_MODE_DEFAULT);
     if (s->config_map != NULL)
-        default_mode(&s->config_map->has_default_mode, &s->config_map->default_mode);
+        default_opt_int(&s->config_map->has_default_mode, &s->config_map->default_mode,
+                        FILE_MODE_DEFAULT);
     if (s->downward_api != NULL) {
-        default_mode(&s->downward_api->has_default_mode, &s->downward_api->default_mode);
+        default_opt_int(&s->downward_api->has_default_mode, &s->downward_api->default_mode,
+                        FILE_MODE_DEFAULT);
         downward_defaults(s->downward_api->items, s->downward_api->items_count);
     }
     if (s->projected != NULL)
@@ -198,10 +171,7 @@ static void volume_defaults(struct arena *a, struct core_v1_volume_source *s)
     if (s->ephemeral != NULL && s->ephemeral->volume_claim_template != NULL) {
         struct core_v1_persistent_volume_claim_spec *claim =
             &s->ephemeral->volume_claim_template->spec;
-        if (!claim->has_volume_mode) {
-            claim->has_volume_mode = true;
-            claim->volume_mode = STR("Filesystem");
-        }
+        default_opt_str(&claim->has_volume_mode, &claim->volume_mode, STR("Filesystem"));
     }
 }
 
@@ -279,5 +249,5 @@ void pod_spec_default_requests(struct arena *a, struct core_v1_pod_spec *s)
         requests_from_limits(a, &s->init_containers[i].resources);
     if (s->resources != NULL)
         requests_from_limits(a, s->resources);
-    default_bool(&s->has_enable_service_links, &s->enable_service_links, true);
+    default_opt_bool(&s->has_enable_service_links, &s->enable_service_links, true);
 }

@@ -1,6 +1,7 @@
 /* priorityclasses.c - PriorityClass: a name for how much a pod matters. */
 #include "apiserver/kinds/kinds.h"
 
+#include "apiserver/kinds/defaults.h"
 #include "apiserver/kinds/rules.h"
 #include "api/meta_v1.h"
 #include "api/scheduling_v1.h"
@@ -17,10 +18,7 @@ static void set_defaults(const struct kind_ctx *ctx, void *obj)
 {
     UNUSED(ctx);
     struct scheduling_v1_priority_class *c = obj;
-    if (!c->has_preemption_policy) {
-        c->has_preemption_policy = true;
-        c->preemption_policy = STR("PreemptLowerPriority");
-    }
+    default_opt_str(&c->has_preemption_policy, &c->preemption_policy, STR("PreemptLowerPriority"));
 }
 
 /* Names that the system reserves may only be its own classes, unchanged. */

@@ -2,6 +2,7 @@
  * of a level run at once, and what becomes of the rest. */
 #include "apiserver/kinds/kinds.h"
 
+#include "apiserver/kinds/defaults.h"
 #include "apiserver/kinds/rules.h"
 #include "api/flowcontrol_v1.h"
 #include "api/meta_v1.h"
@@ -21,10 +22,8 @@ static void set_defaults(const struct kind_ctx *ctx, void *obj)
     struct flowcontrol_v1_priority_level_configuration_spec *s =
         &((struct flowcontrol_v1_priority_level_configuration *)obj)->spec;
     if (s->limited != NULL) {
-        if (!s->limited->has_nominal_concurrency_shares) {
-            s->limited->has_nominal_concurrency_shares = true;
-            s->limited->nominal_concurrency_shares = SHARES_DEFAULT;
-        }
+        default_opt_int(&s->limited->has_nominal_concurrency_shares,
+                        &s->limited->nominal_concurrency_shares, SHARES_DEFAULT);
         s->limited->has_lendable_percent = true;
         struct flowcontrol_v1_queuing_configuration *q = s->limited->limit_response.queuing;
         if (q != NULL) {

@@ -1,6 +1,7 @@
 /* rbac.c - see rbac.h. Pure. */
 #include "apiserver/kinds/rbac.h"
 
+#include "apiserver/kinds/defaults.h"
 #include "apiserver/kinds/rules.h"
 #include "api/meta_v1.h"
 #include "api/rbac_v1.h"
@@ -66,8 +67,7 @@ static bool is_person(const struct rbac_v1_subject *s)
 void default_rbac_binding(struct rbac_v1_role_ref *ref, struct rbac_v1_subject *subjects,
                           size_t count)
 {
-    if (str_empty(ref->api_group))
-        ref->api_group = STR(RBAC_GROUP);
+    default_str(&ref->api_group, STR(RBAC_GROUP));
     for (size_t i = 0; i < count; i++)
         if (str_empty(subjects[i].api_group) && is_person(&subjects[i]))
             subjects[i].api_group = STR(RBAC_GROUP);

@@ -1,6 +1,7 @@
 /* replicasets.c - ReplicaSet: defaults, rules and columns. */
 #include "apiserver/kinds/kinds.h"
 
+#include "apiserver/kinds/defaults.h"
 #include "apiserver/kinds/pod_spec.h"
 #include "apiserver/kinds/workload.h"
 #include "apiserver/validate.h"
@@ -11,10 +12,7 @@ static void set_defaults(const struct kind_ctx *ctx, void *obj)
 {
     struct apps_v1_replica_set_spec *s = &((struct apps_v1_replica_set *)obj)->spec;
     pod_template_defaults(ctx->arena, &s->template);
-    if (!s->has_replicas) {
-        s->has_replicas = true;
-        s->replicas = 1;
-    }
+    default_opt_int(&s->has_replicas, &s->replicas, 1);
 }
 
 static void validate_spec(const struct kind_ctx *ctx, const struct apps_v1_replica_set_spec *s,

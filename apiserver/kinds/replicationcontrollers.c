@@ -2,6 +2,7 @@
  * number of pods. Its selector is a plain map. */
 #include "apiserver/kinds/kinds.h"
 
+#include "apiserver/kinds/defaults.h"
 #include "apiserver/kinds/pod_spec.h"
 #include "apiserver/kinds/workload.h"
 #include "apiserver/validate.h"
@@ -12,10 +13,7 @@
 static void set_defaults(const struct kind_ctx *ctx, void *obj)
 {
     struct core_v1_replication_controller *c = obj;
-    if (!c->spec.has_replicas) {
-        c->spec.has_replicas = true;
-        c->spec.replicas = 1;
-    }
+    default_opt_int(&c->spec.has_replicas, &c->spec.replicas, 1);
     if (c->spec.template == NULL)
         return;
     pod_template_defaults(ctx->arena, c->spec.template);

@@ -2,6 +2,7 @@
  * which keys must be there. stringData is written into data and never stored. */
 #include "apiserver/kinds/kinds.h"
 
+#include "apiserver/kinds/defaults.h"
 #include "apiserver/validate.h"
 #include "api/core_v1.h"
 #include "lib/api/codec.h"
@@ -32,8 +33,7 @@ static void put_data(struct arena *a, struct core_v1_secret *s, struct str key, 
 static void set_defaults(const struct kind_ctx *ctx, void *obj)
 {
     struct core_v1_secret *s = obj;
-    if (str_empty(s->type))
-        s->type = STR("Opaque");
+    default_str(&s->type, STR("Opaque"));
     for (size_t i = 0; i < s->string_data_count; i++)
         put_data(ctx->arena, s, s->string_data[i].key, s->string_data[i].value);
     s->string_data = NULL;

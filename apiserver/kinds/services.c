@@ -3,6 +3,7 @@
 #include "apiserver/kinds/kinds.h"
 
 #include "apiserver/alloc.h"
+#include "apiserver/kinds/defaults.h"
 #include "apiserver/kinds/workload.h"
 #include "apiserver/validate.h"
 #include "api/core_v1.h"
@@ -34,8 +35,7 @@ static void default_ports(struct core_v1_service_spec *s)
 {
     for (size_t i = 0; i < s->ports_count; i++) {
         struct core_v1_service_port *p = &s->ports[i];
-        if (str_empty(p->protocol))
-            p->protocol = STR("TCP");
+        default_str(&p->protocol, STR("TCP"));
         bool no_target = p->target_port.type == 0 ? p->target_port.int_val == 0
                                                   : str_empty(p->target_port.str_val);
         if (no_target)
@@ -45,8 +45,7 @@ static void default_ports(struct core_v1_service_spec *s)
 
 static void default_affinity(struct arena *a, struct core_v1_service_spec *s)
 {
-    if (str_empty(s->session_affinity))
-        s->session_affinity = STR("None");
+    default_str(&s->session_affinity, STR("None"));
     if (str_eqc(s->session_affinity, "None"))
         s->session_affinity_config = NULL;
     if (!str_eqc(s->session_affinity, "ClientIP"))
@@ -56,10 +55,7 @@ static void default_affinity(struct arena *a, struct core_v1_service_spec *s)
     if (s->session_affinity_config->client_ip == NULL)
         s->session_affinity_config->client_ip = ARENA_NEW(a, struct core_v1_client_ip_config);
     struct core_v1_client_ip_config *c = s->session_affinity_config->client_ip;
-    if (!c->has_timeout_seconds) {
-        c->has_timeout_seconds = true;
-        c->timeout_seconds = AFFINITY_TIMEOUT_S;
-    }
+    default_opt_int(&c->has_timeout_seconds, &c->timeout_seconds, AFFINITY_TIMEOUT_S);
 }
 
 static void set_defaults(const struct kind_ctx *ctx, void *obj)
@@ -72,8 +68,7 @@ static void set_defaults(const struct kind_ctx *ctx, void *obj)
             balancer->ingress[i].has_ip_mode = true;
             balancer->ingress[i].ip_mode = STR("VIP");
         }
-    if (str_empty(s->type))
-        s->type = STR("ClusterIP");
+    default_str(&s->type, STR("ClusterIP"));
     default_affinity(ctx->arena, s);
     default_ports(s);
     if (is_external(s) && str_empty(s->external_traffic_policy))

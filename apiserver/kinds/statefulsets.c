@@ -2,6 +2,7 @@
  * is fixed at creation, since identities and claims hang on it. */
 #include "apiserver/kinds/kinds.h"
 
+#include "apiserver/kinds/defaults.h"
 #include "apiserver/kinds/pod_spec.h"
 #include "apiserver/kinds/rules.h"
 #include "apiserver/kinds/workload.h"
@@ -15,19 +16,14 @@ static void default_claims(struct apps_v1_stateful_set_spec *s)
 {
     for (size_t i = 0; i < s->volume_claim_templates_count; i++) {
         struct core_v1_persistent_volume_claim *c = &s->volume_claim_templates[i];
-        if (str_empty(c->status.phase))
-            c->status.phase = STR("Pending");
-        if (!c->spec.has_volume_mode) {
-            c->spec.has_volume_mode = true;
-            c->spec.volume_mode = STR("Filesystem");
-        }
+        default_str(&c->status.phase, STR("Pending"));
+        default_opt_str(&c->spec.has_volume_mode, &c->spec.volume_mode, STR("Filesystem"));
     }
 }
 
 static void default_strategy(struct arena *a, struct apps_v1_stateful_set_update_strategy *u)
 {
-    if (str_empty(u->type))
-        u->type = STR("RollingUpdate");
+    default_str(&u->type, STR("RollingUpdate"));
     if (!str_eqc(u->type, "RollingUpdate"))
         return;
     if (u->rolling_update == NULL)
@@ -40,24 +36,15 @@ static void set_defaults(const struct kind_ctx *ctx, void *obj)
     struct apps_v1_stateful_set_spec *s = &((struct apps_v1_stateful_set *)obj)->spec;
     pod_template_defaults(ctx->arena, &s->template);
     default_claims(s);
-    if (str_empty(s->pod_management_policy))
-        s->pod_management_policy = STR("OrderedReady");
+    default_str(&s->pod_management_policy, STR("OrderedReady"));
     default_strategy(ctx->arena, &s->update_strategy);
     if (s->persistent_volume_claim_retention_policy == NULL)
         s->persistent_volume_claim_retention_policy = ARENA_NEW(
             ctx->arena, struct apps_v1_stateful_set_persistent_volume_claim_retention_policy);
-    if (str_empty(s->persistent_volume_claim_retention_policy->when_deleted))
-        s->persistent_volume_claim_retention_policy->when_deleted = STR("Retain");
-    if (str_empty(s->persistent_volume_claim_retention_policy->when_scaled))
-        s->persistent_volume_claim_retention_policy->when_scaled = STR("Retain");
-    if (!s->has_replicas) {
-        s->has_replicas = true;
-        s->replicas = 1;
-    }
-    if (!s->has_revision_history_limit) {
-        s->has_revision_history_limit = true;
-        s->revision_history_limit = 10;
-    }
+    default_str(&s->persistent_volume_claim_retention_policy->when_deleted, STR("Retain"));
+    default_str(&s->persistent_volume_claim_retention_policy->when_scaled, STR("Retain"));
+    default_opt_int(&s->has_replicas, &s->replicas, 1);
+    default_opt_int(&s->has_revision_history_limit, &s->revision_history_limit, 10);
 }
 
 static void validate_strategy(struct field_errors *errs, const struct field_path *path,

@@ -1,6 +1,7 @@
 /* storageclasses.c - StorageClass: how volumes are made for claims. */
 #include "apiserver/kinds/kinds.h"
 
+#include "apiserver/kinds/defaults.h"
 #include "apiserver/kinds/rules.h"
 #include "api/core_v1.h"
 #include "api/storage_v1.h"
@@ -16,14 +17,8 @@ static void set_defaults(const struct kind_ctx *ctx, void *obj)
 {
     UNUSED(ctx);
     struct storage_v1_storage_class *c = obj;
-    if (!c->has_reclaim_policy) {
-        c->has_reclaim_policy = true;
-        c->reclaim_policy = STR("Delete");
-    }
-    if (!c->has_volume_binding_mode) {
-        c->has_volume_binding_mode = true;
-        c->volume_binding_mode = STR("Immediate");
-    }
+    default_opt_str(&c->has_reclaim_policy, &c->reclaim_policy, STR("Delete"));
+    default_opt_str(&c->has_volume_binding_mode, &c->volume_binding_mode, STR("Immediate"));
 }
 
 static void check_provisioner(struct field_errors *errs, const struct field_path *path,

@@ -25,6 +25,9 @@
 
 #define READY_LOOK_MS 50u
 #define LOOK_MS 5000u
+/* Who waits for a majority when the end is asked for: less than the server's patience
+ * with its connections, so that the answer still arrives. */
+#define STOP_WAIT_MS 1500u
 
 struct program {
     const struct options *options;
@@ -51,6 +54,7 @@ static void stop(struct program *p)
 {
     p->stopping = true;
     notify_systemd("STOPPING=1");
+    store_limit_waits(p->store, STOP_WAIT_MS);
     for (size_t i = 0; i < ARRAY_SIZE(p->signals); i++)
         uv_close((uv_handle_t *)&p->signals[i], NULL);
     uv_close((uv_handle_t *)&p->timer, NULL);

@@ -342,6 +342,7 @@ int replica_new(const struct replica_config *config, struct replica **ret, struc
     struct replica *r = xzalloc(sizeof(*r));
     r->config = *config;
     set_defaults(&r->config);
+    r->waits_end_ms = UINT64_MAX;
     struct consensus_config cc = {
         .id = config->id,
         .seed = config->seed,
@@ -473,6 +474,11 @@ static bool needs_housekeeping(const struct replica *r)
     return r->proposal_count > 0 || r->read_count > 0 || r->group_count > 0 ||
            r->change_count > 0 || !list_empty(&r->writes) || r->fatal_at_ms != 0 ||
            transfer_active(r) || (is_leader(r) && has_standby(&r->told));
+}
+
+void replica_limit_waits(struct replica *r, uint64_t at_ms)
+{
+    r->waits_end_ms = at_ms;
 }
 
 uint64_t replica_deadline(const struct replica *r)

@@ -272,6 +272,10 @@ int replica_change(struct replica *r, uint64_t now_ms, enum replica_change_type 
  * change_done(). */
 int replica_transfer(struct replica *r, uint64_t now_ms, uint64_t id, void *cookie);
 
+/* Nobody waits beyond at_ms any more, who asks from now on included: the member is
+ * about to be closed. */
+void replica_limit_waits(struct replica *r, uint64_t at_ms);
+
 void replica_status(const struct replica *r, struct replica_status *ret);
 const struct members *
 replica_members(const struct replica *r); /* Newest; borrowed until the next call. */

@@ -312,7 +312,7 @@ void change_tick(struct replica *r)
 {
     LIST_FOREACH_SAFE (n, &r->changes) {
         struct change *c = LIST_ENTRY(n, struct change, node);
-        if (r->now_ms < c->deadline_ms)
+        if (!is_past(r, c->deadline_ms))
             continue;
         int code = c->type == PEER_TRANSFER ? E_TIMEOUT
                    : c->maybe               ? E_UNKNOWN_OUTCOME

@@ -182,6 +182,7 @@ struct replica {
     void *arg;
     struct consensus *consensus;
     uint64_t now_ms, last_tick_ms;
+    uint64_t waits_end_ms; /* Of replica_limit_waits(). */
     bool started, closed, failed;
     bool in_op; /* An owner's op runs: it must not call back. */
 
@@ -274,6 +275,11 @@ struct replica {
         (r)->in_op = false;                                                                        \
     } while (0)
 
+/* Has somebody waited long enough? */
+static inline bool is_past(const struct replica *r, uint64_t deadline_ms)
+{
+    return r->now_ms >= MIN_OF(deadline_ms, r->waits_end_ms);
+}
 static inline bool is_leader(const struct replica *r)
 {
     return r->state == CONSENSUS_LEADER;

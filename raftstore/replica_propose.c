@@ -305,7 +305,7 @@ static void expire(struct replica *r, struct list *l, uint64_t *bytes)
 {
     LIST_FOREACH_SAFE (it, l) {
         struct proposal *p = LIST_ENTRY(it, struct proposal, node);
-        if (r->now_ms < p->deadline_ms)
+        if (!is_past(r, p->deadline_ms))
             continue;
         list_remove(&p->node);
         *bytes -= p->size;

@@ -243,7 +243,7 @@ static void expire(struct replica *r, struct list *l)
 {
     LIST_FOREACH_SAFE (n, l) {
         struct read_op *op = LIST_ENTRY(n, struct read_op, node);
-        if (r->now_ms >= op->deadline_ms)
+        if (is_past(r, op->deadline_ms))
             finish(r, op, E_UNAVAILABLE);
     }
 }

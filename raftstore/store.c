@@ -350,6 +350,13 @@ void store_kill(struct store *s)
     close_by(s, REQUEST_KILL);
 }
 
+void store_limit_waits(struct store *s, uint32_t wait_ms)
+{
+    struct request *r = request_new(s, REQUEST_LIMIT, NULL);
+    r->id = wait_ms;
+    mailbox_post(&s->mailbox, &r->mail);
+}
+
 void store_block(struct store *s, uint64_t id, bool blocked)
 {
     struct request *r = request_new(s, REQUEST_BLOCK, NULL);

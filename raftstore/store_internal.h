@@ -46,6 +46,7 @@ enum request_type {
     REQUEST_CLOSE,
     REQUEST_KILL,
     REQUEST_BLOCK,
+    REQUEST_LIMIT, /* id: milliseconds */
     REQUEST_BACKUP,
     REQUEST_LEASE, /* id, flag: with its keys */
     REQUEST_LEASES,

@@ -15,6 +15,8 @@
 
 #include <inttypes.h>
 
+#define HAND_OVER_MS_MAX 5000u
+
 uint64_t store_now(const struct store *s)
 {
     return env_now_ms(s->env);
@@ -64,7 +66,9 @@ static void begin_close(struct store *s, struct request *r)
     }
     replica_status(s->replica, &status);
     s->closing = true;
-    s->close_at_ms = store_now(s) + s->election_ms + s->election_ms / 2;
+    s->close_at_ms =
+        store_now(s) + MIN_OF(s->election_ms + s->election_ms / 2, (uint64_t)HAND_OVER_MS_MAX);
+    replica_limit_waits(s->replica, s->close_at_ms);
     if (status.state != REPLICA_LEADER || replica_transfer(s->replica, store_now(s), 0, r) < 0) {
         request_finish(r, 0);
         shut_down(s);
@@ -119,6 +123,11 @@ void store_on_request(struct mail *m)
         request_finish(r, 0);
         shut_down(s);
         return;
+    case REQUEST_LIMIT:
+        if (s->replica != NULL)
+            replica_limit_waits(s->replica, store_now(s) + r->id);
+        request_finish(r, 0);
+        break;
     case REQUEST_BLOCK:
         if (s->transport != NULL)
             transport_block(s->transport, r->id, r->flag);

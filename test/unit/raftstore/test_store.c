@@ -494,6 +494,40 @@ START_TEST(no_majority)
 }
 END_TEST
 
+/* Who waits for a majority that is gone hears of it soon once the member is to end,
+ * and so does who asks after that. */
+START_TEST(waits_are_limited)
+{
+    struct rig r;
+    rig_init(&r, 3);
+    r.hooks.proposal_timeout_ms = 600000;
+    for (uint32_t i = 0; i < 3; i++)
+        rig_start(&r, i);
+    rig_must_put(&r, 0, "/a", "1");
+    rig_kill(&r, 1);
+    rig_kill(&r, 2);
+    struct answer write = {0}, read = {0}, change = {0}, late = {0};
+    struct txn_op op = {.type = OP_PUT, .key = STR("/a"), .value = STR("2")};
+    const struct txn put = {.success = &op, .success_count = 1};
+    store_txn(r.stores[0], &put, &r.mb, rig_on_txn, &write);
+    store_read_barrier(r.stores[0], &r.mb, rig_on_done, &read);
+    store_member_remove(r.stores[0], 2, &r.mb, rig_on_done, &change);
+    rig_sleep(&r, 100);
+    ck_assert(!write.done && !read.done && !change.done);
+    store_limit_waits(r.stores[0], 300);
+    ck_assert(rig_wait(&r, &write.done, 20000));
+    ck_assert(rig_wait(&r, &read.done, 20000));
+    ck_assert(rig_wait(&r, &change.done, 20000));
+    ck_assert_int_lt(write.code, 0);
+    ck_assert_int_lt(read.code, 0);
+    ck_assert_int_lt(change.code, 0);
+    store_txn(r.stores[0], &put, &r.mb, rig_on_txn, &late);
+    ck_assert(rig_wait(&r, &late.done, 20000));
+    ck_assert_int_lt(late.code, 0);
+    rig_done(&r);
+}
+END_TEST
+
 /* --- membership --------------------------------------------------------------------------- */
 
 static struct answer add(struct rig *r, uint32_t by, uint32_t i)
@@ -878,6 +912,7 @@ UNIT_MAIN("store", {
     UNIT_TEST(catch_up_by_snapshot);
     UNIT_TEST(partition);
     UNIT_TEST(no_majority);
+    UNIT_TEST(waits_are_limited);
     UNIT_TEST(grow_and_shrink);
     UNIT_TEST(grow_over_tls);
     UNIT_TEST(transfer);

@@ -2,6 +2,7 @@
  * what is written. */
 #include "apiserver/kinds/kinds.h"
 
+#include "apiserver/kinds/defaults.h"
 #include "apiserver/kinds/webhooks.h"
 #include "api/admissionregistration_v1.h"
 #include "api/meta_v1.h"
@@ -10,10 +11,7 @@ static void set_defaults(const struct kind_ctx *ctx, void *obj)
 {
     struct admissionregistration_v1_mutating_admission_policy_spec *s =
         &((struct admissionregistration_v1_mutating_admission_policy *)obj)->spec;
-    if (!s->has_failure_policy) {
-        s->has_failure_policy = true;
-        s->failure_policy = STR("Fail");
-    }
+    default_opt_str(&s->has_failure_policy, &s->failure_policy, STR("Fail"));
     if (s->match_constraints != NULL)
         default_match_resources(ctx->arena, s->match_constraints);
 }

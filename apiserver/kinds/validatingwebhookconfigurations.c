@@ -5,15 +5,21 @@
 #include "apiserver/kinds/webhooks.h"
 #include "api/admissionregistration_v1.h"
 #include "api/meta_v1.h"
-#include "lib/api/codec.h"
+#include "lib/base/arena.h"
+
+static struct webhook_view *
+views(struct arena *a, const struct admissionregistration_v1_validating_webhook_configuration *c)
+{
+    struct webhook_view *v = ARENA_ARRAY(a, struct webhook_view, c->webhooks_count);
+    for (size_t i = 0; i < c->webhooks_count; i++)
+        v[i] = WEBHOOK_VIEW(&c->webhooks[i]);
+    return v;
+}
 
 static void set_defaults(const struct kind_ctx *ctx, void *obj)
 {
     struct admissionregistration_v1_validating_webhook_configuration *c = obj;
-    for (size_t i = 0; i < c->webhooks_count; i++) {
-        struct webhook_view w = WEBHOOK_VIEW(&c->webhooks[i]);
-        webhook_defaults(ctx->arena, &w);
-    }
+    webhooks_defaults(ctx->arena, views(ctx->arena, c), c->webhooks_count);
 }
 
 /* The webhooks are what is wanted: their change counts. */
@@ -22,11 +28,8 @@ static void prepare_update(const struct kind_ctx *ctx, void *obj, const void *ol
     UNUSED(ctx);
     struct admissionregistration_v1_validating_webhook_configuration *c = obj;
     const struct admissionregistration_v1_validating_webhook_configuration *o = old;
-    bool same = c->webhooks_count == o->webhooks_count;
-    for (size_t i = 0; same && i < c->webhooks_count; i++)
-        same = api_msg_equal(&admissionregistration_v1_validating_webhook_msg, &c->webhooks[i],
-                             &o->webhooks[i]);
-    if (!same)
+    if (!webhooks_equal(&admissionregistration_v1_validating_webhook_msg, c->webhooks,
+                        c->webhooks_count, o->webhooks, o->webhooks_count))
         c->metadata.generation++;
 }
 
@@ -34,31 +37,13 @@ static void validate_create(const struct kind_ctx *ctx, const void *obj, struct 
 {
     UNUSED(ctx);
     const struct admissionregistration_v1_validating_webhook_configuration *c = obj;
-    for (size_t i = 0; i < c->webhooks_count; i++) {
-        const struct field_path *at = PATH_INDEX(PATH(PATH_ROOT, "webhooks"), i);
-        struct webhook_view w = WEBHOOK_VIEW(&c->webhooks[i]);
-        webhook_validate(errs, at, &w);
-        for (size_t j = 0; j < i; j++)
-            if (!str_empty(w.name) && str_eq(c->webhooks[j].name, w.name)) {
-                field_duplicate(errs, PATH(at, "name"), w.name);
-                break;
-            }
-    }
+    webhooks_validate(errs, views(errs->arena, c), c->webhooks_count);
 }
-
-static const struct table_column columns[] = {
-    {"Name", "string", "name", "", 0},
-    {"Webhooks", "integer", "", "How many there are.", 0},
-    {"Age", "string", "", "", 0},
-    {0},
-};
 
 static void row(struct table_row *r, const void *obj)
 {
     const struct admissionregistration_v1_validating_webhook_configuration *c = obj;
-    cell_str(r, c->metadata.name);
-    cell_int(r, (int64_t)c->webhooks_count);
-    cell_age(r, &c->metadata.creation_timestamp);
+    webhooks_row(r, &c->metadata, c->webhooks_count);
 }
 
 const struct kind_ops kind_validatingwebhookconfigurations = {
@@ -70,6 +55,6 @@ const struct kind_ops kind_validatingwebhookconfigurations = {
     .prepare_update = prepare_update,
     .validate_create = validate_create,
     .validate_update = kind_validate_as_new,
-    .columns = columns,
+    .columns = webhooks_columns,
     .row = row,
 };

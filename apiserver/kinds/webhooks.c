@@ -2,8 +2,10 @@
 #include "apiserver/kinds/webhooks.h"
 
 #include "apiserver/kind.h"
+#include "apiserver/kinds/defaults.h"
 #include "api/admissionregistration_v1.h"
 #include "api/meta_v1.h"
+#include "lib/api/codec.h"
 #include "lib/api/json.h"
 #include "lib/base/arena.h"
 #include "lib/base/buf.h"
@@ -25,50 +27,45 @@ struct str strings_shown(struct arena *a, const struct str *list, size_t count)
 
 /* --- defaults -------------------------------------------------------------------------------- */
 
-static void default_str(bool *has, struct str *s, struct str to)
-{
-    if (!*has) {
-        *has = true;
-        *s = to;
-    }
-}
-
 static void default_selector(struct arena *a, struct meta_v1_label_selector **s)
 {
     if (*s == NULL)
         *s = ARENA_NEW(a, struct meta_v1_label_selector);
 }
 
-void webhook_defaults(struct arena *a, const struct webhook_view *w)
+static void webhook_defaults(struct arena *a, const struct webhook_view *w)
 {
-    default_str(w->has_failure_policy, w->failure_policy, STR("Fail"));
-    default_str(w->has_match_policy, w->match_policy, STR("Equivalent"));
+    default_opt_str(w->has_failure_policy, w->failure_policy, STR("Fail"));
+    default_opt_str(w->has_match_policy, w->match_policy, STR("Equivalent"));
     default_selector(a, w->namespace_selector);
     default_selector(a, w->object_selector);
-    if (!*w->has_timeout) {
-        *w->has_timeout = true;
-        *w->timeout = TIMEOUT_DEFAULT_S;
-    }
+    default_opt_int(w->has_timeout, w->timeout, TIMEOUT_DEFAULT_S);
     for (size_t i = 0; i < w->rules_count; i++)
-        default_str(&w->rules[i].rule.has_scope, &w->rules[i].rule.scope, STR("*"));
+        default_opt_str(&w->rules[i].rule.has_scope, &w->rules[i].rule.scope, STR("*"));
     struct admissionregistration_v1_service_reference *s = w->client->service;
-    if (s != NULL && !s->has_port) {
-        s->has_port = true;
-        s->port = 443;
-    }
+    if (s != NULL)
+        default_opt_int(&s->has_port, &s->port, 443);
+    if (w->has_reinvocation != NULL)
+        default_opt_str(w->has_reinvocation, w->reinvocation_policy, STR("Never"));
+}
+
+void webhooks_defaults(struct arena *a, const struct webhook_view *w, size_t count)
+{
+    for (size_t i = 0; i < count; i++)
+        webhook_defaults(a, &w[i]);
 }
 
 void default_match_resources(struct arena *a, struct admissionregistration_v1_match_resources *m)
 {
-    default_str(&m->has_match_policy, &m->match_policy, STR("Equivalent"));
+    default_opt_str(&m->has_match_policy, &m->match_policy, STR("Equivalent"));
     default_selector(a, &m->namespace_selector);
     default_selector(a, &m->object_selector);
     for (size_t i = 0; i < m->resource_rules_count; i++)
-        default_str(&m->resource_rules[i].rule_with_operations.rule.has_scope,
-                    &m->resource_rules[i].rule_with_operations.rule.scope, STR("*"));
+        default_opt_str(&m->resource_rules[i].rule_with_operations.rule.has_scope,
+                        &m->resource_rules[i].rule_with_operations.rule.scope, STR("*"));
     for (size_t i = 0; i < m->exclude_resource_rules_count; i++)
-        default_str(&m->exclude_resource_rules[i].rule_with_operations.rule.has_scope,
-                    &m->exclude_resource_rules[i].rule_with_operations.rule.scope, STR("*"));
+        default_opt_str(&m->exclude_resource_rules[i].rule_with_operations.rule.has_scope,
+                        &m->exclude_resource_rules[i].rule_with_operations.rule.scope, STR("*"));
 }
 
 /* --- rules -------------------------------------------------------------------------------------
@@ -246,12 +243,13 @@ void validate_match_conditions(struct field_errors *errs, const struct field_pat
     }
 }
 
-void webhook_validate(struct field_errors *errs, const struct field_path *at,
-                      const struct webhook_view *w)
+static void check_webhook(struct field_errors *errs, const struct field_path *at,
+                          const struct webhook_view *w)
 {
     static const char *const failures[] = {"Fail", "Ignore", NULL};
     static const char *const matches[] = {"Equivalent", "Exact", NULL};
     static const char *const effects[] = {"None", "NoneOnDryRun", NULL};
+    static const char *const reinvocations[] = {"IfNeeded", "Never", NULL};
     check_name(errs, PATH(at, "name"), w->name);
     for (size_t i = 0; i < w->rules_count; i++)
         check_rule(errs, PATH_INDEX(PATH(at, "rules"), i), &w->rules[i]);
@@ -272,6 +270,46 @@ void webhook_validate(struct field_errors *errs, const struct field_path *at,
     validate_match_conditions(errs, PATH(at, "matchConditions"), w->conditions,
                               w->conditions_count);
     check_versions(errs, PATH(at, "admissionReviewVersions"), w->versions, w->versions_count);
+    if (w->has_reinvocation != NULL && *w->has_reinvocation)
+        validate_listed(errs, PATH(at, "reinvocationPolicy"), *w->reinvocation_policy,
+                        reinvocations);
+}
+
+void webhooks_validate(struct field_errors *errs, const struct webhook_view *w, size_t count)
+{
+    for (size_t i = 0; i < count; i++) {
+        const struct field_path *at = PATH_INDEX(PATH(PATH_ROOT, "webhooks"), i);
+        check_webhook(errs, at, &w[i]);
+        for (size_t j = 0; j < i; j++)
+            if (!str_empty(w[i].name) && str_eq(w[j].name, w[i].name)) {
+                field_duplicate(errs, PATH(at, "name"), w[i].name);
+                break;
+            }
+    }
+}
+
+bool webhooks_equal(const struct api_msg *m, const void *x, size_t x_count, const void *y,
+                    size_t y_count)
+{
+    const char *a = x, *b = y;
+    bool same = x_count == y_count;
+    for (size_t i = 0; same && i < x_count; i++)
+        same = api_msg_equal(m, a + i * m->size, b + i * m->size);
+    return same;
+}
+
+const struct table_column webhooks_columns[] = {
+    {"Name", "string", "name", "", 0},
+    {"Webhooks", "integer", "", "How many there are.", 0},
+    {"Age", "string", "", "", 0},
+    {0},
+};
+
+void webhooks_row(struct table_row *r, const struct meta_v1_object_meta *m, size_t count)
+{
+    cell_str(r, m->name);
+    cell_int(r, (int64_t)count);
+    cell_age(r, &m->creation_timestamp);
 }
 
 /* --- policies
@@ -357,8 +395,8 @@ void validate_param_kind(struct field_errors *errs, const struct field_path *pat
         field_required(errs, PATH(path, "kind"), NULL);
 }
 
-void validate_param_ref(struct field_errors *errs, const struct field_path *path,
-                        const struct admissionregistration_v1_param_ref *p)
+static void check_param_ref(struct field_errors *errs, const struct field_path *path,
+                            const struct admissionregistration_v1_param_ref *p)
 {
     static const char *const actions[] = {"Deny", "Allow", NULL};
     if (p == NULL)
@@ -388,7 +426,7 @@ void cell_param_kind(struct table_row *r, const struct admissionregistration_v1_
         cell_printf(r, STR_FMT "/" STR_FMT, STR_ARG(p->api_version), STR_ARG(p->kind));
 }
 
-void cell_param_ref(struct table_row *r, const struct admissionregistration_v1_param_ref *p)
+static void cell_param_ref(struct table_row *r, const struct admissionregistration_v1_param_ref *p)
 {
     if (p == NULL)
         cell_strc(r, "<unset>");
@@ -398,4 +436,31 @@ void cell_param_ref(struct table_row *r, const struct admissionregistration_v1_p
         cell_printf(r, "*/" STR_FMT, STR_ARG(p->name));
     else
         cell_printf(r, STR_FMT "/" STR_FMT, STR_ARG(p->namespace), STR_ARG(p->name));
+}
+
+void validate_policy_binding(struct field_errors *errs, struct str policy_name,
+                             const struct admissionregistration_v1_param_ref *p,
+                             const struct admissionregistration_v1_match_resources *m)
+{
+    const struct field_path *spec = PATH(PATH_ROOT, "spec");
+    require_form(errs, PATH(spec, "policyName"), policy_name, api_check_dns_subdomain);
+    check_param_ref(errs, PATH(spec, "paramRef"), p);
+    validate_match_resources(errs, PATH(spec, "matchResources"), m, false);
+}
+
+const struct table_column policy_binding_columns[] = {
+    {"Name", "string", "name", "", 0},
+    {"PolicyName", "string", "", "What counts.", 0},
+    {"ParamRef", "string", "", "Its parameters.", 0},
+    {"Age", "string", "", "", 0},
+    {0},
+};
+
+void policy_binding_row(struct table_row *r, const struct meta_v1_object_meta *m,
+                        struct str policy_name, const struct admissionregistration_v1_param_ref *p)
+{
+    cell_str(r, m->name);
+    cell_str(r, policy_name);
+    cell_param_ref(r, p);
+    cell_age(r, &m->creation_timestamp);
 }

@@ -4,6 +4,7 @@
 #ifndef APISERVER_KINDS_WEBHOOKS_H
 #define APISERVER_KINDS_WEBHOOKS_H
 
+#include "apiserver/kind.h"
 #include "apiserver/kinds/rules.h"
 
 struct admissionregistration_v1_match_condition;
@@ -16,7 +17,7 @@ struct admissionregistration_v1_variable;
 struct admissionregistration_v1_webhook_client_config;
 struct arena;
 struct meta_v1_label_selector;
-struct table_row;
+struct meta_v1_object_meta;
 
 /* The members of a webhook, by address where they have defaults. */
 struct webhook_view {
@@ -32,22 +33,40 @@ struct webhook_view {
     size_t versions_count;
     const struct admissionregistration_v1_match_condition *conditions;
     size_t conditions_count;
+    bool *has_reinvocation; /* Mutating ones alone; NULL otherwise. */
+    struct str *reinvocation_policy;
 };
 
-/* of: a pointer to either of the two structs. */
+/* of: a pointer to either of the two structs. Leaves the reinvocation policy out. */
 #define WEBHOOK_VIEW(of)                                                                           \
-    ((struct webhook_view){(of)->name, &(of)->client_config, (of)->rules, (of)->rules_count,       \
-                           &(of)->has_failure_policy, &(of)->has_match_policy,                     \
-                           &(of)->has_side_effects, &(of)->has_timeout_seconds,                    \
-                           &(of)->failure_policy, &(of)->match_policy, &(of)->side_effects,        \
-                           &(of)->namespace_selector, &(of)->object_selector,                      \
-                           &(of)->timeout_seconds, (of)->admission_review_versions,                \
-                           (of)->admission_review_versions_count, (of)->match_conditions,          \
-                           (of)->match_conditions_count})
+    ((struct webhook_view){(of)->name,                                                             \
+                           &(of)->client_config,                                                   \
+                           (of)->rules,                                                            \
+                           (of)->rules_count,                                                      \
+                           &(of)->has_failure_policy,                                              \
+                           &(of)->has_match_policy,                                                \
+                           &(of)->has_side_effects,                                                \
+                           &(of)->has_timeout_seconds,                                             \
+                           &(of)->failure_policy,                                                  \
+                           &(of)->match_policy,                                                    \
+                           &(of)->side_effects,                                                    \
+                           &(of)->namespace_selector,                                              \
+                           &(of)->object_selector,                                                 \
+                           &(of)->timeout_seconds,                                                 \
+                           (of)->admission_review_versions,                                        \
+                           (of)->admission_review_versions_count,                                  \
+                           (of)->match_conditions,                                                 \
+                           (of)->match_conditions_count,                                           \
+                           NULL,                                                                   \
+                           NULL})
 
-void webhook_defaults(struct arena *a, const struct webhook_view *w);
-void webhook_validate(struct field_errors *errs, const struct field_path *at,
-                      const struct webhook_view *w);
+void webhooks_defaults(struct arena *a, const struct webhook_view *w, size_t count);
+void webhooks_validate(struct field_errors *errs, const struct webhook_view *w, size_t count);
+/* Of the lists as they are: m is the message of one. */
+bool webhooks_equal(const struct api_msg *m, const void *x, size_t x_count, const void *y,
+                    size_t y_count);
+extern const struct table_column webhooks_columns[];
+void webhooks_row(struct table_row *r, const struct meta_v1_object_meta *m, size_t count);
 
 void default_match_resources(struct arena *a, struct admissionregistration_v1_match_resources *m);
 void validate_match_resources(struct field_errors *errs, const struct field_path *path,
@@ -60,10 +79,14 @@ void validate_variables(struct field_errors *errs, const struct field_path *path
                         const struct admissionregistration_v1_variable *v, size_t count);
 void validate_param_kind(struct field_errors *errs, const struct field_path *path,
                          const struct admissionregistration_v1_param_kind *p);
-void validate_param_ref(struct field_errors *errs, const struct field_path *path,
-                        const struct admissionregistration_v1_param_ref *p);
+/* Where a policy of either kind counts. */
+void validate_policy_binding(struct field_errors *errs, struct str policy_name,
+                             const struct admissionregistration_v1_param_ref *p,
+                             const struct admissionregistration_v1_match_resources *m);
+extern const struct table_column policy_binding_columns[];
+void policy_binding_row(struct table_row *r, const struct meta_v1_object_meta *m,
+                        struct str policy_name, const struct admissionregistration_v1_param_ref *p);
 void cell_param_kind(struct table_row *r, const struct admissionregistration_v1_param_kind *p);
-void cell_param_ref(struct table_row *r, const struct admissionregistration_v1_param_ref *p);
 /* A JSON list of strings, as errors show it. */
 struct str strings_shown(struct arena *a, const struct str *list, size_t count);
 

@@ -2,89 +2,20 @@
 #include "apiserver/kubelet_proxy.h"
 
 #include "api/core_v1.h"
-#include "apiserver/encode.h"
+#include "apiserver/kubelet_pool.h"
 #include "apiserver/request.h"
-#include "apiserver/write.h"
 #include "lib/base/arena.h"
 #include "lib/base/buf.h"
-#include "lib/base/log.h"
-#include "lib/base/map.h"
-#include "lib/net/bytes.h"
 #include "lib/net/http_client.h"
 #include "lib/net/http_server.h"
-#include "lib/net/tls.h"
 #include "lib/net/url.h"
-#include "raftstore/store.h"
 
-#include <inttypes.h>
-
-#define KUBELET_PORT 10250
 #define WINDOW_BYTES (256u << 10)
-#define CLIENTS_MAX 4096u
-
-struct kubelet_pool {
-    struct server_thread *thread;
-    struct tls_context *tls; /* NULL: no client certificate configured. */
-    struct map clients;      /* "host:port" -> struct http_client */
-};
-
-int kubelet_pool_new(struct server_thread *t, struct kubelet_pool **ret, struct error *err)
-{
-    const struct apiserver_config *c = &t->server->config;
-    struct kubelet_pool *p = xzalloc(sizeof(*p));
-    p->thread = t;
-    map_init(&p->clients);
-    if (c->kubelet_client_certificate != NULL) {
-        struct tls_config tc = {.cert.file = c->kubelet_client_certificate,
-                                .key.file = c->kubelet_client_key,
-                                .ca.file = c->kubelet_ca_file,
-                                .skip_verify = c->kubelet_ca_file == NULL,
-                                .alpn = TLS_ALPN_HTTP1};
-        int code = tls_context_new(&tc, &p->tls, err);
-        if (code != 0) {
-            free(p);
-            return code;
-        }
-    }
-    *ret = p;
-    return 0;
-}
-
-void kubelet_pool_close(struct kubelet_pool *p)
-{
-    if (p == NULL)
-        return;
-    size_t pos = 0;
-    void *client;
-    while (map_next(&p->clients, &pos, NULL, &client))
-        http_client_close(client, NULL, NULL);
-    map_done(&p->clients);
-    tls_context_unref(p->tls);
-    free(p);
-}
-
-static int client_for(struct kubelet_pool *p, const char *endpoint, struct http_client **ret,
-                      struct error *err)
-{
-    *ret = map_get(&p->clients, str_of(endpoint));
-    if (*ret != NULL)
-        return 0;
-    if (p->clients.count >= CLIENTS_MAX)
-        return error_set(err, E_TOO_MANY, "connections to too many nodes");
-    struct http_client_config c = {.endpoints = &endpoint,
-                                   .endpoint_count = 1,
-                                   .tls = p->tls,
-                                   .protocol = HTTP_CLIENT_H1,
-                                   .user_agent = "kube-apiserver"};
-    int code = http_client_new(&p->thread->loop, &c, ret, err);
-    if (code == 0)
-        map_set(&p->clients, str_of(endpoint), *ret);
-    return code;
-}
 
 /* --- a stream from the kubelet to the client -------------------------------------------------- */
 struct relay {
     struct req *r;
+    struct kubelet_client *client;
     struct http_call *call;
     bool started;
     bool client_gone;
@@ -122,6 +53,8 @@ static void on_end(struct http_call *call, const struct error *err, void *arg)
     struct relay *y = arg;
     struct req *r = y->r;
     y->call = NULL;
+    if (r->thread->kubelets != NULL) /* Not while the thread stops. */
+        kubelet_pool_give(r->thread->kubelets, y->client);
     if (!y->started) {
         if (err != NULL)
             req_status(r, status_internal(r->arena, "Get \"kubelet\": %s", error_message(err)));
@@ -148,7 +81,6 @@ static void on_abort(struct http_request *http, void *arg)
 static void relay_get(struct req *r, const char *endpoint, const char *target)
 {
     struct relay *y = ARENA_NEW(r->arena, struct relay);
-    struct http_client *client;
     struct error err = {0};
     y->r = r;
     r->long_running = true;
@@ -159,8 +91,13 @@ static void relay_get(struct req *r, const char *endpoint, const char *target)
                                  .on_data = on_data,
                                  .on_end = on_end,
                                  .arg = y};
-    if (client_for(r->thread->kubelets, endpoint, &client, &err) != 0 ||
-        http_call_start(client, &c, &y->call, &err) != 0) {
+    int code = kubelet_pool_take(r->thread->kubelets, endpoint, &y->client, &err);
+    if (code == 0) {
+        code = http_call_start(y->client->http, &c, &y->call, &err);
+        if (code != 0)
+            kubelet_pool_give(r->thread->kubelets, y->client);
+    }
+    if (code != 0) {
         req_status(r, status_internal(r->arena, "%s", error_message(&err)));
         return;
     }
@@ -192,8 +129,8 @@ static void name_list(struct buf *b, const struct core_v1_container *c, size_t c
     buf_putc(b, ']');
 }
 
-static struct meta_v1_status *choose_container(struct req *r, const struct core_v1_pod *pod,
-                                               struct str *ret)
+struct meta_v1_status *pod_choose_container(struct req *r, const struct core_v1_pod *pod,
+                                            struct str *ret)
 {
     const struct core_v1_pod_spec *s = &pod->spec;
     struct str name = req_query(r, "container");
@@ -228,16 +165,6 @@ static struct meta_v1_status *choose_container(struct req *r, const struct core_
     return NULL;
 }
 
-static struct str node_address(const struct core_v1_node *n)
-{
-    static const char *const types[] = {"InternalIP", "Hostname", "ExternalIP"};
-    for (size_t t = 0; t < ARRAY_SIZE(types); t++)
-        for (size_t i = 0; i < n->status.addresses_count; i++)
-            if (str_eqc(n->status.addresses[i].type, types[t]))
-                return n->status.addresses[i].address;
-    return STR_NULL;
-}
-
 static void log_target(struct req *r, const struct core_v1_pod *pod, struct str container,
                        struct buf *b)
 {
@@ -267,7 +194,7 @@ static void pod_log(struct req *r)
         req_status(r, status_not_found(r->arena, r->res->gr, r->info.name));
         return;
     }
-    struct meta_v1_status *s = choose_container(r, pod, &container);
+    struct meta_v1_status *s = pod_choose_container(r, pod, &container);
     if (s != NULL) {
         req_status(r, s);
         return;
@@ -276,19 +203,12 @@ static void pod_log(struct req *r)
         req_text(r, 200, "text/plain", STR("")); /* Not scheduled: nothing was written yet. */
         return;
     }
-    const struct core_v1_node *node = kind_lookup(&ctx, "", "nodes", STR_NULL, pod->spec.node_name);
-    struct str address = node != NULL ? node_address(node) : STR_NULL;
-    if (address.len == 0) {
-        req_status(r, status_internal(r->arena,
-                                      "no preferred addresses found for node \"" STR_FMT "\"",
-                                      STR_ARG(pod->spec.node_name)));
+    struct str endpoint;
+    s = kubelet_endpoint(r, &ctx, pod->spec.node_name, &endpoint);
+    if (s != NULL) {
+        req_status(r, s);
         return;
     }
-    int32_t port = node->status.daemon_endpoints.kubelet_endpoint.port;
-    bool v6 = str_find(address, ':', 0) >= 0;
-    struct str endpoint =
-        arena_printf(r->arena, v6 ? "[" STR_FMT "]:%" PRId32 : STR_FMT ":%" PRId32,
-                     STR_ARG(address), port != 0 ? port : KUBELET_PORT);
     AUTO_BUF target = BUF_INIT;
     log_target(r, pod, container, &target);
     relay_get(r, str_c(endpoint), arena_strdup(r->arena, (const char *)target.data));

@@ -1,19 +1,17 @@
-/* kubelet_proxy.h - what the server fetches from node agents: container logs.
- *
- * One pool per server thread; clients are made per node on demand and closed
- * when idle. Loop-confined. */
+/* kubelet_proxy.h - container logs, fetched from node agents. Loop-confined. */
 #ifndef APISERVER_KUBELET_PROXY_H
 #define APISERVER_KUBELET_PROXY_H
 
-struct error;
-struct kubelet_pool;
-struct req;
-struct server_thread;
+#include "lib/base/str.h"
 
-int kubelet_pool_new(struct server_thread *t, struct kubelet_pool **ret, struct error *err);
-void kubelet_pool_close(struct kubelet_pool *p); /* NULL is a no-op. */
+struct core_v1_pod;
+struct meta_v1_status;
+struct req;
 
 /* GET pods/log: answers r with the kubelet's stream. */
 void kubelet_pod_log(struct req *r);
+/* The container that ?container= or the pod itself names, or why there is none. */
+struct meta_v1_status *pod_choose_container(struct req *r, const struct core_v1_pod *pod,
+                                            struct str *ret);
 
 #endif

@@ -97,13 +97,28 @@ static void release_slot(struct req *r)
     r->inflight = -1;
 }
 
+static bool connects(struct str subresource)
+{
+    static const char *const names[] = {"exec", "attach", "portforward", "proxy"};
+    for (size_t i = 0; i < ARRAY_SIZE(names); i++)
+        if (str_eqc(subresource, names[i]))
+            return true;
+    return false;
+}
+
+bool req_connects(const struct req *r)
+{
+    return r->sub != NULL && connects(str_of(r->sub->name));
+}
+
 /* Bounds what is served at once, as upstream's max-in-flight filter does:
  * watches and streams do not count, those who repair the cluster always pass. */
 static bool take_slot(struct req *r)
 {
     const struct apiserver_config *c = &r->server->config;
     const char *verb = r->info.verb;
-    bool stream = strcmp(verb, "watch") == 0 || str_eqc(r->info.subresource, "log");
+    bool stream = strcmp(verb, "watch") == 0 || str_eqc(r->info.subresource, "log") ||
+                  connects(r->info.subresource);
     bool reads = strcmp(verb, "get") == 0 || strcmp(verb, "list") == 0 || strcmp(verb, "head") == 0;
     int64_t max = reads ? c->max_inflight : c->max_mutating_inflight;
     r->inflight = -1;
@@ -335,12 +350,15 @@ static struct meta_v1_status *find_resource(struct req *r)
     if (r->res == NULL)
         return status_path_not_found(r->arena);
     const struct api_kind *k = r->res->kind;
-    if (str_eqc(r->http->method, "HEAD"))
+    bool proxy = str_eqc(i->subresource, "proxy"); /* Any method is the other side's to judge. */
+    if (str_eqc(r->http->method, "HEAD") && !proxy)
         return status_method(r->arena);
     if (i->subresource.len != 0) {
         r->sub = api_kind_sub(k, i->subresource);
         if (r->sub == NULL || (k->namespaced && i->ns.len == 0))
             return status_path_not_found(r->arena);
+        if (proxy)
+            return NULL;
         if (!has_verb(r->sub->verbs, strcmp(verb, "deletecollection") == 0 ? "delete" : verb))
             return status_method(r->arena);
         return NULL;
@@ -438,10 +456,11 @@ static void route(struct req *r)
         return;
     }
     s = find_resource(r);
-    if (s == NULL)
+    if (s == NULL && !req_connects(r)) {
         s = negotiate(r);
-    if (s == NULL)
-        s = check_forms(r);
+        if (s == NULL)
+            s = check_forms(r);
+    }
     if (s != NULL)
         req_status(r, s);
     else

@@ -54,6 +54,9 @@ bool req_query_has(const struct req *r, const char *key);
 /* As Go's query conversion reads booleans: "", "0", "f", "false" are false. */
 bool req_query_bool(const struct req *r, const char *key);
 
+/* Is it for a subresource that is a connection: exec, attach, portforward, proxy? */
+bool req_connects(const struct req *r);
+
 /* The newest view, held until the request ends. */
 struct store_view *req_view(struct req *r);
 /* Lets go of them early: for watches and streams, which must not keep old

@@ -7,7 +7,7 @@
 
 #include "apiserver/authn.h"
 #include "apiserver/discovery.h"
-#include "apiserver/kubelet_proxy.h"
+#include "apiserver/kubelet_pool.h"
 #include "apiserver/registry.h"
 #include "apiserver/request.h"
 #include "apiserver/server_metrics.h"

@@ -52,6 +52,8 @@ static struct str verb_of(const struct req *r)
         {"update", "PUT"},    {"patch", "PATCH"},
         {"delete", "DELETE"}, {"deletecollection", "DELETECOLLECTION"},
     };
+    if (req_connects(r))
+        return STR("CONNECT");
     for (size_t i = 0; i < ARRAY_SIZE(names); i++)
         if (strcmp(r->info.verb, names[i][0]) == 0)
             return str_of(names[i][1]);
@@ -98,4 +100,10 @@ void server_metrics_watchers(struct req *r, int delta)
     metric_add(METRIC_OF(longrunning, r->res->gr.group, r->res->gr.resource, scope_of(r), STR(""),
                          STR("WATCH"), r->info.version),
                delta);
+}
+
+struct metric *server_metrics_connection(struct req *r)
+{
+    return METRIC_OF(longrunning, r->res->gr.group, r->res->gr.resource, scope_of(r),
+                     str_of(r->sub->name), STR("CONNECT"), r->info.version);
 }

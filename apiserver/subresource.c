@@ -1,6 +1,7 @@
 /* subresource.c - who handles what has a form of its own. */
 #include "apiserver/subresource.h"
 
+#include "apiserver/connect.h"
 #include "apiserver/kubelet_proxy.h"
 #include "apiserver/request.h"
 
@@ -19,6 +20,9 @@ static const struct {
     {"", "pods", "binding", binding_handle},
     {"", "pods", "eviction", eviction_handle},
     {"", "pods", "log", kubelet_pod_log},
+    {"", "pods", "exec", pod_connect},
+    {"", "pods", "attach", pod_connect},
+    {"", "pods", "portforward", pod_connect},
     {"", "bindings", "", binding_handle},
     {"", "serviceaccounts", "token", token_request_handle},
     {"", "componentstatuses", "", component_statuses_handle},

@@ -1,8 +1,11 @@
 /* server_stream.c - exec, attach and port-forward: the runtime is asked for a
  * one-time URL of its streaming server, and the client's upgraded connection
- * is joined to it, byte for byte.
+ * is joined to it (lib/net/upgrade.h).
  *
- *   client =upgrade= us =CRI=> URL; us =upgrade= runtime; then bytes both ways */
+ *   client =upgrade= us =CRI=> URL; us =upgrade= runtime; then bytes both ways
+ *
+ * Runtimes speak SPDY and the older WebSocket protocols themselves; the newer
+ * ones (v5.channel.k8s.io, tunnelled SPDY) are translated on the way. */
 #include "kubelet/cri.h"
 #include "kubelet/kubelet.h"
 #include "kubelet/pod_worker.h"
@@ -10,215 +13,88 @@
 
 #include "lib/base/arena.h"
 #include "lib/base/buf.h"
-#include "lib/base/log.h"
-#include "lib/net/http_client.h"
+#include "lib/base/metrics.h"
 #include "lib/net/http_server.h"
-#include "lib/net/stream.h"
+#include "lib/net/upgrade.h"
 #include "lib/net/url.h"
 
 #define CRI_STREAM_TIMEOUT_MS 10000u
 #define COMMAND_WORDS_MAX 4096
 #define PORTS_MAX 64
 
-struct bridge {
+/* One request on its way to the runtime. */
+struct streaming {
     struct kubelet *k;
     struct http_request *r; /* Until upgraded or answered. */
     struct arena *arena;
-    struct http_client *http;
-    struct net_stream *client, *runtime;
-    int open; /* Callbacks owed. */
-    bool answered;
+    enum upgrade_kind kind;
+    unsigned channels;
+    struct metric *count;
 };
 
-static void bridge_release(struct bridge *b)
+static void streaming_free(struct streaming *s)
 {
-    if (b->open > 0)
-        return;
-    arena_free(b->arena);
-    free(b);
+    metric_add(s->count, -1);
+    arena_free(s->arena);
+    free(s);
 }
 
-static void on_http_closed(void *arg)
+static void refuse(struct streaming *s, int status, const char *text)
 {
-    struct bridge *b = arg;
-    b->open--;
-    bridge_release(b);
+    server_text(s->r, status, "%s", text);
+    streaming_free(s);
 }
 
-/* --- bytes both ways ---------------------------------------------------------------------- */
-
-static struct net_stream *other(const struct bridge *b, const struct net_stream *s)
+static void on_fail(struct http_request *r, const struct error *err, void *arg)
 {
-    return s == b->client ? b->runtime : b->client;
+    UNUSED(arg);
+    server_text(r, err->code == E_INVALID ? 400 : 500, "%s", error_message(err));
 }
 
-static void on_read(struct net_stream *s, const uint8_t *data, size_t len, void *arg)
+static void on_end(void *arg)
 {
-    struct bridge *b = arg;
-    struct net_stream *to = other(b, s);
-    if (to == NULL)
-        return;
-    net_stream_write(to, data, len);
-    if (net_stream_room(to) == 0)
-        net_stream_pause(s);
+    streaming_free(arg);
 }
 
-static void on_writable(struct net_stream *s, void *arg)
+static void join(struct streaming *s, const char *url)
 {
-    struct bridge *b = arg;
-    struct net_stream *from = other(b, s);
-    if (from != NULL)
-        net_stream_resume(from);
-}
-
-static void on_eof(struct net_stream *s, void *arg)
-{
-    struct bridge *b = arg;
-    struct net_stream *to = other(b, s);
-    if (to != NULL)
-        net_stream_shutdown(to);
-}
-
-static void on_close(struct net_stream *s, const struct error *err, void *arg)
-{
-    struct bridge *b = arg;
-    UNUSED(err);
-    struct net_stream *to = other(b, s);
-    if (s == b->client)
-        b->client = NULL;
-    else
-        b->runtime = NULL;
-    if (to != NULL)
-        net_stream_close_soft(to);
-    if (b->client == NULL && b->runtime == NULL && b->http != NULL)
-        http_client_close(take(b->http), on_http_closed, b);
-    b->open--;
-    bridge_release(b);
-}
-
-static const struct net_stream_handler bridge_handler = {
-    .on_read = on_read, .on_eof = on_eof, .on_writable = on_writable, .on_close = on_close};
-
-/* --- the runtime's side -------------------------------------------------------------------- */
-
-static void answer_error(struct bridge *b, int status, const char *text)
-{
-    if (b->answered)
-        return;
-    b->answered = true;
-    server_text(b->r, status, "%s", text);
-}
-
-static void on_upgrade(struct http_call *call, struct net_stream *stream, void *arg)
-{
-    struct bridge *b = arg;
-    struct error err;
-    size_t n;
-    const struct http_header *h = http_call_headers(call, &n);
-    b->runtime = stream;
-    b->open++;
-    net_stream_set_handler(stream, &bridge_handler, b);
-    for (size_t i = 0; i < n; i++) {
-        if (!str_eqc(h[i].name, "connection") && !str_eqc(h[i].name, "upgrade") &&
-            !str_eqc(h[i].name, "date") && !str_eqc(h[i].name, "content-length"))
-            http_response_header_str(b->r, h[i].name, h[i].value);
-    }
-    struct str protocol = http_request_upgrade(b->r);
-    AUTO_ARENA *a = arena_new(0);
-    struct str shown = http_call_header(call, "upgrade");
-    if (str_empty(shown))
-        shown = protocol;
-    if (http_response_upgrade(b->r, str_c(arena_str(a, shown)), &bridge_handler, b, &b->client,
-                              &err) != 0) {
-        answer_error(b, 400, error_message(&err));
-        net_stream_close(stream);
-        return;
-    }
-    b->answered = true;
-    b->open++;
-}
-
-static void on_call_end(struct http_call *call, const struct error *err, void *arg)
-{
-    struct bridge *b = arg;
-    if (!b->answered)
-        answer_error(b, 502,
-                     err != NULL ? error_message(err)
-                                 : str_c(arena_printf(b->arena, "the runtime answered %d",
-                                                      http_call_status(call))));
-    if (b->client == NULL && b->runtime == NULL && b->http != NULL)
-        http_client_close(take(b->http), on_http_closed, b);
-    b->open--;
-    bridge_release(b);
-}
-
-/* Headers that make the upgrade, in the client's own words. */
-static struct http_header *forward_headers(struct bridge *b, size_t *ret_count)
-{
-    static const char *const dropped[] = {
-        "host",          "connection",      "upgrade",   "content-length", "transfer-encoding",
-        "authorization", "accept-encoding", "user-agent"};
-    struct http_header *list = ARENA_ARRAY(b->arena, struct http_header, b->r->header_count + 2);
-    *ret_count = 0;
-    for (size_t i = 0; i < b->r->header_count; i++) {
-        bool drop = b->r->headers[i].name.len > 0 && b->r->headers[i].name.data[0] == ':';
-        for (size_t k = 0; k < ARRAY_SIZE(dropped) && !drop; k++)
-            drop = str_eqc(b->r->headers[i].name, dropped[k]);
-        if (!drop)
-            list[(*ret_count)++] = b->r->headers[i];
-    }
-    list[(*ret_count)++] = (struct http_header){STR("connection"), STR("Upgrade")};
-    list[(*ret_count)++] = (struct http_header){STR("upgrade"), http_request_upgrade(b->r)};
-    return list;
-}
-
-static void join(struct bridge *b, const char *url)
-{
+    static const struct upgrade_events events = {.on_fail = on_fail, .on_end = on_end};
+    static const char *const dropped[] = {"host", "authorization", "accept-encoding", "user-agent",
+                                          NULL};
     struct url u;
     struct error err;
     if (url_parse(str_of(url), &u, &err) != 0) {
-        answer_error(b, 500, error_message(&err));
+        refuse(s, 500, error_message(&err));
         return;
     }
-    const char *endpoint = str_c(arena_str(b->arena, u.authority));
-    const char *endpoints[] = {endpoint};
-    struct http_client_config config = {
-        .endpoints = endpoints, .endpoint_count = 1, .protocol = HTTP_CLIENT_H1};
-    if (http_client_new(b->k->loop, &config, &b->http, &err) != 0) {
-        answer_error(b, 500, error_message(&err));
-        return;
-    }
-    b->open++;
-    struct http_call_config call = {
-        .method = str_c(arena_str(b->arena, b->r->method)),
-        .target = str_c(u.query.len > 0 ? arena_printf(b->arena, STR_FMT "?" STR_FMT,
+    struct upgrade_config c = {
+        .loop = s->k->loop,
+        .request = s->r,
+        .kind = s->kind,
+        .channels = s->channels,
+        .endpoint = str_c(arena_printf(s->arena, STR_FMT ":%u", STR_ARG(u.host), u.port)),
+        .target = str_c(u.query.len > 0 ? arena_printf(s->arena, STR_FMT "?" STR_FMT,
                                                        STR_ARG(u.path), STR_ARG(u.query))
-                                        : arena_printf(b->arena, STR_FMT, STR_ARG(u.path))),
-        .upgrade = true,
-        .header_timeout_ms = CRI_STREAM_TIMEOUT_MS,
-        .on_end = on_call_end,
-        .on_upgrade = on_upgrade,
-        .arg = b,
+                                        : arena_printf(s->arena, STR_FMT, STR_ARG(u.path))),
+        .answer_timeout_ms = CRI_STREAM_TIMEOUT_MS,
+        .events = &events,
+        .arg = s,
     };
-    call.headers = forward_headers(b, &call.header_count);
-    if (http_call_start(b->http, &call, NULL, &err) != 0) {
-        answer_error(b, 500, error_message(&err));
-        http_client_close(take(b->http), on_http_closed, b);
-        return;
-    }
-    b->open++;
+    if (str_find(u.host, ':', 0) >= 0)
+        c.endpoint = str_c(arena_printf(s->arena, "[" STR_FMT "]:%u", STR_ARG(u.host), u.port));
+    c.headers = http_forward_headers(s->r, dropped, 0, &c.header_count);
+    if (upgrade_start(&c, NULL, &err) != 0)
+        refuse(s, err.code == E_INVALID ? 400 : 500, error_message(&err));
 }
 
 /* --- asking the runtime ---------------------------------------------------------------------- */
 
-static void on_url(struct bridge *b, const struct cri_reply *reply, const char *url)
+static void on_url(struct streaming *s, const struct cri_reply *reply, const char *url)
 {
     if (reply->code != 0)
-        answer_error(b, reply->status == GRPC_NOT_FOUND ? 404 : 500, reply->message);
+        refuse(s, reply->status == GRPC_NOT_FOUND ? 404 : 500, reply->message);
     else
-        join(b, url);
-    b->open--;
-    bridge_release(b);
+        join(s, url);
 }
 
 static void on_exec(const struct cri_reply *reply, void *arg)
@@ -239,18 +115,29 @@ static void on_port_forward(const struct cri_reply *reply, void *arg)
     on_url(arg, reply, reply->code == 0 ? r->url : NULL);
 }
 
-static struct bridge *bridge_new(struct kubelet *k, struct http_request *r)
+/* Connections by what they are for. */
+static struct metric *count_of(const char *path)
 {
-    if (str_empty(http_request_upgrade(r))) {
+    static struct metric_family *f;
+    if (f == NULL)
+        f = metric_gauge(metrics_default(), "kubelet_http_inflight_requests",
+                         "Streaming connections being served.",
+                         METRIC_LABELS("long_running", "method", "path", "server_type"));
+    return METRIC_OF(f, STR("true"), STR("POST"), str_of(path), STR("readwrite"));
+}
+
+static struct streaming *streaming_new(struct kubelet *k, struct http_request *r,
+                                       enum upgrade_kind kind, const char *path)
+{
+    if (!upgrade_wanted(r)) {
         server_text(r, 400, "you must specify a protocol to upgrade to");
         return NULL;
     }
-    struct bridge *b = xzalloc(sizeof(*b));
-    b->k = k;
-    b->r = r;
-    b->arena = arena_new(0);
-    b->open = 1;
-    return b;
+    struct streaming *s = xzalloc(sizeof(*s));
+    *s = (struct streaming){
+        .k = k, .r = r, .arena = arena_new(0), .kind = kind, .count = count_of(path)};
+    metric_inc(s->count);
+    return s;
 }
 
 /* {ns}/{pod}/{container} or {ns}/{pod}/{uid}/{container}; NULL once answered. */
@@ -272,43 +159,69 @@ static const struct rt_container *find_running(struct kubelet *k, struct http_re
     return c;
 }
 
+/* The options of exec and attach; false once refused. A terminal has one output. */
+static bool channels_of(struct http_request *r, bool *tty, unsigned *ret)
+{
+    *tty = server_flag(r, "tty");
+    *ret =
+        (server_flag(r, "input") || server_flag(r, "stdin") ? CHANNEL_BIT(CHANNEL_STDIN) : 0) |
+        (server_flag(r, "output") || server_flag(r, "stdout") ? CHANNEL_BIT(CHANNEL_STDOUT) : 0) |
+        (!*tty && (server_flag(r, "error") || server_flag(r, "stderr"))
+             ? CHANNEL_BIT(CHANNEL_STDERR)
+             : 0);
+    if (*ret == 0)
+        server_text(r, 400, "you must specify at least 1 of stdin, stdout, stderr");
+    *ret |= *tty ? CHANNEL_BIT(CHANNEL_RESIZE) : 0;
+    return *ret != 0 && *ret != CHANNEL_BIT(CHANNEL_RESIZE);
+}
+
 void server_exec(struct kubelet *k, struct http_request *r, const struct str *segments,
                  size_t count)
 {
+    bool tty;
+    unsigned channels;
     const struct rt_container *c = find_running(k, r, segments, count);
-    struct bridge *b = c != NULL ? bridge_new(k, r) : NULL;
-    if (b == NULL)
+    if (c == NULL || !channels_of(r, &tty, &channels))
         return;
-    CRI(ExecRequest) *q = CRI_NEW(b->arena, ExecRequest, exec_request);
+    struct streaming *s = streaming_new(k, r, UPGRADE_COMMAND, "exec");
+    if (s == NULL)
+        return;
+    CRI(ExecRequest) *q = CRI_NEW(s->arena, ExecRequest, exec_request);
     struct str rest = r->query, key, value;
-    q->container_id = arena_strdup(b->arena, c->id);
-    q->cmd = ARENA_ARRAY(b->arena, char *, COMMAND_WORDS_MAX);
+    s->channels = channels;
+    q->container_id = arena_strdup(s->arena, c->id);
+    q->cmd = ARENA_ARRAY(s->arena, char *, COMMAND_WORDS_MAX);
     while (url_query_next(&rest, &key, &value) && q->n_cmd < COMMAND_WORDS_MAX) {
         struct str word;
-        if (str_eqc(key, "command") && url_unescape_query(b->arena, value, &word) == 0)
-            q->cmd[q->n_cmd++] = (char *)(uintptr_t)str_c(arena_str(b->arena, word));
+        if (str_eqc(key, "command") && url_unescape_query(s->arena, value, &word) == 0)
+            q->cmd[q->n_cmd++] = (char *)(uintptr_t)str_c(arena_str(s->arena, word));
     }
-    q->tty = server_flag(r, "tty");
-    q->stdin = server_flag(r, "input") || server_flag(r, "stdin");
-    q->stdout = server_flag(r, "output") || server_flag(r, "stdout");
-    q->stderr = !q->tty && (server_flag(r, "error") || server_flag(r, "stderr"));
-    cri_call(k->cri, CRI_EXEC, q, CRI_STREAM_TIMEOUT_MS, on_exec, b);
+    q->tty = tty;
+    q->stdin = (channels & CHANNEL_BIT(CHANNEL_STDIN)) != 0;
+    q->stdout = (channels & CHANNEL_BIT(CHANNEL_STDOUT)) != 0;
+    q->stderr = (channels & CHANNEL_BIT(CHANNEL_STDERR)) != 0;
+    cri_call(k->cri, CRI_EXEC, q, CRI_STREAM_TIMEOUT_MS, on_exec, s);
 }
 
 void server_attach(struct kubelet *k, struct http_request *r, const struct str *segments,
                    size_t count)
 {
+    bool tty;
+    unsigned channels;
     const struct rt_container *c = find_running(k, r, segments, count);
-    struct bridge *b = c != NULL ? bridge_new(k, r) : NULL;
-    if (b == NULL)
+    if (c == NULL || !channels_of(r, &tty, &channels))
         return;
-    CRI(AttachRequest) *q = CRI_NEW(b->arena, AttachRequest, attach_request);
-    q->container_id = arena_strdup(b->arena, c->id);
-    q->tty = server_flag(r, "tty");
-    q->stdin = server_flag(r, "input") || server_flag(r, "stdin");
-    q->stdout = server_flag(r, "output") || server_flag(r, "stdout");
-    q->stderr = !q->tty && (server_flag(r, "error") || server_flag(r, "stderr"));
-    cri_call(k->cri, CRI_ATTACH, q, CRI_STREAM_TIMEOUT_MS, on_attach, b);
+    struct streaming *s = streaming_new(k, r, UPGRADE_COMMAND, "attach");
+    if (s == NULL)
+        return;
+    CRI(AttachRequest) *q = CRI_NEW(s->arena, AttachRequest, attach_request);
+    s->channels = channels;
+    q->container_id = arena_strdup(s->arena, c->id);
+    q->tty = tty;
+    q->stdin = (channels & CHANNEL_BIT(CHANNEL_STDIN)) != 0;
+    q->stdout = (channels & CHANNEL_BIT(CHANNEL_STDOUT)) != 0;
+    q->stderr = (channels & CHANNEL_BIT(CHANNEL_STDERR)) != 0;
+    cri_call(k->cri, CRI_ATTACH, q, CRI_STREAM_TIMEOUT_MS, on_attach, s);
 }
 
 void server_port_forward(struct kubelet *k, struct http_request *r, const struct str *segments,
@@ -322,17 +235,17 @@ void server_port_forward(struct kubelet *k, struct http_request *r, const struct
         server_text(r, 400, "pod is not running");
         return;
     }
-    struct bridge *b = bridge_new(k, r);
-    if (b == NULL)
+    struct streaming *s = streaming_new(k, r, UPGRADE_PORTS, "portForward");
+    if (s == NULL)
         return;
-    CRI(PortForwardRequest) *q = CRI_NEW(b->arena, PortForwardRequest, port_forward_request);
+    CRI(PortForwardRequest) *q = CRI_NEW(s->arena, PortForwardRequest, port_forward_request);
     struct str rest = r->query, key, value;
-    q->pod_sandbox_id = arena_strdup(b->arena, sandbox->id);
-    q->port = ARENA_ARRAY(b->arena, int32_t, PORTS_MAX);
+    q->pod_sandbox_id = arena_strdup(s->arena, sandbox->id);
+    q->port = ARENA_ARRAY(s->arena, int32_t, PORTS_MAX);
     while (url_query_next(&rest, &key, &value) && q->n_port < PORTS_MAX) {
         int64_t port;
         if (str_eqc(key, "port") && str_to_i64(value, &port) && port > 0 && port < 65536)
             q->port[q->n_port++] = (int32_t)port;
     }
-    cri_call(k->cri, CRI_PORT_FORWARD, q, CRI_STREAM_TIMEOUT_MS, on_port_forward, b);
+    cri_call(k->cri, CRI_PORT_FORWARD, q, CRI_STREAM_TIMEOUT_MS, on_port_forward, s);
 }

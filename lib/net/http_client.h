@@ -72,6 +72,7 @@ struct http_call_config {
     size_t header_count;
     struct net_bytes *body;     /* NULL: none. A reference is taken. */
     bool upload;                /* The body comes through http_call_write() and _end(). */
+    uint64_t upload_bytes;      /* Upload: its size, which must then be written. 0: unknown. */
     uint64_t timeout_ms;        /* From start to end of the response. 0: none. */
     uint64_t header_timeout_ms; /* From start to on_headers. 0: none. */
     bool upgrade;               /* HTTP/1.1 on a connection of its own, for 101; see on_upgrade. */

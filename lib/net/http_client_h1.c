@@ -4,6 +4,7 @@
 #include "lib/net/http1_parser.h"
 #include "lib/net/stream.h"
 
+#include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
 #include <strings.h>
@@ -48,7 +49,7 @@ static void h1_begin(struct http_call *call)
     AUTO_BUF b = BUF_INIT;
     bool has_agent = false;
     h->call = call;
-    h->chunked = config->upload;
+    h->chunked = config->upload && config->upload_bytes == 0;
     h->ended = h->in_body = h->interim = false;
     buf_printf(&b, "%s %s HTTP/1.1\r\nhost: %s\r\n", config->method, config->target,
                config->authority != NULL ? config->authority : c->authority);
@@ -61,6 +62,8 @@ static void h1_begin(struct http_call *call)
     bool may_have_body = strcmp(config->method, "GET") != 0 && strcmp(config->method, "HEAD") != 0;
     if (h->chunked)
         buf_puts(&b, "transfer-encoding: chunked\r\n");
+    else if (config->upload)
+        buf_printf(&b, "content-length: %" PRIu64 "\r\n", config->upload_bytes);
     else if (call->out.bytes > 0 || may_have_body)
         buf_printf(&b, "content-length: %zu\r\n", call->out.bytes);
     buf_puts(&b, "\r\n");

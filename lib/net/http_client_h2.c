@@ -7,6 +7,7 @@
 #include "lib/net/stream.h"
 
 #include <nghttp2/nghttp2.h>
+#include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -117,6 +118,9 @@ static void h2_begin(struct http_call *call)
         nv[count++] = h2_nv(STR("user-agent"), str_of(c->client->user_agent));
     if (config->body != NULL)
         nv[count++] = h2_nv(STR("content-length"), arena_printf(a, "%zu", config->body->len));
+    else if (config->upload && config->upload_bytes > 0)
+        nv[count++] =
+            h2_nv(STR("content-length"), arena_printf(a, "%" PRIu64, config->upload_bytes));
     bool has_body = config->upload || call->out.bytes > 0;
     nghttp2_data_provider provider = {.read_callback = h2_on_read};
     call->stream_id = nghttp2_submit_request(c->p.h2->session, NULL, nv, count,

@@ -1,0 +1,26 @@
+/* connect.h - subresources that are connections: pods/exec, attach and
+ * portforward, and upgraded requests through a proxy subresource.
+ *
+ *   authorise -> admission -> find the node -> upgrade.h -> bytes both ways
+ *
+ * Loop-confined. Nothing of the request is kept once both sides are joined. */
+#ifndef APISERVER_CONNECT_H
+#define APISERVER_CONNECT_H
+
+#include "lib/base/base.h"
+
+struct kind_ctx;
+struct meta_v1_status;
+struct req;
+struct upgrade_config;
+
+void pod_connect(struct req *r); /* pods/exec, pods/attach, pods/portforward */
+
+/* Admission of a connection; options is the request's options object. */
+struct meta_v1_status *connect_admit(struct req *r, const struct kind_ctx *ctx, void *options);
+/* Starts it, or answers r. c needs no request, loop, events or arg. */
+void connect_upgrade(struct req *r, struct upgrade_config *c);
+/* Fields of a request that are between the client and us (http_forward_headers()). */
+extern const char *const connect_private_headers[];
+
+#endif

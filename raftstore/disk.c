@@ -57,6 +57,15 @@ static int sys_fdatasync(struct disk *d, int fd)
     return fdatasync(fd) < 0 ? -errno : 0;
 }
 
+static int sys_write_out(struct disk *d, int fd, uint64_t offset, uint64_t n)
+{
+    UNUSED(d);
+    unsigned how = SYNC_FILE_RANGE_WAIT_BEFORE | SYNC_FILE_RANGE_WRITE | SYNC_FILE_RANGE_WAIT_AFTER;
+    int rc = sync_file_range(fd, (off_t)offset, (off_t)n, how) < 0 ? -errno : 0;
+    /* Some file systems cannot. */
+    return rc == -ENOSYS || rc == -EOPNOTSUPP || rc == -ESPIPE || rc == -EINVAL ? 0 : rc;
+}
+
 static int sys_fallocate(struct disk *d, int fd, uint64_t offset, uint64_t n)
 {
     UNUSED(d);
@@ -176,6 +185,7 @@ struct disk *disk_system(void)
         .pread = sys_pread,
         .pwrite = sys_pwrite,
         .fdatasync = sys_fdatasync,
+        .write_out = sys_write_out,
         .fallocate = sys_fallocate,
         .release = sys_release,
         .size = sys_size,

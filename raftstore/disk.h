@@ -22,6 +22,9 @@ struct disk_ops {
     ssize_t (*pread)(struct disk *d, int fd, void *p, size_t n, uint64_t offset);
     ssize_t (*pwrite)(struct disk *d, int fd, const void *p, size_t n, uint64_t offset);
     int (*fdatasync)(struct disk *d, int fd);
+    /* Has these bytes written and waits, so that a later fdatasync has less to do. Makes
+     * nothing durable; when it fails, so has the sync. NULL where unknown. */
+    int (*write_out)(struct disk *d, int fd, uint64_t offset, uint64_t n);
     /* Reserves room; the file reads as zeros there. -EOPNOTSUPP where unknown. */
     int (*fallocate)(struct disk *d, int fd, uint64_t offset, uint64_t n);
     /* Gives back the room of a part of the file, which then reads as zeros; the

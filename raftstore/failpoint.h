@@ -51,6 +51,7 @@ struct error;
     /* Snapshots: files, then the pieces that are sent and received. */                            \
     X(SNAPSHOT_CREATE, "snapshot.create", CALL)                                                    \
     X(SNAPSHOT_WRITE, "snapshot.write", WRITE)                                                     \
+    X(SNAPSHOT_WRITE_OUT, "snapshot.write.out", CALL)                                              \
     X(SNAPSHOT_FOOTER, "snapshot.footer", WRITE)                                                   \
     X(SNAPSHOT_SYNC, "snapshot.fsync", CALL)                                                       \
     X(SNAPSHOT_RENAME, "snapshot.rename", CALL)                                                    \

@@ -16,6 +16,7 @@
 #define EDGE_BYTES 512 /* Header and footer, each. */
 #define EDGES_BYTES UINT64_C(1024)
 #define SYNC_EVERY_BYTES (8u << 20)
+#define WRITE_OUT_BYTES (1u << 20) /* So much waits to be written at most. */
 #define NAME_BYTES 32
 #define COPY_BYTES (UINT64_C(64) << 10)
 
@@ -49,6 +50,7 @@ struct snapshot_writer {
     char *tmp;
     uint64_t bytes;
     uint64_t unsynced;
+    uint64_t unwritten; /* Of those, what the system may still hold. */
     uint32_t crc;
     bool renamed;    /* The file has its final name, durable or not. */
     bool distrusted; /* A sync failed: the kernel may believe pages clean that are not on disk. */
@@ -365,10 +367,25 @@ int snapshot_writer_new(struct snapshot_dir *d, uint64_t tag, struct snapshot_wr
 
 static int writer_sync(struct snapshot_writer *w)
 {
-    w->unsynced = 0;
+    w->unsynced = w->unwritten = 0;
     int rc = failpoint(FP_SNAPSHOT_SYNC);
     if (rc == 0 && !w->d->no_fsync)
         rc = w->d->disk->ops->fdatasync(w->d->disk, w->fd);
+    w->distrusted |= rc < 0;
+    return rc;
+}
+
+/* A log on the same disk syncs meanwhile, and its sync waits for what is under way. */
+static int writer_write_out(struct snapshot_writer *w)
+{
+    struct disk *disk = w->d->disk;
+    uint64_t n = w->unwritten;
+    w->unwritten = 0;
+    if (disk->ops->write_out == NULL || w->d->no_fsync)
+        return 0;
+    int rc = failpoint(FP_SNAPSHOT_WRITE_OUT);
+    if (rc == 0)
+        rc = disk->ops->write_out(disk, w->fd, EDGE_BYTES + w->bytes - n, n);
     w->distrusted |= rc < 0;
     return rc;
 }
@@ -426,7 +443,10 @@ int snapshot_writer_append(struct snapshot_writer *w, const void *p, size_t n, s
         w->crc = crc32c(w->crc, p, n);
         w->bytes += n;
         w->unsynced += n;
+        w->unwritten += n;
     }
+    if (rc == 0 && w->unwritten >= WRITE_OUT_BYTES)
+        rc = writer_write_out(w);
     if (rc == 0 && w->unsynced >= SYNC_EVERY_BYTES)
         rc = writer_sync(w);
     return rc < 0 ? write_failed(w, rc, err) : 0;

@@ -103,7 +103,7 @@ struct log_io {
     atomic_uint_fast64_t done_seq;
     atomic_bool low_space;
     atomic_int fatal_code;
-    atomic_uint_fast64_t syncs;
+    atomic_uint_fast64_t syncs, written_bytes;
 };
 
 /* --- the bulk thread ----------------------------------------------------------------- */
@@ -112,6 +112,7 @@ struct bulk_io {
     struct snapshot_dir *dir; /* Bulk thread. */
     struct list readers;
     struct list receivers;
+    struct bulk_job *taking; /* The snapshot that is written, in slices. */
 };
 
 /* --- the store --------------------------------------------------------------------- */

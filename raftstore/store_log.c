@@ -132,6 +132,7 @@ static bool sync_now(struct store *s)
         return false;
     }
     atomic_fetch_add(&io->syncs, 1);
+    atomic_fetch_add(&io->written_bytes, bytes);
     metric_observe(s->metrics.fsync, (double)(uv_hrtime() - start) / 1e9);
     metric_add(s->metrics.write_bytes, (double)bytes);
     if (io->failing_since_ms != 0)

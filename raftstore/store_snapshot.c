@@ -1,7 +1,7 @@
 /* store_snapshot.c - the bulk thread: snapshots taken, sent, received and installed.
  *
  * A thread of its own, so that compressing and writing gigabytes delays no
- * commit. Long jobs go in slices behind whatever else is queued.
+ * commit. A snapshot is taken in slices at a pace, after whatever else is queued.
  *
  * Install: the received file gets its name (bulk thread), the log is emptied (log
  * thread), the state replaced (store thread), in this order, each durable before
@@ -14,13 +14,14 @@
 #include "raftstore/disk.h"
 #include "raftstore/failpoint.h"
 #include "raftstore/mvcc_snapshot.h"
+#include "raftstore/pace.h"
 #include "raftstore/snapshot_file.h"
 
 #include <inttypes.h>
 #include <string.h>
 
 #define PIECE_BYTES (256u << 10)
-#define SLICE_BYTES (4u << 20)
+#define SLICE_BYTES (1u << 20)
 #define RETRY_MS 1000
 #define RETRIES_MAX 10
 #define TAG_TAKEN (UINT64_C(1) << 63) /* Temporary names apart from those of transfers. */
@@ -40,6 +41,7 @@ struct bulk_job {
     /* BULK_TAKE */
     struct mvcc_snapshot *snapshot;
     struct snapshot_writer *writer;
+    struct pace pace;
     /* BULK_INSTALL */
     struct mvcc_restore *restore;
 };
@@ -74,6 +76,7 @@ static int take_slice(struct bulk_job *j, struct error *err)
         int rc = snapshot_writer_new(j->s->bulk_io.dir, TAG_TAKEN | j->index, &j->writer, err);
         if (rc < 0)
             return rc;
+        j->pace = (struct pace){store_now(j->s), atomic_load(&j->s->log_io.written_bytes)};
     }
     AUTO_FREE uint8_t *piece = xmalloc(PIECE_BYTES);
     for (size_t done = 0; done < SLICE_BYTES; done += PIECE_BYTES) {
@@ -87,27 +90,47 @@ static int take_slice(struct bulk_job *j, struct error *err)
     return 1;
 }
 
-static void run_take(struct bulk_job *j)
+static void end_take(struct bulk_job *j, int code)
 {
-    struct error err = {0};
-    if (atomic_load(&j->s->killed))
-        j->code = E_CLOSED;
-    else
-        j->code = take_slice(j, &err);
-    if (j->code == 1 && !worker_stopping(&j->s->bulk_worker)) {
-        worker_post(&j->s->bulk_worker, &j->work);
-        return;
-    }
-    if (j->code == 1)
-        j->code = E_CLOSED;
-    else if (j->code < 0)
-        log_warning("no snapshot was taken: %s", error_message(&err));
-    else
-        metric_inc(j->s->metrics.snapshots);
+    j->code = code;
+    j->s->bulk_io.taking = NULL;
     /* The view it held goes before the store counts it as done. */
     mvcc_snapshot_free(take(j->snapshot));
     snapshot_writer_free(take(j->writer));
     mailbox_post(&j->s->mailbox, &j->mail);
+}
+
+/* A slice when it is due. Milliseconds until the next one. */
+static uint64_t run_take(struct store *s)
+{
+    struct bulk_job *j = s->bulk_io.taking;
+    struct error err = {0};
+    if (j == NULL)
+        return WORKER_NO_WAKE;
+    if (worker_stopping(&s->bulk_worker) || atomic_load(&s->killed)) {
+        end_take(j, E_CLOSED);
+        return WORKER_NO_WAKE;
+    }
+    uint64_t written = j->writer != NULL ? snapshot_writer_bytes(j->writer) : 0;
+    uint64_t wait =
+        pace_wait_ms(&j->pace, store_now(s), atomic_load(&s->log_io.written_bytes), written);
+    if (wait > 0)
+        return wait;
+    int rc = take_slice(j, &err);
+    if (rc == 1)
+        return 0;
+    if (rc < 0)
+        log_warning("no snapshot was taken: %s", error_message(&err));
+    else
+        metric_inc(s->metrics.snapshots);
+    end_take(j, rc);
+    return WORKER_NO_WAKE;
+}
+
+/* After whatever was queued. */
+static uint64_t on_turn(void *arg)
+{
+    return run_take(arg);
 }
 
 /* --- sending ------------------------------------------------------------------------------ */
@@ -301,8 +324,9 @@ static void run_job(struct work *w)
 {
     struct bulk_job *j = CONTAINER_OF(w, struct bulk_job, work);
     switch (j->type) {
-    case BULK_TAKE:
-        run_take(j);
+    case BULK_TAKE: /* One at a time: the replica asks for the next when this is done. */
+        ASSERT(j->s->bulk_io.taking == NULL);
+        j->s->bulk_io.taking = j;
         return;
     case BULK_READ:
         run_read(j);
@@ -422,12 +446,17 @@ void store_bulk_start(struct store *s, struct snapshot_dir *dir)
     s->bulk_io.dir = dir;
     list_init(&s->bulk_io.readers);
     list_init(&s->bulk_io.receivers);
-    worker_start(&s->bulk_worker, "store-bulk", NULL, NULL);
+    worker_start(&s->bulk_worker, "store-bulk", on_turn, s);
+    /* Waking up, it takes the processor from nobody. (Not nice: whoever holds one of
+     * malloc's locks must go on.) */
+    (void)pthread_setschedparam(s->bulk_worker.thread, SCHED_BATCH, &(struct sched_param){0});
 }
 
 void store_bulk_stop(struct store *s)
 {
     worker_stop(&s->bulk_worker);
+    if (s->bulk_io.taking != NULL)
+        end_take(s->bulk_io.taking, E_CLOSED);
     for (struct list *n; (n = list_pop_front(&s->bulk_io.readers)) != NULL;)
         sending_end(LIST_ENTRY(n, struct sending, node));
     for (struct list *n; (n = list_pop_front(&s->bulk_io.receivers)) != NULL;)

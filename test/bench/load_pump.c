@@ -31,8 +31,36 @@ struct pump {
     uint64_t end_ns, due_ns, interval_ns, left;
     bool stop;
     struct pump_result *result;
+    struct slot {
+        uint64_t at; /* In slots since the clock's zero. */
+        uint64_t done, worst_ns;
+    } slot;
+    FILE *timeline;
     uint8_t message[MESSAGE_MAX];
 };
+
+/* A line per 10 ms: until when (ms of CLOCK_MONOTONIC), answers, the slowest of them in ms. */
+#define SLOT_NS 10000000u
+
+static void timeline_end_slot(struct pump *p)
+{
+    if (p->slot.done > 0)
+        fprintf(p->timeline, "%lu %lu %.2f\n",
+                (unsigned long)((p->slot.at + 1) * (SLOT_NS / 1000000)),
+                (unsigned long)p->slot.done, (double)p->slot.worst_ns / 1e6);
+    p->slot = (struct slot){0};
+}
+
+static void timeline_add(struct pump *p, uint64_t now, uint64_t ns)
+{
+    if (p->timeline == NULL)
+        return;
+    if (now / SLOT_NS != p->slot.at)
+        timeline_end_slot(p);
+    p->slot.at = now / SLOT_NS;
+    p->slot.done++;
+    p->slot.worst_ns = MAX_OF(p->slot.worst_ns, ns);
+}
 
 static uint64_t pump_random(struct pump *p)
 {
@@ -97,6 +125,7 @@ static void client_end(struct load_call *call, int status, const char *text)
     bool good = status == 0 && c->good;
     p->result->done += good;
     p->result->failed += !good;
+    timeline_add(p, now, now - c->start_ns);
     if (good)
         load_times_add(&p->result->times, now - c->start_ns);
     else
@@ -172,7 +201,12 @@ void pump_run(struct pump *p, double seconds, uint64_t count, struct pump_result
     p->end_ns = count == 0 ? start + (uint64_t)(seconds * 1e9) : 0;
     p->interval_ns = p->config->rate != 0 ? 1000000000u / p->config->rate : 0;
     p->due_ns = start;
+    p->timeline = p->config->timeline != NULL ? fopen(p->config->timeline, "we") : NULL;
     load_loop_run(p->loop, &p->stop, pump_turn, p);
+    if (p->timeline != NULL) {
+        timeline_end_slot(p);
+        fclose(take(p->timeline));
+    }
     ret->seconds = (double)(load_now_ns() - start) / 1e9;
     ret->usage = load_usage_of(p->config->pids);
     ret->usage.cpu_s -= before.cpu_s;

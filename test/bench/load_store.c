@@ -209,6 +209,9 @@ static bool parse_option(struct load_config *config, int option, char *value)
     case 'p':
         config->pids = value;
         return true;
+    case 't':
+        config->timeline = value;
+        return true;
     default:
         return false;
     }
@@ -217,19 +220,13 @@ static bool parse_option(struct load_config *config, int option, char *value)
 int main(int argc, char **argv)
 {
     static const struct option OPTIONS[] = {
-        {"endpoints", required_argument, NULL, 'e'},
-        {"conns", required_argument, NULL, 'o'},
-        {"clients", required_argument, NULL, 'c'},
-        {"seconds", required_argument, NULL, 's'},
-        {"count", required_argument, NULL, 'n'},
-        {"rate", required_argument, NULL, 'r'},
-        {"keys", required_argument, NULL, 'k'},
-        {"sequential", no_argument, NULL, 'q'},
-        {"value-bytes", required_argument, NULL, 'v'},
-        {"watchers", required_argument, NULL, 'w'},
-        {"disturb", required_argument, NULL, 'd'},
-        {"pids", required_argument, NULL, 'p'},
-        {0},
+        {"endpoints", required_argument, NULL, 'e'},   {"conns", required_argument, NULL, 'o'},
+        {"clients", required_argument, NULL, 'c'},     {"seconds", required_argument, NULL, 's'},
+        {"count", required_argument, NULL, 'n'},       {"rate", required_argument, NULL, 'r'},
+        {"keys", required_argument, NULL, 'k'},        {"sequential", no_argument, NULL, 'q'},
+        {"value-bytes", required_argument, NULL, 'v'}, {"watchers", required_argument, NULL, 'w'},
+        {"disturb", required_argument, NULL, 'd'},     {"pids", required_argument, NULL, 'p'},
+        {"timeline", required_argument, NULL, 't'},    {0},
     };
     struct load_config config = {.conns = 12,
                                  .clients = 128,

@@ -20,8 +20,9 @@ struct load_config {
     bool sequential; /* One key after another instead of at random. */
     size_t value_bytes;
     unsigned watchers;
-    const char *disturb; /* "list", "snapshot". */
-    const char *pids;    /* Of the servers, for CPU and memory. */
+    const char *disturb;  /* "list", "snapshot". */
+    const char *pids;     /* Of the servers, for CPU and memory. */
+    const char *timeline; /* File for the answers of each 10 ms of the last run, NULL for none. */
 };
 
 /* --- load_pump.c: many clients, each with one request under way --- */

@@ -303,6 +303,18 @@ static int op_fdatasync(struct disk *base, int fd)
     return -EIO;
 }
 
+static int op_write_out(struct disk *base, int fd, uint64_t offset, uint64_t n)
+{
+    struct sim_disk *d = of(base);
+    struct file *f = d->fds[fd].file;
+    if (!step(d))
+        return -EIO;
+    if (!d->failing && !hiccup(d))
+        return 0; /* A crash may still lose it. */
+    memset(f->dirty + offset / SECTOR, 0, (size_t)n / SECTOR);
+    return -EIO;
+}
+
 static int op_fallocate(struct disk *base, int fd, uint64_t offset, uint64_t n)
 {
     struct sim_disk *d = of(base);
@@ -420,6 +432,7 @@ static const struct disk_ops ops = {
     .pread = op_pread,
     .pwrite = op_pwrite,
     .fdatasync = op_fdatasync,
+    .write_out = op_write_out,
     .fallocate = op_fallocate,
     .size = op_size,
     .rename = op_rename,

@@ -236,6 +236,16 @@ static inline int mem_fdatasync(struct disk *base, int fd)
     return rc;
 }
 
+static inline int mem_write_out(struct disk *base, int fd, uint64_t offset, uint64_t n)
+{
+    struct mem_disk *d = mem_of(base);
+    struct mem_file *f = d->fds[fd].file;
+    int rc = mem_fault(d);
+    if (rc < 0)
+        memset(f->dirty + offset / MEM_SECTOR, 0, (size_t)n / MEM_SECTOR);
+    return rc;
+}
+
 static inline int mem_fallocate(struct disk *base, int fd, uint64_t offset, uint64_t n)
 {
     struct mem_disk *d = mem_of(base);
@@ -351,6 +361,7 @@ static inline void mem_disk_init(struct mem_disk *d, uint64_t seed)
         .pread = mem_pread,
         .pwrite = mem_pwrite,
         .fdatasync = mem_fdatasync,
+        .write_out = mem_write_out,
         .fallocate = mem_fallocate,
         .release = mem_release,
         .size = mem_size,

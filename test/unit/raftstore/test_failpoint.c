@@ -239,6 +239,15 @@ START_TEST(all_are_passed)
     }
     rig_start(&r, 2);
     ck_assert(rig_caught_up(&r, 10000));
+    uint32_t random = 1;
+    for (uint32_t i = 0; i < 700; i++) { /* A state that no compression makes small. */
+        for (uint32_t j = 0; j < 2000; j++) {
+            random = random * 1664525 + 1013904223;
+            value[j] = (char)('!' + (random >> 24) % 90);
+        }
+        snprintf(key, sizeof(key), "/k/%u", i);
+        rig_must_put(&r, i % 3, key, value);
+    }
     rig_sleep(&r, 1500); /* Marks are for idle moments. */
     AUTO_BUF missed = BUF_INIT;
     for (int f = 0; f < FAILPOINT_COUNT; f++)

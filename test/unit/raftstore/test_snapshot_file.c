@@ -2,6 +2,7 @@
 #include "raftstore/snapshot_file.h"
 
 #include "lib/base/error.h"
+#include "raftstore/failpoint.h"
 #include "test/unit/raftstore/mem_disk.h"
 #include "test/unit/unit.h"
 
@@ -169,9 +170,52 @@ START_TEST(faults)
 }
 END_TEST
 
+/* Data that could not be written out on the way is not relied on: the commit writes
+ * all of it again. */
+START_TEST(write_out_fails)
+{
+    static const char *const points[] = {"snapshot.write.out=eio@1", ""};
+    enum { BYTES = (2 << 20) + 100 };
+    uint8_t *data = xmalloc(BYTES), *got = xmalloc(BYTES);
+    pattern(data, BYTES, 7);
+    for (size_t i = 0; i < ARRAY_SIZE(points); i++) {
+        struct mem_disk *disk = xmalloc(sizeof(*disk));
+        mem_disk_init(disk, 1);
+        struct snapshot_dir *d = open_dir(disk, 9);
+        struct snapshot_writer *w = NULL;
+        ck_assert_int_eq(snapshot_writer_new(d, 7, &w, NULL), 0);
+        ck_assert_int_eq(failpoint_set(points[i], NULL), 0);
+        if (points[i][0] == '\0')
+            disk->fail_at = disk->calls + 1; /* Behind the write. */
+        ck_assert_int_eq(snapshot_writer_append(w, data, 1 << 20, NULL), E_IO);
+        ck_assert_int_eq(snapshot_writer_append(w, data + (1 << 20), BYTES - (1 << 20), NULL), 0);
+        ck_assert_uint_ge(failpoint_hits(FP_SNAPSHOT_WRITE_OUT), 2);
+        ck_assert_int_eq(failpoint_set(NULL, NULL), 0);
+        ck_assert_int_eq(snapshot_writer_commit(w, 7, 4, STR("members"), NULL), 0);
+        snapshot_writer_free(w);
+        snapshot_dir_close(d);
+        mem_disk_crash(disk);
+        d = open_dir(disk, 9);
+        struct snapshot_file *f = NULL;
+        size_t len = 0;
+        ck_assert_int_eq(snapshot_file_open(d, 7, &f, NULL), 0);
+        ck_assert_int_eq(snapshot_file_read(f, 0, got, BYTES, &len, NULL), 0);
+        ck_assert_uint_eq(len, BYTES);
+        ck_assert_mem_eq(got, data, BYTES);
+        snapshot_file_close(f);
+        snapshot_dir_close(d);
+        mem_disk_done(disk);
+        free(disk);
+    }
+    free(data);
+    free(got);
+}
+END_TEST
+
 UNIT_MAIN("snapshot_file", {
     UNIT_TEST(write_read_prune);
     UNIT_TEST(read_while_pruned);
     UNIT_TEST(damage);
     UNIT_TEST(faults);
+    UNIT_TEST(write_out_fails);
 })

@@ -144,12 +144,8 @@ static void validate_status(const struct kind_ctx *ctx, const void *obj, const v
     validate_non_negative(errs, PATH(path, "updatedNumberScheduled"), s->updated_number_scheduled);
     validate_non_negative(errs, PATH(path, "numberAvailable"), s->number_available);
     validate_non_negative(errs, PATH(path, "numberUnavailable"), s->number_unavailable);
-    if (s->has_collision_count)
-        validate_non_negative(errs, PATH(path, "collisionCount"), s->collision_count);
-    if (o->has_collision_count &&
-        (!s->has_collision_count || s->collision_count < o->collision_count))
-        field_invalid_int(errs, PATH(path, "collisionCount"),
-                          s->has_collision_count ? s->collision_count : 0, "cannot be decremented");
+    validate_collisions_grow(errs, s->has_collision_count, s->collision_count,
+                             o->has_collision_count, o->collision_count);
 }
 
 static const struct kind_sub subs[] = {{"status", NULL, validate_status}, {0}};

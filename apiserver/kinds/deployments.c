@@ -107,22 +107,14 @@ static void validate_status(const struct kind_ctx *ctx, const void *obj, const v
     validate_non_negative(errs, PATH(path, "unavailableReplicas"), s->unavailable_replicas);
     if (s->has_collision_count)
         validate_non_negative(errs, PATH(path, "collisionCount"), s->collision_count);
-    if (s->updated_replicas > s->replicas)
-        field_invalid_int(errs, PATH(path, "updatedReplicas"), s->updated_replicas,
-                          "cannot be greater than status.replicas");
-    if (s->ready_replicas > s->replicas)
-        field_invalid_int(errs, PATH(path, "readyReplicas"), s->ready_replicas,
-                          "cannot be greater than status.replicas");
-    if (s->available_replicas > s->replicas)
-        field_invalid_int(errs, PATH(path, "availableReplicas"), s->available_replicas,
-                          "cannot be greater than status.replicas");
-    if (s->available_replicas > s->ready_replicas)
-        field_invalid_int(errs, PATH(path, "availableReplicas"), s->available_replicas,
-                          "cannot be greater than readyReplicas");
-    if (o->has_collision_count &&
-        (!s->has_collision_count || s->collision_count < o->collision_count))
-        field_invalid_int(errs, PATH(path, "collisionCount"),
-                          s->has_collision_count ? s->collision_count : 0, "cannot be decremented");
+    validate_at_most(errs, "updatedReplicas", s->updated_replicas, s->replicas, "status.replicas");
+    validate_at_most(errs, "readyReplicas", s->ready_replicas, s->replicas, "status.replicas");
+    validate_at_most(errs, "availableReplicas", s->available_replicas, s->replicas,
+                     "status.replicas");
+    validate_at_most(errs, "availableReplicas", s->available_replicas, s->ready_replicas,
+                     "readyReplicas");
+    validate_collisions_grow(errs, s->has_collision_count, s->collision_count,
+                             o->has_collision_count, o->collision_count);
 }
 
 static const struct kind_sub subs[] = {{"status", NULL, validate_status}, {0}};

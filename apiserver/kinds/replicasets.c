@@ -38,31 +38,15 @@ static void validate_update(const struct kind_ctx *ctx, const void *obj, const v
     validate_immutable_selector(errs, s->spec.selector, o->spec.selector);
 }
 
-static void at_most(struct field_errors *errs, const char *field, int32_t value, int32_t max,
-                    const char *of)
-{
-    if (value > max)
-        field_invalid_int(errs, PATH(PATH(PATH_ROOT, "status"), field), value,
-                          "cannot be greater than %s", of);
-}
-
 static void validate_status(const struct kind_ctx *ctx, const void *obj, const void *old,
                             struct field_errors *errs)
 {
     UNUSED(ctx);
     UNUSED(old);
     const struct apps_v1_replica_set_status *s = &((const struct apps_v1_replica_set *)obj)->status;
-    const struct field_path *path = PATH(PATH_ROOT, "status");
-    validate_non_negative(errs, PATH(path, "replicas"), s->replicas);
-    validate_non_negative(errs, PATH(path, "fullyLabeledReplicas"), s->fully_labeled_replicas);
-    validate_non_negative(errs, PATH(path, "readyReplicas"), s->ready_replicas);
-    validate_non_negative(errs, PATH(path, "availableReplicas"), s->available_replicas);
-    validate_non_negative(errs, PATH(path, "observedGeneration"), s->observed_generation);
-    at_most(errs, "fullyLabeledReplicas", s->fully_labeled_replicas, s->replicas,
-            "status.replicas");
-    at_most(errs, "readyReplicas", s->ready_replicas, s->replicas, "status.replicas");
-    at_most(errs, "availableReplicas", s->available_replicas, s->replicas, "status.replicas");
-    at_most(errs, "availableReplicas", s->available_replicas, s->ready_replicas, "readyReplicas");
+    const struct replica_counts counts = {s->replicas, s->fully_labeled_replicas, s->ready_replicas,
+                                          s->available_replicas, s->observed_generation};
+    validate_replica_counts(errs, &counts);
 }
 
 static const struct kind_sub subs[] = {{"status", NULL, validate_status}, {0}};
@@ -89,18 +73,6 @@ static void scale_set(void *obj, int32_t replicas)
     s->spec.replicas = replicas;
 }
 
-static const struct table_column columns[] = {
-    {"Name", "string", "name", "", 0},
-    {"Desired", "integer", "", "Pods that are wanted.", 0},
-    {"Current", "integer", "", "Pods that exist.", 0},
-    {"Ready", "integer", "", "Pods that are ready.", 0},
-    {"Age", "string", "", "", 0},
-    {"Containers", "string", "", "", 1},
-    {"Images", "string", "", "", 1},
-    {"Selector", "string", "", "", 1},
-    {0},
-};
-
 static void row(struct table_row *r, const void *obj)
 {
     const struct apps_v1_replica_set *s = obj;
@@ -126,6 +98,6 @@ const struct kind_ops kind_replicasets = {
     .fields = fields,
     .scale_get = scale_get,
     .scale_set = scale_set,
-    .columns = columns,
+    .columns = replica_columns,
     .row = row,
 };

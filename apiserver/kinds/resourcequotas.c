@@ -10,28 +10,7 @@
 
 static bool is_quota_resource(struct str name)
 {
-    static const char *const names[] = {"cpu",
-                                        "memory",
-                                        "ephemeral-storage",
-                                        "requests.cpu",
-                                        "requests.memory",
-                                        "requests.storage",
-                                        "requests.ephemeral-storage",
-                                        "limits.cpu",
-                                        "limits.memory",
-                                        "limits.ephemeral-storage",
-                                        "pods",
-                                        "resourcequotas",
-                                        "services",
-                                        "replicationcontrollers",
-                                        "secrets",
-                                        "persistentvolumeclaims",
-                                        "configmaps",
-                                        "services.nodeports",
-                                        "services.loadbalancers",
-                                        NULL};
-    return is_listed(name, names) || is_hugepages(name) ||
-           str_has_prefix(name, STR("requests.hugepages-"));
+    return is_standard_resource(name) && !str_eqc(name, "storage");
 }
 
 /* Where such names may stand at all. */

@@ -156,16 +156,11 @@ static void validate_status(const struct kind_ctx *ctx, const void *obj, const v
     if (s->has_collision_count)
         validate_non_negative(errs, PATH(path, "collisionCount"), s->collision_count);
     for (size_t i = 0; i < ARRAY_SIZE(parts); i++)
-        if (parts[i].value > s->replicas)
-            field_invalid_int(errs, PATH(path, parts[i].name), parts[i].value,
-                              "cannot be greater than status.replicas");
-    if (s->available_replicas > s->ready_replicas)
-        field_invalid_int(errs, PATH(path, "availableReplicas"), s->available_replicas,
-                          "cannot be greater than status.readyReplicas");
-    if (o->has_collision_count &&
-        (!s->has_collision_count || s->collision_count < o->collision_count))
-        field_invalid_int(errs, PATH(path, "collisionCount"),
-                          s->has_collision_count ? s->collision_count : 0, "cannot be decremented");
+        validate_at_most(errs, parts[i].name, parts[i].value, s->replicas, "status.replicas");
+    validate_at_most(errs, "availableReplicas", s->available_replicas, s->ready_replicas,
+                     "status.readyReplicas");
+    validate_collisions_grow(errs, s->has_collision_count, s->collision_count,
+                             o->has_collision_count, o->collision_count);
 }
 
 static const struct kind_sub subs[] = {{"status", NULL, validate_status}, {0}};

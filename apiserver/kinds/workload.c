@@ -112,6 +112,49 @@ struct str selector_text(struct arena *a, const struct meta_v1_label_selector *s
                : STR_NULL;
 }
 
+void validate_at_most(struct field_errors *errs, const char *field, int32_t value, int32_t max,
+                      const char *of)
+{
+    if (value > max)
+        field_invalid_int(errs, PATH(PATH(PATH_ROOT, "status"), field), value,
+                          "cannot be greater than %s", of);
+}
+
+void validate_collisions_grow(struct field_errors *errs, bool has, int32_t now, bool had,
+                              int32_t before)
+{
+    if (had && (!has || now < before))
+        field_invalid_int(errs, PATH(PATH(PATH_ROOT, "status"), "collisionCount"), has ? now : 0,
+                          "cannot be decremented");
+}
+
+void validate_replica_counts(struct field_errors *errs, const struct replica_counts *c)
+{
+    const struct field_path *path = PATH(PATH_ROOT, "status");
+    validate_non_negative(errs, PATH(path, "replicas"), c->replicas);
+    validate_non_negative(errs, PATH(path, "fullyLabeledReplicas"), c->fully_labeled);
+    validate_non_negative(errs, PATH(path, "readyReplicas"), c->ready);
+    validate_non_negative(errs, PATH(path, "availableReplicas"), c->available);
+    validate_non_negative(errs, PATH(path, "observedGeneration"), c->observed_generation);
+    validate_at_most(errs, "fullyLabeledReplicas", c->fully_labeled, c->replicas,
+                     "status.replicas");
+    validate_at_most(errs, "readyReplicas", c->ready, c->replicas, "status.replicas");
+    validate_at_most(errs, "availableReplicas", c->available, c->replicas, "status.replicas");
+    validate_at_most(errs, "availableReplicas", c->available, c->ready, "readyReplicas");
+}
+
+const struct table_column replica_columns[] = {
+    {"Name", "string", "name", "", 0},
+    {"Desired", "integer", "", "Pods that are wanted.", 0},
+    {"Current", "integer", "", "Pods that exist.", 0},
+    {"Ready", "integer", "", "Pods that are ready.", 0},
+    {"Age", "string", "", "", 0},
+    {"Containers", "string", "", "", 1},
+    {"Images", "string", "", "", 1},
+    {"Selector", "string", "", "", 1},
+    {0},
+};
+
 struct intstr_int_or_string *int_or_string_percent(struct arena *a, const char *percent)
 {
     struct intstr_int_or_string *v = ARENA_NEW(a, struct intstr_int_or_string);

@@ -33,6 +33,21 @@ void validate_immutable_selector(struct field_errors *errs,
                                  const struct meta_v1_label_selector *before);
 struct str selector_text(struct arena *a, const struct meta_v1_label_selector *s);
 
+/* A number of the status that may not exceed another; of: what that one is called. */
+void validate_at_most(struct field_errors *errs, const char *field, int32_t value, int32_t max,
+                      const char *of);
+/* status.collisionCount only goes up. */
+void validate_collisions_grow(struct field_errors *errs, bool has, int32_t now, bool had,
+                              int32_t before);
+
+/* The status of ReplicaSets and of their elder, ReplicationControllers. */
+struct replica_counts {
+    int32_t replicas, fully_labeled, ready, available;
+    int64_t observed_generation;
+};
+void validate_replica_counts(struct field_errors *errs, const struct replica_counts *c);
+extern const struct table_column replica_columns[];
+
 struct intstr_int_or_string *int_or_string_percent(struct arena *a, const char *percent);
 /* A number that is not negative, or digits and '%'. NULL is good. */
 void validate_int_or_percent(struct field_errors *errs, const struct field_path *path,

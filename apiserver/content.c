@@ -166,6 +166,28 @@ bool accept_aggregated(struct str accept, const char **ret_type, bool *ret_v2bet
     return false;
 }
 
+/* A star behind the slash takes every type that begins so. */
+static bool clause_takes(struct str clause, const char *type)
+{
+    size_t n = clause.len;
+    if (n >= 2 && clause.data[n - 1] == '*' && clause.data[n - 2] == '/')
+        return n == 3 || strncasecmp(clause.data, type, n - 1) == 0;
+    return same(clause, type);
+}
+
+int accept_choose(struct str accept, const char *const *types, size_t count)
+{
+    struct clause clauses[CLAUSES_MAX];
+    size_t n = parse_accept(accept, clauses);
+    if (n == 0)
+        return accept.len == 0 && count > 0 ? 0 : -1;
+    for (size_t i = 0; i < n; i++)
+        for (size_t j = 0; j < count; j++)
+            if (clauses[i].quality > 0 && clause_takes(clauses[i].type, types[j]))
+                return (int)j;
+    return -1;
+}
+
 enum body_type body_type_of(struct str content_type)
 {
     static const struct {

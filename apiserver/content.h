@@ -34,6 +34,10 @@ bool accept_negotiate(struct arena *a, struct str accept, struct accepted *ret,
  * *ret_type is the content type to answer with. */
 bool accept_aggregated(struct str accept, const char **ret_type, bool *ret_v2beta1);
 
+/* Which of the types Accept wants most, -1 when it takes none; any will do for an
+ * empty one. */
+int accept_choose(struct str accept, const char *const *types, size_t count);
+
 enum body_type {
     BODY_UNKNOWN,
     BODY_JSON,

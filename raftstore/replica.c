@@ -673,8 +673,13 @@ int replica_receive(struct replica *r, uint64_t now_ms, uint64_t from, struct st
 void replica_connected(struct replica *r, uint64_t id)
 {
     struct peer *p = r->started && !r->closed ? replica_peer(r, id) : NULL;
-    if (p != NULL)
-        send_reset(p);
+    if (p == NULL)
+        return;
+    send_reset(p);
+    if (id == r->leader) {
+        propose_connected(r);
+        change_connected(r);
+    }
 }
 
 /* --- looking --- */

@@ -12,7 +12,8 @@
 #define RESULT_DONE 2  /* It is so already. */
 #define CAUGHT_UP_ENTRIES 64
 #define PROMOTE_AGAIN_MS 1000u
-#define HEARD_BEATS 3 /* Heartbeats after which silence makes a poor successor. */
+#define ASK_AGAIN_MS 500u /* What it waits for need not take an election. */
+#define HEARD_BEATS 3     /* Heartbeats after which silence makes a poor successor. */
 
 void change_init(struct replica *r)
 {
@@ -145,32 +146,6 @@ static bool caught_up(struct replica *r, uint64_t id)
            match + CAUGHT_UP_ENTRIES >= tail_last(&r->tail);
 }
 
-/* 0: the entry stands at *ret_index. RESULT_*, or why not. */
-static int carry_out(struct replica *r, uint8_t type, uint64_t id, const char *address, bool again,
-                     uint64_t *ret_index)
-{
-    struct members next = {0};
-    /* What an unfinished change leads to is not known yet. */
-    if (consensus_change_index(r->consensus) != 0 || !is_settled_leader(r))
-        return RESULT_LATER;
-    int rc = next_members(r, type, id, address, again, &next);
-    if (rc == 0 && type == REPLICA_PROMOTE && !caught_up(r, id))
-        rc = E_AGAIN;
-    if (rc == 0 && members_voters(&next) == 0)
-        rc = E_INVALID;
-    if (rc == 0 && id == r->config.id && (type == REPLICA_REMOVE || type == REPLICA_DEMOTE)) {
-        consensus_transfer(r->consensus, r->now_ms, 0);
-        rc = RESULT_LATER;
-    }
-    if (rc == 0) {
-        rc = consensus_change(r->consensus, r->now_ms, &next, ret_index, NULL);
-        if (rc == E_NOT_LEADER)
-            rc = RESULT_LATER;
-    }
-    members_done(&next);
-    return rc;
-}
-
 /* The voter that has most of the log among those heard of just now: the core would
  * also choose one that died a moment ago. 0: let it choose. */
 static uint64_t best_successor(struct replica *r)
@@ -190,6 +165,32 @@ static uint64_t best_successor(struct replica *r)
         best_heard = p->heard_ms;
     }
     return best;
+}
+
+/* 0: the entry stands at *ret_index. RESULT_*, or why not. */
+static int carry_out(struct replica *r, uint8_t type, uint64_t id, const char *address, bool again,
+                     uint64_t *ret_index)
+{
+    struct members next = {0};
+    /* What an unfinished change leads to is not known yet. */
+    if (consensus_change_index(r->consensus) != 0 || !is_settled_leader(r))
+        return RESULT_LATER;
+    int rc = next_members(r, type, id, address, again, &next);
+    if (rc == 0 && type == REPLICA_PROMOTE && !caught_up(r, id))
+        rc = E_AGAIN;
+    if (rc == 0 && members_voters(&next) == 0)
+        rc = E_INVALID;
+    if (rc == 0 && id == r->config.id && (type == REPLICA_REMOVE || type == REPLICA_DEMOTE)) {
+        consensus_transfer(r->consensus, r->now_ms, best_successor(r));
+        rc = RESULT_LATER;
+    }
+    if (rc == 0) {
+        rc = consensus_change(r->consensus, r->now_ms, &next, ret_index, NULL);
+        if (rc == E_NOT_LEADER)
+            rc = RESULT_LATER;
+    }
+    members_done(&next);
+    return rc;
 }
 
 /* A transfer is answered by its success: whoever asked sees the new leader. */
@@ -275,7 +276,7 @@ static void ask(struct replica *r, struct change *c)
 {
     bool again = c->maybe;
     c->maybe = true;
-    c->retry_ms = r->now_ms + r->config.election_ms / 2;
+    c->retry_ms = r->now_ms + MIN_OF(r->config.election_ms / 2, ASK_AGAIN_MS);
     if (c->leader == 0) {
         c->leader = r->leader;
         c->term = r->term;
@@ -336,11 +337,17 @@ void change_receive(struct replica *r, uint64_t from, const struct peer_message 
         reply(r, r->config.id, r->config.boot, m->change_reply.id, m->change_reply.code);
 }
 
+/* What was asked may be lost: ask again at once. */
+void change_connected(struct replica *r)
+{
+    LIST_FOREACH (n, &r->changes)
+        LIST_ENTRY(n, struct change, node)->retry_ms = 0;
+}
+
 void change_role_changed(struct replica *r)
 {
     r->wait = (struct change_wait){0};
-    LIST_FOREACH (n, &r->changes)
-        LIST_ENTRY(n, struct change, node)->retry_ms = 0;
+    change_connected(r);
 }
 
 void change_close(struct replica *r, int code)

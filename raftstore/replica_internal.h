@@ -310,6 +310,7 @@ void start_free_recovered(struct replica *r);
 /* replica_propose.c */
 void propose_init(struct replica *r);
 void propose_role_changed(struct replica *r);
+void propose_connected(struct replica *r); /* To the leader, anew. */
 void propose_run(struct replica *r);
 void propose_tick(struct replica *r);
 /* The command (this member, this start, seq) was reached. Returns the cookie of
@@ -369,6 +370,7 @@ void transfer_drop_rx(struct replica *r);
 /* replica_change.c */
 void change_init(struct replica *r);
 void change_role_changed(struct replica *r);
+void change_connected(struct replica *r);
 void change_run(struct replica *r);
 void change_applied(struct replica *r, uint64_t index, uint64_t term);
 void change_tick(struct replica *r);

@@ -216,6 +216,13 @@ void propose_role_changed(struct replica *r)
     pop_forwarded(r, UINT32_MAX);
 }
 
+/* What went to the leader before may be lost. */
+void propose_connected(struct replica *r)
+{
+    unsend(r);
+    r->forward_pause_ms = 0;
+}
+
 static void receive_forward(struct replica *r, uint64_t from, struct str batch)
 {
     uint32_t count;

@@ -556,6 +556,43 @@ START_TEST(cut_writes_do_not_count)
 }
 END_TEST
 
+static uint32_t count_sent(uint64_t to, uint8_t type)
+{
+    uint32_t count = 0;
+    for (uint32_t i = 0; i < rig.sent_count; i++) {
+        struct peer_message m;
+        ck_assert_int_eq(peer_message_decode(buf_str(&rig.sent[i]), &m, NULL), 0);
+        count += rig.sent_to[i] == to && m.type == type;
+        peer_message_done(&m);
+    }
+    return count;
+}
+
+/* What was asked of the leader over a connection that is gone is asked again over the
+ * next one, not only when a leader's silence has become too long. */
+START_TEST(asks_again_over_a_new_connection)
+{
+    start(base_config(), 3);
+    persist();
+    receive_noop(2, 2, 2, 1);
+    persist();
+    propose("a");
+    ck_assert_int_eq(replica_change(rig.r, rig.now, REPLICA_REMOVE, 3, NULL, &rig), 0);
+    run();
+    ck_assert_uint_eq(count_sent(2, PEER_FORWARD), 1);
+    ck_assert_uint_eq(count_sent(2, PEER_CHANGE), 1);
+    replica_connected(rig.r, 3);
+    run();
+    ck_assert_uint_eq(count_sent(2, PEER_FORWARD), 1);
+    replica_connected(rig.r, 2);
+    run();
+    ck_assert_uint_eq(count_sent(2, PEER_FORWARD), 2);
+    ck_assert_uint_eq(count_sent(2, PEER_CHANGE), 2);
+    ck_assert_uint_eq(rig.failures, 0);
+    stop();
+}
+END_TEST
+
 /* A disk that fails stops a member that nobody can take over from. */
 START_TEST(disk_failure)
 {
@@ -609,6 +646,7 @@ UNIT_MAIN("replica", {
     UNIT_TEST(recovery_refuses);
     UNIT_TEST(garbage_from_peers);
     UNIT_TEST(cut_writes_do_not_count);
+    UNIT_TEST(asks_again_over_a_new_connection);
     UNIT_TEST(disk_failure);
     UNIT_TEST(changes);
 })

@@ -17,6 +17,7 @@ struct load {
     struct writer writers[WRITERS];
     uint32_t running;
     size_t acknowledged, failed;
+    int code; /* Of the last that failed. */
     bool stop, idle;
 };
 
@@ -29,6 +30,8 @@ static void on_written(int code, const struct txn_result *result, void *arg)
     UNUSED(result);
     l->acknowledged += code == 0;
     l->failed += code != 0;
+    if (code != 0)
+        l->code = code;
     if (!l->stop) {
         write_next(w);
         return;
@@ -68,15 +71,15 @@ static bool is_voter(struct rig *r, uint32_t i)
     return st.is_voter;
 }
 
-/* A cluster of three without an election: it grows from one. */
-static void grow(struct rig *r)
+/* A cluster without an election: it grows from one. */
+static void grow(struct rig *r, uint32_t count)
 {
     rig_init(r, 1);
     r->config.election_ms = 20000;
     rig_start(r, 0);
     rig_must_put(r, 0, "a", "1");
     r->config.join = true;
-    for (uint32_t i = 1; i < 3; i++) {
+    for (uint32_t i = 1; i < count; i++) {
         struct answer a = {0};
         rig_start(r, i);
         store_member_add(r->stores[0], r->names[i], r->addresses[i], &r->mb, rig_on_done, &a);
@@ -92,7 +95,7 @@ static void grow(struct rig *r)
 START_TEST(shut_down)
 {
     struct rig r;
-    grow(&r);
+    grow(&r, 3);
     for (int round = 0; round < 4; round++) {
         struct load *l = xzalloc(sizeof(*l));
         pthread_t thread;
@@ -106,7 +109,7 @@ START_TEST(shut_down)
         rig_sleep(&r, 200);
         l->stop = true;
         ck_assert(rig_wait(&r, &l->idle, WAIT_MS)); /* Each was answered. */
-        ck_assert_uint_eq(l->failed, 0);
+        ck_assert_msg(l->failed == 0, "%zu failed: %s", l->failed, error_text(l->code));
         ck_assert_uint_gt(l->acknowledged, before + WRITERS);
         pthread_join(thread, NULL);
         struct answer a = {0};
@@ -121,4 +124,25 @@ START_TEST(shut_down)
 }
 END_TEST
 
-UNIT_MAIN("store_handover", UNIT_TEST(shut_down))
+/* A leader that is to be removed hands over to somebody who is there. */
+START_TEST(remove_the_leader)
+{
+    struct rig r;
+    grow(&r, 4);
+    uint32_t leader = (uint32_t)rig_leader(&r);
+    struct store_status st;
+    struct answer a = {0};
+    store_status(r.stores[leader], &st);
+    rig_kill(&r, (leader + 1) % 4);
+    rig_sleep(&r, 500); /* Some heartbeats. */
+    store_member_remove(r.stores[(leader + 3) % 4], st.id, &r.mb, rig_on_done, &a);
+    ck_assert(rig_wait(&r, &a.done, WAIT_MS));
+    ck_assert_msg(a.code == 0, "%s", error_text(a.code));
+    rig_done(&r);
+}
+END_TEST
+
+UNIT_MAIN("store_handover", {
+    UNIT_TEST(shut_down);
+    UNIT_TEST(remove_the_leader);
+})

@@ -3,8 +3,8 @@
  * subresources and never taken back. */
 #include "apiserver/kinds/kinds.h"
 
+#include "apiserver/kinds/rules.h"
 #include "apiserver/user.h"
-#include "apiserver/validate.h"
 #include "api/certificates_v1.h"
 #include "lib/api/codec.h"
 #include "lib/base/arena.h"
@@ -71,14 +71,6 @@ static const char *const usages[] = {"any",
                                      "timestamping",
                                      NULL};
 
-static bool is_listed(struct str s, const char *const *list)
-{
-    for (; *list != NULL; list++)
-        if (str_eqc(s, *list))
-            return true;
-    return false;
-}
-
 static void validate_request(const struct kind_ctx *ctx, const csr_object *csr,
                              struct field_errors *errs)
 {
@@ -127,8 +119,7 @@ static void validate_create(const struct kind_ctx *ctx, const void *obj, struct 
         field_required(errs, PATH(spec, "usages"), NULL);
     for (size_t i = 0; i < csr->spec.usages_count; i++) {
         const struct field_path *path = PATH_INDEX(PATH(spec, "usages"), i);
-        if (!is_listed(csr->spec.usages[i], usages))
-            field_not_supported(errs, path, csr->spec.usages[i], usages);
+        validate_listed(errs, path, csr->spec.usages[i], usages);
         for (size_t k = 0; k < i; k++)
             if (str_eq(csr->spec.usages[k], csr->spec.usages[i])) {
                 field_duplicate(errs, path, csr->spec.usages[i]);

@@ -58,21 +58,13 @@ static void check_subject(struct field_errors *errs, const struct field_path *at
                  api_check_dns_label);
 }
 
-static bool has(const struct str *list, size_t count, const char *s)
-{
-    for (size_t i = 0; i < count; i++)
-        if (str_eqc(list[i], s))
-            return true;
-    return false;
-}
-
 /* Verbs and the like: at least one, and '*' alone. */
 static void check_list(struct field_errors *errs, const struct field_path *path,
                        const struct str *list, size_t count, const char *what)
 {
     if (count == 0)
         field_required(errs, path, "%s must contain at least one value", what);
-    else if (count > 1 && has(list, count, "*"))
+    else if (count > 1 && list_has(list, count, "*"))
         field_invalid_raw(errs, path, STR("[]"), "if '*' is present, must not specify other %s",
                           what);
 }
@@ -97,7 +89,7 @@ static void check_rule(struct field_errors *errs, const struct field_path *at,
             field_required(
                 errs, PATH(rule, "namespaces"),
                 "resource rules that are not cluster scoped must supply at least one namespace");
-        else if (has(p->namespaces, p->namespaces_count, "*") && p->namespaces_count > 1)
+        else if (list_has(p->namespaces, p->namespaces_count, "*") && p->namespaces_count > 1)
             field_invalid_raw(errs, PATH(rule, "namespaces"), STR("[]"),
                               "if '*' is present, must not specify other namespaces");
     }

@@ -64,14 +64,6 @@ static bool scope_fits(struct str scope, struct str resource)
     return is_listed(resource, pod_parts) || is_extended_resource(resource);
 }
 
-static bool has(const struct str *list, size_t count, const char *s)
-{
-    for (size_t i = 0; i < count; i++)
-        if (str_eqc(list[i], s))
-            return true;
-    return false;
-}
-
 static struct str scopes_shown(struct arena *a, const struct str *list, size_t count)
 {
     AUTO_BUF b = BUF_INIT;
@@ -87,8 +79,8 @@ static struct str scopes_shown(struct arena *a, const struct str *list, size_t c
 static void check_conflicts(struct field_errors *errs, const struct field_path *path,
                             const struct str *list, size_t count)
 {
-    if ((has(list, count, "BestEffort") && has(list, count, "NotBestEffort")) ||
-        (has(list, count, "Terminating") && has(list, count, "NotTerminating")))
+    if ((list_has(list, count, "BestEffort") && list_has(list, count, "NotBestEffort")) ||
+        (list_has(list, count, "Terminating") && list_has(list, count, "NotTerminating")))
         field_invalid_raw(errs, path, scopes_shown(errs->arena, list, count), "conflicting scopes");
 }
 
@@ -171,8 +163,8 @@ static void validate_update(const struct kind_ctx *ctx, const void *obj, const v
     bool same = q->spec.scopes_count == o->spec.scopes_count;
     validate_create(ctx, obj, errs);
     for (size_t i = 0; i < q->spec.scopes_count; i++)
-        same = same && has(o->spec.scopes, o->spec.scopes_count,
-                           str_c(arena_str(ctx->arena, q->spec.scopes[i])));
+        same = same && list_has(o->spec.scopes, o->spec.scopes_count,
+                                str_c(arena_str(ctx->arena, q->spec.scopes[i])));
     if (!same)
         field_invalid_raw(errs, PATH(PATH(PATH_ROOT, "spec"), "scopes"),
                           scopes_shown(errs->arena, q->spec.scopes, q->spec.scopes_count),

@@ -16,6 +16,14 @@ bool is_listed(struct str s, const char *const *list)
     return false;
 }
 
+bool list_has(const struct str *list, size_t count, const char *s)
+{
+    for (size_t i = 0; i < count; i++)
+        if (str_eqc(list[i], s))
+            return true;
+    return false;
+}
+
 void require_listed(struct field_errors *errs, const struct field_path *path, struct str s,
                     const char *const *list)
 {

@@ -10,6 +10,7 @@ struct api_quantity_entry;
 
 /* Lists end with NULL. */
 bool is_listed(struct str s, const char *const *list);
+bool list_has(const struct str *list, size_t count, const char *s);
 /* Empty: required; else one of the list. */
 void require_listed(struct field_errors *errs, const struct field_path *path, struct str s,
                     const char *const *list);

@@ -4,8 +4,8 @@
 
 #include "apiserver/alloc.h"
 #include "apiserver/kinds/defaults.h"
+#include "apiserver/kinds/rules.h"
 #include "apiserver/kinds/workload.h"
-#include "apiserver/validate.h"
 #include "api/core_v1.h"
 #include "api/intstr.h"
 #include "lib/api/codec.h"
@@ -187,24 +187,6 @@ static void prepare_update(const struct kind_ctx *ctx, void *obj, const void *ol
 
 /* --- validation -------------------------------------------------------------------------- */
 
-static bool is_listed(struct str s, const char *const *list)
-{
-    for (; *list != NULL; list++)
-        if (str_eqc(s, *list))
-            return true;
-    return false;
-}
-
-static void validate_target(struct field_errors *errs, const struct field_path *path,
-                            const struct intstr_int_or_string *t)
-{
-    if (t->type == 0) {
-        validate_port(errs, path, t->int_val);
-        return;
-    }
-    field_faults(errs, path, t->str_val, api_check_port_name(t->str_val));
-}
-
 static void validate_one_port(struct field_errors *errs, const struct field_path *path,
                               const struct core_v1_service_spec *s, size_t index)
 {
@@ -222,15 +204,10 @@ static void validate_one_port(struct field_errors *errs, const struct field_path
             }
     }
     validate_port(errs, PATH(path, "port"), p->port);
-    if (str_empty(p->protocol))
-        field_required(errs, PATH(path, "protocol"), NULL);
-    else if (!is_listed(p->protocol, protocols))
-        field_not_supported(errs, PATH(path, "protocol"), p->protocol, protocols);
-    validate_target(errs, PATH(path, "targetPort"), &p->target_port);
-    if (p->has_app_protocol) {
-        struct api_faults f = api_check_qualified_name(p->app_protocol);
-        field_faults(errs, PATH(path, "appProtocol"), p->app_protocol, f);
-    }
+    require_listed(errs, PATH(path, "protocol"), p->protocol, protocols);
+    validate_port_or_name(errs, PATH(path, "targetPort"), &p->target_port);
+    if (p->has_app_protocol)
+        validate_qualified_name(errs, PATH(path, "appProtocol"), p->app_protocol);
     if (p->node_port != 0 && !is_type(s, "NodePort") && !is_type(s, "LoadBalancer"))
         field_forbidden(errs, PATH(path, "nodePort"),
                         "may not be used when `type` is '" STR_FMT "'", STR_ARG(s->type));
@@ -262,10 +239,7 @@ static void validate_affinity(struct field_errors *errs, const struct field_path
                               const struct core_v1_service_spec *s)
 {
     static const char *const kinds[] = {"ClientIP", "None", NULL};
-    if (str_empty(s->session_affinity))
-        field_required(errs, PATH(spec, "sessionAffinity"), NULL);
-    else if (!is_listed(s->session_affinity, kinds))
-        field_not_supported(errs, PATH(spec, "sessionAffinity"), s->session_affinity, kinds);
+    require_listed(errs, PATH(spec, "sessionAffinity"), s->session_affinity, kinds);
     if (!str_eqc(s->session_affinity, "ClientIP") || s->session_affinity_config == NULL ||
         s->session_affinity_config->client_ip == NULL)
         return;
@@ -276,44 +250,25 @@ static void validate_affinity(struct field_errors *errs, const struct field_path
             c->timeout_seconds, "must be greater than 0 and less than %d", AFFINITY_TIMEOUT_MAX_S);
 }
 
-static bool is_special_range(const uint8_t ip[16], bool v4, const char **ret_why)
-{
-    if (!v4)
-        return false;
-    if (ip[0] == 0 && ip[1] == 0 && ip[2] == 0 && ip[3] == 0)
-        *ret_why = "may not be unspecified (0.0.0.0 or ::)";
-    else if (ip[0] == 127)
-        *ret_why = "may not be in the loopback range (127.0.0.0/8, ::1/128)";
-    else if (ip[0] == 169 && ip[1] == 254)
-        *ret_why = "may not be in the link-local range (169.254.0.0/16, fe80::/10)";
-    else if (ip[0] == 224 && ip[1] == 0 && ip[2] == 0)
-        *ret_why = "may not be in the link-local multicast range (224.0.0.0/24, ff02::/10)";
-    else
-        return false;
-    return true;
-}
-
 static void validate_addresses(struct field_errors *errs, const struct field_path *spec,
                                const struct core_v1_service_spec *s)
 {
-    static const char ip_form[] = "must be a valid IP address, (e.g. 10.9.8.7 or 2001:db8::ffff)";
     uint8_t ip[16];
     bool v4 = false;
     unsigned prefix = 0;
     for (size_t i = 0; i < s->cluster_ips_count; i++) {
         struct str value = s->cluster_ips[i];
-        if (!str_eqc(value, "None") && !str_empty(value) && !ip_parse(value, ip, &v4))
-            field_invalid(errs, PATH_INDEX(PATH(spec, "clusterIPs"), i), value, "%s", ip_form);
+        if (!str_eqc(value, "None") && !str_empty(value))
+            validate_ip(errs, PATH_INDEX(PATH(spec, "clusterIPs"), i), value);
     }
     if (is_type(s, "ExternalName") && s->cluster_ips_count > 0)
         field_forbidden(errs, PATH(spec, "clusterIPs"), "may not be set for ExternalName services");
     for (size_t i = 0; i < s->external_ips_count; i++) {
         const struct field_path *path = PATH_INDEX(PATH(spec, "externalIPs"), i);
-        const char *why = NULL;
-        if (!ip_parse(s->external_ips[i], ip, &v4))
-            field_invalid(errs, path, s->external_ips[i], "%s", ip_form);
-        else if (is_special_range(ip, v4, &why))
-            field_invalid(errs, path, s->external_ips[i], "%s", why);
+        size_t before = errs->count;
+        validate_ip(errs, path, s->external_ips[i]);
+        if (errs->count == before)
+            validate_non_special_ip(errs, path, s->external_ips[i]);
     }
     for (size_t i = 0; i < s->load_balancer_source_ranges_count; i++)
         if (!cidr_parse(s->load_balancer_source_ranges[i], ip, &v4, &prefix))
@@ -329,9 +284,7 @@ static void validate_families(struct field_errors *errs, const struct field_path
     static const char *const policies[] = {"PreferDualStack", "RequireDualStack", "SingleStack",
                                            NULL};
     for (size_t i = 0; i < s->ip_families_count; i++)
-        if (!is_listed(s->ip_families[i], families))
-            field_not_supported(errs, PATH_INDEX(PATH(spec, "ipFamilies"), i), s->ip_families[i],
-                                families);
+        validate_listed(errs, PATH_INDEX(PATH(spec, "ipFamilies"), i), s->ip_families[i], families);
     if (!s->has_ip_family_policy)
         return;
     if (!is_listed(s->ip_family_policy, policies))
@@ -352,16 +305,16 @@ static void validate_traffic(struct field_errors *errs, const struct field_path 
         if (!is_external(s))
             field_invalid(errs, PATH(spec, "externalTrafficPolicy"), s->external_traffic_policy,
                           "may only be set for externally-accessible services");
-        else if (!is_listed(s->external_traffic_policy, policies))
-            field_not_supported(errs, PATH(spec, "externalTrafficPolicy"),
-                                s->external_traffic_policy, policies);
-    }
-    if (s->has_internal_traffic_policy && !is_listed(s->internal_traffic_policy, policies))
-        field_not_supported(errs, PATH(spec, "internalTrafficPolicy"), s->internal_traffic_policy,
+        else
+            validate_listed(errs, PATH(spec, "externalTrafficPolicy"), s->external_traffic_policy,
                             policies);
-    if (s->has_traffic_distribution && !is_listed(s->traffic_distribution, distributions))
-        field_not_supported(errs, PATH(spec, "trafficDistribution"), s->traffic_distribution,
-                            distributions);
+    }
+    if (s->has_internal_traffic_policy)
+        validate_listed(errs, PATH(spec, "internalTrafficPolicy"), s->internal_traffic_policy,
+                        policies);
+    if (s->has_traffic_distribution)
+        validate_listed(errs, PATH(spec, "trafficDistribution"), s->traffic_distribution,
+                        distributions);
     if (s->health_check_node_port != 0 && !needs_health_port(s))
         field_invalid_int(
             errs, PATH(spec, "healthCheckNodePort"), s->health_check_node_port,
@@ -382,15 +335,9 @@ static void validate_spec(const struct core_v1_service_spec *s, struct field_err
     validate_ports(errs, spec, s);
     validate_labels(errs, PATH(spec, "selector"), s->selector, s->selector_count);
     validate_affinity(errs, spec, s);
-    if (!is_listed(s->type, types))
-        field_not_supported(errs, PATH(spec, "type"), s->type, types);
-    if (is_type(s, "ExternalName")) {
-        if (str_empty(s->external_name))
-            field_required(errs, PATH(spec, "externalName"), NULL);
-        else
-            field_faults(errs, PATH(spec, "externalName"), s->external_name,
-                         api_check_dns_subdomain(s->external_name));
-    }
+    validate_listed(errs, PATH(spec, "type"), s->type, types);
+    if (is_type(s, "ExternalName"))
+        require_form(errs, PATH(spec, "externalName"), s->external_name, api_check_dns_subdomain);
     validate_addresses(errs, spec, s);
     validate_families(errs, spec, s);
     validate_traffic(errs, spec, s);

@@ -17,12 +17,9 @@ static void check_actions(struct field_errors *errs, const struct field_path *pa
                           const struct str *list, size_t count)
 {
     static const char *const actions[] = {"Audit", "Deny", "Warn", NULL};
-    bool deny = false, warn = false;
     if (count == 0)
         field_required(errs, path, "at least one validation action is required");
     for (size_t i = 0; i < count; i++) {
-        deny = deny || str_eqc(list[i], "Deny");
-        warn = warn || str_eqc(list[i], "Warn");
         validate_listed(errs, PATH_INDEX(path, i), list[i], actions);
         for (size_t j = 0; j < i; j++)
             if (str_eq(list[j], list[i])) {
@@ -30,7 +27,7 @@ static void check_actions(struct field_errors *errs, const struct field_path *pa
                 break;
             }
     }
-    if (deny && warn)
+    if (list_has(list, count, "Deny") && list_has(list, count, "Warn"))
         field_invalid_raw(errs, path, strings_shown(errs->arena, list, count),
                           "must not contain both Deny and Warn (repeating the same validation "
                           "failure information in "

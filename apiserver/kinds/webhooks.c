@@ -75,12 +75,9 @@ void default_match_resources(struct arena *a, struct admissionregistration_v1_ma
 static void check_list(struct field_errors *errs, const struct field_path *path,
                        const struct str *list, size_t count, const char *others)
 {
-    bool star = false;
     if (count == 0)
         field_required(errs, path, NULL);
-    for (size_t i = 0; i < count; i++)
-        star = star || str_eqc(list[i], "*");
-    if (star && count > 1)
+    if (count > 1 && list_has(list, count, "*"))
         field_invalid_raw(errs, path, strings_shown(errs->arena, list, count),
                           "if '*' is present, must not specify other %s", others);
 }

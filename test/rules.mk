@@ -129,6 +129,15 @@ $(B)/test/bench/bench_grpc: $(B)/test/bench/bench_grpc.o $(call libs_of,net)
 	@echo "  LINK  $@"
 	@$(CC) $(CFLAGS) $(LDFLAGS) $< $(call libs_of,net) -o $@ $(PKG_LIBS)
 
+# The API servers under client-go's kinds of load: make bench-api
+API_LOAD := $(B)/test/bench/api/api_load
+$(API_LOAD): $(B)/test/bench/api/api_load.o $(B)/test/bench/load_stats.o $(call libs_of,client)
+	@echo "  LINK  $@"
+	@$(CC) $(CFLAGS) $(LDFLAGS) $(filter %.o,$^) $(call libs_of,client) -o $@ $(PKG_LIBS)
+.PHONY: bench-api
+bench-api: all $(API_LOAD)
+	@test/bench/api.sh $(API_LOAD) $(BIN)
+
 # The API codecs alone: make bench-codec
 $(B)/test/bench/bench_codec: $(B)/test/bench/bench_codec.o $(call libs_of,api)
 	@echo "  LINK  $@"

@@ -16,6 +16,8 @@
 #include <stdatomic.h>
 
 struct authn;
+struct authz;
+struct authz_feed;
 struct env;
 struct http_server;
 struct kubelet_pool;
@@ -47,6 +49,7 @@ struct apiserver_config {
         *requestheader_group_headers, *requestheader_extra_headers_prefix;
     bool enable_bootstrap_token_auth;
     bool anonymous_auth;
+    const char *authorization_mode; /* Comma list, see authz.h. */
     int64_t min_request_timeout_s;
     int64_t max_inflight, max_mutating_inflight; /* 0: no limit. */
 };
@@ -73,6 +76,8 @@ struct apiserver {
     struct env *env;
     struct store *store;
     struct authn *authn;
+    struct authz *authz;
+    struct authz_feed *authz_feed;
     struct tls_context *tls;
     struct server_thread *threads;
     unsigned thread_count;

@@ -325,10 +325,9 @@ static struct meta_v1_status *may_impersonate(struct req *r, const char *group,
                                   .ns = ns,
                                   .name = name};
     struct str reason;
-    if (authz_decide(r->server, r->arena, req_view(r), &at, &reason) == AUTHZ_ALLOW)
+    if (authz_decide(r->server->authz, r->arena, &at, false, &reason) == AUTHZ_ALLOW)
         return NULL;
-    return status_forbidden(r->arena, (struct group_resource){at.group, at.resource}, name, STR_FMT,
-                            STR_ARG(authz_forbidden_text(r->arena, &at)));
+    return authz_forbidden(r->arena, &at, reason);
 }
 
 static struct meta_v1_status *impersonated_groups(struct req *r, struct str **ret,

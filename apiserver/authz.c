@@ -1,365 +1,222 @@
-/* authz.c - see authz.h. RBAC joins the chain as one more line. Pure. */
-#include "apiserver/cluster.h"
+/* authz.c - see authz.h. */
 #include "apiserver/authz.h"
 
-#include "api/core_v1.h"
-#include "apiserver/encode.h"
+#include "api/rbac_v1.h"
+#include "apiserver/authz_feed.h"
+#include "apiserver/cluster.h"
+#include "apiserver/node_graph.h"
+#include "apiserver/rbac.h"
+#include "apiserver/rbac_policy.h"
 #include "apiserver/request.h"
 #include "apiserver/user.h"
-#include "apiserver/wire.h"
-#include "lib/api/scheme.h"
 #include "lib/base/arena.h"
-#include "lib/net/http_server.h"
-#include "raftstore/store.h"
+#include "lib/base/buf.h"
+#include "lib/base/error.h"
 
-static bool verb_in(const struct authz_attributes *at, const char *list)
-{
-    return strcmp(list, "*") == 0 || api_list_has(list, str_of(at->verb));
-}
+#include <pthread.h>
 
-static bool read_only(const struct authz_attributes *at)
-{
-    return verb_in(at, "get,list,watch");
-}
+#define MODES_MAX 8u
 
-static bool is(const struct authz_attributes *at, const char *group, const char *resource)
-{
-    return at->resource_request && str_eqc(at->group, group) && str_eqc(at->resource, resource);
-}
-
-/* --- system:masters ------------------------------------------------------------------ */
-static enum authz_decision decide_masters(const struct apiserver *s, struct arena *a,
-                                          const struct store_view *view,
-                                          const struct authz_attributes *at, struct str *ret_reason)
-{
-    UNUSED(s), UNUSED(a), UNUSED(view), UNUSED(ret_reason);
-    return user_in_group(at->user, GROUP_MASTERS) ? AUTHZ_ALLOW : AUTHZ_NO_OPINION;
-}
-
-/* --- what everybody may do --------------------------------------------------------------
- * As upstream's bootstrap roles system:basic-user, system:discovery and
- * system:public-info-viewer. */
-static bool public_path(struct str path)
-{
-    static const char *const paths[] = {"/healthz", "/livez", "/readyz", "/version", "/version/"};
-    for (size_t i = 0; i < ARRAY_SIZE(paths); i++)
-        if (str_eqc(path, paths[i]))
-            return true;
-    return false;
-}
-
-static bool discovery_path(struct str path)
-{
-    static const char *const prefixes[] = {
-        "/api",     "/apis",           "/openapi",
-        "/healthz", "/livez",          "/readyz",
-        "/version", "/openid/v1/jwks", "/.well-known/openid-configuration"};
-    for (size_t i = 0; i < ARRAY_SIZE(prefixes); i++) {
-        struct str p = str_of(prefixes[i]);
-        if (str_has_prefix(path, p) && (path.len == p.len || path.data[p.len] == '/'))
-            return true;
-    }
-    return false;
-}
-
-static enum authz_decision decide_everybody(const struct apiserver *s, struct arena *a,
-                                            const struct store_view *view,
-                                            const struct authz_attributes *at,
-                                            struct str *ret_reason)
-{
-    UNUSED(s), UNUSED(a), UNUSED(view), UNUSED(ret_reason);
-    if (!at->resource_request && verb_in(at, "get,head") && public_path(at->path))
-        return AUTHZ_ALLOW;
-    /* What a joining host reads before it can prove who it is. */
-    if (is(at, "", "configmaps") && verb_in(at, "get") && str_eqc(at->ns, "kube-public") &&
-        str_eqc(at->name, "cluster-info"))
-        return AUTHZ_ALLOW;
-    if (!user_in_group(at->user, GROUP_AUTHENTICATED))
-        return AUTHZ_NO_OPINION;
-    if (!at->resource_request)
-        return verb_in(at, "get,head") && discovery_path(at->path) ? AUTHZ_ALLOW : AUTHZ_NO_OPINION;
-    if (verb_in(at, "create") && (is(at, "authorization.k8s.io", "selfsubjectaccessreviews") ||
-                                  is(at, "authorization.k8s.io", "selfsubjectrulesreviews") ||
-                                  is(at, "authentication.k8s.io", "selfsubjectreviews")))
-        return AUTHZ_ALLOW;
-    return AUTHZ_NO_OPINION;
-}
-
-/* --- parts of the control plane ----------------------------------------------------------- */
-struct grant {
-    const char *group;    /* "*": any */
-    const char *resource; /* "*": any; "r/sub" names a subresource */
-    const char *verbs;
+struct authz {
+    pthread_rwlock_t lock; /* Of the index; nothing else changes after start. */
+    struct authz_index index;
+    const struct mode *modes[MODES_MAX];
+    size_t mode_count;
+    struct arena *arena;
+    struct rbac_v1_policy_rule *node_rules;
+    size_t node_rule_count;
 };
 
-static const struct grant scheduler_grants[] = {
-    {"", "events", "create,patch,update"},
-    {"events.k8s.io", "events", "create,patch,update"},
-    {"coordination.k8s.io", "leases", "create,get,list,watch,update,patch"},
-    {"", "nodes", "get,list,watch,patch"},
-    {"", "nodes/proxy", "get"},
-    {"", "pods", "get,list,watch,delete"},
-    {"", "pods/binding", "create"},
-    {"", "bindings", "create"},
-    {"", "pods/status", "patch,update"},
-    {"", "replicationcontrollers", "get,list,watch"},
-    {"", "services", "get,list,watch"},
-    {"", "namespaces", "get,list,watch"},
-    {"", "configmaps", "get,list,watch"},
-    {"apps", "*", "get,list,watch"},
-    {"policy", "poddisruptionbudgets", "get,list,watch"},
-    {"policy", "poddisruptionbudgets/status", "patch,update"},
-    {"", "persistentvolumeclaims", "get,list,watch,patch,update"},
-    {"", "persistentvolumes", "get,list,watch,patch,update"},
-    {"storage.k8s.io", "*", "get,list,watch"},
-    {"scheduling.k8s.io", "*", "get,list,watch"},
-    {"resource.k8s.io", "*", "get,list,watch,patch,update"},
-    {"authentication.k8s.io", "tokenreviews", "create"},
-    {"authorization.k8s.io", "subjectaccessreviews", "create"},
-    {0},
+/* --- the authorizers ------------------------------------------------------------------------ */
+struct mode {
+    const char *name;
+    enum authz_decision (*decide)(const struct authz *z, struct arena *a,
+                                  const struct authz_attributes *at, bool explain,
+                                  struct str *ret_reason);
 };
 
-/* Controllers write nearly every kind; what they may not do is hold secrets of
- * people's making beyond tokens, or change roles. */
-static const struct grant controller_grants[] = {
-    {"rbac.authorization.k8s.io", "*", "get,list,watch,delete,deletecollection,patch,update"},
-    {"*", "*", "*"},
-    {0},
-};
-
-static bool granted(const struct grant *g, const struct authz_attributes *at)
+static enum authz_decision decide_node(const struct authz *z, struct arena *a,
+                                       const struct authz_attributes *at, bool explain,
+                                       struct str *ret_reason)
 {
-    char full[256];
-    size_t n = MIN_OF(at->resource.len, sizeof(full) / 2);
-    memcpy(full, at->resource.data != NULL ? at->resource.data : "", n);
-    if (at->subresource.len != 0) {
-        size_t m = MIN_OF(at->subresource.len, sizeof(full) - n - 2);
-        full[n++] = '/';
-        memcpy(full + n, at->subresource.data, m);
-        n += m;
-    }
-    for (; g->group != NULL; g++)
-        if ((g->group[0] == '*' || str_eqc(at->group, g->group)) &&
-            (g->resource[0] == '*' || str_eqc(str_n(full, n), g->resource)) &&
-            verb_in(at, g->verbs))
-            return true;
-    return false;
+    UNUSED(explain);
+    return authz_node_decide(z->index.graph, z->node_rules, z->node_rule_count, a, at, ret_reason);
 }
 
-static enum authz_decision decide_components(const struct apiserver *s, struct arena *a,
-                                             const struct store_view *view,
-                                             const struct authz_attributes *at,
-                                             struct str *ret_reason)
+static enum authz_decision decide_rbac(const struct authz *z, struct arena *a,
+                                       const struct authz_attributes *at, bool explain,
+                                       struct str *ret_reason)
 {
-    UNUSED(s), UNUSED(a), UNUSED(view), UNUSED(ret_reason);
-    struct str ns, name;
-    bool controller = str_eqc(at->user->name, "system:kube-controller-manager") ||
-                      (user_service_account(at->user, &ns, &name) && str_eqc(ns, "kube-system"));
-    if (!at->resource_request)
-        return AUTHZ_NO_OPINION;
-    if (str_eqc(at->user->name, "system:kube-scheduler"))
-        return granted(scheduler_grants, at) ? AUTHZ_ALLOW : AUTHZ_NO_OPINION;
-    if (controller)
-        return granted(controller_grants, at) ? AUTHZ_ALLOW : AUTHZ_NO_OPINION;
-    return AUTHZ_NO_OPINION;
-}
-
-/* --- joining nodes --------------------------------------------------------------------------- */
-static enum authz_decision decide_bootstrappers(const struct apiserver *s, struct arena *a,
-                                                const struct store_view *view,
-                                                const struct authz_attributes *at,
-                                                struct str *ret_reason)
-{
-    UNUSED(s), UNUSED(a), UNUSED(view), UNUSED(ret_reason);
-    if (!user_in_group(at->user, GROUP_BOOTSTRAPPERS))
-        return AUTHZ_NO_OPINION;
+    /* What a joining control plane needs cannot be said in RBAC: a prefix of names. */
     if (cluster_join_allows(at))
         return AUTHZ_ALLOW;
-    if (is(at, "certificates.k8s.io", "certificatesigningrequests") && at->subresource.len == 0 &&
-        verb_in(at, "create,get,list,watch"))
-        return AUTHZ_ALLOW;
-    if (is(at, "", "nodes") && verb_in(at, "get"))
-        return AUTHZ_ALLOW;
-    if (is(at, "", "configmaps") && verb_in(at, "get") &&
-        ((str_eqc(at->ns, "kube-public") && str_eqc(at->name, "cluster-info")) ||
-         (str_eqc(at->ns, "kube-system") &&
-          (str_eqc(at->name, "kubeadm-config") || str_eqc(at->name, "kubelet-config")))))
-        return AUTHZ_ALLOW;
+    return rbac_allows(z->index.rbac, a, at, explain, ret_reason) ? AUTHZ_ALLOW : AUTHZ_NO_OPINION;
+}
+
+static enum authz_decision always_allow(const struct authz *z, struct arena *a,
+                                        const struct authz_attributes *at, bool explain,
+                                        struct str *ret_reason)
+{
+    UNUSED(z), UNUSED(a), UNUSED(at), UNUSED(explain), UNUSED(ret_reason);
+    return AUTHZ_ALLOW;
+}
+
+static enum authz_decision always_deny(const struct authz *z, struct arena *a,
+                                       const struct authz_attributes *at, bool explain,
+                                       struct str *ret_reason)
+{
+    UNUSED(z), UNUSED(a), UNUSED(at), UNUSED(explain);
+    *ret_reason = STR("Everything is forbidden.");
     return AUTHZ_NO_OPINION;
 }
 
-/* --- nodes -------------------------------------------------------------------------------------
- */
-static bool in_projected(const struct core_v1_projected_volume_source *p, const char *resource,
-                         struct str name)
-{
-    for (size_t i = 0; p != NULL && i < p->sources_count; i++) {
-        const struct core_v1_volume_projection *s = &p->sources[i];
-        if (strcmp(resource, "secrets") == 0 && s->secret != NULL &&
-            str_eq(s->secret->local_object_reference.name, name))
-            return true;
-        if (strcmp(resource, "configmaps") == 0 && s->config_map != NULL &&
-            str_eq(s->config_map->local_object_reference.name, name))
-            return true;
-    }
-    return false;
-}
-
-static bool in_container(const struct core_v1_container *c, size_t count, const char *resource,
-                         struct str name)
-{
-    bool secret = strcmp(resource, "secrets") == 0;
-    for (size_t i = 0; i < count; i++) {
-        for (size_t j = 0; j < c[i].env_from_count; j++) {
-            const struct core_v1_env_from_source *e = &c[i].env_from[j];
-            if (secret ? (e->secret_ref != NULL &&
-                          str_eq(e->secret_ref->local_object_reference.name, name))
-                       : (e->config_map_ref != NULL &&
-                          str_eq(e->config_map_ref->local_object_reference.name, name)))
-                return true;
-        }
-        for (size_t j = 0; j < c[i].env_count; j++) {
-            const struct core_v1_env_var_source *v = c[i].env[j].value_from;
-            if (v == NULL)
-                continue;
-            if (secret ? (v->secret_key_ref != NULL &&
-                          str_eq(v->secret_key_ref->local_object_reference.name, name))
-                       : (v->config_map_key_ref != NULL &&
-                          str_eq(v->config_map_key_ref->local_object_reference.name, name)))
-                return true;
-        }
-    }
-    return false;
-}
-
-static bool pod_refers(const struct core_v1_pod *pod, const char *resource, struct str name)
-{
-    const struct core_v1_pod_spec *s = &pod->spec;
-    for (size_t i = 0; i < s->volumes_count; i++) {
-        const struct core_v1_volume_source *v = &s->volumes[i].volume_source;
-        if (in_projected(v->projected, resource, name))
-            return true;
-        if (strcmp(resource, "secrets") == 0 && v->secret != NULL &&
-            str_eq(v->secret->secret_name, name))
-            return true;
-        if (strcmp(resource, "configmaps") == 0 && v->config_map != NULL &&
-            str_eq(v->config_map->local_object_reference.name, name))
-            return true;
-        if (strcmp(resource, "persistentvolumeclaims") == 0 && v->persistent_volume_claim != NULL &&
-            str_eq(v->persistent_volume_claim->claim_name, name))
-            return true;
-    }
-    for (size_t i = 0; strcmp(resource, "secrets") == 0 && i < s->image_pull_secrets_count; i++)
-        if (str_eq(s->image_pull_secrets[i].name, name))
-            return true;
-    return in_container(s->containers, s->containers_count, resource, name) ||
-           in_container(s->init_containers, s->init_containers_count, resource, name);
-}
-
-/* Does a pod bound to the node use this object? Walks the namespace's pods;
- * only those of the node are decoded. */
-static bool node_uses(struct arena *a, const struct store_view *view,
-                      const struct authz_attributes *at, struct str node, const char *resource,
-                      bool service_account)
-{
-    const struct resource *r = registry_storage(STR(""), STR("pods"));
-    struct str from = arena_printf(a, STR_FMT STR_FMT "/", STR_ARG(r->prefix), STR_ARG(at->ns));
-    struct str end = arena_printf(a, STR_FMT STR_FMT "0", STR_ARG(r->prefix), STR_ARG(at->ns));
-    struct store_iter it;
-    if (store_iter_init(&it, view, from, end, 0) != 0)
-        return false;
-    for (const struct kv *kv; (kv = store_iter_next(&it)) != NULL;) {
-        struct str raw;
-        void *msg;
-        /* Pod.spec is field 2, its nodeName field 10. */
-        if (stored_raw(kv->value, &raw, NULL) != 0 ||
-            !str_eq(wire_bytes(wire_bytes(raw, 2), 10), node) ||
-            stored_decode(a, r, kv->value, kv->mod_rev, &msg, NULL) != 0)
-            continue;
-        const struct core_v1_pod *pod = msg;
-        if (service_account ? str_eq(pod->spec.service_account_name, at->name)
-                            : pod_refers(pod, resource, at->name))
-            return true;
-    }
-    return false;
-}
-
-static const struct grant node_grants[] = {
-    {"", "nodes", "create,get,list,watch,update,patch"},
-    {"", "nodes/status", "get,update,patch"},
-    {"", "pods", "create,get,list,watch,delete"},
-    {"", "pods/status", "get,update,patch"},
-    {"", "pods/eviction", "create"},
-    {"", "events", "create,patch,update"},
-    {"events.k8s.io", "events", "create,patch,update"},
-    {"", "services", "get,list,watch"},
-    {"", "endpoints", "get,list,watch"},
-    {"", "namespaces", "get,list,watch"},
-    {"discovery.k8s.io", "endpointslices", "get,list,watch"},
-    {"networking.k8s.io", "servicecidrs", "get,list,watch"},
-    {"coordination.k8s.io", "leases", "create,get,update,patch,delete"},
-    {"certificates.k8s.io", "certificatesigningrequests", "create,get,list,watch"},
-    {"node.k8s.io", "runtimeclasses", "get,list,watch"},
-    {"storage.k8s.io", "csidrivers", "get,list,watch"},
-    {"storage.k8s.io", "csinodes", "create,get,update,patch,delete"},
-    {"storage.k8s.io", "volumeattachments", "get"},
-    {"", "persistentvolumes", "get"},
-    {"", "persistentvolumeclaims/status", "get,update,patch"},
-    {"authentication.k8s.io", "tokenreviews", "create"},
-    {"authorization.k8s.io", "subjectaccessreviews", "create"},
-    {0},
-};
-
-static enum authz_decision decide_node(const struct apiserver *s, struct arena *a,
-                                       const struct store_view *view,
-                                       const struct authz_attributes *at, struct str *ret_reason)
-{
-    static const char *const used[] = {"secrets", "configmaps", "persistentvolumeclaims"};
-    struct str node = user_node_name(at->user);
-    UNUSED(s);
-    if (node.len == 0 || !at->resource_request)
-        return AUTHZ_NO_OPINION;
-    for (size_t i = 0; i < ARRAY_SIZE(used); i++) {
-        if (!is(at, "", used[i]) || at->subresource.len != 0)
-            continue;
-        if (at->name.len != 0 && read_only(at) && node_uses(a, view, at, node, used[i], false))
-            return AUTHZ_ALLOW;
-        *ret_reason = STR("no relationship found between node and this object");
-        return AUTHZ_NO_OPINION;
-    }
-    if (is(at, "", "serviceaccounts")) {
-        bool token = str_eqc(at->subresource, "token") && verb_in(at, "create");
-        if (at->name.len != 0 && (token || (at->subresource.len == 0 && read_only(at))) &&
-            node_uses(a, view, at, node, "", true))
-            return AUTHZ_ALLOW;
-        *ret_reason = STR("no relationship found between node and this object");
-        return AUTHZ_NO_OPINION;
-    }
-    return granted(node_grants, at) ? AUTHZ_ALLOW : AUTHZ_NO_OPINION;
-}
-
-const struct authorizer authorizers[] = {
-    {"Masters", decide_masters},
-    {"Everybody", decide_everybody},
-    {"Components", decide_components},
-    {"Bootstrappers", decide_bootstrappers},
+static const struct mode known_modes[] = {
     {"Node", decide_node},
-    {0},
+    {"RBAC", decide_rbac},
+    {"AlwaysAllow", always_allow},
+    {"AlwaysDeny", always_deny},
 };
 
-enum authz_decision authz_decide(const struct apiserver *s, struct arena *a,
-                                 const struct store_view *view, const struct authz_attributes *at,
+/* --- life --------------------------------------------------------------------------------------
+ */
+static int add_mode(struct authz *z, struct str name, struct error *err)
+{
+    for (size_t i = 0; i < z->mode_count; i++)
+        if (str_eqc(name, z->modes[i]->name))
+            return error_set(err, E_INVALID,
+                             "--authorization-mode: \"" STR_FMT "\" is given more than once",
+                             STR_ARG(name));
+    for (size_t i = 0; i < ARRAY_SIZE(known_modes); i++)
+        if (str_eqc(name, known_modes[i].name)) {
+            z->modes[z->mode_count++] = &known_modes[i];
+            return 0;
+        }
+    return error_set(err, E_INVALID,
+                     "--authorization-mode: \"" STR_FMT
+                     "\" is not one of Node, RBAC, AlwaysAllow, AlwaysDeny",
+                     STR_ARG(name));
+}
+
+int authz_new(const char *modes, struct authz **ret, struct error *err)
+{
+    struct authz *z = xzalloc(sizeof(*z));
+    struct str rest = str_of(modes), part;
+    int code = 0;
+    for (bool more = true; more && code == 0;) {
+        more = str_cut(rest, ',', &part, &rest);
+        code = add_mode(z, str_trim(part), err);
+    }
+    if (code != 0) {
+        free(z);
+        return code;
+    }
+    pthread_rwlock_init(&z->lock, NULL);
+    z->index = (struct authz_index){rbac_new(), node_graph_new()};
+    z->arena = arena_new(0);
+    z->node_rule_count = policy_rules(z->arena, "system:node", &z->node_rules);
+    *ret = z;
+    return 0;
+}
+
+void authz_free(struct authz *z)
+{
+    if (z == NULL)
+        return;
+    rbac_free(z->index.rbac);
+    node_graph_free(z->index.graph);
+    pthread_rwlock_destroy(&z->lock);
+    arena_free(z->arena);
+    free(z);
+}
+
+struct authz_index *authz_lock(struct authz *z)
+{
+    pthread_rwlock_wrlock(&z->lock);
+    return &z->index;
+}
+
+void authz_unlock(struct authz *z)
+{
+    pthread_rwlock_unlock(&z->lock);
+}
+
+static void lock_for_reading(const struct authz *z)
+{
+    pthread_rwlock_rdlock(&((struct authz *)(uintptr_t)z)->lock);
+}
+
+static void unlock_reader(const struct authz *z)
+{
+    pthread_rwlock_unlock(&((struct authz *)(uintptr_t)z)->lock);
+}
+
+bool authz_uses_rbac(const struct authz *z)
+{
+    for (size_t i = 0; i < z->mode_count; i++)
+        if (z->modes[i]->decide == decide_rbac)
+            return true;
+    return false;
+}
+
+/* --- decisions -----------------------------------------------------------------------------------
+ */
+enum authz_decision authz_decide(const struct authz *z, struct arena *a,
+                                 const struct authz_attributes *at, bool explain,
                                  struct str *ret_reason)
 {
-    *ret_reason = STR("");
-    for (const struct authorizer *z = authorizers; z->name != NULL; z++) {
-        enum authz_decision d = z->decide(s, a, view, at, ret_reason);
+    enum authz_decision d = AUTHZ_NO_OPINION;
+    struct str reasons = STR_NULL;
+    *ret_reason = STR_NULL;
+    if (user_in_group(at->user, GROUP_MASTERS))
+        return AUTHZ_ALLOW;
+    lock_for_reading(z);
+    for (size_t i = 0; i < z->mode_count && d == AUTHZ_NO_OPINION; i++) {
+        struct str reason = STR_NULL;
+        d = z->modes[i]->decide(z, a, at, explain, &reason);
         if (d != AUTHZ_NO_OPINION)
-            return d;
+            reasons = reason;
+        else if (reason.len != 0)
+            reasons = reasons.len == 0 ? reason
+                                       : arena_printf(a, STR_FMT "\n" STR_FMT, STR_ARG(reasons),
+                                                      STR_ARG(reason));
     }
-    return AUTHZ_NO_OPINION;
+    unlock_reader(z);
+    *ret_reason = reasons;
+    return d;
 }
 
+size_t authz_rules_of(const struct authz *z, struct arena *a, const struct user *user,
+                      struct str ns, struct rbac_v1_policy_rule **ret, struct str *ret_error)
+{
+    size_t n = 0;
+    *ret = NULL;
+    *ret_error = STR_NULL;
+    for (size_t i = 0; i < z->mode_count; i++) {
+        if (z->modes[i]->decide == decide_rbac) {
+            lock_for_reading(z);
+            n = rbac_rules_of(z->index.rbac, a, user, ns, ret, ret_error);
+            unlock_reader(z);
+        } else if (z->modes[i]->decide == decide_node && user_is_node(user)) {
+            *ret_error = STR("node authorizer does not support user rule resolution");
+        }
+    }
+    return n;
+}
+
+bool authz_role_rules(const struct authz *z, struct arena *a, struct str ns,
+                      const struct rbac_v1_role_ref *ref, struct rbac_v1_policy_rule **ret,
+                      size_t *ret_count)
+{
+    lock_for_reading(z);
+    bool found =
+        rbac_role_rules(z->index.rbac, a, str_eqc(ref->kind, "ClusterRole") ? STR_NULL : ns,
+                        ref->name, ret, ret_count);
+    unlock_reader(z);
+    return found;
+}
+
+/* --- refusals
+ * --------------------------------------------------------------------------------------- */
 struct str authz_forbidden_text(struct arena *a, const struct authz_attributes *at)
 {
     if (!at->resource_request)
@@ -378,26 +235,46 @@ struct str authz_forbidden_text(struct arena *a, const struct authz_attributes *
     return arena_printf(a, STR_FMT " at the cluster scope", STR_ARG(text));
 }
 
-static struct meta_v1_status *forbidden(struct req *r, const struct authz_attributes *at,
-                                        struct str reason)
+/* Names come from outside: nothing that a browser takes for markup. */
+static struct str without_markup(struct arena *a, struct str text)
 {
-    struct str text = authz_forbidden_text(r->arena, at);
+    AUTO_BUF b = BUF_INIT;
+    for (size_t i = 0; i < text.len; i++) {
+        char c = text.data[i];
+        if (c == '&')
+            buf_puts(&b, "&amp;");
+        else if (c == '<')
+            buf_puts(&b, "&lt;");
+        else if (c == '>')
+            buf_puts(&b, "&gt;");
+        else
+            buf_putc(&b, c);
+    }
+    return arena_str(a, buf_str(&b));
+}
+
+struct meta_v1_status *authz_forbidden(struct arena *a, const struct authz_attributes *at,
+                                       struct str reason)
+{
+    struct str text = without_markup(a, authz_forbidden_text(a, at));
     if (reason.len != 0)
-        text = arena_printf(r->arena, STR_FMT ": " STR_FMT, STR_ARG(text), STR_ARG(reason));
+        text = arena_printf(a, STR_FMT ": " STR_FMT, STR_ARG(text), STR_ARG(reason));
     if (at->resource_request) {
         struct group_resource gr = {at->group, at->resource};
-        return status_forbidden(r->arena, gr, at->name, STR_FMT, STR_ARG(text));
+        return status_forbidden(a, gr, at->name, STR_FMT, STR_ARG(text));
     }
     struct meta_v1_status *s =
-        status_printf(r->arena, 403, "Forbidden", "forbidden: " STR_FMT, STR_ARG(text));
-    status_details(r->arena, s);
+        status_printf(a, 403, "Forbidden", "forbidden: " STR_FMT, STR_ARG(text));
+    status_details(a, s);
     return s;
 }
 
-struct meta_v1_status *authz_check(struct req *r)
+/* --- requests
+ * ------------------------------------------------------------------------------------------ */
+void authz_attributes_of(const struct req *r, const struct user *user, struct authz_attributes *ret)
 {
-    struct authz_attributes at = {
-        .user = r->user,
+    *ret = (struct authz_attributes){
+        .user = user,
         .verb = r->info.verb,
         .resource_request = r->info.is_resource,
         .group = r->info.group,
@@ -406,13 +283,48 @@ struct meta_v1_status *authz_check(struct req *r)
         .subresource = r->info.subresource,
         .name = r->info.name.len != 0 ? r->info.name : r->info.selected_name,
         .ns = r->info.ns,
+        .field_selector = r->info.field_selector,
         .path = r->info.path,
     };
+}
+
+struct meta_v1_status *authz_check(struct req *r)
+{
+    struct authz_attributes at;
     struct str reason;
-    /* Most requests need no look at the store. */
+    /* Most requests need no more than this. */
     if (user_in_group(r->user, GROUP_MASTERS))
         return NULL;
-    return authz_decide(r->server, r->arena, req_view(r), &at, &reason) == AUTHZ_ALLOW
-               ? NULL
-               : forbidden(r, &at, reason);
+    authz_attributes_of(r, r->user, &at);
+    if (authz_decide(r->server->authz, r->arena, &at, false, &reason) == AUTHZ_ALLOW)
+        return NULL;
+    return authz_forbidden(r->arena, &at, reason);
+}
+
+struct check {
+    void (*next)(struct req *r);
+    struct req *req;
+};
+
+static void check_again(void *arg)
+{
+    struct check *c = arg;
+    struct meta_v1_status *s = authz_check(c->req);
+    if (s == NULL)
+        c->next(c->req);
+    else
+        req_status(c->req, s);
+}
+
+void authz_check_then(struct req *r, void (*next)(struct req *r))
+{
+    struct meta_v1_status *s = authz_check(r);
+    if (s == NULL) {
+        next(r);
+        return;
+    }
+    struct check *c = ARENA_NEW(r->arena, struct check);
+    *c = (struct check){next, r};
+    if (!authz_feed_wait(r->server->authz_feed, r->arena, &r->thread->mailbox, check_again, c))
+        req_status(r, s);
 }

@@ -9,6 +9,7 @@
 #include "apiserver/alloc.h"
 #include "apiserver/bootstrap_objects.h"
 #include "apiserver/encode.h"
+#include "apiserver/rbac_bootstrap.h"
 #include "apiserver/write.h"
 #include "lib/base/arena.h"
 #include "lib/base/buf.h"
@@ -24,6 +25,7 @@
 
 enum step {
     STEP_OBJECTS,
+    STEP_POLICY,
     STEP_LEASE,
     STEP_REGISTER,
     STEP_ENDPOINTS,
@@ -98,6 +100,9 @@ static void on_txn(int code, const struct txn_result *result, void *arg)
         b->object++; /* Made, or found made by another server. */
         run(b);
         return;
+    case STEP_POLICY:
+        run(b); /* Until nothing is missing. */
+        return;
     case STEP_REGISTER:
         go(b, STEP_ENDPOINTS);
         return;
@@ -155,6 +160,21 @@ static void step_objects(struct bootstrap *b)
     }
     store_view_unref(v);
     if (!more)
+        go(b, STEP_POLICY);
+}
+
+static void step_policy(struct bootstrap *b)
+{
+    AUTO_ARENA *a = arena_new(0);
+    struct store_view *v = store_view(b->server->store);
+    struct kind_ctx ctx;
+    struct txn_build t = {.arena = a};
+    make_ctx(b, a, v, &ctx);
+    bool missing = rbac_bootstrap_plan(&ctx, &t);
+    if (missing)
+        commit(b, &t);
+    store_view_unref(v);
+    if (!missing)
         go(b, STEP_LEASE);
 }
 
@@ -250,6 +270,9 @@ static void run(struct bootstrap *b)
     switch (b->step) {
     case STEP_OBJECTS:
         step_objects(b);
+        return;
+    case STEP_POLICY:
+        step_policy(b);
         return;
     case STEP_LEASE:
         step_lease(b);

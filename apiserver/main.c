@@ -4,6 +4,8 @@
  *   out of the endpoints -> drain -> store_close (hands leadership over) */
 #include "apiserver/alloc.h"
 #include "apiserver/apiserver.h"
+#include "apiserver/authz.h"
+#include "apiserver/authz_feed.h"
 #include "apiserver/bootstrap.h"
 #include "apiserver/etcd_endpoint.h"
 #include "apiserver/registry.h"
@@ -94,6 +96,8 @@ static void add_server_flags(struct flag_set *f, struct apiserver_config *c)
               "Accept bootstrap tokens from secrets in kube-system.");
     flag_bool(f, &c->anonymous_auth, "anonymous-auth",
               "Let requests without credentials be anonymous.");
+    flag_string(f, &c->authorization_mode, "authorization-mode",
+                "Comma `list` of who decides, in order: Node, RBAC, AlwaysAllow, AlwaysDeny.");
     flag_int(f, &c->max_inflight, "max-requests-inflight", "Reads served at once; 0: no limit.");
     flag_int(f, &c->max_mutating_inflight, "max-mutating-requests-inflight",
              "Writes served at once; 0: no limit.");
@@ -128,8 +132,7 @@ static void add_store_flags(struct flag_set *f, struct program *p)
 /* Flags of upstream's that need no setting here. */
 static void ignore_flags(struct flag_set *f)
 {
-    static const char *const valued[] = {"authorization-mode",
-                                         "etcd-servers",
+    static const char *const valued[] = {"etcd-servers",
                                          "enable-admission-plugins",
                                          "disable-admission-plugins",
                                          "storage-backend",
@@ -168,6 +171,7 @@ static void set_defaults(struct program *p)
     c->requestheader_group_headers = "X-Remote-Group";
     c->requestheader_extra_headers_prefix = "X-Remote-Extra-";
     c->anonymous_auth = true;
+    c->authorization_mode = "Node,RBAC";
     c->min_request_timeout_s = 1800;
     c->max_inflight = 400;
     c->max_mutating_inflight = 200;
@@ -268,6 +272,7 @@ static void on_left(void *arg)
 {
     struct program *p = arg;
     tls_reloader_stop(p->reloader);
+    authz_feed_stop(p->server.authz_feed);
     for (size_t i = 0; i < ARRAY_SIZE(p->signals); i++)
         uv_close((uv_handle_t *)&p->signals[i], NULL);
     uv_close((uv_handle_t *)&p->store_timer, NULL);
@@ -310,7 +315,11 @@ static int run(struct program *p, struct error *err)
         code = store_open(&p->store, &s->store, err);
     if (code != 0)
         return code;
-    code = apiserver_start(s, err);
+    code = authz_new(s->config.authorization_mode, &s->authz, err);
+    if (code == 0)
+        code = authz_feed_start(s, &p->mailbox, &s->authz_feed, err);
+    if (code == 0)
+        code = apiserver_start(s, err);
     if (code == 0)
         code = etcd_endpoint_start(&p->etcd, s->store, err);
     if (code != 0)
@@ -330,6 +339,8 @@ static int run(struct program *p, struct error *err)
     uv_run(&p->loop, UV_RUN_DEFAULT);
     etcd_endpoint_stop(&p->etcd);
     apiserver_stop(s);
+    authz_feed_free(s->authz_feed);
+    authz_free(s->authz);
     store_close(s->store);
     uv_loop_close(&p->loop);
     log_info("stopped");

@@ -44,12 +44,10 @@ static bool query_true(struct arena *a, struct str query, const char *key)
 }
 
 /* metadata.name=x in the field selector names the object for authorisation. */
-static struct str name_of_selector(struct arena *a, struct str query)
+static struct str name_of_selector(struct str v)
 {
-    struct str v, part;
-    if (url_query_get(a, query, "fieldSelector", &v) != 0)
-        return STR_NULL;
-    bool more = true;
+    struct str part;
+    bool more = v.len != 0;
     while (more) {
         more = str_cut(v, ',', &part, &v);
         struct str key, value;
@@ -126,8 +124,12 @@ int request_info_parse(struct arena *a, struct str method, struct str escaped_pa
         r.verb = query_true(a, query, "watch") ? "watch" : "list";
     if (r.name.len == 0 && strcmp(r.verb, "delete") == 0)
         r.verb = "deletecollection";
-    if (r.name.len == 0 && (strcmp(r.verb, "list") == 0 || strcmp(r.verb, "watch") == 0))
-        r.selected_name = name_of_selector(a, query);
+    bool reads = strcmp(r.verb, "list") == 0 || strcmp(r.verb, "watch") == 0;
+    if (r.name.len != 0 || !(reads || strcmp(r.verb, "deletecollection") == 0) ||
+        url_query_get(a, query, "fieldSelector", &r.field_selector) != 0)
+        r.field_selector = STR_NULL;
+    if (reads)
+        r.selected_name = name_of_selector(r.field_selector);
     *ret = r;
     return 0;
 }

@@ -2,6 +2,7 @@
 #include "api/authentication_v1.h"
 #include "api/authorization_v1.h"
 #include "api/core_v1.h"
+#include "api/rbac_v1.h"
 #include "apiserver/authn.h"
 #include "apiserver/authz.h"
 #include "apiserver/body.h"
@@ -101,11 +102,9 @@ static void decide(struct req *r, const struct user *user,
         at.path = path->path;
     }
     struct str reason;
-    enum authz_decision d = authz_decide(r->server, r->arena, req_view(r), &at, &reason);
+    enum authz_decision d = authz_decide(r->server->authz, r->arena, &at, true, &reason);
     *ret = (struct authorization_v1_subject_access_review_status){
-        .allowed = d == AUTHZ_ALLOW,
-        .denied = d == AUTHZ_DENY,
-        .reason = d == AUTHZ_ALLOW ? STR_NULL : reason};
+        .allowed = d == AUTHZ_ALLOW, .denied = d == AUTHZ_DENY, .reason = reason};
 }
 
 static void validate_attributes(struct field_errors *errs, const struct field_path *spec,
@@ -180,12 +179,28 @@ void access_review_handle(struct req *r)
     req_object(r, 201, r->res->kind, v);
 }
 
-/* --- rules
- * ------------------------------------------------------------------------------------------ */
-static struct str *one(struct arena *a, const char *s)
+/* --- rules ---------------------------------------------------------------------------------------
+ */
+static void add_rule(struct authorization_v1_subject_rules_review_status *st,
+                     const struct rbac_v1_policy_rule *r)
 {
-    struct str v = str_of(s);
-    return arena_memdup(a, &v, sizeof(v));
+    if (r->resources_count != 0)
+        st->resource_rules[st->resource_rules_count++] = (struct authorization_v1_resource_rule){
+            .verbs = r->verbs,
+            .verbs_count = r->verbs_count,
+            .api_groups = r->api_groups,
+            .api_groups_count = r->api_groups_count,
+            .resources = r->resources,
+            .resources_count = r->resources_count,
+            .resource_names = r->resource_names,
+            .resource_names_count = r->resource_names_count};
+    if (r->non_resource_urls_count != 0)
+        st->non_resource_rules[st->non_resource_rules_count++] =
+            (struct authorization_v1_non_resource_rule){.verbs = r->verbs,
+                                                        .verbs_count = r->verbs_count,
+                                                        .non_resource_urls = r->non_resource_urls,
+                                                        .non_resource_urls_count =
+                                                            r->non_resource_urls_count};
 }
 
 void rules_review_handle(struct req *r)
@@ -199,48 +214,18 @@ void rules_review_handle(struct req *r)
         req_status(r, status_bad_request(a, "no namespace on request"));
         return;
     }
-    bool master = user_in_group(r->user, GROUP_MASTERS);
-    struct authorization_v1_resource_rule *rules =
-        ARENA_ARRAY(a, struct authorization_v1_resource_rule, 3);
-    struct authorization_v1_non_resource_rule *paths =
-        ARENA_ARRAY(a, struct authorization_v1_non_resource_rule, 2);
-    size_t n = 0, p = 0;
-    if (master) {
-        rules[n++] = (struct authorization_v1_resource_rule){one(a, "*"), 1, one(a, "*"), 1,
-                                                             one(a, "*"), 1, NULL,        0};
-        paths[p++] = (struct authorization_v1_non_resource_rule){one(a, "*"), 1, one(a, "*"), 1};
-    }
-    static const struct str access[] = {{"selfsubjectaccessreviews", 24},
-                                        {"selfsubjectrulesreviews", 23}};
-    rules[n++] = (struct authorization_v1_resource_rule){one(a, "create"),
-                                                         1,
-                                                         one(a, "authorization.k8s.io"),
-                                                         1,
-                                                         arena_memdup(a, access, sizeof(access)),
-                                                         2,
-                                                         NULL,
-                                                         0};
-    rules[n++] = (struct authorization_v1_resource_rule){one(a, "create"),
-                                                         1,
-                                                         one(a, "authentication.k8s.io"),
-                                                         1,
-                                                         one(a, "selfsubjectreviews"),
-                                                         1,
-                                                         NULL,
-                                                         0};
-    static const struct str urls[] = {{"/api", 4},     {"/api/*", 6},      {"/apis", 5},
-                                      {"/apis/*", 7},  {"/healthz", 8},    {"/livez", 6},
-                                      {"/openapi", 8}, {"/openapi/*", 10}, {"/readyz", 7},
-                                      {"/version", 8}, {"/version/", 9}};
-    paths[p++] = (struct authorization_v1_non_resource_rule){
-        one(a, "get"), 1, arena_memdup(a, urls, sizeof(urls)), ARRAY_SIZE(urls)};
+    struct rbac_v1_policy_rule *rules;
+    struct authorization_v1_subject_rules_review_status *st = &v->status;
+    struct str error;
+    size_t n = authz_rules_of(r->server->authz, a, r->user, v->spec.namespace, &rules, &error);
+    *st = (struct authorization_v1_subject_rules_review_status){
+        .resource_rules = ARENA_ARRAY(a, struct authorization_v1_resource_rule, n + 1),
+        .non_resource_rules = ARENA_ARRAY(a, struct authorization_v1_non_resource_rule, n + 1),
+        .incomplete = error.len != 0,
+        .evaluation_error = error};
+    for (size_t i = 0; i < n; i++)
+        add_rule(st, &rules[i]);
     v->spec.namespace = STR_NULL; /* Upstream's answer holds the status alone. */
-    v->status.resource_rules = rules;
-    v->status.resource_rules_count = n;
-    v->status.non_resource_rules = paths;
-    v->status.non_resource_rules_count = p;
-    /* Rules of the node and component authorizers cannot be listed as such. */
-    v->status.incomplete = !master;
     req_object(r, 201, r->res->kind, v);
 }
 

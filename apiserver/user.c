@@ -13,12 +13,16 @@ bool user_in_group(const struct user *u, const char *group)
     return false;
 }
 
+#define NODE_USER_PREFIX "system:node:"
+
+bool user_is_node(const struct user *u)
+{
+    return str_has_prefix(u->name, STR(NODE_USER_PREFIX)) && user_in_group(u, GROUP_NODES);
+}
+
 struct str user_node_name(const struct user *u)
 {
-    struct str prefix = STR("system:node:");
-    if (!str_has_prefix(u->name, prefix) || !user_in_group(u, GROUP_NODES))
-        return STR_NULL;
-    return str_sub(u->name, prefix.len, u->name.len);
+    return user_is_node(u) ? str_sub(u->name, sizeof(NODE_USER_PREFIX) - 1, u->name.len) : STR_NULL;
 }
 
 bool user_service_account(const struct user *u, struct str *ret_ns, struct str *ret_name)

@@ -29,6 +29,7 @@ struct str_list {
 };
 
 bool user_in_group(const struct user *u, const char *group);
+bool user_is_node(const struct user *u);
 /* The NAME of a node identity (user system:node:NAME in group system:nodes), else empty. */
 struct str user_node_name(const struct user *u);
 /* Both parts of system:serviceaccount:NS:NAME; false for other users. */

@@ -1,0 +1,31 @@
+/* node_graph.h - which objects a node has to do with, through the pods bound
+ * to it: what the Node authorizer asks.
+ *
+ *   pod, secret, configmap, claim, account, resource claim  -> node
+ *   volume -> claim -> node       secret -> volume -> claim -> node
+ *   volume attachment, resource slice -> node
+ *
+ * Each relation is one counted 64-bit keyed hash, so a question costs one look.
+ * Not thread-safe: authz.c locks. */
+#ifndef APISERVER_NODE_GRAPH_H
+#define APISERVER_NODE_GRAPH_H
+
+#include "apiserver/pod_refs.h"
+
+struct node_graph;
+
+struct node_graph *node_graph_new(void);
+void node_graph_free(struct node_graph *g);
+
+/* What a pod refers to is kept while it is bound to a node. */
+void node_graph_set_pod(struct node_graph *g, struct arena *scratch, const struct core_v1_pod *pod);
+void node_graph_set_volume(struct node_graph *g, const struct core_v1_persistent_volume *v);
+/* An attachment or a slice; node empty: of no node. */
+void node_graph_set_owned(struct node_graph *g, enum ref_kind kind, struct str name,
+                          struct str node);
+void node_graph_remove(struct node_graph *g, enum ref_kind kind, struct str ns, struct str name);
+
+bool node_graph_has(const struct node_graph *g, struct str node, enum ref_kind kind, struct str ns,
+                    struct str name);
+
+#endif

@@ -50,6 +50,7 @@ const struct kind_ops kind_volumeattributesclasses = {
     .group = "storage.k8s.io",
     .version = "v1",
     .resource = "volumeattributesclasses",
+    .flags = KIND_RETURN_DELETED,
     .validate_create = validate_create,
     .validate_update = validate_update,
     .columns = columns,

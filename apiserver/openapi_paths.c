@@ -58,6 +58,9 @@ enum {
     ANSWER_STREAM = 1 << 2,   /* Watch streams are offered */
     ANSWER_TEXT = 1 << 3,     /* A string, as plain text or whatever the other side says */
     ANSWER_ANY = 1 << 4,      /* Of any media type */
+    ANSWER_KEYS = 1 << 5,     /* Of the type of key sets */
+    ANSWER_JSON = 1 << 6,     /* As JSON only */
+    ANSWER_SAME = 1 << 7,     /* Consumes what it answers in (v2, and of no meaning) */
 };
 
 struct operation {
@@ -146,9 +149,10 @@ static size_t answer_types(const struct operation *o, bool protobuf, const char 
     }
     if ((o->flags & ANSWER_TEXT) != 0)
         ret[n++] = "text/plain";
-    ret[n++] = "application/json";
-    if (o->action == NULL && o->answer.len == 0)
-        return n; /* A plain document. */
+    ret[n++] =
+        (o->flags & ANSWER_KEYS) != 0 ? "application/jwk-set+json" : "application/json";
+    if ((o->flags & (ANSWER_JSON | ANSWER_KEYS)) != 0)
+        return n;
     ret[n++] = "application/yaml";
     if (protobuf)
         ret[n++] = "application/vnd.kubernetes.protobuf";
@@ -214,7 +218,10 @@ static void put_request(enum openapi_version v, const struct item *it, const str
     bool patch = (o->params & PARAM_BIT(PARAM_BODY_PATCH)) != 0;
     size_t n = patch ? patch_types(it->protobuf, types) : 1;
     if (v == OPENAPI_V2) {
-        put_types("consumes", types, n, out);
+        if ((o->flags & ANSWER_SAME) != 0)
+            n = answer_types(o, it->protobuf, types);
+        if (o->action != NULL || (o->flags & ANSWER_SAME) != 0)
+            put_types("consumes", types, n, out);
         return;
     }
     if (o->body.len == 0)
@@ -555,16 +562,17 @@ static int by_path(const void *x, const void *y)
 }
 
 /* "/apis/apps/v1/": which resources there are. */
-static void add_index(struct build *b, struct str path, const struct api_msg *answer, struct str id,
-                      const char *text)
+static struct operation *add_index(struct build *b, struct str path, const struct api_msg *answer,
+                                   struct str id, const char *text)
 {
     struct items *list = b->out;
     list->items = arena_grow(b->arena, list->items, list->count, &list->cap, sizeof(*list->items));
     struct item *it = &list->items[list->count++];
     *it = (struct item){.path = path, .protobuf = answer != NULL, .kind = "", .count = 1};
     it->operations[0] = (struct operation){
-        .method = "get", .id = id, .text = str_of(text),
+        .method = "get", .id = id, .text = str_of(text), .flags = ANSWER_SAME,
         .answer = answer != NULL ? openapi_defs_message(b->paths->defs, answer) : STR_NULL};
+    return &it->operations[0];
 }
 
 void openapi_paths_group_version(struct openapi_paths *p, const struct openapi_group_version *gv)
@@ -623,17 +631,21 @@ void openapi_paths_group(struct openapi_paths *p, const char *group)
 static const struct {
     const char *name, *id, *text, *tag;
     const struct api_msg *answer;
+    unsigned flags;
 } singles[OPENAPI_SINGLE_COUNT] = {
     [OPENAPI_WELL_KNOWN] = {".well-known/openid-configuration",
                             "getServiceAccountIssuerOpenIDConfiguration",
-                            "How tokens of service accounts can be verified.", "WellKnown", NULL},
+                            "How tokens of service accounts can be verified.", "WellKnown", NULL,
+                            ANSWER_JSON},
     [OPENAPI_API] = {"api", "getCoreAPIVersions", "The versions of the core API.", "core",
-                     &meta_v1_api_versions_msg},
-    [OPENAPI_APIS] = {"apis", "getAPIVersions", "The API groups.", "apis", &meta_v1_api_group_list_msg},
+                     &meta_v1_api_versions_msg, ANSWER_SAME},
+    [OPENAPI_APIS] = {"apis", "getAPIVersions", "The API groups.", "apis",
+                      &meta_v1_api_group_list_msg, ANSWER_SAME},
     [OPENAPI_JWKS] = {"openid/v1/jwks", "getServiceAccountIssuerOpenIDKeyset",
                       "The public keys that tokens of service accounts are signed with.", "openid",
-                      NULL},
-    [OPENAPI_VERSION] = {"version", "getCodeVersion", "The server's release.", "version", NULL},
+                      NULL, ANSWER_KEYS},
+    [OPENAPI_VERSION] = {"version", "getCodeVersion", "The server's release.", "version", NULL,
+                         ANSWER_JSON | ANSWER_SAME},
 };
 
 const char *openapi_single_name(enum openapi_single s)
@@ -645,9 +657,10 @@ void openapi_paths_single(struct openapi_paths *p, enum openapi_single s)
 {
     struct items items = {0};
     struct build b = {.paths = p, .arena = p->defs->arena, .out = &items};
-    add_index(&b, arena_printf(b.arena, "/%s/", singles[s].name), singles[s].answer,
-              str_of(singles[s].id), singles[s].text);
+    struct operation *o = add_index(&b, arena_printf(b.arena, "/%s/", singles[s].name),
+                                    singles[s].answer, str_of(singles[s].id), singles[s].text);
+    o->flags = singles[s].flags;
     if (s == OPENAPI_VERSION)
-        items.items[0].operations[0].answer = openapi_defs_version_info(p->defs);
+        o->answer = openapi_defs_version_info(p->defs);
     write_item(p, &items.items[0], str_of(singles[s].tag));
 }

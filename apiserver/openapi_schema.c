@@ -201,6 +201,14 @@ static void put_element(struct openapi_defs *d, const struct api_field *f, struc
 }
 
 /* --- members --------------------------------------------------------------------------------- */
+/* Of a reference: lists and maps have theirs beside a type. */
+static bool has_extensions(const struct api_field *f)
+{
+    return (f->flags & (API_F_MAP_GRANULAR | API_F_PATCH_MERGE | API_F_PATCH_RETAIN_KEYS |
+                        API_F_PATCH_REPLACE)) != 0 ||
+           ((f->flags & API_F_MAP_ATOMIC) != 0 && f->msg->struct_atomic == 0);
+}
+
 static void put_extensions(struct object *o, const struct api_field *f)
 {
     if (f->list_map_keys != NULL) {
@@ -256,7 +264,7 @@ static void put_member(struct openapi_defs *d, const struct api_field *f, struct
     }
     if (ref) {
         struct str name = openapi_defs_message(d, f->msg);
-        if (text == NULL && fallback == NULL)
+        if (text == NULL && fallback == NULL && !has_extensions(f))
             put_ref(&o, d, name);
         else
             put_ref_first(&o, d, name);

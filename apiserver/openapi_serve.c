@@ -151,9 +151,12 @@ static size_t fill_resources(struct openapi_resource *list, const char *group, c
 {
     size_t n = 0, pos = 0;
     const struct resource *r;
-    while ((r = registry_next(str_of(group), str_of(version), &pos)) != NULL)
-        list[n++] = (struct openapi_resource){
-            .kind = r->kind, .returns_deleted = (r->ops->flags & KIND_RETURN_DELETED) != 0};
+    while ((r = registry_next(str_of(group), str_of(version), &pos)) != NULL) {
+        /* A namespace stays for a while and is the answer, but upstream's document says Status. */
+        bool object = (r->ops->flags & KIND_RETURN_DELETED) != 0 &&
+                      strcmp(r->kind->resource, "namespaces") != 0;
+        list[n++] = (struct openapi_resource){.kind = r->kind, .returns_deleted = object};
+    }
     return n;
 }
 

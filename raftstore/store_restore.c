@@ -22,6 +22,9 @@
 
 #define PIECE_BYTES (256u << 10)
 #define FIRST_TERM 1
+/* A log whose snapshot ends at 1 counts for the core as one that has its beginning:
+ * it would never send that snapshot to a member that is added. */
+#define FIRST_INDEX_MIN 2
 
 /* Copies the backup into a snapshot and checks it on the way. */
 static int copy_backup(int fd, const char *path, struct snapshot_writer *w,
@@ -68,6 +71,10 @@ static int write_snapshot(struct store *s, const char *path, uint64_t cluster_id
         rc = snapshot_writer_new(dir, 0, &w, err);
     if (rc == 0)
         rc = copy_backup(fd, path, w, verify, err);
+    if (rc == 0 && mvcc_restore_index(verify) < FIRST_INDEX_MIN)
+        rc = error_set(err, E_INVALID,
+                       "it was made before the store's first write and holds nothing: start a new "
+                       "cluster instead of restoring it");
     if (rc == 0) {
         *ret_index = mvcc_restore_index(verify);
         founding_meta(m, *ret_index, &meta);

@@ -777,6 +777,24 @@ START_TEST(bad_backup)
 }
 END_TEST
 
+/* A backup from before the first write cannot begin a cluster: its log index is one
+ * that no member which comes later would get. */
+START_TEST(backup_of_nothing)
+{
+    struct rig r;
+    struct error err = {0};
+    rig_init(&r, 3);
+    rig_start(&r, 0); /* The first of three, before there is a leader. */
+    AUTO_FREE char *path = xasprintf("%s/backup", r.dir);
+    backup_to(&r, 0, path);
+    struct store_config c = r.config;
+    c.data_dir = r.dirs[3];
+    ck_assert_int_eq(store_restore(&c, path, &err), E_INVALID);
+    ck_assert_ptr_nonnull(strstr(error_message(&err), "before the store's first write"));
+    rig_done(&r);
+}
+END_TEST
+
 /* The majority is gone for good: one goes on alone, and the cluster grows again. */
 START_TEST(force_alone)
 {
@@ -919,6 +937,7 @@ UNIT_MAIN("store", {
     UNIT_TEST(wiped_member_is_refused);
     UNIT_TEST(backup_and_restore);
     UNIT_TEST(bad_backup);
+    UNIT_TEST(backup_of_nothing);
     UNIT_TEST(force_alone);
     UNIT_TEST(damage_is_refused);
     UNIT_TEST(missing_parts_are_refused);

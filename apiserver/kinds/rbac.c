@@ -6,23 +6,11 @@
 #include "api/meta_v1.h"
 #include "api/rbac_v1.h"
 #include "lib/api/codec.h"
-#include "lib/api/json.h"
 #include "lib/api/time.h"
 #include "lib/base/arena.h"
 #include "lib/base/buf.h"
 
 /* --- rules ------------------------------------------------------------------------------- */
-
-static struct str urls_shown(struct arena *a, const struct rbac_v1_policy_rule *r)
-{
-    AUTO_BUF b = BUF_INIT;
-    for (size_t i = 0; i < r->non_resource_urls_count; i++) {
-        buf_putc(&b, i == 0 ? '[' : ',');
-        json_write_string(r->non_resource_urls[i], &b);
-    }
-    buf_putc(&b, ']');
-    return arena_str(a, buf_str(&b));
-}
 
 void validate_rbac_rules(struct field_errors *errs, const struct rbac_v1_policy_rule *rules,
                          size_t count, bool namespaced)
@@ -35,11 +23,14 @@ void validate_rbac_rules(struct field_errors *errs, const struct rbac_v1_policy_
             field_required(errs, PATH(at, "verbs"), "verbs must contain at least one value");
         if (r->non_resource_urls_count != 0) {
             if (namespaced)
-                field_invalid_raw(errs, urls, urls_shown(errs->arena, r),
-                                  "namespaced rules cannot apply to non-resource URLs");
+                field_invalid_raw(
+                    errs, urls,
+                    strings_shown(errs->arena, r->non_resource_urls, r->non_resource_urls_count),
+                    "namespaced rules cannot apply to non-resource URLs");
             if (r->api_groups_count + r->resources_count + r->resource_names_count != 0)
                 field_invalid_raw(
-                    errs, urls, urls_shown(errs->arena, r),
+                    errs, urls,
+                    strings_shown(errs->arena, r->non_resource_urls, r->non_resource_urls_count),
                     "rules cannot apply to both regular resources and non-resource URLs");
             continue;
         }

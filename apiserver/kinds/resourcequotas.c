@@ -4,7 +4,6 @@
 #include "apiserver/kinds/rules.h"
 #include "api/core_v1.h"
 #include "api/resource.h"
-#include "lib/api/json.h"
 #include "lib/base/arena.h"
 #include "lib/base/buf.h"
 
@@ -64,31 +63,20 @@ static bool scope_fits(struct str scope, struct str resource)
     return is_listed(resource, pod_parts) || is_extended_resource(resource);
 }
 
-static struct str scopes_shown(struct arena *a, const struct str *list, size_t count)
-{
-    AUTO_BUF b = BUF_INIT;
-    buf_putc(&b, '[');
-    for (size_t i = 0; i < count; i++) {
-        buf_puts(&b, i == 0 ? "" : ",");
-        json_write_string(list[i], &b);
-    }
-    buf_putc(&b, ']');
-    return arena_str(a, buf_str(&b));
-}
-
 static void check_conflicts(struct field_errors *errs, const struct field_path *path,
                             const struct str *list, size_t count)
 {
     if ((list_has(list, count, "BestEffort") && list_has(list, count, "NotBestEffort")) ||
         (list_has(list, count, "Terminating") && list_has(list, count, "NotTerminating")))
-        field_invalid_raw(errs, path, scopes_shown(errs->arena, list, count), "conflicting scopes");
+        field_invalid_raw(errs, path, strings_shown(errs->arena, list, count),
+                          "conflicting scopes");
 }
 
 static void check_scopes(struct field_errors *errs, const struct field_path *spec,
                          const struct core_v1_resource_quota_spec *s)
 {
     const struct field_path *path = PATH(spec, "scopes");
-    struct str shown = scopes_shown(errs->arena, s->scopes, s->scopes_count);
+    struct str shown = strings_shown(errs->arena, s->scopes, s->scopes_count);
     for (size_t i = 0; i < s->scopes_count; i++) {
         if (!is_listed(s->scopes[i], scope_names)) {
             field_invalid_raw(errs, path, shown, "unsupported scope");
@@ -131,7 +119,7 @@ static void check_selector(struct field_errors *errs, const struct field_path *s
                 "must be at least one value when `operator` is 'In' or 'NotIn' for scope selector");
         else if (!in && r->values_count != 0)
             field_invalid_raw(errs, PATH(list, "values"),
-                              scopes_shown(errs->arena, r->values, r->values_count),
+                              strings_shown(errs->arena, r->values, r->values_count),
                               "must be no value when `operator` is 'Exists' or 'DoesNotExist' for "
                               "scope selector");
     }
@@ -167,7 +155,7 @@ static void validate_update(const struct kind_ctx *ctx, const void *obj, const v
                                 str_c(arena_str(ctx->arena, q->spec.scopes[i])));
     if (!same)
         field_invalid_raw(errs, PATH(PATH(PATH_ROOT, "spec"), "scopes"),
-                          scopes_shown(errs->arena, q->spec.scopes, q->spec.scopes_count),
+                          strings_shown(errs->arena, q->spec.scopes, q->spec.scopes_count),
                           "field is immutable");
 }
 

@@ -6,24 +6,10 @@
 #include "api/admissionregistration_v1.h"
 #include "api/meta_v1.h"
 #include "lib/api/codec.h"
-#include "lib/api/json.h"
 #include "lib/base/arena.h"
-#include "lib/base/buf.h"
 
 #define TIMEOUT_DEFAULT_S 10
 #define CONDITIONS_MAX 64
-
-struct str strings_shown(struct arena *a, const struct str *list, size_t count)
-{
-    AUTO_BUF b = BUF_INIT;
-    buf_putc(&b, '[');
-    for (size_t i = 0; i < count; i++) {
-        buf_puts(&b, i == 0 ? "" : ",");
-        json_write_string(list[i], &b);
-    }
-    buf_putc(&b, ']');
-    return arena_str(a, buf_str(&b));
-}
 
 /* --- defaults -------------------------------------------------------------------------------- */
 

@@ -87,7 +87,5 @@ extern const struct table_column policy_binding_columns[];
 void policy_binding_row(struct table_row *r, const struct meta_v1_object_meta *m,
                         struct str policy_name, const struct admissionregistration_v1_param_ref *p);
 void cell_param_kind(struct table_row *r, const struct admissionregistration_v1_param_kind *p);
-/* A JSON list of strings, as errors show it. */
-struct str strings_shown(struct arena *a, const struct str *list, size_t count);
 
 #endif

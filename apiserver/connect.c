@@ -40,13 +40,30 @@ static void on_answer(struct http_request *http, int status, void *arg)
     req_done(r, status);
 }
 
+struct str connect_error_text(struct arena *a, const struct error *err)
+{
+    /* Ours: "GET /path: connect to 10.0.0.1:80: connection refused". */
+    struct str all = str_of(error_message(err)), mark = STR("connect to "), where, why;
+    ptrdiff_t at = str_find_str(all, mark);
+    if (at < 0)
+        return arena_str(a, all);
+    struct str rest = str_sub(all, (size_t)at + mark.len, all.len);
+    ptrdiff_t end = str_find_str(rest, STR(": "));
+    if (end < 0)
+        return arena_str(a, rest);
+    where = str_sub(rest, 0, (size_t)end);
+    why = str_sub(rest, (size_t)end + 2, rest.len);
+    return arena_printf(a, "dial tcp " STR_FMT ": connect: " STR_FMT, STR_ARG(where), STR_ARG(why));
+}
+
 static void on_fail(struct http_request *http, const struct error *err, void *arg)
 {
     struct req *r = http->user;
     UNUSED(arg);
     req_status(r, err->code == E_INVALID
                       ? status_bad_request(r->arena, "%s", error_message(err))
-                      : status_plain(r->arena, "error dialing backend: %s", error_message(err)));
+                      : status_plain(r->arena, "error dialing backend: " STR_FMT,
+                                     STR_ARG(connect_error_text(r->arena, err))));
 }
 
 static void on_end(void *arg)

@@ -8,7 +8,10 @@
 #define APISERVER_CONNECT_H
 
 #include "lib/base/base.h"
+#include "lib/base/str.h"
 
+struct arena;
+struct error;
 struct kind_ctx;
 struct meta_v1_status;
 struct req;
@@ -20,6 +23,9 @@ void pod_connect(struct req *r); /* pods/exec, pods/attach, pods/portforward */
 struct meta_v1_status *connect_admit(struct req *r, const struct kind_ctx *ctx, void *options);
 /* Starts it, or answers r. c needs no request, loop, events or arg. */
 void connect_upgrade(struct req *r, struct upgrade_config *c);
+/* Why a call of ours failed, in the words that Kubernetes users know:
+ * "dial tcp 10.0.0.1:80: connect: connection refused". */
+struct str connect_error_text(struct arena *a, const struct error *err);
 /* Fields of a request that are between the client and us (http_forward_headers()). */
 extern const char *const connect_private_headers[];
 

@@ -23,6 +23,7 @@ struct held_view;
 struct http_request;
 struct kv;
 struct net_bytes;
+struct proxy;
 struct store_view;
 
 struct req {
@@ -43,6 +44,7 @@ struct req {
     struct held_view *views; /* See req_view(). */
     int inflight;            /* Which of the server's counts holds it; -1: none. */
     bool long_running;       /* Watches, logs: not in the latency histogram. */
+    struct proxy *proxy;     /* Where the streamed body goes, once known: proxy.h. */
 };
 
 /* Called by the HTTP server for each complete request. */

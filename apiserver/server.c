@@ -8,6 +8,7 @@
 #include "apiserver/authn.h"
 #include "apiserver/discovery.h"
 #include "apiserver/kubelet_pool.h"
+#include "apiserver/proxy.h"
 #include "apiserver/registry.h"
 #include "apiserver/request.h"
 #include "apiserver/server_metrics.h"
@@ -32,6 +33,16 @@
 /* --- a thread --------------------------------------------------------------------------- */
 static void on_request(struct http_request *http, void *arg)
 {
+    req_begin(http, arg);
+}
+
+/* Bodies of requests that are passed on are not gathered here first. */
+static void on_headers(struct http_request *http, void *arg)
+{
+    if (!proxy_streams(http))
+        return;
+    http_request_stream_body(http, &proxy_body, NULL);
+    http_request_pause(http);
     req_begin(http, arg);
 }
 
@@ -108,6 +119,7 @@ static int thread_open(struct server_thread *t, struct error *err)
     struct http_server_config c = {
         .name = "apiserver",
         .limits = {.body_bytes_max = BODY_BYTES_MAX},
+        .on_headers = on_headers,
         .on_request = on_request,
         .on_error_body = on_error_body,
         .arg = t,

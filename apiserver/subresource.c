@@ -3,6 +3,7 @@
 
 #include "apiserver/connect.h"
 #include "apiserver/kubelet_proxy.h"
+#include "apiserver/proxy.h"
 #include "apiserver/request.h"
 
 static void not_implemented(struct req *r)
@@ -23,6 +24,9 @@ static const struct {
     {"", "pods", "exec", pod_connect},
     {"", "pods", "attach", pod_connect},
     {"", "pods", "portforward", pod_connect},
+    {"", "pods", "proxy", proxy_handle},
+    {"", "services", "proxy", proxy_handle},
+    {"", "nodes", "proxy", proxy_handle},
     {"", "bindings", "", binding_handle},
     {"", "serviceaccounts", "token", token_request_handle},
     {"", "componentstatuses", "", component_statuses_handle},

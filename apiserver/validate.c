@@ -52,28 +52,22 @@ static struct str without_dash(struct str name, bool generate)
     return name;
 }
 
-static void report(struct field_errors *errs, const struct field_path *path, struct str name,
-                   struct api_faults f)
-{
-    field_faults(errs, path, name, f);
-}
-
 void name_dns_subdomain(struct field_errors *errs, const struct field_path *path, struct str name,
                         bool generate)
 {
-    report(errs, path, name, api_check_dns_subdomain(without_dash(name, generate)));
+    field_faults(errs, path, name, api_check_dns_subdomain(without_dash(name, generate)));
 }
 
 void name_dns_label(struct field_errors *errs, const struct field_path *path, struct str name,
                     bool generate)
 {
-    report(errs, path, name, api_check_dns_label(without_dash(name, generate)));
+    field_faults(errs, path, name, api_check_dns_label(without_dash(name, generate)));
 }
 
 void name_dns1035_label(struct field_errors *errs, const struct field_path *path, struct str name,
                         bool generate)
 {
-    report(errs, path, name, api_check_dns1035_label(without_dash(name, generate)));
+    field_faults(errs, path, name, api_check_dns1035_label(without_dash(name, generate)));
 }
 
 void name_path_segment(struct field_errors *errs, const struct field_path *path, struct str name,

@@ -31,8 +31,9 @@ void validate_labels(struct field_errors *errs, const struct field_path *path,
                      const struct api_str_entry *e, size_t count);
 void validate_annotations(struct field_errors *errs, const struct field_path *path,
                           const struct api_str_entry *e, size_t count);
-/* One of the values of a label key (qualified name). */
-void validate_label_name(struct field_errors *errs, const struct field_path *path, struct str name);
+/* Keys of labels and the like: "name", "example.com/name". */
+void validate_qualified_name(struct field_errors *errs, const struct field_path *path,
+                             struct str name);
 void validate_label_selector(struct field_errors *errs, const struct field_path *path,
                              const struct meta_v1_label_selector *s);
 /* >= 0: "must be greater than or equal to 0". */

@@ -8,7 +8,8 @@
 
 #define ANNOTATIONS_BYTES_MAX (256 * 1024)
 
-void validate_label_name(struct field_errors *errs, const struct field_path *path, struct str name)
+void validate_qualified_name(struct field_errors *errs, const struct field_path *path,
+                             struct str name)
 {
     field_faults(errs, path, name, api_check_qualified_name(name));
 }
@@ -17,7 +18,7 @@ void validate_labels(struct field_errors *errs, const struct field_path *path,
                      const struct api_str_entry *e, size_t count)
 {
     for (size_t i = 0; i < count; i++) {
-        validate_label_name(errs, path, e[i].key);
+        validate_qualified_name(errs, path, e[i].key);
         field_faults(errs, path, e[i].value, api_check_label_value(e[i].value));
     }
 }
@@ -57,7 +58,7 @@ static void validate_requirement(struct field_errors *errs, const struct field_p
                         "may not be specified when `operator` is 'Exists' or 'DoesNotExist'");
     else if (!in && !exists)
         field_invalid(errs, PATH(p, "operator"), r->operator, "not a valid selector operator");
-    validate_label_name(errs, PATH(p, "key"), r->key);
+    validate_qualified_name(errs, PATH(p, "key"), r->key);
     for (size_t i = 0; i < r->values_count; i++)
         field_faults(errs, PATH_INDEX(PATH(p, "values"), i), r->values[i],
                      api_check_label_value(r->values[i]));

@@ -89,10 +89,12 @@ static void check_endpoint(struct field_errors *errs, const struct field_path *a
     if (e->has_hostname)
         validate_form(errs, PATH(at, "hostname"), e->hostname, api_check_dns_label);
     for (size_t i = 0; i < e->deprecated_topology_count; i++)
-        validate_label_name(errs, PATH(at, "deprecatedTopology"), e->deprecated_topology[i].key);
+        validate_qualified_name(errs, PATH(at, "deprecatedTopology"),
+                                e->deprecated_topology[i].key);
     for (size_t i = 0; e->hints != NULL && i < e->hints->for_zones_count; i++)
-        validate_label_name(errs, PATH(PATH_INDEX(PATH(PATH(at, "hints"), "forZones"), i), "name"),
-                            e->hints->for_zones[i].name);
+        validate_qualified_name(errs,
+                                PATH(PATH_INDEX(PATH(PATH(at, "hints"), "forZones"), i), "name"),
+                                e->hints->for_zones[i].name);
 }
 
 static void check_ports(struct field_errors *errs, const struct field_path *path,

@@ -35,7 +35,7 @@ static void validate_taints(struct field_errors *errs, const struct core_v1_node
     for (size_t i = 0; i < n->spec.taints_count; i++) {
         const struct core_v1_taint *t = &n->spec.taints[i];
         const struct field_path *path = PATH_INDEX(taints, i);
-        validate_label_name(errs, PATH(path, "key"), t->key);
+        validate_qualified_name(errs, PATH(path, "key"), t->key);
         struct api_faults faults = api_check_label_value(t->value);
         field_faults(errs, PATH(path, "value"), t->value, faults);
         if (str_empty(t->effect))

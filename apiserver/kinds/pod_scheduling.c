@@ -26,7 +26,7 @@ static void check_requirement(struct field_errors *errs, const struct field_path
     } else {
         field_invalid(errs, PATH(path, "operator"), r->operator, "not a valid selector operator");
     }
-    validate_label_name(errs, PATH(path, "key"), r->key);
+    validate_qualified_name(errs, PATH(path, "key"), r->key);
     for (size_t i = 0; i < r->values_count; i++)
         validate_form(errs, PATH_INDEX(values, i), r->values[i], api_check_label_value);
 }
@@ -102,7 +102,7 @@ static void check_label_keys(struct field_errors *errs, const struct field_path 
                              const struct meta_v1_label_selector *s)
 {
     for (size_t i = 0; i < count; i++) {
-        validate_label_name(errs, PATH_INDEX(path, i), keys[i]);
+        validate_qualified_name(errs, PATH_INDEX(path, i), keys[i]);
         for (size_t j = 0; s != NULL && j < s->match_labels_count; j++)
             if (str_eq(s->match_labels[j].key, keys[i]))
                 field_invalid(errs, PATH_INDEX(path, i), keys[i],
@@ -135,7 +135,7 @@ static void check_pod_term(struct field_errors *errs, const struct field_path *p
                               "exists in both matchLabelKeys and mismatchLabelKeys");
     if (str_empty(t->topology_key))
         field_required(errs, PATH(path, "topologyKey"), "can not be empty");
-    validate_label_name(errs, PATH(path, "topologyKey"), t->topology_key);
+    validate_qualified_name(errs, PATH(path, "topologyKey"), t->topology_key);
 }
 
 static void check_pod_affinity(struct field_errors *errs, const struct field_path *path,
@@ -187,7 +187,7 @@ void validate_tolerations(struct field_errors *errs, const struct field_path *pa
         const struct core_v1_toleration *t = &list[i];
         const struct field_path *at = PATH_INDEX(path, i), *operator= PATH(at, "operator");
         if (!str_empty(t->key))
-            validate_label_name(errs, PATH(at, "key"), t->key);
+            validate_qualified_name(errs, PATH(at, "key"), t->key);
         else if (!str_eqc(t->operator, "Exists"))
             field_invalid(errs, operator, t->operator,
                           "operator must be Exists when `key` is empty, which means \"match all "
@@ -229,7 +229,7 @@ static void check_constraint(struct field_errors *errs, const struct field_path 
     if (str_empty(c->topology_key))
         field_required(errs, PATH(at, "topologyKey"), "can not be empty");
     else
-        validate_label_name(errs, PATH(at, "topologyKey"), c->topology_key);
+        validate_qualified_name(errs, PATH(at, "topologyKey"), c->topology_key);
     validate_listed(errs, PATH(at, "whenUnsatisfiable"), c->when_unsatisfiable, actions);
     if (c->has_min_domains) {
         if (c->min_domains <= 0)

@@ -77,11 +77,6 @@ void validate_form(struct field_errors *errs, const struct field_path *path, str
     field_faults(errs, path, s, check(s));
 }
 
-void validate_qualified_name(struct field_errors *errs, const struct field_path *path, struct str s)
-{
-    field_faults(errs, path, s, api_check_qualified_name(s));
-}
-
 /* What stands behind the domain: path segments of URL characters. */
 static bool is_url_path(struct str s)
 {

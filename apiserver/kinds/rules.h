@@ -26,8 +26,6 @@ void require_form(struct field_errors *errs, const struct field_path *path, stru
                   struct api_faults (*check)(struct str));
 void validate_form(struct field_errors *errs, const struct field_path *path, struct str s,
                    struct api_faults (*check)(struct str));
-void validate_qualified_name(struct field_errors *errs, const struct field_path *path,
-                             struct str s);
 /* "acme.io/foo" */
 void validate_domain_prefixed_path(struct field_errors *errs, const struct field_path *path,
                                    struct str s);

@@ -68,7 +68,7 @@ static void check_topologies(struct field_errors *errs, const struct storage_v1_
                 for (size_t w = 0; w < v; w++)
                     if (str_eq(r->values[v], r->values[w]))
                         field_duplicate(errs, PATH_INDEX(PATH(at, "values"), v), r->values[v]);
-            validate_label_name(errs, PATH(at, "key"), r->key);
+            validate_qualified_name(errs, PATH(at, "key"), r->key);
         }
     }
 }

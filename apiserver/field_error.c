@@ -386,6 +386,18 @@ struct str field_value_render(struct arena *a, const struct api_msg *m, const vo
     return arena_str(a, buf_str(&b));
 }
 
+struct str field_strings_render(struct arena *a, const struct str *list, size_t count)
+{
+    AUTO_BUF b = BUF_INIT;
+    buf_putc(&b, '[');
+    for (size_t i = 0; i < count; i++) {
+        buf_puts(&b, i == 0 ? "" : ",");
+        json_write_string(list[i], &b);
+    }
+    buf_putc(&b, ']');
+    return arena_str(a, buf_str(&b));
+}
+
 struct str field_errors_text(struct arena *a, const struct field_errors *l)
 {
     AUTO_BUF b = BUF_INIT;

@@ -144,14 +144,10 @@ static void validate_finalizers(struct field_errors *errs, const struct field_pa
         orphan = orphan || str_eqc(f, "orphan");
         foreground = foreground || str_eqc(f, "foregroundDeletion");
     }
-    if (orphan && foreground) {
-        AUTO_BUF b = BUF_INIT;
-        for (size_t i = 0; i < m->finalizers_count; i++)
-            buf_printf(&b, "%s\"" STR_FMT "\"", i == 0 ? "[" : ",", STR_ARG(m->finalizers[i]));
-        buf_putc(&b, ']');
-        field_invalid_raw(errs, path, arena_str(errs->arena, buf_str(&b)),
+    if (orphan && foreground)
+        field_invalid_raw(errs, path,
+                          field_strings_render(errs->arena, m->finalizers, m->finalizers_count),
                           "finalizer orphan and foregroundDeletion cannot be both set");
-    }
 }
 
 void validate_object_meta(struct field_errors *errs, const struct field_path *path,

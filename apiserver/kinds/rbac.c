@@ -23,14 +23,15 @@ void validate_rbac_rules(struct field_errors *errs, const struct rbac_v1_policy_
             field_required(errs, PATH(at, "verbs"), "verbs must contain at least one value");
         if (r->non_resource_urls_count != 0) {
             if (namespaced)
-                field_invalid_raw(
-                    errs, urls,
-                    strings_shown(errs->arena, r->non_resource_urls, r->non_resource_urls_count),
-                    "namespaced rules cannot apply to non-resource URLs");
+                field_invalid_raw(errs, urls,
+                                  field_strings_render(errs->arena, r->non_resource_urls,
+                                                       r->non_resource_urls_count),
+                                  "namespaced rules cannot apply to non-resource URLs");
             if (r->api_groups_count + r->resources_count + r->resource_names_count != 0)
                 field_invalid_raw(
                     errs, urls,
-                    strings_shown(errs->arena, r->non_resource_urls, r->non_resource_urls_count),
+                    field_strings_render(errs->arena, r->non_resource_urls,
+                                         r->non_resource_urls_count),
                     "rules cannot apply to both regular resources and non-resource URLs");
             continue;
         }

@@ -68,7 +68,7 @@ static void check_conflicts(struct field_errors *errs, const struct field_path *
 {
     if ((list_has(list, count, "BestEffort") && list_has(list, count, "NotBestEffort")) ||
         (list_has(list, count, "Terminating") && list_has(list, count, "NotTerminating")))
-        field_invalid_raw(errs, path, strings_shown(errs->arena, list, count),
+        field_invalid_raw(errs, path, field_strings_render(errs->arena, list, count),
                           "conflicting scopes");
 }
 
@@ -76,7 +76,7 @@ static void check_scopes(struct field_errors *errs, const struct field_path *spe
                          const struct core_v1_resource_quota_spec *s)
 {
     const struct field_path *path = PATH(spec, "scopes");
-    struct str shown = strings_shown(errs->arena, s->scopes, s->scopes_count);
+    struct str shown = field_strings_render(errs->arena, s->scopes, s->scopes_count);
     for (size_t i = 0; i < s->scopes_count; i++) {
         if (!is_listed(s->scopes[i], scope_names)) {
             field_invalid_raw(errs, path, shown, "unsupported scope");
@@ -119,7 +119,7 @@ static void check_selector(struct field_errors *errs, const struct field_path *s
                 "must be at least one value when `operator` is 'In' or 'NotIn' for scope selector");
         else if (!in && r->values_count != 0)
             field_invalid_raw(errs, PATH(list, "values"),
-                              strings_shown(errs->arena, r->values, r->values_count),
+                              field_strings_render(errs->arena, r->values, r->values_count),
                               "must be no value when `operator` is 'Exists' or 'DoesNotExist' for "
                               "scope selector");
     }
@@ -155,7 +155,7 @@ static void validate_update(const struct kind_ctx *ctx, const void *obj, const v
                                 str_c(arena_str(ctx->arena, q->spec.scopes[i])));
     if (!same)
         field_invalid_raw(errs, PATH(PATH(PATH_ROOT, "spec"), "scopes"),
-                          strings_shown(errs->arena, q->spec.scopes, q->spec.scopes_count),
+                          field_strings_render(errs->arena, q->spec.scopes, q->spec.scopes_count),
                           "field is immutable");
 }
 

@@ -3,10 +3,8 @@
 
 #include "api/intstr.h"
 #include "api/resource.h"
-#include "lib/api/json.h"
 #include "lib/api/quantity.h"
 #include "lib/base/arena.h"
-#include "lib/base/buf.h"
 
 #include <inttypes.h>
 
@@ -24,18 +22,6 @@ bool list_has(const struct str *list, size_t count, const char *s)
         if (str_eqc(list[i], s))
             return true;
     return false;
-}
-
-struct str strings_shown(struct arena *a, const struct str *list, size_t count)
-{
-    AUTO_BUF b = BUF_INIT;
-    buf_putc(&b, '[');
-    for (size_t i = 0; i < count; i++) {
-        buf_puts(&b, i == 0 ? "" : ",");
-        json_write_string(list[i], &b);
-    }
-    buf_putc(&b, ']');
-    return arena_str(a, buf_str(&b));
 }
 
 void require_listed(struct field_errors *errs, const struct field_path *path, struct str s,

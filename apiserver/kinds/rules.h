@@ -11,8 +11,6 @@ struct api_quantity_entry;
 /* Lists end with NULL. */
 bool is_listed(struct str s, const char *const *list);
 bool list_has(const struct str *list, size_t count, const char *s);
-/* A JSON list of strings, as errors show it. */
-struct str strings_shown(struct arena *a, const struct str *list, size_t count);
 /* Empty: required; else one of the list. */
 void require_listed(struct field_errors *errs, const struct field_path *path, struct str s,
                     const char *const *list);

@@ -368,14 +368,13 @@ static void validate_update(const struct kind_ctx *ctx, const void *obj, const v
     const struct core_v1_service_spec *s = &((const struct core_v1_service *)obj)->spec;
     const struct core_v1_service_spec *o = &((const struct core_v1_service *)old)->spec;
     if (!is_type(s, "ExternalName") && !is_type(o, "ExternalName") && !str_empty(o->cluster_ip) &&
-        !str_eq(o->cluster_ip, s->cluster_ip)) {
-        AUTO_BUF shown = BUF_INIT;
-        for (size_t i = 0; i < s->cluster_ips_count; i++)
-            buf_printf(&shown, "%s\"" STR_FMT "\"", i == 0 ? "[" : ",", STR_ARG(s->cluster_ips[i]));
-        buf_puts(&shown, s->cluster_ips_count == 0 ? "null" : "]");
-        field_invalid_raw(errs, PATH_INDEX(PATH(PATH(PATH_ROOT, "spec"), "clusterIPs"), 0),
-                          arena_str(errs->arena, buf_str(&shown)), "may not change once set");
-    }
+        !str_eq(o->cluster_ip, s->cluster_ip))
+        field_invalid_raw(
+            errs, PATH_INDEX(PATH(PATH(PATH_ROOT, "spec"), "clusterIPs"), 0),
+            s->cluster_ips_count == 0
+                ? STR("null")
+                : field_strings_render(errs->arena, s->cluster_ips, s->cluster_ips_count),
+            "may not change once set");
     validate_spec(s, errs);
     if (errs->count == 0)
         warn(ctx, s);

@@ -28,7 +28,7 @@ static void check_actions(struct field_errors *errs, const struct field_path *pa
             }
     }
     if (list_has(list, count, "Deny") && list_has(list, count, "Warn"))
-        field_invalid_raw(errs, path, strings_shown(errs->arena, list, count),
+        field_invalid_raw(errs, path, field_strings_render(errs->arena, list, count),
                           "must not contain both Deny and Warn (repeating the same validation "
                           "failure information in "
                           "the API response and headers serves no purpose)");

@@ -64,7 +64,7 @@ static void check_list(struct field_errors *errs, const struct field_path *path,
     if (count == 0)
         field_required(errs, path, NULL);
     if (count > 1 && list_has(list, count, "*"))
-        field_invalid_raw(errs, path, strings_shown(errs->arena, list, count),
+        field_invalid_raw(errs, path, field_strings_render(errs->arena, list, count),
                           "if '*' is present, must not specify other %s", others);
 }
 
@@ -84,12 +84,13 @@ static void check_resources(struct field_errors *errs, const struct field_path *
                 field_duplicate(errs, PATH_INDEX(path, i), r->resources[i]);
     }
     if (all && r->resources_count > 1)
-        field_invalid_raw(errs, path, strings_shown(errs->arena, r->resources, r->resources_count),
+        field_invalid_raw(errs, path,
+                          field_strings_render(errs->arena, r->resources, r->resources_count),
                           "if '*/*' is present, must not specify other resources");
     for (size_t i = 0; all_plain && i < r->resources_count; i++)
         if (str_find(r->resources[i], '/', 0) < 0 && !str_eqc(r->resources[i], "*")) {
             field_invalid_raw(
-                errs, path, strings_shown(errs->arena, r->resources, r->resources_count),
+                errs, path, field_strings_render(errs->arena, r->resources, r->resources_count),
                 "if '*' is present, must not specify other resources without subresources");
             break;
         }
@@ -199,7 +200,7 @@ static void check_versions(struct field_errors *errs, const struct field_path *p
                 field_invalid(errs, PATH_INDEX(path, i), v[i], "duplicate version");
     }
     if (errs->count == before && !known)
-        field_invalid_raw(errs, path, strings_shown(errs->arena, v, count),
+        field_invalid_raw(errs, path, field_strings_render(errs->arena, v, count),
                           "must include at least one of v1, v1beta1");
 }
 

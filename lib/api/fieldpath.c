@@ -116,8 +116,9 @@ int fieldpath_elem_cmp(const struct fieldpath_elem *x, const struct fieldpath_el
     switch (x->kind) {
     case FIELDPATH_NAME:
         /* Generated tables give equal names by one pointer. */
-        return x->name.data == y->name.data && x->name.len == y->name.len ? 0
-                                                                          : str_cmp(x->name, y->name);
+        return x->name.data == y->name.data && x->name.len == y->name.len
+                   ? 0
+                   : str_cmp(x->name, y->name);
     case FIELDPATH_KEY:
         return cmp_keys(x, y);
     case FIELDPATH_VALUE:
@@ -152,8 +153,7 @@ static int parse_keys(struct arena *a, struct str text, struct fieldpath_elem *r
                          STR_ARG(text));
     struct fieldpath_key *keys = ARENA_ARRAY(a, struct fieldpath_key, j->object.count + 1);
     for (size_t i = 0; i < j->object.count; i++)
-        keys[i] =
-            (struct fieldpath_key){j->object.members[i].key, j->object.members[i].value};
+        keys[i] = (struct fieldpath_key){j->object.members[i].key, j->object.members[i].value};
     fieldpath_sort_keys(keys, j->object.count);
     ret->kind = FIELDPATH_KEY;
     ret->key.items = keys;

@@ -110,8 +110,7 @@ static bool same_msg(const struct api_msg *m, const void *x, const void *y)
         const struct api_field *f = m->json[i].field;
         const void *p = (const char *)x + m->json[i].base, *q = (const char *)y + m->json[i].base;
         enum field_presence presence = field_presence(f, p);
-        if (presence != field_presence(f, q) ||
-            (presence == FIELD_PRESENT && !same_field(f, p, q)))
+        if (presence != field_presence(f, q) || (presence == FIELD_PRESENT && !same_field(f, p, q)))
             return false;
     }
     return true;
@@ -129,7 +128,8 @@ static bool is_atomic_struct(const struct api_field *f)
         return true;
     if (f->label == API_SINGULAR && (f->flags & API_F_MAP_GRANULAR) != 0)
         return false; /* The field's own mark overrides its type's. */
-    return f->msg->struct_atomic || (f->label == API_SINGULAR && (f->flags & API_F_MAP_ATOMIC) != 0);
+    return f->msg->struct_atomic ||
+           (f->label == API_SINGULAR && (f->flags & API_F_MAP_ATOMIC) != 0);
 }
 
 static bool is_leaf(const struct api_field *f)
@@ -247,8 +247,8 @@ static int diff_field(struct fieldset_differ *d, const struct api_field *f, cons
     }
     /* Empty on both sides is a leaf: null and {} differ. */
     if (code == 0)
-        fieldset_diff_add(d->arena, out, &elem, px, py,
-                          !any && px != py && py != FIELD_ABSENT, &below);
+        fieldset_diff_add(d->arena, out, &elem, px, py, !any && px != py && py != FIELD_ABSENT,
+                          &below);
     return code;
 }
 

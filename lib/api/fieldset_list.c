@@ -110,9 +110,8 @@ static int keyed_entries(struct fieldset_differ *d, const struct api_field *f, c
             e->elem.key.count++;
         }
         if (e->elem.key.count == 0)
-            return error_set(d->err, E_INVALID,
-                             "element %zu of %s has none of the keys %s", i, f->json_name,
-                             f->list_map_keys);
+            return error_set(d->err, E_INVALID, "element %zu of %s has none of the keys %s", i,
+                             f->json_name, f->list_map_keys);
     }
     return 0;
 }

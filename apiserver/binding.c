@@ -145,5 +145,6 @@ void binding_handle(struct req *r)
     struct write *w =
         write_new_for(r, registry_storage(STR(""), STR("pods")), r->info.ns, name, attempt);
     w->arg = b;
+    w->fields = WRITE_FIELDS_KEEP; /* A decision about the pod, not a wish of its owner. */
     write_run(w);
 }

@@ -301,25 +301,40 @@ struct meta_v1_status *body_decode(struct req *r, const struct api_kind *kind, v
     }
 }
 
-static void check_field_manager(struct req *r, struct field_errors *errs)
+/* Control characters of Latin-1, which no alphabet has beyond ASCII. */
+static void check_field_manager(struct str v, struct field_errors *errs)
 {
-    struct str v = req_query(r, "fieldManager");
+    const struct field_path *path = PATH(PATH_ROOT, "fieldManager");
     if (v.len > FIELD_MANAGER_BYTES_MAX)
-        field_too_long(errs, PATH(PATH_ROOT, "fieldManager"), FIELD_MANAGER_BYTES_MAX);
-    for (size_t i = 0; i < v.len; i++)
-        if ((unsigned char)v.data[i] < ' ' || v.data[i] == 0x7f) {
-            field_invalid(errs, PATH(PATH_ROOT, "fieldManager"), v,
-                          "should only contain printable characters");
-            return;
-        }
+        field_too_long(errs, path, FIELD_MANAGER_BYTES_MAX);
+    for (size_t i = 0; i < v.len; i++) {
+        unsigned char c = (unsigned char)v.data[i];
+        unsigned char next = i + 1 < v.len ? (unsigned char)v.data[i + 1] : 0;
+        if (c < ' ' || c == 0x7f)
+            field_invalid(errs, path, v, "invalid character U+%04X (at position %zu)", c, i);
+        else if (c == 0xc2 && next >= 0x80 && next <= 0xa0)
+            field_invalid(errs, path, v, "invalid character U+%04X (at position %zu)", next, i);
+    }
+}
+
+/* Force is for configurations that are applied, which must name a manager. */
+static void check_patch_options(struct req *r, struct str manager, struct field_errors *errs)
+{
+    bool apply = body_type_of(http_request_header(r->http, "content-type")) == BODY_APPLY_PATCH;
+    if (apply && manager.len == 0)
+        field_required(errs, PATH(PATH_ROOT, "fieldManager"), "is required for apply patch");
+    if (!apply && req_query_has(r, "force"))
+        field_forbidden(errs, PATH(PATH_ROOT, "force"), "may not be specified for non-apply patch");
 }
 
 struct meta_v1_status *body_check_options(struct req *r, const char *options_kind)
 {
     static const char *const known[] = {"All", NULL};
-    struct str v = req_query(r, "dryRun");
+    struct str v = req_query(r, "dryRun"), manager = req_query(r, "fieldManager");
     struct field_errors errs = {.arena = r->arena};
-    check_field_manager(r, &errs);
+    if (strcmp(options_kind, "PatchOptions") == 0)
+        check_patch_options(r, manager, &errs);
+    check_field_manager(manager, &errs);
     if (req_query_has(r, "dryRun") && !str_eqc(v, "All"))
         field_not_supported_raw(&errs, PATH(PATH_ROOT, "dryRun"),
                                 arena_printf(r->arena, "[\"" STR_FMT "\"]", STR_ARG(v)), known);

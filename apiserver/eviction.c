@@ -4,6 +4,7 @@
 #include "api/policy_v1.h"
 #include "apiserver/body.h"
 #include "apiserver/encode.h"
+#include "apiserver/field_manager.h"
 #include "apiserver/selector.h"
 #include "apiserver/subresource.h"
 #include "apiserver/write.h"
@@ -138,6 +139,7 @@ static struct meta_v1_status *spend(struct write *w, const struct budget *b)
                                            " healthy pods and has %" PRId32 " currently",
                                            STR_ARG(p->metadata.name), st->desired_healthy,
                                            st->current_healthy));
+    const struct policy_v1_pod_disruption_budget *old = api_msg_clone(a, res->storage->msg, p);
     st->disruptions_allowed--;
     struct meta_v1_time_entry *e =
         ARENA_ARRAY(a, struct meta_v1_time_entry, st->disrupted_pods_count + 1);
@@ -152,6 +154,16 @@ static struct meta_v1_status *spend(struct write *w, const struct budget *b)
     st->disrupted_pods = e;
     st->disrupted_pods_count = n;
     set_allowed(w, p);
+    struct field_manager fm = {
+        .arena = a,
+        .res = res,
+        .kind = res->storage,
+        .api_version = str_of(res->storage->api_version),
+        .subresource = "status",
+        .manager = STR("kube-apiserver"),
+        .now_s = w->ctx.now_ns / 1000000000,
+    };
+    field_manager_update(&fm, old, p);
     AUTO_BUF b2 = BUF_INIT;
     p->metadata.resource_version = STR_NULL;
     stored_encode(res, p, &b2);

@@ -147,6 +147,7 @@ enum kind_flag {
     KIND_GRACEFUL = 1 << 6,       /* Deletion has a grace period; see graceful. */
     KIND_RETURN_DELETED = 1 << 7, /* Deletion answers with the object, not a Status. */
     KIND_EXPIRES = 1 << 8,        /* Goes by itself after an hour (events). */
+    KIND_UNMANAGED = 1 << 9,      /* Created without managedFields, as upstream's are. */
 };
 
 struct kind_ops {

@@ -3,6 +3,7 @@
 #include "lib/api/patch.h"
 
 #include "apiserver/body.h"
+#include "apiserver/field_manager.h"
 #include "apiserver/patch_document.h"
 #include "apiserver/write.h"
 #include "lib/api/codec.h"
@@ -82,14 +83,17 @@ struct meta_v1_status *patch_document(struct req *r, const struct api_kind *kind
     }
 }
 
-static struct meta_v1_status *attempt(struct write *w)
+static const char *sub_name(const struct req *r)
+{
+    return r->sub != NULL ? r->sub->name : NULL;
+}
+
+static struct meta_v1_status *attempt_patch(struct write *w)
 {
     struct req *r = w->req;
     const struct kv *kv;
     void *old, *served;
-    struct meta_v1_status *s = body_check_options(r, "PatchOptions");
-    if (s == NULL)
-        s = write_load(w, &kv, &old);
+    struct meta_v1_status *s = write_load(w, &kv, &old);
     if (s != NULL)
         return s;
     if (kv == NULL)
@@ -101,33 +105,127 @@ static struct meta_v1_status *attempt(struct write *w)
         return s;
     void *obj = registry_to_storage(r->arena, r->res, served);
     s = write_check_names(w, api_meta_of(w->res->storage, obj), false);
-    return s != NULL ? s : write_plan_update(w, kv, old, obj, r->sub != NULL ? r->sub->name : NULL);
+    return s != NULL ? s : write_plan_update(w, kv, old, obj, sub_name(r));
 }
 
-struct meta_v1_status *patch_check_type(struct req *r)
+/* --- server-side apply -------------------------------------------------------------- */
+struct apply_request {
+    struct req *req;
+    struct json *config;
+    bool force;
+    struct str duplicates; /* What a strict reader finds; empty: nothing. */
+};
+
+static struct meta_v1_status *attempt_apply(struct write *w)
 {
+    struct req *r = w->req;
+    const struct kv *kv;
+    void *old, *obj;
+    struct field_manager fm = field_manager_of(r, w->res->storage, w->ctx.now_ns);
+    struct meta_v1_status *s = write_load(w, &kv, &old);
+    if (s == NULL && kv == NULL && r->sub != NULL)
+        s = status_not_found(r->arena, w->res->gr, w->name);
+    if (s == NULL)
+        s = apply_config(w->arg, &fm, old, &obj);
+    if (s != NULL)
+        return s;
+    struct meta_v1_object_meta *m = api_meta_of(w->res->storage, obj);
+    if (kv == NULL && m->uid.len != 0)
+        return status_conflict(r->arena, w->res->gr, w->name,
+                               "uid mismatch: the provided object specified uid " STR_FMT
+                               ", and no existing object was found",
+                               STR_ARG(m->uid));
+    s = write_check_names(w, m, false);
+    if (s != NULL)
+        return s;
+    if (kv != NULL)
+        return write_plan_update(w, kv, old, obj, sub_name(r));
+    m->resource_version = STR_NULL;
+    return write_plan_create(w, obj);
+}
+
+struct meta_v1_status *apply_config(const struct apply_request *apply,
+                                    const struct field_manager *fm, const void *live, void **ret)
+{
+    struct req *r = apply->req;
+    enum field_validation mode;
+    struct meta_v1_status *s = body_field_validation(r, &mode);
+    if (s == NULL)
+        s = field_manager_apply(fm, live, apply->config, apply->force, ret);
+    if (s != NULL || apply->duplicates.len == 0)
+        return s;
+    if (mode == VALIDATE_STRICT)
+        return status_bad_request(r->arena, "error strict decoding YAML: " STR_FMT,
+                                  STR_ARG(apply->duplicates));
+    if (mode == VALIDATE_WARN && r->warnings.count == 0) /* Once, however often it is tried. */
+        str_list_add(&r->warnings, apply->duplicates);
+    return NULL;
+}
+
+static struct meta_v1_status *read_config(struct req *r, struct apply_request *apply)
+{
+    size_t consumed;
+    struct error err = {0};
+    int code = api_yaml_parse(r->arena, r->http->body, &consumed, &apply->config, &err);
+    if (code != 0 && code != E_EOF)
+        return status_bad_request(r->arena,
+                                  "error decoding YAML: error converting YAML to JSON: %s",
+                                  error_message(&err));
+    if (code == E_EOF || apply->config->type == JSON_NULL)
+        apply->config = json_object(r->arena);
+    if (apply->config->type != JSON_OBJECT)
+        return status_bad_request(
+            r->arena,
+            "error decoding YAML: error unmarshaling JSON: while decoding JSON: json: cannot "
+            "unmarshal %s into Go value of type map[string]interface {}",
+            apply->config->type == JSON_ARRAY    ? "array"
+            : apply->config->type == JSON_STRING ? "string"
+            : apply->config->type == JSON_BOOL   ? "bool"
+                                                 : "number");
+    struct json *ignored;
+    if (api_yaml_parse_strict(r->arena, r->http->body, &consumed, &ignored, &err) == E_INVALID)
+        apply->duplicates =
+            arena_printf(r->arena, "error converting YAML to JSON: %s", error_message(&err));
+    return NULL;
+}
+
+struct meta_v1_status *patch_begin(struct req *r, struct apply_request **ret_apply)
+{
+    struct meta_v1_status *s;
+    *ret_apply = NULL;
     switch (body_type_of(http_request_header(r->http, "content-type"))) {
     case BODY_JSON_PATCH:
     case BODY_MERGE_PATCH:
     case BODY_STRATEGIC_PATCH:
-        return NULL;
+        return body_check_options(r, "PatchOptions");
     case BODY_APPLY_PATCH:
-        return status_new(r->arena, 501, "NotImplemented",
-                          STR("server-side apply is not served by this server"));
-    default: {
-        struct meta_v1_status *s =
-            status_new(r->arena, 415, "UnsupportedMediaType", STR("415: Unsupported Media Type"));
+        break;
+    default:
+        s = status_new(r->arena, 415, "UnsupportedMediaType", STR("415: Unsupported Media Type"));
         status_details(r->arena, s);
         return s;
     }
-    }
+    struct apply_request *apply = ARENA_NEW(r->arena, struct apply_request);
+    apply->req = r;
+    apply->force = req_query_bool(r, "force");
+    s = body_check_options(r, "PatchOptions");
+    if (s == NULL)
+        s = read_config(r, apply);
+    *ret_apply = apply;
+    return s;
 }
 
 void write_patch(struct req *r)
 {
-    struct meta_v1_status *s = patch_check_type(r);
-    if (s != NULL)
+    struct apply_request *apply;
+    struct meta_v1_status *s = patch_begin(r, &apply);
+    if (s != NULL) {
         req_status(r, s);
-    else
-        write_run(write_new(r, attempt));
+        return;
+    }
+    struct write *w = write_new(r, apply != NULL ? attempt_apply : attempt_patch);
+    w->arg = apply;
+    if (apply != NULL)
+        w->fields = WRITE_FIELDS_SET;
+    write_run(w);
 }

@@ -6,6 +6,7 @@
 #include "apiserver/authn.h"
 #include "apiserver/authz.h"
 #include "apiserver/body.h"
+#include "apiserver/field_manager.h"
 #include "apiserver/request.h"
 #include "apiserver/subresource.h"
 #include "lib/base/arena.h"
@@ -37,6 +38,8 @@ static bool decode(struct req *r, void **ret)
         s = body_decode(r, r->res->kind, ret);
     if (s != NULL)
         req_status(r, s);
+    else
+        field_manager_create(r, r->res->kind, *ret);
     return s == NULL;
 }
 

@@ -2,6 +2,7 @@
 #include "api/autoscaling_v1.h"
 #include "apiserver/body.h"
 #include "apiserver/encode.h"
+#include "apiserver/field_manager.h"
 #include "apiserver/patch_document.h"
 #include "apiserver/subresource.h"
 #include "apiserver/write.h"
@@ -55,14 +56,35 @@ static void get(struct req *r)
         req_object(r, 200, scale_kind(), s);
 }
 
+static struct field_manager manager_of(const struct write *w)
+{
+    struct field_manager fm = field_manager_of(w->req, scale_kind(), w->ctx.now_ns);
+    fm.res = NULL; /* A Scale has one version, and is not stored as such. */
+    fm.api_version = str_of(scale_kind()->api_version);
+    return fm;
+}
+
+/* The Scale that the request makes of current, with its managedFields. */
+static struct meta_v1_status *decode_scale(struct write *w, void *current, void **ret)
+{
+    struct req *r = w->req;
+    struct field_manager fm = manager_of(w);
+    struct meta_v1_status *s;
+    if (w->arg != NULL)
+        return apply_config(w->arg, &fm, current, ret);
+    s = strcmp(r->info.verb, "patch") == 0 ? patch_document(r, scale_kind(), current, ret)
+                                           : body_decode(r, scale_kind(), ret);
+    if (s == NULL)
+        field_manager_update(&fm, current, *ret);
+    return s;
+}
+
 static struct meta_v1_status *new_scale(struct write *w, void *current,
                                         struct autoscaling_v1_scale **ret)
 {
     struct req *r = w->req;
     void *msg;
-    struct meta_v1_status *s = strcmp(r->info.verb, "patch") == 0
-                                   ? patch_document(r, scale_kind(), current, &msg)
-                                   : body_decode(r, scale_kind(), &msg);
+    struct meta_v1_status *s = decode_scale(w, current, &msg);
     if (s != NULL)
         return s;
     *ret = msg;
@@ -92,6 +114,7 @@ static struct meta_v1_status *attempt(struct write *w)
     struct autoscaling_v1_scale *current = scale_of(r->arena, w->res, old);
     if (current == NULL)
         return status_path_not_found(r->arena);
+    field_manager_to_scale(r->arena, w->res, api_meta_of(w->res->storage, old), &current->metadata);
     s = new_scale(w, current, &scale);
     if (s != NULL)
         return s;
@@ -101,6 +124,7 @@ static struct meta_v1_status *attempt(struct write *w)
     if (scale->metadata.uid.len != 0)
         m->uid = scale->metadata.uid;
     w->res->ops->scale_set(obj, scale->spec.replicas);
+    field_manager_from_scale(r->arena, w->res, &scale->metadata, m);
     return write_plan_update(w, kv, old, obj, NULL);
 }
 
@@ -114,16 +138,21 @@ static void done(struct write *w, struct meta_v1_status *refused)
 
 void scale_handle(struct req *r)
 {
-    struct meta_v1_status *s = strcmp(r->info.verb, "patch") == 0 ? patch_check_type(r) : NULL;
-    if (s != NULL) {
-        req_status(r, s);
-        return;
-    }
+    struct apply_request *apply = NULL;
+    struct meta_v1_status *s;
     if (strcmp(r->info.verb, "get") == 0) {
         req_barrier(r, get);
         return;
     }
+    s = strcmp(r->info.verb, "patch") == 0 ? patch_begin(r, &apply)
+                                           : body_check_options(r, "UpdateOptions");
+    if (s != NULL) {
+        req_status(r, s);
+        return;
+    }
     struct write *w = write_new(r, attempt);
+    w->arg = apply;
     w->done = done;
+    w->fields = WRITE_FIELDS_SET;
     write_run(w);
 }

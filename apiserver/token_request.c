@@ -4,6 +4,7 @@
 #include "api/core_v1.h"
 #include "apiserver/authn.h"
 #include "apiserver/body.h"
+#include "apiserver/field_manager.h"
 #include "apiserver/subresource.h"
 #include "apiserver/request.h"
 #include "lib/api/json.h"
@@ -135,7 +136,8 @@ static struct str make_claims(struct req *r, const struct authentication_v1_toke
     return arena_str(a, buf_str(&b));
 }
 
-static void set_defaults(struct req *r, struct authentication_v1_token_request *t)
+static void set_defaults(struct req *r, const struct api_kind *kind,
+                         struct authentication_v1_token_request *t)
 {
     size_t n;
     const struct str *audiences = authn_audiences(r->server->authn, &n);
@@ -143,6 +145,7 @@ static void set_defaults(struct req *r, struct authentication_v1_token_request *
         t->spec.has_expiration_seconds = true;
         t->spec.expiration_seconds = EXPIRATION_DEFAULT_S;
     }
+    field_manager_create(r, kind, t);
     if (t->spec.audiences_count == 0) {
         t->spec.audiences = arena_memdup(r->arena, audiences, n * sizeof(*audiences));
         t->spec.audiences_count = n;
@@ -167,7 +170,7 @@ static void issue(struct req *r)
     }
     struct authentication_v1_token_request *t = msg;
     if (s == NULL) {
-        set_defaults(r, t);
+        set_defaults(r, kind, t);
         s = validate(r, t);
     }
     if (s == NULL)
@@ -189,7 +192,12 @@ static void issue(struct req *r)
         return;
     }
     t->metadata = (struct meta_v1_object_meta){
-        .name = r->info.name, .namespace = r->info.ns, .uid = subject.account->metadata.uid};
+        .name = r->info.name,
+        .namespace = r->info.ns,
+        .uid = subject.account->metadata.uid,
+        .managed_fields = t->metadata.managed_fields,
+        .managed_fields_count = t->metadata.managed_fields_count,
+    };
     t->metadata.creation_timestamp.seconds = now_s;
     t->status.token = arena_str(r->arena, buf_str(&token));
     t->status.expiration_timestamp.seconds = now_s + t->spec.expiration_seconds;

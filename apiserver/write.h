@@ -37,6 +37,13 @@ void txn_build_put(struct txn_build *t, struct str key, struct str value);
 void txn_build_delete(struct txn_build *t, struct str key);
 void txn_build_run(const struct txn_build *t, struct txn *ret);
 
+/* How metadata.managedFields come about. */
+enum write_fields {
+    WRITE_FIELDS_UPDATE, /* From what the write changes, for the request's manager. */
+    WRITE_FIELDS_SET,    /* The attempt has set them in the object. */
+    WRITE_FIELDS_KEEP,   /* As they were: the system's own acts. */
+};
+
 struct write;
 typedef struct meta_v1_status *write_attempt(struct write *w);
 
@@ -47,6 +54,7 @@ struct write {
     struct str ns, name;
     struct str key;
     bool dry_run;
+    enum write_fields fields;
     write_attempt *attempt;
     void *arg; /* The attempt's own. */
 

@@ -4,6 +4,7 @@
 #include "apiserver/admission.h"
 #include "apiserver/defaults.h"
 #include "apiserver/encode.h"
+#include "apiserver/field_manager.h"
 #include "apiserver/validate.h"
 #include "apiserver/write.h"
 #include "lib/api/codec.h"
@@ -84,6 +85,29 @@ static struct str encode_value(struct write *w, void *obj)
     return arena_str(w->req->arena, buf_str(&b));
 }
 
+/* Who owns which fields, before admission and the kind's rules: what those set
+ * is nobody's. */
+static void track_fields(struct write *w, const void *old, void *obj)
+{
+    const struct meta_v1_object_meta *om = old != NULL ? api_meta_of(w->res->storage, old) : NULL;
+    struct meta_v1_object_meta *m = api_meta_of(w->res->storage, obj);
+    switch (w->fields) {
+    case WRITE_FIELDS_UPDATE: {
+        if (old == NULL && (w->res->ops->flags & KIND_UNMANAGED) != 0)
+            break;
+        struct field_manager fm = field_manager_of(w->req, w->res->storage, w->ctx.now_ns);
+        field_manager_update(&fm, old, obj);
+        return;
+    }
+    case WRITE_FIELDS_SET:
+        return;
+    case WRITE_FIELDS_KEEP:
+        break;
+    }
+    m->managed_fields = om != NULL ? om->managed_fields : NULL;
+    m->managed_fields_count = om != NULL ? om->managed_fields_count : 0;
+}
+
 /* --- create ---------------------------------------------------------------------------- */
 static void fill_new_metadata(struct write *w, struct meta_v1_object_meta *m)
 {
@@ -96,8 +120,6 @@ static void fill_new_metadata(struct write *w, struct meta_v1_object_meta *m)
     m->deletion_grace_period_seconds = 0;
     m->self_link = STR_NULL;
     m->generation = 0;
-    m->managed_fields = NULL;
-    m->managed_fields_count = 0;
     if (m->name.len == 0 && m->generate_name.len != 0)
         m->name = generate_name(&w->ctx, m->generate_name);
 }
@@ -124,6 +146,7 @@ struct meta_v1_status *write_plan_create(struct write *w, void *obj)
     bool generated = m->name.len == 0 && m->generate_name.len != 0;
     apply_defaults(w, obj);
     fill_new_metadata(w, m);
+    track_fields(w, NULL, obj);
     w->ctx.name = m->name;
     struct meta_v1_status *s = admission_mutate(&adm);
     if (s != NULL)
@@ -186,8 +209,6 @@ static void carry_metadata(struct meta_v1_object_meta *m, const struct meta_v1_o
 {
     m->resource_version = old->resource_version;
     m->generation = old->generation;
-    m->managed_fields = old->managed_fields;
-    m->managed_fields_count = old->managed_fields_count;
     m->self_link = STR_NULL;
     if (m->uid.len == 0)
         m->uid = old->uid;
@@ -307,11 +328,13 @@ struct meta_v1_status *write_plan_update(struct write *w, const struct kv *kv, c
     if (s != NULL)
         return s;
     apply_defaults(w, obj);
+    track_fields(w, old, obj);
     s = admission_mutate(&adm);
     if (s != NULL)
         return s;
     carry_metadata(m, om);
     prepare_update(w, obj, old, sub, rules);
+    field_manager_keep_times(w->res->storage, old, obj);
     /* A binding is the system's act, not a change of what is wanted. */
     bool by_user = sub == NULL || strcmp(sub, "binding") != 0;
     if ((w->res->ops->flags & KIND_GENERATION) != 0 && by_user && spec_changed(w->res, obj, old))

@@ -307,6 +307,7 @@ const struct kind_ops kind_certificatesigningrequests = {
     .group = "certificates.k8s.io",
     .version = "v1",
     .resource = "certificatesigningrequests",
+    .flags = KIND_UNMANAGED,
     .prepare_create = prepare_create,
     .prepare_update = prepare_update,
     .validate_create = validate_create,

@@ -16,10 +16,27 @@
 
 #define TEMPLATE_GENERATION "deprecated.daemonset.template.generation"
 
+static int64_t template_generation(const struct meta_v1_object_meta *m)
+{
+    int64_t n = 0;
+    const struct str *text =
+        api_str_map_get(m->annotations, m->annotations_count, STR(TEMPLATE_GENERATION));
+    return text != NULL && str_to_i64(*text, &n) ? n : 0;
+}
+
+static void set_template_generation(struct arena *a, struct meta_v1_object_meta *m, int64_t n)
+{
+    string_map_set(a, &m->annotations, &m->annotations_count, STR(TEMPLATE_GENERATION),
+                   arena_printf(a, "%lld", (long long)n));
+}
+
 static void set_defaults(const struct kind_ctx *ctx, void *obj)
 {
+    struct meta_v1_object_meta *m = &((struct apps_v1_daemon_set *)obj)->metadata;
     struct apps_v1_daemon_set_spec *s = &((struct apps_v1_daemon_set *)obj)->spec;
     struct apps_v1_daemon_set_update_strategy *u = &s->update_strategy;
+    /* Always there, so that whoever writes owns it. */
+    set_template_generation(ctx->arena, m, template_generation(m));
     pod_template_defaults(ctx->arena, &s->template);
     default_str(&u->type, STR("RollingUpdate"));
     if (str_eqc(u->type, "RollingUpdate")) {
@@ -33,20 +50,6 @@ static void set_defaults(const struct kind_ctx *ctx, void *obj)
             u->rolling_update->max_surge = ARENA_NEW(ctx->arena, struct intstr_int_or_string);
     }
     default_opt_int(&s->has_revision_history_limit, &s->revision_history_limit, 10);
-}
-
-static int64_t template_generation(const struct meta_v1_object_meta *m)
-{
-    int64_t n = 0;
-    const struct str *text =
-        api_str_map_get(m->annotations, m->annotations_count, STR(TEMPLATE_GENERATION));
-    return text != NULL && str_to_i64(*text, &n) ? n : 0;
-}
-
-static void set_template_generation(struct arena *a, struct meta_v1_object_meta *m, int64_t n)
-{
-    string_map_set(a, &m->annotations, &m->annotations_count, STR(TEMPLATE_GENERATION),
-                   arena_printf(a, "%lld", (long long)n));
 }
 
 static void prepare_create(const struct kind_ctx *ctx, void *obj)

@@ -27,7 +27,7 @@ TOKEN = "replay-token"
 # Custom resources and admission policies are not served yet; their topics wait
 # long for effects that cannot come.
 WORKERS = 8
-OUT_OF_SCOPE = {"customresources", "admissionregistration", "server-side-apply"}
+OUT_OF_SCOPE = {"customresources", "admissionregistration"}
 
 
 class Server:
@@ -87,7 +87,7 @@ def replay(binary, folder, topic):
     steps = []
     try:
         subprocess.run([sys.executable, os.path.join(folder, "replay.py"), "--server", server.url, "--token", TOKEN,
-                        "--insecure", "--no-managed-fields", "--quiet", "--report", report,
+                        "--insecure", "--quiet", "--report", report,
                         os.path.join(folder, "exchanges", topic + ".json")],
                        stdout=subprocess.DEVNULL, timeout=300)
         with open(report) as f:

@@ -19,8 +19,9 @@
 
 #define BURST_MAX 250
 
-static const struct meta_v1_label_selector *selector_of(const void *msg)
+static const struct meta_v1_label_selector *selector_of(struct arena *a, const void *msg)
 {
+    UNUSED(a);
     return ((const struct apps_v1_daemon_set *)msg)->spec.selector;
 }
 

@@ -14,8 +14,9 @@
 #include "lib/client/labels.h"
 #include "lib/api/json.h"
 
-static const struct meta_v1_label_selector *selector_of(const void *msg)
+static const struct meta_v1_label_selector *selector_of(struct arena *a, const void *msg)
 {
+    UNUSED(a);
     return ((const struct batch_v1_job *)msg)->spec.selector;
 }
 

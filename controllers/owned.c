@@ -36,20 +36,21 @@ static struct api_object *owner_of(struct controller_run *r, const struct owned_
     return o != NULL && str_eq(api_object_meta(o)->uid, ref->uid) ? o : NULL;
 }
 
-static void touch_selecting(struct controller_run *r, const struct owned_config *config,
+static void touch_selecting(struct arena *a, struct controller_run *r,
+                            const struct owned_config *config,
                             const struct meta_v1_object_meta *pod)
 {
     size_t count;
     struct api_object *const *owners =
         controller_in_namespace(r, config->group, config->kind, pod->namespace, &count);
     for (size_t i = 0; i < count; i++)
-        if (label_selector_matches(config->selector(owners[i]->msg), pod->labels,
+        if (label_selector_matches(config->selector(a, owners[i]->msg), pod->labels,
                                    pod->labels_count))
             controller_enqueue_object(r, owners[i]);
 }
 
-void owned_touch_pod(struct controller_run *r, const struct owned_config *config,
-                     struct api_object *old, struct api_object *o)
+struct api_object *owned_touch_pod(struct controller_run *r, const struct owned_config *config,
+                                   struct api_object *old, struct api_object *o)
 {
     AUTO_ARENA *a = arena_new(256);
     const struct meta_v1_object_meta *m = api_object_meta(o != NULL ? o : old);
@@ -62,12 +63,13 @@ void owned_touch_pod(struct controller_run *r, const struct owned_config *config
             expectations_deletion_observed(r->expectations, key, m->uid);
         controller_enqueue(r, key);
     } else if (o != NULL && owner_controller(m) == NULL) {
-        touch_selecting(r, config, m);
+        touch_selecting(a, r, config, m);
     }
     struct api_object *before =
         old != NULL && o != NULL ? owner_of(r, config, api_object_meta(old)) : NULL;
     if (before != NULL && before != owner)
         controller_enqueue_object(r, before);
+    return owner;
 }
 
 static void patch_owner(struct reconcile *c, const struct api_object *pod, struct str patch)
@@ -117,7 +119,8 @@ static void adopt_orphans(struct reconcile *c, const struct owned_config *config
     for (size_t i = 0; i < count; i++) {
         const struct meta_v1_object_meta *m = api_object_meta(all[i]);
         if (owner_controller(m) == NULL && pod_is_active(all[i]->msg) &&
-            label_selector_matches(config->selector(owner->msg), m->labels, m->labels_count))
+            label_selector_matches(config->selector(c->arena, owner->msg), m->labels,
+                                   m->labels_count))
             adopt(c, owner, all[i]);
     }
 }
@@ -133,7 +136,8 @@ struct owned_pods owned_gather(struct reconcile *c, const struct owned_config *c
     ret.items = ARENA_ARRAY(c->arena, struct api_object *, count + 1);
     for (size_t i = 0; i < count; i++) {
         const struct meta_v1_object_meta *m = api_object_meta(mine[i]);
-        if (label_selector_matches(config->selector(owner->msg), m->labels, m->labels_count))
+        if (label_selector_matches(config->selector(c->arena, owner->msg), m->labels,
+                                   m->labels_count))
             ret.items[ret.count++] = reconcile_hold(c, mine[i]);
         else if (!dying)
             release(c, owner, mine[i]);

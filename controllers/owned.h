@@ -12,13 +12,13 @@ struct meta_v1_label_selector;
 /* How to find what a pod may belong to. */
 struct owned_config {
     const char *group, *kind; /* Of the owner; watched. */
-    const struct meta_v1_label_selector *(*selector)(const void *msg);
+    const struct meta_v1_label_selector *(*selector)(struct arena *a, const void *msg);
 };
 
 /* For the touch() of a Pod watch: queues the owner, tells the expectations, and
- * queues whoever may want an orphan. */
-void owned_touch_pod(struct controller_run *r, const struct owned_config *config,
-                     struct api_object *old, struct api_object *o);
+ * queues whoever may want an orphan. Returns the owner; NULL: none. */
+struct api_object *owned_touch_pod(struct controller_run *r, const struct owned_config *config,
+                                   struct api_object *old, struct api_object *o);
 
 struct owned_pods {
     struct api_object **items; /* Held by the reconciliation's arena. */

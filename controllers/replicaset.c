@@ -6,6 +6,7 @@
  * pod too many. Creations go in batches of 1, 2, 4 ...: when the first one is
  * refused (quota, admission) the rest is not tried. */
 #include "controllers/controller.h"
+#include "controllers/owned.h"
 #include "controllers/pods.h"
 
 #include "api/apps_v1.h"
@@ -24,10 +25,9 @@ extern const struct controller controller_replicationcontroller;
 #define BURST_MAX 500 /* Creations or deletions in one go, as upstream. */
 
 struct work {
-    struct api_object *set_object; /* One reference, held by the arena. */
+    struct api_object *set_object; /* Held by the arena. */
     const struct apps_v1_replica_set *set;
-    struct api_object **pods; /* Those that belong to the set. Borrowed: see gather(). */
-    size_t pod_count;
+    struct owned_pods pods; /* Those that belong to the set. */
     size_t active_count;
     int32_t to_create;
     int32_t batch;
@@ -36,14 +36,32 @@ struct work {
     struct str failure;
 };
 
-/* ReplicationControllers are run by the same code, seen as ReplicaSets. */
-struct flavor {
-    const char *group, *api_version, *kind;
-};
-static const struct flavor replica_set = {"apps", "apps/v1", "ReplicaSet"};
-static const struct flavor replication_controller = {"", "v1", "ReplicationController"};
+static const struct meta_v1_label_selector *selector_of_set(struct arena *a, const void *msg)
+{
+    UNUSED(a);
+    return ((const struct apps_v1_replica_set *)msg)->spec.selector;
+}
 
-static const struct flavor *flavor_of(const struct controller_run *r)
+static struct meta_v1_label_selector *
+selector_of_map(struct arena *a, const struct core_v1_replication_controller *rc)
+{
+    struct meta_v1_label_selector *s = ARENA_NEW(a, struct meta_v1_label_selector);
+    s->match_labels = rc->spec.selector;
+    s->match_labels_count = rc->spec.selector_count;
+    return s;
+}
+
+static const struct meta_v1_label_selector *selector_of_controller(struct arena *a, const void *msg)
+{
+    return selector_of_map(a, msg);
+}
+
+/* ReplicationControllers are run by the same code, seen as ReplicaSets. */
+static const struct owned_config replica_set = {"apps", "ReplicaSet", selector_of_set};
+static const struct owned_config replication_controller = {"", "ReplicationController",
+                                                           selector_of_controller};
+
+static const struct owned_config *flavor_of(const struct controller_run *r)
 {
     return r->controller == &controller_replicationcontroller ? &replication_controller
                                                               : &replica_set;
@@ -62,9 +80,7 @@ static const struct apps_v1_replica_set *view_of(struct arena *a, const struct a
     const struct core_v1_replication_controller *rc = o->msg;
     struct apps_v1_replica_set *v = ARENA_NEW(a, struct apps_v1_replica_set);
     v->metadata = rc->metadata;
-    v->spec.selector = ARENA_NEW(a, struct meta_v1_label_selector);
-    v->spec.selector->match_labels = rc->spec.selector;
-    v->spec.selector->match_labels_count = rc->spec.selector_count;
+    v->spec.selector = selector_of_map(a, rc);
     if (rc->spec.template != NULL)
         v->spec.template = *rc->spec.template;
     v->spec.replicas = rc->spec.replicas;
@@ -117,139 +133,25 @@ static void touch_set(struct controller_run *r, struct api_object *old, struct a
     controller_enqueue_object(r, o != NULL ? o : old);
 }
 
-/* The set that controls the pod, if the reference is to the set that exists. */
-static struct api_object *set_of(struct controller_run *r, const struct meta_v1_object_meta *pod)
-{
-    const struct meta_v1_owner_reference *ref = owner_controller(pod);
-    if (ref == NULL || !str_eqc(ref->kind, flavor_of(r)->kind))
-        return NULL;
-    struct api_object *o = informer_get(
-        controller_informer(r, flavor_of(r)->group, flavor_of(r)->kind), pod->namespace, ref->name);
-    return o != NULL && str_eq(api_object_meta(o)->uid, ref->uid) ? o : NULL;
-}
-
-/* A pod without controller may be wanted by any set that selects it. */
-static void touch_selecting(struct controller_run *r, const struct meta_v1_object_meta *pod)
-{
-    size_t count = 0;
-    AUTO_ARENA *a = arena_new(1024);
-    struct api_object *const *sets =
-        controller_in_namespace(r, flavor_of(r)->group, flavor_of(r)->kind, pod->namespace, &count);
-    for (size_t i = 0; i < count; i++) {
-        const struct apps_v1_replica_set *s = view_of(a, sets[i]);
-        if (label_selector_matches(s->spec.selector, pod->labels, pod->labels_count))
-            controller_enqueue_object(r, sets[i]);
-    }
-}
-
-static struct str key_of(struct arena *a, const struct api_object *set)
-{
-    return informer_key(a, set);
-}
-
 static void touch_pod(struct controller_run *r, struct api_object *old, struct api_object *o)
 {
     AUTO_ARENA *a = arena_new(256);
-    const struct meta_v1_object_meta *m = api_object_meta(o != NULL ? o : old);
-    struct api_object *set = set_of(r, m);
-    if (set != NULL) {
-        if (old == NULL && m->deletion_timestamp == NULL)
-            expectations_creation_observed(r->expectations, key_of(a, set));
-        if (o == NULL || m->deletion_timestamp != NULL)
-            expectations_deletion_observed(r->expectations, key_of(a, set), m->uid);
-        controller_enqueue_object(r, set);
-    } else if (owner_controller(m) == NULL && o != NULL) {
-        touch_selecting(r, m);
-    }
-    if (old != NULL && o != NULL) {
-        /* Orphaned or handed over: the set before must look again. */
-        struct api_object *before = set_of(r, api_object_meta(old));
-        if (before != NULL && before != set)
-            controller_enqueue_object(r, before);
-    }
+    struct api_object *set = owned_touch_pod(r, flavor_of(r), old, o);
     /* Available only some time after ready: look again then. */
     const struct core_v1_pod *p = o != NULL ? o->msg : NULL;
     if (p != NULL && set != NULL && pod_is_ready(p)) {
         const struct apps_v1_replica_set *s = view_of(a, set);
         if (s->spec.min_ready_seconds > 0)
-            controller_enqueue_after(r, key_of(a, set),
+            controller_enqueue_after(r, informer_key(a, set),
                                      (uint64_t)s->spec.min_ready_seconds * 1000 + 1000);
     }
 }
 
-/* --- which pods belong to the set --------------------------------------------------- */
-
-static void patch_owner(struct reconcile *c, const struct meta_v1_object_meta *pod,
-                        struct str patch)
-{
-    reconcile_call(c,
-                   &(struct client_call){.verb = CLIENT_PATCH,
-                                         .kind = pod_kind(),
-                                         .namespace_name = pod->namespace,
-                                         .name = pod->name,
-                                         .patch_type = CLIENT_PATCH_STRATEGIC,
-                                         .raw_body = patch},
-                   NULL, NULL);
-}
-
-static void adopt(struct reconcile *c, const struct apps_v1_replica_set *s,
-                  const struct meta_v1_object_meta *pod)
-{
-    patch_owner(
-        c, pod,
-        arena_printf(c->arena,
-                     "{\"metadata\":{\"ownerReferences\":[{\"apiVersion\":\"%s\",\"kind\":\"%s\","
-                     "\"name\":\"" STR_FMT "\",\"uid\":\"" STR_FMT
-                     "\",\"controller\":true,\"blockOwnerDeletion\":true}],\"uid\":\"" STR_FMT
-                     "\"}}",
-                     flavor_of(c->run)->api_version, flavor_of(c->run)->kind,
-                     STR_ARG(s->metadata.name), STR_ARG(s->metadata.uid), STR_ARG(pod->uid)));
-}
-
-static void release(struct reconcile *c, const struct apps_v1_replica_set *s,
-                    const struct meta_v1_object_meta *pod)
-{
-    patch_owner(
-        c, pod,
-        arena_printf(c->arena,
-                     "{\"metadata\":{\"ownerReferences\":[{\"$patch\":\"delete\",\"uid\":\"" STR_FMT
-                     "\"}],\"uid\":\"" STR_FMT "\"}}",
-                     STR_ARG(s->metadata.uid), STR_ARG(pod->uid)));
-}
-
-static void unref_object(void *o)
-{
-    api_object_unref(o);
-}
-
-/* Fills w->pods, adopting and releasing on the way. Adopted pods count from
- * the next round, when the cache shows them. */
 static void gather(struct reconcile *c, struct work *w)
 {
-    size_t count = 0;
-    struct api_object *const *all =
-        controller_in_namespace(c->run, "", "Pod", w->set->metadata.namespace, &count);
-    w->pods = ARENA_ARRAY(c->arena, struct api_object *, count);
-    bool dying = w->set->metadata.deletion_timestamp != NULL;
-    for (size_t i = 0; i < count; i++) {
-        const struct core_v1_pod *p = all[i]->msg;
-        const struct meta_v1_owner_reference *ref = owner_controller(&p->metadata);
-        bool ours = ref != NULL && str_eq(ref->uid, w->set->metadata.uid);
-        if (ref != NULL && !ours)
-            continue;
-        bool selected = label_selector_matches(w->set->spec.selector, p->metadata.labels,
-                                               p->metadata.labels_count);
-        if (ours && selected) {
-            /* Calls may outlive this turn of the loop: keep the pod. */
-            w->pods[w->pod_count++] = api_object_ref(all[i]);
-            arena_hold(c->arena, all[i], unref_object);
-            w->active_count += pod_is_active(p);
-        } else if (ours && !dying) {
-            release(c, w->set, &p->metadata);
-        } else if (!ours && selected && !dying && pod_is_active(p)) {
-            adopt(c, w->set, &p->metadata);
-        }
-    }
+    w->pods = owned_gather(c, flavor_of(c->run), w->set_object);
+    for (size_t i = 0; i < w->pods.count; i++)
+        w->active_count += pod_is_active(w->pods.items[i]->msg);
 }
 
 /* --- status --------------------------------------------------------------------------- */
@@ -261,8 +163,8 @@ static void count_status(const struct reconcile *c, const struct work *w,
     int64_t now = controller_now_s(c->run);
     st->replicas = st->fully_labeled_replicas = st->ready_replicas = st->available_replicas = 0;
     int32_t terminating = 0;
-    for (size_t i = 0; i < w->pod_count; i++) {
-        const struct core_v1_pod *p = w->pods[i]->msg;
+    for (size_t i = 0; i < w->pods.count; i++) {
+        const struct core_v1_pod *p = w->pods.items[i]->msg;
         if (!pod_is_active(p)) {
             terminating += p->metadata.deletion_timestamp != NULL && !pod_is_terminal(p);
             continue;
@@ -439,13 +341,13 @@ static void delete_pods(struct reconcile *c, struct work *w, size_t count)
 {
     struct pod_rank *ranked = ARENA_ARRAY(c->arena, struct pod_rank, w->active_count);
     size_t n = 0;
-    for (size_t i = 0; i < w->pod_count; i++) {
-        const struct core_v1_pod *p = w->pods[i]->msg;
+    for (size_t i = 0; i < w->pods.count; i++) {
+        const struct core_v1_pod *p = w->pods.items[i]->msg;
         if (!pod_is_active(p))
             continue;
         uint32_t siblings =
             str_empty(p->spec.node_name) ? 0 : siblings_on_node(c, w, p->spec.node_name);
-        ranked[n++] = (struct pod_rank){w->pods[i], siblings};
+        ranked[n++] = (struct pod_rank){w->pods.items[i], siblings};
     }
     pod_rank_for_deletion(ranked, n);
     for (size_t i = 0; i < count; i++)
@@ -474,8 +376,7 @@ static void reconcile(struct reconcile *c)
     }
     struct work *w = ARENA_NEW(c->arena, struct work);
     c->state = w;
-    w->set_object = api_object_ref(o);
-    arena_hold(c->arena, o, unref_object);
+    w->set_object = reconcile_hold(c, o);
     w->set = view_of(c->arena, o);
     bool settled = expectations_satisfied(c->run->expectations, c->key);
     gather(c, w);

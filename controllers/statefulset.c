@@ -17,8 +17,9 @@
 #define LABEL_POD_NAME "statefulset.kubernetes.io/pod-name"
 #define LABEL_POD_INDEX "apps.kubernetes.io/pod-index"
 
-static const struct meta_v1_label_selector *selector_of(const void *msg)
+static const struct meta_v1_label_selector *selector_of(struct arena *a, const void *msg)
 {
+    UNUSED(a);
     return ((const struct apps_v1_stateful_set *)msg)->spec.selector;
 }
 

@@ -183,11 +183,6 @@ static void gather_nodes(struct reconcile *c, struct work *w, struct owned_pods 
     map_done(&by_name);
 }
 
-static bool is_going(const struct core_v1_pod *p)
-{
-    return p->metadata.deletion_timestamp != NULL;
-}
-
 static bool is_updated(const struct work *w, const struct core_v1_pod *p)
 {
     const struct str *hash = label_get(&p->metadata, LABEL_REVISION_HASH);
@@ -200,7 +195,7 @@ static struct core_v1_pod *oldest(const struct on_node *n)
     struct core_v1_pod *best = NULL;
     for (size_t i = 0; i < n->count; i++) {
         struct core_v1_pod *p = n->pods[i];
-        if (is_going(p) || pod_is_terminal(p))
+        if (pod_is_going(p) || pod_is_terminal(p))
             continue;
         if (best == NULL ||
             p->metadata.creation_timestamp.seconds < best->metadata.creation_timestamp.seconds)
@@ -302,7 +297,7 @@ static void on_deleted(struct reconcile *c, const struct client_result *result, 
 
 static void delete_pod(struct reconcile *c, struct core_v1_pod *pod)
 {
-    if (is_going(pod))
+    if (pod_is_going(pod))
         return;
     expectations_expect_deletion(c->run->expectations, c->key, pod->metadata.uid);
     struct client_call call = {
@@ -338,7 +333,7 @@ static void manage_node(struct reconcile *c, const struct work *w, struct on_nod
     size_t live = 0;
     for (size_t i = 0; i < n->count; i++) {
         struct core_v1_pod *p = n->pods[i];
-        if (str_eqc(p->status.phase, "Failed") && !is_going(p)) {
+        if (str_eqc(p->status.phase, "Failed") && !pod_is_going(p)) {
             struct event_object about = event_object_of(w->object);
             event_record(c->run->recorder, &about, EVENT_WARNING, "FailedDaemonPod",
                          "Found failed daemon pod " STR_FMT "/" STR_FMT " on node " STR_FMT
@@ -346,7 +341,7 @@ static void manage_node(struct reconcile *c, const struct work *w, struct on_nod
                          STR_ARG(p->metadata.namespace), STR_ARG(p->metadata.name),
                          STR_ARG(api_object_meta(n->node)->name));
             add_removal(ch, p);
-        } else if (str_eqc(p->status.phase, "Succeeded") && !is_going(p)) {
+        } else if (str_eqc(p->status.phase, "Succeeded") && !pod_is_going(p)) {
             add_removal(ch, p);
         } else if (!pod_is_terminal(p)) {
             live += 1; /* Those on their way out count: no two at a time. */
@@ -448,7 +443,7 @@ static void roll_by_surge(struct reconcile *c, const struct work *w, const struc
             const struct on_node *n = &w->nodes[i];
             struct core_v1_pod *old = NULL, *fresh = NULL;
             for (size_t k = 0; k < n->count; k++) {
-                if (is_going(n->pods[k]) || pod_is_terminal(n->pods[k]))
+                if (pod_is_going(n->pods[k]) || pod_is_terminal(n->pods[k]))
                     continue;
                 if (is_updated(w, n->pods[k]))
                     fresh = n->pods[k];
@@ -482,7 +477,7 @@ static void count_status(struct reconcile *c, const struct work *w,
         const struct core_v1_pod *p = oldest(n);
         bool updated = false, available = false, ready = false;
         for (size_t k = 0; k < n->count; k++) {
-            if (is_going(n->pods[k]))
+            if (pod_is_going(n->pods[k]))
                 continue;
             updated |= is_updated(w, n->pods[k]);
             ready |= pod_is_ready(n->pods[k]);

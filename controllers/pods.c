@@ -11,9 +11,14 @@
 
 #define DELETION_COST "controller.kubernetes.io/pod-deletion-cost"
 
+bool pod_is_going(const struct core_v1_pod *p)
+{
+    return p->metadata.deletion_timestamp != NULL;
+}
+
 bool pod_is_active(const struct core_v1_pod *p)
 {
-    return !pod_is_terminal(p) && p->metadata.deletion_timestamp == NULL;
+    return !pod_is_terminal(p) && !pod_is_going(p);
 }
 
 const struct core_v1_pod_condition *pod_condition(const struct core_v1_pod *p, const char *type)

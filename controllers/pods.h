@@ -14,6 +14,8 @@ struct core_v1_pod_condition;
 struct core_v1_pod_template_spec;
 struct meta_v1_owner_reference;
 
+/* Being deleted. */
+bool pod_is_going(const struct core_v1_pod *p);
 /* Neither ended nor being deleted. */
 bool pod_is_active(const struct core_v1_pod *p);
 const struct core_v1_pod_condition *pod_condition(const struct core_v1_pod *p, const char *type);

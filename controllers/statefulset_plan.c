@@ -44,11 +44,6 @@ static struct str revision_of(const struct core_v1_pod *pod)
     return v != NULL ? *v : STR_NULL;
 }
 
-static bool is_going(const struct core_v1_pod *pod)
-{
-    return pod->metadata.deletion_timestamp != NULL;
-}
-
 static bool is_running_and_ready(const struct core_v1_pod *pod)
 {
     return str_eqc(pod->status.phase, "Running") && pod_is_ready(pod);
@@ -68,7 +63,7 @@ static bool is_available(struct planner *p, const struct core_v1_pod *pod)
 /* Steady: there, available and staying. */
 static bool is_healthy(struct planner *p, const struct core_v1_pod *pod)
 {
-    return pod != NULL && !is_going(pod) && is_available(p, pod);
+    return pod != NULL && !pod_is_going(pod) && is_available(p, pod);
 }
 
 static int by_falling_ordinal(const void *x, const void *y, void *arg)
@@ -108,7 +103,7 @@ static void count_pod(struct planner *p, const struct core_v1_pod *pod)
         st->ready_replicas++;
         st->available_replicas += is_available(p, pod);
     }
-    if (is_going(pod) || pod_is_terminal(pod))
+    if (pod_is_going(pod) || pod_is_terminal(pod))
         return;
     st->current_replicas += str_eq(revision_of(pod), p->in->current_revision);
     st->updated_replicas += str_eq(revision_of(pod), p->in->update_revision);
@@ -137,7 +132,7 @@ static void count_status(struct planner *p)
 
 static void remove_pod(struct planner *p, struct core_v1_pod *pod)
 {
-    if (!is_going(pod))
+    if (!pod_is_going(pod))
         p->plan->remove[p->plan->remove_count++] = pod;
 }
 
@@ -190,7 +185,7 @@ static bool bring_down(struct planner *p)
             remove_pod(p, pod);
             continue;
         }
-        if (is_going(pod))
+        if (pod_is_going(pod))
             return false;
         /* The highest may go while it is itself what ails; else only if all
          * that stay are well. */
@@ -231,7 +226,7 @@ static void roll(struct planner *p)
             return;
         bool updated = str_eq(revision_of(pod), p->in->update_revision);
         bool healthy = is_healthy(p, pod);
-        if (!updated && !is_going(pod)) {
+        if (!updated && !pod_is_going(pod)) {
             if (healthy && unavailable >= max)
                 return;
             remove_pod(p, pod);

@@ -238,7 +238,7 @@ static void ports_load(struct ports *p)
     p->bits = arena_zalloc(p->ctx->arena, p->bytes);
     p->kv = store_view_get(p->ctx->view, STR(PORTS_KEY), 0);
     struct str raw;
-    if (p->kv == NULL || stored_raw(p->kv->value, &raw, NULL) != 0)
+    if (p->kv == NULL || stored_raw(kv_value(p->kv), &raw, NULL) != 0)
         return;
     struct core_v1_range_allocation *ra = ARENA_NEW(p->ctx->arena, struct core_v1_range_allocation);
     if (api_pb_decode(p->ctx->arena, &core_v1_range_allocation_msg, raw, ra, NULL) != 0)

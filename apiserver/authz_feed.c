@@ -82,9 +82,9 @@ static void *decode(struct arena *a, const struct resource *res, const struct kv
 {
     void *msg;
     struct error err = {0};
-    if (stored_decode(a, res, arena_str(a, kv->value), 0, &msg, &err) == 0)
+    if (stored_decode(a, res, arena_str(a, kv_value(kv)), 0, &msg, &err) == 0)
         return msg;
-    log_error("authorization: " STR_FMT ": %s", STR_ARG(kv->key), error_message(&err));
+    log_error("authorization: " STR_FMT ": %s", STR_ARG(kv_key(kv)), error_message(&err));
     return NULL;
 }
 
@@ -230,8 +230,9 @@ static const struct source *source_of(const struct authz_feed *f, struct str key
 static bool same_relations(const struct source *s, const struct event *e)
 {
     struct str now, before;
-    if (s->put != put_pod || e->prev == NULL || e->prev->version == 0 ||
-        stored_raw(e->kv->value, &now, NULL) != 0 || stored_raw(e->prev->value, &before, NULL) != 0)
+    if (s->put != put_pod || e->prev == NULL || !kv_live(e->prev) ||
+        stored_raw(kv_value(e->kv), &now, NULL) != 0 ||
+        stored_raw(kv_value(e->prev), &before, NULL) != 0)
         return false;
     struct str status = wire_bytes(now, POD_STATUS);
     return str_eq(wire_bytes(now, POD_SPEC), wire_bytes(before, POD_SPEC)) &&
@@ -242,9 +243,9 @@ static bool same_relations(const struct source *s, const struct event *e)
 static void apply(struct authz_feed *f, const struct event *e)
 {
     struct str ns = STR_NULL, name;
-    const struct source *s = source_of(f, e->kv->key);
+    const struct source *s = source_of(f, kv_key(e->kv));
     if (s == NULL || (e->type == EVENT_PUT && same_relations(s, e)) ||
-        registry_by_key(e->kv->key, &ns, &name) == NULL)
+        registry_by_key(kv_key(e->kv), &ns, &name) == NULL)
         return;
     struct target t = {.authz = f->server->authz};
     if (e->type == EVENT_PUT) {
@@ -272,7 +273,7 @@ static void load(struct authz_feed *f, const struct store_view *v, struct target
             continue;
         for (const struct kv *kv; (kv = store_iter_next(&it)) != NULL;) {
             ns = STR_NULL;
-            if (registry_by_key(kv->key, &ns, &name) != NULL)
+            if (registry_by_key(kv_key(kv), &ns, &name) != NULL)
                 s->put(t, s->res, kv, scratch, ns, name);
             arena_clear(scratch);
         }

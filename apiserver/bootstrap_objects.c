@@ -267,11 +267,11 @@ static void put_if_changed(const struct kind_ctx *ctx, const struct resource *re
     const struct kv *kv = store_view_get(ctx->view, key, 0);
     void *old;
     AUTO_BUF b = BUF_INIT;
-    if (kv != NULL && stored_decode(a, res, kv->value, 0, &old, NULL) == 0)
+    if (kv != NULL && stored_decode(a, res, kv_value(kv), 0, &old, NULL) == 0)
         *m = *api_meta_of(res->storage, old);
     m->resource_version = STR_NULL;
     stored_encode(res, obj, &b);
-    if (kv != NULL && str_eq(buf_str(&b), kv->value))
+    if (kv != NULL && str_eq(buf_str(&b), kv_value(kv)))
         return;
     txn_build_expect(t, key, kv != NULL ? kv->mod_rev : 0);
     txn_build_put(t, key, arena_str(a, buf_str(&b)));
@@ -288,7 +288,7 @@ static size_t live_addresses(const struct kind_ctx *ctx, const char *prefix, str
         return 0;
     for (const struct kv *kv; (kv = store_iter_next(&it)) != NULL;) {
         *ret = arena_grow(a, *ret, n, &cap, sizeof(**ret));
-        (*ret)[n++] = str_sub(kv->key, from.len, kv->key.len);
+        (*ret)[n++] = str_sub(kv_key(kv), from.len, kv_key(kv).len);
     }
     return n;
 }

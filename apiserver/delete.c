@@ -160,7 +160,7 @@ static void plan_store(struct write *w, const struct kv *kv, void *obj)
     m->resource_version = STR_NULL;
     stored_encode(w->res, obj, &b);
     m->resource_version = rv;
-    if (str_eq(buf_str(&b), kv->value))
+    if (str_eq(buf_str(&b), kv_value(kv)))
         return;
     txn_build_expect(&w->txn, w->key, kv->mod_rev);
     txn_build_put(&w->txn, w->key, arena_str(w->req->arena, buf_str(&b)));

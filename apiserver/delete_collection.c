@@ -55,8 +55,8 @@ static void answer(struct collection *c)
     for (size_t i = 0; i < c->count; i++) {
         if (i != 0)
             buf_putc(&b, ',');
-        if (encode_stored(r->arena, &form, r->res, c->found[i]->value, c->found[i]->mod_rev, true,
-                          &b, &err) != 0) {
+        if (encode_stored(r->arena, &form, r->res, kv_value(c->found[i]), c->found[i]->mod_rev,
+                          true, &b, &err) != 0) {
             buf_done(&b);
             req_status(r, status_internal(r->arena, "%s", error_message(&err)));
             return;
@@ -74,7 +74,7 @@ static void next(struct collection *c)
         answer(c);
         return;
     }
-    registry_by_key(c->found[c->at]->key, &ns, &name);
+    registry_by_key(kv_key(c->found[c->at]), &ns, &name);
     struct write *w =
         write_new_for(r, r->res, arena_str(r->arena, ns), arena_str(r->arena, name), attempt);
     w->arg = c;
@@ -100,8 +100,8 @@ static void collect(struct req *r)
     list_options_range(r->arena, &o, r->res, r->info.ns, &from, &end);
     if (store_iter_init(&it, req_view(r), from, end, 0) == 0)
         for (const struct kv *kv; (kv = store_iter_next(&it)) != NULL;) {
-            if (registry_by_key(kv->key, &ns, &name) == NULL ||
-                !list_options_match(&o, r->arena, r->res, kv->value, ns, name))
+            if (registry_by_key(kv_key(kv), &ns, &name) == NULL ||
+                !list_options_match(&o, r->arena, r->res, kv_value(kv), ns, name))
                 continue;
             c->found = arena_grow(r->arena, c->found, c->count, &c->cap, sizeof(*c->found));
             c->found[c->count++] = kv;

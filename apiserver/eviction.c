@@ -38,7 +38,7 @@ static struct meta_v1_status *find_budget(struct write *w, const struct core_v1_
     for (const struct kv *kv; (kv = store_iter_next(&it)) != NULL;) {
         void *msg;
         struct api_label_selector s;
-        if (stored_decode(a, res, kv->value, kv->mod_rev, &msg, NULL) != 0)
+        if (stored_decode(a, res, kv_value(kv), kv->mod_rev, &msg, NULL) != 0)
             continue;
         struct policy_v1_pod_disruption_budget *pdb = msg;
         if (api_label_selector_from(a, pdb->spec.selector, &s, NULL) != 0 ||

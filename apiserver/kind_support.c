@@ -29,7 +29,7 @@ const void *kind_lookup(const struct kind_ctx *ctx, const char *group, const cha
         return NULL;
     const struct kv *kv = store_view_get(ctx->view, registry_key(ctx->arena, r, ns, name), 0);
     void *msg;
-    if (kv == NULL || stored_decode(ctx->arena, r, kv->value, kv->mod_rev, &msg, NULL) != 0)
+    if (kv == NULL || stored_decode(ctx->arena, r, kv_value(kv), kv->mod_rev, &msg, NULL) != 0)
         return NULL;
     return msg;
 }

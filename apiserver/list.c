@@ -139,11 +139,11 @@ static void list_metadata(struct listing *l, struct meta_v1_list_meta *m)
     m->resource_version = arena_printf(l->r->arena, "%" PRId64, l->rev);
     if (!l->more)
         return;
-    m->continue_ = make_token(l, l->rev, l->found[l->count - 1]->key);
+    m->continue_ = make_token(l, l->rev, kv_key(l->found[l->count - 1]));
     if (unfiltered(l)) {
         m->has_remaining_item_count = true;
         /* arena_str() puts a NUL behind the key: the next possible one. */
-        struct str last = arena_str(l->r->arena, l->found[l->count - 1]->key),
+        struct str last = arena_str(l->r->arena, kv_key(l->found[l->count - 1])),
                    behind = str_n(last.data, last.len + 1);
         m->remaining_item_count = store_view_count(l->view, behind, l->end, l->rev);
     }
@@ -157,7 +157,7 @@ static bool is_table(const struct listing *l)
 static size_t pb_item_bytes(const struct kv *kv)
 {
     struct str raw;
-    if (stored_raw(kv->value, &raw, NULL) != 0)
+    if (stored_raw(kv_value(kv), &raw, NULL) != 0)
         return 0;
     return raw.len + wire_rev_bytes(kv->mod_rev);
 }
@@ -250,7 +250,7 @@ static int write_item(struct listing *l, size_t i, struct error *err)
         buf_put_varint(&l->out, n);
         if (n == 0)
             return 0;
-        int code = stored_raw(kv->value, &raw, err);
+        int code = stored_raw(kv_value(kv), &raw, err);
         buf_append_str(&l->out, raw);
         wire_append_rev(&l->out, kv->mod_rev);
         return code;
@@ -258,10 +258,10 @@ static int write_item(struct listing *l, size_t i, struct error *err)
     if (i != 0)
         buf_putc(&l->out, ',');
     if (!is_table(l) && (r->res->ops->flags & KIND_DEFAULT_ON_READ) == 0)
-        return encode_stored(scratch(l), &r->accept, r->res, kv->value, kv->mod_rev, true, &l->out,
-                             err);
+        return encode_stored(scratch(l), &r->accept, r->res, kv_value(kv), kv->mod_rev, true,
+                             &l->out, err);
     void *msg;
-    int code = stored_decode(scratch(l), r->res, kv->value, kv->mod_rev, &msg, err);
+    int code = stored_decode(scratch(l), r->res, kv_value(kv), kv->mod_rev, &msg, err);
     if (code != 0)
         return code;
     if (r->res->ops->default_ != NULL && (r->res->ops->flags & KIND_DEFAULT_ON_READ) != 0) {
@@ -403,7 +403,7 @@ static void keep(struct listing *l, const struct kv *kv)
         l->found = xrealloc(l->found, l->cap * sizeof(struct kv *));
     }
     l->found[l->count++] = kv;
-    l->stored_bytes += kv->value.len;
+    l->stored_bytes += kv_value(kv).len;
 }
 
 static void collected(struct listing *l)
@@ -429,8 +429,8 @@ static void collect(struct listing *l)
         if (kv == NULL)
             break;
         recycle(l);
-        if (registry_by_key(kv->key, &ns, &name) == NULL ||
-            !list_options_match(&l->o, scratch(l), l->r->res, kv->value, ns, name))
+        if (registry_by_key(kv_key(kv), &ns, &name) == NULL ||
+            !list_options_match(&l->o, scratch(l), l->r->res, kv_value(kv), ns, name))
             continue;
         if (l->limited && (int64_t)l->count >= l->o.limit) {
             l->more = true;

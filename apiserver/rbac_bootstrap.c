@@ -40,7 +40,7 @@ bool rbac_bootstrap_plan(const struct kind_ctx *ctx, struct txn_build *t)
         const struct kv *kv = store_view_get(ctx->view, key, 0);
         void *stored;
         bool replace;
-        if (kv == NULL || stored_decode(ctx->arena, o.res, kv->value, 0, &stored, NULL) != 0) {
+        if (kv == NULL || stored_decode(ctx->arena, o.res, kv_value(kv), 0, &stored, NULL) != 0) {
             make_new(ctx, &o, kv, key, t);
             continue;
         }

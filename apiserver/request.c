@@ -267,7 +267,7 @@ void req_stored(struct req *r, int http_status, const struct kv *kv)
     int code;
     if (r->accept.transform == AS_TABLE || (r->res->ops->flags & KIND_DEFAULT_ON_READ) != 0) {
         void *msg;
-        code = stored_decode(r->arena, r->res, kv->value, kv->mod_rev, &msg, &err);
+        code = stored_decode(r->arena, r->res, kv_value(kv), kv->mod_rev, &msg, &err);
         if (code == 0) {
             if (r->res->ops->default_ != NULL && (r->res->ops->flags & KIND_DEFAULT_ON_READ) != 0) {
                 struct kind_ctx ctx;
@@ -279,7 +279,8 @@ void req_stored(struct req *r, int http_status, const struct kv *kv)
         }
     } else {
         struct buf b = BUF_INIT;
-        code = encode_stored(r->arena, &r->accept, r->res, kv->value, kv->mod_rev, false, &b, &err);
+        code =
+            encode_stored(r->arena, &r->accept, r->res, kv_value(kv), kv->mod_rev, false, &b, &err);
         if (code == 0) {
             if (r->accept.media == MEDIA_PROTOBUF)
                 req_bytes(r, http_status, media_type(r->accept.media), net_bytes_steal(&b));
@@ -289,7 +290,7 @@ void req_stored(struct req *r, int http_status, const struct kv *kv)
         }
         buf_done(&b);
     }
-    log_error("stored object " STR_FMT ": %s", STR_ARG(kv->key), error_message(&err));
+    log_error("stored object " STR_FMT ": %s", STR_ARG(kv_key(kv)), error_message(&err));
     req_status(r, status_internal(r->arena, "%s", error_message(&err)));
 }
 

@@ -47,7 +47,7 @@ static void get(struct req *r)
         return;
     }
     struct autoscaling_v1_scale *s =
-        stored_decode(r->arena, r->res, kv->value, kv->mod_rev, &obj, &err) == 0
+        stored_decode(r->arena, r->res, kv_value(kv), kv->mod_rev, &obj, &err) == 0
             ? scale_of(r->arena, r->res, obj)
             : NULL;
     if (s == NULL)

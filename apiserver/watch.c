@@ -225,14 +225,14 @@ static void send_bookmark(struct watcher *w, int64_t rev, bool initial_end)
 static bool matches(struct watcher *w, const struct kv *kv, struct str ns, struct str name)
 {
     AUTO_ARENA *a = w->o.fields.count != 0 ? arena_new(0) : NULL;
-    return list_options_match(&w->o, a, w->form.res, kv->value, ns, name);
+    return list_options_match(&w->o, a, w->form.res, kv_value(kv), ns, name);
 }
 
 /* What a change means to one watcher; NULL: nothing. */
 static const char *judge(struct watcher *w, const struct event *e, struct str ns, struct str name,
                          const struct kv **ret_shown)
 {
-    bool was = e->prev != NULL && e->prev->version != 0 && matches(w, e->prev, ns, name);
+    bool was = e->prev != NULL && kv_version(e->prev) != 0 && matches(w, e->prev, ns, name);
     bool is = e->type == EVENT_PUT && matches(w, e->kv, ns, name);
     if (!was && !is)
         return NULL;
@@ -250,7 +250,7 @@ static void offer(struct watcher *w, const struct event *e, struct str ns, struc
     if (type == NULL)
         return;
     bool columns = w->form.accept.transform == AS_TABLE && !w->columns_sent;
-    send_frame(w, frame_object(cache, &w->form, type, shown->value, rev, columns, now_ns));
+    send_frame(w, frame_object(cache, &w->form, type, kv_value(shown), rev, columns, now_ns));
 }
 
 static void offer_list(struct list *l, const struct event *e, struct str ns, struct str name,
@@ -294,7 +294,7 @@ static void offer_bucket(struct hub_resource *hr, struct str key, const struct e
 static struct str pod_node(const struct kv *kv)
 {
     struct str raw;
-    if (kv == NULL || kv->version == 0 || stored_raw(kv->value, &raw, NULL) != 0)
+    if (kv == NULL || !kv_live(kv) || stored_raw(kv_value(kv), &raw, NULL) != 0)
         return STR_NULL;
     return wire_bytes(wire_bytes(raw, 2), 10); /* spec.nodeName */
 }
@@ -313,7 +313,7 @@ static void bucket_name(struct buf *b, char form, struct str x, struct str y)
 static void dispatch(struct watch_hub *h, const struct event *e, int64_t rev, int64_t now_ns)
 {
     struct str ns, name;
-    const struct resource *res = registry_by_key(e->kv->key, &ns, &name);
+    const struct resource *res = registry_by_key(kv_key(e->kv), &ns, &name);
     if (res == NULL || h->resources[res->index].count == 0)
         return;
     struct hub_resource *hr = &h->resources[res->index];
@@ -503,9 +503,9 @@ static bool step_initial(struct watcher *w, uint64_t start)
     struct str ns, name;
     const struct kv *kv;
     while ((kv = store_iter_next(&w->it)) != NULL) {
-        if (registry_by_key(kv->key, &ns, &name) != NULL && matches(w, kv, ns, name)) {
+        if (registry_by_key(kv_key(kv), &ns, &name) != NULL && matches(w, kv, ns, name)) {
             bool columns = w->form.accept.transform == AS_TABLE && !w->columns_sent;
-            send_frame(w, frame_object(NULL, &w->form, "ADDED", kv->value, kv->mod_rev, columns,
+            send_frame(w, frame_object(NULL, &w->form, "ADDED", kv_value(kv), kv->mod_rev, columns,
                                        w->r->now_ns));
         }
         if (must_wait(w, start))
@@ -523,7 +523,7 @@ static bool step_catch_up(struct watcher *w, uint64_t start)
     struct str ns, name;
     while ((b = store_cursor_next(w->cursor, &is_lost)) != NULL) {
         for (uint32_t i = 0; i < b->count; i++) {
-            const struct resource *res = registry_by_key(b->events[i].kv->key, &ns, &name);
+            const struct resource *res = registry_by_key(kv_key(b->events[i].kv), &ns, &name);
             if (res == w->form.res->primary)
                 offer(w, &b->events[i], ns, name, b->rev, NULL, w->r->now_ns);
         }

@@ -194,8 +194,8 @@ struct meta_v1_status *write_load(struct write *w, const struct kv **ret_kv, voi
     *ret_old = NULL;
     if (*ret_kv == NULL)
         return NULL;
-    if (stored_decode(w->req->arena, w->res, (*ret_kv)->value, (*ret_kv)->mod_rev, ret_old, &err) !=
-        0) {
+    if (stored_decode(w->req->arena, w->res, kv_value(*ret_kv), (*ret_kv)->mod_rev, ret_old,
+                      &err) != 0) {
         log_error("stored object " STR_FMT ": %s", STR_ARG(w->key), error_message(&err));
         return status_internal(w->req->arena, "%s", error_message(&err));
     }

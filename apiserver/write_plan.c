@@ -357,7 +357,7 @@ struct meta_v1_status *write_plan_update(struct write *w, const struct kv *kv, c
     if (s != NULL)
         return s;
     struct str value = encode_value(w, obj);
-    if (str_eq(value, kv->value)) {
+    if (str_eq(value, kv_value(kv))) {
         w->txn.op_count = 0; /* Nothing changes: no write, no event. */
         return NULL;
     }

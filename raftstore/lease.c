@@ -157,7 +157,7 @@ static void sweep(struct lease *l, struct tree_root root)
     size_t n = 0;
     for (size_t i = 0; i < l->puts.count; i++) {
         const struct kv *kv = l->puts.items[i];
-        if (tree_get_version(root, kv->key, 0) == kv)
+        if (tree_get_version(root, kv_key(kv), 0) == kv)
             l->puts.items[n++] = kv;
         else
             kv_unref(kv);
@@ -183,7 +183,7 @@ void lease_detach(struct lease *l)
 
 static int by_key(const void *a, const void *b)
 {
-    return str_cmp((*(const struct kv *const *)a)->key, (*(const struct kv *const *)b)->key);
+    return str_cmp(kv_key(*(const struct kv *const *)a), kv_key(*(const struct kv *const *)b));
 }
 
 const struct kv_list *lease_keys(struct lease *l, struct tree_root root, bool sorted)

@@ -100,19 +100,25 @@ static void add_event(struct mvcc *m, enum event_type type, const struct kv *kv,
 
 static void detach(struct mvcc *m, const struct kv *kv)
 {
-    if (kv != NULL && kv->lease != 0)
-        lease_detach(leases_get(&m->s.leases, kv->lease));
+    int64_t lease = kv != NULL ? kv_lease(kv) : 0;
+    if (lease != 0)
+        lease_detach(leases_get(&m->s.leases, lease));
 }
 
 void mvcc_put(struct mvcc *m, struct str key, struct str value, int64_t lease)
 {
     const struct kv *prev = mvcc_current_kv(m, key);
-    struct kv *kv = kv_new(key, value);
-    kv->sub = (uint32_t)m->event_count;
-    kv->mod_rev = mvcc_write_rev(m);
-    kv->create_rev = prev != NULL ? prev->create_rev : kv->mod_rev;
-    kv->version = prev != NULL ? prev->version + 1 : 1;
-    kv->lease = lease;
+    struct kv_numbers n = {.mod_rev = mvcc_write_rev(m),
+                           .create_rev = mvcc_write_rev(m),
+                           .version = 1,
+                           .lease = lease,
+                           .sub = (uint32_t)m->event_count};
+    if (prev != NULL) {
+        struct kv_numbers before = kv_numbers(prev);
+        n.create_rev = before.create_rev;
+        n.version = before.version + 1;
+    }
+    struct kv *kv = kv_new(tree_heap(m->s.tree), key, value, &n);
     detach(m, prev);
     add_event(m, EVENT_PUT, kv, prev);
     tree_put(m->s.tree, kv);
@@ -122,9 +128,8 @@ void mvcc_put(struct mvcc *m, struct str key, struct str value, int64_t lease)
 
 void mvcc_delete(struct mvcc *m, const struct kv *kv)
 {
-    struct kv *tombstone = kv_new(kv->key, STR_NULL);
-    tombstone->sub = (uint32_t)m->event_count;
-    tombstone->mod_rev = mvcc_write_rev(m);
+    struct kv_numbers n = {.mod_rev = mvcc_write_rev(m), .sub = (uint32_t)m->event_count};
+    struct kv *tombstone = kv_new(tree_heap(m->s.tree), kv_key(kv), STR_NULL, &n);
     detach(m, kv);
     add_event(m, EVENT_DELETE, tombstone, kv);
     tree_put(m->s.tree, tombstone);
@@ -209,9 +214,21 @@ static bool trim_slice(struct mvcc *m, size_t budget)
     return m->trimming || m->trim.rev < m->s.compacted;
 }
 
+/* As with a slice of trimming. Moving one takes as long as visiting some. */
+#define TIDY_COST 4
+
+static bool tidy_slice(struct mvcc *m, size_t budget)
+{
+    bool moved, more = tree_tidy(m->s.tree, budget, &moved);
+    if (moved && !m->changed)
+        publish_view(m);
+    return more;
+}
+
 bool mvcc_trim_history(struct mvcc *m, uint64_t now_ms)
 {
     event_log_compact(m->log, m->s.compacted);
+    tree_tidy_again(m->s.tree);
     return event_log_trim(m->log, now_ms);
 }
 
@@ -220,7 +237,7 @@ bool mvcc_work(struct mvcc *m, size_t budget)
     bool more = trim_slice(m, budget);
     more |= tree_reclaim(m->s.tree, budget);
     free_zombies(m, budget, &more);
-    return more;
+    return more || tidy_slice(m, budget / TIDY_COST);
 }
 
 /* --- what the state says --- */

@@ -19,7 +19,7 @@ static void list_add(struct event_list *l, const struct kv *kv, const struct kv 
         l->cap = l->cap > 0 ? l->cap * 2 : 256;
         l->items = xrealloc(l->items, l->cap * sizeof(l->items[0]));
     }
-    bool live = kv->version != 0, had = prev != NULL && prev->version != 0;
+    bool live = kv_live(kv), had = prev != NULL && kv_live(prev);
     l->items[l->count++] = (struct event){live ? EVENT_PUT : EVENT_DELETE, kv, had ? prev : NULL};
 }
 
@@ -43,7 +43,7 @@ static int by_revision(const void *a, const void *b)
     const struct kv *x = ((const struct event *)a)->kv, *y = ((const struct event *)b)->kv;
     if (x->mod_rev != y->mod_rev)
         return x->mod_rev < y->mod_rev ? -1 : 1;
-    return (x->sub > y->sub) - (x->sub < y->sub);
+    return (kv_sub(x) > kv_sub(y)) - (kv_sub(x) < kv_sub(y));
 }
 
 static struct event_batch *make_batch(const struct event *events, size_t count)

@@ -18,15 +18,15 @@ static int compare(const struct kv *a, const struct kv *b, enum sort_target targ
     case SORT_KEY:
         break;
     case SORT_VERSION:
-        return compare_numbers(a->version, b->version);
+        return compare_numbers(kv_version(a), kv_version(b));
     case SORT_CREATE:
-        return compare_numbers(a->create_rev, b->create_rev);
+        return compare_numbers(kv_create_rev(a), kv_create_rev(b));
     case SORT_MOD:
         return compare_numbers(a->mod_rev, b->mod_rev);
     case SORT_VALUE:
-        return str_cmp(a->value, b->value);
+        return str_cmp(kv_value(a), kv_value(b));
     }
-    return str_cmp(a->key, b->key);
+    return str_cmp(kv_key(a), kv_key(b));
 }
 
 struct sort_rule {
@@ -41,7 +41,7 @@ static int by_rule(const void *a, const void *b, void *arg)
     const struct sort_rule *rule = arg;
     int order = compare(x, y, rule->target);
     if (order == 0)
-        return str_cmp(x->key, y->key);
+        return str_cmp(kv_key(x), kv_key(y));
     return rule->descend ? -order : order;
 }
 

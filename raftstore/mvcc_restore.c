@@ -147,28 +147,24 @@ static int read_lease(struct mvcc_restore *r, struct reader *in, struct error *e
 static int attach_last(struct mvcc_restore *r, struct error *err)
 {
     const struct kv *kv = r->last;
-    if (kv == NULL || kv->version == 0 || kv->lease == 0)
+    if (kv == NULL || !kv_live(kv) || kv_lease(kv) == 0)
         return 0;
-    struct lease *l = leases_get(&r->s.leases, kv->lease);
+    struct lease *l = leases_get(&r->s.leases, kv_lease(kv));
     if (l == NULL)
         return corrupt(r, err, "key of an unknown lease");
     lease_attach(l, kv, tree_working(r->s.tree));
     return 0;
 }
 
-struct version {
-    int64_t mod_rev, version, create_rev, lease;
-    struct str value;
-    uint32_t sub;
-};
-
-static bool read_version(struct reader *in, int64_t rev, struct version *ret)
+static bool read_version(struct reader *in, int64_t rev, struct kv_numbers *ret,
+                         struct str *ret_value)
 {
-    struct version v = {.mod_rev = reader_rev(in), .version = reader_rev(in)};
+    struct kv_numbers v = {.mod_rev = reader_rev(in), .version = reader_rev(in)};
+    *ret_value = STR("");
     if (v.version != 0) {
         v.create_rev = reader_rev(in);
         v.lease = reader_signed(in);
-        v.value = reader_str(in, COMMAND_BYTES_MAX);
+        *ret_value = reader_str(in, COMMAND_BYTES_MAX);
     }
     v.sub = reader_count(in, UINT32_MAX);
     *ret = v;
@@ -179,8 +175,9 @@ static bool read_version(struct reader *in, int64_t rev, struct version *ret)
 static int read_key(struct mvcc_restore *r, struct reader *in, bool next_key, struct error *err)
 {
     struct str key = next_key ? reader_str(in, KV_KEY_MAX) : STR_NULL;
-    struct version v;
-    if (!read_version(in, r->s.rev, &v) || (next_key && str_empty(key)))
+    struct kv_numbers numbers;
+    struct str value;
+    if (!read_version(in, r->s.rev, &numbers, &value) || (next_key && str_empty(key)))
         return corrupt(r, err, "version is not valid");
     r->stage = STAGE_KEYS;
     r->versions++;
@@ -194,15 +191,11 @@ static int read_key(struct mvcc_restore *r, struct reader *in, bool next_key, st
     } else if (r->last == NULL) {
         return corrupt(r, err, "version without a key");
     } else {
-        key = r->last->key;
+        key = kv_key(r->last);
     }
-    struct kv *kv = kv_new(key, v.value.data != NULL ? v.value : STR(""));
-    kv->mod_rev = v.mod_rev;
-    kv->create_rev = v.create_rev;
-    kv->version = v.version;
-    kv->lease = v.lease;
-    kv->sub = v.sub;
-    bool same = r->last != NULL && str_eq(kv->key, r->last->key);
+    struct kv *kv =
+        kv_new(tree_heap(r->s.tree), key, value.data != NULL ? value : STR(""), &numbers);
+    bool same = r->last != NULL && str_eq(kv_key(kv), kv_key(r->last));
     if ((next_key && same) || tree_load(r->s.tree, kv) != 0) {
         kv_unref(kv);
         return corrupt(r, err, "keys or versions out of order");

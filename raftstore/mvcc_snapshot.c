@@ -169,14 +169,15 @@ static void put_lease(struct mvcc_snapshot *s, const struct snapshot_lease *l)
 
 static void put_version(struct mvcc_snapshot *s, const struct kv *kv)
 {
-    buf_put_varint(&s->raw, (uint64_t)kv->mod_rev);
-    buf_put_varint(&s->raw, (uint64_t)kv->version);
-    if (kv->version != 0) {
-        buf_put_varint(&s->raw, (uint64_t)kv->create_rev);
-        buf_put_varint(&s->raw, signed_code(kv->lease));
-        put_str(&s->raw, kv->value);
+    struct kv_numbers n = kv_numbers(kv);
+    buf_put_varint(&s->raw, (uint64_t)n.mod_rev);
+    buf_put_varint(&s->raw, (uint64_t)n.version);
+    if (kv_live(kv)) {
+        buf_put_varint(&s->raw, (uint64_t)n.create_rev);
+        buf_put_varint(&s->raw, signed_code(n.lease));
+        put_str(&s->raw, kv_value(kv));
     }
-    buf_put_varint(&s->raw, kv->sub);
+    buf_put_varint(&s->raw, n.sub);
 }
 
 static void put_end(struct mvcc_snapshot *s)
@@ -214,7 +215,7 @@ static void put_record(struct mvcc_snapshot *s)
     const struct kv *kv = s->versions.items[s->version_at++];
     buf_putc(&s->raw, s->version_at == 1 ? RECORD_KEY : RECORD_VERSION);
     if (s->version_at == 1) {
-        put_str(&s->raw, kv->key);
+        put_str(&s->raw, kv_key(kv));
         s->keys++;
     }
     put_version(s, kv);

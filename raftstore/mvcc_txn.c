@@ -98,9 +98,9 @@ static void run_put(struct mvcc *m, const struct txn_op *op, struct op_result *r
     struct str value = op->value;
     int64_t lease = op->lease;
     if (op->ignore_value && prev != NULL)
-        value = prev->value;
+        value = kv_value(prev);
     if (op->ignore_lease && prev != NULL)
-        lease = prev->lease;
+        lease = kv_lease(prev);
     if (ret != NULL && op->prev_kv && prev != NULL)
         keep_kvs(ret, &prev, 1);
     mvcc_put(m, op->key, value.data != NULL ? value : STR(""), lease);

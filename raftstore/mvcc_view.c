@@ -111,13 +111,13 @@ static void put_le64(uint8_t *p, int64_t v)
 static uint64_t hash_kv(uint64_t hash, const struct kv *kv)
 {
     uint8_t numbers[32];
-    put_le64(numbers, kv->create_rev);
+    put_le64(numbers, kv_create_rev(kv));
     put_le64(numbers + 8, kv->mod_rev);
-    put_le64(numbers + 16, kv->version);
-    put_le64(numbers + 24, kv->lease);
+    put_le64(numbers + 16, kv_version(kv));
+    put_le64(numbers + 24, kv_lease(kv));
     hash = base_siphash((uint64_t[]){hash, 1}, numbers, sizeof(numbers));
-    hash = base_siphash((uint64_t[]){hash, 2}, kv->key.data, kv->key.len);
-    return base_siphash((uint64_t[]){hash, 3}, kv->value.data, kv->value.len);
+    hash = base_siphash((uint64_t[]){hash, 2}, kv_key(kv).data, kv_key(kv).len);
+    return base_siphash((uint64_t[]){hash, 3}, kv_value(kv).data, kv_value(kv).len);
 }
 
 bool mvcc_hash_step(struct mvcc_hash *h, size_t keys)

@@ -25,7 +25,7 @@ static void request_free(struct request *r)
 
 static int by_key(const void *a, const void *b)
 {
-    return str_cmp((*(const struct kv *const *)a)->key, (*(const struct kv *const *)b)->key);
+    return str_cmp(kv_key(*(const struct kv *const *)a), kv_key(*(const struct kv *const *)b));
 }
 
 /* The keys are put in order here, not on the store thread. */

@@ -55,7 +55,7 @@ static int by_revision(const void *a, const void *b)
     const struct kv *x = ((const struct event *)a)->kv, *y = ((const struct event *)b)->kv;
     if (x->mod_rev != y->mod_rev)
         return x->mod_rev < y->mod_rev ? -1 : 1;
-    return (x->sub > y->sub) - (x->sub < y->sub);
+    return (kv_sub(x) > kv_sub(y)) - (kv_sub(x) < kv_sub(y));
 }
 
 static void swap(struct event *a, struct event *b)
@@ -116,7 +116,7 @@ static void add(struct store_history *h, const struct kv *kv, const struct kv *p
         h->cap = h->cap > 0 ? h->cap * 2 : 256;
         h->items = xrealloc(h->items, h->cap * sizeof(h->items[0]));
     }
-    bool live = kv->version != 0, had = prev != NULL && prev->version != 0;
+    bool live = kv_live(kv), had = prev != NULL && kv_live(prev);
     h->items[h->count++] = (struct event){live ? EVENT_PUT : EVENT_DELETE, kv, had ? prev : NULL};
 }
 

@@ -4,12 +4,14 @@
  * see), changes the slot, and walks back up with the change of the counts. Only
  * a new key can overflow a leaf; splits then climb as far as they must. */
 #include "lib/base/error.h"
+#include "raftstore/kv_heap.h"
 #include "raftstore/tree_internal.h"
 
 struct tree *tree_new(void)
 {
     struct tree *t = xzalloc(sizeof(*t));
     t->gen = 1;
+    t->heap = kv_heap_new();
     list_init(&t->views);
     return t;
 }
@@ -17,6 +19,11 @@ struct tree *tree_new(void)
 struct tree_root tree_working(const struct tree *t)
 {
     return (struct tree_root){t->root, t->height, t->rev, (int64_t)t->keys};
+}
+
+struct kv_heap *tree_heap(const struct tree *t)
+{
+    return t->heap;
 }
 
 void tree_set_rev(struct tree *t, int64_t rev)
@@ -27,11 +34,14 @@ void tree_set_rev(struct tree *t, int64_t rev)
 
 void tree_stats(const struct tree *t, struct tree_stats *ret)
 {
+    struct kv_heap_stats heap;
+    kv_heap_stats(t->heap, &heap);
     *ret = (struct tree_stats){.bytes = t->bytes,
                                .dead_bytes = t->dead_bytes,
                                .keys = t->keys,
                                .versions = t->versions,
-                               .views = t->view_count};
+                               .views = t->view_count,
+                               .lost_bytes = heap.bytes - MIN_OF(heap.live, heap.bytes)};
 }
 
 /* --- blocks --- */
@@ -188,8 +198,8 @@ static struct tree_node *leaf_split(struct tree *t, struct leaf *l, unsigned fro
     leaf_count(right);
     leaf_index(l);
     leaf_index(right);
-    *ret_sep =
-        sep_between(t, slot_newest(l->slots[from - 1])->key, slot_newest(right->slots[0])->key);
+    *ret_sep = sep_between(t, kv_key(slot_newest(l->slots[from - 1])),
+                           kv_key(slot_newest(right->slots[0])));
     return (struct tree_node *)right;
 }
 
@@ -287,7 +297,7 @@ static void insert_key(struct tree *t, struct path *p, unsigned at, uintptr_t sl
     struct tree_node *right = leaf_split(t, l, from, &sep);
     /* Between the two halves, the separator decides: it may be shorter than the
      * right half's first key. */
-    if (at > from || (at == from && str_cmp(slot_newest(slot)->key, sep_str(sep)) >= 0))
+    if (at > from || (at == from && str_cmp(kv_key(slot_newest(slot)), sep_str(sep)) >= 0))
         leaf_insert((struct leaf *)right, at - from, slot);
     else
         leaf_insert(l, at, slot);
@@ -305,7 +315,7 @@ static void first_key(struct tree *t, uintptr_t slot)
     t->keys = l->b.live;
 }
 
-static bool find(const struct tree *t, struct str key, struct path *p)
+bool tree_find(const struct tree *t, struct str key, struct path *p)
 {
     const struct tree_node *n = t->root;
     unsigned level = 0;
@@ -377,7 +387,7 @@ void tree_put(struct tree *t, struct kv *kv)
     struct path p;
     ASSERT_CMP(kv->mod_rev, >=, t->rev);
     add_version(t, kv);
-    if (t->root != NULL && find(t, kv->key, &p)) {
+    if (t->root != NULL && tree_find(t, kv_key(kv), &p)) {
         tree_own_path(t, &p);
         put_version(t, &p, kv);
         return;
@@ -400,7 +410,7 @@ static const struct kv *last_version(const struct tree *t)
 int tree_load(struct tree *t, struct kv *kv)
 {
     const struct kv *last = last_version(t);
-    int order = last != NULL ? str_cmp(last->key, kv->key) : -1;
+    int order = last != NULL ? str_cmp(kv_key(last), kv_key(kv)) : -1;
     bool fits =
         order < 0 || (order == 0 && last->mod_rev <= kv->mod_rev && (kv_live(kv) || kv_live(last)));
     if (!fits)
@@ -408,7 +418,7 @@ int tree_load(struct tree *t, struct kv *kv)
     struct path p;
     add_version(t, kv);
     if (t->root != NULL)
-        find(t, kv->key, &p);
+        tree_find(t, kv_key(kv), &p);
     if (order < 0) {
         put_key(t, &p, kv);
         return 0;

@@ -23,6 +23,7 @@
 #include <stdint.h>
 
 struct error;
+struct kv_heap;
 struct tree;
 struct tree_node;
 
@@ -43,6 +44,8 @@ void tree_free(struct tree *t);
  * again. While views are left nothing happens and true is returned. */
 bool tree_free_slice(struct tree *t, size_t budget);
 
+/* Where new versions of it are best made. */
+struct kv_heap *tree_heap(const struct tree *t);
 /* Adds a version (its reference is taken over); kv->mod_rev is at least that of
  * every earlier put. A tombstone (version 0) needs a live version before it.
  * Views cannot see it before tree_publish(). */
@@ -62,6 +65,7 @@ struct tree_stats {
     uint64_t keys;       /* Live. */
     uint64_t versions;   /* With tombstones. */
     uint64_t views;
+    uint64_t lost_bytes; /* Between versions in the heap. */
 };
 void tree_stats(const struct tree *t, struct tree_stats *ret);
 
@@ -82,6 +86,13 @@ void tree_trim_done(struct tree_trim *trim);
 
 /* Frees up to about `budget` dead pieces. True: more could be freed now. */
 bool tree_reclaim(struct tree *t, size_t budget);
+
+/* Moves versions together that compaction left here and there, where that gives
+ * memory back: about `budget` of them. Best when nothing is left to reclaim. Copies
+ * are seen after tree_publish(). *ret_moved: there are some. True: more to do. */
+bool tree_tidy(struct tree *t, size_t budget, bool *ret_moved);
+/* Versions were released that others than the tree had held. */
+void tree_tidy_again(struct tree *t);
 
 /* --- views --- */
 struct tree_view;

@@ -26,7 +26,8 @@ static int check_chain(const struct chain *chain, struct totals *sum, struct err
         for (unsigned i = c->b.count; i-- > 0;) {
             const struct kv *kv = c->versions[i];
             CHECK(kv->refs > 0);
-            CHECK(newer == NULL || (kv->mod_rev <= newer->mod_rev && str_eq(kv->key, newer->key)));
+            CHECK(newer == NULL ||
+                  (kv->mod_rev <= newer->mod_rev && str_eq(kv_key(kv), kv_key(newer))));
             CHECK(newer == NULL || kv_live(kv) || kv_live(newer));
             sum->bytes += kv_bytes(kv);
             newer = kv;
@@ -42,9 +43,10 @@ static int check_leaf(const struct leaf *l, struct str low, struct str high, str
     struct str before = STR_NULL;
     for (unsigned i = 0; i < l->b.count; i++) {
         const struct kv *kv = slot_newest(l->slots[i]);
-        CHECK(str_cmp(kv->key, low) >= 0 && (high.data == NULL || str_cmp(kv->key, high) < 0));
-        CHECK(i == 0 || str_cmp(before, kv->key) < 0);
-        before = kv->key;
+        CHECK(str_cmp(kv_key(kv), low) >= 0 &&
+              (high.data == NULL || str_cmp(kv_key(kv), high) < 0));
+        CHECK(i == 0 || str_cmp(before, kv_key(kv)) < 0);
+        before = kv_key(kv);
         live += kv_live(kv);
         sum->max_rev = MAX_OF(sum->max_rev, kv->mod_rev);
         if (slot_is_chain(l->slots[i])) {

@@ -58,7 +58,7 @@ static unsigned head_bound(const uint64_t *heads, unsigned from, unsigned to, ui
 
 static struct str leaf_key(const struct leaf *l, unsigned at)
 {
-    return slot_newest(l->slots[at])->key;
+    return kv_key(slot_newest(l->slots[at]));
 }
 
 unsigned leaf_find(const struct leaf *l, struct str key, bool *ret_equal)

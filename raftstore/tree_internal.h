@@ -105,6 +105,9 @@ struct spare_list {
 };
 
 struct tree {
+    struct kv_heap *heap;
+    struct kv_region *tidied; /* Being emptied; NULL: none. */
+    size_t tidied_at;
     struct spare_list spare_leaves, spare_inners;
     struct tree_node *root;
     uint32_t height;
@@ -136,10 +139,6 @@ static inline const struct kv *slot_newest(uintptr_t slot)
         return (const struct kv *)slot;
     const struct chain *c = slot_chain(slot);
     return c->versions[c->b.count - 1];
-}
-static inline bool kv_live(const struct kv *kv)
-{
-    return kv->version != 0;
 }
 /* The newest version at or below rev, NULL if none. */
 const struct kv *slot_version(uintptr_t slot, int64_t rev);
@@ -189,6 +188,8 @@ struct path {
 };
 /* Makes the nodes of the path, from the root to the leaf, the writer's own. */
 void tree_own_path(struct tree *t, struct path *p);
+/* Where key is, or would be. The tree must not be empty. */
+bool tree_find(const struct tree *t, struct str key, struct path *p);
 /* The node itself when the writer made it in this generation, else a copy. */
 struct tree_node *tree_own_node(struct tree *t, struct tree_node *n);
 /* An empty chunk with room for cap versions in front of `older`. */

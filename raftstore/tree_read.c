@@ -187,7 +187,7 @@ const struct kv *tree_iter_next(struct tree_iter *it)
 {
     uintptr_t slot;
     while ((slot = next_slot(it)) != 0) {
-        if (it->end.len > 0 && str_cmp(slot_newest(slot)->key, it->end) >= 0)
+        if (it->end.len > 0 && str_cmp(kv_key(slot_newest(slot)), it->end) >= 0)
             break;
         const struct kv *kv = slot_version(slot, it->rev);
         if (it->single)

@@ -7,6 +7,7 @@
  *
  * A piece on the list of view v: seen by v, dead by the time of the next view.
  * When v ends, it stays needed exactly by earlier views not older than its birth. */
+#include "raftstore/kv_heap.h"
 #include "raftstore/tree_internal.h"
 
 size_t block_bytes(const struct block *b)
@@ -269,6 +270,9 @@ bool tree_free_slice(struct tree *t, size_t budget)
         return true;
     ASSERT_CMP(t->bytes, ==, 0);
     ASSERT_CMP(t->dead_bytes, ==, 0);
+    if (t->tidied != NULL)
+        kv_region_retire(t->tidied);
+    kv_heap_free(t->heap);
     free_spare(&t->spare_leaves);
     free_spare(&t->spare_inners);
     free(t);

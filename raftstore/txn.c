@@ -300,19 +300,19 @@ static int order_of(const struct txn_cmp *c, const struct kv *kv)
     int64_t n = 0;
     switch (c->target) {
     case CMP_VERSION:
-        n = kv->version;
+        n = kv_version(kv);
         break;
     case CMP_CREATE:
-        n = kv->create_rev;
+        n = kv_create_rev(kv);
         break;
     case CMP_MOD:
         n = kv->mod_rev;
         break;
     case CMP_LEASE:
-        n = kv->lease;
+        n = kv_lease(kv);
         break;
     case CMP_VALUE:
-        return str_cmp(kv->value, c->value);
+        return str_cmp(kv_value(kv), c->value);
     }
     return (n > c->number) - (n < c->number);
 }
@@ -346,8 +346,8 @@ bool txn_op_passes(const struct txn_op *op, const struct kv *kv)
 {
     return (op->max_mod_rev == 0 || kv->mod_rev <= op->max_mod_rev) &&
            (op->min_mod_rev == 0 || kv->mod_rev >= op->min_mod_rev) &&
-           (op->max_create_rev == 0 || kv->create_rev <= op->max_create_rev) &&
-           (op->min_create_rev == 0 || kv->create_rev >= op->min_create_rev);
+           (op->max_create_rev == 0 || kv_create_rev(kv) <= op->max_create_rev) &&
+           (op->min_create_rev == 0 || kv_create_rev(kv) >= op->min_create_rev);
 }
 
 bool range_has(struct str start, struct str range_end, struct str key)

@@ -20,7 +20,7 @@ check-asan:
 check-tsan:
 	@echo "== unit, TSan"
 	@$(MAKE) --no-print-directory VARIANT=tsan unit-run-threads
-THREAD_TESTS := base/test_base raftstore/test_events raftstore/test_mvcc raftstore/test_tree raftstore/test_mvcc_snapshot raftstore/test_store \
+THREAD_TESTS := base/test_base raftstore/test_events raftstore/test_mvcc raftstore/test_tree raftstore/test_mvcc_snapshot raftstore/test_store raftstore/test_kv_heap \
     base/test_metrics net/test_stream net/test_http_client net/test_grpc
 unit-run: unit-build
 	@tools/run-tests $(UNIT_BIN)

@@ -23,7 +23,7 @@ static const struct scheduling_v1_priority_class *default_class(const struct kin
         return NULL;
     for (const struct kv *kv; (kv = store_iter_next(&it)) != NULL;) {
         void *msg;
-        if (stored_decode(ctx->arena, r, kv->value, kv->mod_rev, &msg, NULL) != 0)
+        if (stored_decode(ctx->arena, r, kv_value(kv), kv->mod_rev, &msg, NULL) != 0)
             continue;
         const struct scheduling_v1_priority_class *c = msg;
         if (c->global_default && (found == NULL || c->value < found->value))

@@ -290,13 +290,8 @@ static struct kv *make_kv(struct importing *g, const struct version *v, bool new
         g->im->loose++;
         lease = 0;
     }
-    struct kv *kv = kv_new(v->key, value.data != NULL ? value : STR(""));
-    kv->mod_rev = v->rev;
-    kv->sub = v->sub;
-    kv->create_rev = create_rev;
-    kv->version = version;
-    kv->lease = lease;
-    return kv;
+    struct kv_numbers numbers = {v->rev, create_rev, version, lease, v->sub};
+    return kv_new(tree_heap(g->s.tree), v->key, value.data != NULL ? value : STR(""), &numbers);
 }
 
 /* The versions [from, end) of one key. */
@@ -319,7 +314,7 @@ static int load_key(struct importing *g, size_t from, size_t end)
         }
         g->im->versions++;
         struct lease *l =
-            i + 1 == end && kv->lease != 0 ? leases_get(&g->s.leases, kv->lease) : NULL;
+            i + 1 == end && kv_lease(kv) != 0 ? leases_get(&g->s.leases, kv_lease(kv)) : NULL;
         if (l != NULL)
             lease_attach(l, kv, tree_working(g->s.tree));
     }

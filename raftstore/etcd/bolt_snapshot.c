@@ -107,12 +107,12 @@ static void key_measure(void *arg, uint64_t i, size_t *ret_key, size_t *ret_valu
 {
     const struct bolt_snapshot *s = arg;
     const struct kv *kv = s->list.items[i];
-    *ret_key = BOLT_REV_BYTES + (kv->version == 0);
-    *ret_value = bytes_bytes(kv->key.len);
-    if (kv->version != 0)
-        *ret_value += number_bytes(kv->create_rev) + number_bytes(kv->mod_rev) +
-                      number_bytes(kv->version) + bytes_bytes(kv->value.len) +
-                      number_bytes(kv->lease);
+    *ret_key = BOLT_REV_BYTES + (!kv_live(kv));
+    *ret_value = bytes_bytes(kv_key(kv).len);
+    if (kv_live(kv))
+        *ret_value += number_bytes(kv_create_rev(kv)) + number_bytes(kv->mod_rev) +
+                      number_bytes(kv_version(kv)) + bytes_bytes(kv_value(kv).len) +
+                      number_bytes(kv_lease(kv));
 }
 
 static void put_rev(struct buf *out, int64_t rev, uint32_t sub)
@@ -126,8 +126,8 @@ static void key_key(void *arg, uint64_t i, struct buf *out)
 {
     const struct bolt_snapshot *s = arg;
     const struct kv *kv = s->list.items[i];
-    put_rev(out, kv->mod_rev, kv->sub);
-    if (kv->version == 0)
+    put_rev(out, kv->mod_rev, kv_sub(kv));
+    if (!kv_live(kv))
         buf_putc(out, 't');
 }
 
@@ -135,14 +135,14 @@ static void key_value(void *arg, uint64_t i, struct buf *out)
 {
     const struct bolt_snapshot *s = arg;
     const struct kv *kv = s->list.items[i];
-    put_bytes(out, 1, kv->key);
-    if (kv->version == 0)
+    put_bytes(out, 1, kv_key(kv));
+    if (!kv_live(kv))
         return;
-    put_number(out, 2, kv->create_rev);
+    put_number(out, 2, kv_create_rev(kv));
     put_number(out, 3, kv->mod_rev);
-    put_number(out, 4, kv->version);
-    put_bytes(out, 5, kv->value);
-    put_number(out, 6, kv->lease);
+    put_number(out, 4, kv_version(kv));
+    put_bytes(out, 5, kv_value(kv));
+    put_number(out, 6, kv_lease(kv));
 }
 
 /* --- the small buckets ----------------------------------------------------------------------- */
@@ -242,7 +242,7 @@ static void meta_value(void *arg, uint64_t i, struct buf *out)
  * So each is looked at once for the sorting of its run and once for the merging. */
 static struct place place_of(const struct kv *kv)
 {
-    return (struct place){kv->mod_rev, kv->sub, kv};
+    return (struct place){kv->mod_rev, kv_sub(kv), kv};
 }
 
 static bool before(const struct place *a, const struct place *b)

@@ -58,7 +58,7 @@ static void change_value(struct queue *q)
 static void campaign_entered(struct queue *q, const struct txn_result *r)
 {
     q->header_rev = r->rev;
-    if (!r->succeeded && !str_eq(r->ops[0].kvs[0]->value, q->value))
+    if (!r->succeeded && !str_eq(kv_value(r->ops[0].kvs[0]), q->value))
         change_value(q);
     else
         queue_wait(q);
@@ -201,12 +201,12 @@ static void on_resign(struct etcd_call *c, struct str message)
 void election_fill_kv(const struct kv *kv, Mvccpb__KeyValue *ret)
 {
     mvccpb__key_value__init(ret);
-    ret->key = admin_bytes(kv->key);
-    ret->value = admin_bytes(kv->value);
-    ret->create_revision = kv->create_rev;
+    ret->key = admin_bytes(kv_key(kv));
+    ret->value = admin_bytes(kv_value(kv));
+    ret->create_revision = kv_create_rev(kv);
     ret->mod_revision = kv->mod_rev;
-    ret->version = kv->version;
-    ret->lease = kv->lease;
+    ret->version = kv_version(kv);
+    ret->lease = kv_lease(kv);
 }
 
 static void leader_read(struct etcd_call *c, int code)

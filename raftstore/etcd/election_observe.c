@@ -54,7 +54,7 @@ static void send_leader(struct observer *o, const struct kv *kv, int64_t rev)
 
 static bool same_key(const struct kv *a, const struct kv *b)
 {
-    return a == b || (a != NULL && b != NULL && str_eq(a->key, b->key));
+    return a == b || (a != NULL && b != NULL && str_eq(kv_key(a), kv_key(b)));
 }
 
 static void on_event(struct key_wait *w, const struct event *event, int64_t rev);
@@ -71,7 +71,7 @@ static void wait_for(struct observer *o, const struct kv *leader)
     kv_unref(o->leader);
     o->leader = leader != NULL ? kv_ref(leader) : NULL;
     o->wait.prefix = leader == NULL;
-    o->wait.key = leader != NULL ? o->leader->key : o->prefix;
+    o->wait.key = leader != NULL ? kv_key(o->leader) : o->prefix;
     o->wait.on_event = on_event;
     key_wait_start(o->call->thread, &o->wait);
 }

@@ -79,7 +79,7 @@ static void tell_prefixes(struct key_waits *k, const struct event *event, int64_
     for (struct list *l; (l = list_pop_front(&local)) != NULL;) {
         struct key_wait *w = LIST_ENTRY(l, struct key_wait, link);
         list_push_back(&k->prefixes, &w->link);
-        if (str_has_prefix(event->kv->key, w->key))
+        if (str_has_prefix(kv_key(event->kv), w->key))
             w->on_event(w, event, rev);
     }
 }
@@ -88,12 +88,12 @@ static void tell_batch(struct key_waits *k, const struct event_batch *b)
 {
     for (uint32_t i = 0; i < b->count; i++) {
         const struct event *e = &b->events[i];
-        struct key_list *list = map_get(&k->keys, e->kv->key);
+        struct key_list *list = map_get(&k->keys, kv_key(e->kv));
         if (list != NULL) {
             list->running = true;
             tell(&list->waits, e, b->rev);
             list->running = false;
-            list_free_if_unused(k, e->kv->key, list);
+            list_free_if_unused(k, kv_key(e->kv), list);
         }
         if (!list_empty(&k->prefixes))
             tell_prefixes(k, e, b->rev);

@@ -127,14 +127,14 @@ static struct net_bytes *encode_left(const struct etcd_header *h, const struct s
     size_t n =
         etcd_header_size(h) + number_size(l->id) + number_size(l->left_s) + number_size(l->ttl_s);
     for (size_t i = 0; i < l->key_count; i++)
-        n += bytes_size(l->keys[i]->key.len);
+        n += bytes_size(kv_key(l->keys[i]).len);
     struct net_bytes *b = net_bytes_new(n);
     uint8_t *p = etcd_header_put(net_bytes_edit(b), h);
     p = number_put(p, 2, l->id);
     p = number_put(p, 3, l->left_s);
     p = number_put(p, 4, l->ttl_s);
     for (size_t i = 0; i < l->key_count; i++)
-        p = bytes_put(p, 5, l->keys[i]->key);
+        p = bytes_put(p, 5, kv_key(l->keys[i]));
     return b;
 }
 

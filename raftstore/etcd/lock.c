@@ -22,7 +22,7 @@ static void locked(struct queue *q, int64_t rev)
 static void lock_entered(struct queue *q, const struct txn_result *r)
 {
     const struct op_result *first = &r->ops[1];
-    if (first->kv_count == 0 || first->kvs[0]->create_rev == q->rev)
+    if (first->kv_count == 0 || kv_create_rev(first->kvs[0]) == q->rev)
         locked(q, r->rev);
     else
         queue_wait(q);

@@ -121,7 +121,7 @@ static void entered(struct etcd_call *c, const struct etcd_write *w, const struc
 {
     UNUSED(w);
     struct queue *q = c->user;
-    q->rev = r->succeeded ? r->rev : r->ops[0].kvs[0]->create_rev;
+    q->rev = r->succeeded ? r->rev : kv_create_rev(r->ops[0].kvs[0]);
     q->kind->on_entered(q, r);
 }
 
@@ -198,7 +198,7 @@ void queue_enter(struct etcd_call *c, const struct queue_kind *kind, struct str 
 static bool stands(const struct queue *q, const struct store_view *v)
 {
     const struct kv *kv = store_view_get(v, q->key, 0);
-    return kv != NULL && kv->create_rev == q->rev;
+    return kv != NULL && kv_create_rev(kv) == q->rev;
 }
 
 /* Nobody was before it; is it still there, by now? */
@@ -249,12 +249,12 @@ static void look(struct queue *q)
         const struct kv *kv = q->settling ? NULL : find_before(q);
         if (kv == NULL)
             break;
-        bool known = q->before.waits != NULL && q->before_rev == kv->create_rev;
+        bool known = q->before.waits != NULL && q->before_rev == kv_create_rev(kv);
         if (!known) {
             key_wait_stop(&q->before);
             drop(q->before_key);
-            q->before_key = copy(kv->key);
-            q->before_rev = kv->create_rev;
+            q->before_key = copy(kv_key(kv));
+            q->before_rev = kv_create_rev(kv);
             q->before.key = q->before_key;
             q->before.on_event = before_changed;
             key_wait_start(q->call->thread, &q->before);

@@ -16,23 +16,23 @@ static int compare(const struct kv *a, const struct kv *b, const struct sliced_s
     int order = 0;
     switch (s->target) {
     case SORT_KEY:
-        order = str_cmp(a->key, b->key);
+        order = str_cmp(kv_key(a), kv_key(b));
         break;
     case SORT_VERSION:
-        order = compare_numbers(a->version, b->version);
+        order = compare_numbers(kv_version(a), kv_version(b));
         break;
     case SORT_CREATE:
-        order = compare_numbers(a->create_rev, b->create_rev);
+        order = compare_numbers(kv_create_rev(a), kv_create_rev(b));
         break;
     case SORT_MOD:
         order = compare_numbers(a->mod_rev, b->mod_rev);
         break;
     case SORT_VALUE:
-        order = str_cmp(a->value, b->value);
+        order = str_cmp(kv_value(a), kv_value(b));
         break;
     }
     if (order == 0)
-        return str_cmp(a->key, b->key);
+        return str_cmp(kv_key(a), kv_key(b));
     return s->descend ? -order : order;
 }
 

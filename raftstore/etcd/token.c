@@ -292,7 +292,7 @@ const struct etcd_fault *etcd_check_lease_keys(const struct etcd_caller *c, enum
     if (etcd_check_root(c) == NULL)
         return NULL;
     for (size_t i = 0; i < count; i++) {
-        const struct etcd_fault *f = etcd_check_range(c, access, keys[i]->key, STR_NULL);
+        const struct etcd_fault *f = etcd_check_range(c, access, kv_key(keys[i]), STR_NULL);
         if (f != NULL)
             return f;
     }

@@ -94,7 +94,7 @@ static void on_found(struct watch_group *g, void *arg)
 void watch_feed_dispatch(struct watch_feed *f, const struct event *e)
 {
     struct dispatch d = {.feed = f, .event = e};
-    watch_index_find(&f->index, e->kv->key, on_found, &d);
+    watch_index_find(&f->index, kv_key(e->kv), on_found, &d);
 }
 
 /* --- messages --- */

@@ -15,33 +15,36 @@ uint8_t *bytes_put(uint8_t *p, unsigned field, struct str s)
 
 static bool is_tombstone(const struct kv *kv)
 {
-    return kv->version == 0;
+    return !kv_live(kv);
 }
 
 size_t etcd_kv_size(const struct kv *kv, bool keys_only)
 {
-    size_t n = bytes_size(kv->key.len) + number_size(kv->mod_rev);
+    size_t n = bytes_size(kv_key(kv).len) + number_size(kv->mod_rev);
     if (is_tombstone(kv))
         return n;
-    n += number_size(kv->create_rev) + number_size(kv->version) + number_size(kv->lease);
-    if (!keys_only && kv->value.len > 0)
-        n += bytes_size(kv->value.len);
+    struct kv_numbers numbers = kv_numbers(kv);
+    n +=
+        number_size(numbers.create_rev) + number_size(numbers.version) + number_size(numbers.lease);
+    if (!keys_only && kv_value(kv).len > 0)
+        n += bytes_size(kv_value(kv).len);
     return n;
 }
 
 uint8_t *etcd_kv_put(uint8_t *p, const struct kv *kv, bool keys_only)
 {
     bool live = !is_tombstone(kv);
-    p = bytes_put(p, 1, kv->key);
+    struct kv_numbers numbers = kv_numbers(kv);
+    p = bytes_put(p, 1, kv_key(kv));
     if (live)
-        p = number_put(p, 2, kv->create_rev);
+        p = number_put(p, 2, numbers.create_rev);
     p = number_put(p, 3, kv->mod_rev);
     if (!live)
         return p;
-    p = number_put(p, 4, kv->version);
-    if (!keys_only && kv->value.len > 0)
-        p = bytes_put(p, 5, kv->value);
-    return number_put(p, 6, kv->lease);
+    p = number_put(p, 4, numbers.version);
+    if (!keys_only && kv_value(kv).len > 0)
+        p = bytes_put(p, 5, kv_value(kv));
+    return number_put(p, 6, numbers.lease);
 }
 
 size_t etcd_kvs_size(const struct kv *const *kvs, size_t count, bool keys_only)

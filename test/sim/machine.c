@@ -70,10 +70,10 @@ void machine_free(struct machine *m)
 
 static uint64_t hash_kv(uint64_t h, const struct kv *kv)
 {
-    h = mix_bytes(h, kv->key.data, kv->key.len);
-    h = mix_bytes(h, kv->value.data, kv->value.len);
-    h = mix64(mix64(h, (uint64_t)kv->create_rev), (uint64_t)kv->mod_rev);
-    return mix64(mix64(h, (uint64_t)kv->version), (uint64_t)kv->lease);
+    h = mix_bytes(h, kv_key(kv).data, kv_key(kv).len);
+    h = mix_bytes(h, kv_value(kv).data, kv_value(kv).len);
+    h = mix64(mix64(h, (uint64_t)kv_create_rev(kv)), (uint64_t)kv->mod_rev);
+    return mix64(mix64(h, (uint64_t)kv_version(kv)), (uint64_t)kv_lease(kv));
 }
 
 static uint64_t hash_txn(uint64_t h, const struct txn_result *r)
@@ -121,7 +121,7 @@ uint64_t machine_read(const struct machine *m, uint32_t key)
     char name[KEY_BYTES];
     struct mvcc_view *v = mvcc_view(m->mvcc);
     const struct kv *kv = mvcc_view_get(v, key_of(key, name), 0);
-    uint64_t value = kv != NULL ? value_number(kv->value) : 0;
+    uint64_t value = kv != NULL ? value_number(kv_value(kv)) : 0;
     mvcc_view_unref(v);
     return value;
 }

@@ -132,7 +132,7 @@ static const struct kv *at_rev(const struct row *r, int64_t rev)
     uint32_t i = r->count;
     while (i > 0 && rev > 0 && r->versions[i - 1]->mod_rev > rev)
         i--;
-    return i > 0 && r->versions[i - 1]->version > 0 ? r->versions[i - 1] : NULL;
+    return i > 0 && kv_version(r->versions[i - 1]) > 0 ? r->versions[i - 1] : NULL;
 }
 
 static const struct kv *current(struct model *m, struct str key)
@@ -149,29 +149,30 @@ static struct lease_row *lease_of(struct model *m, int64_t id)
     return NULL;
 }
 
-static void change(struct model *m, struct kv *next, const struct kv *prev)
+static void change(struct model *m, struct str key, struct str value, struct kv_numbers numbers,
+                   const struct kv *prev)
 {
-    struct row *r = row_of(m, next->key, true);
-    next->sub = m->event_count;
-    next->mod_rev = m->rev + 1;
+    struct row *r = row_of(m, key, true);
+    numbers.sub = m->event_count;
+    numbers.mod_rev = m->rev + 1;
+    struct kv *next = kv_new(NULL, key, value, &numbers);
     if (r->count == r->cap) {
         r->cap = r->cap == 0 ? 4 : 2 * r->cap;
         r->versions = xrealloc((void *)r->versions, r->cap * sizeof(r->versions[0]));
     }
     r->versions[r->count++] = next;
     ASSERT_CMP(m->event_count, <, ARRAY_SIZE(m->events));
-    m->events[m->event_count++] = (struct event){next->version > 0 ? EVENT_PUT : EVENT_DELETE,
+    m->events[m->event_count++] = (struct event){kv_live(next) ? EVENT_PUT : EVENT_DELETE,
                                                  kv_ref(next), prev != NULL ? kv_ref(prev) : NULL};
 }
 
 static void put(struct model *m, struct str key, struct str value, int64_t lease)
 {
     const struct kv *prev = current(m, key);
-    struct kv *kv = kv_new(key, value);
-    kv->create_rev = prev != NULL ? prev->create_rev : m->rev + 1;
-    kv->version = prev != NULL ? prev->version + 1 : 1;
-    kv->lease = lease;
-    change(m, kv, prev);
+    struct kv_numbers numbers = {.create_rev = prev != NULL ? kv_create_rev(prev) : m->rev + 1,
+                                 .version = prev != NULL ? kv_version(prev) + 1 : 1,
+                                 .lease = lease};
+    change(m, key, value, numbers, prev);
 }
 
 static void end_write(struct model *m)
@@ -197,8 +198,8 @@ static bool within(int64_t n, int64_t min, int64_t max)
 
 static int64_t sort_number(const struct kv *kv, enum sort_target target)
 {
-    return target == SORT_VERSION  ? kv->version
-           : target == SORT_CREATE ? kv->create_rev
+    return target == SORT_VERSION  ? kv_version(kv)
+           : target == SORT_CREATE ? kv_create_rev(kv)
            : target == SORT_MOD    ? kv->mod_rev
                                    : 0;
 }
@@ -208,9 +209,9 @@ static bool comes_first(const struct kv *b, const struct kv *a, const struct txn
 {
     int64_t order = sort_number(a, op->sort_target) - sort_number(b, op->sort_target);
     if (op->sort_target == SORT_VALUE)
-        order = str_cmp(a->value, b->value);
+        order = str_cmp(kv_value(a), kv_value(b));
     if (op->sort_target == SORT_KEY)
-        order = str_cmp(a->key, b->key);
+        order = str_cmp(kv_key(a), kv_key(b));
     return op->sort_order == SORT_DESCEND ? order < 0 : order > 0;
 }
 
@@ -232,11 +233,11 @@ void model_range(const struct model *m, const struct txn_op *op, int64_t rev, st
     *ret = (struct op_result){.type = OP_RANGE};
     for (uint32_t i = 0; i < m->row_count; i++) {
         const struct kv *kv = at_rev(&m->rows[i], rev);
-        if (kv == NULL || !range_has(op->key, op->range_end, kv->key))
+        if (kv == NULL || !range_has(op->key, op->range_end, kv_key(kv)))
             continue;
         ret->count++;
         if (within(kv->mod_rev, op->min_mod_rev, op->max_mod_rev) &&
-            within(kv->create_rev, op->min_create_rev, op->max_create_rev))
+            within(kv_create_rev(kv), op->min_create_rev, op->max_create_rev))
             found[n++] = kv;
     }
     if (op->sort_order != SORT_NONE)
@@ -281,15 +282,15 @@ static bool holds_for(const struct txn_cmp *c, const struct kv *kv)
 {
     switch (c->target) {
     case CMP_VERSION:
-        return number_holds(c, kv->version);
+        return number_holds(c, kv_version(kv));
     case CMP_CREATE:
-        return number_holds(c, kv->create_rev);
+        return number_holds(c, kv_create_rev(kv));
     case CMP_MOD:
         return number_holds(c, kv->mod_rev);
     case CMP_LEASE:
-        return number_holds(c, kv->lease);
+        return number_holds(c, kv_lease(kv));
     case CMP_VALUE:
-        return value_holds(c, kv->value);
+        return value_holds(c, kv_value(kv));
     }
     return false;
 }
@@ -300,7 +301,7 @@ static bool holds(const struct model *m, const struct txn_cmp *c)
     bool any = false;
     for (uint32_t i = 0; i < m->row_count; i++) {
         const struct kv *kv = at_rev(&m->rows[i], 0);
-        if (kv == NULL || !range_has(c->key, c->range_end, kv->key))
+        if (kv == NULL || !range_has(c->key, c->range_end, kv_key(kv)))
             continue;
         any = true;
         if (!holds_for(c, kv))
@@ -349,7 +350,7 @@ static int decide(struct model *m, const struct txn *t, struct branches *b,
 static void do_put(struct model *m, const struct txn_op *op, struct op_result *r)
 {
     const struct kv *prev = current(m, op->key);
-    struct str value = op->ignore_value ? prev->value : op->value;
+    struct str value = op->ignore_value ? kv_value(prev) : op->value;
     if (op->prev_kv && prev != NULL) {
         r->kvs = xmalloc(sizeof(r->kvs[0]));
         r->kvs[r->kv_count++] = kv_ref(prev);
@@ -357,7 +358,7 @@ static void do_put(struct model *m, const struct txn_op *op, struct op_result *r
     if (!op->ignore_value)
         token_written(m->world, value_number(value));
     put(m, op->key, value.data != NULL ? value : STR(""),
-        op->ignore_lease ? prev->lease : op->lease);
+        op->ignore_lease ? kv_lease(prev) : op->lease);
 }
 
 static void do_delete(struct model *m, const struct txn_op *op, struct op_result *r)
@@ -366,7 +367,7 @@ static void do_delete(struct model *m, const struct txn_op *op, struct op_result
     struct txn_op all = {.type = OP_RANGE, .key = op->key, .range_end = op->range_end};
     model_range(m, &all, 0, &gone);
     for (uint32_t i = 0; i < gone.kv_count; i++)
-        change(m, kv_new(gone.kvs[i]->key, STR_NULL), gone.kvs[i]);
+        change(m, kv_key(gone.kvs[i]), STR_NULL, (struct kv_numbers){0}, gone.kvs[i]);
     r->count = gone.kv_count;
     if (op->prev_kv) {
         r->kvs = gone.kvs;
@@ -461,8 +462,8 @@ static void end_lease(struct model *m, struct lease_row *l)
 {
     for (uint32_t i = 0; i < m->row_count; i++) {
         const struct kv *kv = at_rev(&m->rows[i], 0);
-        if (kv != NULL && kv->lease == l->id)
-            change(m, kv_new(kv->key, STR_NULL), kv);
+        if (kv != NULL && kv_lease(kv) == l->id)
+            change(m, kv_key(kv), STR_NULL, (struct kv_numbers){0}, kv);
     }
     end_write(m);
     l->live = false;
@@ -554,8 +555,9 @@ void model_apply(struct model *m, uint64_t index, struct str bytes, struct mvcc_
 
 bool kvs_equal(const struct kv *a, const struct kv *b)
 {
-    return str_eq(a->key, b->key) && str_eq(a->value, b->value) && a->mod_rev == b->mod_rev &&
-           a->create_rev == b->create_rev && a->version == b->version && a->lease == b->lease;
+    return str_eq(kv_key(a), kv_key(b)) && str_eq(kv_value(a), kv_value(b)) &&
+           a->mod_rev == b->mod_rev && kv_create_rev(a) == kv_create_rev(b) &&
+           kv_version(a) == kv_version(b) && kv_lease(a) == kv_lease(b);
 }
 
 bool op_results_differ(const struct op_result *a, const struct op_result *b, struct buf *why)
@@ -570,8 +572,8 @@ bool op_results_differ(const struct op_result *a, const struct op_result *b, str
         const struct kv *x = a->kvs[i], *y = b->kvs[i];
         if (kvs_equal(x, y))
             continue;
-        buf_printf(why, "%.*s mod %" PRId64 ", %.*s mod %" PRId64, STR_ARG(x->key), x->mod_rev,
-                   STR_ARG(y->key), y->mod_rev);
+        buf_printf(why, "%.*s mod %" PRId64 ", %.*s mod %" PRId64, STR_ARG(kv_key(x)), x->mod_rev,
+                   STR_ARG(kv_key(y)), y->mod_rev);
         return true;
     }
     return false;

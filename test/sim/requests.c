@@ -79,11 +79,11 @@ static struct txn_cmp some_cmp(struct pending_op *p, struct arena *a)
         some_range(w, a, &c.key, &c.range_end);
     const struct kv *kv = look(w, c.key, &r);
     if (kv != NULL) {
-        c.number = c.target == CMP_VERSION  ? kv->version
-                   : c.target == CMP_CREATE ? kv->create_rev
+        c.number = c.target == CMP_VERSION  ? kv_version(kv)
+                   : c.target == CMP_CREATE ? kv_create_rev(kv)
                    : c.target == CMP_MOD    ? kv->mod_rev
-                                            : kv->lease;
-        c.value = arena_str(a, kv->value);
+                                            : kv_lease(kv);
+        c.value = arena_str(a, kv_value(kv));
     }
     if (c.target == CMP_VALUE)
         c.number = 0;

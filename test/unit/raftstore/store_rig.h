@@ -220,7 +220,7 @@ static inline char *rig_get(struct rig *r, uint32_t i, const char *key)
     if (store_view_rev(v) < a.rev)
         PANIC("the view is behind its barrier");
     const struct kv *kv = store_view_get(v, str_of(key), 0);
-    char *value = kv != NULL ? xstrndup(kv->value.data, kv->value.len) : NULL;
+    char *value = kv != NULL ? xstrndup(kv_value(kv).data, kv_value(kv).len) : NULL;
     store_view_unref(v);
     return value;
 }

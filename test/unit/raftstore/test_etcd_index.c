@@ -102,9 +102,8 @@ START_TEST(test_sliced_sort)
         for (size_t i = 0; i < n; i++) {
             char key[32];
             snprintf(key, sizeof(key), "%08zu", i);
-            struct kv *kv = kv_new(str_of(key), STR(""));
-            kv->mod_rev = (int64_t)random_below(&r, (uint32_t)n);
-            items[i] = kv;
+            int64_t rev = (int64_t)random_below(&r, (uint32_t)n);
+            items[i] = kv_new(NULL, str_of(key), STR(""), &(struct kv_numbers){.mod_rev = rev});
         }
         struct sliced_sort s;
         sliced_sort_init(&s, items, spare, n, SORT_MOD, l % 2 == 0);
@@ -113,7 +112,7 @@ START_TEST(test_sliced_sort)
         for (size_t i = 1; i < n; i++) {
             const struct kv *a = s.items[i - 1], *b = s.items[i];
             int64_t order = l % 2 == 0 ? b->mod_rev - a->mod_rev : a->mod_rev - b->mod_rev;
-            ck_assert(order < 0 || (order == 0 && str_cmp(a->key, b->key) < 0));
+            ck_assert(order < 0 || (order == 0 && str_cmp(kv_key(a), kv_key(b)) < 0));
         }
         for (size_t i = 0; i < n; i++)
             kv_unref(s.items[i]);

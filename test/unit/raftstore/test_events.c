@@ -13,10 +13,9 @@
 static struct event_batch *batch(int64_t rev, size_t value_len)
 {
     struct event_batch *b = event_batch_new(rev, 1);
-    struct kv *kv = kv_new(STR("key"), (struct str){NULL, value_len});
-    memset((char *)(uintptr_t)kv->value.data, 'x', value_len);
-    kv->mod_rev = rev;
-    kv->version = 1;
+    struct kv *kv = kv_new(NULL, STR("key"), (struct str){NULL, value_len},
+                           &(struct kv_numbers){.mod_rev = rev, .version = 1});
+    memset((char *)(uintptr_t)kv_value(kv).data, 'x', value_len);
     b->events[0] = (struct event){EVENT_PUT, kv, NULL};
     return b;
 }

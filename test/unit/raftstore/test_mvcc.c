@@ -30,12 +30,12 @@ START_TEST(revisions)
     drive_put(m, "a", "1");
     drive_put(m, "a", "2");
     ck_assert_int_eq(mvcc_rev(m), 3);
-    ck_assert_int_eq(current(m, "a")->create_rev, 2);
-    ck_assert_int_eq(current(m, "a")->version, 2);
+    ck_assert_int_eq(kv_create_rev(current(m, "a")), 2);
+    ck_assert_int_eq(kv_version(current(m, "a")), 2);
     drive_delete(m, "a");
     drive_put(m, "a", "3");
-    ck_assert_int_eq(current(m, "a")->create_rev, 5);
-    ck_assert_int_eq(current(m, "a")->version, 1);
+    ck_assert_int_eq(kv_create_rev(current(m, "a")), 5);
+    ck_assert_int_eq(kv_version(current(m, "a")), 1);
     mvcc_free(m);
 }
 END_TEST
@@ -113,7 +113,7 @@ START_TEST(compaction_frees)
     ck_assert_uint_lt(stats.tree_bytes, 5000);
     ck_assert_uint_lt(stats.dead_bytes, 5000);
     ck_assert_uint_eq(stats.versions, 1);
-    ck_assert_str_eq(mvcc_view_get(old, STR("a"), 0)->value.data, "first");
+    ck_assert_str_eq(kv_value(mvcc_view_get(old, STR("a"), 0)).data, "first");
     mvcc_view_unref(old);
     drive_work(m);
     mvcc_stats(m, &stats);

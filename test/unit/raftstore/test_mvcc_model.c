@@ -203,17 +203,17 @@ static int model_refuses(const struct model *m, const struct txn *t)
 static void expect_kv(const struct kv *kv, int key, const struct mkv *want)
 {
     ck_assert_ptr_nonnull(kv);
-    ck_assert_str_eq(kv->key.data, key_name(key));
+    ck_assert_str_eq(kv_key(kv).data, key_name(key));
     ck_assert_int_eq(kv->mod_rev, want->mod);
-    ck_assert_int_eq(kv->create_rev, want->create);
-    ck_assert_int_eq(kv->version, want->version);
-    ck_assert_int_eq(kv->lease, want->lease);
-    ck_assert_int_eq(value_of(kv->value), want->value);
+    ck_assert_int_eq(kv_create_rev(kv), want->create);
+    ck_assert_int_eq(kv_version(kv), want->version);
+    ck_assert_int_eq(kv_lease(kv), want->lease);
+    ck_assert_int_eq(value_of(kv_value(kv)), want->value);
 }
 
 static int by_key(const void *a, const void *b)
 {
-    return str_cmp((*(const struct kv *const *)a)->key, (*(const struct kv *const *)b)->key);
+    return str_cmp(kv_key(*(const struct kv *const *)a), kv_key(*(const struct kv *const *)b));
 }
 
 static void expect_range(const struct model *m, const struct txn_op *op, const struct op_result *r)

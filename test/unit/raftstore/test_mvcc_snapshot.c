@@ -287,7 +287,7 @@ START_TEST(install_over_running)
     restore_into(b, buf_str(&bytes), 4096);
     expect_next(c, 52, 151);
     expect_next(behind, 2, 151); /* Its chunk reaches into the new history. */
-    ck_assert_str_eq(mvcc_view_get(old, STR("a"), 0)->value.data, "v");
+    ck_assert_str_eq(kv_value(mvcc_view_get(old, STR("a"), 0)).data, "v");
     struct mvcc_stats stats;
     drive_work(b);
     mvcc_stats(b, &stats);

@@ -24,7 +24,7 @@ static void expect_result(const struct op_result *r, const char *keys, int64_t c
 {
     char got[16] = "";
     for (uint32_t i = 0; i < r->kv_count; i++)
-        got[i] = r->kvs[i]->key.data[0];
+        got[i] = kv_key(r->kvs[i]).data[0];
     ck_assert_str_eq(got, keys);
     ck_assert_int_eq(r->count, count);
     ck_assert_int_eq(r->more, more);

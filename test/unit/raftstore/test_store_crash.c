@@ -185,9 +185,9 @@ static void check_same(void)
             q = store_iter_next(&y);
             ck_assert((p == NULL) == (q == NULL));
             if (p != NULL)
-                ck_assert(str_eq(p->key, q->key) && str_eq(p->value, q->value) &&
-                          p->mod_rev == q->mod_rev && p->create_rev == q->create_rev &&
-                          p->version == q->version);
+                ck_assert(str_eq(kv_key(p), kv_key(q)) && str_eq(kv_value(p), kv_value(q)) &&
+                          p->mod_rev == q->mod_rev && kv_create_rev(p) == kv_create_rev(q) &&
+                          kv_version(p) == kv_version(q));
         } while (p != NULL);
         store_view_unref(b);
     }

@@ -22,7 +22,7 @@ static void on_lease(int code, const struct store_lease *l, void *arg)
     s->left_s = l->left_s;
     s->count = l->key_count;
     for (size_t i = 0; i < l->key_count && i < sizeof(s->keys) - 1; i++)
-        s->keys[i] = l->keys[i]->key.data[0];
+        s->keys[i] = kv_key(l->keys[i]).data[0];
 }
 
 static void on_ids(int code, const int64_t *ids, size_t count, void *arg)

@@ -53,7 +53,7 @@ __attribute__((no_sanitize("thread"))) static void flip(struct store *s, const c
     struct store_view *v = store_view(s);
     const struct kv *kv = store_view_get(v, str_of(key), 0);
     ck_assert_ptr_nonnull(kv);
-    ((char *)(uintptr_t)kv->value.data)[0] ^= 1;
+    ((char *)(uintptr_t)kv_value(kv).data)[0] ^= 1;
     store_view_unref(v);
 }
 

@@ -95,14 +95,17 @@ static void write_key(struct run *run, struct model_key *k, bool delete)
         return;
     char value[32];
     int n = snprintf(value, sizeof(value), "%lld", (long long)m->rev);
-    struct kv *kv = kv_new(str_of(k->name), delete ? STR("") : str_n(value, (size_t)n));
-    kv->mod_rev = m->rev;
-    kv->version = delete ? 0 : last != NULL ? last->version + 1 : 1;
+    struct kv_numbers numbers = {.mod_rev = m->rev,
+                                 .version = delete         ? 0
+                                            : last != NULL ? last->version + 1
+                                                           : 1};
+    struct kv *kv = kv_new(tree_heap(run->tree), str_of(k->name),
+                           delete ? STR("") : str_n(value, (size_t)n), &numbers);
     if (k->count == k->cap) {
         k->cap = k->cap > 0 ? k->cap * 2 : 4;
         k->versions = xrealloc(k->versions, k->cap * sizeof(k->versions[0]));
     }
-    k->versions[k->count++] = (struct version){m->rev, kv->version};
+    k->versions[k->count++] = (struct version){m->rev, kv_version(kv)};
     tree_put(run->tree, kv);
 }
 
@@ -145,9 +148,9 @@ static void check_root(struct run *run, struct tree_root root, int64_t compacted
             continue;
         const struct kv *kv = tree_iter_next(&it);
         ck_assert_ptr_nonnull(kv);
-        ck_assert_str_eq(kv->key.data, m->keys[i].name);
+        ck_assert_str_eq(kv_key(kv).data, m->keys[i].name);
         ck_assert_int_eq(kv->mod_rev, model_at(&m->keys[i], rev)->rev);
-        ck_assert_int_eq(kv->version, model_at(&m->keys[i], rev)->version);
+        ck_assert_int_eq(kv_version(kv), model_at(&m->keys[i], rev)->version);
         count++;
     }
     ck_assert_ptr_null(tree_iter_next(&it));
@@ -182,7 +185,7 @@ static void check_versions(struct run *run, struct tree_root root, int64_t compa
         ck_assert(tree_iter_next_versions(&it, &list, &before));
         size_t at = (size_t)(newest - k->versions);
         for (size_t n = list.count; n-- > 0; at--) {
-            ck_assert_str_eq(list.items[n]->key.data, k->name);
+            ck_assert_str_eq(kv_key(list.items[n]).data, k->name);
             ck_assert_int_eq(list.items[n]->mod_rev, k->versions[at].rev);
             if (at == 0)
                 ck_assert_uint_eq(n, 0);
@@ -290,10 +293,8 @@ END_TEST
 
 static void put(struct tree *t, const char *key, int64_t rev, int64_t version)
 {
-    struct kv *kv = kv_new(str_of(key), STR("v"));
-    kv->mod_rev = rev;
-    kv->version = version;
-    tree_put(t, kv);
+    struct kv_numbers numbers = {.mod_rev = rev, .version = version};
+    tree_put(t, kv_new(tree_heap(t), str_of(key), STR("v"), &numbers));
 }
 
 /* A key that falls between the halves of a split goes where the separator says. */
@@ -469,7 +470,7 @@ static void write_pair(struct tree *t, struct random *r, int64_t rev)
     snprintf(a, sizeof(a), "a%u", i);
     snprintf(b, sizeof(b), "b%u", i);
     const struct kv *before = tree_get(tree_working(t), str_of(a), 0);
-    int64_t version = before == NULL ? 1 : random_below(r, 3) == 0 ? 0 : before->version + 1;
+    int64_t version = before == NULL ? 1 : random_below(r, 3) == 0 ? 0 : kv_version(before) + 1;
     put(t, a, rev, version);
     put(t, b, rev, version);
 }
@@ -553,10 +554,8 @@ START_TEST(key_shapes)
         shape_draw(&r, &all[i]);
         if (tree_get(tree_working(t), shape_str(&all[i]), 0) != NULL)
             continue;
-        struct kv *kv = kv_new(shape_str(&all[i]), STR("v"));
-        kv->mod_rev = ++rev;
-        kv->version = 1;
-        tree_put(t, kv);
+        struct kv_numbers numbers = {.mod_rev = ++rev, .version = 1};
+        tree_put(t, kv_new(tree_heap(t), shape_str(&all[i]), STR("v"), &numbers));
     }
     struct error err = {0};
     ck_assert_msg(tree_check(t, &err) == 0, "%s", error_message(&err));
@@ -578,15 +577,14 @@ START_TEST(key_shapes)
         const struct kv *kv = tree_iter_next(&it);
         ck_assert((kv != NULL) == (at < count));
         if (kv != NULL)
-            ck_assert(str_eq(kv->key, shape_str(&all[at])));
+            ck_assert(str_eq(kv_key(kv), shape_str(&all[at])));
     }
     /* Nine of ten go: nodes shrink, join and vanish. */
     for (size_t i = 0; i < count; i++) {
         if (i % 10 == 0)
             continue;
-        struct kv *kv = kv_new(shape_str(&all[i]), STR(""));
-        kv->mod_rev = ++rev;
-        tree_put(t, kv);
+        tree_put(t, kv_new(tree_heap(t), shape_str(&all[i]), STR(""),
+                           &(struct kv_numbers){.mod_rev = ++rev}));
     }
     struct tree_trim trim = {.rev = rev + 1};
     while (tree_trim(t, &trim, 50))

@@ -83,6 +83,9 @@ struct api_object *const *controller_owned(struct controller_run *r, const char 
 struct api_object *const *controller_in_namespace(struct controller_run *r, const char *group,
                                                   const char *kind, struct str namespace_name,
                                                   size_t *ret_count);
+/* Pods of a namespace without a controller. Pods must be watched. */
+struct api_object *const *controller_orphan_pods(struct controller_run *r,
+                                                 struct str namespace_name, size_t *ret_count);
 
 /* --- one reconciliation ---------------------------------------------------------- */
 struct reconcile {

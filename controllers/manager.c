@@ -284,6 +284,13 @@ struct api_object *const *controller_in_namespace(struct controller_run *r, cons
                              ret_count);
 }
 
+struct api_object *const *controller_orphan_pods(struct controller_run *r,
+                                                 struct str namespace_name, size_t *ret_count)
+{
+    return informer_by_index(controller_informer(r, "", "Pod"), "orphan", namespace_name,
+                             ret_count);
+}
+
 /* What a watch's handler needs; lives as long as the manager. */
 struct subscription {
     struct run *run;
@@ -334,8 +341,10 @@ static struct shared *ensure_shared(struct manager *m, const struct controller_w
         .indexes = {{"namespace", informer_index_namespace},
                     {"controller", informer_index_controller}},
     };
-    if (strcmp(w->kind, "Pod") == 0)
+    if (strcmp(w->kind, "Pod") == 0) {
         config.indexes[2] = (struct informer_index){"node", informer_index_node};
+        config.indexes[3] = (struct informer_index){"orphan", informer_index_orphan};
+    }
     struct error err = {0};
     if (informer_new(m->client, &config, &s->informer, &err) != 0)
         PANIC("informer for %s: %s", w->kind, error_message(&err));

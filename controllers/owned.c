@@ -109,19 +109,17 @@ static void release(struct reconcile *c, const struct api_object *owner,
                      STR_ARG(api_object_meta(owner)->uid), STR_ARG(api_object_meta(pod)->uid)));
 }
 
-/* Orphans have no controller: they stand under no uid in that index. */
-static void adopt_orphans(struct reconcile *c, const struct owned_config *config,
+static void adopt_orphans(struct reconcile *c, const struct meta_v1_label_selector *selector,
                           const struct api_object *owner)
 {
     size_t count;
-    struct api_object *const *all =
-        controller_in_namespace(c->run, "", "Pod", api_object_meta(owner)->namespace, &count);
+    struct api_object *const *orphans =
+        controller_orphan_pods(c->run, api_object_meta(owner)->namespace, &count);
     for (size_t i = 0; i < count; i++) {
-        const struct meta_v1_object_meta *m = api_object_meta(all[i]);
-        if (owner_controller(m) == NULL && pod_is_active(all[i]->msg) &&
-            label_selector_matches(config->selector(c->arena, owner->msg), m->labels,
-                                   m->labels_count))
-            adopt(c, owner, all[i]);
+        const struct meta_v1_object_meta *m = api_object_meta(orphans[i]);
+        if (pod_is_active(orphans[i]->msg) &&
+            label_selector_matches(selector, m->labels, m->labels_count))
+            adopt(c, owner, orphans[i]);
     }
 }
 
@@ -130,19 +128,19 @@ struct owned_pods owned_gather(struct reconcile *c, const struct owned_config *c
 {
     struct owned_pods ret = {0};
     const struct meta_v1_object_meta *om = api_object_meta(owner);
+    const struct meta_v1_label_selector *selector = config->selector(c->arena, owner->msg);
     bool dying = om->deletion_timestamp != NULL;
     size_t count;
     struct api_object *const *mine = controller_owned(c->run, "", "Pod", om->uid, &count);
     ret.items = ARENA_ARRAY(c->arena, struct api_object *, count + 1);
     for (size_t i = 0; i < count; i++) {
         const struct meta_v1_object_meta *m = api_object_meta(mine[i]);
-        if (label_selector_matches(config->selector(c->arena, owner->msg), m->labels,
-                                   m->labels_count))
+        if (label_selector_matches(selector, m->labels, m->labels_count))
             ret.items[ret.count++] = reconcile_hold(c, mine[i]);
         else if (!dying)
             release(c, owner, mine[i]);
     }
     if (!dying)
-        adopt_orphans(c, config, owner);
+        adopt_orphans(c, selector, owner);
     return ret;
 }

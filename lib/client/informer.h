@@ -93,6 +93,8 @@ void informer_index_owner(const struct api_object *o, void (*emit)(void *, struc
 /* uid of the controller owner reference. */
 void informer_index_controller(const struct api_object *o, void (*emit)(void *, struct str),
                                void *ctx);
+/* The namespace of what has no controller. */
+void informer_index_orphan(const struct api_object *o, void (*emit)(void *, struct str), void *ctx);
 /* A pod's spec.nodeName; "" for those without. */
 void informer_index_node(const struct api_object *o, void (*emit)(void *, struct str), void *ctx);
 

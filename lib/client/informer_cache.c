@@ -305,6 +305,15 @@ void informer_index_controller(const struct api_object *o, void (*emit)(void *, 
         }
 }
 
+void informer_index_orphan(const struct api_object *o, void (*emit)(void *, struct str), void *ctx)
+{
+    const struct meta_v1_object_meta *m = api_object_meta(o);
+    for (size_t i = 0; i < m->owner_references_count; i++)
+        if (m->owner_references[i].controller)
+            return;
+    emit(ctx, m->namespace);
+}
+
 void informer_index_node(const struct api_object *o, void (*emit)(void *, struct str), void *ctx)
 {
     ASSERT(o->kind->msg == &core_v1_pod_msg);

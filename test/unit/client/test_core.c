@@ -175,6 +175,34 @@ START_TEST(cache_tells_changes)
 }
 END_TEST
 
+/* Who has a controller is no orphan, and becomes one when it is let go. */
+START_TEST(cache_finds_orphans)
+{
+    struct changes log = {""};
+    struct informer_cache c;
+    const struct informer_index indexes[INFORMER_INDEXES_MAX] = {{"orphan", informer_index_orphan}};
+    struct meta_v1_owner_reference owner = {.uid = STR("u"), .controller = true};
+    struct api_object *owned = pod("a", "1", "2", "");
+    size_t count;
+    informer_cache_init(&c, indexes, on_change, &log);
+    informer_cache_put(&c, pod("a", "1", "1", ""));
+    informer_cache_put(&c, pod("b", "2", "1", ""));
+    informer_cache_by_index(&c, "orphan", STR("ns"), &count);
+    ck_assert_uint_eq(count, 2);
+    api_object_meta(owned)->owner_references = &owner;
+    api_object_meta(owned)->owner_references_count = 1;
+    informer_cache_put(&c, owned);
+    ck_assert_str_eq(
+        str_c(api_object_meta(*informer_cache_by_index(&c, "orphan", STR("ns"), &count))->name),
+        "b");
+    ck_assert_uint_eq(count, 1);
+    informer_cache_put(&c, pod("a", "1", "3", ""));
+    informer_cache_by_index(&c, "orphan", STR("ns"), &count);
+    ck_assert_uint_eq(count, 2);
+    informer_cache_done(&c);
+}
+END_TEST
+
 /* A new state reports what went, unseen, before what came. */
 START_TEST(cache_replaces)
 {
@@ -406,6 +434,7 @@ UNIT_MAIN("client/core", {
     UNIT_TEST(queue_shares_a_bucket);
     UNIT_TEST(expectations_are_met_or_expire);
     UNIT_TEST(cache_tells_changes);
+    UNIT_TEST(cache_finds_orphans);
     UNIT_TEST(cache_replaces);
     UNIT_TEST(events_count_and_combine);
     UNIT_TEST(events_are_limited);

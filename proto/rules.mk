@@ -38,11 +38,14 @@ $(GEN_TOOL): $(GEN_TOOL_OBJ)
 # --- generation ---------------------------------------------------------------
 $(GEN_HEADERS_STAMP): $(GEN_TOOL) $(PROTO_API) $(PROTO_DESCRIPTIONS) $(PROTO_PB) proto/trireme/options.proto
 	@echo "  PROTO $(GEN)"
-	@rm -rf $(GEN)/api $(GEN)/pb && mkdir -p $(GEN)/pb
+	@rm -rf $(GEN)/api $(GEN)/pb $@ && mkdir -p $(GEN)/pb
 	@protoc -Iproto --plugin=protoc-gen-trireme=$(GEN_TOOL) --trireme_out=$(GEN) \
 	    --trireme_opt=$(PROTO_DESCRIPTIONS) $(PROTO_API)
 	@protoc-c -Iproto --c_out=$(GEN)/pb $(PROTO_PB)
 	@touch $@
+
+# Named by the objects' dependencies; so that one generation that failed does not stop all later ones.
+$(GEN)/api/%.c $(GEN)/pb/%.c: $(GEN_HEADERS_STAMP) ;
 
 # --- objects ------------------------------------------------------------------
 GENOBJ_api := $(patsubst proto/k8s/%.proto,$(B)/gen/api/%.o,$(PROTO_API)) $(B)/gen/api/scheme_table.o $(B)/gen/api/descriptions.o

@@ -6,6 +6,8 @@
  *     apps_v1:Type.field, apps_v1:Type   in one file (by its C name)
  *     Type.field, Type                   in every file that has no such line
  *     *.field                            of every type without one of its own
+ * Before the dot several types may stand, with | between them. Fields go by
+ * their JSON names.
  * A key that names nothing is an error, so that a mistyped one is found. */
 #ifndef GEN_DESCRIBE_H
 #define GEN_DESCRIBE_H

@@ -18,9 +18,10 @@ enum openapi_version { OPENAPI_V2, OPENAPI_V3 };
 
 /* One resource of a group version. */
 struct openapi_resource {
-    const struct api_kind *kind; /* Names, scope, verbs, subresources; msg is NULL for a custom one. */
-    const struct json *schema;   /* Of a custom kind: OpenAPI v3, as its definition gives it. */
-    bool returns_deleted;        /* Deleting answers with the object. */
+    const struct api_kind
+        *kind; /* Names, scope, verbs, subresources; msg is NULL for a custom one. */
+    const struct json *schema; /* Of a custom kind: OpenAPI v3, as its definition gives it. */
+    bool returns_deleted;      /* Deleting answers with the object. */
 };
 
 struct openapi_group_version {
@@ -39,8 +40,8 @@ struct openapi_sources {
 
 /* Called for each document of /openapi/v3, in the order of names: "api",
  * "api/v1", "apis", "apis/apps", "apis/apps/v1" ... */
-void openapi_v3_names(const struct openapi_sources *s,
-                      void (*each)(struct str name, void *arg), void *arg);
+void openapi_v3_names(const struct openapi_sources *s, void (*each)(struct str name, void *arg),
+                      void *arg);
 /* Appends the document. */
 void openapi_v2_document(const struct openapi_sources *s, bool protobuf, struct buf *out);
 /* False, and out unchanged, when there is none of that name. */

@@ -114,9 +114,9 @@ static struct json *kind_schema(struct openapi_defs *d, const struct openapi_res
     }
     json_setc(a, properties, "apiVersion", text_member(a, OPENAPI_API_VERSION_TEXT));
     json_setc(a, properties, "kind", text_member(a, OPENAPI_KIND_TEXT));
-    json_setc(a, properties, "metadata",
-              described_ref(d, openapi_defs_message(d, &meta_v1_object_meta_msg),
-                            OPENAPI_METADATA_TEXT));
+    json_setc(
+        a, properties, "metadata",
+        described_ref(d, openapi_defs_message(d, &meta_v1_object_meta_msg), OPENAPI_METADATA_TEXT));
     return o;
 }
 
@@ -135,8 +135,7 @@ static struct json *list_schema(struct openapi_defs *d, const struct openapi_res
               described_ref(d, openapi_defs_message(d, &meta_v1_list_meta_msg),
                             OPENAPI_LIST_METADATA_TEXT));
     json_append(a, required, json_string(a, STR("items")));
-    json_setc(a, o, "description",
-              json_stringf(a, "A list of %s objects.", r->kind->kind));
+    json_setc(a, o, "description", json_stringf(a, "A list of %s objects.", r->kind->kind));
     json_setc(a, o, "properties", properties);
     json_setc(a, o, "required", required);
     json_setc(a, o, "type", json_string(a, STR("object")));

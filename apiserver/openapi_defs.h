@@ -47,8 +47,7 @@ void openapi_schema_custom(struct openapi_defs *d, const struct openapi_resource
 /* What stands in every kind, in our words. */
 #define OPENAPI_KIND_TEXT "What kind of object this is, in CamelCase. It cannot change."
 #define OPENAPI_API_VERSION_TEXT "The group and version of the object's kind, such as apps/v1."
-#define OPENAPI_METADATA_TEXT                                                                      \
-    "Name, namespace, labels, annotations and what else every object has."
+#define OPENAPI_METADATA_TEXT "Name, namespace, labels, annotations and what else every object has."
 #define OPENAPI_LIST_METADATA_TEXT "The list's revision, and where to go on when it is not whole."
 
 #endif

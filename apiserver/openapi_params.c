@@ -21,9 +21,10 @@ struct param {
 #define CONTAINER_TEXT "The container; it may be left out where the pod has only one."
 
 static const struct param params[PARAM_COUNT] = {
-    [PARAM_ALLOW_WATCH_BOOKMARKS] = {"allowWatchBookmarks", "boolean",
-                                     "Send BOOKMARK events now and then, which tell how far a watch "
-                                     "has come. For watches only."},
+    [PARAM_ALLOW_WATCH_BOOKMARKS] =
+        {"allowWatchBookmarks", "boolean",
+         "Send BOOKMARK events now and then, which tell how far a watch "
+         "has come. For watches only."},
     [PARAM_BODY_DELETE] = {"body", NULL, NULL},
     [PARAM_BODY_OBJECT] = {"body", NULL, NULL},
     [PARAM_BODY_PATCH] = {"body", NULL, NULL},
@@ -37,19 +38,22 @@ static const struct param params[PARAM_COUNT] = {
                         "Where the list before this one ended: its metadata.continue. All else "
                         "must be as in that request. 410 says that the token is too old."},
     [PARAM_DRY_RUN] = {"dryRun", "string",
-                       "All: do everything but store the outcome. No other value is known.", .own = true},
+                       "All: do everything but store the outcome. No other value is known.",
+                       .own = true},
     [PARAM_FIELD_MANAGER] = {"fieldManager", "string",
                              "Who makes the change, for metadata.managedFields: printable, at most "
                              "128 characters."},
-    [PARAM_FIELD_MANAGER_PATCH] = {"fieldManager", "string",
-                                   "Who makes the change, for metadata.managedFields: printable, at "
-                                   "most 128 characters. Apply patches must say it."},
+    [PARAM_FIELD_MANAGER_PATCH] =
+        {"fieldManager", "string",
+         "Who makes the change, for metadata.managedFields: printable, at "
+         "most 128 characters. Apply patches must say it."},
     [PARAM_FIELD_SELECTOR] = {"fieldSelector", "string",
                               "Only objects whose fields match, such as spec.nodeName=n1."},
     [PARAM_FIELD_VALIDATION] = {"fieldValidation", "string",
                                 "What to do about unknown and repeated fields: Ignore drops them, "
                                 "Warn (the default) drops them and warns, Strict refuses the "
-                                "request.", .own = true},
+                                "request.",
+                                .own = true},
     [PARAM_FOLLOW] = {"follow", "boolean", "Go on sending what is written from now on."},
     [PARAM_FORCE] = {"force", "boolean",
                      "Take fields over from other managers instead of failing. For apply patches "
@@ -78,21 +82,25 @@ static const struct param params[PARAM_COUNT] = {
     [PARAM_PATH_IN_PATH] = {"path", "string", PATH_TEXT, .in_path = true},
     [PARAM_PATH] = {"path", "string", PATH_TEXT},
     [PARAM_PORTS] = {"ports", "integer", "The ports to forward; WebSocket clients must say them."},
-    [PARAM_PRETTY] = {"pretty", "string", "true: indent the answer. The default for browsers and curl."},
+    [PARAM_PRETTY] = {"pretty", "string",
+                      "true: indent the answer. The default for browsers and curl."},
     [PARAM_PREVIOUS] = {"previous", "boolean", "The log of the container's run before this one."},
-    [PARAM_PROPAGATION_POLICY] = {"propagationPolicy", "string",
-                                  "What happens to what the object owns: Orphan keeps it, Background "
-                                  "deletes it afterwards, Foreground deletes it first."},
-    [PARAM_RESOURCE_VERSION] = {"resourceVersion", "string",
-                                "Which state may be answered from: unset is the newest, 0 any, else "
-                                "one that is not older (see resourceVersionMatch). A watch starts "
-                                "behind it."},
+    [PARAM_PROPAGATION_POLICY] =
+        {"propagationPolicy", "string",
+         "What happens to what the object owns: Orphan keeps it, Background "
+         "deletes it afterwards, Foreground deletes it first."},
+    [PARAM_RESOURCE_VERSION] =
+        {"resourceVersion", "string",
+         "Which state may be answered from: unset is the newest, 0 any, else "
+         "one that is not older (see resourceVersionMatch). A watch starts "
+         "behind it."},
     [PARAM_RESOURCE_VERSION_MATCH] = {"resourceVersionMatch", "string",
                                       "How resourceVersion counts in a list: NotOlderThan or "
                                       "Exact."},
-    [PARAM_SEND_INITIAL_EVENTS] = {"sendInitialEvents", "boolean",
-                                   "Begin a watch with an ADDED event for each object, and a bookmark "
-                                   "behind them. Needs resourceVersionMatch=NotOlderThan."},
+    [PARAM_SEND_INITIAL_EVENTS] =
+        {"sendInitialEvents", "boolean",
+         "Begin a watch with an ADDED event for each object, and a bookmark "
+         "behind them. Needs resourceVersionMatch=NotOlderThan."},
     [PARAM_SINCE_SECONDS] = {"sinceSeconds", "integer", "Only lines of the last so many seconds."},
     [PARAM_STDERR] = {"stderr", "boolean", "Carry standard error."},
     [PARAM_STDIN] = {"stdin", "boolean", "Carry standard input."},
@@ -158,7 +166,7 @@ static void put_shared_name(enum openapi_param p, struct buf *out)
     uint8_t sum[32];
     char text[9];
     struct str name = str_of(params[p].name);
-    const char *what = is_body(p)              ? p == PARAM_BODY_DELETE ? "delete" : "patch"
+    const char *what = is_body(p)               ? p == PARAM_BODY_DELETE ? "delete" : "patch"
                        : params[p].text == NULL ? params[p].name
                                                 : params[p].text;
     struct buf b = BUF_INIT;

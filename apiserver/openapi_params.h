@@ -65,13 +65,12 @@ typedef uint64_t openapi_params; /* A set: bits numbered by enum openapi_param. 
 /* What texts and bodies name. */
 struct openapi_param_context {
     enum openapi_version version;
-    const char *kind;      /* Of the object that the path names. */
-    struct str body;       /* Definition of the body: of an object, patch or options. */
+    const char *kind; /* Of the object that the path names. */
+    struct str body;  /* Definition of the body: of an object, patch or options. */
 };
 
 /* Appends ["parameters":] a JSON array of the set; v3 leaves the body out. */
-void openapi_params_put(const struct openapi_param_context *c, openapi_params set,
-                        struct buf *out);
+void openapi_params_put(const struct openapi_param_context *c, openapi_params set, struct buf *out);
 /* v2: what operations share, and name by reference. Those of `used`. */
 void openapi_params_write(openapi_params used, struct str delete_body, struct str patch_body,
                           struct openapi_writer *w);

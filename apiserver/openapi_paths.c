@@ -2,8 +2,8 @@
  *
  * A resource becomes these path items, where its verbs and scope allow:
  *
- *   /PREFIX/RESOURCE                                   list, create, delete all (all namespaces: list)
- *   /PREFIX/namespaces/{namespace}/RESOURCE            the same, in one
+ *   /PREFIX/RESOURCE                                   list, create, delete all (all namespaces:
+ * list) /PREFIX/namespaces/{namespace}/RESOURCE            the same, in one
  *   .../RESOURCE/{name}                                get, replace, patch, delete
  *   .../RESOURCE/{name}/SUBRESOURCE                    by its verbs
  *   .../RESOURCE/{name}/proxy/{path}
@@ -14,6 +14,7 @@
 
 #include "api/meta_v1.h"
 #include "apiserver/openapi_defs.h"
+#include "apiserver/openapi_operation.h"
 #include "apiserver/openapi_writer.h"
 #include "lib/api/json.h"
 #include "lib/api/scheme.h"
@@ -51,42 +52,8 @@
     (PARAM_BIT(PARAM_STDERR) | PARAM_BIT(PARAM_STDIN) | PARAM_BIT(PARAM_STDOUT) |                  \
      PARAM_BIT(PARAM_TTY))
 
-/* What an operation answers: bits. */
-enum {
-    ANSWER_CREATED = 1 << 0,  /* 201 too */
-    ANSWER_ACCEPTED = 1 << 1, /* 202 too */
-    ANSWER_STREAM = 1 << 2,   /* Watch streams are offered */
-    ANSWER_TEXT = 1 << 3,     /* A string, as plain text or whatever the other side says */
-    ANSWER_ANY = 1 << 4,      /* Of any media type */
-    ANSWER_KEYS = 1 << 5,     /* Of the type of key sets */
-    ANSWER_JSON = 1 << 6,     /* As JSON only */
-    ANSWER_SAME = 1 << 7,     /* Consumes what it answers in (v2, and of no meaning) */
-};
-
-struct operation {
-    const char *method;  /* "get" */
-    const char *action;  /* x-kubernetes-action; NULL: none, nor a kind */
-    struct str id;       /* operationId */
-    struct str text;     /* description */
-    openapi_params params;
-    struct str body;     /* Definition's name; empty: none */
-    struct str answer;   /* Definition's name; empty: a string */
-    unsigned flags;      /* ANSWER_* */
-    const char *group, *version, *kind; /* x-kubernetes-group-version-kind */
-};
-
-enum { OPERATIONS_MAX = 8 };
-
-struct item {
-    struct str path;
-    struct operation operations[OPERATIONS_MAX]; /* By method. */
-    size_t count;
-    const char *kind; /* For the text of {name}. */
-    bool protobuf;    /* What the resource is offered in: custom ones only as text. */
-};
-
 struct items {
-    struct item *items;
+    struct openapi_item *items;
     size_t count, cap;
 };
 
@@ -130,172 +97,8 @@ static void put_tag(struct arena *a, const char *group, const char *version, str
                version != NULL ? "_" : "", version != NULL ? version : "");
 }
 
-/* --- one operation ------------------------------------------------------------------------------ */
-static void put_types(const char *key, const char *const *types, size_t n, struct buf *out)
-{
-    buf_printf(out, "\"%s\":[", key);
-    for (size_t i = 0; i < n; i++)
-        buf_printf(out, "%s\"%s\"", i == 0 ? "" : ",", types[i]);
-    buf_puts(out, "],");
-}
-
-/* The media types an operation answers in. */
-static size_t answer_types(const struct operation *o, bool protobuf, const char **ret)
-{
-    size_t n = 0;
-    if ((o->flags & ANSWER_ANY) != 0) {
-        ret[n++] = "*/*";
-        return n;
-    }
-    if ((o->flags & ANSWER_TEXT) != 0)
-        ret[n++] = "text/plain";
-    ret[n++] =
-        (o->flags & ANSWER_KEYS) != 0 ? "application/jwk-set+json" : "application/json";
-    if ((o->flags & (ANSWER_JSON | ANSWER_KEYS)) != 0)
-        return n;
-    ret[n++] = "application/yaml";
-    if (protobuf)
-        ret[n++] = "application/vnd.kubernetes.protobuf";
-    if ((o->flags & ANSWER_STREAM) != 0) {
-        ret[n++] = "application/json;stream=watch";
-        if (protobuf)
-            ret[n++] = "application/vnd.kubernetes.protobuf;stream=watch";
-    }
-    return n;
-}
-
-static size_t patch_types(bool builtin, const char **ret)
-{
-    size_t n = 0;
-    ret[n++] = "application/json-patch+json";
-    ret[n++] = "application/merge-patch+json";
-    if (builtin)
-        ret[n++] = "application/strategic-merge-patch+json";
-    ret[n++] = "application/apply-patch+yaml";
-    return n;
-}
-
-static void put_schema(enum openapi_version v, struct str name, struct buf *out)
-{
-    if (name.len == 0)
-        buf_puts(out, "{\"type\":\"string\"}");
-    else
-        buf_printf(out, "{\"$ref\":\"%s" STR_FMT "\"}", openapi_ref_prefix(v), STR_ARG(name));
-}
-
-static void put_content(enum openapi_version v, const char *const *types, size_t n,
-                        struct str name, struct buf *out)
-{
-    buf_puts(out, "\"content\":{");
-    for (size_t i = 0; i < n; i++) {
-        buf_printf(out, "%s\"%s\":{\"schema\":", i == 0 ? "" : ",", types[i]);
-        put_schema(v, name, out);
-        buf_putc(out, '}');
-    }
-    buf_putc(out, '}');
-}
-
-static void put_response(enum openapi_version v, const struct item *it, const struct operation *o,
-                         const char *code, const char *text, struct buf *out)
-{
-    const char *types[8];
-    buf_printf(out, "\"%s\":{", code);
-    if (v == OPENAPI_V3) {
-        size_t n = answer_types(o, it->protobuf, types);
-        put_content(v, types, n, o->answer, out);
-        buf_printf(out, ",\"description\":\"%s\"},", text);
-        return;
-    }
-    buf_printf(out, "\"description\":\"%s\",\"schema\":", text);
-    put_schema(v, o->answer, out);
-    buf_puts(out, "},");
-}
-
-static void put_request(enum openapi_version v, const struct item *it, const struct operation *o,
-                        struct buf *out)
-{
-    const char *types[8] = {"*/*"};
-    bool patch = (o->params & PARAM_BIT(PARAM_BODY_PATCH)) != 0;
-    size_t n = patch ? patch_types(it->protobuf, types) : 1;
-    if (v == OPENAPI_V2) {
-        if ((o->flags & ANSWER_SAME) != 0)
-            n = answer_types(o, it->protobuf, types);
-        if (o->action != NULL || (o->flags & ANSWER_SAME) != 0)
-            put_types("consumes", types, n, out);
-        return;
-    }
-    if (o->body.len == 0)
-        return;
-    buf_puts(out, "\"requestBody\":{");
-    put_content(v, types, n, o->body, out);
-    buf_puts(out, (o->params & PARAM_BIT(PARAM_BODY_DELETE)) != 0 ? "}," : ",\"required\":true},");
-}
-
-static void put_operation(struct openapi_paths *p, const struct item *it,
-                          const struct operation *o, openapi_params common, struct str tag,
-                          struct buf *out)
-{
-    enum openapi_version v = p->defs->version;
-    openapi_params own = o->params & ~common;
-    buf_printf(out, "\"%s\":{", o->method);
-    if (v == OPENAPI_V2)
-        put_request(v, it, o, out);
-    buf_puts(out, "\"description\":");
-    json_write_string(o->text, out);
-    buf_printf(out, ",\"operationId\":\"" STR_FMT "\",", STR_ARG(o->id));
-    if ((v == OPENAPI_V2 ? own : own & ~PARAMS_BODY) != 0) {
-        struct openapi_param_context c = {.version = v, .kind = it->kind, .body = o->body};
-        buf_puts(out, "\"parameters\":");
-        openapi_params_put(&c, own, out);
-        buf_putc(out, ',');
-    }
-    if (v == OPENAPI_V2) {
-        const char *types[8];
-        size_t n = answer_types(o, it->protobuf, types);
-        put_types("produces", types, n, out);
-    } else
-        put_request(v, it, o, out);
-    buf_puts(out, "\"responses\":{");
-    put_response(v, it, o, "200", "OK", out);
-    if ((o->flags & ANSWER_CREATED) != 0)
-        put_response(v, it, o, "201", "Created", out);
-    if ((o->flags & ANSWER_ACCEPTED) != 0)
-        put_response(v, it, o, "202", "Accepted", out);
-    buf_puts(out, "\"401\":{\"description\":\"Unauthorized\"}},");
-    if (v == OPENAPI_V2)
-        buf_puts(out, "\"schemes\":[\"https\"],");
-    buf_printf(out, "\"tags\":[\"" STR_FMT "\"]", STR_ARG(tag));
-    if (o->action != NULL)
-        buf_printf(out,
-                   ",\"x-kubernetes-action\":\"%s\",\"x-kubernetes-group-version-kind\":{"
-                   "\"group\":\"%s\",\"kind\":\"%s\",\"version\":\"%s\"}",
-                   o->action, o->group, o->kind, o->version);
-    buf_putc(out, '}');
-}
-
-static void write_item(struct openapi_paths *p, const struct item *it, struct str tag)
-{
-    AUTO_BUF out = BUF_INIT;
-    openapi_params common = ~PARAMS_BODY;
-    for (size_t i = 0; i < it->count; i++)
-        common &= it->operations[i].params;
-    buf_putc(&out, '{');
-    for (size_t i = 0; i < it->count; i++) {
-        if (i != 0)
-            buf_putc(&out, ',');
-        put_operation(p, it, &it->operations[i], common, tag, &out);
-        p->used |= it->operations[i].params;
-    }
-    if (common != 0) {
-        struct openapi_param_context c = {.version = p->defs->version, .kind = it->kind};
-        buf_puts(&out, ",\"parameters\":");
-        openapi_params_put(&c, common, &out);
-    }
-    buf_putc(&out, '}');
-    openapi_writer_item(p->writer, it->path, buf_str(&out));
-}
-
-/* --- resources ------------------------------------------------------------------------------------ */
+/* --- resources
+ * ------------------------------------------------------------------------------------ */
 struct build {
     struct openapi_paths *paths;
     struct arena *arena;
@@ -306,23 +109,25 @@ struct build {
     struct items *out;
 };
 
-static struct item *new_item(struct build *b, struct str path)
+static struct openapi_item *new_item(struct build *b, struct str path)
 {
     struct items *list = b->out;
     list->items = arena_grow(b->arena, list->items, list->count, &list->cap, sizeof(*list->items));
-    struct item *it = &list->items[list->count++];
-    *it = (struct item){.path = path, .kind = b->kind->kind, .protobuf = b->kind->msg != NULL};
+    struct openapi_item *it = &list->items[list->count++];
+    *it = (struct openapi_item){
+        .path = path, .kind = b->kind->kind, .protobuf = b->kind->msg != NULL};
     return it;
 }
 
 /* verb, place and suffix make the id: "read" "Namespaced" Pod "Status". */
-static struct operation *add_operation(struct build *b, struct item *it, const char *method,
-                                       const char *action, const char *verb, const char *suffix)
+static struct openapi_operation *add_operation(struct build *b, struct openapi_item *it,
+                                               const char *method, const char *action,
+                                               const char *verb, const char *suffix)
 {
-    ASSERT(it->count < OPERATIONS_MAX);
-    struct operation *o = &it->operations[it->count++];
+    ASSERT(it->count < OPENAPI_OPERATIONS_MAX);
+    struct openapi_operation *o = &it->operations[it->count++];
     bool scoped = str_find_str(it->path, STR("{namespace}")) >= 0;
-    *o = (struct operation){
+    *o = (struct openapi_operation){
         .method = method,
         .action = action,
         .group = b->kind->group,
@@ -346,9 +151,9 @@ static struct str resource_path(struct build *b, const char *watch, bool scoped,
                         scoped ? "namespaces/{namespace}/" : "", b->kind->resource, behind);
 }
 
-static void add_list(struct build *b, struct item *it, bool everywhere)
+static void add_list(struct build *b, struct openapi_item *it, bool everywhere)
 {
-    struct operation *o =
+    struct openapi_operation *o =
         add_operation(b, it, "get", "list", "list", everywhere ? "ForAllNamespaces" : "");
     o->params |= PARAMS_LIST;
     o->flags = ANSWER_STREAM;
@@ -364,8 +169,8 @@ static void add_collection(struct build *b)
     bool list = api_list_has(verbs, STR("list"));
     if (b->kind->namespaced && list)
         add_list(b, new_item(b, resource_path(b, "", false, "")), true);
-    struct item *it = new_item(b, resource_path(b, "", b->kind->namespaced, ""));
-    struct operation *o;
+    struct openapi_item *it = new_item(b, resource_path(b, "", b->kind->namespaced, ""));
+    struct openapi_operation *o;
     if (api_list_has(verbs, STR("deletecollection"))) {
         o = add_operation(b, it, "delete", "deletecollection", "delete", "");
         o->params |= PARAMS_DELETE_ALL;
@@ -388,10 +193,10 @@ static void add_collection(struct build *b)
 }
 
 /* Reading, replacing and patching: of an object or of a subresource. */
-static void add_access(struct build *b, struct item *it, const char *verbs, struct str def,
+static void add_access(struct build *b, struct openapi_item *it, const char *verbs, struct str def,
                        const char *what, const char *suffix)
 {
-    struct operation *o;
+    struct openapi_operation *o;
     if (api_list_has(verbs, STR("get"))) {
         o = add_operation(b, it, "get", "get", "read", suffix);
         o->params |= PARAM_BIT(PARAM_PRETTY);
@@ -418,9 +223,9 @@ static void add_access(struct build *b, struct item *it, const char *verbs, stru
 static void add_object(struct build *b)
 {
     struct openapi_defs *d = b->paths->defs;
-    struct item *it = new_item(b, resource_path(b, "", b->kind->namespaced, "/{name}"));
+    struct openapi_item *it = new_item(b, resource_path(b, "", b->kind->namespaced, "/{name}"));
     if (api_list_has(b->kind->verbs, STR("delete"))) {
-        struct operation *o = add_operation(b, it, "delete", "delete", "delete", "");
+        struct openapi_operation *o = add_operation(b, it, "delete", "delete", "delete", "");
         o->params |= PARAMS_DELETE;
         o->body = b->paths->delete_body;
         o->answer = b->resource->returns_deleted ? openapi_defs_kind(d, b->resource)
@@ -436,9 +241,9 @@ static void add_object(struct build *b)
 
 static void add_watch(struct build *b, bool scoped, const char *suffix, bool single)
 {
-    struct item *it =
+    struct openapi_item *it =
         new_item(b, resource_path(b, "watch/", scoped, single ? "/{name}" : ""));
-    struct operation *o =
+    struct openapi_operation *o =
         add_operation(b, it, "get", single ? "watch" : "watchlist", "watch", suffix);
     o->params |= PARAMS_LIST;
     o->flags = ANSWER_STREAM;
@@ -457,7 +262,8 @@ static void add_watches(struct build *b)
     add_watch(b, b->kind->namespaced, "", true);
 }
 
-/* --- subresources ---------------------------------------------------------------------------------- */
+/* --- subresources
+ * ---------------------------------------------------------------------------------- */
 static openapi_params connect_params(const char *sub)
 {
     if (strcmp(sub, "attach") == 0)
@@ -472,24 +278,21 @@ static void add_connect(struct build *b, const struct api_subresource *s, bool w
     static const struct {
         const char *method, *title, *verb;
     } methods[] = {
-        {"delete", "Delete", "delete"},
-        {"get", "Get", "get"},
+        {"delete", "Delete", "delete"},   {"get", "Get", "get"},
         {"head", "Head", "delete"}, /* What may be proxied with DELETE may be with any method. */
-        {"options", "Options", "delete"},
-        {"patch", "Patch", "patch"},
-        {"post", "Post", "create"},
-        {"put", "Put", "update"},
+        {"options", "Options", "delete"}, {"patch", "Patch", "patch"},
+        {"post", "Post", "create"},       {"put", "Put", "update"},
     };
-    struct item *it = new_item(
-        b, resource_path(b, "", b->kind->namespaced,
-                         str_c(arena_printf(b->arena, "/{name}/%s%s", s->name,
-                                            with_path ? "/{path}" : ""))));
+    struct openapi_item *it =
+        new_item(b, resource_path(b, "", b->kind->namespaced,
+                                  str_c(arena_printf(b->arena, "/{name}/%s%s", s->name,
+                                                     with_path ? "/{path}" : ""))));
     struct str suffix = arena_printf(b->arena, STR_FMT "%s", STR_ARG(title(b->arena, s->name)),
                                      with_path ? "WithPath" : "");
     for (size_t i = 0; i < ARRAY_SIZE(methods); i++) {
         if (!api_list_has(s->verbs, str_of(methods[i].verb)))
             continue;
-        struct operation *o =
+        struct openapi_operation *o =
             add_operation(b, it, methods[i].method, "connect", "connect", str_c(suffix));
         bool scoped = b->kind->namespaced;
         o->id = arena_printf(b->arena, "connect" STR_FMT "%s%s%s" STR_FMT, STR_ARG(b->title),
@@ -523,10 +326,11 @@ static void add_subresource(struct build *b, const struct api_subresource *s)
                      : other != NULL ? openapi_defs_message(d, other->msg)
                                      : STR_NULL;
     struct str suffix = title(b->arena, s->name);
-    struct item *it = new_item(b, resource_path(b, "", b->kind->namespaced,
-                                                str_c(arena_printf(b->arena, "/{name}/%s", s->name))));
+    struct openapi_item *it =
+        new_item(b, resource_path(b, "", b->kind->namespaced,
+                                  str_c(arena_printf(b->arena, "/{name}/%s", s->name))));
     if (strcmp(s->name, "log") == 0) {
-        struct operation *o = add_operation(b, it, "get", "get", "read", str_c(suffix));
+        struct openapi_operation *o = add_operation(b, it, "get", "get", "read", str_c(suffix));
         o->params |= PARAMS_LOG;
         o->flags = ANSWER_TEXT;
         o->text = arena_printf(b->arena, "Read the log of the %s.", b->kind->kind);
@@ -535,7 +339,7 @@ static void add_subresource(struct build *b, const struct api_subresource *s)
     add_access(b, it, s->verbs, def, str_c(arena_printf(b->arena, "'s %s", s->name)),
                str_c(suffix));
     if (api_list_has(s->verbs, STR("create"))) {
-        struct operation *o = add_operation(b, it, "post", "post", "create", str_c(suffix));
+        struct openapi_operation *o = add_operation(b, it, "post", "post", "create", str_c(suffix));
         o->params |= PARAMS_WRITE;
         o->body = o->answer = def;
         o->flags = ANSWER_CREATED | ANSWER_ACCEPTED;
@@ -548,7 +352,8 @@ static void add_subresource(struct build *b, const struct api_subresource *s)
     }
 }
 
-/* --- documents' parts --------------------------------------------------------------------------------- */
+/* --- documents' parts
+ * --------------------------------------------------------------------------------- */
 void openapi_paths_init(struct openapi_paths *p, struct openapi_defs *defs,
                         struct openapi_writer *w)
 {
@@ -557,20 +362,24 @@ void openapi_paths_init(struct openapi_paths *p, struct openapi_defs *defs,
 
 static int by_path(const void *x, const void *y)
 {
-    const struct item *a = x, *b = y;
+    const struct openapi_item *a = x, *b = y;
     return str_cmp(a->path, b->path);
 }
 
 /* "/apis/apps/v1/": which resources there are. */
-static struct operation *add_index(struct build *b, struct str path, const struct api_msg *answer,
-                                   struct str id, const char *text)
+static struct openapi_operation *add_index(struct build *b, struct str path,
+                                           const struct api_msg *answer, struct str id,
+                                           const char *text)
 {
     struct items *list = b->out;
     list->items = arena_grow(b->arena, list->items, list->count, &list->cap, sizeof(*list->items));
-    struct item *it = &list->items[list->count++];
-    *it = (struct item){.path = path, .protobuf = answer != NULL, .kind = "", .count = 1};
-    it->operations[0] = (struct operation){
-        .method = "get", .id = id, .text = str_of(text), .flags = ANSWER_SAME,
+    struct openapi_item *it = &list->items[list->count++];
+    *it = (struct openapi_item){.path = path, .protobuf = answer != NULL, .kind = "", .count = 1};
+    it->operations[0] = (struct openapi_operation){
+        .method = "get",
+        .id = id,
+        .text = str_of(text),
+        .flags = ANSWER_SAME,
         .answer = answer != NULL ? openapi_defs_message(b->paths->defs, answer) : STR_NULL};
     return &it->operations[0];
 }
@@ -606,7 +415,7 @@ void openapi_paths_group_version(struct openapi_paths *p, const struct openapi_g
     AUTO_BUF tag = BUF_INIT;
     put_tag(a, gv->group, gv->version, &tag);
     for (size_t i = 0; i < items.count; i++)
-        write_item(p, &items.items[i], buf_str(&tag));
+        p->used |= openapi_item_write(p->writer, &items.items[i], buf_str(&tag));
 }
 
 static void write_index(struct openapi_paths *p, struct str path, const struct api_msg *answer,
@@ -615,7 +424,7 @@ static void write_index(struct openapi_paths *p, struct str path, const struct a
     struct items items = {0};
     struct build b = {.paths = p, .arena = p->defs->arena, .out = &items};
     add_index(&b, path, answer, id, text);
-    write_item(p, &items.items[0], tag);
+    p->used |= openapi_item_write(p->writer, &items.items[0], tag);
 }
 
 void openapi_paths_group(struct openapi_paths *p, const char *group)
@@ -657,10 +466,11 @@ void openapi_paths_single(struct openapi_paths *p, enum openapi_single s)
 {
     struct items items = {0};
     struct build b = {.paths = p, .arena = p->defs->arena, .out = &items};
-    struct operation *o = add_index(&b, arena_printf(b.arena, "/%s/", singles[s].name),
-                                    singles[s].answer, str_of(singles[s].id), singles[s].text);
+    struct openapi_operation *o =
+        add_index(&b, arena_printf(b.arena, "/%s/", singles[s].name), singles[s].answer,
+                  str_of(singles[s].id), singles[s].text);
     o->flags = singles[s].flags;
     if (s == OPENAPI_VERSION)
         o->answer = openapi_defs_version_info(p->defs);
-    write_item(p, &items.items[0], str_of(singles[s].tag));
+    p->used |= openapi_item_write(p->writer, &items.items[0], str_of(singles[s].tag));
 }

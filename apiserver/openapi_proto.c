@@ -61,7 +61,8 @@ static bool is_reference(const struct json *j)
     return json_getc(j, "$ref") != NULL;
 }
 
-/* --- openapi.v2 ------------------------------------------------------------------------------------ */
+/* --- openapi.v2
+ * ------------------------------------------------------------------------------------ */
 static const struct member schema2_members[] = {
     {"$ref", 1, TEXT, NULL},
     {"format", 2, TEXT, NULL},
@@ -97,13 +98,15 @@ static const struct shape response_schema2 = {
     .members = schema2_members, .extensions = 31, .path = {1}};
 
 static const struct member query2_members[] = {
-    {"required", 1, FLAG, NULL},     {"in", 2, TEXT, NULL},   {"description", 3, TEXT, NULL},
-    {"name", 4, TEXT, NULL},         {"type", 6, TEXT, NULL}, {"format", 7, TEXT, NULL},
+    {"required", 1, FLAG, NULL},     {"in", 2, TEXT, NULL},
+    {"description", 3, TEXT, NULL},  {"name", 4, TEXT, NULL},
+    {"type", 6, TEXT, NULL},         {"format", 7, TEXT, NULL},
     {"uniqueItems", 20, FLAG, NULL}, END,
 };
 static const struct member path2_members[] = {
-    {"required", 1, FLAG, NULL},     {"in", 2, TEXT, NULL},   {"description", 3, TEXT, NULL},
-    {"name", 4, TEXT, NULL},         {"type", 5, TEXT, NULL}, {"format", 6, TEXT, NULL},
+    {"required", 1, FLAG, NULL},     {"in", 2, TEXT, NULL},
+    {"description", 3, TEXT, NULL},  {"name", 4, TEXT, NULL},
+    {"type", 5, TEXT, NULL},         {"format", 6, TEXT, NULL},
     {"uniqueItems", 19, FLAG, NULL}, END,
 };
 static const struct member body2_members[] = {
@@ -128,10 +131,10 @@ static const struct shape *choose_parameter2(const struct json *j)
 static const struct shape *choose_parameter2_item(const struct json *j)
 {
     struct str in = json_get_str(j, "in");
-    return is_reference(j)        ? &reference
+    return is_reference(j)       ? &reference
            : str_eqc(in, "body") ? &body2_item
            : str_eqc(in, "path") ? &path2_item
-                                  : &query2_item;
+                                 : &query2_item;
 }
 static const struct shape parameter2 = {.choose = choose_parameter2};
 static const struct shape parameter2_item = {.choose = choose_parameter2_item};
@@ -156,10 +159,14 @@ static const struct member operation2_members[] = {
 static const struct shape operation2 = {.members = operation2_members, .extensions = 13};
 
 static const struct member path_item2_members[] = {
-    {"get", 2, OBJECT, &operation2},     {"put", 3, OBJECT, &operation2},
-    {"post", 4, OBJECT, &operation2},    {"delete", 5, OBJECT, &operation2},
-    {"options", 6, OBJECT, &operation2}, {"head", 7, OBJECT, &operation2},
-    {"patch", 8, OBJECT, &operation2},   {"parameters", 9, OBJECTS, &parameter2_item},
+    {"get", 2, OBJECT, &operation2},
+    {"put", 3, OBJECT, &operation2},
+    {"post", 4, OBJECT, &operation2},
+    {"delete", 5, OBJECT, &operation2},
+    {"options", 6, OBJECT, &operation2},
+    {"head", 7, OBJECT, &operation2},
+    {"patch", 8, OBJECT, &operation2},
+    {"parameters", 9, OBJECTS, &parameter2_item},
     END,
 };
 static const struct shape path_item2 = {.members = path_item2_members, .extensions = 10};
@@ -172,7 +179,8 @@ static const struct member api_key2_members[] = {{"type", 1, TEXT, NULL},
                                                  END};
 static const struct shape api_key2 = {.members = api_key2_members, .path = {2}};
 
-/* --- openapi.v3 ------------------------------------------------------------------------------------ */
+/* --- openapi.v3
+ * ------------------------------------------------------------------------------------ */
 static const struct member schema3_members[] = {
     {"nullable", 1, FLAG, NULL},
     {"readOnly", 3, FLAG, NULL},
@@ -220,7 +228,7 @@ static const struct shape *choose_item3(const struct json *j)
 static const struct shape item3 = {.choose = choose_item3};
 
 static const struct member parameter3_members[] = {
-    {"name", 1, TEXT, NULL},     {"in", 2, TEXT, NULL},         {"description", 3, TEXT, NULL},
+    {"name", 1, TEXT, NULL},     {"in", 2, TEXT, NULL},          {"description", 3, TEXT, NULL},
     {"required", 4, FLAG, NULL}, {"schema", 10, OBJECT, &item3}, END,
 };
 static const struct shape parameter3 = {
@@ -229,10 +237,8 @@ static const struct shape parameter3 = {
 static const struct member media3_members[] = {{"schema", 1, OBJECT, &item3}, END};
 static const struct shape media3 = {.members = media3_members, .extensions = 5};
 
-static const struct member body3_members[] = {{"description", 1, TEXT, NULL},
-                                              {"content", 2, MAP, &media3},
-                                              {"required", 3, FLAG, NULL},
-                                              END};
+static const struct member body3_members[] = {
+    {"description", 1, TEXT, NULL}, {"content", 2, MAP, &media3}, {"required", 3, FLAG, NULL}, END};
 static const struct shape body3 = {.members = body3_members, .extensions = 4, .path = {1}};
 
 static const struct member response3_members[] = {
@@ -253,10 +259,14 @@ static const struct member operation3_members[] = {
 static const struct shape operation3 = {.members = operation3_members, .extensions = 13};
 
 static const struct member path_item3_members[] = {
-    {"get", 4, OBJECT, &operation3},     {"put", 5, OBJECT, &operation3},
-    {"post", 6, OBJECT, &operation3},    {"delete", 7, OBJECT, &operation3},
-    {"options", 8, OBJECT, &operation3}, {"head", 9, OBJECT, &operation3},
-    {"patch", 10, OBJECT, &operation3},  {"parameters", 13, OBJECTS, &parameter3},
+    {"get", 4, OBJECT, &operation3},
+    {"put", 5, OBJECT, &operation3},
+    {"post", 6, OBJECT, &operation3},
+    {"delete", 7, OBJECT, &operation3},
+    {"options", 8, OBJECT, &operation3},
+    {"head", 9, OBJECT, &operation3},
+    {"patch", 10, OBJECT, &operation3},
+    {"parameters", 13, OBJECTS, &parameter3},
     END,
 };
 static const struct shape path_item3 = {.members = path_item3_members, .extensions = 14};
@@ -269,7 +279,8 @@ static const struct member security3_members[] = {{"type", 1, TEXT, NULL},
                                                   END};
 static const struct shape security3 = {.members = security3_members, .path = {1}};
 
-/* --- writing --------------------------------------------------------------------------------------- */
+/* --- writing
+ * --------------------------------------------------------------------------------------- */
 static void put_bytes(struct buf *b, uint32_t number, struct str s)
 {
     buf_put_varint(b, (number << 3) | 2);
@@ -311,8 +322,7 @@ static void put_real(struct buf *b, uint32_t number, double v)
 
 static double real_of(const struct json *j)
 {
-    return j->type == JSON_INT ? (double)j->integer
-                               : j->type == JSON_DOUBLE ? j->number.value : 0;
+    return j->type == JSON_INT ? (double)j->integer : j->type == JSON_DOUBLE ? j->number.value : 0;
 }
 
 static void put_any(struct buf *b, uint32_t number, const struct json *j)

@@ -5,6 +5,7 @@
  * wrapped in allOf, since a $ref's neighbours do not count there. */
 #include "apiserver/openapi_defs.h"
 
+#include "api/meta_v1.h"
 #include "lib/api/json.h"
 #include "lib/api/scheme.h"
 #include "lib/base/arena.h"
@@ -168,7 +169,9 @@ static bool is_string_list(const struct api_field *f)
 /* Type, format and values of what is no message. */
 static void put_simple(struct object *o, const struct api_field *f)
 {
-    if (f->enum_values != NULL) {
+    /* The values of meta/v1's Condition.status are stated for custom resources alone. */
+    bool hidden = f == api_field_by_json(&meta_v1_condition_msg, STR("status"));
+    if (f->enum_values != NULL && !hidden) {
         object_key(o, "enum");
         put_strings(o->out, f->enum_values, '|');
     }

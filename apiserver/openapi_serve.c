@@ -59,7 +59,7 @@ struct task {
     struct mail mail;
     struct list link;
     struct req *r;
-    struct document_set *set; /* Counted. */
+    struct document_set *set;  /* Counted. */
     struct document *document; /* NULL: the index. */
     enum form form;
 };
@@ -69,7 +69,8 @@ static struct document_set *current;
 static struct list tasks;
 static bool building; /* The thread is there and looks at the tasks again. */
 
-/* --- sets ---------------------------------------------------------------------------------------- */
+/* --- sets ----------------------------------------------------------------------------------------
+ */
 static void set_unref(struct document_set *set)
 {
     if (atomic_fetch_sub(&set->refs, 1) != 1)
@@ -180,7 +181,8 @@ void openapi_init(void)
     openapi_publish(&(struct openapi_sources){versions, n}, NULL);
 }
 
-/* --- building: on the builder thread ----------------------------------------------------------------- */
+/* --- building: on the builder thread
+ * ----------------------------------------------------------------- */
 static void write_document(const struct document_set *set, const struct document *d, enum form form,
                            struct buf *out)
 {
@@ -274,7 +276,8 @@ static void *builder_main(void *arg)
     return NULL;
 }
 
-/* --- answers ------------------------------------------------------------------------------------------ */
+/* --- answers
+ * ------------------------------------------------------------------------------------------ */
 static const char *const types[2][4] = {
     {TYPE_JSON, "application/com.github.proto-openapi.spec.v2@v1.0+protobuf",
      "application/com.github.proto-openapi.spec.v2.v1.0+protobuf", NULL},
@@ -363,8 +366,8 @@ static void answer(struct task *t, struct net_bytes *bytes, const char *hash)
         http_response_header(r->http, "Vary", "Accept, Accept-Encoding");
     http_response_header_str(r->http, STR("ETag"), etag);
     if (v3 && wanted.len != 0 && !str_eqc(wanted, hash)) {
-        struct str url = arena_printf(r->arena, V3_PREFIX STR_FMT "?hash=%s",
-                                      STR_ARG(t->document->name), hash);
+        struct str url =
+            arena_printf(r->arena, V3_PREFIX STR_FMT "?hash=%s", STR_ARG(t->document->name), hash);
         http_response_header_str(r->http, STR("Location"), url);
         answer_empty(r, 301);
         return;
@@ -389,8 +392,7 @@ static void answer(struct task *t, struct net_bytes *bytes, const char *hash)
 static bool ready(const struct task *t, struct net_bytes **ret_bytes, char ret_hash[65])
 {
     pthread_mutex_lock(&lock);
-    struct net_bytes *b =
-        t->document == NULL ? t->set->index : t->document->packed[t->form];
+    struct net_bytes *b = t->document == NULL ? t->set->index : t->document->packed[t->form];
     if (b != NULL) {
         *ret_bytes = net_bytes_ref(b);
         memcpy(ret_hash, t->document == NULL ? t->set->index_hash : t->document->hash, 65);

@@ -23,7 +23,9 @@ static const struct place places[2][4] = {
                     {"definitions", 0, 9, 1},
                     {"parameters", 0, 10, 1},
                     {"securityDefinitions", 0, 13, 1}},
-    [OPENAPI_V3] = {{"paths", 0, 4, 1}, {"schemas", 5, 1, 1}, {NULL, 0, 0, 0},
+    [OPENAPI_V3] = {{"paths", 0, 4, 1},
+                    {"schemas", 5, 1, 1},
+                    {NULL, 0, 0, 0},
                     {"securitySchemes", 5, 7, 1}},
 };
 
@@ -46,7 +48,8 @@ void openapi_writer_open(struct openapi_writer *w, enum openapi_version version,
         .version = version, .protobuf = protobuf, .out = out, .scratch = arena_new(64 << 10)};
     const char *number = version == OPENAPI_V2 ? "2.0" : "3.0.0";
     if (!protobuf) {
-        buf_printf(out, "{\"%s\":\"%s\",\"info\":{\"title\":\"" TITLE "\",\"version\":\"" RELEASE "\"}",
+        buf_printf(out,
+                   "{\"%s\":\"%s\",\"info\":{\"title\":\"" TITLE "\",\"version\":\"" RELEASE "\"}",
                    version == OPENAPI_V2 ? "swagger" : "openapi", number);
         return;
     }

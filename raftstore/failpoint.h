@@ -45,6 +45,9 @@ struct error;
     X(LOG_SYNCED, "log.synced", STEP) /* Durable, and nobody knows yet. */                         \
     X(LOG_MARK, "log.mark", WRITE)                                                                 \
     X(LOG_TRIM, "log.trim", CALL)                                                                  \
+    X(LOG_SPARE_OPEN, "log.spare.open", CALL)                                                      \
+    X(LOG_SPARE_DIRSYNC, "log.spare.dirsync", CALL)                                                \
+    X(LOG_SPARE_DELETE, "log.spare.delete", CALL)                                                  \
     X(LOG_READ, "log.read", CALL)                                                                  \
     X(LOG_RECOVER_WRITE, "log.recover.write", WRITE)                                               \
     X(LOG_RECOVER_SYNC, "log.recover.fsync", CALL)                                                 \

@@ -15,6 +15,11 @@
 /* Room that is given back: whole pages, and not for a little. */
 #define RELEASE_ALIGN 4096u
 #define RELEASE_MIN (64u << 10)
+/* Room of a segment that is left unused rather than given back and reserved again. */
+#define RELEASE_PART 4
+/* Partial pages of a file that is not in memory would have to be read first. */
+#define PAGE_BYTES 4096u
+#define IDLE_SPARES 4
 
 char *log_path(const struct log *l, const char *name)
 {
@@ -28,14 +33,14 @@ char *log_segment_path(const struct log *l, uint64_t number)
     return log_path(l, name);
 }
 
-void log_segment_push(struct log *l, uint64_t number, uint64_t bytes)
+void log_segment_push(struct log *l, const struct log_segment *s)
 {
     if (l->segment_count == l->segment_cap) {
         l->segment_cap = MAX_OF(l->segment_cap * 2, (size_t)8);
         l->segments = xrealloc(l->segments, l->segment_cap * sizeof(*l->segments));
     }
-    l->segments[l->segment_count++] =
-        (struct log_segment){.number = number, .bytes = bytes, .end = LOG_SEGMENT_HEADER_BYTES};
+    l->segments[l->segment_count] = *s;
+    l->segments[l->segment_count++].end = LOG_SEGMENT_HEADER_BYTES;
 }
 
 int log_sync_fd(struct log *l, enum failpoint f, int fd)
@@ -142,6 +147,7 @@ void log_abandon(struct log *l)
         l->disk->ops->close(l->disk, l->lock_fd);
     buf_done(&l->staged);
     free(l->segments);
+    free(l->spares.numbers);
     free(l->finds);
     free(l->dir);
     free(l);
@@ -221,8 +227,9 @@ static void stage(struct log *l, const struct log_record *r)
     if (l->staged.len == 0) {
         memset(buf_reserve(&l->staged, LOG_BATCH_HEADER_BYTES), 0, LOG_BATCH_HEADER_BYTES);
         buf_commit(&l->staged, LOG_BATCH_HEADER_BYTES);
+        l->staged_salt = log_last(l)->salt;
     }
-    log_record_encode(r, l->salt, &l->staged);
+    log_record_encode(r, l->staged_salt, &l->staged);
     l->staged_records++;
 }
 
@@ -258,25 +265,37 @@ size_t log_staged_bytes(const struct log *l)
 
 /* --- writing ---------------------------------------------------------------- */
 
-/* Puts a complete, synced segment file under the temporary name. */
-static int write_segment(struct log *l, const char *tmp, uint64_t bytes,
-                         struct log_segment_header *h, int *ret_fd)
+/* The file of a segment to be: a spare, else a new one. *path: where it lies. */
+static int open_segment(struct log *l, uint64_t bytes, char **path, bool *ret_reused)
+{
+    int fd = bytes == l->segment_bytes ? log_spare_take(l, path) : -ENOENT;
+    *ret_reused = fd >= 0;
+    if (fd >= 0)
+        return fd;
+    *path = log_path(l, LOG_TMP_NAME);
+    int rc = failpoint(FP_LOG_SEGMENT_CREATE);
+    return rc < 0 ? rc : l->disk->ops->open(l->disk, *path, DISK_CREATE);
+}
+
+/* Puts a complete, synced segment file under a name that does not count. */
+static int write_segment(struct log *l, uint64_t bytes, struct log_segment_header *h, char **path,
+                         int *ret_fd)
 {
     struct disk *d = l->disk;
-    uint8_t header[LOG_SEGMENT_HEADER_BYTES];
-    int rc = failpoint(FP_LOG_SEGMENT_CREATE);
-    int fd = rc < 0 ? rc : d->ops->open(d, tmp, DISK_CREATE);
+    uint8_t page[PAGE_BYTES] = {0};
+    int fd = open_segment(l, bytes, path, &h->reused);
     if (fd < 0)
         return fd;
-    rc = failpoint(FP_LOG_SEGMENT_ALLOCATE);
+    int rc = failpoint(FP_LOG_SEGMENT_ALLOCATE);
     if (rc == 0)
         rc = d->ops->fallocate(d, fd, 0, bytes);
     h->bytes = rc == 0 ? bytes : 0;
     if (rc == -EOPNOTSUPP || rc == -ENOSYS)
         rc = 0;
-    log_segment_header_encode(h, header);
+    log_segment_header_encode(h, page);
+    size_t n = h->reused ? (size_t)MIN_OF((uint64_t)PAGE_BYTES, bytes) : LOG_SEGMENT_HEADER_BYTES;
     if (rc == 0)
-        rc = failpoint_pwrite_all(FP_LOG_SEGMENT_WRITE, d, fd, header, LOG_SEGMENT_HEADER_BYTES, 0);
+        rc = failpoint_pwrite_all(FP_LOG_SEGMENT_WRITE, d, fd, page, n, 0);
     if (rc == 0)
         rc = log_sync_fd(l, FP_LOG_SEGMENT_SYNC, fd);
     if (rc == 0)
@@ -294,7 +313,8 @@ static void release_rest(struct log *l)
     struct disk *d = l->disk;
     struct log_segment *last = log_last(l);
     uint64_t from = (last->end + RELEASE_ALIGN - 1) / RELEASE_ALIGN * RELEASE_ALIGN;
-    if (d->ops->release == NULL || last->bytes < from + RELEASE_MIN)
+    if (d->ops->release == NULL ||
+        last->bytes < from + MAX_OF((uint64_t)RELEASE_MIN, last->bytes / RELEASE_PART))
         return;
     if (d->ops->release(d, l->fd, from, last->bytes - from) == 0)
         last->bytes = from;
@@ -317,11 +337,11 @@ int log_roll(struct log *l, size_t need, struct error *err)
         .salt = l->salt,
         .joined = l->joined,
     };
-    AUTO_FREE char *tmp = log_path(l, LOG_TMP_NAME);
+    AUTO_FREE char *tmp = NULL;
     AUTO_FREE char *path = log_segment_path(l, h.number);
     uint64_t bytes = MAX_OF(l->segment_bytes, (uint64_t)LOG_SEGMENT_HEADER_BYTES + need);
     int fd = -1;
-    int rc = write_segment(l, tmp, bytes, &h, &fd);
+    int rc = write_segment(l, bytes, &h, &tmp, &fd);
     /* A crash from here on finds either no new segment or a whole one. Should
      * the folder's sync fail, the next attempt replaces the file by its equal. */
     if (rc == 0)
@@ -336,6 +356,8 @@ int log_roll(struct log *l, size_t need, struct error *err)
         if (fd >= 0)
             d->ops->close(d, fd);
         (void)d->ops->unlink(d, tmp);
+        if (disk_error(rc) == E_NO_SPACE)
+            (void)log_tidy_all(l);
         return error_set_errno(err, disk_error(rc), -rc, "cannot make the log segment %s", path);
     }
     if (l->fd >= 0) {
@@ -345,7 +367,10 @@ int log_roll(struct log *l, size_t need, struct error *err)
     l->fd = fd;
     l->must_roll = false;
     l->seq = h.first_seq;
-    log_segment_push(l, h.number, bytes);
+    log_segment_push(l, &(struct log_segment){.number = h.number,
+                                              .bytes = bytes,
+                                              .salt = log_segment_salt(&h),
+                                              .reused = h.reused});
     return 0;
 }
 
@@ -369,18 +394,35 @@ void log_find_note(struct log *l, const struct log_effect *effect, uint64_t befo
     l->finds[l->find_count++] = (struct log_find){effect->low, segment, offset};
 }
 
+/* How many zeros behind the batch fill the page, where its old bytes would have to
+ * be read otherwise. */
+static size_t staged_padding(struct log *l)
+{
+    const struct log_segment *last = log_last(l);
+    uint64_t end = last->end + l->staged.len;
+    uint64_t full = MIN_OF((end + PAGE_BYTES - 1) / PAGE_BYTES * PAGE_BYTES, last->bytes);
+    if (!last->reused || full <= end)
+        return 0;
+    memset(buf_reserve(&l->staged, (size_t)(full - end)), 0, (size_t)(full - end));
+    return (size_t)(full - end);
+}
+
 /* Writes the staged batch behind the last one. */
 static int write_staged(struct log *l, enum failpoint f, struct error *err)
 {
+    uint32_t salt = log_last(l)->salt;
     struct log_batch_header h = {
         .seq = l->seq,
         .durable_seq = l->durable_seq,
         .body_bytes = (uint32_t)(l->staged.len - LOG_BATCH_HEADER_BYTES),
         .record_count = l->staged_records,
     };
-    log_batch_header_encode(&h, l->salt, l->staged.data);
-    int rc =
-        failpoint_pwrite_all(f, l->disk, l->fd, l->staged.data, l->staged.len, log_last(l)->end);
+    if (l->staged_salt != salt)
+        log_records_reseal(l->staged.data + LOG_BATCH_HEADER_BYTES, h.body_bytes, salt);
+    l->staged_salt = salt;
+    size_t n = l->staged.len + staged_padding(l);
+    log_batch_header_encode(&h, salt, l->staged.data);
+    int rc = failpoint_pwrite_all(f, l->disk, l->fd, l->staged.data, n, log_last(l)->end);
     if (rc < 0) {
         l->must_roll = true;
         return error_set_errno(err, disk_error(rc), -rc, "cannot write to the log in %s", l->dir);
@@ -460,25 +502,38 @@ void log_trim(struct log *l, uint64_t index)
             }
         if (later > index + 1)
             break;
-        AUTO_FREE char *path = log_segment_path(l, l->segments[drop].number);
         int rc = failpoint(FP_LOG_TRIM);
         if (rc == 0)
-            rc = l->disk->ops->unlink(l->disk, path);
+            rc = log_spare_retire(l, &l->segments[drop]);
         if (rc < 0 && rc != -ENOENT) {
-            log_warning("cannot delete the old log segment %s: %s", path, strerror(-rc));
+            AUTO_FREE char *path = log_segment_path(l, l->segments[drop].number);
+            log_warning("cannot remove the old log segment %s: %s", path, strerror(-rc));
             break;
         }
         drop++;
     }
     if (drop == 0)
         return;
+    log_spares_settle(l);
     l->segment_count -= drop;
     memmove(l->segments, l->segments + drop, l->segment_count * sizeof(*l->segments));
     size_t gone = 0;
     while (gone < l->find_count && l->finds[gone].segment < l->segments[0].number)
         gone++;
     l->find_count -= gone;
-    memmove(l->finds, l->finds + gone, l->find_count * sizeof(*l->finds));
+    if (l->find_count > 0)
+        memmove(l->finds, l->finds + gone, l->find_count * sizeof(*l->finds));
+}
+
+bool log_tidy(struct log *l)
+{
+    size_t keep = MAX_OF(l->spares.count, (size_t)1) - 1;
+    return log_spares_drop(l, MAX_OF(keep, (size_t)IDLE_SPARES)) > 0;
+}
+
+bool log_tidy_all(struct log *l)
+{
+    return log_spares_drop(l, 0) > 0;
 }
 
 /* --- reading ---------------------------------------------------------------- */
@@ -488,6 +543,7 @@ struct reader {
     struct log_read *out;
     uint64_t from;
     size_t cap;
+    uint32_t salt; /* Of the segment that is being read. */
 };
 
 /* Drops what was collected from `index` on: it was written over later. */
@@ -525,7 +581,7 @@ static int reader_batch(struct reader *r, int fd, uint64_t offset, uint64_t *ret
     ssize_t got = disk_pread_full(d, fd, header, sizeof(header), offset);
     if (got < 0)
         return E_IO;
-    if (got < (ssize_t)sizeof(header) || !log_batch_header_decode(header, r->l->salt, &h))
+    if (got < (ssize_t)sizeof(header) || !log_batch_header_decode(header, r->salt, &h))
         return E_CORRUPT;
     size_t at = r->out->bytes.len;
     uint8_t *body = buf_reserve(&r->out->bytes, h.body_bytes);
@@ -540,7 +596,7 @@ static int reader_batch(struct reader *r, int fd, uint64_t offset, uint64_t *ret
     size_t pos = 0;
     for (uint32_t i = 0; i < h.record_count; i++) {
         /* The decoder's data must point at where the buffer is now. */
-        if (!log_record_decode(r->out->bytes.data + at, h.body_bytes, &pos, r->l->salt, &rec))
+        if (!log_record_decode(r->out->bytes.data + at, h.body_bytes, &pos, r->salt, &rec))
             return E_CORRUPT;
         reader_take(r, &rec);
     }
@@ -583,7 +639,9 @@ int log_read(struct log *l, uint64_t index, uint64_t bytes_max, struct log_read 
     struct reader r = {.l = l, .out = ret, .from = index};
     for (; i < l->find_count; i++) {
         const struct log_find *f = &l->finds[i], *next = i + 1 < l->find_count ? f + 1 : NULL;
-        uint64_t end = l->segments[f->segment - l->segments[0].number].end;
+        const struct log_segment *s = &l->segments[f->segment - l->segments[0].number];
+        uint64_t end = s->end;
+        r.salt = s->salt;
         if (next != NULL && next->segment == f->segment)
             end = next->offset;
         int rc = reader_span(&r, f->segment, f->offset, end, bytes_max, err);

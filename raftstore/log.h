@@ -7,9 +7,9 @@
  *   sync                   writes them as one batch, one fdatasync
  *
  * Happy path: a batch goes behind the last one in the current segment; a full
- * segment is followed by a new one, made under a temporary name, synced, then
- * renamed. Nothing written is ever changed: a conflicting suffix is cut by
- * appending over it, a prefix by deleting whole segments.
+ * segment is followed by a new one, made under another name, synced, then renamed.
+ * Nothing written is ever changed: a conflicting suffix is cut by appending over
+ * it, a prefix by removing whole segments, in whose files later ones are written.
  *
  * Failures: when a write or fdatasync fails the staged records stay, and the
  * next sync tries again in a new segment whose header says that the failed
@@ -55,7 +55,7 @@ struct log_state {
     uint64_t first_index; /* last_index + 1 when there are no entries. */
     uint64_t last_index;
     uint64_t last_term;
-    uint64_t bytes; /* Taken on disk by all segments. */
+    uint64_t bytes; /* Taken on disk by all segments, without spares. */
     bool joined;    /* As at creation: such a member never founds a cluster. */
 };
 
@@ -86,8 +86,13 @@ int log_sync(struct log *l, struct error *err);
  * the last one be told from a torn write. For idle moments. */
 void log_mark(struct log *l);
 
-/* Entries up to index are not needed: deletes segments that hold no others. */
+/* Entries up to index are not needed: removes segments that hold no others. Their
+ * files stay, as spares for the segments to come. */
 void log_trim(struct log *l, uint64_t index);
+/* Deletes one spare that is more than an idle log needs. False: there is none. */
+bool log_tidy(struct log *l);
+/* Deletes all spares: there is little room. False: there are none. */
+bool log_tidy_all(struct log *l);
 
 /* --- reading --- */
 struct log_read {

@@ -58,7 +58,7 @@ void log_segment_header_encode(const struct log_segment_header *h,
 {
     memset(ret, 0, LOG_SEGMENT_HEADER_BYTES);
     memcpy(ret, segment_magic, sizeof(segment_magic));
-    put32(ret + SEG_VERSION, LOG_FORMAT_VERSION);
+    put32(ret + SEG_VERSION, h->reused ? 2 : 1);
     put32(ret + SEG_SALT, h->salt);
     put64(ret + SEG_CLUSTER, h->cluster_id);
     put64(ret + SEG_MEMBER, h->member_id);
@@ -83,10 +83,10 @@ int log_segment_header_decode(const uint8_t p[LOG_SEGMENT_HEADER_BYTES],
     if (crc32c(0, p, SEG_CRC) != get32(p + SEG_CRC))
         return error_set(err, E_CORRUPT, "the segment header's checksum is wrong");
     uint32_t version = get32(p + SEG_VERSION);
-    if (version != LOG_FORMAT_VERSION)
+    if (version < 1 || version > LOG_FORMAT_VERSION)
         return error_set(err, E_INVALID,
-                         "log format version %" PRIu32 ", this program reads version %d", version,
-                         LOG_FORMAT_VERSION);
+                         "log format version %" PRIu32 ", this program reads versions 1 to %d",
+                         version, LOG_FORMAT_VERSION);
     *ret = (struct log_segment_header){
         .cluster_id = get64(p + SEG_CLUSTER),
         .member_id = get64(p + SEG_MEMBER),
@@ -101,6 +101,7 @@ int log_segment_header_decode(const uint8_t p[LOG_SEGMENT_HEADER_BYTES],
         .salt = get32(p + SEG_SALT),
         .joined = p[SEG_JOINED] != 0,
         .bytes = get64(p + SEG_BYTES),
+        .reused = version >= 2,
     };
     return 0;
 }
@@ -132,6 +133,12 @@ bool log_batch_header_decode(const uint8_t p[LOG_BATCH_HEADER_BYTES], uint32_t s
     return ret->body_bytes <= LOG_BATCH_BODY_MAX && ret->body_bytes % LOG_ALIGN == 0;
 }
 
+static void record_seal(uint8_t *p, size_t bytes, uint32_t salt)
+{
+    uint32_t crc = crc32c(salt, p, 4);
+    put32(p + 4, crc32c(crc, p + 8, bytes - 8));
+}
+
 /* Record header: length, crc of all the rest with payload and padding, type, kind, 6 spare, term,
  * index. */
 void log_record_encode(const struct log_record *r, uint32_t salt, struct buf *out)
@@ -148,9 +155,18 @@ void log_record_encode(const struct log_record *r, uint32_t salt, struct buf *ou
     if (r->len > 0)
         memcpy(p + LOG_RECORD_HEADER_BYTES, r->data, r->len);
     memset(p + LOG_RECORD_HEADER_BYTES + r->len, 0, log_align(r->len) - r->len);
-    uint32_t crc = crc32c(salt, p, 4);
-    put32(p + 4, crc32c(crc, p + 8, bytes - 8));
+    record_seal(p, bytes, salt);
     buf_commit(out, bytes);
+}
+
+void log_records_reseal(uint8_t *body, size_t n, uint32_t salt)
+{
+    for (size_t at = 0; at < n;) {
+        size_t bytes = log_record_bytes(get32(body + at));
+        ASSERT(bytes <= n - at);
+        record_seal(body + at, bytes, salt);
+        at += bytes;
+    }
 }
 
 bool log_record_decode(const uint8_t *body, size_t n, size_t *pos, uint32_t salt,

@@ -10,8 +10,12 @@
  * a batch that cannot be read was never acknowledged unless a later header says
  * that it was durable.
  *
- * Checksums start from the segment's random salt. Values come from users, so
- * without it a value could hold bytes that pass for a batch. */
+ * Checksums start from the segment's salt. Values come from users, so without it a
+ * value could hold bytes that pass for a batch. In version 1 it is the log's own,
+ * drawn at random. A segment of version 2 lies in a file that held an older one,
+ * whose bytes stand behind the last batch instead of zeros: its number is added to
+ * the log's salt, so that none of them, in whatever mixture a torn write leaves,
+ * has a right checksum. What needs no version 2 is written in version 1. */
 #ifndef RAFTSTORE_LOG_FORMAT_H
 #define RAFTSTORE_LOG_FORMAT_H
 
@@ -20,7 +24,7 @@
 struct buf;
 struct error;
 
-#define LOG_FORMAT_VERSION 1
+#define LOG_FORMAT_VERSION 2
 #define LOG_SEGMENT_HEADER_BYTES 512
 #define LOG_BATCH_HEADER_BYTES 40
 #define LOG_RECORD_HEADER_BYTES 32
@@ -50,8 +54,9 @@ struct log_segment_header {
     uint64_t vote;
     uint64_t boot;  /* How often the log was opened. */
     uint64_t bytes; /* The file is at least so long; 0: the disk cannot reserve room. */
-    uint32_t salt;
+    uint32_t salt;  /* The log's, whatever the segment's version. */
     bool joined;
+    bool reused; /* Version 2. */
 };
 
 struct log_batch_header {
@@ -69,6 +74,12 @@ struct log_record {
     const uint8_t *data; /* Borrowed from the batch. */
     uint32_t len;
 };
+
+/* What the checksums of its batches and records start from. */
+static inline uint32_t log_segment_salt(const struct log_segment_header *h)
+{
+    return h->reused ? h->salt + (uint32_t)h->number : h->salt;
+}
 
 static inline size_t log_align(size_t n)
 {
@@ -93,6 +104,8 @@ bool log_batch_header_decode(const uint8_t p[LOG_BATCH_HEADER_BYTES], uint32_t s
                              struct log_batch_header *ret);
 
 void log_record_encode(const struct log_record *r, uint32_t salt, struct buf *out);
+/* Gives records that were encoded another salt. */
+void log_records_reseal(uint8_t *body, size_t n, uint32_t salt);
 /* Reads the record at *pos of a body of n bytes and moves *pos behind it.
  * False when it is damaged or does not fit. */
 bool log_record_decode(const uint8_t *body, size_t n, size_t *pos, uint32_t salt,

@@ -14,6 +14,8 @@ struct log_segment {
     uint64_t number;
     uint64_t bytes; /* Room taken on disk. */
     uint64_t end;   /* Where its last batch ends. */
+    uint32_t salt;
+    bool reused; /* Bytes of a former life lie behind the last batch. */
 };
 
 /* From this batch on, entries with an index of at least `index` are found. The
@@ -36,7 +38,7 @@ struct log {
     uint64_t cluster_id;
     uint64_t member_id;
     uint64_t instance;
-    uint32_t salt;
+    uint32_t salt; /* Of the segments that were made as new files. */
     bool joined;
 
     /* Log state with what is staged; `saved` is the part that is durable. */
@@ -51,6 +53,11 @@ struct log {
     struct log_segment *segments; /* Ascending, without gaps; the last is written to. */
     size_t segment_count;         /* Never 0 once open. */
     size_t segment_cap;
+    struct log_spares {
+        uint64_t *numbers;
+        size_t count, cap;
+        size_t settled; /* The first so many have their names for good. */
+    } spares;
     struct log_find *finds;
     size_t find_count;
     size_t find_cap;
@@ -62,6 +69,7 @@ struct log {
 
     struct buf staged; /* A batch: room for its header, then records. Empty: none. */
     uint32_t staged_records;
+    uint32_t staged_salt; /* Their checksums'. */
     struct log_effect {
         bool reset;
         uint64_t low; /* Lowest entry index since the reset, or UINT64_MAX. */
@@ -74,7 +82,7 @@ static inline struct log_segment *log_last(struct log *l)
 }
 char *log_path(const struct log *l, const char *name);
 char *log_segment_path(const struct log *l, uint64_t number);
-void log_segment_push(struct log *l, uint64_t number, uint64_t bytes);
+void log_segment_push(struct log *l, const struct log_segment *s);
 int log_sync_fd(struct log *l, enum failpoint f, int fd);
 /* Starts segment number `last + 1`, with room for a batch of `need` bytes. */
 int log_roll(struct log *l, size_t need, struct error *err);
@@ -84,6 +92,19 @@ void log_find_note(struct log *l, const struct log_effect *effect, uint64_t befo
 /* Accounts a record in position and effect. False: it contradicts the position. */
 bool log_record_account(const struct log_record *r, struct log_position *pos,
                         struct log_effect *effect);
+
+/* --- log_spare.c --- */
+#define LOG_SPARES_MAX 256
+/* Those of an earlier process. */
+void log_spares_find(struct log *l);
+/* Gives a segment that is not needed another name, or deletes it. */
+int log_spare_retire(struct log *l, const struct log_segment *s);
+void log_spares_settle(struct log *l); /* Behind the last retire. */
+/* A file number open for writing, and where the file lies; it is a spare no more.
+ * -ENOENT: none is left. */
+int log_spare_take(struct log *l, char **ret_path);
+/* Deletes all but `keep`. Returns how many. */
+size_t log_spares_drop(struct log *l, size_t keep);
 
 /* Reads the segments that exist. E_NOT_FOUND when there are none. */
 int log_recover(struct log *l, struct error *err);

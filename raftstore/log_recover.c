@@ -8,6 +8,8 @@
  *   nothing but zeros behind             the end
  *   no later header says it was durable  a torn write, never acknowledged: cut
  *   a later header says it was durable   damage: refuse
+ * A segment in a file that held an older one never ends in zeros. What is behind its
+ * last batch is left alone, as after a torn write, which may be part of it.
  * Anything unreadable in an earlier segment is damage, since a segment starts
  * only once all before it is durable. */
 #include "raftstore/log_internal.h"
@@ -66,6 +68,7 @@ struct scan {
     uint8_t *bytes;
     uint64_t size;
     struct log_segment_header header;
+    uint32_t salt;
 };
 
 static int read_segment(struct scan *s, int fd, struct error *err)
@@ -105,6 +108,7 @@ static int check_header(struct scan *s, bool first, struct error *err)
         return damaged(l, s->number, 0, "the file's name and header disagree on its number", err);
     if (s->size < h->bytes)
         return damaged(l, s->number, s->size, "the file was cut short", err);
+    s->salt = log_segment_salt(h);
     if (first) {
         l->cluster_id = h->cluster_id;
         l->member_id = h->member_id;
@@ -136,7 +140,7 @@ static bool scan_batch(struct scan *s, uint64_t offset, uint64_t limit_seq,
     struct log *l = s->l;
     uint64_t left = s->size - offset;
     if (left < LOG_BATCH_HEADER_BYTES ||
-        !log_batch_header_decode(s->bytes + offset, l->salt, ret) || ret->seq != l->seq ||
+        !log_batch_header_decode(s->bytes + offset, s->salt, ret) || ret->seq != l->seq ||
         ret->seq >= limit_seq || ret->body_bytes > left - LOG_BATCH_HEADER_BYTES)
         return false;
     struct log_position pos = l->now;
@@ -145,7 +149,7 @@ static bool scan_batch(struct scan *s, uint64_t offset, uint64_t limit_seq,
     struct log_record r;
     size_t at = 0;
     for (uint32_t i = 0; i < ret->record_count; i++)
-        if (!log_record_decode(body, ret->body_bytes, &at, l->salt, &r) ||
+        if (!log_record_decode(body, ret->body_bytes, &at, s->salt, &r) ||
             !log_record_account(&r, &pos, &effect))
             return false;
     if (at != ret->body_bytes)
@@ -161,7 +165,7 @@ static bool durable_evidence(const struct scan *s, uint64_t offset, uint64_t seq
 {
     struct log_batch_header h;
     for (; offset + LOG_BATCH_HEADER_BYTES <= s->size; offset += LOG_ALIGN)
-        if (log_batch_header_decode(s->bytes + offset, s->l->salt, &h) && h.durable_seq >= seq)
+        if (log_batch_header_decode(s->bytes + offset, s->salt, &h) && h.durable_seq >= seq)
             return true;
     return false;
 }
@@ -192,9 +196,10 @@ static int settle_tail(struct scan *s, int fd, uint64_t offset, uint64_t undurab
     if (durable_evidence(s, offset, l->seq))
         return damaged(l, s->number, offset, "a batch that was durable cannot be read", err);
     if (!all_zero(s->bytes + offset, s->size - offset)) {
-        log_info("%s: cut a torn write of segment %" PRIu64 " at offset %" PRIu64
-                 "; it was never acknowledged",
-                 l->dir, s->number, offset);
+        if (!s->header.reused)
+            log_info("%s: cut a torn write of segment %" PRIu64 " at offset %" PRIu64
+                     "; it was never acknowledged",
+                     l->dir, s->number, offset);
         l->must_roll = true; /* Leaves the remains as they are. */
     }
     if (undurable < offset) {
@@ -222,7 +227,7 @@ static int scan_batches(struct scan *s, int fd, const struct log_segment_header 
         durable = MAX_OF(durable, h.durable_seq);
     }
     for (uint64_t at = undurable; at < offset; at += LOG_BATCH_HEADER_BYTES + h.body_bytes) {
-        if (!log_batch_header_decode(s->bytes + at, l->salt, &h) || h.seq > durable)
+        if (!log_batch_header_decode(s->bytes + at, s->salt, &h) || h.seq > durable)
             break;
         undurable = at + LOG_BATCH_HEADER_BYTES + h.body_bytes;
     }
@@ -270,7 +275,9 @@ static int recover_segment(struct log *l, const struct numbers *n, size_t i, str
     if (rc == 0)
         rc = check_header(&s, i == 0, err);
     if (rc == 0) {
-        log_segment_push(l, s.number, s.size);
+        log_segment_push(
+            l, &(struct log_segment){
+                   .number = s.number, .bytes = s.size, .salt = s.salt, .reused = s.header.reused});
         rc = scan_batches(&s, fd, last ? NULL : &next, err);
     }
     free(s.bytes);
@@ -303,6 +310,7 @@ int log_recover(struct log *l, struct error *err)
     /* A segment that was being made when the process died. */
     AUTO_FREE char *tmp = log_path(l, LOG_TMP_NAME);
     (void)d->ops->unlink(d, tmp);
+    log_spares_find(l);
     struct numbers n = {0};
     int rc = d->ops->list(d, l->dir, collect, &n);
     rc = rc < 0 ? error_set_errno(err, E_IO, -rc, "cannot list %s", l->dir)

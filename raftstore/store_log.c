@@ -153,6 +153,9 @@ static void check_space(struct store *s, uint64_t now)
     int64_t bytes = s->disk->ops->free_bytes(s->disk, s->data_dir);
     io->checked_ms = now;
     io->wrote = false;
+    /* Room that nobody needs goes first. */
+    if (bytes >= 0 && (uint64_t)bytes < s->disk_reserve_bytes && log_tidy_all(io->log))
+        bytes = s->disk->ops->free_bytes(s->disk, s->data_dir);
     /* Back only with a quarter more, so that it does not flap. */
     uint64_t want = s->disk_reserve_bytes + (io->low ? s->disk_reserve_bytes / 4 : 0);
     bool low = bytes >= 0 && (uint64_t)bytes < want;
@@ -184,7 +187,9 @@ static uint64_t on_turn(void *arg)
         log_mark(io->log);
         io->marked = true;
     }
-    return io->low || !io->marked ? MARK_AFTER_MS : WORKER_NO_WAKE;
+    bool idle = now - io->wrote_ms >= MARK_AFTER_MS;
+    bool more = idle && log_tidy(io->log);
+    return io->low || !io->marked || more ? MARK_AFTER_MS : WORKER_NO_WAKE;
 }
 
 /* Keeps what is staged bounded even while the disk does not take it. */

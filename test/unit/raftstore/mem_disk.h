@@ -59,6 +59,7 @@ struct mem_disk {
     long calls, fail_at;
     int fail_errno;
     bool persist, short_write;
+    bool power_off; /* What fails does so because the power goes: a sync is left half done. */
     size_t fdatasyncs;
     int64_t free;
 };
@@ -226,6 +227,8 @@ static inline int mem_fdatasync(struct disk *base, int fd)
     struct mem_file *f = d->fds[fd].file;
     int rc = mem_fault(d);
     d->fdatasyncs++;
+    if (rc < 0 && d->power_off)
+        return rc;
     for (size_t s = 0; s < f->cap / MEM_SECTOR; s++) {
         if (f->dirty[s] != 0 && rc == 0)
             memcpy(f->stable + s * MEM_SECTOR, f->cache + s * MEM_SECTOR, MEM_SECTOR);
@@ -421,7 +424,7 @@ static inline void mem_disk_crash(struct mem_disk *d)
     }
     memset(d->fds, 0, sizeof(d->fds));
     d->fail_at = -1;
-    d->persist = d->short_write = false;
+    d->persist = d->short_write = d->power_off = false;
 }
 
 /* Direct access, to damage what is stored. NULL: no such file. */

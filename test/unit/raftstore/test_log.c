@@ -536,6 +536,7 @@ START_TEST(random_crashes)
             if (mem_random(&r->disk) % 2 == 0) { /* In the middle of a sync. */
                 r->disk.fail_at = r->disk.calls + (long)(mem_random(&r->disk) % 6);
                 r->disk.persist = true;
+                r->disk.power_off = mem_random(&r->disk) % 2 == 0;
                 (void)rig_sync(r, NULL);
             }
             rig_crash_and_recover(r);
@@ -729,6 +730,149 @@ START_TEST(failures_take_little_room)
 }
 END_TEST
 
+static size_t count_files(struct rig *r, const char *prefix)
+{
+    size_t n = 0;
+    AUTO_FREE char *path = xasprintf("%s/%s", DIR, prefix);
+    for (size_t i = 0; i < r->disk.live.count; i++)
+        n += strncmp(r->disk.live.items[i].path, path, strlen(path)) == 0;
+    return n;
+}
+
+/* Batches of one entry of 100 bytes each, up to this index. */
+static void fill_to(struct rig *r, uint64_t last)
+{
+    for (uint64_t i = r->staged.last + 1; i <= last; i++) {
+        rig_append(r, i, 1, 100);
+        ck_assert_int_eq(rig_sync(r, NULL), 0);
+    }
+}
+
+static void trim_to(struct rig *r, uint64_t index)
+{
+    log_trim(r->log, index);
+    r->saved.base = r->staged.base = index;
+}
+
+/* The file of a segment that was trimmed becomes a later one, also after a restart;
+ * its old bytes are there and nobody takes them for the log's. */
+START_TEST(spares_are_written_again)
+{
+    struct rig *r = filled(2048, 40);
+    struct mem_file *first = segment_file(r, 1);
+    trim_to(r, 30);
+    size_t spares = count_files(r, "spare-");
+    ck_assert_uint_ge(spares, 3);
+    ck_assert_ptr_null(segment_file(r, 1));
+    log_close(take(r->log));
+    rig_must_open(r);
+    ck_assert_uint_ge(count_files(r, "spare-"), spares - 1); /* One for the start's count. */
+    size_t files = r->disk.file_count;
+    fill_to(r, 60);
+    ck_assert_uint_eq(count_files(r, "spare-"), 0);
+    ck_assert_uint_ge(r->disk.file_count, files);
+    uint64_t number = 2;
+    while (segment_file(r, number) != first && number < 100)
+        number++;
+    ck_assert_uint_lt(number, 100);
+    ck_assert_int_eq(first->cache[8], 2); /* The version. */
+    ck_assert(matches(r, &r->saved));
+    rig_crash_and_recover(r);
+    ck_assert_uint_eq(r->saved.last, 60);
+    /* The last segment is one of them, its old batches stand behind the new ones. */
+    trim_to(r, 55);
+    fill_to(r, 62);
+    struct log_state s;
+    log_abandon(take(r->log));
+    rig_must_open(r);
+    ck_assert(matches(r, &r->saved));
+    log_state(r->log, &s);
+    ck_assert_uint_eq(s.last_index, 62);
+    rig_free(r);
+}
+END_TEST
+
+/* A batch whose records end where sectors do, like all such; two fill a segment of 7000. */
+static int aligned_batch(struct rig *r)
+{
+    rig_append(r, r->staged.last + 1, 1,
+               MEM_SECTOR - LOG_BATCH_HEADER_BYTES - LOG_RECORD_HEADER_BYTES);
+    for (int i = 0; i < 5; i++)
+        rig_append(r, r->staged.last + 1, 1, MEM_SECTOR - LOG_RECORD_HEADER_BYTES);
+    return rig_sync(r, NULL);
+}
+
+/* Equal batches stand at equal places in every life of a file: the records of an old
+ * one that a torn write leaves fit exactly, and do not count. */
+START_TEST(torn_write_over_old_batches)
+{
+    log_setup("test", LOG_ERROR);
+    for (uint64_t seed = 1; seed <= 200; seed++) {
+        struct rig *r = rig_new(seed, 7000);
+        rig_must_open(r);
+        for (int life = 0; life < 12; life++) {
+            for (uint64_t n = mem_random(&r->disk) % 8 + 1; n > 0; n--)
+                ck_assert_int_eq(aligned_batch(r), 0);
+            trim_to(r, r->saved.last);
+            for (uint64_t n = mem_random(&r->disk) % 4; n > 0; n--)
+                ck_assert_int_eq(aligned_batch(r), 0);
+            r->disk.fail_at = r->disk.calls + 1 + (long)(mem_random(&r->disk) % 2 * 8);
+            r->disk.persist = r->disk.power_off = true;
+            (void)aligned_batch(r);
+            rig_crash_and_recover(r);
+        }
+        rig_free(r);
+    }
+}
+END_TEST
+
+/* An idle log keeps a few spares only, one that lacks room none. */
+START_TEST(spares_go)
+{
+    struct rig *r = filled(2048, 100);
+    trim_to(r, 100);
+    size_t spares = count_files(r, "spare-");
+    ck_assert_uint_gt(spares, 6);
+    while (log_tidy(r->log))
+        ck_assert_uint_eq(count_files(r, "spare-"), --spares);
+    ck_assert_uint_eq(count_files(r, "spare-"), 4);
+    ck_assert(log_tidy_all(r->log));
+    ck_assert(!log_tidy_all(r->log));
+    ck_assert_uint_eq(count_files(r, "spare-"), 0);
+    fill_to(r, 120);
+    rig_crash_and_recover(r);
+    ck_assert_uint_eq(r->saved.last, 120);
+    rig_free(r);
+}
+END_TEST
+
+/* A spare whose new name could go away again in a crash is not written to. */
+START_TEST(spare_needs_its_name)
+{
+    struct rig *r = filled(2048, 40);
+    ck_assert_int_eq(failpoint_set("log.spare.dirsync=eio", NULL), 0);
+    trim_to(r, 30);
+    ck_assert_int_eq(failpoint_set(NULL, NULL), 0);
+    ck_assert_uint_eq(count_files(r, "spare-"), 0);
+    fill_to(r, 50);
+    rig_crash_and_recover(r);
+    /* One that cannot be opened or is of the wrong size is passed over. */
+    trim_to(r, 45);
+    ck_assert_uint_ge(count_files(r, "spare-"), 2);
+    ck_assert_int_eq(failpoint_set("log.spare.open=eio@1", NULL), 0);
+    fill_to(r, 52);
+    ck_assert_int_eq(failpoint_set(NULL, NULL), 0);
+    for (size_t i = 0; i < r->disk.live.count; i++)
+        if (strncmp(r->disk.live.items[i].path, DIR "/spare-", strlen(DIR "/spare-")) == 0)
+            r->disk.live.items[i].file->cache_size = 100;
+    fill_to(r, 80);
+    ck_assert_uint_eq(count_files(r, "spare-"), 0);
+    rig_crash_and_recover(r);
+    ck_assert_uint_eq(r->saved.last, 80);
+    rig_free(r);
+}
+END_TEST
+
 UNIT_MAIN("log", {
     UNIT_TEST(crc32c_vector);
     UNIT_TEST(reopen);
@@ -751,4 +895,8 @@ UNIT_MAIN("log", {
     UNIT_TEST(recovered_batch_is_synced);
     UNIT_TEST(system_disk);
     UNIT_TEST(failures_take_little_room);
+    UNIT_TEST(spares_are_written_again);
+    UNIT_TEST(torn_write_over_old_batches);
+    UNIT_TEST(spares_go);
+    UNIT_TEST(spare_needs_its_name);
 })

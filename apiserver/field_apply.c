@@ -235,8 +235,7 @@ static int merge_config(struct apply *ap, bool force, struct conflicts *ret, str
     if (self == NULL)
         return 0;
     set = field_filter_meta(fm->arena, &self->set);
-    if (fieldset_size(&set) != fieldset_size(&self->set))
-        managed_set(self, set);
+    managed_set(self, set);
     if (set.count == 0) {
         managed_remove(&ap->managed, self);
     } else if (!ap->unchanged) {

@@ -114,11 +114,9 @@ static void add_conflict(struct managed *m, struct conflicts *c, const struct ma
 
 static void lose(struct managed *m, struct managed_entry *e, const struct fieldset_diff *diff)
 {
-    struct fieldset left = e->set;
-    size_t before = fieldset_size(&left);
-    left = fieldset_difference(m->arena, &left, &diff->changed);
+    struct fieldset left = fieldset_difference(m->arena, &e->set, &diff->changed);
     left = fieldset_difference(m->arena, &left, &diff->removed);
-    if (fieldset_size(&left) != before)
+    if (left.items != e->set.items)
         managed_set(e, left);
 }
 
@@ -195,23 +193,29 @@ static void own(const struct field_manager *fm, struct managed *m, const struct 
     e->time_s = fm->now_s;
 }
 
-int managed_update(const struct field_manager *fm, struct managed *m, const void *live,
-                   const void *obj, struct error *err)
+static int update(const struct field_manager *fm, struct managed *m, struct version_diffs *diffs,
+                  struct error *err)
 {
-    struct two_objects objects = {live, obj};
-    struct version_diffs diffs = {.fm = fm, .find = diff_objects, .arg = &objects};
     struct conflicts conflicts = {0};
     struct version_diff *v;
-    int code = version_diffs_get(&diffs, fm->api_version, &v, err);
+    int code = version_diffs_get(diffs, fm->api_version, &v, err);
     if (code != 0)
         return code;
     struct fieldset changed = v->diff.changed; /* v moves when versions are added. */
-    code = managed_take(m, NULL, &diffs, true, &conflicts, err);
+    code = managed_take(m, NULL, diffs, true, &conflicts, err);
     if (code != 0)
         return code;
     own(fm, m, &changed);
     managed_cap(m);
     return 0;
+}
+
+int managed_update(const struct field_manager *fm, struct managed *m, const void *live,
+                   const void *obj, struct error *err)
+{
+    struct two_objects objects = {live, obj};
+    struct version_diffs diffs = {.fm = fm, .find = diff_objects, .arg = &objects};
+    return update(fm, m, &diffs, err);
 }
 
 void managed_reconcile(const struct field_manager *fm, struct managed *m)
@@ -228,14 +232,35 @@ void managed_reconcile(const struct field_manager *fm, struct managed *m)
     }
 }
 
+static bool same_times(const struct meta_v1_object_meta *x, const struct meta_v1_object_meta *y)
+{
+    for (size_t i = 0; i < x->managed_fields_count; i++) {
+        const struct meta_v1_time *a = x->managed_fields[i].time, *b = y->managed_fields[i].time;
+        if ((a == NULL) != (b == NULL) || (a != NULL && a->seconds != b->seconds))
+            return false;
+    }
+    return true;
+}
+
+/* The list to go on from is the one that is stored: the client sent none, or
+ * the same. */
+static bool goes_on(const struct field_manager *fm, const struct meta_v1_object_meta *live,
+                    const struct meta_v1_object_meta *m)
+{
+    if (live == NULL)
+        return false;
+    if (fm->subresource[0] != '\0' || (m->managed_fields_count == 0 && m->managed_fields == NULL))
+        return true;
+    return managed_equal_but_times(live, m) && same_times(live, m);
+}
+
 /* The list to go on from: the client's own, if it knows of such things, else
  * the one that is stored. What cannot be read counts for nothing. */
 static void decode(const struct field_manager *fm, const struct meta_v1_object_meta *live,
                    const struct meta_v1_object_meta *m, struct managed *ret)
 {
-    bool stored = live != NULL && managed_equal_but_times(live, m);
     *ret = (struct managed){.arena = fm->arena};
-    if (fm->subresource[0] == '\0' && !stored) {
+    if (!goes_on(fm, live, m) && fm->subresource[0] == '\0') {
         if (managed_is_reset(m->managed_fields, m->managed_fields_count))
             return;
         if (managed_decode(fm->arena, m->managed_fields, m->managed_fields_count, ret, NULL) == 0 &&
@@ -244,8 +269,6 @@ static void decode(const struct field_manager *fm, const struct meta_v1_object_m
                 ret->items[i].raw = STR_NULL; /* In whatever order it came. */
             return;
         }
-    } else if (stored) {
-        live = m; /* Times may have been edited. */
     }
     *ret = (struct managed){.arena = fm->arena};
     if (live != NULL &&
@@ -257,20 +280,28 @@ void field_manager_update(const struct field_manager *fm, const void *live, void
 {
     struct meta_v1_object_meta *m = api_meta_of(fm->kind, obj);
     const struct meta_v1_object_meta *old = live != NULL ? api_meta_of(fm->kind, live) : NULL;
+    struct two_objects objects = {live, obj};
+    struct version_diffs diffs = {.fm = fm, .find = diff_objects, .arg = &objects};
+    struct version_diff *v;
     struct managed managed;
-    decode(fm, old, m, &managed);
-    m->managed_fields = NULL;
-    m->managed_fields_count = 0;
-    /* Objects without managers, from before there were any or by a client's
-     * wish, stay so until someone applies. */
-    if (managed.count == 0 && live != NULL)
+    struct meta_v1_object_meta sent = *m;
+    bool stored = goes_on(fm, old, m);
+    m->managed_fields = old != NULL ? old->managed_fields : NULL;
+    m->managed_fields_count = old != NULL ? old->managed_fields_count : 0;
+    if (version_diffs_get(&diffs, fm->api_version, &v, NULL) != 0)
+        return; /* An item without its keys: the kind's rules will refuse it. */
+    if (stored && v->diff.changed.count == 0 && v->diff.removed.count == 0)
         return;
-    managed_reconcile(fm, &managed);
-    if (managed_update(fm, &managed, live, obj, NULL) == 0) {
-        managed_encode(&managed, m);
-    } else if (old != NULL) {
-        m->managed_fields = old->managed_fields;
-        m->managed_fields_count = old->managed_fields_count;
+    decode(fm, old, &sent, &managed);
+    if (managed.count != 0 || live == NULL) {
+        managed_reconcile(fm, &managed);
+        if (update(fm, &managed, &diffs, NULL) == 0)
+            managed_encode(&managed, m);
+    } else {
+        /* Objects without managers, from before there were any or by a client's
+         * wish, stay so until someone applies. */
+        m->managed_fields = NULL;
+        m->managed_fields_count = 0;
     }
 }
 
@@ -283,16 +314,6 @@ void field_manager_create(const struct req *r, const struct api_kind *kind, void
 }
 
 /* --- times ------------------------------------------------------------------------------- */
-static bool same_times(const struct meta_v1_object_meta *x, const struct meta_v1_object_meta *y)
-{
-    for (size_t i = 0; i < x->managed_fields_count; i++) {
-        const struct meta_v1_time *a = x->managed_fields[i].time, *b = y->managed_fields[i].time;
-        if ((a == NULL) != (b == NULL) || (a != NULL && a->seconds != b->seconds))
-            return false;
-    }
-    return true;
-}
-
 void field_manager_keep_times(const struct api_kind *kind, const void *live, void *obj)
 {
     const struct meta_v1_object_meta *old = api_meta_of(kind, live);

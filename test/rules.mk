@@ -146,6 +146,14 @@ $(B)/test/bench/bench_codec: $(B)/test/bench/bench_codec.o $(call libs_of,api)
 bench-codec: $(B)/test/bench/bench_codec
 	@$<
 
+# What keeping managedFields costs a write: make bench-fieldset
+$(B)/test/bench/bench_fieldset: $(B)/test/bench/bench_fieldset.o $(call libs_of,apiserver)
+	@echo "  LINK  $@"
+	@$(CC) $(CFLAGS) $(LDFLAGS) $< $(call libs_of,apiserver) -o $@ $(PKG_LIBS) $(STORE_LIBS)
+.PHONY: bench-fieldset
+bench-fieldset: $(B)/test/bench/bench_fieldset
+	@$<
+
 # Load and proof for a store that speaks etcd v3: make kvload, then test/e2e/store_torture.py.
 KVLOAD_SRC := $(sort $(wildcard test/e2e/kvload/*.c))
 KVLOAD := $(B)/test/e2e/kvload/kvload

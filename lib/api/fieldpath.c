@@ -141,10 +141,74 @@ void fieldpath_sort_keys(struct fieldpath_key *keys, size_t count)
 }
 
 /* --- text ---------------------------------------------------------------------- */
+/* A string without escapes, or a whole number: views, and all that keys hold in
+ * practice. *at moves behind it. False: something else. */
+static bool parse_plain(struct str text, size_t *at, struct json *ret)
+{
+    size_t i = *at, start = i;
+    if (i < text.len && text.data[i] == '"') {
+        for (i++; i < text.len && text.data[i] != '"'; i++)
+            if (text.data[i] == '\\' || (unsigned char)text.data[i] < ' ')
+                return false;
+        if (i >= text.len)
+            return false;
+        *ret = (struct json){.type = JSON_STRING,
+                             .string = str_n(text.data + start + 1, i - start - 1)};
+        *at = i + 1;
+        return str_is_utf8(ret->string);
+    }
+    while (i < text.len && text.data[i] >= '0' && text.data[i] <= '9')
+        i++;
+    if (i == start || (text.data[start] == '0' && i - start > 1))
+        return false;
+    *ret = (struct json){.type = JSON_INT};
+    *at = i;
+    return str_to_i64(str_n(text.data + start, i - start), &ret->integer);
+}
+
+enum { PLAIN_KEYS_MAX = 4 };
+
+/* The compact form with plain values. False: to be read by the real parser. */
+static bool parse_plain_keys(struct arena *a, struct str text, struct fieldpath_elem *ret)
+{
+    struct fieldpath_key *keys = NULL;
+    struct json *values = NULL, name;
+    size_t at = 1, n = 0;
+    if (text.len == 0 || text.data[0] != '{')
+        return false;
+    for (;; at++) {
+        if (n == PLAIN_KEYS_MAX || !parse_plain(text, &at, &name) || name.type != JSON_STRING ||
+            at >= text.len || text.data[at] != ':')
+            return false;
+        if (keys == NULL) {
+            keys = arena_alloc(a, PLAIN_KEYS_MAX * sizeof(*keys));
+            values = arena_alloc(a, PLAIN_KEYS_MAX * sizeof(*values));
+        }
+        at++;
+        if (!parse_plain(text, &at, &values[n]) || at >= text.len)
+            return false;
+        /* In order, which also says that no name repeats. */
+        if (n != 0 && str_cmp(keys[n - 1].name, name.string) >= 0)
+            return false;
+        keys[n] = (struct fieldpath_key){name.string, &values[n]};
+        n++;
+        if (text.data[at] != ',')
+            break;
+    }
+    if (text.data[at] != '}' || at + 1 != text.len)
+        return false;
+    *ret = (struct fieldpath_elem){.kind = FIELDPATH_KEY};
+    ret->key.items = keys;
+    ret->key.count = n;
+    return true;
+}
+
 static int parse_keys(struct arena *a, struct str text, struct fieldpath_elem *ret,
                       struct error *err)
 {
     struct json *j;
+    if (parse_plain_keys(a, text, ret))
+        return 1;
     int code = json_parse(a, text, &j, err);
     if (code != 0)
         return code;
@@ -155,7 +219,7 @@ static int parse_keys(struct arena *a, struct str text, struct fieldpath_elem *r
     for (size_t i = 0; i < j->object.count; i++)
         keys[i] = (struct fieldpath_key){j->object.members[i].key, j->object.members[i].value};
     fieldpath_sort_keys(keys, j->object.count);
-    ret->kind = FIELDPATH_KEY;
+    *ret = (struct fieldpath_elem){.kind = FIELDPATH_KEY};
     ret->key.items = keys;
     ret->key.count = j->object.count;
     return 1;
@@ -197,6 +261,8 @@ int fieldpath_elem_parse(struct arena *a, struct str text, struct fieldpath_elem
 static void put_content(struct str s, struct buf *out)
 {
     size_t from = 0;
+    if (s.len == 0)
+        return;
     for (size_t i = 0; i < s.len; i++) {
         unsigned char c = (unsigned char)s.data[i];
         if (c >= ' ' && c != '"' && c != '\\')

@@ -46,7 +46,7 @@ int fieldpath_value_cmp(const struct json *x, const struct json *y);
 void fieldpath_sort_keys(struct fieldpath_key *keys, size_t count);
 
 /* "f:spec" and so on. 1: read; 0: a form that a later version may know, to be
- * left out; negative: damaged. */
+ * left out; negative: damaged. The element borrows text. */
 int fieldpath_elem_parse(struct arena *a, struct str text, struct fieldpath_elem *ret,
                          struct error *err);
 /* The same text, as the content of a JSON string. scratch is emptied and used. */

@@ -106,6 +106,12 @@ struct fieldset_item *fieldset_add(struct arena *a, struct fieldset *s,
     return &s->items[at];
 }
 
+void fieldset_append(struct arena *a, struct fieldset *s, const struct fieldpath_elem *elem,
+                     bool member, struct fieldset children)
+{
+    push(a, s, elem, member, children);
+}
+
 void fieldset_insert(struct arena *a, struct fieldset *s, const struct fieldpath_elem *path,
                      size_t len)
 {
@@ -166,31 +172,52 @@ struct fieldset fieldset_intersection(struct arena *a, const struct fieldset *x,
 }
 
 static struct fieldset difference(struct arena *a, const struct fieldset *x,
+                                  const struct fieldset *y, bool recursive);
+
+/* What is left of p; false: nothing. */
+static bool item_left(struct arena *a, const struct fieldset_item *p, const struct fieldset_item *q,
+                      bool recursive, struct fieldset_item *ret)
+{
+    *ret = *p;
+    if (q == NULL)
+        return true;
+    if (recursive && q->member)
+        return false;
+    ret->member = p->member && !q->member;
+    ret->children = difference(a, &p->children, &q->children, recursive);
+    return ret->member || ret->children.count != 0;
+}
+
+/* x itself where nothing goes: copies begin with the first item that changes. */
+static struct fieldset difference(struct arena *a, const struct fieldset *x,
                                   const struct fieldset *y, bool recursive)
 {
-    if (x->count == 0 || y->count == 0)
-        return *x;
-    struct fieldset out = FIELDSET_EMPTY;
-    size_t i = 0, j = 0;
-    while (i < x->count) {
-        const struct fieldset_item *p = &x->items[i];
-        int order = j == y->count ? -1 : fieldpath_elem_cmp(&p->elem, &y->items[j].elem);
-        if (order < 0) {
-            *append(a, &out) = *p;
-            i++;
-        } else if (order > 0) {
+    struct fieldset out = *x;
+    bool own = false;
+    for (size_t i = 0, j = 0; i < x->count; i++) {
+        const struct fieldset_item *p = &x->items[i], *q = NULL;
+        struct fieldset_item left;
+        int order = 1;
+        while (j < y->count && (order = fieldpath_elem_cmp(&p->elem, &y->items[j].elem)) > 0)
             j++;
-        } else {
-            const struct fieldset_item *q = &y->items[j++];
-            i++;
-            if (recursive && q->member)
-                continue;
-            bool member = p->member && !q->member;
-            struct fieldset children = difference(a, &p->children, &q->children, recursive);
-            if (member || children.count != 0)
-                push(a, &out, &p->elem, member, children);
+        if (j < y->count && order == 0)
+            q = &y->items[j++];
+        bool any = item_left(a, p, q, recursive, &left);
+        bool same = any && left.member == p->member && left.children.items == p->children.items;
+        if (same && !own)
+            continue;
+        if (!own) {
+            own = true;
+            out.items = arena_alloc(a, x->count * sizeof(*x->items));
+            out.cap = x->count;
+            out.count = (uint32_t)i;
+            memcpy(out.items, x->items, i * sizeof(*x->items));
         }
+        if (any)
+            out.items[out.count++] = left;
     }
+    if (out.count == 0)
+        return FIELDSET_EMPTY;
     return out;
 }
 

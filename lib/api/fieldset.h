@@ -45,7 +45,8 @@ const struct fieldset_item *fieldset_find(const struct fieldset *s,
 struct fieldset fieldset_union(struct arena *a, const struct fieldset *x, const struct fieldset *y);
 struct fieldset fieldset_intersection(struct arena *a, const struct fieldset *x,
                                       const struct fieldset *y);
-/* Members of x that are not members of y; what stands below a member of y stays. */
+/* Members of x that are not members of y; what stands below a member of y
+ * stays. Has x's own items when nothing goes. */
 struct fieldset fieldset_difference(struct arena *a, const struct fieldset *x,
                                     const struct fieldset *y);
 /* The same without what stands below members of y. */
@@ -55,9 +56,12 @@ struct fieldset fieldset_recursive_difference(struct arena *a, const struct fiel
 struct fieldset fieldset_leaves(struct arena *a, const struct fieldset *s);
 
 /* --- building: for sets nobody shares yet ---------------------------------------- */
-/* The item of a step, added in its place when absent. Appending in order is cheap. */
+/* The item of a step, added in its place when absent. Cheap in order. */
 struct fieldset_item *fieldset_add(struct arena *a, struct fieldset *s,
                                    const struct fieldpath_elem *elem);
+/* An item that comes behind all others. */
+void fieldset_append(struct arena *a, struct fieldset *s, const struct fieldpath_elem *elem,
+                     bool member, struct fieldset children);
 void fieldset_insert(struct arena *a, struct fieldset *s, const struct fieldpath_elem *path,
                      size_t len);
 
@@ -69,7 +73,8 @@ void fieldset_each(const struct fieldset *s,
                    void (*fn)(const struct fieldpath_elem *path, size_t len, void *arg), void *arg);
 
 /* --- FieldsV1 ------------------------------------------------------------------------ */
-/* E_INVALID on damage. Elements of unknown form are left out. Empty text is {}. */
+/* E_INVALID on damage. Elements of unknown form are left out. Empty text is {}.
+ * The set borrows text. */
 int fieldset_parse(struct arena *a, struct str text, struct fieldset *ret, struct error *err);
 /* The canonical text, byte for byte as upstream stores it. */
 void fieldset_print(const struct fieldset *s, struct buf *out);

@@ -150,16 +150,10 @@ void fieldset_diff_add(struct arena *a, struct fieldset_diff *out,
                        enum field_presence py, bool modified, const struct fieldset_diff *below)
 {
     bool changed = modified || px == FIELD_ABSENT, removed = py == FIELD_ABSENT;
-    if (changed || below->changed.count != 0) {
-        struct fieldset_item *item = fieldset_add(a, &out->changed, elem);
-        item->member = changed;
-        item->children = below->changed;
-    }
-    if (removed || below->removed.count != 0) {
-        struct fieldset_item *item = fieldset_add(a, &out->removed, elem);
-        item->member = removed;
-        item->children = below->removed;
-    }
+    if (changed || below->changed.count != 0)
+        fieldset_append(a, &out->changed, elem, changed, below->changed);
+    if (removed || below->removed.count != 0)
+        fieldset_append(a, &out->removed, elem, removed, below->removed);
 }
 
 /* x, y: structs or NULL. *ret_any: a member stands in one of them. */

@@ -22,7 +22,7 @@ static int parse_item(struct json_lex *l, unsigned depth, struct fieldset *ret, 
 {
     struct str key;
     struct fieldpath_elem elem;
-    int r = json_lex_key(l, &key);
+    int r = json_lex_key_view(l, &key);
     if (r != 0)
         return r;
     (void)json_lex_peek(l);
@@ -83,18 +83,37 @@ int fieldset_parse(struct arena *a, struct str text, struct fieldset *ret, struc
 }
 
 /* --- writing --------------------------------------------------------------------- */
+/* Most names are plain: written in one go. False: it has something to escape. */
+static bool print_plain_name(struct str name, struct buf *out)
+{
+    uint8_t *start = buf_reserve(out, name.len + 5), *p = start;
+    *p++ = '"';
+    *p++ = 'f';
+    *p++ = ':';
+    for (size_t i = 0; i < name.len; i++) {
+        unsigned char c = (unsigned char)name.data[i];
+        if (c < ' ' || c == '"' || c == '\\')
+            return false;
+        *p++ = c;
+    }
+    *p++ = '"';
+    *p++ = ':';
+    buf_commit(out, (size_t)(p - start));
+    return true;
+}
+
 static void print(const struct fieldset *s, bool self, struct buf *scratch, struct buf *out)
 {
-    buf_putc(out, '{');
     if (self)
-        buf_append(out, "\".\":{}", 6);
+        buf_append(out, "{\".\":{}", 7);
     for (size_t i = 0; i < s->count; i++) {
         const struct fieldset_item *item = &s->items[i];
-        if (i != 0 || self)
-            buf_putc(out, ',');
-        buf_putc(out, '"');
-        fieldpath_elem_print(&item->elem, scratch, out);
-        buf_append(out, "\":", 2);
+        buf_putc(out, i != 0 || self ? ',' : '{');
+        if (item->elem.kind != FIELDPATH_NAME || !print_plain_name(item->elem.name, out)) {
+            buf_putc(out, '"');
+            fieldpath_elem_print(&item->elem, scratch, out);
+            buf_append(out, "\":", 2);
+        }
         if (item->children.count == 0)
             buf_append(out, "{}", 2);
         else
@@ -106,5 +125,8 @@ static void print(const struct fieldset *s, bool self, struct buf *scratch, stru
 void fieldset_print(const struct fieldset *s, struct buf *out)
 {
     AUTO_BUF scratch = BUF_INIT;
-    print(s, false, &scratch, out);
+    if (s->count == 0)
+        buf_append(out, "{}", 2);
+    else
+        print(s, false, &scratch, out);
 }

@@ -12,6 +12,7 @@
 
 /* A command at work. */
 struct session {
+    const struct etcd_client_config *config;
     struct etcd_client *client;
     struct arena *arena;
     struct error *err;
@@ -151,15 +152,50 @@ static int update(struct session *s, uint64_t id, const struct store_member_opti
     return rc;
 }
 
-/* The leader can only hand over itself: the call goes on to whoever leads. */
+/* Where clients reach the member that leads. */
+static int find_leader(struct session *s, uint64_t *ret_id, const char **ret_endpoints)
+{
+    Etcdserverpb__StatusRequest request = ETCDSERVERPB__STATUS_REQUEST__INIT;
+    Etcdserverpb__StatusResponse *status = NULL;
+    Etcdserverpb__MemberListResponse *r = NULL;
+    int rc = etcd_client_call(s->client, "/etcdserverpb.Maintenance/Status", &request.base,
+                              &etcdserverpb__status_response__descriptor, s->arena,
+                              (ProtobufCMessage **)&status, s->err);
+    if (rc == 0)
+        rc = members(s, &r);
+    if (rc < 0)
+        return rc;
+    for (size_t i = 0; i < r->n_members; i++) {
+        const Etcdserverpb__Member *m = r->members[i];
+        if (m->id != status->leader)
+            continue;
+        *ret_id = m->id;
+        *ret_endpoints = join(s->arena, m->clienturls, m->n_clienturls);
+        return 0;
+    }
+    return error_set(s->err, E_UNAVAILABLE, "there is no leader that could hand over");
+}
+
+/* Only the leader can hand over: it is the one to be asked, wherever it is. */
 static int lead(struct session *s, uint64_t id)
 {
     Etcdserverpb__MoveLeaderRequest request = ETCDSERVERPB__MOVE_LEADER_REQUEST__INIT;
     ProtobufCMessage *r = NULL;
+    struct etcd_client_config config = *s->config;
+    struct etcd_client *c = NULL;
+    uint64_t leader = 0;
     request.targetid = id;
-    int rc =
-        etcd_client_call(s->client, "/etcdserverpb.Maintenance/MoveLeader", &request.base,
-                         &etcdserverpb__move_leader_response__descriptor, s->arena, &r, s->err);
+    int rc = find_leader(s, &leader, &config.endpoints);
+    if (rc == 0 && leader != id) {
+        rc = etcd_client_new(&config, &c, s->err);
+        if (rc == 0)
+            rc = etcd_client_call(c, "/etcdserverpb.Maintenance/MoveLeader", &request.base,
+                                  &etcdserverpb__move_leader_response__descriptor, s->arena, &r,
+                                  s->err);
+        if (rc < 0)
+            error_prefix(s->err, "the leader at %s", config.endpoints);
+        etcd_client_free(c);
+    }
     if (rc == 0)
         printf("Member %16" PRIx64 " leads\n", id);
     return rc;
@@ -304,7 +340,7 @@ int store_member(const struct etcd_client_config *client, const struct store_mem
     if (count == 1 && strcmp(args[0], "recover") == 0)
         return recover(client, o, err);
     AUTO_ARENA *a = arena_new(0);
-    struct session s = {.arena = a, .err = err};
+    struct session s = {.config = client, .arena = a, .err = err};
     int rc = etcd_client_new(client, &s.client, err);
     if (rc == 0)
         rc = run(&s, o, args, count);

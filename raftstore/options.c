@@ -126,6 +126,10 @@ static void add_security_flags(struct flag_set *f, struct options *o)
 
 static struct flag_set *make_flags(struct options *o)
 {
+    /* As etcd's: given twice, the last counts. */
+    static const char *const lists[] = {"listen-peer-urls",    "listen-client-urls",
+                                        "listen-metrics-urls", "initial-advertise-peer-urls",
+                                        "initial-cluster",     "advertise-client-urls"};
     struct flag_set *f = flag_set_new("trireme-raftstore [flags]");
     flag_string(f, &o->config_file, "config-file",
                 "YAML `file` with the same keys; other flags and variables are ignored then.");
@@ -134,6 +138,8 @@ static struct flag_set *make_flags(struct options *o)
     add_cluster_flags(f, o);
     add_security_flags(f, o);
     options_add_others(f);
+    for (size_t i = 0; i < ARRAY_SIZE(lists); i++)
+        flag_replaces(f, lists[i]);
     flag_hide(f, "corrupt-check-time");
     flag_hide(f, "watch-progress-notify-interval");
     return f;

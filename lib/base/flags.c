@@ -40,6 +40,7 @@ struct flag {
     const char *default_text;
     int (*set)(const char *value, void *arg, struct error *err);
     bool changed;
+    bool replaces; /* A list: each use begins anew. */
     bool hidden;
     size_t list_cap;
 };
@@ -203,6 +204,13 @@ void flag_hide(struct flag_set *f, const char *name)
     flag->hidden = true;
 }
 
+void flag_replaces(struct flag_set *f, const char *name)
+{
+    struct flag *flag = flag_find(f, str_of(name));
+    ASSERT(flag != NULL);
+    flag->replaces = true;
+}
+
 /* --- setting --- */
 
 static void flag_list_add(struct flag_set *f, struct flag *flag, struct str item)
@@ -214,10 +222,10 @@ static void flag_list_add(struct flag_set *f, struct flag *flag, struct str item
     list->items[list->count++] = str_c(arena_str(f->arena, item));
 }
 
-/* The first use on the command line replaces the default. */
+/* The first use on the command line replaces the default, or each does. */
 static void flag_list_begin(struct flag *flag)
 {
-    if (flag->changed)
+    if (flag->changed && !flag->replaces)
         return;
     *(struct flag_list *)flag->value = (struct flag_list){NULL, 0};
     flag->list_cap = 0;

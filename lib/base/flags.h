@@ -49,7 +49,8 @@ void flag_no_value(struct flag_set *f, const char *name, const char *value);
 /* Accepted and ignored, for upstream flags that mean nothing here; a warning
  * with this text is printed when used (NULL: silent). takes_value: not boolean. */
 void flag_ignored(struct flag_set *f, const char *name, bool takes_value, const char *warning);
-void flag_hide(struct flag_set *f, const char *name); /* Not in the help. */
+void flag_hide(struct flag_set *f, const char *name);     /* Not in the help. */
+void flag_replaces(struct flag_set *f, const char *name); /* A list of which the last use counts. */
 
 /* Parses argv[1..]. E_INVALID with pflag's text ("unknown flag: --x"). --help
  * and -h, unless registered, return E_EOF: flag_set_print_help(). */

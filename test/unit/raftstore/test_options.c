@@ -61,6 +61,20 @@ START_TEST(defaults)
 }
 END_TEST
 
+/* A list that is given twice is the last one, as with etcd: what a script adds behind its
+ * usual flags goes before them. */
+START_TEST(the_last_list_counts)
+{
+    ck_assert_int_eq(run("--initial-advertise-peer-urls http://127.0.0.1:1 "
+                         "--initial-cluster default=http://127.0.0.1:1 "
+                         "--initial-advertise-peer-urls http://127.0.0.1:2 "
+                         "--initial-cluster default=http://127.0.0.1:2"),
+                     0);
+    ck_assert_str_eq(o.advertise_peer.address, "127.0.0.1:2");
+    ck_assert_uint_eq(o.member_count, 1);
+}
+END_TEST
+
 #define THREE                                                                                      \
     "--initial-cluster a=http://10.0.0.1:2380,b=http://10.0.0.2:2380,c=http://10.0.0.3:2380 "
 
@@ -227,6 +241,7 @@ END_TEST
 
 UNIT_MAIN("options", {
     UNIT_TEST(defaults);
+    UNIT_TEST(the_last_list_counts);
     UNIT_TEST(members_get_the_same_ids);
     UNIT_TEST(refuses_contradictions);
     UNIT_TEST(refuses_what_it_has_not);

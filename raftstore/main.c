@@ -1,4 +1,5 @@
 /* main.c - trireme-raftstore: the store as a program of its own, in place of etcd. */
+#include "lib/base/file.h"
 #include "lib/base/version.h"
 #include "raftstore/etcd/server.h"
 #include "raftstore/options.h"
@@ -16,6 +17,20 @@ static int fail(const struct error *err)
     return 1;
 }
 
+/* etcd's data is not read in place. An empty store beside it, answering in its stead,
+ * would look like the loss of everything. */
+static int check_first_start(const struct options *o, struct error *err)
+{
+    AUTO_FREE char *wal = xasprintf("%s/member/wal", o->data_dir);
+    if (file_exists(wal))
+        return error_set(err, E_EXISTS,
+                         "--data-dir %s holds an etcd's data. To go on with it: save a snapshot of "
+                         "that etcd (`etcdctl snapshot save FILE`, or its member/snap/db), then "
+                         "`trireme-raftstore snapshot restore FILE` into another directory",
+                         o->data_dir);
+    return options_names_self(o, err);
+}
+
 static int serve(int argc, char **argv)
 {
     struct options o;
@@ -31,7 +46,7 @@ static int serve(int argc, char **argv)
         if (rc == 0)
             rc = options_check(&o, &err);
         if (rc == 0 && !program_holds_member(o.data_dir))
-            rc = options_names_self(&o, &err);
+            rc = check_first_start(&o, &err);
         if (rc == 0) {
             log_setup("raftstore", o.log_level);
             rc = program_serve(&o, &err);

@@ -124,6 +124,29 @@ eventually 20 "all of them come back" serves 1
 same "what was written is there" $'key-150\nvalue 150' on 2 get key-150
 eventually 10 "and is the same everywhere" equal_hashes
 
+# --- the leader is moved, a member moves to another address
+to=$(($(leader) % 3 + 1))
+has "lead" "leads" "$TRIREME" member lead m$to --endpoints "$ENDPOINTS"
+same "that member leads" $to leader
+has "the one that leads already" "leads" "$TRIREME" member lead m$to --endpoints "$ENDPOINTS"
+back=$((to % 3 + 1))
+has "the leader is found from any member" "leads" "$TRIREME" member lead m$back --endpoints "$(url $back)"
+same "and hands over" $back leader
+has "nobody of that name" "no member has the name or id m9" "$TRIREME" member lead m9 --endpoints "$ENDPOINTS"
+end m3
+has "update wants the new address" "--peer-urls is needed" "$TRIREME" member update m3 --endpoints "$ENDPOINTS"
+has "another's address is refused" "already exists" "$TRIREME" member update m3 --peer-urls "$(url 11)" --endpoints "$ENDPOINTS"
+has "update" "updated" "$TRIREME" member update m3 --peer-urls "$(url 19)" --endpoints "$ENDPOINTS"
+has "the list has the new address" "$(url 19)" "$TRIREME" member list --endpoints "$(url 1)"
+on 1 put moved yes >/dev/null
+run m3 3 --initial-cluster "${CLUSTER/$(url 13)/$(url 19)}" --listen-peer-urls "$(url 19)" --initial-advertise-peer-urls "$(url 19)"
+eventually 10 "it is reached there" serves 3
+same "and has what it missed" $'moved\nyes' on 3 get moved
+end m3
+has "back again" "updated" "$TRIREME" member update m3 --peer-urls "$(url 13)" --endpoints "$ENDPOINTS"
+run m3 3 --initial-cluster "$CLUSTER"
+eventually 10 "it serves again" serves 3
+
 # --- snapshots: ours to etcd's tools, and back
 lease=$(on 1 lease grant 3600 | cut -d' ' -f2)
 on 1 put leased x --lease="$lease" >/dev/null
@@ -165,6 +188,21 @@ same "with every key, value and number" "$WANT" contents 2 "$REV" all
 has "and its lease" "attached keys([leased])" on 3 lease timetolive "$lease" --keys
 has "and its users and roles" "Roles: app" on 1 user get bob
 eventually 10 "the same on all members" equal_hashes
+# Users and roles, enabled, on their way into an etcd.
+on 1 user grant-role root root >/dev/null
+has "auth is enabled" "Authentication Enabled" on 1 auth enable
+has "a snapshot with it" "saved" on 1 --user root:pw snapshot save auth.db
+has "etcdctl restores that, too" "restored snapshot" etcdctl snapshot restore auth.db --name e2 --data-dir "$WORK/e2" \
+    --initial-cluster "e2=$(url 15)" --initial-advertise-peer-urls "$(url 15)"
+run_etcd e2 5
+eventually 20 "an etcd asks the same passwords" on 5 --user root:pw get x
+has "of everybody" "user name is empty" on 5 get x
+has "and refuses others" "invalid user ID or password" on 5 --user bob:no get a
+same "a user may what the role may" OK on 5 --user bob:pw put a 1
+has "and nothing else" "permission denied" on 5 --user bob:pw put c 1
+has "roles came with their permissions" "[a, b)" on 5 --user root:pw role get app
+end e2
+has "auth is disabled" "Authentication Disabled" on 1 --user root:pw auth disable
 head -c $(($(stat -c %s etcd.db) / 2)) etcd.db >cut.db
 no "a snapshot that was cut is refused" "$TRIREME" snapshot restore cut.db --data-dir "$WORK/x"
 { head -c 9000 etcd.db; printf 'damage'; tail -c +9007 etcd.db; } >bad.db
@@ -284,6 +322,8 @@ stop_all
 # --- flags, variables, configuration file
 has "a flag that is not supported is named" "--discovery" "$STORE" --discovery http://x
 has "an unknown one, too" "unknown flag: --nonsense" "$STORE" --nonsense
+mkdir -p etcds/member/wal
+has "an etcd's directory is left alone" "holds an etcd's data" "$STORE" --data-dir etcds
 cat >config.yaml <<YAML
 name: c1
 data-dir: $WORK/c1

@@ -321,6 +321,10 @@ static void run_mounts(void *arg)
     bool mounts_hosts = false, mounts_term = false;
     s->mounts = ARENA_ARRAY(s->arena, struct container_mount, s->spec->volume_mounts_count + 2);
     s->code = file_mkdir_p(logs, 0755, &s->err);
+    if (s->code == 0) /* Ephemeral containers were not there when the pod's folders were made. */
+        s->code =
+            file_mkdir_p(str_c(arena_printf(s->arena, "%s/containers/%s", s->pod_dir, s->c->name)),
+                         0750, &s->err);
     for (size_t i = 0; s->code == 0 && i < s->spec->volume_mounts_count; i++) {
         mounts_hosts = mounts_hosts || str_eqc(s->spec->volume_mounts[i].mount_path, "/etc/hosts");
         mounts_term = mounts_term || str_eq(s->spec->volume_mounts[i].mount_path,

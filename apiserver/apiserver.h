@@ -46,7 +46,8 @@ struct apiserver_config {
     const char *kubelet_client_certificate, *kubelet_client_key, *kubelet_ca_file;
     const char *requestheader_client_ca_file;
     const char *requestheader_allowed_names, *requestheader_username_headers,
-        *requestheader_group_headers, *requestheader_extra_headers_prefix;
+        *requestheader_uid_headers, *requestheader_group_headers,
+        *requestheader_extra_headers_prefix;
     bool enable_bootstrap_token_auth;
     bool anonymous_auth;
     const char *authorization_mode; /* Comma list, see authz.h. */

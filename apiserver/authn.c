@@ -3,7 +3,6 @@
 #include "apiserver/authn_internal.h"
 
 #include "api/meta_v1.h"
-#include "apiserver/authz.h"
 #include "apiserver/request.h"
 #include "apiserver/status.h"
 #include "lib/base/arena.h"
@@ -129,6 +128,8 @@ static int load_requestheader(struct authn *n, const struct apiserver_config *c,
         authn_split(n->arena, str_of(c->requestheader_username_headers), &n->proxy_users);
     n->proxy_group_count =
         authn_split(n->arena, str_of(c->requestheader_group_headers), &n->proxy_groups);
+    n->proxy_uid_count =
+        authn_split(n->arena, str_of(c->requestheader_uid_headers), &n->proxy_uids);
     n->proxy_extra_count =
         authn_split(n->arena, str_of(c->requestheader_extra_headers_prefix), &n->proxy_extras);
     return code;
@@ -207,7 +208,8 @@ struct user *authn_user(struct arena *a, struct str name, const struct str *grou
     bool seen = false;
     for (size_t i = 0; i < count; i++) {
         g[i] = groups[i];
-        seen = seen || str_eqc(groups[i], GROUP_AUTHENTICATED);
+        seen = seen || str_eqc(groups[i], GROUP_AUTHENTICATED) ||
+               str_eqc(groups[i], GROUP_UNAUTHENTICATED);
     }
     size_t n = count;
     if (!seen)
@@ -218,17 +220,47 @@ struct user *authn_user(struct arena *a, struct str name, const struct str *grou
     return u;
 }
 
-static bool header_is(const struct http_header *h, struct str name)
+bool authn_header_is(const struct http_header *h, struct str name)
 {
     return h->name.len == name.len && strncasecmp(h->name.data, name.data, name.len) == 0;
 }
 
-/* A trusted proxy speaks for its users. */
-static bool proxy_user(struct authn *n, struct req *r)
+/* Adds a value to those of a key, each once kept in the order they came. */
+void authn_add_extra(struct arena *a, struct user *u, struct str key, struct str value)
 {
-    const struct tls_peer *p = r->http->peer;
-    struct str name = STR_NULL, *groups = NULL;
-    size_t count = 0, cap = 0;
+    struct user_extra *all = ARENA_ARRAY(a, struct user_extra, u->extra_count + 1);
+    size_t i = 0;
+    if (u->extra_count != 0)
+        memcpy(all, u->extra, u->extra_count * sizeof(*all));
+    while (i < u->extra_count && !str_eq(all[i].key, key))
+        i++;
+    if (i == u->extra_count)
+        all[u->extra_count++] = (struct user_extra){.key = key};
+    struct str *values = ARENA_ARRAY(a, struct str, all[i].count + 1);
+    if (all[i].count != 0)
+        memcpy(values, all[i].values, all[i].count * sizeof(*values));
+    values[all[i].count++] = value;
+    all[i].values = values;
+    u->extra = all;
+}
+
+/* The key behind a prefix of a header's name: in lower case, %-decoded where it
+ * can be. False: another header. */
+bool authn_extra_key(struct arena *a, const struct http_header *h, struct str prefix,
+                     struct str *ret)
+{
+    struct str key;
+    if (h->name.len <= prefix.len || strncasecmp(h->name.data, prefix.data, prefix.len) != 0)
+        return false;
+    char *lower = arena_strdup(a, str_c(arena_str(a, str_sub(h->name, prefix.len, h->name.len))));
+    for (char *c = lower; *c != '\0'; c++)
+        *c = (char)(*c >= 'A' && *c <= 'Z' ? *c + 32 : *c);
+    *ret = url_unescape_path(a, str_of(lower), &key) == 0 ? key : str_of(lower);
+    return true;
+}
+
+static bool proxy_trusted(const struct authn *n, const struct tls_peer *p)
+{
     bool allowed = n->proxy_name_count == 0;
     if (n->proxy_pool == NULL || p == NULL ||
         pki_pool_verify(n->proxy_pool, p->der, p->chain_der, p->chain_count, PKI_USAGE_CLIENT,
@@ -236,20 +268,45 @@ static bool proxy_user(struct authn *n, struct req *r)
         return false;
     for (size_t i = 0; i < n->proxy_name_count; i++)
         allowed = allowed || str_eq(n->proxy_names[i], p->common_name);
-    for (size_t i = 0; allowed && i < r->http->header_count; i++) {
-        const struct http_header *h = &r->http->headers[i];
-        for (size_t j = 0; j < n->proxy_user_count && name.len == 0; j++)
-            if (header_is(h, n->proxy_users[j]))
-                name = h->value;
-        for (size_t j = 0; j < n->proxy_group_count; j++)
-            if (header_is(h, n->proxy_groups[j])) {
-                groups = arena_grow(r->arena, groups, count, &cap, sizeof(*groups));
-                groups[count++] = h->value;
-            }
-    }
+    return allowed;
+}
+
+/* The first of the headers that is there, in the order of the flag. */
+static struct str first_header(const struct req *r, const struct str *names, size_t count)
+{
+    for (size_t i = 0; i < count; i++)
+        for (size_t j = 0; j < r->http->header_count; j++)
+            if (authn_header_is(&r->http->headers[j], names[i]) &&
+                r->http->headers[j].value.len != 0)
+                return r->http->headers[j].value;
+    return STR_NULL;
+}
+
+/* A trusted proxy speaks for its users. */
+static bool proxy_user(struct authn *n, struct req *r)
+{
+    struct str *groups = NULL;
+    size_t count = 0, cap = 0;
+    if (!proxy_trusted(n, r->http->peer))
+        return false;
+    struct str name = first_header(r, n->proxy_users, n->proxy_user_count);
     if (name.len == 0)
         return false;
+    for (size_t i = 0; i < n->proxy_group_count; i++)
+        for (size_t j = 0; j < r->http->header_count; j++) {
+            if (!authn_header_is(&r->http->headers[j], n->proxy_groups[i]))
+                continue;
+            groups = arena_grow(r->arena, groups, count, &cap, sizeof(*groups));
+            groups[count++] = r->http->headers[j].value;
+        }
     r->user = authn_user(r->arena, name, groups, count);
+    r->user->uid = first_header(r, n->proxy_uids, n->proxy_uid_count);
+    for (size_t i = 0; i < n->proxy_extra_count; i++)
+        for (size_t j = 0; j < r->http->header_count; j++) {
+            struct str key;
+            if (authn_extra_key(r->arena, &r->http->headers[j], n->proxy_extras[i], &key))
+                authn_add_extra(r->arena, r->user, key, r->http->headers[j].value);
+        }
     return true;
 }
 
@@ -309,105 +366,4 @@ struct meta_v1_status *authn_request(struct req *r)
 known:
     r->real_user = r->user;
     return NULL;
-}
-
-/* --- impersonation ---------------------------------------------------------------------------- */
-static struct meta_v1_status *may_impersonate(struct req *r, const char *group,
-                                              const char *resource, struct str sub, struct str ns,
-                                              struct str name)
-{
-    struct authz_attributes at = {.user = r->real_user,
-                                  .verb = "impersonate",
-                                  .resource_request = true,
-                                  .group = str_of(group),
-                                  .resource = str_of(resource),
-                                  .subresource = sub,
-                                  .ns = ns,
-                                  .name = name};
-    struct str reason;
-    if (authz_decide(r->server->authz, r->arena, &at, false, &reason) == AUTHZ_ALLOW)
-        return NULL;
-    return authz_forbidden(r->arena, &at, reason);
-}
-
-static struct meta_v1_status *impersonated_groups(struct req *r, struct str **ret,
-                                                  size_t *ret_count)
-{
-    size_t cap = 0;
-    for (size_t i = 0; i < r->http->header_count; i++) {
-        const struct http_header *h = &r->http->headers[i];
-        if (!header_is(h, STR("impersonate-group")))
-            continue;
-        struct meta_v1_status *s = may_impersonate(r, "", "groups", STR_NULL, STR_NULL, h->value);
-        if (s != NULL)
-            return s;
-        *ret = arena_grow(r->arena, *ret, *ret_count, &cap, sizeof(**ret));
-        (*ret)[(*ret_count)++] = h->value;
-    }
-    return NULL;
-}
-
-static struct meta_v1_status *impersonated_extra(struct req *r, struct user *u)
-{
-    struct str prefix = STR("impersonate-extra-");
-    struct user_extra *e = NULL;
-    size_t cap = 0;
-    for (size_t i = 0; i < r->http->header_count; i++) {
-        const struct http_header *h = &r->http->headers[i];
-        struct str key;
-        if (!str_has_prefix(h->name, prefix) ||
-            url_unescape_path(r->arena, str_sub(h->name, prefix.len, h->name.len), &key) != 0)
-            continue;
-        struct meta_v1_status *s =
-            may_impersonate(r, "authentication.k8s.io", "userextras", key, STR_NULL, h->value);
-        if (s != NULL)
-            return s;
-        e = arena_grow(r->arena, e, u->extra_count, &cap, sizeof(*e));
-        e[u->extra_count++] =
-            (struct user_extra){key, arena_memdup(r->arena, &h->value, sizeof(h->value)), 1};
-    }
-    u->extra = e;
-    return NULL;
-}
-
-struct meta_v1_status *authn_impersonate(struct req *r)
-{
-    struct str name = http_request_header(r->http, "impersonate-user"), ns, account;
-    struct str *groups = NULL;
-    size_t count = 0;
-    if (name.len == 0) {
-        if (http_request_header(r->http, "impersonate-group").len != 0 ||
-            http_request_header(r->http, "impersonate-uid").len != 0)
-            return status_internal(r->arena,
-                                   "requested impersonation without impersonating a user");
-        return NULL;
-    }
-    struct user probe = {.name = name};
-    bool is_account = user_service_account(&probe, &ns, &account);
-    struct meta_v1_status *s =
-        is_account ? may_impersonate(r, "", "serviceaccounts", STR_NULL, ns, account)
-                   : may_impersonate(r, "", "users", STR_NULL, STR_NULL, name);
-    if (s == NULL)
-        s = impersonated_groups(r, &groups, &count);
-    if (s != NULL)
-        return s;
-    if (is_account && count == 0) {
-        groups = ARENA_ARRAY(r->arena, struct str, 2);
-        groups[count++] = STR("system:serviceaccounts");
-        groups[count++] = arena_printf(r->arena, "system:serviceaccounts:" STR_FMT, STR_ARG(ns));
-    }
-    struct user *u = ARENA_NEW(r->arena, struct user);
-    if (str_eqc(name, USER_ANONYMOUS)) {
-        u->name = name;
-        struct str group = STR(GROUP_UNAUTHENTICATED);
-        u->groups = count != 0 ? groups : arena_memdup(r->arena, &group, sizeof(group));
-        u->group_count = count != 0 ? count : 1;
-    } else {
-        u = authn_user(r->arena, name, groups, count);
-    }
-    u->uid = http_request_header(r->http, "impersonate-uid");
-    s = impersonated_extra(r, u);
-    if (s == NULL)
-        r->user = u;
-    return s;
 }

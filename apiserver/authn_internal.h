@@ -26,12 +26,19 @@ struct authn {
     bool bootstrap_tokens;
     bool anonymous;
     struct pki_pool *proxy_pool;
-    struct str *proxy_names, *proxy_users, *proxy_groups, *proxy_extras;
-    size_t proxy_name_count, proxy_user_count, proxy_group_count, proxy_extra_count;
+    struct str *proxy_names, *proxy_users, *proxy_uids, *proxy_groups, *proxy_extras;
+    size_t proxy_name_count, proxy_user_count, proxy_uid_count, proxy_group_count,
+        proxy_extra_count;
 };
 
 /* A user in these groups and system:authenticated. */
 struct user *authn_user(struct arena *a, struct str name, const struct str *groups, size_t count);
+/* Headers: names are compared without regard to case. */
+struct http_header;
+bool authn_header_is(const struct http_header *h, struct str name);
+bool authn_extra_key(struct arena *a, const struct http_header *h, struct str prefix,
+                     struct str *ret);
+void authn_add_extra(struct arena *a, struct user *u, struct str key, struct str value);
 size_t authn_split(struct arena *a, struct str list, struct str **ret);
 
 #endif

@@ -1,6 +1,7 @@
 /* authz.c - see authz.h. */
 #include "apiserver/authz.h"
 
+#include "api/meta_v1.h"
 #include "api/rbac_v1.h"
 #include "apiserver/authz_feed.h"
 #include "apiserver/cluster.h"
@@ -14,6 +15,7 @@
 #include "lib/base/error.h"
 
 #include <pthread.h>
+#include <stdatomic.h>
 
 #define MODES_MAX 8u
 
@@ -301,19 +303,42 @@ struct meta_v1_status *authz_check(struct req *r)
     return authz_forbidden(r->arena, &at, reason);
 }
 
-struct check {
+struct authz_wait {
     void (*next)(struct req *r);
     struct req *req;
 };
 
 static void check_again(void *arg)
 {
-    struct check *c = arg;
+    struct authz_wait *c = arg;
     struct meta_v1_status *s = authz_check(c->req);
     if (s == NULL)
         c->next(c->req);
     else
         req_status(c->req, s);
+}
+
+/* The store's newest view is as new as any member's now. */
+static void on_current(struct req *r)
+{
+    struct authz_wait *c = r->authz_wait;
+    if (!authz_feed_wait(r->server->authz_feed, r->arena, &r->thread->mailbox, check_again, c))
+        check_again(c);
+}
+
+/* Until the built-in roles are there nobody can be judged. */
+static void not_ready(struct req *r, void (*next)(struct req *r))
+{
+    static const char *const health[] = {"/livez", "/readyz", "/healthz"};
+    for (size_t i = 0; i < ARRAY_SIZE(health); i++)
+        if (str_eqc(r->info.path, health[i])) {
+            next(r);
+            return;
+        }
+    struct meta_v1_status *s =
+        status_unavailable(r->arena, "the server is starting: its roles are not read yet");
+    status_details(r->arena, s)->retry_after_seconds = 1;
+    req_status(r, s);
 }
 
 void authz_check_then(struct req *r, void (*next)(struct req *r))
@@ -323,8 +348,11 @@ void authz_check_then(struct req *r, void (*next)(struct req *r))
         next(r);
         return;
     }
-    struct check *c = ARENA_NEW(r->arena, struct check);
-    *c = (struct check){next, r};
-    if (!authz_feed_wait(r->server->authz_feed, r->arena, &r->thread->mailbox, check_again, c))
-        req_status(r, s);
+    if (!atomic_load(&r->server->ready)) {
+        not_ready(r, next);
+        return;
+    }
+    r->authz_wait = ARENA_NEW(r->arena, struct authz_wait);
+    *r->authz_wait = (struct authz_wait){next, r};
+    req_barrier(r, on_current);
 }

@@ -88,6 +88,8 @@ static void add_server_flags(struct flag_set *f, struct apiserver_config *c)
                 "Names of front proxies.");
     flag_string(f, &c->requestheader_username_headers, "requestheader-username-headers",
                 "Headers that name the user.");
+    flag_string(f, &c->requestheader_uid_headers, "requestheader-uid-headers",
+                "`Headers` with the user's uid from a front proxy.");
     flag_string(f, &c->requestheader_group_headers, "requestheader-group-headers",
                 "Headers that name groups.");
     flag_string(f, &c->requestheader_extra_headers_prefix, "requestheader-extra-headers-prefix",
@@ -168,6 +170,7 @@ static void set_defaults(struct program *p)
     c->service_node_port_range = "30000-32767";
     c->requestheader_allowed_names = "";
     c->requestheader_username_headers = "X-Remote-User";
+    c->requestheader_uid_headers = "";
     c->requestheader_group_headers = "X-Remote-Group";
     c->requestheader_extra_headers_prefix = "X-Remote-Extra-";
     c->anonymous_auth = true;

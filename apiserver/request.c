@@ -468,15 +468,6 @@ static void route(struct req *r)
         dispatch(r);
 }
 
-static void authorized(struct req *r)
-{
-    struct meta_v1_status *s = authz_check(r);
-    if (s != NULL)
-        req_status(r, s);
-    else
-        route(r);
-}
-
 void req_begin(struct http_request *http, struct server_thread *t)
 {
     struct req *r = ARENA_NEW(http->arena, struct req);
@@ -509,5 +500,5 @@ void req_begin(struct http_request *http, struct server_thread *t)
         req_status(r, status_too_many(r->arena, 1, "too many requests, please try again later"));
         return;
     }
-    authorized(r);
+    authz_check_then(r, route);
 }

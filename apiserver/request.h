@@ -18,6 +18,7 @@
 #include "apiserver/status.h"
 #include "apiserver/user.h"
 
+struct authz_wait;
 struct buf;
 struct held_view;
 struct http_request;
@@ -41,10 +42,11 @@ struct req {
     bool include_object_set; /* Tables: see table.h. */
     uint64_t start_ns;
     int64_t now_ns;
-    struct held_view *views; /* See req_view(). */
-    int inflight;            /* Which of the server's counts holds it; -1: none. */
-    bool long_running;       /* Watches, logs: not in the latency histogram. */
-    struct proxy *proxy;     /* Where the streamed body goes, once known: proxy.h. */
+    struct held_view *views;       /* See req_view(). */
+    struct authz_wait *authz_wait; /* A refusal that waits to be sure, see authz.c. */
+    int inflight;                  /* Which of the server's counts holds it; -1: none. */
+    bool long_running;             /* Watches, logs: not in the latency histogram. */
+    struct proxy *proxy;           /* Where the streamed body goes, once known: proxy.h. */
 };
 
 /* Called by the HTTP server for each complete request. */

@@ -2,6 +2,7 @@
  * audience, a lifetime and maybe an object. */
 #include "api/authentication_v1.h"
 #include "api/core_v1.h"
+#include "apiserver/admission.h"
 #include "apiserver/authn.h"
 #include "apiserver/body.h"
 #include "apiserver/field_manager.h"
@@ -152,6 +153,15 @@ static void set_defaults(struct req *r, const struct api_kind *kind,
     }
 }
 
+static struct meta_v1_status *admit(struct req *r, const struct kind_ctx *ctx,
+                                    struct authentication_v1_token_request *t)
+{
+    struct admission adm = {
+        .ctx = ctx, .op = ADMIT_CREATE, .res = r->res, .subresource = "token", .obj = t};
+    struct meta_v1_status *s = admission_mutate(&adm);
+    return s != NULL ? s : admission_validate(&adm);
+}
+
 static void issue(struct req *r)
 {
     const struct api_kind *kind =
@@ -169,6 +179,8 @@ static void issue(struct req *r)
             s = status_not_found(r->arena, r->res->gr, r->info.name);
     }
     struct authentication_v1_token_request *t = msg;
+    if (s == NULL)
+        s = admit(r, &ctx, t);
     if (s == NULL) {
         set_defaults(r, kind, t);
         s = validate(r, t);

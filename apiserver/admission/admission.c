@@ -5,10 +5,16 @@
 #include "apiserver/registry.h"
 
 const struct admission_plugin *const admission_plugins[] = {
-    &admission_namespace_lifecycle,        &admission_service_account,
-    &admission_node_restriction,           &admission_priority,
-    &admission_default_toleration_seconds, &admission_taint_nodes_by_condition,
-    &admission_storage_object_in_use,      NULL,
+    &admission_namespace_lifecycle,
+    &admission_service_account,
+    &admission_node_restriction,
+    &admission_priority,
+    &admission_default_toleration_seconds,
+    &admission_taint_nodes_by_condition,
+    &admission_storage_object_in_use,
+    &admission_certificates,
+    &admission_rbac_escalation,
+    NULL,
 };
 
 struct meta_v1_status *admission_mutate(const struct admission *adm)

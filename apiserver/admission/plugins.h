@@ -11,5 +11,7 @@ extern const struct admission_plugin admission_priority;
 extern const struct admission_plugin admission_default_toleration_seconds;
 extern const struct admission_plugin admission_taint_nodes_by_condition;
 extern const struct admission_plugin admission_storage_object_in_use;
+extern const struct admission_plugin admission_certificates;
+extern const struct admission_plugin admission_rbac_escalation;
 
 #endif

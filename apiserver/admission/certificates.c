@@ -1,0 +1,112 @@
+/* certificates.c - who may approve and sign certificate requests: CertificateApproval,
+ * CertificateSigning and CertificateSubjectRestriction. */
+#include "apiserver/admission/plugins.h"
+
+#include "api/certificates_v1.h"
+#include "apiserver/apiserver.h"
+#include "apiserver/authz.h"
+#include "apiserver/registry.h"
+#include "lib/api/codec.h"
+#include "lib/base/arena.h"
+#include "lib/base/error.h"
+#include "lib/net/pki.h"
+
+static bool is_request(const struct admission *adm, const char *sub)
+{
+    return strcmp(adm->res->kind->group, "certificates.k8s.io") == 0 &&
+           strcmp(adm->res->kind->resource, "certificatesigningrequests") == 0 &&
+           strcmp(adm->subresource, sub) == 0;
+}
+
+static bool may_as(const struct admission *adm, const char *verb, struct str signer)
+{
+    struct str reason;
+    struct authz_attributes at = {.user = adm->ctx->user,
+                                  .verb = verb,
+                                  .resource_request = true,
+                                  .group = STR("certificates.k8s.io"),
+                                  .version = STR("*"),
+                                  .resource = STR("signers"),
+                                  .name = signer};
+    return authz_decide(adm->ctx->server->authz, adm->ctx->arena, &at, false, &reason) ==
+           AUTHZ_ALLOW;
+}
+
+/* For the signer, or for all of its domain. */
+static bool may_for_signer(const struct admission *adm, const char *verb, struct str signer)
+{
+    struct str domain, path;
+    if (may_as(adm, verb, signer))
+        return true;
+    str_cut(signer, '/', &domain, &path);
+    return may_as(adm, verb, arena_printf(adm->ctx->arena, STR_FMT "/*", STR_ARG(domain)));
+}
+
+static struct meta_v1_status *approval(const struct admission *adm)
+{
+    const struct certificates_v1_certificate_signing_request *old = adm->old;
+    if (adm->op != ADMIT_UPDATE || !is_request(adm, "approval") ||
+        may_for_signer(adm, "approve", old->spec.signer_name))
+        return NULL;
+    return status_forbidden(adm->ctx->arena, adm->res->gr, adm->ctx->name,
+                            "user not permitted to approve requests with signerName \"" STR_FMT
+                            "\"",
+                            STR_ARG(old->spec.signer_name));
+}
+
+static bool same_conditions(const struct certificates_v1_certificate_signing_request_status *x,
+                            const struct certificates_v1_certificate_signing_request_status *y)
+{
+    if (x->conditions_count != y->conditions_count)
+        return false;
+    for (size_t i = 0; i < x->conditions_count; i++)
+        if (!api_msg_equal(&certificates_v1_certificate_signing_request_condition_msg,
+                           &x->conditions[i], &y->conditions[i]))
+            return false;
+    return true;
+}
+
+static struct meta_v1_status *signing(const struct admission *adm)
+{
+    const struct certificates_v1_certificate_signing_request *obj = adm->obj, *old = adm->old;
+    if (adm->op != ADMIT_UPDATE || !is_request(adm, "status"))
+        return NULL;
+    if (str_eq(obj->status.certificate, old->status.certificate) &&
+        same_conditions(&obj->status, &old->status))
+        return NULL;
+    if (may_for_signer(adm, "sign", old->spec.signer_name))
+        return NULL;
+    return status_forbidden(adm->ctx->arena, adm->res->gr, adm->ctx->name,
+                            "user not permitted to sign requests with signerName \"" STR_FMT "\"",
+                            STR_ARG(old->spec.signer_name));
+}
+
+static struct meta_v1_status *subject(const struct admission *adm)
+{
+    const struct certificates_v1_certificate_signing_request *obj = adm->obj;
+    struct pki_csr csr;
+    bool masters = false;
+    if (adm->op != ADMIT_CREATE || !is_request(adm, "") ||
+        !str_eqc(obj->spec.signer_name, "kubernetes.io/kube-apiserver-client") ||
+        pki_csr_parse(adm->ctx->arena, obj->spec.request, &csr, NULL) != 0)
+        return NULL; /* Validation tells of a broken request. */
+    for (size_t i = 0; i < csr.subject.organization_count; i++)
+        masters = masters || str_eqc(csr.subject.organizations[i], "system:masters");
+    return masters ? status_forbidden(adm->ctx->arena, adm->res->gr, adm->ctx->name,
+                                      "use of kubernetes.io/kube-apiserver-client signer with "
+                                      "system:masters group is not allowed")
+                   : NULL;
+}
+
+static struct meta_v1_status *validate(const struct admission *adm)
+{
+    struct meta_v1_status *s = adm->ctx->server != NULL ? approval(adm) : NULL;
+    if (s == NULL && adm->ctx->server != NULL)
+        s = signing(adm);
+    return s != NULL ? s : subject(adm);
+}
+
+const struct admission_plugin admission_certificates = {
+    .name = "Certificates",
+    .validate = validate,
+};

@@ -1,0 +1,177 @@
+#!/bin/bash
+# Who may do what, asked with kubectl: roles and bindings, what nobody may grant,
+# acting as others, node agents, and the reviews. One API server on loopback.
+. "$(dirname "$0")/lib.sh"
+setup rbac
+D=$WORK
+SERVER_PID=''
+stop_server() { [ -z "$SERVER_PID" ] || { kill "$SERVER_PID"; wait "$SERVER_PID" 2>/dev/null; }; SERVER_PID=''; }
+trap 'stop_server; teardown' EXIT
+
+cat >"$D/tokens.csv" <<'CSV'
+admin-token,admin,1,system:masters
+jane-token,jane,2,"devs"
+tess-token,tess,3,
+node-token,system:node:n1,4,system:nodes
+CSV
+openssl ecparam -name prime256v1 -genkey -noout -out "$D/sa.key" 2>/dev/null
+start_server() { # FLAG...: $SERVER is where it answers
+    "$BIN/trireme-apiserver" --bind-address=127.0.0.1 --secure-port=0 --data-dir="$D/data" --token-auth-file="$D/tokens.csv" \
+        --service-account-signing-key-file="$D/sa.key" --service-account-issuer=https://kubernetes.default.svc \
+        "$@" >"$D/log" 2>&1 &
+    SERVER_PID=$!
+    for _ in $(seq 200); do
+        grep -q " ready after " "$D/log" && break
+        kill -0 "$SERVER_PID" 2>/dev/null || { cat "$D/log"; exit 1; }
+        sleep 0.05
+    done
+    SERVER=$(grep -o 'https://[0-9.:]*' "$D/log" | head -n 1)
+}
+# as USER ARGUMENT...: kubectl with that user's token
+as() {
+    local user=$1; shift
+    kubectl --kubeconfig=/dev/null --server="$SERVER" --insecure-skip-tls-verify --token="$user-token" "$@" 2>&1
+}
+start_server
+
+# --- the roles that a cluster begins with
+same "ClusterRoles of 1.36" 69 sh -c "kubectl --kubeconfig=/dev/null --server=$SERVER --insecure-skip-tls-verify --token=admin-token get clusterroles -o name | grep -vc trireme:"
+same "marked as built in" "rbac-defaults true" as admin get clusterrole system:basic-user \
+    -o 'jsonpath={.metadata.labels.kubernetes\.io/bootstrapping} {.metadata.annotations.rbac\.authorization\.kubernetes\.io/autoupdate}'
+same "edit gathers" "true" as admin get clusterrole edit \
+    -o 'jsonpath={.aggregationRule.clusterRoleSelectors[0].matchLabels.rbac\.authorization\.k8s\.io/aggregate-to-edit}'
+same "roles in kube-system" 6 sh -c "kubectl --kubeconfig=/dev/null --server=$SERVER --insecure-skip-tls-verify --token=admin-token get roles -n kube-system -o name | wc -l"
+
+# --- nothing is allowed until it is granted, and then at once
+same "refused in a namespace" 'Error from server (Forbidden): pods is forbidden: User "jane" cannot list resource "pods" in API group "" in the namespace "default"' \
+    as jane get pods
+same "refused at the cluster scope" 'Error from server (Forbidden): nodes is forbidden: User "jane" cannot list resource "nodes" in API group "" at the cluster scope' \
+    as jane get nodes
+same "refused of one object" 'Error from server (Forbidden): deployments.apps "x" is forbidden: User "jane" cannot get resource "deployments" in API group "apps" in the namespace "default"' \
+    as jane get deployment x
+same "refused path" 'Error from server (Forbidden): forbidden: User "jane" cannot get path "/metrics"' as jane get --raw /metrics
+as admin create role reader --verb=get,list,watch --resource=pods,pods/log >/dev/null
+as admin create rolebinding readers --role=reader --group=devs >/dev/null
+same "granted to a group" "No resources found in default namespace." as jane get pods
+same "not to others" no as tess auth can-i list pods
+same "subresource" yes as jane auth can-i get pods --subresource=log
+same "not another subresource" no as jane auth can-i get pods --subresource=status
+as admin create role one --verb=get,update --resource=configmaps --resource-name=settings >/dev/null
+as admin create rolebinding one --role=one --user=tess >/dev/null
+as admin create configmap settings --from-literal=a=b >/dev/null
+same "by resource name" b as tess get configmap settings -o 'jsonpath={.data.a}'
+same "not another name" no as tess auth can-i get configmap/other
+as admin create clusterrole metrics --verb=get --non-resource-url='/metrics,/logs/*' >/dev/null
+as admin create clusterrolebinding metrics --clusterrole=metrics --user=jane >/dev/null
+has "granted path" "# TYPE" as jane get --raw /metrics
+same "path below" yes as jane auth can-i get /logs/a/b
+same "path beside" no as jane auth can-i get /logs
+as admin delete clusterrolebinding metrics >/dev/null
+same "taken away" 'Error from server (Forbidden): forbidden: User "jane" cannot get path "/metrics"' as jane get --raw /metrics
+as admin create clusterrolebinding ghost --clusterrole=ghost --user=tess >/dev/null
+same "a bound role that is none is told" 'Error from server (Forbidden): secrets is forbidden: User "tess" cannot list resource "secrets" in API group "" in the namespace "default": RBAC: clusterrole.rbac.authorization.k8s.io "ghost" not found' \
+    as tess get secrets
+as admin delete clusterrolebinding ghost >/dev/null
+
+# --- nobody grants what he does not hold
+as admin create clusterrole roles-of-team --verb=create,get,list,update,patch,delete --resource=roles,rolebindings.rbac.authorization.k8s.io >/dev/null
+as admin create rolebinding jane-roles --clusterrole=roles-of-team --user=jane >/dev/null
+ok "grants what she holds" as jane create role mine --verb=get,list --resource=pods
+same "does not grant more" "Error from server (Forbidden): roles.rbac.authorization.k8s.io \"more\" is forbidden: user \"jane\" (groups=[\"devs\" \"system:authenticated\"]) is attempting to grant RBAC permissions not currently held:
+{APIGroups:[\"\"], Resources:[\"pods\"], Verbs:[\"delete\"]}
+{APIGroups:[\"\"], Resources:[\"secrets\"], Verbs:[\"get\" \"delete\"]}" \
+    as jane create role more --verb=get,delete --resource=pods,secrets
+has "does not bind more" 'is attempting to grant RBAC permissions not currently held:' as jane create rolebinding up --clusterrole=cluster-admin --user=jane
+has "does not bind what is not there" 'clusterrole.rbac.authorization.k8s.io "nowhere" not found' as jane create rolebinding up --clusterrole=nowhere --user=jane
+as admin create clusterrole binders --verb=bind --resource=clusterroles --resource-name=view >/dev/null
+as admin create rolebinding jane-binds --clusterrole=binders --user=jane >/dev/null
+ok "binds by the verb bind" as jane create rolebinding up --clusterrole=view --user=tess
+
+# --- as somebody else
+same "may not act as another" 'Error from server (Forbidden): pods is forbidden: User "tess" cannot impersonate-on:user-info:list resource "pods" in API group "" in the namespace "default"' \
+    as tess get pods --as=jane
+as admin create clusterrole actor --verb=impersonate --resource=users --resource-name=jane >/dev/null
+as admin create clusterrolebinding actor --clusterrole=actor --user=tess >/dev/null
+same "may with the verb impersonate" jane as tess auth whoami --as=jane -o 'jsonpath={.status.userInfo.username}'
+same "but not with a group" 'Error from server (Forbidden): pods is forbidden: User "tess" cannot impersonate-on:user-info:list resource "pods" in API group "" in the namespace "default"' \
+    as tess get pods --as=jane --as-group=devs
+has "not without a user" 'without impersonating a user name' curl -sk -H 'Authorization: Bearer admin-token' -H 'Impersonate-Group: g' "$SERVER/api"
+same "an administrator as anybody" '["x","system:authenticated"]' as admin auth whoami --as=u --as-group=x -o 'jsonpath={.status.userInfo.groups}'
+
+# --- reviews and tokens
+same "can-i lists" 1 sh -c "kubectl --kubeconfig=/dev/null --server=$SERVER --insecure-skip-tls-verify --token=jane-token auth can-i --list | grep -c '^pods/log '"
+as admin create serviceaccount bot >/dev/null
+as admin create rolebinding bot --clusterrole=view --serviceaccount=default:bot >/dev/null
+TOKEN=$(as admin create token bot --duration=1h)
+bot() { kubectl --kubeconfig=/dev/null --server="$SERVER" --insecure-skip-tls-verify --token="$TOKEN" "$@" 2>&1; }
+same "a token of a service account" system:serviceaccount:default:bot bot auth whoami -o 'jsonpath={.status.userInfo.username}'
+same "reads the issuer's keys" 1 sh -c "kubectl --kubeconfig=/dev/null --server=$SERVER --insecure-skip-tls-verify --token=$TOKEN get --raw /openid/v1/jwks | grep -c ES256"
+has "and its configuration" '"issuer":"https://kubernetes.default.svc"' bot get --raw /.well-known/openid-configuration
+cat >"$D/review.json" <<'JSON'
+{"apiVersion":"authorization.k8s.io/v1","kind":"SubjectAccessReview","spec":{"user":"jane","groups":["devs"],"resourceAttributes":{"namespace":"default","verb":"list","resource":"pods"}}}
+JSON
+same "a review tells why" 'RBAC: allowed by RoleBinding "readers/default" of Role "reader" to Group "devs"' \
+    as admin create --validate=false -f "$D/review.json" -o 'jsonpath={.status.reason}'
+
+# --- a node and what runs on it
+cat >"$D/objects.yaml" <<'YAML'
+apiVersion: v1
+kind: Secret
+metadata: {name: used}
+---
+apiVersion: v1
+kind: Secret
+metadata: {name: unused}
+---
+apiVersion: v1
+kind: Pod
+metadata: {name: p}
+spec:
+  nodeName: n1
+  serviceAccountName: bot
+  containers: [{name: c, image: i}]
+  volumes: [{name: v, secret: {secretName: used}}]
+YAML
+as admin create serviceaccount default >/dev/null
+as admin apply -f "$D/objects.yaml" >/dev/null
+same "a node reads a secret of its pod" used as node get secret used -o 'jsonpath={.metadata.name}'
+same "no other" "Error from server (Forbidden): secrets \"unused\" is forbidden: User \"system:node:n1\" cannot get resource \"secrets\" in API group \"\" in the namespace \"default\": no relationship found between node 'n1' and this object" \
+    as node get secret unused
+has "not all of them" 'No Object name found' as node get secrets
+same "its own pods" pod/p as node get pods --field-selector spec.nodeName=n1 -o name
+has "not everybody's" 'can only list/watch pods with spec.nodeName field selector' as node get pods
+has "not another node's lease" "can only access node lease with the same name as the requesting node" as node get lease n2 -n kube-node-lease
+has "no taints for itself" 'is not allowed to modify taints' sh -c "
+    echo '{\"apiVersion\":\"v1\",\"kind\":\"Node\",\"metadata\":{\"name\":\"n1\"}}' | kubectl --kubeconfig=/dev/null --server=$SERVER --insecure-skip-tls-verify --token=node-token create --validate=false -f - >/dev/null
+    kubectl --kubeconfig=/dev/null --server=$SERVER --insecure-skip-tls-verify --token=node-token patch node n1 -p '{\"spec\":{\"taints\":[{\"key\":\"a\",\"effect\":\"NoSchedule\"}]}}' 2>&1"
+has "no labels that steer pods" 'is not allowed to modify labels: node-restriction.kubernetes.io/x' as node label node n1 node-restriction.kubernetes.io/x=y
+has "no pods but mirrors" 'can only create mirror pods' as node run q --image=i
+has "no token without a pod" 'node requested token not bound to a pod' as node create token bot
+as admin delete pod p --force >/dev/null
+has "no longer once the pod is gone" 'no relationship found' as node get secret used
+
+# --- built-in roles are kept whole
+as admin delete clusterrole system:basic-user >/dev/null
+as admin patch clusterrolebinding system:discovery --type=json -p '[{"op":"remove","path":"/subjects/0"}]' >/dev/null
+as admin annotate clusterrolebinding system:monitoring rbac.authorization.kubernetes.io/autoupdate=false --overwrite >/dev/null
+as admin patch clusterrolebinding system:monitoring --type=json -p '[{"op":"remove","path":"/subjects/0"}]' >/dev/null
+stop_server
+start_server
+same "a deleted role is back" system:basic-user as admin get clusterrole system:basic-user -o 'jsonpath={.metadata.name}'
+same "a removed subject is back" system:authenticated as admin get clusterrolebinding system:discovery -o 'jsonpath={.subjects[0].name}'
+same "but where asked not to" "" as admin get clusterrolebinding system:monitoring -o 'jsonpath={.subjects[0].name}'
+same "rights are known after a restart" "No resources found in default namespace." as jane get pods
+
+# --- other ways to decide
+stop_server
+start_server --authorization-mode=AlwaysDeny --anonymous-auth=false
+has "AlwaysDeny" 'cannot list resource \"pods\" in API group \"\" in the namespace \"default\": Everything is forbidden.' \
+    curl -sk -H 'Authorization: Bearer jane-token' "$SERVER/api/v1/namespaces/default/pods"
+same "but administrators" "No resources found in default namespace." as admin get pods
+same "no anonymous requests" 401 curl -sk -o /dev/null -w '%{http_code}' "$SERVER/version"
+stop_server
+start_server --authorization-mode=AlwaysAllow
+same "AlwaysAllow" "No resources found in default namespace." as tess get pods
+stop_server
+has "an unknown mode" '"Nonsense" is not one of' sh -c "timeout 20 '$BIN/trireme-apiserver' --data-dir '$D/other' --secure-port 0 --authorization-mode=Node,Nonsense 2>&1"
+finish

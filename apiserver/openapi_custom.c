@@ -57,7 +57,8 @@ static void simplify_members(struct arena *a, struct json *schema, unsigned dept
         for (size_t j = 0; nullable && required != NULL && required->type == JSON_ARRAY &&
                            j < required->array.count;
              j++)
-            if (str_eq(required->array.items[j]->string, m->key))
+            if (required->array.items[j]->type == JSON_STRING &&
+                str_eq(required->array.items[j]->string, m->key))
                 json_remove_at(required, j--);
         simplify(a, m->value, depth - 1);
     }
@@ -97,26 +98,55 @@ static void simplify(struct arena *a, struct json *schema, unsigned depth)
 
 enum { SCHEMA_DEPTH_MAX = 100 };
 
-static struct json *kind_schema(struct openapi_defs *d, const struct openapi_resource *r)
+static void add_own_members(struct openapi_defs *d, struct json *schema)
 {
     struct arena *a = d->arena;
-    struct json *o = r->schema != NULL ? json_clone(a, r->schema) : json_object(a);
-    if (d->version == OPENAPI_V2)
-        simplify(a, o, SCHEMA_DEPTH_MAX);
-    if (json_getc(o, "type") == NULL)
-        json_setc(a, o, "type", json_string(a, STR("object")));
-    struct json *properties = json_getc(o, "properties");
-    if (properties == NULL) {
-        if (r->schema != NULL && json_getc(o, "x-kubernetes-preserve-unknown-fields") != NULL)
-            return o;
+    struct json *properties = json_getc(schema, "properties");
+    if (properties == NULL || properties->type != JSON_OBJECT) {
         properties = json_object(a);
-        json_setc(a, o, "properties", properties);
+        json_setc(a, schema, "properties", properties);
     }
     json_setc(a, properties, "apiVersion", text_member(a, OPENAPI_API_VERSION_TEXT));
     json_setc(a, properties, "kind", text_member(a, OPENAPI_KIND_TEXT));
     json_setc(
         a, properties, "metadata",
         described_ref(d, openapi_defs_message(d, &meta_v1_object_meta_msg), OPENAPI_METADATA_TEXT));
+}
+
+/* Whole objects inside of the object. */
+static void add_embedded(struct openapi_defs *d, struct json *schema, unsigned depth)
+{
+    static const char *const below[] = {"items", "additionalProperties"};
+    if (schema->type != JSON_OBJECT || depth == 0)
+        return;
+    struct json *properties = json_getc(schema, "properties");
+    for (size_t i = 0;
+         properties != NULL && properties->type == JSON_OBJECT && i < properties->object.count; i++)
+        add_embedded(d, properties->object.members[i].value, depth - 1);
+    for (size_t i = 0; i < ARRAY_SIZE(below); i++)
+        if (json_getc(schema, below[i]) != NULL)
+            add_embedded(d, json_getc(schema, below[i]), depth - 1);
+    if (json_get_bool(schema, "x-kubernetes-embedded-resource", false))
+        add_own_members(d, schema);
+}
+
+/* A kind that may hold anything has no members at all: clients would take any
+ * other for a mistake. */
+static struct json *kind_schema(struct openapi_defs *d, const struct openapi_resource *r)
+{
+    struct arena *a = d->arena;
+    bool given = r->schema != NULL && r->schema->type == JSON_OBJECT;
+    bool open = d->version == OPENAPI_V2 &&
+                json_get_bool(r->schema, "x-kubernetes-preserve-unknown-fields", false);
+    struct json *o = given && !open ? json_clone(a, r->schema) : json_object(a);
+    if (d->version == OPENAPI_V2)
+        simplify(a, o, SCHEMA_DEPTH_MAX);
+    if (json_getc(o, "type") == NULL)
+        json_setc(a, o, "type", json_string(a, STR("object")));
+    if (given && !open) {
+        add_embedded(d, o, SCHEMA_DEPTH_MAX);
+        add_own_members(d, o);
+    }
     return o;
 }
 

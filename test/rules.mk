@@ -154,6 +154,14 @@ $(B)/test/bench/bench_fieldset: $(B)/test/bench/bench_fieldset.o $(call libs_of,
 bench-fieldset: $(B)/test/bench/bench_fieldset
 	@$<
 
+# What a decision of who may do what costs: make bench-authz
+$(B)/test/bench/bench_authz: $(B)/test/bench/bench_authz.o $(call libs_of,apiserver)
+	@echo "  LINK  $@"
+	@$(CC) $(CFLAGS) $(LDFLAGS) $< $(call libs_of,apiserver) -o $@ $(PKG_LIBS) $(STORE_LIBS)
+.PHONY: bench-authz
+bench-authz: $(B)/test/bench/bench_authz
+	@$<
+
 # Load and proof for a store that speaks etcd v3: make kvload, then test/e2e/store_torture.py.
 KVLOAD_SRC := $(sort $(wildcard test/e2e/kvload/*.c))
 KVLOAD := $(B)/test/e2e/kvload/kvload

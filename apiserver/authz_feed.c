@@ -244,11 +244,11 @@ static void apply(struct authz_feed *f, const struct event *e)
 {
     struct str ns = STR_NULL, name;
     const struct source *s = source_of(f, kv_key(e->kv));
-    if (s == NULL || (e->type == EVENT_PUT && same_relations(s, e)) ||
+    if (s == NULL || (event_type(e) == EVENT_PUT && same_relations(s, e)) ||
         registry_by_key(kv_key(e->kv), &ns, &name) == NULL)
         return;
     struct target t = {.authz = f->server->authz};
-    if (e->type == EVENT_PUT) {
+    if (event_type(e) == EVENT_PUT) {
         AUTO_ARENA *scratch = arena_new(0);
         s->put(&t, s->res, e->kv, scratch, ns, name);
         return;

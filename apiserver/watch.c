@@ -233,7 +233,7 @@ static const char *judge(struct watcher *w, const struct event *e, struct str ns
                          const struct kv **ret_shown)
 {
     bool was = e->prev != NULL && kv_version(e->prev) != 0 && matches(w, e->prev, ns, name);
-    bool is = e->type == EVENT_PUT && matches(w, e->kv, ns, name);
+    bool is = event_type(e) == EVENT_PUT && matches(w, e->kv, ns, name);
     if (!was && !is)
         return NULL;
     *ret_shown = is ? e->kv : e->prev;

@@ -13,6 +13,7 @@
  * chunk, reads it to its end, and finds in the lookup that it is lost. */
 #include "raftstore/events.h"
 
+#include "lib/base/buf.h"
 #include "lib/base/error.h"
 #include "lib/base/list.h"
 
@@ -20,6 +21,7 @@
 #include <stdatomic.h>
 
 #define BYTES_MAX_DEFAULT (64u << 20)
+#define STAGED_KEPT_MAX (256u << 10) /* Bytes of room for what is appended. */
 #define AGE_MS_DEFAULT (10u * 60 * 1000)
 
 struct chunk {
@@ -27,9 +29,17 @@ struct chunk {
     _Atomic uint32_t count; /* Batches that readers may see. */
     _Atomic bool closed;    /* The count stays as it is. */
     int64_t first_rev;
-    uint64_t bytes;     /* Writer. */
-    uint64_t newest_ms; /* Writer. */
-    const struct event_batch *batches[EVENT_CHUNK_BATCHES];
+    uint64_t bytes;                     /* Writer. */
+    uint64_t newest_ms;                 /* Writer. */
+    uint32_t cap;                       /* Of events. */
+    uint32_t ends[EVENT_CHUNK_BATCHES]; /* Where the batches end in events. */
+    struct event events[];
+};
+
+/* A batch that was appended and not published, with its events behind it. */
+struct staged {
+    uint64_t count;
+    struct event events[];
 };
 
 struct event_log {
@@ -38,8 +48,7 @@ struct event_log {
     int64_t compacted; /* Writer. */
 
     /* Writer: appended, not published. */
-    const struct event_batch **staged;
-    size_t staged_count, staged_cap;
+    struct buf staged; /* struct staged, one behind the other. */
     int64_t next_rev;
 
     pthread_mutex_t lock;  /* Guards what follows. */
@@ -61,17 +70,22 @@ struct event_cursor {
     struct chunk *chunk; /* Holds rev + 1, or NULL. */
     int64_t rev;
     bool lost;
+    struct event_batch batch; /* The one returned last. */
 };
 
 /* --- chunks --- */
+
+static uint32_t batch_start(const struct chunk *c, uint32_t i)
+{
+    return i > 0 ? c->ends[i - 1] : 0;
+}
 
 static void chunk_unref(struct chunk *c)
 {
     if (c == NULL || atomic_fetch_sub_explicit(&c->refs, 1, memory_order_acq_rel) != 1)
         return;
     uint32_t n = atomic_load_explicit(&c->count, memory_order_relaxed);
-    for (uint32_t i = 0; i < n; i++)
-        event_batch_unref(c->batches[i]);
+    events_unref(c->events, batch_start(c, n));
     free(c);
 }
 
@@ -81,22 +95,24 @@ static struct chunk *chunk_at(const struct event_log *log, size_t i)
 }
 
 /* Locked. */
-static struct chunk *chunk_push(struct event_log *log, int64_t first_rev)
+static struct chunk *chunk_push(struct event_log *log, int64_t first_rev, uint32_t first_count)
 {
     if (log->count == log->cap) {
-        size_t cap = log->cap > 0 ? log->cap * 2 : 8;
-        struct chunk **chunks = xmalloc(cap * sizeof(chunks[0]));
+        size_t ring = log->cap > 0 ? log->cap * 2 : 8;
+        struct chunk **chunks = xmalloc(ring * sizeof(chunks[0]));
         for (size_t i = 0; i < log->count; i++)
             chunks[i] = chunk_at(log, i);
         free(log->chunks);
         log->chunks = chunks;
         log->head = 0;
-        log->cap = cap;
+        log->cap = ring;
     }
-    struct chunk *c = xzalloc(sizeof(*c));
-    c->refs = 1;
-    c->first_rev = first_rev;
-    c->bytes = alloc_bytes(sizeof(*c));
+    /* Most batches are of one event. */
+    uint32_t cap = MAX_OF(first_count, (uint32_t)EVENT_CHUNK_BATCHES);
+    size_t size = sizeof(struct chunk) + cap * sizeof(struct event);
+    struct chunk *c = xmalloc(size);
+    *c = (struct chunk){.refs = 1, .first_rev = first_rev, .cap = cap};
+    c->bytes = alloc_bytes(size);
     log->bytes += c->bytes;
     log->chunks[(log->head + log->count++) % log->cap] = c;
     return c;
@@ -154,6 +170,14 @@ struct event_log *event_log_new(const struct event_log_config *config, int64_t r
     return log;
 }
 
+/* The batch at *at among the appended ones; *at moves on. */
+static const struct staged *next_staged(const struct event_log *log, size_t *at)
+{
+    const struct staged *st = (const struct staged *)(log->staged.data + *at);
+    *at += sizeof(*st) + st->count * sizeof(st->events[0]);
+    return st;
+}
+
 void event_log_free(struct event_log *log)
 {
     if (log == NULL)
@@ -161,41 +185,54 @@ void event_log_free(struct event_log *log)
     ASSERT(list_empty(&log->cursors));
     while (log->count > 0)
         chunk_drop_oldest(log);
-    for (size_t i = 0; i < log->staged_count; i++)
-        event_batch_unref(log->staged[i]);
-    free(log->staged);
+    for (size_t at = 0; at < log->staged.len;) {
+        const struct staged *st = next_staged(log, &at);
+        events_unref(st->events, (uint32_t)st->count);
+    }
+    buf_done(&log->staged);
     free(log->chunks);
     pthread_mutex_destroy(&log->lock);
     free(log);
 }
 
-void event_log_append(struct event_log *log, struct event_batch *batch)
+void event_log_append(struct event_log *log, int64_t rev, const struct event *events,
+                      uint32_t count)
 {
-    ASSERT_CMP(batch->rev, ==, log->next_rev);
-    if (log->staged_count == log->staged_cap) {
-        log->staged_cap = log->staged_cap > 0 ? log->staged_cap * 2 : 64;
-        log->staged = xrealloc(log->staged, log->staged_cap * sizeof(log->staged[0]));
-    }
-    log->staged[log->staged_count++] = batch;
+    struct staged head = {.count = count};
+    ASSERT_CMP(rev, ==, log->next_rev);
+    buf_append(&log->staged, &head, sizeof(head));
+    buf_append(&log->staged, events, count * sizeof(events[0]));
     log->next_rev++;
 }
 
-/* Locked. Only the writer adds chunks, so it may read the ring's end itself. */
-static void chunk_add(struct event_log *log, const struct event_batch *batch, uint64_t now_ms)
+static size_t versions_bytes(const struct event *events, uint32_t count)
+{
+    size_t n = 0;
+    for (uint32_t i = 0; i < count; i++)
+        n += kv_bytes(events[i].kv);
+    return n;
+}
+
+/* Locked. Takes over the references. Only the writer adds chunks, so it may read the
+ * ring's end itself. */
+static void chunk_add(struct event_log *log, int64_t rev, const struct event *events,
+                      uint32_t count, uint64_t now_ms)
 {
     struct chunk *c = log->count > 0 ? chunk_at(log, log->count - 1) : NULL;
     uint32_t n = c != NULL ? atomic_load_explicit(&c->count, memory_order_relaxed) : 0;
-    if (c == NULL || n == EVENT_CHUNK_BATCHES || c->bytes >= EVENT_CHUNK_BYTES) {
+    if (c == NULL || n == EVENT_CHUNK_BATCHES || c->bytes >= EVENT_CHUNK_BYTES ||
+        count > c->cap - batch_start(c, n)) {
         if (c != NULL)
             atomic_store_explicit(&c->closed, true, memory_order_release);
-        c = chunk_push(log, batch->rev);
+        c = chunk_push(log, rev, count);
         n = 0;
     }
-    size_t bytes = event_batch_bytes(batch);
+    size_t bytes = versions_bytes(events, count);
     c->bytes += bytes;
     log->bytes += bytes;
     c->newest_ms = now_ms;
-    c->batches[n] = batch;
+    memcpy(&c->events[batch_start(c, n)], events, count * sizeof(events[0]));
+    c->ends[n] = batch_start(c, n) + count;
     atomic_store_explicit(&c->count, n + 1, memory_order_release);
 }
 
@@ -248,10 +285,15 @@ static void wake(struct event_log *log)
 void event_log_publish(struct event_log *log, uint64_t now_ms)
 {
     pthread_mutex_lock(&log->lock);
-    for (size_t i = 0; i < log->staged_count; i++)
-        chunk_add(log, log->staged[i], now_ms);
-    bool any = log->staged_count > 0;
-    log->staged_count = 0;
+    bool any = log->staged.len > 0;
+    int64_t rev = atomic_load(&log->last_rev);
+    for (size_t at = 0; at < log->staged.len;) {
+        const struct staged *st = next_staged(log, &at);
+        chunk_add(log, ++rev, st->events, (uint32_t)st->count, now_ms);
+    }
+    buf_clear(&log->staged);
+    if (log->staged.cap > STAGED_KEPT_MAX)
+        buf_done(&log->staged);
     atomic_store(&log->last_rev, log->next_rev - 1);
     trim(log, now_ms);
     if (any)
@@ -262,7 +304,7 @@ void event_log_publish(struct event_log *log, uint64_t now_ms)
 void event_log_reset(struct event_log *log, int64_t rev, struct event_batch *const *batches,
                      size_t count, uint64_t now_ms)
 {
-    ASSERT_CMP(log->staged_count, ==, 0);
+    ASSERT_CMP(log->staged.len, ==, 0);
     ASSERT_CMP(rev, >=, atomic_load(&log->last_rev));
     ASSERT(count == 0 || batches[count - 1]->rev == rev);
     pthread_mutex_lock(&log->lock);
@@ -270,7 +312,13 @@ void event_log_reset(struct event_log *log, int64_t rev, struct event_batch *con
         chunk_drop_oldest(log);
     for (size_t i = 0; i < count; i++) {
         ASSERT(i == 0 || batches[i]->rev == batches[i - 1]->rev + 1);
-        chunk_add(log, event_batch_ref(batches[i]), now_ms);
+        const struct event_batch *b = batches[i];
+        for (uint32_t j = 0; j < b->count; j++) {
+            kv_ref(b->events[j].kv);
+            if (b->events[j].prev != NULL)
+                kv_ref(b->events[j].prev);
+        }
+        chunk_add(log, b->rev, b->events, b->count, now_ms);
     }
     log->next_rev = rev + 1;
     log->compacted = 0; /* What it was given is what may be read. */
@@ -348,7 +396,9 @@ static const struct event_batch *next_in_chunk(struct event_cursor *c, bool *ret
     if (at >= count)
         return NULL;
     c->rev++;
-    return chunk->batches[at];
+    uint32_t from = batch_start(chunk, (uint32_t)at);
+    c->batch = (struct event_batch){c->rev, chunk->ends[at] - from, &chunk->events[from]};
+    return &c->batch;
 }
 
 static void change_chunk(struct event_cursor *c)

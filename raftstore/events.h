@@ -34,9 +34,10 @@ struct event_log *event_log_new(const struct event_log_config *config, int64_t r
 /* Every cursor must be gone. NULL is a no-op. */
 void event_log_free(struct event_log *log);
 
-/* [writer] Takes over the reference. batch->rev is the last one plus 1. Not seen
- * by readers before event_log_publish(). */
-void event_log_append(struct event_log *log, struct event_batch *batch);
+/* [writer] Takes over the references in the events. rev is the last one plus 1. Not
+ * seen by readers before event_log_publish(). */
+void event_log_append(struct event_log *log, int64_t rev, const struct event *events,
+                      uint32_t count);
 /* [writer] Shows what was appended, trims, and wakes cursors. Publish the view
  * of the same revisions first: who sees an event must find it in the view. */
 void event_log_publish(struct event_log *log, uint64_t now_ms);

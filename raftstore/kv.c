@@ -1,5 +1,5 @@
-/* kv.c - versions, how they are laid out, and counted references to them and to event
- * batches. */
+/* kv.c - versions, how they are laid out, and counted references to them; batches of
+ * events. */
 #include "raftstore/kv.h"
 
 #include "lib/base/base.h"
@@ -144,37 +144,22 @@ void kv_unref(const struct kv *kv)
 struct event_batch *event_batch_new(int64_t rev, uint32_t count)
 {
     struct event_batch *b = xzalloc(sizeof(*b) + count * sizeof(b->events[0]));
-    b->refs = 1;
-    b->rev = rev;
-    b->count = count;
+    *b = (struct event_batch){.rev = rev, .count = count, .events = (struct event *)(b + 1)};
     return b;
 }
 
-size_t event_batch_bytes(const struct event_batch *b)
-{
-    size_t n = alloc_bytes(sizeof(*b) + b->count * sizeof(b->events[0]));
-    for (uint32_t i = 0; i < b->count; i++)
-        n += kv_bytes(b->events[i].kv);
-    return n;
-}
-
-struct event_batch *event_batch_ref(const struct event_batch *b)
-{
-    struct event_batch *mutable = (struct event_batch *)(uintptr_t)b;
-    atomic_fetch_add_explicit(&mutable->refs, 1, memory_order_relaxed);
-    return mutable;
-}
-
-void event_batch_unref(const struct event_batch *b)
+void event_batch_free(struct event_batch *b)
 {
     if (b == NULL)
         return;
-    struct event_batch *mutable = (struct event_batch *)(uintptr_t)b;
-    if (atomic_fetch_sub_explicit(&mutable->refs, 1, memory_order_acq_rel) != 1)
-        return;
-    for (uint32_t i = 0; i < mutable->count; i++) {
-        kv_unref(mutable->events[i].kv);
-        kv_unref(mutable->events[i].prev);
+    events_unref(b->events, b->count);
+    free(b);
+}
+
+void events_unref(const struct event *events, uint32_t count)
+{
+    for (uint32_t i = 0; i < count; i++) {
+        kv_unref(events[i].kv);
+        kv_unref(events[i].prev);
     }
-    free(mutable);
 }

@@ -95,17 +95,19 @@ enum event_type { EVENT_PUT, EVENT_DELETE };
 
 /* A change of one key. kv of a delete is a tombstone with mod_rev set. */
 struct event {
-    enum event_type type;
     const struct kv *kv;
     const struct kv *prev; /* The version before, NULL if there was none. */
 };
+static inline enum event_type event_type(const struct event *e)
+{
+    return kv_live(e->kv) ? EVENT_PUT : EVENT_DELETE;
+}
 
 /* All changes of one transaction share one revision and stand together. */
 struct event_batch {
-    _Atomic uint32_t refs;
     int64_t rev;
     uint32_t count;
-    struct event events[]; /* In the order of the transaction's operations. */
+    struct event *events; /* In the order of the transaction's operations. */
 };
 
 /* What malloc takes for n bytes: a word in front, the sum rounded up to 16. An
@@ -117,11 +119,10 @@ static inline size_t alloc_bytes(size_t n)
 /* Memory that one version takes, for accounting: of its content alone. */
 size_t kv_bytes(const struct kv *kv);
 
-/* Room for count events, one reference, count set, the rest zeroed. */
+/* Room for count events, in one allocation with the batch, zeroed. */
 struct event_batch *event_batch_new(int64_t rev, uint32_t count);
-/* Memory of the batch with the versions it brings (not those before). */
-size_t event_batch_bytes(const struct event_batch *b);
-struct event_batch *event_batch_ref(const struct event_batch *b);
-void event_batch_unref(const struct event_batch *b); /* NULL is a no-op. */
+/* With its references. NULL is a no-op. */
+void event_batch_free(struct event_batch *b);
+void events_unref(const struct event *events, uint32_t count);
 
 #endif

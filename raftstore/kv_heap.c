@@ -62,6 +62,7 @@ static_assert(KV_REGION_BYTES < PIN, "bytes and pins are told apart");
 struct kv_heap {
     struct kv_region *open; /* Owner; NULL: none. */
     _Atomic uint64_t live;
+    void *hint;         /* Owner: where the next region would fit well. */
     uint64_t pass_left; /* Owner: regions to look at; 0: no pass. */
     uint64_t calm;      /* Owner: room lost at the end of the last pass. */
 
@@ -75,23 +76,24 @@ struct kv_heap {
 
 /* --- regions from the system --- */
 
-static void *map_pages(size_t size)
+static void *map_pages(void *hint, size_t size)
 {
-    void *p = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    void *p = mmap(hint, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     if (p == MAP_FAILED)
         PANIC("no memory for %zu bytes of versions", size);
     return p;
 }
 
-/* At a multiple of the size: mostly the system gives it so, next to the last one. */
-static void *map_region(void)
+/* At a multiple of the size; mostly next to the last one, so that the system has few
+ * ranges to keep. */
+static void *map_region(void *hint)
 {
     size_t size = KV_REGION_BYTES;
-    char *p = map_pages(size);
+    char *p = map_pages(hint, size);
     if ((uintptr_t)p % size == 0)
         return p;
     munmap(p, size);
-    p = map_pages(2 * size);
+    p = map_pages(NULL, 2 * size);
     size_t before = (size - (uintptr_t)p % size) % size;
     if (before > 0)
         munmap(p, before);
@@ -144,7 +146,8 @@ static void region_open(struct kv_heap *h)
     h->region_count++;
     pthread_mutex_unlock(&h->lock);
     if (r == NULL)
-        r = map_region();
+        r = map_region(h->hint);
+    h->hint = (char *)r - KV_REGION_BYTES;
     *r = (struct kv_region){.held = PIN, .used = sizeof(*r), .heap = h};
     list_init(&r->link);
     ASAN_POISON_MEMORY_REGION(r + 1, KV_REGION_BYTES - sizeof(*r));

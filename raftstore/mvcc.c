@@ -88,14 +88,13 @@ const struct kv *mvcc_current_kv(const struct mvcc *m, struct str key)
     return tree_get(tree_working(m->s.tree), key, 0);
 }
 
-static void add_event(struct mvcc *m, enum event_type type, const struct kv *kv,
-                      const struct kv *prev)
+static void add_event(struct mvcc *m, const struct kv *kv, const struct kv *prev)
 {
     if (m->event_count == m->event_cap) {
         m->event_cap = m->event_cap > 0 ? m->event_cap * 2 : 16;
         m->events = xrealloc(m->events, m->event_cap * sizeof(m->events[0]));
     }
-    m->events[m->event_count++] = (struct event){type, kv_ref(kv), prev ? kv_ref(prev) : NULL};
+    m->events[m->event_count++] = (struct event){kv_ref(kv), prev ? kv_ref(prev) : NULL};
 }
 
 static void detach(struct mvcc *m, const struct kv *kv)
@@ -120,7 +119,7 @@ void mvcc_put(struct mvcc *m, struct str key, struct str value, int64_t lease)
     }
     struct kv *kv = kv_new(tree_heap(m->s.tree), key, value, &n);
     detach(m, prev);
-    add_event(m, EVENT_PUT, kv, prev);
+    add_event(m, kv, prev);
     tree_put(m->s.tree, kv);
     if (lease != 0)
         lease_attach(leases_get(&m->s.leases, lease), kv, tree_working(m->s.tree));
@@ -131,7 +130,7 @@ void mvcc_delete(struct mvcc *m, const struct kv *kv)
     struct kv_numbers n = {.mod_rev = mvcc_write_rev(m), .sub = (uint32_t)m->event_count};
     struct kv *tombstone = kv_new(tree_heap(m->s.tree), kv_key(kv), STR_NULL, &n);
     detach(m, kv);
-    add_event(m, EVENT_DELETE, tombstone, kv);
+    add_event(m, tombstone, kv);
     tree_put(m->s.tree, tombstone);
 }
 
@@ -140,10 +139,8 @@ void mvcc_end_write(struct mvcc *m)
     if (m->event_count == 0)
         return;
     m->s.rev++;
-    struct event_batch *b = event_batch_new(m->s.rev, (uint32_t)m->event_count);
-    memcpy(b->events, m->events, m->event_count * sizeof(m->events[0]));
+    event_log_append(m->log, m->s.rev, m->events, (uint32_t)m->event_count);
     m->event_count = 0;
-    event_log_append(m->log, b);
 }
 
 /* --- publishing and upkeep --- */
@@ -172,7 +169,7 @@ void mvcc_replace_state(struct mvcc *m, const struct mvcc_state *next,
     mvcc_state_done(&m->s);
     tree_trim_done(&m->trim);
     m->trim = (struct tree_trim){0};
-    m->trimming = m->verify = false;
+    m->trimming = m->verify = m->history_due = false;
     m->s = *next;
     mvcc_leases_extend(m, now_ms);
     publish_view(m);
@@ -204,7 +201,7 @@ static bool trim_slice(struct mvcc *m, size_t budget)
 {
     if (!m->trimming && m->trim.rev < m->s.compacted) {
         m->trim = (struct tree_trim){.rev = m->s.compacted};
-        m->trimming = true;
+        m->trimming = m->history_due = true;
     }
     if (!m->trimming)
         return false;
@@ -214,11 +211,14 @@ static bool trim_slice(struct mvcc *m, size_t budget)
     return m->trimming || m->trim.rev < m->s.compacted;
 }
 
-/* As with a slice of trimming. Moving one takes as long as visiting some. */
+/* As with a slice of trimming. Moving one takes as long as visiting some. Not while
+ * events of compacted revisions still hold versions: copies would come on top. */
 #define TIDY_COST 4
 
 static bool tidy_slice(struct mvcc *m, size_t budget)
 {
+    if (m->history_due)
+        return false;
     bool moved, more = tree_tidy(m->s.tree, budget, &moved);
     if (moved && !m->changed)
         publish_view(m);
@@ -229,7 +229,8 @@ bool mvcc_trim_history(struct mvcc *m, uint64_t now_ms)
 {
     event_log_compact(m->log, m->s.compacted);
     tree_tidy_again(m->s.tree);
-    return event_log_trim(m->log, now_ms);
+    m->history_due = event_log_trim(m->log, now_ms);
+    return m->history_due;
 }
 
 bool mvcc_work(struct mvcc *m, size_t budget)

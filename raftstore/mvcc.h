@@ -63,8 +63,9 @@ void mvcc_publish(struct mvcc *m, uint64_t now_ms);
 /* Drops events of compacted revisions. True: more will be due within
  * EVENT_COMPACT_MS. */
 bool mvcc_trim_history(struct mvcc *m, uint64_t now_ms);
-/* Compaction and reclaiming, about `budget` versions' worth: a microsecond each
- * at most. True: there is more to do now. */
+/* Compaction and reclaiming, about `budget` versions' worth: a microsecond each at
+ * most. Once mvcc_trim_history() has nothing left to drop, also moving together what
+ * compaction left scattered. True: there is more to do now. */
 bool mvcc_work(struct mvcc *m, size_t budget);
 
 uint64_t mvcc_applied_index(const struct mvcc *m);

@@ -19,8 +19,8 @@ static void list_add(struct event_list *l, const struct kv *kv, const struct kv 
         l->cap = l->cap > 0 ? l->cap * 2 : 256;
         l->items = xrealloc(l->items, l->cap * sizeof(l->items[0]));
     }
-    bool live = kv_live(kv), had = prev != NULL && kv_live(prev);
-    l->items[l->count++] = (struct event){live ? EVENT_PUT : EVENT_DELETE, kv, had ? prev : NULL};
+    bool had = prev != NULL && kv_live(prev);
+    l->items[l->count++] = (struct event){kv, had ? prev : NULL};
 }
 
 static int collect(struct tree_root root, int64_t after_rev, size_t max, struct event_list *ret)
@@ -109,7 +109,7 @@ int history_build(struct tree_root root, int64_t compacted, int64_t after_rev, s
 void history_free(struct event_batch **batches, size_t count)
 {
     for (size_t i = 0; i < count; i++)
-        event_batch_unref(batches[i]);
+        event_batch_free(batches[i]);
     free(batches);
 }
 
@@ -188,7 +188,7 @@ const struct event_batch *mvcc_cursor_next(struct mvcc_cursor *c, bool *ret_lost
     if (c->at < c->count) {
         /* The one before was borrowed until now. */
         if (c->at > 0)
-            event_batch_unref(take(c->history[c->at - 1]));
+            event_batch_free(take(c->history[c->at - 1]));
         return c->history[c->at++];
     }
     if (c->count > 0) {

@@ -49,6 +49,7 @@ struct mvcc {
     struct mvcc_state s;
     struct tree_trim trim;
     bool trimming;
+    bool history_due; /* Events of compacted revisions are still to go. */
     bool changed; /* Since the last view. */
     struct list zombies;
     struct event_log *log;

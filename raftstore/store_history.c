@@ -44,7 +44,7 @@ void store_history_free(struct store_history *h)
     store_view_unref(h->view);
     kv_list_done(&h->versions);
     for (size_t i = 0; i < h->batch_count; i++)
-        event_batch_unref(h->batches[i]);
+        event_batch_free(h->batches[i]);
     free(h->batches);
     free(h->items);
     free(h);
@@ -116,8 +116,8 @@ static void add(struct store_history *h, const struct kv *kv, const struct kv *p
         h->cap = h->cap > 0 ? h->cap * 2 : 256;
         h->items = xrealloc(h->items, h->cap * sizeof(h->items[0]));
     }
-    bool live = kv_live(kv), had = prev != NULL && kv_live(prev);
-    h->items[h->count++] = (struct event){live ? EVENT_PUT : EVENT_DELETE, kv, had ? prev : NULL};
+    bool had = prev != NULL && kv_live(prev);
+    h->items[h->count++] = (struct event){kv, had ? prev : NULL};
 }
 
 static struct event_batch *make_batch(const struct event *events, size_t count)
@@ -175,7 +175,7 @@ const struct event_batch *store_history_next(struct store_history *h)
 {
     ASSERT(h->view == NULL);
     if (h->at > 0 && h->at <= h->batch_count) {
-        event_batch_unref(h->batches[h->at - 1]);
+        event_batch_free(h->batches[h->at - 1]);
         h->batches[h->at - 1] = NULL;
     }
     if (h->at >= h->batch_count) {

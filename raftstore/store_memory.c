@@ -90,8 +90,8 @@ static void look_again(struct store *s, const struct mvcc_stats *ms, bool more, 
 bool store_give_back_memory(struct store *s, uint64_t now_ms)
 {
     struct mvcc_stats ms;
+    trim_history(s, now_ms); /* First: what it releases leaves work. */
     bool more = mvcc_work(s->mvcc, WORK_BUDGET);
-    trim_history(s, now_ms);
     mvcc_stats(s->mvcc, &ms);
     look_again(s, &ms, more, now_ms);
     trim_malloc(s, &ms, now_ms);

@@ -1,4 +1,4 @@
-/* pki_key.c - private and public keys, hashes, PEM framing; see pki.h. */
+/* pki_key.c - private and public keys, HMAC, PEM framing; see pki.h. */
 #include "lib/net/pki_internal.h"
 
 #include "lib/base/arena.h"
@@ -12,13 +12,7 @@
 #include <openssl/hmac.h>
 #include <openssl/pem.h>
 #include <openssl/rsa.h>
-#include <openssl/sha.h>
 #include <string.h>
-
-void net_sha256(const void *data, size_t len, uint8_t ret[32])
-{
-    SHA256(data, len, ret);
-}
 
 void net_hmac_sha256(struct str key, struct str data, uint8_t ret[32])
 {

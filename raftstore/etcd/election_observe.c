@@ -126,7 +126,7 @@ static void on_event(struct key_wait *w, const struct event *event, int64_t rev)
         o->behind = true;
     if (o->behind)
         return;
-    if (event == NULL || event->type == EVENT_DELETE || o->leader == NULL)
+    if (event == NULL || event_type(event) == EVENT_DELETE || o->leader == NULL)
         look(o);
     else if (event->kv->mod_rev > o->sent_rev)
         send_leader(o, event->kv, rev);

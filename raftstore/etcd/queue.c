@@ -273,14 +273,14 @@ static void look(struct queue *q)
 static void before_changed(struct key_wait *w, const struct event *event, int64_t rev)
 {
     UNUSED(rev);
-    if (event == NULL || event->type == EVENT_DELETE)
+    if (event == NULL || event_type(event) == EVENT_DELETE)
         look(CONTAINER_OF(w, struct queue, before));
 }
 
 static void own_changed(struct key_wait *w, const struct event *event, int64_t rev)
 {
     struct queue *q = CONTAINER_OF(w, struct queue, own);
-    if (event != NULL && (event->type != EVENT_DELETE || rev <= q->rev))
+    if (event != NULL && (event_type(event) != EVENT_DELETE || rev <= q->rev))
         return;
     struct store_view *v = store_view(etcd_thread_store(q->call->thread));
     bool there = stands(q, v);

@@ -70,7 +70,7 @@ static void on_found(struct watch_group *g, void *arg)
 {
     struct dispatch *d = arg;
     struct watch_feed *f = d->feed;
-    unsigned unwanted = d->event->type == EVENT_PUT ? WATCH_NO_PUT : WATCH_NO_DELETE;
+    unsigned unwanted = event_type(d->event) == EVENT_PUT ? WATCH_NO_PUT : WATCH_NO_DELETE;
     if ((g->options & unwanted) != 0)
         return;
     /* As etcd: what was there before the whole transaction, not within it. */

@@ -89,7 +89,7 @@ uint8_t *etcd_header_put(uint8_t *p, const struct etcd_header *h)
 
 static size_t event_inner(const struct event *e, bool prev)
 {
-    size_t n = e->type == EVENT_DELETE ? 2 : 0;
+    size_t n = event_type(e) == EVENT_DELETE ? 2 : 0;
     n += bytes_size(etcd_kv_size(e->kv, false));
     if (prev && e->prev != NULL)
         n += bytes_size(etcd_kv_size(e->prev, false));
@@ -104,7 +104,7 @@ size_t etcd_event_size(const struct event *e, bool prev)
 uint8_t *etcd_event_put(uint8_t *p, const struct event *e, bool prev)
 {
     p = bytes_head_put(p, 11, event_inner(e, prev));
-    if (e->type == EVENT_DELETE)
+    if (event_type(e) == EVENT_DELETE)
         p = number_put(p, 1, 1);
     p = bytes_head_put(p, 2, etcd_kv_size(e->kv, false));
     p = etcd_kv_put(p, e->kv, false);

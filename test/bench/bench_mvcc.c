@@ -8,6 +8,7 @@
 #include "lib/base/buf.h"
 #include "lib/base/env.h"
 #include "lib/base/error.h"
+#include "raftstore/events.h"
 #include "raftstore/mvcc.h"
 #include "raftstore/mvcc_snapshot.h"
 
@@ -132,6 +133,7 @@ static void compact(struct bench *b)
     ASSERT_CMP(rc, ==, 0);
     mvcc_applied(b->m, index);
     mvcc_publish(b->m, 0);
+    mvcc_trim_history(b->m, EVENT_COMPACT_MS);
     size_t slices = 0;
     bool more = true;
     for (uint64_t last = now_us(), now; more; last = now, slices++) {

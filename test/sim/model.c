@@ -71,7 +71,7 @@ void model_free(struct model *m)
         free((char *)m->rows[i].key.data);
     }
     for (int64_t i = 2; i <= m->rev; i++)
-        event_batch_unref(m->batches[i]);
+        event_batch_free(m->batches[i]);
     drop_events(m->events, m->event_count);
     free(m->batches);
     free(m->rows);
@@ -162,8 +162,7 @@ static void change(struct model *m, struct str key, struct str value, struct kv_
     }
     r->versions[r->count++] = next;
     ASSERT_CMP(m->event_count, <, ARRAY_SIZE(m->events));
-    m->events[m->event_count++] = (struct event){kv_live(next) ? EVENT_PUT : EVENT_DELETE,
-                                                 kv_ref(next), prev != NULL ? kv_ref(prev) : NULL};
+    m->events[m->event_count++] = (struct event){kv_ref(next), prev != NULL ? kv_ref(prev) : NULL};
 }
 
 static void put(struct model *m, struct str key, struct str value, int64_t lease)

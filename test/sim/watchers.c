@@ -65,7 +65,7 @@ static void leave(struct watcher *x)
 
 static bool event_fits(const struct event *e, const struct event *want, int64_t compacted)
 {
-    bool fits = e->type == want->type && kvs_equal(e->kv, want->kv);
+    bool fits = event_type(e) == event_type(want) && kvs_equal(e->kv, want->kv);
     if (e->prev == NULL || want->prev == NULL) /* Compaction may have taken the one before. */
         return fits && (e->prev == want->prev || (e->prev == NULL && e->kv->mod_rev <= compacted));
     return fits && kvs_equal(e->prev, want->prev);

@@ -16,15 +16,21 @@ static struct event_batch *batch(int64_t rev, size_t value_len)
     struct kv *kv = kv_new(NULL, STR("key"), (struct str){NULL, value_len},
                            &(struct kv_numbers){.mod_rev = rev, .version = 1});
     memset((char *)(uintptr_t)kv_value(kv).data, 'x', value_len);
-    b->events[0] = (struct event){EVENT_PUT, kv, NULL};
+    b->events[0] = (struct event){kv, NULL};
     return b;
+}
+
+static void append_one(struct event_log *log, struct event_batch *b)
+{
+    event_log_append(log, b->rev, b->events, b->count);
+    free(b); /* Its references went over. */
 }
 
 static void append(struct event_log *log, int64_t first, int64_t last, size_t value_len,
                    uint64_t now_ms)
 {
     for (int64_t rev = first; rev <= last; rev++)
-        event_log_append(log, batch(rev, value_len));
+        append_one(log, batch(rev, value_len));
     event_log_publish(log, now_ms);
 }
 
@@ -84,12 +90,12 @@ START_TEST(not_before_publish)
     struct event_log *log = event_log_new(&(struct event_log_config){0}, 1);
     struct event_cursor *c;
     ck_assert_int_eq(event_cursor_new(log, 1, NULL, NULL, &c), 0);
-    event_log_append(log, batch(2, 1));
+    append_one(log, batch(2, 1));
     expect_drained(c);
     event_log_publish(log, 0);
     expect(c, 2, 2);
     event_cursor_free(c);
-    event_log_append(log, batch(3, 1));
+    append_one(log, batch(3, 1));
     event_log_free(log);
 }
 END_TEST
@@ -190,7 +196,7 @@ START_TEST(reset)
         history[rev - 40] = batch(rev, 1);
     event_log_reset(log, 100, history, ARRAY_SIZE(history), 0);
     for (size_t i = 0; i < ARRAY_SIZE(history); i++)
-        event_batch_unref(history[i]);
+        event_batch_free(history[i]);
     expect(behind, 21, 50); /* The same chunk of the old state, whole. */
     expect(behind, 51, 100);
     expect(inside, 46, 100);
@@ -356,7 +362,7 @@ START_TEST(no_lost_wakeup)
                 sched_yield();
         }
         pause_for(random_below(&rnd, 60));
-        event_log_append(log, b);
+        append_one(log, b);
         event_log_publish(log, 0);
     }
     pthread_join(p.reader.thread, NULL);

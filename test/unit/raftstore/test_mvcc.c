@@ -83,8 +83,8 @@ START_TEST(put_then_delete)
     ck_assert_int_eq(mvcc_history(v, 1, 100, &batches, &n), 0);
     ck_assert_uint_eq(n, 1);
     ck_assert_uint_eq(batches[0]->count, 2);
-    ck_assert_int_eq(batches[0]->events[0].type, EVENT_PUT);
-    ck_assert_int_eq(batches[0]->events[1].type, EVENT_DELETE);
+    ck_assert_int_eq(event_type(&batches[0]->events[0]), EVENT_PUT);
+    ck_assert_int_eq(event_type(&batches[0]->events[1]), EVENT_DELETE);
     history_free(batches, n);
     mvcc_view_unref(v);
     drive_check(m);

@@ -294,7 +294,7 @@ static void expect_batch(const struct model *m, const struct event_batch *b, int
     ck_assert_uint_eq(b->count, want->event_count);
     for (uint32_t i = 0; i < b->count; i++) {
         const struct mevent *e = &want->events[i];
-        ck_assert_int_eq(b->events[i].type, e->kv.version > 0 ? EVENT_PUT : EVENT_DELETE);
+        ck_assert_int_eq(event_type(&b->events[i]), e->kv.version > 0 ? EVENT_PUT : EVENT_DELETE);
         expect_kv(b->events[i].kv, e->key, &e->kv);
         /* The version before the compacted revision may be gone. */
         if (b->events[i].prev == NULL && rev <= m->compacted)

@@ -102,18 +102,6 @@ void connect_upgrade(struct req *r, struct upgrade_config *config)
 /* --- what is asked for ---------------------------------------------------------------------------
  */
 
-/* WebSocket clients upgrade by GET; creating is what they do nevertheless. */
-static struct meta_v1_status *check_create(struct req *r)
-{
-    const char *verb = r->info.verb;
-    if (strcmp(verb, "create") == 0)
-        return NULL;
-    r->info.verb = "create";
-    struct meta_v1_status *s = authz_check(r);
-    r->info.verb = verb;
-    return s;
-}
-
 struct meta_v1_status *connect_admit(struct req *r, const struct kind_ctx *ctx, void *options)
 {
     struct admission adm = {.ctx = ctx,
@@ -227,14 +215,11 @@ static struct meta_v1_status *connect_to_pod(struct req *r, struct upgrade_confi
     struct kind_ctx ctx;
     AUTO_BUF target = BUF_INIT;
     struct str endpoint = STR_NULL;
-    struct meta_v1_status *s = check_create(r);
-    if (s != NULL)
-        return s;
     req_ctx(r, req_view(r), &ctx);
     const struct core_v1_pod *pod = kind_lookup(&ctx, "", "pods", r->info.ns, r->info.name);
     if (pod == NULL)
         return status_not_found(r->arena, r->res->gr, r->info.name);
-    s = prepare(r, &ctx, pod, &target, c);
+    struct meta_v1_status *s = prepare(r, &ctx, pod, &target, c);
     if (s == NULL && pod->spec.node_name.len == 0)
         s = status_bad_request(r->arena, "pod " STR_FMT " does not have a host assigned",
                                STR_ARG(r->info.name));
@@ -262,7 +247,19 @@ static void pod_connect_now(struct req *r)
     connect_upgrade(r, &c);
 }
 
+static void may_create(struct req *r)
+{
+    r->info.verb = "get";
+    req_barrier(r, pod_connect_now);
+}
+
 void pod_connect(struct req *r)
 {
-    req_barrier(r, pod_connect_now);
+    if (strcmp(r->info.verb, "get") != 0) {
+        req_barrier(r, pod_connect_now);
+        return;
+    }
+    /* WebSocket clients upgrade by GET; creating is what they do nevertheless. */
+    r->info.verb = "create";
+    authz_check_then(r, may_create);
 }

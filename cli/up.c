@@ -7,12 +7,15 @@
 #include "cli/local.h"
 #include "cli/proc.h"
 #include "cli/verbs.h"
+#include "lib/api/json.h"
 #include "lib/base/arena.h"
 #include "lib/base/buf.h"
 #include "lib/base/env.h"
 #include "lib/base/error.h"
 #include "lib/base/file.h"
 #include "lib/base/flags.h"
+#include "lib/client/kubeconfig.h"
+#include "lib/client/sync.h"
 
 #include <arpa/inet.h>
 #include <ifaddrs.h>
@@ -176,6 +179,46 @@ static const char *control_plane_list(struct arena *a, const struct local *l, ui
     return arena_str(a, buf_str(&b)).data;
 }
 
+/* The pods of a worker, as its Node says it; empty when it does not. */
+static struct str pods_of(struct arena *a, const struct host *worker)
+{
+    struct kubeconfig *k = NULL;
+    struct sync_client *c = NULL;
+    struct sync_answer answer = {0};
+    struct json *j = NULL;
+    struct str cidr = STR_NULL;
+    if (kubeconfig_load(host_path(a, worker, "kubelet.kubeconfig"), NULL, &k, NULL) != 0 ||
+        sync_client_new(k, NULL, &c, NULL) != 0)
+        return STR_NULL;
+    struct client_raw raw = {.path = arena_printf(a, "/api/v1/nodes/%s", worker->name),
+                             .timeout_ms = 5000};
+    if (sync_raw(c, &raw, &answer, NULL) == 0 &&
+        json_parse(a, arena_str(a, answer.body), &j, NULL) == 0) {
+        const struct json *spec = json_path(j, "spec");
+        if (spec != NULL)
+            cidr = arena_str(a, json_get_str(spec, "podCIDR"));
+    }
+    sync_answer_done(&answer);
+    sync_client_free(c);
+    return cidr;
+}
+
+/* Control planes run no node agent that would do this, and their API servers
+ * proxy to pods. */
+static int up_routes(struct arena *a, const struct up *u, const struct host *worker,
+                     struct error *err)
+{
+    struct str cidr = pods_of(a, worker);
+    int rc = 0;
+    for (uint32_t i = 0; rc == 0 && !str_empty(cidr) && i < u->local.control_planes; i++) {
+        struct host h;
+        local_host(a, &u->local, i, &h);
+        rc = proc_runf(err, "ip -n %s route replace " STR_FMT " via %s",
+                       local_netns(a, &u->local, h.name), STR_ARG(cidr), worker->address);
+    }
+    return rc;
+}
+
 static int up_join(struct arena *a, struct up *u, uint32_t index, const char *ca_hash,
                    const struct join_token *t, struct error *err)
 {
@@ -197,6 +240,8 @@ static int up_join(struct arena *a, struct up *u, uint32_t index, const char *ca
         rc = local_images_import(a, &u->local, index, err);
     if (rc == 0)
         rc = run_in_host(a, u, &h, words, err);
+    if (rc == 0 && h.worker && !u->local.loopback)
+        rc = up_routes(a, u, &h, err);
     if (rc == 0)
         progress(u, h.control_plane ? "ready:" : "node Ready:", h.name);
     return rc;

@@ -34,10 +34,12 @@ void bridge_join(struct bridge *b, struct net_stream *client, struct net_stream 
 
 void bridge_stop(struct bridge *b)
 {
+    if (b->config.form != BRIDGE_RAW)
+        bridge_ws_stop(b);
     if (b->client != NULL)
-        net_stream_close(b->client);
+        net_stream_close_soft(b->client);
     if (b->server != NULL)
-        net_stream_close(b->server);
+        net_stream_close_soft(b->server);
 }
 
 /* --- callbacks of both streams ------------------------------------------------------------ */

@@ -50,7 +50,8 @@ void bridge_free(struct bridge *b); /* Before bridge_join() only. NULL is a no-o
 extern const struct net_stream_handler bridge_handler;
 /* Owns both streams from now on. */
 void bridge_join(struct bridge *b, struct net_stream *client, struct net_stream *server);
-/* Ends both sides at once; on_end follows. */
+/* Ends both sides, once what was written is sent (within 5 s); a WebSocket client
+ * is told. on_end follows. */
 void bridge_stop(struct bridge *b);
 
 #endif

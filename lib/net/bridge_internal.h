@@ -37,5 +37,6 @@ void bridge_ws_from_server(struct bridge *b, const uint8_t *data, size_t len);
 /* The server is done, or gone (why, for the user; NULL: an orderly end). */
 void bridge_ws_server_ended(struct bridge *b, const char *why);
 void bridge_ws_timeout(struct bridge *b);
+void bridge_ws_stop(struct bridge *b);
 
 #endif

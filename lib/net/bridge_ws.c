@@ -87,6 +87,13 @@ void bridge_ws_timeout(struct bridge *b)
     end_both(b, WS_CLOSE_NORMAL);
 }
 
+void bridge_ws_stop(struct bridge *b)
+{
+    if (b->config.form == BRIDGE_COMMAND && !b->status_seen)
+        say_failure(b, "the server is shutting down: the connection to the command ends here");
+    end_both(b, WS_CLOSE_GOING_AWAY);
+}
+
 /* --- to the server -------------------------------------------------------------------------- */
 
 static void send_on(struct bridge *b, unsigned channel, const uint8_t *data, size_t len, bool fin)

@@ -57,7 +57,7 @@ struct upgrade_config {
 bool upgrade_wanted(const struct http_request *r);
 /* On failure no callback runs, and the request is still the caller's. */
 int upgrade_start(const struct upgrade_config *config, struct upgrade **ret, struct error *err);
-/* Ends everything; on_end follows. */
+/* Ends everything (bridge_stop()); on_end follows. */
 void upgrade_stop(struct upgrade *u);
 
 /* The fields of a request as a proxy passes them on: without those of one

@@ -17,6 +17,7 @@ enum ws_opcode { WS_CONTINUE = 0, WS_TEXT = 1, WS_BINARY = 2, WS_CLOSE = 8, WS_P
 /* Status codes of close frames, RFC 6455 7.4.1. */
 enum ws_close_code {
     WS_CLOSE_NORMAL = 1000,
+    WS_CLOSE_GOING_AWAY = 1001,
     WS_CLOSE_PROTOCOL = 1002,
     WS_CLOSE_INTERNAL = 1011,
 };

@@ -21,8 +21,6 @@ TOKEN=$("$TRIREME" token --dir "$D")
 SUBNET=$(python3 -c 'import json,sys; print(json.load(open(sys.argv[1]))["subnet"])' "$D/cluster.json")
 SERVER=https://$SUBNET.11:6443
 NODE_NS=/run/netns/trireme-$PORT-worker-1
-# An API server that proxies to pods needs a way to them; control-plane hosts that are no nodes get it from their network.
-route() { nsenter --net="/run/netns/trireme-$PORT-cp-1" ip route replace "$(k get node worker-1 -o 'jsonpath={.spec.podCIDR}')" via "$SUBNET.101"; }
 cat >"$WORK/box.yaml" <<'YAML'
 apiVersion: v1
 kind: Pod
@@ -123,6 +121,10 @@ for K in "${KUBECTLS[@]}"; do
 done
 has "debug: an ephemeral container" "debugging" terminal 40 100 '# ' 'echo debug''ging; exit\n' kubectl debug -it box --image=docker.io/library/busybox:latest --image-pull-policy=IfNotPresent -- sh
 has "cluster-info" "control plane" k cluster-info
+for protocol in v5.channel.k8s.io v4.channel.k8s.io v4.base64.channel.k8s.io channel.k8s.io base64.channel.k8s.io; do
+    out=$(timeout 20 "$HERE/exec_ws.py" "$SUBNET.11:6443" "$TOKEN" $protocol box c sh -c 'echo out; echo err >&2; exit 3' 2>&1 | tr '\n' ' ')
+    case $out in "1 out 2 err 3 "*"exit code 3"*"closed 1000 ") pass "WebSocket $protocol" ;; *) fail "WebSocket $protocol" "$out" ;; esac
+done
 sessions() { # N commands at once
     local i pids=() bad=0
     for i in $(seq "$1"); do piped "$i" kubectl exec -i box -c c -- sh -c 'sleep 2; cat' >"$WORK/session.$i" 2>&1 & pids+=($!); done
@@ -133,7 +135,6 @@ sessions() { # N commands at once
 ok "30 commands at once" sessions 30
 
 # --- proxies
-route
 B=/api/v1/namespaces/default
 answer() { code "$@" >/dev/null; cat "$WORK/body"; }
 same "pods/proxy: links are rewritten" "<html><a href=\"$B/pods/box/proxy/sub/\">to sub</a></html>" answer GET $B/pods/box/proxy/

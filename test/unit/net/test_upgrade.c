@@ -469,6 +469,19 @@ START_TEST(command_lost)
 }
 END_TEST
 
+/* Stopping tells a command's client why. */
+START_TEST(command_stopped)
+{
+    begin_command();
+    upgrade_stop(t.upgrade);
+    until_holds(&t.got, "the server is shutting down");
+    until_holds(&t.got, "\x88\x02\x03\xe9");
+    fixture_run(&t.client_closed);
+    fixture_run_count(&t.ends, 1);
+    finish();
+}
+END_TEST
+
 /* The client's loss ends the server's side. */
 START_TEST(command_abandoned)
 {
@@ -526,6 +539,7 @@ END_TEST
 
 UNIT_MAIN("upgrade", UNIT_TEST(raw_passes_bytes_and_ends); UNIT_TEST(refusal_passes);
           UNIT_TEST(no_server); UNIT_TEST(back_pressure); UNIT_TEST(stop); UNIT_TEST(tunnel);
-          UNIT_TEST(command); UNIT_TEST(command_lost); UNIT_TEST(command_abandoned);
-          UNIT_TEST(command_malformed); UNIT_TEST(command_no_protocol);
-          UNIT_TEST(older_websocket_is_raw); UNIT_TEST(malformed_handshake))
+          UNIT_TEST(command); UNIT_TEST(command_lost); UNIT_TEST(command_stopped);
+          UNIT_TEST(command_abandoned); UNIT_TEST(command_malformed);
+          UNIT_TEST(command_no_protocol); UNIT_TEST(older_websocket_is_raw);
+          UNIT_TEST(malformed_handshake))

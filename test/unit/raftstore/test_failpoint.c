@@ -222,7 +222,7 @@ START_TEST(all_are_passed)
     r.hooks.trail_bytes = 16 << 10;
     r.hooks.cache_bytes = 16 << 10;
     r.hooks.snapshot_chunk_bytes = 16 << 10;
-    set("");
+    set("log.spare.dirsync=eio@2"); /* Without it spares are deleted in idle moments only. */
     for (uint32_t i = 0; i < 3; i++)
         rig_start(&r, i);
     for (uint32_t i = 0; i < 20; i++)

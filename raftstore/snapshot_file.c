@@ -2,6 +2,7 @@
 #include "raftstore/snapshot_file.h"
 
 #include "lib/base/error.h"
+#include "lib/base/list.h"
 #include "lib/base/log.h"
 #include "raftstore/crc32c.h"
 #include "raftstore/disk.h"
@@ -18,6 +19,7 @@
 #define SYNC_EVERY_BYTES (8u << 20)
 #define WRITE_OUT_BYTES (1u << 20) /* So much waits to be written at most. */
 #define NAME_BYTES 32
+#define TIDY_BYTES (UINT64_C(4) << 20)
 #define COPY_BYTES (UINT64_C(64) << 10)
 
 static const char head_magic[8] = {'T', 'R', 'I', 'R', 'S', 'N', 'P', '\n'};
@@ -28,13 +30,19 @@ struct snapshot_dir {
     char *dir;
     uint64_t cluster_id;
     bool no_fsync;
+    bool in_parts;
     uint64_t *indexes; /* Descending. */
     size_t count;
     size_t cap;
+    struct list files; /* Open for reading. */
+    char *going;       /* A deleted one that is given back, NULL: none. */
+    uint64_t going_bytes;
 };
 
 struct snapshot_file {
     struct snapshot_dir *d;
+    struct list node; /* In the folder's list. */
+    uint64_t index;
     int fd;
     char *path;
     struct snapshot_info info;
@@ -162,6 +170,13 @@ static void on_name(const char *name, void *arg)
         note(d, index);
 }
 
+static void finish_going(struct snapshot_dir *d)
+{
+    if (d->going != NULL)
+        (void)d->disk->ops->unlink(d->disk, d->going); /* Else the next start does it. */
+    free(take(d->going));
+}
+
 int snapshot_dir_open(const struct snapshot_dir_config *config, struct snapshot_dir **ret,
                       struct error *err)
 {
@@ -170,6 +185,8 @@ int snapshot_dir_open(const struct snapshot_dir_config *config, struct snapshot_
     d->dir = xstrdup(config->dir);
     d->cluster_id = config->cluster_id;
     d->no_fsync = config->no_fsync;
+    d->in_parts = config->in_parts;
+    list_init(&d->files);
     int rc = d->disk->ops->mkdir(d->disk, d->dir);
     if (rc == 0)
         rc = d->disk->ops->list(d->disk, d->dir, on_name, d);
@@ -186,6 +203,7 @@ void snapshot_dir_close(struct snapshot_dir *d)
 {
     if (d == NULL)
         return;
+    finish_going(d);
     free(d->indexes);
     free(d->dir);
     free(d);
@@ -199,6 +217,51 @@ size_t snapshot_dir_list(const struct snapshot_dir *d, uint64_t *ret, size_t max
     return n;
 }
 
+static bool is_open(const struct snapshot_dir *d, uint64_t index)
+{
+    LIST_FOREACH (it, &d->files)
+        if (LIST_ENTRY(it, struct snapshot_file, node)->index == index)
+            return true;
+    return false;
+}
+
+/* Under a name that a start deletes. */
+static int begin_going(struct snapshot_dir *d, const char *path, uint64_t index)
+{
+    finish_going(d);
+    AUTO_FREE char *tmp = xasprintf("%s/%016" PRIx64 "-old.tmp", d->dir, index);
+    int rc = d->disk->ops->rename(d->disk, path, tmp);
+    if (rc < 0)
+        return rc;
+    int fd = d->disk->ops->open(d->disk, tmp, DISK_READ);
+    int64_t size = fd < 0 ? fd : d->disk->ops->size(d->disk, fd);
+    if (fd >= 0)
+        d->disk->ops->close(d->disk, fd);
+    d->going_bytes = size > 0 ? (uint64_t)size : 0;
+    d->going = take(tmp);
+    /* Before anything goes: in a crash the old name must not come back to a file with holes. */
+    rc = d->no_fsync ? 0 : d->disk->ops->sync_dir(d->disk, d->dir);
+    if (rc < 0)
+        finish_going(d);
+    return 0;
+}
+
+bool snapshot_dir_tidy(struct snapshot_dir *d)
+{
+    if (d->going == NULL)
+        return false;
+    uint64_t n = MIN_OF(d->going_bytes, TIDY_BYTES);
+    int fd = n > 0 ? d->disk->ops->open(d->disk, d->going, DISK_WRITE) : -1;
+    int rc = fd < 0 ? fd : d->disk->ops->release(d->disk, fd, d->going_bytes - n, n);
+    if (fd >= 0)
+        d->disk->ops->close(d->disk, fd);
+    if (rc == 0)
+        d->going_bytes -= n;
+    if (rc < 0 || d->going_bytes == 0)
+        finish_going(d);
+    return d->going != NULL;
+}
+
 static void prune(struct snapshot_dir *d)
 {
     while (d->count > SNAPSHOT_KEEP) {
@@ -206,7 +269,10 @@ static void prune(struct snapshot_dir *d)
         file_name(d->indexes[d->count - 1], name);
         AUTO_FREE char *path = dir_path(d, name);
         int rc = failpoint(FP_SNAPSHOT_PRUNE);
-        if (rc == 0)
+        uint64_t index = d->indexes[d->count - 1];
+        if (rc == 0 && d->in_parts && d->disk->ops->release != NULL && !is_open(d, index))
+            rc = begin_going(d, path, index);
+        else if (rc == 0)
             rc = d->disk->ops->unlink(d->disk, path);
         if (rc < 0 && rc != -ENOENT) {
             log_warning("cannot delete the old snapshot %s: %s", path, strerror(-rc));
@@ -277,6 +343,8 @@ int snapshot_file_open(struct snapshot_dir *d, uint64_t index, struct snapshot_f
     file_name(index, name);
     struct snapshot_file *f = xzalloc(sizeof(*f));
     f->d = d;
+    f->index = index;
+    list_push_back(&d->files, &f->node);
     f->path = dir_path(d, name);
     f->fd = d->disk->ops->open(d->disk, f->path, DISK_READ);
     int rc;
@@ -299,6 +367,7 @@ void snapshot_file_close(struct snapshot_file *f)
         return;
     if (f->fd >= 0)
         f->d->disk->ops->close(f->d->disk, f->fd);
+    list_remove(&f->node);
     free(f->meta);
     free(f->path);
     free(f);

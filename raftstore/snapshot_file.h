@@ -28,6 +28,7 @@ struct snapshot_dir_config {
     const char *dir;
     uint64_t cluster_id; /* Of the files written, and of those read. */
     bool no_fsync;       /* Tests and benchmarks only. */
+    bool in_parts;       /* What is deleted goes by snapshot_dir_tidy(). */
 };
 
 /* Makes the folder, deletes what a crash left half-written. */
@@ -37,6 +38,12 @@ int snapshot_dir_open(const struct snapshot_dir_config *config, struct snapshot_
 void snapshot_dir_close(struct snapshot_dir *d);
 /* Indexes of the snapshots there, newest first. Returns how many were filled in. */
 size_t snapshot_dir_list(const struct snapshot_dir *d, uint64_t *ret, size_t max);
+
+/* Where the file system discards what is given back, deleting hundreds of MiB holds
+ * up all other writes: a part of a deleted snapshot goes at each call. False: nothing
+ * is left; else call again in SNAPSHOT_TIDY_MS. */
+#define SNAPSHOT_TIDY_MS 50
+bool snapshot_dir_tidy(struct snapshot_dir *d);
 
 /* --- reading --- */
 struct snapshot_info {

@@ -112,6 +112,7 @@ struct bulk_io {
     struct snapshot_dir *dir; /* Bulk thread. */
     struct list readers;
     struct list receivers;
+    uint64_t tidy_at_ms;
     struct bulk_job *taking; /* The snapshot that is written, in slices. */
 };
 

@@ -117,6 +117,7 @@ int store_snapshots_open(struct store *s, uint64_t cluster_id, struct snapshot_d
         .dir = path,
         .cluster_id = cluster_id,
         .no_fsync = s->no_fsync,
+        .in_parts = true,
     };
     return snapshot_dir_open(&config, ret, err);
 }

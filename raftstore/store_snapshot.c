@@ -130,7 +130,14 @@ static uint64_t run_take(struct store *s)
 /* After whatever was queued. */
 static uint64_t on_turn(void *arg)
 {
-    return run_take(arg);
+    struct store *s = arg;
+    struct bulk_io *io = &s->bulk_io;
+    uint64_t wait = run_take(s), now = store_now(s);
+    if (io->dir == NULL || atomic_load(&s->killed))
+        return wait;
+    if (now >= io->tidy_at_ms)
+        io->tidy_at_ms = snapshot_dir_tidy(io->dir) ? now + SNAPSHOT_TIDY_MS : 0;
+    return io->tidy_at_ms == 0 ? wait : MIN_OF(wait, MAX_OF(io->tidy_at_ms, now) - now);
 }
 
 /* --- sending ------------------------------------------------------------------------------ */

@@ -137,7 +137,7 @@ END_TEST
 START_TEST(faults)
 {
     int errnos[] = {EIO, ENOSPC};
-    for (size_t variant = 0; variant < 8; variant++) {
+    for (size_t variant = 0; variant < 16; variant++) {
         bool whole = false;
         for (long n = 0; !whole; n++) {
             ck_assert_int_lt(n, 500);
@@ -148,10 +148,15 @@ START_TEST(faults)
             disk->persist = (variant & 2) != 0;
             disk->short_write = (variant & 4) != 0;
             uint64_t done = 0;
-            struct snapshot_dir *d = open_dir(disk, 9);
-            for (uint64_t i = 1; d != NULL && i <= 4; i++)
+            struct snapshot_dir_config config = {
+                .disk = &disk->base, .dir = "snap", .cluster_id = 9, .in_parts = variant >= 8};
+            struct snapshot_dir *d = NULL;
+            (void)snapshot_dir_open(&config, &d, NULL);
+            for (uint64_t i = 1; d != NULL && i <= 4; i++) {
                 if (write_one(d, i, NULL) == 0)
                     done = i;
+                (void)snapshot_dir_tidy(d);
+            }
             whole = done == 4 && disk->calls <= n;
             snapshot_dir_close(d);
             mem_disk_crash(disk);
@@ -212,10 +217,70 @@ START_TEST(write_out_fails)
 }
 END_TEST
 
+/* What is pushed out goes part by part, unless somebody reads it; a crash meanwhile
+ * leaves nothing of it. */
+START_TEST(deleted_in_parts)
+{
+    enum { BYTES = (9 << 20) + 100 };
+    struct mem_disk *disk = xmalloc(sizeof(*disk));
+    mem_disk_init(disk, 1);
+    struct snapshot_dir_config config = {
+        .disk = &disk->base, .dir = "snap", .cluster_id = 9, .in_parts = true};
+    struct snapshot_dir *d = NULL;
+    ck_assert_int_eq(snapshot_dir_open(&config, &d, NULL), 0);
+    uint8_t *data = xmalloc(BYTES);
+    pattern(data, BYTES, 1);
+    struct snapshot_writer *w = NULL;
+    ck_assert_int_eq(snapshot_writer_new(d, 1, &w, NULL), 0);
+    ck_assert_int_eq(snapshot_writer_append(w, data, BYTES, NULL), 0);
+    ck_assert_int_eq(snapshot_writer_commit(w, 1, 4, STR("members"), NULL), 0);
+    snapshot_writer_free(w);
+    ck_assert(!snapshot_dir_tidy(d));
+    ck_assert_int_eq(write_one(d, 2, NULL), 0);
+    ck_assert_int_eq(write_one(d, 3, NULL), 0);
+    ck_assert_int_eq(read_one(d, 1, NULL), E_NOT_FOUND);
+    const char *old = "snap/0000000000000001-old.tmp";
+    struct mem_file *file = mem_disk_file(disk, old);
+    ck_assert_ptr_nonnull(file);
+    ck_assert(snapshot_dir_tidy(d));
+    ck_assert_mem_eq(file->cache + 1024, data + 512, 1 << 20);
+    ck_assert_uint_eq(file->cache[file->cache_size - (2 << 20)], 0);
+    ck_assert(snapshot_dir_tidy(d));
+    ck_assert(!snapshot_dir_tidy(d));
+    ck_assert_ptr_null(mem_disk_file(disk, old));
+    /* One that is read goes at once, and stays whole for its reader. */
+    struct snapshot_file *f = NULL;
+    uint8_t got[3000], want[3000];
+    size_t len = 0;
+    ck_assert_int_eq(snapshot_file_open(d, 2, &f, NULL), 0);
+    ck_assert_int_eq(write_one(d, 4, NULL), 0);
+    ck_assert(!snapshot_dir_tidy(d));
+    ck_assert_int_eq(snapshot_file_read(f, 0, got, sizeof(got), &len, NULL), 0);
+    pattern(want, sizeof(want), 2);
+    ck_assert_mem_eq(got, want, sizeof(want));
+    snapshot_file_close(f);
+    /* The next one that goes, the folder's end and a start finish what was begun. */
+    ck_assert_int_eq(write_one(d, 5, NULL), 0);
+    ck_assert_ptr_nonnull(mem_disk_file(disk, "snap/0000000000000003-old.tmp"));
+    ck_assert_int_eq(write_one(d, 6, NULL), 0);
+    ck_assert_ptr_null(mem_disk_file(disk, "snap/0000000000000003-old.tmp"));
+    mem_disk_crash(disk);
+    struct snapshot_dir *again = open_dir(disk, 9);
+    ck_assert_ptr_null(mem_disk_file(disk, "snap/0000000000000004-old.tmp"));
+    ck_assert_int_eq(read_one(again, 6, NULL), 0);
+    snapshot_dir_close(again);
+    snapshot_dir_close(d);
+    mem_disk_done(disk);
+    free(disk);
+    free(data);
+}
+END_TEST
+
 UNIT_MAIN("snapshot_file", {
     UNIT_TEST(write_read_prune);
     UNIT_TEST(read_while_pruned);
     UNIT_TEST(damage);
     UNIT_TEST(faults);
     UNIT_TEST(write_out_fails);
+    UNIT_TEST(deleted_in_parts);
 })

@@ -7,7 +7,7 @@ SIM_SEEDS ?= 600
 FUZZ_RUNS ?= 20000
 export TRIREME_FACTS ?= $(abspath $(FACTS))
 
-.PHONY: check-unit check-asan check-tsan check-sim check-fuzz check-replay check-kubectl check-etcd check-e2e check-schema
+.PHONY: check-unit check-asan check-tsan check-sim check-fuzz check-replay check-openapi check-kubectl check-etcd check-e2e check-schema
 
 check-unit: unit-build
 	@echo "== unit"
@@ -65,6 +65,10 @@ check-kubectl: all
 	@echo "== kubectl transcripts"
 	@test/replay/kubectl.py --bin $(abspath $(BIN)) --facts $(TRIREME_FACTS)
 
+check-openapi: all
+	@echo "== OpenAPI documents"
+	@test/replay/openapi.py --bin $(BIN) --facts $(TRIREME_FACTS)
+
 # Debian's etcd and ours side by side, judged by etcdctl and a gRPC client.
 check-etcd: all
 	@echo "== etcd's behaviour, compared with etcd"
@@ -75,7 +79,7 @@ check-e2e: all kvload
 	@KVLOAD=$(abspath $(B))/test/e2e/kvload/kvload test/e2e/run.sh $(abspath $(BIN))
 
 # Everything, with one closing line. CHECKS picks parts: make check CHECKS="unit sim".
-CHECKS ?= unit asan tsan sim fuzz schema replay kubectl etcd e2e
+CHECKS ?= unit asan tsan sim fuzz schema replay openapi kubectl etcd e2e
 check: all
 	@tools/check-all $(MAKE) $(CHECKS)
 
@@ -192,4 +196,4 @@ install: all
 
 help:
 	@sed -n 's/^#   //p' Makefile
-	@echo "check parts: check-unit check-asan check-tsan check-sim check-fuzz check-schema check-replay check-kubectl check-etcd check-e2e"
+	@echo "check parts: check-unit check-asan check-tsan check-sim check-fuzz check-schema check-replay check-openapi check-kubectl check-etcd check-e2e"

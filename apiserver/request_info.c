@@ -115,6 +115,11 @@ int request_info_parse(struct arena *a, struct str method, struct str escaped_pa
         return 0;
     }
     r.has_group_version = true;
+    if (used == count) { /* Discovery. */
+        r.verb = lower_method(a, method);
+        *ret = r;
+        return 0;
+    }
     if (used < count && str_eqc(parts[used], "watch")) {
         r.verb = "watch";
         used++;

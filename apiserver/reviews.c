@@ -84,6 +84,26 @@ void self_subject_review_handle(struct req *r)
     req_object(r, 201, r->res->kind, v);
 }
 
+/* The text form of what can be said in it; requirements it cannot express are
+ * left out: an authorizer then sees a wider request, never a narrower one. */
+static struct str field_selector(struct arena *a,
+                                 const struct authorization_v1_field_selector_attributes *f)
+{
+    AUTO_BUF b = BUF_INIT;
+    if (f == NULL)
+        return STR_NULL;
+    if (f->raw_selector.len != 0)
+        return f->raw_selector;
+    for (size_t i = 0; i < f->requirements_count; i++) {
+        const struct meta_v1_field_selector_requirement *q = &f->requirements[i];
+        bool in = str_eqc(q->operator, "In");
+        if ((in || str_eqc(q->operator, "NotIn")) && q->values_count == 1)
+            buf_printf(&b, "%s" STR_FMT "%s" STR_FMT, b.len != 0 ? "," : "", STR_ARG(q->key),
+                       in ? "=" : "!=", STR_ARG(q->values[0]));
+    }
+    return arena_str(a, buf_str(&b));
+}
+
 /* --- access reviews: three kinds that begin alike --------------------------------------------- */
 static void decide(struct req *r, const struct user *user,
                    const struct authorization_v1_resource_attributes *res,
@@ -100,6 +120,7 @@ static void decide(struct req *r, const struct user *user,
         at.subresource = res->subresource;
         at.name = res->name;
         at.ns = res->namespace;
+        at.field_selector = field_selector(r->arena, res->field_selector);
     } else {
         at.verb = str_c(arena_str(r->arena, path->verb));
         at.path = path->path;
@@ -147,6 +168,12 @@ static struct user *user_of_spec(struct arena *a,
     u->uid = s->uid;
     u->groups = s->groups;
     u->group_count = s->groups_count;
+    struct user_extra *extra = ARENA_ARRAY(a, struct user_extra, s->extra_count + 1);
+    for (size_t i = 0; i < s->extra_count; i++)
+        extra[i] = (struct user_extra){s->extra[i].key, s->extra[i].value.items,
+                                       s->extra[i].value.items_count};
+    u->extra = extra;
+    u->extra_count = s->extra_count;
     return u;
 }
 

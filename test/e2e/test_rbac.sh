@@ -20,11 +20,12 @@ start_server() { # FLAG...: $SERVER is where it answers
         --service-account-signing-key-file="$D/sa.key" --service-account-issuer=https://kubernetes.default.svc \
         "$@" >"$D/log" 2>&1 &
     SERVER_PID=$!
-    for _ in $(seq 200); do
+    for _ in $(seq 300); do
         grep -q " ready after " "$D/log" && break
-        kill -0 "$SERVER_PID" 2>/dev/null || { cat "$D/log"; exit 1; }
-        sleep 0.05
+        kill -0 "$SERVER_PID" 2>/dev/null || break
+        sleep 0.1
     done
+    grep -q " ready after " "$D/log" || fail "start with $*" "$(cat "$D/log")"
     SERVER=$(grep -o 'https://[0-9.:]*' "$D/log" | head -n 1)
 }
 # as USER ARGUMENT...: kubectl with that user's token

@@ -21,8 +21,8 @@ import tempfile
 
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 PASSING = os.path.join(ROOT, "test", "replay", "kubectl-passing.txt")
-# RBAC rules, OpenAPI documents and custom resources belong to later work.
-TOPICS = ["apply-client", "apply-server-side", "create-generators", "describe", "diff", "errors", "get-outputs", "label-annotate-set", "nodes",
+# Custom resources belong to later work.
+TOPICS = ["apply-client", "apply-server-side", "auth", "create-generators", "describe", "diff", "errors", "get-outputs", "label-annotate-set", "nodes",
           "patch-replace-edit", "run-expose-autoscale", "scale-rollout", "wait-delete", "workload-status"]
 
 

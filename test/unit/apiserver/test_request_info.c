@@ -86,6 +86,11 @@ START_TEST(selected_name)
         parse(a, "GET", "/api/v1/namespaces/n/secrets", "fieldSelector=metadata.name%3Dx");
     ck_str(r.selected_name, "x");
     ck_str(r.name, "");
+    ck_str(r.field_selector, "metadata.name=x");
+    r = parse(a, "DELETE", "/api/v1/namespaces/n/secrets", "fieldSelector=a%3Db");
+    ck_str(r.field_selector, "a=b");
+    r = parse(a, "GET", "/api/v1/namespaces/n/secrets/x", "fieldSelector=a%3Db");
+    ck_str(r.field_selector, "");
 }
 END_TEST
 
@@ -97,6 +102,9 @@ START_TEST(others)
     ck_assert(!r.is_resource && !r.has_group_version);
     r = parse(a, "GET", "/apis/apps/v1", "");
     ck_assert(!r.is_resource && r.has_group_version);
+    ck_assert_str_eq(r.verb, "get");
+    r = parse(a, "GET", "/api/v1", "");
+    ck_assert_str_eq(r.verb, "get");
     r = parse(a, "GET", "/", "");
     ck_assert(!r.is_resource);
     ck_assert_int_ne(request_info_parse(a, STR("GET"), STR("/api/v1/%zz"), STR(""), &r), 0);

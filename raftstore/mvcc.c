@@ -201,7 +201,7 @@ static bool trim_slice(struct mvcc *m, size_t budget)
 {
     if (!m->trimming && m->trim.rev < m->s.compacted) {
         m->trim = (struct tree_trim){.rev = m->s.compacted};
-        m->trimming = m->history_due = true;
+        m->trimming = true;
     }
     if (!m->trimming)
         return false;
@@ -281,6 +281,7 @@ void mvcc_stats(const struct mvcc *m, struct mvcc_stats *ret)
     *ret = (struct mvcc_stats){
         .tree_bytes = tree.bytes,
         .dead_bytes = tree.dead_bytes,
+        .lost_bytes = tree.lost_bytes,
         .history_bytes = log.bytes,
         .keys = tree.keys,
         .versions = tree.versions,

@@ -100,6 +100,7 @@ bool mvcc_wants_no_space(const struct mvcc *m, uint64_t member);
 struct mvcc_stats {
     uint64_t tree_bytes; /* Counts against the quota. */
     uint64_t dead_bytes; /* Held by old views or waiting for mvcc_work(). */
+    uint64_t lost_bytes; /* Holes between versions. */
     uint64_t history_bytes;
     uint64_t keys, versions, leases, views, cursors;
     int64_t history_first_rev;

@@ -16,7 +16,8 @@ static int apply_compact(struct mvcc *m, int64_t rev)
         return E_FUTURE_REV;
     if (rev <= m->s.compacted)
         return E_EXPIRED;
-    m->s.compacted = rev; /* The versions go in mvcc_work(). */
+    m->s.compacted = rev;  /* The versions go in mvcc_work(), */
+    m->history_due = true; /* the events in mvcc_trim_history(). */
     return 0;
 }
 

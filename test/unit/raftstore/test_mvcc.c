@@ -123,6 +123,45 @@ START_TEST(compaction_frees)
 }
 END_TEST
 
+/* What compaction leaves scattered is moved together, but not while events of what was
+ * compacted hold on to theirs; reading finds the same. */
+START_TEST(compaction_leaves_no_holes)
+{
+    enum { KEYS = 8000 };
+    struct random r = random_seeded(test_seed());
+    struct mvcc *m = fresh();
+    char key[32], value[601];
+    memset(value, 'v', 600);
+    value[600] = '\0';
+    for (int i = 0; i < 2 * KEYS; i++) {
+        int k = i < KEYS ? i : (int)random_below(&r, KEYS);
+        snprintf(key, sizeof(key), "key-%05d", k);
+        ck_assert_int_eq(drive_put(m, key, value), 0);
+    }
+    /* The newest events stay: those of one key that has nothing old. */
+    for (int i = 0; i < 600; i++)
+        drive_put(m, "key-last", value);
+    mvcc_publish(m, 0);
+    uint64_t hash = drive_hash(m, 0);
+    ck_assert_int_eq(drive_compact(m, mvcc_rev(m)), 0);
+    mvcc_publish(m, 0);
+    struct mvcc_stats before, after;
+    ck_assert(mvcc_trim_history(m, 0)); /* Too early: they still hold. */
+    drive_work(m);
+    ck_assert(!mvcc_trim_history(m, EVENT_COMPACT_MS));
+    mvcc_stats(m, &before);
+    ck_assert_uint_gt(before.lost_bytes, before.tree_bytes / 4);
+    drive_work(m);
+    mvcc_stats(m, &after);
+    ck_assert_uint_le(after.lost_bytes, after.tree_bytes / 4 + (2u << 20));
+    ck_assert_uint_lt(after.lost_bytes, before.lost_bytes * 3 / 4);
+    ck_assert_uint_eq(after.keys, KEYS + 1);
+    ck_assert(drive_hash(m, 0) == hash);
+    drive_check(m);
+    mvcc_free(m);
+}
+END_TEST
+
 /* Ranges below the compacted revision fail at once, watches from it work. */
 START_TEST(compacted_revisions)
 {
@@ -394,7 +433,7 @@ START_TEST(readers_on_threads)
 END_TEST
 
 UNIT_MAIN("mvcc", UNIT_TEST(revisions); UNIT_TEST(replay); UNIT_TEST(put_then_delete);
-          UNIT_TEST(compaction_frees); UNIT_TEST(compacted_revisions); UNIT_TEST(quota);
-          UNIT_TEST(quota_hysteresis); UNIT_TEST(leases); UNIT_TEST(lease_granted_again);
-          UNIT_TEST(lease_does_not_grow); UNIT_TEST(config_record); UNIT_TEST(view_before_events);
-          UNIT_TEST(readers_on_threads))
+          UNIT_TEST(compaction_frees); UNIT_TEST(compaction_leaves_no_holes);
+          UNIT_TEST(compacted_revisions); UNIT_TEST(quota); UNIT_TEST(quota_hysteresis);
+          UNIT_TEST(leases); UNIT_TEST(lease_granted_again); UNIT_TEST(lease_does_not_grow);
+          UNIT_TEST(config_record); UNIT_TEST(view_before_events); UNIT_TEST(readers_on_threads))

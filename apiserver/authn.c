@@ -7,6 +7,7 @@
 #include "apiserver/status.h"
 #include "lib/base/arena.h"
 #include "lib/base/buf.h"
+#include "lib/base/encode.h"
 #include "lib/base/file.h"
 #include "lib/base/log.h"
 #include "lib/net/http_server.h"
@@ -338,6 +339,31 @@ static struct str bearer_token(struct req *r)
     return str_trim(token);
 }
 
+/* Browsers cannot set Authorization on a WebSocket: there the token may stand
+ * among the protocols, of which one more must be given. False: malformed. */
+static bool websocket_token(struct req *r, struct str *ret)
+{
+    AUTO_BUF token = BUF_INIT;
+    size_t tokens = 0, others = 0;
+    struct str list = http_header_join(r->arena, r->http->headers, r->http->header_count,
+                                       "sec-websocket-protocol");
+    struct str part;
+    for (bool more = str_eqc(http_request_upgrade(r->http), "websocket"); more;) {
+        more = str_cut(list, ',', &part, &list);
+        part = str_trim(part);
+        if (!str_has_prefix(part, STR(WEBSOCKET_TOKEN_PREFIX))) {
+            others += part.len > 0;
+            continue;
+        }
+        part = str_sub(part, strlen(WEBSOCKET_TOKEN_PREFIX), part.len);
+        if (++tokens > 1 || base64_decode(BASE64_RAW_URL, part, &token) != 0 ||
+            !str_is_utf8(buf_str(&token)))
+            return false;
+    }
+    *ret = arena_str(r->arena, buf_str(&token));
+    return tokens == 0 || others > 0;
+}
+
 struct meta_v1_status *authn_request(struct req *r)
 {
     struct authn *n = r->server->authn;
@@ -345,6 +371,8 @@ struct meta_v1_status *authn_request(struct req *r)
     if (proxy_user(n, r) || certificate_user(r))
         goto known;
     struct str token = bearer_token(r);
+    if (token.len == 0 && !websocket_token(r, &token))
+        return status_unauthorized(r->arena);
     if (token.len != 0) {
         int code =
             authn_token(n, r->arena, req_view(r), token, NULL, 0, &r->user, NULL, NULL, &err);

@@ -24,6 +24,8 @@ void authn_free(struct authn *a);
 
 /* Sets r->user or refuses with 401. */
 struct meta_v1_status *authn_request(struct req *r);
+/* A WebSocket protocol that is a bearer token: this and its base64url form. */
+#define WEBSOCKET_TOKEN_PREFIX "base64url.bearer.authorization.k8s.io."
 /* Impersonate-* headers; sets r->user anew. */
 struct meta_v1_status *authn_impersonate(struct req *r);
 

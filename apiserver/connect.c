@@ -3,6 +3,7 @@
 
 #include "api/core_v1.h"
 #include "apiserver/admission.h"
+#include "apiserver/authn.h"
 #include "apiserver/authz.h"
 #include "apiserver/kubelet_pool.h"
 #include "apiserver/kubelet_proxy.h"
@@ -97,6 +98,41 @@ void connect_upgrade(struct req *r, struct upgrade_config *config)
     }
     metric_inc(c->count);
     kubelet_pool_add(pool, &c->link);
+}
+
+/* --- fields --------------------------------------------------------------------------------------
+ */
+
+/* A list of protocols without tokens. */
+static struct str protocols_without_token(struct arena *a, struct str list)
+{
+    AUTO_BUF b = BUF_INIT;
+    struct str part;
+    for (bool more = true; more;) {
+        more = str_cut(list, ',', &part, &list);
+        part = str_trim(part);
+        if (part.len == 0 || str_has_prefix(part, STR(WEBSOCKET_TOKEN_PREFIX)))
+            continue;
+        if (b.len > 0)
+            buf_puts(&b, ", ");
+        buf_append_str(&b, part);
+    }
+    return arena_str(a, buf_str(&b));
+}
+
+struct http_header *connect_headers(struct req *r, const char *const *drop, size_t spare,
+                                    size_t *ret_count)
+{
+    size_t all, count = 0;
+    struct http_header *h = http_forward_headers(r->http, drop, spare, &all);
+    for (size_t i = 0; i < all; i++) {
+        h[count] = h[i];
+        if (str_eqc(h[i].name, "sec-websocket-protocol"))
+            h[count].value = protocols_without_token(r->arena, h[i].value);
+        count += h[count].value.len > 0 || h[i].value.len == 0;
+    }
+    *ret_count = count;
+    return h;
 }
 
 /* --- what is asked for ---------------------------------------------------------------------------
@@ -243,7 +279,7 @@ static void pod_connect_now(struct req *r)
         req_status(r, s);
         return;
     }
-    c.headers = http_forward_headers(r->http, connect_private_headers, 0, &c.header_count);
+    c.headers = connect_headers(r, connect_private_headers, 0, &c.header_count);
     connect_upgrade(r, &c);
 }
 

@@ -12,6 +12,7 @@
 
 struct arena;
 struct error;
+struct http_header;
 struct kind_ctx;
 struct meta_v1_status;
 struct req;
@@ -26,6 +27,10 @@ void connect_upgrade(struct req *r, struct upgrade_config *c);
 /* Why a call of ours failed, in the words that Kubernetes users know:
  * "dial tcp 10.0.0.1:80: connect: connection refused". */
 struct str connect_error_text(struct arena *a, const struct error *err);
+/* As http_forward_headers(), and without the token that a browser's WebSocket
+ * carries among its protocols. */
+struct http_header *connect_headers(struct req *r, const char *const *drop, size_t spare,
+                                    size_t *ret_count);
 /* Fields of a request that are between the client and us (http_forward_headers()). */
 extern const char *const connect_private_headers[];
 

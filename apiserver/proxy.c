@@ -122,10 +122,10 @@ static void on_headers(struct http_call *call, void *arg)
     int64_t length = -1;
     int status = http_call_status(call);
     p->started = true;
-    if (is_html(call)) {
+    if (is_html(call) && !str_eqc(r->http->method, "HEAD")) {
         p->html = html_rewriter_new(&p->view);
         arena_hold(r->arena, p->html, free_html);
-    } else if (!str_eqc(r->http->method, "HEAD") && status != 204 && status != 304 &&
+    } else if (status != 204 && status != 304 &&
                !str_to_i64(http_call_header(call, "content-length"), &length)) {
         length = -1;
     }
@@ -256,7 +256,7 @@ static const struct http_header *request_headers(struct req *r, bool upgrade, si
     for (size_t i = upgrade ? 1 : 0; dropped[i] != NULL; i++)
         drop[n++] = dropped[i];
     drop[n] = NULL;
-    struct http_header *h = http_forward_headers(r->http, drop, 2, &count);
+    struct http_header *h = connect_headers(r, drop, 2, &count);
     h[count++] = (struct http_header){STR("x-forwarded-for"), forwarded_for(r)};
     h[count++] = (struct http_header){STR("x-forwarded-uri"), r->http->path};
     *ret_count = count;

@@ -237,18 +237,6 @@ static void on_spdy_data(void *arg, uint32_t stream_id, const uint8_t *data, siz
         output_ended(b, channel);
 }
 
-/* Clients may wait for a first message as a sign that the command runs: an
- * empty one, on the first channel that they read. */
-static void say_ready(struct bridge *b)
-{
-    uint8_t channel = CHANNEL_ERROR;
-    if ((b->config.channels & CHANNEL_BIT(CHANNEL_STDERR)) != 0)
-        channel = CHANNEL_STDERR;
-    if ((b->config.channels & CHANNEL_BIT(CHANNEL_STDOUT)) != 0)
-        channel = CHANNEL_STDOUT;
-    say_on(b, channel, NULL, 0);
-}
-
 static void on_spdy_reply(void *arg, uint32_t stream_id, bool fin)
 {
     struct bridge *b = arg;
@@ -259,7 +247,6 @@ static void on_spdy_reply(void *arg, uint32_t stream_id, bool fin)
     if (b->replies_due == 0) {
         b->client_held = false;
         net_stream_set_timeout(b->server, 0);
-        say_ready(b);
         net_stream_resume(b->client);
     }
     if (fin)

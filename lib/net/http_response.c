@@ -179,11 +179,20 @@ void serving_run_drain(struct deferred *d)
     serving_leave(x);
 }
 
+/* 1xx, 204 and 304 have no body, nor does anything HEAD asks for. */
+static bool serving_has_body(const struct serving *x, int status)
+{
+    return status >= 200 && status != 204 && status != 304 && !str_eq(x->r.method, STR("HEAD"));
+}
+
 void http_response_end(struct http_request *r)
 {
     struct serving *x = serving_of(r);
     ASSERT(x->started);
-    if (x->conn != NULL && x->out_length >= 0 && x->out_total != (uint64_t)x->out_length) {
+    /* An answer to HEAD may tell the length of what it does not bring. */
+    bool whole = x->out_total == (uint64_t)x->out_length ||
+                 (x->out_total == 0 && !serving_has_body(x, x->status));
+    if (x->conn != NULL && x->out_length >= 0 && !whole) {
         log_error("response to %s %s: %" PRIu64 " bytes written, %" PRId64 " declared",
                   r->method.data, r->path.data, x->out_total, x->out_length);
         http_response_abort(r);
@@ -201,12 +210,6 @@ void http_response_abort(struct http_request *r)
         x->conn->protocol->abort(x);
     serving_last_call(x);
     serving_leave(x);
-}
-
-/* 1xx, 204 and 304 have no body, nor does anything HEAD asks for. */
-static bool serving_has_body(const struct serving *x, int status)
-{
-    return status >= 200 && status != 204 && status != 304 && !str_eq(x->r.method, STR("HEAD"));
 }
 
 void http_respond(struct http_request *r, int status, struct str body)

@@ -125,11 +125,15 @@ for protocol in v5.channel.k8s.io v4.channel.k8s.io v4.base64.channel.k8s.io cha
     out=$(timeout 20 "$HERE/exec_ws.py" "$SUBNET.11:6443" "$TOKEN" $protocol box c sh -c 'echo out; echo err >&2; exit 3' 2>&1 | tr '\n' ' ')
     case $out in "1 out 2 err 3 "*"exit code 3"*"closed 1000 ") pass "WebSocket $protocol" ;; *) fail "WebSocket $protocol" "$out" ;; esac
 done
+for protocol in v5.channel.k8s.io v4.channel.k8s.io; do
+    has "WebSocket $protocol, the token among the protocols" "1 out" env TOKEN_AS_PROTOCOL=1 "$HERE/exec_ws.py" "$SUBNET.11:6443" "$TOKEN" $protocol box c echo out
+done
+has "WebSocket: a wrong token among the protocols" "401" env TOKEN_AS_PROTOCOL=1 "$HERE/exec_ws.py" "$SUBNET.11:6443" wrong v4.channel.k8s.io box c echo out
 sessions() { # N commands at once
     local i pids=() bad=0
     for i in $(seq "$1"); do piped "$i" kubectl exec -i box -c c -- sh -c 'sleep 2; cat' >"$WORK/session.$i" 2>&1 & pids+=($!); done
     wait "${pids[@]}"
-    for i in $(seq "$1"); do [ "$(cat "$WORK/session.$i")" = "$i" ] || bad=$((bad + 1)); done
+    for i in $(seq "$1"); do [ "$(cat "$WORK/session.$i")" = "$i" ] || { bad=$((bad + 1)); echo "$i: $(cat "$WORK/session.$i")"; }; done
     [ "$bad" = 0 ]
 }
 ok "30 commands at once" sessions 30
@@ -150,6 +154,8 @@ has "pods/proxy: X-Forwarded-Uri" "POST $B/pods/box/proxy/cgi-bin/sum" post_big
 ok "a file of 20 MB for the server" timeout 60 kubectl cp "$WORK/big" box:/www/big -c c
 got_big() { [ "$(curl -sk -H "Authorization: Bearer $TOKEN" "$SERVER$B/pods/box/proxy/big" "$@" | sha256sum | cut -d' ' -f1)" = "$SUM" ]; }
 ok "pods/proxy: an answer of 20 MB" got_big
+has "pods/proxy: HEAD tells the length" "ontent-length: 20000000" curl -skI --http1.1 -H "Authorization: Bearer $TOKEN" "$SERVER$B/pods/box/proxy/big"
+has "pods/proxy: HEAD tells the length, HTTP/2" "content-length: 20000000" curl -skI --http2 -H "Authorization: Bearer $TOKEN" "$SERVER$B/pods/box/proxy/big"
 ok "pods/proxy: an answer of 20 MB, HTTP/1.1" got_big --http1.1
 status "pods/proxy: nothing listens" 503 ServiceUnavailable GET $B/pods/box:99/proxy/
 has "and why" "error trying to reach service: dial tcp" cat "$WORK/body"

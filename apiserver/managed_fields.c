@@ -89,6 +89,9 @@ int managed_decode(struct arena *a, const struct meta_v1_managed_fields_entry *e
                    size_t count, struct managed *ret, struct error *err)
 {
     *ret = (struct managed){.arena = a};
+    if (count > MANAGED_ENTRIES_MAX)
+        return error_set(err, E_INVALID, "%zu managed fields entries, at most %d are read", count,
+                         MANAGED_ENTRIES_MAX);
     for (size_t i = 0; i < count; i++) {
         struct managed_entry e;
         int code = decode_entry(a, &entries[i], i, &e, err);

@@ -28,7 +28,8 @@ struct managed {
     size_t count, cap;
 };
 
-/* E_INVALID with upstream's words: an entry of no known form. */
+#define MANAGED_ENTRIES_MAX 4096
+/* E_INVALID: too many entries, or with upstream's words one of no known form. */
 int managed_decode(struct arena *a, const struct meta_v1_managed_fields_entry *entries,
                    size_t count, struct managed *ret, struct error *err);
 /* Sorted as upstream sorts: Apply first, then by time, manager, version, subresource. */

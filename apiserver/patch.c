@@ -88,6 +88,24 @@ static const char *sub_name(const struct req *r)
     return r->sub != NULL ? r->sub->name : NULL;
 }
 
+/* Patches mostly do not speak of managedFields, which are most of a document:
+ * it is patched without them, and a list left out is one that goes on. Only
+ * refusals show all of it. */
+static struct meta_v1_status *patch_object(struct req *r, void *current, void **ret)
+{
+    struct meta_v1_object_meta *m = api_meta_of(r->res->kind, current);
+    const struct meta_v1_object_meta all = *m;
+    if (str_find_str(r->http->body, STR("managedFields")) >= 0)
+        return patch_document(r, r->res->kind, current, ret);
+    m->managed_fields = NULL;
+    m->managed_fields_count = 0;
+    struct meta_v1_status *s = patch_document(r, r->res->kind, current, ret);
+    if (s == NULL)
+        return NULL;
+    *m = all;
+    return patch_document(r, r->res->kind, current, ret);
+}
+
 static struct meta_v1_status *attempt_patch(struct write *w)
 {
     struct req *r = w->req;
@@ -100,7 +118,7 @@ static struct meta_v1_status *attempt_patch(struct write *w)
         return status_not_found(r->arena, w->res->gr, w->name);
     void *current =
         registry_from_storage(r->arena, r->res, api_msg_clone(r->arena, w->res->storage->msg, old));
-    s = patch_document(r, r->res->kind, current, &served);
+    s = patch_object(r, current, &served);
     if (s != NULL)
         return s;
     void *obj = registry_to_storage(r->arena, r->res, served);
@@ -112,6 +130,7 @@ static struct meta_v1_status *attempt_patch(struct write *w)
 struct apply_request {
     struct req *req;
     struct json *config;
+    enum field_validation validation;
     bool force;
     struct str duplicates; /* What a strict reader finds; empty: nothing. */
 };
@@ -148,16 +167,14 @@ struct meta_v1_status *apply_config(const struct apply_request *apply,
                                     const struct field_manager *fm, const void *live, void **ret)
 {
     struct req *r = apply->req;
-    enum field_validation mode;
-    struct meta_v1_status *s = body_field_validation(r, &mode);
-    if (s == NULL)
-        s = field_manager_apply(fm, live, apply->config, apply->force, ret);
+    struct meta_v1_status *s = field_manager_apply(fm, live, apply->config, apply->force, ret);
     if (s != NULL || apply->duplicates.len == 0)
         return s;
-    if (mode == VALIDATE_STRICT)
+    if (apply->validation == VALIDATE_STRICT)
         return status_bad_request(r->arena, "error strict decoding YAML: " STR_FMT,
                                   STR_ARG(apply->duplicates));
-    if (mode == VALIDATE_WARN && r->warnings.count == 0) /* Once, however often it is tried. */
+    if (apply->validation == VALIDATE_WARN &&
+        r->warnings.count == 0) /* Once, however often it is tried. */
         str_list_add(&r->warnings, apply->duplicates);
     return NULL;
 }
@@ -209,6 +226,8 @@ struct meta_v1_status *patch_begin(struct req *r, struct apply_request **ret_app
     apply->req = r;
     apply->force = req_query_bool(r, "force");
     s = body_check_options(r, "PatchOptions");
+    if (s == NULL)
+        s = body_field_validation(r, &apply->validation);
     if (s == NULL)
         s = read_config(r, apply);
     *ret_apply = apply;

@@ -26,19 +26,13 @@ static struct json *merge_maps(struct arena *a, const struct field_type *t, cons
     struct json *out = json_object(a);
     struct json_edit e = json_edit_of(a, out);
     struct field_type below;
-    for (size_t i = 0; !tree_is_null(x) && i < x->object.count; i++) {
-        const struct json_member *m = &x->object.members[i];
-        const struct json *other = tree_is_null(y) ? NULL : json_get(y, m->key);
-        struct json *v = other == NULL                          ? own(m->value)
-                         : field_type_member(t, m->key, &below) ? merge(a, &below, m->value, other)
-                                                                : own(other);
-        if (v != NULL)
-            json_edit_set(&e, m->key, v);
-    }
+    for (size_t i = 0; !tree_is_null(x) && i < x->object.count; i++)
+        json_edit_set(&e, x->object.members[i].key, x->object.members[i].value);
     for (size_t i = 0; !tree_is_null(y) && i < y->object.count; i++) {
         const struct json_member *m = &y->object.members[i];
-        if (tree_is_null(x) || json_get(x, m->key) == NULL)
-            json_edit_set(&e, m->key, m->value);
+        const struct json *old = json_edit_get(&e, m->key);
+        bool both = old != NULL && field_type_member(t, m->key, &below);
+        json_edit_set(&e, m->key, both ? merge(a, &below, old, m->value) : m->value);
     }
     json_edit_done(&e);
     return out->object.count != 0 ? out : NULL;

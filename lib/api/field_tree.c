@@ -13,19 +13,59 @@ static bool is_number(const struct json *j)
     return j->type == JSON_INT || j->type == JSON_DOUBLE;
 }
 
+static int by_key(const void *x, const void *y)
+{
+    return str_cmp((*(const struct json_member *const *)x)->key,
+                   (*(const struct json_member *const *)y)->key);
+}
+
+static void sort_members(const struct json *j, const struct json_member **ret)
+{
+    bool sorted = true;
+    for (size_t i = 0; i < j->object.count; i++) {
+        ret[i] = &j->object.members[i];
+        sorted = sorted && (i == 0 || str_cmp(ret[i - 1]->key, ret[i]->key) < 0);
+    }
+    if (!sorted)
+        qsort(ret, j->object.count, sizeof(const struct json_member *), by_key);
+}
+
+struct tree_members tree_members(struct arena *a, const struct json *j)
+{
+    struct tree_members m = {NULL, 0};
+    if (j == NULL || j->type != JSON_OBJECT)
+        return m;
+    m.count = j->object.count;
+    m.items = ARENA_ARRAY(a, const struct json_member *, m.count + 1);
+    sort_members(j, m.items);
+    return m;
+}
+
+static bool equal_members(const struct json_member *x, const struct json_member *y)
+{
+    return str_eq(x->key, y->key) && field_tree_equal(x->value, y->value);
+}
+
 static bool equal_objects(const struct json *x, const struct json *y)
 {
-    if (x->object.count != y->object.count)
+    size_t n = x->object.count, i = 0;
+    if (n != y->object.count)
         return false;
-    for (size_t i = 0; i < x->object.count; i++) {
-        const struct json_member *m = &x->object.members[i];
-        /* Mostly in the same order. */
-        const struct json *other = str_eq(y->object.members[i].key, m->key)
-                                       ? y->object.members[i].value
-                                       : json_get(y, m->key);
-        if (other == NULL || !field_tree_equal(m->value, other))
-            return false;
+    while (i < n && str_eq(x->object.members[i].key, y->object.members[i].key))
+        i++;
+    if (i == n) { /* Mostly in the same order. */
+        for (i = 0; i < n; i++)
+            if (!field_tree_equal(x->object.members[i].value, y->object.members[i].value))
+                return false;
+        return true;
     }
+    AUTO_FREE const struct json_member **p = xmalloc(2 * n * sizeof(const struct json_member *));
+    const struct json_member **q = p + n;
+    sort_members(x, p);
+    sort_members(y, q);
+    for (i = 0; i < n; i++)
+        if (!equal_members(p[i], q[i]))
+            return false;
     return true;
 }
 
@@ -104,10 +144,9 @@ static struct fieldset set_of_list(struct arena *a, const struct field_type *t,
     struct tree_item *items = tree_items(a, t, j, true, &n);
     for (size_t i = 0, same; i < n; i += same) {
         same = tree_run(&items[i], n - i);
-        struct fieldset_item *to = fieldset_add(a, &out, &items[i].elem);
-        to->member = true;
-        if (same == 1 && !tree_is_leaf(&below))
-            to->children = set_of(a, &below, items[i].value);
+        bool deep = same == 1 && !tree_is_leaf(&below);
+        fieldset_append(a, &out, &items[i].elem, true,
+                        deep ? set_of(a, &below, items[i].value) : FIELDSET_EMPTY);
     }
     return out;
 }
@@ -115,8 +154,9 @@ static struct fieldset set_of_list(struct arena *a, const struct field_type *t,
 static struct fieldset set_of_map(struct arena *a, const struct field_type *t, const struct json *j)
 {
     struct fieldset out = FIELDSET_EMPTY;
-    for (size_t i = 0; i < j->object.count; i++) {
-        const struct json_member *m = &j->object.members[i];
+    struct tree_members members = tree_members(a, j);
+    for (size_t i = 0; i < members.count; i++) {
+        const struct json_member *m = members.items[i];
         struct fieldpath_elem elem = {.kind = FIELDPATH_NAME, .name = m->key};
         struct field_type below;
         struct fieldset children = FIELDSET_EMPTY;
@@ -128,11 +168,8 @@ static struct fieldset set_of_map(struct arena *a, const struct field_type *t, c
         bool member = leaf || tree_is_null(m->value) ||
                       (m->value->type == JSON_OBJECT && m->value->object.count == 0) ||
                       !field_type_declares(t, m->key);
-        if (!member && children.count == 0)
-            continue;
-        struct fieldset_item *to = fieldset_add(a, &out, &elem);
-        to->member = member;
-        to->children = children;
+        if (member || children.count != 0)
+            fieldset_append(a, &out, &elem, member, children);
     }
     return out;
 }
@@ -234,13 +271,16 @@ static void diff_member(struct arena *a, const struct field_type *t, struct str 
 static void diff_maps(struct arena *a, const struct field_type *t, const struct json *x,
                       const struct json *y, struct fieldset_diff *out)
 {
-    bool from = !tree_is_null(x), to = !tree_is_null(y);
-    for (size_t i = 0; from && i < x->object.count; i++)
-        diff_member(a, t, x->object.members[i].key, x->object.members[i].value,
-                    to ? json_get(y, x->object.members[i].key) : NULL, out);
-    for (size_t i = 0; to && i < y->object.count; i++)
-        if (!from || json_get(x, y->object.members[i].key) == NULL)
-            diff_member(a, t, y->object.members[i].key, NULL, y->object.members[i].value, out);
+    struct tree_members p = tree_members(a, x), q = tree_members(a, y);
+    for (size_t i = 0, j = 0; i < p.count || j < q.count;) {
+        int order = i == p.count   ? 1
+                    : j == q.count ? -1
+                                   : str_cmp(p.items[i]->key, q.items[j]->key);
+        const struct json_member *from = order <= 0 ? p.items[i++] : NULL;
+        const struct json_member *to = order >= 0 ? q.items[j++] : NULL;
+        diff_member(a, t, from != NULL ? from->key : to->key, from != NULL ? from->value : NULL,
+                    to != NULL ? to->value : NULL, out);
+    }
 }
 
 static void diff_value(struct arena *a, const struct field_type *t,

@@ -21,6 +21,13 @@ static inline bool tree_is_null(const struct json *j)
 {
     return j == NULL || j->type == JSON_NULL;
 }
+/* The members of an object (NULL or null: none) by name. */
+struct tree_members {
+    const struct json_member **items;
+    size_t count;
+};
+struct tree_members tree_members(struct arena *a, const struct json *j);
+
 /* Null, not there, or without anything in it. */
 bool tree_is_empty(const struct json *j);
 /* The value is handled as one: scalars and what is atomic. */

@@ -8,6 +8,8 @@
 #include "lib/base/buf.h"
 #include "lib/base/error.h"
 
+#include <stdlib.h>
+
 /* --- reading --------------------------------------------------------------------- */
 static int parse_children(struct json_lex *l, unsigned depth, struct fieldset *ret,
                           bool *ret_member);
@@ -40,11 +42,37 @@ static int parse_item(struct json_lex *l, unsigned depth, struct fieldset *ret, 
     r = parse_children(l, depth, &children, &member);
     if (r != 0)
         return r;
-    struct fieldset_item *item = fieldset_add(l->arena, ret, &elem);
-    item->member = item->member || member;
-    if (children.count != 0)
-        item->children = children; /* Of repeated keys the last one wins. */
+    fieldset_append(l->arena, ret, &elem, member, children);
     return 0;
+}
+
+static int by_elem(const void *x, const void *y)
+{
+    return fieldpath_elem_cmp(&((const struct fieldset_item *)x)->elem,
+                              &((const struct fieldset_item *)y)->elem);
+}
+
+/* Mostly there is nothing to do. Of repeated steps one set of children stays. */
+static void put_in_order(struct fieldset *s)
+{
+    size_t kept = 1;
+    while (kept < s->count && by_elem(&s->items[kept - 1], &s->items[kept]) < 0)
+        kept++;
+    if (kept >= s->count)
+        return;
+    qsort(s->items, s->count, sizeof(*s->items), by_elem);
+    kept = 0;
+    for (size_t i = 1; i < s->count; i++) {
+        struct fieldset_item *last = &s->items[kept], *item = &s->items[i];
+        if (by_elem(last, item) != 0) {
+            s->items[++kept] = *item;
+            continue;
+        }
+        last->member |= item->member;
+        if (item->children.count != 0)
+            last->children = item->children;
+    }
+    s->count = (uint32_t)kept + 1;
 }
 
 /* Without further steps the step itself is meant, whether "." says so or not. */
@@ -67,6 +95,8 @@ static int parse_children(struct json_lex *l, unsigned depth, struct fieldset *r
     }
     if (ret->count == 0)
         *ret_member = true;
+    else
+        put_in_order(ret);
     return r;
 }
 

@@ -5,7 +5,7 @@
  * The index of v3 needs the hash of every document, so its first reader causes
  * all of them to be written once; only those that are asked for are kept.
  *
- *   request -> kept already: answer
+ *   request -> kept already, and gzip will do: answer
  *           \-> task -> builder thread -> mail -> answer, on the request's loop */
 #include "apiserver/openapi.h"
 
@@ -62,6 +62,8 @@ struct task {
     struct document_set *set;  /* Counted. */
     struct document *document; /* NULL: the index. */
     enum form form;
+    bool wants_plain;        /* The client takes no gzip. */
+    struct net_bytes *plain; /* Inflated for it, by the builder thread: it takes some ms. */
 };
 
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
@@ -255,6 +257,16 @@ static void build_index(struct document_set *set)
     pthread_mutex_unlock(&lock);
 }
 
+static void inflate_document(struct task *t)
+{
+    pthread_mutex_lock(&lock);
+    struct net_bytes *packed = net_bytes_ref(t->document->packed[t->form]);
+    pthread_mutex_unlock(&lock);
+    if (http_gunzip(packed->data, packed->len, DOCUMENT_BYTES_MAX, &t->plain) != 0)
+        PANIC("a kept document does not inflate");
+    net_bytes_unref(packed);
+}
+
 static void *builder_main(void *arg)
 {
     UNUSED(arg);
@@ -270,6 +282,8 @@ static void *builder_main(void *arg)
             build_index(t->set);
         else
             build_document(t->set, t->document, t->form, true);
+        if (t->wants_plain)
+            inflate_document(t);
         mailbox_post(&t->r->thread->mailbox, &t->mail);
     }
     malloc_trim(0); /* Writing took some MB, and is over. */
@@ -289,7 +303,7 @@ static const char *const types[2][4] = {
  * parser refuses them else. */
 static const char *content_type(const struct task *t)
 {
-    if (t->document == NULL || t->form == FORM_JSON)
+    if (t->form == FORM_JSON)
         return TYPE_JSON;
     return types[t->document->name.len == 0 ? OPENAPI_V2 : OPENAPI_V3][2];
 }
@@ -302,14 +316,12 @@ static void http_time(time_t at, char ret[32])
 }
 
 /* As req_headers(), but for what may be cached. */
-static void answer_headers(struct req *r, const char *type, const char *cache_control)
+static void answer_headers(struct req *r, const char *cache_control)
 {
     char audit[37];
     env_uuid(r->server->env, audit);
     http_response_header(r->http, "Audit-Id", audit);
     http_response_header(r->http, "Cache-Control", cache_control);
-    if (type != NULL)
-        http_response_header(r->http, "Content-Type", type);
 }
 
 static void answer_empty(struct req *r, int status)
@@ -331,25 +343,19 @@ static bool not_modified(const struct task *t, struct str etag)
            timegm(&tm) >= t->set->made;
 }
 
-static void answer_bytes(struct task *t, struct net_bytes *packed, const char *cache_control)
+static void answer_bytes(struct task *t, struct net_bytes *bytes, const char *cache_control)
 {
     struct req *r = t->r;
-    struct net_bytes *plain = NULL;
-    bool gzip = http_accepts_gzip(http_request_header(r->http, "accept-encoding"));
+    answer_headers(r, cache_control);
+    req_done(r, 200);
     if (t->document == NULL) {
-        answer_headers(r, NULL, cache_control);
-        req_done(r, 200);
-        http_respond_typed(r->http, 200, content_type(t), packed);
+        http_respond_typed(r->http, 200, TYPE_JSON, bytes);
         return;
     }
-    if (!gzip && http_gunzip(packed->data, packed->len, DOCUMENT_BYTES_MAX, &plain) != 0)
-        PANIC("a kept document does not inflate");
-    answer_headers(r, content_type(t), cache_control);
-    if (gzip)
+    http_response_header(r->http, "Content-Type", content_type(t));
+    if (!t->wants_plain)
         http_response_header(r->http, "Content-Encoding", "gzip");
-    req_done(r, 200);
-    http_respond_bytes(r->http, 200, gzip ? packed : plain);
-    net_bytes_unref(plain);
+    http_respond_bytes(r->http, 200, t->wants_plain ? t->plain : bytes);
 }
 
 /* The document is there. Its hash in the URL makes it immutable, another one is
@@ -380,7 +386,7 @@ static void answer(struct task *t, struct net_bytes *bytes, const char *hash)
     http_time(t->set->made, date);
     http_response_header(r->http, "Last-Modified", date);
     if (not_modified(t, etag)) {
-        answer_headers(r, NULL, cache_control);
+        answer_headers(r, cache_control);
         req_done(r, 304);
         http_respond(r->http, 304, STR_NULL);
         return;
@@ -403,13 +409,14 @@ static bool ready(const struct task *t, struct net_bytes **ret_bytes, char ret_h
 
 static void finish(struct task *t)
 {
-    struct net_bytes *bytes = NULL;
+    struct net_bytes *bytes = NULL, *plain = t->plain;
     char hash[65];
     struct document_set *set = t->set;
     bool there = ready(t, &bytes, hash);
     ASSERT(there);
     answer(t, bytes, hash); /* The task goes with the request. */
     net_bytes_unref(bytes);
+    net_bytes_unref(plain);
     set_unref(set);
 }
 
@@ -423,7 +430,7 @@ static void start_task(struct task *t)
 {
     struct net_bytes *bytes = NULL;
     char hash[65];
-    if (ready(t, &bytes, hash)) {
+    if (!t->wants_plain && ready(t, &bytes, hash)) {
         net_bytes_unref(bytes);
         finish(t);
         return;
@@ -474,6 +481,7 @@ bool openapi_serve(struct req *r)
         return true;
     }
     t->form = type == 0 ? FORM_JSON : FORM_PROTOBUF;
+    t->wants_plain = !index && !http_accepts_gzip(http_request_header(r->http, "accept-encoding"));
     start_task(t);
     return true;
 }

@@ -160,7 +160,7 @@ static struct meta_v1_status *attempt_apply(struct write *w)
     if (kv != NULL)
         return write_plan_update(w, kv, old, obj, sub_name(r));
     m->resource_version = STR_NULL;
-    return write_plan_create(w, obj);
+    return write_plan_create_instead(w, obj);
 }
 
 struct meta_v1_status *apply_config(const struct apply_request *apply,

@@ -2,6 +2,7 @@
 #include "apiserver/write.h"
 
 #include "api/meta_v1.h"
+#include "apiserver/authz.h"
 #include "apiserver/body.h"
 #include "apiserver/encode.h"
 #include "lib/base/arena.h"
@@ -291,6 +292,19 @@ static struct meta_v1_status *check_uid(struct write *w, struct str uid, struct 
                            STR_ARG(w->key), STR_ARG(uid), STR_ARG(current));
 }
 
+struct meta_v1_status *write_plan_create_instead(struct write *w, void *obj)
+{
+    struct req *r = w->req;
+    const char *verb = r->info.verb;
+    struct meta_v1_status *s = write_plan_create(w, obj);
+    if (s != NULL)
+        return s;
+    r->info.verb = "create";
+    s = authz_check(r);
+    r->info.verb = verb;
+    return s;
+}
+
 static struct meta_v1_status *attempt_update(struct write *w)
 {
     struct req *r = w->req;
@@ -310,9 +324,7 @@ static struct meta_v1_status *attempt_update(struct write *w)
         if ((w->res->ops->flags & KIND_CREATE_ON_UPDATE) == 0 || r->sub != NULL)
             return status_not_found(r->arena, w->res->gr, w->name);
         m->resource_version = STR_NULL;
-        s = write_plan_create(w, obj);
-        w->http_status = 201;
-        return s;
+        return write_plan_create_instead(w, obj);
     }
     s = check_uid(w, api_meta_of(w->res->storage, obj)->uid,
                   api_meta_of(w->res->storage, old)->uid);

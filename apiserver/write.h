@@ -91,6 +91,9 @@ void write_run(struct write *w);
 struct meta_v1_status *write_load(struct write *w, const struct kv **ret_kv, void **ret_old);
 /* From a decoded object to a transaction that creates it. */
 struct meta_v1_status *write_plan_create(struct write *w, void *obj);
+/* The same for an update or an applied configuration of what does not exist,
+ * which takes the permission to create as well. */
+struct meta_v1_status *write_plan_create_instead(struct write *w, void *obj);
 /* From old to obj (both storage form, obj private) to a transaction. sub is
  * NULL or the subresource that obj came through. */
 struct meta_v1_status *write_plan_update(struct write *w, const struct kv *kv, const void *old,

@@ -25,6 +25,7 @@
 #define SLICE_NS (2u * 1000u * 1000u)
 #define SLICE_OBJECTS 256u
 #define CHUNK_BYTES (64u << 10)
+#define CHUNK_ROOM (CHUNK_BYTES + (16u << 10)) /* With the object that goes beyond. */
 #define WINDOW_BYTES (256u << 10)
 #define WHOLE_BYTES (256u << 10) /* Up to this much stored data the answer is not streamed. */
 #define GZIP_BYTES (128u << 10)
@@ -245,15 +246,14 @@ static int write_item(struct listing *l, size_t i, struct error *err)
     const struct kv *kv = l->found[i];
     if (r->accept.media == MEDIA_PROTOBUF) {
         struct str raw;
-        size_t n = pb_item_bytes(kv);
-        buf_putc(&l->out, (2 << 3) | 2);
-        buf_put_varint(&l->out, n);
-        if (n == 0)
-            return 0;
         int code = stored_raw(kv_value(kv), &raw, err);
+        if (code != 0)
+            return code;
+        buf_putc(&l->out, (2 << 3) | 2);
+        buf_put_varint(&l->out, raw.len + wire_rev_bytes(kv->mod_rev));
         buf_append_str(&l->out, raw);
         wire_append_rev(&l->out, kv->mod_rev);
-        return code;
+        return 0;
     }
     if (i != 0)
         buf_putc(&l->out, ',');
@@ -358,6 +358,8 @@ static void emit(struct listing *l)
         if (r->http->aborted)
             break;
         recycle(l);
+        if (!l->whole && l->out.len == 0)
+            buf_reserve(&l->out, CHUNK_ROOM);
         if (write_item(l, l->at, &err) != 0) {
             fail(l, &err);
             return;

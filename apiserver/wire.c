@@ -5,9 +5,6 @@
 #include "lib/api/schema.h"
 #include "lib/base/buf.h"
 
-#include <inttypes.h>
-#include <stdio.h>
-
 struct str wire_bytes(struct str msg, uint32_t number)
 {
     struct str found = STR_NULL;
@@ -60,9 +57,12 @@ size_t wire_rev_bytes(int64_t rev)
 void wire_append_rev(struct buf *b, int64_t rev)
 {
     size_t n = digits(rev);
-    buf_putc(b, (WIRE_OBJECT_META << 3) | 2);
-    buf_putc(b, (char)(n + 2));
-    buf_putc(b, (WIRE_META_RESOURCE_VERSION << 3) | 2);
-    buf_putc(b, (char)n);
-    buf_printf(b, "%" PRId64, rev);
+    uint8_t *p = buf_reserve(b, 4 + n);
+    p[0] = (WIRE_OBJECT_META << 3) | 2;
+    p[1] = (uint8_t)(n + 2);
+    p[2] = (WIRE_META_RESOURCE_VERSION << 3) | 2;
+    p[3] = (uint8_t)n;
+    for (size_t i = 3 + n; i > 3; i--, rev /= 10)
+        p[i] = (uint8_t)('0' + rev % 10);
+    buf_commit(b, 4 + n);
 }

@@ -320,7 +320,64 @@ START_TEST(test_registry)
 }
 END_TEST
 
+/* JSON that stands in an object as it is: FieldsV1, compact or not, right or wrong. */
+START_TEST(test_fields_as_they_are)
+{
+    static const struct {
+        const char *raw, *want;
+    } cases[] = {
+        {"{}", "{}"},
+        {"{\"f:a\":{},\"f:b\":{\".\":{},\"k:{\\\"n\\\":\\\"x\\\"}\":{}}}", NULL},
+        {" { \"f:a\" : { } } ", "{\"f:a\":{}}"},
+        {"{\"f:<\":{}}", "{\"f:\\u003c\":{}}"},
+        {"{\"f:a\":1}", "{\"f:a\":1}"},
+        {"{\"f:\\u0041\":{}}", "{\"f:\\u0041\":{}}"},
+        {"{\"f:\u00e9\":{}}", "{\"f:\u00e9\":{}}"},
+        {"{\"f:a\":{},}", "null"},
+        {"{\"f:a\"}", "null"},
+        {"{\"f:a\":}", "null"},
+        {"{,\"f:a\":{}}", "null"},
+        {"{\"f:a\":{}\"f:b\":{}}", "null"},
+        {"{}}", "null"},
+        {"{}{}", "null"},
+        {"{\"f:a\":{}", "null"},
+        {"{\"f:a", "null"},
+        {"{\"f:a\\", "null"},
+        {"{\"f:\\x\":{}}", "null"},
+        {"{\"f:\t\":{}}", "null"},
+        {"{", "null"},
+        {"\"f:a\"", "\"f:a\""},
+    };
+    for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+        AUTO_ARENA *a = arena_new(0);
+        AUTO_BUF fields = BUF_INIT, entry = BUF_INIT, meta = BUF_INIT, wire = BUF_INIT,
+                 want = BUF_INIT;
+        put(&fields, 1, str_of(cases[i].raw));
+        put(&entry, 7, buf_str(&fields));
+        put(&meta, 17, buf_str(&entry));
+        put(&wire, 1, buf_str(&meta));
+        buf_printf(&want, "{\"metadata\":{\"managedFields\":[{\"fieldsV1\":%s}]}}",
+                   cases[i].want != NULL ? cases[i].want : cases[i].raw);
+        ck_assert_str_eq(str_c(to_json(a, buf_str(&wire))), str_c(buf_str(&want)));
+    }
+    /* As deep as is allowed, and one deeper. */
+    for (unsigned depth = API_DEPTH_MAX - 1; depth <= API_DEPTH_MAX + 2; depth++) {
+        AUTO_BUF fields = BUF_INIT, out = BUF_INIT, deep = BUF_INIT;
+        struct meta_v1_fields_v1 f;
+        for (unsigned i = 0; i < depth; i++)
+            buf_puts(&deep, "{\"f:a\":");
+        buf_puts(&deep, "{}");
+        for (unsigned i = 0; i < depth; i++)
+            buf_putc(&deep, '}');
+        f = (struct meta_v1_fields_v1){.raw = buf_str(&deep)};
+        api_json_encode(&meta_v1_fields_v1_msg, &f, STR_NULL, STR_NULL, &out);
+        ck_assert_uint_eq(out.len, depth <= API_DEPTH_MAX ? deep.len : 4);
+    }
+}
+END_TEST
+
 UNIT_MAIN("pb", {
+    UNIT_TEST(test_fields_as_they_are);
     UNIT_TEST(test_metadata_merges);
     UNIT_TEST(test_maps);
     UNIT_TEST(test_unknown_fields);

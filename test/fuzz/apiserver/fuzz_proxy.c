@@ -42,8 +42,8 @@ size_t fuzz_seed(unsigned i, uint8_t *p, size_t cap);
 size_t fuzz_seed(unsigned i, uint8_t *p, size_t cap)
 {
     static const char *const seeds[] = {
-        "<a href=\"/x\">y</a><img src='/i' alt=/i><!-- <a href=/n> --><script>'<a href=/n>'"
-        "</script><form action=/f>",
+        "<a href=\"/x\">y</a><img src='/i' alt=/i><!-- <a href=/n> -->",
+        "<script>'<a href=/n>'</script><form action=/f><title><p></title >",
         "http://10.0.0.1:80/x?y#z",
         "//h:1/p/proxy/x",
         "https:name:port",

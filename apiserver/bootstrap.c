@@ -136,23 +136,6 @@ static void make_ctx(struct bootstrap *b, struct arena *a, const struct store_vi
 
 /* --- steps
  * ---------------------------------------------------------------------------------------- */
-/* Built-in objects have owners as well, named as upstream's parts are. */
-static void set_owner(const struct kind_ctx *ctx, const struct builtin *o)
-{
-    bool flow = strcmp(o->res->kind->group, "flowcontrol.apiserver.k8s.io") == 0;
-    struct field_manager fm = {
-        .arena = ctx->arena,
-        .res = o->res,
-        .kind = o->res->storage,
-        .api_version = str_of(o->res->kind->api_version),
-        .subresource = "",
-        .manager =
-            flow ? STR("api-priority-and-fairness-config-producer-v1") : STR("kube-apiserver"),
-        .now_s = ctx->now_ns / 1000000000,
-    };
-    field_manager_update(&fm, NULL, o->obj);
-}
-
 static void step_objects(struct bootstrap *b)
 {
     AUTO_ARENA *a = arena_new(0);
@@ -166,7 +149,7 @@ static void step_objects(struct bootstrap *b)
         if (store_view_get(v, key, 0) == NULL) {
             struct txn_build t = {.arena = a};
             AUTO_BUF value = BUF_INIT;
-            set_owner(&ctx, &o);
+            field_manager_system(&ctx, o.res, NULL, o.obj);
             stored_encode(o.res, o.obj, &value);
             txn_build_expect(&t, key, 0);
             txn_build_put(&t, key, buf_str(&value));

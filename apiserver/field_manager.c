@@ -313,6 +313,23 @@ void field_manager_create(const struct req *r, const struct api_kind *kind, void
     field_manager_update(&fm, NULL, msg);
 }
 
+void field_manager_system(const struct kind_ctx *ctx, const struct resource *res, const void *live,
+                          void *obj)
+{
+    bool flow = strcmp(res->kind->group, "flowcontrol.apiserver.k8s.io") == 0;
+    struct field_manager fm = {
+        .arena = ctx->arena,
+        .res = res,
+        .kind = res->storage,
+        .api_version = str_of(res->kind->api_version),
+        .subresource = "",
+        .manager =
+            flow ? STR("api-priority-and-fairness-config-producer-v1") : STR("kube-apiserver"),
+        .now_s = ctx->now_ns / 1000000000,
+    };
+    field_manager_update(&fm, live, obj);
+}
+
 /* --- times ------------------------------------------------------------------------------- */
 void field_manager_keep_times(const struct api_kind *kind, const void *live, void *obj)
 {

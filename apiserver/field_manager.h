@@ -14,6 +14,7 @@ struct api_kind;
 struct api_msg;
 struct fieldset_diff;
 struct json;
+struct kind_ctx;
 struct meta_v1_object_meta;
 struct req;
 struct resource;
@@ -40,6 +41,10 @@ void field_manager_update(const struct field_manager *fm, const void *live, void
 
 /* The same for a new object of a kind that is not stored: reviews, tokens. */
 void field_manager_create(const struct req *r, const struct api_kind *kind, void *msg);
+
+/* The same for the server's own writes: its parts are named as upstream's are. */
+void field_manager_system(const struct kind_ctx *ctx, const struct resource *res, const void *live,
+                          void *obj);
 
 /* Merges a configuration into live (of fm->kind, whatever the client speaks;
  * NULL: it is to be created). *ret_obj, in the form of fm->kind, has

@@ -3,6 +3,7 @@
 
 #include "api/meta_v1.h"
 #include "apiserver/encode.h"
+#include "apiserver/field_manager.h"
 #include "apiserver/rbac_policy.h"
 #include "apiserver/write.h"
 #include "lib/base/arena.h"
@@ -12,10 +13,12 @@
 
 #define OBJECTS_PER_TXN 100u
 
-static void put(const struct policy_object *o, void *obj, const struct kv *kv, struct str key,
-                struct txn_build *t)
+/* live: what obj was; NULL: it is new. */
+static void put(const struct kind_ctx *ctx, const struct policy_object *o, const void *live,
+                void *obj, const struct kv *kv, struct str key, struct txn_build *t)
 {
     AUTO_BUF value = BUF_INIT;
+    field_manager_system(ctx, o->res, live, obj);
     stored_encode(o->res, obj, &value);
     txn_build_expect(t, key, kv != NULL ? kv->mod_rev : 0);
     txn_build_put(t, key, arena_str(t->arena, buf_str(&value)));
@@ -29,7 +32,7 @@ static void make_new(const struct kind_ctx *ctx, const struct policy_object *o, 
     env_uuid(ctx->env, uid);
     m->uid = arena_strc(ctx->arena, uid);
     m->creation_timestamp.seconds = ctx->now_ns / 1000000000;
-    put(o, o->obj, kv, key, t);
+    put(ctx, o, NULL, o->obj, kv, key, t);
 }
 
 bool rbac_bootstrap_plan(const struct kind_ctx *ctx, struct txn_build *t)
@@ -38,9 +41,10 @@ bool rbac_bootstrap_plan(const struct kind_ctx *ctx, struct txn_build *t)
     for (size_t i = 0; t->op_count < OBJECTS_PER_TXN && policy_make(ctx->arena, i, &o); i++) {
         struct str key = registry_key(ctx->arena, o.res, o.ns, o.name);
         const struct kv *kv = store_view_get(ctx->view, key, 0);
-        void *stored;
+        void *stored, *live;
         bool replace;
-        if (kv == NULL || stored_decode(ctx->arena, o.res, kv_value(kv), 0, &stored, NULL) != 0) {
+        if (kv == NULL || stored_decode(ctx->arena, o.res, kv_value(kv), 0, &stored, NULL) != 0 ||
+            stored_decode(ctx->arena, o.res, kv_value(kv), 0, &live, NULL) != 0) {
             make_new(ctx, &o, kv, key, t);
             continue;
         }
@@ -49,7 +53,7 @@ bool rbac_bootstrap_plan(const struct kind_ctx *ctx, struct txn_build *t)
         if (replace)
             make_new(ctx, &o, kv, key, t);
         else
-            put(&o, stored, kv, key, t);
+            put(ctx, &o, live, stored, kv, key, t);
     }
     return t->op_count != 0;
 }

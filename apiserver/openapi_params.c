@@ -143,7 +143,7 @@ static void put_one(const struct openapi_param_context *c, enum openapi_param p,
     }
     buf_puts(out, "{\"description\":");
     if (p == PARAM_NAME)
-        buf_printf(out, "\"Name of the %s.\"", c->kind);
+        buf_printf(out, "\"Which %s: its name.\"", c->kind);
     else
         json_write_string(str_of(x->text), out);
     buf_printf(out, ",\"in\":\"%s\",\"name\":\"%s\"%s,", x->in_path ? "path" : "query", x->name,

@@ -186,7 +186,7 @@ static void add_collection(struct build *b)
         o->params |= PARAMS_WRITE;
         o->body = o->answer = openapi_defs_kind(d, b->resource);
         o->flags = ANSWER_CREATED | ANSWER_ACCEPTED;
-        o->text = arena_printf(b->arena, "Create a %s.", b->kind->kind);
+        o->text = arena_printf(b->arena, "Make a new %s.", b->kind->kind);
     }
     if (it->count == 0)
         b->out->count--;
@@ -343,7 +343,7 @@ static void add_subresource(struct build *b, const struct api_subresource *s)
         o->params |= PARAMS_WRITE;
         o->body = o->answer = def;
         o->flags = ANSWER_CREATED | ANSWER_ACCEPTED;
-        o->text = arena_printf(b->arena, "Create a %s for the %s.", s->kind, b->kind->kind);
+        o->text = arena_printf(b->arena, "Make a new %s for the %s.", s->kind, b->kind->kind);
     }
     for (size_t i = 0; i < it->count; i++) {
         it->operations[i].group = s->group;

@@ -90,17 +90,15 @@ static void measure(struct bench *b, const char *name, void (*run)(struct bench 
         return;
     double start = cpu_seconds(), spent;
     long runs = 0;
-    size_t bytes;
     do {
         for (int i = 0; i < 200; i++) {
             arena_clear(b->arena);
             run(b);
         }
-        bytes = arena_bytes(b->arena);
         runs += 200;
         spent = cpu_seconds() - start;
     } while (spent < seconds);
-    printf("%-22s %8.2f us/op  %zu bytes of memory\n", name, spent / (double)runs * 1e6, bytes);
+    printf("%-22s %8.2f us/op\n", name, spent / (double)runs * 1e6);
 }
 
 /* What a pod's life makes of it: created by a controller, seen to by a node. */

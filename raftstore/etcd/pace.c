@@ -3,8 +3,9 @@
 
 #include "raftstore/etcd/server_internal.h"
 
-/* Some 200 MB/s: what takes about a quarter of a processor. */
-#define BYTES_PER_MS ((size_t)256 << 10)
+/* Some 130 MB/s: what takes about an eighth of a processor. Twice that moved the p99 of 128
+ * writers by 2.6 instead of 1.7 times, for lists 15 % faster. */
+#define BYTES_PER_MS ((size_t)128 << 10)
 #define BUSY_MS 20 /* After a write was seen. */
 
 struct etcd_pace {

@@ -43,9 +43,9 @@ struct message {
     const message_rules *rules;
     struct field *fields; /* In order of declaration. */
     size_t field_count;
-    bool is_map_value; /* Needs an entry struct. */
+    bool is_map_value;  /* Needs an entry struct. */
     size_t description; /* See describe.h; 0: none. */
-    int visit;         /* Used by the header's ordering. */
+    int visit;          /* Used by the header's ordering. */
 };
 
 struct file {

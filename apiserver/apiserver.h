@@ -15,6 +15,7 @@
 
 #include <stdatomic.h>
 
+struct audit;
 struct authn;
 struct authz;
 struct authz_feed;
@@ -76,6 +77,7 @@ struct apiserver {
     struct apiserver_config config;
     struct env *env;
     struct store *store;
+    struct audit *audit; /* NULL: nothing is recorded. */
     struct authn *authn;
     struct authz *authz;
     struct authz_feed *authz_feed;

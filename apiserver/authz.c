@@ -3,6 +3,7 @@
 
 #include "api/meta_v1.h"
 #include "api/rbac_v1.h"
+#include "apiserver/audit.h"
 #include "apiserver/authz_feed.h"
 #include "apiserver/cluster.h"
 #include "apiserver/node_graph.h"
@@ -294,13 +295,11 @@ struct meta_v1_status *authz_check(struct req *r)
 {
     struct authz_attributes at;
     struct str reason;
-    /* Most requests need no more than this. */
-    if (user_in_group(r->user, GROUP_MASTERS))
-        return NULL;
     authz_attributes_of(r, r->user, &at);
-    if (authz_decide(r->server->authz, r->arena, &at, false, &reason) == AUTHZ_ALLOW)
-        return NULL;
-    return authz_forbidden(r->arena, &at, reason);
+    bool allowed = authz_decide(r->server->authz, r->arena, &at, audit_wants_reason(r), &reason) ==
+                   AUTHZ_ALLOW;
+    audit_decision(r, allowed, reason);
+    return allowed ? NULL : authz_forbidden(r->arena, &at, reason);
 }
 
 struct authz_wait {

@@ -4,6 +4,7 @@
  *   out of the endpoints -> drain -> store_close (hands leadership over) */
 #include "apiserver/alloc.h"
 #include "apiserver/apiserver.h"
+#include "apiserver/audit.h"
 #include "apiserver/authz.h"
 #include "apiserver/authz_feed.h"
 #include "apiserver/bootstrap.h"
@@ -33,6 +34,8 @@
 
 struct program {
     struct apiserver server;
+    struct audit_config audit;
+    int64_t audit_log_megabytes;
     struct store_config store;
     struct etcd_endpoint etcd;
     struct flag_list initial_cluster;
@@ -131,6 +134,18 @@ static void add_store_flags(struct flag_set *f, struct program *p)
               "Do not wait for the disk: tests and benchmarks only.");
 }
 
+static void add_audit_flags(struct flag_set *f, struct program *p)
+{
+    struct audit_log_config *l = &p->audit.log;
+    flag_string(f, &p->audit.policy_file, "audit-policy-file",
+                "`File` with the audit policy: which requests are recorded.");
+    flag_string(f, &l->path, "audit-log-path", "`File` that events go to; - is standard output.");
+    flag_int(f, &p->audit_log_megabytes, "audit-log-maxsize",
+             "Megabytes of the file before it is rotated.");
+    flag_int(f, &l->backups_max, "audit-log-maxbackup", "Old files to keep; 0: all.");
+    flag_int(f, &l->age_days_max, "audit-log-maxage", "Days to keep old files; 0: for ever.");
+}
+
 /* Flags of upstream's that need no setting here. */
 static void ignore_flags(struct flag_set *f)
 {
@@ -141,8 +156,8 @@ static void ignore_flags(struct flag_set *f)
                                          "storage-media-type",
                                          "runtime-config",
                                          "feature-gates",
-                                         "audit-log-path",
-                                         "audit-policy-file",
+                                         "audit-log-format",
+                                         "audit-log-mode",
                                          "proxy-client-cert-file",
                                          "proxy-client-key-file",
                                          "cert-dir",
@@ -175,6 +190,7 @@ static void set_defaults(struct program *p)
     c->requestheader_extra_headers_prefix = "X-Remote-Extra-";
     c->anonymous_auth = true;
     c->authorization_mode = "Node,RBAC";
+    p->audit_log_megabytes = 100;
     c->min_request_timeout_s = 1800;
     c->max_inflight = 400;
     c->max_mutating_inflight = 200;
@@ -246,6 +262,7 @@ static int parse_flags(struct program *p, int argc, char **argv, struct error *e
     set_defaults(p);
     add_server_flags(f, &p->server.config);
     add_store_flags(f, p);
+    add_audit_flags(f, p);
     etcd_endpoint_flags(&p->etcd, f);
     ignore_flags(f);
     flag_int(f, &p->verbosity, "v", "Log `level`: 0, or 4 and above for debugging.");
@@ -319,6 +336,9 @@ static int run(struct program *p, struct error *err)
     if (code != 0)
         return code;
     code = authz_new(s->config.authorization_mode, &s->authz, err);
+    p->audit.log.bytes_max = (uint64_t)MAX_OF(p->audit_log_megabytes, 1) << 20;
+    if (code == 0)
+        code = audit_open(&p->audit, &s->audit, err);
     if (code == 0)
         code = authz_feed_start(s, &p->mailbox, &s->authz_feed, err);
     if (code == 0)
@@ -344,6 +364,7 @@ static int run(struct program *p, struct error *err)
     apiserver_stop(s);
     authz_feed_free(s->authz_feed);
     authz_free(s->authz);
+    audit_close(s->audit);
     store_close(s->store);
     uv_loop_close(&p->loop);
     log_info("stopped");

@@ -1,6 +1,7 @@
 /* request.c - a request's beginning and its answer; see request.h. */
 #include "apiserver/request.h"
 
+#include "apiserver/audit.h"
 #include "apiserver/authn.h"
 #include "apiserver/authz.h"
 #include "apiserver/encode.h"
@@ -129,11 +130,28 @@ static bool take_slot(struct req *r)
     return max == 0 || before < max || user_in_group(r->user, GROUP_MASTERS);
 }
 
+#define AUDIT_ID_BYTES_MAX 64u
+
+struct str req_audit_id(struct req *r)
+{
+    char uuid[37];
+    struct str given = http_request_header(r->http, "audit-id");
+    if (r->audit_id.len != 0)
+        return r->audit_id;
+    if (given.len != 0 && given.len <= AUDIT_ID_BYTES_MAX) {
+        r->audit_id = arena_str(r->arena, given);
+    } else {
+        env_uuid(r->server->env, uuid);
+        r->audit_id = arena_strc(r->arena, uuid);
+    }
+    return r->audit_id;
+}
+
 void req_headers(struct req *r, const char *content_type)
 {
-    char audit[37];
-    env_uuid(r->server->env, audit);
-    http_response_header(r->http, "Audit-Id", audit);
+    if (r->long_running)
+        audit_started(r, 200);
+    http_response_header_str(r->http, STR("Audit-Id"), req_audit_id(r));
     http_response_header(r->http, "Cache-Control", "no-cache, private");
     if (content_type != NULL)
         http_response_header(r->http, "Content-Type", content_type);
@@ -154,12 +172,14 @@ void req_headers(struct req *r, const char *content_type)
 void req_done(struct req *r, int http_status)
 {
     release_slot(r);
+    audit_complete(r, http_status);
     server_metrics_request(r, http_status);
 }
 
 void req_bytes(struct req *r, int http_status, const char *content_type, struct net_bytes *b)
 {
     req_headers(r, NULL);
+    audit_answer(r, content_type, b);
     req_done(r, http_status);
     http_respond_typed(r->http, http_status, content_type, b);
     net_bytes_unref(b);
@@ -193,6 +213,7 @@ void req_status(struct req *r, struct meta_v1_status *s)
         snprintf(text, sizeof(text), "%" PRId32, s->details->retry_after_seconds);
         http_response_header(r->http, "Retry-After", text);
     }
+    audit_status(r, s);
     encode_object(r->arena, &r->accept, kind_status(), s, &b);
     req_bytes(r, s->code != 0 ? s->code : 200, media_type(r->accept.media), net_bytes_steal(&b));
 }
@@ -490,6 +511,7 @@ void req_begin(struct http_request *http, struct server_thread *t)
     if (!accept_negotiate(r->arena, http_request_header(http, "accept"), &r->accept, &bad))
         r->accept = (struct accepted){.version = "v1"};
     struct meta_v1_status *s = authn_request(r);
+    audit_begin(r);
     if (s == NULL)
         s = authn_impersonate(r);
     if (s != NULL) {

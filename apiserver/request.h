@@ -18,6 +18,7 @@
 #include "apiserver/status.h"
 #include "apiserver/user.h"
 
+struct audit_event;
 struct authz_wait;
 struct buf;
 struct held_view;
@@ -43,6 +44,8 @@ struct req {
     uint64_t start_ns;
     int64_t now_ns;
     struct held_view *views;       /* See req_view(). */
+    struct audit_event *audit;     /* NULL: not recorded, see audit.h. */
+    struct str audit_id;           /* See req_audit_id(). */
     struct authz_wait *authz_wait; /* A refusal that waits to be sure, see authz.c. */
     int inflight;                  /* Which of the server's counts holds it; -1: none. */
     bool long_running;             /* Watches, logs: not in the latency histogram. */
@@ -52,6 +55,8 @@ struct req {
 /* Called by the HTTP server for each complete request. */
 void req_begin(struct http_request *http, struct server_thread *t);
 
+/* Names the request in logs: the client's own name for it, or one of ours. */
+struct str req_audit_id(struct req *r);
 /* First value of a query parameter, unescaped; empty when absent. */
 struct str req_query(const struct req *r, const char *key);
 bool req_query_has(const struct req *r, const char *key);

@@ -1,0 +1,326 @@
+/* audit.c - see audit.h. */
+#include "apiserver/audit.h"
+
+#include "api/meta_v1.h"
+#include "apiserver/audit_policy.h"
+#include "apiserver/authz.h"
+#include "apiserver/content.h"
+#include "apiserver/request.h"
+#include "lib/api/codec.h"
+#include "lib/api/json.h"
+#include "lib/api/scheme.h"
+#include "lib/api/time.h"
+#include "lib/base/arena.h"
+#include "lib/base/buf.h"
+#include "lib/base/env.h"
+#include "lib/base/error.h"
+#include "lib/base/file.h"
+#include "lib/net/bytes.h"
+#include "lib/net/http_server.h"
+
+#include <stdio.h>
+
+#define POLICY_BYTES_MAX (1u << 20)
+
+struct audit {
+    struct audit_policy *policy;
+    struct audit_log *log;
+};
+
+struct audit_event {
+    struct audit_decision decision;
+    bool decided, allowed, started;
+    struct str reason;
+    struct json *request, *response; /* NULL: none, or not wanted. */
+    const struct meta_v1_status *status;
+    int64_t received_ns;
+};
+
+/* --- life --------------------------------------------------------------------------------------
+ */
+int audit_open(const struct audit_config *config, struct audit **ret, struct error *err)
+{
+    AUTO_BUF text = BUF_INIT;
+    struct audit *a = xzalloc(sizeof(*a));
+    *ret = NULL;
+    int code = 0;
+    if (config->policy_file == NULL || config->log.path == NULL) {
+        free(a);
+        return 0;
+    }
+    code = file_read(config->policy_file, POLICY_BYTES_MAX, &text, err);
+    if (code == 0) {
+        code = audit_policy_parse(buf_str(&text), &a->policy, err);
+        if (code != 0)
+            error_prefix(err, "--audit-policy-file %s", config->policy_file);
+    }
+    if (code == 0)
+        code = audit_log_open(&config->log, &a->log, err);
+    if (code != 0) {
+        audit_policy_free(a->policy);
+        free(a);
+        return code;
+    }
+    *ret = a;
+    return 0;
+}
+
+void audit_close(struct audit *a)
+{
+    if (a == NULL)
+        return;
+    audit_log_close(a->log);
+    audit_policy_free(a->policy);
+    free(a);
+}
+
+/* --- objects as JSON -----------------------------------------------------------------------------
+ */
+static void drop_managed_fields(struct json *j)
+{
+    struct json *meta = json_getc(j, "metadata"), *items = json_getc(j, "items");
+    if (meta != NULL && meta->type == JSON_OBJECT)
+        json_remove(meta, STR("managedFields"));
+    for (size_t i = 0; items != NULL && items->type == JSON_ARRAY && i < items->array.count; i++)
+        drop_managed_fields(items->array.items[i]);
+}
+
+/* JSON, YAML or protobuf as a tree; NULL: nothing that can be shown. */
+static struct json *tree_of(struct arena *a, struct str type, struct str bytes)
+{
+    struct json *j = NULL;
+    struct str api_version, kind, raw;
+    size_t consumed;
+    if (bytes.len == 0)
+        return NULL;
+    if (str_has_prefix(type, STR(TYPE_PROTOBUF))) {
+        AUTO_BUF text = BUF_INIT;
+        if (api_envelope_open(bytes, &api_version, &kind, &raw, NULL) != 0)
+            return NULL;
+        const struct api_kind *k = api_kind_by_api_version(api_version, kind);
+        if (k == NULL || api_json_from_pb(k->msg, raw, api_version, kind, &text, NULL) != 0)
+            return NULL;
+        return json_parse(a, arena_str(a, buf_str(&text)), &j, NULL) == 0 ? j : NULL;
+    }
+    if (str_find_str(type, STR("yaml")) >= 0)
+        return api_yaml_parse(a, bytes, &consumed, &j, NULL) == 0 ? j : NULL;
+    if (type.len != 0 && str_find_str(type, STR("json")) < 0)
+        return NULL;
+    return json_parse(a, bytes, &j, NULL) == 0 ? j : NULL;
+}
+
+/* --- the event
+ * -------------------------------------------------------------------------------------- */
+static void set_str(struct arena *a, struct json *j, const char *key, struct str s)
+{
+    if (s.len != 0)
+        json_setc(a, j, key, json_string(a, s));
+}
+
+static struct json *user_json(struct arena *a, const struct user *u)
+{
+    struct json *j = json_object(a);
+    set_str(a, j, "username", u->name);
+    set_str(a, j, "uid", u->uid);
+    if (u->group_count != 0) {
+        struct json *list = json_array(a);
+        for (size_t i = 0; i < u->group_count; i++)
+            json_append(a, list, json_string(a, u->groups[i]));
+        json_setc(a, j, "groups", list);
+    }
+    struct json *extra = json_object(a);
+    for (size_t i = 0; i < u->extra_count; i++) {
+        struct json *list = json_array(a);
+        for (size_t k = 0; k < u->extra[i].count; k++)
+            json_append(a, list, json_string(a, u->extra[i].values[k]));
+        json_set(a, extra, u->extra[i].key, list);
+    }
+    if (u->extra_count != 0)
+        json_setc(a, j, "extra", extra);
+    return j;
+}
+
+static struct json *sources_json(struct req *r)
+{
+    struct arena *a = r->arena;
+    struct json *list = json_array(a);
+    struct str rest = http_request_header(r->http, "x-forwarded-for"), part,
+               own = str_of(r->http->remote);
+    for (bool more = rest.len != 0; more;) {
+        more = str_cut(rest, ',', &part, &rest);
+        if (str_trim(part).len != 0)
+            json_append(a, list, json_string(a, str_trim(part)));
+    }
+    size_t n = own.len;
+    while (n > 0 && own.data[n - 1] != ':')
+        n--;
+    if (n > 1)
+        own = str_n(own.data, n - 1);
+    if (own.len > 2 && own.data[0] == '[')
+        own = str_sub(own, 1, own.len - 2);
+    json_append(a, list, json_string(a, own));
+    return list;
+}
+
+static struct json *object_json(struct req *r, const struct audit_event *e)
+{
+    struct arena *a = r->arena;
+    const struct request_info *i = &r->info;
+    struct json *j = json_object(a);
+    const struct json *meta = json_getc(e->request, "metadata");
+    set_str(a, j, "resource", i->resource);
+    set_str(a, j, "namespace", i->ns);
+    set_str(a, j, "name", i->name.len != 0 ? i->name : json_get_str(meta, "name"));
+    set_str(a, j, "uid", json_get_str(meta, "uid"));
+    set_str(a, j, "apiGroup", i->group);
+    set_str(a, j, "apiVersion", i->version);
+    set_str(a, j, "resourceVersion", json_get_str(meta, "resourceVersion"));
+    set_str(a, j, "subresource", i->subresource);
+    return j;
+}
+
+static struct json *status_json(struct arena *a, const struct audit_event *e, int http_status)
+{
+    struct json *j = json_object(a);
+    const struct meta_v1_status *s = e->status;
+    json_setc(a, j, "metadata", json_object(a));
+    if (s != NULL) {
+        set_str(a, j, "status", s->status);
+        set_str(a, j, "message", s->message);
+        set_str(a, j, "reason", s->reason);
+        if (s->details != NULL)
+            json_setc(
+                a, j, "details",
+                api_json_tree(a, &meta_v1_status_details_msg, s->details, STR_NULL, STR_NULL));
+    }
+    json_setc(a, j, "code", json_int(a, http_status));
+    return j;
+}
+
+static struct json *time_json(struct arena *a, int64_t wall_ns)
+{
+    char text[TIME_TEXT_MAX];
+    struct meta_v1_micro_time t = micro_time_from_ns(wall_ns);
+    micro_time_format(&t, text);
+    return json_string(a, arena_strc(a, text));
+}
+
+static struct json *annotations_json(struct arena *a, const struct audit_event *e)
+{
+    struct json *j = json_object(a);
+    json_setc(a, j, "authorization.k8s.io/decision",
+              json_string(a, e->allowed ? STR("allow") : STR("forbid")));
+    json_setc(a, j, "authorization.k8s.io/reason", json_string(a, e->reason));
+    return j;
+}
+
+static void emit(struct req *r, enum audit_stage stage, int http_status)
+{
+    struct arena *a = r->arena;
+    const struct audit_event *e = r->audit;
+    if ((e->decision.omit_stages & stage) != 0)
+        return;
+    struct json *j = json_object(a);
+    json_setc(a, j, "kind", json_string(a, STR("Event")));
+    json_setc(a, j, "apiVersion", json_string(a, STR("audit.k8s.io/v1")));
+    json_setc(a, j, "level", json_string(a, str_of(audit_level_name(e->decision.level))));
+    json_setc(a, j, "auditID", json_string(a, req_audit_id(r)));
+    json_setc(a, j, "stage", json_string(a, str_of(audit_stage_name(stage))));
+    json_setc(a, j, "requestURI", json_string(a, r->http->target));
+    json_setc(a, j, "verb", json_string(a, str_of(r->info.verb)));
+    json_setc(a, j, "user", r->real_user != NULL ? user_json(a, r->real_user) : json_object(a));
+    if (r->user != r->real_user && r->user != NULL)
+        json_setc(a, j, "impersonatedUser", user_json(a, r->user));
+    json_setc(a, j, "sourceIPs", sources_json(r));
+    set_str(a, j, "userAgent", http_request_header(r->http, "user-agent"));
+    if (r->info.is_resource)
+        json_setc(a, j, "objectRef", object_json(r, e));
+    if (stage != AUDIT_RECEIVED)
+        json_setc(a, j, "responseStatus", status_json(a, e, http_status));
+    if (e->decision.level >= AUDIT_REQUEST && e->request != NULL && stage != AUDIT_RECEIVED)
+        json_setc(a, j, "requestObject", e->request);
+    if (stage == AUDIT_COMPLETE && e->response != NULL)
+        json_setc(a, j, "responseObject", e->response);
+    json_setc(a, j, "requestReceivedTimestamp", time_json(a, e->received_ns));
+    json_setc(a, j, "stageTimestamp", time_json(a, env_wall_ns(r->server->env)));
+    if (e->decided)
+        json_setc(a, j, "annotations", annotations_json(a, e));
+    AUTO_BUF line = BUF_INIT;
+    json_write(j, false, &line);
+    audit_log_write(r->server->audit->log, buf_str(&line));
+}
+
+/* --- on the request's way
+ * -------------------------------------------------------------------------- */
+void audit_begin(struct req *r)
+{
+    static const struct user nobody;
+    struct authz_attributes at;
+    if (r->server->audit == NULL)
+        return;
+    authz_attributes_of(r, r->real_user != NULL ? r->real_user : &nobody, &at);
+    struct audit_decision d = audit_policy_decide(r->server->audit->policy, &at);
+    if (d.level == AUDIT_NONE)
+        return;
+    r->audit = ARENA_NEW(r->arena, struct audit_event);
+    r->audit->decision = d;
+    r->audit->received_ns = r->now_ns;
+    bool writes = strcmp(at.verb, "create") == 0 || strcmp(at.verb, "update") == 0 ||
+                  strcmp(at.verb, "patch") == 0 || strcmp(at.verb, "delete") == 0 ||
+                  strcmp(at.verb, "deletecollection") == 0;
+    /* The name of what is created stands in it. */
+    if (at.resource_request && writes &&
+        (d.level >= AUDIT_REQUEST || strcmp(at.verb, "create") == 0))
+        r->audit->request =
+            tree_of(r->arena, http_request_header(r->http, "content-type"), r->http->body);
+    if (r->audit->request != NULL && d.omit_managed_fields)
+        drop_managed_fields(r->audit->request);
+    emit(r, AUDIT_RECEIVED, 0);
+}
+
+bool audit_wants_reason(const struct req *r)
+{
+    return r->audit != NULL;
+}
+
+void audit_decision(struct req *r, bool allowed, struct str reason)
+{
+    if (r->audit == NULL)
+        return;
+    r->audit->decided = true;
+    r->audit->allowed = allowed;
+    r->audit->reason = reason;
+}
+
+void audit_status(struct req *r, const struct meta_v1_status *s)
+{
+    if (r->audit != NULL)
+        r->audit->status = s;
+}
+
+void audit_answer(struct req *r, const char *content_type, const struct net_bytes *b)
+{
+    struct audit_event *e = r->audit;
+    if (e == NULL || e->decision.level < AUDIT_REQUEST_RESPONSE || content_type == NULL ||
+        !r->info.is_resource)
+        return;
+    e->response = tree_of(r->arena, str_of(content_type), str_n((const char *)b->data, b->len));
+    if (e->response != NULL && e->decision.omit_managed_fields)
+        drop_managed_fields(e->response);
+}
+
+void audit_started(struct req *r, int http_status)
+{
+    if (r->audit == NULL || r->audit->started)
+        return;
+    r->audit->started = true;
+    emit(r, AUDIT_STARTED, http_status);
+}
+
+void audit_complete(struct req *r, int http_status)
+{
+    if (r->audit == NULL)
+        return;
+    emit(r, AUDIT_COMPLETE, http_status);
+    r->audit = NULL;
+}

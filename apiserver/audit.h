@@ -1,0 +1,40 @@
+/* audit.h - what was asked, by whom, and how it ended: events of audit.k8s.io/v1,
+ * one JSON line each, as the policy wants them.
+ *
+ *   authenticated -> begin -> (RequestReceived) -> decision, impersonation
+ *       -> (ResponseStarted of watches and streams) -> (ResponseComplete)
+ *
+ * Every function takes a request that is not recorded and does nothing then. */
+#ifndef APISERVER_AUDIT_H
+#define APISERVER_AUDIT_H
+
+#include "apiserver/audit_log.h"
+
+struct audit;
+struct meta_v1_status;
+struct net_bytes;
+struct req;
+
+struct audit_config {
+    const char *policy_file; /* NULL: nothing is recorded. */
+    struct audit_log_config log;
+};
+
+/* *ret is NULL when nothing is to be recorded. */
+int audit_open(const struct audit_config *config, struct audit **ret, struct error *err);
+void audit_close(struct audit *a); /* NULL is a no-op. */
+
+/* The request is known, and who makes it (nobody when that failed). */
+void audit_begin(struct req *r);
+/* reason of a permission or a refusal. */
+void audit_decision(struct req *r, bool allowed, struct str reason);
+/* Is the reason of a permission wanted? */
+bool audit_wants_reason(const struct req *r);
+/* What is answered: a Status, or bytes of a content type. */
+void audit_status(struct req *r, const struct meta_v1_status *s);
+void audit_answer(struct req *r, const char *content_type, const struct net_bytes *b);
+/* A long-running request begins to answer. */
+void audit_started(struct req *r, int http_status);
+void audit_complete(struct req *r, int http_status);
+
+#endif

@@ -56,6 +56,7 @@ static const struct {
     {"poststarthook/storage-readiness", HEALTHZ | READYZ, check_store},
     {"poststarthook/start-system-namespaces-controller", HEALTHZ | READYZ, check_ready},
     {"poststarthook/start-kubernetes-service-cidr-controller", HEALTHZ | READYZ, check_ready},
+    {"poststarthook/rbac/bootstrap-roles", HEALTHZ | READYZ, check_ready},
     {"poststarthook/scheduling/bootstrap-system-priority-classes", HEALTHZ | READYZ, check_ready},
     {"poststarthook/bootstrap-controller", HEALTHZ | READYZ, check_ready},
     {"poststarthook/start-cluster-authentication-info-controller", HEALTHZ | READYZ, check_ready},

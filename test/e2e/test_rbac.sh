@@ -174,5 +174,28 @@ stop_server
 start_server --authorization-mode=AlwaysAllow
 same "AlwaysAllow" "No resources found in default namespace." as tess get pods
 stop_server
+
+# --- client certificates, and a front proxy that speaks for its users
+ca() { openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -keyout "$D/$1.key" -out "$D/$1.crt" -days 2 -subj "/CN=$1" 2>/dev/null; }
+cert() { # CA NAME SUBJECT
+    openssl req -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -keyout "$D/$2.key" -out "$D/$2.csr" -subj "$3" 2>/dev/null
+    printf 'extendedKeyUsage=clientAuth\n' >"$D/$2.ext"
+    openssl x509 -req -in "$D/$2.csr" -CA "$D/$1.crt" -CAkey "$D/$1.key" -CAcreateserial -days 1 -extfile "$D/$2.ext" -out "$D/$2.crt" 2>/dev/null
+}
+ca users; ca proxies; cert users ann /O=devs/O=ops/CN=ann; cert proxies front /CN=front; cert proxies other /CN=other
+start_server --client-ca-file="$D/users.crt" --requestheader-client-ca-file="$D/proxies.crt" --requestheader-allowed-names=front \
+    --requestheader-uid-headers=X-Remote-Uid
+who() { # CURL-ARGUMENT...: the SelfSubjectReview's user
+    curl -sk -X POST -H 'Content-Type: application/json' "$@" "$SERVER/apis/authentication.k8s.io/v1/selfsubjectreviews" \
+        -d '{"apiVersion":"authentication.k8s.io/v1","kind":"SelfSubjectReview"}' |
+        python3 -c 'import json, sys; u = json.load(sys.stdin); s = u["status"]; u = s["userInfo"] if isinstance(s, dict) else u; u.get("extra", {}).pop("authentication.kubernetes.io/credential-id", 0); print(u.get("username", u.get("code")), u.get("uid", ""), u.get("groups", ""), u.get("extra") or "")'
+}
+same "a certificate" "ann  ['devs', 'ops', 'system:authenticated'] " who --cert "$D/ann.crt" --key "$D/ann.key"
+same "a proxy's user" "eve u7 ['g1', 'g2', 'system:authenticated'] {'acme.com/team': ['x', 'y']}" who --cert "$D/front.crt" --key "$D/front.key" \
+    -H 'X-Remote-User: eve' -H 'X-Remote-Uid: u7' -H 'X-Remote-Group: g1' -H 'X-Remote-Group: g2' \
+    -H 'X-Remote-Extra-Acme.com%2fteam: x' -H 'X-Remote-Extra-Acme.com%2fteam: y'
+same "not of another proxy" "401   " who --cert "$D/other.crt" --key "$D/other.key" -H 'X-Remote-User: eve'
+same "nor of a user" "ann  ['devs', 'ops', 'system:authenticated'] " who --cert "$D/ann.crt" --key "$D/ann.key" -H 'X-Remote-User: eve'
+stop_server
 has "an unknown mode" '"Nonsense" is not one of' sh -c "timeout 20 '$BIN/trireme-apiserver' --data-dir '$D/other' --secure-port 0 --authorization-mode=Node,Nonsense 2>&1"
 finish

@@ -86,7 +86,7 @@ static bool document_of(const struct field_manager *fm, struct str api_version, 
 static int convert(const struct field_manager *fm, const struct document *d, struct str api_version,
                    struct document *ret, struct error *err)
 {
-    void *obj;
+    void *obj = NULL;
     if (str_eq(d->api_version, api_version)) {
         *ret = *d;
         return 1;
@@ -158,7 +158,7 @@ static int prune(struct apply *ap, const struct managed_entry *last, struct erro
     const struct field_manager *fm = ap->fm;
     struct arena *a = fm->arena;
     struct document start = {ap->config.api_version, ap->config.type, ap->merged};
-    struct document merged, pruned;
+    struct document merged = {0}, pruned;
     if (last == NULL || last->set.count == 0)
         return 0;
     int r = convert(fm, &start, last->api_version, &merged, err);
@@ -193,7 +193,7 @@ static int diff_documents(struct version_diffs *d, struct version_diff *v, struc
 {
     const struct apply *ap = d->arg;
     const struct document merged = {ap->config.api_version, ap->config.type, ap->merged};
-    struct document x, y;
+    struct document x = {0}, y = {0};
     int r = convert(d->fm, &ap->live, v->api_version, &x, err);
     if (r > 0)
         r = convert(d->fm, &merged, v->api_version, &y, err);
@@ -432,7 +432,7 @@ static struct meta_v1_status *finish(struct apply *ap, const void *live, void **
 {
     const struct field_manager *fm = ap->fm;
     struct error err = {0};
-    void *obj;
+    void *obj = NULL;
     if (ap->unchanged) {
         obj = live != NULL ? api_msg_clone(fm->arena, fm->kind->msg, live)
                            : api_msg_new(fm->arena, fm->kind->msg);

@@ -110,7 +110,7 @@ static struct meta_v1_status *attempt_patch(struct write *w)
 {
     struct req *r = w->req;
     const struct kv *kv;
-    void *old, *served;
+    void *old, *served = NULL;
     struct meta_v1_status *s = write_load(w, &kv, &old);
     if (s != NULL)
         return s;
@@ -139,7 +139,7 @@ static struct meta_v1_status *attempt_apply(struct write *w)
 {
     struct req *r = w->req;
     const struct kv *kv;
-    void *old, *obj;
+    void *old, *obj = NULL;
     struct field_manager fm = field_manager_of(r, w->res->storage, w->ctx.now_ns);
     struct meta_v1_status *s = write_load(w, &kv, &old);
     if (s == NULL && kv == NULL && r->sub != NULL)

@@ -92,7 +92,9 @@ bool field_tree_equal(const struct json *x, const struct json *y)
 
 bool tree_is_empty(const struct json *j)
 {
-    return tree_is_null(j) || (j->type == JSON_ARRAY && j->array.count == 0) ||
+    if (j == NULL || j->type == JSON_NULL)
+        return true;
+    return (j->type == JSON_ARRAY && j->array.count == 0) ||
            (j->type == JSON_OBJECT && j->object.count == 0);
 }
 
@@ -223,6 +225,9 @@ static bool same_run(const struct tree_item *x, size_t n, const struct tree_item
 static void diff_run(struct arena *a, const struct field_type *t, const struct tree_item *x,
                      size_t n, const struct tree_item *y, size_t m, struct fieldset_diff *out)
 {
+    ASSERT(n == 0 || x != NULL);
+    ASSERT(m == 0 || y != NULL);
+    ASSERT(n + m != 0);
     const struct fieldpath_elem *elem = n != 0 ? &x->elem : &y->elem;
     if (n <= 1 && m <= 1) {
         diff_value(a, t, elem, n != 0 ? x->value : NULL, m != 0 ? y->value : NULL, out);
@@ -272,14 +277,17 @@ static void diff_maps(struct arena *a, const struct field_type *t, const struct 
                       const struct json *y, struct fieldset_diff *out)
 {
     struct tree_members p = tree_members(a, x), q = tree_members(a, y);
-    for (size_t i = 0, j = 0; i < p.count || j < q.count;) {
-        int order = i == p.count   ? 1
-                    : j == q.count ? -1
-                                   : str_cmp(p.items[i]->key, q.items[j]->key);
-        const struct json_member *from = order <= 0 ? p.items[i++] : NULL;
-        const struct json_member *to = order >= 0 ? q.items[j++] : NULL;
-        diff_member(a, t, from != NULL ? from->key : to->key, from != NULL ? from->value : NULL,
-                    to != NULL ? to->value : NULL, out);
+    size_t i = 0, j = 0;
+    while (i < p.count || j < q.count) {
+        const struct json_member *from = i < p.count ? p.items[i] : NULL;
+        const struct json_member *to = j < q.count ? q.items[j] : NULL;
+        int order = from == NULL ? 1 : to == NULL ? -1 : str_cmp(from->key, to->key);
+        const struct json_member *first = order <= 0 ? from : to;
+        ASSERT(first != NULL);
+        diff_member(a, t, first->key, order <= 0 ? first->value : NULL,
+                    order < 0 ? NULL : to->value, out);
+        i += order <= 0;
+        j += order >= 0;
     }
 }
 

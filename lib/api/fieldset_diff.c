@@ -90,6 +90,8 @@ bool fieldset_same_items(const struct api_field *f, const void *x, const void *y
 /* Both are present. */
 static bool same_field(const struct api_field *f, const void *x, const void *y)
 {
+    ASSERT(x != NULL);
+    ASSERT(y != NULL);
     if (f->label != API_SINGULAR)
         return fieldset_same_items(f, x, y);
     if (field_is_message_pointer(f))
@@ -182,6 +184,12 @@ int fieldset_diff_value(struct fieldset_differ *d, const struct api_field *f,
     return code;
 }
 
+/* An entry of a map begins with its key. */
+static const struct str *key_of(const char *entry)
+{
+    return (const struct str *)(const void *)entry;
+}
+
 static int diff_map(struct fieldset_differ *d, const struct api_field *f, const void *x,
                     const void *y, struct fieldset_diff *out)
 {
@@ -191,12 +199,12 @@ static int diff_map(struct fieldset_differ *d, const struct api_field *f, const 
     if (p == q && n == m)
         return 0;
     while (i < n || j < m) {
-        const struct str *k = (const struct str *)(const void *)(p + i * f->elem_size),
-                         *l = (const struct str *)(const void *)(q + j * f->elem_size);
-        int order = i == n ? 1 : j == m ? -1 : str_cmp(*k, *l);
-        struct fieldpath_elem elem = {.kind = FIELDPATH_NAME, .name = order <= 0 ? *k : *l};
-        const char *from = order <= 0 ? (const char *)k + f->entry_value_offset : NULL;
-        const char *to = order >= 0 ? (const char *)l + f->entry_value_offset : NULL;
+        const char *k = i < n ? p + i * f->elem_size : NULL;
+        const char *l = j < m ? q + j * f->elem_size : NULL;
+        int order = k == NULL ? 1 : l == NULL ? -1 : str_cmp(*key_of(k), *key_of(l));
+        struct fieldpath_elem elem = {.kind = FIELDPATH_NAME, .name = *key_of(order <= 0 ? k : l)};
+        const char *from = order <= 0 ? k + f->entry_value_offset : NULL;
+        const char *to = order >= 0 ? l + f->entry_value_offset : NULL;
         int code = fieldset_diff_value(d, f, &elem, from, to, out);
         if (code != 0)
             return code;
@@ -204,6 +212,14 @@ static int diff_map(struct fieldset_differ *d, const struct api_field *f, const 
         j += order >= 0;
     }
     return 0;
+}
+
+static const void *message_at(const struct api_field *f, const void *base,
+                              enum field_presence presence)
+{
+    if (base == NULL || presence != FIELD_PRESENT)
+        return NULL;
+    return field_is_message_pointer(f) ? field_items(base, f) : field_at_const(base, f);
 }
 
 /* Present on at least one side. */
@@ -222,14 +238,9 @@ static int diff_field(struct fieldset_differ *d, const struct api_field *f, cons
         return 0;
     }
     if (f->label == API_SINGULAR) {
-        const void *p = x, *q = y;
-        if (field_is_message_pointer(f)) {
-            p = px == FIELD_PRESENT ? field_items(x, f) : NULL;
-            q = py == FIELD_PRESENT ? field_items(y, f) : NULL;
-        } else {
-            p = px == FIELD_PRESENT ? field_at_const(x, f) : NULL;
-            q = py == FIELD_PRESENT ? field_at_const(y, f) : NULL;
-        }
+        const void *p, *q;
+        p = message_at(f, x, px);
+        q = message_at(f, y, py);
         any = false;
         code = diff_members(d, f->msg, p, q, &below, &any);
     } else {

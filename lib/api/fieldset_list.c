@@ -185,6 +185,9 @@ static int diff_run(struct fieldset_differ *d, const struct api_field *f, const 
                     size_t n, const struct entry *y, size_t m, struct fieldset_diff *out)
 {
     static const struct fieldset_diff nothing;
+    ASSERT(n == 0 || x != NULL);
+    ASSERT(m == 0 || y != NULL);
+    ASSERT(n + m != 0);
     const struct fieldpath_elem *elem = n != 0 ? &x->elem : &y->elem;
     if (n <= 1 && m <= 1)
         return fieldset_diff_value(d, f, elem, n != 0 ? x->at : NULL, m != 0 ? y->at : NULL, out);

@@ -3,6 +3,7 @@
 #include "apiserver/kinds/kinds.h"
 
 #include "apiserver/kinds/defaults.h"
+#include "apiserver/admission/policy_env.h"
 #include "apiserver/kinds/webhooks.h"
 #include "api/admissionregistration_v1.h"
 #include "api/meta_v1.h"
@@ -17,6 +18,7 @@ static void set_defaults(const struct kind_ctx *ctx, void *obj)
 }
 
 static void check_mutation(struct field_errors *errs, const struct field_path *at,
+                           struct policy_env *env,
                            const struct admissionregistration_v1_mutation *m)
 {
     static const char *const types[] = {"ApplyConfiguration", "JSONPatch", NULL};
@@ -32,8 +34,14 @@ static void check_mutation(struct field_errors *errs, const struct field_path *a
         field_required(errs, json, "must be specified when patchType is JSONPatch");
     if (m->apply_configuration != NULL && str_empty(str_trim(m->apply_configuration->expression)))
         field_required(errs, PATH(configuration, "expression"), "expression is not specified");
+    else if (m->apply_configuration != NULL)
+        policy_check(env, errs, PATH(configuration, "expression"),
+                     m->apply_configuration->expression, POLICY_OBJECT);
     if (m->json_patch != NULL && str_empty(str_trim(m->json_patch->expression)))
         field_required(errs, PATH(json, "expression"), "expression is not specified");
+    else if (m->json_patch != NULL)
+        policy_check(env, errs, PATH(json, "expression"), m->json_patch->expression,
+                     POLICY_JSON_PATCH);
 }
 
 static void validate_create(const struct kind_ctx *ctx, const void *obj, struct field_errors *errs)
@@ -44,16 +52,19 @@ static void validate_create(const struct kind_ctx *ctx, const void *obj, struct 
     const struct admissionregistration_v1_mutating_admission_policy_spec *s =
         &((const struct admissionregistration_v1_mutating_admission_policy *)obj)->spec;
     const struct field_path *spec = PATH(PATH_ROOT, "spec");
+    const struct policy_env_config config = {
+        .params = s->param_kind != NULL, .variables = true, .objects = true};
+    struct policy_env *env = policy_env_new(errs->arena, &config);
     validate_listed(errs, PATH(spec, "failurePolicy"), s->failure_policy, failures);
     validate_param_kind(errs, PATH(spec, "paramKind"), s->param_kind);
     validate_match_resources(errs, PATH(spec, "matchConstraints"), s->match_constraints, true);
-    validate_variables(errs, PATH(spec, "variables"), s->variables, s->variables_count);
-    validate_match_conditions(errs, PATH(spec, "matchConditions"), s->match_conditions,
+    validate_variables(errs, PATH(spec, "variables"), env, s->variables, s->variables_count);
+    validate_match_conditions(errs, PATH(spec, "matchConditions"), env, s->match_conditions,
                               s->match_conditions_count);
     if (s->mutations_count == 0)
         field_required(errs, PATH(spec, "mutations"), "mutations must contain at least one item");
     for (size_t i = 0; i < s->mutations_count; i++)
-        check_mutation(errs, PATH_INDEX(PATH(spec, "mutations"), i), &s->mutations[i]);
+        check_mutation(errs, PATH_INDEX(PATH(spec, "mutations"), i), env, &s->mutations[i]);
     require_listed(errs, PATH(spec, "reinvocationPolicy"), s->reinvocation_policy, reinvocations);
 }
 

@@ -3,6 +3,7 @@
 #include "apiserver/kinds/kinds.h"
 
 #include "apiserver/kinds/defaults.h"
+#include "apiserver/admission/policy_env.h"
 #include "apiserver/kinds/webhooks.h"
 #include "api/admissionregistration_v1.h"
 #include "api/meta_v1.h"
@@ -17,15 +18,21 @@ static void set_defaults(const struct kind_ctx *ctx, void *obj)
 }
 
 static void check_validation(struct field_errors *errs, const struct field_path *at,
+                             struct policy_env *env,
                              const struct admissionregistration_v1_validation *v)
 {
     static const char *const reasons[] = {"Forbidden", "Invalid", "RequestEntityTooLarge", NULL};
     struct str message = str_trim(v->message), expression = str_trim(v->message_expression);
     if (str_empty(str_trim(v->expression)))
         field_required(errs, PATH(at, "expression"), "expression is not specified");
+    else
+        policy_check(env, errs, PATH(at, "expression"), v->expression, POLICY_BOOL);
     if (!str_empty(v->message_expression) && str_empty(expression))
         field_invalid(errs, PATH(at, "messageExpression"), v->message_expression,
                       "must be non-empty if specified");
+    else if (!str_empty(expression))
+        policy_check(env, errs, PATH(at, "messageExpression"), v->message_expression,
+                     POLICY_STRING);
     if (!str_empty(v->message) && str_empty(message))
         field_invalid(errs, PATH(at, "message"), v->message,
                       "message must be non-empty if specified");
@@ -39,6 +46,7 @@ static void check_validation(struct field_errors *errs, const struct field_path 
 }
 
 static void check_audit(struct field_errors *errs, const struct field_path *path,
+                        struct policy_env *env,
                         const struct admissionregistration_v1_audit_annotation *a, size_t count)
 {
     for (size_t i = 0; i < count; i++) {
@@ -49,6 +57,9 @@ static void check_audit(struct field_errors *errs, const struct field_path *path
             validate_qualified_name(errs, PATH(at, "key"), a[i].key);
         if (str_empty(str_trim(a[i].value_expression)))
             field_required(errs, PATH(at, "valueExpression"), "valueExpression is not specified");
+        else
+            policy_check(env, errs, PATH(at, "valueExpression"), a[i].value_expression,
+                         POLICY_STRING_OR_NULL);
         for (size_t j = 0; j < i; j++)
             if (str_eq(a[j].key, a[i].key)) {
                 field_duplicate(errs, PATH(at, "key"), a[i].key);
@@ -65,14 +76,16 @@ static void validate_create(const struct kind_ctx *ctx, const void *obj, struct 
     const struct admissionregistration_v1_validating_admission_policy_spec *s =
         &((const struct admissionregistration_v1_validating_admission_policy *)obj)->spec;
     const struct field_path *spec = PATH(PATH_ROOT, "spec");
+    const struct policy_env_config config = {.params = s->param_kind != NULL, .variables = true};
+    struct policy_env *env = policy_env_new(errs->arena, &config);
     if (!s->has_failure_policy)
         field_required(errs, PATH(spec, "failurePolicy"), NULL);
     else
         validate_listed(errs, PATH(spec, "failurePolicy"), s->failure_policy, failures);
     validate_param_kind(errs, PATH(spec, "paramKind"), s->param_kind);
     validate_match_resources(errs, PATH(spec, "matchConstraints"), s->match_constraints, true);
-    validate_variables(errs, PATH(spec, "variables"), s->variables, s->variables_count);
-    validate_match_conditions(errs, PATH(spec, "matchConditions"), s->match_conditions,
+    validate_variables(errs, PATH(spec, "variables"), env, s->variables, s->variables_count);
+    validate_match_conditions(errs, PATH(spec, "matchConditions"), env, s->match_conditions,
                               s->match_conditions_count);
     if (s->validations_count == 0 && s->audit_annotations_count == 0) {
         field_required(errs, PATH(spec, "validations"), "%s", missing);
@@ -80,8 +93,8 @@ static void validate_create(const struct kind_ctx *ctx, const void *obj, struct 
         return;
     }
     for (size_t i = 0; i < s->validations_count; i++)
-        check_validation(errs, PATH_INDEX(PATH(spec, "validations"), i), &s->validations[i]);
-    check_audit(errs, PATH(spec, "auditAnnotations"), s->audit_annotations,
+        check_validation(errs, PATH_INDEX(PATH(spec, "validations"), i), env, &s->validations[i]);
+    check_audit(errs, PATH(spec, "auditAnnotations"), env, s->audit_annotations,
                 s->audit_annotations_count);
 }
 

@@ -1,6 +1,8 @@
 /* webhooks.c - see webhooks.h. Pure. */
 #include "apiserver/kinds/webhooks.h"
 
+#include "apiserver/admission/policy_env.h"
+
 #include "apiserver/kind.h"
 #include "apiserver/kinds/defaults.h"
 #include "api/admissionregistration_v1.h"
@@ -205,6 +207,7 @@ static void check_versions(struct field_errors *errs, const struct field_path *p
 }
 
 void validate_match_conditions(struct field_errors *errs, const struct field_path *path,
+                               struct policy_env *env,
                                const struct admissionregistration_v1_match_condition *c,
                                size_t count)
 {
@@ -214,6 +217,8 @@ void validate_match_conditions(struct field_errors *errs, const struct field_pat
         const struct field_path *at = PATH_INDEX(path, i);
         if (str_empty(str_trim(c[i].expression)))
             field_required(errs, PATH(at, "expression"), NULL);
+        else
+            policy_check(env, errs, PATH(at, "expression"), c[i].expression, POLICY_BOOL);
         if (str_empty(c[i].name)) {
             field_required(errs, PATH(at, "name"), NULL);
             continue;
@@ -251,8 +256,11 @@ static void check_webhook(struct field_errors *errs, const struct field_path *at
     validate_label_selector(errs, PATH(at, "namespaceSelector"), *w->namespace_selector);
     validate_label_selector(errs, PATH(at, "objectSelector"), *w->object_selector);
     check_client(errs, PATH(at, "clientConfig"), w->client);
-    validate_match_conditions(errs, PATH(at, "matchConditions"), w->conditions,
-                              w->conditions_count);
+    const struct policy_env_config plain = {0};
+    if (w->conditions_count != 0)
+        validate_match_conditions(errs, PATH(at, "matchConditions"),
+                                  policy_env_new(errs->arena, &plain), w->conditions,
+                                  w->conditions_count);
     check_versions(errs, PATH(at, "admissionReviewVersions"), w->versions, w->versions_count);
     if (w->has_reinvocation != NULL && *w->has_reinvocation)
         validate_listed(errs, PATH(at, "reinvocationPolicy"), *w->reinvocation_policy,
@@ -350,7 +358,8 @@ static bool is_cel_identifier(struct str s)
 }
 
 void validate_variables(struct field_errors *errs, const struct field_path *path,
-                        const struct admissionregistration_v1_variable *v, size_t count)
+                        struct policy_env *env, const struct admissionregistration_v1_variable *v,
+                        size_t count)
 {
     for (size_t i = 0; i < count; i++) {
         const struct field_path *at = PATH_INDEX(path, i);
@@ -358,8 +367,13 @@ void validate_variables(struct field_errors *errs, const struct field_path *path
             field_required(errs, PATH(at, "name"), "name is not specified");
         else if (!is_cel_identifier(v[i].name))
             field_invalid(errs, PATH(at, "name"), v[i].name, "must be a valid CEL identifier");
-        if (str_empty(str_trim(v[i].expression)))
+        if (str_empty(str_trim(v[i].expression))) {
             field_required(errs, PATH(at, "expression"), "expression is not specified");
+        } else {
+            policy_check(env, errs, PATH(at, "expression"), v[i].expression, POLICY_ANY);
+            struct str why;
+            policy_add_variable(env, v[i].name, v[i].expression, &why);
+        }
         for (size_t j = 0; j < i; j++)
             if (!str_empty(v[i].name) && str_eq(v[j].name, v[i].name)) {
                 field_duplicate(errs, PATH(at, "name"), v[i].name);

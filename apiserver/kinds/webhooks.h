@@ -1,6 +1,6 @@
 /* webhooks.h - what the kinds of admissionregistration.k8s.io share: webhooks
  * (validating and mutating ones have the same members in two structs), rules
- * and matching. Expressions are checked for presence only. Pure. */
+ * and matching. Pure. */
 #ifndef APISERVER_KINDS_WEBHOOKS_H
 #define APISERVER_KINDS_WEBHOOKS_H
 
@@ -18,6 +18,7 @@ struct admissionregistration_v1_webhook_client_config;
 struct arena;
 struct meta_v1_label_selector;
 struct meta_v1_object_meta;
+struct policy_env;
 
 /* The members of a webhook, by address where they have defaults. */
 struct webhook_view {
@@ -72,11 +73,15 @@ void default_match_resources(struct arena *a, struct admissionregistration_v1_ma
 void validate_match_resources(struct field_errors *errs, const struct field_path *path,
                               const struct admissionregistration_v1_match_resources *m,
                               bool rules_required);
+/* env: what the expressions see. */
 void validate_match_conditions(struct field_errors *errs, const struct field_path *path,
+                               struct policy_env *env,
                                const struct admissionregistration_v1_match_condition *c,
                                size_t count);
+/* Adds them to env, for the expressions that are checked behind them. */
 void validate_variables(struct field_errors *errs, const struct field_path *path,
-                        const struct admissionregistration_v1_variable *v, size_t count);
+                        struct policy_env *env, const struct admissionregistration_v1_variable *v,
+                        size_t count);
 void validate_param_kind(struct field_errors *errs, const struct field_path *path,
                          const struct admissionregistration_v1_param_kind *p);
 /* Where a policy of either kind counts. */

@@ -24,10 +24,10 @@ import time
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 PASSING = os.path.join(ROOT, "test", "replay", "passing.txt")
 TOKEN = "replay-token"
-# Custom resources and admission policies are not served yet; their topics wait
+# Custom resources are not served yet; their topic waits
 # long for effects that cannot come.
 WORKERS = 8
-OUT_OF_SCOPE = {"customresources", "admissionregistration"}
+OUT_OF_SCOPE = {"customresources"}
 
 
 class Server:

@@ -269,6 +269,21 @@ static void become_type(struct checker *c, struct cel_node *n, const struct cel_
     n->type = cel_type_of_type(c->src->arena, t);
 }
 
+/* A variable of the env; their names may be dotted. */
+static bool find_var(struct checker *c, struct cel_node *n, struct str name)
+{
+    const struct cel_env *env = c->src->env;
+    for (size_t i = 0; i < env->var_count; i++)
+        if (str_eqc(name, env->vars[i].name)) {
+            n->kind = NODE_VAR;
+            n->slot = (uint32_t)i;
+            n->type = env->vars[i].type != NULL ? env->vars[i].type : &cel_dyn;
+            c->program->used[i] = true;
+            return true;
+        }
+    return false;
+}
+
 static const struct cel_type *check_ident(struct checker *c, struct cel_node *n)
 {
     const struct scope *s = find_local(c, n->name);
@@ -277,14 +292,8 @@ static const struct cel_type *check_ident(struct checker *c, struct cel_node *n)
         n->slot = s->slot;
         return s->type;
     }
-    const struct cel_env *env = c->src->env;
-    for (size_t i = 0; i < env->var_count; i++)
-        if (str_eqc(n->name, env->vars[i].name)) {
-            n->kind = NODE_VAR;
-            n->slot = (uint32_t)i;
-            c->program->used[i] = true;
-            return env->vars[i].type != NULL ? env->vars[i].type : &cel_dyn;
-        }
+    if (find_var(c, n, n->name))
+        return n->type;
     const struct cel_type *t = cel_type_named(n->name);
     if (t != NULL) {
         become_type(c, n, t);
@@ -295,22 +304,24 @@ static const struct cel_type *check_ident(struct checker *c, struct cel_node *n)
     return &cel_dyn;
 }
 
-static bool type_chain(struct checker *c, struct cel_node *n)
+static bool dotted_name(struct checker *c, struct cel_node *n)
 {
     AUTO_BUF b = BUF_INIT;
-    if (n->test || n->is_optional || !chain_name(n, &b))
+    if (n->test || n->is_optional || !chain_name(n, &b) ||
+        find_local(c, chain_root(n)->name) != NULL)
         return false;
+    if (find_var(c, n, buf_str(&b)))
+        return true;
     const struct cel_type *t = cel_type_named(buf_str(&b));
-    if (t == NULL || find_local(c, chain_root(n)->name) != NULL)
-        return false;
-    become_type(c, n, t);
-    return true;
+    if (t != NULL)
+        become_type(c, n, t);
+    return t != NULL;
 }
 
 static const struct cel_type *check_select(struct checker *c, struct cel_node *n)
 {
     struct arena *a = c->src->arena;
-    if (type_chain(c, n))
+    if (dotted_name(c, n))
         return n->type;
     const struct cel_type *t = check(c, n->target), *of = t, *result = &cel_dyn;
     bool optional = n->is_optional;

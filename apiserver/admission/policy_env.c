@@ -1,0 +1,359 @@
+/* policy_env.c - the variables that expressions of admission see; see policy_env.h. */
+#include "apiserver/admission/policy_env.h"
+
+#include "api/admissionregistration_v1.h"
+#include "apiserver/admission/policy_authorizer.h"
+#include "apiserver/admission/policy_match.h"
+#include "apiserver/registry.h"
+#include "apiserver/user.h"
+#include "lib/api/json.h"
+#include "lib/base/arena.h"
+
+enum {
+    VAR_OBJECT,
+    VAR_OLD,
+    VAR_REQUEST,
+    VAR_NAMESPACE,
+    VAR_AUTHORIZER,
+    VAR_REQUEST_RESOURCE,
+    VAR_EXTRA,
+    VAR_MAX = 8
+};
+
+struct policy_env {
+    struct arena *arena;
+    struct cel_env cel;
+    struct cel_var vars[VAR_MAX];
+    size_t params, variables;      /* Indexes in vars; SIZE_MAX: there is none. */
+    struct cel_type *type;         /* Of `variables`. */
+    struct cel_program **programs; /* Of the variables, in the order of type's fields. */
+};
+
+/* --- types ------------------------------------------------------------------------------ */
+#define FIELD(n, t)                                                                                \
+    {                                                                                              \
+        {n, sizeof(n) - 1}, {n, sizeof(n) - 1}, t                                                  \
+    }
+#define OBJECT(var, type_name, table)                                                              \
+    static const struct cel_type var = {.kind = CEL_OBJECT,                                        \
+                                        .name = {type_name, sizeof(type_name) - 1},                \
+                                        .fields = table,                                           \
+                                        .field_count = ARRAY_SIZE(table)}
+
+static const struct cel_type list_strings = {.kind = CEL_LIST, .elem = &cel_string},
+                             map_strings = {
+                                 .kind = CEL_MAP, .key = &cel_string, .elem = &list_strings};
+static const struct cel_field gvk_fields[] = {
+    FIELD("group", &cel_string), FIELD("kind", &cel_string), FIELD("version", &cel_string)};
+OBJECT(gvk_type, "kubernetes.GroupVersionKind", gvk_fields);
+static const struct cel_field gvr_fields[] = {
+    FIELD("group", &cel_string), FIELD("resource", &cel_string), FIELD("version", &cel_string)};
+OBJECT(gvr_type, "kubernetes.GroupVersionResource", gvr_fields);
+static const struct cel_field user_fields[] = {
+    FIELD("extra", &map_strings), FIELD("groups", &list_strings), FIELD("uid", &cel_string),
+    FIELD("username", &cel_string)};
+OBJECT(user_type, "kubernetes.UserInfo", user_fields);
+static const struct cel_field request_fields[] = {FIELD("dryRun", &cel_bool),
+                                                  FIELD("kind", &gvk_type),
+                                                  FIELD("name", &cel_string),
+                                                  FIELD("namespace", &cel_string),
+                                                  FIELD("operation", &cel_string),
+                                                  FIELD("options", &cel_dyn),
+                                                  FIELD("requestKind", &gvk_type),
+                                                  FIELD("requestResource", &gvr_type),
+                                                  FIELD("requestSubResource", &cel_string),
+                                                  FIELD("resource", &gvr_type),
+                                                  FIELD("subResource", &cel_string),
+                                                  FIELD("userInfo", &user_type)};
+OBJECT(request_type, "kubernetes.AdmissionRequest", request_fields);
+static const struct cel_field patch_fields[] = {
+    FIELD("from", &cel_string), FIELD("op", &cel_string), FIELD("path", &cel_string),
+    FIELD("value", &cel_dyn)};
+OBJECT(patch_type, "JSONPatch", patch_fields);
+static const struct cel_type object_type = {.kind = CEL_DYN, .name = {"Object", 6}};
+
+static const struct cel_type *find_type(const struct cel_env *env, struct str name)
+{
+    UNUSED(env);
+    if (str_eqc(name, "JSONPatch"))
+        return &patch_type;
+    return str_eqc(name, "Object") || str_has_prefix(name, STR("Object.")) ? &object_type : NULL;
+}
+
+/* --- environments ------------------------------------------------------------------------- */
+struct policy_env *policy_env_new(struct arena *a, const struct policy_env_config *config)
+{
+    struct policy_env *e = ARENA_NEW(a, struct policy_env);
+    size_t n = VAR_EXTRA;
+    e->arena = a;
+    e->vars[VAR_OBJECT] = (struct cel_var){"object", NULL};
+    e->vars[VAR_OLD] = (struct cel_var){"oldObject", NULL};
+    e->vars[VAR_REQUEST] = (struct cel_var){"request", &request_type};
+    e->vars[VAR_NAMESPACE] = (struct cel_var){"namespaceObject", NULL};
+    e->vars[VAR_AUTHORIZER] = (struct cel_var){"authorizer", &policy_authorizer_type};
+    e->vars[VAR_REQUEST_RESOURCE] =
+        (struct cel_var){"authorizer.requestResource", &policy_resource_check_type};
+    e->params = e->variables = SIZE_MAX;
+    if (config->params) {
+        e->params = n;
+        e->vars[n++] = (struct cel_var){"params", NULL};
+    }
+    if (config->variables) {
+        e->type = ARENA_NEW(a, struct cel_type);
+        *e->type = (struct cel_type){.kind = CEL_OBJECT, .name = STR("kubernetes.variables")};
+        e->variables = n;
+        e->vars[n++] = (struct cel_var){"variables", e->type};
+    }
+    e->cel = (struct cel_env){.vars = e->vars,
+                              .var_count = n,
+                              .functions = policy_functions,
+                              .function_count = policy_function_count,
+                              .find_type = config->objects ? find_type : NULL};
+    return e;
+}
+
+struct cel_program *policy_compile(struct policy_env *env, struct str text, struct str *ret_error)
+{
+    struct cel_program *p;
+    return cel_compile(env->arena, &env->cel, text, &p, ret_error) == 0 ? p : NULL;
+}
+
+struct cel_program *policy_add_variable(struct policy_env *env, struct str name, struct str text,
+                                        struct str *ret_error)
+{
+    struct arena *a = env->arena;
+    struct cel_program *p = policy_compile(env, text, ret_error);
+    size_t n = env->type->field_count, at = 0;
+    const struct cel_type *t = p != NULL ? cel_program_type(p) : &cel_dyn;
+    struct cel_field *fields = ARENA_ARRAY(a, struct cel_field, n + 1);
+    struct cel_program **programs = ARENA_ARRAY(a, struct cel_program *, n + 1);
+    while (at < n && str_cmp(env->type->fields[at].name, name) < 0)
+        at++;
+    for (size_t i = 0; i <= n; i++) {
+        size_t from = i > at ? i - 1 : i;
+        fields[i] = i == at ? (struct cel_field){name, name, t} : env->type->fields[from];
+        programs[i] = i == at ? p : env->programs[from];
+    }
+    env->type->fields = fields;
+    env->type->field_count = n + 1;
+    env->programs = programs;
+    return p;
+}
+
+/* --- values ---------------------------------------------------------------------------------- */
+static struct json *gvk_json(struct arena *a, const struct api_kind *k, bool resource)
+{
+    struct json *j = json_object(a);
+    json_setc(a, j, "group", json_string(a, str_of(k->group)));
+    json_setc(a, j, "version", json_string(a, str_of(k->version)));
+    json_setc(a, j, resource ? "resource" : "kind",
+              json_string(a, str_of(resource ? k->resource : k->kind)));
+    return j;
+}
+
+static struct json *strings_json(struct arena *a, const struct str *items, size_t count)
+{
+    struct json *j = json_array(a);
+    for (size_t i = 0; i < count; i++)
+        json_append(a, j, json_string(a, items[i]));
+    return j;
+}
+
+static struct json *user_json(struct arena *a, const struct user *u)
+{
+    struct json *j = json_object(a);
+    json_setc(a, j, "username", json_string(a, u->name));
+    if (u->uid.len != 0)
+        json_setc(a, j, "uid", json_string(a, u->uid));
+    json_setc(a, j, "groups", strings_json(a, u->groups, u->group_count));
+    if (u->extra_count == 0)
+        return j;
+    struct json *extra = json_object(a);
+    for (size_t i = 0; i < u->extra_count; i++)
+        json_set(a, extra, u->extra[i].key, strings_json(a, u->extra[i].values, u->extra[i].count));
+    json_setc(a, j, "extra", extra);
+    return j;
+}
+
+static void set_text(struct arena *a, struct json *j, const char *key, struct str s)
+{
+    if (s.len != 0)
+        json_setc(a, j, key, json_string(a, s));
+}
+
+struct json *policy_request_json(const struct admission *adm, const struct resource *as)
+{
+    static const char *const options[] = {"CreateOptions", "UpdateOptions", "DeleteOptions", NULL};
+    struct arena *a = adm->ctx->arena;
+    const struct api_kind *asked = adm->ctx->request_kind;
+    struct json *j = json_object(a);
+    if (asked == NULL || asked->resource == NULL)
+        asked = adm->res->kind;
+    json_setc(a, j, "kind", gvk_json(a, as->kind, false));
+    json_setc(a, j, "resource", gvk_json(a, as->kind, true));
+    set_text(a, j, "subResource", str_of(adm->subresource));
+    json_setc(a, j, "requestKind", gvk_json(a, asked, false));
+    json_setc(a, j, "requestResource", gvk_json(a, asked, true));
+    set_text(a, j, "requestSubResource", str_of(adm->subresource));
+    set_text(a, j, "name", policy_object_name(adm));
+    set_text(a, j, "namespace", adm->ctx->namespace_);
+    json_setc(a, j, "operation", json_string(a, str_of(policy_operation(adm->op))));
+    json_setc(a, j, "userInfo", user_json(a, adm->ctx->user));
+    json_setc(a, j, "dryRun", json_bool(a, adm->ctx->dry_run));
+    if (adm->op != ADMIT_CONNECT) {
+        struct json *o = json_object(a);
+        json_setc(a, o, "kind", json_string(a, str_of(options[adm->op])));
+        json_setc(a, o, "apiVersion", json_string(a, STR("meta.k8s.io/v1")));
+        if (adm->ctx->dry_run) {
+            struct json *all = json_array(a);
+            json_append(a, all, json_string(a, STR("All")));
+            json_setc(a, o, "dryRun", all);
+        }
+        json_setc(a, j, "options", o);
+    }
+    return j;
+}
+
+static struct cel_value value_of(struct arena *a, const struct json *j, const struct cel_type *t)
+{
+    return cel_of_json(j != NULL ? j : json_null(a), t);
+}
+
+/* `variables`: each is computed when it is first looked at. */
+struct variables {
+    struct cel_lazy lazy;
+    struct policy_run *run;
+    struct cel_value *cache; /* Kind DYN: not computed yet. */
+};
+
+static void variable(struct cel_lazy *l, struct arena *a, size_t index, struct cel_value *ret)
+{
+    struct variables *v = CONTAINER_OF(l, struct variables, lazy);
+    struct policy_env *e = v->run->env;
+    if (v->cache[index].kind == CEL_DYN)
+        v->cache[index] = e->programs[index] != NULL ? policy_eval(v->run, e->programs[index])
+                                                     : cel_error(a, "compilation error");
+    *ret = v->cache[index];
+    if (ret->kind == CEL_ERROR)
+        *ret = cel_error(a, "composited variable \"" STR_FMT "\" fails to evaluate: " STR_FMT,
+                         STR_ARG(e->type->fields[index].name), STR_ARG(ret->string));
+}
+
+static struct cel_value namespace_value(const struct admission *adm)
+{
+    const struct kind_ctx *ctx = adm->ctx;
+    const struct resource *r = registry_storage(STR(""), STR("namespaces"));
+    const void *ns = NULL;
+    struct admission of = *adm;
+    if (admission_is(adm, "", "namespaces"))
+        return value_of(ctx->arena, NULL, NULL);
+    if (adm->res->kind->namespaced)
+        ns = kind_lookup(ctx, "", "namespaces", STR_NULL, ctx->namespace_);
+    of.res = r;
+    return value_of(ctx->arena, policy_object_json(&of, r, ns), NULL);
+}
+
+void policy_run_refresh(struct policy_run *run)
+{
+    const struct admission *adm = run->adm;
+    struct arena *a = adm->ctx->arena;
+    struct policy_env *e = run->env;
+    run->values[VAR_OBJECT] = value_of(a, policy_object_json(adm, run->as, adm->obj), NULL);
+    if (e->variables == SIZE_MAX)
+        return;
+    struct variables *v = ARENA_NEW(a, struct variables);
+    v->lazy.field = variable;
+    v->run = run;
+    v->cache = ARENA_ARRAY(a, struct cel_value, e->type->field_count + 1);
+    run->values[e->variables] =
+        (struct cel_value){.kind = CEL_OBJECT, .type = e->type, .lazy = &v->lazy};
+}
+
+void policy_run_init(struct policy_run *run, struct policy_env *env, const struct admission *adm,
+                     const struct resource *as, const struct json *params)
+{
+    struct arena *a = adm->ctx->arena;
+    *run = (struct policy_run){
+        .adm = adm, .as = as, .params = params, .cost_left = CEL_COST_BUDGET, .env = env};
+    run->values = ARENA_ARRAY(a, struct cel_value, VAR_MAX);
+    run->values[VAR_OLD] = value_of(a, policy_object_json(adm, as, adm->old), NULL);
+    run->values[VAR_REQUEST] = value_of(a, policy_request_json(adm, as), &request_type);
+    run->values[VAR_NAMESPACE] = namespace_value(adm);
+    run->values[VAR_AUTHORIZER] = policy_authorizer(adm);
+    run->values[VAR_REQUEST_RESOURCE] = policy_request_resource(adm, as);
+    if (env->params != SIZE_MAX)
+        run->values[env->params] = value_of(a, params, NULL);
+    policy_run_refresh(run);
+}
+
+struct cel_value policy_eval(struct policy_run *run, const struct cel_program *p)
+{
+    struct arena *a = run->adm->ctx->arena;
+    if (run->cost_left < 0)
+        return cel_error(a, "validation failed due to running out of cost budget, no further "
+                            "validation rules will be run");
+    return cel_eval(p, a, run->values, &run->cost_left);
+}
+
+int policy_conditions(struct policy_run *run,
+                      const struct admissionregistration_v1_match_condition *c, size_t count,
+                      struct str *ret_error)
+{
+    struct arena *a = run->adm->ctx->arena;
+    int result = 1;
+    for (size_t i = 0; i < count; i++) {
+        struct str why;
+        struct cel_program *p = policy_compile(run->env, c[i].expression, &why);
+        struct cel_value v = p != NULL ? policy_eval(run, p)
+                                       : cel_error(a, "compilation failed: " STR_FMT, STR_ARG(why));
+        if (v.kind == CEL_BOOL && !v.boolean)
+            return 0; /* Whatever errors there were. */
+        if (v.kind != CEL_BOOL && result == 1) {
+            *ret_error = arena_printf(a, "expression '" STR_FMT "' resulted in error: " STR_FMT,
+                                      STR_ARG(c[i].expression),
+                                      STR_ARG(v.kind == CEL_ERROR ? v.string : STR("not a bool")));
+            result = -1;
+        }
+    }
+    return result;
+}
+
+/* --- checks for the kinds ------------------------------------------------------------------------
+ */
+static bool is_wanted(const struct cel_type *t, enum policy_want want, const char **ret_text)
+{
+    switch (want) {
+    case POLICY_ANY:
+        return true;
+    case POLICY_BOOL:
+        *ret_text = "bool";
+        return t->kind == CEL_BOOL || t == &cel_dyn;
+    case POLICY_STRING:
+        *ret_text = "string";
+        return t->kind == CEL_STRING || t == &cel_dyn;
+    case POLICY_STRING_OR_NULL:
+        *ret_text = "string or null";
+        return t->kind == CEL_STRING || t->kind == CEL_NULL || t == &cel_dyn;
+    case POLICY_OBJECT:
+        *ret_text = "Object";
+        return t->kind == CEL_DYN;
+    case POLICY_JSON_PATCH:
+        *ret_text = "list(JSONPatch)";
+        return t->kind == CEL_DYN ||
+               (t->kind == CEL_LIST && (t->elem->kind == CEL_DYN || t->elem == &patch_type));
+    }
+    return false;
+}
+
+void policy_check(struct policy_env *env, struct field_errors *errs, const struct field_path *path,
+                  struct str text, enum policy_want want)
+{
+    struct str why;
+    const char *wanted = "";
+    struct cel_program *p = policy_compile(env, text, &why);
+    if (p == NULL)
+        field_invalid(errs, path, text, "compilation failed: " STR_FMT, STR_ARG(why));
+    else if (!is_wanted(cel_program_type(p), want, &wanted))
+        field_invalid(errs, path, text, "must evaluate to %s but got " STR_FMT, wanted,
+                      STR_ARG(cel_type_text(env->arena, cel_program_type(p))));
+}

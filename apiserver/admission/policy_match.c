@@ -1,0 +1,243 @@
+/* policy_match.c - rules, selectors and equivalent versions; see policy_match.h. */
+#include "apiserver/admission/policy_match.h"
+
+#include "api/admissionregistration_v1.h"
+#include "api/core_v1.h"
+#include "apiserver/encode.h"
+#include "apiserver/registry.h"
+#include "lib/api/codec.h"
+#include "lib/api/json.h"
+#include "lib/api/selector.h"
+#include "lib/base/arena.h"
+#include "raftstore/store.h"
+
+#define GROUP "admissionregistration.k8s.io"
+
+bool policy_exempt(const struct admission *adm)
+{
+    return strcmp(adm->res->kind->group, GROUP) == 0;
+}
+
+const char *policy_operation(enum admit_op op)
+{
+    switch (op) {
+    case ADMIT_CREATE:
+        return "CREATE";
+    case ADMIT_UPDATE:
+        return "UPDATE";
+    case ADMIT_DELETE:
+        return "DELETE";
+    case ADMIT_CONNECT:
+        break;
+    }
+    return "CONNECT";
+}
+
+size_t policy_objects(const struct kind_ctx *ctx, const char *resource, void ***ret)
+{
+    const struct resource *r = registry_storage(STR(GROUP), str_of(resource));
+    struct store_iter it;
+    const struct kv *kv;
+    size_t count = 0, cap = 0;
+    *ret = NULL;
+    if (r == NULL || ctx->view == NULL)
+        return 0;
+    /* Keys end with '/' + 1 = '0' behind the folder's name. */
+    struct str end =
+        arena_printf(ctx->arena, STR_FMT "0", STR_ARG(str_sub(r->prefix, 0, r->prefix.len - 1)));
+    if (store_iter_init(&it, ctx->view, r->prefix, end, 0) != 0)
+        return 0;
+    while ((kv = store_iter_next(&it)) != NULL) {
+        void *obj;
+        if (stored_decode(ctx->arena, r, kv_value(kv), kv->mod_rev, &obj, NULL) != 0)
+            continue;
+        *ret = arena_grow(ctx->arena, *ret, count, &cap, sizeof(**ret));
+        (*ret)[count++] = obj;
+    }
+    return count;
+}
+
+/* --- rules ------------------------------------------------------------------------------- */
+static bool listed(const struct str *items, size_t count, const char *what)
+{
+    for (size_t i = 0; i < count; i++)
+        if (str_eqc(items[i], "*") || str_eqc(items[i], what))
+            return true;
+    return false;
+}
+
+/* "pods", "pods/status", "pods/ *", "* /status", "*", "* / *" (without the spaces). */
+static bool resource_matches(struct str rule, const char *resource, const char *sub)
+{
+    struct str head, tail;
+    bool slash = str_cut(rule, '/', &head, &tail);
+    bool sub_ok = slash ? str_eqc(tail, "*") || str_eqc(tail, sub) : sub[0] == '\0';
+    return sub_ok && (str_eqc(head, "*") || str_eqc(head, resource));
+}
+
+static bool scope_matches(const struct admission *adm,
+                          const struct admissionregistration_v1_rule *r)
+{
+    if (!r->has_scope || str_eqc(r->scope, "*"))
+        return true;
+    return str_eqc(r->scope, adm->res->kind->namespaced ? "Namespaced" : "Cluster");
+}
+
+static bool rule_matches(const struct admission *adm,
+                         const struct admissionregistration_v1_rule_with_operations *r,
+                         const struct resource *as)
+{
+    if (!listed(r->operations, r->operations_count, policy_operation(adm->op)) ||
+        !listed(r->rule.api_groups, r->rule.api_groups_count, as->kind->group) ||
+        !listed(r->rule.api_versions, r->rule.api_versions_count, as->kind->version) ||
+        !scope_matches(adm, &r->rule))
+        return false;
+    for (size_t i = 0; i < r->rule.resources_count; i++)
+        if (resource_matches(r->rule.resources[i], as->kind->resource, adm->subresource))
+            return true;
+    return false;
+}
+
+/* The resource as the client named it. */
+static const struct resource *requested(const struct admission *adm)
+{
+    const struct api_kind *k = adm->ctx->request_kind;
+    const struct resource *r = NULL;
+    if (k != NULL && k->resource != NULL)
+        r = registry_find(str_of(k->group), str_of(k->version), str_of(k->resource));
+    return r != NULL && r->primary == adm->res->primary ? r : adm->res;
+}
+
+bool policy_rules_match(const struct admission *adm,
+                        const struct admissionregistration_v1_rule_with_operations *rules,
+                        size_t count, bool exact, const struct resource **ret_as)
+{
+    const struct resource *asked = requested(adm);
+    for (size_t i = 0; i < count; i++)
+        if (rule_matches(adm, &rules[i], asked)) {
+            *ret_as = asked;
+            return true;
+        }
+    for (size_t k = 0; !exact && k < registry_count(); k++) {
+        const struct resource *r = registry_at(k);
+        if (r == asked || r->primary != adm->res->primary)
+            continue;
+        for (size_t i = 0; i < count; i++)
+            if (rule_matches(adm, &rules[i], r)) {
+                *ret_as = r;
+                return true;
+            }
+    }
+    return false;
+}
+
+/* --- selectors ------------------------------------------------------------------------------ */
+static bool selects(struct arena *a, const struct meta_v1_label_selector *s,
+                    const struct meta_v1_object_meta *m)
+{
+    struct api_label_selector parsed;
+    return m != NULL && api_label_selector_from(a, s, &parsed, NULL) == 0 &&
+           api_label_selector_matches(&parsed, m->labels, m->labels_count);
+}
+
+static bool is_empty(const struct meta_v1_label_selector *s)
+{
+    return s == NULL || (s->match_labels_count == 0 && s->match_expressions_count == 0);
+}
+
+static const struct meta_v1_object_meta *meta_of(const struct admission *adm, const void *obj)
+{
+    if (obj == NULL || adm->res->storage->meta_offset == UINT32_MAX)
+        return NULL;
+    return (const void *)((const char *)obj + adm->res->storage->meta_offset);
+}
+
+static bool namespace_selected(const struct admission *adm, const struct meta_v1_label_selector *s,
+                               struct meta_v1_status **ret_refused)
+{
+    const struct kind_ctx *ctx = adm->ctx;
+    if (is_empty(s))
+        return true;
+    if (admission_is(adm, "", "namespaces")) {
+        const void *obj = adm->obj != NULL ? adm->obj : adm->old;
+        return selects(ctx->arena, s, meta_of(adm, obj));
+    }
+    if (!adm->res->kind->namespaced || ctx->namespace_.len == 0)
+        return true;
+    const struct core_v1_namespace *ns =
+        kind_lookup(ctx, "", "namespaces", STR_NULL, ctx->namespace_);
+    if (ns == NULL) {
+        *ret_refused = status_not_found(
+            ctx->arena, (struct group_resource){STR(""), STR("namespaces")}, ctx->namespace_);
+        return false;
+    }
+    return selects(ctx->arena, s, &ns->metadata);
+}
+
+bool policy_selectors_match(const struct admission *adm,
+                            const struct meta_v1_label_selector *namespaces,
+                            const struct meta_v1_label_selector *objects,
+                            struct meta_v1_status **ret_refused)
+{
+    struct arena *a = adm->ctx->arena;
+    *ret_refused = NULL;
+    if (!namespace_selected(adm, namespaces, ret_refused))
+        return false;
+    return is_empty(objects) || selects(a, objects, meta_of(adm, adm->obj)) ||
+           selects(a, objects, meta_of(adm, adm->old));
+}
+
+/* --- policies --------------------------------------------------------------------------------- */
+static bool named_match(const struct admission *adm,
+                        const struct admissionregistration_v1_named_rule_with_operations *rules,
+                        size_t count, bool exact, const struct resource **ret_as)
+{
+    struct str name = policy_object_name(adm);
+    for (size_t i = 0; i < count; i++) {
+        bool named = rules[i].resource_names_count == 0;
+        for (size_t k = 0; k < rules[i].resource_names_count; k++)
+            named |= str_eq(rules[i].resource_names[k], name);
+        if (named && policy_rules_match(adm, &rules[i].rule_with_operations, 1, exact, ret_as))
+            return true;
+    }
+    return false;
+}
+
+bool policy_matches(const struct admission *adm,
+                    const struct admissionregistration_v1_match_resources *m,
+                    const struct resource **ret_as, struct meta_v1_status **ret_refused)
+{
+    const struct resource *excluded;
+    *ret_refused = NULL;
+    if (m == NULL)
+        return true;
+    bool exact = m->has_match_policy && str_eqc(m->match_policy, "Exact");
+    if (!policy_selectors_match(adm, m->namespace_selector, m->object_selector, ret_refused))
+        return false;
+    if (named_match(adm, m->exclude_resource_rules, m->exclude_resource_rules_count, exact,
+                    &excluded))
+        return false;
+    return m->resource_rules_count == 0 ||
+           named_match(adm, m->resource_rules, m->resource_rules_count, exact, ret_as);
+}
+
+/* --- objects ------------------------------------------------------------------------------------
+ */
+struct json *policy_object_json(const struct admission *adm, const struct resource *as,
+                                const void *obj)
+{
+    struct arena *a = adm->ctx->arena;
+    if (obj == NULL)
+        return NULL;
+    void *served = (void *)(uintptr_t)obj;
+    if (as->kind != adm->res->storage)
+        served = registry_from_storage(a, as, api_msg_clone(a, adm->res->storage->msg, obj));
+    return api_json_tree(a, as->kind->msg, served, str_of(as->kind->api_version),
+                         str_of(as->kind->kind));
+}
+
+struct str policy_object_name(const struct admission *adm)
+{
+    const struct meta_v1_object_meta *m = meta_of(adm, adm->obj);
+    return adm->ctx->name.len != 0 || m == NULL ? adm->ctx->name : m->name;
+}

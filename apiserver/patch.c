@@ -27,6 +27,60 @@ static struct str show(struct arena *a, struct json *doc)
     return arena_str(a, buf_str(&b));
 }
 
+/* --- what a strategic patch is refused with ------------------------------------------- */
+/* A kind of Go's for a type of JSON's; numbers are whole ones mostly. */
+static const char *go_kind(struct str value)
+{
+    static const char *const kinds[][2] = {
+        {"number", "int64"}, {"object", "map"}, {"array", "slice"}};
+    for (size_t i = 0; i < ARRAY_SIZE(kinds); i++)
+        if (str_has_prefix(value, str_of(kinds[i][0])))
+            return kinds[i][1];
+    return str_has_prefix(value, STR("bool")) ? "bool" : "string";
+}
+
+/* Upstream applies strategic patches by another converter than it decodes
+ * bodies with, which names kinds and no paths. "" when why is nothing of types. */
+static struct str converter_text(struct arena *a, struct str why)
+{
+    static const char *const simple[] = {"bool", "string", "int32", "int64", "float64"};
+    const struct str from = STR("json: cannot unmarshal "), to = STR(" of type ");
+    ptrdiff_t at = str_find_str(why, to);
+    if (!str_has_prefix(why, from) || at < 0)
+        return STR_NULL;
+    const char *kind = go_kind(str_sub(why, from.len, why.len));
+    struct str type = str_sub(why, (size_t)at + to.len, why.len);
+    for (size_t i = 0; i < ARRAY_SIZE(simple); i++) {
+        if (!str_eqc(type, simple[i]))
+            continue;
+        /* Go could convert a number to a string, as a rune: that is refused by itself. */
+        if (strcmp(kind, "int64") == 0 && i == 1)
+            return STR("cannot convert int64 to string");
+        return arena_printf(a, "unrecognized type: %s", simple[i]);
+    }
+    if (str_has_prefix(type, STR("[]")))
+        return arena_printf(a, "cannot restore slice from %s", kind);
+    if (str_has_prefix(type, STR("map[")))
+        return arena_printf(a, "cannot restore map from %s", kind);
+    return arena_printf(a, "cannot restore struct from: %s", kind);
+}
+
+static struct meta_v1_status *strategic_refusal(struct req *r, struct meta_v1_status *s,
+                                                struct str why)
+{
+    struct json *patch;
+    struct field_errors errs = {.arena = r->arena};
+    AUTO_BUF shown = BUF_INIT;
+    if (!str_has_prefix(why, STR("strict decoding error: ")))
+        why = converter_text(r->arena, why);
+    if (why.len == 0 || json_parse(r->arena, r->http->body, &patch, NULL) != 0)
+        return s;
+    json_write_go(patch, &shown);
+    field_invalid(&errs, PATH(PATH_ROOT, "patch"), arena_str(r->arena, buf_str(&shown)), STR_FMT,
+                  STR_ARG(why));
+    return status_invalid(r->arena, "", "", STR(""), &errs);
+}
+
 /* A patch that makes no object of its kind is the patch's fault. */
 static struct meta_v1_status *decode_patched(struct req *r, const struct api_kind *kind,
                                              struct json *doc, void **ret)
@@ -35,12 +89,13 @@ static struct meta_v1_status *decode_patched(struct req *r, const struct api_kin
     struct str prefix =
         arena_printf(r->arena, "%s in version \"%s\" cannot be handled as a %s: ", kind->kind,
                      kind->version, kind->kind);
-    if (s == NULL || !str_has_prefix(s->message, prefix) || doc->type != JSON_OBJECT ||
-        body_type_of(http_request_header(r->http, "content-type")) == BODY_STRATEGIC_PATCH)
+    if (s == NULL || !str_has_prefix(s->message, prefix) || doc->type != JSON_OBJECT)
         return s;
+    struct str why = str_sub(s->message, prefix.len, s->message.len);
+    if (body_type_of(http_request_header(r->http, "content-type")) == BODY_STRATEGIC_PATCH)
+        return strategic_refusal(r, s, why);
     struct field_errors errs = {.arena = r->arena};
-    field_invalid(&errs, PATH(PATH_ROOT, "patch"), show(r->arena, doc), STR_FMT,
-                  STR_ARG(str_sub(s->message, prefix.len, s->message.len)));
+    field_invalid(&errs, PATH(PATH_ROOT, "patch"), show(r->arena, doc), STR_FMT, STR_ARG(why));
     return status_invalid(r->arena, "", "", STR(""), &errs);
 }
 

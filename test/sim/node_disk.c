@@ -276,6 +276,19 @@ static void check_space(struct node *n)
     n->disk.low_space = left >= 0 && (uint64_t)left < want;
 }
 
+/* Looks again while nothing is written, as the log thread does. */
+static void watch_space(struct world *w, void *arg, uint64_t mark)
+{
+    struct node *n = arg;
+    if (!n->up || n->disk.mark != mark || n->disk.failed || node_paused(n, watch_space, n, mark))
+        return;
+    check_space(n);
+    if (n->disk.low_space)
+        world_at(w, MARK_US, watch_space, n, mark);
+    else
+        node_settle(n);
+}
+
 static void sync_done(struct world *w, void *arg, uint64_t life);
 
 static void sync_failed(struct node *n, int rc, const char *why)
@@ -335,6 +348,8 @@ static void sync_done(struct world *w, void *arg, uint64_t life)
     check_space(n);
     replica_persisted(n->replica, node_now(n), seq);
     world_at(w, MARK_US, mark_idle, n, ++d->mark);
+    if (d->low_space)
+        world_at(w, MARK_US, watch_space, n, d->mark);
     disk_kick(n);
     node_settle(n);
 }

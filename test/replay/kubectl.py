@@ -22,8 +22,9 @@ import tempfile
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 PASSING = os.path.join(ROOT, "test", "replay", "kubectl-passing.txt")
 # Custom resources belong to later work.
-TOPICS = ["apply-client", "apply-server-side", "auth", "create-generators", "describe", "diff", "discovery", "errors", "get-outputs",
-          "label-annotate-set", "nodes", "patch-replace-edit", "run-expose-autoscale", "scale-rollout", "wait-delete", "workload-status"]
+TOPICS = ["apply-client", "apply-server-side", "auth", "create-generators", "describe", "diff", "discovery", "errors",
+          "get-outputs", "label-annotate-set", "nodes", "patch-replace-edit", "run-expose-autoscale", "scale-rollout",
+          "wait-delete", "workload-status"]
 
 
 def free_port():

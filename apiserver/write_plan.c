@@ -195,7 +195,8 @@ static struct meta_v1_status *check_version(struct write *w, const struct kv *kv
         struct field_errors errs = {.arena = a};
         field_invalid_raw(&errs, PATH(PATH(PATH_ROOT, "metadata"), "resourceVersion"), STR("0"),
                           "must be specified for an update");
-        return write_invalid(w, m->name, &errs);
+        /* Upstream names the resource here, not the kind. */
+        return status_invalid(a, w->res->storage->group, w->res->storage->resource, m->name, &errs);
     }
     if (rv != 0 && rv != kv->mod_rev)
         return status_conflict(a, w->res->gr, w->name,

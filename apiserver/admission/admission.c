@@ -14,6 +14,7 @@ const struct admission_plugin *const admission_plugins[] = {
     &admission_storage_object_in_use,
     &admission_certificates,
     &admission_rbac_escalation,
+    &admission_mutating_policy,
     &admission_validating_policy,
     NULL,
 };

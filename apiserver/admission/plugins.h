@@ -13,6 +13,7 @@ extern const struct admission_plugin admission_taint_nodes_by_condition;
 extern const struct admission_plugin admission_storage_object_in_use;
 extern const struct admission_plugin admission_certificates;
 extern const struct admission_plugin admission_rbac_escalation;
+extern const struct admission_plugin admission_mutating_policy;
 extern const struct admission_plugin admission_validating_policy;
 
 #endif

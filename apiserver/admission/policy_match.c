@@ -3,12 +3,14 @@
 
 #include "api/admissionregistration_v1.h"
 #include "api/core_v1.h"
+#include "apiserver/defaults.h"
 #include "apiserver/encode.h"
 #include "apiserver/registry.h"
 #include "lib/api/codec.h"
 #include "lib/api/json.h"
 #include "lib/api/selector.h"
 #include "lib/base/arena.h"
+#include "lib/base/error.h"
 #include "raftstore/store.h"
 
 #define GROUP "admissionregistration.k8s.io"
@@ -234,6 +236,24 @@ struct json *policy_object_json(const struct admission *adm, const struct resour
         served = registry_from_storage(a, as, api_msg_clone(a, adm->res->storage->msg, obj));
     return api_json_tree(a, as->kind->msg, served, str_of(as->kind->api_version),
                          str_of(as->kind->kind));
+}
+
+struct meta_v1_status *policy_replace_object(const struct admission *adm, const struct resource *as,
+                                             const struct json *tree)
+{
+    struct arena *a = adm->ctx->arena;
+    const struct api_msg *msg = adm->res->storage->msg;
+    struct error err = {0};
+    void *obj = api_msg_new(a, as->kind->msg);
+    if (api_json_decode_tree(a, as->kind->msg, tree, API_LENIENT, NULL, obj, &err) != 0)
+        return status_internal(a, "%s", error_message(&err));
+    if (as->kind != adm->res->storage)
+        obj = registry_to_storage(a, as, obj);
+    memcpy(adm->obj, obj, msg->size);
+    defaults_apply(a, msg, adm->obj);
+    if (adm->res->ops->default_ != NULL)
+        adm->res->ops->default_(adm->ctx, adm->obj);
+    return NULL;
 }
 
 struct str policy_object_name(const struct admission *adm)

@@ -37,6 +37,10 @@ bool policy_matches(const struct admission *adm,
 /* obj (storage form; NULL gives NULL) as JSON of the served resource as. */
 struct json *policy_object_json(const struct admission *adm, const struct resource *as,
                                 const void *obj);
+/* adm->obj becomes what the JSON of the served resource as says, with defaults.
+ * NULL, or what is wrong with it. */
+struct meta_v1_status *policy_replace_object(const struct admission *adm, const struct resource *as,
+                                             const struct json *tree);
 /* The object's name: of the object when it is being created. */
 struct str policy_object_name(const struct admission *adm);
 

@@ -99,7 +99,7 @@ static void on_txn(int code, const struct txn_result *result, void *arg)
         return;
     }
     if (!result->succeeded) {
-        if (++w->tries >= WRITE_TRIES_MAX)
+        if (++w->tries >= (w->txn.contended ? WRITE_TRIES_CONTENDED_MAX : WRITE_TRIES_MAX))
             finish(w, status_conflict(r->arena, w->res->gr, w->name,
                                       "the object has been modified; please apply your changes to "
                                       "the latest version and try again"));

@@ -30,6 +30,7 @@ struct txn_build {
     size_t cmp_count, cmp_cap;
     struct txn_op *ops;
     size_t op_count, op_cap;
+    bool contended; /* Compares what many writes change at once: worth more tries. */
 };
 /* The key's newest version is of this revision; 0: it does not exist. */
 void txn_build_expect(struct txn_build *t, struct str key, int64_t mod_rev);
@@ -78,6 +79,7 @@ struct write {
 };
 
 #define WRITE_TRIES_MAX 16u
+#define WRITE_TRIES_CONTENDED_MAX 512u
 
 /* A write of the request's resource and name. */
 struct write *write_new(struct req *r, write_attempt *attempt);

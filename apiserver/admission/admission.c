@@ -6,16 +6,19 @@
 
 const struct admission_plugin *const admission_plugins[] = {
     &admission_namespace_lifecycle,
+    &admission_limit_ranger,
     &admission_service_account,
     &admission_node_restriction,
     &admission_priority,
     &admission_default_toleration_seconds,
     &admission_taint_nodes_by_condition,
     &admission_storage_object_in_use,
+    &admission_runtime_class,
     &admission_certificates,
     &admission_rbac_escalation,
     &admission_mutating_policy,
     &admission_validating_policy,
+    &admission_resource_quota, /* Last: nothing is charged that another plugin refuses. */
     NULL,
 };
 

@@ -1,0 +1,34 @@
+/* range.c - see range.h. */
+#include "apiserver/admission/range.h"
+
+#include "apiserver/encode.h"
+#include "apiserver/kind.h"
+#include "apiserver/registry.h"
+#include "lib/base/arena.h"
+
+void namespace_range_init(struct namespace_range *n, const struct kind_ctx *ctx, struct str group,
+                          struct str resource)
+{
+    *n = (struct namespace_range){.ctx = ctx, .res = registry_storage(group, resource)};
+    if (ctx->namespace_.len == 0)
+        return;
+    struct str from = arena_printf(ctx->arena, STR_FMT STR_FMT "/", STR_ARG(n->res->prefix),
+                                   STR_ARG(ctx->namespace_));
+    struct str end = arena_printf(ctx->arena, STR_FMT STR_FMT "%c", STR_ARG(n->res->prefix),
+                                  STR_ARG(ctx->namespace_), '/' + 1);
+    n->open = store_iter_init(&n->it, ctx->view, from, end, 0) == 0;
+}
+
+void *namespace_range_next(struct namespace_range *n, const struct kv **ret_kv)
+{
+    const struct kv *kv;
+    while (n->open && (kv = store_iter_next(&n->it)) != NULL) {
+        void *msg;
+        if (stored_decode(n->ctx->arena, n->res, kv_value(kv), kv->mod_rev, &msg, NULL) != 0)
+            continue;
+        if (ret_kv != NULL)
+            *ret_kv = kv;
+        return msg;
+    }
+    return NULL;
+}

@@ -1,0 +1,275 @@
+/* quota.c - see quota.h. */
+#include "lib/api/quota.h"
+
+#include "api/core_v1.h"
+#include "api/meta_v1.h"
+#include "api/resource.h"
+#include "lib/api/pod.h"
+#include "lib/base/arena.h"
+
+#define HUGEPAGES "hugepages-"
+#define CLASS_ANNOTATION "volume.beta.kubernetes.io/storage-class"
+
+static struct quantity number(int64_t n)
+{
+    return quantity_from_int(n, QUANTITY_DECIMAL_SI);
+}
+
+static bool is_core(const char *group, const char *resource, const char *wanted)
+{
+    return group[0] == '\0' && strcmp(resource, wanted) == 0;
+}
+
+/* --- pods ------------------------------------------------------------------------------- */
+
+/* It has ended, or should have by now: its node is lost. */
+static bool pod_is_over(const struct core_v1_pod *p, int64_t now_s)
+{
+    const struct meta_v1_object_meta *m = &p->metadata;
+    return pod_is_terminal(p) ||
+           (m->deletion_timestamp != NULL && m->has_deletion_grace_period_seconds &&
+            now_s > m->deletion_timestamp->seconds + m->deletion_grace_period_seconds);
+}
+
+static bool is_compute(struct str name)
+{
+    return str_eqc(name, "cpu") || str_eqc(name, "memory") || str_eqc(name, "ephemeral-storage");
+}
+
+static struct str prefixed(struct arena *a, const char *prefix, struct str name)
+{
+    return arena_printf(a, "%s" STR_FMT, prefix, STR_ARG(name));
+}
+
+static void pod_usage(const struct core_v1_pod *p, int64_t now_s, struct resource_list *ret)
+{
+    struct arena *a = ret->arena;
+    struct resource_list requests = {.arena = a}, limits = {.arena = a};
+    if (pod_is_over(p, now_s))
+        return;
+    resource_list_add(ret, STR("pods"), number(1));
+    pod_total(&p->spec, false, true, &requests);
+    pod_total(&p->spec, true, true, &limits);
+    for (size_t i = 0; i < requests.count; i++) {
+        const struct resource_amount *r = &requests.items[i];
+        bool huge = str_has_prefix(r->name, STR(HUGEPAGES));
+        if (is_compute(r->name) || huge)
+            resource_list_add(ret, r->name, r->q);
+        resource_list_add(ret, prefixed(a, "requests.", r->name), r->q);
+    }
+    for (size_t i = 0; i < limits.count; i++)
+        if (is_compute(limits.items[i].name))
+            resource_list_add(ret, prefixed(a, "limits.", limits.items[i].name), limits.items[i].q);
+}
+
+/* --- claims and services ------------------------------------------------------------------- */
+
+static struct str storage_class(const struct core_v1_persistent_volume_claim *c)
+{
+    for (size_t i = 0; i < c->metadata.annotations_count; i++)
+        if (str_eqc(c->metadata.annotations[i].key, CLASS_ANNOTATION))
+            return c->metadata.annotations[i].value;
+    return c->spec.storage_class_name;
+}
+
+static void take_storage(const struct api_quantity_entry *e, size_t count, struct quantity *most)
+{
+    for (size_t i = 0; i < count; i++) {
+        struct quantity q = quantity_of(&e[i].value);
+        if (str_eqc(e[i].key, "storage") && quantity_cmp(&q, most) > 0)
+            *most = q;
+    }
+}
+
+static void claim_usage(const struct core_v1_persistent_volume_claim *c, struct resource_list *ret)
+{
+    struct str class = storage_class(c);
+    struct quantity storage = {0};
+    take_storage(c->spec.resources.requests, c->spec.resources.requests_count, &storage);
+    take_storage(c->status.allocated_resources, c->status.allocated_resources_count, &storage);
+    resource_list_add(ret, STR("persistentvolumeclaims"), number(1));
+    if (!quantity_is_zero(&storage))
+        resource_list_add(ret, STR("requests.storage"), storage);
+    if (class.len == 0)
+        return;
+    resource_list_add(ret,
+                      arena_printf(ret->arena,
+                                   STR_FMT ".storageclass.storage.k8s.io/persistentvolumeclaims",
+                                   STR_ARG(class)),
+                      number(1));
+    if (!quantity_is_zero(&storage))
+        resource_list_add(ret,
+                          arena_printf(ret->arena,
+                                       STR_FMT ".storageclass.storage.k8s.io/requests.storage",
+                                       STR_ARG(class)),
+                          storage);
+}
+
+static void service_usage(const struct core_v1_service *s, struct resource_list *ret)
+{
+    bool balanced = str_eqc(s->spec.type, "LoadBalancer");
+    int64_t given = 0, ports = (int64_t)s->spec.ports_count;
+    resource_list_add(ret, STR("services"), number(1));
+    for (size_t i = 0; i < s->spec.ports_count; i++)
+        given += s->spec.ports[i].node_port != 0;
+    if (balanced && s->spec.has_allocate_load_balancer_node_ports &&
+        !s->spec.allocate_load_balancer_node_ports)
+        ports = given;
+    if (balanced || str_eqc(s->spec.type, "NodePort"))
+        resource_list_add(ret, STR("services.nodeports"), number(ports));
+    if (balanced)
+        resource_list_add(ret, STR("services.loadbalancers"), number(1));
+}
+
+/* --- any ---------------------------------------------------------------------------------- */
+
+static const char *const plain[] = {"configmaps", "secrets", "replicationcontrollers",
+                                    "resourcequotas"};
+
+void quota_usage(const char *group, const char *resource, const void *obj, int64_t now_s,
+                 struct resource_list *ret)
+{
+    struct str count =
+        arena_printf(ret->arena, "count/%s%s%s", resource, group[0] != '\0' ? "." : "", group);
+    resource_list_add(ret, count, number(1));
+    if (is_core(group, resource, "pods"))
+        pod_usage(obj, now_s, ret);
+    else if (is_core(group, resource, "persistentvolumeclaims"))
+        claim_usage(obj, ret);
+    else if (is_core(group, resource, "services"))
+        service_usage(obj, ret);
+    for (size_t i = 0; i < ARRAY_SIZE(plain); i++)
+        if (is_core(group, resource, plain[i]))
+            resource_list_add(ret, str_of(plain[i]), number(1));
+}
+
+bool quota_counts(struct arena *a, struct str name, const char *group, const char *resource)
+{
+    if (str_has_prefix(name, STR("count/")))
+        return str_eq(
+            name, arena_printf(a, "count/%s%s%s", resource, group[0] != '\0' ? "." : "", group));
+    if (group[0] != '\0')
+        return false;
+    if (str_eqc(name, resource))
+        return true;
+    if (strcmp(resource, "services") == 0)
+        return str_has_prefix(name, STR("services."));
+    bool storage = str_eqc(name, "requests.storage") ||
+                   str_find_str(name, STR(".storageclass.storage.k8s.io/")) >= 0;
+    if (strcmp(resource, "persistentvolumeclaims") == 0)
+        return storage;
+    if (strcmp(resource, "pods") != 0 || storage)
+        return false;
+    return is_compute(name) || str_has_prefix(name, STR(HUGEPAGES)) ||
+           str_has_prefix(name, STR("requests.")) || str_has_prefix(name, STR("limits."));
+}
+
+/* --- scopes --------------------------------------------------------------------------------- */
+
+static bool term_crosses(const struct core_v1_pod_affinity_term *t)
+{
+    return t->namespaces_count != 0 || t->namespace_selector != NULL;
+}
+
+static bool crosses(const struct core_v1_pod_affinity_term *required, size_t required_count,
+                    const struct core_v1_weighted_pod_affinity_term *preferred,
+                    size_t preferred_count)
+{
+    for (size_t i = 0; i < required_count; i++)
+        if (term_crosses(&required[i]))
+            return true;
+    for (size_t i = 0; i < preferred_count; i++)
+        if (term_crosses(&preferred[i].pod_affinity_term))
+            return true;
+    return false;
+}
+
+static bool crosses_namespaces(const struct core_v1_affinity *f)
+{
+    if (f == NULL)
+        return false;
+    const struct core_v1_pod_affinity *p = f->pod_affinity;
+    const struct core_v1_pod_anti_affinity *n = f->pod_anti_affinity;
+    return (p != NULL && crosses(p->required_during_scheduling_ignored_during_execution,
+                                 p->required_during_scheduling_ignored_during_execution_count,
+                                 p->preferred_during_scheduling_ignored_during_execution,
+                                 p->preferred_during_scheduling_ignored_during_execution_count)) ||
+           (n != NULL && crosses(n->required_during_scheduling_ignored_during_execution,
+                                 n->required_during_scheduling_ignored_during_execution_count,
+                                 n->preferred_during_scheduling_ignored_during_execution,
+                                 n->preferred_during_scheduling_ignored_during_execution_count));
+}
+
+static bool in_values(const struct core_v1_scoped_resource_selector_requirement *r, struct str v)
+{
+    for (size_t i = 0; i < r->values_count; i++)
+        if (str_eq(r->values[i], v))
+            return true;
+    return false;
+}
+
+/* The name of a class against In, NotIn, Exists, DoesNotExist. */
+static bool class_matches(const struct core_v1_scoped_resource_selector_requirement *r,
+                          struct str class)
+{
+    if (str_eqc(r->operator, "In"))
+        return class.len != 0 && in_values(r, class);
+    if (str_eqc(r->operator, "NotIn"))
+        return class.len == 0 || !in_values(r, class);
+    return str_eqc(r->operator, "DoesNotExist") == (class.len == 0);
+}
+
+static bool pod_in_scope(const struct core_v1_scoped_resource_selector_requirement *r,
+                         const struct core_v1_pod *p)
+{
+    struct str scope = r->scope_name;
+    bool ends = p->spec.has_active_deadline_seconds && p->spec.active_deadline_seconds >= 0;
+    bool best_effort = str_eqc(p->status.qos_class, "BestEffort");
+    if (str_eqc(scope, "Terminating"))
+        return ends;
+    if (str_eqc(scope, "NotTerminating"))
+        return !ends;
+    if (str_eqc(scope, "BestEffort"))
+        return best_effort;
+    if (str_eqc(scope, "NotBestEffort"))
+        return !best_effort;
+    if (str_eqc(scope, "PriorityClass"))
+        return class_matches(r, p->spec.priority_class_name);
+    return str_eqc(scope, "CrossNamespacePodAffinity") && crosses_namespaces(p->spec.affinity);
+}
+
+static bool claim_in_scope(const struct core_v1_scoped_resource_selector_requirement *r,
+                           const struct core_v1_persistent_volume_claim *c)
+{
+    if (!str_eqc(r->scope_name, "VolumeAttributesClass"))
+        return false;
+    return class_matches(r, c->spec.volume_attributes_class_name) ||
+           (c->status.current_volume_attributes_class_name.len != 0 &&
+            class_matches(r, c->status.current_volume_attributes_class_name));
+}
+
+static bool in_scope(const struct core_v1_scoped_resource_selector_requirement *r,
+                     const char *group, const char *resource, const void *obj)
+{
+    if (is_core(group, resource, "pods"))
+        return pod_in_scope(r, obj);
+    if (is_core(group, resource, "persistentvolumeclaims"))
+        return claim_in_scope(r, obj);
+    return false;
+}
+
+bool quota_applies(const struct core_v1_resource_quota *q, const char *group, const char *resource,
+                   const void *obj)
+{
+    const struct core_v1_scope_selector *s = q->spec.scope_selector;
+    for (size_t i = 0; i < q->spec.scopes_count; i++) {
+        struct core_v1_scoped_resource_selector_requirement r = {.scope_name = q->spec.scopes[i],
+                                                                 .operator= STR("Exists")};
+        if (!in_scope(&r, group, resource, obj))
+            return false;
+    }
+    for (size_t i = 0; s != NULL && i < s->match_expressions_count; i++)
+        if (!in_scope(&s->match_expressions[i], group, resource, obj))
+            return false;
+    return true;
+}

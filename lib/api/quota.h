@@ -1,0 +1,24 @@
+/* quota.h - what objects use of a ResourceQuota.
+ *
+ * The apiserver charges it when objects are written, the controller counts it
+ * anew when they go: both must count alike. Objects are of the storage version,
+ * named by group and resource. Pure. */
+#ifndef API_QUOTA_H
+#define API_QUOTA_H
+
+#include "lib/api/resource_list.h"
+
+struct core_v1_resource_quota;
+
+/* Adds what obj uses, by the names that stand in a quota: the thing itself
+ * ("pods", "count/deployments.apps") and what it asks for. obj may be NULL for
+ * resources of which nothing but the number counts. */
+void quota_usage(const char *group, const char *resource, const void *obj, int64_t now_s,
+                 struct resource_list *ret);
+/* Is the object among those that the quota's scopes and scope selector choose? */
+bool quota_applies(const struct core_v1_resource_quota *q, const char *group, const char *resource,
+                   const void *obj);
+/* Could an object of that resource ever use what name stands for? */
+bool quota_counts(struct arena *a, struct str name, const char *group, const char *resource);
+
+#endif

@@ -21,6 +21,7 @@
     X(controller_podgc)                                                                            \
     X(controller_replicaset)                                                                       \
     X(controller_replicationcontroller)                                                            \
+    X(controller_resourcequota)                                                                    \
     X(controller_root_ca)                                                                          \
     X(controller_serviceaccount)                                                                   \
     X(controller_statefulset)                                                                      \

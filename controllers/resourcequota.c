@@ -1,0 +1,305 @@
+/* resourcequota.c - keeps the status of ResourceQuotas: what is limited, and
+ * how much of it is used.
+ *
+ * The apiserver charges a quota when something is written; here it is counted
+ * anew when things go or end, when the quota changes, and every five minutes.
+ * Counts of resources that no controller watches are asked of the server. */
+#include "controllers/controller.h"
+#include "controllers/discovery.h"
+
+#include "api/core_v1.h"
+#include "api/meta_v1.h"
+#include "api/resource.h"
+#include "lib/api/json.h"
+#include "lib/api/pod.h"
+#include "lib/api/quota.h"
+#include "lib/api/scheme.h"
+#include "lib/base/arena.h"
+#include "lib/base/error.h"
+#include "lib/base/log.h"
+#include "lib/client/informer.h"
+
+#define RECOUNT_MS (5u * 60u * 1000u)
+/* Additions are charged already: this only mends a count that a cache which
+ * lagged behind has put too low. */
+#define AFTER_ADDITION_MS 2000u
+#define COUNT_PREFIX "count/"
+
+struct quota_state {
+    struct discoverer *discoverer;
+    struct discovery *known; /* NULL until the first answer. */
+};
+
+/* --- what makes a recount worth while ---------------------------------------------------- */
+
+static void touch_quota(struct controller_run *r, struct api_object *old, struct api_object *o)
+{
+    UNUSED(old);
+    if (o != NULL)
+        controller_enqueue_object(r, o);
+}
+
+static void touch_namespace(struct controller_run *r, const struct api_object *o, uint64_t delay_ms)
+{
+    size_t count;
+    struct api_object *const *quotas =
+        controller_in_namespace(r, "", "ResourceQuota", api_object_meta(o)->namespace, &count);
+    for (size_t i = 0; i < count; i++) {
+        AUTO_ARENA *a = arena_new(256);
+        controller_enqueue_after(r, informer_key(a, quotas[i]), delay_ms);
+    }
+}
+
+static void touch_counted(struct controller_run *r, struct api_object *old, struct api_object *o)
+{
+    if (o == NULL)
+        touch_namespace(r, old, 0);
+    else if (old == NULL)
+        touch_namespace(r, o, AFTER_ADDITION_MS);
+}
+
+static void touch_changing(struct controller_run *r, struct api_object *old, struct api_object *o)
+{
+    if (old != NULL && o != NULL && api_object_meta(old)->resource_version.len != 0 &&
+        !str_eq(api_object_meta(old)->resource_version, api_object_meta(o)->resource_version))
+        touch_namespace(r, o, AFTER_ADDITION_MS);
+    else
+        touch_counted(r, old, o);
+}
+
+static void touch_pod(struct controller_run *r, struct api_object *old, struct api_object *o)
+{
+    if (old != NULL && o != NULL && !pod_is_terminal(old->msg) && pod_is_terminal(o->msg))
+        touch_namespace(r, o, 0);
+    else
+        touch_counted(r, old, o);
+}
+
+static const struct controller_watch watches[] = {
+    {"", "v1", "ResourceQuota", touch_quota},
+    {"", "v1", "Pod", touch_pod},
+    {"", "v1", "Service", touch_changing},
+    {"", "v1", "PersistentVolumeClaim", touch_changing},
+    {"", "v1", "ConfigMap", touch_counted},
+    {"", "v1", "Secret", touch_counted},
+    {"", "v1", "ReplicationController", touch_counted},
+    {"apps", "v1", "Deployment", touch_counted},
+    {"apps", "v1", "ReplicaSet", touch_counted},
+    {"apps", "v1", "StatefulSet", touch_counted},
+    {"apps", "v1", "DaemonSet", touch_counted},
+    {"batch", "v1", "Job", touch_counted},
+    {"batch", "v1", "CronJob", touch_counted},
+    {0},
+};
+
+/* --- counting ------------------------------------------------------------------------------ */
+
+struct recount {
+    const struct core_v1_resource_quota *quota;
+    struct resource_list used;
+};
+
+static const struct api_kind *watched_kind(const struct controller_watch *w)
+{
+    return api_kind_by_gvk(str_of(w->group), str_of(w->version), str_of(w->kind));
+}
+
+static bool limits_any(struct arena *a, const struct core_v1_resource_quota *q,
+                       const struct api_kind *k)
+{
+    for (size_t i = 0; i < q->spec.hard_count; i++)
+        if (quota_counts(a, q->spec.hard[i].key, k->group, k->resource))
+            return true;
+    return false;
+}
+
+static void count_watched(struct reconcile *c, struct recount *n, const struct controller_watch *w)
+{
+    const struct api_kind *k = watched_kind(w);
+    size_t count;
+    if (!limits_any(c->arena, n->quota, k))
+        return;
+    struct api_object *const *objects =
+        controller_in_namespace(c->run, w->group, w->kind, c->namespace_name, &count);
+    for (size_t i = 0; i < count; i++)
+        if (quota_applies(n->quota, k->group, k->resource, objects[i]->msg))
+            quota_usage(k->group, k->resource, objects[i]->msg, controller_now_s(c->run), &n->used);
+}
+
+static bool is_watched(struct arena *a, struct str name)
+{
+    for (const struct controller_watch *w = watches; w->kind != NULL; w++) {
+        const struct api_kind *k = watched_kind(w);
+        if (quota_counts(a, name, k->group, k->resource))
+            return true;
+    }
+    return false;
+}
+
+struct asked {
+    struct recount *recount;
+    struct str name;
+};
+
+static void on_counted(struct reconcile *c, const struct client_result *result, void *arg)
+{
+    struct asked *q = arg;
+    if (result->code != 0 || result->object == NULL) {
+        log_warning("resourcequota " STR_FMT ": " STR_FMT ": %s", STR_ARG(c->key), STR_ARG(q->name),
+                    result->message);
+        reconcile_fail(c);
+        return;
+    }
+    const struct meta_v1_partial_object_metadata_list *l = result->object->msg;
+    int64_t n = (int64_t)l->items_count +
+                (l->metadata.has_remaining_item_count ? l->metadata.remaining_item_count : 0);
+    resource_list_add(&q->recount->used, q->name, quantity_from_int(n, QUANTITY_DECIMAL_SI));
+}
+
+/* One object and the number of the rest. */
+static void count_remote(struct reconcile *c, struct recount *n, struct str name)
+{
+    const struct quota_state *state = c->run->state;
+    struct str rest = str_sub(name, strlen(COUNT_PREFIX), name.len), resource, group = STR("");
+    if (!str_cut(rest, '.', &resource, &group))
+        resource = rest;
+    for (size_t i = 0; state->known != NULL && i < state->known->count; i++) {
+        const struct served_resource *s = &state->known->items[i];
+        if (!s->preferred || !s->namespaced || !s->can_list || !str_eqc(group, s->group) ||
+            !str_eqc(resource, s->resource))
+            continue;
+        struct asked *q = ARENA_NEW(c->arena, struct asked);
+        *q = (struct asked){n, name};
+        reconcile_call(
+            c,
+            &(struct client_call){
+                .verb = CLIENT_LIST,
+                .kind =
+                    api_kind_by_gvk(STR("meta.k8s.io"), STR("v1"), STR("PartialObjectMetadata")),
+                .resource = &(struct client_resource){s->group, s->version, s->resource, true},
+                .namespace_name = c->namespace_name,
+                .list = {.limit = 1}},
+            on_counted, q);
+        return;
+    }
+}
+
+/* --- the status --------------------------------------------------------------------------------
+ */
+
+static bool same(const struct api_quantity_entry *x, size_t x_count,
+                 const struct api_quantity_entry *y, size_t y_count)
+{
+    if (x_count != y_count)
+        return false;
+    for (size_t i = 0; i < x_count; i++) {
+        struct quantity p = quantity_of(&x[i].value), q = quantity_of(&y[i].value);
+        if (!str_eq(x[i].key, y[i].key) || quantity_cmp(&p, &q) != 0)
+            return false;
+    }
+    return true;
+}
+
+static void store(struct reconcile *c)
+{
+    struct recount *n = c->state;
+    const struct core_v1_resource_quota *q = n->quota;
+    struct resource_list used = {.arena = c->arena};
+    if (c->failed)
+        return;
+    for (size_t i = 0; i < q->spec.hard_count; i++) {
+        const struct quantity *sum = resource_list_get(&n->used, q->spec.hard[i].key);
+        resource_list_add(&used, q->spec.hard[i].key,
+                          sum != NULL ? *sum : quantity_from_int(0, QUANTITY_DECIMAL_SI));
+    }
+    size_t count;
+    struct api_quantity_entry *list = resource_list_entries(&used, &count);
+    if (same(q->status.hard, q->status.hard_count, q->spec.hard, q->spec.hard_count) &&
+        same(q->status.used, q->status.used_count, list, count))
+        return;
+    struct core_v1_resource_quota *copy = ARENA_NEW(c->arena, struct core_v1_resource_quota);
+    *copy = *q;
+    copy->status.hard = q->spec.hard;
+    copy->status.hard_count = q->spec.hard_count;
+    copy->status.used = list;
+    copy->status.used_count = count;
+    reconcile_update(c, api_kind_by_gvk(STR(""), STR("v1"), STR("ResourceQuota")), copy, "status");
+}
+
+static void reconcile_quota(struct reconcile *c)
+{
+    struct api_object *o =
+        informer_get_key(controller_informer(c->run, "", "ResourceQuota"), c->key);
+    if (o == NULL || api_object_meta(o)->deletion_timestamp != NULL)
+        return;
+    struct recount *n = ARENA_NEW(c->arena, struct recount);
+    n->quota = reconcile_copy(c, o);
+    n->used.arena = c->arena;
+    c->state = n;
+    for (const struct controller_watch *w = watches; w->kind != NULL; w++)
+        count_watched(c, n, w);
+    for (size_t i = 0; i < n->quota->spec.hard_count; i++) {
+        struct str name = n->quota->spec.hard[i].key;
+        if (str_has_prefix(name, STR(COUNT_PREFIX)) && !is_watched(c->arena, name))
+            count_remote(c, n, name);
+    }
+    reconcile_then(c, store);
+}
+
+/* --- beginning, end, now and then
+ * ------------------------------------------------------------------ */
+
+static void enqueue_all(struct controller_run *r)
+{
+    size_t pos = 0;
+    const struct informer *quotas = controller_informer(r, "", "ResourceQuota");
+    for (struct api_object *o; (o = informer_next(quotas, &pos)) != NULL;)
+        controller_enqueue_object(r, o);
+}
+
+static void on_discovered(struct discovery *d, const char *err, void *arg)
+{
+    struct controller_run *r = arg;
+    struct quota_state *s = r->state;
+    if (d == NULL) {
+        log_warning("resourcequota: %s", err);
+        return;
+    }
+    discovery_free(s->known);
+    s->known = d;
+    enqueue_all(r);
+}
+
+static void init(struct controller_run *r)
+{
+    struct quota_state *s = xzalloc(sizeof(*s));
+    r->state = s;
+    s->discoverer = discoverer_new(r->client, on_discovered, r);
+    discoverer_start(s->discoverer);
+}
+
+static void done(struct controller_run *r)
+{
+    struct quota_state *s = r->state;
+    discoverer_free(s->discoverer);
+    discovery_free(s->known);
+    free(s);
+    r->state = NULL;
+}
+
+/* The answer queues all quotas. */
+static void tick(struct controller_run *r)
+{
+    struct quota_state *s = r->state;
+    discoverer_start(s->discoverer);
+}
+
+const struct controller controller_resourcequota = {
+    .name = "resourcequota-controller",
+    .watches = watches,
+    .init = init,
+    .done = done,
+    .reconcile = reconcile_quota,
+    .tick_ms = RECOUNT_MS,
+    .tick = tick,
+};

@@ -197,8 +197,13 @@ static struct meta_v1_status *remove_now(struct write *w)
     const struct kv *kv;
     void *old;
     struct meta_v1_status *s = write_load(w, &kv, &old);
-    if (s != NULL || kv == NULL)
-        return s; /* Someone else has removed it: done. */
+    if (s != NULL)
+        return s;
+    if (kv == NULL || !str_eq(api_meta_of(w->res->storage, old)->uid,
+                              api_meta_of(w->res->storage, w->keep_obj)->uid)) {
+        w->obj = w->keep_obj; /* Someone else has removed it: done. */
+        return NULL;
+    }
     const struct meta_v1_object_meta *m = api_meta_of(w->res->storage, old);
     w->obj = old;
     if (m->finalizers_count != 0 || m->deletion_timestamp == NULL)

@@ -107,17 +107,18 @@ static void on_txn(int code, const struct txn_result *result, void *arg)
             confirm(w);
         return;
     }
+    struct meta_v1_object_meta *m = w->obj != NULL ? api_meta_of(w->res->storage, w->obj) : NULL;
+    if (m != NULL)
+        m->resource_version = arena_printf(r->arena, "%" PRId64, result->rev);
     if (w->then != NULL) {
         w->attempt = w->then;
         w->then = NULL;
         w->confirmed = false;
         w->keep_success = w->success;
+        w->keep_obj = w->obj;
         write_run(w);
         return;
     }
-    struct meta_v1_object_meta *m = w->obj != NULL ? api_meta_of(w->res->storage, w->obj) : NULL;
-    if (m != NULL)
-        m->resource_version = arena_printf(r->arena, "%" PRId64, result->rev);
     finish(w, NULL);
 }
 

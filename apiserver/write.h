@@ -71,6 +71,7 @@ struct write {
     void *obj; /* The answer, in storage form; gets the new version when written. */
     struct meta_v1_status *success;      /* Or this. */
     struct meta_v1_status *keep_success; /* Of a write that came before. */
+    void *keep_obj;                      /* The same: the answer when nothing is left to do. */
     write_attempt *then;                 /* A further write once this one is committed. */
     const struct api_kind *answer_kind;  /* NULL: res->storage. */
     void *answer;                        /* With answer_kind: the answer in place of obj. */

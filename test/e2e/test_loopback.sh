@@ -86,6 +86,9 @@ openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -keyou
 no "a certificate of another CA" curl -skf --cert "$WORK/c.pem" --key "$WORK/k.pem" "$SERVER$ns/configmaps"
 same "nothing was stored" "$before" sh -c "kubectl --kubeconfig '$KUBECONFIG_FILE' get cm,secret,pods -A -o name | sort"
 
+# --- several who delete the same at once
+ok "six clients delete each of 200 pods" "$HERE/delete_race.py" --server "$SERVER" --token "$TOKEN"
+
 # --- mistakes on the command line are told at once, by name
 echo "kind: Nonsense" >"$WORK/bad.kubeconfig"
 for program in scheduler controller-manager kubelet; do

@@ -19,6 +19,7 @@ struct audit;
 struct authn;
 struct authz;
 struct authz_feed;
+struct custom_keeper;
 struct env;
 struct http_server;
 struct kubelet_pool;
@@ -67,6 +68,7 @@ struct server_thread {
     struct http_server *http;
     struct watch_hub *hub;
     struct kubelet_pool *kubelets;
+    struct custom_keeper *keeper; /* On the first thread; else NULL. */
     struct event_lease event_lease;
     int start_code; /* Outcome of starting, read after start_done. */
     struct error start_error;

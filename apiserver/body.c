@@ -5,6 +5,7 @@
 #include "apiserver/request.h"
 #include "lib/api/codec.h"
 #include "lib/api/json.h"
+#include "lib/api/structural.h"
 #include "lib/base/arena.h"
 #include "lib/base/buf.h"
 #include "lib/base/encode.h"
@@ -84,6 +85,13 @@ static struct meta_v1_status *check_kind(struct req *r, const struct api_kind *k
         name = str_of(kind->kind);
     if (str_eqc(api_version, kind->api_version) && str_eqc(name, kind->kind))
         return NULL;
+    if (kind->msg->special == API_CUSTOM)
+        return str_eqc(api_version, kind->api_version)
+                   ? NULL /* Another kind: judged with the rest of the object. */
+                   : status_bad_request(r->arena,
+                                        "the API version in the data (" STR_FMT
+                                        ") does not match the expected API version (%s)",
+                                        STR_ARG(api_version), kind->api_version);
     struct str group, version;
     if (!str_cut(api_version, '/', &group, &version)) {
         version = api_version;
@@ -132,6 +140,20 @@ static struct meta_v1_status *judge(struct req *r, const struct api_kind *kind,
     return undecodable(r, kind, str_c(arena_str(r->arena, buf_str(&b))));
 }
 
+/* Custom kinds are told of a wrong kind as of any other wrong value. */
+static struct meta_v1_status *check_custom(struct req *r, const struct api_kind *kind,
+                                           struct str name, const void *msg)
+{
+    struct field_errors errs = {.arena = r->arena};
+    if (kind->msg->special != API_CUSTOM || str_eqc(name, kind->kind))
+        return NULL;
+    if (name.len == 0)
+        return unrecognized(r, kind, "Object 'Kind' is missing");
+    field_invalid(&errs, PATH(PATH_ROOT, "kind"), name, "must be %s", kind->kind);
+    return status_invalid(r->arena, kind->group, str_c(arena_str(r->arena, name)),
+                          api_meta_of(kind, msg)->name, &errs);
+}
+
 struct meta_v1_status *body_decode_tree(struct req *r, const struct api_kind *kind,
                                         const struct json *tree, void **ret_msg)
 {
@@ -154,7 +176,8 @@ struct meta_v1_status *body_decode_tree(struct req *r, const struct api_kind *ki
                              mode == VALIDATE_IGNORE ? API_LENIENT : API_WARN, &w, msg, &err) != 0)
         return undecodable(r, kind, str_c(arena_strc(r->arena, err.message)));
     *ret_msg = msg;
-    return judge(r, kind, &w, mode);
+    s = judge(r, kind, &w, mode);
+    return s != NULL ? s : check_custom(r, kind, json_get_str(tree, "kind"), msg);
 }
 
 /* --- a light look at the top of a JSON object ------------------------------------ */
@@ -226,6 +249,20 @@ static void peek_type(struct str s, struct str *ret_api_version, struct str *ret
     }
 }
 
+/* A document of another version, which upstream has pruned by no schema at all
+ * before it looks: everything in it is unknown. */
+static void warn_of_all(struct req *r, const struct api_kind *kind, const struct json *tree,
+                        enum field_validation mode)
+{
+    if (kind->msg->special != API_CUSTOM || mode != VALIDATE_WARN || tree->type != JSON_OBJECT)
+        return;
+    for (size_t i = 0; i < tree->object.count; i++)
+        if (!structural_is_meta(tree->object.members[i].key))
+            str_list_add(&r->warnings,
+                         arena_printf(r->arena, "unknown field \"" STR_FMT "\"",
+                                      STR_ARG(tree->object.members[i].key)));
+}
+
 static struct meta_v1_status *decode_json(struct req *r, const struct api_kind *kind,
                                           enum field_validation mode, void **ret_msg)
 {
@@ -244,10 +281,13 @@ static struct meta_v1_status *decode_json(struct req *r, const struct api_kind *
             return not_json(r, kind, str_c(arena_strc(r->arena, parse_err.message)));
         if (tree->type != JSON_OBJECT)
             return body_decode_tree(r, kind, tree, ret_msg);
+        if (s != NULL)
+            warn_of_all(r, kind, tree, mode);
         return s != NULL ? s : undecodable(r, kind, str_c(arena_strc(r->arena, err.message)));
     }
     *ret_msg = msg;
-    return judge(r, kind, &w, mode);
+    s = judge(r, kind, &w, mode);
+    return s != NULL ? s : check_custom(r, kind, name, msg);
 }
 
 static struct meta_v1_status *decode_protobuf(struct req *r, const struct api_kind *kind,
@@ -293,7 +333,11 @@ struct meta_v1_status *body_decode(struct req *r, const struct api_kind *kind, v
     case BODY_YAML:
         return decode_yaml(r, kind, ret_msg);
     case BODY_PROTOBUF:
-        return decode_protobuf(r, kind, ret_msg);
+        if (kind->msg->special != API_CUSTOM)
+            return decode_protobuf(r, kind, ret_msg);
+        return status_new(r->arena, 415, "UnsupportedMediaType",
+                          STR("the body of the request was in an unknown format - accepted media "
+                              "types include: " TYPES_ACCEPTED_CUSTOM));
     default:
         return status_new(r->arena, 415, "UnsupportedMediaType",
                           STR("the body of the request was in an unknown format - accepted media "

@@ -115,10 +115,9 @@ static bool transform_of(struct str params, struct accepted *a)
     return true;
 }
 
-bool accept_negotiate(struct arena *a, struct str accept, struct accepted *ret,
+static bool negotiate(struct str accept, bool custom, struct accepted *ret,
                       bool *ret_bad_transform)
 {
-    UNUSED(a);
     struct clause clauses[CLAUSES_MAX];
     size_t n = parse_accept(accept, clauses);
     *ret_bad_transform = false;
@@ -135,10 +134,24 @@ bool accept_negotiate(struct arena *a, struct str accept, struct accepted *ret,
         }
         if (out.transform == AS_TABLE && out.media == MEDIA_PROTOBUF)
             continue; /* A Table's cells have no protobuf form. */
+        if (custom && out.transform == AS_OBJECT && out.media == MEDIA_PROTOBUF)
+            continue;
         *ret = out;
         return true;
     }
     return false;
+}
+
+bool accept_negotiate(struct arena *a, struct str accept, struct accepted *ret,
+                      bool *ret_bad_transform)
+{
+    UNUSED(a);
+    return negotiate(accept, false, ret, ret_bad_transform);
+}
+
+bool accept_negotiate_custom(struct str accept, struct accepted *ret, bool *ret_bad_transform)
+{
+    return negotiate(accept, true, ret, ret_bad_transform);
 }
 
 bool accept_aggregated(struct str accept, const char **ret_type, bool *ret_v2beta1)

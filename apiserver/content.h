@@ -22,6 +22,7 @@ struct accepted {
 #define TYPE_JSON "application/json"
 #define TYPE_YAML "application/yaml"
 #define TYPE_PROTOBUF "application/vnd.kubernetes.protobuf"
+#define TYPES_ACCEPTED_CUSTOM TYPE_JSON ", " TYPE_YAML
 #define TYPES_ACCEPTED TYPE_JSON ", " TYPE_YAML ", " TYPE_PROTOBUF
 
 const char *media_type(enum media m);
@@ -30,6 +31,8 @@ const char *media_type(enum media m);
  * *ret_bad_transform is set when a known type asked for an unknown transform. */
 bool accept_negotiate(struct arena *a, struct str accept, struct accepted *ret,
                       bool *ret_bad_transform);
+/* The same for kinds whose objects have no protobuf form: their metadata has. */
+bool accept_negotiate_custom(struct str accept, struct accepted *ret, bool *ret_bad_transform);
 /* Does Accept ask for aggregated discovery (v2)? Before plain JSON, that is.
  * *ret_type is the content type to answer with. */
 bool accept_aggregated(struct str accept, const char **ret_type, bool *ret_v2beta1);

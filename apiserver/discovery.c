@@ -3,6 +3,7 @@
 #include "apiserver/discovery.h"
 
 #include "apiserver/authn.h"
+#include "apiserver/custom/set.h"
 #include "apiserver/encode.h"
 #include "apiserver/request.h"
 #include "lib/api/json.h"
@@ -26,10 +27,26 @@ struct document {
     char etag[65];
 };
 
-static struct map documents; /* Path -> struct document; aggregated ones as "PATH v2". */
+/* Path -> struct document; aggregated ones as "PATH v2". */
+struct documents {
+    struct map map;
+};
+
+static struct documents built_in;
+static const char *address; /* Of the server. */
 static struct str version_json;
 
-static void put_document(const char *path, struct buf *json)
+static void *make_documents(void);
+static void free_documents(void *arg);
+
+/* Those of the resources that this thread serves. */
+static const struct documents *documents_now(void)
+{
+    const struct documents *d = custom_set_derived(make_documents, free_documents);
+    return d != NULL ? d : &built_in;
+}
+
+static void put_document(struct documents *to, const char *path, struct buf *json)
 {
     struct document *d = xzalloc(sizeof(*d));
     uint8_t sum[32];
@@ -39,7 +56,7 @@ static void put_document(const char *path, struct buf *json)
     net_sha256(text, len, sum);
     hex_encode_to(sum, sizeof(sum), d->etag);
     d->etag[64] = '\0';
-    map_set(&documents, str_of(path), d);
+    map_set(&to->map, str_of(path), d);
 }
 
 static int by_text(const void *x, const void *y)
@@ -95,7 +112,7 @@ static void put_resource(struct buf *b, const struct resource *r)
     buf_printf(
         b, "{\"name\":\"%s\",\"singularName\":\"%s\",\"namespaced\":%s,\"kind\":\"%s\",\"verbs\":",
         k->resource, k->singular, k->namespaced ? "true" : "false", k->kind);
-    put_list(b, k->verbs, true);
+    put_list(b, k->verbs, r->custom == NULL);
     if (k->short_names != NULL) {
         buf_puts(b, ",\"shortNames\":");
         put_list(b, k->short_names, false);
@@ -119,9 +136,9 @@ static void put_resource(struct buf *b, const struct resource *r)
     }
 }
 
-static void make_resource_list(const char *path, struct str group, struct str version)
+static void make_resource_list(struct documents *to, const char *path, struct str group, struct str version)
 {
-    const struct resource *list[128];
+    const struct resource *list[512];
     size_t n = resources_of(group, version, list, ARRAY_SIZE(list));
     struct buf b = BUF_INIT;
     buf_printf(&b,
@@ -135,7 +152,7 @@ static void make_resource_list(const char *path, struct str group, struct str ve
         put_resource(&b, list[i]);
     }
     buf_puts(&b, "]}");
-    put_document(path, &b);
+    put_document(to, path, &b);
 }
 
 /* --- APIGroup ------------------------------------------------------------------------------ */
@@ -159,7 +176,7 @@ static void put_aggregated_resource(struct buf *b, const struct resource *r)
                "s\"},\"scope\":\"%s\","
                "\"singularResource\":\"%s\",\"verbs\":",
                k->resource, k->kind, k->namespaced ? "Namespaced" : "Cluster", k->singular);
-    put_list(b, k->verbs, true);
+    put_list(b, k->verbs, r->custom == NULL);
     if (k->short_names != NULL) {
         buf_puts(b, ",\"shortNames\":");
         put_list(b, k->short_names, false);
@@ -184,7 +201,7 @@ static void put_aggregated_resource(struct buf *b, const struct resource *r)
 
 static void put_aggregated_version(struct buf *b, struct str group, const char *version)
 {
-    const struct resource *list[128];
+    const struct resource *list[512];
     size_t n = resources_of(group, str_of(version), list, ARRAY_SIZE(list));
     buf_printf(b, "{\"version\":\"%s\",\"resources\":[", version);
     for (size_t i = 0; i < n; i++) {
@@ -195,7 +212,7 @@ static void put_aggregated_version(struct buf *b, struct str group, const char *
     buf_puts(b, "],\"freshness\":\"Current\"}");
 }
 
-static void make_aggregated(const char *api_version)
+static void make_aggregated(struct documents *to, const char *api_version)
 {
     char path[32];
     size_t n;
@@ -208,7 +225,7 @@ static void make_aggregated(const char *api_version)
     put_aggregated_version(&b, STR(""), "v1");
     buf_puts(&b, "]}]}");
     snprintf(path, sizeof(path), "/api %s", api_version);
-    put_document(path, &b);
+    put_document(to, path, &b);
     buf_printf(&b,
                "{\"kind\":\"APIGroupDiscoveryList\",\"apiVersion\":\"apidiscovery.k8s.io/"
                "%s\",\"metadata\":{},\"items\":[",
@@ -225,13 +242,13 @@ static void make_aggregated(const char *api_version)
     }
     buf_puts(&b, "]}");
     snprintf(path, sizeof(path), "/apis %s", api_version);
-    put_document(path, &b);
+    put_document(to, path, &b);
 }
 
-static void make_groups(void)
+static void make_groups(struct documents *to)
 {
     size_t n;
-    char path[128];
+    char path[384];
     const struct registry_group *g = registry_groups(&n);
     struct buf all = BUF_INIT;
     buf_puts(&all, "{\"kind\":\"APIGroupList\",\"apiVersion\":\"v1\",\"groups\":[");
@@ -242,14 +259,14 @@ static void make_groups(void)
         put_group(&all, &g[i], false);
         put_group(&one, &g[i], true);
         snprintf(path, sizeof(path), "/apis/%s", g[i].name);
-        put_document(path, &one);
+        put_document(to, path, &one);
         for (size_t j = 0; g[i].versions[j] != NULL; j++) {
             snprintf(path, sizeof(path), "/apis/%s/%s", g[i].name, g[i].versions[j]);
-            make_resource_list(path, str_of(g[i].name), str_of(g[i].versions[j]));
+            make_resource_list(to, path, str_of(g[i].name), str_of(g[i].versions[j]));
         }
     }
     buf_puts(&all, "]}");
-    put_document("/apis", &all);
+    put_document(to, "/apis", &all);
 }
 
 static void make_version(void)
@@ -268,19 +285,46 @@ static void make_version(void)
     version_json = str_n(text, len);
 }
 
-void discovery_init(const char *server_address)
+static void make_all(struct documents *to)
 {
     struct buf b = BUF_INIT;
-    map_init(&documents);
+    map_init(&to->map);
     buf_printf(&b,
                "{\"kind\":\"APIVersions\",\"versions\":[\"v1\"],\"serverAddressByClientCIDRs\":[{"
                "\"clientCIDR\":\"0.0.0.0/0\",\"serverAddress\":\"%s\"}]}",
-               server_address);
-    put_document("/api", &b);
-    make_resource_list("/api/v1", STR(""), STR("v1"));
-    make_groups();
-    make_aggregated("v2");
-    make_aggregated("v2beta1");
+               address);
+    put_document(to, "/api", &b);
+    make_resource_list(to, "/api/v1", STR(""), STR("v1"));
+    make_groups(to);
+    make_aggregated(to, "v2");
+    make_aggregated(to, "v2beta1");
+}
+
+static void *make_documents(void)
+{
+    struct documents *d = xzalloc(sizeof(*d));
+    make_all(d);
+    return d;
+}
+
+static void free_documents(void *arg)
+{
+    struct documents *d = arg;
+    size_t pos = 0;
+    void *value;
+    while (map_next(&d->map, &pos, NULL, &value)) {
+        struct document *doc = value;
+        free((void *)(uintptr_t)doc->json.data);
+        free(doc);
+    }
+    map_done(&d->map);
+    free(d);
+}
+
+void discovery_init(const char *server_address)
+{
+    address = xstrdup(server_address);
+    make_all(&built_in);
     make_version();
     openapi_init();
 }
@@ -311,14 +355,14 @@ bool discovery_serve(struct req *r)
     bool v2beta1;
     if (path.len > 1 && path.data[path.len - 1] == '/')
         path = str_sub(path, 0, path.len - 1);
-    const struct document *d = map_get(&documents, path);
+    const struct document *d = map_get(&documents_now()->map, path);
     if (d == NULL || str_find(path, ' ', 0) >= 0)
         return false;
     if (r->accept.media == MEDIA_PROTOBUF)
         r->accept.media = MEDIA_JSON;
     if ((str_eqc(path, "/api") || str_eqc(path, "/apis")) &&
         accept_aggregated(http_request_header(r->http, "accept"), &type, &v2beta1)) {
-        d = map_get(&documents, arena_printf(r->arena, STR_FMT " %s", STR_ARG(path),
+        d = map_get(&documents_now()->map, arena_printf(r->arena, STR_FMT " %s", STR_ARG(path),
                                              v2beta1 ? "v2beta1" : "v2"));
         ASSERT(d != NULL);
         struct str etag = arena_printf(r->arena, "\"%s\"", d->etag);
@@ -343,7 +387,7 @@ static void serve_root(struct req *r)
                                          "/readyz",     "/version"};
     struct str paths[256], key;
     size_t n = 0, pos = 0;
-    while (n < ARRAY_SIZE(paths) - ARRAY_SIZE(others) && map_next(&documents, &pos, &key, NULL))
+    while (n < ARRAY_SIZE(paths) - ARRAY_SIZE(others) && map_next(&documents_now()->map, &pos, &key, NULL))
         if (str_find(key, ' ', 0) < 0)
             paths[n++] = key;
     for (size_t i = 0; i < ARRAY_SIZE(others); i++)

@@ -2,6 +2,7 @@
 #include "apiserver/encode.h"
 
 #include "api/meta_v1.h"
+#include "apiserver/custom/stored.h"
 #include "apiserver/wire.h"
 #include "lib/api/codec.h"
 #include "lib/api/json.h"
@@ -48,6 +49,8 @@ int stored_decode(struct arena *a, const struct resource *r, struct str value, i
                   void **ret, struct error *err)
 {
     struct str raw;
+    if (r->custom != NULL)
+        return custom_stored_decode(a, r, value, rev, ret, err);
     int code = stored_raw(value, &raw, err);
     if (code != 0)
         return code;
@@ -64,8 +67,11 @@ int stored_decode(struct arena *a, const struct resource *r, struct str value, i
 
 void stored_encode(const struct resource *r, const void *msg, struct buf *out)
 {
-    api_envelope_encode(r->storage->msg, msg, str_of(r->storage->api_version),
-                        str_of(r->storage->kind), out);
+    if (r->custom != NULL)
+        custom_stored_encode(r, msg, out);
+    else
+        api_envelope_encode(r->storage->msg, msg, str_of(r->storage->api_version),
+                            str_of(r->storage->kind), out);
 }
 
 int encode_reformat(struct arena *a, const struct accepted *f, struct str json, struct buf *out,
@@ -182,6 +188,8 @@ int encode_stored(struct arena *a, const struct accepted *f, const struct resour
                   struct str value, int64_t rev, bool item, struct buf *out, struct error *err)
 {
     struct str raw;
+    if (r->custom != NULL)
+        return custom_encode_stored(a, f, r, value, rev, out, err);
     int code = stored_raw(value, &raw, err);
     if (code != 0)
         return code;

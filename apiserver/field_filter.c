@@ -97,11 +97,27 @@ static const struct fieldset *reset_set(const struct resource *res, const char *
     return sub[0] == '\0' && res->status ? &status_alone : &none;
 }
 
+/* What the set says of one member of the object. */
+static struct fieldset member_alone(struct arena *a, const struct fieldset *s, const char *name)
+{
+    struct fieldset out = FIELDSET_EMPTY;
+    const struct fieldpath_elem elem = {.kind = FIELDPATH_NAME, .name = str_of(name)};
+    const struct fieldset_item *found = fieldset_find(s, &elem);
+    if (found == NULL)
+        return out;
+    struct fieldset_item *item = fieldset_add(a, &out, &elem);
+    item->member = found->member;
+    item->children = found->children;
+    return out;
+}
+
 struct fieldset field_filter_reset(struct arena *a, const struct resource *res,
                                    const char *subresource, const struct fieldset *s)
 {
     if (s->count == 0 || res == NULL)
         return *s;
+    if (res->custom != NULL && strcmp(subresource, "status") == 0)
+        return member_alone(a, s, "status");
     const struct fieldset *reset = reset_set(res, subresource);
     return reset->count == 0 ? *s : fieldset_recursive_difference(a, s, reset);
 }

@@ -7,6 +7,7 @@
 #include "apiserver/field_manager_internal.h"
 #include "apiserver/request.h"
 #include "lib/api/codec.h"
+#include "lib/api/field_tree.h"
 #include "lib/api/field_type.h"
 #include "lib/base/arena.h"
 #include "lib/base/error.h"
@@ -176,6 +177,12 @@ static int diff_objects(struct version_diffs *d, struct version_diff *v, struct 
         }
         x = field_manager_convert(fm, to, x, &msg);
         y = field_manager_convert(fm, to, y, &msg);
+    }
+    if (msg->special == API_CUSTOM) {
+        struct field_type t = field_type_of_msg(msg);
+        field_tree_diff(fm->arena, &t, api_json_tree(fm->arena, msg, x, STR_NULL, STR_NULL),
+                        api_json_tree(fm->arena, msg, y, STR_NULL, STR_NULL), &v->diff);
+        return 0;
     }
     return fieldset_diff_msg(fm->arena, msg, x, y, &v->diff, err);
 }

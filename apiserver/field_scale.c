@@ -3,27 +3,51 @@
 #include "apiserver/field_manager.h"
 
 #include "api/meta_v1.h"
+#include "apiserver/custom/definition.h"
 #include "apiserver/registry.h"
+#include "lib/api/jsonpath.h"
 #include "lib/base/arena.h"
 
 #define SCALE_VERSION "autoscaling/v1"
 
-/* .spec.replicas in every kind that has a Scale, and in Scale itself. */
-static const struct fieldpath_elem replicas[] = {
-    {.kind = FIELDPATH_NAME, .name = {"spec", 4}},
-    {.kind = FIELDPATH_NAME, .name = {"replicas", 8}},
+enum { PATH_MAX_STEPS = 16 };
+
+/* A path of plain members. */
+struct member_path {
+    struct fieldpath_elem elems[PATH_MAX_STEPS];
+    size_t count;
 };
 
-static struct fieldset replicas_set(struct arena *a)
+/* .spec.replicas in a Scale, and in every built-in kind that has one. */
+static const struct member_path in_scale = {
+    .elems = {{.kind = FIELDPATH_NAME, .name = {"spec", 4}},
+              {.kind = FIELDPATH_NAME, .name = {"replicas", 8}}},
+    .count = 2,
+};
+
+/* Where the resource itself has its replicas; definitions of custom ones say. */
+static struct member_path path_in(const struct resource *res)
+{
+    struct str names[PATH_MAX_STEPS];
+    if (res->custom == NULL || !res->custom->scale)
+        return in_scale;
+    struct member_path p = {
+        .count = jsonpath_names(res->custom->spec_replicas_path, names, PATH_MAX_STEPS)};
+    for (size_t i = 0; i < p.count; i++)
+        p.elems[i] = (struct fieldpath_elem){.kind = FIELDPATH_NAME, .name = names[i]};
+    return p;
+}
+
+static struct fieldset set_of(struct arena *a, const struct member_path *p)
 {
     struct fieldset s = FIELDSET_EMPTY;
-    fieldset_insert(a, &s, replicas, ARRAY_SIZE(replicas));
+    fieldset_insert(a, &s, p->elems, p->count);
     return s;
 }
 
-static bool owns_replicas(const struct managed_entry *e)
+static bool owns(const struct managed_entry *e, const struct member_path *p)
 {
-    return fieldset_has(&e->set, replicas, ARRAY_SIZE(replicas));
+    return fieldset_has(&e->set, p->elems, p->count);
 }
 
 static void decode(struct arena *a, const struct meta_v1_object_meta *m, struct managed *ret)
@@ -47,15 +71,16 @@ void field_manager_to_scale(struct arena *a, const struct resource *res,
                             struct meta_v1_object_meta *scale)
 {
     struct managed m;
+    const struct member_path own = path_in(res);
     decode(a, parent, &m);
     for (size_t i = m.count; i-- > 0;) {
         struct managed_entry *e = &m.items[i];
-        if (!is_version_of(res, e->api_version) || !owns_replicas(e)) {
+        if (!is_version_of(res, e->api_version) || !owns(e, &own)) {
             managed_remove(&m, e);
             continue;
         }
         e->api_version = STR(SCALE_VERSION);
-        managed_set(e, replicas_set(a));
+        managed_set(e, set_of(a, &in_scale));
     }
     managed_encode(&m, scale);
 }
@@ -75,7 +100,8 @@ void field_manager_from_scale(struct arena *a, const struct resource *res,
                               struct meta_v1_object_meta *parent)
 {
     struct managed of_parent, of_scale;
-    struct fieldset set = replicas_set(a);
+    const struct member_path own = path_in(res);
+    struct fieldset set = set_of(a, &own);
     decode(a, parent, &of_parent);
     decode(a, scale, &of_scale);
     for (size_t i = of_parent.count; i-- > 0;) {
@@ -84,7 +110,7 @@ void field_manager_from_scale(struct arena *a, const struct resource *res,
             managed_remove(&of_parent, e);
             continue;
         }
-        if (!owns_replicas(e))
+        if (!owns(e, &own))
             continue;
         struct managed_entry *twin = find_twin(&of_scale, e);
         if (twin != NULL) { /* It still owns them. */
@@ -97,7 +123,7 @@ void field_manager_from_scale(struct arena *a, const struct resource *res,
     }
     for (size_t i = 0; i < of_scale.count; i++) {
         struct managed_entry e = of_scale.items[i];
-        if (!owns_replicas(&e))
+        if (!owns(&e, &in_scale))
             continue;
         e.api_version = str_of(res->kind->api_version);
         e.has_time = false; /* As upstream has it: a Scale's times do not count. */

@@ -38,7 +38,9 @@ struct arena;
 struct buf;
 struct env;
 struct error;
+struct jsonpath;
 struct kind_ops;
+struct json;
 struct meta_v1_object_meta;
 struct meta_v1_time;
 struct str_list;
@@ -93,6 +95,7 @@ void cell_printf(struct table_row *r, const char *fmt, ...) PRINTF_LIKE(2, 3);
 void cell_int(struct table_row *r, int64_t v);
 void cell_bool(struct table_row *r, bool v);
 void cell_null(struct table_row *r);
+void cell_json(struct table_row *r, const struct json *j);
 /* A time as an age ("5d3h"), "<unknown>" when unset. */
 void cell_age(struct table_row *r, const struct meta_v1_time *t);
 /* A duration in the same short form. */
@@ -115,6 +118,7 @@ int64_t row_now_ns(const struct table_row *r);
 struct kind_field {
     const char *label; /* "spec.nodeName" */
     struct str (*get)(struct arena *a, const void *obj);
+    const struct jsonpath *path; /* Custom kinds: in place of get. */
 };
 
 /* /scale: what the Scale object is made of and how a new count goes back. */
@@ -189,7 +193,7 @@ struct kind_ops {
 
     /* Both or neither. */
     bool (*scale_get)(struct arena *a, const void *obj, struct kind_scale *ret);
-    void (*scale_set)(void *obj, int32_t replicas);
+    void (*scale_set)(struct arena *a, void *obj, int32_t replicas);
 
     /* KIND_GRACEFUL: the grace period in seconds that this deletion gets, from
      * the options (-1: none asked) and the object; 0 deletes at once. May

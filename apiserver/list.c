@@ -222,7 +222,12 @@ static void open_answer(struct listing *l)
         buf_printf(&l->out, "{\"kind\":\"" STR_FMT "\",\"apiVersion\":\"" STR_FMT "\"",
                    STR_ARG(kind), STR_ARG(api_version));
     buf_puts(&l->out, ",\"metadata\":");
-    api_json_encode(&meta_v1_list_meta_msg, &m, STR_NULL, STR_NULL, &l->out);
+    if (r->res->custom != NULL && r->accept.transform == AS_OBJECT && m.continue_.len == 0)
+        /* Lists of custom objects say that there is no more. */
+        buf_printf(&l->out, "{\"continue\":\"\",\"resourceVersion\":\"" STR_FMT "\"}",
+                   STR_ARG(m.resource_version));
+    else
+        api_json_encode(&meta_v1_list_meta_msg, &m, STR_NULL, STR_NULL, &l->out);
     if (is_table(l)) {
         buf_putc(&l->out, ',');
         table_columns(r->res, &l->out);

@@ -1,6 +1,7 @@
 /* list_options.c - see list_options.h. */
 #include "apiserver/list_options.h"
 
+#include "apiserver/custom/stored.h"
 #include "apiserver/encode.h"
 #include "apiserver/request.h"
 #include "lib/base/arena.h"
@@ -185,7 +186,9 @@ static bool fields_match(const struct list_options *o, struct arena *scratch,
         for (const struct kind_field *f = res->ops->fields; f->label != NULL; f++) {
             if (!str_eqc(q->field, f->label))
                 continue;
-            if (str_eq(f->get(scratch, msg), q->value) == q->negated)
+            struct str have = f->get != NULL ? f->get(scratch, msg)
+                                             : custom_field(scratch, f->path, msg);
+            if (str_eq(have, q->value) == q->negated)
                 return false;
             break;
         }
@@ -205,9 +208,13 @@ bool list_options_match(const struct list_options *o, struct arena *scratch,
         if (str_eq(o->excluded[i].value,
                    str_eqc(o->excluded[i].field, "metadata.name") ? name : ns))
             return false;
-    if (o->labels.count != 0 &&
-        (stored_raw(value, &raw, NULL) != 0 || !selector_matches_stored(&o->labels, raw)))
+    if (res->custom != NULL) {
+        if (o->labels.count != 0 && !custom_labels_match(&o->labels, value))
+            return false;
+    } else if (o->labels.count != 0 &&
+               (stored_raw(value, &raw, NULL) != 0 || !selector_matches_stored(&o->labels, raw))) {
         return false;
+    }
     return o->fields.count == 0 || fields_match(o, scratch, res, value);
 }
 

@@ -266,9 +266,15 @@ struct meta_v1_status *patch_begin(struct req *r, struct apply_request **ret_app
     struct meta_v1_status *s;
     *ret_apply = NULL;
     switch (body_type_of(http_request_header(r->http, "content-type"))) {
+    case BODY_STRATEGIC_PATCH:
+        if (r->res->custom != NULL)
+            return status_new(r->arena, 415, "UnsupportedMediaType",
+                              STR("the body of the request was in an unknown format - accepted "
+                                  "media types include: application/json-patch+json, "
+                                  "application/merge-patch+json, application/apply-patch+yaml"));
+        return body_check_options(r, "PatchOptions");
     case BODY_JSON_PATCH:
     case BODY_MERGE_PATCH:
-    case BODY_STRATEGIC_PATCH:
         return body_check_options(r, "PatchOptions");
     case BODY_APPLY_PATCH:
         break;

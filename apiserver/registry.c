@@ -2,6 +2,7 @@
 #include "apiserver/registry.h"
 
 #include "apiserver/convert.h"
+#include "apiserver/custom/set.h"
 #include "lib/base/arena.h"
 #include "lib/base/buf.h"
 #include "lib/base/encode.h"
@@ -10,8 +11,8 @@
 
 #include <stdio.h>
 
-/* In the order in which upstream's discovery lists them. Custom resources and
- * API aggregation (apiextensions, apiregistration) are not served yet. */
+/* In the order in which upstream's discovery lists them. API aggregation
+ * (apiregistration) is not served yet. */
 static const struct registry_group groups[] = {
     {"apps", {"v1"}},
     {"events.k8s.io", {"v1"}},
@@ -25,6 +26,7 @@ static const struct registry_group groups[] = {
     {"rbac.authorization.k8s.io", {"v1"}},
     {"storage.k8s.io", {"v1"}},
     {"admissionregistration.k8s.io", {"v1"}},
+    {"apiextensions.k8s.io", {"v1"}},
     {"scheduling.k8s.io", {"v1"}},
     {"coordination.k8s.io", {"v1"}},
     {"node.k8s.io", {"v1"}},
@@ -42,6 +44,8 @@ static const struct {
     {"", "nodes", "minions"},
     {"", "services", "services/specs"},
     {"networking.k8s.io", "ingresses", "ingress"},
+    {"apiextensions.k8s.io", "customresourcedefinitions",
+     "apiextensions.k8s.io/customresourcedefinitions"},
 };
 
 /* Served versions that are stored as another kind. */
@@ -63,6 +67,9 @@ static const struct kind_ops no_rules = {.group = "", .version = "", .resource =
 
 const struct registry_group *registry_groups(size_t *ret_count)
 {
+    const struct registry_group *all = custom_set_groups(ret_count);
+    if (all != NULL)
+        return all;
     *ret_count = ARRAY_SIZE(groups);
     return groups;
 }
@@ -72,7 +79,7 @@ bool registry_has_group(struct str group)
     for (size_t i = 0; i < ARRAY_SIZE(groups); i++)
         if (str_eqc(group, groups[i].name))
             return true;
-    return group.len == 0;
+    return group.len == 0 || custom_set_has_group(group);
 }
 
 bool registry_has_version(struct str group, struct str version)
@@ -85,6 +92,12 @@ bool registry_has_version(struct str group, struct str version)
                 if (str_eqc(version, groups[i].versions[j]))
                     return true;
     return false;
+}
+
+const struct registry_group *registry_built_in(size_t *ret_count)
+{
+    *ret_count = ARRAY_SIZE(groups);
+    return groups;
 }
 
 static const struct kind_ops *find_rules(const struct api_kind *k)
@@ -210,7 +223,9 @@ static void *find3(const struct map *m, struct str x, struct str y, struct str z
 
 const struct resource *registry_find(struct str group, struct str version, struct str resource)
 {
-    return find3(&by_gvr, group, version, resource.data != NULL ? resource : STR(""));
+    const struct resource *r =
+        find3(&by_gvr, group, version, resource.data != NULL ? resource : STR(""));
+    return r != NULL ? r : custom_set_find(group, version, resource);
 }
 
 const struct resource *registry_storage(struct str group, struct str resource)
@@ -231,6 +246,8 @@ const struct resource *registry_by_key(struct str key, struct str *ret_ns, struc
             end = str_find(key, '/', (size_t)end + 1);
     }
     if (r == NULL)
+        r = custom_set_by_key(key);
+    if (r == NULL)
         return NULL;
     struct str rest = str_sub(key, r->prefix.len, key.len);
     *ret_ns = STR_NULL;
@@ -248,6 +265,11 @@ const struct resource *registry_next(struct str group, struct str version, size_
             (*pos)++;
             return r;
         }
+    }
+    for (const struct resource *r; (r = custom_set_at(*pos - table_count)) != NULL;) {
+        ++*pos;
+        if (str_eqc(group, r->kind->group) && str_eqc(version, r->kind->version))
+            return r;
     }
     return NULL;
 }
@@ -272,10 +294,16 @@ struct str registry_key(struct arena *a, const struct resource *r, struct str ns
 
 void *registry_to_storage(struct arena *a, const struct resource *r, void *obj)
 {
-    return r->kind == r->storage ? obj : convert_object(a, r->kind, r->storage, obj);
+    if (r->kind == r->storage)
+        return obj;
+    return r->custom != NULL ? custom_convert(a, obj, r->storage->msg)
+                             : convert_object(a, r->kind, r->storage, obj);
 }
 
 void *registry_from_storage(struct arena *a, const struct resource *r, void *obj)
 {
-    return r->kind == r->storage ? obj : convert_object(a, r->storage, r->kind, obj);
+    if (r->kind == r->storage)
+        return obj;
+    return r->custom != NULL ? custom_convert(a, obj, r->kind->msg)
+                             : convert_object(a, r->storage, r->kind, obj);
 }

@@ -1,8 +1,10 @@
 /* registry.h - the resources that are served, each with its rules and its
  * place in the store.
  *
- * Built once at start from the scheme and kind_table; constant afterwards, so
- * any thread reads it. */
+ * Built-in resources are made once at start from the scheme and kind_table and
+ * are constant afterwards. Custom ones come and go with their definitions: each
+ * thread sees the set that custom/set.h gave it last. What is found there lasts
+ * for the current call; whoever needs it longer holds its definition. */
 #ifndef APISERVER_REGISTRY_H
 #define APISERVER_REGISTRY_H
 
@@ -10,6 +12,7 @@
 #include "apiserver/status.h"
 #include "lib/api/scheme.h"
 
+struct custom_version;
 struct registry;
 
 struct resource {
@@ -25,16 +28,20 @@ struct resource {
     bool status;           /* Has a status subresource. */
     bool protobuf;         /* Offered as protobuf (all built-in kinds). */
     uint32_t index;
+    const struct custom_version *custom; /* NULL: built in. */
 };
 
+#define REGISTRY_VERSIONS_MAX 31
 struct registry_group {
     const char *name;
-    const char *versions[3]; /* Preferred first, ended by NULL. */
+    const char *versions[REGISTRY_VERSIONS_MAX + 1]; /* Preferred first, ended by NULL. */
 };
 
 void registry_init(void); /* Once, before threads. */
 /* Groups in the order of discovery; core is not among them. */
 const struct registry_group *registry_groups(size_t *ret_count);
+/* Without those of custom resources. */
+const struct registry_group *registry_built_in(size_t *ret_count);
 bool registry_has_group(struct str group);
 bool registry_has_version(struct str group, struct str version);
 const struct resource *registry_find(struct str group, struct str version, struct str resource);
@@ -44,7 +51,7 @@ const struct resource *registry_storage(struct str group, struct str resource);
 const struct resource *registry_by_key(struct str key, struct str *ret_ns, struct str *ret_name);
 /* Resources of one group version by name. Ends when NULL is returned. */
 const struct resource *registry_next(struct str group, struct str version, size_t *pos);
-size_t registry_count(void);
+size_t registry_count(void); /* Of the built-in ones. */
 const struct resource *registry_at(size_t index);
 
 struct str registry_key(struct arena *a, const struct resource *r, struct str ns, struct str name);

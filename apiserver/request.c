@@ -4,6 +4,8 @@
 #include "apiserver/audit.h"
 #include "apiserver/authn.h"
 #include "apiserver/authz.h"
+#include "apiserver/custom/definition.h"
+#include "apiserver/custom/keeper.h"
 #include "apiserver/encode.h"
 #include "apiserver/server_metrics.h"
 #include "apiserver/table.h"
@@ -449,18 +451,39 @@ static struct meta_v1_status *negotiate(struct req *r)
     bool bad_transform;
     struct str accept = http_request_header(r->http, "accept");
     bool pretty = wants_pretty(r);
-    if (accept_negotiate(r->arena, accept, &r->accept, &bad_transform)) {
+    bool custom = r->res->custom != NULL;
+    if (custom ? accept_negotiate_custom(accept, &r->accept, &bad_transform)
+               : accept_negotiate(r->arena, accept, &r->accept, &bad_transform)) {
         r->accept.pretty = r->accept.pretty || pretty;
         return NULL;
     }
     r->accept = (struct accepted){.version = "v1", .pretty = pretty};
     if (bad_transform)
         return status_new(r->arena, 406, "NotAcceptable",
-                          STR("only the following media types are accepted: " TYPES_ACCEPTED));
+                          custom ? STR("only the following media types are accepted: "
+                                       TYPES_ACCEPTED_CUSTOM)
+                                 : STR("only the following media types are accepted: "
+                                       TYPES_ACCEPTED));
     struct meta_v1_status *s =
         status_new(r->arena, 406, "NotAcceptable",
                    STR("406: Not Acceptable\n\nAvailable representations: " TYPES_ACCEPTED
                        ", " TYPE_JSON ";stream=watch, " TYPE_PROTOBUF ";stream=watch"));
+    status_details(r->arena, s);
+    return s;
+}
+
+/* The kind stays for as long as the request. */
+static struct meta_v1_status *hold_custom(struct req *r)
+{
+    const struct custom_version *v = r->res->custom;
+    arena_hold(r->arena, custom_definition_ref(v->definition), custom_definition_unref);
+    if (v->warning.len != 0)
+        str_list_add(&r->warnings, v->warning);
+    if (!v->definition->deleting || strcmp(r->info.verb, "create") != 0)
+        return NULL;
+    struct meta_v1_status *s =
+        status_printf(r->arena, 405, "MethodNotAllowed",
+                      "create not allowed while custom resource definition is terminating");
     status_details(r->arena, s);
     return s;
 }
@@ -472,12 +495,17 @@ static void route(struct req *r)
         discovery_handle(r);
         return;
     }
+    if (r->info.group.len != 0 &&
+        registry_find(r->info.group, r->info.version, r->info.resource) == NULL)
+        custom_keeper_sync(r->thread); /* Its definition may be news to this thread. */
     /* An unknown group is nobody's path; an unknown version or resource is ours. */
     if (r->info.group.len != 0 && registry_has_group(r->info.group) == false) {
         req_text(r, 404, "text/plain; charset=utf-8", STR("404 page not found\n"));
         return;
     }
     s = find_resource(r);
+    if (s == NULL && r->res->custom != NULL)
+        s = hold_custom(r);
     if (s == NULL && !req_connects(r)) {
         s = negotiate(r);
         if (s == NULL)

@@ -123,7 +123,7 @@ static struct meta_v1_status *attempt(struct write *w)
     m->resource_version = scale->metadata.resource_version;
     if (scale->metadata.uid.len != 0)
         m->uid = scale->metadata.uid;
-    w->res->ops->scale_set(obj, scale->spec.replicas);
+    w->res->ops->scale_set(r->arena, obj, scale->spec.replicas);
     field_manager_from_scale(r->arena, w->res, &scale->metadata, m);
     return write_plan_update(w, kv, old, obj, NULL);
 }

@@ -6,6 +6,8 @@
 #include "apiserver/apiserver.h"
 
 #include "apiserver/authn.h"
+#include "apiserver/custom/keeper.h"
+#include "apiserver/custom/set.h"
 #include "apiserver/discovery.h"
 #include "apiserver/kubelet_pool.h"
 #include "apiserver/proxy.h"
@@ -75,13 +77,24 @@ static void on_defer_closed(struct defer_queue *q)
     UNUSED(q);
 }
 
-static void on_hub_closed(void *arg)
+static void on_keeper_closed(void *arg)
 {
     struct server_thread *t = arg;
     kubelet_pool_close(t->kubelets);
     t->kubelets = NULL;
     defer_queue_close(&t->defer, on_defer_closed);
     mailbox_close(&t->mailbox, on_mailbox_closed);
+}
+
+static void on_hub_closed(void *arg)
+{
+    struct server_thread *t = arg;
+    struct custom_keeper *k = t->keeper;
+    t->keeper = NULL;
+    if (k != NULL)
+        custom_keeper_close(k, on_keeper_closed, t);
+    else
+        on_keeper_closed(t);
 }
 
 static void on_http_closed(struct http_server *s, void *arg)
@@ -133,6 +146,10 @@ static int thread_open(struct server_thread *t, struct error *err)
     t->stop_mail.run = on_stop;
     defer_queue_init(&t->defer, &t->loop);
     code = watch_hub_new(t, &t->hub, err);
+    if (code == 0 && t->index == 0)
+        t->keeper = custom_keeper_new(t);
+    if (code == 0)
+        custom_keeper_sync(t);
     if (code == 0)
         code = kubelet_pool_new(t, &t->kubelets, err);
     if (code == 0)
@@ -149,6 +166,7 @@ static void thread_main(void *arg)
     if (!good)
         return; /* The program ends. */
     uv_run(&t->loop, UV_RUN_DEFAULT);
+    custom_set_leave();
     uv_loop_close(&t->loop);
 }
 

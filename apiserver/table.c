@@ -101,6 +101,12 @@ void cell_null(struct table_row *r)
     buf_puts(r->out, "null");
 }
 
+void cell_json(struct table_row *r, const struct json *j)
+{
+    next_cell(r);
+    json_write(j, true, r->out);
+}
+
 void cell_duration(struct table_row *r, int64_t seconds)
 {
     char text[AGE_TEXT_MAX];
@@ -200,7 +206,7 @@ void table_row_write(struct arena *a, const struct accepted *f, const struct res
                      enum include_object include, int64_t now_ns, struct buf *out)
 {
     AUTO_BUF conditions = BUF_INIT;
-    struct table_row row = {.arena = a, .out = out, .conditions = &conditions, .now_ns = now_ns};
+    struct table_row row = {.arena = a, .out = out, .conditions = &conditions, .now_ns = now_ns, .res = r};
     buf_puts(out, "{\"cells\":[");
     if (r->ops->row != NULL)
         r->ops->row(&row, msg);

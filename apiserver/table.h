@@ -19,6 +19,7 @@ struct table_row {
     struct buf *conditions; /* Written behind the cells. */
     int64_t now_ns;
     size_t cells;
+    const struct resource *res; /* As asked for. */
 };
 
 /* False: no such policy. Empty is INCLUDE_METADATA. */

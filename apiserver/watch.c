@@ -10,6 +10,8 @@
  * its own pace. A live one that lets too many bytes pile up is cut off. */
 #include "apiserver/watch.h"
 
+#include "apiserver/custom/keeper.h"
+#include "apiserver/custom/set.h"
 #include "apiserver/list_options.h"
 #include "apiserver/request.h"
 #include "apiserver/server_metrics.h"
@@ -48,7 +50,8 @@ struct hub_resource {
 struct watch_hub {
     struct server_thread *thread;
     struct store_cursor *cursor;
-    struct hub_resource *resources; /* By index of the primary resource. */
+    struct hub_resource **resources; /* By index of the primary resource; NULL: nobody watches. */
+    size_t resource_cap;
     struct list watchers;           /* All, whatever their state. */
     size_t count;
     uv_timer_t tick;
@@ -117,9 +120,24 @@ static struct str place_key(struct watcher *w)
     return STR_NULL;
 }
 
+/* Custom kinds come with indexes of their own, at any time. */
+static struct hub_resource *hub_resource(struct watch_hub *h, uint32_t index)
+{
+    if (index >= h->resource_cap) {
+        size_t cap = MAX_OF((size_t)index + 1, h->resource_cap * 2);
+        h->resources = xrealloc((void *)h->resources, cap * sizeof(*h->resources));
+        memset((void *)(h->resources + h->resource_cap), 0,
+               (cap - h->resource_cap) * sizeof(*h->resources));
+        h->resource_cap = cap;
+    }
+    if (h->resources[index] == NULL)
+        h->resources[index] = xzalloc(sizeof(*h->resources[index]));
+    return h->resources[index];
+}
+
 static void place(struct watcher *w)
 {
-    struct hub_resource *hr = &w->hub->resources[w->form.res->primary->index];
+    struct hub_resource *hr = hub_resource(w->hub, w->form.res->primary->index);
     if (hr->count++ == 0) {
         list_init(&hr->all);
         map_init(&hr->buckets);
@@ -140,7 +158,7 @@ static void place(struct watcher *w)
 
 static void unplace(struct watcher *w)
 {
-    struct hub_resource *hr = &w->hub->resources[w->form.res->primary->index];
+    struct hub_resource *hr = hub_resource(w->hub, w->form.res->primary->index);
     list_remove(&w->place);
     if (w->bucket != NULL && list_empty(&w->bucket->watchers)) {
         map_remove(&hr->buckets, w->bucket_key);
@@ -314,9 +332,10 @@ static void dispatch(struct watch_hub *h, const struct event *e, int64_t rev, in
 {
     struct str ns, name;
     const struct resource *res = registry_by_key(kv_key(e->kv), &ns, &name);
-    if (res == NULL || h->resources[res->index].count == 0)
+    if (res == NULL || res->index >= h->resource_cap || h->resources[res->index] == NULL ||
+        h->resources[res->index]->count == 0)
         return;
-    struct hub_resource *hr = &h->resources[res->index];
+    struct hub_resource *hr = h->resources[res->index];
     struct frame_cache cache = {.count = 0};
     AUTO_BUF key = BUF_INIT;
     offer_list(&hr->all, e, ns, name, rev, &cache, now_ns);
@@ -356,6 +375,25 @@ static void lost(struct watch_hub *h)
         PANIC("no event cursor: %s", error_message(&err));
 }
 
+/* A watch ends when its kind is no longer served as it was: the client comes
+ * again and finds the new form, or that it is gone. */
+static void end_stale(struct watch_hub *h)
+{
+    LIST_FOREACH_SAFE (it, &h->watchers) {
+        struct watcher *w = LIST_ENTRY(it, struct watcher, link);
+        const struct api_kind *k = w->form.res->kind;
+        if (w->form.res->custom != NULL &&
+            registry_find(str_of(k->group), str_of(k->version), str_of(k->resource)) != w->form.res)
+            end(w);
+    }
+}
+
+static void customs_changed(struct watch_hub *h)
+{
+    custom_keeper_sync(h->thread);
+    end_stale(h);
+}
+
 static void drain(struct watch_hub *h)
 {
     LOOP_CALLBACK("watch hub");
@@ -364,15 +402,21 @@ static void drain(struct watch_hub *h)
     const struct event_batch *b;
     bool is_lost = false;
     while ((b = store_cursor_next(h->cursor, &is_lost)) != NULL) {
-        for (uint32_t i = 0; h->count != 0 && i < b->count; i++)
-            dispatch(h, &b->events[i], b->rev, now_ns);
+        for (uint32_t i = 0; i < b->count; i++) {
+            if (h->count != 0)
+                dispatch(h, &b->events[i], b->rev, now_ns);
+            if (str_has_prefix(kv_key(b->events[i].kv), STR(CUSTOM_DEFINITIONS)))
+                customs_changed(h);
+        }
         if (uv_hrtime() - start > SLICE_NS) {
             deferred_post(&h->thread->defer, &h->again);
             return;
         }
     }
-    if (is_lost)
+    if (is_lost) {
         lost(h);
+        customs_changed(h);
+    }
 }
 
 static void on_events(void *arg)
@@ -423,12 +467,10 @@ int watch_hub_new(struct server_thread *t, struct watch_hub **ret, struct error 
 {
     struct watch_hub *h = xzalloc(sizeof(*h));
     h->thread = t;
-    h->resources = xzalloc(registry_count() * sizeof(*h->resources));
     list_init(&h->watchers);
     deferred_init(&h->again, hub_again);
     int code = open_cursor(h, err);
     if (code != 0) {
-        free(h->resources);
         free(h);
         return code;
     }
@@ -451,7 +493,9 @@ static void on_timer_closed(uv_handle_t *handle)
     struct watch_hub *h = handle->data;
     void (*cb)(void *) = h->on_closed;
     void *arg = h->closed_arg;
-    free(h->resources);
+    for (size_t i = 0; i < h->resource_cap; i++)
+        free(h->resources[i]);
+    free((void *)h->resources);
     free(h);
     if (cb != NULL)
         cb(arg);

@@ -127,8 +127,9 @@ static bool scale_get(struct arena *a, const void *obj, struct kind_scale *ret)
     return true;
 }
 
-static void scale_set(void *obj, int32_t replicas)
+static void scale_set(struct arena *a, void *obj, int32_t replicas)
 {
+    UNUSED(a);
     struct apps_v1_deployment *d = obj;
     d->spec.has_replicas = true;
     d->spec.replicas = replicas;

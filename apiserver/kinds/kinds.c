@@ -11,6 +11,7 @@ const struct kind_ops *const kind_table[] = {
     &kind_csidrivers,
     &kind_csinodes,
     &kind_csistoragecapacities,
+    &kind_customresourcedefinitions,
     &kind_daemonsets,
     &kind_deployments,
     &kind_deviceclasses,

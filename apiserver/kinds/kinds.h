@@ -13,6 +13,7 @@ extern const struct kind_ops kind_cronjobs;
 extern const struct kind_ops kind_csidrivers;
 extern const struct kind_ops kind_csinodes;
 extern const struct kind_ops kind_csistoragecapacities;
+extern const struct kind_ops kind_customresourcedefinitions;
 extern const struct kind_ops kind_daemonsets;
 extern const struct kind_ops kind_deployments;
 extern const struct kind_ops kind_deviceclasses;

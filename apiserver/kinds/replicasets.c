@@ -66,8 +66,9 @@ static bool scale_get(struct arena *a, const void *obj, struct kind_scale *ret)
     return true;
 }
 
-static void scale_set(void *obj, int32_t replicas)
+static void scale_set(struct arena *a, void *obj, int32_t replicas)
 {
+    UNUSED(a);
     struct apps_v1_replica_set *s = obj;
     s->spec.has_replicas = true;
     s->spec.replicas = replicas;

@@ -84,8 +84,9 @@ static bool scale_get(struct arena *a, const void *obj, struct kind_scale *ret)
     return true;
 }
 
-static void scale_set(void *obj, int32_t replicas)
+static void scale_set(struct arena *a, void *obj, int32_t replicas)
 {
+    UNUSED(a);
     struct core_v1_replication_controller *c = obj;
     c->spec.has_replicas = true;
     c->spec.replicas = replicas;

@@ -135,9 +135,10 @@ static struct json *merge_lists(struct arena *a, const struct field_type *t, con
     return out->array.count != 0 ? out : NULL;
 }
 
-static struct json *merge(struct arena *a, const struct field_type *t, const struct json *x,
+static struct json *merge(struct arena *a, const struct field_type *type, const struct json *x,
                           const struct json *y)
 {
+    const struct field_type own_type = field_type_of_value(type, x, y), *t = &own_type;
     if (tree_is_leaf(t) || (tree_is_empty(x) && tree_is_empty(y)))
         return own(y != NULL ? y : x);
     if (t->shape == FIELD_SHAPE_LIST)
@@ -197,9 +198,10 @@ static struct json *remove_from_map(struct arena *a, const struct field_type *t,
 }
 
 /* Some step of the set goes on below j. */
-static struct json *remove_items(struct arena *a, const struct field_type *t, const struct json *j,
-                                 const struct fieldset *set)
+static struct json *remove_items(struct arena *a, const struct field_type *type,
+                                 const struct json *j, const struct fieldset *set)
 {
+    const struct field_type own_type = field_type_of_value(type, j, NULL), *t = &own_type;
     if (t->shape < FIELD_SHAPE_ANY)
         return own(j);
     if (tree_is_leaf(t) || tree_is_empty(j))

@@ -146,9 +146,10 @@ static struct fieldset set_of_list(struct arena *a, const struct field_type *t,
     struct tree_item *items = tree_items(a, t, j, true, &n);
     for (size_t i = 0, same; i < n; i += same) {
         same = tree_run(&items[i], n - i);
-        bool deep = same == 1 && !tree_is_leaf(&below);
+        struct field_type own = field_type_of_value(&below, items[i].value, NULL);
+        bool deep = same == 1 && !tree_is_leaf(&own);
         fieldset_append(a, &out, &items[i].elem, true,
-                        deep ? set_of(a, &below, items[i].value) : FIELDSET_EMPTY);
+                        deep ? set_of(a, &own, items[i].value) : FIELDSET_EMPTY);
     }
     return out;
 }
@@ -164,6 +165,7 @@ static struct fieldset set_of_map(struct arena *a, const struct field_type *t, c
         struct fieldset children = FIELDSET_EMPTY;
         if (!field_type_member(t, m->key, &below))
             continue;
+        below = field_type_of_value(&below, m->value, NULL);
         bool leaf = tree_is_leaf(&below);
         if (!leaf)
             children = set_of(a, &below, m->value);
@@ -291,11 +293,12 @@ static void diff_maps(struct arena *a, const struct field_type *t, const struct 
     }
 }
 
-static void diff_value(struct arena *a, const struct field_type *t,
+static void diff_value(struct arena *a, const struct field_type *type,
                        const struct fieldpath_elem *elem, const struct json *x,
                        const struct json *y, struct fieldset_diff *out)
 {
     struct fieldset_diff below = {0};
+    const struct field_type own = field_type_of_value(type, x, y), *t = &own;
     if (tree_is_leaf(t) || (tree_is_empty(x) && tree_is_empty(y))) {
         /* What is empty on both sides is a leaf, too: null and {} differ. */
         bool changed = x == NULL || (y != NULL && !field_tree_equal(x, y));

@@ -1,6 +1,8 @@
 /* field_type.c - see field_type.h. */
 #include "lib/api/field_type.h"
 
+#include "lib/api/custom.h"
+#include "lib/api/structural.h"
 #include "lib/base/arena.h"
 #include "lib/base/buf.h"
 #include "lib/base/error.h"
@@ -9,6 +11,75 @@ enum { KEYS_MAX = 8 };
 
 static const struct field_type type_string = {.shape = FIELD_SHAPE_STRING};
 static const struct field_type type_any = {.shape = FIELD_SHAPE_ANY, .atomic = true};
+
+/* --- types of custom kinds --------------------------------------------------------- */
+/* What no schema describes: its type follows from the value. */
+static const struct field_type type_deduced = {.shape = FIELD_SHAPE_ANY, .deduced = true};
+
+static struct field_type schema_type(const struct structural *s)
+{
+    if (s == NULL)
+        return type_deduced;
+    if (s->int_or_string)
+        return (struct field_type){.shape = FIELD_SHAPE_SCALAR};
+    switch (s->type) {
+    case STRUCTURAL_STRING:
+        return type_string;
+    case STRUCTURAL_INTEGER:
+    case STRUCTURAL_NUMBER:
+        return (struct field_type){.shape = FIELD_SHAPE_NUMBER};
+    case STRUCTURAL_BOOLEAN:
+        return (struct field_type){.shape = FIELD_SHAPE_BOOL};
+    case STRUCTURAL_ARRAY:
+        return (struct field_type){
+            .shape = FIELD_SHAPE_LIST, .atomic = s->list == LIST_ATOMIC, .schema = s};
+    case STRUCTURAL_OBJECT:
+        if (s->member_count != 0 || s->has_additional || s->embedded || s->map_atomic)
+            return (struct field_type){
+                .shape = FIELD_SHAPE_MAP, .atomic = s->map_atomic, .schema = s};
+        break;
+    case STRUCTURAL_ANY:
+        break;
+    }
+    return type_deduced;
+}
+
+static struct field_type custom_root(const struct api_msg *m)
+{
+    return (struct field_type){
+        .shape = FIELD_SHAPE_MAP, .root = true, .schema = custom_type_of(m)->schema};
+}
+
+/* Members of objects that have a schema, or none at all. */
+static bool schema_member(const struct field_type *t, struct str name, struct field_type *ret)
+{
+    const struct structural *s = t->schema;
+    if ((t->root || (s != NULL && s->embedded)) && structural_is_meta(name)) {
+        *ret = str_eqc(name, "metadata") ? field_type_of_msg(&meta_v1_object_meta_msg)
+                                         : type_string;
+        return true;
+    }
+    const struct structural *below = structural_member(s, name);
+    if (below != NULL)
+        *ret = schema_type(below);
+    else if (s != NULL && s->has_additional && !s->forbids_additional)
+        *ret = schema_type(s->additional);
+    else if (s == NULL || s->preserve_unknown || s->embedded)
+        *ret = type_deduced;
+    else
+        return false;
+    return true;
+}
+
+struct field_type field_type_of_value(const struct field_type *t, const struct json *x,
+                                      const struct json *y)
+{
+    const struct json *j = x != NULL && x->type != JSON_NULL ? x : y;
+    if (!t->deduced || t->shape != FIELD_SHAPE_ANY || j == NULL || j->type != JSON_OBJECT ||
+        (y != NULL && y->type != JSON_NULL && y->type != JSON_OBJECT))
+        return *t;
+    return (struct field_type){.shape = FIELD_SHAPE_MAP, .deduced = true};
+}
 
 static struct field_type message_type(const struct api_msg *m)
 {
@@ -34,6 +105,8 @@ static struct field_type message_type(const struct api_msg *m)
     case API_SCHEMA_OR_ARRAY:
     case API_SCHEMA_OR_STRING_ARRAY:
         break;
+    case API_CUSTOM:
+        return custom_root(m);
     }
     return type_any;
 }
@@ -88,6 +161,8 @@ static bool is_type_meta(const struct api_msg *m, struct str name)
 
 bool field_type_declares(const struct field_type *t, struct str name)
 {
+    if (t->schema != NULL || t->root)
+        return (t->root && structural_is_meta(name)) || structural_member(t->schema, name) != NULL;
     return t->msg != NULL &&
            (api_field_by_json(t->msg, name) != NULL || is_type_meta(t->msg, name));
 }
@@ -98,6 +173,8 @@ bool field_type_member(const struct field_type *t, struct str name, struct field
         *ret = *t;
         return true;
     }
+    if (t->schema != NULL || t->root || t->deduced)
+        return schema_member(t, name, ret);
     if (t->msg == NULL) {
         if (t->field == NULL)
             return false;
@@ -116,6 +193,8 @@ bool field_type_member(const struct field_type *t, struct str name, struct field
 
 struct field_type field_type_element(const struct field_type *t)
 {
+    if (t->schema != NULL)
+        return schema_type(t->schema->items);
     return t->field != NULL ? value_type(t->field) : type_any;
 }
 
@@ -146,14 +225,39 @@ static const struct json *key_default(struct arena *a, const struct api_field *f
     return NULL;
 }
 
-static int no_keys(const struct api_field *f, struct error *err)
+/* The names of a keyed list's keys; returns how many, at most KEYS_MAX. */
+static size_t key_names(const struct field_type *list, struct str ret[KEYS_MAX])
+{
+    size_t n = 0;
+    if (list->schema != NULL) {
+        for (; n < list->schema->key_count && n < KEYS_MAX; n++)
+            ret[n] = list->schema->keys[n];
+        return n;
+    }
+    struct str rest = str_of(list->field->list_map_keys);
+    while (rest.len != 0 && n < KEYS_MAX)
+        str_cut(rest, ',', &ret[n++], &rest);
+    return n;
+}
+
+static const struct json *default_of_key(struct arena *a, const struct field_type *list,
+                                         struct str name)
+{
+    if (list->schema != NULL) {
+        const struct structural *s = structural_member(list->schema->items, name);
+        return s != NULL ? s->default_ : NULL;
+    }
+    const struct api_field *f = api_field_by_json(list->field->msg, name);
+    return f != NULL ? key_default(a, f) : NULL;
+}
+
+static int no_keys(const struct field_type *list, struct error *err)
 {
     AUTO_BUF b = BUF_INIT;
-    struct str rest = str_of(f->list_map_keys), name;
-    while (rest.len != 0) {
-        str_cut(rest, ',', &name, &rest);
-        buf_printf(&b, "%s\"" STR_FMT "\"", b.len != 0 ? " " : "", STR_ARG(name));
-    }
+    struct str names[KEYS_MAX];
+    size_t n = key_names(list, names);
+    for (size_t i = 0; i < n; i++)
+        buf_printf(&b, "%s\"" STR_FMT "\"", b.len != 0 ? " " : "", STR_ARG(names[i]));
     return error_set(err, E_INVALID,
                      "associative list with keys has an element that omits all key fields "
                      "[" STR_FMT "] (and doesn't have default values for any key fields)",
@@ -163,7 +267,8 @@ static int no_keys(const struct api_field *f, struct error *err)
 static int keyed_item(struct arena *a, const struct field_type *list, const struct json *item,
                       struct fieldpath_elem *ret, struct error *err)
 {
-    struct str rest = str_of(list->field->list_map_keys), name;
+    struct str names[KEYS_MAX];
+    size_t name_count = key_names(list, names);
     if (item->type == JSON_NULL)
         return error_set(err, E_INVALID, "associative list with keys may not have a null element");
     if (item->type != JSON_OBJECT)
@@ -171,17 +276,15 @@ static int keyed_item(struct arena *a, const struct field_type *list, const stru
                          "associative list with keys may not have non-map elements");
     struct fieldpath_key *keys = ARENA_ARRAY(a, struct fieldpath_key, KEYS_MAX);
     size_t n = 0;
-    while (rest.len != 0 && n < KEYS_MAX) {
-        str_cut(rest, ',', &name, &rest);
-        const struct json *value = json_get(item, name);
-        const struct api_field *f = api_field_by_json(list->field->msg, name);
-        if (value == NULL && f != NULL)
-            value = key_default(a, f);
+    for (size_t i = 0; i < name_count; i++) {
+        const struct json *value = json_get(item, names[i]);
+        if (value == NULL)
+            value = default_of_key(a, list, names[i]);
         if (value != NULL)
-            keys[n++] = (struct fieldpath_key){name, value};
+            keys[n++] = (struct fieldpath_key){names[i], value};
     }
     if (n == 0)
-        return no_keys(list->field, err);
+        return no_keys(list, err);
     fieldpath_sort_keys(keys, n);
     *ret = (struct fieldpath_elem){.kind = FIELDPATH_KEY};
     ret->key.items = keys;
@@ -192,7 +295,8 @@ static int keyed_item(struct arena *a, const struct field_type *list, const stru
 int field_type_item(struct arena *a, const struct field_type *list, const struct json *item,
                     struct fieldpath_elem *ret, struct error *err)
 {
-    if (list->field != NULL && (list->field->flags & API_F_LIST_MAP) != 0)
+    if (list->schema != NULL ? list->schema->list == LIST_MAP
+                             : list->field != NULL && (list->field->flags & API_F_LIST_MAP) != 0)
         return keyed_item(a, list, item, ret, err);
     switch (item->type) {
     case JSON_OBJECT:
@@ -213,7 +317,7 @@ int field_type_item(struct arena *a, const struct field_type *list, const struct
 /* The type behind one step; false: unknown. */
 static bool step(const struct field_type *t, const struct fieldpath_elem *e, struct field_type *ret)
 {
-    if (t->shape == FIELD_SHAPE_MAP && e->kind == FIELDPATH_NAME)
+    if ((t->shape == FIELD_SHAPE_MAP || t->deduced) && e->kind == FIELDPATH_NAME)
         return field_type_member(t, e->name, ret);
     if (t->shape == FIELD_SHAPE_LIST && e->kind != FIELDPATH_NAME) {
         *ret = field_type_element(t);

@@ -10,6 +10,7 @@
 #include "lib/api/schema.h"
 
 struct error;
+struct structural;
 
 enum field_shape {
     FIELD_SHAPE_STRING,
@@ -26,6 +27,10 @@ struct field_type {
     bool atomic;                   /* Lists and maps: one unit. */
     const struct api_msg *msg;     /* A struct's members; else NULL. */
     const struct api_field *field; /* Lists and maps of a field: the type of elements. */
+    /* Custom kinds: the schema in place of the tables; root: of an object. */
+    const struct structural *schema;
+    bool root;
+    bool deduced; /* Of no schema: as the value is. Objects are maps, the rest is one unit. */
 };
 
 struct field_type field_type_of_msg(const struct api_msg *m);
@@ -34,6 +39,10 @@ bool field_type_member(const struct field_type *t, struct str name, struct field
 /* Whether name is a declared member, not an entry of a map. */
 bool field_type_declares(const struct field_type *t, struct str name);
 struct field_type field_type_element(const struct field_type *t);
+/* The same for a given pair of values (before and after; NULL: none): what is
+ * deduced becomes a map where they are objects. */
+struct field_type field_type_of_value(const struct field_type *t, const struct json *x,
+                                      const struct json *y);
 
 /* The path element of an item of a list that is not atomic. E_INVALID with
  * upstream's words when it can have none. */

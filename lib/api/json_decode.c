@@ -104,8 +104,8 @@ static void put_path(const struct json_frame *f, struct buf *out)
 /* Upstream reports so many at most, each once. */
 enum { STRICT_ERRORS_MAX = 100 };
 
-static void report_strict(struct json_decoder *d, const char *what, const struct json_frame *frame,
-                          struct str name)
+void json_decode_report(struct json_decoder *d, const char *what, const struct json_frame *frame,
+                        struct str name)
 {
     struct api_warnings *w = d->warnings;
     if (w == NULL || w->count >= STRICT_ERRORS_MAX)
@@ -241,7 +241,7 @@ static void sort_entries(struct json_decoder *d, const struct api_field *f,
     qsort(order, n, sizeof(*order), compare_slots);
     for (size_t i = 0; i < n; i++) {
         if (i + 1 < n && str_eq(order[i].key, order[i + 1].key)) {
-            report_strict(d, "duplicate", frame, order[i].key);
+            json_decode_report(d, "duplicate", frame, order[i].key);
             continue;
         }
         memcpy(sorted + kept++ * size, items + order[i].index * size, size);
@@ -376,7 +376,7 @@ static int decode_members(struct json_decoder *d, const struct api_msg *m,
         const struct api_json_member *x = find_member(m, field.name, &next);
         if (x == NULL && !is_type_meta(m, field.name)) {
             struct str ignored;
-            report_strict(d, "unknown", frame, field.name);
+            json_decode_report(d, "unknown", frame, field.name);
             if ((r = json_lex_skip(&d->lex, depth, &ignored)) != 0)
                 return r;
             continue;
@@ -389,7 +389,7 @@ static int decode_members(struct json_decoder *d, const struct api_msg *m,
             bit = UINT64_C(1) << (index % 64);
         }
         if (x != NULL ? (*word & bit) != 0 : *meta)
-            report_strict(d, "duplicate", frame, field.name);
+            json_decode_report(d, "duplicate", frame, field.name);
         if (x == NULL) {
             *meta = true;
             r = skip_type_meta(d, &field);

@@ -30,9 +30,15 @@ int json_decode_special(struct json_decoder *d, const struct api_msg *m,
                         const struct json_frame *frame, unsigned depth, void *base);
 int json_decode_message(struct json_decoder *d, const struct api_msg *m,
                         const struct json_frame *frame, unsigned depth, void *base);
+/* Objects of custom kinds (json_decode_custom.c). */
+int json_decode_custom(struct json_decoder *d, const struct api_msg *m,
+                       const struct json_frame *frame, unsigned depth, void *base);
 int json_decode_list(struct json_decoder *d, const struct api_field *f,
                      const struct json_frame *frame, unsigned depth, void *base);
 
+/* A field that is unknown or stands twice, for those who ask. */
+void json_decode_report(struct json_decoder *d, const char *what, const struct json_frame *frame,
+                        struct str name);
 /* Remembers an error; 0, since decoding goes on. */
 int json_decode_wrong(struct json_decoder *d, const char *fmt, ...) PRINTF_LIKE(2, 3);
 /* Skips the value at p and remembers "cannot unmarshal <it> into ... of type

@@ -222,6 +222,8 @@ int json_decode_special(struct json_decoder *d, const struct api_msg *m,
         return decode_list_field(d, m, frame, depth, base);
     case API_GROUP_VERSION:
         return decode_group_version(d, base);
+    case API_CUSTOM:
+        return json_decode_custom(d, m, frame, depth, base);
     }
     PANIC("message %s has no special form", m->full_name);
 }

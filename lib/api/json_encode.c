@@ -6,6 +6,7 @@
 #include "api/meta_v1.h"
 #include "api/resource.h"
 #include "api/runtime.h"
+#include "lib/api/custom.h"
 #include "lib/api/json.h"
 #include "lib/api/json_text.h"
 #include "lib/api/json_write.h"
@@ -193,6 +194,20 @@ static void encode_schema_list(const struct apiextensions_v1_json_schema_props_o
     buf_putc(out, ']');
 }
 
+/* Metadata, and the other members by name. */
+static void encode_custom(const struct api_custom *x, bool first, unsigned depth, struct buf *out)
+{
+    json_text_name("metadata", 8, &first, out);
+    encode_message(&meta_v1_object_meta_msg, &x->metadata, depth + 1, out);
+    if (x->content->object.count == 0) {
+        buf_putc(out, '}');
+        return;
+    }
+    size_t at = out->len;
+    json_write(x->content, true, out);
+    out->data[at] = ','; /* In place of the brace that opens it. */
+}
+
 /* True when the message has a form of its own and was written. */
 static bool encode_special(const struct api_msg *m, const void *base, unsigned depth,
                            struct buf *out)
@@ -264,6 +279,10 @@ static bool encode_special(const struct api_msg *m, const void *base, unsigned d
         buf_putc(out, '"');
         return true;
     }
+    case API_CUSTOM:
+        buf_putc(out, '{');
+        encode_custom(base, true, depth, out);
+        return true;
     }
     return false;
 }
@@ -280,6 +299,11 @@ static void encode_message(const struct api_msg *m, const void *base, unsigned d
 void api_json_encode(const struct api_msg *m, const void *msg, struct str api_version,
                      struct str kind, struct buf *out)
 {
+    if (m->special == API_CUSTOM) {
+        bool named = json_text_open(api_version, kind, out);
+        encode_custom(msg, !named, 0, out);
+        return;
+    }
     if (encode_special(m, msg, 0, out))
         return;
     bool some = json_text_open(api_version, kind, out);

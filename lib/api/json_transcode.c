@@ -323,6 +323,7 @@ static int put_special(struct transcoder *t, const struct api_msg *m, struct sou
     case API_SCHEMA_OR_STRING_ARRAY:
     case API_STRING_LIST:
     case API_GROUP_VERSION:
+    case API_CUSTOM:
         return put_decoded(t, m, src);
     }
     return 1;

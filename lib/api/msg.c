@@ -4,6 +4,8 @@
 
 #include "api/meta_v1.h"
 #include "api/resource.h"
+#include "lib/api/custom.h"
+#include "lib/api/json.h"
 #include "lib/api/quantity.h"
 #include "lib/api/time.h"
 #include "lib/api/walk.h"
@@ -11,7 +13,13 @@
 
 void *api_msg_new(struct arena *a, const struct api_msg *m)
 {
-    return arena_zalloc(a, m->size);
+    void *msg = arena_zalloc(a, m->size);
+    if (m->special == API_CUSTOM) {
+        struct api_custom *x = msg;
+        x->msg = m;
+        x->content = json_object(a);
+    }
+    return msg;
 }
 
 static bool is_time(const struct api_msg *m)
@@ -81,6 +89,11 @@ void api_msg_copy(struct arena *a, const struct api_msg *m, void *dst, const voi
                 field_set_has(dst, f, field_has(src, f));
             copy_value(a, f, field_at(dst, f), field_at_const(src, f));
         }
+    }
+    if (m->special == API_CUSTOM) {
+        struct api_custom *x = dst;
+        x->msg = ((const struct api_custom *)src)->msg;
+        x->content = json_clone(a, ((const struct api_custom *)src)->content);
     }
 }
 
@@ -168,6 +181,9 @@ bool api_msg_equal(const struct api_msg *m, const void *x, const void *y)
     for (size_t i = 0; i < m->field_count; i++)
         if (!fields_equal(&m->fields[i], x, y))
             return false;
+    if (m->special == API_CUSTOM)
+        return json_equal(((const struct api_custom *)x)->content,
+                          ((const struct api_custom *)y)->content);
     return true;
 }
 
@@ -212,7 +228,7 @@ bool api_msg_is_zero(const struct api_msg *m, const void *x)
             return false;
         }
     }
-    return true;
+    return m->special != API_CUSTOM || ((const struct api_custom *)x)->content->object.count == 0;
 }
 
 static void drop_empty_items(const struct api_field *f, void *x)
@@ -227,7 +243,8 @@ static void drop_empty_items(const struct api_field *f, void *x)
 
 void api_msg_drop_empty(const struct api_msg *m, void *x)
 {
-    for (size_t i = 0; m->special == API_PLAIN && i < m->field_count; i++) {
+    bool has_fields = m->special == API_PLAIN || m->special == API_CUSTOM;
+    for (size_t i = 0; has_fields && i < m->field_count; i++) {
         const struct api_field *f = &m->fields[i];
         if (f->label != API_SINGULAR)
             drop_empty_items(f, x);

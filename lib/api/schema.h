@@ -64,6 +64,7 @@ enum api_special {
     API_SCHEMA_OR_STRING_ARRAY,
     API_STRING_LIST,   /* go_slice: a message of `items` whose JSON is a bare array */
     API_GROUP_VERSION, /* "group/version" */
+    API_CUSTOM,        /* an object of a custom kind: custom.h */
 };
 
 /* What a message is at the top of a document. */

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Replays recorded exchanges of an upstream API server against ours.
 
-For each topic of facts/live/exchanges that is in scope, starts a trireme-apiserver
+For each topic of facts/live/exchanges, starts a trireme-apiserver
 on loopback with a directory of its own and a port the kernel picks, replays it
 (several topics side by side: they mostly wait), and compares with test/replay/passing.txt, the list of steps that pass. The list
 only grows: a listed step that differs is a failure, an unlisted one that passes
@@ -24,10 +24,7 @@ import time
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 PASSING = os.path.join(ROOT, "test", "replay", "passing.txt")
 TOKEN = "replay-token"
-# Custom resources are not served yet; their topic waits
-# long for effects that cannot come.
 WORKERS = 8
-OUT_OF_SCOPE = {"customresources"}
 
 
 class Server:
@@ -116,7 +113,7 @@ def main():
     with open(PASSING) as f:
         ratchet = {tuple(l.rstrip("\n").split("\t", 1)) for l in f if "\t" in l}
     topics = a.topics or sorted(n[:-5] for n in os.listdir(os.path.join(folder, "exchanges"))
-                                if n.endswith(".json") and n[:-5] not in OUT_OF_SCOPE)
+                                if n.endswith(".json"))
     binary = os.path.join(a.bin, "trireme-apiserver")
     passed, failed, total, new, ran = 0, 0, 0, [], set()
     with concurrent.futures.ThreadPoolExecutor(WORKERS) as pool:

@@ -1,0 +1,294 @@
+/* keeper.c - see keeper.h. One transaction at a time; after each, everything is
+ * looked at again. */
+#include "apiserver/custom/keeper.h"
+
+#include "api/apiextensions_v1.h"
+#include "apiserver/apiserver.h"
+#include "apiserver/custom/definition.h"
+#include "apiserver/custom/names.h"
+#include "apiserver/custom/set.h"
+#include "apiserver/encode.h"
+#include "apiserver/field_manager.h"
+#include "apiserver/write.h"
+#include "lib/api/codec.h"
+#include "lib/base/arena.h"
+#include "lib/base/buf.h"
+#include "lib/base/env.h"
+#include "lib/base/error.h"
+#include "lib/base/log.h"
+#include "raftstore/store.h"
+
+#include <stdlib.h>
+
+#define crd_t struct apiextensions_v1_custom_resource_definition
+
+#define RETRY_MS 500u
+#define BATCH_OBJECTS 100u /* Deleted by one transaction. */
+#define FINALIZER "customresourcecleanup.apiextensions.k8s.io"
+
+struct custom_keeper {
+    struct server_thread *thread;
+    uv_timer_t timer;
+    bool pending; /* A transaction is under way. */
+    bool again;   /* Something changed meanwhile. */
+    bool closing;
+    void (*on_closed)(void *arg);
+    void *closed_arg;
+};
+
+/* One look at the store. */
+struct look {
+    struct custom_keeper *keeper;
+    struct arena *arena;
+    struct store_view *view;
+    const struct resource *res; /* customresourcedefinitions */
+    const struct kv **kvs;
+    const crd_t **all;
+    size_t count, cap, kv_cap;
+    int64_t now_s;
+    struct txn_build txn;
+    bool waits; /* For something that no definition's change will tell. */
+};
+
+static void run(struct custom_keeper *k);
+
+/* --- writing ----------------------------------------------------------------------------- */
+static void close_if_idle(struct custom_keeper *k);
+
+static void on_timer(uv_timer_t *t)
+{
+    run(t->data);
+}
+
+static void on_txn(int code, const struct txn_result *result, void *arg)
+{
+    struct custom_keeper *k = arg;
+    UNUSED(result); /* Not succeeded: somebody else was first, which a look will show. */
+    k->pending = false;
+    if (k->closing)
+        close_if_idle(k);
+    else if (code != 0)
+        uv_timer_start(&k->timer, on_timer, RETRY_MS, 0);
+    else
+        run(k);
+}
+
+static void put_definition(struct look *l, const struct kv *kv, crd_t *crd, const crd_t *old)
+{
+    AUTO_BUF b = BUF_INIT;
+    struct field_manager fm = {.arena = l->arena,
+                               .res = l->res,
+                               .kind = l->res->storage,
+                               .api_version = str_of(l->res->kind->api_version),
+                               .subresource = "status",
+                               .manager = STR("kube-apiserver"),
+                               .now_s = l->now_s};
+    struct str key = arena_str(l->arena, kv_key(kv));
+    field_manager_update(&fm, old, crd);
+    crd->metadata.resource_version = STR_NULL;
+    stored_encode(l->res, crd, &b);
+    txn_build_expect(&l->txn, key, kv->mod_rev);
+    txn_build_put(&l->txn, key, arena_str(l->arena, buf_str(&b)));
+}
+
+static void delete_definition(struct look *l, const struct kv *kv)
+{
+    struct str key = arena_str(l->arena, kv_key(kv));
+    txn_build_expect(&l->txn, key, kv->mod_rev);
+    txn_build_delete(&l->txn, key);
+}
+
+/* --- names --------------------------------------------------------------------------------- */
+static void look_at_names(struct look *l, size_t i)
+{
+    crd_t *crd = api_msg_clone(l->arena, l->res->storage->msg, l->all[i]);
+    if (custom_names_accept(l->arena, crd, l->all, l->count, l->now_s))
+        put_definition(l, l->kvs[i], crd, l->all[i]);
+}
+
+/* --- removing objects ------------------------------------------------------------------------ */
+static bool has_cleanup(const crd_t *crd)
+{
+    for (size_t i = 0; i < crd->metadata.finalizers_count; i++)
+        if (str_eqc(crd->metadata.finalizers[i], FINALIZER))
+            return true;
+    return false;
+}
+
+static void delete_object(struct look *l, const struct resource *res, const struct kv *kv)
+{
+    void *msg;
+    struct str key = arena_str(l->arena, kv_key(kv));
+    if (stored_decode(l->arena, res, kv_value(kv), kv->mod_rev, &msg, NULL) == 0) {
+        struct meta_v1_object_meta *m = api_meta_of(res->storage, msg);
+        if (m->finalizers_count != 0) {
+            l->waits = true;
+            if (m->deletion_timestamp != NULL)
+                return;
+            AUTO_BUF b = BUF_INIT;
+            m->deletion_timestamp = ARENA_NEW(l->arena, struct meta_v1_time);
+            m->deletion_timestamp->seconds = l->now_s;
+            m->has_deletion_grace_period_seconds = true;
+            m->deletion_grace_period_seconds = 0;
+            m->generation++;
+            m->resource_version = STR_NULL;
+            stored_encode(res, msg, &b);
+            txn_build_expect(&l->txn, key, kv->mod_rev);
+            txn_build_put(&l->txn, key, arena_str(l->arena, buf_str(&b)));
+            return;
+        }
+    }
+    txn_build_expect(&l->txn, key, kv->mod_rev);
+    txn_build_delete(&l->txn, key);
+}
+
+/* True: there are some. Operations are added for those that can go or be marked. */
+static bool delete_objects(struct look *l, const struct resource *res)
+{
+    struct store_iter it;
+    bool some = false;
+    struct str end = arena_printf(l->arena, STR_FMT "0",
+                                  STR_ARG(str_sub(res->prefix, 0, res->prefix.len - 1)));
+    if (store_iter_init(&it, l->view, res->prefix, end, 0) != 0)
+        return true;
+    for (const struct kv *kv; l->txn.op_count < BATCH_OBJECTS &&
+                              (kv = store_iter_next(&it)) != NULL;) {
+        some = true;
+        delete_object(l, res, kv);
+    }
+    return some;
+}
+
+static void drop_finalizer(struct arena *a, struct meta_v1_object_meta *m)
+{
+    struct str *kept = ARENA_ARRAY(a, struct str, m->finalizers_count + 1);
+    size_t n = 0;
+    for (size_t i = 0; i < m->finalizers_count; i++)
+        if (!str_eqc(m->finalizers[i], FINALIZER))
+            kept[n++] = m->finalizers[i];
+    m->finalizers = kept;
+    m->finalizers_count = n;
+}
+
+static void look_at_deleted(struct look *l, size_t i)
+{
+    const crd_t *old = l->all[i];
+    const struct custom_definition *d = custom_set_definition(old->metadata.name);
+    if (!has_cleanup(old))
+        return;
+    if (d != NULL && delete_objects(l, &d->storage->res))
+        return;
+    crd_t *crd = api_msg_clone(l->arena, l->res->storage->msg, old);
+    drop_finalizer(l->arena, &crd->metadata);
+    if (crd->metadata.finalizers_count == 0) {
+        delete_definition(l, l->kvs[i]);
+        return;
+    }
+    (void)custom_condition_set(l->arena, crd, "Terminating", false, "InstanceDeletionCompleted",
+                               STR("removed all instances"), l->now_s);
+    put_definition(l, l->kvs[i], crd, old);
+}
+
+/* --- looking ------------------------------------------------------------------------------------ */
+static void read_definitions(struct look *l)
+{
+    struct store_iter it;
+    void *msg;
+    struct str from = STR(CUSTOM_DEFINITIONS);
+    struct str end = arena_printf(l->arena, STR_FMT "0", STR_ARG(str_sub(from, 0, from.len - 1)));
+    if (store_iter_init(&it, l->view, from, end, 0) != 0)
+        return;
+    for (const struct kv *kv; (kv = store_iter_next(&it)) != NULL;) {
+        if (stored_decode(l->arena, l->res, kv_value(kv), kv->mod_rev, &msg, NULL) != 0)
+            continue;
+        l->kvs = arena_grow(l->arena, (void *)l->kvs, l->count, &l->kv_cap, sizeof(*l->kvs));
+        l->all = arena_grow(l->arena, (void *)l->all, l->count, &l->cap, sizeof(*l->all));
+        l->kvs[l->count] = kv;
+        l->all[l->count++] = msg;
+    }
+}
+
+static void commit(struct look *l)
+{
+    struct custom_keeper *k = l->keeper;
+    struct txn txn;
+    k->pending = true;
+    txn_build_run(&l->txn, &txn);
+    store_txn(k->thread->server->store, &txn, &k->thread->mailbox, on_txn, k);
+}
+
+static void run(struct custom_keeper *k)
+{
+    if (k->pending || k->closing) {
+        k->again = true;
+        return;
+    }
+    AUTO_ARENA *a = arena_new(0);
+    struct apiserver *s = k->thread->server;
+    struct look l = {.keeper = k,
+                     .arena = a,
+                     .view = store_view(s->store),
+                     .res = registry_storage(STR("apiextensions.k8s.io"),
+                                             STR("customresourcedefinitions")),
+                     .now_s = env_wall_ns(s->env) / 1000000000,
+                     .txn = {.arena = a}};
+    k->again = false;
+    uv_timer_stop(&k->timer);
+    (void)custom_set_sync(l.view);
+    read_definitions(&l);
+    for (size_t i = 0; i < l.count && l.txn.op_count == 0; i++) {
+        if (l.all[i]->metadata.deletion_timestamp != NULL)
+            look_at_deleted(&l, i);
+        else
+            look_at_names(&l, i);
+    }
+    if (l.txn.op_count != 0)
+        commit(&l);
+    else if (l.waits)
+        uv_timer_start(&k->timer, on_timer, RETRY_MS, 0);
+    store_view_unref(l.view);
+}
+
+void custom_keeper_sync(struct server_thread *t)
+{
+    struct store_view *v = store_view(t->server->store);
+    (void)custom_set_sync(v);
+    store_view_unref(v);
+    if (t->keeper != NULL)
+        run(t->keeper);
+}
+
+/* --- life ------------------------------------------------------------------------------------------ */
+struct custom_keeper *custom_keeper_new(struct server_thread *t)
+{
+    struct custom_keeper *k = xzalloc(sizeof(*k));
+    k->thread = t;
+    uv_timer_init(&t->loop, &k->timer);
+    k->timer.data = k;
+    uv_timer_start(&k->timer, on_timer, 0, 0);
+    return k;
+}
+
+static void on_timer_closed(uv_handle_t *h)
+{
+    struct custom_keeper *k = h->data;
+    void (*cb)(void *) = k->on_closed;
+    void *arg = k->closed_arg;
+    free(k);
+    cb(arg);
+}
+
+static void close_if_idle(struct custom_keeper *k)
+{
+    if (!k->pending)
+        uv_close((uv_handle_t *)&k->timer, on_timer_closed);
+}
+
+void custom_keeper_close(struct custom_keeper *k, void (*on_closed)(void *arg), void *arg)
+{
+    k->closing = true;
+    k->on_closed = on_closed;
+    k->closed_arg = arg;
+    uv_timer_stop(&k->timer);
+    close_if_idle(k);
+}

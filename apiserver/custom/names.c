@@ -1,0 +1,157 @@
+/* names.c - see names.h. */
+#include "apiserver/custom/names.h"
+
+#include "api/apiextensions_v1.h"
+#include "apiserver/custom/definition.h"
+#include "lib/api/codec.h"
+#include "lib/base/arena.h"
+
+#define crd_t struct apiextensions_v1_custom_resource_definition
+#define names_t struct apiextensions_v1_custom_resource_definition_names
+#define condition_t struct apiextensions_v1_custom_resource_definition_condition
+
+bool custom_condition_set(struct arena *a, crd_t *crd, const char *type, bool status,
+                          const char *reason, struct str message, int64_t now_s)
+{
+    condition_t wanted = {.type = str_of(type),
+                          .status = status ? STR("True") : STR("False"),
+                          .reason = str_of(reason),
+                          .message = message,
+                          .last_transition_time = {.seconds = now_s}};
+    size_t n = crd->status.conditions_count;
+    condition_t *list = ARENA_ARRAY(a, condition_t, n + 1);
+    for (size_t i = 0; i < n; i++)
+        list[i] = crd->status.conditions[i];
+    for (size_t i = 0; i < n; i++) {
+        if (!str_eqc(list[i].type, type))
+            continue;
+        if (str_eq(list[i].status, wanted.status))
+            wanted.last_transition_time = list[i].last_transition_time;
+        if (str_eq(list[i].status, wanted.status) && str_eq(list[i].reason, wanted.reason) &&
+            str_eq(list[i].message, wanted.message))
+            return false;
+        list[i] = wanted;
+        crd->status.conditions = list;
+        return true;
+    }
+    list[n] = wanted;
+    crd->status.conditions = list;
+    crd->status.conditions_count = n + 1;
+    return true;
+}
+
+/* --- who has a name ------------------------------------------------------------------- */
+static bool has_str(const struct str *list, size_t count, struct str s)
+{
+    for (size_t i = 0; i < count; i++)
+        if (str_eq(list[i], s))
+            return true;
+    return false;
+}
+
+/* Plurals, singulars and short names share one space. */
+static bool takes_resource(const names_t *n, struct str name)
+{
+    return str_eq(n->plural, name) || str_eq(n->singular, name) ||
+           has_str(n->short_names, n->short_names_count, name);
+}
+
+static bool takes_kind(const names_t *n, struct str name)
+{
+    return str_eq(n->kind, name) || str_eq(n->list_kind, name);
+}
+
+struct others {
+    const crd_t *self;
+    const crd_t *const *all;
+    size_t count;
+};
+
+static bool is_taken(const struct others *o, struct str name,
+                     bool (*takes)(const names_t *n, struct str name))
+{
+    for (size_t i = 0; i < o->count; i++)
+        if (!str_eq(o->all[i]->metadata.name, o->self->metadata.name) &&
+            str_eq(o->all[i]->spec.group, o->self->spec.group) && name.len != 0 &&
+            takes(&o->all[i]->status.accepted_names, name))
+            return true;
+    return false;
+}
+
+/* --- deciding --------------------------------------------------------------------------- */
+struct verdict {
+    const char *reason; /* NULL: nothing is wrong. */
+    struct str message;
+};
+
+static void refuse(struct arena *a, struct verdict *v, const char *reason, struct str name)
+{
+    struct str why = arena_printf(a, "\"" STR_FMT "\" is already in use", STR_ARG(name));
+    v->message = v->reason != NULL ? arena_printf(a, STR_FMT ", " STR_FMT, STR_ARG(v->message),
+                                                  STR_ARG(why))
+                                   : why;
+    v->reason = reason;
+}
+
+static void decide(struct arena *a, const struct others *o, const char *reason, struct str wanted,
+                   struct str *accepted, bool (*takes)(const names_t *n, struct str name),
+                   struct verdict *v)
+{
+    if (str_eq(wanted, *accepted))
+        return;
+    if (is_taken(o, wanted, takes))
+        refuse(a, v, reason, wanted);
+    else
+        *accepted = wanted;
+}
+
+static void decide_short(struct arena *a, const struct others *o, const names_t *wanted,
+                         names_t *accepted, struct verdict *v)
+{
+    bool free_all = true;
+    for (size_t i = 0; i < wanted->short_names_count; i++)
+        if (!has_str(accepted->short_names, accepted->short_names_count, wanted->short_names[i]) &&
+            is_taken(o, wanted->short_names[i], takes_resource)) {
+            refuse(a, v, "ShortNamesConflict", wanted->short_names[i]);
+            free_all = false;
+        }
+    if (!free_all)
+        return;
+    accepted->short_names = wanted->short_names;
+    accepted->short_names_count = wanted->short_names_count;
+}
+
+static struct verdict decide_all(struct arena *a, const struct others *o, names_t *accepted)
+{
+    const names_t *wanted = &o->self->spec.names;
+    struct verdict v = {0};
+    decide(a, o, "PluralConflict", wanted->plural, &accepted->plural, takes_resource, &v);
+    decide(a, o, "SingularConflict", wanted->singular, &accepted->singular, takes_resource, &v);
+    decide_short(a, o, wanted, accepted, &v);
+    decide(a, o, "KindConflict", wanted->kind, &accepted->kind, takes_kind, &v);
+    decide(a, o, "ListKindConflict", wanted->list_kind, &accepted->list_kind, takes_kind, &v);
+    accepted->categories = wanted->categories;
+    accepted->categories_count = wanted->categories_count;
+    return v;
+}
+
+bool custom_names_accept(struct arena *a, crd_t *crd, const crd_t *const *all, size_t count,
+                         int64_t now_s)
+{
+    struct others o = {crd, all, count};
+    names_t before = crd->status.accepted_names;
+    struct verdict v = decide_all(a, &o, &crd->status.accepted_names);
+    bool changed = !api_msg_equal(&apiextensions_v1_custom_resource_definition_names_msg, &before,
+                                  &crd->status.accepted_names);
+    bool good = v.reason == NULL;
+    changed |= custom_condition_set(a, crd, "NamesAccepted", good, good ? "NoConflicts" : v.reason,
+                                    good ? STR("no conflicts found") : v.message, now_s);
+    if (custom_condition(crd, "Established"))
+        return changed;
+    changed |= custom_condition_set(a, crd, "Established", good,
+                                    good ? "InitialNamesAccepted" : "NotAccepted",
+                                    good ? STR("the initial names have been accepted")
+                                         : STR("not all names are accepted"),
+                                    now_s);
+    return changed;
+}

@@ -258,9 +258,8 @@ static void warn_of_all(struct req *r, const struct api_kind *kind, const struct
         return;
     for (size_t i = 0; i < tree->object.count; i++)
         if (!structural_is_meta(tree->object.members[i].key))
-            str_list_add(&r->warnings,
-                         arena_printf(r->arena, "unknown field \"" STR_FMT "\"",
-                                      STR_ARG(tree->object.members[i].key)));
+            str_list_add(&r->warnings, arena_printf(r->arena, "unknown field \"" STR_FMT "\"",
+                                                    STR_ARG(tree->object.members[i].key)));
 }
 
 static struct meta_v1_status *decode_json(struct req *r, const struct api_kind *kind,

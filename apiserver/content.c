@@ -115,8 +115,7 @@ static bool transform_of(struct str params, struct accepted *a)
     return true;
 }
 
-static bool negotiate(struct str accept, bool custom, struct accepted *ret,
-                      bool *ret_bad_transform)
+static bool negotiate(struct str accept, bool custom, struct accepted *ret, bool *ret_bad_transform)
 {
     struct clause clauses[CLAUSES_MAX];
     size_t n = parse_accept(accept, clauses);

@@ -48,11 +48,12 @@ static void answer(struct collection *c)
     struct buf b = BUF_INIT;
     struct accepted form = {.media = MEDIA_JSON, .version = "v1"};
     struct error err = {0};
-    buf_printf(&b,
-               "{\"kind\":\"%s\",\"apiVersion\":\"%s\",\"metadata\":{%s\"resourceVersion\":\"%" PRId64
-               "\"},\"items\":[",
-               r->res->kind->list_kind, r->res->kind->api_version,
-               r->res->custom != NULL ? "\"continue\":\"\"," : "", store_view_rev(req_view(r)));
+    buf_printf(
+        &b,
+        "{\"kind\":\"%s\",\"apiVersion\":\"%s\",\"metadata\":{%s\"resourceVersion\":\"%" PRId64
+        "\"},\"items\":[",
+        r->res->kind->list_kind, r->res->kind->api_version,
+        r->res->custom != NULL ? "\"continue\":\"\"," : "", store_view_rev(req_view(r)));
     for (size_t i = 0; i < c->count; i++) {
         if (i != 0)
             buf_putc(&b, ',');

@@ -136,7 +136,8 @@ static void put_resource(struct buf *b, const struct resource *r)
     }
 }
 
-static void make_resource_list(struct documents *to, const char *path, struct str group, struct str version)
+static void make_resource_list(struct documents *to, const char *path, struct str group,
+                               struct str version)
 {
     const struct resource *list[512];
     size_t n = resources_of(group, version, list, ARRAY_SIZE(list));
@@ -363,7 +364,7 @@ bool discovery_serve(struct req *r)
     if ((str_eqc(path, "/api") || str_eqc(path, "/apis")) &&
         accept_aggregated(http_request_header(r->http, "accept"), &type, &v2beta1)) {
         d = map_get(&documents_now()->map, arena_printf(r->arena, STR_FMT " %s", STR_ARG(path),
-                                             v2beta1 ? "v2beta1" : "v2"));
+                                                        v2beta1 ? "v2beta1" : "v2"));
         ASSERT(d != NULL);
         struct str etag = arena_printf(r->arena, "\"%s\"", d->etag);
         http_response_header_str(r->http, STR("ETag"), etag);
@@ -387,7 +388,8 @@ static void serve_root(struct req *r)
                                          "/readyz",     "/version"};
     struct str paths[256], key;
     size_t n = 0, pos = 0;
-    while (n < ARRAY_SIZE(paths) - ARRAY_SIZE(others) && map_next(&documents_now()->map, &pos, &key, NULL))
+    while (n < ARRAY_SIZE(paths) - ARRAY_SIZE(others) &&
+           map_next(&documents_now()->map, &pos, &key, NULL))
         if (str_find(key, ' ', 0) < 0)
             paths[n++] = key;
     for (size_t i = 0; i < ARRAY_SIZE(others); i++)

@@ -186,8 +186,8 @@ static bool fields_match(const struct list_options *o, struct arena *scratch,
         for (const struct kind_field *f = res->ops->fields; f->label != NULL; f++) {
             if (!str_eqc(q->field, f->label))
                 continue;
-            struct str have = f->get != NULL ? f->get(scratch, msg)
-                                             : custom_field(scratch, f->path, msg);
+            struct str have =
+                f->get != NULL ? f->get(scratch, msg) : custom_field(scratch, f->path, msg);
             if (str_eq(have, q->value) == q->negated)
                 return false;
             break;

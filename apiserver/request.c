@@ -459,11 +459,10 @@ static struct meta_v1_status *negotiate(struct req *r)
     }
     r->accept = (struct accepted){.version = "v1", .pretty = pretty};
     if (bad_transform)
-        return status_new(r->arena, 406, "NotAcceptable",
-                          custom ? STR("only the following media types are accepted: "
-                                       TYPES_ACCEPTED_CUSTOM)
-                                 : STR("only the following media types are accepted: "
-                                       TYPES_ACCEPTED));
+        return status_new(
+            r->arena, 406, "NotAcceptable",
+            custom ? STR("only the following media types are accepted: " TYPES_ACCEPTED_CUSTOM)
+                   : STR("only the following media types are accepted: " TYPES_ACCEPTED));
     struct meta_v1_status *s =
         status_new(r->arena, 406, "NotAcceptable",
                    STR("406: Not Acceptable\n\nAvailable representations: " TYPES_ACCEPTED

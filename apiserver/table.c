@@ -206,7 +206,8 @@ void table_row_write(struct arena *a, const struct accepted *f, const struct res
                      enum include_object include, int64_t now_ns, struct buf *out)
 {
     AUTO_BUF conditions = BUF_INIT;
-    struct table_row row = {.arena = a, .out = out, .conditions = &conditions, .now_ns = now_ns, .res = r};
+    struct table_row row = {
+        .arena = a, .out = out, .conditions = &conditions, .now_ns = now_ns, .res = r};
     buf_puts(out, "{\"cells\":[");
     if (r->ops->row != NULL)
         r->ops->row(&row, msg);

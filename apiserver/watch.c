@@ -52,7 +52,7 @@ struct watch_hub {
     struct store_cursor *cursor;
     struct hub_resource **resources; /* By index of the primary resource; NULL: nobody watches. */
     size_t resource_cap;
-    struct list watchers;           /* All, whatever their state. */
+    struct list watchers; /* All, whatever their state. */
     size_t count;
     uv_timer_t tick;
     bool ticking, stopping;

@@ -103,12 +103,11 @@ static int init_columns(struct arena *a, struct custom_version *v, const version
             &spec->additional_printer_columns[i];
         struct str description = c->description;
         if (description.len == 0)
-            description = arena_printf(
-                a, "Custom resource definition column (in JSONPath format): " STR_FMT,
-                STR_ARG(c->json_path));
-        heads[i + 1] = (struct table_column){text(a, c->name), text(a, c->type),
-                                             text(a, c->format), text(a, description),
-                                             c->priority};
+            description =
+                arena_printf(a, "Custom resource definition column (in JSONPath format): " STR_FMT,
+                             STR_ARG(c->json_path));
+        heads[i + 1] = (struct table_column){text(a, c->name), text(a, c->type), text(a, c->format),
+                                             text(a, description), c->priority};
         cells[i].type = heads[i + 1].type;
         int code = jsonpath_parse(a, c->json_path, &cells[i].path, err);
         if (code != 0)
@@ -311,8 +310,7 @@ bool custom_definition_same(const struct custom_definition *d,
                          &d->object->status.accepted_names, &object->status.accepted_names);
 }
 
-bool custom_condition(const struct apiextensions_v1_custom_resource_definition *o,
-                      const char *type)
+bool custom_condition(const struct apiextensions_v1_custom_resource_definition *o, const char *type)
 {
     for (size_t i = 0; i < o->status.conditions_count; i++)
         if (str_eqc(o->status.conditions[i].type, type))

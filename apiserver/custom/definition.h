@@ -39,8 +39,8 @@ struct custom_version {
     const struct jsonpath *label_selector_path; /* NULL: none. */
     const struct custom_column *columns;        /* Behind the name. */
     size_t column_count;
-    struct str warning;  /* Of deprecated versions; empty: none. */
-    struct str head;     /* How stored objects begin, up to where the version goes. */
+    struct str warning;        /* Of deprecated versions; empty: none. */
+    struct str head;           /* How stored objects begin, up to where the version goes. */
     const struct json *schema; /* As given, for OpenAPI; NULL: none. */
 };
 

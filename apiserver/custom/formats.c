@@ -102,8 +102,8 @@ static struct {
      "([zZ]|[-+]\\d{2}:?\\d{2})$",
      days_fit, NULL},
     {"k8sshortname", "^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$", NULL, NULL},
-    {"k8slongname",
-     "^[a-z0-9]([-a-z0-9]*[a-z0-9])?(\\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$", NULL, NULL},
+    {"k8slongname", "^[a-z0-9]([-a-z0-9]*[a-z0-9])?(\\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$", NULL,
+     NULL},
 };
 
 static void compile_all(void)

@@ -147,12 +147,12 @@ static bool delete_objects(struct look *l, const struct resource *res)
 {
     struct store_iter it;
     bool some = false;
-    struct str end = arena_printf(l->arena, STR_FMT "0",
-                                  STR_ARG(str_sub(res->prefix, 0, res->prefix.len - 1)));
+    struct str end =
+        arena_printf(l->arena, STR_FMT "0", STR_ARG(str_sub(res->prefix, 0, res->prefix.len - 1)));
     if (store_iter_init(&it, l->view, res->prefix, end, 0) != 0)
         return true;
-    for (const struct kv *kv; l->txn.op_count < BATCH_OBJECTS &&
-                              (kv = store_iter_next(&it)) != NULL;) {
+    for (const struct kv *kv;
+         l->txn.op_count < BATCH_OBJECTS && (kv = store_iter_next(&it)) != NULL;) {
         some = true;
         delete_object(l, res, kv);
     }
@@ -189,7 +189,8 @@ static void look_at_deleted(struct look *l, size_t i)
     put_definition(l, l->kvs[i], crd, old);
 }
 
-/* --- looking ------------------------------------------------------------------------------------ */
+/* --- looking ------------------------------------------------------------------------------------
+ */
 static void read_definitions(struct look *l)
 {
     struct store_iter it;
@@ -225,13 +226,13 @@ static void run(struct custom_keeper *k)
     }
     AUTO_ARENA *a = arena_new(0);
     struct apiserver *s = k->thread->server;
-    struct look l = {.keeper = k,
-                     .arena = a,
-                     .view = store_view(s->store),
-                     .res = registry_storage(STR("apiextensions.k8s.io"),
-                                             STR("customresourcedefinitions")),
-                     .now_s = env_wall_ns(s->env) / 1000000000,
-                     .txn = {.arena = a}};
+    struct look l = {
+        .keeper = k,
+        .arena = a,
+        .view = store_view(s->store),
+        .res = registry_storage(STR("apiextensions.k8s.io"), STR("customresourcedefinitions")),
+        .now_s = env_wall_ns(s->env) / 1000000000,
+        .txn = {.arena = a}};
     k->again = false;
     uv_timer_stop(&k->timer);
     (void)custom_set_sync(l.view);
@@ -258,7 +259,8 @@ void custom_keeper_sync(struct server_thread *t)
         run(t->keeper);
 }
 
-/* --- life ------------------------------------------------------------------------------------------ */
+/* --- life
+ * ------------------------------------------------------------------------------------------ */
 struct custom_keeper *custom_keeper_new(struct server_thread *t)
 {
     struct custom_keeper *k = xzalloc(sizeof(*k));

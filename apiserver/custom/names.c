@@ -87,9 +87,9 @@ struct verdict {
 static void refuse(struct arena *a, struct verdict *v, const char *reason, struct str name)
 {
     struct str why = arena_printf(a, "\"" STR_FMT "\" is already in use", STR_ARG(name));
-    v->message = v->reason != NULL ? arena_printf(a, STR_FMT ", " STR_FMT, STR_ARG(v->message),
-                                                  STR_ARG(why))
-                                   : why;
+    v->message = v->reason != NULL
+                     ? arena_printf(a, STR_FMT ", " STR_FMT, STR_ARG(v->message), STR_ARG(why))
+                     : why;
     v->reason = reason;
 }
 
@@ -148,10 +148,9 @@ bool custom_names_accept(struct arena *a, crd_t *crd, const crd_t *const *all, s
                                     good ? STR("no conflicts found") : v.message, now_s);
     if (custom_condition(crd, "Established"))
         return changed;
-    changed |= custom_condition_set(a, crd, "Established", good,
-                                    good ? "InitialNamesAccepted" : "NotAccepted",
-                                    good ? STR("the initial names have been accepted")
-                                         : STR("not all names are accepted"),
-                                    now_s);
+    changed |= custom_condition_set(
+        a, crd, "Established", good, good ? "InitialNamesAccepted" : "NotAccepted",
+        good ? STR("the initial names have been accepted") : STR("not all names are accepted"),
+        now_s);
     return changed;
 }

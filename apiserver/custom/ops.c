@@ -26,9 +26,9 @@ static struct json *document(struct arena *a, const struct api_custom *x, bool m
     json_setc(a, root, "apiVersion", json_string(a, str_of(v->kind.api_version)));
     json_setc(a, root, "kind", json_string(a, str_of(v->kind.kind)));
     json_setc(a, root, "metadata",
-              metadata ? api_json_tree(a, &meta_v1_object_meta_msg, &x->metadata, STR_NULL,
-                                       STR_NULL)
-                       : json_object(a));
+              metadata
+                  ? api_json_tree(a, &meta_v1_object_meta_msg, &x->metadata, STR_NULL, STR_NULL)
+                  : json_object(a));
     for (size_t i = 0; i < x->content->object.count; i++) {
         const struct json_member *m = &x->content->object.members[i];
         json_set(a, root, m->key, m->value);
@@ -120,8 +120,8 @@ static void check_count(struct field_errors *errs, struct str path, const struct
         else
             json_write_go(v, &shown);
         struct str text = buf_str(&shown);
-        field_invalid_int(errs, &at, 0, STR_FMT " accessor error: " STR_FMT
-                                                " is of the type %s, expected int64",
+        field_invalid_int(errs, &at, 0,
+                          STR_FMT " accessor error: " STR_FMT " is of the type %s, expected int64",
                           STR_ARG(path), STR_ARG(text),
                           v->type == JSON_STRING   ? "string"
                           : v->type == JSON_DOUBLE ? "float64"
@@ -151,8 +151,8 @@ static bool blocks_rules(const struct field_errors *errs)
     return false;
 }
 
-static void check_rules(struct field_errors *errs, const struct structural *s,
-                        const struct json *j, const struct json *old)
+static void check_rules(struct field_errors *errs, const struct structural *s, const struct json *j,
+                        const struct json *old)
 {
     if (!s->has_rules_below)
         return;
@@ -169,8 +169,7 @@ static void validate(const struct kind_ctx *ctx, const struct api_custom *x,
 {
     /* The version that the client speaks says what is right. */
     const struct custom_type *asked = custom_type_of(ctx->request_kind->msg);
-    const struct custom_version *v =
-        custom_version_of_msg(asked != NULL ? &asked->msg : x->msg);
+    const struct custom_version *v = custom_version_of_msg(asked != NULL ? &asked->msg : x->msg);
     const struct structural *s = v->type.schema;
     struct json *j = document(ctx->arena, x, true), *before = NULL;
     if (old != NULL)
@@ -206,7 +205,8 @@ static const struct kind_sub status_sub[] = {
     {0},
 };
 
-/* --- scale ------------------------------------------------------------------------------------- */
+/* --- scale -------------------------------------------------------------------------------------
+ */
 static int32_t count_at(struct arena *a, const struct jsonpath *p, const struct json *j)
 {
     const struct json *v = p != NULL ? jsonpath_first(a, p, j) : NULL;
@@ -238,7 +238,8 @@ static void scale_set(struct arena *a, void *obj, int32_t replicas)
     (void)jsonpath_set(a, v->spec_replicas_path, x->content, json_int(a, replicas));
 }
 
-/* --- tables -------------------------------------------------------------------------------------- */
+/* --- tables --------------------------------------------------------------------------------------
+ */
 static void cell_text(struct table_row *r, const struct json *v)
 {
     AUTO_BUF b = BUF_INIT;

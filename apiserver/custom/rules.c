@@ -2,8 +2,8 @@
  * rules are taken, and their objects are judged by the rest of the schema. */
 #include "apiserver/custom/rules.h"
 
-void custom_rules_check(struct field_errors *errs, const struct structural *s,
-                        const struct json *j, const struct json *old)
+void custom_rules_check(struct field_errors *errs, const struct structural *s, const struct json *j,
+                        const struct json *old)
 {
     UNUSED(errs), UNUSED(s), UNUSED(j), UNUSED(old);
 }

@@ -13,8 +13,8 @@ struct structural;
 
 /* Evaluates every rule that applies to j, an object's whole document; old is
  * NULL for a new one. */
-void custom_rules_check(struct field_errors *errs, const struct structural *s,
-                        const struct json *j, const struct json *old);
+void custom_rules_check(struct field_errors *errs, const struct structural *s, const struct json *j,
+                        const struct json *old);
 /* Faults of the rules of one schema node, which stands at path, as
  * definitions are validated. */
 void custom_rules_compile(struct field_errors *errs, const struct field_path *path,

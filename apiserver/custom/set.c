@@ -23,7 +23,7 @@ struct entry {
 
 struct custom_set {
     _Atomic uint32_t refs;
-    int64_t rev; /* Of the view it was made from. */
+    int64_t rev;           /* Of the view it was made from. */
     struct entry *entries; /* By name. */
     size_t count;
     const struct resource **resources;
@@ -140,8 +140,8 @@ static struct custom_definition *make(const struct kv *kv, const struct entry *b
     else
         arena_free(a);
     if (code != 0)
-        log_warning("custom resource definition " STR_FMT " is not served: %s",
-                    STR_ARG(kv_key(kv)), error_message(&err));
+        log_warning("custom resource definition " STR_FMT " is not served: %s", STR_ARG(kv_key(kv)),
+                    error_message(&err));
     return d;
 }
 
@@ -275,10 +275,10 @@ static struct custom_set *build(const struct store_view *view, const struct cust
         e->name = own_str(str_sub(key, sizeof(CUSTOM_DEFINITIONS) - 1, key.len));
         e->mod_rev = found[i]->mod_rev;
         const struct entry *old = find_entry(before, e->name);
-        e->definition = old != NULL && old->mod_rev == e->mod_rev
-                            ? (old->definition != NULL ? custom_definition_ref(old->definition)
-                                                       : NULL)
-                            : make(found[i], old);
+        e->definition =
+            old != NULL && old->mod_rev == e->mod_rev
+                ? (old->definition != NULL ? custom_definition_ref(old->definition) : NULL)
+                : make(found[i], old);
         resources += e->definition != NULL ? e->definition->count : 0;
     }
     free((void *)found);
@@ -390,7 +390,8 @@ void *custom_set_derived(void *(*make_it)(void), void (*release)(void *made))
     return made;
 }
 
-/* --- versions ------------------------------------------------------------------------------------ */
+/* --- versions ------------------------------------------------------------------------------------
+ */
 void *custom_convert(struct arena *a, void *obj, const struct api_msg *to)
 {
     struct api_custom *x = obj;

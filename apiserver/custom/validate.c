@@ -53,10 +53,9 @@ static struct field_path place(struct check *c, struct str member)
 }
 
 #define HERE(c, member)                                                                            \
-    const struct field_path at_ = place((c), (member)),                                            \
-                            *at = (c)->fixed != NULL ? (c)->fixed                                  \
-                                  : at_.name[0] != '\0' ? &at_                                     \
-                                                        : PATH_ROOT
+    const struct field_path at_ = place((c), (member)), *at = (c)->fixed != NULL    ? (c)->fixed   \
+                                                              : at_.name[0] != '\0' ? &at_         \
+                                                                                    : PATH_ROOT
 
 static void invalid(struct check *c, struct str rendered, struct str why)
 {
@@ -201,8 +200,9 @@ static void check_combinations(struct check *c, const struct structural *s, cons
             general(c, "must validate one and only one schema (oneOf). Found none valid");
             merge(c, &best);
         } else if (n > 1) {
-            general(c, str_c(TEXT(c, "must validate one and only one schema (oneOf). Found %zu "
-                                     "valid alternatives",
+            general(c, str_c(TEXT(c,
+                                  "must validate one and only one schema (oneOf). Found %zu "
+                                  "valid alternatives",
                                   n)));
         }
     }
@@ -260,9 +260,9 @@ static void check_number(struct check *c, const struct structural *s, const stru
     struct arena *a = c->errs->arena;
     double v = j->type == JSON_INT ? (double)j->integer : j->number.value;
     if (s->has_multiple_of && s->multiple_of > 0 && !is_multiple(v, s->multiple_of))
-        invalid(c, render(a, j),
-                TEXT(c, "should be a multiple of " STR_FMT,
-                     STR_ARG(number_text(a, s->multiple_of))));
+        invalid(
+            c, render(a, j),
+            TEXT(c, "should be a multiple of " STR_FMT, STR_ARG(number_text(a, s->multiple_of))));
     if (s->has_maximum && (s->exclusive_maximum ? v >= s->maximum : v > s->maximum))
         invalid(c, render(a, j),
                 TEXT(c, "should be less than %s" STR_FMT,
@@ -367,8 +367,8 @@ static void check_members(struct check *c, const struct structural *s, const str
             struct str path = path_text(c), rendered = buf_str(&key);
             HERE(c, STR_NULL);
             field_invalid_raw(c->errs, at, rendered,
-                              STR_FMT "." STR_FMT " in body is a forbidden property",
-                              STR_ARG(path), STR_ARG(m->key));
+                              STR_FMT "." STR_FMT " in body is a forbidden property", STR_ARG(path),
+                              STR_ARG(m->key));
         } else if (s->additional != NULL) {
             member(c, s->additional, m->key, m->value, old);
         }

@@ -55,8 +55,7 @@ static void check_forbidden(struct field_errors *errs, const struct field_path *
         {p->definitions_count != 0, "definitions", "definitions is not supported"},
         {p->dependencies_count != 0, "dependencies", "dependencies is not supported"},
         {p->has_ref, "$ref", "$ref is not supported"},
-        {is_type(p, "null"), "type",
-         "type cannot be set to null, use nullable as an alternative"},
+        {is_type(p, "null"), "type", "type cannot be set to null, use nullable as an alternative"},
         {p->items != NULL && p->items->json_schemas_count != 0, "items",
          "items must be a schema object and not an array"},
         {p->unique_items, "uniqueItems",
@@ -199,8 +198,8 @@ static void check_forms(struct field_errors *errs, const struct field_path *path
 
 /* --- structure ------------------------------------------------------------------------------ */
 /* Inside a combination: nothing but rules for values. */
-static void check_nested(struct field_errors *errs, const struct field_path *path,
-                         const props_t *p, bool int_or_string)
+static void check_nested(struct field_errors *errs, const struct field_path *path, const props_t *p,
+                         bool int_or_string)
 {
     static const char undefined[] = "must be undefined to be structural",
                       empty[] = "must be empty to be structural",
@@ -246,7 +245,7 @@ static void check_nested(struct field_errors *errs, const struct field_path *pat
 static void check_complete(struct field_errors *errs, const struct field_path *path,
                            const props_t *p, const props_t *nested, const struct field_path *from)
 {
-    const props_t *lists[] = {nested->all_of, nested->any_of, nested->one_of, nested->not};
+    const props_t *lists[] = {nested->all_of, nested->any_of, nested->one_of, nested->not };
     const size_t counts[] = {nested->all_of_count, nested->any_of_count, nested->one_of_count,
                              nested->not != NULL};
     for (size_t i = 0; i < nested->properties_count; i++) {
@@ -416,7 +415,8 @@ static void check_defaults(struct field_errors *errs, const struct field_path *p
         check_defaults(errs, PATH(path, "additionalProperties"), s->additional);
 }
 
-/* --- the whole ----------------------------------------------------------------------------------- */
+/* --- the whole -----------------------------------------------------------------------------------
+ */
 static int by_text(const void *x, const void *y)
 {
     const struct field_error *a = x, *b = y;

@@ -46,8 +46,8 @@ static void set_defaults(const struct kind_ctx *ctx, void *obj)
     if (n->list_kind.len == 0 && n->kind.len != 0)
         n->list_kind = arena_printf(ctx->arena, STR_FMT "List", STR_ARG(n->kind));
     if (c->spec.conversion == NULL) {
-        c->spec.conversion = api_msg_new(
-            ctx->arena, &apiextensions_v1_custom_resource_conversion_msg);
+        c->spec.conversion =
+            api_msg_new(ctx->arena, &apiextensions_v1_custom_resource_conversion_msg);
         c->spec.conversion->strategy = STR("None");
     }
     const struct apiextensions_v1_webhook_conversion *w = c->spec.conversion->webhook;
@@ -117,10 +117,10 @@ static void mark_deleting(const struct kind_ctx *ctx, void *obj)
     f[n++] = STR(FINALIZER);
     m->finalizers = f;
     m->finalizers_count = n;
-    (void)custom_condition_set(
-        ctx->arena, c, "Terminating", true, "InstanceDeletionPending",
-        STR("CustomResourceDefinition marked for deletion; CustomResource deletion will begin soon"),
-        ctx->now_ns / 1000000000);
+    (void)custom_condition_set(ctx->arena, c, "Terminating", true, "InstanceDeletionPending",
+                               STR("CustomResourceDefinition marked for deletion; CustomResource "
+                                   "deletion will begin soon"),
+                               ctx->now_ns / 1000000000);
 }
 
 /* --- what all versions have alike ------------------------------------------------------ */
@@ -155,7 +155,8 @@ static struct hoisted hoist(const spec_t *s)
     struct hoisted h = {true, true, true, true};
     for (size_t i = 1; i < s->versions_count; i++) {
         const version_t *x = &s->versions[0], *y = &s->versions[i];
-        h.schema &= same_ptr(&apiextensions_v1_custom_resource_validation_msg, x->schema, y->schema);
+        h.schema &=
+            same_ptr(&apiextensions_v1_custom_resource_validation_msg, x->schema, y->schema);
         h.subresources &= same_ptr(&apiextensions_v1_custom_resource_subresources_msg,
                                    x->subresources, y->subresources);
         h.columns &= same_columns(x, y);
@@ -249,7 +250,8 @@ static void check_group(struct field_errors *errs, const struct field_path *path
         field_invalid(errs, path, group, "should be a domain with at least one dot");
 }
 
-/* --- parts of a version ------------------------------------------------------------------------ */
+/* --- parts of a version ------------------------------------------------------------------------
+ */
 static bool check_path(struct field_errors *errs, const struct field_path *p, struct str path)
 {
     const struct jsonpath *parsed;
@@ -444,10 +446,10 @@ static void check_spec(struct field_errors *errs, const spec_t *s)
         field_not_supported(errs, PATH(path, "scope"), s->scope, scopes);
     for (size_t i = 0; i < s->versions_count; i++)
         if (!has_schema(&s->versions[i]))
-            field_required(errs,
-                           PATH(PATH(PATH_INDEX(PATH(path, "versions"), i), "schema"),
-                                "openAPIV3Schema"),
-                           NULL);
+            field_required(
+                errs,
+                PATH(PATH(PATH_INDEX(PATH(path, "versions"), i), "schema"), "openAPIV3Schema"),
+                NULL);
     check_versions(errs, PATH(path, "versions"), s, &h);
     require_names(errs, PATH(path, "names"), &s->names);
     check_names(errs, PATH(path, "names"), &s->names);
@@ -455,8 +457,8 @@ static void check_spec(struct field_errors *errs, const spec_t *s)
         const version_t *v = &s->versions[0];
         bool status = false;
         for (size_t i = 0; i < s->versions_count; i++)
-            status |= s->versions[i].subresources != NULL &&
-                      s->versions[i].subresources->status != NULL;
+            status |=
+                s->versions[i].subresources != NULL && s->versions[i].subresources->status != NULL;
         if (h.schema)
             crd_check_schema(errs, PATH(PATH(path, "validation"), "openAPIV3Schema"), v->schema,
                              status);
@@ -488,15 +490,14 @@ static void check_stored(struct field_errors *errs, const crd_t *c)
         for (size_t j = 0; j < c->spec.versions_count; j++)
             known |= str_eq(c->spec.versions[j].name, stored[i]);
         if (!known)
-            field_invalid(errs, PATH_INDEX(path, i), stored[i], "missing from spec.versions; %s",
-                          str_c(arena_printf(errs->arena, STR_FMT
-                                             " was previously a storage version, and must remain "
-                                             "in spec.versions until a storage migration ensures "
-                                             "no data remains persisted in " STR_FMT
-                                             " and removes " STR_FMT
-                                             " from status.storedVersions",
-                                             STR_ARG(stored[i]), STR_ARG(stored[i]),
-                                             STR_ARG(stored[i]))));
+            field_invalid(
+                errs, PATH_INDEX(path, i), stored[i], "missing from spec.versions; %s",
+                str_c(arena_printf(errs->arena,
+                                   STR_FMT " was previously a storage version, and must remain "
+                                           "in spec.versions until a storage migration ensures "
+                                           "no data remains persisted in " STR_FMT
+                                           " and removes " STR_FMT " from status.storedVersions",
+                                   STR_ARG(stored[i]), STR_ARG(stored[i]), STR_ARG(stored[i]))));
         found |= str_eq(stored[i], storage);
     }
     if (!found)
@@ -515,8 +516,8 @@ static bool is_approved(const crd_t *c, const struct str **ret)
     *ret = api_str_map_get(c->metadata.annotations, c->metadata.annotations_count, STR(APPROVED));
     if (!is_protected(c->spec.group))
         return true;
-    return *ret != NULL && (str_has_prefix(**ret, STR("unapproved")) ||
-                            str_find_str(**ret, STR("://")) > 0);
+    return *ret != NULL &&
+           (str_has_prefix(**ret, STR("unapproved")) || str_find_str(**ret, STR("://")) > 0);
 }
 
 static void check_approval(struct field_errors *errs, const crd_t *c, const crd_t *old)
@@ -531,10 +532,10 @@ static void check_approval(struct field_errors *errs, const crd_t *c, const crd_
                        "protected groups must have approval annotation \"" APPROVED
                        "\", " APPROVED_WHY);
     else
-        field_invalid(errs, path, *value,
-                      "protected groups must have approval annotation \"" APPROVED
-                      "\" with either a URL or a reason starting with \"unapproved\", "
-                      APPROVED_WHY);
+        field_invalid(
+            errs, path, *value,
+            "protected groups must have approval annotation \"" APPROVED
+            "\" with either a URL or a reason starting with \"unapproved\", " APPROVED_WHY);
 }
 
 static void check_preserving(struct field_errors *errs, const crd_t *c)

@@ -55,8 +55,8 @@ static bool schema_member(const struct field_type *t, struct str name, struct fi
 {
     const struct structural *s = t->schema;
     if ((t->root || (s != NULL && s->embedded)) && structural_is_meta(name)) {
-        *ret = str_eqc(name, "metadata") ? field_type_of_msg(&meta_v1_object_meta_msg)
-                                         : type_string;
+        *ret =
+            str_eqc(name, "metadata") ? field_type_of_msg(&meta_v1_object_meta_msg) : type_string;
         return true;
     }
     const struct structural *below = structural_member(s, name);

@@ -86,10 +86,9 @@ static int members(struct json_decoder *d, const struct json_frame *frame, unsig
                 json_decode_report(d, "duplicate", frame, field.name);
             *seen = true;
             struct str ignored;
-            r = field.name.data[0] == 'm'
-                    ? json_decode_message(d, &meta_v1_object_meta_msg, &field, depth + 1,
-                                          &obj->metadata)
-                    : json_lex_skip(&d->lex, depth, &ignored);
+            r = field.name.data[0] == 'm' ? json_decode_message(d, &meta_v1_object_meta_msg, &field,
+                                                                depth + 1, &obj->metadata)
+                                          : json_lex_skip(&d->lex, depth, &ignored);
             if (r != 0)
                 break;
             continue;

@@ -10,8 +10,15 @@
 #define DESCENT_MAX 128u
 
 enum step_type { STEP_NAME, STEP_ALL, STEP_INDEX, STEP_SLICE, STEP_FILTER, STEP_DESCENT };
-enum compare { COMPARE_EXISTS, COMPARE_EQ, COMPARE_NE, COMPARE_LT, COMPARE_LE, COMPARE_GT,
-               COMPARE_GE };
+enum compare {
+    COMPARE_EXISTS,
+    COMPARE_EQ,
+    COMPARE_NE,
+    COMPARE_LT,
+    COMPARE_LE,
+    COMPARE_GT,
+    COMPARE_GE
+};
 
 struct operand {
     const struct jsonpath *path; /* From the item; NULL: the value. */
@@ -256,8 +263,7 @@ static int parse_steps(struct parse *p, const char *until, struct jsonpath *out)
     return code;
 }
 
-int jsonpath_parse(struct arena *a, struct str text, const struct jsonpath **ret,
-                   struct error *err)
+int jsonpath_parse(struct arena *a, struct str text, const struct jsonpath **ret, struct error *err)
 {
     struct jsonpath *out = ARENA_NEW(a, struct jsonpath);
     text = str_trim(text);
@@ -313,8 +319,7 @@ static void add_slice(struct arena *a, struct jsonpath_results *r, const struct 
         add(a, r, j->array.items[i]);
 }
 
-static const struct json *operand(struct arena *a, const struct operand *o,
-                                  const struct json *item)
+static const struct json *operand(struct arena *a, const struct operand *o, const struct json *item)
 {
     return o->path != NULL ? jsonpath_first(a, o->path, item) : o->value;
 }
@@ -432,8 +437,7 @@ size_t jsonpath_names(const struct jsonpath *p, struct str *ret, size_t max)
     return n;
 }
 
-bool jsonpath_set(struct arena *a, const struct jsonpath *p, struct json *root,
-                  struct json *value)
+bool jsonpath_set(struct arena *a, const struct jsonpath *p, struct json *root, struct json *value)
 {
     struct json *at = root;
     for (size_t i = 0; i + 1 < p->count; i++) {

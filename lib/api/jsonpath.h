@@ -36,7 +36,6 @@ bool jsonpath_is_simple(const struct jsonpath *p);
 size_t jsonpath_names(const struct jsonpath *p, struct str *ret, size_t max);
 /* Sets the value at a simple path, making objects on the way. False: something
  * on the way is no object. */
-bool jsonpath_set(struct arena *a, const struct jsonpath *p, struct json *root,
-                  struct json *value);
+bool jsonpath_set(struct arena *a, const struct jsonpath *p, struct json *root, struct json *value);
 
 #endif

@@ -23,8 +23,8 @@ bool structural_is_meta(struct str name)
 
 static enum structural_type type_of(struct str name)
 {
-    static const char *const names[] = {"", "object", "array", "string", "integer", "number",
-                                        "boolean"};
+    static const char *const names[] = {"",        "object", "array",  "string",
+                                        "integer", "number", "boolean"};
     for (size_t i = 0; i < ARRAY_SIZE(names); i++)
         if (str_eqc(name, names[i]))
             return (enum structural_type)i;

@@ -38,8 +38,7 @@ static void report(struct prune *p, struct str name)
     size_t len = push_name(p, name);
     w->items = arena_grow(p->arena, w->items, w->count, &w->cap, sizeof(*w->items));
     struct str path = buf_str(&p->path);
-    w->items[w->count++] =
-        arena_printf(p->arena, "unknown field \"" STR_FMT "\"", STR_ARG(path));
+    w->items[w->count++] = arena_printf(p->arena, "unknown field \"" STR_FMT "\"", STR_ARG(path));
     buf_truncate(&p->path, len);
 }
 

@@ -7,21 +7,26 @@
 #ifndef APISERVER_OPENAPI_H
 #define APISERVER_OPENAPI_H
 
+#include "lib/api/scheme.h"
 #include "lib/base/base.h"
 #include "lib/base/str.h"
 
-struct api_kind;
 struct buf;
 struct json;
 
 enum openapi_version { OPENAPI_V2, OPENAPI_V3 };
 
+/* A kind without a generated table: its schema says what it is. */
+static inline bool openapi_is_custom(const struct api_kind *k)
+{
+    return k->msg == NULL || k->msg->special == API_CUSTOM;
+}
+
 /* One resource of a group version. */
 struct openapi_resource {
-    const struct api_kind
-        *kind; /* Names, scope, verbs, subresources; msg is NULL for a custom one. */
-    const struct json *schema; /* Of a custom kind: OpenAPI v3, as its definition gives it. */
-    bool returns_deleted;      /* Deleting answers with the object. */
+    const struct api_kind *kind; /* Names, scope, verbs, subresources; openapi_is_custom() tells. */
+    const struct json *schema;   /* Of a custom kind: OpenAPI v3, as its definition gives it. */
+    bool returns_deleted;        /* Deleting answers with the object. */
 };
 
 struct openapi_group_version {
@@ -54,5 +59,8 @@ bool openapi_v3_document(const struct openapi_sources *s, struct str name, bool 
  * thread. Documents of group versions whose resources are the same array are
  * kept. Any thread. */
 void openapi_publish(const struct openapi_sources *s, void (*release)(struct openapi_sources *s));
+
+/* Those of the built-in kinds; they last for ever. */
+const struct openapi_sources *openapi_built_in(void);
 
 #endif

@@ -128,7 +128,8 @@ static struct str add_custom(struct openapi_defs *d, const struct openapi_resour
 
 struct str openapi_defs_kind(struct openapi_defs *d, const struct openapi_resource *r)
 {
-    return r->kind->msg != NULL ? openapi_defs_message(d, r->kind->msg) : add_custom(d, r, false);
+    return !openapi_is_custom(r->kind) ? openapi_defs_message(d, r->kind->msg)
+                                       : add_custom(d, r, false);
 }
 
 struct str openapi_defs_list(struct openapi_defs *d, const struct openapi_resource *r)

@@ -115,7 +115,7 @@ static struct openapi_item *new_item(struct build *b, struct str path)
     list->items = arena_grow(b->arena, list->items, list->count, &list->cap, sizeof(*list->items));
     struct openapi_item *it = &list->items[list->count++];
     *it = (struct openapi_item){
-        .path = path, .kind = b->kind->kind, .protobuf = b->kind->msg != NULL};
+        .path = path, .kind = b->kind->kind, .protobuf = !openapi_is_custom(b->kind)};
     return it;
 }
 

@@ -69,7 +69,8 @@ struct task {
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 static struct document_set *current;
 static struct list tasks;
-static bool building; /* The thread is there and looks at the tasks again. */
+static struct openapi_sources built_in; /* Constant from the start. */
+static bool building;                   /* The thread is there and looks at the tasks again. */
 
 /* --- sets ----------------------------------------------------------------------------------------
  */
@@ -180,7 +181,13 @@ void openapi_init(void)
                 (struct openapi_group_version){g[i].name, g[i].versions[j], list,
                                                fill_resources(list, g[i].name, g[i].versions[j])};
         }
-    openapi_publish(&(struct openapi_sources){versions, n}, NULL);
+    built_in = (struct openapi_sources){versions, n};
+    openapi_publish(&built_in, NULL);
+}
+
+const struct openapi_sources *openapi_built_in(void)
+{
+    return &built_in;
 }
 
 /* --- building: on the builder thread

@@ -3,6 +3,7 @@
 
 #include "api/apiextensions_v1.h"
 #include "apiserver/custom/definition.h"
+#include "apiserver/custom/publish.h"
 #include "apiserver/encode.h"
 #include "lib/api/codec.h"
 #include "lib/api/structural.h"
@@ -297,6 +298,16 @@ static struct custom_set *build(const struct store_view *view, const struct cust
     return s;
 }
 
+static bool serves_otherwise(const struct custom_set *x, const struct custom_set *before)
+{
+    if (before == NULL || x->resource_count != before->resource_count)
+        return x->resource_count != 0 || before != NULL;
+    for (size_t i = 0; i < x->resource_count; i++)
+        if (x->resources[i] != before->resources[i])
+            return true;
+    return false;
+}
+
 bool custom_set_sync(const struct store_view *view)
 {
     int64_t rev = store_view_rev(view);
@@ -305,6 +316,8 @@ bool custom_set_sync(const struct store_view *view)
         struct custom_set *s = build(view, newest);
         if (s != NULL) {
             s->rev = rev;
+            if (serves_otherwise(s, newest))
+                custom_publish(s->resources, s->resource_count);
             set_unref(newest);
             newest = s;
         } else if (newest != NULL) {

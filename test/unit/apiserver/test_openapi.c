@@ -79,6 +79,17 @@ static const char *property(struct arena *a, const struct json *doc, const char 
     return text(a, p);
 }
 
+/* '_' stands where protobuf allows no '-'. */
+static const char *open_name(struct arena *a, const struct api_msg *m)
+{
+    char *name =
+        arena_strdup(a, str_c(arena_printf(a, "io.k8s.%s", m->full_name + sizeof("k8s.io.") - 1)));
+    for (char *p = name; *p != '\0'; p++)
+        if (*p == '_')
+            *p = '-';
+    return name;
+}
+
 /* "#/definitions/NAME" and its kin name a member of the document. */
 static void check_refs(const struct json *doc, const struct json *j)
 {
@@ -172,8 +183,7 @@ START_TEST(kinds)
     struct json *doc = v2(a, &sources);
     for (size_t i = 0; i < registry_count(); i++) {
         const struct api_kind *k = registry_at(i)->kind;
-        const struct json *d = definition(
-            doc, str_c(arena_printf(a, "io.k8s.%s", k->msg->full_name + sizeof("k8s.io.") - 1)));
+        const struct json *d = definition(doc, open_name(a, k->msg));
         ck_assert_msg(json_get_str(d, "description").len > 10, "%s has no description", k->kind);
         ck_assert_str_eq(
             text(a, json_getc(d, "x-kubernetes-group-version-kind")),

@@ -66,12 +66,16 @@ void status_add_cause(struct arena *a, struct meta_v1_status *s, const char *rea
                       struct str message, struct str field)
 {
     struct meta_v1_status_details *d = status_details(a, s);
-    struct meta_v1_status_cause *causes =
-        ARENA_ARRAY(a, struct meta_v1_status_cause, d->causes_count + 1);
-    if (d->causes_count != 0)
-        memcpy(causes, d->causes, d->causes_count * sizeof(*causes));
-    causes[d->causes_count++] = (struct meta_v1_status_cause){str_of(reason), message, field};
-    d->causes = causes;
+    size_t n = d->causes_count;
+    /* There is room up to the next power of two. */
+    if ((n & (n - 1)) == 0) {
+        struct meta_v1_status_cause *causes =
+            ARENA_ARRAY(a, struct meta_v1_status_cause, n == 0 ? 1 : 2 * n);
+        if (n != 0)
+            memcpy(causes, d->causes, n * sizeof(*causes));
+        d->causes = causes;
+    }
+    d->causes[d->causes_count++] = (struct meta_v1_status_cause){str_of(reason), message, field};
 }
 
 static void describe(struct arena *a, struct meta_v1_status *s, struct group_resource gr,
@@ -157,7 +161,10 @@ struct meta_v1_status *status_invalid(struct arena *a, const char *group, const 
         a, 422, "Invalid", STR_FMT " \"" STR_FMT "\" is invalid: " STR_FMT,
         STR_ARG(group_resource_text(a, gk)), STR_ARG(name), STR_ARG(field_errors_text(a, errs)));
     describe(a, s, gk, name);
-    s->details->causes = ARENA_ARRAY(a, struct meta_v1_status_cause, errs->count);
+    size_t room = 1; /* As status_add_cause() expects it. */
+    while (room < errs->count)
+        room *= 2;
+    s->details->causes = ARENA_ARRAY(a, struct meta_v1_status_cause, room);
     s->details->causes_count = errs->count;
     for (size_t i = 0; i < errs->count; i++)
         s->details->causes[i] =

@@ -281,6 +281,27 @@ START_TEST(conflicts_name_managers_and_fields)
 }
 END_TEST
 
+/* However many fields conflict, the answer is made in linear space. */
+START_TEST(many_conflicts_are_bounded)
+{
+    AUTO_ARENA *a = arena_new(0);
+    struct bed b = config_maps(a);
+    AUTO_BUF mine = BUF_INIT, yours = BUF_INIT;
+    for (int i = 0; i < 5000; i++) {
+        buf_printf(&mine, "%s'k%d':'1'", i != 0 ? "," : "", i);
+        buf_printf(&yours, "%s'k%d':'2'", i != 0 ? "," : "", i);
+    }
+    static const char form[] =
+        "{" CONFIG ",'metadata':{'name':'c','uid':'u'},'data':{" STR_FMT "}}";
+    apply(&b, "one", str_c(arena_printf(a, form, STR_ARG(buf_str(&mine)))));
+    size_t before = arena_bytes(a);
+    struct meta_v1_status *s =
+        try_apply(&b, "two", str_c(arena_printf(a, form, STR_ARG(buf_str(&yours)))), false);
+    ck_assert_uint_eq(s->details->causes_count, 5000);
+    ck_assert_uint_lt(arena_bytes(a) - before, 64u << 20);
+}
+END_TEST
+
 /* What was there before anyone applied belongs to one who stands for the past;
  * kubectl may take over what it applied from the client's side. */
 START_TEST(objects_from_before_apply)
@@ -416,6 +437,7 @@ UNIT_MAIN("field_manager", {
     UNIT_TEST(versions_are_kept_apart);
     UNIT_TEST(applied_fields_come_and_go);
     UNIT_TEST(conflicts_name_managers_and_fields);
+    UNIT_TEST(many_conflicts_are_bounded);
     UNIT_TEST(objects_from_before_apply);
     UNIT_TEST(the_same_again_is_no_change);
     UNIT_TEST(items_of_keyed_lists);

@@ -27,6 +27,7 @@ struct metric;
 struct store;
 struct tls_context;
 struct watch_hub;
+struct webhook_pool;
 
 #define BODY_BYTES_MAX (3u << 20)
 #define SERVER_THREADS_MAX 64u
@@ -68,6 +69,7 @@ struct server_thread {
     struct http_server *http;
     struct watch_hub *hub;
     struct kubelet_pool *kubelets;
+    struct webhook_pool *webhooks;
     struct custom_keeper *keeper; /* On the first thread; else NULL. */
     struct event_lease event_lease;
     int start_code; /* Outcome of starting, read after start_done. */

@@ -47,6 +47,7 @@ struct str_list;
 struct table_row;
 struct txn_build;
 struct user;
+struct webhook_state;
 struct apiserver;
 struct store_view;
 
@@ -65,7 +66,8 @@ struct kind_ctx {
     struct str name;                     /* Of the request; empty on create. */
     const char *subresource;             /* "" for the object itself. */
     bool dry_run;
-    struct str_list *warnings; /* Texts of Warning headers. */
+    struct str_list *warnings;      /* Texts of Warning headers. */
+    struct webhook_state *webhooks; /* Of a write that may wait for them; else NULL. */
 };
 
 /* Adds a Warning header to the answer. */

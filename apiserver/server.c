@@ -15,6 +15,7 @@
 #include "apiserver/request.h"
 #include "apiserver/server_metrics.h"
 #include "apiserver/watch.h"
+#include "apiserver/webhook_client.h"
 #include "lib/api/json.h"
 #include "lib/base/arena.h"
 #include "lib/base/buf.h"
@@ -82,6 +83,8 @@ static void on_keeper_closed(void *arg)
     struct server_thread *t = arg;
     kubelet_pool_close(t->kubelets);
     t->kubelets = NULL;
+    webhook_pool_close(t->webhooks);
+    t->webhooks = NULL;
     defer_queue_close(&t->defer, on_defer_closed);
     mailbox_close(&t->mailbox, on_mailbox_closed);
 }
@@ -145,6 +148,7 @@ static int thread_open(struct server_thread *t, struct error *err)
         return code;
     t->stop_mail.run = on_stop;
     defer_queue_init(&t->defer, &t->loop);
+    t->webhooks = webhook_pool_new(&t->loop);
     code = watch_hub_new(t, &t->hub, err);
     if (code == 0 && t->index == 0)
         t->keeper = custom_keeper_new(t);

@@ -2,6 +2,7 @@
 #include "apiserver/write.h"
 
 #include "api/meta_v1.h"
+#include "apiserver/admission/webhook.h"
 #include "apiserver/authz.h"
 #include "apiserver/body.h"
 #include "apiserver/encode.h"
@@ -57,6 +58,7 @@ struct write *write_new_for(struct req *r, const struct resource *res, struct st
     w->name = name;
     w->attempt = attempt;
     w->dry_run = str_eqc(req_query(r, "dryRun"), "All");
+    w->webhooks = webhook_state_new(r->arena);
     if (name.len != 0)
         w->key = registry_key(r->arena, w->res, ns, name);
     return w;
@@ -141,6 +143,16 @@ static void on_lease(int code, int64_t lease, void *arg)
         commit(w, lease);
 }
 
+/* The next attempt finds their answers. */
+static void on_webhooks(void *arg)
+{
+    struct write *w = arg;
+    if (atomic_load(&w->req->server->stopping))
+        finish(w, status_unavailable(w->req->arena, "the server is shutting down"));
+    else
+        write_run(w);
+}
+
 void write_run(struct write *w)
 {
     struct req *r = w->req;
@@ -151,12 +163,17 @@ void write_run(struct write *w)
     w->ctx.namespace_ = w->ns;
     w->ctx.name = w->name;
     w->ctx.dry_run = w->dry_run;
+    w->ctx.webhooks = w->webhooks;
     w->txn = (struct txn_build){.arena = r->arena};
     w->obj = NULL;
     w->then = NULL;
     w->success = w->keep_success;
     w->http_status = 200;
     struct meta_v1_status *refused = w->attempt(w);
+    if (refused == &webhook_wait) {
+        webhook_start(w->webhooks, r->thread, on_webhooks, w);
+        return;
+    }
     if (!w->confirmed && (refused != NULL || w->txn.op_count == 0)) {
         confirm(w);
         return;

@@ -64,6 +64,7 @@ struct write {
     bool confirmed; /* The view was taken behind a barrier. */
     unsigned tries;
     struct kind_ctx ctx;
+    struct webhook_state *webhooks; /* What they answered, over all tries. */
 
     /* Set by the attempt. */
     struct txn_build txn; /* Without operations: nothing changes. */

@@ -151,6 +151,7 @@ struct meta_v1_status *write_plan_create(struct write *w, void *obj)
     struct meta_v1_status *s = admission_mutate(&adm);
     if (s != NULL)
         return s;
+    w->ctx.name = m->name; /* Webhooks were told the first one that was made up. */
     prepare_create(w, obj);
     validate_object_meta(&errs, PATH(PATH_ROOT, "metadata"), m, w->res->kind->namespaced,
                          w->res->ops->validate_name);

@@ -17,7 +17,9 @@ const struct admission_plugin *const admission_plugins[] = {
     &admission_certificates,
     &admission_rbac_escalation,
     &admission_mutating_policy,
+    &admission_mutating_webhook,
     &admission_validating_policy,
+    &admission_validating_webhook,
     &admission_resource_quota, /* Last: nothing is charged that another plugin refuses. */
     NULL,
 };

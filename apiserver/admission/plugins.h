@@ -16,7 +16,9 @@ extern const struct admission_plugin admission_runtime_class;
 extern const struct admission_plugin admission_certificates;
 extern const struct admission_plugin admission_rbac_escalation;
 extern const struct admission_plugin admission_mutating_policy;
+extern const struct admission_plugin admission_mutating_webhook;
 extern const struct admission_plugin admission_validating_policy;
+extern const struct admission_plugin admission_validating_webhook;
 extern const struct admission_plugin admission_resource_quota;
 
 #endif

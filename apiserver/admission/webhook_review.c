@@ -1,0 +1,325 @@
+/* webhook_review.c - questions to webhooks and their answers; see webhook_review.h. */
+#include "apiserver/admission/webhook_review.h"
+
+#include "api/admissionregistration_v1.h"
+#include "api/core_v1.h"
+#include "apiserver/admission/policy_env.h"
+#include "apiserver/admission/policy_match.h"
+#include "apiserver/registry.h"
+#include "lib/api/codec.h"
+#include "lib/api/json.h"
+#include "lib/api/patch.h"
+#include "lib/base/arena.h"
+#include "lib/base/buf.h"
+#include "lib/base/encode.h"
+#include "lib/base/env.h"
+#include "lib/base/error.h"
+#include "lib/base/log.h"
+#include "lib/net/url.h"
+
+#include <inttypes.h>
+
+enum { TIMEOUT_DEFAULT_S = 10 };
+
+static bool fails_open(const struct webhook_view *h)
+{
+    return *h->has_failure_policy && str_eqc(*h->failure_policy, "Ignore");
+}
+
+/* --- whom to ask ------------------------------------------------------------------------- */
+static struct str join_host_port(struct arena *a, struct str host, int port)
+{
+    return arena_printf(a, str_find(host, ':', 0) >= 0 ? "[" STR_FMT "]:%d" : STR_FMT ":%d",
+                        STR_ARG(host), port);
+}
+
+/* A ready endpoint of the service's port, so that no node's proxy is needed here. */
+static bool choose_endpoint(const struct admission *adm, struct str ns, struct str name,
+                            struct str port, struct str *ret)
+{
+    const struct core_v1_endpoints *e = kind_lookup(adm->ctx, "", "endpoints", ns, name);
+    for (size_t i = 0; e != NULL && i < e->subsets_count; i++) {
+        const struct core_v1_endpoint_subset *s = &e->subsets[i];
+        for (size_t k = 0; k < s->ports_count && s->addresses_count != 0; k++) {
+            if (!str_eq(s->ports[k].name, port))
+                continue;
+            uint64_t which = env_random_below(adm->ctx->env, s->addresses_count);
+            *ret = join_host_port(adm->ctx->arena, s->addresses[which].ip, s->ports[k].port);
+            return true;
+        }
+    }
+    return false;
+}
+
+static void target_service(const struct admission *adm, struct webhook_review *r,
+                           const struct admissionregistration_v1_service_reference *ref)
+{
+    struct arena *a = adm->ctx->arena;
+    int port = ref->has_port ? ref->port : 443;
+    r->target.server_name =
+        arena_printf(a, STR_FMT "." STR_FMT ".svc", STR_ARG(ref->name), STR_ARG(ref->namespace));
+    r->target.path =
+        arena_printf(a, STR_FMT "?timeout=%us", STR_ARG(ref->has_path ? ref->path : STR("/")),
+                     (unsigned)(r->timeout_ms / 1000));
+    r->url = arena_printf(a, "https://" STR_FMT ":%d" STR_FMT, STR_ARG(r->target.server_name), port,
+                          STR_ARG(r->target.path));
+    const struct core_v1_service *svc =
+        kind_lookup(adm->ctx, "", "services", ref->namespace, ref->name);
+    if (svc == NULL) {
+        r->problem = arena_printf(a, "service \"" STR_FMT "\" not found", STR_ARG(ref->name));
+        return;
+    }
+    for (size_t i = 0; i < svc->spec.ports_count; i++) {
+        if (svc->spec.ports[i].port != port)
+            continue;
+        if (choose_endpoint(adm, ref->namespace, ref->name, svc->spec.ports[i].name,
+                            &r->target.endpoint))
+            return;
+        if (svc->spec.selector_count == 0 && svc->spec.cluster_ip.len != 0 &&
+            !str_eqc(svc->spec.cluster_ip, "None"))
+            r->target.endpoint = join_host_port(a, svc->spec.cluster_ip, port);
+        else
+            r->problem = arena_printf(a, "no endpoints available for service \"" STR_FMT "\"",
+                                      STR_ARG(ref->name));
+        return;
+    }
+    r->problem = arena_printf(a, "no service port %d found for service \"" STR_FMT "\"", port,
+                              STR_ARG(ref->name));
+}
+
+static void target_of(const struct admission *adm, struct webhook_review *r)
+{
+    struct arena *a = adm->ctx->arena;
+    const struct admissionregistration_v1_webhook_client_config *c = r->hook->client;
+    struct url url;
+    struct error err = {0};
+    r->target.ca_bundle = c->ca_bundle;
+    if (c->service != NULL) {
+        target_service(adm, r, c->service);
+        return;
+    }
+    if (url_parse(c->url, &url, &err) != 0) {
+        r->problem = arena_strc(a, error_message(&err));
+        return;
+    }
+    r->target.endpoint = join_host_port(a, url.host, url.port);
+    r->target.server_name = url.host;
+    r->target.path = arena_printf(a, STR_FMT "?timeout=%us", STR_ARG(url.path),
+                                  (unsigned)(r->timeout_ms / 1000));
+    r->url = arena_printf(a, "https://" STR_FMT STR_FMT, STR_ARG(url.authority),
+                          STR_ARG(r->target.path));
+}
+
+/* --- the question ------------------------------------------------------------------------- */
+static void put_member(struct arena *a, struct json *o, const char *name, struct json *value)
+{
+    if (value != NULL)
+        json_setc(a, o, name, value);
+}
+
+static void write_review(const struct admission *adm, struct webhook_review *r)
+{
+    struct arena *a = adm->ctx->arena;
+    struct json *review = json_object(a), *request = json_object(a);
+    const struct json *about = policy_request_json(adm, r->as);
+    char uid[37];
+    env_uuid(adm->ctx->env, uid);
+    r->uid = arena_strc(a, uid);
+    r->object = policy_object_json(adm, r->as, adm->obj);
+    put_member(a, request, "uid", json_string(a, r->uid));
+    for (size_t i = 0; i < about->object.count; i++)
+        json_set(a, request, about->object.members[i].key, about->object.members[i].value);
+    put_member(a, request, "object", r->object != NULL ? r->object : json_null(a));
+    struct json *old = policy_object_json(adm, r->as, adm->old);
+    put_member(a, request, "oldObject", old != NULL ? old : json_null(a));
+    put_member(a, review, "kind", json_string(a, STR("AdmissionReview")));
+    put_member(a, review, "apiVersion",
+               json_stringf(a, "admission.k8s.io/" STR_FMT, STR_ARG(r->version)));
+    put_member(a, review, "request", request);
+    AUTO_BUF b = BUF_INIT;
+    json_write(review, false, &b);
+    r->body = arena_str(a, buf_str(&b));
+}
+
+static struct meta_v1_status *internal(const struct admission *adm, const struct webhook_view *h,
+                                       struct str why)
+{
+    if (fails_open(h)) {
+        log_warning("failed calling webhook \"" STR_FMT "\", failing open: " STR_FMT,
+                    STR_ARG(h->name), STR_ARG(why));
+        return NULL;
+    }
+    return status_internal(adm->ctx->arena, "failed calling webhook \"" STR_FMT "\": " STR_FMT,
+                           STR_ARG(h->name), STR_ARG(why));
+}
+
+/* 1: it is about the write; 0: not; -1: *ret_refused. */
+static int wanted(const struct admission *adm, const struct webhook_view *h,
+                  const struct resource **ret_as, struct meta_v1_status **ret_refused)
+{
+    struct arena *a = adm->ctx->arena;
+    bool exact = *h->has_match_policy && str_eqc(*h->match_policy, "Exact");
+    struct policy_run run;
+    struct str why;
+    *ret_refused = NULL;
+    if (!policy_rules_match(adm, h->rules, h->rules_count, exact, ret_as))
+        return 0;
+    if (!policy_selectors_match(adm, *h->namespace_selector, *h->object_selector, ret_refused))
+        return *ret_refused != NULL ? -1 : 0;
+    if (h->conditions_count == 0)
+        return 1;
+    const struct policy_env_config plain = {0};
+    policy_run_init(&run, policy_env_new(a, &plain), adm, *ret_as, NULL);
+    int r = policy_conditions(&run, h->conditions, h->conditions_count, &why);
+    if (r < 0) {
+        *ret_refused = fails_open(h) ? NULL
+                                     : status_forbidden(a, adm->res->gr, policy_object_name(adm),
+                                                        STR_FMT, STR_ARG(why));
+        return *ret_refused != NULL ? -1 : 0;
+    }
+    return r;
+}
+
+struct meta_v1_status *webhook_ask(const struct admission *adm, const struct webhook_view *hook,
+                                   struct webhook_review **ret)
+{
+    struct arena *a = adm->ctx->arena;
+    const struct resource *as;
+    struct meta_v1_status *refused;
+    *ret = NULL;
+    if (wanted(adm, hook, &as, &refused) <= 0)
+        return refused;
+    if (adm->ctx->dry_run && !str_eqc(*hook->side_effects, "None") &&
+        !str_eqc(*hook->side_effects, "NoneOnDryRun"))
+        return status_bad_request(a, "admission webhook \"" STR_FMT "\" does not support dry run",
+                                  STR_ARG(hook->name));
+    struct webhook_review *r = ARENA_NEW(a, struct webhook_review);
+    r->hook = hook;
+    r->as = as;
+    r->timeout_ms = (uint64_t)(*hook->has_timeout ? *hook->timeout : TIMEOUT_DEFAULT_S) * 1000;
+    for (size_t i = 0; i < hook->versions_count && r->version.len == 0; i++)
+        if (str_eqc(hook->versions[i], "v1") || str_eqc(hook->versions[i], "v1beta1"))
+            r->version = hook->versions[i];
+    target_of(adm, r);
+    write_review(adm, r);
+    *ret = r;
+    return NULL;
+}
+
+/* --- the answer ------------------------------------------------------------------------------ */
+static struct str call_problem(struct arena *a, const struct webhook_review *r)
+{
+    const struct webhook_answer *w = &r->answer;
+    if (r->problem.len != 0 || w->code != 0) {
+        struct str why = r->problem.len != 0    ? r->problem
+                         : w->code == E_TIMEOUT ? STR("context deadline exceeded")
+                                                : w->body;
+        return arena_printf(a, "failed to call webhook: Post \"" STR_FMT "\": " STR_FMT,
+                            STR_ARG(r->url), STR_ARG(why));
+    }
+    if (w->status == 200)
+        return STR_NULL;
+    if (w->status == 404)
+        return STR("failed to call webhook: the server could not find the requested resource");
+    if (w->status >= 500)
+        return arena_printf(a,
+                            "failed to call webhook: an error on the server (\"" STR_FMT
+                            "\") has prevented the request from succeeding",
+                            STR_ARG(str_sub(str_trim(w->body), 0, 2048)));
+    return STR("failed to call webhook: the server rejected our request for an unknown reason");
+}
+
+/* The response; NULL with *ret_why when it is none. */
+static struct json *response_of(struct arena *a, const struct webhook_review *r,
+                                struct str *ret_why)
+{
+    struct json *review;
+    struct error err = {0};
+    struct str version = arena_printf(a, "admission.k8s.io/" STR_FMT, STR_ARG(r->version));
+    if (json_parse(a, r->answer.body, &review, &err) != 0) {
+        *ret_why = arena_printf(a, "failed to call webhook: %s", error_message(&err));
+        return NULL;
+    }
+    struct str kind = json_get_str(review, "kind"), api = json_get_str(review, "apiVersion");
+    if (!str_eqc(kind, "AdmissionReview") || !str_eq(api, version)) {
+        *ret_why =
+            arena_printf(a,
+                         "received invalid webhook response: expected webhook response of " STR_FMT
+                         ", Kind=AdmissionReview, got " STR_FMT ", Kind=" STR_FMT,
+                         STR_ARG(version), STR_ARG(api), STR_ARG(kind));
+        return NULL;
+    }
+    struct json *response = json_getc(review, "response");
+    if (response == NULL || response->type != JSON_OBJECT) {
+        *ret_why =
+            STR("received invalid webhook response: webhook response did not include response");
+        return NULL;
+    }
+    struct str uid = json_get_str(response, "uid");
+    if (str_eqc(r->version, "v1") && !str_eq(uid, r->uid)) {
+        *ret_why =
+            arena_printf(a,
+                         "received invalid webhook response: expected response.uid=\"" STR_FMT
+                         "\", got \"" STR_FMT "\"",
+                         STR_ARG(r->uid), STR_ARG(uid));
+        return NULL;
+    }
+    return response;
+}
+
+/* A refusal is one, whatever the status that comes with it says. */
+static struct meta_v1_status *denied(struct arena *a, const struct webhook_view *h,
+                                     const struct json *response)
+{
+    const struct json *status = json_getc(response, "status");
+    struct meta_v1_status *s = ARENA_NEW(a, struct meta_v1_status);
+    if (status != NULL &&
+        api_json_decode_tree(a, &meta_v1_status_msg, status, API_LENIENT, NULL, s, NULL) != 0)
+        *s = (struct meta_v1_status){0};
+    if (s->code < 400)
+        s->code = 400;
+    if (s->status.len == 0 || str_eqc(s->status, "Success"))
+        s->status = STR("Failure");
+    struct str why = s->message.len != 0 ? s->message : s->reason;
+    s->message = arena_printf(a, "admission webhook \"" STR_FMT "\" denied the request%s" STR_FMT,
+                              STR_ARG(h->name), why.len != 0 ? ": " : " ",
+                              STR_ARG(why.len != 0 ? why : STR("without explanation")));
+    return s;
+}
+
+static int patched(struct arena *a, const struct webhook_review *r, const struct json *response,
+                   struct json **ret, struct error *err)
+{
+    struct str patch = json_get_str(response, "patch"), type = json_get_str(response, "patchType");
+    AUTO_BUF b = BUF_INIT;
+    *ret = NULL;
+    if (patch.len == 0 || r->object == NULL)
+        return 0;
+    if (!str_eqc(type, "JSONPatch") && (type.len != 0 || str_eqc(r->version, "v1")))
+        return error_set(err, E_INVALID, "unsupported patch type \"" STR_FMT "\"", STR_ARG(type));
+    if (base64_decode(BASE64_STD, patch, &b) != 0)
+        return error_set(err, E_INVALID, "illegal base64 data");
+    return api_patch_apply(a, API_PATCH_JSON, NULL, r->object, arena_str(a, buf_str(&b)), ret, err);
+}
+
+struct meta_v1_status *webhook_judge(const struct admission *adm, const struct webhook_review *r,
+                                     struct json **ret_patch)
+{
+    struct arena *a = adm->ctx->arena;
+    struct str why = call_problem(a, r);
+    struct json *response = why.len == 0 ? response_of(a, r, &why) : NULL;
+    struct error err = {0};
+    *ret_patch = NULL;
+    if (response == NULL)
+        return internal(adm, r->hook, why);
+    const struct json *warnings = json_getc(response, "warnings");
+    for (size_t i = 0;
+         warnings != NULL && warnings->type == JSON_ARRAY && i < warnings->array.count; i++)
+        if (warnings->array.items[i]->type == JSON_STRING)
+            kind_warn(adm->ctx, STR_FMT, STR_ARG(warnings->array.items[i]->string));
+    if (!json_get_bool(response, "allowed", false))
+        return denied(a, r->hook, response);
+    if (patched(a, r, response, ret_patch, &err) != 0)
+        return status_internal(a, "%s", error_message(&err));
+    return NULL;
+}

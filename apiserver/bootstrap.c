@@ -10,6 +10,7 @@
 #include "apiserver/bootstrap_objects.h"
 #include "apiserver/encode.h"
 #include "apiserver/field_manager.h"
+#include "apiserver/flow_objects.h"
 #include "apiserver/rbac_bootstrap.h"
 #include "apiserver/write.h"
 #include "lib/base/arena.h"
@@ -30,6 +31,7 @@ enum step {
     STEP_LEASE,
     STEP_REGISTER,
     STEP_ENDPOINTS,
+    STEP_FLOW,
     STEP_IDLE,
     STEP_LEAVE,
     STEP_DONE
@@ -109,7 +111,7 @@ static void on_txn(int code, const struct txn_result *result, void *arg)
         return;
     default:
         if (result->succeeded)
-            go(b, STEP_IDLE);
+            go(b, STEP_FLOW); /* Until nothing is out of date. */
         else
             later(b, RETRY_MS); /* Someone else changed it: look again. */
     }
@@ -245,6 +247,22 @@ static void step_endpoints(struct bootstrap *b)
         commit(b, &t);
     store_view_unref(v);
     if (nothing)
+        go(b, STEP_FLOW);
+}
+
+/* Conditions of flow schemas: a level may have come or gone. */
+static void step_flow(struct bootstrap *b)
+{
+    AUTO_ARENA *a = arena_new(0);
+    struct store_view *v = store_view(b->server->store);
+    struct kind_ctx ctx;
+    struct txn_build t = {.arena = a};
+    make_ctx(b, a, v, &ctx);
+    bool outdated = flow_conditions_plan(&ctx, &t);
+    if (outdated)
+        commit(b, &t);
+    store_view_unref(v);
+    if (!outdated)
         go(b, STEP_IDLE);
 }
 
@@ -284,6 +302,9 @@ static void run(struct bootstrap *b)
         return;
     case STEP_ENDPOINTS:
         step_endpoints(b);
+        return;
+    case STEP_FLOW:
+        step_flow(b);
         return;
     case STEP_IDLE:
         step_idle(b);

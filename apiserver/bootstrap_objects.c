@@ -9,6 +9,7 @@
 #include "apiserver/alloc.h"
 #include "apiserver/apiserver.h"
 #include "apiserver/encode.h"
+#include "apiserver/flow_objects.h"
 #include "apiserver/write.h"
 #include "lib/api/codec.h"
 #include "lib/base/arena.h"
@@ -204,7 +205,7 @@ bool builtin_make(const struct kind_ctx *ctx, size_t index, struct builtin *ret)
         make_authentication(ctx, ret);
         return true;
     default:
-        return false;
+        return flow_builtin_make(ctx, index - ARRAY_SIZE(namespaces) - 5, ret);
     }
 }
 

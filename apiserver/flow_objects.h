@@ -1,0 +1,18 @@
+/* flow_objects.h - the priority levels and flow schemas that every server has,
+ * and the condition that tells whether a schema's level exists. Pure. */
+#ifndef APISERVER_FLOW_OBJECTS_H
+#define APISERVER_FLOW_OBJECTS_H
+
+#include <stdbool.h>
+#include <stddef.h>
+
+struct builtin;
+struct kind_ctx;
+struct txn_build;
+
+/* As builtin_make(), of this group. */
+bool flow_builtin_make(const struct kind_ctx *ctx, size_t index, struct builtin *ret);
+/* Brings the Dangling conditions of FlowSchemas up to date. False: they are. */
+bool flow_conditions_plan(const struct kind_ctx *ctx, struct txn_build *t);
+
+#endif

@@ -2,6 +2,7 @@
 #include "apiserver/custom/definition.h"
 
 #include "api/apiextensions_v1.h"
+#include "apiserver/custom/rules.h"
 #include "lib/api/codec.h"
 #include "lib/api/json.h"
 #include "lib/api/jsonpath.h"
@@ -154,7 +155,10 @@ static int init_schema(struct arena *a, const version_spec *spec, const struct s
         return 0;
     *ret_given = api_json_tree(a, &apiextensions_v1_json_schema_props_msg,
                                spec->schema->open_apiv3_schema, STR_NULL, STR_NULL);
-    return structural_build(a, spec->schema->open_apiv3_schema, ret, err);
+    int code = structural_build(a, spec->schema->open_apiv3_schema, ret, err);
+    if (code == 0)
+        custom_rules_prepare(a, *ret, *ret_given);
+    return code;
 }
 
 static void init_kind(struct arena *a, struct custom_version *v,

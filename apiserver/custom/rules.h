@@ -6,6 +6,7 @@
 #include "lib/base/base.h"
 
 struct apiextensions_v1_json_schema_props;
+struct arena;
 struct field_errors;
 struct field_path;
 struct json;
@@ -16,8 +17,11 @@ struct structural;
 void custom_rules_check(struct field_errors *errs, const struct structural *s, const struct json *j,
                         const struct json *old);
 /* Faults of the rules of one schema node, which stands at path, as
- * definitions are validated. */
+ * definitions are validated. root: of the whole object. */
 void custom_rules_compile(struct field_errors *errs, const struct field_path *path,
-                          const struct apiextensions_v1_json_schema_props *node);
+                          const struct apiextensions_v1_json_schema_props *node, bool root);
+/* Compiles the rules of a schema, which is given as JSON as well, for
+ * custom_rules_check(). What does not compile never holds. */
+void custom_rules_prepare(struct arena *a, const struct structural *s, const struct json *schema);
 
 #endif

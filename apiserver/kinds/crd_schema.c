@@ -193,7 +193,7 @@ static void check_forms(struct field_errors *errs, const struct field_path *path
         field_invalid(errs, PATH(path, "pattern"), p->pattern,
                       "must be a valid regular expression, but isn't: %s", error_message(&err));
     pattern_free(pattern);
-    custom_rules_compile(errs, path, p);
+    custom_rules_compile(errs, path, p, depth == DEPTH_MAX);
 }
 
 /* --- structure ------------------------------------------------------------------------------ */

@@ -15,6 +15,7 @@ struct apiextensions_v1_json_schema_props;
 struct apiextensions_v1_validation_rule;
 struct api_warnings;
 struct arena;
+struct custom_rules;
 struct error;
 struct json;
 struct pattern;
@@ -67,6 +68,7 @@ struct structural {
     size_t all_of_count, any_of_count, one_of_count;
     const struct apiextensions_v1_validation_rule *rules; /* x-kubernetes-validations */
     size_t rule_count;
+    const struct custom_rules *programs; /* The same, compiled by whoever evaluates them. */
 };
 
 struct structural_member {

@@ -22,6 +22,7 @@ struct authz_feed;
 struct custom_keeper;
 struct env;
 struct http_server;
+struct json_cache;
 struct kubelet_pool;
 struct metric;
 struct store;
@@ -56,6 +57,7 @@ struct apiserver_config {
     const char *authorization_mode; /* Comma list, see authz.h. */
     int64_t min_request_timeout_s;
     int64_t max_inflight, max_mutating_inflight; /* 0: no limit. */
+    int64_t json_cache_bytes;                    /* 0: lists write the JSON of each object anew. */
 };
 
 struct server_thread {
@@ -86,6 +88,7 @@ struct apiserver {
     struct authz *authz;
     struct authz_feed *authz_feed;
     struct tls_context *tls;
+    struct json_cache *json_cache;
     struct server_thread *threads;
     unsigned thread_count;
     int port;              /* The real one. */

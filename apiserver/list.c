@@ -5,6 +5,7 @@
  * client reads them. Memory is a pointer per object and one chunk; a list
  * never delays a write. Short lists are answered whole. */
 #include "apiserver/encode.h"
+#include "apiserver/json_cache.h"
 #include "apiserver/list_options.h"
 #include "apiserver/request.h"
 #include "apiserver/table.h"
@@ -245,6 +246,23 @@ static void close_answer(struct listing *l)
         buf_puts(&l->out, "]}");
 }
 
+/* As encode_stored(); whole objects in JSON are kept for whoever lists them next. */
+static int write_stored(struct listing *l, const struct kv *kv, struct error *err)
+{
+    struct req *r = l->r;
+    struct json_cache *cache = r->server->json_cache;
+    bool shared = r->accept.media == MEDIA_JSON && r->accept.transform == AS_OBJECT;
+    size_t mark = l->out.len;
+    if (shared && json_cache_append(cache, r->res->kind, kv_key(kv), kv->mod_rev, &l->out))
+        return 0;
+    int code = encode_stored(scratch(l), &r->accept, r->res, kv_value(kv), kv->mod_rev, true,
+                             &l->out, err);
+    if (shared && code == 0)
+        json_cache_put(cache, r->res->kind, kv_key(kv), kv->mod_rev,
+                       str_sub(buf_str(&l->out), mark, l->out.len - mark));
+    return code;
+}
+
 static int write_item(struct listing *l, size_t i, struct error *err)
 {
     struct req *r = l->r;
@@ -263,8 +281,7 @@ static int write_item(struct listing *l, size_t i, struct error *err)
     if (i != 0)
         buf_putc(&l->out, ',');
     if (!is_table(l) && (r->res->ops->flags & KIND_DEFAULT_ON_READ) == 0)
-        return encode_stored(scratch(l), &r->accept, r->res, kv_value(kv), kv->mod_rev, true,
-                             &l->out, err);
+        return write_stored(l, kv, err);
     void *msg;
     int code = stored_decode(scratch(l), r->res, kv_value(kv), kv->mod_rev, &msg, err);
     if (code != 0)

@@ -9,6 +9,7 @@
 #include "apiserver/authz_feed.h"
 #include "apiserver/bootstrap.h"
 #include "apiserver/etcd_endpoint.h"
+#include "apiserver/json_cache.h"
 #include "apiserver/registry.h"
 #include "apiserver/server_metrics.h"
 #include "lib/base/arena.h"
@@ -29,7 +30,7 @@
 #include <unistd.h>
 
 #define MEMBERS_MAX 16u
-#define STORE_LOOK_MS 5000
+#define JSON_CACHE_BYTES (32 << 20)
 #define TLS_RELOAD_MS 60000u
 
 struct program {
@@ -106,6 +107,8 @@ static void add_server_flags(struct flag_set *f, struct apiserver_config *c)
     flag_int(f, &c->max_inflight, "max-requests-inflight", "Reads served at once; 0: no limit.");
     flag_int(f, &c->max_mutating_inflight, "max-mutating-requests-inflight",
              "Writes served at once; 0: no limit.");
+    flag_int(f, &c->json_cache_bytes, "json-cache-bytes",
+             "Memory for the JSON of listed objects, given back after a minute without lists.");
     flag_int(f, &c->min_request_timeout_s, "min-request-timeout",
              "Shortest life of a watch in seconds.");
 }
@@ -193,6 +196,7 @@ static void set_defaults(struct program *p)
     p->audit_log_megabytes = 100;
     c->min_request_timeout_s = 1800;
     c->max_inflight = 400;
+    c->json_cache_bytes = JSON_CACHE_BYTES;
     c->max_mutating_inflight = 200;
     p->store.data_dir = "/var/lib/trireme/store";
     p->store.name = "default";
@@ -312,12 +316,13 @@ static void on_signal(uv_signal_t *h, int signum)
     bootstrap_stop(p->bootstrap, on_left, p);
 }
 
-/* A store that cannot go on (its disk failed) still reads, but only a restart
- * helps: the supervisor does that. */
+/* What is due every few seconds. A store that cannot go on (its disk failed) still reads, but only
+ * a restart helps: the supervisor does that. */
 static void on_store_timer(uv_timer_t *t)
 {
     struct program *p = t->data;
     struct store_status status;
+    json_cache_sweep(p->server.json_cache);
     store_status(p->server.store, &status);
     if (!status.failed || p->stopping)
         return;
@@ -355,7 +360,7 @@ static int run(struct program *p, struct error *err)
     }
     uv_timer_init(&p->loop, &p->store_timer);
     p->store_timer.data = p;
-    uv_timer_start(&p->store_timer, on_store_timer, STORE_LOOK_MS, STORE_LOOK_MS);
+    uv_timer_start(&p->store_timer, on_store_timer, JSON_CACHE_SWEEP_MS, JSON_CACHE_SWEEP_MS);
     if (s->config.tls_cert_file != NULL)
         p->reloader = tls_reloader_start(&p->loop, s->tls, TLS_RELOAD_MS);
     p->bootstrap = bootstrap_start(s, &p->loop, &p->mailbox);

@@ -9,6 +9,7 @@
 #include "apiserver/custom/keeper.h"
 #include "apiserver/custom/set.h"
 #include "apiserver/discovery.h"
+#include "apiserver/json_cache.h"
 #include "apiserver/kubelet_pool.h"
 #include "apiserver/proxy.h"
 #include "apiserver/registry.h"
@@ -246,6 +247,7 @@ int apiserver_start(struct apiserver *s, struct error *err)
         return code;
     s->port = (int)s->config.secure_port;
     s->thread_count = thread_count(s);
+    s->json_cache = json_cache_new((size_t)MAX_OF(s->config.json_cache_bytes, 0));
     s->threads = xzalloc(s->thread_count * sizeof(*s->threads));
     snprintf(address, sizeof(address), "%s:%d", s->address, s->port);
     discovery_init(address);
@@ -277,5 +279,6 @@ void apiserver_stop(struct apiserver *s)
     s->threads = NULL;
     s->thread_count = 0;
     authn_free(s->authn);
+    json_cache_free(s->json_cache);
     tls_context_unref(s->tls);
 }

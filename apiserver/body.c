@@ -119,21 +119,25 @@ static struct meta_v1_status *undecodable(struct req *r, const struct api_kind *
                               kind->kind, kind->version, kind->kind, why);
 }
 
-/* Unknown and duplicate fields: an error or warnings, as asked. */
-static struct meta_v1_status *judge(struct req *r, const struct api_kind *kind,
+/* Unknown and duplicate fields: an error or warnings, as asked. before: what
+ * was found already, or nothing. */
+static struct meta_v1_status *judge(struct req *r, const struct api_kind *kind, struct str before,
                                     const struct api_warnings *w, enum field_validation mode)
 {
-    if (w->count == 0 || mode == VALIDATE_IGNORE)
+    if ((w->count == 0 && before.len == 0) || mode == VALIDATE_IGNORE)
         return NULL;
     if (mode == VALIDATE_WARN) {
+        if (before.len != 0)
+            str_list_add(&r->warnings, before);
         for (size_t i = 0; i < w->count; i++)
             str_list_add(&r->warnings, w->items[i]);
         return NULL;
     }
     AUTO_BUF b = BUF_INIT;
     buf_puts(&b, "strict decoding error: ");
+    buf_append_str(&b, before);
     for (size_t i = 0; i < w->count; i++) {
-        if (i != 0)
+        if (i != 0 || before.len != 0)
             buf_puts(&b, ", ");
         buf_append_str(&b, w->items[i]);
     }
@@ -154,8 +158,9 @@ static struct meta_v1_status *check_custom(struct req *r, const struct api_kind 
                           api_meta_of(kind, msg)->name, &errs);
 }
 
-struct meta_v1_status *body_decode_tree(struct req *r, const struct api_kind *kind,
-                                        const struct json *tree, void **ret_msg)
+static struct meta_v1_status *decode_tree(struct req *r, const struct api_kind *kind,
+                                          const struct json *tree, struct str duplicates,
+                                          void **ret_msg)
 {
     enum field_validation mode;
     struct meta_v1_status *s = body_field_validation(r, &mode);
@@ -176,8 +181,14 @@ struct meta_v1_status *body_decode_tree(struct req *r, const struct api_kind *ki
                              mode == VALIDATE_IGNORE ? API_LENIENT : API_WARN, &w, msg, &err) != 0)
         return undecodable(r, kind, str_c(arena_strc(r->arena, err.message)));
     *ret_msg = msg;
-    s = judge(r, kind, &w, mode);
+    s = judge(r, kind, duplicates, &w, mode);
     return s != NULL ? s : check_custom(r, kind, json_get_str(tree, "kind"), msg);
+}
+
+struct meta_v1_status *body_decode_tree(struct req *r, const struct api_kind *kind,
+                                        const struct json *tree, void **ret_msg)
+{
+    return decode_tree(r, kind, tree, STR_NULL, ret_msg);
 }
 
 /* --- a light look at the top of a JSON object ------------------------------------ */
@@ -285,7 +296,7 @@ static struct meta_v1_status *decode_json(struct req *r, const struct api_kind *
         return s != NULL ? s : undecodable(r, kind, str_c(arena_strc(r->arena, err.message)));
     }
     *ret_msg = msg;
-    s = judge(r, kind, &w, mode);
+    s = judge(r, kind, STR_NULL, &w, mode);
     return s != NULL ? s : check_custom(r, kind, name, msg);
 }
 
@@ -317,7 +328,11 @@ static struct meta_v1_status *decode_yaml(struct req *r, const struct api_kind *
         return unrecognized(r, kind, "Object 'Kind' is missing in 'null'");
     if (code != 0)
         return unrecognized(r, kind, str_c(arena_strc(r->arena, err.message)));
-    return body_decode_tree(r, kind, tree, ret_msg);
+    struct json *ignored;
+    struct str duplicates = STR_NULL;
+    if (api_yaml_parse_strict(r->arena, r->http->body, &consumed, &ignored, &err) == E_INVALID)
+        duplicates = arena_strc(r->arena, err.message);
+    return decode_tree(r, kind, tree, duplicates, ret_msg);
 }
 
 struct meta_v1_status *body_decode(struct req *r, const struct api_kind *kind, void **ret_msg)

@@ -99,13 +99,26 @@ static struct str make_token(struct listing *l, int64_t rv, struct str key)
     return arena_str(l->r->arena, buf_str(&t));
 }
 
+/* The bits of the last character that no byte is made of: Go does not look at
+ * them. */
+static struct str without_spare_bits(struct arena *a, struct str token)
+{
+    static const char digits[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
+    size_t spare = token.len % 4 == 2 ? 16 : token.len % 4 == 3 ? 4 : 1;
+    const char *at = token.len != 0 ? strchr(digits, token.data[token.len - 1]) : NULL;
+    if (at == NULL || *at == '\0')
+        return token;
+    size_t value = (size_t)(at - digits);
+    return arena_printf(a, "%.*s%c", (int)token.len - 1, token.data, digits[value - value % spare]);
+}
+
 static struct meta_v1_status *read_token(struct listing *l, int64_t *ret_rv, struct str *ret_start)
 {
     struct arena *a = l->r->arena;
     AUTO_BUF b = BUF_INIT;
     struct json *j;
     struct error err = {0};
-    if (base64_decode(BASE64_RAW_URL, l->o.continue_, &b) != 0)
+    if (base64_decode(BASE64_RAW_URL, without_spare_bits(a, l->o.continue_), &b) != 0)
         return status_bad_request(
             a, "invalid continue token: continue key is not valid: illegal base64 data");
     if (json_parse(a, arena_str(a, buf_str(&b)), &j, &err) != 0)

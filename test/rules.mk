@@ -150,6 +150,14 @@ $(B)/test/bench/bench_codec: $(B)/test/bench/bench_codec.o $(call libs_of,api)
 bench-codec: $(B)/test/bench/bench_codec
 	@$<
 
+# What rules in expressions cost: make bench-cel
+$(B)/test/bench/bench_cel: $(B)/test/bench/bench_cel.o $(call libs_of,api)
+	@echo "  LINK  $@"
+	@$(CC) $(CFLAGS) $(LDFLAGS) $< $(call libs_of,api) -o $@ $(PKG_LIBS)
+.PHONY: bench-cel
+bench-cel: $(B)/test/bench/bench_cel
+	@$<
+
 # What keeping managedFields costs a write: make bench-fieldset
 $(B)/test/bench/bench_fieldset: $(B)/test/bench/bench_fieldset.o $(call libs_of,apiserver)
 	@echo "  LINK  $@"

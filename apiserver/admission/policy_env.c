@@ -327,13 +327,13 @@ static bool is_wanted(const struct cel_type *t, enum policy_want want, const cha
         return true;
     case POLICY_BOOL:
         *ret_text = "bool";
-        return t->kind == CEL_BOOL || t == &cel_dyn;
+        return t->kind == CEL_BOOL;
     case POLICY_STRING:
         *ret_text = "string";
-        return t->kind == CEL_STRING || t == &cel_dyn;
+        return t->kind == CEL_STRING;
     case POLICY_STRING_OR_NULL:
-        *ret_text = "string or null";
-        return t->kind == CEL_STRING || t->kind == CEL_NULL || t == &cel_dyn;
+        *ret_text = "one of [string null_type]";
+        return t->kind == CEL_STRING || t->kind == CEL_NULL;
     case POLICY_OBJECT:
         *ret_text = "Object";
         return t->kind == CEL_DYN;

@@ -50,6 +50,20 @@ static struct cel_value settle(struct cel_call *c, struct cel_value v)
     return cel_of_bytes(bytes);
 }
 
+struct cel_value cel_find(struct cel_call *c, const struct cel_value *map,
+                          const struct cel_value *key)
+{
+    if (!map->in_json || cel_size(map) <= CEL_SEARCH_MAX)
+        return cel_lookup(map, key, NULL);
+    for (size_t i = 0; i < ARRAY_SIZE(c->indexes); i++)
+        if (c->indexes[i].object == map->json)
+            return cel_lookup(map, key, &c->indexes[i]);
+    struct cel_index *x = &c->indexes[c->next_index++ % ARRAY_SIZE(c->indexes)];
+    cel_charge(c, cel_size(map) / 10); /* Else many large objects cost too little. */
+    cel_index_build(x, map->json, ARENA_ARRAY(c->arena, uint32_t, cel_size(map)));
+    return cel_lookup(map, key, x);
+}
+
 /* --- selection -------------------------------------------------------------------------- */
 static struct cel_value no_such_key(struct cel_call *c, const struct cel_value *key)
 {
@@ -74,7 +88,7 @@ static struct cel_value find_field(struct cel_call *c, const struct cel_node *n,
     }
     if (of->kind == CEL_MAP || of->kind == CEL_OBJECT) {
         struct cel_value key = cel_of_str(n->name);
-        return cel_lookup(of, &key);
+        return cel_find(c, of, &key);
     }
     return v;
 }
@@ -146,7 +160,7 @@ static struct cel_value eval_index(struct cel_call *c, const struct cel_node *n)
     if (of.kind == CEL_LIST)
         v = index_list(c, &of, &index, optional);
     else if (of.kind == CEL_MAP || (of.kind == CEL_OBJECT && of.in_json))
-        v = cel_lookup(&of, &index);
+        v = cel_find(c, &of, &index);
     else
         return cel_no_overload(c->arena, "_[_]", (struct cel_value[]){of, index}, 2);
     if (cel_failed(&v))

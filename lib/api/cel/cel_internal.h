@@ -182,8 +182,16 @@ struct cel_value cel_no_overload(struct arena *a, const char *name, const struct
 
 /* Entries in order, of JSON objects and maps alike. */
 struct cel_entry cel_entry_at(const struct cel_value *map, size_t index);
-/* Kind CEL_DYN: it is not there. */
-struct cel_value cel_lookup(const struct cel_value *map, const struct cel_value *key);
+/* Where a large JSON object has its members: their numbers, sorted by key. */
+struct cel_index {
+    const struct json *object;
+    uint32_t *order;
+};
+enum { CEL_SEARCH_MAX = 32 }; /* Members that are searched one by one. */
+void cel_index_build(struct cel_index *x, const struct json *object, uint32_t *order);
+/* Kind CEL_DYN: it is not there. index: of map's object, or NULL. */
+struct cel_value cel_lookup(const struct cel_value *map, const struct cel_value *key,
+                            const struct cel_index *index);
 bool cel_equal(const struct cel_value *x, const struct cel_value *y);
 /* -1, 0, 1; 2: these have no order; 3: NaN. */
 int cel_compare(const struct cel_value *x, const struct cel_value *y);
@@ -205,9 +213,14 @@ struct cel_call {
     struct cel_value *locals;
     int64_t cost_left;
     size_t arena_limit;          /* Bytes the arena may hold; past it evaluation ends. */
+    struct cel_index indexes[4]; /* Of the large objects looked into last. */
+    unsigned next_index;
     const struct cel_node *node; /* The call that runs. */
     const struct cel_function *function;
 };
+/* cel_lookup(), with an index that is made when it pays. */
+struct cel_value cel_find(struct cel_call *c, const struct cel_value *map,
+                          const struct cel_value *key);
 /* False: the budget is used up. */
 bool cel_charge(struct cel_call *c, uint64_t cost);
 /* 0.1 for each byte, rounded up. */

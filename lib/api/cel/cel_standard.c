@@ -147,7 +147,7 @@ static bool same_key(const V *x, const V *y, const struct cel_type *t)
         return cel_equal(x, y);
     for (size_t i = 0; i < t->list_key_count; i++) {
         V key = cel_of_str(t->list_keys[i]);
-        V a = cel_lookup(x, &key), b = cel_lookup(y, &key);
+        V a = cel_lookup(x, &key, NULL), b = cel_lookup(y, &key, NULL);
         if (a.kind != b.kind || (a.kind != CEL_DYN && !cel_equal(&a, &b)))
             return false;
     }
@@ -203,8 +203,7 @@ static V in_list(C *c, const V *a)
 
 static V in_map(C *c, const V *a)
 {
-    UNUSED(c);
-    return cel_of_bool(cel_lookup(&a[1], &a[0]).kind != CEL_DYN);
+    return cel_of_bool(cel_find(c, &a[1], &a[0]).kind != CEL_DYN);
 }
 
 /* --- comparisons
@@ -214,15 +213,28 @@ static size_t extent(const V *v)
     return v->kind == CEL_STRING || v->kind == CEL_BYTES ? v->string.len : cel_size(v);
 }
 
+/* Lists without order are compared item by item: what upstream does by hash. */
+static void charge_comparison(C *c, const V *a)
+{
+    size_t n = MIN_OF(extent(&a[0]), extent(&a[1]));
+    cel_charge_bytes(c, n);
+    if (a[0].kind == CEL_LIST && a[0].type != NULL && a[0].type->list_type != CEL_LIST_ATOMIC)
+        cel_charge(c, n * n / 100);
+}
+
 static V equal(C *c, const V *a)
 {
-    cel_charge_bytes(c, MIN_OF(extent(&a[0]), extent(&a[1])));
+    charge_comparison(c, a);
+    if (c->cost_left < 0)
+        return a[0]; /* The caller tells. */
     return cel_of_bool(cel_equal(&a[0], &a[1]));
 }
 
 static V not_equal(C *c, const V *a)
 {
-    cel_charge_bytes(c, MIN_OF(extent(&a[0]), extent(&a[1])));
+    charge_comparison(c, a);
+    if (c->cost_left < 0)
+        return a[0];
     return cel_of_bool(!cel_equal(&a[0], &a[1]));
 }
 

@@ -212,7 +212,43 @@ struct cel_entry cel_entry_at(const struct cel_value *map, size_t index)
                               cel_of_json(m->value, t != NULL ? t->elem : NULL)};
 }
 
-struct cel_value cel_lookup(const struct cel_value *map, const struct cel_value *key)
+static int by_key(const void *x, const void *y, void *arg)
+{
+    const struct json_member *m = ((const struct json *)arg)->object.members;
+    return str_cmp(m[*(const uint32_t *)x].key, m[*(const uint32_t *)y].key);
+}
+
+void cel_index_build(struct cel_index *x, const struct json *object, uint32_t *order)
+{
+    x->object = object;
+    x->order = order;
+    for (size_t i = 0; i < object->object.count; i++)
+        order[i] = (uint32_t)i;
+    qsort_r(order, object->object.count, sizeof(*order), by_key, (void *)(uintptr_t)object);
+}
+
+static const struct json *find_member(const struct json *object, struct str key,
+                                      const struct cel_index *index)
+{
+    if (index == NULL)
+        return json_get(object, key);
+    size_t from = 0, to = object->object.count;
+    while (from < to) {
+        size_t mid = from + (to - from) / 2;
+        const struct json_member *m = &object->object.members[index->order[mid]];
+        int c = str_cmp(m->key, key);
+        if (c == 0)
+            return m->value;
+        if (c < 0)
+            from = mid + 1;
+        else
+            to = mid;
+    }
+    return NULL;
+}
+
+struct cel_value cel_lookup(const struct cel_value *map, const struct cel_value *key,
+                            const struct cel_index *index)
 {
     const struct cel_value absent = {.kind = CEL_DYN};
     if (!map->in_json) {
@@ -232,7 +268,7 @@ struct cel_value cel_lookup(const struct cel_value *map, const struct cel_value 
     } else {
         t = t != NULL ? t->elem : NULL;
     }
-    const struct json *j = json_get(map->json, name);
+    const struct json *j = find_member(map->json, name, index);
     return j != NULL ? cel_of_json(j, t) : absent;
 }
 
@@ -412,13 +448,17 @@ static bool equal_maps(const struct cel_value *x, const struct cel_value *y)
     size_t n = cel_size(x);
     if (n != cel_size(y))
         return false;
-    for (size_t i = 0; i < n; i++) {
+    bool large = y->in_json && n > CEL_SEARCH_MAX, same = true;
+    AUTO_FREE uint32_t *order = large ? xmalloc(n * sizeof(*order)) : NULL;
+    struct cel_index index;
+    if (large)
+        cel_index_build(&index, y->json, order);
+    for (size_t i = 0; i < n && same; i++) {
         struct cel_entry e = cel_entry_at(x, i);
-        struct cel_value other = cel_lookup(y, &e.key);
-        if (other.kind == CEL_DYN || !cel_equal(&e.value, &other))
-            return false;
+        struct cel_value other = cel_lookup(y, &e.key, large ? &index : NULL);
+        same = other.kind != CEL_DYN && cel_equal(&e.value, &other);
     }
-    return true;
+    return same;
 }
 
 static bool has_entries(const struct cel_value *v)

@@ -534,6 +534,31 @@ START_TEST(test_cost)
 }
 END_TEST
 
+/* Objects of many members are found into and compared in reasonable time. */
+START_TEST(test_large_maps)
+{
+    struct fixture f;
+    setup(&f);
+    AUTO_BUF b = BUF_INIT;
+    struct json *big, *other;
+    for (int i = 0; i < 50000; i++)
+        buf_printf(&b, "%c\"k%d\":%d", i == 0 ? '{' : ',', i * 7919 % 50000, i);
+    buf_puts(&b, "}");
+    ck_assert_int_eq(json_parse(f.arena, buf_str(&b), &big, NULL), 0);
+    other = json_clone(f.arena, big);
+    for (size_t i = 0, n = other->object.count; i < n / 2; i++) {
+        struct json_member m = other->object.members[i];
+        other->object.members[i] = other->object.members[n - 1 - i];
+        other->object.members[n - 1 - i] = m;
+    }
+    f.values[0] = cel_of_json(big, NULL);
+    f.values[2] = cel_of_json(other, NULL);
+    ck_assert(str_eqc(run(&f, "doc == absent && doc.all(k, doc[k] == absent[k])"), "true"));
+    ck_assert(str_eqc(run(&f, "doc.all(k, k in absent) && !('x' in doc)"), "true"));
+    arena_free(f.arena);
+}
+END_TEST
+
 /* Depth has a limit, in brackets and in chains. */
 START_TEST(test_depth)
 {
@@ -594,6 +619,7 @@ UNIT_MAIN("cel", {
     UNIT_TEST(test_errors);
     UNIT_TEST(test_objects);
     UNIT_TEST(test_cost);
+    UNIT_TEST(test_large_maps);
     UNIT_TEST(test_depth);
     UNIT_TEST(test_escape);
 })

@@ -16,8 +16,12 @@
 #include "lib/base/arena.h"
 #include "lib/base/buf.h"
 
+#include <ctype.h>
+#include <inttypes.h>
+
 #define METRICS_ANNOTATION "autoscaling.alpha.kubernetes.io/metrics"
 #define BEHAVIOR_ANNOTATION "autoscaling.alpha.kubernetes.io/behavior"
+#define CONDITIONS_ANNOTATION "autoscaling.alpha.kubernetes.io/conditions"
 
 static_assert(sizeof(struct core_v1_event_series) == sizeof(struct events_v1_event_series),
               "same shape");
@@ -115,6 +119,174 @@ static bool is_cpu_target(const struct autoscaling_v2_metric_spec *m)
            str_eqc(m->resource->name, "cpu") && m->resource->target.has_average_utilization;
 }
 
+/* A metric in the form of autoscaling/v1, which only the annotation shows. */
+static void metric_to_v1(struct arena *a, const struct autoscaling_v2_metric_spec *m,
+                         struct autoscaling_v1_metric_spec *ret)
+{
+    *ret = (struct autoscaling_v1_metric_spec){.type = m->type};
+    if (m->resource != NULL) {
+        const struct autoscaling_v2_metric_target *t = &m->resource->target;
+        ret->resource = ARENA_NEW(a, struct autoscaling_v1_resource_metric_source);
+        *ret->resource = (struct autoscaling_v1_resource_metric_source){
+            .name = m->resource->name,
+            .target_average_value = t->average_value,
+            .has_target_average_utilization = t->has_average_utilization,
+            .target_average_utilization = t->average_utilization};
+    }
+    if (m->container_resource != NULL) {
+        const struct autoscaling_v2_metric_target *t = &m->container_resource->target;
+        ret->container_resource =
+            ARENA_NEW(a, struct autoscaling_v1_container_resource_metric_source);
+        *ret->container_resource = (struct autoscaling_v1_container_resource_metric_source){
+            .name = m->container_resource->name,
+            .container = m->container_resource->container,
+            .target_average_value = t->average_value,
+            .has_target_average_utilization = t->has_average_utilization,
+            .target_average_utilization = t->average_utilization};
+    }
+    if (m->pods != NULL) {
+        ret->pods = ARENA_NEW(a, struct autoscaling_v1_pods_metric_source);
+        ret->pods->metric_name = m->pods->metric.name;
+        ret->pods->selector = m->pods->metric.selector;
+        if (m->pods->target.average_value != NULL)
+            ret->pods->target_average_value = *m->pods->target.average_value;
+    }
+    if (m->external != NULL) {
+        ret->external = ARENA_NEW(a, struct autoscaling_v1_external_metric_source);
+        *ret->external = (struct autoscaling_v1_external_metric_source){
+            .metric_name = m->external->metric.name,
+            .metric_selector = m->external->metric.selector,
+            .target_value = m->external->target.value,
+            .target_average_value = m->external->target.average_value};
+    }
+    if (m->object != NULL) {
+        const struct autoscaling_v2_cross_version_object_reference *d =
+            &m->object->described_object;
+        ret->object = ARENA_NEW(a, struct autoscaling_v1_object_metric_source);
+        ret->object->target.kind = d->kind;
+        ret->object->target.name = d->name;
+        ret->object->target.api_version = d->api_version;
+        ret->object->metric_name = m->object->metric.name;
+        ret->object->selector = m->object->metric.selector;
+        ret->object->average_value = m->object->target.average_value;
+        if (m->object->target.value != NULL)
+            ret->object->target_value = *m->object->target.value;
+    }
+}
+
+static struct autoscaling_v2_metric_target target_of(struct resource_quantity *value,
+                                                     struct resource_quantity *average)
+{
+    return (struct autoscaling_v2_metric_target){.type = average != NULL ? STR("AverageValue")
+                                                                         : STR("Value"),
+                                                 .value = average != NULL ? NULL : value,
+                                                 .average_value = average};
+}
+
+static struct autoscaling_v2_metric_target usage_target(struct resource_quantity *average,
+                                                        bool has_utilization, int32_t utilization)
+{
+    struct autoscaling_v2_metric_target t = target_of(NULL, average);
+    t.has_average_utilization = has_utilization;
+    t.average_utilization = utilization;
+    if (has_utilization)
+        t.type = STR("Utilization");
+    return t;
+}
+
+static void metric_to_v2(struct arena *a, struct autoscaling_v1_metric_spec *m,
+                         struct autoscaling_v2_metric_spec *ret)
+{
+    *ret = (struct autoscaling_v2_metric_spec){.type = m->type};
+    if (m->resource != NULL) {
+        ret->resource = ARENA_NEW(a, struct autoscaling_v2_resource_metric_source);
+        ret->resource->name = m->resource->name;
+        ret->resource->target = usage_target(m->resource->target_average_value,
+                                             m->resource->has_target_average_utilization,
+                                             m->resource->target_average_utilization);
+    }
+    if (m->container_resource != NULL) {
+        ret->container_resource =
+            ARENA_NEW(a, struct autoscaling_v2_container_resource_metric_source);
+        ret->container_resource->name = m->container_resource->name;
+        ret->container_resource->container = m->container_resource->container;
+        ret->container_resource->target =
+            usage_target(m->container_resource->target_average_value,
+                         m->container_resource->has_target_average_utilization,
+                         m->container_resource->target_average_utilization);
+    }
+    if (m->pods != NULL) {
+        ret->pods = ARENA_NEW(a, struct autoscaling_v2_pods_metric_source);
+        ret->pods->metric.name = m->pods->metric_name;
+        ret->pods->metric.selector = m->pods->selector;
+        ret->pods->target = target_of(NULL, &m->pods->target_average_value);
+    }
+    if (m->external != NULL) {
+        ret->external = ARENA_NEW(a, struct autoscaling_v2_external_metric_source);
+        ret->external->metric.name = m->external->metric_name;
+        ret->external->metric.selector = m->external->metric_selector;
+        ret->external->target =
+            target_of(m->external->target_value, m->external->target_average_value);
+    }
+    if (m->object != NULL) {
+        ret->object = ARENA_NEW(a, struct autoscaling_v2_object_metric_source);
+        ret->object->described_object.kind = m->object->target.kind;
+        ret->object->described_object.name = m->object->target.name;
+        ret->object->described_object.api_version = m->object->target.api_version;
+        ret->object->metric.name = m->object->metric_name;
+        ret->object->metric.selector = m->object->selector;
+        ret->object->target = target_of(&m->object->target_value, m->object->average_value);
+    }
+}
+
+/* The behavior as upstream writes it there: with the names of Go's fields. */
+static void write_rules(const char *name, const struct autoscaling_v2_hpa_scaling_rules *r,
+                        struct buf *b)
+{
+    buf_printf(b, "\"%s\":", name);
+    if (r == NULL) {
+        buf_puts(b, "null");
+        return;
+    }
+    if (r->has_stabilization_window_seconds)
+        buf_printf(b, "{\"StabilizationWindowSeconds\":%" PRId32, r->stabilization_window_seconds);
+    else
+        buf_puts(b, "{\"StabilizationWindowSeconds\":null");
+    buf_puts(b, ",\"SelectPolicy\":");
+    if (r->has_select_policy)
+        json_write_string(r->select_policy, b);
+    else
+        buf_puts(b, "null");
+    buf_puts(b, r->policies_count == 0 ? ",\"Policies\":null" : ",\"Policies\":[");
+    for (size_t i = 0; i < r->policies_count; i++) {
+        buf_puts(b, i == 0 ? "{\"Type\":" : ",{\"Type\":");
+        json_write_string(r->policies[i].type, b);
+        buf_printf(b, ",\"Value\":%" PRId32 ",\"PeriodSeconds\":%" PRId32 "}", r->policies[i].value,
+                   r->policies[i].period_seconds);
+    }
+    buf_puts(b, r->policies_count == 0 ? ",\"Tolerance\":" : "],\"Tolerance\":");
+    if (r->tolerance != NULL)
+        json_write_string(r->tolerance->string, b);
+    else
+        buf_puts(b, "null");
+    buf_putc(b, '}');
+}
+
+/* Names of Go's fields to those of JSON. */
+static void lower_names(struct arena *a, struct json *j)
+{
+    for (size_t i = 0; j->type == JSON_OBJECT && i < j->object.count; i++) {
+        struct json_member *m = &j->object.members[i];
+        if (m->key.len == 0)
+            continue;
+        m->key = arena_printf(a, "%c" STR_FMT, tolower((unsigned char)m->key.data[0]),
+                              STR_ARG(str_sub(m->key, 1, m->key.len)));
+        lower_names(a, m->value); /* As deep as json_parse allows. */
+    }
+    for (size_t i = 0; j->type == JSON_ARRAY && i < j->array.count; i++)
+        lower_names(a, j->array.items[i]);
+}
+
 static void *hpa_to_v1(struct arena *a, const struct autoscaling_v2_horizontal_pod_autoscaler *h)
 {
     struct autoscaling_v1_horizontal_pod_autoscaler *o =
@@ -134,8 +306,10 @@ static void *hpa_to_v1(struct arena *a, const struct autoscaling_v2_horizontal_p
             o->spec.target_cpu_utilization_percentage = m->resource->target.average_utilization;
             continue;
         }
+        struct autoscaling_v1_metric_spec shown;
+        metric_to_v1(a, m, &shown);
         buf_putc(&others, others.len == 0 ? '[' : ',');
-        api_json_encode(&autoscaling_v2_metric_spec_msg, m, STR_NULL, STR_NULL, &others);
+        api_json_encode(&autoscaling_v1_metric_spec_msg, &shown, STR_NULL, STR_NULL, &others);
     }
     if (others.len != 0) {
         buf_putc(&others, ']');
@@ -143,9 +317,22 @@ static void *hpa_to_v1(struct arena *a, const struct autoscaling_v2_horizontal_p
     }
     if (h->spec.behavior != NULL) {
         AUTO_BUF b = BUF_INIT;
-        api_json_encode(&autoscaling_v2_horizontal_pod_autoscaler_behavior_msg, h->spec.behavior,
-                        STR_NULL, STR_NULL, &b);
+        buf_putc(&b, '{');
+        write_rules("ScaleUp", h->spec.behavior->scale_up, &b);
+        buf_putc(&b, ',');
+        write_rules("ScaleDown", h->spec.behavior->scale_down, &b);
+        buf_putc(&b, '}');
         annotate(a, &o->metadata, BEHAVIOR_ANNOTATION, arena_str(a, buf_str(&b)));
+    }
+    if (h->status.conditions_count != 0) {
+        AUTO_BUF b = BUF_INIT;
+        for (size_t i = 0; i < h->status.conditions_count; i++) {
+            buf_putc(&b, i == 0 ? '[' : ',');
+            api_json_encode(&autoscaling_v2_horizontal_pod_autoscaler_condition_msg,
+                            &h->status.conditions[i], STR_NULL, STR_NULL, &b);
+        }
+        buf_putc(&b, ']');
+        annotate(a, &o->metadata, CONDITIONS_ANNOTATION, arena_str(a, buf_str(&b)));
     }
     o->status.has_observed_generation = h->status.has_observed_generation;
     o->status.observed_generation = h->status.observed_generation;
@@ -172,12 +359,29 @@ static size_t metrics_of_annotation(struct arena *a, struct str text,
     struct autoscaling_v2_metric_spec *m =
         ARENA_ARRAY(a, struct autoscaling_v2_metric_spec, j->array.count + 1);
     size_t n = 0;
-    for (size_t i = 0; i < j->array.count; i++)
-        if (api_json_decode_tree(a, &autoscaling_v2_metric_spec_msg, j->array.items[i], API_LENIENT,
-                                 NULL, &m[n], NULL) == 0)
-            n++;
+    for (size_t i = 0; i < j->array.count; i++) {
+        struct autoscaling_v1_metric_spec *v1 = api_msg_new(a, &autoscaling_v1_metric_spec_msg);
+        if (api_json_decode_tree(a, &autoscaling_v1_metric_spec_msg, j->array.items[i], API_LENIENT,
+                                 NULL, v1, NULL) == 0)
+            metric_to_v2(a, v1, &m[n++]);
+    }
     *ret = m;
     return n;
+}
+
+static void conditions_of_annotation(struct arena *a, struct str text,
+                                     struct autoscaling_v2_horizontal_pod_autoscaler *h)
+{
+    struct json *j;
+    if (text.len == 0 || json_parse(a, text, &j, NULL) != 0 || j->type != JSON_ARRAY)
+        return;
+    h->status.conditions = ARENA_ARRAY(a, struct autoscaling_v2_horizontal_pod_autoscaler_condition,
+                                       j->array.count + 1);
+    for (size_t i = 0; i < j->array.count; i++)
+        if (api_json_decode_tree(a, &autoscaling_v2_horizontal_pod_autoscaler_condition_msg,
+                                 j->array.items[i], API_LENIENT, NULL,
+                                 &h->status.conditions[h->status.conditions_count], NULL) == 0)
+            h->status.conditions_count++;
 }
 
 static void *hpa_to_v2(struct arena *a, const struct autoscaling_v1_horizontal_pod_autoscaler *o)
@@ -208,10 +412,15 @@ static void *hpa_to_v2(struct arena *a, const struct autoscaling_v1_horizontal_p
         h->spec.metrics[h->spec.metrics_count++] = others[i];
     if (behavior.len != 0) {
         void *b = api_msg_new(a, &autoscaling_v2_horizontal_pod_autoscaler_behavior_msg);
-        if (api_json_decode(a, &autoscaling_v2_horizontal_pod_autoscaler_behavior_msg, behavior,
-                            API_LENIENT, NULL, b, NULL) == 0)
-            h->spec.behavior = b;
+        struct json *j;
+        if (json_parse(a, behavior, &j, NULL) == 0) {
+            lower_names(a, j);
+            if (api_json_decode_tree(a, &autoscaling_v2_horizontal_pod_autoscaler_behavior_msg, j,
+                                     API_LENIENT, NULL, b, NULL) == 0)
+                h->spec.behavior = b;
+        }
     }
+    conditions_of_annotation(a, unannotate(a, &h->metadata, CONDITIONS_ANNOTATION), h);
     h->status.has_observed_generation = o->status.has_observed_generation;
     h->status.observed_generation = o->status.observed_generation;
     h->status.last_scale_time = o->status.last_scale_time;

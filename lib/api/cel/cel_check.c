@@ -540,7 +540,7 @@ static const struct cel_type *fold_type(struct checker *c, struct cel_node *n,
 
 static const struct cel_type *check_fold(struct checker *c, struct cel_node *n)
 {
-    const struct cel_type *range = check(c, n->target), *types[2];
+    const struct cel_type *range = check(c, n->target), *types[2] = {&cel_dyn, &cel_dyn};
     if (!range_types(n, range, types)) {
         cel_issue(c->src, n->target->pos,
                   "expression of type '" STR_FMT
@@ -552,6 +552,7 @@ static const struct cel_type *check_fold(struct checker *c, struct cel_node *n)
     const struct scope *outer = c->scope;
     struct scope scopes[2];
     n->slot = c->slots;
+    ASSERT(n->var_count <= ARRAY_SIZE(scopes));
     for (uint32_t i = 0; i < n->var_count; i++) {
         scopes[i] = (struct scope){n->names[i], is_dyn(types[i]) ? &cel_dyn : types[i], c->slots++,
                                    c->scope};

@@ -632,6 +632,8 @@ struct cel_value cel_eval(const struct cel_program *p, struct arena *a,
                          .vars = vars,
                          .cost_left = limit,
                          .arena_limit = arena_bytes(a) + ARENA_BYTES_MAX};
+    struct cel_value none;
+    c.locals = &none; /* Of programs without locals. */
     if (p->local_count != 0)
         c.locals = ARENA_ARRAY(a, struct cel_value, p->local_count);
     struct cel_value v = eval(&c, p->root);

@@ -45,9 +45,8 @@ static void deepen(struct parser *p, struct cel_node *n, const struct cel_node *
 
 static void add_arg(struct parser *p, struct cel_node *n, struct cel_node *arg)
 {
-    size_t cap = n->arg_count;
     if ((n->arg_count & (n->arg_count - 1)) == 0) { /* Powers of two: doubled. */
-        cap = n->arg_count == 0 ? 1 : n->arg_count * 2u;
+        size_t cap = n->arg_count == 0 ? 1 : n->arg_count * 2u;
         struct cel_node **args = ARENA_ARRAY(p->src->arena, struct cel_node *, cap);
         if (n->arg_count != 0)
             memcpy(args, n->args, n->arg_count * sizeof(*args));

@@ -95,7 +95,7 @@ static int compare_pre(struct str x, struct str y)
 
 static int compare_versions(struct str x, struct str y)
 {
-    struct version a, b;
+    struct version a = {0}, b = {0};
     parse(x, &a);
     parse(y, &b);
     for (size_t i = 0; i < 3; i++)
@@ -134,7 +134,7 @@ static V compare(C *c, const V *a)
 
 static V component(C *c, const V *a)
 {
-    struct version v;
+    struct version v = {0};
     const char *f = c->function->name;
     parse(a[0].string, &v);
     return cel_of_int((int64_t)v.parts[f[0] == 'p' ? 2 : f[1] == 'i']);

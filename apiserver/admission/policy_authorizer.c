@@ -94,7 +94,7 @@ static struct cel_value decide(struct cel_call *c, struct question *q, const cha
 {
     const struct kind_ctx *ctx = q->adm->ctx;
     q->at.verb = verb;
-    /* The writer and the groups it is in may do everything without being asked. */
+    /* Administrators' requests never reach the authorizers. */
     q->allowed = user_in_group(q->at.user, GROUP_MASTERS) ||
                  (ctx->server != NULL && authz_decide(ctx->server->authz, cel_call_arena(c), &q->at,
                                                       true, &q->reason) == AUTHZ_ALLOW);

@@ -61,7 +61,7 @@ static void deny(struct check *k, struct str message, struct str reason)
     k->denied = s;
 }
 
-/* What did not hold is denied, warned of, or both neither: the binding says. */
+/* What did not hold is refused or warned of, as the binding says. */
 static void refuse(struct check *k, struct str message, struct str reason)
 {
     if (acts(k, "Deny"))

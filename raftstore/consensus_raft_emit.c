@@ -81,14 +81,18 @@ static void fill_vote_result(struct consensus *c, const struct raft_request_vote
         m->term = MAX_OF(m->term, (uint64_t)c->raft.current_term);
 }
 
-static void fill_vote(const struct raft_request_vote *r, struct consensus_message *m)
+/* A transfer lets its target unseat the leader, once. The core goes on asking for that in
+ * every later election: a member that was removed and does not know would stop the others
+ * for ever. */
+static void fill_vote(const struct consensus *c, const struct raft_request_vote *r,
+                      struct consensus_message *m)
 {
     m->type = CONSENSUS_VOTE;
     m->term = r->term;
     m->vote.last_index = r->last_log_index;
     m->vote.last_term = r->last_log_term;
     m->vote.pre_vote = r->pre_vote;
-    m->vote.disrupt_leader = r->disrupt_leader;
+    m->vote.disrupt_leader = r->disrupt_leader && r->term == c->disrupt_term;
 }
 
 /* Guard TRANSFER_EARLY. The core sends this with the first acknowledgement after
@@ -126,7 +130,7 @@ static void emit_message(struct consensus *c, const struct raft_message *in)
         fill_result(c, &in->append_entries_result, &m);
         break;
     case RAFT_REQUEST_VOTE:
-        fill_vote(&in->request_vote, &m);
+        fill_vote(c, &in->request_vote, &m);
         break;
     case RAFT_REQUEST_VOTE_RESULT:
         fill_vote_result(c, &in->request_vote_result, &m);

@@ -25,6 +25,7 @@ struct consensus {
     uint64_t commit;     /* Never falls back, unlike the core's. */
     uint64_t saved_term; /* As last given to save_vote. */
     uint64_t saved_vote;
+    uint64_t disrupt_term; /* The term that a transfer began here; see fill_vote(). */
     uint64_t last_timeout_ms;
     bool timed_out_once;
     bool stepping; /* Ops must not call back. */

@@ -218,6 +218,8 @@ static void receive_timeout_now(struct consensus *c, const struct consensus_mess
     /* A sole voter elects itself with its own timer, see before_timeout(). */
     if (consensus_is_sole_voter(c))
         return;
+    if (m->term >= c->raft.current_term)
+        c->disrupt_term = m->term + 1;
     rm.timeout_now.version = 1;
     rm.timeout_now.term = m->term;
     rm.timeout_now.last_log_index = m->timeout_now.last_index;

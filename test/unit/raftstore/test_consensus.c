@@ -161,6 +161,29 @@ START_TEST(follower_of_three)
 }
 END_TEST
 
+/* Only the election that a transfer starts may unseat the leader, not the ones after it. */
+START_TEST(transfer_disrupts_once)
+{
+    start(3);
+    struct consensus_message beat = {.type = CONSENSUS_APPEND, .peer = 2, .term = 1};
+    beat.append.prev_index = beat.append.prev_term = 1;
+    ck_assert_int_eq(consensus_receive(rig.c, 15, &beat, NULL), 0);
+    struct consensus_message go = {.type = CONSENSUS_TIMEOUT_NOW, .peer = 2, .term = 1};
+    go.timeout_now.last_index = go.timeout_now.last_term = 1;
+    ck_assert_int_eq(consensus_receive(rig.c, 20, &go, NULL), 0);
+    ck_assert_int_eq(rig.newest.type, CONSENSUS_VOTE);
+    ck_assert_uint_eq(rig.newest.term, 2);
+    ck_assert(rig.newest.vote.disrupt_leader);
+    for (unsigned round = 0; round < 3; round++) {
+        rig.newest.type = CONSENSUS_APPEND;
+        consensus_tick(rig.c, consensus_deadline(rig.c));
+        ck_assert_int_eq(rig.newest.type, CONSENSUS_VOTE);
+        ck_assert(!rig.newest.vote.disrupt_leader);
+    }
+    stop();
+}
+END_TEST
+
 /* Vote before the messages of the new term: the driver holds them by the order. */
 START_TEST(election)
 {
@@ -271,6 +294,7 @@ UNIT_MAIN("consensus", {
     UNIT_TEST(sole_voter_leads_at_once);
     UNIT_TEST(commit_waits_for_the_disk);
     UNIT_TEST(follower_of_three);
+    UNIT_TEST(transfer_disrupts_once);
     UNIT_TEST(election);
     UNIT_TEST(change_of_members);
     UNIT_TEST(steps);

@@ -50,7 +50,7 @@ struct mvcc {
     struct tree_trim trim;
     bool trimming;
     bool history_due; /* Events of compacted revisions are still to go. */
-    bool changed; /* Since the last view. */
+    bool changed;     /* Since the last view. */
     struct list zombies;
     struct event_log *log;
     struct arena *arena; /* Of the command being applied. */

@@ -72,9 +72,9 @@ int store_open(const struct store_config *config, struct store **ret, struct err
 /* [any] Before store_close(), for who owes answers until then: whoever waits for the
  * majority, or asks from now on, waits wait_ms at most. */
 void store_limit_waits(struct store *s, uint32_t wait_ms);
-/* Hands leadership over (no longer than 1.5 election timeouts, nor 5 s), answers what is pending with E_CLOSED, joins threads.
- * Every view and cursor must be gone; the mailboxes given with requests must
- * still be there. NULL is a no-op. */
+/* Hands leadership over (no longer than 1.5 election timeouts, nor 5 s), answers what is pending
+ * with E_CLOSED, joins threads. Every view and cursor must be gone; the mailboxes given with
+ * requests must still be there. NULL is a no-op. */
 void store_close(struct store *s);
 
 /* --- writes [any] --- */

@@ -9,7 +9,6 @@
 #include "test/e2e/kvload/admin.h"
 #include "test/e2e/kvload/load.h"
 
-
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>

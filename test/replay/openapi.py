@@ -31,7 +31,7 @@ from run import Server, TOKEN  # noqa: E402
 V2_PB = "application/com.github.proto-openapi.spec.v2@v1.0+protobuf"
 V3_PB = "application/com.github.proto-openapi.spec.v3@v1.0+protobuf"
 # Custom resources and aggregated API servers are not served yet.
-NOT_SERVED = {"apiextensions.k8s.io", "apiregistration.k8s.io"}
+NOT_SERVED = {"apiregistration.k8s.io"}
 # What a verb of discovery is called as an action, and the method it has.
 ACTIONS = {"create": ("post", "post"), "get": ("get", "get"), "list": ("get", "list"), "update": ("put", "put"),
            "patch": ("patch", "patch"), "delete": ("delete", "delete"), "deletecollection": ("delete", "deletecollection")}

@@ -5,6 +5,7 @@
 #   make check         unit, golden, simulation, fuzz smoke, replay and e2e tests
 #   make VARIANT=asan  the same objects with ASan+UBSan (tsan: TSan), folders of their own
 #   make O=DIR         build somewhere else
+#   make fuzz          coverage-guided fuzzing of every decoder, FUZZ_SECONDS each (clang)
 #   make help          every target
 
 # As many jobs as processors, unless told otherwise.
@@ -35,10 +36,13 @@ WARN := -Wall -Wextra -Wshadow -Wconversion -Wstrict-prototypes -Wmissing-protot
 CPPFLAGS += -D_GNU_SOURCE -I. -I$(GEN) $(PKG_CFLAGS)
 CFLAGS_release := -O2 -g -fstack-protector-strong -D_FORTIFY_SOURCE=2
 CFLAGS_asan := -O1 -g -fno-omit-frame-pointer -fsanitize=address,undefined -fno-sanitize-recover=undefined
+# Coverage-guided fuzzing; CC must be clang.
+CFLAGS_fuzz := -O1 -g -fno-omit-frame-pointer -fsanitize=fuzzer-no-link,address,undefined -fno-sanitize-recover=undefined
 CFLAGS_tsan := -O1 -g -fno-omit-frame-pointer -fsanitize=thread
 CFLAGS += -std=c17 $(CFLAGS_$(VARIANT)) $(WARN) -fPIE
 LDFLAGS_release := -Wl,-z,relro,-z,now -Wl,--as-needed -Wl,--gc-sections
 LDFLAGS_asan := -fsanitize=address,undefined
+LDFLAGS_fuzz := -fsanitize=address,undefined
 LDFLAGS_tsan := -fsanitize=thread
 LDFLAGS += -pie $(LDFLAGS_$(VARIANT))
 CFLAGS_release += -ffunction-sections -fdata-sections
@@ -138,12 +142,13 @@ $(SIM_BIN): $(B)/test/sim/%: $(B)/test/sim/%.o $(SIM_LIB) $(call libs_of,raftsto
 	@$(CC) $(CFLAGS) $(LDFLAGS) $(SIM_LDFLAGS) $< $(SIM_LIB) $(call libs_of,raftstore) -o $@ $(PKG_LIBS) $(STORE_LIBS)
 
 # Fuzz targets define LLVMFuzzerTestOneInput. Without libFuzzer, test/fuzz/driver.c
-# feeds them the seeds and bounded random mutations of them.
+# feeds them the seeds and bounded random mutations of them; VARIANT=fuzz links libFuzzer.
+FUZZ_DRIVER := $(B)/test/fuzz/$(if $(filter fuzz,$(VARIANT)),libfuzzer,driver).o
 FUZZ_SRC := $(sort $(wildcard test/fuzz/*/fuzz_*.c))
 FUZZ_BIN := $(patsubst test/fuzz/%.c,$(B)/test/fuzz/%,$(FUZZ_SRC))
-$(FUZZ_BIN): $(B)/test/fuzz/%: $(B)/test/fuzz/%.o $(B)/test/fuzz/driver.o $$(call libs_of,$$(call unit_module,$$@))
+$(FUZZ_BIN): $(B)/test/fuzz/%: $(B)/test/fuzz/%.o $(FUZZ_DRIVER) $$(call libs_of,$$(call unit_module,$$@))
 	@echo "  LINK  $@"
-	@$(CC) $(CFLAGS) $(LDFLAGS) $< $(B)/test/fuzz/driver.o $(call libs_of,$(call unit_module,$@)) -o $@ \
+	@$(CC) $(CFLAGS) $(LDFLAGS) $< $(FUZZ_DRIVER) $(if $(filter fuzz,$(VARIANT)),-fsanitize=fuzzer) $(call libs_of,$(call unit_module,$@)) -o $@ \
 	    $(PKG_LIBS) $(call extra_of,$(call unit_module,$@))
 
 include $(wildcard test/rules.mk)

@@ -53,6 +53,16 @@ check-fuzz:
 fuzz-run: $(FUZZ_BIN)
 	@FUZZ_RUNS=$(FUZZ_RUNS) tools/run-tests $(FUZZ_BIN)
 
+# Hours of fuzzing: make fuzz FUZZ_SECONDS=600; what was found stays in FUZZ_CORPUS for the next time.
+FUZZ_SECONDS ?= 60
+FUZZ_CORPUS ?= $(abspath $(O))/corpus
+.PHONY: fuzz fuzz-build fuzz-search
+fuzz:
+	@$(MAKE) --no-print-directory VARIANT=fuzz CC=clang fuzz-search
+fuzz-build: $(FUZZ_BIN)
+fuzz-search: fuzz-build
+	@tools/fuzz $(FUZZ_CORPUS) $(FUZZ_SECONDS) $(FUZZ_BIN)
+
 check-schema: all
 	@echo "== schema parity"
 	@test/replay/schema.sh $(O)

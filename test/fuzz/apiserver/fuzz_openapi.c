@@ -15,14 +15,14 @@ size_t fuzz_seed(unsigned i, uint8_t *p, size_t cap)
 {
     static const char *const seeds[] = {
         "{}",
-        "{\"type\":\"object\",\"required\":[\"spec\"],\"properties\":{\"spec\":{\"type\":"
-        "\"object\","
-        "\"nullable\":true,\"properties\":{\"n\":{\"type\":\"integer\",\"minimum\":1.5,\"default\":"
-        "3,"
-        "\"maxLength\":9,\"enum\":[1,2]},\"p\":{\"x-kubernetes-int-or-string\":true,\"anyOf\":[{"
-        "\"type\":\"integer\"},{\"type\":\"string\"}]}}}}}",
-        "{\"x-kubernetes-preserve-unknown-fields\":true,\"properties\":{\"a\":{\"items\":{"
-        "\"x-kubernetes-embedded-resource\":true},\"additionalProperties\":{\"$ref\":\"x\"}}}}",
+        ("{\"type\":\"object\",\"required\":[\"spec\"],\"properties\":{\"spec\":{\"type\":"
+         "\"object\",\"nullable\":true,"
+         "\"properties\":{\"n\":{\"type\":\"integer\",\"minimum\":1.5,\"default\":3,\"maxLength\":"
+         "9,\"enum\":[1,2]},"
+         "\"p\":{\"x-kubernetes-int-or-string\":true,\"anyOf\":[{\"type\":\"integer\"},{\"type\":"
+         "\"string\"}]}}}}}"),
+        ("{\"x-kubernetes-preserve-unknown-fields\":true,\"properties\":{\"a\":{\"items\":{"
+         "\"x-kubernetes-embedded-resource\":true},\"additionalProperties\":{\"$ref\":\"x\"}}}}"),
     };
     if (i >= ARRAY_SIZE(seeds) || strlen(seeds[i]) > cap)
         return 0;

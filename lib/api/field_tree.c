@@ -13,23 +13,6 @@ static bool is_number(const struct json *j)
     return j->type == JSON_INT || j->type == JSON_DOUBLE;
 }
 
-static int by_key(const void *x, const void *y)
-{
-    return str_cmp((*(const struct json_member *const *)x)->key,
-                   (*(const struct json_member *const *)y)->key);
-}
-
-static void sort_members(const struct json *j, const struct json_member **ret)
-{
-    bool sorted = true;
-    for (size_t i = 0; i < j->object.count; i++) {
-        ret[i] = &j->object.members[i];
-        sorted = sorted && (i == 0 || str_cmp(ret[i - 1]->key, ret[i]->key) < 0);
-    }
-    if (!sorted)
-        qsort(ret, j->object.count, sizeof(const struct json_member *), by_key);
-}
-
 struct tree_members tree_members(struct arena *a, const struct json *j)
 {
     struct tree_members m = {NULL, 0};
@@ -37,7 +20,7 @@ struct tree_members tree_members(struct arena *a, const struct json *j)
         return m;
     m.count = j->object.count;
     m.items = ARENA_ARRAY(a, const struct json_member *, m.count + 1);
-    sort_members(j, m.items);
+    json_sort_members(j, m.items);
     return m;
 }
 
@@ -61,8 +44,8 @@ static bool equal_objects(const struct json *x, const struct json *y)
     }
     AUTO_FREE const struct json_member **p = xmalloc(2 * n * sizeof(const struct json_member *));
     const struct json_member **q = p + n;
-    sort_members(x, p);
-    sort_members(y, q);
+    json_sort_members(x, p);
+    json_sort_members(y, q);
     for (i = 0; i < n; i++)
         if (!equal_members(p[i], q[i]))
             return false;

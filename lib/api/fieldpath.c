@@ -56,17 +56,38 @@ static int cmp_arrays(const struct json *x, const struct json *y)
     return cmp_i64((int64_t)x->array.count, (int64_t)y->array.count);
 }
 
+static bool has_order(const struct json *j)
+{
+    for (size_t i = 1; i < j->object.count; i++)
+        if (str_cmp(j->object.members[i - 1].key, j->object.members[i].key) >= 0)
+            return false;
+    return true;
+}
+
+static int cmp_members(const struct json_member *x, const struct json_member *y)
+{
+    int order = str_cmp(x->key, y->key);
+    return order != 0 ? order : fieldpath_value_cmp(x->value, y->value);
+}
+
+/* By the members' order of keys, whichever order they were written in. */
 static int cmp_objects(const struct json *x, const struct json *y)
 {
-    for (size_t i = 0; i < x->object.count && i < y->object.count; i++) {
-        const struct json_member *a = &x->object.members[i], *b = &y->object.members[i];
-        int order = str_cmp(a->key, b->key);
-        if (order == 0)
-            order = fieldpath_value_cmp(a->value, b->value);
-        if (order != 0)
-            return order;
+    size_t n = x->object.count, m = y->object.count, both = n < m ? n : m;
+    int order = 0;
+    if (has_order(x) && has_order(y)) {
+        for (size_t i = 0; i < both && order == 0; i++)
+            order = cmp_members(&x->object.members[i], &y->object.members[i]);
+    } else {
+        AUTO_FREE const struct json_member **p =
+            xmalloc((n + m) * sizeof(const struct json_member *));
+        const struct json_member **q = p + n;
+        json_sort_members(x, p);
+        json_sort_members(y, q);
+        for (size_t i = 0; i < both && order == 0; i++)
+            order = cmp_members(p[i], q[i]);
     }
-    return cmp_i64((int64_t)x->object.count, (int64_t)y->object.count);
+    return order != 0 ? order : cmp_i64((int64_t)n, (int64_t)m);
 }
 
 /* Recursion follows the depth of parsed JSON, which the parser bounds. */

@@ -65,6 +65,8 @@ void json_write(const struct json *j, bool sort_keys, struct buf *out);
 void json_write_indent(const struct json *j, bool sort_keys, unsigned indent, struct buf *out);
 /* As Go's %v prints a decoded document (map[a:1 b:[x]]): error texts quote it. */
 void json_write_go(const struct json *j, struct buf *out);
+/* Pointers to an object's members in the order of their keys; ret has room for all of them. */
+void json_sort_members(const struct json *j, const struct json_member **ret);
 /* The quoted, escaped form of s as Go's encoder writes it. */
 void json_write_string(struct str s, struct buf *out);
 

@@ -176,6 +176,17 @@ static int compare_members(const void *x, const void *y)
     return str_cmp(a->key, b->key);
 }
 
+void json_sort_members(const struct json *j, const struct json_member **ret)
+{
+    bool sorted = true;
+    for (size_t i = 0; i < j->object.count; i++) {
+        ret[i] = &j->object.members[i];
+        sorted = sorted && (i == 0 || str_cmp(ret[i - 1]->key, ret[i]->key) < 0);
+    }
+    if (!sorted)
+        qsort(ret, j->object.count, sizeof(const struct json_member *), compare_members);
+}
+
 struct writer {
     struct buf *out;
     bool sort;
@@ -211,10 +222,10 @@ static void write_object(const struct writer *w, const struct json *j, unsigned 
         return;
     }
     const struct json_member **order = xmalloc(n * sizeof(*order));
-    for (size_t i = 0; i < n; i++)
-        order[i] = &j->object.members[i];
     if (w->sort)
-        qsort(order, n, sizeof(*order), compare_members);
+        json_sort_members(j, order);
+    for (size_t i = 0; i < n && !w->sort; i++)
+        order[i] = &j->object.members[i];
     buf_putc(w->out, '{');
     for (size_t i = 0; i < n; i++) {
         if (i > 0)
@@ -314,9 +325,7 @@ void json_write_go(const struct json *j, struct buf *out)
     case JSON_OBJECT: {
         size_t n = j->object.count;
         const struct json_member **order = xmalloc((n + 1) * sizeof(*order));
-        for (size_t i = 0; i < n; i++)
-            order[i] = &j->object.members[i];
-        qsort(order, n, sizeof(*order), compare_members);
+        json_sort_members(j, order);
         buf_puts(out, "map[");
         for (size_t i = 0; i < n; i++) {
             if (i > 0)

@@ -65,6 +65,18 @@ START_TEST(text_is_canonical)
 END_TEST
 
 /* Elements of unknown form are left out, "." alone is no child, null is {}. */
+/* Objects as values of a set are the same whichever order their members come in. */
+START_TEST(objects_as_values_have_one_order)
+{
+    AUTO_ARENA *a = arena_new(0);
+    struct fieldset s =
+        set_of(a, "{'v:{\\'b\\':1.5,\\'a\\':[{}]}':{},'v:{\\'a\\':[{}],\\'b\\':1.5}':{}}");
+    ck_assert_set(&s, "{'v:{\\'a\\':[{}],\\'b\\':1.5}':{}}");
+    struct fieldset again = set_of(a, "{'v:{\\'a\\':[{}],\\'b\\':1.5}':{}}");
+    ck_assert(fieldset_equal(&s, &again));
+}
+END_TEST
+
 START_TEST(text_is_read_with_tolerance)
 {
     AUTO_ARENA *a = arena_new(0);
@@ -285,6 +297,7 @@ END_TEST
 
 UNIT_MAIN("fieldset", {
     UNIT_TEST(text_is_canonical);
+    UNIT_TEST(objects_as_values_have_one_order);
     UNIT_TEST(text_is_read_with_tolerance);
     UNIT_TEST(damaged_text_is_refused);
     UNIT_TEST(algebra);

@@ -9,27 +9,6 @@
 
 enum field_presence { FIELD_ABSENT, FIELD_NULL, FIELD_PRESENT };
 
-/* What omitempty leaves out of scalars. */
-static inline bool field_scalar_empty(const struct api_field *f, const void *at)
-{
-    switch ((enum api_type)f->type) {
-    case API_BOOL:
-        return !*(const bool *)at;
-    case API_INT32:
-        return *(const int32_t *)at == 0;
-    case API_INT64:
-        return *(const int64_t *)at == 0;
-    case API_DOUBLE:
-        return *(const double *)at == 0;
-    case API_STRING:
-    case API_BYTES:
-        return ((const struct str *)at)->len == 0;
-    case API_MESSAGE:
-        break;
-    }
-    return false;
-}
-
 enum field_presence field_presence_slow(const struct api_field *f, const void *base);
 
 /* base: the struct that holds the field; NULL: there is none. */

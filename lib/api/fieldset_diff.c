@@ -48,22 +48,7 @@ static bool same_msg(const struct api_msg *m, const void *x, const void *y);
 
 static bool same_value(const struct api_field *f, const void *x, const void *y)
 {
-    switch ((enum api_type)f->type) {
-    case API_BOOL:
-        return *(const bool *)x == *(const bool *)y;
-    case API_INT32:
-        return *(const int32_t *)x == *(const int32_t *)y;
-    case API_INT64:
-        return *(const int64_t *)x == *(const int64_t *)y;
-    case API_DOUBLE:
-        return *(const double *)x == *(const double *)y;
-    case API_STRING:
-    case API_BYTES:
-        return str_eq(*(const struct str *)x, *(const struct str *)y);
-    case API_MESSAGE:
-        return same_msg(f->msg, x, y);
-    }
-    return false;
+    return f->type == API_MESSAGE ? same_msg(f->msg, x, y) : field_scalar_equal(f, x, y);
 }
 
 bool fieldset_same_items(const struct api_field *f, const void *x, const void *y)

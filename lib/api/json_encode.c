@@ -89,7 +89,7 @@ static void encode_map(const struct api_field *f, const void *base, unsigned dep
     buf_putc(out, '}');
 }
 
-/* What omitempty leaves out: structs never, whatever they hold. */
+/* What omitempty leaves out. */
 static bool is_empty(const struct api_field *f, const void *base)
 {
     if (f->label != API_SINGULAR)
@@ -98,23 +98,7 @@ static bool is_empty(const struct api_field *f, const void *base)
         return field_items(base, f) == NULL;
     if (field_is_scalar_pointer(f))
         return !field_has(base, f);
-    const void *at = field_at_const(base, f);
-    switch ((enum api_type)f->type) {
-    case API_BOOL:
-        return !*(const bool *)at;
-    case API_INT32:
-        return *(const int32_t *)at == 0;
-    case API_INT64:
-        return *(const int64_t *)at == 0;
-    case API_DOUBLE:
-        return *(const double *)at == 0;
-    case API_STRING:
-    case API_BYTES:
-        return ((const struct str *)at)->len == 0;
-    case API_MESSAGE:
-        return false;
-    }
-    return false;
+    return field_scalar_empty(f, field_at_const(base, f));
 }
 
 static void encode_field(const struct api_field *f, const void *base, unsigned depth,

@@ -114,22 +114,7 @@ static bool quantities_equal(const struct resource_quantity *x, const struct res
 
 static bool values_equal(const struct api_field *f, const void *x, const void *y)
 {
-    switch ((enum api_type)f->type) {
-    case API_BOOL:
-        return *(const bool *)x == *(const bool *)y;
-    case API_INT32:
-        return *(const int32_t *)x == *(const int32_t *)y;
-    case API_INT64:
-        return *(const int64_t *)x == *(const int64_t *)y;
-    case API_DOUBLE:
-        return *(const double *)x == *(const double *)y;
-    case API_STRING:
-    case API_BYTES:
-        return str_eq(*(const struct str *)x, *(const struct str *)y);
-    case API_MESSAGE:
-        return api_msg_equal(f->msg, x, y);
-    }
-    return false;
+    return f->type == API_MESSAGE ? api_msg_equal(f->msg, x, y) : field_scalar_equal(f, x, y);
 }
 
 static bool items_equal(const struct api_field *f, const void *x, const void *y)
@@ -189,22 +174,7 @@ bool api_msg_equal(const struct api_msg *m, const void *x, const void *y)
 
 static bool value_is_zero(const struct api_field *f, const void *x)
 {
-    switch ((enum api_type)f->type) {
-    case API_BOOL:
-        return !*(const bool *)x;
-    case API_INT32:
-        return *(const int32_t *)x == 0;
-    case API_INT64:
-        return *(const int64_t *)x == 0;
-    case API_DOUBLE:
-        return *(const double *)x == 0;
-    case API_STRING:
-    case API_BYTES:
-        return ((const struct str *)x)->len == 0;
-    case API_MESSAGE:
-        return api_msg_is_zero(f->msg, x);
-    }
-    return true;
+    return f->type == API_MESSAGE ? api_msg_is_zero(f->msg, x) : field_scalar_empty(f, x);
 }
 
 bool api_msg_is_zero(const struct api_msg *m, const void *x)

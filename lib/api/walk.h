@@ -49,5 +49,45 @@ static inline bool field_is_scalar_pointer(const struct api_field *f)
 {
     return f->label == API_SINGULAR && f->has_offset != UINT32_MAX;
 }
+/* Two scalars of a field's type; messages are never called equal here. */
+static inline bool field_scalar_equal(const struct api_field *f, const void *x, const void *y)
+{
+    switch ((enum api_type)f->type) {
+    case API_BOOL:
+        return *(const bool *)x == *(const bool *)y;
+    case API_INT32:
+        return *(const int32_t *)x == *(const int32_t *)y;
+    case API_INT64:
+        return *(const int64_t *)x == *(const int64_t *)y;
+    case API_DOUBLE:
+        return *(const double *)x == *(const double *)y;
+    case API_STRING:
+    case API_BYTES:
+        return str_eq(*(const struct str *)x, *(const struct str *)y);
+    case API_MESSAGE:
+        break;
+    }
+    return false;
+}
+/* What omitempty leaves out of scalars; structs never, whatever they hold. */
+static inline bool field_scalar_empty(const struct api_field *f, const void *at)
+{
+    switch ((enum api_type)f->type) {
+    case API_BOOL:
+        return !*(const bool *)at;
+    case API_INT32:
+        return *(const int32_t *)at == 0;
+    case API_INT64:
+        return *(const int64_t *)at == 0;
+    case API_DOUBLE:
+        return *(const double *)at == 0;
+    case API_STRING:
+    case API_BYTES:
+        return ((const struct str *)at)->len == 0;
+    case API_MESSAGE:
+        break;
+    }
+    return false;
+}
 
 #endif

@@ -12,6 +12,7 @@
 #include "lib/base/error.h"
 #include "lib/base/loop.h"
 #include "lib/base/mailbox.h"
+#include "lib/base/map.h"
 
 #include <stdatomic.h>
 
@@ -72,6 +73,7 @@ struct server_thread {
     struct watch_hub *hub;
     struct kubelet_pool *kubelets;
     struct webhook_pool *webhooks;
+    struct map conversions;       /* What conversion webhooks are asked now: custom/conversion.c. */
     struct custom_keeper *keeper; /* On the first thread; else NULL. */
     struct event_lease event_lease;
     int start_code; /* Outcome of starting, read after start_done. */

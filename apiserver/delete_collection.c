@@ -57,8 +57,11 @@ static void answer(struct collection *c)
     for (size_t i = 0; i < c->count; i++) {
         if (i != 0)
             buf_putc(&b, ',');
-        if (encode_stored(r->arena, &form, r->res, kv_value(c->found[i]), c->found[i]->mod_rev,
-                          true, &b, &err) != 0) {
+        conversions_enter(&r->conversions);
+        int code = encode_stored(r->arena, &form, r->res, kv_value(c->found[i]),
+                                 c->found[i]->mod_rev, true, &b, &err);
+        conversions_leave();
+        if (code != 0) {
             buf_done(&b);
             req_status(r, status_internal(r->arena, "%s", error_message(&err)));
             return;
@@ -102,12 +105,19 @@ static void collect(struct req *r)
     list_options_range(r->arena, &o, r->res, r->info.ns, &from, &end);
     if (store_iter_init(&it, req_view(r), from, end, 0) == 0)
         for (const struct kv *kv; (kv = store_iter_next(&it)) != NULL;) {
-            if (registry_by_key(kv_key(kv), &ns, &name) == NULL ||
-                !list_options_match(&o, r->arena, r->res, kv_value(kv), ns, name))
-                continue;
             c->found = arena_grow(r->arena, c->found, c->count, &c->cap, sizeof(*c->found));
             c->found[c->count++] = kv;
         }
+    if (!req_converted(r, c->found, c->count, collect))
+        return;
+    conversions_enter(&r->conversions);
+    size_t kept = 0;
+    for (size_t i = 0; i < c->count; i++)
+        if (registry_by_key(kv_key(c->found[i]), &ns, &name) != NULL &&
+            list_options_match(&o, r->arena, r->res, kv_value(c->found[i]), ns, name))
+            c->found[kept++] = c->found[i];
+    conversions_leave();
+    c->count = kept;
     next(c);
 }
 

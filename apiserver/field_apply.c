@@ -61,7 +61,8 @@ static int object_of(const struct field_manager *fm, const struct document *d, v
     if (code != 0)
         return code;
     if (kind != fm->kind)
-        msg = registry_to_storage(fm->arena, field_manager_version(fm, d->api_version), msg);
+        msg = registry_to_storage(fm->arena, field_manager_version(fm, d->api_version), fm->kind,
+                                  msg);
     *ret = msg;
     return 0;
 }

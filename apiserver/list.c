@@ -4,6 +4,8 @@
  * work of the loop. Second pass: their bytes, chunk by chunk, as fast as the
  * client reads them. Memory is a pointer per object and one chunk; a list
  * never delays a write. Short lists are answered whole. */
+#include "apiserver/custom/conversion.h"
+#include "apiserver/custom/stored.h"
 #include "apiserver/encode.h"
 #include "apiserver/json_cache.h"
 #include "apiserver/list_options.h"
@@ -53,11 +55,20 @@ struct listing {
     struct arena *scratch;
     struct http_gzip_stream *gzip;
     bool opened;
+    /* Custom objects that a webhook converts, so many at a time. */
+    struct conversions conversions;
+    bool converts;     /* There may be some. */
+    bool looks_inside; /* They are filtered by what the webhook makes of them. */
+    size_t batch_from; /* found[batch_from, converted_to) can be written. */
+    size_t converted_to;
+    const struct kv *batch[CONVERSION_OBJECTS_MAX]; /* To be filtered. */
+    size_t batch_count;
 };
 
 static void free_scratch(void *arg)
 {
     struct listing *l = arg;
+    conversions_drop(&l->conversions);
     arena_free(l->scratch);
     free(l->found);
     buf_done(&l->out);
@@ -79,6 +90,51 @@ static void recycle(struct listing *l)
         arena_free(l->scratch);
         l->scratch = NULL;
     }
+}
+
+/* --- conversions -------------------------------------------------------------------------- */
+static void resume(void *arg);
+
+/* True: the objects can be read and written. False: resume() comes, or the
+ * request is answered. */
+static bool convert(struct listing *l, const struct kv *const *kvs, size_t count)
+{
+    struct req *r = l->r;
+    void *ignored;
+    conversions_enter(&l->conversions);
+    for (size_t i = 0; i < count; i++)
+        if (custom_stored_converts(r->res, kv_value(kvs[i])))
+            (void)stored_decode(scratch(l), r->res, kv_value(kvs[i]), 0, &ignored, NULL);
+    conversions_leave();
+    recycle(l);
+    if (conversions_ask(&l->conversions, resume, l))
+        return false;
+    struct meta_v1_status *s = conversions_failure(&l->conversions, r->arena);
+    if (s == NULL)
+        return true;
+    if (l->opened && !l->whole) {
+        req_done(r, 500);
+        http_response_abort(r->http);
+    } else {
+        req_status(r, s);
+    }
+    return false;
+}
+
+/* The next ones of those that were found. */
+static bool convert_next(struct listing *l)
+{
+    size_t n = 0, bytes = 0;
+    if (l->batch_from != l->at) {
+        conversions_drop(&l->conversions);
+        l->batch_from = l->at;
+    }
+    while (l->at + n < l->count && n < CONVERSION_OBJECTS_MAX && bytes < CONVERSION_BYTES_MAX)
+        bytes += kv_value(l->found[l->at + n++]).len;
+    if (!convert(l, &l->found[l->at], n))
+        return false;
+    l->converted_to = l->at + n;
+    return true;
 }
 
 /* --- continue tokens: base64url of {"v":"meta.k8s.io/v1","rv":N,"start":"name\u0000"}
@@ -383,6 +439,8 @@ static void emit(struct listing *l)
     struct req *r = l->r;
     struct error err = {0};
     uint64_t start = uv_hrtime();
+    if (l->converts && l->at == l->converted_to && l->at < l->count && !convert_next(l))
+        return;
     if (!l->opened) {
         l->opened = true;
         open_answer(l);
@@ -393,9 +451,14 @@ static void emit(struct listing *l)
         if (r->http->aborted)
             break;
         recycle(l);
+        if (l->converts && l->at == l->converted_to && !convert_next(l))
+            return;
         if (!l->whole && l->out.len == 0)
             buf_reserve(&l->out, CHUNK_ROOM);
-        if (write_item(l, l->at, &err) != 0) {
+        conversions_enter(&l->conversions);
+        int code = write_item(l, l->at, &err);
+        conversions_leave();
+        if (code != 0) {
             fail(l, &err);
             return;
         }
@@ -456,24 +519,58 @@ static void collected(struct listing *l)
     emit(l);
 }
 
+/* False: it is one more than the limit. */
+static bool judge(struct listing *l, const struct kv *kv)
+{
+    struct str ns, name;
+    recycle(l);
+    if (registry_by_key(kv_key(kv), &ns, &name) == NULL ||
+        !list_options_match(&l->o, scratch(l), l->r->res, kv_value(kv), ns, name))
+        return true;
+    if (l->limited && (int64_t)l->count >= l->o.limit) {
+        l->more = true;
+        return false;
+    }
+    keep(l, kv);
+    return true;
+}
+
+enum judged { JUDGED_ALL, JUDGED_ENOUGH, JUDGED_LATER };
+
+/* What is to be converted first is looked at together. LATER: not now, or the
+ * request is answered. */
+static enum judged judge_batch(struct listing *l)
+{
+    bool room = true;
+    if (!convert(l, l->batch, l->batch_count))
+        return JUDGED_LATER;
+    conversions_enter(&l->conversions);
+    for (size_t i = 0; i < l->batch_count && room; i++)
+        room = judge(l, l->batch[i]);
+    conversions_leave();
+    conversions_drop(&l->conversions);
+    l->batch_count = 0;
+    return room ? JUDGED_ALL : JUDGED_ENOUGH;
+}
+
 static void collect(struct listing *l)
 {
     LOOP_CALLBACK("list: collect");
     uint64_t start = uv_hrtime();
-    struct str ns, name;
-    for (unsigned n = 1;; n++) {
+    enum judged judged = JUDGED_ALL;
+    for (unsigned n = 1; judged == JUDGED_ALL; n++) {
+        if (l->batch_count == ARRAY_SIZE(l->batch)) {
+            judged = judge_batch(l);
+            if (judged == JUDGED_LATER)
+                return;
+        }
         const struct kv *kv = store_iter_next(&l->it);
         if (kv == NULL)
             break;
-        recycle(l);
-        if (registry_by_key(kv_key(kv), &ns, &name) == NULL ||
-            !list_options_match(&l->o, scratch(l), l->r->res, kv_value(kv), ns, name))
-            continue;
-        if (l->limited && (int64_t)l->count >= l->o.limit) {
-            l->more = true;
+        if (l->looks_inside)
+            l->batch[l->batch_count++] = kv;
+        else if (!judge(l, kv))
             break;
-        }
-        keep(l, kv);
         if (n % SLICE_OBJECTS == 0 && uv_hrtime() - start > SLICE_NS) {
             if (l->r->http->aborted)
                 break;
@@ -481,17 +578,28 @@ static void collect(struct listing *l)
             return;
         }
     }
+    if (l->batch_count != 0 && !l->more && judge_batch(l) == JUDGED_LATER)
+        return; /* The iterator stays at its end. */
     l->iterating = false;
     collected(l);
 }
 
-static void again(struct deferred *d)
+static void go_on(struct listing *l)
 {
-    struct listing *l = CONTAINER_OF(d, struct listing, again);
     if (l->iterating)
         collect(l);
     else
         emit(l);
+}
+
+static void resume(void *arg)
+{
+    go_on(arg);
+}
+
+static void again(struct deferred *d)
+{
+    go_on(CONTAINER_OF(d, struct listing, again));
 }
 
 static struct meta_v1_status *expired(struct listing *l, struct str start_key)
@@ -568,6 +676,8 @@ void list_handle(struct req *r)
 {
     struct listing *l = ARENA_NEW(r->arena, struct listing);
     l->r = r;
+    l->conversions.thread = r->thread;
+    l->converts = conversions_needed(r->res);
     deferred_init(&l->again, again);
     struct meta_v1_status *s = list_options_parse(r, false, &l->o);
     if (s == NULL && is_table(l) &&
@@ -581,6 +691,7 @@ void list_handle(struct req *r)
         req_status(r, s);
         return;
     }
+    l->looks_inside = l->converts && (l->o.labels.count != 0 || l->o.fields.count != 0);
     arena_hold(r->arena, l, free_scratch);
     r->http->user = l;
     struct store_view *v = req_view(r);

@@ -181,7 +181,8 @@ static bool fields_match(const struct list_options *o, struct arena *scratch,
     void *msg = NULL;
     for (size_t i = 0; i < o->fields.count; i++) {
         const struct api_field_requirement *q = &o->fields.items[i];
-        if (msg == NULL && stored_decode(scratch, res->primary, value, 0, &msg, NULL) != 0)
+        if (msg == NULL &&
+            stored_decode(scratch, registry_worked_on(res), value, 0, &msg, NULL) != 0)
             return false;
         for (const struct kind_field *f = res->ops->fields; f->label != NULL; f++) {
             if (!str_eqc(q->field, f->label))
@@ -209,7 +210,7 @@ bool list_options_match(const struct list_options *o, struct arena *scratch,
                    str_eqc(o->excluded[i].field, "metadata.name") ? name : ns))
             return false;
     if (res->custom != NULL) {
-        if (o->labels.count != 0 && !custom_labels_match(&o->labels, value))
+        if (o->labels.count != 0 && !custom_labels_match(&o->labels, res, value))
             return false;
     } else if (o->labels.count != 0 &&
                (stored_raw(value, &raw, NULL) != 0 || !selector_matches_stored(&o->labels, raw))) {

@@ -9,6 +9,7 @@
 #include "apiserver/authz_feed.h"
 #include "apiserver/bootstrap.h"
 #include "apiserver/etcd_endpoint.h"
+#include "apiserver/custom/conversion_metrics.h"
 #include "apiserver/json_cache.h"
 #include "apiserver/registry.h"
 #include "apiserver/server_metrics.h"
@@ -394,6 +395,7 @@ int main(int argc, char **argv)
     if (code == 0) {
         registry_init();
         server_metrics_init();
+        conversion_metrics_init();
         find_address(&p.server);
         code = run(&p, &err);
     }

@@ -176,7 +176,7 @@ static struct meta_v1_status *attempt_patch(struct write *w)
     s = patch_object(r, current, &served);
     if (s != NULL)
         return s;
-    void *obj = registry_to_storage(r->arena, r->res, served);
+    void *obj = registry_to_storage(r->arena, r->res, w->res->storage, served);
     s = write_check_names(w, api_meta_of(w->res->storage, obj), false);
     return s != NULL ? s : write_plan_update(w, kv, old, obj, sub_name(r));
 }

@@ -20,7 +20,7 @@ static void look(struct req *r)
         s = status_not_found(r->arena, r->res->gr, r->info.name);
     if (s != NULL)
         req_status(r, s);
-    else
+    else if (req_converted(r, &kv, 1, look))
         req_stored(r, 200, kv);
 }
 

@@ -2,6 +2,7 @@
 #include "apiserver/registry.h"
 
 #include "apiserver/convert.h"
+#include "apiserver/custom/conversion.h"
 #include "apiserver/custom/set.h"
 #include "lib/base/arena.h"
 #include "lib/base/buf.h"
@@ -292,18 +293,17 @@ struct str registry_key(struct arena *a, const struct resource *r, struct str ns
                         STR_ARG(name));
 }
 
-void *registry_to_storage(struct arena *a, const struct resource *r, void *obj)
+void *registry_to_storage(struct arena *a, const struct resource *r, const struct api_kind *storage,
+                          void *obj)
 {
-    if (r->kind == r->storage)
-        return obj;
-    return r->custom != NULL ? custom_convert(a, obj, r->storage->msg)
-                             : convert_object(a, r->kind, r->storage, obj);
+    if (r->custom != NULL)
+        return custom_convert(a, obj, storage->msg);
+    return r->kind == storage ? obj : convert_object(a, r->kind, storage, obj);
 }
 
 void *registry_from_storage(struct arena *a, const struct resource *r, void *obj)
 {
-    if (r->kind == r->storage)
-        return obj;
-    return r->custom != NULL ? custom_convert(a, obj, r->kind->msg)
-                             : convert_object(a, r->storage, r->kind, obj);
+    if (r->custom != NULL)
+        return custom_convert(a, obj, r->kind->msg);
+    return r->kind == r->storage ? obj : convert_object(a, r->storage, r->kind, obj);
 }

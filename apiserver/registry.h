@@ -17,7 +17,8 @@ struct registry;
 
 struct resource {
     const struct api_kind *kind;    /* As served in this group version. */
-    const struct api_kind *storage; /* As stored; the same for most. */
+    const struct api_kind *storage; /* The form that is worked on: as stored, the same for most;
+                                     * of custom kinds always the served one. */
     const struct kind_ops *ops;     /* Never NULL. */
     const struct resource
         *primary; /* The served resource of the storage version; itself for most. */
@@ -56,8 +57,16 @@ const struct resource *registry_at(size_t index);
 
 struct str registry_key(struct arena *a, const struct resource *r, struct str ns, struct str name);
 
-/* Between served and stored form; the same object when they agree. */
-void *registry_to_storage(struct arena *a, const struct resource *r, void *obj);
+/* Whose storage form requests for r work on: of a custom kind each version is
+ * its own, and only what stands in the store is converted. */
+static inline const struct resource *registry_worked_on(const struct resource *r)
+{
+    return r->custom != NULL ? r : r->primary;
+}
+/* Between r's served form and the one that is worked on (storage: r's own, of
+ * custom kinds that of any version); the same object when they agree. */
+void *registry_to_storage(struct arena *a, const struct resource *r, const struct api_kind *storage,
+                          void *obj);
 void *registry_from_storage(struct arena *a, const struct resource *r, void *obj);
 
 #define REGISTRY_ROOT "/registry/"

@@ -6,6 +6,7 @@
 #include "apiserver/authz.h"
 #include "apiserver/custom/definition.h"
 #include "apiserver/custom/keeper.h"
+#include "apiserver/custom/stored.h"
 #include "apiserver/encode.h"
 #include "apiserver/server_metrics.h"
 #include "apiserver/table.h"
@@ -290,7 +291,9 @@ void req_stored(struct req *r, int http_status, const struct kv *kv)
     int code;
     if (r->accept.transform == AS_TABLE || (r->res->ops->flags & KIND_DEFAULT_ON_READ) != 0) {
         void *msg;
+        conversions_enter(&r->conversions);
         code = stored_decode(r->arena, r->res, kv_value(kv), kv->mod_rev, &msg, &err);
+        conversions_leave();
         if (code == 0) {
             if (r->res->ops->default_ != NULL && (r->res->ops->flags & KIND_DEFAULT_ON_READ) != 0) {
                 struct kind_ctx ctx;
@@ -302,8 +305,10 @@ void req_stored(struct req *r, int http_status, const struct kv *kv)
         }
     } else {
         struct buf b = BUF_INIT;
+        conversions_enter(&r->conversions);
         code =
             encode_stored(r->arena, &r->accept, r->res, kv_value(kv), kv->mod_rev, false, &b, &err);
+        conversions_leave();
         if (code == 0) {
             if (r->accept.media == MEDIA_PROTOBUF)
                 req_bytes(r, http_status, media_type(r->accept.media), net_bytes_steal(&b));
@@ -315,6 +320,51 @@ void req_stored(struct req *r, int http_status, const struct kv *kv)
     }
     log_error("stored object " STR_FMT ": %s", STR_ARG(kv_key(kv)), error_message(&err));
     req_status(r, status_internal(r->arena, "%s", error_message(&err)));
+}
+
+/* --- conversions ----------------------------------------------------------------- */
+struct conversion_wait {
+    struct req *req;
+    void (*next)(struct req *r);
+};
+
+static void on_converted(void *arg)
+{
+    struct conversion_wait *w = arg;
+    w->next(w->req);
+}
+
+static void drop_conversions(void *arg)
+{
+    conversions_drop(arg);
+}
+
+bool req_converted(struct req *r, const struct kv *const *kvs, size_t count,
+                   void (*next)(struct req *r))
+{
+    struct meta_v1_status *s;
+    if (!conversions_needed(r->res))
+        return true;
+    if (r->conversions.thread == NULL) {
+        r->conversions.thread = r->thread;
+        arena_hold(r->arena, &r->conversions, drop_conversions);
+    }
+    conversions_enter(&r->conversions);
+    for (size_t i = 0; i < count; i++) {
+        AUTO_ARENA *a = arena_new(0);
+        void *ignored;
+        if (custom_stored_converts(r->res, kv_value(kvs[i])))
+            (void)stored_decode(a, r->res, kv_value(kvs[i]), kvs[i]->mod_rev, &ignored, NULL);
+    }
+    conversions_leave();
+    struct conversion_wait *w = ARENA_NEW(r->arena, struct conversion_wait);
+    *w = (struct conversion_wait){r, next};
+    if (conversions_ask(&r->conversions, on_converted, w))
+        return false;
+    s = conversions_failure(&r->conversions, r->arena);
+    if (s != NULL)
+        req_status(r, s);
+    return s == NULL;
 }
 
 /* --- barrier --------------------------------------------------------------------- */

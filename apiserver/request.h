@@ -12,6 +12,7 @@
 
 #include "apiserver/apiserver.h"
 #include "apiserver/content.h"
+#include "apiserver/custom/conversion.h"
 #include "apiserver/kind.h"
 #include "apiserver/registry.h"
 #include "apiserver/request_info.h"
@@ -43,13 +44,14 @@ struct req {
     bool include_object_set; /* Tables: see table.h. */
     uint64_t start_ns;
     int64_t now_ns;
-    struct held_view *views;       /* See req_view(). */
-    struct audit_event *audit;     /* NULL: not recorded, see audit.h. */
-    struct str audit_id;           /* See req_audit_id(). */
-    struct authz_wait *authz_wait; /* A refusal that waits to be sure, see authz.c. */
-    int inflight;                  /* Which of the server's counts holds it; -1: none. */
-    bool long_running;             /* Watches, logs: not in the latency histogram. */
-    struct proxy *proxy;           /* Where the streamed body goes, once known: proxy.h. */
+    struct held_view *views;        /* See req_view(). */
+    struct audit_event *audit;      /* NULL: not recorded, see audit.h. */
+    struct str audit_id;            /* See req_audit_id(). */
+    struct authz_wait *authz_wait;  /* A refusal that waits to be sure, see authz.c. */
+    int inflight;                   /* Which of the server's counts holds it; -1: none. */
+    bool long_running;              /* Watches, logs: not in the latency histogram. */
+    struct conversions conversions; /* Of what is read, see req_converted(). */
+    struct proxy *proxy;            /* Where the streamed body goes, once known: proxy.h. */
 };
 
 /* Called by the HTTP server for each complete request. */
@@ -98,6 +100,13 @@ void write_delete(struct req *r);
 void write_delete_collection(struct req *r);
 void subresource_handle(struct req *r); /* Those with a form of their own. */
 void discovery_handle(struct req *r);   /* Everything that is no resource. */
+
+/* --- waiting for webhooks -------------------------------------------------------------
+ * True: the objects can be decoded and encoded as r->res, between
+ * conversions_enter(&r->conversions) and conversions_leave(). False: next runs
+ * once they can, or the request is answered. */
+bool req_converted(struct req *r, const struct kv *const *kvs, size_t count,
+                   void (*next)(struct req *r));
 
 /* --- waiting for the store ------------------------------------------------------
  * next runs on the loop once the newest view includes every write acknowledged

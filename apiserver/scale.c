@@ -46,10 +46,12 @@ static void get(struct req *r)
         req_status(r, status_not_found(r->arena, r->res->gr, r->info.name));
         return;
     }
-    struct autoscaling_v1_scale *s =
-        stored_decode(r->arena, r->res, kv_value(kv), kv->mod_rev, &obj, &err) == 0
-            ? scale_of(r->arena, r->res, obj)
-            : NULL;
+    if (!req_converted(r, &kv, 1, get))
+        return;
+    conversions_enter(&r->conversions);
+    int code = stored_decode(r->arena, r->res, kv_value(kv), kv->mod_rev, &obj, &err);
+    conversions_leave();
+    struct autoscaling_v1_scale *s = code == 0 ? scale_of(r->arena, r->res, obj) : NULL;
     if (s == NULL)
         req_status(r, status_path_not_found(r->arena));
     else

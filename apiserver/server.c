@@ -150,6 +150,7 @@ static int thread_open(struct server_thread *t, struct error *err)
     t->stop_mail.run = on_stop;
     defer_queue_init(&t->defer, &t->loop);
     t->webhooks = webhook_pool_new(&t->loop);
+    map_init(&t->conversions);
     code = watch_hub_new(t, &t->hub, err);
     if (code == 0 && t->index == 0)
         t->keeper = custom_keeper_new(t);
@@ -172,6 +173,7 @@ static void thread_main(void *arg)
         return; /* The program ends. */
     uv_run(&t->loop, UV_RUN_DEFAULT);
     custom_set_leave();
+    map_done(&t->conversions);
     uv_loop_close(&t->loop);
 }
 

@@ -7,11 +7,16 @@
  * looked up by resource and then only offered to those who could want it: the
  * ones of all namespaces, of its namespace, of its name, and (pods) of its
  * node. Until a watcher is live it reads the log by a cursor of its own and at
- * its own pace. A live one that lets too many bytes pile up is cut off. */
+ * its own pace. A live one that lets too many bytes pile up is cut off.
+ *
+ * Where a webhook may have to convert what is seen, a watcher never goes live:
+ * it waits for the webhook as it waits for its socket, and for nobody else. */
 #include "apiserver/watch.h"
 
+#include "apiserver/custom/conversion.h"
 #include "apiserver/custom/keeper.h"
 #include "apiserver/custom/set.h"
+#include "apiserver/custom/stored.h"
 #include "apiserver/list_options.h"
 #include "apiserver/request.h"
 #include "apiserver/server_metrics.h"
@@ -84,6 +89,13 @@ struct watcher {
     /* CATCH_UP */
     struct store_cursor *cursor;
     struct deferred again;
+    /* Of kinds that webhooks convert. */
+    bool converts, asking;
+    struct conversions conversions;
+    const struct kv *kvs[CONVERSION_OBJECTS_MAX]; /* INITIAL: not sent yet. */
+    size_t kv_at, kv_count;
+    const struct event_batch *batch; /* CATCH_UP: being sent, from event_at on. */
+    uint32_t event_at;
 };
 
 static void advance(struct watcher *w);
@@ -181,6 +193,7 @@ static void detach(struct watcher *w)
     deferred_cancel(&w->again);
     store_cursor_free(w->cursor);
     w->cursor = NULL;
+    conversions_drop(&w->conversions);
     arena_free(w->scratch);
     w->scratch = NULL;
     w->hub->count--;
@@ -242,7 +255,7 @@ static void send_bookmark(struct watcher *w, int64_t rev, bool initial_end)
 
 static bool matches(struct watcher *w, const struct kv *kv, struct str ns, struct str name)
 {
-    AUTO_ARENA *a = w->o.fields.count != 0 ? arena_new(0) : NULL;
+    AUTO_ARENA *a = w->o.fields.count != 0 || w->converts ? arena_new(0) : NULL;
     return list_options_match(&w->o, a, w->form.res, kv_value(kv), ns, name);
 }
 
@@ -258,17 +271,25 @@ static const char *judge(struct watcher *w, const struct event *e, struct str ns
     return is ? (was ? "MODIFIED" : "ADDED") : "DELETED";
 }
 
-static void offer(struct watcher *w, const struct event *e, struct str ns, struct str name,
-                  int64_t rev, struct frame_cache *cache, int64_t now_ns)
+/* NULL: the watcher is not told. */
+static struct net_bytes *frame_of(struct watcher *w, const struct event *e, struct str ns,
+                                  struct str name, int64_t rev, struct frame_cache *cache,
+                                  int64_t now_ns)
 {
     const struct kv *shown;
     if (rev <= w->after_rev)
-        return;
+        return NULL;
     const char *type = judge(w, e, ns, name, &shown);
     if (type == NULL)
-        return;
+        return NULL;
     bool columns = w->form.accept.transform == AS_TABLE && !w->columns_sent;
-    send_frame(w, frame_object(cache, &w->form, type, kv_value(shown), rev, columns, now_ns));
+    return frame_object(cache, &w->form, type, kv_value(shown), rev, columns, now_ns);
+}
+
+static void offer(struct watcher *w, const struct event *e, struct str ns, struct str name,
+                  int64_t rev, struct frame_cache *cache, int64_t now_ns)
+{
+    send_frame(w, frame_of(w, e, ns, name, rev, cache, now_ns));
 }
 
 static void offer_list(struct list *l, const struct event *e, struct str ns, struct str name,
@@ -439,6 +460,13 @@ static int open_cursor(struct watch_hub *h, struct error *err)
     return store_cursor_new(s, rev, &h->thread->mailbox, on_events, h, &h->cursor, err);
 }
 
+/* All that its cursor has read is sent. */
+static bool is_up_to_date(const struct watcher *w)
+{
+    return w->state == WATCHER_LIVE ||
+           (w->converts && w->state == WATCHER_CATCH_UP && w->batch == NULL);
+}
+
 static void on_tick(uv_timer_t *t)
 {
     struct watch_hub *h = t->data;
@@ -451,8 +479,8 @@ static void on_tick(uv_timer_t *t)
         }
         bool before_end =
             w->deadline_ms - now <= BOOKMARK_BEFORE_END_MS && w->deadline_ms != UINT64_MAX;
-        if (w->state == WATCHER_LIVE && w->o.bookmarks && (now >= w->bookmark_ms || before_end)) {
-            int64_t rev = store_cursor_rev(h->cursor);
+        if (is_up_to_date(w) && w->o.bookmarks && (now >= w->bookmark_ms || before_end)) {
+            int64_t rev = store_cursor_rev(w->state == WATCHER_LIVE ? h->cursor : w->cursor);
             if (rev > w->after_rev)
                 send_bookmark(w, rev, false);
             /* One is enough before the end. */
@@ -542,6 +570,114 @@ static bool must_wait(struct watcher *w, uint64_t start)
     return false;
 }
 
+/* --- watchers that webhooks convert for -------------------------------------------------- */
+static void on_converted(void *arg)
+{
+    struct watcher *w = arg;
+    w->asking = false;
+    advance(w);
+}
+
+/* True: what was looked at inside of the conversions counts. False: it is to be
+ * done again later, or the watch has ended. */
+static bool is_converted(struct watcher *w)
+{
+    if (conversions_ask(&w->conversions, on_converted, w)) {
+        w->asking = true;
+        return false;
+    }
+    struct meta_v1_status *s = conversions_failure(&w->conversions, w->r->arena);
+    if (s == NULL)
+        return true;
+    end_with(w, s);
+    return false;
+}
+
+static bool next_batch(struct watcher *w)
+{
+    struct str ns, name;
+    const struct kv *kv;
+    w->kv_at = w->kv_count = 0;
+    conversions_drop(&w->conversions);
+    while (w->kv_count < ARRAY_SIZE(w->kvs) && (kv = store_iter_next(&w->it)) != NULL)
+        if (registry_by_key(kv_key(kv), &ns, &name) != NULL)
+            w->kvs[w->kv_count++] = kv;
+    return w->kv_count != 0;
+}
+
+static void send_initial(struct watcher *w, const struct kv *kv, struct net_bytes **ret)
+{
+    struct str ns, name;
+    bool columns = w->form.accept.transform == AS_TABLE && !w->columns_sent;
+    if (registry_by_key(kv_key(kv), &ns, &name) != NULL && matches(w, kv, ns, name))
+        *ret =
+            frame_object(NULL, &w->form, "ADDED", kv_value(kv), kv->mod_rev, columns, w->r->now_ns);
+}
+
+/* As step_initial(). All of a batch is asked about at once, then sent. */
+static bool step_initial_converted(struct watcher *w, uint64_t start)
+{
+    while (w->kv_at < w->kv_count || next_batch(w)) {
+        conversions_enter(&w->conversions);
+        for (size_t i = w->kv_at; w->kv_at == 0 && i < w->kv_count; i++) {
+            AUTO_ARENA *a = arena_new(0);
+            void *ignored;
+            if (custom_stored_converts(w->form.res, kv_value(w->kvs[i])))
+                (void)stored_decode(a, w->form.res, kv_value(w->kvs[i]), 0, &ignored, NULL);
+        }
+        conversions_leave();
+        if (!is_converted(w))
+            return false;
+        while (w->kv_at < w->kv_count) {
+            struct net_bytes *frame = NULL;
+            conversions_enter(&w->conversions);
+            send_initial(w, w->kvs[w->kv_at++], &frame);
+            conversions_leave();
+            send_frame(w, frame);
+        }
+        if (must_wait(w, start))
+            return false;
+    }
+    if (w->end_bookmark)
+        send_bookmark(w, w->after_rev, true);
+    return true;
+}
+
+/* As step_catch_up(), but it stays at its own cursor. */
+static void step_events_converted(struct watcher *w, uint64_t start)
+{
+    bool is_lost = false;
+    struct str ns, name;
+    for (;;) {
+        if (w->batch == NULL) {
+            w->batch = store_cursor_next(w->cursor, &is_lost);
+            w->event_at = 0;
+        }
+        if (w->batch == NULL)
+            break;
+        for (; w->event_at < w->batch->count; w->event_at++) {
+            const struct event *e = &w->batch->events[w->event_at];
+            struct net_bytes *frame = NULL;
+            if (registry_by_key(kv_key(e->kv), &ns, &name) != w->form.res->primary)
+                continue;
+            conversions_enter(&w->conversions);
+            frame = frame_of(w, e, ns, name, w->batch->rev, NULL, w->r->now_ns);
+            conversions_leave();
+            if (!is_converted(w)) {
+                net_bytes_unref(frame);
+                return;
+            }
+            conversions_drop(&w->conversions);
+            send_frame(w, frame);
+        }
+        w->batch = NULL;
+        if (must_wait(w, start))
+            return;
+    }
+    if (is_lost)
+        end_with(w, status_gone_rv(w->r->arena, w->after_rev, store_cursor_rev(w->hub->cursor)));
+}
+
 static bool step_initial(struct watcher *w, uint64_t start)
 {
     struct str ns, name;
@@ -583,7 +719,9 @@ static bool step_catch_up(struct watcher *w, uint64_t start)
 static void on_own_events(void *arg)
 {
     struct watcher *w = arg;
-    UNUSED(w); /* The loop in advance() reads until drained and then goes live. */
+    /* Otherwise advance() reads until drained and then goes live. */
+    if (w->converts && !w->asking)
+        advance(w);
 }
 
 static void start_cursor(struct watcher *w)
@@ -611,9 +749,15 @@ static void advance(struct watcher *w)
 {
     LOOP_CALLBACK("watch: catch up");
     uint64_t start = uv_hrtime();
+    if (w->asking)
+        return; /* From the socket, while the webhook has yet to answer. */
     if (w->state == WATCHER_INITIAL) {
-        if (step_initial(w, start))
+        if (w->converts ? step_initial_converted(w, start) : step_initial(w, start))
             start_cursor(w);
+        return;
+    }
+    if (w->state == WATCHER_CATCH_UP && w->converts) {
+        step_events_converted(w, start);
         return;
     }
     if (w->state == WATCHER_CATCH_UP && step_catch_up(w, start))
@@ -681,6 +825,8 @@ void watch_handle(struct req *r)
     w->r = r;
     w->hub = h;
     w->form = (struct watch_form){.res = r->res, .accept = r->accept};
+    w->converts = conversions_needed(r->res);
+    w->conversions.thread = r->thread;
     list_init(&w->link);
     list_init(&w->place);
     deferred_init(&w->again, again);

@@ -47,13 +47,20 @@ void txn_build_run(const struct txn_build *t, struct txn *ret)
                         .success_count = (uint32_t)t->op_count};
 }
 
+static void drop_conversions(void *arg)
+{
+    conversions_drop(arg);
+}
+
 /* --- the driver ---------------------------------------------------------------------- */
 struct write *write_new_for(struct req *r, const struct resource *res, struct str ns,
                             struct str name, write_attempt *attempt)
 {
     struct write *w = ARENA_NEW(r->arena, struct write);
     w->req = r;
-    w->res = res->primary;
+    w->res = registry_worked_on(res);
+    w->conversions.thread = r->thread;
+    arena_hold(r->arena, &w->conversions, drop_conversions);
     w->ns = ns;
     w->name = name;
     w->attempt = attempt;
@@ -143,8 +150,8 @@ static void on_lease(int code, int64_t lease, void *arg)
         commit(w, lease);
 }
 
-/* The next attempt finds their answers. */
-static void on_webhooks(void *arg)
+/* The next attempt finds the answers. */
+static void on_answers(void *arg)
 {
     struct write *w = arg;
     if (atomic_load(&w->req->server->stopping))
@@ -169,9 +176,18 @@ void write_run(struct write *w)
     w->then = NULL;
     w->success = w->keep_success;
     w->http_status = 200;
+    conversions_enter(&w->conversions);
     struct meta_v1_status *refused = w->attempt(w);
+    conversions_leave();
+    if (conversions_ask(&w->conversions, on_answers, w))
+        return;
+    struct meta_v1_status *unconverted = conversions_failure(&w->conversions, r->arena);
+    if (unconverted != NULL) {
+        finish(w, unconverted);
+        return;
+    }
     if (refused == &webhook_wait) {
-        webhook_start(w->webhooks, r->thread, on_webhooks, w);
+        webhook_start(w->webhooks, r->thread, on_answers, w);
         return;
     }
     if (!w->confirmed && (refused != NULL || w->txn.op_count == 0)) {
@@ -273,7 +289,7 @@ static struct meta_v1_status *decode_request_object(struct write *w, void **ret)
     void *obj;
     struct meta_v1_status *s = body_decode(r, r->res->kind, &obj);
     if (s == NULL)
-        *ret = registry_to_storage(r->arena, r->res, obj);
+        *ret = registry_to_storage(r->arena, r->res, w->res->storage, obj);
     return s;
 }
 

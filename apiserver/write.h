@@ -18,6 +18,7 @@
 #ifndef APISERVER_WRITE_H
 #define APISERVER_WRITE_H
 
+#include "apiserver/custom/conversion.h"
 #include "apiserver/request.h"
 #include "raftstore/txn.h"
 
@@ -65,6 +66,8 @@ struct write {
     unsigned tries;
     struct kind_ctx ctx;
     struct webhook_state *webhooks; /* What they answered, over all tries. */
+    struct conversions conversions; /* The same of conversion webhooks. */
+    struct str new_uid, new_name;   /* Made up for a new object, for all tries. */
 
     /* Set by the attempt. */
     struct txn_build txn; /* Without operations: nothing changes. */

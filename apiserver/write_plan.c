@@ -111,17 +111,23 @@ static void track_fields(struct write *w, const void *old, void *obj)
 /* --- create ---------------------------------------------------------------------------- */
 static void fill_new_metadata(struct write *w, struct meta_v1_object_meta *m)
 {
-    char uid[37];
-    env_uuid(w->ctx.env, uid);
-    m->uid = arena_strc(w->req->arena, uid);
+    if (w->new_uid.len == 0) {
+        char uid[37];
+        env_uuid(w->ctx.env, uid);
+        w->new_uid = arena_strc(w->req->arena, uid);
+    }
+    m->uid = w->new_uid;
     m->creation_timestamp = now_of(&w->ctx);
     m->deletion_timestamp = NULL;
     m->has_deletion_grace_period_seconds = false;
     m->deletion_grace_period_seconds = 0;
     m->self_link = STR_NULL;
     m->generation = 0;
-    if (m->name.len == 0 && m->generate_name.len != 0)
-        m->name = generate_name(&w->ctx, m->generate_name);
+    if (m->name.len != 0 || m->generate_name.len == 0)
+        return;
+    if (w->new_name.len == 0)
+        w->new_name = generate_name(&w->ctx, m->generate_name);
+    m->name = w->new_name;
 }
 
 static void prepare_create(struct write *w, void *obj)
@@ -168,7 +174,7 @@ struct meta_v1_status *write_plan_create(struct write *w, void *obj)
     for (unsigned i = 0; store_view_get(w->view, w->key, 0) != NULL; i++) {
         if (!generated || i >= NAME_MAX_TRIES)
             return status_exists(a, w->res->gr, m->name);
-        m->name = generate_name(&w->ctx, m->generate_name);
+        m->name = w->new_name = generate_name(&w->ctx, m->generate_name);
         w->key = registry_key(a, w->res, w->ns, m->name);
     }
     w->name = m->name;

@@ -3,6 +3,7 @@
 
 #include "api/admissionregistration_v1.h"
 #include "api/core_v1.h"
+#include "apiserver/custom/definition.h"
 #include "apiserver/defaults.h"
 #include "apiserver/encode.h"
 #include "apiserver/registry.h"
@@ -110,6 +111,24 @@ static const struct resource *requested(const struct admission *adm)
     return r != NULL && r->primary == adm->res->primary ? r : adm->res;
 }
 
+/* The other served versions of a custom kind. */
+static bool custom_match(const struct admission *adm,
+                         const struct admissionregistration_v1_rule_with_operations *rules,
+                         size_t count, const struct resource *asked, const struct resource **ret_as)
+{
+    const struct custom_definition *d =
+        adm->res->custom != NULL ? adm->res->custom->definition : NULL;
+    for (size_t k = 0; d != NULL && k < d->count; k++) {
+        const struct resource *r = &d->versions[k].res;
+        for (size_t i = 0; d->versions[k].served && r != asked && i < count; i++)
+            if (rule_matches(adm, &rules[i], r)) {
+                *ret_as = r;
+                return true;
+            }
+    }
+    return false;
+}
+
 bool policy_rules_match(const struct admission *adm,
                         const struct admissionregistration_v1_rule_with_operations *rules,
                         size_t count, bool exact, const struct resource **ret_as)
@@ -130,7 +149,7 @@ bool policy_rules_match(const struct admission *adm,
                 return true;
             }
     }
-    return false;
+    return !exact && custom_match(adm, rules, count, asked, ret_as);
 }
 
 /* --- selectors ------------------------------------------------------------------------------ */
@@ -248,7 +267,7 @@ struct meta_v1_status *policy_replace_object(const struct admission *adm, const 
     if (api_json_decode_tree(a, as->kind->msg, tree, API_LENIENT, NULL, obj, &err) != 0)
         return status_internal(a, "%s", error_message(&err));
     if (as->kind != adm->res->storage)
-        obj = registry_to_storage(a, as, obj);
+        obj = registry_to_storage(a, as, adm->res->storage, obj);
     memcpy(adm->obj, obj, msg->size);
     defaults_apply(a, msg, adm->obj);
     if (adm->res->ops->default_ != NULL)

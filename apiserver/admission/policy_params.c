@@ -15,15 +15,35 @@ enum { PARAMS_MAX = 1000 };
 static const struct resource *resource_of(const struct admissionregistration_v1_param_kind *k)
 {
     const struct api_kind *kind = api_kind_by_api_version(k->api_version, k->kind);
-    return kind == NULL || kind->resource == NULL
-               ? NULL
-               : registry_find(str_of(kind->group), str_of(kind->version), str_of(kind->resource));
+    struct str group, version;
+    size_t pos = 0;
+    if (kind != NULL && kind->resource != NULL)
+        return registry_find(str_of(kind->group), str_of(kind->version), str_of(kind->resource));
+    if (!str_cut(k->api_version, '/', &group, &version))
+        return NULL;
+    for (const struct resource *r; (r = registry_next(group, version, &pos)) != NULL;)
+        if (r->custom != NULL && str_eqc(k->kind, r->kind->kind))
+            return r;
+    return NULL;
+}
+
+static const void *find_one(const struct admission *adm, const struct resource *r, struct str ns,
+                            struct str name)
+{
+    struct arena *a = adm->ctx->arena;
+    const struct resource *w = registry_worked_on(r);
+    void *obj;
+    if (str_find(name, '/', 0) >= 0 || str_find(ns, '/', 0) >= 0)
+        return NULL;
+    const struct kv *kv = store_view_get(adm->ctx->view, registry_key(a, w, ns, name), 0);
+    return kv != NULL && stored_decode(a, w, kv_value(kv), kv->mod_rev, &obj, NULL) == 0 ? obj
+                                                                                         : NULL;
 }
 
 static struct json *shown(const struct admission *adm, const struct resource *r, const void *obj)
 {
     struct admission of = *adm;
-    of.res = r->primary;
+    of.res = registry_worked_on(r);
     return policy_object_json(&of, r, obj);
 }
 
@@ -35,16 +55,17 @@ static size_t find_all(const struct admission *adm, const struct resource *r, st
     struct store_iter it;
     const struct kv *kv;
     size_t count = 0;
-    struct str from = registry_key(a, r->primary, ns, STR(""));
+    const struct resource *w = registry_worked_on(r);
+    struct str from = registry_key(a, w, ns, STR(""));
     struct str end = arena_printf(a, STR_FMT "0", STR_ARG(str_sub(from, 0, from.len - 1)));
     if (api_label_selector_from(a, selector, &s, NULL) != 0 ||
         store_iter_init(&it, adm->ctx->view, from, end, 0) != 0)
         return 0;
     while (count < PARAMS_MAX && (kv = store_iter_next(&it)) != NULL) {
         void *obj;
-        if (stored_decode(a, r->primary, kv_value(kv), kv->mod_rev, &obj, NULL) != 0)
+        if (stored_decode(a, w, kv_value(kv), kv->mod_rev, &obj, NULL) != 0)
             continue;
-        const struct meta_v1_object_meta *m = api_meta_of(r->primary->storage, obj);
+        const struct meta_v1_object_meta *m = api_meta_of(w->storage, obj);
         if (api_label_selector_matches(&s, m->labels, m->labels_count))
             ret[count++] = shown(adm, r, obj);
     }
@@ -81,8 +102,7 @@ int policy_params(const struct admission *adm, const struct admissionregistratio
     }
     size_t count = 0;
     if (ref->name.len != 0) {
-        const void *obj = kind_lookup(adm->ctx, r->primary->kind->group, r->primary->kind->resource,
-                                      ns, ref->name);
+        const void *obj = find_one(adm, r, ns, ref->name);
         if (obj != NULL)
             (*ret)[count++] = shown(adm, r, obj);
     } else {

@@ -6,6 +6,7 @@
 #include "apiserver/admission/policy_match.h"
 #include "apiserver/admission/webhook_review.h"
 #include "apiserver/apiserver.h"
+#include "apiserver/custom/conversion.h"
 #include "apiserver/registry.h"
 #include "lib/api/codec.h"
 #include "lib/api/scheme.h"
@@ -176,8 +177,12 @@ static struct meta_v1_status *ask_next(const struct admission *adm, struct webho
         s->next++;
         return refused;
     }
-    s->asked_once[s->next] = true;
     s->object = api_msg_clone(s->arena, adm->res->storage->msg, adm->obj);
+    if (conversions_pending()) {
+        s->current = NULL; /* The object is yet to be what the webhook shall see. */
+        return &webhook_wait;
+    }
+    s->asked_once[s->next] = true;
     return wait_for(s, &s->current, 1);
 }
 
@@ -186,6 +191,8 @@ static struct meta_v1_status *mutate(const struct admission *adm)
     struct webhook_state *s = state_of(adm);
     if (s == NULL || adm->obj == NULL || (adm->op != ADMIT_CREATE && adm->op != ADMIT_UPDATE))
         return NULL;
+    if (conversions_pending())
+        return &webhook_wait;
     if (!s->mutating.listed) {
         s->mutating.listed = true;
         list_mutating(adm->ctx, &s->mutating);
@@ -235,6 +242,11 @@ static struct meta_v1_status *ask_all(const struct admission *adm, struct webhoo
         if (r != NULL)
             s->reviews[s->review_count++] = r;
     }
+    if (conversions_pending()) {
+        s->asked = false;
+        s->review_count = s->validating.count = 0;
+        return &webhook_wait;
+    }
     return wait_for(s, s->reviews, s->review_count);
 }
 
@@ -245,6 +257,8 @@ static struct meta_v1_status *validate(const struct admission *adm)
     if (s == NULL || adm->op == ADMIT_CONNECT)
         return NULL;
     struct meta_v1_status *r = s->refused;
+    if (conversions_pending())
+        return &webhook_wait;
     if (r == NULL && !s->asked)
         r = ask_all(adm, s);
     for (size_t i = 0; i < s->review_count && r == NULL; i++)

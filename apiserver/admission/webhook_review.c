@@ -2,10 +2,10 @@
 #include "apiserver/admission/webhook_review.h"
 
 #include "api/admissionregistration_v1.h"
-#include "api/core_v1.h"
 #include "apiserver/admission/policy_env.h"
 #include "apiserver/admission/policy_match.h"
 #include "apiserver/registry.h"
+#include "apiserver/webhook_target.h"
 #include "lib/api/codec.h"
 #include "lib/api/json.h"
 #include "lib/api/patch.h"
@@ -15,7 +15,6 @@
 #include "lib/base/env.h"
 #include "lib/base/error.h"
 #include "lib/base/log.h"
-#include "lib/net/url.h"
 
 #include <inttypes.h>
 
@@ -24,90 +23,6 @@ enum { TIMEOUT_DEFAULT_S = 10 };
 static bool fails_open(const struct webhook_view *h)
 {
     return *h->has_failure_policy && str_eqc(*h->failure_policy, "Ignore");
-}
-
-/* --- whom to ask ------------------------------------------------------------------------- */
-static struct str join_host_port(struct arena *a, struct str host, int port)
-{
-    return arena_printf(a, str_find(host, ':', 0) >= 0 ? "[" STR_FMT "]:%d" : STR_FMT ":%d",
-                        STR_ARG(host), port);
-}
-
-/* A ready endpoint of the service's port, so that no node's proxy is needed here. */
-static bool choose_endpoint(const struct admission *adm, struct str ns, struct str name,
-                            struct str port, struct str *ret)
-{
-    const struct core_v1_endpoints *e = kind_lookup(adm->ctx, "", "endpoints", ns, name);
-    for (size_t i = 0; e != NULL && i < e->subsets_count; i++) {
-        const struct core_v1_endpoint_subset *s = &e->subsets[i];
-        for (size_t k = 0; k < s->ports_count && s->addresses_count != 0; k++) {
-            if (!str_eq(s->ports[k].name, port))
-                continue;
-            uint64_t which = env_random_below(adm->ctx->env, s->addresses_count);
-            *ret = join_host_port(adm->ctx->arena, s->addresses[which].ip, s->ports[k].port);
-            return true;
-        }
-    }
-    return false;
-}
-
-static void target_service(const struct admission *adm, struct webhook_review *r,
-                           const struct admissionregistration_v1_service_reference *ref)
-{
-    struct arena *a = adm->ctx->arena;
-    int port = ref->has_port ? ref->port : 443;
-    r->target.server_name =
-        arena_printf(a, STR_FMT "." STR_FMT ".svc", STR_ARG(ref->name), STR_ARG(ref->namespace));
-    r->target.path =
-        arena_printf(a, STR_FMT "?timeout=%us", STR_ARG(ref->has_path ? ref->path : STR("/")),
-                     (unsigned)(r->timeout_ms / 1000));
-    r->url = arena_printf(a, "https://" STR_FMT ":%d" STR_FMT, STR_ARG(r->target.server_name), port,
-                          STR_ARG(r->target.path));
-    const struct core_v1_service *svc =
-        kind_lookup(adm->ctx, "", "services", ref->namespace, ref->name);
-    if (svc == NULL) {
-        r->problem = arena_printf(a, "service \"" STR_FMT "\" not found", STR_ARG(ref->name));
-        return;
-    }
-    for (size_t i = 0; i < svc->spec.ports_count; i++) {
-        if (svc->spec.ports[i].port != port)
-            continue;
-        if (choose_endpoint(adm, ref->namespace, ref->name, svc->spec.ports[i].name,
-                            &r->target.endpoint))
-            return;
-        if (svc->spec.selector_count == 0 && svc->spec.cluster_ip.len != 0 &&
-            !str_eqc(svc->spec.cluster_ip, "None"))
-            r->target.endpoint = join_host_port(a, svc->spec.cluster_ip, port);
-        else
-            r->problem = arena_printf(a, "no endpoints available for service \"" STR_FMT "\"",
-                                      STR_ARG(ref->name));
-        return;
-    }
-    r->problem = arena_printf(a, "no service port %d found for service \"" STR_FMT "\"", port,
-                              STR_ARG(ref->name));
-}
-
-static void target_of(const struct admission *adm, struct webhook_review *r)
-{
-    struct arena *a = adm->ctx->arena;
-    const struct admissionregistration_v1_webhook_client_config *c = r->hook->client;
-    struct url url;
-    struct error err = {0};
-    r->target.ca_bundle = c->ca_bundle;
-    if (c->service != NULL) {
-        target_service(adm, r, c->service);
-        return;
-    }
-    if (url_parse(c->url, &url, &err) != 0) {
-        r->problem = arena_strc(a, error_message(&err));
-        return;
-    }
-    r->target.endpoint = join_host_port(a, url.host, url.port);
-    r->target.server_name = url.host;
-    r->target.path = arena_printf(a, STR_FMT "?timeout=%us", STR_ARG(url.path),
-                                  (unsigned)(r->timeout_ms / 1000));
-    r->url = arena_printf(a, "https://" STR_FMT STR_FMT, STR_ARG(url.authority),
-                          STR_ARG(r->target.path));
 }
 
 /* --- the question ------------------------------------------------------------------------- */
@@ -200,7 +115,8 @@ struct meta_v1_status *webhook_ask(const struct admission *adm, const struct web
     for (size_t i = 0; i < hook->versions_count && r->version.len == 0; i++)
         if (str_eqc(hook->versions[i], "v1") || str_eqc(hook->versions[i], "v1beta1"))
             r->version = hook->versions[i];
-    target_of(adm, r);
+    struct webhook_address address = WEBHOOK_ADDRESS(hook->client, r->timeout_ms);
+    webhook_target_find(adm->ctx, &address, &r->target, &r->url, &r->problem);
     write_review(adm, r);
     *ret = r;
     return NULL;
@@ -209,24 +125,8 @@ struct meta_v1_status *webhook_ask(const struct admission *adm, const struct web
 /* --- the answer ------------------------------------------------------------------------------ */
 static struct str call_problem(struct arena *a, const struct webhook_review *r)
 {
-    const struct webhook_answer *w = &r->answer;
-    if (r->problem.len != 0 || w->code != 0) {
-        struct str why = r->problem.len != 0    ? r->problem
-                         : w->code == E_TIMEOUT ? STR("context deadline exceeded")
-                                                : w->body;
-        return arena_printf(a, "failed to call webhook: Post \"" STR_FMT "\": " STR_FMT,
-                            STR_ARG(r->url), STR_ARG(why));
-    }
-    if (w->status == 200)
-        return STR_NULL;
-    if (w->status == 404)
-        return STR("failed to call webhook: the server could not find the requested resource");
-    if (w->status >= 500)
-        return arena_printf(a,
-                            "failed to call webhook: an error on the server (\"" STR_FMT
-                            "\") has prevented the request from succeeding",
-                            STR_ARG(str_sub(str_trim(w->body), 0, 2048)));
-    return STR("failed to call webhook: the server rejected our request for an unknown reason");
+    struct str why = webhook_call_problem(a, &r->answer, r->url, r->problem);
+    return why.len != 0 ? arena_printf(a, "failed to call webhook: " STR_FMT, STR_ARG(why)) : why;
 }
 
 /* The response; NULL with *ret_why when it is none. */

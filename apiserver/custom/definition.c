@@ -241,7 +241,7 @@ static void init_resources(struct custom_definition *d)
         bool status = v->res.status;
         v->res = (struct resource){
             .kind = &v->kind,
-            .storage = &d->storage->kind,
+            .storage = &v->kind,
             .ops = &v->ops,
             .primary = &d->storage->res,
             .gr = {str_of(v->kind.group), str_of(v->kind.resource)},

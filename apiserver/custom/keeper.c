@@ -7,6 +7,7 @@
 #include "apiserver/custom/definition.h"
 #include "apiserver/custom/names.h"
 #include "apiserver/custom/set.h"
+#include "apiserver/custom/stored.h"
 #include "apiserver/encode.h"
 #include "apiserver/field_manager.h"
 #include "apiserver/write.h"
@@ -115,12 +116,13 @@ static bool has_cleanup(const crd_t *crd)
     return false;
 }
 
-static void delete_object(struct look *l, const struct resource *res, const struct kv *kv)
+static void delete_object(struct look *l, const struct custom_definition *d, const struct kv *kv)
 {
-    void *msg;
+    struct api_custom *x;
     struct str key = arena_str(l->arena, kv_key(kv));
-    if (stored_decode(l->arena, res, kv_value(kv), kv->mod_rev, &msg, NULL) == 0) {
-        struct meta_v1_object_meta *m = api_meta_of(res->storage, msg);
+    if (custom_stored_read(l->arena, d, kv_value(kv), kv->mod_rev, &x, NULL) == 0) {
+        struct meta_v1_object_meta *m = &x->metadata;
+        const struct api_kind *k = &custom_version_of_msg(x->msg)->kind;
         if (m->finalizers_count != 0) {
             l->waits = true;
             if (m->deletion_timestamp != NULL)
@@ -132,7 +134,7 @@ static void delete_object(struct look *l, const struct resource *res, const stru
             m->deletion_grace_period_seconds = 0;
             m->generation++;
             m->resource_version = STR_NULL;
-            stored_encode(res, msg, &b);
+            api_json_encode(k->msg, x, str_of(k->api_version), str_of(k->kind), &b);
             txn_build_expect(&l->txn, key, kv->mod_rev);
             txn_build_put(&l->txn, key, arena_str(l->arena, buf_str(&b)));
             return;
@@ -143,8 +145,9 @@ static void delete_object(struct look *l, const struct resource *res, const stru
 }
 
 /* True: there are some. Operations are added for those that can go or be marked. */
-static bool delete_objects(struct look *l, const struct resource *res)
+static bool delete_objects(struct look *l, const struct custom_definition *d)
 {
+    const struct resource *res = &d->storage->res;
     struct store_iter it;
     bool some = false;
     struct str end =
@@ -154,7 +157,7 @@ static bool delete_objects(struct look *l, const struct resource *res)
     for (const struct kv *kv;
          l->txn.op_count < BATCH_OBJECTS && (kv = store_iter_next(&it)) != NULL;) {
         some = true;
-        delete_object(l, res, kv);
+        delete_object(l, d, kv);
     }
     return some;
 }
@@ -176,7 +179,7 @@ static void look_at_deleted(struct look *l, size_t i)
     const struct custom_definition *d = custom_set_definition(old->metadata.name);
     if (!has_cleanup(old))
         return;
-    if (d != NULL && delete_objects(l, &d->storage->res))
+    if (d != NULL && delete_objects(l, d))
         return;
     crd_t *crd = api_msg_clone(l->arena, l->res->storage->msg, old);
     drop_finalizer(l->arena, &crd->metadata);

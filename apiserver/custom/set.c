@@ -6,7 +6,6 @@
 #include "apiserver/custom/publish.h"
 #include "apiserver/encode.h"
 #include "lib/api/codec.h"
-#include "lib/api/structural.h"
 #include "lib/base/arena.h"
 #include "lib/base/error.h"
 #include "lib/base/log.h"
@@ -401,18 +400,4 @@ void *custom_set_derived(void *(*make_it)(void), void (*release)(void *made))
     void *made = current->derived;
     pthread_mutex_unlock(&current->lock);
     return made;
-}
-
-/* --- versions ------------------------------------------------------------------------------------
- */
-void *custom_convert(struct arena *a, void *obj, const struct api_msg *to)
-{
-    struct api_custom *x = obj;
-    const struct custom_type *t = custom_type_of(to);
-    if (x->msg == to)
-        return x;
-    x->msg = to;
-    if (t->schema != NULL)
-        structural_prune(a, t->schema, x->content, true, NULL);
-    return x;
 }

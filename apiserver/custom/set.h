@@ -11,7 +11,6 @@
 #include "apiserver/registry.h"
 #include "lib/base/map.h"
 
-struct api_msg;
 struct custom_definition;
 struct custom_set;
 struct store_view;
@@ -38,9 +37,5 @@ const struct custom_definition *custom_set_definition(struct str name);
 /* Something made from the set once, when first asked for (discovery). It is
  * released with the set, on any thread. NULL: the thread has no set. */
 void *custom_set_derived(void *(*make)(void), void (*release)(void *made));
-
-/* An object in another version of its kind; the same but for what that version
- * does not know. */
-void *custom_convert(struct arena *a, void *obj, const struct api_msg *to);
 
 #endif

@@ -1,8 +1,8 @@
 /* stored.c - see stored.h. */
 #include "apiserver/custom/stored.h"
 
+#include "apiserver/custom/conversion.h"
 #include "apiserver/custom/definition.h"
-#include "apiserver/custom/set.h"
 #include "apiserver/encode.h"
 #include "lib/api/codec.h"
 #include "lib/api/json.h"
@@ -69,10 +69,18 @@ static size_t read_labels(struct arena *a, struct str text, struct api_str_entry
     return n;
 }
 
-bool custom_labels_match(const struct api_label_selector *s, struct str value)
+bool custom_labels_match(const struct api_label_selector *s, const struct resource *r,
+                         struct str value)
 {
     AUTO_ARENA *a = arena_new(0);
     struct str meta, labels;
+    void *msg;
+    if (custom_stored_converts(r, value)) { /* Which labels it has is the webhook's say. */
+        if (custom_stored_decode(a, r, value, 0, &msg, NULL) != 0)
+            return false;
+        const struct meta_v1_object_meta *m = &((const struct api_custom *)msg)->metadata;
+        return api_label_selector_matches(s, m->labels, m->labels_count);
+    }
     struct api_str_entry entries[LABELS_MAX];
     size_t n = 0;
     if (member_of(a, value, "metadata", &meta) && member_of(a, meta, "labels", &labels))
@@ -82,10 +90,9 @@ bool custom_labels_match(const struct api_label_selector *s, struct str value)
 
 /* --- decoding and encoding --------------------------------------------------------------- */
 /* The version whose object this is. */
-static const struct custom_version *version_of(struct arena *a, const struct resource *r,
+static const struct custom_version *version_of(struct arena *a, const struct custom_definition *d,
                                                struct str value)
 {
-    const struct custom_definition *d = r->custom->definition;
     struct str text;
     if (str_has_prefix(value, d->storage->head) || !member_of(a, value, "apiVersion", &text) ||
         text.len < 2)
@@ -96,32 +103,61 @@ static const struct custom_version *version_of(struct arena *a, const struct res
     return d->storage;
 }
 
-int custom_stored_decode(struct arena *a, const struct resource *r, struct str value, int64_t rev,
-                         void **ret, struct error *err)
+int custom_stored_read(struct arena *a, const struct custom_definition *d, struct str value,
+                       int64_t rev, struct api_custom **ret, struct error *err)
 {
-    const struct custom_version *v = version_of(a, r, value);
+    const struct custom_version *v = version_of(a, d, value);
     struct api_custom *x = api_msg_new(a, &v->type.msg);
     int code = api_json_decode(a, &v->type.msg, value, API_LENIENT, NULL, x, err);
     if (code != 0)
         return code;
     x->metadata.resource_version = rev > 0 ? arena_printf(a, "%" PRId64, rev) : STR_NULL;
-    *ret = custom_convert(a, x, r->storage->msg);
+    *ret = x;
     return 0;
+}
+
+bool custom_stored_converts(const struct resource *r, struct str value)
+{
+    if (!conversions_needed(r) || str_has_prefix(value, r->custom->head))
+        return false;
+    AUTO_ARENA *a = arena_new(0);
+    return version_of(a, r->custom->definition, value) != r->custom;
+}
+
+int custom_stored_decode(struct arena *a, const struct resource *r, struct str value, int64_t rev,
+                         void **ret, struct error *err)
+{
+    struct api_custom *x;
+    int code = custom_stored_read(a, r->custom->definition, value, rev, &x, err);
+    if (code == 0)
+        *ret = custom_convert(a, x, r->kind->msg);
+    return code;
 }
 
 void custom_stored_encode(const struct resource *r, const void *msg, struct buf *out)
 {
-    api_json_encode(r->storage->msg, msg, str_of(r->storage->api_version), str_of(r->storage->kind),
-                    out);
+    const struct api_kind *k = &r->custom->definition->storage->kind;
+    AUTO_ARENA *a = r->kind != k ? arena_new(0) : NULL;
+    if (a != NULL)
+        msg = custom_convert(a, api_msg_clone(a, r->kind->msg, msg), k->msg);
+    api_json_encode(k->msg, msg, str_of(k->api_version), str_of(k->kind), out);
 }
 
-static int encode_metadata(struct arena *a, const struct accepted *f, struct str value, int64_t rev,
-                           struct buf *out, struct error *err)
+static int encode_metadata(struct arena *a, const struct accepted *f, const struct resource *r,
+                           struct str value, int64_t rev, struct buf *out, struct error *err)
 {
     struct str text = STR("{}");
     struct meta_v1_object_meta m = {0};
-    (void)member_of(a, value, "metadata", &text);
-    int code = api_json_decode(a, &meta_v1_object_meta_msg, text, API_LENIENT, NULL, &m, err);
+    void *msg;
+    int code;
+    if (custom_stored_converts(r, value)) {
+        code = custom_stored_decode(a, r, value, rev, &msg, err);
+        if (code == 0)
+            m = ((const struct api_custom *)msg)->metadata;
+    } else {
+        (void)member_of(a, value, "metadata", &text);
+        code = api_json_decode(a, &meta_v1_object_meta_msg, text, API_LENIENT, NULL, &m, err);
+    }
     if (code != 0)
         return code;
     m.resource_version = arena_printf(a, "%" PRId64, rev);
@@ -134,8 +170,8 @@ int custom_encode_stored(struct arena *a, const struct accepted *f, const struct
 {
     const struct custom_definition *d = r->custom->definition;
     if (f->transform == AS_PARTIAL || f->transform == AS_PARTIAL_LIST)
-        return encode_metadata(a, f, value, rev, out, err);
-    if (r->kind == r->storage && rev >= d->since_rev && str_has_prefix(value, d->storage->head)) {
+        return encode_metadata(a, f, r, value, rev, out, err);
+    if (r->custom == d->storage && rev >= d->since_rev && str_has_prefix(value, d->storage->head)) {
         buf_reserve(out, value.len + 48);
         buf_append_str(out, d->storage->head);
         buf_printf(out, "\"resourceVersion\":\"%" PRId64 "\",", rev);
@@ -146,7 +182,6 @@ int custom_encode_stored(struct arena *a, const struct accepted *f, const struct
     int code = custom_stored_decode(a, r, value, rev, &msg, err);
     if (code != 0)
         return code;
-    msg = registry_from_storage(a, r, msg);
     api_json_encode(r->kind->msg, msg, str_of(r->kind->api_version), str_of(r->kind->kind), out);
     return 0;
 }

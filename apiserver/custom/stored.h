@@ -10,9 +10,11 @@
 #include "lib/base/str.h"
 
 struct accepted;
+struct api_custom;
 struct api_label_selector;
 struct arena;
 struct buf;
+struct custom_definition;
 struct error;
 struct jsonpath;
 struct resource;
@@ -23,8 +25,15 @@ int custom_stored_decode(struct arena *a, const struct resource *r, struct str v
 void custom_stored_encode(const struct resource *r, const void *msg, struct buf *out);
 int custom_encode_stored(struct arena *a, const struct accepted *f, const struct resource *r,
                          struct str value, int64_t rev, struct buf *out, struct error *err);
+/* As it stands in the store, in the version that it is in; without conversion,
+ * and so without knowing what other versions would make of it. */
+int custom_stored_read(struct arena *a, const struct custom_definition *d, struct str value,
+                       int64_t rev, struct api_custom **ret, struct error *err);
+/* Is it to be converted by a webhook before it is anything that r shows? */
+bool custom_stored_converts(const struct resource *r, struct str value);
 /* What a selectable field of an object holds, as text; empty when it has none. */
 struct str custom_field(struct arena *a, const struct jsonpath *path, const void *msg);
-bool custom_labels_match(const struct api_label_selector *s, struct str value);
+bool custom_labels_match(const struct api_label_selector *s, const struct resource *r,
+                         struct str value);
 
 #endif

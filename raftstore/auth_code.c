@@ -5,7 +5,7 @@
 
 #include "lib/base/buf.h"
 #include "lib/base/error.h"
-#include "raftstore/reader.h"
+#include "raftstore/wire.h"
 #include "raftstore/wire.h"
 
 #define AUTH_STATE_VERSION 1
@@ -32,20 +32,20 @@ void auth_change_encode(const struct auth_change *c, struct buf *out)
 
 int auth_change_decode(struct str bytes, struct auth_change *ret, struct error *err)
 {
-    struct reader r = reader_of(bytes);
-    struct auth_change c = {.type = (enum auth_change_type)reader_count(&r, AUTH_TOKEN_KEY)};
-    uint32_t flags = reader_count(&r, CHANGE_NO_PASSWORD | CHANGE_ACTOR_CHECKED);
+    struct wire r = wire_of(bytes);
+    struct auth_change c = {.type = (enum auth_change_type)wire_count(&r, AUTH_TOKEN_KEY)};
+    uint32_t flags = wire_count(&r, CHANGE_NO_PASSWORD | CHANGE_ACTOR_CHECKED);
     c.no_password = flags & CHANGE_NO_PASSWORD;
     c.actor_checked = flags & CHANGE_ACTOR_CHECKED;
-    c.access = (enum auth_access)reader_count(&r, AUTH_READWRITE);
-    c.actor = reader_str(&r, AUTH_NAME_MAX);
-    c.user = reader_str(&r, AUTH_NAME_MAX);
-    c.role = reader_str(&r, AUTH_NAME_MAX);
-    c.password_hash = reader_str(&r, AUTH_HASH_MAX);
-    c.key = reader_str(&r, AUTH_KEY_MAX);
-    c.range_end = reader_str(&r, AUTH_KEY_MAX);
-    c.token_key = reader_str(&r, AUTH_TOKEN_KEY_BYTES);
-    if (!reader_complete(&r) || c.type == 0)
+    c.access = (enum auth_access)wire_count(&r, AUTH_READWRITE);
+    c.actor = wire_str(&r, AUTH_NAME_MAX);
+    c.user = wire_str(&r, AUTH_NAME_MAX);
+    c.role = wire_str(&r, AUTH_NAME_MAX);
+    c.password_hash = wire_str(&r, AUTH_HASH_MAX);
+    c.key = wire_str(&r, AUTH_KEY_MAX);
+    c.range_end = wire_str(&r, AUTH_KEY_MAX);
+    c.token_key = wire_str(&r, AUTH_TOKEN_KEY_BYTES);
+    if (!wire_end(&r) || c.type == 0)
         return error_set(err, E_INVALID, "change of users and roles: malformed");
     *ret = c;
     return 0;
@@ -92,22 +92,22 @@ void auth_state_encode(const struct auth_state *a, struct buf *out)
 }
 
 /* A number of things that take at least one byte each. */
-static uint32_t count_of(struct reader *r, uint32_t max)
+static uint32_t count_of(struct wire *r, uint32_t max)
 {
-    uint32_t n = reader_count(r, max);
-    return n > reader_left(r) ? (uint32_t)reader_fail(r) : n;
+    uint32_t n = wire_count(r, max);
+    return n > wire_left(r) ? (uint32_t)wire_fail(r) : n;
 }
 
-static const struct auth_user *user_decode(struct reader *r)
+static const struct auth_user *user_decode(struct wire *r)
 {
-    struct auth_user u = {.name = reader_str(r, AUTH_NAME_MAX)};
-    u.no_password = reader_count(r, 1) != 0;
-    u.password_hash = reader_str(r, AUTH_HASH_MAX);
-    u.password_rev = reader_varint(r);
+    struct auth_user u = {.name = wire_str(r, AUTH_NAME_MAX)};
+    u.no_password = wire_count(r, 1) != 0;
+    u.password_hash = wire_str(r, AUTH_HASH_MAX);
+    u.password_rev = wire_varint(r);
     u.role_count = count_of(r, AUTH_ROLES_MAX);
     AUTO_FREE struct str *roles = xmalloc((u.role_count + 1) * sizeof(*roles));
     for (size_t i = 0; i < u.role_count; i++) {
-        roles[i] = reader_str(r, AUTH_NAME_MAX);
+        roles[i] = wire_str(r, AUTH_NAME_MAX);
         if (i > 0 && str_cmp(roles[i - 1], roles[i]) >= 0)
             r->bad = true;
     }
@@ -115,15 +115,15 @@ static const struct auth_user *user_decode(struct reader *r)
     return r->bad ? NULL : auth_user_new(&u);
 }
 
-static const struct auth_role *role_decode(struct reader *r)
+static const struct auth_role *role_decode(struct wire *r)
 {
-    struct auth_role role = {.name = reader_str(r, AUTH_NAME_MAX)};
+    struct auth_role role = {.name = wire_str(r, AUTH_NAME_MAX)};
     role.permission_count = count_of(r, AUTH_PERMISSIONS_MAX);
     AUTO_FREE struct auth_permission *all = xmalloc((role.permission_count + 1) * sizeof(*all));
     for (size_t i = 0; i < role.permission_count && !r->bad; i++) {
-        all[i].access = (enum auth_access)reader_count(r, AUTH_READWRITE);
-        all[i].key = reader_str(r, AUTH_KEY_MAX);
-        all[i].range_end = reader_str(r, AUTH_KEY_MAX);
+        all[i].access = (enum auth_access)wire_count(r, AUTH_READWRITE);
+        all[i].key = wire_str(r, AUTH_KEY_MAX);
+        all[i].range_end = wire_str(r, AUTH_KEY_MAX);
         if (!auth_range_valid(all[i].key, all[i].range_end) ||
             (i > 0 && auth_permission_cmp(&all[i - 1], &all[i]) >= 0))
             r->bad = true;
@@ -132,13 +132,13 @@ static const struct auth_role *role_decode(struct reader *r)
     return r->bad ? NULL : auth_role_new(&role);
 }
 
-static void head_decode(struct reader *r, struct auth_state *a)
+static void head_decode(struct wire *r, struct auth_state *a)
 {
-    a->revision = reader_varint(r);
-    uint32_t flags = reader_count(r, STATE_ENABLED | STATE_HAS_TOKEN_KEY);
+    a->revision = wire_varint(r);
+    uint32_t flags = wire_count(r, STATE_ENABLED | STATE_HAS_TOKEN_KEY);
     a->enabled = flags & STATE_ENABLED;
     a->has_token_key = flags & STATE_HAS_TOKEN_KEY;
-    if (a->has_token_key && reader_left(r) >= sizeof(a->token_key)) {
+    if (a->has_token_key && wire_left(r) >= sizeof(a->token_key)) {
         memcpy(a->token_key, r->p, sizeof(a->token_key));
         r->p += sizeof(a->token_key);
     } else if (a->has_token_key) {
@@ -150,8 +150,8 @@ static void head_decode(struct reader *r, struct auth_state *a)
 
 int auth_state_decode(struct str bytes, struct auth_state **ret, struct error *err)
 {
-    struct reader r = reader_of(bytes);
-    if (reader_u8(&r) != AUTH_STATE_VERSION)
+    struct wire r = wire_of(bytes);
+    if (wire_u8(&r) != AUTH_STATE_VERSION)
         return error_set(err, E_INVALID, "users and roles: not of version %d", AUTH_STATE_VERSION);
     struct auth_state head = {0};
     head_decode(&r, &head);
@@ -177,7 +177,7 @@ int auth_state_decode(struct str bytes, struct auth_state **ret, struct error *e
             (a->role_count > 1 && str_cmp(a->roles[a->role_count - 2]->name, role->name) >= 0))
             r.bad = true;
     }
-    if (!reader_complete(&r)) {
+    if (!wire_end(&r)) {
         auth_state_unref(a);
         return error_set(err, E_INVALID, "users and roles: malformed");
     }

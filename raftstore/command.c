@@ -5,7 +5,7 @@
 #include "lib/base/arena.h"
 #include "lib/base/buf.h"
 #include "lib/base/error.h"
-#include "raftstore/reader.h"
+#include "raftstore/wire.h"
 
 /* The lowest format with the type. */
 static uint8_t format_of(enum command_type type)
@@ -35,18 +35,18 @@ void command_encode(const struct command *c, struct buf *out)
     case COMMAND_TXN:
         break;
     case COMMAND_COMPACT:
-        buf_put_varint(out, signed_code(c->rev));
+        wire_put_signed(out, c->rev);
         break;
     case COMMAND_LEASE_GRANT:
-        buf_put_varint(out, signed_code(c->id));
-        buf_put_varint(out, signed_code(c->ttl_s));
+        wire_put_signed(out, c->id);
+        wire_put_signed(out, c->ttl_s);
         break;
     case COMMAND_LEASE_REVOKE:
     case COMMAND_LEASE_KEEPALIVE:
-        buf_put_varint(out, signed_code(c->id));
+        wire_put_signed(out, c->id);
         break;
     case COMMAND_LEASE_EXPIRE:
-        buf_put_varint(out, signed_code(c->id));
+        wire_put_signed(out, c->id);
         buf_put_varint(out, c->renewals);
         break;
     case COMMAND_CONFIG:
@@ -54,7 +54,7 @@ void command_encode(const struct command *c, struct buf *out)
         buf_append_str(out, c->config);
         break;
     case COMMAND_VERIFY:
-        buf_put_varint(out, signed_code(c->rev));
+        wire_put_signed(out, c->rev);
         buf_put_varint(out, c->hash);
         break;
     case COMMAND_ALARM_CHANGE:
@@ -70,52 +70,49 @@ void command_encode(const struct command *c, struct buf *out)
 }
 
 /* False: a type that this version does not know. */
-static bool decode_fields(struct reader *r, uint8_t format, struct command *c)
+static bool decode_fields(struct wire *r, uint8_t format, struct command *c)
 {
     if (format < format_of(c->type))
         return false;
     switch (c->type) {
     case COMMAND_TXN:
         if (format >= 2)
-            c->txn.auth_rev = reader_varint(r);
+            c->txn.auth_rev = wire_varint(r);
         return true; /* The rest is decoded by the caller. */
     case COMMAND_COMPACT:
-        c->rev = reader_signed(r);
+        c->rev = wire_signed(r);
         return true;
     case COMMAND_LEASE_GRANT:
-        c->id = reader_signed(r);
-        c->ttl_s = reader_signed(r);
+        c->id = wire_signed(r);
+        c->ttl_s = wire_signed(r);
         return true;
     case COMMAND_LEASE_REVOKE:
     case COMMAND_LEASE_KEEPALIVE:
-        c->id = reader_signed(r);
+        c->id = wire_signed(r);
         return true;
     case COMMAND_LEASE_EXPIRE:
-        c->id = reader_signed(r);
-        c->renewals = reader_varint(r);
+        c->id = wire_signed(r);
+        c->renewals = wire_varint(r);
         return true;
     case COMMAND_CONFIG:
     case COMMAND_AUTH:
-        c->config = str_n((const char *)r->p, reader_left(r));
-        if (c->config.len > COMMAND_CONFIG_MAX)
-            r->bad = true;
-        r->p = r->end;
+        c->config = wire_rest(r, COMMAND_CONFIG_MAX);
         return true;
     case COMMAND_ALARM:
-        c->member = reader_varint(r);
-        c->alarms = reader_count(r, UINT32_MAX);
+        c->member = wire_varint(r);
+        c->alarms = wire_count(r, UINT32_MAX);
         return true;
     case COMMAND_VERIFY:
-        c->rev = reader_signed(r);
-        c->hash = reader_varint(r);
+        c->rev = wire_signed(r);
+        c->hash = wire_varint(r);
         return true;
     case COMMAND_ALARM_CHANGE: {
-        c->member = reader_varint(r);
-        c->alarms = reader_count(r, UINT32_MAX);
-        uint8_t set = reader_u8(r);
+        c->member = wire_varint(r);
+        c->alarms = wire_count(r, UINT32_MAX);
+        uint8_t set = wire_u8(r);
         c->set = set != 0;
         if (set > 1)
-            reader_fail(r);
+            wire_fail(r);
         return true;
     }
     }
@@ -127,8 +124,8 @@ int command_decode(struct arena *a, struct str bytes, struct command *ret, struc
     if (bytes.len > COMMAND_BYTES_MAX)
         return error_set(err, E_INVALID, "command of %zu bytes: at most %u are allowed", bytes.len,
                          COMMAND_BYTES_MAX);
-    struct reader r = reader_of(bytes);
-    uint8_t format = reader_u8(&r), type = reader_u8(&r);
+    struct wire r = wire_of(bytes);
+    uint8_t format = wire_u8(&r), type = wire_u8(&r);
     if (r.bad)
         return error_set(err, E_INVALID, "command of %zu bytes is cut short", bytes.len);
     if (format < 1 || format > COMMAND_FORMAT)
@@ -141,11 +138,11 @@ int command_decode(struct arena *a, struct str bytes, struct command *ret, struc
                          type);
     if (c.type == COMMAND_TXN) {
         uint64_t auth_rev = c.txn.auth_rev;
-        int rc = txn_decode(a, str_n((const char *)r.p, reader_left(&r)), &c.txn, err);
+        int rc = txn_decode(a, str_n((const char *)r.p, wire_left(&r)), &c.txn, err);
         if (rc != 0)
             return rc;
         c.txn.auth_rev = auth_rev;
-    } else if (!reader_complete(&r)) {
+    } else if (!wire_end(&r)) {
         return error_set(err, E_INVALID, "command of type %u does not decode", type);
     }
     *ret = c;

@@ -9,7 +9,7 @@
 #include "raftstore/mvcc_internal.h"
 #include "raftstore/mvcc_snapshot.h"
 #include "raftstore/mvcc_snapshot_internal.h"
-#include "raftstore/reader.h"
+#include "raftstore/wire.h"
 
 #include <lz4frame.h>
 
@@ -78,15 +78,15 @@ static int corrupt(const struct mvcc_restore *r, struct error *err, const char *
 
 /* --- content --- */
 
-static int64_t reader_rev(struct reader *r)
+static int64_t reader_rev(struct wire *r)
 {
-    uint64_t v = reader_varint(r);
-    return v > INT64_MAX ? (int64_t)reader_fail(r) : (int64_t)v;
+    uint64_t v = wire_varint(r);
+    return v > INT64_MAX ? (int64_t)wire_fail(r) : (int64_t)v;
 }
 
-static int read_header(struct mvcc_restore *r, struct reader *in, struct error *err)
+static int read_header(struct mvcc_restore *r, struct wire *in, struct error *err)
 {
-    uint64_t format = reader_varint(in);
+    uint64_t format = wire_varint(in);
     if (!in->bad && (format < 1 || format > SNAPSHOT_FORMAT))
         return error_set(err, E_NOT_IMPLEMENTED,
                          "snapshot of format %llu: formats 1 to %d are known",
@@ -94,22 +94,22 @@ static int read_header(struct mvcc_restore *r, struct reader *in, struct error *
     r->format = format;
     r->s.rev = reader_rev(in);
     r->s.compacted = reader_rev(in);
-    r->s.applied = reader_varint(in);
-    buf_append_str(&r->s.config, reader_str(in, COMMAND_CONFIG_MAX));
-    uint32_t n = reader_count(in, ALARM_MEMBERS_MAX);
+    r->s.applied = wire_varint(in);
+    buf_append_str(&r->s.config, wire_str(in, COMMAND_CONFIG_MAX));
+    uint32_t n = wire_count(in, ALARM_MEMBERS_MAX);
     for (uint32_t i = 0; i < n && !in->bad; i++) {
-        uint64_t member = reader_varint(in);
-        mvcc_state_set_alarms(&r->s, member, reader_count(in, UINT32_MAX));
+        uint64_t member = wire_varint(in);
+        mvcc_state_set_alarms(&r->s, member, wire_count(in, UINT32_MAX));
     }
-    if (!reader_complete(in) || r->s.rev < 1 || r->s.compacted > r->s.rev)
+    if (!wire_end(in) || r->s.rev < 1 || r->s.compacted > r->s.rev)
         return corrupt(r, err, "header does not decode");
     r->stage = STAGE_AUTH;
     return 0;
 }
 
-static int read_auth(struct mvcc_restore *r, struct reader *in, struct error *err)
+static int read_auth(struct mvcc_restore *r, struct wire *in, struct error *err)
 {
-    struct str piece = reader_str(in, SNAPSHOT_AUTH_PIECE);
+    struct str piece = wire_str(in, SNAPSHOT_AUTH_PIECE);
     if (in->bad || r->stage != STAGE_AUTH || r->format < 2 ||
         r->auth.len + piece.len > SNAPSHOT_AUTH_MAX)
         return corrupt(r, err, "users and roles out of place");
@@ -130,10 +130,10 @@ static int finish_auth(struct mvcc_restore *r, struct error *err)
     return 0;
 }
 
-static int read_lease(struct mvcc_restore *r, struct reader *in, struct error *err)
+static int read_lease(struct mvcc_restore *r, struct wire *in, struct error *err)
 {
-    int64_t id = reader_signed(in), ttl_s = reader_signed(in);
-    uint64_t renewals = reader_varint(in);
+    int64_t id = wire_signed(in), ttl_s = wire_signed(in);
+    uint64_t renewals = wire_varint(in);
     if (in->bad || r->stage > STAGE_LEASES || id == 0 || ttl_s < 1 || ttl_s > LEASE_TTL_MAX_S ||
         leases_get(&r->s.leases, id) != NULL)
         return corrupt(r, err, "lease is not valid");
@@ -156,25 +156,25 @@ static int attach_last(struct mvcc_restore *r, struct error *err)
     return 0;
 }
 
-static bool read_version(struct reader *in, int64_t rev, struct kv_numbers *ret,
+static bool read_version(struct wire *in, int64_t rev, struct kv_numbers *ret,
                          struct str *ret_value)
 {
     struct kv_numbers v = {.mod_rev = reader_rev(in), .version = reader_rev(in)};
     *ret_value = STR("");
     if (v.version != 0) {
         v.create_rev = reader_rev(in);
-        v.lease = reader_signed(in);
-        *ret_value = reader_str(in, COMMAND_BYTES_MAX);
+        v.lease = wire_signed(in);
+        *ret_value = wire_str(in, COMMAND_BYTES_MAX);
     }
-    v.sub = reader_count(in, UINT32_MAX);
+    v.sub = wire_count(in, UINT32_MAX);
     *ret = v;
     return !in->bad && v.mod_rev >= 2 && v.mod_rev <= rev &&
            (v.version == 0 || (v.create_rev >= 2 && v.create_rev <= v.mod_rev));
 }
 
-static int read_key(struct mvcc_restore *r, struct reader *in, bool next_key, struct error *err)
+static int read_key(struct mvcc_restore *r, struct wire *in, bool next_key, struct error *err)
 {
-    struct str key = next_key ? reader_str(in, KV_KEY_MAX) : STR_NULL;
+    struct str key = next_key ? wire_str(in, KV_KEY_MAX) : STR_NULL;
     struct kv_numbers numbers;
     struct str value;
     if (!read_version(in, r->s.rev, &numbers, &value) || (next_key && str_empty(key)))
@@ -204,11 +204,11 @@ static int read_key(struct mvcc_restore *r, struct reader *in, bool next_key, st
     return 0;
 }
 
-static int read_records(struct mvcc_restore *r, struct reader *in, struct error *err)
+static int read_records(struct mvcc_restore *r, struct wire *in, struct error *err)
 {
     int rc = 0;
-    while (rc == 0 && reader_left(in) > 0) {
-        switch (reader_u8(in)) {
+    while (rc == 0 && wire_left(in) > 0) {
+        switch (wire_u8(in)) {
         case RECORD_AUTH:
             rc = read_auth(r, in, err);
             break;
@@ -228,10 +228,10 @@ static int read_records(struct mvcc_restore *r, struct reader *in, struct error 
     return rc;
 }
 
-static int read_end(struct mvcc_restore *r, struct reader *in, struct error *err)
+static int read_end(struct mvcc_restore *r, struct wire *in, struct error *err)
 {
-    uint64_t leases = reader_varint(in), keys = reader_varint(in), versions = reader_varint(in);
-    if (!reader_complete(in) || leases != r->leases || keys != r->keys || versions != r->versions)
+    uint64_t leases = wire_varint(in), keys = wire_varint(in), versions = wire_varint(in);
+    if (!wire_end(in) || leases != r->leases || keys != r->keys || versions != r->versions)
         return corrupt(r, err, "totals do not match");
     r->stage = STAGE_ENDED;
     int rc = finish_auth(r, err);
@@ -240,7 +240,7 @@ static int read_end(struct mvcc_restore *r, struct reader *in, struct error *err
 
 static int read_content(struct mvcc_restore *r, uint32_t type, struct error *err)
 {
-    struct reader in = reader_of(buf_str(&r->raw));
+    struct wire in = wire_of(buf_str(&r->raw));
     if ((type == SNAPSHOT_HEADER) != (r->stage == STAGE_HEADER))
         return corrupt(r, err, "header expected at the start and only there");
     switch (type) {

@@ -4,7 +4,7 @@
 #include "raftstore/crc32c.h"
 #include "raftstore/mvcc_internal.h"
 #include "raftstore/mvcc_snapshot_internal.h"
-#include "raftstore/reader.h"
+#include "raftstore/wire.h"
 
 #include <lz4frame.h>
 
@@ -125,12 +125,6 @@ void mvcc_snapshot_lease(const struct mvcc_snapshot *s, size_t index, int64_t *r
 
 /* --- content --- */
 
-static void put_str(struct buf *b, struct str s)
-{
-    buf_put_varint(b, s.len);
-    buf_append_str(b, s);
-}
-
 /* The lowest that can say it: members of the version before can read it then. */
 static unsigned format_of(const struct mvcc_snapshot *s)
 {
@@ -143,7 +137,7 @@ static void put_header(struct mvcc_snapshot *s)
     buf_put_varint(&s->raw, (uint64_t)mvcc_view_rev(s->view));
     buf_put_varint(&s->raw, (uint64_t)mvcc_view_compacted(s->view));
     buf_put_varint(&s->raw, mvcc_view_applied(s->view));
-    put_str(&s->raw, buf_str(&s->config));
+    wire_put_str(&s->raw, buf_str(&s->config));
     buf_put_varint(&s->raw, s->alarm_count);
     for (size_t i = 0; i < s->alarm_count; i++) {
         buf_put_varint(&s->raw, s->alarms[i].member);
@@ -155,15 +149,15 @@ static void put_auth(struct mvcc_snapshot *s)
 {
     size_t n = MIN_OF(s->auth.len, (size_t)SNAPSHOT_AUTH_PIECE);
     buf_putc(&s->raw, RECORD_AUTH);
-    put_str(&s->raw, str_n((const char *)s->auth.data, n));
+    wire_put_str(&s->raw, str_n((const char *)s->auth.data, n));
     buf_consume(&s->auth, n);
 }
 
 static void put_lease(struct mvcc_snapshot *s, const struct snapshot_lease *l)
 {
     buf_putc(&s->raw, RECORD_LEASE);
-    buf_put_varint(&s->raw, signed_code(l->id));
-    buf_put_varint(&s->raw, signed_code(l->ttl_s));
+    wire_put_signed(&s->raw, l->id);
+    wire_put_signed(&s->raw, l->ttl_s);
     buf_put_varint(&s->raw, l->renewals);
 }
 
@@ -174,8 +168,8 @@ static void put_version(struct mvcc_snapshot *s, const struct kv *kv)
     buf_put_varint(&s->raw, (uint64_t)n.version);
     if (kv_live(kv)) {
         buf_put_varint(&s->raw, (uint64_t)n.create_rev);
-        buf_put_varint(&s->raw, signed_code(n.lease));
-        put_str(&s->raw, kv_value(kv));
+        wire_put_signed(&s->raw, n.lease);
+        wire_put_str(&s->raw, kv_value(kv));
     }
     buf_put_varint(&s->raw, n.sub);
 }
@@ -215,7 +209,7 @@ static void put_record(struct mvcc_snapshot *s)
     const struct kv *kv = s->versions.items[s->version_at++];
     buf_putc(&s->raw, s->version_at == 1 ? RECORD_KEY : RECORD_VERSION);
     if (s->version_at == 1) {
-        put_str(&s->raw, kv_key(kv));
+        wire_put_str(&s->raw, kv_key(kv));
         s->keys++;
     }
     put_version(s, kv);

@@ -17,7 +17,7 @@
 #include "lib/base/buf.h"
 #include "lib/base/error.h"
 #include "raftstore/command.h"
-#include "raftstore/reader.h"
+#include "raftstore/wire.h"
 
 enum {
     FLAG_IGNORE_VALUE = 1,
@@ -30,27 +30,16 @@ enum {
 
 /* --- encoding --- */
 
-static void put_str(struct buf *out, struct str s)
-{
-    buf_put_varint(out, s.len);
-    buf_append_str(out, s);
-}
-
-static void put_signed(struct buf *out, int64_t v)
-{
-    buf_put_varint(out, signed_code(v));
-}
-
 static void encode_cmp(const struct txn_cmp *c, struct buf *out)
 {
     buf_putc(out, (char)c->target);
     buf_putc(out, (char)c->result);
-    put_str(out, c->key);
-    put_str(out, c->range_end);
+    wire_put_str(out, c->key);
+    wire_put_str(out, c->range_end);
     if (c->target == CMP_VALUE)
-        put_str(out, c->value);
+        wire_put_str(out, c->value);
     else
-        put_signed(out, c->number);
+        wire_put_signed(out, c->number);
 }
 
 /* Says more than what the first format could. */
@@ -95,10 +84,10 @@ static void encode_order(const struct txn_op *op, struct buf *out)
 {
     buf_putc(out, (char)op->sort_target);
     buf_putc(out, (char)op->sort_order);
-    put_signed(out, op->min_mod_rev);
-    put_signed(out, op->max_mod_rev);
-    put_signed(out, op->min_create_rev);
-    put_signed(out, op->max_create_rev);
+    wire_put_signed(out, op->min_mod_rev);
+    wire_put_signed(out, op->max_mod_rev);
+    wire_put_signed(out, op->min_create_rev);
+    wire_put_signed(out, op->max_create_rev);
 }
 
 static void encode_op(const struct txn_op *op, struct buf *out)
@@ -109,16 +98,16 @@ static void encode_op(const struct txn_op *op, struct buf *out)
         return;
     }
     buf_putc(out, (char)op_flags(op));
-    put_str(out, op->key);
+    wire_put_str(out, op->key);
     if (op->type == OP_PUT) {
-        put_str(out, op->value);
-        put_signed(out, op->lease);
+        wire_put_str(out, op->value);
+        wire_put_signed(out, op->lease);
         return;
     }
-    put_str(out, op->range_end);
+    wire_put_str(out, op->range_end);
     if (op->type == OP_RANGE) {
-        put_signed(out, op->rev);
-        put_signed(out, op->limit);
+        wire_put_signed(out, op->rev);
+        wire_put_signed(out, op->limit);
         if (is_ordered(op))
             encode_order(op, out);
     }
@@ -143,56 +132,56 @@ void txn_encode(const struct txn *t, struct buf *out)
 /* --- decoding --- */
 
 struct decoder {
-    struct reader r;
+    struct wire r;
     struct arena *arena;
     uint32_t left; /* Compares and operations that may still come. */
 };
 
 static uint32_t decode_count(struct decoder *d)
 {
-    uint32_t n = reader_count(&d->r, d->left);
+    uint32_t n = wire_count(&d->r, d->left);
     d->left -= n;
     return n;
 }
 
 static void decode_cmp(struct decoder *d, struct txn_cmp *c)
 {
-    uint8_t target = reader_u8(&d->r), result = reader_u8(&d->r);
+    uint8_t target = wire_u8(&d->r), result = wire_u8(&d->r);
     if (target > CMP_LEASE || result > CMP_NOT_EQUAL) {
-        reader_fail(&d->r);
+        wire_fail(&d->r);
         return;
     }
     c->target = (enum cmp_target)target;
     c->result = (enum cmp_result)result;
-    c->key = reader_str(&d->r, KV_KEY_MAX);
-    c->range_end = reader_str(&d->r, KV_KEY_MAX);
+    c->key = wire_str(&d->r, KV_KEY_MAX);
+    c->range_end = wire_str(&d->r, KV_KEY_MAX);
     if (c->target == CMP_VALUE)
-        c->value = reader_str(&d->r, COMMAND_BYTES_MAX);
+        c->value = wire_str(&d->r, COMMAND_BYTES_MAX);
     else
-        c->number = reader_signed(&d->r);
+        c->number = wire_signed(&d->r);
 }
 
 static void decode_order(struct decoder *d, struct txn_op *op)
 {
-    uint8_t target = reader_u8(&d->r), order = reader_u8(&d->r);
+    uint8_t target = wire_u8(&d->r), order = wire_u8(&d->r);
     if (target > SORT_VALUE || order > SORT_DESCEND) {
-        reader_fail(&d->r);
+        wire_fail(&d->r);
         return;
     }
     op->sort_target = (enum sort_target)target;
     op->sort_order = (enum sort_order)order;
-    op->min_mod_rev = reader_signed(&d->r);
-    op->max_mod_rev = reader_signed(&d->r);
-    op->min_create_rev = reader_signed(&d->r);
-    op->max_create_rev = reader_signed(&d->r);
+    op->min_mod_rev = wire_signed(&d->r);
+    op->max_mod_rev = wire_signed(&d->r);
+    op->min_create_rev = wire_signed(&d->r);
+    op->max_create_rev = wire_signed(&d->r);
     if (!is_ordered(op))
-        reader_fail(&d->r); /* One encoding for one meaning. */
+        wire_fail(&d->r); /* One encoding for one meaning. */
 }
 
 static void decode_fields(struct decoder *d, struct txn_op *op)
 {
-    uint8_t flags = reader_u8(&d->r);
-    op->key = reader_str(&d->r, KV_KEY_MAX);
+    uint8_t flags = wire_u8(&d->r);
+    op->key = wire_str(&d->r, KV_KEY_MAX);
     op->ignore_value = flags & FLAG_IGNORE_VALUE;
     op->ignore_lease = flags & FLAG_IGNORE_LEASE;
     op->prev_kv = flags & FLAG_PREV_KV;
@@ -200,16 +189,16 @@ static void decode_fields(struct decoder *d, struct txn_op *op)
     op->count_only = flags & FLAG_COUNT_ONLY;
     bool ordered = op->type == OP_RANGE && (flags & FLAG_ORDERED);
     if ((flags & ~(ordered ? FLAG_ORDERED : 0)) != op_flags(op))
-        reader_fail(&d->r); /* A flag that the type does not have. */
+        wire_fail(&d->r); /* A flag that the type does not have. */
     if (op->type == OP_PUT) {
-        op->value = reader_str(&d->r, COMMAND_BYTES_MAX);
-        op->lease = reader_signed(&d->r);
+        op->value = wire_str(&d->r, COMMAND_BYTES_MAX);
+        op->lease = wire_signed(&d->r);
         return;
     }
-    op->range_end = reader_str(&d->r, KV_KEY_MAX);
+    op->range_end = wire_str(&d->r, KV_KEY_MAX);
     if (op->type == OP_RANGE) {
-        op->rev = reader_signed(&d->r);
-        op->limit = reader_signed(&d->r);
+        op->rev = wire_signed(&d->r);
+        op->limit = wire_signed(&d->r);
         if (ordered)
             decode_order(d, op);
     }
@@ -222,9 +211,9 @@ static struct txn_op *decode_ops(struct decoder *d, unsigned depth, uint32_t *re
     uint32_t n = decode_count(d);
     struct txn_op *ops = n > 0 ? ARENA_ARRAY(d->arena, struct txn_op, n) : NULL;
     for (uint32_t i = 0; i < n && !d->r.bad; i++) {
-        uint8_t type = reader_u8(&d->r);
+        uint8_t type = wire_u8(&d->r);
         if (type > OP_TXN || (type == OP_TXN && depth >= TXN_DEPTH_MAX)) {
-            reader_fail(&d->r);
+            wire_fail(&d->r);
             break;
         }
         ops[i].type = (enum op_type)type;
@@ -254,10 +243,10 @@ static void decode_txn(struct decoder *d, unsigned depth, struct txn *ret)
 
 int txn_decode(struct arena *a, struct str bytes, struct txn *ret, struct error *err)
 {
-    struct decoder d = {reader_of(bytes), a, TXN_OPS_MAX};
+    struct decoder d = {wire_of(bytes), a, TXN_OPS_MAX};
     struct txn t = {0};
     decode_txn(&d, 1, &t);
-    if (!reader_complete(&d.r))
+    if (!wire_end(&d.r))
         return error_set(err, E_INVALID, "transaction of %zu bytes does not decode", bytes.len);
     *ret = t;
     return 0;

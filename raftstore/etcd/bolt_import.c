@@ -12,7 +12,7 @@
 #include "raftstore/etcd/bolt_format.h"
 #include "raftstore/etcd/bolt_read.h"
 #include "raftstore/mvcc_internal.h"
-#include "raftstore/reader.h"
+#include "raftstore/wire.h"
 
 #include <inttypes.h>
 
@@ -50,18 +50,18 @@ struct field {
     struct str bytes;
 };
 
-static bool next_field(struct reader *r, struct field *ret)
+static bool next_field(struct wire *r, struct field *ret)
 {
-    if (reader_left(r) == 0)
+    if (wire_left(r) == 0)
         return false;
-    uint64_t tag = reader_varint(r);
+    uint64_t tag = wire_varint(r);
     *ret = (struct field){.id = (uint32_t)(tag >> 3), .is_bytes = (tag & 7) == 2};
     if ((tag & 7) == 0)
-        ret->number = reader_varint(r);
+        ret->number = wire_varint(r);
     else if (ret->is_bytes)
-        ret->bytes = reader_str(r, SIZE_MAX);
+        ret->bytes = wire_str(r, SIZE_MAX);
     else
-        reader_fail(r);
+        wire_fail(r);
     return !r->bad;
 }
 
@@ -97,7 +97,7 @@ static int add_version(struct importing *g, const struct bolt_entry *e)
 {
     struct version v = {.bytes = e->value};
     struct field f;
-    struct reader r = reader_of(e->value);
+    struct wire r = wire_of(e->value);
     if (e->is_bucket || !read_rev(e->key, &v.rev, &v.sub, &v.tombstone))
         return corrupt(g, "a revision that is none");
     while (next_field(&r, &f))
@@ -169,7 +169,7 @@ static int read_lease(struct importing *g, const struct bolt_entry *e)
 {
     int64_t id = 0, ttl_s = 0;
     struct field f;
-    struct reader r = reader_of(e->value);
+    struct wire r = wire_of(e->value);
     while (next_field(&r, &f)) {
         if (f.id == 1)
             id = (int64_t)f.number;
@@ -200,7 +200,7 @@ static int read_permission(struct importing *g, struct str role, struct str byte
 {
     struct auth_change c = {.type = AUTH_ROLE_GRANT, .role = role};
     struct field f;
-    struct reader r = reader_of(bytes);
+    struct wire r = wire_of(bytes);
     while (next_field(&r, &f)) {
         if (f.id == 1 && f.number <= AUTH_READWRITE)
             c.access = (enum auth_access)f.number;
@@ -209,7 +209,7 @@ static int read_permission(struct importing *g, struct str role, struct str byte
         else if (f.id == 3)
             c.range_end = f.bytes;
         else
-            reader_fail(&r);
+            wire_fail(&r);
     }
     return r.bad ? corrupt(g, "a permission that cannot be read") : change(g, &c);
 }
@@ -218,7 +218,7 @@ static int read_role(struct importing *g, const struct bolt_entry *e)
 {
     struct auth_change c = {.type = AUTH_ROLE_ADD, .role = e->key};
     struct field f;
-    struct reader r = reader_of(e->value);
+    struct wire r = wire_of(e->value);
     int rc = auth_role(g->s.auth, e->key) != NULL ? 0 : change(g, &c);
     while (rc == 0 && next_field(&r, &f))
         if (f.id == 2 && f.is_bytes)
@@ -231,7 +231,7 @@ static int read_user(struct importing *g, const struct bolt_entry *e)
 {
     struct auth_change c = {.type = AUTH_USER_ADD, .user = e->key};
     struct field f;
-    struct reader r = reader_of(e->value);
+    struct wire r = wire_of(e->value);
     while (next_field(&r, &f)) {
         if (f.id == 2 && f.is_bytes)
             c.password_hash = f.bytes;
@@ -243,7 +243,7 @@ static int read_user(struct importing *g, const struct bolt_entry *e)
     if (str_empty(c.password_hash))
         c.no_password = true;
     int rc = change(g, &c);
-    r = reader_of(e->value);
+    r = wire_of(e->value);
     while (rc == 0 && next_field(&r, &f))
         if (f.id == 3 && f.is_bytes)
             rc = change(
@@ -273,7 +273,7 @@ static struct kv *make_kv(struct importing *g, const struct version *v, bool new
     struct str value = STR("");
     int64_t create_rev = 0, version = 0, lease = 0;
     struct field f;
-    struct reader r = reader_of(v->bytes);
+    struct wire r = wire_of(v->bytes);
     while (!v->tombstone && next_field(&r, &f)) {
         if (f.id == 2)
             create_rev = (int64_t)f.number;

@@ -2,22 +2,22 @@
  * whole is the service ""; no other has a state of its own. */
 #include "lib/net/bytes.h"
 #include "raftstore/etcd/admin.h"
-#include "raftstore/reader.h"
+#include "raftstore/wire.h"
 
 enum serving { UNKNOWN = 0, SERVING = 1, NOT_SERVING = 2, SERVICE_UNKNOWN = 3 };
 
 /* HealthCheckRequest: field 1 is the service's name. False: malformed. */
 static bool read_service(struct str message, struct str *ret)
 {
-    struct reader r = reader_of(message);
+    struct wire r = wire_of(message);
     *ret = STR_NULL;
-    while (reader_left(&r) > 0 && !r.bad) {
-        uint64_t tag = reader_varint(&r);
+    while (wire_left(&r) > 0 && !r.bad) {
+        uint64_t tag = wire_varint(&r);
         if ((tag & 7) == 2) {
-            struct str s = reader_str(&r, message.len);
+            struct str s = wire_str(&r, message.len);
             *ret = tag >> 3 == 1 ? s : *ret;
         } else if ((tag & 7) == 0) {
-            reader_varint(&r);
+            wire_varint(&r);
         } else {
             return false;
         }

@@ -10,7 +10,7 @@
 #include "raftstore/etcd/errors.h"
 #include "raftstore/etcd/password.h"
 #include "raftstore/etcd/token_jwt.h"
-#include "raftstore/reader.h"
+#include "raftstore/wire.h"
 
 #include <pthread.h>
 
@@ -145,15 +145,15 @@ static bool simple_check(struct etcd_tokens *t, const struct auth_state *a, stru
     uint64_t mark;
     if (!simple_signed(a, token, &body, &mark))
         return false;
-    struct reader r = reader_of(buf_str(&body));
-    uint8_t version = reader_u8(&r);
-    uint64_t made_s = reader_varint(&r);
-    uint64_t password_rev = reader_varint(&r);
+    struct wire r = wire_of(buf_str(&body));
+    uint8_t version = wire_u8(&r);
+    uint64_t made_s = wire_varint(&r);
+    uint64_t password_rev = wire_varint(&r);
     for (int i = 0; i < 8; i++)
-        reader_u8(&r); /* The random number. */
+        wire_u8(&r); /* The random number. */
     if (r.bad || version != TOKEN_VERSION || made_s > UINT32_MAX * UINT64_C(256))
         return false;
-    struct str user = str_n((const char *)r.p, reader_left(&r));
+    struct str user = str_n((const char *)r.p, wire_left(&r));
     const struct auth_user *u = auth_user(a, user);
     if (u == NULL || u->password_rev != password_rev)
         return false;

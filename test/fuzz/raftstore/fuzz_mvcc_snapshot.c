@@ -11,7 +11,7 @@
 #include "raftstore/mvcc.h"
 #include "raftstore/mvcc_internal.h"
 #include "raftstore/mvcc_snapshot_internal.h"
-#include "raftstore/reader.h"
+#include "raftstore/wire.h"
 
 #include <lz4frame.h>
 
@@ -20,13 +20,13 @@ size_t fuzz_seed(unsigned i, uint8_t *p, size_t cap);
 
 static void wrap(struct buf *out, struct str in)
 {
-    struct reader r = reader_of(in);
+    struct wire r = wire_of(in);
     uint32_t crc = 0;
-    while (reader_left(&r) > 3) {
-        uint32_t type = SNAPSHOT_HEADER + reader_u8(&r) % 4u;
-        size_t n = reader_u8(&r);
-        n |= (size_t)reader_u8(&r) << 8;
-        n = MIN_OF(n, reader_left(&r));
+    while (wire_left(&r) > 3) {
+        uint32_t type = SNAPSHOT_HEADER + wire_u8(&r) % 4u;
+        size_t n = wire_u8(&r);
+        n |= (size_t)wire_u8(&r) << 8;
+        n = MIN_OF(n, wire_left(&r));
         size_t bound = LZ4F_compressFrameBound(n, NULL);
         uint8_t *p = buf_reserve(out, SNAPSHOT_CHUNK_HEAD + bound);
         size_t len = LZ4F_compressFrame(p + SNAPSHOT_CHUNK_HEAD, bound, r.p, n, NULL);

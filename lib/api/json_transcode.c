@@ -119,6 +119,12 @@ static int wrong_type(struct transcoder *t, const struct api_field *f, uint32_t 
     return error_set(t->err, E_INVALID, "proto: wrong wireType = %u for field %s", type, f->name);
 }
 
+/* Numbers of a list behind one tag; without any it is as if the tag were not there. */
+static bool is_packed(const struct api_field *f, const struct pb_item *item)
+{
+    return f->label == API_REPEATED && f->type < API_STRING && item->type == PB_BYTES;
+}
+
 static int index_fields(struct transcoder *t, const struct api_msg *m, struct source src,
                         struct slot *slots, struct present *present)
 {
@@ -134,7 +140,7 @@ static int index_fields(struct transcoder *t, const struct api_msg *m, struct so
             uint32_t want = f->type == API_DOUBLE   ? PB_FIXED64
                             : f->type >= API_STRING ? PB_BYTES
                                                     : PB_VARINT;
-            bool packed = f->label == API_REPEATED && f->type < API_STRING && item.type == PB_BYTES;
+            bool packed = is_packed(f, &item);
             if (f->label == API_MAP)
                 want = PB_BYTES;
             if (item.type != want && !packed)
@@ -162,7 +168,7 @@ static int index_fields(struct transcoder *t, const struct api_msg *m, struct so
 /* Walks the occurrences of one field. */
 struct occurrences {
     struct source src;
-    uint32_t number;
+    const struct api_field *field;
     uint32_t left;
     size_t segment;
     struct pb_cursor c;
@@ -171,8 +177,7 @@ struct occurrences {
 static struct occurrences occurrences_of(struct source src, const struct api_field *f,
                                          const struct slot *slot)
 {
-    struct occurrences o = {
-        .src = src, .number = f->number, .left = slot->count, .segment = slot->segment};
+    struct occurrences o = {.src = src, .field = f, .left = slot->count, .segment = slot->segment};
     if (slot->count > 0) {
         o.c = pb_cursor_of(src.segments[slot->segment]);
         o.c.p = slot->first;
@@ -190,10 +195,10 @@ static bool next_occurrence(struct occurrences *o, struct pb_item *ret)
             o->c = pb_cursor_of(o->src.segments[++o->segment]);
             continue;
         }
-        if (ret->number == o->number) {
-            o->left--;
-            return true;
-        }
+        if (ret->number != o->field->number || (is_packed(o->field, ret) && ret->bytes.len == 0))
+            continue;
+        o->left--;
+        return true;
     }
 }
 
@@ -390,7 +395,7 @@ static int put_list(struct transcoder *t, const struct api_field *f, struct sour
     int r = 0;
     buf_putc(t->out, '[');
     while (r == 0 && next_occurrence(&o, &item)) {
-        if (f->type < API_STRING && item.type == PB_BYTES) {
+        if (is_packed(f, &item)) {
             r = put_packed(t, f, item.bytes, &first);
             continue;
         }

@@ -170,6 +170,13 @@ START_TEST(test_packed)
                                       STR_NULL, STR_NULL, &out, NULL),
                      0);
     ck_assert(str_eqc(buf_str(&out), "{}"));
+    /* Nor does one between others hide them. */
+    buf_clear(&out);
+    ck_assert_int_eq(api_json_from_pb(&core_v1_pod_port_forward_options_msg,
+                                      STR("\x0a\x01\x05\x0a\x00\x08\x06\x0a\x00\x0a\x01\x07"),
+                                      STR_NULL, STR_NULL, &out, NULL),
+                     0);
+    ck_assert(str_eqc(buf_str(&out), "{\"ports\":[5,6,7]}"));
 }
 END_TEST
 

@@ -72,6 +72,9 @@ struct kind_ctx {
 
 /* Adds a Warning header to the answer. */
 void kind_warn(const struct kind_ctx *ctx, const char *fmt, ...) PRINTF_LIKE(2, 3);
+/* The same about a field: "spec.x: why". */
+void kind_warn_field(const struct kind_ctx *ctx, const struct field_path *path, const char *fmt,
+                     ...) PRINTF_LIKE(3, 4);
 /* Another object of the same view, decoded into ctx->arena in its storage
  * version; NULL when there is none. group "" is core, ns "" cluster-scoped:
  *   const struct core_v1_node *n = kind_lookup(ctx, "", "nodes", STR_NULL, name); */
@@ -140,6 +143,8 @@ struct kind_sub {
     void (*prepare_update)(const struct kind_ctx *ctx, void *obj, const void *old);
     void (*validate_update)(const struct kind_ctx *ctx, const void *obj, const void *old,
                             struct field_errors *errs);
+    /* As kind_ops.warn; without one an update through it warns of nothing. */
+    void (*warn)(const struct kind_ctx *ctx, const void *obj, const void *old);
 };
 
 enum kind_flag {
@@ -173,12 +178,16 @@ struct kind_ops {
     /* Clears and sets what a client may not choose, before validation. */
     void (*prepare_create)(const struct kind_ctx *ctx, void *obj);
     void (*prepare_update)(const struct kind_ctx *ctx, void *obj, const void *old);
-    /* All that is wrong, beyond metadata. Also the place for kind_warn(). */
+    /* All that is wrong, beyond metadata. */
     void (*validate_create)(const struct kind_ctx *ctx, const void *obj, struct field_errors *errs);
     /* validate_create is NOT called on update: call it here where it applies;
      * kind_validate_as_new where nothing else does. */
     void (*validate_update)(const struct kind_ctx *ctx, const void *obj, const void *old,
                             struct field_errors *errs);
+
+    /* The place for kind_warn(): what is valid and still unwise. Called once
+     * nothing is wrong; old is NULL on create. */
+    void (*warn)(const struct kind_ctx *ctx, const void *obj, const void *old);
 
     /* Ended by an entry without name. "status" is implied by KIND_STATUS. */
     const struct kind_sub *subs;

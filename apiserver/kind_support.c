@@ -4,6 +4,7 @@
 #include "apiserver/registry.h"
 #include "apiserver/user.h"
 #include "lib/base/arena.h"
+#include "lib/base/buf.h"
 #include "raftstore/store.h"
 
 #include <stdarg.h>
@@ -18,6 +19,19 @@ void kind_warn(const struct kind_ctx *ctx, const char *fmt, ...)
     va_end(ap);
     if (n > 0 && ctx->warnings != NULL)
         str_list_add(ctx->warnings, str_n(text, MIN_OF((size_t)n, sizeof(text) - 1)));
+}
+
+void kind_warn_field(const struct kind_ctx *ctx, const struct field_path *path, const char *fmt,
+                     ...)
+{
+    AUTO_BUF at = BUF_INIT;
+    char why[1024];
+    va_list ap;
+    field_path_write(path, &at);
+    va_start(ap, fmt);
+    vsnprintf(why, sizeof(why), fmt, ap);
+    va_end(ap);
+    kind_warn(ctx, STR_FMT ": %s", STR_ARG(buf_str(&at)), why);
 }
 
 const void *kind_lookup(const struct kind_ctx *ctx, const char *group, const char *resource,

@@ -459,8 +459,33 @@ static bool plain_subresource(const struct req *r)
     return true;
 }
 
+/* Versions and kinds that will go tell so in every answer. */
+static void warn_deprecated(struct req *r)
+{
+    static const struct {
+        const char *group, *version, *kind, *text; /* No kind: all of the version. */
+    } past[] = {
+        {"", "v1", "ComponentStatus", "1.19+"},
+        {"", "v1", "Endpoints", "1.33+; use discovery.k8s.io/v1 EndpointSlice"},
+        {"networking.k8s.io", "v1beta1", NULL, "1.34+, unavailable in v1.37+"},
+        {"storage.k8s.io", "v1beta1", NULL,
+         "1.34+, unavailable in v1.37+; use storage.k8s.io/v1 VolumeAttributesClass"},
+        {"resource.k8s.io", "v1beta1", NULL, "1.35+, unavailable in v1.38+"},
+        {"resource.k8s.io", "v1beta2", NULL, "1.36+, unavailable in v1.39+"},
+        {"coordination.k8s.io", "v1beta1", NULL, "1.36+, unavailable in v1.39+"},
+    };
+    const struct api_kind *k = r->res->kind;
+    for (size_t i = 0; i < ARRAY_SIZE(past) && r->res->custom == NULL; i++)
+        if (strcmp(k->group, past[i].group) == 0 && strcmp(k->version, past[i].version) == 0 &&
+            (past[i].kind == NULL || strcmp(k->kind, past[i].kind) == 0))
+            str_list_add(&r->warnings, arena_printf(r->arena, "%s%s%s %s is deprecated in v%s",
+                                                    k->group, k->group[0] != '\0' ? "/" : "",
+                                                    k->version, k->kind, past[i].text));
+}
+
 static void dispatch(struct req *r)
 {
+    warn_deprecated(r);
     const char *verb = r->info.verb;
     if ((r->sub != NULL && !plain_subresource(r)) || !r->res->stored)
         subresource_handle(r);

@@ -275,7 +275,6 @@ static void one_status(struct req *r, struct core_v1_component_status *ret)
 
 void component_statuses_handle(struct req *r)
 {
-    str_list_add(&r->warnings, STR("v1 ComponentStatus is deprecated in v1.19+"));
     if (strcmp(r->info.verb, "get") == 0) {
         struct core_v1_component_status *s = ARENA_NEW(r->arena, struct core_v1_component_status);
         one_status(r, s);

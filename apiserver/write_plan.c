@@ -164,6 +164,8 @@ struct meta_v1_status *write_plan_create(struct write *w, void *obj)
     if (w->res->ops->validate_create != NULL)
         w->res->ops->validate_create(&w->ctx, obj, &errs);
     s = refuse(w, m->name, &errs);
+    if (s == NULL && w->res->ops->warn != NULL)
+        w->res->ops->warn(&w->ctx, obj, NULL);
     if (s == NULL)
         s = admission_validate(&adm);
     if (s != NULL)
@@ -349,6 +351,12 @@ struct meta_v1_status *write_plan_update(struct write *w, const struct kv *kv, c
         m->generation = om->generation + 1;
     validate_update(w, obj, old, sub, rules, &errs);
     s = refuse(w, m->name, &errs);
+    void (*warn)(const struct kind_ctx *, const void *, const void *) =
+        sub == NULL     ? w->res->ops->warn
+        : rules != NULL ? rules->warn
+                        : NULL;
+    if (s == NULL && warn != NULL)
+        warn(&w->ctx, obj, old);
     if (s == NULL)
         s = admission_validate(&adm);
     if (s != NULL)

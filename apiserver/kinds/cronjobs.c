@@ -4,6 +4,7 @@
 #include "apiserver/kinds/defaults.h"
 #include "apiserver/kinds/job_spec.h"
 #include "apiserver/kinds/pod_spec.h"
+#include "apiserver/kinds/pod_warnings.h"
 #include "apiserver/kinds/rules.h"
 #include "api/batch_v1.h"
 #include "api/core_v1.h"
@@ -122,6 +123,20 @@ static void validate_update(const struct kind_ctx *ctx, const void *obj, const v
                   &((const struct batch_v1_cron_job *)old)->spec, errs);
 }
 
+static void warn(const struct kind_ctx *ctx, const void *obj, const void *old)
+{
+    const struct batch_v1_cron_job *c = obj, *o = old;
+    const struct field_path *job = PATH(PATH(PATH(PATH_ROOT, "spec"), "jobTemplate"), "spec");
+    if (o == NULL)
+        warn_host_name(ctx, c->metadata.name, "Pod names and hostnames");
+    if (o == NULL || o->metadata.generation != c->metadata.generation)
+        warn_job_spec(ctx, job, &c->spec.job_template.spec);
+    if (o != NULL && str_find_str(c->spec.schedule, STR("TZ")) >= 0)
+        kind_warn(ctx, "cannot use TZ or CRON_TZ in spec.spec.schedule, use timeZone instead, see "
+                       "https://kubernetes.io/docs/concepts/workloads/controllers/cron-jobs/ for "
+                       "more details");
+}
+
 static const struct table_column columns[] = {
     {"Name", "string", "name", "", 0},
     {"Schedule", "string", "", "When Jobs are made.", 0},
@@ -163,6 +178,7 @@ const struct kind_ops kind_cronjobs = {
     .default_ = set_defaults,
     .validate_create = validate_create,
     .validate_update = validate_update,
+    .warn = warn,
     .columns = columns,
     .row = row,
 };

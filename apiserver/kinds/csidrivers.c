@@ -51,6 +51,7 @@ static void validate_create(const struct kind_ctx *ctx, const void *obj, struct 
 {
     static const char *const policies[] = {"None", "File", "ReadWriteOnceWithFSType", NULL};
     static const char *const modes[] = {"Persistent", "Ephemeral", NULL};
+    UNUSED(ctx);
     const struct storage_v1_csi_driver *d = obj;
     const struct field_path *spec = PATH(PATH_ROOT, "spec");
     if (d->metadata.name.len > 63)
@@ -61,8 +62,13 @@ static void validate_create(const struct kind_ctx *ctx, const void *obj, struct 
     for (size_t i = 0; i < d->spec.volume_lifecycle_modes_count; i++)
         validate_listed(errs, PATH(spec, "volumeLifecycleModes"), d->spec.volume_lifecycle_modes[i],
                         modes);
-    if (errs->count == 0 && d->spec.token_requests_count != 0 &&
-        !d->spec.has_service_account_token_in_secrets)
+}
+
+static void warn(const struct kind_ctx *ctx, const void *obj, const void *old)
+{
+    UNUSED(old);
+    const struct storage_v1_csi_driver *d = obj;
+    if (d->spec.token_requests_count != 0 && !d->spec.has_service_account_token_in_secrets)
         kind_warn(ctx, "spec.serviceAccountTokenInSecrets is unset; if supported by this CSI "
                        "driver, set to true to "
                        "prevent possible logging of tokens in volume attributes");
@@ -124,6 +130,7 @@ const struct kind_ops kind_csidrivers = {
     .default_ = set_defaults,
     .validate_create = validate_create,
     .validate_update = validate_update,
+    .warn = warn,
     .columns = columns,
     .row = row,
 };

@@ -1,6 +1,7 @@
 /* csistoragecapacities.c - CSIStorageCapacity: room for new volumes in a place. */
 #include "apiserver/kinds/kinds.h"
 
+#include "apiserver/kinds/node_labels.h"
 #include "apiserver/kinds/rbac.h"
 #include "apiserver/kinds/rules.h"
 #include "api/meta_v1.h"
@@ -35,6 +36,13 @@ static void validate_update(const struct kind_ctx *ctx, const void *obj, const v
                            o->storage_class_name);
 }
 
+static void warn(const struct kind_ctx *ctx, const void *obj, const void *old)
+{
+    UNUSED(old);
+    warn_node_label_selector(ctx, PATH(PATH_ROOT, "nodeTopology"),
+                             ((const struct storage_v1_csi_storage_capacity *)obj)->node_topology);
+}
+
 static void row(struct table_row *r, const void *obj)
 {
     rbac_role_row(r, &((const struct storage_v1_csi_storage_capacity *)obj)->metadata);
@@ -46,6 +54,7 @@ const struct kind_ops kind_csistoragecapacities = {
     .resource = "csistoragecapacities",
     .validate_create = validate_create,
     .validate_update = validate_update,
+    .warn = warn,
     .columns = rbac_role_columns,
     .row = row,
 };

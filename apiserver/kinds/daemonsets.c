@@ -4,6 +4,7 @@
 
 #include "apiserver/kinds/defaults.h"
 #include "apiserver/kinds/pod_spec.h"
+#include "apiserver/kinds/pod_warnings.h"
 #include "apiserver/kinds/rules.h"
 #include "apiserver/kinds/string_map.h"
 #include "apiserver/kinds/workload.h"
@@ -132,6 +133,18 @@ static void validate_update(const struct kind_ctx *ctx, const void *obj, const v
     validate_immutable_selector(errs, d->spec.selector, o->spec.selector);
 }
 
+static void warn(const struct kind_ctx *ctx, const void *obj, const void *old)
+{
+    const struct apps_v1_daemon_set *d = obj;
+    const struct workload_warning w = {
+        .meta = &d->metadata,
+        .old = old != NULL ? &((const struct apps_v1_daemon_set *)old)->metadata : NULL,
+        .path = PATH(PATH(PATH_ROOT, "spec"), "template"),
+        .template = &d->spec.template,
+        .name_matters = false};
+    warn_workload(ctx, &w);
+}
+
 static void validate_status(const struct kind_ctx *ctx, const void *obj, const void *old,
                             struct field_errors *errs)
 {
@@ -195,6 +208,7 @@ const struct kind_ops kind_daemonsets = {
     .prepare_update = prepare_update,
     .validate_create = validate_create,
     .validate_update = validate_update,
+    .warn = warn,
     .subs = subs,
     .columns = columns,
     .row = row,

@@ -3,6 +3,7 @@
 
 #include "apiserver/kinds/defaults.h"
 #include "apiserver/kinds/pod_spec.h"
+#include "apiserver/kinds/pod_warnings.h"
 #include "apiserver/kinds/workload.h"
 #include "apiserver/validate.h"
 #include "api/apps_v1.h"
@@ -92,6 +93,18 @@ static void validate_update(const struct kind_ctx *ctx, const void *obj, const v
     validate_immutable_selector(errs, d->spec.selector, o->spec.selector);
 }
 
+static void warn(const struct kind_ctx *ctx, const void *obj, const void *old)
+{
+    const struct apps_v1_deployment *d = obj;
+    const struct workload_warning w = {
+        .meta = &d->metadata,
+        .old = old != NULL ? &((const struct apps_v1_deployment *)old)->metadata : NULL,
+        .path = PATH(PATH(PATH_ROOT, "spec"), "template"),
+        .template = &d->spec.template,
+        .name_matters = true};
+    warn_workload(ctx, &w);
+}
+
 static void validate_status(const struct kind_ctx *ctx, const void *obj, const void *old,
                             struct field_errors *errs)
 {
@@ -168,6 +181,7 @@ const struct kind_ops kind_deployments = {
     .default_ = set_defaults,
     .validate_create = validate_create,
     .validate_update = validate_update,
+    .warn = warn,
     .subs = subs,
     .scale_get = scale_get,
     .scale_set = scale_set,

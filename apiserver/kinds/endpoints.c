@@ -46,7 +46,7 @@ static void check_port(struct field_errors *errs, const struct field_path *at,
 static void validate_create(const struct kind_ctx *ctx, const void *obj, struct field_errors *errs)
 {
     const struct core_v1_endpoints *e = obj;
-    kind_warn(ctx, "v1 Endpoints is deprecated in v1.33+; use discovery.k8s.io/v1 EndpointSlice");
+    UNUSED(ctx);
     for (size_t i = 0; i < e->subsets_count; i++) {
         const struct core_v1_endpoint_subset *s = &e->subsets[i];
         const struct field_path *at = PATH_INDEX(PATH(PATH_ROOT, "subsets"), i);
@@ -59,6 +59,26 @@ static void validate_create(const struct kind_ctx *ctx, const void *obj, struct 
                           &s->not_ready_addresses[j]);
         for (size_t j = 0; j < s->ports_count; j++)
             check_port(errs, PATH_INDEX(PATH(at, "ports"), j), &s->ports[j], s->ports_count > 1);
+    }
+}
+
+static void warn_addresses(const struct kind_ctx *ctx, const struct field_path *path,
+                           const struct core_v1_endpoint_address *a, size_t count)
+{
+    for (size_t i = 0; i < count; i++)
+        warn_ip(ctx, PATH(PATH_INDEX(path, i), "ip"), a[i].ip);
+}
+
+static void warn(const struct kind_ctx *ctx, const void *obj, const void *old)
+{
+    UNUSED(old);
+    const struct core_v1_endpoints *e = obj;
+    for (size_t i = 0; i < e->subsets_count; i++) {
+        const struct field_path *at = PATH_INDEX(PATH(PATH_ROOT, "subsets"), i);
+        warn_addresses(ctx, PATH(at, "addresses"), e->subsets[i].addresses,
+                       e->subsets[i].addresses_count);
+        warn_addresses(ctx, PATH(at, "notReadyAddresses"), e->subsets[i].not_ready_addresses,
+                       e->subsets[i].not_ready_addresses_count);
     }
 }
 
@@ -111,6 +131,7 @@ const struct kind_ops kind_endpoints = {
     .default_ = set_defaults,
     .validate_create = validate_create,
     .validate_update = kind_validate_as_new,
+    .warn = warn,
     .columns = columns,
     .row = row,
 };

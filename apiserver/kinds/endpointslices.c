@@ -26,13 +26,6 @@ static void set_defaults(const struct kind_ctx *ctx, void *obj)
     }
 }
 
-static void prepare_create(const struct kind_ctx *ctx, void *obj)
-{
-    struct discovery_v1_endpoint_slice *s = obj;
-    if (str_eqc(s->address_type, "FQDN"))
-        kind_warn(ctx, "spec.addressType: FQDN endpoints are deprecated");
-}
-
 /* Everything but metadata counts as what is wanted. */
 static void prepare_update(const struct kind_ctx *ctx, void *obj, const void *old)
 {
@@ -144,6 +137,21 @@ static void validate_update(const struct kind_ctx *ctx, const void *obj, const v
     validate_immutable_str(errs, PATH(PATH_ROOT, "addressType"), s->address_type, o->address_type);
 }
 
+static void warn(const struct kind_ctx *ctx, const void *obj, const void *old)
+{
+    UNUSED(old);
+    const struct discovery_v1_endpoint_slice *s = obj;
+    if (str_eqc(s->address_type, "FQDN")) {
+        kind_warn(ctx, "spec.addressType: FQDN endpoints are deprecated");
+        return;
+    }
+    for (size_t i = 0; i < s->endpoints_count; i++)
+        for (size_t j = 0; j < s->endpoints[i].addresses_count; j++)
+            warn_ip(ctx,
+                    PATH_INDEX(PATH(PATH_INDEX(PATH(PATH_ROOT, "endpoints"), i), "addresses"), j),
+                    s->endpoints[i].addresses[j]);
+}
+
 static const struct table_column columns[] = {
     {"Name", "string", "name", "", 0}, {"AddressType", "string", "", "Form of the addresses.", 0},
     {"Ports", "string", "", "", 0},    {"Endpoints", "string", "", "", 0},
@@ -200,10 +208,10 @@ const struct kind_ops kind_endpointslices = {
     .resource = "endpointslices",
     .flags = KIND_GENERATION,
     .default_ = set_defaults,
-    .prepare_create = prepare_create,
     .prepare_update = prepare_update,
     .validate_create = validate_create,
     .validate_update = validate_update,
+    .warn = warn,
     .columns = columns,
     .row = row,
 };

@@ -202,6 +202,16 @@ static const struct table_column columns[] = {
     {0},
 };
 
+static void warn(const struct kind_ctx *ctx, const void *obj, const void *old)
+{
+    const struct networking_v1_ingress *g = obj;
+    if (old == NULL && !g->spec.has_ingress_class_name &&
+        api_str_map_get(g->metadata.annotations, g->metadata.annotations_count,
+                        STR(CLASS_ANNOTATION)) != NULL)
+        kind_warn(ctx, "annotation \"" CLASS_ANNOTATION "\" is deprecated, please use "
+                       "'spec.ingressClassName' instead");
+}
+
 static void cell_hosts(struct table_row *r, const struct networking_v1_ingress_spec *s)
 {
     AUTO_BUF b = BUF_INIT;
@@ -257,6 +267,7 @@ const struct kind_ops kind_ingresses = {
     .flags = KIND_STATUS | KIND_GENERATION,
     .validate_create = validate_create,
     .validate_update = validate_update,
+    .warn = warn,
     .subs = subs,
     .columns = columns,
     .row = row,

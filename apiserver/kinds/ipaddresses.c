@@ -10,11 +10,7 @@ static void validate_name(struct field_errors *errs, const struct field_path *pa
                           bool generate)
 {
     UNUSED(generate);
-    uint8_t ip[16];
-    bool v4 = false;
-    if (!ip_parse(name, ip, &v4))
-        field_invalid(errs, path, name,
-                      "must be a valid IP address, (e.g. 10.9.8.7 or 2001:db8::ffff)");
+    validate_ip_canonical(errs, path, name);
 }
 
 static void validate_create(const struct kind_ctx *ctx, const void *obj, struct field_errors *errs)

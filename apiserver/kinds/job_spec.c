@@ -2,6 +2,7 @@
 #include "apiserver/kinds/job_spec.h"
 
 #include "apiserver/kinds/pod_spec.h"
+#include "apiserver/kinds/pod_warnings.h"
 #include "apiserver/kinds/rules.h"
 #include "api/batch_v1.h"
 #include "api/core_v1.h"
@@ -9,6 +10,8 @@
 
 #define INDEXED_PARALLELISM_MAX 100000
 #define FAILURE_RULES_MAX 20u
+#define TRACKED_COMPLETIONS_MAX 100000
+#define TRACKED_PARALLELISM_MAX 10000
 #define EXIT_CODES_MAX 255u
 #define CONDITIONS_MAX 20u
 
@@ -173,6 +176,19 @@ static void check_restart_policy(struct field_errors *errs, const struct field_p
     else if (s->pod_failure_policy != NULL && !str_eqc(policy, "Never"))
         field_invalid(errs, path, policy,
                       "only \"Never\" is supported when podFailurePolicy is specified");
+}
+
+void warn_job_spec(const struct kind_ctx *ctx, const struct field_path *path,
+                   const struct batch_v1_job_spec *s)
+{
+    if (s->has_completion_mode && str_eqc(s->completion_mode, "Indexed") &&
+        s->completions > TRACKED_COMPLETIONS_MAX && s->parallelism > TRACKED_PARALLELISM_MAX)
+        kind_warn_field(
+            ctx, path,
+            "In Indexed Jobs with a number of completions higher than 10^5 and a parallelism "
+            "higher than 10^4, Kubernetes might not be able to track completedIndexes when a big "
+            "number of indexes fail");
+    warn_pod(ctx, PATH(path, "template"), &s->template.spec, &s->template.metadata);
 }
 
 void validate_job_spec(const struct kind_ctx *ctx, struct field_errors *errs,

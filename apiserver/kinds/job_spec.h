@@ -9,5 +9,7 @@ struct batch_v1_job_spec;
 /* All but the selector, which a template has none of. */
 void validate_job_spec(const struct kind_ctx *ctx, struct field_errors *errs,
                        const struct field_path *path, const struct batch_v1_job_spec *s);
+void warn_job_spec(const struct kind_ctx *ctx, const struct field_path *path,
+                   const struct batch_v1_job_spec *s);
 
 #endif

@@ -5,6 +5,7 @@
 #include "apiserver/kinds/defaults.h"
 #include "apiserver/kinds/job_spec.h"
 #include "apiserver/kinds/pod_spec.h"
+#include "apiserver/kinds/pod_warnings.h"
 #include "apiserver/kinds/rules.h"
 #include "apiserver/kinds/string_map.h"
 #include "apiserver/kinds/value_diff.h"
@@ -218,6 +219,16 @@ static void validate_update(const struct kind_ctx *ctx, const void *obj, const v
                   o->spec.success_policy);
 }
 
+static void warn(const struct kind_ctx *ctx, const void *obj, const void *old)
+{
+    const struct batch_v1_job *j = obj;
+    if (old == NULL)
+        warn_host_name(ctx, j->metadata.name, "Pod names and hostnames");
+    else if (((const struct batch_v1_job *)old)->metadata.generation == j->metadata.generation)
+        return;
+    warn_job_spec(ctx, PATH(PATH_ROOT, "spec"), &j->spec);
+}
+
 static void validate_status(const struct kind_ctx *ctx, const void *obj, const void *old,
                             struct field_errors *errs)
 {
@@ -315,6 +326,7 @@ const struct kind_ops kind_jobs = {
     .prepare_create = prepare_create,
     .validate_create = validate_create,
     .validate_update = validate_update,
+    .warn = warn,
     .subs = subs,
     .fields = fields,
     .columns = columns,

@@ -70,25 +70,55 @@ static bool inside(const uint8_t outer[16], const uint8_t inner[16], unsigned bi
 static void check_block(struct field_errors *errs, const struct field_path *path,
                         const struct networking_v1_ip_block *b)
 {
-    static const char form[] = "must be a valid CIDR value, (e.g. 10.9.8.0/24 or 2001:db8::/64)";
-    uint8_t net[16], part[16];
-    bool v4 = false, part_v4 = false;
-    unsigned bits = 0, part_bits = 0;
+    struct ip_text net, part;
     if (str_empty(b->cidr)) {
         field_required(errs, PATH(path, "cidr"), NULL);
         return;
     }
-    if (!cidr_parse(b->cidr, net, &v4, &bits)) {
-        field_invalid(errs, PATH(path, "cidr"), b->cidr, "%s", form);
+    size_t before = errs->count;
+    validate_cidr(errs, PATH(path, "cidr"), b->cidr);
+    if (errs->count != before)
         return;
-    }
+    ip_text_parse_cidr(b->cidr, &net);
     for (size_t i = 0; i < b->except_count; i++) {
         const struct field_path *at = PATH_INDEX(PATH(path, "except"), i);
-        if (!cidr_parse(b->except[i], part, &part_v4, &part_bits))
-            field_invalid(errs, at, b->except[i], "%s", form);
-        else if (part_v4 != v4 || part_bits <= bits || !inside(net, part, bits))
+        before = errs->count;
+        validate_cidr(errs, at, b->except[i]);
+        if (errs->count != before)
+            continue;
+        ip_text_parse_cidr(b->except[i], &part);
+        if (part.v4 != net.v4 || part.prefix <= net.prefix ||
+            !inside(net.addr, part.addr, net.prefix))
             field_invalid(errs, at, b->except[i], "must be a strict subset of `cidr`");
     }
+}
+
+static void warn_peers(const struct kind_ctx *ctx, const struct field_path *path,
+                       const struct networking_v1_network_policy_peer *p, size_t count)
+{
+    for (size_t i = 0; i < count; i++) {
+        const struct networking_v1_ip_block *b = p[i].ip_block;
+        const struct field_path *at = PATH(PATH_INDEX(path, i), "ipBlock");
+        if (b == NULL)
+            continue;
+        warn_cidr(ctx, PATH(at, "cidr"), b->cidr);
+        for (size_t e = 0; e < b->except_count; e++)
+            warn_cidr(ctx, PATH_INDEX(PATH(at, "except"), e), b->except[e]);
+    }
+}
+
+static void warn(const struct kind_ctx *ctx, const void *obj, const void *old)
+{
+    UNUSED(old);
+    const struct networking_v1_network_policy_spec *s =
+        &((const struct networking_v1_network_policy *)obj)->spec;
+    const struct field_path *spec = PATH(PATH_ROOT, "spec");
+    for (size_t i = 0; i < s->ingress_count; i++)
+        warn_peers(ctx, PATH(PATH_INDEX(PATH(spec, "ingress"), i), "from"), s->ingress[i].from,
+                   s->ingress[i].from_count);
+    for (size_t i = 0; i < s->egress_count; i++)
+        warn_peers(ctx, PATH(PATH_INDEX(PATH(spec, "egress"), i), "to"), s->egress[i].to,
+                   s->egress[i].to_count);
 }
 
 static void check_peer(struct field_errors *errs, const struct field_path *at,
@@ -161,6 +191,7 @@ const struct kind_ops kind_networkpolicies = {
     .default_ = set_defaults,
     .validate_create = validate_create,
     .validate_update = kind_validate_as_new,
+    .warn = warn,
     .columns = columns,
     .row = row,
 };

@@ -2,6 +2,7 @@
  * are given once and then stay. */
 #include "apiserver/kinds/kinds.h"
 
+#include "apiserver/ip_text.h"
 #include "apiserver/validate.h"
 #include "api/core_v1.h"
 #include "lib/api/codec.h"
@@ -61,12 +62,7 @@ static void validate_pod_cidrs(struct field_errors *errs, const struct core_v1_n
 {
     const struct field_path *path = PATH(PATH(PATH_ROOT, "spec"), "podCIDRs");
     for (size_t i = 0; i < n->spec.pod_cidrs_count; i++) {
-        uint8_t address[16];
-        bool v4 = false;
-        unsigned prefix = 0;
-        if (!cidr_parse(n->spec.pod_cidrs[i], address, &v4, &prefix))
-            field_invalid(errs, PATH_INDEX(path, i), n->spec.pod_cidrs[i],
-                          "must be a valid CIDR value, (e.g. 10.9.8.0/24 or 2001:db8::/64)");
+        validate_cidr(errs, PATH_INDEX(path, i), n->spec.pod_cidrs[i]);
     }
 }
 
@@ -116,6 +112,19 @@ static void validate_update(const struct kind_ctx *ctx, const void *obj, const v
         field_forbidden(errs, PATH(spec, "providerID"),
                         "node updates may not change providerID except from \"\" to valid");
     validate_taints(errs, n);
+}
+
+static void warn(const struct kind_ctx *ctx, const void *obj, const void *old)
+{
+    UNUSED(old);
+    const struct core_v1_node *n = obj;
+    const struct field_path *spec = PATH(PATH_ROOT, "spec");
+    if (n->spec.config_source != NULL)
+        kind_warn(ctx, "spec.configSource: the feature is removed");
+    if (!str_empty(n->spec.external_id))
+        kind_warn(ctx, "spec.externalID: this field is deprecated, and is unused by Kubernetes");
+    for (size_t i = 0; i < n->spec.pod_cidrs_count; i++)
+        warn_cidr(ctx, PATH_INDEX(PATH(spec, "podCIDRs"), i), n->spec.pod_cidrs[i]);
 }
 
 static void validate_status(const struct kind_ctx *ctx, const void *obj, const void *old,
@@ -236,6 +245,7 @@ const struct kind_ops kind_nodes = {
     .prepare_update = prepare_update,
     .validate_create = validate_create,
     .validate_update = validate_update,
+    .warn = warn,
     .subs = subs,
     .fields = fields,
     .columns = columns,

@@ -1,6 +1,7 @@
 /* persistentvolumeclaims.c - PersistentVolumeClaim: a wish for storage. */
 #include "apiserver/kinds/kinds.h"
 
+#include "apiserver/kinds/pod_warnings.h"
 #include "apiserver/kinds/defaults.h"
 #include "apiserver/kinds/finalizers.h"
 #include "apiserver/kinds/rules.h"
@@ -131,6 +132,14 @@ static void validate_update(const struct kind_ctx *ctx, const void *obj, const v
                            o->spec.volume_mode);
 }
 
+static void warn(const struct kind_ctx *ctx, const void *obj, const void *old)
+{
+    UNUSED(old);
+    const struct core_v1_persistent_volume_claim *c = obj;
+    warn_storage_class_annotation(ctx, &c->metadata);
+    warn_claim_spec(ctx, PATH(PATH_ROOT, "spec"), &c->spec);
+}
+
 static void validate_status(const struct kind_ctx *ctx, const void *obj, const void *old,
                             struct field_errors *errs)
 {
@@ -188,6 +197,7 @@ const struct kind_ops kind_persistentvolumeclaims = {
     .prepare_update = prepare_update,
     .validate_create = validate_create,
     .validate_update = validate_update,
+    .warn = warn,
     .subs = subs,
     .columns = columns,
     .row = row,

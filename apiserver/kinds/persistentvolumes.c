@@ -3,7 +3,9 @@
 
 #include "apiserver/kinds/defaults.h"
 #include "apiserver/kinds/finalizers.h"
+#include "apiserver/kinds/node_labels.h"
 #include "apiserver/kinds/node_selector.h"
+#include "apiserver/kinds/pod_warnings.h"
 #include "apiserver/kinds/rules.h"
 #include "apiserver/kinds/storage_text.h"
 #include "apiserver/kinds/value_diff.h"
@@ -216,6 +218,7 @@ static void validate_create(const struct kind_ctx *ctx, const void *obj, struct 
                                         "ReadWriteOncePod", NULL};
     static const char *const policies[] = {"Delete", "Recycle", "Retain", NULL};
     static const char *const volume_modes[] = {"Block", "Filesystem", NULL};
+    UNUSED(ctx);
     const struct core_v1_persistent_volume *v = obj;
     const struct core_v1_persistent_volume_spec *s = &v->spec;
     const struct field_path *spec = PATH(PATH_ROOT, "spec"), *list = PATH(spec, "accessModes");
@@ -250,10 +253,41 @@ static void validate_create(const struct kind_ctx *ctx, const void *obj, struct 
                       api_check_dns_subdomain);
     if (s->has_volume_mode)
         validate_listed(errs, PATH(spec, "volumeMode"), s->volume_mode, volume_modes);
-    if (recycles)
-        kind_warn(ctx, "spec.persistentVolumeReclaimPolicy: The Recycle reclaim policy is "
-                       "deprecated. Instead, the "
-                       "recommended approach is to use dynamic provisioning.");
+}
+
+static void warn(const struct kind_ctx *ctx, const void *obj, const void *old)
+{
+    UNUSED(old);
+    const struct core_v1_persistent_volume *v = obj;
+    const struct core_v1_persistent_volume_spec *s = &v->spec;
+    const struct core_v1_persistent_volume_source *source = &s->persistent_volume_source;
+    const struct field_path *spec = PATH(PATH_ROOT, "spec");
+    warn_storage_class_annotation(ctx, &v->metadata);
+    if (str_eqc(s->persistent_volume_reclaim_policy, "Recycle"))
+        kind_warn_field(ctx, PATH(spec, "persistentVolumeReclaimPolicy"),
+                        "The Recycle reclaim policy is deprecated. Instead, the recommended "
+                        "approach is to use dynamic provisioning.");
+    const struct core_v1_node_selector *n =
+        s->node_affinity != NULL ? s->node_affinity->required : NULL;
+    for (size_t i = 0; n != NULL && i < n->node_selector_terms_count; i++)
+        warn_node_selector_term(
+            ctx,
+            PATH_INDEX(PATH(PATH(PATH(spec, "nodeAffinity"), "required"), "nodeSelectorTerms"), i),
+            &n->node_selector_terms[i], true);
+    const struct {
+        bool given;
+        const char *name, *why;
+    } past[] = {
+        {source->cephfs != NULL, "cephfs", "deprecated in v1.28, non-functional in v1.31+"},
+        {source->photon_persistent_disk != NULL, "photonPersistentDisk",
+         "deprecated in v1.11, non-functional in v1.16+"},
+        {source->scale_io != NULL, "scaleIO", "deprecated in v1.16, non-functional in v1.22+"},
+        {source->storageos != NULL, "storageOS", "deprecated in v1.22, non-functional in v1.25+"},
+        {source->glusterfs != NULL, "glusterfs", "deprecated in v1.25, non-functional in v1.26+"},
+        {source->rbd != NULL, "rbd", "deprecated in v1.28, non-functional in v1.31+"}};
+    for (size_t i = 0; i < ARRAY_SIZE(past); i++)
+        if (past[i].given)
+            kind_warn_field(ctx, PATH(spec, past[i].name), "%s", past[i].why);
 }
 
 static void validate_update(const struct kind_ctx *ctx, const void *obj, const void *old,
@@ -328,6 +362,7 @@ const struct kind_ops kind_persistentvolumes = {
     .prepare_create = prepare_create,
     .validate_create = validate_create,
     .validate_update = validate_update,
+    .warn = warn,
     .subs = subs,
     .columns = columns,
     .row = row,

@@ -190,10 +190,6 @@ void pod_spec_defaults(struct arena *a, struct core_v1_pod_spec *s)
     default_str(&s->restart_policy, STR("Always"));
     default_str(&s->dns_policy, STR("ClusterFirst"));
     default_str(&s->scheduler_name, STR("default-scheduler"));
-    if (s->host_network) {
-        host_ports(s->containers, s->containers_count);
-        host_ports(s->init_containers, s->init_containers_count);
-    }
     if (s->security_context == NULL)
         s->security_context = ARENA_NEW(a, struct core_v1_pod_security_context);
     if (!s->has_termination_grace_period_seconds) {
@@ -247,7 +243,9 @@ void pod_spec_default_requests(struct arena *a, struct core_v1_pod_spec *s)
         requests_from_limits(a, &s->containers[i].resources);
     for (size_t i = 0; i < s->init_containers_count; i++)
         requests_from_limits(a, &s->init_containers[i].resources);
-    if (s->resources != NULL)
-        requests_from_limits(a, s->resources);
+    if (s->host_network) {
+        host_ports(s->containers, s->containers_count);
+        host_ports(s->init_containers, s->init_containers_count);
+    }
     default_opt_bool(&s->has_enable_service_links, &s->enable_service_links, true);
 }

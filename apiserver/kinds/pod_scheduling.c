@@ -96,24 +96,45 @@ static void check_node_affinity(struct field_errors *errs, const struct field_pa
     }
 }
 
-/* Keys are taken from the pod's own labels, so the selector may not use them. */
 static void check_label_keys(struct field_errors *errs, const struct field_path *path,
                              const struct str *keys, size_t count,
                              const struct meta_v1_label_selector *s)
 {
-    for (size_t i = 0; i < count; i++) {
-        validate_qualified_name(errs, PATH_INDEX(path, i), keys[i]);
-        for (size_t j = 0; s != NULL && j < s->match_labels_count; j++)
-            if (str_eq(s->match_labels[j].key, keys[i]))
-                field_invalid(errs, PATH_INDEX(path, i), keys[i],
-                              "exists in both matchLabelKeys and labelSelector");
-        for (size_t j = 0; s != NULL && j < s->match_expressions_count; j++)
-            if (str_eq(s->match_expressions[j].key, keys[i]))
-                field_invalid(errs, PATH_INDEX(path, i), keys[i],
-                              "exists in both matchLabelKeys and labelSelector");
-    }
-    if (count != 0 && s == NULL)
+    if (count != 0 && s == NULL) {
         field_forbidden(errs, path, "must not be specified when labelSelector is not set");
+        return;
+    }
+    for (size_t i = 0; i < count; i++)
+        validate_qualified_name(errs, PATH_INDEX(path, i), keys[i]);
+}
+
+static bool selects_by(const struct meta_v1_label_selector *s, size_t expressions, struct str key)
+{
+    for (size_t i = 0; i < s->match_labels_count; i++)
+        if (str_eq(s->match_labels[i].key, key))
+            return true;
+    for (size_t i = 0; i < expressions; i++)
+        if (str_eq(s->match_expressions[i].key, key))
+            return true;
+    return false;
+}
+
+/* The selector has got one requirement for each key from the pod's own labels;
+ * a second one for a key is the author's, who may not give any. */
+static void check_match_keys(struct field_errors *errs, const struct field_path *path,
+                             const struct str *keys, size_t count,
+                             const struct meta_v1_label_selector *s)
+{
+    for (size_t e = 0; s != NULL && e < s->match_expressions_count; e++) {
+        struct str key = s->match_expressions[e].key;
+        for (size_t i = count; i-- > 0;)
+            if (str_eq(keys[i], key)) {
+                if (selects_by(s, e, key))
+                    field_invalid(errs, PATH_INDEX(path, i), key,
+                                  "exists in both matchLabelKeys and labelSelector");
+                break;
+            }
+    }
 }
 
 static void check_pod_term(struct field_errors *errs, const struct field_path *path,
@@ -127,12 +148,15 @@ static void check_pod_term(struct field_errors *errs, const struct field_path *p
                      t->match_label_keys_count, t->label_selector);
     check_label_keys(errs, PATH(path, "mismatchLabelKeys"), t->mismatch_label_keys,
                      t->mismatch_label_keys_count, t->label_selector);
+    check_match_keys(errs, path, t->match_label_keys, t->match_label_keys_count, t->label_selector);
     for (size_t i = 0; i < t->match_label_keys_count; i++)
         for (size_t j = 0; j < t->mismatch_label_keys_count; j++)
-            if (str_eq(t->match_label_keys[i], t->mismatch_label_keys[j]))
+            if (str_eq(t->match_label_keys[i], t->mismatch_label_keys[j])) {
                 field_invalid(errs, PATH_INDEX(PATH(path, "matchLabelKeys"), i),
                               t->match_label_keys[i],
                               "exists in both matchLabelKeys and mismatchLabelKeys");
+                break;
+            }
     if (str_empty(t->topology_key))
         field_required(errs, PATH(path, "topologyKey"), "can not be empty");
     validate_qualified_name(errs, PATH(path, "topologyKey"), t->topology_key);
@@ -247,6 +271,7 @@ static void check_constraint(struct field_errors *errs, const struct field_path 
         validate_listed(errs, PATH(at, "nodeTaintsPolicy"), c->node_taints_policy, policies);
     check_label_keys(errs, PATH(at, "matchLabelKeys"), c->match_label_keys,
                      c->match_label_keys_count, c->label_selector);
+    check_match_keys(errs, at, c->match_label_keys, c->match_label_keys_count, c->label_selector);
     validate_label_selector(errs, PATH(at, "labelSelector"), c->label_selector);
 }
 

@@ -102,7 +102,9 @@ static void check_host_network(struct pod_check *k, const struct field_path *pat
 {
     for (size_t i = 0; k->spec->host_network && i < count; i++)
         for (size_t j = 0; j < c[i].ports_count; j++)
-            if (c[i].ports[j].host_port != c[i].ports[j].container_port)
+            /* In templates none means the same: it is filled in when a pod is made. */
+            if (c[i].ports[j].host_port != c[i].ports[j].container_port &&
+                (c[i].ports[j].host_port != 0 || (k->flags & POD_SPEC_TEMPLATE) == 0))
                 field_invalid_int(
                     k->errs, PATH(PATH_INDEX(PATH(PATH_INDEX(path, i), "ports"), j), "hostPort"),
                     c[i].ports[j].host_port,

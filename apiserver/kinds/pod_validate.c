@@ -202,14 +202,6 @@ void validate_pod_spec(const struct kind_ctx *ctx, struct field_errors *errs,
     check_tolerations(&k, PATH(path, "tolerations"));
     check_host_aliases(&k, PATH(path, "hostAliases"));
     check_priority(&k, path);
-    for (size_t i = 0; i < s->volumes_count && (flags & POD_SPEC_CREATE) != 0 && errs->count == 0;
-         i++)
-        if (s->volumes[i].volume_source.git_repo != NULL) {
-            AUTO_BUF at = BUF_INIT;
-            field_path_write(PATH(PATH_INDEX(PATH(path, "volumes"), i), "gitRepo"), &at);
-            kind_warn(ctx, STR_FMT ": deprecated in v1.11, and disabled by default in v1.33+",
-                      STR_ARG(buf_str(&at)));
-        }
     if (s->has_termination_grace_period_seconds && s->termination_grace_period_seconds < 0 &&
         (flags & POD_SPEC_CREATE) != 0)
         field_invalid_int(errs, PATH(path, "terminationGracePeriodSeconds"),

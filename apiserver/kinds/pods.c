@@ -1,7 +1,9 @@
 /* pods.c - Pod: defaults, what may change after creation, graceful deletion. */
 #include "apiserver/kinds/kinds.h"
 
+#include "apiserver/kinds/pod_prepare.h"
 #include "apiserver/kinds/pod_spec.h"
+#include "apiserver/kinds/pod_warnings.h"
 #include "apiserver/kinds/pod_table.h"
 #include "apiserver/kinds/rules.h"
 #include "apiserver/kinds/value_diff.h"
@@ -19,6 +21,7 @@ static void set_defaults(const struct kind_ctx *ctx, void *obj)
     struct core_v1_pod *p = obj;
     pod_spec_defaults(ctx->arena, &p->spec);
     pod_spec_default_requests(ctx->arena, &p->spec);
+    pod_default_own_requests(ctx->arena, p);
 }
 
 static bool is_gated(const struct core_v1_pod *p)
@@ -31,6 +34,8 @@ static void prepare_create(const struct kind_ctx *ctx, void *obj)
     struct core_v1_pod *p = obj;
     p->status =
         (struct core_v1_pod_status){.phase = STR("Pending"), .qos_class = pod_qos_class(&p->spec)};
+    pod_apply_label_keys(ctx->arena, p);
+    pod_apply_app_armor(ctx, p);
     if (!is_gated(p))
         return;
     struct core_v1_pod_condition *c = ARENA_NEW(ctx->arena, struct core_v1_pod_condition);
@@ -338,10 +343,30 @@ static void validate_resize(const struct kind_ctx *ctx, const void *obj, const v
     }
 }
 
+static void warn(const struct kind_ctx *ctx, const void *obj, const void *old)
+{
+    const struct core_v1_pod *p = obj;
+    if (old != NULL)
+        return;
+    warn_host_name(ctx, p->metadata.name, "the Pod's hostname");
+    warn_pod(ctx, PATH_ROOT, &p->spec, &p->metadata);
+}
+
+static void warn_status(const struct kind_ctx *ctx, const void *obj, const void *old)
+{
+    UNUSED(old);
+    const struct core_v1_pod_status *s = &((const struct core_v1_pod *)obj)->status;
+    const struct field_path *status = PATH(PATH_ROOT, "status");
+    for (size_t i = 0; i < s->pod_ips_count; i++)
+        warn_ip(ctx, PATH(PATH_INDEX(PATH(status, "podIPs"), i), "ip"), s->pod_ips[i].ip);
+    for (size_t i = 0; i < s->host_ips_count; i++)
+        warn_ip(ctx, PATH(PATH_INDEX(PATH(status, "hostIPs"), i), "ip"), s->host_ips[i].ip);
+}
+
 static const struct kind_sub subs[] = {
-    {"status", prepare_status, validate_status},
-    {"ephemeralcontainers", prepare_ephemeral, validate_ephemeral},
-    {"resize", prepare_resize, validate_resize},
+    {"status", prepare_status, validate_status, warn_status},
+    {"ephemeralcontainers", prepare_ephemeral, validate_ephemeral, NULL},
+    {"resize", prepare_resize, validate_resize, NULL},
     {0},
 };
 
@@ -405,6 +430,7 @@ const struct kind_ops kind_pods = {
     .prepare_update = prepare_update,
     .validate_create = validate_create,
     .validate_update = validate_update,
+    .warn = warn,
     .subs = subs,
     .fields = fields,
     .graceful = graceful,

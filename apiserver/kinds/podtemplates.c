@@ -2,6 +2,7 @@
 #include "apiserver/kinds/kinds.h"
 
 #include "apiserver/kinds/pod_spec.h"
+#include "apiserver/kinds/pod_warnings.h"
 #include "apiserver/validate.h"
 #include "api/core_v1.h"
 #include "lib/api/codec.h"
@@ -24,6 +25,18 @@ static void validate_create(const struct kind_ctx *ctx, const void *obj, struct 
 {
     validate_pod_template(ctx, errs, PATH(PATH_ROOT, "template"),
                           &((const struct core_v1_pod_template *)obj)->template);
+}
+
+static void warn(const struct kind_ctx *ctx, const void *obj, const void *old)
+{
+    const struct core_v1_pod_template *t = obj;
+    const struct workload_warning w = {
+        .meta = &t->metadata,
+        .old = old != NULL ? &((const struct core_v1_pod_template *)old)->metadata : NULL,
+        .path = PATH(PATH_ROOT, "template"),
+        .template = &t->template,
+        .name_matters = false};
+    warn_workload(ctx, &w);
 }
 
 static const struct table_column columns[] = {
@@ -52,6 +65,7 @@ const struct kind_ops kind_podtemplates = {
     .prepare_update = prepare_update,
     .validate_create = validate_create,
     .validate_update = kind_validate_as_new,
+    .warn = warn,
     .columns = columns,
     .row = row,
 };

@@ -3,6 +3,7 @@
 
 #include "apiserver/kinds/defaults.h"
 #include "apiserver/kinds/pod_spec.h"
+#include "apiserver/kinds/pod_warnings.h"
 #include "apiserver/kinds/workload.h"
 #include "apiserver/validate.h"
 #include "api/apps_v1.h"
@@ -36,6 +37,18 @@ static void validate_update(const struct kind_ctx *ctx, const void *obj, const v
     const struct apps_v1_replica_set *s = obj, *o = old;
     validate_spec(ctx, &s->spec, errs);
     validate_immutable_selector(errs, s->spec.selector, o->spec.selector);
+}
+
+static void warn(const struct kind_ctx *ctx, const void *obj, const void *old)
+{
+    const struct apps_v1_replica_set *s = obj;
+    const struct workload_warning w = {
+        .meta = &s->metadata,
+        .old = old != NULL ? &((const struct apps_v1_replica_set *)old)->metadata : NULL,
+        .path = PATH(PATH(PATH_ROOT, "spec"), "template"),
+        .template = &s->spec.template,
+        .name_matters = true};
+    warn_workload(ctx, &w);
 }
 
 static void validate_status(const struct kind_ctx *ctx, const void *obj, const void *old,
@@ -95,6 +108,7 @@ const struct kind_ops kind_replicasets = {
     .default_ = set_defaults,
     .validate_create = validate_create,
     .validate_update = validate_update,
+    .warn = warn,
     .subs = subs,
     .fields = fields,
     .scale_get = scale_get,

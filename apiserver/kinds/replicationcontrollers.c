@@ -4,6 +4,7 @@
 
 #include "apiserver/kinds/defaults.h"
 #include "apiserver/kinds/pod_spec.h"
+#include "apiserver/kinds/pod_warnings.h"
 #include "apiserver/kinds/workload.h"
 #include "apiserver/validate.h"
 #include "api/core_v1.h"
@@ -52,6 +53,18 @@ static void validate_create(const struct kind_ctx *ctx, const void *obj, struct 
     validate_template_labels(errs, template, &selector, s->template);
     validate_pod_template(ctx, errs, template, s->template);
     validate_always_restarted(errs, template, s->template, "ReplicationController");
+}
+
+static void warn(const struct kind_ctx *ctx, const void *obj, const void *old)
+{
+    const struct core_v1_replication_controller *c = obj;
+    const struct workload_warning w = {
+        .meta = &c->metadata,
+        .old = old != NULL ? &((const struct core_v1_replication_controller *)old)->metadata : NULL,
+        .path = PATH(PATH(PATH_ROOT, "spec"), "template"),
+        .template = c->spec.template,
+        .name_matters = true};
+    warn_workload(ctx, &w);
 }
 
 static void validate_status(const struct kind_ctx *ctx, const void *obj, const void *old,
@@ -115,6 +128,7 @@ const struct kind_ops kind_replicationcontrollers = {
     .default_ = set_defaults,
     .validate_create = validate_create,
     .validate_update = kind_validate_as_new,
+    .warn = warn,
     .subs = subs,
     .fields = fields,
     .scale_get = scale_get,

@@ -151,15 +151,6 @@ void validate_non_reserved_path(struct field_errors *errs, const struct field_pa
         field_invalid(errs, path, value, "must not start with '..'");
 }
 
-void validate_ip(struct field_errors *errs, const struct field_path *path, struct str value)
-{
-    uint8_t ip[16];
-    bool v4 = false;
-    if (!ip_parse(value, ip, &v4))
-        field_invalid(errs, path, value,
-                      "must be a valid IP address, (e.g. 10.9.8.7 or 2001:db8::ffff)");
-}
-
 void validate_non_special_ip(struct field_errors *errs, const struct field_path *path,
                              struct str value)
 {

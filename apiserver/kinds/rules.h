@@ -2,6 +2,7 @@
 #ifndef APISERVER_KINDS_RULES_H
 #define APISERVER_KINDS_RULES_H
 
+#include "apiserver/ip_text.h"
 #include "apiserver/validate.h"
 
 struct intstr_int_or_string;
@@ -47,7 +48,6 @@ void validate_non_reserved_path(struct field_errors *errs, const struct field_pa
 /* An address that another machine can reach. */
 void validate_non_special_ip(struct field_errors *errs, const struct field_path *path,
                              struct str value);
-void validate_ip(struct field_errors *errs, const struct field_path *path, struct str value);
 
 /* --- resources --- */
 const struct api_quantity_entry *find_quantity(const struct api_quantity_entry *e, size_t count,

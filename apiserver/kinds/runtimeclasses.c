@@ -1,6 +1,7 @@
 /* runtimeclasses.c - RuntimeClass: which handler of the runtime runs a pod. */
 #include "apiserver/kinds/kinds.h"
 
+#include "apiserver/kinds/node_labels.h"
 #include "apiserver/kinds/node_selector.h"
 #include "apiserver/kinds/rules.h"
 #include "api/core_v1.h"
@@ -37,6 +38,17 @@ static void validate_update(const struct kind_ctx *ctx, const void *obj, const v
                            ((const struct node_v1_runtime_class *)old)->handler);
 }
 
+static void warn(const struct kind_ctx *ctx, const void *obj, const void *old)
+{
+    UNUSED(old);
+    const struct node_v1_runtime_class *c = obj;
+    for (size_t i = 0; c->scheduling != NULL && i < c->scheduling->node_selector_count; i++) {
+        const char *why = node_label_deprecated(c->scheduling->node_selector[i].key);
+        if (why != NULL)
+            kind_warn_field(ctx, PATH(PATH(PATH_ROOT, "scheduling"), "nodeSelector"), "%s", why);
+    }
+}
+
 static const struct table_column columns[] = {
     {"Name", "string", "name", "", 0},
     {"Handler", "string", "", "The runtime's name for it.", 0},
@@ -58,6 +70,7 @@ const struct kind_ops kind_runtimeclasses = {
     .resource = "runtimeclasses",
     .validate_create = validate_create,
     .validate_update = validate_update,
+    .warn = warn,
     .columns = columns,
     .row = row,
 };

@@ -3,6 +3,23 @@
 
 #include "api/core_v1.h"
 
+#define MOUNTABLE "kubernetes.io/enforce-mountable-secrets"
+
+static bool limits_secrets(const struct core_v1_service_account *s)
+{
+    return api_str_map_get(s->metadata.annotations, s->metadata.annotations_count,
+                           STR(MOUNTABLE)) != NULL;
+}
+
+static void warn(const struct kind_ctx *ctx, const void *obj, const void *old)
+{
+    if (limits_secrets(obj) && (old == NULL || !limits_secrets(old)))
+        kind_warn_field(ctx,
+                        PATH_KEY(PATH(PATH(PATH_ROOT, "metadata"), "annotations"), STR(MOUNTABLE)),
+                        "deprecated in v1.32+; prefer separate namespaces to isolate access to "
+                        "mounted secrets");
+}
+
 static const struct table_column columns[] = {
     {"Name", "string", "name", "", 0},
     {"Age", "string", "", "", 0},
@@ -21,6 +38,7 @@ const struct kind_ops kind_serviceaccounts = {
     .version = "v1",
     .resource = "serviceaccounts",
     .flags = KIND_RETURN_DELETED,
+    .warn = warn,
     .columns = columns,
     .row = row,
 };

@@ -11,24 +11,23 @@ static void validate_create(const struct kind_ctx *ctx, const void *obj, struct 
     const struct networking_v1_service_cidr_spec *s =
         &((const struct networking_v1_service_cidr *)obj)->spec;
     const struct field_path *list = PATH(PATH(PATH_ROOT, "spec"), "cidrs");
-    uint8_t ip[16];
-    bool v4 = false, first_v4 = false;
-    unsigned bits = 0;
+    bool first_v4 = false;
     if (s->cidrs_count == 0)
         field_required(errs, list, "at least one CIDR required");
     if (s->cidrs_count > 2)
         field_invalid_raw(errs, list, STR("[]"), "may only hold up to 2 values");
     for (size_t i = 0; i < s->cidrs_count; i++) {
-        if (!cidr_parse(s->cidrs[i], ip, &v4, &bits)) {
-            field_invalid(errs, PATH_INDEX(list, i), s->cidrs[i],
-                          "must be a valid CIDR value, (e.g. 10.9.8.0/24 or 2001:db8::/64)");
+        size_t before = errs->count;
+        struct ip_text net;
+        validate_cidr_canonical(errs, PATH_INDEX(list, i), s->cidrs[i]);
+        if (errs->count != before)
             continue;
-        }
-        if (i == 1 && v4 == first_v4)
+        ip_text_parse_cidr(s->cidrs[i], &net);
+        if (i == 1 && net.v4 == first_v4)
             field_invalid_raw(errs, list, STR("[]"),
                               "may specify no more than one IP for each IP family, i.e "
                               "192.168.0.0/24 and 2001:db8::/96");
-        first_v4 = v4;
+        first_v4 = net.v4;
     }
 }
 

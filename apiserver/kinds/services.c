@@ -253,9 +253,6 @@ static void validate_affinity(struct field_errors *errs, const struct field_path
 static void validate_addresses(struct field_errors *errs, const struct field_path *spec,
                                const struct core_v1_service_spec *s)
 {
-    uint8_t ip[16];
-    bool v4 = false;
-    unsigned prefix = 0;
     for (size_t i = 0; i < s->cluster_ips_count; i++) {
         struct str value = s->cluster_ips[i];
         if (!str_eqc(value, "None") && !str_empty(value))
@@ -271,10 +268,8 @@ static void validate_addresses(struct field_errors *errs, const struct field_pat
             validate_non_special_ip(errs, path, s->external_ips[i]);
     }
     for (size_t i = 0; i < s->load_balancer_source_ranges_count; i++)
-        if (!cidr_parse(s->load_balancer_source_ranges[i], ip, &v4, &prefix))
-            field_invalid(errs, PATH_INDEX(PATH(spec, "LoadBalancerSourceRanges"), i),
-                          s->load_balancer_source_ranges[i],
-                          "must be a valid CIDR value, (e.g. 10.9.8.0/24 or 2001:db8::/64)");
+        validate_cidr(errs, PATH_INDEX(PATH(spec, "LoadBalancerSourceRanges"), i),
+                      s->load_balancer_source_ranges[i]);
 }
 
 static void validate_families(struct field_errors *errs, const struct field_path *spec,
@@ -343,23 +338,56 @@ static void validate_spec(const struct core_v1_service_spec *s, struct field_err
     validate_traffic(errs, spec, s);
 }
 
-static void warn(const struct kind_ctx *ctx, const struct core_v1_service_spec *s)
+static void warn_headless(const struct kind_ctx *ctx, const struct core_v1_service_spec *s)
 {
-    if (s->has_traffic_distribution && str_eqc(s->traffic_distribution, "PreferClose"))
-        kind_warn(
-            ctx, "spec.trafficDistribution: \"PreferClose\" is deprecated; use \"PreferSameZone\"");
+    if (!str_empty(s->load_balancer_ip))
+        kind_warn(ctx, "spec.loadBalancerIP is ignored for headless services");
     if (s->external_ips_count != 0)
+        kind_warn(ctx, "spec.externalIPs is ignored for headless services");
+    if (!str_eqc(s->session_affinity, "None"))
+        kind_warn(ctx, "spec.SessionAffinity is ignored for headless services");
+}
+
+static void warn(const struct kind_ctx *ctx, const void *obj, const void *old)
+{
+    UNUSED(old);
+    const struct core_v1_service *service = obj;
+    const struct core_v1_service_spec *s = &service->spec;
+    const struct field_path *spec = PATH(PATH_ROOT, "spec");
+    bool external_name = is_type(s, "ExternalName"), none = str_eqc(s->cluster_ip, "None"),
+         headless = is_type(s, "ClusterIP") && none;
+    if (api_str_map_get(service->metadata.annotations, service->metadata.annotations_count,
+                        STR("service.kubernetes.io/topology-aware-hints")) != NULL)
+        kind_warn(ctx, "annotation service.kubernetes.io/topology-aware-hints is deprecated, "
+                       "please use service.kubernetes.io/topology-mode instead");
+    for (size_t i = 0; !none && i < s->cluster_ips_count; i++)
+        warn_ip(ctx, PATH_INDEX(PATH(spec, "clusterIPs"), i), s->cluster_ips[i]);
+    if (headless)
+        warn_headless(ctx, s);
+    for (size_t i = 0; i < s->external_ips_count; i++)
+        warn_ip(ctx, PATH_INDEX(PATH(spec, "externalIPs"), i), s->external_ips[i]);
+    if (s->external_ips_count != 0 && !headless && !external_name)
         kind_warn(
             ctx,
             "spec.externalIPs is deprecated and may no longer be implemented in some clusters");
+    warn_ip(ctx, PATH(spec, "loadBalancerIP"), s->load_balancer_ip);
+    for (size_t i = 0; i < s->load_balancer_source_ranges_count; i++)
+        warn_cidr(ctx, PATH_INDEX(PATH(spec, "loadBalancerSourceRanges"), i),
+                  s->load_balancer_source_ranges[i]);
+    if (external_name && s->external_ips_count != 0)
+        kind_warn(ctx, "spec.externalIPs is ignored when spec.type is \"ExternalName\"");
+    if (!external_name && !str_empty(s->external_name))
+        kind_warn(ctx, "spec.externalName is ignored when spec.type is not \"ExternalName\"");
+    if (s->has_traffic_distribution && str_eqc(s->traffic_distribution, "PreferClose"))
+        kind_warn(
+            ctx, "spec.trafficDistribution: \"PreferClose\" is deprecated; use \"PreferSameZone\"");
 }
 
 static void validate_create(const struct kind_ctx *ctx, const void *obj, struct field_errors *errs)
 {
     const struct core_v1_service_spec *s = &((const struct core_v1_service *)obj)->spec;
+    UNUSED(ctx);
     validate_spec(s, errs);
-    if (errs->count == 0)
-        warn(ctx, s);
 }
 
 static void validate_update(const struct kind_ctx *ctx, const void *obj, const void *old,
@@ -375,9 +403,8 @@ static void validate_update(const struct kind_ctx *ctx, const void *obj, const v
                 ? STR("null")
                 : field_strings_render(errs->arena, s->cluster_ips, s->cluster_ips_count),
             "may not change once set");
+    UNUSED(ctx);
     validate_spec(s, errs);
-    if (errs->count == 0)
-        warn(ctx, s);
 }
 
 /* --- table ------------------------------------------------------------------------------- */
@@ -462,6 +489,7 @@ const struct kind_ops kind_services = {
     .prepare_update = prepare_update,
     .validate_create = validate_create,
     .validate_update = validate_update,
+    .warn = warn,
     .allocate = service_allocate,
     .fields = fields,
     .columns = columns,

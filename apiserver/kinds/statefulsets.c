@@ -4,6 +4,7 @@
 
 #include "apiserver/kinds/defaults.h"
 #include "apiserver/kinds/pod_spec.h"
+#include "apiserver/kinds/pod_warnings.h"
 #include "apiserver/kinds/rules.h"
 #include "apiserver/kinds/workload.h"
 #include "api/apps_v1.h"
@@ -97,8 +98,6 @@ static void validate_spec(const struct kind_ctx *ctx, const struct apps_v1_state
     validate_non_negative(errs, PATH(spec, "minReadySeconds"), s->min_ready_seconds);
     if (s->ordinals != NULL)
         validate_non_negative(errs, PATH(PATH(spec, "ordinals"), "start"), s->ordinals->start);
-    if (s->has_revision_history_limit)
-        validate_non_negative(errs, PATH(spec, "revisionHistoryLimit"), s->revision_history_limit);
     validate_workload_selector(ctx, errs, spec, s->selector, "statefulset");
     validate_workload_template(ctx, errs, spec, s->selector, &s->template, "StatefulSet");
 }
@@ -131,6 +130,29 @@ static void validate_update(const struct kind_ctx *ctx, const void *obj, const v
             "updates to statefulset spec for fields other than 'replicas', 'ordinals', 'template', "
             "'updateStrategy', 'revisionHistoryLimit', 'persistentVolumeClaimRetentionPolicy' and "
             "'minReadySeconds' are forbidden");
+}
+
+static void warn(const struct kind_ctx *ctx, const void *obj, const void *old)
+{
+    const struct apps_v1_stateful_set *s = obj;
+    const struct field_path *spec = PATH(PATH_ROOT, "spec"),
+                            *claims = PATH(spec, "volumeClaimTemplates");
+    const struct workload_warning w = {
+        .meta = &s->metadata,
+        .old = old != NULL ? &((const struct apps_v1_stateful_set *)old)->metadata : NULL,
+        .path = PATH(spec, "template"),
+        .template = &s->spec.template};
+    warn_workload(ctx, &w);
+    for (size_t i = 0; i < s->spec.volume_claim_templates_count; i++) {
+        const struct field_path *at = PATH_INDEX(claims, i);
+        /* Upstream's paths differ in creation and update; neither is right. */
+        warn_claim_spec(ctx, old == NULL ? at : PATH(at, "Spec"),
+                        &s->spec.volume_claim_templates[i].spec);
+    }
+    if (s->spec.has_revision_history_limit && s->spec.revision_history_limit < 0)
+        kind_warn_field(ctx, PATH(spec, "revisionHistoryLimit"),
+                        "a negative value retains all historical revisions; a value >= 0 is "
+                        "recommended");
 }
 
 static void validate_status(const struct kind_ctx *ctx, const void *obj, const void *old,
@@ -209,6 +231,7 @@ const struct kind_ops kind_statefulsets = {
     .default_ = set_defaults,
     .validate_create = validate_create,
     .validate_update = validate_update,
+    .warn = warn,
     .subs = subs,
     .scale_get = scale_get,
     .scale_set = scale_set,

@@ -1,6 +1,7 @@
 /* storageclasses.c - StorageClass: how volumes are made for claims. */
 #include "apiserver/kinds/kinds.h"
 
+#include "apiserver/kinds/node_labels.h"
 #include "apiserver/kinds/defaults.h"
 #include "apiserver/kinds/rules.h"
 #include "api/core_v1.h"
@@ -114,6 +115,22 @@ static void validate_update(const struct kind_ctx *ctx, const void *obj, const v
                            o->volume_binding_mode);
 }
 
+static void warn(const struct kind_ctx *ctx, const void *obj, const void *old)
+{
+    UNUSED(old);
+    const struct storage_v1_storage_class *c = obj;
+    for (size_t i = 0; i < c->allowed_topologies_count; i++)
+        for (size_t j = 0; j < c->allowed_topologies[i].match_label_expressions_count; j++) {
+            const char *why =
+                node_label_deprecated(c->allowed_topologies[i].match_label_expressions[j].key);
+            const struct field_path *term = PATH_INDEX(PATH(PATH_ROOT, "allowedTopologies"), i);
+            if (why != NULL)
+                kind_warn_field(ctx,
+                                PATH(PATH_INDEX(PATH(term, "matchLabelExpressions"), j), "key"),
+                                "%s", why);
+        }
+}
+
 static const struct table_column columns[] = {
     {"Name", "string", "name", "", 0},
     {"Provisioner", "string", "", "Who makes the volumes.", 0},
@@ -149,6 +166,7 @@ const struct kind_ops kind_storageclasses = {
     .default_ = set_defaults,
     .validate_create = validate_create,
     .validate_update = validate_update,
+    .warn = warn,
     .columns = columns,
     .row = row,
 };

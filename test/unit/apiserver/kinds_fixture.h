@@ -5,6 +5,7 @@
 
 #include "api/meta_v1.h"
 #include "apiserver/kind.h"
+#include "apiserver/user.h"
 #include "lib/api/codec.h"
 #include "lib/api/json.h"
 #include "lib/api/schema.h"
@@ -101,6 +102,21 @@ static inline const char *fixture_update(struct fixture *f, const char *before, 
         f->ops->prepare_update(&f->ctx, obj, old);
     f->ops->validate_update(&f->ctx, obj, old, &f->errs);
     return fixture_causes(f);
+}
+
+/* The warnings of an object that is made, one a line. */
+static inline const char *fixture_warnings(struct fixture *f, const char *text)
+{
+    struct str_list list = {.arena = f->arena};
+    AUTO_BUF b = BUF_INIT;
+    void *obj = fixture_object(f, text);
+    f->ctx.warnings = &list;
+    if (f->ops->prepare_create != NULL)
+        f->ops->prepare_create(&f->ctx, obj);
+    f->ops->warn(&f->ctx, obj, NULL);
+    for (size_t i = 0; i < list.count; i++)
+        buf_printf(&b, "%s" STR_FMT, i == 0 ? "" : "\n", STR_ARG(list.items[i]));
+    return str_c(arena_str(f->arena, buf_str(&b)));
 }
 
 /* Objects and what is wrong with them; "" is nothing. */

@@ -255,8 +255,9 @@ void rules_review_handle(struct req *r)
         .evaluation_error = error};
     for (size_t i = 0; i < n; i++)
         add_rule(st, &rules[i]);
-    v->spec.namespace = STR_NULL; /* Upstream's answer holds the status alone. */
-    req_object(r, 201, r->res->kind, v);
+    /* The answer is a new object upstream: it holds the status alone. */
+    struct authorization_v1_self_subject_rules_review answer = {.status = *st};
+    req_object(r, 201, r->res->kind, &answer);
 }
 
 /* --- componentstatuses: deprecated, but kubectl get cs still asks

@@ -17,6 +17,9 @@
 static void encode_message(const struct api_msg *m, const void *base, unsigned depth,
                            struct buf *out);
 
+static void encode_members(const struct api_msg *m, const void *msg, bool first, unsigned depth,
+                           struct buf *out);
+
 static void put_null(struct buf *out)
 {
     buf_append(out, "null", 4);
@@ -47,7 +50,12 @@ static void encode_value(const struct api_field *f, const void *at, unsigned dep
         json_text_bytes(*(const struct str *)at, out);
         return;
     case API_MESSAGE:
-        encode_message(f->msg, at, depth + 1, out);
+        if ((f->flags & API_F_TYPED) != 0) {
+            json_text_open_typed(f->msg, out);
+            encode_members(f->msg, at, false, depth + 1, out);
+        } else {
+            encode_message(f->msg, at, depth + 1, out);
+        }
         return;
     }
 }

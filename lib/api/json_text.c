@@ -171,6 +171,15 @@ bool json_text_open(struct str api_version, struct str kind, struct buf *out)
     return !first;
 }
 
+void json_text_open_typed(const struct api_msg *m, struct buf *out)
+{
+    AUTO_BUF version = BUF_INIT;
+    if (m->group != NULL && m->group[0] != '\0')
+        buf_printf(&version, "%s/", m->group);
+    buf_puts(&version, m->version);
+    json_text_open(buf_str(&version), str_of(m->name), out);
+}
+
 void json_text_name(const char *name, size_t len, bool *first, struct buf *out)
 {
     uint8_t *p = buf_reserve(out, len + 4), *start = p;

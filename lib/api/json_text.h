@@ -30,6 +30,8 @@ int json_transcode(const struct api_msg *m, struct str wire, struct str api_vers
                    struct str kind, unsigned depth, struct buf *out, struct error *err);
 /* {"kind":...,"apiVersion":... and whether anything was written behind {. */
 bool json_text_open(struct str api_version, struct str kind, struct buf *out);
+/* The same for a message that is a kind itself. */
+void json_text_open_typed(const struct api_msg *m, struct buf *out);
 /* A comma unless *first, which is cleared, then "name":. */
 void json_text_name(const char *name, size_t len, bool *first, struct buf *out);
 

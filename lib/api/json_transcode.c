@@ -61,6 +61,8 @@ struct source {
 
 static int put_message(struct transcoder *t, const struct api_msg *m, struct source src,
                        unsigned depth);
+static int put_typed(struct transcoder *t, const struct api_msg *m, struct str wire,
+                     unsigned depth);
 
 static struct arena *scratch(struct transcoder *t)
 {
@@ -361,6 +363,8 @@ static int put_value(struct transcoder *t, const struct api_field *f, uint64_t v
         json_text_bytes(bytes, t->out);
         return 0;
     case API_MESSAGE:
+        if ((f->flags & API_F_TYPED) != 0)
+            return put_typed(t, f->msg, bytes, depth + 1);
         return put_message(t, f->msg, (struct source){&bytes, 1}, depth + 1);
     }
     return 0;
@@ -553,6 +557,15 @@ static int put_members(struct transcoder *t, const struct api_msg *m, struct sou
         r = put_field(t, &m->fields[index], src, there ? &slots[index] : &absent, first, depth);
     }
     pop_slots(t, m->field_count);
+    return r;
+}
+
+static int put_typed(struct transcoder *t, const struct api_msg *m, struct str wire, unsigned depth)
+{
+    bool first = false;
+    json_text_open_typed(m, t->out);
+    int r = put_members(t, m, (struct source){&wire, 1}, &first, depth);
+    buf_putc(t->out, '}');
     return r;
 }
 

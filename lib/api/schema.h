@@ -93,6 +93,7 @@ enum {
     API_F_OPTIONAL = 1 << 13,   /* optional marker */
     API_F_ENUM_ALLOWS_EMPTY = 1 << 14,
     API_F_MAP_GRANULAR = 1 << 15,
+    API_F_TYPED = 1 << 16, /* items are kinds, and their JSON says which */
 };
 
 struct api_field {

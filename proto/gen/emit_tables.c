@@ -70,6 +70,7 @@ static void emit_flags(const field_rules *r, struct buf *out)
         {r->map_type == TRIREME__MAP_TYPE__ATOMIC_MAP, "API_F_MAP_ATOMIC"},
         {r->map_type == TRIREME__MAP_TYPE__GRANULAR, "API_F_MAP_GRANULAR"},
         {r->values != NULL && r->values[0] == '|', "API_F_ENUM_ALLOWS_EMPTY"},
+        {r->typed, "API_F_TYPED"},
     };
     bool any = false;
     for (size_t i = 0; i < ARRAY_SIZE(flags); i++) {

@@ -1,6 +1,7 @@
 /* test_pb.c - the wire format at its edges, envelopes, watch frames, the registry of kinds. */
 #include "test/unit/unit.h"
 
+#include "api/apps_v1.h"
 #include "api/core_v1.h"
 #include "api/meta_v1.h"
 #include "api/resource_v1.h"
@@ -177,6 +178,31 @@ START_TEST(test_packed)
                                       STR_NULL, STR_NULL, &out, NULL),
                      0);
     ck_assert(str_eqc(buf_str(&out), "{\"ports\":[5,6,7]}"));
+}
+END_TEST
+
+/* A claim among a StatefulSet's templates says what it is; on the wire there is no place for it. */
+START_TEST(test_typed_items)
+{
+    AUTO_ARENA *a = arena_new(0);
+    AUTO_BUF wire = BUF_INIT, out = BUF_INIT, direct = BUF_INIT;
+    struct core_v1_persistent_volume_claim claim = {.metadata.name = STR("d")};
+    struct apps_v1_stateful_set_spec spec = {.volume_claim_templates = &claim,
+                                             .volume_claim_templates_count = 1};
+    api_pb_encode(&apps_v1_stateful_set_spec_msg, &spec, &wire);
+    api_json_encode(&apps_v1_stateful_set_spec_msg, &spec, STR_NULL, STR_NULL, &out);
+    ck_assert_int_eq(api_json_from_pb(&apps_v1_stateful_set_spec_msg, buf_str(&wire), STR_NULL,
+                                      STR_NULL, &direct, NULL),
+                     0);
+    ck_assert(str_eq(buf_str(&out), buf_str(&direct)));
+    ck_assert(str_find_str(buf_str(&out),
+                           STR("\"volumeClaimTemplates\":[{\"kind\":\"PersistentVolumeClaim\","
+                               "\"apiVersion\":\"v1\",\"metadata\":{\"name\":\"d\"}")) >= 0);
+    struct apps_v1_stateful_set_spec back = {0};
+    ck_assert_int_eq(api_json_decode(a, &apps_v1_stateful_set_spec_msg, buf_str(&out), API_STRICT,
+                                     NULL, &back, NULL),
+                     0);
+    ck_assert(api_msg_equal(&apps_v1_stateful_set_spec_msg, &spec, &back));
 }
 END_TEST
 
@@ -391,6 +417,7 @@ UNIT_MAIN("pb", {
     UNIT_TEST(test_damage);
     UNIT_TEST(test_memory_budget);
     UNIT_TEST(test_packed);
+    UNIT_TEST(test_typed_items);
     UNIT_TEST(test_equality);
     UNIT_TEST(test_drop_empty);
     UNIT_TEST(test_raw_envelopes);

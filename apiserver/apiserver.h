@@ -16,6 +16,7 @@
 
 #include <stdatomic.h>
 
+struct admission_setup;
 struct audit;
 struct authn;
 struct authz;
@@ -85,6 +86,7 @@ struct apiserver {
     struct apiserver_config config;
     struct env *env;
     struct store *store;
+    struct admission_setup *admission;
     struct audit *audit; /* NULL: nothing is recorded. */
     struct authn *authn;
     struct authz *authz;

@@ -33,6 +33,7 @@ struct audit_event {
     struct str reason;
     struct json *request, *response; /* NULL: none, or not wanted. */
     const struct meta_v1_status *status;
+    struct json *notes; /* Annotations of admission; NULL: none. */
     int64_t received_ns;
 };
 
@@ -208,9 +209,13 @@ static struct json *time_json(struct arena *a, int64_t wall_ns)
 static struct json *annotations_json(struct arena *a, const struct audit_event *e)
 {
     struct json *j = json_object(a);
-    json_setc(a, j, "authorization.k8s.io/decision",
-              json_string(a, e->allowed ? STR("allow") : STR("forbid")));
-    json_setc(a, j, "authorization.k8s.io/reason", json_string(a, e->reason));
+    if (e->decided) {
+        json_setc(a, j, "authorization.k8s.io/decision",
+                  json_string(a, e->allowed ? STR("allow") : STR("forbid")));
+        json_setc(a, j, "authorization.k8s.io/reason", json_string(a, e->reason));
+    }
+    for (size_t i = 0; e->notes != NULL && i < e->notes->object.count; i++)
+        json_set(a, j, e->notes->object.members[i].key, e->notes->object.members[i].value);
     return j;
 }
 
@@ -243,7 +248,7 @@ static void emit(struct req *r, enum audit_stage stage, int http_status)
         json_setc(a, j, "responseObject", e->response);
     json_setc(a, j, "requestReceivedTimestamp", time_json(a, e->received_ns));
     json_setc(a, j, "stageTimestamp", time_json(a, env_wall_ns(r->server->env)));
-    if (e->decided)
+    if (e->decided || e->notes != NULL)
         json_setc(a, j, "annotations", annotations_json(a, e));
     AUTO_BUF line = BUF_INIT;
     json_write(j, false, &line);
@@ -290,6 +295,13 @@ void audit_decision(struct req *r, bool allowed, struct str reason)
     r->audit->decided = true;
     r->audit->allowed = allowed;
     r->audit->reason = reason;
+}
+
+void audit_annotate(struct audit_event *e, struct arena *a, struct str key, struct str value)
+{
+    if (e->notes == NULL)
+        e->notes = json_object(a);
+    json_set(a, e->notes, key, json_string(a, value));
 }
 
 void audit_status(struct req *r, const struct meta_v1_status *s)

@@ -10,7 +10,9 @@
 
 #include "apiserver/audit_log.h"
 
+struct arena;
 struct audit;
+struct audit_event;
 struct meta_v1_status;
 struct net_bytes;
 struct req;
@@ -30,6 +32,9 @@ void audit_begin(struct req *r);
 void audit_decision(struct req *r, bool allowed, struct str reason);
 /* Is the reason of a permission wanted? */
 bool audit_wants_reason(const struct req *r);
+/* An annotation beside those of the decision; the last value of a key stands.
+ * The texts are copied. */
+void audit_annotate(struct audit_event *e, struct arena *a, struct str key, struct str value);
 /* What is answered: a Status, or bytes of a content type. */
 void audit_status(struct req *r, const struct meta_v1_status *s);
 void audit_answer(struct req *r, const char *content_type, const struct net_bytes *b);

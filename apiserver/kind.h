@@ -49,6 +49,7 @@ struct txn_build;
 struct user;
 struct webhook_state;
 struct apiserver;
+struct audit_event;
 struct store_view;
 
 /* --- the request as a hook sees it ------------------------------------------ */
@@ -66,8 +67,10 @@ struct kind_ctx {
     struct str name;                     /* Of the request; empty on create. */
     const char *subresource;             /* "" for the object itself. */
     bool dry_run;
+    bool tentative;                 /* What is refused is looked at once more, on a newer view. */
     struct str_list *warnings;      /* Texts of Warning headers. */
     struct webhook_state *webhooks; /* Of a write that may wait for them; else NULL. */
+    struct audit_event *audit;      /* Of a request that is recorded; else NULL. */
 };
 
 /* Adds a Warning header to the answer. */
@@ -75,6 +78,8 @@ void kind_warn(const struct kind_ctx *ctx, const char *fmt, ...) PRINTF_LIKE(2, 
 /* The same about a field: "spec.x: why". */
 void kind_warn_field(const struct kind_ctx *ctx, const struct field_path *path, const char *fmt,
                      ...) PRINTF_LIKE(3, 4);
+/* An annotation of the request's audit event; the last value of a key stands. */
+void kind_annotate(const struct kind_ctx *ctx, struct str key, struct str value);
 /* Another object of the same view, decoded into ctx->arena in its storage
  * version; NULL when there is none. group "" is core, ns "" cluster-scoped:
  *   const struct core_v1_node *n = kind_lookup(ctx, "", "nodes", STR_NULL, name); */

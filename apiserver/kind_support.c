@@ -1,4 +1,5 @@
 /* kind_support.c - what kind.h promises to hooks: warnings, look-ups, validation. */
+#include "apiserver/audit.h"
 #include "apiserver/encode.h"
 #include "apiserver/kind.h"
 #include "apiserver/registry.h"
@@ -10,9 +11,11 @@
 #include <stdarg.h>
 #include <stdio.h>
 
+#define WARNING_BYTES_MAX 4096u
+
 void kind_warn(const struct kind_ctx *ctx, const char *fmt, ...)
 {
-    char text[1024];
+    char text[WARNING_BYTES_MAX];
     va_list ap;
     va_start(ap, fmt);
     int n = vsnprintf(text, sizeof(text), fmt, ap);
@@ -32,6 +35,12 @@ void kind_warn_field(const struct kind_ctx *ctx, const struct field_path *path, 
     vsnprintf(why, sizeof(why), fmt, ap);
     va_end(ap);
     kind_warn(ctx, STR_FMT ": %s", STR_ARG(buf_str(&at)), why);
+}
+
+void kind_annotate(const struct kind_ctx *ctx, struct str key, struct str value)
+{
+    if (ctx->audit != NULL)
+        audit_annotate(ctx->audit, ctx->arena, key, value);
 }
 
 const void *kind_lookup(const struct kind_ctx *ctx, const char *group, const char *resource,

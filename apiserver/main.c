@@ -2,6 +2,8 @@
  *
  *   store_open -> apiserver_start -> built-in objects -> (SIGTERM) ->
  *   out of the endpoints -> drain -> store_close (hands leadership over) */
+#include "apiserver/admission.h"
+#include "apiserver/admission/metrics.h"
 #include "apiserver/alloc.h"
 #include "apiserver/apiserver.h"
 #include "apiserver/audit.h"
@@ -41,6 +43,8 @@ struct program {
     struct store_config store;
     struct etcd_endpoint etcd;
     struct flag_list initial_cluster;
+    struct flag_list enabled_plugins, disabled_plugins;
+    struct admission_flags admission;
     struct store_member members[MEMBERS_MAX];
     int64_t heartbeat_ms, election_ms, quota_bytes;
     int64_t min_request_timeout_s;
@@ -150,12 +154,22 @@ static void add_audit_flags(struct flag_set *f, struct program *p)
     flag_int(f, &l->age_days_max, "audit-log-maxage", "Days to keep old files; 0: for ever.");
 }
 
+static void add_admission_flags(struct flag_set *f, struct program *p)
+{
+    p->admission.enable = &p->enabled_plugins;
+    p->admission.disable = &p->disabled_plugins;
+    flag_strings(f, &p->enabled_plugins, "enable-admission-plugins",
+                 "Admission plugins to run beside those that are on by default.");
+    flag_strings(f, &p->disabled_plugins, "disable-admission-plugins",
+                 "Admission plugins not to run although they are on by default.");
+    flag_string(f, &p->admission.config_file, "admission-control-config-file",
+                "`File` with an AdmissionConfiguration: settings of admission plugins.");
+}
+
 /* Flags of upstream's that need no setting here. */
 static void ignore_flags(struct flag_set *f)
 {
     static const char *const valued[] = {"etcd-servers",
-                                         "enable-admission-plugins",
-                                         "disable-admission-plugins",
                                          "storage-backend",
                                          "storage-media-type",
                                          "runtime-config",
@@ -268,6 +282,7 @@ static int parse_flags(struct program *p, int argc, char **argv, struct error *e
     add_server_flags(f, &p->server.config);
     add_store_flags(f, p);
     add_audit_flags(f, p);
+    add_admission_flags(f, p);
     etcd_endpoint_flags(&p->etcd, f);
     ignore_flags(f);
     flag_int(f, &p->verbosity, "v", "Log `level`: 0, or 4 and above for debugging.");
@@ -341,7 +356,9 @@ static int run(struct program *p, struct error *err)
         code = store_open(&p->store, &s->store, err);
     if (code != 0)
         return code;
-    code = authz_new(s->config.authorization_mode, &s->authz, err);
+    code = admission_setup_new(&p->admission, &s->admission, err);
+    if (code == 0)
+        code = authz_new(s->config.authorization_mode, &s->authz, err);
     p->audit.log.bytes_max = (uint64_t)MAX_OF(p->audit_log_megabytes, 1) << 20;
     if (code == 0)
         code = audit_open(&p->audit, &s->audit, err);
@@ -371,6 +388,7 @@ static int run(struct program *p, struct error *err)
     authz_feed_free(s->authz_feed);
     authz_free(s->authz);
     audit_close(s->audit);
+    admission_setup_free(s->admission);
     store_close(s->store);
     uv_loop_close(&p->loop);
     log_info("stopped");
@@ -396,6 +414,7 @@ int main(int argc, char **argv)
         registry_init();
         server_metrics_init();
         conversion_metrics_init();
+        admission_metrics_init();
         find_address(&p.server);
         code = run(&p, &err);
     }

@@ -90,6 +90,7 @@ void req_ctx(struct req *r, const struct store_view *view, struct kind_ctx *ret)
         .subresource = r->sub != NULL ? r->sub->name : "",
         .dry_run = str_eqc(req_query(r, "dryRun"), "All"),
         .warnings = &r->warnings,
+        .audit = r->audit,
     };
 }
 

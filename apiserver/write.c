@@ -170,6 +170,7 @@ void write_run(struct write *w)
     w->ctx.namespace_ = w->ns;
     w->ctx.name = w->name;
     w->ctx.dry_run = w->dry_run;
+    w->ctx.tentative = !w->confirmed;
     w->ctx.webhooks = w->webhooks;
     w->txn = (struct txn_build){.arena = r->arena};
     w->obj = NULL;

@@ -1,8 +1,10 @@
-/* certificates.c - who may approve and sign certificate requests: CertificateApproval,
- * CertificateSigning and CertificateSubjectRestriction. */
+/* certificates.c - who may approve and sign certificate requests and vouch for
+ * trust bundles: CertificateApproval, CertificateSigning,
+ * ClusterTrustBundleAttest and CertificateSubjectRestriction. */
 #include "apiserver/admission/plugins.h"
 
 #include "api/certificates_v1.h"
+#include "api/certificates_v1beta1.h"
 #include "apiserver/apiserver.h"
 #include "apiserver/authz.h"
 #include "apiserver/registry.h"
@@ -36,7 +38,7 @@ static bool may_as(const struct admission *adm, const char *verb, struct str sig
 static bool may_for_signer(const struct admission *adm, const char *verb, struct str signer)
 {
     struct str domain, path;
-    if (may_as(adm, verb, signer))
+    if (adm->ctx->server == NULL || may_as(adm, verb, signer))
         return true;
     str_cut(signer, '/', &domain, &path);
     return may_as(adm, verb, arena_printf(adm->ctx->arena, STR_FMT "/*", STR_ARG(domain)));
@@ -98,15 +100,28 @@ static struct meta_v1_status *subject(const struct admission *adm)
                    : NULL;
 }
 
-static struct meta_v1_status *validate(const struct admission *adm)
+/* A bundle of a signer is vouched for by those who may; what merely keeps or
+ * collects it is free. */
+static struct meta_v1_status *attest(const struct admission *adm)
 {
-    struct meta_v1_status *s = adm->ctx->server != NULL ? approval(adm) : NULL;
-    if (s == NULL && adm->ctx->server != NULL)
-        s = signing(adm);
-    return s != NULL ? s : subject(adm);
+    const struct certificates_v1beta1_cluster_trust_bundle *obj = adm->obj, *old = adm->old;
+    if (strcmp(adm->res->kind->group, "certificates.k8s.io") != 0 ||
+        strcmp(adm->res->kind->resource, "clustertrustbundles") != 0 ||
+        obj->spec.signer_name.len == 0 ||
+        (old != NULL && api_msg_equal(&certificates_v1beta1_cluster_trust_bundle_spec_msg,
+                                      &obj->spec, &old->spec)) ||
+        may_for_signer(adm, "attest", obj->spec.signer_name))
+        return NULL;
+    return status_forbidden(adm->ctx->arena, adm->res->gr, adm->ctx->name,
+                            "user not permitted to attest for signerName \"" STR_FMT "\"",
+                            STR_ARG(obj->spec.signer_name));
 }
 
-const struct admission_plugin admission_certificates = {
-    .name = "Certificates",
-    .validate = validate,
-};
+const struct admission_plugin admission_certificate_approval = {
+    .name = "CertificateApproval", .ops = ADMIT_BIT(ADMIT_UPDATE), .validate = approval};
+const struct admission_plugin admission_certificate_signing = {
+    .name = "CertificateSigning", .ops = ADMIT_BIT(ADMIT_UPDATE), .validate = signing};
+const struct admission_plugin admission_trust_bundle_attest = {
+    .name = "ClusterTrustBundleAttest", .ops = ADMIT_WRITES, .validate = attest};
+const struct admission_plugin admission_certificate_subject = {
+    .name = "CertificateSubjectRestriction", .ops = ADMIT_BIT(ADMIT_CREATE), .validate = subject};

@@ -46,5 +46,6 @@ static struct meta_v1_status *mutate(const struct admission *adm)
 
 const struct admission_plugin admission_default_toleration_seconds = {
     .name = "DefaultTolerationSeconds",
+    .ops = ADMIT_WRITES,
     .mutate = mutate,
 };

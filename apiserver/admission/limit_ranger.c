@@ -17,8 +17,9 @@
 
 static bool concerns(const struct admission *adm)
 {
-    return adm->op == ADMIT_CREATE &&
-           (admission_is(adm, "", "pods") || admission_is(adm, "", "persistentvolumeclaims"));
+    /* What pods ask for cannot be changed; claims grow. */
+    return (adm->op == ADMIT_CREATE && admission_is(adm, "", "pods")) ||
+           admission_is(adm, "", "persistentvolumeclaims");
 }
 
 /* --- the usual amounts ------------------------------------------------------------------- */
@@ -154,30 +155,39 @@ static void refuse_amount(struct refusals *f, struct str bound_text, const char 
                STR_ARG(quantity_str(f->arena, q)));
 }
 
+/* One of the two amounts, with its name. */
+struct amount {
+    const char *what;
+    const struct quantity *q;
+};
+
+/* least: a bound below, that the first may not do without and both must keep. */
+static void check_bound(struct refusals *f, struct str type, const struct api_quantity_entry *e,
+                        bool least, struct amount first, struct amount second)
+{
+    struct quantity edge = quantity_of(&e->value);
+    struct str text = bound(f, least ? "minimum" : "maximum", type, e);
+    int wrong = least ? -1 : 1;
+    if (first.q == NULL)
+        buf_printf(next_refusal(f), STR_FMT ".  No %s is specified", STR_ARG(text), first.what);
+    else if (quantity_cmp(first.q, &edge) == wrong)
+        refuse_amount(f, text, first.what, first.q);
+    else if (second.q != NULL && quantity_cmp(second.q, &edge) == wrong)
+        refuse_amount(f, text, second.what, second.q);
+}
+
 static void check_min(struct refusals *f, struct str type, const struct api_quantity_entry *e,
                       struct asked k)
 {
-    struct quantity least = quantity_of(&e->value);
-    struct str text = bound(f, "minimum", type, e);
-    if (k.request == NULL)
-        buf_printf(next_refusal(f), STR_FMT ".  No request is specified", STR_ARG(text));
-    else if (quantity_cmp(k.request, &least) < 0)
-        refuse_amount(f, text, "request", k.request);
-    else if (k.limit != NULL && quantity_cmp(k.limit, &least) < 0)
-        refuse_amount(f, text, "limit", k.limit);
+    check_bound(f, type, e, true, (struct amount){"request", k.request},
+                (struct amount){"limit", k.limit});
 }
 
 static void check_max(struct refusals *f, struct str type, const struct api_quantity_entry *e,
                       struct asked k)
 {
-    struct quantity most = quantity_of(&e->value);
-    struct str text = bound(f, "maximum", type, e);
-    if (k.limit == NULL)
-        buf_printf(next_refusal(f), STR_FMT ".  No limit is specified", STR_ARG(text));
-    else if (quantity_cmp(k.limit, &most) > 0)
-        refuse_amount(f, text, "limit", k.limit);
-    else if (k.request != NULL && quantity_cmp(k.request, &most) > 0)
-        refuse_amount(f, text, "request", k.request);
+    check_bound(f, type, e, false, (struct amount){"limit", k.limit},
+                (struct amount){"request", k.request});
 }
 
 /* Claims have requests only. */
@@ -294,6 +304,7 @@ static struct meta_v1_status *validate(const struct admission *adm)
 
 const struct admission_plugin admission_limit_ranger = {
     .name = "LimitRanger",
+    .ops = ADMIT_WRITES,
     .mutate = mutate,
     .validate = validate,
 };

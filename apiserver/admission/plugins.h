@@ -4,21 +4,39 @@
 
 #include "apiserver/admission.h"
 
+extern const struct admission_plugin admission_always_admit;
 extern const struct admission_plugin admission_namespace_lifecycle;
+extern const struct admission_plugin admission_namespace_exists;
+extern const struct admission_plugin admission_anti_affinity;
 extern const struct admission_plugin admission_limit_ranger;
 extern const struct admission_plugin admission_service_account;
 extern const struct admission_plugin admission_node_restriction;
+extern const struct admission_plugin admission_taint_nodes_by_condition;
+extern const struct admission_plugin admission_always_pull_images;
+extern const struct admission_plugin admission_pod_security;
+extern const struct admission_plugin admission_pod_node_selector;
 extern const struct admission_plugin admission_priority;
 extern const struct admission_plugin admission_default_toleration_seconds;
-extern const struct admission_plugin admission_taint_nodes_by_condition;
+extern const struct admission_plugin admission_event_rate_limit;
+extern const struct admission_plugin admission_extended_resource_toleration;
+extern const struct admission_plugin admission_default_storage_class;
 extern const struct admission_plugin admission_storage_object_in_use;
+extern const struct admission_plugin admission_owner_references;
+extern const struct admission_plugin admission_claim_resize;
 extern const struct admission_plugin admission_runtime_class;
-extern const struct admission_plugin admission_certificates;
+extern const struct admission_plugin admission_certificate_approval;
+extern const struct admission_plugin admission_certificate_signing;
+extern const struct admission_plugin admission_trust_bundle_attest;
+extern const struct admission_plugin admission_certificate_subject;
+extern const struct admission_plugin admission_default_ingress_class;
+extern const struct admission_plugin admission_deny_external_ips;
+extern const struct admission_plugin admission_pod_topology_labels;
 extern const struct admission_plugin admission_rbac_escalation;
 extern const struct admission_plugin admission_mutating_policy;
 extern const struct admission_plugin admission_mutating_webhook;
 extern const struct admission_plugin admission_validating_policy;
 extern const struct admission_plugin admission_validating_webhook;
 extern const struct admission_plugin admission_resource_quota;
+extern const struct admission_plugin admission_always_deny;
 
 #endif

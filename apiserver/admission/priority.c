@@ -114,6 +114,7 @@ static struct meta_v1_status *validate(const struct admission *adm)
 
 const struct admission_plugin admission_priority = {
     .name = "Priority",
+    .ops = ADMIT_WRITES,
     .mutate = mutate,
     .validate = validate,
 };

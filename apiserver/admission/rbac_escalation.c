@@ -175,6 +175,7 @@ static struct meta_v1_status *mutate(const struct admission *adm)
 }
 
 const struct admission_plugin admission_rbac_escalation = {
-    .name = "RBACEscalation",
+    .name = NULL, /* No plugin upstream either: it cannot be switched off. */
+    .ops = ADMIT_WRITES,
     .mutate = mutate,
 };

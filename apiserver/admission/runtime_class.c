@@ -142,6 +142,7 @@ static struct meta_v1_status *validate(const struct admission *adm)
 
 const struct admission_plugin admission_runtime_class = {
     .name = "RuntimeClass",
+    .ops = ADMIT_BIT(ADMIT_CREATE),
     .mutate = mutate,
     .validate = validate,
 };

@@ -175,5 +175,6 @@ static struct meta_v1_status *mutate(const struct admission *adm)
 
 const struct admission_plugin admission_service_account = {
     .name = "ServiceAccount",
+    .ops = ADMIT_BIT(ADMIT_CREATE),
     .mutate = mutate,
 };

@@ -26,5 +26,6 @@ static struct meta_v1_status *mutate(const struct admission *adm)
 
 const struct admission_plugin admission_storage_object_in_use = {
     .name = "StorageObjectInUseProtection",
+    .ops = ADMIT_BIT(ADMIT_CREATE),
     .mutate = mutate,
 };

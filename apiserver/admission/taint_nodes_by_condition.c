@@ -25,5 +25,6 @@ static struct meta_v1_status *mutate(const struct admission *adm)
 
 const struct admission_plugin admission_taint_nodes_by_condition = {
     .name = "TaintNodesByCondition",
+    .ops = ADMIT_BIT(ADMIT_CREATE),
     .mutate = mutate,
 };

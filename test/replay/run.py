@@ -28,7 +28,7 @@ WORKERS = 8
 
 
 class Server:
-    def __init__(self, binary):
+    def __init__(self, binary, *more):
         self.dir = tempfile.mkdtemp(prefix="trireme-replay-")
         tokens = os.path.join(self.dir, "tokens.csv")
         with open(tokens, "w") as f:
@@ -42,7 +42,7 @@ class Server:
             [binary, "--bind-address=127.0.0.1", "--secure-port=0", "--data-dir=" + os.path.join(self.dir, "data"),
              "--token-auth-file=" + tokens, "--service-account-signing-key-file=" + key,
              "--service-account-issuer=https://kubernetes.default.svc", "--service-cluster-ip-range=10.96.0.0/16",
-             "--enable-bootstrap-token-auth"], stderr=self.log, stdout=self.log)
+             "--enable-bootstrap-token-auth", *more], stderr=self.log, stdout=self.log)
         self.url = self.wait_ready()
 
     def read_log(self):

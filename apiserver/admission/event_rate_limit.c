@@ -1,0 +1,145 @@
+/* event_rate_limit.c - EventRateLimit: no more events than the configuration
+ * allows, of the whole server, or for each namespace, user, or source and object. */
+#include "api/core_v1.h"
+#include "apiserver/admission/plugins.h"
+#include "apiserver/registry.h"
+#include "apiserver/user.h"
+#include "lib/api/json.h"
+#include "lib/base/arena.h"
+#include "lib/base/error.h"
+
+#include <pthread.h>
+
+enum { LIMITS_MAX = 4, CACHE_DEFAULT = 4096, CACHE_MAX = 1 << 20, RETRY_S = 1 };
+static const char *const type_names[] = {"Server", "Namespace", "User", "SourceAndObject"};
+
+/* A bucket of one key. Another key in its place starts a full one: the cache is
+ * bounded, as upstream's is. */
+struct slot {
+    uint64_t key;
+    double tokens;
+    int64_t at_ns;
+};
+
+struct limit {
+    int type; /* In type_names. */
+    double qps, burst;
+    struct slot *slots;
+    size_t slot_count;
+};
+
+struct config {
+    struct limit limits[LIMITS_MAX];
+    size_t count;
+    pthread_mutex_t *lock; /* Server threads share the buckets. */
+};
+
+static int read_limit(struct arena *a, const struct json *j, struct limit *l, struct error *err)
+{
+    struct str type = json_get_str(j, "type");
+    int64_t qps = json_get_int(j, "qps", 0), burst = json_get_int(j, "burst", 0),
+            size = json_get_int(j, "cacheSize", 0);
+    l->type = -1;
+    for (size_t i = 0; i < ARRAY_SIZE(type_names); i++)
+        if (str_eqc(type, type_names[i]))
+            l->type = (int)i;
+    if (l->type < 0)
+        return error_set(err, E_INVALID, "type: Unsupported value: \"" STR_FMT "\"", STR_ARG(type));
+    if (qps <= 0)
+        return error_set(err, E_INVALID, "qps: must be positive");
+    if (burst <= 0)
+        return error_set(err, E_INVALID, "burst: must be positive");
+    if (size < 0 || size > CACHE_MAX)
+        return error_set(err, E_INVALID, "cacheSize: must be from 0 to %d", CACHE_MAX);
+    l->qps = (double)qps;
+    l->burst = (double)burst;
+    l->slot_count = l->type == 0 ? 1 : size != 0 ? (size_t)size : CACHE_DEFAULT;
+    l->slots = ARENA_ARRAY(a, struct slot, l->slot_count);
+    return 0;
+}
+
+static int configure(struct arena *a, const struct json *j, const void **ret, struct error *err)
+{
+    struct config *c = ARENA_NEW(a, struct config);
+    const struct json *list = json_getc(j, "limits");
+    c->lock = ARENA_NEW(a, pthread_mutex_t);
+    pthread_mutex_init(c->lock, NULL);
+    *ret = c;
+    if (j == NULL || list == NULL || list->type != JSON_ARRAY || list->array.count == 0)
+        return error_set(err, E_INVALID, "limits: Invalid value: null: must not be empty");
+    if (list->array.count > LIMITS_MAX)
+        return error_set(err, E_INVALID, "limits: at most one of each type");
+    for (; c->count < list->array.count; c->count++) {
+        int code = read_limit(a, list->array.items[c->count], &c->limits[c->count], err);
+        if (code != 0)
+            return error_prefix(err, "limits[%zu]", c->count);
+    }
+    return 0;
+}
+
+static struct str key_of(const struct admission *adm, int type)
+{
+    const struct core_v1_event *e = adm->obj;
+    const struct core_v1_object_reference *o = &e->involved_object;
+    switch (type) {
+    case 1:
+        return adm->ctx->namespace_;
+    case 2:
+        return adm->ctx->user->name;
+    case 3:
+        return arena_printf(
+            adm->ctx->arena, STR_FMT STR_FMT STR_FMT STR_FMT STR_FMT STR_FMT STR_FMT,
+            STR_ARG(e->source.component), STR_ARG(e->source.host), STR_ARG(o->kind),
+            STR_ARG(o->namespace), STR_ARG(o->name), STR_ARG(o->uid), STR_ARG(o->api_version));
+    default:
+        return STR("");
+    }
+}
+
+static uint64_t hash(struct str s)
+{
+    uint64_t h = UINT64_C(14695981039346656037);
+    for (size_t i = 0; i < s.len; i++)
+        h = (h ^ (unsigned char)s.data[i]) * UINT64_C(1099511628211);
+    return h | 1; /* 0 is a free slot. */
+}
+
+static bool take_token(struct limit *l, struct str key, int64_t now_ns)
+{
+    uint64_t h = hash(key);
+    struct slot *s = &l->slots[h % l->slot_count];
+    if (s->key != h)
+        *s = (struct slot){.key = h, .tokens = l->burst, .at_ns = now_ns};
+    s->tokens = MIN_OF(l->burst, s->tokens + (double)MAX_OF(now_ns - s->at_ns, 0) / 1e9 * l->qps);
+    s->at_ns = now_ns;
+    if (s->tokens < 1)
+        return false;
+    s->tokens -= 1;
+    return true;
+}
+
+static struct meta_v1_status *validate(const struct admission *adm)
+{
+    const struct config *c = adm->config;
+    struct meta_v1_status *refused = NULL;
+    if (c == NULL || adm->res->storage->msg != &core_v1_event_msg)
+        return NULL;
+    for (size_t i = 0; i < c->count; i++) {
+        struct limit *l = (struct limit *)(uintptr_t)&c->limits[i];
+        struct str key = key_of(adm, l->type);
+        pthread_mutex_lock(c->lock);
+        bool ok = take_token(l, key, adm->ctx->now_ns);
+        pthread_mutex_unlock(c->lock);
+        if (!ok)
+            refused = status_too_many(adm->ctx->arena, RETRY_S,
+                                      "limit reached on type %s for key " STR_FMT,
+                                      type_names[l->type], STR_ARG(key));
+    }
+    return refused;
+}
+
+const struct admission_plugin admission_event_rate_limit = {.name = "EventRateLimit",
+                                                            .off = true,
+                                                            .ops = ADMIT_WRITES,
+                                                            .validate = validate,
+                                                            .configure = configure};

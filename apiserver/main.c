@@ -356,9 +356,7 @@ static int run(struct program *p, struct error *err)
         code = store_open(&p->store, &s->store, err);
     if (code != 0)
         return code;
-    code = admission_setup_new(&p->admission, &s->admission, err);
-    if (code == 0)
-        code = authz_new(s->config.authorization_mode, &s->authz, err);
+    code = authz_new(s->config.authorization_mode, &s->authz, err);
     p->audit.log.bytes_max = (uint64_t)MAX_OF(p->audit_log_megabytes, 1) << 20;
     if (code == 0)
         code = audit_open(&p->audit, &s->audit, err);
@@ -416,8 +414,10 @@ int main(int argc, char **argv)
         conversion_metrics_init();
         admission_metrics_init();
         find_address(&p.server);
-        code = run(&p, &err);
+        code = admission_setup_new(&p.admission, &p.server.admission, &err);
     }
+    if (code == 0)
+        code = run(&p, &err);
     if (code != 0) {
         fprintf(stderr, "trireme-apiserver: %s\n", error_message(&err));
         return 1;

@@ -386,6 +386,14 @@ struct str field_value_render(struct arena *a, const struct api_msg *m, const vo
     return arena_str(a, buf_str(&b));
 }
 
+void field_errors_append(struct field_errors *l, const struct field_errors *more)
+{
+    for (size_t i = 0; i < more->count && l->count < FIELD_ERRORS_MAX; i++) {
+        l->items = arena_grow(l->arena, l->items, l->count, &l->cap, sizeof(*l->items));
+        l->items[l->count++] = more->items[i];
+    }
+}
+
 struct str field_strings_render(struct arena *a, const struct str *list, size_t count)
 {
     AUTO_BUF b = BUF_INIT;

@@ -97,6 +97,9 @@ void field_too_many(struct field_errors *l, const struct field_path *p, int64_t 
 void field_internal(struct field_errors *l, const struct field_path *p, const char *why, ...)
     PRINTF_LIKE(3, 4);
 
+/* Adds those of another list, which share its arena. */
+void field_errors_append(struct field_errors *l, const struct field_errors *more);
+
 /* A list of strings as it shall stand in the text. */
 struct str field_strings_render(struct arena *a, const struct str *list, size_t count);
 /* How upstream prints a struct in an error: as JSON of its internal Go type,

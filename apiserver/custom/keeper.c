@@ -179,9 +179,15 @@ static void look_at_deleted(struct look *l, size_t i)
     const struct custom_definition *d = custom_set_definition(old->metadata.name);
     if (!has_cleanup(old))
         return;
+    crd_t *crd = api_msg_clone(l->arena, l->res->storage->msg, old);
+    if (d != NULL &&
+        custom_condition_set(l->arena, crd, "Terminating", true, "InstanceDeletionInProgress",
+                             STR("CustomResource deletion is in progress"), l->now_s)) {
+        put_definition(l, l->kvs[i], crd, old);
+        return;
+    }
     if (d != NULL && delete_objects(l, d))
         return;
-    crd_t *crd = api_msg_clone(l->arena, l->res->storage->msg, old);
     drop_finalizer(l->arena, &crd->metadata);
     if (crd->metadata.finalizers_count == 0) {
         delete_definition(l, l->kvs[i]);

@@ -4,7 +4,9 @@
 #include "api/apiextensions_v1.h"
 #include "apiserver/custom/definition.h"
 #include "lib/api/codec.h"
+#include "lib/api/json.h"
 #include "lib/base/arena.h"
+#include "lib/base/buf.h"
 
 #define crd_t struct apiextensions_v1_custom_resource_definition
 #define names_t struct apiextensions_v1_custom_resource_definition_names
@@ -135,6 +137,57 @@ static struct verdict decide_all(struct arena *a, const struct others *o, names_
     return v;
 }
 
+/* --- approval --------------------------------------------------------------------------- */
+bool custom_group_protected(struct str group)
+{
+    return str_has_suffix(group, STR(".k8s.io")) || str_has_suffix(group, STR(".kubernetes.io")) ||
+           str_eqc(group, "k8s.io") || str_eqc(group, "kubernetes.io");
+}
+
+enum custom_approval custom_approval_of(struct arena *a, const crd_t *crd, struct str *ret_why)
+{
+#define SEE "see https://github.com/kubernetes/enhancements/pull/1111"
+    const struct meta_v1_object_meta *m = &crd->metadata;
+    const struct str *given =
+        api_str_map_get(m->annotations, m->annotations_count, STR(CUSTOM_APPROVED));
+    if (given == NULL || given->len == 0) {
+        *ret_why =
+            STR("protected groups must have approval annotation \"" CUSTOM_APPROVED "\", " SEE);
+        return APPROVAL_MISSING;
+    }
+    if (str_has_prefix(*given, STR("unapproved"))) {
+        AUTO_BUF b = BUF_INIT;
+        json_write_string(*given, &b);
+        *ret_why = arena_printf(a, "not approved: " STR_FMT, STR_ARG(buf_str(&b)));
+        return APPROVAL_BYPASSED;
+    }
+    ptrdiff_t colon = str_find_str(*given, STR("://"));
+    if (colon > 0 && (size_t)colon + 3 < given->len && given->data[colon + 3] != '/') {
+        *ret_why = arena_printf(a, "approved in " STR_FMT, STR_ARG(*given));
+        return APPROVAL_GIVEN;
+    }
+    *ret_why = STR("protected groups must have approval annotation \"" CUSTOM_APPROVED
+                   "\" with either a URL or a reason starting with \"unapproved\", " SEE);
+    return APPROVAL_INVALID;
+#undef SEE
+}
+
+static bool accept_approval(struct arena *a, crd_t *crd, int64_t now_s)
+{
+    static const char *const reasons[] = {
+        [APPROVAL_INVALID] = "InvalidAnnotation",
+        [APPROVAL_GIVEN] = "ApprovedAnnotation",
+        [APPROVAL_BYPASSED] = "UnapprovedAnnotation",
+        [APPROVAL_MISSING] = "MissingAnnotation",
+    };
+    struct str why;
+    if (!custom_group_protected(crd->spec.group))
+        return false;
+    enum custom_approval state = custom_approval_of(a, crd, &why);
+    return custom_condition_set(a, crd, "KubernetesAPIApprovalPolicyConformant",
+                                state == APPROVAL_GIVEN, reasons[state], why, now_s);
+}
+
 bool custom_names_accept(struct arena *a, crd_t *crd, const crd_t *const *all, size_t count,
                          int64_t now_s)
 {
@@ -146,6 +199,7 @@ bool custom_names_accept(struct arena *a, crd_t *crd, const crd_t *const *all, s
     bool good = v.reason == NULL;
     changed |= custom_condition_set(a, crd, "NamesAccepted", good, good ? "NoConflicts" : v.reason,
                                     good ? STR("no conflicts found") : v.message, now_s);
+    changed |= accept_approval(a, crd, now_s);
     if (custom_condition(crd, "Established"))
         return changed;
     changed |= custom_condition_set(

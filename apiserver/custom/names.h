@@ -21,4 +21,15 @@ bool custom_condition_set(struct arena *a, struct apiextensions_v1_custom_resour
                           const char *type, bool status, const char *reason, struct str message,
                           int64_t now_s);
 
+/* --- groups that belong to the community ---------------------------------------------- */
+#define CUSTOM_APPROVED "api-approved.kubernetes.io"
+
+enum custom_approval { APPROVAL_INVALID, APPROVAL_GIVEN, APPROVAL_BYPASSED, APPROVAL_MISSING };
+
+bool custom_group_protected(struct str group); /* k8s.io, kubernetes.io and what is below. */
+/* What the annotation says; *ret_why is for errors and the condition. */
+enum custom_approval
+custom_approval_of(struct arena *a, const struct apiextensions_v1_custom_resource_definition *crd,
+                   struct str *ret_why);
+
 #endif

@@ -161,7 +161,7 @@ static void check_rules(struct field_errors *errs, const struct structural *s, c
                           "some validation rules were not checked because the object was "
                           "invalid; correct the existing errors to complete validation");
     else
-        custom_rules_check(errs, s, j, old);
+        custom_rules_check(errs, PATH_ROOT, s, j, old);
 }
 
 static void validate(const struct kind_ctx *ctx, const struct api_custom *x,

@@ -2,6 +2,7 @@
 #include "apiserver/custom/rules.h"
 
 #include "api/apiextensions_v1.h"
+#include "apiserver/custom/rules_internal.h"
 #include "apiserver/field_error.h"
 #include "lib/api/cel/cel.h"
 #include "lib/api/codec.h"
@@ -11,17 +12,7 @@
 #include "lib/base/arena.h"
 #include "lib/base/buf.h"
 
-#define rule_t struct apiextensions_v1_validation_rule
-
 enum { VAR_SELF, VAR_OLD_SELF, VAR_COUNT };
-
-struct compiled {
-    const rule_t *rule;
-    const struct cel_program *program; /* NULL: it does not compile. */
-    const struct cel_program *message; /* NULL: no expression makes the message. */
-    struct str error;                  /* Of compiling. */
-    bool transition;                   /* Looks at what was there before. */
-};
 
 struct custom_rules {
     const struct cel_type *type;
@@ -45,47 +36,36 @@ static const struct cel_program *compile(struct arena *a, const struct cel_type 
     return cel_compile(a, env, text, &p, ret_error) == 0 ? p : NULL;
 }
 
-static void compile_rule(struct arena *a, const struct cel_type *type, const rule_t *rule,
-                         struct compiled *ret)
+static const struct cel_program *compile_as(struct arena *a, const struct cel_type *type,
+                                            bool optional, struct str text, enum cel_kind wanted,
+                                            const char *prefix, const char *otherwise,
+                                            struct str *ret_error)
 {
-    struct str ignored;
-    *ret = (struct compiled){.rule = rule};
-    ret->program = compile(a, type, rule->optional_old_self, rule->rule, &ret->error);
-    if (ret->program != NULL && cel_program_type(ret->program)->kind != CEL_BOOL &&
-        cel_program_type(ret->program)->kind != CEL_DYN) {
-        ret->program = NULL;
-        ret->error = STR("cel expression must evaluate to a bool");
-    }
-    if (rule->message_expression.len != 0)
-        ret->message =
-            compile(a, type, rule->optional_old_self, rule->message_expression, &ignored);
-    ret->transition = ret->program != NULL && cel_program_uses(ret->program, VAR_OLD_SELF);
+    struct str why;
+    const struct cel_program *p = compile(a, type, optional, text, &why);
+    if (p == NULL)
+        *ret_error = arena_printf(a, "%scompilation failed: " STR_FMT, prefix, STR_ARG(why));
+    else if (cel_program_type(p)->kind != wanted)
+        *ret_error = str_of(otherwise);
+    else
+        return p;
+    return NULL;
 }
 
-void custom_rules_compile(struct field_errors *errs, const struct field_path *path,
-                          const struct apiextensions_v1_json_schema_props *node, bool root)
+void custom_rule_compile(struct arena *a, const struct cel_type *type, const rule_t *rule,
+                         struct compiled *ret)
 {
-    struct arena *a = errs->arena;
-    if (node->x_kubernetes_validations_count == 0)
+    *ret = (struct compiled){.rule = rule};
+    bool optional = rule->optional_old_self;
+    ret->program = compile_as(a, type, optional, rule->rule, CEL_BOOL, "",
+                              "cel expression must evaluate to a bool", &ret->error);
+    if (ret->program == NULL)
         return;
-    const struct cel_type *type = cel_schema_type(
-        a, api_json_tree(a, &apiextensions_v1_json_schema_props_msg, node, STR_NULL, STR_NULL),
-        root);
-    for (size_t i = 0; i < node->x_kubernetes_validations_count; i++) {
-        const rule_t *rule = &node->x_kubernetes_validations[i];
-        const struct field_path *at = PATH_INDEX(PATH(path, "x-kubernetes-validations"), i);
-        struct compiled c;
-        if (str_trim(rule->rule).len == 0) {
-            field_required(errs, PATH(at, "rule"), "rule is not specified");
-            continue;
-        }
-        if (type == NULL)
-            continue; /* Of no type: the structure is at fault, which is said elsewhere. */
-        compile_rule(a, type, rule, &c);
-        if (c.program == NULL)
-            field_invalid_msg(errs, PATH(at, "rule"), &apiextensions_v1_validation_rule_msg, rule,
-                              "compilation failed: " STR_FMT, STR_ARG(c.error));
-    }
+    ret->transition = cel_program_uses(ret->program, VAR_OLD_SELF);
+    if (rule->message_expression.len != 0)
+        ret->message = compile_as(
+            a, type, optional, rule->message_expression, CEL_STRING, "messageExpression ",
+            "messageExpression must evaluate to a string", &ret->message_error);
 }
 
 static void prepare_below(struct arena *a, const struct structural *s, const struct json *schema,
@@ -101,7 +81,7 @@ static void prepare_below(struct arena *a, const struct structural *s, const str
         r->items = ARENA_ARRAY(a, struct compiled, s->rule_count);
         r->count = s->rule_count;
         for (size_t i = 0; i < s->rule_count; i++)
-            compile_rule(a, type, &s->rules[i], &r->items[i]);
+            custom_rule_compile(a, type, &s->rules[i], &r->items[i]);
         own->programs = r;
     }
     for (size_t i = 0; i < s->member_count; i++)
@@ -194,8 +174,8 @@ static void check_rule(struct run *run, const struct field_path *path, const str
     const struct cel_type *type = s->programs->type;
     struct cel_value vars[VAR_COUNT] = {cel_of_json(j, type)};
     if (c->program == NULL) {
-        field_invalid_raw(run->errs, path, shown(run->arena, s, j),
-                          "rule compile error: compilation failed: " STR_FMT, STR_ARG(c->error));
+        field_invalid_raw(run->errs, path, shown(run->arena, s, j), "rule compile error: " STR_FMT,
+                          STR_ARG(c->error));
         return;
     }
     if (c->transition && old == NULL && !c->rule->optional_old_self)
@@ -262,9 +242,9 @@ static void walk(struct run *run, const struct field_path *path, const struct st
     }
 }
 
-void custom_rules_check(struct field_errors *errs, const struct structural *s, const struct json *j,
-                        const struct json *old)
+void custom_rules_check(struct field_errors *errs, const struct field_path *path,
+                        const struct structural *s, const struct json *j, const struct json *old)
 {
     struct run run = {.errs = errs, .arena = errs->arena, .cost_left = CEL_COST_BUDGET};
-    walk(&run, PATH_ROOT, s, j, old);
+    walk(&run, path, s, j, old);
 }

@@ -159,15 +159,6 @@ static size_t try(struct check *c, const struct structural *s, const struct json
     return ret->count;
 }
 
-static void merge(struct check *c, const struct field_errors *from)
-{
-    struct field_errors *to = c->errs;
-    for (size_t i = 0; i < from->count && to->count < FIELD_ERRORS_MAX; i++) {
-        to->items = arena_grow(to->arena, to->items, to->count, &to->cap, sizeof(*to->items));
-        to->items[to->count++] = from->items[i];
-    }
-}
-
 /* How many of the schemas hold; *ret_best: the faults of the one that came nearest. */
 static size_t count_valid(struct check *c, const struct structural *list, size_t count,
                           const struct json *j, bool first_does, struct field_errors *ret_best)
@@ -191,14 +182,14 @@ static void check_combinations(struct check *c, const struct structural *s, cons
     struct field_errors best = {0}, ignored;
     if (s->any_of_count != 0 && count_valid(c, s->any_of, s->any_of_count, j, true, &best) == 0) {
         general(c, "must validate at least one schema (anyOf)");
-        merge(c, &best);
+        field_errors_append(c->errs, &best);
     }
     if (s->one_of_count != 0) {
         best = (struct field_errors){0};
         size_t n = count_valid(c, s->one_of, s->one_of_count, j, false, &best);
         if (n == 0) {
             general(c, "must validate one and only one schema (oneOf). Found none valid");
-            merge(c, &best);
+            field_errors_append(c->errs, &best);
         } else if (n > 1) {
             general(c, str_c(TEXT(c,
                                   "must validate one and only one schema (oneOf). Found %zu "
@@ -210,7 +201,7 @@ static void check_combinations(struct check *c, const struct structural *s, cons
     for (size_t i = 0; i < s->all_of_count; i++) {
         struct field_errors faults;
         failed += try(c, &s->all_of[i], j, &faults) != 0;
-        merge(c, &faults);
+        field_errors_append(c->errs, &faults);
     }
     if (failed != 0)
         general(c, failed == s->all_of_count

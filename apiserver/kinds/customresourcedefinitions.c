@@ -10,6 +10,7 @@
 #include "apiserver/custom/definition.h"
 #include "apiserver/custom/names.h"
 #include "apiserver/kinds/crd.h"
+#include "apiserver/kinds/webhooks.h"
 #include "apiserver/validate.h"
 #include "lib/api/codec.h"
 #include "lib/api/jsonpath.h"
@@ -17,6 +18,7 @@
 #include "lib/base/arena.h"
 #include "lib/base/buf.h"
 #include "lib/base/error.h"
+#include "lib/net/pki.h"
 
 #define crd_t struct apiextensions_v1_custom_resource_definition
 #define spec_t struct apiextensions_v1_custom_resource_definition_spec
@@ -24,8 +26,7 @@
 #define names_t struct apiextensions_v1_custom_resource_definition_names
 
 #define FINALIZER "customresourcecleanup.apiextensions.k8s.io"
-#define APPROVED "api-approved.kubernetes.io"
-#define APPROVED_WHY "see https://github.com/kubernetes/enhancements/pull/1111"
+#define SELECTABLE_MAX 8 /* Fields of a version. */
 
 /* --- defaults and bookkeeping ------------------------------------------------------- */
 static struct str lower(struct arena *a, struct str s)
@@ -325,45 +326,110 @@ static void check_columns(struct field_errors *errs, const struct field_path *pa
         if (c->format.len != 0 && !is_one_of(c->format, formats))
             field_invalid(errs, PATH(p, "format"), c->format, "must be one of %s", formats);
         if (c->json_path.len == 0)
-            field_required(errs, PATH(p, "jsonPath"), NULL);
+            field_required(errs, PATH(p, "JSONPath"), NULL);
         else
-            (void)check_path(errs, PATH(p, "jsonPath"), c->json_path);
+            (void)check_path(errs, PATH(p, "JSONPath"), c->json_path);
     }
 }
 
-static void check_selectable(struct field_errors *errs, const struct field_path *path,
-                             const version_t *v)
+static bool can_select(const struct apiextensions_v1_json_schema_props *p)
 {
+    return str_eqc(p->type, "string") || str_eqc(p->type, "integer") || str_eqc(p->type, "boolean");
+}
+
+/* many: there may be more than so many, as there were before. */
+static void check_selectable(struct field_errors *errs, const struct field_path *path,
+                             const version_t *v, bool many)
+{
+    struct str *seen = ARENA_ARRAY(errs->arena, struct str, v->selectable_fields_count + 1);
+    size_t count = 0;
     for (size_t i = 0; i < v->selectable_fields_count; i++) {
-        struct str s = v->selectable_fields[i].json_path;
+        struct str s = v->selectable_fields[i].json_path, canonical, why;
         const struct field_path *p = PATH(PATH_INDEX(path, i), "jsonPath");
         if (s.len == 0) {
             field_required(errs, p, NULL);
             continue;
         }
-        if (!check_path(errs, p, s))
+        const struct apiextensions_v1_json_schema_props *found =
+            crd_field_path(errs->arena, v->schema->open_apiv3_schema, s, false, &canonical, &why);
+        if (found == NULL) {
+            field_invalid(errs, p, s, "is an invalid path: " STR_FMT, STR_ARG(why));
             continue;
-        for (size_t j = 0; j < i; j++)
-            if (str_eq(v->selectable_fields[j].json_path, s)) {
-                field_duplicate(errs, p, s);
-                break;
-            }
-        crd_check_selectable(errs, p, v->schema, s);
+        }
+        if (str_eqc(canonical, "metadata") || str_has_prefix(canonical, STR("metadata.")))
+            field_invalid(errs, p, s, "must not point to fields in metadata");
+        if (!can_select(found))
+            field_invalid(errs, p, s,
+                          "must point to a field of type string, boolean or integer. Enum string "
+                          "fields and strings with formats are allowed.");
+        bool known = false;
+        for (size_t j = 0; j < count; j++)
+            known |= str_eq(seen[j], canonical);
+        if (known)
+            field_duplicate(errs, p, s);
+        else
+            seen[count++] = canonical;
     }
+    if (count > SELECTABLE_MAX && !many)
+        field_too_many(errs, path, (int64_t)count, SELECTABLE_MAX);
+}
+
+static void check_warning(struct field_errors *errs, const struct field_path *path,
+                          const version_t *v)
+{
+    const struct field_path *at = PATH(path, "deprecationWarning");
+    struct str text = v->deprecation_warning;
+    if (!v->has_deprecation_warning)
+        return;
+    if (!v->deprecated) {
+        field_invalid(errs, at, text, "can only be set for deprecated versions");
+        return;
+    }
+    if (text.len > 256)
+        field_invalid(errs, at, text, "must be <= 256 characters long");
+    if (text.len == 0)
+        field_invalid(errs, at, text, "must not be an empty string");
+    for (size_t i = 0; i < text.len; i++)
+        if ((unsigned char)text.data[i] < 0x20 || text.data[i] == 0x7f) {
+            field_invalid(errs, at, text,
+                          "must only contain printable UTF-8 characters; non-printable character "
+                          "found at index %zu",
+                          i);
+            break;
+        }
+}
+
+/* The same version as it was; NULL: there was none. */
+static const version_t *version_before(const crd_t *old, struct str name)
+{
+    for (size_t i = 0; old != NULL && i < old->spec.versions_count; i++)
+        if (str_eq(old->spec.versions[i].name, name))
+            return &old->spec.versions[i];
+    return NULL;
+}
+
+static bool was_stored(const crd_t *old, const version_t *v)
+{
+    const version_t *before = version_before(old, v->name);
+    return before != NULL &&
+           same_ptr(&apiextensions_v1_custom_resource_validation_msg, v->schema, before->schema);
+}
+
+static bool had_many(const crd_t *old, const version_t *v)
+{
+    const version_t *before = version_before(old, v->name);
+    return before != NULL && before->selectable_fields_count > SELECTABLE_MAX &&
+           same_fields(v, before);
 }
 
 static void check_version(struct field_errors *errs, const struct field_path *path,
-                          const version_t *v, const struct hoisted *h)
+                          const version_t *v, const struct hoisted *h, const crd_t *old)
 {
-    if (v->has_deprecation_warning && !v->deprecated)
-        field_invalid(errs, PATH(path, "deprecationWarning"), v->deprecation_warning,
-                      "can only be set for deprecated versions");
-    if (v->deprecation_warning.len > 256)
-        field_invalid(errs, PATH(path, "deprecationWarning"), v->deprecation_warning,
-                      "must be <= 256 characters long");
+    check_warning(errs, path, v);
     if (!h->schema)
         crd_check_schema(errs, PATH(PATH(path, "schema"), "openAPIV3Schema"), v->schema,
-                         v->subresources != NULL && v->subresources->status != NULL);
+                         v->subresources != NULL && v->subresources->status != NULL,
+                         was_stored(old, v));
     if (!h->subresources)
         check_subresources(errs, PATH(path, "subresources"), v->subresources);
     if (!h->columns)
@@ -371,42 +437,125 @@ static void check_version(struct field_errors *errs, const struct field_path *pa
     if (h->fields || v->selectable_fields_count == 0)
         return;
     /* The schema has moved to the top, and so it is missing here. */
-    if (h->schema)
+    if (h->schema || v->schema == NULL || v->schema->open_apiv3_schema == NULL)
         field_invalid(errs, PATH(path, "selectableFields"), STR(""),
                       "may only be set when `version.schema.openAPIV3Schema` is not included");
     else
-        check_selectable(errs, PATH(path, "selectableFields"), v);
+        check_selectable(errs, PATH(path, "selectableFields"), v, had_many(old, v));
 }
 
 /* --- the spec -------------------------------------------------------------------------------- */
-static void check_conversion(struct field_errors *errs, const struct field_path *path,
-                             const struct apiextensions_v1_custom_resource_conversion *c)
+static void check_review_versions(struct field_errors *errs, const struct field_path *path,
+                                  const struct str *list, size_t count)
 {
-    static const char *const strategies[] = {"None", "Webhook", NULL};
-    if (c == NULL)
-        return;
-    if (c->strategy.len == 0)
-        field_required(errs, PATH(path, "strategy"), NULL);
-    else if (!str_eqc(c->strategy, "None") && !str_eqc(c->strategy, "Webhook"))
-        field_not_supported(errs, PATH(path, "strategy"), c->strategy, strategies);
-    const struct apiextensions_v1_webhook_client_config *w =
-        c->webhook != NULL ? c->webhook->client_config : NULL;
-    const struct field_path *p = PATH(path, "webhookClientConfig");
-    if (!str_eqc(c->strategy, "Webhook")) {
-        if (w != NULL)
-            field_forbidden(errs, p, "should not be set when strategy is not set to Webhook");
+    bool known = false;
+    if (count == 0) {
+        field_required(errs, path, NULL);
         return;
     }
-    if (w == NULL)
-        field_required(errs, p, "required when strategy is set to Webhook");
-    else if ((w->url.len != 0) == (w->service != NULL))
-        field_required(errs, p, "exactly one of url or service is required");
-    if (c->webhook == NULL || c->webhook->conversion_review_versions_count == 0)
-        field_required(errs, PATH(path, "conversionReviewVersions"), NULL);
+    for (size_t i = 0; i < count; i++) {
+        bool again = false;
+        for (size_t j = 0; j < i; j++)
+            again |= str_eq(list[j], list[i]);
+        if (again) {
+            field_invalid(errs, PATH_INDEX(path, i), list[i], "duplicate version");
+            continue;
+        }
+        struct api_faults f = api_check_dns1035_label(list[i]);
+        for (size_t j = 0; j < f.count; j++)
+            field_invalid(errs, PATH_INDEX(path, i), list[i], "%s", f.items[j]);
+        known |= str_eqc(list[i], "v1") || str_eqc(list[i], "v1beta1");
+    }
+    if (!known)
+        field_invalid_raw(errs, path, field_strings_render(errs->arena, list, count),
+                          "must include at least one of v1, v1beta1");
+}
+
+static void check_client(struct field_errors *errs, const struct field_path *path,
+                         const struct apiextensions_v1_webhook_client_config *w)
+{
+    const struct field_path *service = PATH(path, "service");
+    if (w->has_url == (w->service != NULL)) {
+        field_required(errs, path, "exactly one of url or service is required");
+    } else if (w->has_url) {
+        webhooks_check_url(errs, PATH(path, "url"), w->url);
+    } else {
+        /* Upstream mixes these two up. */
+        if (w->service->namespace.len == 0)
+            field_required(errs, PATH(service, "name"), NULL);
+        if (w->service->name.len == 0)
+            field_required(errs, PATH(service, "namespace"), NULL);
+        if (w->service->port < 1 || w->service->port > 65535)
+            field_invalid_int(errs, PATH(service, "port"), w->service->port,
+                              "port is not valid: must be between 1 and 65535, inclusive");
+        if (w->service->has_path)
+            webhooks_check_path(errs, PATH(service, "path"), w->service->path);
+    }
+}
+
+static bool is_bundle(struct str pem)
+{
+    struct pki_cert *cert;
+    if (pki_cert_parse(pem, &cert, NULL) != 0)
+        return false;
+    pki_cert_unref(cert);
+    return true;
+}
+
+static const struct apiextensions_v1_webhook_client_config *client_of(const crd_t *c)
+{
+    return c != NULL && c->spec.conversion != NULL && c->spec.conversion->webhook != NULL
+               ? c->spec.conversion->webhook->client_config
+               : NULL;
+}
+
+/* Whoever has a good bundle and serves may not lose it. */
+static bool may_break_bundle(const crd_t *old)
+{
+    if (old == NULL || !custom_condition(old, "Established"))
+        return true;
+    const struct apiextensions_v1_webhook_client_config *w = client_of(old);
+    return w != NULL && w->ca_bundle.len != 0 && !is_bundle(w->ca_bundle);
+}
+
+static void check_conversion(struct field_errors *errs, const struct field_path *path,
+                             const crd_t *c, const crd_t *old)
+{
+    static const char *const strategies[] = {"None", "Webhook", NULL};
+    const struct apiextensions_v1_custom_resource_conversion *v = c->spec.conversion;
+    const struct apiextensions_v1_webhook_client_config *w = client_of(c);
+    const struct field_path *client = PATH(path, "webhookClientConfig"),
+                            *versions = PATH(path, "conversionReviewVersions");
+    if (v == NULL)
+        return;
+    if (v->strategy.len == 0)
+        field_required(errs, PATH(path, "strategy"), NULL);
+    else if (!str_eqc(v->strategy, "None") && !str_eqc(v->strategy, "Webhook"))
+        field_not_supported(errs, PATH(path, "strategy"), v->strategy, strategies);
+    size_t count = v->webhook != NULL ? v->webhook->conversion_review_versions_count : 0;
+    if (!str_eqc(v->strategy, "Webhook")) {
+        static const char why[] = "should not be set when strategy is not set to Webhook";
+        if (w != NULL)
+            field_forbidden(errs, client, why);
+        if (count != 0)
+            field_forbidden(errs, versions, why);
+        return;
+    }
+    if (w == NULL) {
+        field_required(errs, client, "required when strategy is set to Webhook");
+    } else {
+        check_client(errs, client, w);
+        if (w->ca_bundle.len != 0 && !may_break_bundle(old) && !is_bundle(w->ca_bundle))
+            field_invalid_raw(errs, PATH(client, "caBundle"), STR("<omitted>"),
+                              "unable to load root certificates: unable to parse bytes as PEM "
+                              "block");
+    }
+    check_review_versions(errs, versions,
+                          count != 0 ? v->webhook->conversion_review_versions : NULL, count);
 }
 
 static void check_versions(struct field_errors *errs, const struct field_path *path,
-                           const spec_t *s, const struct hoisted *h)
+                           const spec_t *s, const struct hoisted *h, const crd_t *old)
 {
     size_t storage = 0;
     bool unique = true;
@@ -419,7 +568,7 @@ static void check_versions(struct field_errors *errs, const struct field_path *p
             unique = unique && !str_eq(s->versions[j].name, v->name);
         if (f.count != 0)
             field_faults(errs, PATH(p, "name"), v->name, f);
-        check_version(errs, p, v, h);
+        check_version(errs, p, v, h, old);
     }
     if (!unique)
         field_invalid_raw(errs, path, show_versions(errs->arena, s, h),
@@ -429,13 +578,26 @@ static void check_versions(struct field_errors *errs, const struct field_path *p
                           "must have exactly one version marked as storage version");
 }
 
+/* Those that all versions have, and a schema that is alike as well. */
+static void check_top_selectable(struct field_errors *errs, const struct field_path *path,
+                                 const version_t *v, const struct hoisted *h, bool many)
+{
+    if (v->selectable_fields_count == 0)
+        return;
+    if (!h->schema || v->schema == NULL || v->schema->open_apiv3_schema == NULL)
+        field_invalid(errs, path, STR(""), "may only be set when validations.schema is included");
+    else
+        check_selectable(errs, path, v, many);
+}
+
 static bool has_schema(const version_t *v)
 {
     return v->schema != NULL && v->schema->open_apiv3_schema != NULL;
 }
 
-static void check_spec(struct field_errors *errs, const spec_t *s)
+static void check_spec(struct field_errors *errs, const crd_t *c, const crd_t *old)
 {
+    const spec_t *s = &c->spec;
     static const char *const scopes[] = {"Cluster", "Namespaced", NULL};
     const struct field_path *path = PATH(PATH_ROOT, "spec");
     const struct hoisted h = hoist(s);
@@ -450,7 +612,7 @@ static void check_spec(struct field_errors *errs, const spec_t *s)
                 errs,
                 PATH(PATH(PATH_INDEX(PATH(path, "versions"), i), "schema"), "openAPIV3Schema"),
                 NULL);
-    check_versions(errs, PATH(path, "versions"), s, &h);
+    check_versions(errs, PATH(path, "versions"), s, &h, old);
     require_names(errs, PATH(path, "names"), &s->names);
     check_names(errs, PATH(path, "names"), &s->names);
     if (s->versions_count != 0) {
@@ -461,15 +623,15 @@ static void check_spec(struct field_errors *errs, const spec_t *s)
                 s->versions[i].subresources != NULL && s->versions[i].subresources->status != NULL;
         if (h.schema)
             crd_check_schema(errs, PATH(PATH(path, "validation"), "openAPIV3Schema"), v->schema,
-                             status);
+                             status, was_stored(old, v));
         if (h.subresources)
             check_subresources(errs, PATH(path, "subresources"), v->subresources);
         if (h.columns)
             check_columns(errs, path, v);
         if (h.fields)
-            check_selectable(errs, PATH(path, "selectableFields"), v);
+            check_top_selectable(errs, PATH(path, "selectableFields"), v, &h, had_many(old, v));
     }
-    check_conversion(errs, PATH(path, "conversion"), s->conversion);
+    check_conversion(errs, PATH(path, "conversion"), c, old);
 }
 
 static void check_stored(struct field_errors *errs, const crd_t *c)
@@ -505,37 +667,24 @@ static void check_stored(struct field_errors *errs, const crd_t *c)
                           "must have the storage version " STR_FMT, STR_ARG(storage));
 }
 
-static bool is_protected(struct str group)
-{
-    return str_has_suffix(group, STR(".k8s.io")) || str_has_suffix(group, STR(".kubernetes.io")) ||
-           str_eqc(group, "k8s.io") || str_eqc(group, "kubernetes.io");
-}
-
-static bool is_approved(const crd_t *c, const struct str **ret)
-{
-    *ret = api_str_map_get(c->metadata.annotations, c->metadata.annotations_count, STR(APPROVED));
-    if (!is_protected(c->spec.group))
-        return true;
-    return *ret != NULL &&
-           (str_has_prefix(**ret, STR("unapproved")) || str_find_str(**ret, STR("://")) > 0);
-}
-
 static void check_approval(struct field_errors *errs, const crd_t *c, const crd_t *old)
 {
-    const struct str *value, *before;
     const struct field_path *path =
-        PATH_KEY(PATH(PATH(PATH_ROOT, "metadata"), "annotations"), STR(APPROVED));
-    if (is_approved(c, &value) || (old != NULL && !is_approved(old, &before)))
+        PATH_KEY(PATH(PATH(PATH_ROOT, "metadata"), "annotations"), STR(CUSTOM_APPROVED));
+    struct str why, ignored;
+    if (!custom_group_protected(c->spec.group))
         return;
-    if (value == NULL || value->len == 0)
-        field_required(errs, path,
-                       "protected groups must have approval annotation \"" APPROVED
-                       "\", " APPROVED_WHY);
-    else
-        field_invalid(
-            errs, path, *value,
-            "protected groups must have approval annotation \"" APPROVED
-            "\" with either a URL or a reason starting with \"unapproved\", " APPROVED_WHY);
+    enum custom_approval state = custom_approval_of(errs->arena, c, &why);
+    /* Who does not touch it is not asked about it. */
+    if (old != NULL && custom_approval_of(errs->arena, old, &ignored) == state)
+        return;
+    if (state == APPROVAL_MISSING)
+        field_required(errs, path, STR_FMT, STR_ARG(why));
+    else if (state == APPROVAL_INVALID)
+        field_invalid(errs, path,
+                      *api_str_map_get(c->metadata.annotations, c->metadata.annotations_count,
+                                       STR(CUSTOM_APPROVED)),
+                      STR_FMT, STR_ARG(why));
 }
 
 static void check_preserving(struct field_errors *errs, const crd_t *c)
@@ -548,12 +697,7 @@ static void check_preserving(struct field_errors *errs, const crd_t *c)
 
 static void validate_all(const crd_t *c, const crd_t *old, struct field_errors *errs)
 {
-    struct str wanted = arena_printf(errs->arena, STR_FMT "." STR_FMT,
-                                     STR_ARG(c->spec.names.plural), STR_ARG(c->spec.group));
-    if (!str_eq(c->metadata.name, wanted))
-        field_invalid(errs, PATH(PATH(PATH_ROOT, "metadata"), "name"), c->metadata.name,
-                      "must be spec.names.plural+\".\"+spec.group");
-    check_spec(errs, &c->spec);
+    check_spec(errs, c, old);
     check_names(errs, PATH(PATH(PATH_ROOT, "status"), "acceptedNames"), &c->status.accepted_names);
     check_stored(errs, c);
     check_approval(errs, c, old);
@@ -563,7 +707,13 @@ static void validate_all(const crd_t *c, const crd_t *old, struct field_errors *
 static void validate_create(const struct kind_ctx *ctx, const void *obj, struct field_errors *errs)
 {
     UNUSED(ctx);
-    validate_all(obj, NULL, errs);
+    const crd_t *c = obj;
+    struct str wanted = arena_printf(errs->arena, STR_FMT "." STR_FMT,
+                                     STR_ARG(c->spec.names.plural), STR_ARG(c->spec.group));
+    if (!str_eq(c->metadata.name, wanted))
+        field_invalid(errs, PATH(PATH(PATH_ROOT, "metadata"), "name"), c->metadata.name,
+                      "must be spec.names.plural+\".\"+spec.group");
+    validate_all(c, NULL, errs);
 }
 
 static void validate_update(const struct kind_ctx *ctx, const void *obj, const void *old,

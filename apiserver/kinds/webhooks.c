@@ -121,7 +121,7 @@ static void check_rule(struct field_errors *errs, const struct field_path *at,
 /* --- clients
  * -------------------------------------------------------------------------------------- */
 
-static void check_url(struct field_errors *errs, const struct field_path *path, struct str url)
+void webhooks_check_url(struct field_errors *errs, const struct field_path *path, struct str url)
 {
     static const char form[] = "desired format: https://host[/path]";
     ptrdiff_t colon = str_find_str(url, STR("://"));
@@ -142,6 +142,28 @@ static void check_url(struct field_errors *errs, const struct field_path *path, 
                       "query parameters are not permitted in the URL");
 }
 
+void webhooks_check_path(struct field_errors *errs, const struct field_path *path, struct str given)
+{
+    if (given.len == 0 || str_eqc(given, "/"))
+        return;
+    if (str_eqc(given, "//")) {
+        field_invalid(errs, path, given, "segment[0] may not be empty");
+        return;
+    }
+    if (given.data[0] != '/')
+        field_invalid(errs, path, given, "must start with a '/'");
+    struct str rest = str_sub(given, 1, given.len - (given.data[given.len - 1] == '/')), step;
+    bool more = true;
+    for (unsigned i = 0; more; i++) {
+        more = str_cut(rest, '/', &step, &rest);
+        if (step.len == 0)
+            field_invalid(errs, path, given, "segment[%u] may not be empty", i);
+        struct api_faults f = api_check_dns_subdomain(step);
+        for (size_t k = 0; step.len != 0 && k < f.count; k++)
+            field_invalid(errs, path, given, "segment[%u]: %s", i, f.items[k]);
+    }
+}
+
 static void check_client(struct field_errors *errs, const struct field_path *path,
                          const struct admissionregistration_v1_webhook_client_config *c)
 {
@@ -152,7 +174,7 @@ static void check_client(struct field_errors *errs, const struct field_path *pat
         return;
     }
     if (c->has_url) {
-        check_url(errs, PATH(path, "url"), c->url);
+        webhooks_check_url(errs, PATH(path, "url"), c->url);
         return;
     }
     if (str_empty(s->name))
@@ -162,8 +184,8 @@ static void check_client(struct field_errors *errs, const struct field_path *pat
     if (s->has_port && (s->port < 1 || s->port > 65535))
         field_invalid_int(errs, PATH(service, "port"), s->port,
                           "port is not valid: must be between 1 and 65535, inclusive");
-    if (s->has_path && !str_has_prefix(s->path, STR("/")))
-        field_invalid(errs, PATH(service, "path"), s->path, "must start with a '/'");
+    if (s->has_path)
+        webhooks_check_path(errs, PATH(service, "path"), s->path);
 }
 
 /* --- webhooks

@@ -62,6 +62,10 @@ struct webhook_view {
                            NULL})
 
 void webhooks_defaults(struct arena *a, const struct webhook_view *w, size_t count);
+/* Of client configurations in any group; path may be the path of a Service. */
+void webhooks_check_url(struct field_errors *errs, const struct field_path *path, struct str url);
+void webhooks_check_path(struct field_errors *errs, const struct field_path *path,
+                         struct str given);
 void webhooks_validate(struct field_errors *errs, const struct webhook_view *w, size_t count);
 /* Of the lists as they are: m is the message of one. */
 bool webhooks_equal(const struct api_msg *m, const void *x, size_t x_count, const void *y,

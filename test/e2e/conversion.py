@@ -48,7 +48,8 @@ class Api:
             with self.open(*args, **more) as f:
                 return f.status, json.load(f)
         except urllib.error.HTTPError as e:
-            return e.code, json.load(e)
+            text = e.read().decode()
+            return e.code, json.loads(text) if text[:1] == "{" else {"message": text}
 
     def text(self, path):
         with self.open("GET", path, accept="*/*") as f:
@@ -323,7 +324,8 @@ def faults(api, hooks):
     broken["metadata"]["resourceVersion"] = api.call("GET", DEFINITIONS + "/" + NAME)[1]["metadata"]["resourceVersion"]
     broken["spec"]["conversion"]["webhook"]["clientConfig"] = {
         "caBundle": hooks.ca, "service": {"namespace": "default", "name": "hook", "path": "/x"}}
-    api.call("PUT", DEFINITIONS + "/" + NAME, broken)
+    code, body = api.call("PUT", DEFINITIONS + "/" + NAME, broken)
+    ok("a webhook by service", code == 200, body)
     code, body = eventually(lambda: (lambda r: r if r[0] == 500 else None)(api.call("GET", path("v3", "f", "f"))))
     ok("a service that is missing", body["message"] == "conversion webhook for example.com/v1, Kind=Link failed: "
        'Post "https://hook.default.svc:443/x?timeout=30s": service "hook" not found', body)

@@ -71,6 +71,9 @@ struct cel_type {
     enum cel_list_type list_type;
     const struct str *list_keys;
     size_t list_key_count;
+    /* How large values may become, for cel_program_cost(): items, entries or
+     * bytes; and how short their JSON is at least. */
+    uint64_t size_max, json_bytes_min;
 };
 
 extern const struct cel_type cel_dyn, cel_null, cel_bool, cel_int, cel_uint, cel_double, cel_string,
@@ -150,6 +153,9 @@ int cel_compile(struct arena *a, const struct cel_env *env, struct str text,
 const struct cel_type *cel_program_type(const struct cel_program *p);
 /* Whether it looks at variable index of env (oldSelf makes a transition rule). */
 bool cel_program_uses(const struct cel_program *p, size_t var_index);
+/* What an evaluation costs at most, as Kubernetes estimates it from the types of
+ * the variables, which all are of type root, made by cel_schema_sized_type(). */
+uint64_t cel_program_cost(const struct cel_program *p, const struct cel_type *root);
 struct str cel_type_text(struct arena *a, const struct cel_type *t); /* "list(string)" */
 
 /* vars stand in the order of env's. What it cost is taken from *cost_left,
@@ -184,5 +190,9 @@ bool cel_is_identifier(struct str s); /* And no reserved word. */
  * whole object, which has apiVersion, kind, metadata.name and
  * metadata.generateName whatever the schema says. NULL: rules cannot look at it. */
 const struct cel_type *cel_schema_type(struct arena *a, const struct json *schema, bool root);
+/* The same with sizes, which take memory. */
+const struct cel_type *cel_schema_sized_type(struct arena *a, const struct json *schema, bool root);
+/* How often a value can stand in one request that is so short at least. */
+#define CEL_REQUEST_BYTES_MAX (3u << 20)
 
 #endif

@@ -51,7 +51,12 @@ bool cel_escape(struct arena *a, struct str property, struct str *ret)
 }
 
 /* --- types --------------------------------------------------------------------------------- */
-static const struct cel_type *schema_type(struct arena *a, const struct json *s, bool resource,
+struct builder {
+    struct arena *arena;
+    bool sized;
+};
+
+static const struct cel_type *schema_type(struct builder *b, const struct json *s, bool resource,
                                           unsigned depth);
 
 static int by_name(const void *x, const void *y)
@@ -60,81 +65,140 @@ static int by_name(const void *x, const void *y)
     return str_cmp(a->name, b->name);
 }
 
-static void add_field(struct arena *a, struct cel_type *t, size_t *cap, const char *name,
-                      const struct cel_type *type)
+/* One of its own for a value that has a size. */
+static const struct cel_type *sized(struct builder *b, const struct cel_type *t, uint64_t size_max,
+                                    uint64_t json_bytes_min)
 {
-    for (size_t i = 0; i < t->field_count; i++)
-        if (str_eqc(t->fields[i].json, name))
-            return;
+    if (!b->sized)
+        return t;
+    struct cel_type *own = arena_memdup(b->arena, t, sizeof(*t));
+    own->size_max = size_max;
+    own->json_bytes_min = json_bytes_min;
+    return own;
+}
+
+/* A limit of the schema; negative ones allow nothing. */
+static uint64_t limit_of(const struct json *s, const char *name, uint64_t otherwise)
+{
+    const struct json *j = json_getc(s, name);
+    if (j == NULL || j->type != JSON_INT)
+        return otherwise;
+    return j->integer > 0 ? (uint64_t)j->integer : 0;
+}
+
+static void add_field(struct builder *b, struct cel_type *t, size_t *cap, struct str name,
+                      struct str json, const struct cel_type *type)
+{
     struct cel_field *fields =
-        arena_grow(a, (void *)(uintptr_t)t->fields, t->field_count, cap, sizeof(*fields));
-    fields[t->field_count++] = (struct cel_field){str_of(name), str_of(name), type};
+        arena_grow(b->arena, (void *)(uintptr_t)t->fields, t->field_count, cap, sizeof(*fields));
+    fields[t->field_count++] = (struct cel_field){name, json, type};
     t->fields = fields;
 }
 
-static const struct cel_type *meta_type(struct arena *a)
+#define TEXT_BYTES_MAX (CEL_REQUEST_BYTES_MAX - 2) /* Without the quotes. */
+
+static const struct cel_type *meta_type(struct builder *b)
 {
-    struct cel_type *t = ARENA_NEW(a, struct cel_type);
+    struct cel_type *t = ARENA_NEW(b->arena, struct cel_type);
+    const struct cel_type *text = sized(b, &cel_string, TEXT_BYTES_MAX, 2);
     size_t cap = 0;
     t->kind = CEL_OBJECT;
     t->name = STR("object");
-    add_field(a, t, &cap, "generateName", &cel_string);
-    add_field(a, t, &cap, "name", &cel_string);
+    t->json_bytes_min = 2;
+    add_field(b, t, &cap, STR("generateName"), STR("generateName"), text);
+    add_field(b, t, &cap, STR("name"), STR("name"), text);
     return t;
 }
 
-static const struct cel_type *object_type(struct arena *a, const struct json *s, bool resource,
+static bool is_string(const struct json *s, const char *name)
+{
+    return str_eqc(json_get_str(json_getc(json_getc(s, "properties"), name), "type"), "string");
+}
+
+/* Then the schema's own words on metadata count. */
+static bool says_all(const struct json *s)
+{
+    const struct json *meta = json_getc(json_getc(s, "properties"), "metadata");
+    return is_string(s, "kind") && is_string(s, "apiVersion") &&
+           str_eqc(json_get_str(meta, "type"), "object") && is_string(meta, "name") &&
+           is_string(meta, "generateName");
+}
+
+static bool is_required(const struct json *s, struct str name)
+{
+    const struct json *list = json_getc(s, "required");
+    for (size_t i = 0; list != NULL && list->type == JSON_ARRAY && i < list->array.count; i++)
+        if (list->array.items[i]->type == JSON_STRING && str_eq(list->array.items[i]->string, name))
+            return true;
+    return false;
+}
+
+static bool is_meta(struct str name)
+{
+    return str_eqc(name, "kind") || str_eqc(name, "apiVersion") || str_eqc(name, "metadata");
+}
+
+static void add_member(struct builder *b, struct cel_type *t, size_t *cap, const struct json *s,
+                       struct str key, const struct json *schema, const struct cel_type *type)
+{
+    struct str name;
+    if (type == NULL)
+        return;
+    if (cel_escape(b->arena, key, &name))
+        add_field(b, t, cap, name, key, type);
+    if (b->sized && is_required(s, key) && (schema == NULL || json_getc(schema, "default") == NULL))
+        t->json_bytes_min += key.len + type->json_bytes_min + 4;
+}
+
+static const struct cel_type *object_type(struct builder *b, const struct json *s, bool resource,
                                           unsigned depth)
 {
     const struct json *props = json_getc(s, "properties");
-    struct cel_type *t = ARENA_NEW(a, struct cel_type);
+    struct cel_type *t = ARENA_NEW(b->arena, struct cel_type);
+    bool adds_meta = resource && !says_all(s);
     size_t cap = 0;
     t->kind = CEL_OBJECT;
     t->name = STR("object");
+    t->json_bytes_min = 2;
     for (size_t i = 0; props != NULL && props->type == JSON_OBJECT && i < props->object.count;
          i++) {
         const struct json_member *m = &props->object.members[i];
-        struct str name;
-        const struct cel_type *type = resource && str_eqc(m->key, "metadata")
-                                          ? meta_type(a)
-                                          : schema_type(a, m->value, false, depth + 1);
-        if (type == NULL || !cel_escape(a, m->key, &name))
-            continue;
-        struct cel_field *fields =
-            arena_grow(a, (void *)(uintptr_t)t->fields, t->field_count, &cap, sizeof(*fields));
-        fields[t->field_count++] = (struct cel_field){name, m->key, type};
-        t->fields = fields;
+        if (!adds_meta || !is_meta(m->key))
+            add_member(b, t, &cap, s, m->key, m->value, schema_type(b, m->value, false, depth + 1));
     }
-    if (resource) {
-        add_field(a, t, &cap, "apiVersion", &cel_string);
-        add_field(a, t, &cap, "kind", &cel_string);
-        add_field(a, t, &cap, "metadata", meta_type(a));
+    if (adds_meta) {
+        const struct cel_type *text = sized(b, &cel_string, TEXT_BYTES_MAX, 2);
+        add_member(b, t, &cap, s, STR("apiVersion"), NULL, text);
+        add_member(b, t, &cap, s, STR("kind"), NULL, text);
+        add_member(b, t, &cap, s, STR("metadata"), NULL, meta_type(b));
     }
     if (t->field_count > 1)
         qsort((void *)(uintptr_t)t->fields, t->field_count, sizeof(struct cel_field), by_name);
     return t;
 }
 
-static const struct cel_type *list_type(struct arena *a, const struct json *s, unsigned depth)
+static const struct cel_type *list_type(struct builder *b, const struct json *s, unsigned depth)
 {
     const struct json *items = json_getc(s, "items"),
                       *keys = json_getc(s, "x-kubernetes-list-map-keys");
-    const struct cel_type *elem = items != NULL ? schema_type(a, items, false, depth + 1) : NULL;
+    const struct cel_type *elem = items != NULL ? schema_type(b, items, false, depth + 1) : NULL;
     struct str kind = json_get_str(s, "x-kubernetes-list-type");
     if (elem == NULL)
         return NULL;
-    struct cel_type *t = ARENA_NEW(a, struct cel_type);
+    struct cel_type *t = ARENA_NEW(b->arena, struct cel_type);
     t->kind = CEL_LIST;
     t->elem = elem;
+    t->json_bytes_min = 2;
+    t->size_max = limit_of(s, "maxItems", (CEL_REQUEST_BYTES_MAX - 2) / (elem->json_bytes_min + 1));
     t->list_type = str_eqc(kind, "set")   ? CEL_LIST_SET
                    : str_eqc(kind, "map") ? CEL_LIST_MAP
                                           : CEL_LIST_ATOMIC;
     if (t->list_type == CEL_LIST_MAP && keys != NULL && keys->type == JSON_ARRAY) {
-        struct str *names = ARENA_ARRAY(a, struct str, keys->array.count);
+        struct str *names = ARENA_ARRAY(b->arena, struct str, keys->array.count);
         for (size_t i = 0; i < keys->array.count; i++) {
             struct str key =
                 keys->array.items[i]->type == JSON_STRING ? keys->array.items[i]->string : STR_NULL;
-            if (!cel_escape(a, key, &names[i]))
+            if (!cel_escape(b->arena, key, &names[i]))
                 names[i] = key;
         }
         t->list_keys = names;
@@ -143,49 +207,89 @@ static const struct cel_type *list_type(struct arena *a, const struct json *s, u
     return t;
 }
 
-static const struct cel_type *string_type(const struct json *s)
+static const struct cel_type *map_type(struct builder *b, const struct json *s,
+                                       const struct json *extra, unsigned depth)
 {
-    struct str f = json_get_str(s, "format");
-    return str_eqc(f, "byte")                              ? &cel_bytes
-           : str_eqc(f, "date") || str_eqc(f, "date-time") ? &cel_timestamp
-           : str_eqc(f, "duration")                        ? &cel_duration
-                                                           : &cel_string;
+    const struct cel_type *elem = schema_type(b, extra, false, depth + 1);
+    if (elem == NULL)
+        return NULL;
+    struct cel_type *t = ARENA_NEW(b->arena, struct cel_type);
+    t->kind = CEL_MAP;
+    t->key = &cel_string;
+    t->elem = elem;
+    t->json_bytes_min = 2;
+    t->size_max =
+        limit_of(s, "maxProperties", (CEL_REQUEST_BYTES_MAX - 2) / (elem->json_bytes_min + 6));
+    return t;
 }
 
-static const struct cel_type *schema_type(struct arena *a, const struct json *s, bool resource,
+/* The longest of the values that there may be. */
+static uint64_t enum_bytes(const struct json *values)
+{
+    uint64_t max = 0;
+    for (size_t i = 0; i < values->array.count; i++)
+        if (values->array.items[i]->type == JSON_STRING)
+            max = MAX_OF(max, (uint64_t)values->array.items[i]->string.len);
+    return max;
+}
+
+static const struct cel_type *string_type(struct builder *b, const struct json *s)
+{
+    struct str f = json_get_str(s, "format");
+    const struct json *values = json_getc(s, "enum");
+    if (str_eqc(f, "byte"))
+        return sized(b, &cel_bytes, limit_of(s, "maxLength", TEXT_BYTES_MAX), 2);
+    if (str_eqc(f, "date"))
+        return sized(b, &cel_timestamp, 12, 12);
+    if (str_eqc(f, "date-time"))
+        return sized(b, &cel_timestamp, 32, 21);
+    if (str_eqc(f, "duration"))
+        return sized(b, &cel_duration, 32, 3);
+    uint64_t max = TEXT_BYTES_MAX;
+    if (json_getc(s, "maxLength") != NULL)
+        max = limit_of(s, "maxLength", 0) * 4; /* A character has up to four bytes. */
+    else if (values != NULL && values->type == JSON_ARRAY && values->array.count != 0)
+        max = enum_bytes(values);
+    return sized(b, &cel_string, max, 2);
+}
+
+static const struct cel_type *schema_type(struct builder *b, const struct json *s, bool resource,
                                           unsigned depth)
 {
     if (depth > SCHEMA_DEPTH_MAX || s->type != JSON_OBJECT)
         return NULL;
     if (json_get_bool(s, "x-kubernetes-int-or-string", false))
-        return &cel_dyn;
+        return sized(b, &cel_dyn,
+                     json_getc(s, "maxLength") != NULL ? limit_of(s, "maxLength", 0) * 4
+                                                       : TEXT_BYTES_MAX,
+                     1);
     struct str type = json_get_str(s, "type");
     resource |= json_get_bool(s, "x-kubernetes-embedded-resource", false);
     const struct json *extra = json_getc(s, "additionalProperties");
     if (str_eqc(type, "array"))
-        return list_type(a, s, depth);
-    if (str_eqc(type, "object") || (resource && type.len == 0)) {
-        if (extra != NULL && extra->type == JSON_OBJECT && extra->object.count != 0) {
-            const struct cel_type *elem = schema_type(a, extra, false, depth + 1);
-            return elem != NULL ? cel_type_map(a, &cel_string, elem) : NULL;
-        }
-        if (extra != NULL && (extra->type == JSON_OBJECT || extra->boolean))
-            return &cel_map_dyn;
-        return object_type(a, s, resource, depth);
-    }
+        return list_type(b, s, depth);
+    if (str_eqc(type, "object"))
+        return extra != NULL && extra->type == JSON_OBJECT ? map_type(b, s, extra, depth)
+                                                           : object_type(b, s, resource, depth);
     if (str_eqc(type, "string"))
-        return string_type(s);
+        return string_type(b, s);
     if (str_eqc(type, "boolean"))
-        return &cel_bool;
+        return sized(b, &cel_bool, 0, 4);
     if (str_eqc(type, "integer"))
-        return &cel_int;
+        return sized(b, &cel_int, 0, 1);
     if (str_eqc(type, "number"))
-        return &cel_double;
-    /* Without a type nothing is known, and only that is kept can be looked at. */
-    return json_get_bool(s, "x-kubernetes-preserve-unknown-fields", false) ? &cel_dyn : NULL;
+        return sized(b, &cel_double, 0, 1);
+    return NULL; /* Nothing is known of what has no type. */
 }
 
 const struct cel_type *cel_schema_type(struct arena *a, const struct json *schema, bool root)
 {
-    return schema_type(a, schema, root, 0);
+    struct builder b = {.arena = a};
+    return schema_type(&b, schema, root, 0);
+}
+
+const struct cel_type *cel_schema_sized_type(struct arena *a, const struct json *schema, bool root)
+{
+    struct builder b = {.arena = a, .sized = true};
+    return schema_type(&b, schema, root, 0);
 }

@@ -41,7 +41,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         return 0;
     struct field_errors errs = {.arena = a};
     struct apiextensions_v1_custom_resource_validation v = {.open_apiv3_schema = p};
-    crd_check_schema(&errs, PATH(PATH_ROOT, "schema"), &v, true);
+    crd_check_schema(&errs, PATH(PATH_ROOT, "schema"), &v, true, false);
     if (structural_build(a, p, &s, NULL) != 0 || json_parse(a, rest, &j, NULL) != 0)
         return 0;
     struct api_warnings w = {0};
@@ -52,6 +52,6 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     custom_validate_lists(&errs, s, j);
     custom_validate_embedded(&errs, s, j);
     custom_rules_prepare(a, s, given);
-    custom_rules_check(&errs, s, j, j);
+    custom_rules_check(&errs, PATH_ROOT, s, j, j);
     return 0;
 }

@@ -60,7 +60,7 @@ static void expect(const char *schema_text, const char *object, const char *old,
     struct json *before = old != NULL ? parse(a, old) : NULL;
     custom_validate(&errs, s, parse(a, object), before);
     custom_validate_lists(&errs, s, parse(a, object));
-    custom_rules_check(&errs, s, parse(a, object), before);
+    custom_rules_check(&errs, PATH_ROOT, s, parse(a, object), before);
     struct str text = errs.count != 0 ? field_errors_text(a, &errs) : STR("");
     ck_assert_str_eq(str_c(arena_str(a, text)), wanted);
 }
@@ -179,7 +179,7 @@ static void expect_schema(const char *text, const char *wanted)
     AUTO_ARENA *a = arena_new(0);
     struct apiextensions_v1_custom_resource_validation v = {.open_apiv3_schema = props(a, text)};
     struct field_errors errs = {.arena = a};
-    crd_check_schema(&errs, PATH(PATH_ROOT, "schema"), &v, false);
+    crd_check_schema(&errs, PATH(PATH_ROOT, "schema"), &v, false, false);
     struct str got = errs.count != 0 ? field_errors_text(a, &errs) : STR("");
     ck_assert_str_eq(str_c(arena_str(a, got)), wanted);
 }

@@ -7,6 +7,7 @@
 #ifndef APISERVER_APISERVER_H
 #define APISERVER_APISERVER_H
 
+#include "apiserver/authn_config.h"
 #include "apiserver/event_lease.h"
 #include "lib/base/base.h"
 #include "lib/base/error.h"
@@ -43,10 +44,17 @@ struct apiserver_config {
     int64_t threads; /* 0: one for each CPU, at most four. */
     const char *tls_cert_file, *tls_key_file, *client_ca_file;
     const char *token_auth_file;
-    const char *service_account_key_file; /* Public keys that verify; NULL: the signing key. */
+    struct flag_list service_account_key_files; /* Public keys that verify; none: the signing key. */
     const char *service_account_signing_key_file; /* NULL: no TokenRequest. */
-    const char *service_account_issuer;
-    const char *api_audiences; /* Comma list; NULL: the issuer. */
+    struct flag_list service_account_issuers; /* The first one signs; all are accepted. */
+    const char *service_account_jwks_uri;     /* NULL: this server's. */
+    int64_t service_account_max_expiration_ns; /* 0: no bound. */
+    bool service_account_extend_expiration, service_account_lookup;
+    const char *api_audiences; /* Comma list; NULL: the issuers. */
+    const char *authentication_config;
+    struct oidc_flags oidc;
+    const char *token_webhook_config_file, *token_webhook_version;
+    int64_t token_webhook_ttl_ns;
     const char *service_cluster_ip_range;
     const char *service_node_port_range;
     const char *kubelet_client_certificate, *kubelet_client_key, *kubelet_ca_file;
@@ -55,8 +63,11 @@ struct apiserver_config {
         *requestheader_uid_headers, *requestheader_group_headers,
         *requestheader_extra_headers_prefix;
     bool enable_bootstrap_token_auth;
-    bool anonymous_auth;
+    bool anonymous_auth, anonymous_given; /* given: by the flag. */
     const char *authorization_mode; /* Comma list, see authz.h. */
+    const char *authorization_config;
+    const char *authorization_webhook_config_file, *authorization_webhook_version;
+    int64_t authorization_webhook_authorized_ttl_ns, authorization_webhook_unauthorized_ttl_ns;
     int64_t min_request_timeout_s;
     int64_t max_inflight, max_mutating_inflight; /* 0: no limit. */
     int64_t json_cache_bytes;                    /* 0: lists write the JSON of each object anew. */

@@ -3,6 +3,11 @@
 #include "apiserver/authn_internal.h"
 
 #include "api/meta_v1.h"
+#include "apiserver/admission/webhook.h"
+#include "apiserver/authn_config.h"
+#include "apiserver/authn_jwt.h"
+#include "apiserver/authn_webhook.h"
+#include "apiserver/config_file.h"
 #include "apiserver/request.h"
 #include "apiserver/status.h"
 #include "lib/base/arena.h"
@@ -94,7 +99,7 @@ static int load_tokens(struct authn *n, const char *path, struct error *err)
 
 static int load_keys(struct authn *n, const struct apiserver_config *c, struct error *err)
 {
-    AUTO_BUF b = BUF_INIT;
+    size_t cap = 0;
     int code;
     if (c->service_account_signing_key_file != NULL) {
         AUTO_BUF k = BUF_INIT;
@@ -107,12 +112,28 @@ static int load_keys(struct authn *n, const struct apiserver_config *c, struct e
             return error_set(err, E_INVALID, "%s holds no private key",
                              c->service_account_signing_key_file);
     }
-    const char *file = c->service_account_key_file != NULL ? c->service_account_key_file
-                                                           : c->service_account_signing_key_file;
-    if (file == NULL)
-        return 0;
-    code = file_read(file, FILE_BYTES_MAX, &b, err);
-    return code != 0 ? code : pki_keys_parse(n->arena, buf_str(&b), &n->keys, &n->key_count, err);
+    struct flag_list own = {.items = (const char **)(uintptr_t)&c->service_account_signing_key_file,
+                            .count = c->service_account_signing_key_file != NULL};
+    const struct flag_list *files =
+        c->service_account_key_files.count != 0 ? &c->service_account_key_files : &own;
+    for (size_t i = 0; i < files->count; i++) {
+        AUTO_BUF b = BUF_INIT;
+        struct pki_key **keys;
+        size_t count;
+        code = file_read(files->items[i], FILE_BYTES_MAX, &b, err);
+        if (code == 0) {
+            code = pki_keys_parse(n->arena, buf_str(&b), &keys, &count, err);
+            if (code != 0)
+                error_prefix(err, "%s", files->items[i]);
+        }
+        if (code != 0)
+            return error_prefix(err, "--service-account-key-file");
+        for (size_t k = 0; k < count; k++) {
+            n->keys = arena_grow(n->arena, n->keys, n->key_count, &cap, sizeof(*n->keys));
+            n->keys[n->key_count++] = keys[k];
+        }
+    }
+    return 0;
 }
 
 static int load_requestheader(struct authn *n, const struct apiserver_config *c, struct error *err)
@@ -136,6 +157,95 @@ static int load_requestheader(struct authn *n, const struct apiserver_config *c,
     return code;
 }
 
+static int load_issuers(struct authn *n, const struct apiserver_config *c, struct error *err)
+{
+    const struct flag_list *l = &c->service_account_issuers;
+    struct url u;
+    n->issuers = ARENA_ARRAY(n->arena, struct str, l->count + 1);
+    for (size_t i = 0; i < l->count; i++) {
+        struct str issuer = str_of(l->items[i]);
+        if (issuer.len == 0)
+            return error_set(err, E_INVALID, "--service-account-issuer: want an address or a name");
+        if (str_find(issuer, ':', 0) >= 0 && url_parse(issuer, &u, NULL) != 0)
+            return error_set(err, E_INVALID,
+                             "--service-account-issuer: \"%s\" holds a ':' but is no address",
+                             l->items[i]);
+        n->issuers[n->issuer_count++] = issuer;
+    }
+    if (c->service_account_jwks_uri != NULL &&
+        (url_parse(str_of(c->service_account_jwks_uri), &u, NULL) != 0 ||
+         !str_eqc(u.scheme, "https")))
+        return error_set(err, E_INVALID,
+                         "--service-account-jwks-uri: \"%s\": requires https scheme",
+                         c->service_account_jwks_uri);
+    int64_t max_s = c->service_account_max_expiration_ns / 1000000000;
+    if (max_s != 0 && (max_s < 3600 || max_s > (int64_t)1 << 32))
+        return error_set(err, E_INVALID,
+                         "--service-account-max-token-expiration: must be between 1 hour and 2^32 "
+                         "seconds");
+    n->audience_count = authn_split(n->arena, str_of(c->api_audiences), &n->audiences);
+    if (c->api_audiences == NULL) {
+        n->audiences = n->issuers;
+        n->audience_count = n->issuer_count;
+    }
+    return 0;
+}
+
+int authn_parse_config(const struct authn *n, struct str text, struct jwt_set **ret,
+                       struct error *err)
+{
+    int code = authn_config_parse(text, n->issuers, n->issuer_count, ret, err);
+    if (code == 0 && (*ret)->says_anonymous && n->server->config.anonymous_given) {
+        jwt_set_unref(*ret);
+        return error_set(err, E_INVALID,
+                         "anonymous: Forbidden: --anonymous-auth is given as well: take one away");
+    }
+    return code;
+}
+
+/* Issuers of people's tokens, and the webhook. */
+static int load_others(struct authn *n, const struct apiserver_config *c, struct error *err)
+{
+    AUTO_BUF text = BUF_INIT;
+    int code = 0;
+    if (c->authentication_config == NULL) {
+        code = authn_config_of_flags(&c->oidc, n->issuers, n->issuer_count, &n->jwt, err);
+    } else if (c->oidc.issuer_url != NULL || c->oidc.client_id != NULL) {
+        code = error_set(err, E_INVALID,
+                         "--authentication-config and --oidc-* flags are mutually exclusive");
+    } else {
+        code = file_read(c->authentication_config, CONFIG_BYTES_MAX, &text, err);
+        if (code == 0) {
+            code = authn_parse_config(n, buf_str(&text), &n->jwt, err);
+            if (code != 0)
+                error_prefix(err, "%s", c->authentication_config);
+        }
+        if (code != 0)
+            error_prefix(err, "--authentication-config");
+    }
+    if (code == 0 && c->token_webhook_config_file != NULL)
+        code = authn_webhook_new(c->token_webhook_config_file, c->token_webhook_version,
+                                 c->token_webhook_ttl_ns, &n->webhook, err);
+    return code;
+}
+
+struct jwt_set *authn_jwt_set(struct authn *n)
+{
+    pthread_mutex_lock(&n->lock);
+    struct jwt_set *s = jwt_set_ref(n->jwt);
+    pthread_mutex_unlock(&n->lock);
+    return s;
+}
+
+void authn_replace(struct authn *n, struct jwt_set *set)
+{
+    pthread_mutex_lock(&n->lock);
+    struct jwt_set *old = n->jwt;
+    n->jwt = set;
+    pthread_mutex_unlock(&n->lock);
+    jwt_set_unref(old);
+}
+
 int authn_new(struct apiserver *s, struct authn **ret, struct error *err)
 {
     const struct apiserver_config *c = &s->config;
@@ -145,15 +255,17 @@ int authn_new(struct apiserver *s, struct authn **ret, struct error *err)
     n->server = s;
     n->bootstrap_tokens = c->enable_bootstrap_token_auth;
     n->anonymous = c->anonymous_auth;
-    n->issuer = str_of(c->service_account_issuer);
-    n->audience_count = authn_split(
-        a, str_of(c->api_audiences != NULL ? c->api_audiences : c->service_account_issuer),
-        &n->audiences);
-    int code = c->token_auth_file != NULL ? load_tokens(n, c->token_auth_file, err) : 0;
+    n->legacy_lookup = c->service_account_lookup;
+    pthread_mutex_init(&n->lock, NULL);
+    int code = load_issuers(n, c, err);
+    if (code == 0 && c->token_auth_file != NULL)
+        code = load_tokens(n, c->token_auth_file, err);
     if (code == 0)
         code = load_keys(n, c, err);
     if (code == 0)
         code = load_requestheader(n, c, err);
+    if (code == 0)
+        code = load_others(n, c, err);
     if (code != 0) {
         authn_free(n);
         return code;
@@ -166,6 +278,9 @@ void authn_free(struct authn *n)
 {
     if (n == NULL)
         return;
+    authn_webhook_free(n->webhook);
+    jwt_set_unref(n->jwt);
+    pthread_mutex_destroy(&n->lock);
     pki_key_unref(n->signing);
     pki_pool_unref(n->proxy_pool);
     arena_free(n->arena);
@@ -178,7 +293,7 @@ const struct pki_key *authn_signing_key(const struct authn *n)
 
 struct str authn_issuer(const struct authn *n)
 {
-    return n->issuer;
+    return n->issuers[0];
 }
 
 const struct str *authn_audiences(const struct authn *n, size_t *ret_count)
@@ -199,6 +314,25 @@ int authn_jwks(const struct authn *n, struct buf *out, struct error *err)
     }
     buf_puts(out, "]}");
     return 0;
+}
+
+static int compare_text(const void *x, const void *y)
+{
+    return strcmp(*(const char *const *)x, *(const char *const *)y);
+}
+
+void authn_algorithms(const struct authn *n, struct buf *out)
+{
+    AUTO_ARENA *a = arena_new(0);
+    const char **names = ARENA_ARRAY(a, const char *, n->key_count + 1);
+    size_t count = 0;
+    for (size_t i = 0; i < n->key_count; i++)
+        if (jwt_algorithm(n->keys[i]) != NULL)
+            names[count++] = jwt_algorithm(n->keys[i]);
+    qsort(names, count, sizeof(*names), compare_text);
+    for (size_t i = 0; i < count; i++)
+        if (i == 0 || strcmp(names[i], names[i - 1]) != 0)
+            buf_printf(out, "%s\"%s\"", i == 0 ? "" : ",", names[i]);
 }
 
 /* --- requests ------------------------------------------------------------------------------ */
@@ -364,6 +498,18 @@ static bool websocket_token(struct req *r, struct str *ret)
     return tokens == 0 || others > 0;
 }
 
+/* May nobody ask this? */
+static bool anonymous_allowed(struct authn *n, const struct req *r)
+{
+    struct jwt_set *s = authn_jwt_set(n);
+    bool allowed = s->says_anonymous ? s->anonymous : n->anonymous;
+    bool listed = s->anonymous_path_count == 0;
+    for (size_t i = 0; i < s->anonymous_path_count; i++)
+        listed = listed || str_eq(s->anonymous_paths[i], r->info.path);
+    jwt_set_unref(s);
+    return allowed && listed;
+}
+
 struct meta_v1_status *authn_request(struct req *r)
 {
     struct authn *n = r->server->authn;
@@ -375,7 +521,10 @@ struct meta_v1_status *authn_request(struct req *r)
         return status_unauthorized(r->arena);
     if (token.len != 0) {
         int code =
-            authn_token(n, r->arena, req_view(r), token, NULL, 0, &r->user, NULL, NULL, &err);
+            authn_token(n, r->arena, req_view(r), r->asks, token, NULL, 0, &r->user, NULL, NULL,
+                        &err);
+        if (code == E_AGAIN)
+            return &webhook_wait;
         if (code == 0)
             goto known;
         log_debug("token refused: %s", error_message(&err));
@@ -384,7 +533,7 @@ struct meta_v1_status *authn_request(struct req *r)
     /* A certificate that does not verify is a failed attempt, not anonymity. */
     if (r->http->peer != NULL && !r->http->peer->verified)
         return status_unauthorized(r->arena);
-    if (!n->anonymous)
+    if (!anonymous_allowed(n, r))
         return status_unauthorized(r->arena);
     r->user = ARENA_NEW(r->arena, struct user);
     struct str group = STR(GROUP_UNAUTHENTICATED);

@@ -6,6 +6,8 @@
  * verb impersonate. The first refusal is the one that is told. */
 #include "apiserver/authn_internal.h"
 
+#include "apiserver/admission/webhook.h"
+#include "apiserver/ask.h"
 #include "apiserver/authz.h"
 #include "apiserver/request.h"
 #include "apiserver/status.h"
@@ -114,6 +116,7 @@ static struct authz_attributes attributes(const struct attempt *t, const char *g
 {
     return (struct authz_attributes){.user = t->r->real_user,
                                      .verb = t->verb,
+                                     .asks = t->r->asks,
                                      .resource_request = true,
                                      .group = str_of(group),
                                      .version = STR("v1"),
@@ -310,6 +313,8 @@ struct meta_v1_status *authn_impersonate(struct req *r)
         constrained = w.name_only;
     else
         s = try_modes(r, &w, &constrained);
+    if (asks_waiting(r->asks))
+        return &webhook_wait; /* Nothing is decided before the webhooks have answered. */
     if (s == NULL)
         take_on(r, &w, constrained);
     return s;

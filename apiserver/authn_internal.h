@@ -5,6 +5,7 @@
 #include "apiserver/authn.h"
 #include "apiserver/user.h"
 
+#include <pthread.h>
 #include <stdio.h>
 
 struct static_token {
@@ -20,17 +21,24 @@ struct authn {
     struct pki_key *signing; /* NULL: no tokens are issued. */
     struct pki_key **keys;   /* That verify. */
     size_t key_count;
-    struct str issuer;
+    struct str *issuers; /* The first one is named in tokens. */
+    size_t issuer_count;
     struct str *audiences;
     size_t audience_count;
     bool bootstrap_tokens;
     bool anonymous;
+    bool legacy_lookup; /* Tokens of secrets are good only while those are there. */
+    struct authn_webhook *webhook; /* NULL: none. */
+    pthread_mutex_t lock;          /* Of the next one. */
+    struct jwt_set *jwt;           /* Other issuers; never NULL. */
     struct pki_pool *proxy_pool;
     struct str *proxy_names, *proxy_users, *proxy_uids, *proxy_groups, *proxy_extras;
     size_t proxy_name_count, proxy_user_count, proxy_uid_count, proxy_group_count,
         proxy_extra_count;
 };
 
+/* A reference to the issuers as they are now. */
+struct jwt_set *authn_jwt_set(struct authn *n);
 /* A user in these groups and system:authenticated. */
 struct user *authn_user(struct arena *a, struct str name, const struct str *groups, size_t count);
 /* Headers: names are compared without regard to case. */

@@ -4,6 +4,8 @@
 
 #include "api/core_v1.h"
 #include "apiserver/apiserver.h"
+#include "apiserver/authn_jwt.h"
+#include "apiserver/authn_webhook.h"
 #include "apiserver/kind.h"
 #include "lib/api/json.h"
 #include "lib/api/time.h"
@@ -105,6 +107,14 @@ static struct user *account_user(struct token_check *c, struct str ns, struct st
     return u;
 }
 
+static struct str label_of(const struct meta_v1_object_meta *m, const char *key)
+{
+    for (size_t i = 0; i < m->labels_count; i++)
+        if (str_eqc(m->labels[i].key, key))
+            return m->labels[i].value;
+    return STR_NULL;
+}
+
 static int legacy_account(struct token_check *c, const struct json *claims, struct str token,
                           struct user **ret, struct error *err)
 {
@@ -115,9 +125,16 @@ static int legacy_account(struct token_check *c, const struct json *claims, stru
     const struct core_v1_secret *s = kind_lookup(&c->ctx, "", "secrets", ns, secret);
     const struct core_v1_service_account *sa =
         kind_lookup(&c->ctx, "", "serviceaccounts", ns, name);
+    if (!c->authn->legacy_lookup) {
+        *ret = account_user(c, ns, name, uid);
+        return 0;
+    }
     if (s == NULL || s->metadata.deletion_timestamp != NULL ||
         !net_secret_eq(secret_data(s, "token"), token))
         return refuse(err, "service account token has been invalidated");
+    if (label_of(&s->metadata, "kubernetes.io/legacy-token-invalid-since").len != 0)
+        return refuse(err, "the token in the secret has been marked invalid: use tokens from the "
+                           "TokenRequest API, or manually created secret-based tokens");
     if (sa == NULL || sa->metadata.deletion_timestamp != NULL || !str_eq(sa->metadata.uid, uid))
         return refuse(err, "service account is gone");
     *ret = account_user(c, ns, name, uid);
@@ -244,52 +261,126 @@ static int verify(struct authn *n, const struct jwt *jwt, struct error *err)
     return code;
 }
 
-int authn_token(struct authn *n, struct arena *arena, const struct store_view *view,
-                struct str token, const struct str *audiences, size_t audience_count,
-                struct user **ret, const struct str **ret_audiences, size_t *ret_audience_count,
-                struct error *err)
+/* What is judged, and for whom it should be good. */
+struct question {
+    struct token_check check;
+    struct asks *asks;
+    struct str token;
+    const struct str *wanted;
+    size_t wanted_count;
+    /* The answer. */
+    struct user *user;
+    const struct str *matched;
+    size_t matched_count;
+};
+
+/* Tokens that name no audience are good for the server's own. E_UNAUTHORIZED:
+ * others are wanted. */
+static int match_own(struct question *q, const struct str *given, size_t count, struct error *err)
 {
-    struct token_check c = {
-        .authn = n, .arena = arena, .now_s = env_wall_ns(n->server->env) / 1000000000};
-    c.ctx = (struct kind_ctx){.arena = arena, .view = view, .server = n->server};
-    const struct str *wanted = audience_count != 0 ? audiences : n->audiences;
-    size_t wanted_count = audience_count != 0 ? audience_count : n->audience_count;
-    const struct str *matched = wanted;
-    size_t matched_count = wanted_count;
-    struct str id, secret;
+    struct str *out = ARENA_ARRAY(q->check.arena, struct str, q->wanted_count + 1);
+    size_t n = 0;
+    for (size_t i = 0; i < q->wanted_count; i++)
+        if (listed(q->wanted[i], given, count))
+            out[n++] = q->wanted[i];
+    q->matched = out;
+    q->matched_count = n;
+    return n != 0 || q->wanted_count == 0 ? 0
+                                          : refuse(err, "the token is for other audiences");
+}
+
+/* Of this cluster: of a service account. */
+static int own_token(struct question *q, const struct jwt *jwt, const struct json *claims,
+                     struct error *err)
+{
+    struct token_check *c = &q->check;
+    struct authn *n = c->authn;
+    const struct json *aud = json_getc(claims, "aud");
+    int code = verify(n, jwt, err);
+    if (code != 0)
+        return refuse(err, "not a token of this cluster");
+    if (str_eqc(json_get_str(claims, "iss"), LEGACY_ISSUER)) {
+        code = legacy_account(c, claims, q->token, &q->user, err);
+        return code != 0 ? code : match_own(q, n->audiences, n->audience_count, err);
+    }
+    q->matched_count = match_audiences(c->arena, aud, q->wanted, q->wanted_count, &q->matched);
+    if (q->matched_count == 0)
+        return wrong_audience(c->arena, aud, q->wanted, q->wanted_count, err);
+    return bound_account(c, claims, &q->user, err);
+}
+
+/* A JWT goes to those who know its issuer. E_NOT_FOUND: nobody does. */
+static int judge_jwt(struct question *q, struct error *err)
+{
+    struct token_check *c = &q->check;
+    struct authn *n = c->authn;
     struct jwt jwt;
     struct json *claims;
-    int code;
+    if (jwt_parse(c->arena, q->token, &jwt, NULL) != 0 ||
+        json_parse(c->arena, jwt.payload, &claims, NULL) != 0)
+        return E_NOT_FOUND;
+    struct str iss = json_get_str(claims, "iss");
+    if (str_eqc(iss, LEGACY_ISSUER) || listed(iss, n->issuers, n->issuer_count))
+        return own_token(q, &jwt, claims, err);
+    struct jwt_set *set = authn_jwt_set(n);
+    int code = jwt_set_user(set, c->arena, q->asks, &jwt, claims, c->now_s, &q->user, err);
+    jwt_set_unref(set);
+    return code != 0 ? code : match_own(q, n->audiences, n->audience_count, err);
+}
+
+static int judge(struct question *q, struct error *err)
+{
+    struct token_check *c = &q->check;
+    struct authn *n = c->authn;
+    struct str id, secret;
+    if (static_user(n, c->arena, q->token, &q->user))
+        return match_own(q, n->audiences, n->audience_count, err);
+    if (n->bootstrap_tokens && str_cut(q->token, '.', &id, &secret) && token_chars(id, 6) &&
+        token_chars(secret, 16)) {
+        int code = bootstrap_user(c, id, secret, &q->user, err);
+        return code != 0 ? code : match_own(q, n->audiences, n->audience_count, err);
+    }
+    return judge_jwt(q, err);
+}
+
+static int judge_elsewhere(struct question *q, struct error *err)
+{
+    struct authn *n = q->check.authn;
+    struct str *given;
+    size_t count;
+    int code = authn_webhook_token(n->webhook, q->check.arena, q->asks, q->token, q->wanted,
+                                   q->wanted_count, &q->user, &given, &count, err);
+    if (code != 0)
+        return code;
+    return count != 0 ? match_own(q, given, count, err)
+                      : match_own(q, n->audiences, n->audience_count, err);
+}
+
+int authn_token(struct authn *n, struct arena *arena, const struct store_view *view,
+                struct asks *asks, struct str token, const struct str *audiences,
+                size_t audience_count, struct user **ret, const struct str **ret_audiences,
+                size_t *ret_audience_count, struct error *err)
+{
+    struct question q = {
+        .check = {.authn = n, .arena = arena, .now_s = env_wall_ns(n->server->env) / 1000000000},
+        .asks = asks,
+        .token = token,
+        .wanted = audience_count != 0 ? audiences : n->audiences,
+        .wanted_count = audience_count != 0 ? audience_count : n->audience_count};
+    q.check.ctx = (struct kind_ctx){.arena = arena, .view = view, .server = n->server};
     if (token.len > JWT_BYTES_MAX)
         return refuse(err, "the token is too long");
-    if (static_user(n, arena, token, ret)) {
-        code = 0;
-    } else if (n->bootstrap_tokens && str_cut(token, '.', &id, &secret) && token_chars(id, 6) &&
-               token_chars(secret, 16)) {
-        code = bootstrap_user(&c, id, secret, ret, err);
-    } else {
-        code = jwt_parse(arena, token, &jwt, err);
-        if (code == 0)
-            code = verify(n, &jwt, err);
-        if (code == 0)
-            code = json_parse(arena, jwt.payload, &claims, err);
-        if (code != 0)
-            return refuse(err, "not a token of this cluster");
-        if (str_eqc(json_get_str(claims, "iss"), LEGACY_ISSUER)) {
-            code = legacy_account(&c, claims, token, ret, err);
-        } else {
-            if (!str_eq(json_get_str(claims, "iss"), n->issuer))
-                return refuse(err, "the token is of another issuer");
-            matched_count =
-                match_audiences(arena, json_getc(claims, "aud"), wanted, wanted_count, &matched);
-            if (matched_count == 0)
-                return wrong_audience(arena, json_getc(claims, "aud"), wanted, wanted_count, err);
-            code = bound_account(&c, claims, ret, err);
-        }
+    int code = judge(&q, err);
+    if (code != 0 && code != E_AGAIN && n->webhook != NULL)
+        code = judge_elsewhere(&q, err);
+    if (code == E_NOT_FOUND)
+        return refuse(err, "not a token of this cluster");
+    if (code != 0)
+        return code;
+    *ret = q.user;
+    if (ret_audiences != NULL) {
+        *ret_audiences = q.matched;
+        *ret_audience_count = q.matched_count;
     }
-    if (code == 0 && ret_audiences != NULL) {
-        *ret_audiences = matched;
-        *ret_audience_count = matched_count;
-    }
-    return code;
+    return 0;
 }

@@ -12,7 +12,9 @@
 
 struct apiserver;
 struct arena;
+struct asks;
 struct authz;
+struct authz_list;
 struct error;
 struct meta_v1_status;
 struct node_graph;
@@ -28,15 +30,20 @@ struct authz_attributes {
     const char *verb;
     bool resource_request;
     struct str group, version, resource, subresource, name, ns; /* Resource requests. */
-    struct str field_selector; /* Of lists and watches, in its text form. */
-    struct str path;           /* Others. */
+    struct str field_selector, label_selector; /* Of lists and watches, in their text form. */
+    struct str path;                           /* Others. */
+    struct asks *asks; /* Where questions for webhooks are noted; NULL: none can be asked. */
+    struct str *error; /* Set to what failed, if anything; NULL: not wanted. */
 };
 
-enum authz_decision { AUTHZ_NO_OPINION, AUTHZ_ALLOW, AUTHZ_DENY };
+/* WAIT: a webhook has to be asked first, see ask.h. Only with asks. */
+enum authz_decision { AUTHZ_NO_OPINION, AUTHZ_ALLOW, AUTHZ_DENY, AUTHZ_WAIT };
 
-/* modes: comma list of Node, RBAC, AlwaysAllow and AlwaysDeny. */
-int authz_new(const char *modes, struct authz **ret, struct error *err);
+/* Takes the list. */
+struct authz *authz_new(struct authz_list *list);
 void authz_free(struct authz *z);
+/* Others decide from now on: a file was changed. Takes the list. Any thread. */
+void authz_replace(struct authz *z, struct authz_list *list);
 
 /* Any thread. explain: give the reason of a permission as well. */
 enum authz_decision authz_decide(const struct authz *z, struct arena *a,
@@ -61,7 +68,7 @@ struct meta_v1_status *authz_forbidden(struct arena *a, const struct authz_attri
 /* Of a request, as the real user or the impersonated one. */
 void authz_attributes_of(const struct req *r, const struct user *user,
                          struct authz_attributes *ret);
-/* NULL: allowed, as far as the index knows now. */
+/* NULL: allowed, as far as the index knows now. webhook_wait: see ask.h. */
 struct meta_v1_status *authz_check(struct req *r);
 /* Calls next once the request is allowed, else answers it. A refusal is given
  * only on an index that includes every write acknowledged before. */

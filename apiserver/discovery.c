@@ -2,7 +2,7 @@
 #include "apiserver/cluster.h"
 #include "apiserver/discovery.h"
 
-#include "apiserver/authn.h"
+#include "apiserver/issuer.h"
 #include "apiserver/custom/set.h"
 #include "apiserver/encode.h"
 #include "apiserver/request.h"
@@ -410,31 +410,6 @@ static void serve_metrics(struct req *r)
     req_bytes(r, 200, METRICS_CONTENT_TYPE, net_bytes_steal(&b));
 }
 
-static bool serve_issuer(struct req *r)
-{
-    AUTO_BUF b = BUF_INIT;
-    struct error err = {0};
-    if (str_eqc(r->info.path, "/openid/v1/jwks")) {
-        if (authn_jwks(r->server->authn, &b, &err) != 0)
-            req_status(r, status_internal(r->arena, "%s", error_message(&err)));
-        else
-            req_text(r, 200, "application/jwk-set+json", buf_str(&b));
-        return true;
-    }
-    if (!str_eqc(r->info.path, "/.well-known/openid-configuration"))
-        return false;
-    struct str issuer = authn_issuer(r->server->authn);
-    buf_printf(&b,
-               "{\"issuer\":\"" STR_FMT
-               "\",\"jwks_uri\":\"https://%s:%d/openid/v1/jwks\",\"response_types_supported\":"
-               "[\"id_token\"],\"subject_types_supported\":[\"public\"],\"id_token_signing_alg_"
-               "values_supported\":"
-               "[\"RS256\",\"ES256\"]}",
-               STR_ARG(issuer), r->server->address, r->server->port);
-    req_text(r, 200, TYPE_JSON, buf_str(&b));
-    return true;
-}
-
 void discovery_handle(struct req *r)
 {
     struct str path = r->info.path;
@@ -452,6 +427,6 @@ void discovery_handle(struct req *r)
         discovery_answer(r, TYPE_JSON, version_json);
     } else if (str_eqc(path, "/metrics"))
         serve_metrics(r);
-    else if (!discovery_serve(r) && !health_serve(r) && !openapi_serve(r) && !serve_issuer(r))
+    else if (!discovery_serve(r) && !health_serve(r) && !openapi_serve(r) && !issuer_serve(r))
         req_text(r, 404, "text/plain; charset=utf-8", STR("404 page not found\n"));
 }

@@ -35,6 +35,7 @@
 
 struct api_kind;
 struct arena;
+struct asks;
 struct buf;
 struct env;
 struct error;
@@ -71,6 +72,7 @@ struct kind_ctx {
     struct str_list *warnings;      /* Texts of Warning headers. */
     struct webhook_state *webhooks; /* Of a write that may wait for them; else NULL. */
     struct audit_event *audit;      /* Of a request that is recorded; else NULL. */
+    struct asks *asks;              /* The same, for questions of authorizers. */
 };
 
 /* Adds a Warning header to the answer. */

@@ -7,6 +7,7 @@
 #include "apiserver/alloc.h"
 #include "apiserver/apiserver.h"
 #include "apiserver/audit.h"
+#include "apiserver/auth_reload.h"
 #include "apiserver/authz.h"
 #include "apiserver/authz_feed.h"
 #include "apiserver/bootstrap.h"
@@ -35,6 +36,7 @@
 #define MEMBERS_MAX 16u
 #define JSON_CACHE_BYTES (32 << 20)
 #define TLS_RELOAD_MS 60000u
+#define MINUTE_NS INT64_C(60000000000)
 
 struct program {
     struct apiserver server;
@@ -56,6 +58,7 @@ struct program {
     struct mailbox mailbox;
     struct bootstrap *bootstrap;
     struct tls_reloader *reloader;
+    struct auth_reload *auth_reload;
     uv_signal_t signals[2];
     uv_timer_t store_timer; /* Looks whether the store can go on. */
     bool stopping;
@@ -75,14 +78,22 @@ static void add_server_flags(struct flag_set *f, struct apiserver_config *c)
                 "`File` with the CAs of client certificates.");
     flag_string(f, &c->token_auth_file, "token-auth-file",
                 "CSV `file` of static tokens: token,user,uid,groups.");
-    flag_string(f, &c->service_account_key_file, "service-account-key-file",
-                "`File` with the public keys that verify service account tokens.");
+    flag_string_array(f, &c->service_account_key_files, "service-account-key-file",
+                      "`File` with public keys that verify service account tokens; may be repeated.");
     flag_string(f, &c->service_account_signing_key_file, "service-account-signing-key-file",
                 "`File` with the private key that signs them.");
-    flag_string(f, &c->service_account_issuer, "service-account-issuer",
-                "Issuer of service account tokens.");
+    flag_string_array(f, &c->service_account_issuers, "service-account-issuer",
+                      "Issuer of service account tokens; repeated: further ones that are accepted.");
+    flag_string(f, &c->service_account_jwks_uri, "service-account-jwks-uri",
+                "`Address` of the keys that the discovery document names.");
+    flag_duration(f, &c->service_account_max_expiration_ns, "service-account-max-token-expiration",
+                  "Longest life of a token; 0: any.");
+    flag_bool(f, &c->service_account_extend_expiration, "service-account-extend-token-expiration",
+              "Let mounted tokens live a year, for clients that do not read them again.");
+    flag_bool(f, &c->service_account_lookup, "service-account-lookup",
+              "Tokens of secrets are good only while the secret is there.");
     flag_string(f, &c->api_audiences, "api-audiences",
-                "Audiences of tokens for this server; default: the issuer.");
+                "Audiences of tokens for this server; default: the issuers.");
     flag_string(f, &c->service_cluster_ip_range, "service-cluster-ip-range",
                 "CIDR of Services' cluster addresses.");
     flag_string(f, &c->service_node_port_range, "service-node-port-range", "Range of node ports.");
@@ -108,7 +119,8 @@ static void add_server_flags(struct flag_set *f, struct apiserver_config *c)
     flag_bool(f, &c->anonymous_auth, "anonymous-auth",
               "Let requests without credentials be anonymous.");
     flag_string(f, &c->authorization_mode, "authorization-mode",
-                "Comma `list` of who decides, in order: Node, RBAC, AlwaysAllow, AlwaysDeny.");
+                "Comma `list` of who decides, in order: Node, RBAC, Webhook, AlwaysAllow, "
+                "AlwaysDeny.");
     flag_int(f, &c->max_inflight, "max-requests-inflight", "Reads served at once; 0: no limit.");
     flag_int(f, &c->max_mutating_inflight, "max-mutating-requests-inflight",
              "Writes served at once; 0: no limit.");
@@ -116,6 +128,67 @@ static void add_server_flags(struct flag_set *f, struct apiserver_config *c)
              "Memory for the JSON of listed objects, given back after a minute without lists.");
     flag_int(f, &c->min_request_timeout_s, "min-request-timeout",
              "Shortest life of a watch in seconds.");
+}
+
+static void add_authn_flags(struct flag_set *f, struct apiserver_config *c)
+{
+    struct oidc_flags *o = &c->oidc;
+    flag_string(f, &c->authentication_config, "authentication-config",
+                "`File` with an AuthenticationConfiguration: issuers of tokens, anonymous requests.");
+    flag_string(f, &c->token_webhook_config_file, "authentication-token-webhook-config-file",
+                "Kubeconfig `file` of a webhook that is asked about tokens.");
+    flag_string(f, &c->token_webhook_version, "authentication-token-webhook-version",
+                "Version of the TokenReview that it takes: v1 or v1beta1.");
+    flag_duration(f, &c->token_webhook_ttl_ns, "authentication-token-webhook-cache-ttl",
+                  "How long its answers count.");
+    flag_string(f, &o->issuer_url, "oidc-issuer-url",
+                "Issuer of OpenID Connect tokens; an https:// `address`.");
+    flag_string(f, &o->client_id, "oidc-client-id", "Audience that these tokens must name.");
+    flag_string(f, &o->ca_file, "oidc-ca-file",
+                "`File` with the CAs of the issuer; default: the system's.");
+    flag_string(f, &o->username_claim, "oidc-username-claim", "Claim that is the user's name.");
+    flag_string(f, &o->username_prefix, "oidc-username-prefix",
+                "Put before the name; -: nothing. Default: the issuer and #, unless it is a mail "
+                "address.");
+    flag_string(f, &o->groups_claim, "oidc-groups-claim", "Claim that holds the user's groups.");
+    flag_string(f, &o->groups_prefix, "oidc-groups-prefix", "Put before each group.");
+    flag_strings(f, &o->signing_algs, "oidc-signing-algs",
+                 "Algorithms that are accepted; default: RS256.");
+    flag_map(f, &o->required_claims, "oidc-required-claim",
+             "A `claim=value` that tokens must have; may be repeated.");
+}
+
+static void add_authz_flags(struct flag_set *f, struct apiserver_config *c)
+{
+    flag_string(f, &c->authorization_config, "authorization-config",
+                "`File` with an AuthorizationConfiguration: who decides, in order.");
+    flag_string(f, &c->authorization_webhook_config_file, "authorization-webhook-config-file",
+                "Kubeconfig `file` of the webhook of --authorization-mode=Webhook.");
+    flag_string(f, &c->authorization_webhook_version, "authorization-webhook-version",
+                "Version of the SubjectAccessReview that it takes: v1 or v1beta1.");
+    flag_duration(f, &c->authorization_webhook_authorized_ttl_ns,
+                  "authorization-webhook-cache-authorized-ttl", "How long a permission counts.");
+    flag_duration(f, &c->authorization_webhook_unauthorized_ttl_ns,
+                  "authorization-webhook-cache-unauthorized-ttl", "How long a refusal counts.");
+}
+
+/* A file says it all: flags beside it would be ignored silently. */
+static int check_auth_flags(struct program *p, struct error *err)
+{
+    static const char *const others[] = {"authorization-mode",
+                                         "authorization-webhook-config-file",
+                                         "authorization-webhook-version",
+                                         "authorization-webhook-cache-authorized-ttl",
+                                         "authorization-webhook-cache-unauthorized-ttl"};
+    struct apiserver_config *c = &p->server.config;
+    c->anonymous_given = flag_changed(p->flags, "anonymous-auth");
+    for (size_t i = 0; c->authorization_config != NULL && i < ARRAY_SIZE(others); i++)
+        if (flag_changed(p->flags, others[i]))
+            return error_set(err, E_INVALID,
+                             "--authorization-config can not be specified when --authorization-mode "
+                             "or --authorization-webhook-* flags are defined: take --%s away",
+                             others[i]);
+    return 0;
 }
 
 static void add_store_flags(struct flag_set *f, struct program *p)
@@ -182,11 +255,9 @@ static void ignore_flags(struct flag_set *f)
                                          "event-ttl",
                                          "kubelet-preferred-address-types",
                                          "endpoint-reconciler-type",
-                                         "service-account-max-token-expiration",
                                          "default-watch-cache-size"};
     static const char *const plain[] = {"allow-privileged", "profiling",
-                                        "enable-aggregator-routing", "service-account-lookup",
-                                        "service-account-extend-token-expiration"};
+                                        "enable-aggregator-routing"};
     for (size_t i = 0; i < ARRAY_SIZE(valued); i++)
         flag_ignored(f, valued[i], true, NULL);
     for (size_t i = 0; i < ARRAY_SIZE(plain); i++)
@@ -198,7 +269,16 @@ static void set_defaults(struct program *p)
     struct apiserver_config *c = &p->server.config;
     c->bind_address = "0.0.0.0";
     c->secure_port = 6443;
-    c->service_account_issuer = "https://kubernetes.default.svc.cluster.local";
+    static const char *issuer = "https://kubernetes.default.svc.cluster.local";
+    c->service_account_issuers = (struct flag_list){&issuer, 1};
+    c->service_account_extend_expiration = true;
+    c->service_account_lookup = true;
+    c->token_webhook_version = "v1beta1";
+    c->token_webhook_ttl_ns = 2 * MINUTE_NS;
+    c->authorization_webhook_version = "v1beta1";
+    c->authorization_webhook_authorized_ttl_ns = 5 * MINUTE_NS;
+    c->authorization_webhook_unauthorized_ttl_ns = MINUTE_NS / 2;
+    c->oidc.username_claim = "sub";
     c->service_cluster_ip_range = "10.96.0.0/12";
     c->service_node_port_range = "30000-32767";
     c->requestheader_allowed_names = "";
@@ -280,6 +360,8 @@ static int parse_flags(struct program *p, int argc, char **argv, struct error *e
     size_t count;
     set_defaults(p);
     add_server_flags(f, &p->server.config);
+    add_authn_flags(f, &p->server.config);
+    add_authz_flags(f, &p->server.config);
     add_store_flags(f, p);
     add_audit_flags(f, p);
     add_admission_flags(f, p);
@@ -295,6 +377,8 @@ static int parse_flags(struct program *p, int argc, char **argv, struct error *e
     const char *const *rest = flag_set_args(f, &count);
     if (code == 0 && count != 0)
         code = error_set(err, E_INVALID, "unknown argument: %s", rest[0]);
+    if (code == 0)
+        code = check_auth_flags(p, err);
     if (code == 0)
         code = read_members(p, err);
     if (code == 0)
@@ -312,6 +396,7 @@ static void on_left(void *arg)
 {
     struct program *p = arg;
     tls_reloader_stop(p->reloader);
+    auth_reload_stop(p->auth_reload);
     authz_feed_stop(p->server.authz_feed);
     for (size_t i = 0; i < ARRAY_SIZE(p->signals); i++)
         uv_close((uv_handle_t *)&p->signals[i], NULL);
@@ -356,7 +441,7 @@ static int run(struct program *p, struct error *err)
         code = store_open(&p->store, &s->store, err);
     if (code != 0)
         return code;
-    code = authz_new(s->config.authorization_mode, &s->authz, err);
+    code = auth_load_authz(s, err);
     p->audit.log.bytes_max = (uint64_t)MAX_OF(p->audit_log_megabytes, 1) << 20;
     if (code == 0)
         code = audit_open(&p->audit, &s->audit, err);
@@ -379,6 +464,7 @@ static int run(struct program *p, struct error *err)
     uv_timer_start(&p->store_timer, on_store_timer, JSON_CACHE_SWEEP_MS, JSON_CACHE_SWEEP_MS);
     if (s->config.tls_cert_file != NULL)
         p->reloader = tls_reloader_start(&p->loop, s->tls, TLS_RELOAD_MS);
+    p->auth_reload = auth_reload_start(s, &p->loop);
     p->bootstrap = bootstrap_start(s, &p->loop, &p->mailbox);
     uv_run(&p->loop, UV_RUN_DEFAULT);
     etcd_endpoint_stop(&p->etcd);

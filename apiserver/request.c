@@ -1,6 +1,8 @@
 /* request.c - a request's beginning and its answer; see request.h. */
 #include "apiserver/request.h"
 
+#include "apiserver/admission/webhook.h"
+#include "apiserver/ask.h"
 #include "apiserver/audit.h"
 #include "apiserver/authn.h"
 #include "apiserver/authz.h"
@@ -156,7 +158,8 @@ void req_headers(struct req *r, const char *content_type)
     if (r->long_running)
         audit_started(r, 200);
     http_response_header_str(r->http, STR("Audit-Id"), req_audit_id(r));
-    http_response_header(r->http, "Cache-Control", "no-cache, private");
+    http_response_header(r->http, "Cache-Control",
+                         r->cache_control != NULL ? r->cache_control : "no-cache, private");
     if (content_type != NULL)
         http_response_header(r->http, "Content-Type", content_type);
     for (size_t i = 0; i < r->warnings.count; i++) {
@@ -592,6 +595,45 @@ static void route(struct req *r)
         dispatch(r);
 }
 
+void req_ask(struct req *r, void (*next)(void *arg), void *arg)
+{
+    asks_run(r->asks, &r->thread->loop, &r->thread->webhooks, next, arg);
+}
+
+static void impersonate(void *arg)
+{
+    struct req *r = arg;
+    struct meta_v1_status *s = authn_impersonate(r);
+    if (s == &webhook_wait) {
+        req_ask(r, impersonate, r);
+        return;
+    }
+    if (s != NULL) {
+        req_status(r, s);
+        return;
+    }
+    if (!take_slot(r)) {
+        req_status(r, status_too_many(r->arena, 1, "too many requests, please try again later"));
+        return;
+    }
+    authz_check_then(r, route);
+}
+
+static void authenticate(void *arg)
+{
+    struct req *r = arg;
+    struct meta_v1_status *s = authn_request(r);
+    if (s == &webhook_wait) {
+        req_ask(r, authenticate, r);
+        return;
+    }
+    audit_begin(r);
+    if (s != NULL)
+        req_status(r, s);
+    else
+        impersonate(r);
+}
+
 void req_begin(struct http_request *http, struct server_thread *t)
 {
     struct req *r = ARENA_NEW(http->arena, struct req);
@@ -613,17 +655,6 @@ void req_begin(struct http_request *http, struct server_thread *t)
     bool bad;
     if (!accept_negotiate(r->arena, http_request_header(http, "accept"), &r->accept, &bad))
         r->accept = (struct accepted){.version = "v1"};
-    struct meta_v1_status *s = authn_request(r);
-    audit_begin(r);
-    if (s == NULL)
-        s = authn_impersonate(r);
-    if (s != NULL) {
-        req_status(r, s);
-        return;
-    }
-    if (!take_slot(r)) {
-        req_status(r, status_too_many(r->arena, 1, "too many requests, please try again later"));
-        return;
-    }
-    authz_check_then(r, route);
+    r->asks = asks_new(r->arena);
+    authenticate(r);
 }

@@ -19,6 +19,7 @@
 #include "apiserver/status.h"
 #include "apiserver/user.h"
 
+struct asks;
 struct audit_event;
 struct authz_wait;
 struct buf;
@@ -48,6 +49,8 @@ struct req {
     struct audit_event *audit;      /* NULL: not recorded, see audit.h. */
     struct str audit_id;            /* See req_audit_id(). */
     struct authz_wait *authz_wait;  /* A refusal that waits to be sure, see authz.c. */
+    struct asks *asks;              /* Questions for webhooks, see ask.h. */
+    const char *cache_control;      /* NULL: nothing may be kept. */
     int inflight;                   /* Which of the server's counts holds it; -1: none. */
     bool long_running;              /* Watches, logs: not in the latency histogram. */
     struct conversions conversions; /* Of what is read, see req_converted(). */
@@ -107,6 +110,8 @@ void discovery_handle(struct req *r);   /* Everything that is no resource. */
  * once they can, or the request is answered. */
 bool req_converted(struct req *r, const struct kv *const *kvs, size_t count,
                    void (*next)(struct req *r));
+/* Has the questions asked that were noted in r->asks; then next(arg) on the loop. */
+void req_ask(struct req *r, void (*next)(void *arg), void *arg);
 
 /* --- waiting for the store ------------------------------------------------------
  * next runs on the loop once the newest view includes every write acknowledged

@@ -130,9 +130,11 @@ int request_info_parse(struct arena *a, struct str method, struct str escaped_pa
     if (r.name.len == 0 && strcmp(r.verb, "delete") == 0)
         r.verb = "deletecollection";
     bool reads = strcmp(r.verb, "list") == 0 || strcmp(r.verb, "watch") == 0;
-    if (r.name.len != 0 || !(reads || strcmp(r.verb, "deletecollection") == 0) ||
-        url_query_get(a, query, "fieldSelector", &r.field_selector) != 0)
+    bool selects = r.name.len == 0 && (reads || strcmp(r.verb, "deletecollection") == 0);
+    if (!selects || url_query_get(a, query, "fieldSelector", &r.field_selector) != 0)
         r.field_selector = STR_NULL;
+    if (!selects || url_query_get(a, query, "labelSelector", &r.label_selector) != 0)
+        r.label_selector = STR_NULL;
     if (reads)
         r.selected_name = name_of_selector(r.field_selector);
     *ret = r;

@@ -20,6 +20,7 @@ struct request_info {
     struct str name;
     struct str selected_name;  /* Lists and watches: metadata.name of the field selector. */
     struct str field_selector; /* Lists, watches and collections to delete: as given. */
+    struct str label_selector; /* The same. */
     struct str rest;           /* Path behind a proxy subresource, without leading '/'. */
     bool has_group_version;    /* /api/V or /apis/G/V matched. */
     size_t part_count;         /* Path segments behind the version. */

@@ -3,12 +3,15 @@
 #include "api/authorization_v1.h"
 #include "api/core_v1.h"
 #include "api/rbac_v1.h"
+#include "apiserver/admission/webhook.h"
+#include "apiserver/ask.h"
 #include "apiserver/authn.h"
 #include "apiserver/authz.h"
 #include "apiserver/body.h"
 #include "apiserver/field_manager.h"
 #include "apiserver/request.h"
 #include "apiserver/subresource.h"
+#include "lib/api/names.h"
 #include "lib/base/arena.h"
 #include "lib/base/buf.h"
 #include "lib/net/bytes.h"
@@ -43,6 +46,11 @@ static bool decode(struct req *r, void **ret)
     return s == NULL;
 }
 
+static void answer_token_review(void *r)
+{
+    token_review_handle(r);
+}
+
 void token_review_handle(struct req *r)
 {
     void *msg;
@@ -59,8 +67,13 @@ void token_review_handle(struct req *r)
         return;
     }
     t->status = (struct authentication_v1_token_review_status){0};
-    if (authn_token(r->server->authn, r->arena, req_view(r), t->spec.token, t->spec.audiences,
-                    t->spec.audiences_count, &u, &audiences, &count, &err) == 0) {
+    int code = authn_token(r->server->authn, r->arena, req_view(r), r->asks, t->spec.token,
+                           t->spec.audiences, t->spec.audiences_count, &u, &audiences, &count, &err);
+    if (code == E_AGAIN) {
+        req_ask(r, answer_token_review, r);
+        return;
+    }
+    if (code == 0) {
         t->status.authenticated = true;
         fill_user(r->arena, u, &t->status.user);
         t->status.audiences = arena_memdup(r->arena, audiences, count * sizeof(*audiences));
@@ -84,34 +97,144 @@ void self_subject_review_handle(struct req *r)
     req_object(r, 201, r->res->kind, v);
 }
 
+/* --- selectors: of fields and of labels, with the same members ---------------------------- */
+struct requirement {
+    struct str key, operator;
+    const struct str *values;
+    size_t count;
+};
+
+struct selector {
+    const char *name;
+    bool given, labels;
+    struct str raw;
+    struct requirement *items;
+    size_t count;
+};
+
+#define TAKE_SELECTOR(a, s, from)                                                                  \
+    do {                                                                                           \
+        (s).given = true;                                                                          \
+        (s).raw = (from)->raw_selector;                                                            \
+        (s).count = (from)->requirements_count;                                                    \
+        (s).items = ARENA_ARRAY(a, struct requirement, (s).count + 1);                             \
+        for (size_t i_ = 0; i_ < (s).count; i_++)                                                  \
+            (s).items[i_] = (struct requirement){(from)->requirements[i_].key,                     \
+                                                 (from)->requirements[i_].operator,                \
+                                                 (from)->requirements[i_].values,                  \
+                                                 (from)->requirements[i_].values_count};           \
+    } while (0)
+
+static void selectors_of(struct arena *a, const struct authorization_v1_resource_attributes *r,
+                         struct selector ret[2])
+{
+    ret[0] = (struct selector){.name = "fieldSelector"};
+    ret[1] = (struct selector){.name = "labelSelector", .labels = true};
+    if (r->field_selector != NULL)
+        TAKE_SELECTOR(a, ret[0], r->field_selector);
+    if (r->label_selector != NULL)
+        TAKE_SELECTOR(a, ret[1], r->label_selector);
+}
+
+/* One requirement as text; false: it cannot be said. */
+static bool put_requirement(const struct requirement *q, bool labels, struct buf *b)
+{
+    bool in = str_eqc(q->operator, "In"), not_in = str_eqc(q->operator, "NotIn");
+    size_t before = b->len;
+    if (b->len != 0)
+        buf_putc(b, ',');
+    if ((in || not_in) && !labels && q->count == 1) {
+        buf_printf(b, STR_FMT "%s", STR_ARG(q->key), in ? "=" : "!=");
+        for (size_t i = 0; i < q->values[0].len; i++) {
+            char c = q->values[0].data[i];
+            buf_printf(b, c == ',' || c == '=' || c == '\\' ? "\\%c" : "%c", c);
+        }
+        return true;
+    }
+    if ((in || not_in) && labels && q->count != 0) {
+        buf_printf(b, STR_FMT " %s (", STR_ARG(q->key), in ? "in" : "notin");
+        for (size_t i = 0; i < q->count; i++)
+            buf_printf(b, "%s" STR_FMT, i != 0 ? "," : "", STR_ARG(q->values[i]));
+        buf_putc(b, ')');
+        return true;
+    }
+    if (labels && (str_eqc(q->operator, "Exists") || str_eqc(q->operator, "DoesNotExist"))) {
+        buf_printf(b, "%s" STR_FMT, str_eqc(q->operator, "Exists") ? "" : "!", STR_ARG(q->key));
+        return true;
+    }
+    buf_truncate(b, before);
+    return false;
+}
+
 /* The text form of what can be said in it; requirements it cannot express are
  * left out: an authorizer then sees a wider request, never a narrower one. */
-static struct str field_selector(struct arena *a,
-                                 const struct authorization_v1_field_selector_attributes *f)
+static struct str selector_text(struct arena *a, const struct selector *s)
 {
     AUTO_BUF b = BUF_INIT;
-    if (f == NULL)
-        return STR_NULL;
-    if (f->raw_selector.len != 0)
-        return f->raw_selector;
-    for (size_t i = 0; i < f->requirements_count; i++) {
-        const struct meta_v1_field_selector_requirement *q = &f->requirements[i];
-        bool in = str_eqc(q->operator, "In");
-        if ((in || str_eqc(q->operator, "NotIn")) && q->values_count == 1)
-            buf_printf(&b, "%s" STR_FMT "%s" STR_FMT, b.len != 0 ? "," : "", STR_ARG(q->key),
-                       in ? "=" : "!=", STR_ARG(q->values[0]));
-    }
+    if (s->raw.len != 0)
+        return s->raw;
+    for (size_t i = 0; i < s->count; i++)
+        put_requirement(&s->items[i], s->labels, &b);
     return arena_str(a, buf_str(&b));
 }
 
+static void validate_requirement(struct field_errors *errs, const struct field_path *at,
+                                 const struct requirement *q, bool labels)
+{
+    bool in = str_eqc(q->operator, "In") || str_eqc(q->operator, "NotIn");
+    bool exists = str_eqc(q->operator, "Exists") || str_eqc(q->operator, "DoesNotExist");
+    if (in && q->count == 0)
+        field_required(errs, PATH(at, "values"),
+                       "must be specified when `operator` is 'In' or 'NotIn'");
+    if (exists && q->count != 0)
+        field_forbidden(errs, PATH(at, "values"),
+                        "may not be specified when `operator` is 'Exists' or 'DoesNotExist'");
+    if (!labels && q->key.len == 0)
+        field_required(errs, PATH(at, "key"), "must be specified");
+    struct api_faults faults = labels ? api_check_qualified_name(q->key) : (struct api_faults){0};
+    for (size_t i = 0; i < faults.count; i++)
+        field_invalid(errs, PATH(at, "key"), q->key, "%s", faults.items[i]);
+}
+
+static void validate_selectors(struct field_errors *errs, const struct field_path *spec,
+                               const struct authorization_v1_resource_attributes *r)
+{
+    struct selector all[2];
+    if (r == NULL)
+        return;
+    selectors_of(errs->arena, r, all);
+    for (size_t k = 0; k < ARRAY_SIZE(all); k++) {
+        const struct selector *s = &all[k];
+        const struct field_path *resource = PATH(spec, "resourceAttributes"),
+                                *at = PATH(resource, s->name);
+        if (!s->given)
+            continue;
+        if (s->raw.len != 0 && s->count != 0)
+            field_invalid(errs, PATH(at, "rawSelector"), s->raw,
+                          "may not specified at the same time as requirements");
+        if (s->raw.len == 0 && s->count == 0)
+            field_required(errs, PATH(at, "requirements"),
+                           "when spec.resourceAttributes.%s is specified, requirements or "
+                           "rawSelector is required",
+                           s->name);
+        for (size_t i = 0; i < s->count; i++)
+            validate_requirement(errs, PATH_INDEX(PATH(at, "requirements"), i), &s->items[i],
+                                 s->labels);
+    }
+}
+
 /* --- access reviews: three kinds that begin alike --------------------------------------------- */
-static void decide(struct req *r, const struct user *user,
+/* False: the answer of a webhook is awaited. */
+static bool decide(struct req *r, const struct user *user,
                    const struct authorization_v1_resource_attributes *res,
                    const struct authorization_v1_non_resource_attributes *path,
                    struct authorization_v1_subject_access_review_status *ret)
 {
-    struct authz_attributes at = {.user = user};
+    struct str reason, error = STR_NULL;
+    struct authz_attributes at = {.user = user, .asks = r->asks, .error = &error};
     if (res != NULL) {
+        struct selector selectors[2];
+        selectors_of(r->arena, res, selectors);
         at.resource_request = true;
         at.verb = str_c(arena_str(r->arena, res->verb));
         at.group = res->group;
@@ -120,15 +243,23 @@ static void decide(struct req *r, const struct user *user,
         at.subresource = res->subresource;
         at.name = res->name;
         at.ns = res->namespace;
-        at.field_selector = field_selector(r->arena, res->field_selector);
+        at.field_selector = selector_text(r->arena, &selectors[0]);
+        at.label_selector = selector_text(r->arena, &selectors[1]);
     } else {
         at.verb = str_c(arena_str(r->arena, path->verb));
         at.path = path->path;
     }
-    struct str reason;
     enum authz_decision d = authz_decide(r->server->authz, r->arena, &at, true, &reason);
-    *ret = (struct authorization_v1_subject_access_review_status){
-        .allowed = d == AUTHZ_ALLOW, .denied = d == AUTHZ_DENY, .reason = reason};
+    *ret = (struct authorization_v1_subject_access_review_status){.allowed = d == AUTHZ_ALLOW,
+                                                                  .denied = d == AUTHZ_DENY,
+                                                                  .reason = reason,
+                                                                  .evaluation_error = error};
+    return d != AUTHZ_WAIT;
+}
+
+static void answer_review(void *r)
+{
+    access_review_handle(r);
 }
 
 static void validate_attributes(struct field_errors *errs, const struct field_path *spec,
@@ -152,12 +283,16 @@ static void self_access(struct req *r, struct authorization_v1_self_subject_acce
     struct field_errors errs = {.arena = r->arena};
     validate_attributes(&errs, PATH(PATH_ROOT, "spec"), v->spec.resource_attributes != NULL,
                         v->spec.non_resource_attributes);
+    validate_selectors(&errs, PATH(PATH_ROOT, "spec"), v->spec.resource_attributes);
     if (errs.count != 0) {
         req_status(r, status_invalid(r->arena, r->res->kind->group, "", STR(""), &errs));
         return;
     }
-    decide(r, r->user, v->spec.resource_attributes, v->spec.non_resource_attributes, &v->status);
-    req_object(r, 201, r->res->kind, v);
+    if (decide(r, r->user, v->spec.resource_attributes, v->spec.non_resource_attributes,
+               &v->status))
+        req_object(r, 201, r->res->kind, v);
+    else
+        req_ask(r, answer_review, r);
 }
 
 static struct user *user_of_spec(struct arena *a,
@@ -193,6 +328,7 @@ void access_review_handle(struct req *r)
     const struct field_path *spec = PATH(PATH_ROOT, "spec");
     validate_attributes(&errs, spec, v->spec.resource_attributes != NULL,
                         v->spec.non_resource_attributes);
+    validate_selectors(&errs, spec, v->spec.resource_attributes);
     if (v->spec.user.len == 0 && v->spec.groups_count == 0)
         field_invalid(&errs, PATH(spec, "user"), v->spec.user,
                       "at least one of user or group must be specified");
@@ -204,9 +340,11 @@ void access_review_handle(struct req *r)
         req_status(r, status_invalid(r->arena, r->res->kind->group, "", STR(""), &errs));
         return;
     }
-    decide(r, user_of_spec(r->arena, &v->spec), v->spec.resource_attributes,
-           v->spec.non_resource_attributes, &v->status);
-    req_object(r, 201, r->res->kind, v);
+    if (decide(r, user_of_spec(r->arena, &v->spec), v->spec.resource_attributes,
+               v->spec.non_resource_attributes, &v->status))
+        req_object(r, 201, r->res->kind, v);
+    else
+        req_ask(r, answer_review, r);
 }
 
 /* --- rules ---------------------------------------------------------------------------------------

@@ -14,6 +14,8 @@
 #include "lib/base/env.h"
 #include "lib/net/jwt.h"
 
+#include <inttypes.h>
+
 #define EXPIRATION_MIN_S 600
 #define EXPIRATION_MAX_S ((int64_t)1 << 32)
 #define EXPIRATION_DEFAULT_S 3600
@@ -194,7 +196,16 @@ static void issue(struct req *r)
         return;
     }
     ASSERT(subject.account != NULL);
-    bool extend = t->spec.expiration_seconds == EXPIRATION_MOUNTED_S && subject.bound != NULL &&
+    const struct apiserver_config *c = &r->server->config;
+    int64_t max_s = c->service_account_max_expiration_ns / 1000000000;
+    if (max_s > 0 && t->spec.expiration_seconds > max_s) {
+        kind_warn(&ctx,
+                  "requested expiration of %" PRId64
+                  " seconds shortened to %" PRId64 " seconds",
+                  t->spec.expiration_seconds, max_s);
+        t->spec.expiration_seconds = max_s;
+    }
+    bool extend = c->service_account_extend_expiration && t->spec.expiration_seconds == EXPIRATION_MOUNTED_S && subject.bound != NULL &&
                   strcmp(subject.claim, "pod") == 0;
     struct str claims = make_claims(r, t, &subject, now_s,
                                     extend ? EXPIRATION_EXTENDED_S : t->spec.expiration_seconds);

@@ -22,7 +22,7 @@ struct client {
 
 struct webhook_pool {
     struct uv_loop_s *loop;
-    struct map clients; /* endpoint, name and CA bundle -> struct client */
+    struct map clients; /* What target_key() gives -> struct client */
 };
 
 struct call {
@@ -89,17 +89,28 @@ static void make_room(struct webhook_pool *p)
     client_free(oldest);
 }
 
+static struct str target_key(struct arena *a, const struct webhook_target *t)
+{
+    return arena_printf(a, "%s%s\n" STR_FMT "\n" STR_FMT "\n" STR_FMT "\n" STR_FMT "\n" STR_FMT,
+                        t->plain ? "http" : "https", t->insecure ? "?" : "", STR_ARG(t->endpoint),
+                        STR_ARG(t->server_name), STR_ARG(t->ca_bundle), STR_ARG(t->cert),
+                        STR_ARG(t->key));
+}
+
 static int find_client(struct webhook_pool *p, struct arena *a, const struct webhook_target *t,
                        struct client **ret, struct error *err)
 {
-    struct str key = arena_printf(a, STR_FMT "\n" STR_FMT "\n" STR_FMT, STR_ARG(t->endpoint),
-                                  STR_ARG(t->server_name), STR_ARG(t->ca_bundle));
-    struct tls_context *tls;
-    struct tls_config tc = {.ca.pem = t->ca_bundle, .alpn = TLS_ALPN_H2 | TLS_ALPN_HTTP1};
+    struct str key = target_key(a, t);
+    struct tls_context *tls = NULL;
+    struct tls_config tc = {.ca.pem = t->ca_bundle,
+                            .cert.pem = t->cert,
+                            .key.pem = t->key,
+                            .skip_verify = t->insecure,
+                            .alpn = TLS_ALPN_H2 | TLS_ALPN_HTTP1};
     *ret = map_get(&p->clients, key);
     if (*ret != NULL)
         return 0;
-    int code = tls_context_new(&tc, &tls, err);
+    int code = t->plain ? 0 : tls_context_new(&tc, &tls, err);
     if (code != 0)
         return code;
     const char *endpoint = arena_str(a, t->endpoint).data;
@@ -184,16 +195,21 @@ static void fail_later(struct webhook_pool *p, struct call *c, const struct erro
     uv_timer_start(&c->timer, on_timer, 0, 0);
 }
 
-void webhook_post(struct webhook_pool *p, struct arena *a, const struct webhook_target *target,
-                  struct net_bytes *body, uint64_t timeout_ms, struct webhook_answer *ret,
-                  void (*done)(void *arg), void *arg)
+void webhook_call(struct webhook_pool *p, struct arena *a, const struct webhook_target *target,
+                  const char *method, struct net_bytes *body, uint64_t timeout_ms,
+                  struct webhook_answer *ret, void (*done)(void *arg), void *arg)
 {
-    static const struct http_header headers[] = {
-        {.name = {"content-type", 12}, .value = {"application/json", 16}},
-        {.name = {"accept", 6}, .value = {"application/json, */*", 21}},
-    };
+    struct http_header headers[3] = {
+        {.name = {"accept", 6}, .value = {"application/json, */*", 21}}};
+    size_t header_count = 1;
     struct error err = {0};
     struct call *c = xzalloc(sizeof(*c));
+    if (body != NULL)
+        headers[header_count++] =
+            (struct http_header){.name = STR("content-type"), .value = STR("application/json")};
+    if (target->authorization.len != 0)
+        headers[header_count++] = (struct http_header){.name = STR("authorization"),
+                                                       .value = target->authorization};
     c->pool = p;
     c->arena = a;
     c->ret = ret;
@@ -201,11 +217,14 @@ void webhook_post(struct webhook_pool *p, struct arena *a, const struct webhook_
     c->arg = arg;
     int code = find_client(p, a, target, &c->client, &err);
     if (code == 0) {
-        struct http_call_config call = {.method = "POST",
+        struct http_call_config call = {.method = method,
                                         .target = arena_str(a, target->path).data,
-                                        .authority = arena_str(a, target->server_name).data,
+                                        .authority = arena_str(a, target->authority.len != 0
+                                                                      ? target->authority
+                                                                      : target->server_name)
+                                                         .data,
                                         .headers = headers,
-                                        .header_count = ARRAY_SIZE(headers),
+                                        .header_count = header_count,
                                         .body = body,
                                         .timeout_ms = timeout_ms,
                                         .on_data = on_data,
@@ -218,4 +237,11 @@ void webhook_post(struct webhook_pool *p, struct arena *a, const struct webhook_
     net_bytes_unref(body);
     if (code != 0)
         fail_later(p, c, &err);
+}
+
+void webhook_post(struct webhook_pool *p, struct arena *a, const struct webhook_target *target,
+                  struct net_bytes *body, uint64_t timeout_ms, struct webhook_answer *ret,
+                  void (*done)(void *arg), void *arg)
+{
+    webhook_call(p, a, target, "POST", body, timeout_ms, ret, done, arg);
 }

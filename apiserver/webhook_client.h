@@ -1,6 +1,6 @@
-/* webhook_client.h - a server thread's HTTPS calls to admission webhooks.
+/* webhook_client.h - a loop's calls to webhooks and issuers of tokens.
  *
- * Loop-confined. Connections are kept per address, name and CA bundle; the
+ * Loop-confined. Connections are kept per address, name and credentials; the
  * client unused for longest makes room. */
 #ifndef APISERVER_WEBHOOK_CLIENT_H
 #define APISERVER_WEBHOOK_CLIENT_H
@@ -20,8 +20,13 @@ void webhook_pool_close(struct webhook_pool *p);
 struct webhook_target {
     struct str endpoint;    /* "host:port" */
     struct str server_name; /* Expected in the certificate. */
+    struct str authority;   /* Of the Host header; empty: the server's name. */
     struct str path;        /* "/x?timeout=10s" */
     struct str ca_bundle;   /* PEM; empty: the system's. */
+    struct str cert, key;   /* PEM of the client's certificate; empty: none. */
+    struct str authorization; /* Value of that header; empty: none. */
+    bool plain;               /* http:// */
+    bool insecure;            /* Any certificate will do. */
 };
 
 struct webhook_answer {
@@ -37,5 +42,10 @@ struct webhook_answer {
 void webhook_post(struct webhook_pool *p, struct arena *a, const struct webhook_target *target,
                   struct net_bytes *body, uint64_t timeout_ms, struct webhook_answer *ret,
                   void (*done)(void *arg), void *arg);
+
+/* The same with a method, and with a body that may be NULL. */
+void webhook_call(struct webhook_pool *p, struct arena *a, const struct webhook_target *target,
+                  const char *method, struct net_bytes *body, uint64_t timeout_ms,
+                  struct webhook_answer *ret, void (*done)(void *arg), void *arg);
 
 #endif

@@ -3,6 +3,7 @@
 
 #include "api/meta_v1.h"
 #include "apiserver/admission/webhook.h"
+#include "apiserver/ask.h"
 #include "apiserver/authz.h"
 #include "apiserver/body.h"
 #include "apiserver/encode.h"
@@ -172,6 +173,7 @@ void write_run(struct write *w)
     w->ctx.dry_run = w->dry_run;
     w->ctx.tentative = !w->confirmed;
     w->ctx.webhooks = w->webhooks;
+    w->ctx.asks = r->asks;
     w->txn = (struct txn_build){.arena = r->arena};
     w->obj = NULL;
     w->then = NULL;
@@ -188,7 +190,10 @@ void write_run(struct write *w)
         return;
     }
     if (refused == &webhook_wait) {
-        webhook_start(w->webhooks, r->thread, on_answers, w);
+        if (asks_waiting(r->asks))
+            req_ask(r, on_answers, w);
+        else
+            webhook_start(w->webhooks, r->thread, on_answers, w);
         return;
     }
     if (!w->confirmed && (refused != NULL || w->txn.op_count == 0)) {

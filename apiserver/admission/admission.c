@@ -5,6 +5,7 @@
 #include "apiserver/admission/plugins.h"
 #include "apiserver/admission/webhook.h"
 #include "apiserver/apiserver.h"
+#include "apiserver/ask.h"
 #include "apiserver/registry.h"
 
 const struct admission_plugin *const admission_plugins[] = {
@@ -45,6 +46,13 @@ const struct admission_plugin *const admission_plugins[] = {
     NULL,
 };
 
+/* A plugin that asked what somebody may do, and has to wait for the answer, did
+ * not say anything yet. */
+static struct meta_v1_status *unless_waiting(const struct admission *adm, struct meta_v1_status *s)
+{
+    return asks_waiting(adm->ctx->asks) ? &webhook_wait : s;
+}
+
 typedef struct meta_v1_status *phase_fn(const struct admission *adm);
 
 static struct meta_v1_status *run_phase(const struct admission *adm, bool mutating)
@@ -60,7 +68,7 @@ static struct meta_v1_status *run_phase(const struct admission *adm, bool mutati
         if (run == NULL || (p->ops != 0 && (p->ops & ADMIT_BIT(adm->op)) == 0) ||
             !admission_setup_runs(setup, i, &own.config))
             continue;
-        s = run(&own);
+        s = unless_waiting(adm, run(&own));
         uint64_t now = uv_hrtime();
         if (s != &webhook_wait) /* Its turn is not over. */
             admission_metrics_time(i, mutating, adm->op, s != NULL, now - from);

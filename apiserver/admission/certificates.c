@@ -24,6 +24,7 @@ static bool may_as(const struct admission *adm, const char *verb, struct str sig
 {
     struct str reason;
     struct authz_attributes at = {.user = adm->ctx->user,
+                                  .asks = adm->ctx->asks,
                                   .verb = verb,
                                   .resource_request = true,
                                   .group = STR("certificates.k8s.io"),

@@ -25,7 +25,7 @@ struct question {
     const struct admission *adm;
     struct authz_attributes at;
     bool allowed;
-    struct str reason;
+    struct str reason, error;
 };
 
 static struct cel_value make(struct arena *a, const struct cel_type *t, const struct question *q)
@@ -35,7 +35,7 @@ static struct cel_value make(struct arena *a, const struct cel_type *t, const st
 
 struct cel_value policy_authorizer(const struct admission *adm)
 {
-    struct question q = {.adm = adm, .at = {.user = adm->ctx->user}};
+    struct question q = {.adm = adm, .at = {.user = adm->ctx->user, .asks = adm->ctx->asks}};
     return make(adm->ctx->arena, &policy_authorizer_type, &q);
 }
 
@@ -43,6 +43,7 @@ struct cel_value policy_request_resource(const struct admission *adm, const stru
 {
     struct question q = {.adm = adm,
                          .at = {.user = adm->ctx->user,
+                                .asks = adm->ctx->asks,
                                 .resource_request = true,
                                 .group = str_of(as->kind->group),
                                 .version = str_of(as->kind->version),
@@ -70,7 +71,7 @@ NARROW(subresource_of, &policy_resource_check_type, q.at.subresource = args[1].s
 NARROW(namespace_of, &policy_resource_check_type, q.at.ns = args[1].string)
 NARROW(name_of, &policy_resource_check_type, q.at.name = args[1].string)
 NARROW(field_selector_of, &policy_resource_check_type, q.at.field_selector = args[1].string)
-NARROW(label_selector_of, &policy_resource_check_type, (void)args)
+NARROW(label_selector_of, &policy_resource_check_type, q.at.label_selector = args[1].string)
 
 static struct cel_value service_account_of(struct cel_call *c, const struct cel_value *args)
 {
@@ -94,6 +95,7 @@ static struct cel_value decide(struct cel_call *c, struct question *q, const cha
 {
     const struct kind_ctx *ctx = q->adm->ctx;
     q->at.verb = verb;
+    q->at.error = &q->error;
     /* Administrators' requests never reach the authorizers. */
     q->allowed = user_in_group(q->at.user, GROUP_MASTERS) ||
                  (ctx->server != NULL && authz_decide(ctx->server->authz, cel_call_arena(c), &q->at,
@@ -122,15 +124,13 @@ static struct cel_value reason(struct cel_call *c, const struct cel_value *args)
 static struct cel_value errored(struct cel_call *c, const struct cel_value *args)
 {
     UNUSED(c);
-    UNUSED(args);
-    return cel_of_bool(false);
+    return cel_of_bool(((const struct question *)args[0].opaque)->error.len != 0);
 }
 
-static struct cel_value no_error(struct cel_call *c, const struct cel_value *args)
+static struct cel_value error_of(struct cel_call *c, const struct cel_value *args)
 {
     UNUSED(c);
-    UNUSED(args);
-    return cel_of_str(STR(""));
+    return cel_of_str(((const struct question *)args[0].opaque)->error);
 }
 
 /* --- JSON pointers ---------------------------------------------------------------------------- */
@@ -167,7 +167,7 @@ const struct cel_function policy_functions[] = {
     {"allowed", true, 1, {DEC}, &cel_bool, allowed},
     {"reason", true, 1, {DEC}, S, reason},
     {"errored", true, 1, {DEC}, &cel_bool, errored},
-    {"error", true, 1, {DEC}, S, no_error},
+    {"error", true, 1, {DEC}, S, error_of},
     {"jsonpatch.escapeKey", false, 1, {S}, S, escape_key},
 };
 const size_t policy_function_count = ARRAY_SIZE(policy_functions);

@@ -21,6 +21,7 @@ static bool may(const struct admission *adm, const char *verb, struct str group,
 {
     struct str reason;
     struct authz_attributes at = {.user = adm->ctx->user,
+                                  .asks = adm->ctx->asks,
                                   .verb = verb,
                                   .resource_request = true,
                                   .group = group,

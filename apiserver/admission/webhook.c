@@ -173,6 +173,8 @@ static struct meta_v1_status *ask_next(const struct admission *adm, struct webho
         return NULL;
     }
     struct meta_v1_status *refused = webhook_ask(adm, &s->mutating.items[s->next], &s->current);
+    if (refused == &webhook_wait)
+        return refused;
     if (s->current == NULL) {
         s->next++;
         return refused;
@@ -235,6 +237,11 @@ static struct meta_v1_status *ask_all(const struct admission *adm, struct webhoo
     for (size_t i = 0; i < s->validating.count; i++) {
         struct webhook_review *r;
         struct meta_v1_status *refused = webhook_ask(adm, &s->validating.items[i], &r);
+        if (refused == &webhook_wait) { /* Whether to ask it is not known yet: from the start. */
+            s->asked = false;
+            s->validating.count = s->review_count = 0;
+            return refused;
+        }
         if (refused != NULL) {
             s->refused = refused;
             return refused;

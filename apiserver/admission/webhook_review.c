@@ -1,4 +1,6 @@
 /* webhook_review.c - questions to webhooks and their answers; see webhook_review.h. */
+#include "apiserver/admission/webhook.h"
+#include "apiserver/ask.h"
 #include "apiserver/admission/webhook_review.h"
 
 #include "api/admissionregistration_v1.h"
@@ -102,7 +104,10 @@ struct meta_v1_status *webhook_ask(const struct admission *adm, const struct web
     const struct resource *as;
     struct meta_v1_status *refused;
     *ret = NULL;
-    if (wanted(adm, hook, &as, &refused) <= 0)
+    int wants = wanted(adm, hook, &as, &refused);
+    if (asks_waiting(adm->ctx->asks))
+        return &webhook_wait; /* Its conditions ask what somebody may do. */
+    if (wants <= 0)
         return refused;
     if (adm->ctx->dry_run && !str_eqc(*hook->side_effects, "None") &&
         !str_eqc(*hook->side_effects, "NoneOnDryRun"))

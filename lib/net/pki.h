@@ -31,6 +31,12 @@ int pki_key_parse(struct str pem, struct pki_key **ret, struct error *err);
  * array in the arena, which holds the references. */
 int pki_keys_parse(struct arena *a, struct str pem, struct pki_key ***ret, size_t *ret_count,
                    struct error *err);
+/* Public keys by their numbers, big-endian as JSON web keys have them. Curves: P-256, P-384,
+ * P-521. E_INVALID. */
+int pki_key_rsa_public(struct str modulus, struct str exponent, struct pki_key **ret,
+                       struct error *err);
+int pki_key_ec_public(struct str curve, struct str x, struct str y, struct pki_key **ret,
+                      struct error *err);
 struct pki_key *pki_key_ref(struct pki_key *k);
 void pki_key_unref(struct pki_key *k); /* NULL is a no-op. */
 bool pki_key_is_private(const struct pki_key *k);

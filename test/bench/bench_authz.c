@@ -5,6 +5,7 @@
 #include "api/core_v1.h"
 #include "api/rbac_v1.h"
 #include "apiserver/authz.h"
+#include "apiserver/authz_config.h"
 #include "apiserver/node_graph.h"
 #include "apiserver/rbac.h"
 #include "apiserver/rbac_policy.h"
@@ -108,8 +109,10 @@ int main(int argc, char **argv)
     struct error err = {0};
     AUTO_ARENA *a = arena_new(0);
     registry_init();
-    if (authz_new("Node,RBAC", &z, &err) != 0)
+    struct authz_list *list;
+    if (authz_list_of_flags(&(struct authz_flags){.modes = "Node,RBAC"}, &list, &err) != 0)
         return 1;
+    z = authz_new(list);
     fill(z, a, teams);
     const char *auth[] = {"system:authenticated", NULL};
     const char *team[] = {"team-77", "system:authenticated", NULL};

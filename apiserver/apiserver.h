@@ -44,11 +44,12 @@ struct apiserver_config {
     int64_t threads; /* 0: one for each CPU, at most four. */
     const char *tls_cert_file, *tls_key_file, *client_ca_file;
     const char *token_auth_file;
-    struct flag_list service_account_key_files; /* Public keys that verify; none: the signing key. */
+    struct flag_list
+        service_account_key_files; /* Public keys that verify; none: the signing key. */
     const char *service_account_signing_key_file; /* NULL: no TokenRequest. */
-    struct flag_list service_account_issuers; /* The first one signs; all are accepted. */
-    const char *service_account_jwks_uri;     /* NULL: this server's. */
-    int64_t service_account_max_expiration_ns; /* 0: no bound. */
+    struct flag_list service_account_issuers;     /* The first one signs; all are accepted. */
+    const char *service_account_jwks_uri;         /* NULL: this server's. */
+    int64_t service_account_max_expiration_ns;    /* 0: no bound. */
     bool service_account_extend_expiration, service_account_lookup;
     const char *api_audiences; /* Comma list; NULL: the issuers. */
     const char *authentication_config;
@@ -64,7 +65,7 @@ struct apiserver_config {
         *requestheader_extra_headers_prefix;
     bool enable_bootstrap_token_auth;
     bool anonymous_auth, anonymous_given; /* given: by the flag. */
-    const char *authorization_mode; /* Comma list, see authz.h. */
+    const char *authorization_mode;       /* Comma list, see authz.h. */
     const char *authorization_config;
     const char *authorization_webhook_config_file, *authorization_webhook_version;
     int64_t authorization_webhook_authorized_ttl_ns, authorization_webhook_unauthorized_ttl_ns;

@@ -147,8 +147,7 @@ static void on_answer(void *arg)
 static void start(struct ask *q)
 {
     const struct ask_config *c = &q->config;
-    struct net_bytes *body =
-        c->body.len != 0 ? net_bytes_copy(c->body.data, c->body.len) : NULL;
+    struct net_bytes *body = c->body.len != 0 ? net_bytes_copy(c->body.data, c->body.len) : NULL;
     webhook_call(*q->asks->pool, q->asks->arena, &c->target, c->method, body, c->timeout_ms,
                  &q->answer, on_answer, q);
 }

@@ -77,7 +77,8 @@ int auth_load_authz(struct apiserver *s, struct error *err)
     return code;
 }
 
-/* --- following --------------------------------------------------------------------------------- */
+/* --- following ---------------------------------------------------------------------------------
+ */
 static void free_if_idle(struct auth_reload *r)
 {
     if (r->closed && !r->working)

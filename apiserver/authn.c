@@ -520,9 +520,8 @@ struct meta_v1_status *authn_request(struct req *r)
     if (token.len == 0 && !websocket_token(r, &token))
         return status_unauthorized(r->arena);
     if (token.len != 0) {
-        int code =
-            authn_token(n, r->arena, req_view(r), r->asks, token, NULL, 0, &r->user, NULL, NULL,
-                        &err);
+        int code = authn_token(n, r->arena, req_view(r), r->asks, token, NULL, 0, &r->user, NULL,
+                               NULL, &err);
         if (code == E_AGAIN)
             return &webhook_wait;
         if (code == 0)

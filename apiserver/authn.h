@@ -43,9 +43,8 @@ struct meta_v1_status *authn_impersonate(struct req *r);
  * server's own. *ret_audiences (may be NULL): those of them the token is good for. */
 int authn_token(struct authn *a, struct arena *arena, const struct store_view *view,
                 struct asks *asks, struct str token, const struct str *audiences,
-                size_t audience_count,
-                struct user **ret, const struct str **ret_audiences, size_t *ret_audience_count,
-                struct error *err);
+                size_t audience_count, struct user **ret, const struct str **ret_audiences,
+                size_t *ret_audience_count, struct error *err);
 /* NULL when tokens cannot be issued here. */
 const struct pki_key *authn_signing_key(const struct authn *a);
 struct str authn_issuer(const struct authn *a);

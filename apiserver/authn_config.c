@@ -25,7 +25,8 @@ struct reader {
     size_t own_count;
 };
 
-/* --- common to both ----------------------------------------------------------------------------- */
+/* --- common to both -----------------------------------------------------------------------------
+ */
 static void check_url(struct reader *r, const struct field_path *at, struct str text)
 {
     struct url u;
@@ -48,7 +49,8 @@ static void check_issuer(struct reader *r, const struct field_path *at, struct s
     check_url(r, at, url);
     for (size_t i = 0; i < r->own_count; i++)
         if (url.len != 0 && str_eq(r->own[i], url))
-            field_invalid(&r->errs, at, url, "URL must not overlap with disallowed issuers: [" STR_FMT "]",
+            field_invalid(&r->errs, at, url,
+                          "URL must not overlap with disallowed issuers: [" STR_FMT "]",
                           STR_ARG(r->own[i]));
     for (size_t i = 0; i < r->set->count; i++)
         if (url.len != 0 && str_eq(r->set->issuers[i].url, url))
@@ -65,8 +67,8 @@ static void set_discovery(struct reader *r, struct jwt_issuer *i, const struct f
     struct pki_pool *pool;
     while (base.len != 0 && base.data[base.len - 1] == '/')
         base.len--;
-    i->discovery_url = url.len != 0 ? arena_str(a, url)
-                                    : arena_printf(a, STR_FMT WELL_KNOWN, STR_ARG(base));
+    i->discovery_url =
+        url.len != 0 ? arena_str(a, url) : arena_printf(a, STR_FMT WELL_KNOWN, STR_ARG(base));
     i->discovery.ca_bundle = arena_str(a, ca);
     if (r->errs.count == 0 && hook_target_of_url(a, i->discovery_url, &i->discovery, &err) != 0)
         field_invalid(&r->errs, PATH(at, "url"), i->url, "%s", error_message(&err));
@@ -84,7 +86,8 @@ static struct jwt_issuer *add_issuer(struct jwt_set *s)
     return i;
 }
 
-/* --- expressions -------------------------------------------------------------------------------- */
+/* --- expressions --------------------------------------------------------------------------------
+ */
 static struct cel_program *compile(struct reader *r, const struct field_path *at, struct str text,
                                    const struct cel_env *env, bool want_bool)
 {
@@ -131,7 +134,8 @@ static bool read_mapping(struct reader *r, const struct field_path *at, const st
     return m->claim.len != 0 || m->expression.len != 0;
 }
 
-/* --- claim mappings ----------------------------------------------------------------------------- */
+/* --- claim mappings -----------------------------------------------------------------------------
+ */
 static bool reserved_key(struct str key)
 {
     static const char *const domains[] = {"kubernetes.io", "k8s.io"};
@@ -259,8 +263,8 @@ static void read_claim_rules(struct reader *r, struct jwt_issuer *i, const struc
     struct field_errors *errs = &r->errs;
     const struct field_path *path = PATH(jwt, "claimValidationRules");
     struct arena *a = r->set->arena;
-    const struct json *list = rule_list(r, jwt, j, "claimValidationRules", &i->claim_rules,
-                                        &i->claim_rule_count);
+    const struct json *list =
+        rule_list(r, jwt, j, "claimValidationRules", &i->claim_rules, &i->claim_rule_count);
     for (size_t k = 0; k < i->claim_rule_count; k++) {
         const struct field_path *at = PATH_INDEX(path, k);
         const struct json *m = config_item(errs, path, list, k);
@@ -286,8 +290,7 @@ static void read_claim_rules(struct reader *r, struct jwt_issuer *i, const struc
         for (size_t x = 0; x < k; x++) {
             if (rule->claim.len != 0 && str_eq(i->claim_rules[x].claim, rule->claim))
                 field_duplicate(errs, PATH(at, "claim"), rule->claim);
-            if (rule->expression.len != 0 &&
-                str_eq(i->claim_rules[x].expression, rule->expression))
+            if (rule->expression.len != 0 && str_eq(i->claim_rules[x].expression, rule->expression))
                 field_duplicate(errs, PATH(at, "expression"), rule->expression);
         }
     }
@@ -320,7 +323,8 @@ static void read_user_rules(struct reader *r, struct jwt_issuer *i, const struct
     }
 }
 
-/* --- issuers ------------------------------------------------------------------------------------ */
+/* --- issuers ------------------------------------------------------------------------------------
+ */
 static void read_audiences(struct reader *r, struct jwt_issuer *i, const struct field_path *at,
                            const struct json *j)
 {
@@ -417,7 +421,8 @@ static void read_anonymous(struct reader *r, const struct json *j)
         s->anonymous_paths[s->anonymous_path_count++] = arena_str(s->arena, p);
     }
     if (!s->anonymous && n != 0)
-        field_invalid(errs, path, STR("value"), "enabled should be set to true when conditions are defined");
+        field_invalid(errs, path, STR("value"),
+                      "enabled should be set to true when conditions are defined");
 }
 
 int authn_config_parse(struct str text, const struct str *own, size_t own_count,
@@ -450,7 +455,8 @@ int authn_config_parse(struct str text, const struct str *own, size_t own_count,
     return code;
 }
 
-/* --- flags --------------------------------------------------------------------------------------- */
+/* --- flags ---------------------------------------------------------------------------------------
+ */
 static int check_algorithms(struct jwt_set *s, struct jwt_issuer *i, const struct flag_list *l,
                             struct error *err)
 {
@@ -463,10 +469,11 @@ static int check_algorithms(struct jwt_set *s, struct jwt_issuer *i, const struc
         for (size_t x = 0; x < ARRAY_SIZE(supported); x++)
             good = good || strcmp(l->items[k], supported[x]) == 0;
         if (!good)
-            return error_set(err, E_INVALID,
-                             "--oidc-signing-algs: \"%s\" is not one of RS256, RS384, RS512, ES256, "
-                             "ES384, ES512, PS256, PS384, PS512",
-                             l->items[k]);
+            return error_set(
+                err, E_INVALID,
+                "--oidc-signing-algs: \"%s\" is not one of RS256, RS384, RS512, ES256, "
+                "ES384, ES512, PS256, PS384, PS512",
+                l->items[k]);
         list[n++] = arena_strdup(s->arena, l->items[k]);
     }
     if (n == 0)
@@ -481,8 +488,8 @@ static int take_required_claims(struct jwt_set *s, struct jwt_issuer *i, const s
     for (size_t k = 0; k < l->count; k++) {
         struct str key, value;
         str_cut(str_of(l->items[k]), '=', &key, &value);
-        i->claim_rules[i->claim_rule_count++] =
-            (struct jwt_rule){.claim = arena_str(s->arena, key), .value = arena_str(s->arena, value)};
+        i->claim_rules[i->claim_rule_count++] = (struct jwt_rule){
+            .claim = arena_str(s->arena, key), .value = arena_str(s->arena, value)};
     }
     return 0;
 }
@@ -495,9 +502,10 @@ static int read_flags(struct reader *r, const struct oidc_flags *f, struct error
     struct error why = {0};
     s->issuers = ARENA_ARRAY(a, struct jwt_issuer, 1);
     if (f->client_id == NULL || *f->client_id == '\0')
-        return error_set(err, E_INVALID,
-                         "--oidc-client-id: --oidc-issuer-url and --oidc-client-id must be specified "
-                         "together");
+        return error_set(
+            err, E_INVALID,
+            "--oidc-client-id: --oidc-issuer-url and --oidc-client-id must be specified "
+            "together");
     if (f->ca_file != NULL && file_read(f->ca_file, CA_BYTES_MAX, &ca, &why) != 0)
         return error_set(err, E_INVALID, "--oidc-ca-file: %s", error_message(&why));
     check_issuer(r, PATH(PATH_ROOT, "--oidc-issuer-url"), str_of(f->issuer_url));

@@ -27,7 +27,7 @@ struct authn {
     size_t audience_count;
     bool bootstrap_tokens;
     bool anonymous;
-    bool legacy_lookup; /* Tokens of secrets are good only while those are there. */
+    bool legacy_lookup;            /* Tokens of secrets are good only while those are there. */
     struct authn_webhook *webhook; /* NULL: none. */
     pthread_mutex_t lock;          /* Of the next one. */
     struct jwt_set *jwt;           /* Other issuers; never NULL. */

@@ -12,7 +12,8 @@
 
 #define NBF_LEEWAY_S 300
 
-/* --- life --------------------------------------------------------------------------------------- */
+/* --- life ---------------------------------------------------------------------------------------
+ */
 struct jwt_set *jwt_set_new(void)
 {
     struct jwt_set *s = xzalloc(sizeof(*s));
@@ -37,7 +38,8 @@ void jwt_set_unref(struct jwt_set *s)
     free(s);
 }
 
-/* --- what expressions see ------------------------------------------------------------------------ */
+/* --- what expressions see ------------------------------------------------------------------------
+ */
 #define FIELD(n, t)                                                                                \
     {                                                                                              \
         {n, sizeof(n) - 1}, {n, sizeof(n) - 1}, t                                                  \
@@ -78,13 +80,13 @@ static int refuse(struct reading *r, const char *text)
 
 static int refuse_value(struct reading *r, struct str expression, const struct cel_value *v)
 {
-    return error_set(r->err, E_UNAUTHORIZED,
-                     "oidc: error evaluating expression '" STR_FMT "': " STR_FMT,
-                     STR_ARG(expression),
-                     STR_ARG(v->kind == CEL_ERROR ? v->string : STR("wrong type")));
+    return error_set(
+        r->err, E_UNAUTHORIZED, "oidc: error evaluating expression '" STR_FMT "': " STR_FMT,
+        STR_ARG(expression), STR_ARG(v->kind == CEL_ERROR ? v->string : STR("wrong type")));
 }
 
-/* --- the token itself ---------------------------------------------------------------------------- */
+/* --- the token itself ----------------------------------------------------------------------------
+ */
 static bool listed(struct str s, const struct str *list, size_t count)
 {
     for (size_t i = 0; i < count; i++)
@@ -110,8 +112,7 @@ static bool time_claim(const struct json *claims, const char *name, int64_t *ret
     const struct json *j = json_getc(claims, name);
     if (j != NULL && j->type == JSON_INT)
         *ret = j->integer;
-    else if (j != NULL && j->type == JSON_DOUBLE && j->number.value > 0 &&
-             j->number.value < 1e15)
+    else if (j != NULL && j->type == JSON_DOUBLE && j->number.value > 0 && j->number.value < 1e15)
         *ret = (int64_t)j->number.value;
     else
         return false;
@@ -249,7 +250,8 @@ static int map_extra(struct reading *r, struct user *u)
     return 0;
 }
 
-/* --- the user ----------------------------------------------------------------------------------- */
+/* --- the user -----------------------------------------------------------------------------------
+ */
 static struct json *strings_json(struct arena *a, const struct str *items, size_t count)
 {
     struct json *j = json_array(a);

@@ -17,7 +17,7 @@
 
 #define KEYS_MAX 100u
 #define TIMEOUT_MS 10000u
-#define AGAIN_AFTER_MS 10000u /* A failed look-up is repeated so much later at the earliest, */
+#define AGAIN_AFTER_MS 10000u  /* A failed look-up is repeated so much later at the earliest, */
 #define UNKNOWN_AFTER_MS 1000u /* one for a key that is not known so much. */
 
 static uint64_t now_ms(void)
@@ -76,8 +76,7 @@ int jwt_keys_parse(struct arena *a, struct str text, struct jwt_key **ret, size_
         if (key == NULL)
             continue;
         arena_hold(a, key, unref_key);
-        (*ret)[(*ret_count)++] =
-            (struct jwt_key){json_get_str(list->array.items[i], "kid"), key};
+        (*ret)[(*ret_count)++] = (struct jwt_key){json_get_str(list->array.items[i], "kid"), key};
     }
     return *ret_count != 0 ? 0 : error_set(err, E_INVALID, "no key there is of use");
 }
@@ -132,8 +131,7 @@ static const struct webhook_answer *get(struct jwt_set *s, struct jwt_issuer *i,
                                         struct error *err)
 {
     struct webhook_target t = {.ca_bundle = i->discovery.ca_bundle};
-    static const struct webhook_answer bad = {.code = E_INVALID,
-                                              .body = {"malformed address", 17}};
+    static const struct webhook_answer bad = {.code = E_INVALID, .body = {"malformed address", 17}};
     struct str key = arena_printf(a, STR_FMT " %u", STR_ARG(url), generation);
     const struct webhook_answer *w = asks_find(asks, i, key);
     if (w != NULL)

@@ -285,8 +285,7 @@ static int match_own(struct question *q, const struct str *given, size_t count, 
             out[n++] = q->wanted[i];
     q->matched = out;
     q->matched_count = n;
-    return n != 0 || q->wanted_count == 0 ? 0
-                                          : refuse(err, "the token is for other audiences");
+    return n != 0 || q->wanted_count == 0 ? 0 : refuse(err, "the token is for other audiences");
 }
 
 /* Of this cluster: of a service account. */

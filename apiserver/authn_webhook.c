@@ -155,8 +155,8 @@ static int read_answer(const struct authn_webhook *w, struct arena *a,
     *ret = json_getc(j, "status");
     if (!str_eqc(json_get_str(j, "kind"), "TokenReview") ||
         !str_eq(json_get_str(j, "apiVersion"), version) || *ret == NULL)
-        return error_set(err, E_UNAUTHORIZED,
-                         "the webhook's answer is no TokenReview of " STR_FMT, STR_ARG(version));
+        return error_set(err, E_UNAUTHORIZED, "the webhook's answer is no TokenReview of " STR_FMT,
+                         STR_ARG(version));
     return 0;
 }
 
@@ -170,8 +170,7 @@ int authn_webhook_token(struct authn_webhook *w, struct arena *a, struct asks *a
     struct json *status;
     if (ttl_cache_get(w->answers, a, key, now_ms, &text)) {
         int code = json_parse(a, text, &status, err);
-        return code != 0 ? code
-                         : read_user(a, status, ret, ret_audiences, ret_audience_count, err);
+        return code != 0 ? code : read_user(a, status, ret, ret_audiences, ret_audience_count, err);
     }
     if (asks == NULL)
         return error_set(err, E_UNAUTHORIZED, "the webhook cannot be asked here");

@@ -184,9 +184,9 @@ bool authz_uses_rbac(const struct authz *z)
 static void add_text(struct arena *a, struct str *all, struct str text, char between)
 {
     if (text.len != 0)
-        *all = all->len == 0 ? text
-                             : arena_printf(a, STR_FMT "%c" STR_FMT, STR_ARG(*all), between,
-                                            STR_ARG(text));
+        *all = all->len == 0
+                   ? text
+                   : arena_printf(a, STR_FMT "%c" STR_FMT, STR_ARG(*all), between, STR_ARG(text));
 }
 
 enum authz_decision authz_decide(const struct authz *z, struct arena *a,
@@ -274,9 +274,9 @@ size_t authz_rules_of(const struct authz *z, struct arena *a, const struct user 
         add_rules(a, ret, &n, rules, count);
         errors += error.len != 0;
         if (error.len != 0)
-            text = text.len == 0 ? error
-                                 : arena_printf(a, STR_FMT ", " STR_FMT, STR_ARG(text),
-                                                STR_ARG(error));
+            text = text.len == 0
+                       ? error
+                       : arena_printf(a, STR_FMT ", " STR_FMT, STR_ARG(text), STR_ARG(error));
     }
     unlock_reader(z);
     *ret_error = errors > 1 ? arena_printf(a, "[" STR_FMT "]", STR_ARG(text)) : text;

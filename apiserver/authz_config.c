@@ -49,7 +49,8 @@ static bool has_type(const struct authz_list *l, struct str type)
     return false;
 }
 
-/* --- flags -------------------------------------------------------------------------------------- */
+/* --- flags --------------------------------------------------------------------------------------
+ */
 static int webhook_of_flags(const struct authz_flags *f, struct authz_webhook **ret,
                             struct error *err)
 {
@@ -250,8 +251,7 @@ static struct authz_webhook *read_webhook(struct reader *r, const struct field_p
     if (version_is(r, at, j, "failurePolicy", policies, &policy))
         c.deny_on_error = str_eqc(policy, "Deny");
     read_conditions(r, at, j, &c);
-    if (c.condition_count != 0 ||
-        json_getc(j, "matchConditionSubjectAccessReviewVersion") != NULL)
+    if (c.condition_count != 0 || json_getc(j, "matchConditionSubjectAccessReviewVersion") != NULL)
         version_is(r, at, j, "matchConditionSubjectAccessReviewVersion", condition_versions,
                    &ignored);
     struct hook *h = read_connection(r, at, j);
@@ -269,8 +269,9 @@ static void read_name(struct reader *r, const struct field_path *at, const struc
     if (ret->len == 0)
         field_required(&r->errs, PATH(at, "name"), NULL);
     else if (api_check_dns_subdomain(*ret).count != 0)
-        field_invalid(&r->errs, PATH(at, "name"), *ret, "must be a DNS subdomain, such as "
-                                                        "my-webhook.example.com");
+        field_invalid(&r->errs, PATH(at, "name"), *ret,
+                      "must be a DNS subdomain, such as "
+                      "my-webhook.example.com");
     for (size_t i = 0; ret->len != 0 && i < r->list->count; i++)
         if (str_eq(r->list->items[i].name, *ret))
             field_duplicate(&r->errs, PATH(at, "name"), *ret);

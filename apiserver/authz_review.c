@@ -31,8 +31,9 @@ OBJECT(selector_type, "kubernetes.SelectorAttributes", selector_fields);
 static const struct cel_field resource_fields[] = {
     FIELD("fieldSelector", &selector_type), FIELD("group", &cel_string),
     FIELD("labelSelector", &selector_type), FIELD("name", &cel_string),
-    FIELD("namespace", &cel_string), FIELD("resource", &cel_string), FIELD("subresource", &cel_string),
-    FIELD("verb", &cel_string), FIELD("version", &cel_string)};
+    FIELD("namespace", &cel_string),        FIELD("resource", &cel_string),
+    FIELD("subresource", &cel_string),      FIELD("verb", &cel_string),
+    FIELD("version", &cel_string)};
 static const struct cel_field path_fields[] = {FIELD("path", &cel_string),
                                                FIELD("verb", &cel_string)};
 OBJECT(path_type, "kubernetes.NonResourceAttributes", path_fields);
@@ -40,10 +41,12 @@ static const struct cel_type resource_type = {.kind = CEL_OBJECT,
                                               .name = {"kubernetes.ResourceAttributes", 29},
                                               .fields = resource_fields,
                                               .field_count = ARRAY_SIZE(resource_fields)};
-static const struct cel_field spec_fields[] = {
-    FIELD("extra", &map_strings),         FIELD("groups", &list_strings),
-    FIELD("nonResourceAttributes", &path_type), FIELD("resourceAttributes", &resource_type),
-    FIELD("uid", &cel_string),            FIELD("user", &cel_string)};
+static const struct cel_field spec_fields[] = {FIELD("extra", &map_strings),
+                                               FIELD("groups", &list_strings),
+                                               FIELD("nonResourceAttributes", &path_type),
+                                               FIELD("resourceAttributes", &resource_type),
+                                               FIELD("uid", &cel_string),
+                                               FIELD("user", &cel_string)};
 const struct cel_type authz_review_type = {.kind = CEL_OBJECT,
                                            .name = {"kubernetes.SubjectAccessReviewSpec", 34},
                                            .fields = spec_fields,

@@ -31,7 +31,8 @@ struct authz_webhook {
 static const struct cel_var condition_vars[] = {{"request", &authz_review_type}};
 static const struct cel_env condition_env = {.vars = condition_vars, .var_count = 1};
 
-/* --- metrics, as upstream names them ------------------------------------------------------------ */
+/* --- metrics, as upstream names them ------------------------------------------------------------
+ */
 static void count_result(const struct authz_webhook *w, const char *result)
 {
     static const char *const labels[] = {"name", "result", NULL};
@@ -40,11 +41,11 @@ static void count_result(const struct authz_webhook *w, const char *result)
                                         "Round-trips to authorization webhooks.", labels),
                          w->config.name, str_of(result)));
     if (strcmp(result, "success") != 0 && !w->config.deny_on_error)
-        metric_inc(METRIC_OF(
-            metric_counter(metrics_default(),
-                           "apiserver_authorization_webhook_evaluations_fail_open_total",
-                           "NoOpinion results due to webhook timeout or error.", labels),
-            w->config.name, str_of(result)));
+        metric_inc(
+            METRIC_OF(metric_counter(metrics_default(),
+                                     "apiserver_authorization_webhook_evaluations_fail_open_total",
+                                     "NoOpinion results due to webhook timeout or error.", labels),
+                      w->config.name, str_of(result)));
 }
 
 static void count_condition(const struct authz_webhook *w, const char *name, const char *help)
@@ -171,11 +172,10 @@ static int conditions_hold(const struct authz_webhook *w, struct arena *a,
         if (r.kind == CEL_BOOL)
             continue;
         result = -1;
-        *ret_error = arena_printf(a,
-                                  "cel evaluation error: expression '" STR_FMT
-                                  "' resulted in error: " STR_FMT,
-                                  STR_ARG(w->config.conditions[i]),
-                                  STR_ARG(r.kind == CEL_ERROR ? r.string : STR("not a bool")));
+        *ret_error = arena_printf(
+            a, "cel evaluation error: expression '" STR_FMT "' resulted in error: " STR_FMT,
+            STR_ARG(w->config.conditions[i]),
+            STR_ARG(r.kind == CEL_ERROR ? r.string : STR("not a bool")));
     }
     if (result < 0)
         count_condition(w, "apiserver_authorization_match_condition_evaluation_errors_total",
@@ -265,8 +265,8 @@ enum authz_decision authz_webhook_decide(struct authz_webhook *w, struct arena *
     if (remembered(w, a, key, &d, ret_reason))
         return d;
     if (at->asks == NULL) {
-        *ret_error = arena_printf(a, "webhook " STR_FMT " cannot be asked here",
-                                  STR_ARG(w->config.name));
+        *ret_error =
+            arena_printf(a, "webhook " STR_FMT " cannot be asked here", STR_ARG(w->config.name));
         return failed(w);
     }
     const struct webhook_answer *answer = asks_find(at->asks, w, key);
@@ -275,10 +275,10 @@ enum authz_decision authz_webhook_decide(struct authz_webhook *w, struct arena *
         return AUTHZ_WAIT;
     }
     d = read_answer(w, a, answer, ret_reason, ret_error);
-    count_result(w, ret_error->len == 0           ? "success"
-                    : answer->code == E_TIMEOUT   ? "timeout"
-                    : answer->code == E_CANCELED  ? "canceled"
-                                                  : "error");
+    count_result(w, ret_error->len == 0          ? "success"
+                    : answer->code == E_TIMEOUT  ? "timeout"
+                    : answer->code == E_CANCELED ? "canceled"
+                                                 : "error");
     if (ret_error->len != 0)
         return failed(w);
     remember(w, key, d, *ret_reason);

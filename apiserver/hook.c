@@ -45,10 +45,8 @@ int hook_target_of_url(struct arena *a, struct str url, struct webhook_target *t
 static int try_tls(const struct webhook_target *t, struct error *err)
 {
     struct tls_context *tls;
-    struct tls_config c = {.ca.pem = t->ca_bundle,
-                           .cert.pem = t->cert,
-                           .key.pem = t->key,
-                           .skip_verify = t->insecure};
+    struct tls_config c = {
+        .ca.pem = t->ca_bundle, .cert.pem = t->cert, .key.pem = t->key, .skip_verify = t->insecure};
     if (t->plain)
         return 0;
     int code = tls_context_new(&c, &tls, err);
@@ -71,8 +69,8 @@ static void take_credentials(struct hook *h)
             arena_printf(h->arena, "Bearer " STR_FMT, STR_ARG(str_trim(k->token.data)));
     } else if (k->username != NULL) {
         AUTO_BUF b = BUF_INIT;
-        struct str pair = arena_printf(h->arena, "%s:%s", k->username,
-                                       k->password != NULL ? k->password : "");
+        struct str pair =
+            arena_printf(h->arena, "%s:%s", k->username, k->password != NULL ? k->password : "");
         buf_puts(&b, "Basic ");
         base64_encode(BASE64_STD, pair.data, pair.len, &b);
         t->authorization = arena_str(h->arena, buf_str(&b));

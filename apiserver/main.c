@@ -78,12 +78,14 @@ static void add_server_flags(struct flag_set *f, struct apiserver_config *c)
                 "`File` with the CAs of client certificates.");
     flag_string(f, &c->token_auth_file, "token-auth-file",
                 "CSV `file` of static tokens: token,user,uid,groups.");
-    flag_string_array(f, &c->service_account_key_files, "service-account-key-file",
-                      "`File` with public keys that verify service account tokens; may be repeated.");
+    flag_string_array(
+        f, &c->service_account_key_files, "service-account-key-file",
+        "`File` with public keys that verify service account tokens; may be repeated.");
     flag_string(f, &c->service_account_signing_key_file, "service-account-signing-key-file",
                 "`File` with the private key that signs them.");
-    flag_string_array(f, &c->service_account_issuers, "service-account-issuer",
-                      "Issuer of service account tokens; repeated: further ones that are accepted.");
+    flag_string_array(
+        f, &c->service_account_issuers, "service-account-issuer",
+        "Issuer of service account tokens; repeated: further ones that are accepted.");
     flag_string(f, &c->service_account_jwks_uri, "service-account-jwks-uri",
                 "`Address` of the keys that the discovery document names.");
     flag_duration(f, &c->service_account_max_expiration_ns, "service-account-max-token-expiration",
@@ -133,8 +135,9 @@ static void add_server_flags(struct flag_set *f, struct apiserver_config *c)
 static void add_authn_flags(struct flag_set *f, struct apiserver_config *c)
 {
     struct oidc_flags *o = &c->oidc;
-    flag_string(f, &c->authentication_config, "authentication-config",
-                "`File` with an AuthenticationConfiguration: issuers of tokens, anonymous requests.");
+    flag_string(
+        f, &c->authentication_config, "authentication-config",
+        "`File` with an AuthenticationConfiguration: issuers of tokens, anonymous requests.");
     flag_string(f, &c->token_webhook_config_file, "authentication-token-webhook-config-file",
                 "Kubeconfig `file` of a webhook that is asked about tokens.");
     flag_string(f, &c->token_webhook_version, "authentication-token-webhook-version",
@@ -175,8 +178,7 @@ static void add_authz_flags(struct flag_set *f, struct apiserver_config *c)
 /* A file says it all: flags beside it would be ignored silently. */
 static int check_auth_flags(struct program *p, struct error *err)
 {
-    static const char *const others[] = {"authorization-mode",
-                                         "authorization-webhook-config-file",
+    static const char *const others[] = {"authorization-mode", "authorization-webhook-config-file",
                                          "authorization-webhook-version",
                                          "authorization-webhook-cache-authorized-ttl",
                                          "authorization-webhook-cache-unauthorized-ttl"};
@@ -184,10 +186,11 @@ static int check_auth_flags(struct program *p, struct error *err)
     c->anonymous_given = flag_changed(p->flags, "anonymous-auth");
     for (size_t i = 0; c->authorization_config != NULL && i < ARRAY_SIZE(others); i++)
         if (flag_changed(p->flags, others[i]))
-            return error_set(err, E_INVALID,
-                             "--authorization-config can not be specified when --authorization-mode "
-                             "or --authorization-webhook-* flags are defined: take --%s away",
-                             others[i]);
+            return error_set(
+                err, E_INVALID,
+                "--authorization-config can not be specified when --authorization-mode "
+                "or --authorization-webhook-* flags are defined: take --%s away",
+                others[i]);
     return 0;
 }
 

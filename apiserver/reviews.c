@@ -67,8 +67,9 @@ void token_review_handle(struct req *r)
         return;
     }
     t->status = (struct authentication_v1_token_review_status){0};
-    int code = authn_token(r->server->authn, r->arena, req_view(r), r->asks, t->spec.token,
-                           t->spec.audiences, t->spec.audiences_count, &u, &audiences, &count, &err);
+    int code =
+        authn_token(r->server->authn, r->arena, req_view(r), r->asks, t->spec.token,
+                    t->spec.audiences, t->spec.audiences_count, &u, &audiences, &count, &err);
     if (code == E_AGAIN) {
         req_ask(r, answer_token_review, r);
         return;
@@ -119,10 +120,10 @@ struct selector {
         (s).count = (from)->requirements_count;                                                    \
         (s).items = ARENA_ARRAY(a, struct requirement, (s).count + 1);                             \
         for (size_t i_ = 0; i_ < (s).count; i_++)                                                  \
-            (s).items[i_] = (struct requirement){(from)->requirements[i_].key,                     \
-                                                 (from)->requirements[i_].operator,                \
-                                                 (from)->requirements[i_].values,                  \
-                                                 (from)->requirements[i_].values_count};           \
+            (s).items[i_] = (struct requirement){                                                  \
+                (from)->requirements[i_].key,                                                      \
+                (from)->requirements[i_].operator,(from)->requirements[i_].values,                 \
+                (from)->requirements[i_].values_count};                                            \
     } while (0)
 
 static void selectors_of(struct arena *a, const struct authorization_v1_resource_attributes *r,

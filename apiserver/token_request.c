@@ -200,12 +200,12 @@ static void issue(struct req *r)
     int64_t max_s = c->service_account_max_expiration_ns / 1000000000;
     if (max_s > 0 && t->spec.expiration_seconds > max_s) {
         kind_warn(&ctx,
-                  "requested expiration of %" PRId64
-                  " seconds shortened to %" PRId64 " seconds",
+                  "requested expiration of %" PRId64 " seconds shortened to %" PRId64 " seconds",
                   t->spec.expiration_seconds, max_s);
         t->spec.expiration_seconds = max_s;
     }
-    bool extend = c->service_account_extend_expiration && t->spec.expiration_seconds == EXPIRATION_MOUNTED_S && subject.bound != NULL &&
+    bool extend = c->service_account_extend_expiration &&
+                  t->spec.expiration_seconds == EXPIRATION_MOUNTED_S && subject.bound != NULL &&
                   strcmp(subject.claim, "pod") == 0;
     struct str claims = make_claims(r, t, &subject, now_s,
                                     extend ? EXPIRATION_EXTENDED_S : t->spec.expiration_seconds);

@@ -8,7 +8,7 @@
 #include <pthread.h>
 
 struct entry {
-    struct list link; /* The one used last at the end. */
+    struct list link;      /* The one used last at the end. */
     struct str key, value; /* Behind the struct. */
     uint64_t until_ms;
 };

@@ -208,8 +208,8 @@ void webhook_call(struct webhook_pool *p, struct arena *a, const struct webhook_
         headers[header_count++] =
             (struct http_header){.name = STR("content-type"), .value = STR("application/json")};
     if (target->authorization.len != 0)
-        headers[header_count++] = (struct http_header){.name = STR("authorization"),
-                                                       .value = target->authorization};
+        headers[header_count++] =
+            (struct http_header){.name = STR("authorization"), .value = target->authorization};
     c->pool = p;
     c->arena = a;
     c->ret = ret;
@@ -217,19 +217,19 @@ void webhook_call(struct webhook_pool *p, struct arena *a, const struct webhook_
     c->arg = arg;
     int code = find_client(p, a, target, &c->client, &err);
     if (code == 0) {
-        struct http_call_config call = {.method = method,
-                                        .target = arena_str(a, target->path).data,
-                                        .authority = arena_str(a, target->authority.len != 0
-                                                                      ? target->authority
-                                                                      : target->server_name)
-                                                         .data,
-                                        .headers = headers,
-                                        .header_count = header_count,
-                                        .body = body,
-                                        .timeout_ms = timeout_ms,
-                                        .on_data = on_data,
-                                        .on_end = on_end,
-                                        .arg = c};
+        struct http_call_config call = {
+            .method = method,
+            .target = arena_str(a, target->path).data,
+            .authority =
+                arena_str(a, target->authority.len != 0 ? target->authority : target->server_name)
+                    .data,
+            .headers = headers,
+            .header_count = header_count,
+            .body = body,
+            .timeout_ms = timeout_ms,
+            .on_data = on_data,
+            .on_end = on_end,
+            .arg = c};
         code = http_call_start(c->client->http, &call, NULL, &err);
         if (code == 0)
             c->client->calls++;

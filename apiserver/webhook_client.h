@@ -18,12 +18,12 @@ struct webhook_pool *webhook_pool_new(struct uv_loop_s *loop);
 void webhook_pool_close(struct webhook_pool *p);
 
 struct webhook_target {
-    struct str endpoint;    /* "host:port" */
-    struct str server_name; /* Expected in the certificate. */
-    struct str authority;   /* Of the Host header; empty: the server's name. */
-    struct str path;        /* "/x?timeout=10s" */
-    struct str ca_bundle;   /* PEM; empty: the system's. */
-    struct str cert, key;   /* PEM of the client's certificate; empty: none. */
+    struct str endpoint;      /* "host:port" */
+    struct str server_name;   /* Expected in the certificate. */
+    struct str authority;     /* Of the Host header; empty: the server's name. */
+    struct str path;          /* "/x?timeout=10s" */
+    struct str ca_bundle;     /* PEM; empty: the system's. */
+    struct str cert, key;     /* PEM of the client's certificate; empty: none. */
     struct str authorization; /* Value of that header; empty: none. */
     bool plain;               /* http:// */
     bool insecure;            /* Any certificate will do. */

@@ -35,8 +35,7 @@ int pki_key_rsa_public(struct str modulus, struct str exponent, struct pki_key *
     while (modulus.len != 0 && modulus.data[0] == '\0')
         modulus = str_sub(modulus, 1, modulus.len);
     if (modulus.len < RSA_BYTES_MIN || modulus.len > RSA_BYTES_MAX)
-        return error_set(err, E_INVALID, "RSA key of %zu bits: want 2048 to 8192",
-                         modulus.len * 8);
+        return error_set(err, E_INVALID, "RSA key of %zu bits: want 2048 to 8192", modulus.len * 8);
     if (exponent.len == 0 || exponent.len > EXPONENT_BYTES_MAX)
         return error_set(err, E_INVALID, "RSA exponent of %zu bytes", exponent.len);
     BIGNUM *n = BN_bin2bn((const unsigned char *)modulus.data, (int)modulus.len, NULL);
@@ -60,7 +59,8 @@ int pki_key_ec_public(struct str curve, struct str x, struct str y, struct pki_k
     static const struct {
         const char *name, *group;
         size_t bytes;
-    } curves[] = {{"P-256", "prime256v1", 32}, {"P-384", "secp384r1", 48}, {"P-521", "secp521r1", 66}};
+    } curves[] = {
+        {"P-256", "prime256v1", 32}, {"P-384", "secp384r1", 48}, {"P-521", "secp521r1", 66}};
     AUTO_BUF point = BUF_INIT;
     size_t i = 0;
     while (i < ARRAY_SIZE(curves) && !str_eqc(curve, curves[i].name))

@@ -67,6 +67,7 @@ struct write *write_new_for(struct req *r, const struct resource *res, struct st
     w->attempt = attempt;
     w->dry_run = str_eqc(req_query(r, "dryRun"), "All");
     w->webhooks = webhook_state_new(r->arena);
+    w->asks = asks_new(r->arena);
     if (name.len != 0)
         w->key = registry_key(r->arena, w->res, ns, name);
     return w;
@@ -173,7 +174,7 @@ void write_run(struct write *w)
     w->ctx.dry_run = w->dry_run;
     w->ctx.tentative = !w->confirmed;
     w->ctx.webhooks = w->webhooks;
-    w->ctx.asks = r->asks;
+    w->ctx.asks = w->asks;
     w->txn = (struct txn_build){.arena = r->arena};
     w->obj = NULL;
     w->then = NULL;
@@ -190,8 +191,9 @@ void write_run(struct write *w)
         return;
     }
     if (refused == &webhook_wait) {
-        if (asks_waiting(r->asks))
-            req_ask(r, on_answers, w);
+        struct asks *asks = asks_waiting(w->asks) ? w->asks : r->asks;
+        if (asks_waiting(asks))
+            asks_run(asks, &r->thread->loop, &r->thread->webhooks, on_answers, w);
         else
             webhook_start(w->webhooks, r->thread, on_answers, w);
         return;

@@ -22,6 +22,7 @@
 #include "apiserver/request.h"
 #include "raftstore/txn.h"
 
+struct asks;
 struct meta_v1_delete_options;
 
 /* A transaction under construction; arrays in the arena. */
@@ -66,6 +67,7 @@ struct write {
     unsigned tries;
     struct kind_ctx ctx;
     struct webhook_state *webhooks; /* What they answered, over all tries. */
+    struct asks *asks; /* The same of authorizers: several writes of one request wait each. */
     struct conversions conversions; /* The same of conversion webhooks. */
     struct str new_uid, new_name;   /* Made up for a new object, for all tries. */
 

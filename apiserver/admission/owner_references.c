@@ -52,6 +52,7 @@ static struct meta_v1_status *check_blocking(const struct admission *adm,
             "\" in version \"" STR_FMT "\"",
             STR_ARG(o->api_version), STR_ARG(o->kind), STR_ARG(o->kind), STR_ARG(o->api_version));
     struct authz_attributes at = {.user = adm->ctx->user,
+                                  .asks = adm->ctx->asks,
                                   .verb = "update",
                                   .resource_request = true,
                                   .group = str_of(k->group),
@@ -81,6 +82,7 @@ static struct meta_v1_status *validate(const struct admission *adm)
     if (same_owners(m, old))
         return NULL;
     struct authz_attributes at = {.user = adm->ctx->user,
+                                  .asks = adm->ctx->asks,
                                   .verb = "delete",
                                   .resource_request = true,
                                   .group = adm->res->gr.group,

@@ -135,9 +135,14 @@ static bool ip_in_range(const struct apiserver *s, struct str ip)
     return n > range_base(s) && n < range_base(s) + range_size(s) - 1;
 }
 
+static bool headless_spec(const struct core_v1_service_spec *s)
+{
+    return str_eqc(s->cluster_ip, "None");
+}
+
 static bool headless(const struct core_v1_service *s)
 {
-    return str_eqc(s->spec.cluster_ip, "None");
+    return headless_spec(&s->spec);
 }
 
 static bool wants_ip(const struct core_v1_service *s)
@@ -145,29 +150,87 @@ static bool wants_ip(const struct core_v1_service *s)
     return s != NULL && !str_eqc(s->spec.type, "ExternalName") && !headless(s);
 }
 
-static void fill_families(const struct kind_ctx *ctx, struct core_v1_service *s)
+/* A Service without a selector may name families that the cluster has not. */
+static void fill_free_families(const struct kind_ctx *ctx, struct core_v1_service_spec *s)
 {
-    if (str_eqc(s->spec.type, "ExternalName"))
+    if (s->ip_families_count >= 2 || str_eqc(s->ip_family_policy, "SingleStack")) {
+        if (s->ip_families_count == 0) {
+            s->ip_families = ARENA_ARRAY(ctx->arena, struct str, 1);
+            s->ip_families[s->ip_families_count++] = STR("IPv4");
+        }
         return;
-    if (!s->spec.has_ip_family_policy) {
-        s->spec.has_ip_family_policy = true;
-        /* Headless without selector: any family, as far as the cluster has it. */
-        s->spec.ip_family_policy = headless(s) && s->spec.selector_count == 0
-                                       ? STR("RequireDualStack")
-                                       : STR("SingleStack");
     }
-    if (s->spec.ip_families_count == 0) {
-        struct str v4 = STR("IPv4"), v6 = STR("IPv6");
-        bool dual = headless(s) && s->spec.selector_count == 0 &&
-                    str_eqc(s->spec.ip_family_policy, "RequireDualStack");
-        s->spec.ip_families = ARENA_ARRAY(ctx->arena, struct str, 2);
-        s->spec.ip_families[0] = v4;
-        s->spec.ip_families[1] = v6;
-        s->spec.ip_families_count = dual ? 2 : 1;
+    struct str first = s->ip_families_count == 0 ? STR("IPv4") : s->ip_families[0];
+    s->ip_families = ARENA_ARRAY(ctx->arena, struct str, 2);
+    s->ip_families[0] = first;
+    s->ip_families[1] = str_eqc(first, "IPv4") ? STR("IPv6") : STR("IPv4");
+    s->ip_families_count = 2;
+}
+
+/* What the policy says about the lists. */
+static void check_policy(struct field_errors *errs, const struct core_v1_service_spec *s)
+{
+    static const char why[] = "must be 'RequireDualStack' or 'PreferDualStack' when multiple %s "
+                              "are specified";
+    const struct field_path *path = PATH(PATH(PATH_ROOT, "spec"), "ipFamilyPolicy");
+    if (!str_eqc(s->ip_family_policy, "SingleStack"))
+        return;
+    if (s->cluster_ips_count == 2)
+        field_invalid(errs, path, s->ip_family_policy, why, "cluster IPs");
+    if (s->ip_families_count == 2)
+        field_invalid(errs, path, s->ip_family_policy, why, "IP families");
+}
+
+/* Families of the addresses that were given; the range is of IPv4. */
+static void infer_families(const struct kind_ctx *ctx, struct field_errors *errs,
+                           struct core_v1_service_spec *s)
+{
+    const struct field_path *path = PATH(PATH(PATH_ROOT, "spec"), "clusterIPs");
+    for (size_t i = s->ip_families_count; !headless_spec(s) && i < s->cluster_ips_count; i++) {
+        if (str_find(s->cluster_ips[i], ':', 0) >= 0) {
+            field_invalid_raw(
+                errs, PATH_INDEX(path, i),
+                field_strings_render(ctx->arena, s->cluster_ips, s->cluster_ips_count),
+                "IPv6 is not configured on this cluster");
+            continue;
+        }
+        if (i != 0)
+            continue;
+        s->ip_families = ARENA_ARRAY(ctx->arena, struct str, 1);
+        s->ip_families[s->ip_families_count++] = STR("IPv4");
     }
-    if (s->spec.cluster_ips_count == 0 && s->spec.cluster_ip.len != 0) {
-        s->spec.cluster_ips = arena_memdup(ctx->arena, &s->spec.cluster_ip, sizeof(struct str));
-        s->spec.cluster_ips_count = 1;
+}
+
+static void fill_families(const struct kind_ctx *ctx, struct core_v1_service *service,
+                          struct field_errors *errs)
+{
+    struct core_v1_service_spec *s = &service->spec;
+    const struct field_path *spec = PATH(PATH_ROOT, "spec");
+    bool free_choice = headless(service) && s->selector_count == 0;
+    if (str_eqc(s->type, "ExternalName"))
+        return;
+    if (!s->has_ip_family_policy) {
+        s->has_ip_family_policy = true;
+        s->ip_family_policy = free_choice ? STR("RequireDualStack") : STR("SingleStack");
+    }
+    check_policy(errs, s);
+    infer_families(ctx, errs, s);
+    if (errs->count != 0)
+        return;
+    if (free_choice) {
+        fill_free_families(ctx, s);
+        return;
+    }
+    if (str_eqc(s->ip_family_policy, "RequireDualStack"))
+        field_invalid(errs, PATH(spec, "ipFamilyPolicy"), s->ip_family_policy,
+                      "this cluster is not configured for dual-stack services");
+    for (size_t i = 0; i < s->ip_families_count; i++)
+        if (!str_eqc(s->ip_families[i], "IPv4"))
+            field_invalid(errs, PATH_INDEX(PATH(spec, "ipFamilies"), i), s->ip_families[i],
+                          "not configured on this cluster");
+    if (s->ip_families_count == 0) {
+        s->ip_families = ARENA_ARRAY(ctx->arena, struct str, 1);
+        s->ip_families[s->ip_families_count++] = STR("IPv4");
     }
 }
 
@@ -359,8 +422,35 @@ static void claim_port(struct ports *p, int32_t port, const struct core_v1_servi
         port_set(p, port, true);
 }
 
+static void claim_health_port(struct ports *p, const struct core_v1_service *s,
+                              const struct core_v1_service *old, struct field_errors *errs,
+                              struct error *err)
+{
+    int32_t port = s->spec.health_check_node_port,
+            had = old != NULL ? old->spec.health_check_node_port : 0;
+    struct field_errors refused = {.arena = errs->arena};
+    const struct field_path *path = PATH(PATH(PATH_ROOT, "spec"), "healthCheckNodePort");
+    if (had != 0 && had != port) {
+        field_invalid_int(errs, path, port, "field is immutable");
+        return;
+    }
+    claim_port(p, port, old, false, path, &refused);
+    if (refused.count == 0)
+        return;
+    bool inside = port_in_range(p, port);
+    error_set(err, E_INTERNAL, "failed to allocate requested HealthCheck NodePort %" PRId32 ": %s",
+              port, inside ? "provided port is already allocated" : "");
+    if (!inside)
+        error_set(err, E_INTERNAL,
+                  "failed to allocate requested HealthCheck NodePort %" PRId32
+                  ": provided port is not in the valid range. The range of valid ports is %" PRId32
+                  "-%" PRId32,
+                  port, p->ctx->server->node_port_min, p->ctx->server->node_port_max);
+}
+
 static void allocate_ports(struct ports *p, struct core_v1_service *s,
-                           const struct core_v1_service *old, struct field_errors *errs)
+                           const struct core_v1_service *old, struct field_errors *errs,
+                           struct error *err)
 {
     const struct field_path *spec = PATH(PATH_ROOT, "spec");
     bool wants = wants_node_ports(s);
@@ -379,8 +469,10 @@ static void allocate_ports(struct ports *p, struct core_v1_service *s,
             port_set(p, sp->node_port, true);
             continue;
         }
+        /* One number may serve several protocols of one port. */
         for (size_t j = 0; j < i; j++)
-            again = again || s->spec.ports[j].node_port == sp->node_port;
+            again = again || (s->spec.ports[j].node_port == sp->node_port &&
+                              s->spec.ports[j].port == sp->port);
         if (sp->node_port != 0)
             claim_port(p, sp->node_port, old, again, path, errs);
     }
@@ -392,8 +484,7 @@ static void allocate_ports(struct ports *p, struct core_v1_service *s,
         else if (pick_port(p, &s->spec.health_check_node_port))
             port_set(p, s->spec.health_check_node_port, true);
     } else if (health) {
-        claim_port(p, s->spec.health_check_node_port, old, false, PATH(spec, "healthCheckNodePort"),
-                   errs);
+        claim_health_port(p, s, old, errs, err);
     }
     /* What the old one held and the new one does not. */
     for (size_t i = 0; old != NULL && i < old->spec.ports_count; i++)
@@ -404,18 +495,27 @@ static void allocate_ports(struct ports *p, struct core_v1_service *s,
         port_set(p, old->spec.health_check_node_port, false);
 }
 
+/* PreferDualStack is settled when the Service is made, not by later updates. */
+static bool same_preference(const struct core_v1_service *s, const struct core_v1_service *old)
+{
+    return old != NULL && str_eqc(s->spec.ip_family_policy, "PreferDualStack") &&
+           str_eqc(old->spec.ip_family_policy, "PreferDualStack") &&
+           s->spec.ip_families_count == old->spec.ip_families_count &&
+           s->spec.ip_families_count != 0;
+}
+
 int service_allocate(const struct kind_ctx *ctx, void *obj, const void *old, struct txn_build *t,
                      struct field_errors *errs, struct error *err)
 {
     struct core_v1_service *s = obj;
     struct ports p = {.ctx = ctx};
-    UNUSED(err);
-    if (s != NULL)
-        fill_families(ctx, s);
-    allocate_ip(ctx, s, old, t, errs);
+    if (s != NULL && !same_preference(s, old))
+        fill_families(ctx, s, errs);
     if (errs->count == 0)
-        allocate_ports(&p, s, old, errs);
+        allocate_ip(ctx, s, old, t, errs);
+    if (errs->count == 0)
+        allocate_ports(&p, s, old, errs, err);
     if (errs->count == 0)
         ports_store(&p, t);
-    return 0;
+    return err->code;
 }

@@ -14,6 +14,8 @@ struct core_v1_resource_field_selector;
 struct core_v1_resource_requirements;
 struct core_v1_security_context;
 struct core_v1_volume;
+struct core_v1_windows_security_context_options;
+struct meta_v1_object_meta;
 
 struct pod_check {
     struct field_errors *errs;
@@ -59,6 +61,23 @@ void check_container_security(struct pod_check *k, const struct field_path *path
                               const struct core_v1_security_context *s);
 /* What spec.os allows. */
 void check_os(struct pod_check *k, const struct field_path *spec);
+
+/* pod_windows.c */
+void check_windows_options(struct field_errors *errs, const struct field_path *path,
+                           const struct core_v1_windows_security_context_options *w);
+void check_host_process(struct pod_check *k, const struct field_path *spec);
+
+/* pod_annotations.c; path is that of the annotations. */
+void check_pod_annotations(struct field_errors *errs, const struct field_path *path,
+                           const struct meta_v1_object_meta *m, const struct core_v1_pod_spec *s);
+void check_pod_annotation_changes(struct field_errors *errs, const struct field_path *path,
+                                  const struct meta_v1_object_meta *now,
+                                  const struct meta_v1_object_meta *was);
+/* Profiles that stand in annotations and in fields agree; armor: AppArmor, else seccomp. */
+void check_pod_profiles(struct field_errors *errs, const struct field_path *spec,
+                        const struct meta_v1_object_meta *m, const struct core_v1_pod_spec *s,
+                        bool armor);
+bool is_mirror_pod(const struct meta_v1_object_meta *m);
 
 /* pod_scheduling.c */
 void check_affinity(struct pod_check *k, const struct field_path *path);

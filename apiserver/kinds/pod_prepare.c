@@ -161,9 +161,8 @@ static bool restarts_always(const struct core_v1_container *c)
     return c->has_restart_policy && str_eqc(c->restart_policy, "Always");
 }
 
-/* What the containers need together at their peak; false: none asks for it. */
-static bool aggregate(const struct core_v1_pod_spec *s, struct str key, bool limits,
-                      struct quantity *ret)
+bool pod_aggregate(const struct core_v1_pod_spec *s, struct str key, bool limits,
+                   struct quantity *ret)
 {
 #define OF(c)                                                                                      \
     limits ? (c).resources.limits : (c).resources.requests,                                        \
@@ -226,7 +225,7 @@ static void default_from_containers(struct arena *a, struct core_v1_pod_spec *s,
             if (find_quantity(limits ? r->limits : r->requests,
                               limits ? r->limits_count : r->requests_count, key) != NULL)
                 continue;
-            if (!aggregate(s, key, limits, &sum))
+            if (!pod_aggregate(s, key, limits, &sum))
                 continue;
             if (limits)
                 put(a, &r->limits, &r->limits_count, key, &sum);

@@ -6,6 +6,8 @@
 
 struct core_v1_app_armor_profile;
 struct core_v1_pod;
+struct core_v1_pod_spec;
+struct quantity;
 
 /* Selectors of affinities and spreading get what matchLabelKeys and
  * mismatchLabelKeys say about the pod's own labels. */
@@ -14,5 +16,9 @@ void pod_apply_label_keys(struct arena *a, struct core_v1_pod *p);
 void pod_apply_app_armor(const struct kind_ctx *ctx, struct core_v1_pod *p);
 /* Requests of a pod with limits of its own follow from its containers'. */
 void pod_default_own_requests(struct arena *a, struct core_v1_pod *p);
+
+/* What the containers need together at their peak; false: none asks for it. */
+bool pod_aggregate(const struct core_v1_pod_spec *s, struct str key, bool limits,
+                   struct quantity *ret);
 
 #endif

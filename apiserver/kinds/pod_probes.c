@@ -111,6 +111,30 @@ static void check_hook(struct pod_check *k, const struct field_path *path,
     check_handler(k, path, &h);
 }
 
+static void check_stop_signal(struct pod_check *k, const struct field_path *path, struct str signal)
+{
+    static const char *const windows[] = {"SIGKILL", "SIGTERM", NULL};
+    static const char *const linux_signals[] = {
+        "SIGABRT",     "SIGALRM",     "SIGBUS",      "SIGCHLD",     "SIGCLD",      "SIGCONT",
+        "SIGFPE",      "SIGHUP",      "SIGILL",      "SIGINT",      "SIGIO",       "SIGIOT",
+        "SIGKILL",     "SIGPIPE",     "SIGPOLL",     "SIGPROF",     "SIGPWR",      "SIGQUIT",
+        "SIGRTMAX",    "SIGRTMAX-1",  "SIGRTMAX-10", "SIGRTMAX-11", "SIGRTMAX-12", "SIGRTMAX-13",
+        "SIGRTMAX-14", "SIGRTMAX-2",  "SIGRTMAX-3",  "SIGRTMAX-4",  "SIGRTMAX-5",  "SIGRTMAX-6",
+        "SIGRTMAX-7",  "SIGRTMAX-8",  "SIGRTMAX-9",  "SIGRTMIN",    "SIGRTMIN+1",  "SIGRTMIN+10",
+        "SIGRTMIN+11", "SIGRTMIN+12", "SIGRTMIN+13", "SIGRTMIN+14", "SIGRTMIN+15", "SIGRTMIN+2",
+        "SIGRTMIN+3",  "SIGRTMIN+4",  "SIGRTMIN+5",  "SIGRTMIN+6",  "SIGRTMIN+7",  "SIGRTMIN+8",
+        "SIGRTMIN+9",  "SIGSEGV",     "SIGSTKFLT",   "SIGSTOP",     "SIGSYS",      "SIGTERM",
+        "SIGTRAP",     "SIGTSTP",     "SIGTTIN",     "SIGTTOU",     "SIGURG",      "SIGUSR1",
+        "SIGUSR2",     "SIGVTALRM",   "SIGWINCH",    "SIGXCPU",     "SIGXFSZ",     NULL};
+    struct str os = k->spec->os != NULL ? k->spec->os->name : STR_NULL;
+    if (str_empty(os))
+        field_forbidden(k->errs, path, "may not be set for containers with empty `spec.os.name`");
+    else if (str_eqc(os, "windows"))
+        validate_listed(k->errs, path, signal, windows);
+    else if (str_eqc(os, "linux"))
+        validate_listed(k->errs, path, signal, linux_signals);
+}
+
 void check_probes(struct pod_check *k, const struct field_path *path,
                   const struct core_v1_container *c)
 {
@@ -118,9 +142,8 @@ void check_probes(struct pod_check *k, const struct field_path *path,
         const struct field_path *at = PATH(path, "lifecycle");
         check_hook(k, PATH(at, "postStart"), c->lifecycle->post_start);
         check_hook(k, PATH(at, "preStop"), c->lifecycle->pre_stop);
-        if (c->lifecycle->has_stop_signal && (k->spec->os == NULL || str_empty(k->spec->os->name)))
-            field_forbidden(k->errs, PATH(at, "stopSignal"),
-                            "may not be set for containers with empty `spec.os.name`");
+        if (c->lifecycle->has_stop_signal)
+            check_stop_signal(k, PATH(at, "stopSignal"), c->lifecycle->stop_signal);
     }
     check_probe(k, PATH(path, "livenessProbe"), c->liveness_probe, false);
     check_probe(k, PATH(path, "readinessProbe"), c->readiness_probe, true);

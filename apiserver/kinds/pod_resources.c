@@ -1,5 +1,6 @@
 /* pod_resources.c - limits and requests of containers and pods. Pure. */
 #include "apiserver/kinds/pod_check.h"
+#include "apiserver/kinds/pod_prepare.h"
 
 #include "api/core_v1.h"
 #include "api/resource.h"
@@ -116,48 +117,60 @@ void check_resources(struct pod_check *k, const struct field_path *path,
 
 /* --- of the whole pod ----------------------------------------------------------------- */
 
-static void sum_of(const struct core_v1_pod_spec *s, struct str name, bool limits,
-                   struct quantity *ret)
+/* Containers together ask for no more than the pod, and none may use more. */
+static void check_pod_sums(struct pod_check *k, const struct field_path *path,
+                           const struct core_v1_resource_requirements *r)
 {
-    *ret = (struct quantity){0};
-    for (size_t i = 0; i < s->containers_count; i++) {
-        const struct core_v1_resource_requirements *r = &s->containers[i].resources;
-        const struct api_quantity_entry *e =
-            limits ? find_quantity(r->limits, r->limits_count, name)
-                   : find_quantity(r->requests, r->requests_count, name);
-        if (e == NULL)
-            continue;
-        struct quantity q = quantity_of(&e->value);
-        quantity_add(ret, &q);
+    const struct core_v1_pod_spec *s = k->spec;
+    for (size_t i = 0; i < r->requests_count; i++) {
+        struct str key = r->requests[i].key;
+        struct quantity sum, q = quantity_of(&r->requests[i].value);
+        if (pod_aggregate(s, key, false, &sum) && quantity_cmp(&q, &sum) < 0)
+            field_invalid(
+                k->errs, PATH_KEY(PATH(path, "requests"), key),
+                quantity_shown(&r->requests[i].value),
+                "must be greater than or equal to aggregate container requests of " STR_FMT,
+                STR_ARG(quantity_str(k->errs->arena, &sum)));
     }
+    for (size_t c = 0; c < s->containers_count; c++)
+        for (size_t i = 0; i < s->containers[c].resources.limits_count; i++) {
+            const struct api_quantity_entry *own = &s->containers[c].resources.limits[i];
+            const struct api_quantity_entry *all =
+                find_quantity(r->limits, r->limits_count, own->key);
+            if (all == NULL)
+                continue;
+            struct quantity x = quantity_of(&own->value), y = quantity_of(&all->value);
+            if (quantity_cmp(&x, &y) > 0)
+                field_invalid(
+                    k->errs,
+                    PATH(PATH_KEY(PATH_INDEX(PATH(path, "containers"), c), own->key), "limits"),
+                    quantity_shown(&own->value),
+                    "must be less than or equal to pod limits of " STR_FMT,
+                    STR_ARG(quantity_shown(&all->value)));
+        }
+}
+
+static void check_pod_names(struct field_errors *errs, const struct field_path *path,
+                            const struct api_quantity_entry *e, size_t count)
+{
+    static const char *const supported[] = {"cpu", "memory", NULL};
+    for (size_t i = 0; i < count; i++)
+        if (!is_hugepages(e[i].key) && !is_listed(e[i].key, supported))
+            field_not_supported(errs, PATH_KEY(path, e[i].key), e[i].key, supported);
 }
 
 void check_pod_resources(struct pod_check *k, const struct field_path *path)
 {
-    static const char *const supported[] = {"cpu", "memory", NULL};
     const struct core_v1_resource_requirements *r = k->spec->resources;
     if (r == NULL)
         return;
     if (r->claims_count != 0)
         field_forbidden(k->errs, PATH(path, "claims"),
                         "claims may not be set for Resources at pod-level");
-    for (size_t i = 0; i < r->limits_count; i++)
-        if (!is_hugepages(r->limits[i].key) && !is_listed(r->limits[i].key, supported))
-            field_not_supported(k->errs, PATH_KEY(PATH(path, "limits"), r->limits[i].key),
-                                r->limits[i].key, supported);
-    for (size_t i = 0; i < r->requests_count; i++) {
-        const struct field_path *at = PATH_KEY(PATH(path, "requests"), r->requests[i].key);
-        struct quantity sum, q = quantity_of(&r->requests[i].value);
-        if (!is_hugepages(r->requests[i].key) && !is_listed(r->requests[i].key, supported))
-            field_not_supported(k->errs, at, r->requests[i].key, supported);
-        sum_of(k->spec, r->requests[i].key, false, &sum);
-        if (quantity_cmp(&q, &sum) < 0)
-            field_invalid(
-                k->errs, at, quantity_shown(&r->requests[i].value),
-                "must be greater than or equal to aggregate container requests of " STR_FMT,
-                STR_ARG(quantity_str(k->errs->arena, &sum)));
-    }
+    check_pod_names(k->errs, PATH(path, "limits"), r->limits, r->limits_count);
+    check_pod_names(k->errs, PATH(path, "requests"), r->requests, r->requests_count);
     struct core_v1_resource_requirements plain = *r;
     plain.claims_count = 0;
     check_resources(k, path, &plain);
+    check_pod_sums(k, path, r);
 }

@@ -9,7 +9,7 @@
 /* --- node selectors --------------------------------------------------------------------- */
 
 static void check_requirement(struct field_errors *errs, const struct field_path *path,
-                              const struct core_v1_node_selector_requirement *r)
+                              const struct core_v1_node_selector_requirement *r, bool any_value)
 {
     const struct field_path *values = PATH(path, "values");
     if (str_eqc(r->operator, "In") || str_eqc(r->operator, "NotIn")) {
@@ -27,7 +27,7 @@ static void check_requirement(struct field_errors *errs, const struct field_path
         field_invalid(errs, PATH(path, "operator"), r->operator, "not a valid selector operator");
     }
     validate_qualified_name(errs, PATH(path, "key"), r->key);
-    for (size_t i = 0; i < r->values_count; i++)
+    for (size_t i = 0; i < r->values_count && !any_value; i++)
         validate_form(errs, PATH_INDEX(values, i), r->values[i], api_check_label_value);
 }
 
@@ -50,11 +50,11 @@ static void check_field_requirement(struct field_errors *errs, const struct fiel
 }
 
 static void check_node_term(struct field_errors *errs, const struct field_path *path,
-                            const struct core_v1_node_selector_term *t)
+                            const struct core_v1_node_selector_term *t, bool any_value)
 {
     for (size_t i = 0; i < t->match_expressions_count; i++)
         check_requirement(errs, PATH_INDEX(PATH(path, "matchExpressions"), i),
-                          &t->match_expressions[i]);
+                          &t->match_expressions[i], any_value);
     for (size_t i = 0; i < t->match_fields_count; i++)
         check_field_requirement(errs, PATH_INDEX(PATH(path, "matchFields"), i),
                                 &t->match_fields[i]);
@@ -67,7 +67,7 @@ void validate_node_selector(struct field_errors *errs, const struct field_path *
     if (s->node_selector_terms_count == 0)
         field_required(errs, terms, "must have at least one node selector term");
     for (size_t i = 0; i < s->node_selector_terms_count; i++)
-        check_node_term(errs, PATH_INDEX(terms, i), &s->node_selector_terms[i]);
+        check_node_term(errs, PATH_INDEX(terms, i), &s->node_selector_terms[i], false);
 }
 
 /* --- affinity ----------------------------------------------------------------------------- */
@@ -92,7 +92,8 @@ static void check_node_affinity(struct field_errors *errs, const struct field_pa
             &n->preferred_during_scheduling_ignored_during_execution[i];
         const struct field_path *at = PATH_INDEX(PATH(path, PREFERRED), i);
         check_weight(errs, at, t->weight);
-        check_node_term(errs, PATH(at, "preference"), &t->preference);
+        /* Values that no node can have do no harm in a preference. */
+        check_node_term(errs, PATH(at, "preference"), &t->preference, true);
     }
 }
 

@@ -6,6 +6,7 @@
 
 #define ID_MAX INT32_MAX
 #define SYSCTL_NAME_MAX 253u
+#define SYSCTLS_END 4u /* Of the rules for Windows, those before process namespaces. */
 
 /* --- profiles ---------------------------------------------------------------------------- */
 
@@ -27,8 +28,8 @@ static void check_seccomp(struct field_errors *errs, const struct field_path *pa
         else
             validate_descending_path(errs, local, p->localhost_profile);
     } else if (p->has_localhost_profile) {
-        field_invalid(errs, local, p->localhost_profile,
-                      "can only be set when seccomp type is Localhost");
+        field_invalid_msg(errs, local, &core_v1_seccomp_profile_msg, p,
+                          "can only be set when seccomp type is Localhost");
     }
 }
 
@@ -72,6 +73,28 @@ static bool sysctl_form(struct str s)
     return !edge;
 }
 
+/* Dots and slashes may change places in names of sysctls. */
+static bool begins_with(struct str name, const char *prefix)
+{
+    size_t n = strlen(prefix);
+    for (size_t i = 0; i < n; i++)
+        if (i >= name.len || (name.data[i] == '/' ? '.' : name.data[i]) != prefix[i])
+            return false;
+    return true;
+}
+
+static bool is_of_network(struct str name)
+{
+    return begins_with(name, "net.");
+}
+
+static bool is_of_ipc(struct str name)
+{
+    return begins_with(name, "kernel.shm") || begins_with(name, "kernel.msg") ||
+           begins_with(name, "fs.mqueue.") || str_eqc(name, "kernel.sem") ||
+           str_eqc(name, "kernel/sem");
+}
+
 static void check_sysctls(struct pod_check *k, const struct field_path *path,
                           const struct core_v1_sysctl *s, size_t count)
 {
@@ -84,14 +107,16 @@ static void check_sysctls(struct pod_check *k, const struct field_path *path,
                 k->errs, name, s[i].name,
                 "must have at most 253 characters and match regex "
                 "^([a-z0-9]([-_a-z0-9]*[a-z0-9])?[\\./])*[a-z0-9]([-_a-z0-9]*[a-z0-9])?$");
-        for (size_t j = 0; j < i; j++)
+        for (size_t j = 0; j < i && sysctl_form(s[i].name); j++)
             if (str_eq(s[j].name, s[i].name)) {
                 field_duplicate(k->errs, name, s[i].name);
                 break;
             }
-        if (k->spec->host_network && str_has_prefix(s[i].name, STR("net")))
+        if (k->spec->host_network && is_of_network(s[i].name))
             field_invalid(k->errs, name, s[i].name,
-                          "may not be specified when 'hostNetwork' is set to true");
+                          "may not be specified when 'hostNetwork' is true");
+        else if (k->spec->host_ipc && is_of_ipc(s[i].name))
+            field_invalid(k->errs, name, s[i].name, "may not be specified when 'hostIPC' is true");
     }
 }
 
@@ -141,10 +166,11 @@ void check_pod_security(struct pod_check *k, const struct field_path *spec)
         validate_listed(k->errs, PATH(path, "fsGroupChangePolicy"), s->fs_group_change_policy,
                         group_changes);
     check_seccomp(k->errs, PATH(path, "seccompProfile"), s->seccomp_profile);
+    check_windows_options(k->errs, PATH(path, "windowsOptions"), s->windows_options);
+    check_app_armor(k->errs, PATH(path, "appArmorProfile"), s->app_armor_profile);
     if (s->has_supplemental_groups_policy)
         validate_listed(k->errs, PATH(path, "supplementalGroupsPolicy"),
                         s->supplemental_groups_policy, group_policies);
-    check_app_armor(k->errs, PATH(path, "appArmorProfile"), s->app_armor_profile);
     if (s->has_se_linux_change_policy)
         validate_listed(k->errs, PATH(path, "seLinuxChangePolicy"), s->se_linux_change_policy,
                         label_changes);
@@ -187,6 +213,7 @@ void check_container_security(struct pod_check *k, const struct field_path *path
     }
     check_seccomp(k->errs, PATH(path, "seccompProfile"), s->seccomp_profile);
     check_escalation(k->errs, path, s);
+    check_windows_options(k->errs, PATH(path, "windowsOptions"), s->windows_options);
     check_app_armor(k->errs, PATH(path, "appArmorProfile"), s->app_armor_profile);
 }
 
@@ -241,14 +268,19 @@ static void check_windows(struct pod_check *k, const struct field_path *spec)
             {s->has_fs_group, "fsGroup"},
             {s->has_fs_group_change_policy, "fsGroupChangePolicy"},
             {s->sysctls_count != 0, "sysctls"},
-            {p->has_share_process_namespace, "shareProcessNamespace"},
             {s->has_run_as_user, "runAsUser"},
             {s->has_run_as_group, "runAsGroup"},
             {s->supplemental_groups_count != 0, "supplementalGroups"},
-            {s->has_supplemental_groups_policy, "supplementalGroupsPolicy"}};
+            {s->has_supplemental_groups_policy, "supplementalGroupsPolicy"},
+            {s->has_se_linux_change_policy, "seLinuxChangePolicy"}};
         forbid(k->errs, PATH(spec, "securityContext"), first, ARRAY_SIZE(first));
         forbid(k->errs, spec, host, ARRAY_SIZE(host));
-        forbid(k->errs, PATH(spec, "securityContext"), then, ARRAY_SIZE(then));
+        forbid(k->errs, PATH(spec, "securityContext"), then, SYSCTLS_END);
+        if (p->has_share_process_namespace)
+            field_forbidden(k->errs, PATH(spec, "shareProcessNamespace"),
+                            "cannot be set for a windows pod");
+        forbid(k->errs, PATH(spec, "securityContext"), then + SYSCTLS_END,
+               ARRAY_SIZE(then) - SYSCTLS_END);
     } else {
         forbid(k->errs, spec, host, ARRAY_SIZE(host));
     }

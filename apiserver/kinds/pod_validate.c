@@ -197,6 +197,7 @@ void validate_pod_spec(const struct kind_ctx *ctx, struct field_errors *errs,
     check_dns_config(&k, PATH(path, "dnsConfig"));
     check_gates(&k, path);
     check_spread(&k, PATH(path, "topologySpreadConstraints"));
+    check_host_process(&k, path);
     check_host_users(&k, path);
     check_names(&k, path);
     check_tolerations(&k, PATH(path, "tolerations"));
@@ -235,7 +236,9 @@ void validate_pod_template(const struct kind_ctx *ctx, struct field_errors *errs
     validate_labels(errs, PATH(meta, "labels"), t->metadata.labels, t->metadata.labels_count);
     validate_annotations(errs, PATH(meta, "annotations"), t->metadata.annotations,
                          t->metadata.annotations_count);
+    check_pod_annotations(errs, PATH(meta, "annotations"), &t->metadata, &t->spec);
     validate_pod_spec(ctx, errs, PATH(path, "spec"), &t->spec, POD_SPEC_TEMPLATE | POD_SPEC_CREATE);
+    check_pod_profiles(errs, PATH(path, "spec"), &t->metadata, &t->spec, false);
     if (t->spec.ephemeral_containers_count != 0)
         field_forbidden(errs, PATH(PATH(path, "spec"), "ephemeralContainers"),
                         "ephemeral containers not allowed in pod template");

@@ -260,14 +260,14 @@ static void check_claim_template(struct pod_check *k, const struct field_path *p
                          m->annotations_count);
     validate_labels(k->errs, PATH(PATH(at, "metadata"), "labels"), m->labels, m->labels_count);
     validate_claim_spec(k->errs, PATH(at, "spec"), &e->volume_claim_template->spec);
-    if (str_empty(k->pod_name))
+    if (str_empty(k->pod_name) || str_empty(volume))
         return;
     struct str name =
         arena_printf(k->errs->arena, STR_FMT "-" STR_FMT, STR_ARG(k->pod_name), STR_ARG(volume));
     struct api_faults f = api_check_dns_subdomain(name);
-    if (f.count != 0)
-        field_invalid(k->errs, PATH(path, "name"), volume, "PVC name \"" STR_FMT "\": %s",
-                      STR_ARG(name), f.items[0]);
+    for (size_t i = 0; i < f.count; i++)
+        field_invalid(k->errs, PATH(path->parent, "name"), volume, "PVC name \"" STR_FMT "\": %s",
+                      STR_ARG(name), f.items[i]);
 }
 
 /* --- volumes -----------------------------------------------------------------------------------
@@ -334,12 +334,12 @@ static void check_source(struct pod_check *k, const struct field_path *at,
     }
     if (ONE(cinder, "cinder"))
         check_given(errs, PATH(p, "volumeID"), s->cinder->volume_id);
-    if (ONE(cephfs, "cephfs") && s->cephfs->monitors_count == 0)
-        field_required(errs, PATH(p, "monitors"), NULL);
+    if (ONE(cephfs, "cephFS") && s->cephfs->monitors_count == 0)
+        field_required(errs, PATH(PATH(at, "cephfs"), "monitors"), NULL);
     if (ONE(quobyte, "quobyte"))
         check_quobyte_source(errs, p, s->quobyte);
-    if (ONE(downward_api, "downwardAPI"))
-        check_downward(errs, p, s->downward_api);
+    if (ONE(downward_api, "downwarAPI"))
+        check_downward(errs, PATH(at, "downwardAPI"), s->downward_api);
     if (ONE(fc, "fc"))
         check_fc_source(errs, p, s->fc);
     if (ONE(flex_volume, "flexVolume"))
@@ -393,6 +393,24 @@ const struct core_v1_volume *check_find_volume(const struct pod_check *k, struct
     return NULL;
 }
 
+/* A claim that an ephemeral volume of the pod will make cannot be another's. */
+static void check_created_claim(struct pod_check *k, const struct field_path *at,
+                                const struct core_v1_volume *v)
+{
+    const struct core_v1_persistent_volume_claim_volume_source *c =
+        v->volume_source.persistent_volume_claim;
+    for (size_t i = 0; c != NULL && !str_empty(k->pod_name) && i < k->spec->volumes_count; i++) {
+        const struct core_v1_volume *e = &k->spec->volumes[i];
+        struct str name = arena_printf(k->errs->arena, STR_FMT "-" STR_FMT, STR_ARG(k->pod_name),
+                                       STR_ARG(e->name));
+        if (e->volume_source.ephemeral == NULL || !str_eq(c->claim_name, name))
+            continue;
+        field_invalid(k->errs, PATH(PATH(at, "persistentVolumeClaim"), "claimName"), c->claim_name,
+                      "must not reference a PVC that gets created for an ephemeral volume");
+        return;
+    }
+}
+
 void check_volumes(struct pod_check *k, const struct field_path *path)
 {
     const struct core_v1_pod_spec *s = k->spec;
@@ -405,5 +423,6 @@ void check_volumes(struct pod_check *k, const struct field_path *path)
         if (check_find_volume(k, s->volumes[i].name) != NULL)
             field_duplicate(k->errs, PATH(at, "name"), s->volumes[i].name);
         k->volume_good[i] = k->errs->count == before;
+        check_created_claim(k, at, &s->volumes[i]);
     }
 }

@@ -1,17 +1,21 @@
 /* pods.c - Pod: defaults, what may change after creation, graceful deletion. */
 #include "apiserver/kinds/kinds.h"
 
+#include "apiserver/kinds/pod_check.h"
 #include "apiserver/kinds/pod_prepare.h"
+#include "apiserver/kinds/pod_subs.h"
 #include "apiserver/kinds/pod_spec.h"
 #include "apiserver/kinds/pod_warnings.h"
 #include "apiserver/kinds/pod_table.h"
 #include "apiserver/kinds/rules.h"
 #include "apiserver/kinds/value_diff.h"
+#include "apiserver/kinds/workload.h"
 #include "api/core_v1.h"
 #include "api/resource.h"
 #include "lib/api/codec.h"
 #include "lib/api/pod.h"
 #include "lib/base/arena.h"
+#include "lib/base/buf.h"
 #include "lib/base/error.h"
 
 #include <string.h>
@@ -78,13 +82,17 @@ static void prepare_status(const struct kind_ctx *ctx, void *obj, const void *ol
     meta.resource_version = p->metadata.resource_version;
     p->metadata = meta;
     p->spec = o->spec;
-    p->status.qos_class = o->status.qos_class;
+    if (str_empty(p->status.qos_class))
+        p->status.qos_class = o->status.qos_class;
+    pod_keep_observed(&p->status, &o->status);
 }
 
 static void validate_create(const struct kind_ctx *ctx, const void *obj, struct field_errors *errs)
 {
     const struct core_v1_pod *p = obj;
     const struct field_path *spec = PATH(PATH_ROOT, "spec");
+    check_pod_annotations(errs, PATH(PATH(PATH_ROOT, "metadata"), "annotations"), &p->metadata,
+                          &p->spec);
     validate_pod_spec(ctx, errs, spec, &p->spec, POD_SPEC_CREATE);
     validate_pod_images(errs, spec, &p->spec);
     if (p->spec.ephemeral_containers_count != 0)
@@ -92,6 +100,8 @@ static void validate_create(const struct kind_ctx *ctx, const void *obj, struct 
     if (is_gated(p) && !str_empty(p->spec.node_name))
         field_forbidden(errs, PATH(spec, "nodeName"),
                         "cannot be set until all schedulingGates have been cleared");
+    check_pod_profiles(errs, spec, &p->metadata, &p->spec, false);
+    check_pod_profiles(errs, spec, &p->metadata, &p->spec, true);
 }
 
 /* --- updates --------------------------------------------------------------------------- */
@@ -118,16 +128,23 @@ static struct core_v1_pod_spec without_mutable_changes(struct arena *a, const st
         old->termination_grace_period_seconds < 0) {
         s.termination_grace_period_seconds = old->termination_grace_period_seconds;
     }
+    s.scheduling_gates = old->scheduling_gates;
+    s.scheduling_gates_count = old->scheduling_gates_count;
     if (is_gated(o)) {
-        /* Not yet scheduled: gates may go, placement may be narrowed. */
-        s.scheduling_gates = old->scheduling_gates;
-        s.scheduling_gates_count = old->scheduling_gates_count;
+        /* Not yet scheduled: placement may be narrowed (validate_gated). */
         s.node_selector = old->node_selector;
         s.node_selector_count = old->node_selector_count;
-        if (s.affinity == NULL || old->affinity == NULL)
-            s.affinity = old->affinity;
-        else
+        const struct core_v1_node_affinity *was =
+            old->affinity != NULL ? old->affinity->node_affinity : NULL;
+        if (s.affinity == NULL && was != NULL) {
+            s.affinity = ARENA_NEW(a, struct core_v1_affinity);
             s.affinity->node_affinity = old->affinity->node_affinity;
+        } else if (s.affinity != NULL && old->affinity == NULL &&
+                   s.affinity->pod_affinity == NULL && s.affinity->pod_anti_affinity == NULL) {
+            s.affinity = NULL;
+        } else if (s.affinity != NULL) {
+            s.affinity->node_affinity = old->affinity != NULL ? old->affinity->node_affinity : NULL;
+        }
     }
     return s;
 }
@@ -165,12 +182,95 @@ static void validate_deadline(struct field_errors *errs, const struct core_v1_po
     }
 }
 
+/* --- gated pods: where they may go can be narrowed ---------------------------------------- */
+
+#define REQUIRED "requiredDuringSchedulingIgnoredDuringExecution"
+
+static bool only_added(const struct core_v1_node_selector_requirement *now, size_t now_count,
+                       const struct core_v1_node_selector_requirement *was, size_t was_count)
+{
+    for (size_t i = 0; i < was_count; i++)
+        if (i >= now_count ||
+            !api_msg_equal(&core_v1_node_selector_requirement_msg, &now[i], &was[i]))
+            return false;
+    return true;
+}
+
+static bool is_narrower(const struct core_v1_node_selector_term *now,
+                        const struct core_v1_node_selector_term *was)
+{
+    /* A term without requirements matches nothing: any would widen it. */
+    if (was->match_expressions_count + was->match_fields_count == 0)
+        return now->match_expressions_count + now->match_fields_count == 0;
+    return only_added(now->match_expressions, now->match_expressions_count, was->match_expressions,
+                      was->match_expressions_count) &&
+           only_added(now->match_fields, now->match_fields_count, was->match_fields,
+                      was->match_fields_count);
+}
+
+static const struct core_v1_node_selector *required_of(const struct core_v1_pod_spec *s)
+{
+    const struct core_v1_node_affinity *n = s->affinity != NULL ? s->affinity->node_affinity : NULL;
+    return n != NULL ? n->required_during_scheduling_ignored_during_execution : NULL;
+}
+
+static struct str terms_shown(struct arena *a, const struct core_v1_node_selector *s)
+{
+    AUTO_BUF b = BUF_INIT;
+    if (s == NULL || s->node_selector_terms_count == 0)
+        return STR("null");
+    for (size_t i = 0; i < s->node_selector_terms_count; i++) {
+        buf_putc(&b, i == 0 ? '[' : ',');
+        buf_append_str(
+            &b, field_value_render(a, &core_v1_node_selector_term_msg, &s->node_selector_terms[i]));
+    }
+    buf_putc(&b, ']');
+    return arena_str(a, buf_str(&b));
+}
+
+static void validate_gated(struct field_errors *errs, const struct field_path *spec,
+                           const struct core_v1_pod_spec *s, const struct core_v1_pod_spec *o)
+{
+    const struct core_v1_node_selector *now = required_of(s), *was = required_of(o);
+    const struct field_path *terms =
+        PATH(PATH(PATH(PATH(spec, "affinity"), "nodeAffinity"), REQUIRED), "nodeSelectorTerms");
+    for (size_t i = 0; i < o->node_selector_count; i++) {
+        const struct str *value =
+            api_str_map_get(s->node_selector, s->node_selector_count, o->node_selector[i].key);
+        struct meta_v1_object_meta shown = {.labels = s->node_selector,
+                                            .labels_count = s->node_selector_count};
+        if (value != NULL && str_eq(*value, o->node_selector[i].value))
+            continue;
+        field_invalid_raw(errs, PATH(spec, "nodeSelector"), labels_shown(errs->arena, &shown),
+                          "only additions to spec.nodeSelector are allowed (no mutations or "
+                          "deletions)");
+        break;
+    }
+    if (was == NULL || was->node_selector_terms_count == 0)
+        return;
+    if (now == NULL || now->node_selector_terms_count != was->node_selector_terms_count) {
+        field_invalid_raw(errs, terms, terms_shown(errs->arena, now),
+                          "no additions/deletions to non-empty NodeSelectorTerms list are allowed");
+        return;
+    }
+    for (size_t i = 0; i < was->node_selector_terms_count; i++)
+        if (!is_narrower(&now->node_selector_terms[i], &was->node_selector_terms[i]))
+            field_invalid_msg(errs, PATH_INDEX(terms, i), &core_v1_node_selector_term_msg,
+                              &now->node_selector_terms[i],
+                              "only additions are allowed (no mutations or deletions)");
+}
+
 static void validate_update(const struct kind_ctx *ctx, const void *obj, const void *old,
                             struct field_errors *errs)
 {
     const struct core_v1_pod *p = obj, *o = old;
     const struct field_path *spec = PATH(PATH_ROOT, "spec");
+    const struct field_path *notes = PATH(PATH(PATH_ROOT, "metadata"), "annotations");
+    check_pod_annotations(errs, notes, &p->metadata, &p->spec);
     validate_pod_spec(ctx, errs, spec, &p->spec, 0);
+    validate_pod_images(errs, spec, &p->spec);
+    check_pod_annotation_changes(errs, notes, &p->metadata, &o->metadata);
+    check_pod_annotations(errs, notes, &p->metadata, &p->spec);
     if (p->spec.containers_count != o->spec.containers_count) {
         field_forbidden(errs, PATH(spec, "containers"),
                         "pod updates may not add or remove containers");
@@ -199,6 +299,8 @@ static void validate_update(const struct kind_ctx *ctx, const void *obj, const v
                             "only deletion is allowed, but found new scheduling gate '" STR_FMT "'",
                             STR_ARG(p->spec.scheduling_gates[i].name));
     }
+    if (is_gated(o))
+        validate_gated(errs, spec, &p->spec, &o->spec);
     struct core_v1_pod_spec rest = without_mutable_changes(ctx->arena, p, o);
     if (new_gates) { /* Reported by name already. */
         rest.scheduling_gates = o->spec.scheduling_gates;
@@ -213,21 +315,6 @@ static void validate_update(const struct kind_ctx *ctx, const void *obj, const v
             "be set "
             "to 1 if it was previously negative)" STR_FMT,
             STR_ARG(pod_spec_diff(ctx->arena, &o->spec, &rest)));
-}
-
-static void validate_status(const struct kind_ctx *ctx, const void *obj, const void *old,
-                            struct field_errors *errs)
-{
-    UNUSED(ctx);
-    const struct core_v1_pod *p = obj, *o = old;
-    const struct field_path *status = PATH(PATH_ROOT, "status");
-    if (!str_empty(p->status.nominated_node_name)) {
-        struct api_faults f = api_check_dns_subdomain(p->status.nominated_node_name);
-        field_faults(errs, PATH(status, "nominatedNodeName"), p->status.nominated_node_name, f);
-    }
-    if (pod_is_terminal(o) && !pod_is_terminal(p))
-        field_invalid(errs, PATH(status, "phase"), p->status.phase,
-                      "pod phase may not leave a terminal state");
 }
 
 static void prepare_ephemeral(const struct kind_ctx *ctx, void *obj, const void *old)
@@ -259,6 +346,11 @@ static void validate_ephemeral(const struct kind_ctx *ctx, const void *obj, cons
     const struct core_v1_pod *p = obj, *o = old;
     const struct field_path *spec = PATH(PATH_ROOT, "spec"),
                             *list = PATH(spec, "ephemeralContainers");
+    if (is_mirror_pod(&o->metadata)) {
+        field_forbidden(errs, PATH(PATH_ROOT, ""),
+                        "static pods do not support ephemeral containers");
+        return;
+    }
     validate_pod_spec(ctx, errs, spec, &p->spec, 0);
     for (size_t i = 0; i < o->spec.ephemeral_containers_count; i++) {
         const struct core_v1_ephemeral_container *was = &o->spec.ephemeral_containers[i];
@@ -274,72 +366,6 @@ static void validate_ephemeral(const struct kind_ctx *ctx, const void *obj, cons
                 "existing ephemeral containers \"" STR_FMT "\" may not be changed" STR_FMT,
                 STR_ARG(name),
                 STR_ARG(value_diff(ctx->arena, &core_v1_ephemeral_container_msg, was, is)));
-    }
-}
-
-/* --- resize ---------------------------------------------------------------------------------- */
-
-static void take_resources(struct core_v1_container *to, size_t to_count,
-                           const struct core_v1_container *from, size_t from_count)
-{
-    for (size_t i = 0; i < to_count; i++)
-        for (size_t k = 0; k < from_count; k++)
-            if (str_eq(to[i].name, from[k].name)) {
-                to[i].resources = from[k].resources;
-                to[i].resize_policy = from[k].resize_policy;
-                to[i].resize_policy_count = from[k].resize_policy_count;
-            }
-}
-
-/* All but resources comes from the old pod. */
-static void prepare_resize(const struct kind_ctx *ctx, void *obj, const void *old)
-{
-    struct core_v1_pod *p = obj;
-    const struct core_v1_pod *o = old;
-    struct core_v1_pod_spec asked = p->spec;
-    p->spec =
-        *(struct core_v1_pod_spec *)api_msg_clone(ctx->arena, &core_v1_pod_spec_msg, &o->spec);
-    take_resources(p->spec.containers, p->spec.containers_count, asked.containers,
-                   asked.containers_count);
-    take_resources(p->spec.init_containers, p->spec.init_containers_count, asked.init_containers,
-                   asked.init_containers_count);
-    p->status = o->status;
-}
-
-/* Only cpu and memory of a running pod can change. */
-static void check_resized(struct field_errors *errs, const struct field_path *path,
-                          const struct api_quantity_entry *now, size_t now_count,
-                          const struct api_quantity_entry *was, size_t was_count)
-{
-    bool same = true;
-    for (size_t i = 0; i < now_count; i++) {
-        const struct api_quantity_entry *w = find_quantity(was, was_count, now[i].key);
-        bool may = str_eqc(now[i].key, "cpu") || str_eqc(now[i].key, "memory");
-        same = same && (may || (w != NULL && str_eq(w->value.string, now[i].value.string)));
-    }
-    for (size_t i = 0; i < was_count; i++) {
-        bool may = str_eqc(was[i].key, "cpu") || str_eqc(was[i].key, "memory");
-        same = same && (may || find_quantity(now, now_count, was[i].key) != NULL);
-    }
-    if (!same)
-        field_forbidden(errs, path, "only cpu and memory resources are mutable");
-}
-
-static void validate_resize(const struct kind_ctx *ctx, const void *obj, const void *old,
-                            struct field_errors *errs)
-{
-    const struct core_v1_pod *p = obj, *o = old;
-    const struct field_path *spec = PATH(PATH_ROOT, "spec");
-    validate_pod_spec(ctx, errs, spec, &p->spec, 0);
-    struct str now = pod_qos_class(&p->spec), was = o->status.qos_class;
-    if (!str_empty(was) && !str_eq(now, was))
-        field_invalid(errs, spec, was, "Pod QOS Class may not change as a result of resizing");
-    for (size_t i = 0; i < MIN_OF(p->spec.containers_count, o->spec.containers_count); i++) {
-        const struct core_v1_resource_requirements *n = &p->spec.containers[i].resources;
-        const struct core_v1_resource_requirements *w = &o->spec.containers[i].resources;
-        const struct field_path *at = PATH(PATH_INDEX(PATH(spec, "containers"), i), "resources");
-        check_resized(errs, at, n->limits, n->limits_count, w->limits, w->limits_count);
-        check_resized(errs, at, n->requests, n->requests_count, w->requests, w->requests_count);
     }
 }
 
@@ -364,9 +390,9 @@ static void warn_status(const struct kind_ctx *ctx, const void *obj, const void 
 }
 
 static const struct kind_sub subs[] = {
-    {"status", prepare_status, validate_status, warn_status},
+    {"status", prepare_status, pod_validate_status, warn_status},
     {"ephemeralcontainers", prepare_ephemeral, validate_ephemeral, NULL},
-    {"resize", prepare_resize, validate_resize, NULL},
+    {"resize", pod_prepare_resize, pod_validate_resize, NULL},
     {0},
 };
 

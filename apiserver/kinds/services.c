@@ -5,6 +5,7 @@
 #include "apiserver/alloc.h"
 #include "apiserver/kinds/defaults.h"
 #include "apiserver/kinds/rules.h"
+#include "apiserver/kinds/service_rules.h"
 #include "apiserver/kinds/workload.h"
 #include "api/core_v1.h"
 #include "api/intstr.h"
@@ -13,23 +14,6 @@
 #include "lib/base/buf.h"
 
 #define AFFINITY_TIMEOUT_S 10800
-#define AFFINITY_TIMEOUT_MAX_S 86400
-
-static bool is_type(const struct core_v1_service_spec *s, const char *type)
-{
-    return str_eqc(s->type, type);
-}
-
-static bool is_external(const struct core_v1_service_spec *s)
-{
-    return is_type(s, "NodePort") || is_type(s, "LoadBalancer") ||
-           (is_type(s, "ClusterIP") && s->external_ips_count > 0);
-}
-
-static bool needs_health_port(const struct core_v1_service_spec *s)
-{
-    return is_type(s, "LoadBalancer") && str_eqc(s->external_traffic_policy, "Local");
-}
 
 static void default_ports(struct core_v1_service_spec *s)
 {
@@ -71,34 +55,44 @@ static void set_defaults(const struct kind_ctx *ctx, void *obj)
     default_str(&s->type, STR("ClusterIP"));
     default_affinity(ctx->arena, s);
     default_ports(s);
-    if (is_external(s) && str_empty(s->external_traffic_policy))
+    if (service_is_external(s) && str_empty(s->external_traffic_policy))
         s->external_traffic_policy = STR("Cluster");
-    if (!s->has_internal_traffic_policy && !is_type(s, "ExternalName")) {
+    if (!s->has_internal_traffic_policy && !service_is(s, "ExternalName")) {
         s->has_internal_traffic_policy = true;
         s->internal_traffic_policy = STR("Cluster");
     }
-    if (is_type(s, "LoadBalancer") && !s->has_allocate_load_balancer_node_ports) {
+    if (service_is(s, "LoadBalancer") && !s->has_allocate_load_balancer_node_ports) {
         s->has_allocate_load_balancer_node_ports = true;
         s->allocate_load_balancer_node_ports = true;
     }
 }
 
-/* clusterIP and clusterIPs[0] are one value; either may be given alone. */
-static void join_cluster_ips(struct arena *a, struct core_v1_service_spec *s)
+static void set_cluster_ips(struct arena *a, struct core_v1_service_spec *s)
 {
-    if (!str_empty(s->cluster_ip) && s->cluster_ips_count == 0) {
-        s->cluster_ips = arena_memdup(a, &s->cluster_ip, sizeof(s->cluster_ip));
-        s->cluster_ips_count = 1;
-    } else if (str_empty(s->cluster_ip) && s->cluster_ips_count > 0) {
-        s->cluster_ip = s->cluster_ips[0];
-    }
+    s->cluster_ips = arena_memdup(a, &s->cluster_ip, sizeof(s->cluster_ip));
+    s->cluster_ips_count = 1;
 }
 
 static void prepare_create(const struct kind_ctx *ctx, void *obj)
 {
     struct core_v1_service *s = obj;
     s->status = (struct core_v1_service_status){0};
-    join_cluster_ips(ctx->arena, &s->spec);
+    if (!str_empty(s->spec.cluster_ip) && s->spec.cluster_ips_count == 0)
+        set_cluster_ips(ctx->arena, &s->spec);
+}
+
+static bool same_strings(const struct str *x, size_t x_count, const struct str *y, size_t y_count)
+{
+    for (size_t i = 0; x_count == y_count && i < x_count; i++)
+        if (!str_eq(x[i], y[i]))
+            return false;
+    return x_count == y_count;
+}
+
+static bool same_cluster_ips(const struct core_v1_service_spec *x,
+                             const struct core_v1_service_spec *y)
+{
+    return same_strings(x->cluster_ips, x->cluster_ips_count, y->cluster_ips, y->cluster_ips_count);
 }
 
 static bool same_ports(const struct core_v1_service_spec *x, const struct core_v1_service_spec *y)
@@ -112,63 +106,109 @@ static bool same_ports(const struct core_v1_service_spec *x, const struct core_v
 }
 
 /* Fields that the new type does not have go, when the user did not touch them. */
+static void drop_addresses(struct core_v1_service_spec *s, const struct core_v1_service_spec *o)
+{
+    if (str_eq(s->cluster_ip, o->cluster_ip) && same_cluster_ips(s, o)) {
+        s->cluster_ip = STR_NULL;
+        s->cluster_ips = NULL;
+        s->cluster_ips_count = 0;
+    }
+    if (same_strings(s->ip_families, s->ip_families_count, o->ip_families, o->ip_families_count))
+        s->ip_families_count = 0;
+    if (s->has_ip_family_policy == o->has_ip_family_policy &&
+        str_eq(s->ip_family_policy, o->ip_family_policy)) {
+        s->has_ip_family_policy = false;
+        s->ip_family_policy = STR_NULL;
+    }
+    if (str_eq(s->internal_traffic_policy, o->internal_traffic_policy)) {
+        s->has_internal_traffic_policy = false;
+        s->internal_traffic_policy = STR_NULL;
+    }
+}
+
+static bool has_node_ports(const struct core_v1_service_spec *s)
+{
+    return service_is(s, "NodePort") || service_is(s, "LoadBalancer");
+}
+
 static void drop_type_dependent(struct core_v1_service_spec *s,
                                 const struct core_v1_service_spec *o)
 {
-    bool had_ip = !is_type(o, "ExternalName"), has_ip = !is_type(s, "ExternalName");
-    if (had_ip && !has_ip && str_eq(s->cluster_ip, o->cluster_ip)) {
-        s->cluster_ip = STR_NULL;
-        s->cluster_ips = NULL;
-        s->cluster_ips_count = s->ip_families_count = 0;
-        s->has_ip_family_policy = s->has_internal_traffic_policy = false;
-        s->ip_family_policy = s->internal_traffic_policy = STR_NULL;
-    }
-    bool had_ports = is_type(o, "NodePort") || is_type(o, "LoadBalancer");
-    bool has_ports = is_type(s, "NodePort") || is_type(s, "LoadBalancer");
-    if (had_ports && !has_ports && same_ports(s, o))
+    if (!service_is(o, "ExternalName") && service_is(s, "ExternalName"))
+        drop_addresses(s, o);
+    if (has_node_ports(o) && !has_node_ports(s) && same_ports(s, o))
         for (size_t i = 0; i < s->ports_count; i++)
             s->ports[i].node_port = 0;
-    if (needs_health_port(o) && !needs_health_port(s) &&
+    if (service_needs_health_port(o) && !service_needs_health_port(s) &&
         s->health_check_node_port == o->health_check_node_port)
         s->health_check_node_port = 0;
-    if (is_type(o, "LoadBalancer") && !is_type(s, "LoadBalancer")) {
-        s->has_allocate_load_balancer_node_ports = s->allocate_load_balancer_node_ports = false;
+    if (service_is(o, "LoadBalancer") && !service_is(s, "LoadBalancer")) {
+        if (s->allocate_load_balancer_node_ports == o->allocate_load_balancer_node_ports)
+            s->has_allocate_load_balancer_node_ports = s->allocate_load_balancer_node_ports = false;
         if (str_eq(s->load_balancer_class, o->load_balancer_class)) {
             s->has_load_balancer_class = false;
             s->load_balancer_class = STR_NULL;
         }
     }
-    if (is_external(o) && !is_external(s) &&
+    if (service_is_external(o) && !service_is_external(s) &&
         str_eq(s->external_traffic_policy, o->external_traffic_policy))
         s->external_traffic_policy = STR_NULL;
+}
+
+static bool has_node_port(const struct core_v1_service_spec *s, int32_t port)
+{
+    for (size_t i = 0; i < s->ports_count; i++)
+        if (s->ports[i].node_port == port)
+            return true;
+    return false;
+}
+
+/* A port keeps its number by its name, unless another one has it now. */
+static void keep_node_ports(struct core_v1_service_spec *s, const struct core_v1_service_spec *o)
+{
+    for (size_t i = 0; i < s->ports_count; i++)
+        for (size_t k = o->ports_count; s->ports[i].node_port == 0 && k-- > 0;)
+            if (str_eq(o->ports[k].name, s->ports[i].name)) {
+                if (!has_node_port(s, o->ports[k].node_port))
+                    s->ports[i].node_port = o->ports[k].node_port;
+                break;
+            }
 }
 
 /* What was allocated and is not mentioned stays. */
 static void patch_allocated(struct core_v1_service_spec *s, const struct core_v1_service_spec *o)
 {
-    if (!is_type(o, "ExternalName") && !is_type(s, "ExternalName")) {
-        if (str_empty(s->cluster_ip) && s->cluster_ips_count == 0) {
+    if (!service_is(o, "ExternalName") && !service_is(s, "ExternalName")) {
+        if (str_empty(s->cluster_ip))
             s->cluster_ip = o->cluster_ip;
+        if (s->cluster_ips_count == 0 && str_eq(s->cluster_ip, o->cluster_ip)) {
             s->cluster_ips = o->cluster_ips;
             s->cluster_ips_count = o->cluster_ips_count;
         }
-        if (s->ip_families_count == 0) {
-            s->ip_families = o->ip_families;
-            s->ip_families_count = o->ip_families_count;
-        }
-        if (!s->has_ip_family_policy) {
-            s->has_ip_family_policy = o->has_ip_family_policy;
-            s->ip_family_policy = o->ip_family_policy;
-        }
     }
-    bool node_ports = is_type(s, "NodePort") || is_type(s, "LoadBalancer");
-    for (size_t i = 0; node_ports && i < s->ports_count; i++)
-        for (size_t k = 0; s->ports[i].node_port == 0 && k < o->ports_count; k++)
-            if (o->ports[k].port == s->ports[i].port &&
-                str_eq(o->ports[k].protocol, s->ports[i].protocol))
-                s->ports[i].node_port = o->ports[k].node_port;
-    if (needs_health_port(s) && s->health_check_node_port == 0)
+    if (has_node_ports(o) && has_node_ports(s))
+        keep_node_ports(s, o);
+    if (service_needs_health_port(o) && service_needs_health_port(s) &&
+        s->health_check_node_port == 0)
         s->health_check_node_port = o->health_check_node_port;
+}
+
+/* clusterIP and clusterIPs are one value; a client that knows the first alone
+ * changes both. */
+static void join_cluster_ips(struct arena *a, struct core_v1_service_spec *s,
+                             const struct core_v1_service_spec *o)
+{
+    if (str_eq(o->cluster_ip, s->cluster_ip)) {
+        if (s->cluster_ips_count == 0) {
+            s->cluster_ips = o->cluster_ips;
+            s->cluster_ips_count = o->cluster_ips_count;
+        }
+    } else if (same_cluster_ips(s, o)) {
+        if (str_empty(s->cluster_ip))
+            s->cluster_ips_count = 0;
+        else
+            set_cluster_ips(a, s);
+    }
 }
 
 static void prepare_update(const struct kind_ctx *ctx, void *obj, const void *old)
@@ -176,167 +216,15 @@ static void prepare_update(const struct kind_ctx *ctx, void *obj, const void *ol
     struct core_v1_service *s = obj;
     const struct core_v1_service *o = old;
     s->status = o->status;
-    /* clusterIP alone changed: clusterIPs follows. */
-    if (str_empty(s->spec.cluster_ip) && s->spec.cluster_ips_count > 0 &&
-        !str_empty(o->spec.cluster_ip) && str_eq(s->spec.cluster_ips[0], o->spec.cluster_ip))
-        s->spec.cluster_ips_count = 0;
     patch_allocated(&s->spec, &o->spec);
+    join_cluster_ips(ctx->arena, &s->spec, &o->spec);
+    service_keep_families(&s->spec, &o->spec);
     drop_type_dependent(&s->spec, &o->spec);
-    join_cluster_ips(ctx->arena, &s->spec);
+    if (!service_is(&s->spec, "LoadBalancer"))
+        s->status.load_balancer = (struct core_v1_load_balancer_status){0};
 }
 
-/* --- validation -------------------------------------------------------------------------- */
-
-static void validate_one_port(struct field_errors *errs, const struct field_path *path,
-                              const struct core_v1_service_spec *s, size_t index)
-{
-    static const char *const protocols[] = {"SCTP", "TCP", "UDP", NULL};
-    const struct core_v1_service_port *p = &s->ports[index];
-    if (s->ports_count > 1 && str_empty(p->name)) {
-        field_required(errs, PATH(path, "name"), NULL);
-    } else if (!str_empty(p->name)) {
-        struct api_faults f = api_check_dns_label(p->name);
-        field_faults(errs, PATH(path, "name"), p->name, f);
-        for (size_t k = 0; f.count == 0 && k < index; k++)
-            if (str_eq(s->ports[k].name, p->name)) {
-                field_duplicate(errs, PATH(path, "name"), p->name);
-                break;
-            }
-    }
-    validate_port(errs, PATH(path, "port"), p->port);
-    require_listed(errs, PATH(path, "protocol"), p->protocol, protocols);
-    validate_port_or_name(errs, PATH(path, "targetPort"), &p->target_port);
-    if (p->has_app_protocol)
-        validate_qualified_name(errs, PATH(path, "appProtocol"), p->app_protocol);
-    if (p->node_port != 0 && !is_type(s, "NodePort") && !is_type(s, "LoadBalancer"))
-        field_forbidden(errs, PATH(path, "nodePort"),
-                        "may not be used when `type` is '" STR_FMT "'", STR_ARG(s->type));
-}
-
-static void validate_ports(struct field_errors *errs, const struct field_path *spec,
-                           const struct core_v1_service_spec *s)
-{
-    const struct field_path *path = PATH(spec, "ports");
-    bool headless = str_eqc(s->cluster_ip, "None");
-    if (s->ports_count == 0 && !headless && !is_type(s, "ExternalName"))
-        field_required(errs, path, NULL);
-    for (size_t i = 0; i < s->ports_count; i++)
-        validate_one_port(errs, PATH_INDEX(path, i), s, i);
-    for (size_t i = 0; i < s->ports_count; i++)
-        for (size_t k = 0; k < i; k++)
-            if (s->ports[k].port == s->ports[i].port &&
-                str_eq(s->ports[k].protocol, s->ports[i].protocol)) {
-                struct core_v1_service_port shown = {.protocol = s->ports[i].protocol,
-                                                     .port = s->ports[i].port};
-                field_duplicate_raw(
-                    errs, PATH_INDEX(path, i),
-                    field_value_render(errs->arena, &core_v1_service_port_msg, &shown));
-                break;
-            }
-}
-
-static void validate_affinity(struct field_errors *errs, const struct field_path *spec,
-                              const struct core_v1_service_spec *s)
-{
-    static const char *const kinds[] = {"ClientIP", "None", NULL};
-    require_listed(errs, PATH(spec, "sessionAffinity"), s->session_affinity, kinds);
-    if (!str_eqc(s->session_affinity, "ClientIP") || s->session_affinity_config == NULL ||
-        s->session_affinity_config->client_ip == NULL)
-        return;
-    const struct core_v1_client_ip_config *c = s->session_affinity_config->client_ip;
-    if (c->timeout_seconds <= 0 || c->timeout_seconds > AFFINITY_TIMEOUT_MAX_S)
-        field_invalid_int(
-            errs, PATH(PATH(PATH(spec, "sessionAffinityConfig"), "clientIP"), "timeoutSeconds"),
-            c->timeout_seconds, "must be greater than 0 and less than %d", AFFINITY_TIMEOUT_MAX_S);
-}
-
-static void validate_addresses(struct field_errors *errs, const struct field_path *spec,
-                               const struct core_v1_service_spec *s)
-{
-    for (size_t i = 0; i < s->cluster_ips_count; i++) {
-        struct str value = s->cluster_ips[i];
-        if (!str_eqc(value, "None") && !str_empty(value))
-            validate_ip(errs, PATH_INDEX(PATH(spec, "clusterIPs"), i), value);
-    }
-    if (is_type(s, "ExternalName") && s->cluster_ips_count > 0)
-        field_forbidden(errs, PATH(spec, "clusterIPs"), "may not be set for ExternalName services");
-    for (size_t i = 0; i < s->external_ips_count; i++) {
-        const struct field_path *path = PATH_INDEX(PATH(spec, "externalIPs"), i);
-        size_t before = errs->count;
-        validate_ip(errs, path, s->external_ips[i]);
-        if (errs->count == before)
-            validate_non_special_ip(errs, path, s->external_ips[i]);
-    }
-    for (size_t i = 0; i < s->load_balancer_source_ranges_count; i++)
-        validate_cidr(errs, PATH_INDEX(PATH(spec, "LoadBalancerSourceRanges"), i),
-                      s->load_balancer_source_ranges[i]);
-}
-
-static void validate_families(struct field_errors *errs, const struct field_path *spec,
-                              const struct core_v1_service_spec *s)
-{
-    static const char *const families[] = {"IPv4", "IPv6", NULL};
-    static const char *const policies[] = {"PreferDualStack", "RequireDualStack", "SingleStack",
-                                           NULL};
-    for (size_t i = 0; i < s->ip_families_count; i++)
-        validate_listed(errs, PATH_INDEX(PATH(spec, "ipFamilies"), i), s->ip_families[i], families);
-    if (!s->has_ip_family_policy)
-        return;
-    if (!is_listed(s->ip_family_policy, policies))
-        field_not_supported(errs, PATH(spec, "ipFamilyPolicy"), s->ip_family_policy, policies);
-    else if (str_eqc(s->ip_family_policy, "RequireDualStack") &&
-             !(str_eqc(s->cluster_ip, "None") && s->selector_count == 0))
-        field_invalid(errs, PATH(spec, "ipFamilyPolicy"), s->ip_family_policy,
-                      "this cluster is not configured for dual-stack services");
-}
-
-static void validate_traffic(struct field_errors *errs, const struct field_path *spec,
-                             const struct core_v1_service_spec *s)
-{
-    static const char *const policies[] = {"Cluster", "Local", NULL};
-    static const char *const distributions[] = {"PreferClose", "PreferSameNode", "PreferSameZone",
-                                                NULL};
-    if (!str_empty(s->external_traffic_policy)) {
-        if (!is_external(s))
-            field_invalid(errs, PATH(spec, "externalTrafficPolicy"), s->external_traffic_policy,
-                          "may only be set for externally-accessible services");
-        else
-            validate_listed(errs, PATH(spec, "externalTrafficPolicy"), s->external_traffic_policy,
-                            policies);
-    }
-    if (s->has_internal_traffic_policy)
-        validate_listed(errs, PATH(spec, "internalTrafficPolicy"), s->internal_traffic_policy,
-                        policies);
-    if (s->has_traffic_distribution)
-        validate_listed(errs, PATH(spec, "trafficDistribution"), s->traffic_distribution,
-                        distributions);
-    if (s->health_check_node_port != 0 && !needs_health_port(s))
-        field_invalid_int(
-            errs, PATH(spec, "healthCheckNodePort"), s->health_check_node_port,
-            "may only be set when `type` is 'LoadBalancer' and `externalTrafficPolicy` is 'Local'");
-    if (s->has_load_balancer_class && !is_type(s, "LoadBalancer"))
-        field_forbidden(errs, PATH(spec, "loadBalancerClass"),
-                        "may only be used when `type` is 'LoadBalancer'");
-    if (s->has_allocate_load_balancer_node_ports && !is_type(s, "LoadBalancer"))
-        field_forbidden(errs, PATH(spec, "allocateLoadBalancerNodePorts"),
-                        "may only be used when `type` is 'LoadBalancer'");
-}
-
-static void validate_spec(const struct core_v1_service_spec *s, struct field_errors *errs)
-{
-    static const char *const types[] = {"ClusterIP", "ExternalName", "LoadBalancer", "NodePort",
-                                        NULL};
-    const struct field_path *spec = PATH(PATH_ROOT, "spec");
-    validate_ports(errs, spec, s);
-    validate_labels(errs, PATH(spec, "selector"), s->selector, s->selector_count);
-    validate_affinity(errs, spec, s);
-    validate_listed(errs, PATH(spec, "type"), s->type, types);
-    if (is_type(s, "ExternalName"))
-        require_form(errs, PATH(spec, "externalName"), s->external_name, api_check_dns_subdomain);
-    validate_addresses(errs, spec, s);
-    validate_families(errs, spec, s);
-    validate_traffic(errs, spec, s);
-}
+/* --- warnings and validation ------------------------------------------------------------- */
 
 static void warn_headless(const struct kind_ctx *ctx, const struct core_v1_service_spec *s)
 {
@@ -354,8 +242,8 @@ static void warn(const struct kind_ctx *ctx, const void *obj, const void *old)
     const struct core_v1_service *service = obj;
     const struct core_v1_service_spec *s = &service->spec;
     const struct field_path *spec = PATH(PATH_ROOT, "spec");
-    bool external_name = is_type(s, "ExternalName"), none = str_eqc(s->cluster_ip, "None"),
-         headless = is_type(s, "ClusterIP") && none;
+    bool external_name = service_is(s, "ExternalName"), none = str_eqc(s->cluster_ip, "None"),
+         headless = service_is(s, "ClusterIP") && none;
     if (api_str_map_get(service->metadata.annotations, service->metadata.annotations_count,
                         STR("service.kubernetes.io/topology-aware-hints")) != NULL)
         kind_warn(ctx, "annotation service.kubernetes.io/topology-aware-hints is deprecated, "
@@ -385,27 +273,28 @@ static void warn(const struct kind_ctx *ctx, const void *obj, const void *old)
 
 static void validate_create(const struct kind_ctx *ctx, const void *obj, struct field_errors *errs)
 {
-    const struct core_v1_service_spec *s = &((const struct core_v1_service *)obj)->spec;
     UNUSED(ctx);
-    validate_spec(s, errs);
+    service_validate(errs, obj, NULL);
 }
 
 static void validate_update(const struct kind_ctx *ctx, const void *obj, const void *old,
                             struct field_errors *errs)
 {
-    const struct core_v1_service_spec *s = &((const struct core_v1_service *)obj)->spec;
-    const struct core_v1_service_spec *o = &((const struct core_v1_service *)old)->spec;
-    if (!is_type(s, "ExternalName") && !is_type(o, "ExternalName") && !str_empty(o->cluster_ip) &&
-        !str_eq(o->cluster_ip, s->cluster_ip))
-        field_invalid_raw(
-            errs, PATH_INDEX(PATH(PATH(PATH_ROOT, "spec"), "clusterIPs"), 0),
-            s->cluster_ips_count == 0
-                ? STR("null")
-                : field_strings_render(errs->arena, s->cluster_ips, s->cluster_ips_count),
-            "may not change once set");
     UNUSED(ctx);
-    validate_spec(s, errs);
+    if (service_addresses_agree(errs->arena, obj))
+        service_validate_change(errs, obj, old);
+    service_validate(errs, obj, old);
 }
+
+static void validate_status(const struct kind_ctx *ctx, const void *obj, const void *old,
+                            struct field_errors *errs)
+{
+    UNUSED(ctx);
+    UNUSED(old);
+    service_validate_status(errs, obj);
+}
+
+static const struct kind_sub subs[] = {{"status", NULL, validate_status, NULL}, {0}};
 
 /* --- table ------------------------------------------------------------------------------- */
 
@@ -424,18 +313,18 @@ static void cell_external(struct table_row *r, const struct core_v1_service *s)
 {
     AUTO_BUF b = BUF_INIT;
     const struct core_v1_load_balancer_status *lb = &s->status.load_balancer;
-    if (is_type(&s->spec, "ExternalName")) {
+    if (service_is(&s->spec, "ExternalName")) {
         cell_str(r, s->spec.external_name);
         return;
     }
-    for (size_t i = 0; is_type(&s->spec, "LoadBalancer") && i < lb->ingress_count; i++)
+    for (size_t i = 0; service_is(&s->spec, "LoadBalancer") && i < lb->ingress_count; i++)
         buf_printf(
             &b, "%s" STR_FMT, b.len != 0 ? "," : "",
             STR_ARG(str_empty(lb->ingress[i].ip) ? lb->ingress[i].hostname : lb->ingress[i].ip));
     for (size_t i = 0; i < s->spec.external_ips_count; i++)
         buf_printf(&b, "%s" STR_FMT, b.len != 0 ? "," : "", STR_ARG(s->spec.external_ips[i]));
     if (b.len == 0)
-        buf_puts(&b, is_type(&s->spec, "LoadBalancer") ? "<pending>" : "<none>");
+        buf_puts(&b, service_is(&s->spec, "LoadBalancer") ? "<pending>" : "<none>");
     cell_str(r, buf_str(&b));
 }
 
@@ -490,6 +379,7 @@ const struct kind_ops kind_services = {
     .validate_create = validate_create,
     .validate_update = validate_update,
     .warn = warn,
+    .subs = subs,
     .allocate = service_allocate,
     .fields = fields,
     .columns = columns,

@@ -199,7 +199,84 @@ START_TEST(updates)
 }
 END_TEST
 
+#define NOTED(key, value)                                                                          \
+    "{'metadata':{'name':'p','annotations':{'" key "':'" value                                     \
+    "'}},'spec':{'containers':[{'name':'c','image':'x'}]}}"
+
+/* Annotations that mean something have their forms, and agree with fields. */
+START_TEST(annotations)
+{
+    static const struct fixture_case cases[] = {
+        {NOTED("controller.kubernetes.io/pod-deletion-cost", "-7"), ""},
+        {NOTED("controller.kubernetes.io/pod-deletion-cost", "+7"),
+         "metadata.annotations[controller.kubernetes.io/pod-deletion-cost]: Invalid value: \"+7\": "
+         "must be a 32bit integer"},
+        {NOTED("container.apparmor.security.beta.kubernetes.io/d", "unconfined"),
+         "metadata.annotations[container.apparmor.security.beta.kubernetes.io/d]: Invalid value: "
+         "\"d\": container not found"},
+        {"{'metadata':{'name':'p','annotations':{'seccomp.security.alpha.kubernetes.io/pod':"
+         "'unconfined'}},'spec':{'securityContext':{'seccompProfile':{'type':'RuntimeDefault'}},"
+         "'containers':[{'name':'c','image':'x'}]}}",
+         "spec.securityContext.seccompProfile.type: Forbidden: seccomp type in annotation and "
+         "field "
+         "must match"},
+        {POD(",'securityContext':{'windowsOptions':{'hostProcess':true}}"),
+         "spec.hostNetwork: Invalid value: false: hostNetwork must be true if pod contains any "
+         "hostProcess containers"},
+    };
+    fixture_run(&kind_pods, &core_v1_pod_msg, cases, ARRAY_SIZE(cases));
+}
+END_TEST
+
+static const char *through(struct fixture *f, const char *name, const char *before,
+                           const char *after)
+{
+    void *old = fixture_object(f, before), *obj = fixture_object(f, after);
+    for (const struct kind_sub *s = kind_pods.subs; s->name != NULL; s++)
+        if (strcmp(s->name, name) == 0) {
+            s->prepare_update(&f->ctx, obj, old);
+            s->validate_update(&f->ctx, obj, old, &f->errs);
+        }
+    return fixture_causes(f);
+}
+
+#define ENDED(state)                                                                               \
+    "{'metadata':{'name':'p'},'spec':{'restartPolicy':'Never','containers':[{'name':'c','image':"  \
+    "'x'}]},'status':{'qosClass':'BestEffort','containerStatuses':[{'name':'c','state':" state     \
+    "}]}}"
+#define SIZED(name, resources)                                                                     \
+    "{'spec':{'containers':[{'name':'" name "','image':'x','resources':" resources "}]}}"
+
+/* Reports bring nothing back to life; a resize changes cpu and memory alone. */
+START_TEST(subresources)
+{
+    AUTO_ARENA *a = arena_new(0);
+    struct fixture f = fixture_new(a, &kind_pods, &core_v1_pod_msg);
+    ck_assert_str_eq(
+        through(&f, "status", ENDED("{'terminated':{'exitCode':0}}"), ENDED("{'running':{}}")),
+        "status.containerStatuses[0].state: Forbidden: may not be transitioned to "
+        "non-terminated state");
+    ck_assert_str_eq(through(&f, "resize", SIZED("c", "{'requests':{'cpu':'1'}}"),
+                             SIZED("c", "{'requests':{'cpu':'2'}}")),
+                     "");
+    ck_assert_str_eq(through(&f, "resize", SIZED("c", "{'requests':{'cpu':'1','memory':'1'}}"),
+                             SIZED("c", "{'requests':{'cpu':'2'}}")),
+                     "spec.containers[0].resources.requests: Forbidden: resource requests cannot "
+                     "be removed");
+    ck_assert_str_eq(through(&f, "resize", SIZED("c", "{}"), SIZED("d", "{}")),
+                     "spec.containers[0].name: Forbidden: containers may not be renamed or "
+                     "reordered on resize");
+    ck_assert_str_eq(
+        fixture_update(&f, POD(",'schedulingGates':[{'name':'a'}],'nodeSelector':{'x':'1'}"),
+                       POD(",'schedulingGates':[{'name':'a'}],'nodeSelector':{'y':'1'}")),
+        "spec.nodeSelector: Invalid value: {\"y\":\"1\"}: only additions to spec.nodeSelector are "
+        "allowed (no mutations or deletions)");
+}
+END_TEST
+
 UNIT_MAIN("kinds_pods", {
+    UNIT_TEST(annotations);
+    UNIT_TEST(subresources);
     UNIT_TEST(defaults);
     UNIT_TEST(containers);
     UNIT_TEST(volumes);

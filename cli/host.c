@@ -88,6 +88,12 @@ static const struct host_field fields[] = {
           "Further names and addresses of the API server, `comma` separated."),
     FIELD("no-scheduler", no_scheduler, FIELD_BOOL, "Leave the scheduler out."),
     FIELD("no-controllers", no_controllers, FIELD_BOOL, "Leave the controller manager out."),
+    FIELD("apiserver-args", apiserver_args, FIELD_STRING,
+          "Further `flags` of the API server, separated by spaces."),
+    FIELD("scheduler-args", scheduler_args, FIELD_STRING, "Further `flags` of the scheduler."),
+    FIELD("controller-manager-args", controllers_args, FIELD_STRING,
+          "Further `flags` of the controller manager."),
+    FIELD("kubelet-args", kubelet_args, FIELD_STRING, "Further `flags` of the kubelet."),
     FIELD("initial-cluster", initial_cluster, FIELD_STRING, ""),
     FIELD("joined", join, FIELD_BOOL, ""),
 };
@@ -311,12 +317,14 @@ struct program {
     const char *name;
     const char *variable;
     void (*args)(const struct host *h, struct buf *b);
+    size_t more; /* Where struct host has further flags. */
 };
 static const struct program programs[] = {
-    {"apiserver", "APISERVER_ARGS", apiserver_args},
-    {"scheduler", "SCHEDULER_ARGS", scheduler_args},
-    {"controller-manager", "CONTROLLER_MANAGER_ARGS", controllers_args},
-    {"kubelet", "KUBELET_ARGS", kubelet_args},
+    {"apiserver", "APISERVER_ARGS", apiserver_args, offsetof(struct host, apiserver_args)},
+    {"scheduler", "SCHEDULER_ARGS", scheduler_args, offsetof(struct host, scheduler_args)},
+    {"controller-manager", "CONTROLLER_MANAGER_ARGS", controllers_args,
+     offsetof(struct host, controllers_args)},
+    {"kubelet", "KUBELET_ARGS", kubelet_args, offsetof(struct host, kubelet_args)},
 };
 
 static const struct program *program_by_name(const char *name)
@@ -337,6 +345,9 @@ int host_write_env(struct arena *a, const struct host *h, struct error *err)
             prog->name);
         buf_printf(&b, "%s=\"", prog->variable);
         prog->args(h, &b);
+        const char *more = *(const char *const *)(const void *)((const char *)h + prog->more);
+        if (more != NULL && *more != '\0')
+            buf_printf(&b, " %s", more);
         buf_puts(&b, "\"\n");
         const char *path = arena_printf(a, "%s/%s.env", h->dir, prog->name).data;
         int rc = file_write_atomic(path, b.data, b.len, 0644, err);

@@ -51,6 +51,11 @@ struct host {
     const char *extra_sans;  /* Comma list of further names and addresses of the API server. */
     bool no_scheduler;
     bool no_controllers;
+    /* Further flags of the programs, separated by spaces; NULL: none. */
+    const char *apiserver_args;
+    const char *scheduler_args;
+    const char *controllers_args;
+    const char *kubelet_args;
     enum supervisor supervisor;
     const char *netns; /* SUPERVISOR_FORK: namespace file to start in, NULL for ours. Not saved. */
     /* The store's members at the time of init or join: "name=host:port,...". */

@@ -22,6 +22,10 @@ int local_save(struct arena *a, const struct local *l, struct error *err)
     json_setc(a, j, "loopback", json_bool(a, l->loopback));
     json_setc(a, j, "noScheduler", json_bool(a, l->no_scheduler));
     json_setc(a, j, "noControllers", json_bool(a, l->no_controllers));
+    json_setc(a, j, "apiserverArgs", json_string(a, str_of(l->apiserver_args)));
+    json_setc(a, j, "schedulerArgs", json_string(a, str_of(l->scheduler_args)));
+    json_setc(a, j, "controllerManagerArgs", json_string(a, str_of(l->controllers_args)));
+    json_setc(a, j, "kubeletArgs", json_string(a, str_of(l->kubelet_args)));
     json_setc(a, j, "subnet", json_string(a, str_of(l->subnet)));
     json_setc(a, j, "binDir", json_string(a, str_of(l->bin_dir)));
     AUTO_BUF b = BUF_INIT;
@@ -51,6 +55,10 @@ int local_load(struct arena *a, const char *dir, struct local *ret, struct error
         .loopback = json_get_bool(j, "loopback", false),
         .no_scheduler = json_get_bool(j, "noScheduler", false),
         .no_controllers = json_get_bool(j, "noControllers", false),
+        .apiserver_args = arena_str(a, json_get_str(j, "apiserverArgs")).data,
+        .scheduler_args = arena_str(a, json_get_str(j, "schedulerArgs")).data,
+        .controllers_args = arena_str(a, json_get_str(j, "controllerManagerArgs")).data,
+        .kubelet_args = arena_str(a, json_get_str(j, "kubeletArgs")).data,
         .subnet = arena_str(a, json_get_str(j, "subnet")).data,
         .bin_dir = arena_str(a, json_get_str(j, "binDir")).data,
     };
@@ -100,6 +108,10 @@ void local_host(struct arena *a, const struct local *l, uint32_t index, struct h
     h.bin_dir = l->bin_dir;
     h.no_scheduler = l->no_scheduler;
     h.no_controllers = l->no_controllers;
+    h.apiserver_args = l->apiserver_args;
+    h.scheduler_args = l->scheduler_args;
+    h.controllers_args = l->controllers_args;
+    h.kubelet_args = l->kubelet_args;
     if (l->loopback) {
         uint16_t port = (uint16_t)(l->base_port + index * PORTS_PER_HOST);
         h.address = "127.0.0.1";

@@ -31,6 +31,10 @@ struct local {
     bool loopback;
     bool no_scheduler;
     bool no_controllers;
+    const char *apiserver_args; /* As in struct host; NULL: none. */
+    const char *scheduler_args;
+    const char *controllers_args;
+    const char *kubelet_args;
     const char *subnet;  /* "10.231.7": the first three numbers. */
     const char *bin_dir; /* Where the programs are. */
 };

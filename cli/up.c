@@ -136,6 +136,10 @@ static int run_in_host(struct arena *a, const struct up *u, const struct host *h
         {"advertise-address", h->address},
         {"cgroup-root", h->cgroup_root},
         {"container-runtime-endpoint", h->runtime_endpoint},
+        {"apiserver-args", h->apiserver_args},
+        {"scheduler-args", h->scheduler_args},
+        {"controller-manager-args", h->controllers_args},
+        {"kubelet-args", h->kubelet_args},
     };
     for (size_t i = 0; i < ARRAY_SIZE(strings); i++)
         if (strings[i].value != NULL)
@@ -319,6 +323,13 @@ static void register_flags(struct flag_set *flags, struct up *u, int64_t numbers
               "All hosts on 127.0.0.1, no root needed; no workers.");
     flag_bool(flags, &u->local.no_scheduler, "no-scheduler", "Start no scheduler.");
     flag_bool(flags, &u->local.no_controllers, "no-controllers", "Start no controller manager.");
+    flag_string(flags, &u->local.apiserver_args, "apiserver-args",
+                "Further `flags` of the API servers, separated by spaces.");
+    flag_string(flags, &u->local.scheduler_args, "scheduler-args",
+                "Further `flags` of the schedulers.");
+    flag_string(flags, &u->local.controllers_args, "controller-manager-args",
+                "Further `flags` of the controller managers.");
+    flag_string(flags, &u->local.kubelet_args, "kubelet-args", "Further `flags` of the kubelets.");
     flag_string(flags, &u->local.subnet, "host-subnet",
                 "First three `numbers` of the hosts' addresses (default: a free 10.231.N).");
     flag_string(flags, &u->local.bin_dir, "bin-dir",

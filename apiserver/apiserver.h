@@ -24,6 +24,8 @@ struct authz;
 struct authz_feed;
 struct custom_keeper;
 struct env;
+struct flow_control;
+struct flow_thread;
 struct http_server;
 struct json_cache;
 struct kubelet_pool;
@@ -71,6 +73,7 @@ struct apiserver_config {
     int64_t authorization_webhook_authorized_ttl_ns, authorization_webhook_unauthorized_ttl_ns;
     int64_t min_request_timeout_s;
     int64_t max_inflight, max_mutating_inflight; /* 0: no limit. */
+    bool priority_and_fairness;                  /* The sum of the two is shared out, see flow_control.h. */
     int64_t json_cache_bytes;                    /* 0: lists write the JSON of each object anew. */
 };
 
@@ -87,6 +90,7 @@ struct server_thread {
     struct kubelet_pool *kubelets;
     struct webhook_pool *webhooks;
     struct map conversions;       /* What conversion webhooks are asked now: custom/conversion.c. */
+    struct flow_thread *flow; /* NULL without priority and fairness. */
     struct custom_keeper *keeper; /* On the first thread; else NULL. */
     struct event_lease event_lease;
     int start_code; /* Outcome of starting, read after start_done. */
@@ -103,6 +107,7 @@ struct apiserver {
     struct authn *authn;
     struct authz *authz;
     struct authz_feed *authz_feed;
+    struct flow_control *flow; /* NULL without priority and fairness. */
     struct tls_context *tls;
     struct json_cache *json_cache;
     struct server_thread *threads;

@@ -319,6 +319,12 @@ static void run(struct bootstrap *b)
     }
 }
 
+void bootstrap_flow_changed(struct bootstrap *b)
+{
+    if (b->step == STEP_IDLE && !b->stopping)
+        go(b, STEP_FLOW);
+}
+
 struct bootstrap *bootstrap_start(struct apiserver *s, struct uv_loop_s *loop, struct mailbox *mb)
 {
     struct bootstrap *b = xzalloc(sizeof(*b));

@@ -13,6 +13,8 @@ struct uv_loop_s;
 
 /* Sets server->ready when everything is there. */
 struct bootstrap *bootstrap_start(struct apiserver *s, struct uv_loop_s *loop, struct mailbox *mb);
+/* Schemas or levels have changed: their conditions are looked at now. */
+void bootstrap_flow_changed(struct bootstrap *b);
 /* Takes this server's address out of the service, then calls on_stopped. */
 void bootstrap_stop(struct bootstrap *b, void (*on_stopped)(void *arg), void *arg);
 

@@ -5,6 +5,7 @@
 #include "apiserver/issuer.h"
 #include "apiserver/custom/set.h"
 #include "apiserver/encode.h"
+#include "apiserver/flow_control.h"
 #include "apiserver/request.h"
 #include "lib/api/json.h"
 #include "lib/base/arena.h"
@@ -427,6 +428,7 @@ void discovery_handle(struct req *r)
         discovery_answer(r, TYPE_JSON, version_json);
     } else if (str_eqc(path, "/metrics"))
         serve_metrics(r);
-    else if (!discovery_serve(r) && !health_serve(r) && !openapi_serve(r) && !issuer_serve(r))
+    else if (!discovery_serve(r) && !health_serve(r) && !openapi_serve(r) && !issuer_serve(r) &&
+             !flow_debug_serve(r))
         req_text(r, 404, "text/plain; charset=utf-8", STR("404 page not found\n"));
 }

@@ -13,6 +13,8 @@
 #include "apiserver/bootstrap.h"
 #include "apiserver/etcd_endpoint.h"
 #include "apiserver/custom/conversion_metrics.h"
+#include "apiserver/flow_control.h"
+#include "apiserver/flow_feed.h"
 #include "apiserver/json_cache.h"
 #include "apiserver/registry.h"
 #include "apiserver/server_metrics.h"
@@ -57,6 +59,7 @@ struct program {
     uv_loop_t loop;
     struct mailbox mailbox;
     struct bootstrap *bootstrap;
+    struct flow_feed *flow_feed;
     struct tls_reloader *reloader;
     struct auth_reload *auth_reload;
     uv_signal_t signals[2];
@@ -123,9 +126,14 @@ static void add_server_flags(struct flag_set *f, struct apiserver_config *c)
     flag_string(f, &c->authorization_mode, "authorization-mode",
                 "Comma `list` of who decides, in order: Node, RBAC, Webhook, AlwaysAllow, "
                 "AlwaysDeny.");
-    flag_int(f, &c->max_inflight, "max-requests-inflight", "Reads served at once; 0: no limit.");
+    flag_bool(f, &c->priority_and_fairness, "enable-priority-and-fairness",
+              "Share what is served at once among priority levels, and queue what has to wait.");
+    flag_int(f, &c->max_inflight, "max-requests-inflight",
+             "With priority and fairness: the first part of all seats. Else reads served at once; "
+             "0: no limit.");
     flag_int(f, &c->max_mutating_inflight, "max-mutating-requests-inflight",
-             "Writes served at once; 0: no limit.");
+             "With priority and fairness: the second part of all seats. Else writes served at "
+             "once; 0: no limit.");
     flag_int(f, &c->json_cache_bytes, "json-cache-bytes",
              "Memory for the JSON of listed objects, given back after a minute without lists.");
     flag_int(f, &c->min_request_timeout_s, "min-request-timeout",
@@ -293,6 +301,7 @@ static void set_defaults(struct program *p)
     c->authorization_mode = "Node,RBAC";
     p->audit_log_megabytes = 100;
     c->min_request_timeout_s = 1800;
+    c->priority_and_fairness = true;
     c->max_inflight = 400;
     c->json_cache_bytes = JSON_CACHE_BYTES;
     c->max_mutating_inflight = 200;
@@ -357,6 +366,20 @@ static int read_members(struct program *p, struct error *err)
     return 0;
 }
 
+/* In flight together, all of them seats. */
+static int check_seats(const struct apiserver_config *c, struct error *err)
+{
+    if (c->max_inflight < 0 || c->max_mutating_inflight < 0)
+        return error_set(err, E_INVALID,
+                         "--max-requests-inflight and --max-mutating-requests-inflight can not be "
+                         "negative value");
+    if (c->priority_and_fairness && c->max_inflight + c->max_mutating_inflight == 0)
+        return error_set(err, E_INVALID,
+                         "--max-requests-inflight and --max-mutating-requests-inflight must add up "
+                         "to something positive with --enable-priority-and-fairness");
+    return 0;
+}
+
 static int parse_flags(struct program *p, int argc, char **argv, struct error *err)
 {
     struct flag_set *f = p->flags = flag_set_new("trireme-apiserver [flags]");
@@ -383,6 +406,8 @@ static int parse_flags(struct program *p, int argc, char **argv, struct error *e
     if (code == 0)
         code = check_auth_flags(p, err);
     if (code == 0)
+        code = check_seats(&p->server.config, err);
+    if (code == 0)
         code = read_members(p, err);
     if (code == 0)
         code = etcd_endpoint_check(&p->etcd, &p->store, err);
@@ -401,6 +426,7 @@ static void on_left(void *arg)
     tls_reloader_stop(p->reloader);
     auth_reload_stop(p->auth_reload);
     authz_feed_stop(p->server.authz_feed);
+    flow_feed_stop(p->flow_feed);
     for (size_t i = 0; i < ARRAY_SIZE(p->signals); i++)
         uv_close((uv_handle_t *)&p->signals[i], NULL);
     uv_close((uv_handle_t *)&p->store_timer, NULL);
@@ -434,6 +460,13 @@ static void on_store_timer(uv_timer_t *t)
     _exit(1);
 }
 
+static void on_flow_changed(void *arg)
+{
+    struct program *p = arg;
+    if (p->bootstrap != NULL && !p->stopping)
+        bootstrap_flow_changed(p->bootstrap);
+}
+
 static int run(struct program *p, struct error *err)
 {
     static const int numbers[] = {SIGTERM, SIGINT};
@@ -450,6 +483,10 @@ static int run(struct program *p, struct error *err)
         code = audit_open(&p->audit, &s->audit, err);
     if (code == 0)
         code = authz_feed_start(s, &p->mailbox, &s->authz_feed, err);
+    if (code == 0 && s->config.priority_and_fairness)
+        s->flow = flow_control_new(s);
+    if (code == 0)
+        code = flow_feed_start(s, &p->loop, &p->mailbox, on_flow_changed, p, &p->flow_feed, err);
     if (code == 0)
         code = apiserver_start(s, err);
     if (code == 0)
@@ -472,6 +509,7 @@ static int run(struct program *p, struct error *err)
     uv_run(&p->loop, UV_RUN_DEFAULT);
     etcd_endpoint_stop(&p->etcd);
     apiserver_stop(s);
+    flow_control_free(s->flow);
     authz_feed_free(s->authz_feed);
     authz_free(s->authz);
     audit_close(s->audit);

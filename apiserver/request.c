@@ -10,6 +10,7 @@
 #include "apiserver/custom/keeper.h"
 #include "apiserver/custom/stored.h"
 #include "apiserver/encode.h"
+#include "apiserver/flow_control.h"
 #include "apiserver/server_metrics.h"
 #include "apiserver/table.h"
 #include "lib/api/codec.h"
@@ -118,8 +119,8 @@ bool req_connects(const struct req *r)
     return r->sub != NULL && connects(str_of(r->sub->name));
 }
 
-/* Bounds what is served at once, as upstream's max-in-flight filter does:
- * watches and streams do not count, those who repair the cluster always pass. */
+/* Without priority and fairness: bounds what is served at once, as upstream's max-in-flight
+ * filter does: watches and streams do not count, those who repair the cluster always pass. */
 static bool take_slot(struct req *r)
 {
     const struct apiserver_config *c = &r->server->config;
@@ -179,6 +180,7 @@ void req_headers(struct req *r, const char *content_type)
 void req_done(struct req *r, int http_status)
 {
     release_slot(r);
+    flow_request_end(r);
     audit_complete(r, http_status);
     server_metrics_request(r, http_status);
 }
@@ -600,6 +602,25 @@ void req_ask(struct req *r, void (*next)(void *arg), void *arg)
     asks_run(r->asks, &r->thread->loop, &r->thread->webhooks, next, arg);
 }
 
+static void authorize(struct req *r)
+{
+    authz_check_then(r, route);
+}
+
+/* Sooner or later, or it is answered. */
+static void wait_for_seat(struct req *r)
+{
+    if (r->server->flow != NULL) {
+        flow_control_then(r, authorize);
+    } else if (take_slot(r)) {
+        authorize(r);
+    } else {
+        http_response_header(r->http, "Retry-After", "1");
+        req_text(r, 429, "text/plain; charset=utf-8",
+                 STR("Too many requests, please try again later.\n"));
+    }
+}
+
 static void impersonate(void *arg)
 {
     struct req *r = arg;
@@ -612,11 +633,7 @@ static void impersonate(void *arg)
         req_status(r, s);
         return;
     }
-    if (!take_slot(r)) {
-        req_status(r, status_too_many(r->arena, 1, "too many requests, please try again later"));
-        return;
-    }
-    authz_check_then(r, route);
+    wait_for_seat(r);
 }
 
 static void authenticate(void *arg)

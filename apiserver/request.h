@@ -1,6 +1,6 @@
 /* request.h - one request on its way through the server.
  *
- *   head -> body -> authenticate -> impersonate -> authorize -> route
+ *   head -> body -> authenticate -> impersonate -> flow control -> authorize -> route
  *        -> get/list/watch/write/... -> exactly one answer
  *
  * Loop-confined. Everything lives in the request's arena, which lives until
@@ -23,6 +23,7 @@ struct asks;
 struct audit_event;
 struct authz_wait;
 struct buf;
+struct flow_request;
 struct held_view;
 struct http_request;
 struct kv;
@@ -52,6 +53,7 @@ struct req {
     struct asks *asks;              /* Questions for webhooks, see ask.h. */
     const char *cache_control;      /* NULL: nothing may be kept. */
     int inflight;                   /* Which of the server's counts holds it; -1: none. */
+    struct flow_request *flow;      /* Its seats or its place in a queue; NULL: none. */
     bool long_running;              /* Watches, logs: not in the latency histogram. */
     struct conversions conversions; /* Of what is read, see req_converted(). */
     struct proxy *proxy;            /* Where the streamed body goes, once known: proxy.h. */

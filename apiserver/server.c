@@ -9,6 +9,7 @@
 #include "apiserver/custom/keeper.h"
 #include "apiserver/custom/set.h"
 #include "apiserver/discovery.h"
+#include "apiserver/flow_control.h"
 #include "apiserver/json_cache.h"
 #include "apiserver/kubelet_pool.h"
 #include "apiserver/proxy.h"
@@ -86,6 +87,8 @@ static void on_keeper_closed(void *arg)
     t->kubelets = NULL;
     webhook_pool_close(t->webhooks);
     t->webhooks = NULL;
+    flow_thread_close(t->flow);
+    t->flow = NULL;
     defer_queue_close(&t->defer, on_defer_closed);
     mailbox_close(&t->mailbox, on_mailbox_closed);
 }
@@ -151,6 +154,7 @@ static int thread_open(struct server_thread *t, struct error *err)
     defer_queue_init(&t->defer, &t->loop);
     t->webhooks = webhook_pool_new(&t->loop);
     map_init(&t->conversions);
+    t->flow = flow_thread_new(t);
     code = watch_hub_new(t, &t->hub, err);
     if (code == 0 && t->index == 0)
         t->keeper = custom_keeper_new(t);

@@ -17,6 +17,7 @@
 #include "apiserver/custom/keeper.h"
 #include "apiserver/custom/set.h"
 #include "apiserver/custom/stored.h"
+#include "apiserver/flow_control.h"
 #include "apiserver/list_options.h"
 #include "apiserver/request.h"
 #include "apiserver/server_metrics.h"
@@ -548,6 +549,7 @@ static void go_live(struct watcher *w)
     w->cursor = NULL;
     w->state = WATCHER_LIVE;
     place(w);
+    flow_request_finish(w->r); /* From here on it costs those who write. */
 }
 
 static void on_drain(struct http_request *http, void *arg)
@@ -742,6 +744,8 @@ static void start_cursor(struct watcher *w)
         return;
     }
     w->state = WATCHER_CATCH_UP;
+    if (w->converts)
+        flow_request_finish(r); /* It never goes live. */
     advance(w);
 }
 

@@ -318,6 +318,14 @@ void metric_observe(struct metric *m, double v)
     metric_add(m, v);
 }
 
+void metric_set_histogram(struct metric *m, const uint64_t *buckets, double sum)
+{
+    ASSERT(m->family->type == METRIC_HISTOGRAM);
+    for (size_t i = 0; i <= m->family->bound_count; i++)
+        atomic_store_explicit(&m->buckets[i], buckets[i], memory_order_relaxed);
+    atomic_store_explicit(&m->value, sum, memory_order_relaxed);
+}
+
 double metric_value(const struct metric *m)
 {
     return atomic_load_explicit(&m->value, memory_order_relaxed);

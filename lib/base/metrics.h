@@ -47,6 +47,8 @@ static inline void metric_inc(struct metric *m)
 }
 void metric_set(struct metric *m, double v);     /* Gauges. */
 void metric_observe(struct metric *m, double v); /* Histograms. */
+/* Histograms that are kept elsewhere: what is in each bucket, +Inf last, and the sum. */
+void metric_set_histogram(struct metric *m, const uint64_t *buckets, double sum);
 double metric_value(const struct metric *m);     /* Counter, gauge, or a histogram's sum. */
 uint64_t metric_count(const struct metric *m);   /* A histogram's observations. */
 

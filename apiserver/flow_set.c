@@ -206,6 +206,7 @@ static void enqueue(struct flow_set *s, struct flow_queue *q, struct flow_ticket
     int64_t seats = seats_of(t);
     if (!is_active(q)) {
         q->next_r = s->current_r;
+        q->turn = ++s->turn;
         s->active_queues++;
     }
     t->state = FLOW_WAITING;

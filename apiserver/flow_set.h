@@ -57,7 +57,7 @@ struct flow_queue {
     uint64_t waiting_seats, waiting_initial;
     int64_t waiting_work;
     int64_t next_r; /* Virtual time at which its next request starts. */
-    uint64_t turn;  /* When it was served last: others come first at a tie. */
+    uint64_t turn;  /* When it was served or began: the oldest comes first at a tie. */
 };
 
 struct flow_set_config {

@@ -1,22 +1,23 @@
 /* list.c - LIST, streamed from one immutable view.
  *
- * First pass: which objects (pointers into the view), in slices between other
- * work of the loop. Second pass: their bytes, chunk by chunk, as fast as the
- * client reads them. Memory is a pointer per object and one chunk; a list
- * never delays a write. Short lists are answered whole. */
+ * First pass: which objects and how many bytes, in slices between other work of the
+ * loop. Second pass: their bytes, chunk by chunk, as fast as the client reads them.
+ * Between the two a pointer is kept for each of the first FOUND_MAX objects (of all,
+ * with selectors); the rest is looked up again. Memory is that and what the socket
+ * has not taken yet; a list never delays a write. Short lists are answered whole. */
 #include "apiserver/custom/conversion.h"
+#include "apiserver/custom/definition.h"
 #include "apiserver/custom/stored.h"
 #include "apiserver/encode.h"
 #include "apiserver/json_cache.h"
 #include "apiserver/list_options.h"
+#include "apiserver/list_token.h"
 #include "apiserver/request.h"
 #include "apiserver/table.h"
 #include "apiserver/wire.h"
 #include "lib/api/codec.h"
-#include "lib/api/json.h"
 #include "lib/base/arena.h"
 #include "lib/base/buf.h"
-#include "lib/base/encode.h"
 #include "lib/base/error.h"
 #include "lib/base/log.h"
 #include "lib/net/bytes.h"
@@ -27,12 +28,26 @@
 
 #define SLICE_NS (2u * 1000u * 1000u)
 #define SLICE_OBJECTS 256u
-#define CHUNK_BYTES (64u << 10)
-#define CHUNK_ROOM (CHUNK_BYTES + (16u << 10)) /* With the object that goes beyond. */
+#define SLICE_BYTES (32u << 10) /* How much is written, and */
+#define SLICE_ITEMS 16u         /* how many objects, between looks at the clock. */
+#define CHUNK_BYTES (4 * HTTP_FRAME_BYTES)
+/* With the object that goes beyond. */
+#define CHUNK_ROOM (CHUNK_BYTES + HTTP_FRAME_HEADROOM + (16u << 10))
 #define WINDOW_BYTES (256u << 10)
+#define FOUND_MAX (16u << 10)
+#define RUN_BYTES (64u << 10)    /* Of stored objects in one run of JSON. */
+#define RUN_REF_MIN (8u << 10)   /* Runs from here on are sent without a copy. */
 #define WHOLE_BYTES (256u << 10) /* Up to this much stored data the answer is not streamed. */
 #define GZIP_BYTES (128u << 10)
 #define GZIP_LEVEL 1
+
+static size_t varint_bytes(uint64_t v)
+{
+    size_t n = 1;
+    for (; v >= 0x80; v >>= 7)
+        n++;
+    return n;
+}
 
 struct listing {
     struct req *r;
@@ -45,11 +60,19 @@ struct listing {
     struct store_iter it;
     bool iterating;
     bool limited;
+    bool everything;         /* Every object of the range is listed. */
     const struct kv **found; /* Borrowed from the view. */
-    size_t count, cap;
-    size_t stored_bytes;
+    size_t found_count, found_cap;
+    size_t count;
+    const struct kv *last;
+    size_t stored_bytes, protobuf_bytes;
     bool more; /* The limit cut it short. */
-    size_t at; /* Second pass. */
+    /* Second pass. */
+    size_t at;
+    const struct kv *next; /* The object at `at`, if looked up already. */
+    bool again_iterating;
+    unsigned items_since;
+    size_t bytes_since;
     bool whole;
     struct buf out;
     struct arena *scratch;
@@ -137,67 +160,6 @@ static bool convert_next(struct listing *l)
     return true;
 }
 
-/* --- continue tokens: base64url of {"v":"meta.k8s.io/v1","rv":N,"start":"name\u0000"}
- * ------------- */
-static struct str make_token(struct listing *l, int64_t rv, struct str key)
-{
-    AUTO_BUF b = BUF_INIT;
-    AUTO_BUF t = BUF_INIT;
-    struct str prefix = l->from;
-    buf_printf(&b, "{\"v\":\"meta.k8s.io/v1\",\"rv\":%" PRId64 ",\"start\":", rv);
-    struct str rest = str_sub(key, prefix.len, key.len);
-    AUTO_BUF start = BUF_INIT;
-    buf_append_str(&start, rest);
-    buf_putc(&start, '\0');
-    json_write_string(buf_str(&start), &b);
-    buf_putc(&b, '}');
-    base64_encode(BASE64_RAW_URL, b.data, b.len, &t);
-    return arena_str(l->r->arena, buf_str(&t));
-}
-
-/* The bits of the last character that no byte is made of: Go does not look at
- * them. */
-static struct str without_spare_bits(struct arena *a, struct str token)
-{
-    static const char digits[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
-    size_t spare = token.len % 4 == 2 ? 16 : token.len % 4 == 3 ? 4 : 1;
-    const char *at = token.len != 0 ? strchr(digits, token.data[token.len - 1]) : NULL;
-    if (at == NULL || *at == '\0')
-        return token;
-    size_t value = (size_t)(at - digits);
-    return arena_printf(a, "%.*s%c", (int)token.len - 1, token.data, digits[value - value % spare]);
-}
-
-static struct meta_v1_status *read_token(struct listing *l, int64_t *ret_rv, struct str *ret_start)
-{
-    struct arena *a = l->r->arena;
-    AUTO_BUF b = BUF_INIT;
-    struct json *j;
-    struct error err = {0};
-    if (base64_decode(BASE64_RAW_URL, without_spare_bits(a, l->o.continue_), &b) != 0)
-        return status_bad_request(
-            a, "invalid continue token: continue key is not valid: illegal base64 data");
-    if (json_parse(a, arena_str(a, buf_str(&b)), &j, &err) != 0)
-        return status_bad_request(a, "invalid continue token: continue key is not valid: %s",
-                                  error_message(&err));
-    struct str start = json_get_str(j, "start");
-    int64_t rv = json_get_int(j, "rv", 0);
-    if (!str_eqc(json_get_str(j, "v"), "meta.k8s.io/v1") || rv == 0 || start.len == 0)
-        return status_bad_request(
-            a, "invalid continue token: continue key is not valid: incorrect encoded start "
-               "resourceVersion (version meta.k8s.io/v1)");
-    if (str_find_str(start, STR("../")) >= 0)
-        return status_bad_request(a, "invalid continue token: continue key is not valid: " STR_FMT,
-                                  STR_ARG(start));
-    *ret_rv = rv;
-    /* start holds a NUL, which printf would stop at. */
-    char *p = arena_alloc(a, l->from.len + start.len + 1);
-    memcpy(p, l->from.data, l->from.len);
-    memcpy(p + l->from.len, start.data, start.len);
-    *ret_start = str_n(p, l->from.len + start.len);
-    return NULL;
-}
-
 /* --- the answer's frame
  * ---------------------------------------------------------------------------- */
 static bool unfiltered(const struct listing *l)
@@ -210,11 +172,11 @@ static void list_metadata(struct listing *l, struct meta_v1_list_meta *m)
     m->resource_version = arena_printf(l->r->arena, "%" PRId64, l->rev);
     if (!l->more)
         return;
-    m->continue_ = make_token(l, l->rev, kv_key(l->found[l->count - 1]));
+    m->continue_ = list_token_make(l->r->arena, l->from, l->rev, kv_key(l->last));
     if (unfiltered(l)) {
         m->has_remaining_item_count = true;
         /* arena_str() puts a NUL behind the key: the next possible one. */
-        struct str last = arena_str(l->r->arena, kv_key(l->found[l->count - 1])),
+        struct str last = arena_str(l->r->arena, kv_key(l->last)),
                    behind = str_n(last.data, last.len + 1);
         m->remaining_item_count = store_view_count(l->view, behind, l->end, l->rev);
     }
@@ -225,22 +187,6 @@ static bool is_table(const struct listing *l)
     return l->r->accept.transform == AS_TABLE;
 }
 
-static size_t pb_item_bytes(const struct kv *kv)
-{
-    struct str raw;
-    if (stored_raw(kv_value(kv), &raw, NULL) != 0)
-        return 0;
-    return raw.len + wire_rev_bytes(kv->mod_rev);
-}
-
-static size_t varint_bytes(uint64_t v)
-{
-    size_t n = 1;
-    for (; v >= 0x80; v >>= 7)
-        n++;
-    return n;
-}
-
 /* Envelope and list metadata; the length of what follows is known beforehand. */
 static void open_protobuf(struct listing *l, struct str api_version, struct str kind)
 {
@@ -249,11 +195,7 @@ static void open_protobuf(struct listing *l, struct str api_version, struct str 
     struct meta_v1_list_meta m = {0};
     list_metadata(l, &m);
     api_pb_encode(&meta_v1_list_meta_msg, &m, &meta);
-    size_t bytes = 1 + varint_bytes(meta.len) + meta.len;
-    for (size_t i = 0; i < l->count; i++) {
-        size_t n = pb_item_bytes(l->found[i]);
-        bytes += 1 + varint_bytes(n) + n;
-    }
+    size_t bytes = 1 + varint_bytes(meta.len) + meta.len + l->protobuf_bytes;
     /* Unknown{typeMeta=1{apiVersion=1,kind=2}, raw=2, contentEncoding=3, contentType=4} */
     buf_putc(&type, (1 << 3) | 2);
     buf_put_varint(&type, api_version.len);
@@ -315,43 +257,190 @@ static void close_answer(struct listing *l)
         buf_puts(&l->out, "]}");
 }
 
-/* As encode_stored(); whole objects in JSON are kept for whoever lists them next. */
-static int write_stored(struct listing *l, const struct kv *kv, struct error *err)
+/* --- what is written, on its way ------------------------------------------------------------- */
+
+/* Room for what comes next, if there is none. */
+static void open_chunk(struct listing *l)
 {
-    struct req *r = l->r;
-    struct json_cache *cache = r->server->json_cache;
-    bool shared = r->accept.media == MEDIA_JSON && r->accept.transform == AS_OBJECT;
-    size_t mark = l->out.len;
-    if (shared && json_cache_append(cache, r->res->kind, kv_key(kv), kv->mod_rev, &l->out))
-        return 0;
-    int code = encode_stored(scratch(l), &r->accept, r->res, kv_value(kv), kv->mod_rev, true,
-                             &l->out, err);
-    if (shared && code == 0)
-        json_cache_put(cache, r->res->kind, kv_key(kv), kv->mod_rev,
-                       str_sub(buf_str(&l->out), mark, l->out.len - mark));
-    return code;
+    if (l->whole || l->out.data != NULL)
+        return;
+    buf_reserve(&l->out, CHUNK_ROOM);
+    buf_commit(&l->out, HTTP_FRAME_HEADROOM + 1);
+    buf_consume(&l->out, HTTP_FRAME_HEADROOM);
+    buf_truncate(&l->out, 0);
 }
 
-static int write_item(struct listing *l, size_t i, struct error *err)
+static void pass_on(struct listing *l, struct net_bytes *b)
 {
-    struct req *r = l->r;
-    const struct kv *kv = l->found[i];
-    if (r->accept.media == MEDIA_PROTOBUF) {
-        struct str raw;
-        int code = stored_raw(kv_value(kv), &raw, err);
+    if (b != NULL)
+        http_response_write(l->r->http, b);
+    net_bytes_unref(b);
+}
+
+static void flush_all(struct listing *l)
+{
+    if (l->out.len != 0)
+        pass_on(l, net_bytes_steal_private(&l->out));
+}
+
+/* All but what fills no frame. */
+static void flush(struct listing *l)
+{
+    if (l->gzip != NULL) {
+        pass_on(l, http_gzip_stream_push(l->gzip, l->out.data, l->out.len, false, false));
+        buf_clear(&l->out);
+        return;
+    }
+    struct buf full = l->out;
+    size_t rest = full.len % HTTP_FRAME_BYTES;
+    l->out = BUF_INIT;
+    open_chunk(l);
+    buf_append(&l->out, full.data + (full.len - rest), rest);
+    buf_truncate(&full, full.len - rest);
+    pass_on(l, net_bytes_steal_private(&full));
+}
+
+static void finish(struct listing *l)
+{
+    if (l->gzip != NULL)
+        pass_on(l, http_gzip_stream_push(l->gzip, l->out.data, l->out.len, false, true));
+    else
+        flush_all(l);
+}
+
+/* --- items ----------------------------------------------------------------------------------- */
+
+static size_t protobuf_item_bytes(const struct kv *kv)
+{
+    struct str raw;
+    if (stored_raw(kv_value(kv), &raw, NULL) != 0)
+        return 0;
+    size_t n = raw.len + wire_rev_bytes(kv->mod_rev);
+    return 1 + varint_bytes(n) + n;
+}
+
+/* Whatever stands in the range of a resource is an object of it, if its key has the right form. */
+static bool listed(struct listing *l, const struct kv *kv)
+{
+    const struct resource *res = l->r->res;
+    struct str key = kv_key(kv), ns = STR_NULL, name = str_sub(key, res->prefix.len, key.len);
+    if (res->kind->namespaced && !str_cut(name, '/', &ns, &name))
+        return false;
+    if (l->everything)
+        return true;
+    recycle(l);
+    return list_options_match(&l->o, scratch(l), res, kv_value(kv), ns, name);
+}
+
+/* The object at l->at. */
+static const struct kv *next_item(struct listing *l)
+{
+    if (l->at < l->found_count)
+        return l->found[l->at];
+    if (l->next != NULL)
+        return l->next;
+    if (!l->again_iterating) {
+        struct str last = arena_str(l->r->arena, kv_key(l->found[l->found_count - 1]));
+        int code = store_iter_init(&l->it, l->view, str_n(last.data, last.len + 1), l->end, l->rev);
+        ASSERT(code == 0); /* The first pass read the same view. */
+        l->again_iterating = true;
+    }
+    do {
+        l->next = store_iter_next(&l->it);
+        ASSERT(l->next != NULL);
+    } while (!listed(l, l->next));
+    return l->next;
+}
+
+static void pass_item(struct listing *l)
+{
+    l->at++;
+    l->items_since++;
+    l->next = NULL;
+}
+
+static int write_protobuf(struct listing *l, struct error *err)
+{
+    const struct kv *kv = next_item(l);
+    struct str raw;
+    int code = stored_raw(kv_value(kv), &raw, err);
+    if (code != 0)
+        return code;
+    open_chunk(l);
+    buf_putc(&l->out, (2 << 3) | 2);
+    buf_put_varint(&l->out, raw.len + wire_rev_bytes(kv->mod_rev));
+    buf_append_str(&l->out, raw);
+    wire_append_rev(&l->out, kv->mod_rev);
+    pass_item(l);
+    return 0;
+}
+
+static int encode_json(const struct kv *kv, struct buf *out, void *arg, struct error *err)
+{
+    struct listing *l = arg;
+    recycle(l);
+    return encode_stored(scratch(l), &l->r->accept, l->r->res, kv_value(kv), kv->mod_rev, true, out,
+                         err);
+}
+
+/* The run's first len bytes, whose first one is a comma. */
+static void append_run(struct listing *l, struct json_run *run, size_t len, bool first)
+{
+    size_t from = first ? 1 : 0;
+    if (l->whole || l->gzip != NULL || len < RUN_REF_MIN) {
+        open_chunk(l);
+        buf_append(&l->out, run->text.data + from, len - from);
+        return;
+    }
+    flush_all(l);
+    http_response_write_part(l->r->http, &run->text, from, len - from);
+}
+
+/* Whole objects in JSON: from the cache and into it, some at a time. */
+static int write_run(struct listing *l, struct error *err)
+{
+    const struct custom_version *custom = l->r->res->custom;
+    const struct json_form form = {.kind = l->r->res->kind,
+                                   .since_rev = custom != NULL ? custom->definition->since_rev : 0,
+                                   .single = !l->everything};
+    struct json_cache *cache = l->r->server->json_cache;
+    const struct kv *items[JSON_RUN_MAX];
+    bool first = l->at == 0;
+    size_t count = 0, bytes = 0;
+    do {
+        items[count] = next_item(l);
+        bytes += kv_value(items[count++]).len;
+        pass_item(l);
+    } while (l->at < l->count && !form.single && count < JSON_RUN_MAX && bytes < RUN_BYTES &&
+             !json_run_starts(kv_key(items[count - 1]), kv_key(next_item(l))));
+    struct json_run *run = json_cache_get(cache, &form, kv_key(items[0]));
+    size_t len = run != NULL ? json_run_match(run, items, count) : 0;
+    if (len == 0) {
+        struct json_run *old = run;
+        int code = json_run_new(old, items, count, encode_json, l, &run, err);
+        json_run_unref(old);
         if (code != 0)
             return code;
-        buf_putc(&l->out, (2 << 3) | 2);
-        buf_put_varint(&l->out, raw.len + wire_rev_bytes(kv->mod_rev));
-        buf_append_str(&l->out, raw);
-        wire_append_rev(&l->out, kv->mod_rev);
-        return 0;
+        json_cache_put(cache, &form, kv_key(items[0]), run);
+        len = run->text.len;
     }
-    if (i != 0)
-        buf_putc(&l->out, ',');
-    if (!is_table(l) && (r->res->ops->flags & KIND_DEFAULT_ON_READ) == 0)
-        return write_stored(l, kv, err);
+    append_run(l, run, len, first);
+    l->bytes_since += len;
+    json_run_unref(run);
+    return 0;
+}
+
+static int write_other(struct listing *l, struct error *err)
+{
+    struct req *r = l->r;
+    const struct kv *kv = next_item(l);
     void *msg;
+    open_chunk(l);
+    if (l->at != 0)
+        buf_putc(&l->out, ',');
+    pass_item(l);
+    if (!is_table(l) && (r->res->ops->flags & KIND_DEFAULT_ON_READ) == 0)
+        return encode_json(kv, &l->out, l, err);
     int code = stored_decode(scratch(l), r->res, kv_value(kv), kv->mod_rev, &msg, err);
     if (code != 0)
         return code;
@@ -367,6 +456,23 @@ static int write_item(struct listing *l, size_t i, struct error *err)
         api_json_encode(r->res->kind->msg, registry_from_storage(scratch(l), r->res, msg), STR_NULL,
                         STR_NULL, &l->out);
     return 0;
+}
+
+/* One object or more. */
+static int write_some(struct listing *l, struct error *err)
+{
+    const struct accepted *f = &l->r->accept;
+    size_t before = l->out.len;
+    int code;
+    if (f->media == MEDIA_PROTOBUF)
+        code = write_protobuf(l, err);
+    else if (f->media == MEDIA_JSON && f->transform == AS_OBJECT &&
+             (l->r->res->ops->flags & KIND_DEFAULT_ON_READ) == 0)
+        code = write_run(l, err);
+    else
+        code = write_other(l, err);
+    l->bytes_since += l->out.len > before ? l->out.len - before : 0;
+    return code;
 }
 
 /* --- second pass
@@ -388,23 +494,6 @@ static void answer_whole(struct listing *l)
     if (r->accept.media == MEDIA_JSON)
         buf_putc(&out, '\n');
     req_bytes(r, 200, media_type(r->accept.media), net_bytes_steal(&out));
-}
-
-static void flush(struct listing *l, bool end)
-{
-    struct req *r = l->r;
-    if (l->gzip != NULL) {
-        struct net_bytes *z = http_gzip_stream_push(l->gzip, l->out.data, l->out.len, false, end);
-        if (z != NULL) {
-            http_response_write(r->http, z);
-            net_bytes_unref(z);
-        }
-        buf_clear(&l->out);
-    } else if (l->out.len != 0) {
-        struct net_bytes *b = net_bytes_steal(&l->out);
-        http_response_write(r->http, b);
-        net_bytes_unref(b);
-    }
 }
 
 static void start_stream(struct listing *l)
@@ -433,6 +522,16 @@ static void fail(struct listing *l, const struct error *err)
     }
 }
 
+/* The clock is not asked for each object. */
+static bool slice_over(struct listing *l, uint64_t start)
+{
+    if (l->items_since < SLICE_ITEMS && l->bytes_since < SLICE_BYTES)
+        return false;
+    l->items_since = 0;
+    l->bytes_since = 0;
+    return uv_hrtime() - start > SLICE_NS;
+}
+
 static void emit(struct listing *l)
 {
     LOOP_CALLBACK("list");
@@ -453,24 +552,20 @@ static void emit(struct listing *l)
         recycle(l);
         if (l->converts && l->at == l->converted_to && !convert_next(l))
             return;
-        if (!l->whole && l->out.len == 0)
-            buf_reserve(&l->out, CHUNK_ROOM);
         conversions_enter(&l->conversions);
-        int code = write_item(l, l->at, &err);
+        int code = write_some(l, &err);
         conversions_leave();
         if (code != 0) {
             fail(l, &err);
             return;
         }
-        l->at++;
-        if (!l->whole && l->out.len >= CHUNK_BYTES) {
-            flush(l, false);
-            if (http_response_pending(r->http) >= WINDOW_BYTES) {
-                http_response_on_drain(r->http, WINDOW_BYTES / 2, on_drain, l);
-                return;
-            }
+        if (!l->whole && l->out.len >= CHUNK_BYTES)
+            flush(l);
+        if (!l->whole && http_response_pending(r->http) >= WINDOW_BYTES) {
+            http_response_on_drain(r->http, WINDOW_BYTES / 2, on_drain, l);
+            return;
         }
-        if (uv_hrtime() - start > SLICE_NS && l->at < l->count) {
+        if (l->at < l->count && slice_over(l, start)) {
             deferred_post(&r->thread->defer, &l->again);
             return;
         }
@@ -482,7 +577,7 @@ static void emit(struct listing *l)
     }
     if (r->accept.media == MEDIA_JSON)
         buf_putc(&l->out, '\n');
-    flush(l, true);
+    finish(l);
     req_done(r, 200);
     http_response_end(r->http);
 }
@@ -498,12 +593,18 @@ static void on_drain(struct http_request *http, void *arg)
  * ------------------------------------------------------------------------------------------ */
 static void keep(struct listing *l, const struct kv *kv)
 {
-    if (l->count == l->cap) {
-        l->cap = l->cap != 0 ? l->cap * 2 : 64;
-        l->found = xrealloc(l->found, l->cap * sizeof(struct kv *));
+    if (!l->everything || l->found_count < FOUND_MAX) {
+        if (l->found_count == l->found_cap) {
+            l->found_cap = l->found_cap != 0 ? l->found_cap * 2 : 64;
+            l->found = xrealloc(l->found, l->found_cap * sizeof(struct kv *));
+        }
+        l->found[l->found_count++] = kv;
     }
-    l->found[l->count++] = kv;
+    l->count++;
+    l->last = kv;
     l->stored_bytes += kv_value(kv).len;
+    if (l->r->accept.media == MEDIA_PROTOBUF)
+        l->protobuf_bytes += protobuf_item_bytes(kv);
 }
 
 static void collected(struct listing *l)
@@ -522,10 +623,7 @@ static void collected(struct listing *l)
 /* False: it is one more than the limit. */
 static bool judge(struct listing *l, const struct kv *kv)
 {
-    struct str ns, name;
-    recycle(l);
-    if (registry_by_key(kv_key(kv), &ns, &name) == NULL ||
-        !list_options_match(&l->o, scratch(l), l->r->res, kv_value(kv), ns, name))
+    if (!listed(l, kv))
         return true;
     if (l->limited && (int64_t)l->count >= l->o.limit) {
         l->more = true;
@@ -617,7 +715,8 @@ static struct meta_v1_status *expired(struct listing *l, struct str start_key)
                                  "objects that were created, modified, or deleted between the time "
                                  "the first chunk was returned and "
                                  "now may show up in the list.");
-    s->metadata.continue_ = make_token(l, -1, str_sub(start_key, 0, start_key.len - 1));
+    s->metadata.continue_ =
+        list_token_make(r->arena, l->from, -1, str_sub(start_key, 0, start_key.len - 1));
     return s;
 }
 
@@ -631,7 +730,8 @@ static struct meta_v1_status *choose_revision(struct listing *l, struct str *ret
         if (l->o.has_rv && l->o.rv != 0)
             return status_bad_request(
                 r->arena, "specifying resource version is not allowed when using continue");
-        struct meta_v1_status *s = read_token(l, &token_rv, ret_start);
+        struct meta_v1_status *s =
+            list_token_read(r->arena, l->from, l->o.continue_, &token_rv, ret_start);
         if (s != NULL)
             return s;
         if (token_rv > 0)
@@ -654,6 +754,8 @@ static void start(struct req *r)
     struct str start_key;
     l->view = req_view(r);
     list_options_range(r->arena, &l->o, r->res, r->info.ns, &l->from, &l->end);
+    l->everything = unfiltered(l) && !l->converts && !l->o.nothing && l->o.excluded_count == 0 &&
+                    (!l->o.has_name || l->o.has_ns || !r->res->kind->namespaced);
     struct meta_v1_status *s = choose_revision(l, &start_key);
     if (s == NULL) {
         /* A cache-like read at version 0 ignores the limit, as upstream does. */

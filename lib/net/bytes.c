@@ -28,6 +28,7 @@ void net_bytes_init(struct net_bytes *b, const void *data, size_t len,
     atomic_init(&b->refs, 1);
     b->len = len;
     b->data = data;
+    b->headroom = 0;
     b->release = release;
 }
 
@@ -53,6 +54,14 @@ struct net_bytes *net_bytes_steal(struct buf *b)
     stolen->memory = b->data != NULL ? b->data - b->skip : NULL;
     *b = BUF_INIT;
     return &stolen->base;
+}
+
+struct net_bytes *net_bytes_steal_private(struct buf *b)
+{
+    size_t room = b->skip;
+    struct net_bytes *stolen = net_bytes_steal(b);
+    stolen->headroom = room;
+    return stolen;
 }
 
 uint8_t *net_bytes_edit(struct net_bytes *b)

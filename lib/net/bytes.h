@@ -16,6 +16,7 @@ struct net_bytes {
     atomic_uint refs;
     size_t len;
     const uint8_t *data;
+    size_t headroom; /* Bytes before data that nobody needs: see net_bytes_steal_private(). */
     /* Called once with the last reference gone; frees the block itself too.
      * May run on any thread. */
     void (*release)(struct net_bytes *b);
@@ -27,6 +28,10 @@ struct net_bytes *net_bytes_new(size_t len);
 struct net_bytes *net_bytes_copy(const void *p, size_t len);
 /* Takes the content over; b is left empty. */
 struct net_bytes *net_bytes_steal(struct buf *b);
+/* The same for bytes that go to one socket and nowhere else. Whoever sends them may
+ * write its own framing over what is sent already, and over the bytes that
+ * buf_consume() has dropped. */
+struct net_bytes *net_bytes_steal_private(struct buf *b);
 /* For a block embedded in another object: sets one reference. */
 void net_bytes_init(struct net_bytes *b, const void *data, size_t len,
                     void (*release)(struct net_bytes *b));

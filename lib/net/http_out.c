@@ -117,6 +117,39 @@ void http_out_consume(struct http_out *o, size_t n)
     ASSERT(n == 0);
 }
 
+size_t http_out_private(const struct http_out *o)
+{
+    if (list_empty(&o->pieces))
+        return 0;
+    const struct http_piece *p = LIST_ENTRY(o->pieces.next, struct http_piece, link);
+    const struct net_bytes *b = p->bytes;
+    return b != NULL && b->headroom > 0 && atomic_load(&b->refs) == 1 ? p->len : 0;
+}
+
+const uint8_t *http_out_frame(struct http_out *o, const void *head, size_t head_len, size_t len)
+{
+    if (http_out_private(o) < len)
+        return NULL;
+    const struct http_piece *p = LIST_ENTRY(o->pieces.next, struct http_piece, link);
+    if (p->bytes->headroom + (size_t)(p->data - p->bytes->data) < head_len)
+        return NULL;
+    uint8_t *at = (uint8_t *)(uintptr_t)p->data - head_len;
+    memcpy(at, head, head_len);
+    return at;
+}
+
+void http_out_move(struct http_out *o, uint8_t *to, size_t n)
+{
+    const uint8_t *from;
+    for (size_t len; n > 0; n -= len, to += len) {
+        len = http_out_peek(o, &from);
+        ASSERT(len > 0);
+        len = MIN_OF(len, n);
+        memcpy(to, from, len);
+        http_out_consume(o, len);
+    }
+}
+
 size_t http_out_pass(struct http_out *o, struct net_stream *stream, size_t max)
 {
     if (list_empty(&o->pieces))

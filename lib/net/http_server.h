@@ -33,6 +33,12 @@ struct tls_context;
 struct tls_peer;
 struct uv_loop_s;
 
+/* What is written in pieces of this size (or multiples), private and with headroom (see bytes.h),
+ * goes out without a copy before it is encrypted: each is a DATA frame in a TLS record of its own,
+ * and four such records fit the 64 KiB that the kernel takes at a time. */
+#define HTTP_FRAME_BYTES ((size_t)16311)
+#define HTTP_FRAME_HEADROOM ((size_t)9)
+
 /* The fields are read-only for handlers, except user. Strings live in the
  * arena and end with NUL. */
 struct http_request {

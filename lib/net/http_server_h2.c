@@ -20,6 +20,10 @@
 /* RFC 9113, 8.1 lets a server reset a stream whose body it no longer wants; some
  * clients then lose the response, so they get the time to stop by themselves. */
 #define H2_LATE_BODY_MAX (1u << 20)
+#define H2_HEAD 9u /* Of a frame. */
+/* A large DATA frame with its head is one TLS record, encrypted where it stands. */
+#define H2_RECORD (HTTP_FRAME_BYTES + H2_HEAD)
+#define H2_RECORD_MIN ((size_t)8 << 10)
 
 struct http_h2 {
     struct http_conn *conn;
@@ -254,6 +258,11 @@ static ssize_t h2_on_read(nghttp2_session *session, int32_t stream_id, uint8_t *
     if (x == NULL)
         return NGHTTP2_ERR_TEMPORAL_CALLBACK_FAILURE;
     size_t n = MIN_OF(len, x->out.bytes);
+    if (net_stream_is_tls(x->conn->stream)) {
+        size_t together = http_out_private(&x->out);
+        n = MIN_OF(n, H2_RECORD - H2_HEAD);
+        n = together > 0 ? MIN_OF(n, together) : n;
+    }
     if (n == 0 && !x->ended) {
         x->data_deferred = true;
         return NGHTTP2_ERR_DEFERRED;
@@ -276,6 +285,20 @@ static ssize_t h2_on_read(nghttp2_session *session, int32_t stream_id, uint8_t *
     return (ssize_t)n;
 }
 
+static void h2_send_record(struct serving *x, const uint8_t *head, size_t len)
+{
+    static _Thread_local uint8_t record[H2_RECORD];
+    const uint8_t *whole = http_out_frame(&x->out, head, H2_HEAD, len);
+    if (whole != NULL) {
+        net_stream_write(x->conn->stream, whole, H2_HEAD + len);
+        http_out_consume(&x->out, len);
+        return;
+    }
+    memcpy(record, head, H2_HEAD);
+    http_out_move(&x->out, record + H2_HEAD, len);
+    net_stream_write(x->conn->stream, record, H2_HEAD + len);
+}
+
 static int h2_on_send_data(nghttp2_session *session, nghttp2_frame *frame, const uint8_t *head,
                            size_t len, nghttp2_data_source *source, void *arg)
 {
@@ -287,9 +310,13 @@ static int h2_on_send_data(nghttp2_session *session, nghttp2_frame *frame, const
         return NGHTTP2_ERR_TEMPORAL_CALLBACK_FAILURE;
     if (net_stream_room(stream) == 0)
         return NGHTTP2_ERR_WOULDBLOCK;
-    net_stream_write(stream, head, 9);
-    while (len > 0)
-        len -= http_out_pass(&x->out, stream, len);
+    if (net_stream_is_tls(stream) && len >= H2_RECORD_MIN) {
+        h2_send_record(x, head, len);
+    } else {
+        net_stream_write(stream, head, H2_HEAD);
+        while (len > 0)
+            len -= http_out_pass(&x->out, stream, len);
+    }
     serving_output_moved(x);
     return 0;
 }

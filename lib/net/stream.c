@@ -20,6 +20,10 @@ struct stream_write {
 
 #define STREAM_PIECES_MAX 64 /* Handed to the system at a time. */
 #define STREAM_REF_MIN 4096
+/* With TLS this much is sent at once, from memory that is still in the processor's cache: what the
+ * kernel takes as one segment. Larger portions only make its pacing (BBR) set timers. */
+#define STREAM_SEND_BYTES ((size_t)62 << 10)
+#define STREAM_DIRECT_MIN (STREAM_RECORD_BYTES / 2) /* Encrypted where it stands. */
 
 /* One read buffer per thread: libuv reads and delivers without a break. */
 static _Thread_local uint8_t read_buffer[STREAM_READ_BYTES];
@@ -199,6 +203,7 @@ static void stream_send_later(struct net_stream *s)
 {
     struct stream_write *w = xmalloc(sizeof(*w));
     w->stream = s;
+    stream_out_keep(&s->out);
     w->out = s->out;
     s->out = (struct stream_out){0};
     s->in_flight = w->out.len;
@@ -282,24 +287,36 @@ void net_stream_flush(struct net_stream *s)
         uv_idle_stop(&s->idle);
 }
 
+static void stream_encrypt_stage(struct net_stream *s)
+{
+    if (s->stage.len > 0)
+        stream_tls_write(s, s->stage.data, s->stage.len);
+    buf_clear(&s->stage);
+}
+
 void net_stream_write(struct net_stream *s, const void *data, size_t len)
 {
     if (s->state == STREAM_CLOSED || s->want_shut || len == 0)
         return;
     if (s->ssl == NULL) {
         stream_out_add(&s->out, data, len);
-    } else if (s->state == STREAM_OPEN && s->stage.len + len >= STREAM_RECORD_BYTES) {
-        /* Fill the record that was begun, then encrypt whole ones in place. */
+    } else if (s->state == STREAM_OPEN && len >= STREAM_DIRECT_MIN) {
+        /* What was begun is a short record then: cheaper than to copy all of this. */
         const uint8_t *p = data;
-        size_t fill = s->stage.len > 0 ? STREAM_RECORD_BYTES - s->stage.len : 0;
-        if (s->stage.len > 0) {
-            buf_append(&s->stage, p, fill);
-            stream_tls_write(s, s->stage.data, s->stage.len);
-            buf_clear(&s->stage);
-        }
-        size_t whole = (len - fill) / STREAM_RECORD_BYTES * STREAM_RECORD_BYTES;
-        stream_tls_write(s, p + fill, whole);
-        buf_append(&s->stage, p + fill + whole, len - fill - whole);
+        size_t rest = len % STREAM_RECORD_BYTES;
+        if (rest >= STREAM_DIRECT_MIN)
+            rest = 0;
+        stream_encrypt_stage(s);
+        stream_tls_write(s, p, len - rest);
+        buf_append(&s->stage, p + len - rest, rest);
+        if (s->out.len >= STREAM_SEND_BYTES)
+            stream_send(s);
+    } else if (s->state == STREAM_OPEN && s->stage.len + len >= STREAM_RECORD_BYTES) {
+        const uint8_t *p = data;
+        size_t fill = STREAM_RECORD_BYTES - s->stage.len;
+        buf_append(&s->stage, p, fill);
+        stream_encrypt_stage(s);
+        buf_append(&s->stage, p + fill, len - fill);
     } else {
         buf_append(&s->stage, data, len);
     }

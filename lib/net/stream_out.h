@@ -14,6 +14,7 @@ struct stream_ref;
 struct stream_out {
     size_t len; /* Bytes in all. */
     struct buf own;
+    bool lent;       /* The memory of own is the thread's. */
     size_t own_tail; /* Of them behind the last reference. */
     struct stream_ref *refs;
     size_t ref_first, ref_count, ref_cap;
@@ -21,6 +22,8 @@ struct stream_out {
 
 void stream_out_done(struct stream_out *o); /* Drops everything; empty and usable again. */
 void stream_out_add(struct stream_out *o, const void *data, size_t len);
+/* Before the queue is copied elsewhere: from here on its memory is all its own. */
+void stream_out_keep(struct stream_out *o);
 /* data .. data + len lies in b. Takes a reference. */
 void stream_out_add_ref(struct stream_out *o, struct net_bytes *b, const uint8_t *data, size_t len);
 /* What stands first, in at most max pieces; returns their number. */

@@ -14,6 +14,8 @@
 
 /* AEAD with forward secrecy only; 1.3's suites are all of that kind. */
 #define TLS_CIPHERS_DEFAULT "ECDHE+AESGCM:ECDHE+CHACHA20"
+/* Of TLS 1.3, in Go's order: OpenSSL's prefers the longer key, which costs a tenth more. */
+#define TLS_SUITES "TLS_AES_128_GCM_SHA256:TLS_AES_256_GCM_SHA384:TLS_CHACHA20_POLY1305_SHA256"
 
 /* A certificate for some names, as loaded. */
 struct tls_identity {
@@ -364,7 +366,9 @@ int tls_build(const struct tls_config *c, const struct tls_texts *t, struct str 
     st->arena = a;
     SSL_CTX_set_ex_data(ctx, state_index, st); /* Freed with ctx. */
     tls_setup_protocol(ctx, c, st);
-    int code = tls_set_ciphers(ctx, c->cipher_suites, err);
+    int code = SSL_CTX_set_ciphersuites(ctx, TLS_SUITES) == 1
+                   ? tls_set_ciphers(ctx, c->cipher_suites, err)
+                   : tls_error_set(err, "set cipher suites");
     if (code == 0)
         code = tls_setup_identities(ctx, c, st, t, err);
     if (code == 0)

@@ -12,6 +12,12 @@
  *   list-json-fresh             one pod changes before each list
  *   watch-pb, watch-json        --watchers watches of ConfigMaps while one is updated --updates
  * times
+ *   watch-one                   the same in protobuf, but each watches an object of its own and one
+ * watches the one that is updated
+ *   page-small                  lists of 500 from a random place on, for --seconds
+ *
+ * create-small, get-small, patch-small, delete-small and list-pb-small do the same to ConfigMaps
+ * of some 300 bytes as stored.
  *
  * Modes run in the order given; each prints one line of name=value pairs. CPU is
  * that of the processes in --pids. Exit code 1 when an answer was an error. */
@@ -20,6 +26,7 @@
 #include "lib/base/arena.h"
 #include "lib/base/base.h"
 #include "lib/base/buf.h"
+#include "lib/base/encode.h"
 #include "lib/base/error.h"
 #include "lib/client/client.h"
 #include "lib/client/kubeconfig.h"
@@ -60,6 +67,16 @@ static const char POD[] =
     "\"128Mi\"}},"
     "\"volumeMounts\":[{\"name\":\"config\",\"readOnly\":true,\"mountPath\":\"/etc/web\"}]}]}}";
 
+static const char SMALL[] = "{\"metadata\":{\"name\":\"cm-########\",\"namespace\":\"" NAMESPACE
+                            "\"},\"data\":{\"key\":\"value\"}}";
+
+/* What the objects are. */
+struct sort {
+    const char *resource, *name_format;
+};
+static const struct sort PODS = {"pods", NAME_FORMAT};
+static const struct sort SMALL_ONES = {"configmaps", "cm-%08lu"};
+
 struct options {
     const char *kubeconfigs[SERVERS_MAX];
     size_t server_count;
@@ -77,7 +94,8 @@ struct load {
     struct options o;
     uv_loop_t *loop;
     struct client *clients[CLIENTS_MAX];
-    struct buf pod; /* Enveloped, with NAME_HOLDER in it. */
+    struct buf pod, small; /* Enveloped, with a place for the number in their names. */
+    const struct sort *sort;
     /* Of this run. */
     next_fn next;
     unsigned long made, limit;
@@ -113,10 +131,19 @@ static uint64_t next_random(struct load *l)
 
 /* --- the requests ---------------------------------------------------------------------------- */
 
-static void pod_path(struct worker *w, unsigned long n, const char *rest)
+static void object_path(struct worker *w, unsigned long n, const char *rest)
 {
-    snprintf(w->path, sizeof(w->path), "/api/v1/namespaces/" NAMESPACE "/pods/" NAME_FORMAT "%s", n,
-             rest);
+    char name[64];
+    const struct sort *sort = w->load->sort;
+    snprintf(name, sizeof(name), sort->name_format, n); /* NOLINT: one of two constants. */
+    snprintf(w->path, sizeof(w->path), "/api/v1/namespaces/" NAMESPACE "/%s/%s%s", sort->resource,
+             name, rest);
+}
+
+static void collection_path(struct worker *w, const char *rest)
+{
+    snprintf(w->path, sizeof(w->path), "/api/v1/namespaces/" NAMESPACE "/%s%s",
+             w->load->sort->resource, rest);
 }
 
 /* The name stands more than once in the bytes when defaults copy it; all are set. */
@@ -150,9 +177,9 @@ static bool next_create(struct worker *w, struct client_raw *raw)
     if (!counted(w))
         return false;
     buf_clear(&w->body);
-    buf_append_str(&w->body, buf_str(&w->load->pod));
+    buf_append_str(&w->body, buf_str(w->load->sort == &PODS ? &w->load->pod : &w->load->small));
     set_names(&w->body, w->load->o.first + w->n);
-    snprintf(w->path, sizeof(w->path), "/api/v1/namespaces/" NAMESPACE "/pods");
+    collection_path(w, "");
     raw->method = "POST";
     raw->body = buf_str(&w->body);
     raw->content_type = PROTOBUF;
@@ -163,7 +190,7 @@ static bool next_get(struct worker *w, struct client_raw *raw)
 {
     if (!timed(w))
         return false;
-    pod_path(w, w->load->o.first + w->n, "");
+    object_path(w, w->load->o.first + w->n, "");
     raw->method = "GET";
     return true;
 }
@@ -178,17 +205,31 @@ static void status_patch(struct worker *w, struct client_raw *raw)
                "\"podIP\":\"10.244.%u.%u\",\"startTime\":\"2026-01-01T00:00:00Z\"}}",
                (unsigned)(next_random(w->load) % 60), (unsigned)(next_random(w->load) % 60),
                (unsigned)(next_random(w->load) % 250), (unsigned)(next_random(w->load) % 250));
-    pod_path(w, w->load->o.first + w->n, "/status");
+    object_path(w, w->load->o.first + w->n, "/status");
     raw->method = "PATCH";
     raw->body = buf_str(&w->body);
     raw->content_type = CLIENT_PATCH_STRATEGIC;
+}
+
+static void data_patch(struct worker *w, struct client_raw *raw)
+{
+    buf_clear(&w->body);
+    buf_printf(&w->body, "{\"data\":{\"key\":\"%05u\"}}",
+               (unsigned)(next_random(w->load) % 100000));
+    object_path(w, w->load->o.first + w->n, "");
+    raw->method = "PATCH";
+    raw->body = buf_str(&w->body);
+    raw->content_type = CLIENT_PATCH_MERGE;
 }
 
 static bool next_patch(struct worker *w, struct client_raw *raw)
 {
     if (!timed(w))
         return false;
-    status_patch(w, raw);
+    if (w->load->sort == &PODS)
+        status_patch(w, raw);
+    else
+        data_patch(w, raw);
     return true;
 }
 
@@ -196,7 +237,7 @@ static bool next_delete(struct worker *w, struct client_raw *raw)
 {
     if (!counted(w))
         return false;
-    pod_path(w, w->load->o.first + w->n, "");
+    object_path(w, w->load->o.first + w->n, "");
     raw->method = "DELETE";
     return true;
 }
@@ -205,7 +246,26 @@ static bool next_list(struct worker *w, struct client_raw *raw)
 {
     if (!counted(w))
         return false;
-    snprintf(w->path, sizeof(w->path), "/api/v1/namespaces/" NAMESPACE "/pods");
+    collection_path(w, "");
+    raw->method = "GET";
+    return true;
+}
+
+/* A page as of now, from behind some object. */
+static bool next_page(struct worker *w, struct client_raw *raw)
+{
+    char token[128];
+    AUTO_BUF text = BUF_INIT;
+    if (!timed(w))
+        return false;
+    char name[64];
+    snprintf(name, sizeof(name), w->load->sort->name_format, w->n); /* NOLINT: as above. */
+    buf_printf(&text, "{\"v\":\"meta.k8s.io/v1\",\"rv\":-1,\"start\":\"%s\\u0000\"}", name);
+    size_t n = base64_len(BASE64_RAW_URL, text.len);
+    base64_encode_to(BASE64_RAW_URL, text.data, text.len, token);
+    token[n] = '\0';
+    snprintf(w->path, sizeof(w->path), "/api/v1/namespaces/" NAMESPACE "/%s?limit=500&continue=%s",
+             w->load->sort->resource, token);
     raw->method = "GET";
     return true;
 }
@@ -282,6 +342,13 @@ static void drive(struct load *l, next_fn next, unsigned clients, unsigned long 
         uv_run(l->loop, UV_RUN_ONCE);
 }
 
+static void forget(struct load *l)
+{
+    load_times_done(&l->times);
+    l->times = (struct load_times){0};
+    l->done = l->bytes = 0;
+}
+
 static void report(struct load *l, const char *mode, double seconds, double cpu_s)
 {
     struct load_usage now = load_usage_of(l->o.pids);
@@ -292,9 +359,7 @@ static void report(struct load *l, const char *mode, double seconds, double cpu_
            load_times_ms(&l->times, 500), load_times_ms(&l->times, 990), cpu_s * 1e6 / done,
            (double)l->bytes / 1e3 / done, (double)now.rss_max_kib / 1024);
     fflush(stdout);
-    load_times_done(&l->times);
-    l->times = (struct load_times){0};
-    l->done = l->bytes = 0;
+    forget(l);
 }
 
 static void measure(struct load *l, const char *mode, next_fn next, unsigned clients,
@@ -401,24 +466,72 @@ static void drain(struct load *l)
 
 static struct client *connect_client(struct load *l, size_t i);
 
-static void watch_mode(struct load *l, const char *mode, const char *accept)
+/* Watches begin where the object that is watched is now: no initial state, however large. */
+static char watch_rev[32];
+
+static void on_rev_piece(struct client_request *r, struct str piece, void *arg)
+{
+    static const char key[] = "\"resourceVersion\":\"";
+    (void)r;
+    (void)arg;
+    const char *at = memmem(piece.data, piece.len, key, sizeof(key) - 1);
+    if (at != NULL)
+        snprintf(watch_rev, sizeof(watch_rev), "%.*s",
+                 (int)strspn(at + sizeof(key) - 1, "0123456789"), at + sizeof(key) - 1);
+}
+
+static void on_rev_done(struct client_request *r, const struct client_result *result, void *arg)
+{
+    struct load *l = arg;
+    (void)r;
+    if (result->code != 0)
+        complain("watched", result);
+    l->busy--;
+}
+
+static void find_rev(struct load *l)
+{
+    struct client_raw raw = {.method = "GET",
+                             .path = STR("/api/v1/namespaces/" NAMESPACE "/configmaps/watched"),
+                             .accept = JSON,
+                             .on_data = on_rev_piece,
+                             .done = on_rev_done,
+                             .arg = l};
+    l->busy++;
+    if (client_raw_start(l->clients[0], &raw, NULL, NULL) != 0)
+        exit(EXIT_FAILURE);
+    while (l->busy > 0)
+        uv_run(l->loop, UV_RUN_ONCE);
+}
+
+static void watch_mode(struct load *l, const char *mode, const char *accept, bool one)
 {
     unsigned conns = (l->o.watchers + WATCHERS_PER_CONN - 1) / WATCHERS_PER_CONN;
     struct client **clients = xzalloc(conns * sizeof(struct client *));
-    struct client_raw raw = {
-        .path = STR("/api/v1/namespaces/" NAMESPACE "/configmaps?watch=true&resourceVersion=0"),
-        .accept = accept,
-        .timeout_ms = UINT32_MAX,
-        .on_data = on_watch_piece,
-        .done = on_watch_done};
+    struct client_raw raw = {.accept = accept,
+                             .timeout_ms = UINT32_MAX,
+                             .on_data = on_watch_piece,
+                             .done = on_watch_done};
     watching = (struct watching){.load = l};
+    find_rev(l);
     for (unsigned i = 0; i < conns; i++)
         clients[i] = connect_client(l, i);
-    for (unsigned i = 0; i < l->o.watchers; i++)
+    uint64_t rss = load_usage_of(l->o.pids).rss_kib;
+    for (unsigned i = 0; i < l->o.watchers; i++) {
+        char path[256], name[64] = "watched";
+        if (i != 0)
+            snprintf(name, sizeof(name), SMALL_ONES.name_format, (unsigned long)i);
+        snprintf(path, sizeof(path),
+                 "/api/v1/namespaces/" NAMESPACE "/configmaps?watch=true&resourceVersion=%s%s%s",
+                 watch_rev, one ? "&fieldSelector=metadata.name%3D" : "", one ? name : "");
+        raw.path = str_of(path);
         if (client_raw_start(clients[i / WATCHERS_PER_CONN], &raw, NULL, NULL) != 0)
             exit(EXIT_FAILURE);
+    }
     drain(l);
-    uint64_t initial = watching.bytes, first_events = watching.events;
+    drain(l);
+    printf("watchers=%u kb_per_watcher=%.2f\n", l->o.watchers,
+           (double)(int64_t)(load_usage_of(l->o.pids).rss_kib - rss) / l->o.watchers);
     watching.bytes = watching.events = 0;
     double before = load_usage_of(l->o.pids).cpu_s;
     uint64_t from = uv_hrtime();
@@ -428,10 +541,10 @@ static void watch_mode(struct load *l, const char *mode, const char *accept)
     double seconds = (double)(uv_hrtime() - from) / 1e9 - 0.3;
     /* Every watcher gets the same bytes: of protobuf, where events are not told apart here, that
      * their sum can be divided. */
-    uint64_t expected = (uint64_t)l->o.watchers * l->o.updates;
+    uint64_t seeing = one ? 1 : l->o.watchers, expected = seeing * l->o.updates;
     bool json = strcmp(accept, JSON) == 0;
-    if (initial == 0 || watching.bytes == 0 || watching.bytes % l->o.watchers != 0 ||
-        (json && (first_events != l->o.watchers || watching.events != expected))) {
+    if (watching.bytes == 0 || watching.bytes % seeing != 0 ||
+        (json && watching.events != expected)) {
         fprintf(stderr, "api_load: %s: %lu events came, %lu were wanted\n", mode,
                 (unsigned long)watching.events, (unsigned long)expected);
         l->failed++;
@@ -484,43 +597,54 @@ static bool next_setup(struct worker *w, struct client_raw *raw)
     return true;
 }
 
-static void make_pod(struct load *l)
+static void make_body(const struct api_msg *msg, const char *kind, const char *json,
+                      struct buf *ret)
 {
     AUTO_ARENA *a = arena_new(0);
-    struct core_v1_pod pod = {0};
+    void *object = api_msg_new(a, msg);
     struct error err;
-    if (api_json_decode(a, &core_v1_pod_msg, str_of(POD), API_STRICT, NULL, &pod, &err) != 0) {
-        fprintf(stderr, "api_load: the pod: %s\n", error_message(&err));
+    if (api_json_decode(a, msg, str_of(json), API_STRICT, NULL, object, &err) != 0) {
+        fprintf(stderr, "api_load: the %s: %s\n", kind, error_message(&err));
         exit(EXIT_FAILURE);
     }
-    api_envelope_encode(&core_v1_pod_msg, &pod, STR("v1"), STR("Pod"), &l->pod);
+    api_envelope_encode(msg, object, STR("v1"), str_of(kind), ret);
 }
 
 static bool run_mode(struct load *l, const char *mode)
 {
+    char verb[32];
+    const char *suffix = strstr(mode, "-small");
     accept_now = PROTOBUF;
+    l->sort = suffix != NULL ? &SMALL_ONES : &PODS;
+    snprintf(verb, sizeof(verb), "%.*s", (int)(suffix != NULL ? suffix - mode : 31), mode);
     if (strcmp(mode, "setup") == 0)
         drive(l, next_setup, 1, ARRAY_SIZE(SETUP));
-    else if (strcmp(mode, "create") == 0)
+    else if (strcmp(verb, "create") == 0)
         measure(l, mode, next_create, l->o.clients, l->o.count);
-    else if (strcmp(mode, "get") == 0)
+    else if (strcmp(verb, "get") == 0)
         measure(l, mode, next_get, l->o.clients, 0);
-    else if (strcmp(mode, "patch") == 0)
+    else if (strcmp(verb, "patch") == 0)
         measure(l, mode, next_patch, l->o.clients, 0);
-    else if (strcmp(mode, "delete") == 0)
+    else if (strcmp(verb, "delete") == 0)
         measure(l, mode, next_delete, l->o.clients, l->o.count);
-    else if (strcmp(mode, "list-pb") == 0)
+    else if (strcmp(verb, "list-pb") == 0)
         measure(l, mode, next_list, 1, l->o.lists);
     else if (strcmp(mode, "watch-pb") == 0)
-        watch_mode(l, mode, PROTOBUF ";stream=watch");
+        watch_mode(l, mode, PROTOBUF ";stream=watch", false);
+    else if (strcmp(mode, "watch-one") == 0)
+        watch_mode(l, mode, PROTOBUF ";stream=watch", true);
+    else if (strcmp(verb, "page") == 0)
+        measure(l, mode, next_page, 1, 0);
     else {
         accept_now = JSON;
-        if (strcmp(mode, "list-json") == 0)
+        if (strcmp(mode, "list-json") == 0) {
+            drive(l, next_list, 1, 1); /* "Nothing changed since the last": this is the last. */
+            forget(l);
             measure(l, mode, next_list, 1, l->o.lists);
-        else if (strcmp(mode, "list-json-fresh") == 0)
+        } else if (strcmp(mode, "list-json-fresh") == 0)
             lists_after_changes(l);
         else if (strcmp(mode, "watch-json") == 0)
-            watch_mode(l, mode, JSON);
+            watch_mode(l, mode, JSON, false);
         else
             return false;
     }
@@ -541,13 +665,13 @@ int main(int argc, char **argv)
                                           {"count", 1, NULL, 'n'},       {"seconds", 1, NULL, 's'},
                                           {"lists", 1, NULL, 'l'},       {"updates", 1, NULL, 'u'},
                                           {"watchers", 1, NULL, 'w'},    {0}};
-    static struct load l = {.random = 88172645463325252u, .pod = BUF_INIT};
+    static struct load l = {.random = 88172645463325252u, .pod = BUF_INIT, .small = BUF_INIT};
     int c;
     l.o = (struct options){.pids = "",
                            .clients = 32,
                            .watchers = 100,
                            .count = 5000,
-                           .lists = 10,
+                           .lists = 60,
                            .updates = 200,
                            .seconds = 4};
     while ((c = getopt_long(argc, argv, "", longs, NULL)) != -1) {
@@ -591,7 +715,8 @@ int main(int argc, char **argv)
         return 2;
     }
     l.loop = uv_default_loop();
-    make_pod(&l);
+    make_body(&core_v1_pod_msg, "Pod", POD, &l.pod);
+    make_body(&core_v1_config_map_msg, "ConfigMap", SMALL, &l.small);
     for (unsigned i = 0; i < l.o.clients; i++)
         l.clients[i] = connect_client(&l, i);
     for (; optind < argc; optind++)

@@ -60,6 +60,56 @@ static void serve_big(struct http_request *r)
     big_pump(r, left);
 }
 
+/* "/mixed": shared blocks, private ones with and without room in front, and copies, of all sizes.
+ * The byte at n is mixed_byte(n). */
+#define MIXED_BYTES 3000000
+
+static inline uint8_t mixed_byte(size_t n)
+{
+    return (uint8_t)(n ^ n >> 8 ^ n >> 16);
+}
+
+static struct net_bytes *mixed_block(size_t from, size_t len, unsigned kind)
+{
+    struct buf b = BUF_INIT;
+    size_t room = kind % 3 * HTTP_FRAME_HEADROOM;
+    memset(buf_reserve(&b, room + len), '?', room + len);
+    buf_commit(&b, room + len);
+    for (size_t i = 0; i < len; i++)
+        b.data[room + i] = mixed_byte(from + i);
+    buf_consume(&b, room);
+    return kind % 3 != 0 ? net_bytes_steal_private(&b) : net_bytes_steal(&b);
+}
+
+static void mixed_pump(struct http_request *r, void *arg)
+{
+    static const size_t SIZES[] = {
+        4 * HTTP_FRAME_BYTES, 1, HTTP_FRAME_BYTES, 8000, 100000, HTTP_FRAME_BYTES + 1, 20000, 3,
+        HTTP_FRAME_BYTES - 1};
+    size_t *at = arg;
+    for (unsigned i = 0; *at < MIXED_BYTES && http_response_pending(r) < 4 * BIG_BLOCK; i++) {
+        size_t n = MIN_OF(SIZES[(*at + i) % ARRAY_SIZE(SIZES)], MIXED_BYTES - *at);
+        struct net_bytes *b = mixed_block(*at, n, i + (unsigned)*at);
+        if (i % 4 == 3)
+            http_response_write_copy(r, b->data, n);
+        else
+            http_response_write(r, b);
+        net_bytes_unref(b);
+        *at += n;
+    }
+    if (*at == MIXED_BYTES)
+        http_response_end(r);
+}
+
+static void serve_mixed(struct http_request *r)
+{
+    size_t *at = ARENA_NEW(r->arena, size_t);
+    http_request_on_abort(r, big_abort, NULL);
+    http_response_on_drain(r, BIG_BLOCK, mixed_pump, at);
+    http_response_start(r, 200, -1);
+    mixed_pump(r, at);
+}
+
 static void hang_abort(struct http_request *r, void *arg)
 {
     UNUSED(arg);
@@ -93,6 +143,8 @@ static void serve_request(struct http_request *r, void *arg)
         http_respond(r, 200, r->body);
     } else if (str_eq(r->path, STR("/big"))) {
         serve_big(r);
+    } else if (str_eq(r->path, STR("/mixed"))) {
+        serve_mixed(r);
     } else if (str_eq(r->path, STR("/hang"))) {
         serve_hang(r);
     } else if (str_eq(r->path, STR("/none"))) {

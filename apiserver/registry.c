@@ -212,14 +212,27 @@ void registry_init(void)
     index_all();
 }
 
+static char *put(char *to, struct str s)
+{
+    if (s.len != 0)
+        memcpy(to, s.data, s.len);
+    return to + s.len;
+}
+
 static void *find3(const struct map *m, struct str x, struct str y, struct str z)
 {
     char key[256];
-    int n = z.data != NULL
-                ? snprintf(key, sizeof(key), STR_FMT "/" STR_FMT "/" STR_FMT, STR_ARG(x),
-                           STR_ARG(y), STR_ARG(z))
-                : snprintf(key, sizeof(key), STR_FMT "/" STR_FMT, STR_ARG(x), STR_ARG(y));
-    return n > 0 && (size_t)n < sizeof(key) ? map_get(m, str_n(key, (size_t)n)) : NULL;
+    if (x.len >= sizeof(key) || y.len >= sizeof(key) || z.len >= sizeof(key) ||
+        x.len + y.len + z.len + 2 > sizeof(key))
+        return NULL;
+    char *end = put(key, x);
+    *end++ = '/';
+    end = put(end, y);
+    if (z.data != NULL) {
+        *end++ = '/';
+        end = put(end, z);
+    }
+    return map_get(m, str_n(key, (size_t)(end - key)));
 }
 
 const struct resource *registry_find(struct str group, struct str version, struct str resource)
@@ -287,10 +300,15 @@ const struct resource *registry_at(size_t index)
 
 struct str registry_key(struct arena *a, const struct resource *r, struct str ns, struct str name)
 {
-    if (!r->kind->namespaced)
-        return arena_printf(a, STR_FMT STR_FMT, STR_ARG(r->prefix), STR_ARG(name));
-    return arena_printf(a, STR_FMT STR_FMT "/" STR_FMT, STR_ARG(r->prefix), STR_ARG(ns),
-                        STR_ARG(name));
+    char *key = arena_alloc(a, r->prefix.len + ns.len + name.len + 2);
+    char *end = put(key, r->prefix);
+    if (r->kind->namespaced) {
+        end = put(end, ns);
+        *end++ = '/';
+    }
+    end = put(end, name);
+    *end = '\0';
+    return str_n(key, (size_t)(end - key));
 }
 
 void *registry_to_storage(struct arena *a, const struct resource *r, const struct api_kind *storage,

@@ -159,8 +159,9 @@ void req_headers(struct req *r, const char *content_type)
     if (r->long_running)
         audit_started(r, 200);
     http_response_header_str(r->http, STR("Audit-Id"), req_audit_id(r));
-    http_response_header(r->http, "Cache-Control",
-                         r->cache_control != NULL ? r->cache_control : "no-cache, private");
+    http_response_header_fixed(
+        r->http, STR("cache-control"),
+        str_of(r->cache_control != NULL ? r->cache_control : "no-cache, private"));
     if (content_type != NULL)
         http_response_header(r->http, "Content-Type", content_type);
     for (size_t i = 0; i < r->warnings.count; i++) {

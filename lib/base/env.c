@@ -64,11 +64,17 @@ uint64_t env_random_below(struct env *e, uint64_t below)
 
 void env_uuid(struct env *e, char ret[37])
 {
+    static const char digits[] = "0123456789abcdef";
     uint8_t b[16];
     e->random(e, b, sizeof(b));
     b[6] = (uint8_t)((b[6] & 0x0f) | 0x40);
     b[8] = (uint8_t)((b[8] & 0x3f) | 0x80);
-    snprintf(ret, 37, "%02x%02x%02x%02x-%02x%02x-%02x%02x-%02x%02x-%02x%02x%02x%02x%02x%02x", b[0],
-             b[1], b[2], b[3], b[4], b[5], b[6], b[7], b[8], b[9], b[10], b[11], b[12], b[13],
-             b[14], b[15]);
+    size_t at = 0;
+    for (size_t i = 0; i < sizeof(b); i++) {
+        if (i == 4 || i == 6 || i == 8 || i == 10)
+            ret[at++] = '-';
+        ret[at++] = digits[b[i] >> 4];
+        ret[at++] = digits[b[i] & 0x0f];
+    }
+    ret[at] = '\0';
 }

@@ -13,6 +13,7 @@
 #include <string.h>
 
 #define METRIC_SERIES_MAX 20000
+#define LABELS_BYTES 256u /* Enough for the usual ones. */
 #define METRIC_LABELS_MAX 16
 
 enum metric_type { METRIC_COUNTER, METRIC_GAUGE, METRIC_HISTOGRAM };
@@ -224,7 +225,10 @@ static void metric_labels_text(const struct metric_family *f, const struct str *
                                struct buf *b)
 {
     for (size_t i = 0; i < f->label_count; i++) {
-        buf_printf(b, "%s%s=\"", i == 0 ? "" : ",", f->labels[i]);
+        if (i != 0)
+            buf_putc(b, ',');
+        buf_puts(b, f->labels[i]);
+        buf_append(b, "=\"", 2);
         metric_escape(b, values != NULL ? values[i] : STR("overflow"));
         buf_putc(b, '"');
     }
@@ -244,6 +248,7 @@ static struct metric *metric_new(struct metric_family *f, struct str labels)
 struct metric *metric_of(struct metric_family *f, const struct str *values)
 {
     AUTO_BUF labels = BUF_INIT;
+    buf_reserve(&labels, LABELS_BYTES);
     metric_labels_text(f, values, &labels);
     pthread_mutex_lock(&f->lock);
     struct metric *s = map_get(&f->series, buf_str(&labels));

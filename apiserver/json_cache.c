@@ -83,7 +83,8 @@ static struct json_run *make_run(const struct json_run_item *items, size_t count
     size_t head = sizeof(struct json_run) + count * sizeof(*items);
     struct json_run *run = xmalloc(head + text.len);
     struct json_run_item *to = (struct json_run_item *)(run + 1);
-    memcpy(to, items, count * sizeof(*items));
+    if (count != 0)
+        memcpy(to, items, count * sizeof(*items));
     memcpy((char *)run + head, text.data, text.len);
     net_bytes_init(&run->text, (char *)run + head, text.len, run_free);
     run->count = (uint32_t)count;
@@ -186,7 +187,7 @@ static struct entry *find(const struct shard *s, const struct json_form *form, u
         return NULL;
     for (struct entry *e = *bucket_of(s, hash); e != NULL; e = e->next)
         if (e->hash == hash && e->form.kind == form->kind && e->form.since_rev == form->since_rev &&
-            e->form.single == form->single)
+            e->form.use == form->use)
             return e;
     return NULL;
 }
@@ -285,6 +286,24 @@ void json_cache_put(struct json_cache *c, const struct json_form *form, struct s
     if (make_room(c, s, bytes, now))
         insert(s, form, hash, run, now);
     pthread_mutex_unlock(&s->lock);
+}
+
+bool json_cache_get_text(struct json_cache *c, const struct json_form *form, struct str key,
+                         struct buf *out)
+{
+    struct json_run *run = json_cache_get(c, form, key);
+    if (run != NULL)
+        buf_append_str(out, net_bytes_str(&run->text));
+    json_run_unref(run);
+    return run != NULL;
+}
+
+void json_cache_put_text(struct json_cache *c, const struct json_form *form, struct str key,
+                         struct str text)
+{
+    struct json_run *run = make_run(NULL, 0, text);
+    json_cache_put(c, form, key, run);
+    json_run_unref(run);
 }
 
 void json_cache_sweep(struct json_cache *c)

@@ -29,11 +29,18 @@ struct kv;
 #define JSON_CACHE_IDLE_SWEEPS 12u
 #define JSON_RUN_MAX 64u /* Objects. */
 
+/* What a text is for: each finds only its own. */
+enum json_use {
+    JSON_LIST,      /* Runs of a list of everything. */
+    JSON_SELECTED,  /* Runs of one object, of a list with selectors. */
+    JSON_CONVERTED, /* What a webhook made of an object: json_cache_put_text(). */
+};
+
 /* What, beside the stored bytes, the text depends on. */
 struct json_form {
     const struct api_kind *kind; /* As served. */
     int64_t since_rev;           /* Custom kinds: of their definition. */
-    bool single;                 /* Runs of one object, of a list with selectors. */
+    enum json_use use;
 };
 
 struct json_run_item {
@@ -69,6 +76,11 @@ struct json_run *json_cache_get(struct json_cache *c, const struct json_form *fo
 /* Keeps the run (a reference of its own) instead of the one under key, if there is room. */
 void json_cache_put(struct json_cache *c, const struct json_form *form, struct str key,
                     struct json_run *run);
+/* The same for a text without versions, whose key says all. False: there is none. */
+bool json_cache_get_text(struct json_cache *c, const struct json_form *form, struct str key,
+                         struct buf *out);
+void json_cache_put_text(struct json_cache *c, const struct json_form *form, struct str key,
+                         struct str text);
 /* Drops what was not asked for in the last JSON_CACHE_IDLE_SWEEPS sweeps. */
 void json_cache_sweep(struct json_cache *c);
 size_t json_cache_bytes(struct json_cache *c);

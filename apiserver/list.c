@@ -402,7 +402,7 @@ static int write_run(struct listing *l, struct error *err)
     const struct custom_version *custom = l->r->res->custom;
     const struct json_form form = {.kind = l->r->res->kind,
                                    .since_rev = custom != NULL ? custom->definition->since_rev : 0,
-                                   .single = !l->everything};
+                                   .use = l->everything ? JSON_LIST : JSON_SELECTED};
     struct json_cache *cache = l->r->server->json_cache;
     const struct kv *items[JSON_RUN_MAX];
     bool first = l->at == 0;
@@ -411,7 +411,7 @@ static int write_run(struct listing *l, struct error *err)
         items[count] = next_item(l);
         bytes += kv_value(items[count++]).len;
         pass_item(l);
-    } while (l->at < l->count && !form.single && count < JSON_RUN_MAX && bytes < RUN_BYTES &&
+    } while (l->at < l->count && l->everything && count < JSON_RUN_MAX && bytes < RUN_BYTES &&
              !json_run_starts(kv_key(items[count - 1]), kv_key(next_item(l))));
     struct json_run *run = json_cache_get(cache, &form, kv_key(items[0]));
     size_t len = run != NULL ? json_run_match(run, items, count) : 0;

@@ -151,6 +151,10 @@ $(API_LOAD): $(B)/test/bench/api/api_load.o $(B)/test/bench/load_stats.o $(call 
 .PHONY: bench-api
 bench-api: all $(API_LOAD)
 	@test/bench/api.sh $(API_LOAD) $(BIN)
+# The same with 10^3 to 10^5 objects and 10 to 10^4 watchers: make bench-api-growth
+.PHONY: bench-api-growth
+bench-api-growth: all $(API_LOAD)
+	@test/bench/api_growth.sh $(API_LOAD) $(BIN)
 
 # The API codecs alone: make bench-codec
 $(B)/test/bench/bench_codec: $(B)/test/bench/bench_codec.o $(call libs_of,api)

@@ -205,13 +205,19 @@ static struct str text_of(struct arena *a, const struct api_custom *x,
     return arena_str(a, buf_str(&b));
 }
 
+static struct json_form form_of(const struct custom_version *to)
+{
+    return (struct json_form){
+        .kind = &to->kind, .since_rev = to->definition->since_rev, .use = JSON_CONVERTED};
+}
+
 static bool find_cached(struct arena *a, const struct server_thread *t,
                         const struct custom_version *to, const char key[KEY_BYTES], struct str *ret)
 {
     AUTO_BUF b = BUF_INIT;
+    const struct json_form form = form_of(to);
     if (t->server->json_cache == NULL ||
-        !json_cache_append(t->server->json_cache, &to->kind, str_n(key, KEY_BYTES),
-                           to->definition->since_rev, &b))
+        !json_cache_get_text(t->server->json_cache, &form, str_n(key, KEY_BYTES), &b))
         return false;
     *ret = arena_str(a, buf_str(&b));
     return true;
@@ -324,9 +330,10 @@ static void take_converted(struct conversion_call *c)
         next = q->next;
         json_write(c->items[i].converted, false, &b);
         struct str answer = arena_str(s->arena, buf_str(&b));
+        const struct json_form form = form_of(q->to);
         if (s->thread->server->json_cache != NULL)
-            json_cache_put(s->thread->server->json_cache, &q->to->kind, str_n(q->key, KEY_BYTES),
-                           q->to->definition->since_rev, answer);
+            json_cache_put_text(s->thread->server->json_cache, &form, str_n(q->key, KEY_BYTES),
+                                answer);
         settle(q, answer, STR_NULL);
     }
 }

@@ -11,7 +11,11 @@
 static const struct json_form PODS = {.kind = (const struct api_kind *)"pods"};
 static const struct json_form NODES = {.kind = (const struct api_kind *)"nodes"};
 static const struct json_form OLD_PODS = {.kind = (const struct api_kind *)"pods", .since_rev = 3};
-static const struct json_form ONE_POD = {.kind = (const struct api_kind *)"pods", .single = true};
+static const struct json_form ONE_POD = {.kind = (const struct api_kind *)"pods",
+                                         .use = JSON_SELECTED};
+
+static const struct json_form TEXT = {.kind = (const struct api_kind *)"pods",
+                                      .use = JSON_CONVERTED};
 
 static const struct kv *object(const char *key, int64_t rev, uint32_t sub)
 {
@@ -134,6 +138,10 @@ START_TEST(identity)
     json_run_unref(got);
     json_run_unref(old);
     json_run_unref(new);
+    AUTO_BUF text = BUF_INIT;
+    json_cache_put_text(c, &TEXT, STR("/a"), STR("{1}"));
+    ck_assert(json_cache_get_text(c, &TEXT, STR("/a"), &text) && str_eqc(buf_str(&text), "{1}"));
+    ck_assert(!json_cache_get_text(c, &TEXT, STR("/b"), &text));
     json_cache_free(c);
     json_cache_free(NULL);
     kv_unref(a7);

@@ -18,6 +18,8 @@
 #include <stdatomic.h>
 
 struct admission_setup;
+struct aggregated_clients;
+struct aggregated_keeper;
 struct audit;
 struct authn;
 struct authz;
@@ -61,6 +63,7 @@ struct apiserver_config {
     const char *service_cluster_ip_range;
     const char *service_node_port_range;
     const char *kubelet_client_certificate, *kubelet_client_key, *kubelet_ca_file;
+    const char *proxy_client_cert_file, *proxy_client_key_file;
     const char *requestheader_client_ca_file;
     const char *requestheader_allowed_names, *requestheader_username_headers,
         *requestheader_uid_headers, *requestheader_group_headers,
@@ -92,6 +95,8 @@ struct server_thread {
     struct map conversions;       /* What conversion webhooks are asked now: custom/conversion.c. */
     struct flow_thread *flow; /* NULL without priority and fairness. */
     struct custom_keeper *keeper; /* On the first thread; else NULL. */
+    struct aggregated_clients *aggregated;
+    struct aggregated_keeper *aggregated_keeper; /* As keeper. */
     struct event_lease event_lease;
     int start_code; /* Outcome of starting, read after start_done. */
     struct error start_error;
@@ -120,6 +125,7 @@ struct apiserver {
     int32_t node_port_min, node_port_max;
     atomic_int inflight[2]; /* Requests being served: reads, writes. */
     atomic_bool ready;      /* Built-in objects exist. */
+    atomic_bool registered; /* So do the APIServices of what is served here. */
     atomic_bool stopping;
     uint64_t started_ms;
 };

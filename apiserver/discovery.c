@@ -2,6 +2,9 @@
 #include "apiserver/cluster.h"
 #include "apiserver/discovery.h"
 
+#include "apiserver/aggregation/catalog.h"
+#include "apiserver/aggregation/documents.h"
+#include "apiserver/aggregation/set.h"
 #include "apiserver/issuer.h"
 #include "apiserver/custom/set.h"
 #include "apiserver/encode.h"
@@ -18,6 +21,8 @@
 #include "lib/net/http_server.h"
 #include "lib/net/pki.h"
 
+#include <pthread.h>
+#include <stdatomic.h>
 #include <stdio.h>
 
 #define VERSION_MAJOR "1"
@@ -28,23 +33,57 @@ struct document {
     char etag[65];
 };
 
-/* Path -> struct document; aggregated ones as "PATH v2". */
+/* Path -> struct document; aggregated ones as "PATH v2". Of one state of what
+ * is served; immutable and counted. */
 struct documents {
+    atomic_uint refs;
+    uint64_t custom, services, remote; /* The numbers of that state. */
     struct map map;
 };
 
-static struct documents built_in;
-static const char *address; /* Of the server. */
+static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
+static struct documents *newest; /* Under the lock. */
+static const char *address;      /* Of the server. */
 static struct str version_json;
 
-static void *make_documents(void);
-static void free_documents(void *arg);
+static struct documents *make_documents(void);
 
-/* Those of the resources that this thread serves. */
-static const struct documents *documents_now(void)
+static void documents_unref(void *arg)
 {
-    const struct documents *d = custom_set_derived(make_documents, free_documents);
-    return d != NULL ? d : &built_in;
+    struct documents *d = arg;
+    size_t pos = 0;
+    void *value;
+    if (d == NULL || atomic_fetch_sub(&d->refs, 1) != 1)
+        return;
+    while (map_next(&d->map, &pos, NULL, &value)) {
+        struct document *doc = value;
+        free((void *)(uintptr_t)doc->json.data);
+        free(doc);
+    }
+    map_done(&d->map);
+    free(d);
+}
+
+/* A thread whose sets are older than others' takes what is newer. */
+static bool is_current(const struct documents *d)
+{
+    return d != NULL && d->custom >= custom_set_serial() &&
+           d->services >= aggregated_set_serial() && d->remote >= aggregated_documents_serial();
+}
+
+/* Those of what this thread serves; held by the arena. */
+static const struct documents *documents_now(struct arena *a)
+{
+    pthread_mutex_lock(&lock);
+    if (!is_current(newest)) {
+        documents_unref(newest);
+        newest = make_documents();
+    }
+    struct documents *d = newest;
+    atomic_fetch_add(&d->refs, 1);
+    pthread_mutex_unlock(&lock);
+    arena_hold(a, d, documents_unref);
+    return d;
 }
 
 static void put_document(struct documents *to, const char *path, struct buf *json)
@@ -158,15 +197,15 @@ static void make_resource_list(struct documents *to, const char *path, struct st
 }
 
 /* --- APIGroup ------------------------------------------------------------------------------ */
-static void put_group(struct buf *b, const struct registry_group *g, bool type)
+static void put_group(struct buf *b, const struct catalog_group *g, bool type)
 {
     buf_printf(b, "{%s\"name\":\"%s\",\"versions\":[",
                type ? "\"kind\":\"APIGroup\",\"apiVersion\":\"v1\"," : "", g->name);
-    for (size_t i = 0; g->versions[i] != NULL; i++)
+    for (size_t i = 0; i < g->count; i++)
         buf_printf(b, "%s{\"groupVersion\":\"%s/%s\",\"version\":\"%s\"}", i == 0 ? "" : ",",
-                   g->name, g->versions[i], g->versions[i]);
+                   g->name, g->versions[i].version, g->versions[i].version);
     buf_printf(b, "],\"preferredVersion\":{\"groupVersion\":\"%s/%s\",\"version\":\"%s\"}}",
-               g->name, g->versions[0], g->versions[0]);
+               g->name, g->versions[0].version, g->versions[0].version);
 }
 
 /* --- aggregated ------------------------------------------------------------------------------ */
@@ -214,11 +253,24 @@ static void put_aggregated_version(struct buf *b, struct str group, const char *
     buf_puts(b, "],\"freshness\":\"Current\"}");
 }
 
+/* As its server lists it, or as much as that one is known to have. */
+static void put_remote_version(struct buf *b, const struct catalog_version *v)
+{
+    AUTO_ARENA *a = arena_new(0);
+    struct aggregated_documents d = {.stale = true};
+    (void)aggregated_documents_get(a, v->remote->name, &d);
+    buf_printf(b, "{\"version\":\"%s\"", v->version);
+    if (d.resources.len != 0)
+        buf_printf(b, ",\"resources\":" STR_FMT, STR_ARG(d.resources));
+    buf_printf(b, ",\"freshness\":\"%s\"}", d.stale ? "Stale" : "Current");
+}
+
 static void make_aggregated(struct documents *to, const char *api_version)
 {
+    AUTO_ARENA *a = arena_new(0);
     char path[32];
     size_t n;
-    const struct registry_group *g = registry_groups(&n);
+    const struct catalog_group *g = catalog_make(a, true, &n);
     struct buf b = BUF_INIT;
     buf_printf(&b,
                "{\"kind\":\"APIGroupDiscoveryList\",\"apiVersion\":\"apidiscovery.k8s.io/"
@@ -235,10 +287,13 @@ static void make_aggregated(struct documents *to, const char *api_version)
     for (size_t i = 0; i < n; i++) {
         buf_printf(&b, "%s{\"metadata\":{\"name\":\"%s\"},\"versions\":[", i == 0 ? "" : ",",
                    g[i].name);
-        for (size_t j = 0; g[i].versions[j] != NULL; j++) {
+        for (size_t j = 0; j < g[i].count; j++) {
             if (j != 0)
                 buf_putc(&b, ',');
-            put_aggregated_version(&b, str_of(g[i].name), g[i].versions[j]);
+            if (g[i].versions[j].remote != NULL)
+                put_remote_version(&b, &g[i].versions[j]);
+            else
+                put_aggregated_version(&b, str_of(g[i].name), g[i].versions[j].version);
         }
         buf_puts(&b, "]}");
     }
@@ -249,9 +304,10 @@ static void make_aggregated(struct documents *to, const char *api_version)
 
 static void make_groups(struct documents *to)
 {
+    AUTO_ARENA *a = arena_new(0);
     size_t n;
     char path[384];
-    const struct registry_group *g = registry_groups(&n);
+    const struct catalog_group *g = catalog_make(a, false, &n);
     struct buf all = BUF_INIT;
     buf_puts(&all, "{\"kind\":\"APIGroupList\",\"apiVersion\":\"v1\",\"groups\":[");
     for (size_t i = 0; i < n; i++) {
@@ -262,9 +318,11 @@ static void make_groups(struct documents *to)
         put_group(&one, &g[i], true);
         snprintf(path, sizeof(path), "/apis/%s", g[i].name);
         put_document(to, path, &one);
-        for (size_t j = 0; g[i].versions[j] != NULL; j++) {
-            snprintf(path, sizeof(path), "/apis/%s/%s", g[i].name, g[i].versions[j]);
-            make_resource_list(to, path, str_of(g[i].name), str_of(g[i].versions[j]));
+        for (size_t j = 0; j < g[i].count; j++) {
+            if (g[i].versions[j].remote != NULL)
+                continue; /* Asked for there. */
+            snprintf(path, sizeof(path), "/apis/%s/%s", g[i].name, g[i].versions[j].version);
+            make_resource_list(to, path, str_of(g[i].name), str_of(g[i].versions[j].version));
         }
     }
     buf_puts(&all, "]}");
@@ -302,31 +360,20 @@ static void make_all(struct documents *to)
     make_aggregated(to, "v2beta1");
 }
 
-static void *make_documents(void)
+static struct documents *make_documents(void)
 {
     struct documents *d = xzalloc(sizeof(*d));
+    atomic_init(&d->refs, 1);
+    d->custom = custom_set_serial();
+    d->services = aggregated_set_serial();
+    d->remote = aggregated_documents_serial();
     make_all(d);
     return d;
-}
-
-static void free_documents(void *arg)
-{
-    struct documents *d = arg;
-    size_t pos = 0;
-    void *value;
-    while (map_next(&d->map, &pos, NULL, &value)) {
-        struct document *doc = value;
-        free((void *)(uintptr_t)doc->json.data);
-        free(doc);
-    }
-    map_done(&d->map);
-    free(d);
 }
 
 void discovery_init(const char *server_address)
 {
     address = xstrdup(server_address);
-    make_all(&built_in);
     make_version();
     openapi_init();
 }
@@ -357,15 +404,16 @@ bool discovery_serve(struct req *r)
     bool v2beta1;
     if (path.len > 1 && path.data[path.len - 1] == '/')
         path = str_sub(path, 0, path.len - 1);
-    const struct document *d = map_get(&documents_now()->map, path);
+    const struct documents *all = documents_now(r->arena);
+    const struct document *d = map_get(&all->map, path);
     if (d == NULL || str_find(path, ' ', 0) >= 0)
         return false;
     if (r->accept.media == MEDIA_PROTOBUF)
         r->accept.media = MEDIA_JSON;
     if ((str_eqc(path, "/api") || str_eqc(path, "/apis")) &&
         accept_aggregated(http_request_header(r->http, "accept"), &type, &v2beta1)) {
-        d = map_get(&documents_now()->map, arena_printf(r->arena, STR_FMT " %s", STR_ARG(path),
-                                                        v2beta1 ? "v2beta1" : "v2"));
+        d = map_get(&all->map, arena_printf(r->arena, STR_FMT " %s", STR_ARG(path),
+                                            v2beta1 ? "v2beta1" : "v2"));
         ASSERT(d != NULL);
         struct str etag = arena_printf(r->arena, "\"%s\"", d->etag);
         http_response_header_str(r->http, STR("ETag"), etag);
@@ -387,10 +435,10 @@ static void serve_root(struct req *r)
     static const char *const others[] = {"/healthz",    "/livez",      "/metrics",
                                          "/openapi/v2", "/openapi/v3", "/openid/v1/jwks",
                                          "/readyz",     "/version"};
-    struct str paths[256], key;
+    const struct documents *all = documents_now(r->arena);
+    struct str *paths = ARENA_ARRAY(r->arena, struct str, all->map.count + ARRAY_SIZE(others)), key;
     size_t n = 0, pos = 0;
-    while (n < ARRAY_SIZE(paths) - ARRAY_SIZE(others) &&
-           map_next(&documents_now()->map, &pos, &key, NULL))
+    while (map_next(&all->map, &pos, &key, NULL))
         if (str_find(key, ' ', 0) < 0)
             paths[n++] = key;
     for (size_t i = 0; i < ARRAY_SIZE(others); i++)

@@ -1,5 +1,5 @@
-/* discovery.h - the documents that say what is served. Made once at start;
- * constant afterwards. */
+/* discovery.h - the documents that say what is served: made when they are asked
+ * for, and kept for as long as nothing of it changes. */
 #ifndef APISERVER_DISCOVERY_H
 #define APISERVER_DISCOVERY_H
 

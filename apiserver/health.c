@@ -36,6 +36,11 @@ static bool check_ready(const struct apiserver *s)
     return atomic_load(&s->ready);
 }
 
+static bool check_registered(const struct apiserver *s)
+{
+    return atomic_load(&s->registered);
+}
+
 static bool check_shutdown(const struct apiserver *s)
 {
     return !atomic_load(&s->stopping);
@@ -60,6 +65,8 @@ static const struct {
     {"poststarthook/scheduling/bootstrap-system-priority-classes", HEALTHZ | READYZ, check_ready},
     {"poststarthook/bootstrap-controller", HEALTHZ | READYZ, check_ready},
     {"poststarthook/start-cluster-authentication-info-controller", HEALTHZ | READYZ, check_ready},
+    {"poststarthook/kube-apiserver-autoregistration", HEALTHZ | READYZ, check_registered},
+    {"autoregister-completion", HEALTHZ | READYZ, check_registered},
     {"shutdown", READYZ, check_shutdown},
 };
 

@@ -107,6 +107,9 @@ static void add_server_flags(struct flag_set *f, struct apiserver_config *c)
     flag_string(f, &c->kubelet_client_key, "kubelet-client-key", "`File` with its key.");
     flag_string(f, &c->kubelet_ca_file, "kubelet-certificate-authority",
                 "`File` with the CAs of kubelets.");
+    flag_string(f, &c->proxy_client_cert_file, "proxy-client-cert-file",
+                "`File` with the certificate shown to aggregated API servers.");
+    flag_string(f, &c->proxy_client_key_file, "proxy-client-key-file", "`File` with its key.");
     flag_string(f, &c->requestheader_client_ca_file, "requestheader-client-ca-file",
                 "`File` with the CAs of front proxies.");
     flag_string(f, &c->requestheader_allowed_names, "requestheader-allowed-names",
@@ -260,8 +263,6 @@ static void ignore_flags(struct flag_set *f)
                                          "feature-gates",
                                          "audit-log-format",
                                          "audit-log-mode",
-                                         "proxy-client-cert-file",
-                                         "proxy-client-key-file",
                                          "cert-dir",
                                          "event-ttl",
                                          "kubelet-preferred-address-types",

@@ -25,9 +25,8 @@
 
 struct proxy {
     struct req *r;
-    struct http_client *http;       /* Of this call alone, */
-    struct kubelet_client *kubelet; /* or a node agent's. */
-    struct http_call *call;         /* NULL once it has ended. */
+    struct proxy_route route;
+    struct http_call *call; /* NULL once it has ended. */
     struct proxy_view view;
     struct html_rewriter *html; /* NULL: the body passes as it is. */
     bool started;
@@ -90,7 +89,9 @@ static void pass_headers(struct proxy *p, const struct http_header *h, size_t co
     for (size_t i = 0; i < count; i++) {
         if (hidden(h[i].name))
             continue;
-        if (str_eqc(h[i].name, "location")) {
+        if (str_eqc(h[i].name, "audit-id"))
+            continue;
+        if (p->route.view != NULL && str_eqc(h[i].name, "location")) {
             AUTO_BUF url = BUF_INIT;
             proxy_rewrite_url(&p->view, h[i].value, &url);
             http_response_header_str(http, h[i].name, buf_str(&url));
@@ -122,7 +123,7 @@ static void on_headers(struct http_call *call, void *arg)
     int64_t length = -1;
     int status = http_call_status(call);
     p->started = true;
-    if (is_html(call) && !str_eqc(r->http->method, "HEAD")) {
+    if (p->route.view != NULL && is_html(call) && !str_eqc(r->http->method, "HEAD")) {
         p->html = html_rewriter_new(&p->view);
         arena_hold(r->arena, p->html, free_html);
     } else if (status != 204 && status != 304 &&
@@ -130,9 +131,7 @@ static void on_headers(struct http_call *call, void *arg)
         length = -1;
     }
     pass_headers(p, h, count);
-    char audit[37];
-    env_uuid(r->server->env, audit);
-    http_response_header(r->http, "Audit-Id", audit);
+    http_response_header_str(r->http, STR("Audit-Id"), req_audit_id(r));
     if (str_empty(http_call_header(call, "cache-control")))
         http_response_header(r->http, "Cache-Control", "no-cache, private");
     http_response_start(r->http, status, length);
@@ -156,20 +155,26 @@ static void on_data(struct http_call *call, const uint8_t *data, size_t len, voi
     }
 }
 
+static void refuse(struct proxy *p, struct str why)
+{
+    struct req *r = p->r;
+    struct str text = arena_printf(r->arena, "error trying to reach service: " STR_FMT "%s",
+                                   STR_ARG(why), p->route.plain_text_errors ? "\n" : "");
+    if (p->route.plain_text_errors)
+        req_text(r, 503, "text/plain; charset=utf-8", text);
+    else
+        req_status(r, status_unavailable(r->arena, STR_FMT, STR_ARG(text)));
+}
+
 static void on_end(struct http_call *call, const struct error *err, void *arg)
 {
     struct proxy *p = arg;
     struct req *r = p->r;
     p->call = NULL;
     r->proxy = NULL;
-    if (p->kubelet != NULL)
-        kubelet_pool_give(r->thread->kubelets, p->kubelet);
-    else
-        http_client_close(p->http, NULL, NULL);
+    p->route.done(p->route.arg);
     if (!p->started) {
-        req_status(r, status_unavailable(
-                          r->arena, "error trying to reach service: " STR_FMT,
-                          STR_ARG(err != NULL ? connect_error_text(r->arena, err) : STR("EOF"))));
+        refuse(p, err != NULL ? connect_error_text(r->arena, err) : STR("EOF"));
         return;
     }
     if (p->html != NULL) {
@@ -232,7 +237,7 @@ static void on_upload_drain(struct http_call *call, void *arg)
  */
 
 /* The client's address behind those that were there before. */
-static struct str forwarded_for(struct req *r)
+struct str proxy_forwarded_for(struct req *r)
 {
     struct http_request *http = r->http;
     struct str host, before;
@@ -257,19 +262,78 @@ static const struct http_header *request_headers(struct req *r, bool upgrade, si
         drop[n++] = dropped[i];
     drop[n] = NULL;
     struct http_header *h = connect_headers(r, drop, 2, &count);
-    h[count++] = (struct http_header){STR("x-forwarded-for"), forwarded_for(r)};
+    h[count++] = (struct http_header){STR("x-forwarded-for"), proxy_forwarded_for(r)};
     h[count++] = (struct http_header){STR("x-forwarded-uri"), r->http->path};
     *ret_count = count;
     return h;
 }
 
-static int open_client(struct proxy *p, const struct proxy_target *t, struct error *err)
+void proxy_forward(struct req *r, const struct proxy_route *route)
 {
-    struct kubelet_pool *pool = p->r->thread->kubelets;
+    struct error err = {0};
+    struct proxy *p = ARENA_NEW(r->arena, struct proxy);
+    p->r = r;
+    p->route = *route;
+    if (route->view != NULL)
+        p->view = *route->view;
+    r->long_running = true;
+    req_release_views(r);
+    struct http_call_config c = {
+        .method = str_c(r->http->method),
+        .target = route->target,
+        .authority = route->authority,
+        .headers = route->headers,
+        .header_count = route->header_count,
+        .upload = r->streams_body,
+        .upload_bytes = r->http->content_length > 0 ? (uint64_t)r->http->content_length : 0,
+        .on_headers = on_headers,
+        .on_data = on_data,
+        .on_drain = on_upload_drain,
+        .on_end = on_end,
+        .arg = p};
+    if (!r->streams_body && r->http->body.len != 0)
+        c.body = net_bytes_copy(r->http->body.data, r->http->body.len);
+    int code = http_call_start(route->http, &c, &p->call, &err);
+    net_bytes_unref(c.body);
+    if (code != 0) {
+        route->done(route->arg);
+        refuse(p, arena_strc(r->arena, error_message(&err)));
+        return;
+    }
+    r->proxy = p;
+    http_request_on_abort(r->http, on_abort, p);
+    if (r->streams_body) {
+        http_request_body_patient(r->http);
+        http_request_resume(r->http);
+    }
+}
+
+/* --- pods, services and nodes/proxy
+ * ---------------------------------------------------------------
+ */
+
+struct own_client {
+    struct req *r;
+    struct http_client *http;       /* Of this call alone, */
+    struct kubelet_client *kubelet; /* or a node agent's. */
+};
+
+static void give_client(void *arg)
+{
+    struct own_client *o = arg;
+    if (o->kubelet != NULL)
+        kubelet_pool_give(o->r->thread->kubelets, o->kubelet);
+    else
+        http_client_close(o->http, NULL, NULL);
+}
+
+static int open_client(struct own_client *o, const struct proxy_target *t, struct error *err)
+{
+    struct kubelet_pool *pool = o->r->thread->kubelets;
     const char *endpoint = str_c(t->endpoint);
     if (t->kubelet) {
-        int code = kubelet_pool_take(pool, endpoint, &p->kubelet, err);
-        p->http = code == 0 ? p->kubelet->http : NULL;
+        int code = kubelet_pool_take(pool, endpoint, &o->kubelet, err);
+        o->http = code == 0 ? o->kubelet->http : NULL;
         return code;
     }
     /* Connections of its own, so that nothing is kept for what may never be
@@ -278,48 +342,28 @@ static int open_client(struct proxy *p, const struct proxy_target *t, struct err
                                    .endpoint_count = 1,
                                    .tls = t->https ? kubelet_pool_any_tls(pool) : NULL,
                                    .protocol = HTTP_CLIENT_H1};
-    return http_client_new(&p->r->thread->loop, &c, &p->http, err);
+    return http_client_new(&o->r->thread->loop, &c, &o->http, err);
 }
 
 static void forward(struct req *r, const struct proxy_target *t, const struct proxy_view *view,
                     const char *target)
 {
     struct error err = {0};
-    struct proxy *p = ARENA_NEW(r->arena, struct proxy);
-    p->r = r;
-    p->view = *view;
-    r->long_running = true;
-    req_release_views(r);
-    struct http_call_config c = {
-        .method = str_c(r->http->method),
-        .target = target,
-        .authority = str_c(r->http->authority),
-        .upload = r->http->has_body,
-        .upload_bytes = r->http->content_length > 0 ? (uint64_t)r->http->content_length : 0,
-        .on_headers = on_headers,
-        .on_data = on_data,
-        .on_drain = on_upload_drain,
-        .on_end = on_end,
-        .arg = p};
-    c.headers = request_headers(r, false, &c.header_count);
-    int code = open_client(p, t, &err);
-    if (code == 0)
-        code = http_call_start(p->http, &c, &p->call, &err);
-    if (code != 0) {
-        if (p->kubelet != NULL)
-            kubelet_pool_give(r->thread->kubelets, p->kubelet);
-        else if (p->http != NULL)
-            http_client_close(p->http, NULL, NULL);
+    struct own_client *o = ARENA_NEW(r->arena, struct own_client);
+    o->r = r;
+    if (open_client(o, t, &err) != 0) {
         req_status(r, status_unavailable(r->arena, "error trying to reach service: %s",
                                          error_message(&err)));
         return;
     }
-    r->proxy = p;
-    http_request_on_abort(r->http, on_abort, p);
-    if (r->http->has_body) {
-        http_request_body_patient(r->http);
-        http_request_resume(r->http);
-    }
+    struct proxy_route route = {.http = o->http,
+                                .done = give_client,
+                                .arg = o,
+                                .view = view,
+                                .target = target,
+                                .authority = str_c(r->http->authority)};
+    route.headers = request_headers(r, false, &route.header_count);
+    proxy_forward(r, &route);
 }
 
 static void forward_upgrade(struct req *r, const struct proxy_target *t, const char *target)

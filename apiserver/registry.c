@@ -12,9 +12,9 @@
 
 #include <stdio.h>
 
-/* In the order in which upstream's discovery lists them. API aggregation
- * (apiregistration) is not served yet. */
+/* In the order in which upstream's discovery lists them. */
 static const struct registry_group groups[] = {
+    {"apiregistration.k8s.io", {"v1"}},
     {"apps", {"v1"}},
     {"events.k8s.io", {"v1"}},
     {"authentication.k8s.io", {"v1"}},
@@ -47,6 +47,7 @@ static const struct {
     {"networking.k8s.io", "ingresses", "ingress"},
     {"apiextensions.k8s.io", "customresourcedefinitions",
      "apiextensions.k8s.io/customresourcedefinitions"},
+    {"apiregistration.k8s.io", "apiservices", "apiregistration.k8s.io/apiservices"},
 };
 
 /* Served versions that are stored as another kind. */

@@ -3,6 +3,8 @@
 
 #include "apiserver/admission/webhook.h"
 #include "apiserver/ask.h"
+#include "apiserver/aggregation/forward.h"
+#include "apiserver/aggregation/set.h"
 #include "apiserver/audit.h"
 #include "apiserver/authn.h"
 #include "apiserver/authz.h"
@@ -569,9 +571,41 @@ static struct meta_v1_status *hold_custom(struct req *r)
     return s;
 }
 
+static void hold_aggregated(struct req *r)
+{
+    struct aggregated_service *s = aggregated_set_route(r->http->path);
+    if (s == NULL)
+        return;
+    r->aggregated = aggregated_service_ref(s);
+    arena_hold(r->arena, s, aggregated_service_unref);
+}
+
+static bool is_known(const struct req *r)
+{
+    size_t pos = 0;
+    return r->info.is_resource
+               ? registry_find(r->info.group, r->info.version, r->info.resource) != NULL
+               : registry_next(r->info.group, r->info.version, &pos) != NULL;
+}
+
+/* An APIService may be news to this thread. */
+static void look_for_aggregated(struct req *r)
+{
+    struct store_view *v = store_view(r->server->store);
+    if (aggregated_set_sync(r->server, v))
+        hold_aggregated(r);
+    store_view_unref(v);
+}
+
 static void route(struct req *r)
 {
     struct meta_v1_status *s;
+    if (r->aggregated == NULL && r->info.group.len != 0 && !is_known(r))
+        look_for_aggregated(r);
+    if (r->aggregated != NULL) {
+        aggregated_forward(r);
+        return;
+    }
     if (!r->info.is_resource) {
         discovery_handle(r);
         return;
@@ -652,7 +686,7 @@ static void authenticate(void *arg)
         impersonate(r);
 }
 
-void req_begin(struct http_request *http, struct server_thread *t)
+void req_begin(struct http_request *http, struct server_thread *t, bool streams_body)
 {
     struct req *r = ARENA_NEW(http->arena, struct req);
     r->http = http;
@@ -664,7 +698,9 @@ void req_begin(struct http_request *http, struct server_thread *t)
     r->start_ns = uv_hrtime();
     r->now_ns = env_wall_ns(r->server->env);
     r->inflight = -1;
+    r->streams_body = streams_body;
     http->user = r;
+    hold_aggregated(r);
     if (request_info_parse(r->arena, http->method, http->path, http->query, &r->info) != 0) {
         req_text(r, 400, "text/plain; charset=utf-8", STR("400 Bad Request\n"));
         return;

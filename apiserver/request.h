@@ -20,6 +20,7 @@
 #include "apiserver/user.h"
 
 struct asks;
+struct aggregated_service;
 struct audit_event;
 struct authz_wait;
 struct buf;
@@ -57,10 +58,13 @@ struct req {
     bool long_running;              /* Watches, logs: not in the latency histogram. */
     struct conversions conversions; /* Of what is read, see req_converted(). */
     struct proxy *proxy;            /* Where the streamed body goes, once known: proxy.h. */
+    bool streams_body;              /* The body comes in pieces: proxy_body. */
+    struct aggregated_service *aggregated; /* Another server's to answer; NULL: ours. Held. */
 };
 
-/* Called by the HTTP server for each complete request. */
-void req_begin(struct http_request *http, struct server_thread *t);
+/* Called by the HTTP server for each complete request, and for those whose head
+ * is complete and whose body is passed on as it comes. */
+void req_begin(struct http_request *http, struct server_thread *t, bool streams_body);
 
 /* Names the request in logs: the client's own name for it, or one of ours. */
 struct str req_audit_id(struct req *r);

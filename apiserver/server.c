@@ -5,6 +5,9 @@
  *          -> the loop runs empty -> joined */
 #include "apiserver/apiserver.h"
 
+#include "apiserver/aggregation/clients.h"
+#include "apiserver/aggregation/keeper.h"
+#include "apiserver/aggregation/set.h"
 #include "apiserver/authn.h"
 #include "apiserver/custom/keeper.h"
 #include "apiserver/custom/set.h"
@@ -38,17 +41,17 @@
 /* --- a thread --------------------------------------------------------------------------- */
 static void on_request(struct http_request *http, void *arg)
 {
-    req_begin(http, arg);
+    req_begin(http, arg, false);
 }
 
 /* Bodies of requests that are passed on are not gathered here first. */
 static void on_headers(struct http_request *http, void *arg)
 {
-    if (!proxy_streams(http))
+    if (!proxy_streams(http) && !(http->has_body && aggregated_set_route(http->path) != NULL))
         return;
     http_request_stream_body(http, &proxy_body, NULL);
     http_request_pause(http);
-    req_begin(http, arg);
+    req_begin(http, arg, true);
 }
 
 /* Errors of the HTTP layer as Status objects. */
@@ -89,11 +92,13 @@ static void on_keeper_closed(void *arg)
     t->webhooks = NULL;
     flow_thread_close(t->flow);
     t->flow = NULL;
+    aggregated_clients_close(t->aggregated);
+    t->aggregated = NULL;
     defer_queue_close(&t->defer, on_defer_closed);
     mailbox_close(&t->mailbox, on_mailbox_closed);
 }
 
-static void on_hub_closed(void *arg)
+static void on_aggregated_closed(void *arg)
 {
     struct server_thread *t = arg;
     struct custom_keeper *k = t->keeper;
@@ -102,6 +107,17 @@ static void on_hub_closed(void *arg)
         custom_keeper_close(k, on_keeper_closed, t);
     else
         on_keeper_closed(t);
+}
+
+static void on_hub_closed(void *arg)
+{
+    struct server_thread *t = arg;
+    struct aggregated_keeper *k = t->aggregated_keeper;
+    t->aggregated_keeper = NULL;
+    if (k != NULL)
+        aggregated_keeper_close(k, on_aggregated_closed, t);
+    else
+        on_aggregated_closed(t);
 }
 
 static void on_http_closed(struct http_server *s, void *arg)
@@ -155,11 +171,16 @@ static int thread_open(struct server_thread *t, struct error *err)
     t->webhooks = webhook_pool_new(&t->loop);
     map_init(&t->conversions);
     t->flow = flow_thread_new(t);
+    t->aggregated = aggregated_clients_new(&t->loop);
     code = watch_hub_new(t, &t->hub, err);
     if (code == 0 && t->index == 0)
         t->keeper = custom_keeper_new(t);
-    if (code == 0)
+    if (code == 0 && t->index == 0)
+        t->aggregated_keeper = aggregated_keeper_new(t);
+    if (code == 0) {
         custom_keeper_sync(t);
+        aggregated_sync(t);
+    }
     if (code == 0)
         code = kubelet_pool_new(t, &t->kubelets, err);
     if (code == 0)
@@ -178,6 +199,7 @@ static void thread_main(void *arg)
     uv_run(&t->loop, UV_RUN_DEFAULT);
     custom_set_leave();
     map_done(&t->conversions);
+    aggregated_set_leave();
     uv_loop_close(&t->loop);
 }
 

@@ -13,6 +13,7 @@
  * it waits for the webhook as it waits for its socket, and for nobody else. */
 #include "apiserver/watch.h"
 
+#include "apiserver/aggregation/keeper.h"
 #include "apiserver/custom/conversion.h"
 #include "apiserver/custom/keeper.h"
 #include "apiserver/custom/set.h"
@@ -413,6 +414,7 @@ static void end_stale(struct watch_hub *h)
 static void customs_changed(struct watch_hub *h)
 {
     custom_keeper_sync(h->thread);
+    aggregated_sync(h->thread);
     end_stale(h);
 }
 
@@ -429,6 +431,8 @@ static void drain(struct watch_hub *h)
                 dispatch(h, &b->events[i], b->rev, now_ns);
             if (str_has_prefix(kv_key(b->events[i].kv), STR(CUSTOM_DEFINITIONS)))
                 customs_changed(h);
+            else
+                aggregated_notice(h->thread, kv_key(b->events[i].kv));
         }
         if (uv_hrtime() - start > SLICE_NS) {
             deferred_post(&h->thread->defer, &h->again);

@@ -2,6 +2,7 @@
 #include "apiserver/custom/set.h"
 
 #include "api/apiextensions_v1.h"
+#include "apiserver/aggregation/apiservice.h"
 #include "apiserver/custom/definition.h"
 #include "apiserver/custom/publish.h"
 #include "apiserver/encode.h"
@@ -31,14 +32,13 @@ struct custom_set {
     struct map by_gvr, by_prefix;
     struct registry_group *groups; /* All; NULL: only built-in ones. */
     size_t group_count;
-    pthread_mutex_t lock; /* Of derived. */
-    void *derived;
-    void (*release)(void *made);
+    uint64_t serial;
 };
 
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 static struct custom_set *newest; /* Under the lock. */
 static struct map indexes;        /* Name -> index + 1; under the lock. */
+static uint64_t last_serial;      /* Under the lock. */
 static _Thread_local struct custom_set *current;
 
 /* --- life ------------------------------------------------------------------------------- */
@@ -53,15 +53,12 @@ static void set_unref(struct custom_set *s)
 {
     if (s == NULL || atomic_fetch_sub(&s->refs, 1) != 1)
         return;
-    if (s->derived != NULL)
-        s->release(s->derived);
     for (size_t i = 0; i < s->count; i++) {
         custom_definition_unref(s->entries[i].definition);
         free((void *)(uintptr_t)s->entries[i].name.data);
     }
     map_done(&s->by_gvr);
     map_done(&s->by_prefix);
-    pthread_mutex_destroy(&s->lock);
     free(s->entries);
     free((void *)s->resources);
     free(s->groups);
@@ -168,36 +165,9 @@ static size_t add_resources(struct custom_set *s, const struct custom_definition
     return n;
 }
 
-/* v2 before v1 before v1beta2 before v1alpha1 before anything else by name. */
-static void version_rank(const char *v, int *ret_class, unsigned *ret_major, unsigned *ret_minor)
-{
-    int end = 0;
-    *ret_class = 0;
-    *ret_major = *ret_minor = 0;
-    if (sscanf(v, "v%u%n", ret_major, &end) == 1 && v[end] == '\0') {
-        *ret_class = 3;
-        return;
-    }
-    if (sscanf(v, "v%ubeta%u%n", ret_major, ret_minor, &end) == 2 && v[end] == '\0')
-        *ret_class = 2;
-    else if (sscanf(v, "v%ualpha%u%n", ret_major, ret_minor, &end) == 2 && v[end] == '\0')
-        *ret_class = 1;
-}
-
 static int by_priority(const void *x, const void *y)
 {
-    const char *a = *(const char *const *)x, *b = *(const char *const *)y;
-    int ca, cb;
-    unsigned ma, mb, na, nb;
-    version_rank(a, &ca, &ma, &na);
-    version_rank(b, &cb, &mb, &nb);
-    if (ca != cb)
-        return ca > cb ? -1 : 1;
-    if (ca == 0)
-        return strcmp(a, b);
-    if (ma != mb)
-        return ma > mb ? -1 : 1;
-    return na > nb ? -1 : na < nb ? 1 : 0;
+    return apiservice_compare_versions(*(const char *const *)x, *(const char *const *)y);
 }
 
 static void add_version(struct registry_group *g, const char *version)
@@ -284,7 +254,7 @@ static struct custom_set *build(const struct store_view *view, const struct cust
     free((void *)found);
     struct custom_set *s = xzalloc(sizeof(*s));
     atomic_init(&s->refs, 1);
-    pthread_mutex_init(&s->lock, NULL);
+    s->serial = ++last_serial;
     map_init(&s->by_gvr);
     map_init(&s->by_prefix);
     s->entries = entries;
@@ -388,16 +358,7 @@ const struct custom_definition *custom_set_definition(struct str name)
     return e != NULL ? e->definition : NULL;
 }
 
-void *custom_set_derived(void *(*make_it)(void), void (*release)(void *made))
+uint64_t custom_set_serial(void)
 {
-    if (current == NULL)
-        return NULL;
-    pthread_mutex_lock(&current->lock);
-    if (current->derived == NULL) {
-        current->release = release;
-        current->derived = make_it();
-    }
-    void *made = current->derived;
-    pthread_mutex_unlock(&current->lock);
-    return made;
+    return current != NULL ? current->serial : 0;
 }

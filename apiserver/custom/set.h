@@ -34,8 +34,7 @@ const struct resource *custom_set_at(size_t index);
 /* By the definition's name; NULL: it is not served. */
 const struct custom_definition *custom_set_definition(struct str name);
 
-/* Something made from the set once, when first asked for (discovery). It is
- * released with the set, on any thread. NULL: the thread has no set. */
-void *custom_set_derived(void *(*make)(void), void (*release)(void *made));
+/* Another number for another set, higher for a newer one; 0: the thread has none. */
+uint64_t custom_set_serial(void);
 
 #endif

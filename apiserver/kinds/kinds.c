@@ -2,6 +2,7 @@
 #include "apiserver/kinds/kinds.h"
 
 const struct kind_ops *const kind_table[] = {
+    &kind_apiservices,
     &kind_certificatesigningrequests,
     &kind_clusterrolebindings,
     &kind_clusterroles,

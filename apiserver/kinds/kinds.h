@@ -4,6 +4,7 @@
 
 #include "apiserver/kind.h"
 
+extern const struct kind_ops kind_apiservices;
 extern const struct kind_ops kind_certificatesigningrequests;
 extern const struct kind_ops kind_clusterrolebindings;
 extern const struct kind_ops kind_clusterroles;

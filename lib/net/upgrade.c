@@ -259,6 +259,7 @@ int upgrade_start(const struct upgrade_config *config, struct upgrade **ret, str
     int rc = choose_form(u, err);
     struct http_client_config hc = {.endpoints = &config->endpoint,
                                     .endpoint_count = 1,
+                                    .server_name = config->server_name,
                                     .tls = config->tls,
                                     .protocol = HTTP_CLIENT_H1};
     if (rc == 0)

@@ -43,6 +43,7 @@ struct upgrade_config {
     unsigned channels;    /* UPGRADE_COMMAND: CHANNEL_BIT()s that the request's options ask for. */
     const char *endpoint; /* As net_connect_config.endpoint. */
     struct tls_context *tls; /* NULL: plain. A reference is taken. */
+    const char *server_name; /* Expected in the certificate; NULL: the endpoint's host. */
     const char *target;      /* "/path?query", escaped. Copied. */
     const char *authority;   /* NULL: the endpoint's. */
     /* Fields to send, besides those that make the upgrade; see http_forward_headers(). */

@@ -1,0 +1,26 @@
+/* documents.h - what the servers behind APIServices say that they serve, as the
+ * last check found it. Shared by all threads. */
+#ifndef APISERVER_AGGREGATION_DOCUMENTS_H
+#define APISERVER_AGGREGATION_DOCUMENTS_H
+
+#include "lib/base/base.h"
+#include "lib/base/str.h"
+
+struct arena;
+
+struct aggregated_documents {
+    struct str resources; /* JSON: the list of an APIVersionDiscovery; empty: not known. */
+    struct str openapi;   /* URL of the OpenAPI v3 document with its hash; empty: there is none. */
+    bool stale;           /* The last attempt to learn them failed. */
+};
+
+/* By the APIService's name. */
+void aggregated_documents_put(struct str name, const struct aggregated_documents *d);
+void aggregated_documents_stale(struct str name); /* What is known stays. */
+void aggregated_documents_drop(struct str name);
+/* Copies; false: nothing was ever heard. */
+bool aggregated_documents_get(struct arena *a, struct str name, struct aggregated_documents *ret);
+/* Goes up with every change. */
+uint64_t aggregated_documents_serial(void);
+
+#endif

@@ -1,0 +1,15 @@
+/* forward.h - requests for group versions that other servers serve, passed on
+ * with the user in X-Remote-* fields.
+ *
+ * Authentication, authorisation and audit come first, here. Loop-confined. */
+#ifndef APISERVER_AGGREGATION_FORWARD_H
+#define APISERVER_AGGREGATION_FORWARD_H
+
+#include "lib/base/base.h"
+
+struct req;
+
+/* Of a request whose r->aggregated is set: the last call on it. */
+void aggregated_forward(struct req *r);
+
+#endif

@@ -9,10 +9,12 @@
  *           \-> task -> builder thread -> mail -> answer, on the request's loop */
 #include "apiserver/openapi.h"
 
+#include "apiserver/aggregation/documents.h"
 #include "apiserver/apiserver.h"
 #include "apiserver/content.h"
 #include "apiserver/discovery.h"
 #include "apiserver/request.h"
+#include "lib/api/json.h"
 #include "lib/base/arena.h"
 #include "lib/base/buf.h"
 #include "lib/base/encode.h"
@@ -50,6 +52,7 @@ struct document_set {
     size_t count;
     struct map by_name;
     struct net_bytes *index; /* JSON, as it is; NULL until asked for. */
+    uint64_t index_serial;   /* Of the other servers' documents in it. */
     char index_hash[65];
     time_t made;
 };
@@ -242,25 +245,64 @@ static void build_document(struct document_set *set, struct document *d, enum fo
     pthread_mutex_unlock(&lock);
 }
 
+struct index_entry {
+    struct str name, url;
+};
+
+struct index_list {
+    struct arena *arena;
+    struct index_entry *items;
+    size_t count, cap;
+};
+
+static void add_to_index(struct str name, struct str url, void *arg)
+{
+    struct index_list *l = arg;
+    l->items = arena_grow(l->arena, l->items, l->count, &l->cap, sizeof(*l->items));
+    l->items[l->count++] =
+        (struct index_entry){arena_str(l->arena, name), arena_str(l->arena, url)};
+}
+
+static int by_name(const void *x, const void *y)
+{
+    return str_cmp(((const struct index_entry *)x)->name, ((const struct index_entry *)y)->name);
+}
+
+/* Our documents, and those of the servers behind APIServices. */
 static void build_index(struct document_set *set)
 {
+    AUTO_ARENA *a = arena_new(0);
+    struct index_list l = {.arena = a};
     struct buf b = BUF_INIT;
     char hash[65];
-    if (set->index != NULL) /* Nobody else writes it. */
+    uint64_t serial = aggregated_documents_serial();
+    if (set->index != NULL && set->index_serial == serial) /* Nobody else writes it. */
         return;
-    buf_puts(&b, "{\"paths\":{");
     for (size_t i = 1; i < set->count; i++) {
         struct document *d = &set->documents[i];
         build_document(set, d, FORM_JSON, false);
-        buf_printf(&b,
-                   "%s\"" STR_FMT "\":{\"serverRelativeURL\":\"" V3_PREFIX STR_FMT "?hash=%s\"}",
-                   i == 1 ? "" : ",", STR_ARG(d->name), STR_ARG(d->name), d->hash);
+        add_to_index(d->name,
+                     arena_printf(a, V3_PREFIX STR_FMT "?hash=%s", STR_ARG(d->name), d->hash), &l);
+    }
+    aggregated_documents_openapi(add_to_index, &l);
+    qsort(l.items, l.count, sizeof(*l.items), by_name);
+    buf_puts(&b, "{\"paths\":{");
+    for (size_t i = 0; i < l.count; i++) {
+        if (i != 0 && str_eq(l.items[i].name, l.items[i - 1].name))
+            continue;
+        buf_puts(&b, i == 0 ? "" : ",");
+        json_write_string(l.items[i].name, &b);
+        buf_puts(&b, ":{\"serverRelativeURL\":");
+        json_write_string(l.items[i].url, &b);
+        buf_putc(&b, '}');
     }
     buf_puts(&b, "}}\n");
     hash_text(&b, hash);
     pthread_mutex_lock(&lock);
     memcpy(set->index_hash, hash, sizeof(hash));
+    net_bytes_unref(set->index);
     set->index = net_bytes_steal(&b);
+    set->index_serial = serial;
     pthread_mutex_unlock(&lock);
 }
 
@@ -401,11 +443,13 @@ static void answer(struct task *t, struct net_bytes *bytes, const char *hash)
     answer_bytes(t, bytes, cache_control);
 }
 
-/* True when all that the task wants is there. */
-static bool ready(const struct task *t, struct net_bytes **ret_bytes, char ret_hash[65])
+/* True when all that the task wants is there; fresh: and nothing newer is to be had. */
+static bool ready(const struct task *t, bool fresh, struct net_bytes **ret_bytes, char ret_hash[65])
 {
     pthread_mutex_lock(&lock);
     struct net_bytes *b = t->document == NULL ? t->set->index : t->document->packed[t->form];
+    if (fresh && t->document == NULL && t->set->index_serial != aggregated_documents_serial())
+        b = NULL;
     if (b != NULL) {
         *ret_bytes = net_bytes_ref(b);
         memcpy(ret_hash, t->document == NULL ? t->set->index_hash : t->document->hash, 65);
@@ -419,7 +463,7 @@ static void finish(struct task *t)
     struct net_bytes *bytes = NULL, *plain = t->plain;
     char hash[65];
     struct document_set *set = t->set;
-    bool there = ready(t, &bytes, hash);
+    bool there = ready(t, false, &bytes, hash);
     ASSERT(there);
     answer(t, bytes, hash); /* The task goes with the request. */
     net_bytes_unref(bytes);
@@ -437,7 +481,7 @@ static void start_task(struct task *t)
 {
     struct net_bytes *bytes = NULL;
     char hash[65];
-    if (!t->wants_plain && ready(t, &bytes, hash)) {
+    if (!t->wants_plain && ready(t, true, &bytes, hash)) {
         net_bytes_unref(bytes);
         finish(t);
         return;

@@ -146,6 +146,9 @@ void server_metrics_watchers(struct req *r, int delta)
 
 struct metric *server_metrics_connection(struct req *r)
 {
+    if (r->res == NULL) /* Another server's: what is connected to is its affair. */
+        return METRIC_OF(longrunning, r->info.group, STR(""), STR("resource"), STR(""),
+                         STR("CONNECT"), r->info.version);
     return METRIC_OF(longrunning, r->res->gr.group, r->res->gr.resource, scope_of(r),
                      str_of(r->sub->name), STR("CONNECT"), r->info.version);
 }

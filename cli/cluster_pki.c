@@ -151,6 +151,8 @@ int cluster_pki_create(struct arena *a, const struct host *h, struct error *err)
     if (rc == 0)
         rc = ca_ensure(a, h, "peer-ca", "trireme-peer-ca", err);
     if (rc == 0)
+        rc = ca_ensure(a, h, "front-proxy-ca", "trireme-front-proxy-ca", err);
+    if (rc == 0)
         rc = sa_public_ensure(a, h, err);
     if (rc == 0)
         rc = tokens_ensure(a, h, err);
@@ -288,6 +290,19 @@ static int issue_peer(struct arena *a, const struct host *h, struct error *err)
         NULL, NULL, err);
 }
 
+/* Not in a cluster whose first host was set up before there was aggregation. */
+static int issue_front_proxy(struct arena *a, const struct host *h, struct error *err)
+{
+    if (!file_exists(pki_path(a, h, "front-proxy-ca.crt")))
+        return 0;
+    return leaf_issue(a, h,
+                      &(struct leaf_config){.name = "front-proxy-client",
+                                            .ca = "front-proxy-ca",
+                                            .common_name = "front-proxy-client",
+                                            .usages = PKI_USAGE_CLIENT},
+                      NULL, NULL, err);
+}
+
 /* A client certificate inside a kubeconfig; the key has no file of its own. */
 static int issue_kubeconfig(struct arena *a, const struct host *h, const char *servers,
                             const char *name, const char *user, const char *organization,
@@ -328,6 +343,8 @@ int cluster_pki_issue(struct arena *a, const struct host *h, const char *servers
                                               .organization = "system:masters",
                                               .usages = PKI_USAGE_CLIENT},
                         NULL, NULL, err);
+    if (rc == 0)
+        rc = issue_front_proxy(a, h, err);
     if (rc == 0)
         rc = issue_peer(a, h, err);
     const char *own = arena_printf(a, "https://%s:%u", h->address, h->port).data;
@@ -379,8 +396,20 @@ int cluster_pki_token_kubeconfig(struct arena *a, const char *servers, struct st
 
 /* --- handing the shared secrets to a joining control-plane host -------------- */
 
-static const char *const shared_files[] = {"ca.crt", "ca.key", "peer-ca.crt", "peer-ca.key",
-                                           "sa.key", "sa.pub", "tokens.csv"};
+static const struct {
+    const char *name;
+    bool optional; /* Older clusters lack it. */
+} shared_files[] = {
+    {"ca.crt", false},
+    {"ca.key", false},
+    {"peer-ca.crt", false},
+    {"peer-ca.key", false},
+    {"sa.key", false},
+    {"sa.pub", false},
+    {"tokens.csv", false},
+    {"front-proxy-ca.crt", true},
+    {"front-proxy-ca.key", true},
+};
 
 static int parse_key(struct str hex, uint8_t key[KEY_BYTES], struct error *err)
 {
@@ -400,9 +429,11 @@ int cluster_pki_seal(struct arena *a, const struct host *h, struct str key_hex,
     struct json *j = json_object(a);
     for (size_t i = 0; rc == 0 && i < ARRAY_SIZE(shared_files); i++) {
         struct str text;
-        rc = cluster_pki_read(a, h, shared_files[i], &text, err);
+        if (shared_files[i].optional && !file_exists(pki_path(a, h, shared_files[i].name)))
+            continue;
+        rc = cluster_pki_read(a, h, shared_files[i].name, &text, err);
         if (rc == 0)
-            json_setc(a, j, shared_files[i], json_string(a, text));
+            json_setc(a, j, shared_files[i].name, json_string(a, text));
     }
     if (rc != 0)
         return rc;
@@ -428,12 +459,15 @@ static int store_shared(struct arena *a, const struct host *h, const struct json
                         struct error *err)
 {
     for (size_t i = 0; i < ARRAY_SIZE(shared_files); i++) {
-        struct str text = json_get_str(j, shared_files[i]);
+        const char *name = shared_files[i].name;
+        struct str text = json_get_str(j, name);
+        if (str_empty(text) && shared_files[i].optional)
+            continue;
         if (str_empty(text))
-            return error_set(err, E_INVALID, "the control-plane secrets lack %s", shared_files[i]);
-        bool public = str_has_suffix(str_of(shared_files[i]), STR(".crt")) ||
-                      str_has_suffix(str_of(shared_files[i]), STR(".pub"));
-        int rc = write_leaf(a, h, shared_files[i], text, public ? 0644 : 0600, err);
+            return error_set(err, E_INVALID, "the control-plane secrets lack %s", name);
+        bool public =
+            str_has_suffix(str_of(name), STR(".crt")) || str_has_suffix(str_of(name), STR(".pub"));
+        int rc = write_leaf(a, h, name, text, public ? 0644 : 0600, err);
         if (rc != 0)
             return rc;
     }

@@ -4,9 +4,12 @@
  *   ca.crt/.key                   signs API server, clients and nodes
  *   peer-ca.crt/.key              signs store members only, so that no client
  *                                 certificate can ever speak to the store
+ *   front-proxy-ca.crt/.key       signs the API servers' certificate for aggregated
+ *                                 API servers only, who believe its bearer about users
  *   sa.key/.pub                   signs service-account tokens
  *   tokens.csv                    one static administrator token
- *   apiserver, apiserver-kubelet-client, peer  (.crt/.key) this host's own
+ *   apiserver, apiserver-kubelet-client, front-proxy-client, peer  (.crt/.key)
+ *                                 this host's own
  *   admin, scheduler, controller-manager .kubeconfig
  *
  * Existing files are kept, so that every step can be repeated. */

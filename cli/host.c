@@ -275,6 +275,14 @@ static void apiserver_args(const struct host *h, struct buf *b)
                " --kubelet-client-key=%s/pki/apiserver-kubelet-client.key"
                " --kubelet-certificate-authority=%s/pki/ca.crt",
                h->dir, h->dir, h->dir);
+    AUTO_FREE char *front_proxy = xasprintf("%s/pki/front-proxy-client.crt", h->dir);
+    if (file_exists(front_proxy))
+        buf_printf(b,
+                   " --requestheader-client-ca-file=%s/pki/front-proxy-ca.crt"
+                   " --requestheader-allowed-names=front-proxy-client"
+                   " --proxy-client-cert-file=%s"
+                   " --proxy-client-key-file=%s/pki/front-proxy-client.key",
+                   h->dir, front_proxy, h->dir);
 }
 
 static void scheduler_args(const struct host *h, struct buf *b)

@@ -8,6 +8,8 @@
 #include <stdatomic.h>
 #include <stdlib.h>
 
+#define OPENAPI_PREFIX "/openapi/v3/"
+
 struct entry {
     char *resources, *openapi;
     bool stale;
@@ -87,6 +89,23 @@ bool aggregated_documents_get(struct arena *a, struct str name, struct aggregate
         *ret = (struct aggregated_documents){copy(a, e->resources), copy(a, e->openapi), e->stale};
     pthread_mutex_unlock(&lock);
     return e != NULL;
+}
+
+void aggregated_documents_openapi(void (*each)(struct str name, struct str url, void *arg),
+                                  void *arg)
+{
+    size_t pos = 0;
+    void *value;
+    struct str name, rest;
+    pthread_mutex_lock(&lock);
+    while (entries.cap != 0 && map_next(&entries, &pos, NULL, &value)) {
+        struct str url = str_of(((struct entry *)value)->openapi);
+        if (!str_has_prefix(url, STR(OPENAPI_PREFIX)))
+            continue;
+        str_cut(str_sub(url, sizeof(OPENAPI_PREFIX) - 1, url.len), '?', &name, &rest);
+        each(name, url, arg);
+    }
+    pthread_mutex_unlock(&lock);
 }
 
 uint64_t aggregated_documents_serial(void)

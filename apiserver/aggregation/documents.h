@@ -20,6 +20,10 @@ void aggregated_documents_stale(struct str name); /* What is known stays. */
 void aggregated_documents_drop(struct str name);
 /* Copies; false: nothing was ever heard. */
 bool aggregated_documents_get(struct arena *a, struct str name, struct aggregated_documents *ret);
+/* For each OpenAPI document: "apis/GROUP/VERSION" and its URL. Under a lock:
+ * each() must not call back. */
+void aggregated_documents_openapi(void (*each)(struct str name, struct str url, void *arg),
+                                  void *arg);
 /* Goes up with every change. */
 uint64_t aggregated_documents_serial(void);
 

@@ -28,6 +28,7 @@
 enum step {
     STEP_OBJECTS,
     STEP_POLICY,
+    STEP_TRUST,
     STEP_LEASE,
     STEP_REGISTER,
     STEP_ENDPOINTS,
@@ -104,6 +105,7 @@ static void on_txn(int code, const struct txn_result *result, void *arg)
         run(b);
         return;
     case STEP_POLICY:
+    case STEP_TRUST:
         run(b); /* Until nothing is missing. */
         return;
     case STEP_REGISTER:
@@ -179,6 +181,22 @@ static void step_policy(struct bootstrap *b)
         commit(b, &t);
     store_view_unref(v);
     if (!missing)
+        go(b, STEP_TRUST);
+}
+
+/* Whose certificates extension API servers are to believe: this server's may be new. */
+static void step_trust(struct bootstrap *b)
+{
+    AUTO_ARENA *a = arena_new(0);
+    struct store_view *v = store_view(b->server->store);
+    struct kind_ctx ctx;
+    struct txn_build t = {.arena = a};
+    make_ctx(b, a, v, &ctx);
+    bool outdated = builtin_authentication(&ctx, &t);
+    if (outdated)
+        commit(b, &t);
+    store_view_unref(v);
+    if (!outdated)
         go(b, STEP_LEASE);
 }
 
@@ -293,6 +311,9 @@ static void run(struct bootstrap *b)
         return;
     case STEP_POLICY:
         step_policy(b);
+        return;
+    case STEP_TRUST:
+        step_trust(b);
         return;
     case STEP_LEASE:
         step_lease(b);

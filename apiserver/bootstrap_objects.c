@@ -9,9 +9,11 @@
 #include "apiserver/alloc.h"
 #include "apiserver/apiserver.h"
 #include "apiserver/encode.h"
+#include "apiserver/field_manager.h"
 #include "apiserver/flow_objects.h"
 #include "apiserver/write.h"
 #include "lib/api/codec.h"
+#include "lib/api/json.h"
 #include "lib/base/arena.h"
 #include "lib/base/buf.h"
 #include "lib/base/env.h"
@@ -167,11 +169,92 @@ static void make_authentication(const struct kind_ctx *ctx, struct builtin *ret)
         add_data(a, c, "requestheader-extra-headers-prefix",
                  json_list(a, f->requestheader_extra_headers_prefix));
         add_data(a, c, "requestheader-group-headers", json_list(a, f->requestheader_group_headers));
+        if (f->requestheader_uid_headers[0] != '\0')
+            add_data(a, c, "requestheader-uid-headers", json_list(a, f->requestheader_uid_headers));
         add_data(a, c, "requestheader-username-headers",
                  json_list(a, f->requestheader_username_headers));
     }
     *ret = (struct builtin){registry_storage(STR(""), STR("configmaps")), c->metadata.namespace,
                             c->metadata.name, c, STR_NULL};
+}
+
+static const struct str *find_data(const struct core_v1_config_map *c, const char *key)
+{
+    return api_str_map_get(c->data, c->data_count, str_of(key));
+}
+
+static bool list_holds(const struct json *list, struct str text)
+{
+    for (size_t i = 0; i < list->array.count; i++)
+        if (list->array.items[i]->type == JSON_STRING && str_eq(list->array.items[i]->string, text))
+            return true;
+    return false;
+}
+
+/* Both lists' strings, those that are there first; what is there when it is no list. */
+static struct str merge_lists(struct arena *a, struct str there, struct str ours)
+{
+    struct json *x, *y;
+    AUTO_BUF b = BUF_INIT;
+    if (json_parse(a, there, &x, NULL) != 0 || x->type != JSON_ARRAY ||
+        json_parse(a, ours, &y, NULL) != 0)
+        return ours;
+    bool more = false;
+    for (size_t i = 0; i < y->array.count; i++)
+        if (!list_holds(x, y->array.items[i]->string)) {
+            json_append(a, x, y->array.items[i]);
+            more = true;
+        }
+    if (!more)
+        return there;
+    json_write(x, false, &b);
+    return arena_str(a, buf_str(&b));
+}
+
+static struct str merge_bundles(struct arena *a, struct str there, struct str ours)
+{
+    if (str_find_str(there, str_trim(ours)) >= 0)
+        return there;
+    bool line = there.len != 0 && there.data[there.len - 1] != '\n';
+    return arena_printf(a, STR_FMT "%s" STR_FMT, STR_ARG(there), line ? "\n" : "", STR_ARG(ours));
+}
+
+bool builtin_authentication(const struct kind_ctx *ctx, struct txn_build *t)
+{
+    struct arena *a = ctx->arena;
+    struct builtin wanted;
+    void *msg;
+    AUTO_BUF value = BUF_INIT;
+    make_authentication(ctx, &wanted);
+    const struct core_v1_config_map *ours = wanted.obj;
+    struct str key = registry_key(a, wanted.res, wanted.ns, wanted.name);
+    const struct kv *kv = store_view_get(ctx->view, key, 0);
+    if (kv == NULL || stored_decode(a, wanted.res, kv_value(kv), kv->mod_rev, &msg, NULL) != 0)
+        return false;
+    const struct core_v1_config_map *old = msg;
+    struct core_v1_config_map *c = api_msg_clone(a, &core_v1_config_map_msg, old);
+    bool changed = false;
+    for (size_t i = 0; i < ours->data_count; i++) {
+        const struct str *there = find_data(c, str_c(ours->data[i].key));
+        struct str mine = ours->data[i].value, now;
+        if (there == NULL) {
+            add_data(a, c, str_c(ours->data[i].key), mine);
+            changed = true;
+            continue;
+        }
+        bool list = mine.len != 0 && mine.data[0] == '[';
+        now = list ? merge_lists(a, *there, mine) : merge_bundles(a, *there, mine);
+        changed |= !str_eq(now, *there);
+        *(struct str *)(uintptr_t)there = now;
+    }
+    if (!changed)
+        return false;
+    c->metadata.resource_version = STR_NULL;
+    field_manager_system(ctx, wanted.res, old, c);
+    stored_encode(wanted.res, c, &value);
+    txn_build_expect(t, key, kv->mod_rev);
+    txn_build_put(t, key, arena_str(a, buf_str(&value)));
+    return true;
 }
 
 bool builtin_make(const struct kind_ctx *ctx, size_t index, struct builtin *ret)

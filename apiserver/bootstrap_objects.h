@@ -18,6 +18,10 @@ struct builtin {
 };
 /* The index-th object, in an order in which they can be made. False: no more. */
 bool builtin_make(const struct kind_ctx *ctx, size_t index, struct builtin *ret);
+/* Brings kube-system/extension-apiserver-authentication up to date: what other
+ * servers put there stays, what is missing of ours is added. Reads files. False:
+ * nothing to do. */
+bool builtin_authentication(const struct kind_ctx *ctx, struct txn_build *t);
 /* The value of this server's entry below MASTER_LEASES. */
 void builtin_master_lease(struct arena *a, const struct apiserver *s, struct buf *out);
 /* Brings default/kubernetes' endpoints up to date: the addresses below prefix,

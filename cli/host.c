@@ -280,6 +280,7 @@ static void apiserver_args(const struct host *h, struct buf *b)
         buf_printf(b,
                    " --requestheader-client-ca-file=%s/pki/front-proxy-ca.crt"
                    " --requestheader-allowed-names=front-proxy-client"
+                   " --requestheader-uid-headers=X-Remote-Uid"
                    " --proxy-client-cert-file=%s"
                    " --proxy-client-key-file=%s/pki/front-proxy-client.key",
                    h->dir, front_proxy, h->dir);

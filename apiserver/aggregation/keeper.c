@@ -35,6 +35,7 @@
 #define PROBE_PERIOD_MS 30000u
 #define PROBE_RETRY_MIN_MS 250u
 #define PROBE_RETRY_MAX_MS 30000u
+#define PROBE_TRIES_MAX 5
 #define TLS_RELOAD_MS 60000u
 
 typedef struct apiregistration_v1_api_service service_t;
@@ -50,6 +51,7 @@ struct remote {
     bool probed, good;
     char *problem; /* Of the last probe. */
     unsigned failures;
+    size_t tries; /* Further endpoints to try before the service counts as failing. */
     uint64_t due_ms;
     bool seen; /* In this look. */
 };
@@ -153,6 +155,9 @@ static void on_probe(void *arg, bool canceled, struct str problem)
     }
     if (canceled) {
         r->state = 0;
+    } else if (problem.len != 0 && r->tries > 0) {
+        r->tries--;
+        r->due_ms = 0;
     } else {
         free(r->problem);
         r->problem = xstrndup(problem.data != NULL ? problem.data : "", problem.len);
@@ -177,6 +182,8 @@ static void start_probe(struct look *l, struct remote *r, struct aggregated_serv
                              .arg = r};
     if (r->state != place->state)
         r->failures = 0;
+    if (r->due_ms != 0 || r->state != place->state)
+        r->tries = MIN_OF(place->choices, (size_t)PROBE_TRIES_MAX) - (place->choices > 0);
     r->state = place->state;
     r->due_ms = UINT64_MAX;
     k->probes++;

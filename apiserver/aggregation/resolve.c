@@ -126,6 +126,7 @@ static void resolve_service(const struct kind_ctx *ctx, const struct aggregated_
     struct offer o = {.ctx = ctx, .s = s, .port_name = port->name, .state = ret->state};
     look_at_slices(&o);
     ret->state = o.state;
+    ret->choices = o.seen;
     if (plain && o.slices == 0)
         fail(ret, "EndpointsNotFound",
              arena_printf(a,

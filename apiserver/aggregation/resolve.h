@@ -11,6 +11,7 @@ struct kind_ctx;
 struct aggregated_place {
     struct apiservice_verdict problem; /* status NULL: none was found. */
     struct str endpoint;               /* "host:port"; empty: nowhere to go. */
+    size_t choices;                    /* Endpoints among which that one was drawn. */
     uint64_t state;                    /* Another number when what it follows from has changed. */
 };
 

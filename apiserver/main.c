@@ -39,6 +39,8 @@
 #define JSON_CACHE_BYTES (32 << 20)
 #define TLS_RELOAD_MS 60000u
 #define MINUTE_NS INT64_C(60000000000)
+/* How long answers that a majority must give are waited for at the end. */
+#define STOP_WAIT_MS 1500u
 
 struct program {
     struct apiserver server;
@@ -444,6 +446,7 @@ static void on_signal(uv_signal_t *h, int signum)
     p->stopping = true;
     log_info("signal %d: shutting down", signum);
     atomic_store(&p->server.stopping, true);
+    store_limit_waits(p->server.store, STOP_WAIT_MS);
     bootstrap_stop(p->bootstrap, on_left, p);
 }
 

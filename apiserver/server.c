@@ -144,7 +144,9 @@ static int listen_on(struct server_thread *t, struct error *err)
     bool v6 = strchr(bind, ':') != NULL;
     snprintf(address, sizeof(address), v6 ? "[%s]:%d" : "%s:%d", bind, s->port);
     struct net_listen_config c = {.address = address, .tls = s->tls, .reuse_port = true};
-    int code = http_server_listen(t->http, &c, err);
+    int code = t->index == 0 ? net_listen_check_alone(address, err) : 0;
+    if (code == 0)
+        code = http_server_listen(t->http, &c, err);
     if (code == 0 && s->port == 0)
         s->port = http_server_port(t->http);
     return code;

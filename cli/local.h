@@ -52,6 +52,11 @@ int local_host_index(const struct local *l, const char *name);
 const char *local_netns(struct arena *a, const struct local *l, const char *host); /* Its name. */
 const char *local_netns_path(struct arena *a, const struct local *l,
                              const char *host); /* Its file. */
+/* Held while a cluster chooses its subnet and makes its bridge: until the bridge has its address
+ * another cluster would choose the same. A descriptor, or an error; -1 may be unlocked. */
+int local_net_lock(struct error *err);
+void local_net_unlock(int lock);
+bool local_net_exists(struct arena *a, const struct local *l); /* Its bridge. */
 int local_net_create(struct arena *a, const struct local *l, struct error *err);
 int local_net_add_host(struct arena *a, const struct local *l, uint32_t index, struct error *err);
 int local_net_link(struct arena *a, const struct local *l, uint32_t index, bool up,

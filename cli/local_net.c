@@ -7,6 +7,15 @@
 #include "lib/base/error.h"
 #include "lib/base/file.h"
 
+#include <errno.h>
+#include <fcntl.h>
+#include <sys/file.h>
+#include <sys/vfs.h>
+#include <unistd.h>
+
+#define NETNS_MAGIC 0x6e736673 /* Of the file system of namespaces, see statfs(2). */
+#define LOCK_FILE "/run/trireme-networks.lock"
+
 static const char *bridge(struct arena *a, const struct local *l)
 {
     return arena_printf(a, "trb%u", l->base_port).data;
@@ -28,17 +37,59 @@ const char *local_netns_path(struct arena *a, const struct local *l, const char 
     return arena_printf(a, "/run/netns/%s", local_netns(a, l, host)).data;
 }
 
+int local_net_lock(struct error *err)
+{
+    int fd = open(LOCK_FILE, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+    if (fd < 0)
+        return error_set_errno(err, E_IO, errno, "open %s", LOCK_FILE);
+    while (flock(fd, LOCK_EX) != 0)
+        if (errno != EINTR) {
+            int code = error_set_errno(err, E_IO, errno, "lock %s", LOCK_FILE);
+            close(fd);
+            return code;
+        }
+    return fd;
+}
+
+void local_net_unlock(int lock)
+{
+    if (lock >= 0)
+        close(lock);
+}
+
+bool local_net_exists(struct arena *a, const struct local *l)
+{
+    return file_exists(arena_printf(a, "/sys/class/net/%s", bridge(a, l)).data);
+}
+
 int local_net_create(struct arena *a, const struct local *l, struct error *err)
 {
     const char *br = bridge(a, l);
-    if (file_exists(arena_printf(a, "/sys/class/net/%s", br).data))
+    if (local_net_exists(a, l))
         return 0;
     int rc = proc_runf(err, "ip link add %s type bridge", br);
-    if (rc == 0)
-        rc = proc_runf(err, "ip addr add %s.1/24 dev %s", l->subnet, br);
+    if (rc != 0)
+        return rc;
+    rc = proc_runf(err, "ip addr add %s.1/24 dev %s", l->subnet, br);
     if (rc == 0)
         rc = proc_runf(err, "ip link set %s up", br);
+    if (rc != 0)
+        proc_runf(NULL, "ip link del %s", br);
     return rc;
+}
+
+/* Is the host's namespace there? A file that is none is left over from an `ip netns add` that was
+ * killed half-way; it is removed. */
+static bool netns_exists(struct arena *a, const struct local *l, const char *host)
+{
+    const char *path = local_netns_path(a, l, host);
+    struct statfs st;
+    if (statfs(path, &st) != 0)
+        return false;
+    if (st.f_type == NETNS_MAGIC)
+        return true;
+    unlink(path);
+    return false;
 }
 
 int local_net_add_host(struct arena *a, const struct local *l, uint32_t index, struct error *err)
@@ -47,7 +98,7 @@ int local_net_add_host(struct arena *a, const struct local *l, uint32_t index, s
     local_host(a, l, index, &h);
     const char *ns = local_netns(a, l, h.name);
     const char *veth = cable(a, l, index);
-    if (file_exists(local_netns_path(a, l, h.name)))
+    if (netns_exists(a, l, h.name))
         return 0;
     int rc = proc_runf(err, "ip netns add %s", ns);
     if (rc == 0)
@@ -83,9 +134,9 @@ void local_net_destroy(struct arena *a, const struct local *l)
         const char *veth = cable(a, l, i);
         if (file_exists(arena_printf(a, "/sys/class/net/%s", veth).data))
             proc_runf(NULL, "ip link del %s", veth);
-        if (file_exists(local_netns_path(a, l, h.name)))
+        if (netns_exists(a, l, h.name))
             proc_runf(NULL, "ip netns del %s", local_netns(a, l, h.name));
     }
-    if (file_exists(arena_printf(a, "/sys/class/net/%s", bridge(a, l)).data))
+    if (local_net_exists(a, l))
         proc_runf(NULL, "ip link del %s", bridge(a, l));
 }

@@ -11,6 +11,7 @@
 #include "lib/base/file.h"
 
 #include <dirent.h>
+#include <errno.h>
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
@@ -20,6 +21,9 @@
 #define START_TIMEOUT_MS 20000
 #define MOUNTS_MAX (8u << 20)
 #define SANDBOX_ID_LEN 64
+/* How long killed processes may take to be gone. */
+#define GONE_ROUNDS 100
+#define GONE_ROUND_MS 20
 
 static const char *run_dir(struct arena *a, const struct local *l, const char *host)
 {
@@ -200,7 +204,7 @@ static const char *const cgroup_mounts[] = {"/sys/fs/cgroup", "/sys/fs/cgroup/pi
 
 static void kill_containers(const struct host *h)
 {
-    for (int round = 0; round < 10; round++) {
+    for (int round = 0; round < GONE_ROUNDS; round++) {
         size_t killed = 0;
         for (size_t i = 0; i < ARRAY_SIZE(cgroup_mounts); i++) {
             char path[1024];
@@ -209,23 +213,32 @@ static void kill_containers(const struct host *h)
         }
         if (killed == 0)
             break;
-        sleep_ms(20);
+        sleep_ms(GONE_ROUND_MS);
     }
 }
 
-/* Everything that runs in the host's namespace: containerd's shims too. */
-static void kill_namespace(struct arena *a, const struct local *l, const char *host)
+static size_t kill_namespace_once(struct arena *a, const struct local *l, const char *host)
 {
     const char *argv[] = {"ip", "netns", "pids", local_netns(a, l, host), NULL};
     AUTO_FREE char *out = NULL;
     if (proc_run(argv, &out, NULL) != 0)
-        return;
+        return 0;
+    size_t killed = 0;
     char *save = NULL;
     for (char *w = strtok_r(out, "\n", &save); w != NULL; w = strtok_r(NULL, "\n", &save)) {
         int pid = atoi(w);
         if (pid > 1 && pid != getpid())
-            kill(pid, SIGKILL);
+            killed += kill(pid, SIGKILL) == 0;
     }
+    return killed;
+}
+
+/* Everything that runs in the host's namespace, containerd's shims too, and waits until it is gone:
+ * what still dies may hold a mount or a cgroup. */
+static void kill_namespace(struct arena *a, const struct local *l, const char *host)
+{
+    for (int round = 0; round < GONE_ROUNDS && kill_namespace_once(a, l, host) != 0; round++)
+        sleep_ms(GONE_ROUND_MS);
 }
 
 void local_host_stop(struct arena *a, const struct local *l, uint32_t index, int sig)
@@ -266,7 +279,8 @@ static void unmount_below(struct arena *a, const char *prefix)
         proc_runf(NULL, "umount -l %s", found[count]);
 }
 
-static void remove_cgroup(const char *path, int depth)
+/* False while something in it has not died yet. */
+static bool remove_cgroup(const char *path, int depth)
 {
     DIR *d = depth > 0 ? opendir(path) : NULL;
     for (struct dirent *e; d != NULL && (e = readdir(d)) != NULL;) {
@@ -278,7 +292,24 @@ static void remove_cgroup(const char *path, int depth)
     }
     if (d != NULL)
         closedir(d);
-    rmdir(path);
+    return rmdir(path) == 0 || errno != EBUSY;
+}
+
+static bool remove_cgroups(const struct host *h)
+{
+    char path[1024];
+    snprintf(path, sizeof(path), "/sys/fs/cgroup%s", h->cgroup_root);
+    bool gone = remove_cgroup(path, 8);
+    DIR *d = opendir("/sys/fs/cgroup");
+    for (struct dirent *e; d != NULL && (e = readdir(d)) != NULL;) {
+        if (e->d_name[0] == '.')
+            continue;
+        snprintf(path, sizeof(path), "/sys/fs/cgroup/%s%s", e->d_name, h->cgroup_root);
+        gone = remove_cgroup(path, 8) && gone;
+    }
+    if (d != NULL)
+        closedir(d);
+    return gone;
 }
 
 /* libcni keeps a note on each sandbox until it is torn down, which nobody does
@@ -318,16 +349,7 @@ void local_host_clean(struct arena *a, const struct local *l, uint32_t index)
     unmount_below(a, arena_printf(a, "%s/", run_dir(a, l, h.name)).data);
     forget_sandboxes(a, l, &h);
     file_remove_tree(run_dir(a, l, h.name), NULL);
-    DIR *d = opendir("/sys/fs/cgroup");
-    for (struct dirent *e; d != NULL && (e = readdir(d)) != NULL;) {
-        char path[1024];
-        if (e->d_name[0] == '.')
-            continue;
-        snprintf(path, sizeof(path), "/sys/fs/cgroup/%s%s", e->d_name, h.cgroup_root);
-        remove_cgroup(path, 8);
-    }
-    if (d != NULL)
-        closedir(d);
-    remove_cgroup(arena_printf(a, "/sys/fs/cgroup%s", h.cgroup_root).data, 8);
+    for (int round = 0; round < GONE_ROUNDS && !remove_cgroups(&h); round++)
+        sleep_ms(GONE_ROUND_MS);
     file_remove_tree(arena_printf(a, "/run/trireme-%u", l->base_port).data, NULL);
 }

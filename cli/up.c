@@ -99,8 +99,6 @@ static int check_config(struct arena *a, struct up *u, const char *dir, struct e
     if (full == NULL)
         return error_set(err, E_IO, "--dir: cannot open %s", dir);
     l->dir = arena_strdup(a, full);
-    if (l->subnet == NULL)
-        l->subnet = free_subnet(a, l->base_port);
     if (l->bin_dir == NULL) {
         AUTO_FREE char *self = proc_self_dir();
         l->bin_dir = arena_strdup(a, self);
@@ -266,11 +264,49 @@ static int up_others(struct arena *a, struct up *u, struct error *err)
     return rc;
 }
 
+/* What `up` remembered of a cluster that was there before, else what is asked for now. */
+static int up_remember(struct arena *a, struct up *u, struct error *err)
+{
+    struct local *l = &u->local;
+    if (!file_exists(arena_printf(a, "%s/cluster.json", l->dir).data)) {
+        if (l->subnet == NULL)
+            l->subnet = free_subnet(a, l->base_port);
+        return local_save(a, l, err);
+    }
+    const char *full = l->dir;
+    return local_load(a, full, l, err);
+}
+
+static int up_subnet(struct arena *a, struct up *u, struct error *err)
+{
+    struct local *l = &u->local;
+    if (!local_net_exists(a, l) && subnet_taken(l->subnet))
+        return error_set(err, E_EXISTS,
+                         "%s.0/24 belongs to another network of this machine by now: end that "
+                         "one, or give another --host-subnet to a new cluster",
+                         l->subnet);
+    return local_net_create(a, l, err);
+}
+
+/* The cluster's description, and its bridge. */
+static int up_begin(struct arena *a, struct up *u, struct error *err)
+{
+    bool bridged = !u->local.loopback;
+    int lock = bridged ? local_net_lock(err) : -1;
+    if (bridged && lock < 0)
+        return lock;
+    int rc = up_remember(a, u, err);
+    if (rc == 0 && !u->local.loopback)
+        rc = up_subnet(a, u, err);
+    local_net_unlock(lock);
+    return rc;
+}
+
 static int up_networks(struct arena *a, struct up *u, struct error *err)
 {
+    int rc = 0;
     if (u->local.loopback)
         return 0;
-    int rc = local_net_create(a, &u->local, err);
     for (uint32_t i = 0; rc == 0 && i < local_host_count(&u->local); i++)
         rc = local_net_add_host(a, &u->local, i, err);
     if (rc == 0 && u->local.workers != 0)
@@ -292,14 +328,8 @@ static int write_kubeconfig(struct arena *a, const struct up *u, struct error *e
 static int up_run(struct arena *a, struct up *u, const char *dir, struct error *err)
 {
     int rc = check_config(a, u, dir, err);
-    if (rc != 0)
-        return rc;
-    if (file_exists(arena_printf(a, "%s/cluster.json", u->local.dir).data)) {
-        const char *full = u->local.dir;
-        rc = local_load(a, full, &u->local, err);
-    } else {
-        rc = local_save(a, &u->local, err);
-    }
+    if (rc == 0)
+        rc = up_begin(a, u, err);
     if (rc == 0)
         rc = up_networks(a, u, err);
     if (rc == 0)

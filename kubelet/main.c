@@ -48,7 +48,8 @@
 #define BACKOFF_GC_MS 60000u
 
 struct program {
-    struct kubelet k; /* First: what callbacks get is this. */
+    struct kubelet k;       /* First: what callbacks get is this. */
+    struct flag_set *flags; /* The configuration's strings live in it. */
     struct machine machine;
     struct runtime_health *health;
     struct certificates *certificates;
@@ -285,10 +286,11 @@ static void run(struct program *p)
 
 int main(int argc, char **argv)
 {
-    struct program *p = xzalloc(sizeof(*p));
+    static struct program program; /* Lives as long as the process; nothing is taken apart. */
+    struct program *p = &program;
     struct kubelet *k = &p->k;
     struct error err;
-    struct flag_set *flags = kubelet_flags(&k->config);
+    struct flag_set *flags = p->flags = kubelet_flags(&k->config);
     int rc = flag_set_parse(flags, argc, argv, &err);
     if (rc == E_EOF) {
         flag_set_print_help(flags);

@@ -257,7 +257,6 @@ static void shut_down(struct component *c)
     if (c->shutting_down)
         return;
     c->shutting_down = true;
-    log_info("shutting down");
     uv_close((uv_handle_t *)&c->signals[0], NULL);
     uv_close((uv_handle_t *)&c->signals[1], NULL);
     if (c->server != NULL)
@@ -266,14 +265,17 @@ static void shut_down(struct component *c)
         leader_election_close(c->election, on_election_closed, c);
     } else {
         end_work(c);
-        client_close(c->client, NULL, NULL);
+        if (c->client != NULL)
+            client_close(c->client, NULL, NULL);
     }
 }
 
 static void on_signal(uv_signal_t *handle, int number)
 {
-    UNUSED(number);
-    shut_down(handle->data);
+    struct component *c = handle->data;
+    if (!c->shutting_down)
+        log_info("signal %d: shutting down", number);
+    shut_down(c);
 }
 
 static int connect_client(struct component *c, struct error *err)
@@ -323,36 +325,39 @@ static int contend(struct component *c, struct error *err)
 
 static int bring_up(struct component *c, struct error *err)
 {
-    static const int numbers[] = {SIGINT, SIGTERM};
     int rc = c->config->prepare != NULL ? c->config->prepare(err) : 0;
     if (rc == 0)
         rc = connect_client(c, err);
     if (rc == 0)
         rc = serve(c, err);
-    if (rc != 0)
-        return rc;
+    return rc == 0 ? contend(c, err) : rc;
+}
+
+static void watch_signals(struct component *c)
+{
+    static const int numbers[] = {SIGINT, SIGTERM};
     for (unsigned i = 0; i < ARRAY_SIZE(numbers); i++) {
         uv_signal_init(&c->loop, &c->signals[i]);
         c->signals[i].data = c;
         uv_signal_start(&c->signals[i], on_signal, numbers[i]);
     }
-    return contend(c, err);
 }
 
 static int run(struct component *c)
 {
     struct error err = {0};
     uv_loop_init(&c->loop);
+    watch_signals(c);
     int rc = bring_up(c, &err);
     if (rc != 0) {
         log_error("%s", error_message(&err));
-        return EXIT_FAILURE; /* The process ends: nothing to take apart. */
+        shut_down(c);
     }
     uv_run(&c->loop, UV_RUN_DEFAULT);
     http_server_free(c->server);
     tls_context_unref(c->tls);
     uv_loop_close(&c->loop);
-    return EXIT_SUCCESS;
+    return rc == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
 }
 
 int component_main(const struct component_config *config, int argc, char **argv)

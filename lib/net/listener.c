@@ -151,9 +151,9 @@ static int listener_bind_unix(struct net_listener *l, const char *path, struct e
     return 0;
 }
 
-/* host empty: every address of both families, or of IPv4 where there is no IPv6. */
-static int listener_open_socket(const struct net_listener *l, const char *host, uint16_t port,
-                                struct error *err)
+/* A bound socket. host empty: every address of both families, or of IPv4 where there is no IPv6. */
+static int listener_open_socket(const struct net_listen_config *config, const char *host,
+                                uint16_t port, struct error *err)
 {
     struct sockaddr_storage ss = {0};
     bool any = host[0] == '\0';
@@ -169,7 +169,7 @@ static int listener_open_socket(const struct net_listener *l, const char *host, 
         return error_set_errno(err, E_IO, errno, "socket");
     int on = 1, off = 0;
     setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on));
-    if (l->config.reuse_port)
+    if (config->reuse_port)
         setsockopt(fd, SOL_SOCKET, SO_REUSEPORT, &on, sizeof(on));
     if (ss.ss_family == AF_INET6)
         setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, any || strcmp(host, "::") == 0 ? &off : &on,
@@ -178,26 +178,35 @@ static int listener_open_socket(const struct net_listener *l, const char *host, 
         ss.ss_family == AF_INET6 ? sizeof(struct sockaddr_in6) : sizeof(struct sockaddr_in);
     if (bind(fd, (const struct sockaddr *)&ss, len) < 0) {
         int code = errno == EADDRINUSE ? E_EXISTS : E_IO;
-        error_set_errno(err, code, errno, "listen on %s", l->config.address);
+        error_set_errno(err, code, errno, "listen on %s", config->address);
         close(fd);
         return code;
     }
     return fd;
 }
 
-static int listener_bind_tcp(struct net_listener *l, struct error *err)
+static int listener_split(const char *address, char **ret_host, uint16_t *ret_port,
+                          struct error *err)
 {
     struct str host;
-    uint16_t port;
-    const char *address = l->config.address;
     const char *colon = strrchr(address, ':');
     if (colon == NULL || colon[1] == '\0')
         return error_set(err, E_INVALID, "address \"%s\" needs a port", address);
-    int code = url_split_host_port(str_of(address), 0, &host, &port, err);
+    int code = url_split_host_port(str_of(address), 0, &host, ret_port, err);
+    if (code == 0)
+        *ret_host = xstrndup(str_c(host), host.len);
+    return code;
+}
+
+static int listener_bind_tcp(struct net_listener *l, struct error *err)
+{
+    AUTO_FREE char *host_c = NULL;
+    uint16_t port;
+    const char *address = l->config.address;
+    int code = listener_split(address, &host_c, &port, err);
     if (code < 0)
         return code;
-    AUTO_FREE char *host_c = xstrndup(str_c(host), host.len);
-    int fd = listener_open_socket(l, host_c, port, err);
+    int fd = listener_open_socket(&l->config, host_c, port, err);
     if (fd < 0)
         return fd;
     uv_tcp_init(l->loop, &l->io.tcp);
@@ -233,6 +242,23 @@ static void listener_handle_closed(uv_handle_t *handle)
     if (l->on_closed != NULL)
         l->on_closed(l->closed_arg);
     listener_free_if_done(l);
+}
+
+int net_listen_check_alone(const char *address, struct error *err)
+{
+    const struct net_listen_config config = {.address = address};
+    AUTO_FREE char *host = NULL;
+    uint16_t port;
+    if (listener_unix_path(address) != NULL)
+        return 0;
+    int code = listener_split(address, &host, &port, err);
+    if (code < 0)
+        return code;
+    int fd = listener_open_socket(&config, host, port, err);
+    if (fd < 0)
+        return fd;
+    close(fd);
+    return 0;
 }
 
 int net_listener_new(struct uv_loop_s *loop, const struct net_listen_config *config,

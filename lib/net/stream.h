@@ -126,6 +126,10 @@ struct net_listen_config {
 
 int net_listener_new(struct uv_loop_s *loop, const struct net_listen_config *config,
                      struct net_listener **ret, struct error *err);
+/* Sharing a port among the threads of a process would also share it with another process of the
+ * same user that does so. E_EXISTS: somebody listens there already, sharing or not. Asked before
+ * the first of several listeners with reuse_port is made. */
+int net_listen_check_alone(const char *address, struct error *err);
 int net_listener_port(const struct net_listener *l);            /* 0 for a unix socket. */
 const char *net_listener_address(const struct net_listener *l); /* With the real port. */
 size_t net_listener_stream_count(const struct net_listener *l);

@@ -213,18 +213,6 @@ static void keep_port(struct etcd_listen *l, int port)
     l->address = address;
 }
 
-/* Sharing a port among threads would also share it with another process that does so:
- * makes sure that nobody else has it. */
-static int check_alone(struct etcd_thread *t, const struct etcd_listen *l, struct error *err)
-{
-    const struct net_listen_config config = {.address = l->address};
-    struct net_listener *alone;
-    int rc = net_listener_new(&t->loop, &config, &alone, err);
-    if (rc == 0)
-        net_listener_close(alone, NULL, NULL);
-    return rc;
-}
-
 static int thread_listen(struct etcd_thread *t, struct error *err)
 {
     struct etcd_server *s = t->server;
@@ -240,7 +228,7 @@ static int thread_listen(struct etcd_thread *t, struct error *err)
             .tls = l->is_tls ? s->tls : NULL,
             .reuse_port = !l->is_unix && !l->metrics_only && s->config.threads > 1,
         };
-        int rc = config.reuse_port && t->index == 0 ? check_alone(t, l, err) : 0;
+        int rc = config.reuse_port && t->index == 0 ? net_listen_check_alone(l->address, err) : 0;
         if (rc == 0)
             rc = http_server_listen(http, &config, err);
         if (rc != 0)

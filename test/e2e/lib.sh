@@ -12,33 +12,28 @@ passed=0 failed=0
 HERE=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 ROOT=$(cd "$HERE/../.." && pwd)
 
-free_port() { # [LOW HIGH]: a base port with room behind it; told apart by process
-    python3 - "$@" <<'PY'
-import random, socket, sys
-low, high = map(int, sys.argv[1:]) if len(sys.argv) > 2 else (20000, 32000)
-while True:
-    base = random.randrange(low, high, 50)
-    ok = True
-    for p in range(base, base + 40):
-        s = socket.socket()
-        try:
-            s.bind(("127.0.0.1", p))
-        except OSError:
-            ok = False
-        s.close()
-        if not ok:
-            break
-    if ok:
-        print(base)
-        break
-PY
+# A base port with room for 40 into $PORT; no other run gets it while this shell lives. See test/ports.py.
+take_ports() {
+    local folder=${TMPDIR:-/tmp}/trireme-ports base fd i
+    mkdir -p "$folder"
+    for i in $(seq 1000); do
+        base=$((24000 + RANDOM % 160 * 50))
+        { exec {fd}>>"$folder/block-$base"; } 2>/dev/null || continue
+        if flock -n "$fd" && "$ROOT/test/ports.py" $base; then
+            PORT=$base
+            return 0
+        fi
+        exec {fd}>&-
+    done
+    echo "no free ports (locks are in $folder)" >&2
+    exit 1
 }
 
 setup() {
     NAME=$1
     WORK=$(mktemp -d "/tmp/trireme-e2e-$NAME-XXXXXX")
     chmod 755 "$WORK"
-    PORT=$(free_port)
+    take_ports
     trap teardown EXIT
     trap 'exit 130' INT TERM
 }

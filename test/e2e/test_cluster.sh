@@ -172,7 +172,7 @@ ok "down" "$TRIREME" down --dir "$D"
 leftovers() { # whatever still carries the cluster's name or folder
     ls -d "/run/trireme-$PORT" /sys/fs/cgroup/trireme-"$PORT"-* /sys/fs/cgroup/*/trireme-"$PORT"-* /run/netns/trireme-"$PORT"-* 2>/dev/null
     grep -F -e "$D/" -e "/run/trireme-$PORT/" /proc/self/mounts
-    ip -o link | grep -E "tr[bv]$PORT[-:@]"
+    ls /sys/class/net | grep -E "^tr[bv]$PORT(-|\$)" # Not `ip link`: it complains about namespaces that others just make.
     ps -eo args | grep -E "^[^ ]*/(trireme-[a-z-]+|containerd[a-z0-9-]*) " | grep -F -e "$D/" -e "/run/trireme-$PORT/"
     return 0
 }

@@ -4,13 +4,14 @@
 . "$(dirname "$0")/lib.sh"
 setup loopback
 D=$WORK/c
-USER_RUN=()
+USER_RUN=() BIN_USER=$BIN
 if [ "$(id -u)" = 0 ]; then
     # An ordinary user cannot read a root-owned checkout: run from a copy.
     mkdir "$WORK/bin" "$D"
     cp "$BIN"/trireme* "$WORK/bin/"
     chown -R nobody "$D"
     USER_RUN=(setpriv --reuid=nobody --regid="$(id -g nobody)" --clear-groups env HOME="$D")
+    BIN_USER=$WORK/bin
     TRIREME=$WORK/bin/trireme
 fi
 ok "up as an ordinary user" "${USER_RUN[@]}" "$TRIREME" up --control-planes 1 --workers 0 --loopback --dir "$D" --base-port "$PORT"
@@ -97,6 +98,9 @@ for program in scheduler controller-manager kubelet; do
 done
 has "a certificate that is not there" "certificate: open $WORK/none.pem" \
     sh -c "timeout 20 '$BIN/trireme-apiserver' --data-dir '$WORK/other' --secure-port 0 --tls-cert-file '$WORK/none.pem' --tls-private-key-file '$WORK/none.pem' 2>&1"
+# Its threads share the port; another process of the same user must not join them.
+has "a second API server on the port is refused" "Address already in use" "${USER_RUN[@]}" timeout 20 "$BIN_USER/trireme-apiserver" \
+    --data-dir "$D/second" --bind-address 127.0.0.1 --secure-port "$PORT"
 
 # --- kill -9 at any time loses nothing that was acknowledged
 for i in 1 2 3; do

@@ -4,7 +4,6 @@
 # damaged log, a lost majority, members that come and go; TLS; flags.
 . "$(dirname "$0")/lib.sh"
 setup raftstore
-PORT=$(free_port 30000 32700) # Where the comparisons with etcd, which may run beside this, do not look.
 STORE=$BIN/trireme-raftstore
 export ETCDCTL_API=3
 if ! command -v etcdctl >/dev/null || ! command -v etcd >/dev/null; then

@@ -16,6 +16,7 @@ node-token,system:node:n1,4,system:nodes
 CSV
 openssl ecparam -name prime256v1 -genkey -noout -out "$D/sa.key" 2>/dev/null
 start_server() { # FLAG...: $SERVER is where it answers
+    : >"$D/log" # The last one's must not be taken for this one's.
     "$BIN/trireme-apiserver" --bind-address=127.0.0.1 --secure-port=0 --data-dir="$D/data" --token-auth-file="$D/tokens.csv" \
         --service-account-signing-key-file="$D/sa.key" --service-account-issuer=https://kubernetes.default.svc \
         "$@" >"$D/log" 2>&1 &

@@ -3,57 +3,21 @@
 A Peer is one implementation; a Cluster is one to three running members of it, on
 loopback ports of their own and with a directory of their own, ended by pid.
 """
-import fcntl
 import os
-import random
 import shutil
 import signal
-import socket
 import ssl
 import subprocess
+import sys
 import tempfile
-import threading
 import time
 import urllib.request
 
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), ".."))
+from ports import free_port  # noqa: E402
+
 HOST = "127.0.0.1"
 START_S = 20.0
-# Below the ports the kernel gives to outgoing connections, which could take a
-# port between the look and the server's bind.
-PORT_RANGE = (12000, 30000)
-
-_given_ports = {}  # port -> descriptor of its lock
-_ports_lock = threading.Lock()
-
-
-def lock_port(port):
-    """Says to other runs beside this one that a port is taken, for as long as this process lives."""
-    folder = os.path.join(tempfile.gettempdir(), "trireme-ports")
-    os.makedirs(folder, exist_ok=True)
-    f = os.open(os.path.join(folder, str(port)), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
-    try:
-        fcntl.flock(f, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
-        os.close(f)
-        return None
-    return f
-
-
-def free_port():
-    """A port nobody listens on now; never given twice by this process."""
-    with _ports_lock:
-        for _ in range(1000):
-            port = random.randrange(*PORT_RANGE)
-            with socket.socket() as s:
-                try:
-                    s.bind((HOST, port))
-                except OSError:
-                    continue
-            lock = None if port in _given_ports else lock_port(port)
-            if lock is not None:
-                _given_ports[port] = lock
-                return port
-    raise RuntimeError("no free port in %d-%d" % PORT_RANGE)
 
 
 class Peer:

@@ -14,30 +14,21 @@ import argparse
 import os
 import re
 import shutil
-import socket
 import subprocess
 import sys
 import tempfile
 
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+sys.path.insert(0, os.path.join(ROOT, "test"))
+sys.dont_write_bytecode = True
+from ports import free_block  # noqa: E402
+
 PASSING = os.path.join(ROOT, "test", "replay", "kubectl-passing.txt")
 TOPICS = ["apply-client", "apply-server-side", "auth", "create-generators", "describe", "diff", "discovery", "errors",
           "get-outputs", "kustomize-events", "label-annotate-set", "nodes", "patch-replace-edit", "run-expose-autoscale", "scale-rollout",
           "wait-delete", "workload-status"]
 # The reference was recorded without these two.
 CONTROLLERS = "--controllers=*,-node-lifecycle-controller,-taint-eviction-controller"
-
-
-def free_port():
-    for base in range(24000, 32000, 20):
-        try:
-            for p in range(base, base + 5):
-                with socket.socket() as s:
-                    s.bind(("127.0.0.1", p))
-            return base
-        except OSError:
-            continue
-    raise SystemExit("no free ports")
 
 
 def key(topic, command, seen):
@@ -85,7 +76,7 @@ def main():
     work = tempfile.mkdtemp(prefix="trireme-kubectl-")
     cluster = os.path.join(work, "c")
     subprocess.run([trireme, "up", "--control-planes", "1", "--workers", "0", "--loopback", "--dir", cluster,
-                    "--base-port", str(free_port()), "--controller-manager-args", CONTROLLERS], check=True, stdout=subprocess.DEVNULL)
+                    "--base-port", str(free_block()), "--controller-manager-args", CONTROLLERS], check=True, stdout=subprocess.DEVNULL)
     try:
         results, details = run_topics(compare, os.path.join(cluster, "kubeconfig"), topics)
     finally:

@@ -412,6 +412,29 @@ static void *echo_run(void *arg)
     return NULL;
 }
 
+/* Who wants to share a port among threads learns whether another process has it, sharing or not. */
+START_TEST(a_port_is_taken)
+{
+    fixture_init();
+    struct error err = {0};
+    for (int shared = 0; shared < 2; shared++) {
+        struct net_listener *l;
+        struct net_listen_config config = {
+            .address = "127.0.0.1:0", .reuse_port = shared != 0, .on_accept = echo_accept};
+        ck_assert_int_eq(net_listener_new(&fx.loop, &config, &l, &err), 0);
+        ck_assert_int_eq(net_listen_check_alone(net_listener_address(l), &err), E_EXISTS);
+        ck_assert_ptr_nonnull(strstr(err.message, "Address already in use"));
+        AUTO_FREE char *address = xstrdup(net_listener_address(l));
+        net_listener_close(l, NULL, NULL);
+        uv_run(&fx.loop, UV_RUN_NOWAIT);
+        ck_assert_int_eq(net_listen_check_alone(address, &err), 0);
+    }
+    ck_assert_int_eq(net_listen_check_alone("127.0.0.1:0", &err), 0);
+    ck_assert_int_eq(net_listen_check_alone("127.0.0.1", &err), E_INVALID);
+    fixture_done();
+}
+END_TEST
+
 /* Every connection is served by one of them, while certificates are reloaded. */
 START_TEST(threads_share_a_port)
 {
@@ -470,4 +493,5 @@ END_TEST
 
 UNIT_MAIN("stream", BOTH(order_and_pause); BOTH(back_pressure); BOTH(half_close); BOTH(soft_close);
           UNIT_TEST(closing_any_time); UNIT_TEST(connect_timeouts); UNIT_TEST(connect_errors);
-          UNIT_TEST(unix_sockets); UNIT_TEST(listen_addresses); UNIT_TEST(threads_share_a_port))
+          UNIT_TEST(unix_sockets); UNIT_TEST(listen_addresses); UNIT_TEST(a_port_is_taken);
+          UNIT_TEST(threads_share_a_port))

@@ -20,6 +20,7 @@
 #define MEMBERS 3
 #define CLIENTS 16 /* Writes under way per member. */
 #define ACKED_MAX 400000
+#define ENOUGH 150 /* Writes of a member in which it rolls its log and takes snapshots. */
 
 struct ack {
     uint32_t member;
@@ -31,6 +32,7 @@ static struct rig rig;
 static int pipe_fds[2];
 static pid_t pids[MEMBERS];
 static uint32_t next_n[MEMBERS];
+static uint32_t own_acked[MEMBERS];
 static struct ack *acked;
 static uint32_t acked_count;
 static char spec[80]; /* Failpoints of the next child. */
@@ -113,6 +115,7 @@ static void collect(void)
         for (size_t i = 0; i < (size_t)n / sizeof(got[0]); i++) {
             ck_assert_uint_lt(acked_count, ACKED_MAX);
             acked[acked_count++] = got[i];
+            own_acked[got[i].member]++;
             next_n[got[i].member] = MAX_OF(next_n[got[i].member], got[i].n + 1);
         }
     }
@@ -267,7 +270,8 @@ START_TEST(at_each_failpoint)
                  torn ? "torn" : "crash", 1 + random_below(3));
         start(victim);
         spec[0] = '\0';
-        for (int i = 0; i < 20 && !ended(victim); i++)
+        uint32_t enough = own_acked[victim] + ENOUGH;
+        for (int i = 0; i < 150 && !ended(victim) && own_acked[victim] < enough; i++)
             pause_ms(20);
         crashed += ended(victim);
         stop(victim);

@@ -110,6 +110,10 @@ void reconcile_call(struct reconcile *c, const struct client_call *call,
                     void (*done)(struct reconcile *c, const struct client_result *result,
                                  void *arg),
                     void *arg);
+/* The same for a GET of any path, with its query; the answer is JSON text in result.body. */
+void reconcile_get(struct reconcile *c, struct str path,
+                   void (*done)(struct reconcile *c, const struct client_result *result, void *arg),
+                   void *arg);
 /* Continues once every call so far is answered, whether or not one failed. */
 void reconcile_then(struct reconcile *c, void (*then)(struct reconcile *c));
 /* The key is to be tried again with backoff. */

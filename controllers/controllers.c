@@ -13,6 +13,7 @@
     X(controller_endpoints)                                                                        \
     X(controller_endpointslice)                                                                    \
     X(controller_garbagecollector)                                                                 \
+    X(controller_hpa)                                                                              \
     X(controller_job)                                                                              \
     X(controller_namespace)                                                                        \
     X(controller_nodeipam)                                                                         \

@@ -154,29 +154,54 @@ static void on_answer(struct client_request *r, const struct client_result *resu
     item_settle(item);
 }
 
+static struct call *new_call(struct reconcile *c,
+                             void (*done)(struct reconcile *, const struct client_result *, void *),
+                             void *arg)
+{
+    struct call *mine = ARENA_NEW(c->arena, struct call);
+    mine->item = item_of(c);
+    mine->done = done;
+    mine->arg = arg;
+    return mine;
+}
+
+static void call_started(struct reconcile *c, struct call *mine, int rc, const struct error *err)
+{
+    if (rc != 0) {
+        log_error("%s " STR_FMT ": %s", c->run->controller->name, STR_ARG(c->key),
+                  error_message(err));
+        c->failed = true;
+        return;
+    }
+    list_push_back(&mine->item->calls, &mine->link);
+    c->pending++;
+}
+
 void reconcile_call(struct reconcile *c, const struct client_call *call,
                     void (*done)(struct reconcile *c, const struct client_result *result,
                                  void *arg),
                     void *arg)
 {
-    struct item *item = item_of(c);
-    struct call *mine = ARENA_NEW(c->arena, struct call);
-    mine->item = item;
-    mine->done = done;
-    mine->arg = arg;
+    struct call *mine = new_call(c, done, arg);
     mine->tolerate_absence = call->verb == CLIENT_DELETE;
     struct client_call copy = *call;
     copy.done = on_answer;
     copy.arg = mine;
     struct error err = {0};
-    if (client_start(c->run->client, &copy, &mine->request, &err) != 0) {
-        log_error("%s " STR_FMT ": %s", c->run->controller->name, STR_ARG(c->key),
-                  error_message(&err));
-        c->failed = true;
-        return;
-    }
-    list_push_back(&item->calls, &mine->link);
-    c->pending++;
+    int rc = client_start(c->run->client, &copy, &mine->request, &err);
+    call_started(c, mine, rc, &err);
+}
+
+void reconcile_get(struct reconcile *c, struct str path,
+                   void (*done)(struct reconcile *c, const struct client_result *result, void *arg),
+                   void *arg)
+{
+    struct call *mine = new_call(c, done, arg);
+    struct error err = {0};
+    int rc = client_raw_start(c->run->client,
+                              &(struct client_raw){.path = path, .done = on_answer, .arg = mine},
+                              &mine->request, &err);
+    call_started(c, mine, rc, &err);
 }
 
 void reconcile_then(struct reconcile *c, void (*then)(struct reconcile *c))

@@ -1,5 +1,6 @@
 /* fuzz_text.c - texts that users and servers give to controllers. */
 #include "controllers/discovery.h"
+#include "controllers/hpa_metrics.h"
 #include "controllers/job_plan.h"
 #include "lib/base/arena.h"
 #include "lib/base/base.h"
@@ -23,6 +24,13 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     d->arena = arena_new(0);
     (void)discovery_parse(d, text, NULL);
     discovery_free(d);
+    struct hpa_metrics metrics;
+    int64_t milli;
+    if (hpa_metrics_resource(a, text, STR("cpu"), STR_NULL, &metrics, NULL) == 0)
+        ASSERT(metrics.count <= text.len);
+    (void)hpa_metrics_pods(a, text, &metrics, NULL);
+    (void)hpa_metrics_object(a, text, &milli, NULL);
+    (void)hpa_metrics_external(a, text, &milli, NULL);
     return 0;
 }
 
@@ -36,6 +44,13 @@ size_t fuzz_seed(unsigned i, uint8_t *p, size_t cap)
          sizeof("{\"kind\":\"APIGroupDiscoveryList\",\"items\":[{\"metadata\":{\"name\":\"x\"},"
                 "\"versions\":[{\"version\":\"v1\",\"resources\":[{\"resource\":\"t\","
                 "\"responseKind\":{\"kind\":\"T\"},\"verbs\":[\"list\"]}]}]}]}") -
+             1},
+        {"{\"items\":[{\"metadata\":{\"name\":\"a\"},\"timestamp\":\"2026-01-01T00:00:00Z\","
+         "\"window\":\"30s\","
+         "\"value\":\"1500m\",\"containers\":[{\"usage\":{\"cpu\":\"1\"}}]}]}",
+         sizeof("{\"items\":[{\"metadata\":{\"name\":\"a\"},\"timestamp\":\"2026-01-01T00:00:00Z\","
+                "\"window\":\"30s\","
+                "\"value\":\"1500m\",\"containers\":[{\"usage\":{\"cpu\":\"1\"}}]}]}") -
              1},
     };
     if (i >= ARRAY_SIZE(seeds) || seeds[i].len > cap)

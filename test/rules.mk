@@ -24,6 +24,16 @@ check-tsan:
 unit-run: unit-build
 	@tools/run-tests $(UNIT_BIN)
 
+# Whole programs under sanitizers: not a part of `make check`, since it takes a quarter of an hour.
+check-sanitized:
+	@tools/check-all $(MAKE) sanitized-asan sanitized-tsan
+check-sanitized-%:
+	@echo "== programs, $*"
+	@$(MAKE) --no-print-directory VARIANT=$* sanitized-run
+sanitized-run: all kvload
+	@test/sanitized.sh $(VARIANT) $(abspath $(BIN)) $(abspath $(B))/test/e2e/kvload/kvload $(TRIREME_FACTS)
+.PHONY: check-sanitized sanitized-run
+
 check-sim: $(SIM_BIN)
 	@echo "== simulation"
 	@SIM_SEEDS=$(SIM_SEEDS) tools/run-tests $(SIM_BIN)
@@ -215,4 +225,4 @@ install: all
 
 help:
 	@sed -n 's/^#   //p' Makefile
-	@echo "check parts: check-unit check-asan check-tsan check-sim check-fuzz check-schema check-replay check-openapi check-kubectl check-etcd check-e2e"
+	@echo "check parts: check-unit check-asan check-tsan check-sim check-fuzz check-schema check-replay check-openapi check-kubectl check-etcd check-e2e; apart from check: check-sanitized"

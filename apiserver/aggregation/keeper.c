@@ -24,7 +24,7 @@
 #include "lib/base/arena.h"
 #include "lib/base/buf.h"
 #include "lib/base/env.h"
-#include "lib/base/log.h"
+#include "lib/base/metrics.h"
 #include "lib/net/tls.h"
 #include "raftstore/store.h"
 
@@ -79,6 +79,9 @@ struct look {
     struct txn_build txn;
     uint64_t now_ms, due_ms; /* When to look again at the latest. */
 };
+
+/* Of remote ones, under upstream's names. */
+static struct metric_family *unavailable, *unavailable_total;
 
 static void run(struct aggregated_keeper *k);
 static void close_if_idle(struct aggregated_keeper *k);
@@ -137,6 +140,7 @@ static void sweep(struct aggregated_keeper *k)
             continue;
         }
         aggregated_documents_drop(str_of(r->name));
+        metric_remove(unavailable, &(struct str){r->name, strlen(r->name)});
         map_remove(&k->remotes, str_of(r->name));
         remote_free(r);
         pos = 0; /* The table may have moved. */
@@ -254,11 +258,16 @@ static void look_at_conditions(struct look *l)
         struct apiservice_verdict v = apiservice_local();
         if (s == NULL || s->mod_rev != l->kvs[i]->mod_rev || (s->remote && !judge(l, s, &v)))
             continue;
+        if (s->remote)
+            metric_set(METRIC_OF(unavailable, s->name), strcmp(v.status, "True") != 0);
         if (!s->remote && old->spec.service != NULL)
             continue; /* Of a group that cannot be handed over. */
         service_t *copy = api_msg_clone(l->ctx.arena, l->res->storage->msg, old);
-        if (apiservice_set_available(l->ctx.arena, copy, &v, l->ctx.now_ns / 1000000000))
-            put_condition(l, i, copy);
+        if (!apiservice_set_available(l->ctx.arena, copy, &v, l->ctx.now_ns / 1000000000))
+            continue;
+        if (s->remote && strcmp(v.status, "True") != 0)
+            metric_inc(METRIC_OF(unavailable_total, s->name, str_of(v.reason)));
+        put_condition(l, i, copy);
     }
 }
 
@@ -373,6 +382,12 @@ struct aggregated_keeper *aggregated_keeper_new(struct server_thread *t)
 {
     struct aggregated_keeper *k = xzalloc(sizeof(*k));
     k->thread = t;
+    unavailable =
+        metric_gauge(metrics_default(), "aggregator_unavailable_apiservice",
+                     "Aggregated API services that cannot be used now.", METRIC_LABELS("name"));
+    unavailable_total = metric_counter(metrics_default(), "aggregator_unavailable_apiservice_total",
+                                       "Times that they became so, or for another reason.",
+                                       METRIC_LABELS("name", "reason"));
     map_init(&k->remotes);
     registration_init(&k->registration);
     uv_timer_init(&t->loop, &k->timer);

@@ -269,6 +269,8 @@ def losing(api, kubectl, path, host, extension, ca):
     kubectl("annotate", "-n", "wardle", "endpointslice", "api-1", "x=y")
     becomes(api, "and the condition says so", "False", "FailedDiscoveryCheck", "failing or missing response from https://")
     ok("requests need not try any more", api.call("GET", BASE + "/flunders")[:2] == (503, "service unavailable\n"))
+    text = api.call("GET", "/metrics")[1]
+    ok("as do the metrics", 'aggregator_unavailable_apiservice{name="%s"} 1' % NAME in text, "")
     eventually("what it had is stale", api.freshness, lambda f: f == ["Stale"])
     code, text = kubectl("api-resources", "--api-group=apps")
     ok("other groups do not suffer", code == 0 and "deployments" in text, text)

@@ -14,6 +14,9 @@
 
 #define SUMMARY_BYTES 30u
 #define FIELD_MANAGER_BYTES_MAX 128
+#define UNMARSHAL_ARRAY                                                                            \
+    "json: cannot unmarshal array into Go value of type struct { APIVersion string "               \
+    "\"json:\\\"apiVersion,omitempty\\\"\"; Kind string \"json:\\\"kind,omitempty\\\"\" }"
 
 struct meta_v1_status *body_field_validation(struct req *r, enum field_validation *ret)
 {
@@ -167,10 +170,7 @@ static struct meta_v1_status *decode_tree(struct req *r, const struct api_kind *
     if (s != NULL)
         return s;
     if (tree->type != JSON_OBJECT)
-        return not_json(
-            r, kind,
-            "json: cannot unmarshal array into Go value of type struct { APIVersion string "
-            "\"json:\\\"apiVersion,omitempty\\\"\"; Kind string \"json:\\\"kind,omitempty\\\"\" }");
+        return not_json(r, kind, UNMARSHAL_ARRAY);
     s = check_kind(r, kind, json_get_str(tree, "apiVersion"), json_get_str(tree, "kind"));
     if (s != NULL)
         return s;
@@ -453,6 +453,44 @@ static struct meta_v1_status *options_of_query(struct req *r, struct meta_v1_del
     return NULL;
 }
 
+/* Options are read leniently, and what is wrong with them is told as it is. */
+static struct meta_v1_status *decode_options(struct req *r, const struct api_kind *kind,
+                                             enum body_type type, void *msg)
+{
+    struct error err = {0};
+    struct str body = r->http->body, api_version, name, raw;
+    struct json *tree;
+    size_t consumed;
+    int code;
+    switch (type) {
+    case BODY_PROTOBUF:
+        code = api_envelope_open(body, &api_version, &name, &raw, &err);
+        if (code == 0)
+            code = api_pb_decode(r->arena, kind->msg, raw, msg, &err);
+        return code == 0 ? NULL : status_bad_request(r->arena, "%s", err.message);
+    case BODY_JSON:
+        code = json_parse(r->arena, body, &tree, &err);
+        break;
+    case BODY_YAML:
+        code = api_yaml_parse(r->arena, body, &consumed, &tree, &err);
+        break;
+    default:
+        return status_new(r->arena, 415, "UnsupportedMediaType",
+                          STR("the body of the request was in an unknown format - accepted media "
+                              "types include: " TYPES_ACCEPTED));
+    }
+    if (code != 0)
+        return status_bad_request(
+            r->arena, "%s%s",
+            type == BODY_JSON ? "couldn't get version/kind; json parse error: " : "", err.message);
+    if (tree->type != JSON_OBJECT)
+        return status_bad_request(r->arena,
+                                  "couldn't get version/kind; json parse error: " UNMARSHAL_ARRAY);
+    if (api_json_decode_tree(r->arena, kind->msg, tree, API_LENIENT, NULL, msg, &err) != 0)
+        return status_bad_request(r->arena, "%s", err.message);
+    return NULL;
+}
+
 struct meta_v1_status *body_delete_options(struct req *r, struct meta_v1_delete_options *ret)
 {
     struct meta_v1_status *s;
@@ -475,14 +513,10 @@ struct meta_v1_status *body_delete_options(struct req *r, struct meta_v1_delete_
             "no kind \"" STR_FMT "\" is registered for version \"" STR_FMT "\" in scheme "
             "\"k8s.io/apimachinery/pkg/apis/meta/internalversion/scheme/register.go:27\"",
             STR_ARG(name), STR_ARG(api_version));
-    struct api_kind any = *kind;
-    if (api_version.len != 0)
-        any.api_version = str_c(arena_str(r->arena, api_version));
-    void *msg = NULL;
-    s = body_decode(r, &any, &msg);
+    void *msg = api_msg_new(r->arena, kind->msg);
+    s = decode_options(r, kind, type, msg);
     if (s != NULL)
         return s;
-    ASSERT(msg != NULL);
     *ret = *(struct meta_v1_delete_options *)msg;
     /* A dryRun in the query counts beside a body, too. */
     struct str v = req_query(r, "dryRun");

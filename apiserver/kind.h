@@ -162,10 +162,11 @@ enum kind_flag {
     KIND_ORPHAN_DEPENDENTS =
         1 << 4, /* Default deletion leaves dependents (jobs, replication controllers). */
     KIND_DEFAULT_ON_READ = 1 << 5,
-    KIND_GRACEFUL = 1 << 6,       /* Deletion has a grace period; see graceful. */
-    KIND_RETURN_DELETED = 1 << 7, /* Deletion answers with the object, not a Status. */
-    KIND_EXPIRES = 1 << 8,        /* Goes by itself after an hour (events). */
-    KIND_UNMANAGED = 1 << 9,      /* Created without managedFields, as upstream's are. */
+    KIND_GRACEFUL = 1 << 6,        /* Deletion has a grace period; see graceful. */
+    KIND_RETURN_DELETED = 1 << 7,  /* Deletion answers with the object, not a Status. */
+    KIND_EXPIRES = 1 << 8,         /* Goes by itself after an hour (events). */
+    KIND_UNMANAGED = 1 << 9,       /* Created without managedFields, as upstream's are. */
+    KIND_CHECKED_AS_NEW = 1 << 10, /* Metadata are judged on update as on create, once more. */
 };
 
 struct kind_ops {

@@ -85,14 +85,21 @@ static struct meta_v1_status *strategic_refusal(struct req *r, struct meta_v1_st
 static struct meta_v1_status *decode_patched(struct req *r, const struct api_kind *kind,
                                              struct json *doc, void **ret)
 {
+    bool strategic =
+        body_type_of(http_request_header(r->http, "content-type")) == BODY_STRATEGIC_PATCH;
+    if (strategic && doc->type == JSON_OBJECT && kind->msg->special != API_CUSTOM) {
+        /* Its outcome is of the kind that is patched, whatever it says. */
+        json_set(r->arena, doc, STR("apiVersion"),
+                 json_string(r->arena, str_of(kind->api_version)));
+        json_set(r->arena, doc, STR("kind"), json_string(r->arena, str_of(kind->kind)));
+    }
     struct meta_v1_status *s = body_decode_tree(r, kind, doc, ret);
-    struct str prefix =
-        arena_printf(r->arena, "%s in version \"%s\" cannot be handled as a %s: ", kind->kind,
-                     kind->version, kind->kind);
-    if (s == NULL || !str_has_prefix(s->message, prefix) || doc->type != JSON_OBJECT)
+    struct str mark = arena_printf(r->arena, "\" cannot be handled as a %s: ", kind->kind);
+    ptrdiff_t at = s == NULL ? -1 : str_find_str(s->message, mark);
+    if (at < 0 || doc->type != JSON_OBJECT)
         return s;
-    struct str why = str_sub(s->message, prefix.len, s->message.len);
-    if (body_type_of(http_request_header(r->http, "content-type")) == BODY_STRATEGIC_PATCH)
+    struct str why = str_sub(s->message, (size_t)at + mark.len, s->message.len);
+    if (strategic)
         return strategic_refusal(r, s, why);
     struct field_errors errs = {.arena = r->arena};
     field_invalid(&errs, PATH(PATH_ROOT, "patch"), show(r->arena, doc), STR_FMT, STR_ARG(why));

@@ -53,6 +53,10 @@ void validate_object_meta(struct field_errors *errs, const struct field_path *pa
                           const struct meta_v1_object_meta *m, bool namespaced,
                           void (*validate_name)(struct field_errors *, const struct field_path *,
                                                 struct str, bool));
+/* Built-in kinds want finalizers with a path, or upstream's own. */
+bool is_standard_finalizer(struct str f);
+void validate_finalizer_names(struct field_errors *errs, const struct field_path *path,
+                              const struct meta_v1_object_meta *m);
 void validate_object_meta_update(struct field_errors *errs, const struct field_path *path,
                                  const struct meta_v1_object_meta *m,
                                  const struct meta_v1_object_meta *old);

@@ -125,7 +125,7 @@ static void validate_owners(struct field_errors *errs, const struct field_path *
     }
 }
 
-static bool standard_finalizer(struct str f)
+bool is_standard_finalizer(struct str f)
 {
     return str_eqc(f, "kubernetes") || str_eqc(f, "orphan") || str_eqc(f, "foregroundDeletion");
 }
@@ -138,9 +138,6 @@ static void validate_finalizers(struct field_errors *errs, const struct field_pa
         struct str f = m->finalizers[i];
         struct api_faults q = api_check_qualified_name(f);
         field_faults(errs, path, f, q);
-        if (str_find(f, '/', 0) < 0 && !standard_finalizer(f))
-            field_invalid(errs, PATH_INDEX(path, i), f,
-                          "name is neither a standard finalizer name nor is it fully qualified");
         orphan = orphan || str_eqc(f, "orphan");
         foreground = foreground || str_eqc(f, "foregroundDeletion");
     }
@@ -148,6 +145,15 @@ static void validate_finalizers(struct field_errors *errs, const struct field_pa
         field_invalid_raw(errs, path,
                           field_strings_render(errs->arena, m->finalizers, m->finalizers_count),
                           "finalizer orphan and foregroundDeletion cannot be both set");
+}
+
+void validate_finalizer_names(struct field_errors *errs, const struct field_path *path,
+                              const struct meta_v1_object_meta *m)
+{
+    for (size_t i = 0; i < m->finalizers_count; i++)
+        if (str_find(m->finalizers[i], '/', 0) < 0 && !is_standard_finalizer(m->finalizers[i]))
+            field_invalid(errs, PATH_INDEX(PATH(path, "finalizers"), i), m->finalizers[i],
+                          "name is neither a standard finalizer name nor is it fully qualified");
 }
 
 void validate_object_meta(struct field_errors *errs, const struct field_path *path,

@@ -108,6 +108,41 @@ static void track_fields(struct write *w, const void *old, void *obj)
     m->managed_fields_count = om != NULL ? om->managed_fields_count : 0;
 }
 
+static bool same_owner(const struct meta_v1_owner_reference *x,
+                       const struct meta_v1_owner_reference *y)
+{
+    return api_msg_equal(&meta_v1_owner_reference_msg, x, y);
+}
+
+/* Each owner counts once. A patch is looked at only after admission. */
+static void drop_double_owners(struct write *w, struct meta_v1_object_meta *m, bool admitted)
+{
+    size_t n = 0;
+    AUTO_BUF uids = BUF_INIT;
+    for (size_t i = 0; i < m->owner_references_count; i++) {
+        const struct meta_v1_owner_reference *ref = &m->owner_references[i];
+        bool seen = false;
+        for (size_t j = 0; j < n && !seen; j++)
+            seen = same_owner(&m->owner_references[j], ref);
+        if (!seen)
+            m->owner_references[n++] = *ref;
+        else
+            buf_printf(&uids, "%s" STR_FMT, uids.len == 0 ? "" : ", ", STR_ARG(ref->uid));
+    }
+    m->owner_references_count = n;
+    if (uids.len != 0)
+        kind_warn(&w->ctx,
+                  ".metadata.ownerReferences contains duplicate entries%s; API server dedups owner "
+                  "references in 1.20+, and may reject such requests as early as 1.24; please fix "
+                  "your requests; duplicate UID(s) observed: " STR_FMT,
+                  admitted ? " after mutating admission happens" : "", STR_ARG(buf_str(&uids)));
+}
+
+static bool is_patch(const struct write *w)
+{
+    return strcmp(w->req->info.verb, "patch") == 0;
+}
+
 /* --- create ---------------------------------------------------------------------------- */
 static void fill_new_metadata(struct write *w, struct meta_v1_object_meta *m)
 {
@@ -122,12 +157,23 @@ static void fill_new_metadata(struct write *w, struct meta_v1_object_meta *m)
     m->has_deletion_grace_period_seconds = false;
     m->deletion_grace_period_seconds = 0;
     m->self_link = STR_NULL;
-    m->generation = 0;
     if (m->name.len != 0 || m->generate_name.len == 0)
         return;
     if (w->new_name.len == 0)
         w->new_name = generate_name(&w->ctx, m->generate_name);
     m->name = w->new_name;
+}
+
+/* Metadata as any object's, and as upstream's own kinds have it. */
+static void validate_metadata(struct write *w, const struct meta_v1_object_meta *m, bool own,
+                              struct field_errors *errs)
+{
+    const struct api_kind *k = w->res->kind;
+    const struct field_path *path = PATH(PATH_ROOT, "metadata");
+    validate_object_meta(errs, path, m, k->namespaced, w->res->ops->validate_name);
+    if (own && k->msg->special != API_CUSTOM && strcmp(k->group, "apiextensions.k8s.io") != 0 &&
+        strcmp(k->group, "apiregistration.k8s.io") != 0)
+        validate_finalizer_names(errs, path, m);
 }
 
 static void prepare_create(struct write *w, void *obj)
@@ -154,13 +200,15 @@ struct meta_v1_status *write_plan_create(struct write *w, void *obj)
     fill_new_metadata(w, m);
     track_fields(w, NULL, obj);
     w->ctx.name = m->name;
+    if (!is_patch(w))
+        drop_double_owners(w, m, false);
     struct meta_v1_status *s = admission_mutate(&adm);
     if (s != NULL)
         return s;
+    drop_double_owners(w, m, true);
     w->ctx.name = m->name; /* Webhooks were told the first one that was made up. */
     prepare_create(w, obj);
-    validate_object_meta(&errs, PATH(PATH_ROOT, "metadata"), m, w->res->kind->namespaced,
-                         w->res->ops->validate_name);
+    validate_metadata(w, m, true, &errs);
     if (w->res->ops->validate_create != NULL)
         w->res->ops->validate_create(&w->ctx, obj, &errs);
     s = refuse(w, m->name, &errs);
@@ -222,15 +270,11 @@ static void carry_metadata(struct meta_v1_object_meta *m, const struct meta_v1_o
     m->self_link = STR_NULL;
     if (m->uid.len == 0)
         m->uid = old->uid;
-    if (m->creation_timestamp.seconds == 0 && m->creation_timestamp.nanos == 0)
-        m->creation_timestamp = old->creation_timestamp;
+    m->creation_timestamp = old->creation_timestamp;
     if (m->generate_name.len == 0)
         m->generate_name = old->generate_name;
-    if (old->deletion_timestamp != NULL) {
+    if (old->deletion_timestamp != NULL)
         m->deletion_timestamp = old->deletion_timestamp;
-    } else if (m->deletion_timestamp != NULL) {
-        m->deletion_timestamp = NULL;
-    }
     if (old->has_deletion_grace_period_seconds && !m->has_deletion_grace_period_seconds) {
         m->has_deletion_grace_period_seconds = true;
         m->deletion_grace_period_seconds = old->deletion_grace_period_seconds;
@@ -293,14 +337,16 @@ static void prepare_update(struct write *w, void *obj, const void *old, const ch
 static void validate_update(struct write *w, const void *obj, const void *old, const char *sub,
                             const struct kind_sub *rules, struct field_errors *errs)
 {
-    validate_object_meta_update(errs, PATH(PATH_ROOT, "metadata"),
-                                api_meta_of(w->res->storage, obj),
-                                api_meta_of(w->res->storage, old));
+    const struct meta_v1_object_meta *m = api_meta_of(w->res->storage, obj),
+                                     *om = api_meta_of(w->res->storage, old);
+    const struct field_path *path = PATH(PATH_ROOT, "metadata");
+    validate_metadata(w, m, false, errs);
+    validate_object_meta_update(errs, path, m, om);
     /* Upstream checks once for all kinds and once more in each kind's rules: an
-     * error counts twice among the causes. */
-    validate_object_meta_update(errs, PATH(PATH_ROOT, "metadata"),
-                                api_meta_of(w->res->storage, obj),
-                                api_meta_of(w->res->storage, old));
+     * error counts twice among the causes, or more often. */
+    validate_object_meta_update(errs, path, m, om);
+    if (sub == NULL && (w->res->ops->flags & KIND_CHECKED_AS_NEW) != 0)
+        validate_metadata(w, m, true, errs);
     if (sub != NULL) {
         if (rules != NULL && rules->validate_update != NULL)
             rules->validate_update(&w->ctx, obj, old, errs);
@@ -339,9 +385,12 @@ struct meta_v1_status *write_plan_update(struct write *w, const struct kv *kv, c
         return s;
     apply_defaults(w, obj);
     track_fields(w, old, obj);
+    if (!is_patch(w))
+        drop_double_owners(w, m, false);
     s = admission_mutate(&adm);
     if (s != NULL)
         return s;
+    drop_double_owners(w, m, true);
     carry_metadata(m, om);
     prepare_update(w, obj, old, sub, rules);
     field_manager_keep_times(w->res->storage, old, obj);

@@ -16,6 +16,7 @@
 #include "lib/base/error.h"
 
 #include <inttypes.h>
+#include <stdlib.h>
 
 /* --- documents ------------------------------------------------------------------------- */
 /* The object as one document, for paths and schemas that look at its metadata. */
@@ -238,6 +239,40 @@ static void scale_set(struct arena *a, void *obj, int32_t replicas)
     (void)jsonpath_set(a, v->spec_replicas_path, x->content, json_int(a, replicas));
 }
 
+/* --- warnings ----------------------------------------------------------------------------------
+ */
+static bool has_finalizer(const struct api_custom *x, struct str f)
+{
+    for (size_t i = 0; x != NULL && i < x->metadata.finalizers_count; i++)
+        if (str_eq(x->metadata.finalizers[i], f))
+            return true;
+    return false;
+}
+
+static int by_name(const void *x, const void *y)
+{
+    return str_cmp(*(const struct str *)x, *(const struct str *)y);
+}
+
+/* Of finalizers that are new and may be another's, too. */
+static void warn(const struct kind_ctx *ctx, const void *obj, const void *old)
+{
+    const struct meta_v1_object_meta *m = &((const struct api_custom *)obj)->metadata;
+    if (m->finalizers_count == 0)
+        return;
+    struct str *list =
+        arena_memdup(ctx->arena, m->finalizers, m->finalizers_count * sizeof(*m->finalizers));
+    qsort(list, m->finalizers_count, sizeof(*list), by_name);
+    for (size_t i = 0; i < m->finalizers_count; i++)
+        if ((i == 0 || !str_eq(list[i], list[i - 1])) && !has_finalizer(old, list[i]) &&
+            str_find(list[i], '/', 0) < 0 && !is_standard_finalizer(list[i]))
+            kind_warn(ctx,
+                      "metadata.finalizers: \"" STR_FMT "\": prefer a domain-qualified finalizer "
+                      "name %sto avoid accidental conflicts with other finalizer writers",
+                      STR_ARG(list[i]),
+                      str_find(list[i], '.', 0) >= 0 ? "including a path (/) " : "");
+}
+
 /* --- tables --------------------------------------------------------------------------------------
  */
 static void cell_text(struct table_row *r, const struct json *v)
@@ -309,6 +344,7 @@ void custom_ops_init(struct custom_version *v)
     o->prepare_update = prepare_update;
     o->validate_create = validate_create;
     o->validate_update = validate_update;
+    o->warn = warn;
     o->row = row;
     if (v->res.status)
         o->subs = status_sub;

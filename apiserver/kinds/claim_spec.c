@@ -31,6 +31,22 @@ static void check_source(struct field_errors *errs, const struct field_path *pat
     }
 }
 
+/* Both names of the source speak of the same. Upstream shows no value. */
+static void check_sources(struct field_errors *errs, const struct field_path *path,
+                          const struct core_v1_typed_local_object_reference *s,
+                          const struct core_v1_typed_object_reference *ref)
+{
+    if (s == NULL || ref == NULL)
+        return;
+    if (ref->has_namespace && !str_empty(ref->namespace))
+        field_invalid_raw(errs, path, STR("{}"),
+                          "may not be specified when dataSourceRef.namespace is specified");
+    else if (!str_eq(s->name, ref->name) || !str_eq(s->kind, ref->kind) ||
+             !str_eq(s->has_api_group ? s->api_group : STR_NULL,
+                     ref->has_api_group ? ref->api_group : STR_NULL))
+        field_invalid_raw(errs, path, STR("{}"), "must match dataSourceRef");
+}
+
 void validate_claim_spec(struct field_errors *errs, const struct field_path *path,
                          const struct core_v1_persistent_volume_claim_spec *s)
 {
@@ -63,6 +79,7 @@ void validate_claim_spec(struct field_errors *errs, const struct field_path *pat
         check_source(errs, PATH(path, "dataSourceRef"), s->data_source_ref->name,
                      s->data_source_ref->kind, s->data_source_ref->has_api_group,
                      s->data_source_ref->api_group);
+    check_sources(errs, path, s->data_source, s->data_source_ref);
     if (s->has_volume_attributes_class_name && !str_empty(s->volume_attributes_class_name))
         validate_form(errs, PATH(path, "volumeAttributesClassName"),
                       s->volume_attributes_class_name, api_check_dns_subdomain);

@@ -37,6 +37,7 @@ const struct kind_ops kind_clusterrolebindings = {
     .group = RBAC_GROUP,
     .version = "v1",
     .resource = "clusterrolebindings",
+    .flags = KIND_CHECKED_AS_NEW,
     .validate_name = name_path_segment,
     .default_ = set_defaults,
     .validate_create = validate_create,

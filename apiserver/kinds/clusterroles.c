@@ -33,6 +33,7 @@ const struct kind_ops kind_clusterroles = {
     .group = RBAC_GROUP,
     .version = "v1",
     .resource = "clusterroles",
+    .flags = KIND_CHECKED_AS_NEW,
     .validate_name = name_path_segment,
     .validate_create = validate_create,
     .validate_update = kind_validate_as_new,

@@ -88,6 +88,7 @@ const struct kind_ops kind_configmaps = {
     .group = "",
     .version = "v1",
     .resource = "configmaps",
+    .flags = KIND_CHECKED_AS_NEW,
     .validate_create = validate_create,
     .validate_update = validate_update,
     .columns = columns,

@@ -59,6 +59,11 @@ static void validate_create(const struct kind_ctx *ctx, const void *obj, struct 
     if (d->spec.has_fs_group_policy)
         validate_listed(errs, PATH(spec, "fsGroupPolicy"), d->spec.fs_group_policy, policies);
     check_tokens(errs, PATH(spec, "tokenRequests"), &d->spec);
+    if (d->spec.has_node_allocatable_update_period_seconds &&
+        d->spec.node_allocatable_update_period_seconds < 10)
+        field_invalid_int(errs, PATH(spec, "nodeAllocatableUpdatePeriodSeconds"),
+                          d->spec.node_allocatable_update_period_seconds,
+                          "must be greater than or equal to 10 seconds");
     for (size_t i = 0; i < d->spec.volume_lifecycle_modes_count; i++)
         validate_listed(errs, PATH(spec, "volumeLifecycleModes"), d->spec.volume_lifecycle_modes[i],
                         modes);
@@ -88,7 +93,9 @@ static void validate_update(const struct kind_ctx *ctx, const void *obj, const v
     for (size_t i = 0; same && i < s->volume_lifecycle_modes_count; i++)
         same = str_eq(s->volume_lifecycle_modes[i], o->volume_lifecycle_modes[i]);
     if (!same)
-        field_invalid_raw(errs, PATH(spec, "volumeLifecycleModes"), STR("[]"),
+        field_invalid_raw(errs, PATH(spec, "volumeLifecycleModes"),
+                          field_strings_render(errs->arena, s->volume_lifecycle_modes,
+                                               s->volume_lifecycle_modes_count),
                           "field is immutable");
 }
 

@@ -65,8 +65,8 @@ static void check_list(struct field_errors *errs, const struct field_path *path,
     if (count == 0)
         field_required(errs, path, "%s must contain at least one value", what);
     else if (count > 1 && list_has(list, count, "*"))
-        field_invalid_raw(errs, path, STR("[]"), "if '*' is present, must not specify other %s",
-                          what);
+        field_invalid_raw(errs, path, field_strings_render(errs->arena, list, count),
+                          "if '*' is present, must not specify other %s", what);
 }
 
 static void check_rule(struct field_errors *errs, const struct field_path *at,
@@ -90,7 +90,8 @@ static void check_rule(struct field_errors *errs, const struct field_path *at,
                 errs, PATH(rule, "namespaces"),
                 "resource rules that are not cluster scoped must supply at least one namespace");
         else if (list_has(p->namespaces, p->namespaces_count, "*") && p->namespaces_count > 1)
-            field_invalid_raw(errs, PATH(rule, "namespaces"), STR("[]"),
+            field_invalid_raw(errs, PATH(rule, "namespaces"),
+                              field_strings_render(errs->arena, p->namespaces, p->namespaces_count),
                               "if '*' is present, must not specify other namespaces");
     }
     for (size_t i = 0; i < r->non_resource_rules_count; i++) {

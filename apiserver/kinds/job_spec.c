@@ -7,6 +7,7 @@
 #include "api/batch_v1.h"
 #include "api/core_v1.h"
 #include "lib/base/arena.h"
+#include "lib/base/buf.h"
 
 #define INDEXED_PARALLELISM_MAX 100000
 #define FAILURE_RULES_MAX 20u
@@ -33,6 +34,14 @@ static bool has_container(const struct core_v1_pod_spec *p, struct str name)
         if (str_eq(p->init_containers[i].name, name))
             return true;
     return false;
+}
+
+static struct str numbers_shown(struct arena *a, const int32_t *list, size_t count)
+{
+    AUTO_BUF b = BUF_INIT;
+    for (size_t i = 0; i < count; i++)
+        buf_printf(&b, "%c%d", i == 0 ? '[' : ',', list[i]);
+    return arena_printf(a, STR_FMT "]", STR_ARG(buf_str(&b)));
 }
 
 static void check_exit_codes(struct field_errors *errs, const struct field_path *path,
@@ -62,7 +71,8 @@ static void check_exit_codes(struct field_errors *errs, const struct field_path 
         ordered = ordered && (i == 0 || e->values[i - 1] <= e->values[i]);
     }
     if (unique && !ordered)
-        field_invalid_raw(errs, values, STR("[]"), "must be ordered");
+        field_invalid_raw(errs, values, numbers_shown(errs->arena, e->values, e->values_count),
+                          "must be ordered");
 }
 
 static void check_failure_policy(struct field_errors *errs, const struct field_path *path,

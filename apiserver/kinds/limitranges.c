@@ -174,6 +174,7 @@ const struct kind_ops kind_limitranges = {
     .group = "",
     .version = "v1",
     .resource = "limitranges",
+    .flags = KIND_CHECKED_AS_NEW,
     .default_ = set_defaults,
     .validate_create = validate_create,
     .validate_update = kind_validate_as_new,

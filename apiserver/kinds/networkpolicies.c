@@ -161,7 +161,9 @@ static void validate_create(const struct kind_ctx *ctx, const void *obj, struct 
         check_rule(errs, PATH_INDEX(PATH(spec, "egress"), i), s->egress[i].ports,
                    s->egress[i].ports_count, "to", s->egress[i].to, s->egress[i].to_count);
     if (s->policy_types_count > 2) {
-        field_invalid_raw(errs, list, STR("[]"), "may not specify more than two policyTypes");
+        field_invalid_raw(errs, list,
+                          field_strings_render(errs->arena, s->policy_types, s->policy_types_count),
+                          "may not specify more than two policyTypes");
         return;
     }
     for (size_t i = 0; i < s->policy_types_count; i++)

@@ -241,6 +241,7 @@ const struct kind_ops kind_nodes = {
     .group = "",
     .version = "v1",
     .resource = "nodes",
+    .flags = KIND_CHECKED_AS_NEW,
     .default_ = set_defaults,
     .prepare_update = prepare_update,
     .validate_create = validate_create,

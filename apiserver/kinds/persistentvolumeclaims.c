@@ -44,19 +44,42 @@ static void join_sources(struct arena *a, struct core_v1_persistent_volume_claim
     }
 }
 
+static bool may_be_source(const struct core_v1_typed_local_object_reference *s)
+{
+    struct str group = s->has_api_group ? s->api_group : STR_NULL;
+    return str_eqc(s->kind, "PersistentVolumeClaim")
+               ? str_empty(group)
+               : str_eqc(s->kind, "VolumeSnapshot") && str_eqc(group, "snapshot.storage.k8s.io");
+}
+
+/* The old name knows two kinds only and passes over others; sources in other
+ * namespaces are not served. A claim that has a source keeps it. */
+static void settle_sources(struct arena *a, struct core_v1_persistent_volume_claim_spec *s,
+                           const struct core_v1_persistent_volume_claim_spec *old)
+{
+    bool had_ref = old != NULL && old->data_source_ref != NULL;
+    bool had = had_ref || (old != NULL && old->data_source != NULL);
+    if (!had_ref && s->data_source_ref != NULL && s->data_source_ref->has_namespace &&
+        !str_empty(s->data_source_ref->namespace))
+        s->data_source_ref = NULL;
+    if (!had && s->data_source != NULL && !may_be_source(s->data_source))
+        s->data_source = NULL;
+    join_sources(a, s);
+}
+
 static void prepare_create(const struct kind_ctx *ctx, void *obj)
 {
     struct core_v1_persistent_volume_claim *c = obj;
     c->status = (struct core_v1_persistent_volume_claim_status){.phase = STR("Pending")};
-    join_sources(ctx->arena, &c->spec);
+    settle_sources(ctx->arena, &c->spec, NULL);
     finalizer_add(ctx->arena, &c->metadata, STR(PROTECTION));
 }
 
 static void prepare_update(const struct kind_ctx *ctx, void *obj, const void *old)
 {
     struct core_v1_persistent_volume_claim *c = obj;
-    UNUSED(old);
-    join_sources(ctx->arena, &c->spec);
+    settle_sources(ctx->arena, &c->spec,
+                   &((const struct core_v1_persistent_volume_claim *)old)->spec);
 }
 
 static void validate_create(const struct kind_ctx *ctx, const void *obj, struct field_errors *errs)
@@ -191,7 +214,7 @@ const struct kind_ops kind_persistentvolumeclaims = {
     .group = "",
     .version = "v1",
     .resource = "persistentvolumeclaims",
-    .flags = KIND_STATUS | KIND_RETURN_DELETED,
+    .flags = KIND_STATUS | KIND_RETURN_DELETED | KIND_CHECKED_AS_NEW,
     .default_ = set_defaults,
     .prepare_create = prepare_create,
     .prepare_update = prepare_update,

@@ -79,7 +79,7 @@ static void check_secret(struct field_errors *errs, const struct field_path *pat
 {
     if (s == NULL)
         return;
-    check_given(errs, PATH(path, "name"), s->name);
+    require_form(errs, PATH(path, "name"), s->name, api_check_dns_subdomain);
     require_form(errs, PATH(path, "namespace"), s->namespace, api_check_dns_label);
 }
 
@@ -253,6 +253,17 @@ static void validate_create(const struct kind_ctx *ctx, const void *obj, struct 
                       api_check_dns_subdomain);
     if (s->has_volume_mode)
         validate_listed(errs, PATH(spec, "volumeMode"), s->volume_mode, volume_modes);
+    if (!s->has_volume_attributes_class_name)
+        return;
+    if (str_empty(s->volume_attributes_class_name))
+        field_required(errs, PATH(spec, "volumeAttributesClassName"),
+                       "an empty string is disallowed");
+    else
+        validate_form(errs, PATH(spec, "volumeAttributesClassName"),
+                      s->volume_attributes_class_name, api_check_dns_subdomain);
+    if (s->persistent_volume_source.csi == NULL)
+        field_required(errs, PATH(spec, "csi"),
+                       "has to be specified when using volumeAttributesClassName");
 }
 
 static void warn(const struct kind_ctx *ctx, const void *obj, const void *old)
@@ -294,14 +305,22 @@ static void validate_update(const struct kind_ctx *ctx, const void *obj, const v
                             struct field_errors *errs)
 {
     const struct core_v1_persistent_volume *v = obj, *o = old;
+    struct core_v1_persistent_volume_source now = v->spec.persistent_volume_source;
+    const struct core_v1_csi_persistent_volume_source *was = o->spec.persistent_volume_source.csi;
+    struct core_v1_csi_persistent_volume_source csi;
     validate_create(ctx, obj, errs);
-    if (!api_msg_equal(&core_v1_persistent_volume_source_msg, &v->spec.persistent_volume_source,
+    if (now.csi != NULL && was != NULL && was->controller_expand_secret_ref == NULL) {
+        /* This one may come later. */
+        csi = *now.csi;
+        csi.controller_expand_secret_ref = NULL;
+        now.csi = &csi;
+    }
+    if (!api_msg_equal(&core_v1_persistent_volume_source_msg, &now,
                        &o->spec.persistent_volume_source))
         field_forbidden(errs, PATH(PATH(PATH_ROOT, "spec"), "persistentvolumesource"),
                         "spec.persistentvolumesource is immutable after creation" STR_FMT,
                         STR_ARG(value_diff(ctx->arena, &core_v1_persistent_volume_source_msg,
-                                           &o->spec.persistent_volume_source,
-                                           &v->spec.persistent_volume_source)));
+                                           &o->spec.persistent_volume_source, &now)));
     validate_immutable_str(errs, PATH(PATH_ROOT, "volumeMode"), v->spec.volume_mode,
                            o->spec.volume_mode);
     if (o->spec.node_affinity != NULL &&
@@ -357,7 +376,7 @@ const struct kind_ops kind_persistentvolumes = {
     .group = "",
     .version = "v1",
     .resource = "persistentvolumes",
-    .flags = KIND_STATUS | KIND_RETURN_DELETED,
+    .flags = KIND_STATUS | KIND_RETURN_DELETED | KIND_CHECKED_AS_NEW,
     .default_ = set_defaults,
     .prepare_create = prepare_create,
     .validate_create = validate_create,

@@ -450,7 +450,8 @@ const struct kind_ops kind_pods = {
     .group = "",
     .version = "v1",
     .resource = "pods",
-    .flags = KIND_STATUS | KIND_GENERATION | KIND_GRACEFUL | KIND_RETURN_DELETED,
+    .flags =
+        KIND_STATUS | KIND_GENERATION | KIND_GRACEFUL | KIND_RETURN_DELETED | KIND_CHECKED_AS_NEW,
     .default_ = set_defaults,
     .prepare_create = prepare_create,
     .prepare_update = prepare_update,

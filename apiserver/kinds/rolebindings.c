@@ -37,6 +37,7 @@ const struct kind_ops kind_rolebindings = {
     .group = RBAC_GROUP,
     .version = "v1",
     .resource = "rolebindings",
+    .flags = KIND_CHECKED_AS_NEW,
     .validate_name = name_path_segment,
     .default_ = set_defaults,
     .validate_create = validate_create,

@@ -176,6 +176,7 @@ const struct kind_ops kind_secrets = {
     .group = "",
     .version = "v1",
     .resource = "secrets",
+    .flags = KIND_CHECKED_AS_NEW,
     .default_ = set_defaults,
     .prepare_update = prepare_update,
     .validate_create = validate_create,

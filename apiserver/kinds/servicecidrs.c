@@ -4,6 +4,14 @@
 #include "apiserver/kinds/rules.h"
 #include "api/meta_v1.h"
 #include "api/networking_v1.h"
+#include "lib/base/arena.h"
+
+/* Upstream shows its own struct, whose members have no other names. */
+static struct str shown(struct arena *a, const struct networking_v1_service_cidr_spec *s)
+{
+    return arena_printf(a, "{\"CIDRs\":" STR_FMT "}",
+                        STR_ARG(field_strings_render(a, s->cidrs, s->cidrs_count)));
+}
 
 static void validate_create(const struct kind_ctx *ctx, const void *obj, struct field_errors *errs)
 {
@@ -14,8 +22,10 @@ static void validate_create(const struct kind_ctx *ctx, const void *obj, struct 
     bool first_v4 = false;
     if (s->cidrs_count == 0)
         field_required(errs, list, "at least one CIDR required");
-    if (s->cidrs_count > 2)
-        field_invalid_raw(errs, list, STR("[]"), "may only hold up to 2 values");
+    if (s->cidrs_count > 2) {
+        field_invalid_raw(errs, list, shown(errs->arena, s), "may only hold up to 2 values");
+        return;
+    }
     for (size_t i = 0; i < s->cidrs_count; i++) {
         size_t before = errs->count;
         struct ip_text net;
@@ -24,7 +34,7 @@ static void validate_create(const struct kind_ctx *ctx, const void *obj, struct 
             continue;
         ip_text_parse_cidr(s->cidrs[i], &net);
         if (i == 1 && net.v4 == first_v4)
-            field_invalid_raw(errs, list, STR("[]"),
+            field_invalid_raw(errs, list, shown(errs->arena, s),
                               "may specify no more than one IP for each IP family, i.e "
                               "192.168.0.0/24 and 2001:db8::/96");
         first_v4 = net.v4;

@@ -53,6 +53,38 @@ static void check_parameters(struct field_errors *errs, const struct field_path 
         field_too_long(errs, path, PARAMETER_BYTES_MAX);
 }
 
+static bool same_set(const struct str *x, size_t n, const struct str *y, size_t m)
+{
+    size_t found = 0;
+    for (size_t i = 0; i < n; i++)
+        for (size_t j = 0; j < m; j++)
+            if (str_eq(x[i], y[j])) {
+                found++;
+                break;
+            }
+    return n == m && found == n;
+}
+
+/* The same keys with the same values, in whatever order. */
+static bool same_term(const struct core_v1_topology_selector_term *x,
+                      const struct core_v1_topology_selector_term *y)
+{
+    size_t found = 0;
+    for (size_t i = 0; i < x->match_label_expressions_count; i++)
+        for (size_t j = 0; j < y->match_label_expressions_count; j++) {
+            const struct core_v1_topology_selector_label_requirement
+                *p = &x->match_label_expressions[i],
+                *q = &y->match_label_expressions[j];
+            if (str_eq(p->key, q->key) &&
+                same_set(p->values, p->values_count, q->values, q->values_count)) {
+                found++;
+                break;
+            }
+        }
+    return x->match_label_expressions_count == y->match_label_expressions_count &&
+           found == x->match_label_expressions_count;
+}
+
 static void check_topologies(struct field_errors *errs, const struct storage_v1_storage_class *c)
 {
     for (size_t i = 0; i < c->allowed_topologies_count; i++) {
@@ -63,6 +95,11 @@ static void check_topologies(struct field_errors *errs, const struct storage_v1_
             const struct core_v1_topology_selector_label_requirement *r =
                 &t->match_label_expressions[j];
             const struct field_path *at = PATH_INDEX(list, j);
+            for (size_t k = 0; k < j; k++)
+                if (str_eq(t->match_label_expressions[k].key, r->key)) {
+                    field_duplicate(errs, PATH(at, "key"), r->key);
+                    break;
+                }
             if (r->values_count == 0)
                 field_required(errs, PATH(at, "values"), NULL);
             for (size_t v = 0; v < r->values_count; v++)
@@ -71,6 +108,11 @@ static void check_topologies(struct field_errors *errs, const struct storage_v1_
                         field_duplicate(errs, PATH_INDEX(PATH(at, "values"), v), r->values[v]);
             validate_qualified_name(errs, PATH(at, "key"), r->key);
         }
+        for (size_t k = 0; k < i; k++)
+            if (same_term(&c->allowed_topologies[k], t)) {
+                field_duplicate(errs, list, STR(""));
+                break;
+            }
     }
 }
 

@@ -83,6 +83,10 @@ END_TEST
     "{'metadata':{'name':'c'},'spec':{'accessModes':[" modes                                       \
     "],'resources':{'requests':{'storage':'" storage "'}}}}"
 
+#define SOURCED(sources)                                                                           \
+    "{'spec':{'accessModes':['ReadWriteOnce'],'resources':{'requests':{'storage':'1'}}," sources   \
+    "}}"
+
 START_TEST(storage)
 {
     static const struct fixture_case claims[] = {
@@ -91,8 +95,24 @@ START_TEST(storage)
          "spec.accessModes: Forbidden: may not use ReadWriteOncePod with other access "
          "modes\nspec.resources[storage]: "
          "Invalid value: \"0\": must be greater than zero"},
+        {SOURCED("'dataSource':{'apiGroup':'a.b','kind':'X','name':'x'}"), ""},
+        {SOURCED("'dataSource':{'kind':'PersistentVolumeClaim','name':'x'},'dataSourceRef':{'kind':"
+                 "'PersistentVolumeClaim','name':'y'}"),
+         "spec: Invalid value: {}: must match dataSourceRef"},
+    };
+    static const struct fixture_case classes[] = {
+        {"{'provisioner':'p','allowedTopologies':[{'matchLabelExpressions':[{'key':'a','values':["
+         "'1','2']},{'key':'a','values':['1']}]}]}",
+         "allowedTopologies[0].matchLabelExpressions[1].key: Duplicate value: \"a\""},
+        {"{'provisioner':'p','allowedTopologies':[{'matchLabelExpressions':[{'key':'a','values':["
+         "'1','2']}]},{'matchLabelExpressions':[{'key':'a','values':['2','1']}]}]}",
+         "allowedTopologies[1].matchLabelExpressions: Duplicate value: \"\""},
     };
     static const struct fixture_case volumes[] = {
+        {"{'metadata':{'name':'v'},'spec':{'capacity':{'storage':'1Gi'},'accessModes':['"
+         "ReadWriteOnce'],'volumeAttributesClassName':'','hostPath':{'path':'/x'}}}",
+         "spec.volumeAttributesClassName: Required value: an empty string is disallowed\nspec.csi: "
+         "Required value: has to be specified when using volumeAttributesClassName"},
         {"{'metadata':{'name':'v'},'spec':{'capacity':{'storage':'1Gi'},'accessModes':['"
          "ReadWriteOnce'],"
          "'hostPath':{'path':'/x'},'nfs':{'server':'s','path':'/'}}}",
@@ -108,6 +128,7 @@ START_TEST(storage)
                 ARRAY_SIZE(claims));
     fixture_run(&kind_persistentvolumes, &core_v1_persistent_volume_msg, volumes,
                 ARRAY_SIZE(volumes));
+    fixture_run(&kind_storageclasses, &storage_v1_storage_class_msg, classes, ARRAY_SIZE(classes));
     AUTO_ARENA *a = arena_new(0);
     struct fixture f =
         fixture_new(a, &kind_persistentvolumeclaims, &core_v1_persistent_volume_claim_msg);

@@ -82,10 +82,10 @@ static struct metric *histogram_of(const struct flow_schema_state *s, enum flow_
 
 void flow_metrics_observe(struct flow_schema_state *s, enum flow_histogram which, double v)
 {
-    struct metric *m = atomic_load_explicit(&s->histograms[which], memory_order_relaxed);
+    struct metric *m = atomic_load_explicit(&s->histograms[which], memory_order_acquire);
     if (m == NULL) { /* Two threads find the same one. */
         m = histogram_of(s, which);
-        atomic_store_explicit(&s->histograms[which], m, memory_order_relaxed);
+        atomic_store_explicit(&s->histograms[which], m, memory_order_release);
     }
     metric_observe(m, v);
 }

@@ -114,12 +114,12 @@ void admission_metrics_time(size_t plugin, bool mutating, enum admit_op op, bool
         return;
     _Atomic(struct metric *) *slot =
         &times[whole ? ADMISSION_PLUGINS_MAX : plugin][mutating][op][rejected];
-    struct metric *m = atomic_load_explicit(slot, memory_order_relaxed);
+    struct metric *m = atomic_load_explicit(slot, memory_order_acquire);
     if (m == NULL) {
         m = whole ? METRIC_OF(steps, type, operation(op), flag(rejected))
                   : METRIC_OF(controllers, str_of(admission_plugins[plugin]->name), type,
                               operation(op), flag(rejected));
-        atomic_store_explicit(slot, m, memory_order_relaxed);
+        atomic_store_explicit(slot, m, memory_order_release);
     }
     metric_observe(m, (double)ns / 1e9);
 }

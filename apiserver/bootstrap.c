@@ -268,7 +268,8 @@ static void step_endpoints(struct bootstrap *b)
         go(b, STEP_FLOW);
 }
 
-/* Conditions of flow schemas: a level may have come or gone. */
+/* Conditions of flow schemas: a level may have come or gone. What every cluster must have is made
+ * again when it was deleted. */
 static void step_flow(struct bootstrap *b)
 {
     AUTO_ARENA *a = arena_new(0);
@@ -276,12 +277,15 @@ static void step_flow(struct bootstrap *b)
     struct kind_ctx ctx;
     struct txn_build t = {.arena = a};
     make_ctx(b, a, v, &ctx);
-    bool outdated = flow_conditions_plan(&ctx, &t);
+    bool missing = flow_mandatory_missing(&ctx);
+    bool outdated = !missing && flow_conditions_plan(&ctx, &t);
     if (outdated)
         commit(b, &t);
     store_view_unref(v);
+    if (missing)
+        b->object = 0;
     if (!outdated)
-        go(b, STEP_IDLE);
+        go(b, missing ? STEP_OBJECTS : STEP_IDLE);
 }
 
 static void step_idle(struct bootstrap *b)

@@ -153,6 +153,21 @@ bool flow_builtin_make(const struct kind_ctx *ctx, size_t index, struct builtin 
     return true;
 }
 
+bool flow_mandatory_missing(const struct kind_ctx *ctx)
+{
+    static const char *const resources[] = {"prioritylevelconfigurations", "flowschemas"};
+    static const char *const names[] = {"exempt", "catch-all"};
+    for (size_t i = 0; i < ARRAY_SIZE(resources); i++) {
+        const struct resource *r = registry_storage(STR(GROUP), str_of(resources[i]));
+        for (size_t j = 0; j < ARRAY_SIZE(names); j++) {
+            struct str key = registry_key(ctx->arena, r, STR_NULL, str_of(names[j]));
+            if (store_view_get(ctx->view, key, 0) == NULL)
+                return true;
+        }
+    }
+    return false;
+}
+
 /* --- conditions ---------------------------------------------------------------------------- */
 
 static struct meta_v1_status *set_condition(const struct kind_ctx *ctx, const struct resource *r,

@@ -12,6 +12,8 @@ struct txn_build;
 
 /* As builtin_make(), of this group. */
 bool flow_builtin_make(const struct kind_ctx *ctx, size_t index, struct builtin *ret);
+/* Is one of the objects gone that every cluster must have: exempt and catch-all? */
+bool flow_mandatory_missing(const struct kind_ctx *ctx);
 /* Brings the Dangling conditions of FlowSchemas up to date. False: they are. */
 bool flow_conditions_plan(const struct kind_ctx *ctx, struct txn_build *t);
 

@@ -187,6 +187,11 @@ $(B)/test/bench/bench_fieldset: $(B)/test/bench/bench_fieldset.o $(call libs_of,
 bench-fieldset: $(B)/test/bench/bench_fieldset
 	@$<
 
+# What priority and fairness costs a request that does not wait.
+$(B)/test/bench/bench_flow: $(B)/test/bench/bench_flow.o $(call libs_of,apiserver)
+	@echo "  LINK  $@"
+	@$(CC) $(CFLAGS) $(LDFLAGS) $< $(call libs_of,apiserver) -o $@ $(PKG_LIBS) $(STORE_LIBS)
+
 # What a decision of who may do what costs: make bench-authz
 $(B)/test/bench/bench_authz: $(B)/test/bench/bench_authz.o $(call libs_of,apiserver)
 	@echo "  LINK  $@"

@@ -174,6 +174,11 @@ eventually 5 "dangles again" is "True NotFound"
 same "and goes where it went" "$(uid flowschema global-default) $(uid prioritylevelconfiguration global-default)" headers_of jane '/api/v1/configmaps?limit=1'
 forgotten() { ! as admin get --raw /debug/api_priority_and_fairness/dump_priority_levels | grep -q '^tiny'; }
 eventually 20 "the level is forgotten when it is empty" forgotten
+as admin delete flowschema exempt catch-all >/dev/null
+as admin delete prioritylevelconfiguration exempt catch-all >/dev/null
+back() { [ -n "$(uid flowschema exempt)" ] && [ -n "$(uid flowschema catch-all)" ] && [ -n "$(uid prioritylevelconfiguration exempt)" ] &&
+    [ -n "$(uid prioritylevelconfiguration catch-all)" ]; }
+eventually 20 "what is mandatory comes back" back
 stop_server
 
 # --- switched off: bounded by the two counts, as before

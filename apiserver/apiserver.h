@@ -76,8 +76,8 @@ struct apiserver_config {
     int64_t authorization_webhook_authorized_ttl_ns, authorization_webhook_unauthorized_ttl_ns;
     int64_t min_request_timeout_s;
     int64_t max_inflight, max_mutating_inflight; /* 0: no limit. */
-    bool priority_and_fairness;                  /* The sum of the two is shared out, see flow_control.h. */
-    int64_t json_cache_bytes;                    /* 0: lists write the JSON of each object anew. */
+    bool priority_and_fairness; /* The sum of the two is shared out, see flow_control.h. */
+    int64_t json_cache_bytes;   /* 0: lists write the JSON of each object anew. */
 };
 
 struct server_thread {
@@ -93,7 +93,7 @@ struct server_thread {
     struct kubelet_pool *kubelets;
     struct webhook_pool *webhooks;
     struct map conversions;       /* What conversion webhooks are asked now: custom/conversion.c. */
-    struct flow_thread *flow; /* NULL without priority and fairness. */
+    struct flow_thread *flow;     /* NULL without priority and fairness. */
     struct custom_keeper *keeper; /* On the first thread; else NULL. */
     struct aggregated_clients *aggregated;
     struct aggregated_keeper *aggregated_keeper; /* As keeper. */

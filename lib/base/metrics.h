@@ -49,8 +49,8 @@ void metric_set(struct metric *m, double v);     /* Gauges. */
 void metric_observe(struct metric *m, double v); /* Histograms. */
 /* Histograms that are kept elsewhere: what is in each bucket, +Inf last, and the sum. */
 void metric_set_histogram(struct metric *m, const uint64_t *buckets, double sum);
-double metric_value(const struct metric *m);     /* Counter, gauge, or a histogram's sum. */
-uint64_t metric_count(const struct metric *m);   /* A histogram's observations. */
+double metric_value(const struct metric *m);   /* Counter, gauge, or a histogram's sum. */
+uint64_t metric_count(const struct metric *m); /* A histogram's observations. */
 
 /* Runs before each rendering, on the rendering thread: to set gauges. */
 void metrics_on_render(struct metrics *m, void (*cb)(void *arg), void *arg);

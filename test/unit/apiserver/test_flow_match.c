@@ -131,7 +131,7 @@ END_TEST
 
 #define URLS(verbs, urls)                                                                          \
     "{" EVERYBODY ",\"nonResourceRules\":[{\"verbs\":[" verbs "],\"nonResourceURLs\":[" urls "]}]" \
-                                                                                             "}"
+    "}"
 
 /* Paths, what is below them, and verbs in lower case. */
 START_TEST(paths)

@@ -4,6 +4,7 @@
 #include "api/flowcontrol_v1.h"
 #include "apiserver/flow_match.h"
 #include "apiserver/request.h"
+#include "apiserver/server_metrics.h"
 #include "lib/base/arena.h"
 #include "lib/base/env.h"
 #include "lib/base/flags.h"
@@ -208,6 +209,16 @@ void flow_request_end(struct req *r)
 
 /* --- running, waiting, refusing
  * -------------------------------------------------------------------- */
+/* So that metrics can name what it was for. */
+static void find_resource(struct req *r)
+{
+    if (!r->info.is_resource)
+        return;
+    const struct resource *res = registry_find(r->info.group, r->info.version, r->info.resource);
+    if (res != NULL && res->custom == NULL)
+        r->res = res;
+}
+
 /* The ticket is in no set; level: of the schema that it had. */
 static void refuse(struct flow_request *fr, struct flow_level *level)
 {
@@ -220,6 +231,8 @@ static void refuse(struct flow_request *fr, struct flow_level *level)
     snprintf(text, sizeof(text), "%lld", (long long)after_s);
     http_response_header(r->http, "Retry-After", text);
     r->flow = NULL;
+    find_resource(r);
+    server_metrics_dropped(r);
     req_text(r, 429, "text/plain; charset=utf-8",
              STR("Too many requests, please try again later.\n"));
 }

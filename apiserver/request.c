@@ -651,6 +651,7 @@ static void wait_for_seat(struct req *r)
         authorize(r);
     } else {
         http_response_header(r->http, "Retry-After", "1");
+        server_metrics_dropped(r);
         req_text(r, 429, "text/plain; charset=utf-8",
                  STR("Too many requests, please try again later.\n"));
     }

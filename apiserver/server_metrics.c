@@ -7,7 +7,7 @@
 
 #include <stdio.h>
 
-static struct metric_family *requests, *latency, *inflight, *longrunning, *watchers;
+static struct metric_family *requests, *latency, *inflight, *longrunning, *watchers, *terminations;
 static struct metric *inflight_now[2]; /* Reads, writes. */
 
 /* The series of requests that came lately, since finding them by their labels costs a twelfth of
@@ -47,6 +47,10 @@ void server_metrics_init(void)
     inflight_now[1] = METRIC_OF(inflight, STR("mutating"));
     watchers = metric_gauge(m, "apiserver_registered_watchers", "Watchers by resource.",
                             METRIC_LABELS("group", "kind", "version"));
+    terminations = metric_counter(m, "apiserver_request_terminations_total",
+                                  "Requests that were ended to protect the server.",
+                                  METRIC_LABELS("code", "component", "group", "resource", "scope",
+                                                "subresource", "verb", "version"));
     metrics_add_process(m);
 }
 
@@ -133,6 +137,13 @@ void server_metrics_request(struct req *r, int http_status)
     metric_inc(s.requests);
     if (!r->long_running)
         metric_observe(s.latency, (double)(uv_hrtime() - r->start_ns) / 1e9);
+}
+
+void server_metrics_dropped(struct req *r)
+{
+    metric_inc(METRIC_OF(terminations, STR("429"), STR("apiserver"), known(r, r->info.group),
+                         known(r, r->info.resource), scope_of(r), STR(""), verb_of(r),
+                         known(r, r->info.version)));
 }
 
 void server_metrics_watchers(struct req *r, int delta)

@@ -129,6 +129,8 @@ counted() { [ "$(metric apiserver_flowcontrol_rejected_requests_total 'priority_
 ok "refusals are counted" counted
 gone() { [ "$(metric apiserver_flowcontrol_rejected_requests_total 'priority_level="workload-low",reason="time-out"')" -gt 0 ]; }
 ok "and those who went away while they waited" gone
+ended() { [ "$(metric apiserver_request_terminations_total 'code="429",component="apiserver",group="",resource="configmaps",verb="LIST"')" -ge "$refused" ]; }
+ok "also as terminations" ended
 same "nobody of node-high was refused" 0 metric apiserver_flowcontrol_rejected_requests_total 'priority_level="node-high"'
 same "nor of global-default" 0 metric apiserver_flowcontrol_rejected_requests_total 'priority_level="global-default"'
 borrowed() { [ "$(metric apiserver_flowcontrol_current_limit_seats 'priority_level="workload-low"')" -gt 10 ]; }

@@ -8,6 +8,7 @@
 
 #include "api/core_v1.h"
 #include "apiserver/connect.h"
+#include "apiserver/flow_control.h"
 #include "apiserver/kubelet_pool.h"
 #include "apiserver/proxy_rewrite.h"
 #include "apiserver/proxy_target.h"
@@ -277,6 +278,8 @@ void proxy_forward(struct req *r, const struct proxy_route *route)
     if (route->view != NULL)
         p->view = *route->view;
     r->long_running = true;
+    if (strcmp(r->info.verb, "watch") == 0)
+        flow_request_finish(r); /* What it costs from here on it costs the other side. */
     req_release_views(r);
     struct http_call_config c = {
         .method = str_c(r->http->method),

@@ -35,6 +35,8 @@
 #define CHUNK_ROOM (CHUNK_BYTES + HTTP_FRAME_HEADROOM + (16u << 10))
 #define WINDOW_BYTES (256u << 10)
 #define FOUND_MAX (16u << 10)
+#define AHEAD_FAR 8u
+#define AHEAD_NEAR 3u
 #define RUN_BYTES (64u << 10)    /* Of stored objects in one run of JSON. */
 #define RUN_REF_MIN (8u << 10)   /* Runs from here on are sent without a copy. */
 #define WHOLE_BYTES (256u << 10) /* Up to this much stored data the answer is not streamed. */
@@ -66,7 +68,8 @@ struct listing {
     size_t count;
     const struct kv *last;
     size_t stored_bytes, protobuf_bytes;
-    bool more; /* The limit cut it short. */
+    const struct kv *uncounted[4]; /* Not in protobuf_bytes yet. */
+    bool more;                     /* The limit cut it short. */
     /* Second pass. */
     size_t at;
     const struct kv *next; /* The object at `at`, if looked up already. */
@@ -352,9 +355,26 @@ static const struct kv *next_item(struct listing *l)
     return l->next;
 }
 
+/* Objects lie all over memory, and to read one is mostly to wait for it: those ahead are fetched
+ * meanwhile, first what tells where the value ends, then its two ends. */
+static void fetch_ahead(const struct listing *l)
+{
+    if (l->at + AHEAD_FAR < l->found_count) {
+        const char *far = (const char *)l->found[l->at + AHEAD_FAR];
+        __builtin_prefetch(far);
+        __builtin_prefetch(far + 64);
+    }
+    if (l->at + AHEAD_NEAR < l->found_count && l->r->accept.media == MEDIA_PROTOBUF) {
+        struct str near = kv_value(l->found[l->at + AHEAD_NEAR]);
+        __builtin_prefetch(near.data);
+        __builtin_prefetch(near.data + near.len);
+    }
+}
+
 static void pass_item(struct listing *l)
 {
     l->at++;
+    fetch_ahead(l);
     l->items_since++;
     l->next = NULL;
 }
@@ -591,6 +611,23 @@ static void on_drain(struct http_request *http, void *arg)
 
 /* --- first pass
  * ------------------------------------------------------------------------------------------ */
+/* A few objects later, when the end of its value has been fetched; NULL: all that are left. */
+static void count_protobuf(struct listing *l, const struct kv *kv)
+{
+    const struct kv **at = &l->uncounted[l->count % ARRAY_SIZE(l->uncounted)];
+    if (kv != NULL) {
+        struct str value = kv_value(kv);
+        __builtin_prefetch(value.data + value.len);
+        if (*at != NULL)
+            l->protobuf_bytes += protobuf_item_bytes(*at);
+        *at = kv;
+        return;
+    }
+    for (size_t i = 0; i < ARRAY_SIZE(l->uncounted); i++)
+        if (l->uncounted[i] != NULL)
+            l->protobuf_bytes += protobuf_item_bytes(l->uncounted[i]);
+}
+
 static void keep(struct listing *l, const struct kv *kv)
 {
     if (!l->everything || l->found_count < FOUND_MAX) {
@@ -604,12 +641,13 @@ static void keep(struct listing *l, const struct kv *kv)
     l->last = kv;
     l->stored_bytes += kv_value(kv).len;
     if (l->r->accept.media == MEDIA_PROTOBUF)
-        l->protobuf_bytes += protobuf_item_bytes(kv);
+        count_protobuf(l, kv);
 }
 
 static void collected(struct listing *l)
 {
     const struct accepted *f = &l->r->accept;
+    count_protobuf(l, NULL);
     bool buffered = f->media == MEDIA_YAML || f->pretty;
     if (f->media == MEDIA_PROTOBUF &&
         (f->transform == AS_PARTIAL_LIST || l->r->res->kind != l->r->res->storage)) {

@@ -2,6 +2,9 @@
  *
  *   INITIAL --state of a view sent--> CATCH_UP --own cursor drained--> LIVE
  *      (rv unset or 0)                (rv given: starts here)        (fed by the hub)
+ *                                          ^
+ *                              HISTORY ----+ (rv older than the event log: what changed in the
+ *                                             watched range, some at a time, from the store)
  *
  * The hub has one cursor for all live watchers of the thread. An event is
  * looked up by resource and then only offered to those who could want it: the
@@ -34,6 +37,7 @@
 #include "lib/net/bytes.h"
 #include "lib/net/http_server.h"
 #include "raftstore/store.h"
+#include "raftstore/store_history.h"
 
 #include <inttypes.h>
 
@@ -41,6 +45,8 @@
 #define WINDOW_BYTES (256u << 10) /* Others wait for the socket at this much. */
 #define SLICE_NS (2u * 1000u * 1000u)
 #define TICK_MS 250u
+#define HISTORY_EVENTS 16384u /* In one portion, and */
+#define HISTORY_KEYS 1024u    /* looked at for it between looks at the clock. */
 #define BOOKMARK_MS 60000u
 #define BOOKMARK_BEFORE_END_MS 2000u
 
@@ -68,7 +74,7 @@ struct watch_hub {
     void *closed_arg;
 };
 
-enum watcher_state { WATCHER_INITIAL, WATCHER_CATCH_UP, WATCHER_LIVE };
+enum watcher_state { WATCHER_INITIAL, WATCHER_HISTORY, WATCHER_CATCH_UP, WATCHER_LIVE };
 
 struct watcher {
     struct list link;  /* In hub->watchers. */
@@ -88,6 +94,8 @@ struct watcher {
     struct store_view *view;
     struct store_iter it;
     struct arena *scratch;
+    /* HISTORY */
+    struct store_history *history;
     /* CATCH_UP */
     struct store_cursor *cursor;
     struct deferred again;
@@ -195,6 +203,8 @@ static void detach(struct watcher *w)
     deferred_cancel(&w->again);
     store_cursor_free(w->cursor);
     w->cursor = NULL;
+    store_history_free(w->history);
+    w->history = NULL;
     conversions_drop(&w->conversions);
     arena_free(w->scratch);
     w->scratch = NULL;
@@ -722,6 +732,40 @@ static bool step_catch_up(struct watcher *w, uint64_t start)
     return false;
 }
 
+/* True: this part of the history is sent. */
+static bool step_history(struct watcher *w, uint64_t start)
+{
+    const struct event_batch *b;
+    struct str ns, name;
+    while (store_history_step(w->history, HISTORY_KEYS))
+        if (must_wait(w, start))
+            return false;
+    while ((b = store_history_next(w->history)) != NULL) {
+        for (uint32_t i = 0; i < b->count; i++) {
+            const struct resource *res = registry_by_key(kv_key(b->events[i].kv), &ns, &name);
+            if (res == w->form.res->primary)
+                offer(w, &b->events[i], ns, name, b->rev, NULL, w->r->now_ns);
+        }
+        if (must_wait(w, start))
+            return false;
+    }
+    w->after_rev = MAX_OF(w->after_rev, store_history_rev(w->history));
+    store_history_free(w->history);
+    w->history = NULL;
+    return true;
+}
+
+/* Where the event log does not reach back. */
+static int start_history(struct watcher *w, struct store_view *v)
+{
+    struct str from, end;
+    list_options_range(w->r->arena, &w->o, w->form.res, w->r->info.ns, &from, &end);
+    int code = store_history_new_range(v, from, end, w->after_rev, HISTORY_EVENTS, &w->history);
+    if (code == 0)
+        w->state = WATCHER_HISTORY;
+    return code;
+}
+
 static void on_own_events(void *arg)
 {
     struct watcher *w = arg;
@@ -735,19 +779,26 @@ static void start_cursor(struct watcher *w)
     struct req *r = w->r;
     struct error err = {0};
     struct store_view *v = store_view(r->server->store);
-    int64_t newest = store_view_rev(v);
-    store_view_unref(v);
+    int64_t newest = store_view_rev(v), after = MIN_OF(w->after_rev, newest);
     /* A watch may last for hours: it must not keep old state alive. */
     store_view_unref(w->view);
     w->view = NULL;
-    int code = store_cursor_new(r->server->store, MIN_OF(w->after_rev, newest), &r->thread->mailbox,
-                                on_own_events, w, &w->cursor, &err);
+    w->state = WATCHER_CATCH_UP;
+    int code;
+    if (w->converts)
+        code = store_cursor_new(r->server->store, after, &r->thread->mailbox, on_own_events, w,
+                                &w->cursor, &err);
+    else
+        code = store_cursor_new_recent(r->server->store, after, &r->thread->mailbox, on_own_events,
+                                       w, &w->cursor);
+    if (code == E_EXPIRED && !w->converts)
+        code = start_history(w, v);
+    store_view_unref(v);
     if (code != 0) {
         end_with(w, code == E_EXPIRED ? status_gone_rv(r->arena, w->after_rev, newest)
                                       : status_from_code(r->arena, code, error_message(&err)));
         return;
     }
-    w->state = WATCHER_CATCH_UP;
     if (w->converts)
         flow_request_finish(r); /* It never goes live. */
     advance(w);
@@ -761,6 +812,11 @@ static void advance(struct watcher *w)
         return; /* From the socket, while the webhook has yet to answer. */
     if (w->state == WATCHER_INITIAL) {
         if (w->converts ? step_initial_converted(w, start) : step_initial(w, start))
+            start_cursor(w);
+        return;
+    }
+    if (w->state == WATCHER_HISTORY) {
+        if (step_history(w, start))
             start_cursor(w);
         return;
     }

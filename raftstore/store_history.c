@@ -22,6 +22,13 @@ struct store_history {
 int store_history_new(struct store_view *v, int64_t after_rev, size_t events_max,
                       struct store_history **ret)
 {
+    return store_history_new_range(v, STR_NULL, STR_NULL, after_rev, events_max, ret);
+}
+
+int store_history_new_range(struct store_view *v, struct str key, struct str range_end,
+                            int64_t after_rev, size_t events_max, struct store_history **ret)
+{
+    struct tree_root root = mvcc_view_root((const struct mvcc_view *)v);
     int64_t compacted = store_view_compacted(v);
     after_rev = MAX_OF(after_rev, 1); /* The first write made revision 2. */
     if (after_rev + 1 < compacted)
@@ -32,7 +39,10 @@ int store_history_new(struct store_view *v, int64_t after_rev, size_t events_max
     h->rev = MAX_OF(after_rev, store_view_rev(v));
     h->events_max = events_max;
     h->bound = INT64_MAX;
-    tree_iter_versions(&h->it, mvcc_view_root((const struct mvcc_view *)v), after_rev);
+    if (range_end.len != 0)
+        tree_iter_range_versions(&h->it, root, key, range_end, after_rev);
+    else
+        tree_iter_versions(&h->it, root, after_rev);
     *ret = h;
     return 0;
 }

@@ -18,6 +18,9 @@ struct store_history;
  * compacted. events_max is exceeded only by a revision that alone has more. */
 int store_history_new(struct store_view *v, int64_t after_rev, size_t events_max,
                       struct store_history **ret);
+/* Only of the keys in [key, range_end), both borrowed until it is built. */
+int store_history_new_range(struct store_view *v, struct str key, struct str range_end,
+                            int64_t after_rev, size_t events_max, struct store_history **ret);
 void store_history_free(struct store_history *h); /* NULL is a no-op. */
 /* Visits about so many keys. True: call again. */
 bool store_history_step(struct store_history *h, size_t keys);

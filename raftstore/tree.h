@@ -131,6 +131,9 @@ const struct kv *tree_iter_next(struct tree_iter *it); /* NULL at the end. */
 /* Every version of every key changed after after_rev, tombstones too: key by
  * key in order. Skips subtrees without changes. */
 void tree_iter_versions(struct tree_iter *it, struct tree_root root, int64_t after_rev);
+/* The same for the keys of [key, range_end); range_end is borrowed. */
+void tree_iter_range_versions(struct tree_iter *it, struct tree_root root, struct str key,
+                              struct str range_end, int64_t after_rev);
 
 /* A list that grows; kvs are borrowed from the root. */
 struct kv_list {

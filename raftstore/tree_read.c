@@ -163,6 +163,14 @@ void tree_iter_versions(struct tree_iter *it, struct tree_root root, int64_t aft
     settle(it, 0);
 }
 
+void tree_iter_range_versions(struct tree_iter *it, struct tree_root root, struct str key,
+                              struct str range_end, int64_t after_rev)
+{
+    ASSERT(range_end.len > 0);
+    tree_iter_init(it, root, key, range_end, 0);
+    it->after_rev = after_rev; /* From the second leaf on, subtrees without news are passed over. */
+}
+
 /* The next slot, 0 at the end. */
 static uintptr_t next_slot(struct tree_iter *it)
 {
@@ -255,9 +263,12 @@ bool tree_iter_next_versions(struct tree_iter *it, struct kv_list *out,
     uintptr_t slot;
     while ((slot = next_slot(it)) != 0) {
         size_t start = out->count;
+        if (it->end.len > 0 && str_cmp(kv_key(slot_newest(slot)), it->end) >= 0)
+            break;
         *ret_before = slot_versions(slot, it->after_rev, out);
         if (out->count > start)
             return true;
     }
+    it->height = 0;
     return false;
 }

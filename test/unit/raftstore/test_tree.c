@@ -164,6 +164,31 @@ static void check_root(struct run *run, struct tree_root root, int64_t compacted
     ck_assert_ptr_null(tree_iter_next(&it));
 }
 
+/* Of the keys in a range just those with changes come, in order. */
+static void check_range_versions(struct run *run, struct tree_root root, int64_t after)
+{
+    struct model *m = run->model;
+    size_t from = random_below(&run->r, (uint32_t)m->key_count);
+    size_t to = from + random_below(&run->r, (uint32_t)(m->key_count - from));
+    struct tree_iter it;
+    struct kv_list list = {0};
+    const struct kv *before;
+    tree_iter_range_versions(&it, root, str_of(m->keys[from].name), str_of(m->keys[to].name),
+                             after);
+    for (size_t i = from; i < to; i++) {
+        struct version *newest = model_at(&m->keys[i], root.rev);
+        if (newest == NULL || newest->rev <= after)
+            continue;
+        list.count = 0;
+        ck_assert(tree_iter_next_versions(&it, &list, &before));
+        ck_assert_str_eq(kv_key(list.items[0]).data, m->keys[i].name);
+    }
+    list.count = 0;
+    ck_assert(!tree_iter_next_versions(&it, &list, &before));
+    ck_assert(!tree_iter_next_versions(&it, &list, &before));
+    kv_list_done(&list);
+}
+
 /* Every change after a revision that is not compacted is still there, in order. */
 static void check_versions(struct run *run, struct tree_root root, int64_t compacted)
 {
@@ -172,6 +197,7 @@ static void check_versions(struct run *run, struct tree_root root, int64_t compa
     if (root.rev <= low)
         return;
     int64_t after = low + (int64_t)random_below(&run->r, (uint32_t)(root.rev - low));
+    check_range_versions(run, root, after);
     struct tree_iter it;
     tree_iter_versions(&it, root, after);
     struct kv_list list = {0};

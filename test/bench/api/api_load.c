@@ -17,7 +17,7 @@
  *   page-small                  lists of 500 from a random place on, for --seconds
  *
  * create-small, get-small, patch-small, delete-small and list-pb-small do the same to ConfigMaps
- * of some 300 bytes as stored.
+ * of some 190 bytes as stored.
  *
  * Modes run in the order given; each prints one line of name=value pairs. CPU is
  * that of the processes in --pids. Exit code 1 when an answer was an error. */

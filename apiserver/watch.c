@@ -45,8 +45,8 @@
 #define WINDOW_BYTES (256u << 10) /* Others wait for the socket at this much. */
 #define SLICE_NS (2u * 1000u * 1000u)
 #define TICK_MS 250u
-#define HISTORY_EVENTS 16384u /* In one portion, and */
-#define HISTORY_KEYS 1024u    /* looked at for it between looks at the clock. */
+#define HISTORY_EVENTS 8192u /* In one portion, and */
+#define HISTORY_KEYS 1024u   /* looked at for it between looks at the clock. */
 #define BOOKMARK_MS 60000u
 #define BOOKMARK_BEFORE_END_MS 2000u
 

@@ -14,6 +14,7 @@
 #include "lib/base/loop.h"
 #include "lib/base/mailbox.h"
 #include "lib/base/map.h"
+#include "raftstore/worker.h"
 
 #include <stdatomic.h>
 
@@ -97,6 +98,9 @@ struct server_thread {
     struct custom_keeper *keeper; /* On the first thread; else NULL. */
     struct aggregated_clients *aggregated;
     struct aggregated_keeper *aggregated_keeper; /* As keeper. */
+    struct mail customs_mail;                    /* Definitions have become ready; */
+    atomic_bool customs_told;                    /* it is under way. */
+    struct list parked;                          /* Requests that wait for them. */
     struct event_lease event_lease;
     int start_code; /* Outcome of starting, read after start_done. */
     struct error start_error;
@@ -115,6 +119,7 @@ struct apiserver {
     struct flow_control *flow; /* NULL without priority and fairness. */
     struct tls_context *tls;
     struct json_cache *json_cache;
+    struct worker worker; /* For what would take a loop too long. */
     struct server_thread *threads;
     unsigned thread_count;
     int port;              /* The real one. */

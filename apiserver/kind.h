@@ -49,6 +49,7 @@ struct table_row;
 struct txn_build;
 struct user;
 struct webhook_state;
+struct write_work;
 struct apiserver;
 struct audit_event;
 struct store_view;
@@ -71,6 +72,7 @@ struct kind_ctx {
     bool tentative;                 /* What is refused is looked at once more, on a newer view. */
     struct str_list *warnings;      /* Texts of Warning headers. */
     struct webhook_state *webhooks; /* Of a write that may wait for them; else NULL. */
+    struct write_work *work;        /* The same for a thread that judges: write_work.h. */
     struct audit_event *audit;      /* Of a request that is recorded; else NULL. */
     struct asks *asks;              /* The same, for questions of authorizers. */
 };

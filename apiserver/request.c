@@ -10,6 +10,7 @@
 #include "apiserver/authz.h"
 #include "apiserver/custom/definition.h"
 #include "apiserver/custom/keeper.h"
+#include "apiserver/custom/set.h"
 #include "apiserver/custom/stored.h"
 #include "apiserver/encode.h"
 #include "apiserver/flow_control.h"
@@ -613,6 +614,12 @@ static void route(struct req *r)
     if (r->info.group.len != 0 &&
         registry_find(r->info.group, r->info.version, r->info.resource) == NULL)
         custom_keeper_sync(r->thread); /* Its definition may be news to this thread. */
+    /* Or it is known, but not ready yet. */
+    if (r->info.group.len != 0 && custom_set_incomplete() &&
+        registry_find(r->info.group, r->info.version, r->info.resource) == NULL) {
+        list_push_back(&r->thread->parked, &r->parked);
+        return;
+    }
     /* An unknown group is nobody's path; an unknown version or resource is ours. */
     if (r->info.group.len != 0 && registry_has_group(r->info.group) == false) {
         req_text(r, 404, "text/plain; charset=utf-8", STR("404 page not found\n"));
@@ -685,6 +692,15 @@ static void authenticate(void *arg)
         req_status(r, s);
     else
         impersonate(r);
+}
+
+void req_unpark(struct server_thread *t)
+{
+    struct list waiting;
+    list_init(&waiting);
+    list_splice(&waiting, &t->parked);
+    for (struct list *n; (n = list_pop_front(&waiting)) != NULL;)
+        route(LIST_ENTRY(n, struct req, parked));
 }
 
 void req_begin(struct http_request *http, struct server_thread *t, bool streams_body)

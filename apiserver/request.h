@@ -56,6 +56,7 @@ struct req {
     int inflight;                   /* Which of the server's counts holds it; -1: none. */
     struct flow_request *flow;      /* Its seats or its place in a queue; NULL: none. */
     bool long_running;              /* Watches, logs: not in the latency histogram. */
+    struct list parked;             /* In the thread's list of those that wait. */
     struct conversions conversions; /* Of what is read, see req_converted(). */
     struct proxy *proxy;            /* Where the streamed body goes, once known: proxy.h. */
     bool streams_body;              /* The body comes in pieces: proxy_body. */
@@ -65,6 +66,9 @@ struct req {
 /* Called by the HTTP server for each complete request, and for those whose head
  * is complete and whose body is passed on as it comes. */
 void req_begin(struct http_request *http, struct server_thread *t, bool streams_body);
+
+/* Takes requests up again that wait for custom kinds. */
+void req_unpark(struct server_thread *t);
 
 /* Names the request in logs: the client's own name for it, or one of ours. */
 struct str req_audit_id(struct req *r);

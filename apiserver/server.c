@@ -9,6 +9,7 @@
 #include "apiserver/aggregation/keeper.h"
 #include "apiserver/aggregation/set.h"
 #include "apiserver/authn.h"
+#include "apiserver/custom/compiler.h"
 #include "apiserver/custom/keeper.h"
 #include "apiserver/custom/set.h"
 #include "apiserver/discovery.h"
@@ -129,6 +130,15 @@ static void on_http_closed(struct http_server *s, void *arg)
     t->hub = NULL;
 }
 
+static void on_customs(struct mail *m)
+{
+    struct server_thread *t = CONTAINER_OF(m, struct server_thread, customs_mail);
+    atomic_store(&t->customs_told, false);
+    if (t->hub != NULL)
+        watch_hub_customs_changed(t->hub);
+    req_unpark(t);
+}
+
 static void on_stop(struct mail *m)
 {
     struct server_thread *t = CONTAINER_OF(m, struct server_thread, stop_mail);
@@ -169,6 +179,8 @@ static int thread_open(struct server_thread *t, struct error *err)
     if (code != 0)
         return code;
     t->stop_mail.run = on_stop;
+    t->customs_mail.run = on_customs;
+    list_init(&t->parked);
     defer_queue_init(&t->defer, &t->loop);
     t->webhooks = webhook_pool_new(&t->loop);
     map_init(&t->conversions);
@@ -179,6 +191,7 @@ static int thread_open(struct server_thread *t, struct error *err)
         t->keeper = custom_keeper_new(t);
     if (code == 0 && t->index == 0)
         t->aggregated_keeper = aggregated_keeper_new(t);
+    atomic_store(&t->customs_told, false);
     if (code == 0) {
         custom_keeper_sync(t);
         aggregated_sync(t);
@@ -279,6 +292,11 @@ int apiserver_start(struct apiserver *s, struct error *err)
     s->thread_count = thread_count(s);
     s->json_cache = json_cache_new((size_t)MAX_OF(s->config.json_cache_bytes, 0));
     s->threads = xzalloc(s->thread_count * sizeof(*s->threads));
+    for (unsigned i = 0; i < s->thread_count; i++)
+        atomic_init(&s->threads[i].customs_told,
+                    true); /* Nothing to be told before its loop runs. */
+    worker_start(&s->worker, "apiserver-work", NULL, NULL);
+    custom_compiler_start(s);
     snprintf(address, sizeof(address), "%s:%d", s->address, s->port);
     discovery_init(address);
     for (unsigned i = 0; i < s->thread_count; i++) {
@@ -301,6 +319,9 @@ int apiserver_start(struct apiserver *s, struct error *err)
 
 void apiserver_stop(struct apiserver *s)
 {
+    /* What it was given is done; the loops still hear of it. */
+    worker_stop(&s->worker);
+    custom_compiler_stop();
     for (unsigned i = 0; i < s->thread_count; i++)
         mailbox_post(&s->threads[i].mailbox, &s->threads[i].stop_mail);
     for (unsigned i = 0; i < s->thread_count; i++)

@@ -421,7 +421,7 @@ static void end_stale(struct watch_hub *h)
     }
 }
 
-static void customs_changed(struct watch_hub *h)
+void watch_hub_customs_changed(struct watch_hub *h)
 {
     custom_keeper_sync(h->thread);
     aggregated_sync(h->thread);
@@ -440,7 +440,7 @@ static void drain(struct watch_hub *h)
             if (h->count != 0)
                 dispatch(h, &b->events[i], b->rev, now_ns);
             if (str_has_prefix(kv_key(b->events[i].kv), STR(CUSTOM_DEFINITIONS)))
-                customs_changed(h);
+                watch_hub_customs_changed(h);
             else
                 aggregated_notice(h->thread, kv_key(b->events[i].kv));
         }
@@ -451,7 +451,7 @@ static void drain(struct watch_hub *h)
     }
     if (is_lost) {
         lost(h);
-        customs_changed(h);
+        watch_hub_customs_changed(h);
     }
 }
 

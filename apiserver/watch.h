@@ -14,4 +14,7 @@ void watch_hub_stop(struct watch_hub *h);
 /* All watchers are gone; on_closed comes when the loop let go of the timer. */
 void watch_hub_close(struct watch_hub *h, void (*on_closed)(void *arg), void *arg);
 
+/* Custom kinds may be served differently now. */
+void watch_hub_customs_changed(struct watch_hub *h);
+
 #endif

@@ -66,3 +66,19 @@ void wire_append_rev(struct buf *b, int64_t rev)
         p[i] = (uint8_t)('0' + rev % 10);
     buf_commit(b, 4 + n);
 }
+
+void wire_without(struct str msg, uint32_t number, struct buf *out)
+{
+    struct pb_cursor c = pb_cursor_of(msg);
+    struct pb_item f;
+    for (const uint8_t *from = c.p; pb_next(&c, &f, NULL) > 0; from = c.p)
+        if (f.number != number)
+            buf_append(out, from, (size_t)(c.p - from));
+}
+
+void wire_put_bytes(uint32_t number, struct str bytes, struct buf *out)
+{
+    buf_put_varint(out, (uint64_t)number << 3 | PB_BYTES);
+    buf_put_varint(out, bytes.len);
+    buf_append_str(out, bytes);
+}

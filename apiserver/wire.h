@@ -12,6 +12,11 @@ struct buf;
 /* The last field of that number holding bytes; empty with data NULL if absent. */
 struct str wire_bytes(struct str msg, uint32_t number);
 
+/* Appends a message but for the fields of that number. */
+void wire_without(struct str msg, uint32_t number, struct buf *out);
+/* Appends a field of bytes. */
+void wire_put_bytes(uint32_t number, struct str bytes, struct buf *out);
+
 /* Numbers that every kind shares. */
 enum {
     WIRE_OBJECT_META = 1, /* ObjectMeta in a kind */

@@ -48,6 +48,11 @@ void txn_build_run(const struct txn_build *t, struct txn *ret)
                         .success_count = (uint32_t)t->op_count};
 }
 
+static void free_arena(void *arg)
+{
+    arena_free(arg);
+}
+
 static void drop_conversions(void *arg)
 {
     conversions_drop(arg);
@@ -175,6 +180,8 @@ void write_run(struct write *w)
     w->ctx.tentative = !w->confirmed;
     w->ctx.webhooks = w->webhooks;
     w->ctx.asks = w->asks;
+    w->ctx.work = &w->work;
+    w->work.wanted = false;
     w->txn = (struct txn_build){.arena = r->arena};
     w->obj = NULL;
     w->then = NULL;
@@ -188,6 +195,12 @@ void write_run(struct write *w)
     struct meta_v1_status *unconverted = conversions_failure(&w->conversions, r->arena);
     if (unconverted != NULL) {
         finish(w, unconverted);
+        return;
+    }
+    if (w->work.wanted) {
+        struct arena *judged = arena_new(0);
+        arena_hold(r->arena, judged, free_arena);
+        write_work_start(&w->work, r->thread, judged, on_answers, w);
         return;
     }
     if (refused == &webhook_wait) {

@@ -20,6 +20,7 @@
 
 #include "apiserver/custom/conversion.h"
 #include "apiserver/request.h"
+#include "apiserver/write_work.h"
 #include "raftstore/txn.h"
 
 struct asks;
@@ -69,6 +70,7 @@ struct write {
     struct webhook_state *webhooks; /* What they answered, over all tries. */
     struct asks *asks; /* The same of authorizers: several writes of one request wait each. */
     struct conversions conversions; /* The same of conversion webhooks. */
+    struct write_work work;         /* What is judged by another thread. */
     struct str new_uid, new_name;   /* Made up for a new object, for all tries. */
 
     /* Set by the attempt. */

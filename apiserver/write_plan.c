@@ -2,6 +2,7 @@
  * admission, encoding. Pure but for the clock and randomness in the context. */
 #include "api/meta_v1.h"
 #include "apiserver/admission.h"
+#include "apiserver/admission/webhook.h"
 #include "apiserver/defaults.h"
 #include "apiserver/encode.h"
 #include "apiserver/field_manager.h"
@@ -211,6 +212,8 @@ struct meta_v1_status *write_plan_create(struct write *w, void *obj)
     validate_metadata(w, m, true, &errs);
     if (w->res->ops->validate_create != NULL)
         w->res->ops->validate_create(&w->ctx, obj, &errs);
+    if (w->work.wanted)
+        return &webhook_wait;
     s = refuse(w, m->name, &errs);
     if (s == NULL && w->res->ops->warn != NULL)
         w->res->ops->warn(&w->ctx, obj, NULL);
@@ -399,6 +402,8 @@ struct meta_v1_status *write_plan_update(struct write *w, const struct kv *kv, c
     if ((w->res->ops->flags & KIND_GENERATION) != 0 && by_user && spec_changed(w->res, obj, old))
         m->generation = om->generation + 1;
     validate_update(w, obj, old, sub, rules, &errs);
+    if (w->work.wanted)
+        return &webhook_wait;
     s = refuse(w, m->name, &errs);
     void (*warn)(const struct kind_ctx *, const void *, const void *) =
         sub == NULL     ? w->res->ops->warn

@@ -10,25 +10,39 @@
 #include "apiserver/custom/stored.h"
 #include "apiserver/encode.h"
 #include "apiserver/field_manager.h"
+#include "apiserver/wire.h"
 #include "apiserver/write.h"
 #include "lib/api/codec.h"
 #include "lib/base/arena.h"
 #include "lib/base/buf.h"
 #include "lib/base/env.h"
 #include "lib/base/error.h"
-#include "lib/base/log.h"
+#include "lib/base/map.h"
 #include "raftstore/store.h"
 
+#include <inttypes.h>
 #include <stdlib.h>
 
 #define crd_t struct apiextensions_v1_custom_resource_definition
+
+enum { WIRE_SPEC = 2, WIRE_STATUS = 3, WIRE_SPEC_VERSIONS = 7 };
 
 #define RETRY_MS 500u
 #define BATCH_OBJECTS 100u /* Deleted by one transaction. */
 #define FINALIZER "customresourcecleanup.apiextensions.k8s.io"
 
+/* A definition without its versions, which are most of it. */
+struct known {
+    int64_t mod_rev;
+    unsigned seen; /* In which look. */
+    struct arena *arena;
+    const crd_t *crd;
+};
+
 struct custom_keeper {
     struct server_thread *thread;
+    struct map known; /* By key. */
+    unsigned looks;
     uv_timer_t timer;
     bool pending; /* A transaction is under way. */
     bool again;   /* Something changed meanwhile. */
@@ -74,9 +88,14 @@ static void on_txn(int code, const struct txn_result *result, void *arg)
         run(k);
 }
 
+/* old and crd are without versions: those stay as they are stored. */
 static void put_definition(struct look *l, const struct kv *kv, crd_t *crd, const crd_t *old)
 {
-    AUTO_BUF b = BUF_INIT;
+    AUTO_BUF meta = BUF_INIT;
+    AUTO_BUF status = BUF_INIT;
+    AUTO_BUF wire = BUF_INIT;
+    AUTO_BUF value = BUF_INIT;
+    struct str raw, key = arena_str(l->arena, kv_key(kv));
     struct field_manager fm = {.arena = l->arena,
                                .res = l->res,
                                .kind = l->res->storage,
@@ -84,12 +103,19 @@ static void put_definition(struct look *l, const struct kv *kv, crd_t *crd, cons
                                .subresource = "status",
                                .manager = STR("kube-apiserver"),
                                .now_s = l->now_s};
-    struct str key = arena_str(l->arena, kv_key(kv));
+    if (stored_raw(kv_value(kv), &raw, NULL) != 0)
+        return;
     field_manager_update(&fm, old, crd);
     crd->metadata.resource_version = STR_NULL;
-    stored_encode(l->res, crd, &b);
+    api_pb_encode(&meta_v1_object_meta_msg, &crd->metadata, &meta);
+    api_pb_encode(&apiextensions_v1_custom_resource_definition_status_msg, &crd->status, &status);
+    wire_put_bytes(WIRE_OBJECT_META, buf_str(&meta), &wire);
+    wire_put_bytes(WIRE_SPEC, wire_bytes(raw, WIRE_SPEC), &wire);
+    wire_put_bytes(WIRE_STATUS, buf_str(&status), &wire);
+    api_envelope_write(str_of(l->res->storage->api_version), str_of(l->res->storage->kind),
+                       buf_str(&wire), &value);
     txn_build_expect(&l->txn, key, kv->mod_rev);
-    txn_build_put(&l->txn, key, arena_str(l->arena, buf_str(&b)));
+    txn_build_put(&l->txn, key, arena_str(l->arena, buf_str(&value)));
 }
 
 static void delete_definition(struct look *l, const struct kv *kv)
@@ -173,6 +199,14 @@ static void drop_finalizer(struct arena *a, struct meta_v1_object_meta *m)
     m->finalizers_count = n;
 }
 
+static bool is_in_progress(const crd_t *crd)
+{
+    for (size_t i = 0; i < crd->status.conditions_count; i++)
+        if (str_eqc(crd->status.conditions[i].type, "Terminating"))
+            return str_eqc(crd->status.conditions[i].reason, "InstanceDeletionInProgress");
+    return false;
+}
+
 static void look_at_deleted(struct look *l, size_t i)
 {
     const crd_t *old = l->all[i];
@@ -180,9 +214,9 @@ static void look_at_deleted(struct look *l, size_t i)
     if (!has_cleanup(old))
         return;
     crd_t *crd = api_msg_clone(l->arena, l->res->storage->msg, old);
-    if (d != NULL &&
-        custom_condition_set(l->arena, crd, "Terminating", true, "InstanceDeletionInProgress",
-                             STR("CustomResource deletion is in progress"), l->now_s)) {
+    if (d != NULL && !is_in_progress(old)) {
+        (void)custom_condition_set(l->arena, crd, "Terminating", true, "InstanceDeletionInProgress",
+                                   STR("CustomResource deletion is in progress"), l->now_s);
         put_definition(l, l->kvs[i], crd, old);
         return;
     }
@@ -200,22 +234,87 @@ static void look_at_deleted(struct look *l, size_t i)
 
 /* --- looking ------------------------------------------------------------------------------------
  */
+static void known_free(struct known *k)
+{
+    if (k == NULL)
+        return;
+    arena_free(k->arena);
+    free(k);
+}
+
+static const crd_t *decode_light(struct arena *a, const struct resource *res, const struct kv *kv)
+{
+    AUTO_BUF spec = BUF_INIT;
+    AUTO_BUF wire = BUF_INIT;
+    struct str raw;
+    if (stored_raw(kv_value(kv), &raw, NULL) != 0)
+        return NULL;
+    wire_without(wire_bytes(raw, WIRE_SPEC), WIRE_SPEC_VERSIONS, &spec);
+    wire_without(raw, WIRE_SPEC, &wire);
+    wire_put_bytes(WIRE_SPEC, buf_str(&spec), &wire);
+    crd_t *crd = api_msg_new(a, res->storage->msg);
+    if (api_pb_decode(a, res->storage->msg, arena_str(a, buf_str(&wire)), crd, NULL) != 0)
+        return NULL;
+    crd->metadata.resource_version = arena_printf(a, "%" PRId64, kv->mod_rev);
+    return crd;
+}
+
+static const crd_t *find_known(struct look *l, const struct kv *kv)
+{
+    struct custom_keeper *keeper = l->keeper;
+    struct known *k = map_get(&keeper->known, kv_key(kv));
+    if (k == NULL || k->mod_rev != kv->mod_rev) {
+        struct arena *a = arena_new(0);
+        const crd_t *crd = decode_light(a, l->res, kv);
+        if (crd == NULL) {
+            arena_free(a);
+            return NULL;
+        }
+        known_free(k);
+        k = xzalloc(sizeof(*k));
+        *k = (struct known){.mod_rev = kv->mod_rev, .arena = a, .crd = crd};
+        map_set(&keeper->known, kv_key(kv), k);
+    }
+    k->seen = keeper->looks;
+    return k->crd;
+}
+
+/* Forgets those that are gone. */
+static void forget(struct look *l)
+{
+    struct map *m = &l->keeper->known;
+    struct known *gone;
+    do {
+        struct str key;
+        size_t pos = 0;
+        void *value;
+        gone = NULL;
+        while (gone == NULL && map_next(m, &pos, &key, &value))
+            if (((struct known *)value)->seen != l->keeper->looks)
+                gone = map_remove(m, arena_str(l->arena, key));
+        known_free(gone);
+    } while (gone != NULL);
+}
+
 static void read_definitions(struct look *l)
 {
     struct store_iter it;
-    void *msg;
     struct str from = STR(CUSTOM_DEFINITIONS);
     struct str end = arena_printf(l->arena, STR_FMT "0", STR_ARG(str_sub(from, 0, from.len - 1)));
+    l->keeper->looks++;
     if (store_iter_init(&it, l->view, from, end, 0) != 0)
         return;
     for (const struct kv *kv; (kv = store_iter_next(&it)) != NULL;) {
-        if (stored_decode(l->arena, l->res, kv_value(kv), kv->mod_rev, &msg, NULL) != 0)
+        const crd_t *crd = find_known(l, kv);
+        if (crd == NULL)
             continue;
         l->kvs = arena_grow(l->arena, (void *)l->kvs, l->count, &l->kv_cap, sizeof(*l->kvs));
         l->all = arena_grow(l->arena, (void *)l->all, l->count, &l->cap, sizeof(*l->all));
         l->kvs[l->count] = kv;
-        l->all[l->count++] = msg;
+        l->all[l->count++] = crd;
     }
+    if (l->count != l->keeper->known.count)
+        forget(l);
 }
 
 static void commit(struct look *l)
@@ -274,6 +373,7 @@ struct custom_keeper *custom_keeper_new(struct server_thread *t)
 {
     struct custom_keeper *k = xzalloc(sizeof(*k));
     k->thread = t;
+    map_init(&k->known);
     uv_timer_init(&t->loop, &k->timer);
     k->timer.data = k;
     uv_timer_start(&k->timer, on_timer, 0, 0);
@@ -284,7 +384,11 @@ static void on_timer_closed(uv_handle_t *h)
 {
     struct custom_keeper *k = h->data;
     void (*cb)(void *) = k->on_closed;
-    void *arg = k->closed_arg;
+    void *arg = k->closed_arg, *value;
+    size_t pos = 0;
+    while (map_next(&k->known, &pos, NULL, &value))
+        known_free(value);
+    map_done(&k->known);
     free(k);
     cb(arg);
 }

@@ -1,30 +1,30 @@
 /* set.c - see set.h. */
 #include "apiserver/custom/set.h"
 
-#include "api/apiextensions_v1.h"
 #include "apiserver/aggregation/apiservice.h"
+#include "apiserver/custom/compiler.h"
 #include "apiserver/custom/definition.h"
 #include "apiserver/custom/publish.h"
-#include "apiserver/encode.h"
-#include "lib/api/codec.h"
 #include "lib/base/arena.h"
-#include "lib/base/error.h"
-#include "lib/base/log.h"
 #include "raftstore/store.h"
 
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 
+#define REV_UNKNOWN INT64_C(-1)
+
 struct entry {
     struct str name; /* Owned. */
-    int64_t mod_rev;
+    int64_t mod_rev; /* REV_UNKNOWN: the definition is older than what is stored. */
     struct custom_definition *definition; /* NULL: not served. */
 };
 
 struct custom_set {
     _Atomic uint32_t refs;
     int64_t rev;           /* Of the view it was made from. */
+    bool incomplete;       /* Some definitions were not ready ... */
+    unsigned finished;     /* ... when so many had become so. */
     struct entry *entries; /* By name. */
     size_t count;
     const struct resource **resources;
@@ -102,44 +102,25 @@ static uint32_t index_of(struct str name)
     return (uint32_t)(index - 1);
 }
 
-/* Built-in kinds are not replaced. */
-static bool is_free(struct str group)
+/* Large definitions are made elsewhere: until then what was served stays. */
+static void find_definition(struct entry *e, const struct kv *kv, const struct entry *old,
+                            bool *ret_incomplete)
 {
-    size_t n;
-    const struct registry_group *g = registry_built_in(&n);
-    for (size_t i = 0; i < n; i++)
-        if (str_eqc(group, g[i].name))
-            return false;
-    return group.len != 0;
-}
-
-static struct custom_definition *make(const struct kv *kv, const struct entry *before)
-{
-    struct arena *a = arena_new(0);
-    struct custom_definition *d = NULL;
-    struct error err = {0};
-    void *msg;
-    const struct resource *res =
-        registry_storage(STR("apiextensions.k8s.io"), STR("customresourcedefinitions"));
-    int code = stored_decode(a, res, arena_str(a, kv_value(kv)), kv->mod_rev, &msg, &err);
-    const struct apiextensions_v1_custom_resource_definition *o = msg;
-    if (code == 0 && (!custom_condition(o, "Established") || !is_free(o->spec.group))) {
-        arena_free(a);
-        return NULL;
+    struct custom_definition *before = old != NULL ? old->definition : NULL;
+    const struct compiler_source s = {.name = e->name,
+                                      .value = kv_value(kv),
+                                      .mod_rev = kv->mod_rev,
+                                      .index = index_of(e->name),
+                                      .before = before};
+    if (old != NULL && old->mod_rev == kv->mod_rev) {
+        e->definition = before != NULL ? custom_definition_ref(before) : NULL;
+    } else if (s.value.len < COMPILER_BYTES_MIN) {
+        custom_definition_make(&s, &e->definition);
+    } else if (!custom_compiler_take(&s, &e->definition)) {
+        e->definition = before != NULL ? custom_definition_ref(before) : NULL;
+        e->mod_rev = REV_UNKNOWN;
+        *ret_incomplete = true;
     }
-    if (code == 0 && before != NULL && before->definition != NULL &&
-        custom_definition_same(before->definition, o)) {
-        arena_free(a);
-        return custom_definition_ref(before->definition);
-    }
-    if (code == 0)
-        code = custom_definition_new(a, o, kv->mod_rev, index_of(o->metadata.name), &d, &err);
-    else
-        arena_free(a);
-    if (code != 0)
-        log_warning("custom resource definition " STR_FMT " is not served: %s", STR_ARG(kv_key(kv)),
-                    error_message(&err));
-    return d;
 }
 
 static size_t add_resources(struct custom_set *s, const struct custom_definition *d)
@@ -221,7 +202,8 @@ static struct custom_set *build(const struct store_view *view, const struct cust
     struct entry *entries = NULL;
     const struct kv **found = NULL;
     size_t n = 0, cap = 0, resources = 0;
-    bool same = before != NULL;
+    bool same = before != NULL, incomplete = false;
+    unsigned finished = custom_compiler_finished();
     if (store_iter_init(&it, view, STR(CUSTOM_DEFINITIONS), STR(end), 0) != 0)
         return NULL;
     for (const struct kv *kv; (kv = store_iter_next(&it)) != NULL; n++) {
@@ -245,10 +227,7 @@ static struct custom_set *build(const struct store_view *view, const struct cust
         e->name = own_str(str_sub(key, sizeof(CUSTOM_DEFINITIONS) - 1, key.len));
         e->mod_rev = found[i]->mod_rev;
         const struct entry *old = find_entry(before, e->name);
-        e->definition =
-            old != NULL && old->mod_rev == e->mod_rev
-                ? (old->definition != NULL ? custom_definition_ref(old->definition) : NULL)
-                : make(found[i], old);
+        find_definition(e, found[i], old, &incomplete);
         resources += e->definition != NULL ? e->definition->count : 0;
     }
     free((void *)found);
@@ -259,6 +238,8 @@ static struct custom_set *build(const struct store_view *view, const struct cust
     map_init(&s->by_prefix);
     s->entries = entries;
     s->count = n;
+    s->incomplete = incomplete;
+    s->finished = finished;
     s->resources = xzalloc((resources + 1) * sizeof(*s->resources));
     for (size_t i = 0; i < n; i++)
         if (entries[i].definition != NULL)
@@ -281,7 +262,9 @@ bool custom_set_sync(const struct store_view *view)
 {
     int64_t rev = store_view_rev(view);
     pthread_mutex_lock(&lock);
-    if (newest == NULL || rev > newest->rev) {
+    bool more = newest != NULL && newest->incomplete && rev >= newest->rev &&
+                newest->finished != custom_compiler_finished();
+    if (newest == NULL || rev > newest->rev || more) {
         struct custom_set *s = build(view, newest);
         if (s != NULL) {
             s->rev = rev;
@@ -301,6 +284,11 @@ bool custom_set_sync(const struct store_view *view)
     current = s;
     set_unref(old);
     return true;
+}
+
+bool custom_set_incomplete(void)
+{
+    return current != NULL && current->incomplete;
 }
 
 void custom_set_leave(void)

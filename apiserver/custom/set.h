@@ -19,6 +19,8 @@ struct store_view;
 
 /* Brings the calling thread's set up to a view. True: it is another one now. */
 bool custom_set_sync(const struct store_view *view);
+/* Are there definitions that are about to be served? */
+bool custom_set_incomplete(void);
 /* Lets go of the thread's set, before it ends. */
 void custom_set_leave(void);
 

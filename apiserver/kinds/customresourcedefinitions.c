@@ -12,6 +12,7 @@
 #include "apiserver/kinds/crd.h"
 #include "apiserver/kinds/webhooks.h"
 #include "apiserver/validate.h"
+#include "apiserver/write_work.h"
 #include "lib/api/codec.h"
 #include "lib/api/jsonpath.h"
 #include "lib/api/names.h"
@@ -27,6 +28,7 @@
 
 #define FINALIZER "customresourcecleanup.apiextensions.k8s.io"
 #define SELECTABLE_MAX 8 /* Fields of a version. */
+#define LARGE_NODES 400u /* Of schemas, which take more than a millisecond to judge. */
 
 /* --- defaults and bookkeeping ------------------------------------------------------- */
 static struct str lower(struct arena *a, struct str s)
@@ -695,34 +697,70 @@ static void check_preserving(struct field_errors *errs, const crd_t *c)
                            "in spec.versions[*].schema instead");
 }
 
-static void validate_all(const crd_t *c, const crd_t *old, struct field_errors *errs)
+/* What takes long for large schemas: another thread does that. */
+static void judge(const void *obj, const void *old, struct field_errors *errs)
 {
-    check_spec(errs, c, old);
+    const crd_t *c = obj, *o = old;
+    check_spec(errs, c, o);
     check_names(errs, PATH(PATH(PATH_ROOT, "status"), "acceptedNames"), &c->status.accepted_names);
     check_stored(errs, c);
-    check_approval(errs, c, old);
+    check_approval(errs, c, o);
     check_preserving(errs, c);
+}
+
+/* Nodes of a schema, as far as they matter. */
+static size_t count_nodes(const struct apiextensions_v1_json_schema_props *p, size_t so_far,
+                          unsigned depth)
+{
+    so_far++;
+    if (depth == 0)
+        return LARGE_NODES;
+    for (size_t i = 0; i < p->properties_count && so_far < LARGE_NODES; i++)
+        so_far = count_nodes(&p->properties[i].value, so_far, depth - 1);
+    if (p->items != NULL && p->items->schema != NULL)
+        so_far = count_nodes(p->items->schema, so_far, depth - 1);
+    if (p->additional_properties != NULL && p->additional_properties->schema != NULL)
+        so_far = count_nodes(p->additional_properties->schema, so_far, depth - 1);
+    return so_far;
+}
+
+static bool is_large(const crd_t *c)
+{
+    size_t n = 0;
+    for (size_t i = 0; i < c->spec.versions_count && n < LARGE_NODES; i++)
+        if (c->spec.versions[i].schema != NULL &&
+            c->spec.versions[i].schema->open_apiv3_schema != NULL)
+            n = count_nodes(c->spec.versions[i].schema->open_apiv3_schema, n, CRD_DEPTH_MAX);
+    return n >= LARGE_NODES;
+}
+
+static void validate_all(const struct kind_ctx *ctx, const crd_t *c, const crd_t *old,
+                         struct field_errors *errs)
+{
+    if (is_large(c))
+        write_work_validate(ctx, &apiextensions_v1_custom_resource_definition_msg, c, old, judge,
+                            errs);
+    else
+        judge(c, old, errs);
 }
 
 static void validate_create(const struct kind_ctx *ctx, const void *obj, struct field_errors *errs)
 {
-    UNUSED(ctx);
     const crd_t *c = obj;
     struct str wanted = arena_printf(errs->arena, STR_FMT "." STR_FMT,
                                      STR_ARG(c->spec.names.plural), STR_ARG(c->spec.group));
     if (!str_eq(c->metadata.name, wanted))
         field_invalid(errs, PATH(PATH(PATH_ROOT, "metadata"), "name"), c->metadata.name,
                       "must be spec.names.plural+\".\"+spec.group");
-    validate_all(c, NULL, errs);
+    validate_all(ctx, c, NULL, errs);
 }
 
 static void validate_update(const struct kind_ctx *ctx, const void *obj, const void *old,
                             struct field_errors *errs)
 {
-    UNUSED(ctx);
     const crd_t *c = obj, *o = old;
     const struct field_path *spec = PATH(PATH_ROOT, "spec"), *names = PATH(spec, "names");
-    validate_all(c, o, errs);
+    validate_all(ctx, c, o, errs);
     if (custom_condition(o, "Established")) {
         validate_immutable_str(errs, PATH(spec, "scope"), c->spec.scope, o->spec.scope);
         validate_immutable_str(errs, PATH(names, "kind"), c->spec.names.kind, o->spec.names.kind);

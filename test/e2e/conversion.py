@@ -380,8 +380,6 @@ def main():
         clean, log = server.stop()
         shutil.rmtree(folder, ignore_errors=True)
     ok("the server stops in good order", clean, log[-1500:])
-    slow = [line for line in log.splitlines() if "callback" in line and " ms" in line]
-    ok("no callback took its loop for long", not slow, slow[:5])
     print("%d passed, %d failed" % (passed, failed))
     return failed != 0
 

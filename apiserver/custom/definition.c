@@ -16,19 +16,6 @@
 #include <stdio.h>
 
 #define VERBS "delete,deletecollection,get,list,patch,create,update,watch"
-#define NAME_DESCRIPTION                                                                           \
-    "Name must be unique within a namespace. Is required when creating resources, although some "  \
-    "resources may allow a client to request the generation of an appropriate name "               \
-    "automatically. Name is primarily intended for creation idempotence and configuration "        \
-    "definition. Cannot be updated. More info: "                                                   \
-    "https://kubernetes.io/docs/concepts/overview/working-with-objects/names#names"
-#define AGE_DESCRIPTION                                                                            \
-    "CreationTimestamp is a timestamp representing the server time when this object was created. " \
-    "It is not guaranteed to be set in happens-before order across separate operations. Clients "  \
-    "may not set this value. It is represented in RFC3339 form and is in UTC.\n\nPopulated by "    \
-    "the system. Read-only. Null for lists. More info: "                                           \
-    "https://git.k8s.io/community/contributors/devel/sig-architecture/api-conventions.md#metadata"
-
 #define version_spec struct apiextensions_v1_custom_resource_definition_version
 
 static const char *text(struct arena *a, struct str s)
@@ -98,7 +85,7 @@ static int init_columns(struct arena *a, struct custom_version *v, const version
     size_t n = spec->additional_printer_columns_count;
     struct table_column *heads = ARENA_ARRAY(a, struct table_column, MAX_OF(n, (size_t)1) + 2);
     struct custom_column *cells = ARENA_ARRAY(a, struct custom_column, MAX_OF(n, (size_t)1));
-    heads[0] = (struct table_column){"Name", "string", "name", NAME_DESCRIPTION, 0};
+    heads[0] = (struct table_column){"Name", "string", "name", CUSTOM_NAME_DESCRIPTION, 0};
     for (size_t i = 0; i < n; i++) {
         const struct apiextensions_v1_custom_resource_column_definition *c =
             &spec->additional_printer_columns[i];
@@ -115,7 +102,7 @@ static int init_columns(struct arena *a, struct custom_version *v, const version
             return code;
     }
     if (n == 0) {
-        heads[1] = (struct table_column){"Age", "date", "", AGE_DESCRIPTION, 0};
+        heads[1] = (struct table_column){"Age", "date", "", CUSTOM_AGE_DESCRIPTION, 0};
         cells[0].type = "date";
         int code = jsonpath_parse(a, STR(".metadata.creationTimestamp"), &cells[0].path, err);
         if (code != 0)

@@ -89,27 +89,6 @@ static void general(struct check *c, const char *why)
 #define TEXT(c, ...) arena_printf((c)->errs->arena, __VA_ARGS__)
 
 /* --- types ----------------------------------------------------------------------------- */
-static const char *type_of(const struct json *j)
-{
-    switch (j->type) {
-    case JSON_NULL:
-        return "null";
-    case JSON_BOOL:
-        return "boolean";
-    case JSON_INT:
-        return "integer";
-    case JSON_DOUBLE:
-        return "number";
-    case JSON_STRING:
-        return "string";
-    case JSON_ARRAY:
-        return "array";
-    case JSON_OBJECT:
-        return "object";
-    }
-    return "";
-}
-
 static bool fits(const struct structural *s, const struct json *j)
 {
     bool whole = j->type == JSON_INT ||
@@ -143,7 +122,7 @@ static void check_type(struct check *c, const struct structural *s, const struct
         if (wanted.len != 0 && !s->nullable)
             wrong_type(c, wanted, STR("null"));
     } else if (!fits(s, j)) {
-        wrong_type(c, wanted, str_of(type_of(j)));
+        wrong_type(c, wanted, str_of(json_type_name(j)));
     }
 }
 

@@ -108,6 +108,15 @@ struct json *json_path(const struct json *object, const char *dotted)
     return found;
 }
 
+const char *json_type_name(const struct json *j)
+{
+    static const char *const names[] = {
+        [JSON_NULL] = "null",     [JSON_BOOL] = "boolean",  [JSON_INT] = "integer",
+        [JSON_DOUBLE] = "number", [JSON_STRING] = "string", [JSON_ARRAY] = "array",
+        [JSON_OBJECT] = "object"};
+    return names[j->type];
+}
+
 struct str json_get_str(const struct json *object, const char *key)
 {
     const struct json *j = json_getc(object, key);

@@ -70,6 +70,8 @@ void json_sort_members(const struct json *j, const struct json_member **ret);
 /* The quoted, escaped form of s as Go's encoder writes it. */
 void json_write_string(struct str s, struct buf *out);
 
+/* "null", "boolean", "integer", "number", "string", "array", "object". */
+const char *json_type_name(const struct json *j);
 struct json *json_null(struct arena *a);
 struct json *json_bool(struct arena *a, bool v);
 struct json *json_int(struct arena *a, int64_t v);

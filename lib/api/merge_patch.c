@@ -89,11 +89,9 @@ static const char *kind_name(const struct json *j)
     case JSON_BOOL:
         return "bool";
     case JSON_STRING:
-        return "string";
     case JSON_ARRAY:
-        return "array";
     case JSON_OBJECT:
-        return "object";
+        return json_type_name(j);
     default:
         return "number";
     }

@@ -45,13 +45,13 @@ START_TEST(costs)
 {
     expect(ROOT("\"a\":{\"type\":\"array\",\"items\":{\"type\":\"string\"}," RULE(
                "{\"rule\":\"self.all(x, self.all(y, x == y))\"}") "}"),
-           "s.properties[a].x-kubernetes-validations[0].rule: Forbidden: estimated rule cost "
-           "exceeds budget by factor of more than 100x " GUIDE);
+           "[s.properties[a].x-kubernetes-validations[0].rule: Forbidden: estimated rule cost "
+           "exceeds budget by factor of more than 100x " GUIDE ", *");
     judge(ROOT("\"a\":{\"type\":\"array\",\"maxItems\":1000,\"items\":{\"type\":\"string\","
                "\"maxLength\":20}," RULE("{\"rule\":\"self.all(x, self.all(y, x == y))\"}") "}"),
           false, false,
           "s.properties[a].x-kubernetes-validations[0].rule: Forbidden: estimated rule cost "
-          "exceeds budget by factor of 1.300400x " GUIDE);
+          "exceeds budget by factor of 1.300500x " GUIDE);
     judge(ROOT("\"a\":{\"type\":\"array\",\"maxItems\":1000,\"items\":{\"type\":\"string\","
                "\"maxLength\":20}," RULE("{\"rule\":\"self.all(x, self.all(y, x == y))\"}") "}"),
           false, true, "");
@@ -60,7 +60,7 @@ START_TEST(costs)
            "");
     expect(ROOT("\"a\":{\"type\":\"array\",\"items\":{\"type\":\"string\"," RULE(
                "{\"rule\":\"self.contains('x')\"}") "}}"),
-           "s.properties[a].items.x-kubernetes-validations[0].rule: Forbidden: estimated rule "
+           "[s.properties[a].items.x-kubernetes-validations[0].rule: Forbidden: estimated rule "
            "cost exceeds budget by factor of more than 100x *");
 }
 END_TEST
@@ -152,8 +152,7 @@ START_TEST(places)
         "{\"type\":\"object\",\"anyOf\":[{\"required\":[\"a\"],\"properties\":{\"a\":{\"pattern\""
         ":\"x\"}}}]}",
         "s.properties[a]: Required value: because it is defined in s.anyOf[0].properties[a]");
-    judge("{\"type\":\"object\",\"minProperties\":1}", true, false,
-          "s: Invalid value: {\"ID\":\"\",*");
+    judge("{\"type\":\"object\",\"minProperties\":1}", true, false, "s: Invalid value: {*");
     judge("{\"type\":\"object\",\"required\":[\"a\"],\"properties\":{\"a\":{\"type\":\"string\"}}}",
           true, false, "");
 }

@@ -15,6 +15,7 @@
 #include "apiserver/encode.h"
 #include "apiserver/flow_control.h"
 #include "apiserver/server_metrics.h"
+#include "apiserver/subresource.h"
 #include "apiserver/table.h"
 #include "lib/api/codec.h"
 #include "lib/base/arena.h"
@@ -240,7 +241,11 @@ static bool transform_object(struct req *r, const struct api_kind *kind, void *m
         encode_partial_json(&r->accept, m, out);
         return true;
     }
-    if (r->accept.transform != AS_TABLE || r->res == NULL || kind != r->res->storage || m == NULL)
+    if (r->accept.transform != AS_TABLE || r->res == NULL || m == NULL)
+        return false;
+    bool scale = r->sub != NULL && strcmp(r->sub->name, "scale") == 0;
+    const struct resource *shown = scale ? scale_table() : r->res;
+    if (kind != shown->storage)
         return false;
     enum include_object include;
     struct str policy = req_query(r, "includeObject");
@@ -255,9 +260,9 @@ static bool transform_object(struct req *r, const struct api_kind *kind, void *m
     table_open(&r->accept, out);
     buf_printf(out, ",\"metadata\":{\"resourceVersion\":\"" STR_FMT "\"},",
                STR_ARG(m->resource_version));
-    table_columns(r->res, out);
+    table_columns(shown, out);
     buf_puts(out, ",\"rows\":[");
-    table_row_write(r->arena, &r->accept, r->res, msg, include, r->now_ns, out);
+    table_row_write(r->arena, &r->accept, shown, msg, include, r->now_ns, out);
     buf_puts(out, "]}");
     return true;
 }

@@ -17,6 +17,30 @@ static const struct api_kind *scale_kind(void)
     return api_kind_by_gvk(STR("autoscaling"), STR("v1"), STR("Scale"));
 }
 
+static void row(struct table_row *r, const void *obj)
+{
+    const struct autoscaling_v1_scale *s = obj;
+    cell_str(r, s->metadata.name);
+    cell_int(r, s->spec.replicas);
+    cell_int(r, s->status.replicas);
+    cell_age(r, &s->metadata.creation_timestamp);
+}
+
+const struct resource *scale_table(void)
+{
+    static const struct table_column columns[] = {
+        {"Name", "string", "name", "", 0},
+        {"Desired", "integer", "", "", 0},
+        {"Available", "integer", "", "", 0},
+        {"Age", "string", "", "", 0},
+        {0},
+    };
+    static const struct kind_ops ops = {.columns = columns, .row = row};
+    static _Thread_local struct resource table;
+    table = (struct resource){.kind = scale_kind(), .storage = scale_kind(), .ops = &ops};
+    return &table;
+}
+
 static struct autoscaling_v1_scale *scale_of(struct arena *a, const struct resource *res,
                                              const void *obj)
 {

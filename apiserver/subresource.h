@@ -15,4 +15,7 @@ void access_review_handle(struct req *r);
 void rules_review_handle(struct req *r);
 void component_statuses_handle(struct req *r);
 
+/* How Scales are shown in tables: a resource of that kind alone. */
+const struct resource *scale_table(void);
+
 #endif

@@ -52,8 +52,9 @@ void custom_definition_make(const struct compiler_source *s, struct custom_defin
         return;
     }
     if (code == 0 && s->before != NULL && custom_definition_same(s->before, o)) {
-        arena_free(a);
         *ret = custom_definition_ref(s->before);
+        atomic_store(&(*ret)->deleting, o->metadata.deletion_timestamp != NULL);
+        arena_free(a);
         return;
     }
     if (code == 0)

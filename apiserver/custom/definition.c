@@ -256,7 +256,7 @@ int custom_definition_new(struct arena *a,
     d->uid = object->metadata.uid;
     d->since_rev = since_rev;
     d->index = index;
-    d->deleting = object->metadata.deletion_timestamp != NULL;
+    atomic_init(&d->deleting, object->metadata.deletion_timestamp != NULL);
     d->count = object->spec.versions_count;
     d->versions = ARENA_ARRAY(a, struct custom_version, d->count + 1);
     atomic_init(&d->refs, 1);
@@ -294,7 +294,6 @@ bool custom_definition_same(const struct custom_definition *d,
                             const struct apiextensions_v1_custom_resource_definition *object)
 {
     return str_eq(d->uid, object->metadata.uid) &&
-           d->deleting == (object->metadata.deletion_timestamp != NULL) &&
            api_msg_equal(&apiextensions_v1_custom_resource_definition_spec_msg, &d->object->spec,
                          &object->spec) &&
            api_msg_equal(&apiextensions_v1_custom_resource_definition_names_msg,

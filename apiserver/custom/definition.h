@@ -63,9 +63,9 @@ struct custom_definition {
     struct arena *arena; /* Holds everything, this struct too. */
     const struct apiextensions_v1_custom_resource_definition *object;
     struct str name, uid;
-    int64_t since_rev; /* Objects written since are as this definition has them. */
-    uint32_t index;    /* Of its resources; the same for every definition of that name. */
-    bool deleting;     /* Its objects go: none may be created. */
+    int64_t since_rev;    /* Objects written since are as this definition has them. */
+    uint32_t index;       /* Of its resources; the same for every definition of that name. */
+    atomic_bool deleting; /* Its objects go: none may be created. The one thing that changes. */
     struct custom_version *versions;
     size_t count;
     struct custom_version *storage;
@@ -80,7 +80,7 @@ int custom_definition_new(struct arena *a,
 struct custom_definition *custom_definition_ref(const struct custom_definition *d);
 void custom_definition_unref(void *d); /* NULL is a no-op. */
 
-/* Would both serve the same? Conditions and the like do not count. */
+/* Would both serve the same? Conditions and the like do not count, nor does deletion. */
 bool custom_definition_same(const struct custom_definition *d,
                             const struct apiextensions_v1_custom_resource_definition *object);
 

@@ -170,6 +170,7 @@ def removal(a, b, c, watches):
     ok("and is gone then", eventually(lambda: call(b, "GET", DEFINITIONS + "/bolts.e2e.example.com")[0] == 404))
     ok("no server serves it", eventually(lambda: all(call(s, "GET", path("bolts"))[0] == 404 for s in (a, b, c))))
     ok("and all watches end", eventually(lambda: all(w.ended for w in watches)), [w.ended for w in watches])
+    ok("after the last event", all(("DELETED", "o1") in w.names() for w in watches[:2]), [w.names() for w in watches])
 
 
 def conflict(a, b):

@@ -53,6 +53,7 @@ ok "an object of it at once" k apply -f "$WORK/cr.yaml"
 has "its columns" "small   12" k get gear small
 has "by short name and category" "gear.shop.example.com/small" k get all -o name
 has "explain" "How many there are." k explain gear.spec.teeth
+has "scale" "NAME    DESIRED   AVAILABLE" k get gear small --subresource=scale
 ok "kubectl scale" k scale gear small --replicas=5
 same "is written" 5 k get gear small -o 'jsonpath={.spec.replicas}'
 ok "server-side apply" k apply --server-side --force-conflicts -f "$WORK/cr.yaml"

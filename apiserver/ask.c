@@ -91,11 +91,12 @@ bool asks_waiting(const struct asks *s)
     return s != NULL && s->waiting != 0;
 }
 
-/* What upstream tries again: a lost connection, and what the server says may pass. */
+/* What upstream tries again: a lost connection (not one that was refused), and
+ * what the server says may pass. */
 static bool may_pass(const struct webhook_answer *a)
 {
     if (a->code != 0)
-        return a->code == E_CLOSED || a->code == E_IO || a->code == E_UNAVAILABLE;
+        return a->code == E_CLOSED;
     return a->status == 429 || a->status == 500 || a->status == 503 || a->status == 504;
 }
 
@@ -138,7 +139,9 @@ static void pause_then_start(struct ask *q)
 static void on_answer(void *arg)
 {
     struct ask *q = arg;
-    if (may_pass(&q->answer) && ++q->tried < q->config.tries && *q->asks->pool != NULL)
+    bool failed = q->answer.code != 0 || q->answer.status < 200 || q->answer.status > 299;
+    if ((may_pass(&q->answer) || (q->config.any_failure && failed)) &&
+        ++q->tried < q->config.tries && *q->asks->pool != NULL)
         pause_then_start(q);
     else
         finish(q);

@@ -27,7 +27,8 @@ struct ask_config {
     const char *method;
     struct str body; /* Empty: none. */
     uint64_t timeout_ms;
-    unsigned tries; /* Of those that failed in a way that may pass; 0: one. */
+    unsigned tries;   /* Of those that failed in a way that may pass; 0: one. */
+    bool any_failure; /* May pass. */
     uint64_t backoff_ms;
     void *held; /* A reference, given back by unhold() when the request is gone. */
     void (*unhold)(void *held);

@@ -15,16 +15,21 @@
 #include "lib/base/env.h"
 #include "lib/base/error.h"
 #include "lib/base/file.h"
+#include "lib/base/log.h"
+#include "lib/base/metrics.h"
 #include "lib/net/bytes.h"
 #include "lib/net/http_server.h"
 
+#include <inttypes.h>
 #include <stdio.h>
 
 #define POLICY_BYTES_MAX (1u << 20)
 
 struct audit {
+    struct audit_config config;
     struct audit_policy *policy;
-    struct audit_log *log;
+    struct audit_log *log;         /* NULL: none. */
+    struct audit_webhook *webhook; /* NULL: none. */
 };
 
 struct audit_event {
@@ -39,27 +44,39 @@ struct audit_event {
 
 /* --- life --------------------------------------------------------------------------------------
  */
+static int open_backends(struct audit *a, struct error *err)
+{
+    const struct audit_config *c = &a->config;
+    int code = c->log.path != NULL ? audit_log_open(&c->log, &a->log, err) : 0;
+    if (code != 0)
+        return error_prefix(err, "--audit-log-path");
+    return c->webhook.file != NULL ? audit_webhook_open(&c->webhook, &a->webhook, err) : 0;
+}
+
 int audit_open(const struct audit_config *config, struct audit **ret, struct error *err)
 {
     AUTO_BUF text = BUF_INIT;
-    struct audit *a = xzalloc(sizeof(*a));
+    bool backend = config->log.path != NULL || config->webhook.file != NULL;
     *ret = NULL;
-    int code = 0;
-    if (config->policy_file == NULL || config->log.path == NULL) {
-        free(a);
+    if (config->policy_file == NULL || !backend) {
+        if (backend)
+            log_warning("nothing is audited: --audit-policy-file is not given");
+        if (config->policy_file != NULL)
+            log_warning("nothing is audited: neither --audit-log-path nor "
+                        "--audit-webhook-config-file is given");
         return 0;
     }
-    code = file_read(config->policy_file, POLICY_BYTES_MAX, &text, err);
-    if (code == 0) {
-        code = audit_policy_parse(buf_str(&text), &a->policy, err);
-        if (code != 0)
-            error_prefix(err, "--audit-policy-file %s", config->policy_file);
-    }
+    struct audit *a = xzalloc(sizeof(*a));
+    a->config = *config;
+    int code = file_read(config->policy_file, POLICY_BYTES_MAX, &text, err);
     if (code == 0)
-        code = audit_log_open(&config->log, &a->log, err);
+        code = audit_policy_parse(buf_str(&text), &a->policy, err);
+    if (code != 0)
+        error_prefix(err, "--audit-policy-file %s", config->policy_file);
+    if (code == 0)
+        code = open_backends(a, err);
     if (code != 0) {
-        audit_policy_free(a->policy);
-        free(a);
+        audit_close(a);
         return code;
     }
     *ret = a;
@@ -71,6 +88,7 @@ void audit_close(struct audit *a)
     if (a == NULL)
         return;
     audit_log_close(a->log);
+    audit_webhook_close(a->webhook);
     audit_policy_free(a->policy);
     free(a);
 }
@@ -219,6 +237,81 @@ static struct json *annotations_json(struct arena *a, const struct audit_event *
     return j;
 }
 
+/* One line of text, as upstream's format "legacy" has it. */
+static void write_legacy(struct req *r, enum audit_stage stage, int http_status, struct buf *b)
+{
+    static const struct user nobody;
+    char when[TIME_TEXT_MAX];
+    struct arena *a = r->arena;
+    const struct user *u = r->real_user != NULL ? r->real_user : &nobody;
+    AUTO_BUF groups = BUF_INIT;
+    AUTO_BUF agent = BUF_INIT;
+    const char *as = "<self>", *as_groups = "<lookup>";
+    struct meta_v1_micro_time t = micro_time_from_ns(env_wall_ns(r->server->env));
+    micro_time_format(&t, when);
+    for (size_t i = 0; i < u->group_count; i++)
+        buf_printf(&groups, "%s\\\"" STR_FMT "\\\"", i != 0 ? "," : "", STR_ARG(u->groups[i]));
+    if (r->user != NULL && r->user != r->real_user)
+        as = str_c(arena_str(a, r->user->name));
+    json_write_string(http_request_header(r->http, "user-agent"), &agent);
+    const struct json *sources = sources_json(r);
+    buf_printf(b,
+               "%s AUDIT: id=\"" STR_FMT "\" stage=\"%s\" ip=\"" STR_FMT "\" method=\"%s\" "
+               "user=\"" STR_FMT "\" groups=\"" STR_FMT "\" as=\"%s\" asgroups=\"%s\" "
+               "user-agent=" STR_FMT " namespace=\"" STR_FMT "\" uri=\"" STR_FMT "\" response=",
+               when, STR_ARG(req_audit_id(r)), audit_stage_name(stage),
+               STR_ARG(sources->array.items[0]->string), r->info.verb,
+               STR_ARG(u->name.len != 0 ? u->name : STR("<none>")),
+               STR_ARG(groups.len != 0 ? buf_str(&groups) : STR("<none>")), as, as_groups,
+               STR_ARG(buf_str(&agent)), STR_ARG(r->info.ns.len != 0 ? r->info.ns : STR("<none>")),
+               STR_ARG(r->http->target));
+    if (stage == AUDIT_RECEIVED)
+        buf_puts(b, "\"<deferred>\"");
+    else
+        buf_printf(b, "\"%d\"", http_status);
+}
+
+/* False: the event is too large even without its objects. */
+static bool write_event(struct arena *a, struct json *j, int64_t bytes_max, struct buf *b)
+{
+    json_write(j, false, b);
+    if (bytes_max == 0 || b->len <= (size_t)bytes_max)
+        return true;
+    struct json *cut = json_clone(a, j), *notes = json_getc(cut, "annotations");
+    if (notes == NULL) {
+        notes = json_object(a);
+        json_setc(a, cut, "annotations", notes);
+    }
+    json_setc(a, notes, "audit.k8s.io/truncated", json_string(a, STR("true")));
+    json_remove(cut, STR("requestObject"));
+    json_remove(cut, STR("responseObject"));
+    buf_clear(b);
+    json_write(cut, false, b);
+    if (b->len <= (size_t)bytes_max)
+        return true;
+    log_warning("audit: an event of %zu bytes is left out: more than %" PRId64, b->len, bytes_max);
+    return false;
+}
+
+static void deliver(struct req *r, struct json *j, enum audit_stage stage, int http_status)
+{
+    struct audit *audit = r->server->audit;
+    AUTO_BUF line = BUF_INIT;
+    metric_inc(metric_single(metric_counter(metrics_default(), "apiserver_audit_event_total",
+                                            "Audit events generated.", NULL)));
+    if (audit->log != NULL && audit->config.legacy) {
+        write_legacy(r, stage, http_status, &line);
+        audit_log_write(audit->log, buf_str(&line));
+    } else if (audit->log != NULL &&
+               write_event(r->arena, j, audit->config.log_event_bytes, &line)) {
+        audit_log_write(audit->log, buf_str(&line));
+    }
+    buf_clear(&line);
+    if (audit->webhook != NULL &&
+        write_event(r->arena, j, audit->config.webhook_event_bytes, &line))
+        audit_webhook_write(audit->webhook, buf_str(&line));
+}
+
 static void emit(struct req *r, enum audit_stage stage, int http_status)
 {
     struct arena *a = r->arena;
@@ -250,9 +343,7 @@ static void emit(struct req *r, enum audit_stage stage, int http_status)
     json_setc(a, j, "stageTimestamp", time_json(a, env_wall_ns(r->server->env)));
     if (e->decided || e->notes != NULL)
         json_setc(a, j, "annotations", annotations_json(a, e));
-    AUTO_BUF line = BUF_INIT;
-    json_write(j, false, &line);
-    audit_log_write(r->server->audit->log, buf_str(&line));
+    deliver(r, j, stage, http_status);
 }
 
 /* --- on the request's way

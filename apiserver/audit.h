@@ -9,6 +9,7 @@
 #define APISERVER_AUDIT_H
 
 #include "apiserver/audit_log.h"
+#include "apiserver/audit_webhook.h"
 
 struct arena;
 struct audit;
@@ -20,6 +21,9 @@ struct req;
 struct audit_config {
     const char *policy_file; /* NULL: nothing is recorded. */
     struct audit_log_config log;
+    bool legacy; /* Lines of text in the log. */
+    struct audit_webhook_config webhook;
+    int64_t log_event_bytes, webhook_event_bytes; /* Larger events are cut; 0: none are. */
 };
 
 /* *ret is NULL when nothing is to be recorded. */

@@ -16,6 +16,7 @@
 #include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
+#include <zlib.h>
 
 #define WAITING_BYTES_MAX (64u << 20)
 #define DAY_S 86400
@@ -113,6 +114,30 @@ static void remove_old(const struct audit_log *l)
     free(all);
 }
 
+/* name becomes name.gz; when that fails, name stays. */
+static void compress_file(const char *path)
+{
+    char bytes[65536];
+    size_t n;
+    AUTO_FREE char *to = xasprintf("%s.gz", path);
+    FILE *in = fopen(path, "rbe");
+    int fd = open(to, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
+    gzFile out = fd >= 0 ? gzdopen(fd, "wb") : NULL;
+    bool good = in != NULL && out != NULL;
+    while (good && (n = fread(bytes, 1, sizeof(bytes), in)) > 0)
+        good = gzwrite(out, bytes, (unsigned)n) == (int)n;
+    good = good && ferror(in) == 0;
+    if (in != NULL)
+        fclose(in);
+    if (out != NULL)
+        good = gzclose(out) == Z_OK && good;
+    else if (fd >= 0)
+        close(fd);
+    if (!good)
+        log_warning("audit log: compress %s failed: it stays as it is", path);
+    unlink(good ? path : to);
+}
+
 static void rotate(struct audit_log *l)
 {
     struct error err = {0};
@@ -122,6 +147,8 @@ static void rotate(struct audit_log *l)
         log_warning("audit log: rename %s: %s", l->path, strerror(errno));
     if (open_file(l, &err) != 0)
         log_error("audit log: %s", error_message(&err));
+    if (l->config.compress)
+        compress_file(to);
     remove_old(l);
 }
 

@@ -17,6 +17,7 @@ struct audit_log_config {
     uint64_t bytes_max;   /* Of one file. */
     int64_t backups_max;  /* 0: all are kept. */
     int64_t age_days_max; /* 0: for ever. */
+    bool compress;        /* Rotated files, by gzip. */
 };
 
 int audit_log_open(const struct audit_log_config *config, struct audit_log **ret,

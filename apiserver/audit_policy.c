@@ -110,6 +110,11 @@ static int read_resources(struct arena *a, const struct json *rule, struct rule 
         const struct json *j = list->array.items[i];
         struct resources *to = &r->resources[r->resource_count++];
         to->group = json_get_str(j, "group");
+        if (str_find(to->group, '/', 0) >= 0)
+            return error_set(err, E_INVALID,
+                             "resources[%zu].group: \"" STR_FMT
+                             "\": want a group without its version",
+                             i, STR_ARG(to->group));
         code = read_strings(a, j, "resources", &to->resources, err);
         if (code == 0)
             code = read_strings(a, j, "resourceNames", &to->names, err);
@@ -117,6 +122,25 @@ static int read_resources(struct arena *a, const struct json *rule, struct rule 
             code = error_set(err, E_INVALID, "resourceNames: need resources beside them");
     }
     return code;
+}
+
+static int check_url(struct str url, struct error *err)
+{
+    ptrdiff_t star = str_find(url, '*', 0);
+    if (str_eqc(url, "*"))
+        return 0;
+    if (url.len == 0 || url.data[0] != '/')
+        return error_set(err, E_INVALID,
+                         "nonResourceURLs: \"" STR_FMT
+                         "\": non-resource URL rules must begin with a '/' character",
+                         STR_ARG(url));
+    if (star >= 0 && (size_t)star + 1 != url.len)
+        return error_set(err, E_INVALID,
+                         "nonResourceURLs: \"" STR_FMT
+                         "\": non-resource URL wildcards '*' must be the final character of the "
+                         "rule",
+                         STR_ARG(url));
+    return 0;
 }
 
 static int read_rule(struct arena *a, const struct json *j, struct rule *r, struct error *err)
@@ -138,6 +162,8 @@ static int read_rule(struct arena *a, const struct json *j, struct rule *r, stru
         code = read_strings(a, j, lists[i].key, lists[i].list, err);
     if (code == 0)
         code = read_resources(a, j, r, err);
+    for (size_t i = 0; i < r->urls.count && code == 0; i++)
+        code = check_url(r->urls.items[i], err);
     if (code == 0 && r->urls.count != 0 && (r->resource_count != 0 || r->namespaces.count != 0))
         code = error_set(err, E_INVALID,
                          "nonResourceURLs: rules cannot apply to both regular resources and "

@@ -6,7 +6,7 @@
 #include "apiserver/admission/metrics.h"
 #include "apiserver/alloc.h"
 #include "apiserver/apiserver.h"
-#include "apiserver/audit.h"
+#include "apiserver/audit_flags.h"
 #include "apiserver/auth_reload.h"
 #include "apiserver/authz.h"
 #include "apiserver/authz_feed.h"
@@ -44,8 +44,7 @@
 
 struct program {
     struct apiserver server;
-    struct audit_config audit;
-    int64_t audit_log_megabytes;
+    struct audit_flags audit;
     struct store_config store;
     struct etcd_endpoint etcd;
     struct flag_list initial_cluster;
@@ -231,18 +230,6 @@ static void add_store_flags(struct flag_set *f, struct program *p)
               "Do not wait for the disk: tests and benchmarks only.");
 }
 
-static void add_audit_flags(struct flag_set *f, struct program *p)
-{
-    struct audit_log_config *l = &p->audit.log;
-    flag_string(f, &p->audit.policy_file, "audit-policy-file",
-                "`File` with the audit policy: which requests are recorded.");
-    flag_string(f, &l->path, "audit-log-path", "`File` that events go to; - is standard output.");
-    flag_int(f, &p->audit_log_megabytes, "audit-log-maxsize",
-             "Megabytes of the file before it is rotated.");
-    flag_int(f, &l->backups_max, "audit-log-maxbackup", "Old files to keep; 0: all.");
-    flag_int(f, &l->age_days_max, "audit-log-maxage", "Days to keep old files; 0: for ever.");
-}
-
 static void add_admission_flags(struct flag_set *f, struct program *p)
 {
     p->admission.enable = &p->enabled_plugins;
@@ -263,8 +250,6 @@ static void ignore_flags(struct flag_set *f)
                                          "storage-media-type",
                                          "runtime-config",
                                          "feature-gates",
-                                         "audit-log-format",
-                                         "audit-log-mode",
                                          "cert-dir",
                                          "event-ttl",
                                          "kubelet-preferred-address-types",
@@ -302,7 +287,6 @@ static void set_defaults(struct program *p)
     c->requestheader_extra_headers_prefix = "X-Remote-Extra-";
     c->anonymous_auth = true;
     c->authorization_mode = "Node,RBAC";
-    p->audit_log_megabytes = 100;
     c->min_request_timeout_s = 1800;
     c->priority_and_fairness = true;
     c->max_inflight = 400;
@@ -392,7 +376,7 @@ static int parse_flags(struct program *p, int argc, char **argv, struct error *e
     add_authn_flags(f, &p->server.config);
     add_authz_flags(f, &p->server.config);
     add_store_flags(f, p);
-    add_audit_flags(f, p);
+    audit_flags_add(&p->audit, f);
     add_admission_flags(f, p);
     etcd_endpoint_flags(&p->etcd, f);
     ignore_flags(f);
@@ -410,6 +394,8 @@ static int parse_flags(struct program *p, int argc, char **argv, struct error *e
         code = check_auth_flags(p, err);
     if (code == 0)
         code = check_seats(&p->server.config, err);
+    if (code == 0)
+        code = audit_flags_check(&p->audit, err);
     if (code == 0)
         code = read_members(p, err);
     if (code == 0)
@@ -482,9 +468,8 @@ static int run(struct program *p, struct error *err)
     if (code != 0)
         return code;
     code = auth_load_authz(s, err);
-    p->audit.log.bytes_max = (uint64_t)MAX_OF(p->audit_log_megabytes, 1) << 20;
     if (code == 0)
-        code = audit_open(&p->audit, &s->audit, err);
+        code = audit_open(&p->audit.config, &s->audit, err);
     if (code == 0)
         code = authz_feed_start(s, &p->mailbox, &s->authz_feed, err);
     if (code == 0 && s->config.priority_and_fairness)

@@ -25,6 +25,7 @@
     X(controller_resourcequota)                                                                    \
     X(controller_root_ca)                                                                          \
     X(controller_serviceaccount)                                                                   \
+    X(controller_serviceaccounttoken)                                                              \
     X(controller_statefulset)                                                                      \
     X(controller_tainteviction)                                                                    \
     X(controller_tokencleaner)                                                                     \

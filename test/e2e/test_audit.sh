@@ -72,4 +72,82 @@ kill "$SERVER_PID"; wait "$SERVER_PID" 2>/dev/null
 has "a wrong policy is refused" 'level: "Loud" is not one of' sh -c "
     sed 's/level: Request,/level: Loud,/' '$D/policy.yaml' >'$D/bad.yaml'
     timeout 20 '$BIN/trireme-apiserver' --data-dir '$D/other' --secure-port 0 --audit-policy-file '$D/bad.yaml' --audit-log-path '$D/x.log' 2>&1"
+# --- a webhook that events are sent to, in batches
+stop() { kill "$SERVER_PID" 2>/dev/null; wait "$SERVER_PID" 2>/dev/null; }
+openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -keyout "$D/hook.key" -out "$D/hook.crt" -days 2 \
+    -subj /CN=hook -addext subjectAltName=IP:127.0.0.1 2>/dev/null
+"$HERE/auth_server.py" "$D/hook.crt" "$D/hook.key" "$D" >"$D/hook.port" &
+HOOK_PID=$!
+trap 'stop; kill "$HOOK_PID"; teardown' EXIT
+for _ in $(seq 100); do [ -s "$D/hook.port" ] && break; sleep 0.1; done
+cat >"$D/hook.kubeconfig" <<YAML
+apiVersion: v1
+kind: Config
+clusters: [{name: c, cluster: {server: 'https://127.0.0.1:$(cat "$D/hook.port")/audit', certificate-authority: $D/hook.crt}}]
+contexts: [{name: c, context: {cluster: c}}]
+current-context: c
+YAML
+launch() { # FLAG...
+    "$BIN/trireme-apiserver" --bind-address=127.0.0.1 --secure-port=0 --data-dir="$D/data" --unsafe-no-fsync --token-auth-file="$D/tokens.csv" \
+        --audit-policy-file="$D/policy.yaml" "$@" >"$D/log" 2>&1 &
+    SERVER_PID=$!
+}
+start() {
+    stop
+    launch "$@"
+    for _ in $(seq 300); do grep -q " ready after " "$D/log" && break; sleep 0.1; done
+    SERVER=$(grep -o 'https://[0-9.:]*' "$D/log" | head -n 1)
+}
+# sent EXPRESSION: of the batches w and the events e that the webhook has got
+sent() {
+    python3 - "$D/asked.log" "$1" <<'PY'
+import json, sys
+w = [x["what"] for x in map(json.loads, open(sys.argv[1]))]
+e = [x for b in w for x in b["items"]]
+print(eval(sys.argv[2]))
+PY
+}
+is() { [ "$(sent "$2")" = "$1" ]; }
+start --audit-webhook-config-file="$D/hook.kubeconfig" --audit-webhook-batch-max-wait=500ms --audit-webhook-initial-backoff=200ms \
+    --audit-webhook-truncate-enabled --audit-webhook-truncate-max-event-size=3000 --audit-log-path="$D/legacy.log" --audit-log-format=legacy
+as admin create configmap hooked --from-literal=a=b >/dev/null
+eventually 10 "events arrive" is 1 "len([x for x in e if x['objectRef'].get('name') == 'hooked' and x['verb'] == 'create'])"
+same "as a list of events" "EventList audit.k8s.io/v1" sent "w[0]['kind'] + ' ' + w[0]['apiVersion']"
+same "with the object" b sent "[x for x in e if x['objectRef'].get('name') == 'hooked' and x['verb'] == 'create'][0]['requestObject']['data']['a']"
+as admin create configmap large --from-literal=a="$(head -c 5000 /dev/zero | tr '\0' x)" >/dev/null
+eventually 10 "a large one comes without its objects" is "true False" \
+    "(lambda x: x['annotations']['audit.k8s.io/truncated'] + ' ' + str('requestObject' in x))([x for x in e if x['objectRef'].get('name') == 'large'][0])"
+touch "$D/refuse"
+as admin create configmap later --from-literal=a=b >/dev/null
+sleep 1
+rm "$D/refuse"
+eventually 10 "what was refused is sent again" is True "any(x['objectRef'].get('name') == 'later' for x in e)"
+has "lines of text" 'AUDIT: id=' grep 'uri="/api/v1/namespaces/default/configmaps' "$D/legacy.log"
+as admin create configmap last --from-literal=a=b >/dev/null
+stop
+same "nothing is lost at the end" True sent "any(x['objectRef'].get('name') == 'last' for x in e)"
+refuses() { # NAME TEXT FLAG...
+    local name=$1 want=$2 rc=0; shift 2
+    launch "$@"
+    wait "$SERVER_PID" || rc=$?
+    case $rc:$(cat "$D/log") in 0:*) fail "$name" "it ended well" ;; *"$want"*) pass "$name" ;; *) fail "$name" "$(cat "$D/log")" ;; esac
+}
+hook=--audit-webhook-config-file=$D/hook.kubeconfig
+refuses "a webhook's file that is not there" "--audit-webhook-config-file: " --audit-webhook-config-file="$D/none"
+refuses "an unknown mode" '--audit-webhook-mode: "later" is not one of batch, blocking, blocking-strict' "$hook" --audit-webhook-mode=later
+refuses "an unknown mode of the log" '--audit-log-mode: "x" is not one of' "$hook" --audit-log-mode=x
+refuses "no buffer" "--audit-webhook-batch-buffer-size: 0: must be a positive number" "$hook" --audit-webhook-batch-buffer-size=0
+refuses "batches beyond the buffer" "must not exceed --audit-webhook-batch-buffer-size" "$hook" --audit-webhook-batch-max-size=20000
+refuses "no batches" "--audit-webhook-batch-throttle-qps" "$hook" --audit-webhook-batch-throttle-qps=0
+refuses "events larger than batches" "--audit-webhook-truncate-max-batch-size" "$hook" --audit-webhook-truncate-max-batch-size=10
+refuses "no pause" "--audit-webhook-initial-backoff: must be positive" "$hook" --audit-webhook-initial-backoff=0s
+refuses "another version" '--audit-webhook-version: "audit.k8s.io/v2"' "$hook" --audit-webhook-version=audit.k8s.io/v2
+refuses "a negative size" "--audit-log-maxsize: -1: can't be a negative number" --audit-log-path="$D/x" --audit-log-maxsize=-1
+refuses "a negative age" "--audit-log-maxage: -1" --audit-log-path="$D/x" --audit-log-maxage=-1
+refuses "an unknown format" '--audit-log-format: "xml" is not one of json, legacy' --audit-log-path="$D/x" --audit-log-format=xml
+refuses "a log that cannot be written" "--audit-log-path: " --audit-log-path="$D/none/x"
+echo 'rules: [{level: Loud}]' >"$D/policy.yaml"
+refuses "a policy that is none" "want kind Policy of audit.k8s.io/v1" --audit-log-path="$D/x"
+printf 'apiVersion: audit.k8s.io/v1\nkind: Policy\nrules: [{level: Metadata, nonResourceURLs: [healthz]}]\n' >"$D/policy.yaml"
+refuses "a path without a slash" "rules[0]: nonResourceURLs: \"healthz\": non-resource URL rules must begin with a '/' character" --audit-log-path="$D/x"
 finish

@@ -215,6 +215,61 @@ has "only with the algorithms that are listed" Unauthorized whoami "$(token ec t
 start_server --oidc-issuer-url="$ISSUER" --oidc-client-id=app --oidc-ca-file="$D/hook.crt" --oidc-username-prefix=- --oidc-signing-algs=ES256
 same "without a prefix" "kim" with "$(token ec two ES256 "$(claims kim)")" auth whoami -o 'jsonpath={.status.userInfo.username}'
 
+# --- tokens of service accounts: several keys and issuers, bounds, secrets that hold one
+openssl ecparam -name prime256v1 -genkey -noout -out "$D/old.key" 2>/dev/null
+openssl ec -in "$D/old.key" -pubout -out "$D/old.pub" 2>/dev/null
+openssl ec -in "$D/sa.key" -pubout -out "$D/sa.pub" 2>/dev/null
+start_server --service-account-key-file="$D/sa.pub" --service-account-key-file="$D/old.pub" \
+    --service-account-issuer=https://new.example --service-account-issuer=https://old.example \
+    --service-account-max-token-expiration=1h
+as admin create serviceaccount robot >/dev/null
+uid=$(as admin get serviceaccount robot -o 'jsonpath={.metadata.uid}')
+account() { # KEY ISSUER AUDIENCE
+    "$HERE/make_token.py" token "$D/$1" '' ES256 "$(printf '{"iss":"%s","aud":["%s"],"sub":"system:serviceaccount:default:robot","iat":%d,"nbf":%d,"exp":%d,"kubernetes.io":{"namespace":"default","serviceaccount":{"name":"robot","uid":"%s"}}}' \
+        "$2" "$3" "$NOW" "$NOW" $((NOW + 3600)) "$uid")"
+}
+name() { with "$1" auth whoami -o 'jsonpath={.status.userInfo.username}'; }
+same "a token of the server" system:serviceaccount:default:robot name "$(as admin create token robot)"
+same "of a key from before, and of an issuer from before" system:serviceaccount:default:robot name "$(account old.key https://old.example https://old.example)"
+has "of an issuer that is none of ours" Unauthorized name "$(account old.key https://else.example https://new.example)"
+has "for an audience that is none of ours" Unauthorized name "$(account sa.key https://new.example https://else.example)"
+has "longer lives are cut" "requested expiration of 7200 seconds shortened to 3600 seconds" as admin create token robot --duration=2h
+get() { curl -sk -H 'Authorization: Bearer admin-token' "$@"; }
+has "the issuer's document" '"issuer":"https://new.example"' get "$SERVER/.well-known/openid-configuration"
+same "both keys are there" 2 sh -c "curl -sk -H 'Authorization: Bearer admin-token' $SERVER/openid/v1/jwks | grep -o '\"kid\"' | wc -l"
+tag=$(get -D - -o /dev/null "$SERVER/openid/v1/jwks" | tr -d '\r' | sed -n 's/^etag: //Ip')
+same "keys that are known are not sent again" 304 get -o /dev/null -w '%{http_code}' -H "If-None-Match: $tag" "$SERVER/openid/v1/jwks"
+has "and may be kept" "public, max-age=3600" get -D - -o /dev/null "$SERVER/openid/v1/jwks"
+cat >"$D/manager.kubeconfig" <<YAML
+apiVersion: v1
+kind: Config
+clusters: [{name: c, cluster: {server: '$SERVER', insecure-skip-tls-verify: true}}]
+users: [{name: u, user: {token: admin-token}}]
+contexts: [{name: c, context: {cluster: c, user: u}}]
+current-context: c
+YAML
+"$BIN/trireme-controller-manager" --kubeconfig="$D/manager.kubeconfig" --leader-elect=false --bind-address=127.0.0.1 --secure-port=0 \
+    --service-account-private-key-file="$D/sa.key" --root-ca-file="$D/hook.crt" >"$D/manager.log" 2>&1 &
+MANAGER_PID=$!
+as admin apply -f - >/dev/null <<'YAML'
+apiVersion: v1
+kind: Secret
+metadata: {name: robot-token, annotations: {kubernetes.io/service-account.name: robot}}
+type: kubernetes.io/service-account-token
+YAML
+secret_token() { as admin get secret robot-token -o 'jsonpath={.data.token}' | base64 -d; }
+has_token() { [ -n "$(secret_token)" ]; }
+eventually 15 "a secret is filled with a token" has_token
+same "that is good" system:serviceaccount:default:robot name "$(secret_token)"
+same "with the CA, the namespace and the account's uid" "default $uid True" sh -c \
+    "kubectl --kubeconfig=/dev/null --server=$SERVER --insecure-skip-tls-verify --token=admin-token get secret robot-token -o json | python3 -c 'import base64, json, sys; s = json.load(sys.stdin); d = s[\"data\"]; print(base64.b64decode(d[\"namespace\"]).decode(), s[\"metadata\"][\"annotations\"][\"kubernetes.io/service-account.uid\"], \"BEGIN\" in base64.b64decode(d[\"ca.crt\"]).decode())'"
+old=$(secret_token)
+as admin delete serviceaccount robot >/dev/null
+gone() { ! as admin get secret robot-token >/dev/null; }
+eventually 15 "it goes with its account" gone
+has "and its token with it" Unauthorized name "$old"
+kill "$MANAGER_PID"; wait "$MANAGER_PID" 2>/dev/null
+
 # --- wrong flags and files
 refuses "an unknown mode" '--authorization-mode: "Magic" is not one of Node, RBAC, Webhook, AlwaysAllow, AlwaysDeny' --authorization-mode=Magic
 refuses "a webhook without a file" "--authorization-mode=Webhook needs --authorization-webhook-config-file" --authorization-mode=Webhook

@@ -1,0 +1,164 @@
+/* audit_flags.c - see audit_flags.h. */
+#include "apiserver/audit_flags.h"
+
+#include "lib/base/error.h"
+#include "lib/base/flags.h"
+
+#include <inttypes.h>
+
+#define SECOND_NS INT64_C(1000000000)
+
+/* Names live as long as the program; the plugin is "log" or "webhook". */
+static const char *name_of(const char *plugin, const char *what)
+{
+    return xasprintf("audit-%s-%s", plugin, what);
+}
+
+static void add_batch_flags(struct audit_batch_flags *b, struct flag_set *f, const char *plugin)
+{
+    flag_string(f, &b->mode, name_of(plugin, "mode"),
+                "batch, blocking or blocking-strict. Requests are never held up here: the others "
+                "than batch send each event at once.");
+    flag_int(f, &b->buffer_count, name_of(plugin, "batch-buffer-size"),
+             "Events held before they are sent; further ones are lost.");
+    flag_int(f, &b->batch_count, name_of(plugin, "batch-max-size"), "Events in a batch.");
+    flag_duration(f, &b->wait_ns, name_of(plugin, "batch-max-wait"),
+                  "How long a batch may wait to become full.");
+    flag_bool(f, &b->throttle, name_of(plugin, "batch-throttle-enable"),
+              "Bound the batches that are sent in a second.");
+    flag_float(f, &b->qps, name_of(plugin, "batch-throttle-qps"), "Batches in a second.");
+    flag_int(f, &b->burst, name_of(plugin, "batch-throttle-burst"),
+             "Batches sent at once after a pause.");
+    flag_bool(f, &b->truncate, name_of(plugin, "truncate-enabled"),
+              "Leave the objects out of events that are too large.");
+    flag_int(f, &b->batch_bytes, name_of(plugin, "truncate-max-batch-size"), "Bytes of a batch.");
+    flag_int(f, &b->event_bytes, name_of(plugin, "truncate-max-event-size"), "Bytes of an event.");
+    flag_string(f, &b->version, name_of(plugin, "version"), "Version of the events.");
+}
+
+void audit_flags_add(struct audit_flags *a, struct flag_set *f)
+{
+    struct audit_log_config *l = &a->config.log;
+    const struct audit_batch_flags common = {.mode = "blocking",
+                                             .buffer_count = 10000,
+                                             .batch_count = 1,
+                                             .truncate = false,
+                                             .batch_bytes = 10 << 20,
+                                             .event_bytes = 100 << 10,
+                                             .version = "audit.k8s.io/v1"};
+    a->log = a->webhook = common;
+    a->webhook.mode = "batch";
+    a->webhook.batch_count = 400;
+    a->webhook.wait_ns = 30 * SECOND_NS;
+    a->webhook.throttle = true;
+    a->webhook.qps = 10;
+    a->webhook.burst = 15;
+    a->log_megabytes = 100;
+    a->log_format = "json";
+    a->config.webhook.backoff_ns = 10 * SECOND_NS;
+    flag_string(f, &a->config.policy_file, "audit-policy-file",
+                "`File` with the audit policy: which requests are recorded.");
+    flag_string(f, &l->path, "audit-log-path", "`File` that events go to; - is standard output.");
+    flag_int(f, &a->log_megabytes, "audit-log-maxsize",
+             "Megabytes of the file before it is rotated; 0: 100.");
+    flag_int(f, &l->backups_max, "audit-log-maxbackup", "Old files to keep; 0: all.");
+    flag_int(f, &l->age_days_max, "audit-log-maxage", "Days to keep old files; 0: for ever.");
+    flag_bool(f, &l->compress, "audit-log-compress", "Compress files that are rotated by gzip.");
+    flag_string(f, &a->log_format, "audit-log-format", "json, or legacy: a line of text.");
+    flag_string(f, &a->config.webhook.file, "audit-webhook-config-file",
+                "Kubeconfig `file` of a webhook that events are sent to.");
+    flag_duration(f, &a->config.webhook.backoff_ns, "audit-webhook-initial-backoff",
+                  "Before a batch that failed is sent again.");
+    add_batch_flags(&a->log, f, "log");
+    add_batch_flags(&a->webhook, f, "webhook");
+}
+
+static int check_batch(const struct audit_batch_flags *b, const char *plugin, struct error *err)
+{
+    bool batch = strcmp(b->mode, "batch") == 0;
+    if (!batch && strcmp(b->mode, "blocking") != 0 && strcmp(b->mode, "blocking-strict") != 0)
+        return error_set(err, E_INVALID,
+                         "--audit-%s-mode: \"%s\" is not one of batch, blocking, blocking-strict",
+                         plugin, b->mode);
+    if (strcmp(b->version, "audit.k8s.io/v1") != 0)
+        return error_set(err, E_INVALID, "--audit-%s-version: \"%s\" is not audit.k8s.io/v1",
+                         plugin, b->version);
+    if (b->buffer_count <= 0)
+        return error_set(err, E_INVALID,
+                         "--audit-%s-batch-buffer-size: %" PRId64 ": must be a positive number",
+                         plugin, b->buffer_count);
+    if (b->batch_count <= 0)
+        return error_set(err, E_INVALID,
+                         "--audit-%s-batch-max-size: %" PRId64 ": must be a positive number",
+                         plugin, b->batch_count);
+    if (b->batch_count > b->buffer_count)
+        return error_set(err, E_INVALID,
+                         "--audit-%s-batch-max-size: %" PRId64
+                         ": must not exceed --audit-%s-batch-buffer-size",
+                         plugin, b->batch_count, plugin);
+    if (b->wait_ns < 0)
+        return error_set(err, E_INVALID, "--audit-%s-batch-max-wait: must not be negative", plugin);
+    if (b->throttle && b->qps <= 0)
+        return error_set(err, E_INVALID, "--audit-%s-batch-throttle-qps: must be a positive number",
+                         plugin);
+    if (b->throttle && b->burst <= 0)
+        return error_set(err, E_INVALID,
+                         "--audit-%s-batch-throttle-burst: must be a positive number", plugin);
+    if (b->event_bytes <= 0)
+        return error_set(err, E_INVALID,
+                         "--audit-%s-truncate-max-event-size: %" PRId64
+                         ": must be a positive number",
+                         plugin, b->event_bytes);
+    if (b->batch_bytes < b->event_bytes)
+        return error_set(err, E_INVALID,
+                         "--audit-%s-truncate-max-batch-size: %" PRId64
+                         ": must be at least the size of an event, %" PRId64,
+                         plugin, b->batch_bytes, b->event_bytes);
+    return 0;
+}
+
+static int check_log(const struct audit_flags *a, struct error *err)
+{
+    const struct {
+        const char *name;
+        int64_t value;
+    } counts[] = {{"maxsize", a->log_megabytes},
+                  {"maxbackup", a->config.log.backups_max},
+                  {"maxage", a->config.log.age_days_max}};
+    for (size_t i = 0; i < ARRAY_SIZE(counts); i++)
+        if (counts[i].value < 0)
+            return error_set(err, E_INVALID,
+                             "--audit-log-%s: %" PRId64 ": can't be a negative number",
+                             counts[i].name, counts[i].value);
+    if (strcmp(a->log_format, "json") != 0 && strcmp(a->log_format, "legacy") != 0)
+        return error_set(err, E_INVALID, "--audit-log-format: \"%s\" is not one of json, legacy",
+                         a->log_format);
+    return 0;
+}
+
+int audit_flags_check(struct audit_flags *a, struct error *err)
+{
+    struct audit_webhook_config *w = &a->config.webhook;
+    bool batch = strcmp(a->webhook.mode, "batch") == 0;
+    int code = check_log(a, err);
+    if (code == 0)
+        code = check_batch(&a->log, "log", err);
+    if (code == 0)
+        code = check_batch(&a->webhook, "webhook", err);
+    if (code == 0 && w->backoff_ns <= 0)
+        code = error_set(err, E_INVALID, "--audit-webhook-initial-backoff: must be positive");
+    if (code != 0)
+        return code;
+    a->config.log.bytes_max = (uint64_t)(a->log_megabytes != 0 ? a->log_megabytes : 100) << 20;
+    a->config.legacy = strcmp(a->log_format, "legacy") == 0;
+    a->config.log_event_bytes = a->log.truncate ? a->log.event_bytes : 0;
+    a->config.webhook_event_bytes = a->webhook.truncate ? a->webhook.event_bytes : 0;
+    w->buffer_count = a->webhook.buffer_count;
+    w->batch_count = batch ? a->webhook.batch_count : 1;
+    w->wait_ns = batch ? a->webhook.wait_ns : 0;
+    w->throttle = batch && a->webhook.throttle;
+    w->qps = a->webhook.qps;
+    w->burst = a->webhook.burst;
+    w->batch_bytes = a->webhook.truncate ? a->webhook.batch_bytes : 0;
+    return 0;
+}

@@ -94,6 +94,7 @@ launch() { # FLAG...
 }
 start() {
     stop
+    : >"$D/log" # What the last one said must not be taken for this one's.
     launch "$@"
     for _ in $(seq 300); do grep -q " ready after " "$D/log" && break; sleep 0.1; done
     SERVER=$(grep -o 'https://[0-9.:]*' "$D/log" | head -n 1)

@@ -45,6 +45,7 @@ launch() { # FLAG...
 start_server() { # FLAG...: $SERVER is where it answers
     stop_server
     : >"$D/asked.log"
+    : >"$D/log" # What the last one said must not be taken for this one's.
     launch "$@"
     for _ in $(seq 300); do
         grep -q " ready after " "$D/log" && break

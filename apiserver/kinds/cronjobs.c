@@ -36,7 +36,7 @@ static void check_schedule(struct field_errors *errs, const struct field_path *p
     }
     bool has_zone = str_find_str(s->schedule, STR("TZ")) >= 0;
     bool had_zone = old != NULL && str_find_str(old->schedule, STR("TZ")) >= 0;
-    if (has_zone && s->has_time_zone)
+    if (has_zone && had_zone && s->has_time_zone)
         field_invalid(errs, path, s->schedule,
                       "cannot use both timeZone field and TZ or CRON_TZ in schedule");
     else if (has_zone && !had_zone)

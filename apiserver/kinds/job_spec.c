@@ -1,4 +1,5 @@
 /* job_spec.c - see job_spec.h. Pure. */
+#include "apiserver/kinds/job_indexes.h"
 #include "apiserver/kinds/job_spec.h"
 
 #include "apiserver/kinds/pod_spec.h"
@@ -9,6 +10,8 @@
 #include "lib/base/arena.h"
 #include "lib/base/buf.h"
 
+#define FAILED_INDEXES_MAX 100000
+#define SUCCEEDED_INDEXES_BYTES_MAX (64 * 1024)
 #define INDEXED_PARALLELISM_MAX 100000
 #define FAILURE_RULES_MAX 20u
 #define TRACKED_COMPLETIONS_MAX 100000
@@ -58,19 +61,18 @@ static void check_exit_codes(struct field_errors *errs, const struct field_path 
         field_invalid_raw(errs, values, STR("null"), "at least one value is required");
     else if (e->values_count > EXIT_CODES_MAX)
         field_too_many(errs, values, (int64_t)e->values_count, EXIT_CODES_MAX);
-    bool ordered = true, unique = true;
+    bool ordered = true;
     for (size_t i = 0; i < e->values_count; i++) {
         if (str_eqc(e->operator, "In") && e->values[i] == 0)
             field_invalid_int(errs, PATH_INDEX(values, i), 0, "must not be 0 for the In operator");
         for (size_t j = 0; j < i; j++)
             if (e->values[j] == e->values[i]) {
                 field_duplicate_int(errs, PATH_INDEX(values, i), e->values[i]);
-                unique = false;
                 break;
             }
         ordered = ordered && (i == 0 || e->values[i - 1] <= e->values[i]);
     }
-    if (unique && !ordered)
+    if (!ordered)
         field_invalid_raw(errs, values, numbers_shown(errs->arena, e->values, e->values_count),
                           "must be ordered");
 }
@@ -133,16 +135,60 @@ static void check_success_policy(struct field_errors *errs, const struct field_p
         if (!r->has_succeeded_count && !r->has_succeeded_indexes)
             field_required(errs, at,
                            "at least one of succeededCount or succeededIndexes must be specified");
+        int32_t total = 0;
+        if (r->has_succeeded_indexes) {
+            if (r->succeeded_indexes.len > SUCCEEDED_INDEXES_BYTES_MAX)
+                field_too_long(errs, PATH(at, "succeededIndexes"), SUCCEEDED_INDEXES_BYTES_MAX);
+            struct str why =
+                job_indexes_fault(errs->arena, r->succeeded_indexes, s->completions, &total);
+            if (why.len != 0)
+                field_invalid(errs, PATH(at, "succeededIndexes"), r->succeeded_indexes,
+                              "error parsing succeededIndexes: " STR_FMT, STR_ARG(why));
+        }
         non_negative(errs, at, "succeededCount", r->has_succeeded_count, r->succeeded_count);
         if (r->has_succeeded_count && r->succeeded_count > s->completions)
             field_invalid_int(
                 errs, PATH(at, "succeededCount"), r->succeeded_count,
                 "must be less than or equal to %d (the number of specified completions)",
                 s->completions);
+        if (r->has_succeeded_count && r->has_succeeded_indexes && r->succeeded_count > total)
+            field_invalid_int(errs, PATH(at, "succeededCount"), r->succeeded_count,
+                              "must be less than or equal to %d (the number of indexes in the "
+                              "specified succeededIndexes field)",
+                              total);
     }
 }
 
 /* --- the spec --------------------------------------------------------------------------------- */
+
+/* How many indexes may fail, and how many Pods there may be when there are many. */
+static void check_failed_indexes(struct field_errors *errs, const struct field_path *path,
+                                 const struct batch_v1_job_spec *s)
+{
+    const struct field_path *failed = PATH(path, "maxFailedIndexes");
+    if (s->has_max_failed_indexes && s->has_completions && s->max_failed_indexes > s->completions)
+        field_invalid_int(errs, failed, s->max_failed_indexes,
+                          "must be less than or equal to completions");
+    if (s->has_max_failed_indexes && s->max_failed_indexes > FAILED_INDEXES_MAX)
+        field_invalid_int(errs, failed, s->max_failed_indexes, "must be less than or equal to %d",
+                          FAILED_INDEXES_MAX);
+    if (!s->has_completions || s->completions <= TRACKED_COMPLETIONS_MAX ||
+        !s->has_backoff_limit_per_index)
+        return;
+    if (!s->has_max_failed_indexes)
+        field_required(errs, failed, "must be specified when completions is above %d",
+                       TRACKED_COMPLETIONS_MAX);
+    if (s->has_parallelism && s->parallelism > TRACKED_PARALLELISM_MAX)
+        field_invalid_int(errs, PATH(path, "parallelism"), s->parallelism,
+                          "must be less than or equal to %d when completions are above %d and used "
+                          "with backoff limit per index",
+                          TRACKED_PARALLELISM_MAX, TRACKED_COMPLETIONS_MAX);
+    if (s->has_max_failed_indexes && s->max_failed_indexes > TRACKED_PARALLELISM_MAX)
+        field_invalid_int(errs, failed, s->max_failed_indexes,
+                          "must be less than or equal to %d when completions are above %d and used "
+                          "with backoff limit per index",
+                          TRACKED_PARALLELISM_MAX, TRACKED_COMPLETIONS_MAX);
+}
 
 static void check_completion_mode(struct field_errors *errs, const struct field_path *path,
                                   const struct batch_v1_job_spec *s)
@@ -157,6 +203,7 @@ static void check_completion_mode(struct field_errors *errs, const struct field_
             field_invalid_int(errs, PATH(path, "parallelism"), s->parallelism,
                               "must be less than or equal to %d when completion mode is Indexed",
                               INDEXED_PARALLELISM_MAX);
+        check_failed_indexes(errs, path, s);
     }
     bool plain = !s->has_completion_mode || str_eqc(s->completion_mode, "NonIndexed");
     if (plain && s->has_backoff_limit_per_index)

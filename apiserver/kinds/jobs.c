@@ -2,6 +2,7 @@
  * labels that fit it are made from its uid. */
 #include "apiserver/kinds/kinds.h"
 
+#include "apiserver/kinds/job_status.h"
 #include "apiserver/kinds/defaults.h"
 #include "apiserver/kinds/job_spec.h"
 #include "apiserver/kinds/pod_spec.h"
@@ -233,16 +234,7 @@ static void validate_status(const struct kind_ctx *ctx, const void *obj, const v
                             struct field_errors *errs)
 {
     UNUSED(ctx);
-    UNUSED(old);
-    const struct batch_v1_job_status *s = &((const struct batch_v1_job *)obj)->status;
-    const struct field_path *path = PATH(PATH_ROOT, "status");
-    validate_non_negative(errs, PATH(path, "active"), s->active);
-    validate_non_negative(errs, PATH(path, "succeeded"), s->succeeded);
-    validate_non_negative(errs, PATH(path, "failed"), s->failed);
-    if (s->has_ready)
-        validate_non_negative(errs, PATH(path, "ready"), s->ready);
-    if (s->has_terminating)
-        validate_non_negative(errs, PATH(path, "terminating"), s->terminating);
+    job_status_check(obj, old, errs);
 }
 
 static const struct kind_sub subs[] = {{"status", NULL, validate_status}, {0}};

@@ -3,7 +3,9 @@
 
 #include "api/apps_v1.h"
 #include "api/batch_v1.h"
+#include "apiserver/kinds/job_indexes.h"
 #include "apiserver/kinds/job_spec.h"
+#include "apiserver/kinds/job_status.h"
 #include "test/unit/apiserver/kinds_fixture.h"
 
 #define TEMPLATE                                                                                   \
@@ -113,6 +115,70 @@ START_TEST(jobs)
 }
 END_TEST
 
+/* Indexes are numbers and ranges that go up. */
+START_TEST(job_indexes)
+{
+    static const struct {
+        const char *list;
+        int total;
+        const char *fault;
+    } cases[] = {
+        {"", 0, ""},
+        {"0,2-4", 4, ""},
+        {"a", 0, "cannot convert string to integer for index: \"a\""},
+        {"1-2-3", 0,
+         "the fragment \"1-2-3\" violates the requirement that an index interval can have at most "
+         "two parts separated by '-'"},
+        {"3-1", 0, "non-increasing order, previous: 3, current: 1"},
+        {"1-3,3", 0, "non-increasing order, previous: 3, current: 3"},
+        {"1,7", 0, "too large index: \"7\""},
+        {"1,", 0, "cannot convert string to integer for index: \"\""},
+    };
+    AUTO_ARENA *a = arena_new(0);
+    for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+        int32_t total;
+        struct str why = job_indexes_fault(a, str_of(cases[i].list), 5, &total);
+        ck_assert_str_eq(str_c(arena_str(a, why)), cases[i].fault);
+        ck_assert_int_eq(total, cases[i].total);
+    }
+}
+END_TEST
+
+#define JOB_STATUS(status) "{'metadata':{'name':'j'},'spec':{" ENDING "},'status':{" status "}}"
+
+/* A finished Job has all that belongs to its end, and stays finished. */
+START_TEST(job_status)
+{
+    static const struct {
+        const char *before, *after, *causes;
+    } cases[] = {
+        {JOB_STATUS(""), JOB_STATUS("'active':1"), ""},
+        {JOB_STATUS(""), JOB_STATUS("'active':1,'ready':2"),
+         "status.ready: Invalid value: 2: cannot set more ready pods than active"},
+        {JOB_STATUS("'failed':2"), JOB_STATUS("'failed':1"),
+         "status.failed: Invalid value: 1: cannot decrease the failed counter"},
+        {JOB_STATUS(""), JOB_STATUS("'conditions':[{'type':'Complete','status':'True'}]"),
+         "status.completionTime: Required value: completionTime is required for Complete "
+         "jobs\nstatus.conditions: Invalid value: cannot set Complete=True condition without the "
+         "SuccessCriteriaMet=true condition\nstatus.startTime: Required value: startTime is "
+         "required for finished job"},
+        {JOB_STATUS("'startTime':'2024-01-01T00:00:00Z'"),
+         JOB_STATUS(
+             "'startTime':'2024-01-01T00:00:00Z','completionTime':'2024-01-01T00:00:05Z',"
+             "'conditions':[{'type':'SuccessCriteriaMet','status':'True'},{'type':'Complete',"
+             "'status':'True'}]"),
+         ""},
+    };
+    for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+        AUTO_ARENA *a = arena_new(0);
+        struct fixture f = fixture_new(a, &kind_jobs, &batch_v1_job_msg);
+        void *old = fixture_object(&f, cases[i].before), *obj = fixture_object(&f, cases[i].after);
+        job_status_check(obj, old, &f.errs);
+        ck_assert_str_eq(fixture_causes(&f), cases[i].causes);
+    }
+}
+END_TEST
+
 START_TEST(cron_jobs)
 {
     static const struct fixture_case cases[] = {
@@ -135,5 +201,7 @@ UNIT_MAIN("kinds_workloads", {
     UNIT_TEST(job_selector);
     UNIT_TEST(sets);
     UNIT_TEST(jobs);
+    UNIT_TEST(job_indexes);
+    UNIT_TEST(job_status);
     UNIT_TEST(cron_jobs);
 })

@@ -150,6 +150,11 @@ struct manager_options {
     int64_t node_monitor_period_ns;
     int64_t terminated_pod_threshold;
     double node_eviction_rate;
+    int64_t hpa_sync_ns;
+    int64_t hpa_cpu_initialization_ns;
+    int64_t hpa_initial_readiness_ns;
+    int64_t hpa_downscale_window_ns;
+    double hpa_tolerance;
 };
 const struct manager_options *controller_options(void);
 

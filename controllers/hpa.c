@@ -1,5 +1,5 @@
-/* hpa.c - HorizontalPodAutoscaler: every 15 seconds asks the metrics APIs how busy a target's pods
- * are, and sets its scale.
+/* hpa.c - HorizontalPodAutoscaler: every --horizontal-pod-autoscaler-sync-period asks the metrics
+ * APIs how busy a target's pods are, and sets its scale.
  *
  *   target's scale -> metrics, all at once -> replicas (hpa_replicas) -> limits (hpa_limits) ->
  * scale, status */
@@ -22,12 +22,8 @@
 
 #include <stdlib.h>
 
-#define SYNC_MS 15000
-#define TOLERANCE 0.1
-#define CPU_INITIALIZATION_S 300
-#define INITIAL_READINESS_S 30
-#define DOWNSCALE_WINDOW_S 300
 #define DISCOVERY_FRESH_MS 30000
+#define NS_PER_S 1000000000
 
 typedef struct autoscaling_v2_horizontal_pod_autoscaler hpa_object;
 
@@ -342,8 +338,9 @@ static void on_metrics(struct reconcile *c)
         write_status(c);
         return;
     }
-    struct hpa_limits limits = hpa_limit(&l->memory->history, &l->hpa->spec, current, wanted,
-                                         DOWNSCALE_WINDOW_S, now_ms(c));
+    struct hpa_limits limits =
+        hpa_limit(&l->memory->history, &l->hpa->spec, current, wanted,
+                  controller_options()->hpa_downscale_window_ns / NS_PER_S, now_ms(c));
     set_condition(c, "AbleToScale", true, limits.able_reason, str_of(limits.able_message));
     set_condition(c, "ScalingLimited", limits.limited, limits.limit_reason,
                   str_of(limits.limit_message));
@@ -360,7 +357,7 @@ static void on_metrics(struct reconcile *c)
 static double tolerance_of(const struct autoscaling_v2_hpa_scaling_rules *r)
 {
     if (r == NULL || r->tolerance == NULL)
-        return TOLERANCE;
+        return controller_options()->hpa_tolerance;
     struct quantity q = quantity_of(r->tolerance);
     return quantity_to_double(&q);
 }
@@ -391,8 +388,8 @@ static void on_metric(struct reconcile *c, const struct client_result *result, v
         .tolerance_up = tolerance_of(b != NULL ? b->scale_up : NULL),
         .tolerance_down = tolerance_of(b != NULL ? b->scale_down : NULL),
         .now_s = controller_now_s(c->run),
-        .cpu_initialization_s = CPU_INITIALIZATION_S,
-        .initial_readiness_s = INITIAL_READINESS_S,
+        .cpu_initialization_s = controller_options()->hpa_cpu_initialization_ns / NS_PER_S,
+        .initial_readiness_s = controller_options()->hpa_initial_readiness_ns / NS_PER_S,
     };
     q.pods = pods_of(c, &q.pod_count);
     hpa_source_answer(arg, &l->target, &q, result);
@@ -575,7 +572,7 @@ static void reconcile(struct reconcile *c)
     const struct autoscaling_v2_cross_version_object_reference *ref =
         &l->hpa->spec.scale_target_ref;
     struct served_resource target;
-    reconcile_again_after(c, SYNC_MS);
+    reconcile_again_after(c, (uint64_t)(controller_options()->hpa_sync_ns / 1000000));
     switch (find_resource(c, ref->api_version, ref->kind, &target)) {
     case ASKING:
         return;

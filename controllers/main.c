@@ -34,6 +34,19 @@ static void add_flags(struct flag_set *f)
              "`Number` of ended pods to keep; 0: all.");
     flag_float(f, &o->node_eviction_rate, "node-eviction-rate",
                "Nodes per second whose pods may be evicted.");
+    flag_duration(f, &o->hpa_sync_ns, "horizontal-pod-autoscaler-sync-period",
+                  "How often autoscalers look at metrics.");
+    flag_duration(f, &o->hpa_downscale_window_ns,
+                  "horizontal-pod-autoscaler-downscale-stabilization",
+                  "How long lower recommendations wait.");
+    flag_duration(f, &o->hpa_cpu_initialization_ns,
+                  "horizontal-pod-autoscaler-cpu-initialization-period",
+                  "How long after its start a pod's processor time may not count yet.");
+    flag_duration(f, &o->hpa_initial_readiness_ns,
+                  "horizontal-pod-autoscaler-initial-readiness-delay",
+                  "How long after its start a pod may become ready for the first time.");
+    flag_float(f, &o->hpa_tolerance, "horizontal-pod-autoscaler-tolerance",
+               "How far from its target a metric may be before anything is done.");
     flag_ignored(f, "use-service-account-credentials", false, NULL);
     flag_ignored(f, "cluster-name", true, NULL);
 }
@@ -44,6 +57,12 @@ static int prepare(struct error *err)
     if (o->node_cidr_mask < 8 || o->node_cidr_mask > 30)
         return error_set(err, E_INVALID, "--node-cidr-mask-size: %lld is not within 8 and 30",
                          (long long)o->node_cidr_mask);
+    if (o->hpa_sync_ns < 1000000000 || o->hpa_downscale_window_ns < 0 ||
+        o->hpa_cpu_initialization_ns < 0 || o->hpa_initial_readiness_ns < 0 ||
+        !(o->hpa_tolerance >= 0))
+        return error_set(err, E_INVALID,
+                         "--horizontal-pod-autoscaler-*: the sync period must be at least 1s, "
+                         "nothing may be negative");
     if ((o->signing_cert_file == NULL) != (o->signing_key_file == NULL))
         return error_set(
             err, E_INVALID,

@@ -64,6 +64,11 @@ static struct manager_options the_options = {
     .node_monitor_period_ns = (int64_t)5 * 1000000000,
     .terminated_pod_threshold = 12500,
     .node_eviction_rate = 0.1,
+    .hpa_sync_ns = (int64_t)15 * 1000000000,
+    .hpa_cpu_initialization_ns = (int64_t)300 * 1000000000,
+    .hpa_initial_readiness_ns = (int64_t)30 * 1000000000,
+    .hpa_downscale_window_ns = (int64_t)300 * 1000000000,
+    .hpa_tolerance = 0.1,
 };
 
 struct manager_options *manager_options(void)

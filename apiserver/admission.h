@@ -24,9 +24,13 @@ struct admission {
     enum admit_op op;
     const struct resource *res;
     const char *subresource; /* "" for the object itself. */
-    void *obj;               /* Storage form; NULL on delete. */
-    const void *old;         /* NULL on create. */
-    const void *config;      /* Of the plugin that is asked, as configure() made it; or NULL. */
+    /* Of obj and old when they are no objects of the resource but what a
+     * subresource takes (Binding, Scale, PodExecOptions); else NULL. */
+    const struct api_kind *kind;
+    void *obj;          /* Storage form; NULL on delete. */
+    const void *old;    /* NULL on create. */
+    bool again;         /* Once more, because a webhook changed the object. */
+    const void *config; /* Of the plugin that is asked, as configure() made it; or NULL. */
 };
 
 struct admission_plugin {
@@ -46,6 +50,8 @@ struct admission_plugin {
 extern const struct admission_plugin *const admission_plugins[];
 
 struct meta_v1_status *admission_mutate(const struct admission *adm);
+/* Those before the mutating webhooks, for what the webhooks made of the object. */
+struct meta_v1_status *admission_mutate_again(const struct admission *adm);
 struct meta_v1_status *admission_validate(const struct admission *adm);
 void admission_commit(const struct admission *adm, struct txn_build *txn);
 

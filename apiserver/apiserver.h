@@ -33,6 +33,7 @@ struct http_server;
 struct json_cache;
 struct kubelet_pool;
 struct metric;
+struct policy_cache;
 struct store;
 struct tls_context;
 struct watch_hub;
@@ -93,6 +94,7 @@ struct server_thread {
     struct watch_hub *hub;
     struct kubelet_pool *kubelets;
     struct webhook_pool *webhooks;
+    struct policy_cache *policies;
     struct map conversions;       /* What conversion webhooks are asked now: custom/conversion.c. */
     struct flow_thread *flow;     /* NULL without priority and fairness. */
     struct custom_keeper *keeper; /* On the first thread; else NULL. */

@@ -3,7 +3,6 @@
  * The decision stands or falls with the pod's revision: a pod that is bound,
  * gated or going is refused, whoever decided first. */
 #include "api/core_v1.h"
-#include "apiserver/admission.h"
 #include "apiserver/body.h"
 #include "apiserver/subresource.h"
 #include "apiserver/write.h"
@@ -95,7 +94,7 @@ static struct meta_v1_status *check_pod(struct write *w, const struct core_v1_po
 static struct meta_v1_status *attempt(struct write *w)
 {
     struct req *r = w->req;
-    const struct core_v1_binding *b = w->arg;
+    struct core_v1_binding *b = arena_memdup(r->arena, w->arg, sizeof(*b));
     const struct kv *kv;
     void *old;
     struct meta_v1_status *s = write_load(w, &kv, &old);
@@ -103,7 +102,10 @@ static struct meta_v1_status *attempt(struct write *w)
         return s;
     if (kv == NULL)
         return status_not_found(r->arena, w->res->gr, w->name);
-    s = check_pod(w, old, b);
+    s = write_admit(w, ADMIT_CREATE, "binding", api_kind_by_gvk(STR(""), STR("v1"), STR("Binding")),
+                    b, NULL);
+    if (s == NULL)
+        s = check_pod(w, old, b);
     if (s != NULL)
         return s;
     struct core_v1_pod *pod = api_msg_clone(r->arena, w->res->storage->msg, old);

@@ -2,7 +2,6 @@
 #include "apiserver/connect.h"
 
 #include "api/core_v1.h"
-#include "apiserver/admission.h"
 #include "apiserver/authn.h"
 #include "apiserver/authz.h"
 #include "apiserver/kubelet_pool.h"
@@ -138,15 +137,11 @@ struct http_header *connect_headers(struct req *r, const char *const *drop, size
 /* --- what is asked for ---------------------------------------------------------------------------
  */
 
-struct meta_v1_status *connect_admit(struct req *r, const struct kind_ctx *ctx, void *options)
+struct meta_v1_status *connect_admit(struct req *r, const struct kind_ctx *ctx,
+                                     const char *options_kind, void *options)
 {
-    struct admission adm = {.ctx = ctx,
-                            .op = ADMIT_CONNECT,
-                            .res = r->res,
-                            .subresource = r->sub->name,
-                            .obj = options};
-    struct meta_v1_status *s = admission_mutate(&adm);
-    return s != NULL ? s : admission_validate(&adm);
+    return req_admit(r, ctx, ADMIT_CONNECT,
+                     api_kind_by_gvk(STR(""), STR("v1"), str_of(options_kind)), options);
 }
 
 static void exec_options(struct req *r, struct core_v1_pod_exec_options *o)
@@ -218,7 +213,7 @@ static struct meta_v1_status *prepare(struct req *r, const struct kind_ctx *ctx,
     if (strcmp(r->sub->name, "portforward") == 0) {
         struct core_v1_pod_port_forward_options o = {0};
         port_options(r, &o);
-        s = connect_admit(r, ctx, &o);
+        s = connect_admit(r, ctx, "PodPortForwardOptions", &o);
         c->kind = UPGRADE_PORTS;
         buf_printf(target, "/portForward/" STR_FMT "/" STR_FMT, STR_ARG(pod->metadata.namespace),
                    STR_ARG(pod->metadata.name));
@@ -235,7 +230,15 @@ static struct meta_v1_status *prepare(struct req *r, const struct kind_ctx *ctx,
     if (!exec)
         o.command_count = 0;
     a = (struct core_v1_pod_attach_options){o.container, o.stdin, o.stdout, o.stderr, o.tty};
-    s = connect_admit(r, ctx, exec ? (void *)&o : (void *)&a);
+    s = exec ? connect_admit(r, ctx, "PodExecOptions", &o)
+             : connect_admit(r, ctx, "PodAttachOptions", &a);
+    if (!exec) {
+        o.container = a.container;
+        o.stdin = a.stdin;
+        o.stdout = a.stdout;
+        o.stderr = a.stderr;
+        o.tty = a.tty;
+    }
     if (s == NULL)
         s = pod_choose_container(r, pod, &container);
     c->kind = UPGRADE_COMMAND;
@@ -276,7 +279,8 @@ static void pod_connect_now(struct req *r)
                                .answer_timeout_ms = ANSWER_TIMEOUT_MS};
     struct meta_v1_status *s = connect_to_pod(r, &c);
     if (s != NULL) {
-        req_status(r, s);
+        if (!req_admit_waits(r, s, pod_connect_now))
+            req_status(r, s);
         return;
     }
     c.headers = connect_headers(r, connect_private_headers, 0, &c.header_count);

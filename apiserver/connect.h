@@ -20,8 +20,10 @@ struct upgrade_config;
 
 void pod_connect(struct req *r); /* pods/exec, pods/attach, pods/portforward */
 
-/* Admission of a connection; options is the request's options object. */
-struct meta_v1_status *connect_admit(struct req *r, const struct kind_ctx *ctx, void *options);
+/* Admission of a connection; options is the request's options object, of that
+ * kind. See req_admit_waits(). */
+struct meta_v1_status *connect_admit(struct req *r, const struct kind_ctx *ctx,
+                                     const char *options_kind, void *options);
 /* Starts it, or answers r. c needs no request, loop, events or arg. */
 void connect_upgrade(struct req *r, struct upgrade_config *c);
 /* Why a call of ours failed, in the words that Kubernetes users know:

@@ -228,7 +228,7 @@ struct meta_v1_status *write_plan_delete(struct write *w, const struct meta_v1_d
     s = check_preconditions(w, api_meta_of(w->res->storage, old), o);
     if (s == NULL && ops->validate_delete != NULL && ops->validate_delete(&w->ctx, old, &err) != 0)
         s = status_forbidden(a, w->res->gr, w->name, "%s", error_message(&err));
-    if (s == NULL)
+    if (s == NULL && !w->admitted)
         s = admission_validate(&adm);
     if (s != NULL)
         return s;

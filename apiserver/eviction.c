@@ -223,13 +223,16 @@ static void plan_condition(struct write *w, const struct kv *kv, const struct co
 static struct meta_v1_status *attempt(struct write *w)
 {
     struct req *r = w->req;
-    const struct policy_v1_eviction *e = w->arg;
+    struct policy_v1_eviction *e = arena_memdup(r->arena, w->arg, sizeof(*e));
     const struct kv *kv;
     void *old;
     struct budget b = {0};
     struct meta_v1_status *s = write_load(w, &kv, &old);
     if (s == NULL && kv == NULL)
         s = status_not_found(r->arena, w->res->gr, w->name);
+    if (s == NULL)
+        s = write_admit(w, ADMIT_CREATE, "eviction",
+                        api_kind_by_gvk(STR("policy"), STR("v1"), STR("Eviction")), e, NULL);
     if (s != NULL)
         return s;
     const struct core_v1_pod *pod = old;

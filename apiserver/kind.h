@@ -47,6 +47,7 @@ struct meta_v1_time;
 struct str_list;
 struct table_row;
 struct txn_build;
+struct policy_cache;
 struct user;
 struct webhook_state;
 struct write_work;
@@ -75,6 +76,7 @@ struct kind_ctx {
     struct write_work *work;        /* The same for a thread that judges: write_work.h. */
     struct audit_event *audit;      /* Of a request that is recorded; else NULL. */
     struct asks *asks;              /* The same, for questions of authorizers. */
+    struct policy_cache *policies;  /* Of the thread; NULL: there are none. */
 };
 
 /* Adds a Warning header to the answer. */

@@ -405,11 +405,16 @@ static void proxy_now(struct req *r)
     struct str rest = str_sub(http->path, at, http->path.len);
     struct core_v1_pod_proxy_options options = {.path = rest};
     req_ctx(r, req_view(r), &ctx);
-    struct meta_v1_status *s = connect_admit(r, &ctx, &options);
+    /* Options of all three have the path alone. */
+    const char *kind = str_eqc(r->res->gr.resource, "nodes")      ? "NodeProxyOptions"
+                       : str_eqc(r->res->gr.resource, "services") ? "ServiceProxyOptions"
+                                                                  : "PodProxyOptions";
+    struct meta_v1_status *s = connect_admit(r, &ctx, kind, &options);
     if (s == NULL)
         s = proxy_target_of(r, &ctx, &t);
     if (s != NULL) {
-        req_status(r, s);
+        if (!req_admit_waits(r, s, proxy_now))
+            req_status(r, s);
         return;
     }
     bool upgrade = upgrade_wanted(http);

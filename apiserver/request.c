@@ -98,7 +98,49 @@ void req_ctx(struct req *r, const struct store_view *view, struct kind_ctx *ret)
         .dry_run = str_eqc(req_query(r, "dryRun"), "All"),
         .warnings = &r->warnings,
         .audit = r->audit,
+        .policies = r->thread->policies,
     };
+}
+
+/* --- admission ------------------------------------------------------------------- */
+struct meta_v1_status *req_admit(struct req *r, const struct kind_ctx *ctx, enum admit_op op,
+                                 const struct api_kind *kind, void *obj)
+{
+    struct kind_ctx own = *ctx;
+    if (r->webhooks == NULL)
+        r->webhooks = webhook_state_new(r->arena);
+    own.webhooks = r->webhooks;
+    own.asks = r->asks;
+    struct admission adm = {.ctx = &own,
+                            .op = op,
+                            .res = r->res,
+                            .subresource = r->sub != NULL ? r->sub->name : "",
+                            .kind = kind,
+                            .obj = obj};
+    struct meta_v1_status *s = admission_mutate(&adm);
+    return s != NULL ? s : admission_validate(&adm);
+}
+
+static void on_webhooks(void *arg)
+{
+    struct req *r = arg;
+    if (atomic_load(&r->server->stopping))
+        req_status(r, status_unavailable(r->arena, "the server is shutting down"));
+    else
+        r->webhooks_again(r);
+}
+
+bool req_admit_waits(struct req *r, const struct meta_v1_status *s, void (*again)(struct req *r))
+{
+    if (s != &webhook_wait)
+        return false;
+    r->webhooks_again = again;
+    if (asks_waiting(r->asks)) {
+        req_ask(r, on_webhooks, r);
+        return true;
+    }
+    webhook_start(r->webhooks, r->thread, on_webhooks, r);
+    return true;
 }
 
 /* --- answers --------------------------------------------------------------------- */

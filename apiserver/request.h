@@ -10,6 +10,7 @@
 #ifndef APISERVER_REQUEST_H
 #define APISERVER_REQUEST_H
 
+#include "apiserver/admission.h"
 #include "apiserver/apiserver.h"
 #include "apiserver/content.h"
 #include "apiserver/custom/conversion.h"
@@ -58,6 +59,8 @@ struct req {
     bool long_running;                     /* Watches, logs: not in the latency histogram. */
     struct list parked;                    /* In the thread's list of those that wait. */
     struct conversions conversions;        /* Of what is read, see req_converted(). */
+    struct webhook_state *webhooks;        /* Of requests that are no write: req_admit(). */
+    void (*webhooks_again)(struct req *r);
     struct proxy *proxy;                   /* Where the streamed body goes, once known: proxy.h. */
     bool streams_body;                     /* The body comes in pieces: proxy_body. */
     struct aggregated_service *aggregated; /* Another server's to answer; NULL: ours. Held. */
@@ -122,6 +125,15 @@ bool req_converted(struct req *r, const struct kv *const *kvs, size_t count,
                    void (*next)(struct req *r));
 /* Has the questions asked that were noted in r->asks; then next(arg) on the loop. */
 void req_ask(struct req *r, void (*next)(void *arg), void *arg);
+
+/* --- admission of what is no write of an object ---------------------------------
+ * obj of that kind is created at, or is the options of a connection to, the
+ * request's subresource. */
+struct meta_v1_status *req_admit(struct req *r, const struct kind_ctx *ctx, enum admit_op op,
+                                 const struct api_kind *kind, void *obj);
+/* Does s say that webhooks are to be waited for? Then again(r) runs later and
+ * must come to req_admit() once more; the request is not answered until then. */
+bool req_admit_waits(struct req *r, const struct meta_v1_status *s, void (*again)(struct req *r));
 
 /* --- waiting for the store ------------------------------------------------------
  * next runs on the loop once the newest view includes every write acknowledged

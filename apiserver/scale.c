@@ -142,6 +142,8 @@ static struct meta_v1_status *attempt(struct write *w)
         return status_path_not_found(r->arena);
     field_manager_to_scale(r->arena, w->res, api_meta_of(w->res->storage, old), &current->metadata);
     s = new_scale(w, current, &scale);
+    if (s == NULL)
+        s = write_admit(w, ADMIT_UPDATE, "scale", scale_kind(), scale, current);
     if (s != NULL)
         return s;
     void *obj = api_msg_clone(r->arena, w->res->storage->msg, old);

@@ -5,6 +5,7 @@
  *          -> the loop runs empty -> joined */
 #include "apiserver/apiserver.h"
 
+#include "apiserver/admission/policy_set.h"
 #include "apiserver/aggregation/clients.h"
 #include "apiserver/aggregation/keeper.h"
 #include "apiserver/aggregation/set.h"
@@ -95,6 +96,8 @@ static void on_keeper_closed(void *arg)
     t->flow = NULL;
     aggregated_clients_close(t->aggregated);
     t->aggregated = NULL;
+    policy_cache_free(t->policies);
+    t->policies = NULL;
     defer_queue_close(&t->defer, on_defer_closed);
     mailbox_close(&t->mailbox, on_mailbox_closed);
 }
@@ -183,6 +186,7 @@ static int thread_open(struct server_thread *t, struct error *err)
     list_init(&t->parked);
     defer_queue_init(&t->defer, &t->loop);
     t->webhooks = webhook_pool_new(&t->loop);
+    t->policies = policy_cache_new(t);
     map_init(&t->conversions);
     t->flow = flow_thread_new(t);
     t->aggregated = aggregated_clients_new(&t->loop);

@@ -158,10 +158,9 @@ static void set_defaults(struct req *r, const struct api_kind *kind,
 static struct meta_v1_status *admit(struct req *r, const struct kind_ctx *ctx,
                                     struct authentication_v1_token_request *t)
 {
-    struct admission adm = {
-        .ctx = ctx, .op = ADMIT_CREATE, .res = r->res, .subresource = "token", .obj = t};
-    struct meta_v1_status *s = admission_mutate(&adm);
-    return s != NULL ? s : admission_validate(&adm);
+    return req_admit(r, ctx, ADMIT_CREATE,
+                     api_kind_by_gvk(STR("authentication.k8s.io"), STR("v1"), STR("TokenRequest")),
+                     t);
 }
 
 static void issue(struct req *r)
@@ -192,7 +191,8 @@ static void issue(struct req *r)
     if (s == NULL && authn_signing_key(r->server->authn) == NULL)
         s = status_path_not_found(r->arena);
     if (s != NULL) {
-        req_status(r, s);
+        if (!req_admit_waits(r, s, issue))
+            req_status(r, s);
         return;
     }
     ASSERT(subject.account != NULL);

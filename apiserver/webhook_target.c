@@ -2,11 +2,16 @@
 #include "apiserver/webhook_target.h"
 
 #include "api/core_v1.h"
+#include "api/discovery_v1.h"
+#include "apiserver/encode.h"
 #include "apiserver/kind.h"
+#include "apiserver/registry.h"
+#include "apiserver/wire.h"
 #include "lib/base/arena.h"
 #include "lib/base/env.h"
 #include "lib/base/error.h"
 #include "lib/net/url.h"
+#include "raftstore/store.h"
 
 #define SHOWN_BYTES_MAX 2048u
 
@@ -16,7 +21,63 @@ static struct str join_host_port(struct arena *a, struct str host, int port)
                         STR_ARG(host), port);
 }
 
+static bool is_of(const struct kv *kv, struct str service)
+{
+    struct api_str_entry labels[WIRE_LABELS_MAX];
+    struct str raw;
+    if (stored_raw(kv_value(kv), &raw, NULL) != 0)
+        return false;
+    size_t n = wire_labels(raw, labels, WIRE_LABELS_MAX);
+    for (size_t i = 0; i < n; i++)
+        if (str_eqc(labels[i].key, "kubernetes.io/service-name"))
+            return str_eq(labels[i].value, service);
+    return false;
+}
+
+struct choice {
+    const struct kind_ctx *ctx;
+    struct str port; /* Its name. */
+    uint64_t seen;   /* Ready endpoints so far: each is as likely. */
+    struct str found;
+};
+
+static void look_at_slice(struct choice *c, const struct discovery_v1_endpoint_slice *s)
+{
+    const struct discovery_v1_endpoint_port *port = NULL;
+    for (size_t i = 0; i < s->ports_count && port == NULL; i++)
+        if (str_eq(s->ports[i].name, c->port) && s->ports[i].has_port)
+            port = &s->ports[i];
+    for (size_t i = 0; port != NULL && i < s->endpoints_count; i++) {
+        const struct discovery_v1_endpoint *e = &s->endpoints[i];
+        if (e->addresses_count == 0 || (e->conditions.has_ready && !e->conditions.ready) ||
+            env_random_below(c->ctx->env, ++c->seen) != 0)
+            continue;
+        c->found = join_host_port(c->ctx->arena, e->addresses[0], port->port);
+    }
+}
+
 /* A ready endpoint of the service's port, so that no node's proxy is needed here. */
+static bool choose_in_slices(const struct kind_ctx *ctx, struct str ns, struct str name,
+                             struct str port, struct str *ret)
+{
+    const struct resource *r = registry_storage(STR("discovery.k8s.io"), STR("endpointslices"));
+    struct str from = registry_key(ctx->arena, r, ns, STR(""));
+    struct str end = arena_printf(ctx->arena, STR_FMT "0", STR_ARG(str_sub(from, 0, from.len - 1)));
+    struct choice c = {.ctx = ctx, .port = port};
+    struct store_iter it;
+    if (store_iter_init(&it, ctx->view, from, end, 0) != 0)
+        return false;
+    for (const struct kv *kv; (kv = store_iter_next(&it)) != NULL;) {
+        void *slice;
+        if (is_of(kv, name) &&
+            stored_decode(ctx->arena, r, kv_value(kv), kv->mod_rev, &slice, NULL) == 0)
+            look_at_slice(&c, slice);
+    }
+    *ret = c.found;
+    return c.found.len != 0;
+}
+
+/* The same among Endpoints, where nobody makes slices. */
 static bool choose_endpoint(const struct kind_ctx *ctx, struct str ns, struct str name,
                             struct str port, struct str *ret)
 {
@@ -46,7 +107,8 @@ static void find_service(const struct kind_ctx *ctx, const struct webhook_addres
     for (size_t i = 0; i < svc->spec.ports_count; i++) {
         if (svc->spec.ports[i].port != at->port)
             continue;
-        if (choose_endpoint(ctx, at->ns, at->name, svc->spec.ports[i].name, &ret->endpoint))
+        if (choose_in_slices(ctx, at->ns, at->name, svc->spec.ports[i].name, &ret->endpoint) ||
+            choose_endpoint(ctx, at->ns, at->name, svc->spec.ports[i].name, &ret->endpoint))
             return;
         if (svc->spec.selector_count == 0 && svc->spec.cluster_ip.len != 0 &&
             !str_eqc(svc->spec.cluster_ip, "None"))

@@ -58,6 +58,7 @@ struct write {
     struct str ns, name;
     struct str key;
     bool dry_run;
+    bool admitted; /* The attempt has asked admission about what the subresource takes. */
     enum write_fields fields;
     write_attempt *attempt;
     void *arg; /* The attempt's own. */
@@ -111,6 +112,9 @@ struct meta_v1_status *write_plan_update(struct write *w, const struct kv *kv, c
                                          void *obj, const char *sub);
 struct meta_v1_status *write_plan_delete(struct write *w,
                                          const struct meta_v1_delete_options *options);
+/* Admission of what a subresource takes in place of the object. */
+struct meta_v1_status *write_admit(struct write *w, enum admit_op op, const char *subresource,
+                                   const struct api_kind *kind, void *obj, const void *old);
 /* name and namespace of an object against those of the request. */
 struct meta_v1_status *write_check_names(struct write *w, struct meta_v1_object_meta *m,
                                          bool create);

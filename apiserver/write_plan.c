@@ -242,6 +242,21 @@ struct meta_v1_status *write_plan_create(struct write *w, void *obj)
     return NULL;
 }
 
+struct meta_v1_status *write_admit(struct write *w, enum admit_op op, const char *subresource,
+                                   const struct api_kind *kind, void *obj, const void *old)
+{
+    struct admission adm = {.ctx = &w->ctx,
+                            .op = op,
+                            .res = w->res,
+                            .subresource = subresource,
+                            .kind = kind,
+                            .obj = obj,
+                            .old = old};
+    struct meta_v1_status *s = admission_mutate(&adm);
+    w->admitted = true;
+    return s != NULL ? s : admission_validate(&adm);
+}
+
 /* --- update ---------------------------------------------------------------------------- */
 static struct meta_v1_status *check_version(struct write *w, const struct kv *kv,
                                             struct meta_v1_object_meta *m)
@@ -390,7 +405,7 @@ struct meta_v1_status *write_plan_update(struct write *w, const struct kv *kv, c
     track_fields(w, old, obj);
     if (!is_patch(w))
         drop_double_owners(w, m, false);
-    s = admission_mutate(&adm);
+    s = w->admitted ? NULL : admission_mutate(&adm);
     if (s != NULL)
         return s;
     drop_double_owners(w, m, true);
@@ -411,7 +426,7 @@ struct meta_v1_status *write_plan_update(struct write *w, const struct kv *kv, c
                         : NULL;
     if (s == NULL && warn != NULL)
         warn(&w->ctx, obj, old);
-    if (s == NULL)
+    if (s == NULL && !w->admitted)
         s = admission_validate(&adm);
     if (s != NULL)
         return s;

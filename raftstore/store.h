@@ -157,7 +157,7 @@ int64_t store_view_count(const struct store_view *v, struct str key, struct str 
 
 /* --- events --- */
 /* A cursor into the one event log. on_ready runs on mb's loop when there is
- * more to read, once until the cursor was drained. */
+ * more to read, once until the cursor was drained. NULL: the reader looks on its own. */
 struct store_cursor;
 /* [mb's thread] Delivers batches with rev > after_rev. E_EXPIRED when after_rev
  * is older than the history. */

@@ -136,7 +136,8 @@ static int cursor_start(struct store_cursor *c, int rc, struct store_cursor **re
         free(c);
         return rc;
     }
-    post_ready(c); /* A first look: the cursor wakes only who found it empty. */
+    if (c->on_ready != NULL)
+        post_ready(c); /* A first look: the cursor wakes only who found it empty. */
     *ret = c;
     return 0;
 }
@@ -146,7 +147,8 @@ int store_cursor_new(struct store *s, int64_t after_rev, struct mailbox *mb,
                      struct error *err)
 {
     struct store_cursor *c = cursor_alloc(mb, on_ready, arg);
-    int rc = mvcc_cursor_new(s->mvcc, after_rev, post_ready, c, &c->inner, err);
+    int rc = mvcc_cursor_new(s->mvcc, after_rev, on_ready != NULL ? post_ready : NULL, c, &c->inner,
+                             err);
     return cursor_start(c, rc, ret);
 }
 

@@ -57,12 +57,13 @@ typedef struct meta_v1_status *phase_fn(const struct admission *adm);
 
 static struct meta_v1_status *run_phase(const struct admission *adm, bool mutating)
 {
+    const struct admission_plugin *end = adm->again ? &admission_mutating_webhook : NULL;
     const struct admission_setup *setup =
         adm->ctx->server != NULL ? adm->ctx->server->admission : NULL;
     struct meta_v1_status *s = NULL;
     struct admission own = *adm;
     uint64_t start = uv_hrtime(), from = start;
-    for (size_t i = 0; admission_plugins[i] != NULL && s == NULL; i++) {
+    for (size_t i = 0; admission_plugins[i] != end && s == NULL; i++) {
         const struct admission_plugin *p = admission_plugins[i];
         phase_fn *run = mutating ? p->mutate : p->validate;
         if (run == NULL || (p->ops != 0 && (p->ops & ADMIT_BIT(adm->op)) == 0) ||
@@ -82,6 +83,13 @@ static struct meta_v1_status *run_phase(const struct admission *adm, bool mutati
 struct meta_v1_status *admission_mutate(const struct admission *adm)
 {
     return run_phase(adm, true);
+}
+
+struct meta_v1_status *admission_mutate_again(const struct admission *adm)
+{
+    struct admission again = *adm;
+    again.again = true;
+    return run_phase(&again, true);
 }
 
 struct meta_v1_status *admission_validate(const struct admission *adm)

@@ -9,6 +9,7 @@
 #include "api/resource_v1.h"
 #include "api/storage_v1.h"
 #include "apiserver/admission/plugins.h"
+#include "apiserver/admission/policy_match.h"
 #include "apiserver/pod_refs.h"
 #include "apiserver/registry.h"
 #include "apiserver/user.h"
@@ -24,21 +25,6 @@
 
 #define REFUSE(adm, ...)                                                                           \
     status_forbidden((adm)->ctx->arena, (adm)->res->gr, (adm)->ctx->name, __VA_ARGS__)
-
-static const char *op_name(const struct admission *adm)
-{
-    switch (adm->op) {
-    case ADMIT_CREATE:
-        return "CREATE";
-    case ADMIT_UPDATE:
-        return "UPDATE";
-    case ADMIT_DELETE:
-        return "DELETE";
-    case ADMIT_CONNECT:
-        return "CONNECT";
-    }
-    return "";
-}
 
 /* --- pods ------------------------------------------------------------------------------------ */
 static struct meta_v1_status *check_owner(const struct admission *adm, struct str node,
@@ -154,7 +140,7 @@ static struct meta_v1_status *pod_status(const struct admission *adm, struct str
 {
     const struct core_v1_pod *pod = adm->obj, *old = adm->old;
     if (adm->op != ADMIT_UPDATE)
-        return REFUSE(adm, "unexpected operation \"%s\"", op_name(adm));
+        return REFUSE(adm, "unexpected operation \"%s\"", policy_operation(adm->op));
     if (!str_eq(old->spec.node_name, node))
         return REFUSE(adm,
                       "node \"" STR_FMT "\" can only update pod status for pods with spec.nodeName "
@@ -175,12 +161,15 @@ static struct meta_v1_status *pods(const struct admission *adm, struct str node)
     const struct core_v1_pod *old = adm->old;
     if (strcmp(adm->subresource, "status") == 0)
         return pod_status(adm, node);
-    if (strcmp(adm->subresource, "eviction") == 0)
-        return old == NULL || str_eq(old->spec.node_name, node)
+    if (strcmp(adm->subresource, "eviction") == 0) {
+        const struct core_v1_pod *pod =
+            kind_lookup(adm->ctx, "", "pods", adm->ctx->namespace_, adm->ctx->name);
+        return pod == NULL || str_eq(pod->spec.node_name, node)
                    ? NULL
                    : REFUSE(adm,
                             "node " STR_FMT " can only evict pods with spec.nodeName set to itself",
                             STR_ARG(node));
+    }
     if (adm->subresource[0] != '\0')
         return REFUSE(adm,
                       "unexpected pod subresource \"%s\", only 'status' and 'eviction' are allowed",
@@ -191,7 +180,7 @@ static struct meta_v1_status *pods(const struct admission *adm, struct str node)
         return REFUSE(adm,
                       "unexpected operation \"%s\", node \"" STR_FMT
                       "\" can only create and delete mirror pods",
-                      op_name(adm), STR_ARG(node));
+                      policy_operation(adm->op), STR_ARG(node));
     if (!str_eq(old->spec.node_name, node))
         return REFUSE(adm,
                       "node \"" STR_FMT "\" can only delete pods with spec.nodeName set to itself",
@@ -344,7 +333,7 @@ static struct meta_v1_status *claims(const struct admission *adm, struct str nod
     if (strcmp(adm->subresource, "status") != 0)
         return REFUSE(adm, "may only update PVC status");
     if (adm->op != ADMIT_UPDATE)
-        return REFUSE(adm, "unexpected operation \"%s\"", op_name(adm));
+        return REFUSE(adm, "unexpected operation \"%s\"", policy_operation(adm->op));
     struct core_v1_persistent_volume_claim *x = api_msg_clone(a, msg, adm->obj),
                                            *y = api_msg_clone(a, msg, adm->old);
     drop_reported(x);

@@ -73,7 +73,8 @@ static struct meta_v1_status *validate(const struct admission *adm)
 {
     struct str reason;
     const struct meta_v1_object_meta *m, *old = NULL;
-    if (adm->ctx->server == NULL || adm->res->storage->meta_offset == UINT32_MAX ||
+    if (adm->ctx->server == NULL || adm->kind != NULL ||
+        adm->res->storage->meta_offset == UINT32_MAX ||
         (admission_is_any(adm, "", "pods") && strcmp(adm->subresource, "status") == 0))
         return NULL;
     m = api_meta_of(adm->res->storage, adm->obj);

@@ -25,23 +25,30 @@ static struct meta_v1_status *mutate(const struct admission *adm)
 {
     static const char *const keys[] = {"topology.kubernetes.io/region",
                                        "topology.kubernetes.io/zone"};
-    bool made = adm->op == ADMIT_CREATE && admission_is(adm, "", "pods");
-    bool bound = admission_is_any(adm, "", "pods") && strcmp(adm->subresource, "binding") == 0;
-    if (!made && !bound)
+    struct meta_v1_object_meta *m;
+    struct str name;
+    if (admission_is(adm, "", "pods")) {
+        struct core_v1_pod *pod = adm->obj;
+        m = &pod->metadata;
+        name = pod->spec.node_name;
+    } else if (admission_is_any(adm, "", "pods") && strcmp(adm->subresource, "binding") == 0) {
+        struct core_v1_binding *b = adm->obj; /* Its labels become the pod's. */
+        m = &b->metadata;
+        name = b->target.name;
+    } else {
         return NULL;
-    struct core_v1_pod *pod = adm->obj;
-    if (pod->spec.node_name.len == 0)
+    }
+    if (name.len == 0)
         return NULL;
-    const struct core_v1_node *node =
-        kind_lookup(adm->ctx, "", "nodes", STR_NULL, pod->spec.node_name);
+    const struct core_v1_node *node = kind_lookup(adm->ctx, "", "nodes", STR_NULL, name);
     for (size_t i = 0; node != NULL && i < ARRAY_SIZE(keys); i++) {
         const struct str *v =
             api_str_map_get(node->metadata.labels, node->metadata.labels_count, str_of(keys[i]));
         if (v != NULL)
-            add_label(adm->ctx->arena, &pod->metadata, str_of(keys[i]), *v);
+            add_label(adm->ctx->arena, m, str_of(keys[i]), *v);
     }
     return NULL;
 }
 
 const struct admission_plugin admission_pod_topology_labels = {
-    .name = "PodTopologyLabels", .ops = ADMIT_WRITES, .mutate = mutate};
+    .name = "PodTopologyLabels", .ops = ADMIT_BIT(ADMIT_CREATE), .mutate = mutate};

@@ -8,6 +8,7 @@
 #include "apiserver/user.h"
 #include "lib/api/json.h"
 #include "lib/base/arena.h"
+#include "lib/base/buf.h"
 
 enum {
     VAR_OBJECT,
@@ -19,12 +20,14 @@ enum {
     VAR_EXTRA,
     VAR_MAX = 8
 };
+static_assert((int)VAR_EXTRA == (int)POLICY_SHOWN_VARS, "shown variables");
 
 struct policy_env {
     struct arena *arena;
     struct cel_env cel;
     struct cel_var vars[VAR_MAX];
     size_t params, variables;      /* Indexes in vars; SIZE_MAX: there is none. */
+    unsigned uses;                 /* Bits of vars that some expression looks at. */
     struct cel_type *type;         /* Of `variables`. */
     struct cel_program **programs; /* Of the variables, in the order of type's fields. */
 };
@@ -115,7 +118,11 @@ struct policy_env *policy_env_new(struct arena *a, const struct policy_env_confi
 struct cel_program *policy_compile(struct policy_env *env, struct str text, struct str *ret_error)
 {
     struct cel_program *p;
-    return cel_compile(env->arena, &env->cel, text, &p, ret_error) == 0 ? p : NULL;
+    if (cel_compile(env->arena, &env->cel, text, &p, ret_error) != 0)
+        return NULL;
+    for (size_t i = 0; i < env->cel.var_count; i++)
+        env->uses |= cel_program_uses(p, i) ? 1u << i : 0;
+    return p;
 }
 
 struct cel_program *policy_add_variable(struct policy_env *env, struct str name, struct str text,
@@ -189,10 +196,10 @@ struct json *policy_request_json(const struct admission *adm, const struct resou
     struct json *j = json_object(a);
     if (asked == NULL || asked->resource == NULL)
         asked = adm->res->kind;
-    json_setc(a, j, "kind", gvk_json(a, as->kind, false));
+    json_setc(a, j, "kind", gvk_json(a, policy_kind(adm, as), false));
     json_setc(a, j, "resource", gvk_json(a, as->kind, true));
     set_text(a, j, "subResource", str_of(adm->subresource));
-    json_setc(a, j, "requestKind", gvk_json(a, asked, false));
+    json_setc(a, j, "requestKind", gvk_json(a, adm->kind != NULL ? adm->kind : asked, false));
     json_setc(a, j, "requestResource", gvk_json(a, asked, true));
     set_text(a, j, "requestSubResource", str_of(adm->subresource));
     set_text(a, j, "name", policy_object_name(adm));
@@ -250,15 +257,57 @@ static struct cel_value namespace_value(const struct admission *adm)
     if (adm->res->kind->namespaced)
         ns = kind_lookup(ctx, "", "namespaces", STR_NULL, ctx->namespace_);
     of.res = r;
+    of.kind = NULL;
     return value_of(ctx->arena, policy_object_json(&of, r, ns), NULL);
 }
 
-void policy_run_refresh(struct policy_run *run)
+struct policy_shown *policy_shown_as(struct policy_shows *s, const struct resource *as)
 {
-    const struct admission *adm = run->adm;
+    for (struct policy_shown *i = s->first; i != NULL; i = i->next)
+        if (i->as == as)
+            return i;
+    struct policy_shown *n = ARENA_NEW(s->adm->ctx->arena, struct policy_shown);
+    n->as = as;
+    n->next = s->first;
+    s->first = n;
+    return n;
+}
+
+static struct cel_value shown_value(const struct admission *adm, const struct resource *as, int var)
+{
     struct arena *a = adm->ctx->arena;
+    switch (var) {
+    case VAR_OBJECT:
+        return value_of(a, policy_object_json(adm, as, adm->obj), NULL);
+    case VAR_OLD:
+        return value_of(a, policy_object_json(adm, as, adm->old), NULL);
+    case VAR_REQUEST:
+        return value_of(a, policy_request_json(adm, as), &request_type);
+    case VAR_NAMESPACE:
+        return namespace_value(adm);
+    case VAR_AUTHORIZER:
+        return policy_authorizer(adm);
+    default:
+        return policy_request_resource(adm, as);
+    }
+}
+
+static void show(struct policy_run *run, int var)
+{
+    if ((run->env->uses & 1u << var) == 0)
+        return;
+    if ((run->shown->made & 1u << var) == 0) {
+        run->shown->values[var] = shown_value(run->adm, run->as, var);
+        run->shown->made |= 1u << var;
+    }
+    run->values[var] = run->shown->values[var];
+}
+
+/* The variables are computed anew. */
+static void reset_variables(struct policy_run *run)
+{
+    struct arena *a = run->adm->ctx->arena;
     struct policy_env *e = run->env;
-    run->values[VAR_OBJECT] = value_of(a, policy_object_json(adm, run->as, adm->obj), NULL);
     if (e->variables == SIZE_MAX)
         return;
     struct variables *v = ARENA_NEW(a, struct variables);
@@ -269,53 +318,76 @@ void policy_run_refresh(struct policy_run *run)
         (struct cel_value){.kind = CEL_OBJECT, .type = e->type, .lazy = &v->lazy};
 }
 
+void policy_run_refresh(struct policy_run *run)
+{
+    run->shown->made &= ~(1u << VAR_OBJECT);
+    show(run, VAR_OBJECT);
+    reset_variables(run);
+}
+
 void policy_run_init(struct policy_run *run, struct policy_env *env, const struct admission *adm,
-                     const struct resource *as, const struct json *params)
+                     struct policy_shown *shown, const struct json *params)
 {
     struct arena *a = adm->ctx->arena;
-    *run = (struct policy_run){
-        .adm = adm, .as = as, .params = params, .cost_left = CEL_COST_BUDGET, .env = env};
+    *run = (struct policy_run){.adm = adm,
+                               .as = shown->as,
+                               .params = params,
+                               .cost_left = POLICY_COST_BUDGET,
+                               .env = env,
+                               .shown = shown};
     run->values = ARENA_ARRAY(a, struct cel_value, VAR_MAX);
-    run->values[VAR_OLD] = value_of(a, policy_object_json(adm, as, adm->old), NULL);
-    run->values[VAR_REQUEST] = value_of(a, policy_request_json(adm, as), &request_type);
-    run->values[VAR_NAMESPACE] = namespace_value(adm);
-    run->values[VAR_AUTHORIZER] = policy_authorizer(adm);
-    run->values[VAR_REQUEST_RESOURCE] = policy_request_resource(adm, as);
+    for (int i = 0; i < VAR_EXTRA; i++)
+        show(run, i);
     if (env->params != SIZE_MAX)
         run->values[env->params] = value_of(a, params, NULL);
-    policy_run_refresh(run);
+    reset_variables(run);
 }
 
 struct cel_value policy_eval(struct policy_run *run, const struct cel_program *p)
 {
-    struct arena *a = run->adm->ctx->arena;
     if (run->cost_left < 0)
-        return cel_error(a, "validation failed due to running out of cost budget, no further "
-                            "validation rules will be run");
-    return cel_eval(p, a, run->values, &run->cost_left);
+        return cel_error(run->adm->ctx->arena, POLICY_OUT_OF_BUDGET);
+    return cel_eval(p, run->adm->ctx->arena, run->values, &run->cost_left);
 }
 
-int policy_conditions(struct policy_run *run,
-                      const struct admissionregistration_v1_match_condition *c, size_t count,
+static struct str condition_error(struct arena *a, const struct policy_program *c,
+                                  const struct cel_value *v)
+{
+    if (c->program == NULL)
+        return arena_printf(a, "compilation error: compilation failed: " STR_FMT,
+                            STR_ARG(c->error));
+    return arena_printf(a, "expression '" STR_FMT "' resulted in error: " STR_FMT, STR_ARG(c->text),
+                        STR_ARG(v->kind == CEL_ERROR ? v->string : STR("not a bool")));
+}
+
+int policy_conditions(struct policy_run *run, const struct policy_program *c, size_t count,
                       struct str *ret_error)
 {
     struct arena *a = run->adm->ctx->arena;
+    AUTO_BUF errors = BUF_INIT;
+    size_t failed = 0;
     int result = 1;
-    for (size_t i = 0; i < count; i++) {
-        struct str why;
-        struct cel_program *p = policy_compile(run->env, c[i].expression, &why);
-        struct cel_value v = p != NULL ? policy_eval(run, p)
-                                       : cel_error(a, "compilation failed: " STR_FMT, STR_ARG(why));
-        if (v.kind == CEL_BOOL && !v.boolean)
-            return 0; /* Whatever errors there were. */
-        if (v.kind != CEL_BOOL && result == 1) {
-            *ret_error = arena_printf(a, "expression '" STR_FMT "' resulted in error: " STR_FMT,
-                                      STR_ARG(c[i].expression),
-                                      STR_ARG(v.kind == CEL_ERROR ? v.string : STR("not a bool")));
+    int64_t budget = run->cost_left;
+    run->cost_left = POLICY_COST_CONDITIONS;
+    for (size_t i = 0; i < count && result == 1; i++) {
+        struct cel_value v = {.kind = CEL_ERROR};
+        if (c[i].program != NULL)
+            v = policy_eval(run, c[i].program);
+        if (run->cost_left < 0) {
+            *ret_error = STR(POLICY_OUT_OF_BUDGET);
             result = -1;
+        } else if (v.kind == CEL_BOOL && !v.boolean) {
+            result = 0; /* Whatever errors there were. */
+        } else if (v.kind != CEL_BOOL) {
+            buf_printf(&errors, "%s" STR_FMT, failed++ != 0 ? ", " : "",
+                       STR_ARG(condition_error(a, &c[i], &v)));
         }
     }
-    return result;
+    run->cost_left = budget;
+    if (result != 1 || failed == 0)
+        return result;
+    *ret_error = arena_printf(a, failed > 1 ? "[" STR_FMT "]" : STR_FMT, STR_ARG(buf_str(&errors)));
+    return -1;
 }
 
 /* --- checks for the kinds ------------------------------------------------------------------------

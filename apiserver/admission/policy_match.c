@@ -5,14 +5,12 @@
 #include "api/core_v1.h"
 #include "apiserver/custom/definition.h"
 #include "apiserver/defaults.h"
-#include "apiserver/encode.h"
 #include "apiserver/registry.h"
 #include "lib/api/codec.h"
 #include "lib/api/json.h"
 #include "lib/api/selector.h"
 #include "lib/base/arena.h"
 #include "lib/base/error.h"
-#include "raftstore/store.h"
 
 #define GROUP "admissionregistration.k8s.io"
 
@@ -36,28 +34,24 @@ const char *policy_operation(enum admit_op op)
     return "CONNECT";
 }
 
-size_t policy_objects(const struct kind_ctx *ctx, const char *resource, void ***ret)
+static int32_t code_of(struct str reason)
 {
-    const struct resource *r = registry_storage(STR(GROUP), str_of(resource));
-    struct store_iter it;
-    const struct kv *kv;
-    size_t count = 0, cap = 0;
-    *ret = NULL;
-    if (r == NULL || ctx->view == NULL)
-        return 0;
-    /* Keys end with '/' + 1 = '0' behind the folder's name. */
-    struct str end =
-        arena_printf(ctx->arena, STR_FMT "0", STR_ARG(str_sub(r->prefix, 0, r->prefix.len - 1)));
-    if (store_iter_init(&it, ctx->view, r->prefix, end, 0) != 0)
-        return 0;
-    while ((kv = store_iter_next(&it)) != NULL) {
-        void *obj;
-        if (stored_decode(ctx->arena, r, kv_value(kv), kv->mod_rev, &obj, NULL) != 0)
-            continue;
-        *ret = arena_grow(ctx->arena, *ret, count, &cap, sizeof(**ret));
-        (*ret)[count++] = obj;
-    }
-    return count;
+    return str_eqc(reason, "Forbidden")               ? 403
+           : str_eqc(reason, "Unauthorized")          ? 401
+           : str_eqc(reason, "RequestEntityTooLarge") ? 413
+                                                      : 422;
+}
+
+struct meta_v1_status *policy_denied(const struct admission *adm, struct str text,
+                                     struct str reason)
+{
+    struct arena *a = adm->ctx->arena;
+    struct meta_v1_status *s =
+        status_forbidden(a, adm->res->gr, policy_object_name(adm), STR_FMT, STR_ARG(text));
+    s->reason = reason;
+    s->code = code_of(reason);
+    status_add_cause(a, s, "", text, STR_NULL);
+    return s;
 }
 
 /* --- rules ------------------------------------------------------------------------------- */
@@ -84,6 +78,23 @@ static bool scope_matches(const struct admission *adm,
     if (!r->has_scope || str_eqc(r->scope, "*"))
         return true;
     return str_eqc(r->scope, adm->res->kind->namespaced ? "Namespaced" : "Cluster");
+}
+
+/* All but group and version. */
+static bool any_version_matches(const struct admission *adm,
+                                const struct admissionregistration_v1_rule_with_operations *rules,
+                                size_t count, const struct resource *as)
+{
+    for (size_t i = 0; i < count; i++) {
+        const struct admissionregistration_v1_rule_with_operations *r = &rules[i];
+        if (!listed(r->operations, r->operations_count, policy_operation(adm->op)) ||
+            !scope_matches(adm, &r->rule))
+            continue;
+        for (size_t k = 0; k < r->rule.resources_count; k++)
+            if (resource_matches(r->rule.resources[k], as->kind->resource, adm->subresource))
+                return true;
+    }
+    return false;
 }
 
 static bool rule_matches(const struct admission *adm,
@@ -139,7 +150,10 @@ bool policy_rules_match(const struct admission *adm,
             *ret_as = asked;
             return true;
         }
-    for (size_t k = 0; !exact && k < registry_count(); k++) {
+    /* Versions of one resource have its name. */
+    if (exact || !any_version_matches(adm, rules, count, asked))
+        return false;
+    for (size_t k = 0; k < registry_count(); k++) {
         const struct resource *r = registry_at(k);
         if (r == asked || r->primary != adm->res->primary)
             continue;
@@ -168,9 +182,10 @@ static bool is_empty(const struct meta_v1_label_selector *s)
 
 static const struct meta_v1_object_meta *meta_of(const struct admission *adm, const void *obj)
 {
-    if (obj == NULL || adm->res->storage->meta_offset == UINT32_MAX)
+    const struct api_kind *k = adm->kind != NULL ? adm->kind : adm->res->storage;
+    if (obj == NULL || k->meta_offset == UINT32_MAX)
         return NULL;
-    return (const void *)((const char *)obj + adm->res->storage->meta_offset);
+    return (const void *)((const char *)obj + k->meta_offset);
 }
 
 static bool namespace_selected(const struct admission *adm, const struct meta_v1_label_selector *s,
@@ -244,28 +259,38 @@ bool policy_matches(const struct admission *adm,
 
 /* --- objects ------------------------------------------------------------------------------------
  */
+const struct api_kind *policy_kind(const struct admission *adm, const struct resource *as)
+{
+    return adm->kind != NULL ? adm->kind : as->kind;
+}
+
 struct json *policy_object_json(const struct admission *adm, const struct resource *as,
                                 const void *obj)
 {
     struct arena *a = adm->ctx->arena;
+    const struct api_kind *k = policy_kind(adm, as);
     if (obj == NULL)
         return NULL;
     void *served = (void *)(uintptr_t)obj;
-    if (as->kind != adm->res->storage)
+    if (adm->kind == NULL && as->kind != adm->res->storage)
         served = registry_from_storage(a, as, api_msg_clone(a, adm->res->storage->msg, obj));
-    return api_json_tree(a, as->kind->msg, served, str_of(as->kind->api_version),
-                         str_of(as->kind->kind));
+    return api_json_tree(a, k->msg, served, str_of(k->api_version), str_of(k->kind));
 }
 
 struct meta_v1_status *policy_replace_object(const struct admission *adm, const struct resource *as,
                                              const struct json *tree)
 {
     struct arena *a = adm->ctx->arena;
-    const struct api_msg *msg = adm->res->storage->msg;
+    const struct api_kind *k = policy_kind(adm, as);
     struct error err = {0};
-    void *obj = api_msg_new(a, as->kind->msg);
-    if (api_json_decode_tree(a, as->kind->msg, tree, API_LENIENT, NULL, obj, &err) != 0)
+    void *obj = api_msg_new(a, k->msg);
+    if (api_json_decode_tree(a, k->msg, tree, API_LENIENT, NULL, obj, &err) != 0)
         return status_internal(a, "%s", error_message(&err));
+    if (adm->kind != NULL) {
+        memcpy(adm->obj, obj, k->msg->size);
+        return NULL;
+    }
+    const struct api_msg *msg = adm->res->storage->msg;
     if (as->kind != adm->res->storage)
         obj = registry_to_storage(a, as, adm->res->storage, obj);
     memcpy(adm->obj, obj, msg->size);

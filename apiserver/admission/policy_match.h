@@ -14,9 +14,9 @@ struct meta_v1_label_selector;
 bool policy_exempt(const struct admission *adm);
 const char *policy_operation(enum admit_op op); /* "CREATE" */
 
-/* The objects of a resource of admissionregistration.k8s.io in the write's view,
- * decoded into its arena, by name; NULL items are none. */
-size_t policy_objects(const struct kind_ctx *ctx, const char *resource, void ***ret);
+/* Refuses with text, which is the cause as well; reason says the code. */
+struct meta_v1_status *policy_denied(const struct admission *adm, struct str text,
+                                     struct str reason);
 
 /* Whether one of the rules is about the write. *ret_as is the served resource
  * it matched, in whose version the write is shown; of equivalent ones too,
@@ -34,6 +34,8 @@ bool policy_matches(const struct admission *adm,
                     const struct admissionregistration_v1_match_resources *m,
                     const struct resource **ret_as, struct meta_v1_status **ret_refused);
 
+/* What obj is shown as. */
+const struct api_kind *policy_kind(const struct admission *adm, const struct resource *as);
 /* obj (storage form; NULL gives NULL) as JSON of the served resource as. */
 struct json *policy_object_json(const struct admission *adm, const struct resource *as,
                                 const void *obj);

@@ -43,6 +43,7 @@ static const void *find_one(const struct admission *adm, const struct resource *
 static struct json *shown(const struct admission *adm, const struct resource *r, const void *obj)
 {
     struct admission of = *adm;
+    of.kind = NULL;
     of.res = registry_worked_on(r);
     return policy_object_json(&of, r, obj);
 }

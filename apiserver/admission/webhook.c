@@ -1,9 +1,9 @@
 /* webhook.c - when webhooks are asked, and the write that waits for them; see webhook.h. */
 #include "apiserver/admission/webhook.h"
 
-#include "api/admissionregistration_v1.h"
 #include "apiserver/admission/plugins.h"
 #include "apiserver/admission/policy_match.h"
+#include "apiserver/admission/policy_set.h"
 #include "apiserver/admission/webhook_review.h"
 #include "apiserver/apiserver.h"
 #include "apiserver/custom/conversion.h"
@@ -13,14 +13,11 @@
 #include "lib/base/arena.h"
 #include "lib/net/bytes.h"
 
-#define MUTATING struct admissionregistration_v1_mutating_webhook_configuration
-#define VALIDATING struct admissionregistration_v1_validating_webhook_configuration
-
 struct meta_v1_status webhook_wait;
 
 struct hooks {
-    struct webhook_view *items;
-    size_t count, cap;
+    const struct policy_hook *const *items; /* Held by the arena. */
+    size_t count;
     bool listed;
 };
 
@@ -93,36 +90,16 @@ static struct meta_v1_status *wait_for(struct webhook_state *s, struct webhook_r
 
 /* --- which webhooks there are ------------------------------------------------------------------
  */
-static void add_hook(struct arena *a, struct hooks *h, struct webhook_view v)
-{
-    h->items = arena_grow(a, h->items, h->count, &h->cap, sizeof(*h->items));
-    h->items[h->count++] = v;
-}
-
 static void list_mutating(const struct kind_ctx *ctx, struct hooks *h)
 {
-    void **all;
-    size_t n = policy_objects(ctx, "mutatingwebhookconfigurations", &all);
-    for (size_t i = 0; i < n; i++) {
-        MUTATING *c = all[i];
-        for (size_t k = 0; k < c->webhooks_count; k++) {
-            struct webhook_view v = WEBHOOK_VIEW(&c->webhooks[k]);
-            v.has_reinvocation = &c->webhooks[k].has_reinvocation_policy;
-            v.reinvocation_policy = &c->webhooks[k].reinvocation_policy;
-            add_hook(ctx->arena, h, v);
-        }
-    }
+    const struct policy_set *set = policy_set_of(ctx);
+    *h = (struct hooks){set->mutating_hooks, set->mutating_hook_count, true};
 }
 
 static void list_validating(const struct kind_ctx *ctx, struct hooks *h)
 {
-    void **all;
-    size_t n = policy_objects(ctx, "validatingwebhookconfigurations", &all);
-    for (size_t i = 0; i < n; i++) {
-        VALIDATING *c = all[i];
-        for (size_t k = 0; k < c->webhooks_count; k++)
-            add_hook(ctx->arena, h, WEBHOOK_VIEW(&c->webhooks[k]));
-    }
+    const struct policy_set *set = policy_set_of(ctx);
+    *h = (struct hooks){set->validating_hooks, set->validating_hook_count, true};
 }
 
 /* The state for this write, or NULL when nothing may wait. What was answered
@@ -132,20 +109,26 @@ static struct webhook_state *state_of(const struct admission *adm)
     struct webhook_state *s = adm->ctx->webhooks;
     if (s == NULL || policy_exempt(adm))
         return NULL;
-    struct str version =
-        adm->old != NULL
-            ? api_meta_of(adm->res->storage, (void *)(uintptr_t)adm->old)->resource_version
-            : STR_NULL;
+    struct str version = adm->old != NULL
+                             ? api_meta_of(adm->kind != NULL ? adm->kind : adm->res->storage,
+                                           (void *)(uintptr_t)adm->old)
+                                   ->resource_version
+                             : STR_NULL;
     if (!str_eq(version, s->old_version))
         *s = (struct webhook_state){.arena = s->arena, .old_version = version};
     return s;
+}
+
+static const struct api_msg *msg_of(const struct admission *adm)
+{
+    return adm->kind != NULL ? adm->kind->msg : adm->res->storage->msg;
 }
 
 /* --- mutating
  * ------------------------------------------------------------------------------------- */
 static bool wants_again(const struct webhook_state *s, size_t i)
 {
-    const struct webhook_view *h = &s->mutating.items[i];
+    const struct webhook_view *h = &s->mutating.items[i]->view;
     return s->asked_once[i] && i + 1 < s->changed_by && *h->has_reinvocation &&
            str_eqc(*h->reinvocation_policy, "IfNeeded");
 }
@@ -159,7 +142,7 @@ static struct meta_v1_status *take_answer(const struct admission *adm, struct we
     struct meta_v1_status *refused = webhook_judge(adm, r, &patched);
     if (refused == NULL && patched != NULL) {
         refused = policy_replace_object(adm, r->as, patched);
-        s->object = api_msg_clone(s->arena, adm->res->storage->msg, adm->obj);
+        s->object = api_msg_clone(s->arena, msg_of(adm), adm->obj);
         s->changed_by = MAX_OF(s->changed_by, s->next + 1);
     }
     s->next++;
@@ -172,7 +155,9 @@ static struct meta_v1_status *ask_next(const struct admission *adm, struct webho
         s->next++;
         return NULL;
     }
-    struct meta_v1_status *refused = webhook_ask(adm, &s->mutating.items[s->next], &s->current);
+    const struct webhook_asking how = {
+        .hook = s->mutating.items[s->next], .type = "admit", .round = s->again, .index = s->next};
+    struct meta_v1_status *refused = webhook_ask(adm, &how, &s->current);
     if (refused == &webhook_wait)
         return refused;
     if (s->current == NULL) {
@@ -188,28 +173,43 @@ static struct meta_v1_status *ask_next(const struct admission *adm, struct webho
     return wait_for(s, &s->current, 1);
 }
 
+/* The plugins before the webhooks look at what these made of the object. What
+ * they change in turn is news for every webhook. */
+static struct meta_v1_status *run_others_again(const struct admission *adm, struct webhook_state *s)
+{
+    const struct api_msg *msg = msg_of(adm);
+    const void *before = api_msg_clone(s->arena, msg, adm->obj);
+    struct meta_v1_status *refused = admission_mutate_again(adm);
+    if (refused == NULL && !api_msg_equal(msg, before, adm->obj)) {
+        s->changed_by = s->mutating.count + 1;
+        s->object = api_msg_clone(s->arena, msg, adm->obj);
+    }
+    return refused;
+}
+
 static struct meta_v1_status *mutate(const struct admission *adm)
 {
     struct webhook_state *s = state_of(adm);
-    if (s == NULL || adm->obj == NULL || (adm->op != ADMIT_CREATE && adm->op != ADMIT_UPDATE))
+    if (s == NULL || adm->obj == NULL)
         return NULL;
     if (conversions_pending())
         return &webhook_wait;
     if (!s->mutating.listed) {
-        s->mutating.listed = true;
         list_mutating(adm->ctx, &s->mutating);
         s->asked_once = ARENA_ARRAY(s->arena, bool, s->mutating.count + 1);
     }
     if (s->object != NULL) {
-        const struct api_msg *msg = adm->res->storage->msg;
+        const struct api_msg *msg = msg_of(adm);
         memcpy(adm->obj, api_msg_clone(s->arena, msg, s->object), msg->size);
     }
     while (s->refused == NULL) {
         if (s->next == s->mutating.count) {
-            if (s->again || s->changed_by < 2)
+            if (s->again || s->changed_by == 0)
                 break;
             s->again = true;
             s->next = 0;
+            s->refused = run_others_again(adm, s);
+            continue;
         }
         struct meta_v1_status *r = s->current != NULL ? take_answer(adm, s) : ask_next(adm, s);
         if (r == &webhook_wait)
@@ -221,51 +221,57 @@ static struct meta_v1_status *mutate(const struct admission *adm)
 
 const struct admission_plugin admission_mutating_webhook = {
     .name = "MutatingAdmissionWebhook",
+    .ops = ADMIT_WRITES | ADMIT_BIT(ADMIT_CONNECT),
     .mutate = mutate,
 };
 
 /* --- validating
  * -------------------------------------------------------------------------------------- */
-static struct meta_v1_status *ask_all(const struct admission *adm, struct webhook_state *s)
+static struct meta_v1_status *ask_each(const struct admission *adm, struct webhook_state *s,
+                                       const struct hooks *h, const char *type)
 {
-    /* Mutating ones are asked about deletions too, where nothing can be changed. */
-    if (adm->op == ADMIT_DELETE)
-        list_mutating(adm->ctx, &s->validating);
-    list_validating(adm->ctx, &s->validating);
-    s->asked = true;
-    s->reviews = ARENA_ARRAY(s->arena, struct webhook_review *, s->validating.count);
-    for (size_t i = 0; i < s->validating.count; i++) {
+    for (size_t i = 0; i < h->count; i++) {
+        const struct webhook_asking how = {.hook = h->items[i], .type = type, .index = i};
         struct webhook_review *r;
-        struct meta_v1_status *refused = webhook_ask(adm, &s->validating.items[i], &r);
-        if (refused == &webhook_wait) { /* Whether to ask it is not known yet: from the start. */
-            s->asked = false;
-            s->validating.count = s->review_count = 0;
+        struct meta_v1_status *refused = webhook_ask(adm, &how, &r);
+        if (refused != NULL)
             return refused;
-        }
-        if (refused != NULL) {
-            s->refused = refused;
-            return refused;
-        }
         if (r != NULL)
             s->reviews[s->review_count++] = r;
     }
-    if (conversions_pending()) {
+    return NULL;
+}
+
+static struct meta_v1_status *ask_all(const struct admission *adm, struct webhook_state *s)
+{
+    struct hooks mutating = {0}, validating;
+    /* Mutating ones are asked about deletions too, where nothing can be changed. */
+    if (adm->op == ADMIT_DELETE)
+        list_mutating(adm->ctx, &mutating);
+    list_validating(adm->ctx, &validating);
+    s->asked = true;
+    if (mutating.count + validating.count == 0)
+        return NULL;
+    s->reviews = ARENA_ARRAY(s->arena, struct webhook_review *, mutating.count + validating.count);
+    s->refused = ask_each(adm, s, &mutating, "admit");
+    if (s->refused == NULL)
+        s->refused = ask_each(adm, s, &validating, "validating");
+    if (s->refused == &webhook_wait) { /* Whom to ask is not known yet: from the start. */
         s->asked = false;
-        s->review_count = s->validating.count = 0;
+        s->refused = NULL;
+        s->review_count = 0;
         return &webhook_wait;
     }
-    return wait_for(s, s->reviews, s->review_count);
+    return s->refused != NULL ? s->refused : wait_for(s, s->reviews, s->review_count);
 }
 
 static struct meta_v1_status *validate(const struct admission *adm)
 {
     struct webhook_state *s = state_of(adm);
     struct json *patched;
-    if (s == NULL || adm->op == ADMIT_CONNECT)
+    if (s == NULL)
         return NULL;
     struct meta_v1_status *r = s->refused;
-    if (conversions_pending())
-        return &webhook_wait;
     if (r == NULL && !s->asked)
         r = ask_all(adm, s);
     for (size_t i = 0; i < s->review_count && r == NULL; i++)

@@ -4,7 +4,7 @@
 #include "apiserver/admission/webhook_review.h"
 
 #include "api/admissionregistration_v1.h"
-#include "apiserver/admission/policy_env.h"
+#include "apiserver/admission/metrics.h"
 #include "apiserver/admission/policy_match.h"
 #include "apiserver/registry.h"
 #include "apiserver/webhook_target.h"
@@ -18,7 +18,7 @@
 #include "lib/base/error.h"
 #include "lib/base/log.h"
 
-#include <inttypes.h>
+#include <uv.h>
 
 enum { TIMEOUT_DEFAULT_S = 10 };
 
@@ -58,24 +58,33 @@ static void write_review(const struct admission *adm, struct webhook_review *r)
     r->body = arena_str(a, buf_str(&b));
 }
 
-static struct meta_v1_status *internal(const struct admission *adm, const struct webhook_view *h,
+static struct meta_v1_status *internal(const struct admission *adm, const struct webhook_review *r,
                                        struct str why)
 {
-    if (fails_open(h)) {
-        log_warning("failed calling webhook \"" STR_FMT "\", failing open: " STR_FMT,
-                    STR_ARG(h->name), STR_ARG(why));
-        return NULL;
-    }
-    return status_internal(adm->ctx->arena, "failed calling webhook \"" STR_FMT "\": " STR_FMT,
-                           STR_ARG(h->name), STR_ARG(why));
+    const struct webhook_view *h = r->hook;
+    struct arena *a = adm->ctx->arena;
+    bool mutating = strcmp(r->how.type, "admit") == 0;
+    if (!fails_open(h))
+        return status_internal(a, "failed calling webhook \"" STR_FMT "\": " STR_FMT,
+                               STR_ARG(h->name), STR_ARG(why));
+    log_warning("failed calling webhook \"" STR_FMT "\", failing open: " STR_FMT, STR_ARG(h->name),
+                STR_ARG(why));
+    kind_annotate(adm->ctx,
+                  arena_printf(a, "failed-open.%s.webhook.admission.k8s.io/round_%d_index_%zu",
+                               mutating ? "mutating" : "validating", r->how.round, r->how.index),
+                  h->name);
+    if (!r->told)
+        admission_metrics_fail_open(h->name, r->how.type);
+    return NULL;
 }
 
 /* 1: it is about the write; 0: not; -1: *ret_refused. */
-static int wanted(const struct admission *adm, const struct webhook_view *h,
+static int wanted(const struct admission *adm, const struct webhook_asking *how,
                   const struct resource **ret_as, struct meta_v1_status **ret_refused)
 {
-    struct arena *a = adm->ctx->arena;
+    const struct webhook_view *h = &how->hook->view;
     bool exact = *h->has_match_policy && str_eqc(*h->match_policy, "Exact");
+    struct policy_shows shows = {.adm = adm};
     struct policy_run run;
     struct str why;
     *ret_refused = NULL;
@@ -85,26 +94,25 @@ static int wanted(const struct admission *adm, const struct webhook_view *h,
         return *ret_refused != NULL ? -1 : 0;
     if (h->conditions_count == 0)
         return 1;
-    const struct policy_env_config plain = {0};
-    policy_run_init(&run, policy_env_new(a, &plain), adm, *ret_as, NULL);
-    int r = policy_conditions(&run, h->conditions, h->conditions_count, &why);
-    if (r < 0) {
-        *ret_refused = fails_open(h) ? NULL
-                                     : status_forbidden(a, adm->res->gr, policy_object_name(adm),
-                                                        STR_FMT, STR_ARG(why));
-        return *ret_refused != NULL ? -1 : 0;
-    }
-    return r;
+    policy_run_init(&run, how->hook->env, adm, policy_shown_as(&shows, *ret_as), NULL);
+    int r = policy_conditions(&run, how->hook->conditions, h->conditions_count, &why);
+    if (r <= 0)
+        admission_metrics_condition(h->name, "webhook", how->type, adm->op, r < 0);
+    if (r < 0 && !fails_open(h))
+        *ret_refused = status_forbidden(adm->ctx->arena, adm->res->gr, policy_object_name(adm),
+                                        STR_FMT, STR_ARG(why));
+    return r < 0 && fails_open(h) ? 0 : r;
 }
 
-struct meta_v1_status *webhook_ask(const struct admission *adm, const struct webhook_view *hook,
+struct meta_v1_status *webhook_ask(const struct admission *adm, const struct webhook_asking *how,
                                    struct webhook_review **ret)
 {
     struct arena *a = adm->ctx->arena;
+    const struct webhook_view *hook = &how->hook->view;
     const struct resource *as;
     struct meta_v1_status *refused;
     *ret = NULL;
-    int wants = wanted(adm, hook, &as, &refused);
+    int wants = wanted(adm, how, &as, &refused);
     if (asks_waiting(adm->ctx->asks))
         return &webhook_wait; /* Its conditions ask what somebody may do. */
     if (wants <= 0)
@@ -114,8 +122,10 @@ struct meta_v1_status *webhook_ask(const struct admission *adm, const struct web
         return status_bad_request(a, "admission webhook \"" STR_FMT "\" does not support dry run",
                                   STR_ARG(hook->name));
     struct webhook_review *r = ARENA_NEW(a, struct webhook_review);
+    r->how = *how;
     r->hook = hook;
     r->as = as;
+    r->asked_ns = uv_hrtime();
     r->timeout_ms = (uint64_t)(*hook->has_timeout ? *hook->timeout : TIMEOUT_DEFAULT_S) * 1000;
     for (size_t i = 0; i < hook->versions_count && r->version.len == 0; i++)
         if (str_eqc(hook->versions[i], "v1") || str_eqc(hook->versions[i], "v1beta1"))
@@ -207,24 +217,81 @@ static int patched(struct arena *a, const struct webhook_review *r, const struct
     return api_patch_apply(a, API_PATCH_JSON, NULL, r->object, arena_str(a, buf_str(&b)), ret, err);
 }
 
-struct meta_v1_status *webhook_judge(const struct admission *adm, const struct webhook_review *r,
+/* Texts that the webhook wants in the audit log, under its name. */
+static void annotate(const struct admission *adm, const struct webhook_review *r,
+                     const struct json *response)
+{
+    const struct json *notes = json_getc(response, "auditAnnotations");
+    for (size_t i = 0; notes != NULL && notes->type == JSON_OBJECT && i < notes->object.count; i++)
+        if (notes->object.members[i].value->type == JSON_STRING)
+            kind_annotate(adm->ctx,
+                          arena_printf(adm->ctx->arena, STR_FMT "/" STR_FMT, STR_ARG(r->hook->name),
+                                       STR_ARG(notes->object.members[i].key)),
+                          notes->object.members[i].value->string);
+}
+
+/* What a mutating webhook did, for the audit log. */
+static void annotate_mutation(const struct admission *adm, const struct webhook_review *r,
+                              bool changed)
+{
+    struct arena *a = adm->ctx->arena;
+    struct json *j = json_object(a);
+    AUTO_BUF text = BUF_INIT;
+    if (strcmp(r->how.type, "admit") != 0 || adm->op == ADMIT_DELETE || adm->ctx->audit == NULL)
+        return;
+    json_setc(a, j, "configuration", json_string(a, r->how.hook->configuration));
+    json_setc(a, j, "webhook", json_string(a, r->hook->name));
+    json_setc(a, j, "mutated", json_bool(a, changed));
+    json_write(j, false, &text);
+    kind_annotate(adm->ctx,
+                  arena_printf(a, "mutation.webhook.admission.k8s.io/round_%d_index_%zu",
+                               r->how.round, r->how.index),
+                  buf_str(&text));
+}
+
+static void tell(const struct admission *adm, struct webhook_review *r, bool rejected,
+                 const char *error, int32_t code)
+{
+    const struct webhook_metric m = {.name = r->hook->name,
+                                     .type = r->how.type,
+                                     .op = adm->op,
+                                     .code = code,
+                                     .rejected = rejected,
+                                     .error_type = error,
+                                     .ns = uv_hrtime() - r->asked_ns};
+    if (!r->told)
+        admission_metrics_webhook(&m);
+    r->told = true;
+}
+
+struct meta_v1_status *webhook_judge(const struct admission *adm, struct webhook_review *r,
                                      struct json **ret_patch)
 {
     struct arena *a = adm->ctx->arena;
     struct str why = call_problem(a, r);
     struct json *response = why.len == 0 ? response_of(a, r, &why) : NULL;
+    struct meta_v1_status *s = NULL;
     struct error err = {0};
     *ret_patch = NULL;
-    if (response == NULL)
-        return internal(adm, r->hook, why);
+    if (response == NULL) {
+        s = internal(adm, r, why);
+        tell(adm, r, s != NULL, "calling_webhook_error", 0);
+        return s;
+    }
     const struct json *warnings = json_getc(response, "warnings");
     for (size_t i = 0;
          warnings != NULL && warnings->type == JSON_ARRAY && i < warnings->array.count; i++)
         if (warnings->array.items[i]->type == JSON_STRING)
             kind_warn(adm->ctx, STR_FMT, STR_ARG(warnings->array.items[i]->string));
-    if (!json_get_bool(response, "allowed", false))
-        return denied(a, r->hook, response);
+    annotate(adm, r, response);
+    if (!json_get_bool(response, "allowed", false)) {
+        s = denied(a, r->hook, response);
+        tell(adm, r, true, "no_error", s->code);
+        return s;
+    }
     if (patched(a, r, response, ret_patch, &err) != 0)
-        return status_internal(a, "%s", error_message(&err));
-    return NULL;
+        s = status_internal(a, "%s", error_message(&err));
+    annotate_mutation(adm, r, *ret_patch != NULL);
+    tell(adm, r, s != NULL, "apiserver_internal_error", 200);
+    return s;
 }

@@ -26,12 +26,21 @@ struct note {
     size_t count, cap;
 };
 
+/* For the metrics. */
+struct count {
+    struct str policy, binding;
+    const char *error, *action;
+    uint64_t ns;
+};
+
 /* All policies on one write. */
 struct validation {
     const struct admission *adm;
     struct policy_shows shows;
     struct meta_v1_status *denied; /* The first; the others are not told. */
     struct json *failures;         /* For the audit log; NULL: none. */
+    struct count *counts;
+    size_t count_count, count_cap;
 };
 
 /* One policy with one of its bindings. */
@@ -53,9 +62,12 @@ static bool fails_closed(const POLICY *p)
 
 static void count(const struct check *k, const char *error, const char *action)
 {
-    if (!k->adm->ctx->tentative)
-        admission_metrics_policy(false, k->policy->metadata.name, k->binding->metadata.name, error,
-                                 action, uv_hrtime() - k->since_ns);
+    struct validation *v = k->all;
+    v->counts = arena_grow(k->adm->ctx->arena, v->counts, v->count_count, &v->count_cap,
+                           sizeof(*v->counts));
+    v->counts[v->count_count++] =
+        (struct count){k->policy->metadata.name, k->binding->metadata.name, error, action,
+                       uv_hrtime() - k->since_ns};
 }
 
 static void deny(struct check *k, struct str message, struct str reason)
@@ -323,6 +335,10 @@ static struct meta_v1_status *validate(const struct admission *adm)
         json_write(all.failures, false, &text);
         kind_annotate(adm->ctx, STR(FAILURES_KEY), buf_str(&text));
     }
+    /* What is refused tentatively comes here once more. */
+    for (size_t i = 0; i < all.count_count && (all.denied == NULL || !adm->ctx->tentative); i++)
+        admission_metrics_policy(false, all.counts[i].policy, all.counts[i].binding,
+                                 all.counts[i].error, all.counts[i].action, all.counts[i].ns);
     return all.denied;
 }
 

@@ -2,7 +2,8 @@
 """An admission webhook for tests: HTTPS on loopback, on a port the kernel picks.
 
 The path says what it does: /allow, /deny, /deny-plain, /warn, /label (adds a
-label hook=N, N counting its calls), /slow (answers after 5 s), /broken (no
+label hook=N, N counting its calls), /image (another image, no tolerations), /note
+(an audit annotation), /slow (answers after 5 s), /broken (no
 JSON), /error (500), /uid (answers about another question).
 Prints its port once it listens; writes each question to the log.
 
@@ -30,6 +31,13 @@ def answer(path, request):
         response.update(warnings=["think twice about " + request["name"]])
     elif path == "/uid":
         response.update(uid="another")
+    elif path == "/image":  # As long as the pod has the image old.
+        patch = [{"op": "replace", "path": "/spec/containers/0/image", "value": "new"},
+                 {"op": "remove", "path": "/spec/tolerations"}]
+        if request["object"]["spec"]["containers"][0]["image"] == "old":
+            response.update(patchType="JSONPatch", patch=base64.b64encode(json.dumps(patch).encode()).decode())
+    elif path == "/note":
+        response.update(auditAnnotations={"seen": request["name"]})
     elif path.startswith("/label"):
         with lock:
             n = calls[path] = calls.get(path, 0) + 1

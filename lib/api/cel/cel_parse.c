@@ -204,36 +204,43 @@ static void note_optional(struct parser *p, struct cel_node *n, size_t index, bo
     n->optionals[index] = yes;
 }
 
-static struct cel_node *list(struct parser *p)
+/* The entries of a list, map or object up to the closing bracket. key reads what
+ * stands before a value: it adds to n, and false ends the entries. */
+typedef bool entry_key(struct parser *p, struct cel_node *n, size_t *names_cap);
+
+static struct cel_node *entries(struct parser *p, struct cel_node *n, const char *end,
+                                entry_key *key)
 {
-    struct cel_node *n = cel_node_new(p->src, NODE_LIST, next(p)->pos);
-    size_t cap = 0;
-    while (!is(p, "]") && !failed(p)) {
+    size_t cap = 0, names_cap = 0;
+    for (size_t i = 0; !is(p, end) && !failed(p); i++) {
         bool optional = accept(p, "?");
-        note_optional(p, n, n->arg_count, optional, &cap);
+        note_optional(p, n, i, optional, &cap);
+        if (key != NULL && !key(p, n, &names_cap))
+            break;
         add_arg(p, n, expression(p));
         if (!accept(p, ","))
             break;
     }
-    expect(p, "]");
+    expect(p, end);
     return n;
+}
+
+static struct cel_node *list(struct parser *p)
+{
+    return entries(p, cel_node_new(p->src, NODE_LIST, next(p)->pos), "]", NULL);
+}
+
+static bool map_key(struct parser *p, struct cel_node *n, size_t *names_cap)
+{
+    UNUSED(names_cap);
+    add_arg(p, n, expression(p));
+    expect(p, ":");
+    return true;
 }
 
 static struct cel_node *map(struct parser *p)
 {
-    struct cel_node *n = cel_node_new(p->src, NODE_MAP, next(p)->pos);
-    size_t cap = 0;
-    while (!is(p, "}") && !failed(p)) {
-        bool optional = accept(p, "?");
-        note_optional(p, n, n->arg_count / 2, optional, &cap);
-        add_arg(p, n, expression(p));
-        expect(p, ":");
-        add_arg(p, n, expression(p));
-        if (!accept(p, ","))
-            break;
-    }
-    expect(p, "}");
-    return n;
+    return entries(p, cel_node_new(p->src, NODE_MAP, next(p)->pos), "}", map_key);
 }
 
 /* The dotted name of a chain of selects; false when it is something else. */
@@ -250,31 +257,27 @@ static bool qualified_name(const struct cel_node *n, struct buf *out)
     return true;
 }
 
+static bool field_name(struct parser *p, struct cel_node *n, size_t *names_cap)
+{
+    const struct cel_token *t = next(p);
+    if (t->kind != TOKEN_IDENT && t->kind != TOKEN_QUOTED_IDENT) {
+        cel_issue(p->src, t->pos,
+                  "Syntax error: mismatched input '" STR_FMT "' expecting IDENTIFIER",
+                  STR_ARG(t->text));
+        return false;
+    }
+    n->names = arena_grow(p->src->arena, n->names, n->arg_count, names_cap, sizeof(*n->names));
+    n->names[n->arg_count] =
+        t->kind == TOKEN_IDENT ? t->text : str_sub(t->text, 1, t->text.len - 2);
+    expect(p, ":");
+    return true;
+}
+
 static struct cel_node *object(struct parser *p, struct str type)
 {
     struct cel_node *n = cel_node_new(p->src, NODE_OBJECT, next(p)->pos);
-    size_t cap = 0, names_cap = 0;
     n->name = type;
-    while (!is(p, "}") && !failed(p)) {
-        bool optional = accept(p, "?");
-        const struct cel_token *t = next(p);
-        if (t->kind != TOKEN_IDENT && t->kind != TOKEN_QUOTED_IDENT) {
-            cel_issue(p->src, t->pos,
-                      "Syntax error: mismatched input '" STR_FMT "' expecting IDENTIFIER",
-                      STR_ARG(t->text));
-            break;
-        }
-        n->names = arena_grow(p->src->arena, n->names, n->arg_count, &names_cap, sizeof(*n->names));
-        n->names[n->arg_count] =
-            t->kind == TOKEN_IDENT ? t->text : str_sub(t->text, 1, t->text.len - 2);
-        note_optional(p, n, n->arg_count, optional, &cap);
-        expect(p, ":");
-        add_arg(p, n, expression(p));
-        if (!accept(p, ","))
-            break;
-    }
-    expect(p, "}");
-    return n;
+    return entries(p, n, "}", field_name);
 }
 
 static void arguments(struct parser *p, struct cel_node *n)

@@ -14,26 +14,19 @@ static V overflow(C *c, const char *what)
     return cel_error(c->arena, "%s overflow", what);
 }
 
-static V add_int(C *c, const V *a)
-{
-    int64_t r;
-    return __builtin_add_overflow(a[0].integer, a[1].integer, &r) ? overflow(c, "integer")
-                                                                  : cel_of_int(r);
-}
-
-static V sub_int(C *c, const V *a)
-{
-    int64_t r;
-    return __builtin_sub_overflow(a[0].integer, a[1].integer, &r) ? overflow(c, "integer")
-                                                                  : cel_of_int(r);
-}
-
-static V mul_int(C *c, const V *a)
-{
-    int64_t r;
-    return __builtin_mul_overflow(a[0].integer, a[1].integer, &r) ? overflow(c, "integer")
-                                                                  : cel_of_int(r);
-}
+/* Arithmetic that may not fit. */
+#define CHECKED(name, type, member, builtin, make, what)                                           \
+    static V name(C *c, const V *a)                                                                \
+    {                                                                                              \
+        type r;                                                                                    \
+        return builtin(a[0].member, a[1].member, &r) ? overflow(c, what) : make(r);                \
+    }
+CHECKED(add_int, int64_t, integer, __builtin_add_overflow, cel_of_int, "integer")
+CHECKED(sub_int, int64_t, integer, __builtin_sub_overflow, cel_of_int, "integer")
+CHECKED(mul_int, int64_t, integer, __builtin_mul_overflow, cel_of_int, "integer")
+CHECKED(add_uint, uint64_t, uinteger, __builtin_add_overflow, cel_of_uint, "unsigned integer")
+CHECKED(sub_uint, uint64_t, uinteger, __builtin_sub_overflow, cel_of_uint, "unsigned integer")
+CHECKED(mul_uint, uint64_t, uinteger, __builtin_mul_overflow, cel_of_uint, "unsigned integer")
 
 static V div_int(C *c, const V *a)
 {
@@ -58,28 +51,6 @@ static V neg_int(C *c, const V *a)
     return a[0].integer == INT64_MIN ? overflow(c, "integer") : cel_of_int(-a[0].integer);
 }
 
-static V add_uint(C *c, const V *a)
-{
-    uint64_t r;
-    return __builtin_add_overflow(a[0].uinteger, a[1].uinteger, &r)
-               ? overflow(c, "unsigned integer")
-               : cel_of_uint(r);
-}
-
-static V sub_uint(C *c, const V *a)
-{
-    return a[0].uinteger < a[1].uinteger ? overflow(c, "unsigned integer")
-                                         : cel_of_uint(a[0].uinteger - a[1].uinteger);
-}
-
-static V mul_uint(C *c, const V *a)
-{
-    uint64_t r;
-    return __builtin_mul_overflow(a[0].uinteger, a[1].uinteger, &r)
-               ? overflow(c, "unsigned integer")
-               : cel_of_uint(r);
-}
-
 static V div_uint(C *c, const V *a)
 {
     return a[1].uinteger == 0 ? cel_error(c->arena, "division by zero")
@@ -92,29 +63,16 @@ static V mod_uint(C *c, const V *a)
                               : cel_of_uint(a[0].uinteger % a[1].uinteger);
 }
 
-static V add_double(C *c, const V *a)
-{
-    UNUSED(c);
-    return cel_of_double(a[0].number + a[1].number);
-}
-
-static V sub_double(C *c, const V *a)
-{
-    UNUSED(c);
-    return cel_of_double(a[0].number - a[1].number);
-}
-
-static V mul_double(C *c, const V *a)
-{
-    UNUSED(c);
-    return cel_of_double(a[0].number * a[1].number);
-}
-
-static V div_double(C *c, const V *a)
-{
-    UNUSED(c);
-    return cel_of_double(a[0].number / a[1].number);
-}
+#define DOUBLE(name, op)                                                                           \
+    static V name(C *c, const V *a)                                                                \
+    {                                                                                              \
+        UNUSED(c);                                                                                 \
+        return cel_of_double(a[0].number op a[1].number);                                          \
+    }
+DOUBLE(add_double, +)
+DOUBLE(sub_double, -)
+DOUBLE(mul_double, *)
+DOUBLE(div_double, /)
 
 static V neg_double(C *c, const V *a)
 {

@@ -2,6 +2,7 @@
 #include "lib/api/cel/cel_table.h"
 
 #include "lib/api/cel/cel_civil.h"
+#include "lib/api/cel/cel_zone.h"
 #include "lib/base/buf.h"
 
 #define NS_PER_S 1000000000LL
@@ -92,14 +93,17 @@ static V sub_times(C *c, const V *a)
 }
 
 /* --- parts of a point in time ------------------------------------------------------------- */
-/* Fixed offsets and UTC; the names of zones would need a database. */
-static bool zone_offset(struct str zone, int64_t *ret)
+/* UTC, a fixed offset, or the name of a zone. */
+static bool zone_offset(struct str zone, int64_t at_s, int64_t *ret)
 {
     int64_t sign = 1, h, m;
     struct str hours, minutes;
     *ret = 0;
     if (zone.len == 0 || str_eqc(zone, "UTC") || str_eqc(zone, "Z"))
         return true;
+    if ((zone.data[0] >= 'A' && zone.data[0] <= 'Z') ||
+        (zone.data[0] >= 'a' && zone.data[0] <= 'z'))
+        return cel_zone_offset(zone, at_s, ret);
     if (zone.data[0] == '-' || zone.data[0] == '+') {
         sign = zone.data[0] == '-' ? -1 : 1;
         zone = str_sub(zone, 1, zone.len - 1);
@@ -115,7 +119,7 @@ static V time_part(C *c, const V *a)
 {
     int64_t offset = 0, year;
     unsigned month, day;
-    if (c->function->arg_count == 2 && !zone_offset(a[1].string, &offset))
+    if (c->function->arg_count == 2 && !zone_offset(a[1].string, a[0].time.seconds, &offset))
         return cel_error(c->arena, "unknown time zone " STR_FMT, STR_ARG(a[1].string));
     int64_t at = a[0].time.seconds + offset, second = (at % 86400 + 86400) % 86400;
     int64_t days = (at - second) / 86400;

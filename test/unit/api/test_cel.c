@@ -2,6 +2,7 @@
 #include "test/unit/unit.h"
 
 #include "lib/api/cel/cel.h"
+#include "lib/api/cel/cel_zone.h"
 #include "lib/api/json.h"
 #include "lib/base/arena.h"
 #include "lib/base/buf.h"
@@ -604,6 +605,80 @@ START_TEST(test_escape)
 }
 END_TEST
 
+/* A file without transitions, whose rules are New York's. */
+static struct str zone_file(struct arena *a, const char *rules)
+{
+    char *p = arena_zalloc(a, 2 * 44 + 10 + strlen(rules) + 2);
+    memcpy(p, "TZif2", 5);
+    memcpy(p + 44, "TZif2", 5);
+    p[44 + 20 + 19] = 1; /* Types. */
+    p[44 + 20 + 23] = 4; /* Bytes of their names. */
+    memcpy(p + 88, "\xff\xff\xb9\xb0", 4);
+    memcpy(p + 94, "EST", 4);
+    size_t n = 98 + (size_t)sprintf(p + 98, "\n%s\n", rules);
+    return str_n(p, n);
+}
+
+/* Behind the last transition a zone's rules say when summer is. */
+START_TEST(test_zone_rules)
+{
+    AUTO_ARENA *a = arena_new(0);
+    static const struct {
+        const char *rules;
+        int64_t at, want;
+    } cases[] = {
+        {"EST5EDT,M3.2.0,M11.1.0", 1704067200, -18000}, /* 2024-01-01T00:00:00Z */
+        {"EST5EDT,M3.2.0,M11.1.0", 1719792000, -14400}, /* 2024-07-01 */
+        {"EST5EDT,M3.2.0,M11.1.0", 1710053999, -18000}, /* 2024-03-10T06:59:59Z */
+        {"EST5EDT,M3.2.0,M11.1.0", 1710054000, -14400},
+        {"EST5EDT,M3.2.0,M11.1.0", 1730613599, -14400}, /* 2024-11-03T05:59:59Z */
+        {"EST5EDT,M3.2.0,M11.1.0", 1730613600, -18000},
+        {"AEST-10AEDT,M10.1.0,M4.1.0/3", 1704067200, 39600},
+        {"AEST-10AEDT,M10.1.0,M4.1.0/3", 1719792000, 36000},
+        {"<+0545>-5:45", 0, 20700},
+        {"CET-1CEST,M3.5.0,M10.5.0/3", 1711846800, 7200}, /* 2024-03-31T01:00:00Z */
+        {"CET-1CEST,M3.5.0,M10.5.0/3", 1711846799, 3600},
+        {"nonsense,", 0, -18000}, /* The last type stands. */
+    };
+    for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+        int64_t got = 1;
+        ck_assert(cel_zone_offset_in(zone_file(a, cases[i].rules), cases[i].at, &got));
+        ck_assert_msg(got == cases[i].want, "%s at %lld: %lld", cases[i].rules,
+                      (long long)cases[i].at, (long long)got);
+    }
+    struct str file = zone_file(a, "EST5");
+    for (size_t n = 0; n < 98; n++) {
+        int64_t got;
+        ck_assert(!cel_zone_offset_in(str_sub(file, 0, n), 0, &got));
+    }
+}
+END_TEST
+
+/* Zones by name, and names that are none. */
+START_TEST(test_zones)
+{
+    static const struct expectation table[] = {
+        {"timestamp('2024-07-01T12:00:00Z').getHours('Europe/Berlin')", "14"},
+        {"timestamp('2024-01-01T12:00:00Z').getHours('Europe/Berlin')", "13"},
+        {"timestamp('2024-01-01T01:00:00Z').getDate('America/New_York')", "31"},
+        {"timestamp('2099-07-01T12:00:00Z').getHours('America/New_York')", "8"},
+        {"timestamp('2024-01-01T00:00:00Z').getMinutes('Asia/Kathmandu')", "45"},
+    };
+    static const struct expectation bad[] = {
+        {"timestamp('2024-01-01T00:00:00Z').getHours('Mars/Olympus')",
+         "error: unknown time zone Mars/Olympus"},
+        {"timestamp('2024-01-01T00:00:00Z').getHours('Europe/../../../etc/passwd')",
+         "error: unknown time zone Europe/../../../etc/passwd"},
+    };
+    int64_t offset;
+    if (cel_zone_offset(STR("Europe/Berlin"), 0, &offset))
+        CHECK_ALL(table);
+    else
+        printf("no /usr/share/zoneinfo: named zones are not tried\n");
+    CHECK_ALL(bad);
+}
+END_TEST
+
 UNIT_MAIN("cel", {
     UNIT_TEST(test_literals);
     UNIT_TEST(test_arithmetic);
@@ -615,6 +690,8 @@ UNIT_MAIN("cel", {
     UNIT_TEST(test_strings);
     UNIT_TEST(test_lists_and_math);
     UNIT_TEST(test_time);
+    UNIT_TEST(test_zone_rules);
+    UNIT_TEST(test_zones);
     UNIT_TEST(test_kubernetes);
     UNIT_TEST(test_schema);
     UNIT_TEST(test_errors);

@@ -206,9 +206,12 @@ static struct meta_v1_status *mutate(const struct admission *adm)
         if (s->next == s->mutating.count) {
             if (s->again || s->changed_by == 0)
                 break;
+            struct meta_v1_status *others = run_others_again(adm, s);
+            if (others == &webhook_wait) /* They have questions of their own. */
+                return others;
             s->again = true;
             s->next = 0;
-            s->refused = run_others_again(adm, s);
+            s->refused = others;
             continue;
         }
         struct meta_v1_status *r = s->current != NULL ? take_answer(adm, s) : ask_next(adm, s);

@@ -8,49 +8,31 @@
 #include "lib/base/arena.h"
 
 /* --- types ---------------------------------------------------------------------------------- */
-#define FIELD(n, t)                                                                                \
-    {                                                                                              \
-        {n, sizeof(n) - 1}, {n, sizeof(n) - 1}, t                                                  \
-    }
-#define OBJECT(var, type_name, table)                                                              \
-    static const struct cel_type var = {.kind = CEL_OBJECT,                                        \
-                                        .name = {type_name, sizeof(type_name) - 1},                \
-                                        .fields = table,                                           \
-                                        .field_count = ARRAY_SIZE(table)}
-
-static const struct cel_type list_strings = {.kind = CEL_LIST, .elem = &cel_string},
-                             map_strings = {
-                                 .kind = CEL_MAP, .key = &cel_string, .elem = &list_strings};
-static const struct cel_field requirement_fields[] = {
-    FIELD("key", &cel_string), FIELD("operator", &cel_string), FIELD("values", &list_strings)};
-OBJECT(requirement_type, "kubernetes.SelectorRequirement", requirement_fields);
+static const struct cel_field requirement_fields[] = {CEL_FIELD("key", &cel_string),
+                                                      CEL_FIELD("operator", &cel_string),
+                                                      CEL_FIELD("values", &cel_list_string)};
+static CEL_OBJECT_TYPE(requirement_type, "kubernetes.SelectorRequirement", requirement_fields);
 static const struct cel_type list_requirements = {.kind = CEL_LIST, .elem = &requirement_type};
-static const struct cel_field selector_fields[] = {FIELD("rawSelector", &cel_string),
-                                                   FIELD("requirements", &list_requirements)};
-OBJECT(selector_type, "kubernetes.SelectorAttributes", selector_fields);
+static const struct cel_field selector_fields[] = {CEL_FIELD("rawSelector", &cel_string),
+                                                   CEL_FIELD("requirements", &list_requirements)};
+static CEL_OBJECT_TYPE(selector_type, "kubernetes.SelectorAttributes", selector_fields);
 static const struct cel_field resource_fields[] = {
-    FIELD("fieldSelector", &selector_type), FIELD("group", &cel_string),
-    FIELD("labelSelector", &selector_type), FIELD("name", &cel_string),
-    FIELD("namespace", &cel_string),        FIELD("resource", &cel_string),
-    FIELD("subresource", &cel_string),      FIELD("verb", &cel_string),
-    FIELD("version", &cel_string)};
-static const struct cel_field path_fields[] = {FIELD("path", &cel_string),
-                                               FIELD("verb", &cel_string)};
-OBJECT(path_type, "kubernetes.NonResourceAttributes", path_fields);
-static const struct cel_type resource_type = {.kind = CEL_OBJECT,
-                                              .name = {"kubernetes.ResourceAttributes", 29},
-                                              .fields = resource_fields,
-                                              .field_count = ARRAY_SIZE(resource_fields)};
-static const struct cel_field spec_fields[] = {FIELD("extra", &map_strings),
-                                               FIELD("groups", &list_strings),
-                                               FIELD("nonResourceAttributes", &path_type),
-                                               FIELD("resourceAttributes", &resource_type),
-                                               FIELD("uid", &cel_string),
-                                               FIELD("user", &cel_string)};
-const struct cel_type authz_review_type = {.kind = CEL_OBJECT,
-                                           .name = {"kubernetes.SubjectAccessReviewSpec", 34},
-                                           .fields = spec_fields,
-                                           .field_count = ARRAY_SIZE(spec_fields)};
+    CEL_FIELD("fieldSelector", &selector_type), CEL_FIELD("group", &cel_string),
+    CEL_FIELD("labelSelector", &selector_type), CEL_FIELD("name", &cel_string),
+    CEL_FIELD("namespace", &cel_string),        CEL_FIELD("resource", &cel_string),
+    CEL_FIELD("subresource", &cel_string),      CEL_FIELD("verb", &cel_string),
+    CEL_FIELD("version", &cel_string)};
+static const struct cel_field path_fields[] = {CEL_FIELD("path", &cel_string),
+                                               CEL_FIELD("verb", &cel_string)};
+static CEL_OBJECT_TYPE(path_type, "kubernetes.NonResourceAttributes", path_fields);
+static CEL_OBJECT_TYPE(resource_type, "kubernetes.ResourceAttributes", resource_fields);
+static const struct cel_field spec_fields[] = {CEL_FIELD("extra", &cel_map_lists),
+                                               CEL_FIELD("groups", &cel_list_string),
+                                               CEL_FIELD("nonResourceAttributes", &path_type),
+                                               CEL_FIELD("resourceAttributes", &resource_type),
+                                               CEL_FIELD("uid", &cel_string),
+                                               CEL_FIELD("user", &cel_string)};
+CEL_OBJECT_TYPE(authz_review_type, "kubernetes.SubjectAccessReviewSpec", spec_fields);
 
 /* --- values ----------------------------------------------------------------------------------- */
 struct writer {

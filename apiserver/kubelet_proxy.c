@@ -4,6 +4,7 @@
 #include "api/core_v1.h"
 #include "apiserver/kubelet_pool.h"
 #include "apiserver/request.h"
+#include "lib/api/pod.h"
 #include "lib/base/arena.h"
 #include "lib/base/buf.h"
 #include "lib/net/http_client.h"
@@ -106,21 +107,6 @@ static void relay_get(struct req *r, const char *endpoint, const char *target)
 
 /* --- pods/log ------------------------------------------------------------------------------------
  */
-static bool has_container(const struct core_v1_pod *pod, struct str name)
-{
-    const struct core_v1_pod_spec *s = &pod->spec;
-    for (size_t i = 0; i < s->containers_count; i++)
-        if (str_eq(s->containers[i].name, name))
-            return true;
-    for (size_t i = 0; i < s->init_containers_count; i++)
-        if (str_eq(s->init_containers[i].name, name))
-            return true;
-    for (size_t i = 0; i < s->ephemeral_containers_count; i++)
-        if (str_eq(s->ephemeral_containers[i].ephemeral_container_common.name, name))
-            return true;
-    return false;
-}
-
 static void name_list(struct buf *b, const struct core_v1_container *c, size_t count)
 {
     buf_putc(b, '[');
@@ -138,7 +124,7 @@ struct meta_v1_status *pod_choose_container(struct req *r, const struct core_v1_
         const struct str *preferred =
             api_str_map_get(pod->metadata.annotations, pod->metadata.annotations_count,
                             STR("kubectl.kubernetes.io/default-container"));
-        if (preferred != NULL && has_container(pod, *preferred)) {
+        if (preferred != NULL && pod_has_container(&pod->spec, *preferred)) {
             *ret = *preferred;
             return NULL;
         }
@@ -158,7 +144,7 @@ struct meta_v1_status *pod_choose_container(struct req *r, const struct core_v1_
                                   ", choose one of: " STR_FMT,
                                   STR_ARG(pod->metadata.name), STR_ARG(buf_str(&b)));
     }
-    if (!has_container(pod, name))
+    if (!pod_has_container(&pod->spec, name))
         return status_bad_request(r->arena, "container " STR_FMT " is not valid for pod " STR_FMT,
                                   STR_ARG(name), STR_ARG(pod->metadata.name));
     *ret = name;

@@ -33,46 +33,35 @@ struct policy_env {
 };
 
 /* --- types ------------------------------------------------------------------------------ */
-#define FIELD(n, t)                                                                                \
-    {                                                                                              \
-        {n, sizeof(n) - 1}, {n, sizeof(n) - 1}, t                                                  \
-    }
-#define OBJECT(var, type_name, table)                                                              \
-    static const struct cel_type var = {.kind = CEL_OBJECT,                                        \
-                                        .name = {type_name, sizeof(type_name) - 1},                \
-                                        .fields = table,                                           \
-                                        .field_count = ARRAY_SIZE(table)}
-
-static const struct cel_type list_strings = {.kind = CEL_LIST, .elem = &cel_string},
-                             map_strings = {
-                                 .kind = CEL_MAP, .key = &cel_string, .elem = &list_strings};
-static const struct cel_field gvk_fields[] = {
-    FIELD("group", &cel_string), FIELD("kind", &cel_string), FIELD("version", &cel_string)};
-OBJECT(gvk_type, "kubernetes.GroupVersionKind", gvk_fields);
-static const struct cel_field gvr_fields[] = {
-    FIELD("group", &cel_string), FIELD("resource", &cel_string), FIELD("version", &cel_string)};
-OBJECT(gvr_type, "kubernetes.GroupVersionResource", gvr_fields);
+static const struct cel_field gvk_fields[] = {CEL_FIELD("group", &cel_string),
+                                              CEL_FIELD("kind", &cel_string),
+                                              CEL_FIELD("version", &cel_string)};
+static CEL_OBJECT_TYPE(gvk_type, "kubernetes.GroupVersionKind", gvk_fields);
+static const struct cel_field gvr_fields[] = {CEL_FIELD("group", &cel_string),
+                                              CEL_FIELD("resource", &cel_string),
+                                              CEL_FIELD("version", &cel_string)};
+static CEL_OBJECT_TYPE(gvr_type, "kubernetes.GroupVersionResource", gvr_fields);
 static const struct cel_field user_fields[] = {
-    FIELD("extra", &map_strings), FIELD("groups", &list_strings), FIELD("uid", &cel_string),
-    FIELD("username", &cel_string)};
-OBJECT(user_type, "kubernetes.UserInfo", user_fields);
-static const struct cel_field request_fields[] = {FIELD("dryRun", &cel_bool),
-                                                  FIELD("kind", &gvk_type),
-                                                  FIELD("name", &cel_string),
-                                                  FIELD("namespace", &cel_string),
-                                                  FIELD("operation", &cel_string),
-                                                  FIELD("options", &cel_dyn),
-                                                  FIELD("requestKind", &gvk_type),
-                                                  FIELD("requestResource", &gvr_type),
-                                                  FIELD("requestSubResource", &cel_string),
-                                                  FIELD("resource", &gvr_type),
-                                                  FIELD("subResource", &cel_string),
-                                                  FIELD("userInfo", &user_type)};
-OBJECT(request_type, "kubernetes.AdmissionRequest", request_fields);
+    CEL_FIELD("extra", &cel_map_lists), CEL_FIELD("groups", &cel_list_string),
+    CEL_FIELD("uid", &cel_string), CEL_FIELD("username", &cel_string)};
+static CEL_OBJECT_TYPE(user_type, "kubernetes.UserInfo", user_fields);
+static const struct cel_field request_fields[] = {CEL_FIELD("dryRun", &cel_bool),
+                                                  CEL_FIELD("kind", &gvk_type),
+                                                  CEL_FIELD("name", &cel_string),
+                                                  CEL_FIELD("namespace", &cel_string),
+                                                  CEL_FIELD("operation", &cel_string),
+                                                  CEL_FIELD("options", &cel_dyn),
+                                                  CEL_FIELD("requestKind", &gvk_type),
+                                                  CEL_FIELD("requestResource", &gvr_type),
+                                                  CEL_FIELD("requestSubResource", &cel_string),
+                                                  CEL_FIELD("resource", &gvr_type),
+                                                  CEL_FIELD("subResource", &cel_string),
+                                                  CEL_FIELD("userInfo", &user_type)};
+static CEL_OBJECT_TYPE(request_type, "kubernetes.AdmissionRequest", request_fields);
 static const struct cel_field patch_fields[] = {
-    FIELD("from", &cel_string), FIELD("op", &cel_string), FIELD("path", &cel_string),
-    FIELD("value", &cel_dyn)};
-OBJECT(patch_type, "JSONPatch", patch_fields);
+    CEL_FIELD("from", &cel_string), CEL_FIELD("op", &cel_string), CEL_FIELD("path", &cel_string),
+    CEL_FIELD("value", &cel_dyn)};
+static CEL_OBJECT_TYPE(patch_type, "JSONPatch", patch_fields);
 static const struct cel_type object_type = {.kind = CEL_DYN, .name = {"Object", 6}};
 
 static const struct cel_type *find_type(const struct cel_env *env, struct str name)

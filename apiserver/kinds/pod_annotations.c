@@ -3,6 +3,7 @@
 
 #include "api/core_v1.h"
 #include "api/meta_v1.h"
+#include "lib/api/pod.h"
 #include "lib/base/arena.h"
 
 #define MIRROR "kubernetes.io/config.mirror"
@@ -26,20 +27,6 @@ static bool is_cost(struct str s)
     return first && str_to_i64(s, &v) && v >= INT32_MIN && v <= INT32_MAX;
 }
 
-static bool has_container(const struct core_v1_pod_spec *s, struct str name)
-{
-    for (size_t i = 0; i < s->containers_count; i++)
-        if (str_eq(s->containers[i].name, name))
-            return true;
-    for (size_t i = 0; i < s->init_containers_count; i++)
-        if (str_eq(s->init_containers[i].name, name))
-            return true;
-    for (size_t i = 0; i < s->ephemeral_containers_count; i++)
-        if (str_eq(s->ephemeral_containers[i].ephemeral_container_common.name, name))
-            return true;
-    return false;
-}
-
 static void check_seccomp_text(struct field_errors *errs, const struct field_path *path,
                                struct str s)
 {
@@ -54,7 +41,7 @@ static void check_seccomp_text(struct field_errors *errs, const struct field_pat
 static void check_armor_text(struct field_errors *errs, const struct field_path *at,
                              struct str name, struct str profile, const struct core_v1_pod_spec *s)
 {
-    if (!has_container(s, name))
+    if (!pod_has_container(s, name))
         field_invalid(errs, at, name, "container not found");
     if (!str_empty(profile) && !str_eqc(profile, "runtime/default") &&
         !str_eqc(profile, "unconfined") && !str_has_prefix(profile, STR(LOCALHOST)))

@@ -19,16 +19,10 @@ HERE = os.path.dirname(os.path.abspath(__file__))
 sys.path.insert(0, os.path.join(HERE, "..", "replay"))
 import run as replay  # noqa: E402
 
+from checks import finish, ok  # noqa: E402
+
 GROUP = "/apis/admissionregistration.k8s.io/v1/"
 MAPS = "/api/v1/namespaces/default/configmaps"
-passed = failed = 0
-
-
-def ok(name, condition, shown=""):
-    global passed, failed
-    passed += bool(condition)
-    failed += not condition
-    print("  %s  %s%s" % ("ok  " if condition else "FAIL", name, "" if condition else ": %r" % (shown,)))
 
 
 class Api:
@@ -448,8 +442,7 @@ def main():
         clean, log = server.stop()
         shutil.rmtree(folder, ignore_errors=True)
     ok("the server stops in good order", clean, log[-1500:])
-    print("%d passed, %d failed" % (passed, failed))
-    return failed != 0
+    return finish()
 
 
 if __name__ == "__main__":

@@ -12,6 +12,7 @@ import tempfile
 import time
 
 import admission as base
+import checks
 from admission import Api, ok, replay
 
 PODS = "/api/v1/namespaces/%s/pods"
@@ -207,8 +208,7 @@ def main():
         clean, text = server.stop()
         shutil.rmtree(folder, ignore_errors=True)
     ok("the server stops in good order", clean, text[-1500:])
-    print("%d passed, %d failed" % (base.passed, base.failed))
-    return base.failed != 0
+    return checks.finish()
 
 
 if __name__ == "__main__":

@@ -24,19 +24,13 @@ HERE = os.path.dirname(os.path.abspath(__file__))
 sys.path.insert(0, os.path.join(HERE, "..", "replay"))
 import run as replay  # noqa: E402
 
+from checks import finish, ok  # noqa: E402
+
 GROUP = "wardle.example.com"
 BASE = "/apis/%s/v1alpha1" % GROUP
 SERVICES = "/apis/apiregistration.k8s.io/v1/apiservices"
 NAME = "v1alpha1." + GROUP
 AGGREGATED = "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList"
-passed = failed = 0
-
-
-def ok(name, condition, shown=""):
-    global passed, failed
-    passed += bool(condition)
-    failed += not condition
-    print("  %s  %s%s" % ("ok  " if condition else "FAIL", name, "" if condition else ": %r" % (shown,)))
 
 
 def eventually(name, ask, good, seconds=20):
@@ -433,8 +427,7 @@ def main():
         clean, log = server.stop()
         shutil.rmtree(folder, ignore_errors=True)
     ok("the server stops in good order", clean, log[-1500:])
-    print("%d passed, %d failed" % (passed, failed))
-    return failed != 0
+    return finish()
 
 
 if __name__ == "__main__":

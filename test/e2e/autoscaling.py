@@ -18,6 +18,7 @@ import threading
 import time
 
 import aggregation as base
+import checks
 
 sys.path.insert(0, os.path.join(base.HERE, ".."))
 import ports  # noqa: E402
@@ -87,7 +88,7 @@ class Cluster:
     def apply(self, *objects):
         code, text = self.kubectl("apply", "-f", "-", stdin=json.dumps(
             {"apiVersion": "v1", "kind": "List", "items": list(objects)}))
-        base.ok("objects are applied", code == 0, text)
+        checks.ok("objects are applied", code == 0, text)
 
     def pods(self):
         return [p["metadata"]["name"] for p in self.get("pods").get("items", []) if "deletionTimestamp" not in p["metadata"]]
@@ -162,7 +163,7 @@ def scale_by_cpu(c):
     base.eventually("half the request is what is wanted", lambda: c.condition("ScalingActive"),
                     lambda x: x == ("True", "ValidMetricFound", "the HPA was able to successfully calculate a replica count "
                                     "from cpu resource utilization (percentage of request)"))
-    base.ok("and nothing changes", c.replicas() == 2, c.replicas())
+    checks.ok("and nothing changes", c.replicas() == 2, c.replicas())
     told["cpu"] = "1"
     base.eventually("busy pods become more", c.replicas, lambda n: n == 4)
     told["cpu"] = "500m"
@@ -175,7 +176,7 @@ def scale_by_cpu(c):
     told["cpu"] = "50m"
     base.eventually("idle pods become fewer", c.replicas, lambda n: n == 1, 40)
     status = c.hpa()["status"]
-    base.ok("the status has the metric", status["currentMetrics"][0]["resource"]["name"] == "cpu", status)
+    checks.ok("the status has the metric", status["currentMetrics"][0]["resource"]["name"] == "cpu", status)
 
 
 def lose_metrics(c):
@@ -183,7 +184,7 @@ def lose_metrics(c):
     base.eventually("lost metrics are told", lambda: c.condition("ScalingActive"),
                     lambda x: x is not None and x[:2] == ("False", "FailedGetResourceMetric") and
                     "unable to fetch metrics from resource metrics API" in x[2])
-    base.ok("and nothing changes", c.replicas() == 1, c.replicas())
+    checks.ok("and nothing changes", c.replicas() == 1, c.replicas())
     told["broken"] = False
     base.eventually("and it goes on", lambda: c.condition("ScalingActive"), lambda x: x[1] == "ValidMetricFound")
 
@@ -196,12 +197,12 @@ def other_metrics(c):
     c.apply(hpa(EXTERNAL))
     told["external"] = "50"
     base.eventually("an external metric", c.replicas, lambda n: n == 5)
-    base.ok("is asked for with its selector", any("/queue?labelSelector=q%3Da" in p or "/queue?labelSelector=q=a" in p for p in asked),
+    checks.ok("is asked for with its selector", any("/queue?labelSelector=q%3Da" in p or "/queue?labelSelector=q=a" in p for p in asked),
             [p for p in asked if "queue" in p][:1])
     told["object"] = "4"
     c.apply(hpa(OBJECT))
     base.eventually("an object's metric", c.replicas, lambda n: n == 1)
-    base.ok("is asked for at its object", any("/namespaces/default/services/api/hits" in p for p in asked), asked[-1:])
+    checks.ok("is asked for at its object", any("/namespaces/default/services/api/hits" in p for p in asked), asked[-1:])
     c.apply(hpa(EXTERNAL, {"type": "Pods", "pods": dict(CUSTOM["pods"], metric={"name": "other"})}))
     told["custom"] = "1"
     base.eventually("the largest wins", c.replicas, lambda n: n == 5)
@@ -218,7 +219,7 @@ def refuse(c):
     c.kubectl("scale", "deployment", "web", "--replicas=0")
     base.eventually("nothing is woken from zero", lambda: c.condition("ScalingActive"),
                     lambda x: x[:2] == ("False", "ScalingDisabled"))
-    base.ok("and stays", c.replicas() == 0, c.replicas())
+    checks.ok("and stays", c.replicas() == 0, c.replicas())
 
 
 def main():
@@ -245,8 +246,7 @@ def main():
         c.down()
         server.shutdown()
         shutil.rmtree(folder, ignore_errors=True)
-    print("%d passed, %d failed" % (base.passed, base.failed))
-    return base.failed != 0
+    return checks.finish()
 
 
 sys.exit(main())

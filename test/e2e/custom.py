@@ -14,18 +14,12 @@ import time
 import urllib.error
 import urllib.request
 
+from checks import finish, ok
+
 TRIREME, DIR, TOKEN, SERVERS = sys.argv[1], sys.argv[2], sys.argv[3], sys.argv[4:]
 DEFINITIONS = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions"
 CONTEXT = ssl._create_unverified_context()
 SOON_S = 5.0  # A bound for loaded machines; mostly it is some milliseconds.
-passed = failed = 0
-
-
-def ok(name, condition, shown=""):
-    global passed, failed
-    passed += bool(condition)
-    failed += not condition
-    print("  %s  %s%s" % ("ok  " if condition else "FAIL", name, "" if condition else ": %.1500r" % (shown,)), flush=True)
 
 
 def open_(server, method, path, body=None, timeout=30):
@@ -198,8 +192,7 @@ def main():
     conflict(a, b)
     watches[2] = restart(a, b, c, rv)
     removal(a, b, c, watches)
-    print("custom.py: %d passed, %d failed" % (passed, failed))
-    return failed != 0
+    return finish("custom.py: ")
 
 
 if __name__ == "__main__":

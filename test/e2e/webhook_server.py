@@ -12,10 +12,11 @@ usage: webhook_server.py CERT KEY LOG
 import base64
 import http.server
 import json
-import ssl
 import sys
 import threading
 import time
+
+import checks
 
 calls = {}
 lock = threading.Lock()
@@ -79,15 +80,4 @@ class Handler(http.server.BaseHTTPRequestHandler):
         pass
 
 
-class Server(http.server.ThreadingHTTPServer):
-    def handle_error(self, request, client_address):
-        pass  # Callers that do not trust us, or hang up.
-
-
-server = Server(("127.0.0.1", 0), Handler)
-server.daemon_threads = True
-context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-context.load_cert_chain(sys.argv[1], sys.argv[2])
-server.socket = context.wrap_socket(server.socket, server_side=True, do_handshake_on_connect=False)
-print(server.server_port, flush=True)
-server.serve_forever()
+checks.serve(Handler, sys.argv[1], sys.argv[2])

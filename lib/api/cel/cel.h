@@ -77,7 +77,23 @@ struct cel_type {
 };
 
 extern const struct cel_type cel_dyn, cel_null, cel_bool, cel_int, cel_uint, cel_double, cel_string,
-    cel_bytes, cel_timestamp, cel_duration, cel_list_dyn, cel_map_dyn; /* map(string, dyn) */
+    cel_bytes, cel_timestamp, cel_duration, cel_list_dyn, cel_list_string,
+    cel_map_dyn,   /* map(string, dyn) */
+    cel_map_lists; /* map(string, list(string)) */
+
+/* Types of objects as constants; fields in the order of their names:
+ *
+ *   static const struct cel_field point_fields[] = {CEL_FIELD("x", &cel_int)};
+ *   static CEL_OBJECT_TYPE(point, "Point", point_fields); */
+#define CEL_FIELD(n, t)                                                                            \
+    {                                                                                              \
+        {n, sizeof(n) - 1}, {n, sizeof(n) - 1}, t                                                  \
+    }
+#define CEL_OBJECT_TYPE(var, type_name, table)                                                     \
+    const struct cel_type var = {.kind = CEL_OBJECT,                                               \
+                                 .name = {type_name, sizeof(type_name) - 1},                       \
+                                 .fields = table,                                                  \
+                                 .field_count = ARRAY_SIZE(table)}
 
 struct cel_list;
 struct cel_map;

@@ -141,8 +141,8 @@ size_t cel_functions_named(const struct cel_env *env, struct str name,
 enum { CEL_OVERLOADS_MAX = 48 };
 
 extern const struct cel_type cel_param_a, cel_param_b, cel_list_a, cel_map_ab, cel_optional_a,
-    cel_list_string, cel_list_int, cel_type_type, cel_quantity, cel_url, cel_ip, cel_cidr,
-    cel_format, cel_semver, cel_list_list_a, cel_optional_list_string, cel_optional_format;
+    cel_list_int, cel_type_type, cel_quantity, cel_url, cel_ip, cel_cidr, cel_format, cel_semver,
+    cel_list_list_a, cel_optional_list_string, cel_optional_format;
 
 /* --- values -------------------------------------------------------------------------------- */
 struct cel_list {

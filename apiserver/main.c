@@ -367,6 +367,26 @@ static int check_seats(const struct apiserver_config *c, struct error *err)
     return 0;
 }
 
+/* What is shown to aggregated servers: read once here, so that a wrong file is told before anything
+ * is served. */
+static int check_proxy_client(const struct apiserver_config *c, struct error *err)
+{
+    struct tls_config files = {.cert.file = c->proxy_client_cert_file,
+                               .key.file = c->proxy_client_key_file,
+                               .skip_verify = true};
+    struct tls_context *tls;
+    if ((files.cert.file == NULL) != (files.key.file == NULL))
+        return error_set(
+            err, E_INVALID,
+            "--proxy-client-cert-file and --proxy-client-key-file go together: give both");
+    if (files.cert.file == NULL)
+        return 0;
+    if (tls_context_new(&files, &tls, err) != 0)
+        return error_prefix(err, "--proxy-client-cert-file");
+    tls_context_unref(tls);
+    return 0;
+}
+
 static int parse_flags(struct program *p, int argc, char **argv, struct error *err)
 {
     struct flag_set *f = p->flags = flag_set_new("trireme-apiserver [flags]");
@@ -394,6 +414,8 @@ static int parse_flags(struct program *p, int argc, char **argv, struct error *e
         code = check_auth_flags(p, err);
     if (code == 0)
         code = check_seats(&p->server.config, err);
+    if (code == 0)
+        code = check_proxy_client(&p->server.config, err);
     if (code == 0)
         code = audit_flags_check(&p->audit, err);
     if (code == 0)

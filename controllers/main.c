@@ -1,9 +1,14 @@
 /* main.c - trireme-controller-manager: the controllers, while it leads. */
+#include "controllers/controller.h"
 #include "controllers/manager.h"
+#include "controllers/names.h"
 
 #include "lib/base/error.h"
 #include "lib/base/flags.h"
+#include "lib/base/log.h"
 #include "lib/client/component.h"
+
+#include <string.h>
 
 static struct flag_list enabled;
 static const char **enabled_names; /* NULL-terminated copy of enabled. */
@@ -51,9 +56,33 @@ static void add_flags(struct flag_set *f)
     flag_ignored(f, "cluster-name", true, NULL);
 }
 
+/* --controllers by the names of the table, NULL-terminated. */
+static int read_names(struct error *err)
+{
+    size_t n = 0;
+    if (enabled.count == 0)
+        return 0;
+    enabled_names = xzalloc((enabled.count + 1) * sizeof(*enabled_names));
+    for (size_t i = 0; i < enabled.count; i++) {
+        const char *word = enabled.items[i], *bare = word[0] == '-' ? word + 1 : word;
+        bool known = true;
+        const char *name = strcmp(word, "*") == 0 ? word : controller_name(bare, &known);
+        if (!known)
+            return error_set(err, E_INVALID,
+                             "--controllers: \"%s\" is not in the list of known controllers", bare);
+        if (name == NULL)
+            log_warning("--controllers: there is no %s here", bare);
+        else
+            enabled_names[n++] = word[0] == '-' ? xasprintf("-%s", name) : name;
+    }
+    return 0;
+}
+
 static int prepare(struct error *err)
 {
     const struct manager_options *o = controller_options();
+    if (read_names(err) != 0)
+        return E_INVALID;
     if (o->node_cidr_mask < 8 || o->node_cidr_mask > 30)
         return error_set(err, E_INVALID, "--node-cidr-mask-size: %lld is not within 8 and 30",
                          (long long)o->node_cidr_mask);
@@ -67,11 +96,6 @@ static int prepare(struct error *err)
         return error_set(
             err, E_INVALID,
             "--cluster-signing-cert-file and --cluster-signing-key-file go together: give both");
-    if (enabled.count != 0) {
-        enabled_names = xzalloc((enabled.count + 1) * sizeof(*enabled_names));
-        for (size_t i = 0; i < enabled.count; i++)
-            enabled_names[i] = enabled.items[i];
-    }
     return 0;
 }
 

@@ -98,6 +98,10 @@ for program in scheduler controller-manager kubelet; do
 done
 has "a certificate that is not there" "certificate: open $WORK/none.pem" \
     sh -c "timeout 20 '$BIN/trireme-apiserver' --data-dir '$WORK/other' --secure-port 0 --tls-cert-file '$WORK/none.pem' --tls-private-key-file '$WORK/none.pem' 2>&1"
+has "a front proxy's certificate that is none" "--proxy-client-cert-file: $0" \
+    sh -c "timeout 20 '$BIN/trireme-apiserver' --data-dir '$WORK/other' --secure-port 0 --proxy-client-cert-file '$0' --proxy-client-key-file '$0' 2>&1"
+has "a controller that is none" '"nope" is not in the list of known controllers' \
+    sh -c "timeout 20 '$BIN/trireme-controller-manager' '--controllers=*,-nope' 2>&1"
 # Its threads share the port; another process of the same user must not join them.
 has "a second API server on the port is refused" "Address already in use" "${USER_RUN[@]}" timeout 20 "$BIN_USER/trireme-apiserver" \
     --data-dir "$D/second" --bind-address 127.0.0.1 --secure-port "$PORT"

@@ -88,8 +88,8 @@ def thing(name):
 
 
 def established(server, plural):
-    conditions = call(server, "GET", DEFINITIONS + "/" + plural + ".e2e.example.com")[1].get("status", {}).get("conditions", [])
-    return any(c["type"] == "Established" and c["status"] == "True" for c in conditions)
+    conditions = call(server, "GET", DEFINITIONS + "/" + plural + ".e2e.example.com")[1].get("status", {}).get("conditions")
+    return any(c["type"] == "Established" and c["status"] == "True" for c in conditions or [])
 
 
 def typed(plural, name):

@@ -138,14 +138,11 @@ static void head_decode(struct wire *r, struct auth_state *a)
     uint32_t flags = wire_count(r, STATE_ENABLED | STATE_HAS_TOKEN_KEY);
     a->enabled = flags & STATE_ENABLED;
     a->has_token_key = flags & STATE_HAS_TOKEN_KEY;
-    if (a->has_token_key && wire_left(r) >= sizeof(a->token_key)) {
-        memcpy(a->token_key, r->p, sizeof(a->token_key));
-        r->p += sizeof(a->token_key);
-    } else if (a->has_token_key) {
-        r->bad = true;
-    }
+    const uint8_t *key = a->has_token_key ? wire_take(r, sizeof(a->token_key)) : NULL;
+    if (key != NULL)
+        memcpy(a->token_key, key, sizeof(a->token_key));
     if (a->revision == 0)
-        r->bad = true;
+        wire_fail(r);
 }
 
 int auth_state_decode(struct str bytes, struct auth_state **ret, struct error *err)

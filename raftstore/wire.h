@@ -73,7 +73,7 @@ static inline bool wire_bool(struct wire *w)
 static inline uint64_t wire_varint(struct wire *w)
 {
     uint64_t v = 0;
-    for (unsigned shift = 0; shift < 64 && w->left > 0; shift += 7) {
+    for (unsigned shift = 0; shift < 64 && w->left > 0 && !w->bad; shift += 7) {
         uint8_t b = *w->p++;
         w->left--;
         if (shift == 63 && b > 1)

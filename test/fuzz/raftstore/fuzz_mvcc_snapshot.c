@@ -29,8 +29,7 @@ static void wrap(struct buf *out, struct str in)
         n = MIN_OF(n, wire_left(&r));
         size_t bound = LZ4F_compressFrameBound(n, NULL);
         uint8_t *p = buf_reserve(out, SNAPSHOT_CHUNK_HEAD + bound);
-        size_t len = LZ4F_compressFrame(p + SNAPSHOT_CHUNK_HEAD, bound, r.p, n, NULL);
-        r.p += n;
+        size_t len = LZ4F_compressFrame(p + SNAPSHOT_CHUNK_HEAD, bound, wire_take(&r, n), n, NULL);
         buf_put_le32(out, type);
         buf_put_le32(out, (uint32_t)len);
         buf_put_le32(out, (uint32_t)n);

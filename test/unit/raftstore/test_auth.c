@@ -227,6 +227,15 @@ START_TEST(token_keys)
     OK(&a, AUTH_TOKEN_KEY, .token_key = STR("0123456789abcdef0123456789abcdef"));
     OK(&a, AUTH_TOKEN_KEY, .token_key = STR("fedcba98fedcba98fedcba98fedcba98"));
     ck_assert(str_eqc(auth_token_key(a), "0123456789abcdef0123456789abcdef"));
+    /* It survives a restart, and so does what stands behind it. */
+    AUTO_BUF bytes = BUF_INIT, again = BUF_INIT;
+    struct auth_state *copy;
+    auth_state_encode(a, &bytes);
+    ck_assert_int_eq(auth_state_decode(buf_str(&bytes), &copy, NULL), 0);
+    ck_assert(str_eqc(auth_token_key(copy), "0123456789abcdef0123456789abcdef"));
+    auth_state_encode(copy, &again);
+    ck_assert(str_eq(buf_str(&again), buf_str(&bytes)));
+    auth_state_unref(copy);
     ck_assert_uint_eq(auth_rev(a), rev);
     OK(&a, AUTH_DISABLE);
     ck_assert(str_empty(auth_token_key(a)));

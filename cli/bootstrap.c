@@ -3,6 +3,7 @@
 
 #include "cli/cluster_pki.h"
 #include "cli/host.h"
+#include "cli/proc.h"
 #include "lib/api/json.h"
 #include "lib/base/arena.h"
 #include "lib/base/buf.h"
@@ -23,7 +24,6 @@
 #define TOKEN_SECRET_LEN 16
 #define KEY_HEX_LEN 64
 #define DISCOVER_BYTES_MAX (1u << 20)
-#define LOG_BYTES_MAX (4u << 20)
 
 static bool is_token_text(struct str s, size_t len)
 {
@@ -86,34 +86,13 @@ int bootstrap_admin_client(struct arena *a, const struct host *h, struct sync_cl
     return sync_client_new(k, NULL, ret, err);
 }
 
-static void sleep_ms(long ms)
-{
-    struct timespec ts = {ms / 1000, (ms % 1000) * 1000000};
-    nanosleep(&ts, NULL);
-}
-
-/* The last warning or error that the API server logged; empty: none. */
-static struct str last_complaint(struct arena *a, const char *path)
-{
-    AUTO_BUF b = BUF_INIT;
-    struct str rest, line, last = STR_NULL;
-    if (file_read(path, LOG_BYTES_MAX, &b, NULL) != 0)
-        return last;
-    for (rest = buf_str(&b); rest.len > 0;) {
-        str_cut(rest, '\n', &line, &rest);
-        if (line.len > 0 && (line.data[0] == 'E' || line.data[0] == 'W'))
-            last = line;
-    }
-    return arena_str(a, last);
-}
-
 int bootstrap_wait_ready(struct arena *a, const struct host *h, uint64_t timeout_ms,
                          struct error *err)
 {
     uint64_t end = env_now_ms(env_system()) + timeout_ms;
     struct error last = {0};
     struct sync_client *c = NULL;
-    int rc = bootstrap_admin_client(a, h, &c, err);
+    int ended = 0, rc = bootstrap_admin_client(a, h, &c, err);
     if (rc != 0)
         return rc;
     for (;;) {
@@ -121,13 +100,16 @@ int bootstrap_wait_ready(struct arena *a, const struct host *h, uint64_t timeout
                       &last);
         if (rc == 0 || env_now_ms(env_system()) > end)
             break;
-        sleep_ms(10);
+        ended = host_check(a, h, err);
+        if (ended != 0)
+            break;
+        proc_sleep_ms(10);
     }
     sync_client_free(c);
-    if (rc == 0)
-        return 0;
+    if (rc == 0 || ended != 0)
+        return ended;
     const char *log = arena_printf(a, "%s/apiserver.log", h->log_dir).data;
-    struct str complaint = last_complaint(a, log);
+    struct str complaint = host_last_line(a, log, "EW");
     return error_set(err, E_TIMEOUT, "%s is not ready after %llu s: %s%s%.*s (log: %s)", h->name,
                      (unsigned long long)(timeout_ms / 1000), error_message(&last),
                      complaint.len > 0 ? "; its last warning: " : "", STR_ARG(complaint), log);
@@ -163,11 +145,14 @@ int bootstrap_wait_voter(struct arena *a, const struct host *h, uint64_t timeout
     if (rc != 0)
         return rc;
     bool votes = is_voter(h, c);
-    while (!votes && env_now_ms(env_system()) < end) {
-        sleep_ms(50);
+    while (!votes && rc == 0 && env_now_ms(env_system()) < end) {
+        proc_sleep_ms(50);
         votes = is_voter(h, c);
+        rc = host_check(a, h, err);
     }
     sync_client_free(c);
+    if (rc != 0)
+        return rc;
     if (!votes)
         return error_set(
             err, E_TIMEOUT,

@@ -17,6 +17,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#define LOG_BYTES_MAX (4u << 20)
 #define ENV_FILE_MAX (64u * 1024u)
 #define ARGS_MAX 96
 
@@ -425,6 +426,35 @@ int host_start(struct arena *a, const struct host *h, struct error *err)
     return 0;
 }
 
+struct str host_last_line(struct arena *a, const char *path, const char *initials)
+{
+    AUTO_BUF b = BUF_INIT;
+    struct str rest, line, last = STR_NULL;
+    if (file_read(path, LOG_BYTES_MAX, &b, NULL) != 0)
+        return last;
+    for (rest = buf_str(&b); rest.len > 0;) {
+        str_cut(rest, '\n', &line, &rest);
+        if (line.len > 0 && (initials == NULL || strchr(initials, line.data[0]) != NULL))
+            last = line;
+    }
+    return arena_str(a, last);
+}
+
+int host_check(struct arena *a, const struct host *h, struct error *err)
+{
+    if (h->supervisor != SUPERVISOR_FORK)
+        return 0;
+    for (const char *const *p = host_programs(a, h); *p != NULL; p++) {
+        if (proc_running(arena_printf(a, "%s/%s.pid", h->run_dir, *p).data) != 0)
+            continue;
+        const char *log = arena_printf(a, "%s/%s.log", h->log_dir, *p).data;
+        struct str said = host_last_line(a, log, NULL);
+        return error_set(err, E_CLOSED, "%s of %s has ended: " STR_FMT " (log: %s)", *p, h->name,
+                         STR_ARG(str_empty(said) ? STR("it said nothing") : said), log);
+    }
+    return 0;
+}
+
 void host_stop(struct arena *a, const struct host *h, int sig)
 {
     const char *const *list = host_programs(a, h);
@@ -502,4 +532,26 @@ int host_load(struct arena *a, const char *dir, struct host *ret, struct error *
     }
     *ret = h;
     return 0;
+}
+
+int host_resume(struct arena *a, struct host *h, struct error *err)
+{
+    struct host given = *h;
+    int rc = host_load(a, given.dir, h, err);
+    if (rc != 0)
+        return rc;
+    h->supervisor = given.supervisor;
+    h->netns = given.netns;
+    bool changed = false;
+    for (size_t i = 0; i < ARRAY_SIZE(programs); i++) {
+        const char **mine = (const char **)(void *)((char *)h + programs[i].more);
+        const char *more =
+            *(const char *const *)(const void *)((const char *)&given + programs[i].more);
+        if (more == NULL || strcmp(more, *mine != NULL ? *mine : "") == 0)
+            continue;
+        *mine = more;
+        changed = true;
+    }
+    rc = changed ? host_write_env(a, h, err) : 0;
+    return changed && rc == 0 ? host_save(a, h, err) : rc;
 }

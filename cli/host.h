@@ -12,6 +12,8 @@
 #ifndef CLI_HOST_H
 #define CLI_HOST_H
 
+#include "lib/base/str.h"
+
 #include <stdbool.h>
 #include <stdint.h>
 
@@ -83,8 +85,18 @@ int host_write_env(struct arena *a, const struct host *h, struct error *err);
  * SUPERVISOR_FORK. */
 int host_start(struct arena *a, const struct host *h, struct error *err);
 void host_stop(struct arena *a, const struct host *h, int sig);
+/* SUPERVISOR_FORK: E_CLOSED when a program that was started has ended, with the last that it
+ * said; nobody would start it again. 0 with other supervisors. */
+int host_check(struct arena *a, const struct host *h, struct error *err);
+/* The last line of a program's log that starts with one of initials ("EW": errors and warnings;
+ * NULL: any), in the arena; empty when there is none. */
+struct str host_last_line(struct arena *a, const char *path, const char *initials);
 
 int host_save(struct arena *a, const struct host *h, struct error *err);
 int host_load(struct arena *a, const char *dir, struct host *ret, struct error *err);
+/* A host that was set up in h->dir before: everything as saved there, but the supervisor and those
+ * further flags that h gives; these are saved, and the argument files written anew when they
+ * differ. */
+int host_resume(struct arena *a, struct host *h, struct error *err);
 
 #endif

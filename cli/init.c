@@ -37,9 +37,7 @@ int init_host(struct arena *a, struct host *h, uint64_t timeout_ms, struct error
 {
     int rc = 0;
     if (file_exists(host_path(a, h, "host.json"))) {
-        enum supervisor supervisor = h->supervisor;
-        rc = host_load(a, h->dir, h, err);
-        h->supervisor = supervisor;
+        rc = host_resume(a, h, err);
     } else {
         rc = host_complete(a, h, err);
         if (rc == 0)
@@ -56,7 +54,7 @@ int init_host(struct arena *a, struct host *h, uint64_t timeout_ms, struct error
     if (rc == 0)
         rc = bootstrap_publish(a, h, c, err);
     sync_client_free(c);
-    return rc;
+    return rc == 0 ? host_check(a, h, err) : rc;
 }
 
 int init_token(struct arena *a, const struct host *h, bool control_plane, int64_t ttl_s,

@@ -9,6 +9,7 @@
 
 #include "cli/cluster_pki.h"
 #include "cli/host.h"
+#include "cli/proc.h"
 #include "cli/verbs.h"
 #include "lib/api/json.h"
 #include "lib/base/arena.h"
@@ -23,7 +24,6 @@
 
 #include <stdio.h>
 #include <string.h>
-#include <time.h>
 
 #define API_PORT_DEFAULT "6443"
 
@@ -150,12 +150,6 @@ static int join_worker(struct arena *a, struct host *h, const char *servers, str
                              err);
 }
 
-static void sleep_ms(long ms)
-{
-    struct timespec ts = {ms / 1000, (ms % 1000) * 1000000};
-    nanosleep(&ts, NULL);
-}
-
 static bool node_ready(struct arena *a, const struct host *h, const char *kubeconfig)
 {
     struct kubeconfig *k = NULL;
@@ -189,7 +183,10 @@ static int wait_node(struct arena *a, const struct host *h, uint64_t timeout_ms,
         arena_free(each);
         if (ready)
             return 0;
-        sleep_ms(100);
+        int rc = host_check(a, h, err);
+        if (rc != 0)
+            return rc;
+        proc_sleep_ms(100);
     }
     return error_set(err, E_TIMEOUT, "node %s is not Ready after %llu s (log: %s/kubelet.log)",
                      h->name, (unsigned long long)(timeout_ms / 1000), h->log_dir);
@@ -225,9 +222,7 @@ int join_host(struct arena *a, struct host *h, const struct join_config *config,
 {
     int rc = 0;
     if (file_exists(host_path(a, h, "host.json"))) {
-        enum supervisor supervisor = h->supervisor;
-        rc = host_load(a, h->dir, h, err);
-        h->supervisor = supervisor;
+        rc = host_resume(a, h, err);
     } else {
         rc = join_write(a, h, config, err);
     }
@@ -241,6 +236,8 @@ int join_host(struct arena *a, struct host *h, const struct join_config *config,
         rc = bootstrap_wait_voter(a, h, config->timeout_ms, err);
     if (rc == 0 && h->worker)
         rc = wait_node(a, h, config->timeout_ms, err);
+    if (rc == 0)
+        rc = host_check(a, h, err);
     return rc;
 }
 

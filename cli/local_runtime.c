@@ -15,7 +15,6 @@
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
-#include <time.h>
 #include <unistd.h>
 
 #define START_TIMEOUT_MS 20000
@@ -84,12 +83,6 @@ static int write_config(struct arena *a, const struct local *l, const struct hos
     return file_write_atomic(path, b.data, b.len, 0644, err);
 }
 
-static void sleep_ms(long ms)
-{
-    struct timespec ts = {ms / 1000, (ms % 1000) * 1000000};
-    nanosleep(&ts, NULL);
-}
-
 int local_runtime_start(struct arena *a, const struct local *l, uint32_t index, struct error *err)
 {
     struct host h;
@@ -123,7 +116,7 @@ int local_runtime_start(struct arena *a, const struct local *l, uint32_t index, 
             return error_set(err, E_TIMEOUT,
                              "containerd of %s does not answer (log: %s/containerd.log)", h.name,
                              h.log_dir);
-        sleep_ms(50);
+        proc_sleep_ms(50);
     }
     return rc;
 }
@@ -213,7 +206,7 @@ static void kill_containers(const struct host *h)
         }
         if (killed == 0)
             break;
-        sleep_ms(GONE_ROUND_MS);
+        proc_sleep_ms(GONE_ROUND_MS);
     }
 }
 
@@ -238,7 +231,7 @@ static size_t kill_namespace_once(struct arena *a, const struct local *l, const 
 static void kill_namespace(struct arena *a, const struct local *l, const char *host)
 {
     for (int round = 0; round < GONE_ROUNDS && kill_namespace_once(a, l, host) != 0; round++)
-        sleep_ms(GONE_ROUND_MS);
+        proc_sleep_ms(GONE_ROUND_MS);
 }
 
 void local_host_stop(struct arena *a, const struct local *l, uint32_t index, int sig)
@@ -350,6 +343,6 @@ void local_host_clean(struct arena *a, const struct local *l, uint32_t index)
     forget_sandboxes(a, l, &h);
     file_remove_tree(run_dir(a, l, h.name), NULL);
     for (int round = 0; round < GONE_ROUNDS && !remove_cgroups(&h); round++)
-        sleep_ms(GONE_ROUND_MS);
+        proc_sleep_ms(GONE_ROUND_MS);
     file_remove_tree(arena_printf(a, "/run/trireme-%u", l->base_port).data, NULL);
 }

@@ -1,6 +1,7 @@
 /* proc.c - see proc.h. Blocking calls: the command line has no loop to hold up. */
 #include "cli/proc.h"
 
+#include "cli/verbs.h"
 #include "lib/base/buf.h"
 #include "lib/base/error.h"
 
@@ -127,7 +128,7 @@ int proc_start(const struct proc_config *config, struct error *err)
     return write_pid_file(config->pid_file, pid, err);
 }
 
-static void sleep_ms(unsigned ms)
+void proc_sleep_ms(unsigned ms)
 {
     struct timespec ts = {ms / 1000, (long)(ms % 1000) * 1000000};
     nanosleep(&ts, NULL);
@@ -143,13 +144,13 @@ bool proc_stop(const char *pid_file, int sig, unsigned wait_ms)
         if (proc_running(pid_file) == 0)
             pid = 0;
         else
-            sleep_ms(10);
+            proc_sleep_ms(10);
     }
     if (pid != 0) {
         kill(pid, SIGKILL);
         for (int i = 0; i < 200 && proc_running(pid_file) != 0; i++) {
             waitpid(pid, NULL, WNOHANG);
-            sleep_ms(10);
+            proc_sleep_ms(10);
         }
     }
     bool gone = proc_running(pid_file) == 0;
@@ -158,7 +159,8 @@ bool proc_stop(const char *pid_file, int sig, unsigned wait_ms)
     return gone;
 }
 
-int proc_run(const char *const *argv, char **ret_output, struct error *err)
+/* The exit code, 128 when it was killed; what it wrote is appended to *ret. */
+static int run(const char *const *argv, struct buf *ret, struct error *err)
 {
     int out[2];
     if (pipe2(out, O_CLOEXEC) != 0)
@@ -177,22 +179,30 @@ int proc_run(const char *const *argv, char **ret_output, struct error *err)
         _exit(127);
     }
     close(out[1]);
-    AUTO_BUF text = BUF_INIT;
     for (;;) {
-        uint8_t *at = buf_reserve(&text, 4096);
+        uint8_t *at = buf_reserve(ret, 4096);
         ssize_t n = read(out[0], at, 4096);
         if (n < 0 && errno == EINTR)
             continue;
         if (n <= 0)
             break;
-        if (text.len + (size_t)n <= OUTPUT_MAX)
-            buf_commit(&text, (size_t)n);
+        if (ret->len + (size_t)n <= OUTPUT_MAX)
+            buf_commit(ret, (size_t)n);
     }
     close(out[0]);
     int status = 0;
     while (waitpid(pid, &status, 0) < 0 && errno == EINTR)
         ;
-    if (!WIFEXITED(status) || WEXITSTATUS(status) != 0) {
+    return WIFEXITED(status) ? WEXITSTATUS(status) : 128;
+}
+
+int proc_run(const char *const *argv, char **ret_output, struct error *err)
+{
+    AUTO_BUF text = BUF_INIT;
+    int rc = run(argv, &text, err);
+    if (rc < 0)
+        return rc;
+    if (rc != 0) {
         AUTO_BUF cmd = BUF_INIT;
         for (const char *const *a = argv; *a != NULL; a++)
             buf_printf(&cmd, "%s%s", a == argv ? "" : " ", *a);
@@ -203,6 +213,19 @@ int proc_run(const char *const *argv, char **ret_output, struct error *err)
     if (ret_output != NULL)
         *ret_output = buf_steal(&text, NULL);
     return 0;
+}
+
+int proc_run_self(const char *const *argv, struct error *err)
+{
+    AUTO_BUF text = BUF_INIT;
+    int rc = run(argv, &text, err);
+    if (rc <= 0)
+        return rc;
+    struct str said = str_trim(buf_str(&text));
+    ptrdiff_t at = str_find_str(said, STR(VERB_ERROR));
+    if (at >= 0)
+        said = str_sub(said, (size_t)at + strlen(VERB_ERROR), said.len);
+    return error_set(err, E_INTERNAL, STR_FMT, STR_ARG(said));
 }
 
 int proc_runf(struct error *err, const char *fmt, ...)

@@ -30,11 +30,15 @@ bool proc_stop(const char *pid_file, int sig, unsigned wait_ms);
 /* Runs a command to its end; output goes to *ret_output (malloc'ed, may be
  * NULL when not wanted). 0, or E_INTERNAL with the command and its output. */
 int proc_run(const char *const *argv, char **ret_output, struct error *err);
-/* The same for "word word word"; no quoting. */
+/* The same for this program's own verbs: the error is what the verb gave as its own, without the
+ * command line, which may hold secrets. */
+int proc_run_self(const char *const *argv, struct error *err);
+/* As proc_run for "word word word"; no quoting. */
 int proc_runf(struct error *err, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 
 /* The folder that holds this program's binary; malloc'ed. */
 char *proc_self_dir(void);
 bool proc_is_root(void);
+void proc_sleep_ms(unsigned ms);
 
 #endif

@@ -33,6 +33,7 @@ struct up {
     uint64_t timeout_ms;
     uint64_t started_ms;
     struct host first;
+    const struct flag_set *flags; /* What was given. */
 };
 
 static void progress(const struct up *u, const char *what, const char *host)
@@ -74,11 +75,56 @@ static const char *free_subnet(struct arena *a, uint32_t base_port)
     return subnet;
 }
 
-static int check_config(struct arena *a, struct up *u, const char *dir, struct error *err)
+static const char *first_given(const char *given, const char *remembered)
 {
-    struct local *l = &u->local;
-    if (dir == NULL)
-        return error_set(err, E_INVALID, "--dir: give a folder for the cluster's files");
+    return given != NULL ? given : remembered;
+}
+
+/* How many hosts of a kind: more than before when that was asked for, never fewer. */
+static int grown(const struct up *u, const char *flag, uint32_t was, uint32_t *count,
+                 struct error *err)
+{
+    if (!flag_changed(u->flags, flag))
+        *count = was;
+    if (*count < was)
+        return error_set(err, E_INVALID,
+                         "--%s: the cluster in %s has %u already; `up` adds hosts, it removes none",
+                         flag, u->local.dir, was);
+    return 0;
+}
+
+/* A cluster that was there before: as it was made, but for more hosts and further flags of
+ * programs that do not run. Ports and addresses stay: certificates and members name them. */
+static int up_again(struct arena *a, struct up *u, struct error *err)
+{
+    struct local *l = &u->local, was;
+    if (!file_exists(arena_printf(a, "%s/cluster.json", l->dir).data))
+        return 0;
+    int rc = local_load(a, l->dir, &was, err);
+    if (rc == 0)
+        rc = grown(u, "control-planes", was.control_planes, &l->control_planes, err);
+    if (rc == 0)
+        rc = grown(u, "workers", was.workers, &l->workers, err);
+    if (rc != 0)
+        return rc;
+    if (flag_changed(u->flags, "base-port") && l->base_port != was.base_port)
+        return error_set(err, E_INVALID, "--base-port: the cluster in %s has %u", l->dir,
+                         was.base_port);
+    if (flag_changed(u->flags, "loopback") && l->loopback != was.loopback)
+        return error_set(err, E_INVALID, "--loopback: the cluster in %s was made %s it", l->dir,
+                         was.loopback ? "with" : "without");
+    was.control_planes = l->control_planes;
+    was.workers = l->workers;
+    was.apiserver_args = first_given(l->apiserver_args, was.apiserver_args);
+    was.scheduler_args = first_given(l->scheduler_args, was.scheduler_args);
+    was.controllers_args = first_given(l->controllers_args, was.controllers_args);
+    was.kubelet_args = first_given(l->kubelet_args, was.kubelet_args);
+    *l = was;
+    return 0;
+}
+
+static int check_config(const struct local *l, struct error *err)
+{
     if (l->control_planes == 0 || l->control_planes > LOCAL_CONTROL_PLANES_MAX)
         return error_set(err, E_INVALID, "--control-planes: want 1 to %d",
                          LOCAL_CONTROL_PLANES_MAX);
@@ -92,6 +138,13 @@ static int check_config(struct arena *a, struct up *u, const char *dir, struct e
         return error_set(err, E_INVALID,
                          "hosts as network namespaces need root; as an ordinary user use "
                          "--loopback --workers 0");
+    return 0;
+}
+
+static int find_folders(struct arena *a, struct local *l, const char *dir, struct error *err)
+{
+    if (dir == NULL)
+        return error_set(err, E_INVALID, "--dir: give a folder for the cluster's files");
     int rc = file_mkdir_p(dir, 0755, err);
     if (rc != 0)
         return rc;
@@ -152,7 +205,7 @@ static int run_in_host(struct arena *a, const struct up *u, const struct host *h
     argv[n++] = arena_printf(a, "--timeout=%llums", (unsigned long long)u->timeout_ms).data;
     argv[n++] = "--supervisor=fork";
     ASSERT(n < ARRAY_SIZE(argv));
-    return proc_run(argv, NULL, err);
+    return proc_run_self(argv, err);
 }
 
 static int up_first(struct arena *a, struct up *u, struct error *err)
@@ -264,19 +317,6 @@ static int up_others(struct arena *a, struct up *u, struct error *err)
     return rc;
 }
 
-/* What `up` remembered of a cluster that was there before, else what is asked for now. */
-static int up_remember(struct arena *a, struct up *u, struct error *err)
-{
-    struct local *l = &u->local;
-    if (!file_exists(arena_printf(a, "%s/cluster.json", l->dir).data)) {
-        if (l->subnet == NULL)
-            l->subnet = free_subnet(a, l->base_port);
-        return local_save(a, l, err);
-    }
-    const char *full = l->dir;
-    return local_load(a, full, l, err);
-}
-
 static int up_subnet(struct arena *a, struct up *u, struct error *err)
 {
     struct local *l = &u->local;
@@ -295,7 +335,9 @@ static int up_begin(struct arena *a, struct up *u, struct error *err)
     int lock = bridged ? local_net_lock(err) : -1;
     if (bridged && lock < 0)
         return lock;
-    int rc = up_remember(a, u, err);
+    if (u->local.subnet == NULL)
+        u->local.subnet = free_subnet(a, u->local.base_port);
+    int rc = local_save(a, &u->local, err);
     if (rc == 0 && !u->local.loopback)
         rc = up_subnet(a, u, err);
     local_net_unlock(lock);
@@ -327,7 +369,11 @@ static int write_kubeconfig(struct arena *a, const struct up *u, struct error *e
 
 static int up_run(struct arena *a, struct up *u, const char *dir, struct error *err)
 {
-    int rc = check_config(a, u, dir, err);
+    int rc = find_folders(a, &u->local, dir, err);
+    if (rc == 0)
+        rc = up_again(a, u, err);
+    if (rc == 0)
+        rc = check_config(&u->local, err);
     if (rc == 0)
         rc = up_begin(a, u, err);
     if (rc == 0)
@@ -384,6 +430,7 @@ int verb_up(int argc, char **argv)
         if (numbers[0] < 0 || numbers[1] < 0 || numbers[2] < 1 || numbers[2] > 65000)
             rc = error_set(&err, E_INVALID,
                            "--control-planes, --workers and --base-port want positive numbers");
+        u.flags = flags;
         u.local.control_planes = (uint32_t)numbers[0];
         u.local.workers = (uint32_t)numbers[1];
         u.local.base_port = (uint16_t)numbers[2];

@@ -16,7 +16,7 @@ int verb_flags(struct flag_set *flags, int argc, char **argv, int *ret_exit)
         flag_set_print_help(flags);
         *ret_exit = 0;
     } else {
-        fprintf(stderr, "error: %s\n", error_message(&err));
+        fprintf(stderr, VERB_ERROR "%s\n", error_message(&err));
         *ret_exit = 2;
     }
     return rc;
@@ -24,6 +24,6 @@ int verb_flags(struct flag_set *flags, int argc, char **argv, int *ret_exit)
 
 int verb_fail(const struct error *err)
 {
-    fprintf(stderr, "error: %s\n", error_message(err));
+    fprintf(stderr, VERB_ERROR "%s\n", error_message(err));
     return 1;
 }

@@ -27,7 +27,8 @@ int cli_convert(int argc, char **argv);
 
 /* Parses, and handles --help and errors: 0 go on, else *ret_exit is set. */
 int verb_flags(struct flag_set *flags, int argc, char **argv, int *ret_exit);
-/* Prints "error: message" and returns 1. */
+/* Prints VERB_ERROR and the message, and returns 1. */
+#define VERB_ERROR "error: "
 int verb_fail(const struct error *err);
 
 #endif

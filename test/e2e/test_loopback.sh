@@ -114,6 +114,20 @@ for i in 1 2 3; do
     eventually 20 "ready after kill -9 number $i" k get --raw /readyz
     same "acknowledged before kill $i" "$i" k get cm "kept-$i" -o 'jsonpath={.data.n}'
 done
+# --- a program that ends is told at once; the same command, mended, goes on from there
+E=$D/again
+again() { timeout 60 "${USER_RUN[@]}" "$TRIREME" up --dir "$E" "$@"; }
+has "a wrong flag of the API server" "apiserver of cp-1 has ended: trireme-apiserver: unknown flag: --nope" \
+    again --loopback --base-port $((PORT + 20)) --apiserver-args --nope=1
+ok "up again without it" again --apiserver-args=
+has "a controller that is none, at a host that joins" '"nope" is not in the list of known controllers' \
+    again --control-planes 2 --controller-manager-args --controllers=nope
+ok "three control planes out of one" again --control-planes 3 --controller-manager-args=
+same "three members" 3 sh -c "'$TRIREME' member list --kubeconfig '$E/kubeconfig' | grep -c cp-"
+has "never fewer" "--control-planes: the cluster in $E has 3 already" again --control-planes 1
+has "nor on another port" "--base-port: the cluster in $E has $((PORT + 20))" again --base-port $((PORT + 21))
+ok "down of that one" "${USER_RUN[@]}" "$TRIREME" down --dir "$E" --purge
+
 ok "down" "${USER_RUN[@]}" "$TRIREME" down --dir "$D"
 no "nothing answers after down" curl -sk --max-time 2 "$SERVER/readyz"
 finish

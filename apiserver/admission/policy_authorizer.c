@@ -7,18 +7,9 @@
 #include "apiserver/authz.h"
 #include "apiserver/registry.h"
 #include "apiserver/user.h"
+#include "lib/api/cel/cel_admission.h"
 #include "lib/base/arena.h"
 #include "lib/base/buf.h"
-
-#define HOST(text)                                                                                 \
-    {                                                                                              \
-        .kind = CEL_HOST, .name = { text, sizeof(text) - 1 }                                       \
-    }
-const struct cel_type policy_authorizer_type = HOST("kubernetes.authorization.Authorizer"),
-                      policy_resource_check_type = HOST("kubernetes.authorization.ResourceCheck");
-static const struct cel_type path_check = HOST("kubernetes.authorization.PathCheck"),
-                             group_check = HOST("kubernetes.authorization.GroupCheck"),
-                             decision_type = HOST("kubernetes.authorization.Decision");
 
 /* What all of them point to: a question so far. */
 struct question {
@@ -36,7 +27,7 @@ static struct cel_value make(struct arena *a, const struct cel_type *t, const st
 struct cel_value policy_authorizer(const struct admission *adm)
 {
     struct question q = {.adm = adm, .at = {.user = adm->ctx->user, .asks = adm->ctx->asks}};
-    return make(adm->ctx->arena, &policy_authorizer_type, &q);
+    return make(adm->ctx->arena, &cel_admission_authorizer, &q);
 }
 
 struct cel_value policy_request_resource(const struct admission *adm, const struct resource *as)
@@ -51,7 +42,7 @@ struct cel_value policy_request_resource(const struct admission *adm, const stru
                                 .subresource = str_of(adm->subresource),
                                 .name = policy_object_name(adm),
                                 .ns = adm->ctx->namespace_}};
-    return make(adm->ctx->arena, &policy_resource_check_type, &q);
+    return make(adm->ctx->arena, &cel_admission_resource_check, &q);
 }
 
 /* --- narrowing -------------------------------------------------------------------------- */
@@ -63,15 +54,15 @@ struct cel_value policy_request_resource(const struct admission *adm, const stru
         return make(cel_call_arena(c), result, &q);                                                \
     }
 
-NARROW(path_of, &path_check, q.at.path = args[1].string)
-NARROW(group_of, &group_check,
+NARROW(path_of, &cel_admission_path_check, q.at.path = args[1].string)
+NARROW(group_of, &cel_admission_group_check,
        (q.at.resource_request = true, q.at.version = STR("*"), q.at.group = args[1].string))
-NARROW(resource_of, &policy_resource_check_type, q.at.resource = args[1].string)
-NARROW(subresource_of, &policy_resource_check_type, q.at.subresource = args[1].string)
-NARROW(namespace_of, &policy_resource_check_type, q.at.ns = args[1].string)
-NARROW(name_of, &policy_resource_check_type, q.at.name = args[1].string)
-NARROW(field_selector_of, &policy_resource_check_type, q.at.field_selector = args[1].string)
-NARROW(label_selector_of, &policy_resource_check_type, q.at.label_selector = args[1].string)
+NARROW(resource_of, &cel_admission_resource_check, q.at.resource = args[1].string)
+NARROW(subresource_of, &cel_admission_resource_check, q.at.subresource = args[1].string)
+NARROW(namespace_of, &cel_admission_resource_check, q.at.ns = args[1].string)
+NARROW(name_of, &cel_admission_resource_check, q.at.name = args[1].string)
+NARROW(field_selector_of, &cel_admission_resource_check, q.at.field_selector = args[1].string)
+NARROW(label_selector_of, &cel_admission_resource_check, q.at.label_selector = args[1].string)
 
 static struct cel_value service_account_of(struct cel_call *c, const struct cel_value *args)
 {
@@ -87,7 +78,7 @@ static struct cel_value service_account_of(struct cel_call *c, const struct cel_
     u->groups = groups;
     u->group_count = 3;
     q.at.user = u;
-    return make(a, &policy_authorizer_type, &q);
+    return make(a, &cel_admission_authorizer, &q);
 }
 
 /* --- deciding ------------------------------------------------------------------------------ */
@@ -100,7 +91,7 @@ static struct cel_value decide(struct cel_call *c, struct question *q, const cha
     q->allowed = user_in_group(q->at.user, GROUP_MASTERS) ||
                  (ctx->server != NULL && authz_decide(ctx->server->authz, cel_call_arena(c), &q->at,
                                                       true, &q->reason) == AUTHZ_ALLOW);
-    return make(cel_call_arena(c), &decision_type, q);
+    return make(cel_call_arena(c), &cel_admission_decision, q);
 }
 
 static struct cel_value check(struct cel_call *c, const struct cel_value *args)
@@ -147,27 +138,6 @@ static struct cel_value escape_key(struct cel_call *c, const struct cel_value *a
     return cel_of_str(arena_str(cel_call_arena(c), buf_str(&b)));
 }
 
-#define S &cel_string
-#define AUTH &policy_authorizer_type
-#define RES &policy_resource_check_type
-#define DEC &decision_type
-
-const struct cel_function policy_functions[] = {
-    {"path", true, 2, {AUTH, S}, &path_check, path_of},
-    {"group", true, 2, {AUTH, S}, &group_check, group_of},
-    {"serviceAccount", true, 3, {AUTH, S, S}, AUTH, service_account_of},
-    {"resource", true, 2, {&group_check, S}, RES, resource_of},
-    {"subresource", true, 2, {RES, S}, RES, subresource_of},
-    {"namespace", true, 2, {RES, S}, RES, namespace_of},
-    {"name", true, 2, {RES, S}, RES, name_of},
-    {"fieldSelector", true, 2, {RES, S}, RES, field_selector_of},
-    {"labelSelector", true, 2, {RES, S}, RES, label_selector_of},
-    {"check", true, 2, {&path_check, S}, DEC, check},
-    {"check", true, 2, {RES, S}, DEC, check},
-    {"allowed", true, 1, {DEC}, &cel_bool, allowed},
-    {"reason", true, 1, {DEC}, S, reason},
-    {"errored", true, 1, {DEC}, &cel_bool, errored},
-    {"error", true, 1, {DEC}, S, error_of},
-    {"jsonpatch.escapeKey", false, 1, {S}, S, escape_key},
-};
+#define RUN(function) function
+const struct cel_function policy_functions[] = CEL_ADMISSION_FUNCTIONS(RUN);
 const size_t policy_function_count = ARRAY_SIZE(policy_functions);

@@ -8,7 +8,6 @@
 struct admission;
 struct resource;
 
-extern const struct cel_type policy_authorizer_type, policy_resource_check_type;
 /* And jsonpatch.escapeKey. */
 extern const struct cel_function policy_functions[];
 extern const size_t policy_function_count;

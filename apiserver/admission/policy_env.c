@@ -6,6 +6,7 @@
 #include "apiserver/admission/policy_match.h"
 #include "apiserver/registry.h"
 #include "apiserver/user.h"
+#include "lib/api/cel/cel_admission.h"
 #include "lib/api/json.h"
 #include "lib/base/arena.h"
 #include "lib/base/buf.h"
@@ -33,31 +34,6 @@ struct policy_env {
 };
 
 /* --- types ------------------------------------------------------------------------------ */
-static const struct cel_field gvk_fields[] = {CEL_FIELD("group", &cel_string),
-                                              CEL_FIELD("kind", &cel_string),
-                                              CEL_FIELD("version", &cel_string)};
-static CEL_OBJECT_TYPE(gvk_type, "kubernetes.GroupVersionKind", gvk_fields);
-static const struct cel_field gvr_fields[] = {CEL_FIELD("group", &cel_string),
-                                              CEL_FIELD("resource", &cel_string),
-                                              CEL_FIELD("version", &cel_string)};
-static CEL_OBJECT_TYPE(gvr_type, "kubernetes.GroupVersionResource", gvr_fields);
-static const struct cel_field user_fields[] = {
-    CEL_FIELD("extra", &cel_map_lists), CEL_FIELD("groups", &cel_list_string),
-    CEL_FIELD("uid", &cel_string), CEL_FIELD("username", &cel_string)};
-static CEL_OBJECT_TYPE(user_type, "kubernetes.UserInfo", user_fields);
-static const struct cel_field request_fields[] = {CEL_FIELD("dryRun", &cel_bool),
-                                                  CEL_FIELD("kind", &gvk_type),
-                                                  CEL_FIELD("name", &cel_string),
-                                                  CEL_FIELD("namespace", &cel_string),
-                                                  CEL_FIELD("operation", &cel_string),
-                                                  CEL_FIELD("options", &cel_dyn),
-                                                  CEL_FIELD("requestKind", &gvk_type),
-                                                  CEL_FIELD("requestResource", &gvr_type),
-                                                  CEL_FIELD("requestSubResource", &cel_string),
-                                                  CEL_FIELD("resource", &gvr_type),
-                                                  CEL_FIELD("subResource", &cel_string),
-                                                  CEL_FIELD("userInfo", &user_type)};
-static CEL_OBJECT_TYPE(request_type, "kubernetes.AdmissionRequest", request_fields);
 static const struct cel_field patch_fields[] = {
     CEL_FIELD("from", &cel_string), CEL_FIELD("op", &cel_string), CEL_FIELD("path", &cel_string),
     CEL_FIELD("value", &cel_dyn)};
@@ -80,11 +56,11 @@ struct policy_env *policy_env_new(struct arena *a, const struct policy_env_confi
     e->arena = a;
     e->vars[VAR_OBJECT] = (struct cel_var){"object", NULL};
     e->vars[VAR_OLD] = (struct cel_var){"oldObject", NULL};
-    e->vars[VAR_REQUEST] = (struct cel_var){"request", &request_type};
-    e->vars[VAR_NAMESPACE] = (struct cel_var){"namespaceObject", NULL};
-    e->vars[VAR_AUTHORIZER] = (struct cel_var){"authorizer", &policy_authorizer_type};
+    e->vars[VAR_REQUEST] = (struct cel_var){"request", &cel_admission_request};
+    e->vars[VAR_NAMESPACE] = (struct cel_var){"namespaceObject", &cel_admission_namespace};
+    e->vars[VAR_AUTHORIZER] = (struct cel_var){"authorizer", &cel_admission_authorizer};
     e->vars[VAR_REQUEST_RESOURCE] =
-        (struct cel_var){"authorizer.requestResource", &policy_resource_check_type};
+        (struct cel_var){"authorizer.requestResource", &cel_admission_resource_check};
     e->params = e->variables = SIZE_MAX;
     if (config->params) {
         e->params = n;
@@ -247,7 +223,7 @@ static struct cel_value namespace_value(const struct admission *adm)
         ns = kind_lookup(ctx, "", "namespaces", STR_NULL, ctx->namespace_);
     of.res = r;
     of.kind = NULL;
-    return value_of(ctx->arena, policy_object_json(&of, r, ns), NULL);
+    return value_of(ctx->arena, policy_object_json(&of, r, ns), &cel_admission_namespace);
 }
 
 struct policy_shown *policy_shown_as(struct policy_shows *s, const struct resource *as)
@@ -271,7 +247,7 @@ static struct cel_value shown_value(const struct admission *adm, const struct re
     case VAR_OLD:
         return value_of(a, policy_object_json(adm, as, adm->old), NULL);
     case VAR_REQUEST:
-        return value_of(a, policy_request_json(adm, as), &request_type);
+        return value_of(a, policy_request_json(adm, as), &cel_admission_request);
     case VAR_NAMESPACE:
         return namespace_value(adm);
     case VAR_AUTHORIZER:

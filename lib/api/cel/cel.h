@@ -208,6 +208,12 @@ bool cel_is_identifier(struct str s); /* And no reserved word. */
 const struct cel_type *cel_schema_type(struct arena *a, const struct json *schema, bool root);
 /* The same with sizes, which take memory. */
 const struct cel_type *cel_schema_sized_type(struct arena *a, const struct json *schema, bool root);
+/* The type of an object that an OpenAPI v3 document defines; definitions are its
+ * components.schemas. References are followed; what stands within itself is an
+ * object without fields. Objects are called by the way to them:
+ * "Pod.spec.containers.@idx". */
+const struct cel_type *cel_openapi_type(struct arena *a, const struct json *definitions,
+                                        const struct json *schema, struct str name);
 /* How often a value can stand in one request that is so short at least. */
 #define CEL_REQUEST_BYTES_MAX (3u << 20)
 

@@ -51,10 +51,35 @@ bool cel_escape(struct arena *a, struct str property, struct str *ret)
 }
 
 /* --- types --------------------------------------------------------------------------------- */
+/* A definition that is being followed. */
+struct followed {
+    const struct json *schema;
+    struct followed *outer;
+};
+
 struct builder {
     struct arena *arena;
     bool sized;
+    const struct json *definitions; /* Of an OpenAPI document, by name; NULL: a schema alone. */
+    struct followed *followed;
 };
+
+/* What a reference leads to, also one that is wrapped in allOf; s itself when it is none. */
+static const struct json *full(const struct builder *b, const struct json *s)
+{
+    const struct json *all = json_getc(s, "allOf");
+    struct str ref = json_get_str(s, "$ref");
+    if (b->definitions == NULL)
+        return s;
+    if (ref.len == 0 && all != NULL && all->type == JSON_ARRAY && all->array.count != 0)
+        ref = json_get_str(all->array.items[0], "$ref");
+    if (ref.len == 0)
+        return s;
+    for (size_t i = ref.len; i > 0; i--)
+        if (ref.data[i - 1] == '/')
+            return json_get(b->definitions, str_sub(ref, i, ref.len));
+    return NULL;
+}
 
 static const struct cel_type *schema_type(struct builder *b, const struct json *s, bool resource,
                                           unsigned depth);
@@ -116,9 +141,11 @@ static bool is_string(const struct json *s, const char *name)
 }
 
 /* Then the schema's own words on metadata count. */
-static bool says_all(const struct json *s)
+static bool says_all(const struct builder *b, const struct json *s)
 {
     const struct json *meta = json_getc(json_getc(s, "properties"), "metadata");
+    if (meta != NULL)
+        meta = full(b, meta);
     return is_string(s, "kind") && is_string(s, "apiVersion") &&
            str_eqc(json_get_str(meta, "type"), "object") && is_string(meta, "name") &&
            is_string(meta, "generateName");
@@ -155,7 +182,7 @@ static const struct cel_type *object_type(struct builder *b, const struct json *
 {
     const struct json *props = json_getc(s, "properties");
     struct cel_type *t = ARENA_NEW(b->arena, struct cel_type);
-    bool adds_meta = resource && !says_all(s);
+    bool adds_meta = resource && !says_all(b, s);
     size_t cap = 0;
     t->kind = CEL_OBJECT;
     t->name = STR("object");
@@ -253,11 +280,9 @@ static const struct cel_type *string_type(struct builder *b, const struct json *
     return sized(b, &cel_string, max, 2);
 }
 
-static const struct cel_type *schema_type(struct builder *b, const struct json *s, bool resource,
-                                          unsigned depth)
+static const struct cel_type *plain_type(struct builder *b, const struct json *s, bool resource,
+                                         unsigned depth)
 {
-    if (depth > SCHEMA_DEPTH_MAX || s->type != JSON_OBJECT)
-        return NULL;
     if (json_get_bool(s, "x-kubernetes-int-or-string", false))
         return sized(b, &cel_dyn,
                      json_getc(s, "maxLength") != NULL ? limit_of(s, "maxLength", 0) * 4
@@ -279,7 +304,28 @@ static const struct cel_type *schema_type(struct builder *b, const struct json *
         return sized(b, &cel_int, 0, 1);
     if (str_eqc(type, "number"))
         return sized(b, &cel_double, 0, 1);
+    /* Of OpenAPI's documents: IntOrString, Quantity. */
+    if (b->definitions != NULL && type.len == 0 && json_getc(s, "oneOf") != NULL)
+        return &cel_dyn;
     return NULL; /* Nothing is known of what has no type. */
+}
+
+static const struct cel_type *schema_type(struct builder *b, const struct json *s, bool resource,
+                                          unsigned depth)
+{
+    static const struct cel_type within_itself = {.kind = CEL_OBJECT, .name = {"object", 6}};
+    struct followed mine = {.schema = full(b, s), .outer = b->followed};
+    if (depth > SCHEMA_DEPTH_MAX || mine.schema == NULL || mine.schema->type != JSON_OBJECT)
+        return NULL;
+    if (mine.schema == s)
+        return plain_type(b, s, resource, depth);
+    for (const struct followed *f = b->followed; f != NULL; f = f->outer)
+        if (f->schema == mine.schema)
+            return &within_itself;
+    b->followed = &mine;
+    const struct cel_type *t = plain_type(b, mine.schema, resource, depth);
+    b->followed = mine.outer;
+    return t;
 }
 
 const struct cel_type *cel_schema_type(struct arena *a, const struct json *schema, bool root)
@@ -292,4 +338,36 @@ const struct cel_type *cel_schema_sized_type(struct arena *a, const struct json 
 {
     struct builder b = {.arena = a, .sized = true};
     return schema_type(&b, schema, root, 0);
+}
+
+/* Names the objects of a tree of types that was just built by the way to them. */
+static void name_objects(struct arena *a, const struct cel_type *t, struct str name)
+{
+    if (t->kind == CEL_LIST || t->kind == CEL_MAP) {
+        const char *step = t->kind == CEL_LIST ? "@idx" : "@elem";
+        if (t->elem != NULL)
+            name_objects(a, t->elem, arena_printf(a, STR_FMT ".%s", STR_ARG(name), step));
+        return;
+    }
+    if (t->kind != CEL_OBJECT || t->field_count == 0)
+        return;
+    ((struct cel_type *)(uintptr_t)t)->name = name;
+    for (size_t i = 0; i < t->field_count; i++) {
+        const struct cel_type *f = t->fields[i].type;
+        if (f->kind == CEL_OBJECT || f->kind == CEL_LIST || f->kind == CEL_MAP)
+            name_objects(
+                a, f,
+                arena_printf(a, STR_FMT "." STR_FMT, STR_ARG(name), STR_ARG(t->fields[i].name)));
+    }
+}
+
+const struct cel_type *cel_openapi_type(struct arena *a, const struct json *definitions,
+                                        const struct json *schema, struct str name)
+{
+    struct followed outermost = {.schema = schema};
+    struct builder b = {.arena = a, .definitions = definitions, .followed = &outermost};
+    const struct cel_type *t = schema_type(&b, schema, true, 0);
+    if (t != NULL)
+        name_objects(a, t, name);
+    return t;
 }

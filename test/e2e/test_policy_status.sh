@@ -1,0 +1,3 @@
+#!/bin/bash
+# The status of ValidatingAdmissionPolicies; see policy_status.py.
+exec "$(dirname "$0")/policy_status.py" "${BIN:?the folder of the programs}"

@@ -3,7 +3,17 @@
 
 #include "lib/base/arena.h"
 
+#include <math.h>
 #include <stdio.h>
+
+/* A number that its type cannot hold. */
+static void wrong_number(struct json_decoder *d, const struct json_frame *frame, struct str text,
+                         const char *go_type)
+{
+    char value[64];
+    snprintf(value, sizeof(value), "number " STR_FMT, STR_ARG(text));
+    json_decode_wrong_value(d, frame, value, go_type);
+}
 
 int json_decode_int(struct json_decoder *d, const struct json_frame *frame, int bits, int64_t *ret)
 {
@@ -18,9 +28,7 @@ int json_decode_int(struct json_decoder *d, const struct json_frame *frame, int 
     if ((r = json_lex_number(&d->lex, &text)) != 0)
         return r;
     if (!str_to_i64(text, &v) || (bits == 32 && (v < INT32_MIN || v > INT32_MAX))) {
-        char value[64];
-        snprintf(value, sizeof(value), "number " STR_FMT, STR_ARG(text));
-        json_decode_wrong_value(d, frame, value, go_type);
+        wrong_number(d, frame, text, go_type);
         return 1;
     }
     *ret = v;
@@ -53,6 +61,10 @@ int json_decode_double(struct json_decoder *d, const struct json_frame *frame, d
         *ret = strtod(copy, NULL);
     } else {
         *ret = strtod(str_c(arena_str(d->lex.arena, text)), NULL);
+    }
+    if (!isfinite(*ret)) {
+        *ret = 0;
+        wrong_number(d, frame, text, "float64");
     }
     return 0;
 }

@@ -8,6 +8,8 @@
 #include "lib/base/arena.h"
 #include "lib/base/error.h"
 
+#include <math.h>
+
 /* Our own text: objects nest API_DEPTH_MAX messages deep, each worth two
  * levels of JSON at most, with raw JSON of API_DEPTH_MAX levels at the bottom. */
 enum { OWN_DEPTH_MAX = 4 * API_DEPTH_MAX };
@@ -62,6 +64,10 @@ static int parse_number(struct json_lex *l, struct json *j)
     j->type = JSON_DOUBLE;
     j->number.text = json_lex_copy(l, text);
     j->number.value = strtod(str_c(j->number.text), NULL);
+    if (!isfinite(j->number.value)) /* Go's parser refuses what float64 cannot hold. */
+        return error_set(l->err, E_INVALID,
+                         "json: cannot unmarshal number " STR_FMT " into Go value of type float64",
+                         STR_ARG(j->number.text));
     return 0;
 }
 

@@ -2,6 +2,7 @@
 #include "test/unit/unit.h"
 
 #include "api/apiextensions_v1.h"
+#include "api/apiextensions_v1.h"
 #include "api/apps_v1.h"
 #include "api/coordination_v1.h"
 #include "api/core_v1.h"
@@ -77,6 +78,9 @@ START_TEST(test_syntax_errors)
         {"1ex", "invalid character 'x' in exponent of numeric literal"},
         {"[1,]", "invalid character ']' looking for beginning of value"},
         {"01", "invalid character '1' after top-level value"},
+        {"{\"a\":[5e299999999]}",
+         "json: cannot unmarshal number 5e299999999 into Go value of type float64"},
+        {"-1e309", "json: cannot unmarshal number -1e309 into Go value of type float64"},
         {"\317", "invalid character '\303\217' looking for beginning of value"},
     };
     for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
@@ -228,6 +232,9 @@ START_TEST(test_type_errors)
         {&apps_v1_deployment_msg, "{\"spec\":{\"replicas\":3000000000}}",
          "json: cannot unmarshal number 3000000000 into Go struct field "
          "DeploymentSpec.spec.replicas of type int32"},
+        {&apiextensions_v1_json_schema_props_msg, "{\"maximum\":1e309}",
+         "json: cannot unmarshal number 1e309 into Go struct field JSONSchemaProps.maximum of type "
+         "float64"},
         {&core_v1_pod_msg, "{\"spec\":{\"containers\":\"x\"}}",
          "json: cannot unmarshal string into Go struct field PodSpec.spec.containers of type "
          "[]v1.Container"},

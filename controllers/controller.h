@@ -50,9 +50,10 @@ struct reconcile;
 
 struct controller {
     const char *name;                       /* "replicaset"; in logs, metrics and --controllers. */
+    const char *event_source;               /* Component of its Events; NULL: name. */
     unsigned workers;                       /* Keys in process at once; 0: 5. */
     const struct controller_watch *watches; /* Ended by an entry without kind. */
-    /* NULL: none. */
+    /* NULL: none. init runs when the informers of the watches exist, before anything is touched. */
     void (*init)(struct controller_run *r);
     void (*done)(struct controller_run *r);
     void (*reconcile)(struct reconcile *c);
@@ -112,6 +113,10 @@ void reconcile_call(struct reconcile *c, const struct client_call *call,
                     void *arg);
 /* The same for a GET of any path, with its query; the answer is JSON text in result.body. */
 void reconcile_get(struct reconcile *c, struct str path,
+                   void (*done)(struct reconcile *c, const struct client_result *result, void *arg),
+                   void *arg);
+/* And any method without a body. */
+void reconcile_raw(struct reconcile *c, const char *method, struct str path,
                    void (*done)(struct reconcile *c, const struct client_result *result, void *arg),
                    void *arg);
 /* Continues once every call so far is answered, whether or not one failed. */

@@ -12,6 +12,7 @@
     X(controller_disruption)                                                                       \
     X(controller_endpoints)                                                                        \
     X(controller_endpointslice)                                                                    \
+    X(controller_ephemeralvolume)                                                                  \
     X(controller_garbagecollector)                                                                 \
     X(controller_hpa)                                                                              \
     X(controller_job)                                                                              \
@@ -30,7 +31,11 @@
     X(controller_statefulset)                                                                      \
     X(controller_tainteviction)                                                                    \
     X(controller_tokencleaner)                                                                     \
-    X(controller_ttlafterfinished)
+    X(controller_ttlafterfinished)                                                                 \
+    X(controller_volumebinder)                                                                     \
+    X(controller_volumeexpand)                                                                     \
+    X(controller_claimprotection)                                                                  \
+    X(controller_volumeprotection)
 
 #define X(name) extern const struct controller name;
 CONTROLLERS(X)

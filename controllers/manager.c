@@ -197,16 +197,24 @@ void reconcile_call(struct reconcile *c, const struct client_call *call,
     call_started(c, mine, rc, &err);
 }
 
-void reconcile_get(struct reconcile *c, struct str path,
+void reconcile_raw(struct reconcile *c, const char *method, struct str path,
                    void (*done)(struct reconcile *c, const struct client_result *result, void *arg),
                    void *arg)
 {
     struct call *mine = new_call(c, done, arg);
     struct error err = {0};
-    int rc = client_raw_start(c->run->client,
-                              &(struct client_raw){.path = path, .done = on_answer, .arg = mine},
-                              &mine->request, &err);
+    int rc = client_raw_start(
+        c->run->client,
+        &(struct client_raw){.method = method, .path = path, .done = on_answer, .arg = mine},
+        &mine->request, &err);
     call_started(c, mine, rc, &err);
+}
+
+void reconcile_get(struct reconcile *c, struct str path,
+                   void (*done)(struct reconcile *c, const struct client_result *result, void *arg),
+                   void *arg)
+{
+    reconcile_raw(c, "GET", path, done, arg);
 }
 
 void reconcile_then(struct reconcile *c, void (*then)(struct reconcile *c))
@@ -424,12 +432,14 @@ static void start_run(struct manager *m, const struct controller *controller)
     ASSERT(m->run_count < RUNS_MAX);
     struct run *run = &m->runs[m->run_count++];
     list_init(&run->reconciles);
-    run->pub =
-        (struct controller_run){.controller = controller,
-                                .manager = m,
-                                .client = m->client,
-                                .env = client_env(m->client),
-                                .recorder = event_recorder_new(m->client, controller->name, NULL)};
+    run->pub = (struct controller_run){
+        .controller = controller,
+        .manager = m,
+        .client = m->client,
+        .env = client_env(m->client),
+        .recorder = event_recorder_new(
+            m->client,
+            controller->event_source != NULL ? controller->event_source : controller->name, NULL)};
     run->pub.expectations = expectations_new(run->pub.env);
     struct work_queue_config config = {.workers = controller->workers != 0 ? controller->workers
                                                                            : WORKERS_DEFAULT,
@@ -437,8 +447,6 @@ static void start_run(struct manager *m, const struct controller *controller)
                                        .arg = run};
     run->pub.queue = work_queue_new(client_loop(m->client), &config);
     work_queue_pause(run->pub.queue);
-    if (controller->init != NULL)
-        controller->init(&run->pub);
     for (const struct controller_watch *w = controller->watches; w->kind != NULL; w++) {
         struct shared *s = ensure_shared(m, w);
         if (w->touch == NULL)
@@ -450,6 +458,8 @@ static void start_run(struct manager *m, const struct controller *controller)
                                                                      .on_delete = on_delete,
                                                                      .arg = sub});
     }
+    if (controller->init != NULL)
+        controller->init(&run->pub);
     if (controller->tick != NULL)
         start_tick(run);
 }

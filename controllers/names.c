@@ -10,6 +10,7 @@
 static const struct {
     const char *old, *name;
 } aliases[] = {
+    {"attachdetach", "persistentvolume-attach-detach-controller"},
     {"csrapproving", "certificatesigningrequest-approving-controller"},
     {"csrcleaner", "certificatesigningrequest-cleaner-controller"},
     {"csrsigning", "certificatesigningrequest-signing-controller"},
@@ -21,13 +22,14 @@ static const struct {
     {"podgc", "pod-garbage-collector-controller"},
     {"replicationcontroller", "replication-controller"},
     {"replicationcontroller-controller", "replication-controller"},
+    {"pv-protection", "persistentvolume-protection-controller"},
+    {"pvc-protection", "persistentvolumeclaim-protection-controller"},
     {"root-ca-cert-publisher", "root-ca-certificate-publisher-controller"},
     {"tokencleaner", "token-cleaner-controller"},
 };
 
 /* Upstream's without a counterpart here: naming them is no mistake. */
 static const char *const elsewhere[] = {
-    "attachdetach",
     "bootstrap-signer-controller",
     "bootstrapsigner",
     "cloud-node-lifecycle",
@@ -35,21 +37,10 @@ static const char *const elsewhere[] = {
     "device-taint-eviction-controller",
     "endpointslice-mirroring-controller",
     "endpointslicemirroring",
-    "ephemeral-volume",
-    "ephemeral-volume-controller",
     "kube-apiserver-serving-clustertrustbundle-publisher-controller",
     "legacy-service-account-token-cleaner",
     "legacy-serviceaccount-token-cleaner-controller",
     "node-route-controller",
-    "persistentvolume-attach-detach-controller",
-    "persistentvolume-binder",
-    "persistentvolume-binder-controller",
-    "persistentvolume-expander",
-    "persistentvolume-expander-controller",
-    "persistentvolume-protection-controller",
-    "persistentvolumeclaim-protection-controller",
-    "pv-protection",
-    "pvc-protection",
     "resource-claim-controller",
     "resourceclaim-controller",
     "route",

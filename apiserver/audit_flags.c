@@ -1,6 +1,7 @@
 /* audit_flags.c - see audit_flags.h. */
 #include "apiserver/audit_flags.h"
 
+#include "lib/base/arena.h"
 #include "lib/base/error.h"
 #include "lib/base/flags.h"
 
@@ -8,32 +9,34 @@
 
 #define SECOND_NS INT64_C(1000000000)
 
-/* Names live as long as the program; the plugin is "log" or "webhook". */
-static const char *name_of(const char *plugin, const char *what)
+/* The plugin is "log" or "webhook". */
+static const char *name_of(struct flag_set *f, const char *plugin, const char *what)
 {
-    return xasprintf("audit-%s-%s", plugin, what);
+    return arena_printf(flag_set_arena(f), "audit-%s-%s", plugin, what).data;
 }
 
 static void add_batch_flags(struct audit_batch_flags *b, struct flag_set *f, const char *plugin)
 {
-    flag_string(f, &b->mode, name_of(plugin, "mode"),
+    flag_string(f, &b->mode, name_of(f, plugin, "mode"),
                 "batch, blocking or blocking-strict. Requests are never held up here: the others "
                 "than batch send each event at once.");
-    flag_int(f, &b->buffer_count, name_of(plugin, "batch-buffer-size"),
+    flag_int(f, &b->buffer_count, name_of(f, plugin, "batch-buffer-size"),
              "Events held before they are sent; further ones are lost.");
-    flag_int(f, &b->batch_count, name_of(plugin, "batch-max-size"), "Events in a batch.");
-    flag_duration(f, &b->wait_ns, name_of(plugin, "batch-max-wait"),
+    flag_int(f, &b->batch_count, name_of(f, plugin, "batch-max-size"), "Events in a batch.");
+    flag_duration(f, &b->wait_ns, name_of(f, plugin, "batch-max-wait"),
                   "How long a batch may wait to become full.");
-    flag_bool(f, &b->throttle, name_of(plugin, "batch-throttle-enable"),
+    flag_bool(f, &b->throttle, name_of(f, plugin, "batch-throttle-enable"),
               "Bound the batches that are sent in a second.");
-    flag_float(f, &b->qps, name_of(plugin, "batch-throttle-qps"), "Batches in a second.");
-    flag_int(f, &b->burst, name_of(plugin, "batch-throttle-burst"),
+    flag_float(f, &b->qps, name_of(f, plugin, "batch-throttle-qps"), "Batches in a second.");
+    flag_int(f, &b->burst, name_of(f, plugin, "batch-throttle-burst"),
              "Batches sent at once after a pause.");
-    flag_bool(f, &b->truncate, name_of(plugin, "truncate-enabled"),
+    flag_bool(f, &b->truncate, name_of(f, plugin, "truncate-enabled"),
               "Leave the objects out of events that are too large.");
-    flag_int(f, &b->batch_bytes, name_of(plugin, "truncate-max-batch-size"), "Bytes of a batch.");
-    flag_int(f, &b->event_bytes, name_of(plugin, "truncate-max-event-size"), "Bytes of an event.");
-    flag_string(f, &b->version, name_of(plugin, "version"), "Version of the events.");
+    flag_int(f, &b->batch_bytes, name_of(f, plugin, "truncate-max-batch-size"),
+             "Bytes of a batch.");
+    flag_int(f, &b->event_bytes, name_of(f, plugin, "truncate-max-event-size"),
+             "Bytes of an event.");
+    flag_string(f, &b->version, name_of(f, plugin, "version"), "Version of the events.");
 }
 
 void audit_flags_add(struct audit_flags *a, struct flag_set *f)

@@ -24,14 +24,17 @@ check-tsan:
 unit-run: unit-build
 	@tools/run-tests $(UNIT_BIN)
 
-# Whole programs under sanitizers: not a part of `make check`, since it takes a quarter of an hour.
+# Whole programs under sanitizers: simulation, recorded exchanges, transcripts, OpenAPI, etcd's behaviour, end to end. Not a
+# part of `make check`, since it takes more than an hour. One sanitizer: make check-sanitized-asan; parts of it:
+# make check-sanitized-tsan PARTS="replay auth". See test/sanitized.sh.
+PARTS ?=
 check-sanitized:
 	@tools/check-all $(MAKE) sanitized-asan sanitized-tsan
 check-sanitized-%:
 	@echo "== programs, $*"
 	@$(MAKE) --no-print-directory VARIANT=$* sanitized-run
-sanitized-run: all kvload
-	@test/sanitized.sh $(VARIANT) $(abspath $(BIN)) $(abspath $(B))/test/e2e/kvload/kvload $(TRIREME_FACTS)
+sanitized-run: all kvload $(SIM_BIN)
+	@CC=$(CC) SIM_SEEDS=$(SIM_SEEDS) test/sanitized.sh $(VARIANT) $(abspath $(BIN)) $(abspath $(B)) $(TRIREME_FACTS) $(PARTS)
 .PHONY: check-sanitized sanitized-run
 
 check-sim: $(SIM_BIN)

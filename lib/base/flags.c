@@ -70,6 +70,11 @@ void flag_set_free(struct flag_set *f)
     free(f);
 }
 
+struct arena *flag_set_arena(struct flag_set *f)
+{
+    return f->arena;
+}
+
 static struct flag *flag_find(const struct flag_set *f, struct str name)
 {
     for (size_t i = 0; i < f->count; i++)

@@ -13,6 +13,7 @@
 #include "lib/base/error.h"
 #include "lib/base/str.h"
 
+struct arena;
 struct buf;
 struct flag_set;
 
@@ -25,6 +26,8 @@ struct flag_list {
  * "trireme-kubelet [flags]". */
 struct flag_set *flag_set_new(const char *usage);
 void flag_set_free(struct flag_set *f); /* NULL is a no-op. */
+/* Lives as long as the set, for names that are put together. */
+struct arena *flag_set_arena(struct flag_set *f);
 
 /* Name with an optional one-letter form: "namespace,n". help: one sentence; a
  * `word` in backquotes names the value. The pointers live as long as the set. */

@@ -3,9 +3,12 @@
 #   setup NAME            a folder of its own in $WORK, a free port in $PORT
 #   ok NAME COMMAND...    one check: passes when the command does
 #   no NAME COMMAND...    passes when the command fails
-#   eventually S NAME COMMAND...  asks again for up to S seconds
+#   eventually S NAME COMMAND...  asks again for up to S seconds (times SLOWDOWN)
 #   finish                the closing line and the exit code
+#
+# SLOWDOWN: how many times longer than usual to wait for what takes processor time; test/sanitized.sh sets it.
 set -u
+SLOWDOWN=${SLOWDOWN:-1}
 BIN=${BIN:?the folder of the programs}
 TRIREME=$BIN/trireme
 passed=0 failed=0
@@ -67,7 +70,7 @@ no() {
     if out=$("$@" 2>&1); then fail "$name (succeeded)" "$out"; else pass "$name"; fi
 }
 eventually() {
-    local end=$((SECONDS + $1)) name=$2 out; shift 2
+    local end=$((SECONDS + $1 * SLOWDOWN)) name=$2 out; shift 2
     while ! out=$("$@" 2>&1); do
         if [ $SECONDS -ge $end ]; then fail "$name" "$out"; return 1; fi
         sleep 0.2
@@ -97,11 +100,11 @@ up() {
     local dir=$1; shift
     "$TRIREME" up --dir "$dir" --base-port "$PORT" "$@"
 }
-k() { kubectl --kubeconfig "$KUBECONFIG_FILE" --request-timeout=20s "$@"; }
+k() { kubectl --kubeconfig "$KUBECONFIG_FILE" --request-timeout=$((20 * SLOWDOWN))s "$@"; }
 # code METHOD PATH [CURL-ARGS...]: the HTTP status, body in $WORK/body.
 code() {
     local method=$1 path=$2; shift 2
-    curl -sk --max-time 20 -o "$WORK/body" -w '%{http_code}' -X "$method" -H "Authorization: Bearer $TOKEN" "$@" "$SERVER$path"
+    curl -sk --max-time $((20 * SLOWDOWN)) -o "$WORK/body" -w '%{http_code}' -X "$method" -H "Authorization: Bearer $TOKEN" "$@" "$SERVER$path"
 }
 # status NAME CODE REASON METHOD PATH [CURL-ARGS...]: code and Status reason.
 status() {

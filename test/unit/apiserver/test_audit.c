@@ -1,5 +1,6 @@
 /* Tests of apiserver/audit_policy.c and audit_log.c. */
 #include "api/meta_v1.h"
+#include "apiserver/audit_flags.h"
 #include "apiserver/audit_log.h"
 #include "apiserver/audit_policy.h"
 #include "apiserver/authz.h"
@@ -7,6 +8,7 @@
 #include "lib/base/buf.h"
 #include "lib/base/error.h"
 #include "lib/base/file.h"
+#include "lib/base/flags.h"
 #include "test/unit/unit.h"
 
 #include <dirent.h>
@@ -141,6 +143,22 @@ static size_t count_files(const char *dir)
 }
 
 /* Files are rotated by size, old ones removed; every line is whole. */
+/* Both plugins have their flags, whose names go with the set: ASan sees to that. */
+START_TEST(plugin_flags)
+{
+    struct audit_flags a = {0};
+    struct flag_set *f = flag_set_new("x [flags]");
+    struct error err = {0};
+    char *argv[] = {"x", "--audit-log-mode=batch", "--audit-webhook-batch-max-size=7", NULL};
+    audit_flags_add(&a, f);
+    ck_assert_int_eq(flag_set_parse(f, 3, argv, &err), 0);
+    ck_assert_str_eq(a.log.mode, "batch");
+    ck_assert_int_eq(a.log.batch_count, 1);
+    ck_assert_int_eq(a.webhook.batch_count, 7);
+    flag_set_free(f);
+}
+END_TEST
+
 START_TEST(rotation)
 {
     char dir[] = "/tmp/trireme-test-audit-XXXXXX", line[100];
@@ -173,5 +191,6 @@ UNIT_MAIN("audit", {
     UNIT_TEST(paths);
     UNIT_TEST(stages);
     UNIT_TEST(wrong);
+    UNIT_TEST(plugin_flags);
     UNIT_TEST(rotation);
 })

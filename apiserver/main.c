@@ -558,7 +558,8 @@ int main(int argc, char **argv)
         code = run(&p, &err);
     if (code != 0) {
         fprintf(stderr, "trireme-apiserver: %s\n", error_message(&err));
-        return 1;
+        /* Threads that started run on: nothing that exit() takes down may go before them. */
+        _exit(1);
     }
     for (uint32_t i = 0; i < p.store.initial_member_count; i++)
         free((char *)(uintptr_t)p.members[i].name);

@@ -314,6 +314,7 @@ int apiserver_start(struct apiserver *s, struct error *err)
         /* The first one finds the port that the others share. */
         uv_sem_wait(&t->start_done);
         if (t->start_code != 0) {
+            uv_thread_join(&t->thread);
             *err = t->start_error;
             return t->start_code;
         }

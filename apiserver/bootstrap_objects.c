@@ -22,15 +22,21 @@
 
 #define CA_BYTES_MAX (1u << 20)
 
-static void fill_meta(const struct kind_ctx *ctx, struct meta_v1_object_meta *m, const char *ns,
-                      const char *name)
+static void fill_meta_str(const struct kind_ctx *ctx, struct meta_v1_object_meta *m, struct str ns,
+                          struct str name)
 {
     char uid[37];
     env_uuid(ctx->env, uid);
-    m->name = str_of(name);
-    m->namespace = str_of(ns);
+    m->name = name;
+    m->namespace = ns;
     m->uid = arena_strc(ctx->arena, uid);
     m->creation_timestamp.seconds = ctx->now_ns / 1000000000;
+}
+
+static void fill_meta(const struct kind_ctx *ctx, struct meta_v1_object_meta *m, const char *ns,
+                      const char *name)
+{
+    fill_meta_str(ctx, m, str_of(ns), str_of(name));
 }
 
 static struct str *strs1(struct arena *a, struct str s)
@@ -45,10 +51,10 @@ static void label(struct arena *a, struct meta_v1_object_meta *m, const char *ke
     m->labels_count = 1;
 }
 
-static void make_namespace(const struct kind_ctx *ctx, const char *name, struct builtin *ret)
+void builtin_namespace(const struct kind_ctx *ctx, struct str name, struct builtin *ret)
 {
     struct core_v1_namespace *n = ARENA_NEW(ctx->arena, struct core_v1_namespace);
-    fill_meta(ctx, &n->metadata, "", name);
+    fill_meta_str(ctx, &n->metadata, STR(""), name);
     label(ctx->arena, &n->metadata, "kubernetes.io/metadata.name", n->metadata.name);
     n->spec.finalizers = strs1(ctx->arena, STR("kubernetes"));
     n->spec.finalizers_count = 1;
@@ -262,7 +268,7 @@ bool builtin_make(const struct kind_ctx *ctx, size_t index, struct builtin *ret)
     static const char *const namespaces[] = {"kube-system", "kube-public", "kube-node-lease",
                                              "default"};
     if (index < ARRAY_SIZE(namespaces)) {
-        make_namespace(ctx, namespaces[index], ret);
+        builtin_namespace(ctx, str_of(namespaces[index]), ret);
         return true;
     }
     switch (index - ARRAY_SIZE(namespaces)) {

@@ -18,6 +18,8 @@ struct builtin {
 };
 /* The index-th object, in an order in which they can be made. False: no more. */
 bool builtin_make(const struct kind_ctx *ctx, size_t index, struct builtin *ret);
+/* A namespace as one that somebody creates. */
+void builtin_namespace(const struct kind_ctx *ctx, struct str name, struct builtin *ret);
 /* Brings kube-system/extension-apiserver-authentication up to date: what other
  * servers put there stays, what is missing of ours is added. Reads files. False:
  * nothing to do. */

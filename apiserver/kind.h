@@ -76,7 +76,9 @@ struct kind_ctx {
     struct write_work *work;        /* The same for a thread that judges: write_work.h. */
     struct audit_event *audit;      /* Of a request that is recorded; else NULL. */
     struct asks *asks;              /* The same, for questions of authorizers. */
-    struct policy_cache *policies;  /* Of the thread; NULL: there are none. */
+    /* Of a write: what has to be committed before the attempt is made once more. */
+    struct txn_build *before;
+    struct policy_cache *policies; /* Of the thread; NULL: there are none. */
 };
 
 /* Adds a Warning header to the answer. */

@@ -182,7 +182,8 @@ void write_run(struct write *w)
     w->ctx.asks = w->asks;
     w->ctx.work = &w->work;
     w->work.wanted = false;
-    w->txn = (struct txn_build){.arena = r->arena};
+    w->txn = w->before = (struct txn_build){.arena = r->arena};
+    w->ctx.before = &w->before;
     w->obj = NULL;
     w->then = NULL;
     w->success = w->keep_success;
@@ -201,6 +202,13 @@ void write_run(struct write *w)
         struct arena *judged = arena_new(0);
         arena_hold(r->arena, judged, free_arena);
         write_work_start(&w->work, r->thread, judged, on_answers, w);
+        return;
+    }
+    if (w->before.op_count != 0) {
+        w->txn = w->before;
+        w->obj = NULL;
+        w->then = w->attempt;
+        commit(w, 0);
         return;
     }
     if (refused == &webhook_wait) {

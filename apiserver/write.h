@@ -69,7 +69,8 @@ struct write {
     unsigned tries;
     struct kind_ctx ctx;
     struct webhook_state *webhooks; /* What they answered, over all tries. */
-    struct asks *asks; /* The same of authorizers: several writes of one request wait each. */
+    struct asks *asks;       /* The same of authorizers: several writes of one request wait each. */
+    struct txn_build before; /* What admission wants to be there first. */
     struct conversions conversions; /* The same of conversion webhooks. */
     struct write_work work;         /* What is judged by another thread. */
     struct str new_uid, new_name;   /* Made up for a new object, for all tries. */

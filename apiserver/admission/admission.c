@@ -10,6 +10,7 @@
 
 const struct admission_plugin *const admission_plugins[] = {
     &admission_always_admit,
+    &admission_namespace_auto_provision,
     &admission_namespace_lifecycle,
     &admission_namespace_exists,
     &admission_anti_affinity,
@@ -18,10 +19,12 @@ const struct admission_plugin *const admission_plugins[] = {
     &admission_node_restriction,
     &admission_taint_nodes_by_condition,
     &admission_always_pull_images,
+    &admission_image_policy,
     &admission_pod_security,
     &admission_pod_node_selector,
     &admission_priority,
     &admission_default_toleration_seconds,
+    &admission_pod_toleration_restriction,
     &admission_event_rate_limit,
     &admission_extended_resource_toleration,
     &admission_default_storage_class,

@@ -7,16 +7,19 @@
 #include "lib/api/json.h"
 #include "lib/base/arena.h"
 #include "lib/base/error.h"
+#include "lib/base/list.h"
+#include "lib/base/map.h"
 
 #include <pthread.h>
 
 enum { LIMITS_MAX = 4, CACHE_DEFAULT = 4096, CACHE_MAX = 1 << 20, RETRY_S = 1 };
 static const char *const type_names[] = {"Server", "Namespace", "User", "SourceAndObject"};
 
-/* A bucket of one key. Another key in its place starts a full one: the cache is
- * bounded, as upstream's is. */
-struct slot {
-    uint64_t key;
+/* A bucket of one key. When there are as many as the cache holds, the one that
+ * was used longest ago goes, and its key starts with a full one. */
+struct bucket {
+    struct list link;
+    struct str key; /* Owned. */
     double tokens;
     int64_t at_ns;
 };
@@ -24,8 +27,9 @@ struct slot {
 struct limit {
     int type; /* In type_names. */
     double qps, burst;
-    struct slot *slots;
-    size_t slot_count;
+    size_t size;
+    struct map by_key;
+    struct list recent; /* The one used last first. */
 };
 
 struct config {
@@ -34,7 +38,7 @@ struct config {
     pthread_mutex_t *lock; /* Server threads share the buckets. */
 };
 
-static int read_limit(struct arena *a, const struct json *j, struct limit *l, struct error *err)
+static int read_limit(const struct json *j, struct limit *l, struct error *err)
 {
     struct str type = json_get_str(j, "type");
     int64_t qps = json_get_int(j, "qps", 0), burst = json_get_int(j, "burst", 0),
@@ -53,8 +57,9 @@ static int read_limit(struct arena *a, const struct json *j, struct limit *l, st
         return error_set(err, E_INVALID, "cacheSize: must be from 0 to %d", CACHE_MAX);
     l->qps = (double)qps;
     l->burst = (double)burst;
-    l->slot_count = l->type == 0 ? 1 : size != 0 ? (size_t)size : CACHE_DEFAULT;
-    l->slots = ARENA_ARRAY(a, struct slot, l->slot_count);
+    l->size = l->type == 0 ? 1 : size != 0 ? (size_t)size : CACHE_DEFAULT;
+    map_init(&l->by_key);
+    list_init(&l->recent);
     return 0;
 }
 
@@ -70,7 +75,7 @@ static int configure(struct arena *a, const struct json *j, const void **ret, st
     if (list->array.count > LIMITS_MAX)
         return error_set(err, E_INVALID, "limits: at most one of each type");
     for (; c->count < list->array.count; c->count++) {
-        int code = read_limit(a, list->array.items[c->count], &c->limits[c->count], err);
+        int code = read_limit(list->array.items[c->count], &c->limits[c->count], err);
         if (code != 0)
             return error_prefix(err, "limits[%zu]", c->count);
     }
@@ -96,25 +101,38 @@ static struct str key_of(const struct admission *adm, int type)
     }
 }
 
-static uint64_t hash(struct str s)
+static struct bucket *bucket_of(struct limit *l, struct str key, int64_t now_ns)
 {
-    uint64_t h = UINT64_C(14695981039346656037);
-    for (size_t i = 0; i < s.len; i++)
-        h = (h ^ (unsigned char)s.data[i]) * UINT64_C(1099511628211);
-    return h | 1; /* 0 is a free slot. */
+    struct bucket *b = map_get(&l->by_key, key);
+    if (b != NULL) {
+        list_remove(&b->link);
+        list_push_front(&l->recent, &b->link);
+        return b;
+    }
+    if (l->by_key.count == l->size) {
+        b = LIST_ENTRY(l->recent.prev, struct bucket, link);
+        map_remove(&l->by_key, b->key);
+        list_remove(&b->link);
+        free((char *)(uintptr_t)b->key.data);
+        free(b);
+    }
+    b = xzalloc(sizeof(*b));
+    *b = (struct bucket){.key = {xstrndup(key.data != NULL ? key.data : "", key.len), key.len},
+                         .tokens = l->burst,
+                         .at_ns = now_ns};
+    map_set(&l->by_key, b->key, b);
+    list_push_front(&l->recent, &b->link);
+    return b;
 }
 
 static bool take_token(struct limit *l, struct str key, int64_t now_ns)
 {
-    uint64_t h = hash(key);
-    struct slot *s = &l->slots[h % l->slot_count];
-    if (s->key != h)
-        *s = (struct slot){.key = h, .tokens = l->burst, .at_ns = now_ns};
-    s->tokens = MIN_OF(l->burst, s->tokens + (double)MAX_OF(now_ns - s->at_ns, 0) / 1e9 * l->qps);
-    s->at_ns = now_ns;
-    if (s->tokens < 1)
+    struct bucket *b = bucket_of(l, key, now_ns);
+    b->tokens = MIN_OF(l->burst, b->tokens + (double)MAX_OF(now_ns - b->at_ns, 0) / 1e9 * l->qps);
+    b->at_ns = now_ns;
+    if (b->tokens < 1)
         return false;
-    s->tokens -= 1;
+    b->tokens -= 1;
     return true;
 }
 

@@ -5,6 +5,7 @@
 #include "apiserver/admission.h"
 
 extern const struct admission_plugin admission_always_admit;
+extern const struct admission_plugin admission_namespace_auto_provision;
 extern const struct admission_plugin admission_namespace_lifecycle;
 extern const struct admission_plugin admission_namespace_exists;
 extern const struct admission_plugin admission_anti_affinity;
@@ -13,10 +14,12 @@ extern const struct admission_plugin admission_service_account;
 extern const struct admission_plugin admission_node_restriction;
 extern const struct admission_plugin admission_taint_nodes_by_condition;
 extern const struct admission_plugin admission_always_pull_images;
+extern const struct admission_plugin admission_image_policy;
 extern const struct admission_plugin admission_pod_security;
 extern const struct admission_plugin admission_pod_node_selector;
 extern const struct admission_plugin admission_priority;
 extern const struct admission_plugin admission_default_toleration_seconds;
+extern const struct admission_plugin admission_pod_toleration_restriction;
 extern const struct admission_plugin admission_event_rate_limit;
 extern const struct admission_plugin admission_extended_resource_toleration;
 extern const struct admission_plugin admission_default_storage_class;

@@ -14,6 +14,7 @@
 #include "apiserver/write.h"
 #include "lib/api/codec.h"
 #include "lib/api/json.h"
+#include "lib/api/time.h"
 #include "lib/base/arena.h"
 #include "lib/base/buf.h"
 #include "lib/base/env.h"
@@ -90,7 +91,7 @@ static void make_service_cidr(const struct kind_ctx *ctx, struct builtin *ret)
     c->status.conditions_count = 1;
     c->status.conditions->type = STR("Ready");
     c->status.conditions->status = STR("True");
-    c->status.conditions->message = STR("Kubernetes Service CIDR is ready");
+    c->status.conditions->message = STR("Kubernetes default Service CIDR is ready");
     c->status.conditions->last_transition_time.seconds = ctx->now_ns / 1000000000;
     *ret = (struct builtin){registry_storage(STR("networking.k8s.io"), STR("servicecidrs")),
                             STR_NULL, c->metadata.name, c, STR_NULL};
@@ -180,6 +181,19 @@ static void make_authentication(const struct kind_ctx *ctx, struct builtin *ret)
         add_data(a, c, "requestheader-username-headers",
                  json_list(a, f->requestheader_username_headers));
     }
+    *ret = (struct builtin){registry_storage(STR(""), STR("configmaps")), c->metadata.namespace,
+                            c->metadata.name, c, STR_NULL};
+}
+
+/* Since when the use of tokens in secrets is noted: the cleaner of such tokens counts from it. */
+static void make_token_tracking(const struct kind_ctx *ctx, struct builtin *ret)
+{
+    struct core_v1_config_map *c = ARENA_NEW(ctx->arena, struct core_v1_config_map);
+    char text[TIME_TEXT_MAX];
+    fill_meta(ctx, &c->metadata, "kube-system",
+              "kube-apiserver-legacy-service-account-token-tracking");
+    time_format(&c->metadata.creation_timestamp, text);
+    add_data(ctx->arena, c, "since", arena_str(ctx->arena, str_n(text, sizeof("2006-01-02") - 1)));
     *ret = (struct builtin){registry_storage(STR(""), STR("configmaps")), c->metadata.namespace,
                             c->metadata.name, c, STR_NULL};
 }
@@ -293,8 +307,11 @@ bool builtin_make(const struct kind_ctx *ctx, size_t index, struct builtin *ret)
     case 4:
         make_authentication(ctx, ret);
         return true;
+    case 5:
+        make_token_tracking(ctx, ret);
+        return true;
     default:
-        return flow_builtin_make(ctx, index - ARRAY_SIZE(namespaces) - 5, ret);
+        return flow_builtin_make(ctx, index - ARRAY_SIZE(namespaces) - 6, ret);
     }
 }
 

@@ -53,7 +53,6 @@ static const struct {
                                                            STRS("leases"), "") "]"
 #define LEASES                                                                                     \
     "\"resourceRules\":[" RESOURCES(KEEP, STRS("coordination.k8s.io"), STRS("leases"), "") "]"
-#define ENDPOINTS "\"resourceRules\":[" RESOURCES(KEEP, STRS(""), STRS("endpoints"), "") "]"
 #define PROBES                                                                                     \
     "\"nonResourceRules\":[{\"verbs\":" STRS(                                                      \
         "get") ",\"nonResourceURLs\":[\"/healthz\",\"/readyz\",\"/livez\"]}]"
@@ -77,11 +76,6 @@ static const struct {
     {"probes", "exempt", 2, NULL, EVERYONE, PROBES},
     {"system-leader-election", "leader-election", 100, "ByUser",
      MANAGER "," SCHEDULER "," SYSTEM_ACCOUNT("*"), LEASES},
-    {"endpoint-controller", "workload-high", 150, "ByUser",
-     MANAGER "," SYSTEM_ACCOUNT("endpoint-controller") "," SYSTEM_ACCOUNT(
-         "endpointslicemirroring-controller"),
-     ENDPOINTS},
-    {"workload-leader-election", "leader-election", 200, "ByUser", SYSTEM_ACCOUNT("*"), LEASES},
     {"system-node-high", "node-high", 400, "ByUser", GROUP_SUBJECT("system:nodes"),
      NODES_AND_LEASES},
     {"system-nodes", "system", 500, "ByUser", GROUP_SUBJECT("system:nodes"), ALL},

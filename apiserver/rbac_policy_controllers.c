@@ -81,7 +81,7 @@ const struct policy_role policy_controller_roles[] = {
     {CONTROLLER "node-controller",
      RULES({"delete,get,list,patch,update,watch", "", "nodes"},
            {"patch,update", "", "nodes/status"}, {"patch,update", "", "pods/status"},
-           {"delete,get,list,watch", "", "pods"}, {READ, "coordination.k8s.io", "leases"}, EVENTS)},
+           {"delete,get,list,watch", "", "pods"}, EVENTS)},
     {CONTROLLER "persistent-volume-binder",
      RULES({"create,delete,get,list,update,watch", "", "persistentvolumes"},
            {"update", "", "persistentvolumes/status"},

@@ -203,7 +203,7 @@ START_TEST(built_in_schemas)
         {&node, "GET", "/healthz", "probes"},
         {&manager, "PUT", lease, "system-leader-election"},
         {&manager, "GET", pods, "kube-controller-manager"},
-        {&manager, "PUT", "/api/v1/namespaces/x/endpoints/y", "endpoint-controller"},
+        {&manager, "PUT", "/api/v1/namespaces/x/endpoints/y", "kube-controller-manager"},
         {&addon, "PUT", lease, "system-leader-election"},
         {&addon, "GET", pods, "kube-system-service-accounts"},
         {&app, "PUT", lease, "service-accounts"},

@@ -6,6 +6,7 @@
 #include "lib/api/schema.h"
 #include "lib/base/arena.h"
 #include "lib/base/buf.h"
+#include "lib/base/encode.h"
 
 #include <ctype.h>
 #include <inttypes.h>
@@ -279,8 +280,12 @@ static void render_value(struct arena *a, const struct api_field *f, const void 
         buf_printf(out, "%.17g", *(const double *)v);
         return;
     case API_STRING:
-    case API_BYTES:
         json_write_string(*(const struct str *)v, out);
+        return;
+    case API_BYTES:
+        buf_putc(out, '"');
+        base64_encode(BASE64_STD, ((const struct str *)v)->data, ((const struct str *)v)->len, out);
+        buf_putc(out, '"');
         return;
     case API_MESSAGE:
         render_msg(a, f->msg, v, depth, out);
@@ -383,6 +388,16 @@ struct str field_value_render(struct arena *a, const struct api_msg *m, const vo
 {
     AUTO_BUF b = BUF_INIT;
     render_msg(a, m, msg, 0, &b);
+    return arena_str(a, buf_str(&b));
+}
+
+struct str field_member_render(struct arena *a, const struct api_msg *m, const void *msg,
+                               const char *member)
+{
+    AUTO_BUF b = BUF_INIT;
+    const struct api_field *f = api_field_by_json(m, str_of(member));
+    ASSERT(f != NULL);
+    render_field(a, f, msg, 0, &b);
     return arena_str(a, buf_str(&b));
 }
 

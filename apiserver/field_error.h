@@ -107,6 +107,10 @@ struct str field_strings_render(struct arena *a, const struct str *list, size_t 
  * have no internal form and print as their API JSON. */
 struct str field_value_render(struct arena *a, const struct api_msg *m, const void *msg);
 
+/* The same of one member of a message, by its name in JSON. */
+struct str field_member_render(struct arena *a, const struct api_msg *m, const void *msg,
+                               const char *member);
+
 /* The text of a 422 Status: one error as it is, several as "[a, b]"; equal
  * texts once. */
 struct str field_errors_text(struct arena *a, const struct field_errors *l);

@@ -108,3 +108,17 @@ void validate_immutable_str(struct field_errors *errs, const struct field_path *
     if (!str_eq(obj, old))
         field_invalid(errs, path, obj, "field is immutable");
 }
+
+void validate_immutable_members(struct field_errors *errs, const struct field_path *path,
+                                const struct api_msg *m, const void *obj, const void *old,
+                                const char *const *members)
+{
+    for (; *members != NULL; members++) {
+        const struct api_field *f = api_field_by_json(m, str_of(*members));
+        ASSERT(f != NULL);
+        if (!api_field_equal(f, obj, old))
+            field_invalid_raw(errs, PATH(path, *members),
+                              field_member_render(errs->arena, m, obj, *members),
+                              "field is immutable");
+    }
+}

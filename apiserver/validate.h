@@ -46,6 +46,11 @@ void validate_immutable(struct field_errors *errs, const struct field_path *path
                         const struct api_msg *m, const void *obj, const void *old);
 void validate_immutable_str(struct field_errors *errs, const struct field_path *path,
                             struct str obj, struct str old);
+/* The same of members of a message, in the order of their names in JSON; the
+ * list ends with NULL. path is that of the message. */
+void validate_immutable_members(struct field_errors *errs, const struct field_path *path,
+                                const struct api_msg *m, const void *obj, const void *old,
+                                const char *const *members);
 
 /* Metadata of any object (the generic part calls these). Those that embed a
  * template call validate_object_meta on it. */

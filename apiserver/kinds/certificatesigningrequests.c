@@ -4,9 +4,11 @@
 #include "apiserver/kinds/kinds.h"
 
 #include "apiserver/kinds/rules.h"
+#include "apiserver/kinds/value_diff.h"
 #include "apiserver/user.h"
 #include "api/certificates_v1.h"
 #include "lib/api/codec.h"
+#include "lib/api/time.h"
 #include "lib/base/arena.h"
 #include "lib/base/buf.h"
 #include "lib/base/encode.h"
@@ -16,7 +18,9 @@
 #include <string.h>
 
 #define EXPIRATION_MIN_S 600
-#define DEFAULT_NAMESPACE_LIMIT 571
+#define SUBDOMAIN_MAX 253
+/* A domain, a slash, and room for a label, a dot and a subdomain. */
+#define SIGNER_NAME_MAX (SUBDOMAIN_MAX + 1 + SUBDOMAIN_MAX + 63 + 1)
 
 #define csr_object struct certificates_v1_certificate_signing_request
 #define csr_condition struct certificates_v1_certificate_signing_request_condition
@@ -30,8 +34,16 @@ static void prepare_create(const struct kind_ctx *ctx, void *obj)
     csr->spec.groups =
         arena_memdup(ctx->arena, ctx->user->groups, ctx->user->group_count * sizeof(struct str));
     csr->spec.groups_count = ctx->user->group_count;
-    csr->spec.extra = NULL;
-    csr->spec.extra_count = 0;
+    csr->spec.extra =
+        ARENA_ARRAY(ctx->arena, struct certificates_v1_extra_value_entry, ctx->user->extra_count);
+    csr->spec.extra_count = ctx->user->extra_count;
+    for (size_t i = 0; i < ctx->user->extra_count; i++) {
+        const struct user_extra *e = &ctx->user->extra[i];
+        csr->spec.extra[i].key = e->key;
+        csr->spec.extra[i].value.items =
+            arena_memdup(ctx->arena, e->values, e->count * sizeof(struct str));
+        csr->spec.extra[i].value.items_count = e->count;
+    }
     memset(&csr->status, 0, sizeof(csr->status));
 }
 
@@ -86,28 +98,50 @@ static void validate_request(const struct kind_ctx *ctx, const csr_object *csr,
                   pem ? error_message(&err) : "PEM block type must be CERTIFICATE REQUEST");
 }
 
+/* The first part between dots that has a fault, and its faults. */
+static void validate_labels_of(struct field_errors *errs, const struct field_path *at,
+                               struct str text, struct api_faults (*check)(struct str))
+{
+    struct str label, rest = text;
+    bool more = true;
+    while (more) {
+        more = str_cut(rest, '.', &label, &rest);
+        struct api_faults f = check(label);
+        for (size_t i = 0; i < f.count; i++)
+            field_invalid(errs, at, text, "validating label \"" STR_FMT "\": %s", STR_ARG(label),
+                          f.items[i]);
+        if (f.count != 0)
+            return;
+    }
+}
+
 static void validate_signer(const csr_object *csr, struct field_errors *errs)
 {
     struct str s = csr->spec.signer_name, domain, path;
     const struct field_path *at = PATH(PATH(PATH_ROOT, "spec"), "signerName");
+    if (str_eqc(s, "kubernetes.io/legacy-unknown")) {
+        field_invalid(errs, at, s, "the legacy signerName is not allowed via this API version");
+        return;
+    }
     if (str_empty(s)) {
         field_required(errs, at, NULL);
         return;
     }
-    if (!str_cut(s, '/', &domain, &path) || str_empty(domain) || str_empty(path) ||
-        str_find(path, '/', 0) >= 0) {
+    if (!str_cut(s, '/', &domain, &path) || str_find(path, '/', 0) >= 0) {
         field_invalid(
             errs, at, s,
             "must be a fully qualified domain and path of the form 'example.com/signer-name'");
         return;
     }
-    field_faults(errs, at, domain, api_check_dns_subdomain(domain));
+    if (domain.len > SUBDOMAIN_MAX)
+        field_too_long(errs, at, SUBDOMAIN_MAX);
+    validate_labels_of(errs, at, domain, api_check_dns_label);
     if (str_find(domain, '.', 0) < 0)
-        field_invalid(errs, at, s,
+        field_invalid(errs, at, domain,
                       "should be a domain with at least two segments separated by dots");
-    field_faults(errs, at, path, api_check_dns_subdomain(path));
-    if (s.len > DEFAULT_NAMESPACE_LIMIT)
-        field_too_long(errs, at, DEFAULT_NAMESPACE_LIMIT);
+    validate_labels_of(errs, at, path, api_check_dns_subdomain);
+    if (s.len > SIGNER_NAME_MAX)
+        field_too_long(errs, at, SIGNER_NAME_MAX);
 }
 
 static void validate_create(const struct kind_ctx *ctx, const void *obj, struct field_errors *errs)
@@ -120,6 +154,9 @@ static void validate_create(const struct kind_ctx *ctx, const void *obj, struct 
     for (size_t i = 0; i < csr->spec.usages_count; i++) {
         const struct field_path *path = PATH_INDEX(PATH(spec, "usages"), i);
         validate_listed(errs, path, csr->spec.usages[i], usages);
+    }
+    for (size_t i = 0; i < csr->spec.usages_count; i++) {
+        const struct field_path *path = PATH_INDEX(PATH(spec, "usages"), i);
         for (size_t k = 0; k < i; k++)
             if (str_eq(csr->spec.usages[k], csr->spec.usages[i])) {
                 field_duplicate(errs, path, csr->spec.usages[i]);
@@ -132,15 +169,6 @@ static void validate_create(const struct kind_ctx *ctx, const void *obj, struct 
                           "may not specify a duration less than 600 seconds (10 minutes)");
 }
 
-static void validate_update(const struct kind_ctx *ctx, const void *obj, const void *old,
-                            struct field_errors *errs)
-{
-    UNUSED(ctx);
-    UNUSED(obj);
-    UNUSED(old);
-    UNUSED(errs);
-}
-
 /* --- conditions ------------------------------------------------------------------------ */
 
 static const csr_condition *find(const csr_object *csr, struct str type)
@@ -151,26 +179,38 @@ static const csr_condition *find(const csr_object *csr, struct str type)
     return NULL;
 }
 
-/* Times of new conditions are the server's; an unchanged one keeps its own. */
+static size_t count_of(const csr_object *csr, const char *type)
+{
+    size_t n = 0;
+    for (size_t i = 0; i < csr->status.conditions_count; i++)
+        n += str_eqc(csr->status.conditions[i].type, type);
+    return n;
+}
+
+/* Times of new conditions are the server's; one of an unchanged status keeps its own. */
 static void stamp_conditions(const struct kind_ctx *ctx, csr_object *csr, const csr_object *old)
 {
     struct meta_v1_time now = {.seconds = ctx->now_ns / 1000000000};
     for (size_t i = 0; i < csr->status.conditions_count; i++) {
         csr_condition *c = &csr->status.conditions[i];
-        const csr_condition *before = find(old, c->type);
-        if (c->last_update_time.seconds == 0)
+        if (time_is_zero(&c->last_update_time))
             c->last_update_time = now;
-        if (c->last_transition_time.seconds == 0)
-            c->last_transition_time = before != NULL && str_eq(before->status, c->status)
-                                          ? before->last_transition_time
-                                          : now;
+        if (!time_is_zero(&c->last_transition_time))
+            continue;
+        c->last_transition_time = now;
+        for (size_t k = 0; k < old->status.conditions_count; k++) {
+            const csr_condition *before = &old->status.conditions[k];
+            if (str_eq(before->type, c->type) && str_eq(before->status, c->status) &&
+                !time_is_zero(&before->last_transition_time)) {
+                c->last_transition_time = before->last_transition_time;
+                break;
+            }
+        }
     }
 }
 
-static bool is_decision(struct str type)
-{
-    return str_eqc(type, "Approved") || str_eqc(type, "Denied");
-}
+static const char *const decisions[] = {"Approved", "Denied", "Failed"};
+#define APPROVAL_COUNT 2 /* Of them, those that only an approver sets. */
 
 static void prepare_approval(const struct kind_ctx *ctx, void *obj, const void *old)
 {
@@ -181,82 +221,150 @@ static void prepare_approval(const struct kind_ctx *ctx, void *obj, const void *
     stamp_conditions(ctx, csr, o);
 }
 
-/* The signer may not decide: Approved and Denied stay as they are. */
+/* Instances of a condition of one type stay as they are, unless their number changes, which
+ * validation refuses. */
+static void keep_conditions(csr_object *csr, const csr_object *old, const char *type)
+{
+    if (count_of(csr, type) != count_of(old, type))
+        return;
+    for (size_t i = 0, k = 0; i < csr->status.conditions_count; i++) {
+        if (!str_eqc(csr->status.conditions[i].type, type))
+            continue;
+        while (!str_eqc(old->status.conditions[k].type, type))
+            k++;
+        csr->status.conditions[i] = old->status.conditions[k++];
+    }
+}
+
 static void prepare_status(const struct kind_ctx *ctx, void *obj, const void *old)
 {
     csr_object *csr = obj;
     const csr_object *o = old;
     csr->spec = o->spec;
-    size_t n = 0;
-    csr_condition *list = ARENA_ARRAY(ctx->arena, csr_condition,
-                                      csr->status.conditions_count + o->status.conditions_count);
-    for (size_t i = 0; i < o->status.conditions_count; i++)
-        if (is_decision(o->status.conditions[i].type))
-            list[n++] = o->status.conditions[i];
-    for (size_t i = 0; i < csr->status.conditions_count; i++)
-        if (!is_decision(csr->status.conditions[i].type))
-            list[n++] = csr->status.conditions[i];
-    csr->status.conditions = list;
-    csr->status.conditions_count = n;
+    for (size_t i = 0; i < APPROVAL_COUNT; i++)
+        keep_conditions(csr, o, decisions[i]);
     stamp_conditions(ctx, csr, o);
 }
 
+static bool has_doubled(const csr_object *csr)
+{
+    for (size_t i = 0; i < csr->status.conditions_count; i++)
+        for (size_t k = 0; k < i; k++)
+            if (str_eq(csr->status.conditions[k].type, csr->status.conditions[i].type))
+                return true;
+    return false;
+}
+
+static void validate_condition_status(const csr_condition *c, const struct field_path *at,
+                                      struct field_errors *errs)
+{
+    static const char *const true_only[] = {"True", NULL};
+    static const char *const all[] = {"False", "True", "Unknown", NULL};
+    bool decides = false;
+    for (size_t i = 0; i < ARRAY_SIZE(decisions); i++)
+        decides = decides || str_eqc(c->type, decisions[i]);
+    require_listed(errs, PATH(at, "status"), c->status, decides ? true_only : all);
+}
+
+/* What was wrong before may stay so. */
 static void validate_conditions(const csr_object *csr, const csr_object *old,
                                 struct field_errors *errs)
 {
-    static const char *const statuses[] = {"True", NULL};
-    static const char *const decision_types[] = {"Approved", "Denied", "Failed"};
     const struct field_path *path = PATH(PATH(PATH_ROOT, "status"), "conditions");
-    for (size_t i = 0; i < ARRAY_SIZE(decision_types); i++)
-        if (find(old, str_of(decision_types[i])) != NULL &&
-            find(csr, str_of(decision_types[i])) == NULL)
-            field_forbidden(errs, path, "updates may not remove a condition of type \"%s\"",
-                            decision_types[i]);
-    if (find(csr, STR("Approved")) != NULL && find(csr, STR("Denied")) != NULL)
-        field_invalid(errs, path, STR("Denied"),
-                      "Approved and Denied conditions are mutually exclusive");
+    bool was_both = find(old, STR("Approved")) != NULL && find(old, STR("Denied")) != NULL;
+    bool was_doubled = has_doubled(old), was_empty = find(old, STR("")) != NULL;
+    bool approved = false, denied = false;
     for (size_t i = 0; i < csr->status.conditions_count; i++) {
         const csr_condition *c = &csr->status.conditions[i];
-        if (str_empty(c->type))
-            field_required(errs, PATH(PATH_INDEX(path, i), "type"), NULL);
-        if (str_empty(c->status))
-            field_required(errs, PATH(PATH_INDEX(path, i), "status"), NULL);
-        else if ((is_decision(c->type) || str_eqc(c->type, "Failed")) &&
-                 !str_eqc(c->status, "True"))
-            field_not_supported(errs, PATH(PATH_INDEX(path, i), "status"), c->status, statuses);
-        for (size_t k = 0; k < i; k++)
-            if (str_eq(csr->status.conditions[k].type, c->type))
-                field_duplicate(errs, PATH(PATH_INDEX(path, i), "type"), c->type);
+        const struct field_path *at = PATH_INDEX(path, i);
+        if (str_empty(c->type) && !was_empty)
+            field_required(errs, PATH(at, "type"), NULL);
+        validate_condition_status(c, at, errs);
+        approved = approved || str_eqc(c->type, "Approved");
+        denied = denied || str_eqc(c->type, "Denied");
+        if (approved && denied && !was_both &&
+            (str_eqc(c->type, "Approved") || str_eqc(c->type, "Denied")))
+            field_invalid(errs, path, c->type,
+                          "Approved and Denied conditions are mutually exclusive");
+        for (size_t k = 0; k < i && !was_doubled; k++)
+            if (str_eq(csr->status.conditions[k].type, c->type)) {
+                field_duplicate(errs, PATH(at, "type"), c->type);
+                break;
+            }
     }
 }
 
-static void validate_approval(const struct kind_ctx *ctx, const void *obj, const void *old,
-                              struct field_errors *errs)
+/* In the order of the list, those of one type as one value. */
+static struct str conditions_diff(struct arena *a, const csr_object *csr, const csr_object *old,
+                                  const char *type)
 {
-    UNUSED(ctx);
-    validate_conditions(obj, old, errs);
+    csr_object x = {0}, y = {0};
+    const csr_object *from[] = {old, csr};
+    csr_object *to[] = {&x, &y};
+    for (size_t n = 0; n < 2; n++) {
+        struct certificates_v1_certificate_signing_request_status *s = &to[n]->status;
+        s->conditions = ARENA_ARRAY(a, csr_condition, from[n]->status.conditions_count);
+        for (size_t i = 0; i < from[n]->status.conditions_count; i++)
+            if (str_eqc(from[n]->status.conditions[i].type, type))
+                s->conditions[s->conditions_count++] = from[n]->status.conditions[i];
+    }
+    return value_diff_member(a, &certificates_v1_certificate_signing_request_status_msg,
+                             "conditions", &x.status, &y.status);
 }
 
-static void validate_status(const struct kind_ctx *ctx, const void *obj, const void *old,
+static void validate_decisions(const struct kind_ctx *ctx, const csr_object *csr,
+                               const csr_object *old, bool approver, struct field_errors *errs)
+{
+    const struct field_path *path = PATH(PATH(PATH_ROOT, "status"), "conditions");
+    for (size_t i = 0; i < ARRAY_SIZE(decisions); i++)
+        if (count_of(csr, decisions[i]) < count_of(old, decisions[i]))
+            field_forbidden(errs, path, "updates may not remove a condition of type \"%s\"",
+                            decisions[i]);
+    for (size_t i = 0; i < APPROVAL_COUNT && !approver; i++) {
+        size_t now = count_of(csr, decisions[i]), before = count_of(old, decisions[i]);
+        if (now < before)
+            continue;
+        struct str diff = conditions_diff(ctx->arena, csr, old, decisions[i]);
+        if (now > before)
+            field_forbidden(errs, path, "updates may not add a condition of type \"%s\"",
+                            decisions[i]);
+        else if (diff.len != 0)
+            field_forbidden(errs, path, "updates may not modify a condition of type \"%s\"" STR_FMT,
+                            decisions[i], STR_ARG(diff));
+    }
+}
+
+static void validate_certificate(const csr_object *csr, const csr_object *old,
+                                 struct field_errors *errs)
+{
+    struct error err = {0};
+    struct str cert = csr->status.certificate;
+    if (str_empty(cert) || str_eq(cert, old->status.certificate))
+        return;
+    if (pki_certs_check(cert, &err) != 0 &&
+        (str_empty(old->status.certificate) || pki_certs_check(old->status.certificate, NULL) == 0))
+        field_invalid(errs, PATH(PATH(PATH_ROOT, "status"), "certificate"),
+                      STR("<certificate data>"), "%s", error_message(&err));
+}
+
+/* Spec was judged when it was made and never changes. */
+static void validate_change(const struct kind_ctx *ctx, const void *obj, const void *old,
                             struct field_errors *errs)
 {
     const csr_object *csr = obj, *o = old;
-    struct str cert = csr->status.certificate;
+    bool approver = strcmp(ctx->subresource, "approval") == 0;
     const struct field_path *path = PATH(PATH(PATH_ROOT, "status"), "certificate");
-    struct pki_cert **list = NULL;
-    size_t count = 0;
     validate_conditions(csr, o, errs);
-    if (!str_empty(o->status.certificate) && !str_eq(cert, o->status.certificate))
-        field_forbidden(errs, path, "updates may not change certificate content");
-    else if (!str_empty(cert) &&
-             (pki_certs_parse(ctx->arena, cert, &list, &count, NULL) != 0 || count == 0))
-        field_invalid(errs, path, STR("<certificate data>"),
-                      "must contain at least one CERTIFICATE PEM block");
+    validate_certificate(csr, o, errs);
+    validate_decisions(ctx, csr, o, approver, errs);
+    if (!str_eq(csr->status.certificate, o->status.certificate) &&
+        !str_empty(o->status.certificate))
+        field_forbidden(errs, path, "updates may not modify existing certificate content");
 }
 
 static const struct kind_sub subs[] = {
-    {"approval", prepare_approval, validate_approval},
-    {"status", prepare_status, validate_status},
+    {"approval", prepare_approval, validate_change},
+    {"status", prepare_status, validate_change},
     {0},
 };
 
@@ -308,10 +416,11 @@ const struct kind_ops kind_certificatesigningrequests = {
     .version = "v1",
     .resource = "certificatesigningrequests",
     .flags = KIND_UNMANAGED,
+    .validate_name = name_path_segment,
     .prepare_create = prepare_create,
     .prepare_update = prepare_update,
     .validate_create = validate_create,
-    .validate_update = validate_update,
+    .validate_update = validate_change,
     .subs = subs,
     .fields = fields,
     .columns = columns,

@@ -6,6 +6,7 @@
 #include "apiserver/kinds/volume_sources.h"
 #include "api/meta_v1.h"
 #include "api/storage_v1.h"
+#include "lib/api/codec.h"
 #include "lib/base/arena.h"
 #include "lib/base/buf.h"
 
@@ -31,12 +32,12 @@ static void check_tokens(struct field_errors *errs, const struct field_path *pat
     for (size_t i = 0; i < s->token_requests_count; i++) {
         const struct storage_v1_token_request *t = &s->token_requests[i];
         const struct field_path *at = PATH_INDEX(path, i);
+        bool doubled = false;
         for (size_t j = 0; j < i; j++)
-            if (str_eq(s->token_requests[j].audience, t->audience)) {
-                field_duplicate(errs, PATH(at, "audience"), t->audience);
-                break;
-            }
-        if (!t->has_expiration_seconds)
+            doubled = doubled || str_eq(s->token_requests[j].audience, t->audience);
+        if (doubled)
+            field_duplicate(errs, PATH(at, "audience"), t->audience);
+        if (doubled || !t->has_expiration_seconds)
             continue;
         if (t->expiration_seconds < 600)
             field_invalid_int(errs, PATH(at, "expirationSeconds"), t->expiration_seconds,
@@ -49,30 +50,46 @@ static void check_tokens(struct field_errors *errs, const struct field_path *pat
 
 static void validate_create(const struct kind_ctx *ctx, const void *obj, struct field_errors *errs)
 {
-    static const char *const policies[] = {"None", "File", "ReadWriteOnceWithFSType", NULL};
+    static const char *const policies[] = {"File", "None", "ReadWriteOnceWithFSType", NULL};
     static const char *const modes[] = {"Persistent", "Ephemeral", NULL};
     UNUSED(ctx);
     const struct storage_v1_csi_driver *d = obj;
     const struct field_path *spec = PATH(PATH_ROOT, "spec");
-    if (d->metadata.name.len > 63)
-        field_too_long(errs, PATH(PATH_ROOT, "name"), 63);
     if (d->spec.has_fs_group_policy)
         validate_listed(errs, PATH(spec, "fsGroupPolicy"), d->spec.fs_group_policy, policies);
     check_tokens(errs, PATH(spec, "tokenRequests"), &d->spec);
+    for (size_t i = 0; i < d->spec.volume_lifecycle_modes_count; i++)
+        validate_listed(errs, PATH(spec, "volumeLifecycleModes"), d->spec.volume_lifecycle_modes[i],
+                        modes);
     if (d->spec.has_node_allocatable_update_period_seconds &&
         d->spec.node_allocatable_update_period_seconds < 10)
         field_invalid_int(errs, PATH(spec, "nodeAllocatableUpdatePeriodSeconds"),
                           d->spec.node_allocatable_update_period_seconds,
                           "must be greater than or equal to 10 seconds");
-    for (size_t i = 0; i < d->spec.volume_lifecycle_modes_count; i++)
-        validate_listed(errs, PATH(spec, "volumeLifecycleModes"), d->spec.volume_lifecycle_modes[i],
-                        modes);
+    if (d->spec.has_service_account_token_in_secrets && d->spec.token_requests_count == 0)
+        field_invalid_bool(errs, PATH(spec, "serviceAccountTokenInSecrets"),
+                           d->spec.service_account_token_in_secrets,
+                           "serviceAccountTokenInSecrets is set but no tokenRequests are "
+                           "specified");
+}
+
+/* The first generation is 0: only a changed spec counts. */
+static void prepare_update(const struct kind_ctx *ctx, void *obj, const void *old)
+{
+    UNUSED(ctx);
+    struct storage_v1_csi_driver *d = obj;
+    const struct storage_v1_csi_driver *o = old;
+    if (!api_msg_equal(&storage_v1_csi_driver_spec_msg, &d->spec, &o->spec))
+        d->metadata.generation = o->metadata.generation + 1;
 }
 
 static void warn(const struct kind_ctx *ctx, const void *obj, const void *old)
 {
-    UNUSED(old);
-    const struct storage_v1_csi_driver *d = obj;
+    const struct storage_v1_csi_driver *d = obj, *o = old;
+    const struct api_field *tokens =
+        api_field_by_json(&storage_v1_csi_driver_spec_msg, STR("tokenRequests"));
+    if (o != NULL && api_field_equal(tokens, &d->spec, &o->spec))
+        return;
     if (d->spec.token_requests_count != 0 && !d->spec.has_service_account_token_in_secrets)
         kind_warn(ctx, "spec.serviceAccountTokenInSecrets is unset; if supported by this CSI "
                        "driver, set to true to "
@@ -82,21 +99,15 @@ static void warn(const struct kind_ctx *ctx, const void *obj, const void *old)
 static void validate_update(const struct kind_ctx *ctx, const void *obj, const void *old,
                             struct field_errors *errs)
 {
-    const struct storage_v1_csi_driver_spec *s = &((const struct storage_v1_csi_driver *)obj)->spec;
-    const struct storage_v1_csi_driver_spec *o = &((const struct storage_v1_csi_driver *)old)->spec;
+    static const char *const modes[] = {"volumeLifecycleModes", NULL};
+    const struct storage_v1_csi_driver *d = obj, *o = old;
     const struct field_path *spec = PATH(PATH_ROOT, "spec");
-    bool same = s->volume_lifecycle_modes_count == o->volume_lifecycle_modes_count;
     validate_create(ctx, obj, errs);
-    if (s->attach_required != o->attach_required)
-        field_invalid_bool(errs, PATH(spec, "attachedRequired"), s->attach_required,
+    if (d->spec.attach_required != o->spec.attach_required)
+        field_invalid_bool(errs, PATH(spec, "attachedRequired"), d->spec.attach_required,
                            "field is immutable");
-    for (size_t i = 0; same && i < s->volume_lifecycle_modes_count; i++)
-        same = str_eq(s->volume_lifecycle_modes[i], o->volume_lifecycle_modes[i]);
-    if (!same)
-        field_invalid_raw(errs, PATH(spec, "volumeLifecycleModes"),
-                          field_strings_render(errs->arena, s->volume_lifecycle_modes,
-                                               s->volume_lifecycle_modes_count),
-                          "field is immutable");
+    validate_immutable_members(errs, spec, &storage_v1_csi_driver_spec_msg, &d->spec, &o->spec,
+                               modes);
 }
 
 static const struct table_column columns[] = {
@@ -133,8 +144,9 @@ const struct kind_ops kind_csidrivers = {
     .group = "storage.k8s.io",
     .version = "v1",
     .resource = "csidrivers",
-    .flags = KIND_RETURN_DELETED,
+    .flags = KIND_RETURN_DELETED | KIND_NO_UNCONDITIONAL_UPDATE,
     .default_ = set_defaults,
+    .prepare_update = prepare_update,
     .validate_create = validate_create,
     .validate_update = validate_update,
     .warn = warn,

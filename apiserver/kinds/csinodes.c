@@ -7,12 +7,11 @@
 #include "api/storage_v1.h"
 #include "lib/api/codec.h"
 
-#define NODE_ID_BYTES_MAX 192u
+#define NODE_ID_BYTES_MAX 256u
 
 static void check_driver(struct field_errors *errs, const struct field_path *at,
                          const struct storage_v1_csi_node_driver *d)
 {
-    const struct field_path *keys = PATH(at, "topologyKeys");
     check_csi_driver_name(errs, PATH(at, "name"), d->name);
     if (str_empty(d->node_id))
         field_required(errs, PATH(at, "nodeID"), NULL);
@@ -21,15 +20,21 @@ static void check_driver(struct field_errors *errs, const struct field_path *at,
                       NODE_ID_BYTES_MAX);
     if (d->allocatable != NULL && d->allocatable->has_count)
         validate_non_negative(errs, PATH(PATH(at, "allocatable"), "count"), d->allocatable->count);
+}
+
+/* Faults of keys are the driver's, as upstream has it. */
+static void check_topology(struct field_errors *errs, const struct field_path *at,
+                           const struct storage_v1_csi_node_driver *d)
+{
     for (size_t i = 0; i < d->topology_keys_count; i++) {
         bool doubled = false;
         for (size_t j = 0; j < i; j++)
             doubled = doubled || str_eq(d->topology_keys[j], d->topology_keys[i]);
         if (str_empty(d->topology_keys[i]))
-            field_required(errs, keys, NULL);
+            field_required(errs, at, NULL);
         if (doubled)
-            field_duplicate(errs, keys, d->topology_keys[i]);
-        validate_qualified_name(errs, keys, d->topology_keys[i]);
+            field_duplicate(errs, at, d->topology_keys[i]);
+        validate_qualified_name(errs, at, d->topology_keys[i]);
     }
 }
 
@@ -45,6 +50,7 @@ static void validate_create(const struct kind_ctx *ctx, const void *obj, struct 
                 field_duplicate(errs, PATH(at, "name"), s->drivers[i].name);
                 break;
             }
+        check_topology(errs, at, &s->drivers[i]);
     }
 }
 
@@ -56,14 +62,12 @@ static void validate_update(const struct kind_ctx *ctx, const void *obj, const v
     validate_create(ctx, obj, errs);
     for (size_t i = 0; i < o->spec.drivers_count; i++)
         for (size_t j = 0; j < n->spec.drivers_count; j++) {
-            struct storage_v1_csi_node_driver d = n->spec.drivers[j];
-            if (!str_eq(d.name, o->spec.drivers[i].name))
+            struct storage_v1_csi_node_driver d = n->spec.drivers[j], before = o->spec.drivers[i];
+            if (!str_eq(d.name, before.name))
                 continue;
-            d.allocatable = o->spec.drivers[i].allocatable;
-            if (!api_msg_equal(&storage_v1_csi_node_driver_msg, &d, &o->spec.drivers[i]))
-                field_invalid_msg(errs, PATH(PATH(PATH_ROOT, "spec"), "drivers"),
-                                  &storage_v1_csi_node_driver_msg, &n->spec.drivers[j],
-                                  "field is immutable");
+            d.allocatable = before.allocatable = NULL;
+            validate_immutable(errs, PATH(PATH(PATH_ROOT, "spec"), "drivers"),
+                               &storage_v1_csi_node_driver_msg, &d, &before);
         }
 }
 
@@ -86,7 +90,7 @@ const struct kind_ops kind_csinodes = {
     .group = "storage.k8s.io",
     .version = "v1",
     .resource = "csinodes",
-    .flags = KIND_RETURN_DELETED,
+    .flags = KIND_RETURN_DELETED | KIND_NO_UNCONDITIONAL_UPDATE,
     .validate_create = validate_create,
     .validate_update = validate_update,
     .columns = columns,

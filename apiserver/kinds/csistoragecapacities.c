@@ -18,9 +18,6 @@ static void validate_create(const struct kind_ctx *ctx, const void *obj, struct 
                   api_check_dns_subdomain);
     if (c->capacity != NULL)
         validate_non_negative_quantity(errs, PATH(PATH_ROOT, "capacity"), c->capacity);
-    if (c->maximum_volume_size != NULL)
-        validate_non_negative_quantity(errs, PATH(PATH_ROOT, "maximumVolumeSize"),
-                                       c->maximum_volume_size);
 }
 
 static void validate_update(const struct kind_ctx *ctx, const void *obj, const void *old,
@@ -52,6 +49,7 @@ const struct kind_ops kind_csistoragecapacities = {
     .group = "storage.k8s.io",
     .version = "v1",
     .resource = "csistoragecapacities",
+    .flags = KIND_NO_UNCONDITIONAL_UPDATE,
     .validate_create = validate_create,
     .validate_update = validate_update,
     .warn = warn,

@@ -128,6 +128,7 @@ const struct kind_ops kind_endpoints = {
     .group = "",
     .version = "v1",
     .resource = "endpoints",
+    .flags = KIND_CREATE_ON_UPDATE,
     .default_ = set_defaults,
     .validate_create = validate_create,
     .validate_update = kind_validate_as_new,

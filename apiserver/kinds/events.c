@@ -6,6 +6,7 @@
 #include "api/core_v1.h"
 #include "lib/api/codec.h"
 #include "lib/api/scheme.h"
+#include "lib/api/time.h"
 #include "lib/base/arena.h"
 #include "lib/base/base.h"
 
@@ -22,21 +23,6 @@ static bool is_strict(const struct kind_ctx *ctx)
     return ctx->request_kind != NULL && strcmp(ctx->request_kind->group, "events.k8s.io") == 0;
 }
 
-/* An event about a cluster-scoped object lives in "default" (or kube-system
- * for those that say so); others live beside their object. */
-static void validate_namespace(const struct core_v1_event *e, struct field_errors *errs)
-{
-    struct str about = e->involved_object.namespace;
-    const struct field_path *path = PATH(PATH(PATH_ROOT, "involvedObject"), "namespace");
-    if (str_empty(about)) {
-        if (!str_eqc(e->metadata.namespace, "default") &&
-            !str_eqc(e->metadata.namespace, "kube-system"))
-            field_invalid(errs, path, about, "does not match event.namespace");
-    } else if (!str_eq(about, e->metadata.namespace)) {
-        field_invalid(errs, path, about, "does not match event.namespace");
-    }
-}
-
 static void too_long(struct field_errors *errs, const char *field, struct str value, size_t max)
 {
     if (value.len > max)
@@ -44,70 +30,106 @@ static void too_long(struct field_errors *errs, const char *field, struct str va
                       max);
 }
 
-static void validate_strict(const struct core_v1_event *e, struct field_errors *errs)
+static void required(struct field_errors *errs, const char *field, struct str value)
 {
-    if (e->event_time.seconds == 0 && e->event_time.nanos == 0)
-        field_required(errs, PATH(PATH_ROOT, "eventTime"), NULL);
-    if (e->first_timestamp.seconds != 0)
-        field_invalid(errs, PATH(PATH_ROOT, "firstTimestamp"), STR(""), "needs to be unset");
-    if (e->last_timestamp.seconds != 0)
-        field_invalid(errs, PATH(PATH_ROOT, "lastTimestamp"), STR(""), "needs to be unset");
-    if (e->count != 0)
-        field_invalid(errs, PATH(PATH_ROOT, "count"), STR(""), "needs to be unset");
-    if (str_empty(e->reporting_component))
-        field_required(errs, PATH(PATH_ROOT, "reportingController"), NULL);
-    field_faults(errs, PATH(PATH_ROOT, "reportingController"), e->reporting_component,
-                 api_check_qualified_name(e->reporting_component));
-    if (str_empty(e->reporting_instance))
-        field_required(errs, PATH(PATH_ROOT, "reportingInstance"), NULL);
-    too_long(errs, "reportingInstance", e->reporting_instance, INSTANCE_MAX);
-    if (str_empty(e->action))
-        field_required(errs, PATH(PATH_ROOT, "action"), NULL);
-    too_long(errs, "action", e->action, ACTION_MAX);
-    if (str_empty(e->reason))
-        field_required(errs, PATH(PATH_ROOT, "reason"), NULL);
-    too_long(errs, "reason", e->reason, REASON_MAX);
-    too_long(errs, "message", e->message, NOTE_MAX);
-    if (!str_eqc(e->type, "Normal") && !str_eqc(e->type, "Warning"))
-        field_invalid(errs, PATH(PATH_ROOT, "type"), STR(""), "has invalid value: " STR_FMT,
-                      STR_ARG(e->type));
-    if (e->series != NULL) {
-        if (e->series->count < 2)
-            field_invalid(errs, PATH(PATH(PATH_ROOT, "series"), "count"), STR(""),
-                          "should be at least 2");
-        if (e->series->last_observed_time.seconds == 0)
-            field_required(errs, PATH(PATH(PATH_ROOT, "series"), "lastObservedTime"), NULL);
+    if (str_empty(value))
+        field_required(errs, PATH(PATH_ROOT, field), NULL);
+}
+
+/* An event lives beside its object; one about an object of the whole cluster in
+ * "default", or in kube-system if it is of the newer form. */
+static void validate_place(const struct core_v1_event *e, bool newer, struct field_errors *errs)
+{
+    struct str about = e->involved_object.namespace, ns = e->metadata.namespace;
+    bool good = str_empty(about)
+                    ? str_eqc(ns, "default") || (newer ? str_eqc(ns, "kube-system") : str_empty(ns))
+                    : newer || str_eq(about, ns);
+    if (!good)
+        field_invalid(errs, PATH(PATH(PATH_ROOT, "involvedObject"), "namespace"), about,
+                      "does not match event.namespace");
+}
+
+/* What holds through both versions. Only events of the newer form have an eventTime. */
+static void validate_common(const struct kind_ctx *ctx, const struct core_v1_event *e,
+                            struct field_errors *errs)
+{
+    const char *controller = is_strict(ctx) ? "reportingController" : "reportingComponent";
+    bool newer = !micro_time_is_zero(&e->event_time);
+    validate_place(e, newer, errs);
+    if (newer) {
+        required(errs, controller, e->reporting_component);
+        validate_qualified_name(errs, PATH(PATH_ROOT, controller), e->reporting_component);
+        required(errs, "reportingInstance", e->reporting_instance);
+        too_long(errs, "reportingInstance", e->reporting_instance, INSTANCE_MAX);
+        required(errs, "action", e->action);
+        too_long(errs, "action", e->action, ACTION_MAX);
+        required(errs, "reason", e->reason);
+        too_long(errs, "reason", e->reason, REASON_MAX);
+        too_long(errs, "message", e->message, NOTE_MAX);
     }
+    field_faults(errs, PATH(PATH_ROOT, "namespace"), e->metadata.namespace,
+                 api_check_dns_subdomain(e->metadata.namespace));
+}
+
+static void validate_series(const struct core_v1_event *e, struct field_errors *errs)
+{
+    if (e->series == NULL)
+        return;
+    if (e->series->count < 2)
+        field_invalid(errs, PATH(PATH_ROOT, "series.count"), STR(""), "should be at least 2");
+    if (micro_time_is_zero(&e->series->last_observed_time))
+        field_required(errs, PATH(PATH_ROOT, "series.lastObservedTime"), NULL);
+}
+
+static void unset(struct field_errors *errs, const char *field, bool is_set)
+{
+    if (is_set)
+        field_invalid(errs, PATH(PATH_ROOT, field), STR(""), "needs to be unset");
 }
 
 static void validate_create(const struct kind_ctx *ctx, const void *obj, struct field_errors *errs)
 {
-    validate_namespace(obj, errs);
-    if (is_strict(ctx))
-        validate_strict(obj, errs);
+    const struct core_v1_event *e = obj;
+    validate_common(ctx, e, errs);
+    if (!is_strict(ctx))
+        return;
+    validate_series(e, errs);
+    if (micro_time_is_zero(&e->event_time))
+        field_required(errs, PATH(PATH_ROOT, "eventTime"), NULL);
+    if (!str_eqc(e->type, "Normal") && !str_eqc(e->type, "Warning"))
+        field_invalid(errs, PATH(PATH_ROOT, "type"), STR(""), "has invalid value: " STR_FMT,
+                      STR_ARG(e->type));
+    unset(errs, "firstTimestamp", !time_is_zero(&e->first_timestamp));
+    unset(errs, "lastTimestamp", !time_is_zero(&e->last_timestamp));
+    unset(errs, "count", e->count != 0);
+    unset(errs, "source", !str_empty(e->source.component) || !str_empty(e->source.host));
 }
 
-static void immutable(struct field_errors *errs, const char *field, struct str now,
-                      struct str before)
-{
-    validate_immutable_str(errs, PATH(PATH_ROOT, field), now, before);
-}
-
+/* Clients see an event again by its series; the rest of it stands. */
 static void validate_update(const struct kind_ctx *ctx, const void *obj, const void *old,
                             struct field_errors *errs)
 {
+    static const char *const fixed[] = {
+        "involvedObject", "reason", "message", "source", "firstTimestamp",
+        "lastTimestamp",  "count",  "reason",  "type",   NULL};
+    static const char *const time[] = {"eventTime", NULL};
+    static const char *const rest[] = {"action", "related", NULL};
     const struct core_v1_event *e = obj, *o = old;
-    validate_namespace(e, errs);
+    const struct api_msg *m = &core_v1_event_msg;
+    validate_common(ctx, e, errs);
     if (!is_strict(ctx))
         return;
-    validate_immutable(errs, PATH(PATH_ROOT, "involvedObject"), &core_v1_object_reference_msg,
-                       &e->involved_object, &o->involved_object);
-    immutable(errs, "reason", e->reason, o->reason);
-    immutable(errs, "message", e->message, o->message);
-    immutable(errs, "type", e->type, o->type);
-    immutable(errs, "action", e->action, o->action);
-    immutable(errs, "reportingController", e->reporting_component, o->reporting_component);
-    immutable(errs, "reportingInstance", e->reporting_instance, o->reporting_instance);
+    if (!api_field_equal(api_field_by_json(m, STR("series")), e, o))
+        validate_series(e, errs);
+    validate_immutable_members(errs, PATH_ROOT, m, e, o, fixed);
+    /* Clients round to microseconds in different ways. */
+    if (micro_time_to_ns(&e->event_time) / 1000 != micro_time_to_ns(&o->event_time) / 1000)
+        validate_immutable_members(errs, PATH_ROOT, m, e, o, time);
+    validate_immutable_members(errs, PATH_ROOT, m, e, o, rest);
+    validate_immutable_str(errs, PATH(PATH_ROOT, "reportingController"), e->reporting_component,
+                           o->reporting_component);
+    validate_immutable_str(errs, PATH(PATH_ROOT, "reportingInstance"), e->reporting_instance,
+                           o->reporting_instance);
 }
 
 /* --- selectors ------------------------------------------------------------------- */

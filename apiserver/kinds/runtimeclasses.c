@@ -68,6 +68,7 @@ const struct kind_ops kind_runtimeclasses = {
     .group = "node.k8s.io",
     .version = "v1",
     .resource = "runtimeclasses",
+    .flags = KIND_CREATE_ON_UPDATE | KIND_NO_UNCONDITIONAL_UPDATE,
     .validate_create = validate_create,
     .validate_update = validate_update,
     .warn = warn,

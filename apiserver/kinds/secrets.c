@@ -9,6 +9,7 @@
 #include "lib/api/json.h"
 #include "lib/base/arena.h"
 #include "lib/base/error.h"
+#include "lib/net/pki.h"
 
 #define SECRET_BYTES_MAX (1024 * 1024)
 #define ACCOUNT_NAME "kubernetes.io/service-account.name"
@@ -57,6 +58,21 @@ static void require_key(struct field_errors *errs, const struct core_v1_secret *
         field_required(errs, PATH_KEY(data_path(), str_of(key)), NULL);
 }
 
+/* What Go calls the type of a JSON value that is no object. */
+static const char *go_type_name(const struct json *j)
+{
+    switch (j->type) {
+    case JSON_ARRAY:
+        return "array";
+    case JSON_STRING:
+        return "string";
+    case JSON_BOOL:
+        return "bool";
+    default:
+        return "number";
+    }
+}
+
 static void require_json(const struct kind_ctx *ctx, struct field_errors *errs,
                          const struct core_v1_secret *s, const char *key)
 {
@@ -68,6 +84,10 @@ static void require_json(const struct kind_ctx *ctx, struct field_errors *errs,
     else if (json_parse(ctx->arena, *text, &j, &err) != 0)
         field_invalid(errs, PATH_KEY(data_path(), str_of(key)), STR("<secret contents redacted>"),
                       "%s", error_message(&err));
+    else if (j->type != JSON_OBJECT && j->type != JSON_NULL)
+        field_invalid(errs, PATH_KEY(data_path(), str_of(key)), STR("<secret contents redacted>"),
+                      "json: cannot unmarshal %s into Go value of type map[string]interface {}",
+                      go_type_name(j));
 }
 
 static void validate_type(const struct kind_ctx *ctx, const struct core_v1_secret *s,
@@ -147,6 +167,19 @@ static void prepare_update(const struct kind_ctx *ctx, void *obj, const void *ol
         s->type = ((const struct core_v1_secret *)old)->type;
 }
 
+/* A key that is not the certificate's is kept: the two may be written one after the other. */
+static void warn(const struct kind_ctx *ctx, const void *obj, const void *old)
+{
+    UNUSED(old);
+    const struct core_v1_secret *s = obj;
+    struct error err = {0};
+    if (!str_eqc(s->type, "kubernetes.io/tls"))
+        return;
+    const struct str *cert = find(s, "tls.crt"), *key = find(s, "tls.key");
+    if (pki_pair_check(cert != NULL ? *cert : STR_NULL, key != NULL ? *key : STR_NULL, &err) != 0)
+        kind_warn(ctx, "%s", error_message(&err));
+}
+
 static struct str get_type(struct arena *a, const void *obj)
 {
     UNUSED(a);
@@ -181,6 +214,7 @@ const struct kind_ops kind_secrets = {
     .prepare_update = prepare_update,
     .validate_create = validate_create,
     .validate_update = validate_update,
+    .warn = warn,
     .fields = fields,
     .columns = columns,
     .row = row,

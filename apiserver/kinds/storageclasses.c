@@ -4,15 +4,11 @@
 #include "apiserver/kinds/node_labels.h"
 #include "apiserver/kinds/defaults.h"
 #include "apiserver/kinds/rules.h"
+#include "apiserver/kinds/volume_sources.h"
 #include "api/core_v1.h"
 #include "api/storage_v1.h"
 #include "lib/api/codec.h"
 #include "lib/base/arena.h"
-
-#include <ctype.h>
-
-#define PARAMETERS_MAX 512u
-#define PARAMETER_BYTES_MAX (256 * 1024)
 
 static void set_defaults(const struct kind_ctx *ctx, void *obj)
 {
@@ -20,37 +16,6 @@ static void set_defaults(const struct kind_ctx *ctx, void *obj)
     struct storage_v1_storage_class *c = obj;
     default_opt_str(&c->has_reclaim_policy, &c->reclaim_policy, STR("Delete"));
     default_opt_str(&c->has_volume_binding_mode, &c->volume_binding_mode, STR("Immediate"));
-}
-
-static void check_provisioner(struct field_errors *errs, const struct field_path *path,
-                              struct str name)
-{
-    if (str_empty(name)) {
-        field_required(errs, path, NULL);
-        return;
-    }
-    char *lower = arena_alloc(errs->arena, name.len + 1);
-    for (size_t i = 0; i < name.len; i++)
-        lower[i] = (char)tolower((unsigned char)name.data[i]);
-    lower[name.len] = '\0';
-    field_faults(errs, path, name, api_check_qualified_name(str_n(lower, name.len)));
-}
-
-static void check_parameters(struct field_errors *errs, const struct field_path *path,
-                             const struct api_str_entry *e, size_t count)
-{
-    size_t bytes = 0;
-    if (count > PARAMETERS_MAX) {
-        field_too_long(errs, path, PARAMETERS_MAX);
-        return;
-    }
-    for (size_t i = 0; i < count; i++) {
-        if (str_empty(e[i].key))
-            field_invalid(errs, path, e[i].key, "field can not be empty.");
-        bytes += e[i].key.len + e[i].value.len;
-    }
-    if (bytes > PARAMETER_BYTES_MAX)
-        field_too_long(errs, path, PARAMETER_BYTES_MAX);
 }
 
 static bool same_set(const struct str *x, size_t n, const struct str *y, size_t m)
@@ -95,11 +60,6 @@ static void check_topologies(struct field_errors *errs, const struct storage_v1_
             const struct core_v1_topology_selector_label_requirement *r =
                 &t->match_label_expressions[j];
             const struct field_path *at = PATH_INDEX(list, j);
-            for (size_t k = 0; k < j; k++)
-                if (str_eq(t->match_label_expressions[k].key, r->key)) {
-                    field_duplicate(errs, PATH(at, "key"), r->key);
-                    break;
-                }
             if (r->values_count == 0)
                 field_required(errs, PATH(at, "values"), NULL);
             for (size_t v = 0; v < r->values_count; v++)
@@ -107,12 +67,15 @@ static void check_topologies(struct field_errors *errs, const struct storage_v1_
                     if (str_eq(r->values[v], r->values[w]))
                         field_duplicate(errs, PATH_INDEX(PATH(at, "values"), v), r->values[v]);
             validate_qualified_name(errs, PATH(at, "key"), r->key);
+            for (size_t k = 0; k < j; k++)
+                if (str_eq(t->match_label_expressions[k].key, r->key)) {
+                    field_duplicate(errs, PATH(at, "key"), r->key);
+                    break;
+                }
         }
         for (size_t k = 0; k < i; k++)
-            if (same_term(&c->allowed_topologies[k], t)) {
+            if (same_term(&c->allowed_topologies[k], t))
                 field_duplicate(errs, list, STR(""));
-                break;
-            }
     }
 }
 
@@ -123,7 +86,8 @@ static void validate_create(const struct kind_ctx *ctx, const void *obj, struct 
     static const char *const modes[] = {"Immediate", "WaitForFirstConsumer", NULL};
     const struct storage_v1_storage_class *c = obj;
     check_provisioner(errs, PATH(PATH_ROOT, "provisioner"), c->provisioner);
-    check_parameters(errs, PATH(PATH_ROOT, "parameters"), c->parameters, c->parameters_count);
+    check_parameters(errs, PATH(PATH_ROOT, "parameters"), c->parameters, c->parameters_count,
+                     false);
     if (c->has_reclaim_policy && !str_empty(c->reclaim_policy))
         validate_listed(errs, PATH(PATH_ROOT, "reclaimPolicy"), c->reclaim_policy, policies);
     if (!c->has_volume_binding_mode)
@@ -133,28 +97,13 @@ static void validate_create(const struct kind_ctx *ctx, const void *obj, struct 
     check_topologies(errs, c);
 }
 
-static bool same_map(const struct api_str_entry *x, size_t n, const struct api_str_entry *y,
-                     size_t m)
-{
-    bool same = n == m;
-    for (size_t i = 0; same && i < n; i++)
-        same = str_eq(x[i].key, y[i].key) && str_eq(x[i].value, y[i].value);
-    return same;
-}
-
 static void validate_update(const struct kind_ctx *ctx, const void *obj, const void *old,
                             struct field_errors *errs)
 {
-    UNUSED(ctx);
-    const struct storage_v1_storage_class *c = obj, *o = old;
-    if (!same_map(c->parameters, c->parameters_count, o->parameters, o->parameters_count))
-        field_forbidden(errs, PATH(PATH_ROOT, "parameters"),
-                        "updates to parameters are forbidden.");
-    validate_immutable_str(errs, PATH(PATH_ROOT, "provisioner"), c->provisioner, o->provisioner);
-    validate_immutable_str(errs, PATH(PATH_ROOT, "reclaimPolicy"), c->reclaim_policy,
-                           o->reclaim_policy);
-    validate_immutable_str(errs, PATH(PATH_ROOT, "volumeBindingMode"), c->volume_binding_mode,
-                           o->volume_binding_mode);
+    static const char *const fixed[] = {"parameters", "provisioner", "reclaimPolicy",
+                                        "volumeBindingMode", NULL};
+    validate_create(ctx, obj, errs);
+    validate_immutable_members(errs, PATH_ROOT, &storage_v1_storage_class_msg, obj, old, fixed);
 }
 
 static void warn(const struct kind_ctx *ctx, const void *obj, const void *old)

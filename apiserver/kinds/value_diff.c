@@ -152,15 +152,27 @@ static struct str indented(struct arena *a, const struct json *j)
     return str_trim(arena_str(a, buf_str(&b)));
 }
 
-static struct json *shown(struct arena *a, const struct api_msg *m, const void *msg)
+static struct json *parsed(struct arena *a, struct str text)
 {
     struct json *j;
-    return json_parse(a, field_value_render(a, m, msg), &j, NULL) == 0 ? j : json_null(a);
+    return json_parse(a, text, &j, NULL) == 0 ? j : json_null(a);
+}
+
+static struct json *shown(struct arena *a, const struct api_msg *m, const void *msg)
+{
+    return parsed(a, field_value_render(a, m, msg));
 }
 
 struct str value_diff(struct arena *a, const struct api_msg *m, const void *old, const void *now)
 {
     return unified(a, indented(a, shown(a, m, old)), indented(a, shown(a, m, now)));
+}
+
+struct str value_diff_member(struct arena *a, const struct api_msg *m, const char *member,
+                             const void *old, const void *now)
+{
+    return unified(a, indented(a, parsed(a, field_member_render(a, m, old, member))),
+                   indented(a, parsed(a, field_member_render(a, m, now, member))));
 }
 
 /* --- pod specs ---------------------------------------------------------------------------------

@@ -12,6 +12,9 @@ struct core_v1_pod_spec;
 /* Of two messages; what differs follows a "\n@@ ..." each, three lines of
  * context around it. Empty when nothing does. */
 struct str value_diff(struct arena *a, const struct api_msg *m, const void *old, const void *now);
+/* Of one member of two messages, by its name in JSON. */
+struct str value_diff_member(struct arena *a, const struct api_msg *m, const char *member,
+                             const void *old, const void *now);
 /* The same of pod specs, whose internal form is another than their public one. */
 struct str pod_spec_diff(struct arena *a, const struct core_v1_pod_spec *old,
                          const struct core_v1_pod_spec *now);

@@ -7,6 +7,10 @@
 
 #include <ctype.h>
 
+#define CSI_NAME_BYTES_MAX 63
+#define PARAMETERS_MAX 512u
+#define PARAMETER_BYTES_MAX (256 * 1024)
+
 void check_given(struct field_errors *errs, const struct field_path *path, struct str value)
 {
     if (str_empty(value))
@@ -231,13 +235,47 @@ void check_flex_options(struct field_errors *errs, const struct field_path *path
 void check_csi_driver_name(struct field_errors *errs, const struct field_path *path,
                            struct str name)
 {
+    if (str_empty(name)) {
+        field_required(errs, path, NULL);
+        return;
+    }
+    if (name.len > CSI_NAME_BYTES_MAX)
+        field_too_long(errs, path, CSI_NAME_BYTES_MAX);
+    field_faults(errs, path, name, api_check_dns_subdomain(str_lowered(errs->arena, name)));
+}
+
+struct str str_lowered(struct arena *a, struct str s)
+{
+    char *text = arena_alloc(a, s.len + 1);
+    for (size_t i = 0; i < s.len; i++)
+        text[i] = (char)tolower((unsigned char)s.data[i]);
+    text[s.len] = '\0';
+    return str_n(text, s.len);
+}
+
+void check_provisioner(struct field_errors *errs, const struct field_path *path, struct str name)
+{
     if (str_empty(name))
         field_required(errs, path, NULL);
-    if (name.len > 63)
-        field_too_long(errs, path, 63);
-    char text[64];
-    for (size_t i = 0; i < name.len && i < sizeof(text); i++)
-        text[i] = (char)tolower((unsigned char)name.data[i]);
-    if (name.len < sizeof(text))
-        field_faults(errs, path, name, api_check_dns_subdomain(str_n(text, name.len)));
+    else
+        validate_qualified_name(errs, path, str_lowered(errs->arena, name));
+}
+
+void check_parameters(struct field_errors *errs, const struct field_path *path,
+                      const struct api_str_entry *e, size_t count, bool required)
+{
+    size_t bytes = 0;
+    if (count > PARAMETERS_MAX) {
+        field_too_long(errs, path, PARAMETERS_MAX);
+        return;
+    }
+    for (size_t i = 0; i < count; i++) {
+        if (str_empty(e[i].key))
+            field_invalid(errs, path, e[i].key, "field can not be empty.");
+        bytes += e[i].key.len + e[i].value.len;
+    }
+    if (bytes > PARAMETER_BYTES_MAX)
+        field_too_long(errs, path, PARAMETER_BYTES_MAX);
+    if (required && count == 0)
+        field_required(errs, path, "must contain at least one key/value pair");
 }

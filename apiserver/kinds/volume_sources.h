@@ -44,6 +44,12 @@ void check_flex_options(struct field_errors *errs, const struct field_path *path
                         const struct api_str_entry *options, size_t count);
 void check_csi_driver_name(struct field_errors *errs, const struct field_path *path,
                            struct str name);
+struct str str_lowered(struct arena *a, struct str s);
+/* Who makes volumes of a class: a qualified name, in whatever case. */
+void check_provisioner(struct field_errors *errs, const struct field_path *path, struct str name);
+/* What a class tells it; required: there must be some. */
+void check_parameters(struct field_errors *errs, const struct field_path *path,
+                      const struct api_str_entry *e, size_t count, bool required);
 /* A field that must not be empty, without further rules. */
 void check_given(struct field_errors *errs, const struct field_path *path, struct str value);
 

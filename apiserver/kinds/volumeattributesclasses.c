@@ -5,30 +5,26 @@
 #include "apiserver/kinds/volume_sources.h"
 #include "api/meta_v1.h"
 #include "api/storage_v1.h"
+#include "lib/api/codec.h"
 
 static void validate_create(const struct kind_ctx *ctx, const void *obj, struct field_errors *errs)
 {
     UNUSED(ctx);
     const struct storage_v1_volume_attributes_class *c = obj;
-    check_csi_driver_name(errs, PATH(PATH_ROOT, "driverName"), c->driver_name);
-    if (c->parameters_count == 0)
-        field_required(errs, PATH(PATH_ROOT, "parameters"),
-                       "must contain at least one key/value pair");
+    check_provisioner(errs, PATH(PATH_ROOT, "driverName"), c->driver_name);
+    check_parameters(errs, PATH(PATH_ROOT, "parameters"), c->parameters, c->parameters_count, true);
 }
 
 static void validate_update(const struct kind_ctx *ctx, const void *obj, const void *old,
                             struct field_errors *errs)
 {
-    UNUSED(ctx);
-    const struct storage_v1_volume_attributes_class *c = obj, *o = old;
-    bool same = c->parameters_count == o->parameters_count;
-    for (size_t i = 0; same && i < c->parameters_count; i++)
-        same = str_eq(c->parameters[i].key, o->parameters[i].key) &&
-               str_eq(c->parameters[i].value, o->parameters[i].value);
-    validate_immutable_str(errs, PATH(PATH_ROOT, "driverName"), c->driver_name, o->driver_name);
-    if (!same)
-        field_forbidden(errs, PATH(PATH_ROOT, "parameters"),
-                        "updates to parameters are forbidden.");
+    static const char *const fixed[] = {"driverName", "parameters"};
+    const struct api_msg *m = &storage_v1_volume_attributes_class_msg;
+    for (size_t i = 0; i < ARRAY_SIZE(fixed); i++)
+        if (!api_field_equal(api_field_by_json(m, str_of(fixed[i])), obj, old))
+            field_forbidden(errs, PATH(PATH_ROOT, fixed[i]), "updates to %s are forbidden.",
+                            fixed[i]);
+    validate_create(ctx, obj, errs);
 }
 
 static const struct table_column columns[] = {

@@ -10,6 +10,7 @@
 
 #include <stdbool.h>
 
+struct api_field;
 struct api_msg;
 struct arena;
 struct buf;
@@ -96,6 +97,8 @@ void *api_msg_clone(struct arena *a, const struct api_msg *m, const void *src);
 /* Semantic equality (apimachinery's equality.Semantic: empty list == absent,
  * quantities by value, times by instant). */
 bool api_msg_equal(const struct api_msg *m, const void *x, const void *y);
+/* The same of one field of two messages. */
+bool api_field_equal(const struct api_field *f, const void *x, const void *y);
 bool api_msg_is_zero(const struct api_msg *m, const void *x);
 /* Turns empty lists and maps into none, which is what protobuf makes of them. */
 void api_msg_drop_empty(const struct api_msg *m, void *x);

@@ -136,7 +136,7 @@ static bool items_equal(const struct api_field *f, const void *x, const void *y)
     return true;
 }
 
-static bool fields_equal(const struct api_field *f, const void *x, const void *y)
+bool api_field_equal(const struct api_field *f, const void *x, const void *y)
 {
     if (f->label != API_SINGULAR)
         return items_equal(f, x, y);
@@ -164,7 +164,7 @@ bool api_msg_equal(const struct api_msg *m, const void *x, const void *y)
     if (m->special == API_QUANTITY)
         return quantities_equal(x, y);
     for (size_t i = 0; i < m->field_count; i++)
-        if (!fields_equal(&m->fields[i], x, y))
+        if (!api_field_equal(&m->fields[i], x, y))
             return false;
     if (m->special == API_CUSTOM)
         return json_equal(((const struct api_custom *)x)->content,

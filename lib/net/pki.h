@@ -114,6 +114,13 @@ bool pki_cert_matches_host(const struct pki_cert *c, const char *host); /* DNS n
 void pki_cert_key_hash(const struct pki_cert *c, char ret[72]);
 struct x509_st *pki_cert_x509(const struct pki_cert *c); /* Borrowed. */
 
+/* Whether the text holds certificates and no other PEM blocks. E_INVALID, with
+ * what Kubernetes says of a signed certificate. */
+int pki_certs_check(struct str pem, struct error *err);
+/* Whether the first certificate and the first private key of two PEM texts are
+ * a pair. E_INVALID, with what Go's tls.X509KeyPair says. */
+int pki_pair_check(struct str cert_pem, struct str key_pem, struct error *err);
+
 /* --- signing requests --- */
 struct pki_csr {
     struct pki_subject subject;

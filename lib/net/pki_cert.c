@@ -122,6 +122,44 @@ int pki_certs_parse(struct arena *a, struct str pem, struct pki_cert ***ret, siz
     return 0;
 }
 
+struct pki_certs_count {
+    size_t blocks;
+    bool refused; /* err is set. */
+    struct error *err;
+};
+
+static int pki_certs_count_block(const char *type, struct str der, void *arg)
+{
+    struct pki_certs_count *c = arg;
+    const unsigned char *p = (const unsigned char *)der.data;
+    c->refused = true;
+    if (strcmp(type, "CERTIFICATE") != 0)
+        return error_set(c->err, E_INVALID, "only CERTIFICATE PEM blocks are allowed, found \"%s\"",
+                         type);
+    X509 *x509 = d2i_X509(NULL, &p, (long)der.len);
+    if (x509 == NULL) {
+        ERR_clear_error();
+        return error_set(c->err, E_INVALID, "x509: malformed certificate");
+    }
+    X509_free(x509);
+    c->refused = false;
+    c->blocks++;
+    return 0;
+}
+
+int pki_certs_check(struct str pem, struct error *err)
+{
+    struct pki_certs_count c = {.err = err};
+    int code = pki_pem_each(pem, pki_certs_count_block, &c, NULL);
+    if (c.refused)
+        return code;
+    if (code == E_NOT_IMPLEMENTED)
+        return error_set(err, E_INVALID, "no PEM block headers are permitted");
+    if (c.blocks == 0)
+        return error_set(err, E_INVALID, "must contain at least one CERTIFICATE PEM block");
+    return 0;
+}
+
 void pki_cert_pem(const struct pki_cert *c, struct buf *b)
 {
     pki_pem_write(b, "CERTIFICATE", c->der);

@@ -31,7 +31,8 @@ struct pki_cert {
 int pki_error(struct error *err, int code, const char *what);
 
 /* Calls each(type, DER) for every PEM block whose type the callee wants; stops
- * when it returns non-zero and returns that. E_INVALID: malformed PEM. */
+ * when it returns non-zero and returns that. E_INVALID: malformed PEM;
+ * E_NOT_IMPLEMENTED: a block with headers. */
 int pki_pem_each(struct str pem, int (*each)(const char *type, struct str der, void *arg),
                  void *arg, struct error *err);
 /* One PEM block of the given type. */

@@ -58,7 +58,8 @@ int pki_pem_each(struct str pem, int (*each)(const char *type, struct str der, v
             break;
         }
         if (header[0] != '\0')
-            code = error_set(err, E_INVALID, "encrypted PEM block \"%s\" is not supported", type);
+            code = error_set(err, E_NOT_IMPLEMENTED, "encrypted PEM block \"%s\" is not supported",
+                             type);
         else
             code = each(type, str_n((const char *)der, (size_t)len), arg);
         OPENSSL_cleanse(der, (size_t)len);

@@ -25,7 +25,8 @@ static const struct meta_v1_label_selector *selector_of(struct arena *a, const v
     return ((const struct apps_v1_daemon_set *)msg)->spec.selector;
 }
 
-static const struct owned_config owned = {"apps", "DaemonSet", selector_of};
+static const struct owned_config owned = {
+    .group = "apps", .kind = "DaemonSet", .selector = selector_of};
 
 static void touch_set(struct controller_run *r, struct api_object *old, struct api_object *o)
 {
@@ -570,6 +571,8 @@ static void reconcile(struct reconcile *c)
         return; /* It would select everything. */
     bool settled = expectations_satisfied(c->run->expectations, c->key);
     struct owned_pods pods = owned_gather(c, &owned, o);
+    if (pods.adopting)
+        return;
     struct history_config config = {
         .owner = o,
         .template = &w->set->spec.template,

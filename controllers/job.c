@@ -1,18 +1,30 @@
 /* job.c - runs pods until enough of them have succeeded. What to do is decided
- * in job_plan.c; here it is done: status, then finalizers, then pods. */
+ * in job_plan.c; here it is done, in an order that a crash may cut anywhere:
+ *
+ *   create or remove pods -> status -> stop pods, let ended ones go
+ *
+ * Nothing is decided on a Job older than what was written last: its counters
+ * could say less than the pods that are already gone. */
+#include "controllers/job_metrics.h"
 #include "controllers/job_plan.h"
+#include "controllers/job_pods.h"
 #include "controllers/owned.h"
 #include "controllers/pods.h"
 
 #include "api/batch_v1.h"
 #include "api/core_v1.h"
 #include "lib/api/codec.h"
+#include "lib/api/pod.h"
 #include "lib/api/scheme.h"
 #include "lib/base/arena.h"
-#include "lib/base/buf.h"
+#include "lib/base/env.h"
 #include "lib/base/error.h"
+#include "lib/base/map.h"
 #include "lib/client/labels.h"
-#include "lib/api/json.h"
+
+#include <stdlib.h>
+
+#define MANAGER "kubernetes.io/job-controller"
 
 static const struct meta_v1_label_selector *selector_of(struct arena *a, const void *msg)
 {
@@ -20,105 +32,158 @@ static const struct meta_v1_label_selector *selector_of(struct arena *a, const v
     return ((const struct batch_v1_job *)msg)->spec.selector;
 }
 
-static const struct owned_config owned = {"batch", "Job", selector_of};
+static const struct owned_config owned = {.group = "batch",
+                                          .kind = "Job",
+                                          .selector = selector_of,
+                                          .finalizer = JOB_FINALIZER,
+                                          .adopt_ended = true};
 
-static void touch_job(struct controller_run *r, struct api_object *old, struct api_object *o)
-{
-    controller_enqueue_object(r, o != NULL ? o : old);
-}
+/* What is known of a Job beyond the cache. */
+struct record {
+    struct str uid; /* Of the Job it is about. */
+    int64_t written_rv;
+    struct job_backoff backoff;
+};
 
-static void touch_pod(struct controller_run *r, struct api_object *old, struct api_object *o)
-{
-    owned_touch_pod(r, &owned, old, o);
-}
+struct jobs {
+    struct map records; /* By key. */
+    struct map
+        released; /* Uids of pods that have lost their finalizer before the cache shows it. */
+};
 
 struct work {
     struct api_object *object;
     const struct batch_v1_job *job;
     struct job_plan plan;
-    int32_t created; /* So far, of plan.create. */
-    int32_t batch;
-    bool failed;
+    size_t tried, created; /* So far, of plan.create. */
+    size_t batch;
+    bool create_failed, status_failed;
+    uint64_t began_ms;
 };
 
-/* --- pods ---------------------------------------------------------------------------------------
+static const struct api_kind *pod_kind(void)
+{
+    return api_kind_by_gvk(STR(""), STR("v1"), STR("Pod"));
+}
+
+/* --- what is known ------------------------------------------------------------------------------
  */
 
-static void put_annotation(struct reconcile *c, struct core_v1_pod *pod, const char *key,
-                           struct str value)
+static void init(struct controller_run *r)
 {
-    size_t n = pod->metadata.annotations_count, at = 0;
-    struct api_str_entry *list = ARENA_ARRAY(c->arena, struct api_str_entry, n + 1);
-    while (at < n && str_cmp(pod->metadata.annotations[at].key, str_of(key)) < 0)
-        at++;
-    if (n != 0) {
-        memcpy(list, pod->metadata.annotations, at * sizeof(*list));
-        memcpy(list + at + 1, pod->metadata.annotations + at, (n - at) * sizeof(*list));
+    struct jobs *s = r->state = xzalloc(sizeof(*s));
+    map_init(&s->records);
+    map_init(&s->released);
+}
+
+static void record_free(struct record *x)
+{
+    if (x != NULL)
+        free((void *)(uintptr_t)x->uid.data);
+    free(x);
+}
+
+static void done(struct controller_run *r)
+{
+    struct jobs *s = r->state;
+    struct str key;
+    void *x;
+    for (size_t at = 0; map_next(&s->records, &at, &key, &x);)
+        record_free(x);
+    map_done(&s->records);
+    map_done(&s->released);
+    free(s);
+}
+
+static void forget(struct reconcile *c)
+{
+    struct jobs *s = c->run->state;
+    record_free(map_remove(&s->records, c->key));
+}
+
+/* NULL: there is none, or of an earlier Job of this name. */
+static struct record *record_of(struct reconcile *c, const struct batch_v1_job *j)
+{
+    struct jobs *s = c->run->state;
+    struct record *x = map_get(&s->records, c->key);
+    return x != NULL && str_eq(x->uid, j->metadata.uid) ? x : NULL;
+}
+
+static void remember(struct reconcile *c, const struct api_object *written)
+{
+    struct jobs *s = c->run->state;
+    struct work *w = c->state;
+    struct record *x = record_of(c, w->job);
+    if (x == NULL) {
+        x = xzalloc(sizeof(*x));
+        x->uid = str_of(xasprintf(STR_FMT, STR_ARG(w->job->metadata.uid)));
+        record_free(map_set(&s->records, c->key, x));
     }
-    list[at] = (struct api_str_entry){str_of(key), value};
-    pod->metadata.annotations = list;
-    pod->metadata.annotations_count = n + 1;
+    x->backoff = w->plan.backoff;
+    if (written != NULL)
+        str_to_i64(api_object_meta(written)->resource_version, &x->written_rv);
 }
 
-static void put_label(struct reconcile *c, struct core_v1_pod *pod, const char *key,
-                      struct str value)
+static bool is_stale(struct reconcile *c, const struct batch_v1_job *j)
 {
-    struct core_v1_pod other = {.metadata.annotations = pod->metadata.labels,
-                                .metadata.annotations_count = pod->metadata.labels_count};
-    put_annotation(c, &other, key, value);
-    pod->metadata.labels = other.metadata.annotations;
-    pod->metadata.labels_count = other.metadata.annotations_count;
+    const struct record *x = record_of(c, j);
+    int64_t rv;
+    return x != NULL && str_to_i64(j->metadata.resource_version, &rv) && rv < x->written_rv;
 }
 
-/* Every container learns its index. */
-static void add_index_env(struct reconcile *c, struct core_v1_container *list, size_t count)
+/* --- events -------------------------------------------------------------------------------------
+ */
+
+/* Pods that hold our finalizer without a Job to take it off; told apart from
+ * Jobs by the second '/'. */
+static void enqueue_orphan(struct controller_run *r, const struct api_object *pod)
 {
-    for (size_t i = 0; i < count; i++) {
-        size_t n = list[i].env_count;
-        struct core_v1_env_var *env = ARENA_ARRAY(c->arena, struct core_v1_env_var, n + 1);
-        if (n != 0)
-            memcpy(env, list[i].env, n * sizeof(*env));
-        env[n].name = STR("JOB_COMPLETION_INDEX");
-        env[n].value_from = ARENA_NEW(c->arena, struct core_v1_env_var_source);
-        env[n].value_from->field_ref = ARENA_NEW(c->arena, struct core_v1_object_field_selector);
-        env[n].value_from->field_ref->field_path = STR("metadata.annotations['" JOB_INDEX "']");
-        list[i].env = env;
-        list[i].env_count = n + 1;
-    }
+    AUTO_ARENA *a = arena_new(256);
+    const struct meta_v1_object_meta *m = api_object_meta(pod);
+    controller_enqueue(
+        r, arena_printf(a, STR_FMT "//" STR_FMT, STR_ARG(m->namespace), STR_ARG(m->name)));
 }
 
-static void set_index(struct reconcile *c, const struct batch_v1_job *job, struct core_v1_pod *pod,
-                      int32_t index)
+static bool is_managed_elsewhere(const struct batch_v1_job *j)
 {
-    struct str text = arena_printf(c->arena, "%d", (int)index);
-    put_annotation(c, pod, JOB_INDEX, text);
-    put_label(c, pod, JOB_INDEX, text);
-    pod->metadata.generate_name =
-        arena_printf(c->arena, STR_FMT "-%d-", STR_ARG(job->metadata.name), (int)index);
-    if (str_empty(pod->spec.hostname))
-        pod->spec.hostname =
-            arena_printf(c->arena, STR_FMT "-%d", STR_ARG(job->metadata.name), (int)index);
-    struct core_v1_pod_spec *spec = api_msg_clone(c->arena, &core_v1_pod_spec_msg, &pod->spec);
-    add_index_env(c, spec->containers, spec->containers_count);
-    add_index_env(c, spec->init_containers, spec->init_containers_count);
-    pod->spec = *spec;
+    return j->spec.has_managed_by && !str_eqc(j->spec.managed_by, MANAGER);
 }
 
-static void make_pod(struct reconcile *c, const struct work *w, int32_t nth,
-                     struct core_v1_pod *ret)
+static void touch_job(struct controller_run *r, struct api_object *old, struct api_object *o)
 {
-    struct meta_v1_owner_reference owner;
-    owner_reference_to(w->object->kind, &w->job->metadata, &owner);
-    pod_from_template(c->arena, &w->job->spec.template, w->job->metadata.namespace,
-                      w->job->metadata.name, &owner, ret);
-    struct str *finalizers = ARENA_ARRAY(c->arena, struct str, ret->metadata.finalizers_count + 1);
-    for (size_t i = 0; i < ret->metadata.finalizers_count; i++)
-        finalizers[i] = ret->metadata.finalizers[i];
-    finalizers[ret->metadata.finalizers_count++] = STR(JOB_FINALIZER);
-    ret->metadata.finalizers = finalizers;
-    if (job_is_indexed(w->job))
-        set_index(c, w->job, ret, w->plan.indexes[nth]);
+    bool gone =
+        o == NULL || (old != NULL && !str_eq(api_object_meta(o)->uid, api_object_meta(old)->uid));
+    size_t count;
+    controller_enqueue_object(r, o != NULL ? o : old);
+    if (old == NULL && is_managed_elsewhere(o->msg))
+        job_metrics_managed_elsewhere(((const struct batch_v1_job *)o->msg)->spec.managed_by);
+    if (!gone || old == NULL)
+        return;
+    struct api_object *const *pods =
+        controller_owned(r, "", "Pod", api_object_meta(old)->uid, &count);
+    for (size_t i = 0; i < count; i++)
+        if (job_pod_is_tracked(pods[i]->msg))
+            enqueue_orphan(r, pods[i]);
 }
+
+static bool is_held_at_end(const struct api_object *pod)
+{
+    return pod != NULL && pod_is_terminal(pod->msg) && job_pod_is_tracked(pod->msg);
+}
+
+static void touch_pod(struct controller_run *r, struct api_object *old, struct api_object *o)
+{
+    struct jobs *s = r->state;
+    if (is_held_at_end(old) != is_held_at_end(o))
+        job_metrics_finalizer(is_held_at_end(o) ? "add" : "delete");
+    if (o == NULL || !job_pod_is_tracked(o->msg))
+        map_remove(&s->released, api_object_meta(o != NULL ? o : old)->uid);
+    if (owned_touch_pod(r, &owned, old, o) == NULL && o != NULL && job_pod_is_tracked(o->msg))
+        enqueue_orphan(r, o);
+}
+
+/* --- creating -----------------------------------------------------------------------------------
+ */
 
 static void on_created(struct reconcile *c, const struct client_result *result, void *arg)
 {
@@ -126,12 +191,13 @@ static void on_created(struct reconcile *c, const struct client_result *result, 
     struct event_object about = event_object_of(w->object);
     UNUSED(arg);
     if (result->code == 0 && result->object != NULL) {
+        w->created++;
         event_record(c->run->recorder, &about, EVENT_NORMAL, "SuccessfulCreate",
                      "Created pod: " STR_FMT, STR_ARG(api_object_meta(result->object)->name));
         return;
     }
     expectations_creation_observed(c->run->expectations, c->key);
-    w->failed = true;
+    w->create_failed = true;
     if (is_namespace_terminating(result))
         return;
     event_record(c->run->recorder, &about, EVENT_WARNING, "FailedCreate", "Error creating: %s",
@@ -139,29 +205,38 @@ static void on_created(struct reconcile *c, const struct client_result *result, 
     reconcile_fail(c);
 }
 
+static void write_status(struct reconcile *c);
+
+/* 1, 2, 4 ... at a time, until one fails: a quota, say, is not run into a thousand times. */
 static void create_batch(struct reconcile *c)
 {
     struct work *w = c->state;
-    if (w->failed || w->created >= w->plan.create) {
-        for (int32_t i = w->created; i < w->plan.create; i++)
+    if (w->create_failed || w->tried >= w->plan.create_count) {
+        for (size_t i = w->tried; i < w->plan.create_count; i++)
             expectations_creation_observed(c->run->expectations, c->key);
+        job_metrics_created(w->job, &w->plan, w->created, w->tried - w->created);
+        write_status(c);
         return;
     }
-    int32_t end = MIN_OF(w->created + w->batch, w->plan.create);
-    for (; w->created < end; w->created++) {
+    struct meta_v1_owner_reference owner;
+    owner_reference_to(w->object->kind, &w->job->metadata, &owner);
+    size_t end = MIN_OF(w->tried + w->batch, w->plan.create_count);
+    for (; w->tried < end; w->tried++) {
         struct core_v1_pod pod;
-        make_pod(c, w, w->created, &pod);
-        struct client_call call = {
-            .verb = CLIENT_CREATE,
-            .kind = api_kind_by_gvk(STR(""), STR("v1"), STR("Pod")),
-            .namespace_name = c->namespace_name,
-            .body = &pod,
-        };
-        reconcile_call(c, &call, on_created, NULL);
+        job_pod_make(c->arena, w->job, &owner, &w->plan.create[w->tried], &pod);
+        reconcile_call(c,
+                       &(struct client_call){.verb = CLIENT_CREATE,
+                                             .kind = pod_kind(),
+                                             .namespace_name = c->namespace_name,
+                                             .body = &pod},
+                       on_created, NULL);
     }
     w->batch *= 2;
     reconcile_then(c, create_batch);
 }
+
+/* --- deleting -----------------------------------------------------------------------------------
+ */
 
 static void on_deleted(struct reconcile *c, const struct client_result *result, void *arg)
 {
@@ -174,129 +249,281 @@ static void on_deleted(struct reconcile *c, const struct client_result *result, 
         return;
     }
     expectations_deletion_observed(c->run->expectations, c->key, pod->metadata.uid);
-    if (result->code != E_NOT_FOUND)
-        reconcile_fail(c);
+    if (result->code == E_NOT_FOUND)
+        return;
+    event_record(c->run->recorder, &about, EVENT_WARNING, "FailedDelete", "Error deleting: %s",
+                 result->message);
+    reconcile_fail(c);
 }
 
-static void delete_pods(struct reconcile *c, const struct work *w)
+static void delete_pod(struct reconcile *c, const struct core_v1_pod *pod)
 {
-    for (size_t i = 0; i < w->plan.remove_count; i++) {
-        const struct core_v1_pod *pod = w->plan.remove[i];
-        expectations_expect_deletion(c->run->expectations, c->key, pod->metadata.uid);
-        struct client_call call = {
-            .verb = CLIENT_DELETE,
-            .kind = api_kind_by_gvk(STR(""), STR("v1"), STR("Pod")),
-            .namespace_name = pod->metadata.namespace,
-            .name = pod->metadata.name,
-            .uid_precondition = pod->metadata.uid,
-        };
-        reconcile_call(c, &call, on_deleted, (void *)(uintptr_t)pod);
-    }
+    reconcile_call(c,
+                   &(struct client_call){.verb = CLIENT_DELETE,
+                                         .kind = pod_kind(),
+                                         .namespace_name = pod->metadata.namespace,
+                                         .name = pod->metadata.name,
+                                         .uid_precondition = pod->metadata.uid},
+                   on_deleted, (void *)(uintptr_t)pod);
 }
 
-/* --- finalizers
- * ------------------------------------------------------------------------------------ */
+/* --- letting go ---------------------------------------------------------------------------------
+ */
+
+static void let_go(struct reconcile *c, const struct meta_v1_object_meta *m,
+                   void (*done_cb)(struct reconcile *, const struct client_result *, void *),
+                   const void *arg)
+{
+    struct client_call call = {
+        .verb = CLIENT_PATCH,
+        .kind = pod_kind(),
+        .namespace_name = m->namespace,
+        .name = m->name,
+        .patch_type = CLIENT_PATCH_STRATEGIC,
+        .raw_body =
+            arena_printf(c->arena,
+                         "{\"metadata\":{\"uid\":\"" STR_FMT
+                         "\",\"$deleteFromPrimitiveList/finalizers\":[\"" JOB_FINALIZER "\"]}}",
+                         STR_ARG(m->uid)),
+    };
+    reconcile_call(c, &call, done_cb, (void *)(uintptr_t)arg);
+}
+
+/* A pod that is gone, or another of that name, has nothing to be let go. */
+static bool is_let_go(const struct client_result *result)
+{
+    return result->code == 0 || result->code == E_NOT_FOUND || result->code == E_UNPROCESSABLE;
+}
 
 static void on_released(struct reconcile *c, const struct client_result *result, void *arg)
 {
-    UNUSED(arg);
-    if (result->code != 0 && result->code != E_NOT_FOUND && result->code != E_UNPROCESSABLE)
+    const struct core_v1_pod *pod = arg;
+    struct jobs *s = c->run->state;
+    if (!is_let_go(result)) {
         reconcile_fail(c);
+        return;
+    }
+    struct api_object *now = informer_get(controller_informer(c->run, "", "Pod"),
+                                          pod->metadata.namespace, pod->metadata.name);
+    if (now != NULL && str_eq(api_object_meta(now)->uid, pod->metadata.uid) &&
+        job_pod_is_tracked(now->msg))
+        map_set(&s->released, pod->metadata.uid, s);
 }
 
-static void release_pods(struct reconcile *c, const struct job_plan *plan)
+static void on_freed(struct reconcile *c, const struct client_result *result, void *arg)
 {
-    for (size_t i = 0; i < plan->release_count; i++) {
-        const struct meta_v1_object_meta *m = &plan->release[i]->metadata;
-        struct client_call call = {
-            .verb = CLIENT_PATCH,
-            .kind = api_kind_by_gvk(STR(""), STR("v1"), STR("Pod")),
-            .namespace_name = m->namespace,
-            .name = m->name,
-            .patch_type = CLIENT_PATCH_STRATEGIC,
-            .raw_body =
-                arena_printf(c->arena,
-                             "{\"metadata\":{\"uid\":\"" STR_FMT "\",\"$deleteFromPrimitiveList/"
-                             "finalizers\":[\"" JOB_FINALIZER "\"]}}",
-                             STR_ARG(m->uid)),
-        };
-        reconcile_call(c, &call, on_released, NULL);
+    const struct core_v1_pod *pod = arg;
+    if (is_let_go(result)) {
+        delete_pod(c, pod);
+        return;
+    }
+    expectations_deletion_observed(c->run->expectations, c->key, pod->metadata.uid);
+    reconcile_fail(c);
+}
+
+/* Pods too many: they count neither way, so that the finalizer goes first. */
+static void remove_pods(struct reconcile *c, const struct job_plan *plan)
+{
+    for (size_t i = 0; i < plan->remove_count; i++) {
+        const struct core_v1_pod *pod = plan->remove[i];
+        expectations_expect_deletion(c->run->expectations, c->key, pod->metadata.uid);
+        if (job_pod_is_tracked(pod))
+            let_go(c, &pod->metadata, on_freed, pod);
+        else
+            delete_pod(c, pod);
     }
 }
 
 /* --- reconcile
  * -------------------------------------------------------------------------------------- */
 
-static void after_status(struct reconcile *c)
+static void finish(struct reconcile *c)
 {
-    struct work *w = c->state;
-    if (c->failed)
-        return; /* Nothing is released that the status does not know of. */
-    if (w->plan.event_reason != NULL) {
-        struct event_object about = event_object_of(w->object);
-        event_record(c->run->recorder, &about, w->plan.event_type, w->plan.event_reason, "%s",
-                     w->plan.event_message);
-    }
-    release_pods(c, &w->plan);
-    delete_pods(c, w);
-    if (w->plan.create > 0) {
-        expectations_expect_creations(c->run->expectations, c->key, (unsigned)w->plan.create);
-        w->batch = 1;
-        create_batch(c);
-    }
+    const struct work *w = c->state;
+    job_metrics_synced(w->job, w->plan.action, c->failed,
+                       (double)(env_now_ms(c->run->env) - w->began_ms) / 1e3);
     if (w->plan.again_after_s != 0)
         reconcile_again_after(c, w->plan.again_after_s * 1000);
+    if (job_is_finished(&w->job->status))
+        forget(c);
 }
 
-/* The Job is gone: its pods must not be held by our finalizer. */
-static void release_orphans(struct reconcile *c)
+static void release_pods(struct reconcile *c)
 {
-    expectations_forget(c->run->expectations, c->key);
-    size_t count;
-    struct job_plan plan = {0};
-    struct api_object *const *pods =
-        controller_in_namespace(c->run, "", "Pod", c->namespace_name, &count);
-    plan.release = ARENA_ARRAY(c->arena, const struct core_v1_pod *, count + 1);
-    for (size_t i = 0; i < count; i++) {
-        const struct core_v1_pod *p = pods[i]->msg;
-        const struct meta_v1_owner_reference *ref = owner_controller(&p->metadata);
-        bool ours = ref != NULL && str_eqc(ref->kind, "Job") && str_eq(ref->name, c->name);
-        for (size_t k = 0; ours && k < p->metadata.finalizers_count; k++)
-            if (str_eqc(p->metadata.finalizers[k], JOB_FINALIZER))
-                plan.release[plan.release_count++] = reconcile_hold(c, pods[i])->msg;
-    }
-    release_pods(c, &plan);
+    const struct work *w = c->state;
+    for (size_t i = 0; !c->failed && i < w->plan.release_count; i++)
+        let_go(c, &w->plan.release[i]->metadata, on_released, w->plan.release[i]);
+    reconcile_then(c, finish);
 }
 
-static void reconcile(struct reconcile *c)
+static void after_status(struct reconcile *c)
 {
-    struct api_object *o = informer_get_key(controller_informer(c->run, "batch", "Job"), c->key);
-    if (o == NULL) {
-        release_orphans(c);
+    const struct work *w = c->state;
+    struct event_object about = event_object_of(w->object);
+    if (w->status_failed) { /* Nothing is released that the status does not know of. */
+        finish(c);
         return;
     }
+    for (size_t i = 0; i < w->plan.event_count; i++)
+        event_record(c->run->recorder, &about, w->plan.events[i].type, w->plan.events[i].reason,
+                     "%s", w->plan.events[i].message);
+    for (size_t i = 0; i < w->plan.stop_count; i++) {
+        expectations_expect_deletion(c->run->expectations, c->key, w->plan.stop[i]->metadata.uid);
+        delete_pod(c, w->plan.stop[i]);
+    }
+    reconcile_then(c, release_pods);
+}
+
+static void on_written(struct reconcile *c, const struct client_result *result, void *arg)
+{
+    struct work *w = c->state;
+    UNUSED(arg);
+    if (result->code == 0) {
+        remember(c, result->object);
+        job_metrics_written(c->arena, w->job, &w->plan);
+        return;
+    }
+    w->status_failed = true;
+    if (result->code != E_NOT_FOUND)
+        reconcile_fail(c);
+}
+
+static void write_status(struct reconcile *c)
+{
+    struct work *w = c->state;
+    w->plan.status->active += (int32_t)w->created;
+    if (api_msg_equal(&batch_v1_job_status_msg, w->plan.status, &w->job->status)) {
+        remember(c, NULL);
+    } else {
+        struct batch_v1_job *copy = reconcile_copy(c, w->object);
+        copy->status = *w->plan.status;
+        reconcile_call(c,
+                       &(struct client_call){.verb = CLIENT_UPDATE,
+                                             .kind = w->object->kind,
+                                             .namespace_name = c->namespace_name,
+                                             .name = c->name,
+                                             .subresource = "status",
+                                             .body = copy},
+                       on_written, NULL);
+    }
+    reconcile_then(c, after_status);
+}
+
+static void act(struct reconcile *c)
+{
+    struct work *w = c->state;
+    remove_pods(c, &w->plan);
+    if (w->plan.create_count == 0) {
+        reconcile_then(c, write_status);
+        return;
+    }
+    expectations_expect_creations(c->run->expectations, c->key, (unsigned)w->plan.create_count);
+    w->batch = 1;
+    create_batch(c);
+}
+
+static void make_plan(struct reconcile *c, const struct owned_pods *pods)
+{
+    struct work *w = c->state;
+    const struct jobs *s = c->run->state;
+    const struct record *x = record_of(c, w->job);
+    struct core_v1_pod **list = ARENA_ARRAY(c->arena, struct core_v1_pod *, pods->count + 1);
+    bool *released = ARENA_ARRAY(c->arena, bool, pods->count + 1);
+    for (size_t i = 0; i < pods->count; i++) {
+        list[i] = owned_pod(pods->items[i]);
+        released[i] = map_has(&s->released, list[i]->metadata.uid);
+    }
+    struct job_input in = {
+        .job = w->job,
+        .pods = list,
+        .pod_count = pods->count,
+        .released = released,
+        .settled = expectations_satisfied(c->run->expectations, c->key),
+        .now_s = controller_now_s(c->run),
+        .backoff = x != NULL ? &x->backoff : NULL,
+    };
+    job_plan(c->arena, &in, &w->plan);
+}
+
+static void reconcile_job(struct reconcile *c, struct api_object *o)
+{
     struct work *w = ARENA_NEW(c->arena, struct work);
     c->state = w;
     w->object = reconcile_hold(c, o);
     w->job = o->msg;
-    if (w->job->spec.has_managed_by &&
-        !str_eqc(w->job->spec.managed_by, "kubernetes.io/job-controller"))
-        return;
+    w->began_ms = env_now_ms(c->run->env);
+    if (is_managed_elsewhere(w->job) || is_stale(c, w->job))
+        return; /* What was written last is on its way and will bring the key back. */
     if (w->job->spec.selector == NULL || label_selector_is_empty(w->job->spec.selector))
         return; /* The API server generates one: without it no pod could be told from others. */
-    bool settled = expectations_satisfied(c->run->expectations, c->key);
     struct owned_pods pods = owned_gather(c, &owned, o);
-    struct core_v1_pod **list = ARENA_ARRAY(c->arena, struct core_v1_pod *, pods.count + 1);
-    for (size_t i = 0; i < pods.count; i++)
-        list[i] = owned_pod(pods.items[i]);
-    struct job_input in = {w->job, list, pods.count, settled, controller_now_s(c->run)};
-    job_plan(c->arena, &in, &w->plan);
-    if (!api_msg_equal(&batch_v1_job_status_msg, w->plan.status, &w->job->status)) {
-        struct batch_v1_job *copy = reconcile_copy(c, o);
-        copy->status = *w->plan.status;
-        reconcile_update(c, o->kind, copy, "status");
+    if (pods.adopting)
+        return; /* Those adopted will bring the key back. */
+    make_plan(c, &pods);
+    act(c);
+}
+
+/* --- pods without a Job -------------------------------------------------------------------------
+ */
+
+static void on_orphan_released(struct reconcile *c, const struct client_result *result, void *arg)
+{
+    UNUSED(arg);
+    if (!is_let_go(result))
+        reconcile_fail(c);
+}
+
+/* The server has the last word: the Job may be newer than the cache. */
+static void on_owner(struct reconcile *c, const struct client_result *result, void *arg)
+{
+    const struct core_v1_pod *pod = arg;
+    const struct meta_v1_owner_reference *ref = owner_controller(&pod->metadata);
+    if (result->code == 0 && str_eq(api_object_meta(result->object)->uid, ref->uid))
+        return;
+    if (result->code == 0 || result->code == E_NOT_FOUND)
+        let_go(c, &pod->metadata, on_orphan_released, NULL);
+    else
+        reconcile_fail(c);
+}
+
+static void reconcile_orphan(struct reconcile *c)
+{
+    struct informer *jobs = controller_informer(c->run, "batch", "Job");
+    struct api_object *o = informer_get(controller_informer(c->run, "", "Pod"), c->namespace_name,
+                                        str_sub(c->name, 1, c->name.len));
+    if (o == NULL || !job_pod_is_tracked(o->msg))
+        return;
+    const struct core_v1_pod *pod = reconcile_hold(c, o)->msg;
+    const struct meta_v1_owner_reference *ref = owner_controller(&pod->metadata);
+    if (ref == NULL) {
+        let_go(c, &pod->metadata, on_orphan_released, NULL);
+        return;
     }
-    reconcile_then(c, after_status);
+    struct api_object *job = informer_get(jobs, c->namespace_name, ref->name);
+    if (!str_eqc(ref->kind, "Job") || !str_eqc(ref->api_version, "batch/v1") ||
+        (job != NULL && str_eq(api_object_meta(job)->uid, ref->uid)))
+        return;
+    reconcile_call(c,
+                   &(struct client_call){.verb = CLIENT_GET,
+                                         .kind = informer_kind(jobs),
+                                         .namespace_name = c->namespace_name,
+                                         .name = ref->name},
+                   on_owner, (void *)(uintptr_t)pod);
+}
+
+static void reconcile(struct reconcile *c)
+{
+    if (str_has_prefix(c->name, STR("/"))) {
+        reconcile_orphan(c);
+        return;
+    }
+    struct api_object *o = informer_get_key(controller_informer(c->run, "batch", "Job"), c->key);
+    if (o != NULL) {
+        reconcile_job(c, o);
+        return;
+    }
+    expectations_forget(c->run->expectations, c->key);
+    forget(c);
 }
 
 static const struct controller_watch watches[] = {
@@ -307,6 +534,8 @@ static const struct controller_watch watches[] = {
 
 const struct controller controller_job = {
     .name = "job-controller",
+    .init = init,
+    .done = done,
     .watches = watches,
     .reconcile = reconcile,
 };

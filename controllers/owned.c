@@ -72,6 +72,14 @@ struct api_object *owned_touch_pod(struct controller_run *r, const struct owned_
     return owner;
 }
 
+/* The pod is gone, or another of its name: neither is ours to patch. */
+static void on_patched(struct reconcile *c, const struct client_result *result, void *arg)
+{
+    UNUSED(arg);
+    if (result->code != 0 && result->code != E_NOT_FOUND && result->code != E_UNPROCESSABLE)
+        reconcile_fail(c);
+}
+
 static void patch_owner(struct reconcile *c, const struct api_object *pod, struct str patch)
 {
     const struct meta_v1_object_meta *m = api_object_meta(pod);
@@ -82,49 +90,98 @@ static void patch_owner(struct reconcile *c, const struct api_object *pod, struc
                                          .name = m->name,
                                          .patch_type = CLIENT_PATCH_STRATEGIC,
                                          .raw_body = patch},
-                   NULL, NULL);
+                   on_patched, NULL);
 }
 
-static void adopt(struct reconcile *c, const struct api_object *owner, const struct api_object *pod)
+static void adopt(struct reconcile *c, const struct owned_config *config,
+                  const struct api_object *owner, const struct api_object *pod)
 {
     const struct meta_v1_object_meta *m = api_object_meta(owner);
+    struct str finalizers = STR("");
+    if (config->finalizer != NULL)
+        finalizers = arena_printf(c->arena, ",\"finalizers\":[\"%s\"]", config->finalizer);
     patch_owner(
         c, pod,
         arena_printf(c->arena,
                      "{\"metadata\":{\"ownerReferences\":[{\"apiVersion\":\"%s\",\"kind\":\"%s\","
                      "\"name\":\"" STR_FMT "\",\"uid\":\"" STR_FMT "\",\"controller\":true,"
-                     "\"blockOwnerDeletion\":true}],\"uid\":\"" STR_FMT "\"}}",
+                     "\"blockOwnerDeletion\":true}],\"uid\":\"" STR_FMT "\"" STR_FMT "}}",
                      owner->kind->api_version, owner->kind->kind, STR_ARG(m->name), STR_ARG(m->uid),
-                     STR_ARG(api_object_meta(pod)->uid)));
+                     STR_ARG(api_object_meta(pod)->uid), STR_ARG(finalizers)));
 }
 
-static void release(struct reconcile *c, const struct api_object *owner,
-                    const struct api_object *pod)
+static void release(struct reconcile *c, const struct owned_config *config,
+                    const struct api_object *owner, const struct api_object *pod)
 {
+    struct str finalizers = STR("");
+    if (config->finalizer != NULL)
+        finalizers = arena_printf(c->arena, ",\"$deleteFromPrimitiveList/finalizers\":[\"%s\"]",
+                                  config->finalizer);
     patch_owner(
         c, pod,
         arena_printf(c->arena,
                      "{\"metadata\":{\"ownerReferences\":[{\"$patch\":\"delete\",\"uid\":\"" STR_FMT
-                     "\"}],\"uid\":\"" STR_FMT "\"}}",
-                     STR_ARG(api_object_meta(owner)->uid), STR_ARG(api_object_meta(pod)->uid)));
+                     "\"}],\"uid\":\"" STR_FMT "\"" STR_FMT "}}",
+                     STR_ARG(api_object_meta(owner)->uid), STR_ARG(api_object_meta(pod)->uid),
+                     STR_ARG(finalizers)));
 }
 
-static void adopt_orphans(struct reconcile *c, const struct meta_v1_label_selector *selector,
-                          const struct api_object *owner)
+/* What is to be adopted, while the server is asked whether the owner is still there. */
+struct adoption {
+    const struct owned_config *config;
+    struct api_object *owner;
+    struct api_object **pods;
+    size_t count;
+};
+
+static void on_owner(struct reconcile *c, const struct client_result *result, void *arg)
+{
+    const struct adoption *x = arg;
+    const struct meta_v1_object_meta *m =
+        result->code == 0 ? api_object_meta(result->object) : NULL;
+    if (m == NULL || m->deletion_timestamp != NULL ||
+        !str_eq(m->uid, api_object_meta(x->owner)->uid)) {
+        if (result->code != E_NOT_FOUND)
+            reconcile_fail(c);
+        return;
+    }
+    for (size_t i = 0; i < x->count; i++)
+        adopt(c, x->config, x->owner, x->pods[i]);
+}
+
+static bool adopt_orphans(struct reconcile *c, const struct owned_config *config,
+                          const struct meta_v1_label_selector *selector, struct api_object *owner)
 {
     size_t count;
-    struct api_object *const *orphans =
-        controller_orphan_pods(c->run, api_object_meta(owner)->namespace, &count);
+    const struct meta_v1_object_meta *om = api_object_meta(owner);
+    struct api_object *const *orphans = controller_orphan_pods(c->run, om->namespace, &count);
+    struct adoption *x = NULL;
     for (size_t i = 0; i < count; i++) {
         const struct meta_v1_object_meta *m = api_object_meta(orphans[i]);
-        if (pod_is_active(orphans[i]->msg) &&
-            label_selector_matches(selector, m->labels, m->labels_count))
-            adopt(c, owner, orphans[i]);
+        bool wanted =
+            config->adopt_ended ? m->deletion_timestamp == NULL : pod_is_active(orphans[i]->msg);
+        if (!wanted || !label_selector_matches(selector, m->labels, m->labels_count))
+            continue;
+        if (x == NULL) {
+            x = ARENA_NEW(c->arena, struct adoption);
+            x->config = config;
+            x->owner = reconcile_hold(c, owner);
+            x->pods = ARENA_ARRAY(c->arena, struct api_object *, count);
+        }
+        x->pods[x->count++] = reconcile_hold(c, orphans[i]);
     }
+    if (x != NULL)
+        reconcile_call(c,
+                       &(struct client_call){.verb = CLIENT_GET,
+                                             .kind = owner->kind,
+                                             .namespace_name = om->namespace,
+                                             .name = om->name},
+                       on_owner, x);
+    return x != NULL;
 }
 
 struct owned_pods owned_gather(struct reconcile *c, const struct owned_config *config,
-                               const struct api_object *owner)
+                               struct api_object *owner)
 {
     struct owned_pods ret = {0};
     const struct meta_v1_object_meta *om = api_object_meta(owner);
@@ -138,9 +195,8 @@ struct owned_pods owned_gather(struct reconcile *c, const struct owned_config *c
         if (label_selector_matches(selector, m->labels, m->labels_count))
             ret.items[ret.count++] = reconcile_hold(c, mine[i]);
         else if (!dying)
-            release(c, owner, mine[i]);
+            release(c, config, owner, mine[i]);
     }
-    if (!dying)
-        adopt_orphans(c, selector, owner);
+    ret.adopting = !dying && adopt_orphans(c, config, selector, owner);
     return ret;
 }

@@ -13,6 +13,8 @@ struct meta_v1_label_selector;
 struct owned_config {
     const char *group, *kind; /* Of the owner; watched. */
     const struct meta_v1_label_selector *(*selector)(struct arena *a, const void *msg);
+    const char *finalizer; /* Put on what is adopted, taken off what is released; NULL: none. */
+    bool adopt_ended;      /* Pods that have ended, too. */
 };
 
 /* For the touch() of a Pod watch: queues the owner, tells the expectations, and
@@ -23,11 +25,13 @@ struct api_object *owned_touch_pod(struct controller_run *r, const struct owned_
 struct owned_pods {
     struct api_object **items; /* Held by the reconciliation's arena. */
     size_t count;
+    bool adopting; /* More are on their way: wait for them rather than make others. */
 };
 /* Pods that belong to owner; adopts and releases on the way (unless it is being
- * deleted). Adopted ones count from when the cache shows them. */
+ * deleted, which the server is asked about before a pod is adopted). Adopted
+ * ones count from when the cache shows them, which brings the owner's key back. */
 struct owned_pods owned_gather(struct reconcile *c, const struct owned_config *config,
-                               const struct api_object *owner);
+                               struct api_object *owner);
 static inline struct core_v1_pod *owned_pod(const struct api_object *o)
 {
     return o->msg;

@@ -100,20 +100,39 @@ static int32_t restarts(const struct core_v1_pod *p)
             return (x) < (y) ? -1 : 1;                                                             \
     } while (0)
 
-static int compare(const void *x, const void *y)
+static int compare_stage(const struct core_v1_pod *p, const struct core_v1_pod *q)
 {
-    const struct pod_rank *a = x, *b = y;
-    const struct core_v1_pod *p = a->object->msg, *q = b->object->msg;
     BY(!str_empty(p->spec.node_name), !str_empty(q->spec.node_name));
     BY(phase_rank(p->status.phase), phase_rank(q->status.phase));
     BY(pod_is_ready(p), pod_is_ready(q));
-    BY(deletion_cost(p), deletion_cost(q));
-    BY(b->siblings, a->siblings);
+    return 0;
+}
+
+static int compare_age(const struct core_v1_pod *p, const struct core_v1_pod *q)
+{
     if (pod_is_ready(p) && ready_since(p) != ready_since(q))
         return ready_since(p) > ready_since(q) ? -1 : 1;
     BY(restarts(q), restarts(p));
     BY(q->metadata.creation_timestamp.seconds, p->metadata.creation_timestamp.seconds);
     return str_cmp(p->metadata.name, q->metadata.name);
+}
+
+int pod_compare_for_deletion(const struct core_v1_pod *p, const struct core_v1_pod *q)
+{
+    int by_stage = compare_stage(p, q);
+    return by_stage != 0 ? by_stage : compare_age(p, q);
+}
+
+static int compare(const void *x, const void *y)
+{
+    const struct pod_rank *a = x, *b = y;
+    const struct core_v1_pod *p = a->object->msg, *q = b->object->msg;
+    int by_stage = compare_stage(p, q);
+    if (by_stage != 0)
+        return by_stage;
+    BY(deletion_cost(p), deletion_cost(q));
+    BY(b->siblings, a->siblings);
+    return compare_age(p, q);
 }
 
 void pod_rank_for_deletion(struct pod_rank *pods, size_t count)

@@ -28,6 +28,9 @@ void pod_from_template(struct arena *a, const struct core_v1_pod_template_spec *
                        struct str namespace_name, struct str owner_name,
                        const struct meta_v1_owner_reference *owner, struct core_v1_pod *ret);
 
+/* Negative: p goes before q, when neither deletion cost nor siblings matter. */
+int pod_compare_for_deletion(const struct core_v1_pod *p, const struct core_v1_pod *q);
+
 /* Sorts pods so that those to be deleted first come first, by upstream's
  * order: unassigned, then by phase, not ready, lower deletion cost, more
  * siblings on the node (rank), ready for less time, more restarts, newer. */

@@ -57,9 +57,10 @@ static const struct meta_v1_label_selector *selector_of_controller(struct arena 
 }
 
 /* ReplicationControllers are run by the same code, seen as ReplicaSets. */
-static const struct owned_config replica_set = {"apps", "ReplicaSet", selector_of_set};
-static const struct owned_config replication_controller = {"", "ReplicationController",
-                                                           selector_of_controller};
+static const struct owned_config replica_set = {
+    .group = "apps", .kind = "ReplicaSet", .selector = selector_of_set};
+static const struct owned_config replication_controller = {
+    .group = "", .kind = "ReplicationController", .selector = selector_of_controller};
 
 static const struct owned_config *flavor_of(const struct controller_run *r)
 {
@@ -380,6 +381,8 @@ static void reconcile(struct reconcile *c)
     w->set = view_of(c->arena, o);
     bool settled = expectations_satisfied(c->run->expectations, c->key);
     gather(c, w);
+    if (w->pods.adopting)
+        return;
     int64_t wanted = w->set->spec.has_replicas ? w->set->spec.replicas : 1;
     int64_t missing = wanted - (int64_t)w->active_count;
     if (!settled || w->set->metadata.deletion_timestamp != NULL || missing == 0) {

@@ -23,7 +23,8 @@ static const struct meta_v1_label_selector *selector_of(struct arena *a, const v
     return ((const struct apps_v1_stateful_set *)msg)->spec.selector;
 }
 
-static const struct owned_config owned = {"apps", "StatefulSet", selector_of};
+static const struct owned_config owned = {
+    .group = "apps", .kind = "StatefulSet", .selector = selector_of};
 
 static void touch_set(struct controller_run *r, struct api_object *old, struct api_object *o)
 {
@@ -340,6 +341,8 @@ static void reconcile(struct reconcile *c)
     if (w->set->metadata.deletion_timestamp != NULL)
         return; /* The collector takes what belongs to it. */
     w->pods = owned_gather(c, &owned, o);
+    if (w->pods.adopting)
+        return;
     struct history_config config = {
         .owner = o,
         .template = &w->set->spec.template,

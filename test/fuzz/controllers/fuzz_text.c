@@ -1,7 +1,7 @@
 /* fuzz_text.c - texts that users and servers give to controllers. */
 #include "controllers/discovery.h"
 #include "controllers/hpa_metrics.h"
-#include "controllers/job_plan.h"
+#include "controllers/job_indexes.h"
 #include "lib/base/arena.h"
 #include "lib/base/base.h"
 
@@ -15,11 +15,13 @@ size_t fuzz_seed(unsigned i, uint8_t *p, size_t cap);
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     struct str text = str_n((const char *)data, size);
-    size_t count;
     AUTO_ARENA *a = arena_new(0);
-    int32_t *list = job_indexes_parse(a, text, 1000, &count);
-    ASSERT(count <= 1000);
-    (void)job_indexes_format(a, list, count);
+    struct job_indexes set = job_indexes_parse(a, text, 1000);
+    ASSERT(job_indexes_total(set) <= 1000);
+    struct str canonical = job_indexes_format(a, set);
+    struct job_indexes again = job_indexes_parse(a, canonical, 1000);
+    ASSERT(job_indexes_total(again) == job_indexes_total(set));
+    ASSERT(job_indexes_common(again, set) == job_indexes_total(set));
     struct discovery *d = xzalloc(sizeof(*d));
     d->arena = arena_new(0);
     (void)discovery_parse(d, text, NULL);

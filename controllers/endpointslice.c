@@ -3,6 +3,7 @@
  * Endpoints stay in the slice they are in, so that a change touches few. */
 #include "controllers/backends.h"
 #include "controllers/controller.h"
+#include "controllers/owned.h"
 
 #include "api/core_v1.h"
 #include "api/discovery_v1.h"
@@ -206,9 +207,8 @@ static void on_created(struct reconcile *c, const struct client_result *result, 
     UNUSED(arg);
     if (result->code == 0)
         return;
-    expectations_creation_observed(c->run->expectations, c->key);
-    if (result->code == E_FORBIDDEN && result->status != NULL &&
-        str_find_str(result->status->message, STR("because it is being terminated")) >= 0)
+    owned_creation_failed(c, result);
+    if (is_namespace_terminating(result))
         return;
     reconcile_fail(c);
 }

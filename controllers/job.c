@@ -196,7 +196,7 @@ static void on_created(struct reconcile *c, const struct client_result *result, 
                      "Created pod: " STR_FMT, STR_ARG(api_object_meta(result->object)->name));
         return;
     }
-    expectations_creation_observed(c->run->expectations, c->key);
+    owned_creation_failed(c, result);
     w->create_failed = true;
     if (is_namespace_terminating(result))
         return;
@@ -248,7 +248,7 @@ static void on_deleted(struct reconcile *c, const struct client_result *result, 
                      "Deleted pod: " STR_FMT, STR_ARG(pod->metadata.name));
         return;
     }
-    expectations_deletion_observed(c->run->expectations, c->key, pod->metadata.uid);
+    owned_deletion_failed(c, result, pod->metadata.uid);
     if (result->code == E_NOT_FOUND)
         return;
     event_record(c->run->recorder, &about, EVENT_WARNING, "FailedDelete", "Error deleting: %s",
@@ -317,7 +317,7 @@ static void on_freed(struct reconcile *c, const struct client_result *result, vo
         delete_pod(c, pod);
         return;
     }
-    expectations_deletion_observed(c->run->expectations, c->key, pod->metadata.uid);
+    owned_deletion_failed(c, result, pod->metadata.uid);
     reconcile_fail(c);
 }
 

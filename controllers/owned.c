@@ -25,6 +25,28 @@ bool is_namespace_terminating(const struct client_result *result)
            str_find_str(result->status->message, STR("because it is being terminated")) >= 0;
 }
 
+/* True when what was asked for may have happened. The key comes back when it is given up on. */
+static bool is_in_doubt(struct reconcile *c, const struct client_result *result)
+{
+    if (result->code != E_UNKNOWN_OUTCOME && result->code != E_TIMEOUT)
+        return false;
+    expectations_doubt(c->run->expectations, c->key);
+    controller_enqueue_after(c->run, c->key, EXPECTATIONS_DOUBT_MS + 100);
+    return true;
+}
+
+void owned_creation_failed(struct reconcile *c, const struct client_result *result)
+{
+    if (!is_in_doubt(c, result))
+        expectations_creation_observed(c->run->expectations, c->key);
+}
+
+void owned_deletion_failed(struct reconcile *c, const struct client_result *result, struct str uid)
+{
+    if (!is_in_doubt(c, result))
+        expectations_deletion_observed(c->run->expectations, c->key, uid);
+}
+
 static struct api_object *owner_of(struct controller_run *r, const struct owned_config *config,
                                    const struct meta_v1_object_meta *pod)
 {

@@ -37,6 +37,11 @@ static inline struct core_v1_pod *owned_pod(const struct api_object *o)
     return o->msg;
 }
 
+/* For answers to what the key's expectations await: a refusal is not awaited any
+ * more; what may have happened still is, for a while. */
+void owned_creation_failed(struct reconcile *c, const struct client_result *result);
+void owned_deletion_failed(struct reconcile *c, const struct client_result *result, struct str uid);
+
 /* The namespace is going: failing to create there is no failure. */
 bool is_namespace_terminating(const struct client_result *result);
 

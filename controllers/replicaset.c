@@ -245,7 +245,7 @@ static void on_created(struct reconcile *c, const struct client_result *result, 
                      "Created pod: " STR_FMT, STR_ARG(api_object_meta(result->object)->name));
         return;
     }
-    expectations_creation_observed(c->run->expectations, c->key);
+    owned_creation_failed(c, result);
     if (result->code == E_FORBIDDEN && result->status != NULL &&
         str_find_str(result->status->message, STR("because it is being terminated")) >= 0)
         return; /* The namespace goes, and the set with it. */
@@ -307,7 +307,7 @@ static void on_deleted(struct reconcile *c, const struct client_result *result, 
                      "Deleted pod: " STR_FMT, STR_ARG(pod->name));
         return;
     }
-    expectations_deletion_observed(c->run->expectations, c->key, pod->uid);
+    owned_deletion_failed(c, result, pod->uid);
     if (result->code == E_NOT_FOUND)
         return;
     event_record(c->run->recorder, &about, EVENT_WARNING, "FailedDelete", "Error deleting: %s",

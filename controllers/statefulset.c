@@ -147,7 +147,7 @@ static void on_pod_created(struct reconcile *c, const struct client_result *resu
                      STR_ARG(pod->metadata.name), STR_ARG(c->name));
         return;
     }
-    expectations_creation_observed(c->run->expectations, c->key);
+    owned_creation_failed(c, result);
     if (is_namespace_terminating(result))
         return;
     if (result->code != E_EXISTS)
@@ -250,7 +250,7 @@ static void on_deleted(struct reconcile *c, const struct client_result *result, 
                      STR_ARG(pod->metadata.name), STR_ARG(c->name));
         return;
     }
-    expectations_deletion_observed(c->run->expectations, c->key, pod->metadata.uid);
+    owned_deletion_failed(c, result, pod->metadata.uid);
     if (result->code != E_NOT_FOUND)
         reconcile_fail(c);
 }

@@ -7,7 +7,7 @@
 struct expectation {
     unsigned creations;
     struct map deletions; /* uid -> non-NULL */
-    uint64_t since_ms;
+    uint64_t until_ms;
 };
 
 struct expectations {
@@ -52,7 +52,7 @@ static struct expectation *renew(struct expectations *e, struct str key)
         map_init(&x->deletions);
         map_set(&e->by_key, key, x);
     }
-    x->since_ms = env_now_ms(e->env);
+    x->until_ms = env_now_ms(e->env) + EXPECTATIONS_TTL_MS;
     return x;
 }
 
@@ -82,12 +82,19 @@ void expectations_deletion_observed(struct expectations *e, struct str key, stru
         map_remove(&x->deletions, uid);
 }
 
+void expectations_doubt(struct expectations *e, struct str key)
+{
+    struct expectation *x = map_get(&e->by_key, key);
+    if (x != NULL)
+        x->until_ms = MIN_OF(x->until_ms, env_now_ms(e->env) + EXPECTATIONS_DOUBT_MS);
+}
+
 bool expectations_satisfied(struct expectations *e, struct str key)
 {
     const struct expectation *x = map_get(&e->by_key, key);
     if (x == NULL || (x->creations == 0 && x->deletions.count == 0))
         return true;
-    if (env_now_ms(e->env) - x->since_ms <= EXPECTATIONS_TTL_MS)
+    if (env_now_ms(e->env) <= x->until_ms)
         return false;
     expectations_forget(e, key);
     return true;

@@ -13,6 +13,7 @@ struct env;
 struct expectations;
 
 #define EXPECTATIONS_TTL_MS (5u * 60 * 1000)
+#define EXPECTATIONS_DOUBT_MS 5000u
 
 struct expectations *expectations_new(struct env *env);
 void expectations_free(struct expectations *e);
@@ -23,6 +24,9 @@ void expectations_expect_deletion(struct expectations *e, struct str key, struct
 /* Seen, or failed to be asked for. */
 void expectations_creation_observed(struct expectations *e, struct str key);
 void expectations_deletion_observed(struct expectations *e, struct str key, struct str uid);
+/* Nobody knows whether something that was asked for happened: if it did, the
+ * cache shows it soon. What the key awaits expires after EXPECTATIONS_DOUBT_MS. */
+void expectations_doubt(struct expectations *e, struct str key);
 /* True when nothing is awaited, or it expired, or the key is new. */
 bool expectations_satisfied(struct expectations *e, struct str key);
 /* The key's controller is gone. */

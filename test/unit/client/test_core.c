@@ -114,6 +114,14 @@ START_TEST(expectations_are_met_or_expire)
     expectations_expect_creations(e, STR("k"), 1);
     env.now_ms += EXPECTATIONS_TTL_MS + 1;
     ck_assert(expectations_satisfied(e, STR("k")));
+    /* What may have happened is awaited for a while. */
+    expectations_expect_creations(e, STR("k"), 1);
+    expectations_doubt(e, STR("k"));
+    expectations_doubt(e, STR("another"));
+    env.now_ms += EXPECTATIONS_DOUBT_MS;
+    ck_assert(!expectations_satisfied(e, STR("k")));
+    env.now_ms += 1;
+    ck_assert(expectations_satisfied(e, STR("k")));
     expectations_free(e);
 }
 END_TEST

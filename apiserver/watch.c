@@ -3,8 +3,9 @@
  *   INITIAL --state of a view sent--> CATCH_UP --own cursor drained--> LIVE
  *      (rv unset or 0)                (rv given: starts here)        (fed by the hub)
  *                                          ^
- *                              HISTORY ----+ (rv older than the event log: what changed in the
- *                                             watched range, some at a time, from the store)
+ *                              HISTORY ----+ (rv older than the event log, or one object among
+ *                                             many changes: what changed in the watched range,
+ *                                             some at a time, from the store)
  *
  * The hub has one cursor for all live watchers of the thread. An event is
  * looked up by resource and then only offered to those who could want it: the
@@ -47,6 +48,7 @@
 #define TICK_MS 250u
 #define HISTORY_EVENTS 8192u /* In one portion, and */
 #define HISTORY_KEYS 1024u   /* looked at for it between looks at the clock. */
+#define LOG_EVENTS_MAX 256   /* A watcher of one object looks through so many for its own. */
 #define BOOKMARK_MS 60000u
 #define BOOKMARK_BEFORE_END_MS 2000u
 
@@ -127,12 +129,17 @@ static struct str node_of_selector(const struct watcher *w)
     return STR_NULL;
 }
 
+static bool one_object(const struct watcher *w)
+{
+    return w->o.has_name && (w->o.has_ns || !w->form.res->kind->namespaced);
+}
+
 static struct str place_key(struct watcher *w)
 {
     struct arena *a = w->r->arena;
     struct str node = node_of_selector(w);
     bool namespaced = w->form.res->kind->namespaced;
-    if (w->o.has_name && (w->o.has_ns || !namespaced))
+    if (one_object(w))
         return arena_printf(a, "o" STR_FMT "/" STR_FMT, STR_ARG(namespaced ? w->o.ns : STR("")),
                             STR_ARG(w->o.name));
     if (node.len != 0)
@@ -659,18 +666,23 @@ static bool step_initial_converted(struct watcher *w, uint64_t start)
     return true;
 }
 
-/* As step_catch_up(), but it stays at its own cursor. */
-static void step_events_converted(struct watcher *w, uint64_t start)
+static const struct event_batch *next_events(struct watcher *w, bool *ret_lost)
 {
-    bool is_lost = false;
+    return w->state == WATCHER_HISTORY ? store_history_next(w->history)
+                                       : store_cursor_next(w->cursor, ret_lost);
+}
+
+/* True: all that there is now is sent. */
+static bool send_events_converted(struct watcher *w, uint64_t start, bool *ret_lost)
+{
     struct str ns, name;
     for (;;) {
         if (w->batch == NULL) {
-            w->batch = store_cursor_next(w->cursor, &is_lost);
+            w->batch = next_events(w, ret_lost);
             w->event_at = 0;
         }
         if (w->batch == NULL)
-            break;
+            return true;
         for (; w->event_at < w->batch->count; w->event_at++) {
             const struct event *e = &w->batch->events[w->event_at];
             struct net_bytes *frame = NULL;
@@ -681,16 +693,22 @@ static void step_events_converted(struct watcher *w, uint64_t start)
             conversions_leave();
             if (!is_converted(w)) {
                 net_bytes_unref(frame);
-                return;
+                return false;
             }
             conversions_drop(&w->conversions);
             send_frame(w, frame);
         }
         w->batch = NULL;
         if (must_wait(w, start))
-            return;
+            return false;
     }
-    if (is_lost)
+}
+
+/* As step_catch_up(), but it stays at its own cursor. */
+static void step_events_converted(struct watcher *w, uint64_t start)
+{
+    bool is_lost = false;
+    if (send_events_converted(w, start, &is_lost) && is_lost)
         end_with(w, status_gone_rv(w->r->arena, w->after_rev, store_cursor_rev(w->hub->cursor)));
 }
 
@@ -732,14 +750,10 @@ static bool step_catch_up(struct watcher *w, uint64_t start)
     return false;
 }
 
-/* True: this part of the history is sent. */
-static bool step_history(struct watcher *w, uint64_t start)
+static bool send_history(struct watcher *w, uint64_t start)
 {
     const struct event_batch *b;
     struct str ns, name;
-    while (store_history_step(w->history, HISTORY_KEYS))
-        if (must_wait(w, start))
-            return false;
     while ((b = store_history_next(w->history)) != NULL) {
         for (uint32_t i = 0; i < b->count; i++) {
             const struct resource *res = registry_by_key(kv_key(b->events[i].kv), &ns, &name);
@@ -749,13 +763,25 @@ static bool step_history(struct watcher *w, uint64_t start)
         if (must_wait(w, start))
             return false;
     }
+    return true;
+}
+
+/* True: this part of the history is sent. */
+static bool step_history(struct watcher *w, uint64_t start)
+{
+    bool is_lost = false;
+    while (store_history_step(w->history, HISTORY_KEYS))
+        if (must_wait(w, start))
+            return false;
+    if (w->converts ? !send_events_converted(w, start, &is_lost) : !send_history(w, start))
+        return false;
     w->after_rev = MAX_OF(w->after_rev, store_history_rev(w->history));
     store_history_free(w->history);
     w->history = NULL;
     return true;
 }
 
-/* Where the event log does not reach back. */
+/* Where the event log does not reach back, or would be a detour. */
 static int start_history(struct watcher *w, struct store_view *v)
 {
     struct str from, end;
@@ -784,14 +810,14 @@ static void start_cursor(struct watcher *w)
     store_view_unref(w->view);
     w->view = NULL;
     w->state = WATCHER_CATCH_UP;
-    int code;
-    if (w->converts)
-        code = store_cursor_new(r->server->store, after, &r->thread->mailbox, on_own_events, w,
-                                &w->cursor, &err);
-    else
+    int code = E_EXPIRED;
+    /* The store finds the changes of one object by its key; the log tells them among all others. */
+    if (one_object(w) && newest - after > LOG_EVENTS_MAX)
+        code = start_history(w, v);
+    if (code == E_EXPIRED)
         code = store_cursor_new_recent(r->server->store, after, &r->thread->mailbox, on_own_events,
                                        w, &w->cursor);
-    if (code == E_EXPIRED && !w->converts)
+    if (code == E_EXPIRED)
         code = start_history(w, v);
     store_view_unref(v);
     if (code != 0) {
@@ -799,7 +825,7 @@ static void start_cursor(struct watcher *w)
                                       : status_from_code(r->arena, code, error_message(&err)));
         return;
     }
-    if (w->converts)
+    if (w->converts && w->state == WATCHER_CATCH_UP)
         flow_request_finish(r); /* It never goes live. */
     advance(w);
 }

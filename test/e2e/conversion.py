@@ -254,6 +254,7 @@ def watches(api, hooks):
     eventually(lambda: len(back.events) == 3)
     ok("a watch resumes from a version", [e["object"]["metadata"]["resourceVersion"] for e in back.events] ==
        [e["object"]["metadata"]["resourceVersion"] for e in w.events[-3:]], back.events)
+    from_behind(api, back)
     change(api, hooks, "slow")
     slow = Watch(api, path("v2", ns="w") + "?watch=1")
     start = time.time()
@@ -270,6 +271,33 @@ def watches(api, hooks):
        and time.time() - start >= 2, slow.events)
     change(api, hooks)
     ok("watches end when the definition changes", eventually(lambda: slow.ended and back.ended))
+
+
+def from_behind(api, other):
+    """Watches of one object from before many changes of others, which are told out of the store's history."""
+    maps, merge = "/api/v1/namespaces/w/configmaps", "application/merge-patch+json"
+    far = api.call("POST", path("v1", ns="w"), {"apiVersion": "example.com/v1", "kind": "Link", "metadata": {
+        "name": "far"}, "spec": {"host": "h", "port": 1}})[1]["metadata"]["resourceVersion"]
+    api.call("POST", maps, {"metadata": {"name": "near"}})
+    api.call("POST", maps, {"metadata": {"name": "busy"}})
+    for i in range(300):
+        api.call("PATCH", maps + "/busy", {"data": {"n": str(i)}}, kind=merge)
+        if i % 100 == 50:
+            api.call("PATCH", path("v1", "far", "w"), {"spec": {"port": i}}, kind=merge)
+            api.call("PATCH", maps + "/near", {"data": {"n": str(i)}}, kind=merge)
+    one = "?watch=1&fieldSelector=metadata.name%3D{}&resourceVersion=" + far
+    far, near = Watch(api, path("v2", ns="w") + one.format("far")), Watch(api, maps + one.format("near"))
+    eventually(lambda: len(far.events) == 3 and len(near.events) == 4)
+    api.call("PATCH", path("v3", "far", "w"), {"spec": {"ends": ["k:2"]}}, kind=merge)
+    api.call("DELETE", maps + "/near")
+    api.call("DELETE", maps + "/busy")
+    eventually(lambda: len(far.events) == 4 and len(near.events) == 5 and len(other.events) == 8)
+    ok("a watch of one object from long ago sees it converted, and goes on", [(e["type"], e["object"]["spec"])
+       for e in far.events] == [("MODIFIED", {"address": a}) for a in ("h:50", "h:150", "h:250", "k:2")], far.events)
+    ok("one of an ordinary kind too", [(e["type"], e["object"].get("data", {}).get("n")) for e in near.events] ==
+       [("ADDED", None), ("MODIFIED", "50"), ("MODIFIED", "150"), ("MODIFIED", "250"), ("DELETED", "250")], near.events)
+    ok("and others are told what is theirs", [e["object"]["spec"]["address"] for e in other.events[3:]] ==
+       ["h:1", "h:50", "h:150", "h:250", "k:2"], other.events[3:])
 
 
 def faults(api, hooks):

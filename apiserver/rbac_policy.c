@@ -39,6 +39,7 @@ static const struct policy_binding cluster_bindings[] = {
     {"system:service-account-issuer-discovery", .groups = "system:serviceaccounts"},
     /* One identity runs all controllers here. */
     {"trireme:kube-controller-manager", .users = "system:kube-controller-manager"},
+    {"trireme:local-path-provisioner", .users = "system:kube-controller-manager"},
     /* It approves the serving certificates of node agents after comparing them with the node. */
     {"system:certificates.k8s.io:kubelet-serving-approver",
      .users = "system:kube-controller-manager", .name = "trireme:kubelet-serving-approver"},

@@ -226,5 +226,7 @@ const struct policy_role policy_own_roles[] = {
     {"trireme:get-nodes", RULES({"get", "", "nodes"})},
     /* What a joining host reads before it can prove who it is. */
     {"trireme:cluster-info", RULES({"get", "", "configmaps", "cluster-info"}), .ns = "kube-public"},
+    /* Node agents make and remove the folders of local-path volumes when they are asked to. */
+    {"trireme:local-path-provisioner", RULES({"create,delete", "", "nodes/proxy"})},
     {NULL},
 };

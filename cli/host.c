@@ -89,6 +89,8 @@ static const struct host_field fields[] = {
           "Further names and addresses of the API server, `comma` separated."),
     FIELD("no-scheduler", no_scheduler, FIELD_BOOL, "Leave the scheduler out."),
     FIELD("no-controllers", no_controllers, FIELD_BOOL, "Leave the controller manager out."),
+    FIELD("no-local-path", no_local_path, FIELD_BOOL,
+          "Make no default StorageClass of folders on the nodes."),
     FIELD("apiserver-args", apiserver_args, FIELD_STRING,
           "Further `flags` of the API server, separated by spaces."),
     FIELD("scheduler-args", scheduler_args, FIELD_STRING, "Further `flags` of the scheduler."),

@@ -16,6 +16,7 @@
     X(controller_garbagecollector)                                                                 \
     X(controller_hpa)                                                                              \
     X(controller_job)                                                                              \
+    X(controller_localpath)                                                                        \
     X(controller_namespace)                                                                        \
     X(controller_nodeipam)                                                                         \
     X(controller_nodelifecycle)                                                                    \
@@ -32,6 +33,7 @@
     X(controller_tainteviction)                                                                    \
     X(controller_tokencleaner)                                                                     \
     X(controller_ttlafterfinished)                                                                 \
+    X(controller_volumeattach)                                                                     \
     X(controller_volumebinder)                                                                     \
     X(controller_volumeexpand)                                                                     \
     X(controller_claimprotection)                                                                  \

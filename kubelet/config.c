@@ -98,6 +98,9 @@ struct flag_set *kubelet_flags(struct kubelet_config *c)
                 "The `endpoint` of the container runtime service.");
     flag_string(f, &c->root_dir, "root-dir",
                 "`Directory` for the node agent's files (volumes and more).");
+    flag_string(f, &c->local_path_dir, "local-path-dir",
+                "`Directory` for the folders of local-path volumes; default: local-path in "
+                "--root-dir.");
     flag_string(f, &c->pod_logs_dir, "pod-logs-dir", "`Directory` for the logs of pods.");
     flag_string(f, &c->pod_logs_dir, "pod-log-dir", "The same as --pod-logs-dir.");
     flag_hide(f, "pod-log-dir");
@@ -290,6 +293,8 @@ int kubelet_config_check(const struct kubelet_config *c, struct error *err)
         return error_set(err, E_INVALID, "--port and --healthz-port must lie between 0 and 65535");
     if (c->root_dir[0] != '/' || c->pod_logs_dir[0] != '/')
         return error_set(err, E_INVALID, "--root-dir and --pod-logs-dir must be absolute");
+    if (c->local_path_dir != NULL && c->local_path_dir[0] != '/')
+        return error_set(err, E_INVALID, "--local-path-dir must be absolute");
     if (c->max_pods < 0)
         return error_set(err, E_INVALID, "--max-pods must not be negative");
     if (c->node_status_update_ns < 1000000 || c->file_check_ns < 1000000)

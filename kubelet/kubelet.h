@@ -38,6 +38,7 @@ struct kubelet_config {
     const char *runtime_endpoint;
     const char *root_dir;
     const char *pod_logs_dir;
+    const char *local_path_dir; /* Folders that are volumes. */
     const char *manifest_path;
     const char *config_file;
     const char *address;

@@ -246,6 +246,9 @@ static int setup(struct program *p, struct error *err)
         rc = read_resolv_conf(k, err);
     if (rc == 0)
         rc = file_mkdir_p(k->config.root_dir, 0750, err);
+    if (k->config.local_path_dir == NULL)
+        k->config.local_path_dir =
+            str_c(arena_printf(k->arena, "%s/local-path", k->config.root_dir));
     if (rc == 0)
         rc = file_mkdir_p(k->config.pod_logs_dir, 0755, err);
     if (rc == 0 && k->config.cgroups_per_qos) {

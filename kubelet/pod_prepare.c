@@ -15,6 +15,7 @@
 #include "api/core_v1.h"
 
 #define SOURCES_AGE_MAX_MS 30000u
+#define FETCH_ROUNDS_MAX 4u
 
 /* --- context ----------------------------------------------------------------------- */
 
@@ -54,6 +55,7 @@ struct fetch {
     struct pod_worker *w;
     uint64_t set_id; /* Of the set at the start: a new spec brings a new one. */
     size_t open;
+    unsigned rounds;
     void (*done)(struct pod_worker *w, void *arg);
     void *arg;
 };
@@ -63,13 +65,33 @@ struct fetch_one {
     size_t index;
 };
 
+static bool fetch_start(struct fetch *f, size_t index);
+
+/* What the answers lead to is fetched next: claims name volumes, those their drivers. */
+static void fetch_more(struct fetch *f)
+{
+    struct source_set *set = f->w->sources;
+    size_t from = set->count;
+    if (f->rounds++ >= FETCH_ROUNDS_MAX ||
+        !source_set_follow(set, worker_pod(f->w), f->w->k->node_name))
+        return;
+    for (size_t i = from; i < set->count; i++)
+        if (fetch_start(f, i))
+            f->open++;
+}
+
 static void fetch_end(struct fetch *f)
 {
     if (--f->open > 0)
         return;
     struct pod_worker *w = f->w;
-    if (w->sources != NULL && w->sources->id == f->set_id)
+    if (w->sources != NULL && w->sources->id == f->set_id && w->k->client != NULL) {
+        f->open++;
+        fetch_more(f);
+        if (--f->open > 0)
+            return;
         w->sources_ms = kubelet_now_ms(w->k);
+    }
     f->done(w, f->arg);
     free(f);
 }
@@ -103,6 +125,29 @@ static void on_fetched(struct client_request *r, const struct client_result *res
     }
     free(one);
     fetch_end(f);
+}
+
+/* What a source other than a token is called in the API. */
+static void name_object(const struct source *s, struct client_call *call)
+{
+    static const struct {
+        const char *api_version, *kind;
+        bool namespaced;
+    } table[] = {
+        [SOURCE_CONFIG_MAP] = {"v1", "ConfigMap", true},
+        [SOURCE_SECRET] = {"v1", "Secret", true},
+        [SOURCE_CLAIM] = {"v1", "PersistentVolumeClaim", true},
+        [SOURCE_VOLUME] = {"v1", "PersistentVolume", false},
+        [SOURCE_CSI_DRIVER] = {"storage.k8s.io/v1", "CSIDriver", false},
+        [SOURCE_ATTACHMENT] = {"storage.k8s.io/v1", "VolumeAttachment", false},
+        [SOURCE_CSI_SECRET] = {"v1", "Secret", true},
+    };
+    call->kind =
+        api_kind_by_api_version(str_of(table[s->kind].api_version), str_of(table[s->kind].kind));
+    if (!table[s->kind].namespaced)
+        call->namespace_name = STR_NULL;
+    if (s->kind == SOURCE_CSI_SECRET)
+        str_cut(s->name, '/', &call->namespace_name, &call->name);
 }
 
 /* True when a call is under way. */
@@ -139,8 +184,7 @@ static bool fetch_start(struct fetch *f, size_t index)
             api_kind_by_api_version(STR("authentication.k8s.io/v1"), STR("TokenRequest"));
         call.body = &body;
     } else {
-        call.kind = api_kind_by_api_version(STR("v1"), s->kind == SOURCE_SECRET ? STR("Secret")
-                                                                                : STR("ConfigMap"));
+        name_object(s, &call);
     }
     struct error err;
     if (client_start(w->k->client, &call, NULL, &err) != 0) {
@@ -151,6 +195,12 @@ static bool fetch_start(struct fetch *f, size_t index)
         return false;
     }
     return true;
+}
+
+/* Found, but not yet as it must be. */
+static bool waits_for_change(const struct source *s)
+{
+    return (s->kind == SOURCE_CLAIM || s->kind == SOURCE_ATTACHMENT) && !source_is_settled(s);
 }
 
 void worker_fetch_sources(struct pod_worker *w, uint64_t max_age_ms,
@@ -164,7 +214,10 @@ void worker_fetch_sources(struct pod_worker *w, uint64_t max_age_ms,
         .w = w, .set_id = set != NULL ? set->id : 0, .open = 1, .done = done, .arg = arg};
     for (size_t i = 0; set != NULL && w->k->client != NULL && i < set->count; i++) {
         struct source *s = &set->items[i];
-        if (s->object != NULL && (s->kind == SOURCE_TOKEN ? now_ms < s->refresh_ms : fresh))
+        if (s->object != NULL && (s->kind == SOURCE_TOKEN ? now_ms < s->refresh_ms : fresh) &&
+            !waits_for_change(s))
+            continue;
+        if (source_is_settled(s))
             continue;
         if (fetch_start(f, i))
             f->open++;
@@ -196,6 +249,8 @@ static void run_preparation(void *arg)
 
 static void report_failure(struct pod_worker *w, const struct error *err)
 {
+    if (err->code == E_AGAIN)
+        return; /* Others are at work: it is only a matter of time. */
     bool same = w->prepare_error != NULL && strcmp(w->prepare_error, error_message(err)) == 0;
     free(w->prepare_error);
     w->prepare_error = xstrdup(error_message(err));
@@ -265,4 +320,15 @@ void worker_prepare(struct pod_worker *w, void (*done)(struct pod_worker *w, int
     p->w = w;
     p->done = done;
     worker_fetch_sources(w, SOURCES_AGE_MAX_MS, on_sources, p);
+}
+
+bool pod_worker_mounts(const struct pod_worker *w, const char *path)
+{
+    size_t len = strlen(path);
+    for (size_t i = 0; w->volumes != NULL && !w->cleaned && i < w->volumes->count; i++) {
+        const char *p = w->volumes->items[i].path;
+        if (p != NULL && strncmp(p, path, len) == 0 && (p[len] == '\0' || p[len] == '/'))
+            return true;
+    }
+    return false;
 }

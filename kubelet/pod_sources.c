@@ -6,6 +6,8 @@
 #include "lib/base/error.h"
 
 #include "api/core_v1.h"
+#include "api/storage_v1.h"
+#include "lib/client/claims.h"
 
 static void add(struct source_set *s, enum source_kind kind, struct str name, int64_t expiration_s)
 {
@@ -42,6 +44,13 @@ static void add_volume(struct source_set *s, const struct core_v1_volume_source 
         add_projected(s, v->projected);
 }
 
+static void add_claim(struct source_set *s, const struct core_v1_pod *pod,
+                      const struct core_v1_volume *v)
+{
+    AUTO_ARENA *a = arena_new(256);
+    add(s, SOURCE_CLAIM, pod_claim_name(a, pod, v), 0);
+}
+
 static void add_container(struct source_set *s, const struct core_v1_container *c)
 {
     for (size_t i = 0; i < c->env_from_count; i++) {
@@ -70,6 +79,8 @@ struct source_set *source_set_new(const struct core_v1_pod *pod)
     s->id = ++last_id;
     for (size_t i = 0; i < spec->volumes_count; i++)
         add_volume(s, &spec->volumes[i].volume_source);
+    for (size_t i = 0; i < spec->volumes_count; i++)
+        add_claim(s, pod, &spec->volumes[i]);
     for (size_t i = 0; i < spec->init_containers_count; i++)
         add_container(s, &spec->init_containers[i]);
     for (size_t i = 0; i < spec->containers_count; i++)
@@ -133,4 +144,122 @@ int source_object(const struct source_set *s, enum source_kind kind, struct str 
         return 0;
     return error_set(err, E_NOT_FOUND, "%s \"" STR_FMT "\" not found",
                      kind == SOURCE_SECRET ? "secret" : "configmap", STR_ARG(name));
+}
+
+/* --- claims ----------------------------------------------------------------------------------- */
+
+static const void *found(const struct source_set *s, enum source_kind kind, struct str name)
+{
+    const struct source *x = source_set_find(s, kind, name, 0);
+    return x != NULL && x->object != NULL ? x->object->msg : NULL;
+}
+
+static bool claim_is_bound(const struct core_v1_persistent_volume_claim *c)
+{
+    return str_eqc(c->status.phase, "Bound") && !str_empty(c->spec.volume_name);
+}
+
+bool source_is_settled(const struct source *s)
+{
+    if (s->object == NULL)
+        return false;
+    switch (s->kind) {
+    case SOURCE_CLAIM:
+        return claim_is_bound(s->object->msg);
+    case SOURCE_VOLUME:
+        return true;
+    case SOURCE_ATTACHMENT:
+        return ((const struct storage_v1_volume_attachment *)s->object->msg)->status.attached;
+    default:
+        return false;
+    }
+}
+
+static void add_secret_ref(struct source_set *s, const struct core_v1_secret_reference *r)
+{
+    AUTO_ARENA *a = arena_new(256);
+    if (r != NULL)
+        add(s, SOURCE_CSI_SECRET,
+            arena_printf(a, STR_FMT "/" STR_FMT, STR_ARG(r->namespace), STR_ARG(r->name)), 0);
+}
+
+static void follow_csi(struct source_set *s, const struct core_v1_csi_persistent_volume_source *csi,
+                       const char *node_name)
+{
+    AUTO_ARENA *a = arena_new(512);
+    add(s, SOURCE_CSI_DRIVER, csi->driver, 0);
+    add_secret_ref(s, csi->node_stage_secret_ref);
+    add_secret_ref(s, csi->node_publish_secret_ref);
+    const struct source *x = source_set_find(s, SOURCE_CSI_DRIVER, csi->driver, 0);
+    const struct storage_v1_csi_driver *d = found(s, SOURCE_CSI_DRIVER, csi->driver);
+    bool known = d != NULL || x->code == E_NOT_FOUND;
+    if (known && (d == NULL || !d->spec.has_attach_required || d->spec.attach_required))
+        add(s, SOURCE_ATTACHMENT,
+            attachment_name(a, csi->volume_handle, csi->driver, str_of(node_name)), 0);
+}
+
+bool source_set_follow(struct source_set *s, const struct core_v1_pod *pod, const char *node_name)
+{
+    size_t before = s->count;
+    AUTO_ARENA *a = arena_new(512);
+    for (size_t i = 0; i < pod->spec.volumes_count; i++) {
+        struct str name = pod_claim_name(a, pod, &pod->spec.volumes[i]);
+        const struct core_v1_persistent_volume_claim *c =
+            str_empty(name) ? NULL : found(s, SOURCE_CLAIM, name);
+        if (c == NULL || !claim_is_bound(c))
+            continue;
+        add(s, SOURCE_VOLUME, c->spec.volume_name, 0);
+        const struct core_v1_persistent_volume *v = found(s, SOURCE_VOLUME, c->spec.volume_name);
+        if (v != NULL && v->spec.persistent_volume_source.csi != NULL)
+            follow_csi(s, v->spec.persistent_volume_source.csi, node_name);
+    }
+    return s->count != before;
+}
+
+/* The object of a source that must be there. */
+static int need(const struct source_set *s, enum source_kind kind, struct str name,
+                const void **ret_msg, struct error *err)
+{
+    const struct source *x = source_set_find(s, kind, name, 0);
+    *ret_msg = x != NULL && x->object != NULL ? x->object->msg : NULL;
+    if (*ret_msg != NULL)
+        return 0;
+    return error_set(err, x != NULL && x->code != 0 ? x->code : E_NOT_FOUND, "%s",
+                     x != NULL && x->message != NULL ? x->message : "not fetched yet");
+}
+
+int source_volume_of(const struct source_set *s, const struct core_v1_pod *pod,
+                     const struct core_v1_volume *v,
+                     const struct core_v1_persistent_volume_claim **ret_claim,
+                     const struct core_v1_persistent_volume **ret, struct error *err)
+{
+    AUTO_ARENA *a = arena_new(512);
+    const void *msg;
+    struct str name = pod_claim_name(a, pod, v);
+    int rc = need(s, SOURCE_CLAIM, name, &msg, err);
+    const struct core_v1_persistent_volume_claim *c = msg;
+    if (rc != 0)
+        return error_prefix(err, "failed to fetch PVC from API server");
+    const char *why = ephemeral_claim_mismatch(a, pod, v, c);
+    if (why != NULL)
+        return error_set(err, E_INVALID, "%s", why);
+    if (!claim_is_bound(c))
+        return error_set(err, E_AGAIN,
+                         "PVC " STR_FMT "/" STR_FMT " has non-bound phase (\"" STR_FMT
+                         "\") or empty pvc.Spec.VolumeName (\"" STR_FMT "\")",
+                         STR_ARG(c->metadata.namespace), STR_ARG(name), STR_ARG(c->status.phase),
+                         STR_ARG(c->spec.volume_name));
+    rc = need(s, SOURCE_VOLUME, c->spec.volume_name, &msg, err);
+    if (rc != 0)
+        return error_prefix(err, "failed to fetch PV \"" STR_FMT "\" from API server",
+                            STR_ARG(c->spec.volume_name));
+    const struct core_v1_persistent_volume *pv = msg;
+    if (pv->spec.claim_ref == NULL || !str_eq(pv->spec.claim_ref->uid, c->metadata.uid))
+        return error_set(err, E_INVALID,
+                         "found PV object \"" STR_FMT "\" but its pv.Spec.ClaimRef does not point "
+                         "to claim " STR_FMT "/" STR_FMT,
+                         STR_ARG(pv->metadata.name), STR_ARG(c->metadata.namespace), STR_ARG(name));
+    *ret_claim = c;
+    *ret = pv;
+    return 0;
 }

@@ -13,7 +13,17 @@ struct arena;
 struct core_v1_pod;
 struct error;
 
-enum source_kind { SOURCE_CONFIG_MAP, SOURCE_SECRET, SOURCE_TOKEN };
+enum source_kind {
+    SOURCE_CONFIG_MAP,
+    SOURCE_SECRET,
+    SOURCE_TOKEN,
+    SOURCE_CLAIM,
+    /* Known only once their claims, and then their volumes, are: source_set_follow(). */
+    SOURCE_VOLUME,
+    SOURCE_CSI_DRIVER,
+    SOURCE_ATTACHMENT,
+    SOURCE_CSI_SECRET, /* Named "namespace/name". */
+};
 
 struct source {
     enum source_kind kind;
@@ -40,6 +50,21 @@ void source_set_free(struct source_set *s); /* NULL is a no-op. */
 
 /* Moves over what older already holds. */
 void source_set_take(struct source_set *s, struct source_set *older);
+
+/* Adds what the objects found so far lead to: the volumes of claims, and what mounting those takes
+ * on this node. True when there is something new to fetch. */
+bool source_set_follow(struct source_set *s, const struct core_v1_pod *pod, const char *node_name);
+/* What was found will not change any more: it need not be fetched again. */
+bool source_is_settled(const struct source *s);
+/* The claim of a pod's volume, bound, and its volume. 0, or E_AGAIN while one is waited for, or
+ * what is wrong. */
+struct core_v1_persistent_volume;
+struct core_v1_persistent_volume_claim;
+struct core_v1_volume;
+int source_volume_of(const struct source_set *s, const struct core_v1_pod *pod,
+                     const struct core_v1_volume *v,
+                     const struct core_v1_persistent_volume_claim **ret_claim,
+                     const struct core_v1_persistent_volume **ret, struct error *err);
 
 /* NULL when the pod does not refer to it. */
 struct source *source_set_find(const struct source_set *s, enum source_kind kind, struct str name,

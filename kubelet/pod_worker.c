@@ -525,7 +525,8 @@ static void on_prepared(struct pod_worker *w, int code)
         /* What the API lacks may come any moment (a new namespace's root
          * certificate); what the node lacks needs somebody to help. */
         uint64_t wait = (uint64_t)PREPARE_RETRY_MIN_MS << MIN_OF(w->prepare_failures, 10u);
-        uint64_t max = code == E_NOT_FOUND ? PREPARE_MISSING_MAX_MS : PREPARE_RETRY_MAX_MS;
+        uint64_t max =
+            code == E_NOT_FOUND || code == E_AGAIN ? PREPARE_MISSING_MAX_MS : PREPARE_RETRY_MAX_MS;
         w->prepare_failures++;
         w->prepare_blocked_until_ms = kubelet_now_ms(w->k) + MIN_OF(wait, max);
         w->volumes_ms = kubelet_now_ms(w->k);

@@ -3,6 +3,7 @@
 
 #include "kubelet/certificates.h"
 #include "kubelet/kubelet.h"
+#include "kubelet/local_volumes.h"
 #include "kubelet/pod_worker.h"
 
 #include "lib/api/codec.h"
@@ -136,6 +137,8 @@ static void dispatch(struct kubelet *k, struct http_request *r)
         server_attach(k, r, segments + 1, count - 1);
     else if (str_eqc(first, "portForward"))
         server_port_forward(k, r, segments + 1, count - 1);
+    else if (str_eqc(first, "localVolumes"))
+        server_local_volumes(k, r, segments + 1, count - 1);
     else if (!get)
         server_text(r, 405, "405: Method Not Allowed");
     else if (str_eqc(first, "pods"))

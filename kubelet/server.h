@@ -3,6 +3,7 @@
  *   /healthz /pods /runningpods /metrics /stats/summary
  *   /containerLogs/{ns}/{pod}/{container}
  *   /exec /attach /portForward    passed on to the runtime's streaming server
+ *   /localVolumes/{name}          folders that are volumes, see local_volumes.h
  *
  * Only health checks are served without credentials. A client shows a
  * certificate signed by --client-ca-file; what it may do is decided by its

@@ -1,6 +1,7 @@
 /* volumes.c - the pure half of volumes.h: from spec and sources to a plan. */
 #include "kubelet/volumes.h"
 
+#include "kubelet/csi.h"
 #include "kubelet/pod_sources.h"
 
 #include "lib/api/quantity.h"
@@ -9,6 +10,7 @@
 #include "api/authentication_v1.h"
 #include "api/core_v1.h"
 #include "lib/api/scheme.h"
+#include "lib/client/claims.h"
 
 #define FILE_MODE_DEFAULT 0644
 
@@ -223,6 +225,53 @@ static void plan_empty_dir(struct volume_set *s, struct volume *v,
     }
 }
 
+/* Whether the volume's type is mounted here: else why not. */
+static int check_persistent(const struct core_v1_persistent_volume *pv, struct error *err)
+{
+    const struct core_v1_persistent_volume_source *src = &pv->spec.persistent_volume_source;
+    if (volume_is_block(pv))
+        return error_set(err, E_NOT_IMPLEMENTED, "volumeMode Block is not supported by this node");
+    if (src->local == NULL && src->host_path == NULL)
+        return error_set(err, E_NOT_IMPLEMENTED,
+                         "no volume plugin matched: this node mounts persistent volumes of type "
+                         "local, hostPath and csi");
+    return 0;
+}
+
+static int plan_claim(struct volume_set *s, struct plan *p, const struct core_v1_volume *spec,
+                      struct volume *v, struct error *err)
+{
+    const struct core_v1_persistent_volume_claim *claim;
+    const struct core_v1_persistent_volume *pv;
+    const struct core_v1_pod *pod = p->ctx->pod;
+    int rc = source_volume_of(p->sources, pod, spec, &claim, &pv, err);
+    if (rc != 0)
+        return error_prefix(err, "error processing PVC " STR_FMT "/" STR_FMT,
+                            STR_ARG(pod->metadata.namespace),
+                            STR_ARG(pod_claim_name(s->arena, pod, spec)));
+    rc = check_persistent(pv, err);
+    if (rc != 0)
+        return rc;
+    const struct core_v1_persistent_volume_source *src = &pv->spec.persistent_volume_source;
+    const struct core_v1_persistent_volume_claim_volume_source *use =
+        spec->volume_source.persistent_volume_claim;
+    v->read_only = use != NULL && use->read_only;
+    if (src->host_path != NULL) {
+        v->kind = VOLUME_HOST_PATH;
+        v->path = str_c(arena_str(s->arena, src->host_path->path));
+        v->host_type = str_c(arena_str(s->arena, src->host_path->type));
+    } else if (src->local != NULL) {
+        v->kind = VOLUME_LOCAL;
+        v->path = str_c(arena_str(s->arena, src->local->path));
+        v->ready_dir =
+            str_c(arena_printf(s->arena, "%s/volumes/kubernetes.io~local-volume/" STR_FMT,
+                               s->pod_dir, STR_ARG(pv->metadata.name)));
+    } else {
+        rc = csi_plan(s->arena, p->ctx, p->sources, s->root_dir, s->pod_dir, pv, v, err);
+    }
+    return rc;
+}
+
 static int plan_volume(struct volume_set *s, struct plan *p, const struct core_v1_volume *spec,
                        struct volume *v, struct error *err)
 {
@@ -238,6 +287,8 @@ static int plan_volume(struct volume_set *s, struct plan *p, const struct core_v
         plan_empty_dir(s, v, src->empty_dir);
         return 0;
     }
+    if (src->persistent_volume_claim != NULL || src->ephemeral != NULL)
+        return plan_claim(s, p, spec, v, err);
     if (src->config_map == NULL && src->secret == NULL && src->downward_api == NULL &&
         src->projected == NULL)
         return error_set(err, E_NOT_IMPLEMENTED,
@@ -282,6 +333,7 @@ int volume_plan(const struct volume_config *config, const struct field_context *
     struct volume_set *s = ARENA_NEW(a, struct volume_set);
     const char *uid = str_c(arena_str(a, pod->metadata.uid));
     s->arena = a;
+    s->root_dir = config->root_dir;
     s->pod_dir = pod_dir(a, config->root_dir, uid);
     s->log_dir = pod_log_dir(a, config->pod_logs_dir, str_c(arena_str(a, pod->metadata.namespace)),
                              str_c(arena_str(a, pod->metadata.name)), uid);

@@ -14,7 +14,7 @@ struct arena;
 struct core_v1_volume;
 struct source_set;
 
-enum volume_kind { VOLUME_EMPTY_DIR, VOLUME_HOST_PATH, VOLUME_FILES };
+enum volume_kind { VOLUME_EMPTY_DIR, VOLUME_HOST_PATH, VOLUME_FILES, VOLUME_LOCAL, VOLUME_CSI };
 
 struct volume {
     const char *name;
@@ -22,7 +22,9 @@ struct volume {
     const char *path;      /* On the host: what mounts start from. */
     bool tmpfs;            /* Files and memory-backed folders. */
     int64_t tmpfs_bytes;   /* Size limit; 0: none. */
-    const char *host_type; /* hostPath: "", "Directory", "FileOrCreate", ... */
+    const char *ready_dir; /* VOLUME_LOCAL: there once the pod's group owns it; upstream's mount. */
+    const struct csi_mount *csi; /* VOLUME_CSI: see csi.h. */
+    const char *host_type;       /* hostPath: "", "Directory", "FileOrCreate", ... */
     struct payload payload;
     bool read_only;           /* Containers may never write. */
     int64_t gid;              /* fsGroup; -1: none. */
@@ -30,7 +32,8 @@ struct volume {
 };
 
 struct volume_set {
-    struct arena *arena; /* Owns everything here. */
+    struct arena *arena;  /* Owns everything here. */
+    const char *root_dir; /* Borrowed for ever. */
     const char *pod_dir;
     const char *log_dir;
     struct volume *items;

@@ -1,6 +1,8 @@
 /* volumes_apply.c - the blocking half of volumes.h: folders, mounts, files. */
 #include "kubelet/volumes.h"
 
+#include "kubelet/csi.h"
+
 #include "lib/base/arena.h"
 #include "lib/base/buf.h"
 #include "lib/base/file.h"
@@ -172,6 +174,23 @@ static int apply_files(const struct volume *v, struct error *err)
     return rc == 0 ? atomic_writer_write(v->path, &v->payload, &changed, err) : rc;
 }
 
+/* The folder of a persistent volume is there before any pod, and outlives it. */
+static int apply_local(const struct volume *v, struct error *err)
+{
+    struct stat st;
+    if (stat(v->path, &st) != 0)
+        return error_set_errno(err, E_IO, errno, "path \"%s\"", v->path);
+    if (!S_ISDIR(st.st_mode))
+        return error_set(err, E_NOT_IMPLEMENTED,
+                         "path \"%s\" is no folder: this node mounts no local devices", v->path);
+    if (file_exists(v->ready_dir))
+        return 0;
+    int rc = 0;
+    if (v->gid >= 0 && !v->read_only && !(v->gid_if_root_differs && root_matches(v->path, v->gid)))
+        rc = chown_tree(v->path, v->gid, false, 0, err);
+    return rc == 0 ? file_mkdir_p(v->ready_dir, 0750, err) : rc;
+}
+
 static int apply_one(const struct volume *v, struct error *err)
 {
     switch (v->kind) {
@@ -181,6 +200,10 @@ static int apply_one(const struct volume *v, struct error *err)
         return apply_host_path(v, err);
     case VOLUME_FILES:
         return apply_files(v, err);
+    case VOLUME_LOCAL:
+        return apply_local(v, err);
+    case VOLUME_CSI:
+        return csi_make_dirs(v->csi, err);
     }
     return 0;
 }

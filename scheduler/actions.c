@@ -1,5 +1,5 @@
-/* actions.c - what the scheduler writes: bindings, conditions, evictions,
- * claims' nodes. Each is one call that nobody waits for. */
+/* actions.c - what the scheduler writes: bindings, conditions, evictions. Each
+ * is one call that nobody waits for. */
 #include "scheduler/scheduler_internal.h"
 
 #include "api/core_v1.h"
@@ -12,9 +12,7 @@
 #include "lib/base/error.h"
 #include "lib/base/log.h"
 #include "lib/base/metrics.h"
-#include "scheduler/claims.h"
 
-#define SELECTED_NODE "volume.kubernetes.io/selected-node"
 #define CONFIRM_MS (30u * 1000) /* A bound pod the watch has not shown by then is dropped. */
 
 struct action {
@@ -156,47 +154,6 @@ void action_bind(struct scheduler *s, struct queued_pod *p, const struct node_in
         .done = on_bound,
     };
     start(a, &call);
-}
-
-/* --- claims ---------------------------------------------------------------------------------- */
-
-static void select_node_for(struct scheduler *s, struct api_object *claim, const char *node)
-{
-    AUTO_BUF patch = BUF_INIT;
-    buf_puts(&patch, "{\"metadata\":{\"annotations\":{\"" SELECTED_NODE "\":");
-    json_write_string(str_of(node), &patch);
-    buf_puts(&patch, "}}}");
-    struct client_call call = {
-        .verb = CLIENT_PATCH,
-        .patch_type = CLIENT_PATCH_MERGE,
-        .raw_body = buf_str(&patch),
-        .undecoded = true,
-        .done = on_written,
-    };
-    start(action_new(s, claim), &call);
-}
-
-bool action_select_node(struct scheduler *s, const struct queued_pod *p, const struct node_info *n)
-{
-    const struct core_v1_pod *pod = p->object->msg;
-    const struct pod_facts *f = &s->facts;
-    AUTO_ARENA *arena = arena_new(256);
-    bool any = false;
-    for (size_t i = 0; i < pod->spec.volumes_count; i++) {
-        struct str name = claim_name_of(arena, pod, &pod->spec.volumes[i]);
-        struct api_object *claim =
-            str_empty(name) ? NULL : f->claim(f->arg, pod->metadata.namespace, name);
-        const struct storage_v1_storage_class *class;
-        if (claim == NULL || claim_state_of(f, claim->msg, &class) != CLAIM_WAITS)
-            continue;
-        const struct meta_v1_object_meta *m = api_object_meta(claim);
-        const struct str *chosen =
-            api_str_map_get(m->annotations, m->annotations_count, STR(SELECTED_NODE));
-        if (chosen == NULL || !str_eqc(*chosen, n->name))
-            select_node_for(s, claim, n->name);
-        any = true;
-    }
-    return any;
 }
 
 /* --- conditions ------------------------------------------------------------------------------ */

@@ -13,6 +13,7 @@
 struct api_object;
 struct api_str_entry;
 struct arena;
+struct core_v1_persistent_volume;
 struct cycle;
 struct plugin;
 struct pod_facts;
@@ -95,11 +96,16 @@ struct str refusals_message(struct arena *a, size_t nodes, const struct refusal 
 /* What plugins ask about objects other than pods and nodes. */
 struct pod_facts {
     const struct api_str_entry *(*namespace_labels)(void *arg, struct str name, size_t *ret_count);
-    /* A claim's volume and why it is not ready; see plugins/volume_binding.c. */
+    /* A claim's volume and why it is not ready; see claims.h. */
     struct api_object *(*claim)(void *arg, struct str namespace_name, struct str name);
     struct api_object *(*volume)(void *arg, struct str name);
     struct api_object *(*storage_class)(void *arg, struct str name);
     void *arg;
+    /* NULL: there are none. */
+    struct api_object *(*csi_node)(void *arg, struct str name);
+    struct api_object *(*next_volume)(void *arg, size_t *pos); /* As informer_next(). */
+    /* It was given to a pod a moment ago. */
+    bool (*volume_taken)(void *arg, const struct core_v1_persistent_volume *v);
 };
 
 #endif

@@ -43,10 +43,12 @@ static void take_unplaced(struct scheduler *s, struct api_object *o)
 {
     const struct core_v1_pod *pod = pod_of(o);
     bool waits = is_ours(pod) && pod->metadata.deletion_timestamp == NULL && !pod_is_terminal(pod);
-    if (!waits)
+    if (!waits) {
         sched_queue_remove(&s->queue, pod->metadata.uid);
-    else if (!is_assumed(s, pod) || sched_queue_find(&s->queue, pod->metadata.uid) != NULL)
+        volume_waits_check(s);
+    } else if (!is_assumed(s, pod) || sched_queue_find(&s->queue, pod->metadata.uid) != NULL) {
         sched_queue_set(&s->queue, o, now_ms(s));
+    }
 }
 
 static void on_pod_add(struct api_object *o, void *arg)
@@ -98,6 +100,7 @@ static void on_pod_delete(struct api_object *o, bool final_state_unknown, void *
     const struct core_v1_pod *pod = pod_of(o);
     UNUSED(final_state_unknown);
     sched_queue_remove(&s->queue, pod->metadata.uid);
+    volume_waits_check(s);
     snapshot_remove_pod(&s->snapshot, pod->metadata.uid);
     sched_queue_event(&s->queue, EVENT_POD_DELETE, now_ms(s));
     scheduler_wake(s);
@@ -172,6 +175,16 @@ static void on_volume_add(struct api_object *o, void *arg)
     struct scheduler *s = arg;
     UNUSED(o);
     sched_queue_event(&s->queue, EVENT_VOLUME, now_ms(s));
+    volume_waits_check(s);
+    scheduler_wake(s);
+}
+
+static void on_volume_delete(struct api_object *o, bool final_state_unknown, void *arg)
+{
+    struct scheduler *s = arg;
+    UNUSED(o);
+    UNUSED(final_state_unknown);
+    volume_waits_check(s);
     scheduler_wake(s);
 }
 
@@ -210,6 +223,23 @@ static struct api_object *find_class(void *arg, struct str name)
 {
     const struct scheduler *s = arg;
     return informer_get(s->informers[INFORM_CLASSES], STR_NULL, name);
+}
+
+static struct api_object *find_csi_node(void *arg, struct str name)
+{
+    const struct scheduler *s = arg;
+    return informer_get(s->informers[INFORM_CSI_NODES], STR_NULL, name);
+}
+
+static struct api_object *next_volume(void *arg, size_t *pos)
+{
+    const struct scheduler *s = arg;
+    return informer_next(s->informers[INFORM_VOLUMES], pos);
+}
+
+static bool volume_taken(void *arg, const struct core_v1_persistent_volume *v)
+{
+    return volume_wait_holds(arg, v->metadata.name);
 }
 
 /* --- cycles -------------------------------------------------------------------------------------
@@ -303,18 +333,16 @@ static void refuse(struct scheduler *s, struct cycle *c, struct queued_pod *p,
     sched_queue_park(&s->queue, p, wakes, now_ms(s));
 }
 
-static void place(struct scheduler *s, struct queued_pod *p, struct node_info *n)
+static void place(struct scheduler *s, const struct cycle *c, struct queued_pod *p,
+                  struct node_info *n)
 {
-    if (action_select_node(s, p, n)) {
-        sched_queue_park(&s->queue, p, EVENT_VOLUME, now_ms(s));
-        return;
-    }
     struct api_object *assumed = api_object_clone(p->object);
     struct core_v1_pod *pod = assumed->msg;
     pod->spec.node_name = arena_strc(assumed->arena, n->name);
     snapshot_assume(&s->snapshot, assumed, n);
     api_object_unref(assumed);
-    action_bind(s, p, n);
+    if (!volume_wait_start(s, c, p, n))
+        action_bind(s, p, n);
 }
 
 static void run_cycle(struct scheduler *s, struct queued_pod *p)
@@ -336,7 +364,7 @@ static void run_cycle(struct scheduler *s, struct queued_pod *p)
         refuse(s, &c, p, &guests);
     } else {
         unseat_guests(&guests);
-        place(s, p, n);
+        place(s, &c, p, n);
     }
     pod_info_free(info);
 }
@@ -367,6 +395,7 @@ static void on_idle(uv_idle_t *idle)
 static void on_timer(uv_timer_t *timer)
 {
     struct scheduler *s = timer->data;
+    volume_waits_check(s);
     if (snapshot_expire(&s->snapshot, now_ms(s)) != 0)
         sched_queue_event(&s->queue, EVENT_POD_DELETE, now_ms(s));
     scheduler_wake(s);
@@ -409,8 +438,8 @@ static void watch_all(struct scheduler *s)
         .on_add = on_pod_add, .on_update = on_pod_update, .on_delete = on_pod_delete};
     static const struct informer_handler nodes = {
         .on_add = on_node_add, .on_update = on_node_update, .on_delete = on_node_delete};
-    static const struct informer_handler volumes = {.on_add = on_volume_add,
-                                                    .on_update = on_volume_update};
+    static const struct informer_handler volumes = {
+        .on_add = on_volume_add, .on_update = on_volume_update, .on_delete = on_volume_delete};
     static const struct informer_handler none;
     watch_kind(s, INFORM_PODS, "", "v1", "Pod", "status.phase!=Succeeded,status.phase!=Failed",
                &pods);
@@ -419,6 +448,7 @@ static void watch_all(struct scheduler *s)
     watch_kind(s, INFORM_CLAIMS, "", "v1", "PersistentVolumeClaim", NULL, &volumes);
     watch_kind(s, INFORM_VOLUMES, "", "v1", "PersistentVolume", NULL, &volumes);
     watch_kind(s, INFORM_CLASSES, "storage.k8s.io", "v1", "StorageClass", NULL, &volumes);
+    watch_kind(s, INFORM_CSI_NODES, "storage.k8s.io", "v1", "CSINode", NULL, &volumes);
     watch_kind(s, INFORM_BUDGETS, "policy", "v1", "PodDisruptionBudget", NULL, &none);
     for (unsigned i = 0; i < INFORMER_COUNT; i++)
         informer_start(s->informers[i]);
@@ -430,10 +460,18 @@ struct scheduler *scheduler_start(struct client *client)
     s->client = client;
     s->env = client_env(client);
     s->recorder = event_recorder_new(client, SCHEDULER_NAME, NULL);
-    s->facts = (struct pod_facts){namespace_labels, find_claim, find_volume, find_class, s};
+    s->facts = (struct pod_facts){.namespace_labels = namespace_labels,
+                                  .claim = find_claim,
+                                  .volume = find_volume,
+                                  .storage_class = find_class,
+                                  .csi_node = find_csi_node,
+                                  .next_volume = next_volume,
+                                  .volume_taken = volume_taken,
+                                  .arg = s};
     sched_queue_init(&s->queue);
     snapshot_init(&s->snapshot);
     list_init(&s->actions);
+    list_init(&s->volume_waits);
     uv_idle_init(client_loop(client), &s->idle);
     uv_timer_init(client_loop(client), &s->timer);
     s->idle.data = s->timer.data = s;
@@ -458,6 +496,7 @@ void scheduler_stop(struct scheduler *s)
     for (unsigned i = 0; i < INFORMER_COUNT; i++)
         informer_close(s->informers[i]);
     actions_cancel(s);
+    volume_waits_cancel(s);
     event_recorder_close(s->recorder);
     uv_close((uv_handle_t *)&s->idle, on_handle_closed);
     uv_close((uv_handle_t *)&s->timer, on_handle_closed);

@@ -22,6 +22,7 @@ enum scheduler_informer {
     INFORM_CLAIMS,
     INFORM_VOLUMES,
     INFORM_CLASSES,
+    INFORM_CSI_NODES,
     INFORM_BUDGETS,
     INFORMER_COUNT,
 };
@@ -34,9 +35,10 @@ struct scheduler {
     struct sched_queue queue;
     struct snapshot snapshot;
     struct pod_facts facts;
-    struct list actions; /* struct action of actions.c */
-    uv_idle_t idle;      /* Runs cycles while pods are active. */
-    uv_timer_t timer;    /* Backoffs, expiries. */
+    struct list actions;      /* struct action of actions.c */
+    struct list volume_waits; /* struct volume_wait of volume_wait.c */
+    uv_idle_t idle;           /* Runs cycles while pods are active. */
+    uv_timer_t timer;         /* Backoffs, expiries. */
     unsigned handles_open;
     bool stopping;
 };
@@ -48,9 +50,6 @@ void scheduler_wake(struct scheduler *s);
 /* The pod is assumed on the node: writes the binding; p leaves the queue when it
  * succeeds and is retried when it fails. */
 void action_bind(struct scheduler *s, struct queued_pod *p, const struct node_info *n);
-/* Tells claims that wait for their consumer which node it will be. True if
- * there were any: the pod is to be parked until they are bound. */
-bool action_select_node(struct scheduler *s, const struct queued_pod *p, const struct node_info *n);
 /* Condition PodScheduled=False and the nominated node, unless they say so already. */
 void action_set_unschedulable(struct scheduler *s, const struct queued_pod *p, struct str reason,
                               struct str message);
@@ -58,5 +57,16 @@ void action_evict(struct scheduler *s, const struct queued_pod *preemptor,
                   struct api_object *victim, const char *node);
 /* Cancels all calls under way. */
 void actions_cancel(struct scheduler *s);
+
+/* --- volume_wait.c --- */
+/* The pod is assumed on the node. False: its claims need nothing. Else p is bound once they are,
+ * or tried again. */
+bool volume_wait_start(struct scheduler *s, const struct cycle *c, struct queued_pod *p,
+                       const struct node_info *n);
+/* Something about claims, volumes or pods changed, or time passed. */
+void volume_waits_check(struct scheduler *s);
+/* The volume was given to a pod that waits. */
+bool volume_wait_holds(const struct scheduler *s, struct str volume);
+void volume_waits_cancel(struct scheduler *s);
 
 #endif

@@ -75,6 +75,33 @@ static void validate_strategy(struct field_errors *errs, const struct field_path
     }
 }
 
+/* The template as its pods will be: with a volume for each claim that it does not name itself. */
+static struct core_v1_pod_template_spec with_claims(struct arena *a,
+                                                    const struct apps_v1_stateful_set_spec *s)
+{
+    struct core_v1_pod_template_spec t = s->template;
+    size_t own = t.spec.volumes_count;
+    struct core_v1_volume *all =
+        ARENA_ARRAY(a, struct core_v1_volume, own + s->volume_claim_templates_count);
+    for (size_t i = 0; i < own; i++)
+        all[i] = t.spec.volumes[i];
+    for (size_t i = 0; i < s->volume_claim_templates_count; i++) {
+        struct str name = s->volume_claim_templates[i].metadata.name;
+        struct core_v1_persistent_volume_claim_volume_source *source =
+            ARENA_NEW(a, struct core_v1_persistent_volume_claim_volume_source);
+        bool named = false;
+        for (size_t k = 0; k < own && !named; k++)
+            named = str_eq(all[k].name, name);
+        if (named)
+            continue;
+        source->claim_name = name;
+        all[t.spec.volumes_count++] = (struct core_v1_volume){
+            .name = name, .volume_source = {.persistent_volume_claim = source}};
+    }
+    t.spec.volumes = all;
+    return t;
+}
+
 static void validate_spec(const struct kind_ctx *ctx, const struct apps_v1_stateful_set_spec *s,
                           struct field_errors *errs)
 {
@@ -99,7 +126,8 @@ static void validate_spec(const struct kind_ctx *ctx, const struct apps_v1_state
     if (s->ordinals != NULL)
         validate_non_negative(errs, PATH(PATH(spec, "ordinals"), "start"), s->ordinals->start);
     validate_workload_selector(ctx, errs, spec, s->selector, "statefulset");
-    validate_workload_template(ctx, errs, spec, s->selector, &s->template, "StatefulSet");
+    struct core_v1_pod_template_spec template = with_claims(ctx->arena, s);
+    validate_workload_template(ctx, errs, spec, s->selector, &template, "StatefulSet");
 }
 
 static void validate_create(const struct kind_ctx *ctx, const void *obj, struct field_errors *errs)

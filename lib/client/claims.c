@@ -7,8 +7,11 @@
 #include "lib/api/quantity.h"
 #include "lib/api/scheme.h"
 #include "lib/base/arena.h"
+#include "lib/base/buf.h"
+#include "lib/base/encode.h"
 #include "lib/client/labels.h"
 #include "lib/client/placement.h"
+#include "lib/net/pki.h"
 
 #define CLASS_BETA "volume.beta.kubernetes.io/storage-class"
 
@@ -213,6 +216,23 @@ const char *ephemeral_claim_mismatch(struct arena *a, const struct core_v1_pod *
                               "/" STR_FMT " (pod is not owner)",
                               STR_ARG(c->metadata.namespace), STR_ARG(c->metadata.name),
                               STR_ARG(pod->metadata.namespace), STR_ARG(pod->metadata.name)));
+}
+
+struct str attachment_name(struct arena *a, struct str handle, struct str driver, struct str node)
+{
+    struct str all =
+        arena_printf(a, STR_FMT STR_FMT STR_FMT, STR_ARG(handle), STR_ARG(driver), STR_ARG(node));
+    AUTO_BUF hex = BUF_INIT;
+    uint8_t hash[32];
+    net_sha256(all.data, all.len, hash);
+    hex_encode(hash, sizeof(hash), &hex);
+    return arena_printf(a, "csi-" STR_FMT, STR_ARG(buf_str(&hex)));
+}
+
+struct str csi_unique_name(struct arena *a, struct str handle, struct str driver)
+{
+    return arena_printf(a, "kubernetes.io/csi/" STR_FMT "^" STR_FMT, STR_ARG(driver),
+                        STR_ARG(handle));
 }
 
 void annotation_put(struct arena *a, struct meta_v1_object_meta *m, const char *key,

@@ -81,6 +81,11 @@ const char *ephemeral_claim_mismatch(struct arena *a, const struct core_v1_pod *
                                      const struct core_v1_volume *v,
                                      const struct core_v1_persistent_volume_claim *c);
 
+/* The name of the VolumeAttachment of a CSI volume on a node. */
+struct str attachment_name(struct arena *a, struct str handle, struct str driver, struct str node);
+/* "kubernetes.io/csi/<driver>^<handle>": how node.status names a volume. */
+struct str csi_unique_name(struct arena *a, struct str handle, struct str driver);
+
 /* Sets or, with value STR_NULL, removes an annotation; the array is made anew. */
 void annotation_put(struct arena *a, struct meta_v1_object_meta *m, const char *key,
                     struct str value);

@@ -1,44 +1,25 @@
 /* volume_binding.c - a pod's claims must exist, and their volumes be reachable
- * from the node. A claim that waits for its first consumer fits anywhere its
- * class allows; the scheduler then tells the provisioner which node it chose
- * (scheduler.c) and places the pod once the claim is bound. */
+ * from the node. A claim that waits for its first consumer needs a free volume
+ * there or a provisioner that makes one; volume_wait.c then reserves or orders
+ * it, and places the pod once the claim is bound. Texts are upstream's. */
 #include "scheduler/plugins/plugins.h"
 
 #include "api/core_v1.h"
 #include "api/storage_v1.h"
 #include "lib/api/scheme.h"
 #include "lib/base/arena.h"
+#include "lib/client/claims.h"
 #include "scheduler/claims.h"
 
-#define NO_PROVISIONER "kubernetes.io/no-provisioner"
-
-struct str claim_name_of(struct arena *a, const struct core_v1_pod *pod,
-                         const struct core_v1_volume *v)
-{
-    if (v->volume_source.persistent_volume_claim != NULL)
-        return v->volume_source.persistent_volume_claim->claim_name;
-    if (v->volume_source.ephemeral != NULL)
-        return arena_printf(a, STR_FMT "-" STR_FMT, STR_ARG(pod->metadata.name), STR_ARG(v->name));
-    return STR_NULL;
-}
-
-enum claim_state claim_state_of(const struct pod_facts *f,
-                                const struct core_v1_persistent_volume_claim *claim,
-                                const struct storage_v1_storage_class **ret_class)
-{
-    *ret_class = NULL;
-    if (!str_empty(claim->spec.volume_name) && str_eqc(claim->status.phase, "Bound"))
-        return CLAIM_BOUND;
-    if (claim->spec.has_storage_class_name && !str_empty(claim->spec.storage_class_name)) {
-        struct api_object *o = f->storage_class(f->arg, claim->spec.storage_class_name);
-        const struct storage_v1_storage_class *sc = o != NULL ? o->msg : NULL;
-        if (sc != NULL && str_eqc(sc->volume_binding_mode, "WaitForFirstConsumer")) {
-            *ret_class = sc;
-            return CLAIM_WAITS;
-        }
-    }
-    return CLAIM_UNBOUND;
-}
+/* The pod's claims, resolved once per cycle. */
+struct volume_state {
+    const struct core_v1_persistent_volume **bound;
+    size_t bound_count;
+    bool missing; /* A claim is bound to a volume that is not there. */
+    struct waiting_claim *waiting;
+    size_t waiting_count;
+    struct claim_plan *plans; /* Scratch. */
+};
 
 static enum verdict refuse_claim(struct cycle *c, struct refusal *r, struct str name,
                                  const char *what)
@@ -47,102 +28,103 @@ static enum verdict refuse_claim(struct cycle *c, struct refusal *r, struct str 
     return UNRESOLVABLE;
 }
 
-/* The pod's claims, resolved once per cycle. */
-struct volume_state {
-    const struct core_v1_persistent_volume **bound;
-    size_t bound_count;
-    const struct storage_v1_storage_class **waiting;
-    size_t waiting_count;
-};
+static enum verdict refuse_missing(struct cycle *c, struct refusal *r, struct str name,
+                                   const struct core_v1_volume *v)
+{
+    if (v->volume_source.ephemeral == NULL)
+        return refuse_claim(c, r, name, "not found");
+    refusal_addf(c, r,
+                 "waiting for ephemeral volume controller to create the persistentvolumeclaim "
+                 "\"" STR_FMT "\"",
+                 STR_ARG(name));
+    return UNRESOLVABLE;
+}
 
-static enum verdict take_claim(struct cycle *c, struct volume_state *s, struct str name,
+static void take_bound(struct cycle *c, struct volume_state *s, struct str volume)
+{
+    struct api_object *v = c->facts->volume(c->facts->arg, volume);
+    if (v != NULL)
+        s->bound[s->bound_count++] = v->msg;
+    else
+        s->missing = true;
+}
+
+static enum verdict take_claim(struct cycle *c, struct volume_state *s,
+                               const struct core_v1_volume *volume, struct str name,
                                struct refusal *r)
 {
     const struct pod_facts *f = c->facts;
     struct api_object *o = f->claim(f->arg, c->pod->pod->metadata.namespace, name);
-    if (o == NULL)
-        return refuse_claim(c, r, name, "not found");
-    const struct core_v1_persistent_volume_claim *claim = o->msg;
+    const struct core_v1_persistent_volume_claim *claim = o != NULL ? o->msg : NULL;
+    if (claim == NULL)
+        return refuse_missing(c, r, name, volume);
     if (claim->metadata.deletion_timestamp != NULL)
         return refuse_claim(c, r, name, "is being deleted");
-    const struct storage_v1_storage_class *class;
-    enum claim_state state = claim_state_of(f, claim, &class);
-    if (state == CLAIM_WAITS) {
-        s->waiting[s->waiting_count++] = class;
-    } else if (state == CLAIM_UNBOUND) {
-        refusal_add(r, STR("pod has unbound immediate PersistentVolumeClaims"));
+    if (str_eqc(claim->status.phase, "Lost")) {
+        refusal_addf(c, r,
+                     "persistentvolumeclaim \"" STR_FMT
+                     "\" bound to non-existent persistentvolume \"" STR_FMT "\"",
+                     STR_ARG(name), STR_ARG(claim->spec.volume_name));
         return UNRESOLVABLE;
-    } else {
-        struct api_object *v = f->volume(f->arg, claim->spec.volume_name);
-        if (v == NULL) {
-            refusal_addf(c, r,
-                         "persistentvolumeclaim \"" STR_FMT "\" bound to non-existent "
-                         "persistentvolume \"" STR_FMT "\"",
-                         STR_ARG(name), STR_ARG(claim->spec.volume_name));
-            return UNRESOLVABLE;
-        }
-        s->bound[s->bound_count++] = v->msg;
     }
-    return FIT;
+    const char *why = ephemeral_claim_mismatch(c->arena, c->pod->pod, volume, claim);
+    if (why != NULL) {
+        refusal_add(r, str_of(why));
+        return UNRESOLVABLE;
+    }
+    const struct storage_v1_storage_class *class;
+    switch (claim_state_of(f, claim, &class)) {
+    case CLAIM_WAITS:
+        waiting_claim_init(c->arena, f, o, class, &s->waiting[s->waiting_count++]);
+        return FIT;
+    case CLAIM_BOUND:
+        take_bound(c, s, claim->spec.volume_name);
+        return FIT;
+    case CLAIM_UNBOUND:
+        break;
+    }
+    refusal_add(r, STR("pod has unbound immediate PersistentVolumeClaims"));
+    return UNRESOLVABLE;
 }
 
 static enum verdict prefilter(struct cycle *c, struct refusal *r)
 {
     const struct core_v1_pod *pod = c->pod->pod;
     size_t max = pod->spec.volumes_count;
+    bool any = false;
+    for (size_t i = 0; i < max && !any; i++)
+        any = !str_empty(pod_claim_name(c->arena, pod, &pod->spec.volumes[i]));
+    if (!any)
+        return SKIP;
     struct volume_state *s = ARENA_NEW(c->arena, struct volume_state);
-    s->bound = ARENA_ARRAY(c->arena, const struct core_v1_persistent_volume *, max + 1);
-    s->waiting = ARENA_ARRAY(c->arena, const struct storage_v1_storage_class *, max + 1);
+    s->bound = ARENA_ARRAY(c->arena, const struct core_v1_persistent_volume *, max);
+    s->waiting = ARENA_ARRAY(c->arena, struct waiting_claim, max);
+    s->plans = ARENA_ARRAY(c->arena, struct claim_plan, max);
     c->state[c->current] = s;
     for (size_t i = 0; i < max; i++) {
-        struct str name = claim_name_of(c->arena, pod, &pod->spec.volumes[i]);
-        if (str_empty(name))
-            continue;
-        enum verdict v = take_claim(c, s, name, r);
+        struct str name = pod_claim_name(c->arena, pod, &pod->spec.volumes[i]);
+        enum verdict v = str_empty(name) ? FIT : take_claim(c, s, &pod->spec.volumes[i], name, r);
         if (v != FIT)
             return v;
     }
-    return s->bound_count + s->waiting_count != 0 ? FIT : SKIP;
-}
-
-static bool topology_allows(const struct storage_v1_storage_class *class,
-                            const struct core_v1_node *node)
-{
-    for (size_t i = 0; i < class->allowed_topologies_count; i++) {
-        const struct core_v1_topology_selector_term *t = &class->allowed_topologies[i];
-        bool all = true;
-        for (size_t k = 0; k < t->match_label_expressions_count; k++) {
-            const struct core_v1_topology_selector_label_requirement *e =
-                &t->match_label_expressions[k];
-            const struct str *have = node_label(node, e->key);
-            bool in = false;
-            for (size_t v = 0; have != NULL && v < e->values_count; v++)
-                in |= str_eq(*have, e->values[v]);
-            all &= in;
-        }
-        if (all)
-            return true;
-    }
-    return class->allowed_topologies_count == 0;
+    return FIT;
 }
 
 static enum verdict filter(struct cycle *c, const struct node_info *n, struct refusal *r)
 {
     const struct volume_state *s = CYCLE_STATE(c, struct volume_state);
-    for (size_t i = 0; i < s->bound_count; i++) {
-        const struct core_v1_volume_node_affinity *a = s->bound[i]->spec.node_affinity;
-        if (a != NULL && a->required != NULL && !node_selector_matches(a->required, n->node)) {
-            refusal_add(r, STR("node(s) had volume node affinity conflict"));
-            return UNRESOLVABLE;
-        }
-    }
-    for (size_t i = 0; i < s->waiting_count; i++)
-        if (str_eqc(s->waiting[i]->provisioner, NO_PROVISIONER) ||
-            !topology_allows(s->waiting[i], n->node)) {
-            refusal_add(r, STR("node(s) didn't find available persistent volumes to bind"));
-            return UNRESOLVABLE;
-        }
-    return FIT;
+    if (s->missing)
+        refusal_add(r, STR("node(s) unavailable due to one or more pvc(s) bound to non-existent "
+                           "pv(s)"));
+    bool reaches = true;
+    for (size_t i = 0; i < s->bound_count && reaches; i++)
+        reaches = volume_reaches_node(s->bound[i], n->node);
+    if (!reaches)
+        refusal_add(r, STR("node(s) didn't match PersistentVolume's node affinity"));
+    bool found = claims_plan(c->facts, s->waiting, s->waiting_count, n->node, s->plans);
+    if (!found)
+        refusal_add(r, STR("node(s) didn't find available persistent volumes to bind"));
+    return reaches && found && !s->missing ? FIT : UNRESOLVABLE;
 }
 
 const struct plugin plugin_volume_binding = {
@@ -151,3 +133,18 @@ const struct plugin plugin_volume_binding = {
     .prefilter = prefilter,
     .filter = filter,
 };
+
+size_t volume_binding_plan(const struct cycle *c, const struct core_v1_node *node,
+                           const struct claim_plan **ret)
+{
+    for (unsigned i = 0; i < scheduler_plugin_count; i++) {
+        if (scheduler_plugins[i] != &plugin_volume_binding)
+            continue;
+        const struct volume_state *s = c->state[i];
+        if (s == NULL || !claims_plan(c->facts, s->waiting, s->waiting_count, node, s->plans))
+            return 0;
+        *ret = s->plans;
+        return s->waiting_count;
+    }
+    return 0;
+}

@@ -1,0 +1,75 @@
+/* csi.h - volumes of CSI drivers on this node.
+ *
+ *   csi_plan.c     what a pod's volume needs: pure, and its folders
+ *   csi.c          the drivers that are registered, and what is asked of them
+ *   csi_plugins.c  sockets in <root>/plugins_registry: who registers
+ *   csi_node.c     what the API is told: CSINode, labels, node.status
+ *
+ * Layout as upstream, so that a volume is found again after a restart:
+ *   <root>/plugins/kubernetes.io/csi/<driver>/<sha256 of handle>/globalmount
+ *   <root>/pods/<uid>/volumes/kubernetes.io~csi/<volume>/mount
+ * each beside a vol_data.json that names driver and handle. */
+#ifndef KUBELET_CSI_H
+#define KUBELET_CSI_H
+
+#include "lib/base/error.h"
+#include "lib/base/str.h"
+
+struct api_str_entry;
+struct arena;
+struct core_v1_persistent_volume;
+struct core_v1_persistent_volume_claim;
+struct csi;
+struct field_context;
+struct kubelet;
+struct source_set;
+struct volume;
+
+struct csi_strings {
+    const struct api_str_entry *items;
+    size_t count;
+};
+
+/* One volume of one pod. Everything lives in the plan's arena. */
+struct csi_mount {
+    const char *driver, *handle, *pv_name;
+    const char *fs_type;
+    int access_mode; /* CSI's number. */
+    bool read_only, attachable;
+    const char **mount_flags;
+    size_t mount_flag_count;
+    struct csi_strings attributes, publish_context, stage_secrets, publish_secrets;
+    const char *stage_root; /* Of globalmount and its vol_data.json. */
+    const char *pod_volume; /* Of mount and its vol_data.json. */
+    const char *stage, *target;
+    bool group_allowed; /* The driver's policy lets fsGroup be applied. */
+};
+
+/* Fills a volume; E_AGAIN while it is not attached. */
+int csi_plan(struct arena *a, const struct field_context *ctx, const struct source_set *sources,
+             const char *root_dir, const char *pod_dir, const struct core_v1_persistent_volume *pv,
+             struct volume *v, struct error *err);
+/* Blocking: the folders and what stands in them about the volume. */
+int csi_make_dirs(const struct csi_mount *m, struct error *err);
+
+/* --- vol_data.json --- */
+struct csi_data {
+    const char *driver, *handle;
+};
+/* Blocking. E_NOT_FOUND when it is not there. */
+int csi_data_read(struct arena *a, const char *dir, struct csi_data *ret, struct error *err);
+
+/* --- asking drivers --------------------------------------------------------------------------- */
+struct csi *csi_new(struct kubelet *k);
+/* Watches for plugins. */
+int csi_start(struct csi *c, struct error *err);
+
+/* Brings one volume to its place. done runs later, once. */
+void csi_mount(struct csi *c, const struct csi_mount *m,
+               void (*done)(int code, const struct error *err, void *arg), void *arg);
+/* Takes all CSI volumes of a pod's folder away, found on disk; those that no other pod uses are
+ * unstaged. done runs later, once. */
+void csi_unmount_pod(struct csi *c, const char *pod_dir,
+                     void (*done)(int code, const struct error *err, void *arg), void *arg);
+
+#endif

@@ -1,0 +1,198 @@
+/* csi_plan.c - see csi.h: what mounting takes, and the folders for it. */
+#include "kubelet/csi.h"
+
+#include "kubelet/field_ref.h"
+#include "kubelet/pod_sources.h"
+#include "kubelet/volumes.h"
+
+#include "api/core_v1.h"
+#include "api/storage_v1.h"
+#include "lib/api/json.h"
+#include "lib/api/scheme.h"
+#include "lib/base/arena.h"
+#include "lib/base/buf.h"
+#include "lib/base/encode.h"
+#include "lib/base/file.h"
+#include "lib/client/claims.h"
+#include "lib/net/pki.h"
+
+#define DATA_FILE "vol_data.json"
+#define DATA_BYTES_MAX (64u << 10)
+
+static const void *found(const struct source_set *s, enum source_kind kind, struct str name)
+{
+    const struct source *x = source_set_find(s, kind, name, 0);
+    return x != NULL && x->object != NULL ? x->object->msg : NULL;
+}
+
+/* Volumes of this type have one access mode per pod; the widest that the volume has. */
+static int access_mode(const struct core_v1_persistent_volume *pv)
+{
+    static const struct {
+        const char *mode;
+        int number;
+    } table[] = {
+        {"ReadWriteMany", 5}, {"ReadWriteOnce", 1}, {"ReadOnlyMany", 3}, {ACCESS_ONE_POD, 1}};
+    for (size_t i = 0; i < ARRAY_SIZE(table); i++)
+        for (size_t k = 0; k < pv->spec.access_modes_count; k++)
+            if (str_eqc(pv->spec.access_modes[k], table[i].mode))
+                return table[i].number;
+    return 1;
+}
+
+static int read_secret(struct arena *a, const struct source_set *s,
+                       const struct core_v1_secret_reference *r, struct csi_strings *ret,
+                       struct error *err)
+{
+    if (r == NULL)
+        return 0;
+    const struct core_v1_secret *secret =
+        found(s, SOURCE_CSI_SECRET,
+              arena_printf(a, STR_FMT "/" STR_FMT, STR_ARG(r->namespace), STR_ARG(r->name)));
+    if (secret == NULL)
+        return error_set(err, E_NOT_FOUND,
+                         "failed to find the secret " STR_FMT " in the namespace " STR_FMT,
+                         STR_ARG(r->name), STR_ARG(r->namespace));
+    *ret = (struct csi_strings){secret->data, secret->data_count};
+    return 0;
+}
+
+static bool wants_group(const struct storage_v1_csi_driver *d,
+                        const struct core_v1_persistent_volume *pv, const char *fs_type)
+{
+    struct str policy = d != NULL && d->spec.has_fs_group_policy ? d->spec.fs_group_policy
+                                                                 : STR("ReadWriteOnceWithFSType");
+    if (str_eqc(policy, "None"))
+        return false;
+    if (str_eqc(policy, "File"))
+        return true;
+    for (size_t i = 0; i < pv->spec.access_modes_count; i++)
+        if (str_eqc(pv->spec.access_modes[i], "ReadWriteOnce"))
+            return fs_type[0] != '\0';
+    return false;
+}
+
+static void add_pod_info(struct arena *a, const struct field_context *ctx, struct csi_mount *m)
+{
+    const struct core_v1_pod *pod = ctx->pod;
+    const struct api_str_entry info[] = {
+        {STR("csi.storage.k8s.io/pod.name"), pod->metadata.name},
+        {STR("csi.storage.k8s.io/pod.namespace"), pod->metadata.namespace},
+        {STR("csi.storage.k8s.io/pod.uid"), pod->metadata.uid},
+        {STR("csi.storage.k8s.io/serviceAccount.name"), pod->spec.service_account_name},
+        {STR("csi.storage.k8s.io/ephemeral"), STR("false")},
+    };
+    struct api_str_entry *all =
+        ARENA_ARRAY(a, struct api_str_entry, m->attributes.count + ARRAY_SIZE(info));
+    size_t n = 0;
+    for (; n < m->attributes.count; n++)
+        all[n] = m->attributes.items[n];
+    for (size_t i = 0; i < ARRAY_SIZE(info); i++)
+        all[n++] = info[i];
+    m->attributes = (struct csi_strings){all, n};
+}
+
+static void plan_paths(struct arena *a, const char *root_dir, const char *pod_dir,
+                       struct csi_mount *m)
+{
+    AUTO_BUF hex = BUF_INIT;
+    uint8_t hash[32];
+    net_sha256(m->handle, strlen(m->handle), hash);
+    hex_encode(hash, sizeof(hash), &hex);
+    m->stage_root = str_c(arena_printf(a, "%s/plugins/kubernetes.io/csi/%s/" STR_FMT, root_dir,
+                                       m->driver, STR_ARG(buf_str(&hex))));
+    m->stage = str_c(arena_printf(a, "%s/globalmount", m->stage_root));
+    m->pod_volume = str_c(arena_printf(a, "%s/volumes/kubernetes.io~csi/%s", pod_dir, m->pv_name));
+    m->target = str_c(arena_printf(a, "%s/mount", m->pod_volume));
+}
+
+static int plan_attachment(struct arena *a, const struct field_context *ctx,
+                           const struct source_set *s, struct csi_mount *m, struct error *err)
+{
+    const struct storage_v1_volume_attachment *at =
+        found(s, SOURCE_ATTACHMENT,
+              attachment_name(a, str_of(m->handle), str_of(m->driver), str_of(ctx->node_name)));
+    if (at == NULL || !at->status.attached)
+        return error_set(err, E_AGAIN, "volume %s is not attached to the node yet", m->pv_name);
+    m->publish_context =
+        (struct csi_strings){at->status.attachment_metadata, at->status.attachment_metadata_count};
+    return 0;
+}
+
+int csi_plan(struct arena *a, const struct field_context *ctx, const struct source_set *sources,
+             const char *root_dir, const char *pod_dir, const struct core_v1_persistent_volume *pv,
+             struct volume *v, struct error *err)
+{
+    const struct core_v1_csi_persistent_volume_source *src = pv->spec.persistent_volume_source.csi;
+    const struct storage_v1_csi_driver *d = found(sources, SOURCE_CSI_DRIVER, src->driver);
+    struct csi_mount *m = ARENA_NEW(a, struct csi_mount);
+    m->driver = str_c(arena_str(a, src->driver));
+    m->handle = str_c(arena_str(a, src->volume_handle));
+    m->pv_name = str_c(arena_str(a, pv->metadata.name));
+    m->fs_type = str_c(arena_str(a, src->fs_type));
+    m->access_mode = access_mode(pv);
+    m->read_only = v->read_only || src->read_only;
+    m->attributes = (struct csi_strings){src->volume_attributes, src->volume_attributes_count};
+    m->mount_flags = ARENA_ARRAY(a, const char *, pv->spec.mount_options_count);
+    for (size_t i = 0; i < pv->spec.mount_options_count; i++)
+        m->mount_flags[m->mount_flag_count++] = str_c(arena_str(a, pv->spec.mount_options[i]));
+    if (d != NULL && d->spec.has_pod_info_on_mount && d->spec.pod_info_on_mount)
+        add_pod_info(a, ctx, m);
+    plan_paths(a, root_dir, pod_dir, m);
+    m->group_allowed = wants_group(d, pv, m->fs_type) && !m->read_only;
+    m->attachable = d == NULL || !d->spec.has_attach_required || d->spec.attach_required;
+    int rc = read_secret(a, sources, src->node_stage_secret_ref, &m->stage_secrets, err);
+    if (rc == 0)
+        rc = read_secret(a, sources, src->node_publish_secret_ref, &m->publish_secrets, err);
+    v->kind = VOLUME_CSI;
+    v->csi = m;
+    v->path = m->target;
+    v->read_only = m->read_only;
+    return rc == 0 && m->attachable ? plan_attachment(a, ctx, sources, m, err) : rc;
+}
+
+/* --- folders ------------------------------------------------------------------------------------
+ */
+
+static int write_data(const char *dir, const struct csi_mount *m, struct error *err)
+{
+    AUTO_FREE char *path = xasprintf("%s/" DATA_FILE, dir);
+    AUTO_BUF b = BUF_INIT;
+    if (file_exists(path))
+        return 0;
+    buf_puts(&b, "{\"driverName\":");
+    json_write_string(str_of(m->driver), &b);
+    buf_puts(&b, ",\"volumeHandle\":");
+    json_write_string(str_of(m->handle), &b);
+    buf_puts(&b, ",\"specVolID\":");
+    json_write_string(str_of(m->pv_name), &b);
+    buf_puts(&b, "}");
+    return file_write_atomic(path, buf_str(&b).data, buf_str(&b).len, 0600, err);
+}
+
+int csi_make_dirs(const struct csi_mount *m, struct error *err)
+{
+    int rc = file_mkdir_p(m->stage, 0750, err);
+    if (rc == 0)
+        rc = write_data(m->stage_root, m, err);
+    if (rc == 0)
+        rc = file_mkdir_p(m->pod_volume, 0750, err);
+    return rc == 0 ? write_data(m->pod_volume, m, err) : rc;
+}
+
+int csi_data_read(struct arena *a, const char *dir, struct csi_data *ret, struct error *err)
+{
+    AUTO_FREE char *path = xasprintf("%s/" DATA_FILE, dir);
+    AUTO_BUF b = BUF_INIT;
+    struct json *j = NULL;
+    int rc = file_read(path, DATA_BYTES_MAX, &b, err);
+    if (rc == 0)
+        rc = json_parse(a, arena_str(a, buf_str(&b)), &j, err);
+    if (rc != 0)
+        return error_prefix(err, "%s", path);
+    ret->driver = str_c(arena_str(a, json_get_str(j, "driverName")));
+    ret->handle = str_c(arena_str(a, json_get_str(j, "volumeHandle")));
+    if (ret->driver[0] == '\0' || ret->handle[0] == '\0')
+        return error_set(err, E_CORRUPT, "%s: driverName or volumeHandle is missing", path);
+    return 0;
+}

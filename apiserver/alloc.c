@@ -5,6 +5,7 @@
 #include "api/networking_v1.h"
 #include "apiserver/apiserver.h"
 #include "apiserver/encode.h"
+#include "apiserver/encryption.h"
 #include "apiserver/validate.h"
 #include "apiserver/write.h"
 #include "lib/api/codec.h"
@@ -301,7 +302,7 @@ static void ports_load(struct ports *p)
     p->bits = arena_zalloc(p->ctx->arena, p->bytes);
     p->kv = store_view_get(p->ctx->view, STR(PORTS_KEY), 0);
     struct str raw;
-    if (p->kv == NULL || stored_raw(kv_value(p->kv), &raw, NULL) != 0)
+    if (p->kv == NULL || stored_raw(stored_value(p->kv), &raw, NULL) != 0)
         return;
     struct core_v1_range_allocation *ra = ARENA_NEW(p->ctx->arena, struct core_v1_range_allocation);
     if (api_pb_decode(p->ctx->arena, &core_v1_range_allocation_msg, raw, ra, NULL) != 0)

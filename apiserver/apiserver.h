@@ -74,6 +74,8 @@ struct apiserver_config {
     bool anonymous_auth, anonymous_given; /* given: by the flag. */
     const char *authorization_mode;       /* Comma list, see authz.h. */
     const char *authorization_config;
+    const char *encryption_config; /* File; NULL: nothing is encrypted in the store. */
+    bool encryption_reload;
     const char *authorization_webhook_config_file, *authorization_webhook_version;
     int64_t authorization_webhook_authorized_ttl_ns, authorization_webhook_unauthorized_ttl_ns;
     int64_t min_request_timeout_s;

@@ -6,6 +6,7 @@
 #include "apiserver/authz.h"
 #include "apiserver/authz_config.h"
 #include "apiserver/config_file.h"
+#include "apiserver/encryption.h"
 #include "lib/base/buf.h"
 #include "lib/base/error.h"
 #include "lib/base/file.h"
@@ -18,7 +19,7 @@
 
 #define PERIOD_MS 5000u
 
-/* One of the two files. */
+/* One of the files. */
 struct followed {
     const char *flag, *path; /* path NULL: not given. */
     const char *counter, *stamp;
@@ -31,7 +32,7 @@ struct followed {
     void *made;
 };
 
-enum { AUTHZ_FILE, AUTHN_FILE, FILE_COUNT };
+enum { AUTHZ_FILE, AUTHN_FILE, ENCRYPTION_FILE, FILE_COUNT };
 
 struct auth_reload {
     uv_timer_t timer;
@@ -77,6 +78,21 @@ int auth_load_authz(struct apiserver *s, struct error *err)
     return code;
 }
 
+int auth_load_encryption(const struct apiserver_config *c, struct error *err)
+{
+    AUTO_BUF text = BUF_INIT;
+    struct encryption *e;
+    if (c->encryption_config == NULL)
+        return 0;
+    int code = file_read(c->encryption_config, CONFIG_BYTES_MAX, &text, err);
+    if (code == 0)
+        code = encryption_parse(buf_str(&text), &e, err);
+    if (code != 0)
+        return error_prefix(err, "--encryption-provider-config: %s", c->encryption_config);
+    encryption_use(e);
+    return 0;
+}
+
 /* --- following ---------------------------------------------------------------------------------
  */
 static void free_if_idle(struct auth_reload *r)
@@ -108,6 +124,10 @@ static void look(struct auth_reload *r, size_t which)
         struct authz_list *list = NULL;
         f->code = authz_list_parse(buf_str(&text), &list, &f->err);
         f->made = list;
+    } else if (which == ENCRYPTION_FILE) {
+        struct encryption *e = NULL;
+        f->code = encryption_parse(buf_str(&text), &e, &f->err);
+        f->made = e;
     } else {
         struct jwt_set *set = NULL;
         f->code = authn_parse_config(r->server->authn, buf_str(&text), &set, &f->err);
@@ -152,6 +172,8 @@ static void done(uv_work_t *w, int status)
         log_info("%s: %s is read anew", f->flag, f->path);
         if (i == AUTHZ_FILE)
             authz_replace(r->server->authz, f->made);
+        else if (i == ENCRYPTION_FILE)
+            encryption_use(f->made);
         else
             authn_replace(r->server->authn, f->made);
     }
@@ -167,7 +189,9 @@ static void tick(uv_timer_t *timer)
 
 struct auth_reload *auth_reload_start(struct apiserver *s, struct uv_loop_s *loop)
 {
-    if (s->config.authorization_config == NULL && s->config.authentication_config == NULL)
+    const char *encryption = s->config.encryption_reload ? s->config.encryption_config : NULL;
+    if (s->config.authorization_config == NULL && s->config.authentication_config == NULL &&
+        encryption == NULL)
         return NULL;
     struct auth_reload *r = xzalloc(sizeof(*r));
     r->server = s;
@@ -183,6 +207,11 @@ struct auth_reload *auth_reload_start(struct apiserver *s, struct uv_loop_s *loo
         .counter = "apiserver_authentication_config_controller_automatic_reloads_total",
         .stamp =
             "apiserver_authentication_config_controller_automatic_reload_last_timestamp_seconds"};
+    r->files[ENCRYPTION_FILE] = (struct followed){
+        .flag = "--encryption-provider-config",
+        .path = encryption,
+        .counter = "apiserver_encryption_config_controller_automatic_reloads_total",
+        .stamp = "apiserver_encryption_config_controller_automatic_reload_last_timestamp_seconds"};
     uv_timer_init(loop, &r->timer);
     uv_timer_start(&r->timer, tick, 0, PERIOD_MS);
     return r;

@@ -8,6 +8,7 @@
 #include "apiserver/apiserver.h"
 #include "apiserver/authz.h"
 #include "apiserver/encode.h"
+#include "apiserver/encryption.h"
 #include "apiserver/node_graph.h"
 #include "apiserver/rbac.h"
 #include "apiserver/wire.h"
@@ -82,7 +83,7 @@ static void *decode(struct arena *a, const struct resource *res, const struct kv
 {
     void *msg;
     struct error err = {0};
-    if (stored_decode(a, res, arena_str(a, kv_value(kv)), 0, &msg, &err) == 0)
+    if (stored_decode(a, res, arena_str(a, stored_value(kv)), 0, &msg, &err) == 0)
         return msg;
     log_error("authorization: " STR_FMT ": %s", STR_ARG(kv_key(kv)), error_message(&err));
     return NULL;
@@ -231,8 +232,8 @@ static bool same_relations(const struct source *s, const struct event *e)
 {
     struct str now, before;
     if (s->put != put_pod || e->prev == NULL || !kv_live(e->prev) ||
-        stored_raw(kv_value(e->kv), &now, NULL) != 0 ||
-        stored_raw(kv_value(e->prev), &before, NULL) != 0)
+        stored_raw(stored_value(e->kv), &now, NULL) != 0 ||
+        stored_raw(stored_value(e->prev), &before, NULL) != 0)
         return false;
     struct str status = wire_bytes(now, POD_STATUS);
     return str_eq(wire_bytes(now, POD_SPEC), wire_bytes(before, POD_SPEC)) &&

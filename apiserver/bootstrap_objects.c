@@ -9,6 +9,7 @@
 #include "apiserver/alloc.h"
 #include "apiserver/apiserver.h"
 #include "apiserver/encode.h"
+#include "apiserver/encryption.h"
 #include "apiserver/field_manager.h"
 #include "apiserver/flow_objects.h"
 #include "apiserver/write.h"
@@ -249,7 +250,7 @@ bool builtin_authentication(const struct kind_ctx *ctx, struct txn_build *t)
     const struct core_v1_config_map *ours = wanted.obj;
     struct str key = registry_key(a, wanted.res, wanted.ns, wanted.name);
     const struct kv *kv = store_view_get(ctx->view, key, 0);
-    if (kv == NULL || stored_decode(a, wanted.res, kv_value(kv), kv->mod_rev, &msg, NULL) != 0)
+    if (kv == NULL || stored_decode(a, wanted.res, stored_value(kv), kv->mod_rev, &msg, NULL) != 0)
         return false;
     const struct core_v1_config_map *old = msg;
     struct core_v1_config_map *c = api_msg_clone(a, &core_v1_config_map_msg, old);
@@ -374,11 +375,11 @@ static void put_if_changed(const struct kind_ctx *ctx, const struct resource *re
     const struct kv *kv = store_view_get(ctx->view, key, 0);
     void *old;
     AUTO_BUF b = BUF_INIT;
-    if (kv != NULL && stored_decode(a, res, kv_value(kv), 0, &old, NULL) == 0)
+    if (kv != NULL && stored_decode(a, res, stored_value(kv), 0, &old, NULL) == 0)
         *m = *api_meta_of(res->storage, old);
     m->resource_version = STR_NULL;
     stored_encode(res, obj, &b);
-    if (kv != NULL && str_eq(buf_str(&b), kv_value(kv)))
+    if (kv != NULL && str_eq(buf_str(&b), stored_value(kv)))
         return;
     txn_build_expect(t, key, kv != NULL ? kv->mod_rev : 0);
     txn_build_put(t, key, arena_str(a, buf_str(&b)));

@@ -9,6 +9,7 @@
 #include "apiserver/admission.h"
 #include "apiserver/body.h"
 #include "apiserver/encode.h"
+#include "apiserver/encryption.h"
 #include "apiserver/write.h"
 #include "lib/api/codec.h"
 #include "lib/base/arena.h"
@@ -160,7 +161,7 @@ static void plan_store(struct write *w, const struct kv *kv, void *obj)
     m->resource_version = STR_NULL;
     stored_encode(w->res, obj, &b);
     m->resource_version = rv;
-    if (str_eq(buf_str(&b), kv_value(kv)))
+    if (str_eq(buf_str(&b), stored_value(kv)))
         return;
     txn_build_expect(&w->txn, w->key, kv->mod_rev);
     txn_build_put(&w->txn, w->key, arena_str(w->req->arena, buf_str(&b)));

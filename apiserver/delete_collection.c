@@ -3,6 +3,7 @@
 #include "api/meta_v1.h"
 #include "apiserver/body.h"
 #include "apiserver/encode.h"
+#include "apiserver/encryption.h"
 #include "apiserver/list_options.h"
 #include "apiserver/write.h"
 #include "lib/base/arena.h"
@@ -58,7 +59,7 @@ static void answer(struct collection *c)
         if (i != 0)
             buf_putc(&b, ',');
         conversions_enter(&r->conversions);
-        int code = encode_stored(r->arena, &form, r->res, kv_value(c->found[i]),
+        int code = encode_stored(r->arena, &form, r->res, stored_value(c->found[i]),
                                  c->found[i]->mod_rev, true, &b, &err);
         conversions_leave();
         if (code != 0) {
@@ -114,7 +115,7 @@ static void collect(struct req *r)
     size_t kept = 0;
     for (size_t i = 0; i < c->count; i++)
         if (registry_by_key(kv_key(c->found[i]), &ns, &name) != NULL &&
-            list_options_match(&o, r->arena, r->res, kv_value(c->found[i]), ns, name))
+            list_options_match(&o, r->arena, r->res, stored_value(c->found[i]), ns, name))
             c->found[kept++] = c->found[i];
     conversions_leave();
     c->count = kept;

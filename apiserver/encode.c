@@ -3,6 +3,7 @@
 
 #include "api/meta_v1.h"
 #include "apiserver/custom/stored.h"
+#include "apiserver/encryption.h"
 #include "apiserver/wire.h"
 #include "lib/api/codec.h"
 #include "lib/api/json.h"
@@ -42,6 +43,8 @@ int stored_raw(struct str value, struct str *ret_raw, struct error *err)
     struct str api_version, kind;
     if (raw_of_ours(value, ret_raw))
         return 0;
+    if (encryption_check(value, err) != 0)
+        return E_INTERNAL;
     return api_envelope_open(value, &api_version, &kind, ret_raw, err);
 }
 

@@ -4,6 +4,7 @@
 #include "api/policy_v1.h"
 #include "apiserver/body.h"
 #include "apiserver/encode.h"
+#include "apiserver/encryption.h"
 #include "apiserver/field_manager.h"
 #include "apiserver/selector.h"
 #include "apiserver/subresource.h"
@@ -38,7 +39,7 @@ static struct meta_v1_status *find_budget(struct write *w, const struct core_v1_
     for (const struct kv *kv; (kv = store_iter_next(&it)) != NULL;) {
         void *msg;
         struct api_label_selector s;
-        if (stored_decode(a, res, kv_value(kv), kv->mod_rev, &msg, NULL) != 0)
+        if (stored_decode(a, res, stored_value(kv), kv->mod_rev, &msg, NULL) != 0)
             continue;
         struct policy_v1_pod_disruption_budget *pdb = msg;
         if (api_label_selector_from(a, pdb->spec.selector, &s, NULL) != 0 ||

@@ -5,6 +5,7 @@
  *        -> schemas in order -> a new flow_config, seen by threads at their next request
  *
  * A level whose object is gone gets no new requests and goes when it is empty. */
+#include "apiserver/encryption.h"
 #include "apiserver/flow_control_internal.h"
 
 #include "api/flowcontrol_v1.h"
@@ -232,7 +233,7 @@ static void each_object(struct meal *m, const struct store_view *v, const char *
     for (const struct kv *kv; (kv = store_iter_next(&it)) != NULL;) {
         void *msg;
         /* Strings may point into the value, so that it stays with the configuration. */
-        if (stored_decode(m->arena, r, arena_str(m->arena, kv_value(kv)), 0, &msg, &err) == 0)
+        if (stored_decode(m->arena, r, arena_str(m->arena, stored_value(kv)), 0, &msg, &err) == 0)
             add(m, msg);
         else
             log_error("flow control: " STR_FMT ": %s", STR_ARG(kv_key(kv)), error_message(&err));

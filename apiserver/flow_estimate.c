@@ -3,6 +3,7 @@
 #include "apiserver/flow_estimate.h"
 
 #include "apiserver/encode.h"
+#include "apiserver/encryption.h"
 #include "apiserver/request.h"
 #include "lib/base/buf.h"
 #include "lib/base/env.h"

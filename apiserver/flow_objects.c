@@ -5,6 +5,7 @@
 #include "api/meta_v1.h"
 #include "apiserver/bootstrap_objects.h"
 #include "apiserver/encode.h"
+#include "apiserver/encryption.h"
 #include "apiserver/field_manager.h"
 #include "apiserver/kind.h"
 #include "apiserver/registry.h"
@@ -223,7 +224,7 @@ bool flow_conditions_plan(const struct kind_ctx *ctx, struct txn_build *t)
          t->op_count < CHANGES_PER_TXN && (kv = store_iter_next(&it)) != NULL;) {
         void *msg, *obj;
         AUTO_BUF value = BUF_INIT;
-        if (stored_decode(a, r, kv_value(kv), 0, &msg, NULL) != 0)
+        if (stored_decode(a, r, stored_value(kv), 0, &msg, NULL) != 0)
             continue;
         const struct flowcontrol_v1_flow_schema *f = msg;
         struct str level = registry_key(a, l, STR_NULL, f->spec.priority_level_configuration.name);

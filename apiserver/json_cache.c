@@ -2,6 +2,7 @@
  * list from what was used last to what was not used for longest. */
 #include "apiserver/json_cache.h"
 
+#include "apiserver/encryption.h"
 #include "lib/base/base.h"
 #include "lib/base/buf.h"
 #include "lib/base/list.h"

@@ -1,6 +1,7 @@
 /* kind_support.c - what kind.h promises to hooks: warnings, look-ups, validation. */
 #include "apiserver/audit.h"
 #include "apiserver/encode.h"
+#include "apiserver/encryption.h"
 #include "apiserver/kind.h"
 #include "apiserver/registry.h"
 #include "apiserver/user.h"
@@ -52,7 +53,7 @@ const void *kind_lookup(const struct kind_ctx *ctx, const char *group, const cha
         return NULL;
     const struct kv *kv = store_view_get(ctx->view, registry_key(ctx->arena, r, ns, name), 0);
     void *msg;
-    if (kv == NULL || stored_decode(ctx->arena, r, kv_value(kv), kv->mod_rev, &msg, NULL) != 0)
+    if (kv == NULL || stored_decode(ctx->arena, r, stored_value(kv), kv->mod_rev, &msg, NULL) != 0)
         return NULL;
     return msg;
 }

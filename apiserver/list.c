@@ -9,6 +9,7 @@
 #include "apiserver/custom/definition.h"
 #include "apiserver/custom/stored.h"
 #include "apiserver/encode.h"
+#include "apiserver/encryption.h"
 #include "apiserver/json_cache.h"
 #include "apiserver/list_options.h"
 #include "apiserver/list_token.h"
@@ -129,8 +130,8 @@ static bool convert(struct listing *l, const struct kv *const *kvs, size_t count
     void *ignored;
     conversions_enter(&l->conversions);
     for (size_t i = 0; i < count; i++)
-        if (custom_stored_converts(r->res, kv_value(kvs[i])))
-            (void)stored_decode(scratch(l), r->res, kv_value(kvs[i]), 0, &ignored, NULL);
+        if (custom_stored_converts(r->res, stored_value(kvs[i])))
+            (void)stored_decode(scratch(l), r->res, stored_value(kvs[i]), 0, &ignored, NULL);
     conversions_leave();
     recycle(l);
     if (conversions_ask(&l->conversions, resume, l))
@@ -316,7 +317,7 @@ static void finish(struct listing *l)
 static size_t protobuf_item_bytes(const struct kv *kv)
 {
     struct str raw;
-    if (stored_raw(kv_value(kv), &raw, NULL) != 0)
+    if (stored_raw(stored_value(kv), &raw, NULL) != 0)
         return 0;
     size_t n = raw.len + wire_rev_bytes(kv->mod_rev);
     return 1 + varint_bytes(n) + n;
@@ -332,7 +333,7 @@ static bool listed(struct listing *l, const struct kv *kv)
     if (l->everything)
         return true;
     recycle(l);
-    return list_options_match(&l->o, scratch(l), res, kv_value(kv), ns, name);
+    return list_options_match(&l->o, scratch(l), res, stored_value(kv), ns, name);
 }
 
 /* The object at l->at. */
@@ -383,7 +384,7 @@ static int write_protobuf(struct listing *l, struct error *err)
 {
     const struct kv *kv = next_item(l);
     struct str raw;
-    int code = stored_raw(kv_value(kv), &raw, err);
+    int code = stored_raw(stored_value(kv), &raw, err);
     if (code != 0)
         return code;
     open_chunk(l);
@@ -399,8 +400,8 @@ static int encode_json(const struct kv *kv, struct buf *out, void *arg, struct e
 {
     struct listing *l = arg;
     recycle(l);
-    return encode_stored(scratch(l), &l->r->accept, l->r->res, kv_value(kv), kv->mod_rev, true, out,
-                         err);
+    return encode_stored(scratch(l), &l->r->accept, l->r->res, stored_value(kv), kv->mod_rev, true,
+                         out, err);
 }
 
 /* The run's first len bytes, whose first one is a comma. */
@@ -461,7 +462,7 @@ static int write_other(struct listing *l, struct error *err)
     pass_item(l);
     if (!is_table(l) && (r->res->ops->flags & KIND_DEFAULT_ON_READ) == 0)
         return encode_json(kv, &l->out, l, err);
-    int code = stored_decode(scratch(l), r->res, kv_value(kv), kv->mod_rev, &msg, err);
+    int code = stored_decode(scratch(l), r->res, stored_value(kv), kv->mod_rev, &msg, err);
     if (code != 0)
         return code;
     if (r->res->ops->default_ != NULL && (r->res->ops->flags & KIND_DEFAULT_ON_READ) != 0) {

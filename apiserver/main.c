@@ -13,6 +13,7 @@
 #include "apiserver/bootstrap.h"
 #include "apiserver/etcd_endpoint.h"
 #include "apiserver/custom/conversion_metrics.h"
+#include "apiserver/encryption.h"
 #include "apiserver/flow_control.h"
 #include "apiserver/flow_feed.h"
 #include "apiserver/json_cache.h"
@@ -171,6 +172,14 @@ static void add_authn_flags(struct flag_set *f, struct apiserver_config *c)
                  "Algorithms that are accepted; default: RS256.");
     flag_map(f, &o->required_claims, "oidc-required-claim",
              "A `claim=value` that tokens must have; may be repeated.");
+}
+
+static void add_encryption_flags(struct flag_set *f, struct apiserver_config *c)
+{
+    flag_string(f, &c->encryption_config, "encryption-provider-config",
+                "`File` with an EncryptionConfiguration: what is encrypted in the store, and how.");
+    flag_bool(f, &c->encryption_reload, "encryption-provider-config-automatic-reload",
+              "Read that file anew when it changes.");
 }
 
 static void add_authz_flags(struct flag_set *f, struct apiserver_config *c)
@@ -395,6 +404,7 @@ static int parse_flags(struct program *p, int argc, char **argv, struct error *e
     add_server_flags(f, &p->server.config);
     add_authn_flags(f, &p->server.config);
     add_authz_flags(f, &p->server.config);
+    add_encryption_flags(f, &p->server.config);
     add_store_flags(f, p);
     audit_flags_add(&p->audit, f);
     add_admission_flags(f, p);
@@ -526,6 +536,7 @@ static int run(struct program *p, struct error *err)
     audit_close(s->audit);
     admission_setup_free(s->admission);
     store_close(s->store);
+    encryption_use(NULL);
     uv_loop_close(&p->loop);
     log_info("stopped");
     return 0;
@@ -546,6 +557,8 @@ int main(int argc, char **argv)
     log_setup("apiserver", p.verbosity >= 4 ? LOG_DEBUG : LOG_INFO);
     if (code == 0)
         code = service_ranges_parse(&p.server, &err);
+    if (code == 0)
+        code = auth_load_encryption(&p.server.config, &err);
     if (code == 0) {
         registry_init();
         server_metrics_init();

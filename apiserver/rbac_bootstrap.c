@@ -3,6 +3,7 @@
 
 #include "api/meta_v1.h"
 #include "apiserver/encode.h"
+#include "apiserver/encryption.h"
 #include "apiserver/field_manager.h"
 #include "apiserver/rbac_policy.h"
 #include "apiserver/write.h"
@@ -43,8 +44,9 @@ bool rbac_bootstrap_plan(const struct kind_ctx *ctx, struct txn_build *t)
         const struct kv *kv = store_view_get(ctx->view, key, 0);
         void *stored, *live;
         bool replace;
-        if (kv == NULL || stored_decode(ctx->arena, o.res, kv_value(kv), 0, &stored, NULL) != 0 ||
-            stored_decode(ctx->arena, o.res, kv_value(kv), 0, &live, NULL) != 0) {
+        if (kv == NULL ||
+            stored_decode(ctx->arena, o.res, stored_value(kv), 0, &stored, NULL) != 0 ||
+            stored_decode(ctx->arena, o.res, stored_value(kv), 0, &live, NULL) != 0) {
             make_new(ctx, &o, kv, key, t);
             continue;
         }

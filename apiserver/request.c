@@ -13,6 +13,7 @@
 #include "apiserver/custom/set.h"
 #include "apiserver/custom/stored.h"
 #include "apiserver/encode.h"
+#include "apiserver/encryption.h"
 #include "apiserver/flow_control.h"
 #include "apiserver/server_metrics.h"
 #include "apiserver/subresource.h"
@@ -349,7 +350,7 @@ void req_stored(struct req *r, int http_status, const struct kv *kv)
     if (r->accept.transform == AS_TABLE || (r->res->ops->flags & KIND_DEFAULT_ON_READ) != 0) {
         void *msg;
         conversions_enter(&r->conversions);
-        code = stored_decode(r->arena, r->res, kv_value(kv), kv->mod_rev, &msg, &err);
+        code = stored_decode(r->arena, r->res, stored_value(kv), kv->mod_rev, &msg, &err);
         conversions_leave();
         if (code == 0) {
             if (r->res->ops->default_ != NULL && (r->res->ops->flags & KIND_DEFAULT_ON_READ) != 0) {
@@ -363,8 +364,8 @@ void req_stored(struct req *r, int http_status, const struct kv *kv)
     } else {
         struct buf b = BUF_INIT;
         conversions_enter(&r->conversions);
-        code =
-            encode_stored(r->arena, &r->accept, r->res, kv_value(kv), kv->mod_rev, false, &b, &err);
+        code = encode_stored(r->arena, &r->accept, r->res, stored_value(kv), kv->mod_rev, false, &b,
+                             &err);
         conversions_leave();
         if (code == 0) {
             if (r->accept.media == MEDIA_PROTOBUF)
@@ -410,8 +411,8 @@ bool req_converted(struct req *r, const struct kv *const *kvs, size_t count,
     for (size_t i = 0; i < count; i++) {
         AUTO_ARENA *a = arena_new(0);
         void *ignored;
-        if (custom_stored_converts(r->res, kv_value(kvs[i])))
-            (void)stored_decode(a, r->res, kv_value(kvs[i]), kvs[i]->mod_rev, &ignored, NULL);
+        if (custom_stored_converts(r->res, stored_value(kvs[i])))
+            (void)stored_decode(a, r->res, stored_value(kvs[i]), kvs[i]->mod_rev, &ignored, NULL);
     }
     conversions_leave();
     struct conversion_wait *w = ARENA_NEW(r->arena, struct conversion_wait);

@@ -2,6 +2,7 @@
 #include "api/autoscaling_v1.h"
 #include "apiserver/body.h"
 #include "apiserver/encode.h"
+#include "apiserver/encryption.h"
 #include "apiserver/field_manager.h"
 #include "apiserver/patch_document.h"
 #include "apiserver/subresource.h"
@@ -73,7 +74,7 @@ static void get(struct req *r)
     if (!req_converted(r, &kv, 1, get))
         return;
     conversions_enter(&r->conversions);
-    int code = stored_decode(r->arena, r->res, kv_value(kv), kv->mod_rev, &obj, &err);
+    int code = stored_decode(r->arena, r->res, stored_value(kv), kv->mod_rev, &obj, &err);
     conversions_leave();
     struct autoscaling_v1_scale *s = code == 0 ? scale_of(r->arena, r->res, obj) : NULL;
     if (s == NULL)

@@ -22,6 +22,7 @@
 #include "apiserver/custom/keeper.h"
 #include "apiserver/custom/set.h"
 #include "apiserver/custom/stored.h"
+#include "apiserver/encryption.h"
 #include "apiserver/flow_control.h"
 #include "apiserver/list_options.h"
 #include "apiserver/request.h"
@@ -275,7 +276,7 @@ static void send_bookmark(struct watcher *w, int64_t rev, bool initial_end)
 static bool matches(struct watcher *w, const struct kv *kv, struct str ns, struct str name)
 {
     AUTO_ARENA *a = w->o.fields.count != 0 || w->converts ? arena_new(0) : NULL;
-    return list_options_match(&w->o, a, w->form.res, kv_value(kv), ns, name);
+    return list_options_match(&w->o, a, w->form.res, stored_value(kv), ns, name);
 }
 
 /* What a change means to one watcher; NULL: nothing. */
@@ -302,7 +303,7 @@ static struct net_bytes *frame_of(struct watcher *w, const struct event *e, stru
     if (type == NULL)
         return NULL;
     bool columns = w->form.accept.transform == AS_TABLE && !w->columns_sent;
-    return frame_object(cache, &w->form, type, kv_value(shown), rev, columns, now_ns);
+    return frame_object(cache, &w->form, type, stored_value(shown), rev, columns, now_ns);
 }
 
 static void offer(struct watcher *w, const struct event *e, struct str ns, struct str name,
@@ -352,7 +353,7 @@ static void offer_bucket(struct hub_resource *hr, struct str key, const struct e
 static struct str pod_node(const struct kv *kv)
 {
     struct str raw;
-    if (kv == NULL || !kv_live(kv) || stored_raw(kv_value(kv), &raw, NULL) != 0)
+    if (kv == NULL || !kv_live(kv) || stored_raw(stored_value(kv), &raw, NULL) != 0)
         return STR_NULL;
     return wire_bytes(wire_bytes(raw, 2), 10); /* spec.nodeName */
 }
@@ -633,8 +634,8 @@ static void send_initial(struct watcher *w, const struct kv *kv, struct net_byte
     struct str ns, name;
     bool columns = w->form.accept.transform == AS_TABLE && !w->columns_sent;
     if (registry_by_key(kv_key(kv), &ns, &name) != NULL && matches(w, kv, ns, name))
-        *ret =
-            frame_object(NULL, &w->form, "ADDED", kv_value(kv), kv->mod_rev, columns, w->r->now_ns);
+        *ret = frame_object(NULL, &w->form, "ADDED", stored_value(kv), kv->mod_rev, columns,
+                            w->r->now_ns);
 }
 
 /* As step_initial(). All of a batch is asked about at once, then sent. */
@@ -645,8 +646,8 @@ static bool step_initial_converted(struct watcher *w, uint64_t start)
         for (size_t i = w->kv_at; w->kv_at == 0 && i < w->kv_count; i++) {
             AUTO_ARENA *a = arena_new(0);
             void *ignored;
-            if (custom_stored_converts(w->form.res, kv_value(w->kvs[i])))
-                (void)stored_decode(a, w->form.res, kv_value(w->kvs[i]), 0, &ignored, NULL);
+            if (custom_stored_converts(w->form.res, stored_value(w->kvs[i])))
+                (void)stored_decode(a, w->form.res, stored_value(w->kvs[i]), 0, &ignored, NULL);
         }
         conversions_leave();
         if (!is_converted(w))
@@ -719,8 +720,8 @@ static bool step_initial(struct watcher *w, uint64_t start)
     while ((kv = store_iter_next(&w->it)) != NULL) {
         if (registry_by_key(kv_key(kv), &ns, &name) != NULL && matches(w, kv, ns, name)) {
             bool columns = w->form.accept.transform == AS_TABLE && !w->columns_sent;
-            send_frame(w, frame_object(NULL, &w->form, "ADDED", kv_value(kv), kv->mod_rev, columns,
-                                       w->r->now_ns));
+            send_frame(w, frame_object(NULL, &w->form, "ADDED", stored_value(kv), kv->mod_rev,
+                                       columns, w->r->now_ns));
         }
         if (must_wait(w, start))
             return false;

@@ -4,6 +4,7 @@
 #include "api/core_v1.h"
 #include "api/discovery_v1.h"
 #include "apiserver/encode.h"
+#include "apiserver/encryption.h"
 #include "apiserver/kind.h"
 #include "apiserver/registry.h"
 #include "apiserver/wire.h"
@@ -25,7 +26,7 @@ static bool is_of(const struct kv *kv, struct str service)
 {
     struct api_str_entry labels[WIRE_LABELS_MAX];
     struct str raw;
-    if (stored_raw(kv_value(kv), &raw, NULL) != 0)
+    if (stored_raw(stored_value(kv), &raw, NULL) != 0)
         return false;
     size_t n = wire_labels(raw, labels, WIRE_LABELS_MAX);
     for (size_t i = 0; i < n; i++)
@@ -70,7 +71,7 @@ static bool choose_in_slices(const struct kind_ctx *ctx, struct str ns, struct s
     for (const struct kv *kv; (kv = store_iter_next(&it)) != NULL;) {
         void *slice;
         if (is_of(kv, name) &&
-            stored_decode(ctx->arena, r, kv_value(kv), kv->mod_rev, &slice, NULL) == 0)
+            stored_decode(ctx->arena, r, stored_value(kv), kv->mod_rev, &slice, NULL) == 0)
             look_at_slice(&c, slice);
     }
     *ret = c.found;

@@ -7,6 +7,7 @@
 #include "apiserver/authz.h"
 #include "apiserver/body.h"
 #include "apiserver/encode.h"
+#include "apiserver/encryption.h"
 #include "lib/base/arena.h"
 #include "lib/base/error.h"
 #include "lib/base/log.h"
@@ -32,7 +33,7 @@ static struct txn_op *add_op(struct txn_build *t, enum op_type type, struct str 
 
 void txn_build_put(struct txn_build *t, struct str key, struct str value)
 {
-    add_op(t, OP_PUT, key)->value = value;
+    add_op(t, OP_PUT, key)->value = encryption_seal(t->arena, key, value);
 }
 
 void txn_build_delete(struct txn_build *t, struct str key)
@@ -258,7 +259,7 @@ struct meta_v1_status *write_load(struct write *w, const struct kv **ret_kv, voi
     *ret_old = NULL;
     if (*ret_kv == NULL)
         return NULL;
-    if (stored_decode(w->req->arena, w->res, kv_value(*ret_kv), (*ret_kv)->mod_rev, ret_old,
+    if (stored_decode(w->req->arena, w->res, stored_value(*ret_kv), (*ret_kv)->mod_rev, ret_old,
                       &err) != 0) {
         log_error("stored object " STR_FMT ": %s", STR_ARG(w->key), error_message(&err));
         return status_internal(w->req->arena, "%s", error_message(&err));

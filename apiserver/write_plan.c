@@ -5,6 +5,7 @@
 #include "apiserver/admission/webhook.h"
 #include "apiserver/defaults.h"
 #include "apiserver/encode.h"
+#include "apiserver/encryption.h"
 #include "apiserver/field_manager.h"
 #include "apiserver/validate.h"
 #include "apiserver/write.h"
@@ -442,7 +443,7 @@ struct meta_v1_status *write_plan_update(struct write *w, const struct kv *kv, c
     if (s != NULL)
         return s;
     struct str value = encode_value(w, obj);
-    if (str_eq(value, kv_value(kv))) {
+    if (str_eq(value, stored_value(kv)) && !encryption_is_stale(kv)) {
         w->txn.op_count = 0; /* Nothing changes: no write, no event. */
         return NULL;
     }

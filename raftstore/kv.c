@@ -128,6 +128,13 @@ struct kv *kv_ref(const struct kv *kv)
     return mutable;
 }
 
+static void (*_Atomic gone_hook)(const struct kv *kv);
+
+void kv_on_gone(void (*hook)(const struct kv *kv))
+{
+    atomic_store_explicit(&gone_hook, hook, memory_order_release);
+}
+
 void kv_unref(const struct kv *kv)
 {
     if (kv == NULL)
@@ -135,6 +142,9 @@ void kv_unref(const struct kv *kv)
     struct kv *mutable = (struct kv *)(uintptr_t)kv;
     if (atomic_fetch_sub_explicit(&mutable->refs, 1, memory_order_acq_rel) != 1)
         return;
+    void (*hook)(const struct kv *) = atomic_load_explicit(&gone_hook, memory_order_acquire);
+    if (hook != NULL)
+        hook(kv);
     if (mutable->in_heap)
         kv_heap_release(mutable, kv_bytes(mutable));
     else

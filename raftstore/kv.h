@@ -52,6 +52,9 @@ struct kv *kv_new(struct kv_heap *heap, struct str key, struct str value,
 struct kv *kv_copy(struct kv_heap *heap, const struct kv *kv);
 struct kv *kv_ref(const struct kv *kv);
 void kv_unref(const struct kv *kv); /* NULL is a no-op. */
+/* hook is called for every version whose last reference goes, before it is freed, on
+ * any thread. One for the whole program: who keeps things beside versions. */
+void kv_on_gone(void (*hook)(const struct kv *kv));
 
 static inline struct str kv_key(const struct kv *kv)
 {

@@ -6,6 +6,7 @@
 #include "api/networking_v1.h"
 #include "apiserver/admission/plugins.h"
 #include "apiserver/encode.h"
+#include "apiserver/encryption.h"
 #include "apiserver/registry.h"
 #include "lib/base/arena.h"
 #include "raftstore/store.h"
@@ -35,7 +36,7 @@ struct str default_class(const struct admission *adm, const char *group, const c
         return STR_NULL;
     while ((kv = store_iter_next(&it)) != NULL) {
         void *obj;
-        if (stored_decode(a, r, kv_value(kv), 0, &obj, NULL) != 0)
+        if (stored_decode(a, r, stored_value(kv), 0, &obj, NULL) != 0)
             continue;
         const struct meta_v1_object_meta *m = api_meta_of(r->storage, obj);
         /* Keys come in the order of names. */

@@ -9,6 +9,7 @@
 #include "apiserver/admission/metrics.h"
 #include "apiserver/admission/plugins.h"
 #include "apiserver/encode.h"
+#include "apiserver/encryption.h"
 #include "apiserver/registry.h"
 #include "apiserver/user.h"
 #include "lib/api/codec.h"
@@ -449,7 +450,7 @@ static void check_pod(const struct admission *adm, struct ps_policy p, const str
     AUTO_ARENA *scratch = arena_new(0);
     struct ps_result r;
     void *msg;
-    if (stored_decode(scratch, pods, kv_value(kv), 0, &msg, NULL) != 0)
+    if (stored_decode(scratch, pods, stored_value(kv), 0, &msg, NULL) != 0)
         return;
     const struct core_v1_pod *pod = msg;
     if (pod->spec.has_runtime_class_name &&

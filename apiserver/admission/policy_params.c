@@ -4,6 +4,7 @@
 #include "api/admissionregistration_v1.h"
 #include "apiserver/admission/policy_match.h"
 #include "apiserver/encode.h"
+#include "apiserver/encryption.h"
 #include "apiserver/registry.h"
 #include "lib/api/scheme.h"
 #include "lib/api/selector.h"
@@ -36,8 +37,8 @@ static const void *find_one(const struct admission *adm, const struct resource *
     if (str_find(name, '/', 0) >= 0 || str_find(ns, '/', 0) >= 0)
         return NULL;
     const struct kv *kv = store_view_get(adm->ctx->view, registry_key(a, w, ns, name), 0);
-    return kv != NULL && stored_decode(a, w, kv_value(kv), kv->mod_rev, &obj, NULL) == 0 ? obj
-                                                                                         : NULL;
+    return kv != NULL && stored_decode(a, w, stored_value(kv), kv->mod_rev, &obj, NULL) == 0 ? obj
+                                                                                             : NULL;
 }
 
 static struct json *shown(const struct admission *adm, const struct resource *r, const void *obj)
@@ -64,7 +65,7 @@ static size_t find_all(const struct admission *adm, const struct resource *r, st
         return 0;
     while (count < PARAMS_MAX && (kv = store_iter_next(&it)) != NULL) {
         void *obj;
-        if (stored_decode(a, w, kv_value(kv), kv->mod_rev, &obj, NULL) != 0)
+        if (stored_decode(a, w, stored_value(kv), kv->mod_rev, &obj, NULL) != 0)
             continue;
         const struct meta_v1_object_meta *m = api_meta_of(w->storage, obj);
         if (api_label_selector_matches(&s, m->labels, m->labels_count))

@@ -4,6 +4,7 @@
 #include "api/admissionregistration_v1.h"
 #include "apiserver/apiserver.h"
 #include "apiserver/encode.h"
+#include "apiserver/encryption.h"
 #include "apiserver/registry.h"
 #include "lib/base/arena.h"
 #include "lib/base/buf.h"
@@ -156,7 +157,7 @@ static struct policy_item *item_new(const struct policy_cache *c, unsigned sourc
     struct error err = {0};
     void *obj;
     /* Strings of the object may point into the value's bytes. */
-    if (stored_decode(a, c->resources[source], arena_str(a, kv_value(kv)), kv->mod_rev, &obj,
+    if (stored_decode(a, c->resources[source], arena_str(a, stored_value(kv)), kv->mod_rev, &obj,
                       &err) != 0) {
         log_error("admission: " STR_FMT ": %s", STR_ARG(kv_key(kv)), error_message(&err));
         arena_free(a);

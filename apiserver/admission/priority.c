@@ -4,6 +4,7 @@
 #include "api/scheduling_v1.h"
 #include "apiserver/admission/plugins.h"
 #include "apiserver/encode.h"
+#include "apiserver/encryption.h"
 #include "apiserver/registry.h"
 #include "lib/base/arena.h"
 #include "lib/base/buf.h"
@@ -23,7 +24,7 @@ static const struct scheduling_v1_priority_class *default_class(const struct kin
         return NULL;
     for (const struct kv *kv; (kv = store_iter_next(&it)) != NULL;) {
         void *msg;
-        if (stored_decode(ctx->arena, r, kv_value(kv), kv->mod_rev, &msg, NULL) != 0)
+        if (stored_decode(ctx->arena, r, stored_value(kv), kv->mod_rev, &msg, NULL) != 0)
             continue;
         const struct scheduling_v1_priority_class *c = msg;
         if (c->global_default && (found == NULL || c->value < found->value))

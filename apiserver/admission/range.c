@@ -2,6 +2,7 @@
 #include "apiserver/admission/range.h"
 
 #include "apiserver/encode.h"
+#include "apiserver/encryption.h"
 #include "apiserver/kind.h"
 #include "apiserver/registry.h"
 #include "lib/base/arena.h"
@@ -24,7 +25,7 @@ void *namespace_range_next(struct namespace_range *n, const struct kv **ret_kv)
     const struct kv *kv;
     while (n->open && (kv = store_iter_next(&n->it)) != NULL) {
         void *msg;
-        if (stored_decode(n->ctx->arena, n->res, kv_value(kv), kv->mod_rev, &msg, NULL) != 0)
+        if (stored_decode(n->ctx->arena, n->res, stored_value(kv), kv->mod_rev, &msg, NULL) != 0)
             continue;
         if (ret_kv != NULL)
             *ret_kv = kv;

@@ -18,6 +18,7 @@
 #include "apiserver/aggregation/set.h"
 #include "apiserver/apiserver.h"
 #include "apiserver/encode.h"
+#include "apiserver/encryption.h"
 #include "apiserver/field_manager.h"
 #include "apiserver/write.h"
 #include "lib/api/codec.h"
@@ -281,7 +282,7 @@ static void read_services(struct look *l)
     if (store_iter_init(&it, l->ctx.view, STR(APISERVICE_PREFIX), STR(end), 0) != 0)
         return;
     for (const struct kv *kv; (kv = store_iter_next(&it)) != NULL;) {
-        if (stored_decode(a, l->res, kv_value(kv), kv->mod_rev, &msg, NULL) != 0)
+        if (stored_decode(a, l->res, stored_value(kv), kv->mod_rev, &msg, NULL) != 0)
             continue;
         l->kvs = arena_grow(a, (void *)l->kvs, l->count, &l->kv_cap, sizeof(*l->kvs));
         l->all = arena_grow(a, (void *)l->all, l->count, &l->cap, sizeof(*l->all));

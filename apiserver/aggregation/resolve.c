@@ -6,6 +6,7 @@
 #include "apiserver/aggregation/set.h"
 #include "apiserver/apiserver.h"
 #include "apiserver/encode.h"
+#include "apiserver/encryption.h"
 #include "apiserver/kind.h"
 #include "apiserver/registry.h"
 #include "lib/base/arena.h"
@@ -83,10 +84,10 @@ static void look_at_slices(struct offer *o)
         return;
     for (const struct kv *kv; (kv = store_iter_next(&it)) != NULL;) {
         /* Cheaper than decoding the slices of all other services. */
-        if (str_find_str(kv_value(kv), o->s->service_name) < 0)
+        if (str_find_str(stored_value(kv), o->s->service_name) < 0)
             continue;
         mix(&o->state, kv->mod_rev);
-        if (stored_decode(a, res, kv_value(kv), kv->mod_rev, &msg, NULL) == 0)
+        if (stored_decode(a, res, stored_value(kv), kv->mod_rev, &msg, NULL) == 0)
             look_at_slice(o, msg);
     }
 }
@@ -155,7 +156,7 @@ void aggregated_resolve(const struct kind_ctx *ctx, const struct aggregated_serv
     *ret = (struct aggregated_place){.state = 0xcbf29ce484222325u};
     mix(&ret->state, (int64_t)s->backend->id);
     mix(&ret->state, s->service_port);
-    if (kv == NULL || stored_decode(a, res, kv_value(kv), kv->mod_rev, &msg, NULL) != 0) {
+    if (kv == NULL || stored_decode(a, res, stored_value(kv), kv->mod_rev, &msg, NULL) != 0) {
         fail(ret, "ServiceNotFound",
              arena_printf(a, "service/" STR_FMT " in \"" STR_FMT "\" is not present",
                           STR_ARG(s->service_name), STR_ARG(s->service_ns)));

@@ -5,6 +5,7 @@
 #include "apiserver/aggregation/apiservice.h"
 #include "apiserver/apiserver.h"
 #include "apiserver/encode.h"
+#include "apiserver/encryption.h"
 #include "apiserver/registry.h"
 #include "lib/base/arena.h"
 #include "lib/base/error.h"
@@ -115,7 +116,7 @@ static struct aggregated_service *make(const struct apiserver *server, const str
     AUTO_ARENA *a = arena_new(0);
     const struct resource *res = registry_storage(STR(APISERVICE_GROUP), STR("apiservices"));
     void *msg;
-    if (stored_decode(a, res, kv_value(kv), kv->mod_rev, &msg, NULL) != 0)
+    if (stored_decode(a, res, stored_value(kv), kv->mod_rev, &msg, NULL) != 0)
         return NULL;
     const struct apiregistration_v1_api_service *o = msg;
     struct aggregated_service *s = xzalloc(sizeof(*s));

@@ -9,6 +9,7 @@
 #include "apiserver/custom/set.h"
 #include "apiserver/custom/stored.h"
 #include "apiserver/encode.h"
+#include "apiserver/encryption.h"
 #include "apiserver/field_manager.h"
 #include "apiserver/wire.h"
 #include "apiserver/write.h"
@@ -103,7 +104,7 @@ static void put_definition(struct look *l, const struct kv *kv, crd_t *crd, cons
                                .subresource = "status",
                                .manager = STR("kube-apiserver"),
                                .now_s = l->now_s};
-    if (stored_raw(kv_value(kv), &raw, NULL) != 0)
+    if (stored_raw(stored_value(kv), &raw, NULL) != 0)
         return;
     field_manager_update(&fm, old, crd);
     crd->metadata.resource_version = STR_NULL;
@@ -146,7 +147,7 @@ static void delete_object(struct look *l, const struct custom_definition *d, con
 {
     struct api_custom *x;
     struct str key = arena_str(l->arena, kv_key(kv));
-    if (custom_stored_read(l->arena, d, kv_value(kv), kv->mod_rev, &x, NULL) == 0) {
+    if (custom_stored_read(l->arena, d, stored_value(kv), kv->mod_rev, &x, NULL) == 0) {
         struct meta_v1_object_meta *m = &x->metadata;
         const struct api_kind *k = &custom_version_of_msg(x->msg)->kind;
         if (m->finalizers_count != 0) {
@@ -247,7 +248,7 @@ static const crd_t *decode_light(struct arena *a, const struct resource *res, co
     AUTO_BUF spec = BUF_INIT;
     AUTO_BUF wire = BUF_INIT;
     struct str raw;
-    if (stored_raw(kv_value(kv), &raw, NULL) != 0)
+    if (stored_raw(stored_value(kv), &raw, NULL) != 0)
         return NULL;
     wire_without(wire_bytes(raw, WIRE_SPEC), WIRE_SPEC_VERSIONS, &spec);
     wire_without(raw, WIRE_SPEC, &wire);

@@ -5,6 +5,7 @@
 #include "apiserver/custom/compiler.h"
 #include "apiserver/custom/definition.h"
 #include "apiserver/custom/publish.h"
+#include "apiserver/encryption.h"
 #include "lib/base/arena.h"
 #include "raftstore/store.h"
 
@@ -108,7 +109,7 @@ static void find_definition(struct entry *e, const struct kv *kv, const struct e
 {
     struct custom_definition *before = old != NULL ? old->definition : NULL;
     const struct compiler_source s = {.name = e->name,
-                                      .value = kv_value(kv),
+                                      .value = stored_value(kv),
                                       .mod_rev = kv->mod_rev,
                                       .index = index_of(e->name),
                                       .before = before};

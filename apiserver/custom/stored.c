@@ -4,6 +4,7 @@
 #include "apiserver/custom/conversion.h"
 #include "apiserver/custom/definition.h"
 #include "apiserver/encode.h"
+#include "apiserver/encryption.h"
 #include "lib/api/codec.h"
 #include "lib/api/json.h"
 #include "lib/api/json_lex.h"
@@ -106,6 +107,8 @@ static const struct custom_version *version_of(struct arena *a, const struct cus
 int custom_stored_read(struct arena *a, const struct custom_definition *d, struct str value,
                        int64_t rev, struct api_custom **ret, struct error *err)
 {
+    if (encryption_check(value, err) != 0)
+        return E_INTERNAL;
     const struct custom_version *v = version_of(a, d, value);
     struct api_custom *x = api_msg_new(a, &v->type.msg);
     int code = api_json_decode(a, &v->type.msg, value, API_LENIENT, NULL, x, err);

@@ -9,6 +9,7 @@
 
 #include "apiserver/authn_config.h"
 #include "apiserver/event_lease.h"
+#include "apiserver/serving_flags.h"
 #include "lib/base/base.h"
 #include "lib/base/error.h"
 #include "lib/base/loop.h"
@@ -76,6 +77,7 @@ struct apiserver_config {
     const char *authorization_config;
     const char *encryption_config; /* File; NULL: nothing is encrypted in the store. */
     bool encryption_reload;
+    struct serving_flags serving;
     const char *authorization_webhook_config_file, *authorization_webhook_version;
     int64_t authorization_webhook_authorized_ttl_ns, authorization_webhook_unauthorized_ttl_ns;
     int64_t min_request_timeout_s;
@@ -136,6 +138,7 @@ struct apiserver {
     atomic_bool ready;      /* Built-in objects exist. */
     atomic_bool registered; /* So do the APIServices of what is served here. */
     atomic_bool stopping;
+    atomic_bool leaving; /* Still answering, but about to stop: --shutdown-delay-duration. */
     uint64_t started_ms;
 };
 

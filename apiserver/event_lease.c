@@ -30,9 +30,10 @@ void event_lease_get(struct server_thread *t, void (*cb)(int code, int64_t id, v
         cb(0, l->id, arg);
         return;
     }
+    int64_t ttl_s = t->server->config.serving.event_ttl_ns / 1000000000;
     struct grant *g = xmalloc(sizeof(*g));
     *g = (struct grant){t, cb, arg};
-    /* The last event put under it lives its full hour. */
-    store_lease_grant(t->server->store, 0, EVENT_TTL_S + EVENT_LEASE_SHARED_MS / 1000, &t->mailbox,
+    /* The last event put under it lives its full time. */
+    store_lease_grant(t->server->store, 0, ttl_s + EVENT_LEASE_SHARED_MS / 1000, &t->mailbox,
                       on_grant, g);
 }

@@ -1,4 +1,4 @@
-/* event_lease.h - the store leases under which Events live for an hour.
+/* event_lease.h - the store leases under which Events live: --event-ttl.
  *
  * One lease serves all events of a minute, so that few leases exist. One
  * instance per server thread; loop-confined. */
@@ -9,7 +9,6 @@
 
 struct server_thread;
 
-#define EVENT_TTL_S 3600
 #define EVENT_LEASE_SHARED_MS 60000u
 
 struct event_lease {

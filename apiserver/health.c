@@ -43,7 +43,7 @@ static bool check_registered(const struct apiserver *s)
 
 static bool check_shutdown(const struct apiserver *s)
 {
-    return !atomic_load(&s->stopping);
+    return !atomic_load(&s->stopping) && !atomic_load(&s->leaving);
 }
 
 /* Under the names that upstream's monitoring knows. */

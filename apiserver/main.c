@@ -251,25 +251,61 @@ static void add_admission_flags(struct flag_set *f, struct program *p)
                 "`File` with an AdmissionConfiguration: settings of admission plugins.");
 }
 
-/* Flags of upstream's that need no setting here. */
+/* Flags of upstream's that need no setting here: docs/compatibility.md says why. */
 static void ignore_flags(struct flag_set *f)
 {
-    static const char *const valued[] = {"etcd-servers",
-                                         "storage-backend",
-                                         "storage-media-type",
-                                         "runtime-config",
-                                         "feature-gates",
-                                         "cert-dir",
-                                         "event-ttl",
-                                         "kubelet-preferred-address-types",
+    static const char *const valued[] = {"cert-dir",
+                                         "default-watch-cache-size",
+                                         "delete-collection-workers",
                                          "endpoint-reconciler-type",
-                                         "default-watch-cache-size"};
-    static const char *const plain[] = {"allow-privileged", "profiling",
-                                        "enable-aggregator-routing"};
+                                         "etcd-cafile",
+                                         "etcd-certfile",
+                                         "etcd-compaction-interval",
+                                         "etcd-count-metric-poll-period",
+                                         "etcd-db-metric-poll-interval",
+                                         "etcd-healthcheck-timeout",
+                                         "etcd-keyfile",
+                                         "etcd-prefix",
+                                         "etcd-readycheck-timeout",
+                                         "etcd-servers",
+                                         "etcd-servers-overrides",
+                                         "kubelet-port",
+                                         "kubelet-preferred-address-types",
+                                         "kubelet-read-only-port",
+                                         "kubelet-timeout",
+                                         "lease-reuse-duration-seconds",
+                                         "log-flush-frequency",
+                                         "storage-backend",
+                                         "storage-initialization-timeout",
+                                         "storage-media-type",
+                                         "watch-cache-sizes"};
+    static const char *const plain[] = {"aggregator-reject-forwarding-redirect",
+                                        "allow-privileged",
+                                        "contention-profiling",
+                                        "enable-aggregator-routing",
+                                        "enable-garbage-collector",
+                                        "profiling",
+                                        "watch-cache"};
+    static const struct {
+        const char *name;
+        bool valued;
+        const char *warning;
+    } told[] = {
+        {"external-hostname", true, "--external-hostname has no effect"},
+        {"logging-format", true, "--logging-format has no effect: the log is text"},
+        {"request-timeout", true, "--request-timeout has no effect"},
+        {"runtime-config", true, "--runtime-config has no effect: what is served is fixed"},
+        {"shutdown-send-retry-after", false, "--shutdown-send-retry-after has no effect"},
+        {"shutdown-watch-termination-grace-period", true,
+         "--shutdown-watch-termination-grace-period has no effect"},
+        {"vmodule", true, "--vmodule has no effect"},
+    };
     for (size_t i = 0; i < ARRAY_SIZE(valued); i++)
         flag_ignored(f, valued[i], true, NULL);
     for (size_t i = 0; i < ARRAY_SIZE(plain); i++)
         flag_ignored(f, plain[i], false, NULL);
+    for (size_t i = 0; i < ARRAY_SIZE(told); i++)
+        flag_ignored(f, told[i].name, told[i].valued, told[i].warning);
 }
 
 static void set_defaults(struct program *p)
@@ -401,10 +437,12 @@ static int parse_flags(struct program *p, int argc, char **argv, struct error *e
     struct flag_set *f = p->flags = flag_set_new("trireme-apiserver [flags]");
     size_t count;
     set_defaults(p);
+    serving_flags_default(&p->server.config.serving);
     add_server_flags(f, &p->server.config);
     add_authn_flags(f, &p->server.config);
     add_authz_flags(f, &p->server.config);
     add_encryption_flags(f, &p->server.config);
+    serving_flags_add(&p->server.config.serving, f);
     add_store_flags(f, p);
     audit_flags_add(&p->audit, f);
     add_admission_flags(f, p);
@@ -426,6 +464,8 @@ static int parse_flags(struct program *p, int argc, char **argv, struct error *e
         code = check_seats(&p->server.config, err);
     if (code == 0)
         code = check_proxy_client(&p->server.config, err);
+    if (code == 0)
+        code = serving_flags_check(&p->server.config.serving, flag_set_arena(f), err);
     if (code == 0)
         code = audit_flags_check(&p->audit, err);
     if (code == 0)
@@ -454,6 +494,19 @@ static void on_left(void *arg)
     mailbox_close(&p->mailbox, on_mailbox_closed);
 }
 
+static void stop(struct program *p)
+{
+    atomic_store(&p->server.stopping, true);
+    store_limit_waits(p->server.store, STOP_WAIT_MS);
+    bootstrap_stop(p->bootstrap, on_left, p);
+}
+
+/* Load balancers have had the time to see that the server is no more ready. */
+static void on_delayed(uv_timer_t *t)
+{
+    stop(t->data);
+}
+
 static void on_signal(uv_signal_t *h, int signum)
 {
     struct program *p = h->data;
@@ -462,10 +515,13 @@ static void on_signal(uv_signal_t *h, int signum)
         _exit(1);
     }
     p->stopping = true;
+    atomic_store(&p->server.leaving, true);
+    uint64_t delay_ms = (uint64_t)p->server.config.serving.shutdown_delay_ns / 1000000;
     log_info("signal %d: shutting down", signum);
-    atomic_store(&p->server.stopping, true);
-    store_limit_waits(p->server.store, STOP_WAIT_MS);
-    bootstrap_stop(p->bootstrap, on_left, p);
+    if (delay_ms == 0)
+        stop(p);
+    else
+        uv_timer_start(&p->store_timer, on_delayed, delay_ms, 0);
 }
 
 /* What is due every few seconds. A store that cannot go on (its disk failed) still reads, but only

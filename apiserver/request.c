@@ -753,6 +753,8 @@ void req_unpark(struct server_thread *t)
 
 void req_begin(struct http_request *http, struct server_thread *t, bool streams_body)
 {
+    if (serving_begin(t, http))
+        return;
     struct req *r = ARENA_NEW(http->arena, struct req);
     r->http = http;
     r->thread = t;

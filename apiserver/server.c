@@ -169,7 +169,8 @@ static int thread_open(struct server_thread *t, struct error *err)
 {
     struct http_server_config c = {
         .name = "apiserver",
-        .limits = {.body_bytes_max = BODY_BYTES_MAX},
+        .limits = {.body_bytes_max = BODY_BYTES_MAX,
+                   .streams_max = (uint32_t)t->server->config.serving.streams_max},
         .on_headers = on_headers,
         .on_request = on_request,
         .on_error_body = on_error_body,
@@ -273,6 +274,8 @@ static int make_tls(struct apiserver *s, struct error *err)
         code = own_certificate(s, &c, a, err);
     if (s->config.client_ca_file == NULL && s->config.requestheader_client_ca_file == NULL)
         c.client_auth = TLS_CLIENT_AUTH_NONE;
+    if (code == 0)
+        code = serving_flags_tls(&s->config.serving, a, &c, err);
     return code != 0 ? code : tls_context_new(&c, &s->tls, err);
 }
 

@@ -187,6 +187,15 @@ void http_server_shutdown(struct http_server *s, uint64_t deadline_ms,
     http_server_check_closed(s); /* Nothing may have been open. */
 }
 
+void http_request_go_away(struct http_request *r)
+{
+    struct serving *x = CONTAINER_OF(r, struct serving, r);
+    if (x->conn == NULL || r->version != HTTP_2)
+        return;
+    x->conn->going_away = true;
+    http_conn_wake(x->conn);
+}
+
 void http_server_free(struct http_server *s)
 {
     if (s == NULL)

@@ -148,6 +148,9 @@ void http_request_stream_body(struct http_request *r, const struct http_body_han
                               void *arg);
 /* The body's sender may be silent for as long as it likes: for client streams. */
 void http_request_body_patient(struct http_request *r);
+/* Tells the client of an HTTP/2 connection to make another one for what comes next
+ * (GOAWAY); what is under way on this one ends as ever. No-op for HTTP/1. */
+void http_request_go_away(struct http_request *r);
 /* Stop and restart a streamed body; the client is held back by flow control. */
 void http_request_pause(struct http_request *r);
 void http_request_resume(struct http_request *r);

@@ -1,0 +1,130 @@
+#!/usr/bin/env python3
+"""Flags about how the server answers at all: TLS versions, ciphers and names, headers, connections, its end.
+
+usage: serving.py BIN_DIR
+"""
+import os
+import shutil
+import signal
+import socket
+import ssl
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.error
+import urllib.request
+
+import checks
+from admission import ok, replay
+
+
+def certificate(folder, name):
+    cert, key = os.path.join(folder, name + ".crt"), os.path.join(folder, name + ".key")
+    subprocess.run(["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days", "2",
+                    "-keyout", key, "-out", cert, "-subj", "/CN=" + name, "-addext", "subjectAltName=DNS:" + name],
+                   check=True, stderr=subprocess.DEVNULL)
+    return cert, key
+
+
+def ask(server, path="/version", method="GET", **headers):
+    r = urllib.request.Request(server.url + path, method=method, headers=dict(
+        {"Authorization": "Bearer " + replay.TOKEN}, **headers))
+    try:
+        with urllib.request.urlopen(r, context=ssl._create_unverified_context(), timeout=30) as f:
+            return f.status, f.headers
+    except urllib.error.HTTPError as e:
+        return e.code, e.headers
+
+
+def shake(server, name=None, most=None, ciphers=None):
+    """(version, cipher, the certificate) of a handshake, or None."""
+    context = ssl._create_unverified_context()
+    if most is not None:
+        context.maximum_version = most
+    if ciphers is not None:
+        context.set_ciphers(ciphers)
+    host, port = server.url.split("//")[1].split(":")
+    try:
+        with socket.create_connection((host, int(port)), 20) as s, context.wrap_socket(s, server_hostname=name) as t:
+            return t.version(), t.cipher()[0], t.getpeercert(True)
+    except ssl.SSLError:
+        return None
+
+
+def headers(server):
+    code, h = ask(server)
+    ok("HSTS", code == 200 and h["Strict-Transport-Security"] == "max-age=31536000; includeSubDomains", h.items())
+    ok("no CORS without an origin", h["Access-Control-Allow-Origin"] is None)
+    code, h = ask(server, Origin="https://console.example.com")
+    ok("an origin that is allowed", h["Access-Control-Allow-Origin"] == "https://console.example.com" and
+       h["Access-Control-Allow-Credentials"] == "true" and h["Access-Control-Expose-Headers"] == "Date", h.items())
+    code, h = ask(server, Origin="https://example.net")
+    ok("one that is not", code == 200 and h["Access-Control-Allow-Origin"] is None, h.items())
+    code, h = ask(server, "/api/v1/pods", "OPTIONS", Origin="https://console.example.com", Authorization="Bearer none")
+    ok("a browser that asks first", code == 204 and h["Access-Control-Allow-Methods"] ==
+       "POST, GET, OPTIONS, PUT, DELETE, PATCH", (code, h.items()))
+
+
+def tls(server, sni):
+    ok("TLS 1.2 with the cipher that is allowed", (shake(server, most=ssl.TLSVersion.TLSv1_2) or [0, 0])[1] ==
+       "ECDHE-ECDSA-AES256-GCM-SHA384", shake(server, most=ssl.TLSVersion.TLSv1_2))
+    ok("no other", shake(server, most=ssl.TLSVersion.TLSv1_2, ciphers="ECDHE-ECDSA-AES128-GCM-SHA256") is None)
+    with open(sni[0]) as f:
+        wanted = ssl.PEM_cert_to_DER_cert(f.read())
+    ok("a name has its certificate", (shake(server, "api.example.org") or [0, 0, 0])[2] == wanted)
+    ok("as named by the flag", (shake(server, "other.example.net") or [0, 0, 0])[2] == wanted)
+    ok("another name has not", (shake(server, "localhost") or [0, 0, wanted])[2] != wanted)
+
+
+def ending(server):
+    server.process.send_signal(signal.SIGTERM)
+    end = time.time() + 10
+    while ask(server, "/readyz")[0] == 200 and time.time() < end:
+        time.sleep(0.05)
+    ok("an ending server is not ready", ask(server, "/readyz")[0] == 500)
+    ok("and says why", ask(server, "/readyz/shutdown")[0] == 500)
+    ok("and answers still", ask(server)[0] == 200 and ask(server, "/livez")[0] == 200)
+    server.process.wait(60)
+    ok("until it ends", server.process.returncode == 0, server.process.returncode)
+
+
+def refused(binary, folder):
+    def start(*args):
+        p = subprocess.run([os.path.join(binary, "trireme-apiserver"), "--data-dir=" + folder + "/none", "--secure-port=0",
+                            "--bind-address=127.0.0.1", *args], capture_output=True, text=True, timeout=30)
+        return p.stderr.strip().splitlines()[-1] if p.returncode == 1 else "it started"
+    for flag, want in (
+            ("--goaway-chance=0.5", "--goaway-chance can not be less than 0 or greater than 0.02"),
+            ("--tls-min-version=VersionTLS9", 'unknown tls version "VersionTLS9"'),
+            ("--tls-cipher-suites=NONE", "cipher suite NONE not supported or doesn't exist"),
+            ("--cors-allowed-origins=(", "--cors-allowed-origins has an invalid regular expression"),
+            ("--strict-transport-security-directives=x", "--strict-transport-security-directives invalid, allowed values"),
+            ("--tls-sni-cert-key=one", "expected comma separated certificate and key file paths"),
+            ("--feature-gates=A=maybe", "invalid value of A=maybe"),
+            ("--shutdown-delay-duration=-1s", "--shutdown-delay-duration can not be negative value")):
+        said = start(flag)
+        ok("refused: " + flag, want in said, said)
+
+
+def main():
+    binary, folder = sys.argv[1], tempfile.mkdtemp(prefix="trireme-serving-")
+    sni = certificate(folder, "api.example.org")
+    server = replay.Server(
+        os.path.join(binary, "trireme-apiserver"), "--strict-transport-security-directives=max-age=31536000,includeSubDomains",
+        "--cors-allowed-origins=^https://[a-z]+\\.example\\.com$", "--goaway-chance=0.02", "--shutdown-delay-duration=3s",
+        "--tls-sni-cert-key=%s,%s:api.example.org,*.example.net" % sni, "--http2-max-streams-per-connection=100",
+        "--tls-cipher-suites=TLS_ECDHE_ECDSA_WITH_AES_256_GCM_SHA384", "--event-ttl=30m", "--feature-gates=AllBeta=true")
+    try:
+        headers(server)
+        tls(server, sni)
+        ending(server)
+        refused(binary, folder)
+    finally:
+        server.stop()
+        shutil.rmtree(folder, ignore_errors=True)
+    return checks.finish()
+
+
+if __name__ == "__main__":
+    sys.exit(main())

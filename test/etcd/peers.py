@@ -17,16 +17,18 @@ sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), ".."
 from ports import free_port  # noqa: E402
 
 HOST = "127.0.0.1"
-START_S = 20.0
+SLOWDOWN = int(os.environ.get("SLOWDOWN", "1"))  # How many times slower than usual programs are: see test/sanitized.sh.
+START_S = 20.0 * SLOWDOWN
 
 
 class Peer:
-    """One implementation: its program and the flags only it takes."""
+    """One implementation: its program, the flags only it takes, and whether its members are told to end, not killed."""
 
-    def __init__(self, name, binary, flags=()):
+    def __init__(self, name, binary, flags=(), orderly=False):
         self.name = name
         self.binary = binary
         self.flags = list(flags)
+        self.orderly = orderly
 
 
 ETCD_FLAGS = ["--logger=zap", "--log-outputs=stderr", "--log-level=warn"]
@@ -80,8 +82,9 @@ class Member:
         self.signal(signal.SIGCONT)
         self.signal(signal.SIGTERM)
         try:
-            self.process.wait(5)
+            self.process.wait(5 * SLOWDOWN)
         except subprocess.TimeoutExpired:
+            print("%s %s did not end within %d s" % (self.peer.name, self.name, 5 * SLOWDOWN), file=sys.stderr)
             self.process.kill()
             self.process.wait()
 
@@ -141,6 +144,13 @@ class Cluster:
         return m
 
     def stop(self):
+        """Our members end in good order, all at once, since sanitizers look for leaks then."""
+        if self.peer.orderly:
+            for m in self.members:
+                m.signal(signal.SIGCONT)
+                m.signal(signal.SIGTERM)
         for m in self.members:
+            if self.peer.orderly:
+                m.stop()
             m.kill()
         shutil.rmtree(self.folder, ignore_errors=True)

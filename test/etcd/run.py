@@ -160,7 +160,7 @@ def main():
     folder = tempfile.mkdtemp(prefix="trireme-etcd-", dir=args.dir)
     both = [peers.Peer("etcd", etcd, peers.ETCD_FLAGS)]
     both.append(peers.Peer("etcd2", etcd, peers.ETCD_FLAGS) if args.itself
-                else peers.Peer("trireme", os.path.abspath(ours)))
+                else peers.Peer("trireme", os.path.abspath(ours), orderly=True))
     for s in (signal.SIGTERM, signal.SIGINT):
         signal.signal(s, stop_all)
     try:

@@ -307,25 +307,26 @@ struct cleaning {
     struct pod_worker *w;
     char *dir; /* The pod's folder, or its logs. */
     bool cgroup;
+    bool orphan; /* Its class is not known. */
     enum qos_class qos;
     int code;
     struct error err;
     void (*done)(struct pod_worker *w);
 };
 
+/* Of the worker only what never changes: the pod may get a new object meanwhile. */
 static void run_cleaning(void *arg)
 {
     struct cleaning *c = arg;
     c->code = volumes_remove(c->dir, &c->err);
     if (!c->cgroup || c->w->k->cgroups == NULL)
         return;
-    if (worker_pod(c->w) != NULL) {
+    if (!c->orphan) {
         int rc =
             cgroups_remove_pod(c->w->k->cgroups, c->qos, c->w->uid, c->code == 0 ? &c->err : NULL);
         c->code = c->code == 0 ? rc : c->code;
         return;
     }
-    /* An orphan's class is not known. */
     for (int q = QOS_GUARANTEED; q <= QOS_BEST_EFFORT; q++)
         cgroups_remove_pod(c->w->k->cgroups, (enum qos_class)q, c->w->uid, NULL);
 }
@@ -351,7 +352,8 @@ void worker_cleanup(struct pod_worker *w)
     struct cleaning *c = xzalloc(sizeof(*c));
     *c = (struct cleaning){.w = w, .cgroup = true};
     c->dir = xstrdup(pod_dir(a, w->k->config.root_dir, w->uid));
-    c->qos = worker_pod(w) != NULL ? pod_qos_class(worker_pod(w)) : QOS_BEST_EFFORT;
+    c->orphan = worker_pod(w) == NULL;
+    c->qos = c->orphan ? QOS_BEST_EFFORT : pod_qos_class(worker_pod(w));
     job_start(w->k->loop, run_cleaning, finish_cleanup, c);
 }
 

@@ -3,7 +3,8 @@
 # comparison with etcd, the simulator and every end-to-end test. Whatever a sanitizer reports, from any process however
 # it ended, fails the run; so does a leak in one that ended in good order. Programs that tests kill with -9 say nothing.
 # usage: test/sanitized.sh asan|tsan BIN_DIR BUILD_DIR FACTS [PART...]
-#   PART: replay, kubectl, openapi, etcd, sim, e2e (all of them) or the name of one end-to-end test (test_auth.sh, auth)
+#   PART: sim, replay, openapi, kubectl, etcd (etcd:PATTERN some of its cases), e2e (all of them) or the name of one
+#   end-to-end test (test_auth.sh, auth)
 # REPORTS=FOLDER keeps the reports; SIM_SEEDS is how many simulated clusters there are.
 set -u
 variant=${1:?usage: sanitized.sh asan|tsan BIN_DIR BUILD_DIR FACTS [PART...]} bin=$2 build=$3 facts=$4
@@ -135,6 +136,7 @@ for suite in "$@"; do
     kubectl) part kubectl "$here/replay/kubectl.py" --bin "$bin" --facts "$facts" ;;
     openapi) part openapi "$here/replay/openapi.py" --bin "$bin" --facts "$facts" ;;
     etcd) part etcd "$here/etcd/run.py" --bin "$bin" ;;
+    etcd:*) part "${suite//[:*]/.}" "$here/etcd/run.py" --bin "$bin" "${suite#etcd:}" ;;
     sim)
         for p in "$build"/test/sim/sim_*; do
             [ -x "$p" ] && [ ! -d "$p" ] && part "$(basename "$p")" "$p"

@@ -76,17 +76,21 @@ class Member:
         if self.process and self.process.poll() is None:
             self.process.send_signal(number)
 
-    def stop(self):
-        if not self.process:
-            return
+    def tell_to_end(self):
         self.signal(signal.SIGCONT)
         self.signal(signal.SIGTERM)
+
+    def wait_for_end(self):
         try:
             self.process.wait(5 * SLOWDOWN)
         except subprocess.TimeoutExpired:
             print("%s %s did not end within %d s" % (self.peer.name, self.name, 5 * SLOWDOWN), file=sys.stderr)
-            self.process.kill()
-            self.process.wait()
+            self.kill()
+
+    def stop(self):
+        if self.process:
+            self.tell_to_end()
+            self.wait_for_end()
 
     def kill(self):
         if self.process and self.process.poll() is None:
@@ -146,11 +150,11 @@ class Cluster:
     def stop(self):
         """Our members end in good order, all at once, since sanitizers look for leaks then."""
         if self.peer.orderly:
-            for m in self.members:
-                m.signal(signal.SIGCONT)
-                m.signal(signal.SIGTERM)
+            running = [m for m in self.members if m.process and m.process.poll() is None]
+            for m in running:
+                m.tell_to_end()
+            for m in running:
+                m.wait_for_end()
         for m in self.members:
-            if self.peer.orderly:
-                m.stop()
             m.kill()
         shutil.rmtree(self.folder, ignore_errors=True)

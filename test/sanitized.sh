@@ -84,17 +84,23 @@ C
     done
 }
 
+# running FOLDER: our programs that report to it, one a line.
+running() {
+    local p exe
+    for p in $(grep -ls "log_path=$1/report" /proc/[0-9]*/environ); do
+        exe=$(readlink "${p%/environ}/exe" 2>/dev/null)
+        case $exe in */trireme*) echo "${exe% (deleted)}" ;; esac
+    done
+}
 # Daemons that a test has told to end may still be looking for leaks.
 all_ended() {
-    local end=$((SECONDS + 60)) p
+    local end=$((SECONDS + 60))
     while [ $SECONDS -lt $end ]; do
-        for p in /proc/[0-9]*/exe; do
-            case $(readlink "$p" 2>/dev/null) in "$bin"/* | "$build"/*) sleep 0.2; continue 2 ;; esac
-        done
-        return
+        [ -n "$(running "$1")" ] || return 0
+        sleep 0.2
     done
-    failed=$((failed + 1))
-    echo "  FAIL  $variant: programs run on: $(readlink /proc/[0-9]*/exe | grep -F -e "$bin/" -e "$build/" | sort | uniq -c)"
+    echo "  FAIL  $variant: programs run on: $(running "$1" | sort | uniq -c | tr -s ' \n' ' ')"
+    return 1
 }
 
 part() { # NAME COMMAND...: a suite that closes with "N passed, M failed"
@@ -104,7 +110,6 @@ part() { # NAME COMMAND...: a suite that closes with "N passed, M failed"
     reports_to "$folder"
     "$@" >"$work/log" 2>&1
     rc=$?
-    all_ended
     line=$(grep -E '^[0-9]+ passed, [0-9]+ failed' "$work/log" | tail -n 1)
     p=${line%% passed*} f=${line#*, } f=${f%% failed*}
     [ -n "$line" ] || { p=0 f=1; }
@@ -112,6 +117,7 @@ part() { # NAME COMMAND...: a suite that closes with "N passed, M failed"
     # A part may leave itself out aloud, when what it needs is not there.
     grep '^ *left out: ' "$work/log" && [ -z "$line" ] && [ "$rc" = 0 ] && f=0
     shown=" "
+    all_ended "$folder" || f=$((f + 1))
     for report in "$folder"/*; do
         [ -e "$report" ] || continue
         f=$((f + 1))

@@ -4,10 +4,15 @@
 #include "apiserver/validate.h"
 
 #include "lib/base/arena.h"
+#include "api/meta_v1.h"
 #include "lib/api/codec.h"
+#include "lib/api/time.h"
 
 #include <arpa/inet.h>
 #include <string.h>
+
+#define CONDITION_REASON_MAX 1024
+#define CONDITION_MESSAGE_MAX (32 * 1024)
 
 bool ip_parse(struct str s, uint8_t ret[16], bool *ret_v4)
 {
@@ -120,5 +125,39 @@ void validate_immutable_members(struct field_errors *errs, const struct field_pa
             field_invalid_raw(errs, PATH(path, *members),
                               field_member_render(errs->arena, m, obj, *members),
                               "field is immutable");
+    }
+}
+
+void validate_conditions(struct field_errors *errs, const struct field_path *path,
+                         const struct meta_v1_condition *c, size_t count)
+{
+    static const char *const statuses[] = {"False", "True", "Unknown", NULL};
+    for (size_t i = 0; i < count; i++) {
+        const struct field_path *at = PATH_INDEX(path, i);
+        bool known = false;
+        for (size_t k = 0; k < i; k++)
+            if (str_eq(c[k].type, c[i].type)) {
+                field_duplicate(errs, PATH(at, "type"), c[i].type);
+                break;
+            }
+        validate_qualified_name(errs, PATH(at, "type"), c[i].type);
+        for (size_t k = 0; statuses[k] != NULL; k++)
+            known = known || str_eqc(c[i].status, statuses[k]);
+        if (!known)
+            field_not_supported(errs, PATH(at, "status"), c[i].status, statuses);
+        if (c[i].observed_generation < 0)
+            field_invalid_int(errs, PATH(at, "observedGeneration"), c[i].observed_generation,
+                              "must be greater than or equal to zero");
+        if (time_is_zero(&c[i].last_transition_time))
+            field_required(errs, PATH(at, "lastTransitionTime"), NULL);
+        if (str_empty(c[i].reason))
+            field_required(errs, PATH(at, "reason"), NULL);
+        else
+            field_faults(errs, PATH(at, "reason"), c[i].reason,
+                         api_check_condition_reason(c[i].reason));
+        if (c[i].reason.len > CONDITION_REASON_MAX)
+            field_too_long(errs, PATH(at, "reason"), CONDITION_REASON_MAX);
+        if (c[i].message.len > CONDITION_MESSAGE_MAX)
+            field_too_long(errs, PATH(at, "message"), CONDITION_MESSAGE_MAX);
     }
 }

@@ -7,6 +7,7 @@
 #include "lib/api/names.h"
 #include "lib/api/schema.h"
 
+struct meta_v1_condition;
 struct meta_v1_label_selector;
 struct meta_v1_object_meta;
 
@@ -36,6 +37,9 @@ void validate_qualified_name(struct field_errors *errs, const struct field_path 
                              struct str name);
 void validate_label_selector(struct field_errors *errs, const struct field_path *path,
                              const struct meta_v1_label_selector *s);
+/* Conditions of the common form. */
+void validate_conditions(struct field_errors *errs, const struct field_path *path,
+                         const struct meta_v1_condition *c, size_t count);
 /* >= 0: "must be greater than or equal to 0". */
 void validate_non_negative(struct field_errors *errs, const struct field_path *path, int64_t v);
 /* 1..65535. */

@@ -267,7 +267,7 @@ static void validate_condition_status(const csr_condition *c, const struct field
 }
 
 /* What was wrong before may stay so. */
-static void validate_conditions(const csr_object *csr, const csr_object *old,
+static void validate_csr_conditions(const csr_object *csr, const csr_object *old,
                                 struct field_errors *errs)
 {
     const struct field_path *path = PATH(PATH(PATH_ROOT, "status"), "conditions");
@@ -354,7 +354,7 @@ static void validate_change(const struct kind_ctx *ctx, const void *obj, const v
     const csr_object *csr = obj, *o = old;
     bool approver = strcmp(ctx->subresource, "approval") == 0;
     const struct field_path *path = PATH(PATH(PATH_ROOT, "status"), "certificate");
-    validate_conditions(csr, o, errs);
+    validate_csr_conditions(csr, o, errs);
     validate_certificate(csr, o, errs);
     validate_decisions(ctx, csr, o, approver, errs);
     if (!str_eq(csr->status.certificate, o->status.certificate) &&

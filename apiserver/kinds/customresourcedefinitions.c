@@ -482,14 +482,8 @@ static void check_client(struct field_errors *errs, const struct field_path *pat
     } else if (w->has_url) {
         webhooks_check_url(errs, PATH(path, "url"), w->url);
     } else {
-        /* Upstream mixes these two up. */
-        if (w->service->namespace.len == 0)
-            field_required(errs, PATH(service, "name"), NULL);
-        if (w->service->name.len == 0)
-            field_required(errs, PATH(service, "namespace"), NULL);
-        if (w->service->port < 1 || w->service->port > 65535)
-            field_invalid_int(errs, PATH(service, "port"), w->service->port,
-                              "port is not valid: must be between 1 and 65535, inclusive");
+        webhooks_check_service(errs, service, w->service->namespace, w->service->name,
+                               w->service->port);
         if (w->service->has_path)
             webhooks_check_path(errs, PATH(service, "path"), w->service->path);
     }

@@ -17,31 +17,40 @@ static void set_defaults(const struct kind_ctx *ctx, void *obj)
         default_match_resources(ctx->arena, s->match_constraints);
 }
 
+/* The expression of the kind of patch that is wanted. */
+static void check_patch(struct field_errors *errs, const struct field_path *path,
+                        struct policy_env *env, struct str text, enum policy_want want)
+{
+    if (str_empty(str_trim(text)))
+        field_required(errs, PATH(path, "expression"), NULL);
+    else
+        policy_check(env, errs, PATH(path, "expression"), text, want);
+}
+
 static void check_mutation(struct field_errors *errs, const struct field_path *at,
                            struct policy_env *env,
                            const struct admissionregistration_v1_mutation *m)
 {
     static const char *const types[] = {"ApplyConfiguration", "JSONPatch", NULL};
-    bool apply = str_eqc(m->patch_type, "ApplyConfiguration"),
-         patch = str_eqc(m->patch_type, "JSONPatch");
-    const struct field_path *configuration = PATH(at, "applyConfiguration"),
-                            *json = PATH(at, "jsonPatch");
+    const struct field_path *apply = PATH(at, "applyConfiguration"), *json = PATH(at, "jsonPatch");
     require_listed(errs, PATH(at, "patchType"), m->patch_type, types);
-    if (apply && m->apply_configuration == NULL)
-        field_required(errs, configuration,
-                       "must be specified when patchType is ApplyConfiguration");
-    if (patch && m->json_patch == NULL)
-        field_required(errs, json, "must be specified when patchType is JSONPatch");
-    if (m->apply_configuration != NULL && str_empty(str_trim(m->apply_configuration->expression)))
-        field_required(errs, PATH(configuration, "expression"), "expression is not specified");
-    else if (m->apply_configuration != NULL)
-        policy_check(env, errs, PATH(configuration, "expression"),
-                     m->apply_configuration->expression, POLICY_OBJECT);
-    if (m->json_patch != NULL && str_empty(str_trim(m->json_patch->expression)))
-        field_required(errs, PATH(json, "expression"), "expression is not specified");
-    else if (m->json_patch != NULL)
-        policy_check(env, errs, PATH(json, "expression"), m->json_patch->expression,
-                     POLICY_JSON_PATCH);
+    if (str_eqc(m->patch_type, "JSONPatch")) {
+        if (m->json_patch == NULL)
+            field_required(errs, json, "must be specified when patchType is JSONPatch");
+        else
+            check_patch(errs, json, env, m->json_patch->expression, POLICY_JSON_PATCH);
+        if (m->apply_configuration != NULL)
+            field_invalid(errs, apply, STR("{applyConfiguration}"),
+                          "must not be specified when patchType is JSONPatch");
+    } else if (str_eqc(m->patch_type, "ApplyConfiguration")) {
+        if (m->apply_configuration == NULL)
+            field_required(errs, apply, "must be specified when patchType is ApplyConfiguration");
+        else
+            check_patch(errs, apply, env, m->apply_configuration->expression, POLICY_OBJECT);
+        if (m->json_patch != NULL)
+            field_invalid(errs, json, STR("{jsonPatch}"),
+                          "must not be specified when patchType is ApplyConfiguration");
+    }
 }
 
 static void validate_create(const struct kind_ctx *ctx, const void *obj, struct field_errors *errs)
@@ -58,6 +67,7 @@ static void validate_create(const struct kind_ctx *ctx, const void *obj, struct 
     validate_listed(errs, PATH(spec, "failurePolicy"), s->failure_policy, failures);
     validate_param_kind(errs, PATH(spec, "paramKind"), s->param_kind);
     validate_match_resources(errs, PATH(spec, "matchConstraints"), s->match_constraints, true);
+    validate_mutated_operations(errs, PATH(spec, "matchConstraints"), s->match_constraints);
     validate_variables(errs, PATH(spec, "variables"), env, s->variables, s->variables_count);
     validate_match_conditions(errs, PATH(spec, "matchConditions"), env, s->match_conditions,
                               s->match_conditions_count);
@@ -66,6 +76,13 @@ static void validate_create(const struct kind_ctx *ctx, const void *obj, struct 
     for (size_t i = 0; i < s->mutations_count; i++)
         check_mutation(errs, PATH_INDEX(PATH(spec, "mutations"), i), env, &s->mutations[i]);
     require_listed(errs, PATH(spec, "reinvocationPolicy"), s->reinvocation_policy, reinvocations);
+}
+
+static void warn(const struct kind_ctx *ctx, const void *obj, const void *old)
+{
+    UNUSED(old);
+    warn_static_name(
+        ctx, &((const struct admissionregistration_v1_mutating_admission_policy *)obj)->metadata);
 }
 
 static const struct table_column columns[] = {
@@ -93,6 +110,7 @@ const struct kind_ops kind_mutatingadmissionpolicies = {
     .default_ = set_defaults,
     .validate_create = validate_create,
     .validate_update = kind_validate_as_new,
+    .warn = warn,
     .columns = columns,
     .row = row,
 };

@@ -19,6 +19,16 @@ static void validate_create(const struct kind_ctx *ctx, const void *obj, struct 
     const struct admissionregistration_v1_mutating_admission_policy_binding_spec *s =
         &((const struct admissionregistration_v1_mutating_admission_policy_binding *)obj)->spec;
     validate_policy_binding(errs, s->policy_name, s->param_ref, s->match_resources);
+    validate_mutated_operations(errs, PATH(PATH(PATH_ROOT, "spec"), "matchResources"),
+                                s->match_resources);
+}
+
+static void warn(const struct kind_ctx *ctx, const void *obj, const void *old)
+{
+    UNUSED(old);
+    warn_static_name(
+        ctx, &((const struct admissionregistration_v1_mutating_admission_policy_binding *)obj)
+                  ->metadata);
 }
 
 static void row(struct table_row *r, const void *obj)
@@ -35,6 +45,7 @@ const struct kind_ops kind_mutatingadmissionpolicybindings = {
     .default_ = set_defaults,
     .validate_create = validate_create,
     .validate_update = kind_validate_as_new,
+    .warn = warn,
     .columns = policy_binding_columns,
     .row = row,
 };

@@ -36,6 +36,7 @@ static void validate_status(const struct kind_ctx *ctx, const void *obj, const v
     const struct policy_v1_pod_disruption_budget_status *s =
         &((const struct policy_v1_pod_disruption_budget *)obj)->status;
     const struct field_path *path = PATH(PATH_ROOT, "status");
+    validate_conditions(errs, PATH(path, "conditions"), s->conditions, s->conditions_count);
     validate_non_negative(errs, PATH(path, "disruptionsAllowed"), s->disruptions_allowed);
     validate_non_negative(errs, PATH(path, "currentHealthy"), s->current_healthy);
     validate_non_negative(errs, PATH(path, "desiredHealthy"), s->desired_healthy);

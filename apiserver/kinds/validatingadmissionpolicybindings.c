@@ -44,6 +44,14 @@ static void validate_create(const struct kind_ctx *ctx, const void *obj, struct 
                   s->validation_actions_count);
 }
 
+static void warn(const struct kind_ctx *ctx, const void *obj, const void *old)
+{
+    UNUSED(old);
+    warn_static_name(
+        ctx, &((const struct admissionregistration_v1_validating_admission_policy_binding *)obj)
+                  ->metadata);
+}
+
 static void row(struct table_row *r, const void *obj)
 {
     const struct admissionregistration_v1_validating_admission_policy_binding *b = obj;
@@ -58,6 +66,7 @@ const struct kind_ops kind_validatingadmissionpolicybindings = {
     .default_ = set_defaults,
     .validate_create = validate_create,
     .validate_update = kind_validate_as_new,
+    .warn = warn,
     .columns = policy_binding_columns,
     .row = row,
 };

@@ -40,6 +40,14 @@ static void validate_create(const struct kind_ctx *ctx, const void *obj, struct 
     webhooks_validate(errs, views(errs->arena, c), c->webhooks_count);
 }
 
+static void warn(const struct kind_ctx *ctx, const void *obj, const void *old)
+{
+    UNUSED(old);
+    warn_static_name(
+        ctx,
+        &((const struct admissionregistration_v1_validating_webhook_configuration *)obj)->metadata);
+}
+
 static void row(struct table_row *r, const void *obj)
 {
     const struct admissionregistration_v1_validating_webhook_configuration *c = obj;
@@ -55,6 +63,7 @@ const struct kind_ops kind_validatingwebhookconfigurations = {
     .prepare_update = prepare_update,
     .validate_create = validate_create,
     .validate_update = kind_validate_as_new,
+    .warn = warn,
     .columns = webhooks_columns,
     .row = row,
 };

@@ -5,13 +5,16 @@
 
 #include "apiserver/kind.h"
 #include "apiserver/kinds/defaults.h"
+#include "apiserver/kinds/volume_sources.h"
 #include "api/admissionregistration_v1.h"
 #include "api/meta_v1.h"
 #include "lib/api/codec.h"
 #include "lib/base/arena.h"
+#include "lib/base/buf.h"
 
 #define TIMEOUT_DEFAULT_S 10
 #define CONDITIONS_MAX 64
+#define STATIC_SUFFIX ".static.k8s.io"
 
 /* --- defaults -------------------------------------------------------------------------------- */
 
@@ -70,32 +73,56 @@ static void check_list(struct field_errors *errs, const struct field_path *path,
                           "if '*' is present, must not specify other %s", others);
 }
 
+/* Of the entries before i, one that takes in all subresources of res or all resources of sub. */
+static void check_covered(struct field_errors *errs, const struct field_path *path,
+                          const struct admissionregistration_v1_rule *r, size_t i, struct str res,
+                          struct str sub)
+{
+    bool all_subs = false, all_resources = false;
+    for (size_t j = 0; j < i; j++) {
+        struct str x, y;
+        if (!str_cut(r->resources[j], '/', &x, &y))
+            continue;
+        all_subs = all_subs || (str_eq(x, res) && str_eqc(y, "*"));
+        all_resources = all_resources || (str_eqc(x, "*") && str_eq(y, sub));
+    }
+    if (all_subs)
+        field_invalid(errs, PATH_INDEX(path, i), r->resources[i],
+                      "if '" STR_FMT "/*' is present, must not specify " STR_FMT, STR_ARG(res),
+                      STR_ARG(r->resources[i]));
+    if (all_resources)
+        field_invalid(errs, PATH_INDEX(path, i), r->resources[i],
+                      "if '*/" STR_FMT "' is present, must not specify " STR_FMT, STR_ARG(sub),
+                      STR_ARG(r->resources[i]));
+}
+
 static void check_resources(struct field_errors *errs, const struct field_path *path,
                             const struct admissionregistration_v1_rule *r)
 {
-    bool all = false, all_plain = false;
+    bool all = false, all_plain = false, plain = false;
     if (r->resources_count == 0)
         field_required(errs, path, NULL);
     for (size_t i = 0; i < r->resources_count; i++) {
+        struct str res, sub;
+        if (str_empty(r->resources[i])) {
+            field_required(errs, PATH_INDEX(path, i), NULL);
+            continue;
+        }
         all = all || str_eqc(r->resources[i], "*/*");
         all_plain = all_plain || str_eqc(r->resources[i], "*");
-        if (str_empty(r->resources[i]))
-            field_required(errs, PATH_INDEX(path, i), NULL);
-        for (size_t j = 0; j < i; j++)
-            if (str_eq(r->resources[j], r->resources[i]))
-                field_duplicate(errs, PATH_INDEX(path, i), r->resources[i]);
+        if (str_cut(r->resources[i], '/', &res, &sub))
+            check_covered(errs, path, r, i, res, sub);
+        else
+            plain = !str_eqc(r->resources[i], "*"); /* The last one counts, as upstream. */
     }
     if (all && r->resources_count > 1)
         field_invalid_raw(errs, path,
                           field_strings_render(errs->arena, r->resources, r->resources_count),
                           "if '*/*' is present, must not specify other resources");
-    for (size_t i = 0; all_plain && i < r->resources_count; i++)
-        if (str_find(r->resources[i], '/', 0) < 0 && !str_eqc(r->resources[i], "*")) {
-            field_invalid_raw(
-                errs, path, field_strings_render(errs->arena, r->resources, r->resources_count),
-                "if '*' is present, must not specify other resources without subresources");
-            break;
-        }
+    if (all_plain && plain)
+        field_invalid_raw(
+            errs, path, field_strings_render(errs->arena, r->resources, r->resources_count),
+            "if '*' is present, must not specify other resources without subresources");
 }
 
 static void check_rule(struct field_errors *errs, const struct field_path *at,
@@ -130,16 +157,31 @@ void webhooks_check_url(struct field_errors *errs, const struct field_path *path
     if (!str_eqc(scheme, "https"))
         field_invalid(errs, path, scheme, "'https' is the only allowed URL scheme; %s", form);
     str_cut(rest, '/', &host, &tail);
-    if (str_empty(host))
-        field_invalid(errs, path, host, "host must be specified; %s", form);
-    if (str_find(host, '@', 0) >= 0)
-        field_invalid(errs, path, host, "user information is not permitted in the URL");
+    ptrdiff_t user = str_find(host, '@', 0);
+    if (user >= 0 ? (size_t)user + 1 == host.len : str_empty(host))
+        field_invalid(errs, path, STR(""), "host must be specified; %s", form);
+    if (user >= 0)
+        field_invalid(errs, path, str_sub(host, 0, (size_t)user),
+                      "user information is not permitted in the URL");
     if (str_find(rest, '#', 0) >= 0)
         field_invalid(errs, path, str_sub(rest, (size_t)str_find(rest, '#', 0) + 1, rest.len),
                       "fragments are not permitted in the URL");
     if (str_find(rest, '?', 0) >= 0)
         field_invalid(errs, path, str_sub(rest, (size_t)str_find(rest, '?', 0) + 1, rest.len),
                       "query parameters are not permitted in the URL");
+}
+
+void webhooks_check_service(struct field_errors *errs, const struct field_path *path, struct str ns,
+                            struct str name, int32_t port)
+{
+    /* Upstream mixes these two up. */
+    if (str_empty(ns))
+        field_required(errs, PATH(path, "name"), NULL);
+    if (str_empty(name))
+        field_required(errs, PATH(path, "namespace"), NULL);
+    if (port < 1 || port > 65535)
+        field_invalid_int(errs, PATH(path, "port"), port,
+                          "port is not valid: must be between 1 and 65535, inclusive");
 }
 
 void webhooks_check_path(struct field_errors *errs, const struct field_path *path, struct str given)
@@ -177,19 +219,24 @@ static void check_client(struct field_errors *errs, const struct field_path *pat
         webhooks_check_url(errs, PATH(path, "url"), c->url);
         return;
     }
-    if (str_empty(s->name))
-        field_required(errs, PATH(service, "name"), "service name is required");
-    if (str_empty(s->namespace))
-        field_required(errs, PATH(service, "namespace"), "service namespace is required");
-    if (s->has_port && (s->port < 1 || s->port > 65535))
-        field_invalid_int(errs, PATH(service, "port"), s->port,
-                          "port is not valid: must be between 1 and 65535, inclusive");
+    webhooks_check_service(errs, service, s->namespace, s->name, s->port);
     if (s->has_path)
         webhooks_check_path(errs, PATH(service, "path"), s->path);
 }
 
 /* --- webhooks
  * --------------------------------------------------------------------------------------- */
+
+/* All faults of a value in one cause. */
+static void faults_joined(struct field_errors *errs, const struct field_path *path,
+                          struct str value, const char *before, struct api_faults f)
+{
+    AUTO_BUF b = BUF_INIT;
+    for (size_t i = 0; i < f.count; i++)
+        buf_printf(&b, "%s%s", i == 0 ? before : ",", f.items[i]);
+    if (f.count != 0)
+        field_invalid(errs, path, value, STR_FMT, STR_ARG(buf_str(&b)));
+}
 
 static void check_name(struct field_errors *errs, const struct field_path *path, struct str name)
 {
@@ -199,7 +246,7 @@ static void check_name(struct field_errors *errs, const struct field_path *path,
         return;
     }
     struct api_faults f = api_check_dns_subdomain(name);
-    field_faults(errs, path, name, f);
+    faults_joined(errs, path, name, "", f);
     for (size_t i = 0; i < name.len; i++)
         dots += name.data[i] == '.';
     if (f.count == 0 && dots < 2)
@@ -211,19 +258,21 @@ static void check_versions(struct field_errors *errs, const struct field_path *p
                            const struct str *v, size_t count)
 {
     bool known = false;
-    size_t before = errs->count;
     if (count == 0) {
         field_required(errs, path, "must specify one of v1, v1beta1");
         return;
     }
     for (size_t i = 0; i < count; i++) {
-        known = known || str_eqc(v[i], "v1") || str_eqc(v[i], "v1beta1");
-        validate_form(errs, PATH_INDEX(path, i), v[i], api_check_dns1035_label);
+        bool doubled = false;
         for (size_t j = 0; j < i; j++)
-            if (str_eq(v[j], v[i]))
-                field_invalid(errs, PATH_INDEX(path, i), v[i], "duplicate version");
+            doubled = doubled || str_eq(v[j], v[i]);
+        if (doubled)
+            field_invalid(errs, PATH_INDEX(path, i), v[i], "duplicate version");
+        else
+            validate_form(errs, PATH_INDEX(path, i), v[i], api_check_dns1035_label);
+        known = known || str_eqc(v[i], "v1") || str_eqc(v[i], "v1beta1");
     }
-    if (errs->count == before && !known)
+    if (!known)
         field_invalid_raw(errs, path, field_strings_render(errs->arena, v, count),
                           "must include at least one of v1, v1beta1");
 }
@@ -277,6 +326,9 @@ static void check_webhook(struct field_errors *errs, const struct field_path *at
                           "the timeout value must be between 1 and 30 seconds");
     validate_label_selector(errs, PATH(at, "namespaceSelector"), *w->namespace_selector);
     validate_label_selector(errs, PATH(at, "objectSelector"), *w->object_selector);
+    if (w->has_reinvocation != NULL && *w->has_reinvocation)
+        validate_listed(errs, PATH(at, "reinvocationPolicy"), *w->reinvocation_policy,
+                        reinvocations);
     check_client(errs, PATH(at, "clientConfig"), w->client);
     const struct policy_env_config plain = {0};
     if (w->conditions_count != 0)
@@ -284,9 +336,6 @@ static void check_webhook(struct field_errors *errs, const struct field_path *at
                                   policy_env_new(errs->arena, &plain), w->conditions,
                                   w->conditions_count);
     check_versions(errs, PATH(at, "admissionReviewVersions"), w->versions, w->versions_count);
-    if (w->has_reinvocation != NULL && *w->has_reinvocation)
-        validate_listed(errs, PATH(at, "reinvocationPolicy"), *w->reinvocation_policy,
-                        reinvocations);
 }
 
 void webhooks_validate(struct field_errors *errs, const struct webhook_view *w, size_t count)
@@ -356,16 +405,16 @@ void validate_match_resources(struct field_errors *errs, const struct field_path
             field_required(errs, path, NULL);
         return;
     }
-    validate_label_selector(errs, PATH(path, "namespaceSelector"), m->namespace_selector);
-    validate_label_selector(errs, PATH(path, "labelSelector"), m->object_selector);
-    check_named_rules(errs, PATH(path, "resourceRules"), m->resource_rules,
-                      m->resource_rules_count);
-    check_named_rules(errs, PATH(path, "excludeResourceRules"), m->exclude_resource_rules,
-                      m->exclude_resource_rules_count);
     if (m->has_match_policy)
         validate_listed(errs, PATH(path, "matchPolicy"), m->match_policy, matches);
     else
         field_required(errs, PATH(path, "matchPolicy"), NULL);
+    validate_label_selector(errs, PATH(path, "namespaceSelector"), m->namespace_selector);
+    validate_label_selector(errs, PATH(path, "objectSelector"), m->object_selector);
+    check_named_rules(errs, PATH(path, "resourceRules"), m->resource_rules,
+                      m->resource_rules_count);
+    check_named_rules(errs, PATH(path, "excludeResourceRules"), m->exclude_resource_rules,
+                      m->exclude_resource_rules_count);
     if (rules_required && m->resource_rules_count == 0)
         field_required(errs, PATH(path, "resourceRules"), NULL);
 }
@@ -404,15 +453,43 @@ void validate_variables(struct field_errors *errs, const struct field_path *path
     }
 }
 
+static void check_api_version(struct field_errors *errs, const struct field_path *path,
+                              struct str text)
+{
+    struct str group = STR_NULL, version = text;
+    if (str_empty(text)) {
+        field_required(errs, path, NULL);
+        return;
+    }
+    if (str_cut(text, '/', &group, &version)) {
+        if (str_find(version, '/', 0) >= 0) {
+            field_invalid(errs, path, text, "unexpected GroupVersion string: " STR_FMT,
+                          STR_ARG(text));
+            return;
+        }
+        if (!str_empty(group))
+            faults_joined(errs, path, group, "", api_check_dns_subdomain(group));
+    } else {
+        version = text;
+    }
+    if (str_empty(version))
+        field_invalid(errs, path, text, "version must be specified");
+    else
+        faults_joined(errs, path, version, "", api_check_dns1035_label(version));
+}
+
 void validate_param_kind(struct field_errors *errs, const struct field_path *path,
                          const struct admissionregistration_v1_param_kind *p)
 {
     if (p == NULL)
         return;
-    if (str_empty(p->api_version))
-        field_required(errs, PATH(path, "apiVersion"), NULL);
+    check_api_version(errs, PATH(path, "apiVersion"), p->api_version);
     if (str_empty(p->kind))
         field_required(errs, PATH(path, "kind"), NULL);
+    else
+        faults_joined(errs, PATH(path, "kind"), p->kind,
+                      "may have mixed case, but should otherwise match: ",
+                      api_check_dns1035_label(str_lowered(errs->arena, p->kind)));
 }
 
 static void check_param_ref(struct field_errors *errs, const struct field_path *path,
@@ -431,11 +508,33 @@ static void check_param_ref(struct field_errors *errs, const struct field_path *
         field_forbidden(errs, PATH(path, "selector"), "name and selector are mutually exclusive");
     if (str_empty(p->name) && p->selector == NULL)
         field_required(errs, path, "one of name or selector must be specified");
-    if (!p->has_parameter_not_found_action)
+    if (!p->has_parameter_not_found_action || str_empty(p->parameter_not_found_action))
         field_required(errs, PATH(path, "parameterNotFoundAction"), NULL);
     else
         validate_listed(errs, PATH(path, "parameterNotFoundAction"), p->parameter_not_found_action,
                         actions);
+}
+
+void validate_mutated_operations(struct field_errors *errs, const struct field_path *path,
+                                 const struct admissionregistration_v1_match_resources *m)
+{
+    static const char *const operations[] = {"*", "CONNECT", "CREATE", "UPDATE", NULL};
+    for (size_t i = 0; m != NULL && i < m->resource_rules_count; i++) {
+        const struct admissionregistration_v1_rule_with_operations *r =
+            &m->resource_rules[i].rule_with_operations;
+        for (size_t k = 0; k < r->operations_count; k++)
+            validate_listed(errs, PATH(PATH(path, "resourceRules"), "operations"), r->operations[k],
+                            operations);
+    }
+}
+
+void warn_static_name(const struct kind_ctx *ctx, const struct meta_v1_object_meta *m)
+{
+    if (str_has_suffix(m->name, STR(STATIC_SUFFIX)))
+        kind_warn(ctx,
+                  "metadata.name: names ending with \"%s\" are reserved for static "
+                  "manifest-based configurations and cannot be managed via the API",
+                  STATIC_SUFFIX);
 }
 
 void cell_param_kind(struct table_row *r, const struct admissionregistration_v1_param_kind *p)

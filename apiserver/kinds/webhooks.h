@@ -64,6 +64,9 @@ struct webhook_view {
 void webhooks_defaults(struct arena *a, const struct webhook_view *w, size_t count);
 /* Of client configurations in any group; path may be the path of a Service. */
 void webhooks_check_url(struct field_errors *errs, const struct field_path *path, struct str url);
+/* Both names and the port of a Service. */
+void webhooks_check_service(struct field_errors *errs, const struct field_path *path, struct str ns,
+                            struct str name, int32_t port);
 void webhooks_check_path(struct field_errors *errs, const struct field_path *path,
                          struct str given);
 void webhooks_validate(struct field_errors *errs, const struct webhook_view *w, size_t count);
@@ -92,6 +95,11 @@ void validate_param_kind(struct field_errors *errs, const struct field_path *pat
 void validate_policy_binding(struct field_errors *errs, struct str policy_name,
                              const struct admissionregistration_v1_param_ref *p,
                              const struct admissionregistration_v1_match_resources *m);
+/* Nothing is mutated that goes away. path: of m. */
+void validate_mutated_operations(struct field_errors *errs, const struct field_path *path,
+                                 const struct admissionregistration_v1_match_resources *m);
+/* Names that only objects from files have. */
+void warn_static_name(const struct kind_ctx *ctx, const struct meta_v1_object_meta *m);
 extern const struct table_column policy_binding_columns[];
 void policy_binding_row(struct table_row *r, const struct meta_v1_object_meta *m,
                         struct str policy_name, const struct admissionregistration_v1_param_ref *p);

@@ -235,6 +235,22 @@ struct api_faults api_check_port_name(struct str s)
     return f;
 }
 
+struct api_faults api_check_condition_reason(struct str s)
+{
+    struct api_faults f = {.count = 0};
+    bool good = s.len != 0 && is_alnum(s.data[0]) && !is_digit(s.data[0]);
+    for (size_t i = 1; i < s.len; i++)
+        good = good && (is_alnum(s.data[i]) || s.data[i] == '_' ||
+                        (i + 1 < s.len && (s.data[i] == ',' || s.data[i] == ':')));
+    if (!good)
+        fault(&f, "a condition reason must start with alphabetic character, optionally followed by "
+                  "a string of alphanumeric characters or '_,:', and must end with an alphanumeric "
+                  "character or '_' (e.g. 'my_name',  or 'MY_NAME',  or 'MyName',  or "
+                  "'ReasonA,ReasonB',  or 'ReasonA:ReasonB', regex used for validation is "
+                  "'[A-Za-z]([A-Za-z0-9_,:]*[A-Za-z0-9_])?')");
+    return f;
+}
+
 struct api_faults api_check_c_identifier(struct str s)
 {
     struct api_faults f = {.count = 0};

@@ -20,6 +20,7 @@ struct api_faults api_check_label_value(struct str s);
 struct api_faults api_check_config_key(struct str s); /* Of ConfigMaps and Secrets. */
 struct api_faults api_check_env_name(struct str s);   /* Printable ASCII but '='. */
 struct api_faults api_check_port_name(struct str s);  /* IANA service name, 15 */
+struct api_faults api_check_condition_reason(struct str s);
 struct api_faults api_check_c_identifier(struct str s);
 struct api_faults api_check_percent(struct str s);      /* "30%" */
 struct api_faults api_check_path_segment(struct str s); /* Any name that can stand in a URL. */

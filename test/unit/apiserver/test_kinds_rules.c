@@ -2,6 +2,7 @@
  * drivers: what is refused, in which order, and what is warned of. */
 #include "apiserver/kinds/kinds.h"
 
+#include "api/admissionregistration_v1.h"
 #include "api/certificates_v1.h"
 #include "api/core_v1.h"
 #include "api/storage_v1.h"
@@ -266,10 +267,118 @@ START_TEST(storage_kinds)
 }
 END_TEST
 
+#define HOOK(more)                                                                                 \
+    "{'metadata':{'name':'h'},'webhooks':[{'name':'a.b.c','sideEffects':'None',"                   \
+    "'admissionReviewVersions':['v1'],'clientConfig':{'url':'https://h/p'}" more "}]}"
+#define RULE(resources)                                                                            \
+    ",'rules':[{'operations':['*'],'apiGroups':['*'],'apiVersions':['*'],'resources':[" resources  \
+    "]}]"
+#define POLICY(more)                                                                               \
+    "{'metadata':{'name':'p.example'},'spec':{'matchConstraints':{'resourceRules':[{"              \
+    "'operations':['CREATE'],'apiGroups':['*'],'apiVersions':['*'],'resources':['*']}]}" more "}}"
+
+START_TEST(admission_kinds)
+{
+    static const struct fixture_case hooks[] = {
+        {HOOK(""), ""},
+        {HOOK(RULE("'pods','pods'")), ""},
+        {HOOK(RULE("'pods/*','pods/log','*/log','x/log'")),
+         "webhooks[0].rules[0].resources[1]: Invalid value: \"pods/log\": if 'pods/*' is present, "
+         "must not specify pods/log\n"
+         "webhooks[0].rules[0].resources[3]: Invalid value: \"x/log\": if '*/log' is present, must "
+         "not specify x/log"},
+        {HOOK(RULE("'*','pods'")),
+         "webhooks[0].rules[0].resources: Invalid value: [\"*\",\"pods\"]: if '*' is present, "
+         "must not specify other resources without subresources"},
+        {"{'webhooks':[{'name':'A','clientConfig':{'service':{'name':'s','port':0}},"
+         "'reinvocationPolicy':'X','sideEffects':'None','admissionReviewVersions':['v9','v9']}]}",
+         "webhooks[0].name: Invalid value: \"A\": a lowercase RFC 1123 subdomain must consist of "
+         "lower case alphanumeric characters, '-' or '.', and must start and end with an "
+         "alphanumeric character (e.g. 'example.com', regex used for validation is "
+         "'[a-z0-9]([-a-z0-9]*[a-z0-9])?(\\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*')\n"
+         "webhooks[0].reinvocationPolicy: Unsupported value: \"X\": supported values: "
+         "\"IfNeeded\", \"Never\"\n"
+         "webhooks[0].clientConfig.service.name: Required value\n"
+         "webhooks[0].clientConfig.service.port: Invalid value: 0: port is not valid: must be "
+         "between 1 and 65535, inclusive\n"
+         "webhooks[0].admissionReviewVersions[1]: Invalid value: \"v9\": duplicate version\n"
+         "webhooks[0].admissionReviewVersions: Invalid value: [\"v9\",\"v9\"]: must include at "
+         "least one of v1, v1beta1"},
+    };
+    static const struct fixture_case policies[] = {
+        {POLICY(",'auditAnnotations':[{'key':'k','valueExpression':'\\'x\\''}]"), ""},
+        {POLICY(",'paramKind':{'apiVersion':'a/b/c','kind':'X_'},'auditAnnotations':[{'key':'',"
+                "'valueExpression':' '}]"),
+         "spec.paramKind.apiVersion: Invalid value: \"a/b/c\": unexpected GroupVersion string: "
+         "a/b/c\n"
+         "spec.paramKind.kind: Invalid value: \"X_\": may have mixed case, but should otherwise "
+         "match: a DNS-1035 label must consist of lower case alphanumeric characters or '-', start "
+         "with an alphabetic character, and end with an alphanumeric character (e.g. 'my-name',  "
+         "or 'abc-123', regex used for validation is '[a-z]([-a-z0-9]*[a-z0-9])?')\n"
+         "spec.auditAnnotations[0].key: Invalid value: \"p.example/\": name part must be "
+         "non-empty\n"
+         "spec.auditAnnotations[0].key: Invalid value: \"p.example/\": name part must consist of "
+         "alphanumeric characters, '-', '_' or '.', and must start and end with an alphanumeric "
+         "character (e.g. 'MyName',  or 'my.name',  or '123-abc', regex used for validation is "
+         "'([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9]')\n"
+         "spec.auditAnnotations[0].valueExpression: Required value: valueExpression is not "
+         "specified"},
+        {POLICY(",'validations':[{'expression':'true','message':'a\\rb'},{'expression':'true',"
+                "'message':' '}]"),
+         "spec.validations[0].message: Invalid value: \"a\\rb\": must not contain line breaks\n"
+         "spec.validations[1].message: Invalid value: \" \": must be non-empty if specified"},
+    };
+    static const struct fixture_case mutations[] = {
+        {"{'spec':{'reinvocationPolicy':'Never','matchConstraints':{'resourceRules':[{'operations':"
+         "['DELETE'],'apiGroups':['*'],'apiVersions':['*'],'resources':['*']}]},'mutations':[{},{"
+         "'patchType':'X'},{'patchType':'JSONPatch','applyConfiguration':{'expression':''}}]}}",
+         "spec.matchConstraints.resourceRules.operations: Unsupported value: \"DELETE\": supported "
+         "values: \"*\", \"CONNECT\", \"CREATE\", \"UPDATE\"\n"
+         "spec.mutations[0].patchType: Required value\n"
+         "spec.mutations[1].patchType: Unsupported value: \"X\": supported values: "
+         "\"ApplyConfiguration\", \"JSONPatch\"\n"
+         "spec.mutations[2].jsonPatch: Required value: must be specified when patchType is "
+         "JSONPatch\n"
+         "spec.mutations[2].applyConfiguration: Invalid value: \"{applyConfiguration}\": must not "
+         "be specified when patchType is JSONPatch"},
+    };
+    fixture_run(&kind_mutatingwebhookconfigurations,
+                &admissionregistration_v1_mutating_webhook_configuration_msg, hooks,
+                ARRAY_SIZE(hooks));
+    fixture_run(&kind_validatingadmissionpolicies,
+                &admissionregistration_v1_validating_admission_policy_msg, policies,
+                ARRAY_SIZE(policies));
+    fixture_run(&kind_mutatingadmissionpolicies,
+                &admissionregistration_v1_mutating_admission_policy_msg, mutations,
+                ARRAY_SIZE(mutations));
+    AUTO_ARENA *a = arena_new(0);
+    struct fixture f = fixture_new(a, &kind_validatingadmissionpolicies,
+                                   &admissionregistration_v1_validating_admission_policy_msg);
+    ck_assert_str_eq(fixture_warnings(&f, "{'metadata':{'name':'x.static.k8s.io'}}"),
+                     "metadata.name: names ending with \".static.k8s.io\" are reserved for static "
+                     "manifest-based configurations and cannot be managed via the API");
+    ck_assert_str_eq(
+        sub_update(&f, "status", "{}",
+                   "{'status':{'typeChecking':{'expressionWarnings':[{}]},'conditions':[{'type':"
+                   "'A','status':'Y','reason':'a b'}]}}"),
+        "status.typeChecking.expressionWarnings[0].warning: Required value\n"
+        "status.typeChecking.expressionWarnings[0].fieldRef: Required value\n"
+        "status.conditions[0].status: Unsupported value: \"Y\": supported values: \"False\", "
+        "\"True\", \"Unknown\"\n"
+        "status.conditions[0].lastTransitionTime: Required value\n"
+        "status.conditions[0].reason: Invalid value: \"a b\": a condition reason must start with "
+        "alphabetic character, optionally followed by a string of alphanumeric characters or "
+        "'_,:', and must end with an alphanumeric character or '_' (e.g. 'my_name',  or "
+        "'MY_NAME',  or 'MyName',  or 'ReasonA,ReasonB',  or 'ReasonA:ReasonB', regex used for "
+        "validation is '[A-Za-z]([A-Za-z0-9_,:]*[A-Za-z0-9_])?')");
+}
+END_TEST
+
 UNIT_MAIN("kinds_rules", {
     UNIT_TEST(secrets);
     UNIT_TEST(events);
     UNIT_TEST(strict_events);
     UNIT_TEST(signing_requests);
     UNIT_TEST(storage_kinds);
+    UNIT_TEST(admission_kinds);
 })

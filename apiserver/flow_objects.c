@@ -111,6 +111,33 @@ static void schema_spec(size_t i, struct buf *b)
         buf_printf(b, ",\"distinguisherMethod\":{\"type\":\"%s\"}", schemas[i].method);
 }
 
+#define EXEMPT_SPEC                                                                                \
+    "\"type\":\"Exempt\",\"exempt\":{\"nominalConcurrencyShares\":0,\"lendablePercent\":0}"
+
+const void *flow_mandatory_object(struct arena *a, const struct api_msg *m, bool level,
+                                  struct str name)
+{
+    AUTO_BUF text = BUF_INIT;
+    struct error err = {0};
+    buf_puts(&text, "{\"spec\":{");
+    if (level && str_eqc(name, "exempt"))
+        buf_puts(&text, EXEMPT_SPEC);
+    else if (level && str_eqc(name, levels[0].name))
+        level_spec(0, &text);
+    else if (!level && str_eqc(name, schemas[0].name))
+        schema_spec(0, &text);
+    else if (!level && str_eqc(name, schemas[ARRAY_SIZE(schemas) - 1].name))
+        schema_spec(ARRAY_SIZE(schemas) - 1, &text);
+    else
+        return NULL;
+    buf_puts(&text, "}}");
+    void *obj = api_msg_new(a, m);
+    int code = api_json_decode(a, m, arena_str(a, buf_str(&text)), API_STRICT, NULL, obj, &err);
+    ASSERT(code == 0);
+    UNUSED(code);
+    return obj;
+}
+
 bool flow_builtin_make(const struct kind_ctx *ctx, size_t index, struct builtin *ret)
 {
     AUTO_BUF spec = BUF_INIT;
@@ -119,8 +146,7 @@ bool flow_builtin_make(const struct kind_ctx *ctx, size_t index, struct builtin 
     const char *name = "exempt";
     char uid[37];
     if (index == 0) {
-        buf_puts(&spec, "\"type\":\"Exempt\",\"exempt\":{\"nominalConcurrencyShares\":0,"
-                        "\"lendablePercent\":0}");
+        buf_puts(&spec, EXEMPT_SPEC);
     } else if (level) {
         name = levels[index - 1].name;
         level_spec(index - 1, &spec);

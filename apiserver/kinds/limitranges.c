@@ -78,7 +78,7 @@ static void check_bounds(struct field_errors *errs, const struct field_path *at,
     order(errs, PATH_KEY(PATH(at, "min"), key), b->min, "min", b->min, "max", b->max);
     order(errs, request, b->request, "min", b->min, "default request", b->request);
     order(errs, request, b->request, "default request", b->request, "max", b->max);
-    order(errs, request, b->request, "default request", b->request, "default", b->usual);
+    order(errs, request, b->request, "default request", b->request, "default limit", b->usual);
     order(errs, usual, b->min, "min", b->min, "default", b->usual);
     order(errs, usual, b->max, "default", b->usual, "max", b->max);
     if (b->ratio == NULL)
@@ -90,6 +90,29 @@ static void check_bounds(struct field_errors *errs, const struct field_path *at,
         field_invalid(errs, ratio, quantity_shown(&b->ratio->value),
                       "ratio " STR_FMT " is less than 1",
                       STR_ARG(quantity_shown(&b->ratio->value)));
+    if (b->min == NULL || b->max == NULL)
+        return;
+    struct quantity low = quantity_of(&b->min->value), high = quantity_of(&b->max->value);
+    double most = quantity_to_double(&high) / quantity_to_double(&low);
+    if (quantity_to_double(&q) > most)
+        field_invalid(errs, ratio, quantity_shown(&b->ratio->value),
+                      "ratio " STR_FMT " is greater than max/min = %f",
+                      STR_ARG(quantity_shown(&b->ratio->value)), most);
+}
+
+/* What cannot be promised twice has one number. */
+static void check_committed(struct field_errors *errs, const struct field_path *at, struct str key,
+                            const struct bounds *b)
+{
+    if ((is_native_resource(key) && !is_hugepages(key)) || b->usual == NULL || b->request == NULL)
+        return;
+    struct quantity x = quantity_of(&b->usual->value), y = quantity_of(&b->request->value);
+    if (quantity_cmp(&x, &y) != 0)
+        field_invalid(
+            errs, PATH_KEY(PATH(at, "defaultRequest"), key), quantity_shown(&b->request->value),
+            "default value " STR_FMT " must equal to defaultRequest value " STR_FMT " in " STR_FMT,
+            STR_ARG(quantity_shown(&b->usual->value)), STR_ARG(quantity_shown(&b->request->value)),
+            STR_ARG(key));
 }
 
 static void check_item(struct field_errors *errs, const struct field_path *at,
@@ -107,6 +130,11 @@ static void check_item(struct field_errors *errs, const struct field_path *at,
         {"maxLimitRequestRatio", l->max_limit_request_ratio, l->max_limit_request_ratio_count}};
     bool pod = str_eqc(l->type, "Pod"), claim = str_eqc(l->type, "PersistentVolumeClaim");
     for (size_t m = 0; m < ARRAY_SIZE(maps); m++) {
+        if (m == 4 && claim && find_quantity(l->min, l->min_count, STR("storage")) == NULL &&
+            find_quantity(l->max, l->max_count, STR("storage")) == NULL)
+            field_required(
+                errs, PATH(at, "limits"),
+                "either minimum or maximum storage value is required, but neither was provided");
         bool usual = m == 2 || m == 3;
         if (pod && usual) {
             if (maps[m].count != 0)
@@ -122,11 +150,6 @@ static void check_item(struct field_errors *errs, const struct field_path *at,
                 validate_resource_name(errs, p, maps[m].e[i].key);
         }
     }
-    if (claim && find_quantity(l->min, l->min_count, STR("storage")) == NULL &&
-        find_quantity(l->max, l->max_count, STR("storage")) == NULL)
-        field_required(
-            errs, PATH(at, "limits"),
-            "either minimum or maximum storage value is required, but neither was provided");
     for (size_t m = 0; m < ARRAY_SIZE(maps); m++)
         for (size_t i = 0; i < maps[m].count; i++) {
             struct str key = maps[m].e[i].key;
@@ -141,6 +164,7 @@ static void check_item(struct field_errors *errs, const struct field_path *at,
                 find_quantity(l->default_request, l->default_request_count, key),
                 find_quantity(l->max_limit_request_ratio, l->max_limit_request_ratio_count, key)};
             check_bounds(errs, at, key, &b);
+            check_committed(errs, at, key, &b);
         }
 }
 

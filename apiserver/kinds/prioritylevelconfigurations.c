@@ -6,8 +6,14 @@
 #include "apiserver/kinds/rules.h"
 #include "api/flowcontrol_v1.h"
 #include "api/meta_v1.h"
+#include "apiserver/flow_objects.h"
+#include "lib/api/codec.h"
+
+#include <math.h>
 
 #define SHARES_DEFAULT 30
+#define HASH_BITS 60
+#define ROUNDTRIP "flowcontrol.k8s.io/v1beta3-preserve-zero-concurrency-shares"
 #define QUEUES_MAX (10 * 1000 * 1000)
 
 static void default_number(int32_t *v, int32_t to)
@@ -36,6 +42,15 @@ static void set_defaults(const struct kind_ctx *ctx, void *obj)
         s->exempt->has_nominal_concurrency_shares = s->exempt->has_lendable_percent = true;
 }
 
+/* What it takes to deal such a hand at random. */
+static int entropy_bits(int32_t deck, int32_t hand)
+{
+    double bits = 0;
+    for (int32_t i = 0; i < hand && bits <= HASH_BITS; i++)
+        bits += log2((double)(deck - i));
+    return (int)ceil(bits);
+}
+
 static void check_queuing(struct field_errors *errs, const struct field_path *path,
                           const struct flowcontrol_v1_queuing_configuration *q)
 {
@@ -52,6 +67,11 @@ static void check_queuing(struct field_errors *errs, const struct field_path *pa
     else if (q->hand_size > q->queues)
         field_invalid_int(errs, PATH(path, "handSize"), q->hand_size,
                           "should not be greater than queues (%d)", q->queues);
+    else if (entropy_bits(q->queues, q->hand_size) > HASH_BITS)
+        field_invalid_int(errs, PATH(path, "handSize"), q->hand_size,
+                          "required entropy bits of deckSize %d and handSize %d should not be "
+                          "greater than %d",
+                          q->queues, q->hand_size, HASH_BITS);
 }
 
 static void check_limited(struct field_errors *errs, const struct field_path *path,
@@ -81,6 +101,53 @@ static void check_limited(struct field_errors *errs, const struct field_path *pa
                           "if specified, must be a non-negative integer");
 }
 
+static void check_exempt(struct field_errors *errs, const struct field_path *path,
+                         const struct flowcontrol_v1_exempt_priority_level_configuration *e)
+{
+    if (e->has_nominal_concurrency_shares && e->nominal_concurrency_shares < 0)
+        field_invalid_int(errs, PATH(path, "nominalConcurrencyShares"),
+                          e->nominal_concurrency_shares, "must be a non-negative integer");
+    if (e->has_lendable_percent && (e->lendable_percent < 0 || e->lendable_percent > 100))
+        field_invalid_int(errs, PATH(path, "lendablePercent"), e->lendable_percent,
+                          "must be between 0 and 100, inclusive");
+}
+
+/* The two levels that every cluster must have are not changed, but for what "exempt" lends. */
+static void check_fixed(struct field_errors *errs,
+                        const struct flowcontrol_v1_priority_level_configuration *p)
+{
+    const struct api_msg *m = &flowcontrol_v1_priority_level_configuration_spec_msg;
+    const struct flowcontrol_v1_priority_level_configuration *fixed = flow_mandatory_object(
+        errs->arena, &flowcontrol_v1_priority_level_configuration_msg, true, p->metadata.name);
+    if (fixed == NULL)
+        return;
+    struct flowcontrol_v1_priority_level_configuration_spec spec = p->spec;
+    bool exempt = fixed->spec.exempt != NULL;
+    if (exempt)
+        spec.exempt = fixed->spec.exempt;
+    if (!api_msg_equal(m, &spec, &fixed->spec))
+        field_invalid_msg(errs, PATH(PATH_ROOT, "spec"), m, &p->spec,
+                          "spec of '" STR_FMT "' %smust equal the fixed value",
+                          STR_ARG(p->metadata.name),
+                          exempt ? "except the 'spec.exempt' field " : "");
+}
+
+static void check_status(struct field_errors *errs,
+                         const struct flowcontrol_v1_priority_level_configuration *p)
+{
+    const struct field_path *list = PATH(PATH(PATH_ROOT, "status"), "conditions");
+    for (size_t i = 0; i < p->status.conditions_count; i++) {
+        const struct field_path *type = PATH(PATH_INDEX(list, i), "type");
+        for (size_t k = 0; k < i; k++)
+            if (str_eq(p->status.conditions[k].type, p->status.conditions[i].type)) {
+                field_duplicate(errs, type, p->status.conditions[i].type);
+                break;
+            }
+        if (str_empty(p->status.conditions[i].type))
+            field_required(errs, type, NULL);
+    }
+}
+
 static void validate_create(const struct kind_ctx *ctx, const void *obj, struct field_errors *errs)
 {
     UNUSED(ctx);
@@ -89,11 +156,17 @@ static void validate_create(const struct kind_ctx *ctx, const void *obj, struct 
     const struct flowcontrol_v1_priority_level_configuration_spec *s = &p->spec;
     const struct field_path *spec = PATH(PATH_ROOT, "spec"), *type = PATH(spec, "type");
     bool exempt = str_eqc(s->type, "Exempt"), limited = str_eqc(s->type, "Limited");
-    if (is_listed(s->type, types) && exempt != str_eqc(p->metadata.name, "exempt"))
+    if (api_str_map_get(p->metadata.annotations, p->metadata.annotations_count, STR(ROUNDTRIP)) !=
+        NULL)
+        field_forbidden(errs, PATH(PATH(PATH_ROOT, "metadata"), "annotations"),
+                        "annotation '%s' is forbidden", ROUNDTRIP);
+    if (exempt != str_eqc(p->metadata.name, "exempt"))
         field_invalid(errs, type, s->type, "must be 'Exempt' if and only if `name` is 'exempt'");
     if (exempt) {
         if (s->limited != NULL)
             field_forbidden(errs, PATH(spec, "limited"), "must be nil if the type is not Limited");
+        if (s->exempt != NULL)
+            check_exempt(errs, PATH(spec, "exempt"), s->exempt);
     } else if (limited) {
         if (s->exempt != NULL)
             field_forbidden(errs, PATH(spec, "exempt"), "must be nil if the type is Limited");
@@ -104,7 +177,19 @@ static void validate_create(const struct kind_ctx *ctx, const void *obj, struct 
     } else {
         field_not_supported(errs, type, s->type, types);
     }
+    check_fixed(errs, p);
+    check_status(errs, p);
 }
+
+static void validate_status(const struct kind_ctx *ctx, const void *obj, const void *old,
+                            struct field_errors *errs)
+{
+    UNUSED(ctx);
+    UNUSED(old);
+    check_status(errs, obj);
+}
+
+static const struct kind_sub subs[] = {{"status", NULL, validate_status}, {0}};
 
 static const struct table_column columns[] = {
     {"Name", "string", "name", "", 0},
@@ -146,6 +231,7 @@ const struct kind_ops kind_prioritylevelconfigurations = {
     .default_ = set_defaults,
     .validate_create = validate_create,
     .validate_update = kind_validate_as_new,
+    .subs = subs,
     .columns = columns,
     .row = row,
 };

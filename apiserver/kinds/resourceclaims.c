@@ -1,6 +1,7 @@
 /* resourceclaims.c - ResourceClaim: devices that a pod wants. */
 #include "apiserver/kinds/kinds.h"
 
+#include "apiserver/kinds/claim_status.h"
 #include "apiserver/kinds/device_claim.h"
 #include "apiserver/validate.h"
 #include "api/meta_v1.h"
@@ -15,9 +16,10 @@ static void set_defaults(const struct kind_ctx *ctx, void *obj)
 
 static void validate_create(const struct kind_ctx *ctx, const void *obj, struct field_errors *errs)
 {
-    UNUSED(ctx);
-    validate_device_claim(errs, PATH(PATH(PATH_ROOT, "spec"), "devices"),
-                          &((const struct resource_v1_resource_claim *)obj)->spec.devices);
+    const struct resource_v1_device_claim *c =
+        &((const struct resource_v1_resource_claim *)obj)->spec.devices;
+    check_admin_requests(ctx, errs, c);
+    validate_device_claim(errs, PATH(PATH(PATH_ROOT, "spec"), "devices"), c);
 }
 
 static void validate_update(const struct kind_ctx *ctx, const void *obj, const void *old,
@@ -28,6 +30,9 @@ static void validate_update(const struct kind_ctx *ctx, const void *obj, const v
                        &((const struct resource_v1_resource_claim *)obj)->spec,
                        &((const struct resource_v1_resource_claim *)old)->spec);
 }
+
+static const struct kind_sub subs[] = {{"status", prepare_claim_status, validate_claim_status},
+                                       {0}};
 
 static const struct table_column columns[] = {
     {"Name", "string", "name", "", 0},
@@ -54,6 +59,7 @@ const struct kind_ops kind_resourceclaims = {
     .default_ = set_defaults,
     .validate_create = validate_create,
     .validate_update = validate_update,
+    .subs = subs,
     .columns = columns,
     .row = row,
 };

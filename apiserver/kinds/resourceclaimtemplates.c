@@ -15,10 +15,10 @@ static void set_defaults(const struct kind_ctx *ctx, void *obj)
 
 static void validate_create(const struct kind_ctx *ctx, const void *obj, struct field_errors *errs)
 {
-    UNUSED(ctx);
     const struct resource_v1_resource_claim_template_spec *s =
         &((const struct resource_v1_resource_claim_template *)obj)->spec;
     const struct field_path *spec = PATH(PATH_ROOT, "spec"), *meta = PATH(spec, "metadata");
+    check_admin_requests(ctx, errs, &s->spec.devices);
     validate_labels(errs, PATH(meta, "labels"), s->metadata.labels, s->metadata.labels_count);
     validate_annotations(errs, PATH(meta, "annotations"), s->metadata.annotations,
                          s->metadata.annotations_count);

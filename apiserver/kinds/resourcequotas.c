@@ -44,32 +44,30 @@ static const char *const scope_names[] = {"Terminating",
 
 static bool scope_fits(struct str scope, struct str resource)
 {
-    static const char *const pod_parts[] = {"pods",
-                                            "cpu",
-                                            "memory",
-                                            "requests.cpu",
-                                            "requests.memory",
-                                            "requests.ephemeral-storage",
-                                            "limits.cpu",
-                                            "limits.memory",
-                                            "limits.ephemeral-storage",
-                                            NULL};
+    static const char *const pod_parts[] = {"pods",          "cpu",        "memory",
+                                            "requests.cpu",  "limits.cpu", "requests.memory",
+                                            "limits.memory", NULL};
     static const char *const claims[] = {"persistentvolumeclaims", "requests.storage", NULL};
     if (str_eqc(scope, "BestEffort"))
         return str_eqc(resource, "pods");
     if (str_eqc(scope, "VolumeAttributesClass"))
-        return is_listed(resource, claims) ||
-               str_find_str(resource, STR(".storageclass.storage.k8s.io/")) >= 0;
-    return is_listed(resource, pod_parts) || is_extended_resource(resource);
+        return is_listed(resource, claims);
+    return is_listed(resource, pod_parts);
 }
 
+/* Upstream shows spec.scopes, also where the selector's scopes conflict. */
 static void check_conflicts(struct field_errors *errs, const struct field_path *path,
-                            const struct str *list, size_t count)
+                            const struct core_v1_resource_quota_spec *s, const struct str *list,
+                            size_t count)
 {
-    if ((list_has(list, count, "BestEffort") && list_has(list, count, "NotBestEffort")) ||
-        (list_has(list, count, "Terminating") && list_has(list, count, "NotTerminating")))
-        field_invalid_raw(errs, path, field_strings_render(errs->arena, list, count),
-                          "conflicting scopes");
+    static const char *const pairs[][2] = {{"BestEffort", "NotBestEffort"},
+                                           {"Terminating", "NotTerminating"}};
+    for (size_t i = 0; i < ARRAY_SIZE(pairs); i++)
+        if (list_has(list, count, pairs[i][0]) && list_has(list, count, pairs[i][1]))
+            field_invalid_raw(
+                errs, path,
+                field_member_render(errs->arena, &core_v1_resource_quota_spec_msg, s, "scopes"),
+                "conflicting scopes");
 }
 
 static void check_scopes(struct field_errors *errs, const struct field_path *spec,
@@ -86,7 +84,7 @@ static void check_scopes(struct field_errors *errs, const struct field_path *spe
             if (!scope_fits(s->scopes[i], s->hard[h].key) && is_quota_resource(s->hard[h].key))
                 field_invalid_raw(errs, path, shown, "unsupported scope applied to resource");
     }
-    check_conflicts(errs, path, s->scopes, s->scopes_count);
+    check_conflicts(errs, path, s, s->scopes, s->scopes_count);
 }
 
 static void check_selector(struct field_errors *errs, const struct field_path *spec,
@@ -104,10 +102,14 @@ static void check_selector(struct field_errors *errs, const struct field_path *s
         bool in = str_eqc(r->operator, "In") || str_eqc(r->operator, "NotIn");
         if (!is_listed(r->scope_name, scope_names))
             field_invalid(errs, PATH(list, "scopeName"), r->scope_name, "unsupported scope");
-        if (!valued && !str_eqc(r->operator, "Exists"))
+        for (size_t h = 0; h < s->hard_count && is_listed(r->scope_name, scope_names); h++)
+            if (!scope_fits(r->scope_name, s->hard[h].key) && is_quota_resource(s->hard[h].key))
+                field_invalid_msg(errs, list, &core_v1_scope_selector_msg, q,
+                                  "unsupported scope applied to resource");
+        if (!valued && is_listed(r->scope_name, scope_names) && !str_eqc(r->operator, "Exists"))
             field_invalid(
                 errs, PATH(list, "operator"), r->operator,
-                "must be 'Exist' when scope is any of ResourceQuotaScopeTerminating, "
+                "must be 'Exists' when scope is any of ResourceQuotaScopeTerminating, "
                 "ResourceQuotaScopeNotTerminating, ResourceQuotaScopeBestEffort, "
                 "ResourceQuotaScopeNotBestEffort or ResourceQuotaScopeCrossNamespacePodAffinity");
         if (!is_listed(r->operator, operators))
@@ -120,10 +122,10 @@ static void check_selector(struct field_errors *errs, const struct field_path *s
         else if (!in && r->values_count != 0)
             field_invalid_raw(errs, PATH(list, "values"),
                               field_strings_render(errs->arena, r->values, r->values_count),
-                              "must be no value when `operator` is 'Exists' or 'DoesNotExist' for "
+                              "must be no value when `operator` is 'Exist' or 'DoesNotExist' for "
                               "scope selector");
     }
-    check_conflicts(errs, list, scopes, q->match_expressions_count);
+    check_conflicts(errs, list, s, scopes, q->match_expressions_count);
 }
 
 /* --- the object ----------------------------------------------------------------------------------

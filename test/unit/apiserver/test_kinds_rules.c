@@ -5,6 +5,8 @@
 #include "api/admissionregistration_v1.h"
 #include "api/certificates_v1.h"
 #include "api/core_v1.h"
+#include "api/flowcontrol_v1.h"
+#include "api/resource_v1.h"
 #include "api/storage_v1.h"
 #include "lib/api/scheme.h"
 #include "test/unit/apiserver/kinds_fixture.h"
@@ -374,6 +376,258 @@ START_TEST(admission_kinds)
 }
 END_TEST
 
+#define SCHEMA(rules)                                                                              \
+    "{'metadata':{'name':'s'},'spec':{'priorityLevelConfiguration':{'name':'l'},'rules':[" rules   \
+    "]}}"
+
+START_TEST(flow_kinds)
+{
+    static const struct fixture_case schemas[] = {
+        {SCHEMA("{'subjects':[{'kind':'User','group':{'name':''}},{'kind':'ServiceAccount',"
+                "'serviceAccount':{'name':'*'}}],'resourceRules':[{'verbs':['eat'],'namespaces':"
+                "['A']}],'nonResourceRules':[{'verbs':['get'],'nonResourceURLs':['x','/a b','/a//b'"
+                ",'/*/b','']}]}"),
+         "spec.rules[0].subjects[0].user: Required value: user is required when subject kind is "
+         "'User'\n"
+         "spec.rules[0].subjects[0].group: Forbidden: group is forbidden when subject kind is not "
+         "'Group'\n"
+         "spec.rules[0].subjects[1].serviceAccount.namespace: Required value: must specify "
+         "namespace for service account\n"
+         "spec.rules[0].resourceRules[0].verbs: Unsupported value: [\"eat\"]: supported values: "
+         "\"create\", \"delete\", \"deletecollection\", \"get\", \"list\", \"patch\", "
+         "\"proxy\", \"update\", \"watch\"\n"
+         "spec.rules[0].resourceRules[0].apiGroups: Required value: resource rules must supply at "
+         "least one api group\n"
+         "spec.rules[0].resourceRules[0].resources: Required value: resource rules must supply at "
+         "least one resource\n"
+         "spec.rules[0].resourceRules[0].namespaces[0]: Invalid value: \"A\": each member of this "
+         "list must be '*' or a DNS-1123 label; a lowercase RFC 1123 label must consist of lower "
+         "case alphanumeric characters or '-', and must start and end with an alphanumeric "
+         "character (e.g. 'my-name',  or '123-abc', regex used for validation is "
+         "'[a-z0-9]([-a-z0-9]*[a-z0-9])?')\n"
+         "spec.rules[0].nonResourceRules[0].nonResourceURLs[0]: Invalid value: \"x\": must start "
+         "with slash\n"
+         "spec.rules[0].nonResourceRules[0].nonResourceURLs[1]: Invalid value: \"/a b\": must not "
+         "contain white-space\n"
+         "spec.rules[0].nonResourceRules[0].nonResourceURLs[2]: Invalid value: \"/a//b\": must not "
+         "contain double slash\n"
+         "spec.rules[0].nonResourceRules[0].nonResourceURLs[3]: Invalid value: \"/*/b\": wildcard "
+         "can only do suffix matching\n"
+         "spec.rules[0].nonResourceRules[0].nonResourceURLs[4]: Invalid value: \"\": must not be "
+         "empty"},
+        {"{'metadata':{'name':'exempt'},'spec':{'matchingPrecedence':1,"
+         "'priorityLevelConfiguration':{'name':'exempt'}}}",
+         "spec: Invalid value: {\"PriorityLevelConfiguration\":{\"Name\":\"exempt\"},"
+         "\"MatchingPrecedence\":1,\"DistinguisherMethod\":null,\"Rules\":null}: spec of "
+         "'exempt' must equal the fixed value"},
+    };
+    static const struct fixture_case levels[] = {
+        {"{'metadata':{'name':'exempt'},'spec':{'type':'Exempt','exempt':{'lendablePercent':101,"
+         "'nominalConcurrencyShares':-1}}}",
+         "spec.exempt.nominalConcurrencyShares: Invalid value: -1: must be a non-negative integer\n"
+         "spec.exempt.lendablePercent: Invalid value: 101: must be between 0 and 100, inclusive"},
+        {"{'metadata':{'name':'catch-all'},'spec':{'type':'Limited','limited':{"
+         "'nominalConcurrencyShares':5,'limitResponse':{'type':'Reject'}}}}",
+         ""},
+        {"{'metadata':{'name':'l'},'spec':{'type':'Limited','limited':{'limitResponse':{'type':"
+         "'Queue','queuing':{'queues':1000,'handSize':10}}}}}",
+         "spec.limited.limitResponse.queuing.handSize: Invalid value: 10: required entropy bits of "
+         "deckSize 1000 and handSize 10 should not be greater than 60"},
+        {"{'metadata':{'name':'x'},'spec':{'type':'Y'}}",
+         "spec.type: Unsupported value: \"Y\": supported values: \"Exempt\", \"Limited\""},
+    };
+    fixture_run(&kind_flowschemas, &flowcontrol_v1_flow_schema_msg, schemas, ARRAY_SIZE(schemas));
+    fixture_run(&kind_prioritylevelconfigurations, &flowcontrol_v1_priority_level_configuration_msg,
+                levels, ARRAY_SIZE(levels));
+}
+END_TEST
+
+START_TEST(limits_and_quotas)
+{
+    static const struct fixture_case limits[] = {
+        {"{'spec':{'limits':[{'type':'Container','min':{'cpu':'1'},'max':{'cpu':'2'},"
+         "'maxLimitRequestRatio':{'cpu':'3'}}]}}",
+         "spec.limits[0].maxLimitRequestRatio[cpu]: Invalid value: \"3\": ratio 3 is greater than "
+         "max/min = 2.000000"},
+        {"{'spec':{'limits':[{'type':'Container','default':{'example.com/gpu':'2'},"
+         "'defaultRequest':{'example.com/gpu':'3'}}]}}",
+         "spec.limits[0].defaultRequest[example.com/gpu]: Invalid value: \"3\": default request "
+         "value 3 is greater than default limit value 2\n"
+         "spec.limits[0].defaultRequest[example.com/gpu]: Invalid value: \"3\": default value 2 "
+         "must equal to defaultRequest value 3 in example.com/gpu"},
+    };
+    static const struct fixture_case quotas[] = {
+        {"{'spec':{'hard':{'pods':'1','services':'1'},'scopeSelector':{'matchExpressions':[{"
+         "'scopeName':'Terminating','operator':'In','values':['x']}]}}}",
+         "spec.scopeSelector.matchExpressions: Invalid value: {\"MatchExpressions\":[{"
+         "\"ScopeName\":\"Terminating\",\"Operator\":\"In\",\"Values\":[\"x\"]}]}: unsupported "
+         "scope applied to resource\n"
+         "spec.scopeSelector.matchExpressions.operator: Invalid value: \"In\": must be 'Exists' "
+         "when scope is any of ResourceQuotaScopeTerminating, ResourceQuotaScopeNotTerminating, "
+         "ResourceQuotaScopeBestEffort, ResourceQuotaScopeNotBestEffort or "
+         "ResourceQuotaScopeCrossNamespacePodAffinity"},
+        {"{'spec':{'scopeSelector':{'matchExpressions':[{'scopeName':'BestEffort','operator':"
+         "'Exists','values':['x']},{'scopeName':'NotBestEffort','operator':'Exists'}]}}}",
+         "spec.scopeSelector.matchExpressions.values: Invalid value: [\"x\"]: must be no value "
+         "when "
+         "`operator` is 'Exist' or 'DoesNotExist' for scope selector\n"
+         "spec.scopeSelector.matchExpressions: Invalid value: null: conflicting scopes"},
+        {"{'spec':{'hard':{'requests.ephemeral-storage':'1'},'scopes':['Terminating']}}",
+         "spec.scopes: Invalid value: [\"Terminating\"]: unsupported scope applied to resource"},
+    };
+    fixture_run(&kind_limitranges, &core_v1_limit_range_msg, limits, ARRAY_SIZE(limits));
+    fixture_run(&kind_resourcequotas, &core_v1_resource_quota_msg, quotas, ARRAY_SIZE(quotas));
+}
+END_TEST
+
+#define CLAIM(requests, more)                                                                      \
+    "{'metadata':{'name':'c'},'spec':{'devices':{'requests':[" requests "]" more "}}}"
+#define EXACT(more) "{'name':'r','exactly':{'deviceClassName':'d'" more "}}"
+
+START_TEST(device_claims)
+{
+    static const struct fixture_case claims[] = {
+        {CLAIM(EXACT(""), ""), ""},
+        {CLAIM(EXACT("") "," EXACT(""), ""), "spec.devices.requests[1]: Duplicate value: \"r\""},
+        {CLAIM("{'name':'r'}", ""), "spec.devices.requests[0]: Required value: exactly one of "
+                                    "`exactly` or `firstAvailable` is "
+                                    "required"},
+        {CLAIM("{'name':'r','exactly':{},'firstAvailable':[{}]}", ""),
+         "spec.devices.requests[0]: Invalid value: null: exactly one of `exactly` or "
+         "`firstAvailable` is required, but multiple fields are set"},
+        {CLAIM(EXACT(",'selectors':[{},{'cel':{'expression':'device.driver == \\'x\\''}},{'cel':{"
+                     "'expression':'device.driver'}}],'tolerations':[{'operator':'Exists','value':"
+                     "'v','effect':'X'}]"),
+               ""),
+         "spec.devices.requests[0].exactly.selectors[0].cel: Required value\n"
+         "spec.devices.requests[0].exactly.selectors[2].cel.expression: Invalid value: "
+         "\"device.driver\": must evaluate to bool or the unknown type, not string\n"
+         "spec.devices.requests[0].exactly.tolerations[0].value: Invalid value: \"v\": must be "
+         "empty for operator `Exists`\n"
+         "spec.devices.requests[0].exactly.tolerations[0].effect: Unsupported value: \"X\": "
+         "supported values: \"NoExecute\", \"NoSchedule\", \"None\""},
+        {CLAIM(EXACT(""),
+               ",'constraints':[{'requests':['r','r','x']},{'matchAttribute':'plain'}],'config':[{"
+               "'requests':['r/s'],'opaque':{'driver':'d','parameters':[]}},{}]"),
+         "spec.devices.constraints[0].requests[2]: Invalid value: \"x\": must be the name of a "
+         "request in the claim or the name of a request and a subrequest separated by '/'\n"
+         "spec.devices.constraints[0].requests[1]: Duplicate value: \"r\"\n"
+         "spec.devices.constraints[0]: Required value: exactly one of \"matchAttribute\" or "
+         "\"distinctAttribute\" is required, but multiple fields are set\n"
+         "spec.devices.constraints[1].matchAttribute: Invalid value: \"plain\": a fully qualified "
+         "name must be a domain and a name separated by a slash\n"
+         "spec.devices.config[0].requests[0]: Invalid value: \"r/s\": must be the name of a "
+         "request "
+         "in the claim or the name of a request and a subrequest separated by '/'\n"
+         "spec.devices.config[0].opaque.parameters: Invalid value: \"<value omitted>\": must be a "
+         "valid JSON object\n"
+         "spec.devices.config[1].opaque: Required value"},
+    };
+    fixture_run(&kind_resourceclaims, &resource_v1_resource_claim_msg, claims, ARRAY_SIZE(claims));
+    AUTO_ARENA *a = arena_new(0);
+    struct fixture f = fixture_new(a, &kind_resourceclaims, &resource_v1_resource_claim_msg);
+#define STATUS(status) "{'spec':{'devices':{'requests':[" EXACT("") "]}},'status':{" status "}}"
+#define GIVEN                                                                                      \
+    "'allocation':{'devices':{'results':[{'request':'r','driver':'d','pool':'p','device':'x'}]}}"
+    ck_assert_str_eq(sub_update(&f, "status", STATUS(""), STATUS(GIVEN)), "");
+    ck_assert_str_eq(
+        sub_update(&f, "status", STATUS(""),
+                   STATUS("'reservedFor':[{'resource':'pods','name':'p'}],'devices':[{'driver':'d',"
+                          "'pool':'p','device':'y','data':[],'networkData':{'ips':['1.2.3.4']}}]")),
+        "status.reservedFor[0].uid: Required value\n"
+        "status.devices[0]: Invalid value: "
+        "{\"Driver\":\"d\",\"Pool\":\"p\",\"Device\":\"y\",\"ShareID\":\"\"}: must be an allocated "
+        "device in the claim\n"
+        "status.devices[0].data: Invalid value: \"<value omitted>\": must be a valid JSON object\n"
+        "status.devices[0].networkData.ips[0]: Invalid value: \"1.2.3.4\": must be a valid address "
+        "in CIDR form, (e.g. 10.9.8.7/24 or 2001:db8::1/64)\n"
+        "status.reservedFor: Forbidden: may not be specified when `allocated` is not set");
+    ck_assert_str_eq(
+        sub_update(&f, "status", STATUS(""),
+                   STATUS("'allocation':{'devices':{'results':[{'request':'x','driver':'d','pool':"
+                          "'P','device':'x','shareID':'1','bindingConditions':['a']}],'config':[{"
+                          "'source':'X','opaque':{'driver':'d','parameters':{}}}]}}")),
+        "status.allocation.devices.results[0].request: Invalid value: \"x\": must be the name of a "
+        "request in the claim or the name of a request and a subrequest separated by '/'\n"
+        "status.allocation.devices.results[0].pool: Invalid value: \"P\": a lowercase RFC 1123 "
+        "subdomain must consist of lower case alphanumeric characters, '-' or '.', and must start "
+        "and end with an alphanumeric character (e.g. 'example.com', regex used for validation is "
+        "'[a-z0-9]([-a-z0-9]*[a-z0-9])?(\\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*')\n"
+        "status.allocation.devices.results[0].bindingFailureConditions: Invalid value: null: "
+        "bindingFailureConditions are required to use bindingConditions\n"
+        "status.allocation.devices.results[0].shareID: Invalid value: \"1\": error validating uid: "
+        "invalid UUID length: 1\n"
+        "status.allocation.devices.config[0].source: Unsupported value: \"X\": supported values: "
+        "\"FromClaim\", \"FromClass\"");
+}
+END_TEST
+
+#define SLICE(spec)                                                                                \
+    "{'metadata':{'name':'s'},'spec':{'driver':'d','pool':{'name':'p','resourceSliceCount':1}"     \
+    "," spec "}}"
+#define DEVICE(more) SLICE("'allNodes':true,'devices':[{'name':'d'" more "}]")
+
+START_TEST(device_slices)
+{
+    static const struct fixture_case slices[] = {
+        {DEVICE(",'attributes':{'a':{'version':'1.2.3-rc.1+b.01'},'example.com/b':{'bool':false}}"),
+         ""},
+        {SLICE("'nodeName':'','allNodes':false"),
+         "spec.nodeName: Invalid value: \"\": must be either unset or set to a non-empty string\n"
+         "spec.allNodes: Invalid value: false: must be either unset or set to true\n"
+         "spec: Required value: exactly one of `nodeName`, `nodeSelector`, `allNodes`, "
+         "`perDeviceNodeSelection` is required"},
+        {SLICE("'nodeName':'n','allNodes':true"),
+         "spec: Invalid value: \"{`nodeName`, `allNodes`}\": exactly one of `nodeName`, "
+         "`nodeSelector`, `allNodes`, `perDeviceNodeSelection` is required, but multiple fields "
+         "are "
+         "set"},
+        {DEVICE(",'attributes':{'a':{},'b':{'int':1,'bool':true},'c':{'version':'1.02.3'},'/d':{"
+                "'string':'x'}},'nodeName':'n'"),
+         "spec.devices[0].attributes: Invalid value: \"\": the domain must not be empty\n"
+         "spec.devices[0].attributes[a]: Invalid value: \"\": exactly one value must be specified\n"
+         "spec.devices[0].attributes[b]: Invalid value: "
+         "{\"IntValue\":1,\"BoolValue\":true,\"StringValue\":null,\"VersionValue\":null,"
+         "\"IntValues\":null,\"BoolValues\":null,\"StringValues\":null,\"VersionValues\":null}: "
+         "exactly one value must be specified\n"
+         "spec.devices[0].attributes[c].version: Invalid value: \"1.02.3\": must be a string "
+         "compatible with semver.org spec 2.0.0\n"
+         "spec.devices[0]: Invalid value: null: `nodeName`, `nodeSelector` and `allNodes` can only "
+         "be set if `perDeviceNodeSelection` is set to true in the ResourceSlice spec"},
+        {DEVICE(",'capacity':{'m':{'value':'4','requestPolicy':{'default':'1'}}}"),
+         "spec.devices[0].capacity[m].requestPolicy: Forbidden: allowMultipleAllocations must be "
+         "true"},
+        {DEVICE(",'allowMultipleAllocations':true,'capacity':{'m':{'value':'4','requestPolicy':{"
+                "'default':'3','validValues':['2','1','8']}},'n':{'value':'4','requestPolicy':{"
+                "'default':'4','validRange':{'min':'1','step':'2'}}}}"),
+         "spec.devices[0].capacity[m].requestPolicy.validValues[1]: Invalid value: \"1\": values "
+         "must be sorted in ascending order\n"
+         "spec.devices[0].capacity[m].requestPolicy.validValues[2]: Invalid value: \"8\": option "
+         "is "
+         "larger than capacity value: 4\n"
+         "spec.devices[0].capacity[m].requestPolicy.validValues: Invalid value: \"3\": default "
+         "value is not valid according to the requestPolicy\n"
+         "spec.devices[0].capacity[n].requestPolicy.validRange.step: Invalid value: \"4\": value "
+         "is "
+         "not a multiple of a given step (2) from (1)"},
+        {DEVICE(",'taints':[{'key':'k'}],'consumesCounters':[{}]"),
+         "spec.devices[0].taints[0].effect: Required value\n"
+         "spec.devices[0].consumesCounters[0].counterSet: Required value\n"
+         "spec.devices[0].consumesCounters[0].counters: Required value"},
+    };
+    fixture_run(&kind_resourceslices, &resource_v1_resource_slice_msg, slices, ARRAY_SIZE(slices));
+    AUTO_ARENA *a = arena_new(0);
+    struct fixture f = fixture_new(a, &kind_resourceslices, &resource_v1_resource_slice_msg);
+    ck_assert_str_eq(
+        fixture_update(&f, SLICE("'nodeName':'n'"),
+                       "{'spec':{'driver':'e','pool':{'name':'q','resourceSliceCount':1},"
+                       "'nodeName':'m'}}"),
+        "spec.pool.name: Invalid value: \"q\": field is immutable\n"
+        "spec.driver: Invalid value: \"e\": field is immutable\n"
+        "spec.nodeName: Invalid value: \"m\": field is immutable");
+}
+END_TEST
+
 UNIT_MAIN("kinds_rules", {
     UNIT_TEST(secrets);
     UNIT_TEST(events);
@@ -381,4 +635,8 @@ UNIT_MAIN("kinds_rules", {
     UNIT_TEST(signing_requests);
     UNIT_TEST(storage_kinds);
     UNIT_TEST(admission_kinds);
+    UNIT_TEST(flow_kinds);
+    UNIT_TEST(limits_and_quotas);
+    UNIT_TEST(device_claims);
+    UNIT_TEST(device_slices);
 })

@@ -12,7 +12,6 @@
 #include "lib/base/error.h"
 
 #include <strings.h>
-#include <unistd.h>
 
 #define NAME_MAX_BYTES 52u /* Eleven characters are kept for the time in a Job's name. */
 
@@ -51,25 +50,6 @@ static void check_schedule(struct field_errors *errs, const struct field_path *p
         field_invalid(errs, path, s->schedule, "%s", error_message(&err));
 }
 
-/* Does the tz database have it? Where there is none, any name will do. */
-static bool time_zone_exists(struct str name)
-{
-    static const char base[] = "/usr/share/zoneinfo";
-    char path[256];
-    if (str_eqc(name, "UTC"))
-        return true;
-    if (name.len + sizeof(base) + 1 > sizeof(path) || name.data[0] == '/' ||
-        str_find_str(name, STR("..")) >= 0 || str_find(name, '\\', 0) >= 0)
-        return false;
-    if (access(base, X_OK) != 0)
-        return true;
-    memcpy(path, base, sizeof(base) - 1);
-    path[sizeof(base) - 1] = '/';
-    memcpy(path + sizeof(base), name.data, name.len);
-    path[sizeof(base) + name.len] = '\0';
-    return access(path, R_OK) == 0;
-}
-
 static void check_zone(struct field_errors *errs, const struct field_path *path, struct str zone)
 {
     if (str_empty(zone))
@@ -78,7 +58,7 @@ static void check_zone(struct field_errors *errs, const struct field_path *path,
         field_invalid(
             errs, path, zone,
             "timeZone must be an explicit time zone as defined in https://www.iana.org/time-zones");
-    else if (!time_zone_exists(zone))
+    else if (!cron_zone_exists(zone))
         field_invalid(errs, path, zone, "unknown time zone " STR_FMT, STR_ARG(zone));
 }
 

@@ -8,6 +8,7 @@
 #include <ctype.h>
 #include <strings.h>
 #include <time.h>
+#include <unistd.h>
 
 #define YEARS_MAX 5
 #define FIELDS_SHOWN_MAX 64u
@@ -247,4 +248,46 @@ int64_t cron_next(const struct cron *c, int64_t after_s, const char *zone)
         unsetenv("TZ");
     tzset();
     return ret;
+}
+
+int64_t cron_latest(const struct cron *c, int64_t after_s, int64_t now_s, const char *zone,
+                    int64_t *ret_missed)
+{
+    int64_t first = cron_next(c, after_s, zone), second = 0, low = first - 1, high = now_s;
+    bool due = first != 0 && first <= now_s;
+    if (due)
+        second = c->every_s != 0 ? first + c->every_s : cron_next(c, first, zone);
+    if (ret_missed != NULL)
+        *ret_missed = !due ? 0 : second <= first ? 1 : (now_s - first) / (second - first) + 1;
+    if (!due)
+        return 0;
+    if (c->every_s != 0)
+        return first + (now_s - first) / c->every_s * c->every_s;
+    /* Of the times before high, the one after low is due; that after high is not. */
+    while (high - low > 1) {
+        int64_t middle = low + (high - low) / 2, t = cron_next(c, middle, zone);
+        if (t != 0 && t <= now_s)
+            low = MAX_OF(middle, t - 1);
+        else
+            high = middle;
+    }
+    return cron_next(c, low, zone);
+}
+
+bool cron_zone_exists(struct str name)
+{
+    static const char base[] = "/usr/share/zoneinfo";
+    char path[256];
+    if (str_eqc(name, "UTC"))
+        return true;
+    if (name.len + sizeof(base) + 1 > sizeof(path) || name.data[0] == '/' ||
+        str_find_str(name, STR("..")) >= 0 || str_find(name, '\\', 0) >= 0)
+        return false;
+    if (access(base, X_OK) != 0)
+        return true;
+    memcpy(path, base, sizeof(base) - 1);
+    path[sizeof(base) - 1] = '/';
+    memcpy(path + sizeof(base), name.data, name.len);
+    path[sizeof(base) + name.len] = '\0';
+    return access(path, R_OK) == 0;
 }

@@ -20,5 +20,12 @@ int cron_parse(struct str text, struct cron *ret, struct error *err);
  * the tz database; NULL: UTC. 0: none within five years. Not thread-safe: the C
  * library's zone is switched meanwhile. */
 int64_t cron_next(const struct cron *c, int64_t after_s, const char *zone);
+/* Does the tz database have it? Where there is none, any name will do. */
+bool cron_zone_exists(struct str name);
+
+/* The latest time that is due by now_s, of those after after_s; 0: none. ret_missed
+ * (may be NULL): about how many are due, without counting each of many. */
+int64_t cron_latest(const struct cron *c, int64_t after_s, int64_t now_s, const char *zone,
+                    int64_t *ret_missed);
 
 #endif

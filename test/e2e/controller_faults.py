@@ -448,6 +448,33 @@ def job(w):
         p["gone"] for p in w.history.of(uid)))
 
 
+def cron_job(w):
+    """Times in the past are made up for once; the name of a Job follows from its time."""
+    base = "/apis/batch/v1/namespaces/cron/"
+    w.namespace("cron")
+    spec = template({})
+    spec["spec"]["restartPolicy"] = "Never"
+    now = int(time.time())
+    if now % 60 > 45:
+        time.sleep(61 - now % 60)  # So that no time comes due between the two halves.
+    with Chaos(w, 6, [base + "cronjobs/tick"]):
+        w.api.create(base + "cronjobs", {"metadata": {"name": "tick"}, "spec": {
+            "schedule": "* * * * *", "concurrencyPolicy": "Forbid", "suspend": True, "jobTemplate": {"spec": {"template": spec}}}})
+        w.api.merge(base + "cronjobs/tick/status", {"status": {"lastScheduleTime": time.strftime(
+            "%Y-%m-%dT%H:%M:00Z", time.gmtime(time.time() - 7 * 24 * 3600))}})
+        w.api.merge(base + "cronjobs/tick", {"spec": {"suspend": False}})
+        time.sleep(0.3)
+    eventually("a CronJob starts what is due", lambda: len(w.api.get(base + "cronjobs/tick").get("status", {}).get("active", [])) == 1)
+    jobs = [j["metadata"]["name"] for j in w.api.items(base + "jobs")]
+    checks.ok("once", jobs == ["tick-%d" % (int(time.time()) // 60)], jobs)
+    checks.ok("with the time it was due", "batch.kubernetes.io/cronjob-scheduled-timestamp" in w.api.items(base + "jobs")[0]["metadata"]["annotations"])
+    events = [e for e in w.api.items("/api/v1/namespaces/cron/events") if e["reason"] == "TooManyMissedTimes"]
+    checks.ok("and says how many were missed", len(events) > 0, [e["reason"] for e in w.api.items("/api/v1/namespaces/cron/events")])
+    with Chaos(w, 3):
+        w.api.call("DELETE", base + "jobs/" + jobs[0], {"propagationPolicy": "Background"})
+    eventually("a Job that is gone leaves the list", lambda: not w.api.get(base + "cronjobs/tick")["status"].get("active"))
+
+
 def daemon_set(w):
     base = "/apis/apps/v1/namespaces/ds/"
     w.namespace("ds")
@@ -545,7 +572,7 @@ def namespaces(w):
     checks.ok("a new one of its name is empty", w.api.items(core + "pods") == [] and w.api.items(apps + "deployments") == [])
 
 
-SCENARIOS = {f.__name__: f for f in (deployment, stateful_set, job, daemon_set, collector, namespaces)}
+SCENARIOS = {f.__name__: f for f in (deployment, stateful_set, job, cron_job, daemon_set, collector, namespaces)}
 
 
 def main():

@@ -32,6 +32,31 @@ START_TEST(next_time)
 }
 END_TEST
 
+/* The latest time that is due, however many were missed and however uneven they are. */
+START_TEST(latest)
+{
+    static const struct {
+        const char *schedule;
+        int64_t after, now, latest, missed;
+    } cases[] = {
+        {"*/10 * * * *", 0, 599, 0, 0},      {"*/10 * * * *", 0, 600, 600, 1},
+        {"*/10 * * * *", 0, 1300, 1200, 2},  {"* * * * *", 0, 864000, 864000, 14400},
+        {"0,1 0 * * *", 86399, 129600, 86460, 721}, /* Counted by the first distance. */
+        {"@every 90s", 10, 400, 370, 4},     {"0 0 30 2 *", 0, 864000, 0, 0},
+    };
+    for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+        struct cron c;
+        int64_t missed;
+        ck_assert_int_eq(cron_parse(str_of(cases[i].schedule), &c, NULL), 0);
+        ck_assert_int_eq(cron_latest(&c, cases[i].after, cases[i].now, NULL, &missed),
+                         cases[i].latest);
+        ck_assert_int_eq(missed, cases[i].missed);
+    }
+    ck_assert(cron_zone_exists(STR("UTC")));
+    ck_assert(!cron_zone_exists(STR("../etc/passwd")));
+}
+END_TEST
+
 START_TEST(nonsense)
 {
     static const char *const bad[] = {"",           "* * * *",   "* * * * * *", "60 * * * *",
@@ -75,6 +100,7 @@ END_TEST
 
 UNIT_MAIN("cron", {
     UNIT_TEST(next_time);
+    UNIT_TEST(latest);
     UNIT_TEST(nonsense);
     UNIT_TEST(schedules);
 })

@@ -2,6 +2,7 @@
 #include "controllers/controller.h"
 
 #define CONTROLLERS(X)                                                                             \
+    X(controller_bootstrapsigner)                                                                  \
     X(controller_clusterroles)                                                                     \
     X(controller_cronjob)                                                                          \
     X(controller_csrapproving)                                                                     \
@@ -12,6 +13,7 @@
     X(controller_disruption)                                                                       \
     X(controller_endpoints)                                                                        \
     X(controller_endpointslice)                                                                    \
+    X(controller_endpointslicemirroring)                                                           \
     X(controller_ephemeralvolume)                                                                  \
     X(controller_garbagecollector)                                                                 \
     X(controller_hpa)                                                                              \
@@ -29,6 +31,7 @@
     X(controller_root_ca)                                                                          \
     X(controller_serviceaccount)                                                                   \
     X(controller_serviceaccounttoken)                                                              \
+    X(controller_servicecidr)                                                                      \
     X(controller_statefulset)                                                                      \
     X(controller_tainteviction)                                                                    \
     X(controller_tokencleaner)                                                                     \

@@ -48,7 +48,30 @@ static void touch_slice(struct controller_run *r, struct api_object *old, struct
 
 /* --- what is wanted --------------------------------------------------------------------- */
 
-static struct discovery_v1_endpoint endpoint_of(struct reconcile *c, const struct backend *b)
+/* By the Service's trafficDistribution: whom an endpoint is there for first. Only those that
+ * are to be used have a hint. */
+static struct discovery_v1_endpoint_hints *
+hints_of(struct arena *a, const struct core_v1_service *s, const struct discovery_v1_endpoint *e)
+{
+    struct str how = s->spec.has_traffic_distribution ? s->spec.traffic_distribution : STR_NULL;
+    bool same_node = str_eqc(how, "PreferSameNode");
+    bool same_zone = same_node || str_eqc(how, "PreferSameZone") || str_eqc(how, "PreferClose");
+    if (!e->conditions.ready || (!(same_zone && e->has_zone) && !(same_node && e->has_node_name)))
+        return NULL;
+    struct discovery_v1_endpoint_hints *h = ARENA_NEW(a, struct discovery_v1_endpoint_hints);
+    if (same_zone && e->has_zone) {
+        h->for_zones = ARENA_NEW(a, struct discovery_v1_for_zone);
+        h->for_zones[h->for_zones_count++].name = e->zone;
+    }
+    if (same_node && e->has_node_name) {
+        h->for_nodes = ARENA_NEW(a, struct discovery_v1_for_node);
+        h->for_nodes[h->for_nodes_count++].name = e->node_name;
+    }
+    return h;
+}
+
+static struct discovery_v1_endpoint
+endpoint_of(struct reconcile *c, const struct core_v1_service *s, const struct backend *b)
 {
     struct core_v1_object_reference *ref = ARENA_NEW(c->arena, struct core_v1_object_reference);
     struct str *address = ARENA_NEW(c->arena, struct str);
@@ -75,6 +98,7 @@ static struct discovery_v1_endpoint endpoint_of(struct reconcile *c, const struc
         node != NULL ? label_get(api_object_meta(node), "topology.kubernetes.io/zone") : NULL;
     e.has_zone = zone != NULL;
     e.zone = zone != NULL ? arena_str(c->arena, *zone) : STR_NULL;
+    e.hints = hints_of(c->arena, s, &e);
     return e;
 }
 
@@ -87,8 +111,8 @@ struct group {
     size_t count;
 };
 
-static struct group *make_groups(struct reconcile *c, const struct backend *list, size_t count,
-                                 size_t *ret_count)
+static struct group *make_groups(struct reconcile *c, const struct core_v1_service *s,
+                                 const struct backend *list, size_t count, size_t *ret_count)
 {
     struct group *groups = ARENA_ARRAY(c->arena, struct group, count + 1);
     size_t n = 0;
@@ -104,7 +128,7 @@ static struct group *make_groups(struct reconcile *c, const struct backend *list
                 .endpoints = ARENA_ARRAY(c->arena, struct discovery_v1_endpoint, count),
                 .placed = ARENA_ARRAY(c->arena, bool, count),
             };
-        groups[g].endpoints[groups[g].count++] = endpoint_of(c, &list[i]);
+        groups[g].endpoints[groups[g].count++] = endpoint_of(c, s, &list[i]);
     }
     if (n == 0) /* One empty slice says that the Service is known. */
         groups[n++] = (struct group){0};
@@ -251,7 +275,7 @@ static void reconcile_family(struct reconcile *c, const struct api_object *servi
         controller_in_namespace(c->run, "", "Pod", c->namespace_name, &pod_count);
     struct backend *list =
         service_backends(c->arena, service->msg, pods, pod_count, v6, true, &count);
-    struct group *groups = make_groups(c, list, count, &group_count);
+    struct group *groups = make_groups(c, service->msg, list, count, &group_count);
     for (size_t i = 0; i < slice_count; i++)
         for (size_t g = 0; g < group_count && slices[i].group == NULL; g++)
             if (slice_has_ports(slices[i].copy, &groups[g])) {

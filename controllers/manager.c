@@ -427,6 +427,15 @@ static bool is_enabled(const char *name, const char *const *enabled)
     return all;
 }
 
+/* As upstream's are mostly called: "job" for job-controller. */
+static char *queue_name(const char *controller)
+{
+    struct str name = str_of(controller), tail = STR("-controller");
+    if (str_has_suffix(name, tail))
+        name = str_sub(name, 0, name.len - tail.len);
+    return xasprintf(STR_FMT, STR_ARG(name));
+}
+
 static void start_run(struct manager *m, const struct controller *controller)
 {
     ASSERT(m->run_count < RUNS_MAX);
@@ -441,7 +450,9 @@ static void start_run(struct manager *m, const struct controller *controller)
             m->client,
             controller->event_source != NULL ? controller->event_source : controller->name, NULL)};
     run->pub.expectations = expectations_new(run->pub.env);
-    struct work_queue_config config = {.workers = controller->workers != 0 ? controller->workers
+    AUTO_FREE char *name = queue_name(controller->name);
+    struct work_queue_config config = {.name = name,
+                                       .workers = controller->workers != 0 ? controller->workers
                                                                            : WORKERS_DEFAULT,
                                        .process = on_process,
                                        .arg = run};

@@ -11,10 +11,12 @@ static const struct {
     const char *old, *name;
 } aliases[] = {
     {"attachdetach", "persistentvolume-attach-detach-controller"},
+    {"bootstrapsigner", "bootstrap-signer-controller"},
     {"csrapproving", "certificatesigningrequest-approving-controller"},
     {"csrcleaner", "certificatesigningrequest-cleaner-controller"},
     {"csrsigning", "certificatesigningrequest-signing-controller"},
     {"endpoint", "endpoints-controller"},
+    {"endpointslicemirroring", "endpointslice-mirroring-controller"},
     {"garbagecollector", "garbage-collector-controller"},
     {"horizontalpodautoscaling", "horizontal-pod-autoscaler-controller"},
     {"nodeipam", "node-ipam-controller"},
@@ -30,13 +32,9 @@ static const struct {
 
 /* Upstream's without a counterpart here: naming them is no mistake. */
 static const char *const elsewhere[] = {
-    "bootstrap-signer-controller",
-    "bootstrapsigner",
     "cloud-node-lifecycle",
     "cloud-node-lifecycle-controller",
     "device-taint-eviction-controller",
-    "endpointslice-mirroring-controller",
-    "endpointslicemirroring",
     "kube-apiserver-serving-clustertrustbundle-publisher-controller",
     "legacy-service-account-token-cleaner",
     "legacy-serviceaccount-token-cleaner-controller",
@@ -46,7 +44,6 @@ static const char *const elsewhere[] = {
     "route",
     "selinux-warning-controller",
     "service",
-    "service-cidr-controller",
     "service-lb-controller",
     "storage-version-gc",
     "storage-version-migrator-controller",

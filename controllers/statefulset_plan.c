@@ -173,25 +173,25 @@ static bool bring_up(struct planner *p)
     return true;
 }
 
+/* Pods beyond the last go from the highest down; in order, one that ails holds up those after
+ * it, unless it is the first of all that ail. */
 static bool bring_down(struct planner *p)
 {
-    struct core_v1_pod *first_unhealthy = NULL;
-    for (int32_t i = 0; i < p->replicas && first_unhealthy == NULL; i++)
+    const struct core_v1_pod *first = NULL;
+    for (int32_t i = 0; i < p->replicas && first == NULL; i++)
         if (!is_healthy(p, p->slots[i]))
-            first_unhealthy = p->slots[i];
+            first = p->slots[i];
+    for (size_t i = p->condemned_count; i-- > 0 && first == NULL;)
+        if (!is_healthy(p, p->condemned[i]))
+            first = p->condemned[i];
     for (size_t i = 0; i < p->condemned_count; i++) {
         struct core_v1_pod *pod = p->condemned[i];
         if (p->parallel) {
             remove_pod(p, pod);
             continue;
         }
-        if (pod_is_going(pod))
-            return false;
-        /* The highest may go while it is itself what ails; else only if all
-         * that stay are well. */
-        if (first_unhealthy != NULL && is_healthy(p, pod))
-            return false;
-        remove_pod(p, pod);
+        if (!pod_is_going(pod) && (is_healthy(p, pod) || pod == first))
+            remove_pod(p, pod);
         return false;
     }
     return true;

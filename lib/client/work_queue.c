@@ -3,14 +3,22 @@
 #include "lib/client/work_queue.h"
 
 #include "lib/base/env.h"
+#include "lib/base/metrics.h"
 #include "lib/client/work_queue_core.h"
 
 #include <uv.h>
 
 #define KEYS_PER_ROUND 64 /* Then the loop does I/O again. */
 
+/* Of one queue, by upstream's names. */
+struct queue_metrics {
+    struct metric *adds, *depth, *retries, *waited, *worked;
+};
+
 struct work_queue {
     struct work_queue_core core;
+    struct queue_metrics metrics; /* Without name all NULL. */
+    uint64_t adds_told;
     struct env *env;
     uv_idle_t idle;
     uv_timer_t timer;
@@ -22,10 +30,65 @@ struct work_queue {
     void *arg;
 };
 
+/* --- metrics ----------------------------------------------------------------------------------
+ */
+
+static void init_metrics(struct queue_metrics *m, const char *name)
+{
+    static const double bounds[] = {1e-8, 1e-7, 1e-6, 1e-5, 1e-4, 1e-3, 1e-2, 0.1, 1, 10};
+    const char *const *labels = METRIC_LABELS("name");
+    struct metrics *all = metrics_default();
+    struct str value = str_of(name);
+    m->adds = metric_of(metric_counter(all, "workqueue_adds_total",
+                                       "Total number of adds handled by workqueue", labels),
+                        &value);
+    m->depth = metric_of(metric_gauge(all, "workqueue_depth", "Current depth of workqueue", labels),
+                         &value);
+    m->retries = metric_of(metric_counter(all, "workqueue_retries_total",
+                                          "Total number of retries handled by workqueue", labels),
+                           &value);
+    m->waited = metric_of(metric_histogram(all, "workqueue_queue_duration_seconds",
+                                           "How long in seconds an item stays in workqueue before "
+                                           "being requested.",
+                                           labels, bounds, ARRAY_SIZE(bounds)),
+                          &value);
+    m->worked = metric_of(metric_histogram(all, "workqueue_work_duration_seconds",
+                                           "How long in seconds processing an item from workqueue "
+                                           "takes.",
+                                           labels, bounds, ARRAY_SIZE(bounds)),
+                          &value);
+}
+
+static void tell_depth(struct work_queue *q)
+{
+    if (q->metrics.depth == NULL)
+        return;
+    metric_add(q->metrics.adds, (double)(q->core.adds - q->adds_told));
+    q->adds_told = q->core.adds;
+    metric_set(q->metrics.depth, (double)q->core.ready_count);
+}
+
+/* --- the loop --------------------------------------------------------------------------------- */
+
+static void note_time(struct work_queue *q)
+{
+    q->core.now_ms = env_now_ms(q->env);
+}
+
+/* What an item was in until now took so long; what it is in now begins. */
+static void note_stage(struct work_queue *q, struct work_item *item, struct metric *stage)
+{
+    note_time(q);
+    if (stage != NULL)
+        metric_observe(stage, (double)(q->core.now_ms - item->since_ms) / 1000);
+    item->since_ms = q->core.now_ms;
+}
+
 static void on_idle(uv_idle_t *idle);
 
 static void wake(struct work_queue *q)
 {
+    tell_depth(q);
     bool can_run =
         !q->paused && !q->closing && q->core.ready_count != 0 && q->core.busy_count < q->workers;
     if (can_run)
@@ -43,6 +106,7 @@ static void on_idle(uv_idle_t *idle)
         struct work_item *item = work_core_take(&q->core);
         if (item == NULL)
             break;
+        note_stage(q, item, q->metrics.waited);
         q->process(q, str_n(item->key, item->key_len), q->arg);
     }
     wake(q);
@@ -67,7 +131,8 @@ static void arm_timer(struct work_queue *q)
 static void on_timer(uv_timer_t *timer)
 {
     struct work_queue *q = timer->data;
-    work_core_tick(&q->core, env_now_ms(q->env));
+    note_time(q);
+    work_core_tick(&q->core, q->core.now_ms);
     arm_timer(q);
     wake(q);
 }
@@ -77,6 +142,8 @@ struct work_queue *work_queue_new(struct uv_loop_s *loop, const struct work_queu
     struct work_queue *q = xzalloc(sizeof(*q));
     q->env = config->env != NULL ? config->env : env_system();
     q->workers = config->workers != 0 ? config->workers : 1;
+    if (config->name != NULL)
+        init_metrics(&q->metrics, config->name);
     q->process = config->process;
     q->arg = config->arg;
     work_core_init(&q->core, config->base_delay_ms, config->max_delay_ms, config->qps,
@@ -121,6 +188,7 @@ void work_queue_resume(struct work_queue *q)
 
 void work_queue_add(struct work_queue *q, struct str key)
 {
+    note_time(q);
     work_core_add(&q->core, key);
     wake(q);
 }
@@ -139,6 +207,8 @@ void work_queue_add_after(struct work_queue *q, struct str key, uint64_t delay_m
 
 void work_queue_add_rate_limited(struct work_queue *q, struct str key)
 {
+    if (q->metrics.retries != NULL)
+        metric_inc(q->metrics.retries);
     work_queue_add_after(q, key, work_core_backoff(&q->core, key, env_now_ms(q->env)));
 }
 
@@ -154,6 +224,9 @@ unsigned work_queue_requeues(const struct work_queue *q, struct str key)
 
 void work_queue_done(struct work_queue *q, struct str key)
 {
+    struct work_item *item = map_get(&q->core.items, key);
+    if (item != NULL)
+        note_stage(q, item, q->metrics.worked);
     work_core_finish(&q->core, key);
     wake(q);
 }

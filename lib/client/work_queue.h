@@ -16,6 +16,7 @@ struct uv_loop_s;
 struct work_queue;
 
 struct work_queue_config {
+    const char *name;       /* For metrics (workqueue_*{name=...}), copied; NULL: none. */
     unsigned workers;       /* 0: 1 */
     uint32_t base_delay_ms; /* First retry; doubles with each. 0: 5 */
     uint32_t max_delay_ms;  /* 0: 1000 s */

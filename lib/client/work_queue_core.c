@@ -72,6 +72,8 @@ static void wait_item(struct work_queue_core *c, struct work_item *item)
     if (item->waiting)
         return;
     item->waiting = true;
+    item->since_ms = c->now_ms;
+    c->adds++;
     list_push_back(&c->ready, &item->ready);
     c->ready_count++;
 }

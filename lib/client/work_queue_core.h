@@ -17,6 +17,7 @@ struct work_item {
     struct list ready;       /* In core.ready while waiting. */
     struct heap_node by_due; /* In core.delayed while delayed. */
     uint64_t due_ms;
+    uint64_t since_ms; /* Waiting, or in process, since then. */
     unsigned requeues;
     bool waiting;
     bool processing;
@@ -26,6 +27,8 @@ struct work_item {
 };
 
 struct work_queue_core {
+    uint64_t now_ms; /* Of the present call, set by the caller: for since_ms. */
+    uint64_t adds;   /* How often a key began to wait. */
     struct map items;
     struct list ready;
     struct heap delayed;

@@ -7,6 +7,8 @@ usage: controller_faults.py BIN_DIR [SEED [SCENARIO...]]
 
 The API server is real; nodes are objects, and a few threads here say of each pod what its kubelet would.
 """
+import base64
+import hmac
 import http.client
 import json
 import os
@@ -572,7 +574,79 @@ def namespaces(w):
     checks.ok("a new one of its name is empty", w.api.items(core + "pods") == [] and w.api.items(apps + "deployments") == [])
 
 
-SCENARIOS = {f.__name__: f for f in (deployment, stateful_set, job, cron_job, daemon_set, collector, namespaces)}
+def mirroring(w):
+    """Endpoints by hand, for a Service without selector, come as slices."""
+    core, slices = "/api/v1/namespaces/mirror/", "/apis/discovery.k8s.io/v1/namespaces/mirror/endpointslices"
+    w.namespace("mirror")
+
+    def seen():
+        return sorted((s["addressType"], tuple(e["addresses"][0] for e in s["endpoints"]), tuple(
+            e["conditions"]["ready"] for e in s["endpoints"]), s["ports"][0]["port"]) for s in w.api.items(slices))
+    subsets = [{"addresses": [{"ip": "10.9.0.1"}, {"ip": "fd00::1"}], "notReadyAddresses": [{"ip": "10.9.0.2"}],
+                "ports": [{"port": 80}]}, {"addresses": [{"ip": "10.9.0.3"}], "ports": [{"port": 81, "name": "b"}]}]
+    wanted = [("IPv4", ("10.9.0.1", "10.9.0.2"), (True, False), 80), ("IPv4", ("10.9.0.3",), (True,), 81),
+              ("IPv6", ("fd00::1",), (True,), 80)]
+    with Chaos(w, 4):
+        w.api.create(core + "services", {"metadata": {"name": "x"}, "spec": {"ports": [{"port": 80}]}})
+        w.api.create(core + "endpoints", {"metadata": {"name": "x", "labels": {"l": "1"}}, "subsets": subsets})
+    eventually("Endpoints are mirrored", lambda: seen() == wanted or seen())
+    one = w.api.items(slices)[0]["metadata"]
+    checks.ok("with their labels", one["labels"] == {
+        "l": "1", "kubernetes.io/service-name": "x",
+        "endpointslice.kubernetes.io/managed-by": "endpointslicemirroring-controller.k8s.io"}, one["labels"])
+    checks.ok("and owner", one["ownerReferences"][0]["kind"] == "Endpoints", one["ownerReferences"])
+    before = {s["metadata"]["uid"] for s in w.api.items(slices)}
+    with Chaos(w, 3, [core + "endpoints/x"]):
+        w.api.merge(core + "endpoints/x", {"subsets": [dict(subsets[0], addresses=[{"ip": "10.9.0.9"}]), subsets[1]]})
+    eventually("changes follow", lambda: seen() == [("IPv4", ("10.9.0.3",), (True,), 81),
+                                                    ("IPv4", ("10.9.0.9", "10.9.0.2"), (True, False), 80)] or seen())
+    checks.ok("in the same slices", {s["metadata"]["uid"] for s in w.api.items(slices)} < before)
+    w.api.merge(core + "endpoints/x", {"metadata": {"labels": {"endpointslice.kubernetes.io/skip-mirror": "true"}}})
+    eventually("unless they say not to", lambda: seen() == [] or seen())
+
+
+def cidrs(w):
+    path = "/apis/networking.k8s.io/v1/servicecidrs"
+
+    def ready():
+        found = [c for c in w.api.get(path + "/more").get("status", {}).get("conditions", []) if c["type"] == "Ready"]
+        return (found[0]["status"], found[0].get("reason", "")) if found else None
+    with Chaos(w, 3):
+        w.api.create(path, {"metadata": {"name": "more"}, "spec": {"cidrs": ["10.77.0.0/24"]}})
+    eventually("a ServiceCIDR becomes ready", lambda: ready() == ("True", "") or ready())
+    w.api.create("/apis/networking.k8s.io/v1/ipaddresses", {
+        "metadata": {"name": "10.77.0.5"}, "spec": {"parentRef": {"resource": "services", "namespace": "default", "name": "none"}}})
+    with Chaos(w, 3):
+        w.api.call("DELETE", path + "/more")
+    eventually("it stays while an address is in use", lambda: ready() == ("False", "Terminating") or ready())
+    with Chaos(w, 2):
+        w.api.call("DELETE", "/apis/networking.k8s.io/v1/ipaddresses/10.77.0.5")
+    eventually("and goes after it", lambda: w.api.call("GET", path + "/more")[0] == 404)
+
+
+def signer(w):
+    """RFC 7515 by hand: the signature that a joining node looks for."""
+    core = "/api/v1/namespaces/"
+    w.api.call("DELETE", core + "kube-public/configmaps/cluster-info")
+    with Chaos(w, 3):
+        w.api.create(core + "kube-public/configmaps", {"metadata": {"name": "cluster-info"}, "data": {"kubeconfig": "it: is\n"}})
+        w.api.create(core + "kube-system/secrets", {
+            "metadata": {"name": "bootstrap-token-abcdef"}, "type": "bootstrap.kubernetes.io/token",
+            "stringData": {"token-id": "abcdef", "token-secret": "0123456789abcdef", "usage-bootstrap-signing": "true"}})
+
+    def encoded(data):
+        return base64.urlsafe_b64encode(data).rstrip(b"=")
+    head = encoded(b'{"alg":"HS256","kid":"abcdef"}')
+    wanted = (head + b".." + encoded(hmac.digest(b"0123456789abcdef", head + b"." + encoded(b"it: is\n"), "sha256"))).decode()
+
+    def signature():
+        return w.api.get(core + "kube-public/configmaps/cluster-info").get("data", {}).get("jws-kubeconfig-abcdef")
+    eventually("cluster-info is signed", lambda: signature() == wanted or (signature(), wanted))
+    w.api.call("DELETE", core + "kube-system/secrets/bootstrap-token-abcdef")
+    eventually("as long as the token is there", lambda: signature() is None)
+
+
+SCENARIOS = {f.__name__: f for f in (deployment, stateful_set, job, cron_job, daemon_set, collector, namespaces, mirroring, cidrs, signer)}
 
 
 def main():

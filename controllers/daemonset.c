@@ -11,6 +11,7 @@
 #include "lib/api/pod.h"
 #include "lib/api/scheme.h"
 #include "lib/base/arena.h"
+#include "lib/base/env.h"
 #include "lib/base/error.h"
 #include "lib/base/log.h"
 #include "lib/base/map.h"
@@ -314,6 +315,66 @@ static void delete_pod(struct reconcile *c, struct core_v1_pod *pod)
 /* --- one pod per node ----------------------------------------------------------------------------
  */
 
+/* A pod that keeps failing on a node is replaced ever later. */
+struct backoff {
+    uint64_t delay_ms, last_ms;
+};
+
+#define FAILED_DELAY_MS 1000
+#define FAILED_DELAY_MAX_MS (15 * 60 * 1000)
+
+static void init(struct controller_run *r)
+{
+    struct map *failed = r->state = xzalloc(sizeof(*failed));
+    map_init(failed);
+}
+
+static void done(struct controller_run *r)
+{
+    struct map *failed = r->state;
+    void *x;
+    for (size_t at = 0; map_next(failed, &at, NULL, &x);)
+        free(x);
+    map_done(failed);
+    free(failed);
+}
+
+/* Old entries are dropped by the way, when there are many. */
+static void forget_backoffs(struct map *failed, uint64_t now_ms)
+{
+    struct str key;
+    void *value;
+    if (failed->count < 1000)
+        return;
+    for (size_t at = 0; map_next(failed, &at, &key, &value);) {
+        const struct backoff *x = value;
+        if (now_ms - x->last_ms > 2 * FAILED_DELAY_MAX_MS)
+            free(map_remove(failed, key));
+    }
+}
+
+/* 0: the failed pod may go now, which counts as another failure; else how long to wait. */
+static uint64_t failed_wait_ms(struct reconcile *c, const struct work *w, struct str node)
+{
+    struct map *failed = c->run->state;
+    uint64_t now_ms = env_now_ms(c->run->env);
+    struct str key = arena_printf(c->arena, STR_FMT "/%lld/" STR_FMT, STR_ARG(w->set->metadata.uid),
+                                  (long long)w->set->status.observed_generation, STR_ARG(node));
+    struct backoff *x = map_get(failed, key);
+    if (x != NULL && now_ms < x->last_ms + x->delay_ms)
+        return x->last_ms + x->delay_ms - now_ms;
+    if (x == NULL || now_ms - x->last_ms > 2 * FAILED_DELAY_MAX_MS) {
+        forget_backoffs(failed, now_ms);
+        x = x != NULL ? x : xzalloc(sizeof(*x));
+        x->delay_ms = FAILED_DELAY_MS;
+        map_set(failed, key, x);
+    } else {
+        x->delay_ms = MIN_OF(x->delay_ms * 2, (uint64_t)FAILED_DELAY_MAX_MS);
+    }
+    x->last_ms = now_ms;
+    return 0;
+}
+
 struct changes {
     struct str *create; /* Node names. */
     struct core_v1_pod **remove;
@@ -335,6 +396,12 @@ static void manage_node(struct reconcile *c, const struct work *w, struct on_nod
     for (size_t i = 0; i < n->count; i++) {
         struct core_v1_pod *p = n->pods[i];
         if (str_eqc(p->status.phase, "Failed") && !pod_is_going(p)) {
+            uint64_t wait_ms = failed_wait_ms(c, w, api_object_meta(n->node)->name);
+            if (wait_ms != 0) {
+                reconcile_again_after(c, wait_ms);
+                live++; /* Its place is taken until then. */
+                continue;
+            }
             struct event_object about = event_object_of(w->object);
             event_record(c->run->recorder, &about, EVENT_WARNING, "FailedDaemonPod",
                          "Found failed daemon pod " STR_FMT "/" STR_FMT " on node " STR_FMT
@@ -600,6 +667,8 @@ static const struct controller_watch watches[] = {
 
 const struct controller controller_daemonset = {
     .name = "daemonset-controller",
+    .init = init,
+    .done = done,
     .watches = watches,
     .reconcile = reconcile,
 };

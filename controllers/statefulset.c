@@ -1,5 +1,6 @@
 /* statefulset.c - pods with lasting names and volumes. What comes next is
  * decided in statefulset_plan.c. */
+#include "controllers/statefulset_claims.h"
 #include "controllers/statefulset_plan.h"
 
 #include "controllers/history.h"
@@ -16,6 +17,8 @@
 
 #define LABEL_POD_NAME "statefulset.kubernetes.io/pod-name"
 #define LABEL_POD_INDEX "apps.kubernetes.io/pod-index"
+#define STALE_MS 500 /* Until the collector has taken an earlier pod's claims, at the next look.   \
+                      */
 
 static const struct meta_v1_label_selector *selector_of(struct arena *a, const void *msg)
 {
@@ -185,8 +188,61 @@ static void on_claim_created(struct reconcile *c, const struct client_result *re
         reconcile_fail(c);
 }
 
+static struct stateful_claim claim_of(const struct work *w, const struct core_v1_pod *pod)
+{
+    const struct apps_v1_stateful_set_spec *spec = &w->set->spec;
+    int64_t start = spec->ordinals != NULL ? spec->ordinals->start : 0;
+    int64_t count = spec->has_replicas ? spec->replicas : 1;
+    struct stateful_claim ret = {
+        .set = w->set,
+        .set_kind = w->object->kind,
+        .pod_kind = api_kind_by_gvk(STR(""), STR("v1"), STR("Pod")),
+        .pod = pod,
+    };
+    if (pod != NULL) {
+        int64_t ordinal = stateful_ordinal(w->set->metadata.name, pod->metadata.name);
+        ret.beyond = ordinal < start || ordinal >= start + count;
+    }
+    return ret;
+}
+
+/* Before a pod goes, so that what is to go with it does. */
+static void fix_claims(struct reconcile *c, const struct work *w, const struct core_v1_pod *pod)
+{
+    const struct informer *claims = controller_informer(c->run, "", "PersistentVolumeClaim");
+    const struct stateful_claim what = claim_of(w, pod);
+    if (stateful_ordinal(w->set->metadata.name, pod->metadata.name) < 0)
+        return;
+    for (size_t i = 0; i < w->set->spec.volume_claim_templates_count; i++) {
+        struct api_object *o = informer_get(
+            claims, c->namespace_name,
+            claim_name(c->arena, &w->set->spec.volume_claim_templates[i], pod->metadata.name));
+        if (o == NULL ||
+            stateful_claim_is_stale(api_object_meta(o), pod->metadata.name, pod->metadata.uid))
+            continue;
+        struct core_v1_persistent_volume_claim *copy = reconcile_copy(c, o);
+        if (stateful_claim_own(c->arena, &what, &copy->metadata))
+            reconcile_update(c, o->kind, copy, NULL);
+    }
+}
+
+/* Are there claims of an earlier pod of this name, about to go with it? */
+static bool has_stale_claims(struct reconcile *c, const struct work *w, struct str pod_name)
+{
+    const struct informer *claims = controller_informer(c->run, "", "PersistentVolumeClaim");
+    for (size_t i = 0; i < w->set->spec.volume_claim_templates_count; i++) {
+        struct api_object *o =
+            informer_get(claims, c->namespace_name,
+                         claim_name(c->arena, &w->set->spec.volume_claim_templates[i], pod_name));
+        if (o != NULL && stateful_claim_is_stale(api_object_meta(o), pod_name, STR_NULL))
+            return true;
+    }
+    return false;
+}
+
 static void create_claims(struct reconcile *c, const struct work *w, const struct core_v1_pod *pod)
 {
+    const struct stateful_claim what = claim_of(w, NULL);
     const struct informer *claims = controller_informer(c->run, "", "PersistentVolumeClaim");
     for (size_t i = 0; i < w->set->spec.volume_claim_templates_count; i++) {
         const struct core_v1_persistent_volume_claim *t = &w->set->spec.volume_claim_templates[i];
@@ -199,6 +255,7 @@ static void create_claims(struct reconcile *c, const struct work *w, const struc
             claim.metadata.labels = w->set->spec.selector->match_labels;
             claim.metadata.labels_count = w->set->spec.selector->match_labels_count;
         }
+        stateful_claim_own(c->arena, &what, &claim.metadata);
         struct client_call call = {
             .verb = CLIENT_CREATE,
             .kind = api_kind_by_gvk(STR(""), STR("v1"), STR("PersistentVolumeClaim")),
@@ -233,7 +290,11 @@ static void after_claims(struct reconcile *c)
     struct work *w = c->state;
     for (size_t i = 0; i < w->plan.create_count && !c->failed; i++) {
         struct core_v1_pod *pod = ARENA_NEW(c->arena, struct core_v1_pod);
-        if (make_pod(c, w, &w->plan.create[i], pod))
+        if (!make_pod(c, w, &w->plan.create[i], pod))
+            continue;
+        if (has_stale_claims(c, w, pod->metadata.name))
+            reconcile_again_after(c, STALE_MS);
+        else
             create_pod(c, pod);
     }
     reconcile_then(c, report);
@@ -255,10 +316,25 @@ static void on_deleted(struct reconcile *c, const struct client_result *result, 
         reconcile_fail(c);
 }
 
+/* A pod that ended is made anew under its name. */
+static void tell_of_end(struct reconcile *c, const struct work *w, const struct core_v1_pod *pod)
+{
+    struct event_object about = event_object_of(w->object);
+    bool failed = str_eqc(pod->status.phase, "Failed");
+    if (!failed && !str_eqc(pod->status.phase, "Succeeded"))
+        return;
+    event_record(c->run->recorder, &about, failed ? EVENT_WARNING : EVENT_NORMAL,
+                 failed ? "RecreatingFailedPod" : "RecreatingTerminatedPod",
+                 "StatefulSet " STR_FMT "/" STR_FMT " is recreating %s Pod " STR_FMT,
+                 STR_ARG(c->namespace_name), STR_ARG(c->name), failed ? "failed" : "terminated",
+                 STR_ARG(pod->metadata.name));
+}
+
 static void delete_pods(struct reconcile *c, const struct work *w)
 {
     for (size_t i = 0; i < w->plan.remove_count; i++) {
         struct core_v1_pod *pod = w->plan.remove[i];
+        tell_of_end(c, w, pod);
         expectations_expect_deletion(c->run->expectations, c->key, pod->metadata.uid);
         struct client_call call = {
             .verb = CLIENT_DELETE,
@@ -293,6 +369,31 @@ static const struct apps_v1_controller_revision *find_current(const struct work 
     return w->history.current;
 }
 
+/* The claims' owners are right. */
+static void act(struct reconcile *c)
+{
+    struct work *w = c->state;
+    if (c->failed) {
+        report(c);
+        return;
+    }
+    delete_pods(c, w);
+    for (size_t i = 0; i < w->pods.count; i++) {
+        const struct core_v1_pod *pod = owned_pod(w->pods.items[i]);
+        if (str_eqc(pod->status.phase, "Pending") && !pod_is_going(pod))
+            create_claims(c, w, pod); /* One may have been deleted. */
+    }
+    for (size_t i = 0; i < w->plan.create_count; i++) {
+        struct core_v1_pod pod;
+        if (make_pod(c, w, &w->plan.create[i], &pod))
+            create_claims(c, w, &pod);
+    }
+    int32_t limit =
+        w->set->spec.has_revision_history_limit ? w->set->spec.revision_history_limit : 10;
+    history_trim(c, &w->history, limit, revision_in_use, w);
+    reconcile_then(c, after_claims);
+}
+
 static void manage(struct reconcile *c, struct work *w)
 {
     struct core_v1_pod **list = ARENA_ARRAY(c->arena, struct core_v1_pod *, w->pods.count + 1);
@@ -312,16 +413,9 @@ static void manage(struct reconcile *c, struct work *w)
         report(c);
         return;
     }
-    delete_pods(c, w);
-    for (size_t i = 0; i < w->plan.create_count; i++) {
-        struct core_v1_pod pod;
-        if (make_pod(c, w, &w->plan.create[i], &pod))
-            create_claims(c, w, &pod);
-    }
-    int32_t limit =
-        w->set->spec.has_revision_history_limit ? w->set->spec.revision_history_limit : 10;
-    history_trim(c, &w->history, limit, revision_in_use, w);
-    reconcile_then(c, after_claims);
+    for (size_t i = 0; i < w->pods.count; i++)
+        fix_claims(c, w, list[i]);
+    reconcile_then(c, act);
 }
 
 static void reconcile(struct reconcile *c)

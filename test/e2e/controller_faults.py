@@ -382,6 +382,9 @@ def stateful_set(w):
     with Chaos(w, 6, [base + "statefulsets/db"]):
         uid = w.api.create(base + "statefulsets", {"metadata": {"name": "db"}, "spec": {
             "replicas": 8, "serviceName": "db", "selector": {"matchLabels": {"a": "db"}},
+            "persistentVolumeClaimRetentionPolicy": {"whenDeleted": "Delete", "whenScaled": "Delete"},
+            "volumeClaimTemplates": [{"metadata": {"name": "data"}, "spec": {
+                "accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": "1Mi"}}}}],
             "template": template({"a": "db"})}})["metadata"]["uid"]
         time.sleep(0.3)
     eventually("a StatefulSet comes up", settled(w, base + "statefulsets/db", {"replicas": 8, "readyReplicas": 8, "currentReplicas": 8}))
@@ -397,6 +400,17 @@ def stateful_set(w):
     eventually("it shrinks", settled(w, base + "statefulsets/db", {"replicas": 2, "readyReplicas": 2}))
     left = sorted(p["metadata"]["name"] for p in w.api.items("/api/v1/namespaces/sts/pods"))
     checks.ok("to the first", left == ["db-0", "db-1"], left)
+
+    def claims():
+        return sorted(o["metadata"]["name"] for o in w.api.items("/api/v1/namespaces/sts/persistentvolumeclaims"))
+    eventually("the others' claims went with them", lambda: claims() == ["data-db-0", "data-db-1"] or claims())
+    with Chaos(w, 4):
+        w.api.merge(base + "statefulsets/db", {"spec": {"replicas": 3}})
+    eventually("a claim is made anew with its pod", lambda: claims() == ["data-db-0", "data-db-1", "data-db-2"] or claims())
+    eventually("and the pod runs", settled(w, base + "statefulsets/db", {"replicas": 3, "readyReplicas": 3}))
+    with Chaos(w, 4):
+        w.api.call("DELETE", base + "statefulsets/db", {})
+    eventually("the set takes its claims with it", lambda: claims() == [] or claims())
 
 
 def job(w):

@@ -479,7 +479,7 @@ END_TEST
 #define RULES(text) ",\"podFailurePolicy\":{\"rules\":[" text "]}"
 #define CODES(action, op, values)                                                                  \
     "{\"action\":\"" action "\",\"onExitCodes\":{\"operator\":\"" op "\",\"values\":[" values "]}" \
-                                                                                              "}"
+    "}"
 #define DISRUPTED(action)                                                                          \
     "{\"action\":\"" action                                                                        \
     "\",\"onPodConditions\":[{\"type\":\"DisruptionTarget\",\"status\":\"True\"}]}"

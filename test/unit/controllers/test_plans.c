@@ -4,6 +4,7 @@
 #include "controllers/backends.h"
 #include "controllers/discovery.h"
 #include "controllers/gc_graph.h"
+#include "controllers/statefulset_claims.h"
 #include "controllers/statefulset_plan.h"
 #include "test/unit/controllers/objects.h"
 
@@ -86,6 +87,79 @@ START_TEST(stateful_rolls)
     const char *lost[] = {SPOD("1", "r2", READY), NULL};
     p = stateful(a, SET(ROLL("1")), lost);
     ck_assert(p.create_count == 1 && p.create[0].current);
+}
+END_TEST
+
+/* Beyond the last, the highest goes first; one that ails only if it is the first that does. */
+START_TEST(stateful_shrinks_past_trouble)
+{
+    AUTO_ARENA *a = arena_new(0);
+    const char *one[] = {SPOD("0", "r2", READY), SPOD("1", "r2", READY),
+                         SPOD("2", "r2", "\"phase\":\"Pending\""), NULL};
+    const char *two[] = {SPOD("0", "r2", READY), SPOD("1", "r2", "\"phase\":\"Pending\""),
+                         SPOD("2", "r2", "\"phase\":\"Pending\""), NULL};
+    struct stateful_plan p = stateful(a, SET("\"replicas\":1"), one);
+    ck_assert_uint_eq(p.remove_count, 1);
+    p = stateful(a, SET("\"replicas\":1"), two);
+    ck_assert_uint_eq(p.remove_count, 0);
+}
+END_TEST
+
+/* Claims belong to the set, to a pod beyond its end, or to nobody, as the policy says. */
+START_TEST(stateful_claims)
+{
+#define POLICY(deleted, scaled)                                                                    \
+    "{\"metadata\":{\"name\":\"db\",\"uid\":\"s\"},\"spec\":{"                                     \
+    "\"persistentVolumeClaimRetentionPolicy\":{\"whenDeleted\":\"" deleted                         \
+    "\",\"whenScaled\":\"" scaled "\"}}}"
+    static const struct {
+        const char *set;
+        bool beyond;
+        const char *owner; /* NULL: nobody. */
+    } cases[] = {
+        {POLICY("Retain", "Retain"), true, NULL},         {POLICY("Delete", "Retain"), true, "s"},
+        {POLICY("Retain", "Delete"), true, "p"},          {POLICY("Retain", "Delete"), false, NULL},
+        {POLICY("Delete", "Delete"), false, "s"},         {POLICY("Delete", "Delete"), true, "p"},
+        {"{\"metadata\":{\"name\":\"db\"}}", true, NULL},
+    };
+    AUTO_ARENA *a = arena_new(0);
+    for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+        struct stateful_claim c = {
+            .set = decoded(a, &apps_v1_stateful_set_msg, cases[i].set),
+            .set_kind = api_kind_by_gvk(STR("apps"), STR("v1"), STR("StatefulSet")),
+            .pod_kind = api_kind_by_gvk(STR(""), STR("v1"), STR("Pod")),
+            .pod = decoded(a, &core_v1_pod_msg, "{\"metadata\":{\"name\":\"db-3\",\"uid\":\"p\"}}"),
+            .beyond = cases[i].beyond,
+        };
+        /* From nothing, and from what another policy left. */
+        struct meta_v1_object_meta *fresh = decoded(a, &meta_v1_object_meta_msg, "{}");
+        struct meta_v1_object_meta *used = decoded(
+            a, &meta_v1_object_meta_msg,
+            "{\"ownerReferences\":[{\"apiVersion\":\"v1\",\"kind\":\"ConfigMap\",\"name\":\"x\","
+            "\"uid\":\"x\"},{\"apiVersion\":\"v1\",\"kind\":\"Pod\",\"name\":\"db-3\",\"uid\":"
+            "\"old\",\"controller\":true}]}");
+        ck_assert_int_eq(stateful_claim_own(a, &c, fresh), cases[i].owner != NULL);
+        ck_assert(!stateful_claim_own(a, &c, fresh)); /* Nothing is left to do. */
+        ck_assert(stateful_claim_is_stale(used, STR("db-3"), STR("p")));
+        ck_assert(stateful_claim_own(a, &c, used));
+        ck_assert(!stateful_claim_is_stale(used, STR("db-3"), STR("p")));
+        ck_assert_uint_eq(fresh->owner_references_count, cases[i].owner != NULL);
+        ck_assert_uint_eq(used->owner_references_count, 1u + (cases[i].owner != NULL));
+        if (cases[i].owner != NULL)
+            ck_assert(str_eqc(used->owner_references[1].uid, cases[i].owner));
+    }
+    /* What another controls is left to that. */
+    struct stateful_claim c = {
+        .set = decoded(a, &apps_v1_stateful_set_msg, POLICY("Delete", "Retain")),
+        .set_kind = api_kind_by_gvk(STR("apps"), STR("v1"), STR("StatefulSet")),
+        .pod_kind = api_kind_by_gvk(STR(""), STR("v1"), STR("Pod")),
+    };
+    struct meta_v1_object_meta *other =
+        decoded(a, &meta_v1_object_meta_msg,
+                "{\"ownerReferences\":[{\"apiVersion\":\"a/v1\",\"kind\":\"K\",\"name\":\"x\","
+                "\"uid\":\"x\",\"controller\":true}]}");
+    ck_assert(!stateful_claim_own(a, &c, other));
+    ck_assert_uint_eq(other->owner_references_count, 1);
 }
 END_TEST
 
@@ -249,6 +323,8 @@ UNIT_MAIN("controllers/plans", {
     UNIT_TEST(stateful_comes_up_in_order);
     UNIT_TEST(stateful_goes_down_in_order);
     UNIT_TEST(stateful_rolls);
+    UNIT_TEST(stateful_shrinks_past_trouble);
+    UNIT_TEST(stateful_claims);
     UNIT_TEST(stateful_ordinals);
     UNIT_TEST(graph_follows_owners);
     UNIT_TEST(graph_drops_what_nobody_needs);

@@ -115,7 +115,8 @@ static bool transform_of(struct str params, struct accepted *a)
     return true;
 }
 
-static bool negotiate(struct str accept, bool custom, struct accepted *ret, bool *ret_bad_transform)
+bool accept_negotiate(struct str accept, unsigned limits, struct accepted *ret,
+                      bool *ret_bad_transform)
 {
     struct clause clauses[CLAUSES_MAX];
     size_t n = parse_accept(accept, clauses);
@@ -127,30 +128,20 @@ static bool negotiate(struct str accept, bool custom, struct accepted *ret, bool
         struct accepted out = {.version = "v1"};
         if (!media_of(clauses[i].type, &out.media))
             continue;
-        if (!transform_of(clauses[i].params, &out)) {
+        if (!transform_of(clauses[i].params, &out) ||
+            (out.transform == AS_TABLE && (limits & ACCEPT_NO_TABLE) != 0)) {
             *ret_bad_transform = true;
             continue;
         }
         if (out.transform == AS_TABLE && out.media == MEDIA_PROTOBUF)
             continue; /* A Table's cells have no protobuf form. */
-        if (custom && out.transform == AS_OBJECT && out.media == MEDIA_PROTOBUF)
+        if ((limits & ACCEPT_NO_PROTOBUF) != 0 && out.transform == AS_OBJECT &&
+            out.media == MEDIA_PROTOBUF)
             continue;
         *ret = out;
         return true;
     }
     return false;
-}
-
-bool accept_negotiate(struct arena *a, struct str accept, struct accepted *ret,
-                      bool *ret_bad_transform)
-{
-    UNUSED(a);
-    return negotiate(accept, false, ret, ret_bad_transform);
-}
-
-bool accept_negotiate_custom(struct str accept, struct accepted *ret, bool *ret_bad_transform)
-{
-    return negotiate(accept, true, ret, ret_bad_transform);
 }
 
 bool accept_aggregated(struct str accept, const char **ret_type, bool *ret_v2beta1)

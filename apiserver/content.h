@@ -27,12 +27,15 @@ struct accepted {
 
 const char *media_type(enum media m);
 
-/* The first form of the Accept header that can be served. False: none (406).
- * *ret_bad_transform is set when a known type asked for an unknown transform. */
-bool accept_negotiate(struct arena *a, struct str accept, struct accepted *ret,
+enum accept_limit {
+    ACCEPT_NO_PROTOBUF = 1, /* Objects have no protobuf form; their metadata has. */
+    ACCEPT_NO_TABLE = 2,    /* Nobody shows these in columns. */
+};
+
+/* The first form of the Accept header that can be served; limits: enum accept_limit. False: none
+ * (406). *ret_bad_transform is set when a known type asked for a transform that there is not. */
+bool accept_negotiate(struct str accept, unsigned limits, struct accepted *ret,
                       bool *ret_bad_transform);
-/* The same for kinds whose objects have no protobuf form: their metadata has. */
-bool accept_negotiate_custom(struct str accept, struct accepted *ret, bool *ret_bad_transform);
 /* Does Accept ask for aggregated discovery (v2)? Before plain JSON, that is.
  * *ret_type is the content type to answer with. */
 bool accept_aggregated(struct str accept, const char **ret_type, bool *ret_v2beta1);

@@ -579,14 +579,24 @@ static bool wants_pretty(struct req *r)
            str_has_prefix(agent, STR("Mozilla/5.0"));
 }
 
+/* Reviews, bindings, evictions and tokens are answers, not objects that anybody lists. */
+static bool shown_in_columns(const struct req *r)
+{
+    struct str sub = r->info.subresource;
+    return r->res->stored && !str_eqc(sub, "binding") && !str_eqc(sub, "eviction") &&
+           !str_eqc(sub, "token");
+}
+
 static struct meta_v1_status *negotiate(struct req *r)
 {
     bool bad_transform;
     struct str accept = http_request_header(r->http, "accept");
     bool pretty = wants_pretty(r);
     bool custom = r->res->custom != NULL;
-    if (custom ? accept_negotiate_custom(accept, &r->accept, &bad_transform)
-               : accept_negotiate(r->arena, accept, &r->accept, &bad_transform)) {
+    unsigned limits = custom ? ACCEPT_NO_PROTOBUF : 0;
+    if (!shown_in_columns(r))
+        limits |= ACCEPT_NO_TABLE;
+    if (accept_negotiate(accept, limits, &r->accept, &bad_transform)) {
         r->accept.pretty = r->accept.pretty || pretty;
         return NULL;
     }
@@ -774,7 +784,7 @@ void req_begin(struct http_request *http, struct server_thread *t, bool streams_
     }
     server_metrics_begin(r);
     bool bad;
-    if (!accept_negotiate(r->arena, http_request_header(http, "accept"), &r->accept, &bad))
+    if (!accept_negotiate(http_request_header(http, "accept"), 0, &r->accept, &bad))
         r->accept = (struct accepted){.version = "v1"};
     r->asks = asks_new(r->arena);
     authenticate(r);

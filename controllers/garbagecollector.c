@@ -493,9 +493,10 @@ static void remove_finalizer(struct reconcile *c, const struct gc_node *n, const
 
 static void delete_dependents_first(struct reconcile *c, struct gc_node *n)
 {
+    struct collector *g = c->run->state;
     size_t blocking = 0;
     for (size_t i = 0; i < n->dependent_count; i++) {
-        if (!gc_blocks(n->dependents[i], n))
+        if (!gc_blocks(n->dependents[i], n) || gc_waits_for(&g->graph, n->dependents[i], n))
             continue;
         blocking++;
         if (!n->dependents[i]->deleting)

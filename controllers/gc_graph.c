@@ -248,3 +248,28 @@ bool gc_blocks(const struct gc_node *node, const struct gc_node *owner)
             return true;
     return false;
 }
+
+bool gc_waits_for(struct gc_graph *g, struct gc_node *node, const struct gc_node *owner)
+{
+    struct gc_node **left = NULL;
+    size_t count = 0, cap = 0;
+    bool found = false;
+    uint64_t walk = ++g->walks;
+    while (node != NULL && !found) {
+        for (size_t i = 0; i < node->dependent_count && node->foreground && !found; i++) {
+            struct gc_node *d = node->dependents[i];
+            if (d->seen == walk || !d->foreground || !gc_blocks(d, node))
+                continue;
+            d->seen = walk;
+            found = d == owner;
+            if (count == cap) {
+                cap = cap != 0 ? cap * 2 : 16;
+                left = xrealloc(left, cap * sizeof(struct gc_node *));
+            }
+            left[count++] = d;
+        }
+        node = count != 0 ? left[--count] : NULL;
+    }
+    free(left);
+    return found;
+}

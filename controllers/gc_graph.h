@@ -41,12 +41,14 @@ struct gc_node {
     bool deleting;   /* deletionTimestamp is set; */
     bool foreground; /* with one of these finalizers. */
     bool orphan;
+    uint64_t seen; /* The last walk that came by: see gc_waits_for. */
 };
 
 struct gc_graph {
     struct map by_uid; /* -> struct gc_node */
     void (*wake)(struct str uid, void *arg);
     void *arg;
+    uint64_t walks;
 };
 
 void gc_graph_init(struct gc_graph *g, void (*wake)(struct str uid, void *arg), void *arg);
@@ -61,5 +63,8 @@ void gc_graph_remove_source(struct gc_graph *g, const void *source);
 struct gc_node *gc_graph_find(const struct gc_graph *g, struct str uid); /* NULL: unknown. */
 /* Does node hold owner's foreground deletion up? */
 bool gc_blocks(const struct gc_node *node, const struct gc_node *owner);
+/* Does node, itself deleted in the foreground, wait for owner, over any number of others that are?
+ * If owner waits for node as well, both would wait for ever. */
+bool gc_waits_for(struct gc_graph *g, struct gc_node *node, const struct gc_node *owner);
 
 #endif

@@ -178,6 +178,27 @@ def workloads(api, core):
        not core.list_namespaced_pod(NS, label_selector="app=web").items)
 
 
+def circle(core, name):
+    """Three objects, each owned by the one before, and their deletion held up by it."""
+    made = [core.create_namespaced_config_map(NS, {"metadata": {"name": "%s-%d" % (name, i), "labels": {"circle": name}}}) for i in range(3)]
+    for i in range(3):
+        owner = made[i - 1].metadata
+        core.patch_namespaced_config_map(made[i].metadata.name, NS, {"metadata": {"ownerReferences": [
+            {"apiVersion": "v1", "kind": "ConfigMap", "name": owner.name, "uid": owner.uid, "blockOwnerDeletion": True}]}})
+    return [m.metadata.name for m in made]
+
+
+def circles(core):
+    def gone(name):
+        return eventually(lambda: not core.list_namespaced_config_map(NS, label_selector="circle=" + name).items)
+    names = circle(core, "first")
+    core.delete_namespaced_config_map(names[0], NS, propagation_policy="Foreground")
+    ok("one of a circle of owners deleted in the foreground takes all", gone("first"))
+    for name in circle(core, "all"):
+        core.delete_namespaced_config_map(name, NS, propagation_policy="Foreground")
+    ok("all of a circle deleted in the foreground go", gone("all"))
+
+
 def from_yaml(api, core, folder):
     path = os.path.join(folder, "manifest.yaml")
     with open(path, "w") as f:
@@ -318,6 +339,7 @@ def main():
         pages(core)
         watches(core)
         workloads(api, core)
+        circles(core)
         from_yaml(api, core, folder)
         dynamically(api)
         reviews(api)

@@ -40,7 +40,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         (void)request_info_parse(a, STR("GET"), text, text, &info);
         break;
     case 1:
-        (void)accept_negotiate(a, text, &accepted, &flag);
+        (void)accept_negotiate(text, data[0] / 5 % 4, &accepted, &flag);
         (void)accept_aggregated(text, &type, &flag);
         (void)body_type_of(text);
         break;

@@ -6,10 +6,9 @@
 
 static struct accepted negotiate(const char *accept, bool *ret_found)
 {
-    AUTO_ARENA *a = arena_new(0);
     struct accepted out;
     bool bad;
-    *ret_found = accept_negotiate(a, str_of(accept), &out, &bad);
+    *ret_found = accept_negotiate(str_of(accept), 0, &out, &bad);
     return out;
 }
 
@@ -58,6 +57,20 @@ START_TEST(transforms)
         "application/vnd.kubernetes.protobuf;as=Table;v=v1;g=meta.k8s.io,application/json", &found);
     ck_assert_int_eq(out.media, MEDIA_JSON);
     ck_assert_int_eq(out.transform, AS_OBJECT);
+    /* What nobody shows in columns is refused, unless something else will do. */
+    static const char table[] = "application/json;as=Table;v=v1;g=meta.k8s.io";
+    bool bad;
+    ck_assert(!accept_negotiate(STR(table), ACCEPT_NO_TABLE, &out, &bad));
+    ck_assert(bad);
+    ck_assert(accept_negotiate(STR("application/json;as=Table;v=v1;g=meta.k8s.io,application/yaml"),
+                               ACCEPT_NO_TABLE, &out, &bad));
+    ck_assert_int_eq(out.media, MEDIA_YAML);
+    ck_assert_int_eq(out.transform, AS_OBJECT);
+    /* A custom object has no protobuf form, its metadata has. */
+    ck_assert(!accept_negotiate(STR(TYPE_PROTOBUF), ACCEPT_NO_PROTOBUF, &out, &bad));
+    ck_assert(accept_negotiate(STR(TYPE_PROTOBUF ";as=PartialObjectMetadata;v=v1;g=meta.k8s.io"),
+                               ACCEPT_NO_PROTOBUF, &out, &bad));
+    ck_assert_int_eq(out.transform, AS_PARTIAL);
 }
 END_TEST
 

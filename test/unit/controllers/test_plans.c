@@ -230,6 +230,38 @@ START_TEST(graph_follows_owners)
 }
 END_TEST
 
+/* Objects deleted in the foreground that wait for one another in a circle are told from a chain. */
+START_TEST(graph_knows_circles)
+{
+#define GOING(uid, owner, block)                                                                   \
+    "{\"uid\":\"" uid "\",\"name\":\"" uid                                                         \
+    "\",\"namespace\":\"n\",\"deletionTimestamp\":\"2026-01-01T00:00:00Z\","                       \
+    "\"finalizers\":[\"foregroundDeletion\"],\"ownerReferences\":[{\"apiVersion\":\"v1\","         \
+    "\"kind\":\"Thing\",\"name\":\"" owner "\",\"uid\":\"" owner                                   \
+    "\",\"blockOwnerDeletion\":" block "}]}"
+    AUTO_ARENA *a = arena_new(0);
+    struct gc_graph g;
+    gc_graph_init(&g, wake, NULL);
+    see(&g, a, GOING("one", "three", "true"));
+    see(&g, a, GOING("two", "one", "true"));
+    see(&g, a, OWNED("three", "two", "true"));
+    struct gc_node *one = gc_graph_find(&g, STR("one")), *two = gc_graph_find(&g, STR("two"));
+    struct gc_node *three = gc_graph_find(&g, STR("three"));
+    ck_assert(!gc_waits_for(&g, two, one)); /* It waits for three, which is not going yet. */
+    see(&g, a, GOING("three", "two", "true"));
+    ck_assert(gc_waits_for(&g, two, one));
+    ck_assert(gc_waits_for(&g, three, two));
+    ck_assert(gc_waits_for(&g, one, three));
+    see(&g, a, GOING("three", "two", "false"));
+    ck_assert(!gc_waits_for(&g, two, one));
+    see(&g, a, GOING("self", "self", "true"));
+    struct gc_node *self = gc_graph_find(&g, STR("self"));
+    ck_assert(gc_waits_for(&g, self, self));
+    gc_graph_done(&g);
+    take_woken();
+}
+END_TEST
+
 /* A virtual owner vanishes with its last dependent; references may change. */
 START_TEST(graph_drops_what_nobody_needs)
 {
@@ -327,6 +359,7 @@ UNIT_MAIN("controllers/plans", {
     UNIT_TEST(stateful_claims);
     UNIT_TEST(stateful_ordinals);
     UNIT_TEST(graph_follows_owners);
+    UNIT_TEST(graph_knows_circles);
     UNIT_TEST(graph_drops_what_nobody_needs);
     UNIT_TEST(discovery_is_read);
     UNIT_TEST(backends_of_a_service);

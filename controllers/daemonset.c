@@ -636,7 +636,7 @@ static void reconcile(struct reconcile *c)
     w->set = o->msg;
     if (w->set->spec.selector == NULL || label_selector_is_empty(w->set->spec.selector))
         return; /* It would select everything. */
-    bool settled = expectations_satisfied(c->run->expectations, c->key);
+    bool settled = owned_settled(c);
     struct owned_pods pods = owned_gather(c, &owned, o);
     if (pods.adopting)
         return;

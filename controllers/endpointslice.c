@@ -339,8 +339,7 @@ static void reconcile(struct reconcile *c)
         expectations_forget(c->run->expectations, c->key);
         return;
     }
-    if (s->spec.selector_count == 0 || str_eqc(s->spec.type, "ExternalName") ||
-        !expectations_satisfied(c->run->expectations, c->key))
+    if (s->spec.selector_count == 0 || str_eqc(s->spec.type, "ExternalName") || !owned_settled(c))
         return;
     bool wants[2] = {s->spec.ip_families_count == 0, false};
     for (size_t i = 0; i < s->spec.ip_families_count; i++)

@@ -297,7 +297,7 @@ static void reconcile(struct reconcile *c)
     m.object = informer_get_key(controller_informer(c->run, "", "Endpoints"), c->key);
     if (m.object == NULL)
         expectations_forget(c->run->expectations, c->key);
-    if (!expectations_satisfied(c->run->expectations, c->key))
+    if (!owned_settled(c))
         return;
     if (m.object != NULL && is_mirrored(c, m.object->msg)) {
         m.from = reconcile_hold(c, m.object)->msg;

@@ -438,7 +438,7 @@ static void make_plan(struct reconcile *c, const struct owned_pods *pods)
         .pods = list,
         .pod_count = pods->count,
         .released = released,
-        .settled = expectations_satisfied(c->run->expectations, c->key),
+        .settled = owned_settled(c),
         .now_s = controller_now_s(c->run),
         .backoff = x != NULL ? &x->backoff : NULL,
     };

@@ -25,13 +25,20 @@ bool is_namespace_terminating(const struct client_result *result)
            str_find_str(result->status->message, STR("because it is being terminated")) >= 0;
 }
 
-/* True when what was asked for may have happened. The key comes back when it is given up on. */
+bool owned_settled(struct reconcile *c)
+{
+    if (expectations_satisfied(c->run->expectations, c->key))
+        return true;
+    reconcile_again_after(c, expectations_left_ms(c->run->expectations, c->key));
+    return false;
+}
+
+/* True when what was asked for may have happened: owned_settled() waits for it, for a while. */
 static bool is_in_doubt(struct reconcile *c, const struct client_result *result)
 {
     if (result->code != E_UNKNOWN_OUTCOME && result->code != E_TIMEOUT)
         return false;
     expectations_doubt(c->run->expectations, c->key);
-    controller_enqueue_after(c->run, c->key, EXPECTATIONS_DOUBT_MS + 100);
     return true;
 }
 

@@ -37,6 +37,10 @@ static inline struct core_v1_pod *owned_pod(const struct api_object *o)
     return o->msg;
 }
 
+/* Is all that was asked for seen? If not, the key comes back when that is given
+ * up on, even if nothing changes. */
+bool owned_settled(struct reconcile *c);
+
 /* For answers to what the key's expectations await: a refusal is not awaited any
  * more; what may have happened still is, for a while. */
 void owned_creation_failed(struct reconcile *c, const struct client_result *result);

@@ -379,7 +379,7 @@ static void reconcile(struct reconcile *c)
     c->state = w;
     w->set_object = reconcile_hold(c, o);
     w->set = view_of(c->arena, o);
-    bool settled = expectations_satisfied(c->run->expectations, c->key);
+    bool settled = owned_settled(c);
     gather(c, w);
     if (w->pods.adopting)
         return;

@@ -17,8 +17,9 @@
 
 #define LABEL_POD_NAME "statefulset.kubernetes.io/pod-name"
 #define LABEL_POD_INDEX "apps.kubernetes.io/pod-index"
-#define STALE_MS 500 /* Until the collector has taken an earlier pod's claims, at the next look.   \
-                      */
+#define STALE_MS                                                                                   \
+    500 /* Until the collector has taken an earlier pod's claims, at the next look.                \
+         */
 
 static const struct meta_v1_label_selector *selector_of(struct arena *a, const void *msg)
 {
@@ -409,7 +410,7 @@ static void manage(struct reconcile *c, struct work *w)
         .now_s = controller_now_s(c->run),
     };
     stateful_plan(c->arena, &in, &w->plan);
-    if (!expectations_satisfied(c->run->expectations, c->key)) {
+    if (!owned_settled(c)) {
         report(c);
         return;
     }

@@ -160,14 +160,39 @@ static void validate_completions(const struct batch_v1_job_spec *s,
                           "can only be modified in tandem with spec.parallelism");
 }
 
-/* While a job that never started is suspended, where its pods run may change. */
+/* Suspended, and seen to be: no pod runs. */
+static bool is_at_rest(const struct batch_v1_job *j)
+{
+    bool marked = j->status.start_time == NULL;
+    for (size_t i = 0; i < j->status.conditions_count; i++)
+        marked |= str_eqc(j->status.conditions[i].type, "Suspended") &&
+                  str_eqc(j->status.conditions[i].status, "True");
+    return j->spec.has_suspend && j->spec.suspend && j->status.active == 0 && marked;
+}
+
+/* The containers with the resources of others of the same names at the same places. */
+static struct core_v1_container *with_resources(const struct kind_ctx *ctx,
+                                                const struct core_v1_container *list, size_t count,
+                                                const struct core_v1_container *old,
+                                                size_t old_count)
+{
+    struct core_v1_container *ret = ARENA_ARRAY(ctx->arena, struct core_v1_container, count + 1);
+    for (size_t i = 0; i < count; i++) {
+        ret[i] = list[i];
+        if (i < old_count && str_eq(list[i].name, old[i].name))
+            ret[i].resources = old[i].resources;
+    }
+    return ret;
+}
+
+/* While a job is suspended, where its pods run and what they ask for may change. */
 static void validate_template_change(const struct kind_ctx *ctx, const struct batch_v1_job *j,
                                      const struct batch_v1_job *o, struct field_errors *errs)
 {
     struct core_v1_pod_template_spec t = j->spec.template;
     const struct core_v1_pod_template_spec *old = &o->spec.template;
     const struct field_path *path = PATH(PATH(PATH_ROOT, "spec"), "template");
-    if (o->spec.has_suspend && o->spec.suspend && o->status.start_time == NULL) {
+    if (is_at_rest(o)) {
         t.metadata.annotations = old->metadata.annotations;
         t.metadata.annotations_count = old->metadata.annotations_count;
         t.metadata.labels = old->metadata.labels;
@@ -179,6 +204,11 @@ static void validate_template_change(const struct kind_ctx *ctx, const struct ba
         t.spec.affinity = old->spec.affinity;
         t.spec.scheduling_gates = old->spec.scheduling_gates;
         t.spec.scheduling_gates_count = old->spec.scheduling_gates_count;
+        t.spec.containers = with_resources(ctx, t.spec.containers, t.spec.containers_count,
+                                           old->spec.containers, old->spec.containers_count);
+        t.spec.init_containers =
+            with_resources(ctx, t.spec.init_containers, t.spec.init_containers_count,
+                           old->spec.init_containers, old->spec.init_containers_count);
     }
     if (!api_msg_equal(&meta_v1_object_meta_msg, &t.metadata, &old->metadata))
         field_invalid_msg(errs, PATH(path, "metadata"), &meta_v1_object_meta_msg, &t.metadata,

@@ -100,6 +100,15 @@ bool expectations_satisfied(struct expectations *e, struct str key)
     return true;
 }
 
+uint64_t expectations_left_ms(const struct expectations *e, struct str key)
+{
+    const struct expectation *x = map_get(&e->by_key, key);
+    uint64_t now_ms = env_now_ms(e->env);
+    if (x == NULL || (x->creations == 0 && x->deletions.count == 0) || now_ms > x->until_ms)
+        return 0;
+    return x->until_ms - now_ms + 1;
+}
+
 void expectations_forget(struct expectations *e, struct str key)
 {
     expectation_free(map_remove(&e->by_key, key));

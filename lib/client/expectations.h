@@ -29,6 +29,8 @@ void expectations_deletion_observed(struct expectations *e, struct str key, stru
 void expectations_doubt(struct expectations *e, struct str key);
 /* True when nothing is awaited, or it expired, or the key is new. */
 bool expectations_satisfied(struct expectations *e, struct str key);
+/* Until what is awaited expires; 0: nothing is. */
+uint64_t expectations_left_ms(const struct expectations *e, struct str key);
 /* The key's controller is gone. */
 void expectations_forget(struct expectations *e, struct str key);
 

@@ -455,6 +455,12 @@ def job(w):
         time.sleep(0.2)
     eventually("a suspended Job has no pods", settled(w, base + "/nap", {"active": 0, "terminating": 0, "failed": 0, "ready": 0}))
     eventually("and no start", lambda: "startTime" not in w.api.get(base + "/nap")["status"])
+    more = {"containers": [{"name": "c", "image": "none", "resources": {"requests": {"cpu": "2"}}}], "nodeSelector": {"a": "b"}}
+    status, answer = w.api.call("PATCH", base + "/nap", {"spec": {"template": {"spec": more}}}, "application/strategic-merge-patch+json")
+    checks.ok("its pods may ask for more", status == 200, answer.get("message"))
+    more["containers"][0]["image"] = "other"
+    status, answer = w.api.call("PATCH", base + "/nap", {"spec": {"template": {"spec": more}}}, "application/strategic-merge-patch+json")
+    checks.ok("and be nothing else", status == 422 and "field is immutable" in answer["message"], answer.get("message"))
     with Chaos(w, 4, [base + "/nap"]):
         w.api.merge(base + "/nap", {"spec": {"suspend": False}})
     eventually("resumed it has them again", settled(w, base + "/nap", {"active": 20, "ready": 20, "failed": 0}))

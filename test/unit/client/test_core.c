@@ -118,6 +118,8 @@ START_TEST(expectations_are_met_or_expire)
     expectations_expect_creations(e, STR("k"), 1);
     expectations_doubt(e, STR("k"));
     expectations_doubt(e, STR("another"));
+    ck_assert_uint_eq(expectations_left_ms(e, STR("k")), EXPECTATIONS_DOUBT_MS + 1);
+    ck_assert_uint_eq(expectations_left_ms(e, STR("another")), 0);
     env.now_ms += EXPECTATIONS_DOUBT_MS;
     ck_assert(!expectations_satisfied(e, STR("k")));
     env.now_ms += 1;

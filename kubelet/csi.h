@@ -59,7 +59,27 @@ struct csi_data {
 /* Blocking. E_NOT_FOUND when it is not there. */
 int csi_data_read(struct arena *a, const char *dir, struct csi_data *ret, struct error *err);
 
+/* --- on disk; all block --- */
+const char *csi_stage_root(struct arena *a, const char *root_dir, const char *driver,
+                           const char *handle);
+/* A CSI volume in a pod's folder. */
+struct csi_found {
+    const char *dir; /* <pod>/volumes/kubernetes.io~csi/<volume> */
+    struct csi_data data;
+};
+int csi_find_volumes(struct arena *a, const char *pod_dir, struct csi_found **ret,
+                     size_t *ret_count, struct error *err);
+/* Those of all pods. */
+int csi_find_all(struct arena *a, const char *root_dir, struct csi_found **ret, size_t *ret_count,
+                 struct error *err);
+/* Some pod's folder has the volume. */
+bool csi_is_used(const char *root_dir, const char *driver, const char *handle);
+/* The folders, once nothing is mounted there; what holds files is not removed. */
+int csi_remove_volume(const char *dir, struct error *err);
+int csi_remove_stage(const char *stage_root, struct error *err);
+
 /* --- asking drivers --------------------------------------------------------------------------- */
+/* Blocking: finds what pods left mounted. */
 struct csi *csi_new(struct kubelet *k);
 /* Watches for plugins. */
 int csi_start(struct csi *c, struct error *err);
@@ -71,5 +91,9 @@ void csi_mount(struct csi *c, const struct csi_mount *m,
  * unstaged. done runs later, once. */
 void csi_unmount_pod(struct csi *c, const char *pod_dir,
                      void (*done)(int code, const struct error *err, void *arg), void *arg);
+
+/* Unique names of the volumes that pods here have, sorted; in a. They are not taken from under
+ * them. */
+size_t csi_volumes_in_use(const struct csi *c, struct arena *a, const struct str **ret);
 
 #endif

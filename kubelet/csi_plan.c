@@ -16,6 +16,10 @@
 #include "lib/client/claims.h"
 #include "lib/net/pki.h"
 
+#include <dirent.h>
+#include <errno.h>
+#include <unistd.h>
+
 #define DATA_FILE "vol_data.json"
 #define DATA_BYTES_MAX (64u << 10)
 
@@ -92,15 +96,21 @@ static void add_pod_info(struct arena *a, const struct field_context *ctx, struc
     m->attributes = (struct csi_strings){all, n};
 }
 
-static void plan_paths(struct arena *a, const char *root_dir, const char *pod_dir,
-                       struct csi_mount *m)
+const char *csi_stage_root(struct arena *a, const char *root_dir, const char *driver,
+                           const char *handle)
 {
     AUTO_BUF hex = BUF_INIT;
     uint8_t hash[32];
-    net_sha256(m->handle, strlen(m->handle), hash);
+    net_sha256(handle, strlen(handle), hash);
     hex_encode(hash, sizeof(hash), &hex);
-    m->stage_root = str_c(arena_printf(a, "%s/plugins/kubernetes.io/csi/%s/" STR_FMT, root_dir,
-                                       m->driver, STR_ARG(buf_str(&hex))));
+    return str_c(arena_printf(a, "%s/plugins/kubernetes.io/csi/%s/" STR_FMT, root_dir, driver,
+                              STR_ARG(buf_str(&hex))));
+}
+
+static void plan_paths(struct arena *a, const char *root_dir, const char *pod_dir,
+                       struct csi_mount *m)
+{
+    m->stage_root = csi_stage_root(a, root_dir, m->driver, m->handle);
     m->stage = str_c(arena_printf(a, "%s/globalmount", m->stage_root));
     m->pod_volume = str_c(arena_printf(a, "%s/volumes/kubernetes.io~csi/%s", pod_dir, m->pv_name));
     m->target = str_c(arena_printf(a, "%s/mount", m->pod_volume));
@@ -195,4 +205,107 @@ int csi_data_read(struct arena *a, const char *dir, struct csi_data *ret, struct
     if (ret->driver[0] == '\0' || ret->handle[0] == '\0')
         return error_set(err, E_CORRUPT, "%s: driverName or volumeHandle is missing", path);
     return 0;
+}
+
+static bool is_dots(const char *name)
+{
+    return strcmp(name, ".") == 0 || strcmp(name, "..") == 0;
+}
+
+int csi_find_volumes(struct arena *a, const char *pod_dir, struct csi_found **ret,
+                     size_t *ret_count, struct error *err)
+{
+    AUTO_FREE char *path = xasprintf("%s/volumes/kubernetes.io~csi", pod_dir);
+    size_t cap = 0;
+    int rc = 0;
+    *ret = NULL;
+    *ret_count = 0;
+    DIR *d = opendir(path);
+    if (d == NULL)
+        return errno == ENOENT ? 0 : error_set_errno(err, E_IO, errno, "open %s", path);
+    for (struct dirent *e = readdir(d); rc == 0 && e != NULL; e = readdir(d)) {
+        struct csi_found f = {0};
+        if (is_dots(e->d_name))
+            continue;
+        f.dir = str_c(arena_printf(a, "%s/%s", path, e->d_name));
+        rc = csi_data_read(a, f.dir, &f.data, err);
+        if (rc == E_NOT_FOUND) {
+            rc = 0; /* Nothing was asked of a driver yet. */
+            continue;
+        }
+        *ret = arena_grow(a, *ret, *ret_count, &cap, sizeof(f));
+        (*ret)[(*ret_count)++] = f;
+    }
+    closedir(d);
+    return rc;
+}
+
+int csi_find_all(struct arena *a, const char *root_dir, struct csi_found **ret, size_t *ret_count,
+                 struct error *err)
+{
+    AUTO_FREE char *pods = xasprintf("%s/pods", root_dir);
+    size_t cap = 0;
+    int rc = 0;
+    *ret = NULL;
+    *ret_count = 0;
+    DIR *d = opendir(pods);
+    if (d == NULL)
+        return errno == ENOENT ? 0 : error_set_errno(err, E_IO, errno, "open %s", pods);
+    for (struct dirent *e = readdir(d); rc == 0 && e != NULL; e = readdir(d)) {
+        struct csi_found *f;
+        size_t count = 0;
+        if (is_dots(e->d_name))
+            continue;
+        const char *pod = str_c(arena_printf(a, "%s/%s", pods, e->d_name));
+        rc = csi_find_volumes(a, pod, &f, &count, err);
+        for (size_t i = 0; i < count; i++) {
+            *ret = arena_grow(a, *ret, *ret_count, &cap, sizeof(**ret));
+            (*ret)[(*ret_count)++] = f[i];
+        }
+    }
+    closedir(d);
+    return rc;
+}
+
+bool csi_is_used(const char *root_dir, const char *driver, const char *handle)
+{
+    AUTO_ARENA *a = arena_new(0);
+    struct csi_found *f;
+    size_t count;
+    if (csi_find_all(a, root_dir, &f, &count, NULL) != 0)
+        return true; /* When in doubt it is. */
+    for (size_t i = 0; i < count; i++)
+        if (strcmp(f[i].data.driver, driver) == 0 && strcmp(f[i].data.handle, handle) == 0)
+            return true;
+    return false;
+}
+
+/* A folder that drivers may have removed themselves; never one with something in it. */
+static int remove_place(const char *dir, const char *name, struct error *err)
+{
+    AUTO_FREE char *path = xasprintf("%s/%s", dir, name);
+    if (rmdir(path) != 0 && errno != ENOENT)
+        return error_set_errno(err, E_IO, errno, "rmdir %s", path);
+    return 0;
+}
+
+static int remove_with_data(const char *dir, const char *place, struct error *err)
+{
+    AUTO_FREE char *data = xasprintf("%s/" DATA_FILE, dir);
+    int rc = remove_place(dir, place, err);
+    if (rc == 0)
+        rc = file_remove(data, err);
+    if (rc == 0 && rmdir(dir) != 0 && errno != ENOENT)
+        rc = error_set_errno(err, E_IO, errno, "rmdir %s", dir);
+    return rc;
+}
+
+int csi_remove_volume(const char *dir, struct error *err)
+{
+    return remove_with_data(dir, "mount", err);
+}
+
+int csi_remove_stage(const char *stage_root, struct error *err)
+{
+    return remove_with_data(stage_root, "globalmount", err);
 }

@@ -19,6 +19,7 @@
 struct api_object;
 struct client;
 struct cri;
+struct csi;
 struct env;
 struct event_recorder;
 struct informer;
@@ -88,6 +89,7 @@ struct kubelet {
     struct cri *cri;
     const char *runtime_name; /* "containerd"; known once the runtime answered. */
     const char *runtime_version;
+    struct csi *csi;
     struct cgroups *cgroups; /* NULL: --cgroups-per-qos=false. */
 
     struct client *client; /* NULL: stand-alone. */

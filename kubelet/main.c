@@ -8,6 +8,7 @@
 #include "kubelet/certificates.h"
 #include "kubelet/config.h"
 #include "kubelet/cri.h"
+#include "kubelet/csi.h"
 #include "kubelet/image_gc.h"
 #include "kubelet/kubelet.h"
 #include "kubelet/log_rotation.h"
@@ -150,6 +151,9 @@ static void on_client(struct kubelet *k)
     k->mirrors = mirror_pods_start(k);
     k->events = event_recorder_new(k->client, "kubelet", k->node_name);
     p->node = node_sync_start(k, &p->machine, p->health);
+    struct error err;
+    if (csi_start(k->csi, &err) != 0)
+        log_error("CSI drivers cannot register: %s", error_message(&err));
     k->services = start_informer(k, "Service", STR_NULL, &handler);
     if (k->config.proxy)
         p->proxy = proxy_start(k, k->services);
@@ -261,6 +265,7 @@ static int setup(struct program *p, struct error *err)
     }
     if (rc == 0)
         rc = cri_new(k->loop, k->config.runtime_endpoint, &k->cri, err);
+    k->csi = csi_new(k);
     if (rc == 0)
         rc = log_rotation_start(k, &p->log_rotation, err);
     if (rc == 0)

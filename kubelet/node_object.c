@@ -272,6 +272,8 @@ void node_status(struct arena *a, const struct node_inputs *in,
         .operating_system = STR("linux"),
         .architecture = str_of(m->architecture),
     };
+    s.volumes_in_use = (struct str *)(uintptr_t)in->volumes_in_use;
+    s.volumes_in_use_count = in->volumes_in_use_count;
     if (old != NULL) {
         s.volumes_attached = old->volumes_attached;
         s.volumes_attached_count = old->volumes_attached_count;

@@ -34,6 +34,8 @@ struct node_inputs {
     bool network_ready;
     const struct node_image *images;
     size_t image_count;
+    const struct str *volumes_in_use; /* Sorted. */
+    size_t volumes_in_use_count;
     bool schedulable;
     int64_t now_s;
 };

@@ -9,6 +9,7 @@
 
 #include "kubelet/cni_conf.h"
 #include "kubelet/cri.h"
+#include "kubelet/csi.h"
 #include "kubelet/job.h"
 #include "kubelet/kubelet.h"
 #include "kubelet/mirror_pods.h"
@@ -282,6 +283,8 @@ static struct json *status_patch(struct arena *a, const struct core_v1_node_stat
         }
         json_set(a, diff, m->key, m->value);
     }
+    if (json_getc(old, "volumesInUse") != NULL && json_getc(new, "volumesInUse") == NULL)
+        json_setc(a, diff, "volumesInUse", json_null(a));
     struct json *patch = json_object(a);
     json_setc(a, patch, "status", diff);
     return patch;
@@ -295,6 +298,7 @@ static void status_send(struct node_sync *n)
     struct node_inputs in = inputs(n);
     struct core_v1_node_status s;
     struct error err;
+    in.volumes_in_use_count = csi_volumes_in_use(k->csi, a, &in.volumes_in_use);
     node_status(a, &in, have != NULL ? &have->status : NULL, &s);
     keep_allocatable(k, &s);
     uint64_t report_ms = (uint64_t)k->config.node_status_report_ns / 1000000;

@@ -1,5 +1,6 @@
 /* pod_prepare.c - what a pod needs before it can run, and keeps needing:
  * ConfigMaps, Secrets and tokens from the API, volumes on disk, its cgroup. */
+#include "kubelet/csi.h"
 #include "kubelet/job.h"
 #include "kubelet/pod_sources.h"
 #include "kubelet/pod_worker_internal.h"
@@ -229,6 +230,7 @@ void worker_fetch_sources(struct pod_worker *w, uint64_t max_age_ms,
 
 struct preparation {
     struct pod_worker *w;
+    size_t next; /* Of the CSI volumes. */
     struct volume_set *plan;
     const struct cgroups *cgroups;
     enum qos_class qos;
@@ -279,6 +281,62 @@ static void finish_preparation(void *arg)
     done(w, code);
 }
 
+/* --- CSI volumes, one after the other --- */
+
+static void mount_next(struct preparation *p);
+
+static void run_group(void *arg)
+{
+    struct preparation *p = arg;
+    p->code = volume_give_to_group(&p->plan->items[p->next], &p->err);
+}
+
+static void after_mount(void *arg)
+{
+    struct preparation *p = arg;
+    if (p->code != 0) {
+        error_prefix(&p->err, "MountVolume.SetUp failed for volume \"%s\" ",
+                     p->plan->items[p->next].name);
+        finish_preparation(p);
+        return;
+    }
+    p->next++;
+    mount_next(p);
+}
+
+static void on_csi_mounted(int code, const struct error *err, void *arg)
+{
+    struct preparation *p = arg;
+    p->code = code;
+    if (code != 0)
+        p->err = *err;
+    if (code == 0 && p->plan->items[p->next].csi->group_allowed)
+        job_start(p->w->k->loop, run_group, after_mount, p);
+    else
+        after_mount(p);
+}
+
+/* Once mounted a volume stays so: drivers are not asked each minute. */
+static void mount_next(struct preparation *p)
+{
+    const struct volume_set *s = p->plan;
+    while (p->next < s->count && (s->items[p->next].kind != VOLUME_CSI || p->w->volumes_ready))
+        p->next++;
+    if (p->next == s->count)
+        finish_preparation(p);
+    else
+        csi_mount(p->w->k->csi, s->items[p->next].csi, on_csi_mounted, p);
+}
+
+static void after_apply(void *arg)
+{
+    struct preparation *p = arg;
+    if (p->code != 0)
+        finish_preparation(p);
+    else
+        mount_next(p);
+}
+
 static void unref_object(void *o)
 {
     api_object_unref(o);
@@ -311,7 +369,7 @@ static void on_sources(struct pod_worker *w, void *arg)
     p->cgroups = k->cgroups;
     p->qos = pod_qos_class(ctx.pod);
     pod_cgroup_limits(ctx.pod, &p->limits);
-    job_start(k->loop, run_preparation, finish_preparation, p);
+    job_start(k->loop, run_preparation, after_apply, p);
 }
 
 void worker_prepare(struct pod_worker *w, void (*done)(struct pod_worker *w, int code))
@@ -331,4 +389,12 @@ bool pod_worker_mounts(const struct pod_worker *w, const char *path)
             return true;
     }
     return false;
+}
+
+void pod_worker_try_again(struct pod_worker *w)
+{
+    if (w->prepare_failures == 0 && w->clean_failures == 0)
+        return;
+    w->prepare_blocked_until_ms = 0;
+    worker_kick(w);
 }

@@ -2,6 +2,7 @@
  *
  *   kill: preStop (within the grace) -> StopContainer with what is left of it
  *   stop: all but sidecars at once -> sidecars, last one first -> sandboxes */
+#include "kubelet/csi.h"
 #include "kubelet/job.h"
 #include "kubelet/pod_worker_internal.h"
 #include "kubelet/resources.h"
@@ -346,6 +347,19 @@ static void finish_cleanup(void *arg)
     worker_op_done_same(w);
 }
 
+/* What drivers mounted is theirs to unmount; only then may the folders go. */
+static void on_unmounted(int code, const struct error *err, void *arg)
+{
+    struct cleaning *c = arg;
+    c->code = code;
+    if (code == 0) {
+        job_start(c->w->k->loop, run_cleaning, finish_cleanup, c);
+        return;
+    }
+    c->err = *err;
+    finish_cleanup(c);
+}
+
 void worker_cleanup(struct pod_worker *w)
 {
     AUTO_ARENA *a = arena_new(0);
@@ -354,7 +368,7 @@ void worker_cleanup(struct pod_worker *w)
     c->dir = xstrdup(pod_dir(a, w->k->config.root_dir, w->uid));
     c->orphan = worker_pod(w) == NULL;
     c->qos = c->orphan ? QOS_BEST_EFFORT : pod_qos_class(worker_pod(w));
-    job_start(w->k->loop, run_cleaning, finish_cleanup, c);
+    csi_unmount_pod(w->k->csi, c->dir, on_unmounted, c);
 }
 
 /* --- removal from the runtime ------------------------------------------------------------------

@@ -231,7 +231,7 @@ static int check_persistent(const struct core_v1_persistent_volume *pv, struct e
     const struct core_v1_persistent_volume_source *src = &pv->spec.persistent_volume_source;
     if (volume_is_block(pv))
         return error_set(err, E_NOT_IMPLEMENTED, "volumeMode Block is not supported by this node");
-    if (src->local == NULL && src->host_path == NULL)
+    if (src->local == NULL && src->host_path == NULL && src->csi == NULL)
         return error_set(err, E_NOT_IMPLEMENTED,
                          "no volume plugin matched: this node mounts persistent volumes of type "
                          "local, hostPath and csi");

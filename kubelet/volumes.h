@@ -63,6 +63,8 @@ const struct volume *volume_set_find(const struct volume_set *s, struct str name
 
 /* Blocking. */
 int volumes_apply(const struct volume_set *s, struct error *err);
+/* fsGroup, as its change policy says. Blocking. */
+int volume_give_to_group(const struct volume *v, struct error *err);
 /* Binds sub_path of a volume to a place of its own, safe from symbolic links
  * that a container plants. *ret is in a. Blocking. */
 int volume_bind_sub_path(struct arena *a, const char *pod_dir_path, const struct volume *v,

@@ -1,8 +1,6 @@
 /* volumes_apply.c - the blocking half of volumes.h: folders, mounts, files. */
 #include "kubelet/volumes.h"
 
-#include "kubelet/csi.h"
-
 #include "lib/base/arena.h"
 #include "lib/base/buf.h"
 #include "lib/base/file.h"
@@ -185,9 +183,7 @@ static int apply_local(const struct volume *v, struct error *err)
                          "path \"%s\" is no folder: this node mounts no local devices", v->path);
     if (file_exists(v->ready_dir))
         return 0;
-    int rc = 0;
-    if (v->gid >= 0 && !v->read_only && !(v->gid_if_root_differs && root_matches(v->path, v->gid)))
-        rc = chown_tree(v->path, v->gid, false, 0, err);
+    int rc = volume_give_to_group(v, err);
     return rc == 0 ? file_mkdir_p(v->ready_dir, 0750, err) : rc;
 }
 
@@ -203,9 +199,16 @@ static int apply_one(const struct volume *v, struct error *err)
     case VOLUME_LOCAL:
         return apply_local(v, err);
     case VOLUME_CSI:
-        return csi_make_dirs(v->csi, err);
+        return 0; /* Its driver is asked once all of these are there: pod_prepare.c. */
     }
     return 0;
+}
+
+int volume_give_to_group(const struct volume *v, struct error *err)
+{
+    if (v->gid < 0 || v->read_only || (v->gid_if_root_differs && root_matches(v->path, v->gid)))
+        return 0;
+    return chown_tree(v->path, v->gid, false, 0, err);
 }
 
 int volumes_apply(const struct volume_set *s, struct error *err)

@@ -94,9 +94,9 @@ check-etcd: all
 	@echo "== etcd's behaviour, compared with etcd"
 	@test/etcd/run.py --bin $(abspath $(BIN))
 
-check-e2e: all kvload
+check-e2e: all kvload csi-hostpath
 	@echo "== end to end"
-	@KVLOAD=$(abspath $(B))/test/e2e/kvload/kvload test/e2e/run.sh $(abspath $(BIN))
+	@KVLOAD=$(abspath $(B))/test/e2e/kvload/kvload CSI_HOSTPATH=$(abspath $(B))/test/e2e/csi/csi-hostpath test/e2e/run.sh $(abspath $(BIN))
 
 # Everything, with one closing line. CHECKS picks parts: make check CHECKS="unit sim".
 CHECKS ?= unit asan tsan sim fuzz schema replay openapi kubectl etcd e2e
@@ -211,6 +211,14 @@ $(KVLOAD): $(KVLOAD_SRC:%.c=$(B)/%.o) $(call libs_of,net)
 	@$(CC) $(CFLAGS) $(LDFLAGS) $(KVLOAD_SRC:%.c=$(B)/%.o) $(call libs_of,net) -o $@ $(PKG_LIBS)
 .PHONY: kvload
 kvload: $(KVLOAD)
+
+# A CSI driver of our own, for test_volumes.sh.
+CSI_HOSTPATH := $(B)/test/e2e/csi/csi-hostpath
+$(CSI_HOSTPATH): $(B)/test/e2e/csi/hostpath.o $(call libs_of,net)
+	@echo "  LINK  $@"
+	@$(CC) $(CFLAGS) $(LDFLAGS) $< $(call libs_of,net) -o $@ $(PKG_LIBS)
+.PHONY: csi-hostpath
+csi-hostpath: $(CSI_HOSTPATH)
 
 bench: all
 	@test/bench/run.sh $(abspath $(BIN))

@@ -8,7 +8,7 @@ setup volumes
 D=$WORK/c
 ok "up" up "$D" --control-planes 1 --workers 2
 KUBECONFIG_FILE=$D/kubeconfig
-jp() { k get "$1" -o "jsonpath={$2}"; }
+jp() { case $2 in {*) k get "$1" -o "jsonpath=$2" ;; *) k get "$1" -o "jsonpath={$2}" ;; esac; }
 is() { [ "$(jp "$1" "$2" 2>&1)" = "$3" ] || { k get "$1" -o yaml; return 1; }; }
 gone() { ! k get "$@" >/dev/null 2>&1; }
 logs_are() { [ "$(k logs "$1" 2>&1)" = "$2" ] || { k logs "$1"; return 1; }; }
@@ -179,4 +179,69 @@ ok "as is its content" test -e "$WORK/disk/file"
 claim nowhere 'storageClassName: disks'
 pod nowhere nowhere true
 eventually 10 "a pod without a volume says why" sh -c "kubectl --kubeconfig $KUBECONFIG_FILE get events | grep -q \"didn't find available persistent volumes to bind\""
+
+# --- CSI: a driver that registers, an attacher played by kubectl
+if [ -z "${CSI_HOSTPATH:-}" ]; then
+    echo "  left out: CSI_HOSTPATH is not set (make csi-hostpath)"
+    finish
+fi
+REGISTRY=$D/hosts/worker-1/kubelet/plugins_registry
+DRIVER_PID=''
+start_driver() {
+    "$CSI_HOSTPATH" hostpath.test "$WORK/csi-data" "$WORK/csi.sock" "$REGISTRY/hostpath.sock" >>"$WORK/csi.log" 2>&1 &
+    DRIVER_PID=$!
+}
+stop_driver() { [ -z "$DRIVER_PID" ] || { kill "$DRIVER_PID"; wait "$DRIVER_PID" 2>/dev/null; DRIVER_PID=''; }; }
+trap 'stop_driver; teardown' EXIT
+calls() { grep -c "^$1 " "$WORK/csi.log"; }
+called() { [ "$(calls "$1")" = "$2" ] || { cat "$WORK/csi.log"; return 1; }; }
+attachment() { k get volumeattachments -o 'jsonpath={.items[0].metadata.name}'; }
+mounts_left() { grep -c "$WORK.*kubernetes.io.csi" /proc/self/mountinfo; }
+eventually 10 "a CSINode without drivers" is csinode/worker-1 "{.metadata.name}{.spec.drivers[*].name}" worker-1
+start_driver
+eventually 10 "a CSI driver registers" is csinode/worker-1 '.spec.drivers[0].nodeID' node-id-of-the-driver
+same "with its limit" 16 jp csinode/worker-1 '.spec.drivers[0].allocatable.count'
+eventually 10 "its topology labels the node" is node/worker-1 '.metadata.labels.topology\.hostpath\.test/node' this-one
+eventually 10 "and it is told" called registered 1
+k apply -f - >/dev/null <<'YAML'
+apiVersion: storage.k8s.io/v1
+kind: CSIDriver
+metadata: {name: hostpath.test}
+spec: {attachRequired: true, fsGroupPolicy: File}
+---
+apiVersion: v1
+kind: PersistentVolume
+metadata: {name: csi}
+spec:
+  capacity: {storage: 1Gi}
+  accessModes: [ReadWriteOnce]
+  storageClassName: csi
+  persistentVolumeReclaimPolicy: Retain
+  csi: {driver: hostpath.test, volumeHandle: vol-1}
+  nodeAffinity: {required: {nodeSelectorTerms: [{matchExpressions: [{key: topology.hostpath.test/node, operator: In, values: [this-one]}]}]}}
+YAML
+claim csi 'storageClassName: csi'
+pod csi csi 'echo one >>/data/log; cat /data/log' 'securityContext: {fsGroup: 3000}'
+eventually 20 "a pod's CSI volume is to be attached" sh -c "kubectl --kubeconfig $KUBECONFIG_FILE get volumeattachments | grep -q 'hostpath.test.*csi.*worker-1.*false'"
+same "and is waited for" Pending jp pod/csi .status.phase
+k patch volumeattachment "$(attachment)" --subresource=status --type=merge -p '{"status":{"attached":true}}' >/dev/null
+ok "attached, it is mounted" k wait --for=condition=Ready pod/csi --timeout=30s
+ok "staged and published, once each" sh -c "[ \$(grep -c '^stage ' $WORK/csi.log) = 1 ] && [ \$(grep -c '^publish ' $WORK/csi.log) = 1 ]"
+same "for the group" 3000 k exec csi -- stat -c %g /data/log
+same "what it wrote is in the driver's folder" one cat "$WORK/csi-data/vol-1/log"
+eventually 15 "the node says what is attached" is node/worker-1 '.status.volumesAttached[0].name' 'kubernetes.io/csi/hostpath.test^vol-1'
+eventually 30 "and in use" is node/worker-1 '.status.volumesInUse[0]' 'kubernetes.io/csi/hostpath.test^vol-1'
+kill_program worker-1 kubelet
+stop_driver
+ok "start the agent again, without the driver" "$TRIREME" host start worker-1 --dir "$D"
+ok "delete the pod" k delete pod csi --wait=false
+start_driver
+eventually 60 "it goes once the driver is back" gone pod csi
+eventually 5 "unpublished" called unpublish 1
+eventually 5 "and unstaged" called unstage 1
+same "no mount is left" 0 mounts_left
+eventually 40 "the volume is detached" sh -c "[ -z \"\$(kubectl --kubeconfig $KUBECONFIG_FILE get volumeattachments -o name)\" ]"
+stop_driver
+rm "$REGISTRY/hostpath.sock"
+eventually 10 "a driver that goes is forgotten" is csinode/worker-1 '{.spec.drivers[*].name}' ''
 finish

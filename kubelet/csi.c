@@ -1,0 +1,464 @@
+/* csi.c - see csi.h: bringing volumes to their places and taking them away.
+ *
+ *   mount:   folders -> NodeStageVolume -> NodePublishVolume
+ *   unmount: NodeUnpublishVolume -> folder away -> last user? NodeUnstageVolume -> folder away
+ *
+ * What concerns one volume happens one after the other, in the order asked. */
+#include "kubelet/csi_internal.h"
+
+#include "kubelet/cri.h"
+#include "kubelet/job.h"
+#include "kubelet/kubelet.h"
+
+#include "lib/api/schema.h"
+#include "lib/base/arena.h"
+#include "lib/base/log.h"
+#include "lib/client/claims.h"
+
+#include "pb/csi/csi_v1.pb-c.h"
+
+struct csi_op {
+    struct list link; /* In csi.ops. */
+    struct csi *csi;
+    struct arena *arena; /* Owns what this op found itself. */
+    const char *driver, *handle;
+    const struct csi_mount *mount; /* NULL: it is an unmount. */
+    /* Unmount: */
+    const char *pod_volume, *stage_root;
+    bool last_user;
+    bool running;
+    int code;
+    struct error err;
+    void (*done)(int code, const struct error *err, void *arg);
+    void *arg;
+};
+
+static void mark(struct csi *c, const char *driver, const char *handle, bool used)
+{
+    AUTO_ARENA *a = arena_new(256);
+    struct str name = csi_unique_name(a, str_of(handle), str_of(driver));
+    if (used)
+        map_set(&c->in_use, name, c);
+    else
+        map_remove(&c->in_use, name);
+}
+
+/* What was mounted before this program started. */
+static void find_left(struct csi *c)
+{
+    AUTO_ARENA *a = arena_new(0);
+    struct csi_found *found;
+    size_t count;
+    struct error err;
+    if (csi_find_all(a, c->k->config.root_dir, &found, &count, &err) != 0)
+        log_warning("CSI volumes of earlier pods: %s", error_message(&err));
+    for (size_t i = 0; i < count; i++)
+        mark(c, found[i].data.driver, found[i].data.handle, true);
+}
+
+static int by_name(const void *x, const void *y)
+{
+    return str_cmp(*(const struct str *)x, *(const struct str *)y);
+}
+
+size_t csi_volumes_in_use(const struct csi *c, struct arena *a, const struct str **ret)
+{
+    struct str *names = ARENA_ARRAY(a, struct str, c->in_use.count + 1), key;
+    size_t count = 0, pos = 0;
+    while (map_next(&c->in_use, &pos, &key, NULL))
+        names[count++] = arena_str(a, key);
+    qsort(names, count, sizeof(*names), by_name);
+    *ret = names;
+    return count;
+}
+
+struct csi *csi_new(struct kubelet *k)
+{
+    struct csi *c = xzalloc(sizeof(*c));
+    c->k = k;
+    list_init(&c->ops);
+    map_init(&c->sockets);
+    map_init(&c->in_use);
+    find_left(c);
+    return c;
+}
+
+struct csi_driver *csi_driver_find(const struct csi *c, const char *name)
+{
+    size_t pos = 0;
+    void *v;
+    while (map_next(&c->sockets, &pos, NULL, &v)) {
+        struct csi_driver *d = v;
+        if (d->ready && strcmp(d->name, name) == 0)
+            return d;
+    }
+    return NULL;
+}
+
+/* --- operations --------------------------------------------------------------------------------
+ */
+
+static void op_run(struct csi_op *op);
+
+/* An older one on the same volume. */
+static bool has_to_wait(const struct csi_op *op)
+{
+    LIST_FOREACH (it, &op->csi->ops) {
+        const struct csi_op *other = LIST_ENTRY(it, struct csi_op, link);
+        if (other == op)
+            return false;
+        if (strcmp(other->driver, op->driver) == 0 && strcmp(other->handle, op->handle) == 0)
+            return true;
+    }
+    return false;
+}
+
+static void op_start(struct csi_op *op)
+{
+    list_push_back(&op->csi->ops, &op->link);
+    if (!has_to_wait(op))
+        op_run(op);
+}
+
+/* The oldest on this volume, if it is not under way. */
+static void start_next(struct csi *c, const char *driver, const char *handle)
+{
+    LIST_FOREACH (it, &c->ops) {
+        struct csi_op *op = LIST_ENTRY(it, struct csi_op, link);
+        if (strcmp(op->driver, driver) != 0 || strcmp(op->handle, handle) != 0)
+            continue;
+        if (!op->running)
+            op_run(op);
+        return;
+    }
+}
+
+static void op_end(struct csi_op *op)
+{
+    struct csi *c = op->csi;
+    char *driver = xstrdup(op->driver), *handle = xstrdup(op->handle);
+    list_remove(&op->link);
+    op->done(op->code, &op->err, op->arg);
+    arena_free(op->arena);
+    free(op);
+    start_next(c, driver, handle);
+    free(driver);
+    free(handle);
+}
+
+static void op_fail(struct csi_op *op, int code, const char *what, const char *message)
+{
+    op->code = error_set(&op->err, code, "%s: %s", what, message);
+    op_end(op);
+}
+
+static struct csi_driver *driver_of(struct csi_op *op)
+{
+    struct csi_driver *d = csi_driver_find(op->csi, op->driver);
+    if (d == NULL) {
+        op->code =
+            error_set(&op->err, E_UNAVAILABLE,
+                      "driver name %s not found in the list of registered CSI drivers", op->driver);
+        op_end(op);
+    }
+    return d;
+}
+
+/* --- requests ------------------------------------------------------------------------------------
+ */
+
+static char *text(const char *s)
+{
+    return (char *)(uintptr_t)s;
+}
+
+static void add_all(struct arena *a, const ProtobufCMessageDescriptor *entry, void *map,
+                    size_t *count, const struct csi_strings *from)
+{
+    for (size_t i = 0; i < from->count; i++)
+        cri_map_add(a, entry, map, count, from->items[i].key, from->items[i].value);
+}
+
+static Csi__V1__VolumeCapability *capability(struct arena *a, const struct csi_mount *m)
+{
+    Csi__V1__VolumeCapability *c = cri_new_message(a, &csi__v1__volume_capability__descriptor);
+    Csi__V1__VolumeCapability__MountVolume *mount =
+        cri_new_message(a, &csi__v1__volume_capability__mount_volume__descriptor);
+    Csi__V1__VolumeCapability__AccessMode *mode =
+        cri_new_message(a, &csi__v1__volume_capability__access_mode__descriptor);
+    mount->fs_type = text(m->fs_type);
+    mount->mount_flags = (char **)(uintptr_t)m->mount_flags;
+    mount->n_mount_flags = m->mount_flag_count;
+    mode->mode = (Csi__V1__VolumeCapability__AccessMode__Mode)m->access_mode;
+    c->access_mode = mode;
+    c->access_type_case = CSI__V1__VOLUME_CAPABILITY__ACCESS_TYPE_MOUNT;
+    c->mount = mount;
+    return c;
+}
+
+/* --- mounting
+ * -------------------------------------------------------------------------------------
+ */
+
+static void on_published(const struct plugin_reply *reply, void *arg)
+{
+    struct csi_op *op = arg;
+    if (reply->code != 0)
+        op_fail(op, reply->code, "NodePublishVolume", reply->message);
+    else
+        op_end(op);
+}
+
+static void publish(struct csi_op *op)
+{
+    const struct csi_mount *m = op->mount;
+    struct csi_driver *d = driver_of(op);
+    if (d == NULL)
+        return;
+    AUTO_ARENA *a = arena_new(0);
+    Csi__V1__NodePublishVolumeRequest *r =
+        cri_new_message(a, &csi__v1__node_publish_volume_request__descriptor);
+    r->volume_id = text(m->handle);
+    r->target_path = text(m->target);
+    if (d->stages)
+        r->staging_target_path = text(m->stage);
+    r->volume_capability = capability(a, m);
+    r->readonly = m->read_only;
+    add_all(a, &csi__v1__node_publish_volume_request__publish_context_entry__descriptor,
+            &r->publish_context, &r->n_publish_context, &m->publish_context);
+    add_all(a, &csi__v1__node_publish_volume_request__secrets_entry__descriptor, &r->secrets,
+            &r->n_secrets, &m->publish_secrets);
+    add_all(a, &csi__v1__node_publish_volume_request__volume_context_entry__descriptor,
+            &r->volume_context, &r->n_volume_context, &m->attributes);
+    plugin_call(d->client, "/csi.v1.Node/NodePublishVolume", r,
+                &csi__v1__node_publish_volume_response__descriptor, on_published, op);
+}
+
+static void on_staged(const struct plugin_reply *reply, void *arg)
+{
+    struct csi_op *op = arg;
+    if (reply->code != 0)
+        op_fail(op, reply->code, "MountVolume.MountDevice failed: NodeStageVolume", reply->message);
+    else
+        publish(op);
+}
+
+static void stage(struct csi_op *op)
+{
+    const struct csi_mount *m = op->mount;
+    struct csi_driver *d = driver_of(op);
+    if (d == NULL)
+        return;
+    if (!d->stages) {
+        publish(op);
+        return;
+    }
+    AUTO_ARENA *a = arena_new(0);
+    Csi__V1__NodeStageVolumeRequest *r =
+        cri_new_message(a, &csi__v1__node_stage_volume_request__descriptor);
+    r->volume_id = text(m->handle);
+    r->staging_target_path = text(m->stage);
+    r->volume_capability = capability(a, m);
+    add_all(a, &csi__v1__node_stage_volume_request__publish_context_entry__descriptor,
+            &r->publish_context, &r->n_publish_context, &m->publish_context);
+    add_all(a, &csi__v1__node_stage_volume_request__secrets_entry__descriptor, &r->secrets,
+            &r->n_secrets, &m->stage_secrets);
+    add_all(a, &csi__v1__node_stage_volume_request__volume_context_entry__descriptor,
+            &r->volume_context, &r->n_volume_context, &m->attributes);
+    plugin_call(d->client, "/csi.v1.Node/NodeStageVolume", r,
+                &csi__v1__node_stage_volume_response__descriptor, on_staged, op);
+}
+
+static void run_dirs(void *arg)
+{
+    struct csi_op *op = arg;
+    op->code = csi_make_dirs(op->mount, &op->err);
+}
+
+static void on_dirs(void *arg)
+{
+    struct csi_op *op = arg;
+    if (op->code != 0) {
+        op_end(op);
+        return;
+    }
+    mark(op->csi, op->driver, op->handle, true);
+    stage(op);
+}
+
+void csi_mount(struct csi *c, const struct csi_mount *m,
+               void (*done)(int code, const struct error *err, void *arg), void *arg)
+{
+    struct csi_op *op = xzalloc(sizeof(*op));
+    *op = (struct csi_op){.csi = c,
+                          .arena = arena_new(256),
+                          .driver = m->driver,
+                          .handle = m->handle,
+                          .mount = m,
+                          .done = done,
+                          .arg = arg};
+    op_start(op);
+}
+
+/* --- unmounting
+ * -----------------------------------------------------------------------------------
+ */
+
+static void run_remove_stage(void *arg)
+{
+    struct csi_op *op = arg;
+    op->code = csi_remove_stage(op->stage_root, &op->err);
+}
+
+static void on_stage_removed(void *arg)
+{
+    struct csi_op *op = arg;
+    if (op->code == 0)
+        mark(op->csi, op->driver, op->handle, false);
+    op_end(op);
+}
+
+static void on_unstaged(const struct plugin_reply *reply, void *arg)
+{
+    struct csi_op *op = arg;
+    if (reply->code != 0)
+        op_fail(op, reply->code, "UnmountDevice failed: NodeUnstageVolume", reply->message);
+    else
+        job_start(op->csi->k->loop, run_remove_stage, on_stage_removed, op);
+}
+
+static void unstage(struct csi_op *op)
+{
+    struct csi_driver *d = driver_of(op);
+    if (d == NULL)
+        return;
+    if (!d->stages) {
+        job_start(op->csi->k->loop, run_remove_stage, on_stage_removed, op);
+        return;
+    }
+    Csi__V1__NodeUnstageVolumeRequest r = CSI__V1__NODE_UNSTAGE_VOLUME_REQUEST__INIT;
+    r.volume_id = text(op->handle);
+    r.staging_target_path = text(str_c(arena_printf(op->arena, "%s/globalmount", op->stage_root)));
+    plugin_call(d->client, "/csi.v1.Node/NodeUnstageVolume", &r,
+                &csi__v1__node_unstage_volume_response__descriptor, on_unstaged, op);
+}
+
+static void run_remove_volume(void *arg)
+{
+    struct csi_op *op = arg;
+    op->code = csi_remove_volume(op->pod_volume, &op->err);
+    if (op->code == 0)
+        op->last_user = !csi_is_used(op->csi->k->config.root_dir, op->driver, op->handle);
+}
+
+static void on_volume_removed(void *arg)
+{
+    struct csi_op *op = arg;
+    if (op->code != 0 || !op->last_user)
+        op_end(op);
+    else
+        unstage(op);
+}
+
+static void on_unpublished(const struct plugin_reply *reply, void *arg)
+{
+    struct csi_op *op = arg;
+    if (reply->code != 0)
+        op_fail(op, reply->code, "UnmountVolume.TearDown failed: NodeUnpublishVolume",
+                reply->message);
+    else
+        job_start(op->csi->k->loop, run_remove_volume, on_volume_removed, op);
+}
+
+static void unpublish(struct csi_op *op)
+{
+    struct csi_driver *d = driver_of(op);
+    if (d == NULL)
+        return;
+    Csi__V1__NodeUnpublishVolumeRequest r = CSI__V1__NODE_UNPUBLISH_VOLUME_REQUEST__INIT;
+    r.volume_id = text(op->handle);
+    r.target_path = text(str_c(arena_printf(op->arena, "%s/mount", op->pod_volume)));
+    plugin_call(d->client, "/csi.v1.Node/NodeUnpublishVolume", &r,
+                &csi__v1__node_unpublish_volume_response__descriptor, on_unpublished, op);
+}
+
+static void op_run(struct csi_op *op)
+{
+    op->running = true;
+    if (op->mount != NULL)
+        job_start(op->csi->k->loop, run_dirs, on_dirs, op);
+    else
+        unpublish(op);
+}
+
+/* --- all volumes of a pod ----------------------------------------------------------------------
+ */
+
+struct unmounting {
+    struct csi *csi;
+    struct arena *arena;
+    const char *pod_dir;
+    struct csi_found *found;
+    size_t count;
+    size_t open;
+    int code;
+    struct error err;
+    void (*done)(int code, const struct error *err, void *arg);
+    void *arg;
+};
+
+static void unmounting_end(struct unmounting *u)
+{
+    if (--u->open > 0)
+        return;
+    u->done(u->code, &u->err, u->arg);
+    arena_free(u->arena);
+    free(u);
+}
+
+static void on_unmounted(int code, const struct error *err, void *arg)
+{
+    struct unmounting *u = arg;
+    if (code != 0 && u->code == 0) {
+        u->code = code;
+        u->err = *err;
+    }
+    unmounting_end(u);
+}
+
+static void run_find(void *arg)
+{
+    struct unmounting *u = arg;
+    u->code = csi_find_volumes(u->arena, u->pod_dir, &u->found, &u->count, &u->err);
+}
+
+static void on_found(void *arg)
+{
+    struct unmounting *u = arg;
+    u->open = 1;
+    for (size_t i = 0; u->code == 0 && i < u->count; i++) {
+        struct csi_op *op = xzalloc(sizeof(*op));
+        *op =
+            (struct csi_op){.csi = u->csi, .arena = arena_new(512), .done = on_unmounted, .arg = u};
+        op->driver = arena_strdup(op->arena, u->found[i].data.driver);
+        op->handle = arena_strdup(op->arena, u->found[i].data.handle);
+        op->pod_volume = arena_strdup(op->arena, u->found[i].dir);
+        op->stage_root =
+            csi_stage_root(op->arena, u->csi->k->config.root_dir, op->driver, op->handle);
+        u->open++;
+        op_start(op);
+    }
+    unmounting_end(u);
+}
+
+void csi_unmount_pod(struct csi *c, const char *pod_dir,
+                     void (*done)(int code, const struct error *err, void *arg), void *arg)
+{
+    struct unmounting *u = xzalloc(sizeof(*u));
+    u->csi = c;
+    u->arena = arena_new(0);
+    u->pod_dir = arena_strdup(u->arena, pod_dir);
+    u->done = done;
+    u->arg = arg;
+    job_start(c->k->loop, run_find, on_found, u);
+}

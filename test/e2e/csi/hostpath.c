@@ -1,0 +1,268 @@
+/* hostpath.c - a CSI driver for tests: a volume is a folder of the host, staged
+ * and published by bind mounts. Every call is a line in its output.
+ *
+ * usage: csi-hostpath NAME DATA_DIR ENDPOINT_SOCKET REGISTRATION_SOCKET */
+#include "lib/base/arena.h"
+#include "lib/base/error.h"
+#include "lib/base/file.h"
+#include "lib/net/bytes.h"
+#include "lib/net/grpc.h"
+#include "lib/net/http_server.h"
+#include "lib/net/proto.h"
+#include "lib/net/stream.h"
+
+#include "pb/csi/csi_v1.pb-c.h"
+#include "pb/csi/pluginregistration_v1.pb-c.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <sys/mount.h>
+#include <sys/stat.h>
+#include <unistd.h>
+#include <uv.h>
+
+static const char *driver_name, *data_dir, *endpoint;
+
+static void say(const char *what, const char *volume, const char *path)
+{
+    printf("%s %s %s\n", what, volume, path);
+    fflush(stdout);
+}
+
+static void reply(struct grpc_stream *s, const ProtobufCMessage *m)
+{
+    struct net_bytes *b = proto_pack(m);
+    grpc_stream_reply(s, b);
+    net_bytes_unref(b);
+}
+
+static void reply_empty(struct grpc_stream *s, const ProtobufCMessageDescriptor *d)
+{
+    ProtobufCMessage *m = arena_zalloc(grpc_stream_arena(s), d->sizeof_message);
+    protobuf_c_message_init(d, m);
+    reply(s, m);
+}
+
+static void fail(struct grpc_stream *s, const char *what)
+{
+    grpc_stream_finish(s, GRPC_INTERNAL,
+                       str_c(arena_printf(grpc_stream_arena(s), "%s: %s", what, strerror(errno))));
+}
+
+/* NULL: it was answered. */
+static void *unpack(struct grpc_stream *s, const ProtobufCMessageDescriptor *d, struct str message)
+{
+    ProtobufCMessage *m = NULL;
+    if (proto_unpack(grpc_stream_arena(s), d, message, &m, NULL) == 0)
+        return m;
+    grpc_stream_finish(s, GRPC_INVALID_ARGUMENT, "malformed request");
+    return NULL;
+}
+
+static bool is_mounted(const char *path)
+{
+    struct stat st, up;
+    AUTO_FREE char *parent = xasprintf("%s/..", path);
+    return stat(path, &st) == 0 && stat(parent, &up) == 0 &&
+           (st.st_dev != up.st_dev || st.st_ino == up.st_ino);
+}
+
+/* Bind mounts of one file system look like plain folders: the kernel's list tells. */
+static bool is_bound(const char *path)
+{
+    FILE *f = fopen("/proc/self/mountinfo", "r");
+    char line[4096], at[2048];
+    bool found = is_mounted(path);
+    while (f != NULL && !found && fgets(line, sizeof(line), f) != NULL)
+        found = sscanf(line, "%*s %*s %*s %*s %2047s", at) == 1 && strcmp(at, path) == 0;
+    if (f != NULL)
+        fclose(f);
+    return found;
+}
+
+static bool bind_at(const char *from, const char *to)
+{
+    if (mkdir(to, 0750) != 0 && errno != EEXIST)
+        return false;
+    return is_bound(to) || mount(from, to, NULL, MS_BIND, NULL) == 0;
+}
+
+static bool unbind(const char *path)
+{
+    while (is_bound(path))
+        if (umount2(path, UMOUNT_NOFOLLOW) != 0)
+            return false;
+    return true;
+}
+
+/* --- CSI ----------------------------------------------------------------------------------------
+ */
+
+static void on_stage(struct grpc_stream *s, struct str message, void *arg)
+{
+    UNUSED(arg);
+    Csi__V1__NodeStageVolumeRequest *r =
+        unpack(s, &csi__v1__node_stage_volume_request__descriptor, message);
+    if (r == NULL)
+        return;
+    AUTO_FREE char *folder = xasprintf("%s/%s", data_dir, r->volume_id);
+    say("stage", r->volume_id, r->staging_target_path);
+    if (file_mkdir_p(folder, 0777, NULL) != 0 || chmod(folder, 0777) != 0 ||
+        !bind_at(folder, r->staging_target_path))
+        fail(s, "stage");
+    else
+        reply_empty(s, &csi__v1__node_stage_volume_response__descriptor);
+}
+
+static void on_unstage(struct grpc_stream *s, struct str message, void *arg)
+{
+    UNUSED(arg);
+    Csi__V1__NodeUnstageVolumeRequest *r =
+        unpack(s, &csi__v1__node_unstage_volume_request__descriptor, message);
+    if (r == NULL)
+        return;
+    say("unstage", r->volume_id, r->staging_target_path);
+    if (!unbind(r->staging_target_path))
+        fail(s, "unstage");
+    else
+        reply_empty(s, &csi__v1__node_unstage_volume_response__descriptor);
+}
+
+static void on_publish(struct grpc_stream *s, struct str message, void *arg)
+{
+    UNUSED(arg);
+    Csi__V1__NodePublishVolumeRequest *r =
+        unpack(s, &csi__v1__node_publish_volume_request__descriptor, message);
+    if (r == NULL)
+        return;
+    say("publish", r->volume_id, r->target_path);
+    if (!bind_at(r->staging_target_path, r->target_path))
+        fail(s, "publish");
+    else
+        reply_empty(s, &csi__v1__node_publish_volume_response__descriptor);
+}
+
+static void on_unpublish(struct grpc_stream *s, struct str message, void *arg)
+{
+    UNUSED(arg);
+    Csi__V1__NodeUnpublishVolumeRequest *r =
+        unpack(s, &csi__v1__node_unpublish_volume_request__descriptor, message);
+    if (r == NULL)
+        return;
+    say("unpublish", r->volume_id, r->target_path);
+    if (!unbind(r->target_path) || (rmdir(r->target_path) != 0 && errno != ENOENT))
+        fail(s, "unpublish");
+    else
+        reply_empty(s, &csi__v1__node_unpublish_volume_response__descriptor);
+}
+
+static void on_capabilities(struct grpc_stream *s, struct str message, void *arg)
+{
+    UNUSED(message), UNUSED(arg);
+    Csi__V1__NodeGetCapabilitiesResponse r = CSI__V1__NODE_GET_CAPABILITIES_RESPONSE__INIT;
+    Csi__V1__NodeServiceCapability c = CSI__V1__NODE_SERVICE_CAPABILITY__INIT, *list[] = {&c};
+    Csi__V1__NodeServiceCapability__RPC rpc = CSI__V1__NODE_SERVICE_CAPABILITY__RPC__INIT;
+    rpc.type = CSI__V1__NODE_SERVICE_CAPABILITY__RPC__TYPE__STAGE_UNSTAGE_VOLUME;
+    c.type_case = CSI__V1__NODE_SERVICE_CAPABILITY__TYPE_RPC;
+    c.rpc = &rpc;
+    r.capabilities = list;
+    r.n_capabilities = 1;
+    reply(s, &r.base);
+}
+
+static void on_info(struct grpc_stream *s, struct str message, void *arg)
+{
+    UNUSED(message), UNUSED(arg);
+    Csi__V1__NodeGetInfoResponse r = CSI__V1__NODE_GET_INFO_RESPONSE__INIT;
+    Csi__V1__Topology t = CSI__V1__TOPOLOGY__INIT;
+    Csi__V1__Topology__SegmentsEntry e = CSI__V1__TOPOLOGY__SEGMENTS_ENTRY__INIT, *list[] = {&e};
+    e.key = "topology.hostpath.test/node";
+    e.value = "this-one";
+    t.segments = list;
+    t.n_segments = 1;
+    r.node_id = "node-id-of-the-driver";
+    r.max_volumes_per_node = 16;
+    r.accessible_topology = &t;
+    reply(s, &r.base);
+}
+
+/* --- registration -------------------------------------------------------------------------------
+ */
+
+static void on_plugin_info(struct grpc_stream *s, struct str message, void *arg)
+{
+    UNUSED(message), UNUSED(arg);
+    Pluginregistration__PluginInfo r = PLUGINREGISTRATION__PLUGIN_INFO__INIT;
+    char *versions[] = {"1.0.0"};
+    r.type = "CSIPlugin";
+    r.name = (char *)(uintptr_t)driver_name;
+    r.endpoint = (char *)(uintptr_t)endpoint;
+    r.supported_versions = versions;
+    r.n_supported_versions = 1;
+    reply(s, &r.base);
+}
+
+static void on_status(struct grpc_stream *s, struct str message, void *arg)
+{
+    UNUSED(arg);
+    Pluginregistration__RegistrationStatus *r =
+        unpack(s, &pluginregistration__registration_status__descriptor, message);
+    if (r == NULL)
+        return;
+    say(r->plugin_registered ? "registered" : "refused", driver_name, r->error);
+    reply_empty(s, &pluginregistration__registration_status_response__descriptor);
+}
+
+static void on_headers(struct http_request *r, void *arg)
+{
+    grpc_server_handle(arg, r);
+}
+
+/* All requests are gRPC. */
+static void on_request(struct http_request *r, void *arg)
+{
+    UNUSED(arg);
+    http_respond(r, 404, STR_NULL);
+}
+
+static void serve(uv_loop_t *loop, struct grpc_server *methods, const char *socket)
+{
+    struct http_server_config config = {
+        .name = "csi", .on_headers = on_headers, .on_request = on_request, .arg = methods};
+    struct net_listen_config where = {.address = socket};
+    struct http_server *server;
+    struct error err;
+    if (http_server_new(loop, &config, &server, &err) != 0 ||
+        http_server_listen(server, &where, &err) != 0) {
+        fprintf(stderr, "%s: %s\n", socket, error_message(&err));
+        exit(EXIT_FAILURE);
+    }
+}
+
+int main(int argc, char **argv)
+{
+    static const struct grpc_method methods[] = {
+        {.path = "/csi.v1.Node/NodeStageVolume", .on_unary = on_stage},
+        {.path = "/csi.v1.Node/NodeUnstageVolume", .on_unary = on_unstage},
+        {.path = "/csi.v1.Node/NodePublishVolume", .on_unary = on_publish},
+        {.path = "/csi.v1.Node/NodeUnpublishVolume", .on_unary = on_unpublish},
+        {.path = "/csi.v1.Node/NodeGetCapabilities", .on_unary = on_capabilities},
+        {.path = "/csi.v1.Node/NodeGetInfo", .on_unary = on_info},
+        {.path = "/pluginregistration.Registration/GetInfo", .on_unary = on_plugin_info},
+        {.path = "/pluginregistration.Registration/NotifyRegistrationStatus",
+         .on_unary = on_status},
+    };
+    if (argc != 5) {
+        fprintf(stderr, "usage: csi-hostpath NAME DATA_DIR ENDPOINT_SOCKET REGISTRATION_SOCKET\n");
+        return EXIT_FAILURE;
+    }
+    driver_name = argv[1];
+    data_dir = argv[2];
+    endpoint = argv[3];
+    struct grpc_server *g = grpc_server_new();
+    for (size_t i = 0; i < ARRAY_SIZE(methods); i++)
+        grpc_server_add(g, &methods[i]);
+    serve(uv_default_loop(), g, endpoint);
+    serve(uv_default_loop(), g, argv[4]);
+    return uv_run(uv_default_loop(), UV_RUN_DEFAULT);
+}

@@ -57,15 +57,19 @@ void validate_claim_spec(struct field_errors *errs, const struct field_path *pat
     validate_label_selector(errs, PATH(path, "selector"), s->selector);
     for (size_t i = 0; i < s->access_modes_count; i++)
         validate_listed(errs, modes, s->access_modes[i], access_modes);
-    if (has_mode(s, "ReadWriteOncePod") && s->access_modes_count > 1)
+    if (has_mode(s, "ReadWriteOncePod") &&
+        (has_mode(s, "ReadWriteOnce") || has_mode(s, "ReadWriteMany") ||
+         has_mode(s, "ReadOnlyMany")))
         field_forbidden(errs, modes, "may not use ReadWriteOncePod with other access modes");
     const struct api_quantity_entry *request =
         find_quantity(s->resources.requests, s->resources.requests_count, STR("storage"));
     if (request == NULL) {
         field_required(errs, storage, NULL);
     } else {
-        validate_quantity_value(errs, storage, STR("storage"), &request->value);
+        size_t before = errs->count;
         validate_positive_quantity(errs, storage, &request->value);
+        if (errs->count == before)
+            validate_quantity_value(errs, storage, STR("storage"), &request->value);
     }
     if (s->has_storage_class_name && !str_empty(s->storage_class_name))
         validate_form(errs, PATH(path, "storageClassName"), s->storage_class_name,

@@ -6,26 +6,38 @@
 #include "api/meta_v1.h"
 #include "api/runtime.h"
 #include "lib/api/codec.h"
+#include "lib/api/json.h"
 #include "lib/base/arena.h"
+#include "lib/base/error.h"
 
 static void validate_create(const struct kind_ctx *ctx, const void *obj, struct field_errors *errs)
 {
     UNUSED(ctx);
     const struct apps_v1_controller_revision *c = obj;
-    if (str_empty(c->data.raw))
-        field_required(errs, PATH(PATH_ROOT, "data"), "data is mandatory");
-    else if (str_eqc(str_trim(c->data.raw), "null"))
-        field_required(errs, PATH(PATH_ROOT, "data"), "data is mandatory");
+    const struct field_path *data = PATH(PATH_ROOT, "data");
+    struct json *j;
+    struct error err = {0};
     validate_non_negative(errs, PATH(PATH_ROOT, "revision"), c->revision);
+    if (str_empty(c->data.raw))
+        field_required(errs, data, "data is mandatory");
+    else if (json_parse(errs->arena, c->data.raw, &j, &err) != 0)
+        field_invalid(errs, data, STR("<value omitted>"), "error parsing data: %s",
+                      error_message(&err));
+    else if (j->type == JSON_NULL)
+        field_required(errs, data, "data is mandatory");
+    else if (j->type != JSON_OBJECT)
+        field_required(errs, data, "data must be a valid JSON object");
 }
 
 static void validate_update(const struct kind_ctx *ctx, const void *obj, const void *old,
                             struct field_errors *errs)
 {
+    UNUSED(ctx);
     const struct apps_v1_controller_revision *c = obj, *o = old;
-    validate_create(ctx, obj, errs);
+    validate_non_negative(errs, PATH(PATH_ROOT, "revision"), c->revision);
     if (!api_msg_equal(&runtime_raw_extension_msg, &c->data, &o->data))
-        field_invalid_raw(errs, PATH(PATH_ROOT, "data"), c->data.raw, "field is immutable");
+        field_invalid_raw(errs, PATH(PATH_ROOT, "data"),
+                          str_empty(c->data.raw) ? STR("null") : c->data.raw, "field is immutable");
 }
 
 static const struct table_column columns[] = {

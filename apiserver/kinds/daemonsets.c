@@ -78,8 +78,8 @@ static void validate_rolling(struct field_errors *errs, const struct field_path 
     bool has_down = !int_or_percent_is_zero(r->max_unavailable),
          has_up = !int_or_percent_is_zero(r->max_surge);
     validate_int_or_percent(errs, down, r->max_unavailable);
-    validate_percent_max(errs, down, r->max_unavailable);
     validate_int_or_percent(errs, up, r->max_surge);
+    validate_percent_max(errs, down, r->max_unavailable);
     validate_percent_max(errs, up, r->max_surge);
     if (has_down && has_up)
         field_invalid_msg(errs, up, &intstr_int_or_string_msg, r->max_surge,
@@ -129,8 +129,8 @@ static void validate_update(const struct kind_ctx *ctx, const void *obj, const v
                             struct field_errors *errs)
 {
     const struct apps_v1_daemon_set *d = obj, *o = old;
-    validate_create(ctx, obj, errs);
     validate_immutable_selector(errs, d->spec.selector, o->spec.selector);
+    validate_create(ctx, obj, errs);
 }
 
 static void warn(const struct kind_ctx *ctx, const void *obj, const void *old)

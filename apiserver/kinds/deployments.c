@@ -118,6 +118,8 @@ static void validate_status(const struct kind_ctx *ctx, const void *obj, const v
     validate_non_negative(errs, PATH(path, "readyReplicas"), s->ready_replicas);
     validate_non_negative(errs, PATH(path, "availableReplicas"), s->available_replicas);
     validate_non_negative(errs, PATH(path, "unavailableReplicas"), s->unavailable_replicas);
+    if (s->has_terminating_replicas)
+        validate_non_negative(errs, PATH(path, "terminatingReplicas"), s->terminating_replicas);
     if (s->has_collision_count)
         validate_non_negative(errs, PATH(path, "collisionCount"), s->collision_count);
     validate_at_most(errs, "updatedReplicas", s->updated_replicas, s->replicas, "status.replicas");

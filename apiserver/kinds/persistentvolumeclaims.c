@@ -15,6 +15,7 @@
 #include "lib/api/quantity.h"
 #include "lib/base/arena.h"
 
+#define CLASS_ANNOTATION "volume.beta.kubernetes.io/storage-class"
 #define PROTECTION "kubernetes.io/pvc-protection"
 
 static void set_defaults(const struct kind_ctx *ctx, void *obj)
@@ -107,8 +108,10 @@ static void check_change(struct arena *a, const struct core_v1_persistent_volume
         s->resources.requests = o->spec.resources.requests;
         s->resources.requests_count = o->spec.resources.requests_count;
     }
-    s->has_volume_attributes_class_name = o->spec.has_volume_attributes_class_name;
-    s->volume_attributes_class_name = o->spec.volume_attributes_class_name;
+    if (bound) {
+        s->has_volume_attributes_class_name = o->spec.has_volume_attributes_class_name;
+        s->volume_attributes_class_name = o->spec.volume_attributes_class_name;
+    }
     /* A class may be set where there was none. */
     if (!o->spec.has_storage_class_name && s->has_storage_class_name) {
         s->has_storage_class_name = false;
@@ -144,15 +147,53 @@ static void check_size(const struct core_v1_persistent_volume_claim *c,
         field_forbidden(errs, path, "field can not be less than status.capacity");
 }
 
+/* A class that was applied is not taken back. */
+static void check_attributes_class(const struct core_v1_persistent_volume_claim *c,
+                                   const struct core_v1_persistent_volume_claim *o,
+                                   struct field_errors *errs)
+{
+    static const char why[] =
+        "update to %s is forbidden when status.currentVolumeAttributesClassName is not nil";
+    const struct field_path *path = PATH(PATH(PATH_ROOT, "spec"), "volumeAttributesClassName");
+    bool has = c->spec.has_volume_attributes_class_name;
+    if (!o->status.has_current_volume_attributes_class_name ||
+        (has == o->spec.has_volume_attributes_class_name &&
+         str_eq(c->spec.volume_attributes_class_name, o->spec.volume_attributes_class_name)))
+        return;
+    if (!has)
+        field_forbidden(errs, path, why, "nil");
+    else if (str_empty(c->spec.volume_attributes_class_name))
+        field_forbidden(errs, path, why, "empty string");
+}
+
+/* The class as it was written once: fixed, unless it moves to where it is written now. */
+static void check_class_annotation(const struct core_v1_persistent_volume_claim *c,
+                                   const struct core_v1_persistent_volume_claim *o,
+                                   struct field_errors *errs)
+{
+    const struct str *now = api_str_map_get(c->metadata.annotations, c->metadata.annotations_count,
+                                            STR(CLASS_ANNOTATION)),
+                     *was = api_str_map_get(o->metadata.annotations, o->metadata.annotations_count,
+                                            STR(CLASS_ANNOTATION));
+    struct str x = now != NULL ? *now : STR_NULL, y = was != NULL ? *was : STR_NULL;
+    bool moved = was != NULL && !o->spec.has_storage_class_name && c->spec.has_storage_class_name &&
+                 str_eq(c->spec.storage_class_name, y) && (now == NULL || str_eq(x, y));
+    if (!moved)
+        validate_immutable_str(
+            errs, PATH(PATH(PATH(PATH_ROOT, "metadata"), "annotations"), CLASS_ANNOTATION), x, y);
+}
+
 static void validate_update(const struct kind_ctx *ctx, const void *obj, const void *old,
                             struct field_errors *errs)
 {
     const struct core_v1_persistent_volume_claim *c = obj, *o = old;
     validate_create(ctx, obj, errs);
+    check_class_annotation(c, o, errs);
     check_change(ctx->arena, c, o, errs);
     check_size(c, o, errs);
     validate_immutable_str(errs, PATH(PATH_ROOT, "volumeMode"), c->spec.volume_mode,
                            o->spec.volume_mode);
+    check_attributes_class(c, o, errs);
 }
 
 static void warn(const struct kind_ctx *ctx, const void *obj, const void *old)
@@ -163,19 +204,53 @@ static void warn(const struct kind_ctx *ctx, const void *obj, const void *old)
     warn_claim_spec(ctx, PATH(PATH_ROOT, "spec"), &c->spec);
 }
 
+/* What of a claim can grow: its storage, and what others name with a domain. */
+static bool check_resource_key(struct field_errors *errs, const struct field_path *path,
+                               struct str key)
+{
+    static const char *const storage[] = {"storage", NULL};
+    size_t before = errs->count;
+    validate_qualified_name(errs, path, key);
+    if (errs->count == before && is_native_resource(key) && !str_eqc(key, "storage"))
+        field_not_supported(errs, path, key, storage);
+    return errs->count == before;
+}
+
+static bool check_basic(struct field_errors *errs, const struct field_path *path,
+                        const struct resource_quantity *value)
+{
+    struct quantity q = quantity_of(value);
+    if (quantity_sign(&q) < 0)
+        field_invalid_int(errs, path, quantity_value(&q), "must be a valid resource quantity");
+    return quantity_sign(&q) >= 0;
+}
+
 static void validate_status(const struct kind_ctx *ctx, const void *obj, const void *old,
                             struct field_errors *errs)
 {
+    static const char *const states[] = {"ControllerResizeInProgress", "ControllerResizeInfeasible",
+                                         "NodeResizeInProgress",       "NodeResizeInfeasible",
+                                         "NodeResizePending",          NULL};
     UNUSED(ctx);
     UNUSED(old);
     const struct core_v1_persistent_volume_claim_status *s =
         &((const struct core_v1_persistent_volume_claim *)obj)->status;
-    const struct field_path *path = PATH(PATH(PATH_ROOT, "status"), "capacity");
-    for (size_t i = 0; i < s->capacity_count; i++) {
-        struct quantity q = quantity_of(&s->capacity[i].value);
-        if (quantity_sign(&q) < 0)
-            field_invalid_int(errs, PATH_KEY(path, s->capacity[i].key), quantity_value(&q),
-                              "must be a valid resource quantity");
+    const struct field_path *status = PATH(PATH_ROOT, "status");
+    const struct field_path *capacity = PATH(status, "capacity"),
+                            *sizes = PATH(status, "allocatedResources"),
+                            *resizes = PATH(status, "allocatedResourceStatuses");
+    for (size_t i = 0; i < s->capacity_count; i++)
+        check_basic(errs, PATH_KEY(capacity, s->capacity[i].key), &s->capacity[i].value);
+    for (size_t i = 0; i < s->allocated_resource_statuses_count; i++) {
+        check_resource_key(errs, resizes, s->allocated_resource_statuses[i].key);
+        if (!is_listed(s->allocated_resource_statuses[i].value, states))
+            field_not_supported(errs, resizes, s->allocated_resource_statuses[i].key, states);
+    }
+    for (size_t i = 0; i < s->allocated_resources_count; i++) {
+        const struct api_quantity_entry *e = &s->allocated_resources[i];
+        if (check_resource_key(errs, sizes, e->key) &&
+            check_basic(errs, PATH_KEY(sizes, e->key), &e->value))
+            validate_quantity_value(errs, PATH_KEY(sizes, e->key), STR("storage"), &e->value);
     }
 }
 

@@ -150,17 +150,19 @@ static void check_source(struct field_errors *errs, const struct field_path *spe
     }
     if (ONE(quobyte, "quobyte"))
         check_quobyte_source(errs, p, s->quobyte);
-    if (ONE(cephfs, "cephfs"))
-        check_monitors(errs, p, s->cephfs->monitors_count);
+    if (ONE(cephfs, "cephFS"))
+        check_monitors(errs, PATH(spec, "cephfs"), s->cephfs->monitors_count);
     if (ONE(iscsi, "iscsi"))
         check_iscsi(errs, p, v->metadata.name, s->iscsi);
     if (ONE(cinder, "cinder"))
         check_given(errs, PATH(p, "volumeID"), s->cinder->volume_id);
     if (ONE(fc, "fc"))
         check_fc_source(errs, p, s->fc);
-    if (ONE(flex_volume, "flexVolume"))
-        check_flex_options(errs, p, s->flex_volume->driver, s->flex_volume->options,
-                           s->flex_volume->options_count);
+    if (s->flex_volume != NULL) { /* Upstream lets this one stand beside another. */
+        given++;
+        check_flex_options(errs, PATH(spec, "flexVolume"), s->flex_volume->driver,
+                           s->flex_volume->options, s->flex_volume->options_count);
+    }
     if (ONE(azure_file, "azureFile")) {
         check_given(errs, PATH(p, "secretName"), s->azure_file->secret_name);
         check_given(errs, PATH(p, "shareName"), s->azure_file->share_name);
@@ -182,8 +184,7 @@ static void check_source(struct field_errors *errs, const struct field_path *spe
         check_given(errs, PATH(p, "path"), s->local->path);
         validate_no_backsteps(errs, PATH(p, "path"), s->local->path);
         if (v->spec.node_affinity == NULL)
-            field_required(errs, PATH(PATH(PATH_ROOT, "metadata"), "annotations"),
-                           "Local volume requires node affinity");
+            field_required(errs, PATH(spec, "nodeAffinity"), "Local volume requires node affinity");
     }
     if (ONE(storageos, "storageos"))
         require_form(errs, PATH(p, "volumeName"), s->storageos->volume_name, api_check_dns_label);
@@ -201,8 +202,10 @@ static void check_capacity(struct field_errors *errs, const struct field_path *p
     if (s->capacity_count == 0)
         field_required(errs, path, NULL);
     if (s->capacity_count != 1 || !str_eqc(s->capacity[0].key, "storage"))
-        field_not_supported_raw(errs, path, s->capacity_count == 0 ? STR("null") : STR("{}"),
-                                storage);
+        field_not_supported_raw(
+            errs, path,
+            field_member_render(errs->arena, &core_v1_persistent_volume_spec_msg, s, "capacity"),
+            storage);
     for (size_t i = 0; i < s->capacity_count; i++) {
         const struct field_path *at = PATH_KEY(path, s->capacity[i].key);
         struct quantity q = quantity_of(&s->capacity[i].value);
@@ -222,14 +225,16 @@ static void validate_create(const struct kind_ctx *ctx, const void *obj, struct 
     const struct core_v1_persistent_volume *v = obj;
     const struct core_v1_persistent_volume_spec *s = &v->spec;
     const struct field_path *spec = PATH(PATH_ROOT, "spec"), *list = PATH(spec, "accessModes");
-    bool once_pod = false;
+    bool once_pod = false, others = false;
     if (s->access_modes_count == 0)
         field_required(errs, list, NULL);
     for (size_t i = 0; i < s->access_modes_count; i++) {
         validate_listed(errs, list, s->access_modes[i], modes);
-        once_pod = once_pod || str_eqc(s->access_modes[i], "ReadWriteOncePod");
+        bool once = str_eqc(s->access_modes[i], "ReadWriteOncePod");
+        once_pod = once_pod || once;
+        others = others || (!once && is_listed(s->access_modes[i], modes));
     }
-    if (once_pod && s->access_modes_count > 1)
+    if (once_pod && others)
         field_forbidden(errs, list, "may not use ReadWriteOncePod with other access modes");
     check_capacity(errs, PATH(spec, "capacity"), s);
     if (!str_empty(s->persistent_volume_reclaim_policy))
@@ -301,6 +306,36 @@ static void warn(const struct kind_ctx *ctx, const void *obj, const void *old)
             kind_warn_field(ctx, PATH(spec, past[i].name), "%s", past[i].why);
 }
 
+/* Labels of nodes that got other names when they were finished. */
+static void rename_beta(struct core_v1_node_selector *s)
+{
+    static const struct {
+        const char *beta;
+        struct str now;
+    } names[] = {
+        {"failure-domain.beta.kubernetes.io/zone", {"topology.kubernetes.io/zone", 27}},
+        {"failure-domain.beta.kubernetes.io/region", {"topology.kubernetes.io/region", 29}},
+        {"beta.kubernetes.io/os", {"kubernetes.io/os", 16}},
+        {"beta.kubernetes.io/arch", {"kubernetes.io/arch", 18}},
+        {"beta.kubernetes.io/instance-type", {"node.kubernetes.io/instance-type", 32}}};
+    for (size_t t = 0; s != NULL && t < s->node_selector_terms_count; t++)
+        for (size_t i = 0; i < s->node_selector_terms[t].match_expressions_count; i++)
+            for (size_t k = 0; k < ARRAY_SIZE(names); k++)
+                if (str_eqc(s->node_selector_terms[t].match_expressions[i].key, names[k].beta))
+                    s->node_selector_terms[t].match_expressions[i].key = names[k].now;
+}
+
+static bool same_affinity(struct arena *a, const struct core_v1_volume_node_affinity *now,
+                          const struct core_v1_volume_node_affinity *old)
+{
+    const struct api_msg *m = &core_v1_volume_node_affinity_msg;
+    if (now == NULL || api_msg_equal(m, now, old))
+        return now != NULL;
+    struct core_v1_volume_node_affinity *renamed = api_msg_clone(a, m, old);
+    rename_beta(renamed->required);
+    return api_msg_equal(m, now, renamed);
+}
+
 static void validate_update(const struct kind_ctx *ctx, const void *obj, const void *old,
                             struct field_errors *errs)
 {
@@ -324,11 +359,13 @@ static void validate_update(const struct kind_ctx *ctx, const void *obj, const v
     validate_immutable_str(errs, PATH(PATH_ROOT, "volumeMode"), v->spec.volume_mode,
                            o->spec.volume_mode);
     if (o->spec.node_affinity != NULL &&
-        (v->spec.node_affinity == NULL ||
-         !api_msg_equal(&core_v1_volume_node_affinity_msg, v->spec.node_affinity,
-                        o->spec.node_affinity)))
+        !same_affinity(ctx->arena, v->spec.node_affinity, o->spec.node_affinity))
         field_invalid_msg(errs, PATH(PATH_ROOT, "nodeAffinity"), &core_v1_volume_node_affinity_msg,
-                          v->spec.node_affinity, "field is immutable");
+                          v->spec.node_affinity,
+                          "field is immutable, except for updating from beta label to GA");
+    if (o->spec.has_volume_attributes_class_name && !v->spec.has_volume_attributes_class_name)
+        field_forbidden(errs, PATH(PATH(PATH_ROOT, "spec"), "volumeAttributesClassName"),
+                        "update from non-nil value to nil is forbidden");
 }
 
 static const struct kind_sub subs[] = {{"status", prepare_status, NULL}, {0}};

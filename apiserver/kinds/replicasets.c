@@ -22,7 +22,8 @@ static void validate_spec(const struct kind_ctx *ctx, const struct apps_v1_repli
     const struct field_path *spec = PATH(PATH_ROOT, "spec");
     validate_non_negative(errs, PATH(spec, "replicas"), s->replicas);
     validate_non_negative(errs, PATH(spec, "minReadySeconds"), s->min_ready_seconds);
-    validate_workload_selector(ctx, errs, spec, s->selector, "ReplicaSet");
+    /* Upstream calls it so. */
+    validate_workload_selector(ctx, errs, spec, s->selector, "deployment");
     validate_workload_template(ctx, errs, spec, s->selector, &s->template, "ReplicaSet");
 }
 

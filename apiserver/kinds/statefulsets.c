@@ -6,6 +6,7 @@
 #include "apiserver/kinds/pod_spec.h"
 #include "apiserver/kinds/pod_warnings.h"
 #include "apiserver/kinds/rules.h"
+#include "apiserver/kinds/volume_sources.h"
 #include "apiserver/kinds/workload.h"
 #include "api/apps_v1.h"
 #include "api/core_v1.h"
@@ -102,8 +103,9 @@ static struct core_v1_pod_template_spec with_claims(struct arena *a,
     return t;
 }
 
+/* is_new: with what never changes. */
 static void validate_spec(const struct kind_ctx *ctx, const struct apps_v1_stateful_set_spec *s,
-                          struct field_errors *errs)
+                          bool is_new, struct field_errors *errs)
 {
     static const char *const retention[] = {"Retain", "Delete", NULL};
     const struct field_path *spec = PATH(PATH_ROOT, "spec");
@@ -121,10 +123,15 @@ static void validate_spec(const struct kind_ctx *ctx, const struct apps_v1_state
         validate_listed(errs, PATH(policy, "whenScaled"),
                         s->persistent_volume_claim_retention_policy->when_scaled, retention);
     }
+    for (size_t i = 0; is_new && i < s->volume_claim_templates_count; i++)
+        validate_claim_spec(errs, PATH(PATH_INDEX(PATH(spec, "volumeClaimTemplates"), i), "spec"),
+                            &s->volume_claim_templates[i].spec);
     validate_non_negative(errs, PATH(spec, "replicas"), s->replicas);
     validate_non_negative(errs, PATH(spec, "minReadySeconds"), s->min_ready_seconds);
     if (s->ordinals != NULL)
         validate_non_negative(errs, PATH(PATH(spec, "ordinals"), "start"), s->ordinals->start);
+    if (is_new && !str_empty(s->service_name))
+        validate_form(errs, PATH(spec, "serviceName"), s->service_name, api_check_dns_label);
     validate_workload_selector(ctx, errs, spec, s->selector, "statefulset");
     struct core_v1_pod_template_spec template = with_claims(ctx->arena, s);
     validate_workload_template(ctx, errs, spec, s->selector, &template, "StatefulSet");
@@ -132,7 +139,7 @@ static void validate_spec(const struct kind_ctx *ctx, const struct apps_v1_state
 
 static void validate_create(const struct kind_ctx *ctx, const void *obj, struct field_errors *errs)
 {
-    validate_spec(ctx, &((const struct apps_v1_stateful_set *)obj)->spec, errs);
+    validate_spec(ctx, &((const struct apps_v1_stateful_set *)obj)->spec, true, errs);
 }
 
 static void validate_update(const struct kind_ctx *ctx, const void *obj, const void *old,
@@ -140,7 +147,7 @@ static void validate_update(const struct kind_ctx *ctx, const void *obj, const v
 {
     const struct apps_v1_stateful_set *s = obj, *o = old;
     struct apps_v1_stateful_set_spec fixed = s->spec;
-    validate_spec(ctx, &s->spec, errs);
+    validate_spec(ctx, &s->spec, false, errs);
     /* With all that may change taken from the old one, nothing may differ. */
     fixed.has_replicas = o->spec.has_replicas;
     fixed.replicas = o->spec.replicas;

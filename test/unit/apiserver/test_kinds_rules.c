@@ -3,6 +3,7 @@
 #include "apiserver/kinds/kinds.h"
 
 #include "api/admissionregistration_v1.h"
+#include "api/apps_v1.h"
 #include "api/certificates_v1.h"
 #include "api/core_v1.h"
 #include "api/flowcontrol_v1.h"
@@ -628,6 +629,79 @@ START_TEST(device_slices)
 }
 END_TEST
 
+#define VOLUME(more)                                                                               \
+    "{'metadata':{'name':'v'},'spec':{'accessModes':['ReadWriteOnce'],'capacity':{'storage':'1'"   \
+    "}" more "}}"
+#define AFFINITY(key)                                                                              \
+    ",'hostPath':{'path':'/x'},'nodeAffinity':{'required':{'nodeSelectorTerms':[{"                 \
+    "'matchExpressions':[{'key':'" key "','operator':'Exists'}]}]}}"
+#define PVC(meta, spec, status)                                                                    \
+    "{'metadata':{'name':'c'" meta "},'spec':{'accessModes':['ReadWriteOnce'],'resources':{"       \
+    "'requests':{'storage':'1'}}" spec "},'status':{" status "}}"
+
+START_TEST(volumes_and_claims)
+{
+    static const struct fixture_case volumes[] = {
+        {VOLUME(",'local':{'path':'/x'}"),
+         "spec.nodeAffinity: Required value: Local volume requires node affinity"},
+        {"{'metadata':{'name':'v'},'spec':{'accessModes':['ReadWriteOncePod','Odd'],'capacity':{"
+         "'cpu':'1'},'hostPath':{'path':'/x'}}}",
+         "spec.accessModes: Unsupported value: \"Odd\": supported values: \"ReadOnlyMany\", "
+         "\"ReadWriteMany\", \"ReadWriteOnce\", \"ReadWriteOncePod\"\n"
+         "spec.capacity: Unsupported value: {\"cpu\":\"1\"}: supported values: \"storage\""},
+    };
+    fixture_run(&kind_persistentvolumes, &core_v1_persistent_volume_msg, volumes,
+                ARRAY_SIZE(volumes));
+    AUTO_ARENA *a = arena_new(0);
+    struct fixture f = fixture_new(a, &kind_persistentvolumes, &core_v1_persistent_volume_msg);
+    ck_assert_str_eq(fixture_update(&f, VOLUME(AFFINITY("failure-domain.beta.kubernetes.io/zone")),
+                                    VOLUME(AFFINITY("topology.kubernetes.io/zone"))),
+                     "");
+    ck_assert_str_eq(
+        fixture_update(&f, VOLUME(AFFINITY("a")), VOLUME(",'hostPath':{'path':'/x'}")),
+        "nodeAffinity: Invalid value: null: field is immutable, except for updating from beta "
+        "label to GA");
+    f = fixture_new(a, &kind_persistentvolumeclaims, &core_v1_persistent_volume_claim_msg);
+    ck_assert_str_eq(
+        fixture_update(&f,
+                       PVC("", ",'volumeAttributesClassName':'a'",
+                           "'phase':'Bound','currentVolumeAttributesClassName':'a'"),
+                       PVC("", ",'volumeAttributesClassName':''", "'phase':'Bound'")),
+        "spec.volumeAttributesClassName: Forbidden: update to empty string is forbidden when "
+        "status.currentVolumeAttributesClassName is not nil");
+#define WRITTEN ",'annotations':{'volume.beta.kubernetes.io/storage-class':'x'}"
+    ck_assert_str_eq(
+        fixture_update(&f, PVC(WRITTEN, "", ""), PVC("", ",'storageClassName':'x'", "")), "");
+    ck_assert_str_eq(fixture_update(&f, PVC("", "", ""), PVC(WRITTEN, "", "")),
+                     "metadata.annotations.volume.beta.kubernetes.io/storage-class: Invalid value: "
+                     "\"x\": field is immutable");
+    ck_assert_str_eq(
+        sub_update(&f, "status", PVC("", "", ""),
+                   PVC("", "",
+                       "'allocatedResources':{'cpu':'1','storage':'-1'},"
+                       "'allocatedResourceStatuses':{'storage':'Odd'}")),
+        "status.allocatedResourceStatuses: Unsupported value: \"storage\": supported values: "
+        "\"ControllerResizeInProgress\", \"ControllerResizeInfeasible\", "
+        "\"NodeResizeInProgress\", \"NodeResizeInfeasible\", \"NodeResizePending\"\n"
+        "status.allocatedResources: Unsupported value: \"cpu\": supported values: \"storage\"\n"
+        "status.allocatedResources[storage]: Invalid value: -1: must be a valid resource "
+        "quantity");
+}
+END_TEST
+
+START_TEST(revisions)
+{
+    static const struct fixture_case cases[] = {
+        {"{'revision':1,'data':[]}", "data: Required value: data must be a valid JSON object"},
+        {"{'revision':-1,'data':null}",
+         "revision: Invalid value: -1: must be greater than or equal to 0\n"
+         "data: Required value: data is mandatory"},
+    };
+    fixture_run(&kind_controllerrevisions, &apps_v1_controller_revision_msg, cases,
+                ARRAY_SIZE(cases));
+}
+END_TEST
+
 UNIT_MAIN("kinds_rules", {
     UNIT_TEST(secrets);
     UNIT_TEST(events);
@@ -639,4 +713,6 @@ UNIT_MAIN("kinds_rules", {
     UNIT_TEST(limits_and_quotas);
     UNIT_TEST(device_claims);
     UNIT_TEST(device_slices);
+    UNIT_TEST(volumes_and_claims);
+    UNIT_TEST(revisions);
 })

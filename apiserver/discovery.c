@@ -6,6 +6,7 @@
 #include "apiserver/aggregation/documents.h"
 #include "apiserver/aggregation/set.h"
 #include "apiserver/issuer.h"
+#include "apiserver/monitor.h"
 #include "apiserver/custom/set.h"
 #include "apiserver/encode.h"
 #include "apiserver/flow_control.h"
@@ -432,9 +433,9 @@ bool discovery_serve(struct req *r)
 
 static void serve_root(struct req *r)
 {
-    static const char *const others[] = {"/healthz",    "/livez",      "/metrics",
-                                         "/openapi/v2", "/openapi/v3", "/openid/v1/jwks",
-                                         "/readyz",     "/version"};
+    static const char *const others[] = {"/healthz",        "/livez",      "/metrics",
+                                         "/metrics/slis",   "/openapi/v2", "/openapi/v3",
+                                         "/openid/v1/jwks", "/readyz",     "/version"};
     const struct documents *all = documents_now(r->arena);
     struct str *paths = ARENA_ARRAY(r->arena, struct str, all->map.count + ARRAY_SIZE(others)), key;
     size_t n = 0, pos = 0;
@@ -452,10 +453,13 @@ static void serve_root(struct req *r)
     discovery_answer(r, TYPE_JSON, buf_str(&b));
 }
 
-static void serve_metrics(struct req *r)
+static void serve_metrics(struct req *r, bool slis)
 {
     struct buf b = BUF_INIT;
-    metrics_render(metrics_default(), &b);
+    if (slis)
+        monitor_write_slis(&b);
+    else
+        metrics_render(metrics_default(), &b);
     req_bytes(r, 200, METRICS_CONTENT_TYPE, net_bytes_steal(&b));
 }
 
@@ -474,8 +478,8 @@ void discovery_handle(struct req *r)
         r->accept.pretty = true;
         r->accept.media = MEDIA_JSON;
         discovery_answer(r, TYPE_JSON, version_json);
-    } else if (str_eqc(path, "/metrics"))
-        serve_metrics(r);
+    } else if (str_eqc(path, "/metrics") || str_eqc(path, "/metrics/slis"))
+        serve_metrics(r, !str_eqc(path, "/metrics"));
     else if (!discovery_serve(r) && !health_serve(r) && !openapi_serve(r) && !issuer_serve(r) &&
              !flow_debug_serve(r))
         req_text(r, 404, "text/plain; charset=utf-8", STR("404 page not found\n"));

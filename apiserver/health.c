@@ -1,5 +1,6 @@
 /* health.c - /healthz, /livez and /readyz, whole or check by check. */
 #include "apiserver/discovery.h"
+#include "apiserver/monitor.h"
 #include "apiserver/request.h"
 #include "lib/base/arena.h"
 #include "lib/base/buf.h"
@@ -80,12 +81,19 @@ static bool excluded(struct req *r, const char *name)
     return false;
 }
 
-static void serve_one(struct req *r, unsigned where, struct str name)
+static bool run_check(struct req *r, size_t i, const char *title)
+{
+    bool ok = checks[i].check(r->server);
+    monitor_checked(checks[i].name, title, ok);
+    return ok;
+}
+
+static void serve_one(struct req *r, unsigned where, const char *title, struct str name)
 {
     for (size_t i = 0; i < ARRAY_SIZE(checks); i++) {
         if ((checks[i].where & where) == 0 || !str_eqc(name, checks[i].name))
             continue;
-        if (checks[i].check(r->server))
+        if (run_check(r, i, title))
             req_text(r, 200, "text/plain; charset=utf-8", STR("ok"));
         else
             req_text(r, 500, "text/plain; charset=utf-8",
@@ -104,7 +112,7 @@ static void serve_all(struct req *r, unsigned where, const char *title)
             continue;
         if (excluded(r, checks[i].name)) {
             buf_printf(&b, "[+]%s excluded: ok\n", checks[i].name);
-        } else if (checks[i].check(r->server)) {
+        } else if (run_check(r, i, title)) {
             buf_printf(&b, "[+]%s ok\n", checks[i].name);
         } else {
             buf_printf(&b, "[-]%s failed: reason withheld\n", checks[i].name);
@@ -137,7 +145,7 @@ bool health_serve(struct req *r)
         }
         if (rest.data[0] != '/')
             continue;
-        serve_one(r, ends[i].where, str_sub(rest, 1, rest.len));
+        serve_one(r, ends[i].where, ends[i].title, str_sub(rest, 1, rest.len));
         return true;
     }
     return false;

@@ -17,6 +17,7 @@
 #include "apiserver/flow_control.h"
 #include "apiserver/flow_feed.h"
 #include "apiserver/json_cache.h"
+#include "apiserver/monitor.h"
 #include "apiserver/registry.h"
 #include "apiserver/server_metrics.h"
 #include "lib/base/arena.h"
@@ -618,6 +619,7 @@ int main(int argc, char **argv)
     if (code == 0) {
         registry_init();
         server_metrics_init();
+        monitor_init(&p.server);
         conversion_metrics_init();
         admission_metrics_init();
         find_address(&p.server);

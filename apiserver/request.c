@@ -15,6 +15,7 @@
 #include "apiserver/encode.h"
 #include "apiserver/encryption.h"
 #include "apiserver/flow_control.h"
+#include "apiserver/monitor.h"
 #include "apiserver/server_metrics.h"
 #include "apiserver/subresource.h"
 #include "apiserver/table.h"
@@ -745,6 +746,7 @@ static void authenticate(void *arg)
         req_ask(r, authenticate, r);
         return;
     }
+    monitor_authenticated(r, s == NULL);
     audit_begin(r);
     if (s != NULL)
         req_status(r, s);

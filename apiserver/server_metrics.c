@@ -7,7 +7,8 @@
 
 #include <stdio.h>
 
-static struct metric_family *requests, *latency, *inflight, *longrunning, *watchers, *terminations;
+static struct metric_family *requests, *latency, *sli, *inflight, *longrunning, *watchers,
+    *terminations;
 static struct metric *inflight_now[2]; /* Reads, writes. */
 
 /* The series of requests that came lately, since finding them by their labels costs a twelfth of
@@ -18,7 +19,7 @@ struct series {
     const struct api_subresource *sub;
     const char *scope, *verb; /* Of scope_of() and verb_of(). */
     int status;
-    struct metric *requests, *latency;
+    struct metric *requests, *latency, *sli;
 };
 static _Thread_local struct series series_kept[SERIES_KEPT];
 
@@ -38,6 +39,10 @@ void server_metrics_init(void)
         "Time from a request's arrival to its answer, by verb and resource.",
         METRIC_LABELS("group", "resource", "scope", "subresource", "verb", "version"),
         latency_bounds, ARRAY_SIZE(latency_bounds));
+    sli = metric_histogram(
+        m, "apiserver_request_sli_duration_seconds", "The same for what the server is judged by.",
+        METRIC_LABELS("group", "resource", "scope", "subresource", "verb", "version"),
+        latency_bounds + 2, ARRAY_SIZE(latency_bounds) - 2);
     inflight = metric_gauge(m, "apiserver_current_inflight_requests",
                             "Requests being served, by kind.", METRIC_LABELS("request_kind"));
     longrunning =
@@ -104,9 +109,12 @@ static struct series series_find(const struct req *r, const struct series *key)
     snprintf(code, sizeof(code), "%d", key->status);
     s.requests = METRIC_OF(requests, str_of(code), known(r, r->info.group),
                            known(r, r->info.resource), scope, sub, verb, known(r, r->info.version));
-    if (!r->long_running)
+    if (!r->long_running) {
         s.latency = METRIC_OF(latency, known(r, r->info.group), known(r, r->info.resource), scope,
                               sub, verb, known(r, r->info.version));
+        s.sli = METRIC_OF(sli, known(r, r->info.group), known(r, r->info.resource), scope, sub,
+                          verb, known(r, r->info.version));
+    }
     return s;
 }
 
@@ -135,8 +143,11 @@ void server_metrics_request(struct req *r, int http_status)
     metric_add(inflight_now[mutating(r)], -1);
     struct series s = series_of(r, http_status);
     metric_inc(s.requests);
-    if (!r->long_running)
-        metric_observe(s.latency, (double)(uv_hrtime() - r->start_ns) / 1e9);
+    if (!r->long_running) {
+        double seconds = (double)(uv_hrtime() - r->start_ns) / 1e9;
+        metric_observe(s.latency, seconds);
+        metric_observe(s.sli, seconds);
+    }
 }
 
 void server_metrics_dropped(struct req *r)

@@ -77,6 +77,28 @@ def tls(server, sni):
     ok("another name has not", (shake(server, "localhost") or [0, 0, wanted])[2] != wanted)
 
 
+def read(server, path):
+    r = urllib.request.Request(server.url + path, headers={"Authorization": "Bearer " + replay.TOKEN})
+    with urllib.request.urlopen(r, context=ssl._create_unverified_context(), timeout=30) as f:
+        return f.read().decode()
+
+
+def metrics(server):
+    ask(server, "/readyz")
+    ask(server, "/api/v1/namespaces", Authorization="Bearer none")
+    text = read(server, "/metrics")
+    for wanted in ('apiserver_storage_objects{resource="namespaces"} 4', 'apiserver_storage_objects{resource="pods"} 0',
+                   'apiserver_resource_objects{group="rbac.authorization.k8s.io",resource="clusterroles"}',
+                   'apiserver_request_sli_duration_seconds_bucket{group="",resource="', 'authentication_attempts{result="failure"} 1',
+                   'authentication_attempts{result="success"}', 'git_version="v1.36.2+trireme"',
+                   'apiserver_client_certificate_expiration_seconds_count 0', 'apiserver_current_inflight_requests{'):
+        ok("metric " + wanted, wanted in text, [x for x in text.splitlines() if x.startswith(wanted.split("{")[0])][:5])
+    text = read(server, "/metrics/slis")
+    for wanted in ('kubernetes_healthcheck{name="etcd",type="readyz"} 1',
+                   'kubernetes_healthchecks_total{name="ping",status="success",type="readyz"} '):
+        ok("SLI " + wanted, wanted in text, text[:1500])
+
+
 def ending(server):
     server.process.send_signal(signal.SIGTERM)
     end = time.time() + 10
@@ -118,6 +140,7 @@ def main():
     try:
         headers(server)
         tls(server, sni)
+        metrics(server)
         ending(server)
         refused(binary, folder)
     finally:

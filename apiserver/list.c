@@ -38,6 +38,8 @@
 #define FOUND_MAX (16u << 10)
 #define AHEAD_FAR 8u
 #define AHEAD_NEAR 3u
+#define AHEAD_BYTES (4u << 10) /* Of each object. */
+#define CACHE_LINE_BYTES 64u
 #define RUN_BYTES (64u << 10)    /* Of stored objects in one run of JSON. */
 #define RUN_REF_MIN (8u << 10)   /* Runs from here on are sent without a copy. */
 #define WHOLE_BYTES (256u << 10) /* Up to this much stored data the answer is not streamed. */
@@ -357,7 +359,7 @@ static const struct kv *next_item(struct listing *l)
 }
 
 /* Objects lie all over memory, and to read one is mostly to wait for it: those ahead are fetched
- * meanwhile, first what tells where the value ends, then its two ends. */
+ * meanwhile, first what tells where the value ends, then the value. */
 static void fetch_ahead(const struct listing *l)
 {
     if (l->at + AHEAD_FAR < l->found_count) {
@@ -367,7 +369,9 @@ static void fetch_ahead(const struct listing *l)
     }
     if (l->at + AHEAD_NEAR < l->found_count && l->r->accept.media == MEDIA_PROTOBUF) {
         struct str near = kv_value(l->found[l->at + AHEAD_NEAR]);
-        __builtin_prefetch(near.data);
+        size_t len = MIN_OF(near.len, (size_t)AHEAD_BYTES);
+        for (size_t i = 0; i < len; i += CACHE_LINE_BYTES)
+            __builtin_prefetch(near.data + i);
         __builtin_prefetch(near.data + near.len);
     }
 }

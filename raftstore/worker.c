@@ -71,8 +71,8 @@ void worker_post_list(struct worker *w, struct list *works)
         return;
     pthread_mutex_lock(&w->lock);
     list_splice(&w->queue, works);
-    pthread_cond_signal(&w->wake);
     pthread_mutex_unlock(&w->lock);
+    pthread_cond_signal(&w->wake); /* Not locked: else the woken thread would wait for us. */
 }
 
 void worker_post(struct worker *w, struct work *work)

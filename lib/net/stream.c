@@ -20,9 +20,10 @@ struct stream_write {
 
 #define STREAM_PIECES_MAX 64 /* Handed to the system at a time. */
 #define STREAM_REF_MIN 4096
-/* With TLS this much is sent at once, from memory that is still in the processor's cache: what the
- * kernel takes as one segment. Larger portions only make its pacing (BBR) set timers. */
-#define STREAM_SEND_BYTES ((size_t)62 << 10)
+/* With TLS this much is sent at once, from memory that is still in the processor's cache: eight
+ * records, which the kernel takes as two segments. The receiver is woken once for both; more would
+ * leave the cache, and has pacing (BBR) set more timers. */
+#define STREAM_SEND_BYTES ((size_t)124 << 10)
 #define STREAM_DIRECT_MIN (STREAM_RECORD_BYTES / 2) /* Encrypted where it stands. */
 
 /* One read buffer per thread: libuv reads and delivers without a break. */
@@ -276,6 +277,7 @@ void net_stream_flush(struct net_stream *s)
         buf_done(&s->stage);
         if (s->want_shut)
             stream_tls_shutdown(s);
+        stream_tls_rest(s);
     }
     stream_send(s);
     if (net_stream_pending(s) == 0)
@@ -307,6 +309,7 @@ void net_stream_write(struct net_stream *s, const void *data, size_t len)
         if (rest >= STREAM_DIRECT_MIN)
             rest = 0;
         stream_encrypt_stage(s);
+        stream_tls_keep_buffer(s);
         stream_tls_write(s, p, len - rest);
         buf_append(&s->stage, p + len - rest, rest);
         if (s->out.len >= STREAM_SEND_BYTES)

@@ -66,8 +66,9 @@ struct net_stream {
     bool reading; /* uv_read_start() is on. */
     bool got_eof; /* The socket has ended; told once all input is delivered. */
     bool told_eof;
-    bool was_full;  /* on_writable is due once there is room. */
-    bool want_shut; /* Our direction ends after what is pending. */
+    bool keeps_buffer; /* stream_tls_keep_buffer() was called last. */
+    bool was_full;     /* on_writable is due once there is room. */
+    bool want_shut;    /* Our direction ends after what is pending. */
     bool did_shut;
     bool open_due;    /* on_open is due in the next round. */
     struct error err; /* For on_close. */
@@ -99,6 +100,9 @@ int stream_tls_start(struct net_stream *s, struct tls_context *tls, const char *
 void stream_tls_input(struct net_stream *s, const uint8_t *data, size_t len);
 /* Encrypts into s->out. */
 void stream_tls_write(struct net_stream *s, const uint8_t *data, size_t len);
+/* Between these two OpenSSL keeps its buffer from one record to the next. */
+void stream_tls_keep_buffer(struct net_stream *s);
+void stream_tls_rest(struct net_stream *s);
 void stream_tls_shutdown(struct net_stream *s); /* Queues close_notify. */
 void stream_tls_done(struct net_stream *s);
 bool stream_tls_has_input(const struct net_stream *s); /* Decrypted and undelivered. */

@@ -2,7 +2,8 @@
  *
  * OpenSSL reads from the bytes of the current read and writes to the stream's
  * output buffer, through a BIO of our own: no memory of its own is held for
- * either, and RELEASE_BUFFERS drops OpenSSL's between records. */
+ * either, and RELEASE_BUFFERS drops OpenSSL's between records, but for those of one
+ * round that are many. */
 #include "lib/net/stream_internal.h"
 
 #include "lib/net/tls.h"
@@ -154,6 +155,22 @@ void stream_tls_write(struct net_stream *s, const uint8_t *data, size_t len)
         data += n;
         len -= n;
     }
+}
+
+void stream_tls_keep_buffer(struct net_stream *s)
+{
+    if (!s->keeps_buffer)
+        SSL_clear_mode(s->ssl, SSL_MODE_RELEASE_BUFFERS);
+    s->keeps_buffer = true;
+}
+
+void stream_tls_rest(struct net_stream *s)
+{
+    if (!s->keeps_buffer)
+        return;
+    s->keeps_buffer = false;
+    SSL_set_mode(s->ssl, SSL_MODE_RELEASE_BUFFERS);
+    SSL_free_buffers(s->ssl);
 }
 
 void stream_tls_shutdown(struct net_stream *s)

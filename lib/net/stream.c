@@ -21,8 +21,8 @@ struct stream_write {
 #define STREAM_PIECES_MAX 64 /* Handed to the system at a time. */
 #define STREAM_REF_MIN 4096
 /* With TLS this much is sent at once, from memory that is still in the processor's cache: eight
- * records, which the kernel takes as two segments. The receiver is woken once for both; more would
- * leave the cache, and has pacing (BBR) set more timers. */
+ * records, which the kernel takes as two segments. More would leave the cache, and has pacing
+ * (BBR) set more timers. */
 #define STREAM_SEND_BYTES ((size_t)124 << 10)
 #define STREAM_DIRECT_MIN (STREAM_RECORD_BYTES / 2) /* Encrypted where it stands. */
 

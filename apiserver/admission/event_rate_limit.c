@@ -63,12 +63,33 @@ static int read_limit(const struct json *j, struct limit *l, struct error *err)
     return 0;
 }
 
+static void free_bucket(struct bucket *b)
+{
+    list_remove(&b->link);
+    free((char *)(uintptr_t)b->key.data);
+    free(b);
+}
+
+/* With the arena that the configuration is in. */
+static void free_buckets(void *arg)
+{
+    struct config *c = arg;
+    for (size_t i = 0; i < c->count; i++) {
+        struct limit *l = &c->limits[i];
+        while (!list_empty(&l->recent))
+            free_bucket(LIST_ENTRY(l->recent.next, struct bucket, link));
+        map_done(&l->by_key);
+    }
+    pthread_mutex_destroy(c->lock);
+}
+
 static int configure(struct arena *a, const struct json *j, const void **ret, struct error *err)
 {
     struct config *c = ARENA_NEW(a, struct config);
     const struct json *list = json_getc(j, "limits");
     c->lock = ARENA_NEW(a, pthread_mutex_t);
     pthread_mutex_init(c->lock, NULL);
+    arena_hold(a, c, free_buckets);
     *ret = c;
     if (j == NULL || list == NULL || list->type != JSON_ARRAY || list->array.count == 0)
         return error_set(err, E_INVALID, "limits: Invalid value: null: must not be empty");
@@ -112,9 +133,7 @@ static struct bucket *bucket_of(struct limit *l, struct str key, int64_t now_ns)
     if (l->by_key.count == l->size) {
         b = LIST_ENTRY(l->recent.prev, struct bucket, link);
         map_remove(&l->by_key, b->key);
-        list_remove(&b->link);
-        free((char *)(uintptr_t)b->key.data);
-        free(b);
+        free_bucket(b);
     }
     b = xzalloc(sizeof(*b));
     *b = (struct bucket){.key = {xstrndup(key.data != NULL ? key.data : "", key.len), key.len},

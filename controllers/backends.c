@@ -175,3 +175,28 @@ void touch_services_of_pod(struct controller_run *r, struct api_object *old, str
             controller_enqueue_object(r, services[i]);
     }
 }
+
+const struct api_kind *slice_kind(void)
+{
+    return api_kind_by_gvk(STR("discovery.k8s.io"), STR("v1"), STR("EndpointSlice"));
+}
+
+bool slice_managed_by(const struct meta_v1_object_meta *m, const char *manager)
+{
+    const struct str *by = label_get(m, LABEL_MANAGED_BY);
+    return by != NULL && str_eqc(*by, manager);
+}
+
+void touch_service_of_slice(struct controller_run *r, struct api_object *old, struct api_object *o,
+                            const char *manager)
+{
+    const struct meta_v1_object_meta *m = api_object_meta(o != NULL ? o : old);
+    const struct str *service = label_get(m, LABEL_SERVICE_NAME);
+    if (service == NULL || !slice_managed_by(m, manager))
+        return;
+    AUTO_ARENA *a = arena_new(256);
+    struct str key = informer_key_of(a, m->namespace, *service);
+    if (old == NULL)
+        expectations_creation_observed(r->expectations, key);
+    controller_enqueue(r, key);
+}

@@ -5,6 +5,7 @@
 
 #include "lib/base/str.h"
 
+struct api_kind;
 struct api_object;
 struct arena;
 struct controller_run;
@@ -13,6 +14,7 @@ struct core_v1_service;
 struct meta_v1_object_meta;
 
 #define LABEL_SERVICE_NAME "kubernetes.io/service-name"
+#define LABEL_MANAGED_BY "endpointslice.kubernetes.io/managed-by"
 #define LABEL_HEADLESS "service.kubernetes.io/headless"
 
 /* A Service's port as one pod serves it. */
@@ -47,6 +49,13 @@ bool service_is_headless(const struct core_v1_service *s);
 struct api_str_entry *service_labels(struct arena *a, const struct core_v1_service *s,
                                      const struct api_str_entry *ours, size_t ours_count,
                                      size_t *ret_count);
+
+/* EndpointSlices, and whose of the controllers that make them one is. */
+const struct api_kind *slice_kind(void);
+bool slice_managed_by(const struct meta_v1_object_meta *m, const char *manager);
+/* Queues the Service of a slice of that manager; a new one is taken off what was expected. */
+void touch_service_of_slice(struct controller_run *r, struct api_object *old, struct api_object *o,
+                            const char *manager);
 
 /* Queues the Services that select a pod, before or after a change. */
 void touch_services_of_pod(struct controller_run *r, struct api_object *old, struct api_object *o);

@@ -127,6 +127,9 @@ void reconcile_fail(struct reconcile *c);
 void reconcile_again_after(struct reconcile *c, uint64_t delay_ms);
 
 /* Ready-made calls. */
+void reconcile_update_seen(
+    struct reconcile *c, const struct api_kind *kind, const void *msg, const char *subresource,
+    void (*done)(struct reconcile *c, const struct client_result *result, void *arg), void *arg);
 void reconcile_update(struct reconcile *c, const struct api_kind *kind, const void *msg,
                       const char *subresource);
 void reconcile_delete(struct reconcile *c, const struct api_kind *kind,

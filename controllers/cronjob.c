@@ -299,14 +299,7 @@ static void write_status(struct reconcile *c)
     const struct work *w = c->state;
     if (api_msg_equal(&batch_v1_cron_job_status_msg, &w->copy->status, &w->cron->status))
         return;
-    reconcile_call(c,
-                   &(struct client_call){.verb = CLIENT_UPDATE,
-                                         .kind = w->object->kind,
-                                         .namespace_name = c->namespace_name,
-                                         .name = c->name,
-                                         .subresource = "status",
-                                         .body = w->copy},
-                   on_written, NULL);
+    reconcile_update_seen(c, w->object->kind, w->copy, "status", on_written, NULL);
 }
 
 static void observe_skew(const struct work *w, const struct api_object *job)

@@ -14,19 +14,7 @@
 #include "lib/client/labels.h"
 
 #define ENDPOINTS_MAX 100
-#define MANAGED_BY "endpointslice.kubernetes.io/managed-by"
 #define MANAGER "endpointslice-controller.k8s.io"
-
-static const struct api_kind *slice_kind(void)
-{
-    return api_kind_by_gvk(STR("discovery.k8s.io"), STR("v1"), STR("EndpointSlice"));
-}
-
-static bool is_ours(const struct meta_v1_object_meta *m)
-{
-    const struct str *by = label_get(m, MANAGED_BY);
-    return by != NULL && str_eqc(*by, MANAGER);
-}
 
 static void touch_service(struct controller_run *r, struct api_object *old, struct api_object *o)
 {
@@ -35,15 +23,7 @@ static void touch_service(struct controller_run *r, struct api_object *old, stru
 
 static void touch_slice(struct controller_run *r, struct api_object *old, struct api_object *o)
 {
-    const struct meta_v1_object_meta *m = api_object_meta(o != NULL ? o : old);
-    const struct str *service = label_get(m, LABEL_SERVICE_NAME);
-    if (service == NULL || !is_ours(m))
-        return;
-    AUTO_ARENA *a = arena_new(256);
-    struct str key = informer_key_of(a, m->namespace, *service);
-    if (old == NULL)
-        expectations_creation_observed(r->expectations, key);
-    controller_enqueue(r, key);
+    touch_service_of_slice(r, old, o, MANAGER);
 }
 
 /* --- what is wanted --------------------------------------------------------------------- */
@@ -220,7 +200,7 @@ static void set_labels(struct reconcile *c, const struct core_v1_service *servic
                        struct discovery_v1_endpoint_slice *s)
 {
     const struct api_str_entry ours[] = {
-        {STR(MANAGED_BY), STR(MANAGER)},
+        {STR(LABEL_MANAGED_BY), STR(MANAGER)},
         {STR(LABEL_SERVICE_NAME), service->metadata.name},
     };
     s->metadata.labels = service_labels(c->arena, service, ours, 2, &s->metadata.labels_count);
@@ -326,7 +306,8 @@ static void reconcile(struct reconcile *c)
     for (size_t i = 0; i < count; i++) {
         const struct meta_v1_object_meta *m = api_object_meta(all[i]);
         const struct str *of = label_get(m, LABEL_SERVICE_NAME);
-        if (of == NULL || !str_eq(*of, c->name) || !is_ours(m) || m->deletion_timestamp != NULL)
+        if (of == NULL || !str_eq(*of, c->name) || !slice_managed_by(m, MANAGER) ||
+            m->deletion_timestamp != NULL)
             continue;
         struct discovery_v1_endpoint_slice *copy = reconcile_copy(c, all[i]);
         bool v6 = str_eqc(copy->address_type, "IPv6");

@@ -1,5 +1,6 @@
 /* endpointslicemirroring.c - EndpointSlices for Endpoints that somebody wrote by hand,
  * for Services without a selector: proxies read slices alone. */
+#include "controllers/backends.h"
 #include "controllers/controller.h"
 #include "controllers/owned.h"
 
@@ -15,20 +16,7 @@
 #include <stdlib.h>
 
 #define ADDRESSES_MAX 1000 /* Of a subset, as upstream's default; one slice holds them. */
-#define MANAGED_BY "endpointslice.kubernetes.io/managed-by"
 #define MANAGER "endpointslicemirroring-controller.k8s.io"
-#define SERVICE_NAME "kubernetes.io/service-name"
-
-static const struct api_kind *slice_kind(void)
-{
-    return api_kind_by_gvk(STR("discovery.k8s.io"), STR("v1"), STR("EndpointSlice"));
-}
-
-static bool is_ours(const struct meta_v1_object_meta *m)
-{
-    const struct str *by = label_get(m, MANAGED_BY);
-    return by != NULL && str_eqc(*by, MANAGER);
-}
 
 static void touch_self(struct controller_run *r, struct api_object *old, struct api_object *o)
 {
@@ -37,15 +25,7 @@ static void touch_self(struct controller_run *r, struct api_object *old, struct 
 
 static void touch_slice(struct controller_run *r, struct api_object *old, struct api_object *o)
 {
-    const struct meta_v1_object_meta *m = api_object_meta(o != NULL ? o : old);
-    const struct str *service = label_get(m, SERVICE_NAME);
-    if (service == NULL || !is_ours(m))
-        return;
-    AUTO_ARENA *a = arena_new(256);
-    struct str key = informer_key_of(a, m->namespace, *service);
-    if (old == NULL)
-        expectations_creation_observed(r->expectations, key);
-    controller_enqueue(r, key);
+    touch_service_of_slice(r, old, o, MANAGER);
 }
 
 /* --- what is wanted --------------------------------------------------------------------------- */
@@ -143,7 +123,7 @@ static int by_key(const void *x, const void *y)
 
 static bool is_own_label(struct str key)
 {
-    return str_eqc(key, MANAGED_BY) || str_eqc(key, SERVICE_NAME) ||
+    return str_eqc(key, LABEL_MANAGED_BY) || str_eqc(key, LABEL_SERVICE_NAME) ||
            str_eqc(key, "endpoints.kubernetes.io/managed-by");
 }
 
@@ -163,8 +143,8 @@ static void set_meta(struct arena *a, const struct mirror *m, struct discovery_v
     for (size_t i = 0; i < from->labels_count; i++)
         if (!is_own_label(from->labels[i].key))
             labels[n++] = from->labels[i];
-    labels[n++] = (struct api_str_entry){STR(MANAGED_BY), STR(MANAGER)};
-    labels[n++] = (struct api_str_entry){STR(SERVICE_NAME), from->name};
+    labels[n++] = (struct api_str_entry){STR(LABEL_MANAGED_BY), STR(MANAGER)};
+    labels[n++] = (struct api_str_entry){STR(LABEL_SERVICE_NAME), from->name};
     qsort(labels, n, sizeof(*labels), by_key);
     for (size_t i = 0; i < from->annotations_count; i++)
         if (!is_own_annotation(from->annotations[i].key))
@@ -262,8 +242,8 @@ static void write_slices(struct reconcile *c, const struct mirror *m)
     bool *placed = ARENA_ARRAY(c->arena, bool, m->count + 1);
     for (size_t i = 0; i < count; i++) {
         const struct meta_v1_object_meta *meta = api_object_meta(all[i]);
-        const struct str *of = label_get(meta, SERVICE_NAME);
-        if (of == NULL || !str_eq(*of, c->name) || !is_ours(meta) ||
+        const struct str *of = label_get(meta, LABEL_SERVICE_NAME);
+        if (of == NULL || !str_eq(*of, c->name) || !slice_managed_by(meta, MANAGER) ||
             meta->deletion_timestamp != NULL)
             continue;
         size_t k = 0;

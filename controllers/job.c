@@ -397,14 +397,7 @@ static void write_status(struct reconcile *c)
     } else {
         struct batch_v1_job *copy = reconcile_copy(c, w->object);
         copy->status = *w->plan.status;
-        reconcile_call(c,
-                       &(struct client_call){.verb = CLIENT_UPDATE,
-                                             .kind = w->object->kind,
-                                             .namespace_name = c->namespace_name,
-                                             .name = c->name,
-                                             .subresource = "status",
-                                             .body = copy},
-                       on_written, NULL);
+        reconcile_update_seen(c, w->object->kind, copy, "status", on_written, NULL);
     }
     reconcile_then(c, after_status);
 }

@@ -235,8 +235,9 @@ void reconcile_again_after(struct reconcile *c, uint64_t delay_ms)
         c->again_ms = delay_ms;
 }
 
-void reconcile_update(struct reconcile *c, const struct api_kind *kind, const void *msg,
-                      const char *subresource)
+void reconcile_update_seen(
+    struct reconcile *c, const struct api_kind *kind, const void *msg, const char *subresource,
+    void (*done)(struct reconcile *c, const struct client_result *result, void *arg), void *arg)
 {
     const struct meta_v1_object_meta *m = api_meta_of(kind, msg);
     reconcile_call(c,
@@ -246,7 +247,13 @@ void reconcile_update(struct reconcile *c, const struct api_kind *kind, const vo
                                          .name = m->name,
                                          .subresource = subresource,
                                          .body = msg},
-                   NULL, NULL);
+                   done, arg);
+}
+
+void reconcile_update(struct reconcile *c, const struct api_kind *kind, const void *msg,
+                      const char *subresource)
+{
+    reconcile_update_seen(c, kind, msg, subresource, NULL, NULL);
 }
 
 void reconcile_delete(struct reconcile *c, const struct api_kind *kind,

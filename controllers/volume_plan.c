@@ -20,7 +20,8 @@ struct plan {
     struct volume_step *step;
 };
 
-static void say(struct volume_step *s, const char *type, const char *reason, struct str message)
+void volume_step_say(struct volume_step *s, const char *type, const char *reason,
+                     struct str message)
 {
     s->event_type = type;
     s->reason = reason;
@@ -52,7 +53,7 @@ static void set_phase(const struct plan *p, const char *phase)
 static void lose(const struct plan *p, const char *reason, const char *message)
 {
     if (!str_eqc(p->claim->status.phase, "Lost"))
-        say(p->step, EVENT_WARNING, reason, str_of(message));
+        volume_step_say(p->step, EVENT_WARNING, reason, str_of(message));
     set_phase(p, "Lost");
 }
 
@@ -193,10 +194,11 @@ static void wait_for_consumer(const struct plan *p)
 {
     struct str pod = p->view->waiting_pod(p->view->arg, p->claim);
     if (str_empty(pod))
-        say(p->step, EVENT_NORMAL, "WaitForFirstConsumer",
-            STR("waiting for first consumer to be created before binding"));
+        volume_step_say(p->step, EVENT_NORMAL, "WaitForFirstConsumer",
+                        STR("waiting for first consumer to be created before binding"));
     else
-        say(p->step, EVENT_NORMAL, "WaitForPodScheduled",
+        volume_step_say(
+            p->step, EVENT_NORMAL, "WaitForPodScheduled",
             arena_printf(p->a, "waiting for pod " STR_FMT " to be scheduled", STR_ARG(pod)));
     set_phase(p, "Pending");
 }
@@ -215,17 +217,19 @@ static void provision(const struct plan *p, const struct storage_v1_storage_clas
     struct str name = claim_class(c);
     p->step->last = true;
     if (s == NULL) {
-        say(p->step, EVENT_WARNING, "ProvisioningFailed",
-            arena_printf(p->a, "storageclass.storage.k8s.io \"" STR_FMT "\" not found",
-                         STR_ARG(name)));
+        volume_step_say(p->step, EVENT_WARNING, "ProvisioningFailed",
+                        arena_printf(p->a, "storageclass.storage.k8s.io \"" STR_FMT "\" not found",
+                                     STR_ARG(name)));
         return;
     }
     if (str_has_prefix(s->provisioner, STR(IN_TREE))) {
-        say(p->step, EVENT_WARNING, "ProvisioningFailed",
+        volume_step_say(
+            p->step, EVENT_WARNING, "ProvisioningFailed",
             arena_printf(p->a, "no volume plugin matched name: " STR_FMT, STR_ARG(s->provisioner)));
         return;
     }
-    say(p->step, EVENT_NORMAL, "ExternalProvisioning",
+    volume_step_say(
+        p->step, EVENT_NORMAL, "ExternalProvisioning",
         arena_printf(
             p->a,
             "Waiting for a volume to be created either by the external provisioner '" STR_FMT
@@ -260,7 +264,8 @@ static void find_volume(const struct plan *p)
     } else if (!str_empty(name)) {
         provision(p, class);
     } else {
-        say(p->step, EVENT_NORMAL, "FailedBinding",
+        volume_step_say(
+            p->step, EVENT_NORMAL, "FailedBinding",
             STR("no persistent volumes available for this claim and no storage class is set"));
         set_phase(p, "Pending");
     }
@@ -280,19 +285,20 @@ static void take_named_volume(const struct plan *p)
             bind(p, v);
             return;
         }
-        say(p->step, EVENT_WARNING, "VolumeMismatch",
-            arena_printf(p->a, "Cannot bind to requested volume \"" STR_FMT "\": %s",
-                         STR_ARG(v->metadata.name), why));
+        volume_step_say(p->step, EVENT_WARNING, "VolumeMismatch",
+                        arena_printf(p->a, "Cannot bind to requested volume \"" STR_FMT "\": %s",
+                                     STR_ARG(v->metadata.name), why));
         set_phase(p, "Pending");
     } else if (volume_is_of_claim(v, c)) {
         bind(p, v);
     } else {
         const struct core_v1_object_reference *r = v->spec.claim_ref;
-        say(p->step, EVENT_WARNING, "FailedBinding",
-            arena_printf(p->a,
-                         "volume \"" STR_FMT "\" already bound to a different claim "
-                         "\"" STR_FMT "/" STR_FMT "\".",
-                         STR_ARG(v->metadata.name), STR_ARG(r->namespace), STR_ARG(r->name)));
+        volume_step_say(p->step, EVENT_WARNING, "FailedBinding",
+                        arena_printf(p->a,
+                                     "volume \"" STR_FMT "\" already bound to a different claim "
+                                     "\"" STR_FMT "/" STR_FMT "\".",
+                                     STR_ARG(v->metadata.name), STR_ARG(r->namespace),
+                                     STR_ARG(r->name)));
         set_phase(p, "Pending");
     }
 }

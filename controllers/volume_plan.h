@@ -52,6 +52,9 @@ struct volume_step {
     struct str message;
 };
 
+void volume_step_say(struct volume_step *s, const char *type, const char *reason,
+                     struct str message);
+
 /* Both are called again with the new state after each write but the last. */
 void claim_plan(struct arena *a, const struct volume_view *view,
                 const struct core_v1_persistent_volume_claim *c, struct volume_step *ret);

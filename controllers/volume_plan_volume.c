@@ -15,13 +15,6 @@ struct plan {
     struct volume_step *step;
 };
 
-static void say(struct volume_step *s, const char *type, const char *reason, struct str message)
-{
-    s->event_type = type;
-    s->reason = reason;
-    s->message = message;
-}
-
 static struct core_v1_persistent_volume *change(const struct plan *p, enum volume_write write)
 {
     p->step->write = write;
@@ -45,7 +38,7 @@ static bool set_phase(const struct plan *p, const char *phase, struct str messag
 static void fail(const struct plan *p, const char *reason, struct str message)
 {
     if (set_phase(p, "Failed", message))
-        say(p->step, EVENT_WARNING, reason, message);
+        volume_step_say(p->step, EVENT_WARNING, reason, message);
 }
 
 /* Its claim is gone. */
@@ -105,7 +98,8 @@ static void follow_claim(const struct plan *p, const struct core_v1_persistent_v
         p->step->last = false;
         unbind(p);
     } else if (claim_is_block(c) != volume_is_block(v)) {
-        say(p->step, EVENT_WARNING, "VolumeMismatch",
+        volume_step_say(
+            p->step, EVENT_WARNING, "VolumeMismatch",
             arena_printf(p->a,
                          "Cannot bind PersistentVolume to requested PersistentVolumeClaim "
                          "\"" STR_FMT "\" due to incompatible volumeMode.",

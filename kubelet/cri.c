@@ -45,17 +45,8 @@ int cri_new(struct uv_loop_s *loop, const char *endpoint, struct cri **ret, stru
     /* "unix:///path" and "unix:/path" name the same socket. */
     if (strncmp(endpoint, "unix://", 7) == 0)
         endpoint += 7;
-    const char *endpoints[] = {endpoint};
-    struct http_client_config config = {
-        .endpoints = endpoints,
-        .endpoint_count = 1,
-        .protocol = HTTP_CLIENT_H2,
-        .user_agent = "trireme-kubelet",
-        .backoff_max_ms = 1000,
-        .idle_timeout_ms = 3600 * 1000,
-    };
     struct cri *c = xzalloc(sizeof(*c));
-    int rc = http_client_new(loop, &config, &c->http, err);
+    int rc = grpc_socket_client_new(loop, endpoint, "trireme-kubelet", &c->http, err);
     if (rc != 0) {
         free(c);
         return error_prefix(err, "--container-runtime-endpoint %s", endpoint);

@@ -24,17 +24,8 @@ struct plugin_call_state {
 int plugin_client_new(struct uv_loop_s *loop, const char *socket, struct plugin_client **ret,
                       struct error *err)
 {
-    const char *endpoints[] = {socket};
-    struct http_client_config config = {
-        .endpoints = endpoints,
-        .endpoint_count = 1,
-        .protocol = HTTP_CLIENT_H2,
-        .user_agent = "trireme-kubelet",
-        .backoff_max_ms = 1000,
-        .idle_timeout_ms = 3600 * 1000,
-    };
     struct plugin_client *c = xzalloc(sizeof(*c));
-    int rc = http_client_new(loop, &config, &c->http, err);
+    int rc = grpc_socket_client_new(loop, socket, "trireme-kubelet", &c->http, err);
     if (rc != 0) {
         free(c);
         return error_prefix(err, "plugin socket %s", socket);

@@ -15,6 +15,7 @@ struct grpc_stream;
 struct http_client;
 struct http_request;
 struct net_bytes;
+struct uv_loop_s;
 
 enum grpc_status {
     GRPC_OK = 0,
@@ -62,6 +63,10 @@ struct grpc_call_config {
     void *arg;
 };
 
+/* A client for calls to a server on a unix socket, for components of this very machine: its
+ * connection stays for an hour unused, and is tried again at least every second. */
+int grpc_socket_client_new(struct uv_loop_s *loop, const char *socket, const char *user_agent,
+                           struct http_client **ret, struct error *err);
 /* *ret lives until on_end returns. ret may be NULL. On failure nothing runs. */
 int grpc_call_start(struct http_client *c, const struct grpc_call_config *config,
                     struct grpc_call **ret, struct error *err);

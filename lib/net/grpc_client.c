@@ -360,3 +360,18 @@ int grpc_sync_call(struct http_sync *sync, const struct grpc_call_config *config
         net_bytes_unref(s.response);
     return s.code;
 }
+
+int grpc_socket_client_new(struct uv_loop_s *loop, const char *socket, const char *user_agent,
+                           struct http_client **ret, struct error *err)
+{
+    const char *endpoints[] = {socket};
+    struct http_client_config config = {
+        .endpoints = endpoints,
+        .endpoint_count = 1,
+        .protocol = HTTP_CLIENT_H2,
+        .user_agent = user_agent,
+        .backoff_max_ms = 1000,
+        .idle_timeout_ms = 3600 * 1000,
+    };
+    return http_client_new(loop, &config, ret, err);
+}

@@ -208,6 +208,28 @@ static bool is_in_progress(const crd_t *crd)
     return false;
 }
 
+/* These groups' objects stand where a definition's would; they are not its own. */
+static bool is_overlapping(const crd_t *crd)
+{
+    return str_eqc(crd->metadata.name, "apiservices.apiregistration.k8s.io") ||
+           str_eqc(crd->metadata.name, "customresourcedefinitions.apiextensions.k8s.io");
+}
+
+/* What is told of a definition that other finalizers keep. */
+static void set_completed(struct look *l, crd_t *crd)
+{
+    const char *reason = "InstanceDeletionCompleted", *message = "removed all instances";
+    if (is_overlapping(crd)) {
+        reason = "OverlappingBuiltInResource";
+        message = "instances overlap with built-in resources in storage";
+    } else if (!custom_condition(crd, "Established")) {
+        reason = "NeverEstablished";
+        message = "resource was never established";
+    }
+    (void)custom_condition_set(l->arena, crd, "Terminating", false, reason, str_of(message),
+                               l->now_s);
+}
+
 static void look_at_deleted(struct look *l, size_t i)
 {
     const crd_t *old = l->all[i];
@@ -228,8 +250,7 @@ static void look_at_deleted(struct look *l, size_t i)
         delete_definition(l, l->kvs[i]);
         return;
     }
-    (void)custom_condition_set(l->arena, crd, "Terminating", false, "InstanceDeletionCompleted",
-                               STR("removed all instances"), l->now_s);
+    set_completed(l, crd);
     put_definition(l, l->kvs[i], crd, old);
 }
 

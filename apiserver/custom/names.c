@@ -7,6 +7,7 @@
 #include "lib/api/json.h"
 #include "lib/base/arena.h"
 #include "lib/base/buf.h"
+#include "lib/net/pki.h"
 
 #define crd_t struct apiextensions_v1_custom_resource_definition
 #define names_t struct apiextensions_v1_custom_resource_definition_names
@@ -65,6 +66,7 @@ static bool takes_kind(const names_t *n, struct str name)
 
 struct others {
     const crd_t *self;
+    names_t before; /* What self has accepted: taken, too, for a name of another sort. */
     const crd_t *const *all;
     size_t count;
 };
@@ -72,12 +74,14 @@ struct others {
 static bool is_taken(const struct others *o, struct str name,
                      bool (*takes)(const names_t *n, struct str name))
 {
+    if (name.len == 0)
+        return false;
     for (size_t i = 0; i < o->count; i++)
         if (!str_eq(o->all[i]->metadata.name, o->self->metadata.name) &&
-            str_eq(o->all[i]->spec.group, o->self->spec.group) && name.len != 0 &&
+            str_eq(o->all[i]->spec.group, o->self->spec.group) &&
             takes(&o->all[i]->status.accepted_names, name))
             return true;
-    return false;
+    return takes(&o->before, name);
 }
 
 /* --- deciding --------------------------------------------------------------------------- */
@@ -86,13 +90,16 @@ struct verdict {
     struct str message;
 };
 
-static void refuse(struct arena *a, struct verdict *v, const char *reason, struct str name)
+/* The last sort of name that is refused is the one that is told. */
+static void refuse(struct verdict *v, const char *reason, struct str message)
 {
-    struct str why = arena_printf(a, "\"" STR_FMT "\" is already in use", STR_ARG(name));
-    v->message = v->reason != NULL
-                     ? arena_printf(a, STR_FMT ", " STR_FMT, STR_ARG(v->message), STR_ARG(why))
-                     : why;
     v->reason = reason;
+    v->message = message;
+}
+
+static struct str in_use(struct arena *a, struct str name)
+{
+    return arena_printf(a, "\"" STR_FMT "\" is already in use", STR_ARG(name));
 }
 
 static void decide(struct arena *a, const struct others *o, const char *reason, struct str wanted,
@@ -102,7 +109,7 @@ static void decide(struct arena *a, const struct others *o, const char *reason, 
     if (str_eq(wanted, *accepted))
         return;
     if (is_taken(o, wanted, takes))
-        refuse(a, v, reason, wanted);
+        refuse(v, reason, in_use(a, wanted));
     else
         *accepted = wanted;
 }
@@ -110,15 +117,22 @@ static void decide(struct arena *a, const struct others *o, const char *reason, 
 static void decide_short(struct arena *a, const struct others *o, const names_t *wanted,
                          names_t *accepted, struct verdict *v)
 {
-    bool free_all = true;
-    for (size_t i = 0; i < wanted->short_names_count; i++)
-        if (!has_str(accepted->short_names, accepted->short_names_count, wanted->short_names[i]) &&
-            is_taken(o, wanted->short_names[i], takes_resource)) {
-            refuse(a, v, "ShortNamesConflict", wanted->short_names[i]);
-            free_all = false;
-        }
-    if (!free_all)
+    AUTO_BUF all = BUF_INIT;
+    size_t refused = 0;
+    for (size_t i = 0; i < wanted->short_names_count; i++) {
+        struct str name = wanted->short_names[i];
+        if (has_str(accepted->short_names, accepted->short_names_count, name) ||
+            has_str(wanted->short_names, i, name) || !is_taken(o, name, takes_resource))
+            continue;
+        if (refused++ != 0)
+            buf_puts(&all, ", ");
+        buf_append_str(&all, in_use(a, name));
+    }
+    if (refused != 0) {
+        refuse(v, "ShortNamesConflict",
+               arena_printf(a, refused > 1 ? "[" STR_FMT "]" : STR_FMT, STR_ARG(buf_str(&all))));
         return;
+    }
     accepted->short_names = wanted->short_names;
     accepted->short_names_count = wanted->short_names_count;
 }
@@ -144,6 +158,38 @@ bool custom_group_protected(struct str group)
            str_eqc(group, "k8s.io") || str_eqc(group, "kubernetes.io");
 }
 
+static bool is_scheme(struct str s)
+{
+    for (size_t i = 0; i < s.len; i++) {
+        char c = s.data[i], low = (char)(c | 0x20);
+        bool letter = low >= 'a' && low <= 'z';
+        if (!letter && (i == 0 || !((c >= '0' && c <= '9') || c == '+' || c == '-' || c == '.')))
+            return false;
+    }
+    return s.len != 0;
+}
+
+/* What Go reads as a URL with a scheme and a host. */
+static bool is_url(struct str s)
+{
+    ptrdiff_t colon = str_find(s, ':', 0);
+    if (colon <= 0 || !is_scheme(str_sub(s, 0, (size_t)colon)) ||
+        !str_has_prefix(str_sub(s, (size_t)colon + 1, s.len), STR("//")))
+        return false;
+    struct str rest = str_sub(s, (size_t)colon + 3, s.len);
+    size_t host = 0, end = 0;
+    for (size_t i = 0; i < s.len; i++)
+        if ((unsigned char)s.data[i] < ' ' || s.data[i] == 0x7f)
+            return false;
+    for (; end < rest.len && rest.data[end] != '/' && rest.data[end] != '?'; end++) {
+        if (rest.data[end] == '@')
+            host = end + 1;
+        if (str_find(STR(" #%\\^`{|}"), rest.data[end], 0) >= 0)
+            return false;
+    }
+    return end > host;
+}
+
 enum custom_approval custom_approval_of(struct arena *a, const crd_t *crd, struct str *ret_why)
 {
 #define SEE "see https://github.com/kubernetes/enhancements/pull/1111"
@@ -161,8 +207,7 @@ enum custom_approval custom_approval_of(struct arena *a, const crd_t *crd, struc
         *ret_why = arena_printf(a, "not approved: " STR_FMT, STR_ARG(buf_str(&b)));
         return APPROVAL_BYPASSED;
     }
-    ptrdiff_t colon = str_find_str(*given, STR("://"));
-    if (colon > 0 && (size_t)colon + 3 < given->len && given->data[colon + 3] != '/') {
+    if (is_url(*given)) {
         *ret_why = arena_printf(a, "approved in " STR_FMT, STR_ARG(*given));
         return APPROVAL_GIVEN;
     }
@@ -188,23 +233,45 @@ static bool accept_approval(struct arena *a, crd_t *crd, int64_t now_s)
                                 state == APPROVAL_GIVEN, reasons[state], why, now_s);
 }
 
+/* --- conversion -------------------------------------------------------------------------- */
+bool custom_bundle_broken(const crd_t *crd)
+{
+    const struct apiextensions_v1_custom_resource_conversion *c = crd->spec.conversion;
+    struct pki_cert *cert;
+    if (c == NULL || c->webhook == NULL || c->webhook->client_config == NULL ||
+        c->webhook->client_config->ca_bundle.len == 0)
+        return false;
+    if (pki_cert_parse(c->webhook->client_config->ca_bundle, &cert, NULL) != 0)
+        return true;
+    pki_cert_unref(cert);
+    return false;
+}
+
+/* Once true it stays. */
+static bool establish(struct arena *a, crd_t *crd, bool good, int64_t now_s)
+{
+    if (custom_condition(crd, "Established"))
+        return false;
+    if (!good)
+        return custom_condition_set(a, crd, "Established", false, "NotAccepted",
+                                    STR("not all names are accepted"), now_s);
+    if (custom_bundle_broken(crd))
+        return custom_condition_set(a, crd, "Established", false, "InvalidCABundle",
+                                    STR("The conversion webhook CABundle is invalid"), now_s);
+    return custom_condition_set(a, crd, "Established", true, "InitialNamesAccepted",
+                                STR("the initial names have been accepted"), now_s);
+}
+
 bool custom_names_accept(struct arena *a, crd_t *crd, const crd_t *const *all, size_t count,
                          int64_t now_s)
 {
-    struct others o = {crd, all, count};
-    names_t before = crd->status.accepted_names;
+    struct others o = {crd, crd->status.accepted_names, all, count};
     struct verdict v = decide_all(a, &o, &crd->status.accepted_names);
-    bool changed = !api_msg_equal(&apiextensions_v1_custom_resource_definition_names_msg, &before,
+    bool changed = !api_msg_equal(&apiextensions_v1_custom_resource_definition_names_msg, &o.before,
                                   &crd->status.accepted_names);
     bool good = v.reason == NULL;
     changed |= custom_condition_set(a, crd, "NamesAccepted", good, good ? "NoConflicts" : v.reason,
                                     good ? STR("no conflicts found") : v.message, now_s);
     changed |= accept_approval(a, crd, now_s);
-    if (custom_condition(crd, "Established"))
-        return changed;
-    changed |= custom_condition_set(
-        a, crd, "Established", good, good ? "InitialNamesAccepted" : "NotAccepted",
-        good ? STR("the initial names have been accepted") : STR("not all names are accepted"),
-        now_s);
-    return changed;
+    return establish(a, crd, good, now_s) || changed;
 }

@@ -21,6 +21,9 @@ bool custom_condition_set(struct arena *a, struct apiextensions_v1_custom_resour
                           const char *type, bool status, const char *reason, struct str message,
                           int64_t now_s);
 
+/* The webhook's caBundle has no certificate. */
+bool custom_bundle_broken(const struct apiextensions_v1_custom_resource_definition *crd);
+
 /* --- groups that belong to the community ---------------------------------------------- */
 #define CUSTOM_APPROVED "api-approved.kubernetes.io"
 

@@ -19,7 +19,6 @@
 #include "lib/base/arena.h"
 #include "lib/base/buf.h"
 #include "lib/base/error.h"
-#include "lib/net/pki.h"
 
 #define crd_t struct apiextensions_v1_custom_resource_definition
 #define spec_t struct apiextensions_v1_custom_resource_definition_spec
@@ -489,18 +488,9 @@ static void check_client(struct field_errors *errs, const struct field_path *pat
     }
 }
 
-static bool is_bundle(struct str pem)
-{
-    struct pki_cert *cert;
-    if (pki_cert_parse(pem, &cert, NULL) != 0)
-        return false;
-    pki_cert_unref(cert);
-    return true;
-}
-
 static const struct apiextensions_v1_webhook_client_config *client_of(const crd_t *c)
 {
-    return c != NULL && c->spec.conversion != NULL && c->spec.conversion->webhook != NULL
+    return c->spec.conversion != NULL && c->spec.conversion->webhook != NULL
                ? c->spec.conversion->webhook->client_config
                : NULL;
 }
@@ -510,8 +500,7 @@ static bool may_break_bundle(const crd_t *old)
 {
     if (old == NULL || !custom_condition(old, "Established"))
         return true;
-    const struct apiextensions_v1_webhook_client_config *w = client_of(old);
-    return w != NULL && w->ca_bundle.len != 0 && !is_bundle(w->ca_bundle);
+    return custom_bundle_broken(old);
 }
 
 static void check_conversion(struct field_errors *errs, const struct field_path *path,
@@ -541,7 +530,7 @@ static void check_conversion(struct field_errors *errs, const struct field_path 
         field_required(errs, client, "required when strategy is set to Webhook");
     } else {
         check_client(errs, client, w);
-        if (w->ca_bundle.len != 0 && !may_break_bundle(old) && !is_bundle(w->ca_bundle))
+        if (!may_break_bundle(old) && custom_bundle_broken(c))
             field_invalid_raw(errs, PATH(client, "caBundle"), STR("<omitted>"),
                               "unable to load root certificates: unable to parse bytes as PEM "
                               "block");

@@ -262,10 +262,84 @@ START_TEST(names)
     ck_assert(custom_names_accept(a, &two, all, 2, 3));
     ck_assert(!custom_condition(&two, "Established"));
     ck_assert(str_eqc(two.status.conditions[0].reason, "ListKindConflict"));
-    ck_assert(str_eqc(two.status.conditions[0].message,
-                      "\"a\" is already in use, \"A\" is already in use, \"AList\" is already in "
-                      "use"));
+    ck_assert(str_eqc(two.status.conditions[0].message, "\"AList\" is already in use"));
     ck_assert(str_eqc(two.status.accepted_names.plural, "bs"));
+    two.spec.names = (struct apiextensions_v1_custom_resource_definition_names){
+        .plural = STR("bs"),
+        .singular = STR("b"),
+        .short_names = (struct str[]){STR("as"), STR("bs"), STR("c"), STR("as")},
+        .short_names_count = 4,
+        .kind = STR("B"),
+        .list_kind = STR("BList")};
+    ck_assert(custom_names_accept(a, &two, all, 2, 4));
+    ck_assert(str_eqc(two.status.conditions[0].reason, "ShortNamesConflict"));
+    ck_assert(str_eqc(two.status.conditions[0].message,
+                      "[\"as\" is already in use, \"bs\" is already in use]"));
+    ck_assert(str_eqc(two.status.conditions[1].reason, "NotAccepted"));
+}
+END_TEST
+
+/* Who asks a webhook that cannot be trusted is established when it can be. */
+START_TEST(established)
+{
+    AUTO_ARENA *a = arena_new(0);
+    struct apiextensions_v1_webhook_client_config client = {.ca_bundle = STR("none")};
+    struct apiextensions_v1_webhook_conversion hook = {.client_config = &client};
+    struct apiextensions_v1_custom_resource_conversion conversion = {.webhook = &hook};
+    struct apiextensions_v1_custom_resource_definition one = {
+        .metadata.name = STR("as.x.io"),
+        .spec = {.group = STR("x.io"),
+                 .conversion = &conversion,
+                 .names = {.plural = STR("as"),
+                           .singular = STR("a"),
+                           .kind = STR("A"),
+                           .list_kind = STR("AList")}}};
+    const struct apiextensions_v1_custom_resource_definition *all[] = {&one};
+    ck_assert(custom_names_accept(a, &one, all, 1, 1));
+    ck_assert(!custom_names_accept(a, &one, all, 1, 2));
+    ck_assert(str_eqc(one.status.conditions[0].status, "True"));
+    ck_assert(str_eqc(one.status.conditions[1].type, "Established"));
+    ck_assert(str_eqc(one.status.conditions[1].status, "False"));
+    ck_assert(str_eqc(one.status.conditions[1].reason, "InvalidCABundle"));
+    ck_assert(
+        str_eqc(one.status.conditions[1].message, "The conversion webhook CABundle is invalid"));
+    client.ca_bundle = STR("");
+    ck_assert(custom_names_accept(a, &one, all, 1, 3));
+    ck_assert(str_eqc(one.status.conditions[1].reason, "InitialNamesAccepted"));
+    client.ca_bundle = STR("none"); /* What is established stays it. */
+    ck_assert(!custom_names_accept(a, &one, all, 1, 4));
+}
+END_TEST
+
+/* A URL has a scheme and a host. */
+START_TEST(approval)
+{
+    static const struct {
+        const char *given;
+        enum custom_approval state;
+    } cases[] = {
+        {"", APPROVAL_MISSING},
+        {"unapproved, an experiment", APPROVAL_BYPASSED},
+        {"https://github.com/kubernetes/kubernetes/pull/1", APPROVAL_GIVEN},
+        {"git+ssh://me@host:22", APPROVAL_GIVEN},
+        {"see https://github.com/kubernetes", APPROVAL_INVALID},
+        {"https:///pull/1", APPROVAL_INVALID},
+        {"https://?pull=1", APPROVAL_INVALID},
+        {"https://me@/pull", APPROVAL_INVALID},
+        {"https://a b/", APPROVAL_INVALID},
+        {"1https://a/", APPROVAL_INVALID},
+        {"mailto:a@b", APPROVAL_INVALID},
+        {"/pull/1", APPROVAL_INVALID},
+        {"yes", APPROVAL_INVALID},
+    };
+    AUTO_ARENA *a = arena_new(0);
+    for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+        struct api_str_entry e = {STR(CUSTOM_APPROVED), str_of(cases[i].given)};
+        struct apiextensions_v1_custom_resource_definition crd = {
+            .metadata = {.annotations = &e, .annotations_count = 1}};
+        struct str why;
+        ck_assert_msg(custom_approval_of(a, &crd, &why) == cases[i].state, "%s", cases[i].given);
+    }
 }
 END_TEST
 
@@ -278,4 +352,6 @@ UNIT_MAIN("custom", {
     UNIT_TEST(structure);
     UNIT_TEST(paths);
     UNIT_TEST(names);
+    UNIT_TEST(established);
+    UNIT_TEST(approval);
 })

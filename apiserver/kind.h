@@ -173,6 +173,7 @@ enum kind_flag {
     KIND_EXPIRES = 1 << 8,         /* Goes by itself after an hour (events). */
     KIND_UNMANAGED = 1 << 9,       /* Created without managedFields, as upstream's are. */
     KIND_CHECKED_AS_NEW = 1 << 10, /* Metadata are judged on update as on create, once more. */
+    KIND_STATUS_ALONE = 1 << 11,   /* An update through /status leaves metadata as they were. */
 };
 
 struct kind_ops {

@@ -312,6 +312,21 @@ static void keep_all_but_status(const struct resource *r, void *obj, const void 
     }
 }
 
+/* Managed fields move on: they tell who wrote the status. */
+static void keep_metadata(struct meta_v1_object_meta *m, const struct meta_v1_object_meta *old)
+{
+    m->deletion_timestamp = old->deletion_timestamp;
+    m->generation = old->generation;
+    m->labels = old->labels;
+    m->labels_count = old->labels_count;
+    m->annotations = old->annotations;
+    m->annotations_count = old->annotations_count;
+    m->finalizers = old->finalizers;
+    m->finalizers_count = old->finalizers_count;
+    m->owner_references = old->owner_references;
+    m->owner_references_count = old->owner_references_count;
+}
+
 static const struct kind_sub *find_sub(const struct kind_ops *ops, const char *name)
 {
     for (const struct kind_sub *s = ops->subs; s != NULL && s->name != NULL; s++)
@@ -345,6 +360,8 @@ static void prepare_update(struct write *w, void *obj, const void *old, const ch
             rules->prepare_update(&w->ctx, obj, old);
         else if (strcmp(sub, "status") == 0)
             keep_all_but_status(w->res, obj, old);
+        if (strcmp(sub, "status") == 0 && (ops->flags & KIND_STATUS_ALONE) != 0)
+            keep_metadata(api_meta_of(w->res->storage, obj), api_meta_of(w->res->storage, old));
         return;
     }
     if (status != NULL && w->res->status && (ops->flags & KIND_STATUS) != 0)

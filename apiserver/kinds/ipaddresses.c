@@ -40,10 +40,13 @@ static void validate_create(const struct kind_ctx *ctx, const void *obj, struct 
 static void validate_update(const struct kind_ctx *ctx, const void *obj, const void *old,
                             struct field_errors *errs)
 {
-    UNUSED(ctx);
-    validate_immutable(errs, PATH(PATH_ROOT, "spec"), &networking_v1_ip_address_spec_msg,
-                       &((const struct networking_v1_ip_address *)obj)->spec,
-                       &((const struct networking_v1_ip_address *)old)->spec);
+    const struct networking_v1_ip_address_spec
+        *s = &((const struct networking_v1_ip_address *)obj)->spec,
+        *o = &((const struct networking_v1_ip_address *)old)->spec;
+    validate_create(ctx, obj, errs);
+    if (!api_msg_equal(&networking_v1_ip_address_spec_msg, s, o))
+        field_invalid_msg(errs, PATH(PATH(PATH_ROOT, "spec"), "parentRef"),
+                          &networking_v1_parent_reference_msg, s->parent_ref, "field is immutable");
 }
 
 static const struct table_column columns[] = {
@@ -71,6 +74,7 @@ const struct kind_ops kind_ipaddresses = {
     .group = "networking.k8s.io",
     .version = "v1",
     .resource = "ipaddresses",
+    .flags = KIND_CHECKED_AS_NEW,
     .validate_name = validate_name,
     .validate_create = validate_create,
     .validate_update = validate_update,

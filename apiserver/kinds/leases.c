@@ -1,8 +1,43 @@
 /* leases.c - Lease: who holds something, and since when. */
 #include "apiserver/kinds/kinds.h"
 
-#include "apiserver/validate.h"
+#include "apiserver/kinds/rules.h"
 #include "api/coordination_v1.h"
+
+/* Coordinated leader election is a gate that is off unless one opens it: what it is
+ * told by is not taken, though what stands there stays. */
+static void prepare_create(const struct kind_ctx *ctx, void *obj)
+{
+    UNUSED(ctx);
+    struct coordination_v1_lease_spec *s = &((struct coordination_v1_lease *)obj)->spec;
+    s->has_strategy = s->has_preferred_holder = false;
+    s->strategy = s->preferred_holder = STR_NULL;
+}
+
+static void prepare_update(const struct kind_ctx *ctx, void *obj, const void *old)
+{
+    UNUSED(ctx);
+    struct coordination_v1_lease_spec *s = &((struct coordination_v1_lease *)obj)->spec;
+    const struct coordination_v1_lease_spec *o = &((const struct coordination_v1_lease *)old)->spec;
+    if (!o->has_strategy) {
+        s->has_strategy = false;
+        s->strategy = STR_NULL;
+    }
+    if (!o->has_preferred_holder) {
+        s->has_preferred_holder = false;
+        s->preferred_holder = STR_NULL;
+    }
+}
+
+/* One of the system's names, or somebody's own with a prefix. */
+static void check_strategy(struct field_errors *errs, const struct field_path *path, struct str s)
+{
+    static const char *const known[] = {"OldestEmulationVersion", NULL};
+    if (str_find(s, '/', 0) < 0)
+        validate_listed(errs, path, s, known);
+    else
+        validate_form(errs, path, s, api_check_qualified_name);
+}
 
 static void validate_create(const struct kind_ctx *ctx, const void *obj, struct field_errors *errs)
 {
@@ -15,10 +50,8 @@ static void validate_create(const struct kind_ctx *ctx, const void *obj, struct 
     if (s->has_lease_transitions && s->lease_transitions < 0)
         field_invalid_int(errs, PATH(spec, "leaseTransitions"), s->lease_transitions,
                           "must be greater than or equal to 0");
-    if (s->has_strategy) {
-        if (str_empty(s->strategy))
-            field_invalid(errs, PATH(spec, "strategy"), s->strategy, "must not be empty");
-    }
+    if (s->has_strategy) /* Upstream names the field twice. */
+        check_strategy(errs, PATH(PATH(spec, "strategy"), "strategy"), s->strategy);
     if (s->has_preferred_holder && !str_empty(s->preferred_holder) &&
         (!s->has_strategy || str_empty(s->strategy)))
         field_forbidden(errs, PATH(spec, "preferredHolder"),
@@ -45,6 +78,8 @@ const struct kind_ops kind_leases = {
     .version = "v1",
     .resource = "leases",
     .flags = KIND_CREATE_ON_UPDATE | KIND_NO_UNCONDITIONAL_UPDATE,
+    .prepare_create = prepare_create,
+    .prepare_update = prepare_update,
     .validate_create = validate_create,
     .validate_update = kind_validate_as_new,
     .columns = columns,

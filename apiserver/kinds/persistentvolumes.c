@@ -19,7 +19,7 @@
 
 #define PROTECTION "kubernetes.io/pv-protection"
 
-static void default_source(struct core_v1_persistent_volume_source *s)
+void volume_source_defaults(struct core_v1_persistent_volume_source *s)
 {
     if (s->host_path != NULL)
         s->host_path->has_type = true;
@@ -43,7 +43,7 @@ static void set_defaults(const struct kind_ctx *ctx, void *obj)
     default_str(&v->status.phase, STR("Pending"));
     default_str(&v->spec.persistent_volume_reclaim_policy, STR("Retain"));
     default_opt_str(&v->spec.has_volume_mode, &v->spec.volume_mode, STR("Filesystem"));
-    default_source(&v->spec.persistent_volume_source);
+    volume_source_defaults(&v->spec.persistent_volume_source);
 }
 
 static void prepare_create(const struct kind_ctx *ctx, void *obj)
@@ -120,9 +120,9 @@ static void check_iscsi(struct field_errors *errs, const struct field_path *p, s
 
 /* Upstream's order. */
 static void check_source(struct field_errors *errs, const struct field_path *spec,
-                         const struct core_v1_persistent_volume *v)
+                         const struct core_v1_persistent_volume_spec *volume, struct str name)
 {
-    const struct core_v1_persistent_volume_source *s = &v->spec.persistent_volume_source;
+    const struct core_v1_persistent_volume_source *s = &volume->persistent_volume_source;
     const struct field_path *p;
     int given = 0;
 #define ONE(member, name)                                                                          \
@@ -153,7 +153,7 @@ static void check_source(struct field_errors *errs, const struct field_path *spe
     if (ONE(cephfs, "cephFS"))
         check_monitors(errs, PATH(spec, "cephfs"), s->cephfs->monitors_count);
     if (ONE(iscsi, "iscsi"))
-        check_iscsi(errs, p, v->metadata.name, s->iscsi);
+        check_iscsi(errs, p, name, s->iscsi);
     if (ONE(cinder, "cinder"))
         check_given(errs, PATH(p, "volumeID"), s->cinder->volume_id);
     if (ONE(fc, "fc"))
@@ -183,7 +183,7 @@ static void check_source(struct field_errors *errs, const struct field_path *spe
     if (ONE(local, "local")) {
         check_given(errs, PATH(p, "path"), s->local->path);
         validate_no_backsteps(errs, PATH(p, "path"), s->local->path);
-        if (v->spec.node_affinity == NULL)
+        if (volume->node_affinity == NULL)
             field_required(errs, PATH(spec, "nodeAffinity"), "Local volume requires node affinity");
     }
     if (ONE(storageos, "storageos"))
@@ -215,16 +215,11 @@ static void check_capacity(struct field_errors *errs, const struct field_path *p
     }
 }
 
-static void validate_create(const struct kind_ctx *ctx, const void *obj, struct field_errors *errs)
+static void check_access_modes(struct field_errors *errs, const struct field_path *list,
+                               const struct core_v1_persistent_volume_spec *s)
 {
     static const char *const modes[] = {"ReadOnlyMany", "ReadWriteMany", "ReadWriteOnce",
                                         "ReadWriteOncePod", NULL};
-    static const char *const policies[] = {"Delete", "Recycle", "Retain", NULL};
-    static const char *const volume_modes[] = {"Block", "Filesystem", NULL};
-    UNUSED(ctx);
-    const struct core_v1_persistent_volume *v = obj;
-    const struct core_v1_persistent_volume_spec *s = &v->spec;
-    const struct field_path *spec = PATH(PATH_ROOT, "spec"), *list = PATH(spec, "accessModes");
     bool once_pod = false, others = false;
     if (s->access_modes_count == 0)
         field_required(errs, list, NULL);
@@ -236,6 +231,45 @@ static void validate_create(const struct kind_ctx *ctx, const void *obj, struct 
     }
     if (once_pod && others)
         field_forbidden(errs, list, "may not use ReadWriteOncePod with other access modes");
+}
+
+#define NOT_INLINE "may not be specified in the context of inline volumes"
+
+void validate_inline_volume(struct field_errors *errs, const struct field_path *spec,
+                            const struct core_v1_persistent_volume_spec *s)
+{
+    if (s->claim_ref != NULL)
+        field_forbidden(errs, PATH(spec, "claimRef"), NOT_INLINE);
+    if (s->capacity_count != 0)
+        field_forbidden(errs, PATH(spec, "capacity"), NOT_INLINE);
+    if (s->persistent_volume_source.csi == NULL)
+        field_required(errs, PATH(spec, "csi"),
+                       "has to be specified in the context of inline volumes");
+    check_access_modes(errs, PATH(spec, "accessModes"), s);
+    if (!str_empty(s->persistent_volume_reclaim_policy) &&
+        !str_eqc(s->persistent_volume_reclaim_policy, "Retain"))
+        field_forbidden(errs, PATH(spec, "persistentVolumeReclaimPolicy"),
+                        "may only be Retain in the context of inline volumes");
+    if (s->node_affinity != NULL)
+        field_forbidden(errs, PATH(spec, "nodeAffinity"), NOT_INLINE);
+    check_source(errs, spec, s, STR_NULL);
+    if (!str_empty(s->storage_class_name))
+        field_forbidden(errs, PATH(spec, "storageClassName"), NOT_INLINE);
+    if (s->has_volume_mode && !str_eqc(s->volume_mode, "Filesystem"))
+        field_forbidden(errs, PATH(spec, "volumeMode"),
+                        "may not specify volumeMode other than Filesystem in the context of inline "
+                        "volumes");
+}
+
+static void validate_create(const struct kind_ctx *ctx, const void *obj, struct field_errors *errs)
+{
+    static const char *const policies[] = {"Delete", "Recycle", "Retain", NULL};
+    static const char *const volume_modes[] = {"Block", "Filesystem", NULL};
+    UNUSED(ctx);
+    const struct core_v1_persistent_volume *v = obj;
+    const struct core_v1_persistent_volume_spec *s = &v->spec;
+    const struct field_path *spec = PATH(PATH_ROOT, "spec");
+    check_access_modes(errs, PATH(spec, "accessModes"), s);
     check_capacity(errs, PATH(spec, "capacity"), s);
     if (!str_empty(s->persistent_volume_reclaim_policy))
         validate_listed(errs, PATH(spec, "persistentVolumeReclaimPolicy"),
@@ -247,7 +281,7 @@ static void validate_create(const struct kind_ctx *ctx, const void *obj, struct 
         else
             validate_node_selector(errs, required, s->node_affinity->required);
     }
-    check_source(errs, spec, v);
+    check_source(errs, spec, s, v->metadata.name);
     bool recycles = str_eqc(s->persistent_volume_reclaim_policy, "Recycle");
     if (recycles && s->persistent_volume_source.host_path != NULL &&
         str_eqc(s->persistent_volume_source.host_path->path, "/"))

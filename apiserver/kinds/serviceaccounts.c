@@ -11,6 +11,27 @@ static bool limits_secrets(const struct core_v1_service_account *s)
                            STR(MOUNTABLE)) != NULL;
 }
 
+/* Of the secrets an account names, only the names count: they are of its namespace. */
+static void keep_names(void *obj)
+{
+    struct core_v1_service_account *s = obj;
+    for (size_t i = 0; i < s->secrets_count; i++)
+        s->secrets[i] = (struct core_v1_object_reference){.name = s->secrets[i].name};
+}
+
+static void prepare_create(const struct kind_ctx *ctx, void *obj)
+{
+    UNUSED(ctx);
+    keep_names(obj);
+}
+
+static void prepare_update(const struct kind_ctx *ctx, void *obj, const void *old)
+{
+    UNUSED(ctx);
+    UNUSED(old);
+    keep_names(obj);
+}
+
 static void warn(const struct kind_ctx *ctx, const void *obj, const void *old)
 {
     if (limits_secrets(obj) && (old == NULL || !limits_secrets(old)))
@@ -38,6 +59,8 @@ const struct kind_ops kind_serviceaccounts = {
     .version = "v1",
     .resource = "serviceaccounts",
     .flags = KIND_RETURN_DELETED | KIND_CHECKED_AS_NEW,
+    .prepare_create = prepare_create,
+    .prepare_update = prepare_update,
     .warn = warn,
     .columns = columns,
     .row = row,

@@ -13,51 +13,55 @@ static struct str shown(struct arena *a, const struct networking_v1_service_cidr
                         STR_ARG(field_strings_render(a, s->cidrs, s->cidrs_count)));
 }
 
-static void validate_create(const struct kind_ctx *ctx, const void *obj, struct field_errors *errs)
+static void check_spec(struct field_errors *errs, const struct networking_v1_service_cidr_spec *s)
 {
-    UNUSED(ctx);
-    const struct networking_v1_service_cidr_spec *s =
-        &((const struct networking_v1_service_cidr *)obj)->spec;
     const struct field_path *list = PATH(PATH(PATH_ROOT, "spec"), "cidrs");
-    bool first_v4 = false;
-    if (s->cidrs_count == 0)
+    struct ip_text first, second;
+    if (s->cidrs_count == 0) {
         field_required(errs, list, "at least one CIDR required");
+        return;
+    }
     if (s->cidrs_count > 2) {
         field_invalid_raw(errs, list, shown(errs->arena, s), "may only hold up to 2 values");
         return;
     }
-    for (size_t i = 0; i < s->cidrs_count; i++) {
-        size_t before = errs->count;
-        struct ip_text net;
+    for (size_t i = 0; i < s->cidrs_count; i++)
         validate_cidr_canonical(errs, PATH_INDEX(list, i), s->cidrs[i]);
-        if (errs->count != before)
-            continue;
-        ip_text_parse_cidr(s->cidrs[i], &net);
-        if (i == 1 && net.v4 == first_v4)
-            field_invalid_raw(errs, list, shown(errs->arena, s),
-                              "may specify no more than one IP for each IP family, i.e "
-                              "192.168.0.0/24 and 2001:db8::/96");
-        first_v4 = net.v4;
-    }
+    if (s->cidrs_count == 2 && ip_text_parse_cidr(s->cidrs[0], &first) &&
+        ip_text_parse_cidr(s->cidrs[1], &second) && first.v4 == second.v4)
+        field_invalid_raw(errs, list, field_strings_render(errs->arena, s->cidrs, s->cidrs_count),
+                          "may specify no more than one IP for each IP family, i.e "
+                          "192.168.0.0/24 and 2001:db8::/64");
+}
+
+static void validate_create(const struct kind_ctx *ctx, const void *obj, struct field_errors *errs)
+{
+    UNUSED(ctx);
+    check_spec(errs, &((const struct networking_v1_service_cidr *)obj)->spec);
 }
 
 /* A second family may be added; nothing else changes. */
 static void validate_update(const struct kind_ctx *ctx, const void *obj, const void *old,
                             struct field_errors *errs)
 {
-    const struct networking_v1_service_cidr_spec *s =
-        &((const struct networking_v1_service_cidr *)obj)->spec;
-    const struct networking_v1_service_cidr_spec *o =
-        &((const struct networking_v1_service_cidr *)old)->spec;
+    const struct networking_v1_service_cidr_spec
+        *s = &((const struct networking_v1_service_cidr *)obj)->spec,
+        *o = &((const struct networking_v1_service_cidr *)old)->spec;
     const struct field_path *list = PATH(PATH(PATH_ROOT, "spec"), "cidrs");
-    if (s->cidrs_count > o->cidrs_count)
-        validate_create(ctx, obj, errs);
-    for (size_t i = 0; i < o->cidrs_count; i++)
-        if (i >= s->cidrs_count || !str_eq(s->cidrs[i], o->cidrs[i])) {
-            field_invalid(errs, PATH_INDEX(list, i), i < s->cidrs_count ? s->cidrs[i] : STR(""),
+    bool grows = o->cidrs_count == 1 && s->cidrs_count == 2;
+    UNUSED(ctx);
+    if (o->cidrs_count != s->cidrs_count && !grows) {
+        field_invalid_raw(errs, list,
+                          s->cidrs_count == 0
+                              ? STR("null")
+                              : field_strings_render(errs->arena, s->cidrs, s->cidrs_count),
                           "field is immutable");
-            return;
-        }
+        return;
+    }
+    for (size_t i = 0; i < o->cidrs_count; i++)
+        validate_immutable_str(errs, PATH_INDEX(list, i), s->cidrs[i], o->cidrs[i]);
+    if (grows)
+        check_spec(errs, s);
 }
 
 static const struct table_column columns[] = {
@@ -79,7 +83,7 @@ const struct kind_ops kind_servicecidrs = {
     .group = "networking.k8s.io",
     .version = "v1",
     .resource = "servicecidrs",
-    .flags = KIND_STATUS,
+    .flags = KIND_STATUS | KIND_STATUS_ALONE,
     .validate_create = validate_create,
     .validate_update = validate_update,
     .columns = columns,

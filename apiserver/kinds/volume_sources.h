@@ -13,6 +13,8 @@ struct core_v1_gce_persistent_disk_volume_source;
 struct core_v1_host_path_volume_source;
 struct core_v1_nfs_volume_source;
 struct core_v1_persistent_volume_claim_spec;
+struct core_v1_persistent_volume_source;
+struct core_v1_persistent_volume_spec;
 struct core_v1_quobyte_volume_source;
 
 /* iSCSI of pods and of persistent volumes have the same members in two structs. */
@@ -52,6 +54,11 @@ void check_parameters(struct field_errors *errs, const struct field_path *path,
                       const struct api_str_entry *e, size_t count, bool required);
 /* A field that must not be empty, without further rules. */
 void check_given(struct field_errors *errs, const struct field_path *path, struct str value);
+
+/* persistentvolumes.c: a volume that stands in an attachment, not by itself. */
+void validate_inline_volume(struct field_errors *errs, const struct field_path *spec,
+                            const struct core_v1_persistent_volume_spec *s);
+void volume_source_defaults(struct core_v1_persistent_volume_source *s);
 
 /* claim_spec.c: the spec of a claim, also of one made for a pod. */
 void validate_claim_spec(struct field_errors *errs, const struct field_path *path,

@@ -104,6 +104,21 @@ static inline const char *fixture_update(struct fixture *f, const char *before, 
     return fixture_causes(f);
 }
 
+/* An update through a subresource that has rules of its own. */
+static inline const char *fixture_sub(struct fixture *f, const char *sub, const char *before,
+                                      const char *after)
+{
+    void *old = fixture_object(f, before), *obj = fixture_object(f, after);
+    f->ctx.subresource = sub;
+    for (const struct kind_sub *s = f->ops->subs; s->name != NULL; s++)
+        if (strcmp(s->name, sub) == 0) {
+            if (s->prepare_update != NULL)
+                s->prepare_update(&f->ctx, obj, old);
+            s->validate_update(&f->ctx, obj, old, &f->errs);
+        }
+    return fixture_causes(f);
+}
+
 /* The warnings of an object that is made, one a line. */
 static inline const char *fixture_warnings(struct fixture *f, const char *text)
 {

@@ -145,20 +145,6 @@ START_TEST(strict_events)
 }
 END_TEST
 
-static const char *sub_update(struct fixture *f, const char *sub, const char *before,
-                              const char *after)
-{
-    void *old = fixture_object(f, before), *obj = fixture_object(f, after);
-    f->ctx.subresource = sub;
-    for (const struct kind_sub *s = f->ops->subs; s->name != NULL; s++)
-        if (strcmp(s->name, sub) == 0) {
-            if (s->prepare_update != NULL)
-                s->prepare_update(&f->ctx, obj, old);
-            s->validate_update(&f->ctx, obj, old, &f->errs);
-        }
-    return fixture_causes(f);
-}
-
 #define CONDITION(type, status) "{'type':'" type "','status':'" status "','reason':'r'}"
 #define CONDITIONS(list) "{'status':{'conditions':[" list "]}}"
 
@@ -185,28 +171,29 @@ START_TEST(signing_requests)
     for (size_t i = 0; i < ARRAY_SIZE(cases); i++)
         ck_assert_str_eq(fixture_create(&f, cases[i].object), cases[i].causes);
     ck_assert_str_eq(
-        sub_update(&f, "approval", CONDITIONS(""), CONDITIONS(CONDITION("Approved", "True"))), "");
+        fixture_sub(&f, "approval", CONDITIONS(""), CONDITIONS(CONDITION("Approved", "True"))), "");
     ck_assert_str_eq(
-        sub_update(&f, "approval", CONDITIONS(CONDITION("Approved", "True")),
-                   CONDITIONS(CONDITION("Denied", "False") "," CONDITION("Denied", ""))),
+        fixture_sub(&f, "approval", CONDITIONS(CONDITION("Approved", "True")),
+                    CONDITIONS(CONDITION("Denied", "False") "," CONDITION("Denied", ""))),
         "status.conditions[0].status: Unsupported value: \"False\": supported values: \"True\"\n"
         "status.conditions[1].status: Required value\n"
         "status.conditions[1].type: Duplicate value: \"Denied\"\n"
         "status.conditions: Forbidden: updates may not remove a condition of type \"Approved\"");
     ck_assert_str_eq(
-        sub_update(&f, "approval", CONDITIONS(""),
-                   CONDITIONS(CONDITION("Approved", "True") "," CONDITION("Denied", "True"))),
+        fixture_sub(&f, "approval", CONDITIONS(""),
+                    CONDITIONS(CONDITION("Approved", "True") "," CONDITION("Denied", "True"))),
         "status.conditions: Invalid value: \"Denied\": Approved and Denied conditions "
         "are mutually exclusive");
     ck_assert_str_eq(
-        sub_update(&f, "status", CONDITIONS(""), CONDITIONS(CONDITION("Approved", "True"))),
+        fixture_sub(&f, "status", CONDITIONS(""), CONDITIONS(CONDITION("Approved", "True"))),
         "status.conditions: Forbidden: updates may not add a condition of type "
         "\"Approved\"");
-    ck_assert_str_eq(sub_update(&f, "status", "{'status':{}}", "{'status':{'certificate':'eA=='}}"),
-                     "status.certificate: Invalid value: \"<certificate data>\": must contain at "
-                     "least one CERTIFICATE PEM block");
-    ck_assert_str_eq(sub_update(&f, "status", "{'status':{'certificate':'" CERT "'}}",
-                                "{'status':{'certificate':'" KEY "'}}"),
+    ck_assert_str_eq(
+        fixture_sub(&f, "status", "{'status':{}}", "{'status':{'certificate':'eA=='}}"),
+        "status.certificate: Invalid value: \"<certificate data>\": must contain at "
+        "least one CERTIFICATE PEM block");
+    ck_assert_str_eq(fixture_sub(&f, "status", "{'status':{'certificate':'" CERT "'}}",
+                                 "{'status':{'certificate':'" KEY "'}}"),
                      "status.certificate: Invalid value: \"<certificate data>\": only CERTIFICATE "
                      "PEM blocks are allowed, found \"PRIVATE KEY\"\n"
                      "status.certificate: Forbidden: updates may not modify existing certificate "
@@ -361,9 +348,9 @@ START_TEST(admission_kinds)
                      "metadata.name: names ending with \".static.k8s.io\" are reserved for static "
                      "manifest-based configurations and cannot be managed via the API");
     ck_assert_str_eq(
-        sub_update(&f, "status", "{}",
-                   "{'status':{'typeChecking':{'expressionWarnings':[{}]},'conditions':[{'type':"
-                   "'A','status':'Y','reason':'a b'}]}}"),
+        fixture_sub(&f, "status", "{}",
+                    "{'status':{'typeChecking':{'expressionWarnings':[{}]},'conditions':[{'type':"
+                    "'A','status':'Y','reason':'a b'}]}}"),
         "status.typeChecking.expressionWarnings[0].warning: Required value\n"
         "status.typeChecking.expressionWarnings[0].fieldRef: Required value\n"
         "status.conditions[0].status: Unsupported value: \"Y\": supported values: \"False\", "
@@ -530,11 +517,12 @@ START_TEST(device_claims)
 #define STATUS(status) "{'spec':{'devices':{'requests':[" EXACT("") "]}},'status':{" status "}}"
 #define GIVEN                                                                                      \
     "'allocation':{'devices':{'results':[{'request':'r','driver':'d','pool':'p','device':'x'}]}}"
-    ck_assert_str_eq(sub_update(&f, "status", STATUS(""), STATUS(GIVEN)), "");
+    ck_assert_str_eq(fixture_sub(&f, "status", STATUS(""), STATUS(GIVEN)), "");
     ck_assert_str_eq(
-        sub_update(&f, "status", STATUS(""),
-                   STATUS("'reservedFor':[{'resource':'pods','name':'p'}],'devices':[{'driver':'d',"
-                          "'pool':'p','device':'y','data':[],'networkData':{'ips':['1.2.3.4']}}]")),
+        fixture_sub(
+            &f, "status", STATUS(""),
+            STATUS("'reservedFor':[{'resource':'pods','name':'p'}],'devices':[{'driver':'d',"
+                   "'pool':'p','device':'y','data':[],'networkData':{'ips':['1.2.3.4']}}]")),
         "status.reservedFor[0].uid: Required value\n"
         "status.devices[0]: Invalid value: "
         "{\"Driver\":\"d\",\"Pool\":\"p\",\"Device\":\"y\",\"ShareID\":\"\"}: must be an allocated "
@@ -544,10 +532,10 @@ START_TEST(device_claims)
         "in CIDR form, (e.g. 10.9.8.7/24 or 2001:db8::1/64)\n"
         "status.reservedFor: Forbidden: may not be specified when `allocated` is not set");
     ck_assert_str_eq(
-        sub_update(&f, "status", STATUS(""),
-                   STATUS("'allocation':{'devices':{'results':[{'request':'x','driver':'d','pool':"
-                          "'P','device':'x','shareID':'1','bindingConditions':['a']}],'config':[{"
-                          "'source':'X','opaque':{'driver':'d','parameters':{}}}]}}")),
+        fixture_sub(&f, "status", STATUS(""),
+                    STATUS("'allocation':{'devices':{'results':[{'request':'x','driver':'d','pool':"
+                           "'P','device':'x','shareID':'1','bindingConditions':['a']}],'config':[{"
+                           "'source':'X','opaque':{'driver':'d','parameters':{}}}]}}")),
         "status.allocation.devices.results[0].request: Invalid value: \"x\": must be the name of a "
         "request in the claim or the name of a request and a subrequest separated by '/'\n"
         "status.allocation.devices.results[0].pool: Invalid value: \"P\": a lowercase RFC 1123 "
@@ -676,10 +664,10 @@ START_TEST(volumes_and_claims)
                      "metadata.annotations.volume.beta.kubernetes.io/storage-class: Invalid value: "
                      "\"x\": field is immutable");
     ck_assert_str_eq(
-        sub_update(&f, "status", PVC("", "", ""),
-                   PVC("", "",
-                       "'allocatedResources':{'cpu':'1','storage':'-1'},"
-                       "'allocatedResourceStatuses':{'storage':'Odd'}")),
+        fixture_sub(&f, "status", PVC("", "", ""),
+                    PVC("", "",
+                        "'allocatedResources':{'cpu':'1','storage':'-1'},"
+                        "'allocatedResourceStatuses':{'storage':'Odd'}")),
         "status.allocatedResourceStatuses: Unsupported value: \"storage\": supported values: "
         "\"ControllerResizeInProgress\", \"ControllerResizeInfeasible\", "
         "\"NodeResizeInProgress\", \"NodeResizeInfeasible\", \"NodeResizePending\"\n"

@@ -8,6 +8,7 @@
 #include "apiserver/kinds/rules.h"
 #include "api/batch_v1.h"
 #include "api/core_v1.h"
+#include "api/meta_v1.h"
 #include "lib/api/cron.h"
 #include "lib/base/error.h"
 
@@ -22,6 +23,7 @@ static void set_defaults(const struct kind_ctx *ctx, void *obj)
     s->has_suspend = true;
     default_opt_int(&s->has_successful_jobs_history_limit, &s->successful_jobs_history_limit, 3);
     default_opt_int(&s->has_failed_jobs_history_limit, &s->failed_jobs_history_limit, 1);
+    default_failure_policy(&s->job_template.spec);
     pod_template_defaults(ctx->arena, &s->job_template.spec.template);
 }
 
@@ -33,6 +35,13 @@ static void check_schedule(struct field_errors *errs, const struct field_path *p
         field_required(errs, path, NULL);
         return;
     }
+    struct str schedule = s->schedule, zone;
+    struct cron parsed;
+    struct error err = {0};
+    if (str_has_prefix(schedule, STR("TZ=")) || str_has_prefix(schedule, STR("CRON_TZ=")))
+        str_cut(schedule, ' ', &zone, &schedule);
+    if (cron_parse(schedule, &parsed, &err) != 0)
+        field_invalid(errs, path, s->schedule, "%s", error_message(&err));
     bool has_zone = str_find_str(s->schedule, STR("TZ")) >= 0;
     bool had_zone = old != NULL && str_find_str(old->schedule, STR("TZ")) >= 0;
     if (has_zone && had_zone && s->has_time_zone)
@@ -41,13 +50,6 @@ static void check_schedule(struct field_errors *errs, const struct field_path *p
     else if (has_zone && !had_zone)
         field_invalid(errs, path, s->schedule,
                       "cannot use TZ or CRON_TZ in schedule, use timeZone field instead");
-    struct str schedule = s->schedule, zone;
-    struct cron parsed;
-    struct error err = {0};
-    if (str_has_prefix(schedule, STR("TZ=")) || str_has_prefix(schedule, STR("CRON_TZ=")))
-        str_cut(schedule, ' ', &zone, &schedule);
-    if (cron_parse(schedule, &parsed, &err) != 0)
-        field_invalid(errs, path, s->schedule, "%s", error_message(&err));
 }
 
 static void check_zone(struct field_errors *errs, const struct field_path *path, struct str zone)
@@ -71,14 +73,18 @@ static void validate_spec(const struct kind_ctx *ctx, const struct batch_v1_cron
     if (s->has_starting_deadline_seconds)
         validate_non_negative(errs, PATH(spec, "startingDeadlineSeconds"),
                               s->starting_deadline_seconds);
-    if (s->has_time_zone)
+    bool same_zone = old != NULL && old->has_time_zone && str_eq(old->time_zone, s->time_zone);
+    if (s->has_time_zone && !same_zone)
         check_zone(errs, PATH(spec, "timeZone"), s->time_zone);
     require_listed(errs, PATH(spec, "concurrencyPolicy"), s->concurrency_policy, policies);
     const struct field_path *job = PATH(PATH(spec, "jobTemplate"), "spec");
+    validate_job_spec(ctx, errs, job, &s->job_template.spec);
+    if (s->job_template.spec.selector != NULL)
+        field_invalid_msg(errs, PATH(job, "selector"), &meta_v1_label_selector_msg,
+                          s->job_template.spec.selector, "`selector` will be auto-generated");
     if (s->job_template.spec.manual_selector)
         field_not_supported_raw(errs, PATH(job, "manualSelector"), STR("true"),
                                 (const char *const[]){"nil", "false", NULL});
-    validate_job_spec(ctx, errs, job, &s->job_template.spec);
     if (s->has_successful_jobs_history_limit)
         validate_non_negative(errs, PATH(spec, "successfulJobsHistoryLimit"),
                               s->successful_jobs_history_limit);

@@ -2,6 +2,7 @@
 #include "apiserver/kinds/job_indexes.h"
 #include "apiserver/kinds/job_spec.h"
 
+#include "apiserver/kinds/defaults.h"
 #include "apiserver/kinds/pod_spec.h"
 #include "apiserver/kinds/pod_warnings.h"
 #include "apiserver/kinds/rules.h"
@@ -47,13 +48,24 @@ static struct str numbers_shown(struct arena *a, const int32_t *list, size_t cou
     return arena_printf(a, STR_FMT "]", STR_ARG(buf_str(&b)));
 }
 
+void default_failure_policy(struct batch_v1_job_spec *s)
+{
+    struct batch_v1_pod_failure_policy *p = s->pod_failure_policy;
+    for (size_t i = 0; p != NULL && i < p->rules_count; i++)
+        for (size_t c = 0; c < p->rules[i].on_pod_conditions_count; c++)
+            default_str(&p->rules[i].on_pod_conditions[c].status, STR("True"));
+}
+
 static void check_exit_codes(struct field_errors *errs, const struct field_path *path,
                              const struct core_v1_pod_spec *p,
                              const struct batch_v1_pod_failure_policy_on_exit_codes_requirement *e)
 {
     static const char *const operators[] = {"In", "NotIn", NULL};
     const struct field_path *values = PATH(path, "values");
-    require_listed(errs, PATH(path, "operator"), e->operator, operators);
+    if (str_empty(e->operator))
+        field_required(errs, PATH(path, "operator"), "valid values: [\"In\" \"NotIn\"]");
+    else
+        validate_listed(errs, PATH(path, "operator"), e->operator, operators);
     if (e->has_container_name && !has_container(p, e->container_name))
         field_invalid(errs, PATH(path, "containerName"), e->container_name,
                       "must be one of the container or initContainer names in the pod template");
@@ -92,7 +104,7 @@ static void check_failure_policy(struct field_errors *errs, const struct field_p
                                 *conditions = PATH(at, "onPodConditions");
         if (str_empty(r->action))
             field_required(errs, PATH(at, "action"),
-                           "valid values: \"Count\", \"FailIndex\", \"FailJob\", \"Ignore\"");
+                           "valid values: [\"Count\" \"FailIndex\" \"FailJob\" \"Ignore\"]");
         else if (str_eqc(r->action, "FailIndex") && !s->has_backoff_limit_per_index)
             field_invalid(errs, PATH(at, "action"), r->action,
                           "requires the backoffLimitPerIndex to be set");
@@ -106,16 +118,14 @@ static void check_failure_policy(struct field_errors *errs, const struct field_p
             const struct batch_v1_pod_failure_policy_on_pod_conditions_pattern *o =
                 &r->on_pod_conditions[c];
             validate_qualified_name(errs, PATH(PATH_INDEX(conditions, c), "type"), o->type);
-            require_listed(errs, PATH(PATH_INDEX(conditions, c), "status"), o->status, statuses);
+            validate_listed(errs, PATH(PATH_INDEX(conditions, c), "status"), o->status, statuses);
         }
         if (r->on_exit_codes != NULL && r->on_pod_conditions_count != 0)
-            field_invalid_raw(
-                errs, at, field_value_render(errs->arena, &batch_v1_pod_failure_policy_rule_msg, r),
-                "specifying both OnExitCodes and OnPodConditions is not supported");
+            field_invalid_raw(errs, at, STR_NULL,
+                              "specifying both OnExitCodes and OnPodConditions is not supported");
         if (r->on_exit_codes == NULL && r->on_pod_conditions_count == 0)
-            field_invalid_raw(
-                errs, at, field_value_render(errs->arena, &batch_v1_pod_failure_policy_rule_msg, r),
-                "specifying one of OnExitCodes and OnPodConditions is required");
+            field_invalid_raw(errs, at, STR_NULL,
+                              "specifying one of OnExitCodes and OnPodConditions is required");
     }
 }
 

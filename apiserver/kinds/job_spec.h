@@ -6,6 +6,8 @@
 
 struct batch_v1_job_spec;
 
+/* Conditions are true unless told otherwise. */
+void default_failure_policy(struct batch_v1_job_spec *s);
 /* All but the selector, which a template has none of. */
 void validate_job_spec(const struct kind_ctx *ctx, struct field_errors *errs,
                        const struct field_path *path, const struct batch_v1_job_spec *s);

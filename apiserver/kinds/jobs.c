@@ -24,10 +24,8 @@
 
 static void default_policies(struct batch_v1_job_spec *s)
 {
-    struct batch_v1_pod_failure_policy *p = s->pod_failure_policy;
-    for (size_t i = 0; p != NULL && i < p->rules_count; i++)
-        for (size_t c = 0; c < p->rules[i].on_pod_conditions_count; c++)
-            default_str(&p->rules[i].on_pod_conditions[c].status, STR("True"));
+    const struct batch_v1_pod_failure_policy *p = s->pod_failure_policy;
+    default_failure_policy(s);
     default_opt_str(&s->has_pod_replacement_policy, &s->pod_replacement_policy,
                     p != NULL ? STR("Failed") : STR("TerminatingOrFailed"));
 }
@@ -58,10 +56,12 @@ static void set_defaults(const struct kind_ctx *ctx, void *obj)
 /* --- the selector -------------------------------------------------------------------------------
  */
 
-static void add_label(struct arena *a, struct meta_v1_object_meta *m, struct str key,
-                      struct str value)
+/* Another value of the user's stays, for the rules to refuse. */
+static void add_label(struct arena *a, struct api_str_entry **labels, size_t *count,
+                      const char *key, struct str value)
 {
-    string_map_set(a, &m->labels, &m->labels_count, key, value);
+    if (api_str_map_get(*labels, *count, str_of(key)) == NULL)
+        string_map_set(a, labels, count, str_of(key), value);
 }
 
 static void prepare_create(const struct kind_ctx *ctx, void *obj)
@@ -71,16 +71,16 @@ static void prepare_create(const struct kind_ctx *ctx, void *obj)
     bool shared = j->metadata.labels == t->labels || j->metadata.labels_count == 0;
     if (j->spec.manual_selector)
         return;
-    add_label(ctx->arena, t, STR(OLD_NAME_LABEL), j->metadata.name);
-    add_label(ctx->arena, t, STR(NAME_LABEL), j->metadata.name);
-    add_label(ctx->arena, t, STR(OLD_UID_LABEL), j->metadata.uid);
-    add_label(ctx->arena, t, STR(UID_LABEL), j->metadata.uid);
+    add_label(ctx->arena, &t->labels, &t->labels_count, OLD_NAME_LABEL, j->metadata.name);
+    add_label(ctx->arena, &t->labels, &t->labels_count, NAME_LABEL, j->metadata.name);
+    add_label(ctx->arena, &t->labels, &t->labels_count, OLD_UID_LABEL, j->metadata.uid);
+    add_label(ctx->arena, &t->labels, &t->labels_count, UID_LABEL, j->metadata.uid);
     if (shared)
         labels_from_template(j);
     if (j->spec.selector == NULL)
         j->spec.selector = ARENA_NEW(ctx->arena, struct meta_v1_label_selector);
-    string_map_set(ctx->arena, &j->spec.selector->match_labels,
-                   &j->spec.selector->match_labels_count, STR(UID_LABEL), j->metadata.uid);
+    add_label(ctx->arena, &j->spec.selector->match_labels, &j->spec.selector->match_labels_count,
+              UID_LABEL, j->metadata.uid);
 }
 
 static void require_label(struct field_errors *errs, const struct field_path *labels,
@@ -90,11 +90,13 @@ static void require_label(struct field_errors *errs, const struct field_path *la
     if (have == NULL)
         field_required(errs, PATH_KEY(labels, str_of(key)), "must be '" STR_FMT "'", STR_ARG(want));
     else if (!str_eq(*have, want))
-        field_invalid(errs, PATH_KEY(labels, str_of(key)), *have, "must be '" STR_FMT "'",
-                      STR_ARG(want));
+        field_invalid_raw(errs, PATH_KEY(labels, str_of(key)), labels_shown(errs->arena, m),
+                          "must be '" STR_FMT "'", STR_ARG(want));
 }
 
-static void validate_generated_selector(const struct batch_v1_job *j, struct field_errors *errs)
+/* prefixed: the template must have the newer labels, too. */
+static void validate_generated_selector(const struct batch_v1_job *j, bool prefixed,
+                                        struct field_errors *errs)
 {
     const struct field_path *spec = PATH(PATH_ROOT, "spec");
     const struct field_path *labels = PATH(PATH(PATH(spec, "template"), "metadata"), "labels");
@@ -102,15 +104,23 @@ static void validate_generated_selector(const struct batch_v1_job *j, struct fie
     if (j->spec.manual_selector || s == NULL)
         return;
     const struct meta_v1_object_meta *t = &j->spec.template.metadata;
+    if (str_empty(j->metadata.uid))
+        field_required(errs, PATH(PATH(PATH_ROOT, "metadata"), "uid"), NULL);
     require_label(errs, labels, t, OLD_UID_LABEL, j->metadata.uid);
     require_label(errs, labels, t, OLD_NAME_LABEL, j->metadata.name);
-    require_label(errs, labels, t, UID_LABEL, j->metadata.uid);
-    require_label(errs, labels, t, NAME_LABEL, j->metadata.name);
-    bool generated = s->match_expressions_count == 0 && s->match_labels_count == 1 &&
-                     (str_eqc(s->match_labels[0].key, UID_LABEL) ||
-                      str_eqc(s->match_labels[0].key, OLD_UID_LABEL)) &&
-                     str_eq(s->match_labels[0].value, j->metadata.uid);
-    if (!generated)
+    if (prefixed) {
+        require_label(errs, labels, t, UID_LABEL, j->metadata.uid);
+        require_label(errs, labels, t, NAME_LABEL, j->metadata.name);
+    }
+    /* It may select by what is generated alone. */
+    struct api_str_entry entries[] = {{STR(UID_LABEL), j->metadata.uid},
+                                      {STR(NAME_LABEL), j->metadata.name},
+                                      {STR(OLD_UID_LABEL), j->metadata.uid},
+                                      {STR(OLD_NAME_LABEL), j->metadata.name}};
+    size_t skipped = prefixed ? 0 : 2;
+    struct meta_v1_object_meta generated = {.labels = entries + skipped,
+                                            .labels_count = ARRAY_SIZE(entries) - skipped};
+    if (!workload_selects(errs->arena, s, &generated))
         field_invalid_msg(errs, PATH(spec, "selector"), &meta_v1_label_selector_msg, s,
                           "`selector` not auto-generated");
 }
@@ -129,10 +139,10 @@ static void validate_spec(const struct kind_ctx *ctx, const struct batch_v1_job 
     validate_template_labels(errs, PATH(spec, "template"), j->spec.selector, &j->spec.template);
 }
 
-static void validate_create(const struct kind_ctx *ctx, const void *obj, struct field_errors *errs)
+static void validate_job(const struct kind_ctx *ctx, const struct batch_v1_job *j, bool prefixed,
+                         struct field_errors *errs)
 {
-    const struct batch_v1_job *j = obj;
-    validate_generated_selector(j, errs);
+    validate_generated_selector(j, prefixed, errs);
     validate_spec(ctx, j, errs);
     if (!str_eqc(j->spec.completion_mode, "Indexed") || j->spec.completions <= 0)
         return;
@@ -144,6 +154,20 @@ static void validate_create(const struct kind_ctx *ctx, const void *obj, struct 
                       STR_ARG(host));
 }
 
+static void validate_create(const struct kind_ctx *ctx, const void *obj, struct field_errors *errs)
+{
+    validate_job(ctx, obj, true, errs);
+}
+
+static void immutable_int(struct field_errors *errs, const char *name, bool has, int32_t value)
+{
+    const struct field_path *path = PATH(PATH(PATH_ROOT, "spec"), name);
+    if (has)
+        field_invalid_int(errs, path, value, "field is immutable");
+    else
+        field_invalid_raw(errs, path, STR("null"), "field is immutable");
+}
+
 /* The number may move together with parallelism where every index is a pod. */
 static void validate_completions(const struct batch_v1_job_spec *s,
                                  const struct batch_v1_job_spec *o, struct field_errors *errs)
@@ -151,11 +175,10 @@ static void validate_completions(const struct batch_v1_job_spec *s,
     const struct field_path *path = PATH(PATH(PATH_ROOT, "spec"), "completions");
     if (s->has_completions == o->has_completions && s->completions == o->completions)
         return;
-    if (!s->has_completions)
-        field_invalid_raw(errs, path, STR("null"), "field is immutable");
-    else if (!o->has_completions || !str_eqc(s->completion_mode, "Indexed"))
-        field_invalid_int(errs, path, s->completions, "field is immutable");
-    else if (!s->has_parallelism || s->completions != s->parallelism)
+    bool indexed = str_eqc(s->completion_mode, "Indexed");
+    if (!indexed)
+        immutable_int(errs, "completions", s->has_completions, s->completions);
+    else if (s->has_completions && s->completions != s->parallelism)
         field_invalid_int(errs, path, s->completions,
                           "can only be modified in tandem with spec.parallelism");
 }
@@ -170,52 +193,75 @@ static bool is_at_rest(const struct batch_v1_job *j)
     return j->spec.has_suspend && j->spec.suspend && j->status.active == 0 && marked;
 }
 
-/* The containers with the resources of others of the same names at the same places. */
+/* The old containers with the resources of the new ones of the same names. */
 static struct core_v1_container *with_resources(const struct kind_ctx *ctx,
-                                                const struct core_v1_container *list, size_t count,
                                                 const struct core_v1_container *old,
-                                                size_t old_count)
+                                                const struct core_v1_container *now, size_t count)
 {
     struct core_v1_container *ret = ARENA_ARRAY(ctx->arena, struct core_v1_container, count + 1);
     for (size_t i = 0; i < count; i++) {
-        ret[i] = list[i];
-        if (i < old_count && str_eq(list[i].name, old[i].name))
-            ret[i].resources = old[i].resources;
+        ret[i] = old[i];
+        if (str_eq(old[i].name, now[i].name))
+            ret[i].resources = now[i].resources;
     }
     return ret;
 }
 
+/* The old affinity with the new one's for nodes; without it, none at all if nothing is left. */
+static struct core_v1_affinity *with_node_affinity(const struct kind_ctx *ctx,
+                                                   const struct core_v1_affinity *old,
+                                                   const struct core_v1_affinity *now)
+{
+    struct core_v1_affinity *ret = ARENA_NEW(ctx->arena, struct core_v1_affinity);
+    if (old != NULL)
+        *ret = *old;
+    ret->node_affinity = now != NULL ? now->node_affinity : NULL;
+    bool empty = ret->pod_affinity == NULL && ret->pod_anti_affinity == NULL;
+    return now == NULL && empty ? NULL : ret;
+}
+
 /* While a job is suspended, where its pods run and what they ask for may change. */
+static void validate_resting_template(const struct kind_ctx *ctx,
+                                      const struct core_v1_pod_spec *now,
+                                      const struct core_v1_pod_spec *before,
+                                      struct field_errors *errs)
+{
+    struct core_v1_pod_spec old = *before;
+    old.node_selector = now->node_selector;
+    old.node_selector_count = now->node_selector_count;
+    old.tolerations = now->tolerations;
+    old.tolerations_count = now->tolerations_count;
+    old.affinity = with_node_affinity(ctx, before->affinity, now->affinity);
+    old.scheduling_gates = now->scheduling_gates;
+    old.scheduling_gates_count = now->scheduling_gates_count;
+    if (old.containers_count == now->containers_count)
+        old.containers = with_resources(ctx, old.containers, now->containers, old.containers_count);
+    if (old.init_containers_count == now->init_containers_count)
+        old.init_containers = with_resources(ctx, old.init_containers, now->init_containers,
+                                             old.init_containers_count);
+    if (!api_msg_equal(&core_v1_pod_spec_msg, now, &old))
+        field_invalid_raw(errs, PATH(PATH(PATH(PATH_ROOT, "spec"), "template"), "spec"),
+                          pod_spec_shown(ctx->arena, now), "field is immutable");
+}
+
+/* The metadata's members stand beside the spec in the internal form. */
+static struct str template_shown(struct arena *a, const struct core_v1_pod_template_spec *t)
+{
+    struct str meta = field_value_render(a, &meta_v1_object_meta_msg, &t->metadata);
+    return arena_printf(a, STR_FMT "%s\"Spec\":" STR_FMT "}",
+                        STR_ARG(str_sub(meta, 0, meta.len - 1)), meta.len > 2 ? "," : "",
+                        STR_ARG(pod_spec_shown(a, &t->spec)));
+}
+
 static void validate_template_change(const struct kind_ctx *ctx, const struct batch_v1_job *j,
                                      const struct batch_v1_job *o, struct field_errors *errs)
 {
-    struct core_v1_pod_template_spec t = j->spec.template;
-    const struct core_v1_pod_template_spec *old = &o->spec.template;
-    const struct field_path *path = PATH(PATH(PATH_ROOT, "spec"), "template");
-    if (is_at_rest(o)) {
-        t.metadata.annotations = old->metadata.annotations;
-        t.metadata.annotations_count = old->metadata.annotations_count;
-        t.metadata.labels = old->metadata.labels;
-        t.metadata.labels_count = old->metadata.labels_count;
-        t.spec.node_selector = old->spec.node_selector;
-        t.spec.node_selector_count = old->spec.node_selector_count;
-        t.spec.tolerations = old->spec.tolerations;
-        t.spec.tolerations_count = old->spec.tolerations_count;
-        t.spec.affinity = old->spec.affinity;
-        t.spec.scheduling_gates = old->spec.scheduling_gates;
-        t.spec.scheduling_gates_count = old->spec.scheduling_gates_count;
-        t.spec.containers = with_resources(ctx, t.spec.containers, t.spec.containers_count,
-                                           old->spec.containers, old->spec.containers_count);
-        t.spec.init_containers =
-            with_resources(ctx, t.spec.init_containers, t.spec.init_containers_count,
-                           old->spec.init_containers, old->spec.init_containers_count);
-    }
-    if (!api_msg_equal(&meta_v1_object_meta_msg, &t.metadata, &old->metadata))
-        field_invalid_msg(errs, PATH(path, "metadata"), &meta_v1_object_meta_msg, &t.metadata,
-                          "field is immutable");
-    if (!api_msg_equal(&core_v1_pod_spec_msg, &t.spec, &old->spec))
-        field_invalid_raw(errs, PATH(path, "spec"), pod_spec_shown(ctx->arena, &t.spec),
-                          "field is immutable");
+    const struct core_v1_pod_template_spec *now = &j->spec.template, *old = &o->spec.template;
+    if (is_at_rest(o))
+        validate_resting_template(ctx, &now->spec, &old->spec, errs);
+    else if (!api_msg_equal(&core_v1_pod_template_spec_msg, now, old))
+        field_invalid_raw(errs, PATH(PATH(PATH_ROOT, "spec"), "template"),
+                          template_shown(ctx->arena, now), "field is immutable");
 }
 
 static void immutable_msg(struct field_errors *errs, const char *name, const struct api_msg *m,
@@ -231,8 +277,10 @@ static void validate_update(const struct kind_ctx *ctx, const void *obj, const v
 {
     const struct batch_v1_job *j = obj, *o = old;
     const struct field_path *spec = PATH(PATH_ROOT, "spec");
-    validate_generated_selector(j, errs);
-    validate_spec(ctx, j, errs);
+    const struct meta_v1_object_meta *had = &o->spec.template.metadata;
+    bool prefixed = api_str_map_get(had->labels, had->labels_count, STR(NAME_LABEL)) != NULL &&
+                    api_str_map_get(had->labels, had->labels_count, STR(UID_LABEL)) != NULL;
+    validate_job(ctx, j, prefixed, errs);
     validate_spec(ctx, j, errs); /* Upstream reports the spec's faults twice. */
     validate_completions(&j->spec, &o->spec, errs);
     validate_immutable_selector(errs, j->spec.selector, o->spec.selector);
@@ -243,9 +291,13 @@ static void validate_update(const struct kind_ctx *ctx, const void *obj, const v
                   j->spec.pod_failure_policy, o->spec.pod_failure_policy);
     if (j->spec.has_backoff_limit_per_index != o->spec.has_backoff_limit_per_index ||
         j->spec.backoff_limit_per_index != o->spec.backoff_limit_per_index)
-        field_invalid_int(errs, PATH(spec, "backoffLimitPerIndex"), j->spec.backoff_limit_per_index,
-                          "field is immutable");
-    validate_immutable_str(errs, PATH(spec, "managedBy"), j->spec.managed_by, o->spec.managed_by);
+        immutable_int(errs, "backoffLimitPerIndex", j->spec.has_backoff_limit_per_index,
+                      j->spec.backoff_limit_per_index);
+    if (o->spec.has_managed_by && !j->spec.has_managed_by)
+        field_invalid_raw(errs, PATH(spec, "managedBy"), STR("null"), "field is immutable");
+    else
+        validate_immutable_str(errs, PATH(spec, "managedBy"), j->spec.managed_by,
+                               o->spec.managed_by);
     immutable_msg(errs, "successPolicy", &batch_v1_success_policy_msg, j->spec.success_policy,
                   o->spec.success_policy);
 }

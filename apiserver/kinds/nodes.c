@@ -2,21 +2,23 @@
  * are given once and then stay. */
 #include "apiserver/kinds/kinds.h"
 
-#include "apiserver/ip_text.h"
-#include "apiserver/validate.h"
+#include "apiserver/kinds/rules.h"
 #include "api/core_v1.h"
 #include "lib/api/codec.h"
 #include "lib/base/arena.h"
 #include "lib/base/buf.h"
 
+#define FEATURE_BYTES_MAX 253u
 #define ROLE_PREFIX "node-role.kubernetes.io/"
 #define ROLE_LABEL "kubernetes.io/role"
 
 static void set_defaults(const struct kind_ctx *ctx, void *obj)
 {
     struct core_v1_node *n = obj;
-    /* podCIDR is the first of podCIDRs; either may be given alone. */
-    if (!str_empty(n->spec.pod_cidr) && n->spec.pod_cidrs_count == 0) {
+    /* podCIDR is the first of podCIDRs; either may be given alone, and counts for more
+     * than another first one. */
+    if (!str_empty(n->spec.pod_cidr) &&
+        (n->spec.pod_cidrs_count == 0 || !str_eq(n->spec.pod_cidr, n->spec.pod_cidrs[0]))) {
         n->spec.pod_cidrs = ARENA_NEW(ctx->arena, struct str);
         n->spec.pod_cidrs[0] = n->spec.pod_cidr;
         n->spec.pod_cidrs_count = 1;
@@ -38,7 +40,9 @@ static void validate_taints(struct field_errors *errs, const struct core_v1_node
         const struct field_path *path = PATH_INDEX(taints, i);
         validate_qualified_name(errs, PATH(path, "key"), t->key);
         struct api_faults faults = api_check_label_value(t->value);
-        field_faults(errs, PATH(path, "value"), t->value, faults);
+        if (faults.count != 0)
+            field_invalid(errs, PATH(path, "value"), t->value, "%s%s%s", faults.items[0],
+                          faults.count > 1 ? ";" : "", faults.count > 1 ? faults.items[1] : "");
         if (str_empty(t->effect))
             field_required(errs, PATH(path, "effect"), NULL);
         else if (!str_eqc(t->effect, effects[0]) && !str_eqc(t->effect, effects[1]) &&
@@ -61,10 +65,30 @@ static void validate_taints(struct field_errors *errs, const struct core_v1_node
 static void validate_pod_cidrs(struct field_errors *errs, const struct core_v1_node *n)
 {
     const struct field_path *path = PATH(PATH(PATH_ROOT, "spec"), "podCIDRs");
-    for (size_t i = 0; i < n->spec.pod_cidrs_count; i++) {
+    bool v4 = false, v6 = false, good = true;
+    for (size_t i = 0; i < n->spec.pod_cidrs_count; i++)
         validate_cidr(errs, PATH_INDEX(path, i), n->spec.pod_cidrs[i]);
+    if (n->spec.pod_cidrs_count < 2)
+        return;
+    for (size_t i = 0; i < n->spec.pod_cidrs_count && good; i++) {
+        struct ip_text net;
+        good = ip_text_parse_cidr(n->spec.pod_cidrs[i], &net);
+        if (!good)
+            field_internal(errs, path,
+                           "invalid PodCIDRs. failed to check with dual stack with error:invalid "
+                           "CIDR[%zu]: <nil> (invalid CIDR address: " STR_FMT ")",
+                           i, STR_ARG(n->spec.pod_cidrs[i]));
+        v4 = v4 || (good && net.v4);
+        v6 = v6 || (good && !net.v4);
     }
+    if (!good || !v4 || !v6 || n->spec.pod_cidrs_count > 2)
+        field_invalid_raw(
+            errs, path,
+            field_strings_render(errs->arena, n->spec.pod_cidrs, n->spec.pod_cidrs_count),
+            "may specify no more than one CIDR for each IP family");
 }
+
+/* --- status ---------------------------------------------------------------------- */
 
 static void validate_addresses(struct field_errors *errs, const struct core_v1_node *n)
 {
@@ -72,46 +96,171 @@ static void validate_addresses(struct field_errors *errs, const struct core_v1_n
     for (size_t i = 0; i < n->status.addresses_count; i++)
         for (size_t k = 0; k < i; k++)
             if (str_eq(n->status.addresses[k].type, n->status.addresses[i].type) &&
-                str_eq(n->status.addresses[k].address, n->status.addresses[i].address))
+                str_eq(n->status.addresses[k].address, n->status.addresses[i].address)) {
                 field_duplicate_raw(errs, PATH_INDEX(path, i),
                                     field_value_render(errs->arena, &core_v1_node_address_msg,
                                                        &n->status.addresses[i]));
+                break;
+            }
 }
+
+static void validate_amounts(struct field_errors *errs, const struct field_path *path,
+                             const struct api_quantity_entry *e, size_t count)
+{
+    for (size_t i = 0; i < count; i++)
+        validate_quantity_value(errs, PATH(path, str_c(arena_str(errs->arena, e[i].key))), e[i].key,
+                                &e[i].value);
+}
+
+static void validate_resources(struct field_errors *errs, const struct core_v1_node_status *s)
+{
+    const struct field_path *status = PATH(PATH_ROOT, "status");
+    validate_amounts(errs, PATH(status, "capacity"), s->capacity, s->capacity_count);
+    validate_amounts(errs, PATH(status, "allocatable"), s->allocatable, s->allocatable_count);
+}
+
+static bool is_letter(char c)
+{
+    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z');
+}
+
+/* "MyFeature/mySubFeature" */
+static bool is_feature_name(struct str s)
+{
+    bool starts = true;
+    if (str_empty(s) || s.data[0] < 'A' || s.data[0] > 'Z')
+        return false;
+    for (size_t i = 0; i < s.len; i++) {
+        bool slash = s.data[i] == '/';
+        if (starts ? !is_letter(s.data[i])
+                   : !slash && !is_letter(s.data[i]) && (s.data[i] < '0' || s.data[i] > '9'))
+            return false;
+        starts = slash;
+    }
+    return !starts;
+}
+
+static void validate_features(struct field_errors *errs, const struct core_v1_node_status *s)
+{
+    const struct field_path *path = PATH(PATH(PATH_ROOT, "status"), "declaredFeatures");
+    for (size_t i = 0; i < s->declared_features_count; i++) {
+        struct str f = s->declared_features[i];
+        if (f.len > FEATURE_BYTES_MAX)
+            field_invalid(errs, PATH_INDEX(path, i), f,
+                          "invalid feature name \"" STR_FMT
+                          "\": must be no more than %u characters",
+                          STR_ARG(f), FEATURE_BYTES_MAX);
+        else if (!is_feature_name(f))
+            field_invalid(errs, PATH_INDEX(path, i), f,
+                          "invalid feature name \"" STR_FMT "\": must start with an UpperCamelCase "
+                          "segment, with subsequent segments separated by '/' (e.g., MyFeature or "
+                          "MyFeature/mySubFeature), and contain only alphanumeric characters and "
+                          "slashes",
+                          STR_ARG(f));
+        if (i + 1 == s->declared_features_count)
+            break;
+        struct str next = s->declared_features[i + 1];
+        if (str_eq(f, next))
+            field_duplicate(errs, PATH_INDEX(path, i + 1), next);
+        else if (str_cmp(f, next) > 0)
+            field_invalid(errs, PATH_INDEX(path, i + 1), next,
+                          "list must be sorted alphabetically");
+    }
+}
+
+/* --- the kubelet's configuration in a ConfigMap: gone, but what has it keeps it --- */
+
+static void validate_config_source(struct field_errors *errs, const struct field_path *path,
+                                   const struct core_v1_node_config_source *s, bool in_spec)
+{
+    const struct core_v1_config_map_node_config_source *m = s->config_map;
+    const struct field_path *at = PATH(path, "configMap");
+    if (m == NULL) {
+        field_invalid_msg(errs, path, &core_v1_node_config_source_msg, s,
+                          "exactly one reference subfield must be non-nil");
+        return;
+    }
+    if (in_spec && !str_empty(m->uid))
+        field_forbidden(errs, PATH(at, "uid"), "uid must not be set in spec");
+    if (in_spec && !str_empty(m->resource_version))
+        field_forbidden(errs, PATH(at, "resourceVersion"),
+                        "resourceVersion must not be set in spec");
+    if (!in_spec && str_empty(m->uid))
+        field_required(errs, PATH(at, "uid"), NULL);
+    if (!in_spec && str_empty(m->resource_version))
+        field_required(errs, PATH(at, "resourceVersion"), NULL);
+    require_form(errs, PATH(at, "namespace"), m->namespace, api_check_dns_label);
+    require_form(errs, PATH(at, "name"), m->name, api_check_dns_subdomain);
+    require_form(errs, PATH(at, "kubeletConfigKey"), m->kubelet_config_key, api_check_config_key);
+}
+
+static void validate_config(struct field_errors *errs, const struct core_v1_node *n)
+{
+    const struct core_v1_node_config_status *c = n->status.config;
+    const struct field_path *path = PATH(PATH(PATH_ROOT, "status"), "config");
+    if (n->spec.config_source != NULL)
+        validate_config_source(errs, PATH(PATH(PATH_ROOT, "spec"), "configSource"),
+                               n->spec.config_source, true);
+    if (c != NULL && c->assigned != NULL)
+        validate_config_source(errs, PATH(path, "assigned"), c->assigned, false);
+    if (c != NULL && c->active != NULL)
+        validate_config_source(errs, PATH(path, "active"), c->active, false);
+    if (c != NULL && c->last_known_good != NULL)
+        validate_config_source(errs, PATH(path, "lastKnownGood"), c->last_known_good, false);
+}
+
+/* --- the whole -------------------------------------------------------------------- */
 
 static void validate_create(const struct kind_ctx *ctx, const void *obj, struct field_errors *errs)
 {
     UNUSED(ctx);
     const struct core_v1_node *n = obj;
+    const struct core_v1_node_swap_status *swap = n->status.node_info.swap;
     validate_taints(errs, n);
+    validate_resources(errs, &n->status);
+    if (swap != NULL && swap->has_capacity && swap->capacity <= 0) /* The path is upstream's. */
+        field_invalid_int(errs,
+                          PATH(PATH(PATH(PATH_ROOT, "metadata"), "nodeSwapStatus"), "capacity"),
+                          swap->capacity, "must be greater than zero");
+    validate_features(errs, &n->status);
     validate_pod_cidrs(errs, n);
 }
 
-static bool same_pod_cidrs(const struct core_v1_node *n, const struct core_v1_node *o)
-{
-    if (n->spec.pod_cidrs_count != o->spec.pod_cidrs_count)
-        return false;
-    for (size_t i = 0; i < n->spec.pod_cidrs_count; i++)
-        if (!str_eq(n->spec.pod_cidrs[i], o->spec.pod_cidrs[i]))
-            return false;
-    return true;
-}
-
-static void validate_update(const struct kind_ctx *ctx, const void *obj, const void *old,
+/* Also of updates of the status alone. */
+static void validate_change(const struct kind_ctx *ctx, const void *obj, const void *old,
                             struct field_errors *errs)
 {
     UNUSED(ctx);
     const struct core_v1_node *n = obj, *o = old;
     const struct field_path *spec = PATH(PATH_ROOT, "spec");
+    size_t count = o->spec.pod_cidrs_count;
+    validate_resources(errs, &n->status);
+    validate_features(errs, &n->status);
     validate_addresses(errs, n);
-    if (o->spec.pod_cidrs_count > 0 && !same_pod_cidrs(n, o))
-        field_forbidden(errs, PATH(spec, "podCIDRs"),
-                        "node updates may not change podCIDR except from \"\" to valid");
-    else
-        validate_pod_cidrs(errs, n);
+    for (size_t i = 0; i < count; i++) {
+        bool resized = n->spec.pod_cidrs_count != count;
+        if (resized || !str_eq(n->spec.pod_cidrs[i], o->spec.pod_cidrs[i]))
+            field_forbidden(errs, PATH(spec, "podCIDRs"),
+                            "node updates may not change podCIDR except from \"\" to valid");
+        if (resized)
+            break;
+    }
     if (!str_empty(o->spec.provider_id) && !str_eq(o->spec.provider_id, n->spec.provider_id))
         field_forbidden(errs, PATH(spec, "providerID"),
                         "node updates may not change providerID except from \"\" to valid");
+    validate_config(errs, n);
     validate_taints(errs, n);
+    if (!str_eq(n->spec.external_id, o->spec.external_id))
+        field_forbidden(errs, PATH(spec, "externalID"), "may not be updated");
+}
+
+/* Upstream judges a node as a new one and as a changed one: what is wrong in both
+ * ways is told twice. */
+static void validate_update(const struct kind_ctx *ctx, const void *obj, const void *old,
+                            struct field_errors *errs)
+{
+    validate_create(ctx, obj, errs);
+    validate_change(ctx, obj, old, errs);
 }
 
 static void warn(const struct kind_ctx *ctx, const void *obj, const void *old)
@@ -127,16 +276,38 @@ static void warn(const struct kind_ctx *ctx, const void *obj, const void *old)
         warn_cidr(ctx, PATH_INDEX(PATH(spec, "podCIDRs"), i), n->spec.pod_cidrs[i]);
 }
 
-static void validate_status(const struct kind_ctx *ctx, const void *obj, const void *old,
-                            struct field_errors *errs)
+/* A kubelet registers its node together with its status; later the status comes
+ * through its own subresource. */
+static void prepare_create(const struct kind_ctx *ctx, void *obj)
 {
     UNUSED(ctx);
-    UNUSED(old);
-    validate_addresses(errs, obj);
+    struct core_v1_node *n = obj;
+    n->spec.config_source = NULL;
+    n->status.config = NULL;
+}
+
+static void prepare_update(const struct kind_ctx *ctx, void *obj, const void *old)
+{
+    UNUSED(ctx);
+    struct core_v1_node *n = obj;
+    const struct core_v1_node *o = old;
+    n->status = o->status;
+    if (o->spec.config_source == NULL)
+        n->spec.config_source = NULL;
+}
+
+static void prepare_status(const struct kind_ctx *ctx, void *obj, const void *old)
+{
+    UNUSED(ctx);
+    struct core_v1_node *n = obj;
+    const struct core_v1_node *o = old;
+    n->spec = o->spec;
+    if (o->status.config == NULL)
+        n->status.config = NULL;
 }
 
 static const struct kind_sub subs[] = {
-    {"status", NULL, validate_status},
+    {"status", prepare_status, validate_change},
     {0},
 };
 
@@ -229,20 +400,13 @@ static void row(struct table_row *r, const void *obj)
     cell_known(r, n->status.node_info.container_runtime_version);
 }
 
-/* A kubelet registers its node together with its status; later the status comes
- * through its own subresource. */
-static void prepare_update(const struct kind_ctx *ctx, void *obj, const void *old)
-{
-    UNUSED(ctx);
-    ((struct core_v1_node *)obj)->status = ((const struct core_v1_node *)old)->status;
-}
-
 const struct kind_ops kind_nodes = {
     .group = "",
     .version = "v1",
     .resource = "nodes",
     .flags = KIND_CHECKED_AS_NEW,
     .default_ = set_defaults,
+    .prepare_create = prepare_create,
     .prepare_update = prepare_update,
     .validate_create = validate_create,
     .validate_update = validate_update,

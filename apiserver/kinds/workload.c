@@ -51,8 +51,8 @@ struct str labels_shown(struct arena *a, const struct meta_v1_object_meta *m)
 }
 
 /* A selector that cannot be read is an error of its own, not a mismatch. */
-static bool selects(struct arena *a, const struct meta_v1_label_selector *s,
-                    const struct meta_v1_object_meta *m)
+bool workload_selects(struct arena *a, const struct meta_v1_label_selector *s,
+                      const struct meta_v1_object_meta *m)
 {
     struct api_label_selector parsed;
     if (s != NULL && is_empty(s))
@@ -66,7 +66,7 @@ void validate_template_labels(struct field_errors *errs, const struct field_path
                               const struct meta_v1_label_selector *s,
                               const struct core_v1_pod_template_spec *t)
 {
-    if (!selects(errs->arena, s, &t->metadata))
+    if (!workload_selects(errs->arena, s, &t->metadata))
         field_invalid_raw(errs, PATH(PATH(template, "metadata"), "labels"),
                           labels_shown(errs->arena, &t->metadata),
                           "`selector` does not match template `labels`");

@@ -26,6 +26,9 @@ void validate_template_labels(struct field_errors *errs, const struct field_path
 /* The second: pods that run for ever. */
 void validate_always_restarted(struct field_errors *errs, const struct field_path *template,
                                const struct core_v1_pod_template_spec *t, const char *what);
+/* Labels that a selector selects; one that cannot be read selects all. */
+bool workload_selects(struct arena *a, const struct meta_v1_label_selector *s,
+                      const struct meta_v1_object_meta *m);
 /* Labels as an error shows them. */
 struct str labels_shown(struct arena *a, const struct meta_v1_object_meta *m);
 void validate_immutable_selector(struct field_errors *errs,

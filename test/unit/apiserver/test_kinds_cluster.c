@@ -10,6 +10,107 @@
 #include "api/storage_v1.h"
 #include "test/unit/apiserver/kinds_fixture.h"
 
+#define NODE(spec, status) "{'metadata':{'name':'n'},'spec':{" spec "},'status':{" status "}}"
+
+START_TEST(nodes)
+{
+    static const struct fixture_case cases[] = {
+        {NODE("'podCIDR':'10.0.0.0/24','taints':[{'key':'a','effect':'NoSchedule'},{'key':'a',"
+              "'effect':'NoExecute'}]",
+              "'capacity':{'cpu':'1','pods':'110'}"),
+         ""},
+        {NODE("'taints':[{'key':'a','effect':'X'},{'key':'b','value':'/','effect':'NoSchedule'},"
+              "{'key':'b','effect':'NoSchedule'},{'key':'c'}]",
+              "'capacity':{'pods':'1500m'},'allocatable':{'cpu':'-1'},"
+              "'nodeInfo':{'swap':{'capacity':0}},'declaredFeatures':['B','A/b','A/b','C/']"),
+         "metadata.taints[0].effect: Unsupported value: \"X\": supported values: \"NoSchedule\", "
+         "\"PreferNoSchedule\", \"NoExecute\"\n"
+         "metadata.taints[1].value: Invalid value: \"/\": a valid label must be an empty string or "
+         "consist of alphanumeric characters, '-', '_' or '.', and must start and end with an "
+         "alphanumeric character (e.g. 'MyValue',  or 'my_value',  or '12345', regex used for "
+         "validation is '(([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9])?')\n"
+         "metadata.taints[2]: Duplicate value: {\"Key\":\"b\",\"Value\":\"\",\"Effect\":"
+         "\"NoSchedule\",\"TimeAdded\":null}: taints must be unique by key and effect pair\n"
+         "metadata.taints[3].effect: Required value\n"
+         "status.capacity.pods: Invalid value: \"1500m\": must be an integer\n"
+         "status.allocatable.cpu: Invalid value: \"-1\": must be greater than or equal to 0\n"
+         "metadata.nodeSwapStatus.capacity: Invalid value: 0: must be greater than zero\n"
+         "status.declaredFeatures[1]: Invalid value: \"A/b\": list must be sorted alphabetically\n"
+         "status.declaredFeatures[2]: Duplicate value: \"A/b\"\n"
+         "status.declaredFeatures[3]: Invalid value: \"C/\": invalid feature name \"C/\": must "
+         "start with an UpperCamelCase segment, with subsequent segments separated by '/' (e.g., "
+         "MyFeature or MyFeature/mySubFeature), and contain only alphanumeric characters and "
+         "slashes"},
+        {NODE("'podCIDRs':['10.0.0.0/24','10.0.1.0/24']", ""),
+         "spec.podCIDRs: Invalid value: [\"10.0.0.0/24\",\"10.0.1.0/24\"]: may specify no more "
+         "than one CIDR for each IP family"},
+        {NODE("'podCIDRs':['10.0.0.0/24','fd00::/64','10.0.1.0/24']", ""),
+         "spec.podCIDRs: Invalid value: [\"10.0.0.0/24\",\"fd00::/64\",\"10.0.1.0/24\"]: may "
+         "specify no more than one CIDR for each IP family"},
+        {NODE("'podCIDRs':['10.0.0.0/24','x']", ""),
+         "spec.podCIDRs[1]: Invalid value: \"x\": must be a valid CIDR value, (e.g. 10.9.8.0/24 "
+         "or 2001:db8::/64)\n"
+         "spec.podCIDRs: Internal error: invalid PodCIDRs. failed to check with dual stack with "
+         "error:invalid CIDR[1]: <nil> (invalid CIDR address: x)\n"
+         "spec.podCIDRs: Invalid value: [\"10.0.0.0/24\",\"x\"]: may specify no more than one "
+         "CIDR for each IP family"},
+    };
+    fixture_run(&kind_nodes, &core_v1_node_msg, cases, ARRAY_SIZE(cases));
+    AUTO_ARENA *a = arena_new(0);
+    struct fixture f = fixture_new(a, &kind_nodes, &core_v1_node_msg);
+    ck_assert_str_eq(fixture_update(&f, NODE("", ""),
+                                    NODE("'podCIDR':'10.0.0.0/24','providerID':'p',"
+                                         "'unschedulable':true",
+                                         "")),
+                     "");
+    ck_assert_str_eq(
+        fixture_update(&f, NODE("'podCIDRs':['10.0.0.0/24','fd00::/64'],'providerID':'p'", ""),
+                       NODE("'podCIDRs':['10.1.0.0/24','fd01::/64'],'providerID':'q',"
+                            "'externalID':'e','taints':[{'key':'a'}]",
+                            "")),
+        "metadata.taints[0].effect: Required value\n"
+        "spec.podCIDRs: Forbidden: node updates may not change podCIDR except from \"\" to valid\n"
+        "spec.podCIDRs: Forbidden: node updates may not change podCIDR except from \"\" to valid\n"
+        "spec.providerID: Forbidden: node updates may not change providerID except from \"\" to "
+        "valid\n"
+        "metadata.taints[0].effect: Required value\n"
+        "spec.externalID: Forbidden: may not be updated");
+    ck_assert_str_eq(fixture_update(&f, NODE("'podCIDR':'10.0.0.0/24'", ""), NODE("", "")),
+                     "spec.podCIDRs: Forbidden: node updates may not change podCIDR except from "
+                     "\"\" to valid");
+    ck_assert_str_eq(
+        fixture_sub(&f, "status", NODE("'podCIDR':'10.0.0.0/24'", ""),
+                    NODE("", "'capacity':{'cpu':'-1'},'addresses':[{'type':'Hostname','address':"
+                             "'n'},{'type':'Hostname','address':'n'}]")),
+        "status.capacity.cpu: Invalid value: \"-1\": must be greater than or equal to 0\n"
+        "status.allocatable.cpu: Invalid value: \"-1\": must be greater than or equal to 0\n"
+        "status.addresses[1]: Duplicate value: {\"Type\":\"Hostname\",\"Address\":\"n\"}");
+}
+END_TEST
+
+/* What a node is told by default, and what nobody may tell it any more. */
+START_TEST(node_resets)
+{
+    AUTO_ARENA *a = arena_new(0);
+    struct fixture f = fixture_new(a, &kind_nodes, &core_v1_node_msg);
+    void *n = fixture_object(&f, NODE("'podCIDR':'10.1.0.0/24','podCIDRs':['10.0.0.0/24'],"
+                                      "'configSource':{}",
+                                      "'capacity':{'cpu':'1'},'config':{}"));
+    kind_nodes.prepare_create(&f.ctx, n);
+    ck_assert_str_eq(fixture_part(&f, n, "spec"),
+                     "{'podCIDR':'10.1.0.0/24','podCIDRs':['10.1.0.0/24']}");
+    ck_assert_str_eq(fixture_part(&f, n, "status.allocatable"), "{'cpu':'1'}");
+    ck_assert_str_eq(fixture_part(&f, n, "status.config"), "absent");
+    ck_assert_str_eq(
+        fixture_update(
+            &f, NODE("'configSource':{'configMap':{}}", ""),
+            NODE("'configSource':{'configMap':{'uid':'u','name':'c','namespace':'n'}}", "")),
+        "spec.configSource.configMap.uid: Forbidden: uid must not be set in spec\n"
+        "spec.configSource.configMap.kubeletConfigKey: Required value");
+    ck_assert_str_eq(fixture_update(&f, NODE("", ""), NODE("'configSource':{}", "")), "");
+}
+END_TEST
+
 START_TEST(runtime_classes)
 {
     static const struct fixture_case cases[] = {
@@ -226,6 +327,8 @@ START_TEST(attachments)
 END_TEST
 
 UNIT_MAIN("kinds_cluster", {
+    UNIT_TEST(nodes);
+    UNIT_TEST(node_resets);
     UNIT_TEST(runtime_classes);
     UNIT_TEST(priority_classes);
     UNIT_TEST(leases);

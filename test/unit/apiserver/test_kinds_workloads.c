@@ -115,6 +115,125 @@ START_TEST(jobs)
 }
 END_TEST
 
+#define POLICY(rules)                                                                              \
+    JOB(",'completionMode':'Indexed','completions':3,'podFailurePolicy':{'rules':[" rules "]}")
+
+START_TEST(job_policies)
+{
+    static const struct fixture_case cases[] = {
+        {POLICY("{'action':'Ignore','onPodConditions':[{'type':'DisruptionTarget'}]}"), ""},
+        {POLICY("{'action':'FailIndex','onExitCodes':{'operator':'In','values':[0,3,2,3]}},{}"),
+         "spec.podFailurePolicy.rules[0].action: Invalid value: \"FailIndex\": requires the "
+         "backoffLimitPerIndex to be set\n"
+         "spec.podFailurePolicy.rules[0].onExitCodes.values[0]: Invalid value: 0: must not be 0 "
+         "for the In operator\n"
+         "spec.podFailurePolicy.rules[0].onExitCodes.values[3]: Duplicate value: 3\n"
+         "spec.podFailurePolicy.rules[0].onExitCodes.values: Invalid value: [0,3,2,3]: must be "
+         "ordered\n"
+         "spec.podFailurePolicy.rules[1].action: Required value: valid values: [\"Count\" "
+         "\"FailIndex\" \"FailJob\" \"Ignore\"]\n"
+         "spec.podFailurePolicy.rules[1]: Invalid value: specifying one of OnExitCodes and "
+         "OnPodConditions is required"},
+        {POLICY("{'action':'Count','onExitCodes':{'containerName':'z'},'onPodConditions':[{"
+                "'type':'A','status':'Maybe'}]}"),
+         "spec.podFailurePolicy.rules[0].onExitCodes.operator: Required value: valid values: "
+         "[\"In\" \"NotIn\"]\n"
+         "spec.podFailurePolicy.rules[0].onExitCodes.containerName: Invalid value: \"z\": must be "
+         "one of the container or initContainer names in the pod template\n"
+         "spec.podFailurePolicy.rules[0].onExitCodes.values: Invalid value: null: at least one "
+         "value is required\n"
+         "spec.podFailurePolicy.rules[0].onPodConditions[0].status: Unsupported value: \"Maybe\": "
+         "supported values: \"False\", \"True\", \"Unknown\"\n"
+         "spec.podFailurePolicy.rules[0]: Invalid value: specifying both OnExitCodes and "
+         "OnPodConditions is not supported"},
+        {JOB(",'completionMode':'Indexed','completions':3,'successPolicy':{'rules':[{},{"
+             "'succeededCount':4},{'succeededIndexes':'0-1','succeededCount':3},{"
+             "'succeededIndexes':'3'}]}"),
+         "spec.successPolicy.rules[0]: Required value: at least one of succeededCount or "
+         "succeededIndexes must be specified\n"
+         "spec.successPolicy.rules[1].succeededCount: Invalid value: 4: must be less than or equal "
+         "to 3 (the number of specified completions)\n"
+         "spec.successPolicy.rules[2].succeededCount: Invalid value: 3: must be less than or equal "
+         "to 2 (the number of indexes in the specified succeededIndexes field)\n"
+         "spec.successPolicy.rules[3].succeededIndexes: Invalid value: \"3\": error parsing "
+         "succeededIndexes: too large index: \"3\""},
+        /* Labels of the user's are not written over. */
+        {"{'metadata':{'name':'j','uid':'u'},'spec':{'template':{'metadata':{'labels':{"
+         "'job-name':'x'}},'spec':{'restartPolicy':'Never','containers':[{'name':'c','image':'x'}]"
+         "}}}}",
+         "spec.template.metadata.labels[job-name]: Invalid value: "
+         "{\"batch.kubernetes.io/controller-uid\":\"u\",\"batch.kubernetes.io/job-name\":\"j\","
+         "\"controller-uid\":\"u\",\"job-name\":\"x\"}: must be 'j'"},
+        {JOB(",'selector':{'matchLabels':{'job-name':'j'}}"), ""},
+        {JOB(",'selector':{'matchLabels':{'a':'b'}}"),
+         "spec.selector: Invalid value: {\"matchLabels\":{\"a\":\"b\","
+         "\"batch.kubernetes.io/controller-uid\":\"u\"}}: `selector` not auto-generated\n"
+         "spec.template.metadata.labels: Invalid value: "
+         "{\"batch.kubernetes.io/controller-uid\":\"u\",\"batch.kubernetes.io/job-name\":\"j\","
+         "\"controller-uid\":\"u\",\"job-name\":\"j\"}: `selector` does not match template "
+         "`labels`"},
+    };
+    fixture_run(&kind_jobs, &batch_v1_job_msg, cases, ARRAY_SIZE(cases));
+}
+END_TEST
+
+#define MANUAL(labels, pod, fields)                                                                \
+    "{'metadata':{'name':'j','uid':'u'},'spec':{'manualSelector':true,'selector':{'matchLabels':{" \
+    "'a':'b'}},'template':{'metadata':{'labels':{'a':'b'" labels "}},'spec':{'restartPolicy':"     \
+    "'Never','containers':[{'name':'c','image':'x'" pod "}}" fields "}}"
+#define RUNNING(fields) MANUAL("", "}]", fields)
+#define AT_REST(labels, pod) MANUAL(labels, pod, ",'suspend':true")
+
+static void assert_starts(const char *text, const char *with)
+{
+    ck_assert_msg(strncmp(text, with, strlen(with)) == 0, "%s", text);
+    ck_assert_ptr_nonnull(strstr(text, "}: field is immutable"));
+}
+
+/* The template is fixed, but for where pods run and what they ask for while none does. */
+START_TEST(job_updates)
+{
+    static const struct {
+        const char *before, *after, *causes;
+    } cases[] = {
+        {RUNNING(""), RUNNING(",'completions':1,'parallelism':3,'suspend':true"), ""},
+        {RUNNING(""), RUNNING(",'completions':2"),
+         "spec.completions: Invalid value: 2: field is immutable"},
+        {RUNNING(",'completionMode':'Indexed','completions':2,'parallelism':2"),
+         RUNNING(",'completionMode':'Indexed','completions':3,'parallelism':3"), ""},
+        {RUNNING(",'completionMode':'Indexed','completions':2,'parallelism':2"),
+         RUNNING(",'completionMode':'Indexed','completions':3,'parallelism':2"),
+         "spec.completions: Invalid value: 3: can only be modified in tandem with "
+         "spec.parallelism"},
+        {RUNNING(",'managedBy':'a.b/c'"), RUNNING(""),
+         "spec.managedBy: Invalid value: null: field is immutable"},
+        {RUNNING(",'completionMode':'Indexed','completions':2,'backoffLimitPerIndex':1"),
+         RUNNING(",'completionMode':'Indexed','completions':2,'backoffLimit':2147483647"),
+         "spec.backoffLimitPerIndex: Invalid value: null: field is immutable"},
+        {AT_REST("", "}]"), AT_REST(",'x':'y'", ",'resources':{'limits':{'cpu':'1'}}}]"), ""},
+        {AT_REST("", "}]"),
+         AT_REST("", "}],'nodeSelector':{'n':'1'},'tolerations':[{'operator':'Exists'}],"
+                     "'schedulingGates':[{'name':'g'}],'affinity':{'nodeAffinity':{}}"),
+         ""},
+        {AT_REST("", "}],'affinity':{'nodeAffinity':{}}"), AT_REST("", "}]"), ""},
+    };
+    for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+        AUTO_ARENA *a = arena_new(0);
+        struct fixture f = fixture_new(a, &kind_jobs, &batch_v1_job_msg);
+        ck_assert_str_eq(fixture_update(&f, cases[i].before, cases[i].after), cases[i].causes);
+    }
+    AUTO_ARENA *a = arena_new(0);
+    struct fixture f = fixture_new(a, &kind_jobs, &batch_v1_job_msg);
+    assert_starts(
+        fixture_update(&f, AT_REST("", "}]"), AT_REST("", "}],'affinity':{'podAffinity':{}}")),
+        "spec.template.spec: Invalid value: {\"Volumes\":null,\"InitContainers\":null,"
+        "\"Containers\":[{\"Name\":\"c\",");
+    assert_starts(fixture_update(&f, RUNNING(""), MANUAL(",'x':'y'", "}]", "")),
+                  "spec.template: Invalid value: {\"labels\":{\"a\":\"b\",\"x\":\"y\"},\"Spec\":{"
+                  "\"Volumes\":null,");
+}
+END_TEST
+
 /* Indexes are numbers and ranges that go up. */
 START_TEST(job_indexes)
 {
@@ -193,6 +312,28 @@ START_TEST(cron_jobs)
          "spec.timeZone: Invalid value: \"../etc/passwd\": unknown time zone ../etc/passwd"},
     };
     fixture_run(&kind_cronjobs, &batch_v1_cron_job_msg, cases, ARRAY_SIZE(cases));
+    AUTO_ARENA *a = arena_new(0);
+    struct fixture f = fixture_new(a, &kind_cronjobs, &batch_v1_cron_job_msg);
+    ck_assert_str_eq(
+        fixture_create(&f, "{'metadata':{'name':'c'},'spec':{'schedule':'@daily','jobTemplate':{"
+                           "'spec':{'manualSelector':true,'selector':{}," ENDING "}}}}"),
+        "spec.jobTemplate.spec.selector: Invalid value: {}: `selector` will be auto-generated\n"
+        "spec.jobTemplate.spec.manualSelector: Unsupported value: true: supported values: \"nil\", "
+        "\"false\"");
+    /* A zone that stands there may have gone from the system's list. */
+    ck_assert_str_eq(fixture_update(&f, CRON("0 * * * *", ",'timeZone':'A/B'"),
+                                    CRON("1 * * * *", ",'timeZone':'A/B'")),
+                     "");
+    ck_assert_str_eq(fixture_update(&f, CRON("TZ=UTC 0 * * * *", ""),
+                                    CRON("TZ=UTC 0 * * * *", ",'timeZone':'UTC'")),
+                     "spec.schedule: Invalid value: \"TZ=UTC 0 * * * *\": cannot use both timeZone "
+                     "field and TZ or CRON_TZ in schedule");
+    const void *c = fixture_object(
+        &f, "{'spec':{'schedule':'@daily','jobTemplate':{'spec':{'podFailurePolicy':{'rules':[{"
+            "'action':'Count','onPodConditions':[{'type':'A'}]}]}," ENDING "}}}}");
+    ck_assert_str_eq(
+        fixture_part(&f, c, "spec.jobTemplate.spec.podFailurePolicy.rules.0.onPodConditions"),
+        "[{'type':'A','status':'True'}]");
 }
 END_TEST
 
@@ -201,6 +342,8 @@ UNIT_MAIN("kinds_workloads", {
     UNIT_TEST(job_selector);
     UNIT_TEST(sets);
     UNIT_TEST(jobs);
+    UNIT_TEST(job_policies);
+    UNIT_TEST(job_updates);
     UNIT_TEST(job_indexes);
     UNIT_TEST(job_status);
     UNIT_TEST(cron_jobs);

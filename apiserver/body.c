@@ -18,26 +18,21 @@
     "json: cannot unmarshal array into Go value of type struct { APIVersion string "               \
     "\"json:\\\"apiVersion,omitempty\\\"\"; Kind string \"json:\\\"kind,omitempty\\\"\" }"
 
-struct meta_v1_status *body_field_validation(struct req *r, enum field_validation *ret)
+/* --- options in the query --------------------------------------------------------- */
+enum field_validation body_field_validation(struct req *r)
+{
+    struct str v = req_query(r, "fieldValidation");
+    return str_eqc(v, "Strict")   ? VALIDATE_STRICT
+           : str_eqc(v, "Ignore") ? VALIDATE_IGNORE
+                                  : VALIDATE_WARN;
+}
+
+static void check_field_validation(struct req *r, struct field_errors *errs)
 {
     static const char *const known[] = {"", "Ignore", "Strict", "Warn", NULL};
     struct str v = req_query(r, "fieldValidation");
-    *ret = VALIDATE_WARN;
-    if (v.len == 0 || str_eqc(v, "Warn"))
-        return NULL;
-    if (str_eqc(v, "Strict"))
-        *ret = VALIDATE_STRICT;
-    else if (str_eqc(v, "Ignore"))
-        *ret = VALIDATE_IGNORE;
-    else {
-        struct field_errors errs = {.arena = r->arena};
-        const char *kind = strcmp(r->info.verb, "create") == 0   ? "CreateOptions"
-                           : strcmp(r->info.verb, "update") == 0 ? "UpdateOptions"
-                                                                 : "PatchOptions";
-        field_not_supported(&errs, PATH(PATH_ROOT, "fieldValidation"), v, known);
-        return status_invalid(r->arena, "meta.k8s.io", kind, STR(""), &errs);
-    }
-    return NULL;
+    if (v.len != 0 && !str_eqc(v, "Ignore") && !str_eqc(v, "Strict") && !str_eqc(v, "Warn"))
+        field_not_supported(errs, PATH(PATH_ROOT, "fieldValidation"), v, known);
 }
 
 /* Upstream shows the beginning of what it could not read. */
@@ -165,13 +160,11 @@ static struct meta_v1_status *decode_tree(struct req *r, const struct api_kind *
                                           const struct json *tree, struct str duplicates,
                                           void **ret_msg)
 {
-    enum field_validation mode;
-    struct meta_v1_status *s = body_field_validation(r, &mode);
-    if (s != NULL)
-        return s;
+    enum field_validation mode = body_field_validation(r);
     if (tree->type != JSON_OBJECT)
         return not_json(r, kind, UNMARSHAL_ARRAY);
-    s = check_kind(r, kind, json_get_str(tree, "apiVersion"), json_get_str(tree, "kind"));
+    struct meta_v1_status *s =
+        check_kind(r, kind, json_get_str(tree, "apiVersion"), json_get_str(tree, "kind"));
     if (s != NULL)
         return s;
     struct api_warnings w = {0};
@@ -337,10 +330,7 @@ static struct meta_v1_status *decode_yaml(struct req *r, const struct api_kind *
 
 struct meta_v1_status *body_decode(struct req *r, const struct api_kind *kind, void **ret_msg)
 {
-    enum field_validation mode;
-    struct meta_v1_status *s = body_field_validation(r, &mode);
-    if (s != NULL)
-        return s;
+    enum field_validation mode = body_field_validation(r);
     switch (body_type_of(http_request_header(r->http, "content-type"))) {
     case BODY_JSON:
         return decode_json(r, kind, mode, ret_msg);
@@ -385,17 +375,28 @@ static void check_patch_options(struct req *r, struct str manager, struct field_
         field_forbidden(errs, PATH(PATH_ROOT, "force"), "may not be specified for non-apply patch");
 }
 
-struct meta_v1_status *body_check_options(struct req *r, const char *options_kind)
+static void check_dry_run(const struct str *list, size_t count, struct field_errors *errs)
 {
     static const char *const known[] = {"All", NULL};
-    struct str v = req_query(r, "dryRun"), manager = req_query(r, "fieldManager");
+    for (size_t i = 0; i < count; i++)
+        if (!str_eqc(list[i], "All")) {
+            field_not_supported_raw(errs, PATH(PATH_ROOT, "dryRun"),
+                                    field_strings_render(errs->arena, list, count), known);
+            return;
+        }
+}
+
+struct meta_v1_status *body_check_options(struct req *r, const char *options_kind)
+{
+    struct str manager = req_query(r, "fieldManager");
     struct field_errors errs = {.arena = r->arena};
+    size_t count;
+    const struct str *dry_run = req_query_all(r, "dryRun", &count);
     if (strcmp(options_kind, "PatchOptions") == 0)
         check_patch_options(r, manager, &errs);
     check_field_manager(manager, &errs);
-    if (req_query_has(r, "dryRun") && !str_eqc(v, "All"))
-        field_not_supported_raw(&errs, PATH(PATH_ROOT, "dryRun"),
-                                arena_printf(r->arena, "[\"" STR_FMT "\"]", STR_ARG(v)), known);
+    check_dry_run(dry_run, count, &errs);
+    check_field_validation(r, &errs);
     if (errs.count == 0)
         return NULL;
     return status_invalid(r->arena, "meta.k8s.io", options_kind, STR(""), &errs);
@@ -406,7 +407,6 @@ static struct meta_v1_status *check_delete_options(struct req *r,
                                                    const struct meta_v1_delete_options *o)
 {
     static const char *const policies[] = {"Foreground", "Background", "Orphan", "nil", NULL};
-    static const char *const dry[] = {"All", NULL};
     struct field_errors errs = {.arena = r->arena};
     if (o->has_orphan_dependents && o->has_propagation_policy)
         field_invalid(&errs, PATH(PATH_ROOT, "propagationPolicy"), o->propagation_policy,
@@ -415,13 +415,7 @@ static struct meta_v1_status *check_delete_options(struct req *r,
         !str_eqc(o->propagation_policy, "Background") && !str_eqc(o->propagation_policy, "Orphan"))
         field_not_supported(&errs, PATH(PATH_ROOT, "propagationPolicy"), o->propagation_policy,
                             policies);
-    for (size_t i = 0; i < o->dry_run_count; i++)
-        if (!str_eqc(o->dry_run[i], "All")) {
-            field_not_supported_raw(
-                &errs, PATH(PATH_ROOT, "dryRun"),
-                arena_printf(r->arena, "[\"" STR_FMT "\"]", STR_ARG(o->dry_run[i])), dry);
-            break;
-        }
+    check_dry_run(o->dry_run, o->dry_run_count, &errs);
     return errs.count == 0
                ? NULL
                : status_invalid(r->arena, "meta.k8s.io", "DeleteOptions", STR(""), &errs);
@@ -429,27 +423,17 @@ static struct meta_v1_status *check_delete_options(struct req *r,
 
 static struct meta_v1_status *options_of_query(struct req *r, struct meta_v1_delete_options *o)
 {
-    struct str v = req_query(r, "gracePeriodSeconds");
-    if (v.len != 0) {
-        if (!str_to_i64(v, &o->grace_period_seconds))
-            return status_bad_request(
-                r->arena, "strconv.ParseInt: parsing \"" STR_FMT "\": invalid syntax", STR_ARG(v));
-        o->has_grace_period_seconds = true;
-    }
+    struct meta_v1_status *s = req_query_i64(r, "gracePeriodSeconds", &o->has_grace_period_seconds,
+                                             &o->grace_period_seconds);
+    if (s != NULL)
+        return s;
     if (req_query_has(r, "orphanDependents")) {
         o->has_orphan_dependents = true;
         o->orphan_dependents = req_query_bool(r, "orphanDependents");
     }
-    v = req_query(r, "propagationPolicy");
-    if (v.len != 0) {
-        o->has_propagation_policy = true;
-        o->propagation_policy = v;
-    }
-    v = req_query(r, "dryRun");
-    if (v.len != 0) {
-        o->dry_run = arena_memdup(r->arena, &v, sizeof(v));
-        o->dry_run_count = 1;
-    }
+    o->has_propagation_policy = req_query_has(r, "propagationPolicy");
+    o->propagation_policy = req_query(r, "propagationPolicy");
+    o->dry_run = req_query_all(r, "dryRun", &o->dry_run_count);
     return NULL;
 }
 

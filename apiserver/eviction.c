@@ -254,11 +254,12 @@ static struct meta_v1_status *attempt(struct write *w)
 
 void eviction_handle(struct req *r)
 {
-    void *msg;
-    struct meta_v1_status *s =
-        body_decode(r, api_kind_by_gvk(STR("policy"), STR("v1"), STR("Eviction")), &msg);
-    const struct policy_v1_eviction *e = msg;
-    if (s == NULL && e->metadata.name.len != 0 && !str_eq(e->metadata.name, r->info.name))
+    void *msg = NULL;
+    struct meta_v1_status *s = body_check_options(r, "CreateOptions");
+    if (s == NULL)
+        s = body_decode(r, api_kind_by_gvk(STR("policy"), STR("v1"), STR("Eviction")), &msg);
+    const struct policy_v1_eviction *e = s == NULL ? msg : NULL;
+    if (e != NULL && e->metadata.name.len != 0 && !str_eq(e->metadata.name, r->info.name))
         s = status_bad_request(r->arena, "name in URL does not match name in Eviction object");
     if (s != NULL) {
         req_status(r, s);

@@ -7,15 +7,6 @@
 #include "lib/base/arena.h"
 #include "lib/base/error.h"
 
-static struct meta_v1_status *number(struct req *r, const char *key, int64_t *ret)
-{
-    struct str v = req_query(r, key);
-    if (v.len == 0 || str_to_i64(v, ret))
-        return NULL;
-    return status_bad_request(r->arena, "strconv.ParseInt: parsing \"" STR_FMT "\": invalid syntax",
-                              STR_ARG(v));
-}
-
 static bool known_field(const struct resource *res, struct str label)
 {
     for (const struct kind_field *f = res->ops->fields; f != NULL && f->label != NULL; f++)
@@ -43,6 +34,20 @@ static void require(bool *has, struct str *have, struct str value, bool *nothing
     *have = value;
 }
 
+/* Beside a name in the path the selector may only say the same. */
+static struct meta_v1_status *check_name(struct req *r, const struct list_options *o)
+{
+    if (r->info.name.len == 0 || o->fields.count == 0)
+        return NULL;
+    for (size_t i = 0; i < o->fields.count; i++)
+        if (!o->fields.items[i].negated && str_eqc(o->fields.items[i].field, "metadata.name")) {
+            if (str_eq(o->fields.items[i].value, r->info.name))
+                return NULL;
+            break;
+        }
+    return status_bad_request(r->arena, "fieldSelector metadata.name doesn't match requested name");
+}
+
 /* metadata.name and metadata.namespace narrow the range; the others remain. */
 static struct meta_v1_status *sort_fields(struct req *r, struct list_options *o)
 {
@@ -66,6 +71,9 @@ static struct meta_v1_status *sort_fields(struct req *r, struct list_options *o)
         else
             require(&o->has_ns, &o->ns, f->value, &o->nothing);
     }
+    struct meta_v1_status *s = check_name(r, o);
+    if (s != NULL)
+        return s;
     o->fields.items = rest;
     o->fields.count = n;
     o->excluded = excluded;
@@ -77,28 +85,33 @@ static void check_list(struct req *r, const struct list_options *o, struct str m
 {
     static const char *const supported[] = {"Exact", "NotOlderThan", "", NULL};
     const struct field_path *p = PATH(PATH_ROOT, "resourceVersionMatch");
+    struct str version = req_query(r, "resourceVersion");
+    if (match.len != 0 && version.len == 0)
+        field_forbidden(errs, p,
+                        "resourceVersionMatch is forbidden unless resourceVersion is provided");
+    if (match.len != 0 && o->continue_.len != 0)
+        field_forbidden(errs, p, "resourceVersionMatch is forbidden when continue is provided");
+    if (match.len != 0 && !str_eqc(match, "Exact") && !str_eqc(match, "NotOlderThan"))
+        field_not_supported(errs, p, match, supported);
+    if (str_eqc(match, "Exact") && str_eqc(version, "0"))
+        field_forbidden(errs, p,
+                        "resourceVersionMatch \"exact\" is forbidden for resourceVersion \"0\"");
     if (o->has_initial_events)
         field_forbidden(errs, PATH(PATH_ROOT, "sendInitialEvents"),
                         "sendInitialEvents is forbidden for list");
-    if (match.len == 0)
-        return;
-    if (req_query(r, "resourceVersion").len == 0)
-        field_forbidden(errs, p,
-                        "resourceVersionMatch is forbidden unless resourceVersion is provided");
-    if (o->continue_.len != 0)
-        field_forbidden(errs, p, "resourceVersionMatch is forbidden when continue is provided");
-    if (!str_eqc(match, "Exact") && !str_eqc(match, "NotOlderThan"))
-        field_not_supported(errs, p, match, supported);
-    if (str_eqc(match, "Exact") && str_eqc(req_query(r, "resourceVersion"), "0"))
-        field_forbidden(errs, p,
-                        "resourceVersionMatch \"exact\" is forbidden for resourceVersion \"0\"");
 }
 
-static void check_watch(const struct list_options *o, struct str match, struct field_errors *errs)
+static void check_watch(struct req *r, const struct list_options *o, struct str match,
+                        struct field_errors *errs)
 {
     static const char *const supported[] = {"NotOlderThan", NULL};
     const struct field_path *p = PATH(PATH_ROOT, "resourceVersionMatch");
+    struct str version = req_query(r, "resourceVersion");
     bool not_older = str_eqc(match, "NotOlderThan");
+    /* Upstream sets both options for who wants everything. */
+    if (!o->has_initial_events && match.len == 0 && o->continue_.len != 0 &&
+        (version.len == 0 || str_eqc(version, "0")))
+        field_forbidden(errs, p, "resourceVersionMatch is forbidden when continue is provided");
     if (o->has_initial_events && !not_older)
         field_forbidden(errs, p,
                         "sendInitialEvents requires setting resourceVersionMatch to NotOlderThan");
@@ -137,9 +150,10 @@ struct meta_v1_status *list_options_parse(struct req *r, bool watch, struct list
 {
     struct list_options o = {0};
     struct error err = {0};
-    struct meta_v1_status *s = number(r, "limit", &o.limit);
+    bool has;
+    struct meta_v1_status *s = req_query_i64(r, "timeoutSeconds", &has, &o.timeout_s);
     if (s == NULL)
-        s = number(r, "timeoutSeconds", &o.timeout_s);
+        s = req_query_i64(r, "limit", &has, &o.limit);
     if (s != NULL)
         return s;
     if (api_label_selector_parse(r->arena, req_query(r, "labelSelector"), &o.labels, &err) != 0 ||
@@ -148,15 +162,15 @@ struct meta_v1_status *list_options_parse(struct req *r, bool watch, struct list
     o.field_selector = o.fields.count != 0;
     o.continue_ = req_query(r, "continue");
     o.bookmarks = req_query_bool(r, "allowWatchBookmarks");
-    o.has_initial_events = req_query(r, "sendInitialEvents").len != 0;
+    o.has_initial_events = req_query_has(r, "sendInitialEvents");
     o.initial_events = o.has_initial_events && req_query_bool(r, "sendInitialEvents");
     struct str match = req_query(r, "resourceVersionMatch");
     o.match = str_eqc(match, "Exact")          ? MATCH_EXACT
               : str_eqc(match, "NotOlderThan") ? MATCH_NOT_OLDER
                                                : MATCH_UNSET;
     struct field_errors errs = {.arena = r->arena};
-    if (watch)
-        check_watch(&o, match, &errs);
+    if (watch && req_query_bool(r, "watch")) /* The old watch path is judged as a list. */
+        check_watch(r, &o, match, &errs);
     else
         check_list(r, &o, match, &errs);
     if (errs.count != 0)

@@ -293,9 +293,8 @@ struct meta_v1_status *patch_begin(struct req *r, struct apply_request **ret_app
     struct apply_request *apply = ARENA_NEW(r->arena, struct apply_request);
     apply->req = r;
     apply->force = req_query_bool(r, "force");
+    apply->validation = body_field_validation(r);
     s = body_check_options(r, "PatchOptions");
-    if (s == NULL)
-        s = body_field_validation(r, &apply->validation);
     if (s == NULL)
         s = read_config(r, apply);
     *ret_apply = apply;

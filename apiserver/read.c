@@ -28,7 +28,12 @@ void read_get(struct req *r)
 {
     int64_t rv = 0;
     struct str text = req_query(r, "resourceVersion");
-    struct meta_v1_status *s = write_parse_rv(r->arena, text, &rv);
+    struct meta_v1_status *s = NULL;
+    if (req_query_bool(r, "export"))
+        s = status_bad_request(r->arena, "the export parameter, deprecated since v1.14, is no "
+                                         "longer supported");
+    if (s == NULL)
+        s = write_parse_rv(r->arena, text, &rv);
     if (s != NULL) {
         req_status(r, s);
         return;

@@ -20,6 +20,7 @@
 #include "apiserver/subresource.h"
 #include "apiserver/table.h"
 #include "lib/api/codec.h"
+#include "lib/api/json.h"
 #include "lib/base/arena.h"
 #include "lib/base/buf.h"
 #include "lib/base/env.h"
@@ -31,6 +32,7 @@
 
 #include <inttypes.h>
 #include <stdio.h>
+#include <strings.h>
 
 /* --- query --------------------------------------------------------------------- */
 struct str req_query(const struct req *r, const char *key)
@@ -50,7 +52,40 @@ bool req_query_bool(const struct req *r, const char *key)
     struct str v = req_query(r, key);
     if (!req_query_has(r, key))
         return false;
-    return !(str_eqc(v, "false") || str_eqc(v, "0"));
+    return !((v.len == 5 && strncasecmp(v.data, "false", 5) == 0) || str_eqc(v, "0"));
+}
+
+struct str *req_query_all(const struct req *r, const char *key, size_t *ret_count)
+{
+    struct str *list = NULL, rest = r->http->query, k, v;
+    size_t cap = 0;
+    *ret_count = 0;
+    while (url_query_next(&rest, &k, &v)) {
+        if (url_unescape_query(r->arena, k, &k) != 0 || !str_eqc(k, key) ||
+            url_unescape_query(r->arena, v, &v) != 0)
+            continue;
+        list = arena_grow(r->arena, list, *ret_count, &cap, sizeof(*list));
+        list[(*ret_count)++] = v;
+    }
+    return list;
+}
+
+struct meta_v1_status *req_query_i64(const struct req *r, const char *key, bool *ret_has,
+                                     int64_t *ret)
+{
+    struct str v = req_query(r, key);
+    *ret_has = req_query_has(r, key);
+    if (!*ret_has || str_to_i64(v, ret))
+        return NULL;
+    bool number = v.len > (size_t)(v.len != 0 && (v.data[0] == '-' || v.data[0] == '+'));
+    for (size_t i = 0; i < v.len; i++)
+        number &= (v.data[i] >= '0' && v.data[i] <= '9') ||
+                  (i == 0 && (v.data[i] == '-' || v.data[i] == '+'));
+    AUTO_BUF quoted = BUF_INIT;
+    json_write_string(v, &quoted);
+    return status_bad_request(r->arena, "strconv.ParseInt: parsing " STR_FMT ": %s",
+                              STR_ARG(buf_str(&quoted)),
+                              number ? "value out of range" : "invalid syntax");
 }
 
 /* --- context --------------------------------------------------------------------- */

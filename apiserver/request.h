@@ -78,8 +78,13 @@ struct str req_audit_id(struct req *r);
 /* First value of a query parameter, unescaped; empty when absent. */
 struct str req_query(const struct req *r, const char *key);
 bool req_query_has(const struct req *r, const char *key);
-/* As Go's query conversion reads booleans: "", "0", "f", "false" are false. */
+/* As upstream reads booleans: what is there and is neither "0" nor "false" is true. */
 bool req_query_bool(const struct req *r, const char *key);
+/* All values of a parameter. */
+struct str *req_query_all(const struct req *r, const char *key, size_t *ret_count);
+/* A number, where there is one; otherwise *ret stays. */
+struct meta_v1_status *req_query_i64(const struct req *r, const char *key, bool *ret_has,
+                                     int64_t *ret);
 
 /* Is it for a subresource that is a connection: exec, attach, portforward, proxy? */
 bool req_connects(const struct req *r);

@@ -170,10 +170,12 @@ static void issue(struct req *r)
     struct kind_ctx ctx;
     struct token_subject subject = {0};
     struct error err = {0};
-    void *msg;
+    void *msg = NULL;
     int64_t now_s = r->now_ns / 1000000000;
     req_ctx(r, req_view(r), &ctx);
-    struct meta_v1_status *s = body_decode(r, kind, &msg);
+    struct meta_v1_status *s = body_check_options(r, "CreateOptions");
+    if (s == NULL)
+        s = body_decode(r, kind, &msg);
     if (s == NULL) {
         subject.account = kind_lookup(&ctx, "", "serviceaccounts", r->info.ns, r->info.name);
         if (subject.account == NULL)

@@ -2,6 +2,7 @@
 #include "apiserver/serving_flags.h"
 
 #include "apiserver/apiserver.h"
+#include "apiserver/feature_gates.h"
 #include "lib/api/structural.h"
 #include "lib/base/arena.h"
 #include "lib/base/buf.h"
@@ -46,8 +47,8 @@ void serving_flags_add(struct serving_flags *s, struct flag_set *f)
     flag_duration(f, &s->livez_grace_ns, "livez-grace-period",
                   "`Time` after the start for which /livez does not fail for what has not begun.");
     flag_duration(f, &s->event_ttl_ns, "event-ttl", "How long events are kept.");
-    flag_map(f, &s->feature_gates, "feature-gates",
-             "`Name=true|false`,...; what they switch stays as it is by default in 1.36.");
+    flag_strings(f, &s->feature_gates, "feature-gates",
+                 "`Name=true|false`,...; what they switch stays as it is by default in 1.36.");
 }
 
 /* --- checks ----------------------------------------------------------------------------------- */
@@ -105,21 +106,6 @@ static int check_cors(struct serving_flags *s, struct arena *a, struct error *er
     return 0;
 }
 
-static int check_gates(const struct serving_flags *s, struct error *err)
-{
-    for (size_t i = 0; i < s->feature_gates.count; i++) {
-        struct str name, value;
-        str_cut(str_of(s->feature_gates.items[i]), '=', &name, &value);
-        bool on = str_eqc(value, "true"), off = str_eqc(value, "false");
-        if (name.len == 0 || (!on && !off))
-            return error_set(err, E_INVALID,
-                             "--feature-gates: invalid value of " STR_FMT "=" STR_FMT
-                             ", want true or false",
-                             STR_ARG(name), STR_ARG(value));
-    }
-    return 0;
-}
-
 int serving_flags_check(struct serving_flags *s, struct arena *a, struct error *err)
 {
     AUTO_ARENA *scratch = arena_new(0);
@@ -130,7 +116,7 @@ int serving_flags_check(struct serving_flags *s, struct arena *a, struct error *
     if (code == 0)
         code = check_cors(s, a, err);
     if (code == 0)
-        code = check_gates(s, err);
+        code = feature_gates_check(&s->feature_gates, err);
     return code != 0 ? code : serving_flags_tls(s, scratch, &tls, err);
 }
 

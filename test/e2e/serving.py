@@ -124,6 +124,7 @@ def refused(binary, folder):
             ("--strict-transport-security-directives=x", "--strict-transport-security-directives invalid, allowed values"),
             ("--tls-sni-cert-key=one", "expected comma separated certificate and key file paths"),
             ("--feature-gates=A=maybe", "invalid value of A=maybe"),
+            ("--feature-gates=NoSuchGate=true", "unrecognized feature gate: NoSuchGate"),
             ("--shutdown-delay-duration=-1s", "--shutdown-delay-duration can not be negative value")):
         said = start(flag)
         ok("refused: " + flag, want in said, said)

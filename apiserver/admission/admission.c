@@ -40,6 +40,7 @@ const struct admission_plugin *const admission_plugins[] = {
     &admission_deny_external_ips,
     &admission_pod_topology_labels,
     &admission_rbac_escalation,
+    &admission_policy_permission,
     &admission_mutating_policy,
     &admission_mutating_webhook,
     &admission_validating_policy,

@@ -13,7 +13,7 @@
 
 enum { PARAMS_MAX = 1000 };
 
-static const struct resource *resource_of(const struct admissionregistration_v1_param_kind *k)
+const struct resource *policy_param_resource(const struct admissionregistration_v1_param_kind *k)
 {
     const struct api_kind *kind = api_kind_by_api_version(k->api_version, k->kind);
     struct str group, version;
@@ -82,7 +82,7 @@ int policy_params(const struct admission *adm, const struct admissionregistratio
     *ret = ARENA_ARRAY(a, struct json *, 1);
     if (k == NULL || ref == NULL)
         return 1; /* params is null. */
-    const struct resource *r = resource_of(k);
+    const struct resource *r = policy_param_resource(k);
     if (r == NULL) {
         *ret_error = arena_printf(
             a, "failed to find resource referenced by paramKind: '" STR_FMT ", Kind=" STR_FMT "'",

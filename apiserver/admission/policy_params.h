@@ -7,6 +7,10 @@
 struct admissionregistration_v1_param_kind;
 struct admissionregistration_v1_param_ref;
 struct json;
+struct resource;
+
+/* NULL: nobody serves it. */
+const struct resource *policy_param_resource(const struct admissionregistration_v1_param_kind *k);
 
 /* What a binding is evaluated with, once for each: *ret holds a single NULL when
  * the policy has no paramKind, or none were found and that is allowed. 0 items:

@@ -89,6 +89,18 @@ as admin create clusterrole binders --verb=bind --resource=clusterroles --resour
 as admin create rolebinding jane-binds --clusterrole=binders --user=jane >/dev/null
 ok "binds by the verb bind" as jane create rolebinding up --clusterrole=view --user=tess
 
+# --- nor has a policy read what he may not read
+as admin create clusterrole policies --verb=create,get,patch --resource=validatingadmissionpolicies.admissionregistration.k8s.io,validatingadmissionpolicybindings.admissionregistration.k8s.io >/dev/null
+as admin create clusterrolebinding jane-policies --clusterrole=policies --user=jane >/dev/null
+printf '%s' '{"apiVersion":"admissionregistration.k8s.io/v1","kind":"ValidatingAdmissionPolicy","metadata":{"name":"reads"},"spec":{"paramKind":{"apiVersion":"v1","kind":"Secret"},"matchConstraints":{"resourceRules":[{"apiGroups":[""],"apiVersions":["v1"],"operations":["CREATE"],"resources":["pods"]}]},"validations":[{"expression":"true"}]}}' >"$D/policy.json"
+printf '%s' '{"apiVersion":"admissionregistration.k8s.io/v1","kind":"ValidatingAdmissionPolicyBinding","metadata":{"name":"reads"},"spec":{"policyName":"reads","validationActions":["Deny"],"paramRef":{"name":"s","namespace":"default","parameterNotFoundAction":"Allow"}}}' >"$D/binding.json"
+has "no policy of what she may not read" 'must have "get" permission on all objects of the referenced paramKind (kind=Secret, apiVersion=v1)' as jane create -f "$D/policy.json"
+ok "the administrator makes it" as admin create -f "$D/policy.json"
+has "no binding either" 'does not have "get" permission on the object referenced by paramRef' as jane create -f "$D/binding.json"
+as admin create role one-secret --verb=get --resource=secrets --resource-name=s >/dev/null
+as admin create rolebinding jane-secret --role=one-secret --user=jane >/dev/null
+ok "one to what she may read" as jane create -f "$D/binding.json"
+
 # --- as somebody else
 same "may not act as another" 'Error from server (Forbidden): pods is forbidden: User "tess" cannot impersonate-on:user-info:list resource "pods" in API group "" in the namespace "default"' \
     as tess get pods --as=jane

@@ -114,6 +114,41 @@ status() {
     if [ "$got" = "$want" ] && [ "$have" = "$reason" ]; then pass "$name"; else
         fail "$name" "want $want $reason, got $got $have: $(head -c 400 "$WORK/body")"; fi
 }
+# An API server alone, on loopback, with its data and log in $D and tokens in $D/tokens.csv.
+#   SERVER_FLAGS            what all of a script's servers are started with
+#   start_server FLAG...    ends the last one; $SERVER is where the new one answers
+SERVER_PID='' SERVER='' SERVER_FLAGS=()
+launch_server() {
+    "$BIN/trireme-apiserver" --bind-address=127.0.0.1 --secure-port=0 --data-dir="$D/data" --token-auth-file="$D/tokens.csv" \
+        "${SERVER_FLAGS[@]}" "$@" >"$D/log" 2>&1 &
+    SERVER_PID=$!
+}
+stop_server() { [ -z "$SERVER_PID" ] || { kill "$SERVER_PID" 2>/dev/null; wait "$SERVER_PID" 2>/dev/null; }; SERVER_PID=''; }
+start_server() {
+    stop_server
+    : >"$D/log" # What the last one said must not be taken for this one's.
+    launch_server "$@"
+    for _ in $(seq 300); do
+        grep -q " ready after " "$D/log" && break
+        kill -0 "$SERVER_PID" 2>/dev/null || break
+        sleep 0.1
+    done
+    grep -q " ready after " "$D/log" || fail "start with $*" "$(cat "$D/log")"
+    SERVER=$(grep -o 'https://[0-9.:]*' "$D/log" | head -n 1)
+}
+# refuses NAME TEXT FLAG...: the server does not start, and says why.
+refuses() {
+    local name=$1 want=$2 rc=0; shift 2
+    stop_server
+    launch_server "$@"
+    wait "$SERVER_PID" || rc=$?
+    SERVER_PID=''
+    case $rc:$(cat "$D/log") in
+    0:*) fail "$name" "it ended well" ;;
+    *"$want"*) pass "$name" ;;
+    *) fail "$name" "want: $want"$'\n'"got:  $(tail -n 3 "$D/log")" ;;
+    esac
+}
 need_root() {
     if [ "$(id -u)" != 0 ]; then
         echo "left out: $1 needs root (network namespaces, containers)"

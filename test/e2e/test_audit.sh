@@ -19,12 +19,8 @@ rules:
 - {level: None, namespaces: [quiet]}
 - {level: Request, omitStages: [ResponseStarted]}
 YAML
-"$BIN/trireme-apiserver" --bind-address=127.0.0.1 --secure-port=0 --data-dir="$D/data" --token-auth-file="$D/tokens.csv" \
-    --audit-policy-file="$D/policy.yaml" --audit-log-path="$D/audit.log" --audit-log-maxsize=1 >"$D/log" 2>&1 &
-SERVER_PID=$!
-trap 'kill "$SERVER_PID" 2>/dev/null; wait "$SERVER_PID" 2>/dev/null; teardown' EXIT
-for _ in $(seq 300); do grep -q " ready after " "$D/log" && break; sleep 0.1; done
-SERVER=$(grep -o 'https://[0-9.:]*' "$D/log" | head -n 1)
+trap 'stop_server; teardown' EXIT
+start_server --audit-policy-file="$D/policy.yaml" --audit-log-path="$D/audit.log" --audit-log-maxsize=1
 as() { local user=$1; shift; kubectl --kubeconfig=/dev/null --server="$SERVER" --insecure-skip-tls-verify --token="$user-token" "$@" 2>&1; }
 # event FILTER EXPRESSION: of the last event e for which the filter holds
 event() {
@@ -68,17 +64,16 @@ for i in $(seq 40); do
     as admin create configmap "big-$i" --from-file="$D/big" >/dev/null
 done
 ok "rotated" sh -c "sleep 0.5; ls $D/audit-*.log"
-kill "$SERVER_PID"; wait "$SERVER_PID" 2>/dev/null
+stop_server
 has "a wrong policy is refused" 'level: "Loud" is not one of' sh -c "
     sed 's/level: Request,/level: Loud,/' '$D/policy.yaml' >'$D/bad.yaml'
     timeout 20 '$BIN/trireme-apiserver' --data-dir '$D/other' --secure-port 0 --audit-policy-file '$D/bad.yaml' --audit-log-path '$D/x.log' 2>&1"
 # --- a webhook that events are sent to, in batches
-stop() { kill "$SERVER_PID" 2>/dev/null; wait "$SERVER_PID" 2>/dev/null; }
 openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -keyout "$D/hook.key" -out "$D/hook.crt" -days 2 \
     -subj /CN=hook -addext subjectAltName=IP:127.0.0.1 2>/dev/null
 "$HERE/auth_server.py" "$D/hook.crt" "$D/hook.key" "$D" >"$D/hook.port" &
 HOOK_PID=$!
-trap 'stop; kill "$HOOK_PID"; teardown' EXIT
+trap 'stop_server; kill "$HOOK_PID"; teardown' EXIT
 for _ in $(seq 100); do [ -s "$D/hook.port" ] && break; sleep 0.1; done
 cat >"$D/hook.kubeconfig" <<YAML
 apiVersion: v1
@@ -87,18 +82,7 @@ clusters: [{name: c, cluster: {server: 'https://127.0.0.1:$(cat "$D/hook.port")/
 contexts: [{name: c, context: {cluster: c}}]
 current-context: c
 YAML
-launch() { # FLAG...
-    "$BIN/trireme-apiserver" --bind-address=127.0.0.1 --secure-port=0 --data-dir="$D/data" --unsafe-no-fsync --token-auth-file="$D/tokens.csv" \
-        --audit-policy-file="$D/policy.yaml" "$@" >"$D/log" 2>&1 &
-    SERVER_PID=$!
-}
-start() {
-    stop
-    : >"$D/log" # What the last one said must not be taken for this one's.
-    launch "$@"
-    for _ in $(seq 300); do grep -q " ready after " "$D/log" && break; sleep 0.1; done
-    SERVER=$(grep -o 'https://[0-9.:]*' "$D/log" | head -n 1)
-}
+SERVER_FLAGS=(--unsafe-no-fsync --audit-policy-file="$D/policy.yaml")
 # sent EXPRESSION: of the batches w and the events e that the webhook has got
 sent() {
     python3 - "$D/asked.log" "$1" <<'PY'
@@ -109,7 +93,7 @@ print(eval(sys.argv[2]))
 PY
 }
 is() { [ "$(sent "$2")" = "$1" ]; }
-start --audit-webhook-config-file="$D/hook.kubeconfig" --audit-webhook-batch-max-wait=500ms --audit-webhook-initial-backoff=200ms \
+start_server --audit-webhook-config-file="$D/hook.kubeconfig" --audit-webhook-batch-max-wait=500ms --audit-webhook-initial-backoff=200ms \
     --audit-webhook-truncate-enabled --audit-webhook-truncate-max-event-size=3000 --audit-log-path="$D/legacy.log" --audit-log-format=legacy
 as admin create configmap hooked --from-literal=a=b >/dev/null
 eventually 10 "events arrive" is 1 "len([x for x in e if x['objectRef'].get('name') == 'hooked' and x['verb'] == 'create'])"
@@ -125,14 +109,8 @@ rm "$D/refuse"
 eventually 10 "what was refused is sent again" is True "any(x['objectRef'].get('name') == 'later' for x in e)"
 has "lines of text" 'AUDIT: id=' grep 'uri="/api/v1/namespaces/default/configmaps' "$D/legacy.log"
 as admin create configmap last --from-literal=a=b >/dev/null
-stop
+stop_server
 same "nothing is lost at the end" True sent "any(x['objectRef'].get('name') == 'last' for x in e)"
-refuses() { # NAME TEXT FLAG...
-    local name=$1 want=$2 rc=0; shift 2
-    launch "$@"
-    wait "$SERVER_PID" || rc=$?
-    case $rc:$(cat "$D/log") in 0:*) fail "$name" "it ended well" ;; *"$want"*) pass "$name" ;; *) fail "$name" "$(cat "$D/log")" ;; esac
-}
 hook=--audit-webhook-config-file=$D/hook.kubeconfig
 refuses "a webhook's file that is not there" "--audit-webhook-config-file: " --audit-webhook-config-file="$D/none"
 refuses "an unknown mode" '--audit-webhook-mode: "later" is not one of batch, blocking, blocking-strict' "$hook" --audit-webhook-mode=later

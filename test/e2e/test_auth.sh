@@ -5,8 +5,7 @@
 . "$(dirname "$0")/lib.sh"
 setup auth
 D=$WORK
-SERVER_PID='' HOOK_PID=''
-stop_server() { [ -z "$SERVER_PID" ] || { kill "$SERVER_PID"; wait "$SERVER_PID" 2>/dev/null; }; SERVER_PID=''; }
+HOOK_PID=''
 trap 'stop_server; [ -z "$HOOK_PID" ] || kill "$HOOK_PID"; teardown' EXIT
 
 openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -keyout "$D/hook.key" -out "$D/hook.crt" -days 2 \
@@ -37,37 +36,8 @@ current-context: hook
 YAML
 }
 for path in authz authn audit broken slow; do kubeconfig "/$path" >"$D/$path.kubeconfig"; done
-launch() { # FLAG...
-    "$BIN/trireme-apiserver" --bind-address=127.0.0.1 --secure-port=0 --data-dir="$D/data" --unsafe-no-fsync \
-        --token-auth-file="$D/tokens.csv" --service-account-signing-key-file="$D/sa.key" "$@" >"$D/log" 2>&1 &
-    SERVER_PID=$!
-}
-start_server() { # FLAG...: $SERVER is where it answers
-    stop_server
-    : >"$D/asked.log"
-    : >"$D/log" # What the last one said must not be taken for this one's.
-    launch "$@"
-    for _ in $(seq 300); do
-        grep -q " ready after " "$D/log" && break
-        kill -0 "$SERVER_PID" 2>/dev/null || break
-        sleep 0.1
-    done
-    grep -q " ready after " "$D/log" || fail "start with $*" "$(cat "$D/log")"
-    SERVER=$(grep -o 'https://[0-9.:]*' "$D/log" | head -n 1)
-}
-# refuses NAME TEXT FLAG...: the server does not start, and says why.
-refuses() {
-    local name=$1 want=$2 rc=0; shift 2
-    stop_server
-    launch "$@"
-    wait "$SERVER_PID" || rc=$?
-    SERVER_PID=''
-    case $rc:$(cat "$D/log") in
-    0:*) fail "$name" "it ended well" ;;
-    *"$want"*) pass "$name" ;;
-    *) fail "$name" "want: $want"$'\n'"got:  $(tail -n 3 "$D/log")" ;;
-    esac
-}
+SERVER_FLAGS=(--unsafe-no-fsync --service-account-signing-key-file="$D/sa.key")
+start_asked() { stop_server; : >"$D/asked.log"; start_server "$@"; }
 with() { local token=$1; shift; kubectl --kubeconfig=/dev/null --server="$SERVER" --insecure-skip-tls-verify --token="$token" "$@" 2>&1; }
 as() { local user=$1; shift; with "$user-token" "$@"; }
 # asked PATH EXPRESSION: of the questions w asked there
@@ -80,7 +50,7 @@ PY
 }
 
 # --- a webhook that authorizes, by flags
-start_server --authorization-mode=RBAC,Webhook --authorization-webhook-config-file="$D/authz.kubeconfig" --authorization-webhook-version=v1 \
+start_asked --authorization-mode=RBAC,Webhook --authorization-webhook-config-file="$D/authz.kubeconfig" --authorization-webhook-version=v1 \
     --authentication-token-webhook-config-file="$D/authn.kubeconfig" --authentication-token-webhook-version=v1
 same "the webhook allows" "No resources found in default namespace." as ann get pods
 has "no opinion is a refusal with its reason" 'User "bob" cannot list resource "pods" in API group "" in the namespace "default": asked about bob' as bob get pods
@@ -114,10 +84,10 @@ has "TokenReview asks it" '"username":"mia"' review hook-mia
 has "and for other audiences it is not good" '"error"' review hook-mia ',"audiences":["other"]'
 
 # --- a webhook that fails
-start_server --authorization-mode=RBAC,Webhook --authorization-webhook-config-file="$D/broken.kubeconfig" --authorization-webhook-version=v1
+start_asked --authorization-mode=RBAC,Webhook --authorization-webhook-config-file="$D/broken.kubeconfig" --authorization-webhook-version=v1
 has "a broken webhook is a failure, not a refusal" "Internal Server Error: " as bob get pods
 has "RBAC goes on beside it" yes as bob auth can-i create selfsubjectaccessreviews.authorization.k8s.io
-start_server --authorization-mode=RBAC,Webhook --authorization-webhook-config-file="$D/authz.kubeconfig"
+start_asked --authorization-mode=RBAC,Webhook --authorization-webhook-config-file="$D/authz.kubeconfig"
 same "v1beta1 unless said otherwise" "No resources found in default namespace." as ann get pods
 same "its groups are called group" "authorization.k8s.io/v1beta1 True" asked /authz "w[0]['apiVersion'] + ' ' + str('group' in w[0]['spec'])"
 
@@ -144,7 +114,7 @@ authorizers:
 YAML
 }
 authz_config NoOpinion authz "request.user != 'bob' && has(request.resourceAttributes) && request.resourceAttributes.namespace != 'open'"
-start_server --authorization-config="$D/authz.yaml"
+start_asked --authorization-config="$D/authz.yaml"
 has "the file's webhook denies" "asked about eve" as eve get pods
 same "a condition leaves it out" "No resources found in default namespace." as bob get pods
 same "and it was not asked" 0 asked /authz "len([x for x in w if x['spec']['user'] == 'bob'])"
@@ -190,7 +160,7 @@ claims() { # SUB [MORE]
 }
 token() { "$HERE/make_token.py" token "$D/$1.pem" "$2" "$3" "$4"; } # KEY KID ALG CLAIMS
 whoami() { with "$1" auth whoami -o 'jsonpath={.status.userInfo.username} {.status.userInfo.uid} {.status.userInfo.groups} {.status.userInfo.extra}'; }
-start_server --authentication-config="$D/authn.yaml"
+start_asked --authentication-config="$D/authn.yaml"
 same "a user from claims" 'people:kim u1 ["r:dev","r:ops","system:authenticated"] {"authentication.kubernetes.io/credential-id":["JTI=j1"],"example.com/tenant":["t1"]}' \
     whoami "$(token rsa one RS256 "$(claims kim)")"
 same "keys are looked up once" 1 asked /issuer/keys "len(w)"
@@ -209,18 +179,18 @@ sed -i "s/'r:'/'group:'/; /conditions:/d" "$D/authn.yaml"
 eventually 15 "the file is read anew" grep -q -- "--authentication-config: .* is read anew" "$D/log"
 has "with its prefix" '"group:dev"' whoami "$(token rsa one RS256 "$(claims kim)")"
 same "and nobody may ask more" 200 curl -sk -o /dev/null -w '%{http_code}' "$SERVER/version"
-start_server --oidc-issuer-url="$ISSUER" --oidc-client-id=app --oidc-ca-file="$D/hook.crt" --oidc-groups-claim=roles --oidc-groups-prefix=oidc: \
+start_asked --oidc-issuer-url="$ISSUER" --oidc-client-id=app --oidc-ca-file="$D/hook.crt" --oidc-groups-claim=roles --oidc-groups-prefix=oidc: \
     --oidc-required-claim=hd=example.com
 has "by flags" "$ISSUER#kim  [\"oidc:dev\",\"oidc:ops\",\"system:authenticated\"]" whoami "$(token rsa one RS256 "$(claims kim)")"
 has "only with the algorithms that are listed" Unauthorized whoami "$(token ec two ES256 "$(claims kim)")"
-start_server --oidc-issuer-url="$ISSUER" --oidc-client-id=app --oidc-ca-file="$D/hook.crt" --oidc-username-prefix=- --oidc-signing-algs=ES256
+start_asked --oidc-issuer-url="$ISSUER" --oidc-client-id=app --oidc-ca-file="$D/hook.crt" --oidc-username-prefix=- --oidc-signing-algs=ES256
 same "without a prefix" "kim" with "$(token ec two ES256 "$(claims kim)")" auth whoami -o 'jsonpath={.status.userInfo.username}'
 
 # --- tokens of service accounts: several keys and issuers, bounds, secrets that hold one
 openssl ecparam -name prime256v1 -genkey -noout -out "$D/old.key" 2>/dev/null
 openssl ec -in "$D/old.key" -pubout -out "$D/old.pub" 2>/dev/null
 openssl ec -in "$D/sa.key" -pubout -out "$D/sa.pub" 2>/dev/null
-start_server --service-account-key-file="$D/sa.pub" --service-account-key-file="$D/old.pub" \
+start_asked --service-account-key-file="$D/sa.pub" --service-account-key-file="$D/old.pub" \
     --service-account-issuer=https://new.example --service-account-issuer=https://old.example \
     --service-account-max-token-expiration=1h
 as admin create serviceaccount robot >/dev/null

@@ -5,8 +5,6 @@
 . "$(dirname "$0")/lib.sh"
 setup flow
 D=$WORK
-SERVER_PID=''
-stop_server() { [ -z "$SERVER_PID" ] || { kill "$SERVER_PID"; wait "$SERVER_PID" 2>/dev/null; }; SERVER_PID=''; }
 trap 'stop_flood; stop_server; teardown' EXIT
 
 cat >"$D/tokens.csv" <<'CSV'
@@ -17,19 +15,7 @@ flood-token,system:serviceaccount:default:flood,5,"system:serviceaccounts,system
 quiet-token,system:serviceaccount:default:quiet,6,"system:serviceaccounts,system:serviceaccounts:default"
 CSV
 openssl ecparam -name prime256v1 -genkey -noout -out "$D/sa.key" 2>/dev/null
-start_server() { # FLAG...: $SERVER is where it answers
-    "$BIN/trireme-apiserver" --bind-address=127.0.0.1 --secure-port=0 --data-dir="$D/data" --token-auth-file="$D/tokens.csv" \
-        --service-account-signing-key-file="$D/sa.key" --service-account-issuer=https://kubernetes.default.svc \
-        "$@" >"$D/log" 2>&1 &
-    SERVER_PID=$!
-    for _ in $(seq 300); do
-        grep -q " ready after " "$D/log" && break
-        kill -0 "$SERVER_PID" 2>/dev/null || break
-        sleep 0.1
-    done
-    grep -q " ready after " "$D/log" || fail "start with $*" "$(cat "$D/log")"
-    SERVER=$(grep -o 'https://[0-9.:]*' "$D/log" | head -n 1)
-}
+SERVER_FLAGS=(--service-account-signing-key-file="$D/sa.key" --service-account-issuer=https://kubernetes.default.svc)
 as() { # USER ARGUMENT...: kubectl with that user's token
     local user=$1; shift
     kubectl --kubeconfig=/dev/null --server="$SERVER" --insecure-skip-tls-verify --token="$user-token" --request-timeout=$((20 * SLOWDOWN))s "$@" 2>&1

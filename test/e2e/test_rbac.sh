@@ -4,8 +4,6 @@
 . "$(dirname "$0")/lib.sh"
 setup rbac
 D=$WORK
-SERVER_PID=''
-stop_server() { [ -z "$SERVER_PID" ] || { kill "$SERVER_PID"; wait "$SERVER_PID" 2>/dev/null; }; SERVER_PID=''; }
 trap 'stop_server; teardown' EXIT
 
 cat >"$D/tokens.csv" <<'CSV'
@@ -15,20 +13,7 @@ tess-token,tess,3,
 node-token,system:node:n1,4,system:nodes
 CSV
 openssl ecparam -name prime256v1 -genkey -noout -out "$D/sa.key" 2>/dev/null
-start_server() { # FLAG...: $SERVER is where it answers
-    : >"$D/log" # The last one's must not be taken for this one's.
-    "$BIN/trireme-apiserver" --bind-address=127.0.0.1 --secure-port=0 --data-dir="$D/data" --token-auth-file="$D/tokens.csv" \
-        --service-account-signing-key-file="$D/sa.key" --service-account-issuer=https://kubernetes.default.svc \
-        "$@" >"$D/log" 2>&1 &
-    SERVER_PID=$!
-    for _ in $(seq 300); do
-        grep -q " ready after " "$D/log" && break
-        kill -0 "$SERVER_PID" 2>/dev/null || break
-        sleep 0.1
-    done
-    grep -q " ready after " "$D/log" || fail "start with $*" "$(cat "$D/log")"
-    SERVER=$(grep -o 'https://[0-9.:]*' "$D/log" | head -n 1)
-}
+SERVER_FLAGS=(--service-account-signing-key-file="$D/sa.key" --service-account-issuer=https://kubernetes.default.svc)
 # as USER ARGUMENT...: kubectl with that user's token
 as() {
     local user=$1; shift

@@ -17,6 +17,7 @@ struct work {
     struct api_object *object; /* Held by the arena, as all objects here. */
     const struct apps_v1_deployment *d;
     struct plan plan;
+    struct api_object *revised; /* As the server has it after its revision was written, or NULL. */
     bool collided;
 };
 
@@ -191,11 +192,9 @@ static void report(struct reconcile *c)
         st->has_collision_count = true;
     }
     if (!api_msg_equal(&apps_v1_deployment_status_msg, st, &w->d->status)) {
-        struct apps_v1_deployment *copy = reconcile_copy(c, w->object);
+        struct apps_v1_deployment *copy =
+            reconcile_copy(c, w->revised != NULL ? w->revised : w->object);
         copy->status = *st;
-        /* The revision may have been written a moment ago: what the status says
-         * holds whatever the metadata's version is. */
-        copy->metadata.resource_version = STR_NULL;
         reconcile_update(c, deployment_kind(), copy, "status");
     }
     for (size_t i = 0; i < w->plan.removal_count; i++)
@@ -221,6 +220,18 @@ static void write_sets(struct reconcile *c)
     reconcile_then(c, report);
 }
 
+static void on_revised(struct reconcile *c, const struct client_result *result, void *arg)
+{
+    struct work *w = c->state;
+    UNUSED(arg);
+    if (result->code != 0 || result->object == NULL) {
+        reconcile_fail(c);
+        return;
+    }
+    w->revised = api_object_ref(result->object);
+    arena_hold(c->arena, w->revised, unref_object);
+}
+
 static void reconcile(struct reconcile *c)
 {
     struct api_object *o =
@@ -239,7 +250,7 @@ static void reconcile(struct reconcile *c)
     in.old_pods_exist = old_pods_exist(c, w->d, sets, in.set_count);
     deployment_plan(c->arena, &in, &w->plan);
     if (w->plan.deployment != NULL)
-        reconcile_update(c, deployment_kind(), w->plan.deployment, NULL);
+        reconcile_update_seen(c, deployment_kind(), w->plan.deployment, NULL, on_revised, NULL);
     reconcile_then(c, write_sets);
 }
 

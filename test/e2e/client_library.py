@@ -164,6 +164,17 @@ def workloads(api, core):
         {"name": "c", "image": "example.com/other"}]}}}}).spec.template.spec.containers
     ok("a strategic merge patch keeps the rest", len(image) == 1 and image[0].image == "example.com/other" and
        image[0].resources.requests == {"cpu": "10m"}, image)
+    labels = []
+    for i in range(20):  # While the controller reports: neither write may undo the other.
+        if labels:
+            labels[-1] = (labels[-1], (apps.read_namespaced_deployment("web", NS).metadata.labels or {}).get("n"))
+        labels.append(apps.patch_namespaced_deployment("web", NS, {
+            "metadata": {"labels": {"n": str(i)}},
+            "spec": {"template": {"metadata": {"annotations": {"n": str(i)}}}}}).metadata.labels["n"])
+        time.sleep(0.01 * (i % 5))
+    ok("labels that are written during a rollout stay", all(a == b for a, b in labels[:-1]), labels)
+    apps.patch_namespaced_deployment_status("web", NS, {"metadata": {"labels": {"n": "status"}}})
+    ok("a status brings no labels", (apps.read_namespaced_deployment("web", NS).metadata.labels or {}).get("n") == "19")
     service = core.create_namespaced_service(NS, client.V1Service(metadata={"name": "web"}, spec=client.V1ServiceSpec(
         selector={"app": "web"}, ports=[client.V1ServicePort(port=80, target_port="http")])))
     ok("a Service gets its address", service.spec.cluster_ip.count(".") == 3, service.spec.cluster_ip)

@@ -19,6 +19,7 @@
 #include "apiserver/json_cache.h"
 #include "apiserver/monitor.h"
 #include "apiserver/registry.h"
+#include "apiserver/runtime_config.h"
 #include "apiserver/server_metrics.h"
 #include "lib/base/arena.h"
 #include "lib/base/env.h"
@@ -295,7 +296,6 @@ static void ignore_flags(struct flag_set *f)
         {"external-hostname", true, "--external-hostname has no effect"},
         {"logging-format", true, "--logging-format has no effect: the log is text"},
         {"request-timeout", true, "--request-timeout has no effect"},
-        {"runtime-config", true, "--runtime-config has no effect: what is served is fixed"},
         {"shutdown-send-retry-after", false, "--shutdown-send-retry-after has no effect"},
         {"shutdown-watch-termination-grace-period", true,
          "--shutdown-watch-termination-grace-period has no effect"},
@@ -599,6 +599,11 @@ static int run(struct program *p, struct error *err)
     return 0;
 }
 
+static bool serves(struct str group, struct str version, struct str resource, const void *arg)
+{
+    return runtime_config_serves(arg, group, version, resource);
+}
+
 int main(int argc, char **argv)
 {
     static struct program p;
@@ -618,6 +623,8 @@ int main(int argc, char **argv)
         code = auth_load_encryption(&p.server.config, &err);
     if (code == 0) {
         registry_init();
+        if (p.server.config.serving.runtime_config.count != 0)
+            registry_restrict(serves, &p.server.config.serving.runtime_config);
         server_metrics_init();
         monitor_init(&p.server);
         conversion_metrics_init();

@@ -59,6 +59,11 @@ static const struct {
     {"autoscaling", "v1", "horizontalpodautoscalers", "autoscaling", "v2"},
 };
 
+/* What --runtime-config leaves of them. */
+static struct registry_group served[ARRAY_SIZE(groups)];
+static const struct registry_group *built_in = groups;
+static size_t built_in_count = ARRAY_SIZE(groups);
+
 static struct resource *table;
 static size_t table_count;
 static struct map by_gvr;    /* "group/version/resource" */
@@ -70,36 +75,43 @@ static const struct kind_ops no_rules = {.group = "", .version = "", .resource =
 const struct registry_group *registry_groups(size_t *ret_count)
 {
     const struct registry_group *all = custom_set_groups(ret_count);
-    if (all != NULL)
-        return all;
-    *ret_count = ARRAY_SIZE(groups);
-    return groups;
+    return all != NULL ? all : registry_built_in(ret_count);
+}
+
+static bool has_group(const struct registry_group *list, size_t count, struct str group)
+{
+    for (size_t i = 0; i < count; i++)
+        if (str_eqc(group, list[i].name))
+            return true;
+    return group.len == 0;
 }
 
 bool registry_has_group(struct str group)
 {
-    for (size_t i = 0; i < ARRAY_SIZE(groups); i++)
-        if (str_eqc(group, groups[i].name))
-            return true;
-    return group.len == 0 || custom_set_has_group(group);
+    return has_group(built_in, built_in_count, group) || custom_set_has_group(group);
+}
+
+bool registry_owns_group(struct str group)
+{
+    return has_group(groups, ARRAY_SIZE(groups), group);
 }
 
 bool registry_has_version(struct str group, struct str version)
 {
     if (group.len == 0)
         return str_eqc(version, "v1");
-    for (size_t i = 0; i < ARRAY_SIZE(groups); i++)
-        if (str_eqc(group, groups[i].name))
-            for (size_t j = 0; groups[i].versions[j] != NULL; j++)
-                if (str_eqc(version, groups[i].versions[j]))
+    for (size_t i = 0; i < built_in_count; i++)
+        if (str_eqc(group, built_in[i].name))
+            for (size_t j = 0; built_in[i].versions[j] != NULL; j++)
+                if (str_eqc(version, built_in[i].versions[j]))
                     return true;
     return false;
 }
 
 const struct registry_group *registry_built_in(size_t *ret_count)
 {
-    *ret_count = ARRAY_SIZE(groups);
-    return groups;
+    *ret_count = built_in_count;
+    return built_in;
 }
 
 static const struct kind_ops *find_rules(const struct api_kind *k)
@@ -213,6 +225,37 @@ void registry_init(void)
     index_all();
 }
 
+static bool has_served(const char *group, const char *version)
+{
+    for (size_t i = 0; i < table_count; i++)
+        if (!table[i].disabled && strcmp(table[i].kind->group, group) == 0 &&
+            strcmp(table[i].kind->version, version) == 0)
+            return true;
+    return false;
+}
+
+void registry_restrict(bool (*serves)(struct str group, struct str version, struct str resource,
+                                      const void *arg),
+                       const void *arg)
+{
+    for (size_t i = 0; i < table_count; i++) {
+        const struct api_kind *k = table[i].kind;
+        table[i].disabled = !serves(str_of(k->group), str_of(k->version), str_of(k->resource), arg);
+    }
+    size_t count = 0;
+    for (size_t i = 0; i < ARRAY_SIZE(groups); i++) {
+        struct registry_group g = {.name = groups[i].name};
+        size_t n = 0;
+        for (size_t j = 0; groups[i].versions[j] != NULL; j++)
+            if (has_served(g.name, groups[i].versions[j]))
+                g.versions[n++] = groups[i].versions[j];
+        if (n != 0)
+            served[count++] = g;
+    }
+    built_in = served;
+    built_in_count = count;
+}
+
 static char *put(char *to, struct str s)
 {
     if (s.len != 0)
@@ -240,6 +283,8 @@ const struct resource *registry_find(struct str group, struct str version, struc
 {
     const struct resource *r =
         find3(&by_gvr, group, version, resource.data != NULL ? resource : STR(""));
+    if (r != NULL && r->disabled)
+        return NULL;
     return r != NULL ? r : custom_set_find(group, version, resource);
 }
 
@@ -276,7 +321,7 @@ const struct resource *registry_next(struct str group, struct str version, size_
 {
     for (; *pos < table_count; (*pos)++) {
         const struct resource *r = &table[*pos];
-        if (str_eqc(group, r->kind->group) && str_eqc(version, r->kind->version)) {
+        if (!r->disabled && str_eqc(group, r->kind->group) && str_eqc(version, r->kind->version)) {
             (*pos)++;
             return r;
         }

@@ -28,6 +28,7 @@ struct resource {
     bool stored;           /* False for reviews and bindings: create only. */
     bool status;           /* Has a status subresource. */
     bool protobuf;         /* Offered as protobuf (all built-in kinds). */
+    bool disabled;         /* By --runtime-config: nobody finds it by its version. */
     uint32_t index;
     const struct custom_version *custom; /* NULL: built in. */
 };
@@ -39,11 +40,16 @@ struct registry_group {
 };
 
 void registry_init(void); /* Once, before threads. */
+/* After that, once: what serves() denies is not served, though it is stored and used within. */
+void registry_restrict(bool (*serves)(struct str group, struct str version, struct str resource,
+                                      const void *arg),
+                       const void *arg);
 /* Groups in the order of discovery; core is not among them. */
 const struct registry_group *registry_groups(size_t *ret_count);
 /* Without those of custom resources. */
 const struct registry_group *registry_built_in(size_t *ret_count);
 bool registry_has_group(struct str group);
+bool registry_owns_group(struct str group); /* Built in, served or not. */
 bool registry_has_version(struct str group, struct str version);
 const struct resource *registry_find(struct str group, struct str version, struct str resource);
 /* By group and resource, in the storage version's form; NULL if unknown. */

@@ -3,6 +3,7 @@
 
 #include "apiserver/apiserver.h"
 #include "apiserver/feature_gates.h"
+#include "apiserver/runtime_config.h"
 #include "lib/api/structural.h"
 #include "lib/base/arena.h"
 #include "lib/base/buf.h"
@@ -47,6 +48,8 @@ void serving_flags_add(struct serving_flags *s, struct flag_set *f)
     flag_duration(f, &s->livez_grace_ns, "livez-grace-period",
                   "`Time` after the start for which /livez does not fail for what has not begun.");
     flag_duration(f, &s->event_ttl_ns, "event-ttl", "How long events are kept.");
+    flag_strings(f, &s->runtime_config, "runtime-config",
+                 "Which APIs are served: `GROUP/VERSION[/RESOURCE]=true|false`, api/all, api/ga.");
     flag_strings(f, &s->feature_gates, "feature-gates",
                  "`Name=true|false`,...; what they switch stays as it is by default in 1.36.");
 }
@@ -117,6 +120,8 @@ int serving_flags_check(struct serving_flags *s, struct arena *a, struct error *
         code = check_cors(s, a, err);
     if (code == 0)
         code = feature_gates_check(&s->feature_gates, err);
+    if (code == 0)
+        code = runtime_config_check(&s->runtime_config, err);
     return code != 0 ? code : serving_flags_tls(s, scratch, &tls, err);
 }
 

@@ -13,7 +13,7 @@ struct tls_config;
 
 struct serving_flags {
     /* As given. */
-    struct flag_list cors_origins, hsts, sni, cipher_suites, feature_gates;
+    struct flag_list cors_origins, hsts, sni, cipher_suites, feature_gates, runtime_config;
     const char *tls_min_version;
     double goaway_chance;
     int64_t streams_max; /* HTTP/2 streams of a connection; 0: the default. */

@@ -27,16 +27,6 @@ static unsigned finished;
 
 /* --- making ------------------------------------------------------------------------------ */
 /* Built-in kinds are not replaced. */
-static bool is_free(struct str group)
-{
-    size_t n;
-    const struct registry_group *g = registry_built_in(&n);
-    for (size_t i = 0; i < n; i++)
-        if (str_eqc(group, g[i].name))
-            return false;
-    return group.len != 0;
-}
-
 void custom_definition_make(const struct compiler_source *s, struct custom_definition **ret)
 {
     struct arena *a = arena_new(0);
@@ -47,7 +37,7 @@ void custom_definition_make(const struct compiler_source *s, struct custom_defin
     *ret = NULL;
     int code = stored_decode(a, res, arena_str(a, s->value), s->mod_rev, &msg, &err);
     const struct apiextensions_v1_custom_resource_definition *o = msg;
-    if (code == 0 && (!custom_condition(o, "Established") || !is_free(o->spec.group))) {
+    if (code == 0 && (!custom_condition(o, "Established") || registry_owns_group(o->spec.group))) {
         arena_free(a);
         return;
     }

@@ -3,6 +3,7 @@
 
 usage: serving.py BIN_DIR
 """
+import json
 import os
 import shutil
 import signal
@@ -125,9 +126,22 @@ def refused(binary, folder):
             ("--tls-sni-cert-key=one", "expected comma separated certificate and key file paths"),
             ("--feature-gates=A=maybe", "invalid value of A=maybe"),
             ("--feature-gates=NoSuchGate=true", "unrecognized feature gate: NoSuchGate"),
+            ("--runtime-config=x.io/v1=true", "unknown api groups x.io/v1"),
             ("--shutdown-delay-duration=-1s", "--shutdown-delay-duration can not be negative value")):
         said = start(flag)
         ok("refused: " + flag, want in said, said)
+
+
+def apis(server):
+    for path, want in (("/apis/batch/v1/jobs", 404), ("/apis/batch/v1/cronjobs", 200), ("/apis/policy/v1", 404),
+                       ("/apis/policy/v1/poddisruptionbudgets", 404), ("/apis/apps/v1/daemonsets", 404),
+                       ("/apis/apps/v1/deployments", 200), ("/openapi/v3/apis/policy/v1", 404), ("/api/v1/pods", 200)):
+        code, _ = ask(server, path)
+        ok("--runtime-config: %s" % path, code == want, code)
+    r = urllib.request.Request(server.url + "/apis/batch/v1", headers={"Authorization": "Bearer " + replay.TOKEN})
+    with urllib.request.urlopen(r, context=ssl._create_unverified_context(), timeout=30) as f:
+        names = sorted(x["name"] for x in json.load(f)["resources"])
+    ok("discovery of what is left", names == ["cronjobs", "cronjobs/status"], names)
 
 
 def main():
@@ -137,11 +151,13 @@ def main():
         os.path.join(binary, "trireme-apiserver"), "--strict-transport-security-directives=max-age=31536000,includeSubDomains",
         "--cors-allowed-origins=^https://[a-z]+\\.example\\.com$", "--goaway-chance=0.02", "--shutdown-delay-duration=3s",
         "--tls-sni-cert-key=%s,%s:api.example.org,*.example.net" % sni, "--http2-max-streams-per-connection=100",
-        "--tls-cipher-suites=TLS_ECDHE_ECDSA_WITH_AES_256_GCM_SHA384", "--event-ttl=30m", "--feature-gates=AllBeta=true")
+        "--tls-cipher-suites=TLS_ECDHE_ECDSA_WITH_AES_256_GCM_SHA384", "--event-ttl=30m", "--feature-gates=AllBeta=true",
+        "--runtime-config=api/beta=true,batch/v1=false,batch/v1/cronjobs=true,policy/v1=false,apps/v1/daemonsets=false")
     try:
         headers(server)
         tls(server, sni)
         metrics(server)
+        apis(server)
         ending(server)
         refused(binary, folder)
     finally:

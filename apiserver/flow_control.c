@@ -12,7 +12,6 @@
 
 #include <stdio.h>
 
-#define REQUEST_TIMEOUT_NS (INT64_C(60) * 1000000000)
 #define WAIT_PARTS 4 /* A request waits for so much of its time. */
 /* Bodies of requests that wait; beyond, a request that would wait is refused. */
 #define WAITING_BYTES_MAX ((size_t)256 << 20)
@@ -325,7 +324,7 @@ void flow_hand_out(struct list *out)
 /* A quarter of the time the client gives it, which is ours at most. */
 static uint64_t wait_ms(struct req *r)
 {
-    int64_t ns = REQUEST_TIMEOUT_NS, asked;
+    int64_t ns = r->server->config.serving.request_timeout_ns, asked;
     struct str given = is_watch(r) ? STR_NULL : req_query(r, "timeout");
     if (given.len != 0 && duration_parse(given, &asked) == 0 && asked > 0)
         ns = MIN_OF(asked, ns);

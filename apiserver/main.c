@@ -295,7 +295,6 @@ static void ignore_flags(struct flag_set *f)
     } told[] = {
         {"external-hostname", true, "--external-hostname has no effect"},
         {"logging-format", true, "--logging-format has no effect: the log is text"},
-        {"request-timeout", true, "--request-timeout has no effect"},
         {"shutdown-send-retry-after", false, "--shutdown-send-retry-after has no effect"},
         {"shutdown-watch-termination-grace-period", true,
          "--shutdown-watch-termination-grace-period has no effect"},

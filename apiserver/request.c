@@ -773,6 +773,26 @@ static void impersonate(void *arg)
     wait_for_seat(r);
 }
 
+static bool is_long_running(const struct request_info *i)
+{
+    static const char *const subs[] = {"attach", "exec", "proxy", "log", "portforward"};
+    for (size_t k = 0; k < ARRAY_SIZE(subs); k++)
+        if (i->is_resource && str_eqc(i->subresource, subs[k]))
+            return true;
+    return strcmp(i->verb, "watch") == 0 || strcmp(i->verb, "proxy") == 0;
+}
+
+static struct meta_v1_status *check_timeout(struct req *r)
+{
+    struct str given = req_query(r, "timeout");
+    if (given.len == 0 || is_long_running(&r->info))
+        return NULL;
+    const char *why = request_duration_error(r->arena, given);
+    return why != NULL ? status_bad_request(
+                             r->arena, "invalid timeout specified in the request URL - %s", why)
+                       : NULL;
+}
+
 static void authenticate(void *arg)
 {
     struct req *r = arg;
@@ -783,6 +803,8 @@ static void authenticate(void *arg)
     }
     monitor_authenticated(r, s == NULL);
     audit_begin(r);
+    if (s == NULL)
+        s = check_timeout(r);
     if (s != NULL)
         req_status(r, s);
     else

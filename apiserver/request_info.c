@@ -7,6 +7,7 @@
 #include "apiserver/request_info.h"
 
 #include "lib/base/arena.h"
+#include "lib/base/flags.h"
 #include "lib/net/url.h"
 
 #define PARTS_MAX 16
@@ -139,4 +140,42 @@ int request_info_parse(struct arena *a, struct str method, struct str escaped_pa
         r.selected_name = name_of_selector(r.field_selector);
     *ret = r;
     return 0;
+}
+
+/* --- durations ----------------------------------------------------------------------- */
+static size_t span(struct str s, size_t at, bool numbers)
+{
+    while (at < s.len && ((s.data[at] >= '0' && s.data[at] <= '9') || s.data[at] == '.') == numbers)
+        at++;
+    return at;
+}
+
+const char *request_duration_error(struct arena *a, struct str text)
+{
+    static const char *const units[] = {"ns", "us", "\xc2\xb5s", "\xce\xbcs", "ms", "s", "m", "h"};
+    int64_t ns;
+    bool known = true;
+    size_t at = text.len != 0 && (text.data[0] == '-' || text.data[0] == '+');
+    if (duration_parse(text, &ns) == 0)
+        return NULL;
+    while (at < text.len && known) {
+        size_t number = span(text, at, true), end = span(text, number, false), dots = 0;
+        for (size_t i = at; i < number; i++)
+            dots += text.data[i] == '.';
+        if (number == at || dots > 1 || dots == number - at)
+            break;
+        struct str unit = str_sub(text, number, end - number);
+        if (unit.len == 0)
+            return arena_printf(a, "time: missing unit in duration \"" STR_FMT "\"", STR_ARG(text))
+                .data;
+        known = false;
+        for (size_t i = 0; i < ARRAY_SIZE(units); i++)
+            known |= str_eqc(unit, units[i]);
+        if (!known)
+            return arena_printf(a, "time: unknown unit \"" STR_FMT "\" in duration \"" STR_FMT "\"",
+                                STR_ARG(unit), STR_ARG(text))
+                .data;
+        at = end;
+    }
+    return arena_printf(a, "time: invalid duration \"" STR_FMT "\"", STR_ARG(text)).data;
 }

@@ -30,4 +30,7 @@ struct request_info {
 int request_info_parse(struct arena *a, struct str method, struct str escaped_path,
                        struct str query, struct request_info *ret);
 
+/* What Go says of a text that is no duration ("time: ..."); NULL: it is one. */
+const char *request_duration_error(struct arena *a, struct str text);
+
 #endif

@@ -24,6 +24,7 @@
 void serving_flags_default(struct serving_flags *s)
 {
     s->event_ttl_ns = 3600 * SECOND_NS;
+    s->request_timeout_ns = 60 * SECOND_NS;
 }
 
 void serving_flags_add(struct serving_flags *s, struct flag_set *f)
@@ -47,6 +48,8 @@ void serving_flags_add(struct serving_flags *s, struct flag_set *f)
                   "`Time` for which an ending server still answers, while /readyz fails.");
     flag_duration(f, &s->livez_grace_ns, "livez-grace-period",
                   "`Time` after the start for which /livez does not fail for what has not begun.");
+    flag_duration(f, &s->request_timeout_ns, "request-timeout",
+                  "`Time` for a request; a quarter of it may pass before it has a seat.");
     flag_duration(f, &s->event_ttl_ns, "event-ttl", "How long events are kept.");
     flag_strings(f, &s->runtime_config, "runtime-config",
                  "Which APIs are served: `GROUP/VERSION[/RESOURCE]=true|false`, api/all, api/ga.");
@@ -67,6 +70,8 @@ static int check_numbers(const struct serving_flags *s, struct error *err)
     if (s->streams_max < 0 || s->streams_max > INT32_MAX)
         return error_set(err, E_INVALID,
                          "--http2-max-streams-per-connection can not be negative value");
+    if (s->request_timeout_ns < 0)
+        return error_set(err, E_INVALID, "--request-timeout can not be negative value");
     if (s->event_ttl_ns < SECOND_NS)
         return error_set(err, E_INVALID, "--event-ttl: must be a second at least");
     return 0;

@@ -17,7 +17,7 @@ struct serving_flags {
     const char *tls_min_version;
     double goaway_chance;
     int64_t streams_max; /* HTTP/2 streams of a connection; 0: the default. */
-    int64_t shutdown_delay_ns, livez_grace_ns, event_ttl_ns;
+    int64_t shutdown_delay_ns, livez_grace_ns, event_ttl_ns, request_timeout_ns;
     /* Made of them. */
     struct pattern **cors;
     const char *hsts_header; /* NULL: none. */

@@ -135,7 +135,8 @@ def refused(binary, folder):
 def apis(server):
     for path, want in (("/apis/batch/v1/jobs", 404), ("/apis/batch/v1/cronjobs", 200), ("/apis/policy/v1", 404),
                        ("/apis/policy/v1/poddisruptionbudgets", 404), ("/apis/apps/v1/daemonsets", 404),
-                       ("/apis/apps/v1/deployments", 200), ("/openapi/v3/apis/policy/v1", 404), ("/api/v1/pods", 200)):
+                       ("/apis/apps/v1/deployments", 200), ("/openapi/v3/apis/policy/v1", 404), ("/api/v1/pods", 200),
+                       ("/api/v1/pods?timeout=soon", 400), ("/api/v1/pods?timeout=5s", 200)):
         code, _ = ask(server, path)
         ok("--runtime-config: %s" % path, code == want, code)
     r = urllib.request.Request(server.url + "/apis/batch/v1", headers={"Authorization": "Bearer " + replay.TOKEN})

@@ -111,7 +111,31 @@ START_TEST(others)
 }
 END_TEST
 
+/* In Go's words. */
+START_TEST(durations)
+{
+    static const struct {
+        const char *text, *message;
+    } cases[] = {{"10s", NULL},
+                 {"1m30s", NULL},
+                 {"5", "time: missing unit in duration \"5\""},
+                 {"5x", "time: unknown unit \"x\" in duration \"5x\""},
+                 {"1m5d", "time: unknown unit \"d\" in duration \"1m5d\""},
+                 {"soon", "time: invalid duration \"soon\""},
+                 {".s", "time: invalid duration \".s\""}};
+    AUTO_ARENA *a = arena_new(0);
+    for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+        const char *why = request_duration_error(a, str_of(cases[i].text));
+        if (cases[i].message == NULL)
+            ck_assert_ptr_null(why);
+        else
+            ck_assert_str_eq(why, cases[i].message);
+    }
+}
+END_TEST
+
 UNIT_MAIN("request_info", {
+    UNIT_TEST(durations);
     UNIT_TEST(verbs);
     UNIT_TEST(parts);
     UNIT_TEST(namespaces);

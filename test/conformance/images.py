@@ -93,13 +93,13 @@ def main():
         host = layer(root, [(program, "agnhost", 0o755), (program, "agnhost-2", 0o755),
                             (read(sources + "/agnhost/porter/localhost.crt"), "localhost.crt", 0o644),
                             (read(sources + "/agnhost/porter/localhost.key"), "localhost.key", 0o600)])
-        web = layer(root, [(b"<html><body><h1>It works!</h1></body></html>\n", "www/index.html", 0o644)])
+        web = layer(root, [(b"<html><body><h1>It works!</h1></body></html>\n", "usr/local/apache2/htdocs/index.html", 0o644)])
         kinds = {
             "agnhost": (host, {"Entrypoint": ["/agnhost"], "Cmd": ["pause"]}),
             "pause": (host, {"Entrypoint": ["/agnhost", "pause"]}),
             "busybox": (plain, {"Cmd": ["sh"]}),
             "nonroot": (plain, {"Cmd": ["id"], "User": "1234"}),
-            "httpd": (web, {"Cmd": ["httpd", "-f", "-p", "80", "-h", "/www"]}),
+            "httpd": (web, {"Cmd": ["httpd", "-f", "-p", "80", "-h", "/usr/local/apache2/htdocs"]}),
         }
         kinds["nginx"] = kinds["httpd"]
         named = {}

@@ -99,6 +99,11 @@ static int check_hsts(struct serving_flags *s, struct arena *a, struct error *er
     return 0;
 }
 
+static void release_pattern(void *p)
+{
+    pattern_free(p);
+}
+
 static int check_cors(struct serving_flags *s, struct arena *a, struct error *err)
 {
     s->cors = ARENA_ARRAY(a, struct pattern *, s->cors_origins.count + 1);
@@ -110,6 +115,7 @@ static int check_cors(struct serving_flags *s, struct arena *a, struct error *er
                        ? error_set(err, E_INVALID, "empty value in --cors-allowed-origins")
                        : error_prefix(err,
                                       "--cors-allowed-origins has an invalid regular expression");
+        arena_hold(a, s->cors[i], release_pattern);
     }
     return 0;
 }

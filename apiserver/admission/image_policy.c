@@ -47,6 +47,13 @@ static int read_time(const struct json *j, const char *name, int64_t unit_ms, in
     return 0;
 }
 
+static void release_config(void *arg)
+{
+    struct config *c = arg;
+    hook_unref(c->hook);
+    ttl_cache_free(c->answers);
+}
+
 static int configure(struct arena *a, const struct json *j, const void **ret, struct error *err)
 {
     static const int64_t ttl[2] = {S_MS, 1800 * S_MS}, backoff[2] = {1, 300 * S_MS};
@@ -67,6 +74,7 @@ static int configure(struct arena *a, const struct json *j, const void **ret, st
     c->default_allow = json_get_bool(p, "defaultAllow", false);
     if (code == 0)
         c->answers = ttl_cache_new(CACHE_MAX);
+    arena_hold(a, c, release_config);
     *ret = c;
     return code;
 }

@@ -17,6 +17,8 @@ tsan) flags=-fsanitize=thread ;;
 *) echo "sanitized.sh: $variant is none of asan, tsan" >&2; exit 2 ;;
 esac
 export KVLOAD=$build/test/e2e/kvload/kvload
+# `trireme up` looks for it beside the programs, where it is only in an ordinary build.
+export TRIREME_SHARE=$here/../deploy
 # How many times longer than usual tests wait for what takes processor time; 1 in every other run.
 export SLOWDOWN=${SLOWDOWN:-4}
 work=$(mktemp -d /tmp/trireme-sanitized-XXXXXX)

@@ -173,17 +173,10 @@ static void check_rule(struct field_errors *errs, const struct field_path *at,
 
 static void check_status(struct field_errors *errs, const struct flowcontrol_v1_flow_schema *f)
 {
-    const struct field_path *list = PATH(PATH(PATH_ROOT, "status"), "conditions");
-    for (size_t i = 0; i < f->status.conditions_count; i++) {
-        const struct field_path *type = PATH(PATH_INDEX(list, i), "type");
-        for (size_t k = 0; k < i; k++)
-            if (str_eq(f->status.conditions[k].type, f->status.conditions[i].type)) {
-                field_duplicate(errs, type, f->status.conditions[i].type);
-                break;
-            }
-        if (str_empty(f->status.conditions[i].type))
-            field_required(errs, type, NULL);
-    }
+    validate_condition_types(errs, PATH(PATH(PATH_ROOT, "status"), "conditions"),
+                             f->status.conditions, f->status.conditions_count,
+                             sizeof(struct flowcontrol_v1_flow_schema_condition),
+                             offsetof(struct flowcontrol_v1_flow_schema_condition, type));
 }
 
 static void validate_create(const struct kind_ctx *ctx, const void *obj, struct field_errors *errs)

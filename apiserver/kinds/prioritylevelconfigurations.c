@@ -135,17 +135,11 @@ static void check_fixed(struct field_errors *errs,
 static void check_status(struct field_errors *errs,
                          const struct flowcontrol_v1_priority_level_configuration *p)
 {
-    const struct field_path *list = PATH(PATH(PATH_ROOT, "status"), "conditions");
-    for (size_t i = 0; i < p->status.conditions_count; i++) {
-        const struct field_path *type = PATH(PATH_INDEX(list, i), "type");
-        for (size_t k = 0; k < i; k++)
-            if (str_eq(p->status.conditions[k].type, p->status.conditions[i].type)) {
-                field_duplicate(errs, type, p->status.conditions[i].type);
-                break;
-            }
-        if (str_empty(p->status.conditions[i].type))
-            field_required(errs, type, NULL);
-    }
+    validate_condition_types(
+        errs, PATH(PATH(PATH_ROOT, "status"), "conditions"), p->status.conditions,
+        p->status.conditions_count,
+        sizeof(struct flowcontrol_v1_priority_level_configuration_condition),
+        offsetof(struct flowcontrol_v1_priority_level_configuration_condition, type));
 }
 
 static void validate_create(const struct kind_ctx *ctx, const void *obj, struct field_errors *errs)

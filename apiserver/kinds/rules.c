@@ -114,6 +114,27 @@ void validate_file_mode(struct field_errors *errs, const struct field_path *path
                           "must be a number between 0 and 0777 (octal), both inclusive");
 }
 
+static struct str type_at(const void *conditions, size_t i, size_t size, size_t offset)
+{
+    return *(const struct str *)(const void *)((const char *)conditions + i * size + offset);
+}
+
+void validate_condition_types(struct field_errors *errs, const struct field_path *list,
+                              const void *conditions, size_t count, size_t size, size_t offset)
+{
+    for (size_t i = 0; i < count; i++) {
+        const struct field_path *path = PATH(PATH_INDEX(list, i), "type");
+        struct str type = type_at(conditions, i, size, offset);
+        for (size_t k = 0; k < i; k++)
+            if (str_eq(type_at(conditions, k, size, offset), type)) {
+                field_duplicate(errs, path, type);
+                break;
+            }
+        if (str_empty(type))
+            field_required(errs, path, NULL);
+    }
+}
+
 /* --- paths and addresses ----------------------------------------------------------- */
 
 bool path_has_backsteps(struct str path)

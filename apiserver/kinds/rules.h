@@ -35,6 +35,11 @@ void validate_port_name(struct field_errors *errs, const struct field_path *path
 /* 0..0777 */
 void validate_file_mode(struct field_errors *errs, const struct field_path *path, int32_t mode);
 
+/* The types of a status' conditions: required, each once. They are count structs of size bytes with
+ * the type at offset. */
+void validate_condition_types(struct field_errors *errs, const struct field_path *list,
+                              const void *conditions, size_t count, size_t size, size_t offset);
+
 /* No ".." among the path's elements. */
 bool path_has_backsteps(struct str path);
 void validate_no_backsteps(struct field_errors *errs, const struct field_path *path,

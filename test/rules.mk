@@ -33,7 +33,7 @@ check-sanitized:
 check-sanitized-%:
 	@echo "== programs, $*"
 	@$(MAKE) --no-print-directory VARIANT=$* sanitized-run
-sanitized-run: all kvload $(SIM_BIN)
+sanitized-run: all kvload csi-hostpath $(SIM_BIN)
 	@CC=$(CC) SIM_SEEDS=$(SIM_SEEDS) test/sanitized.sh $(VARIANT) $(abspath $(BIN)) $(abspath $(B)) $(TRIREME_FACTS) $(PARTS)
 .PHONY: check-sanitized sanitized-run
 

@@ -6,6 +6,7 @@
  * Without --all those that take hundreds of seeds are left out. --seeds looks further
  * than the limits (to find them), --from starts elsewhere, --table prints for docs/simulation.md.
  * Every seed runs in a process of its own: a crash or a hang is one way to be caught. */
+#include "broken.h"
 #include "sim.h"
 
 #include "lib/base/log.h"
@@ -65,8 +66,7 @@ static void run_seed(const struct bug *b, uint64_t seed, int out)
         .breaks = b->breaks,
         .guards_off = b->guards_off,
     };
-    int null = open("/dev/null", O_WRONLY);
-    dup2(null, STDERR_FILENO);
+    be_silent();
     alarm(HANG_S);
     bool ok = sim_run(&o, &r);
     if (!ok)

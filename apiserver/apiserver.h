@@ -27,6 +27,7 @@ struct authn;
 struct authz;
 struct authz_feed;
 struct custom_keeper;
+struct deadlines;
 struct env;
 struct flow_control;
 struct flow_thread;
@@ -99,7 +100,8 @@ struct server_thread {
     struct kubelet_pool *kubelets;
     struct webhook_pool *webhooks;
     struct policy_cache *policies;
-    struct map conversions;       /* What conversion webhooks are asked now: custom/conversion.c. */
+    struct map conversions; /* What conversion webhooks are asked now: custom/conversion.c. */
+    struct deadlines *deadlines;
     struct flow_thread *flow;     /* NULL without priority and fairness. */
     struct custom_keeper *keeper; /* On the first thread; else NULL. */
     struct aggregated_clients *aggregated;

@@ -4,6 +4,7 @@
 #include "api/core_v1.h"
 #include "apiserver/authn.h"
 #include "apiserver/authz.h"
+#include "apiserver/deadline.h"
 #include "apiserver/kubelet_pool.h"
 #include "apiserver/kubelet_proxy.h"
 #include "apiserver/request.h"
@@ -87,6 +88,7 @@ void connect_upgrade(struct req *r, struct upgrade_config *config)
     config->events = &EVENTS;
     config->arg = c;
     r->long_running = true;
+    deadline_end(r);
     req_release_views(r);
     c->count = server_metrics_connection(r);
     int code = upgrade_start(config, &c->link.upgrade, &err);

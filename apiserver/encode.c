@@ -215,3 +215,21 @@ int encode_stored(struct arena *a, const struct accepted *f, const struct resour
     return api_json_from_pb(r->kind->msg, buf_str(&wire), item ? STR_NULL : api_version,
                             item ? STR_NULL : kind, out, err);
 }
+
+static const struct api_kind *kind_status(void)
+{
+    static _Atomic(const struct api_kind *) cached;
+    const struct api_kind *k = atomic_load(&cached);
+    if (k == NULL) {
+        k = api_kind_by_gvk(STR(""), STR("v1"), STR("Status"));
+        ASSERT(k != NULL);
+        atomic_store(&cached, k);
+    }
+    return k;
+}
+
+void encode_status(struct arena *a, const struct accepted *f, struct meta_v1_status *s,
+                   struct buf *out)
+{
+    encode_object(a, f, kind_status(), s, out);
+}

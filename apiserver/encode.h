@@ -13,6 +13,8 @@ struct error;
 /* A message of kind, as it is; ends with a newline where upstream writes one. */
 void encode_object(struct arena *a, const struct accepted *f, const struct api_kind *kind,
                    const void *msg, struct buf *out);
+void encode_status(struct arena *a, const struct accepted *f, struct meta_v1_status *s,
+                   struct buf *out);
 /* The raw message bytes of a stored value (behind the envelope). */
 int stored_raw(struct str value, struct str *ret_raw, struct error *err);
 /* A stored value decoded into its storage kind, with resourceVersion set. */

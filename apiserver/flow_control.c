@@ -194,6 +194,12 @@ void flow_request_finish(struct req *r)
     flow_mix_add(&r->server->flow->mix, FLOW_MIX_EXECUTING, writes(r), -1);
 }
 
+void flow_request_give_back(struct req *r)
+{
+    if (r->flow != NULL && !heap_has(&r->flow->due.node)) /* Else it waits, and has none yet. */
+        flow_request_finish(r);
+}
+
 void flow_request_end(struct req *r)
 {
     struct flow_request *fr = r->flow;
@@ -231,7 +237,7 @@ static void refuse(struct flow_request *fr, struct flow_level *level)
     http_response_header(r->http, "Retry-After", text);
     r->flow = NULL;
     find_resource(r);
-    server_metrics_dropped(r);
+    server_metrics_terminated(r, 429);
     req_text(r, 429, "text/plain; charset=utf-8",
              STR("Too many requests, please try again later.\n"));
 }

@@ -47,6 +47,8 @@ void flow_thread_close(struct flow_thread *ft);
 void flow_control_then(struct req *r, void (*next)(struct req *r));
 /* The seats are free for others: the answer is given, or the watch has begun. Idempotent. */
 void flow_request_finish(struct req *r);
+/* The same, also for one that may still be waiting for its seats. */
+void flow_request_give_back(struct req *r);
 /* The request ends. Idempotent. */
 void flow_request_end(struct req *r);
 

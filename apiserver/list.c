@@ -588,6 +588,7 @@ static void emit(struct listing *l)
             flush(l);
         if (!l->whole && http_response_pending(r->http) >= WINDOW_BYTES) {
             http_response_on_drain(r->http, WINDOW_BYTES / 2, on_drain, l);
+            http_request_on_abort(r->http, on_drain, l);
             return;
         }
         if (l->at < l->count && slice_over(l, start)) {
@@ -611,6 +612,7 @@ static void on_drain(struct http_request *http, void *arg)
 {
     struct listing *l = arg;
     http_response_on_drain(http, 0, NULL, NULL);
+    http_request_on_abort(http, NULL, NULL);
     emit(l);
 }
 

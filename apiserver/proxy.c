@@ -296,7 +296,9 @@ void proxy_forward(struct req *r, const struct proxy_route *route)
         .arg = p};
     if (!r->streams_body && r->http->body.len != 0)
         c.body = net_bytes_copy(r->http->body.data, r->http->body.len);
-    int code = http_call_start(route->http, &c, &p->call, &err);
+    int code = E_CLOSED;
+    if (!r->http->aborted) /* Its body would never end. */
+        code = http_call_start(route->http, &c, &p->call, &err);
     net_bytes_unref(c.body);
     if (code != 0) {
         route->done(route->arg);

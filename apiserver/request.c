@@ -12,6 +12,7 @@
 #include "apiserver/custom/keeper.h"
 #include "apiserver/custom/set.h"
 #include "apiserver/custom/stored.h"
+#include "apiserver/deadline.h"
 #include "apiserver/encode.h"
 #include "apiserver/encryption.h"
 #include "apiserver/flow_control.h"
@@ -263,6 +264,12 @@ void req_headers(struct req *r, const char *content_type)
 
 void req_done(struct req *r, int http_status)
 {
+    if (r->timed_out) { /* All was said when its time was over. */
+        flow_request_end(r);
+        server_metrics_post_timeout(r, http_status);
+        return;
+    }
+    deadline_end(r);
     release_slot(r);
     flow_request_end(r);
     audit_complete(r, http_status);
@@ -286,18 +293,6 @@ void req_text(struct req *r, int http_status, const char *content_type, struct s
     http_respond(r->http, http_status, arena_str(r->arena, text));
 }
 
-static const struct api_kind *kind_status(void)
-{
-    static _Atomic(const struct api_kind *) cached;
-    const struct api_kind *k = atomic_load(&cached);
-    if (k == NULL) {
-        k = api_kind_by_gvk(STR(""), STR("v1"), STR("Status"));
-        ASSERT(k != NULL);
-        atomic_store(&cached, k);
-    }
-    return k;
-}
-
 void req_status(struct req *r, struct meta_v1_status *s)
 {
     struct buf b = BUF_INIT;
@@ -307,7 +302,7 @@ void req_status(struct req *r, struct meta_v1_status *s)
         http_response_header(r->http, "Retry-After", text);
     }
     audit_status(r, s);
-    encode_object(r->arena, &r->accept, kind_status(), s, &b);
+    encode_status(r->arena, &r->accept, s, &b);
     req_bytes(r, s->code != 0 ? s->code : 200, media_type(r->accept.media), net_bytes_steal(&b));
 }
 
@@ -581,6 +576,8 @@ static void dispatch(struct req *r)
 {
     warn_deprecated(r);
     const char *verb = r->info.verb;
+    if (strcmp(verb, "get") != 0 && strcmp(verb, "list") != 0 && !req_connects(r))
+        deadline_handle_write(r);
     if ((r->sub != NULL && !plain_subresource(r)) || !r->res->stored)
         subresource_handle(r);
     else if (strcmp(verb, "get") == 0)
@@ -752,7 +749,7 @@ static void wait_for_seat(struct req *r)
         authorize(r);
     } else {
         http_response_header(r->http, "Retry-After", "1");
-        server_metrics_dropped(r);
+        server_metrics_terminated(r, 429);
         req_text(r, 429, "text/plain; charset=utf-8",
                  STR("Too many requests, please try again later.\n"));
     }
@@ -773,26 +770,6 @@ static void impersonate(void *arg)
     wait_for_seat(r);
 }
 
-static bool is_long_running(const struct request_info *i)
-{
-    static const char *const subs[] = {"attach", "exec", "proxy", "log", "portforward"};
-    for (size_t k = 0; k < ARRAY_SIZE(subs); k++)
-        if (i->is_resource && str_eqc(i->subresource, subs[k]))
-            return true;
-    return strcmp(i->verb, "watch") == 0 || strcmp(i->verb, "proxy") == 0;
-}
-
-static struct meta_v1_status *check_timeout(struct req *r)
-{
-    struct str given = req_query(r, "timeout");
-    if (given.len == 0 || is_long_running(&r->info))
-        return NULL;
-    const char *why = request_duration_error(r->arena, given);
-    return why != NULL ? status_bad_request(
-                             r->arena, "invalid timeout specified in the request URL - %s", why)
-                       : NULL;
-}
-
 static void authenticate(void *arg)
 {
     struct req *r = arg;
@@ -804,7 +781,7 @@ static void authenticate(void *arg)
     monitor_authenticated(r, s == NULL);
     audit_begin(r);
     if (s == NULL)
-        s = check_timeout(r);
+        s = deadline_begin(r);
     if (s != NULL)
         req_status(r, s);
     else
@@ -834,6 +811,7 @@ void req_begin(struct http_request *http, struct server_thread *t, bool streams_
     r->start_ns = uv_hrtime();
     r->now_ns = env_wall_ns(r->server->env);
     r->inflight = -1;
+    list_init(&r->deadline);
     r->streams_body = streams_body;
     http->user = r;
     hold_aggregated(r);

@@ -13,6 +13,7 @@
 #include "apiserver/custom/compiler.h"
 #include "apiserver/custom/keeper.h"
 #include "apiserver/custom/set.h"
+#include "apiserver/deadline.h"
 #include "apiserver/discovery.h"
 #include "apiserver/flow_control.h"
 #include "apiserver/json_cache.h"
@@ -94,6 +95,8 @@ static void on_keeper_closed(void *arg)
     t->webhooks = NULL;
     flow_thread_close(t->flow);
     t->flow = NULL;
+    deadlines_close(t->deadlines);
+    t->deadlines = NULL;
     aggregated_clients_close(t->aggregated);
     t->aggregated = NULL;
     policy_cache_free(t->policies);
@@ -190,6 +193,7 @@ static int thread_open(struct server_thread *t, struct error *err)
     t->policies = policy_cache_new(t);
     map_init(&t->conversions);
     t->flow = flow_thread_new(t);
+    t->deadlines = deadlines_new(&t->loop);
     t->aggregated = aggregated_clients_new(&t->loop);
     code = watch_hub_new(t, &t->hub, err);
     if (code == 0 && t->index == 0)

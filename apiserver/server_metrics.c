@@ -8,7 +8,7 @@
 #include <stdio.h>
 
 static struct metric_family *requests, *latency, *sli, *inflight, *longrunning, *watchers,
-    *terminations;
+    *terminations, *post_timeout;
 static struct metric *inflight_now[2]; /* Reads, writes. */
 
 /* The series of requests that came lately, since finding them by their labels costs a twelfth of
@@ -56,6 +56,9 @@ void server_metrics_init(void)
                                   "Requests that were ended to protect the server.",
                                   METRIC_LABELS("code", "component", "group", "resource", "scope",
                                                 "subresource", "verb", "version"));
+    post_timeout = metric_counter(m, "apiserver_request_post_timeout_total",
+                                  "Requests that came to an end after their client had its 504.",
+                                  METRIC_LABELS("source", "status"));
     metrics_add_process(m);
 }
 
@@ -150,11 +153,19 @@ void server_metrics_request(struct req *r, int http_status)
     }
 }
 
-void server_metrics_dropped(struct req *r)
+void server_metrics_terminated(struct req *r, int http_status)
 {
-    metric_inc(METRIC_OF(terminations, STR("429"), STR("apiserver"), known(r, r->info.group),
+    char code[16];
+    snprintf(code, sizeof(code), "%d", http_status);
+    metric_inc(METRIC_OF(terminations, str_of(code), STR("apiserver"), known(r, r->info.group),
                          known(r, r->info.resource), scope_of(r), STR(""), verb_of(r),
                          known(r, r->info.version)));
+}
+
+void server_metrics_post_timeout(struct req *r, int http_status)
+{
+    struct str source = r->write_bounded ? STR("rest-handler") : STR("timeout-handler");
+    metric_inc(METRIC_OF(post_timeout, source, http_status < 400 ? STR("ok") : STR("error")));
 }
 
 void server_metrics_watchers(struct req *r, int delta)

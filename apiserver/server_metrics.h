@@ -9,7 +9,10 @@ struct req;
 void server_metrics_init(void); /* Once, before threads. */
 void server_metrics_begin(struct req *r);
 void server_metrics_request(struct req *r, int http_status); /* Ends what begin started. */
-void server_metrics_dropped(struct req *r);                  /* Refused with 429 before it began. */
+/* Refused with 429 before it began, or ended with 504. */
+void server_metrics_terminated(struct req *r, int http_status);
+/* One that was ended with 504 has come to its own end. */
+void server_metrics_post_timeout(struct req *r, int http_status);
 void server_metrics_watchers(struct req *r, int delta);
 /* The gauge of connections like this one: theirs to add to and take from. */
 struct metric *server_metrics_connection(struct req *r);

@@ -142,6 +142,10 @@ static void on_txn(int code, const struct txn_result *result, void *arg)
 static void commit(struct write *w, int64_t lease)
 {
     struct txn txn;
+    if (w->req->timed_out) {
+        finish(w, status_from_code(w->req->arena, E_TIMEOUT, "context deadline exceeded"));
+        return;
+    }
     for (size_t i = 0; i < w->txn.op_count; i++)
         if (w->txn.ops[i].type == OP_PUT)
             w->txn.ops[i].lease = lease;

@@ -112,6 +112,47 @@ void serving_detach(struct serving *x, bool finished)
     serving_leave(x);
 }
 
+/* One that stands where x stands on its connection, to be answered. */
+static struct serving *serving_stand_in(struct serving *x)
+{
+    struct serving *y = serving_new(x->conn);
+    y->r.method = arena_str(y->r.arena, x->r.method);
+    y->r.path = arena_str(y->r.arena, x->r.path);
+    y->r.version = x->r.version;
+    y->r.content_length = x->r.content_length;
+    y->r.has_body = x->r.has_body;
+    y->owner = SERVING_HANDLER;
+    y->head_told = y->body_told = true;
+    y->body_done = x->body_done;
+    y->discard_body = true;
+    y->paused = x->paused; /* Its last call lets go. */
+    y->close_after = x->close_after;
+    if (x->held.len > 0)
+        x->conn->protocol->body_used(x, x->held.len);
+    buf_done(&x->held);
+    x->conn->protocol->replace(x, y);
+    return y;
+}
+
+void http_request_give_up(struct http_request *r, int status, const struct http_header *headers,
+                          size_t header_count, struct str body)
+{
+    struct serving *x = serving_of(r);
+    ASSERT(x->owner == SERVING_HANDLER);
+    if (x->conn == NULL)
+        return;
+    if (x->started) {
+        x->aborted_by_us = true;
+        x->conn->protocol->abort(x);
+        return;
+    }
+    struct serving *y = serving_stand_in(x);
+    for (size_t i = 0; i < header_count; i++)
+        http_response_header_str(&y->r, headers[i].name, headers[i].value);
+    http_respond(&y->r, status, arena_str(y->r.arena, body));
+    serving_detach(x, false);
+}
+
 /* The handler has made its last call. */
 void serving_last_call(struct serving *x)
 {

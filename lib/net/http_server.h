@@ -158,6 +158,12 @@ void http_request_resume(struct http_request *r);
  * after the handler's last call. It may make that call inside. */
 void http_request_on_abort(struct http_request *r, void (*cb)(struct http_request *r, void *arg),
                            void *arg);
+/* Answers in the handler's stead: the client gets this response and the connection goes on.
+ * A response that has begun is cut off instead. The handler's last call is still owed; for it
+ * the client has gone (on_abort comes, maybe within this call), and what it says is dropped.
+ * Everything is copied. No-op when the client has gone. */
+void http_request_give_up(struct http_request *r, int status, const struct http_header *headers,
+                          size_t header_count, struct str body);
 /* The token asked for in Upgrade (lower case, "websocket", "spdy/3.1"), or empty. */
 struct str http_request_upgrade(const struct http_request *r);
 

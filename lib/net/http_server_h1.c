@@ -385,6 +385,11 @@ static void h1_abort(struct serving *x)
     http_conn_kill(x->conn);
 }
 
+static void h1_replace(struct serving *x, struct serving *y)
+{
+    x->conn->p.h1->x = y;
+}
+
 static void h1_body_used(struct serving *x, size_t n)
 {
     UNUSED(x);
@@ -463,6 +468,7 @@ static void h1_free(struct http_conn *c)
 const struct http_protocol http_protocol_h1 = {
     .output = h1_output,
     .abort = h1_abort,
+    .replace = h1_replace,
     .body_used = h1_body_used,
     .body_flow = h1_body_flow,
     .flush = h1_flush,

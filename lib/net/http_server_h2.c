@@ -418,6 +418,13 @@ static void h2_abort(struct serving *x)
     http_conn_wake(x->conn);
 }
 
+static void h2_replace(struct serving *x, struct serving *y)
+{
+    y->stream_id = x->stream_id;
+    y->rules = x->rules;
+    nghttp2_session_set_stream_user_data(x->conn->p.h2->session, x->stream_id, y);
+}
+
 static void h2_body_used(struct serving *x, size_t n)
 {
     nghttp2_session_consume(x->conn->p.h2->session, x->stream_id, n);
@@ -496,6 +503,7 @@ static void h2_free(struct http_conn *c)
 const struct http_protocol http_protocol_h2 = {
     .output = h2_output,
     .abort = h2_abort,
+    .replace = h2_replace,
     .body_used = h2_body_used,
     .body_flow = h2_body_flow,
     .flush = h2_flush,

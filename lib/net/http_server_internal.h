@@ -41,6 +41,8 @@ struct http_protocol {
     void (*body_used)(struct serving *x, size_t n);
     /* Paused or resumed. */
     void (*body_flow)(struct serving *x);
+    /* y answers for x from now on. */
+    void (*replace)(struct serving *x, struct serving *y);
     /* Sends what is due; returns false if the connection is of no more use. */
     bool (*flush)(struct http_conn *c);
     void (*input)(struct http_conn *c, const uint8_t *data, size_t len);

@@ -3,7 +3,7 @@
 
 The path says what it does: /allow, /deny, /deny-plain, /warn, /label (adds a
 label hook=N, N counting its calls), /image (another image, no tolerations), /note
-(an audit annotation), /slow (answers after 5 s), /broken (no
+(an audit annotation), /slow (answers after 5 s; /slow/S: after S), /broken (no
 JSON), /error (500), /uid (answers about another question).
 Prints its port once it listens; writes each question to the log.
 
@@ -58,8 +58,8 @@ class Handler(http.server.BaseHTTPRequestHandler):
         path, request = self.path.split("?")[0], review["request"]
         with lock, open(sys.argv[3], "a") as f:
             f.write(json.dumps({"path": self.path, "request": request}) + "\n")
-        if path == "/slow":
-            time.sleep(5)
+        if path.startswith("/slow"):
+            time.sleep(float(path[6:] or 5))
         status, body = 200, json.dumps({"apiVersion": review["apiVersion"], "kind": "AdmissionReview",
                                         "response": answer(path, request)})
         if path == "/broken":

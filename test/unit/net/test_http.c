@@ -243,6 +243,81 @@ START_TEST(cut_response)
 }
 END_TEST
 
+/* The handler takes too long: the client gets another answer, the connection goes on, and
+ * what the handler says in the end is dropped. */
+START_TEST(given_up)
+{
+    static const struct http_header HEADERS[] = {{STR("x-path"), STR("late")}};
+    struct http_client *c;
+    struct http_server *s = begin(&WAYS[_i], NULL, &c);
+    struct result r = {0};
+    for (int heard = 0; heard < 2; heard++) {
+        start_call(c, &r, (struct http_call_config){.target = "/hang?silent"});
+        fixture_run_count(&served.hanging, 1);
+        struct http_request *hung = served.hung;
+        if (!heard)
+            http_request_on_abort(hung, NULL, NULL);
+        http_request_give_up(hung, 504, HEADERS, 1, STR("too late"));
+        fixture_run(&r.done);
+        ck_assert_int_eq(r.err.code, 0);
+        ck_assert_int_eq(r.status, 504);
+        ck_assert_str_eq(r.path, "late");
+        ck_assert(str_eqc(buf_str(&r.body), "too late"));
+        result_clear(&r);
+        get(c, &r, "/");
+        expect_ok(&r);
+        result_clear(&r);
+        if (!heard) {
+            ck_assert(hung->aborted);
+            http_request_give_up(hung, 504, HEADERS, 1, STR("again"));
+            http_respond(hung, 200, STR("here at last"));
+            served.hanging = 0;
+        }
+    }
+    ck_assert_uint_eq(served.aborts, 1);
+    ck_assert_uint_eq(served.hanging, 0);
+    /* A response that has begun is cut off. */
+    start_call(c, &r, (struct http_call_config){.target = "/hang"});
+    fixture_run_count(&r.bytes, 1);
+    http_request_give_up(served.hung, 504, HEADERS, 1, STR("too late"));
+    fixture_run(&r.done);
+    ck_assert_int_eq(r.err.code, E_CLOSED);
+    fixture_run_count(&served.aborts, 2);
+    result_clear(&r);
+    get(c, &r, "/");
+    expect_ok(&r);
+    result_clear(&r);
+    end(s, c);
+}
+END_TEST
+
+/* The same while the handler has stopped the body: the rest of it is read and dropped. */
+START_TEST(given_up_upload)
+{
+    struct http_client *c;
+    struct http_server *s = begin(&WAYS[_i], NULL, &c);
+    struct result r = {0};
+    struct net_bytes *body = net_bytes_new(600000);
+    memset(net_bytes_edit(body), 'b', body->len);
+    served.hanging = 1;
+    start_call(c, &r,
+               (struct http_call_config){.method = "POST", .target = "/sink?pause", .body = body});
+    while (served.paused == NULL)
+        uv_run(&fx.loop, UV_RUN_ONCE);
+    http_request_give_up(served.paused, 504, NULL, 0, STR("too late"));
+    fixture_run(&r.done);
+    ck_assert_int_eq(r.err.code, 0);
+    ck_assert_int_eq(r.status, 504);
+    ck_assert_uint_eq(served.aborts, 1);
+    result_clear(&r);
+    get(c, &r, "/");
+    expect_ok(&r);
+    net_bytes_unref(body);
+    result_clear(&r);
+    end(s, c);
+}
+END_TEST
+
 /* Bodies beyond the limit are refused, announced or not; the client gets the answer. */
 START_TEST(body_limits)
 {
@@ -461,6 +536,7 @@ END_TEST
 
 UNIT_MAIN("http", EACH_WAY(exchanges); EACH_WAY(hop_headers); EACH_WAY(download_back_pressure);
           EACH_WAY(kinds_of_bytes); EACH_WAY(upload_back_pressure); EACH_WAY(cancel);
-          EACH_WAY(cut_response); EACH_WAY(body_limits); EACH_WAY(header_limits);
-          EACH_WAY(call_timeouts); EACH_WAY(graceful_shutdown); EACH_WAY(shutdown_deadline);
-          EACH_WAY(many_calls); EACH_WAY(compressed); UNIT_TEST(unix_socket))
+          EACH_WAY(cut_response); EACH_WAY(given_up); EACH_WAY(given_up_upload);
+          EACH_WAY(body_limits); EACH_WAY(header_limits); EACH_WAY(call_timeouts);
+          EACH_WAY(graceful_shutdown); EACH_WAY(shutdown_deadline); EACH_WAY(many_calls);
+          EACH_WAY(compressed); UNIT_TEST(unix_socket))

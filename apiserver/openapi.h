@@ -49,6 +49,9 @@ void openapi_v3_names(const struct openapi_sources *s, void (*each)(struct str n
                       void *arg);
 /* Appends the document. */
 void openapi_v2_document(const struct openapi_sources *s, bool protobuf, struct buf *out);
+/* The same, item by item, as what others' documents are joined to: openapi_merge.h. */
+struct openapi_merge;
+void openapi_v2_items(const struct openapi_sources *s, struct openapi_merge *m);
 /* False, and out unchanged, when there is none of that name. */
 bool openapi_v3_document(const struct openapi_sources *s, struct str name, bool protobuf,
                          struct buf *out);

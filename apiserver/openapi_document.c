@@ -2,6 +2,7 @@
 #include "apiserver/openapi.h"
 
 #include "apiserver/openapi_defs.h"
+#include "apiserver/openapi_merge.h"
 #include "apiserver/openapi_paths.h"
 #include "apiserver/openapi_writer.h"
 #include "lib/base/arena.h"
@@ -52,29 +53,46 @@ static const struct openapi_group_version **sorted(const struct openapi_sources 
     return list;
 }
 
-void openapi_v2_document(const struct openapi_sources *s, bool protobuf, struct buf *out)
+static void write_v2(struct document *d, const struct openapi_sources *s)
 {
-    struct document d;
     const struct openapi_group_version **list = sorted(s);
-    begin(&d, OPENAPI_V2, protobuf, out);
-    openapi_paths_single(&d.paths, OPENAPI_WELL_KNOWN);
-    openapi_paths_single(&d.paths, OPENAPI_API);
+    openapi_paths_single(&d->paths, OPENAPI_WELL_KNOWN);
+    openapi_paths_single(&d->paths, OPENAPI_API);
     for (size_t i = 0; i < s->count && list[i]->group[0] == '\0'; i++)
-        openapi_paths_group_version(&d.paths, list[i]);
-    openapi_paths_single(&d.paths, OPENAPI_APIS);
+        openapi_paths_group_version(&d->paths, list[i]);
+    openapi_paths_single(&d->paths, OPENAPI_APIS);
     const char *group = "";
     for (size_t i = 0; i < s->count; i++) {
         if (list[i]->group[0] == '\0')
             continue;
         if (strcmp(group, list[i]->group) != 0)
-            openapi_paths_group(&d.paths, list[i]->group);
+            openapi_paths_group(&d->paths, list[i]->group);
         group = list[i]->group;
-        openapi_paths_group_version(&d.paths, list[i]);
+        openapi_paths_group_version(&d->paths, list[i]);
     }
-    openapi_paths_single(&d.paths, OPENAPI_JWKS);
-    openapi_paths_single(&d.paths, OPENAPI_VERSION);
-    end(&d);
+    openapi_paths_single(&d->paths, OPENAPI_JWKS);
+    openapi_paths_single(&d->paths, OPENAPI_VERSION);
     free(list);
+}
+
+void openapi_v2_document(const struct openapi_sources *s, bool protobuf, struct buf *out)
+{
+    struct document d;
+    begin(&d, OPENAPI_V2, protobuf, out);
+    write_v2(&d, s);
+    end(&d);
+}
+
+void openapi_v2_items(const struct openapi_sources *s, struct openapi_merge *m)
+{
+    struct document d;
+    struct buf nothing = BUF_INIT;
+    begin(&d, OPENAPI_V2, false, &nothing);
+    d.writer.divert = openapi_merge_own;
+    d.writer.divert_arg = m;
+    write_v2(&d, s);
+    end(&d);
+    buf_done(&nothing);
 }
 
 static bool write_single(struct document *d, struct str name, bool protobuf, struct buf *out)

@@ -13,12 +13,14 @@
 #include "apiserver/apiserver.h"
 #include "apiserver/content.h"
 #include "apiserver/discovery.h"
+#include "apiserver/openapi_merge.h"
 #include "apiserver/request.h"
 #include "lib/api/json.h"
 #include "lib/base/arena.h"
 #include "lib/base/buf.h"
 #include "lib/base/encode.h"
 #include "lib/base/env.h"
+#include "lib/base/error.h"
 #include "lib/base/log.h"
 #include "lib/base/map.h"
 #include "lib/net/bytes.h"
@@ -40,6 +42,8 @@ struct document {
     struct str name;                      /* "api/v1"; empty: v2. Owned. */
     struct net_bytes *packed[FORM_COUNT]; /* NULL until asked for. */
     char hash[65];                        /* Of the JSON; "" until known. */
+    uint64_t v2_serial;                   /* v2: of the other servers' documents in it. */
+    time_t made;
 };
 
 /* The documents of one state of the sources. All but the constant members is
@@ -54,7 +58,7 @@ struct document_set {
     struct net_bytes *index; /* JSON, as it is; NULL until asked for. */
     uint64_t index_serial;   /* Of the other servers' documents in it. */
     char index_hash[65];
-    time_t made;
+    time_t made; /* The index. */
 };
 
 /* One request that waits; lives in its arena. */
@@ -66,6 +70,7 @@ struct task {
     struct document *document; /* NULL: the index. */
     enum form form;
     bool wants_plain;        /* The client takes no gzip. */
+    time_t made;             /* What is answered. */
     struct net_bytes *plain; /* Inflated for it, by the builder thread: it takes some ms. */
 };
 
@@ -99,7 +104,8 @@ static void add_document(struct str name, void *arg)
     struct document_set *set = arg;
     set->documents = xrealloc(set->documents, sizeof(*set->documents) * (set->count + 1));
     struct document *d = &set->documents[set->count++];
-    *d = (struct document){.name = {xasprintf(STR_FMT, STR_ARG(name)), name.len}};
+    *d =
+        (struct document){.name = {xasprintf(STR_FMT, STR_ARG(name)), name.len}, .made = set->made};
 }
 
 static const struct openapi_group_version *find_source(const struct openapi_sources *s,
@@ -127,6 +133,7 @@ static void keep_documents(struct document_set *set, const struct document_set *
         const struct document *from = map_get(&old->by_name, str_of(name));
         ASSERT(to != NULL && from != NULL);
         memcpy(to->hash, from->hash, sizeof(to->hash));
+        to->made = from->made;
         for (size_t f = 0; f < FORM_COUNT; f++)
             to->packed[f] = from->packed[f] != NULL ? net_bytes_ref(from->packed[f]) : NULL;
     }
@@ -195,10 +202,33 @@ const struct openapi_sources *openapi_built_in(void)
 
 /* --- building: on the builder thread
  * ----------------------------------------------------------------- */
+/* v2 with what other servers have in it. */
+static void write_joined(const struct document_set *set, const struct aggregated_v2 *others,
+                         size_t count, enum form form, struct buf *out)
+{
+    struct error err = {0};
+    struct openapi_merge *m = openapi_merge_new();
+    openapi_v2_items(&set->sources, m);
+    for (size_t i = 0; i < count; i++)
+        if (openapi_merge_add(m, others[i].text, others[i].prefix, &err) != 0)
+            log_warning("OpenAPI v2 of " STR_FMT ": %s", STR_ARG(others[i].name),
+                        error_message(&err));
+    openapi_merge_write(m, form == FORM_PROTOBUF, out);
+    openapi_merge_free(m);
+}
+
 static void write_document(const struct document_set *set, const struct document *d, enum form form,
                            struct buf *out)
 {
-    if (d->name.len == 0)
+    AUTO_ARENA *a = arena_new(0);
+    size_t count = 0;
+    uint64_t serial;
+    struct aggregated_v2 *others = NULL;
+    if (d->name.len == 0 && d->v2_serial != 0)
+        others = aggregated_documents_v2(a, &count, &serial);
+    if (count != 0)
+        write_joined(set, others, count, form, out);
+    else if (d->name.len == 0)
         openapi_v2_document(&set->sources, form == FORM_PROTOBUF, out);
     else if (!openapi_v3_document(&set->sources, d->name, form == FORM_PROTOBUF, out))
         PANIC("no document " STR_FMT, STR_ARG(d->name));
@@ -215,12 +245,54 @@ static void hash_text(const struct buf *b, char ret[65])
     ret[64] = '\0';
 }
 
+static struct net_bytes *pack(const struct buf *b)
+{
+    struct net_bytes *packed = http_gzip(b->data, b->len, GZIP_LEVEL);
+    if (packed == NULL)
+        PANIC("no memory for an OpenAPI document");
+    return packed;
+}
+
+/* All forms of v2 that are kept or wanted, anew, when others' documents have changed. */
+static void rebuild_v2(struct document_set *set, struct document *d, enum form form)
+{
+    AUTO_ARENA *a = arena_new(0);
+    AUTO_BUF out = BUF_INIT;
+    size_t count;
+    uint64_t serial;
+    char hash[65];
+    struct net_bytes *packed[FORM_COUNT] = {NULL};
+    struct aggregated_v2 *others = aggregated_documents_v2(a, &count, &serial);
+    if (d->v2_serial == serial) /* Nobody else writes it. */
+        return;
+    for (enum form f = FORM_JSON; f < FORM_COUNT; f++) {
+        if (f != FORM_JSON && f != form && d->packed[f] == NULL)
+            continue;
+        buf_clear(&out);
+        write_joined(set, others, count, f, &out);
+        if (f == FORM_JSON)
+            hash_text(&out, hash);
+        packed[f] = pack(&out);
+    }
+    pthread_mutex_lock(&lock);
+    d->v2_serial = serial;
+    d->made = strcmp(d->hash, hash) != 0 ? time(NULL) : d->made;
+    memcpy(d->hash, hash, sizeof(d->hash));
+    for (enum form f = FORM_JSON; f < FORM_COUNT; f++) {
+        net_bytes_unref(d->packed[f]);
+        d->packed[f] = packed[f];
+    }
+    pthread_mutex_unlock(&lock);
+}
+
 /* The hash, and the document in that form if keep is set, unless they are there. */
 static void build_document(struct document_set *set, struct document *d, enum form form, bool keep)
 {
     AUTO_BUF out = BUF_INIT;
     char hash[65] = "";
     struct net_bytes *packed = NULL;
+    if (d->name.len == 0 && aggregated_documents_v2_serial() != 0)
+        rebuild_v2(set, d, form);
     pthread_mutex_lock(&lock);
     bool hashed = d->hash[0] != '\0', kept = !keep || d->packed[form] != NULL;
     pthread_mutex_unlock(&lock);
@@ -233,9 +305,7 @@ static void build_document(struct document_set *set, struct document *d, enum fo
             buf_clear(&out);
             write_document(set, d, form, &out);
         }
-        packed = http_gzip(out.data, out.len, GZIP_LEVEL);
-        if (packed == NULL)
-            PANIC("no memory for an OpenAPI document");
+        packed = pack(&out);
     }
     pthread_mutex_lock(&lock);
     if (!hashed)
@@ -389,7 +459,7 @@ static bool not_modified(const struct task *t, struct str etag)
     if (match.len != 0)
         return str_eqc(str_trim(match), "*") || str_find_str(match, etag) >= 0;
     return since.len != 0 && strptime(str_c(since), "%a, %d %b %Y %H:%M:%S GMT", &tm) != NULL &&
-           timegm(&tm) >= t->set->made;
+           timegm(&tm) >= t->made;
 }
 
 static void answer_bytes(struct task *t, struct net_bytes *bytes, const char *cache_control)
@@ -432,7 +502,7 @@ static void answer(struct task *t, struct net_bytes *bytes, const char *hash)
         http_response_header(r->http, "Expires", date);
         cache_control = "public, immutable";
     }
-    http_time(t->set->made, date);
+    http_time(t->made, date);
     http_response_header(r->http, "Last-Modified", date);
     if (not_modified(t, etag)) {
         answer_headers(r, cache_control);
@@ -444,14 +514,18 @@ static void answer(struct task *t, struct net_bytes *bytes, const char *hash)
 }
 
 /* True when all that the task wants is there; fresh: and nothing newer is to be had. */
-static bool ready(const struct task *t, bool fresh, struct net_bytes **ret_bytes, char ret_hash[65])
+static bool ready(struct task *t, bool fresh, struct net_bytes **ret_bytes, char ret_hash[65])
 {
     pthread_mutex_lock(&lock);
     struct net_bytes *b = t->document == NULL ? t->set->index : t->document->packed[t->form];
     if (fresh && t->document == NULL && t->set->index_serial != aggregated_documents_serial())
         b = NULL;
+    if (fresh && t->document != NULL && t->document->name.len == 0 &&
+        t->document->v2_serial != aggregated_documents_v2_serial())
+        b = NULL;
     if (b != NULL) {
         *ret_bytes = net_bytes_ref(b);
+        t->made = t->document == NULL ? t->set->made : t->document->made;
         memcpy(ret_hash, t->document == NULL ? t->set->index_hash : t->document->hash, 65);
     }
     pthread_mutex_unlock(&lock);

@@ -74,7 +74,7 @@ void openapi_writer_section(struct openapi_writer *w, enum openapi_section secti
     w->any_item = false;
     const struct place *p = place_of(w);
     ASSERT(p->name != NULL);
-    if (w->protobuf)
+    if (w->protobuf || w->divert != NULL)
         return;
     if (p->outer != 0 && !w->in_components) {
         buf_puts(w->out, ",\"components\":{");
@@ -86,6 +86,10 @@ void openapi_writer_section(struct openapi_writer *w, enum openapi_section secti
 
 void openapi_writer_item(struct openapi_writer *w, struct str name, struct str json)
 {
+    if (w->divert != NULL) {
+        w->divert(w->divert_arg, w->section, name, json);
+        return;
+    }
     if (!w->protobuf) {
         if (w->any_item)
             buf_putc(w->out, ',');

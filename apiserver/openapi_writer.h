@@ -27,6 +27,9 @@ struct openapi_writer {
     struct arena *scratch; /* Owned; of one item. */
     enum openapi_section section;
     bool any_section, any_item, in_components;
+    /* Set after open: items go there, and nothing is written. */
+    void (*divert)(void *arg, enum openapi_section section, struct str name, struct str json);
+    void *divert_arg;
 };
 
 void openapi_writer_open(struct openapi_writer *w, enum openapi_version version, bool protobuf,

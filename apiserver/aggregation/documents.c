@@ -12,12 +12,14 @@
 
 struct entry {
     char *resources, *openapi;
+    char *v2, *v2_tag, *v2_prefix, *v2_group;
+    int32_t v2_priority;
     bool stale;
 };
 
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 static struct map entries; /* Name -> struct entry; under the lock. */
-static _Atomic uint64_t serial;
+static _Atomic uint64_t serial, v2_serial;
 
 static struct entry *find(struct str name, bool make)
 {
@@ -70,6 +72,12 @@ void aggregated_documents_drop(struct str name)
     if (e != NULL) {
         free(e->resources);
         free(e->openapi);
+        if (e->v2 != NULL)
+            atomic_fetch_add(&v2_serial, 1);
+        free(e->v2);
+        free(e->v2_tag);
+        free(e->v2_prefix);
+        free(e->v2_group);
         free(e);
         atomic_fetch_add(&serial, 1);
     }
@@ -111,4 +119,77 @@ void aggregated_documents_openapi(void (*each)(struct str name, struct str url, 
 uint64_t aggregated_documents_serial(void)
 {
     return atomic_load(&serial);
+}
+
+/* --- OpenAPI v2 ------------------------------------------------------------------------------ */
+void aggregated_documents_put_v2(const struct aggregated_v2 *d)
+{
+    pthread_mutex_lock(&lock);
+    struct entry *e = find(d->name, true);
+    bool changed = replace(&e->v2, d->text);
+    changed |= replace(&e->v2_prefix, d->prefix);
+    changed |= replace(&e->v2_group, d->group);
+    changed |= e->v2_priority != d->priority;
+    e->v2_priority = d->priority;
+    replace(&e->v2_tag, d->tag);
+    if (changed)
+        atomic_fetch_add(&v2_serial, 1);
+    pthread_mutex_unlock(&lock);
+}
+
+struct str aggregated_documents_v2_tag(struct arena *a, struct str name)
+{
+    pthread_mutex_lock(&lock);
+    struct entry *e = find(name, false);
+    struct str tag = e != NULL ? copy(a, e->v2_tag) : STR_NULL;
+    pthread_mutex_unlock(&lock);
+    return tag;
+}
+
+static int by_precedence(const void *x, const void *y)
+{
+    const struct aggregated_v2 *a = x, *b = y;
+    if (!str_eq(a->group, b->group) && a->priority != b->priority)
+        return a->priority > b->priority ? -1 : 1;
+    return str_cmp(a->name, b->name);
+}
+
+/* A group has the greatest priority that any of its versions asks for. */
+static void raise_priorities(struct aggregated_v2 *list, size_t count)
+{
+    for (size_t i = 0; i < count; i++)
+        for (size_t k = 0; k < count; k++)
+            if (str_eq(list[i].group, list[k].group))
+                list[i].priority = MAX_OF(list[i].priority, list[k].priority);
+}
+
+struct aggregated_v2 *aggregated_documents_v2(struct arena *a, size_t *ret_count,
+                                              uint64_t *ret_serial)
+{
+    size_t pos = 0, count = 0;
+    void *value;
+    struct str name;
+    pthread_mutex_lock(&lock);
+    struct aggregated_v2 *list = ARENA_ARRAY(a, struct aggregated_v2, entries.count + 1);
+    while (entries.cap != 0 && map_next(&entries, &pos, &name, &value)) {
+        const struct entry *e = value;
+        if (e->v2 == NULL)
+            continue;
+        list[count++] = (struct aggregated_v2){.name = arena_str(a, name),
+                                               .prefix = copy(a, e->v2_prefix),
+                                               .group = copy(a, e->v2_group),
+                                               .priority = e->v2_priority,
+                                               .text = copy(a, e->v2)};
+    }
+    *ret_serial = atomic_load(&v2_serial);
+    pthread_mutex_unlock(&lock);
+    raise_priorities(list, count);
+    qsort(list, count, sizeof(*list), by_precedence);
+    *ret_count = count;
+    return list;
+}
+
+uint64_t aggregated_documents_v2_serial(void)
+{
+    return atomic_load(&v2_serial);
 }

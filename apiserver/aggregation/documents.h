@@ -27,4 +27,22 @@ void aggregated_documents_openapi(void (*each)(struct str name, struct str url, 
 /* Goes up with every change. */
 uint64_t aggregated_documents_serial(void);
 
+/* --- OpenAPI v2: one document of everything that is served ------------------------------------ */
+struct aggregated_v2 {
+    struct str name;   /* Of the APIService. */
+    struct str prefix; /* "/apis/GROUP/VERSION/": what counts of the text. */
+    struct str group;
+    int32_t priority;     /* groupPriorityMinimum. */
+    struct str text, tag; /* JSON, and its ETag; empty: none. */
+};
+
+/* What the server gave; copied. It stays until another one comes or the name is dropped. */
+void aggregated_documents_put_v2(const struct aggregated_v2 *d);
+/* For If-None-Match; empty: ask for all of it. */
+struct str aggregated_documents_v2_tag(struct arena *a, struct str name);
+/* Copies of all, those first that have precedence; *ret_serial: of this state. */
+struct aggregated_v2 *aggregated_documents_v2(struct arena *a, size_t *ret_count,
+                                              uint64_t *ret_serial);
+uint64_t aggregated_documents_v2_serial(void); /* 0: there have never been any. */
+
 #endif

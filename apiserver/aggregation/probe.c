@@ -14,10 +14,11 @@
 #include <uv.h>
 
 #define ANSWER_BYTES_MAX (8u << 20)
+#define V2_BYTES_MAX (32u << 20)
 #define TIMEOUT_MS 5000u
 #define AGGREGATED_TYPE "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList"
 
-enum step { STEP_VERSION, STEP_DISCOVERY, STEP_OPENAPI, STEP_DONE };
+enum step { STEP_VERSION, STEP_DISCOVERY, STEP_OPENAPI, STEP_OPENAPI_V2, STEP_DONE };
 
 struct probe {
     struct probe_config config;
@@ -188,6 +189,23 @@ static void take_openapi(struct probe *p, const struct json *j)
         p->openapi = url;
 }
 
+/* As it is: what is in it is looked at when somebody wants to see it. */
+static void take_openapi_v2(struct probe *p, struct http_call *call)
+{
+    const struct aggregated_service *s = p->config.service;
+    if (http_call_status(call) != 200 || p->body.len == 0)
+        return;
+    struct aggregated_v2 d = {
+        .name = s->name,
+        .group = s->group,
+        .prefix = arena_printf(p->arena, "%s/", p->path),
+        .priority = s->group_priority,
+        .text = buf_str(&p->body),
+        .tag = http_call_header(call, "etag"),
+    };
+    aggregated_documents_put_v2(&d);
+}
+
 static void take_answer(struct probe *p, int status)
 {
     struct json *j = NULL;
@@ -211,7 +229,7 @@ static void take_answer(struct probe *p, int status)
 static void on_data(struct http_call *call, const uint8_t *data, size_t len, void *arg)
 {
     struct probe *p = arg;
-    if (p->body.len + len > ANSWER_BYTES_MAX)
+    if (p->body.len + len > (p->step == STEP_OPENAPI_V2 ? V2_BYTES_MAX : ANSWER_BYTES_MAX))
         http_call_cancel(call);
     else
         buf_append(&p->body, data, len);
@@ -233,7 +251,9 @@ static void on_end(struct http_call *call, const struct error *err, void *arg)
     struct probe *p = arg;
     p->call = NULL;
     aggregated_client_give(take(p->client));
-    if (err == NULL)
+    if (err == NULL && p->step == STEP_OPENAPI_V2 && !p->canceled)
+        take_openapi_v2(p, call);
+    else if (err == NULL)
         take_answer(p, http_call_status(call));
     else if (p->step == STEP_VERSION)
         set_problem(p, failure(p, err));
@@ -253,6 +273,8 @@ static void ask(struct probe *p)
         {.name = {"x-remote-group", 14}, .value = {"system:masters", 14}},
         {.name = {"accept", 6}, .value = {"application/json", 16}},
     };
+    struct http_header tagged[] = {
+        headers[0], headers[1], headers[2], {.name = {"if-none-match", 13}}};
     static const struct http_header aggregated[] = {
         {.name = {"x-remote-user", 13}, .value = {"system:kube-aggregator", 22}},
         {.name = {"x-remote-group", 14}, .value = {"system:masters", 14}},
@@ -261,11 +283,17 @@ static void ask(struct probe *p)
                    sizeof(AGGREGATED_TYPE ",application/json;q=0.9") - 1}},
     };
     struct error err = {0};
+    bool v2 = p->step == STEP_OPENAPI_V2;
+    struct str tag = v2 ? aggregated_documents_v2_tag(p->arena, p->config.service->name) : STR_NULL;
+    tagged[3].value = tag;
     struct http_call_config c = {.target = p->step == STEP_VERSION     ? p->path
                                            : p->step == STEP_DISCOVERY ? "/apis"
+                                           : v2                        ? "/openapi/v2"
                                                                        : "/openapi/v3",
-                                 .headers = p->step == STEP_DISCOVERY ? aggregated : headers,
-                                 .header_count = ARRAY_SIZE(headers),
+                                 .headers = p->step == STEP_DISCOVERY ? aggregated
+                                            : v2                      ? tagged
+                                                                      : headers,
+                                 .header_count = ARRAY_SIZE(headers) + (tag.len != 0),
                                  .timeout_ms = TIMEOUT_MS,
                                  .on_data = on_data,
                                  .on_end = on_end,

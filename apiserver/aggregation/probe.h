@@ -1,7 +1,7 @@
 /* probe.h - asks the server behind an APIService whether it serves its group
  * version, and then what there is in it: discovery and OpenAPI.
  *
- *   GET /apis/G/V -> GET /apis (aggregated) -> GET /openapi/v3 -> done()
+ *   GET /apis/G/V -> GET /apis (aggregated) -> GET /openapi/v3 -> GET /openapi/v2 -> done()
  *
  * The first answer decides whether it is available; the others are for the
  * documents (documents.h), which a probe brings up to date. Loop-confined. */

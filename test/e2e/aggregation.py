@@ -63,6 +63,15 @@ class Api:
             text, kind = f.read().decode(), f.headers.get("Content-Type", "")
             return f.status, json.loads(text) if "json" in kind else text, kind
 
+    def openapi_v2(self, **headers):
+        """Status, body, ETag."""
+        try:
+            f = self.open("GET", "/openapi/v2", **headers)
+        except urllib.error.HTTPError as e:
+            f = e
+        with f:
+            return f.status, f.read(), f.headers["ETag"]
+
     def condition(self):
         code, body, _ = self.call("GET", SERVICES + "/" + NAME)
         found = [c for c in body.get("status", {}).get("conditions", []) if c["type"] == "Available"]
@@ -256,6 +265,35 @@ def openapi(api):
     ok("and its document", code == 200 and "com.example.wardle.v1alpha1.Flunder" in body["components"]["schemas"], code)
 
 
+def openapi_v2(api, kubectl):
+    code, data, tag = api.openapi_v2()
+    body = json.loads(data)
+    name, raw = "com.example.wardle.v1alpha1.Flunder", "io.k8s.apimachinery.pkg.runtime.RawExtension"
+    paths, definitions = body["paths"], body["definitions"]
+    own = BASE + "/namespaces/{namespace}/flunders/{name}"
+    ok("OpenAPI v2 has its paths", own in paths and "/api/v1/pods" in paths)
+    ok("and no others", "/apis/%s/" % GROUP not in paths and paths["/version/"]["get"]["responses"]["200"]["schema"] !=
+       {"$ref": "#/definitions/com.example.Unwanted"})
+    ok("its definitions", name in definitions and "com.example.Loose" in definitions and
+       "com.example.Unwanted" not in definitions, sorted(x for x in definitions if "example" in x))
+    properties = definitions[name]["properties"]
+    ok("one that means the same is shared", properties["made"]["$ref"] ==
+       "#/definitions/io.k8s.apimachinery.pkg.apis.meta.v1.Time" and
+       "io.k8s.apimachinery.pkg.apis.meta.v1.Time_v2" not in definitions, properties)
+    ok("one that does not has another name", properties["extension"]["$ref"] == "#/definitions/%s_v2" % raw and
+       "properties" in definitions[raw + "_v2"] and "properties" not in definitions[raw], properties)
+    ok("its parameters", body["parameters"]["pretty-wardle"]["name"] == "pretty")
+    ok("an ETag of the whole", api.openapi_v2(**{"If-None-Match": tag})[0] == 304)
+    code, data, same = api.openapi_v2(Accept="application/com.github.proto-openapi.spec.v2@v1.0+protobuf")
+    ok("as protobuf too", code == 200 and same == tag and own.encode() in data and (raw + "_v2").encode() in data, code)
+    kubectl("annotate", "-n", "wardle", "endpointslice", "api-1", "asked=again", "--overwrite")
+    asked = eventually("it is asked for again by its ETag", lambda: api.call("GET", BASE + "/asked")[1],
+                       lambda a: a["304"] >= 1)
+    ok("and came over once", asked["200"] == 1, asked)
+    ok("which changes nothing", api.openapi_v2()[2] == tag)
+    return tag
+
+
 def losing(api, kubectl, path, host, extension, ca):
     extension.stop()
     eventually("it is gone: 503", lambda: api.call("GET", BASE + "/flunders")[:2], lambda a: a[0] == 503)
@@ -417,8 +455,13 @@ def main():
         upgrading(api)
         authorization(api)
         openapi(api)
+        tag = openapi_v2(api, kubectl)
         losing(api, kubectl, path, host, extension, ca)
         leaving(api, kubectl)
+        code, data, now = api.openapi_v2()
+        body = json.loads(data)
+        ok("OpenAPI v2 as before it came", now != tag and "com.example.wardle.v1alpha1.Flunder" not in
+           body["definitions"] and BASE + "/namespaces/{namespace}/flunders/{name}" not in body["paths"])
         customs(api, kubectl)
         metrics_server(api, kubectl)
     finally:

@@ -59,7 +59,34 @@ def openapi():
             "properties": {"spec": {"description": "What is wanted of it.", "type": "object"}}}}}}
 
 
-OPENAPI = json.dumps(openapi())
+def openapi_v2():
+    """Paths of ours and of others; a definition that means the same as the main server's, and one that does not."""
+    gvk, name = {"group": GROUP, "version": VERSION, "kind": "Flunder"}, "com.example.wardle.v1alpha1.Flunder"
+    time = "io.k8s.apimachinery.pkg.apis.meta.v1.Time"
+    other = "io.k8s.apimachinery.pkg.runtime.RawExtension"
+
+    def ref(x):
+        return {"$ref": "#/definitions/" + x}
+
+    def get(schema, parameters=()):
+        return {"get": {"x-kubernetes-action": "get", "x-kubernetes-group-version-kind": gvk, "parameters": list(parameters),
+                        "responses": {"200": {"description": "OK", "schema": schema}}}}
+    return {"swagger": "2.0", "info": {"title": "wardle", "version": "1"}, "paths": {
+        BASE + "/namespaces/{namespace}/flunders/{name}": get(ref(name), [
+            {"$ref": "#/parameters/pretty-wardle"}, {"in": "path", "name": "name", "required": True, "type": "string"}]),
+        "/apis/%s/" % GROUP: get(ref("com.example.Unwanted")), "/version/": get(ref("com.example.Unwanted"))},
+        "definitions": {
+            name: {"description": "Flunder is a test's own kind.", "type": "object", "x-kubernetes-group-version-kind": [gvk],
+                   "properties": {"made": ref(time), "extension": ref(other)}},
+            time: {"description": "In our own words.", "type": "string", "format": "date-time"},
+            other: {"description": "Something else.", "type": "object", "properties": {"raw": {"type": "string"}}},
+            "com.example.Unwanted": {"type": "object"}, "com.example.Loose": {"type": "object"}},
+        "parameters": {"pretty-wardle": {"in": "query", "name": "pretty", "type": "string"}}}
+
+
+OPENAPI, OPENAPI_V2 = json.dumps(openapi()), json.dumps(openapi_v2())
+V2_TAG = '"%s"' % hashlib.sha256(OPENAPI_V2.encode()).hexdigest()
+v2_asked = {200: 0, 304: 0}
 
 
 class Handler(http.server.BaseHTTPRequestHandler):
@@ -138,6 +165,12 @@ class Handler(http.server.BaseHTTPRequestHandler):
             self.send(200, {"paths": {BASE[1:]: {"serverRelativeURL": "/openapi/v3%s?hash=%s" % (BASE, digest)}}})
         elif path == "/openapi/v3" + BASE and not LEGACY:
             self.send(200, OPENAPI.encode())
+        elif path == "/openapi/v2" and not LEGACY:
+            code = 304 if self.headers.get("If-None-Match") == V2_TAG else 200
+            v2_asked[code] += 1
+            self.send(code, OPENAPI_V2.encode() if code == 200 else b"", ETag=V2_TAG)
+        elif path == BASE + "/asked":
+            self.send(200, v2_asked)
         elif path == BASE:
             self.send(200, {"kind": "APIResourceList", "apiVersion": "v1", "groupVersion": GROUP + "/" + VERSION,
                             "resources": RESOURCES})

@@ -2,12 +2,13 @@
  * custom kind: every reference leads somewhere, protobuf says what JSON says. */
 #include "api/meta_v1.h"
 #include "apiserver/openapi_defs.h"
-#include "apiserver/openapi_writer.h"
+#include "apiserver/openapi_merge.h"
 #include "apiserver/registry.h"
 #include "lib/api/json.h"
 #include "lib/api/json_write.h"
 #include "lib/base/arena.h"
 #include "lib/base/buf.h"
+#include "lib/base/error.h"
 #include "lib/base/map.h"
 #include "test/unit/unit.h"
 
@@ -478,6 +479,97 @@ START_TEST(custom_open)
 }
 END_TEST
 
+/* --- joined to others' ------------------------------------------------------------------------ */
+#define REF(name) "{\"$ref\":\"#/definitions/" name "\"}"
+#define PATH_OF(name) "{\"get\":{\"responses\":{\"200\":{\"schema\":" REF(name) "}}}}"
+#define KINDS_OF(kind) "\"x-kubernetes-group-version-kind\":[{\"kind\":\"" kind "\"}]"
+
+static struct json *joined(struct arena *a, const char *const *others, size_t count)
+{
+    struct openapi_merge *m = openapi_merge_new();
+    AUTO_BUF b = BUF_INIT;
+    struct error err = {0};
+    openapi_merge_own(m, OPENAPI_PATHS, STR("/apis/g/v/taken"), STR("{\"mine\":1}"));
+    openapi_merge_own(m, OPENAPI_SCHEMAS, STR("A"), STR("{\"type\":\"string\"}"));
+    openapi_merge_own(m, OPENAPI_SCHEMAS, STR("Same"),
+                      STR("{\"description\":\"x\",\"type\":\"object\"," KINDS_OF("X") "}"));
+    openapi_merge_own(m, OPENAPI_PARAMETERS, STR("P"), STR("{\"in\":\"query\"}"));
+    for (size_t i = 0; i < count; i++)
+        ck_assert_msg(openapi_merge_add(m, str_of(others[i]), STR("/apis/g/v/"), &err) == 0, "%s",
+                      error_message(&err));
+    openapi_merge_write(m, false, &b);
+    openapi_merge_free(m);
+    return json_parse_own(a, arena_str(a, buf_str(&b)));
+}
+
+/* What is asked for comes with what it needs; what means something else gets another name. */
+START_TEST(joins)
+{
+    AUTO_ARENA *a = arena_new(0);
+    static const char *const others[] = {"{\"swagger\":\"2.0\",\"paths\":{\"/apis/g/v/x\":" PATH_OF(
+        "A") ","
+             "\"/apis/g/v/taken\":" PATH_OF("Gone") ",\"/apis/g/\":" PATH_OF(
+                 "Gone") ","
+                         "\"/apis/g/v/p\":{\"parameters\":[{\"$ref\":\"#/parameters/P\"}]}},"
+                         "\"definitions\":{\"A\":{\"properties\":{\"a\":" REF("A") ",\"b\":" REF("B") ",\"s\":" REF(
+                             "Same") "}},\"B\":{},\"Gone\":{\"items\":" REF("B") "},\"Loose\":{},"
+                                                                                 "\"A_v2\":{"
+                                                                                 "\"type\":"
+                                                                                 "\"null\"},"
+                                                                                 "\"Same\":{"
+                                                                                 "\"description\":"
+                                                                                 "\"y\",\"type\":"
+                                                                                 "\"object\""
+                                                                                 "," KINDS_OF(
+                                                                                     "Y") "}},"
+                                                                                          "\"parame"
+                                                                                          "ters\":{"
+                                                                                          "\"P\":{"
+                                                                                          "\"in\":"
+                                                                                          "\"path\""
+                                                                                          "}}}"};
+    const struct json *j = joined(a, others, 1), *d = json_getc(j, "definitions");
+    ck_assert_str_eq(text(a, json_get(json_getc(j, "paths"), STR("/apis/g/v/x"))), PATH_OF("A_v3"));
+    ck_assert_str_eq(text(a, json_get(json_getc(j, "paths"), STR("/apis/g/v/taken"))),
+                     "{\"mine\":1}");
+    ck_assert_str_eq(text(a, json_get(json_getc(j, "paths"), STR("/apis/g/v/p"))),
+                     "{\"parameters\":[{\"$ref\":\"#/parameters/P_v2\"}]}");
+    ck_assert_ptr_null(json_get(json_getc(j, "paths"), STR("/apis/g/")));
+    ck_assert_str_eq(text(a, json_getc(d, "A")), "{\"type\":\"string\"}");
+    ck_assert_str_eq(
+        text(a, json_getc(d, "A_v3")),
+        "{\"properties\":{\"a\":" REF("A_v3") ",\"b\":" REF("B") ",\"s\":" REF("Same") "}}");
+    ck_assert_ptr_null(json_getc(d, "Gone"));
+    ck_assert_ptr_nonnull(json_getc(d, "Loose"));
+    ck_assert_str_eq(text(a, json_getc(d, "Same")),
+                     "{\"description\":\"x\",\"type\":\"object\",\"x-kubernetes-group-version-"
+                     "kind\":[{\"kind\":\"X\"},{\"kind\":\"Y\"}]}");
+    ck_assert_str_eq(text(a, json_path(j, "parameters.P_v2")), "{\"in\":\"path\"}");
+}
+END_TEST
+
+/* The second that means the same as the first under a name of its own shares it; what is no
+ * document changes nothing. */
+START_TEST(joins_several)
+{
+    AUTO_ARENA *a = arena_new(0);
+    static const char *const others[] = {"{\"swagger\":\"2.0\",\"paths\":{\"/apis/g/v/1\":" PATH_OF(
+                                             "A") "},\"definitions\":{\"A\":{}}}",
+                                         "{\"swagger\":\"2.0\",\"paths\":{\"/apis/g/v/2\":" PATH_OF(
+                                             "A") "},\"definitions\":{\"A\":{}}}",
+                                         "{\"swagger\":\"2.0\",\"paths\":{}}"};
+    const struct json *j = joined(a, others, 3);
+    ck_assert_str_eq(text(a, json_get(json_getc(j, "paths"), STR("/apis/g/v/2"))), PATH_OF("A_v2"));
+    ck_assert_ptr_null(json_path(j, "definitions.A_v3"));
+    struct openapi_merge *m = openapi_merge_new();
+    struct error err = {0};
+    ck_assert_int_lt(openapi_merge_add(m, STR("{}"), STR("/"), &err), 0);
+    ck_assert_int_lt(openapi_merge_add(m, STR("[\"swagger\"]"), STR("/"), &err), 0);
+    ck_assert_int_lt(openapi_merge_add(m, STR("{"), STR("/"), &err), 0);
+    openapi_merge_free(m);
+}
+END_TEST
+
 UNIT_MAIN("openapi", {
     UNIT_TEST(v2_document);
     UNIT_TEST(v3_documents);
@@ -489,4 +581,6 @@ UNIT_MAIN("openapi", {
     UNIT_TEST(custom_v2);
     UNIT_TEST(custom_embedded);
     UNIT_TEST(custom_open);
+    UNIT_TEST(joins);
+    UNIT_TEST(joins_several);
 })

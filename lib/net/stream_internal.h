@@ -51,6 +51,8 @@ struct net_stream {
     struct stream_connect *connect; /* NULL once connected. */
 
     struct ssl_st *ssl;
+    struct tls_writer *writer; /* NULL: OpenSSL writes the records, too. */
+    bool writing;              /* writer has begun. */
     struct tls_peer *peer;
     const uint8_t *cipher_in; /* Bytes of the current read that TLS has not taken yet. */
     size_t cipher_in_len;

@@ -46,7 +46,7 @@ void stream_out_keep(struct stream_out *o)
     o->lent = lent_out = false;
 }
 
-void stream_out_add(struct stream_out *o, const void *data, size_t len)
+uint8_t *stream_out_room(struct stream_out *o, size_t len)
 {
     size_t want = o->own.len + len;
     if (len >= LENT_MIN && o->own.data == NULL && !lent_out) {
@@ -59,9 +59,22 @@ void stream_out_add(struct stream_out *o, const void *data, size_t len)
         buf_reserve(&o->own, want <= OWN_SMALL   ? OWN_SMALL - o->own.len
                              : want <= OWN_LARGE ? OWN_LARGE - o->own.len
                                                  : len);
-    buf_append(&o->own, data, len);
+    return o->own.data + o->own.len;
+}
+
+void stream_out_commit(struct stream_out *o, size_t len)
+{
+    buf_commit(&o->own, len);
     o->own_tail += len;
     o->len += len;
+}
+
+void stream_out_add(struct stream_out *o, const void *data, size_t len)
+{
+    if (len == 0)
+        return;
+    memcpy(stream_out_room(o, len), data, len);
+    stream_out_commit(o, len);
 }
 
 void stream_out_add_ref(struct stream_out *o, struct net_bytes *b, const uint8_t *data, size_t len)

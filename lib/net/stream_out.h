@@ -22,6 +22,9 @@ struct stream_out {
 
 void stream_out_done(struct stream_out *o); /* Drops everything; empty and usable again. */
 void stream_out_add(struct stream_out *o, const void *data, size_t len);
+/* The same in two steps: where up to len bytes go that are written there, and how many came. */
+uint8_t *stream_out_room(struct stream_out *o, size_t len);
+void stream_out_commit(struct stream_out *o, size_t len);
 /* Before the queue is copied elsewhere: from here on its memory is all its own. */
 void stream_out_keep(struct stream_out *o);
 /* data .. data + len lies in b. Takes a reference. */

@@ -3,10 +3,12 @@
  * OpenSSL reads from the bytes of the current read and writes to the stream's
  * output buffer, through a BIO of our own: no memory of its own is held for
  * either, and RELEASE_BUFFERS drops OpenSSL's between records, but for those of one
- * round that are many. */
+ * round that are many. After the handshake a tls_writer writes the records where
+ * it can, and what OpenSSL writes is thrown away. */
 #include "lib/net/stream_internal.h"
 
 #include "lib/net/tls.h"
+#include "lib/net/tls_writer.h"
 
 #include <openssl/bio.h>
 #include <openssl/err.h>
@@ -39,7 +41,8 @@ static int stream_bio_write(BIO *bio, const char *data, size_t len, size_t *ret_
 {
     struct net_stream *s = BIO_get_data(bio);
     BIO_clear_retry_flags(bio);
-    stream_out_add(&s->out, data, len);
+    if (!s->writing)
+        stream_out_add(&s->out, data, len);
     *ret_written = len;
     return 1;
 }
@@ -73,13 +76,25 @@ int stream_tls_start(struct net_stream *s, struct tls_context *tls, const char *
     BIO_set_data(bio, s);
     BIO_set_init(bio, 1);
     SSL_set_bio(s->ssl, bio, bio);
+    s->writer = tls_writer_new(s->ssl);
     return 0;
 }
 
 void stream_tls_done(struct net_stream *s)
 {
+    tls_writer_free(s->writer);
+    s->writer = NULL;
     SSL_free(s->ssl);
     s->ssl = NULL;
+}
+
+/* Alerts and key updates, which OpenSSL would have written. */
+static void stream_tls_control(struct net_stream *s)
+{
+    uint8_t record[TLS_WRITER_CONTROL_MAX];
+    size_t len;
+    while (s->writing && (len = tls_writer_control(s->writer, record)) > 0)
+        stream_out_add(&s->out, record, len);
 }
 
 static void stream_tls_fail(struct net_stream *s, const char *what)
@@ -87,6 +102,7 @@ static void stream_tls_fail(struct net_stream *s, const char *what)
     struct error err = {0};
     tls_session_error(s->ssl, &err, what);
     /* The alert that tells the other side why. */
+    stream_tls_control(s);
     if (s->out.len > 0 && s->in_flight == 0) {
         uv_buf_t b;
         stream_out_pieces(&s->out, &b, 1);
@@ -100,6 +116,7 @@ static void stream_tls_handshake(struct net_stream *s)
     int rc = SSL_do_handshake(s->ssl);
     if (rc == 1) {
         s->peer = tls_session_peer(s->ssl);
+        s->writing = tls_writer_begin(s->writer);
         stream_opened(s);
         return;
     }
@@ -112,6 +129,10 @@ static void stream_tls_read(struct net_stream *s)
 {
     while (s->state == STREAM_OPEN && !s->paused) {
         int n = SSL_read(s->ssl, plain_buffer, sizeof(plain_buffer));
+        if (s->writing && tls_writer_broken(s->writer)) {
+            stream_tls_fail(s, "TLS");
+            return;
+        }
         if (n > 0) {
             stream_input(s, plain_buffer, (size_t)n);
             continue;
@@ -143,8 +164,28 @@ void stream_tls_input(struct net_stream *s, const uint8_t *data, size_t len)
         stream_kick(s);
 }
 
+/* Records sealed from where data stands to where they leave from. */
+static void stream_tls_seal(struct net_stream *s, const uint8_t *data, size_t len)
+{
+    while (len > 0 && s->state != STREAM_CLOSED) {
+        size_t n = MIN_OF(len, TLS_WRITER_RECORD_MAX);
+        stream_tls_control(s);
+        if (!tls_writer_data(s->writer, data, n, stream_out_room(&s->out, n + TLS_WRITER_EXTRA))) {
+            stream_tls_fail(s, "TLS write");
+            return;
+        }
+        stream_out_commit(&s->out, n + TLS_WRITER_EXTRA);
+        data += n;
+        len -= n;
+    }
+}
+
 void stream_tls_write(struct net_stream *s, const uint8_t *data, size_t len)
 {
+    if (s->writing) {
+        stream_tls_seal(s, data, len);
+        return;
+    }
     ERR_clear_error();
     while (len > 0 && s->state != STREAM_CLOSED) {
         size_t n = 0;
@@ -159,6 +200,8 @@ void stream_tls_write(struct net_stream *s, const uint8_t *data, size_t len)
 
 void stream_tls_keep_buffer(struct net_stream *s)
 {
+    if (s->writing)
+        return; /* There is none. */
     if (!s->keeps_buffer)
         SSL_clear_mode(s->ssl, SSL_MODE_RELEASE_BUFFERS);
     s->keeps_buffer = true;
@@ -175,6 +218,11 @@ void stream_tls_rest(struct net_stream *s)
 
 void stream_tls_shutdown(struct net_stream *s)
 {
+    if (s->writing) {
+        tls_writer_close(s->writer);
+        stream_tls_control(s);
+        return;
+    }
     if ((SSL_get_shutdown(s->ssl) & SSL_SENT_SHUTDOWN) == 0)
         SSL_shutdown(s->ssl);
     ERR_clear_error();

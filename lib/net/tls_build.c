@@ -5,6 +5,7 @@
 #include "lib/base/arena.h"
 #include "lib/base/encode.h"
 #include "lib/net/pki_internal.h"
+#include "lib/net/tls_writer.h"
 
 #include <openssl/err.h>
 #include <openssl/ssl.h>
@@ -342,6 +343,7 @@ static void tls_setup_protocol(SSL_CTX *ctx, const struct tls_config *c, struct 
     SSL_CTX_set_num_tickets(ctx, 0);
     SSL_CTX_set_mode(ctx, SSL_MODE_RELEASE_BUFFERS | SSL_MODE_ENABLE_PARTIAL_WRITE |
                               SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER);
+    tls_writer_enable(ctx);
     st->alpn = c->alpn;
     if (c->server) {
         SSL_CTX_set_tlsext_servername_callback(ctx, tls_on_server_name);

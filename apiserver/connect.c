@@ -104,8 +104,7 @@ void connect_upgrade(struct req *r, struct upgrade_config *config)
 /* --- fields --------------------------------------------------------------------------------------
  */
 
-/* A list of protocols without tokens. */
-static struct str protocols_without_token(struct arena *a, struct str list)
+struct str connect_protocols_without_token(struct arena *a, struct str list)
 {
     AUTO_BUF b = BUF_INIT;
     struct str part;
@@ -129,7 +128,7 @@ struct http_header *connect_headers(struct req *r, const char *const *drop, size
     for (size_t i = 0; i < all; i++) {
         h[count] = h[i];
         if (str_eqc(h[i].name, "sec-websocket-protocol"))
-            h[count].value = protocols_without_token(r->arena, h[i].value);
+            h[count].value = connect_protocols_without_token(r->arena, h[i].value);
         count += h[count].value.len > 0 || h[i].value.len == 0;
     }
     *ret_count = count;

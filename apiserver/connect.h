@@ -20,6 +20,9 @@ struct upgrade_config;
 
 void pod_connect(struct req *r); /* pods/exec, pods/attach, pods/portforward */
 
+/* A list of WebSocket subprotocols without the tokens among them. */
+struct str connect_protocols_without_token(struct arena *a, struct str list);
+
 /* Admission of a connection; options is the request's options object, of that
  * kind. See req_admit_waits(). */
 struct meta_v1_status *connect_admit(struct req *r, const struct kind_ctx *ctx,

@@ -3,15 +3,18 @@
 
 #include "api/core_v1.h"
 #include "apiserver/kubelet_pool.h"
+#include "apiserver/messages.h"
 #include "apiserver/request.h"
 #include "lib/api/pod.h"
 #include "lib/base/arena.h"
 #include "lib/base/buf.h"
+#include "lib/base/encode.h"
 #include "lib/net/http_client.h"
 #include "lib/net/http_server.h"
 #include "lib/net/url.h"
 
 #define WINDOW_BYTES (256u << 10)
+#define REFUSAL_MAX ((size_t)50000) /* Of what a node says in an error: as upstream. */
 
 /* --- a stream from the kubelet to the client -------------------------------------------------- */
 struct relay {
@@ -20,6 +23,9 @@ struct relay {
     struct http_call *call;
     bool started;
     bool client_gone;
+    struct messages messages;
+    struct buf refusal; /* What the kubelet says instead of a log. */
+    int refused;        /* Its status; 0: it gives a log. */
 };
 
 static void on_drain(struct http_request *http, void *arg)
@@ -34,15 +40,38 @@ static void on_headers(struct http_call *call, void *arg)
 {
     struct relay *y = arg;
     struct str type = http_call_header(call, "content-type");
+    int status = http_call_status(call);
+    if (status < 200 || status > 206) {
+        y->refused = status;
+        return;
+    }
     y->started = true;
+    y->r->long_running = true;
     req_headers(y->r, type.len != 0 ? str_c(arena_str(y->r->arena, type)) : "text/plain");
-    http_response_start(y->r->http, http_call_status(call), -1);
+    messages_start(y->r, &y->messages, status);
+    if (y->messages.wanted)
+        http_response_write_copy(y->r->http, "", 0);
+}
+
+static void pass(struct relay *y, const uint8_t *data, size_t len)
+{
+    AUTO_BUF text = BUF_INIT;
+    if (y->messages.base64) {
+        base64_encode(BASE64_STD, data, len, &text);
+        data = text.data;
+        len = text.len;
+    }
+    http_response_write_copy(y->r->http, data, len);
 }
 
 static void on_data(struct http_call *call, const uint8_t *data, size_t len, void *arg)
 {
     struct relay *y = arg;
-    http_response_write_copy(y->r->http, data, len);
+    if (y->refused != 0) {
+        buf_append(&y->refusal, data, MIN_OF(len, REFUSAL_MAX - y->refusal.len));
+        return;
+    }
+    pass(y, data, len);
     if (http_response_pending(y->r->http) >= WINDOW_BYTES) {
         http_call_pause(call);
         http_response_on_drain(y->r->http, WINDOW_BYTES / 2, on_drain, y);
@@ -56,8 +85,13 @@ static void on_end(struct http_call *call, const struct error *err, void *arg)
     y->call = NULL;
     if (r->thread->kubelets != NULL) /* Not while the thread stops. */
         kubelet_pool_give(r->thread->kubelets, y->client);
+    AUTO_BUF refusal = y->refusal; /* Goes with this call. */
     if (!y->started) {
-        if (err != NULL)
+        if (y->refused != 0)
+            req_status(r, status_of_answer(r->arena, y->refused,
+                                           (struct group_resource){STR(""), STR("pods/log")},
+                                           r->info.name, buf_str(&refusal)));
+        else if (err != NULL)
             req_status(r, status_internal(r->arena, "Get \"kubelet\": %s", error_message(err)));
         else
             req_status(r, status_internal(r->arena, "the kubelet gave no answer"));
@@ -79,12 +113,13 @@ static void on_abort(struct http_request *http, void *arg)
         http_call_cancel(y->call); /* on_end follows and makes the last call. */
 }
 
-static void relay_get(struct req *r, const char *endpoint, const char *target)
+static void relay_get(struct req *r, const struct messages *messages, const char *endpoint,
+                      const char *target)
 {
     struct relay *y = ARENA_NEW(r->arena, struct relay);
     struct error err = {0};
     y->r = r;
-    r->long_running = true;
+    y->messages = *messages;
     req_release_views(r);
     struct http_call_config c = {.target = target,
                                  .header_timeout_ms = 30000,
@@ -195,9 +230,15 @@ static void pod_log(struct req *r)
         req_status(r, s);
         return;
     }
+    struct messages messages;
+    s = messages_for_log(r, &messages);
+    if (s != NULL) {
+        req_status(r, s);
+        return;
+    }
     AUTO_BUF target = BUF_INIT;
     log_target(r, pod, container, &target);
-    relay_get(r, str_c(endpoint), arena_strdup(r->arena, (const char *)target.data));
+    relay_get(r, &messages, str_c(endpoint), arena_strdup(r->arena, (const char *)target.data));
 }
 
 void kubelet_pod_log(struct req *r)

@@ -236,6 +236,57 @@ struct meta_v1_status *status_too_large(struct arena *a, const char *fmt, ...)
     return status_new(a, 413, "RequestEntityTooLarge", text);
 }
 
+struct meta_v1_status *status_of_answer(struct arena *a, int code, struct group_resource gr,
+                                        struct str name, struct str body)
+{
+    /* NULL: the body's own words. */
+    static const struct {
+        int code;
+        const char *reason, *message;
+    } known[] = {
+        {401, "Unauthorized", "the server has asked for the client to provide credentials"},
+        {403, "Forbidden", NULL},
+        {404, "NotFound", "the server could not find the requested resource"},
+        {405, "MethodNotAllowed",
+         "the server does not allow this method on the requested resource"},
+        {406, "NotAcceptable", NULL},
+        {409, "Conflict", "the server reported a conflict"},
+        {415, "UnsupportedMediaType", NULL},
+        {422, "Invalid", "the server rejected our request due to an error in our request"},
+        {429, "TooManyRequests",
+         "the server has received too many requests and has asked us to try again later"},
+        {503, "ServiceUnavailable", "the server is currently unable to handle the request"},
+        {504, "Timeout",
+         "the server was unable to return a response in the time allotted, but may still be "
+         "processing the request"},
+    };
+    if (code == 400)
+        return status_bad_request(a, STR_FMT, STR_ARG(body));
+    if (code == 500)
+        return status_internal(a, STR_FMT, STR_ARG(body));
+    const char *reason = code > 500 ? "InternalError" : "";
+    struct str message =
+        code > 500 ? arena_printf(a,
+                                  "an error on the server (\"" STR_FMT
+                                  "\") has prevented the request from succeeding",
+                                  STR_ARG(body))
+                   : arena_printf(a,
+                                  "the server responded with the status code %d but did not "
+                                  "return more information",
+                                  code);
+    for (size_t i = 0; i < ARRAY_SIZE(known); i++)
+        if (known[i].code == code) {
+            reason = known[i].reason;
+            message = known[i].message != NULL ? str_of(known[i].message) : body;
+        }
+    /* The blank is where upstream leaves the verb out. */
+    struct meta_v1_status *s =
+        status_printf(a, code, reason, STR_FMT " ( " STR_FMT " " STR_FMT ")", STR_ARG(message),
+                      STR_ARG(group_resource_text(a, gr)), STR_ARG(name));
+    describe(a, s, gr, name);
+    return s;
+}
+
 struct meta_v1_status *status_from_code(struct arena *a, int code, const char *message)
 {
     switch (code) {

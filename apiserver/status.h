@@ -51,6 +51,9 @@ struct meta_v1_status *status_too_many(struct arena *a, int32_t retry_s, const c
     PRINTF_LIKE(3, 4);
 struct meta_v1_status *status_unavailable(struct arena *a, const char *fmt, ...) PRINTF_LIKE(2, 3);
 struct meta_v1_status *status_too_large(struct arena *a, const char *fmt, ...) PRINTF_LIKE(2, 3);
+/* What another server refused with: upstream's words for its code, or body where they use that. */
+struct meta_v1_status *status_of_answer(struct arena *a, int code, struct group_resource gr,
+                                        struct str name, struct str body);
 /* For codes of the store and of codecs. */
 struct meta_v1_status *status_from_code(struct arena *a, int code, const char *message);
 

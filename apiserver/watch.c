@@ -25,6 +25,7 @@
 #include "apiserver/encryption.h"
 #include "apiserver/flow_control.h"
 #include "apiserver/list_options.h"
+#include "apiserver/messages.h"
 #include "apiserver/request.h"
 #include "apiserver/server_metrics.h"
 #include "apiserver/watch_frame.h"
@@ -91,6 +92,7 @@ struct watcher {
     struct str bucket_key;
     int64_t after_rev; /* Deliver what is newer. */
     bool columns_sent;
+    struct messages messages;
     bool end_bookmark; /* Owed behind the initial events. */
     uint64_t deadline_ms, bookmark_ms;
     /* INITIAL */
@@ -242,11 +244,18 @@ static void cut_off(struct watcher *w)
     http_response_abort(r->http);
 }
 
+/* Frames of protobuf say their length in front, where messages know it. */
+static void write_frame(struct watcher *w, struct net_bytes *b)
+{
+    size_t skip =
+        w->messages.wanted && w->form.accept.media == MEDIA_PROTOBUF ? FRAME_LENGTH_BYTES : 0;
+    http_response_write_part(w->r->http, b, skip, b->len - skip);
+    net_bytes_unref(b);
+}
+
 static void end_with(struct watcher *w, struct meta_v1_status *s)
 {
-    struct net_bytes *b = frame_error(&w->form, s);
-    http_response_write(w->r->http, b);
-    net_bytes_unref(b);
+    write_frame(w, frame_error(&w->form, s));
     end(w);
 }
 
@@ -262,8 +271,7 @@ static void send_frame(struct watcher *w, struct net_bytes *b)
 {
     if (b == NULL)
         return;
-    http_response_write(w->r->http, b);
-    net_bytes_unref(b);
+    write_frame(w, b);
     w->columns_sent = true;
     w->bookmark_ms = now_ms(w->hub) + BOOKMARK_MS;
 }
@@ -880,7 +888,7 @@ static void start(struct req *r)
     r->long_running = true;
     req_headers(r,
                 w->form.accept.media == MEDIA_PROTOBUF ? TYPE_PROTOBUF ";stream=watch" : TYPE_JSON);
-    http_response_start(r->http, 200, -1);
+    messages_start(r, &w->messages, 200);
     list_push_back(&h->watchers, &w->link);
     h->count++;
     server_metrics_watchers(r, 1);
@@ -928,6 +936,8 @@ void watch_handle(struct req *r)
                            ";stream=watch, " TYPE_PROTOBUF ";stream=watch"));
     if (s == NULL && !table_include_parse(req_query(r, "includeObject"), &w->form.include))
         s = status_bad_request(r->arena, "invalid includeObject");
+    if (s == NULL)
+        s = messages_for_watch(r, r->accept.media != MEDIA_PROTOBUF, &w->messages);
     if (s == NULL && h->stopping)
         s = status_unavailable(r->arena, "the server is shutting down");
     if (s != NULL) {

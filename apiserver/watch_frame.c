@@ -50,7 +50,7 @@ static struct net_bytes *wrap(enum media media, const char *type, struct str obj
     buf_putc(&event, (2 << 3) | 2);
     buf_put_varint(&event, raw.len + object.len);
     buf_append_str(&event, buf_str(&raw));
-    buf_reserve(&out, 4 + event.len + object.len);
+    buf_reserve(&out, FRAME_LENGTH_BYTES + event.len + object.len);
     buf_put_be32(&out, (uint32_t)(event.len + object.len));
     buf_append_str(&out, buf_str(&event));
     buf_append_str(&out, object);

@@ -38,6 +38,9 @@ struct net_bytes *frame_object(struct frame_cache *c, const struct watch_form *f
 /* A BOOKMARK; initial_end marks the end of the initial events. */
 struct net_bytes *frame_bookmark(const struct watch_form *f, int64_t rev, bool initial_end,
                                  bool columns);
+/* In front of each frame of protobuf: how long it is. */
+#define FRAME_LENGTH_BYTES ((size_t)4)
+
 /* An ERROR with a Status. */
 struct net_bytes *frame_error(const struct watch_form *f, const struct meta_v1_status *s);
 

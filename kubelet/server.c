@@ -48,7 +48,7 @@ void server_text(struct http_request *r, int status, const char *fmt, ...)
     vsnprintf(text, sizeof(text), fmt, args);
     va_end(args);
     http_response_header(r, "content-type", "text/plain; charset=utf-8");
-    http_respond(r, status, arena_printf(r->arena, "%s\n", text));
+    http_respond(r, status, arena_printf(r->arena, "%s", text));
 }
 
 struct str server_param(const struct http_request *r, const char *name)

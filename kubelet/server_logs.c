@@ -10,6 +10,7 @@
 #include "kubelet/pod_worker.h"
 #include "kubelet/server.h"
 
+#include "lib/api/pod.h"
 #include "lib/base/arena.h"
 #include "lib/base/buf.h"
 #include "lib/base/env.h"
@@ -403,6 +404,19 @@ static const struct core_v1_container_status *find_status(const struct core_v1_p
     return NULL;
 }
 
+/* Why there is no log yet. */
+static struct str waiting_text(struct arena *a, const struct core_v1_container_status *cs)
+{
+    if (cs->state.waiting == NULL)
+        return STR(" - no logs yet");
+    struct str reason = cs->state.waiting->reason;
+    if (str_eqc(reason, "ErrImagePull"))
+        return STR(": image can't be pulled");
+    if (str_eqc(reason, "ImagePullBackOff"))
+        return STR(": trying and failing to pull image");
+    return arena_printf(a, ": " STR_FMT, STR_ARG(reason));
+}
+
 void server_logs(struct kubelet *k, struct http_request *r, const struct str *segments,
                  size_t count)
 {
@@ -418,8 +432,14 @@ void server_logs(struct kubelet *k, struct http_request *r, const struct str *se
     const struct core_v1_pod_status *status = pod_worker_status(w);
     const struct core_v1_container_status *cs = status != NULL ? find_status(status, name) : NULL;
     const struct rt_container *c = rt_pod_find(pod_worker_runtime(w), name);
+    const struct core_v1_pod *pod = pod_worker_pod(w);
+    if (pod != NULL && !pod_has_container(&pod->spec, name)) {
+        server_text(r, 404, "container \"" STR_FMT "\" not found in pod \"" STR_FMT "\"",
+                    STR_ARG(name), STR_ARG(segments[1]));
+        return;
+    }
     if (cs == NULL) {
-        server_text(r, 404, "container \"" STR_FMT "\" is not valid for pod \"" STR_FMT "\"",
+        server_text(r, 400, "container \"" STR_FMT "\" in pod \"" STR_FMT "\" is not available",
                     STR_ARG(name), STR_ARG(segments[1]));
         return;
     }
@@ -433,11 +453,8 @@ void server_logs(struct kubelet *k, struct http_request *r, const struct str *se
                     STR_ARG(name), STR_ARG(segments[1]));
     else if (c == NULL || c->log_path[0] == '\0')
         server_text(r, 400,
-                    "container \"" STR_FMT "\" in pod \"" STR_FMT
-                    "\" is waiting to start: " STR_FMT,
-                    STR_ARG(name), STR_ARG(segments[1]),
-                    STR_ARG(cs->state.waiting != NULL ? cs->state.waiting->reason
-                                                      : STR("ContainerCreating")));
+                    "container \"" STR_FMT "\" in pod \"" STR_FMT "\" is waiting to start" STR_FMT,
+                    STR_ARG(name), STR_ARG(segments[1]), STR_ARG(waiting_text(r->arena, cs)));
     else
         reader_start(k, r, &o, pod_worker_uid(w), c);
 }

@@ -99,6 +99,45 @@ void http_response_start(struct http_request *r, int status, int64_t content_len
         x->conn->protocol->output(x);
 }
 
+bool http_request_wants_messages(const struct http_request *r)
+{
+    return str_eqc(http_request_upgrade(r), "websocket");
+}
+
+int http_request_check_messages(const struct http_request *r, struct error *err)
+{
+    /* The parser takes the field of HTTP/1.1 only. */
+    if (!http_request_wants_messages(r) || !str_eqc(r->method, "GET") || r->has_body)
+        return error_set(err, E_INVALID, "the request asks for no WebSocket");
+    if (!str_eqc(http_request_header(r, "sec-websocket-version"), "13"))
+        return error_set(err, E_INVALID, "Sec-WebSocket-Version: only 13 is known");
+    if (str_empty(http_request_header(r, "sec-websocket-key")))
+        return error_set(err, E_INVALID, "Sec-WebSocket-Key: a key is wanted");
+    return 0;
+}
+
+void http_response_start_messages(struct http_request *r, enum ws_opcode opcode,
+                                  const char *subprotocol)
+{
+    struct serving *x = serving_of(r);
+    char accept[WS_ACCEPT_LEN + 1];
+    ASSERT(x->owner == SERVING_HANDLER && !x->started);
+    ws_accept(http_request_header(r, "sec-websocket-key"), accept);
+    http_response_header(r, "sec-websocket-accept", accept);
+    if (subprotocol != NULL)
+        http_response_header(r, "sec-websocket-protocol", subprotocol);
+    x->messages = true;
+    x->opcode = opcode;
+    http_response_start(r, 101, -1);
+}
+
+/* A message begins: the bytes that follow are its only frame. */
+static void begin_message(struct serving *x, size_t len)
+{
+    uint8_t head[WS_HEADER_MAX];
+    http_out_add_copy(&x->out, head, ws_head(x->opcode, len, head));
+}
+
 /* Output was queued. */
 static void serving_wrote(struct serving *x, size_t before, size_t len)
 {
@@ -115,10 +154,13 @@ void http_response_write_part(struct http_request *r, struct net_bytes *b, size_
 {
     struct serving *x = serving_of(r);
     ASSERT(x->started && !x->ended);
-    if (x->conn == NULL || len == 0)
+    if (x->conn == NULL || (len == 0 && !x->messages))
         return;
     size_t before = x->out.bytes;
-    http_out_add(&x->out, b, from, len);
+    if (x->messages)
+        begin_message(x, len);
+    if (len != 0)
+        http_out_add(&x->out, b, from, len);
     serving_wrote(x, before, len);
 }
 
@@ -131,10 +173,13 @@ void http_response_write_copy(struct http_request *r, const void *data, size_t l
 {
     struct serving *x = serving_of(r);
     ASSERT(x->started && !x->ended);
-    if (x->conn == NULL || len == 0)
+    if (x->conn == NULL || (len == 0 && !x->messages))
         return;
     size_t before = x->out.bytes;
-    http_out_add_copy(&x->out, data, len);
+    if (x->messages)
+        begin_message(x, len);
+    if (len != 0)
+        http_out_add_copy(&x->out, data, len);
     serving_wrote(x, before, len);
 }
 

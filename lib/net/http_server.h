@@ -21,6 +21,7 @@
 #define NET_HTTP_SERVER_H
 
 #include "lib/net/http.h"
+#include "lib/net/websocket.h"
 
 struct arena;
 struct buf;
@@ -208,6 +209,17 @@ void http_response_end(struct http_request *r); /* The handler's last call. */
 /* Cuts the response off so that the client sees a failure. A last call too. */
 void http_response_abort(struct http_request *r);
 bool http_response_started(const struct http_request *r);
+
+/* HTTP/1.1 only: a response in WebSocket messages (RFC 6455), for a request that asks for an
+ * upgrade to "websocket". Answers 101 with the headers added so far and this subprotocol (NULL:
+ * none). From then on http_response_write*() send one message of this opcode each, an empty one
+ * too; http_response_end() a close frame behind them. What the client says is read and forgotten,
+ * pings are answered; its close is seen as on_abort. Only after check(); E_INVALID, with what is
+ * wrong with the request. */
+bool http_request_wants_messages(const struct http_request *r);
+int http_request_check_messages(const struct http_request *r, struct error *err);
+void http_response_start_messages(struct http_request *r, enum ws_opcode opcode,
+                                  const char *subprotocol);
 
 /* HTTP/1.1 only: answers 101 with the headers added so far, Connection: Upgrade
  * and this protocol, and hands the stream over (bytes behind the head come

@@ -29,6 +29,8 @@ struct http_h1 {
     bool no_body;                   /* The response has none. */
     bool end_written;               /* The response is in the stream. */
     bool failed;                    /* Malformed input: nothing more is read. */
+    struct ws_parser ws;            /* What the client of a response in messages says. */
+    int close_code;                 /* It wants to end, or must: said behind what is queued. */
     bool rest_full;                 /* Reading stopped because of H1_REST_MAX. */
     struct net_stream *handed_over; /* After an upgrade. */
 };
@@ -235,12 +237,71 @@ static void h1_parse(struct http_h1 *h, const uint8_t *data, size_t len)
     }
 }
 
+/* --- messages ---
+ *
+ * Frames stand in the response's queue whole, so that what is said in between is one more piece of
+ * that queue. */
+
+#define H1_PONGS_MAX ((size_t)256 << 10) /* With more waiting, pings get no answers. */
+
+static void h1_write_close(struct http_h1 *h, int code)
+{
+    uint8_t frame[WS_HEADER_MAX + 2];
+    size_t head = ws_head(WS_CLOSE, 2, frame);
+    frame[head] = (uint8_t)(code >> 8);
+    frame[head + 1] = (uint8_t)code;
+    net_stream_write(h->conn->stream, frame, head + 2);
+}
+
+static void h1_ws_data(void *arg, const uint8_t *data, size_t len, bool first, bool last)
+{
+    UNUSED(arg);
+    UNUSED(data);
+    UNUSED(len);
+    UNUSED(first);
+    UNUSED(last);
+}
+
+static void h1_ws_ping(void *arg, const uint8_t *data, size_t len)
+{
+    struct http_h1 *h = arg;
+    uint8_t head[WS_HEADER_MAX];
+    if (h->x->ended || h->x->out.bytes >= H1_PONGS_MAX)
+        return;
+    http_out_add_copy(&h->x->out, head, ws_head(WS_PONG, len, head));
+    http_out_add_copy(&h->x->out, data, len);
+    http_conn_wake(h->conn);
+}
+
+static void h1_ws_close(void *arg, int code)
+{
+    struct http_h1 *h = arg;
+    UNUSED(code);
+    h->close_code = WS_CLOSE_NORMAL;
+}
+
+/* The client's side; its end, or nonsense, is that of the connection. */
+static void h1_listen(struct http_h1 *h, const uint8_t *data, size_t len)
+{
+    static const struct ws_events events = {
+        .on_data = h1_ws_data, .on_ping = h1_ws_ping, .on_close = h1_ws_close};
+    struct error err = {0};
+    if (h->x == NULL || h->close_code != 0)
+        return;
+    if (ws_parser_feed(&h->ws, data, len, &events, h, &err) != 0)
+        h->close_code = WS_CLOSE_PROTOCOL;
+    if (h->close_code != 0)
+        http_conn_wake(h->conn);
+}
+
 static void h1_input(struct http_conn *c, const uint8_t *data, size_t len)
 {
     struct http_h1 *h = c->p.h1;
     if (h->failed)
         return;
-    if (h->complete || h->rest.len > 0)
+    if (h->x != NULL && h->x->messages && h->rest.len == 0)
+        h1_listen(h, data, len);
+    else if (h->complete || h->rest.len > 0)
         h1_keep_rest(h, data, len);
     else
         h1_parse(h, data, len);
@@ -261,10 +322,31 @@ static void h1_eof(struct http_conn *c)
 
 /* --- answering --- */
 
+static void h1_write_fields(const struct serving *x, struct buf *b)
+{
+    for (size_t i = 0; i < x->out_header_count; i++) {
+        buf_append_str(b, x->out_headers[i].name);
+        buf_puts(b, ": ");
+        buf_append_str(b, x->out_headers[i].value);
+        buf_puts(b, "\r\n");
+    }
+}
+
 static void h1_write_head(struct http_h1 *h, struct serving *x)
 {
     struct http_conn *c = h->conn;
     AUTO_BUF b = BUF_INIT;
+    if (x->messages) {
+        h->keep_alive = false; /* It ends with the response. */
+        h->no_body = h->chunked = false;
+        buf_puts(&b, "HTTP/1.1 101 Switching Protocols\r\nconnection: Upgrade\r\n"
+                     "upgrade: websocket\r\n");
+        h1_write_fields(x, &b);
+        buf_puts(&b, "\r\n");
+        net_stream_write(c->stream, b.data, b.len);
+        x->head_sent = true;
+        return;
+    }
     h->no_body =
         x->status < 200 || x->status == 204 || x->status == 304 || str_eq(x->r.method, STR("HEAD"));
     h->chunked = !h->no_body && x->out_length < 0 && x->r.version == HTTP_1_1;
@@ -273,12 +355,7 @@ static void h1_write_head(struct http_h1 *h, struct serving *x)
     if (!h->complete || c->going_away || h->failed || x->close_after)
         h->keep_alive = false; /* Nobody knows how long the rest of the body is. */
     buf_printf(&b, "HTTP/1.1 %d %s\r\n", x->status, http_status_text(x->status));
-    for (size_t i = 0; i < x->out_header_count; i++) {
-        buf_append_str(&b, x->out_headers[i].name);
-        buf_puts(&b, ": ");
-        buf_append_str(&b, x->out_headers[i].value);
-        buf_puts(&b, "\r\n");
-    }
+    h1_write_fields(x, &b);
     buf_printf(&b, "date: %s\r\n", http_server_date(c->server));
     if (h->chunked)
         buf_puts(&b, "transfer-encoding: chunked\r\n");
@@ -297,6 +374,8 @@ static void h1_write_end(struct http_h1 *h, struct serving *x)
 {
     AUTO_BUF b = BUF_INIT;
     h->end_written = true;
+    if (x->messages)
+        h1_write_close(h, WS_CLOSE_NORMAL);
     if (!h->chunked)
         return;
     buf_puts(&b, "0\r\n");
@@ -368,9 +447,19 @@ static bool h1_flush(struct http_conn *c)
     if (x != NULL && x->started) {
         if (!x->head_sent)
             h1_write_head(h, x);
+        if (x->messages && h->rest.len > 0) {
+            AUTO_BUF rest = h->rest;
+            h->rest = BUF_INIT;
+            h1_listen(h, rest.data, rest.len);
+        }
         h1_pump(h, x);
         if (h->end_written)
             return h1_finish(h);
+        if (h->close_code != 0 && x->out.bytes == 0 && !h->failed) {
+            h1_write_close(h, h->close_code);
+            h->failed = true;
+            return false;
+        }
     }
     return !(c->going_away && h->x == NULL);
 }
@@ -423,9 +512,7 @@ int http_h1_upgrade(struct serving *x, const char *protocol,
     AUTO_BUF b = BUF_INIT;
     buf_printf(&b, "HTTP/1.1 101 Switching Protocols\r\nconnection: Upgrade\r\nupgrade: %s\r\n",
                protocol);
-    for (size_t i = 0; i < x->out_header_count; i++)
-        buf_printf(&b, STR_FMT ": " STR_FMT "\r\n", STR_ARG(x->out_headers[i].name),
-                   STR_ARG(x->out_headers[i].value));
+    h1_write_fields(x, &b);
     buf_puts(&b, "\r\n");
     net_stream_write(stream, b.data, b.len);
     net_stream_set_timeout(stream, 0);

@@ -93,6 +93,8 @@ struct serving {
     struct http_out out;
     bool started, ended, aborted_by_us;
     bool head_sent;
+    bool messages; /* The response is WebSocket messages, of this opcode. */
+    enum ws_opcode opcode;
     bool close_after;   /* The handler wants the connection closed (HTTP/1). */
     uint64_t output_ms; /* When output last moved, or was queued behind nothing. */
     void (*on_drain)(struct http_request *r, void *arg);

@@ -24,6 +24,7 @@ sys.path.insert(0, os.path.join(HERE, ".."))
 import ports  # noqa: E402
 
 try:
+    import websocket
     from kubernetes import client, config, dynamic, utils, watch
     from kubernetes.client.rest import ApiException
     from kubernetes.leaderelection import electionconfig, leaderelection
@@ -145,6 +146,53 @@ def watches(core):
     first = list(watch.Watch().stream(core.list_namespaced_config_map, NS, timeout_seconds=1))
     ok("without a version it starts with what is there", {("ADDED", "w0"), ("ADDED", "w2")} <=
        {(e["type"], e["object"].metadata.name) for e in first}, first)
+
+
+def messages(core):
+    """Watches in WebSocket messages, as clients of other languages ask for them."""
+    c = core.api_client.configuration
+    url = c.host.replace("https", "wss") + "/api/v1/namespaces/%s/configmaps?watch=true" % NS
+    tls = {"ca_certs": c.ssl_ca_cert, "certfile": c.cert_file, "keyfile": c.key_file}
+
+    def dial(query, **more):
+        return websocket.create_connection(url + query, sslopt=tls, timeout=20, **more)
+
+    def events(w, want):
+        seen = []
+        while len(seen) < want:
+            opcode, data = w.recv_data(control_frame=True)
+            seen.append((opcode, data))
+        return seen
+
+    since = core.list_namespaced_config_map(NS).metadata.resource_version
+    w = dial("&resourceVersion=" + since, subprotocols=["v1.events.example.com"])
+    ok("messages: the subprotocol that was offered", w.subprotocol == "v1.events.example.com", w.subprotocol)
+    core.create_namespaced_config_map(NS, client.V1ConfigMap(metadata=client.V1ObjectMeta(name="told"), data={"a": "x" * 70000}))
+    core.delete_namespaced_config_map("told", NS)
+    got = events(w, 2)
+    ok("messages: an event is one text", [o for o, _ in got] == [websocket.ABNF.OPCODE_TEXT] * 2, got)
+    got = [json.loads(d) for _, d in got]
+    ok("messages: what happened", [(e["type"], e["object"]["metadata"]["name"], len(e["object"]["data"]["a"])) for e in got] ==
+       [("ADDED", "told", 70000), ("DELETED", "told", 70000)], got)
+    w.send("nobody listens")
+    w.ping("here?")
+    ok("messages: a ping is answered", events(w, 1) == [(websocket.ABNF.OPCODE_PONG, b"here?")])
+    w.send_close()
+    opcode, data = w.recv_data(control_frame=True)
+    ok("messages: a close is answered", (opcode, data) == (websocket.ABNF.OPCODE_CLOSE, b"\x03\xe8"), (opcode, data))
+    w.shutdown()
+    w = dial("&timeoutSeconds=1&resourceVersion=" + since, header=["Accept: application/vnd.kubernetes.protobuf"])
+    opcode, data = w.recv_data(control_frame=True)
+    ok("messages: protobuf, no length in front", opcode == websocket.ABNF.OPCODE_BINARY and data[:7] == b"\n\x05ADDED", data[:20])
+    last = None
+    while last != websocket.ABNF.OPCODE_CLOSE:
+        last, data = w.recv_data(control_frame=True)
+    ok("messages: the watch's end", data == b"\x03\xe8", data)
+    try:
+        dial("&fieldSelector=nonsense")
+        ok("messages: bad options", False, "a connection")
+    except websocket.WebSocketBadStatusException as why:
+        ok("messages: bad options", why.status_code == 400, why)
 
 
 def workloads(api, core):
@@ -349,6 +397,7 @@ def main():
         typed(core)
         pages(core)
         watches(core)
+        messages(core)
         workloads(api, core)
         circles(core)
         from_yaml(api, core, folder)

@@ -129,6 +129,18 @@ for protocol in v5.channel.k8s.io v4.channel.k8s.io; do
     has "WebSocket $protocol, the token among the protocols" "1 out" env TOKEN_AS_PROTOCOL=1 "$HERE/exec_ws.py" "$SUBNET.11:6443" "$TOKEN" $protocol box c echo out
 done
 has "WebSocket: a wrong token among the protocols" "401" env TOKEN_AS_PROTOCOL=1 "$HERE/exec_ws.py" "$SUBNET.11:6443" wrong v4.channel.k8s.io box c echo out
+ok "a pod that says something and ends" k run said --image=docker.io/library/busybox:latest --image-pull-policy=IfNotPresent --restart=Never -- echo said this
+ok "it has ended" k wait --for=jsonpath='{.status.phase}'=Succeeded pod/said --timeout=30s
+log_ws() { timeout 20 "$HERE/log_ws.py" "$SUBNET.11:6443" "$TOKEN" "$1" said said 2>&1 | tr '\n' ' '; }
+same "log over a WebSocket" "subprotocol None binary  binary said this close 1000 " log_ws ""
+same "log over a WebSocket, binary" "subprotocol binary.k8s.io binary  binary said this close 1000 " log_ws binary.k8s.io
+same "log over a WebSocket, base64" "subprotocol base64.binary.k8s.io text  text c2FpZCB0aGlzCg== close 1000 " log_ws base64.binary.k8s.io
+same "log over a WebSocket, of an unknown form" "400 " log_ws v9.example.com
+ok "a pod without its image" k run imageless --image=example.invalid/none:1 --restart=Never
+ok "its node says why" k wait --for=jsonpath='{.status.containerStatuses[0].state.waiting.reason}'=ErrImagePull pod/imageless --timeout=30s
+has "log of what waits" 'Error from server (BadRequest): container "imageless" in pod "imageless" is waiting to start: ' k logs imageless
+has "log of what never ran before" 'previous terminated container "imageless" in pod "imageless" not found' k logs -p imageless
+ok "remove both" k delete pod said imageless --now
 sessions() { # N commands at once
     local i pids=() bad=0
     for i in $(seq "$1"); do piped "$i" kubectl exec -i box -c c -- sh -c 'sleep 2; cat' >"$WORK/session.$i" 2>&1 & pids+=($!); done

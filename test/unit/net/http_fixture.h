@@ -134,6 +134,27 @@ static void serve_hang(struct http_request *r)
     http_response_write_copy(r, "x", 1);
 }
 
+/* "/messages": three, and the end unless "?stay". */
+static void serve_messages(struct http_request *r)
+{
+    struct error err = {0};
+    if (http_request_check_messages(r, &err) != 0) {
+        http_respond(r, 400, arena_strc(r->arena, error_message(&err)));
+        return;
+    }
+    served.hanging++;
+    http_request_on_abort(r, hang_abort, NULL);
+    http_response_start_messages(r, WS_TEXT, "sub");
+    http_response_write_copy(r, "one", 3);
+    http_response_write_copy(r, "", 0);
+    struct net_bytes *b = net_bytes_new(70000);
+    memset(net_bytes_edit(b), 'x', b->len);
+    http_response_write_part(r, b, 1, b->len - 1);
+    net_bytes_unref(b);
+    if (str_empty(r->query))
+        http_response_end(r);
+}
+
 static void serve_request(struct http_request *r, void *arg)
 {
     UNUSED(arg);
@@ -147,6 +168,8 @@ static void serve_request(struct http_request *r, void *arg)
         serve_mixed(r);
     } else if (str_eq(r->path, STR("/hang"))) {
         serve_hang(r);
+    } else if (str_eq(r->path, STR("/messages"))) {
+        serve_messages(r);
     } else if (str_eq(r->path, STR("/none"))) {
         http_respond(r, 204, STR(""));
     } else if (str_eq(r->path, STR("/cut"))) {

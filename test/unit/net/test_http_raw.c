@@ -441,7 +441,97 @@ START_TEST(stuck_reader)
 }
 END_TEST
 
+/* --- responses in messages --- */
+
+#define ASK(more)                                                                                  \
+    "GET /messages" more " HTTP/1.1\r\nHost: a\r\nConnection: keep-alive, Upgrade\r\nUpgrade: "    \
+    "websocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: "                                \
+    "dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
+#define SAID "\x81\x03one\x81\x00\x81\x7f\x00\x00\x00\x00\x00\x01\x11\x6f"
+
+/* What follows the answer's head and the three messages; NULL: they are not there. */
+static const char *behind_messages(struct raw *w, size_t *ret_len)
+{
+    const char *at = strstr((const char *)w->got.data, "\r\n\r\n");
+    size_t said = sizeof(SAID) - 1;
+    if (at == NULL || memcmp(at + 4, SAID, said) != 0 || at[4 + said] != 'x')
+        return NULL;
+    at += 4 + said + 69999;
+    *ret_len = (size_t)((const char *)w->got.data + w->got.len - 1 - at);
+    return at;
+}
+
+START_TEST(messages)
+{
+    /* Clients mask with a key; this one is zero. */
+    static const struct {
+        const char *text;
+        size_t len, aborts;
+        const char *behind;
+        size_t behind_len;
+    } CASES[] = {
+#define CASE(said, aborts, behind) {said, sizeof(said) - 1, aborts, behind, sizeof(behind) - 1}
+        CASE(ASK(""), 0, "\x88\x02\x03\xe8"),
+        CASE(ASK("?stay") "\x89\x82\0\0\0\0hi\x81\x81\0\0\0\0x\x88\x82\0\0\0\0\x03\xe8", 1,
+             "\x8a\x02hi\x88\x02\x03\xe8"),
+        CASE(ASK("?stay") "\x81\x01xyz1234", 1, "\x88\x02\x03\xea"), /* Not masked. */
+    };
+    fixture_init();
+    struct http_server *s = serve(NULL);
+    for (size_t i = 0; i < 2 * ARRAY_SIZE(CASES); i++) {
+        struct raw w = {.slow = i % 2 != 0};
+        size_t len = 0;
+        served.aborts = 0;
+        const char *got = raw_exchange(&w, s, str_n(CASES[i / 2].text, CASES[i / 2].len));
+        ck_assert_msg(str_has_prefix(str_of(got), STR("HTTP/1.1 101 Switching Protocols\r\n")),
+                      "%s", got);
+        ck_assert_ptr_nonnull(
+            strstr(got, "\r\nsec-websocket-accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n"));
+        ck_assert_ptr_nonnull(strstr(got, "\r\nsec-websocket-protocol: sub\r\n"));
+        const char *behind = behind_messages(&w, &len);
+        ck_assert_ptr_nonnull(behind);
+        ck_assert_uint_eq(served.aborts, CASES[i / 2].aborts);
+        ck_assert_uint_eq(len, CASES[i / 2].behind_len);
+        ck_assert_mem_eq(behind, CASES[i / 2].behind, len);
+        buf_done(&w.got);
+    }
+    stop_serving(s);
+    fixture_done();
+}
+END_TEST
+
+START_TEST(no_messages)
+{
+    static const struct {
+        const char *text, *why;
+    } CASES[] = {
+        {"GET /messages HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n", "asks for no WebSocket"},
+        {"POST /messages HTTP/1.1\r\nHost: a\r\nConnection: Upgrade, close\r\nUpgrade: "
+         "websocket\r\n"
+         "Content-Length: 0\r\n\r\n",
+         "asks for no WebSocket"},
+        {"GET /messages HTTP/1.1\r\nHost: a\r\nConnection: Upgrade, close\r\nUpgrade: websocket\r\n"
+         "Sec-WebSocket-Key: dGhl\r\nSec-WebSocket-Version: 8\r\n\r\n",
+         "Sec-WebSocket-Version: only 13 is known"},
+        {"GET /messages HTTP/1.1\r\nHost: a\r\nConnection: Upgrade, close\r\nUpgrade: websocket\r\n"
+         "Sec-WebSocket-Version: 13\r\n\r\n",
+         "Sec-WebSocket-Key: a key is wanted"},
+    };
+    fixture_init();
+    struct http_server *s = serve(NULL);
+    for (size_t i = 0; i < ARRAY_SIZE(CASES); i++) {
+        struct raw w = {0};
+        const char *got = raw_exchange(&w, s, str_of(CASES[i].text));
+        ck_assert_msg(strstr(got, " 400 ") != NULL && strstr(got, CASES[i].why) != NULL, "%s", got);
+        buf_done(&w.got);
+    }
+    stop_serving(s);
+    fixture_done();
+}
+END_TEST
+
 UNIT_MAIN("http_raw", UNIT_TEST(bad_requests); UNIT_TEST(error_bodies); UNIT_TEST(pipelining);
           UNIT_TEST(http_1_0); UNIT_TEST(expect_continue); UNIT_TEST(deadlines);
           UNIT_TEST(client_leaves); UNIT_TEST(connection_limit); UNIT_TEST(bad_frames);
-          UNIT_TEST(rapid_reset); UNIT_TEST(stuck_reader))
+          UNIT_TEST(rapid_reset); UNIT_TEST(stuck_reader); UNIT_TEST(messages);
+          UNIT_TEST(no_messages))

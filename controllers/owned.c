@@ -3,6 +3,7 @@
 
 #include "api/core_v1.h"
 #include "controllers/pods.h"
+#include "lib/api/pod.h"
 #include "lib/api/scheme.h"
 #include "lib/base/arena.h"
 #include "lib/base/error.h"
@@ -223,7 +224,7 @@ struct owned_pods owned_gather(struct reconcile *c, const struct owned_config *c
         const struct meta_v1_object_meta *m = api_object_meta(mine[i]);
         if (label_selector_matches(selector, m->labels, m->labels_count))
             ret.items[ret.count++] = reconcile_hold(c, mine[i]);
-        else if (!dying)
+        else if (!dying && !(config->keep_ended && pod_is_terminal(mine[i]->msg)))
             release(c, config, owner, mine[i]);
     }
     ret.adopting = !dying && adopt_orphans(c, config, selector, owner);

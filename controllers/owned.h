@@ -15,6 +15,7 @@ struct owned_config {
     const struct meta_v1_label_selector *(*selector)(struct arena *a, const void *msg);
     const char *finalizer; /* Put on what is adopted, taken off what is released; NULL: none. */
     bool adopt_ended;      /* Pods that have ended, too. */
+    bool keep_ended;       /* Those are not released, whatever their labels. */
 };
 
 /* For the touch() of a Pod watch: queues the owner, tells the expectations, and

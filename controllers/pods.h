@@ -33,11 +33,16 @@ int pod_compare_for_deletion(const struct core_v1_pod *p, const struct core_v1_p
 
 /* Sorts pods so that those to be deleted first come first, by upstream's
  * order: unassigned, then by phase, not ready, lower deletion cost, more
- * siblings on the node (rank), ready for less time, more restarts, newer. */
+ * siblings on the node, ready for less time, more restarts, newer. Times count by
+ * their power of two. */
 struct pod_rank {
     struct api_object *object;
-    uint32_t siblings; /* Related pods on the same node. */
+    /* Set by the ranking. */
+    uint32_t siblings; /* Active related pods on the same node. */
+    int64_t cost;
+    int64_t now_ns;
 };
-void pod_rank_for_deletion(struct pod_rank *pods, size_t count);
+void pod_rank_for_deletion(struct pod_rank *pods, size_t count, struct api_object *const *related,
+                           size_t related_count, int64_t now_ns);
 
 #endif

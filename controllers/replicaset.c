@@ -17,6 +17,7 @@
 #include "lib/api/scheme.h"
 #include "lib/base/arena.h"
 #include "lib/base/buf.h"
+#include "lib/base/env.h"
 #include "lib/base/error.h"
 #include "lib/client/labels.h"
 
@@ -58,9 +59,11 @@ static const struct meta_v1_label_selector *selector_of_controller(struct arena 
 
 /* ReplicationControllers are run by the same code, seen as ReplicaSets. */
 static const struct owned_config replica_set = {
-    .group = "apps", .kind = "ReplicaSet", .selector = selector_of_set};
-static const struct owned_config replication_controller = {
-    .group = "", .kind = "ReplicationController", .selector = selector_of_controller};
+    .group = "apps", .kind = "ReplicaSet", .selector = selector_of_set, .keep_ended = true};
+static const struct owned_config replication_controller = {.group = "",
+                                                           .kind = "ReplicationController",
+                                                           .selector = selector_of_controller,
+                                                           .keep_ended = true};
 
 static const struct owned_config *flavor_of(const struct controller_run *r)
 {
@@ -181,7 +184,7 @@ static void count_status(const struct reconcile *c, const struct work *w,
     st->observed_generation = w->set->metadata.generation;
 }
 
-/* Sets or removes the ReplicaFailure condition. */
+/* Sets or removes the ReplicaFailure condition; the first failure stands until there is none. */
 static void set_failure(struct reconcile *c, const struct work *w,
                         struct apps_v1_replica_set_status *st)
 {
@@ -191,8 +194,7 @@ static void set_failure(struct reconcile *c, const struct work *w,
     bool same = false;
     for (size_t i = 0; i < st->conditions_count; i++) {
         bool failure = str_eqc(st->conditions[i].type, "ReplicaFailure");
-        if (failure &&
-            (w->failure_reason == NULL || !str_eqc(st->conditions[i].reason, w->failure_reason)))
+        if (failure && w->failure_reason == NULL)
             continue;
         same |= failure;
         list[kept++] = st->conditions[i];
@@ -246,9 +248,8 @@ static void on_created(struct reconcile *c, const struct client_result *result, 
         return;
     }
     owned_creation_failed(c, result);
-    if (result->code == E_FORBIDDEN && result->status != NULL &&
-        str_find_str(result->status->message, STR("because it is being terminated")) >= 0)
-        return; /* The namespace goes, and the set with it. */
+    if (is_namespace_terminating(result))
+        return; /* The set goes with it. */
     event_record(c->run->recorder, &about, EVENT_WARNING, "FailedCreate", "Error creating: %s",
                  result->message);
     w->failure_reason = "FailedCreate";
@@ -317,25 +318,28 @@ static void on_deleted(struct reconcile *c, const struct client_result *result, 
     reconcile_fail(c);
 }
 
-/* Active pods of this and related sets (same controller) on a node. */
-static uint32_t siblings_on_node(const struct reconcile *c, const struct work *w, struct str node)
+/* Pods of this and related sets: those with the same controller. */
+static struct api_object **related_pods(struct reconcile *c, const struct work *w,
+                                        size_t *ret_count)
 {
-    uint32_t n = 0;
     const struct meta_v1_owner_reference *owner = owner_controller(&w->set->metadata);
-    size_t set_count = 1;
+    size_t set_count = 1, all = 0;
     struct api_object *const *sets = &w->set_object;
     if (owner != NULL && flavor_of(c->run) == &replica_set)
         sets = controller_owned(c->run, "apps", "ReplicaSet", owner->uid, &set_count);
+    struct api_object **ret = NULL;
+    size_t cap = 0;
     for (size_t i = 0; i < set_count; i++) {
         size_t count = 0;
         struct api_object *const *pods =
             controller_owned(c->run, "", "Pod", api_object_meta(sets[i])->uid, &count);
         for (size_t k = 0; k < count; k++) {
-            const struct core_v1_pod *p = pods[k]->msg;
-            n += pod_is_active(p) && str_eq(p->spec.node_name, node);
+            ret = arena_grow(c->arena, ret, all, &cap, sizeof(struct api_object *));
+            ret[all++] = pods[k];
         }
     }
-    return n;
+    *ret_count = all;
+    return ret;
 }
 
 static void delete_pods(struct reconcile *c, struct work *w, size_t count)
@@ -344,13 +348,14 @@ static void delete_pods(struct reconcile *c, struct work *w, size_t count)
     size_t n = 0;
     for (size_t i = 0; i < w->pods.count; i++) {
         const struct core_v1_pod *p = w->pods.items[i]->msg;
-        if (!pod_is_active(p))
-            continue;
-        uint32_t siblings =
-            str_empty(p->spec.node_name) ? 0 : siblings_on_node(c, w, p->spec.node_name);
-        ranked[n++] = (struct pod_rank){w->pods.items[i], siblings};
+        if (pod_is_active(p))
+            ranked[n++] = (struct pod_rank){.object = w->pods.items[i]};
     }
-    pod_rank_for_deletion(ranked, n);
+    if (count < n) {
+        size_t related_count;
+        struct api_object **related = related_pods(c, w, &related_count);
+        pod_rank_for_deletion(ranked, n, related, related_count, env_wall_ns(c->run->env));
+    }
     for (size_t i = 0; i < count; i++)
         expectations_expect_deletion(c->run->expectations, c->key,
                                      api_object_meta(ranked[i].object)->uid);

@@ -1,6 +1,8 @@
 /* deployment.c - carries out the steps that deployment_plan.c decides. */
 #include "controllers/controller.h"
 #include "controllers/deployment_plan.h"
+#include "controllers/deployment_status.h"
+#include "controllers/owned.h"
 #include "controllers/pods.h"
 
 #include "api/apps_v1.h"
@@ -19,6 +21,10 @@ struct work {
     struct plan plan;
     struct api_object *revised; /* As the server has it after its revision was written, or NULL. */
     bool collided;
+    bool hopeless;               /* The namespace is going. */
+    struct str not_created;      /* Why the new set could not be made. */
+    struct api_object **orphans; /* To be adopted. */
+    size_t orphan_count;
 };
 
 static const struct api_kind *deployment_kind(void)
@@ -76,20 +82,16 @@ static void touch_pod(struct controller_run *r, struct api_object *old, struct a
 
 /* --- acting ----------------------------------------------------------------------------- */
 
-static void unref_object(void *o)
+/* The set is gone, or another of its name: neither is ours to patch. */
+static void on_patched(struct reconcile *c, const struct client_result *result, void *arg)
 {
-    api_object_unref(o);
+    UNUSED(arg);
+    if (result->code != 0 && result->code != E_NOT_FOUND && result->code != E_UNPROCESSABLE)
+        reconcile_fail(c);
 }
 
-static void adopt(struct reconcile *c, const struct apps_v1_deployment *d,
-                  const struct meta_v1_object_meta *set)
+static void patch_set(struct reconcile *c, const struct meta_v1_object_meta *set, struct str patch)
 {
-    struct str patch = arena_printf(
-        c->arena,
-        "{\"metadata\":{\"ownerReferences\":[{\"apiVersion\":\"apps/"
-        "v1\",\"kind\":\"Deployment\",\"name\":\"" STR_FMT "\",\"uid\":\"" STR_FMT
-        "\",\"controller\":true,\"blockOwnerDeletion\":true}],\"uid\":\"" STR_FMT "\"}}",
-        STR_ARG(d->metadata.name), STR_ARG(d->metadata.uid), STR_ARG(set->uid));
     reconcile_call(c,
                    &(struct client_call){.verb = CLIENT_PATCH,
                                          .kind = set_kind(),
@@ -97,30 +99,79 @@ static void adopt(struct reconcile *c, const struct apps_v1_deployment *d,
                                          .name = set->name,
                                          .patch_type = CLIENT_PATCH_STRATEGIC,
                                          .raw_body = patch},
-                   NULL, NULL);
+                   on_patched, NULL);
 }
 
-/* The deployment's sets; those without owner that it selects are adopted and
- * count from the next round. */
+static void adopt(struct reconcile *c, const struct apps_v1_deployment *d,
+                  const struct meta_v1_object_meta *set)
+{
+    patch_set(c, set,
+              arena_printf(c->arena,
+                           "{\"metadata\":{\"ownerReferences\":[{\"apiVersion\":\"apps/"
+                           "v1\",\"kind\":\"Deployment\",\"name\":\"" STR_FMT
+                           "\",\"uid\":\"" STR_FMT
+                           "\",\"controller\":true,\"blockOwnerDeletion\":true}],\"uid\":"
+                           "\"" STR_FMT "\"}}",
+                           STR_ARG(d->metadata.name), STR_ARG(d->metadata.uid), STR_ARG(set->uid)));
+}
+
+static void release(struct reconcile *c, const struct apps_v1_deployment *d,
+                    const struct meta_v1_object_meta *set)
+{
+    patch_set(c, set,
+              arena_printf(c->arena,
+                           "{\"metadata\":{\"ownerReferences\":[{\"$patch\":\"delete\",\"uid\":"
+                           "\"" STR_FMT "\"}],\"uid\":\"" STR_FMT "\"}}",
+                           STR_ARG(d->metadata.uid), STR_ARG(set->uid)));
+}
+
+/* Nothing is adopted for a deployment that is gone, whatever the cache says. */
+static void on_still_there(struct reconcile *c, const struct client_result *result, void *arg)
+{
+    const struct work *w = arg;
+    const struct meta_v1_object_meta *m =
+        result->code == 0 ? api_object_meta(result->object) : NULL;
+    if (m == NULL || m->deletion_timestamp != NULL || !str_eq(m->uid, w->d->metadata.uid)) {
+        if (result->code != E_NOT_FOUND)
+            reconcile_fail(c);
+        return;
+    }
+    for (size_t i = 0; i < w->orphan_count; i++)
+        adopt(c, w->d, api_object_meta(w->orphans[i]));
+}
+
+/* The deployment's sets. Those without owner that it selects are adopted and count from the next
+ * round; those that it does not select any more are let go. */
 static size_t gather(struct reconcile *c, struct work *w, const struct apps_v1_replica_set ***ret)
 {
     size_t count = 0, kept = 0;
+    const struct meta_v1_object_meta *dm = &w->d->metadata;
+    bool dying = dm->deletion_timestamp != NULL;
     struct api_object *const *all =
-        controller_in_namespace(c->run, "apps", "ReplicaSet", w->d->metadata.namespace, &count);
+        controller_in_namespace(c->run, "apps", "ReplicaSet", dm->namespace, &count);
     *ret = ARENA_ARRAY(c->arena, const struct apps_v1_replica_set *, count);
+    w->orphans = ARENA_ARRAY(c->arena, struct api_object *, count);
     for (size_t i = 0; i < count; i++) {
         const struct apps_v1_replica_set *s = all[i]->msg;
         const struct meta_v1_owner_reference *ref = owner_controller(&s->metadata);
+        if (ref != NULL && !str_eq(ref->uid, dm->uid))
+            continue;
         bool selected = label_selector_matches(w->d->spec.selector, s->metadata.labels,
                                                s->metadata.labels_count);
-        if (ref != NULL && str_eq(ref->uid, w->d->metadata.uid) && selected) {
-            arena_hold(c->arena, api_object_ref(all[i]), unref_object);
-            (*ret)[kept++] = s;
-        } else if (ref == NULL && selected && w->d->metadata.deletion_timestamp == NULL &&
-                   s->metadata.deletion_timestamp == NULL) {
-            adopt(c, w->d, &s->metadata);
-        }
+        if (ref != NULL && selected)
+            (*ret)[kept++] = reconcile_hold(c, all[i])->msg;
+        else if (ref != NULL && !dying)
+            release(c, w->d, &s->metadata);
+        else if (ref == NULL && selected && !dying && s->metadata.deletion_timestamp == NULL)
+            w->orphans[w->orphan_count++] = reconcile_hold(c, all[i]);
     }
+    if (w->orphan_count != 0)
+        reconcile_call(c,
+                       &(struct client_call){.verb = CLIENT_GET,
+                                             .kind = deployment_kind(),
+                                             .namespace_name = dm->namespace,
+                                             .name = dm->name},
+                       on_still_there, w);
     return kept;
 }
 
@@ -173,11 +224,15 @@ static void on_written(struct reconcile *c, const struct client_result *result, 
         bool ours = ref != NULL && str_eq(ref->uid, w->d->metadata.uid) &&
                     deployment_template_equal(&t->spec.template, &w->d->spec.template);
         w->collided = !ours;
-    } else if (s->before == NULL && result->code != E_CONFLICT) {
+    } else if (s->before == NULL && is_namespace_terminating(result)) {
+        w->hopeless = true;
+    } else if (s->before == NULL) {
         struct event_object about = event_object_of(w->object);
-        event_record(c->run->recorder, &about, EVENT_WARNING, "ReplicaSetCreateError",
-                     "Failed to create new replica set \"" STR_FMT "\": %s",
-                     STR_ARG(s->after->metadata.name), result->message);
+        w->not_created =
+            arena_printf(c->arena, "Failed to create new replica set \"" STR_FMT "\": %s",
+                         STR_ARG(s->after->metadata.name), result->message);
+        event_record(c->run->recorder, &about, EVENT_WARNING, "ReplicaSetCreateError", STR_FMT,
+                     STR_ARG(w->not_created));
     }
     reconcile_fail(c);
 }
@@ -186,7 +241,13 @@ static void report(struct reconcile *c)
 {
     struct work *w = c->state;
     struct apps_v1_deployment_status *st = w->plan.status;
-    if (w->collided) {
+    if (w->hopeless)
+        return;
+    if (!str_empty(w->not_created)) {
+        st =
+            deployment_status_not_created(c->arena, w->d, w->not_created, controller_now_s(c->run));
+    } else if (w->collided) {
+        *st = w->d->status;
         st->collision_count =
             w->d->status.has_collision_count ? w->d->status.collision_count + 1 : 1;
         st->has_collision_count = true;
@@ -228,8 +289,21 @@ static void on_revised(struct reconcile *c, const struct client_result *result, 
         reconcile_fail(c);
         return;
     }
-    w->revised = api_object_ref(result->object);
-    arena_hold(c->arena, w->revised, unref_object);
+    w->revised = reconcile_hold(c, result->object);
+}
+
+static void on_rolled_back(struct reconcile *c, const struct client_result *result, void *arg)
+{
+    const struct work *w = c->state;
+    UNUSED(arg);
+    if (result->code != 0) {
+        reconcile_fail(c);
+        return;
+    }
+    struct event_object about = event_object_of(w->object);
+    bool done = strcmp(w->plan.rollback_reason, "DeploymentRollback") == 0;
+    event_record(c->run->recorder, &about, done ? EVENT_NORMAL : EVENT_WARNING,
+                 w->plan.rollback_reason, STR_FMT, STR_ARG(w->plan.rollback_message));
 }
 
 static void reconcile(struct reconcile *c)
@@ -240,8 +314,7 @@ static void reconcile(struct reconcile *c)
         return;
     struct work *w = ARENA_NEW(c->arena, struct work);
     c->state = w;
-    w->object = api_object_ref(o);
-    arena_hold(c->arena, o, unref_object);
+    w->object = reconcile_hold(c, o);
     w->d = o->msg;
     const struct apps_v1_replica_set **sets = NULL;
     struct plan_input in = {.deployment = w->d, .now_s = controller_now_s(c->run)};
@@ -249,6 +322,10 @@ static void reconcile(struct reconcile *c)
     in.sets = sets;
     in.old_pods_exist = old_pods_exist(c, w->d, sets, in.set_count);
     deployment_plan(c->arena, &in, &w->plan);
+    if (w->plan.rollback_reason != NULL) {
+        reconcile_update_seen(c, deployment_kind(), w->plan.deployment, NULL, on_rolled_back, NULL);
+        return;
+    }
     if (w->plan.deployment != NULL)
         reconcile_update_seen(c, deployment_kind(), w->plan.deployment, NULL, on_revised, NULL);
     reconcile_then(c, write_sets);

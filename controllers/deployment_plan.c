@@ -17,6 +17,7 @@
 
 #define LAST_APPLIED "kubectl.kubernetes.io/last-applied-configuration"
 #define ROLLBACK_TO "deprecated.deployment.rollback.to"
+#define HISTORY_MAX 2000 /* Characters. */
 #define FNV_OFFSET 2166136261u
 #define FNV_PRIME 16777619u
 
@@ -167,11 +168,40 @@ static void map_put(struct arena *a, struct api_str_entry **map, size_t *count, 
     (*count)++;
 }
 
+static void map_drop(struct arena *a, struct api_str_entry **map, size_t *count, struct str key)
+{
+    struct api_str_entry *copy = ARENA_ARRAY(a, struct api_str_entry, *count);
+    size_t kept = 0;
+    for (size_t i = 0; i < *count; i++)
+        if (!str_eq((*map)[i].key, key))
+            copy[kept++] = (*map)[i];
+    *map = copy;
+    *count = kept;
+}
+
 static bool is_own_annotation(struct str key)
 {
     return str_eqc(key, LAST_APPLIED) || str_eqc(key, DEPLOYMENT_REVISION) ||
            str_eqc(key, DEPLOYMENT_REVISION_HISTORY) || str_eqc(key, DEPLOYMENT_DESIRED) ||
            str_eqc(key, DEPLOYMENT_MAX) || str_eqc(key, ROLLBACK_TO);
+}
+
+/* The revisions that the set had, and one more; the oldest are forgotten past HISTORY_MAX. */
+static struct str history_with(const struct planner *p, const struct meta_v1_object_meta *m,
+                               int64_t revision)
+{
+    const struct str *known =
+        api_str_map_get(m->annotations, m->annotations_count, STR(DEPLOYMENT_REVISION_HISTORY));
+    struct str newest = arena_printf(p->a, "%lld", (long long)revision);
+    struct str rest = known != NULL ? *known : STR("");
+    while (!str_empty(rest) && rest.len + 1 + newest.len > HISTORY_MAX) {
+        const char *comma = memchr(rest.data, ',', rest.len);
+        size_t gone = comma != NULL ? (size_t)(comma - rest.data) + 1 : rest.len;
+        rest = str_sub(rest, gone, rest.len - gone);
+    }
+    return str_empty(rest)
+               ? newest
+               : arena_printf(p->a, STR_FMT "," STR_FMT, STR_ARG(rest), STR_ARG(newest));
 }
 
 /* The deployment's annotations and the revision, as they belong on the new set. */
@@ -185,16 +215,9 @@ static void annotate_new(struct planner *p, struct meta_v1_object_meta *m, int64
     int64_t before = revision_of(m);
     if (before >= revision)
         return;
-    if (before > 0) {
-        const struct str *history =
-            api_str_map_get(m->annotations, m->annotations_count, STR(DEPLOYMENT_REVISION_HISTORY));
-        struct str text =
-            history != NULL && !str_empty(*history)
-                ? arena_printf(p->a, STR_FMT ",%lld", STR_ARG(*history), (long long)before)
-                : arena_printf(p->a, "%lld", (long long)before);
+    if (before > 0)
         map_put(p->a, &m->annotations, &m->annotations_count, STR(DEPLOYMENT_REVISION_HISTORY),
-                text);
-    }
+                history_with(p, m, before));
     map_put(p->a, &m->annotations, &m->annotations_count, STR(DEPLOYMENT_REVISION),
             arena_printf(p->a, "%lld", (long long)revision));
 }
@@ -445,11 +468,15 @@ static void roll(struct planner *p)
 
 static void recreate(struct planner *p)
 {
-    bool scaled = false;
-    for (size_t i = 0; i < p->old_count; i++)
+    bool waits = p->in->old_pods_exist;
+    ensure_new_set(p, false);
+    for (size_t i = 0; i < p->old_count; i++) {
+        /* The set's own count may be ahead of what is seen of its pods. */
+        waits |= p->old[i]->status.replicas > 0;
         if (set_size(p->old[i]) > 0)
-            scaled |= scale_to(p, p->old[i], 0);
-    if (scaled || p->in->old_pods_exist)
+            waits |= scale_to(p, p->old[i], 0);
+    }
+    if (waits)
         return;
     if (ensure_new_set(p, true))
         scale_to(p, p->new_set, wanted(p->d));
@@ -603,6 +630,14 @@ static bool is_scaling(const struct planner *p)
 /* --- history ------------------------------------------------------------------------------------
  */
 
+static int by_revision(const void *x, const void *y)
+{
+    const struct apps_v1_replica_set *const *s = x, *const *t = y;
+    int64_t a = revision_of(&(*s)->metadata), b = revision_of(&(*t)->metadata);
+    return a != b ? (a > b) - (a < b) : by_age(x, y);
+}
+
+/* The lowest revisions go first: what was rolled back to is new again, whatever its age. */
 static void clean_history(struct planner *p)
 {
     int64_t limit = p->d->spec.has_revision_history_limit ? p->d->spec.revision_history_limit : 10;
@@ -611,8 +646,13 @@ static void clean_history(struct planner *p)
         extra += p->old[i]->metadata.deletion_timestamp == NULL;
     extra -= limit;
     p->plan->removals = ARENA_ARRAY(p->a, const struct apps_v1_replica_set *, p->old_count);
+    const struct apps_v1_replica_set **sorted =
+        ARENA_ARRAY(p->a, const struct apps_v1_replica_set *, p->old_count + 1);
+    for (size_t i = 0; i < p->old_count; i++)
+        sorted[i] = p->old[i];
+    qsort(sorted, p->old_count, sizeof(*sorted), by_revision);
     for (size_t i = 0; i < p->old_count && extra > 0; i++) {
-        const struct apps_v1_replica_set *s = p->old[i];
+        const struct apps_v1_replica_set *s = sorted[i];
         if (s->metadata.deletion_timestamp != NULL)
             continue;
         extra--;
@@ -623,14 +663,109 @@ static void clean_history(struct planner *p)
     }
 }
 
+/* --- rolling back ------------------------------------------------------------------------ */
+
+/* The last revision but one; 0: there is none. */
+static int64_t last_revision(const struct planner *p)
+{
+    int64_t max = 0, second = 0;
+    for (size_t i = 0; i <= p->old_count; i++) {
+        const struct apps_v1_replica_set *s = i < p->old_count ? p->old[i] : p->new_set;
+        int64_t rev = s != NULL ? revision_of(&s->metadata) : 0;
+        if (rev >= max) {
+            second = max;
+            max = rev;
+        } else if (rev > second) {
+            second = rev;
+        }
+    }
+    return second;
+}
+
+static const struct apps_v1_replica_set *set_of_revision(const struct planner *p, int64_t revision)
+{
+    for (size_t i = 0; i <= p->old_count; i++) {
+        const struct apps_v1_replica_set *s = i < p->old_count ? p->old[i] : p->new_set;
+        if (s != NULL && revision_of(&s->metadata) == revision)
+            return s;
+    }
+    return NULL;
+}
+
+static void note_rollback(struct planner *p, const char *reason, struct str message)
+{
+    p->plan->rollback_reason = reason;
+    p->plan->rollback_message = message;
+}
+
+/* Template and annotations of an earlier set become the deployment's. */
+static void take_template(struct planner *p, struct apps_v1_deployment *d,
+                          const struct apps_v1_replica_set *s)
+{
+    struct meta_v1_object_meta *m = &d->metadata;
+    struct api_str_entry *kept = ARENA_ARRAY(p->a, struct api_str_entry, m->annotations_count);
+    size_t count = 0;
+    for (size_t i = 0; i < m->annotations_count; i++)
+        if (is_own_annotation(m->annotations[i].key))
+            kept[count++] = m->annotations[i];
+    m->annotations = kept;
+    m->annotations_count = count;
+    for (size_t i = 0; i < s->metadata.annotations_count; i++)
+        if (!is_own_annotation(s->metadata.annotations[i].key))
+            map_put(p->a, &m->annotations, &m->annotations_count, s->metadata.annotations[i].key,
+                    s->metadata.annotations[i].value);
+    template_without_hash(p->a, &s->spec.template, &d->spec.template);
+}
+
+/* What extensions/v1beta1 called spec.rollbackTo lives on as an annotation. True when it is set:
+ * the template is taken back, the annotation off, and nothing else done meanwhile. */
+static bool roll_back(struct planner *p)
+{
+    int64_t revision;
+    const struct meta_v1_object_meta *m = &p->d->metadata;
+    const struct str *to = api_str_map_get(m->annotations, m->annotations_count, STR(ROLLBACK_TO));
+    if (to == NULL || str_empty(*to) || !str_to_i64(*to, &revision))
+        return false;
+    struct apps_v1_deployment *d = api_msg_clone(p->a, &apps_v1_deployment_msg, p->d);
+    bool last = revision == 0;
+    if (last)
+        revision = last_revision(p);
+    const struct apps_v1_replica_set *s = revision != 0 ? set_of_revision(p, revision) : NULL;
+    if (last && revision == 0) {
+        note_rollback(p, "DeploymentRollbackRevisionNotFound",
+                      STR("Unable to find last revision."));
+    } else if (s == NULL) {
+        note_rollback(p, "DeploymentRollbackRevisionNotFound",
+                      STR("Unable to find the revision to rollback to."));
+    } else if (deployment_template_equal(&d->spec.template, &s->spec.template)) {
+        note_rollback(p, "DeploymentRollbackTemplateUnchanged",
+                      arena_printf(p->a,
+                                   "The rollback revision contains the same template as current "
+                                   "deployment \"" STR_FMT "\"",
+                                   STR_ARG(m->name)));
+    } else {
+        take_template(p, d, s);
+        note_rollback(p, "DeploymentRollback",
+                      arena_printf(p->a, "Rolled back deployment \"" STR_FMT "\" to revision %lld",
+                                   STR_ARG(m->name), (long long)revision));
+    }
+    map_drop(p->a, &d->metadata.annotations, &d->metadata.annotations_count, STR(ROLLBACK_TO));
+    p->plan->deployment = d;
+    return true;
+}
+
 void deployment_plan(struct arena *a, const struct plan_input *in, struct plan *ret)
 {
     struct planner p = {.a = a, .in = in, .d = in->deployment, .plan = ret};
     *ret = (struct plan){.writes = ARENA_ARRAY(a, struct plan_set, in->set_count + 1)};
     deployment_fenceposts(p.d, &p.surge, &p.unavailable);
     sort_sets(&p);
+    bool estimates = false;
     if (p.d->metadata.deletion_timestamp == NULL) {
-        if (p.d->spec.paused || is_scaling(&p)) {
+        if (!p.d->spec.paused && roll_back(&p))
+            return;
+        estimates = !p.d->spec.paused && !is_scaling(&p);
+        if (!estimates) {
             ensure_new_set(&p, false);
             scale_only(&p);
         } else if (is_rolling(p.d)) {
@@ -649,6 +784,7 @@ void deployment_plan(struct arena *a, const struct plan_input *in, struct plan *
                                         .sets = in->sets,
                                         .set_count = in->set_count,
                                         .max_unavailable = p.unavailable,
+                                        .estimates = estimates,
                                         .now_s = in->now_s};
     ret->status = deployment_status(a, &status, &ret->again_after_s);
     if (p.d->metadata.deletion_timestamp == NULL &&

@@ -49,8 +49,11 @@ struct plan {
     const struct apps_v1_replica_set *new_set; /* NULL until it exists. */
     struct apps_v1_deployment
         *deployment; /* To be written (revision annotation); NULL: as it is. */
-    struct apps_v1_deployment_status *status;
-    uint64_t again_after_s; /* 0: only when something changes. */
+    /* A rollback was asked for: then deployment is all there is to write. */
+    const char *rollback_reason; /* Of its event; NULL: none. */
+    struct str rollback_message;
+    struct apps_v1_deployment_status *status; /* NULL beside a rollback. */
+    uint64_t again_after_s;                   /* 0: only when something changes. */
 };
 
 void deployment_plan(struct arena *a, const struct plan_input *in, struct plan *ret);

@@ -37,27 +37,32 @@ static void remove_condition(struct editor *e, const char *type)
 }
 
 /* Same status and reason: nothing moves, not even the times. */
-static void set_condition(struct editor *e, const char *type, const char *status, struct str reason,
-                          struct str message)
+static void put_condition(struct editor *e, struct apps_v1_deployment_condition c)
 {
-    const struct apps_v1_deployment_condition *now = find(e->st, type);
-    if (now != NULL && str_eqc(now->status, status) && str_eq(now->reason, reason))
+    const struct apps_v1_deployment_condition *now = find(e->st, c.type.data);
+    if (now != NULL && str_eq(now->status, c.status) && str_eq(now->reason, c.reason))
         return;
-    struct apps_v1_deployment_condition c = {.type = str_of(type),
-                                             .status = str_of(status),
-                                             .last_update_time = {.seconds = e->now_s},
-                                             .last_transition_time = {.seconds = e->now_s},
-                                             .reason = reason,
-                                             .message = message};
     if (now != NULL && str_eq(now->status, c.status))
         c.last_transition_time = now->last_transition_time;
-    remove_condition(e, type);
+    remove_condition(e, c.type.data);
     struct apps_v1_deployment_condition *list =
         ARENA_ARRAY(e->a, struct apps_v1_deployment_condition, e->st->conditions_count + 1);
     for (size_t i = 0; i < e->st->conditions_count; i++)
         list[i] = e->st->conditions[i];
     list[e->st->conditions_count++] = c;
     e->st->conditions = list;
+}
+
+static void set_condition(struct editor *e, const char *type, const char *status, struct str reason,
+                          struct str message)
+{
+    put_condition(
+        e, (struct apps_v1_deployment_condition){.type = str_of(type),
+                                                 .status = str_of(status),
+                                                 .last_update_time = {.seconds = e->now_s},
+                                                 .last_transition_time = {.seconds = e->now_s},
+                                                 .reason = reason,
+                                                 .message = message});
 }
 
 static int32_t wanted(const struct apps_v1_deployment *d)
@@ -82,6 +87,7 @@ static void count(struct editor *e, const struct status_input *in)
 {
     struct apps_v1_deployment_status *st = e->st;
     int32_t size = 0, terminating = 0;
+    bool all_tell = true;
     st->observed_generation = in->deployment->metadata.generation;
     st->replicas = st->ready_replicas = st->available_replicas = 0;
     for (size_t i = 0; i < in->set_count; i++) {
@@ -90,12 +96,13 @@ static void count(struct editor *e, const struct status_input *in)
         st->replicas += s->status.replicas;
         st->ready_replicas += s->status.ready_replicas;
         st->available_replicas += s->status.available_replicas;
-        terminating += s->status.has_terminating_replicas ? s->status.terminating_replicas : 0;
+        all_tell &= s->status.has_terminating_replicas;
+        terminating += s->status.terminating_replicas;
     }
     st->updated_replicas = in->new_set != NULL ? in->new_set->status.replicas : 0;
     st->unavailable_replicas = MAX_OF(size - st->available_replicas, 0);
-    st->has_terminating_replicas = true;
-    st->terminating_replicas = terminating;
+    st->has_terminating_replicas = all_tell; /* A sum of some would be no sum. */
+    st->terminating_replicas = all_tell ? terminating : 0;
 }
 
 static bool made_progress(const struct apps_v1_deployment_status *before,
@@ -128,23 +135,31 @@ static struct str subject(const struct editor *e, const struct status_input *in,
                         STR_ARG(in->deployment->metadata.name), what);
 }
 
+/* Says when the deployment is paused or goes on again, unless it is known not to progress.
+ * True: it just did. */
+static bool pause(struct editor *e, const struct apps_v1_deployment *d)
+{
+    const struct apps_v1_deployment_condition *c = find(e->st, "Progressing");
+    if (!has_deadline(d) || (c != NULL && str_eqc(c->reason, "ProgressDeadlineExceeded")))
+        return false;
+    bool was_paused = c != NULL && str_eqc(c->reason, "DeploymentPaused");
+    if (was_paused == d->spec.paused)
+        return false;
+    if (d->spec.paused)
+        set_condition(e, "Progressing", "Unknown", STR("DeploymentPaused"),
+                      STR("Deployment is paused"));
+    else
+        set_condition(e, "Progressing", "Unknown", STR("DeploymentResumed"),
+                      STR("Deployment is resumed"));
+    return true;
+}
+
 static void progress(struct editor *e, const struct status_input *in)
 {
     const struct apps_v1_deployment *d = in->deployment;
     const struct apps_v1_deployment_condition *c = find(e->st, "Progressing");
     if (!has_deadline(d)) {
         remove_condition(e, "Progressing");
-        return;
-    }
-    if (d->spec.paused) {
-        if (c == NULL || !str_eqc(c->reason, "DeploymentPaused"))
-            set_condition(e, "Progressing", "Unknown", STR("DeploymentPaused"),
-                          STR("Deployment is paused"));
-        return;
-    }
-    if (c != NULL && str_eqc(c->reason, "DeploymentPaused")) {
-        set_condition(e, "Progressing", "Unknown", STR("DeploymentResumed"),
-                      STR("Deployment is resumed"));
         return;
     }
     if (in->created != NULL) {
@@ -202,10 +217,26 @@ static void failure(struct editor *e, const struct status_input *in)
                 found = &s->status.conditions[k];
     }
     if (found != NULL)
-        set_condition(e, "ReplicaFailure", found->status.len != 0 ? found->status.data : "True",
-                      found->reason, found->message);
+        put_condition(e, (struct apps_v1_deployment_condition){
+                             .type = STR("ReplicaFailure"),
+                             .status = found->status,
+                             .last_update_time = found->last_transition_time,
+                             .last_transition_time = found->last_transition_time,
+                             .reason = found->reason,
+                             .message = found->message});
     else
         remove_condition(e, "ReplicaFailure");
+}
+
+struct apps_v1_deployment_status *deployment_status_not_created(struct arena *a,
+                                                                const struct apps_v1_deployment *d,
+                                                                struct str message, int64_t now_s)
+{
+    struct editor e = {a, ARENA_NEW(a, struct apps_v1_deployment_status), now_s};
+    *e.st = d->status;
+    if (has_deadline(d))
+        set_condition(&e, "Progressing", "False", STR("ReplicaSetCreateError"), message);
+    return e.st;
 }
 
 struct apps_v1_deployment_status *deployment_status(struct arena *a, const struct status_input *in,
@@ -216,9 +247,12 @@ struct apps_v1_deployment_status *deployment_status(struct arena *a, const struc
     *e.st = d->status;
     count(&e, in);
     availability(&e, in);
-    if (d->metadata.deletion_timestamp == NULL)
-        progress(&e, in);
-    failure(&e, in);
+    bool paused = d->metadata.deletion_timestamp == NULL && pause(&e, d);
+    if (in->estimates) {
+        if (!paused)
+            progress(&e, in);
+        failure(&e, in);
+    }
     *ret_again_after_s = 0;
     const struct apps_v1_deployment_condition *c = find(e.st, "Progressing");
     if (c != NULL && has_deadline(d) && !d->spec.paused && !deployment_is_complete(d, e.st) &&

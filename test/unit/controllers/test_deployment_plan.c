@@ -1,5 +1,6 @@
 /* test_deployment_plan.c - the steps of Deployments, one at a time. */
 #include "controllers/deployment_plan.h"
+#include "controllers/deployment_status.h"
 
 #include "api/apps_v1.h"
 #include "api/core_v1.h"
@@ -155,6 +156,155 @@ START_TEST(trims_history)
 }
 END_TEST
 
+/* Of old sets, what was rolled back to is the newest, whatever its age. */
+START_TEST(trims_history_by_revision)
+{
+    AUTO_ARENA *a = arena_new(0);
+    const char *sets[] = {SET("a", "v1", "4", "0", "0"), SET("b", "v2", "2", "0", "0"),
+                          SET("c", "v3", "5", "4", "4"), NULL};
+    struct plan p = plan(a, DEPLOY("v3", "\"revisionHistoryLimit\":1," ROLL), sets, false);
+    ck_assert_uint_eq(p.removal_count, 1);
+    ck_assert(str_eqc(p.removals[0]->metadata.name, "b"));
+}
+END_TEST
+
+/* Recreate believes an old set that counts pods, even if none is seen. */
+START_TEST(recreate_waits_for_the_sets_count)
+{
+    AUTO_ARENA *a = arena_new(0);
+    const char *old[] = {
+        "{\"metadata\":{\"name\":\"old\",\"namespace\":\"n\",\"uid\":\"old\"},\"spec\":{"
+        "\"replicas\":0," TEMPLATE("v1") "},\"status\":{\"replicas\":1}}",
+        NULL};
+    struct plan p =
+        plan(a, DEPLOY("v2", "\"replicas\":4,\"strategy\":{\"type\":\"Recreate\"}"), old, false);
+    ck_assert_ptr_null(created(&p));
+}
+END_TEST
+
+#define ROLLBACK(to, image)                                                                        \
+    "{\"metadata\":{\"name\":\"w\",\"namespace\":\"n\",\"uid\":\"d\",\"annotations\":{\"mine\":"   \
+    "\"x\",\"deprecated.deployment.rollback.to\":\"" to "\"}},\"spec\":{\"selector\":{"            \
+    "\"matchLabels\":{\"app\":\"w\"}}," TEMPLATE(image) "," ROLL "}}"
+
+static void check_rollback(const char *deployment, const char *reason, const char *message,
+                           const char *image)
+{
+    AUTO_ARENA *a = arena_new(0);
+    const char *sets[] = {SET("one", "v1", "1", "0", "0"), SET("two", "v2", "2", "0", "0"),
+                          SET("three", "v3", "3", "4", "4"), NULL};
+    struct plan p = plan(a, deployment, sets, false);
+    ck_assert_ptr_nonnull(p.rollback_reason);
+    ck_assert_str_eq(p.rollback_reason, reason);
+    ck_assert_str_eq(p.rollback_message.data, message);
+    ck_assert_uint_eq(p.write_count, 0);
+    const struct apps_v1_deployment *d = p.deployment;
+    ck_assert_str_eq(d->spec.template.spec.containers[0].image.data, image);
+    ck_assert_ptr_null(api_str_map_get(d->metadata.annotations, d->metadata.annotations_count,
+                                       STR("deprecated.deployment.rollback.to")));
+    ck_assert(!str_eqc(d->spec.template.metadata.labels[0].key, POD_TEMPLATE_HASH));
+}
+
+/* The rollback of old clients: to a revision, to the last but one, to none. */
+START_TEST(rolls_back_by_annotation)
+{
+    check_rollback(ROLLBACK("1", "v3"), "DeploymentRollback",
+                   "Rolled back deployment \"w\" to revision 1", "v1");
+    check_rollback(ROLLBACK("0", "v3"), "DeploymentRollback",
+                   "Rolled back deployment \"w\" to revision 2", "v2");
+    check_rollback(ROLLBACK("7", "v3"), "DeploymentRollbackRevisionNotFound",
+                   "Unable to find the revision to rollback to.", "v3");
+    check_rollback(ROLLBACK("3", "v3"), "DeploymentRollbackTemplateUnchanged",
+                   "The rollback revision contains the same template as current deployment \"w\"",
+                   "v3");
+}
+END_TEST
+
+/* --- status --------------------------------------------------------------------------- */
+
+#define CONDITION(type, status, reason)                                                            \
+    "{\"type\":\"" type "\",\"status\":\"" status "\",\"reason\":\"" reason                        \
+    "\",\"lastUpdateTime\":\"1970-01-01T00:00:05Z\",\"lastTransitionTime\":"                       \
+    "\"1970-01-01T00:00:05Z\"}"
+#define WITH_CONDITION(spec, condition)                                                            \
+    "{\"metadata\":{\"name\":\"w\",\"uid\":\"d\"},\"spec\":{\"progressDeadlineSeconds\":600,"      \
+    "\"selector\":{\"matchLabels\":{\"app\":\"w\"}}," TEMPLATE(                                    \
+        "v1") "," spec "},\"status\":{\"replicas\":1,\"conditions\":[" condition "]}}"
+
+static const struct apps_v1_deployment_condition *
+condition_of(const struct apps_v1_deployment_status *s, const char *type)
+{
+    for (size_t i = 0; i < s->conditions_count; i++)
+        if (str_eqc(s->conditions[i].type, type))
+            return &s->conditions[i];
+    return NULL;
+}
+
+/* Pausing a rollout that is known to hang does not hide that it hangs. */
+START_TEST(pausing_keeps_the_missed_deadline)
+{
+    AUTO_ARENA *a = arena_new(0);
+    struct plan p =
+        plan(a,
+             WITH_CONDITION("\"paused\":true," ROLL,
+                            CONDITION("Progressing", "False", "ProgressDeadlineExceeded")),
+             NULL, false);
+    ck_assert(str_eqc(condition_of(p.status, "Progressing")->reason, "ProgressDeadlineExceeded"));
+}
+END_TEST
+
+/* While the sets are scaled, nothing is said about the rollout. */
+START_TEST(scaling_is_no_progress)
+{
+    AUTO_ARENA *a = arena_new(0);
+    const char *sets[] = {SET("one", "v1", "1", "4", "4"), NULL};
+    struct plan p = plan(a,
+                         WITH_CONDITION("\"replicas\":6", CONDITION("Progressing", "False",
+                                                                    "ProgressDeadlineExceeded")),
+                         sets, false);
+    ck_assert_int_eq(write_of(&p, "one")->to, 6);
+    ck_assert(str_eqc(condition_of(p.status, "Progressing")->reason, "ProgressDeadlineExceeded"));
+}
+END_TEST
+
+/* A set's failure is told with its own time; pods on their way out only if all sets count them. */
+START_TEST(tells_what_sets_tell)
+{
+    AUTO_ARENA *a = arena_new(0);
+    const char *sets[] = {
+        "{\"metadata\":{\"name\":\"one\",\"uid\":\"one\"},\"spec\":{\"replicas\":4," TEMPLATE(
+            "v1") "},\"status\":{\"terminatingReplicas\":2,\"conditions\":[{\"type\":"
+                  "\"ReplicaFailure\",\"status\":\"True\",\"reason\":\"FailedCreate\","
+                  "\"message\":\"no\",\"lastTransitionTime\":\"1970-01-01T00:00:07Z\"}]}}",
+        "{\"metadata\":{\"name\":\"two\",\"uid\":\"two\"},\"spec\":{\"replicas\":0," TEMPLATE(
+            "v2") "},\"status\":{}}",
+        NULL};
+    struct plan p = plan(a, DEPLOY("v1", ROLL), sets, false);
+    const struct apps_v1_deployment_condition *c = condition_of(p.status, "ReplicaFailure");
+    ck_assert_int_eq(c->last_transition_time.seconds, 7);
+    ck_assert_int_eq(c->last_update_time.seconds, 7);
+    ck_assert(!p.status->has_terminating_replicas);
+    sets[1] = NULL;
+    p = plan(a, DEPLOY("v1", ROLL), sets, false);
+    ck_assert(p.status->has_terminating_replicas && p.status->terminating_replicas == 2);
+}
+END_TEST
+
+/* A set that could not be made was not created. */
+START_TEST(failed_creation_is_told)
+{
+    AUTO_ARENA *a = arena_new(0);
+    const struct apps_v1_deployment *d =
+        decoded(a, &apps_v1_deployment_msg,
+                WITH_CONDITION(ROLL, CONDITION("Progressing", "True", "NewReplicaSetCreated")));
+    const struct apps_v1_deployment_status *s =
+        deployment_status_not_created(a, d, STR("Failed to create"), 9);
+    const struct apps_v1_deployment_condition *c = condition_of(s, "Progressing");
+    ck_assert(str_eqc(c->status, "False") && str_eqc(c->reason, "ReplicaSetCreateError"));
+    ck_assert_int_eq(s->replicas, 1);
+}
+END_TEST
+
 /* Percentages: surge rounds up, unavailable down; both zero would stand still. */
 START_TEST(fenceposts)
 {
@@ -183,4 +333,11 @@ UNIT_MAIN("controllers/deployment_plan", {
     UNIT_TEST(rolls_back);
     UNIT_TEST(trims_history);
     UNIT_TEST(fenceposts);
+    UNIT_TEST(trims_history_by_revision);
+    UNIT_TEST(recreate_waits_for_the_sets_count);
+    UNIT_TEST(rolls_back_by_annotation);
+    UNIT_TEST(pausing_keeps_the_missed_deadline);
+    UNIT_TEST(scaling_is_no_progress);
+    UNIT_TEST(tells_what_sets_tell);
+    UNIT_TEST(failed_creation_is_told);
 })

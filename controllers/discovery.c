@@ -51,6 +51,18 @@ static bool has_verb(const struct json *resource, const char *verb)
     return false;
 }
 
+static bool has_scale(const struct json *resource)
+{
+    const struct json *list = json_getc(resource, "subresources");
+    for (size_t i = 0; list != NULL && list->type == JSON_ARRAY && i < list->array.count; i++) {
+        const struct json *kind = json_getc(list->array.items[i], "responseKind");
+        if (str_eqc(json_get_str(list->array.items[i], "subresource"), "scale") &&
+            str_eqc(json_get_str(kind, "kind"), "Scale"))
+            return true;
+    }
+    return false;
+}
+
 static bool is_known(const struct discovery *d, struct str group, struct str resource)
 {
     for (size_t i = 0; i < d->count; i++)
@@ -86,6 +98,7 @@ static void add_resource(struct adding *x, const struct json *j)
         .can_delete_collection = has_verb(j, "deletecollection"),
         .can_list = has_verb(j, "list"),
         .can_watch = has_verb(j, "watch"),
+        .scales = has_scale(j),
     };
 }
 

@@ -17,6 +17,7 @@ struct served_resource {
     bool namespaced;
     bool preferred; /* The first version of its group that has it. */
     bool can_delete, can_delete_collection, can_list, can_watch;
+    bool scales; /* Has the subresource. */
 };
 
 struct discovery {

@@ -4,9 +4,9 @@
  *   target's scale -> metrics, all at once -> replicas (hpa_replicas) -> limits (hpa_limits) ->
  * scale, status */
 #include "controllers/controller.h"
-#include "controllers/discovery.h"
 #include "controllers/hpa_limits.h"
 #include "controllers/hpa_source.h"
+#include "controllers/kinds.h"
 
 #include "api/autoscaling_v1.h"
 #include "api/autoscaling_v2.h"
@@ -22,7 +22,6 @@
 
 #include <stdlib.h>
 
-#define DISCOVERY_FRESH_MS 30000
 #define NS_PER_S 1000000000
 
 typedef struct autoscaling_v2_horizontal_pod_autoscaler hpa_object;
@@ -35,11 +34,7 @@ struct memory {
 
 struct state {
     struct map memories; /* By key. */
-    struct discoverer *discoverer;
-    struct discovery
-        *served; /* NULL: not asked yet. Asked for kinds that the schema does not have. */
-    char *served_error;
-    struct map waiting; /* Keys for discovery's answer. */
+    struct kinds *kinds;
 };
 
 /* One look at one autoscaler. */
@@ -66,31 +61,11 @@ static int64_t now_ms(const struct reconcile *c)
 }
 
 /* --- state ------------------------------------------------------------------------------- */
-static void on_discovered(struct discovery *d, const char *err, void *arg)
-{
-    struct controller_run *r = arg;
-    struct state *s = r->state;
-    struct str key;
-    void *value;
-    size_t pos = 0;
-    free(take(s->served_error));
-    if (d != NULL) {
-        discovery_free(s->served);
-        s->served = d;
-    } else {
-        s->served_error = xstrdup(err);
-    }
-    while (map_next(&s->waiting, &pos, &key, &value))
-        controller_enqueue(r, key);
-    map_clear(&s->waiting);
-}
-
 static void init(struct controller_run *r)
 {
     struct state *s = xzalloc(sizeof(*s));
     map_init(&s->memories);
-    map_init(&s->waiting);
-    s->discoverer = discoverer_new(r->client, on_discovered, r);
+    s->kinds = kinds_new(r);
     r->state = s;
 }
 
@@ -112,10 +87,7 @@ static void done(struct controller_run *r)
     while (map_next(&s->memories, &pos, &key, &m))
         forget(m);
     map_done(&s->memories);
-    map_done(&s->waiting);
-    discoverer_free(s->discoverer);
-    discovery_free(s->served);
-    free(s->served_error);
+    kinds_free(s->kinds);
     free(s);
 }
 
@@ -177,44 +149,6 @@ static void no_scale(struct reconcile *c, struct str why)
                      "the HPA controller was unable to get the target's current scale: " STR_FMT,
                      STR_ARG(why)));
     write_status(c);
-}
-
-/* --- kinds to resources ----------------------------------------------------------------------- */
-enum found { FOUND, UNKNOWN, ASKING };
-
-/* Kinds that the schema has are known at once, others are asked for. */
-static enum found find_resource(struct reconcile *c, struct str api_version, struct str kind,
-                                struct served_resource *ret)
-{
-    struct state *s = c->run->state;
-    const struct api_kind *k = api_kind_by_api_version(api_version, kind);
-    if (k != NULL && k->resource != NULL) {
-        *ret = (struct served_resource){.group = k->group,
-                                        .version = k->version,
-                                        .resource = k->resource,
-                                        .kind = k->kind,
-                                        .namespaced = k->namespaced};
-        return FOUND;
-    }
-    const struct served_resource *r =
-        s->served != NULL ? discovery_find(s->served, api_version, kind) : NULL;
-    if (r != NULL) {
-        *ret = *r;
-        ret->group = arena_strdup(c->arena, r->group);
-        ret->version = arena_strdup(c->arena, r->version);
-        ret->resource = arena_strdup(c->arena, r->resource);
-        return FOUND;
-    }
-    bool fresh =
-        s->served != NULL && env_now_ms(c->run->env) < s->served->started_ms + DISCOVERY_FRESH_MS;
-    if (fresh || s->served_error != NULL) {
-        /* It is asked again at the next look. */
-        free(take(s->served_error));
-        return UNKNOWN;
-    }
-    map_set(&s->waiting, c->key, s);
-    discoverer_start(s->discoverer);
-    return ASKING;
 }
 
 /* --- finishing -----------------------------------------------------------------------------------
@@ -402,8 +336,9 @@ static void ask_metric(struct reconcile *c, struct hpa_source *s)
     struct error err = {0};
     struct str path;
     if (s->spec->object != NULL &&
-        find_resource(c, s->spec->object->described_object.api_version,
-                      s->spec->object->described_object.kind, &described) != FOUND) {
+        kinds_find(((struct state *)c->run->state)->kinds, c,
+                   s->spec->object->described_object.api_version,
+                   s->spec->object->described_object.kind, &described) != KIND_FOUND) {
         hpa_source_fail(
             c->arena, s,
             arena_printf(c->arena, "no matches for kind \"" STR_FMT "\" in version \"" STR_FMT "\"",
@@ -573,10 +508,10 @@ static void reconcile(struct reconcile *c)
         &l->hpa->spec.scale_target_ref;
     struct served_resource target;
     reconcile_again_after(c, (uint64_t)(controller_options()->hpa_sync_ns / 1000000));
-    switch (find_resource(c, ref->api_version, ref->kind, &target)) {
-    case ASKING:
+    switch (kinds_find(s->kinds, c, ref->api_version, ref->kind, &target)) {
+    case KIND_ASKING:
         return;
-    case UNKNOWN: {
+    case KIND_UNKNOWN: {
         struct str group, version;
         if (!str_cut(ref->api_version, '/', &group, &version))
             group = STR_NULL;
@@ -585,7 +520,7 @@ static void reconcile(struct reconcile *c)
                                  STR_ARG(ref->kind), STR_ARG(group)));
         return;
     }
-    case FOUND:
+    case KIND_FOUND:
         break;
     }
     l->resource = (struct client_resource){target.group, target.version, target.resource, true};

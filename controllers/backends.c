@@ -72,14 +72,28 @@ static void resolve_ports(struct arena *a, const struct core_v1_service *s, stru
     }
 }
 
+struct api_object **service_pods(struct arena *a, const struct core_v1_service *s,
+                                 struct api_object *const *pods, size_t count, size_t *ret_count)
+{
+    struct api_object **list = ARENA_ARRAY(a, struct api_object *, count + 1);
+    size_t n = 0;
+    for (size_t i = 0; i < count; i++) {
+        const struct meta_v1_object_meta *m = api_object_meta(pods[i]);
+        if (labels_contain(m->labels, m->labels_count, s->spec.selector, s->spec.selector_count))
+            list[n++] = pods[i];
+    }
+    *ret_count = n;
+    return list;
+}
+
 static int by_address(const void *x, const void *y)
 {
     return str_cmp(((const struct backend *)x)->ip, ((const struct backend *)y)->ip);
 }
 
 struct backend *service_backends(struct arena *a, const struct core_v1_service *s,
-                                 struct api_object *const *pods, size_t pod_count, bool v6,
-                                 bool with_terminating, size_t *ret_count)
+                                 struct api_object *const *pods, size_t pod_count,
+                                 struct backend_query query, size_t *ret_count)
 {
     struct backend *list = ARENA_ARRAY(a, struct backend, pod_count + 1);
     size_t count = 0;
@@ -89,9 +103,9 @@ struct backend *service_backends(struct arena *a, const struct core_v1_service *
         if (!labels_contain(p->metadata.labels, p->metadata.labels_count, s->spec.selector,
                             s->spec.selector_count))
             continue;
-        if (pod_is_terminal(p) || (terminating && !with_terminating))
+        if (pod_is_terminal(p) || (terminating && !query.with_terminating))
             continue;
-        struct str ip = address_of(p, v6);
+        struct str ip = address_of(p, query.v6);
         if (str_empty(ip))
             continue;
         struct backend *b = &list[count];
@@ -107,7 +121,8 @@ struct backend *service_backends(struct arena *a, const struct core_v1_service *
             b->hostname = p->spec.hostname;
         resolve_ports(a, s, b);
         /* None of the ports: the pod serves nothing of this Service. */
-        if (b->port_count != 0 || (s->spec.ports_count == 0 && service_is_headless(s)))
+        if (query.with_portless || b->port_count != 0 ||
+            (s->spec.ports_count == 0 && service_is_headless(s)))
             count++;
     }
     qsort(list, count, sizeof(*list), by_address);
@@ -154,6 +169,25 @@ struct api_str_entry *service_labels(struct arena *a, const struct core_v1_servi
     qsort(list, count, sizeof(*list), by_key); /* Maps are sorted. */
     *ret_count = count;
     return list;
+}
+
+void annotation_set(struct arena *a, struct meta_v1_object_meta *m, const char *key,
+                    struct str value)
+{
+    struct api_str_entry *list = ARENA_ARRAY(a, struct api_str_entry, m->annotations_count + 1);
+    size_t n = 0;
+    for (size_t i = 0; i <= m->annotations_count; i++) {
+        bool end = i == m->annotations_count;
+        int by = end ? 1 : str_cmp(m->annotations[i].key, str_of(key));
+        if (by >= 0 && !str_empty(value)) { /* Maps are sorted. */
+            list[n++] = (struct api_str_entry){str_of(key), value};
+            value = STR_NULL;
+        }
+        if (!end && by != 0)
+            list[n++] = m->annotations[i];
+    }
+    m->annotations = list;
+    m->annotations_count = n;
 }
 
 static bool selects(const struct core_v1_service *s, const struct api_object *pod)

@@ -15,6 +15,7 @@ struct meta_v1_object_meta;
 
 #define LABEL_SERVICE_NAME "kubernetes.io/service-name"
 #define LABEL_MANAGED_BY "endpointslice.kubernetes.io/managed-by"
+#define TRIGGER_TIME "endpoints.kubernetes.io/last-change-trigger-time"
 #define LABEL_HEADLESS "service.kubernetes.io/headless"
 
 /* A Service's port as one pod serves it. */
@@ -37,11 +38,19 @@ struct backend {
     size_t port_count;
 };
 
-/* The pods the Service selects that have an address of the family, sorted by
- * address; those that are going too when with_terminating. */
+/* The pods that the Service selects. */
+struct api_object **service_pods(struct arena *a, const struct core_v1_service *s,
+                                 struct api_object *const *pods, size_t count, size_t *ret_count);
+
+struct backend_query {
+    bool v6;
+    bool with_terminating; /* Those that are going, too; */
+    bool with_portless;    /* and those that have none of the Service's ports. */
+};
+/* The pods the Service selects that have an address of the family, sorted by address. */
 struct backend *service_backends(struct arena *a, const struct core_v1_service *s,
-                                 struct api_object *const *pods, size_t pod_count, bool v6,
-                                 bool with_terminating, size_t *ret_count);
+                                 struct api_object *const *pods, size_t pod_count,
+                                 struct backend_query query, size_t *ret_count);
 bool backend_ports_equal(const struct backend_port *x, size_t x_count, const struct backend_port *y,
                          size_t y_count);
 bool service_is_headless(const struct core_v1_service *s);
@@ -49,6 +58,10 @@ bool service_is_headless(const struct core_v1_service *s);
 struct api_str_entry *service_labels(struct arena *a, const struct core_v1_service *s,
                                      const struct api_str_entry *ours, size_t ours_count,
                                      size_t *ret_count);
+
+/* Sets an annotation; an empty value takes it off. */
+void annotation_set(struct arena *a, struct meta_v1_object_meta *m, const char *key,
+                    struct str value);
 
 /* EndpointSlices, and whose of the controllers that make them one is. */
 const struct api_kind *slice_kind(void);

@@ -157,7 +157,12 @@ struct manager_options {
     int64_t node_monitor_grace_ns;
     int64_t node_monitor_period_ns;
     int64_t terminated_pod_threshold;
+    int64_t node_startup_grace_ns;
     double node_eviction_rate;
+    double secondary_node_eviction_rate;
+    int64_t large_cluster_size_threshold;
+    double unhealthy_zone_threshold;
+    int64_t endpoints_per_slice_max;
     int64_t hpa_sync_ns;
     int64_t hpa_cpu_initialization_ns;
     int64_t hpa_initial_readiness_ns;

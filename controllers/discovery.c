@@ -3,6 +3,7 @@
 
 #include "lib/api/json.h"
 #include "lib/base/arena.h"
+#include "lib/base/buf.h"
 #include "lib/base/env.h"
 #include "lib/base/error.h"
 #include "lib/client/client.h"
@@ -102,6 +103,36 @@ static void add_resource(struct adding *x, const struct json *j)
     };
 }
 
+static void add_stale(struct discovery *d, struct str group, struct str version)
+{
+    d->stale = arena_grow(d->arena, d->stale, d->stale_count, &d->stale_cap, sizeof(*d->stale));
+    size_t at = d->stale_count++;
+    struct str text = arena_printf(d->arena, STR_FMT "/" STR_FMT, STR_ARG(group), STR_ARG(version));
+    for (; at > 0 && str_cmp(d->stale[at - 1], text) > 0; at--)
+        d->stale[at] = d->stale[at - 1];
+    d->stale[at] = text;
+}
+
+bool discovery_is_stale(const struct discovery *d, const char *group, const char *version)
+{
+    for (size_t i = 0; i < d->stale_count; i++) {
+        struct str g, v;
+        if (str_cut(d->stale[i], '/', &g, &v) && str_eqc(g, group) && str_eqc(v, version))
+            return true;
+    }
+    return false;
+}
+
+struct str discovery_error(const struct discovery *d)
+{
+    AUTO_BUF b = BUF_INIT;
+    buf_puts(&b, "unable to retrieve the complete list of server APIs: ");
+    for (size_t i = 0; i < d->stale_count; i++)
+        buf_printf(&b, "%s" STR_FMT ": stale GroupVersion discovery: " STR_FMT, i == 0 ? "" : ", ",
+                   STR_ARG(d->stale[i]), STR_ARG(d->stale[i]));
+    return arena_str(d->arena, buf_str(&b));
+}
+
 static size_t array_count(const struct json *j)
 {
     return j != NULL && j->type == JSON_ARRAY ? j->array.count : 0;
@@ -126,11 +157,10 @@ int discovery_parse(struct discovery *d, struct str text, struct error *err)
             const struct json *resources = json_getc(versions->array.items[v], "resources");
             x.version = json_get_str(versions->array.items[v], "version");
             /* An aggregated API that does not answer: what it has is unknown. */
-            if (str_eqc(json_get_str(versions->array.items[v], "freshness"), "Stale"))
-                return error_set(err, E_UNAVAILABLE,
-                                 "unable to retrieve the complete list of server "
-                                 "APIs: " STR_FMT "/" STR_FMT ": stale GroupVersion discovery",
-                                 STR_ARG(x.group), STR_ARG(x.version));
+            if (str_eqc(json_get_str(versions->array.items[v], "freshness"), "Stale")) {
+                add_stale(d, x.group, x.version);
+                continue;
+            }
             for (size_t i = 0; i < array_count(resources); i++)
                 add_resource(&x, resources->array.items[i]);
         }
@@ -171,7 +201,8 @@ static void on_answer(struct client_request *r, const struct client_result *resu
         d->second = true;
         ask(d);
     } else {
-        d->on_done(take(d->result), NULL, d->arg);
+        struct discovery *whole = take(d->result);
+        d->on_done(whole, whole->stale_count != 0 ? discovery_error(whole).data : NULL, d->arg);
     }
 }
 

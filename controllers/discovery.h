@@ -24,7 +24,9 @@ struct discovery {
     struct arena *arena;
     struct served_resource *items;
     size_t count;
-    uint64_t started_ms; /* When it was asked for: it knows what was there then. */
+    uint64_t started_ms;           /* When it was asked for: it knows what was there then. */
+    struct str *stale;             /* "group/version" of aggregated APIs that do not answer; */
+    size_t stale_count, stale_cap; /* what they have is missing among the items. */
 };
 
 void discovery_free(struct discovery *d); /* NULL is a no-op. */
@@ -35,11 +37,17 @@ const struct served_resource *discovery_find(const struct discovery *d, struct s
 /* Asks the server; at most one request at a time. */
 struct discoverer;
 struct discoverer *discoverer_new(struct client *c,
-                                  /* d is the callee's; NULL: it failed, err tells. */
+                                  /* d is the callee's; NULL: it failed, err tells. With both,
+                                     some APIs do not answer. */
                                   void (*on_done)(struct discovery *d, const char *err, void *arg),
                                   void *arg);
 void discoverer_start(struct discoverer *d); /* No-op while one is under way. */
 void discoverer_free(struct discoverer *d);  /* Cancels. NULL is a no-op. */
+
+/* Does this API not answer? */
+bool discovery_is_stale(const struct discovery *d, const char *group, const char *version);
+/* What is wrong with the stale ones; in the discovery's arena. */
+struct str discovery_error(const struct discovery *d);
 
 /* Adds the resources of one document. Pure. E_INVALID. */
 int discovery_parse(struct discovery *d, struct str json, struct error *err);

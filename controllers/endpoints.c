@@ -2,6 +2,7 @@
  * read in place of EndpointSlices. */
 #include "controllers/backends.h"
 #include "controllers/controller.h"
+#include "controllers/trigger_times.h"
 
 #include "api/core_v1.h"
 #include "lib/api/codec.h"
@@ -159,21 +160,22 @@ static void write_endpoints(struct reconcile *c, const struct core_v1_endpoints 
     reconcile_call(c, &call, on_written, NULL);
 }
 
-static void cut_to_capacity(struct reconcile *c, struct core_v1_endpoints *e, size_t *backend_count)
+/* Too many: those that are to be used stay before those that are not. */
+static void cut_to_capacity(struct reconcile *c, struct core_v1_endpoints *e, struct backend *list,
+                            size_t *count)
 {
-    if (*backend_count <= ADDRESSES_MAX)
+    bool cut = *count > ADDRESSES_MAX;
+    annotation_set(c->arena, &e->metadata, OVER_CAPACITY, cut ? STR("truncated") : STR_NULL);
+    if (!cut)
         return;
-    *backend_count = ADDRESSES_MAX;
-    struct api_str_entry *note = ARENA_NEW(c->arena, struct api_str_entry);
-    *note = (struct api_str_entry){STR(OVER_CAPACITY), STR("truncated")};
-    e->metadata.annotations = note;
-    e->metadata.annotations_count = 1;
-}
-
-static bool same_map(const struct api_str_entry *x, size_t x_count, const struct api_str_entry *y,
-                     size_t y_count)
-{
-    return x_count == y_count && labels_contain(x, x_count, y, y_count);
+    struct backend *sorted = ARENA_ARRAY(c->arena, struct backend, *count);
+    size_t n = 0;
+    for (int ready = 1; ready >= 0; ready--)
+        for (size_t i = 0; i < *count; i++)
+            if (list[i].ready == ready)
+                sorted[n++] = list[i];
+    memcpy(list, sorted, ADDRESSES_MAX * sizeof(*list));
+    *count = ADDRESSES_MAX;
 }
 
 static void remove_stale(struct reconcile *c, const struct api_object *old)
@@ -192,7 +194,8 @@ static void reconcile(struct reconcile *c)
     struct api_object *so = informer_get_key(controller_informer(c->run, "", "Service"), c->key);
     struct api_object *old = informer_get_key(controller_informer(c->run, "", "Endpoints"), c->key);
     const struct core_v1_service *s = so != NULL ? so->msg : NULL;
-    if (s == NULL || s->metadata.deletion_timestamp != NULL) {
+    if (s == NULL) {
+        trigger_times_forget(c->run->state, c->key);
         remove_stale(c, old);
         return;
     }
@@ -201,24 +204,39 @@ static void reconcile(struct reconcile *c)
     size_t pod_count, count;
     struct api_object *const *pods =
         controller_in_namespace(c->run, "", "Pod", c->namespace_name, &pod_count);
+    size_t selected_count;
+    struct api_object **selected = service_pods(c->arena, s, pods, pod_count, &selected_count);
     bool v6 = s->spec.ip_families_count != 0 ? str_eqc(s->spec.ip_families[0], "IPv6") : false;
-    struct backend *list = service_backends(c->arena, s, pods, pod_count, v6,
-                                            s->spec.publish_not_ready_addresses, &count);
+    struct backend *list = service_backends(
+        c->arena, s, selected, selected_count,
+        (struct backend_query){.v6 = v6, .with_terminating = s->spec.publish_not_ready_addresses},
+        &count);
     struct core_v1_endpoints *e =
         old != NULL ? reconcile_copy(c, old) : ARENA_NEW(c->arena, struct core_v1_endpoints);
     e->metadata.namespace = c->namespace_name;
     e->metadata.name = c->name;
-    e->metadata.annotations_count = 0;
     e->metadata.labels = service_labels(c->arena, s, &managed, 1, &e->metadata.labels_count);
-    cut_to_capacity(c, e, &count);
+    cut_to_capacity(c, e, list, &count);
     struct subsets subsets = make_subsets(c->arena, list, count);
     e->subsets = subsets.items;
     e->subsets_count = subsets.count;
+    struct str trigger =
+        trigger_times_look(c->run->state, c->arena, c->key, s, selected, selected_count);
     const struct core_v1_endpoints *before = old != NULL ? old->msg : NULL;
-    if (before == NULL || !api_msg_equal(&core_v1_endpoints_msg, before, e) ||
-        !same_map(before->metadata.labels, before->metadata.labels_count, e->metadata.labels,
-                  e->metadata.labels_count))
-        write_endpoints(c, e, before == NULL);
+    if (before != NULL && api_msg_equal(&core_v1_endpoints_msg, before, e))
+        return;
+    annotation_set(c->arena, &e->metadata, TRIGGER_TIME, trigger);
+    write_endpoints(c, e, before == NULL);
+}
+
+static void init(struct controller_run *r)
+{
+    r->state = trigger_times_new();
+}
+
+static void done(struct controller_run *r)
+{
+    trigger_times_free(r->state);
 }
 
 static const struct controller_watch watches[] = {
@@ -230,6 +248,9 @@ static const struct controller_watch watches[] = {
 
 const struct controller controller_endpoints = {
     .name = "endpoints-controller",
+    .event_source = "endpoint-controller",
     .watches = watches,
+    .init = init,
+    .done = done,
     .reconcile = reconcile,
 };

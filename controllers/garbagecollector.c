@@ -143,10 +143,10 @@ static void monitor_stop(struct monitor *m)
 static void on_discovered(struct discovery *d, const char *err, void *arg)
 {
     struct collector *g = arg;
-    if (d == NULL) {
+    if (err != NULL)
         log_warning("garbage-collector-controller: discovery: %s", err);
+    if (d == NULL)
         return;
-    }
     discovery_free(g->known);
     g->known = d;
     LIST_FOREACH (it, &g->monitors) {
@@ -161,7 +161,7 @@ static void on_discovered(struct discovery *d, const char *err, void *arg)
     }
     LIST_FOREACH_SAFE (it, &g->monitors) {
         struct monitor *m = LIST_ENTRY(it, struct monitor, link);
-        if (m->seen)
+        if (m->seen || discovery_is_stale(d, m->group, m->version))
             continue;
         gc_graph_remove_source(&g->graph, m);
         monitor_stop(m);
@@ -327,13 +327,24 @@ static void on_owner(struct reconcile *c, const struct client_result *result, vo
         gc_graph_remove(&g->graph, x->uid); /* Spares its other dependents the question. */
 }
 
+/* Is the owner where the reference says? One in another namespace is none, whatever its uid. */
+static bool is_there(const struct gc_node *owner, struct str api_version, struct str kind,
+                     struct str name, struct str dependents_namespace)
+{
+    const struct gc_place *p = &owner->place;
+    return str_eqc(api_version, p->api_version) && str_eqc(kind, p->kind) &&
+           str_eqc(name, p->name) &&
+           (p->namespace_name[0] == '\0' || str_eqc(dependents_namespace, p->namespace_name));
+}
+
 static void check_owner(struct reconcile *c, size_t index,
                         const struct meta_v1_owner_reference *ref)
 {
     struct work *w = c->state;
     const struct collector *g = c->run->state;
     const struct gc_node *n = gc_graph_find(&g->graph, ref->uid);
-    if (n != NULL && !n->is_virtual) {
+    if (n != NULL && !n->is_virtual &&
+        is_there(n, ref->api_version, ref->kind, ref->name, w->meta->namespace)) {
         bool waits = n->deleting && n->foreground && ref->has_block_owner_deletion &&
                      ref->block_owner_deletion;
         w->owners[index] = waits ? OWNER_WAITING : OWNER_SOLID;
@@ -557,10 +568,37 @@ static bool is_safely_owned(const struct collector *g, const struct gc_node *n)
 {
     for (size_t i = 0; i < n->owner_count; i++) {
         const struct gc_node *owner = gc_graph_find(&g->graph, str_of(n->owners[i].uid));
-        if (owner == NULL || owner->is_virtual || (owner->deleting && owner->foreground))
+        const struct gc_place *p = &n->owners[i].place;
+        if (owner == NULL || owner->is_virtual || (owner->deleting && owner->foreground) ||
+            !is_there(owner, str_of(p->api_version), str_of(p->kind), str_of(p->name),
+                      str_of(n->place.namespace_name)))
             return false;
     }
     return !n->is_virtual;
+}
+
+/* Says so of owners that are seen, in a namespace that is not the dependent's. */
+static void report_strangers(struct reconcile *c, const struct gc_node *n)
+{
+    const struct collector *g = c->run->state;
+    const struct gc_place *self = &n->place;
+    for (size_t i = 0; i < n->owner_count; i++) {
+        const struct gc_owner *ref = &n->owners[i];
+        const struct gc_node *owner = gc_graph_find(&g->graph, str_of(ref->uid));
+        if (owner == NULL || owner->is_virtual || owner->place.namespace_name[0] == '\0' ||
+            strcmp(owner->place.namespace_name, self->namespace_name) == 0)
+            continue;
+        const struct event_object about = {.api_version = str_of(self->api_version),
+                                           .kind = str_of(self->kind),
+                                           .namespace_name = str_of(self->namespace_name),
+                                           .name = str_of(self->name),
+                                           .uid = str_of(n->uid)};
+        event_record(c->run->recorder, &about, EVENT_WARNING, "OwnerRefInvalidNamespace",
+                     "ownerRef [%s/%s, namespace: %s, name: %s, uid: %s] does not exist in "
+                     "namespace \"%s\"",
+                     ref->place.api_version, ref->place.kind, self->namespace_name, ref->place.name,
+                     ref->uid, self->namespace_name);
+    }
 }
 
 static void reconcile(struct reconcile *c)
@@ -573,12 +611,14 @@ static void reconcile(struct reconcile *c)
         reconcile_again_after(c, WAIT_FOR_SYNC_MS);
         return;
     }
-    if (n->orphan)
+    if (n->orphan) {
         orphan_dependents(c, n);
-    else if (n->foreground)
+    } else if (n->foreground) {
         delete_dependents_first(c, n);
-    else if (!n->deleting && !is_safely_owned(g, n))
+    } else if (!n->deleting && !is_safely_owned(g, n)) {
+        report_strangers(c, n);
         ask_about(c, n);
+    }
 }
 
 /* --- life ----------------------------------------------------------------------------------------

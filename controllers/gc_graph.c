@@ -76,6 +76,14 @@ static void wake_dependents(struct gc_graph *g, const struct gc_node *n)
         wake(g, n->dependents[i]);
 }
 
+/* Dependents for whom a namespaced owner is in another namespace than theirs. */
+static void wake_strangers(struct gc_graph *g, const struct gc_node *n)
+{
+    for (size_t i = 0; i < n->dependent_count && n->place.namespace_name[0] != '\0'; i++)
+        if (strcmp(n->dependents[i]->place.namespace_name, n->place.namespace_name) != 0)
+            wake(g, n->dependents[i]);
+}
+
 /* --- edges ------------------------------------------------------------------------------- */
 
 static void add_dependent(struct gc_node *owner, struct gc_node *n)
@@ -184,7 +192,7 @@ void gc_graph_set(struct gc_graph *g, const void *source, const char *api_versio
                   const struct meta_v1_object_meta *m)
 {
     struct gc_node *n = gc_graph_find(g, m->uid);
-    bool is_new = n == NULL || n->is_virtual;
+    bool is_new = n == NULL || n->is_virtual, was_virtual = n != NULL && n->is_virtual;
     if (n == NULL)
         n = node_new(g, m->uid);
     if (is_new) {
@@ -205,9 +213,11 @@ void gc_graph_set(struct gc_graph *g, const void *source, const char *api_versio
                : new_owners || n->deleting != was_deleting || n->foreground != was_foreground ||
                      n->orphan != was_orphan)
         wake(g, n);
-    /* Those waiting for it, or held back by it. */
+    /* Those waiting for it, or held back by it; and who thought that it was elsewhere. */
     if (n->foreground && !was_foreground)
         wake_dependents(g, n);
+    else if (was_virtual)
+        wake_strangers(g, n);
 }
 
 void gc_graph_remove(struct gc_graph *g, struct str uid)

@@ -39,6 +39,16 @@ static void add_flags(struct flag_set *f)
              "`Number` of ended pods to keep; 0: all.");
     flag_float(f, &o->node_eviction_rate, "node-eviction-rate",
                "Nodes per second whose pods may be evicted.");
+    flag_duration(f, &o->node_startup_grace_ns, "node-startup-grace-period",
+                  "How long a node may take before it says anything.");
+    flag_float(f, &o->secondary_node_eviction_rate, "secondary-node-eviction-rate",
+               "The same in a zone of which too much is lost.");
+    flag_int(f, &o->large_cluster_size_threshold, "large-cluster-size-threshold",
+             "`Number` of nodes up to which the secondary rate is 0.");
+    flag_float(f, &o->unhealthy_zone_threshold, "unhealthy-zone-threshold",
+               "Share of lost nodes, three at least, that is too much.");
+    flag_int(f, &o->endpoints_per_slice_max, "max-endpoints-per-slice",
+             "`Number` of endpoints in one EndpointSlice, 1 to 1000.");
     flag_duration(f, &o->hpa_sync_ns, "horizontal-pod-autoscaler-sync-period",
                   "How often autoscalers look at metrics.");
     flag_duration(f, &o->hpa_downscale_window_ns,
@@ -86,6 +96,9 @@ static int prepare(struct error *err)
     if (o->node_cidr_mask < 8 || o->node_cidr_mask > 30)
         return error_set(err, E_INVALID, "--node-cidr-mask-size: %lld is not within 8 and 30",
                          (long long)o->node_cidr_mask);
+    if (o->endpoints_per_slice_max < 1 || o->endpoints_per_slice_max > 1000)
+        return error_set(err, E_INVALID, "--max-endpoints-per-slice: %lld is not within 1 and 1000",
+                         (long long)o->endpoints_per_slice_max);
     if (o->hpa_sync_ns < 1000000000 || o->hpa_downscale_window_ns < 0 ||
         o->hpa_cpu_initialization_ns < 0 || o->hpa_initial_readiness_ns < 0 ||
         !(o->hpa_tolerance >= 0))

@@ -7,6 +7,7 @@
  * for every namespace: one that is missed would leave objects behind for ever. */
 #include "controllers/controller.h"
 #include "controllers/discovery.h"
+#include "controllers/owned.h"
 
 #include "api/core_v1.h"
 #include "lib/api/codec.h"
@@ -34,7 +35,7 @@ struct deleter {
     struct map leaving; /* name -> struct leaving */
     struct discoverer *discoverer;
     struct discovery *known; /* NULL: none yet. */
-    char *discovery_error;   /* NULL: the last one worked. */
+    char *discovery_error; /* NULL: the last one worked. With known, what some APIs have is not. */
 };
 
 static const struct api_kind *namespace_kind(void)
@@ -71,7 +72,7 @@ static void on_discovered(struct discovery *found, const char *err, void *arg)
     size_t pos = 0;
     struct str name;
     while (map_next(&d->leaving, &pos, &name, NULL))
-        controller_enqueue_after(r, name, err != NULL ? DISCOVERY_RETRY_MS : 0);
+        controller_enqueue_after(r, name, found == NULL ? DISCOVERY_RETRY_MS : 0);
 }
 
 /* --- one round ---------------------------------------------------------------------------- */
@@ -96,7 +97,8 @@ struct round {
     size_t count;
     struct finalizer_count *finalizers;
     size_t finalizer_count, finalizer_cap;
-    struct str failure; /* Of a list or delete. */
+    struct str *failures; /* Of lists and deletes. */
+    size_t failure_count, failure_cap;
 };
 
 static void count_finalizers(struct reconcile *c, struct round *r,
@@ -133,8 +135,9 @@ static void note_failure(struct reconcile *c, struct content *content, const cha
 {
     struct round *r = c->state;
     content->failed = true;
-    if (str_empty(r->failure))
-        r->failure = arena_strc(c->arena, message);
+    r->failures =
+        arena_grow(c->arena, r->failures, r->failure_count, &r->failure_cap, sizeof(*r->failures));
+    r->failures[r->failure_count++] = arena_strc(c->arena, message);
 }
 
 static void on_listed(struct reconcile *c, const struct client_result *result, void *arg)
@@ -213,27 +216,61 @@ static void set_condition(struct reconcile *c, struct core_v1_namespace_status *
     x->message = message;
 }
 
-static struct str remaining_text(struct reconcile *c, const struct round *r)
+static int by_text(const void *x, const void *y)
+{
+    return str_cmp(*(const struct str *)x, *(const struct str *)y);
+}
+
+/* In order, so that the same is said alike. */
+static struct str joined(struct reconcile *c, const char *prefix, struct str *list, size_t count)
 {
     AUTO_BUF b = BUF_INIT;
+    if (count > 1)
+        qsort(list, count, sizeof(*list), by_text);
+    buf_puts(&b, prefix);
+    for (size_t i = 0; i < count; i++)
+        buf_printf(&b, "%s" STR_FMT, i == 0 ? "" : ", ", STR_ARG(list[i]));
+    return arena_str(c->arena, buf_str(&b));
+}
+
+static struct str remaining_text(struct reconcile *c, const struct round *r)
+{
+    struct str *list = ARENA_ARRAY(c->arena, struct str, r->count);
+    size_t n = 0;
     for (size_t i = 0; i < r->count; i++) {
         const struct content *x = &r->contents[i];
         if (x->count != 0)
-            buf_printf(&b, "%s%s.%s has %zu resource instances", b.len == 0 ? "" : ", ",
-                       x->resource->resource, x->resource->group, x->count);
+            list[n++] = arena_printf(c->arena, "%s.%s has %zu resource instances",
+                                     x->resource->resource, x->resource->group, x->count);
     }
-    return arena_printf(c->arena, "Some resources are remaining: " STR_FMT, STR_ARG(buf_str(&b)));
+    return joined(c, "Some resources are remaining: ", list, n);
 }
 
 static struct str finalizers_text(struct reconcile *c, const struct round *r)
 {
-    AUTO_BUF b = BUF_INIT;
+    struct str *list = ARENA_ARRAY(c->arena, struct str, r->finalizer_count);
     for (size_t i = 0; i < r->finalizer_count; i++)
-        buf_printf(&b, "%s" STR_FMT " in %zu resource instances", b.len == 0 ? "" : ", ",
-                   STR_ARG(r->finalizers[i].name), r->finalizers[i].count);
-    return arena_printf(c->arena,
-                        "Some content in the namespace has finalizers remaining: " STR_FMT,
-                        STR_ARG(buf_str(&b)));
+        list[i] = arena_printf(c->arena, STR_FMT " in %zu resource instances",
+                               STR_ARG(r->finalizers[i].name), r->finalizers[i].count);
+    return joined(c, "Some content in the namespace has finalizers remaining: ", list,
+                  r->finalizer_count);
+}
+
+static struct str failure_text(struct reconcile *c, const struct round *r)
+{
+    return joined(c,
+                  arena_printf(c->arena, "Failed to delete all resource types, %zu remaining: ",
+                               r->failure_count)
+                      .data,
+                  r->failures, r->failure_count);
+}
+
+static struct str discovery_text(struct reconcile *c, const struct deleter *d)
+{
+    size_t stale = d->known != NULL ? d->known->stale_count : 0;
+    return stale == 0 ? arena_strc(c->arena, d->discovery_error)
+                      : arena_printf(c->arena, "Discovery failed for some groups, %zu failing: %s",
+                                     stale, d->discovery_error);
 }
 
 static void report(struct reconcile *c, const struct round *r, bool remaining)
@@ -241,12 +278,11 @@ static void report(struct reconcile *c, const struct round *r, bool remaining)
     const struct deleter *d = c->run->state;
     struct core_v1_namespace *copy = reconcile_copy(c, r->object);
     struct core_v1_namespace_status *st = &copy->status;
-    bool failed = !str_empty(r->failure), holds = r->finalizer_count != 0;
+    bool failed = r->failure_count != 0, holds = r->finalizer_count != 0;
     st->phase = STR("Terminating");
     if (d->discovery_error != NULL)
-        set_condition(
-            c, st, "NamespaceDeletionDiscoveryFailure", true, "DiscoveryFailed",
-            arena_printf(c->arena, "Discovery failed for some groups, %s", d->discovery_error));
+        set_condition(c, st, "NamespaceDeletionDiscoveryFailure", true, "DiscoveryFailed",
+                      discovery_text(c, d));
     else
         set_condition(c, st, "NamespaceDeletionDiscoveryFailure", false, "ResourcesDiscovered",
                       STR("All resources successfully discovered"));
@@ -254,8 +290,7 @@ static void report(struct reconcile *c, const struct round *r, bool remaining)
                   "ParsedGroupVersions", STR("All legacy kube types successfully parsed"));
     set_condition(c, st, "NamespaceDeletionContentFailure", failed,
                   failed ? "ContentDeletionFailed" : "ContentDeleted",
-                  failed ? arena_printf(c->arena, "Failed to delete all resource types, " STR_FMT,
-                                        STR_ARG(r->failure))
+                  failed ? failure_text(c, r)
                          : STR("All content successfully deleted, may be waiting on finalization"));
     set_condition(c, st, "NamespaceContentRemaining", remaining,
                   remaining ? "SomeResourcesRemain" : "ContentRemoved",
@@ -295,12 +330,25 @@ static void finalize(struct reconcile *c, const struct round *r)
     reconcile_call(c, &call, on_finalized, NULL);
 }
 
+/* What some APIs have is not known: before the next round they are asked again. */
+static bool needs_discovery(struct reconcile *c)
+{
+    struct deleter *d = c->run->state;
+    struct leaving *l = map_get(&d->leaving, c->name);
+    if (d->discovery_error == NULL || l == NULL)
+        return false;
+    l->since_ms = env_now_ms(c->run->env);
+    reconcile_again_after(c, DISCOVERY_RETRY_MS);
+    return true;
+}
+
 static void after_delete(struct reconcile *c)
 {
     struct leaving *l = map_get(&((struct deleter *)c->run->state)->leaving, c->name);
     report(c, c->state, true);
     unsigned rounds = l != NULL ? l->rounds++ : 0;
-    reconcile_again_after(c, MIN_OF(ROUND_MIN_MS << MIN_OF(rounds, 6u), ROUND_MAX_MS));
+    if (!needs_discovery(c))
+        reconcile_again_after(c, MIN_OF(ROUND_MIN_MS << MIN_OF(rounds, 6u), ROUND_MAX_MS));
 }
 
 static void after_lists(struct reconcile *c)
@@ -313,7 +361,10 @@ static void after_lists(struct reconcile *c)
         failed |= r->contents[i].failed;
     }
     if (!pods && !others && !failed) {
-        finalize(c, r);
+        if (needs_discovery(c))
+            report(c, r, false);
+        else
+            finalize(c, r);
         return;
     }
     delete_some(c, r, pods);
@@ -339,11 +390,6 @@ static void gather_contents(struct reconcile *c, struct round *r, const struct d
     }
 }
 
-static void unref_object(void *o)
-{
-    api_object_unref(o);
-}
-
 static void reconcile(struct reconcile *c)
 {
     struct deleter *d = c->run->state;
@@ -356,15 +402,16 @@ static void reconcile(struct reconcile *c)
         l->since_ms = env_now_ms(c->run->env);
         map_set(&d->leaving, c->name, l);
     }
+    struct round *r = ARENA_NEW(c->arena, struct round);
+    r->object = reconcile_hold(c, o);
+    r->ns = o->msg;
+    c->state = r;
     if (d->known == NULL || d->known->started_ms < l->since_ms) {
+        if (d->discovery_error != NULL && d->known == NULL)
+            report(c, r, false);
         discoverer_start(d->discoverer); /* Queues the namespace when done. */
         return;
     }
-    struct round *r = ARENA_NEW(c->arena, struct round);
-    r->object = api_object_ref(o);
-    r->ns = o->msg;
-    arena_hold(c->arena, o, unref_object);
-    c->state = r;
     gather_contents(c, r, d->known);
     list_all(c, r);
     reconcile_then(c, after_lists);

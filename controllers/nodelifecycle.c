@@ -5,10 +5,12 @@
  * After --node-monitor-grace-period of silence its conditions become Unknown,
  * its pods not ready, and it is tainted: NoSchedule at once, NoExecute at
  * --node-eviction-rate per zone. A zone in which most nodes are lost slows
- * down or stops: then the network is the likelier culprit. Silence is measured
+ * down or stops: then the network is the likelier culprit; when no zone has a
+ * ready node left, NoExecute taints are even taken off. Silence is measured
  * with our own clock from when a change was seen; nothing is declared lost
  * within the first grace period after we begin. */
 #include "controllers/controller.h"
+#include "controllers/node_zones.h"
 #include "controllers/pods.h"
 
 #include "api/coordination_v1.h"
@@ -25,9 +27,6 @@
 
 #define LEASE_NAMESPACE "kube-node-lease"
 #define NS_PER_MS 1000000
-#define LARGE_CLUSTER 50    /* Above, a disrupted zone evicts at the secondary rate; */
-#define SECONDARY_RATE 0.01 /* below, not at all. */
-#define UNHEALTHY_SHARE 0.55
 #define TAINT_NOT_READY "node.kubernetes.io/not-ready"
 #define TAINT_UNREACHABLE "node.kubernetes.io/unreachable"
 
@@ -38,7 +37,8 @@ struct health {
 };
 
 struct zone {
-    size_t ready, lost;
+    struct zone_count nodes;
+    enum zone_state state;
     double tokens;
     uint64_t tokens_at_ms;
     double rate; /* NoExecute taints per second now. */
@@ -48,6 +48,7 @@ struct lifecycle {
     struct map healths; /* node name -> struct health */
     struct map zones;   /* zone name -> struct zone */
     struct event_recorder *recorder;
+    bool all_disrupted; /* No zone has a ready node: nothing is evicted, no pod has to go. */
 };
 
 static const struct api_kind *node_kind(void)
@@ -125,7 +126,6 @@ static void touch_node(struct controller_run *r, struct api_object *old, struct 
 {
     struct lifecycle *l = r->state;
     struct event_object about = event_object_of(o != NULL ? o : old);
-    about.uid = about.name; /* As upstream: events about nodes carry the name as uid. */
     if (o == NULL) {
         health_free(map_remove(&l->healths, api_object_meta(old)->name));
         event_record(l->recorder, &about, EVENT_NORMAL, "RemovingNode",
@@ -154,67 +154,81 @@ static void touch_lease(struct controller_run *r, struct api_object *old, struct
 
 /* --- zones ------------------------------------------------------------------------------ */
 
-static struct str zone_name(const struct core_v1_node *n)
-{
-    const struct str *zone = label_get(&n->metadata, "topology.kubernetes.io/zone");
-    return zone != NULL ? *zone : STR_NULL;
-}
-
 static struct zone *zone_of(struct controller_run *r, const struct core_v1_node *n)
 {
     struct lifecycle *l = r->state;
-    struct zone *z = map_get(&l->zones, zone_name(n));
+    AUTO_ARENA *a = arena_new(256);
+    struct str name = zone_name(a, n);
+    struct zone *z = map_get(&l->zones, name);
     if (z == NULL) {
         z = xzalloc(sizeof(*z));
         z->tokens = 1;
         z->tokens_at_ms = env_now_ms(r->env);
-        map_set(&l->zones, zone_name(n), z);
+        map_set(&l->zones, name, z);
     }
     return z;
 }
 
-static bool is_fully_disrupted(const struct zone *z)
-{
-    return z->ready == 0 && z->lost != 0;
-}
-
-static double zone_rate(const struct zone *z, bool all_disrupted)
-{
-    size_t total = z->ready + z->lost;
-    double rate = controller_options()->node_eviction_rate;
-    if (is_fully_disrupted(z))
-        return all_disrupted ? 0 : rate;
-    bool partly = z->lost > 2 && (double)z->lost / (double)total >= UNHEALTHY_SHARE;
-    if (!partly)
-        return rate;
-    return total > LARGE_CLUSTER ? SECONDARY_RATE : 0;
-}
-
-/* Counts nodes per zone and sets the zones' rates. */
-static void judge_zones(struct controller_run *r)
+static void count_nodes(struct controller_run *r)
 {
     struct lifecycle *l = r->state;
     const struct informer *nodes = controller_informer(r, "", "Node");
     size_t pos = 0;
     void *v;
     while (map_next(&l->zones, &pos, NULL, &v))
-        ((struct zone *)v)->ready = ((struct zone *)v)->lost = 0;
+        ((struct zone *)v)->nodes = (struct zone_count){0};
     struct api_object *o;
     pos = 0;
     while ((o = informer_next(nodes, &pos)) != NULL) {
-        struct zone *z = zone_of(r, o->msg);
+        if (label_get(api_object_meta(o), LABEL_EXCLUDE_DISRUPTION) != NULL)
+            continue;
+        struct zone_count *n = &zone_of(r, o->msg)->nodes;
         if (is_ready(o->msg))
-            z->ready++;
+            n->ready++;
         else
-            z->lost++;
+            n->lost++;
     }
-    bool all_disrupted = true;
+}
+
+/* After everything was lost, every node has its time anew to show up. */
+static void forgive_silence(struct controller_run *r)
+{
+    struct lifecycle *l = r->state;
+    size_t pos = 0;
+    void *v;
+    log_info("nodes are back: leaving master disruption mode");
+    while (map_next(&l->healths, &pos, NULL, &v))
+        ((struct health *)v)->seen_ms = env_now_ms(r->env);
+}
+
+/* Counts nodes per zone and sets the zones' rates. */
+static void judge_zones(struct controller_run *r)
+{
+    struct lifecycle *l = r->state;
+    const struct manager_options *o = controller_options();
+    bool all_disrupted = true, any = false;
+    size_t pos = 0;
+    void *v;
+    count_nodes(r);
+    while (map_next(&l->zones, &pos, NULL, &v)) {
+        struct zone *z = v;
+        z->state = zone_state_of(&z->nodes, o->unhealthy_zone_threshold);
+        if (z->nodes.ready + z->nodes.lost == 0)
+            continue;
+        any = true;
+        all_disrupted &= z->state == ZONE_FULL_DISRUPTION;
+    }
+    all_disrupted &= any;
+    if (all_disrupted && !l->all_disrupted)
+        log_warning("no zone has a ready node: nothing is evicted");
+    else if (!all_disrupted && l->all_disrupted)
+        forgive_silence(r);
+    l->all_disrupted = all_disrupted;
     pos = 0;
-    while (map_next(&l->zones, &pos, NULL, &v))
-        all_disrupted &= is_fully_disrupted(v) || ((struct zone *)v)->ready == 0;
-    pos = 0;
-    while (map_next(&l->zones, &pos, NULL, &v))
-        ((struct zone *)v)->rate = zone_rate(v, all_disrupted);
+    while (map_next(&l->zones, &pos, NULL, &v)) {
+        struct zone *z = v;
+        z->rate = all_disrupted ? 0 : zone_rate(z->state, z->nodes.ready + z->nodes.lost, o);
+    }
 }
 
 /* May one more node of the zone be emptied now? */
@@ -309,8 +323,9 @@ static bool set_schedule_taints(struct reconcile *c, struct core_v1_node *n)
 
 static bool set_execute_taints(struct reconcile *c, struct core_v1_node *n)
 {
-    bool not_ready = condition_is(n, "Ready", "False");
-    bool unreachable = condition_is(n, "Ready", "Unknown");
+    const struct lifecycle *l = c->run->state;
+    bool not_ready = !l->all_disrupted && condition_is(n, "Ready", "False");
+    bool unreachable = !l->all_disrupted && condition_is(n, "Ready", "Unknown");
     bool tainted =
         has_taint(n, TAINT_NOT_READY, "NoExecute") || has_taint(n, TAINT_UNREACHABLE, "NoExecute");
     /* From one to the other costs nothing: its pods are being evicted already. */
@@ -323,9 +338,13 @@ static bool set_execute_taints(struct reconcile *c, struct core_v1_node *n)
 
 /* --- silence ------------------------------------------------------------------------------ */
 
-static bool is_silent(struct reconcile *c)
+static bool is_silent(struct reconcile *c, const struct core_v1_node *n)
 {
-    uint64_t grace_ms = (uint64_t)controller_options()->node_monitor_grace_ns / NS_PER_MS;
+    const struct manager_options *o = controller_options();
+    /* Who never told anything may still be starting. */
+    bool never = condition_of(n, "Ready") == NULL;
+    uint64_t grace_ms =
+        (uint64_t)(never ? o->node_startup_grace_ns : o->node_monitor_grace_ns) / NS_PER_MS;
     return env_now_ms(c->run->env) - health_of(c->run, c->name)->seen_ms > grace_ms;
 }
 
@@ -408,9 +427,8 @@ static void reconcile(struct reconcile *c)
     if (o == NULL)
         return;
     struct core_v1_node *n = reconcile_copy(c, o);
-    if (is_silent(c) && set_unknown(c, n)) {
+    if (is_silent(c, n) && set_unknown(c, n)) {
         struct event_object about = event_object_of(o);
-        about.uid = about.name;
         log_info("node " STR_FMT " is silent; its status is unknown now", STR_ARG(c->name));
         if (is_ready(o->msg))
             event_record(l->recorder, &about, EVENT_NORMAL, "NodeNotReady",

@@ -49,22 +49,32 @@ static void force_delete(struct reconcile *c, const struct core_v1_pod *p)
 
 static void on_failed_marked(struct reconcile *c, const struct client_result *result, void *arg)
 {
-    if (result->code != E_NOT_FOUND)
+    if (result->code == 0)
         force_delete(c, arg);
+    else if (result->code != E_NOT_FOUND && result->code != E_CONFLICT)
+        reconcile_fail(c); /* Not to be deleted before its end is written down. */
 }
 
 /* A pod that still counts as running is marked as failed first, so that its
- * owner sees an end and not a disappearance. */
+ * owner sees an end and not a disappearance. message: why it was disrupted; NULL: it was not. */
 static void remove_pod(struct reconcile *c, const struct api_object *o, const char *message)
 {
     struct core_v1_pod *p = reconcile_copy(c, o);
-    if (pod_is_terminal(p) || message == NULL) {
+    if (pod_is_terminal(p)) {
         force_delete(c, p);
         return;
     }
-    char now[TIME_TEXT_MAX];
-    struct meta_v1_time t = time_from_ns(env_wall_ns(c->run->env));
-    time_format(&t, now);
+    struct str conditions = STR("");
+    if (message != NULL) {
+        char now[TIME_TEXT_MAX];
+        struct meta_v1_time t = time_from_ns(env_wall_ns(c->run->env));
+        time_format(&t, now);
+        conditions = arena_printf(c->arena,
+                                  ",\"conditions\":[{\"type\":\"DisruptionTarget\",\"status\":"
+                                  "\"True\",\"lastTransitionTime\":\"%s\",\"reason\":"
+                                  "\"DeletionByPodGC\",\"message\":\"%s\"}]",
+                                  now, message);
+    }
     struct client_call call = {
         .verb = CLIENT_PATCH,
         .kind = pod_kind(),
@@ -72,12 +82,10 @@ static void remove_pod(struct reconcile *c, const struct api_object *o, const ch
         .name = p->metadata.name,
         .subresource = "status",
         .patch_type = CLIENT_PATCH_STRATEGIC,
-        .raw_body = arena_printf(
-            c->arena,
-            "{\"status\":{\"phase\":\"Failed\",\"conditions\":[{\"type\":\"DisruptionTarget\","
-            "\"status\":\"True\",\"lastTransitionTime\":\"%s\",\"reason\":"
-            "\"DeletionByPodGC\",\"message\":\"%s\"}]}}",
-            now, message),
+        .raw_body = arena_printf(c->arena,
+                                 "{\"metadata\":{\"uid\":\"" STR_FMT
+                                 "\"},\"status\":{\"phase\":\"Failed\"" STR_FMT "}}",
+                                 STR_ARG(p->metadata.uid), STR_ARG(conditions)),
     };
     reconcile_call(c, &call, on_failed_marked, p);
 }
@@ -147,12 +155,11 @@ static bool is_out_of_service(struct reconcile *c, const struct core_v1_pod *p)
 
 /* --- ended pods --------------------------------------------------------------------------- */
 
-static int older_first(const void *x, const void *y)
+static int by_order(const void *x, const void *y)
 {
     const struct api_object *a = *(struct api_object *const *)x,
                             *b = *(struct api_object *const *)y;
-    return time_cmp(&api_object_meta(a)->creation_timestamp,
-                    &api_object_meta(b)->creation_timestamp);
+    return pod_compare_ended(a->msg, b->msg);
 }
 
 static void trim_terminated(struct reconcile *c, struct api_object **ended, size_t count)
@@ -162,7 +169,7 @@ static void trim_terminated(struct reconcile *c, struct api_object **ended, size
         return;
     size_t surplus = count - (size_t)threshold;
     log_info("removing %zu of %zu ended pods", surplus, count);
-    qsort(ended, count, sizeof(struct api_object *), older_first);
+    qsort(ended, count, sizeof(struct api_object *), by_order);
     for (size_t i = 0; i < surplus; i++)
         remove_pod(c, ended[i], NULL);
 }
@@ -181,11 +188,11 @@ static void reconcile(struct reconcile *c)
             if (dying)
                 remove_pod(c, o, NULL);
         } else if (dying && is_out_of_service(c, p)) {
-            remove_pod(c, o, "PodGC: node is out of service");
+            remove_pod(c, o, NULL);
         } else {
             check_node_of(c, o);
         }
-        if (pod_is_terminal(p) && !dying)
+        if (pod_is_terminal(p))
             ended[count++] = o;
     }
     trim_terminated(c, ended, count);

@@ -153,6 +153,18 @@ int pod_compare_for_deletion(const struct core_v1_pod *p, const struct core_v1_p
     return by != 0 ? by : str_cmp(p->metadata.name, q->metadata.name);
 }
 
+static bool is_evicted(const struct core_v1_pod *p)
+{
+    return str_eqc(p->status.phase, "Failed") && str_eqc(p->status.reason, "Evicted");
+}
+
+int pod_compare_ended(const struct core_v1_pod *p, const struct core_v1_pod *q)
+{
+    BY(is_evicted(q), is_evicted(p));
+    BY(p->metadata.creation_timestamp.seconds, q->metadata.creation_timestamp.seconds);
+    return str_cmp(p->metadata.name, q->metadata.name);
+}
+
 /* The power of two of an age in nanoseconds: -1 of what has none. */
 static int age_class(int64_t then_s, int64_t now_ns)
 {

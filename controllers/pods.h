@@ -31,6 +31,9 @@ void pod_from_template(struct arena *a, const struct core_v1_pod_template_spec *
 /* Negative: p goes before q, when neither deletion cost nor siblings matter. */
 int pod_compare_for_deletion(const struct core_v1_pod *p, const struct core_v1_pod *q);
 
+/* Of pods that have ended: evicted ones first, then the older. */
+int pod_compare_ended(const struct core_v1_pod *p, const struct core_v1_pod *q);
+
 /* Sorts pods so that those to be deleted first come first, by upstream's
  * order: unassigned, then by phase, not ready, lower deletion cost, more
  * siblings on the node, ready for less time, more restarts, newer. Times count by

@@ -6,6 +6,7 @@
  * Counts of resources that no controller watches are asked of the server. */
 #include "controllers/controller.h"
 #include "controllers/discovery.h"
+#include "controllers/pods.h"
 
 #include "api/core_v1.h"
 #include "api/meta_v1.h"
@@ -23,6 +24,7 @@
 /* Additions are charged already: this only mends a count that a cache which
  * lagged behind has put too low. */
 #define AFTER_ADDITION_MS 2000u
+#define REMOTE_MS 5000u /* Nobody tells when what the server is asked about goes. */
 #define COUNT_PREFIX "count/"
 
 struct quota_state {
@@ -67,10 +69,20 @@ static void touch_changing(struct controller_run *r, struct api_object *old, str
         touch_counted(r, old, o);
 }
 
+/* What it asks for changed, or what it was granted. */
+static bool is_resized(const struct core_v1_pod *x, const struct core_v1_pod *y)
+{
+    return x->metadata.generation != y->metadata.generation ||
+           (pod_condition(x, "PodResizeInProgress") != NULL) !=
+               (pod_condition(y, "PodResizeInProgress") != NULL);
+}
+
 static void touch_pod(struct controller_run *r, struct api_object *old, struct api_object *o)
 {
     if (old != NULL && o != NULL && !pod_is_terminal(old->msg) && pod_is_terminal(o->msg))
         touch_namespace(r, o, 0);
+    else if (old != NULL && o != NULL && is_resized(old->msg, o->msg))
+        touch_namespace(r, o, AFTER_ADDITION_MS);
     else
         touch_counted(r, old, o);
 }
@@ -163,6 +175,7 @@ static void count_remote(struct reconcile *c, struct recount *n, struct str name
     struct str rest = str_sub(name, strlen(COUNT_PREFIX), name.len), resource, group = STR("");
     if (!str_cut(rest, '.', &resource, &group))
         resource = rest;
+    reconcile_again_after(c, REMOTE_MS);
     for (size_t i = 0; state->known != NULL && i < state->known->count; i++) {
         const struct served_resource *s = &state->known->items[i];
         if (!s->preferred || !s->namespaced || !s->can_list || !str_eqc(group, s->group) ||
@@ -226,8 +239,18 @@ static void store(struct reconcile *c)
     reconcile_update(c, api_kind_by_gvk(STR(""), STR("v1"), STR("ResourceQuota")), copy, "status");
 }
 
+static bool counts_remote(struct arena *a, const struct core_v1_resource_quota *q)
+{
+    bool any = false;
+    for (size_t i = 0; i < q->spec.hard_count; i++)
+        any |= str_has_prefix(q->spec.hard[i].key, STR(COUNT_PREFIX)) &&
+               !is_watched(a, q->spec.hard[i].key);
+    return any;
+}
+
 static void reconcile_quota(struct reconcile *c)
 {
+    const struct quota_state *state = c->run->state;
     struct api_object *o =
         informer_get_key(controller_informer(c->run, "", "ResourceQuota"), c->key);
     if (o == NULL || api_object_meta(o)->deletion_timestamp != NULL)
@@ -236,6 +259,8 @@ static void reconcile_quota(struct reconcile *c)
     n->quota = reconcile_copy(c, o);
     n->used.arena = c->arena;
     c->state = n;
+    if (state->known == NULL && counts_remote(c->arena, n->quota))
+        return; /* Discovery's answer queues it. */
     for (const struct controller_watch *w = watches; w->kind != NULL; w++)
         count_watched(c, n, w);
     for (size_t i = 0; i < n->quota->spec.hard_count; i++) {

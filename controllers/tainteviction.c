@@ -1,24 +1,22 @@
 /* tainteviction.c - deletes pods from nodes with NoExecute taints that they do
- * not tolerate, or no longer: tolerationSeconds counts from when the taint was
- * added. The key is the pod. */
+ * not tolerate, or no longer; tainteviction_plan.c says when. The key is the pod. */
 #include "controllers/controller.h"
-#include "controllers/pods.h"
+#include "controllers/tainteviction_plan.h"
 
 #include "api/core_v1.h"
 #include "lib/api/codec.h"
-#include "lib/api/pod.h"
 #include "lib/api/scheme.h"
 #include "lib/api/time.h"
 #include "lib/base/arena.h"
 #include "lib/base/env.h"
 #include "lib/base/error.h"
-#include "lib/client/placement.h"
+#include "lib/base/map.h"
 
 static void touch_pod(struct controller_run *r, struct api_object *old, struct api_object *o)
 {
-    UNUSED(old);
-    if (o != NULL && !str_empty(((const struct core_v1_pod *)o->msg)->spec.node_name))
-        controller_enqueue_object(r, o);
+    const struct api_object *any = o != NULL ? o : old;
+    if (!str_empty(((const struct core_v1_pod *)any->msg)->spec.node_name))
+        controller_enqueue_object(r, any);
 }
 
 static bool same_taints(const struct core_v1_node *x, const struct core_v1_node *y)
@@ -38,41 +36,6 @@ static void touch_node(struct controller_run *r, struct api_object *old, struct 
                                                        api_object_meta(o)->name, &count);
     for (size_t i = 0; i < count; i++)
         controller_enqueue_object(r, pods[i]);
-}
-
-/* What tolerates the taint, and for how long. */
-static const struct core_v1_toleration *toleration_for(const struct core_v1_pod *p,
-                                                       const struct core_v1_taint *t)
-{
-    for (size_t i = 0; i < p->spec.tolerations_count; i++)
-        if (toleration_tolerates(&p->spec.tolerations[i], t))
-            return &p->spec.tolerations[i];
-    return NULL;
-}
-
-#define NEVER INT64_MAX
-
-/* When the pod is to go, in nanoseconds of wall time: 0 at once, or NEVER. */
-static int64_t eviction_time(const struct core_v1_pod *p, const struct core_v1_node *n,
-                             int64_t now_ns)
-{
-    int64_t when = NEVER;
-    for (size_t i = 0; i < n->spec.taints_count; i++) {
-        const struct core_v1_taint *taint = &n->spec.taints[i];
-        if (!str_eqc(taint->effect, "NoExecute"))
-            continue;
-        const struct core_v1_toleration *t = toleration_for(p, taint);
-        if (t == NULL)
-            return 0;
-        if (!t->has_toleration_seconds)
-            continue;
-        if (t->toleration_seconds <= 0)
-            return 0;
-        int64_t since = taint->time_added != NULL ? time_to_ns(taint->time_added) : now_ns;
-        int64_t seconds = MIN_OF(t->toleration_seconds, (int64_t)1 << 31);
-        when = MIN_OF(when, since + seconds * 1000000000);
-    }
-    return when;
 }
 
 static void on_marked(struct reconcile *c, const struct client_result *result, void *arg)
@@ -110,24 +73,53 @@ static void evict(struct reconcile *c, struct api_object *o)
     reconcile_call(c, &call, on_marked, pod);
 }
 
+/* The pod stays after all. */
+static void cancel(struct reconcile *c, const struct api_object *o)
+{
+    if (map_remove(c->run->state, c->key) == NULL || o == NULL)
+        return;
+    struct event_object about = event_object_of(o);
+    event_record(c->run->recorder, &about, EVENT_NORMAL, "TaintManagerEviction",
+                 "Cancelling deletion of Pod " STR_FMT, STR_ARG(c->key));
+}
+
 static void reconcile(struct reconcile *c)
 {
+    struct map *waiting = c->run->state;
     struct api_object *o = informer_get_key(controller_informer(c->run, "", "Pod"), c->key);
     const struct core_v1_pod *pod = o != NULL ? o->msg : NULL;
-    if (pod == NULL || pod->metadata.deletion_timestamp != NULL || pod_is_terminal(pod))
+    if (pod == NULL || pod->metadata.deletion_timestamp != NULL) {
+        cancel(c, NULL);
         return;
+    }
     struct api_object *node =
         informer_get_key(controller_informer(c->run, "", "Node"), pod->spec.node_name);
     if (node == NULL)
         return;
     int64_t now_ns = env_wall_ns(c->run->env);
-    int64_t when = eviction_time(pod, node->msg, now_ns);
-    if (when == NEVER)
-        return;
-    if (when <= now_ns)
+    int64_t when = taint_eviction_time(pod, node->msg, now_ns);
+    if (when == EVICTION_NEVER) {
+        cancel(c, o);
+    } else if (when <= now_ns) {
+        map_remove(waiting, c->key);
         evict(c, o);
-    else
+    } else {
+        map_set(waiting, c->key, waiting);
         reconcile_again_after(c, (uint64_t)(when - now_ns) / 1000000 + 1);
+    }
+}
+
+/* The keys of pods that are to go later. */
+static void init(struct controller_run *r)
+{
+    r->state = xzalloc(sizeof(struct map));
+    map_init(r->state);
+}
+
+static void done(struct controller_run *r)
+{
+    map_done(r->state);
+    free(r->state);
 }
 
 static const struct controller_watch watches[] = {
@@ -139,5 +131,7 @@ static const struct controller_watch watches[] = {
 const struct controller controller_tainteviction = {
     .name = "taint-eviction-controller",
     .watches = watches,
+    .init = init,
+    .done = done,
     .reconcile = reconcile,
 };

@@ -213,13 +213,13 @@ class Proxy:
 
 
 class Manager:
-    def __init__(self, binary, etc, proxy, log):
+    def __init__(self, binary, etc, proxy, log, *more):
         pki = os.path.join(etc, "pki")
         self.args = [binary, "--kubeconfig=" + os.path.join(etc, "controller-manager.kubeconfig"), "--leader-elect=false",
                      "--master=https://127.0.0.1:%d" % proxy.port, "--secure-port=0",
                      "--root-ca-file=" + os.path.join(pki, "ca.crt"),
                      "--node-monitor-grace-period=1h",
-                     "--service-account-private-key-file=" + os.path.join(pki, "sa.key")]
+                     "--service-account-private-key-file=" + os.path.join(pki, "sa.key"), *more]
         self.log, self.process, self.kills = open(log, "w"), None, 0
 
     def start(self):
@@ -275,7 +275,8 @@ class Chaos:
 
 
 class World:
-    def __init__(self, binaries, seed):
+    def __init__(self, binaries, seed, *more):
+        """more: arguments for the manager."""
         self.random, self.cuts = random.Random(seed), 0
         self.folder = tempfile.mkdtemp(prefix="trireme-faults-")
         self.trireme, self.dir = os.path.join(binaries, "trireme"), os.path.join(self.folder, "c")
@@ -286,7 +287,8 @@ class World:
         self.api = Api(port, os.path.join(etc, "pki"))
         self.proxy = Proxy(port)
         self.log = os.path.join(self.folder, "manager.log")
-        self.manager = Manager(os.path.join(binaries, "trireme-controller-manager"), etc, self.proxy, self.log)
+        self.manager = Manager(os.path.join(binaries, "trireme-controller-manager"), etc, self.proxy, self.log,
+                               *more)
         self.manager.start()
         self.history = History(self.api)
         self.kubelets = Kubelets(self.api, self.history)
@@ -688,4 +690,5 @@ def main():
     return checks.finish()
 
 
-sys.exit(main())
+if __name__ == "__main__":
+    sys.exit(main())

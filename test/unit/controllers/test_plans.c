@@ -279,6 +279,23 @@ START_TEST(graph_drops_what_nobody_needs)
 }
 END_TEST
 
+/* An owner that turns up in another namespace has its dependents looked at again. */
+START_TEST(graph_knows_strangers)
+{
+    AUTO_ARENA *a = arena_new(0);
+    struct gc_graph g;
+    gc_graph_init(&g, wake, NULL);
+    see(&g, a, OWNED("pod", "rs", "true"));
+    take_woken();
+    see(&g, a, "{\"uid\":\"rs\",\"name\":\"rs\",\"namespace\":\"elsewhere\"}");
+    ck_assert_str_eq(take_woken(), "pod ");
+    gc_graph_remove(&g, STR("pod"));
+    gc_graph_remove(&g, STR("rs"));
+    gc_graph_done(&g);
+    take_woken();
+}
+END_TEST
+
 /* --- discovery ------------------------------------------------------------------------------- */
 
 START_TEST(discovery_is_read)
@@ -302,6 +319,32 @@ START_TEST(discovery_is_read)
     ck_assert_str_eq(discovery_find(d, STR("x.io/v9"), STR("Thing"))->version, "v2");
     ck_assert_ptr_null(discovery_find(d, STR("v1"), STR("Thing")));
     ck_assert_int_eq(discovery_parse(d, STR("{}"), &err), E_INVALID);
+    discovery_free(d);
+}
+END_TEST
+
+/* An API that does not answer hides what it has, not what others have. */
+START_TEST(discovery_may_be_partial)
+{
+    struct discovery *d = xzalloc(sizeof(*d));
+    struct error err = {0};
+    d->arena = arena_new(0);
+    static const char text[] =
+        "{\"kind\":\"APIGroupDiscoveryList\",\"items\":[{\"metadata\":{\"name\":\"y.io\"},"
+        "\"versions\":[{\"version\":\"v1\",\"freshness\":\"Stale\"}]},{\"metadata\":{\"name\":"
+        "\"b.io\"},\"versions\":[{\"version\":\"v1\",\"freshness\":\"Stale\"}]},{\"metadata\":{"
+        "\"name\":\"x.io\"},\"versions\":[{\"version\":\"v1\",\"resources\":[{\"resource\":"
+        "\"things\",\"responseKind\":{\"kind\":\"Thing\"},\"verbs\":[],\"subresources\":[{"
+        "\"subresource\":\"scale\",\"responseKind\":{\"kind\":\"Scale\"}}]}]}]}]}";
+    ck_assert_int_eq(discovery_parse(d, STR(text), &err), 0);
+    ck_assert_uint_eq(d->count, 1);
+    ck_assert(d->items[0].scales);
+    ck_assert_uint_eq(d->stale_count, 2);
+    ck_assert(discovery_is_stale(d, "y.io", "v1") && !discovery_is_stale(d, "x.io", "v1"));
+    ck_assert_str_eq(discovery_error(d).data,
+                     "unable to retrieve the complete list of server APIs: b.io/v1: stale "
+                     "GroupVersion discovery: b.io/v1, y.io/v1: stale GroupVersion discovery: "
+                     "y.io/v1");
     discovery_free(d);
 }
 END_TEST
@@ -339,12 +382,13 @@ START_TEST(backends_of_a_service)
             "{\"metadata\":{\"labels\":{\"app\":\"w\"}},\"status\":{\"phase\":\"Pending\"}}"),
     };
     size_t count;
-    struct backend *list = service_backends(a, s, pods, ARRAY_SIZE(pods), false, true, &count);
+    struct backend *list = service_backends(
+        a, s, pods, ARRAY_SIZE(pods), (struct backend_query){.with_terminating = true}, &count);
     ck_assert_uint_eq(count, 2);
     ck_assert(list[0].terminating && list[0].serving && !list[0].ready);
     ck_assert_int_eq(list[0].ports[0].port, 9090);
     ck_assert(list[1].ready && list[1].ports[0].port == 8080);
-    service_backends(a, s, pods, ARRAY_SIZE(pods), false, false, &count);
+    service_backends(a, s, pods, ARRAY_SIZE(pods), (struct backend_query){0}, &count);
     ck_assert_uint_eq(count, 1);
     for (size_t i = 0; i < ARRAY_SIZE(pods); i++)
         api_object_unref(pods[i]);
@@ -362,5 +406,7 @@ UNIT_MAIN("controllers/plans", {
     UNIT_TEST(graph_knows_circles);
     UNIT_TEST(graph_drops_what_nobody_needs);
     UNIT_TEST(discovery_is_read);
+    UNIT_TEST(discovery_may_be_partial);
+    UNIT_TEST(graph_knows_strangers);
     UNIT_TEST(backends_of_a_service);
 })

@@ -16,6 +16,7 @@
 #include "lib/api/quota.h"
 #include "lib/api/scheme.h"
 #include "lib/base/arena.h"
+#include "lib/base/env.h"
 #include "lib/base/error.h"
 #include "lib/base/log.h"
 #include "lib/client/informer.h"
@@ -195,6 +196,9 @@ static void count_remote(struct reconcile *c, struct recount *n, struct str name
             on_counted, q);
         return;
     }
+    /* It may have come since we asked; the answer queues all quotas. */
+    if (state->known != NULL && env_now_ms(c->run->env) > state->known->started_ms + REMOTE_MS)
+        discoverer_start(state->discoverer);
 }
 
 /* --- the status --------------------------------------------------------------------------------

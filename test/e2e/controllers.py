@@ -44,6 +44,16 @@ def definition(name, scale=False):
                      "names": {"plural": "%ss" % name, "singular": name, "kind": name.title()}}}
 
 
+def served(w, path):
+    """A resource that is not there (yet) is answered with plain text."""
+    def look():
+        try:
+            return w.api.call("GET", path)[0] == 200
+        except ValueError:
+            return False
+    eventually("%s is served" % path, look, quiet=True)
+
+
 class Hearts:
     """Nodes that say that they live, until they are stopped."""
 
@@ -54,10 +64,16 @@ class Hearts:
     def run(self):
         while True:
             for name in list(self.names):
-                self.api.merge("/api/v1/nodes/%s/status" % name, {"status": {"conditions": [
-                    {"type": "Ready", "status": "True", "reason": "KubeletReady", "lastHeartbeatTime": stamp(),
-                     "lastTransitionTime": LONG_AGO}]}})
+                self.beat(name)
             time.sleep(0.5)
+
+    def beat(self, name):
+        try:
+            self.api.merge("/api/v1/nodes/%s/status" % name, {"status": {"conditions": [
+                {"type": "Ready", "status": "True", "reason": "KubeletReady", "lastHeartbeatTime": stamp(),
+                 "lastTransitionTime": LONG_AGO}]}})
+        except OSError:
+            pass  # The test is over.
 
 
 # --- scenarios ------------------------------------------------------------------------------------------------------------------
@@ -93,7 +109,7 @@ def budgets(w):
     w.namespace("budget")
     path, pods = BUDGETS % "budget", CORE % "budget" + "pods"
     w.api.create(DEFINITIONS, definition("herd", scale=True))
-    eventually("the kind is served", lambda: w.api.call("GET", "/apis/example.com/v1/namespaces/budget/herds")[0] == 200, quiet=True)
+    served(w, "/apis/example.com/v1/namespaces/budget/herds")
     herd = w.api.create("/apis/example.com/v1/namespaces/budget/herds", {
         "apiVersion": "example.com/v1", "kind": "Herd", "metadata": {"name": "h"}, "spec": {"replicas": 7}})
     owner = {"apiVersion": "example.com/v1", "kind": "Herd", "name": "h", "uid": herd["metadata"]["uid"], "controller": True}
@@ -151,7 +167,7 @@ def quotas(w):
     w.namespace("quota")
     w.api.create(DEFINITIONS, definition("gadget"))
     gadgets, quota = "/apis/example.com/v1/namespaces/quota/gadgets", CORE % "quota" + "resourcequotas/q"
-    eventually("the kind is served", lambda: w.api.call("GET", gadgets)[0] == 200, quiet=True)
+    served(w, gadgets)
     w.api.create(gadgets, {"apiVersion": "example.com/v1", "kind": "Gadget", "metadata": {"name": "g"}})
     w.api.create(CORE % "quota" + "resourcequotas", {"metadata": {"name": "q"}, "spec": {"hard": {"count/gadgets.example.com": "5"}}})
     eventually("objects of custom kinds are counted", settled(w, quota, {"used": {"count/gadgets.example.com": "1"}}))

@@ -107,6 +107,9 @@ static void binding_failed(struct action *a, const struct client_result *result)
         event_record_action(s->recorder, &about, EVENT_WARNING, "FailedScheduling", "Scheduling",
                             "binding rejected: %s", result->message);
         sched_queue_retry(&s->queue, a->pod, env_now_ms(s->env));
+        struct queued_pod *p = sched_queue_find(&s->queue, pod->metadata.uid);
+        if (p != NULL)
+            scheduler_seat_guest(s, p);
     }
     /* What it had been given is free again. */
     sched_queue_event(&s->queue, EVENT_POD_DELETE, env_now_ms(s->env));

@@ -1,17 +1,11 @@
 /* framework.c - see framework.h. */
 #include "scheduler/framework.h"
 
+#include "api/core_v1.h"
 #include "lib/base/arena.h"
-#include "lib/base/buf.h"
 
 #include <stdarg.h>
 #include <stdio.h>
-
-void refusal_add(struct refusal *r, struct str reason)
-{
-    if (r->count < REASONS_MAX)
-        r->reasons[r->count++] = reason;
-}
 
 void refusal_addf(struct cycle *c, struct refusal *r, const char *fmt, ...)
 {
@@ -23,15 +17,21 @@ void refusal_addf(struct cycle *c, struct refusal *r, const char *fmt, ...)
     refusal_add(r, arena_strc(c->arena, text));
 }
 
+static bool in_scopes(const struct plugin *p, unsigned scopes)
+{
+    return (scopes & SCOPE_BIT(p->scope)) != 0;
+}
+
 /* --- filter ---------------------------------------------------------------------------------- */
 
-static void run_prefilter(struct cycle *c)
+void cycle_prepare(struct cycle *c)
 {
     c->pod_refusal = (struct refusal){0};
     for (unsigned i = 0; i < scheduler_plugin_count; i++) {
         const struct plugin *p = scheduler_plugins[i];
         c->current = i;
         c->skip_filter[i] = p->filter == NULL;
+        c->skip_score[i] = p->score == NULL;
         if (p->prefilter == NULL)
             continue;
         enum verdict v = p->prefilter(c, &c->pod_refusal);
@@ -40,17 +40,45 @@ static void run_prefilter(struct cycle *c)
         } else if (v != FIT) {
             c->pod_refusal.verdict = v;
             c->pod_refusal.plugin = p;
-            c->wakes |= p->wakes;
             return;
         }
     }
 }
 
-enum verdict cycle_filter_node(struct cycle *c, const struct node_info *n, struct refusal *r)
+unsigned cycle_begin(struct cycle *c)
 {
-    *r = (struct refusal){0};
+    unsigned all = 0;
     for (unsigned i = 0; i < scheduler_plugin_count; i++) {
-        if (c->skip_filter[i])
+        const struct plugin *p = scheduler_plugins[i];
+        if (p->begin == NULL)
+            continue;
+        c->current = i;
+        unsigned use = p->begin(c);
+        c->skip_filter[i] = (use & PLUGIN_FILTERS) == 0;
+        c->skip_score[i] = (use & PLUGIN_SCORES) == 0;
+        all |= use;
+    }
+    return all;
+}
+
+void cycle_pod_changed(struct cycle *c, const struct node_info *n, const struct core_v1_pod *p,
+                       bool add)
+{
+    for (unsigned i = 0; i < scheduler_plugin_count; i++) {
+        c->current = i;
+        if (scheduler_plugins[i]->changed != NULL && c->state[i] != NULL)
+            scheduler_plugins[i]->changed(c, n, p, add);
+    }
+}
+
+static enum verdict run_filters(struct cycle *c, const struct node_info *n, unsigned scopes,
+                                struct refusal *r)
+{
+    r->verdict = FIT; /* Reasons beyond count are not read. */
+    r->plugin = NULL;
+    r->count = 0;
+    for (unsigned i = 0; i < scheduler_plugin_count; i++) {
+        if (c->skip_filter[i] || !in_scopes(scheduler_plugins[i], scopes))
             continue;
         c->current = i;
         enum verdict v = scheduler_plugins[i]->filter(c, n, r);
@@ -63,135 +91,140 @@ enum verdict cycle_filter_node(struct cycle *c, const struct node_info *n, struc
     return FIT;
 }
 
+static bool counts_as_guest(const struct cycle *c, const struct pod_info *g)
+{
+    return pod_priority(g->pod) >= pod_priority(c->pod->pod) &&
+           !str_eq(g->pod->metadata.uid, c->self);
+}
+
+/* Guests stand among the node's pods while the filters look. */
+static enum verdict filter_with_guests(struct cycle *c, struct node_info *n, unsigned scopes,
+                                       struct refusal *r)
+{
+    size_t seated = 0;
+    for (size_t i = 0; i < n->guest_count; i++) {
+        struct pod_info *g = n->guests[i];
+        if (!counts_as_guest(c, g))
+            continue;
+        g->node = NULL;
+        node_info_add(n, g);
+        g->index = i; /* Stays its place among the guests. */
+        cycle_pod_changed(c, n, g->pod, true);
+        seated++;
+    }
+    enum verdict v = run_filters(c, n, scopes, r);
+    while (seated-- != 0) {
+        struct pod_info *g = node_info_pop(n);
+        cycle_pod_changed(c, n, g->pod, false);
+        g->node = n;
+    }
+    return v;
+}
+
+enum verdict cycle_filter_node(struct cycle *c, struct node_info *n, unsigned scopes,
+                               struct refusal *r)
+{
+    if (n->guest_count != 0 && filter_with_guests(c, n, scopes, r) != FIT)
+        return r->verdict;
+    return run_filters(c, n, scopes, r);
+}
+
+void cycle_collect_wakes(struct cycle *c)
+{
+    c->wakes = c->snapshot->node_count == 0 ? EVENT_NODE_ADD : 0;
+    if (c->pod_refusal.verdict != FIT) {
+        c->wakes = c->pod_refusal.plugin->wakes;
+        return;
+    }
+    for (size_t i = 1; i < c->refusals.count; i++)
+        if (c->refusals.nodes[i] != 0)
+            c->wakes |= c->refusals.items[i].plugin->wakes;
+}
+
 void cycle_filter(struct cycle *c)
 {
     size_t count = c->snapshot->node_count;
-    c->node_refusals = ARENA_ARRAY(c->arena, struct refusal, count + 1);
+    uint32_t *refused = ARENA_ARRAY(c->arena, uint32_t, count + 1);
+    c->fitting = ARENA_ARRAY(c->arena, struct node_info *, count + 1);
     c->fit_count = 0;
-    c->wakes = 0;
-    run_prefilter(c);
-    if (c->pod_refusal.verdict != FIT)
-        return;
-    for (size_t i = 0; i < count; i++) {
-        struct refusal *r = &c->node_refusals[i];
-        if (cycle_filter_node(c, c->snapshot->nodes[i], r) == FIT)
-            c->fit_count++;
-        else
-            c->wakes |= r->plugin->wakes;
+    c->node_refusals = refused;
+    c->self = c->pod->pod->metadata.uid;
+    if (c->state_arena == NULL)
+        c->state_arena = c->arena;
+    refusals_init(&c->refusals, c->state_arena);
+    cycle_prepare(c);
+    if (c->pod_refusal.verdict == FIT) {
+        c->cluster_steps = cycle_begin(c);
+        for (size_t i = 0; i < count; i++) {
+            struct refusal r;
+            if (cycle_filter_node(c, c->snapshot->nodes[i], SCOPES_ALL, &r) == FIT)
+                c->fitting[c->fit_count++] = c->snapshot->nodes[i];
+            else
+                refused[i] = refusals_index(&c->refusals, c->state_arena, &r);
+            c->refusals.nodes[refused[i]]++;
+        }
     }
-    if (count == 0)
-        c->wakes = EVENT_NODE_ADD;
-}
-
-void cycle_pod_changed(struct cycle *c, const struct node_info *n, const struct pod_info *p,
-                       bool add)
-{
-    for (unsigned i = 0; i < scheduler_plugin_count; i++) {
-        c->current = i;
-        if (!c->skip_filter[i] && scheduler_plugins[i]->changed != NULL)
-            scheduler_plugins[i]->changed(c, n, p, add);
-    }
+    cycle_collect_wakes(c);
 }
 
 /* --- score ----------------------------------------------------------------------------------- */
 
-static uint64_t next_random(uint64_t *seed)
+size_t cycle_random(struct cycle *c, size_t n)
 {
     /* splitmix64: the ties of a cycle follow from its seed alone. */
-    uint64_t z = (*seed += 0x9e3779b97f4a7c15u);
+    uint64_t z = (c->seed += 0x9e3779b97f4a7c15u);
     z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9u;
     z = (z ^ (z >> 27)) * 0x94d049bb133111ebu;
-    return z ^ (z >> 31);
+    return (size_t)((z ^ (z >> 31)) % n);
 }
 
-static void add_scores(struct cycle *c, unsigned i, struct node_info *const *nodes, size_t count,
-                       int64_t *totals, int64_t *scratch)
+static void add_scores(struct cycle *c, unsigned i, int64_t *totals, int64_t *scratch)
 {
     const struct plugin *p = scheduler_plugins[i];
     c->current = i;
-    if (p->score == NULL || (p->prescore != NULL && p->prescore(c) == SKIP))
+    if (c->skip_score[i] || (p->prescore != NULL && p->prescore(c) == SKIP))
         return;
-    for (size_t n = 0; n < count; n++)
-        scratch[n] = p->score(c, nodes[n]);
+    for (size_t n = 0; n < c->fit_count; n++)
+        scratch[n] = p->score(c, c->fitting[n]);
     if (p->normalize != NULL)
-        p->normalize(c, scratch, count);
-    for (size_t n = 0; n < count; n++)
+        p->normalize(c, scratch, c->fit_count);
+    for (size_t n = 0; n < c->fit_count; n++)
         totals[n] += scratch[n] * p->weight;
+}
+
+void cycle_score(struct cycle *c, unsigned scopes, int64_t *totals)
+{
+    int64_t *scratch = arena_alloc(c->arena, (c->fit_count + 1) * sizeof(*scratch));
+    for (unsigned i = 0; i < scheduler_plugin_count; i++)
+        if (in_scopes(scheduler_plugins[i], scopes))
+            add_scores(c, i, totals, scratch);
+}
+
+size_t cycle_best(struct cycle *c, const int64_t *totals, size_t count)
+{
+    int64_t max = totals[0];
+    size_t ties = 0, i = 0;
+    for (size_t n = 1; n < count; n++)
+        max = MAX_OF(max, totals[n]);
+    for (size_t n = 0; n < count; n++)
+        ties += totals[n] == max;
+    for (size_t skip = cycle_random(c, ties);; i++)
+        if (totals[i] == max && skip-- == 0)
+            return i;
 }
 
 struct node_info *cycle_select(struct cycle *c)
 {
     if (c->fit_count == 0)
         return NULL;
-    struct node_info **nodes = ARENA_ARRAY(c->arena, struct node_info *, c->fit_count);
-    size_t count = 0;
-    for (size_t i = 0; i < c->snapshot->node_count; i++)
-        if (c->node_refusals[i].verdict == FIT)
-            nodes[count++] = c->snapshot->nodes[i];
-    if (count == 1)
-        return nodes[0];
-    int64_t *totals = ARENA_ARRAY(c->arena, int64_t, count);
-    int64_t *scratch = ARENA_ARRAY(c->arena, int64_t, count);
-    for (unsigned i = 0; i < scheduler_plugin_count; i++)
-        add_scores(c, i, nodes, count, totals, scratch);
-    size_t best = 0, ties = 1;
-    for (size_t n = 1; n < count; n++) {
-        if (totals[n] > totals[best]) {
-            best = n;
-            ties = 1;
-        } else if (totals[n] == totals[best] && next_random(&c->seed) % ++ties == 0) {
-            best = n;
-        }
-    }
-    return nodes[best];
+    if (c->fit_count == 1)
+        return c->fitting[0];
+    int64_t *totals = ARENA_ARRAY(c->arena, int64_t, c->fit_count);
+    cycle_score(c, SCOPES_ALL, totals);
+    return c->fitting[cycle_best(c, totals, c->fit_count)];
 }
 
 /* --- texts ----------------------------------------------------------------------------------- */
-
-struct tally {
-    struct str reason;
-    size_t count;
-    struct str text;
-};
-
-static int by_text(const void *x, const void *y)
-{
-    return str_cmp(((const struct tally *)x)->text, ((const struct tally *)y)->text);
-}
-
-static void count_reason(struct arena *a, struct tally **tallies, size_t *count, size_t *cap,
-                         struct str reason)
-{
-    for (size_t i = 0; i < *count; i++)
-        if (str_eq((*tallies)[i].reason, reason)) {
-            (*tallies)[i].count++;
-            return;
-        }
-    *tallies = arena_grow(a, *tallies, *count, cap, sizeof(**tallies));
-    (*tallies)[(*count)++] = (struct tally){reason, 1, STR_NULL};
-}
-
-struct str refusals_message(struct arena *a, size_t nodes, const struct refusal *refusals,
-                            size_t count)
-{
-    struct tally *tallies = NULL;
-    size_t tally_count = 0, cap = 0;
-    AUTO_BUF b = BUF_INIT;
-    for (size_t i = 0; i < count; i++)
-        for (unsigned k = 0; refusals[i].verdict != FIT && k < refusals[i].count; k++)
-            count_reason(a, &tallies, &tally_count, &cap, refusals[i].reasons[k]);
-    for (size_t i = 0; i < tally_count; i++)
-        tallies[i].text =
-            arena_printf(a, "%zu " STR_FMT, tallies[i].count, STR_ARG(tallies[i].reason));
-    if (tally_count != 0)
-        qsort(tallies, tally_count, sizeof(*tallies), by_text);
-    buf_printf(&b, "0/%zu nodes are available:", nodes);
-    for (size_t i = 0; i < tally_count; i++)
-        buf_printf(&b, "%s" STR_FMT, i == 0 ? " " : ", ", STR_ARG(tallies[i].text));
-    if (tally_count != 0)
-        buf_putc(&b, '.');
-    return arena_str(a, buf_str(&b));
-}
 
 struct str cycle_message(struct cycle *c, struct str post)
 {
@@ -203,7 +236,7 @@ struct str cycle_message(struct cycle *c, struct str post)
         text = arena_printf(c->arena, "0/%zu nodes are available: " STR_FMT ".", nodes,
                             STR_ARG(c->pod_refusal.reasons[0]));
     else
-        text = refusals_message(c->arena, nodes, c->node_refusals, nodes);
+        text = refusals_message(c->arena, nodes, &c->refusals);
     if (str_empty(post))
         return text;
     return arena_printf(c->arena, STR_FMT " " STR_FMT, STR_ARG(text), STR_ARG(post));

@@ -20,12 +20,21 @@
 
 struct candidate {
     struct node_info *node;
-    struct pod_info **victims;
+    struct pod_info **victims; /* NULL: not kept, try_node() finds them again. */
     size_t count;
     size_t violations;
     int32_t top_priority;
     int64_t priority_sum;
     int64_t top_start_ns; /* Earliest start among victims of the top priority. */
+};
+
+/* What try_node() found, by node, of pods alike. */
+struct preemption_cache {
+    struct kept {
+        bool tried, possible;
+        uint32_t version;
+        struct candidate candidate;
+    } * nodes;
 };
 
 struct trial {
@@ -54,13 +63,13 @@ static int by_importance(const void *x, const void *y)
 static void take_off(struct trial *t, struct node_info *n, struct pod_info *p)
 {
     node_info_remove(n, p);
-    cycle_pod_changed(t->cycle, n, p, false);
+    cycle_pod_changed(t->cycle, n, p->pod, false);
 }
 
 static void put_back(struct trial *t, struct node_info *n, struct pod_info *p)
 {
     node_info_add(n, p);
-    cycle_pod_changed(t->cycle, n, p, true);
+    cycle_pod_changed(t->cycle, n, p->pod, true);
 }
 
 static bool budget_covers(const struct policy_v1_pod_disruption_budget *b,
@@ -93,7 +102,7 @@ static bool reprieve(struct trial *t, struct candidate *cand, struct pod_info *p
 {
     struct refusal r;
     put_back(t, cand->node, p);
-    if (cycle_filter_node(t->cycle, cand->node, &r) == FIT)
+    if (cycle_filter_node(t->cycle, cand->node, SCOPES_ALL, &r) == FIT)
         return true;
     take_off(t, cand->node, p);
     cand->victims[cand->count++] = p;
@@ -134,7 +143,7 @@ static bool try_node(struct trial *t, struct node_info *n, struct candidate *can
     for (size_t i = 0; i < count; i++)
         take_off(t, n, lower[i]);
     struct refusal r;
-    bool fits = cycle_filter_node(t->cycle, n, &r) == FIT;
+    bool fits = cycle_filter_node(t->cycle, n, SCOPES_ALL, &r) == FIT;
     if (fits) {
         qsort(lower, count, sizeof(struct pod_info *), by_importance);
         reset_budgets(t);
@@ -179,7 +188,7 @@ static bool victims_are_going(struct cycle *c)
     if (str_empty(pod->status.nominated_node_name))
         return false;
     const struct node_info *n = snapshot_node(c->snapshot, pod->status.nominated_node_name);
-    if (n == NULL || c->node_refusals[n->index].verdict == UNRESOLVABLE)
+    if (n == NULL || cycle_refusal(c, n->index)->verdict == UNRESOLVABLE)
         return false;
     for (size_t i = 0; i < n->pod_count; i++)
         if (pod_priority(n->pods[i]->pod) < pod_priority(pod) &&
@@ -188,11 +197,61 @@ static bool victims_are_going(struct cycle *c)
     return false;
 }
 
-static struct str explain(struct cycle *c, const struct refusal *refusals)
+/* As try_node(); the victims are left out where an earlier trial is remembered. */
+static bool try_or_remember(struct trial *t, struct preemption_cache *cache, struct node_info *n,
+                            struct candidate *cand)
 {
-    size_t nodes = c->snapshot->node_count;
-    struct str why = refusals_message(c->arena, nodes, refusals, nodes);
+    struct kept *k = cache != NULL ? &cache->nodes[n->index] : NULL;
+    if (k == NULL)
+        return try_node(t, n, cand);
+    if (!k->tried || k->version != n->version) {
+        k->possible = try_node(t, n, cand);
+        k->tried = true;
+        k->version = n->version;
+        k->candidate = *cand;
+        k->candidate.victims = NULL;
+    }
+    *cand = k->candidate;
+    return k->possible;
+}
+
+/* Only where a node's trial depends on the node alone. */
+static struct preemption_cache *cache_of(struct cycle *c, size_t budget_count)
+{
+    if (!c->kept || budget_count != 0 || (c->cluster_steps & PLUGIN_FILTERS) != 0)
+        return NULL;
+    if (c->preemption_cache == NULL) {
+        c->preemption_cache = ARENA_NEW(c->state_arena, struct preemption_cache);
+        c->preemption_cache->nodes =
+            ARENA_ARRAY(c->state_arena, struct kept, c->snapshot->node_count);
+    }
+    return c->preemption_cache;
+}
+
+static struct str explain(struct cycle *c, size_t hopeless, size_t spared)
+{
+    struct refusals table;
+    struct refusal no_help = {.verdict = UNRESOLVABLE}, no_victims = {.verdict = UNFIT};
+    refusal_add(&no_help, STR(NOT_HELPFUL));
+    refusal_add(&no_victims, STR(NO_VICTIMS));
+    refusals_init(&table, c->arena);
+    uint32_t first = refusals_index(&table, c->arena, &no_help);
+    uint32_t second = refusals_index(&table, c->arena, &no_victims);
+    table.nodes[first] = hopeless;
+    table.nodes[second] = spared;
+    struct str why = refusals_message(c->arena, c->snapshot->node_count, &table);
     return arena_printf(c->arena, NO_CLAIMS "preemption: " STR_FMT, STR_ARG(why));
+}
+
+static void answer(struct trial *t, struct candidate *best, struct preemption *ret)
+{
+    bool again = best->victims != NULL || try_node(t, best->node, best);
+    ASSERT(again);
+    ret->node = best->node;
+    ret->victims = ARENA_ARRAY(t->cycle->arena, struct api_object *, best->count);
+    ret->victim_count = best->count;
+    for (size_t i = 0; i < best->count; i++)
+        ret->victims[i] = best->victims[i]->object;
 }
 
 void preemption_evaluate(struct cycle *c,
@@ -214,26 +273,19 @@ void preemption_evaluate(struct cycle *c,
         return;
     }
     struct trial t = {c, budgets, budget_count, ARENA_ARRAY(c->arena, int32_t, budget_count + 1)};
-    struct refusal *why = ARENA_ARRAY(c->arena, struct refusal, nodes + 1);
+    struct preemption_cache *cache = whole ? NULL : cache_of(c, budget_count);
     struct candidate best = {0}, cand;
+    size_t hopeless = 0, spared = 0;
     for (size_t i = 0; i < nodes; i++) {
-        bool hopeless = whole || c->node_refusals[i].verdict != UNFIT;
-        why[i].verdict = UNFIT;
-        if (hopeless) {
-            refusal_add(&why[i], STR(NOT_HELPFUL));
-        } else if (!try_node(&t, c->snapshot->nodes[i], &cand)) {
-            refusal_add(&why[i], STR(NO_VICTIMS));
-        } else if (best.node == NULL || is_better(&cand, &best)) {
+        if (whole || cycle_refusal(c, i)->verdict != UNFIT)
+            hopeless++;
+        else if (!try_or_remember(&t, cache, c->snapshot->nodes[i], &cand))
+            spared++;
+        else if (best.node == NULL || is_better(&cand, &best))
             best = cand;
-        }
     }
-    if (best.node == NULL) {
-        ret->message = explain(c, why);
-        return;
-    }
-    ret->node = best.node;
-    ret->victims = ARENA_ARRAY(c->arena, struct api_object *, best.count);
-    ret->victim_count = best.count;
-    for (size_t i = 0; i < best.count; i++)
-        ret->victims[i] = best.victims[i]->object;
+    if (best.node == NULL)
+        ret->message = explain(c, hopeless, spared);
+    else
+        answer(&t, &best, ret);
 }

@@ -15,8 +15,9 @@ struct preemption {
     struct str message;   /* Without a candidate: what to add to the pod's message. */
 };
 
-/* To be called after cycle_filter() found no node. The cycle's state and the
- * snapshot are as before afterwards. */
+/* To be called after cycle_filter() or classes_decide() found no node. The cycle's
+ * state and the snapshot are as before afterwards. Pods of a class that come one
+ * after another try only the nodes that changed, as long as there are no budgets. */
 void preemption_evaluate(struct cycle *c,
                          const struct policy_v1_pod_disruption_budget *const *budgets,
                          size_t budget_count, struct preemption *ret);

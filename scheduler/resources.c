@@ -94,6 +94,17 @@ void resources_copy(struct resources *r, const struct resources *x)
     r->pods = x->pods;
 }
 
+bool resources_equal(const struct resources *x, const struct resources *y)
+{
+    bool same = x->milli_cpu == y->milli_cpu && x->memory == y->memory &&
+                x->ephemeral_storage == y->ephemeral_storage && x->pods == y->pods &&
+                x->scalar_count == y->scalar_count;
+    for (size_t i = 0; same && i < x->scalar_count; i++)
+        same = x->scalars[i].amount == y->scalars[i].amount &&
+               strcmp(x->scalars[i].name, y->scalars[i].name) == 0;
+    return same;
+}
+
 int64_t resources_scalar(const struct resources *r, const char *name)
 {
     for (size_t i = 0; i < r->scalar_count; i++)

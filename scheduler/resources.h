@@ -29,8 +29,9 @@ void resources_done(struct resources *r);
 void resources_from_list(struct resources *r, const struct api_quantity_entry *e, size_t count);
 void resources_add(struct resources *r, const struct resources *x);
 void resources_sub(struct resources *r, const struct resources *x);
-void resources_max(struct resources *r, const struct resources *x);    /* Each the larger. */
-void resources_copy(struct resources *r, const struct resources *x);   /* r is uninitialised. */
+void resources_max(struct resources *r, const struct resources *x);  /* Each the larger. */
+void resources_copy(struct resources *r, const struct resources *x); /* r is uninitialised. */
+bool resources_equal(const struct resources *x, const struct resources *y);
 int64_t resources_scalar(const struct resources *r, const char *name); /* 0 when absent. */
 
 /* What the pod asks for: the larger of its containers together and of each init

@@ -45,8 +45,12 @@ static void take_unplaced(struct scheduler *s, struct api_object *o)
     bool waits = is_ours(pod) && pod->metadata.deletion_timestamp == NULL && !pod_is_terminal(pod);
     if (!waits) {
         sched_queue_remove(&s->queue, pod->metadata.uid);
+        snapshot_unnominate(&s->snapshot, pod->metadata.uid);
         volume_waits_check(s);
-    } else if (!is_assumed(s, pod) || sched_queue_find(&s->queue, pod->metadata.uid) != NULL) {
+    } else if (!is_assumed(s, pod)) {
+        sched_queue_set(&s->queue, o, now_ms(s));
+        scheduler_seat_guest(s, sched_queue_find(&s->queue, pod->metadata.uid));
+    } else if (sched_queue_find(&s->queue, pod->metadata.uid) != NULL) {
         sched_queue_set(&s->queue, o, now_ms(s));
     }
 }
@@ -100,6 +104,7 @@ static void on_pod_delete(struct api_object *o, bool final_state_unknown, void *
     const struct core_v1_pod *pod = pod_of(o);
     UNUSED(final_state_unknown);
     sched_queue_remove(&s->queue, pod->metadata.uid);
+    snapshot_unnominate(&s->snapshot, pod->metadata.uid);
     volume_waits_check(s);
     snapshot_remove_pod(&s->snapshot, pod->metadata.uid);
     sched_queue_event(&s->queue, EVENT_POD_DELETE, now_ms(s));
@@ -242,46 +247,16 @@ static bool volume_taken(void *arg, const struct core_v1_persistent_volume *v)
     return volume_wait_holds(arg, v->metadata.name);
 }
 
+void scheduler_seat_guest(struct scheduler *s, const struct queued_pod *p)
+{
+    if (p->nominated_node != NULL)
+        snapshot_nominate(&s->snapshot, p->object, str_of(p->nominated_node));
+    else
+        snapshot_unnominate(&s->snapshot, pod_of(p->object)->metadata.uid);
+}
+
 /* --- cycles -------------------------------------------------------------------------------------
  */
-
-/* Pods that preemption made room for hold it against equal and lower ones: they
- * stand in their nodes for the time of this cycle. */
-struct guests {
-    struct pod_info **items;
-    struct node_info **nodes;
-    size_t count;
-};
-
-static void seat_guests(struct scheduler *s, const struct queued_pod *p, struct arena *a,
-                        struct guests *g)
-{
-    size_t pos = 0, cap = 0, node_cap = 0;
-    void *v;
-    while (map_next(&s->queue.by_uid, &pos, NULL, &v)) {
-        const struct queued_pod *other = v;
-        if (other == p || other->nominated_node == NULL || other->priority < p->priority ||
-            map_has(&s->snapshot.pods, pod_of(other->object)->metadata.uid))
-            continue;
-        struct node_info *n = snapshot_node(&s->snapshot, str_of(other->nominated_node));
-        if (n == NULL)
-            continue;
-        g->items = arena_grow(a, g->items, g->count, &cap, sizeof(struct pod_info *));
-        g->nodes = arena_grow(a, g->nodes, g->count, &node_cap, sizeof(struct node_info *));
-        g->items[g->count] = pod_info_new(other->object);
-        g->nodes[g->count] = n;
-        node_info_add(n, g->items[g->count]);
-        g->count++;
-    }
-}
-
-static void unseat_guests(struct guests *g)
-{
-    for (size_t i = 0; i < g->count; i++) {
-        node_info_remove(g->nodes[i], g->items[i]);
-        pod_info_free(g->items[i]);
-    }
-}
 
 static void preempt(struct scheduler *s, struct cycle *c, struct queued_pod *p,
                     struct preemption *ret)
@@ -297,10 +272,10 @@ static void preempt(struct scheduler *s, struct cycle *c, struct queued_pod *p,
     if (ret->keep_nomination)
         return;
     free(p->nominated_node);
-    p->nominated_node = NULL;
+    p->nominated_node = ret->node != NULL ? xstrdup(ret->node->name) : NULL;
+    scheduler_seat_guest(s, p);
     if (ret->node == NULL)
         return;
-    p->nominated_node = xstrdup(ret->node->name);
     for (size_t i = 0; i < ret->victim_count; i++)
         action_evict(s, p, ret->victims[i], ret->node->name);
 }
@@ -315,15 +290,13 @@ static void count_unschedulable(void)
     metric_inc(METRIC_OF(family, STR(SCHEDULER_NAME), STR("unschedulable")));
 }
 
-static void refuse(struct scheduler *s, struct cycle *c, struct queued_pod *p,
-                   struct guests *guests)
+static void refuse(struct scheduler *s, struct cycle *c, struct queued_pod *p)
 {
     struct preemption pre = {0};
     if (c->snapshot->node_count != 0)
         preempt(s, c, p, &pre);
     struct str message = cycle_message(c, pre.message);
     struct event_object about = event_object_of(p->object);
-    unseat_guests(guests);
     event_record_action(s->recorder, &about, EVENT_WARNING, "FailedScheduling", "Scheduling",
                         STR_FMT, STR_ARG(message));
     action_set_unschedulable(s, p, STR("Unschedulable"), message);
@@ -336,37 +309,28 @@ static void refuse(struct scheduler *s, struct cycle *c, struct queued_pod *p,
 static void place(struct scheduler *s, const struct cycle *c, struct queued_pod *p,
                   struct node_info *n)
 {
-    struct api_object *assumed = api_object_clone(p->object);
-    struct core_v1_pod *pod = assumed->msg;
-    pod->spec.node_name = arena_strc(assumed->arena, n->name);
-    snapshot_assume(&s->snapshot, assumed, n);
-    api_object_unref(assumed);
+    snapshot_assume(&s->snapshot, p->object, n);
     if (!volume_wait_start(s, c, p, n))
         action_bind(s, p, n);
 }
 
 static void run_cycle(struct scheduler *s, struct queued_pod *p)
 {
-    AUTO_ARENA *arena = arena_new(16 * 1024);
-    struct guests guests = {0};
     struct pod_info *info = pod_info_new(p->object);
-    struct cycle c = {
-        .arena = arena,
-        .snapshot = &s->snapshot,
+    struct class_question question = {
         .pod = info,
-        .facts = &s->facts,
+        .arena = s->arena,
+        .nominated_node = str_of(p->nominated_node),
         .seed = env_random_below(s->env, UINT64_MAX),
     };
-    seat_guests(s, p, arena, &guests);
-    cycle_filter(&c);
-    struct node_info *n = cycle_select(&c);
-    if (n == NULL) {
-        refuse(s, &c, p, &guests);
-    } else {
-        unseat_guests(&guests);
-        place(s, &c, p, n);
-    }
+    struct cycle *c;
+    struct node_info *n = classes_decide(s->classes, &question, &c);
+    if (n == NULL)
+        refuse(s, c, p);
+    else
+        place(s, c, p, n);
     pod_info_free(info);
+    arena_clear(s->arena);
 }
 
 static bool all_synced(const struct scheduler *s)
@@ -470,6 +434,8 @@ struct scheduler *scheduler_start(struct client *client)
                                   .arg = s};
     sched_queue_init(&s->queue);
     snapshot_init(&s->snapshot);
+    s->classes = classes_new(&s->snapshot, &s->facts);
+    s->arena = arena_new(64 * 1024);
     list_init(&s->actions);
     list_init(&s->volume_waits);
     uv_idle_init(client_loop(client), &s->idle);
@@ -485,6 +451,8 @@ static void on_handle_closed(uv_handle_t *h)
     struct scheduler *s = h->data;
     if (--s->handles_open != 0)
         return;
+    classes_free(s->classes);
+    arena_free(s->arena);
     sched_queue_done(&s->queue);
     snapshot_done(&s->snapshot);
     free(s);

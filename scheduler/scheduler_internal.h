@@ -7,6 +7,7 @@
 #include "lib/client/client.h"
 #include "lib/client/event_recorder.h"
 #include "lib/client/informer.h"
+#include "scheduler/classes.h"
 #include "scheduler/framework.h"
 #include "scheduler/preemption.h"
 #include "scheduler/queue.h"
@@ -35,6 +36,8 @@ struct scheduler {
     struct sched_queue queue;
     struct snapshot snapshot;
     struct pod_facts facts;
+    struct classes *classes;
+    struct arena *arena;      /* Of the running cycle. */
     struct list actions;      /* struct action of actions.c */
     struct list volume_waits; /* struct volume_wait of volume_wait.c */
     uv_idle_t idle;           /* Runs cycles while pods are active. */
@@ -45,6 +48,9 @@ struct scheduler {
 
 /* Starts cycles, or waits for the right time to. */
 void scheduler_wake(struct scheduler *s);
+
+/* Keeps the snapshot's guest in step with p->nominated_node. */
+void scheduler_seat_guest(struct scheduler *s, const struct queued_pod *p);
 
 /* --- actions.c --- */
 /* The pod is assumed on the node: writes the binding; p leaves the queue when it

@@ -2,15 +2,33 @@
 #include "scheduler/snapshot.h"
 
 #include "api/core_v1.h"
+#include "lib/api/codec.h"
 #include "lib/api/pod.h"
 #include "lib/api/scheme.h"
 #include "lib/base/base.h"
+#include "lib/client/labels.h"
+#include "lib/client/placement.h"
 
 void snapshot_init(struct snapshot *s)
 {
     *s = (struct snapshot){0};
     map_init(&s->by_name);
     map_init(&s->pods);
+    map_init(&s->guests);
+    map_init(&s->topologies);
+    map_init(&s->images);
+    s->changes = xzalloc(CHANGES_MAX * sizeof(*s->changes));
+    s->structure = 1;
+}
+
+static void note_change(struct snapshot *s, struct node_info *n, struct api_object *pod, bool add)
+{
+    n->version++;
+    if (n->index == SIZE_MAX)
+        return; /* Nobody counts its pods; its coming is a change of structure. */
+    struct change *c = &s->changes[s->change_count++ & (CHANGES_MAX - 1)];
+    api_object_unref(c->pod);
+    *c = (struct change){pod != NULL ? api_object_ref(pod) : NULL, n->index, add};
 }
 
 int32_t pod_priority(const struct core_v1_pod *pod)
@@ -79,6 +97,16 @@ void node_info_remove(struct node_info *n, struct pod_info *p)
     n->nonzero_memory -= p->nonzero_memory;
 }
 
+struct pod_info *node_info_pop(struct node_info *n)
+{
+    struct pod_info *p = n->pods[n->pod_count - 1];
+    size_t index = p->index;
+    p->index = n->pod_count - 1;
+    node_info_remove(n, p);
+    p->index = index;
+    return p;
+}
+
 /* --- nodes ------------------------------------------------------------------------------------ */
 
 static struct node_info *node_or_placeholder(struct snapshot *s, struct str name)
@@ -99,6 +127,7 @@ static void node_free(struct node_info *n)
     resources_done(&n->requested);
     api_object_unref(n->object);
     free(n->pods);
+    free(n->guests);
     free(n->name);
     free(n);
 }
@@ -109,6 +138,51 @@ static void drop_if_empty(struct snapshot *s, struct node_info *n)
         return;
     map_remove(&s->by_name, str_of(n->name));
     node_free(n);
+}
+
+/* What structure stands for. Nodes report their status every few minutes with
+ * nothing new in it. */
+static bool same_structure(const struct core_v1_node *x, const struct core_v1_node *y)
+{
+    return x->metadata.labels_count == y->metadata.labels_count &&
+           labels_contain(x->metadata.labels, x->metadata.labels_count, y->metadata.labels,
+                          y->metadata.labels_count) &&
+           api_msg_equal(&core_v1_node_spec_msg, &x->spec, &y->spec);
+}
+
+static bool same_images(const struct core_v1_node *x, const struct core_v1_node *y)
+{
+    bool same = x->status.images_count == y->status.images_count;
+    for (size_t i = 0; same && i < x->status.images_count; i++)
+        same =
+            api_msg_equal(&core_v1_container_image_msg, &x->status.images[i], &y->status.images[i]);
+    return same;
+}
+
+static void count_image(struct snapshot *s, struct str name, bool add)
+{
+    struct image_state *state = map_get(&s->images, name);
+    if (state == NULL) {
+        state = xzalloc(sizeof(*state));
+        map_set(&s->images, name, state);
+    }
+    state->nodes += add ? 1 : (size_t)-1;
+    if (state->nodes == 0)
+        free(map_remove(&s->images, name));
+}
+
+static void count_images(struct snapshot *s, const struct core_v1_node *node, bool add)
+{
+    for (size_t i = 0; i < node->status.images_count; i++)
+        for (size_t k = 0; k < node->status.images[i].names_count; k++)
+            count_image(s, node->status.images[i].names[k], add);
+    s->images_rev += node->status.images_count != 0;
+}
+
+size_t snapshot_image_nodes(const struct snapshot *s, struct str name)
+{
+    const struct image_state *state = map_get(&s->images, name);
+    return state != NULL ? state->nodes : 0;
 }
 
 void snapshot_set_node(struct snapshot *s, struct api_object *object)
@@ -123,11 +197,24 @@ void snapshot_set_node(struct snapshot *s, struct api_object *object)
         n->index = s->node_count;
         s->nodes[s->node_count++] = n;
     }
-    api_object_unref(n->object);
+    bool images = n->node == NULL || !same_images(n->node, node);
+    if (n->node == NULL || !same_structure(n->node, node))
+        s->structure++;
+    if (images && n->node != NULL)
+        count_images(s, n->node, false);
+    struct api_object *old = n->object;
     n->object = api_object_ref(object);
     n->node = node;
+    if (images)
+        count_images(s, node, true);
+    api_object_unref(old);
+    struct resources allocatable = {0};
+    resources_from_list(&allocatable, node->status.allocatable, node->status.allocatable_count);
+    bool same = !images && resources_equal(&allocatable, &n->allocatable);
     resources_done(&n->allocatable);
-    resources_from_list(&n->allocatable, node->status.allocatable, node->status.allocatable_count);
+    n->allocatable = allocatable;
+    if (!same)
+        note_change(s, n, NULL, false);
 }
 
 void snapshot_remove_node(struct snapshot *s, struct str name)
@@ -135,12 +222,17 @@ void snapshot_remove_node(struct snapshot *s, struct str name)
     struct node_info *n = map_get(&s->by_name, name);
     if (n == NULL || n->object == NULL)
         return;
+    while (n->guest_count != 0)
+        snapshot_unnominate(s, n->guests[0]->pod->metadata.uid);
+    count_images(s, n->node, false);
+    s->structure++;
     s->nodes[n->index] = s->nodes[--s->node_count];
     s->nodes[n->index]->index = n->index;
     n->index = SIZE_MAX;
     api_object_unref(n->object);
     n->object = NULL;
     n->node = NULL;
+    resources_done(&n->allocatable);
     drop_if_empty(s, n);
 }
 
@@ -155,24 +247,49 @@ struct node_info *snapshot_node(const struct snapshot *s, struct str name)
 
 static void place(struct snapshot *s, struct node_info *n, struct pod_info *p)
 {
+    snapshot_unnominate(s, p->pod->metadata.uid);
     node_info_add(n, p);
+    s->affinity_pods += p->has_affinity;
     s->anti_affinity_pods += p->has_required_anti_affinity;
     map_set(&s->pods, p->pod->metadata.uid, p);
+    note_change(s, n, p->object, true);
 }
 
 static void unplace(struct snapshot *s, struct pod_info *p)
 {
     struct node_info *n = p->node;
     map_remove(&s->pods, p->pod->metadata.uid);
+    s->affinity_pods -= p->has_affinity;
     s->anti_affinity_pods -= p->has_required_anti_affinity;
     node_info_remove(n, p);
+    note_change(s, n, p->object, false);
     pod_info_free(p);
     drop_if_empty(s, n);
+}
+
+/* Is what anybody reads of a placed pod the same? Kubelets write its status all
+ * the time, and a binding that comes back says nothing new. */
+static bool confirms(const struct pod_info *p, const struct core_v1_pod *pod)
+{
+    const struct meta_v1_object_meta *x = &p->pod->metadata, *y = &pod->metadata;
+    return str_eqc(pod->spec.node_name, p->node->name) && x->generation == y->generation &&
+           (x->deletion_timestamp == NULL) == (y->deletion_timestamp == NULL) &&
+           x->labels_count == y->labels_count &&
+           labels_contain(x->labels, x->labels_count, y->labels, y->labels_count);
 }
 
 void snapshot_set_pod(struct snapshot *s, struct api_object *object)
 {
     const struct core_v1_pod *pod = object->msg;
+    struct pod_info *known = map_get(&s->pods, pod->metadata.uid);
+    if (known != NULL && !pod_is_terminal(pod) && confirms(known, pod)) {
+        struct api_object *old = known->object;
+        known->object = api_object_ref(object);
+        known->pod = pod;
+        known->assumed = false;
+        api_object_unref(old);
+        return;
+    }
     snapshot_remove_pod(s, pod->metadata.uid);
     if (pod_is_terminal(pod))
         return;
@@ -209,6 +326,83 @@ void snapshot_forget(struct snapshot *s, struct str uid)
         unplace(s, p);
 }
 
+/* --- guests ----------------------------------------------------------------------------------- */
+
+void snapshot_nominate(struct snapshot *s, struct api_object *pod, struct str node)
+{
+    struct node_info *n = snapshot_node(s, node);
+    snapshot_unnominate(s, api_object_meta(pod)->uid);
+    if (n == NULL)
+        return;
+    if (n->guest_count == n->guest_cap) {
+        n->guest_cap = n->guest_cap != 0 ? n->guest_cap * 2 : 4;
+        n->guests = xrealloc(n->guests, n->guest_cap * sizeof(struct pod_info *));
+    }
+    struct pod_info *p = pod_info_new(pod);
+    p->guest = true;
+    p->node = n;
+    p->index = n->guest_count;
+    n->guests[n->guest_count++] = p;
+    s->anti_affinity_guests += p->has_required_anti_affinity;
+    map_set(&s->guests, p->pod->metadata.uid, p);
+    note_change(s, n, NULL, false);
+}
+
+void snapshot_unnominate(struct snapshot *s, struct str uid)
+{
+    struct pod_info *p = s->guests.count != 0 ? map_remove(&s->guests, uid) : NULL;
+    if (p == NULL)
+        return;
+    struct node_info *n = p->node;
+    n->guests[p->index] = n->guests[--n->guest_count];
+    n->guests[p->index]->index = p->index;
+    s->anti_affinity_guests -= p->has_required_anti_affinity;
+    p->node = NULL;
+    pod_info_free(p);
+    note_change(s, n, NULL, false);
+}
+
+/* --- topologies --------------------------------------------------------------------------------
+ */
+
+static void number_domains(const struct snapshot *s, struct topology *t)
+{
+    struct map ids;
+    map_init(&ids);
+    t->domains = xrealloc(t->domains, (s->node_count + 1) * sizeof(*t->domains));
+    t->count = 0;
+    for (size_t i = 0; i < s->node_count; i++) {
+        const struct str *value = node_label(s->nodes[i]->node, str_of(t->key));
+        t->domains[i] = -1;
+        if (value == NULL)
+            continue;
+        uintptr_t id = (uintptr_t)map_get(&ids, *value);
+        if (id == 0) {
+            id = ++t->count;
+            map_set(&ids, *value, (void *)id);
+        }
+        t->domains[i] = (int32_t)(id - 1);
+    }
+    t->structure = s->structure;
+    map_done(&ids);
+}
+
+const struct topology *snapshot_topology(struct snapshot *s, struct str key)
+{
+    struct topology *t = map_get(&s->topologies, key);
+    if (t == NULL) {
+        t = xzalloc(sizeof(*t));
+        t->key = xstrndup(key.data, key.len);
+        map_set(&s->topologies, key, t);
+    }
+    if (t->structure != s->structure)
+        number_domains(s, t);
+    return t;
+}
+
+/* --- time and end ------------------------------------------------------------------------------
+ */
+
 size_t snapshot_expire(struct snapshot *s, uint64_t now_ms)
 {
     size_t pos = 0, expired = 0;
@@ -233,8 +427,28 @@ void snapshot_done(struct snapshot *s)
         pod_info_free(p);
     }
     pos = 0;
+    while (map_next(&s->guests, &pos, NULL, &v)) {
+        ((struct pod_info *)v)->node = NULL;
+        pod_info_free(v);
+    }
+    pos = 0;
     while (map_next(&s->by_name, &pos, NULL, &v))
         node_free(v);
+    pos = 0;
+    while (map_next(&s->topologies, &pos, NULL, &v)) {
+        free(((struct topology *)v)->key);
+        free(((struct topology *)v)->domains);
+        free(v);
+    }
+    pos = 0;
+    while (map_next(&s->images, &pos, NULL, &v))
+        free(v);
+    for (size_t i = 0; i < CHANGES_MAX; i++)
+        api_object_unref(s->changes[i].pod);
+    free(s->changes);
+    map_done(&s->guests);
+    map_done(&s->topologies);
+    map_done(&s->images);
     map_done(&s->pods);
     map_done(&s->by_name);
     free(s->nodes);

@@ -3,8 +3,13 @@
  *
  * Kept up to date pod by pod. A pod that was given a node but whose binding
  * has not come back through the watch yet is assumed: it counts like any other
- * until it is confirmed, forgotten (the binding failed) or expires. Pure: the
- * clock comes in as an argument. */
+ * until it is confirmed, forgotten (the binding failed) or expires. A guest is a
+ * pod that preemption made room for on a node: it waits in the queue, and stands
+ * beside the node's pods, in no sums.
+ *
+ * What happened is kept for a while as numbered changes, so that those who
+ * worked something out from all nodes (classes.h) can follow instead of working
+ * it out again. Pure: the clock comes in as an argument. */
 #ifndef SCHEDULER_SNAPSHOT_H
 #define SCHEDULER_SNAPSHOT_H
 
@@ -27,6 +32,7 @@ struct pod_info {
     struct node_info *node; /* NULL: in no node. */
     size_t index;           /* In node->pods. */
     bool assumed;
+    bool guest;          /* In node->guests instead. */
     uint64_t expires_ms; /* Assumed and bound: UINT64_MAX while the binding runs. */
 };
 
@@ -43,6 +49,30 @@ struct node_info {
     struct pod_info **pods;
     size_t pod_count, pod_cap;
     size_t affinity_pods; /* Of them, those with has_affinity. */
+    struct pod_info **guests;
+    size_t guest_count, guest_cap;
+    uint32_t version; /* Of all the above. */
+};
+
+/* A pod came to a node or left it, or only the node itself changed. */
+struct change {
+    struct api_object *pod; /* One reference; NULL: the node. */
+    size_t node;            /* Index in snapshot.nodes. */
+    bool add;
+};
+#define CHANGES_MAX 4096u /* A power of two. */
+
+/* Who has the image. */
+struct image_state {
+    size_t nodes;
+};
+
+/* The values of one label over all nodes, numbered. */
+struct topology {
+    char *key;
+    int32_t *domains; /* By index in snapshot.nodes; -1: the node has no such label. */
+    size_t count;
+    uint64_t structure; /* Of the snapshot, when this was made. */
 };
 
 struct snapshot {
@@ -50,7 +80,18 @@ struct snapshot {
     size_t node_count, node_cap;
     struct map by_name;        /* -> struct node_info */
     struct map pods;           /* uid -> struct pod_info, in a node */
+    struct map guests;         /* uid -> struct pod_info, a guest */
+    size_t affinity_pods;      /* With has_affinity. */
     size_t anti_affinity_pods; /* With has_required_anti_affinity. */
+    size_t anti_affinity_guests;
+    struct map topologies; /* key -> struct topology */
+    struct map images;     /* name -> struct image_state */
+    uint64_t images_rev;   /* Rises with every change of the above. */
+    /* Rises when nodes come, go or move, or change labels or spec: indexes and what
+     * was worked out from labels hold no longer, and no change tells of it. */
+    uint64_t structure;
+    struct change *changes; /* The last CHANGES_MAX. */
+    uint64_t change_count;  /* Number of the next one. */
 };
 
 void snapshot_init(struct snapshot *s);
@@ -74,12 +115,28 @@ void snapshot_assume(struct snapshot *s, struct api_object *pod, struct node_inf
 void snapshot_bound(struct snapshot *s, struct str uid, uint64_t expires_ms);
 /* The binding failed. */
 void snapshot_forget(struct snapshot *s, struct str uid);
+/* The pod waits for room on the node: replaces its earlier nomination. Nothing
+ * when the node is not there; ends when the pod or the node goes. */
+void snapshot_nominate(struct snapshot *s, struct api_object *pod, struct str node);
+void snapshot_unnominate(struct snapshot *s, struct str uid);
 /* Drops what was due; returns how many. */
 size_t snapshot_expire(struct snapshot *s, uint64_t now_ms);
+
+/* Lives as long as the snapshot; domains hold until s->structure changes. */
+const struct topology *snapshot_topology(struct snapshot *s, struct str key);
+/* How many nodes have an image of exactly this name. */
+size_t snapshot_image_nodes(const struct snapshot *s, struct str name);
+/* The change of that number, of the last CHANGES_MAX. */
+static inline const struct change *snapshot_change(const struct snapshot *s, uint64_t number)
+{
+    return &s->changes[number & (CHANGES_MAX - 1)];
+}
 
 /* Moves a pod in and out of a node's sums: preemption tries nodes without some
  * of their pods and puts them back. */
 void node_info_add(struct node_info *n, struct pod_info *p);
 void node_info_remove(struct node_info *n, struct pod_info *p);
+/* Removes the one added last, whose index may have been overwritten. */
+struct pod_info *node_info_pop(struct node_info *n);
 
 #endif

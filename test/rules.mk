@@ -166,6 +166,15 @@ bench-api: all $(API_LOAD)
 bench-api-growth: all $(API_LOAD)
 	@test/bench/api_growth.sh $(API_LOAD) $(BIN)
 
+# The scheduler's decisions without an API, then whole clusters with it: make bench-scheduler
+DECISION_BENCH := $(B)/test/bench/bench_scheduler
+$(DECISION_BENCH): $(B)/test/bench/bench_scheduler.o $(call libs_of,scheduler)
+	@echo "  LINK  $@"
+	@$(CC) $(CFLAGS) $(LDFLAGS) $< $(call libs_of,scheduler) -o $@ $(PKG_LIBS)
+.PHONY: bench-decisions
+bench-decisions: $(DECISION_BENCH)
+	@$<
+
 # The API codecs alone: make bench-codec
 $(B)/test/bench/bench_codec: $(B)/test/bench/bench_codec.o $(call libs_of,api)
 	@echo "  LINK  $@"

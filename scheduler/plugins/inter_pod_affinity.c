@@ -5,7 +5,7 @@
 #include "api/core_v1.h"
 #include "lib/base/arena.h"
 #include "lib/client/labels.h"
-#include "scheduler/plugins/topology_counts.h"
+#include "scheduler/plugins/domain_counts.h"
 
 #define HARD_AFFINITY_WEIGHT 1 /* Score for satisfying another pod's required affinity. */
 
@@ -14,11 +14,18 @@ struct terms {
     size_t count;
 };
 
+/* Counts by any number of topology keys. */
+struct key_counts {
+    struct domain_counts *items;
+    size_t count, cap;
+};
+
 struct affinity_state {
-    struct topology_counts *affinity; /* Pods matching all our affinity terms; group: term. */
-    struct topology_counts *anti;     /* Pods matching our anti-affinity terms; group: term. */
-    struct topology_counts *existing; /* Pods whose anti-affinity refuses us; group 0. */
-    struct topology_counts *score;    /* Group 0. */
+    struct terms required, required_against; /* Of our pod. */
+    struct domain_counts *affinity;          /* Pods matching all our terms; by term. */
+    struct domain_counts *anti;              /* Pods matching our anti-affinity terms; by term. */
+    struct key_counts existing;              /* Pods whose anti-affinity refuses us. */
+    struct key_counts score;
 };
 
 static struct terms required_affinity(const struct core_v1_pod *pod)
@@ -94,103 +101,163 @@ static bool all_terms_match(const struct cycle *c, struct terms terms,
     return terms.count != 0;
 }
 
-static void count_domain(struct topology_counts *t, unsigned group, const struct node_info *n,
-                         struct str key, int64_t delta)
+static void count_key(struct cycle *c, struct key_counts *k, const struct node_info *n,
+                      struct str key, int64_t delta)
 {
-    const struct str *value = node_label(n->node, key);
-    if (value != NULL)
-        topology_counts_add(t, group, key, *value, delta);
+    size_t i = 0;
+    while (i < k->count && !str_eqc(key, k->items[i].topology->key))
+        i++;
+    if (i == k->count) {
+        k->items = arena_grow(c->state_arena, k->items, k->count, &k->cap, sizeof(*k->items));
+        domain_counts_init(&k->items[k->count++], c->state_arena, c->snapshot, key);
+    }
+    domain_counts_add(&k->items[i], n, delta);
+}
+
+static bool any_nonzero(const struct key_counts *k)
+{
+    for (size_t i = 0; i < k->count; i++)
+        if (k->items[i].nonzero != 0)
+            return true;
+    return false;
+}
+
+static int64_t sum_at(const struct key_counts *k, const struct node_info *n)
+{
+    int64_t sum = 0;
+    for (size_t i = 0; i < k->count; i++)
+        sum += domain_counts_at(&k->items[i], n);
+    return sum;
 }
 
 /* What one pod on a node means for our filter. */
-static void count_pod(struct cycle *c, struct affinity_state *s, const struct node_info *n,
-                      const struct pod_info *p, int64_t delta)
+static void count_for_filter(struct cycle *c, struct affinity_state *s, const struct node_info *n,
+                             const struct core_v1_pod *p, int64_t delta)
 {
     const struct core_v1_pod *mine = c->pod->pod;
-    struct terms affinity = required_affinity(mine), anti = required_anti(mine);
-    if (all_terms_match(c, affinity, mine, p->pod))
+    struct terms affinity = s->required, anti = s->required_against, its = required_anti(p);
+    if (all_terms_match(c, affinity, mine, p))
         for (size_t i = 0; i < affinity.count; i++)
-            count_domain(s->affinity, (unsigned)i, n, affinity.items[i].topology_key, delta);
+            domain_counts_add(&s->affinity[i], n, delta);
     for (size_t i = 0; i < anti.count; i++)
-        if (term_matches(c, &anti.items[i], mine, p->pod))
-            count_domain(s->anti, (unsigned)i, n, anti.items[i].topology_key, delta);
-    if (!p->has_required_anti_affinity)
-        return;
-    struct terms its = required_anti(p->pod);
+        if (term_matches(c, &anti.items[i], mine, p))
+            domain_counts_add(&s->anti[i], n, delta);
     for (size_t i = 0; i < its.count; i++)
-        if (term_matches(c, &its.items[i], p->pod, mine))
-            count_domain(s->existing, 0, n, its.items[i].topology_key, delta);
+        if (term_matches(c, &its.items[i], p, mine))
+            count_key(c, &s->existing, n, its.items[i].topology_key, delta);
 }
 
-static struct affinity_state *state_of(struct cycle *c)
+static void count_weighted(struct cycle *c, struct key_counts *k, const struct node_info *n,
+                           const struct core_v1_weighted_pod_affinity_term *terms, size_t count,
+                           const struct core_v1_pod *owner, const struct core_v1_pod *target,
+                           int64_t sign)
+{
+    for (size_t i = 0; i < count; i++)
+        if (term_matches(c, &terms[i].pod_affinity_term, owner, target))
+            count_key(c, k, n, terms[i].pod_affinity_term.topology_key, sign * terms[i].weight);
+}
+
+/* The preferences of owner, seen against target. */
+static void count_preferences(struct cycle *c, struct key_counts *k, const struct node_info *n,
+                              const struct core_v1_pod *owner, const struct core_v1_pod *target,
+                              int64_t sign)
+{
+    const struct core_v1_affinity *a = owner->spec.affinity;
+    if (a == NULL)
+        return;
+    if (a->pod_affinity != NULL)
+        count_weighted(c, k, n,
+                       a->pod_affinity->preferred_during_scheduling_ignored_during_execution,
+                       a->pod_affinity->preferred_during_scheduling_ignored_during_execution_count,
+                       owner, target, sign);
+    if (a->pod_anti_affinity != NULL)
+        count_weighted(
+            c, k, n, a->pod_anti_affinity->preferred_during_scheduling_ignored_during_execution,
+            a->pod_anti_affinity->preferred_during_scheduling_ignored_during_execution_count, owner,
+            target, -sign);
+}
+
+/* ... and for our score. */
+static void count_for_score(struct cycle *c, struct affinity_state *s, const struct node_info *n,
+                            const struct core_v1_pod *p, int64_t sign)
+{
+    const struct core_v1_pod *mine = c->pod->pod;
+    struct terms hard = required_affinity(p);
+    count_preferences(c, &s->score, n, mine, p, sign);
+    count_preferences(c, &s->score, n, p, mine, sign);
+    for (size_t i = 0; i < hard.count; i++)
+        if (term_matches(c, &hard.items[i], p, mine))
+            count_key(c, &s->score, n, hard.items[i].topology_key, sign * HARD_AFFINITY_WEIGHT);
+}
+
+static void changed(struct cycle *c, const struct node_info *n, const struct core_v1_pod *p,
+                    bool add)
 {
     struct affinity_state *s = CYCLE_STATE(c, struct affinity_state);
-    if (s == NULL) {
-        s = ARENA_NEW(c->arena, struct affinity_state);
-        c->state[c->current] = s;
-    }
-    return s;
+    if (!c->pod->has_affinity && p->spec.affinity == NULL)
+        return;
+    count_for_filter(c, s, n, p, add ? 1 : -1);
+    count_for_score(c, s, n, p, add ? 1 : -1);
+}
+
+static struct domain_counts *counts_of_terms(struct cycle *c, struct terms terms)
+{
+    struct domain_counts *d = ARENA_ARRAY(c->state_arena, struct domain_counts, terms.count);
+    for (size_t i = 0; i < terms.count; i++)
+        domain_counts_init(&d[i], c->state_arena, c->snapshot, terms.items[i].topology_key);
+    return d;
 }
 
 static enum verdict prefilter(struct cycle *c, struct refusal *r)
 {
     (void)r;
-    const struct core_v1_pod *mine = c->pod->pod;
-    bool has_terms = required_affinity(mine).count != 0 || required_anti(mine).count != 0;
-    if (!has_terms && c->snapshot->anti_affinity_pods == 0)
-        return SKIP;
-    struct affinity_state *s = state_of(c);
-    s->affinity = topology_counts_new(c->arena);
-    s->anti = topology_counts_new(c->arena);
-    s->existing = topology_counts_new(c->arena);
+    struct affinity_state *s = ARENA_NEW(c->state_arena, struct affinity_state);
+    c->state[c->current] = s;
+    s->required = required_affinity(c->pod->pod);
+    s->required_against = required_anti(c->pod->pod);
+    s->affinity = counts_of_terms(c, s->required);
+    s->anti = counts_of_terms(c, s->required_against);
+    if (!c->pod->has_affinity && c->snapshot->affinity_pods == 0)
+        return FIT;
     for (size_t i = 0; i < c->snapshot->node_count; i++) {
         const struct node_info *n = c->snapshot->nodes[i];
-        for (size_t k = 0; k < n->pod_count; k++)
-            if (has_terms || n->pods[k]->has_required_anti_affinity)
-                count_pod(c, s, n, n->pods[k], 1);
+        for (size_t k = 0; (c->pod->has_affinity || n->affinity_pods != 0) && k < n->pod_count; k++)
+            if (c->pod->has_affinity || n->pods[k]->has_affinity)
+                changed(c, n, n->pods[k]->pod, true);
     }
     return FIT;
+}
+
+/* Guests come and go during the filters, and may keep us away. */
+static unsigned begin(struct cycle *c)
+{
+    const struct affinity_state *s = CYCLE_STATE(c, struct affinity_state);
+    bool filters = s->required.count != 0 || s->required_against.count != 0 ||
+                   any_nonzero(&s->existing) || c->snapshot->anti_affinity_guests != 0;
+    return (filters ? PLUGIN_FILTERS : 0) | (any_nonzero(&s->score) ? PLUGIN_SCORES : 0);
 }
 
 static bool affinity_satisfied(struct cycle *c, const struct affinity_state *s,
                                const struct node_info *n)
 {
     const struct core_v1_pod *mine = c->pod->pod;
-    struct terms terms = required_affinity(mine);
-    bool present = true;
-    for (size_t i = 0; i < terms.count; i++) {
-        const struct str *value = node_label(n->node, terms.items[i].topology_key);
-        if (value == NULL)
+    bool present = true, any = false;
+    for (size_t i = 0; i < s->required.count; i++) {
+        int32_t domain = domain_of(&s->affinity[i], n);
+        if (domain < 0)
             return false;
-        if (topology_counts_get(s->affinity, (unsigned)i, terms.items[i].topology_key, *value) <= 0)
-            present = false;
+        present &= s->affinity[i].counts[domain] > 0;
+        any |= s->affinity[i].nonzero != 0;
     }
     /* The first of a group that wants to be together may go anywhere. */
-    return present || (!topology_counts_any(s->affinity) && all_terms_match(c, terms, mine, mine));
+    return present || (!any && all_terms_match(c, s->required, mine, mine));
 }
 
-static bool anti_violated(struct cycle *c, const struct affinity_state *s,
-                          const struct node_info *n)
+static bool anti_violated(const struct affinity_state *s, const struct node_info *n)
 {
-    struct terms terms = required_anti(c->pod->pod);
-    for (size_t i = 0; i < terms.count; i++) {
-        const struct str *value = node_label(n->node, terms.items[i].topology_key);
-        if (value != NULL &&
-            topology_counts_get(s->anti, (unsigned)i, terms.items[i].topology_key, *value) > 0)
+    for (size_t i = 0; i < s->required_against.count; i++)
+        if (domain_counts_at(&s->anti[i], n) > 0)
             return true;
-    }
-    return false;
-}
-
-static bool existing_violated(const struct affinity_state *s, const struct node_info *n)
-{
-    if (s->existing->by_domain.count == 0)
-        return false;
-    for (size_t i = 0; i < n->node->metadata.labels_count; i++) {
-        const struct api_str_entry *l = &n->node->metadata.labels[i];
-        if (topology_counts_get(s->existing, 0, l->key, l->value) > 0)
-            return true;
-    }
     return false;
 }
 
@@ -201,86 +268,22 @@ static enum verdict filter(struct cycle *c, const struct node_info *n, struct re
         refusal_add(r, STR("node(s) didn't match pod affinity rules"));
         return UNRESOLVABLE;
     }
-    if (anti_violated(c, s, n)) {
+    if (anti_violated(s, n)) {
         refusal_add(r, STR("node(s) didn't match pod anti-affinity rules"));
         return UNFIT;
     }
-    if (existing_violated(s, n)) {
+    if (sum_at(&s->existing, n) > 0) {
         refusal_add(r, STR("node(s) didn't satisfy existing pods anti-affinity rules"));
         return UNFIT;
     }
     return FIT;
 }
 
-static void changed(struct cycle *c, const struct node_info *n, const struct pod_info *p, bool add)
-{
-    count_pod(c, CYCLE_STATE(c, struct affinity_state), n, p, add ? 1 : -1);
-}
-
 /* --- score ------------------------------------------------------------------------------------ */
-
-static void score_weighted(struct cycle *c, struct topology_counts *t, const struct node_info *n,
-                           const struct core_v1_weighted_pod_affinity_term *terms, size_t count,
-                           const struct core_v1_pod *owner, const struct core_v1_pod *target,
-                           int sign)
-{
-    for (size_t i = 0; i < count; i++)
-        if (term_matches(c, &terms[i].pod_affinity_term, owner, target))
-            count_domain(t, 0, n, terms[i].pod_affinity_term.topology_key, sign * terms[i].weight);
-}
-
-/* The preferences of owner, seen against target. */
-static void score_preferences(struct cycle *c, struct topology_counts *t, const struct node_info *n,
-                              const struct core_v1_pod *owner, const struct core_v1_pod *target)
-{
-    const struct core_v1_affinity *a = owner->spec.affinity;
-    if (a == NULL)
-        return;
-    if (a->pod_affinity != NULL)
-        score_weighted(c, t, n,
-                       a->pod_affinity->preferred_during_scheduling_ignored_during_execution,
-                       a->pod_affinity->preferred_during_scheduling_ignored_during_execution_count,
-                       owner, target, 1);
-    if (a->pod_anti_affinity != NULL)
-        score_weighted(
-            c, t, n, a->pod_anti_affinity->preferred_during_scheduling_ignored_during_execution,
-            a->pod_anti_affinity->preferred_during_scheduling_ignored_during_execution_count, owner,
-            target, -1);
-}
-
-static enum verdict prescore(struct cycle *c)
-{
-    const struct core_v1_pod *mine = c->pod->pod;
-    struct topology_counts *t = topology_counts_new(c->arena);
-    for (size_t i = 0; i < c->snapshot->node_count; i++) {
-        const struct node_info *n = c->snapshot->nodes[i];
-        if (n->affinity_pods == 0 && !c->pod->has_affinity)
-            continue;
-        for (size_t k = 0; k < n->pod_count; k++) {
-            const struct core_v1_pod *other = n->pods[k]->pod;
-            score_preferences(c, t, n, mine, other);
-            score_preferences(c, t, n, other, mine);
-            struct terms hard = required_affinity(other);
-            for (size_t h = 0; h < hard.count; h++)
-                if (term_matches(c, &hard.items[h], other, mine))
-                    count_domain(t, 0, n, hard.items[h].topology_key, HARD_AFFINITY_WEIGHT);
-        }
-    }
-    if (t->by_domain.count == 0)
-        return SKIP;
-    state_of(c)->score = t;
-    return FIT;
-}
 
 static int64_t score(struct cycle *c, const struct node_info *n)
 {
-    const struct affinity_state *s = CYCLE_STATE(c, struct affinity_state);
-    int64_t sum = 0;
-    for (size_t i = 0; i < n->node->metadata.labels_count; i++) {
-        const struct api_str_entry *l = &n->node->metadata.labels[i];
-        sum += topology_counts_get(s->score, 0, l->key, l->value);
-    }
-    return sum;
+    return sum_at(&CYCLE_STATE(c, struct affinity_state)->score, n);
 }
 
 static void normalize(struct cycle *c, int64_t *scores, size_t count)
@@ -292,17 +295,21 @@ static void normalize(struct cycle *c, int64_t *scores, size_t count)
         max = scores[i] > max ? scores[i] : max;
     }
     for (size_t i = 0; i < count; i++)
-        scores[i] = max == min ? 0 : SCORE_MAX * (scores[i] - min) / (max - min);
+        /* In floating point, as upstream: 29 of 100 comes out as 28. */
+        scores[i] = max == min
+                        ? 0
+                        : (int64_t)(SCORE_MAX * ((double)(scores[i] - min) / (double)(max - min)));
 }
 
 const struct plugin plugin_inter_pod_affinity = {
     .name = "InterPodAffinity",
+    .scope = SCOPE_CLUSTER,
     .wakes =
         EVENT_NODE_ADD | EVENT_NODE_LABEL | EVENT_POD_ADD | EVENT_POD_DELETE | EVENT_POD_UPDATE,
     .prefilter = prefilter,
     .filter = filter,
     .changed = changed,
-    .prescore = prescore,
+    .begin = begin,
     .score = score,
     .normalize = normalize,
     .weight = 2,

@@ -46,19 +46,23 @@ static enum verdict filter(struct cycle *c, const struct node_info *n, struct re
 
 static int64_t least_allocated(int64_t used, int64_t capacity)
 {
+    int64_t scaled;
     if (capacity <= 0 || used > capacity)
         return 0;
-    return (capacity - used) * SCORE_MAX / capacity;
+    if (__builtin_mul_overflow(capacity - used, SCORE_MAX, &scaled))
+        return (capacity - used) / (capacity / SCORE_MAX);
+    return scaled / capacity;
 }
 
 static int64_t score(struct cycle *c, const struct node_info *n)
 {
     int64_t cpu =
         least_allocated(n->nonzero_milli_cpu + c->pod->nonzero_milli_cpu, n->allocatable.milli_cpu);
-    /* In KiB: bytes times SCORE_MAX may overflow on very large machines. */
-    int64_t memory = least_allocated((n->nonzero_memory + c->pod->nonzero_memory) / 1024,
-                                     n->allocatable.memory / 1024);
-    return (cpu + memory) / 2;
+    int64_t memory =
+        least_allocated(n->nonzero_memory + c->pod->nonzero_memory, n->allocatable.memory);
+    /* A resource that the node does not have has no weight. */
+    int64_t weights = (n->allocatable.milli_cpu != 0) + (n->allocatable.memory != 0);
+    return weights != 0 ? (cpu + memory) / weights : 0;
 }
 
 const struct plugin plugin_node_resources_fit = {

@@ -19,12 +19,14 @@ extern const struct plugin plugin_topology_spread;
 extern const struct plugin plugin_inter_pod_affinity;
 extern const struct plugin plugin_balanced_allocation;
 extern const struct plugin plugin_image_locality;
-extern const struct plugin plugin_default_spread;
 
 /* What the pod's claims that wait need on a node that fits; an array of the cycle. */
 struct claim_plan;
 size_t volume_binding_plan(const struct cycle *c, const struct core_v1_node *node,
                            const struct claim_plan **ret);
+
+/* Changes with the number of nodes that have the pod's images. */
+uint64_t image_locality_rev(const struct cycle *c);
 
 /* Scales so that the highest becomes SCORE_MAX; reverse: the lowest raw score
  * becomes the best. */

@@ -93,6 +93,7 @@ static enum verdict filter(struct cycle *c, const struct node_info *n, struct re
 
 const struct plugin plugin_volume_limits = {
     .name = "NodeVolumeLimits",
+    .scope = SCOPE_OUTSIDE,
     .wakes = EVENT_NODE_ADD | EVENT_POD_DELETE | EVENT_VOLUME,
     .prefilter = prefilter,
     .filter = filter,

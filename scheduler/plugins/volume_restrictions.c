@@ -60,11 +60,12 @@ static enum verdict prefilter(struct cycle *c, struct refusal *r)
     return FIT;
 }
 
-static void changed(struct cycle *c, const struct node_info *n, const struct pod_info *p, bool add)
+static void changed(struct cycle *c, const struct node_info *n, const struct core_v1_pod *p,
+                    bool add)
 {
     struct restriction_state *s = CYCLE_STATE(c, struct restriction_state);
     (void)n;
-    size_t count = uses(c->arena, s, c->pod->pod, p->pod);
+    size_t count = uses(c->arena, s, c->pod->pod, p);
     s->users = add ? s->users + count : s->users - count;
 }
 
@@ -81,6 +82,7 @@ static enum verdict filter(struct cycle *c, const struct node_info *n, struct re
 
 const struct plugin plugin_volume_restrictions = {
     .name = "VolumeRestrictions",
+    .scope = SCOPE_OUTSIDE,
     .wakes = EVENT_POD_DELETE | EVENT_VOLUME,
     .prefilter = prefilter,
     .filter = filter,

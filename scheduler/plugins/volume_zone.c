@@ -86,6 +86,7 @@ static enum verdict filter(struct cycle *c, const struct node_info *n, struct re
 
 const struct plugin plugin_volume_zone = {
     .name = "VolumeZone",
+    .scope = SCOPE_OUTSIDE,
     .wakes = EVENT_NODE_ADD | EVENT_NODE_LABEL | EVENT_VOLUME,
     .prefilter = prefilter,
     .filter = filter,

@@ -7,6 +7,7 @@
 #include "scheduler/classes.h"
 
 #include "api/core_v1.h"
+#include "lib/api/codec.h"
 #include "lib/api/scheme.h"
 #include "lib/base/arena.h"
 #include "lib/base/buf.h"
@@ -36,7 +37,8 @@ struct pod_class {
     struct arena *arena; /* Of state, and of all arrays here. */
     struct cycle cycle;
     bool made;
-    uint64_t structure, change_count, images_rev, locality_rev, facts_rev;
+    uint64_t structure, change_count, images_rev, locality_rev;
+    uint64_t selectors_rev, selector_hash, namespaces_rev;
     uint32_t *versions; /* By node: the one that was judged. */
     uint32_t *refused;  /* By node: index in cycle.refusals. */
     int32_t *fixed;     /* By fitting node: sum of scores that are not normalised. */
@@ -52,6 +54,7 @@ struct classes {
     struct map by_key; /* -> struct pod_class */
     struct list used;
     struct cycle single; /* Of a pod without class. */
+    uint64_t hash_seed[2];
 };
 
 struct classes *classes_new(struct snapshot *s, const struct pod_facts *facts)
@@ -137,9 +140,26 @@ static void judge_node(struct pod_class *k, size_t i)
 
 /* --- following the snapshot ------------------------------------------------------------------- */
 
-static uint64_t facts_rev(const struct classes *l)
+static uint64_t selectors_rev(const struct pod_facts *f)
 {
-    return l->facts->rev != NULL ? l->facts->rev(l->facts->arg) : 0;
+    return f->selectors_rev != NULL ? f->selectors_rev(f->arg) : 0;
+}
+
+static uint64_t namespaces_rev(const struct pod_facts *f)
+{
+    return f->namespaces_rev != NULL ? f->namespaces_rev(f->arg) : 0;
+}
+
+/* Services and controllers come and go all the time; seldom do they select our pods. */
+static uint64_t selector_hash(const struct classes *l, const struct cycle *c)
+{
+    AUTO_BUF b = BUF_INIT;
+    struct meta_v1_label_selector selector;
+    if (c->facts->selector == NULL)
+        return 0;
+    c->facts->selector(c->facts->arg, c->arena, c->pod->pod, &selector);
+    api_pb_encode(&meta_v1_label_selector_msg, &selector, &b);
+    return base_siphash(l->hash_seed, b.data, b.len);
 }
 
 /* Which local plugins score, and how high they can get together. */
@@ -190,20 +210,26 @@ static void class_make(struct classes *l, struct pod_class *k)
     k->change_count = s->change_count;
     k->images_rev = s->images_rev;
     k->locality_rev = image_locality_rev(c);
-    k->facts_rev = facts_rev(l);
+    k->selectors_rev = selectors_rev(l->facts);
+    k->selector_hash = selector_hash(l, c);
+    k->namespaces_rev = namespaces_rev(l->facts);
     k->made = true;
 }
 
 static bool is_stale(const struct classes *l, struct pod_class *k)
 {
     const struct snapshot *s = l->snapshot;
-    if (!k->made || k->structure != s->structure || k->facts_rev != facts_rev(l) ||
+    if (!k->made || k->structure != s->structure || k->namespaces_rev != namespaces_rev(l->facts) ||
         s->change_count - k->change_count > CHANGES_MAX)
         return true;
-    if (k->images_rev == s->images_rev)
-        return false;
+    uint64_t selectors = selectors_rev(l->facts);
+    if (k->selectors_rev != selectors && k->selector_hash != selector_hash(l, &k->cycle))
+        return true;
+    k->selectors_rev = selectors;
+    if (k->images_rev != s->images_rev && k->locality_rev != image_locality_rev(&k->cycle))
+        return true;
     k->images_rev = s->images_rev;
-    return k->locality_rev != image_locality_rev(&k->cycle);
+    return false;
 }
 
 static void class_follow(struct classes *l, struct pod_class *k)

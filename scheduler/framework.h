@@ -144,8 +144,9 @@ struct pod_facts {
      * empty: nothing selects it. */
     void (*selector)(void *arg, struct arena *a, const struct core_v1_pod *pod,
                      struct meta_v1_label_selector *ret);
-    /* Rises when the answers of namespace_labels or selector may have changed. */
-    uint64_t (*rev)(void *arg);
+    /* Rise when answers of selector and of namespace_labels may have changed; NULL: never. */
+    uint64_t (*selectors_rev)(void *arg);
+    uint64_t (*namespaces_rev)(void *arg);
 };
 
 #endif

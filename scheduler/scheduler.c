@@ -11,6 +11,8 @@
 #include "lib/base/error.h"
 #include "lib/base/log.h"
 #include "lib/base/metrics.h"
+#include "scheduler/owners.h"
+#include "scheduler/trim.h"
 
 #define ROUND_NS (5u * 1000 * 1000) /* Cycles in one go; then the loop does I/O. */
 #define EXPIRE_MS 10000u
@@ -199,6 +201,19 @@ static void on_volume_update(struct api_object *old, struct api_object *o, void 
     on_volume_add(o, arg);
 }
 
+static void on_namespace_add(struct api_object *o, void *arg)
+{
+    UNUSED(o);
+    ((struct scheduler *)arg)->namespaces_rev++;
+}
+
+static void on_namespace_update(struct api_object *old, struct api_object *o, void *arg)
+{
+    struct scheduler *s = arg;
+    const struct meta_v1_object_meta *x = api_object_meta(old), *y = api_object_meta(o);
+    s->namespaces_rev += !same_entries(x->labels, x->labels_count, y->labels, y->labels_count);
+}
+
 static void on_synced(void *arg)
 {
     scheduler_wake(arg);
@@ -240,6 +255,25 @@ static struct api_object *next_volume(void *arg, size_t *pos)
 {
     const struct scheduler *s = arg;
     return informer_next(s->informers[INFORM_VOLUMES], pos);
+}
+
+static void selector_of(void *arg, struct arena *a, const struct core_v1_pod *pod,
+                        struct meta_v1_label_selector *ret)
+{
+    const struct scheduler *s = arg;
+    owners_selector(s->owners, a, pod, ret);
+}
+
+static uint64_t selectors_rev(void *arg)
+{
+    const struct scheduler *s = arg;
+    return owners_rev(s->owners);
+}
+
+static uint64_t namespaces_rev(void *arg)
+{
+    const struct scheduler *s = arg;
+    return s->namespaces_rev;
 }
 
 static bool volume_taken(void *arg, const struct core_v1_persistent_volume *v)
@@ -338,7 +372,7 @@ static bool all_synced(const struct scheduler *s)
     for (unsigned i = 0; i < INFORMER_COUNT; i++)
         if (!informer_has_synced(s->informers[i]))
             return false;
-    return true;
+    return owners_have_synced(s->owners);
 }
 
 static void on_idle(uv_idle_t *idle)
@@ -387,6 +421,10 @@ static void watch_kind(struct scheduler *s, enum scheduler_informer which, const
         .kind = api_kind_by_gvk(str_of(group), str_of(version), str_of(kind)),
         .field_selector = str_of(field_selector),
     };
+    if (which == INFORM_PODS || which == INFORM_NODES) {
+        config.trim = which == INFORM_PODS ? trim_pod : trim_node;
+        config.compact_bytes = which == INFORM_PODS ? TRIM_POD_BYTES : TRIM_NODE_BYTES;
+    }
     struct error err = {0};
     if (informer_new(s->client, &config, &s->informers[which], &err) != 0)
         PANIC("informer of %s: %s", kind, error_message(&err));
@@ -404,11 +442,13 @@ static void watch_all(struct scheduler *s)
         .on_add = on_node_add, .on_update = on_node_update, .on_delete = on_node_delete};
     static const struct informer_handler volumes = {
         .on_add = on_volume_add, .on_update = on_volume_update, .on_delete = on_volume_delete};
+    static const struct informer_handler namespaces = {.on_add = on_namespace_add,
+                                                       .on_update = on_namespace_update};
     static const struct informer_handler none;
     watch_kind(s, INFORM_PODS, "", "v1", "Pod", "status.phase!=Succeeded,status.phase!=Failed",
                &pods);
     watch_kind(s, INFORM_NODES, "", "v1", "Node", NULL, &nodes);
-    watch_kind(s, INFORM_NAMESPACES, "", "v1", "Namespace", NULL, &none);
+    watch_kind(s, INFORM_NAMESPACES, "", "v1", "Namespace", NULL, &namespaces);
     watch_kind(s, INFORM_CLAIMS, "", "v1", "PersistentVolumeClaim", NULL, &volumes);
     watch_kind(s, INFORM_VOLUMES, "", "v1", "PersistentVolume", NULL, &volumes);
     watch_kind(s, INFORM_CLASSES, "storage.k8s.io", "v1", "StorageClass", NULL, &volumes);
@@ -416,6 +456,7 @@ static void watch_all(struct scheduler *s)
     watch_kind(s, INFORM_BUDGETS, "policy", "v1", "PodDisruptionBudget", NULL, &none);
     for (unsigned i = 0; i < INFORMER_COUNT; i++)
         informer_start(s->informers[i]);
+    s->owners = owners_start(s->client, on_synced, s);
 }
 
 struct scheduler *scheduler_start(struct client *client)
@@ -431,6 +472,9 @@ struct scheduler *scheduler_start(struct client *client)
                                   .csi_node = find_csi_node,
                                   .next_volume = next_volume,
                                   .volume_taken = volume_taken,
+                                  .selector = selector_of,
+                                  .selectors_rev = selectors_rev,
+                                  .namespaces_rev = namespaces_rev,
                                   .arg = s};
     sched_queue_init(&s->queue);
     snapshot_init(&s->snapshot);
@@ -463,6 +507,7 @@ void scheduler_stop(struct scheduler *s)
     s->stopping = true;
     for (unsigned i = 0; i < INFORMER_COUNT; i++)
         informer_close(s->informers[i]);
+    owners_stop(s->owners);
     actions_cancel(s);
     volume_waits_cancel(s);
     event_recorder_close(s->recorder);

@@ -33,6 +33,8 @@ struct scheduler {
     struct env *env;
     struct event_recorder *recorder;
     struct informer *informers[INFORMER_COUNT];
+    struct owners *owners;
+    uint64_t namespaces_rev; /* Rises when labels of namespaces change. */
     struct sched_queue queue;
     struct snapshot snapshot;
     struct pod_facts facts;

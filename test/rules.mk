@@ -171,9 +171,17 @@ DECISION_BENCH := $(B)/test/bench/bench_scheduler
 $(DECISION_BENCH): $(B)/test/bench/bench_scheduler.o $(call libs_of,scheduler)
 	@echo "  LINK  $@"
 	@$(CC) $(CFLAGS) $(LDFLAGS) $< $(call libs_of,scheduler) -o $@ $(PKG_LIBS)
-.PHONY: bench-decisions
+SCHED_LOAD := $(B)/test/bench/sched_load
+$(SCHED_LOAD): $(B)/test/bench/sched_load.o $(B)/test/bench/load_stats.o $(call libs_of,client)
+	@echo "  LINK  $@"
+	@$(CC) $(CFLAGS) $(LDFLAGS) $(filter %.o,$^) $(call libs_of,client) -o $@ $(PKG_LIBS)
+.PHONY: bench-decisions bench-scheduler
 bench-decisions: $(DECISION_BENCH)
 	@$<
+bench-scheduler: all $(DECISION_BENCH) $(SCHED_LOAD)
+	@$(DECISION_BENCH)
+	@for members in 1 3; do for nodes in 500 5000; do echo "== $$members members, $$nodes nodes"; \
+	    MEMBERS=$$members NODES=$$nodes test/bench/scheduler.sh $(SCHED_LOAD) $(BIN) || exit 1; done; done
 
 # The API codecs alone: make bench-codec
 $(B)/test/bench/bench_codec: $(B)/test/bench/bench_codec.o $(call libs_of,api)

@@ -319,7 +319,7 @@ static void run_world(uint64_t seed)
     struct world w = {.facts = no_facts};
     state = seed * 0x9e3779b97f4a7c15u + 1;
     w.facts.selector = service_selector;
-    w.facts.rev = world_rev;
+    w.facts.selectors_rev = world_rev;
     w.facts.arg = &w;
     snapshot_init(&w.snapshot);
     w.classes = classes_new(&w.snapshot, &w.facts);

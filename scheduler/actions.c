@@ -35,6 +35,7 @@ static struct action *action_new(struct scheduler *s, struct api_object *object)
 
 static void action_free(struct action *a)
 {
+    a->scheduler->binding_count -= a->pod != NULL;
     list_remove(&a->link);
     api_object_unref(a->object);
     free(a->node);
@@ -147,6 +148,7 @@ void action_bind(struct scheduler *s, struct queued_pod *p, const struct node_in
     };
     struct action *a = action_new(s, p->object);
     a->pod = p;
+    s->binding_count++;
     a->node = xstrdup(n->name);
     struct client_call call = {
         .verb = CLIENT_CREATE,

@@ -380,7 +380,7 @@ static void on_idle(uv_idle_t *idle)
     struct scheduler *s = idle->data;
     uint64_t start_ns = uv_hrtime();
     do {
-        struct queued_pod *p = sched_queue_pop(&s->queue);
+        struct queued_pod *p = s->binding_count < BINDINGS_MAX ? sched_queue_pop(&s->queue) : NULL;
         if (p == NULL) {
             uv_idle_stop(&s->idle);
             break;
@@ -406,7 +406,8 @@ void scheduler_wake(struct scheduler *s)
     uint64_t now = now_ms(s), next = sched_queue_tick(&s->queue, now);
     next = MIN_OF(next, now + EXPIRE_MS);
     uv_timer_start(&s->timer, on_timer, next - now, 0);
-    if (s->queue.active.count != 0 && !uv_is_active((uv_handle_t *)&s->idle))
+    if (s->queue.active.count != 0 && s->binding_count < BINDINGS_MAX &&
+        !uv_is_active((uv_handle_t *)&s->idle))
         uv_idle_start(&s->idle, on_idle);
 }
 

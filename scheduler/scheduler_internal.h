@@ -28,6 +28,11 @@ enum scheduler_informer {
     INFORMER_COUNT,
 };
 
+/* Bindings under way, past which no pod is looked at: more would only wait in the API
+ * server, which refuses them once its queues for us are full, and what is decided late is
+ * decided on fresher news. */
+#define BINDINGS_MAX 192
+
 struct scheduler {
     struct client *client;
     struct env *env;
@@ -41,6 +46,7 @@ struct scheduler {
     struct classes *classes;
     struct arena *arena;      /* Of the running cycle. */
     struct list actions;      /* struct action of actions.c */
+    size_t binding_count;     /* Of them, bindings. */
     struct list volume_waits; /* struct volume_wait of volume_wait.c */
     uv_idle_t idle;           /* Runs cycles while pods are active. */
     uv_timer_t timer;         /* Backoffs, expiries. */

@@ -60,7 +60,7 @@ struct change {
     size_t node;            /* Index in snapshot.nodes. */
     bool add;
 };
-#define CHANGES_MAX 4096u /* A power of two. */
+#define CHANGES_MAX 1024u /* A power of two. */
 
 /* Who has the image. */
 struct image_state {

@@ -6,7 +6,7 @@
 struct api_object;
 
 /* About what is left, with the object's structs: for informer_config.compact_bytes. */
-#define TRIM_POD_BYTES 2048
+#define TRIM_POD_BYTES 2688
 #define TRIM_NODE_BYTES 2048
 #define TRIM_OWNER_BYTES 1024
 

@@ -213,11 +213,14 @@ static int by_size(const void *x, const void *y)
     return a < b ? -1 : a > b;
 }
 
+/* As many as fit, and as take some seconds where every pod looks at every node. */
 static size_t pods_of(const struct bench *b, const struct bench_case *k, size_t nodes)
 {
+    bool scans = k->pods_max < 100000;
     size_t most = b->scratch ? 200 : k->pods_max;
-    bool one_each = strstr(k->name, "anti-affinity") == k->name + 4 || k->pods_max == 5000;
-    return MIN_OF(most, one_each ? nodes * 8 / 10 : nodes * 30);
+    if (scans)
+        most = MIN_OF(most, MAX_OF(50000000 / nodes, (size_t)100));
+    return MIN_OF(most, scans && !k->owned ? nodes * 8 / 10 : nodes * 30);
 }
 
 static void run(const struct bench_case *k, size_t nodes, bool scratch)

@@ -86,7 +86,7 @@ static void on_created(struct client_request *r, const struct client_result *res
 {
     struct load *l = arg;
     (void)r;
-    if (result->code != 0 && result->code != E_ALREADY_EXISTS) {
+    if (result->code != 0 && result->code != E_EXISTS) {
         if (l->failed++ < 5)
             fprintf(stderr, "sched_load: %s\n", result->message);
     }

@@ -12,7 +12,10 @@ work=$(mktemp -d "${DIR:-/var/tmp}/bench-sched-XXXXXX")
 trap '"$bin/trireme" down --dir "$work/c" --purge >/dev/null 2>&1; rm -rf "$work"' EXIT
 trap 'exit 130' INT TERM
 join() { local IFS=,; echo "$*"; }
-port=$(python3 -c 'import random; print(random.randrange(33000, 60000, 50))')
+port=0
+until [ "$port" != 0 ] && "$(dirname "$0")/../ports.py" "$port" 2>/dev/null; do
+    port=$(python3 -c 'import random; print(random.randrange(24000, 32000, 40))')
+done
 limits="--kube-api-qps=0"
 "$bin/trireme" up --control-planes "$MEMBERS" --workers 0 --loopback --dir "$work/c" --base-port "$port" \
     --scheduler-args="$limits" --controller-manager-args="$limits" >/dev/null

@@ -7,6 +7,7 @@
 #include "lib/base/error.h"
 
 #include <fcntl.h>
+#include <malloc.h>
 #include <stdio.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -382,19 +383,15 @@ static bool transfer_early(struct seam *s)
     return true;
 }
 
-#if defined(__SANITIZE_ADDRESS__)
-size_t __sanitizer_get_current_allocated_bytes(void);
+/* There when the program is built with a sanitizer, which brings an allocator of its own. */
+size_t __sanitizer_get_current_allocated_bytes(void) __attribute__((weak));
+
 static size_t allocated(void)
 {
-    return __sanitizer_get_current_allocated_bytes();
-}
-#else
-#include <malloc.h>
-static size_t allocated(void)
-{
+    if (__sanitizer_get_current_allocated_bytes)
+        return __sanitizer_get_current_allocated_bytes();
     return mallinfo2().uordblks;
 }
-#endif
 
 static const struct {
     const char *name;

@@ -27,6 +27,7 @@
     X(controller_policystatus)                                                                     \
     X(controller_replicaset)                                                                       \
     X(controller_replicationcontroller)                                                            \
+    X(controller_resourceclaim)                                                                    \
     X(controller_resourcequota)                                                                    \
     X(controller_root_ca)                                                                          \
     X(controller_serviceaccount)                                                                   \

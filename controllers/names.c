@@ -26,6 +26,7 @@ static const struct {
     {"replicationcontroller-controller", "replication-controller"},
     {"pv-protection", "persistentvolume-protection-controller"},
     {"pvc-protection", "persistentvolumeclaim-protection-controller"},
+    {"resource-claim-controller", "resourceclaim-controller"},
     {"root-ca-cert-publisher", "root-ca-certificate-publisher-controller"},
     {"tokencleaner", "token-cleaner-controller"},
 };
@@ -39,8 +40,6 @@ static const char *const elsewhere[] = {
     "legacy-service-account-token-cleaner",
     "legacy-serviceaccount-token-cleaner-controller",
     "node-route-controller",
-    "resource-claim-controller",
-    "resourceclaim-controller",
     "route",
     "selinux-warning-controller",
     "service",

@@ -258,7 +258,48 @@ def collected(w):
         eventually("then it is gone", lambda: w.api.call("GET", core + "/" + name)[0] == 404)
 
 
-SCENARIOS = {f.__name__: f for f in (deployments, budgets, slices, quotas, namespaces, owners, nodes, collected)}
+def claims(w):
+    """ResourceClaims of pods: made from templates, reserved, freed. What the scheduler would do is done here."""
+    w.namespace("claims")
+    group, pods = "/apis/resource.k8s.io/v1/namespaces/claims/", CORE % "claims" + "pods"
+    spec = {"devices": {"requests": [{"name": "r", "exactly": {"deviceClassName": "none"}}]}}
+    pod = {"spec": {"containers": [{"name": "c", "image": "none"}], "restartPolicy": "Never", "resourceClaims": [
+        {"name": "own", "resourceClaimTemplateName": "t"}, {"name": "shared", "resourceClaimName": "s"}]}}
+    w.api.create(pods, dict(pod, metadata={"name": "p"}))
+    eventually("a missing template is told about", lambda: told(w, "claims", "FailedResourceClaimCreation", (
+        'PodResourceClaim own: resource claim template "t": resourceclaimtemplate.resource.k8s.io "t" not found')))
+    w.api.create(group + "resourceclaims", {"metadata": {"name": "s"}, "spec": spec})
+    w.api.create(group + "resourceclaimtemplates", {"metadata": {"name": "t"}, "spec": {"metadata": {"labels": {"l": "1"}}, "spec": spec}})
+
+    def status():
+        return w.api.get(pods + "/p").get("status", {}).get("resourceClaimStatuses", [])
+    eventually("the claim is made and noted", lambda: [s["name"] for s in status()] == ["own"] or status())
+    name = status()[0]["resourceClaimName"]
+    made = w.api.get(group + "resourceclaims/" + name)["metadata"]
+    checks.ok("with the template's labels, the pod's name and ownership", made["labels"] == {"l": "1"} and
+              made["annotations"] == {"resource.kubernetes.io/pod-claim-name": "own"} and
+              made["generateName"] == "p-own-" and made["ownerReferences"][0]["name"] == "p", made)
+    checks.ok("once", len(w.api.items(group + "resourceclaims")) == 2)
+    result = {"devices": {"results": [{"request": "r", "driver": "example.com", "pool": "x", "device": "y"}]}}
+    for claim in ("s", name):
+        w.api.merge(group + "resourceclaims/" + claim, {"metadata": {"finalizers": ["resource.kubernetes.io/delete-protection"]}})
+        w.api.merge(group + "resourceclaims/%s/status" % claim, {"status": {"allocation": result}})
+    w.api.create(pods + "/p/binding", {"metadata": {"name": "p"}, "target": {"kind": "Node", "name": "n0"}})
+    uid = w.api.get(pods + "/p")["metadata"]["uid"]
+
+    def reserved(claim):
+        return [r["uid"] for r in w.api.get(group + "resourceclaims/" + claim).get("status", {}).get("reservedFor", [])]
+    for claim in ("s", name):
+        eventually("what the pod on its node uses is reserved", lambda: reserved(claim) == [uid] or reserved(claim))
+    w.api.merge(pods + "/p/status", {"status": {"phase": "Succeeded"}})
+    eventually("a shared claim is freed", lambda: (reserved("s"), w.api.get(group + "resourceclaims/s").get("status", {}).get(
+        "allocation"), w.api.get(group + "resourceclaims/s")["metadata"].get("finalizers")) == ([], None, None) or
+        w.api.get(group + "resourceclaims/s"))
+    eventually("the pod's own goes before it", lambda: w.api.call("GET", group + "resourceclaims/" + name)[0] == 404)
+    w.api.call("DELETE", pods + "/p")
+
+
+SCENARIOS = {f.__name__: f for f in (deployments, budgets, slices, quotas, namespaces, owners, nodes, collected, claims)}
 
 
 def main():

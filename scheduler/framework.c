@@ -65,9 +65,12 @@ void cycle_pod_changed(struct cycle *c, const struct node_info *n, const struct 
                        bool add)
 {
     for (unsigned i = 0; i < scheduler_plugin_count; i++) {
+        const struct plugin *plugin = scheduler_plugins[i];
+        /* State of a plugin that has nothing to do may be gone with an earlier decision. */
+        if (plugin->changed == NULL || (plugin->scope != SCOPE_CLUSTER && c->skip_filter[i]))
+            continue;
         c->current = i;
-        if (scheduler_plugins[i]->changed != NULL && c->state[i] != NULL)
-            scheduler_plugins[i]->changed(c, n, p, add);
+        plugin->changed(c, n, p, add);
     }
 }
 

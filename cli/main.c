@@ -31,6 +31,7 @@ static const struct verb verbs[] = {
     {"delete", verb_delete, "Delete objects"},
     {"describe", verb_describe, "Show one object in detail, with its events"},
     {"logs", verb_logs, "Print a container's output"},
+    {"simulate", verb_simulate, "Ask the scheduler where pods would go, without a cluster"},
     {"convert", cli_convert, "Convert objects between JSON, YAML and protobuf"},
 };
 

@@ -18,7 +18,7 @@
 #include <strings.h>
 #include <unistd.h>
 
-#define MANIFEST_MAX (16u << 20)
+#define MANIFEST_MAX (256u << 20) /* A recorded cluster, too. */
 
 void objects_register_flags(struct objects *o, struct flag_set *flags)
 {

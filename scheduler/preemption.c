@@ -72,8 +72,8 @@ static void put_back(struct trial *t, struct node_info *n, struct pod_info *p)
     cycle_pod_changed(t->cycle, n, p->pod, true);
 }
 
-static bool budget_covers(const struct policy_v1_pod_disruption_budget *b,
-                          const struct core_v1_pod *pod)
+bool preemption_budget_covers(const struct policy_v1_pod_disruption_budget *b,
+                              const struct core_v1_pod *pod)
 {
     return str_eq(b->metadata.namespace, pod->metadata.namespace) && b->spec.selector != NULL &&
            !label_selector_is_empty(b->spec.selector) &&
@@ -86,7 +86,7 @@ static bool violates(struct trial *t, const struct pod_info *p)
 {
     bool bad = false;
     for (size_t i = 0; i < t->budget_count; i++)
-        if (budget_covers(t->budgets[i], p->pod) && --t->allowed[i] < 0)
+        if (preemption_budget_covers(t->budgets[i], p->pod) && --t->allowed[i] < 0)
             bad = true;
     return bad;
 }

@@ -15,6 +15,9 @@ struct preemption {
     struct str message;   /* Without a candidate: what to add to the pod's message. */
 };
 
+bool preemption_budget_covers(const struct policy_v1_pod_disruption_budget *b,
+                              const struct core_v1_pod *pod);
+
 /* To be called after cycle_filter() or classes_decide() found no node. The cycle's
  * state and the snapshot are as before afterwards. Pods of a class that come one
  * after another try only the nodes that changed, as long as there are no budgets. */

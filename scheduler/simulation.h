@@ -1,0 +1,47 @@
+/* simulation.h - the scheduler's decisions on a recorded or made-up cluster: where
+ * would pods go, what would be evicted for them? Nothing is watched or written;
+ * bindings and evictions take effect at once. Pure. */
+#ifndef SCHEDULER_SIMULATION_H
+#define SCHEDULER_SIMULATION_H
+
+#include "lib/base/str.h"
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+struct api_object;
+struct arena;
+struct simulation;
+
+struct simulation *simulation_new(uint64_t seed);
+void simulation_free(struct simulation *s); /* NULL is a no-op. */
+
+/* A part of the state, before the first pod is placed; an object of the same name is replaced.
+ * Takes a reference. Kinds that placement does not depend on are left aside. Of pods, those
+ * with a node count there; others wait. */
+void simulation_add(struct simulation *s, struct api_object *o);
+size_t simulation_node_count(const struct simulation *s);
+/* Pods that wait, in the order of the scheduler's queue: the next, or NULL. The caller owns
+ * the reference. Those with scheduling gates are not among them. */
+struct api_object *simulation_next_pending(struct simulation *s);
+
+struct simulation_victim {
+    struct api_object *pod; /* One reference each. */
+    char *node;
+};
+
+struct simulation_outcome {
+    struct api_object *pod; /* As it was placed: one reference. */
+    const char *node;       /* NULL: nowhere. */
+    struct str message;     /* Then: why. In the arena. */
+    struct simulation_victim *victims;
+    size_t victim_count;
+};
+
+/* What the API server would have filled in is filled in: a name, priority, requests. */
+void simulation_place(struct simulation *s, struct arena *a, struct api_object *pod, bool preempt,
+                      struct simulation_outcome *ret);
+void simulation_outcome_done(struct simulation_outcome *o);
+
+#endif

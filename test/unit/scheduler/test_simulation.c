@@ -1,0 +1,133 @@
+/* test_simulation.c - the scheduler's decisions on a state that is given. */
+#include "scheduler/simulation.h"
+#include "test/unit/scheduler/cluster.h"
+
+#define NODE(name, cpu)                                                                            \
+    "{\"metadata\":{\"name\":\"" name "\",\"labels\":{\"kubernetes.io/hostname\":\"" name          \
+    "\"}},\"status\":{\"allocatable\":{\"cpu\":\"" cpu "\",\"memory\":\"4Gi\",\"pods\":\"10\"}}}"
+#define POD(name, cpu, more)                                                                       \
+    "{\"metadata\":{\"name\":\"" name "\",\"labels\":{\"app\":\"" name "\"}},\"spec\":{" more      \
+    "\"containers\":[{\"name\":\"c\",\"image\":\"x\",\"resources\":{\"limits\":{\"cpu\":\"" cpu    \
+    "\"}}}]}}"
+
+static void add(struct simulation *s, const char *group, const char *version, const char *kind,
+                const char *json)
+{
+    const struct api_kind *k = api_kind_by_gvk(str_of(group), str_of(version), str_of(kind));
+    struct api_object *o = api_object_new(k);
+    struct error err = {0};
+    int rc = api_json_decode(o->arena, k->msg, str_of(json), API_STRICT, NULL, o->msg, &err);
+    ck_assert_msg(rc == 0, "%s", error_message(&err));
+    simulation_add(s, o);
+    api_object_unref(o);
+}
+
+static void place(struct simulation *s, struct arena *a, const char *pod, bool preempt,
+                  struct simulation_outcome *ret)
+{
+    struct api_object *o = object_from("Pod", pod);
+    simulation_place(s, a, o, preempt, ret);
+    api_object_unref(o);
+}
+
+/* Each pod counts for the next, and limits stand for requests that are not given. */
+START_TEST(pods_fill_up)
+{
+    struct arena *a = arena_new(0);
+    struct simulation *s = simulation_new(1);
+    struct simulation_outcome o;
+    add(s, "", "v1", "Node", NODE("n", "2"));
+    place(s, a, POD("x", "1500m", ""), true, &o);
+    ck_assert_str_eq(o.node, "n");
+    simulation_outcome_done(&o);
+    place(s, a, POD("y", "1500m", ""), false, &o);
+    ck_assert_ptr_null(o.node);
+    ck_assert_str_eq(str_c(o.message), "0/1 nodes are available: 1 Insufficient cpu.");
+    simulation_outcome_done(&o);
+    simulation_free(s);
+    arena_free(a);
+}
+END_TEST
+
+/* By the priority of its class a pod evicts others, which then are gone. */
+START_TEST(classes_preempt)
+{
+    struct arena *a = arena_new(0);
+    struct simulation *s = simulation_new(1);
+    struct simulation_outcome o;
+    add(s, "scheduling.k8s.io", "v1", "PriorityClass",
+        "{\"metadata\":{\"name\":\"high\"},\"value\":100}");
+    add(s, "", "v1", "Node", NODE("n", "2"));
+    add(s, "", "v1", "Pod", POD("low", "1500m", "\"nodeName\":\"n\","));
+    place(s, a, POD("x", "1500m", "\"priorityClassName\":\"high\","), true, &o);
+    ck_assert_str_eq(o.node, "n");
+    ck_assert_uint_eq(o.victim_count, 1);
+    ck_assert(str_eqc(api_object_meta(o.victims[0].pod)->name, "low"));
+    simulation_outcome_done(&o);
+    place(s, a, POD("y", "400m", ""), true, &o);
+    ck_assert_str_eq(o.node, "n");
+    simulation_outcome_done(&o);
+    simulation_free(s);
+    arena_free(a);
+}
+END_TEST
+
+/* A budget allows one eviction; the second goes elsewhere. */
+START_TEST(budgets_are_spent)
+{
+    struct arena *a = arena_new(0);
+    struct simulation *s = simulation_new(1);
+    struct simulation_outcome o;
+    add(s, "policy", "v1", "PodDisruptionBudget",
+        "{\"metadata\":{\"name\":\"b\"},\"spec\":{\"selector\":{\"matchLabels\":{\"app\":\"cheap\"}"
+        "}},"
+        "\"status\":{\"disruptionsAllowed\":1,\"currentHealthy\":1,\"desiredHealthy\":1,"
+        "\"expectedPods\":1}}");
+    add(s, "", "v1", "Node", NODE("n1", "1"));
+    add(s, "", "v1", "Node", NODE("n2", "1"));
+    add(s, "", "v1", "Node", NODE("n3", "1"));
+    add(s, "", "v1", "Pod",
+        "{\"metadata\":{\"name\":\"c1\",\"labels\":{\"app\":\"cheap\"}},\"spec\":{"
+        "\"nodeName\":\"n1\",\"priority\":1,\"containers\":[{\"name\":\"c\","
+        "\"resources\":{\"requests\":{\"cpu\":\"1\"}}}]}}");
+    add(s, "", "v1", "Pod",
+        "{\"metadata\":{\"name\":\"c2\",\"labels\":{\"app\":\"cheap\"}},\"spec\":{"
+        "\"nodeName\":\"n2\",\"priority\":1,\"containers\":[{\"name\":\"c\","
+        "\"resources\":{\"requests\":{\"cpu\":\"1\"}}}]}}");
+    add(s, "", "v1", "Pod", POD("dear", "1", "\"nodeName\":\"n3\",\"priority\":5,"));
+    place(s, a, POD("x", "1", "\"priority\":10,"), true, &o);
+    ck_assert_uint_eq(o.victim_count, 1);
+    ck_assert_str_ne(o.node, "n3");
+    simulation_outcome_done(&o);
+    place(s, a, POD("y", "1", "\"priority\":10,"), true, &o);
+    ck_assert_str_eq(o.node, "n3");
+    simulation_outcome_done(&o);
+    simulation_free(s);
+    arena_free(a);
+}
+END_TEST
+
+/* What waits comes in the order of the queue; gated pods do not come. */
+START_TEST(pending_in_order)
+{
+    struct simulation *s = simulation_new(1);
+    add(s, "", "v1", "Pod", POD("first", "1", ""));
+    add(s, "", "v1", "Pod", POD("urgent", "1", "\"priority\":7,"));
+    add(s, "", "v1", "Pod", POD("gated", "1", "\"schedulingGates\":[{\"name\":\"g\"}],"));
+    struct api_object *o = simulation_next_pending(s);
+    ck_assert(str_eqc(api_object_meta(o)->name, "urgent"));
+    api_object_unref(o);
+    o = simulation_next_pending(s);
+    ck_assert(str_eqc(api_object_meta(o)->name, "first"));
+    api_object_unref(o);
+    ck_assert_ptr_null(simulation_next_pending(s));
+    simulation_free(s);
+}
+END_TEST
+
+UNIT_MAIN("scheduler/simulation", {
+    UNIT_TEST(pods_fill_up);
+    UNIT_TEST(classes_preempt);
+    UNIT_TEST(budgets_are_spent);
+    UNIT_TEST(pending_in_order);
+})

@@ -75,7 +75,7 @@ DEPS_raftstore := raftstore net base
 DEPS_apiserver := apiserver raftstore client api net base
 DEPS_scheduler := scheduler client api net base
 DEPS_controllers := controllers client api net base
-DEPS_kubelet := kubelet client api net base
+DEPS_kubelet := kubelet scheduler client api net base
 DEPS_cli := cli scheduler client api net base
 
 PROGRAMS := trireme-apiserver trireme-raftstore trireme-scheduler trireme-controller-manager trireme-kubelet trireme

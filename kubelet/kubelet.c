@@ -1,11 +1,13 @@
 /* kubelet.c - pods in, workers kept: see kubelet.h. */
 #include "kubelet/kubelet.h"
 
+#include "kubelet/admission.h"
 #include "kubelet/container_env.h"
 #include "kubelet/mirror_pods.h"
 #include "kubelet/pleg.h"
 #include "kubelet/pod_worker.h"
 
+#include "lib/api/pod.h"
 #include "lib/api/scheme.h"
 #include "lib/base/arena.h"
 #include "lib/base/env.h"
@@ -25,6 +27,27 @@ int64_t kubelet_wall_s(const struct kubelet *k)
     return env_wall_ns(k->env) / 1000000000;
 }
 
+/* A pod that is new to every agent of this node is taken or refused. One with a start time was
+ * taken before this agent started, and static pods answer to whoever wrote their file. */
+static void admit(struct kubelet *k, struct pod_worker *w, struct api_object *o)
+{
+    const struct core_v1_pod *pod = o->msg;
+    AUTO_ARENA *a = arena_new(0);
+    struct admission_refusal why;
+    if (k->node == NULL || pod->status.start_time != NULL ||
+        pod->metadata.deletion_timestamp != NULL || pod_phase_is_final(pod->status.phase))
+        return;
+    struct api_object **others =
+        (struct api_object **)ARENA_ARRAY(a, struct api_object *, k->workers.count);
+    size_t count = 0, pos = 0;
+    void *value;
+    while (map_next(&k->workers, &pos, NULL, &value))
+        if (value != w && pod_worker_object(value) != NULL && pod_worker_holds(value))
+            others[count++] = pod_worker_object(value);
+    if (!admission_check(a, k->node, o, others, count, &why))
+        pod_worker_reject(w, why.reason, why.message);
+}
+
 void kubelet_pod_set(struct kubelet *k, struct api_object *o, enum pod_origin origin)
 {
     const struct core_v1_pod *pod = o->msg;
@@ -39,10 +62,13 @@ void kubelet_pod_set(struct kubelet *k, struct api_object *o, enum pod_origin or
         return;
     }
     struct pod_worker *w = map_get(&k->workers, pod->metadata.uid);
-    if (w != NULL)
+    if (w != NULL) {
         pod_worker_set(w, o);
-    else
-        pod_worker_new(k, o, origin);
+        return;
+    }
+    w = pod_worker_new(k, o, origin);
+    if (origin == POD_FROM_API)
+        admit(k, w, o);
 }
 
 void kubelet_pod_gone(struct kubelet *k, struct str uid)

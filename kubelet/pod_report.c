@@ -131,6 +131,7 @@ void worker_report(struct pod_worker *w)
             sandbox != NULL && sandbox->ready && (pod->spec.host_network || sandbox->ip_count > 0),
         .finished = w->life == PM_STOPPED,
         .fail_reason = w->fail_reason,
+        .rejected = w->rejected,
         .fail_message = w->fail_message,
         .now_s = kubelet_wall_s(w->k),
     };

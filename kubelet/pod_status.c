@@ -515,6 +515,10 @@ struct core_v1_pod_status *pod_status_compute(struct arena *a, const struct pod_
         s->ephemeral_container_statuses[i].ready = false;
     }
     s->ephemeral_container_statuses_count = spec->ephemeral_containers_count;
+    /* Nothing was ever to come of the containers of a pod that is not taken. */
+    if (in->rejected)
+        s->init_container_statuses_count = s->container_statuses_count =
+            s->ephemeral_container_statuses_count = 0;
     s->phase = pod_phase_is_final(old->phase) ? old->phase : phase_of(in, s);
     s->reason = in->fail_reason != NULL ? str_of(in->fail_reason) : old->reason;
     s->message = in->fail_reason != NULL ? str_of(in->fail_message) : old->message;

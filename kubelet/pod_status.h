@@ -37,6 +37,7 @@ struct pod_status_inputs {
     bool finished;           /* Nothing runs and nothing will: phases may be final. */
     const char *fail_reason; /* Set: the pod has failed for this reason ("DeadlineExceeded"). */
     const char *fail_message;
+    bool rejected; /* It never was one of this node's. */
     int64_t now_s;
 };
 

@@ -340,6 +340,20 @@ void pod_worker_fail(struct pod_worker *w, const char *reason, const char *messa
     begin_stop(w, object_grace(worker_pod(w)));
 }
 
+void pod_worker_reject(struct pod_worker *w, const char *reason, const char *message)
+{
+    AUTO_FREE char *told = xasprintf("Pod was rejected: %s", message);
+    log_info("pod %s/%s is not taken: %s", w->namespace_name, w->name, message);
+    worker_event(w, NULL, "Warning", reason, "%s", message);
+    w->rejected = true;
+    pod_worker_fail(w, reason, told);
+}
+
+bool pod_worker_holds(const struct pod_worker *w)
+{
+    return w->life != PM_STOPPED && !w->rejected;
+}
+
 static void on_timer_closed(uv_handle_t *h)
 {
     struct pod_worker *w = h->data;

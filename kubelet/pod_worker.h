@@ -23,8 +23,12 @@ void pod_worker_set(struct pod_worker *w, struct api_object *pod);
 void pod_worker_gone(struct pod_worker *w);
 /* The runtime says something has changed. */
 void pod_worker_observe(struct pod_worker *w);
-/* Fails the pod for good: eviction, rejection. reason and message are copied. */
+/* Fails the pod for good: it is stopped. reason and message are copied. */
 void pod_worker_fail(struct pod_worker *w, const char *reason, const char *message);
+/* The same for a pod that this node does not take: nothing of it is ever started. */
+void pod_worker_reject(struct pod_worker *w, const char *reason, const char *message);
+/* It was taken, and not everything of it has gone yet: resources and ports are its own. */
+bool pod_worker_holds(const struct pod_worker *w);
 
 const char *pod_worker_uid(const struct pod_worker *w);
 const struct core_v1_pod *pod_worker_pod(const struct pod_worker *w); /* NULL: orphan. */

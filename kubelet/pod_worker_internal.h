@@ -75,6 +75,7 @@ struct pod_worker {
     bool cleaned;       /* Volumes and cgroup are removed. */
     unsigned clean_failures;
     char *fail_reason, *fail_message;
+    bool rejected;
     int64_t grace_s; /* For stopping. */
     bool killing_logged;
 

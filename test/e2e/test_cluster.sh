@@ -62,6 +62,29 @@ ok "a pod reaches the Service" k wait --for=jsonpath='{.status.phase}'=Succeeded
 has "its output" "done" k logs client
 has "endpoints follow" "8080" k get endpoints web -o 'jsonpath={.subsets[*].ports[*].port}'
 
+# --- what a node does not take, though somebody bound it there
+port_pod() { cat <<YAML
+apiVersion: v1
+kind: Pod
+metadata: {name: $1}
+spec:
+  nodeName: worker-1
+  terminationGracePeriodSeconds: 0
+  containers: [{name: c, image: docker.io/library/busybox:latest, imagePullPolicy: IfNotPresent, command: [sleep, "1000"], ports: [{containerPort: 80, hostPort: 8123}]}]
+YAML
+}
+port_pod first | k apply -f - >/dev/null
+ok "a pod with a host port" k wait --for=condition=Ready pod/first --timeout=60s
+port_pod second | k apply -f - >/dev/null
+ok "a second with the same port fails" k wait --for=jsonpath='{.status.phase}'=Failed pod/second --timeout=30s
+has "kubectl says why" "NodePorts" k get pod second
+same "its message" "Pod was rejected: Predicate NodePorts failed: node(s) didn't have free ports for the requested pod ports" k get pod second -o 'jsonpath={.status.message}'
+eventually 20 "an event" k get events --field-selector involvedObject.name=second,reason=NodePorts,type=Warning -o 'jsonpath={.items[0].message}'
+k delete pod first second --now >/dev/null
+port_pod second | k apply -f - >/dev/null
+ok "taken once the port is free" k wait --for=condition=Ready pod/second --timeout=60s
+k delete pod second --now >/dev/null
+
 # --- what kubectl says of all this
 has "get -w" "hello" timeout 10 sh -c "kubectl --kubeconfig '$KUBECONFIG_FILE' get pod hello -w | head -n 2"
 has "get -A -l" "web-" k get pods -A -l app=web

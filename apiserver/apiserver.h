@@ -37,6 +37,7 @@ struct kubelet_pool;
 struct metric;
 struct policy_cache;
 struct store;
+struct token_uses;
 struct tls_context;
 struct watch_hub;
 struct webhook_pool;
@@ -110,6 +111,7 @@ struct server_thread {
     atomic_bool customs_told;                    /* it is under way. */
     struct list parked;                          /* Requests that wait for them. */
     struct event_lease event_lease;
+    struct token_uses *token_uses;
     int start_code; /* Outcome of starting, read after start_done. */
     struct error start_error;
     uv_sem_t start_done;

@@ -10,6 +10,7 @@
 #include "apiserver/config_file.h"
 #include "apiserver/request.h"
 #include "apiserver/status.h"
+#include "apiserver/token_use.h"
 #include "lib/base/arena.h"
 #include "lib/base/buf.h"
 #include "lib/base/encode.h"
@@ -523,8 +524,11 @@ struct meta_v1_status *authn_request(struct req *r)
                                NULL, &err);
         if (code == E_AGAIN)
             return &webhook_wait;
-        if (code == 0)
+        if (code == 0) {
+            if (r->user->secret_name.len != 0)
+                token_uses_note(r->thread->token_uses, r->user->secret_ns, r->user->secret_name);
             goto known;
+        }
         log_debug("token refused: %s", error_message(&err));
         return status_unauthorized(r->arena);
     }

@@ -7,6 +7,7 @@
 #include "apiserver/authn_jwt.h"
 #include "apiserver/authn_webhook.h"
 #include "apiserver/kind.h"
+#include "apiserver/token_use.h"
 #include "lib/api/json.h"
 #include "lib/api/time.h"
 #include "lib/base/arena.h"
@@ -132,12 +133,16 @@ static int legacy_account(struct token_check *c, const struct json *claims, stru
     if (s == NULL || s->metadata.deletion_timestamp != NULL ||
         !net_secret_eq(secret_data(s, "token"), token))
         return refuse(err, "service account token has been invalidated");
-    if (label_of(&s->metadata, "kubernetes.io/legacy-token-invalid-since").len != 0)
+    if (label_of(&s->metadata, TOKEN_INVALID_SINCE).len != 0)
         return refuse(err, "the token in the secret has been marked invalid: use tokens from the "
                            "TokenRequest API, or manually created secret-based tokens");
     if (sa == NULL || sa->metadata.deletion_timestamp != NULL || !str_eq(sa->metadata.uid, uid))
         return refuse(err, "service account is gone");
     *ret = account_user(c, ns, name, uid);
+    if (token_use_is_old(label_of(&s->metadata, TOKEN_LAST_USED), c->now_s)) {
+        (*ret)->secret_ns = ns;
+        (*ret)->secret_name = secret;
+    }
     return 0;
 }
 

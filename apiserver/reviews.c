@@ -11,6 +11,7 @@
 #include "apiserver/field_manager.h"
 #include "apiserver/request.h"
 #include "apiserver/subresource.h"
+#include "apiserver/token_use.h"
 #include "lib/api/names.h"
 #include "lib/base/arena.h"
 #include "lib/base/buf.h"
@@ -75,6 +76,8 @@ void token_review_handle(struct req *r)
         return;
     }
     if (code == 0) {
+        if (u->secret_name.len != 0)
+            token_uses_note(r->thread->token_uses, u->secret_ns, u->secret_name);
         t->status.authenticated = true;
         fill_user(r->arena, u, &t->status.user);
         t->status.audiences = arena_memdup(r->arena, audiences, count * sizeof(*audiences));

@@ -24,6 +24,7 @@
 #include "apiserver/server_metrics.h"
 #include "apiserver/watch.h"
 #include "apiserver/webhook_client.h"
+#include "apiserver/token_use.h"
 #include "lib/api/json.h"
 #include "lib/base/arena.h"
 #include "lib/base/buf.h"
@@ -116,7 +117,7 @@ static void on_aggregated_closed(void *arg)
         on_keeper_closed(t);
 }
 
-static void on_hub_closed(void *arg)
+static void on_uses_closed(void *arg)
 {
     struct server_thread *t = arg;
     struct aggregated_keeper *k = t->aggregated_keeper;
@@ -125,6 +126,12 @@ static void on_hub_closed(void *arg)
         aggregated_keeper_close(k, on_aggregated_closed, t);
     else
         on_aggregated_closed(t);
+}
+
+static void on_hub_closed(void *arg)
+{
+    struct server_thread *t = arg;
+    token_uses_close(take(t->token_uses), on_uses_closed, t);
 }
 
 static void on_http_closed(struct http_server *s, void *arg)
@@ -195,6 +202,7 @@ static int thread_open(struct server_thread *t, struct error *err)
     t->flow = flow_thread_new(t);
     t->deadlines = deadlines_new(&t->loop);
     t->aggregated = aggregated_clients_new(&t->loop);
+    t->token_uses = token_uses_new(t);
     code = watch_hub_new(t, &t->hub, err);
     if (code == 0 && t->index == 0)
         t->keeper = custom_keeper_new(t);

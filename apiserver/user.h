@@ -19,6 +19,8 @@ struct user {
     size_t group_count;
     const struct user_extra *extra;
     size_t extra_count;
+    /* The Secret whose token it came with, when its use is to be noted (token_use.h). */
+    struct str secret_ns, secret_name;
 };
 
 /* Texts that grow in an arena: warnings. */

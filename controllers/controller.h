@@ -163,6 +163,7 @@ struct manager_options {
     int64_t large_cluster_size_threshold;
     double unhealthy_zone_threshold;
     int64_t endpoints_per_slice_max;
+    int64_t legacy_token_period_ns;
     int64_t hpa_sync_ns;
     int64_t hpa_cpu_initialization_ns;
     int64_t hpa_initial_readiness_ns;

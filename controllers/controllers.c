@@ -10,6 +10,7 @@
     X(controller_csrsigning)                                                                       \
     X(controller_daemonset)                                                                        \
     X(controller_deployment)                                                                       \
+    X(controller_devicetainteviction)                                                              \
     X(controller_disruption)                                                                       \
     X(controller_endpoints)                                                                        \
     X(controller_endpointslice)                                                                    \
@@ -18,6 +19,7 @@
     X(controller_garbagecollector)                                                                 \
     X(controller_hpa)                                                                              \
     X(controller_job)                                                                              \
+    X(controller_legacytokencleaner)                                                               \
     X(controller_localpath)                                                                        \
     X(controller_namespace)                                                                        \
     X(controller_nodeipam)                                                                         \

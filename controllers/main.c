@@ -49,6 +49,8 @@ static void add_flags(struct flag_set *f)
                "Share of lost nodes, three at least, that is too much.");
     flag_int(f, &o->endpoints_per_slice_max, "max-endpoints-per-slice",
              "`Number` of endpoints in one EndpointSlice, 1 to 1000.");
+    flag_duration(f, &o->legacy_token_period_ns, "legacy-service-account-token-clean-up-period",
+                  "How long a token in a Secret may be unused, and then invalid, before it goes.");
     flag_duration(f, &o->hpa_sync_ns, "horizontal-pod-autoscaler-sync-period",
                   "How often autoscalers look at metrics.");
     flag_duration(f, &o->hpa_downscale_window_ns,

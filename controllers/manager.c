@@ -69,6 +69,7 @@ static struct manager_options the_options = {
     .large_cluster_size_threshold = 50,
     .unhealthy_zone_threshold = 0.55,
     .endpoints_per_slice_max = 100,
+    .legacy_token_period_ns = (int64_t)365 * 24 * 3600 * 1000000000,
     .hpa_sync_ns = (int64_t)15 * 1000000000,
     .hpa_cpu_initialization_ns = (int64_t)300 * 1000000000,
     .hpa_initial_readiness_ns = (int64_t)30 * 1000000000,

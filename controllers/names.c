@@ -19,6 +19,7 @@ static const struct {
     {"endpointslicemirroring", "endpointslice-mirroring-controller"},
     {"garbagecollector", "garbage-collector-controller"},
     {"horizontalpodautoscaling", "horizontal-pod-autoscaler-controller"},
+    {"legacy-service-account-token-cleaner", "legacy-serviceaccount-token-cleaner-controller"},
     {"nodeipam", "node-ipam-controller"},
     {"nodelifecycle", "node-lifecycle-controller"},
     {"podgc", "pod-garbage-collector-controller"},
@@ -35,10 +36,7 @@ static const struct {
 static const char *const elsewhere[] = {
     "cloud-node-lifecycle",
     "cloud-node-lifecycle-controller",
-    "device-taint-eviction-controller",
     "kube-apiserver-serving-clustertrustbundle-publisher-controller",
-    "legacy-service-account-token-cleaner",
-    "legacy-serviceaccount-token-cleaner-controller",
     "node-route-controller",
     "route",
     "selinux-warning-controller",

@@ -1,6 +1,7 @@
 /* tainteviction.c - deletes pods from nodes with NoExecute taints that they do
  * not tolerate, or no longer; tainteviction_plan.c says when. The key is the pod. */
 #include "controllers/controller.h"
+#include "controllers/pod_disrupt.h"
 #include "controllers/tainteviction_plan.h"
 
 #include "api/core_v1.h"
@@ -38,41 +39,6 @@ static void touch_node(struct controller_run *r, struct api_object *old, struct 
         controller_enqueue_object(r, pods[i]);
 }
 
-static void on_marked(struct reconcile *c, const struct client_result *result, void *arg)
-{
-    struct core_v1_pod *pod = arg;
-    if (result->code == E_NOT_FOUND || result->code == E_CONFLICT)
-        return;
-    reconcile_delete(c, api_kind_by_gvk(STR(""), STR("v1"), STR("Pod")), &pod->metadata);
-}
-
-static void evict(struct reconcile *c, struct api_object *o)
-{
-    struct core_v1_pod *pod = reconcile_copy(c, o);
-    struct event_object about = event_object_of(o);
-    char now[TIME_TEXT_MAX];
-    struct meta_v1_time t = time_from_ns(env_wall_ns(c->run->env));
-    time_format(&t, now);
-    event_record(c->run->recorder, &about, EVENT_NORMAL, "TaintManagerEviction",
-                 "Marking for deletion Pod " STR_FMT, STR_ARG(c->key));
-    struct client_call call = {
-        .verb = CLIENT_PATCH,
-        .kind = o->kind,
-        .namespace_name = c->namespace_name,
-        .name = c->name,
-        .subresource = "status",
-        .patch_type = CLIENT_PATCH_STRATEGIC,
-        .raw_body = arena_printf(
-            c->arena,
-            "{\"metadata\":{\"uid\":\"" STR_FMT "\"},\"status\":{\"conditions\":[{\"type\":"
-            "\"DisruptionTarget\",\"status\":\"True\",\"lastTransitionTime\":\"%s\","
-            "\"reason\":\"DeletionByTaintManager\",\"message\":\"Taint manager: "
-            "deleting due to NoExecute taint\"}]}}",
-            STR_ARG(pod->metadata.uid), now),
-    };
-    reconcile_call(c, &call, on_marked, pod);
-}
-
 /* The pod stays after all. */
 static void cancel(struct reconcile *c, const struct api_object *o)
 {
@@ -101,8 +67,12 @@ static void reconcile(struct reconcile *c)
     if (when == EVICTION_NEVER) {
         cancel(c, o);
     } else if (when <= now_ns) {
+        struct event_object about = event_object_of(o);
         map_remove(waiting, c->key);
-        evict(c, o);
+        event_record(c->run->recorder, &about, EVENT_NORMAL, "TaintManagerEviction",
+                     "Marking for deletion Pod " STR_FMT, STR_ARG(c->key));
+        pod_disrupt(c, o, "DeletionByTaintManager",
+                    "Taint manager: deleting due to NoExecute taint");
     } else {
         map_set(waiting, c->key, waiting);
         reconcile_again_after(c, (uint64_t)(when - now_ns) / 1000000 + 1);

@@ -224,7 +224,11 @@ static void list_failed(struct informer *i, const struct client_result *result)
         return;
     }
     report_failure(i, "list", result);
-    wait_then(i, true, next_backoff(i));
+    uint64_t pause_ms = next_backoff(i);
+    /* A kind that is not served has no objects: nobody need wait for it. */
+    if (result->code == E_NOT_FOUND && !i->synced)
+        tell_synced(i);
+    wait_then(i, true, pause_ms);
 }
 
 static void list_complete(struct informer *i, struct str rv)

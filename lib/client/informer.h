@@ -62,6 +62,7 @@ void informer_start(struct informer *i);
 /* Stops and frees; no handler runs any more. NULL is a no-op. */
 void informer_close(struct informer *i);
 
+/* A kind that is not served (404) counts as one without objects, until it is. */
 bool informer_has_synced(const struct informer *i);
 const struct api_kind *informer_kind(const struct informer *i);
 /* "" before the first list. */

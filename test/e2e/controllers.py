@@ -258,6 +258,21 @@ def collected(w):
         eventually("then it is gone", lambda: w.api.call("GET", core + "/" + name)[0] == 404)
 
 
+def device_taints(w, pods, group, spec, result):
+    """A driver taints the device of a pod, which leaves."""
+    w.api.create(group + "resourceclaims", {"metadata": {"name": "tainted"}, "spec": spec})
+    w.api.create(pods, {"metadata": {"name": "q"}, "spec": {"containers": [{"name": "c", "image": "none"}], "nodeName": "n0",
+                                                            "resourceClaims": [{"name": "x", "resourceClaimName": "tainted"}]}})
+    result = {"devices": {"results": [dict(result["devices"]["results"][0], device="z")]}}
+    w.api.merge(group + "resourceclaims/tainted/status", {"status": {"allocation": result, "reservedFor": [
+        {"resource": "pods", "name": "q", "uid": w.api.get(pods + "/q")["metadata"]["uid"]}]}})
+    w.api.create("/apis/resource.k8s.io/v1/resourceslices", {"metadata": {"name": "slice"}, "spec": {
+        "driver": "example.com", "nodeName": "n0", "pool": {"name": "x", "generation": 1, "resourceSliceCount": 1},
+        "devices": [{"name": "z", "taints": [{"key": "broken", "effect": "NoExecute"}]}]}})
+    eventually("a pod with a tainted device leaves", lambda: told(w, "claims", "DeviceTaintManagerEviction", "Marking for deletion"))
+    eventually("and is gone", lambda: w.api.call("GET", pods + "/q")[0] == 404)
+
+
 def claims(w):
     """ResourceClaims of pods: made from templates, reserved, freed. What the scheduler would do is done here."""
     w.namespace("claims")
@@ -291,6 +306,7 @@ def claims(w):
         return [r["uid"] for r in w.api.get(group + "resourceclaims/" + claim).get("status", {}).get("reservedFor", [])]
     for claim in ("s", name):
         eventually("what the pod on its node uses is reserved", lambda: reserved(claim) == [uid] or reserved(claim))
+    device_taints(w, pods, group, spec, result)
     w.api.merge(pods + "/p/status", {"status": {"phase": "Succeeded"}})
     eventually("a shared claim is freed", lambda: (reserved("s"), w.api.get(group + "resourceclaims/s").get("status", {}).get(
         "allocation"), w.api.get(group + "resourceclaims/s")["metadata"].get("finalizers")) == ([], None, None) or

@@ -232,6 +232,8 @@ secret_token() { as admin get secret robot-token -o 'jsonpath={.data.token}' | b
 has_token() { [ -n "$(secret_token)" ]; }
 eventually 15 "a secret is filled with a token" has_token
 same "that is good" system:serviceaccount:default:robot name "$(secret_token)"
+used_today() { [ "$(as admin get secret robot-token -o 'jsonpath={.metadata.labels.kubernetes\.io/legacy-token-last-used}')" = "$(date -u +%F)" ]; }
+eventually 5 "the day of its use is noted" used_today
 same "with the CA, the namespace and the account's uid" "default $uid True" sh -c \
     "kubectl --kubeconfig=/dev/null --server=$SERVER --insecure-skip-tls-verify --token=admin-token get secret robot-token -o json | python3 -c 'import base64, json, sys; s = json.load(sys.stdin); d = s[\"data\"]; print(base64.b64decode(d[\"namespace\"]).decode(), s[\"metadata\"][\"annotations\"][\"kubernetes.io/service-account.uid\"], \"BEGIN\" in base64.b64decode(d[\"ca.crt\"]).decode())'"
 old=$(secret_token)

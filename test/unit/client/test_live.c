@@ -338,6 +338,49 @@ START_TEST(informer_never_loses_a_change)
 }
 END_TEST
 
+/* The kind is served from the third question on. */
+static void handle_late_kind(struct world *w, struct http_request *r)
+{
+    if (has(r->query, "watch=true")) {
+        start_watch(w, r);
+        return;
+    }
+    note(w, "?", STR_NULL);
+    if (++w->phase < 3) {
+        respond_status(r, 404, "NotFound", "the server could not find the requested resource");
+        return;
+    }
+    struct core_v1_config_map one = map_of("late", "1", "1");
+    struct core_v1_config_map_list list = {
+        .metadata.resource_version = STR("21"), .items = &one, .items_count = 1};
+    respond_msg(r, 200, &core_v1_config_map_list_msg, &list, "v1", "ConfigMapList");
+}
+
+static void on_late_add(struct api_object *o, void *arg)
+{
+    struct world *w = arg;
+    note(w, "+", api_object_meta(o)->name);
+    w->finished = true;
+}
+
+/* A kind that is not served has no objects, so that nobody waits; once it is served it has. */
+START_TEST(informer_of_an_unserved_kind_is_empty)
+{
+    struct world w;
+    struct error err = {0};
+    world_open(&w, handle_late_kind);
+    struct informer_config config = {.kind = kind("", "ConfigMap")};
+    ck_assert_int_eq(informer_new(w.client, &config, &w.informer, &err), 0);
+    informer_add_handler(w.informer, &(struct informer_handler){
+                                         .on_add = on_late_add, .on_synced = on_synced, .arg = &w});
+    informer_start(w.informer);
+    world_run(&w);
+    ck_assert_str_eq(w.log, "? synced ? ? +late ");
+    informer_close(w.informer);
+    world_close(&w);
+}
+END_TEST
+
 /* --- leader election
  * ------------------------------------------------------------------------------ */
 
@@ -486,6 +529,7 @@ UNIT_MAIN("client/live", {
     UNIT_TEST(calls_get_answers);
     UNIT_TEST(cancelled_calls_are_silent);
     UNIT_TEST(informer_never_loses_a_change);
+    UNIT_TEST(informer_of_an_unserved_kind_is_empty);
     UNIT_TEST(leadership_is_handed_over);
     UNIT_TEST(work_queue_runs);
 })

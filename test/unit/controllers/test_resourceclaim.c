@@ -1,4 +1,5 @@
-/* test_resourceclaim.c - names of pods' claims, and who needs them. */
+/* test_resourceclaim.c - names of pods' claims, who needs them, and whose devices are tainted. */
+#include "controllers/device_taints.h"
 #include "controllers/resourceclaim_plan.h"
 
 #include "api/core_v1.h"
@@ -64,8 +65,67 @@ START_TEST(who_is_done)
 }
 END_TEST
 
+/* --- devices' taints ------------------------------------------------------------------- */
+
+#define SLICE(generation, device, effect)                                                          \
+    "{\"spec\":{\"driver\":\"d\",\"pool\":{\"name\":\"p\",\"generation\":" generation              \
+    "},\"devices\":[{\"name\":\"" device "\",\"taints\":[{\"key\":\"k\",\"value\":\"v\","          \
+    "\"effect\":\"" effect "\",\"timeAdded\":\"1970-01-01T00:01:40Z\"}]}]}}"
+#define USES(tolerations)                                                                          \
+    "{\"devices\":{\"results\":[{\"request\":\"r\",\"driver\":\"d\",\"pool\":\"p\",\"device\":"    \
+    "\"x\",\"tolerations\":[" tolerations "]}]}}"
+
+static int64_t eviction_s(const char *uses, const char *const *slices)
+{
+    AUTO_ARENA *a = arena_new(0);
+    struct api_object *list[4];
+    size_t n = 0;
+    for (; slices[n] != NULL; n++) {
+        list[n] = api_object_new(
+            api_kind_by_gvk(STR("resource.k8s.io"), STR("v1"), STR("ResourceSlice")));
+        list[n]->msg = decoded(list[n]->arena, list[n]->kind->msg, slices[n]);
+    }
+    int64_t ns = device_eviction_time(decoded(a, &resource_v1_allocation_result_msg, uses), list, n,
+                                      (int64_t)500 * 1000000000);
+    for (size_t i = 0; i < n; i++)
+        api_object_unref(list[i]);
+    return ns == DEVICE_EVICTION_NEVER ? -1 : ns / 1000000000;
+}
+
+/* The shortest toleration that matches counts, from when the taint was put on. */
+START_TEST(device_taints_end_tolerations)
+{
+    const char *tainted[] = {SLICE("1", "x", "NoExecute"), NULL};
+    const char *other[] = {SLICE("1", "y", "NoExecute"), NULL};
+    const char *mild[] = {SLICE("1", "x", "NoSchedule"), NULL};
+    ck_assert_int_eq(eviction_s(USES(""), tainted), 100);
+    ck_assert_int_eq(eviction_s(USES(""), other), -1);
+    ck_assert_int_eq(eviction_s(USES(""), mild), -1);
+    ck_assert_int_eq(eviction_s(USES("{\"operator\":\"Exists\"}"), tainted), -1);
+    ck_assert_int_eq(eviction_s(USES("{\"key\":\"k\",\"operator\":\"Equal\",\"value\":\"v\","
+                                     "\"tolerationSeconds\":30},{\"operator\":\"Exists\","
+                                     "\"effect\":\"NoExecute\",\"tolerationSeconds\":20}"),
+                                tainted),
+                     120);
+    ck_assert_int_eq(
+        eviction_s(USES("{\"key\":\"k\",\"operator\":\"Equal\",\"value\":\"w\"}"), tainted), 100);
+}
+END_TEST
+
+/* Slices of an older generation of the pool are past. */
+START_TEST(device_taints_of_the_newest_slices)
+{
+    const char *taken_off[] = {SLICE("1", "x", "NoExecute"), SLICE("2", "x", "NoSchedule"), NULL};
+    const char *put_on[] = {SLICE("2", "x", "NoExecute"), SLICE("1", "x", "NoSchedule"), NULL};
+    ck_assert_int_eq(eviction_s(USES(""), taken_off), -1);
+    ck_assert_int_eq(eviction_s(USES(""), put_on), 100);
+}
+END_TEST
+
 UNIT_MAIN("controllers/resourceclaim", {
     UNIT_TEST(claims_have_names);
     UNIT_TEST(names_fit);
     UNIT_TEST(who_is_done);
+    UNIT_TEST(device_taints_end_tolerations);
+    UNIT_TEST(device_taints_of_the_newest_slices);
 })

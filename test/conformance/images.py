@@ -1,7 +1,9 @@
 #!/usr/bin/env python3
 """Images that Kubernetes' end-to-end tests name, made of busybox, a few programs of this machine and agnhost.
 
-usage: e2e.test --list-images | images.py SOURCES/test/images AGNHOST OUT.tar
+usage: e2e.test --list-images | images.py SOURCES/test/images PROGRAMS OUT.tar
+
+PROGRAMS is a folder with agnhost, nnp and kube-sample-apiserver, built from the sources.
 """
 import hashlib
 import io
@@ -83,13 +85,13 @@ def write(path, images):
 
 
 def main():
-    sources, agnhost, out = sys.argv[1:]
+    sources, built, out = sys.argv[1:]
     def read(path):
         with open(path, "rb") as f:
             return f.read()
     with tempfile.TemporaryDirectory() as root:
         make_root(root)
-        program, plain = read(agnhost), layer(root)
+        program, plain = read(built + "/agnhost"), layer(root)
         host = layer(root, [(program, "agnhost", 0o755), (program, "agnhost-2", 0o755),
                             (read(sources + "/agnhost/porter/localhost.crt"), "localhost.crt", 0o644),
                             (read(sources + "/agnhost/porter/localhost.key"), "localhost.key", 0o600)])
@@ -102,11 +104,18 @@ def main():
             "httpd": (web, {"Cmd": ["httpd", "-f", "-p", "80", "-h", "/usr/local/apache2/htdocs"]}),
         }
         kinds["nginx"] = kinds["httpd"]
+        kinds["nonewprivs"] = (layer(root, [(read(built + "/nnp"), "usr/local/bin/nnp", 0o6755)]), {"Cmd": ["nnp"]})
+        kinds["sample-apiserver"] = (layer(root, [(read(built + "/kube-sample-apiserver"), "kube-sample-apiserver", 0o755)]),
+                                     {"Entrypoint": ["/kube-sample-apiserver"]})
+        # Where the image of its maintainers has it.
+        kinds["etcd"] = (layer(root, [(read(shutil.which("etcd")), "usr/local/bin/etcd", 0o755)]), {}) if shutil.which("etcd") else None
+        for animal in ("kitten", "nautilus"):
+            kinds[animal] = (layer(root, [(read(sources + "/" + animal + "/html/data.json"), "data.json", 0o644)]),
+                             {"Cmd": ["httpd", "-f", "-p", "80", "-h", "/"]})
         named = {}
         for name in sys.stdin.read().split():
             named.setdefault(name.rsplit("/", 1)[-1].split(":")[0], []).append(name)
-        write(out, [(named[kind],) + kinds[kind] for kind in kinds if kind in named])
-
+        write(out, [(named[kind],) + kinds[kind] for kind in kinds if kind in named and kinds[kind]])
 
 
 if __name__ == "__main__":

@@ -43,9 +43,11 @@ command -v go >/dev/null || { echo "conformance: apt-get install golang-1.19-go"
 [ -d "$SOURCE" ] || fetch
 if [ ! -x e2e.test ]; then
     (cd "$SOURCE" && go build -o "$WORK/ginkgo" ./vendor/github.com/onsi/ginkgo/ginkgo &&
-        CGO_ENABLED=0 go build -o "$WORK/agnhost" ./test/images/agnhost && go test -c -o "$WORK/e2e.test" ./test/e2e)
+        CGO_ENABLED=0 go build -o "$WORK/agnhost" ./test/images/agnhost &&
+        CGO_ENABLED=0 go build -o "$WORK/nnp" ./test/images/nonewprivs &&
+        CGO_ENABLED=0 go build -o "$WORK/kube-sample-apiserver" ./vendor/k8s.io/sample-apiserver && go test -c -o "$WORK/e2e.test" ./test/e2e)
 fi
-[ -e images.tar ] || ./e2e.test --list-images 2>/dev/null | "$HERE/images.py" "$SOURCE/test/images" "$WORK/agnhost" "$WORK/images.tar"
+[ -e images.tar ] || ./e2e.test --list-images 2>/dev/null | "$HERE/images.py" "$SOURCE/test/images" "$WORK" "$WORK/images.tar"
 
 accounts=
 finish() {

@@ -11,7 +11,7 @@
 #include "lib/base/env.h"
 #include "lib/base/error.h"
 #include "lib/base/log.h"
-#include "lib/base/metrics.h"
+#include "scheduler/sched_metrics.h"
 
 #define CONFIRM_MS (30u * 1000) /* A bound pod the watch has not shown by then is dropped. */
 
@@ -21,6 +21,7 @@ struct action {
     struct client_request *request;
     struct queued_pod *pod;    /* Of a binding: in its cycle until we are done. */
     struct api_object *object; /* One reference. */
+    uint64_t start_ns;         /* Of a binding. */
     char *node;
 };
 
@@ -83,14 +84,17 @@ static void start(struct action *a, struct client_call *call)
 
 /* --- binding --------------------------------------------------------------------------------- */
 
-static void count_attempt(const char *result)
+static void count_attempt(const struct action *a, const char *result)
 {
-    static struct metric_family *family;
-    if (family == NULL)
-        family = metric_counter(metrics_default(), "scheduler_schedule_attempts_total",
-                                "Attempts to schedule pods, by result.",
-                                METRIC_LABELS("profile", "result"));
-    metric_inc(METRIC_OF(family, STR(SCHEDULER_NAME), str_of(result)));
+    struct scheduler *s = a->scheduler;
+    uint64_t now_ns = uv_hrtime();
+    struct str profile = pod_of(a)->spec.scheduler_name;
+    sched_metrics_attempt(profile, result, (double)(now_ns - a->pod->attempt_ns) / 1e9);
+    sched_metrics_point(profile, "Bind", strcmp(result, "error") == 0 ? "Error" : "Success",
+                        (double)(now_ns - a->start_ns) / 1e9);
+    if (strcmp(result, "scheduled") == 0)
+        sched_metrics_placed(a->pod->attempts,
+                             (double)(env_now_ms(s->env) - a->pod->queued_ms) / 1e3);
 }
 
 static void binding_failed(struct action *a, const struct client_result *result)
@@ -98,7 +102,9 @@ static void binding_failed(struct action *a, const struct client_result *result)
     struct scheduler *s = a->scheduler;
     const struct core_v1_pod *pod = pod_of(a);
     snapshot_forget(&s->snapshot, pod->metadata.uid);
-    count_attempt("error");
+    count_attempt(a, "error");
+    if (result->code == E_CONFLICT)
+        sched_metrics_conflict();
     log_info("binding " STR_FMT "/" STR_FMT " to %s failed: %s", STR_ARG(pod->metadata.namespace),
              STR_ARG(pod->metadata.name), a->node, result->message);
     if (result->code == E_NOT_FOUND) {
@@ -129,7 +135,7 @@ static void on_bound(struct client_request *r, const struct client_result *resul
         event_record_action(s->recorder, &about, EVENT_NORMAL, "Scheduled", "Binding",
                             "Successfully assigned " STR_FMT "/" STR_FMT " to %s",
                             STR_ARG(pod->metadata.namespace), STR_ARG(pod->metadata.name), a->node);
-        count_attempt("scheduled");
+        count_attempt(a, "scheduled");
         snapshot_bound(&s->snapshot, pod->metadata.uid, env_now_ms(s->env) + CONFIRM_MS);
         sched_queue_placed(&s->queue, a->pod);
     }
@@ -148,6 +154,7 @@ void action_bind(struct scheduler *s, struct queued_pod *p, const struct node_in
     };
     struct action *a = action_new(s, p->object);
     a->pod = p;
+    a->start_ns = uv_hrtime();
     s->binding_count++;
     a->node = xstrdup(n->name);
     struct client_call call = {

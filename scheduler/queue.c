@@ -28,7 +28,8 @@ static bool backoff_before(const struct heap_node *a, const struct heap_node *b,
 
 void sched_queue_init(struct sched_queue *q)
 {
-    *q = (struct sched_queue){0};
+    *q = (struct sched_queue){.backoff_min_ms = QUEUE_BACKOFF_MIN_MS,
+                              .backoff_max_ms = QUEUE_BACKOFF_MAX_MS};
     map_init(&q->by_uid);
     heap_init(&q->active, active_before, NULL);
     heap_init(&q->backoff, backoff_before, NULL);
@@ -71,8 +72,37 @@ static bool any_interest(const struct sched_queue *q, uint32_t events)
     return false;
 }
 
+/* Stands in the place from now on. */
+static void arrive(struct sched_queue *q, struct queued_pod *p, enum queue_place place,
+                   unsigned cause)
+{
+    p->place = place;
+    q->counts[place]++;
+    q->incoming[place][cause]++;
+}
+
+const char *sched_queue_cause(unsigned cause)
+{
+    static const char *const names[QUEUE_CAUSES] = {
+        "NodeAdd",           "NodeAllocatableUpdate", "NodeLabelUpdate",
+        "NodeTaintUpdate",   "AssignedPodDelete",     "AssignedPodAdd",
+        "AssignedPodUpdate", "UnscheduledPodUpdate",  "StorageUpdate",
+        "UnscheduledPodAdd", "UnscheduledPodUpdate",  "ScheduleAttemptFailure",
+        "BackoffComplete",   "UnschedulableTimeout"};
+    return names[cause];
+}
+
+static unsigned cause_of(uint32_t event)
+{
+    unsigned i = 0;
+    while (i < EVENT_COUNT - 1 && (event & 1u << i) == 0)
+        i++;
+    return i;
+}
+
 static void leave(struct sched_queue *q, struct queued_pod *p)
 {
+    q->counts[p->place]--;
     switch (p->place) {
     case QUEUE_ACTIVE:
         heap_remove(&q->active, &p->heap);
@@ -82,42 +112,42 @@ static void leave(struct sched_queue *q, struct queued_pod *p)
         return;
     case QUEUE_UNSCHEDULABLE:
         list_remove(&p->link);
-        q->unschedulable_count--;
         count_interest(q, p->wakes, false);
         return;
     case QUEUE_IN_CYCLE:
         list_remove(&p->link);
         return;
     case QUEUE_GATED:
+    case QUEUE_PLACES:
         return;
     }
 }
 
-static void enter_active(struct sched_queue *q, struct queued_pod *p)
+static void enter_active(struct sched_queue *q, struct queued_pod *p, unsigned cause)
 {
-    p->place = QUEUE_ACTIVE;
+    arrive(q, p, QUEUE_ACTIVE, cause);
     heap_push(&q->active, &p->heap);
 }
 
-static uint64_t backoff_ms(const struct queued_pod *p)
+static uint64_t backoff_ms(const struct sched_queue *q, const struct queued_pod *p)
 {
     unsigned tries = MAX_OF(p->attempts, 1u);
-    uint64_t ms = QUEUE_BACKOFF_MIN_MS;
-    for (unsigned i = 1; i < tries && ms < QUEUE_BACKOFF_MAX_MS; i++)
+    uint64_t ms = q->backoff_min_ms;
+    for (unsigned i = 1; i < tries && ms < q->backoff_max_ms; i++)
         ms *= 2;
-    return MIN_OF(ms, (uint64_t)QUEUE_BACKOFF_MAX_MS);
+    return MIN_OF(ms, q->backoff_max_ms);
 }
 
 /* since_ms: when the attempt failed, from where the backoff counts. */
 static void enter_backoff(struct sched_queue *q, struct queued_pod *p, uint64_t since_ms,
-                          uint64_t now_ms)
+                          uint64_t now_ms, unsigned cause)
 {
-    p->due_ms = since_ms + backoff_ms(p);
+    p->due_ms = since_ms + backoff_ms(q, p);
     if (p->due_ms <= now_ms) {
-        enter_active(q, p);
+        enter_active(q, p, cause);
         return;
     }
-    p->place = QUEUE_BACKOFF;
+    arrive(q, p, QUEUE_BACKOFF, cause);
     heap_push(&q->backoff, &p->heap);
 }
 
@@ -147,9 +177,9 @@ static void add_new(struct sched_queue *q, struct api_object *object, uint64_t n
             xstrndup(pod->status.nominated_node_name.data, pod->status.nominated_node_name.len);
     map_set(&q->by_uid, pod->metadata.uid, p);
     if (is_gated(pod))
-        p->place = QUEUE_GATED;
+        arrive(q, p, QUEUE_GATED, CAUSE_POD_ADD);
     else
-        enter_active(q, p);
+        enter_active(q, p, CAUSE_POD_ADD);
 }
 
 /* Only what a decision depends on wakes a pod: status written by ourselves must
@@ -176,10 +206,11 @@ void sched_queue_set(struct sched_queue *q, struct api_object *object, uint64_t 
     if (changed && p->place == QUEUE_IN_CYCLE) {
         p->missed |= EVENT_SELF_UPDATE;
     } else if (changed && p->place == QUEUE_GATED && !is_gated(pod)) {
-        enter_active(q, p);
+        leave(q, p);
+        enter_active(q, p, CAUSE_POD_UPDATE);
     } else if (changed && p->place == QUEUE_UNSCHEDULABLE) {
         leave(q, p);
-        enter_backoff(q, p, p->since_ms, now_ms);
+        enter_backoff(q, p, p->since_ms, now_ms, CAUSE_POD_UPDATE);
     }
     api_object_unref(old);
 }
@@ -203,6 +234,8 @@ struct queued_pod *sched_queue_pop(struct sched_queue *q)
     if (n == NULL)
         return NULL;
     struct queued_pod *p = HEAP_ENTRY(n, struct queued_pod, heap);
+    q->counts[QUEUE_ACTIVE]--;
+    q->counts[QUEUE_IN_CYCLE]++;
     p->place = QUEUE_IN_CYCLE;
     list_push_back(&q->in_cycle, &p->link);
     p->attempts++;
@@ -228,12 +261,11 @@ void sched_queue_park(struct sched_queue *q, struct queued_pod *p, uint32_t wake
     p->wakes = wakes | EVENT_SELF_UPDATE;
     p->since_ms = now_ms;
     if ((p->missed & p->wakes) != 0) {
-        enter_backoff(q, p, now_ms, now_ms);
+        enter_backoff(q, p, now_ms, now_ms, CAUSE_ATTEMPT_FAILED);
         return;
     }
-    p->place = QUEUE_UNSCHEDULABLE;
+    arrive(q, p, QUEUE_UNSCHEDULABLE, CAUSE_ATTEMPT_FAILED);
     list_push_back(&q->unschedulable, &p->link);
-    q->unschedulable_count++;
     count_interest(q, p->wakes, true);
 }
 
@@ -246,7 +278,7 @@ void sched_queue_retry(struct sched_queue *q, struct queued_pod *p, uint64_t now
         return;
     }
     p->failures++;
-    enter_backoff(q, p, now_ms, now_ms);
+    enter_backoff(q, p, now_ms, now_ms, CAUSE_ATTEMPT_FAILED);
 }
 
 /* --- events and time ---------------------------------------------------------------------------
@@ -265,7 +297,7 @@ void sched_queue_event(struct sched_queue *q, uint32_t event, uint64_t now_ms)
         if ((p->wakes & event) == 0)
             continue;
         leave(q, p);
-        enter_backoff(q, p, p->since_ms, now_ms);
+        enter_backoff(q, p, p->since_ms, now_ms, cause_of(event));
     }
 }
 
@@ -276,7 +308,7 @@ static void flush_stale(struct sched_queue *q, uint64_t now_ms)
         if (now_ms - p->since_ms < QUEUE_FLUSH_MS)
             return;
         leave(q, p);
-        enter_backoff(q, p, p->since_ms, now_ms);
+        enter_backoff(q, p, p->since_ms, now_ms, CAUSE_WAITED_LONG);
     }
 }
 
@@ -293,8 +325,8 @@ uint64_t sched_queue_tick(struct sched_queue *q, uint64_t now_ms)
             next = p->due_ms;
             break;
         }
-        heap_remove(&q->backoff, n);
-        enter_active(q, p);
+        leave(q, p);
+        enter_active(q, p, CAUSE_BACKOFF_OVER);
     }
     if (!list_empty(&q->unschedulable)) {
         uint64_t flush =

@@ -33,7 +33,24 @@ enum cluster_event {
 };
 #define EVENT_COUNT 9
 
-enum queue_place { QUEUE_ACTIVE, QUEUE_BACKOFF, QUEUE_UNSCHEDULABLE, QUEUE_GATED, QUEUE_IN_CYCLE };
+enum queue_place {
+    QUEUE_ACTIVE,
+    QUEUE_BACKOFF,
+    QUEUE_UNSCHEDULABLE,
+    QUEUE_GATED,
+    QUEUE_IN_CYCLE,
+    QUEUE_PLACES
+};
+
+/* Why a pod came to its place: a cluster event (its bit's number), or one of these. */
+enum queue_cause {
+    CAUSE_POD_ADD = EVENT_COUNT,
+    CAUSE_POD_UPDATE,
+    CAUSE_ATTEMPT_FAILED,
+    CAUSE_BACKOFF_OVER,
+    CAUSE_WAITED_LONG,
+    QUEUE_CAUSES
+};
 
 struct queued_pod {
     struct heap_node heap;     /* In active or backoff. */
@@ -50,6 +67,7 @@ struct queued_pod {
     uint32_t failures;    /* Attempts that ended in an error of ours or the server's. */
     char *nominated_node; /* Preemption made room there; NULL. */
     bool deleted;         /* While in the cycle. */
+    uint64_t attempt_ns;  /* When the present attempt began, by its owner's clock. */
 };
 
 struct sched_queue {
@@ -58,7 +76,9 @@ struct sched_queue {
     struct heap backoff;
     struct list unschedulable;
     struct list in_cycle;
-    size_t unschedulable_count;
+    uint64_t backoff_min_ms, backoff_max_ms;
+    size_t counts[QUEUE_PLACES]; /* Pods in each place. */
+    uint64_t incoming[QUEUE_PLACES][QUEUE_CAUSES];
     size_t interest[EVENT_COUNT]; /* Unschedulable pods that an event may wake. */
 };
 
@@ -85,6 +105,8 @@ void sched_queue_retry(struct sched_queue *q, struct queued_pod *p, uint64_t now
 void sched_queue_event(struct sched_queue *q, uint32_t event, uint64_t now_ms);
 /* Moves what is due; returns when to call again, UINT64_MAX: never. */
 uint64_t sched_queue_tick(struct sched_queue *q, uint64_t now_ms);
+/* Upstream's name of the cause. */
+const char *sched_queue_cause(unsigned cause);
 struct queued_pod *sched_queue_find(const struct sched_queue *q, struct str uid);
 
 #endif

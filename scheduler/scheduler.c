@@ -10,8 +10,8 @@
 #include "lib/base/env.h"
 #include "lib/base/error.h"
 #include "lib/base/log.h"
-#include "lib/base/metrics.h"
 #include "scheduler/owners.h"
+#include "scheduler/sched_metrics.h"
 #include "scheduler/trim.h"
 
 #define ROUND_NS (5u * 1000 * 1000) /* Cycles in one go; then the loop does I/O. */
@@ -314,19 +314,10 @@ static void preempt(struct scheduler *s, struct cycle *c, struct queued_pod *p,
         action_evict(s, p, ret->victims[i], ret->node->name);
 }
 
-static void count_unschedulable(void)
-{
-    static struct metric_family *family;
-    if (family == NULL)
-        family = metric_counter(metrics_default(), "scheduler_schedule_attempts_total",
-                                "Attempts to schedule pods, by result.",
-                                METRIC_LABELS("profile", "result"));
-    metric_inc(METRIC_OF(family, STR(SCHEDULER_NAME), STR("unschedulable")));
-}
-
 static void refuse(struct scheduler *s, struct cycle *c, struct queued_pod *p)
 {
     struct preemption pre = {0};
+    uint64_t post_ns = uv_hrtime();
     if (c->snapshot->node_count != 0)
         preempt(s, c, p, &pre);
     struct str message = cycle_message(c, pre.message);
@@ -334,7 +325,13 @@ static void refuse(struct scheduler *s, struct cycle *c, struct queued_pod *p)
     event_record_action(s->recorder, &about, EVENT_WARNING, "FailedScheduling", "Scheduling",
                         STR_FMT, STR_ARG(message));
     action_set_unschedulable(s, p, STR("Unschedulable"), message);
-    count_unschedulable();
+    uint64_t now_ns = uv_hrtime();
+    struct str profile = pod_of(p->object)->spec.scheduler_name;
+    sched_metrics_point(profile, "PostFilter", pre.node != NULL ? "Success" : "Unschedulable",
+                        (double)(now_ns - post_ns) / 1e9);
+    sched_metrics_attempt(profile, "unschedulable", (double)(now_ns - p->attempt_ns) / 1e9);
+    if (pre.node != NULL)
+        sched_metrics_preempted(pre.victim_count);
     /* With victims on their way out, their end is the event to wait for. */
     uint32_t wakes = c->wakes | (pre.node != NULL ? EVENT_POD_DELETE : 0);
     sched_queue_park(&s->queue, p, wakes, now_ms(s));
@@ -358,7 +355,9 @@ static void run_cycle(struct scheduler *s, struct queued_pod *p)
         .seed = env_random_below(s->env, UINT64_MAX),
     };
     struct cycle *c;
+    p->attempt_ns = uv_hrtime();
     struct node_info *n = classes_decide(s->classes, &question, &c);
+    sched_metrics_decided((double)(uv_hrtime() - p->attempt_ns) / 1e9);
     if (n == NULL)
         refuse(s, c, p);
     else
@@ -479,6 +478,7 @@ struct scheduler *scheduler_start(struct client *client)
                                   .arg = s};
     sched_queue_init(&s->queue);
     snapshot_init(&s->snapshot);
+    sched_metrics_watch(&s->queue, &s->snapshot);
     s->classes = classes_new(&s->snapshot, &s->facts);
     s->arena = arena_new(64 * 1024);
     list_init(&s->actions);
@@ -506,6 +506,7 @@ static void on_handle_closed(uv_handle_t *h)
 void scheduler_stop(struct scheduler *s)
 {
     s->stopping = true;
+    sched_metrics_watch(NULL, NULL);
     for (unsigned i = 0; i < INFORMER_COUNT; i++)
         informer_close(s->informers[i]);
     owners_stop(s->owners);

@@ -249,6 +249,7 @@ static void place(struct snapshot *s, struct node_info *n, struct pod_info *p)
 {
     snapshot_unnominate(s, p->pod->metadata.uid);
     node_info_add(n, p);
+    s->assumed_count += p->assumed;
     s->affinity_pods += p->has_affinity;
     s->anti_affinity_pods += p->has_required_anti_affinity;
     map_set(&s->pods, p->pod->metadata.uid, p);
@@ -259,6 +260,7 @@ static void unplace(struct snapshot *s, struct pod_info *p)
 {
     struct node_info *n = p->node;
     map_remove(&s->pods, p->pod->metadata.uid);
+    s->assumed_count -= p->assumed;
     s->affinity_pods -= p->has_affinity;
     s->anti_affinity_pods -= p->has_required_anti_affinity;
     node_info_remove(n, p);
@@ -286,6 +288,7 @@ void snapshot_set_pod(struct snapshot *s, struct api_object *object)
         struct api_object *old = known->object;
         known->object = api_object_ref(object);
         known->pod = pod;
+        s->assumed_count -= known->assumed;
         known->assumed = false;
         api_object_unref(old);
         return;

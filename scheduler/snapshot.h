@@ -81,6 +81,7 @@ struct snapshot {
     struct map by_name;        /* -> struct node_info */
     struct map pods;           /* uid -> struct pod_info, in a node */
     struct map guests;         /* uid -> struct pod_info, a guest */
+    size_t assumed_count;      /* Of pods. */
     size_t affinity_pods;      /* With has_affinity. */
     size_t anti_affinity_pods; /* With has_required_anti_affinity. */
     size_t anti_affinity_guests;

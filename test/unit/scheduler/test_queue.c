@@ -137,7 +137,38 @@ START_TEST(assumed_pods)
 }
 END_TEST
 
+/* Every place knows how many are in it, and by what they came. */
+START_TEST(places_are_counted)
+{
+    struct sched_queue q;
+    sched_queue_init(&q);
+    struct api_object *o = object_from(
+        "Pod", "{\"metadata\":{\"name\":\"p\",\"namespace\":\"x\",\"uid\":\"u\"},\"spec\":{}}");
+    sched_queue_set(&q, o, 1000);
+    ck_assert_uint_eq(q.counts[QUEUE_ACTIVE], 1);
+    ck_assert_uint_eq(q.incoming[QUEUE_ACTIVE][CAUSE_POD_ADD], 1);
+    struct queued_pod *p = sched_queue_pop(&q);
+    ck_assert_uint_eq(q.counts[QUEUE_ACTIVE], 0);
+    sched_queue_park(&q, p, EVENT_NODE_ADD, 1000);
+    ck_assert_uint_eq(q.counts[QUEUE_UNSCHEDULABLE], 1);
+    sched_queue_event(&q, EVENT_NODE_ADD, 1100);
+    ck_assert_uint_eq(q.counts[QUEUE_UNSCHEDULABLE], 0);
+    ck_assert_uint_eq(q.counts[QUEUE_BACKOFF], 1);
+    ck_assert_str_eq(sched_queue_cause(0), "NodeAdd");
+    ck_assert_uint_eq(q.incoming[QUEUE_BACKOFF][0], 1);
+    (void)sched_queue_tick(&q, 5000);
+    ck_assert_uint_eq(q.counts[QUEUE_ACTIVE], 1);
+    ck_assert_uint_eq(q.incoming[QUEUE_ACTIVE][CAUSE_BACKOFF_OVER], 1);
+    sched_queue_remove(&q, STR("u"));
+    for (unsigned i = 0; i < QUEUE_PLACES; i++)
+        ck_assert_uint_eq(q.counts[i], 0);
+    api_object_unref(o);
+    sched_queue_done(&q);
+}
+END_TEST
+
 UNIT_MAIN("scheduler/queue", {
+    UNIT_TEST(places_are_counted);
     UNIT_TEST(order);
     UNIT_TEST(wakes_on_events);
     UNIT_TEST(event_during_cycle);

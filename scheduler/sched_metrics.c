@@ -1,0 +1,156 @@
+/* sched_metrics.c - see sched_metrics.h. */
+#include "scheduler/sched_metrics.h"
+
+#include "lib/base/metrics.h"
+#include "scheduler/queue.h"
+#include "scheduler/snapshot.h"
+
+#include <stdio.h>
+
+static const double seconds_from_1ms[] = {0.001, 0.002, 0.004, 0.008, 0.016, 0.032, 0.064, 0.128,
+                                          0.256, 0.512, 1.024, 2.048, 4.096, 8.192, 16.384};
+static const double seconds_from_10ms[] = {0.01,   0.02,   0.04,   0.08,    0.16,    0.32,   0.64,
+                                           1.28,   2.56,   5.12,   10.24,   20.48,   40.96,  81.92,
+                                           163.84, 327.68, 655.36, 1310.72, 2621.44, 5242.88};
+static const double seconds_from_100us[] = {0.0001, 0.0002, 0.0004, 0.0008, 0.0016, 0.0032,
+                                            0.0064, 0.0128, 0.0256, 0.0512, 0.1024, 0.2048};
+static const double counts_16[] = {1, 2, 4, 8, 16};
+static const double counts_64[] = {1, 2, 4, 8, 16, 32, 64};
+
+static struct {
+    bool made;
+    struct metric_family *attempts, *attempt_seconds, *points, *sli, *pending, *cache;
+    struct metric_family *incoming;
+    struct metric *algorithm, *pod_attempts, *preemptions, *victims, *conflicts;
+    const struct sched_queue *queue;
+    const struct snapshot *snapshot;
+    uint64_t incoming_shown[QUEUE_PLACES][QUEUE_CAUSES];
+} m;
+
+static const char *const place_names[QUEUE_PLACES] = {[QUEUE_ACTIVE] = "active",
+                                                      [QUEUE_BACKOFF] = "backoff",
+                                                      [QUEUE_UNSCHEDULABLE] = "unschedulable",
+                                                      [QUEUE_GATED] = "gated"};
+
+static void show_queue(const struct sched_queue *q)
+{
+    for (unsigned p = 0; p < QUEUE_PLACES; p++) {
+        if (place_names[p] == NULL)
+            continue;
+        metric_set(METRIC_OF(m.pending, str_of(place_names[p])),
+                   q != NULL ? (double)q->counts[p] : 0);
+        for (unsigned c = 0; q != NULL && c < QUEUE_CAUSES; c++) {
+            uint64_t more = q->incoming[p][c] - m.incoming_shown[p][c];
+            if (more == 0)
+                continue;
+            metric_add(METRIC_OF(m.incoming, str_of(sched_queue_cause(c)), str_of(place_names[p])),
+                       (double)more);
+            m.incoming_shown[p][c] = q->incoming[p][c];
+        }
+    }
+}
+
+static void on_render(void *arg)
+{
+    UNUSED(arg);
+    const struct snapshot *s = m.snapshot;
+    show_queue(m.queue);
+    metric_set(METRIC_OF(m.cache, STR("nodes")), s != NULL ? (double)s->node_count : 0);
+    metric_set(METRIC_OF(m.cache, STR("pods")), s != NULL ? (double)s->pods.count : 0);
+    metric_set(METRIC_OF(m.cache, STR("assumed_pods")), s != NULL ? (double)s->assumed_count : 0);
+}
+
+static void make(void)
+{
+    struct metrics *d = metrics_default();
+    if (m.made)
+        return;
+    m.made = true;
+    m.attempts =
+        metric_counter(d, "scheduler_schedule_attempts_total",
+                       "Attempts to schedule pods, by result.", METRIC_LABELS("profile", "result"));
+    m.attempt_seconds = metric_histogram(d, "scheduler_scheduling_attempt_duration_seconds",
+                                         "Time of an attempt: deciding, and binding.",
+                                         METRIC_LABELS("profile", "result"), seconds_from_1ms,
+                                         ARRAY_SIZE(seconds_from_1ms));
+    m.algorithm = metric_single(
+        metric_histogram(d, "scheduler_scheduling_algorithm_duration_seconds", "Time of deciding.",
+                         NULL, seconds_from_1ms, ARRAY_SIZE(seconds_from_1ms)));
+    m.points = metric_histogram(d, "scheduler_framework_extension_point_duration_seconds",
+                                "Time of all plugins of an extension point.",
+                                METRIC_LABELS("extension_point", "profile", "status"),
+                                seconds_from_100us, ARRAY_SIZE(seconds_from_100us));
+    m.sli = metric_histogram(d, "scheduler_pod_scheduling_sli_duration_seconds",
+                             "Time from a pod's coming into the queue until it was bound.",
+                             METRIC_LABELS("attempts"), seconds_from_10ms,
+                             ARRAY_SIZE(seconds_from_10ms));
+    m.pod_attempts = metric_single(metric_histogram(d, "scheduler_pod_scheduling_attempts",
+                                                    "Attempts until a pod was bound.", NULL,
+                                                    counts_16, ARRAY_SIZE(counts_16)));
+    m.preemptions =
+        metric_single(metric_counter(d, "scheduler_preemption_attempts_total",
+                                     "Attempts at preemption that found victims.", NULL));
+    m.victims = metric_single(metric_histogram(d, "scheduler_preemption_victims",
+                                               "Victims of one preemption.", NULL, counts_64,
+                                               ARRAY_SIZE(counts_64)));
+    m.pending = metric_gauge(d, "scheduler_pending_pods", "Pods that wait, by queue.",
+                             METRIC_LABELS("queue"));
+    m.incoming = metric_counter(d, "scheduler_queue_incoming_pods_total",
+                                "Pods that came into a queue, by event and queue.",
+                                METRIC_LABELS("event", "queue"));
+    m.cache = metric_gauge(d, "scheduler_scheduler_cache_size",
+                           "Nodes, pods and assumed pods known.", METRIC_LABELS("type"));
+    m.conflicts = metric_single(
+        metric_counter(d, "trireme_scheduler_binding_conflicts_total",
+                       "Bindings refused since the pod had changed or had a node.", NULL));
+    metrics_on_render(d, on_render, NULL);
+}
+
+void sched_metrics_watch(const struct sched_queue *q, const struct snapshot *s)
+{
+    make();
+    m.queue = q;
+    m.snapshot = s;
+    memset(m.incoming_shown, 0, sizeof(m.incoming_shown));
+}
+
+void sched_metrics_attempt(struct str profile, const char *result, double seconds)
+{
+    make();
+    metric_inc(METRIC_OF(m.attempts, profile, str_of(result)));
+    metric_observe(METRIC_OF(m.attempt_seconds, profile, str_of(result)), seconds);
+}
+
+void sched_metrics_decided(double seconds)
+{
+    make();
+    metric_observe(m.algorithm, seconds);
+}
+
+void sched_metrics_placed(unsigned attempts, double seconds)
+{
+    char label[16];
+    make();
+    snprintf(label, sizeof(label), "%u%s", MIN_OF(attempts, 16u), attempts > 15 ? "+" : "");
+    metric_observe(m.pod_attempts, attempts);
+    metric_observe(METRIC_OF(m.sli, str_of(label)), seconds);
+}
+
+void sched_metrics_preempted(size_t victims)
+{
+    make();
+    metric_inc(m.preemptions);
+    metric_observe(m.victims, (double)victims);
+}
+
+void sched_metrics_point(struct str profile, const char *point, const char *status, double seconds)
+{
+    make();
+    metric_observe(METRIC_OF(m.points, str_of(point), profile, str_of(status)), seconds);
+}
+
+void sched_metrics_conflict(void)
+{
+    make();
+    metric_inc(m.conflicts);
+}

@@ -3,6 +3,7 @@
  * is the pod. */
 #include "controllers/controller.h"
 #include "controllers/device_taints.h"
+#include "controllers/eviction_metrics.h"
 #include "controllers/pod_disrupt.h"
 #include "controllers/resourceclaim_plan.h"
 
@@ -130,6 +131,7 @@ static void reconcile(struct reconcile *c)
     } else if (when <= now_ns) {
         map_remove(waiting, c->key);
         event_record(c->run->recorder, &about, EVENT_NORMAL, EVENT_REASON, "Marking for deletion");
+        metrics_pod_evicted(true, (double)(now_ns - when) / 1e9);
         pod_disrupt(c, o, "DeletionByDeviceTaintManager",
                     "Device Taint manager: deleting due to NoExecute taint");
     } else {

@@ -10,6 +10,7 @@
  * with our own clock from when a change was seen; nothing is declared lost
  * within the first grace period after we begin. */
 #include "controllers/controller.h"
+#include "controllers/eviction_metrics.h"
 #include "controllers/node_zones.h"
 #include "controllers/pods.h"
 
@@ -224,9 +225,11 @@ static void judge_zones(struct controller_run *r)
     else if (!all_disrupted && l->all_disrupted)
         forgive_silence(r);
     l->all_disrupted = all_disrupted;
+    struct str name;
     pos = 0;
-    while (map_next(&l->zones, &pos, NULL, &v)) {
+    while (map_next(&l->zones, &pos, &name, &v)) {
         struct zone *z = v;
+        metrics_zone(name, &z->nodes);
         z->rate = all_disrupted ? 0 : zone_rate(z->state, z->nodes.ready + z->nodes.lost, o);
     }
 }
@@ -329,8 +332,11 @@ static bool set_execute_taints(struct reconcile *c, struct core_v1_node *n)
     bool tainted =
         has_taint(n, TAINT_NOT_READY, "NoExecute") || has_taint(n, TAINT_UNREACHABLE, "NoExecute");
     /* From one to the other costs nothing: its pods are being evicted already. */
-    if ((not_ready || unreachable) && !tainted && !take_token(c->run, zone_of(c->run, n)))
-        return false;
+    if ((not_ready || unreachable) && !tainted) {
+        if (!take_token(c->run, zone_of(c->run, n)))
+            return false;
+        metrics_zone_evicted(zone_name(c->arena, n));
+    }
     bool changed = set_taint(c, n, TAINT_NOT_READY, "NoExecute", not_ready);
     changed |= set_taint(c, n, TAINT_UNREACHABLE, "NoExecute", unreachable);
     return changed;

@@ -1,6 +1,7 @@
 /* podgc.c - removes pods that nobody else will: of nodes that are gone, being
  * deleted without ever having had a node, and ended ones beyond a threshold. */
 #include "controllers/controller.h"
+#include "controllers/eviction_metrics.h"
 #include "controllers/pods.h"
 
 #include "api/core_v1.h"
@@ -33,8 +34,28 @@ static void tick(struct controller_run *r)
 
 /* --- removing --------------------------------------------------------------------------- */
 
-static void force_delete(struct reconcile *c, const struct core_v1_pod *p)
+/* A pod on its way out. */
+struct removal {
+    struct core_v1_pod *pod;
+    const char *reason; /* As metrics have it. */
+};
+
+static void on_deleted(struct reconcile *c, const struct client_result *result, void *arg)
 {
+    const struct removal *x = arg;
+    if (result->code == 0 || result->code == E_NOT_FOUND) {
+        metrics_pod_collected(x->pod->metadata.namespace, x->reason);
+        return;
+    }
+    metrics_pod_not_collected(x->pod->metadata.namespace, x->reason);
+    log_warning("podgc: " STR_FMT "/" STR_FMT ": %s", STR_ARG(x->pod->metadata.namespace),
+                STR_ARG(x->pod->metadata.name), result->message);
+    reconcile_fail(c);
+}
+
+static void force_delete(struct reconcile *c, struct removal *x)
+{
+    const struct core_v1_pod *p = x->pod;
     struct client_call call = {
         .verb = CLIENT_DELETE,
         .kind = pod_kind(),
@@ -44,7 +65,7 @@ static void force_delete(struct reconcile *c, const struct core_v1_pod *p)
         .has_grace_period = true,
         .grace_period_s = 0,
     };
-    reconcile_call(c, &call, NULL, NULL);
+    reconcile_call(c, &call, on_deleted, x);
 }
 
 static void on_failed_marked(struct reconcile *c, const struct client_result *result, void *arg)
@@ -57,11 +78,14 @@ static void on_failed_marked(struct reconcile *c, const struct client_result *re
 
 /* A pod that still counts as running is marked as failed first, so that its
  * owner sees an end and not a disappearance. message: why it was disrupted; NULL: it was not. */
-static void remove_pod(struct reconcile *c, const struct api_object *o, const char *message)
+static void remove_pod(struct reconcile *c, const struct api_object *o, const char *reason,
+                       const char *message)
 {
     struct core_v1_pod *p = reconcile_copy(c, o);
+    struct removal *x = ARENA_NEW(c->arena, struct removal);
+    *x = (struct removal){p, reason};
     if (pod_is_terminal(p)) {
-        force_delete(c, p);
+        force_delete(c, x);
         return;
     }
     struct str conditions = STR("");
@@ -87,7 +111,7 @@ static void remove_pod(struct reconcile *c, const struct api_object *o, const ch
                                  "\"},\"status\":{\"phase\":\"Failed\"" STR_FMT "}}",
                                  STR_ARG(p->metadata.uid), STR_ARG(conditions)),
     };
-    reconcile_call(c, &call, on_failed_marked, p);
+    reconcile_call(c, &call, on_failed_marked, x);
 }
 
 /* --- vanished nodes ----------------------------------------------------------------------- */
@@ -104,7 +128,7 @@ static void on_node_checked(struct reconcile *c, const struct client_result *res
     log_info("pod " STR_FMT "/" STR_FMT ": its node " STR_FMT " is gone",
              STR_ARG(seen->metadata.namespace), STR_ARG(seen->metadata.name),
              STR_ARG(seen->spec.node_name));
-    remove_pod(c, o, "PodGC: node no longer exists");
+    remove_pod(c, o, "orphaned", "PodGC: node no longer exists");
 }
 
 static bool is_quarantined(struct reconcile *c, struct str node)
@@ -171,7 +195,7 @@ static void trim_terminated(struct reconcile *c, struct api_object **ended, size
     log_info("removing %zu of %zu ended pods", surplus, count);
     qsort(ended, count, sizeof(struct api_object *), by_order);
     for (size_t i = 0; i < surplus; i++)
-        remove_pod(c, ended[i], NULL);
+        remove_pod(c, ended[i], "terminated", NULL);
 }
 
 static void reconcile(struct reconcile *c)
@@ -186,9 +210,9 @@ static void reconcile(struct reconcile *c)
         bool dying = p->metadata.deletion_timestamp != NULL;
         if (str_empty(p->spec.node_name)) {
             if (dying)
-                remove_pod(c, o, NULL);
+                remove_pod(c, o, "unscheduled", NULL);
         } else if (dying && is_out_of_service(c, p)) {
-            remove_pod(c, o, NULL);
+            remove_pod(c, o, "out-of-service", NULL);
         } else {
             check_node_of(c, o);
         }

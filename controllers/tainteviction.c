@@ -1,6 +1,7 @@
 /* tainteviction.c - deletes pods from nodes with NoExecute taints that they do
  * not tolerate, or no longer; tainteviction_plan.c says when. The key is the pod. */
 #include "controllers/controller.h"
+#include "controllers/eviction_metrics.h"
 #include "controllers/pod_disrupt.h"
 #include "controllers/tainteviction_plan.h"
 
@@ -71,6 +72,7 @@ static void reconcile(struct reconcile *c)
         map_remove(waiting, c->key);
         event_record(c->run->recorder, &about, EVENT_NORMAL, "TaintManagerEviction",
                      "Marking for deletion Pod " STR_FMT, STR_ARG(c->key));
+        metrics_pod_evicted(false, when != 0 ? (double)(now_ns - when) / 1e9 : 0);
         pod_disrupt(c, o, "DeletionByTaintManager",
                     "Taint manager: deleting due to NoExecute taint");
     } else {

@@ -1,10 +1,12 @@
 /* test_nodes.c - zones of nodes, and when taints make pods go. */
 #include "controllers/controller.h"
+#include "controllers/eviction_metrics.h"
 #include "controllers/node_zones.h"
 #include "controllers/pods.h"
 #include "controllers/tainteviction_plan.h"
 
 #include "api/core_v1.h"
+#include "lib/base/metrics.h"
 #include "test/unit/controllers/objects.h"
 
 #define NS_PER_S 1000000000
@@ -112,6 +114,25 @@ START_TEST(evicted_pods_go_first)
 }
 END_TEST
 
+static double counted(const char *name, const char *label, const char *value)
+{
+    struct metric_family *f =
+        metric_gauge(metrics_default(), name, "", (const char *const[]){label, NULL});
+    return metric_value(METRIC_OF(f, str_of(value)));
+}
+
+/* Zones are told as numbers. */
+START_TEST(zones_are_counted)
+{
+    metrics_zone(STR("r/a"), &(struct zone_count){.ready = 3, .lost = 1});
+    ck_assert(counted("node_collector_zone_size", "zone", "r/a") == 4);
+    ck_assert(counted("node_collector_zone_health", "zone", "r/a") == 75);
+    ck_assert(counted("node_collector_unhealthy_nodes_in_zone", "zone", "r/a") == 1);
+    metrics_zone(STR("r/b"), &(struct zone_count){0});
+    ck_assert(counted("node_collector_zone_health", "zone", "r/b") == 100);
+}
+END_TEST
+
 UNIT_MAIN("controllers/nodes", {
     UNIT_TEST(zones_are_judged);
     UNIT_TEST(zones_have_rates);
@@ -119,4 +140,5 @@ UNIT_MAIN("controllers/nodes", {
     UNIT_TEST(tolerations_end);
     UNIT_TEST(tolerations_begin_with_the_pod);
     UNIT_TEST(evicted_pods_go_first);
+    UNIT_TEST(zones_are_counted);
 })

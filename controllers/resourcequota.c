@@ -102,6 +102,7 @@ static const struct controller_watch watches[] = {
     {"apps", "v1", "DaemonSet", touch_counted},
     {"batch", "v1", "Job", touch_counted},
     {"batch", "v1", "CronJob", touch_counted},
+    {"resource.k8s.io", "v1", "ResourceClaim", touch_counted},
     {0},
 };
 

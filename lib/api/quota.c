@@ -4,9 +4,12 @@
 #include "api/core_v1.h"
 #include "api/meta_v1.h"
 #include "api/resource.h"
+#include "api/resource_v1.h"
 #include "lib/api/pod.h"
 #include "lib/base/arena.h"
 
+#define DEVICES_OF_CLASS ".deviceclass.resource.k8s.io/devices"
+#define DEVICES_MAX 32 /* Of one claim. */
 #define HUGEPAGES "hugepages-"
 #define CLASS_ANNOTATION "volume.beta.kubernetes.io/storage-class"
 
@@ -121,6 +124,58 @@ static void service_usage(const struct core_v1_service *s, struct resource_list 
         resource_list_add(ret, STR("services.loadbalancers"), number(1));
 }
 
+/* --- devices ------------------------------------------------------------------------------- */
+
+static bool is_resource_claims(const char *group, const char *resource)
+{
+    return strcmp(group, "resource.k8s.io") == 0 && strcmp(resource, "resourceclaims") == 0;
+}
+
+static int64_t device_count(struct str mode, int64_t count)
+{
+    if (str_eqc(mode, "All"))
+        return DEVICES_MAX; /* At worst. */
+    return str_empty(mode) || str_eqc(mode, "ExactCount") ? MAX_OF(count, (int64_t)1) : 0;
+}
+
+static void add_devices(struct resource_list *ret, struct str class, int64_t n)
+{
+    if (n != 0)
+        resource_list_add(ret, arena_printf(ret->arena, STR_FMT DEVICES_OF_CLASS, STR_ARG(class)),
+                          number(n));
+}
+
+/* One of several: of each class, the most that any of them wants. */
+static void add_worst(struct resource_list *ret, const struct resource_v1_device_request *r)
+{
+    for (size_t i = 0; i < r->first_available_count; i++) {
+        struct str class = r->first_available[i].device_class_name;
+        int64_t most = 0;
+        bool counted = false;
+        for (size_t k = 0; k < r->first_available_count; k++) {
+            const struct resource_v1_device_sub_request *x = &r->first_available[k];
+            if (!str_eq(x->device_class_name, class))
+                continue;
+            counted |= k < i;
+            most = MAX_OF(most, device_count(x->allocation_mode, x->count));
+        }
+        if (!counted)
+            add_devices(ret, class, most);
+    }
+}
+
+static void devices_usage(const struct resource_v1_resource_claim *c, struct resource_list *ret)
+{
+    for (size_t i = 0; i < c->spec.devices.requests_count; i++) {
+        const struct resource_v1_device_request *r = &c->spec.devices.requests[i];
+        if (r->first_available_count != 0)
+            add_worst(ret, r);
+        else if (r->exactly != NULL)
+            add_devices(ret, r->exactly->device_class_name,
+                        device_count(r->exactly->allocation_mode, r->exactly->count));
+    }
+}
+
 /* --- any ---------------------------------------------------------------------------------- */
 
 static const char *const plain[] = {"configmaps", "secrets", "replicationcontrollers",
@@ -138,6 +193,8 @@ void quota_usage(const char *group, const char *resource, const void *obj, int64
         claim_usage(obj, ret);
     else if (is_core(group, resource, "services"))
         service_usage(obj, ret);
+    else if (is_resource_claims(group, resource))
+        devices_usage(obj, ret);
     for (size_t i = 0; i < ARRAY_SIZE(plain); i++)
         if (is_core(group, resource, plain[i]))
             resource_list_add(ret, str_of(plain[i]), number(1));
@@ -148,6 +205,8 @@ bool quota_counts(struct arena *a, struct str name, const char *group, const cha
     if (str_has_prefix(name, STR("count/")))
         return str_eq(
             name, arena_printf(a, "count/%s%s%s", resource, group[0] != '\0' ? "." : "", group));
+    if (is_resource_claims(group, resource))
+        return str_has_suffix(name, STR(DEVICES_OF_CLASS));
     if (group[0] != '\0')
         return false;
     if (str_eqc(name, resource))

@@ -101,6 +101,8 @@ class History:
                 connection = self.api.connect(None)
                 connection.request("GET", "/api/v1/pods?watch=1&resourceVersion=" + self.version)
                 answer = connection.getresponse()
+                if answer.status != 200:
+                    raise OSError(answer.status)
                 for line in answer:
                     self.see(json.loads(line))
             except (OSError, ValueError, http.client.HTTPException):

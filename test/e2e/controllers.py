@@ -283,6 +283,10 @@ def claims(w):
     w.api.create(pods, dict(pod, metadata={"name": "p"}))
     eventually("a missing template is told about", lambda: told(w, "claims", "FailedResourceClaimCreation", (
         'PodResourceClaim own: resource claim template "t": resourceclaimtemplate.resource.k8s.io "t" not found')))
+    w.api.create(CORE % "claims" + "resourcequotas", {"metadata": {"name": "q"}, "spec": {
+        "hard": {"none.deviceclass.resource.k8s.io/devices": "3"}}})
+    quota = CORE % "claims" + "resourcequotas/q"
+    eventually("a quota counts devices", settled(w, quota, {"used": {"none.deviceclass.resource.k8s.io/devices": "0"}}))
     w.api.create(group + "resourceclaims", {"metadata": {"name": "s"}, "spec": spec})
     w.api.create(group + "resourceclaimtemplates", {"metadata": {"name": "t"}, "spec": {"metadata": {"labels": {"l": "1"}}, "spec": spec}})
 
@@ -312,6 +316,10 @@ def claims(w):
         "allocation"), w.api.get(group + "resourceclaims/s")["metadata"].get("finalizers")) == ([], None, None) or
         w.api.get(group + "resourceclaims/s"))
     eventually("the pod's own goes before it", lambda: w.api.call("GET", group + "resourceclaims/" + name)[0] == 404)
+    eventually("a quota has its devices back", settled(w, quota, {"used": {"none.deviceclass.resource.k8s.io/devices": "2"}}))
+    big = {"devices": {"requests": [{"name": "r", "exactly": {"deviceClassName": "none", "count": 2}}]}}
+    status, answer = w.api.call("POST", group + "resourceclaims", {"metadata": {"name": "big"}, "spec": big})
+    checks.ok("and gives no more than it has", status == 403 and "exceeded quota: q" in answer.get("message", ""), answer)
     w.api.call("DELETE", pods + "/p")
 
 

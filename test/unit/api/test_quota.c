@@ -136,6 +136,34 @@ START_TEST(scopes)
 }
 END_TEST
 
+/* Devices by their class: those that are asked for, all there may be, the worst of alternatives. */
+START_TEST(device_amounts)
+{
+#define CLASS(name) name ".deviceclass.resource.k8s.io/devices"
+    const struct api_kind *k =
+        api_kind_by_gvk(STR("resource.k8s.io"), STR("v1"), STR("ResourceClaim"));
+    struct error err = {0};
+    struct resource_list l = {.arena = arena};
+    void *claim = arena_zalloc(arena, k->msg->size);
+    static const char json[] =
+        "{\"spec\":{\"devices\":{\"requests\":[{\"name\":\"a\",\"exactly\":{\"deviceClassName\":"
+        "\"gpu\",\"allocationMode\":\"ExactCount\",\"count\":2}},{\"name\":\"b\",\"exactly\":{"
+        "\"deviceClassName\":\"nic\",\"allocationMode\":\"All\"}},{\"name\":\"c\","
+        "\"firstAvailable\":[{\"name\":\"x\",\"deviceClassName\":\"gpu\",\"count\":1},{\"name\":"
+        "\"y\",\"deviceClassName\":\"gpu\",\"count\":4},{\"name\":\"z\",\"deviceClassName\":"
+        "\"fpga\",\"count\":1}]}]}}}";
+    if (api_json_decode(arena, k->msg, STR(json), API_LENIENT, NULL, claim, &err) != 0)
+        ck_abort_msg("%s", error_message(&err));
+    quota_usage("resource.k8s.io", "resourceclaims", claim, 0, &l);
+    ck_assert_str_eq(amount(&l, CLASS("gpu")), "6");
+    ck_assert_str_eq(amount(&l, CLASS("nic")), "32");
+    ck_assert_str_eq(amount(&l, CLASS("fpga")), "1");
+    ck_assert_str_eq(amount(&l, "count/resourceclaims.resource.k8s.io"), "1");
+    ck_assert(quota_counts(arena, STR(CLASS("gpu")), "resource.k8s.io", "resourceclaims"));
+    ck_assert(!quota_counts(arena, STR(CLASS("gpu")), "", "pods"));
+}
+END_TEST
+
 /* Which names a resource can ever use. */
 START_TEST(names)
 {
@@ -162,6 +190,7 @@ static void teardown(void)
 UNIT_MAIN("quota", {
     tcase_add_checked_fixture(tc, setup, teardown);
     UNIT_TEST(pod_amounts);
+    UNIT_TEST(device_amounts);
     UNIT_TEST(pod_over);
     UNIT_TEST(claim_amounts);
     UNIT_TEST(service_amounts);

@@ -43,6 +43,10 @@ def make_root(root):
             os.makedirs(os.path.dirname(root + library), exist_ok=True)
             if not os.path.exists(root + library):
                 shutil.copy(os.path.realpath(library), root + library)
+    # Debian's busybox as a shell takes its own nc before any other.
+    if os.path.exists(root + "/bin/bash"):
+        os.remove(root + "/bin/sh")
+        os.symlink("bash", root + "/bin/sh")
     with open(root + "/etc/passwd", "w") as f:
         f.write("root:x:0:0:root:/root:/bin/sh\nnobody:x:65534:65534:nobody:/:/bin/sh\n")
     with open(root + "/etc/group", "w") as f:

@@ -197,9 +197,38 @@ static bool selects(const struct core_v1_service *s, const struct api_object *po
            labels_contain(m->labels, m->labels_count, s->spec.selector, s->spec.selector_count);
 }
 
+static bool same_addresses(const struct core_v1_pod_status *x, const struct core_v1_pod_status *y)
+{
+    bool same = str_eq(x->pod_ip, y->pod_ip) && x->pod_ips_count == y->pod_ips_count;
+    for (size_t i = 0; same && i < x->pod_ips_count; i++)
+        same = str_eq(x->pod_ips[i].ip, y->pod_ips[i].ip);
+    return same;
+}
+
+static bool same_labels(const struct meta_v1_object_meta *x, const struct meta_v1_object_meta *y)
+{
+    bool same = x->labels_count == y->labels_count;
+    for (size_t i = 0; same && i < x->labels_count; i++)
+        same = str_eq(x->labels[i].key, y->labels[i].key) &&
+               str_eq(x->labels[i].value, y->labels[i].value);
+    return same;
+}
+
+bool pod_serves_alike(const struct core_v1_pod *x, const struct core_v1_pod *y)
+{
+    return str_eq(x->metadata.uid, y->metadata.uid) && pod_is_going(x) == pod_is_going(y) &&
+           pod_is_terminal(x) == pod_is_terminal(y) && pod_is_ready(x) == pod_is_ready(y) &&
+           str_eq(x->spec.node_name, y->spec.node_name) &&
+           str_eq(x->spec.hostname, y->spec.hostname) &&
+           str_eq(x->spec.subdomain, y->spec.subdomain) &&
+           same_labels(&x->metadata, &y->metadata) && same_addresses(&x->status, &y->status);
+}
+
 void touch_services_of_pod(struct controller_run *r, struct api_object *old, struct api_object *o)
 {
     size_t count;
+    if (old != NULL && o != NULL && pod_serves_alike(old->msg, o->msg))
+        return;
     const struct meta_v1_object_meta *m = api_object_meta(o != NULL ? o : old);
     struct api_object *const *services =
         controller_in_namespace(r, "", "Service", m->namespace, &count);

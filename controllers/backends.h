@@ -70,7 +70,9 @@ bool slice_managed_by(const struct meta_v1_object_meta *m, const char *manager);
 void touch_service_of_slice(struct controller_run *r, struct api_object *old, struct api_object *o,
                             const char *manager);
 
-/* Queues the Services that select a pod, before or after a change. */
+/* Does a change of a pod leave what stands behind Services as it is? */
+bool pod_serves_alike(const struct core_v1_pod *x, const struct core_v1_pod *y);
+/* Queues the Services that select a pod, before or after a change that matters to them. */
 void touch_services_of_pod(struct controller_run *r, struct api_object *old, struct api_object *o);
 
 #endif

@@ -59,6 +59,7 @@ struct controller {
     void (*reconcile)(struct reconcile *c);
     /* Runs every tick_ms once the caches are filled; 0: never. */
     uint32_t tick_ms;
+    uint32_t (*tick_period_ms)(void); /* In place of tick_ms, when a flag says it. */
     void (*tick)(struct controller_run *r);
 };
 

@@ -10,6 +10,8 @@
 
 #include <string.h>
 
+#define NS_PER_DAY ((int64_t)24 * 3600 * 1000000000)
+
 static struct flag_list enabled;
 static const char **enabled_names; /* NULL-terminated copy of enabled. */
 static struct manager *manager;
@@ -98,6 +100,8 @@ static int prepare(struct error *err)
     if (o->node_cidr_mask < 8 || o->node_cidr_mask > 30)
         return error_set(err, E_INVALID, "--node-cidr-mask-size: %lld is not within 8 and 30",
                          (long long)o->node_cidr_mask);
+    if (o->node_monitor_period_ns < 1000000 || o->node_monitor_period_ns > NS_PER_DAY)
+        return error_set(err, E_INVALID, "--node-monitor-period: must be within 1ms and 24h");
     if (o->endpoints_per_slice_max < 1 || o->endpoints_per_slice_max > 1000)
         return error_set(err, E_INVALID, "--max-endpoints-per-slice: %lld is not within 1 and 1000",
                          (long long)o->endpoints_per_slice_max);

@@ -413,12 +413,18 @@ static void on_tick(uv_timer_t *t)
         run->pub.controller->tick(&run->pub);
 }
 
+static uint32_t tick_period(const struct controller *c)
+{
+    return c->tick_period_ms != NULL ? c->tick_period_ms() : c->tick_ms;
+}
+
 static void start_tick(struct run *run)
 {
     run->timer = xzalloc(sizeof(*run->timer));
     uv_timer_init(client_loop(run->pub.client), run->timer);
     run->timer->data = run;
-    uv_timer_start(run->timer, on_tick, run->pub.controller->tick_ms, run->pub.controller->tick_ms);
+    uint64_t period_ms = tick_period(run->pub.controller);
+    uv_timer_start(run->timer, on_tick, period_ms, period_ms);
 }
 
 static void on_timer_closed(uv_handle_t *h)

@@ -477,6 +477,11 @@ static void done(struct controller_run *r)
     free(l);
 }
 
+static uint32_t monitor_period_ms(void)
+{
+    return (uint32_t)MAX_OF(controller_options()->node_monitor_period_ns / NS_PER_MS, (int64_t)1);
+}
+
 static const struct controller_watch watches[] = {
     {"", "v1", "Node", touch_node},
     {"coordination.k8s.io", "v1", "Lease", touch_lease},
@@ -490,6 +495,6 @@ const struct controller controller_nodelifecycle = {
     .init = init,
     .done = done,
     .reconcile = reconcile,
-    .tick_ms = 5000,
+    .tick_period_ms = monitor_period_ms,
     .tick = tick,
 };

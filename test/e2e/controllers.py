@@ -327,7 +327,7 @@ SCENARIOS = {f.__name__: f for f in (deployments, budgets, slices, quotas, names
 
 
 def main():
-    w = World(sys.argv[1], 1, "--node-monitor-grace-period=3s", "--node-startup-grace-period=1h", "--node-eviction-rate=10")
+    w = World(sys.argv[1], 1, "--node-monitor-grace-period=3s", "--node-monitor-period=500ms", "--node-startup-grace-period=1h", "--node-eviction-rate=10")
     try:
         w.hearts = Hearts(w.api)
         w.node("n0")

@@ -395,6 +395,35 @@ START_TEST(backends_of_a_service)
 }
 END_TEST
 
+/* Only what Services see of a pod counts as a change of theirs. */
+START_TEST(changes_that_services_see)
+{
+    static const struct {
+        const char *pod;
+        bool alike;
+    } cases[] = {
+        {BACKEND("b", "10.0.0.2", ",\"annotations\":{\"x\":\"y\"}", "8080"), true},
+        {BACKEND("b", "10.0.0.3", "", "8080"), false},
+        {BACKEND("b", "10.0.0.2", ",\"deletionTimestamp\":\"2026-01-01T00:00:00Z\"", "8080"),
+         false},
+        {BACKEND("b", "10.0.0.2", ",\"uid\":\"other\"", "8080"), false},
+        {"{\"metadata\":{\"labels\":{\"app\":\"w\"}},\"status\":{\"podIPs\":[{\"ip\":"
+         "\"10.0.0.2\"}]}}",
+         false},
+        {"{\"metadata\":{\"labels\":{\"app\":\"v\"}},\"status\":{\"phase\":\"Running\","
+         "\"podIPs\":[{\"ip\":\"10.0.0.2\"}],\"conditions\":[{\"type\":\"Ready\",\"status\":"
+         "\"True\"}]}}",
+         false},
+    };
+    AUTO_ARENA *a = arena_new(0);
+    const struct core_v1_pod *before =
+        decoded(a, &core_v1_pod_msg, BACKEND("b", "10.0.0.2", "", "8080"));
+    for (size_t i = 0; i < ARRAY_SIZE(cases); i++)
+        ck_assert_int_eq(pod_serves_alike(before, decoded(a, &core_v1_pod_msg, cases[i].pod)),
+                         cases[i].alike);
+}
+END_TEST
+
 UNIT_MAIN("controllers/plans", {
     UNIT_TEST(stateful_comes_up_in_order);
     UNIT_TEST(stateful_goes_down_in_order);
@@ -409,4 +438,5 @@ UNIT_MAIN("controllers/plans", {
     UNIT_TEST(discovery_may_be_partial);
     UNIT_TEST(graph_knows_strangers);
     UNIT_TEST(backends_of_a_service);
+    UNIT_TEST(changes_that_services_see);
 })

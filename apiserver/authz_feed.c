@@ -283,6 +283,12 @@ static void load(struct authz_feed *f, const struct store_view *v, struct target
 
 static void on_events(void *arg);
 
+/* On the store's thread: the sources do not change once there is a cursor. */
+static bool concerns_us(void *arg, const struct event *e)
+{
+    return source_of(arg, kv_key(e->kv)) != NULL;
+}
+
 /* A new index in place of the old one, which serves until then. */
 static int start_over(struct authz_feed *f, struct error *err)
 {
@@ -300,9 +306,11 @@ static int start_over(struct authz_feed *f, struct error *err)
     store_cursor_free(f->cursor);
     f->cursor = NULL;
     int code = store_cursor_new(store, rev, f->mailbox, on_events, f, &f->cursor, err);
-    if (code == 0)
-        atomic_store(&f->rev, rev);
-    return code;
+    if (code != 0)
+        return code;
+    store_cursor_filter(f->cursor, concerns_us);
+    atomic_store(&f->rev, rev);
+    return 0;
 }
 
 /* --- those who wait

@@ -32,6 +32,16 @@ static void load(struct flow_feed *f)
     store_view_unref(v);
 }
 
+/* Also on the store's thread. */
+static bool concerns_us(void *arg, const struct event *e)
+{
+    const struct flow_feed *f = arg;
+    for (size_t j = 0; j < ARRAY_SIZE(f->prefixes); j++)
+        if (str_has_prefix(kv_key(e->kv), f->prefixes[j]))
+            return true;
+    return false;
+}
+
 static int start_over(struct flow_feed *f, struct error *err)
 {
     struct store_view *v = store_view(f->server->store);
@@ -40,16 +50,10 @@ static int start_over(struct flow_feed *f, struct error *err)
     store_view_unref(v);
     store_cursor_free(f->cursor);
     f->cursor = NULL;
-    return store_cursor_new(f->server->store, rev, f->mailbox, on_events, f, &f->cursor, err);
-}
-
-static bool concerns_us(const struct flow_feed *f, const struct event_batch *b)
-{
-    for (uint32_t i = 0; i < b->count; i++)
-        for (size_t j = 0; j < ARRAY_SIZE(f->prefixes); j++)
-            if (str_has_prefix(kv_key(b->events[i].kv), f->prefixes[j]))
-                return true;
-    return false;
+    int code = store_cursor_new(f->server->store, rev, f->mailbox, on_events, f, &f->cursor, err);
+    if (code == 0)
+        store_cursor_filter(f->cursor, concerns_us);
+    return code;
 }
 
 static void on_events(void *arg)
@@ -59,7 +63,8 @@ static void on_events(void *arg)
     const struct event_batch *b;
     bool lost = false, ours = false;
     while ((b = store_cursor_next(f->cursor, &lost)) != NULL)
-        ours |= concerns_us(f, b);
+        for (uint32_t i = 0; i < b->count; i++)
+            ours |= concerns_us(f, &b->events[i]);
     if (lost) {
         if (start_over(f, &err) != 0)
             PANIC("flow control: no event cursor: %s", error_message(&err));

@@ -71,6 +71,7 @@ struct watch_hub {
     size_t resource_cap;
     struct list watchers; /* All, whatever their state. */
     size_t count;
+    atomic_bool watched; /* count is not 0; the store's thread asks. */
     uv_timer_t tick;
     bool ticking, stopping;
     struct deferred again;
@@ -219,6 +220,8 @@ static void detach(struct watcher *w)
     arena_free(w->scratch);
     w->scratch = NULL;
     w->hub->count--;
+    if (w->hub->count == 0)
+        atomic_store(&w->hub->watched, false);
     server_metrics_watchers(w->r, -1);
     if (w->hub->count == 0 && w->hub->ticking) {
         uv_timer_stop(&w->hub->tick);
@@ -413,7 +416,8 @@ static int open_cursor(struct watch_hub *h, struct error *err);
 static void lost(struct watch_hub *h)
 {
     struct error err = {0};
-    log_warning("the watch hub fell out of the event history; its watches end");
+    if (h->count != 0)
+        log_warning("the watch hub fell out of the event history; its watches end");
     LIST_FOREACH_SAFE (it, &h->watchers) {
         struct watcher *w = LIST_ENTRY(it, struct watcher, link);
         end_with(w, status_gone_rv(w->r->arena, w->after_rev, store_cursor_rev(h->cursor)));
@@ -482,13 +486,24 @@ static void hub_again(struct deferred *d)
     drain(CONTAINER_OF(d, struct watch_hub, again));
 }
 
+/* On the store's thread. */
+static bool hub_wants(void *arg, const struct event *e)
+{
+    struct watch_hub *h = arg;
+    return atomic_load(&h->watched) || str_has_prefix(kv_key(e->kv), STR(CUSTOM_DEFINITIONS)) ||
+           aggregated_wants(kv_key(e->kv));
+}
+
 static int open_cursor(struct watch_hub *h, struct error *err)
 {
     struct store *s = h->thread->server->store;
     struct store_view *v = store_view(s);
     int64_t rev = store_view_rev(v);
     store_view_unref(v);
-    return store_cursor_new(s, rev, &h->thread->mailbox, on_events, h, &h->cursor, err);
+    int code = store_cursor_new(s, rev, &h->thread->mailbox, on_events, h, &h->cursor, err);
+    if (code == 0)
+        store_cursor_filter(h->cursor, hub_wants);
+    return code;
 }
 
 /* All that its cursor has read is sent. */
@@ -890,7 +905,10 @@ static void start(struct req *r)
                 w->form.accept.media == MEDIA_PROTOBUF ? TYPE_PROTOBUF ";stream=watch" : TYPE_JSON);
     messages_start(r, &w->messages, 200);
     list_push_back(&h->watchers, &w->link);
-    h->count++;
+    if (h->count++ == 0) {
+        atomic_store(&h->watched, true);
+        deferred_post(&h->thread->defer, &h->again); /* What the cursor slept through. */
+    }
     server_metrics_watchers(r, 1);
     http_request_on_abort(r->http, on_abort, w);
     if (!h->ticking) {

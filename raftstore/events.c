@@ -61,7 +61,9 @@ struct event_log {
 
 struct event_cursor {
     struct event_log *log;
-    struct list link; /* Guarded by the log's lock. */
+    struct list link; /* Guarded by the log's lock, as the next two. */
+    bool (*wants)(void *arg, const struct event *e); /* NULL: everything. */
+    void *wants_arg;
     void (*on_ready)(void *arg);
     void *arg;
     _Atomic bool armed;
@@ -269,13 +271,29 @@ bool event_log_trim(struct event_log *log, uint64_t now_ms)
     return more;
 }
 
-/* Locked. */
-static void wake(struct event_log *log)
+/* Locked. Is there anything for it in what is being published? */
+static bool wants_staged(const struct event_log *log, const struct event_cursor *c)
+{
+    for (size_t at = 0; at < log->staged.len;) {
+        const struct staged *st = next_staged(log, &at);
+        for (uint64_t i = 0; i < st->count; i++)
+            if (c->wants(c->wants_arg, &st->events[i]))
+                return true;
+    }
+    return false;
+}
+
+/* Locked. With all, also those who want nothing of it. */
+static void wake(struct event_log *log, bool all)
 {
     int64_t last = atomic_load(&log->last_rev);
+    int64_t newest_chunk = log->count > 0 ? chunk_at(log, log->count - 1)->first_rev : last + 1;
     LIST_FOREACH (l, &log->cursors) {
         struct event_cursor *c = LIST_ENTRY(l, struct event_cursor, link);
         if (c->on_ready == NULL || !atomic_load(&c->armed) || atomic_load(&c->wait_rev) > last)
+            continue;
+        if (!all && c->wants != NULL && atomic_load(&c->wait_rev) >= newest_chunk &&
+            !wants_staged(log, c))
             continue;
         if (atomic_exchange(&c->armed, false))
             c->on_ready(c->arg);
@@ -291,13 +309,13 @@ void event_log_publish(struct event_log *log, uint64_t now_ms)
         const struct staged *st = next_staged(log, &at);
         chunk_add(log, ++rev, st->events, (uint32_t)st->count, now_ms);
     }
+    atomic_store(&log->last_rev, log->next_rev - 1);
+    if (any)
+        wake(log, false); /* Before the trimming: it looks at the staged events. */
     buf_clear(&log->staged);
     if (log->staged.cap > STAGED_KEPT_MAX)
         buf_done(&log->staged);
-    atomic_store(&log->last_rev, log->next_rev - 1);
     trim(log, now_ms);
-    if (any)
-        wake(log);
     pthread_mutex_unlock(&log->lock);
 }
 
@@ -324,7 +342,7 @@ void event_log_reset(struct event_log *log, int64_t rev, struct event_batch *con
     log->compacted = 0; /* What it was given is what may be read. */
     atomic_store(&log->last_rev, rev);
     trim(log, now_ms);
-    wake(log);
+    wake(log, true);
     pthread_mutex_unlock(&log->lock);
 }
 
@@ -367,6 +385,15 @@ int event_cursor_new(struct event_log *log, int64_t after_rev, void (*on_ready)(
     }
     *ret = c;
     return 0;
+}
+
+void event_cursor_filter(struct event_cursor *c, bool (*wants)(void *arg, const struct event *e),
+                         void *arg)
+{
+    pthread_mutex_lock(&c->log->lock);
+    c->wants = wants;
+    c->wants_arg = arg;
+    pthread_mutex_unlock(&c->log->lock);
 }
 
 void event_cursor_free(struct event_cursor *c)

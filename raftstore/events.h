@@ -73,6 +73,11 @@ void event_log_stats(struct event_log *log, struct event_log_stats *ret); /* [an
  * E_EXPIRED: revisions after after_rev are gone. */
 int event_cursor_new(struct event_log *log, int64_t after_rev, void (*on_ready)(void *arg),
                      void *arg, struct event_cursor **ret);
+/* From now on batches without an event that it wants do not wake the cursor, but for the first of
+ * a chunk: so what it sleeps through is never cut. Reading gives them all the same. wants runs
+ * where on_ready() does. */
+void event_cursor_filter(struct event_cursor *c, bool (*wants)(void *arg, const struct event *e),
+                         void *arg);
 /* No on_ready() runs once it returned. NULL is a no-op. */
 void event_cursor_free(struct event_cursor *c);
 /* The next batch in order, or NULL once drained. Borrowed until the next call.

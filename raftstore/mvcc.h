@@ -174,6 +174,8 @@ int mvcc_cursor_new(struct mvcc *m, int64_t after_rev, void (*on_ready)(void *ar
 /* Only of what the event log holds, at no cost: else E_EXPIRED. */
 int mvcc_cursor_new_recent(struct mvcc *m, int64_t after_rev, void (*on_ready)(void *arg),
                            void *arg, struct mvcc_cursor **ret);
+void mvcc_cursor_filter(struct mvcc_cursor *c, bool (*wants)(void *arg, const struct event *e),
+                        void *arg);
 void mvcc_cursor_free(struct mvcc_cursor *c); /* NULL is a no-op. */
 const struct event_batch *mvcc_cursor_next(struct mvcc_cursor *c, bool *ret_lost);
 int64_t mvcc_cursor_rev(const struct mvcc_cursor *c);

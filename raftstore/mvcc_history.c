@@ -174,6 +174,12 @@ int mvcc_cursor_new_recent(struct mvcc *m, int64_t after_rev, void (*on_ready)(v
     return rc;
 }
 
+void mvcc_cursor_filter(struct mvcc_cursor *c, bool (*wants)(void *arg, const struct event *e),
+                        void *arg)
+{
+    event_cursor_filter(c->live, wants, arg);
+}
+
 void mvcc_cursor_free(struct mvcc_cursor *c)
 {
     if (c == NULL)

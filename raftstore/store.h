@@ -164,6 +164,10 @@ struct store_cursor;
 int store_cursor_new(struct store *s, int64_t after_rev, struct mailbox *mb,
                      void (*on_ready)(void *arg), void *arg, struct store_cursor **ret,
                      struct error *err);
+/* Changes that it wants none of do not wake it, but for one in 64 or so; they are read all the
+ * same, once it looks. wants runs on the store's thread with on_ready's arg, and may look at what
+ * does not change or is atomic. When it begins to want more, the reader looks once by itself. */
+void store_cursor_filter(struct store_cursor *c, bool (*wants)(void *arg, const struct event *e));
 void store_cursor_free(struct store_cursor *c); /* No callback after it. */
 /* Next batch in revision order, or NULL once drained. Borrowed until the next
  * call; take a reference to keep it. *ret_lost is set when the cursor fell out

@@ -160,6 +160,11 @@ int store_cursor_new_recent(struct store *s, int64_t after_rev, struct mailbox *
     return cursor_start(c, rc, ret);
 }
 
+void store_cursor_filter(struct store_cursor *c, bool (*wants)(void *arg, const struct event *e))
+{
+    mvcc_cursor_filter(c->inner, wants, c->arg);
+}
+
 void store_cursor_free(struct store_cursor *c)
 {
     if (c == NULL)

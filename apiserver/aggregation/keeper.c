@@ -364,14 +364,24 @@ void aggregated_sync(struct server_thread *t)
         run(t->aggregated_keeper);
 }
 
+static bool is_of_backend(struct str key)
+{
+    return str_has_prefix(key, STR("/registry/services/specs/")) ||
+           str_has_prefix(key, STR("/registry/endpointslices/"));
+}
+
+bool aggregated_wants(struct str key)
+{
+    return str_has_prefix(key, STR(APISERVICE_PREFIX)) || is_of_backend(key);
+}
+
 void aggregated_notice(struct server_thread *t, struct str key)
 {
     struct aggregated_keeper *k = t->aggregated_keeper;
     if (str_has_prefix(key, STR(APISERVICE_PREFIX)))
         aggregated_sync(t);
     else if (k != NULL && k->remotes.count != 0 && !k->pending && !k->closing &&
-             (str_has_prefix(key, STR("/registry/services/specs/")) ||
-              str_has_prefix(key, STR("/registry/endpointslices/"))) &&
+             is_of_backend(key) &&
              (!uv_is_active((uv_handle_t *)&k->timer) ||
               uv_timer_get_due_in(&k->timer) > GATHER_MS))
         uv_timer_start(&k->timer, on_timer, GATHER_MS, 0);

@@ -16,6 +16,8 @@ struct server_thread;
 /* The thread's set follows the newest view; the keeper looks, too, where there
  * is one. */
 void aggregated_sync(struct server_thread *t);
+/* [any] May something follow from a change of it? */
+bool aggregated_wants(struct str key);
 /* A key has changed: does anything here follow from it? Then the above. */
 void aggregated_notice(struct server_thread *t, struct str key);
 

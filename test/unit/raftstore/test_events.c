@@ -128,6 +128,57 @@ START_TEST(woken_once)
 }
 END_TEST
 
+static bool wants_none(void *arg, const struct event *e)
+{
+    UNUSED(arg);
+    UNUSED(e);
+    return false;
+}
+
+static bool wants_even(void *arg, const struct event *e)
+{
+    ++*(int *)arg;
+    return e->kv->mod_rev % 2 == 0;
+}
+
+/* A cursor sleeps through batches that it wants nothing of, but not for longer than a chunk; it is
+ * given all of them once it looks. A state that was replaced wakes it in any case. */
+START_TEST(filtered)
+{
+    struct event_log *log = event_log_new(&(struct event_log_config){0}, 1);
+    struct event_cursor *c;
+    int ready = 0, asked = 0;
+    ck_assert_int_eq(event_cursor_new(log, 1, count_ready, &ready, &c), 0);
+    event_cursor_filter(c, wants_even, &asked);
+    expect_drained(c);
+    append(log, 2, 2, 10, 0);
+    ck_assert_int_eq(ready, 1);
+    expect(c, 2, 2);
+    expect_drained(c);
+    append(log, 3, 3, 10, 0);
+    ck_assert_int_eq(ready, 1);
+    ck_assert_int_eq(asked, 2);
+    append(log, 4, 5, 10, 0); /* One of the two. */
+    ck_assert_int_eq(ready, 2);
+    append(log, 6, 7, 10, 0); /* Woken already. */
+    ck_assert_int_eq(ready, 2);
+    expect(c, 3, 7);
+    expect_drained(c);
+    int64_t rev;
+    event_cursor_filter(c, wants_none, NULL);
+    for (rev = 8; ready == 2; rev++) /* The first chunk began with revision 2. */
+        append(log, rev, rev, 10, 0);
+    ck_assert_int_eq(ready, 3);
+    ck_assert_int_eq(rev - 1, 2 + EVENT_CHUNK_BATCHES);
+    expect(c, 8, rev - 1);
+    expect_drained(c);
+    event_log_reset(log, 1000, NULL, 0, 0);
+    ck_assert_int_eq(ready, 4);
+    event_cursor_free(c);
+    event_log_free(log);
+}
+END_TEST
+
 /* Cut by bytes: a cursor reads its chunk to the end, then is lost. */
 START_TEST(cut_by_bytes)
 {
@@ -395,5 +446,6 @@ START_TEST(cut_by_compaction)
 END_TEST
 
 UNIT_MAIN("events", UNIT_TEST(in_order); UNIT_TEST(not_before_publish); UNIT_TEST(woken_once);
-          UNIT_TEST(cut_by_bytes); UNIT_TEST(cut_by_age); UNIT_TEST(cut_by_compaction);
-          UNIT_TEST(reset); UNIT_TEST(readers_on_threads); UNIT_TEST(no_lost_wakeup))
+          UNIT_TEST(filtered); UNIT_TEST(cut_by_bytes); UNIT_TEST(cut_by_age);
+          UNIT_TEST(cut_by_compaction); UNIT_TEST(reset); UNIT_TEST(readers_on_threads);
+          UNIT_TEST(no_lost_wakeup))

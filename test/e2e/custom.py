@@ -175,8 +175,8 @@ def conflict(a, b):
     call(b, "POST", DEFINITIONS, other)
 
     def conditions():
-        got = call(b, "GET", DEFINITIONS + "/rivets.e2e.example.com")[1].get("status", {}).get("conditions", [])
-        return {c["type"]: (c["status"], c["reason"], c["message"]) for c in got}
+        got = call(b, "GET", DEFINITIONS + "/rivets.e2e.example.com")[1].get("status", {}).get("conditions")
+        return {c["type"]: (c["status"], c["reason"], c["message"]) for c in got or []}  # None as long as nothing looked.
     want = {"NamesAccepted": ("False", "KindConflict", '"Pin" is already in use'),
             "Established": ("False", "NotAccepted", "not all names are accepted")}
     ok("two definitions cannot have one kind", eventually(lambda: conditions() == want), conditions())

@@ -48,7 +48,7 @@ struct peer_message {
         } heartbeat; /* And its ack. */
         struct {
             uint64_t boot, id, index;
-        } read; /* index: in the reply. */
+        } read; /* index: of the reply. PEER_READ: who asks, its term (0 before 2026-11). */
         struct {
             uint64_t boot, id;
             uint8_t change; /* enum replica_change_type, or PEER_TRANSFER. */

@@ -80,6 +80,7 @@ struct read_op {
 struct read_remote {
     struct list node;
     uint64_t member, boot, id;
+    uint64_t term; /* That the member was in when it asked; 0: it did not say. */
 };
 
 /* Reads that are confirmed together: by a round of this leader, or by one

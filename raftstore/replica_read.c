@@ -5,7 +5,9 @@
  * round began is at or below that index: a newer leader would have needed a vote
  * of one of those who confirmed, after they confirmed. No clock is involved.
  * All reads that wait when a round starts share it; members ask the leader once
- * for all of theirs. A new leader first commits an entry of its own term: only
+ * for all of theirs. Who asks says its term, and so confirms the leader for what
+ * it asks: where the two of them are a majority, as among three, they need no
+ * round. A new leader first commits an entry of its own term: only
  * then does its commit index cover its predecessors'. */
 #include "raftstore/replica_internal.h"
 
@@ -82,16 +84,19 @@ static void undo_group(struct replica *r, struct read_group *g)
     free_group(r, g);
 }
 
+static void reply(struct replica *r, const struct read_remote *rr, uint64_t index)
+{
+    struct peer_message m = {.type = PEER_READ_REPLY, .read = {rr->boot, rr->id, index}};
+    replica_send(r, rr->member, &m);
+}
+
 static void confirm(struct replica *r, struct read_group *g, uint64_t index)
 {
     LIST_FOREACH (n, &g->ops)
         LIST_ENTRY(n, struct read_op, node)->index = index;
     list_splice(&r->reads_confirmed, &g->ops);
-    LIST_FOREACH (n, &g->remotes) {
-        struct read_remote *rr = LIST_ENTRY(n, struct read_remote, node);
-        struct peer_message m = {.type = PEER_READ_REPLY, .read = {rr->boot, rr->id, index}};
-        replica_send(r, rr->member, &m);
-    }
+    LIST_FOREACH (n, &g->remotes)
+        reply(r, LIST_ENTRY(n, struct read_remote, node), index);
     free_group(r, g);
 }
 
@@ -119,6 +124,21 @@ static void send_round(struct replica *r, const struct read_group *g)
     for (uint32_t i = 0; i < m->count; i++)
         if (m->items[i].role == MEMBER_VOTER && m->items[i].id != r->config.id)
             replica_send(r, m->items[i].id, &msg);
+}
+
+/* A member that knew no higher term when it asked: whoever leads in one was elected without its
+ * vote until then, and acknowledged nothing before its reads began. */
+static void answer_confirmed(struct replica *r)
+{
+    LIST_FOREACH_SAFE (n, &r->remotes_waiting) {
+        struct read_remote *rr = LIST_ENTRY(n, struct read_remote, node);
+        struct read_group both = {.acked = {rr->member}, .acked_count = 1};
+        if (rr->term != r->term || r->term != consensus_term(r->consensus) || !has_quorum(r, &both))
+            continue;
+        reply(r, rr, r->commit);
+        list_remove(&rr->node);
+        free(rr);
+    }
 }
 
 static void start_round(struct replica *r)
@@ -159,7 +179,8 @@ static void receive_request(struct replica *r, uint64_t from, const struct peer_
     if (waiting >= REMOTES_MAX)
         return;
     struct read_remote *rr = xzalloc(sizeof(*rr));
-    *rr = (struct read_remote){.member = from, .boot = m->read.boot, .id = m->read.id};
+    *rr = (struct read_remote){
+        .member = from, .boot = m->read.boot, .id = m->read.id, .term = m->read.index};
     list_push_back(&r->remotes_waiting, &rr->node);
 }
 
@@ -172,7 +193,8 @@ static void ask_leader(struct replica *r)
         confirm(r, g, r->applied.index);
         return;
     }
-    struct peer_message m = {.type = PEER_READ, .read = {r->config.boot, g->id, 0}};
+    struct peer_message m = {.type = PEER_READ,
+                             .read = {r->config.boot, g->id, consensus_term(r->consensus)}};
     replica_send(r, r->leader, &m);
 }
 
@@ -192,6 +214,8 @@ static void receive_reply(struct replica *r, const struct peer_message *m)
 void read_run(struct replica *r)
 {
     bool reads = !list_empty(&r->reads_waiting);
+    if (is_settled_leader(r))
+        answer_confirmed(r);
     if (r->group_count >= ROUNDS_MAX)
         return;
     if (is_settled_leader(r) && (reads || !list_empty(&r->remotes_waiting)))

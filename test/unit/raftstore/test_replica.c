@@ -568,6 +568,84 @@ static uint32_t count_sent(uint64_t to, uint8_t type)
     return count;
 }
 
+static void receive(uint64_t from, const struct peer_message *m)
+{
+    AUTO_BUF bytes = BUF_INIT;
+    peer_message_encode(m, &bytes);
+    ck_assert_int_eq(replica_receive(rig.r, rig.now, from, buf_str(&bytes)), 0);
+    run();
+}
+
+/* Member 1 of three leads, with member 2's votes and acknowledgement; returns its term. */
+static uint64_t lead_three(void)
+{
+    struct replica_status st;
+    start(base_config(), 3);
+    run();
+    persist();
+    for (int i = 0; i < 20 && state() != REPLICA_LEADER; i++) {
+        rig.now = MAX_OF(replica_deadline(rig.r), rig.now + 1);
+        replica_tick(rig.r, rig.now);
+        run();
+        persist();
+        for (uint32_t k = 0; k < rig.sent_count; k++) {
+            struct peer_message m, answer = {.type = CONSENSUS_VOTE_RESULT};
+            ck_assert_int_eq(peer_message_decode(buf_str(&rig.sent[k]), &m, NULL), 0);
+            answer.core.msg =
+                (struct consensus_message){.type = CONSENSUS_VOTE_RESULT, .term = m.core.msg.term};
+            answer.core.msg.vote_result.granted = true;
+            answer.core.msg.vote_result.pre_vote = m.core.msg.vote.pre_vote;
+            if (m.type == CONSENSUS_VOTE && rig.sent_to[k] == 2)
+                receive(2, &answer);
+            peer_message_done(&m);
+        }
+        persist();
+    }
+    ck_assert_int_eq(state(), REPLICA_LEADER);
+    replica_status(rig.r, &st);
+    struct peer_message ack = {.type = CONSENSUS_APPEND_RESULT};
+    ack.core.msg = (struct consensus_message){.type = CONSENSUS_APPEND_RESULT, .term = st.term};
+    ack.core.msg.append_result.last_index = st.last_index;
+    receive(2, &ack);
+    replica_status(rig.r, &st);
+    ck_assert_uint_eq(st.commit_index, st.last_index);
+    return st.term;
+}
+
+/* Among three, who asks the leader in its term is the majority's other half: its reads need no
+ * round. Who asks in another term, or does not say in which, waits for one; so do the leader's own.
+ */
+START_TEST(asking_confirms)
+{
+    uint64_t term = lead_three();
+    struct peer_message ask = {.type = PEER_READ, .read = {7, 1, term}};
+    uint32_t rounds = count_sent(2, PEER_HEARTBEAT);
+    receive(3, &ask);
+    ck_assert_uint_eq(count_sent(3, PEER_READ_REPLY), 1);
+    ck_assert_uint_eq(count_sent(2, PEER_HEARTBEAT), rounds);
+    const uint64_t others[] = {term - 1, term + 1, 0};
+    for (size_t i = 0; i < ARRAY_SIZE(others); i++) {
+        ask.read.id++;
+        ask.read.index = others[i];
+        receive(3, &ask);
+        ck_assert_uint_eq(count_sent(3, PEER_READ_REPLY), 1 + i);
+        ck_assert_uint_eq(count_sent(2, PEER_HEARTBEAT), ++rounds);
+        struct peer_message ack = {.type = PEER_HEARTBEAT_ACK, .heartbeat = {term, UINT64_MAX}};
+        receive(2, &ack);
+        ck_assert_uint_eq(count_sent(3, PEER_READ_REPLY), 2 + i);
+    }
+    ck_assert_int_eq(replica_read(rig.r, rig.now, &rig), 0);
+    run();
+    ck_assert_uint_eq(rig.reads, 0);
+    ck_assert_uint_eq(count_sent(2, PEER_HEARTBEAT), rounds + 1);
+    /* Not a voter: its word counts nothing. */
+    ask.read.index = term;
+    receive(9, &ask);
+    ck_assert_uint_eq(count_sent(9, PEER_READ_REPLY), 0);
+    stop();
+}
+END_TEST
+
 /* What was asked of the leader over a connection that is gone is asked again over the
  * next one, not only when a leader's silence has become too long. */
 START_TEST(asks_again_over_a_new_connection)
@@ -640,6 +718,7 @@ UNIT_MAIN("replica", {
     UNIT_TEST(no_leader);
     UNIT_TEST(close_answers);
     UNIT_TEST(reads_alone);
+    UNIT_TEST(asking_confirms);
     UNIT_TEST(messages_wait_for_the_vote);
     UNIT_TEST(no_double_application);
     UNIT_TEST(snapshots_and_trim);

@@ -12,8 +12,10 @@
 #include "lib/base/arena.h"
 #include "lib/base/buf.h"
 #include "lib/base/error.h"
+#include "lib/base/file.h"
 #include "lib/base/flags.h"
 #include "lib/client/sync.h"
+#include "scheduler/config.h"
 #include "scheduler/simulation.h"
 
 #include <stdio.h>
@@ -22,12 +24,15 @@
 
 #define PAGE 500
 #define LIMIT_DEFAULT 100000
+#define CONFIG_BYTES_MAX (1u << 20)
 
 struct simulate {
     struct objects objects;
     struct flag_list state, pods;
     bool live, fits, no_preemption;
     int64_t nodes, zones, replicas, limit, seed;
+    const char *config_path;
+    struct sched_config *config;
     const char *node_cpu, *node_memory, *node_pods, *output;
     struct arena *arena, *scratch; /* scratch: of one pod. */
     struct simulation *simulation;
@@ -374,6 +379,8 @@ static void register_flags(struct simulate *s, struct flag_set *f)
     flag_string(f, &s->objects.kubeconfig, "kubeconfig",
                 "`File` that names servers and credentials, with --live.");
     flag_string(f, &s->objects.context, "context", "`Context` of the kubeconfig to use.");
+    flag_string(f, &s->config_path, "config",
+                "`File` with a KubeSchedulerConfiguration: the scheduler's profiles and plugins.");
     flag_int(f, &s->nodes, "nodes", "Make up this many nodes.");
     flag_string(f, &s->node_cpu, "node-cpu", "CPU of a node that is made up.");
     flag_string(f, &s->node_memory, "node-memory", "Its memory.");
@@ -406,9 +413,23 @@ static int check_flags(const struct simulate *s, struct error *err)
     return 0;
 }
 
+static int read_config(struct simulate *s, struct error *err)
+{
+    AUTO_BUF text = BUF_INIT;
+    int rc = file_read(s->config_path, CONFIG_BYTES_MAX, &text, err);
+    if (rc == 0)
+        rc = sched_config_parse(buf_str(&text), &s->config, err);
+    if (rc != 0)
+        return error_prefix(err, "%s", s->config_path);
+    simulation_set_config(s->simulation, s->config);
+    return 0;
+}
+
 static int run(struct simulate *s, struct error *err)
 {
     int rc = check_flags(s, err);
+    if (rc == 0 && s->config_path != NULL)
+        rc = read_config(s, err);
     if (rc == 0)
         rc = make_nodes(s, err);
     if (rc == 0)
@@ -458,6 +479,7 @@ int verb_simulate(int argc, char **argv)
     for (size_t i = 0; i < s.wanted_count; i++)
         api_object_unref(s.wanted[i]);
     simulation_free(s.simulation);
+    sched_config_free(s.config);
     objects_done(&s.objects);
     arena_free(s.arena);
     arena_free(s.scratch);

@@ -255,8 +255,8 @@ void action_evict(struct scheduler *s, const struct queued_pod *preemptor,
     buf_printf(&b,
                "{\"status\":{\"conditions\":[{\"type\":\"DisruptionTarget\",\"status\":\"True\","
                "\"lastTransitionTime\":\"%s\",\"reason\":\"PreemptionByScheduler\",\"message\":"
-               "\"" SCHEDULER_NAME ": preempting to accommodate a higher priority pod\"}]}}",
-               since);
+               "\"" STR_FMT ": preempting to accommodate a higher priority pod\"}]}}",
+               since, STR_ARG(pod->spec.scheduler_name));
     struct client_call call = {
         .verb = CLIENT_PATCH,
         .subresource = "status",

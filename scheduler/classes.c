@@ -54,6 +54,7 @@ struct classes {
     struct map by_key; /* -> struct pod_class */
     struct list used;
     struct cycle single; /* Of a pod without class. */
+    size_t first_node;   /* Where the next look begins that does not take in all. */
     uint64_t hash_seed[2];
 };
 
@@ -117,7 +118,7 @@ static void score_node(struct pod_class *k, const struct node_info *n, size_t i)
         c->current = p;
         int64_t score = plugin->score(c, n);
         if (plugin->normalize == NULL) {
-            k->fixed[i] += (int32_t)(score * plugin->weight);
+            k->fixed[i] += (int32_t)(score * c->profile->weights[p]);
             continue;
         }
         k->normalized[at].raw[i] = score;
@@ -176,7 +177,7 @@ static void prepare_scores(struct pod_class *k)
         if (plugin->prescore != NULL && plugin->prescore(c) == SKIP) {
             c->skip_score[p] = true;
         } else if (plugin->normalize == NULL) {
-            k->fixed_max += (int32_t)(plugin->weight * SCORE_MAX);
+            k->fixed_max += (int32_t)(c->profile->weights[p] * SCORE_MAX);
         } else {
             ASSERT(k->normalized_count < NORMALIZED_MAX);
             k->normalized[k->normalized_count++] = (struct normalized){
@@ -190,6 +191,7 @@ static void class_make(struct classes *l, struct pod_class *k)
     struct snapshot *s = l->snapshot;
     struct cycle *c = &k->cycle;
     struct arena *decision = c->arena;
+    const struct profile *profile = c->profile;
     score_buckets_done(&k->buckets);
     arena_clear(k->arena);
     *c = (struct cycle){.arena = decision,
@@ -197,6 +199,7 @@ static void class_make(struct classes *l, struct pod_class *k)
                         .snapshot = s,
                         .pod = k->sample,
                         .facts = l->facts,
+                        .profile = profile,
                         .kept = true};
     refusals_init(&c->refusals, k->arena);
     cycle_prepare(c);
@@ -258,7 +261,7 @@ static bool is_plain(const struct pod_class *k, unsigned cluster_steps)
     for (size_t i = 0; i < k->normalized_count; i++)
         if (k->normalized[i].nonzero != 0)
             return false;
-    return cluster_steps == 0 && k->fixed_max <= BUCKETS_MAX;
+    return cluster_steps == 0 && k->cycle.enough == 0 && k->fixed_max <= BUCKETS_MAX;
 }
 
 static struct node_info *best_of_buckets(struct pod_class *k)
@@ -285,8 +288,10 @@ static void filter_in_cluster(struct pod_class *k)
     c->fit_count = 0;
     c->node_refusals = refused;
     bool filters = (c->cluster_steps & PLUGIN_FILTERS) != 0;
-    for (size_t i = 0; i < count; i++) {
+    for (size_t m = 0; m < count && (c->enough == 0 || c->fit_count < c->enough); m++) {
+        size_t i = (c->first + m) % count;
         struct refusal r;
+        c->visited = m + 1;
         if (refused[i] != REFUSAL_NONE)
             continue;
         struct node_info *n = c->snapshot->nodes[i];
@@ -317,7 +322,7 @@ static struct node_info *best_of_scan(struct pod_class *k)
             raw[i] = norm->raw[c->fitting[i]->index];
         plugin->normalize(c, raw, c->fit_count);
         for (size_t i = 0; i < c->fit_count; i++)
-            totals[i] += raw[i] * plugin->weight;
+            totals[i] += raw[i] * c->profile->weights[norm->plugin];
     }
     cycle_score(c, SCOPE_BIT(SCOPE_CLUSTER), totals);
     return c->fitting[cycle_best(c, totals, c->fit_count)];
@@ -340,22 +345,33 @@ static struct node_info *nominated(struct cycle *c, const struct class_question 
     return n != NULL && cycle_filter_node(c, n, SCOPES_ALL, &r) == FIT ? n : NULL;
 }
 
+/* The next look begins behind the nodes that this one has seen. */
+static void look_on(struct classes *l, const struct cycle *c)
+{
+    if (c->enough != 0 && l->snapshot->node_count != 0)
+        l->first_node = (c->first + c->visited) % l->snapshot->node_count;
+}
+
 static struct node_info *decide_in_class(struct classes *l, struct pod_class *k,
                                          const struct class_question *q)
 {
     struct cycle *c = &k->cycle;
     c->arena = q->arena;
+    c->profile = q->profile != NULL ? q->profile : profile_default();
     c->pod = k->sample;
     c->self = STR_NULL;
     class_follow(l, k);
     c->pod = q->pod;
     c->self = q->pod->pod->metadata.uid;
     c->seed = q->seed;
+    c->enough = profile_enough(c->profile, l->snapshot->node_count);
+    c->first = l->first_node;
     ASSERT_CMP(c->pod_refusal.verdict, ==, FIT); /* Only claims refuse a pod as a whole. */
     c->cluster_steps = cycle_begin(c);
     struct node_info *n = nominated(c, q);
     if (n == NULL)
         n = is_plain(k, c->cluster_steps) ? best_of_buckets(k) : best_of_scan(k);
+    look_on(l, c);
     if (n == NULL)
         count_refusals(c);
     return n;
@@ -368,8 +384,12 @@ static struct node_info *decide_alone(struct classes *l, const struct class_ques
                         .snapshot = l->snapshot,
                         .pod = q->pod,
                         .facts = l->facts,
+                        .profile = q->profile != NULL ? q->profile : profile_default(),
+                        .first = l->first_node,
                         .seed = q->seed};
+    c->enough = profile_enough(c->profile, l->snapshot->node_count);
     cycle_filter(c);
+    look_on(l, c);
     struct node_info *n = c->pod_refusal.verdict == FIT ? nominated(c, q) : NULL;
     return n != NULL ? n : cycle_select(c);
 }
@@ -411,6 +431,7 @@ struct node_info *classes_decide(struct classes *l, const struct class_question 
                                  struct cycle **ret)
 {
     AUTO_BUF key = BUF_INIT;
+    buf_append(&key, &q->profile, sizeof(q->profile));
     if (!class_key(q->pod, &key)) {
         *ret = &l->single;
         return decide_alone(l, q);

@@ -26,6 +26,7 @@ struct class_question {
     struct arena *arena;        /* Likewise. */
     struct str nominated_node;  /* Preemption made room there: taken if the pod fits. */
     uint64_t seed;
+    const struct profile *profile; /* NULL: the default one. Lives as long as the classes. */
 };
 /* The node, NULL when none fits: then *ret says why. *ret is good until the next call, or
  * until the snapshot changes, and stays in place for preemption_evaluate(). */

@@ -22,17 +22,28 @@ static bool in_scopes(const struct plugin *p, unsigned scopes)
     return (scopes & SCOPE_BIT(p->scope)) != 0;
 }
 
+#define ENOUGH_MIN 100
+
+size_t profile_enough(const struct profile *p, size_t nodes)
+{
+    if (p->percentage == 0 || p->percentage >= 100 || nodes < ENOUGH_MIN)
+        return 0;
+    return MAX_OF(nodes * p->percentage / 100, (size_t)ENOUGH_MIN);
+}
+
 /* --- filter ---------------------------------------------------------------------------------- */
 
 void cycle_prepare(struct cycle *c)
 {
+    if (c->profile == NULL)
+        c->profile = profile_default();
     c->pod_refusal = (struct refusal){0};
     for (unsigned i = 0; i < scheduler_plugin_count; i++) {
         const struct plugin *p = scheduler_plugins[i];
         c->current = i;
-        c->skip_filter[i] = p->filter == NULL;
-        c->skip_score[i] = p->score == NULL;
-        if (p->prefilter == NULL)
+        c->skip_filter[i] = !c->profile->filters[i];
+        c->skip_score[i] = !c->profile->scores[i];
+        if (p->prefilter == NULL || (c->skip_filter[i] && c->skip_score[i]))
             continue;
         enum verdict v = p->prefilter(c, &c->pod_refusal);
         if (v == SKIP) {
@@ -50,10 +61,11 @@ unsigned cycle_begin(struct cycle *c)
     unsigned all = 0;
     for (unsigned i = 0; i < scheduler_plugin_count; i++) {
         const struct plugin *p = scheduler_plugins[i];
-        if (p->begin == NULL)
+        if (p->begin == NULL || c->state[i] == NULL)
             continue;
         c->current = i;
-        unsigned use = p->begin(c);
+        unsigned use = p->begin(c) & (unsigned)((c->profile->filters[i] ? PLUGIN_FILTERS : 0) |
+                                                (c->profile->scores[i] ? PLUGIN_SCORES : 0));
         c->skip_filter[i] = (use & PLUGIN_FILTERS) == 0;
         c->skip_score[i] = (use & PLUGIN_SCORES) == 0;
         all |= use;
@@ -67,7 +79,8 @@ void cycle_pod_changed(struct cycle *c, const struct node_info *n, const struct 
     for (unsigned i = 0; i < scheduler_plugin_count; i++) {
         const struct plugin *plugin = scheduler_plugins[i];
         /* State of a plugin that has nothing to do may be gone with an earlier decision. */
-        if (plugin->changed == NULL || (plugin->scope != SCOPE_CLUSTER && c->skip_filter[i]))
+        if (plugin->changed == NULL || c->state[i] == NULL ||
+            (plugin->scope != SCOPE_CLUSTER && c->skip_filter[i]))
             continue;
         c->current = i;
         plugin->changed(c, n, p, add);
@@ -158,8 +171,10 @@ void cycle_filter(struct cycle *c)
     cycle_prepare(c);
     if (c->pod_refusal.verdict == FIT) {
         c->cluster_steps = cycle_begin(c);
-        for (size_t i = 0; i < count; i++) {
+        for (size_t k = 0; k < count && (c->enough == 0 || c->fit_count < c->enough); k++) {
+            size_t i = (c->first + k) % count;
             struct refusal r;
+            c->visited = k + 1;
             if (cycle_filter_node(c, c->snapshot->nodes[i], SCOPES_ALL, &r) == FIT)
                 c->fitting[c->fit_count++] = c->snapshot->nodes[i];
             else
@@ -192,7 +207,7 @@ static void add_scores(struct cycle *c, unsigned i, int64_t *totals, int64_t *sc
     if (p->normalize != NULL)
         p->normalize(c, scratch, c->fit_count);
     for (size_t n = 0; n < c->fit_count; n++)
-        totals[n] += scratch[n] * p->weight;
+        totals[n] += scratch[n] * c->profile->weights[i];
 }
 
 void cycle_score(struct cycle *c, unsigned scopes, int64_t *totals)

@@ -11,6 +11,7 @@
 #ifndef SCHEDULER_FRAMEWORK_H
 #define SCHEDULER_FRAMEWORK_H
 
+#include "scheduler/profile.h"
 #include "scheduler/queue.h"
 #include "scheduler/refusals.h"
 #include "scheduler/snapshot.h"
@@ -26,7 +27,6 @@ struct plugin;
 struct pod_facts;
 struct preemption_cache;
 
-#define PLUGINS_MAX 24
 #define SCORE_MAX 100
 
 /* Formats into the cycle's arena. */
@@ -76,6 +76,10 @@ struct cycle {
     const struct pod_info *pod;
     struct str self; /* The pod's uid, to tell it from guests; empty: any pod of its class. */
     const struct pod_facts *facts; /* What other objects say; never NULL. */
+    const struct profile *profile; /* NULL until prepared: the default one. */
+    /* percentageOfNodesToScore: stop once so many nodes fit, looking from the first
+     * one on; visited says how many were looked at. 0: look at all. */
+    size_t enough, first, visited;
     void *state[PLUGINS_MAX];
     unsigned current; /* Index of the plugin that runs. */
     bool skip_filter[PLUGINS_MAX];
@@ -94,7 +98,10 @@ struct cycle {
 };
 #define CYCLE_STATE(c, type) ((type *)(c)->state[(c)->current])
 
-/* Runs prefilter and filter on all nodes. */
+/* How many fitting nodes are enough, of so many; 0: all. As upstream, where a percentage
+ * is given. */
+size_t profile_enough(const struct profile *p, size_t nodes);
+/* Runs prefilter and filter on all nodes, or until enough fit. */
 void cycle_filter(struct cycle *c);
 /* The best of the fitting nodes; NULL when none fits. Ties go by the seed. */
 struct node_info *cycle_select(struct cycle *c);

@@ -30,9 +30,9 @@ static const struct core_v1_pod *pod_of(const struct api_object *o)
 /* --- pods --------------------------------------------------------------------------------------
  */
 
-static bool is_ours(const struct core_v1_pod *pod)
+static bool is_ours(const struct scheduler *s, const struct core_v1_pod *pod)
 {
-    return str_eqc(pod->spec.scheduler_name, SCHEDULER_NAME);
+    return sched_config_profile(s->config, pod->spec.scheduler_name) != NULL;
 }
 
 static bool is_assumed(const struct scheduler *s, const struct core_v1_pod *pod)
@@ -44,7 +44,8 @@ static bool is_assumed(const struct scheduler *s, const struct core_v1_pod *pod)
 static void take_unplaced(struct scheduler *s, struct api_object *o)
 {
     const struct core_v1_pod *pod = pod_of(o);
-    bool waits = is_ours(pod) && pod->metadata.deletion_timestamp == NULL && !pod_is_terminal(pod);
+    bool waits =
+        is_ours(s, pod) && pod->metadata.deletion_timestamp == NULL && !pod_is_terminal(pod);
     if (!waits) {
         sched_queue_remove(&s->queue, pod->metadata.uid);
         snapshot_unnominate(&s->snapshot, pod->metadata.uid);
@@ -318,7 +319,7 @@ static void refuse(struct scheduler *s, struct cycle *c, struct queued_pod *p)
 {
     struct preemption pre = {0};
     uint64_t post_ns = uv_hrtime();
-    if (c->snapshot->node_count != 0)
+    if (c->snapshot->node_count != 0 && c->profile->preempts)
         preempt(s, c, p, &pre);
     struct str message = cycle_message(c, pre.message);
     struct event_object about = event_object_of(p->object);
@@ -353,6 +354,7 @@ static void run_cycle(struct scheduler *s, struct queued_pod *p)
         .arena = s->arena,
         .nominated_node = str_of(p->nominated_node),
         .seed = env_random_below(s->env, UINT64_MAX),
+        .profile = sched_config_profile(s->config, info->pod->spec.scheduler_name),
     };
     struct cycle *c;
     p->attempt_ns = uv_hrtime();
@@ -459,11 +461,12 @@ static void watch_all(struct scheduler *s)
     s->owners = owners_start(s->client, on_synced, s);
 }
 
-struct scheduler *scheduler_start(struct client *client)
+struct scheduler *scheduler_start(struct client *client, const struct sched_config *config)
 {
     struct scheduler *s = xzalloc(sizeof(*s));
     s->client = client;
     s->env = client_env(client);
+    s->config = config;
     s->recorder = event_recorder_new(client, SCHEDULER_NAME, NULL);
     s->facts = (struct pod_facts){.namespace_labels = namespace_labels,
                                   .claim = find_claim,
@@ -477,6 +480,8 @@ struct scheduler *scheduler_start(struct client *client)
                                   .namespaces_rev = namespaces_rev,
                                   .arg = s};
     sched_queue_init(&s->queue);
+    s->queue.backoff_min_ms = config->backoff_min_ms;
+    s->queue.backoff_max_ms = config->backoff_max_ms;
     snapshot_init(&s->snapshot);
     sched_metrics_watch(&s->queue, &s->snapshot);
     s->classes = classes_new(&s->snapshot, &s->facts);

@@ -9,11 +9,13 @@
 #define SCHEDULER_SCHEDULER_H
 
 struct client;
+struct sched_config;
 struct scheduler;
 
 #define SCHEDULER_NAME "default-scheduler"
 
-struct scheduler *scheduler_start(struct client *c);
+/* config is borrowed. */
+struct scheduler *scheduler_start(struct client *c, const struct sched_config *config);
 /* Drops calls under way; frees itself later. */
 void scheduler_stop(struct scheduler *s);
 

@@ -8,6 +8,7 @@
 #include "lib/client/event_recorder.h"
 #include "lib/client/informer.h"
 #include "scheduler/classes.h"
+#include "scheduler/config.h"
 #include "scheduler/framework.h"
 #include "scheduler/preemption.h"
 #include "scheduler/queue.h"
@@ -36,6 +37,7 @@ enum scheduler_informer {
 struct scheduler {
     struct client *client;
     struct env *env;
+    const struct sched_config *config;
     struct event_recorder *recorder;
     struct informer *informers[INFORMER_COUNT];
     struct owners *owners;

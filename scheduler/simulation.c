@@ -10,6 +10,7 @@
 #include "lib/base/arena.h"
 #include "scheduler/claims.h"
 #include "scheduler/classes.h"
+#include "scheduler/config.h"
 #include "scheduler/owner_selector.h"
 #include "scheduler/plugins/plugins.h"
 #include "scheduler/preemption.h"
@@ -24,6 +25,7 @@ struct simulation {
     struct pod_facts facts;
     struct map objects; /* "Kind/namespace/name" -> struct api_object, one reference each */
     struct sched_queue queue;
+    const struct sched_config *config; /* NULL: the default profile. */
     uint64_t rev, seed;
     unsigned named;   /* Pods that got a name here. */
     struct map taken; /* Volumes given to pods: name -> non-NULL */
@@ -139,6 +141,19 @@ struct simulation *simulation_new(uint64_t seed)
     map_init(&s->taken);
     s->classes = classes_new(&s->snapshot, &s->facts);
     return s;
+}
+
+void simulation_set_config(struct simulation *s, const struct sched_config *c)
+{
+    s->config = c;
+}
+
+static const struct profile *profile_of(const struct simulation *s, const struct core_v1_pod *pod)
+{
+    if (s->config == NULL)
+        return NULL;
+    const struct profile *p = sched_config_profile(s->config, pod->spec.scheduler_name);
+    return p != NULL ? p : &s->config->profiles[0];
 }
 
 void simulation_free(struct simulation *s)
@@ -324,7 +339,7 @@ static struct node_info *make_room(struct simulation *s, struct class_question *
     struct preemption p = {0};
     while ((o = next_of(s, "PodDisruptionBudget", &pos)) != NULL)
         budgets[count++] = o->msg;
-    if (preempt && c->snapshot->node_count != 0)
+    if (preempt && c->profile->preempts && c->snapshot->node_count != 0)
         preemption_evaluate(c, budgets, count, &p);
     if (p.node == NULL) {
         ret->message = cycle_message(c, p.message);
@@ -353,7 +368,8 @@ void simulation_place(struct simulation *s, struct arena *a, struct api_object *
 {
     *ret = (struct simulation_outcome){.pod = completed(s, pod)};
     struct pod_info *info = pod_info_new(ret->pod);
-    struct class_question q = {.pod = info, .arena = a, .seed = s->seed++};
+    struct class_question q = {
+        .pod = info, .arena = a, .seed = s->seed++, .profile = profile_of(s, info->pod)};
     struct cycle *c;
     struct node_info *n = classes_decide(s->classes, &q, &c);
     if (n == NULL)

@@ -12,10 +12,14 @@
 
 struct api_object;
 struct arena;
+struct sched_config;
 struct simulation;
 
 struct simulation *simulation_new(uint64_t seed);
 void simulation_free(struct simulation *s); /* NULL is a no-op. */
+
+/* Profiles by spec.schedulerName; pods of other schedulers get the first. Borrowed. */
+void simulation_set_config(struct simulation *s, const struct sched_config *c);
 
 /* A part of the state, before the first pod is placed; an object of the same name is replaced.
  * Takes a reference. Kinds that placement does not depend on are left aside. Of pods, those

@@ -17,8 +17,6 @@
 #include "scheduler/claims.h"
 #include "scheduler/plugins/plugins.h"
 
-#define BIND_TIMEOUT_MS (600u * 1000) /* Upstream's bindTimeoutSeconds. */
-
 struct volume_write {
     struct list link; /* In wait.writes. */
     struct volume_wait *wait;
@@ -170,7 +168,7 @@ bool volume_wait_start(struct scheduler *s, const struct cycle *c, struct queued
     struct volume_wait *w = xzalloc(sizeof(*w));
     *w = (struct volume_wait){.scheduler = s, .pod = p, .count = count};
     w->node = xstrdup(n->name);
-    w->due_ms = env_now_ms(s->env) + BIND_TIMEOUT_MS;
+    w->due_ms = env_now_ms(s->env) + s->config->bind_timeout_ms;
     w->claims = xzalloc(count * sizeof(*w->claims));
     list_init(&w->writes);
     list_push_back(&s->volume_waits, &w->link);

@@ -1,38 +1,72 @@
-/* balanced_allocation.c - prefers nodes whose CPU and memory are used to a like
- * share. For two resources the standard deviation of their shares is half of
- * the difference. */
+/* balanced_allocation.c - prefers nodes whose resources, by default CPU and
+ * memory, are used to like shares. For two resources the standard deviation of their
+ * shares is half of the difference. */
 #include "scheduler/plugins/plugins.h"
 
 #include "api/core_v1.h"
 
 #include <math.h>
 
-static double share(int64_t used, int64_t capacity)
+#define RESOURCES_MAX 16
+
+/* Adds a resource's share, if the node has it. */
+static void add_share(double *shares, size_t *count, int64_t used, int64_t capacity)
 {
-    if (capacity <= 0)
-        return 1;
+    if (capacity <= 0 || *count == RESOURCES_MAX)
+        return;
     double f = (double)used / (double)capacity;
-    return f > 1 ? 1 : f;
+    shares[(*count)++] = f > 1 ? 1 : f;
 }
 
-static double balance(int64_t cpu, int64_t memory, const struct node_info *n)
+static double deviation(const double *shares, size_t count)
 {
-    double d = fabs(share(cpu, n->allocatable.milli_cpu) - share(memory, n->allocatable.memory));
-    return 1 - d / 2;
+    double mean = 0, sum = 0;
+    if (count < 2)
+        return 0;
+    if (count == 2)
+        return fabs(shares[0] - shares[1]) / 2;
+    for (size_t i = 0; i < count; i++)
+        mean += shares[i] / (double)count;
+    for (size_t i = 0; i < count; i++)
+        sum += (shares[i] - mean) * (shares[i] - mean);
+    return sqrt(sum / (double)count);
+}
+
+/* With so many times what the pod asks for. */
+static double balance(const struct cycle *c, const struct node_info *n, int64_t times)
+{
+    const struct resources *have = &n->allocatable, *used = &n->requested,
+                           *want = &c->pod->requests;
+    double shares[RESOURCES_MAX];
+    size_t count = 0;
+    for (size_t i = 0; i < c->profile->balanced_count; i++) {
+        const char *name = c->profile->balanced[i];
+        int64_t mine = resources_scalar(want, name);
+        if (strcmp(name, "cpu") == 0)
+            add_share(shares, &count, used->milli_cpu + times * want->milli_cpu, have->milli_cpu);
+        else if (strcmp(name, "memory") == 0)
+            add_share(shares, &count, used->memory + times * want->memory, have->memory);
+        else if (strcmp(name, "ephemeral-storage") == 0)
+            add_share(shares, &count, used->ephemeral_storage + times * want->ephemeral_storage,
+                      have->ephemeral_storage);
+        else if (mine != 0)
+            add_share(shares, &count, resources_scalar(used, name) + times * mine,
+                      resources_scalar(have, name));
+    }
+    return 1 - deviation(shares, count);
 }
 
 static enum verdict prescore(struct cycle *c)
 {
+    const struct resources *want = &c->pod->requests;
     /* A pod that asks for nothing changes no balance. */
-    return c->pod->requests.milli_cpu != 0 || c->pod->requests.memory != 0 ? FIT : SKIP;
+    return want->milli_cpu != 0 || want->memory != 0 || want->scalar_count != 0 ? FIT : SKIP;
 }
 
 /* How the pod changes the balance: 50 is "not at all", more is better. */
 static int64_t score(struct cycle *c, const struct node_info *n)
 {
-    const struct resources *used = &n->requested, *want = &c->pod->requests;
-    double before = balance(used->milli_cpu, used->memory, n);
-    double after = balance(used->milli_cpu + want->milli_cpu, used->memory + want->memory, n);
+    double before = balance(c, n, 0), after = balance(c, n, 1);
     return (int64_t)((after + (1 + after - before) / 2) * SCORE_MAX / 2);
 }
 

@@ -7,8 +7,6 @@
 #include "lib/client/labels.h"
 #include "scheduler/plugins/domain_counts.h"
 
-#define HARD_AFFINITY_WEIGHT 1 /* Score for satisfying another pod's required affinity. */
-
 struct terms {
     const struct core_v1_pod_affinity_term *items;
     size_t count;
@@ -26,6 +24,7 @@ struct affinity_state {
     struct domain_counts *anti;              /* Pods matching our anti-affinity terms; by term. */
     struct key_counts existing;              /* Pods whose anti-affinity refuses us. */
     struct key_counts score;
+    bool prefers; /* Our pod has preferences of its own. */
 };
 
 static struct terms required_affinity(const struct core_v1_pod *pod)
@@ -183,11 +182,14 @@ static void count_for_score(struct cycle *c, struct affinity_state *s, const str
 {
     const struct core_v1_pod *mine = c->pod->pod;
     struct terms hard = required_affinity(p);
+    int64_t weight = c->profile->hard_affinity_weight;
     count_preferences(c, &s->score, n, mine, p, sign);
+    if (c->profile->ignores_existing_preferences && !s->prefers)
+        return;
     count_preferences(c, &s->score, n, p, mine, sign);
-    for (size_t i = 0; i < hard.count; i++)
+    for (size_t i = 0; weight != 0 && i < hard.count; i++)
         if (term_matches(c, &hard.items[i], p, mine))
-            count_key(c, &s->score, n, hard.items[i].topology_key, sign * HARD_AFFINITY_WEIGHT);
+            count_key(c, &s->score, n, hard.items[i].topology_key, sign * weight);
 }
 
 static void changed(struct cycle *c, const struct node_info *n, const struct core_v1_pod *p,
@@ -198,6 +200,17 @@ static void changed(struct cycle *c, const struct node_info *n, const struct cor
         return;
     count_for_filter(c, s, n, p, add ? 1 : -1);
     count_for_score(c, s, n, p, add ? 1 : -1);
+}
+
+static bool has_preferences(const struct core_v1_pod *pod)
+{
+    const struct core_v1_affinity *a = pod->spec.affinity;
+    return a != NULL &&
+           ((a->pod_affinity != NULL &&
+             a->pod_affinity->preferred_during_scheduling_ignored_during_execution_count != 0) ||
+            (a->pod_anti_affinity != NULL &&
+             a->pod_anti_affinity->preferred_during_scheduling_ignored_during_execution_count !=
+                 0));
 }
 
 static struct domain_counts *counts_of_terms(struct cycle *c, struct terms terms)
@@ -215,6 +228,7 @@ static enum verdict prefilter(struct cycle *c, struct refusal *r)
     c->state[c->current] = s;
     s->required = required_affinity(c->pod->pod);
     s->required_against = required_anti(c->pod->pod);
+    s->prefers = has_preferences(c->pod->pod);
     s->affinity = counts_of_terms(c, s->required);
     s->anti = counts_of_terms(c, s->required_against);
     if (!c->pod->has_affinity && c->snapshot->affinity_pods == 0)

@@ -1,22 +1,39 @@
-/* node_resources_fit.c - what the pod asks for must be free; less loaded nodes
- * score higher (LeastAllocated over CPU and memory). */
+/* node_resources_fit.c - what the pod asks for must be free; by default less loaded
+ * nodes score higher (LeastAllocated over CPU and memory). */
 #include "scheduler/plugins/plugins.h"
 
 #include "api/core_v1.h"
+
+#include <math.h>
 
 static bool lacks(int64_t want, int64_t capacity, int64_t used)
 {
     return want > 0 && want > capacity - used;
 }
 
+/* An extender or nobody looks after it. */
+static bool is_ignored(const struct profile *p, const char *name)
+{
+    const char *slash = strchr(name, '/');
+    for (size_t i = 0; i < p->ignored_resource_count; i++)
+        if (strcmp(p->ignored_resources[i], name) == 0)
+            return true;
+    for (size_t i = 0; slash != NULL && i < p->ignored_group_count; i++)
+        if (str_eqc(str_n(name, (size_t)(slash - name)), p->ignored_groups[i]))
+            return true;
+    return false;
+}
+
 /* More than the whole node has: removing pods will not help. */
-static bool exceeds(const struct resources *want, const struct resources *have)
+static bool exceeds(const struct profile *p, const struct resources *want,
+                    const struct resources *have)
 {
     if (want->milli_cpu > have->milli_cpu || want->memory > have->memory ||
         want->ephemeral_storage > have->ephemeral_storage)
         return true;
     for (size_t i = 0; i < want->scalar_count; i++)
-        if (want->scalars[i].amount > resources_scalar(have, want->scalars[i].name))
+        if (want->scalars[i].amount > resources_scalar(have, want->scalars[i].name) &&
+            !is_ignored(p, want->scalars[i].name))
             return true;
     return false;
 }
@@ -36,33 +53,100 @@ static enum verdict filter(struct cycle *c, const struct node_info *n, struct re
     for (size_t i = 0; i < want->scalar_count; i++) {
         const char *name = want->scalars[i].name;
         if (lacks(want->scalars[i].amount, resources_scalar(have, name),
-                  resources_scalar(used, name)))
+                  resources_scalar(used, name)) &&
+            !is_ignored(c->profile, name))
             refusal_addf(c, r, "Insufficient %s", name);
     }
     if (r->count == 0)
         return FIT;
-    return exceeds(want, have) ? UNRESOLVABLE : UNFIT;
+    return exceeds(c->profile, want, have) ? UNRESOLVABLE : UNFIT;
 }
 
-static int64_t least_allocated(int64_t used, int64_t capacity)
+/* --- score ------------------------------------------------------------------------------------ */
+
+/* part * SCORE_MAX / whole, also where the product does not fit. */
+static int64_t share_of(int64_t part, int64_t whole)
 {
     int64_t scaled;
-    if (capacity <= 0 || used > capacity)
-        return 0;
-    if (__builtin_mul_overflow(capacity - used, SCORE_MAX, &scaled))
-        return (capacity - used) / (capacity / SCORE_MAX);
-    return scaled / capacity;
+    if (__builtin_mul_overflow(part, SCORE_MAX, &scaled))
+        return part / (whole / SCORE_MAX);
+    return scaled / whole;
+}
+
+/* On the line between the two points around the utilisation. */
+static int64_t on_shape(const struct profile *p, int64_t utilization)
+{
+    for (size_t i = 0; i < p->shape_count; i++) {
+        const struct shape_point *x = &p->shape[i];
+        if (utilization > x->utilization)
+            continue;
+        if (i == 0)
+            return x->score;
+        const struct shape_point *from = x - 1;
+        return from->score + (x->score - from->score) * (utilization - from->utilization) /
+                                 (x->utilization - from->utilization);
+    }
+    return p->shape_count != 0 ? p->shape[p->shape_count - 1].score : 0;
+}
+
+static int64_t score_of(const struct profile *p, int64_t used, int64_t capacity)
+{
+    bool over = used > capacity;
+    switch (p->fit) {
+    case FIT_LEAST_ALLOCATED:
+        return over ? 0 : share_of(capacity - used, capacity);
+    case FIT_MOST_ALLOCATED:
+        return share_of(over ? capacity : used, capacity);
+    case FIT_REQUESTED_TO_CAPACITY:
+        return on_shape(p, over ? 100 : share_of(used, capacity));
+    }
+    return 0;
+}
+
+/* The pod's own and what is used, of any resource; CPU and memory as if something was asked. */
+static void amounts_of(const struct cycle *c, const struct node_info *n, const char *name,
+                       int64_t *ret_used, int64_t *ret_capacity)
+{
+    const struct resources *have = &n->allocatable, *used = &n->requested,
+                           *want = &c->pod->requests;
+    if (strcmp(name, "cpu") == 0) {
+        *ret_capacity = have->milli_cpu;
+        *ret_used = n->nonzero_milli_cpu + c->pod->nonzero_milli_cpu;
+    } else if (strcmp(name, "memory") == 0) {
+        *ret_capacity = have->memory;
+        *ret_used = n->nonzero_memory + c->pod->nonzero_memory;
+    } else if (strcmp(name, "ephemeral-storage") == 0) {
+        *ret_capacity = have->ephemeral_storage;
+        *ret_used = used->ephemeral_storage + want->ephemeral_storage;
+    } else {
+        int64_t mine = resources_scalar(want, name);
+        /* What the pod does not ask for does not count. */
+        *ret_capacity = mine != 0 ? resources_scalar(have, name) : 0;
+        *ret_used = resources_scalar(used, name) + mine;
+    }
 }
 
 static int64_t score(struct cycle *c, const struct node_info *n)
 {
-    int64_t cpu =
-        least_allocated(n->nonzero_milli_cpu + c->pod->nonzero_milli_cpu, n->allocatable.milli_cpu);
-    int64_t memory =
-        least_allocated(n->nonzero_memory + c->pod->nonzero_memory, n->allocatable.memory);
-    /* A resource that the node does not have has no weight. */
-    int64_t weights = (n->allocatable.milli_cpu != 0) + (n->allocatable.memory != 0);
-    return weights != 0 ? (cpu + memory) / weights : 0;
+    const struct profile *p = c->profile;
+    int64_t sum = 0, weights = 0;
+    for (size_t i = 0; i < p->fit_resource_count; i++) {
+        const struct resource_weight *r = &p->fit_resources[i];
+        int64_t used, capacity;
+        amounts_of(c, n, r->name, &used, &capacity);
+        if (capacity <= 0)
+            continue; /* A resource that the node does not have has no weight. */
+        int64_t one = score_of(p, used, capacity);
+        if (p->fit == FIT_REQUESTED_TO_CAPACITY && one <= 0)
+            continue;
+        sum += one * r->weight;
+        weights += r->weight;
+    }
+    if (weights == 0)
+        return 0;
+    if (p->fit == FIT_REQUESTED_TO_CAPACITY)
+        return (int64_t)round((double)sum / (double)weights);
+    return sum / weights;
 }
 
 const struct plugin plugin_node_resources_fit = {

@@ -170,8 +170,12 @@ static void choose_constraints(struct cycle *c, struct spread_state *s)
     if (s->count == 0 && c->facts->selector != NULL) {
         owner = ARENA_NEW(c->state_arena, struct meta_v1_label_selector);
         c->facts->selector(c->facts->arg, c->state_arena, c->pod->pod, owner);
-        list = system_defaults;
-        s->count = label_selector_is_empty(owner) ? 0 : ARRAY_SIZE(system_defaults);
+        list = c->profile->system_spread ? system_defaults : c->profile->spread;
+        s->count =
+            c->profile->system_spread ? ARRAY_SIZE(system_defaults) : c->profile->spread_count;
+        if (label_selector_is_empty(owner))
+            s->count = 0;
+        s->all_keys = !c->profile->system_spread;
     }
     s->items = ARENA_ARRAY(c->state_arena, struct spread, s->count);
     for (size_t i = 0; i < s->count; i++) {

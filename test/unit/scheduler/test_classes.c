@@ -45,6 +45,7 @@ struct world {
     char *templates[TEMPLATES];
     struct api_object *pods[PODS_MAX]; /* Placed; NULL: free place. */
     unsigned next_pod;
+    struct profile profile;
 };
 
 static void service_selector(void *arg, struct arena *a, const struct core_v1_pod *pod,
@@ -220,9 +221,13 @@ static struct node_info *decide_both(struct world *w, struct api_object *pod)
 {
     struct arena *a = arena_new(0), *own = arena_new(0);
     struct pod_info *info = pod_info_new(pod);
-    struct class_question q = {.pod = info, .arena = a, .seed = below(1000)};
-    struct cycle *kept,
-        fresh = {.arena = own, .snapshot = &w->snapshot, .pod = info, .facts = &w->facts};
+    struct class_question q = {
+        .pod = info, .arena = a, .seed = below(1000), .profile = &w->profile};
+    struct cycle *kept, fresh = {.arena = own,
+                                 .snapshot = &w->snapshot,
+                                 .pod = info,
+                                 .facts = &w->facts,
+                                 .profile = &w->profile};
     struct node_info *n = classes_decide(w->classes, &q, &kept);
     cycle_filter(&fresh);
     ck_assert_msg((n != NULL) == (fresh.fit_count != 0), "from scratch: %s; remembered: %s",
@@ -314,6 +319,25 @@ static void step(struct world *w)
     }
 }
 
+/* Of every second world some plugins are off, weigh otherwise, or score otherwise. */
+static void choose_profile(struct profile *p, bool other)
+{
+    static const struct shape_point shape[] = {{0, 0}, {60, 100}, {100, 30}};
+    profile_init(p, "x");
+    if (!other)
+        return;
+    for (unsigned i = 0; i < scheduler_plugin_count; i++) {
+        p->filters[i] = p->filters[i] && maybe(80);
+        p->scores[i] = p->scores[i] && maybe(80);
+        p->weights[i] = 1 + below(50);
+    }
+    p->fit = (enum fit_strategy)below(3);
+    p->shape = shape;
+    p->shape_count = ARRAY_SIZE(shape);
+    p->hard_affinity_weight = below(3);
+    p->ignores_existing_preferences = maybe(50);
+}
+
 static void run_world(uint64_t seed)
 {
     struct world w = {.facts = no_facts};
@@ -321,6 +345,7 @@ static void run_world(uint64_t seed)
     w.facts.selector = service_selector;
     w.facts.selectors_rev = world_rev;
     w.facts.arg = &w;
+    choose_profile(&w.profile, seed % 2 == 0);
     snapshot_init(&w.snapshot);
     w.classes = classes_new(&w.snapshot, &w.facts);
     for (unsigned i = 0; i < TEMPLATES; i++)

@@ -451,11 +451,12 @@ static bool certificate_user(struct req *r)
     if (p == NULL || !p->verified || p->common_name.len == 0)
         return false;
     r->user = authn_user(r->arena, p->common_name, p->organizations, p->organization_count);
-    char hex[65];
+    static const char SCHEME[] = "X509SHA256=";
+    char text[sizeof(SCHEME) - 1 + 2 * sizeof(p->cert_sha256)];
     struct user_extra *e = ARENA_NEW(r->arena, struct user_extra);
-    for (size_t i = 0; i < 32; i++)
-        snprintf(hex + 2 * i, 3, "%02x", p->cert_sha256[i]);
-    struct str id = arena_printf(r->arena, "X509SHA256=%s", hex);
+    memcpy(text, SCHEME, sizeof(SCHEME) - 1);
+    hex_encode_to(p->cert_sha256, sizeof(p->cert_sha256), text + sizeof(SCHEME) - 1);
+    struct str id = arena_str(r->arena, str_n(text, sizeof(text)));
     e->key = STR("authentication.kubernetes.io/credential-id");
     e->values = arena_memdup(r->arena, &id, sizeof(id));
     e->count = 1;

@@ -119,7 +119,7 @@ static struct subsets make_subsets(struct arena *a, const struct backend *list, 
                     known = s.items[n].ports[m].port == p->port &&
                             str_eq(s.items[n].ports[m].name, p->name) &&
                             str_eq(s.items[n].ports[m].protocol, p->protocol);
-            if (known)
+            if (known || (heads == NULL && s.count != 0)) /* All have ports, or none has. */
                 continue;
             for (n = 0; n < s.count && !same_servers(list, count, heads[n], p); n++)
                 ;

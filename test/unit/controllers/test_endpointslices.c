@@ -207,6 +207,7 @@ START_TEST(hints_labels_and_trigger)
     add(&w, 1, 80);
     w.in.trigger = STR("2026-01-01T00:00:00Z");
     plan(&w);
+    ck_assert_ptr_nonnull(w.plan.creates);
     const struct discovery_v1_endpoint_slice *s = w.plan.creates[0];
     ck_assert_str_eq(s->endpoints[0].hints->for_zones[0].name.data, "z1");
     ck_assert_str_eq(

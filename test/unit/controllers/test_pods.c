@@ -19,7 +19,7 @@ static struct api_object *pod(const char *json)
     "{\"metadata\":{" meta "},\"spec\":{" spec "},\"status\":{\"phase\":\"Running\"" status "}}"
 #define READY_SINCE(time)                                                                          \
     ",\"conditions\":[{\"type\":\"Ready\",\"status\":\"True\",\"lastTransitionTime\":\"" time "\"" \
-                                                                                              "}]"
+    "}]"
 
 /* 0 when the first goes first, else 1. */
 static int first_of(const char *x, const char *y, const char *related)

@@ -17,13 +17,13 @@
 START_TEST(claims_have_names)
 {
     static const struct {
-        enum claim_name named;
         const char *name;
+        enum claim_name named;
         bool made;
-    } wanted[] = {{CLAIM_NAMED, "shared", false},
-                  {CLAIM_NAMED, "p-b-x", true},
-                  {CLAIM_NONE, NULL, true},
-                  {CLAIM_NOT_YET, NULL, false}};
+    } wanted[] = {{"shared", CLAIM_NAMED, false},
+                  {"p-b-x", CLAIM_NAMED, true},
+                  {NULL, CLAIM_NONE, true},
+                  {NULL, CLAIM_NOT_YET, false}};
     AUTO_ARENA *a = arena_new(0);
     const struct core_v1_pod *p = decoded(a, &core_v1_pod_msg, POD);
     for (size_t i = 0; i < ARRAY_SIZE(wanted); i++) {

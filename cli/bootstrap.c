@@ -209,6 +209,32 @@ static int publish_storage_class(struct sync_client *c, struct error *err)
     return rc == E_EXISTS ? 0 : rc;
 }
 
+/* The Service that clients find the cluster's DNS by: docs/dns.md. It has no endpoints of its own,
+ * since every node answers on its address. Whoever changed it, as by deploying CoreDNS, keeps that.
+ */
+static int publish_dns(struct arena *a, const struct host *h, struct sync_client *c,
+                       struct error *err)
+{
+    struct client_raw raw = {
+        .method = "POST",
+        .path = STR("/api/v1/namespaces/kube-system/services"),
+        .body = arena_printf(
+            a,
+            "{\"apiVersion\":\"v1\",\"kind\":\"Service\",\"metadata\":{\"name\":\"kube-dns\","
+            "\"namespace\":\"kube-system\",\"labels\":{\"k8s-app\":\"kube-dns\","
+            "\"kubernetes.io/cluster-service\":\"true\",\"kubernetes.io/name\":\"CoreDNS\"}},"
+            "\"spec\":{\"clusterIP\":\"%s\",\"ports\":["
+            "{\"name\":\"dns\",\"port\":53,\"protocol\":\"UDP\",\"targetPort\":53},"
+            "{\"name\":\"dns-tcp\",\"port\":53,\"protocol\":\"TCP\",\"targetPort\":53}]}}",
+            h->cluster_dns),
+        .content_type = "application/json"};
+    int rc = sync_raw(c, &raw, NULL, err);
+    if (rc == 0 || rc == E_EXISTS)
+        return 0;
+    /* Not in the Service range, or taken: the nodes answer there all the same. */
+    return rc == E_UNPROCESSABLE ? 0 : error_prefix(err, "Service kube-dns");
+}
+
 int bootstrap_publish(struct arena *a, const struct host *h, struct sync_client *c,
                       struct error *err)
 {
@@ -224,6 +250,8 @@ int bootstrap_publish(struct arena *a, const struct host *h, struct sync_client 
     json_setc(a, data, "kubeconfig", json_string(a, buf_str(&kubeconfig)));
     json_setc(a, map, "data", data);
     rc = put_object(a, c, "/api/v1/namespaces/kube-public/configmaps", "cluster-info", map, err);
+    if (rc == 0 && !h->no_dns)
+        rc = publish_dns(a, h, c, err);
     return rc == 0 && !h->no_local_path ? publish_storage_class(c, err) : rc;
 }
 

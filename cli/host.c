@@ -91,6 +91,8 @@ static const struct host_field fields[] = {
     FIELD("no-controllers", no_controllers, FIELD_BOOL, "Leave the controller manager out."),
     FIELD("no-local-path", no_local_path, FIELD_BOOL,
           "Make no default StorageClass of folders on the nodes."),
+    FIELD("no-dns", no_dns, FIELD_BOOL,
+          "Answer no DNS queries on this node, and make no kube-dns Service: for CoreDNS."),
     FIELD("apiserver-args", apiserver_args, FIELD_STRING,
           "Further `flags` of the API server, separated by spaces."),
     FIELD("scheduler-args", scheduler_args, FIELD_STRING, "Further `flags` of the scheduler."),
@@ -321,6 +323,8 @@ static void kubelet_args(const struct host *h, struct buf *b)
                h->dir, h->address, h->kubelet_port, h->kubelet_dir, h->runtime_endpoint,
                h->pod_log_dir, h->cni_conf_dir);
     buf_printf(b, " --cluster-dns=%s --cluster-domain=cluster.local", h->cluster_dns);
+    if (h->no_dns)
+        buf_puts(b, " --dns=false");
     if (h->cgroup_root != NULL)
         buf_printf(b, " --cgroup-root=%s", h->cgroup_root);
 }

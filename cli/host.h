@@ -53,7 +53,8 @@ struct host {
     const char *extra_sans;  /* Comma list of further names and addresses of the API server. */
     bool no_scheduler;
     bool no_controllers;
-    bool no_local_path; /* init makes no StorageClass. */
+    bool no_local_path;
+    bool no_dns; /* init makes no StorageClass. */
     /* Further flags of the programs, separated by spaces; NULL: none. */
     const char *apiserver_args;
     const char *scheduler_args;

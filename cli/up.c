@@ -213,7 +213,7 @@ static int up_first(struct arena *a, struct up *u, struct error *err)
     local_host(a, &u->local, 0, &u->first);
     int rc = 0;
     if (u->local.loopback) {
-        u->first.no_local_path = true; /* There are no nodes. */
+        u->first.no_local_path = u->first.no_dns = true; /* There are no nodes. */
         rc = init_host(a, &u->first, u->timeout_ms, err);
     } else {
         static const char *const words[] = {"init", "--quiet", NULL};

@@ -76,6 +76,7 @@ static void defaults(struct kubelet_config *c)
         .server_tls_bootstrap = true,
         .authorization_webhook = true,
         .proxy = true,
+        .dns = true,
         .node_routes = true,
     };
 }
@@ -158,6 +159,9 @@ struct flag_set *kubelet_flags(struct kubelet_config *c)
               "Request and renew the serving certificate.");
     flag_bool(f, &c->anonymous_auth, "anonymous-auth", "Serve requests without credentials.");
     flag_bool(f, &c->proxy, "service-proxy", "Route Services on this node with nftables.");
+    flag_bool(f, &c->dns, "dns",
+              "Answer DNS queries to the --cluster-dns addresses on this node; false where "
+              "something else does.");
     flag_bool(
         f, &c->node_routes, "node-routes",
         "Set routes to the pods of other nodes on the same network; for CNI plugins that do not.");

@@ -71,6 +71,7 @@ struct kubelet_config {
     bool anonymous_auth;
     bool authorization_webhook;
     bool proxy;
+    bool dns; /* Answer on the cluster_dns addresses. */
     bool node_routes;
     struct flag_list cluster_dns;
     struct flag_list node_labels;
@@ -96,6 +97,7 @@ struct kubelet {
     struct event_recorder *events;
     struct informer *pods;
     struct informer *services; /* NULL until needed. */
+    struct informer *slices;   /* EndpointSlices, indexed by "service"; NULL when nobody asks. */
     struct api_object *node;   /* Own Node object as last seen, or NULL. */
 
     struct map workers; /* uid -> struct pod_worker */

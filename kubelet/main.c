@@ -9,6 +9,7 @@
 #include "kubelet/config.h"
 #include "kubelet/cri.h"
 #include "kubelet/csi.h"
+#include "kubelet/dns/dns.h"
 #include "kubelet/image_gc.h"
 #include "kubelet/kubelet.h"
 #include "kubelet/log_rotation.h"
@@ -39,6 +40,7 @@
 #include "lib/client/kubeconfig.h"
 
 #include "api/core_v1.h"
+#include "api/discovery_v1.h"
 
 #include <signal.h>
 #include <stdio.h>
@@ -126,6 +128,31 @@ static struct informer *start_informer(struct kubelet *k, const char *kind,
     return i;
 }
 
+/* Slices are filed under "namespace/service". */
+static void slice_keys(const struct api_object *o, void (*emit)(void *ctx, struct str key),
+                       void *ctx)
+{
+    const struct discovery_v1_endpoint_slice *s = o->msg;
+    const struct str *name = api_str_map_get(s->metadata.labels, s->metadata.labels_count,
+                                             STR("kubernetes.io/service-name"));
+    if (name == NULL)
+        return;
+    AUTO_ARENA *a = arena_new(0);
+    emit(ctx, arena_printf(a, STR_FMT "/" STR_FMT, STR_ARG(s->metadata.namespace), STR_ARG(*name)));
+}
+
+static void start_slices(struct kubelet *k)
+{
+    struct error err;
+    struct informer_config config = {
+        .kind = api_kind_by_api_version(STR("discovery.k8s.io/v1"), STR("EndpointSlice")),
+        .indexes = {{"service", slice_keys}},
+    };
+    if (informer_new(k->client, &config, &k->slices, &err) != 0)
+        PANIC("informer of EndpointSlices: %s", error_message(&err));
+    informer_start(k->slices);
+}
+
 /* Pods come once Services are known: their variables name them. */
 static void on_services_synced(void *arg)
 {
@@ -155,8 +182,14 @@ static void on_client(struct kubelet *k)
     if (csi_start(k->csi, &err) != 0)
         log_error("CSI drivers cannot register: %s", error_message(&err));
     k->services = start_informer(k, "Service", STR_NULL, &handler);
+    if (k->config.proxy || k->config.dns)
+        start_slices(k);
     if (k->config.proxy)
-        p->proxy = proxy_start(k, k->services);
+        p->proxy = proxy_start(k, k->services, k->slices);
+    if (k->config.dns)
+        dns_start(k, k->services, k->slices);
+    else
+        dns_withdraw(k);
     certificates_serve(p->certificates, on_serving_cert);
     if (k->config.node_routes)
         node_routes_start(k);

@@ -1,6 +1,7 @@
 /* proxy.c - see proxy.h. */
 #include "kubelet/proxy/proxy.h"
 
+#include "kubelet/dns/dns.h"
 #include "kubelet/job.h"
 #include "kubelet/kubelet.h"
 #include "kubelet/proxy/rules.h"
@@ -137,19 +138,6 @@ static void run_nft(struct proxy *p)
 
 /* --- gathering ----------------------------------------------------------------------------- */
 
-/* Slices are filed under "namespace/service". */
-static void slice_keys(const struct api_object *o, void (*emit)(void *ctx, struct str key),
-                       void *ctx)
-{
-    const struct discovery_v1_endpoint_slice *s = o->msg;
-    const struct str *name = api_str_map_get(s->metadata.labels, s->metadata.labels_count,
-                                             STR("kubernetes.io/service-name"));
-    if (name == NULL)
-        return;
-    AUTO_ARENA *a = arena_new(0);
-    emit(ctx, arena_printf(a, STR_FMT "/" STR_FMT, STR_ARG(s->metadata.namespace), STR_ARG(*name)));
-}
-
 static int by_name(const void *x, const void *y)
 {
     const struct core_v1_service *a = ((const struct proxy_service *)x)->service;
@@ -164,10 +152,12 @@ static int by_slice(const void *x, const void *y)
     return str_cmp((*a)->metadata.name, (*b)->metadata.name);
 }
 
-/* Somebody else's proxy may claim a Service by this label. */
-static bool is_ours(const struct core_v1_service *s)
+/* Somebody else's proxy may claim a Service by this label; the node's own DNS
+ * answers for the Service of its address. */
+static bool is_ours(const struct proxy *p, const struct core_v1_service *s)
 {
-    return api_str_map_get(s->metadata.labels, s->metadata.labels_count,
+    return !dns_serves(p->k, s) &&
+           api_str_map_get(s->metadata.labels, s->metadata.labels_count,
                            STR("service.kubernetes.io/service-proxy-name")) == NULL;
 }
 
@@ -180,7 +170,7 @@ static void gather(struct proxy *p, struct arena *a, struct proxy_inputs *in)
         .node_name = p->k->node_name, .services = list, .masquerade_bridge = !p->bridge_nf};
     for (struct api_object *o; (o = informer_next(p->services, &pos)) != NULL;) {
         const struct core_v1_service *s = o->msg;
-        if (!is_ours(s))
+        if (!is_ours(p, s))
             continue;
         size_t n;
         struct str key = arena_printf(a, STR_FMT "/" STR_FMT, STR_ARG(s->metadata.namespace),
@@ -277,12 +267,12 @@ static bool set_sysctl(const char *path, const char *value)
     return n > 0;
 }
 
-struct proxy *proxy_start(struct kubelet *k, struct informer *services)
+struct proxy *proxy_start(struct kubelet *k, struct informer *services, struct informer *slices)
 {
     struct proxy *p = xzalloc(sizeof(*p));
-    struct error err;
     p->k = k;
     p->services = services;
+    p->slices = slices;
     p->output = xmalloc(NFT_OUTPUT_MAX);
     p->bridge_nf = set_sysctl(BRIDGE_NF, "1");
     set_sysctl(BRIDGE_NF6, "1");
@@ -290,19 +280,12 @@ struct proxy *proxy_start(struct kubelet *k, struct informer *services)
     set_sysctl("/proc/sys/net/ipv6/conf/all/forwarding", "1");
     uv_timer_init(k->loop, &p->timer);
     p->timer.data = p;
-    struct informer_config config = {
-        .kind = api_kind_by_api_version(STR("discovery.k8s.io/v1"), STR("EndpointSlice")),
-        .indexes = {{"service", slice_keys}},
-    };
-    if (informer_new(k->client, &config, &p->slices, &err) != 0)
-        PANIC("informer of EndpointSlices: %s", error_message(&err));
     struct informer_handler handler = {.on_add = on_add,
                                        .on_update = on_update,
                                        .on_delete = on_delete,
                                        .on_synced = on_slices_synced,
                                        .arg = p};
-    informer_add_handler(p->slices, &handler);
-    informer_start(p->slices);
+    informer_add_handler(slices, &handler);
     handler.on_synced = on_services_synced;
     informer_add_handler(services, &handler);
     return p;
@@ -314,5 +297,4 @@ void proxy_stop(struct proxy *p)
         return;
     p->stopped = true;
     uv_timer_stop(&p->timer);
-    informer_close(p->slices);
 }

@@ -10,8 +10,9 @@ struct informer;
 struct kubelet;
 struct proxy;
 
-/* services: the kubelet's own informer of all Services; handlers are added. */
-struct proxy *proxy_start(struct kubelet *k, struct informer *services);
+/* The kubelet's own informers of all Services and of their EndpointSlices, indexed by "service";
+ * handlers are added. */
+struct proxy *proxy_start(struct kubelet *k, struct informer *services, struct informer *slices);
 void proxy_stop(struct proxy *p); /* NULL is a no-op. */
 
 #endif

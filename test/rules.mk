@@ -166,6 +166,16 @@ bench-api: all $(API_LOAD)
 bench-api-growth: all $(API_LOAD)
 	@test/bench/api_growth.sh $(API_LOAD) $(BIN)
 
+# The node's DNS server over UDP, one core: make bench-dns
+DNS_BENCH := $(B)/test/bench/bench_dns
+$(DNS_BENCH): $(B)/test/bench/bench_dns.o $(call libs_of,kubelet)
+	@echo "  LINK  $@"
+	@$(CC) $(CFLAGS) $(LDFLAGS) $< $(call libs_of,kubelet) -o $@ $(PKG_LIBS) $(call extra_of,kubelet)
+.PHONY: bench-dns
+bench-dns: $(DNS_BENCH)
+	@$(DNS_BENCH) 10
+	@$(DNS_BENCH) 10000
+
 # The scheduler's decisions without an API, then whole clusters with it: make bench-scheduler
 DECISION_BENCH := $(B)/test/bench/bench_scheduler
 $(DECISION_BENCH): $(B)/test/bench/bench_scheduler.o $(call libs_of,scheduler)

@@ -218,11 +218,11 @@ static int port_records(struct answering *s, const struct zone_service *v, struc
 static int external_records(struct answering *s, const struct zone_service *v)
 {
     dns_record_begin(s->w, DNS_ANSWER, &s->name, DNS_CNAME, DNS_TTL_S);
-    dns_put_name(s->w, &v->external, true);
+    dns_put_name(s->w, v->external, true);
     dns_record_end(s->w);
     if (s->q->type == DNS_CNAME || s->q->type == DNS_ANY)
         return DNS_NOERROR;
-    dns_name_fold(&v->external, &s->name);
+    dns_name_fold(v->external, &s->name);
     s->next = true;
     return DNS_NOERROR;
 }

@@ -10,7 +10,7 @@
 #include <unistd.h>
 
 #define BATCH 32u
-#define ROUNDS_MAX 8      /* Before other work gets its turn. */
+#define ROUNDS_MAX 4      /* Before other work gets its turn. */
 #define QUERY_BYTES 1024u /* Longer ones are no queries. */
 /* What may wait while the loop is busy elsewhere: some 10,000 queries. */
 #define RECEIVE_BYTES (8 << 20)

@@ -9,7 +9,7 @@
 #include <arpa/inet.h>
 #include <stdio.h>
 
-#define SERVICE_BYTES 512u /* Of the arena of a Service's records: there may be many. */
+#define SERVICE_BYTES 768u /* Of the arena of a Service's records: there may be many. */
 
 /* "namespace/name", both labels of at most 63 bytes. */
 struct zone_key {
@@ -205,7 +205,9 @@ static struct zone_service *make_service(const struct zone *z, const struct core
     bool good = make_domain(z, to, s->metadata.name);
     if (str_eqc(s->spec.type, "ExternalName")) {
         to->kind = ZONE_EXTERNAL;
-        good = good && dns_name_of(s->spec.external_name, &to->external);
+        struct dns_name *external = ARENA_ARRAY(a, struct dns_name, 1);
+        good = good && dns_name_of(s->spec.external_name, external);
+        to->external = external;
     } else if (str_eqc(s->spec.cluster_ip, "None")) {
         to->kind = ZONE_HEADLESS;
         add_endpoints(to, s, slices, slice_count);

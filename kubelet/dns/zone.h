@@ -45,7 +45,7 @@ struct zone_service {
     size_t port_count;
     struct zone_endpoint *endpoints; /* By address. */
     size_t endpoint_count;
-    struct dns_name external;
+    const struct dns_name *external; /* ZONE_EXTERNAL. */
 };
 
 struct zone {

@@ -178,14 +178,17 @@ bench-dns: $(DNS_BENCH)
 
 # The scheduler's decisions without an API, then whole clusters with it: make bench-scheduler
 DECISION_BENCH := $(B)/test/bench/bench_scheduler
-$(DECISION_BENCH): $(B)/test/bench/bench_scheduler.o $(call libs_of,scheduler)
+PACKING_BENCH := $(B)/test/bench/bench_packing
+$(DECISION_BENCH) $(PACKING_BENCH): $(B)/test/bench/%: $(B)/test/bench/%.o $(call libs_of,scheduler)
 	@echo "  LINK  $@"
 	@$(CC) $(CFLAGS) $(LDFLAGS) $< $(call libs_of,scheduler) -o $@ $(PKG_LIBS)
 SCHED_LOAD := $(B)/test/bench/sched_load
 $(SCHED_LOAD): $(B)/test/bench/sched_load.o $(B)/test/bench/load_stats.o $(call libs_of,client)
 	@echo "  LINK  $@"
 	@$(CC) $(CFLAGS) $(LDFLAGS) $(filter %.o,$^) $(call libs_of,client) -o $@ $(PKG_LIBS)
-.PHONY: bench-decisions bench-scheduler
+.PHONY: bench-decisions bench-packing bench-scheduler
+bench-packing: $(PACKING_BENCH)
+	@$<
 bench-decisions: $(DECISION_BENCH)
 	@$<
 bench-scheduler: all $(DECISION_BENCH) $(SCHED_LOAD)

@@ -53,7 +53,8 @@ static int decode(struct arena *a, const struct json *j, const struct api_kind *
     int rc = api_json_decode_tree(o->arena, k->msg, j, API_LENIENT, NULL, o->msg, err);
     if (rc != 0) {
         api_object_unref(o);
-        return error_prefix(err, "%s", k->kind);
+        (void)error_prefix(err, "%s", k->kind);
+        return rc;
     }
     *ret = o;
     return 0;

@@ -60,8 +60,10 @@ int workload_of(struct api_object *o, struct workload *ret, struct error *err)
     } else if (strcmp(kind, "Pod") != 0) {
         return error_set(err, E_INVALID, "no pods are made of kind \"%s\"", kind);
     }
-    if (strcmp(kind, "Pod") != 0 && ret->pod_template == NULL)
+    if (strcmp(kind, "Pod") != 0 && ret->pod_template == NULL) {
+        api_object_unref(ret->owner);
         return error_set(err, E_INVALID, "%s without a pod template", kind);
+    }
     api_object_ref(o);
     return 0;
 }

@@ -189,6 +189,7 @@ void cycle_filter(struct cycle *c)
 
 size_t cycle_random(struct cycle *c, size_t n)
 {
+    ASSERT_CMP(n, >, 0);
     /* splitmix64: the ties of a cycle follow from its seed alone. */
     uint64_t z = (c->seed += 0x9e3779b97f4a7c15u);
     z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9u;

@@ -53,7 +53,10 @@ static inline struct api_object *nothing1(void *arg, struct str name)
     return NULL;
 }
 
-static const struct pod_facts no_facts = {no_labels, nothing2, nothing1, nothing1, NULL};
+static const struct pod_facts no_facts = {.namespace_labels = no_labels,
+                                          .claim = nothing2,
+                                          .volume = nothing1,
+                                          .storage_class = nothing1};
 
 /* One pod's decision on a snapshot; release with decision_done(). */
 struct decision {

@@ -103,8 +103,10 @@ struct server_thread {
     struct policy_cache *policies;
     struct map conversions; /* What conversion webhooks are asked now: custom/conversion.c. */
     struct deadlines *deadlines;
-    struct flow_thread *flow;     /* NULL without priority and fairness. */
-    struct custom_keeper *keeper; /* On the first thread; else NULL. */
+    unsigned audit_waits; /* Events of this thread's requests on their way to be stored. */
+    void (*audit_left)(struct server_thread *t); /* Once there are none; NULL: nobody asks. */
+    struct flow_thread *flow;                    /* NULL without priority and fairness. */
+    struct custom_keeper *keeper;                /* On the first thread; else NULL. */
     struct aggregated_clients *aggregated;
     struct aggregated_keeper *aggregated_keeper; /* As keeper. */
     struct mail customs_mail;                    /* Definitions have become ready; */

@@ -93,6 +93,12 @@ void audit_close(struct audit *a)
     free(a);
 }
 
+void audit_hurry(struct audit *a)
+{
+    if (a != NULL && a->webhook != NULL)
+        audit_webhook_hurry(a->webhook);
+}
+
 /* --- objects as JSON -----------------------------------------------------------------------------
  */
 static void drop_managed_fields(struct json *j)
@@ -290,34 +296,153 @@ static bool write_event(struct arena *a, struct json *j, int64_t bytes_max, stru
     if (b->len <= (size_t)bytes_max)
         return true;
     log_warning("audit: an event of %zu bytes is left out: more than %" PRId64, b->len, bytes_max);
+    audit_lost("truncate", 1);
     return false;
 }
 
-static void deliver(struct req *r, struct json *j, enum audit_stage stage, int http_status)
+/* --- waiting ---------------------------------------------------------------------------------
+ *
+ *   received: the request itself waits, and goes on or is refused
+ *   later stages: the answer is kept back; the request may be gone before its event is stored */
+struct audit_wait {
+    struct req *req; /* NULL: see hold. */
+    void (*next)(struct req *r);
+    struct http_hold *hold;
+    struct server_thread *thread;
+    struct mail mail;
+    atomic_uint pending;
+    atomic_bool refused;
+    struct audit_ticket log, webhook;
+};
+
+static void refuse(struct req *r)
 {
-    struct audit *audit = r->server->audit;
-    AUTO_BUF line = BUF_INIT;
-    metric_inc(metric_single(metric_counter(metrics_default(), "apiserver_audit_event_total",
-                                            "Audit events generated.", NULL)));
-    if (audit->log != NULL && audit->config.legacy) {
-        write_legacy(r, stage, http_status, &line);
-        audit_log_write(audit->log, buf_str(&line));
-    } else if (audit->log != NULL &&
-               write_event(r->arena, j, audit->config.log_event_bytes, &line)) {
-        audit_log_write(audit->log, buf_str(&line));
-    }
-    buf_clear(&line);
-    if (audit->webhook != NULL &&
-        write_event(r->arena, j, audit->config.webhook_event_bytes, &line))
-        audit_webhook_write(audit->webhook, buf_str(&line));
+    AUTO_BUF b = BUF_INIT;
+    metric_inc(metric_single(
+        metric_counter(metrics_default(), "apiserver_audit_requests_rejected_total",
+                       "Requests refused because they could not be recorded.", NULL)));
+    buf_puts(&b, "Internal Server Error: ");
+    json_write_string(r->http->target, &b);
+    buf_puts(&b, ": failed to store audit event\n");
+    log_error("audit: a request is refused: its event could not be stored");
+    r->audit = NULL;
+    req_text(r, 500, "text/plain; charset=utf-8", buf_str(&b));
 }
 
-static void emit(struct req *r, enum audit_stage stage, int http_status)
+static void on_stored(struct mail *m)
+{
+    struct audit_wait *w = CONTAINER_OF(m, struct audit_wait, mail);
+    struct server_thread *t = w->thread;
+    struct req *r = w->req;
+    if (r == NULL)
+        http_hold_release(w->hold);
+    else if (atomic_load(&w->refused))
+        refuse(r);
+    else
+        w->next(r);
+    free(w);
+    t->audit_waits--;
+    if (t->audit_waits == 0 && t->audit_left != NULL)
+        t->audit_left(t);
+}
+
+static void one_less(struct audit_wait *w)
+{
+    if (atomic_fetch_sub(&w->pending, 1) == 1)
+        mailbox_post(&w->thread->mailbox, &w->mail);
+}
+
+static void done(struct audit_wait *w, bool stored, enum audit_mode mode)
+{
+    if (!stored && mode == AUDIT_BLOCKING_STRICT)
+        atomic_store(&w->refused, true);
+    one_less(w);
+}
+
+static void on_log(struct audit_ticket *t, bool stored)
+{
+    struct audit_wait *w = CONTAINER_OF(t, struct audit_wait, log);
+    done(w, stored, w->thread->server->audit->config.log_mode);
+}
+
+static void on_webhook(struct audit_ticket *t, bool stored)
+{
+    struct audit_wait *w = CONTAINER_OF(t, struct audit_wait, webhook);
+    done(w, stored, w->thread->server->audit->config.webhook_mode);
+}
+
+/* NULL: nobody waits for anything. */
+static struct audit_wait *wait_new(struct req *r, void (*next)(struct req *r))
+{
+    const struct audit *audit = r->server->audit;
+    const struct audit_config *c = &audit->config;
+    if ((audit->log == NULL || c->log_mode == AUDIT_BATCH) &&
+        (audit->webhook == NULL || c->webhook_mode == AUDIT_BATCH))
+        return NULL;
+    struct audit_wait *w = xzalloc(sizeof(*w));
+    w->req = next != NULL ? r : NULL;
+    w->next = next;
+    w->hold = next == NULL ? http_response_hold(r->http) : NULL;
+    w->thread = r->thread;
+    w->mail.run = on_stored;
+    w->log.done = on_log;
+    w->webhook.done = on_webhook;
+    list_init(&w->log.link);
+    list_init(&w->webhook.link);
+    atomic_init(&w->pending, 1);
+    atomic_init(&w->refused, false);
+    r->thread->audit_waits++;
+    return w;
+}
+
+/* To be handed to a backend. */
+static struct audit_ticket *ticket_of(struct audit_wait *w, struct audit_ticket *t,
+                                      enum audit_mode mode)
+{
+    if (w == NULL || mode == AUDIT_BATCH)
+        return NULL;
+    atomic_fetch_add(&w->pending, 1);
+    return t;
+}
+
+/* True: next will run. */
+static bool deliver(struct req *r, struct json *j, enum audit_stage stage, int http_status,
+                    void (*next)(struct req *r))
+{
+    struct audit *audit = r->server->audit;
+    const struct audit_config *c = &audit->config;
+    AUTO_BUF line = BUF_INIT;
+    struct audit_wait *w = wait_new(r, next);
+    metric_inc(metric_single(metric_counter(metrics_default(), "apiserver_audit_event_total",
+                                            "Audit events generated.", NULL)));
+    if (audit->log != NULL) {
+        bool whole = true;
+        if (c->legacy)
+            write_legacy(r, stage, http_status, &line);
+        else
+            whole = write_event(r->arena, j, c->log_event_bytes, &line);
+        if (whole)
+            audit_log_write(audit->log, buf_str(&line),
+                            ticket_of(w, w != NULL ? &w->log : NULL, c->log_mode));
+    }
+    buf_clear(&line);
+    if (audit->webhook != NULL && write_event(r->arena, j, c->webhook_event_bytes, &line))
+        audit_webhook_write(audit->webhook, buf_str(&line),
+                            ticket_of(w, w != NULL ? &w->webhook : NULL, c->webhook_mode));
+    bool waits = w != NULL;
+    if (waits)
+        one_less(w);
+    return waits && next != NULL;
+}
+
+/* True: next will run; else it is the caller's to run. */
+static bool emit_then(struct req *r, enum audit_stage stage, int http_status,
+                      void (*next)(struct req *r))
 {
     struct arena *a = r->arena;
     const struct audit_event *e = r->audit;
     if ((e->decision.omit_stages & stage) != 0)
-        return;
+        return false;
     struct json *j = json_object(a);
     json_setc(a, j, "kind", json_string(a, STR("Event")));
     json_setc(a, j, "apiVersion", json_string(a, STR("audit.k8s.io/v1")));
@@ -343,21 +468,31 @@ static void emit(struct req *r, enum audit_stage stage, int http_status)
     json_setc(a, j, "stageTimestamp", time_json(a, env_wall_ns(r->server->env)));
     if (e->decided || e->notes != NULL)
         json_setc(a, j, "annotations", annotations_json(a, e));
-    deliver(r, j, stage, http_status);
+    return deliver(r, j, stage, http_status, next);
+}
+
+static void emit(struct req *r, enum audit_stage stage, int http_status)
+{
+    (void)emit_then(r, stage, http_status, NULL);
 }
 
 /* --- on the request's way
  * -------------------------------------------------------------------------- */
-void audit_begin(struct req *r)
+/* True: next will run. */
+static bool begin(struct req *r, void (*next)(struct req *r))
 {
     static const struct user nobody;
     struct authz_attributes at;
     if (r->server->audit == NULL)
-        return;
+        return false;
     authz_attributes_of(r, r->real_user != NULL ? r->real_user : &nobody, &at);
     struct audit_decision d = audit_policy_decide(r->server->audit->policy, &at);
+    static const char *const labels[] = {"level", NULL};
+    metric_inc(METRIC_OF(metric_counter(metrics_default(), "apiserver_audit_level_total",
+                                        "Requests by the level they are recorded at.", labels),
+                         str_of(audit_level_name(d.level))));
     if (d.level == AUDIT_NONE)
-        return;
+        return false;
     r->audit = ARENA_NEW(r->arena, struct audit_event);
     r->audit->decision = d;
     r->audit->received_ns = r->now_ns;
@@ -371,7 +506,13 @@ void audit_begin(struct req *r)
             tree_of(r->arena, http_request_header(r->http, "content-type"), r->http->body);
     if (r->audit->request != NULL && d.omit_managed_fields)
         drop_managed_fields(r->audit->request);
-    emit(r, AUDIT_RECEIVED, 0);
+    return emit_then(r, AUDIT_RECEIVED, 0, next);
+}
+
+void audit_begin_then(struct req *r, void (*next)(struct req *r))
+{
+    if (!begin(r, next))
+        next(r);
 }
 
 bool audit_wants_reason(const struct req *r)

@@ -18,10 +18,13 @@ struct meta_v1_status;
 struct net_bytes;
 struct req;
 
+enum audit_mode { AUDIT_BATCH, AUDIT_BLOCKING, AUDIT_BLOCKING_STRICT };
+
 struct audit_config {
     const char *policy_file; /* NULL: nothing is recorded. */
     struct audit_log_config log;
     bool legacy; /* Lines of text in the log. */
+    enum audit_mode log_mode, webhook_mode;
     struct audit_webhook_config webhook;
     int64_t log_event_bytes, webhook_event_bytes; /* Larger events are cut; 0: none are. */
 };
@@ -30,8 +33,12 @@ struct audit_config {
 int audit_open(const struct audit_config *config, struct audit **ret, struct error *err);
 void audit_close(struct audit *a); /* NULL is a no-op. */
 
-/* The request is known, and who makes it (nobody when that failed). */
-void audit_begin(struct req *r);
+/* The request is known, and who makes it (nobody when that failed). next runs once it may go
+ * on, now or later; in mode blocking-strict it is answered instead when the event cannot be
+ * stored. In the blocking modes answers, too, wait for their events. */
+void audit_begin_then(struct req *r, void (*next)(struct req *r));
+/* The server ends: what is waited for is given up in a few seconds. NULL is a no-op. */
+void audit_hurry(struct audit *a);
 /* reason of a permission or a refusal. */
 void audit_decision(struct req *r, bool allowed, struct str reason);
 /* Is the reason of a permission wanted? */

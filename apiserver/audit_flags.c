@@ -6,8 +6,11 @@
 #include "lib/base/flags.h"
 
 #include <inttypes.h>
+#include <stdio.h>
 
 #define SECOND_NS INT64_C(1000000000)
+#define RUNNING_MAX 32          /* Batches on their way; */
+#define RUNNING_WAITED_MAX 1024 /* of single events, for each of which a request waits. */
 
 /* The plugin is "log" or "webhook". */
 static const char *name_of(struct flag_set *f, const char *plugin, const char *what)
@@ -18,8 +21,8 @@ static const char *name_of(struct flag_set *f, const char *plugin, const char *w
 static void add_batch_flags(struct audit_batch_flags *b, struct flag_set *f, const char *plugin)
 {
     flag_string(f, &b->mode, name_of(f, plugin, "mode"),
-                "batch, blocking or blocking-strict. Requests are never held up here: the others "
-                "than batch send each event at once.");
+                "batch: events are sent later, together. blocking: requests wait until theirs are "
+                "stored. blocking-strict: and fail when the first of them cannot be.");
     flag_int(f, &b->buffer_count, name_of(f, plugin, "batch-buffer-size"),
              "Events held before they are sent; further ones are lost.");
     flag_int(f, &b->batch_count, name_of(f, plugin, "batch-max-size"), "Events in a batch.");
@@ -57,13 +60,15 @@ void audit_flags_add(struct audit_flags *a, struct flag_set *f)
     a->webhook.qps = 10;
     a->webhook.burst = 15;
     a->log_megabytes = 100;
+    l->backups_max = 100;
+    l->age_days_max = 366;
     a->log_format = "json";
     a->config.webhook.backoff_ns = 10 * SECOND_NS;
     flag_string(f, &a->config.policy_file, "audit-policy-file",
                 "`File` with the audit policy: which requests are recorded.");
     flag_string(f, &l->path, "audit-log-path", "`File` that events go to; - is standard output.");
     flag_int(f, &a->log_megabytes, "audit-log-maxsize",
-             "Megabytes of the file before it is rotated; 0: 100.");
+             "Megabytes of the file before it is rotated; 0: it never is.");
     flag_int(f, &l->backups_max, "audit-log-maxbackup", "Old files to keep; 0: all.");
     flag_int(f, &l->age_days_max, "audit-log-maxage", "Days to keep old files; 0: for ever.");
     flag_bool(f, &l->compress, "audit-log-compress", "Compress files that are rotated by gzip.");
@@ -72,51 +77,54 @@ void audit_flags_add(struct audit_flags *a, struct flag_set *f)
                 "Kubeconfig `file` of a webhook that events are sent to.");
     flag_duration(f, &a->config.webhook.backoff_ns, "audit-webhook-initial-backoff",
                   "Before a batch that failed is sent again.");
+    flag_duration(f, &a->config.webhook.backoff_ns, "audit-webhook-batch-initial-backoff",
+                  "The same; the old name.");
     add_batch_flags(&a->log, f, "log");
     add_batch_flags(&a->webhook, f, "webhook");
 }
 
+static int not_positive(const char *plugin, const char *what, int64_t value, struct error *err)
+{
+    return error_set(err, E_INVALID, "invalid audit %s %s %" PRId64 ", must be a positive number",
+                     plugin, what, value);
+}
+
+/* The texts are upstream's. */
 static int check_batch(const struct audit_batch_flags *b, const char *plugin, struct error *err)
 {
     bool batch = strcmp(b->mode, "batch") == 0;
+    char name[32];
+    snprintf(name, sizeof(name), "batch %s", plugin);
     if (!batch && strcmp(b->mode, "blocking") != 0 && strcmp(b->mode, "blocking-strict") != 0)
-        return error_set(err, E_INVALID,
-                         "--audit-%s-mode: \"%s\" is not one of batch, blocking, blocking-strict",
-                         plugin, b->mode);
-    if (strcmp(b->version, "audit.k8s.io/v1") != 0)
-        return error_set(err, E_INVALID, "--audit-%s-version: \"%s\" is not audit.k8s.io/v1",
-                         plugin, b->version);
-    if (b->buffer_count <= 0)
-        return error_set(err, E_INVALID,
-                         "--audit-%s-batch-buffer-size: %" PRId64 ": must be a positive number",
-                         plugin, b->buffer_count);
-    if (b->batch_count <= 0)
-        return error_set(err, E_INVALID,
-                         "--audit-%s-batch-max-size: %" PRId64 ": must be a positive number",
-                         plugin, b->batch_count);
-    if (b->batch_count > b->buffer_count)
-        return error_set(err, E_INVALID,
-                         "--audit-%s-batch-max-size: %" PRId64
-                         ": must not exceed --audit-%s-batch-buffer-size",
-                         plugin, b->batch_count, plugin);
-    if (b->wait_ns < 0)
+        return error_set(
+            err, E_INVALID,
+            "invalid audit %s mode %s, allowed modes are \"batch,blocking,blocking-strict\"",
+            plugin, b->mode);
+    if (batch && b->buffer_count <= 0)
+        return not_positive(name, "buffer size", b->buffer_count, err);
+    if (batch && b->batch_count <= 0)
+        return not_positive(name, "max batch size", b->batch_count, err);
+    if (batch && b->wait_ns < 0)
         return error_set(err, E_INVALID, "--audit-%s-batch-max-wait: must not be negative", plugin);
-    if (b->throttle && b->qps <= 0)
-        return error_set(err, E_INVALID, "--audit-%s-batch-throttle-qps: must be a positive number",
-                         plugin);
-    if (b->throttle && b->burst <= 0)
+    if (batch && b->throttle && b->qps <= 0)
         return error_set(err, E_INVALID,
-                         "--audit-%s-batch-throttle-burst: must be a positive number", plugin);
+                         "invalid audit %s throttle QPS %g, must be a positive number", name,
+                         b->qps);
+    if (batch && b->throttle && b->burst <= 0)
+        return not_positive(name, "throttle burst", b->burst, err);
+    snprintf(name, sizeof(name), "truncate %s", plugin);
     if (b->event_bytes <= 0)
-        return error_set(err, E_INVALID,
-                         "--audit-%s-truncate-max-event-size: %" PRId64
-                         ": must be a positive number",
-                         plugin, b->event_bytes);
+        return not_positive(name, "max event size", b->event_bytes, err);
     if (b->batch_bytes < b->event_bytes)
         return error_set(err, E_INVALID,
-                         "--audit-%s-truncate-max-batch-size: %" PRId64
-                         ": must be at least the size of an event, %" PRId64,
+                         "invalid audit truncate %s max batch size %" PRId64
+                         ", must be greater than max event size (%" PRId64 ")",
                          plugin, b->batch_bytes, b->event_bytes);
+    if (strcmp(b->version, "audit.k8s.io/v1") != 0)
+        return error_set(err, E_INVALID,
+                         "--audit-%s-version %s: invalid group version, allowed versions are "
+                         "[\"audit.k8s.io/v1\"]",
+                         plugin, b->version);
     return 0;
 }
 
@@ -131,32 +139,47 @@ static int check_log(const struct audit_flags *a, struct error *err)
     for (size_t i = 0; i < ARRAY_SIZE(counts); i++)
         if (counts[i].value < 0)
             return error_set(err, E_INVALID,
-                             "--audit-log-%s: %" PRId64 ": can't be a negative number",
+                             "--audit-log-%s %" PRId64 " can't be a negative number",
                              counts[i].name, counts[i].value);
     if (strcmp(a->log_format, "json") != 0 && strcmp(a->log_format, "legacy") != 0)
-        return error_set(err, E_INVALID, "--audit-log-format: \"%s\" is not one of json, legacy",
+        return error_set(err, E_INVALID,
+                         "invalid audit log format %s, allowed formats are \"legacy,json\"",
                          a->log_format);
     return 0;
+}
+
+static enum audit_mode mode_of(const struct audit_batch_flags *b)
+{
+    return strcmp(b->mode, "batch") == 0      ? AUDIT_BATCH
+           : strcmp(b->mode, "blocking") == 0 ? AUDIT_BLOCKING
+                                              : AUDIT_BLOCKING_STRICT;
 }
 
 int audit_flags_check(struct audit_flags *a, struct error *err)
 {
     struct audit_webhook_config *w = &a->config.webhook;
     bool batch = strcmp(a->webhook.mode, "batch") == 0;
-    int code = check_log(a, err);
-    if (code == 0)
+    int code = 0;
+    if (a->config.log.path != NULL && a->config.log.path[0] != '\0') {
         code = check_batch(&a->log, "log", err);
-    if (code == 0)
+        if (code == 0)
+            code = check_log(a, err);
+    }
+    if (code == 0 && w->file != NULL)
         code = check_batch(&a->webhook, "webhook", err);
     if (code == 0 && w->backoff_ns <= 0)
         code = error_set(err, E_INVALID, "--audit-webhook-initial-backoff: must be positive");
     if (code != 0)
         return code;
-    a->config.log.bytes_max = (uint64_t)(a->log_megabytes != 0 ? a->log_megabytes : 100) << 20;
+    a->config.log.bytes_max = (uint64_t)a->log_megabytes << 20;
+    a->config.log.buffer_count = a->log.buffer_count;
     a->config.legacy = strcmp(a->log_format, "legacy") == 0;
     a->config.log_event_bytes = a->log.truncate ? a->log.event_bytes : 0;
     a->config.webhook_event_bytes = a->webhook.truncate ? a->webhook.event_bytes : 0;
+    a->config.log_mode = mode_of(&a->log);
+    a->config.webhook_mode = mode_of(&a->webhook);
     w->buffer_count = a->webhook.buffer_count;
+    w->running_max = batch ? RUNNING_MAX : RUNNING_WAITED_MAX;
     w->batch_count = batch ? a->webhook.batch_count : 1;
     w->wait_ns = batch ? a->webhook.wait_ns : 0;
     w->throttle = batch && a->webhook.throttle;

@@ -6,6 +6,7 @@
 #include "lib/base/error.h"
 #include "lib/base/file.h"
 #include "lib/base/log.h"
+#include "lib/base/metrics.h"
 
 #include <dirent.h>
 #include <errno.h>
@@ -18,6 +19,15 @@
 #include <unistd.h>
 #include <zlib.h>
 
+void audit_lost(const char *plugin, size_t count)
+{
+    static const char *const labels[] = {"plugin", NULL};
+    metric_add(METRIC_OF(metric_counter(metrics_default(), "apiserver_audit_error_total",
+                                        "Audit events that were lost.", labels),
+                         str_of(plugin)),
+               (double)count);
+}
+
 #define WAITING_BYTES_MAX (64u << 20)
 #define DAY_S 86400
 
@@ -29,7 +39,9 @@ struct audit_log {
     pthread_t thread;
     pthread_mutex_t lock;
     pthread_cond_t more;
-    struct buf waiting; /* Guarded by lock, as is the next. */
+    struct buf waiting; /* Guarded by lock, as are the next ones. */
+    int64_t waiting_count;
+    struct list tickets;
     bool closing;
     _Atomic uint64_t dropped;
     bool failing; /* Told already. */
@@ -154,7 +166,7 @@ static void rotate(struct audit_log *l)
 
 /* --- writing -------------------------------------------------------------------------------------
  */
-static void write_all(struct audit_log *l, struct str text)
+static bool write_all(struct audit_log *l, struct str text)
 {
     while (text.len != 0) {
         ssize_t n = l->fd >= 0 ? write(l->fd, text.data, text.len) : -1;
@@ -165,17 +177,20 @@ static void write_all(struct audit_log *l, struct str text)
             if (!l->failing)
                 log_error("audit log: write %s: %s: events are lost", l->path, strerror(errno));
             l->failing = true;
-            return;
+            audit_lost("log", 1);
+            return false;
         }
         l->failing = false;
         l->bytes += (uint64_t)n;
         text = str_sub(text, (size_t)n, text.len);
     }
+    return true;
 }
 
 /* Whole lines, each file as full as it may get. */
-static void write_lines(struct audit_log *l, struct str text)
+static bool write_lines(struct audit_log *l, struct str text)
 {
+    bool stored = true;
     bool rotates = strcmp(l->path, "-") != 0 && l->config.bytes_max != 0;
     while (text.len != 0) {
         size_t take = text.len;
@@ -185,9 +200,10 @@ static void write_lines(struct audit_log *l, struct str text)
             if (l->bytes != 0 && l->bytes + take > l->config.bytes_max)
                 rotate(l);
         }
-        write_all(l, str_sub(text, 0, take));
+        stored &= write_all(l, str_sub(text, 0, take));
         text = str_sub(text, take, text.len);
     }
+    return stored;
 }
 
 static void *writer(void *arg)
@@ -195,6 +211,8 @@ static void *writer(void *arg)
     struct audit_log *l = arg;
     struct buf mine = BUF_INIT;
     bool closing = false;
+    struct list tickets;
+    list_init(&tickets);
     while (!closing) {
         pthread_mutex_lock(&l->lock);
         while (l->waiting.len == 0 && !l->closing)
@@ -202,20 +220,29 @@ static void *writer(void *arg)
         struct buf swap = mine;
         mine = l->waiting;
         l->waiting = swap;
+        l->waiting_count = 0;
+        list_splice(&tickets, &l->tickets);
         closing = l->closing;
         pthread_mutex_unlock(&l->lock);
-        write_lines(l, buf_str(&mine));
+        bool stored = write_lines(l, buf_str(&mine));
         buf_clear(&mine);
+        for (struct list *t; (t = list_pop_front(&tickets)) != NULL;)
+            LIST_ENTRY(t, struct audit_ticket, link)
+                ->done(LIST_ENTRY(t, struct audit_ticket, link), stored);
     }
     buf_done(&mine);
     return NULL;
 }
 
-void audit_log_write(struct audit_log *l, struct str line)
+void audit_log_write(struct audit_log *l, struct str line, struct audit_ticket *ticket)
 {
     pthread_mutex_lock(&l->lock);
-    bool fits = l->waiting.len + line.len < WAITING_BYTES_MAX;
+    bool fits = l->waiting.len + line.len < WAITING_BYTES_MAX &&
+                (ticket != NULL || l->waiting_count < l->config.buffer_count);
     if (fits) {
+        l->waiting_count += ticket == NULL;
+        if (ticket != NULL)
+            list_push_back(&l->tickets, &ticket->link);
         bool idle = l->waiting.len == 0;
         buf_append_str(&l->waiting, line);
         buf_putc(&l->waiting, '\n');
@@ -223,8 +250,13 @@ void audit_log_write(struct audit_log *l, struct str line)
             pthread_cond_signal(&l->more);
     }
     pthread_mutex_unlock(&l->lock);
-    if (!fits && atomic_fetch_add(&l->dropped, 1) == 0)
+    if (fits)
+        return;
+    audit_lost("buffered", 1);
+    if (atomic_fetch_add(&l->dropped, 1) == 0)
         log_error("audit log: %s takes events too slowly: some are lost", l->path);
+    if (ticket != NULL)
+        ticket->done(ticket, false);
 }
 
 uint64_t audit_log_dropped(const struct audit_log *l)
@@ -249,6 +281,7 @@ int audit_log_open(const struct audit_log_config *config, struct audit_log **ret
         free(l);
         return code;
     }
+    list_init(&l->tickets);
     pthread_mutex_init(&l->lock, NULL);
     pthread_cond_init(&l->more, NULL);
     if (pthread_create(&l->thread, NULL, writer, l) != 0)

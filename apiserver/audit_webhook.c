@@ -5,6 +5,7 @@
 #include "apiserver/audit_webhook.h"
 
 #include "apiserver/ask.h"
+#include "apiserver/audit_log.h"
 #include "apiserver/hook.h"
 #include "lib/base/arena.h"
 #include "lib/base/buf.h"
@@ -12,7 +13,6 @@
 #include "lib/base/list.h"
 #include "lib/base/log.h"
 #include "lib/base/mailbox.h"
-#include "lib/base/metrics.h"
 
 #include <inttypes.h>
 #include <pthread.h>
@@ -22,11 +22,11 @@
 #define NS_PER_MS 1000000
 #define TRIES 5u
 #define TIMEOUT_MS 30000u
-#define RUNNING_MAX 32u /* Batches on their way. */
 #define DRAIN_MS 5000u
 
 struct event {
     struct list link;
+    struct audit_ticket *ticket; /* NULL: nobody waits. */
     size_t len;
     char text[];
 };
@@ -39,13 +39,15 @@ struct audit_webhook {
     struct list waiting; /* Guarded by lock, as are the next ones. */
     size_t waiting_count;
     bool mailed; /* A mail is on its way. */
-    struct mail mail, close_mail;
+    struct mail mail, close_mail, hurry_mail;
+    bool hurried; /* hurry_mail is on its way, or was. */
     _Atomic uint64_t dropped;
     /* The thread's own. */
     uv_loop_t loop;
     struct mailbox mailbox;
     struct webhook_pool *pool;
     uv_timer_t timer;
+    struct list batches; /* On their way. */
     unsigned running;
     uint64_t first_ms; /* When the oldest event came; 0: there is none. */
     double tokens;
@@ -58,7 +60,17 @@ struct batch {
     struct arena *arena;
     struct asks *asks;
     size_t count;
+    struct list link; /* In the webhook's batches. */
+    struct list tickets;
 };
+
+static void tell(struct list *tickets, bool stored)
+{
+    for (struct list *l; (l = list_pop_front(tickets)) != NULL;) {
+        struct audit_ticket *t = LIST_ENTRY(l, struct audit_ticket, link);
+        t->done(t, stored);
+    }
+}
 
 static void pump(struct audit_webhook *w);
 
@@ -84,11 +96,7 @@ static struct event *take_event(struct audit_webhook *w, size_t bytes, bool firs
 
 static void lost(struct audit_webhook *w, size_t count, struct str why)
 {
-    static const char *const labels[] = {"plugin", NULL};
-    metric_add(METRIC_OF(metric_counter(metrics_default(), "apiserver_audit_error_total",
-                                        "Audit events that were lost.", labels),
-                         STR("webhook")),
-               (double)count);
+    audit_lost("webhook", count);
     atomic_fetch_add(&w->dropped, count);
     if (!w->failing)
         log_error("audit webhook: %zu events are lost: " STR_FMT, count, STR_ARG(why));
@@ -110,6 +118,8 @@ static void on_sent(void *arg)
         log_info("audit webhook: events are taken again");
     }
     w->running--;
+    list_remove(&b->link);
+    tell(&b->tickets, problem.len == 0);
     arena_free(b->arena);
     pump(w);
     close_if_done(w);
@@ -121,6 +131,8 @@ static void send_batch(struct audit_webhook *w)
     struct batch *b = ARENA_NEW(a, struct batch);
     AUTO_BUF body = BUF_INIT;
     *b = (struct batch){.webhook = w, .arena = a, .asks = asks_new(a)};
+    list_init(&b->tickets);
+    list_push_back(&w->batches, &b->link);
     buf_puts(&body, "{\"kind\":\"EventList\",\"apiVersion\":\"audit.k8s.io/v1\",\"metadata\":{},"
                     "\"items\":[");
     while (b->count < (size_t)w->config.batch_count) {
@@ -130,6 +142,8 @@ static void send_batch(struct audit_webhook *w)
         if (b->count++ != 0)
             buf_putc(&body, ',');
         buf_append(&body, e->text, e->len);
+        if (e->ticket != NULL)
+            list_push_back(&b->tickets, &e->ticket->link);
         free(e);
     }
     buf_puts(&body, "]}");
@@ -169,7 +183,7 @@ static void pump(struct audit_webhook *w)
 {
     uint64_t wait_ms = (uint64_t)(w->config.wait_ns / NS_PER_MS);
     uv_update_time(&w->loop);
-    while (w->pool != NULL && w->running < RUNNING_MAX) {
+    while (w->pool != NULL && w->running < (unsigned)w->config.running_max) {
         pthread_mutex_lock(&w->lock);
         size_t count = w->waiting_count;
         pthread_mutex_unlock(&w->lock);
@@ -241,6 +255,43 @@ static void on_close(struct mail *m)
     close_if_done(w);
 }
 
+/* Nobody waits any longer; what is on its way stays so. */
+static void on_given_up(uv_timer_t *t)
+{
+    struct audit_webhook *w = t->data;
+    struct list tickets;
+    list_init(&tickets);
+    LIST_FOREACH (it, &w->batches)
+        list_splice(&tickets, &LIST_ENTRY(it, struct batch, link)->tickets);
+    pthread_mutex_lock(&w->lock);
+    LIST_FOREACH (it, &w->waiting) {
+        struct event *e = LIST_ENTRY(it, struct event, link);
+        if (e->ticket != NULL)
+            list_push_back(&tickets, &e->ticket->link);
+        e->ticket = NULL;
+    }
+    pthread_mutex_unlock(&w->lock);
+    tell(&tickets, false);
+    pump(w); /* The timer may have been set for it. */
+}
+
+static void on_hurry(struct mail *m)
+{
+    struct audit_webhook *w = CONTAINER_OF(m, struct audit_webhook, hurry_mail);
+    if (!w->closing)
+        uv_timer_start(&w->timer, on_given_up, DRAIN_MS, 0);
+}
+
+void audit_webhook_hurry(struct audit_webhook *w)
+{
+    pthread_mutex_lock(&w->lock);
+    bool first = !w->hurried;
+    w->hurried = true;
+    pthread_mutex_unlock(&w->lock);
+    if (first)
+        mailbox_post(&w->mailbox, &w->hurry_mail);
+}
+
 static void *thread_main(void *arg)
 {
     struct audit_webhook *w = arg;
@@ -260,8 +311,10 @@ int audit_webhook_open(const struct audit_webhook_config *config, struct audit_w
     w->hook = hook;
     w->tokens = (double)config->burst;
     w->mail.run = on_mail;
+    w->hurry_mail.run = on_hurry;
     w->close_mail.run = on_close;
     list_init(&w->waiting);
+    list_init(&w->batches);
     pthread_mutex_init(&w->lock, NULL);
     uv_loop_init(&w->loop);
     code = mailbox_init(&w->mailbox, &w->loop);
@@ -290,14 +343,15 @@ void audit_webhook_close(struct audit_webhook *w)
     free(w);
 }
 
-void audit_webhook_write(struct audit_webhook *w, struct str text)
+void audit_webhook_write(struct audit_webhook *w, struct str text, struct audit_ticket *ticket)
 {
     struct event *e = xmalloc(sizeof(*e) + text.len);
     e->len = text.len;
+    e->ticket = ticket;
     memcpy(e->text, str_c(text), text.len);
     list_init(&e->link);
     pthread_mutex_lock(&w->lock);
-    bool fits = w->waiting_count < (size_t)w->config.buffer_count;
+    bool fits = ticket != NULL || w->waiting_count < (size_t)w->config.buffer_count;
     bool mail = fits && !w->mailed;
     if (fits) {
         list_push_back(&w->waiting, &e->link);
@@ -310,6 +364,7 @@ void audit_webhook_write(struct audit_webhook *w, struct str text)
     if (fits)
         return;
     free(e);
+    audit_lost("buffered", 1);
     if (atomic_fetch_add(&w->dropped, 1) == 0)
         log_error("audit webhook: its buffer of %" PRId64 " events is full: some are lost",
                   w->config.buffer_count);

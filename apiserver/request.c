@@ -770,6 +770,17 @@ static void impersonate(void *arg)
     wait_for_seat(r);
 }
 
+/* It is known who asks, and that it was asked is recorded. */
+static void received(struct req *r)
+{
+    if (r->timed_out)
+        req_status(r, status_from_code(r->arena, E_TIMEOUT, "context deadline exceeded"));
+    else if (r->refused != NULL)
+        req_status(r, r->refused);
+    else
+        impersonate(r);
+}
+
 static void authenticate(void *arg)
 {
     struct req *r = arg;
@@ -779,13 +790,8 @@ static void authenticate(void *arg)
         return;
     }
     monitor_authenticated(r, s == NULL);
-    audit_begin(r);
-    if (s == NULL)
-        s = deadline_begin(r);
-    if (s != NULL)
-        req_status(r, s);
-    else
-        impersonate(r);
+    r->refused = s != NULL ? s : deadline_begin(r);
+    audit_begin_then(r, received);
 }
 
 void req_unpark(struct server_thread *t)

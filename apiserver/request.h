@@ -48,16 +48,17 @@ struct req {
     bool include_object_set; /* Tables: see table.h. */
     uint64_t start_ns;
     int64_t now_ns;
-    struct held_view *views;       /* See req_view(). */
-    struct audit_event *audit;     /* NULL: not recorded, see audit.h. */
-    struct str audit_id;           /* See req_audit_id(). */
-    struct authz_wait *authz_wait; /* A refusal that waits to be sure, see authz.c. */
-    struct asks *asks;             /* Questions for webhooks, see ask.h. */
-    const char *cache_control;     /* NULL: nothing may be kept. */
-    int inflight;                  /* Which of the server's counts holds it; -1: none. */
-    struct flow_request *flow;     /* Its seats or its place in a queue; NULL: none. */
-    bool long_running;             /* Watches, logs: not in the latency histogram. */
-    struct list deadline;          /* In the thread's list of those whose time ends: deadline.h. */
+    struct held_view *views;        /* See req_view(). */
+    struct meta_v1_status *refused; /* Before anything was looked at; NULL: it is welcome. */
+    struct audit_event *audit;      /* NULL: not recorded, see audit.h. */
+    struct str audit_id;            /* See req_audit_id(). */
+    struct authz_wait *authz_wait;  /* A refusal that waits to be sure, see authz.c. */
+    struct asks *asks;              /* Questions for webhooks, see ask.h. */
+    const char *cache_control;      /* NULL: nothing may be kept. */
+    int inflight;                   /* Which of the server's counts holds it; -1: none. */
+    struct flow_request *flow;      /* Its seats or its place in a queue; NULL: none. */
+    bool long_running;              /* Watches, logs: not in the latency histogram. */
+    struct list deadline;           /* In the thread's list of those whose time ends: deadline.h. */
     uint64_t deadline_ns;
     bool write_bounded;             /* As a write, not as any request. */
     bool timed_out;                 /* The client has its 504. */

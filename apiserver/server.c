@@ -9,6 +9,7 @@
 #include "apiserver/aggregation/clients.h"
 #include "apiserver/aggregation/keeper.h"
 #include "apiserver/aggregation/set.h"
+#include "apiserver/audit.h"
 #include "apiserver/authn.h"
 #include "apiserver/custom/compiler.h"
 #include "apiserver/custom/keeper.h"
@@ -134,13 +135,23 @@ static void on_hub_closed(void *arg)
     token_uses_close(take(t->token_uses), on_uses_closed, t);
 }
 
+static void on_audited(struct server_thread *t)
+{
+    t->audit_left = NULL;
+    watch_hub_close(t->hub, on_hub_closed, t);
+    t->hub = NULL;
+}
+
 static void on_http_closed(struct http_server *s, void *arg)
 {
     struct server_thread *t = arg;
     http_server_free(s);
     t->http = NULL;
-    watch_hub_close(t->hub, on_hub_closed, t);
-    t->hub = NULL;
+    if (t->audit_waits == 0) {
+        on_audited(t);
+        return;
+    }
+    t->audit_left = on_audited;
 }
 
 static void on_customs(struct mail *m)
@@ -156,6 +167,7 @@ static void on_stop(struct mail *m)
 {
     struct server_thread *t = CONTAINER_OF(m, struct server_thread, stop_mail);
     watch_hub_stop(t->hub);
+    audit_hurry(t->server->audit);
     http_server_shutdown(t->http, DRAIN_MS, on_http_closed, t);
 }
 

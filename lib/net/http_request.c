@@ -40,6 +40,7 @@ struct serving *serving_new(struct http_conn *c)
     deferred_init(&x->resume, serving_run_resume);
     deferred_init(&x->drain, serving_run_drain);
     list_init(&x->due);
+    list_init(&x->holds);
     list_push_back(&c->servings, &x->link);
     c->serving_count++;
     s->stats.requests++;
@@ -70,6 +71,7 @@ static void serving_settle(struct serving *x)
     deferred_cancel(&x->resume);
     deferred_cancel(&x->drain);
     list_remove(&x->link);
+    serving_drop_holds(x);
     buf_done(&x->body);
     buf_done(&x->held);
     http_out_clear(&x->out);

@@ -224,6 +224,37 @@ void serving_run_drain(struct deferred *d)
     serving_leave(x);
 }
 
+/* --- holds --- */
+
+struct http_hold {
+    struct list link;
+    struct serving *x; /* NULL: gone. */
+};
+
+struct http_hold *http_response_hold(struct http_request *r)
+{
+    struct serving *x = serving_of(r);
+    struct http_hold *h = xzalloc(sizeof(*h));
+    h->x = x;
+    list_push_back(&x->holds, &h->link);
+    return h;
+}
+
+void http_hold_release(struct http_hold *h)
+{
+    struct serving *x = h->x;
+    list_remove(&h->link);
+    free(h);
+    if (x != NULL && x->conn != NULL && x->started && list_empty(&x->holds))
+        x->conn->protocol->output(x);
+}
+
+void serving_drop_holds(struct serving *x)
+{
+    for (struct list *l; (l = list_pop_front(&x->holds)) != NULL;)
+        LIST_ENTRY(l, struct http_hold, link)->x = NULL;
+}
+
 /* 1xx, 204 and 304 have no body, nor does anything HEAD asks for. */
 static bool serving_has_body(const struct serving *x, int status)
 {

@@ -205,6 +205,11 @@ void http_response_on_drain(struct http_request *r, size_t low_bytes,
                             void (*cb)(struct http_request *r, void *arg), void *arg);
 /* Sent behind the body (gRPC). Before end(); copied. */
 void http_response_trailer(struct http_request *r, const char *name, const char *value);
+/* Keeps back what is not yet with the connection, also behind the handler's last call, until
+ * the hold is released (on the server's thread; it owns the hold). A client may go meanwhile. */
+struct http_hold;
+struct http_hold *http_response_hold(struct http_request *r);
+void http_hold_release(struct http_hold *h);
 void http_response_end(struct http_request *r); /* The handler's last call. */
 /* Cuts the response off so that the client sees a failure. A last call too. */
 void http_response_abort(struct http_request *r);

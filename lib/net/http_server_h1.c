@@ -444,7 +444,7 @@ static bool h1_flush(struct http_conn *c)
 {
     struct http_h1 *h = c->p.h1;
     struct serving *x = h->x;
-    if (x != NULL && x->started) {
+    if (x != NULL && x->started && list_empty(&x->holds)) {
         if (!x->head_sent)
             h1_write_head(h, x);
         if (x->messages && h->rest.len > 0) {

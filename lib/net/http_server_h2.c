@@ -263,7 +263,7 @@ static ssize_t h2_on_read(nghttp2_session *session, int32_t stream_id, uint8_t *
         n = MIN_OF(n, H2_RECORD - H2_HEAD);
         n = together > 0 ? MIN_OF(n, together) : n;
     }
-    if (n == 0 && !x->ended) {
+    if ((n == 0 && !x->ended) || !list_empty(&x->holds)) {
         x->data_deferred = true;
         return NGHTTP2_ERR_DEFERRED;
     }
@@ -384,7 +384,7 @@ static bool h2_flush(struct http_conn *c)
     struct http_h2 *h = c->p.h2;
     for (struct list *l; (l = list_pop_front(&h->due)) != NULL;) {
         struct serving *x = LIST_ENTRY(l, struct serving, due);
-        if (!x->started || x->aborted_by_us)
+        if (!x->started || x->aborted_by_us || !list_empty(&x->holds))
             continue;
         if (!x->head_sent) {
             h2_submit_head(h, x);

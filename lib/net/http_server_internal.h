@@ -91,6 +91,7 @@ struct serving {
     int64_t out_length; /* Declared; -1: unknown. */
     uint64_t out_total; /* Written so far. */
     struct http_out out;
+    struct list holds; /* struct http_hold: nothing is sent while there is one. */
     bool started, ended, aborted_by_us;
     bool head_sent;
     bool messages; /* The response is WebSocket messages, of this opcode. */
@@ -202,6 +203,7 @@ void serving_leave(struct serving *x);
 /* The handler has made its last call. May free x. */
 void serving_last_call(struct serving *x);
 void serving_run_drain(struct deferred *d);
+void serving_drop_holds(struct serving *x); /* x goes: they hold nothing any more. */
 static inline struct serving *serving_of(const struct http_request *r)
 {
     return CONTAINER_OF(r, struct serving, r);

@@ -112,19 +112,67 @@ as admin create configmap last --from-literal=a=b >/dev/null
 stop_server
 same "nothing is lost at the end" True sent "any(x['objectRef'].get('name') == 'last' for x in e)"
 hook=--audit-webhook-config-file=$D/hook.kubeconfig
+
+# --- the modes: what waits, and what fails, when events cannot be stored
+printf 'apiVersion: audit.k8s.io/v1\nkind: Policy\nrules: [{level: None, users: [anonymous]}, {level: Metadata, resources: [{group: "", resources: [configmaps]}]}]\n' >"$D/modes.yaml"
+SERVER_FLAGS=(--unsafe-no-fsync --audit-policy-file="$D/modes.yaml")
+TOKEN=admin-token
+MAPS=/api/v1/namespaces/default/configmaps
+lines() { [ "$(wc -l <"$D/modes.log")" = "$1" ]; }
+kept() { grep -c "\"verb\":\"$1\"" "$D/modes.log"; }
+for mode in batch blocking blocking-strict; do
+    rm -f "$D/modes.log"
+    start_server --audit-log-path="$D/modes.log" --audit-log-mode=$mode
+    same "$mode: a list is answered" 200 code GET "$MAPS"
+    [ $mode = batch ] || same "$mode: and its events stand there by then" 2 kept list
+    same "$mode: an object" 201 code POST "$MAPS" -H 'Content-Type: application/json' -d '{"metadata":{"name":"in-'$mode'"}}'
+    [ $mode = batch ] || same "$mode: as recorded" 2 kept create
+    eventually 5 "$mode: everything is recorded in the end" lines 4
+    start_server --audit-log-path=/dev/full --audit-log-maxsize=0 --audit-log-mode=$mode
+    if [ $mode = blocking-strict ]; then
+        same "$mode: no disk, no answer" 500 code GET "$MAPS"
+        has "$mode: which says why" 'Internal Server Error: "/api/v1/namespaces/default/configmaps": failed to store audit event' cat "$WORK/body"
+        same "$mode: nor is anything done" 500 code POST "$MAPS" -H 'Content-Type: application/json' -d '{"metadata":{"name":"unseen"}}'
+        has "$mode: it is counted" 'apiserver_audit_requests_rejected_total 2' curl -sk -H "Authorization: Bearer $TOKEN" "$SERVER/metrics"
+        same "$mode: what is not recorded is answered" 200 code GET /api/v1/pods
+    else
+        same "$mode: no disk, but an answer" 200 code GET "$MAPS"
+        eventually 5 "$mode: what is lost is counted" sh -c "curl -sk -H 'Authorization: Bearer $TOKEN' '$SERVER/metrics' | grep 'apiserver_audit_error_total{plugin=\"log\"} [1-9]'"
+    fi
+done
+start_server "$hook" --audit-webhook-mode=blocking --audit-webhook-initial-backoff=300ms
+same "what was refused has left nothing" 404 code GET "$MAPS/unseen"
+same "a webhook is waited for" 200 code GET "$MAPS"
+touch "$D/refuse"
+begun=$(date +%s%N)
+same "also when it refuses" 200 code GET "$MAPS"
+ok "for as long as it is tried" [ $((($(date +%s%N) - begun) / 1000000)) -ge 2000 ]
+start_server "$hook" --audit-webhook-mode=blocking-strict --audit-webhook-initial-backoff=50ms
+same "strictly, nothing goes without it" 500 code GET "$MAPS"
+rm "$D/refuse"
+same "until it is back" 200 code GET "$MAPS"
+touch "$D/refuse"
+start_server "$hook" --audit-webhook-mode=blocking
+code GET "$MAPS" >"$D/late" & late=$!
+eventually 10 "a request waits" sh -c "curl -sk -H 'Authorization: Bearer $TOKEN' '$SERVER/metrics' | grep -q 'apiserver_audit_event_total 1'"
+stop_server
+ok "and does not keep the server from its end" true
+wait $late
+rm "$D/refuse"
 refuses "a webhook's file that is not there" "--audit-webhook-config-file: " --audit-webhook-config-file="$D/none"
-refuses "an unknown mode" '--audit-webhook-mode: "later" is not one of batch, blocking, blocking-strict' "$hook" --audit-webhook-mode=later
-refuses "an unknown mode of the log" '--audit-log-mode: "x" is not one of' "$hook" --audit-log-mode=x
-refuses "no buffer" "--audit-webhook-batch-buffer-size: 0: must be a positive number" "$hook" --audit-webhook-batch-buffer-size=0
-refuses "batches beyond the buffer" "must not exceed --audit-webhook-batch-buffer-size" "$hook" --audit-webhook-batch-max-size=20000
-refuses "no batches" "--audit-webhook-batch-throttle-qps" "$hook" --audit-webhook-batch-throttle-qps=0
-refuses "events larger than batches" "--audit-webhook-truncate-max-batch-size" "$hook" --audit-webhook-truncate-max-batch-size=10
+refuses "an unknown mode" 'invalid audit webhook mode later, allowed modes are "batch,blocking,blocking-strict"' "$hook" --audit-webhook-mode=later
+refuses "an unknown mode of the log" 'invalid audit log mode x, allowed modes are' --audit-log-path="$D/x" --audit-log-mode=x
+refuses "no buffer" "invalid audit batch webhook buffer size 0, must be a positive number" "$hook" --audit-webhook-batch-buffer-size=0
+refuses "empty batches" "invalid audit batch webhook max batch size 0, must be a positive number" "$hook" --audit-webhook-batch-max-size=0
+refuses "no batches" "invalid audit batch webhook throttle QPS 0, must be a positive number" "$hook" --audit-webhook-batch-throttle-qps=0
+refuses "events larger than batches" "invalid audit truncate webhook max batch size 10, must be greater than max event size (102400)" "$hook" --audit-webhook-truncate-max-batch-size=10
 refuses "no pause" "--audit-webhook-initial-backoff: must be positive" "$hook" --audit-webhook-initial-backoff=0s
-refuses "another version" '--audit-webhook-version: "audit.k8s.io/v2"' "$hook" --audit-webhook-version=audit.k8s.io/v2
-refuses "a negative size" "--audit-log-maxsize: -1: can't be a negative number" --audit-log-path="$D/x" --audit-log-maxsize=-1
-refuses "a negative age" "--audit-log-maxage: -1" --audit-log-path="$D/x" --audit-log-maxage=-1
-refuses "an unknown format" '--audit-log-format: "xml" is not one of json, legacy' --audit-log-path="$D/x" --audit-log-format=xml
+refuses "another version" 'invalid group version, allowed versions are ["audit.k8s.io/v1"]' "$hook" --audit-webhook-version=audit.k8s.io/v2
+refuses "a negative size" "--audit-log-maxsize -1 can't be a negative number" --audit-log-path="$D/x" --audit-log-maxsize=-1
+refuses "a negative age" "--audit-log-maxage -1" --audit-log-path="$D/x" --audit-log-maxage=-1
+refuses "an unknown format" 'invalid audit log format xml, allowed formats are "legacy,json"' --audit-log-path="$D/x" --audit-log-format=xml
 refuses "a log that cannot be written" "--audit-log-path: " --audit-log-path="$D/none/x"
+SERVER_FLAGS=(--unsafe-no-fsync --audit-policy-file="$D/policy.yaml")
 echo 'rules: [{level: Loud}]' >"$D/policy.yaml"
 refuses "a policy that is none" "want kind Policy of audit.k8s.io/v1" --audit-log-path="$D/x"
 printf 'apiVersion: audit.k8s.io/v1\nkind: Policy\nrules: [{level: Metadata, nonResourceURLs: [healthz]}]\n' >"$D/policy.yaml"

@@ -12,6 +12,7 @@
 #include "test/unit/unit.h"
 
 #include <dirent.h>
+#include <stdatomic.h>
 #include <unistd.h>
 
 static struct audit_policy *parse(const char *rules)
@@ -166,12 +167,13 @@ START_TEST(rotation)
     struct error err = {0};
     ck_assert_ptr_nonnull(mkdtemp(dir));
     AUTO_FREE char *path = xasprintf("%s/audit.log", dir);
-    struct audit_log_config c = {.path = path, .bytes_max = 1000, .backups_max = 2};
+    struct audit_log_config c = {
+        .path = path, .bytes_max = 1000, .backups_max = 2, .buffer_count = 100};
     memset(line, 'x', sizeof(line));
     for (int round = 0; round < 5; round++) {
         ck_assert_int_eq(audit_log_open(&c, &l, &err), 0);
         for (int i = 0; i < 15; i++)
-            audit_log_write(l, str_n(line, sizeof(line)));
+            audit_log_write(l, str_n(line, sizeof(line)), NULL);
         ck_assert_uint_eq(audit_log_dropped(l), 0);
         audit_log_close(l);
         usleep(2000); /* Names of backups have milliseconds. */
@@ -185,6 +187,38 @@ START_TEST(rotation)
 }
 END_TEST
 
+static atomic_int told[2]; /* Not stored, stored. */
+
+static void on_done(struct audit_ticket *t, bool stored)
+{
+    UNUSED(t);
+    atomic_fetch_add(&told[stored], 1);
+}
+
+/* Who waits for an event hears whether it is stored; nobody else fills the buffer for him. */
+START_TEST(tickets)
+{
+    static const char *const files[] = {"/dev/full", "/dev/null"};
+    for (int i = 0; i < 2; i++) {
+        struct audit_log_config c = {.path = files[i], .buffer_count = 0};
+        struct audit_ticket t[3];
+        struct error err = {0};
+        struct audit_log *l;
+        ck_assert_int_eq(audit_log_open(&c, &l, &err), 0);
+        for (size_t k = 0; k < ARRAY_SIZE(t); k++) {
+            list_init(&t[k].link);
+            t[k].done = on_done;
+            audit_log_write(l, STR("event"), &t[k]);
+        }
+        audit_log_write(l, STR("there is no room for this one"), NULL);
+        ck_assert_uint_ge(audit_log_dropped(l), 1);
+        audit_log_close(l);
+        ck_assert_int_eq(atomic_load(&told[i]), 3);
+        ck_assert_int_eq(atomic_load(&told[1]), i == 0 ? 0 : 3);
+    }
+}
+END_TEST
+
 UNIT_MAIN("audit", {
     UNIT_TEST(first_rule);
     UNIT_TEST(resources);
@@ -193,4 +227,5 @@ UNIT_MAIN("audit", {
     UNIT_TEST(wrong);
     UNIT_TEST(plugin_flags);
     UNIT_TEST(rotation);
+    UNIT_TEST(tickets);
 })

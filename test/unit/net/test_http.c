@@ -291,7 +291,46 @@ START_TEST(given_up)
 }
 END_TEST
 
-/* The same while the handler has stopped the body: the rest of it is read and dropped. */
+/* An answer is kept back until its hold is released, whoever has gone meanwhile. */
+START_TEST(held)
+{
+    struct http_client *c;
+    struct http_server *s = begin(&WAYS[_i], NULL, &c);
+    struct result r = {0}, other = {0};
+    start_call(c, &r, (struct http_call_config){.target = "/hang?silent"});
+    fixture_run_count(&served.hanging, 1);
+    struct http_hold *first = http_response_hold(served.hung),
+                     *second = http_response_hold(served.hung);
+    http_respond(served.hung, 200, STR("kept"));
+    served.hanging = 0;
+    get(c, &other, "/");
+    expect_ok(&other);
+    ck_assert(!r.has_head);
+    http_hold_release(second);
+    get(c, &other, "/");
+    ck_assert(!r.has_head);
+    http_hold_release(first);
+    fixture_run(&r.done);
+    expect_ok(&r);
+    ck_assert(str_eqc(buf_str(&r.body), "kept"));
+    result_clear(&r);
+    start_call(c, &r, (struct http_call_config){.target = "/hang?silent"});
+    fixture_run_count(&served.hanging, 1);
+    first = http_response_hold(served.hung);
+    http_respond(served.hung, 200, STR("nobody reads it"));
+    http_call_cancel(r.call);
+    fixture_run(&r.done);
+    get(c, &other, "/");
+    expect_ok(&other);
+    http_hold_release(first);
+    result_clear(&r);
+    result_clear(&other);
+    end(s, c);
+}
+END_TEST
+
+/* A request that is given up while the handler has stopped the body: the rest of it is read and
+ * dropped. */
 START_TEST(given_up_upload)
 {
     struct http_client *c;
@@ -536,7 +575,7 @@ END_TEST
 
 UNIT_MAIN("http", EACH_WAY(exchanges); EACH_WAY(hop_headers); EACH_WAY(download_back_pressure);
           EACH_WAY(kinds_of_bytes); EACH_WAY(upload_back_pressure); EACH_WAY(cancel);
-          EACH_WAY(cut_response); EACH_WAY(given_up); EACH_WAY(given_up_upload);
+          EACH_WAY(cut_response); EACH_WAY(given_up); EACH_WAY(held); EACH_WAY(given_up_upload);
           EACH_WAY(body_limits); EACH_WAY(header_limits); EACH_WAY(call_timeouts);
           EACH_WAY(graceful_shutdown); EACH_WAY(shutdown_deadline); EACH_WAY(many_calls);
           EACH_WAY(compressed); UNIT_TEST(unix_socket))

@@ -89,6 +89,7 @@ int auth_load_encryption(const struct apiserver_config *c, struct error *err)
         code = encryption_parse(buf_str(&text), &e, err);
     if (code != 0)
         return error_prefix(err, "--encryption-provider-config: %s", c->encryption_config);
+    encryption_start(e);
     encryption_use(e);
     return 0;
 }
@@ -127,6 +128,8 @@ static void look(struct auth_reload *r, size_t which)
     } else if (which == ENCRYPTION_FILE) {
         struct encryption *e = NULL;
         f->code = encryption_parse(buf_str(&text), &e, &f->err);
+        if (f->code == 0)
+            encryption_start(e);
         f->made = e;
     } else {
         struct jwt_set *set = NULL;

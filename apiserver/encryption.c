@@ -2,6 +2,7 @@
 #include "apiserver/encryption.h"
 
 #include "apiserver/encryption_config.h"
+#include "apiserver/kms.h"
 #include "apiserver/registry.h"
 #include "lib/base/arena.h"
 #include "lib/base/buf.h"
@@ -31,13 +32,43 @@ static struct {
     size_t size, count; /* size: a power of two, or 0. */
 } table = {.lock = PTHREAD_MUTEX_INITIALIZER};
 
+atomic_bool encryption_plain_refused;
+
+static bool takes_plain(const struct encryption_rule *rule)
+{
+    for (size_t i = 0; i < rule->provider_count; i++)
+        if (rule->providers[i].prefix == NULL)
+            return true;
+    return false;
+}
+
 void encryption_use(struct encryption *e)
 {
+    bool refused = false;
+    for (size_t i = 0; e != NULL && i < e->rule_count; i++)
+        refused |= !takes_plain(&e->rules[i]);
     pthread_rwlock_wrlock(&config_lock);
     struct encryption *old = current;
     current = e;
+    atomic_store(&encryption_plain_refused, refused);
     pthread_rwlock_unlock(&config_lock);
     encryption_free(old);
+}
+
+int encryption_health(bool *ret_any, struct error *err)
+{
+    int code = 0;
+    *ret_any = false;
+    pthread_rwlock_rdlock(&config_lock);
+    for (size_t i = 0; current != NULL && i < current->rule_count; i++)
+        for (size_t k = 0; k < current->rules[i].provider_count; k++) {
+            struct kms *kms = current->rules[i].providers[k].kms;
+            *ret_any |= kms != NULL;
+            if (kms != NULL && code == 0)
+                code = kms_health(kms, err);
+        }
+    pthread_rwlock_unlock(&config_lock);
+    return code;
 }
 
 /* --- which providers ----------------------------------------------------------------------------
@@ -110,20 +141,28 @@ static void count(struct str resource, bool ok, const char *way, const char *pre
 
 /* --- writing
  * --------------------------------------------------------------------------------------- */
-struct str encryption_seal(struct arena *a, struct str key, struct str value)
+int encryption_seal(struct arena *a, struct str key, struct str value, struct str *ret,
+                    struct error *err)
 {
     struct providers all;
     AUTO_BUF out = BUF_INIT;
+    int code = 0;
     pthread_rwlock_rdlock(&config_lock);
     const struct encryption_provider *p = find_providers(key, &all) ? next_provider(&all) : NULL;
     if (p != NULL && p->prefix != NULL) {
-        const struct encryption_key *k = &p->keys[0];
-        buf_printf(&out, "%s" STR_FMT ":", p->prefix, STR_ARG(k->name));
-        seal(p->form, k->secret, value, key, &out);
-        count(all.resource, true, "to_storage", p->prefix);
+        buf_puts(&out, p->prefix);
+        if (p->kms != NULL) {
+            code = kms_seal(p->kms, value, key, &out, err);
+        } else {
+            buf_printf(&out, STR_FMT ":", STR_ARG(p->keys[0].name));
+            seal(p->form, p->keys[0].secret, value, key, &out);
+        }
+        count(all.resource, code == 0, "to_storage", p->prefix);
     }
     pthread_rwlock_unlock(&config_lock);
-    return out.len != 0 ? arena_str(a, buf_str(&out)) : value;
+    if (code == 0)
+        *ret = out.len != 0 ? arena_str(a, buf_str(&out)) : value;
+    return code;
 }
 
 /* --- reading
@@ -167,7 +206,8 @@ static bool open_value(struct str key, struct str value, struct buf *out, bool *
         struct str sealed = value;
         if (p->prefix == NULL || !cut_prefix(&sealed, str_of(p->prefix)))
             continue;
-        bool ok = open_with(p, key, sealed, out, ret_first, err);
+        bool ok = p->kms != NULL ? kms_open(p->kms, sealed, key, out, ret_first, err) == 0
+                                 : open_with(p, key, sealed, out, ret_first, err);
         count(all.resource, ok, "from_storage", p->prefix);
         *ret_first = *ret_first && first;
         if (ok)
@@ -248,11 +288,26 @@ static struct str keep(const struct kv *kv, struct str text)
     return str_n(there->text, there->len);
 }
 
+/* What is plain, as it is if that is allowed: else something that cannot be opened. */
+static struct str plain(const struct kv *kv)
+{
+    struct providers all;
+    const struct encryption_provider *p;
+    pthread_rwlock_rdlock(&config_lock);
+    bool allowed = !find_providers(kv_key(kv), &all);
+    while (!allowed && (p = next_provider(&all)) != NULL)
+        allowed = p->prefix == NULL;
+    pthread_rwlock_unlock(&config_lock);
+    return allowed ? kv_value(kv) : STR(ENCRYPTION_PREFIX);
+}
+
 struct str encryption_open(const struct kv *kv)
 {
     AUTO_BUF out = BUF_INIT;
     struct error err = {0};
     bool first;
+    if (!encryption_is_sealed(kv_value(kv)))
+        return plain(kv);
     pthread_mutex_lock(&table.lock);
     const struct opened *o = table.size != 0 ? *find(kv) : NULL;
     pthread_mutex_unlock(&table.lock);

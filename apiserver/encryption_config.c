@@ -3,11 +3,13 @@
 
 #include "apiserver/config_file.h"
 #include "apiserver/encryption.h"
+#include "apiserver/kms.h"
 #include "lib/api/json.h"
 #include "lib/base/arena.h"
 #include "lib/base/buf.h"
 #include "lib/base/encode.h"
 #include "lib/base/error.h"
+#include "lib/base/flags.h"
 
 #include <openssl/crypto.h>
 
@@ -18,8 +20,12 @@ static const struct encryption_provider forms[] = {
     {.name = "identity"},
 };
 
+#define KMS_TIMEOUT_NS INT64_C(3000000000)
+
 struct reader {
     struct encryption *e;
+    struct str *names; /* Of KMS providers. */
+    size_t name_count, name_cap;
     struct field_errors errs;
 };
 
@@ -142,6 +148,90 @@ static void read_keys(struct reader *r, const struct field_path *at, const struc
     p->key_count = n;
 }
 
+/* --- plugins --------------------------------------------------------------------------------- */
+static bool name_taken(const struct reader *r, struct str name)
+{
+    for (size_t i = 0; i < r->name_count; i++)
+        if (str_eq(r->names[i], name))
+            return true;
+    return false;
+}
+
+static void check_kms_name(struct reader *r, const struct field_path *at, struct str name)
+{
+    if (name.len == 0)
+        field_required(&r->errs, at, "name is a mandatory field for a provider");
+    if (str_find(name, ':', 0) >= 0)
+        field_invalid(&r->errs, at, name,
+                      "invalid KMS provider name " STR_FMT ", must not contain ':'", STR_ARG(name));
+    if (name_taken(r, name))
+        field_invalid(&r->errs, at, name,
+                      "duplicate KMS provider name " STR_FMT ", names must be unique",
+                      STR_ARG(name));
+    r->names = arena_grow(r->errs.arena, r->names, r->name_count, &r->name_cap, sizeof(*r->names));
+    r->names[r->name_count++] = name;
+}
+
+/* "unix:///run/kms.sock" and "unix:@name" become what we connect to. */
+static struct str read_endpoint(struct reader *r, const struct field_path *at, struct str url)
+{
+    struct str scheme, rest;
+    if (url.len == 0) {
+        field_invalid(&r->errs, at, url, "endpoint is a mandatory field for a kms");
+        return STR_NULL;
+    }
+    if (!str_cut(url, ':', &scheme, &rest) || !str_eqc(scheme, "unix")) {
+        field_invalid(&r->errs, at, url,
+                      "unsupported scheme \"" STR_FMT "\" for KMS provider, only unix is supported",
+                      STR_ARG(str_find(url, ':', 0) >= 0 ? scheme : STR("")));
+        return STR_NULL;
+    }
+    if (str_has_prefix(rest, STR("//")))
+        rest = str_sub(rest, 2, rest.len);
+    return arena_printf(r->errs.arena, "unix:" STR_FMT, STR_ARG(rest));
+}
+
+static void read_kms(struct reader *r, const struct field_path *at, const struct json *j,
+                     struct encryption_provider *ret)
+{
+    static const char *const known[] = {"apiVersion", "name",    "cachesize",
+                                        "endpoint",   "timeout", NULL};
+    int64_t timeout_ns = KMS_TIMEOUT_NS;
+    bool versioned;
+    config_known(&r->errs, at, j, known);
+    struct str version = config_str(&r->errs, at, j, "apiVersion", &versioned),
+               name = config_str(&r->errs, at, j, "name", NULL),
+               timeout = config_str(&r->errs, at, j, "timeout", NULL);
+    if (!versioned)
+        version = STR("v1");
+    check_kms_name(r, PATH(at, "name"), name);
+    if (timeout.len != 0 && duration_parse(timeout, &timeout_ns) != 0)
+        field_invalid(&r->errs, PATH(at, "timeout"), timeout, "time: invalid duration");
+    else if (timeout_ns <= 0)
+        field_invalid(&r->errs, PATH(at, "timeout"), timeout, "timeout should be a positive value");
+    struct str socket =
+        read_endpoint(r, PATH(at, "endpoint"), config_str(&r->errs, at, j, "endpoint", NULL));
+    if (str_eqc(version, "v1"))
+        field_forbidden(&r->errs, PATH(at, "apiVersion"),
+                        "KMSv1 is deprecated and will only receive security updates going forward. "
+                        "Use KMSv2 instead.");
+    else if (!str_eqc(version, "v2"))
+        field_invalid(&r->errs, PATH(at, "apiVersion"), version,
+                      "unsupported apiVersion apiVersion for KMS provider, only v1 and v2 are "
+                      "supported");
+    if (!str_eqc(version, "v1") && json_getc(j, "cachesize") != NULL)
+        field_invalid_raw(&r->errs, PATH(at, "cachesize"), STR("0"),
+                          "cachesize is not supported in v2");
+    if (r->errs.count != 0)
+        return;
+    *ret = (struct encryption_provider){
+        .name = "kms",
+        .prefix = str_c(
+            arena_printf(r->e->arena, ENCRYPTION_PREFIX "kms:v2:" STR_FMT ":", STR_ARG(name))),
+        .kms = kms_new(name, socket, (uint64_t)(timeout_ns / 1000000)),
+    };
+}
+
 /* --- providers ---------------------------------------------------------------------------------
  */
 static void read_provider(struct reader *r, const struct field_path *at, const struct json *j,
@@ -159,9 +249,10 @@ static void read_provider(struct reader *r, const struct field_path *at, const s
         if (ret->prefix != NULL)
             read_keys(r, PATH(at, ret->name), of, ret);
     }
-    if (json_getc(j, "kms") != NULL) {
+    const struct json *kms = config_object(&r->errs, at, j, "kms");
+    if (kms != NULL) {
         found++;
-        field_forbidden(&r->errs, PATH(at, "kms"), "this server has no KMS providers");
+        read_kms(r, PATH(at, "kms"), kms, ret);
     }
     if (found == 0)
         field_invalid_raw(&r->errs, at, STR("{}"),
@@ -245,6 +336,26 @@ int encryption_parse(struct str text, struct encryption **ret, struct error *err
     return code;
 }
 
+/* Rules of one entry share their providers. */
+static bool shared_before(const struct encryption *e, size_t rule,
+                          const struct encryption_provider *p)
+{
+    for (size_t i = 0; i < rule; i++)
+        if (p >= e->rules[i].providers && p < e->rules[i].providers + e->rules[i].provider_count)
+            return true;
+    return false;
+}
+
+void encryption_start(struct encryption *e)
+{
+    for (size_t i = 0; i < e->rule_count; i++)
+        for (size_t k = 0; k < e->rules[i].provider_count; k++) {
+            const struct encryption_provider *p = &e->rules[i].providers[k];
+            if (p->kms != NULL && !shared_before(e, i, p))
+                kms_start(p->kms);
+        }
+}
+
 void encryption_free(struct encryption *e)
 {
     if (e == NULL)
@@ -252,6 +363,8 @@ void encryption_free(struct encryption *e)
     for (size_t i = 0; i < e->rule_count; i++)
         for (size_t k = 0; k < e->rules[i].provider_count; k++) {
             const struct encryption_provider *p = &e->rules[i].providers[k];
+            if (p->kms != NULL && !shared_before(e, i, p))
+                kms_free(p->kms);
             for (size_t n = 0; n < p->key_count; n++)
                 OPENSSL_cleanse((char *)(uintptr_t)p->keys[n].secret.data, p->keys[n].secret.len);
         }

@@ -6,6 +6,7 @@
 #include "lib/net/seal.h"
 
 struct arena;
+struct kms;
 
 struct encryption_key {
     struct str name, secret;
@@ -14,6 +15,7 @@ struct encryption_key {
 struct encryption_provider {
     const char *name;   /* "aesgcm" */
     const char *prefix; /* "k8s:enc:aesgcm:v1:"; NULL: identity, as it is. */
+    struct kms *kms;    /* "k8s:enc:kms:v2:NAME:"; NULL: the keys are here. Owned. */
     enum seal_form form;
     const struct encryption_key *keys;
     size_t key_count;

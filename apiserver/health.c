@@ -1,9 +1,11 @@
 /* health.c - /healthz, /livez and /readyz, whole or check by check. */
 #include "apiserver/discovery.h"
+#include "apiserver/encryption.h"
 #include "apiserver/monitor.h"
 #include "apiserver/request.h"
 #include "lib/base/arena.h"
 #include "lib/base/buf.h"
+#include "lib/base/error.h"
 #include "lib/net/http_server.h"
 #include "lib/net/url.h"
 #include "raftstore/store.h"
@@ -47,6 +49,14 @@ static bool check_shutdown(const struct apiserver *s)
     return !atomic_load(&s->stopping) && !atomic_load(&s->leaving);
 }
 
+static bool check_kms(const struct apiserver *s)
+{
+    UNUSED(s);
+    struct error err = {0};
+    bool any;
+    return encryption_health(&any, &err) == 0;
+}
+
 /* Under the names that upstream's monitoring knows. */
 static const struct {
     const char *name;
@@ -57,6 +67,7 @@ static const struct {
     {"log", HEALTHZ | LIVEZ | READYZ, check_ping},
     {"etcd", HEALTHZ | READYZ, check_store},
     {"etcd-readiness", READYZ, check_store},
+    {"kms-providers", HEALTHZ | LIVEZ | READYZ, check_kms},
     {"informer-sync", READYZ, check_ready},
     {"poststarthook/start-apiserver-admission-initializer", HEALTHZ | LIVEZ | READYZ, check_ping},
     {"poststarthook/storage-readiness", HEALTHZ | READYZ, check_store},
@@ -70,6 +81,16 @@ static const struct {
     {"autoregister-completion", HEALTHZ | READYZ, check_registered},
     {"shutdown", READYZ, check_shutdown},
 };
+
+/* Is it one of those that a path asks for? */
+static bool applies(size_t i, unsigned where)
+{
+    struct error err = {0};
+    bool any = true;
+    if (checks[i].check == check_kms)
+        (void)encryption_health(&any, &err);
+    return any && (checks[i].where & where) != 0;
+}
 
 static bool excluded(struct req *r, const char *name)
 {
@@ -91,7 +112,7 @@ static bool run_check(struct req *r, size_t i, const char *title)
 static void serve_one(struct req *r, unsigned where, const char *title, struct str name)
 {
     for (size_t i = 0; i < ARRAY_SIZE(checks); i++) {
-        if ((checks[i].where & where) == 0 || !str_eqc(name, checks[i].name))
+        if (!str_eqc(name, checks[i].name) || !applies(i, where))
             continue;
         if (run_check(r, i, title))
             req_text(r, 200, "text/plain; charset=utf-8", STR("ok"));
@@ -108,7 +129,7 @@ static void serve_all(struct req *r, unsigned where, const char *title)
     AUTO_BUF b = BUF_INIT;
     bool good = true;
     for (size_t i = 0; i < ARRAY_SIZE(checks); i++) {
-        if ((checks[i].where & where) == 0)
+        if (!applies(i, where))
             continue;
         if (excluded(r, checks[i].name)) {
             buf_printf(&b, "[+]%s excluded: ok\n", checks[i].name);

@@ -33,7 +33,14 @@ static struct txn_op *add_op(struct txn_build *t, enum op_type type, struct str 
 
 void txn_build_put(struct txn_build *t, struct str key, struct str value)
 {
-    add_op(t, OP_PUT, key)->value = encryption_seal(t->arena, key, value);
+    struct error err = {0};
+    struct str sealed = STR_NULL;
+    if (encryption_seal(t->arena, key, value, &sealed, &err) != 0) {
+        /* Whoever does not look at this commits nothing all the same. */
+        t->refused = arena_strc(t->arena, error_message(&err));
+        txn_build_expect(t, key, INT64_MAX);
+    }
+    add_op(t, OP_PUT, key)->value = sealed;
 }
 
 void txn_build_delete(struct txn_build *t, struct str key)
@@ -144,6 +151,10 @@ static void commit(struct write *w, int64_t lease)
     struct txn txn;
     if (w->req->timed_out) {
         finish(w, status_from_code(w->req->arena, E_TIMEOUT, "context deadline exceeded"));
+        return;
+    }
+    if (w->txn.refused.len != 0) {
+        finish(w, status_internal(w->req->arena, STR_FMT, STR_ARG(w->txn.refused)));
         return;
     }
     for (size_t i = 0; i < w->txn.op_count; i++)

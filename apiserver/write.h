@@ -33,7 +33,8 @@ struct txn_build {
     size_t cmp_count, cmp_cap;
     struct txn_op *ops;
     size_t op_count, op_cap;
-    bool contended; /* Compares what many writes change at once: worth more tries. */
+    struct str refused; /* Why it can never succeed: what it puts cannot be encrypted. */
+    bool contended;     /* Compares what many writes change at once: worth more tries. */
 };
 /* The key's newest version is of this revision; 0: it does not exist. */
 void txn_build_expect(struct txn_build *t, struct str key, int64_t mod_rev);

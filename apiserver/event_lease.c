@@ -26,14 +26,14 @@ void event_lease_get(struct server_thread *t, void (*cb)(int code, int64_t id, v
                      void *arg)
 {
     const struct event_lease *l = &t->event_lease;
-    if (l->id != 0 && env_now_ms(t->server->env) - l->made_ms < EVENT_LEASE_SHARED_MS) {
+    int64_t ttl_s = t->server->config.serving.event_ttl_ns / 1000000000;
+    int64_t shared_s = MIN_OF(EVENT_LEASE_SHARED_S, ttl_s / EVENT_LEASE_SHARED_PARTS);
+    if (l->id != 0 && env_now_ms(t->server->env) - l->made_ms < (uint64_t)shared_s * 1000) {
         cb(0, l->id, arg);
         return;
     }
-    int64_t ttl_s = t->server->config.serving.event_ttl_ns / 1000000000;
     struct grant *g = xmalloc(sizeof(*g));
     *g = (struct grant){t, cb, arg};
     /* The last event put under it lives its full time. */
-    store_lease_grant(t->server->store, 0, ttl_s + EVENT_LEASE_SHARED_MS / 1000, &t->mailbox,
-                      on_grant, g);
+    store_lease_grant(t->server->store, 0, ttl_s + shared_s, &t->mailbox, on_grant, g);
 }

@@ -1,7 +1,7 @@
 /* event_lease.h - the store leases under which Events live: --event-ttl.
  *
- * One lease serves all events of a minute, so that few leases exist. One
- * instance per server thread; loop-confined. */
+ * One lease serves all events of a minute or of a twentieth of their time, so that few leases
+ * exist. One instance per server thread; loop-confined. */
 #ifndef APISERVER_EVENT_LEASE_H
 #define APISERVER_EVENT_LEASE_H
 
@@ -9,7 +9,9 @@
 
 struct server_thread;
 
-#define EVENT_LEASE_SHARED_MS 60000u
+/* Or a twentieth of the time, as upstream. */
+#define EVENT_LEASE_SHARED_S 60
+#define EVENT_LEASE_SHARED_PARTS 20
 
 struct event_lease {
     int64_t id; /* 0: none yet. */

@@ -19,6 +19,9 @@ import urllib.request
 import checks
 from admission import ok, replay
 
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), ".."))
+import ports  # noqa: E402
+
 
 def certificate(folder, name):
     cert, key = os.path.join(folder, name + ".crt"), os.path.join(folder, name + ".key")
@@ -145,6 +148,72 @@ def apis(server):
     ok("discovery of what is left", names == ["cronjobs", "cronjobs/status"], names)
 
 
+def connections(server, flags=()):
+    """How many connections curl makes for 600 requests over HTTP/2."""
+    config = "".join('url = "%s/version"\noutput = "/dev/null"\n' % server.url for _ in range(600))
+    p = subprocess.run(["curl", "-sk", "--http2", "-H", "Authorization: Bearer " + replay.TOKEN, "-w", "%{num_connects} %{http_code}\n",
+                        "-K", "-"], input=config, capture_output=True, text=True, timeout=60)
+    answers = [x.split() for x in p.stdout.splitlines()]
+    ok("all are answered", len(answers) == 600 and {x[1] for x in answers} == {"200"}, (len(answers), p.stderr[-300:]))
+    return sum(int(x[0]) for x in answers)
+
+
+def starting(binary, folder):
+    """A member of three that is alone: it does not come to begin."""
+    def start(name, *args):
+        log = open(os.path.join(folder, name), "w+")
+        p = subprocess.Popen([os.path.join(binary, "trireme-apiserver"), "--data-dir=" + os.path.join(folder, name + ".data"),
+                              "--secure-port=0", "--bind-address=127.0.0.1", "--anonymous-auth", *args], stdout=log, stderr=log)
+        end, url = time.time() + 20, None
+        while time.time() < end and url is None:
+            log.seek(0)
+            url = next((x.split()[-1] for x in log.read().splitlines() if "serving on https://" in x), None)
+            time.sleep(0.02)
+        return p, url
+
+    def look(url, path):
+        try:
+            with urllib.request.urlopen(url + path, context=ssl._create_unverified_context(), timeout=10) as f:
+                return f.status
+        except urllib.error.HTTPError as e:
+            return e.code
+    base = ports.free_block()
+    cluster = ("--name=a", "--peer-listen-address=127.0.0.1:%d" % base, "--initial-cluster=" + ",".join(
+        "%s=127.0.0.1:%d" % (n, base + i) for i, n in enumerate("abc")))
+    p, url = start("graceful", "--livez-grace-period=4s", *cluster)
+    first, ready = look(url, "/livez"), look(url, "/readyz")
+    ok("--livez-grace-period: alive while it begins", first == 200 and ready == 500, (first, ready))
+    end = time.time() + 10
+    while look(url, "/livez") == 200 and time.time() < end:
+        time.sleep(0.1)
+    ok("but not for ever", look(url, "/livez") == 500)
+    p.kill()
+    p.wait()
+    p, url = start("strict", *cluster)
+    ok("without it: not alive before it has begun", look(url, "/livez") == 500)
+    p.kill()
+    p.wait()
+
+
+def expiring(binary):
+    server = replay.Server(os.path.join(binary, "trireme-apiserver"), "--event-ttl=2s")
+    try:
+        event = {"metadata": {"name": "e"}, "involvedObject": {"kind": "Pod", "namespace": "default", "name": "p"},
+                 "reason": "Test", "message": "It will not last."}
+        r = urllib.request.Request(server.url + "/api/v1/namespaces/default/events", json.dumps(event).encode(), {
+            "Authorization": "Bearer " + replay.TOKEN, "Content-Type": "application/json"})
+        with urllib.request.urlopen(r, context=ssl._create_unverified_context(), timeout=30) as f:
+            ok("an event", f.status == 201)
+        path, start = "/api/v1/namespaces/default/events/e", time.time()
+        ok("is there", ask(server, path)[0] == 200)
+        while ask(server, path)[0] == 200 and time.time() < start + 20:
+            time.sleep(0.1)
+        ok("--event-ttl: and then it is not", ask(server, path)[0] == 404 and time.time() - start > 1, time.time() - start)
+        ok("no connection is sent away without --goaway-chance", connections(server) == 1)
+    finally:
+        server.stop()
+
+
 def main():
     binary, folder = sys.argv[1], tempfile.mkdtemp(prefix="trireme-serving-")
     sni = certificate(folder, "api.example.org")
@@ -159,8 +228,11 @@ def main():
         tls(server, sni)
         metrics(server)
         apis(server)
+        ok("--goaway-chance: some connections are", connections(server) > 1)
         ending(server)
         refused(binary, folder)
+        starting(binary, folder)
+        expiring(binary)
     finally:
         server.stop()
         shutil.rmtree(folder, ignore_errors=True)

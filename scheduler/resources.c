@@ -69,9 +69,9 @@ void resources_add(struct resources *r, const struct resources *x)
 
 void resources_sub(struct resources *r, const struct resources *x)
 {
-    r->milli_cpu -= x->milli_cpu;
-    r->memory -= x->memory;
-    r->ephemeral_storage -= x->ephemeral_storage;
+    (void)__builtin_sub_overflow(r->milli_cpu, x->milli_cpu, &r->milli_cpu);
+    (void)__builtin_sub_overflow(r->memory, x->memory, &r->memory);
+    (void)__builtin_sub_overflow(r->ephemeral_storage, x->ephemeral_storage, &r->ephemeral_storage);
     for (size_t i = 0; i < x->scalar_count; i++)
         *scalar_at(r, str_of(x->scalars[i].name)) -= x->scalars[i].amount;
 }

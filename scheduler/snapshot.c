@@ -81,8 +81,31 @@ void node_info_add(struct node_info *n, struct pod_info *p)
     n->pods[n->pod_count++] = p;
     n->affinity_pods += p->has_affinity;
     resources_add(&n->requested, &p->requests);
-    n->nonzero_milli_cpu += p->nonzero_milli_cpu;
-    n->nonzero_memory += p->nonzero_memory;
+    /* Pods put on the node by hand may ask for more than numbers hold: what wraps here
+     * wraps back when they go. */
+    (void)__builtin_add_overflow(n->nonzero_milli_cpu, p->nonzero_milli_cpu, &n->nonzero_milli_cpu);
+    (void)__builtin_add_overflow(n->nonzero_memory, p->nonzero_memory, &n->nonzero_memory);
+}
+
+static bool is_saturated(const struct resources *r)
+{
+    bool full =
+        r->milli_cpu == INT64_MAX || r->memory == INT64_MAX || r->ephemeral_storage == INT64_MAX;
+    for (size_t i = 0; i < r->scalar_count; i++)
+        full |= r->scalars[i].amount == INT64_MAX;
+    return full;
+}
+
+/* p is in no node any more. A sum that has come to its end does not tell what it was. */
+static void take_requests(struct node_info *n, const struct pod_info *p)
+{
+    if (!is_saturated(&n->requested)) {
+        resources_sub(&n->requested, &p->requests);
+        return;
+    }
+    resources_done(&n->requested);
+    for (size_t i = 0; i < n->pod_count; i++)
+        resources_add(&n->requested, &n->pods[i]->requests);
 }
 
 void node_info_remove(struct node_info *n, struct pod_info *p)
@@ -92,9 +115,9 @@ void node_info_remove(struct node_info *n, struct pod_info *p)
     n->pods[p->index]->index = p->index;
     p->node = NULL;
     n->affinity_pods -= p->has_affinity;
-    resources_sub(&n->requested, &p->requests);
-    n->nonzero_milli_cpu -= p->nonzero_milli_cpu;
-    n->nonzero_memory -= p->nonzero_memory;
+    take_requests(n, p);
+    (void)__builtin_sub_overflow(n->nonzero_milli_cpu, p->nonzero_milli_cpu, &n->nonzero_milli_cpu);
+    (void)__builtin_sub_overflow(n->nonzero_memory, p->nonzero_memory, &n->nonzero_memory);
 }
 
 struct pod_info *node_info_pop(struct node_info *n)

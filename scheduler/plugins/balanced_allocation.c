@@ -10,12 +10,12 @@
 #define RESOURCES_MAX 16
 
 /* Adds a resource's share, if the node has it. */
-static void add_share(double *shares, size_t *count, int64_t used, int64_t capacity)
+static void add_share(double *shares, size_t *count, double used, int64_t capacity)
 {
     if (capacity <= 0 || *count == RESOURCES_MAX)
         return;
-    double f = (double)used / (double)capacity;
-    shares[(*count)++] = f > 1 ? 1 : f;
+    double f = used / (double)capacity;
+    shares[(*count)++] = f > 1 ? 1 : f < 0 ? 0 : f;
 }
 
 static double deviation(const double *shares, size_t count)
@@ -33,7 +33,7 @@ static double deviation(const double *shares, size_t count)
 }
 
 /* With so many times what the pod asks for. */
-static double balance(const struct cycle *c, const struct node_info *n, int64_t times)
+static double balance(const struct cycle *c, const struct node_info *n, double times)
 {
     const struct resources *have = &n->allocatable, *used = &n->requested,
                            *want = &c->pod->requests;
@@ -43,14 +43,17 @@ static double balance(const struct cycle *c, const struct node_info *n, int64_t 
         const char *name = c->profile->balanced[i];
         int64_t mine = resources_scalar(want, name);
         if (strcmp(name, "cpu") == 0)
-            add_share(shares, &count, used->milli_cpu + times * want->milli_cpu, have->milli_cpu);
+            add_share(shares, &count, (double)used->milli_cpu + times * (double)want->milli_cpu,
+                      have->milli_cpu);
         else if (strcmp(name, "memory") == 0)
-            add_share(shares, &count, used->memory + times * want->memory, have->memory);
+            add_share(shares, &count, (double)used->memory + times * (double)want->memory,
+                      have->memory);
         else if (strcmp(name, "ephemeral-storage") == 0)
-            add_share(shares, &count, used->ephemeral_storage + times * want->ephemeral_storage,
+            add_share(shares, &count,
+                      (double)used->ephemeral_storage + times * (double)want->ephemeral_storage,
                       have->ephemeral_storage);
         else if (mine != 0)
-            add_share(shares, &count, resources_scalar(used, name) + times * mine,
+            add_share(shares, &count, (double)resources_scalar(used, name) + times * (double)mine,
                       resources_scalar(have, name));
     }
     return 1 - deviation(shares, count);

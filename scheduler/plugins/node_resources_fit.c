@@ -8,7 +8,10 @@
 
 static bool lacks(int64_t want, int64_t capacity, int64_t used)
 {
-    return want > 0 && want > capacity - used;
+    int64_t left;
+    if (__builtin_sub_overflow(capacity, used, &left))
+        left = used > 0 ? INT64_MIN : INT64_MAX;
+    return want > 0 && want > left;
 }
 
 /* An extender or nobody looks after it. */
@@ -103,6 +106,13 @@ static int64_t score_of(const struct profile *p, int64_t used, int64_t capacity)
     return 0;
 }
 
+/* Sums that have wrapped are as good as endless. */
+static int64_t sum_of(int64_t used, int64_t mine)
+{
+    int64_t sum;
+    return used < 0 || __builtin_add_overflow(used, mine, &sum) ? INT64_MAX : sum;
+}
+
 /* The pod's own and what is used, of any resource; CPU and memory as if something was asked. */
 static void amounts_of(const struct cycle *c, const struct node_info *n, const char *name,
                        int64_t *ret_used, int64_t *ret_capacity)
@@ -111,18 +121,18 @@ static void amounts_of(const struct cycle *c, const struct node_info *n, const c
                            *want = &c->pod->requests;
     if (strcmp(name, "cpu") == 0) {
         *ret_capacity = have->milli_cpu;
-        *ret_used = n->nonzero_milli_cpu + c->pod->nonzero_milli_cpu;
+        *ret_used = sum_of(n->nonzero_milli_cpu, c->pod->nonzero_milli_cpu);
     } else if (strcmp(name, "memory") == 0) {
         *ret_capacity = have->memory;
-        *ret_used = n->nonzero_memory + c->pod->nonzero_memory;
+        *ret_used = sum_of(n->nonzero_memory, c->pod->nonzero_memory);
     } else if (strcmp(name, "ephemeral-storage") == 0) {
         *ret_capacity = have->ephemeral_storage;
-        *ret_used = used->ephemeral_storage + want->ephemeral_storage;
+        *ret_used = sum_of(used->ephemeral_storage, want->ephemeral_storage);
     } else {
         int64_t mine = resources_scalar(want, name);
         /* What the pod does not ask for does not count. */
         *ret_capacity = mine != 0 ? resources_scalar(have, name) : 0;
-        *ret_used = resources_scalar(used, name) + mine;
+        *ret_used = sum_of(resources_scalar(used, name), mine);
     }
 }
 

@@ -409,7 +409,51 @@ START_TEST(guest_takes_its_room)
 }
 END_TEST
 
+/* Pods that somebody put on a node with absurd requests must not upset the sums. */
+START_TEST(absurd_requests)
+{
+    struct snapshot s;
+    struct arena *a = arena_new(0);
+    struct cycle *c;
+    snapshot_init(&s);
+    add_node(&s, SMALL_NODE("a"));
+    for (unsigned i = 0; i < 3; i++) {
+        AUTO_BUF b = BUF_INIT;
+        buf_printf(
+            &b,
+            "{\"metadata\":{\"name\":\"h%u\",\"uid\":\"h%u\"},\"spec\":{\"nodeName\":\"a\","
+            "\"containers\":[{\"name\":\"c\",\"resources\":{\"requests\":{\"memory\":\"7Ei\","
+            "\"cpu\":\"9000000000000000\",\"ephemeral-storage\":\"7Ei\"}}}]}}",
+            i, i);
+        struct api_object *o = parsed("Pod", &b);
+        snapshot_set_pod(&s, o);
+        api_object_unref(o);
+        struct api_object *pod = object_from(
+            "Pod",
+            "{\"metadata\":{\"name\":\"p\",\"uid\":\"p\"},\"spec\":{\"containers\":[{\"name\":"
+            "\"c\"}]}}");
+        struct pod_info *info = pod_info_new(pod);
+        struct classes *l = classes_new(&s, &no_facts);
+        struct class_question q = {.pod = info, .arena = a};
+        ck_assert_ptr_nonnull(classes_decide(l, &q, &c)); /* It asks for nothing. */
+        classes_free(l);
+        pod_info_free(info);
+        api_object_unref(pod);
+    }
+    for (unsigned i = 0; i < 3; i++) {
+        char uid[4] = {'h', (char)('0' + i), '\0'};
+        snapshot_remove_pod(&s, str_of(uid));
+    }
+    ck_assert_int_eq(s.nodes[0]->nonzero_memory, 0);
+    ck_assert_int_eq(s.nodes[0]->requested.memory, 0);
+    ck_assert_int_eq(s.nodes[0]->requested.milli_cpu, 0);
+    arena_free(a);
+    snapshot_done(&s);
+}
+END_TEST
+
 UNIT_MAIN("scheduler/classes", {
     tcase_add_loop_test(tc, decides_as_from_scratch, 1, 151);
     UNIT_TEST(guest_takes_its_room);
+    UNIT_TEST(absurd_requests);
 })

@@ -100,8 +100,12 @@ bool admission_check(struct arena *a, struct api_object *node, struct api_object
     snapshot_set_node(&s, node);
     for (size_t i = 0; i < other_count; i++)
         snapshot_set_pod(&s, others[i]);
-    struct cycle c = {
-        .arena = a, .state_arena = a, .snapshot = &s, .pod = pod_info_new(pod), .facts = &none};
+    struct cycle c = {.arena = a,
+                      .state_arena = a,
+                      .snapshot = &s,
+                      .profile = profile_default(),
+                      .pod = pod_info_new(pod),
+                      .facts = &none};
     bool ok = check(&c, s.nodes[0], ret);
     pod_info_free((struct pod_info *)(uintptr_t)c.pod);
     snapshot_done(&s);

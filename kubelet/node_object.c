@@ -117,10 +117,18 @@ static int64_t reserved(const struct node_inputs *in, const char *resource)
     return reserved_milli(in, resource) / 1000;
 }
 
-static void resources(struct arena *a, const struct node_inputs *in, struct core_v1_node_status *s)
+/* Extended resources are what anybody may say that a node has: example.com/dongles. */
+static bool is_extended(struct str name)
+{
+    return str_find_str(name, STR("/")) >= 0 && str_find_str(name, STR("kubernetes.io/")) < 0;
+}
+
+static void resources(struct arena *a, const struct node_inputs *in,
+                      const struct core_v1_node_status *old, struct core_v1_node_status *s)
 {
     const struct machine *m = in->machine;
-    size_t max = 4 + m->hugepage_count;
+    size_t foreign = old != NULL ? old->capacity_count : 0;
+    size_t max = 4 + m->hugepage_count + foreign;
     int64_t huge = 0, disk = in->usage.disk_total_bytes;
     s->capacity = ARENA_ARRAY(a, struct api_quantity_entry, max);
     s->allocatable = ARENA_ARRAY(a, struct api_quantity_entry, max);
@@ -150,6 +158,11 @@ static void resources(struct arena *a, const struct node_inputs *in, struct core
         QUANTITY_BINARY_SI);
     add(a, s->capacity, &s->capacity_count, STR("pods"), in->max_pods, QUANTITY_DECIMAL_SI);
     add(a, s->allocatable, &s->allocatable_count, STR("pods"), in->max_pods, QUANTITY_DECIMAL_SI);
+    for (size_t i = 0; i < foreign; i++)
+        if (is_extended(old->capacity[i].key)) {
+            s->capacity[s->capacity_count++] = old->capacity[i];
+            s->allocatable[s->allocatable_count++] = old->capacity[i];
+        }
     qsort(s->capacity, s->capacity_count, sizeof(*s->capacity), by_resource);
     qsort(s->allocatable, s->allocatable_count, sizeof(*s->allocatable), by_resource);
 }
@@ -253,7 +266,7 @@ void node_status(struct arena *a, const struct node_inputs *in,
 {
     const struct machine *m = in->machine;
     struct core_v1_node_status s = {0};
-    resources(a, in, &s);
+    resources(a, in, old, &s);
     conditions(a, in, old, &s);
     addresses(a, in, &s);
     images(a, in, &s);

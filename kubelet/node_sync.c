@@ -264,6 +264,14 @@ static void keep_allocatable(struct kubelet *k, const struct core_v1_node_status
     k->allocatable_count = copy->allocatable_count;
 }
 
+/* Maps merge: what is gone from one has to be said. */
+static void add_removals(struct arena *a, const struct json *before, struct json *now)
+{
+    for (size_t i = 0; before->type == JSON_OBJECT && i < before->object.count; i++)
+        if (json_get(now, before->object.members[i].key) == NULL)
+            json_set(a, now, before->object.members[i].key, json_null(a));
+}
+
 /* Lists whose elements merge by key would keep what is gone: they say replace. */
 static struct json *status_patch(struct arena *a, const struct core_v1_node_status *have,
                                  const struct core_v1_node_status *want)
@@ -281,6 +289,8 @@ static struct json *status_patch(struct arena *a, const struct core_v1_node_stat
             json_setc(a, mark, "$patch", json_string(a, STR("replace")));
             json_insert(a, m->value, 0, mark);
         }
+        if (before != NULL && (str_eqc(m->key, "capacity") || str_eqc(m->key, "allocatable")))
+            add_removals(a, before, m->value);
         json_set(a, diff, m->key, m->value);
     }
     if (json_getc(old, "volumesInUse") != NULL && json_getc(new, "volumesInUse") == NULL)
@@ -534,16 +544,27 @@ static void apply_pod_cidr(struct node_sync *n, const struct core_v1_node *node)
     job_start(n->k->loop, run_cni, finish_cni, n);
 }
 
+static bool same_capacity(const struct core_v1_node *x, const struct core_v1_node *y)
+{
+    struct core_v1_node_status a = {.capacity = x->status.capacity,
+                                    .capacity_count = x->status.capacity_count};
+    struct core_v1_node_status b = {.capacity = y->status.capacity,
+                                    .capacity_count = y->status.capacity_count};
+    return api_msg_equal(&core_v1_node_status_msg, &a, &b);
+}
+
 static void on_node(struct api_object *o, struct node_sync *n)
 {
     bool first = n->k->node == NULL;
+    /* Extended resources that somebody gives the node are there to be asked for. */
+    bool changed = first || !same_capacity(n->k->node->msg, o->msg);
     api_object_unref(n->k->node);
     n->k->node = api_object_ref(o);
     apply_pod_cidr(n, o->msg);
-    if (first) {
+    if (changed)
         status_start(n);
+    if (first)
         mirror_pods_kick(n->k->mirrors);
-    }
 }
 
 static void on_node_add(struct api_object *o, void *arg)

@@ -62,6 +62,14 @@ ok "a pod reaches the Service" k wait --for=jsonpath='{.status.phase}'=Succeeded
 has "its output" "done" k logs client
 has "endpoints follow" "8080" k get endpoints web -o 'jsonpath={.subsets[*].ports[*].port}'
 
+# --- extended resources, as the documentation of Kubernetes advertises them
+test_equal() { local want=$1; shift; [ "$("$@")" = "$want" ]; }
+extended() { k patch node worker-2 --subresource=status --type=json -p "[$1]" >/dev/null; }
+ok "advertise an extended resource" extended '{"op": "add", "path": "/status/capacity/example.com~1dongle", "value": "4"}'
+eventually 20 "it can be asked for" test_equal 4 k get node worker-2 -o 'jsonpath={.status.allocatable.example\.com/dongle}'
+ok "take it away" extended '{"op": "remove", "path": "/status/capacity/example.com~1dongle"}'
+eventually 20 "it is gone" test_equal "" k get node worker-2 -o 'jsonpath={.status.allocatable.example\.com/dongle}'
+
 # --- what a node does not take, though somebody bound it there
 port_pod() { cat <<YAML
 apiVersion: v1

@@ -87,7 +87,7 @@ static bool port_fits(const struct port_filter *f, const struct zone_port *p)
 
 static uint16_t weight_of(size_t count)
 {
-    return (uint16_t)(count >= 100 ? 1 : 100 / count);
+    return (uint16_t)(count == 0 || count >= 100 ? 1 : 100 / count);
 }
 
 /* Once for each port; the addresses follow in the additional section. */

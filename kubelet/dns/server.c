@@ -79,6 +79,14 @@ static void fail(struct dns_writer *w, const struct dns_query *q, uint8_t *out, 
     answer->rcode = DNS_SERVFAIL;
 }
 
+/* A Service may have changed meanwhile, and with it the name to ask for. */
+static bool is_reply_to(const struct dns_answer *answer, const uint8_t *msg, size_t len)
+{
+    struct dns_reader r;
+    return answer->outcome == DNS_FORWARD ||
+           (dns_reader_init(&r, msg, len) && dns_name_eq(&r.name, &answer->target));
+}
+
 /* Joins what we know with what upstream says; msg NULL: it said nothing. */
 static size_t join(struct dns_server *s, const struct dns_query *q, uint8_t *out, size_t cap,
                    const uint8_t *msg, size_t len, uint32_t age_s)
@@ -88,7 +96,7 @@ static size_t join(struct dns_server *s, const struct dns_query *q, uint8_t *out
     dns_writer_init(&w, q, out, cap);
     dns_answer(s->zone, q, s->spin++, &w, &answer);
     if (answer.outcome != DNS_ANSWERED &&
-        (msg == NULL ||
+        (msg == NULL || !is_reply_to(&answer, msg, len) ||
          !dns_answer_reply(&w, msg, len, age_s, answer.outcome == DNS_FOLLOW, &answer.rcode)))
         fail(&w, q, out, cap, &answer);
     dns_writer_end(&w, q, answer.rcode);

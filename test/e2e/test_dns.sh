@@ -8,14 +8,20 @@ DNS=10.96.0.10
 UPSTREAM_PID=''
 stop_upstream() { [ -z "$UPSTREAM_PID" ] || { kill "$UPSTREAM_PID" 2>/dev/null; wait "$UPSTREAM_PID" 2>/dev/null; }; UPSTREAM_PID=''; }
 trap 'stop_upstream; teardown' EXIT
-printf 'nameserver 127.0.0.1\nnameserver %s\nsearch example.test\n' $DNS >"$WORK/resolv.conf"
+# Nobody listens at the first, the last is the node's own.
+printf 'nameserver 127.0.0.9\nnameserver 127.0.0.1\nnameserver %s\nsearch example.test\n' $DNS >"$WORK/resolv.conf"
 
 ok "up" up "$D" --control-planes 1 --workers 2 --kubelet-args "--resolv-conf=$WORK/resolv.conf"
 KUBECONFIG_FILE=$D/kubeconfig
 NODE_NS=/run/netns/trireme-$PORT-worker-1
 in_node() { nsenter --net="$NODE_NS" "$@"; }
-nsenter --net="$NODE_NS" "$HERE/dns_upstream.py" 127.0.0.1 "$WORK/upstream.log" &
-UPSTREAM_PID=$!
+start_upstream() {
+    : >"$WORK/upstream.log"
+    nsenter --net="$NODE_NS" "$HERE/dns_upstream.py" "$1" "$WORK/upstream.log" &
+    UPSTREAM_PID=$!
+    eventually 10 "a resolver at $1" grep -q ready "$WORK/upstream.log"
+}
+start_upstream 127.0.0.1
 cat >"$WORK/objects.yaml" <<'YAML'
 apiVersion: v1
 kind: Pod
@@ -138,6 +144,7 @@ if command -v dig >/dev/null; then
     same "asked once" 1 grep -c "none.example.test" "$WORK/upstream.log"
     no "no name of the cluster went out" grep "cluster.local " "$WORK/upstream.log"
     has "an address that is nobody's" "status: NXDOMAIN" whole -x 198.51.100.1
+    has "nobody answers" "status: SERVFAIL" in_node dig +time=8 +tries=1 "@$DNS" slow.example.test
     ok "search path of the node" box wget -q -O- --spider http://web
 else
     echo "  left out: no dig (bind9-dnsutils)"
@@ -160,5 +167,31 @@ stop_upstream
 if command -v dig >/dev/null; then
     same "from the cache without upstream" 192.0.2.1 d www.example.test
     has "nobody to ask" "status: SERVFAIL" in_node dig +time=8 +tries=1 "@$DNS" new.example.test
+    start_upstream 127.0.0.3
+    printf 'nameserver 127.0.0.3\n' >"$WORK/resolv.conf"
+    eventually 15 "another resolv.conf" sh -c "nsenter --net=$NODE_NS dig +time=8 +tries=1 @$DNS other.example.test | grep -q NXDOMAIN"
+    stop_upstream
 fi
+ok "down" "$TRIREME" down --dir "$D"
+
+# --- turned off: the Service leads to what it is told
+D=$WORK/off
+ok "up without DNS" up "$D" --control-planes 1 --workers 1 --kubelet-args --dns=false
+KUBECONFIG_FILE=$D/kubeconfig
+NODE_IP=$(k get node worker-1 -o 'jsonpath={.status.addresses[?(@.type=="InternalIP")].address}')
+start_upstream "$NODE_IP"
+no "the address is not the node's" sh -c "nsenter --net=$NODE_NS ip address show lo | grep $DNS"
+sed "s/NODE_IP/$NODE_IP/" >"$WORK/slice.yaml" <<'YAML'
+apiVersion: discovery.k8s.io/v1
+kind: EndpointSlice
+metadata: {name: mine, namespace: kube-system, labels: {kubernetes.io/service-name: kube-dns}}
+addressType: IPv4
+ports: [{name: dns, protocol: UDP, port: 53}, {name: dns-tcp, protocol: TCP, port: 53}]
+endpoints: [{addresses: [NODE_IP]}]
+YAML
+ok "endpoints of its own" k apply -f "$WORK/slice.yaml"
+if command -v dig >/dev/null; then
+    eventually 15 "another server answers" sh -c "nsenter --net=$NODE_NS dig +short +time=1 +tries=1 @$DNS www.example.test | grep -q 192.0.2.1"
+fi
+stop_upstream
 finish

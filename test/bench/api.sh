@@ -14,7 +14,7 @@ work=$(mktemp -d "${DIR:-/var/tmp}/bench-api-XXXXXX")
 raw=${OUT:-$work/raw}
 : >"$raw"
 trireme=$bin/trireme
-trap '"$trireme" down --dir "$work/c" --purge >/dev/null 2>&1; rm -rf "$work"' EXIT
+trap '"$trireme" down --dir "$work/c" --purge >/dev/null 2>&1 || true; rm -rf "$work"' EXIT
 trap 'exit 130' INT TERM
 join() { local IFS=,; echo "$*"; }
 start() {

@@ -12,7 +12,7 @@ work=$(mktemp -d "${DIR:-/var/tmp}/bench-growth-XXXXXX")
 raw=${OUT:-$work/raw}
 : >"$raw"
 trireme=$bin/trireme
-trap '"$trireme" down --dir "$work/c" --purge >/dev/null 2>&1; rm -rf "$work"' EXIT
+trap '"$trireme" down --dir "$work/c" --purge >/dev/null 2>&1 || true; rm -rf "$work"' EXIT
 trap 'exit 130' INT TERM
 ulimit -n "$(ulimit -Hn)"
 port=$(python3 -c 'import random; print(random.randrange(20000, 32000, 50))')

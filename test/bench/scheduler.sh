@@ -9,7 +9,7 @@ load=$(realpath "$1")
 bin=$(realpath "$2")
 MEMBERS=${MEMBERS:-1} NODES=${NODES:-500} STEPS=${STEPS:-pods=10000 steady=500:10 deployment=1000}
 work=$(mktemp -d "${DIR:-/var/tmp}/bench-sched-XXXXXX")
-trap '"$bin/trireme" down --dir "$work/c" --purge >/dev/null 2>&1; rm -rf "$work"' EXIT
+trap '"$bin/trireme" down --dir "$work/c" --purge >/dev/null 2>&1 || true; rm -rf "$work"' EXIT
 trap 'exit 130' INT TERM
 join() { local IFS=,; echo "$*"; }
 port=0

@@ -11,6 +11,7 @@
 #include "apiserver/encode.h"
 #include "apiserver/field_manager.h"
 #include "apiserver/flow_objects.h"
+#include "apiserver/identity.h"
 #include "apiserver/rbac_bootstrap.h"
 #include "apiserver/write.h"
 #include "lib/base/arena.h"
@@ -33,6 +34,7 @@ enum step {
     STEP_REGISTER,
     STEP_ENDPOINTS,
     STEP_FLOW,
+    STEP_IDENTITY,
     STEP_IDLE,
     STEP_LEAVE,
     STEP_DONE
@@ -110,6 +112,9 @@ static void on_txn(int code, const struct txn_result *result, void *arg)
         return;
     case STEP_REGISTER:
         go(b, STEP_ENDPOINTS);
+        return;
+    case STEP_IDENTITY:
+        go(b, STEP_IDLE);
         return;
     default:
         if (result->succeeded)
@@ -285,13 +290,32 @@ static void step_flow(struct bootstrap *b)
     if (missing)
         b->object = 0;
     if (!outdated)
-        go(b, missing ? STEP_OBJECTS : STEP_IDLE);
+        go(b, missing ? STEP_OBJECTS : STEP_IDENTITY);
+}
+
+/* Whoever is not ready has more urgent things to write. */
+static void step_identity(struct bootstrap *b)
+{
+    AUTO_ARENA *a = arena_new(0);
+    struct store_view *v = store_view(b->server->store);
+    struct kind_ctx ctx;
+    struct txn_build t = {.arena = a};
+    make_ctx(b, a, v, &ctx);
+    bool due = atomic_load(&b->server->ready) && identity_plan(&ctx, &t);
+    if (due)
+        commit(b, &t);
+    store_view_unref(v);
+    if (!due)
+        go(b, STEP_IDLE);
 }
 
 static void step_idle(struct bootstrap *b)
 {
-    if (!atomic_exchange(&b->server->ready, true))
+    if (!atomic_exchange(&b->server->ready, true)) {
         log_info("ready after %" PRIu64 " ms", env_now_ms(b->server->env) - b->server->started_ms);
+        go(b, STEP_IDENTITY);
+        return;
+    }
     later(b, REFRESH_MS);
 }
 
@@ -330,6 +354,9 @@ static void run(struct bootstrap *b)
         return;
     case STEP_FLOW:
         step_flow(b);
+        return;
+    case STEP_IDENTITY:
+        step_identity(b);
         return;
     case STEP_IDLE:
         step_idle(b);

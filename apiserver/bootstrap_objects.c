@@ -24,8 +24,8 @@
 
 #define CA_BYTES_MAX (1u << 20)
 
-static void fill_meta_str(const struct kind_ctx *ctx, struct meta_v1_object_meta *m, struct str ns,
-                          struct str name)
+void builtin_meta(const struct kind_ctx *ctx, struct meta_v1_object_meta *m, struct str ns,
+                  struct str name)
 {
     char uid[37];
     env_uuid(ctx->env, uid);
@@ -38,7 +38,7 @@ static void fill_meta_str(const struct kind_ctx *ctx, struct meta_v1_object_meta
 static void fill_meta(const struct kind_ctx *ctx, struct meta_v1_object_meta *m, const char *ns,
                       const char *name)
 {
-    fill_meta_str(ctx, m, str_of(ns), str_of(name));
+    builtin_meta(ctx, m, str_of(ns), str_of(name));
 }
 
 static struct str *strs1(struct arena *a, struct str s)
@@ -56,7 +56,7 @@ static void label(struct arena *a, struct meta_v1_object_meta *m, const char *ke
 void builtin_namespace(const struct kind_ctx *ctx, struct str name, struct builtin *ret)
 {
     struct core_v1_namespace *n = ARENA_NEW(ctx->arena, struct core_v1_namespace);
-    fill_meta_str(ctx, &n->metadata, STR(""), name);
+    builtin_meta(ctx, &n->metadata, STR(""), name);
     label(ctx->arena, &n->metadata, "kubernetes.io/metadata.name", n->metadata.name);
     n->spec.finalizers = strs1(ctx->arena, STR("kubernetes"));
     n->spec.finalizers_count = 1;

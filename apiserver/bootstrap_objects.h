@@ -6,6 +6,7 @@
 
 struct apiserver;
 struct buf;
+struct meta_v1_object_meta;
 struct txn_build;
 
 #define MASTER_LEASES "/registry/masterleases/"
@@ -16,6 +17,9 @@ struct builtin {
     void *obj;
     struct str cluster_ip; /* To be claimed with it; empty: none. */
 };
+/* What every new object has. */
+void builtin_meta(const struct kind_ctx *ctx, struct meta_v1_object_meta *m, struct str ns,
+                  struct str name);
 /* The index-th object, in an order in which they can be made. False: no more. */
 bool builtin_make(const struct kind_ctx *ctx, size_t index, struct builtin *ret);
 /* A namespace as one that somebody creates. */

@@ -25,6 +25,19 @@ has "kubectl version" "v1.36" k version
 has "api-resources" "deployments" k api-resources
 eventually 20 "default service account" k get serviceaccount default -n default
 
+# --- the server's own Lease, and one of a server that is no more
+identities() { k get lease -n kube-system -l apiserver.kubernetes.io/identity=kube-apiserver -o "jsonpath={range .items[*]}{.metadata.name} {.spec.leaseDurationSeconds}{end}"; }
+identity_is() { [[ $(identities) =~ ^apiserver-[a-z2-7]{26}\ 3600$ ]]; }
+eventually 10 "the API server's Lease" identity_is
+cat >"$WORK/gone.yaml" <<'YAML'
+apiVersion: coordination.k8s.io/v1
+kind: Lease
+metadata: {name: apiserver-gone, namespace: kube-system, labels: {apiserver.kubernetes.io/identity: kube-apiserver}}
+spec: {holderIdentity: x, leaseDurationSeconds: 3600, renewTime: "2020-01-01T00:00:00.000000Z"}
+YAML
+same "another, run out" "lease.coordination.k8s.io/apiserver-gone created" k create -f "$WORK/gone.yaml"
+eventually 30 "and is removed" identity_is
+
 # --- objects through kubectl
 cat >"$WORK/cm.yaml" <<'YAML'
 apiVersion: v1

@@ -46,8 +46,9 @@ void serving_flags_add(struct serving_flags *s, struct flag_set *f)
                       "repeated.");
     flag_duration(f, &s->shutdown_delay_ns, "shutdown-delay-duration",
                   "`Time` for which an ending server still answers, while /readyz fails.");
-    flag_duration(f, &s->livez_grace_ns, "livez-grace-period",
-                  "`Time` after the start for which /livez does not fail for what a server begins with.");
+    flag_duration(
+        f, &s->livez_grace_ns, "livez-grace-period",
+        "`Time` after the start for which /livez does not fail for what a server begins with.");
     flag_duration(f, &s->request_timeout_ns, "request-timeout",
                   "`Time` for a request; a quarter of it may pass before it has a seat.");
     flag_duration(f, &s->event_ttl_ns, "event-ttl", "How long events are kept.");

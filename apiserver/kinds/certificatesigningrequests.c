@@ -268,7 +268,7 @@ static void validate_condition_status(const csr_condition *c, const struct field
 
 /* What was wrong before may stay so. */
 static void validate_csr_conditions(const csr_object *csr, const csr_object *old,
-                                struct field_errors *errs)
+                                    struct field_errors *errs)
 {
     const struct field_path *path = PATH(PATH(PATH_ROOT, "status"), "conditions");
     bool was_both = find(old, STR("Approved")) != NULL && find(old, STR("Denied")) != NULL;

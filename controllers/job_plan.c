@@ -365,8 +365,9 @@ static void suspend_or_resume(struct job_planner *p)
             add_event(p, "Normal", "Suspended", "Job suspended");
         p->st->start_time = NULL;
     } else if (set_condition(p, "Suspended", false, STR("JobResumed"), STR("Job resumed"))) {
+        /* The deadline counts anew: a suspended Job has no start, so plan_open() has set one. What
+         * an earlier step of this resumption has written must stay, since nobody may change it. */
         add_event(p, "Normal", "Resumed", "Job resumed");
-        p->st->start_time = now(p); /* The deadline counts anew. */
     }
 }
 

@@ -314,6 +314,12 @@ START_TEST(suspends_and_resumes)
     ck_assert(str_eqc(condition(&p, "Suspended")->status, "False"));
     ck_assert_int_eq(p.status->start_time->seconds, NOW);
     ck_assert_uint_eq(p.create_count, 1);
+    /* An earlier step has written its start while pods of before were still awaited: nobody may
+     * change that any more. */
+    p = plan(a, JOB("\"completions\":1", SUSPENDED ",\"startTime\":\"1970-01-01T02:00:00Z\""), NULL,
+             true);
+    ck_assert(str_eqc(condition(&p, "Suspended")->status, "False"));
+    ck_assert_int_eq(p.status->start_time->seconds, 7200);
     /* A Job that never was suspended has no such condition. */
     p = plan(a, JOB("\"completions\":1", ""), NULL, true);
     ck_assert_ptr_null(condition(&p, "Suspended"));

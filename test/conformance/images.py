@@ -104,6 +104,7 @@ def main():
             "agnhost": (host, {"Entrypoint": ["/agnhost"], "Cmd": ["pause"]}),
             "pause": (host, {"Entrypoint": ["/agnhost", "pause"]}),
             "busybox": (plain, {"Cmd": ["sh"]}),
+            "jessie-dnsutils": (plain, {"Cmd": ["sh"]}),
             "nonroot": (plain, {"Cmd": ["id"], "User": "1234"}),
             "httpd": (web, {"Cmd": ["httpd", "-f", "-p", "80", "-h", "/usr/local/apache2/htdocs"]}),
         }

@@ -1,6 +1,7 @@
 /* config.c - see config.h. Names, defaults and units are upstream's. */
 #include "kubelet/config.h"
 
+#include "kubelet/dns/zone.h"
 #include "kubelet/kubelet.h"
 
 #include "lib/api/codec.h"
@@ -303,6 +304,12 @@ int kubelet_config_check(const struct kubelet_config *c, struct error *err)
         return error_set(err, E_INVALID, "--max-pods must not be negative");
     if (c->node_status_update_ns < 1000000 || c->file_check_ns < 1000000)
         return error_set(err, E_INVALID, "frequencies must be at least 1ms");
+    for (size_t i = 0; i < c->cluster_dns.count; i++) {
+        struct zone_ip ip;
+        if (!zone_ip_parse(str_of(c->cluster_dns.items[i]), &ip))
+            return error_set(err, E_INVALID, "--cluster-dns: '%s' is no IP address",
+                             c->cluster_dns.items[i]);
+    }
     if (c->bootstrap_kubeconfig != NULL && c->kubeconfig == NULL)
         return error_set(err, E_INVALID, "--bootstrap-kubeconfig needs --kubeconfig to write to");
     return 0;

@@ -360,7 +360,8 @@ int main(int argc, char **argv)
     metrics_add_process(metrics_default());
     rc = setup(p, &err);
     if (rc != 0) {
-        log_error("%s", error_message(&err));
+        log_error("%s%s", error_message(&err),
+                  geteuid() != 0 ? " (the node agent needs root)" : "");
         return EXIT_FAILURE;
     }
     run(p);

@@ -211,7 +211,10 @@ int64_t job_backoff_s(int64_t failures)
 
 static int64_t still_to_wait_s(const struct job_planner *p, int64_t failures, int64_t last_s)
 {
-    return failures == 0 ? 0 : MAX_OF(last_s + job_backoff_s(failures) - p->in->now_s, 0);
+    int64_t whole_s = job_backoff_s(failures), left_s = last_s + whole_s - p->in->now_s;
+    /* A failure that is still to come happened before a clock was set back: how long ago
+     * nobody knows, and waiting for its time could take for ever. */
+    return failures == 0 || left_s < 0 || left_s > whole_s ? 0 : left_s;
 }
 
 static int by_index_then_worth(const void *x, const void *y)

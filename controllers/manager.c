@@ -3,6 +3,7 @@
 #include "controllers/manager.h"
 
 #include "api/meta_v1.h"
+#include "controllers/clock.h"
 #include "lib/api/codec.h"
 #include "lib/api/scheme.h"
 #include "lib/base/arena.h"
@@ -38,6 +39,7 @@ struct manager {
     size_t run_count;
     struct arena *arena; /* Subscriptions. */
     size_t unsynced;     /* Informers whose first list is still to come. */
+    struct clock_watch *clock;
 };
 
 /* A reconciliation under way. */
@@ -494,6 +496,15 @@ static void start_run(struct manager *m, const struct controller *controller)
         start_tick(run);
 }
 
+static void on_clock_jump(int64_t by_ns, void *arg)
+{
+    struct manager *m = arg;
+    log_warning("the clock jumped by %.1f s; what waits for a time is looked at anew",
+                (double)by_ns / 1e9);
+    for (size_t i = 0; i < m->run_count; i++)
+        work_queue_hasten(m->runs[i].pub.queue);
+}
+
 struct manager *manager_start(struct client *c, const struct controller *const *table,
                               const char *const *enabled)
 {
@@ -505,6 +516,7 @@ struct manager *manager_start(struct client *c, const struct controller *const *
             start_run(m, *table);
     for (size_t i = 0; i < m->informer_count; i++)
         informer_start(m->informers[i].informer);
+    m->clock = clock_watch_start(client_loop(c), client_env(c), on_clock_jump, m);
     return m;
 }
 
@@ -531,6 +543,7 @@ void manager_stop(struct manager *m)
 {
     if (m == NULL)
         return;
+    clock_watch_close(m->clock);
     for (size_t i = 0; i < m->informer_count; i++)
         informer_close(m->informers[i].informer);
     for (size_t i = 0; i < m->run_count; i++)

@@ -181,7 +181,7 @@ static void let_go(struct reconcile *c, const struct api_object *o)
         set_ready(c, o, false, "Terminating",
                   "There are still IPAddresses referencing the ServiceCIDR, please remove them or "
                   "create a new ServiceCIDR");
-    else if (left_s > 0)
+    else if (left_s > 0 && left_s <= GRACE_S) /* More: the clock was set back. */
         reconcile_again_after(c, (uint64_t)left_s * 1000);
     else
         set_finalizer(c, o, false);

@@ -21,6 +21,7 @@
 #define IN_FLIGHT_MAX 64 /* Writes at once; */
 #define QUEUE_MAX 1000   /* further ones wait, then are dropped. */
 #define WRITE_TIMEOUT_MS 10000
+#define COARSEST_NS 1000000000 /* No clock ticks more rarely. */
 
 struct event_recorder {
     struct client *client;
@@ -32,6 +33,7 @@ struct event_recorder {
     struct list in_flight;
     struct list queue;
     size_t in_flight_count, queue_count;
+    int64_t named_ns; /* Of the last event's name. */
 };
 
 /* One Event on its way. */
@@ -106,12 +108,32 @@ struct event_object event_object_of(const struct api_object *o)
 
 static void start_write(struct event_write *w);
 
+/* The write of the same Event in the list; NULL: none. */
+static struct event_write *find_same(struct list *list, const struct api_object *event)
+{
+    const struct meta_v1_object_meta *m = api_object_meta(event);
+    LIST_FOREACH (it, list) {
+        struct event_write *w = LIST_ENTRY(it, struct event_write, link);
+        const struct meta_v1_object_meta *x = api_object_meta(w->event);
+        if (str_eq(x->name, m->name) && str_eq(x->namespace, m->namespace))
+            return w;
+    }
+    return NULL;
+}
+
+/* Writes of one Event go one after the other: a change that overtook the creation would find
+ * nothing. */
 static void pump(struct event_recorder *r)
 {
-    while (r->in_flight_count < IN_FLIGHT_MAX && !list_empty(&r->queue)) {
-        struct list *l = list_pop_front(&r->queue);
+    LIST_FOREACH_SAFE (it, &r->queue) {
+        struct event_write *w = LIST_ENTRY(it, struct event_write, link);
+        if (r->in_flight_count >= IN_FLIGHT_MAX)
+            return;
+        if (w->patch && find_same(&r->in_flight, w->event) != NULL)
+            continue;
+        list_remove(it);
         r->queue_count--;
-        start_write(LIST_ENTRY(l, struct event_write, link));
+        start_write(w);
     }
 }
 
@@ -177,6 +199,12 @@ static void start_write(struct event_write *w)
 
 static void submit(struct event_recorder *r, struct api_object *event, bool patch)
 {
+    struct event_write *same = patch ? find_same(&r->queue, event) : NULL;
+    if (same != NULL) { /* The later one says all that the earlier one would. */
+        api_object_unref(same->event);
+        same->event = event;
+        return;
+    }
     if (r->queue_count >= QUEUE_MAX) {
         api_object_unref(event);
         return;
@@ -228,6 +256,14 @@ static struct api_object *make_event(struct event_recorder *r, const struct even
     return o;
 }
 
+/* A time that no event before was named by: clocks may be coarse. */
+static int64_t naming_time(struct event_recorder *r, int64_t wall_ns)
+{
+    int64_t behind_ns = r->named_ns - wall_ns;
+    r->named_ns = behind_ns >= 0 && behind_ns < COARSEST_NS ? r->named_ns + 1 : wall_ns;
+    return r->named_ns;
+}
+
 static void record(struct event_recorder *r, const struct event_object *about, const char *type,
                    const char *reason, const char *action, const char *fmt, va_list ap)
 {
@@ -245,7 +281,8 @@ static void record(struct event_recorder *r, const struct event_object *about, c
         .type = str_of(type),
         .reason = str_of(reason),
         .message = str_n(message, MIN_OF((size_t)MAX_OF(len, 0), sizeof(message) - 1)),
-        .name = arena_printf(a, STR_FMT ".%llx", STR_ARG(about->name), (unsigned long long)wall_ns),
+        .name = arena_printf(a, STR_FMT ".%llx", STR_ARG(about->name),
+                             (unsigned long long)naming_time(r, wall_ns)),
         .now_ms = env_now_ms(r->env),
         .wall_ns = wall_ns,
     };

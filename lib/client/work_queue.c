@@ -205,6 +205,14 @@ void work_queue_add_after(struct work_queue *q, struct str key, uint64_t delay_m
         arm_timer(q);
 }
 
+void work_queue_hasten(struct work_queue *q)
+{
+    note_time(q);
+    work_core_tick(&q->core, UINT64_MAX);
+    arm_timer(q);
+    wake(q);
+}
+
 void work_queue_add_rate_limited(struct work_queue *q, struct str key)
 {
     if (q->metrics.retries != NULL)

@@ -41,6 +41,8 @@ void work_queue_resume(struct work_queue *q);
 void work_queue_add(struct work_queue *q, struct str key);
 /* The earliest of several delays counts. */
 void work_queue_add_after(struct work_queue *q, struct str key, uint64_t delay_ms);
+/* What is delayed is due now: for delays that turned out wrong, as after a jump of the clock. */
+void work_queue_hasten(struct work_queue *q);
 /* After the key's own exponential delay and the bucket's. */
 void work_queue_add_rate_limited(struct work_queue *q, struct str key);
 void work_queue_forget(struct work_queue *q,

@@ -215,17 +215,17 @@ class Proxy:
 
 
 class Manager:
-    def __init__(self, binary, etc, proxy, log, *more):
+    def __init__(self, binary, etc, proxy, log, *more, environment=None):
         pki = os.path.join(etc, "pki")
         self.args = [binary, "--kubeconfig=" + os.path.join(etc, "controller-manager.kubeconfig"), "--leader-elect=false",
                      "--master=https://127.0.0.1:%d" % proxy.port, "--secure-port=0",
                      "--root-ca-file=" + os.path.join(pki, "ca.crt"),
                      "--node-monitor-grace-period=1h",
                      "--service-account-private-key-file=" + os.path.join(pki, "sa.key"), *more]
-        self.log, self.process, self.kills = open(log, "w"), None, 0
+        self.log, self.process, self.kills, self.environment = open(log, "w"), None, 0, environment
 
     def start(self):
-        self.process = subprocess.Popen(self.args, stdout=self.log, stderr=self.log)
+        self.process = subprocess.Popen(self.args, stdout=self.log, stderr=self.log, env=self.environment)
 
     def kill(self):
         """What it had sent may still be under way in the server, which no successor can see: give it a moment. (A successor
@@ -277,8 +277,8 @@ class Chaos:
 
 
 class World:
-    def __init__(self, binaries, seed, *more):
-        """more: arguments for the manager."""
+    def __init__(self, binaries, seed, *more, environment=None):
+        """more, environment: for the manager."""
         self.random, self.cuts = random.Random(seed), 0
         self.folder = tempfile.mkdtemp(prefix="trireme-faults-")
         self.trireme, self.dir = os.path.join(binaries, "trireme"), os.path.join(self.folder, "c")
@@ -290,7 +290,7 @@ class World:
         self.proxy = Proxy(port)
         self.log = os.path.join(self.folder, "manager.log")
         self.manager = Manager(os.path.join(binaries, "trireme-controller-manager"), etc, self.proxy, self.log,
-                               *more)
+                               *more, environment=environment)
         self.manager.start()
         self.history = History(self.api)
         self.kubelets = Kubelets(self.api, self.history)

@@ -259,6 +259,10 @@ START_TEST(backs_off)
     two.last_failure_s = NOW - 20;
     p = plan_of(a, JOB("\"completions\":1", ""), NULL, in);
     ck_assert_uint_eq(p.create_count, 1);
+    /* One that is still to come is from before the clock was set back. */
+    two.last_failure_s = NOW + 1;
+    p = plan_of(a, JOB("\"completions\":1", ""), NULL, in);
+    ck_assert_uint_eq(p.create_count, 1);
     p = plan_of(a, JOB("\"completions\":3", ""), PODS(POD("1", "Succeeded", "")), in);
     ck_assert_int_eq(p.backoff.failures, 0);
     /* After a restart the pods that are left tell. */

@@ -110,6 +110,18 @@ const char *cgroups_pod_parent(const struct cgroups *c, struct arena *a, enum qo
     return arena_strdup(a, name);
 }
 
+const char *cgroups_pod_path(const struct cgroups *c, struct arena *a, enum qos_class qos,
+                             const char *uid)
+{
+    AUTO_FREE char *path = group_path(c, qos, uid);
+    return arena_strdup(a, path);
+}
+
+const char *cgroups_pods_path(const struct cgroups *c, struct arena *a)
+{
+    return cgroups_pod_path(c, a, QOS_GUARANTEED, NULL);
+}
+
 static char *full_path(const struct cgroups *c, size_t controller, const char *group)
 {
     return c->v2 ? xasprintf("%s%s", CGROUP_MOUNT, group)

@@ -24,6 +24,11 @@ bool cgroups_is_v2(const struct cgroups *c);
 const char *cgroups_pod_parent(const struct cgroups *c, struct arena *a, enum qos_class qos,
                                const char *uid);
 
+/* The same below the mounts of cgroups, for reading. Pure. */
+const char *cgroups_pod_path(const struct cgroups *c, struct arena *a, enum qos_class qos,
+                             const char *uid);
+const char *cgroups_pods_path(const struct cgroups *c, struct arena *a); /* Of all pods. */
+
 /* Makes /kubepods and the QoS classes below it. */
 int cgroups_setup_node(const struct cgroups *c, int64_t cpu_milli, int64_t memory_bytes,
                        struct error *err);

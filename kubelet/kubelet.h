@@ -28,6 +28,7 @@ struct mirror_pods;
 struct node_status;
 struct pleg;
 struct pod_worker;
+struct usage_watch;
 
 /* --- configuration: flags, with --config below them ---------------------------- */
 struct kubelet_config {
@@ -107,11 +108,13 @@ struct kubelet {
     struct pleg *pleg;
     struct mirror_pods *mirrors; /* NULL while stand-alone. */
     struct node_status *node_status;
+    struct usage_watch *usage;
 
     struct dns_settings node_dns;
     struct arena *arena; /* For what lives as long as the program. */
     const char *host_ips[2];
     size_t host_ip_count;
+    int64_t started_ns; /* This program; wall clock. */
     int64_t memory_capacity;
     int64_t cpu_capacity_milli;
     struct api_quantity_entry *allocatable;

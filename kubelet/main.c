@@ -24,6 +24,7 @@
 #include "kubelet/runtime_health.h"
 #include "kubelet/server.h"
 #include "kubelet/static_pods.h"
+#include "kubelet/usage_view.h"
 
 #include "lib/api/scheme.h"
 #include "lib/base/arena.h"
@@ -299,6 +300,8 @@ static int setup(struct program *p, struct error *err)
     if (rc == 0)
         rc = cri_new(k->loop, k->config.runtime_endpoint, &k->cri, err);
     k->csi = csi_new(k);
+    k->started_ns = env_wall_ns(k->env);
+    k->usage = usage_watch_new(k);
     if (rc == 0)
         rc = log_rotation_start(k, &p->log_rotation, err);
     if (rc == 0)

@@ -5,6 +5,7 @@
 
 #include "lib/api/scheme.h"
 #include "lib/base/env.h"
+#include "lib/base/metrics.h"
 
 #include "api/core_v1.h"
 
@@ -42,6 +43,34 @@ bool probe_core_result(struct probe_core *p, enum check_result r)
     return changed;
 }
 
+/* --- metrics: upstream's names, on a page of their own --------------------------------------- */
+static const char *const result_names[] = {
+    [CHECK_SUCCESS] = "successful", [CHECK_FAILURE] = "failed", [CHECK_ERROR] = "unknown"};
+
+struct metrics *probe_metrics(void)
+{
+    static struct metrics *registry;
+    if (registry == NULL)
+        registry = metrics_new();
+    return registry;
+}
+
+static struct metric_family *totals(void)
+{
+    return metric_counter(
+        probe_metrics(), "prober_probe_total", "Probes of containers by their result.",
+        METRIC_LABELS("probe_type", "result", "container", "pod", "namespace", "pod_uid"));
+}
+
+static struct metric_family *durations(void)
+{
+    static const double bounds[] = {0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10};
+    return metric_histogram(probe_metrics(), "prober_probe_duration_seconds",
+                            "How long probes of containers took.",
+                            METRIC_LABELS("probe_type", "container", "pod", "namespace"), bounds,
+                            ARRAY_SIZE(bounds));
+}
+
 struct probe {
     struct kubelet *kubelet;
     struct probe_config config;
@@ -49,12 +78,48 @@ struct probe {
     char *container_id, *pod_ip;
     uv_timer_t timer;
     struct check *check;
+    uint64_t check_start_ms;
 };
+
+#define RESULT_LABELS(p, m, result)                                                                \
+    (const struct str[])                                                                           \
+    {                                                                                              \
+        str_of(probe_kind_name((p)->config.kind)), str_of(result), (p)->config.container->name,    \
+            (m)->name, (m)->namespace, (m)->uid                                                    \
+    }
+#define DURATION_LABELS(p, m)                                                                      \
+    (const struct str[])                                                                           \
+    {                                                                                              \
+        str_of(probe_kind_name((p)->config.kind)), (p)->config.container->name, (m)->name,         \
+            (m)->namespace                                                                         \
+    }
+
+static const struct meta_v1_object_meta *pod_meta(const struct probe *p)
+{
+    return &((const struct core_v1_pod *)p->config.object->msg)->metadata;
+}
+
+static void count(const struct probe *p, enum check_result r)
+{
+    const struct meta_v1_object_meta *m = pod_meta(p);
+    uint64_t took_ms = kubelet_now_ms(p->kubelet) - p->check_start_ms;
+    metric_inc(metric_of(totals(), RESULT_LABELS(p, m, result_names[r])));
+    metric_observe(metric_of(durations(), DURATION_LABELS(p, m)), (double)took_ms / 1000);
+}
+
+static void forget_counts(const struct probe *p)
+{
+    const struct meta_v1_object_meta *m = pod_meta(p);
+    for (size_t i = 0; i < ARRAY_SIZE(result_names); i++)
+        metric_remove(totals(), RESULT_LABELS(p, m, result_names[i]));
+    metric_remove(durations(), DURATION_LABELS(p, m));
+}
 
 static void on_check(enum check_result r, const char *output, void *arg)
 {
     struct probe *p = arg;
     p->check = NULL;
+    count(p, r);
     if (r != CHECK_SUCCESS)
         p->config.on_failure(p->config.kind, r, output, p->config.arg);
     if (probe_core_result(&p->core, r))
@@ -80,6 +145,7 @@ static void on_tick(uv_timer_t *t)
         .arg = p,
     };
     check_from_probe(&c, &spec->handler);
+    p->check_start_ms = kubelet_now_ms(p->kubelet);
     p->check = check_start(p->kubelet, &c);
 }
 
@@ -120,6 +186,7 @@ void probe_stop(struct probe *p)
     if (p == NULL)
         return;
     check_cancel(take(p->check));
+    forget_counts(p);
     uv_close((uv_handle_t *)&p->timer, on_timer_closed);
 }
 

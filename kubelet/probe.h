@@ -49,4 +49,7 @@ bool probe_failed(const struct probe *p); /* NULL: false. */
 /* Takes over a result found before a restart of ours: a ready container stays ready. */
 void probe_assume_ok(struct probe *p);
 
+/* What /metrics/probes shows: results and durations of the probes that run. */
+struct metrics *probe_metrics(void);
+
 #endif

@@ -5,6 +5,7 @@
 #include "kubelet/kubelet.h"
 #include "kubelet/local_volumes.h"
 #include "kubelet/pod_worker.h"
+#include "kubelet/probe.h"
 
 #include "lib/api/codec.h"
 #include "lib/api/scheme.h"
@@ -107,11 +108,25 @@ static void serve_pods(struct kubelet *k, struct http_request *r, bool running_o
     respond_buf(r, "application/json", &b);
 }
 
-static void serve_metrics(struct http_request *r)
+static void serve_registry(struct http_request *r, struct metrics *m)
 {
     AUTO_BUF b = BUF_INIT;
-    metrics_render(metrics_default(), &b);
+    metrics_render(m, &b);
     respond_buf(r, METRICS_CONTENT_TYPE, &b);
+}
+
+static void serve_metrics(struct kubelet *k, struct http_request *r, struct str which)
+{
+    if (str_empty(which))
+        serve_registry(r, metrics_default());
+    else if (str_eqc(which, "resource"))
+        server_metrics_resource(k, r);
+    else if (str_eqc(which, "cadvisor"))
+        server_metrics_cadvisor(k, r);
+    else if (str_eqc(which, "probes"))
+        serve_registry(r, probe_metrics());
+    else
+        server_text(r, 404, "404 page not found");
 }
 
 static void dispatch(struct kubelet *k, struct http_request *r)
@@ -146,7 +161,7 @@ static void dispatch(struct kubelet *k, struct http_request *r)
     else if (str_eqc(first, "runningpods"))
         serve_pods(k, r, true);
     else if (str_eqc(first, "metrics"))
-        serve_metrics(r);
+        serve_metrics(k, r, count > 1 ? segments[1] : STR_NULL);
     else if (str_eqc(first, "stats") && count > 1 && str_eqc(segments[1], "summary"))
         server_stats_summary(k, r);
     else

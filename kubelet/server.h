@@ -1,6 +1,8 @@
 /* server.h - the kubelet's own HTTPS API, as kube-apiserver uses it.
  *
- *   /healthz /pods /runningpods /metrics /stats/summary
+ *   /healthz /pods /runningpods
+ *   /metrics                      of the agent itself
+ *   /metrics/resource, /cadvisor, /probes, /stats/summary   of what runs
  *   /containerLogs/{ns}/{pod}/{container}
  *   /exec /attach /portForward    passed on to the runtime's streaming server
  *   /localVolumes/{name}          folders that are volumes, see local_volumes.h
@@ -35,6 +37,14 @@ void server_attach(struct kubelet *k, struct http_request *r, const struct str *
 void server_port_forward(struct kubelet *k, struct http_request *r, const struct str *segments,
                          size_t count);
 void server_stats_summary(struct kubelet *k, struct http_request *r);
+void server_metrics_resource(struct kubelet *k, struct http_request *r);
+void server_metrics_cadvisor(struct kubelet *k, struct http_request *r);
+
+/* --- what they write; pure --- */
+struct buf;
+struct usage_view;
+void resource_metrics_write(const struct usage_view *v, struct buf *b);
+void cadvisor_metrics_write(const struct usage_view *v, int64_t cpu_milli, struct buf *b);
 
 /* Plain text with a newline behind it. */
 void server_text(struct http_request *r, int status, const char *fmt, ...)

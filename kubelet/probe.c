@@ -65,10 +65,9 @@ static struct metric_family *totals(void)
 static struct metric_family *durations(void)
 {
     static const double bounds[] = {0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10};
-    return metric_histogram(probe_metrics(), "prober_probe_duration_seconds",
-                            "How long probes of containers took.",
-                            METRIC_LABELS("probe_type", "container", "pod", "namespace"), bounds,
-                            ARRAY_SIZE(bounds));
+    return metric_histogram(
+        probe_metrics(), "prober_probe_duration_seconds", "How long probes of containers took.",
+        METRIC_LABELS("probe_type", "container", "pod", "namespace"), bounds, ARRAY_SIZE(bounds));
 }
 
 struct probe {

@@ -36,8 +36,8 @@ static void each(const struct usage_view *v, void (*f)(const struct subject *s, 
 static void put_labels(struct buf *b, const struct subject *s, const char *more)
 {
     const struct usage_container *c = s->c;
-    const char *group = c != NULL && c->group != NULL ? c->group
-                        : c != NULL                   ? c->id
+    const char *group = c != NULL && c->group != NULL         ? c->group
+                        : c != NULL                           ? c->id
                         : s->p != NULL && s->p->group != NULL ? s->p->group
                                                               : "/";
     buf_printf(b,
@@ -53,7 +53,8 @@ static void head(struct buf *b, const char *name, const char *type, const char *
     buf_printf(b, "# HELP %s %s\n# TYPE %s %s\n", name, help, name, type);
 }
 
-/* --- figures of a cgroup ------------------------------------------------------------------------ */
+/* --- figures of a cgroup ------------------------------------------------------------------------
+ */
 enum unit { COUNT, NANOSECONDS };
 
 struct figure {
@@ -154,7 +155,8 @@ static void put_faults(const struct subject *s, void *arg)
     }
 }
 
-/* --- what was asked for -------------------------------------------------------------------------- */
+/* --- what was asked for --------------------------------------------------------------------------
+ */
 static void put_spec(struct buf *b, const struct usage_view *v, const char *name, const char *help,
                      bool (*get)(const struct usage_container *c, int64_t *ret))
 {
@@ -219,14 +221,14 @@ static void put_specs(struct buf *b, const struct usage_view *v)
     put_spec(b, v, "container_spec_cpu_period", "Period of the CPU limit in microseconds.",
              get_period);
     put_spec(b, v, "container_spec_cpu_quota", "CPU time in a period, in microseconds.", get_quota);
-    put_spec(b, v, "container_spec_memory_limit_bytes", "Memory limit; 0: none.",
-             get_memory_limit);
+    put_spec(b, v, "container_spec_memory_limit_bytes", "Memory limit; 0: none.", get_memory_limit);
     put_spec(b, v, "container_start_time_seconds", "When it was started.", get_start);
     put_spec(b, v, "container_last_seen", "When it was last looked at.", get_seen);
     put_spec(b, v, "container_fs_usage_bytes", "Bytes of its writable layer.", get_layer);
 }
 
-/* --- network --------------------------------------------------------------------------------------- */
+/* --- network
+ * --------------------------------------------------------------------------------------- */
 #define NET(field) offsetof(struct usage_interface, field)
 static const struct {
     const char *name, *help;

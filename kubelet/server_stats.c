@@ -89,8 +89,8 @@ static struct json *files_json(struct arena *a, const struct usage_files *f)
 }
 
 /* A folder within a file system shows what is left there. */
-static void put_files(struct arena *a, struct json *o, const char *key,
-                      const struct usage_files *f, const struct usage_files *within)
+static void put_files(struct arena *a, struct json *o, const char *key, const struct usage_files *f,
+                      const struct usage_files *within)
 {
     if (!f->known)
         return;
@@ -204,7 +204,8 @@ static struct json *pod_json(struct arena *a, const struct usage_view *v, const 
     return o;
 }
 
-/* --- node --------------------------------------------------------------------------------------- */
+/* --- node ---------------------------------------------------------------------------------------
+ */
 static struct json *system_containers(struct arena *a, const struct usage_view *v,
                                       int64_t started_ns)
 {
@@ -267,9 +268,7 @@ static void on_view(const struct usage_view *v, void *arg)
 void server_stats_summary(struct kubelet *k, struct http_request *r)
 {
     struct summary *s = ARENA_NEW(r->arena, struct summary);
-    *s = (struct summary){.k = k,
-                          .r = r,
-                          .a = r->arena,
-                          .brief = server_flag(r, "only_cpu_and_memory")};
+    *s = (struct summary){
+        .k = k, .r = r, .a = r->arena, .brief = server_flag(r, "only_cpu_and_memory")};
     usage_look(k->usage, s->brief ? 0 : USAGE_ALL | USAGE_DISKS | USAGE_RUNTIME, on_view, s);
 }

@@ -57,7 +57,7 @@ static bool read_file(struct reader *r, const char *name, struct str *ret)
     if (fd < 0)
         return false;
     size_t have = 0;
-    for (ssize_t n = 1; n > 0 && have < sizeof(r->text); have += n > 0 ? (size_t)n : 0)
+    for (ssize_t n = 1; n > 0 && have<sizeof(r->text); have += n> 0 ? (size_t)n : 0)
         n = read(fd, r->text + have, sizeof(r->text) - have);
     close(fd);
     *ret = str_n(r->text, have);
@@ -143,12 +143,10 @@ static void read_v2(const struct usage_root *root, const char *group, bool all, 
                                 {"nr_periods", &u->periods},
                                 {"nr_throttled", &u->throttled_periods},
                                 {"throttled_usec", &throttled_us}};
-    const struct field memory[] = {{"anon", &u->rss_bytes},
-                                   {"file", &u->cache_bytes},
-                                   {"file_mapped", &u->mapped_bytes},
-                                   {"inactive_file", &inactive},
-                                   {"pgfault", &u->page_faults},
-                                   {"pgmajfault", &u->major_page_faults}};
+    const struct field memory[] = {
+        {"anon", &u->rss_bytes},           {"file", &u->cache_bytes},
+        {"file_mapped", &u->mapped_bytes}, {"inactive_file", &inactive},
+        {"pgfault", &u->page_faults},      {"pgmajfault", &u->major_page_faults}};
     const struct field events[] = {{"max", &u->memory_failures}, {"oom_kill", &u->oom_kills}};
     if (!open_group(&r, root, NULL, group))
         return;
@@ -174,8 +172,7 @@ static void read_v2(const struct usage_root *root, const char *group, bool all, 
     close_group(&r);
 }
 
-static void read_v1_cpu(const struct usage_root *root, const char *group, bool all,
-                        struct usage *u)
+static void read_v1_cpu(const struct usage_root *root, const char *group, bool all, struct usage *u)
 {
     struct reader r;
     uint64_t user = 0, system = 0;
@@ -223,10 +220,9 @@ static void read_v1_memory(const struct usage_root *root, const char *group, boo
     set_working_set(u, inactive);
     u->has_swap = u->has_memory && faccessat(r.dir, "memory.memsw.usage_in_bytes", F_OK, 0) == 0;
     u->memory_limit_bytes = limit >= V1_UNLIMITED ? USAGE_UNLIMITED : limit;
-    u->swap_limit_bytes =
-        both >= V1_UNLIMITED || limit >= V1_UNLIMITED ? USAGE_UNLIMITED
-        : both > limit                                ? both - limit
-                                                      : 0;
+    u->swap_limit_bytes = both >= V1_UNLIMITED || limit >= V1_UNLIMITED ? USAGE_UNLIMITED
+                          : both > limit                                ? both - limit
+                                                                        : 0;
     if (all) {
         (void)read_number(&r, "memory.failcnt", &u->memory_failures);
         (void)read_fields(&r, "memory.oom_control", oom, ARRAY_SIZE(oom));
@@ -241,8 +237,7 @@ static int64_t wall_ns(void)
     return (int64_t)t.tv_sec * 1000000000 + t.tv_nsec;
 }
 
-void usage_read_group(const struct usage_root *root, const char *group, bool all,
-                      struct usage *ret)
+void usage_read_group(const struct usage_root *root, const char *group, bool all, struct usage *ret)
 {
     struct reader r;
     *ret = (struct usage){.time_ns = wall_ns(),
@@ -304,8 +299,8 @@ static void read_vmstat(struct reader *r, struct usage *u)
     (void)read_fields(r, "vmstat", fields, ARRAY_SIZE(fields));
 }
 
-/* The first line of /proc/stat, for machines whose cgroups do not account: user, nice, system, idle,
- * iowait, irq, softirq in ticks. */
+/* The first line of /proc/stat, for machines whose cgroups do not account: user, nice, system,
+ * idle, iowait, irq, softirq in ticks. */
 static void read_proc_stat(struct reader *r, struct usage *u)
 {
     struct str text;
@@ -403,7 +398,8 @@ const char *usage_default_interface(struct arena *a, struct str route_text)
     return NULL;
 }
 
-/* --- trees ------------------------------------------------------------------------------------- */
+/* --- trees -------------------------------------------------------------------------------------
+ */
 struct tree {
     dev_t device;
     size_t left;

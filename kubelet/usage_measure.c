@@ -16,7 +16,7 @@
 #define CGROUP_ROOT "/sys/fs/cgroup"
 #define PROC_BYTES_MAX 65536u
 #define TREE_ENTRIES_MAX 200000u
-#define FOLDER_NS 60000000000 /* How long what was walked stays true, */
+#define FOLDER_NS 60000000000  /* How long what was walked stays true, */
 #define FORGET_NS 600000000000 /* and how long it is kept when nobody asks. */
 
 struct folder {
@@ -26,9 +26,8 @@ struct folder {
 
 void usage_measure_init(struct usage_measure *m, const char *root_dir, const char *pods_group)
 {
-    *m = (struct usage_measure){.root = usage_root_find(CGROUP_ROOT),
-                                .root_dir = root_dir,
-                                .pods_group = pods_group};
+    *m = (struct usage_measure){
+        .root = usage_root_find(CGROUP_ROOT), .root_dir = root_dir, .pods_group = pods_group};
     map_init(&m->folders);
 }
 
@@ -51,8 +50,7 @@ static void measure_container(struct usage_measure *m, struct usage_view *v,
 {
     if (c->pid == 0)
         return;
-    c->group =
-        usage_group_of(v->arena, &m->root, read_proc(v->arena, c->pid, "cgroup"), c->id);
+    c->group = usage_group_of(v->arena, &m->root, read_proc(v->arena, c->pid, "cgroup"), c->id);
     if (c->group != NULL)
         usage_read_group(&m->root, c->group, (v->parts & USAGE_ALL) != 0, &c->u);
 }
@@ -83,14 +81,15 @@ static void measure_network(struct usage_view *v, struct usage_pod *p)
 {
     for (size_t i = 0; i < p->container_count && !p->host_network; i++)
         if (p->containers[i].pid != 0) {
-            p->interfaces = usage_parse_net_dev(
-                v->arena, read_proc(v->arena, p->containers[i].pid, "net/dev"),
-                &p->interface_count);
+            p->interfaces =
+                usage_parse_net_dev(v->arena, read_proc(v->arena, p->containers[i].pid, "net/dev"),
+                                    &p->interface_count);
             return;
         }
 }
 
-/* --- folders ------------------------------------------------------------------------------------ */
+/* --- folders ------------------------------------------------------------------------------------
+ */
 static void measure_fs(const char *path, int64_t now_ns, struct usage_files *f)
 {
     struct statvfs fs;
@@ -149,8 +148,8 @@ static void forget_folders(struct usage_measure *m, int64_t now_ns)
     }
 }
 
-/* A volume that is mounted is measured by its file system, a folder by walking it. CSI drivers' volumes
- * are one folder deeper. */
+/* A volume that is mounted is measured by its file system, a folder by walking it. CSI drivers'
+ * volumes are one folder deeper. */
 static void measure_volume(struct usage_measure *m, const char *path, int64_t now_ns,
                            struct usage_volume *volume)
 {
@@ -205,7 +204,8 @@ static void measure_disks(struct usage_measure *m, struct usage_view *v)
     forget_folders(m, now_ns);
 }
 
-/* --- all ------------------------------------------------------------------------------------------
+/* --- all
+ * ------------------------------------------------------------------------------------------
  */
 void usage_measure_view(struct usage_measure *m, struct usage_view *v)
 {
@@ -225,7 +225,8 @@ void usage_measure_view(struct usage_measure *m, struct usage_view *v)
     if (all) {
         v->interfaces =
             usage_parse_net_dev(v->arena, read_proc(v->arena, 0, "net/dev"), &v->interface_count);
-        v->default_interface = usage_default_interface(v->arena, read_proc(v->arena, 0, "net/route"));
+        v->default_interface =
+            usage_default_interface(v->arena, read_proc(v->arena, 0, "net/route"));
         if (m->pods_group != NULL)
             usage_read_group(&m->root, m->pods_group, false, &v->pods_total);
     }

@@ -38,8 +38,8 @@ struct usage_watch {
     struct kubelet *k;
     struct list waiting, served; /* Askers: of the next look, of this one. */
     bool busy;
-    struct usage_view *view;    /* Being made. */
-    struct map samples;         /* Container id, pod uid or "" -> struct sample */
+    struct usage_view *view; /* Being made. */
+    struct map samples;      /* Container id, pod uid or "" -> struct sample */
     struct usage_measure measure;
 };
 
@@ -95,10 +95,10 @@ static void add_volumes(struct arena *a, struct usage_pod *p, const struct core_
         if (v->volume_source.persistent_volume_claim != NULL)
             out->claim = str_c(arena_str(a, v->volume_source.persistent_volume_claim->claim_name));
         else if (v->volume_source.ephemeral != NULL)
-            out->claim = str_c(
-                arena_printf(a, "%s-" STR_FMT, p->name, STR_ARG(v->name)));
+            out->claim = str_c(arena_printf(a, "%s-" STR_FMT, p->name, STR_ARG(v->name)));
         out->ephemeral =
-            out->claim == NULL && !(v->volume_source.empty_dir != NULL && str_eqc(v->volume_source.empty_dir->medium, "Memory"));
+            v->volume_source.config_map != NULL ||
+            (v->volume_source.empty_dir != NULL && str_empty(v->volume_source.empty_dir->medium));
         p->volume_count++;
     }
 }
@@ -157,15 +157,15 @@ static uint64_t value_of(const CRI(UInt64Value) * v)
 
 static void take_figures(struct usage_container *c, const CRI(ContainerStats) * s)
 {
-    if (s->writable_layer != NULL)
+    if (s->writable_layer != NULL && s->writable_layer->timestamp != 0) /* 0: not looked at yet. */
         c->layer = (struct usage_files){.known = true,
                                         .time_ns = s->writable_layer->timestamp,
                                         .used_bytes = value_of(s->writable_layer->used_bytes),
                                         .inodes_used = value_of(s->writable_layer->inodes_used)};
     if (c->pid != 0) /* Its cgroup is read, later. */
         return;
-    c->u = (struct usage){.memory_limit_bytes = USAGE_UNLIMITED,
-                          .swap_limit_bytes = USAGE_UNLIMITED};
+    c->u =
+        (struct usage){.memory_limit_bytes = USAGE_UNLIMITED, .swap_limit_bytes = USAGE_UNLIMITED};
     if (s->cpu != NULL && s->cpu->usage_core_nano_seconds != NULL) {
         c->u.has_cpu = true;
         c->u.time_ns = s->cpu->timestamp;
@@ -235,8 +235,7 @@ static void on_stats(const struct cri_reply *reply, void *arg)
             map_set(&by_id, str_of(r->stats[i]->attributes->id), r->stats[i]);
     for (size_t i = 0; i < v->pod_count; i++)
         for (size_t j = 0; j < v->pods[i].container_count; j++) {
-            const CRI(ContainerStats) *s =
-                map_get(&by_id, str_of(v->pods[i].containers[j].id));
+            const CRI(ContainerStats) *s = map_get(&by_id, str_of(v->pods[i].containers[j].id));
             if (s != NULL)
                 take_figures(&v->pods[i].containers[j], s);
         }
@@ -301,7 +300,8 @@ static void set_rates(struct usage_watch *w, struct usage_view *v)
     forget_gone(w);
 }
 
-/* --- looking --------------------------------------------------------------------------------------
+/* --- looking
+ * --------------------------------------------------------------------------------------
  */
 static void on_measured(void *arg)
 {
@@ -361,8 +361,7 @@ struct usage_watch *usage_watch_new(struct kubelet *k)
     list_init(&w->waiting);
     list_init(&w->served);
     map_init(&w->samples);
-    usage_measure_init(&w->measure, k->config.root_dir, k->cgroups != NULL
-                                                            ? cgroups_pods_path(k->cgroups, k->arena)
-                                                            : NULL);
+    usage_measure_init(&w->measure, k->config.root_dir,
+                       k->cgroups != NULL ? cgroups_pods_path(k->cgroups, k->arena) : NULL);
     return w;
 }

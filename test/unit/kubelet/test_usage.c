@@ -138,9 +138,10 @@ START_TEST(reads_the_machine)
     struct usage_root root = {dir, true};
     struct usage u;
     put("cpu.stat", "usage_usec 2\nuser_usec 1\nsystem_usec 1\n");
-    put("proc/meminfo", "MemTotal:       1000 kB\nMemFree:         300 kB\nMemAvailable:    600 kB\n"
-                        "Cached: 100 kB\nInactive(file):  200 kB\nAnonPages: 50 kB\n"
-                        "SwapTotal: 40 kB\nSwapFree: 30 kB\n");
+    put("proc/meminfo",
+        "MemTotal:       1000 kB\nMemFree:         300 kB\nMemAvailable:    600 kB\n"
+        "Cached: 100 kB\nInactive(file):  200 kB\nAnonPages: 50 kB\n"
+        "SwapTotal: 40 kB\nSwapFree: 30 kB\n");
     put("proc/vmstat", "pgfault 5\npgmajfault 1\n");
     char proc[80];
     snprintf(proc, sizeof(proc), "%s/proc", dir);
@@ -236,7 +237,8 @@ START_TEST(writes_resource_metrics)
         "1600000000123\n",
         "container_start_time_seconds{container=\"web\",namespace=\"ns\",pod=\"p\"} "
         "1500000000.250000000\n",
-        "container_swap_usage_bytes{container=\"web\",namespace=\"ns\",pod=\"p\"} 0 1600000000123\n",
+        "container_swap_usage_bytes{container=\"web\",namespace=\"ns\",pod=\"p\"} 0 "
+        "1600000000123\n",
         "\nnode_cpu_usage_seconds_total 12.000345678 1600000000123\n",
         "\nnode_memory_working_set_bytes 4096 1600000000123\n",
         "pod_cpu_usage_seconds_total{namespace=\"ns\",pod=\"p\"} 12.000345678 1600000000123\n",
@@ -259,8 +261,8 @@ START_TEST(writes_cadvisor_metrics)
                       .cpu_ns = 1000000000,
                       .memory_limit_bytes = 77,
                       .swap_limit_bytes = USAGE_UNLIMITED};
-    struct usage_container c = {.name = "web", .id = "abc", .image = "img:1", .group = "/k/abc",
-                                .u = u};
+    struct usage_container c = {
+        .name = "web", .id = "abc", .image = "img:1", .group = "/k/abc", .u = u};
     struct usage_interface eth = {.name = "eth0", .rx_bytes = 5};
     struct usage_pod p = {.name = "p",
                           .namespace_name = "ns",

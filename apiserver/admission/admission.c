@@ -41,6 +41,7 @@ const struct admission_plugin *const admission_plugins[] = {
     &admission_pod_topology_labels,
     &admission_rbac_escalation,
     &admission_policy_permission,
+    &admission_vertical_autoscaling, /* Behind LimitRanger, whose usual amounts it changes. */
     &admission_mutating_policy,
     &admission_mutating_webhook,
     &admission_validating_policy,

@@ -36,6 +36,7 @@ extern const struct admission_plugin admission_deny_external_ips;
 extern const struct admission_plugin admission_pod_topology_labels;
 extern const struct admission_plugin admission_rbac_escalation;
 extern const struct admission_plugin admission_policy_permission;
+extern const struct admission_plugin admission_vertical_autoscaling;
 extern const struct admission_plugin admission_mutating_policy;
 extern const struct admission_plugin admission_mutating_webhook;
 extern const struct admission_plugin admission_validating_policy;

@@ -10,7 +10,13 @@
 void namespace_range_init(struct namespace_range *n, const struct kind_ctx *ctx, struct str group,
                           struct str resource)
 {
-    *n = (struct namespace_range){.ctx = ctx, .res = registry_storage(group, resource)};
+    namespace_range_of(n, ctx, registry_storage(group, resource));
+}
+
+void namespace_range_of(struct namespace_range *n, const struct kind_ctx *ctx,
+                        const struct resource *res)
+{
+    *n = (struct namespace_range){.ctx = ctx, .res = res};
     if (ctx->namespace_.len == 0)
         return;
     struct str from = arena_printf(ctx->arena, STR_FMT STR_FMT "/", STR_ARG(n->res->prefix),
@@ -20,12 +26,21 @@ void namespace_range_init(struct namespace_range *n, const struct kind_ctx *ctx,
     n->open = store_iter_init(&n->it, ctx->view, from, end, 0) == 0;
 }
 
+static bool has_text(const struct namespace_range *n, struct str value)
+{
+    bool has = n->texts == NULL;
+    for (size_t i = 0; i < n->text_count && !has; i++)
+        has = str_find_str(value, n->texts[i]) >= 0;
+    return has;
+}
+
 void *namespace_range_next(struct namespace_range *n, const struct kv **ret_kv)
 {
     const struct kv *kv;
     while (n->open && (kv = store_iter_next(&n->it)) != NULL) {
         void *msg;
-        if (stored_decode(n->ctx->arena, n->res, stored_value(kv), kv->mod_rev, &msg, NULL) != 0)
+        if (!has_text(n, stored_value(kv)) ||
+            stored_decode(n->ctx->arena, n->res, stored_value(kv), kv->mod_rev, &msg, NULL) != 0)
             continue;
         if (ret_kv != NULL)
             *ret_kv = kv;

@@ -3,7 +3,11 @@
  *
  * The apiserver charges a quota when something is written; here it is counted
  * anew when things go or end, when the quota changes, and every five minutes.
- * Counts of resources that no controller watches are asked of the server. */
+ * Counts of resources that no controller watches are asked of the server.
+ *
+ * A cache that lags behind may not know yet what was charged: a lower count than
+ * the quota has is believed only of a cache that is as new as the quota, and
+ * counted from a list of the server's otherwise. */
 #include "controllers/controller.h"
 #include "controllers/discovery.h"
 #include "controllers/pods.h"
@@ -27,6 +31,7 @@
 #define AFTER_ADDITION_MS 2000u
 #define REMOTE_MS 5000u /* Nobody tells when what the server is asked about goes. */
 #define COUNT_PREFIX "count/"
+#define KINDS_MAX 32
 
 struct quota_state {
     struct discoverer *discoverer;
@@ -105,12 +110,14 @@ static const struct controller_watch watches[] = {
     {"resource.k8s.io", "v1", "ResourceClaim", touch_counted},
     {0},
 };
+static_assert(ARRAY_SIZE(watches) <= KINDS_MAX, "every kind has its place in struct recount");
 
 /* --- counting ------------------------------------------------------------------------------ */
 
 struct recount {
     const struct core_v1_resource_quota *quota;
     struct resource_list used;
+    bool from_server[KINDS_MAX]; /* By place in watches. */
 };
 
 static const struct api_kind *watched_kind(const struct controller_watch *w)
@@ -127,17 +134,89 @@ static bool limits_any(struct arena *a, const struct core_v1_resource_quota *q,
     return false;
 }
 
+static void count_one(struct reconcile *c, struct recount *n, const struct api_kind *k,
+                      const void *msg)
+{
+    if (quota_applies(n->quota, k->group, k->resource, msg))
+        quota_usage(k->group, k->resource, msg, controller_now_s(c->run), &n->used);
+}
+
+struct listed {
+    struct recount *recount;
+    const struct api_kind *kind;
+};
+
+static void on_listed(struct reconcile *c, const struct client_result *result, void *arg)
+{
+    struct listed *l = arg;
+    if (result->code != 0 || result->object == NULL) {
+        reconcile_fail(c);
+        return;
+    }
+    size_t count = client_list_count(result->object);
+    for (size_t i = 0; i < count; i++)
+        count_one(c, l->recount, l->kind, client_list_item(result->object, i));
+}
+
+static void count_listed(struct reconcile *c, struct recount *n, const struct api_kind *k)
+{
+    struct listed *l = ARENA_NEW(c->arena, struct listed);
+    *l = (struct listed){n, k};
+    reconcile_call(
+        c,
+        &(struct client_call){.verb = CLIENT_LIST, .kind = k, .namespace_name = c->namespace_name},
+        on_listed, l);
+}
+
 static void count_watched(struct reconcile *c, struct recount *n, const struct controller_watch *w)
 {
     const struct api_kind *k = watched_kind(w);
     size_t count;
     if (!limits_any(c->arena, n->quota, k))
         return;
+    if (n->from_server[w - watches]) {
+        count_listed(c, n, k);
+        return;
+    }
     struct api_object *const *objects =
         controller_in_namespace(c->run, w->group, w->kind, c->namespace_name, &count);
     for (size_t i = 0; i < count; i++)
-        if (quota_applies(n->quota, k->group, k->resource, objects[i]->msg))
-            quota_usage(k->group, k->resource, objects[i]->msg, controller_now_s(c->run), &n->used);
+        count_one(c, n, k, objects[i]->msg);
+}
+
+static uint64_t version_of(struct str resource_version)
+{
+    uint64_t v = 0;
+    return str_to_u64(resource_version, &v) ? v : 0;
+}
+
+/* Has its cache seen everything that the quota was charged for? A charge and what
+ * it is for are one transaction, with one version. */
+static bool is_as_new(struct reconcile *c, const struct recount *n,
+                      const struct controller_watch *w)
+{
+    const struct informer *i = controller_informer(c->run, w->group, w->kind);
+    return version_of(informer_resource_version(i)) >=
+           version_of(n->quota->metadata.resource_version);
+}
+
+/* Of the kinds behind lower counts, those whose caches may lag. */
+static bool find_doubts(struct reconcile *c, struct recount *n)
+{
+    bool any = false;
+    for (size_t i = 0; i < n->quota->status.used_count; i++) {
+        const struct api_quantity_entry *e = &n->quota->status.used[i];
+        const struct quantity *sum = resource_list_get(&n->used, e->key);
+        struct quantity told = quantity_of(&e->value), none = {0};
+        if (quantity_cmp(sum != NULL ? sum : &none, &told) >= 0)
+            continue;
+        for (const struct controller_watch *w = watches; w->kind != NULL; w++) {
+            const struct api_kind *k = watched_kind(w);
+            if (quota_counts(c->arena, e->key, k->group, k->resource) && !is_as_new(c, n, w))
+                any = n->from_server[w - watches] = true;
+        }
+    }
+    return any;
 }
 
 static bool is_watched(struct arena *a, struct str name)
@@ -268,6 +347,11 @@ static void reconcile_quota(struct reconcile *c)
         return; /* Discovery's answer queues it. */
     for (const struct controller_watch *w = watches; w->kind != NULL; w++)
         count_watched(c, n, w);
+    if (find_doubts(c, n)) {
+        n->used = (struct resource_list){.arena = c->arena};
+        for (const struct controller_watch *w = watches; w->kind != NULL; w++)
+            count_watched(c, n, w);
+    }
     for (size_t i = 0; i < n->quota->spec.hard_count; i++) {
         struct str name = n->quota->spec.hard[i].key;
         if (str_has_prefix(name, STR(COUNT_PREFIX)) && !is_watched(c->arena, name))

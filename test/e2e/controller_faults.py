@@ -221,7 +221,7 @@ class Manager:
                      "--master=https://127.0.0.1:%d" % proxy.port, "--secure-port=0",
                      "--root-ca-file=" + os.path.join(pki, "ca.crt"),
                      "--node-monitor-grace-period=1h",
-                     "--service-account-private-key-file=" + os.path.join(pki, "sa.key"), *more]
+                     "--service-account-private-key-file=" + os.path.join(pki, "sa.key"), *(flag.format(pki=pki) for flag in more)]
         self.log, self.process, self.kills, self.environment = open(log, "w"), None, 0, environment
 
     def start(self):
@@ -278,7 +278,7 @@ class Chaos:
 
 class World:
     def __init__(self, binaries, seed, *more, environment=None):
-        """more, environment: for the manager."""
+        """more, environment: for the manager; {pki} in a flag is the folder of certificates."""
         self.random, self.cuts = random.Random(seed), 0
         self.folder = tempfile.mkdtemp(prefix="trireme-faults-")
         self.trireme, self.dir = os.path.join(binaries, "trireme"), os.path.join(self.folder, "c")
@@ -286,7 +286,8 @@ class World:
         subprocess.run([self.trireme, "up", "--control-planes", "1", "--workers", "0", "--loopback", "--no-controllers",
                         "--no-scheduler", "--dir", self.dir, "--base-port", str(port)], check=True, stdout=subprocess.DEVNULL)
         etc = os.path.join(self.dir, "hosts", "cp-1", "etc")
-        self.api = Api(port, os.path.join(etc, "pki"))
+        self.pki = os.path.join(etc, "pki")
+        self.api = Api(port, self.pki)
         self.proxy = Proxy(port)
         self.log = os.path.join(self.folder, "manager.log")
         self.manager = Manager(os.path.join(binaries, "trireme-controller-manager"), etc, self.proxy, self.log,
@@ -316,8 +317,8 @@ class World:
                 "/api/v1/namespaces/%s/serviceaccounts/default" % name).get("kind") == "ServiceAccount", quiet=True)
 
 
-def eventually(name, look, quiet=False):
-    deadline, seen = time.time() + PATIENCE_S, None
+def eventually(name, look, quiet=False, patience=PATIENCE_S):
+    deadline, seen = time.time() + patience, None
     while time.time() < deadline:
         seen = look()
         if seen is True:

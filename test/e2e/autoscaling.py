@@ -10,6 +10,7 @@ import http.server
 import json
 import os
 import shutil
+import signal
 import ssl
 import subprocess
 import sys
@@ -75,6 +76,11 @@ class Cluster:
         subprocess.run([self.trireme, "up", "--control-planes", "1", "--workers", "0", "--loopback", "--dir", self.dir,
                         "--base-port", str(ports.free_block()), "--controller-manager-args", FLAGS], check=True,
                        stdout=subprocess.DEVNULL)
+
+    def kill_manager(self):
+        with open(os.path.join(self.dir, "hosts", "cp-1", "run", "controller-manager.pid")) as f:
+            os.kill(int(f.read().split()[0]), signal.SIGKILL)
+        subprocess.run([self.trireme, "host", "start", "cp-1", "--dir", self.dir], check=True, stdout=subprocess.DEVNULL)
 
     def kubectl(self, *args, stdin=None):
         r = subprocess.run(["kubectl", "--kubeconfig", os.path.join(self.dir, "kubeconfig"), *args], input=stdin,
@@ -208,6 +214,29 @@ def other_metrics(c):
     base.eventually("the largest wins", c.replicas, lambda n: n == 5)
 
 
+def killed(c):
+    """The manager is killed again and again while it scales: the number is right in the end, and no more pods than that were made."""
+    told["cpu"] = "500m"
+    c.kubectl("delete", "hpa", "web")
+    c.kubectl("scale", "deployment", "web", "--replicas=2")
+    base.eventually("two pods run", c.run_pods, lambda n: n == 2)
+    before = c.pods()
+    c.apply(hpa(CPU, most=8))
+    told["cpu"] = "2"
+    for _ in range(5):
+        c.kill_manager()
+        time.sleep(0.3)
+        c.run_pods()
+    base.eventually("killed five times, it scales all the same", c.replicas, lambda n: n == 8, 60)
+    base.eventually("to as many as may be", c.run_pods, lambda n: n == 8)
+    checks.ok("and keeps the pods that there were", set(before) <= set(c.pods()), (before, c.pods()))
+    told["cpu"] = "50m"
+    for _ in range(3):
+        c.kill_manager()
+        time.sleep(0.3)
+    base.eventually("and down again", c.replicas, lambda n: n == 1, 60)
+
+
 def refuse(c):
     bad = hpa(CPU)
     bad["metadata"]["name"] = "lost"
@@ -241,6 +270,7 @@ def main():
         scale_by_cpu(c)
         lose_metrics(c)
         other_metrics(c)
+        killed(c)
         refuse(c)
     finally:
         c.down()

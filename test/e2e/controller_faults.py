@@ -277,14 +277,14 @@ class Chaos:
 
 
 class World:
-    def __init__(self, binaries, seed, *more, environment=None):
+    def __init__(self, binaries, seed, *more, environment=None, scheduler=False):
         """more, environment: for the manager; {pki} in a flag is the folder of certificates."""
         self.random, self.cuts = random.Random(seed), 0
         self.folder = tempfile.mkdtemp(prefix="trireme-faults-")
         self.trireme, self.dir = os.path.join(binaries, "trireme"), os.path.join(self.folder, "c")
         port = ports.free_block()
         subprocess.run([self.trireme, "up", "--control-planes", "1", "--workers", "0", "--loopback", "--no-controllers",
-                        "--no-scheduler", "--dir", self.dir, "--base-port", str(port)], check=True, stdout=subprocess.DEVNULL)
+                        *([] if scheduler else ["--no-scheduler"]), "--dir", self.dir, "--base-port", str(port)], check=True, stdout=subprocess.DEVNULL)
         etc = os.path.join(self.dir, "hosts", "cp-1", "etc")
         self.pki = os.path.join(etc, "pki")
         self.api = Api(port, self.pki)

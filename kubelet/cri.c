@@ -6,6 +6,8 @@
 #include "lib/net/http_client.h"
 #include "lib/net/proto.h"
 
+#include <uv.h>
+
 struct cri {
     struct http_client *http;
 };
@@ -19,6 +21,7 @@ struct cri_call {
     int decode_code;
     struct error err;
     bool canceled;
+    uint64_t begin_ns;
     void (*on_message)(const void *msg, void *arg);
     void (*done)(const struct cri_reply *reply, void *arg);
     void *arg;
@@ -99,7 +102,10 @@ static void on_grpc_end(struct grpc_call *grpc, enum grpc_status status, struct 
 {
     struct cri_call *call = arg;
     UNUSED(grpc);
-    struct cri_reply reply = {.status = status, .arena = call->arena, .message = ""};
+    struct cri_reply reply = {.status = status,
+                              .arena = call->arena,
+                              .message = "",
+                              .took_ns = uv_hrtime() - call->begin_ns};
     if (status != GRPC_OK) {
         reply.code = call->canceled ? E_CANCELED : grpc_status_to_error(status);
         reply.message = str_c(arena_printf(call->arena, "rpc error: code = %s desc = " STR_FMT,
@@ -132,6 +138,7 @@ static struct cri_call *start(struct cri *c, enum cri_method method, const void 
     call->cri = c;
     call->method = method;
     call->arena = arena_new(0);
+    call->begin_ns = uv_hrtime();
     /* Fails for malformed configurations only, which would be our bug. */
     struct error err;
     if (grpc_call_start(c->http, &config, &call->grpc, &err) != 0)

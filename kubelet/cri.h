@@ -68,6 +68,7 @@ struct cri_reply {
     const char *message;     /* "rpc error: code = NotFound desc = ..." on failure; never NULL. */
     const void *msg;         /* The response message on success. */
     struct arena *arena;     /* Where it lives. */
+    uint64_t took_ns;        /* From the call to this. */
 };
 
 #define CRI_TIMEOUT_MS 120000u         /* Upstream's default --runtime-request-timeout. */

@@ -222,6 +222,7 @@ static void finish_observation(void *arg)
     struct pod_worker *w = o->w;
     struct rt_pod *old = w->rt;
     w->rt = o->fresh;
+    worker_trace_op(w, START_LOOK);
     observation_free(o);
     rt_pod_free(old);
     for (size_t i = 0; i < w->rt->sandbox_count; i++)
@@ -329,6 +330,7 @@ void worker_observe_start(struct pod_worker *w)
     o->arena = arena_new(0);
     o->fresh = rt_pod_new(w->uid);
     w->rt_stale = false;
+    w->op_begin_ns = uv_hrtime();
     CRI(ListPodSandboxRequest) *r =
         CRI_NEW(o->arena, ListPodSandboxRequest, list_pod_sandbox_request);
     r->filter = CRI_NEW(o->arena, PodSandboxFilter, pod_sandbox_filter);

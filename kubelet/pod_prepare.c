@@ -377,6 +377,7 @@ void worker_prepare(struct pod_worker *w, void (*done)(struct pod_worker *w, int
     struct preparation *p = xzalloc(sizeof(*p));
     p->w = w;
     p->done = done;
+    w->op_begin_ns = uv_hrtime();
     worker_fetch_sources(w, SOURCES_AGE_MAX_MS, on_sources, p);
 }
 

@@ -14,6 +14,7 @@
 #include "lib/base/arena.h"
 #include "lib/base/buf.h"
 #include "lib/base/log.h"
+#include "lib/base/metrics.h"
 #include "lib/client/client.h"
 #include "lib/client/event_recorder.h"
 
@@ -155,6 +156,45 @@ void worker_report(struct pod_worker *w)
     worker_send_status(w);
 }
 
+/* --- how long the start took --------------------------------------------------------- */
+
+#define SLOW_START_NS 5000000000u
+
+/* As upstream's buckets of kubelet_pod_start_duration_seconds. */
+static const double start_bounds[] = {0.5, 1,   2,   3,    4,    5,    6,   8,   10,
+                                      20,  30,  45,  60,   120,  180,  240, 300, 360,
+                                      480, 600, 900, 1200, 1800, 2700, 3600};
+
+static struct metric *start_metric(const char *name, const char *help)
+{
+    return metric_single(metric_histogram(metrics_default(), name, help, NULL, start_bounds,
+                                          ARRAY_SIZE(start_bounds)));
+}
+
+/* The pod runs for the first time, and everybody may know. A pod that ran before this agent did
+ * has no start to tell of. */
+static void note_start(struct pod_worker *w)
+{
+    uint64_t now_ns = uv_hrtime(), took_ns = now_ns - w->trace.begin_ns;
+    AUTO_BUF b = BUF_INIT;
+    w->trace.over = true;
+    if (w->trace.spent_ns[START_START] == 0)
+        return;
+    metric_observe(start_metric("kubelet_pod_start_duration_seconds",
+                                "Duration in seconds from kubelet seeing a pod for the first time "
+                                "to the pod starting to run"),
+                   (double)took_ns / 1e9);
+    metric_observe(start_metric("kubelet_pod_start_sli_duration_seconds",
+                                "Duration in seconds to start a pod, excluding time to pull images "
+                                "and run init containers"),
+                   (double)(took_ns - w->trace.spent_ns[START_PULL]) / 1e9);
+    start_trace_print(&w->trace, now_ns, &b);
+    log_info("pod %s/%s runs after " STR_FMT, w->namespace_name, w->name, STR_ARG(buf_str(&b)));
+    if (took_ns >= SLOW_START_NS)
+        worker_event(w, NULL, "Normal", "SlowStart", "Pod runs after " STR_FMT,
+                     STR_ARG(buf_str(&b)));
+}
+
 /* --- sending --------------------------------------------------------------------------- */
 
 static bool replaced_list(struct str key)
@@ -198,6 +238,9 @@ static void on_sent(struct client_request *r, const struct client_result *result
         if (result->object != NULL) {
             api_object_unref(w->status_sent);
             w->status_sent = api_object_ref(result->object);
+            if (!w->trace.over &&
+                str_eqc(((const struct core_v1_pod *)result->object->msg)->status.phase, "Running"))
+                note_start(w);
         }
     } else if (result->code == E_NOT_FOUND || result->code == E_CONFLICT) {
         /* Gone, or another of the same name: the watch will tell. */

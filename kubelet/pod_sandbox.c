@@ -30,6 +30,7 @@ void *worker_sandbox_config(struct pod_worker *w, struct arena *a, uint32_t atte
 static void on_created(const struct cri_reply *reply, void *arg)
 {
     struct pod_worker *w = arg;
+    start_trace_add(&w->trace, START_SANDBOX, reply->took_ns);
     if (reply->code != 0 && reply->code != E_CANCELED) {
         uint64_t wait = 1000u << MIN_OF(w->sandbox_failures, 6u);
         w->sandbox_failures++;

@@ -154,6 +154,7 @@ static void on_started(const struct cri_reply *reply, void *arg)
 {
     struct start *s = arg;
     struct pod_worker *w = s->w;
+    start_trace_add(&w->trace, START_START, reply->took_ns);
     if (reply->code != 0) {
         worker_event(w, s->c, "Warning", "Failed", "Error: %s", reply->message);
         log_warning("pod %s/%s: container %s: %s", w->namespace_name, w->name, s->c->name,
@@ -176,6 +177,7 @@ static void on_created(const struct cri_reply *reply, void *arg)
 {
     struct start *s = arg;
     struct pod_worker *w = s->w;
+    start_trace_add(&w->trace, START_CREATE, reply->took_ns);
     if (reply->code != 0) {
         worker_event(w, s->c, "Warning", "Failed", "Error: %s", reply->message);
         log_warning("pod %s/%s: container %s: %s", w->namespace_name, w->name, s->c->name,
@@ -345,6 +347,7 @@ static void run_mounts(void *arg)
 static void finish_mounts(void *arg)
 {
     struct start *s = arg;
+    worker_trace_op(s->w, START_VOLUMES);
     if (s->code != 0)
         fail(s, "CreateContainerConfigError", error_message(&s->err));
     else
@@ -375,6 +378,7 @@ static void make_mounts(struct start *s)
         str_c(arena_printf(s->arena, "%s/containers/%s/%s", s->pod_dir, s->c->name, hex));
     s->hosts = hosts_file_content(s->arena, &ctx);
     s->own_hosts = pod->spec.host_network || s->hosts != NULL;
+    w->op_begin_ns = uv_hrtime();
     job_start(k->loop, run_mounts, finish_mounts, s);
 }
 
@@ -393,6 +397,7 @@ static void on_pulled(const struct cri_reply *reply, void *arg)
     struct pod_worker *w = s->w;
     uint64_t now_ms = kubelet_now_ms(w->k);
     s->pull = NULL;
+    start_trace_add(&w->trace, START_PULL, reply->took_ns);
     if (reply->code == E_CANCELED) {
         give_up(s, "ErrImagePull", "pull canceled", 0);
         return;
@@ -498,6 +503,7 @@ static void on_image_after_pull(const struct cri_reply *reply, void *arg)
     const CRI(ImageStatusResponse) *r = reply->msg;
     uint64_t took = kubelet_now_ms(s->w->k) - s->pull_start_ms;
     unsigned long long size = 0;
+    start_trace_add(&s->w->trace, START_IMAGE, reply->took_ns);
     if (reply->code == 0 && r->image != NULL) {
         set_image(s, r->image);
         size = r->image->size;
@@ -514,6 +520,7 @@ static void on_image(const struct cri_reply *reply, void *arg)
 {
     struct start *s = arg;
     const CRI(ImageStatusResponse) *r = reply->msg;
+    start_trace_add(&s->w->trace, START_IMAGE, reply->took_ns);
     if (reply->code != 0) {
         struct str text = arena_printf(s->arena, "Failed to inspect image \"" STR_FMT "\": %s",
                                        STR_ARG(s->spec->image), reply->message);

@@ -233,6 +233,7 @@ static struct pod_worker *worker_new(struct kubelet *k, const char *uid, const c
     w->namespace_name = xstrdup(namespace_name);
     w->rt_stale = true;
     w->grace_s = 30;
+    start_trace_begin(&w->trace, uv_hrtime());
     list_init(&w->exit_watches);
     list_init(&w->kills);
     deferred_init(&w->kick, on_kick);
@@ -305,6 +306,7 @@ struct pod_worker *pod_worker_new(struct kubelet *k, struct api_object *pod, enu
     AUTO_FREE char *ns = xstrndup(p->metadata.namespace.data, p->metadata.namespace.len);
     struct pod_worker *w = worker_new(k, uid, name, ns);
     w->origin = origin;
+    w->trace.over = p->status.start_time != NULL; /* Not the first agent to see it. */
     pod_worker_set(w, pod);
     return w;
 }
@@ -528,9 +530,15 @@ static void check_deadline(struct pod_worker *w)
                     "Pod was active on the node longer than the specified deadline");
 }
 
+void worker_trace_op(struct pod_worker *w, enum start_part part)
+{
+    start_trace_add(&w->trace, part, uv_hrtime() - w->op_begin_ns);
+}
+
 static void on_prepared(struct pod_worker *w, int code)
 {
     w->busy = false;
+    worker_trace_op(w, START_VOLUMES);
     if (code == 0) {
         w->volumes_ready = true;
         w->volumes_ms = kubelet_now_ms(w->k);

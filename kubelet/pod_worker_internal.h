@@ -13,6 +13,7 @@
 #include "kubelet/pod_machine.h"
 #include "kubelet/pod_worker.h"
 #include "kubelet/probe.h"
+#include "kubelet/start_trace.h"
 #include "kubelet/volumes.h"
 
 #include "lib/base/list.h"
@@ -108,6 +109,9 @@ struct pod_worker {
     uint64_t status_blocked_until_ms;
     unsigned status_failures;
     bool delete_done;
+
+    struct start_trace trace;
+    uint64_t op_begin_ns; /* Of a preparation or a look. */
 };
 
 const struct core_v1_pod *worker_pod(const struct pod_worker *w);
@@ -166,6 +170,9 @@ void worker_sync_probes(struct pod_worker *w);
 void container_stop_probes(struct pod_container *c);
 bool container_started(const struct pod_container *c);
 bool container_ready(const struct pod_container *c);
+
+/* Notes how long a part of the start took: since op_begin_ns. */
+void worker_trace_op(struct pod_worker *w, enum start_part part);
 
 /* pod_report.c */
 void worker_report(struct pod_worker *w);

@@ -176,6 +176,15 @@ bench-dns: $(DNS_BENCH)
 	@$(DNS_BENCH) 10
 	@$(DNS_BENCH) 10000
 
+# Pods from creation to Running on one real node, beside bare calls to its runtime: make bench-node
+NODE_LOAD := $(B)/test/bench/node/node_load
+$(NODE_LOAD): $(B)/test/bench/node/node_load.o $(B)/test/bench/load_stats.o $(call libs_of,kubelet)
+	@echo "  LINK  $@"
+	@$(CC) $(CFLAGS) $(LDFLAGS) $(filter %.o,$^) $(call libs_of,kubelet) -o $@ $(PKG_LIBS) $(call extra_of,kubelet)
+.PHONY: bench-node
+bench-node: all $(NODE_LOAD)
+	@test/bench/node.sh $(NODE_LOAD) $(BIN)
+
 # The scheduler's decisions without an API, then whole clusters with it: make bench-scheduler
 DECISION_BENCH := $(B)/test/bench/bench_scheduler
 PACKING_BENCH := $(B)/test/bench/bench_packing

@@ -9,6 +9,7 @@
 #include "kubelet/pull_secrets.h"
 #include "kubelet/resources.h"
 #include "kubelet/runtime_state.h"
+#include "kubelet/start_trace.h"
 
 #include "lib/api/json.h"
 #include "lib/base/arena.h"
@@ -239,6 +240,24 @@ START_TEST(test_info_pid)
 }
 END_TEST
 
+/* Where the time of a start went; nothing is added once the pod ran. */
+START_TEST(test_start_trace)
+{
+    struct start_trace t;
+    AUTO_BUF b = BUF_INIT;
+    start_trace_begin(&t, 1000000000);
+    start_trace_add(&t, START_VOLUMES, 2000000);
+    start_trace_add(&t, START_SANDBOX, 110000000);
+    start_trace_add(&t, START_IMAGE, 900000);
+    start_trace_add(&t, START_START, 1040000000);
+    start_trace_print(&t, 2200000000, &b);
+    ASSERT_STR(buf_str(&b), "1.200s (volumes 0.002s, sandbox 0.110s, start 1.040s, other 0.047s)");
+    t.over = true;
+    start_trace_add(&t, START_PULL, 5000000);
+    ck_assert_uint_eq(t.spent_ns[START_PULL], 0);
+}
+END_TEST
+
 UNIT_MAIN("kubelet pure parts", {
     UNIT_TEST(test_backoff);
     UNIT_TEST(test_expand);
@@ -250,4 +269,5 @@ UNIT_MAIN("kubelet pure parts", {
     UNIT_TEST(test_payload_paths);
     UNIT_TEST(test_cni_conf);
     UNIT_TEST(test_info_pid);
+    UNIT_TEST(test_start_trace);
 })

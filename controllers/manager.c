@@ -278,15 +278,21 @@ void reconcile_delete(struct reconcile *c, const struct api_kind *kind,
 
 /* --- queueing -------------------------------------------------------------------------- */
 
+/* What the first lists bring is backlog: what changes meanwhile goes before it. */
+static void enqueue(struct controller_run *r, struct str key)
+{
+    (r->manager->unsynced != 0 ? work_queue_add_low : work_queue_add)(r->queue, key);
+}
+
 void controller_enqueue(struct controller_run *r, struct str key)
 {
-    work_queue_add(r->queue, key);
+    enqueue(r, key);
 }
 
 void controller_enqueue_object(struct controller_run *r, const struct api_object *o)
 {
     AUTO_ARENA *a = arena_new(256);
-    work_queue_add(r->queue, informer_key(a, o));
+    enqueue(r, informer_key(a, o));
 }
 
 void controller_enqueue_after(struct controller_run *r, struct str key, uint64_t delay_ms)
@@ -302,7 +308,7 @@ void controller_enqueue_owner(struct controller_run *r, const struct api_object 
     if (ref == NULL || !str_eqc(ref->kind, kind))
         return;
     AUTO_ARENA *a = arena_new(256);
-    work_queue_add(r->queue, informer_key_of(a, m->namespace, ref->name));
+    enqueue(r, informer_key_of(a, m->namespace, ref->name));
 }
 
 /* --- caches ----------------------------------------------------------------------------- */

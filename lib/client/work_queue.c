@@ -193,6 +193,13 @@ void work_queue_add(struct work_queue *q, struct str key)
     wake(q);
 }
 
+void work_queue_add_low(struct work_queue *q, struct str key)
+{
+    note_time(q);
+    work_core_add_low(&q->core, key);
+    wake(q);
+}
+
 void work_queue_add_after(struct work_queue *q, struct str key, uint64_t delay_ms)
 {
     if (delay_ms == 0) {
@@ -208,7 +215,7 @@ void work_queue_add_after(struct work_queue *q, struct str key, uint64_t delay_m
 void work_queue_hasten(struct work_queue *q)
 {
     note_time(q);
-    work_core_tick(&q->core, UINT64_MAX);
+    work_core_hasten(&q->core);
     arm_timer(q);
     wake(q);
 }

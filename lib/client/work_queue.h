@@ -39,9 +39,13 @@ void work_queue_pause(struct work_queue *q);
 void work_queue_resume(struct work_queue *q);
 
 void work_queue_add(struct work_queue *q, struct str key);
+/* Behind all that is added otherwise (one in ten taken is of these while both wait): for the
+ * backlog after a start, so that it does not hold up what users do meanwhile. */
+void work_queue_add_low(struct work_queue *q, struct str key);
 /* The earliest of several delays counts. */
 void work_queue_add_after(struct work_queue *q, struct str key, uint64_t delay_ms);
-/* What is delayed is due now: for delays that turned out wrong, as after a jump of the clock. */
+/* What is delayed is due now, as backlog: for delays that turned out wrong, as after a jump of the
+ * clock. */
 void work_queue_hasten(struct work_queue *q);
 /* After the key's own exponential delay and the bucket's. */
 void work_queue_add_rate_limited(struct work_queue *q, struct str key);

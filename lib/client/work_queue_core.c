@@ -15,7 +15,8 @@ void work_core_init(struct work_queue_core *c, uint32_t base_delay_ms, uint32_t 
 {
     memset(c, 0, sizeof(*c));
     map_init(&c->items);
-    list_init(&c->ready);
+    list_init(&c->ready[0]);
+    list_init(&c->ready[1]);
     heap_init(&c->delayed, due_before, NULL);
     c->base_delay_ms = base_delay_ms != 0 ? base_delay_ms : 5;
     c->max_delay_ms = max_delay_ms != 0 ? max_delay_ms : 1000u * 1000;
@@ -63,24 +64,36 @@ static void drop_if_idle(struct work_queue_core *c, struct work_item *item)
     free(item);
 }
 
-static void wait_item(struct work_queue_core *c, struct work_item *item)
+static void wait_item(struct work_queue_core *c, struct work_item *item, bool low)
 {
+    bool pending = item->processing ? item->dirty : item->waiting;
+    bool forward = pending && item->low && !low;
+    item->low = pending ? item->low && low : low;
     if (item->processing) {
         item->dirty = true;
         return;
+    }
+    if (forward) {
+        list_remove(&item->ready);
+        list_push_back(&c->ready[0], &item->ready);
     }
     if (item->waiting)
         return;
     item->waiting = true;
     item->since_ms = c->now_ms;
     c->adds++;
-    list_push_back(&c->ready, &item->ready);
+    list_push_back(&c->ready[item->low], &item->ready);
     c->ready_count++;
 }
 
 void work_core_add(struct work_queue_core *c, struct str key)
 {
-    wait_item(c, find_or_new(c, key));
+    wait_item(c, find_or_new(c, key), false);
+}
+
+void work_core_add_low(struct work_queue_core *c, struct str key)
+{
+    wait_item(c, find_or_new(c, key), true);
 }
 
 void work_core_add_at(struct work_queue_core *c, struct str key, uint64_t due_ms)
@@ -132,15 +145,25 @@ unsigned work_core_requeues(const struct work_queue_core *c, struct str key)
     return item != NULL ? item->requeues : 0;
 }
 
-void work_core_tick(struct work_queue_core *c, uint64_t now_ms)
+static void end_delays(struct work_queue_core *c, uint64_t until_ms, bool low)
 {
     for (;;) {
         struct heap_node *n = heap_peek(&c->delayed);
-        if (n == NULL || HEAP_ENTRY(n, struct work_item, by_due)->due_ms > now_ms)
+        if (n == NULL || HEAP_ENTRY(n, struct work_item, by_due)->due_ms > until_ms)
             return;
         heap_remove(&c->delayed, n);
-        wait_item(c, HEAP_ENTRY(n, struct work_item, by_due));
+        wait_item(c, HEAP_ENTRY(n, struct work_item, by_due), low);
     }
+}
+
+void work_core_tick(struct work_queue_core *c, uint64_t now_ms)
+{
+    end_delays(c, now_ms, false);
+}
+
+void work_core_hasten(struct work_queue_core *c)
+{
+    end_delays(c, UINT64_MAX, true);
 }
 
 uint64_t work_core_next_due(const struct work_queue_core *c)
@@ -151,9 +174,12 @@ uint64_t work_core_next_due(const struct work_queue_core *c)
 
 struct work_item *work_core_take(struct work_queue_core *c)
 {
-    struct list *l = list_pop_front(&c->ready);
+    bool both = !list_empty(&c->ready[0]) && !list_empty(&c->ready[1]);
+    bool low = both ? c->since_low + 1 >= WORK_LOW_EVERY : list_empty(&c->ready[0]);
+    struct list *l = list_pop_front(&c->ready[low]);
     if (l == NULL)
         return NULL;
+    c->since_low = both && !low ? c->since_low + 1 : 0;
     struct work_item *item = LIST_ENTRY(l, struct work_item, ready);
     c->ready_count--;
     item->waiting = false;
@@ -171,7 +197,7 @@ void work_core_finish(struct work_queue_core *c, struct str key)
     c->busy_count--;
     if (item->dirty) {
         item->dirty = false;
-        wait_item(c, item);
+        wait_item(c, item, item->low);
         return;
     }
     drop_if_idle(c, item);

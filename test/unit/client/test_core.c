@@ -56,6 +56,52 @@ START_TEST(queue_delays)
 }
 END_TEST
 
+/* Backlog comes after the rest, but comes; what is asked for again is none. */
+START_TEST(queue_has_priorities)
+{
+    struct work_queue_core q;
+    work_core_init(&q, 0, 0, 0, 0, 0);
+    work_core_add_low(&q, STR("x"));
+    work_core_add_low(&q, STR("y"));
+    work_core_add_low(&q, STR("z"));
+    work_core_add(&q, STR("a"));
+    work_core_add(&q, STR("y"));
+    work_core_add_low(&q, STR("a"));
+    ck_assert_uint_eq(q.ready_count, 4);
+    ck_assert_str_eq(work_core_take(&q)->key, "a");
+    ck_assert_str_eq(work_core_take(&q)->key, "y");
+    /* Added as both while in process, it is no backlog. */
+    work_core_add_low(&q, STR("a"));
+    work_core_add(&q, STR("a"));
+    work_core_finish(&q, STR("a"));
+    ck_assert_str_eq(work_core_take(&q)->key, "a");
+    ck_assert_str_eq(work_core_take(&q)->key, "x");
+    /* With one of both kinds there for ever, one in ten is backlog. */
+    work_core_finish(&q, STR("x"));
+    work_core_add_low(&q, STR("x"));
+    work_core_add(&q, STR("b"));
+    unsigned low = 0;
+    for (int i = 0; i < 100; i++) {
+        const struct work_item *item = work_core_take(&q);
+        struct str key = str_n(item->key, item->key_len);
+        bool is_b = str_eqc(key, "b");
+        low += !is_b;
+        if (is_b)
+            work_core_add(&q, STR("b"));
+        else
+            work_core_add_low(&q, key);
+        work_core_finish(&q, key);
+    }
+    ck_assert_uint_eq(low, 10);
+    /* Delays that end at once are backlog, too. */
+    work_core_add_at(&q, STR("late"), 1000);
+    work_core_hasten(&q);
+    ck_assert_uint_eq(q.ready_count, 4);
+    ck_assert_str_eq(work_core_take(&q)->key, "b");
+    work_core_done(&q);
+}
+END_TEST
+
 /* Retries wait 5 ms, 10, 20 ... up to the limit; forgetting starts over. */
 START_TEST(queue_backs_off)
 {
@@ -440,6 +486,7 @@ END_TEST
 UNIT_MAIN("client/core", {
     UNIT_TEST(queue_deduplicates);
     UNIT_TEST(queue_delays);
+    UNIT_TEST(queue_has_priorities);
     UNIT_TEST(queue_backs_off);
     UNIT_TEST(queue_shares_a_bucket);
     UNIT_TEST(expectations_are_met_or_expire);

@@ -12,6 +12,7 @@
 #include "lib/base/arena.h"
 #include "lib/base/env.h"
 #include "lib/client/client_internal.h"
+#include "lib/client/client_metrics.h"
 #include "lib/client/kubeconfig.h"
 #include "lib/client/transport.h"
 #include "lib/net/bytes.h"
@@ -32,6 +33,7 @@ struct client_request {
     struct http_call *http; /* NULL: waiting. */
     uint64_t due_ms;
     uint64_t deadline_ms; /* UINT64_MAX: none */
+    uint64_t sent_ms;     /* The present try. */
     unsigned tries;
     unsigned connect_tries;
     struct buf body;
@@ -128,6 +130,7 @@ static bool try_again(struct client_request *r, uint64_t delay_ms, unsigned *tri
     uint64_t now = env_now_ms(r->client->env);
     if (r->client->closing || ++*tries >= tries_max || now + delay_ms >= r->deadline_ms)
         return false;
+    client_metrics_add_retry(r->client->metrics, r->message.method, http_call_status(r->http));
     buf_clear(&r->body);
     r->http = NULL;
     wait_until(r, now + delay_ms);
@@ -197,10 +200,25 @@ static void answer(struct client_request *r, struct http_call *call)
     finish(r, &result);
 }
 
+static void count_try(const struct client_request *r, const struct http_call *call,
+                      const struct error *err)
+{
+    struct client *c = r->client;
+    client_metrics_add(c->metrics, &(struct client_try){
+                                       .method = r->message.method,
+                                       .status = err == NULL ? http_call_status(call) : 0,
+                                       .took_ms = env_now_ms(c->env) - r->sent_ms,
+                                       .sent = r->message.body != NULL ? r->message.body->len : 0,
+                                       .received = r->body.len,
+                                   });
+}
+
 static void on_http_end(struct http_call *call, const struct error *err, void *arg)
 {
     struct client_request *r = arg;
     struct transport *t = r->transport;
+    if (!r->cancelled)
+        count_try(r, call, err);
     if (r->cancelled) {
         finish(r, NULL);
     } else if (r->too_large) {
@@ -223,6 +241,7 @@ static void send_request(struct client_request *r)
     struct error err = {0};
     if (r->deadline_ms != UINT64_MAX)
         timeout_ms = r->deadline_ms > now ? r->deadline_ms - now : 1;
+    r->sent_ms = now;
     int rc = client_http_start(c, &r->message, timeout_ms, 0, NULL, on_http_data, on_http_end, r,
                                &r->transport, &r->http, &err);
     if (rc != 0)
@@ -259,6 +278,9 @@ static int request_start(struct client_request *r, struct client_request **ret, 
     struct client *c = r->client;
     uint64_t now = env_now_ms(c->env), delay_ms = bucket_delay_ms(c, now);
     list_push_back(&c->requests, &r->link);
+    r->sent_ms = now;
+    if (c->qps > 0)
+        client_metrics_add_wait(c->metrics, r->message.method, delay_ms);
     if (delay_ms != 0) {
         wait_until(r, now + delay_ms);
     } else {
@@ -361,6 +383,7 @@ int client_new(struct uv_loop_s *loop, struct kubeconfig *config,
         free(c);
         return rc;
     }
+    c->metrics = client_metrics_new(config->servers[0]);
     init_handles(c);
     transport_set_authorization(c);
     transport_watch_files(c);
@@ -377,6 +400,7 @@ void client_maybe_free(struct client *c)
     void *arg = c->on_closed_arg;
     kubeconfig_free(c->config);
     heap_done(&c->waiting);
+    client_metrics_free(c->metrics);
     free(c->user_agent);
     free(c->prefix);
     free(c->authorization);

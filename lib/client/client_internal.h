@@ -18,6 +18,7 @@
 #define CLIENT_CONNECT_TRIES_MAX 4
 #define CLIENT_RELOAD_MS (30u * 1000) /* Files with credentials are looked at again. */
 
+struct client_metrics;
 struct kubeconfig;
 struct tls_context;
 
@@ -50,6 +51,7 @@ struct client {
     unsigned handles_open;
     bool reloading;
     bool closing;
+    struct client_metrics *metrics;
     double qps, burst, tokens;
     uint64_t tokens_at_ms;
     void (*on_closed)(void *arg);

@@ -1,9 +1,11 @@
 /* client_watch.c - one watch: an answer without end, cut into events. */
 #include "lib/client/client_internal.h"
+#include "lib/client/client_metrics.h"
 
 #include "lib/api/json.h"
 #include "lib/api/scheme.h"
 #include "lib/base/arena.h"
+#include "lib/base/env.h"
 
 #include <string.h>
 
@@ -18,10 +20,12 @@ struct client_watch {
     struct http_call *http;
     struct buf in;
     size_t scanned; /* JSON: bytes of `in` known to hold no line end. */
+    uint64_t sent_ms;
     bool is_protobuf;
     bool is_stream; /* A 200 came: the body is events. */
-    bool stopped;   /* By client_watch_stop(): no callbacks. */
-    bool failed;    /* result is set. */
+    bool answered;
+    bool stopped; /* By client_watch_stop(): no callbacks. */
+    bool failed;  /* result is set. */
     struct client_result result;
     void (*on_event)(struct client_watch *w, const struct client_event *e, void *arg);
     void (*on_end)(struct client_watch *w, const struct client_result *result, void *arg);
@@ -160,9 +164,21 @@ static bool next_json(struct client_watch *w)
     return true;
 }
 
+/* Of a watch only the start is timed. */
+static void count_try(const struct client_watch *w, int status)
+{
+    struct client *c = w->client;
+    client_metrics_add(c->metrics,
+                       &(struct client_try){.method = "GET",
+                                            .status = status,
+                                            .took_ms = env_now_ms(c->env) - w->sent_ms});
+}
+
 static void on_headers(struct http_call *call, void *arg)
 {
     struct client_watch *w = arg;
+    count_try(w, http_call_status(call));
+    w->answered = true;
     struct str type = http_call_header(call, "content-type");
     w->is_stream = http_call_status(call) == 200;
     w->is_protobuf = str_has_prefix(type, STR("application/vnd.kubernetes.protobuf"));
@@ -196,6 +212,8 @@ static void on_end(struct http_call *call, const struct error *err, void *arg)
     struct client_watch *w = arg;
     struct transport *t = w->transport;
     if (!w->stopped) {
+        if (!w->answered)
+            count_try(w, 0);
         if (w->failed) {
             /* result is set */
         } else if (err != NULL) {
@@ -223,6 +241,7 @@ int client_watch_start(struct client *c, const struct client_watch_config *confi
     struct client_watch *w = xzalloc(sizeof(*w));
     struct client_message m;
     w->client = c;
+    w->sent_ms = env_now_ms(c->env);
     w->arena = arena_new(512);
     w->kind = config->kind;
     w->on_event = config->on_event;

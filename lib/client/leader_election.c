@@ -13,6 +13,7 @@
 #include "lib/base/env.h"
 #include "lib/base/error.h"
 #include "lib/base/log.h"
+#include "lib/base/metrics.h"
 #include "lib/client/client.h"
 
 #include <stdio.h>
@@ -89,11 +90,24 @@ static void forget_observed(struct leader_election *e)
     e->observed = NULL;
 }
 
+/* By upstream's names. */
+static void tell(const struct leader_election *e)
+{
+    struct metric_family *f = metric_gauge(
+        metrics_default(), "leader_election_master_status",
+        "Gauge of if the reporting system is master of the relevant lease, 0 indicates backup, 1 "
+        "indicates master. 'name' is the string used to identify the lease. Please make sure to "
+        "group by name.",
+        METRIC_LABELS("name"));
+    metric_set(METRIC_OF(f, str_of(e->name)), e->leading);
+}
+
 static void stop_leading(struct leader_election *e, const char *why)
 {
     if (!e->leading)
         return;
     e->leading = false;
+    tell(e);
     uv_timer_stop(&e->deadline);
     log_warning("stopped leading %s/%s: %s", e->namespace_name, e->name, why);
     e->on_stopped(e->arg);
@@ -118,6 +132,7 @@ static void write_succeeded(struct leader_election *e)
     if (e->leading)
         return;
     e->leading = true;
+    tell(e);
     log_info("leading %s/%s as %s", e->namespace_name, e->name, e->identity);
     e->on_started(e->arg);
 }
@@ -320,6 +335,7 @@ int leader_election_new(const struct leader_election_config *config, struct lead
 
 void leader_election_start(struct leader_election *e)
 {
+    tell(e);
     uv_timer_start(&e->round, on_round_timer, 0, 0);
 }
 

@@ -8,6 +8,7 @@
 #include "lib/base/buf.h"
 #include "lib/base/env.h"
 #include "lib/base/error.h"
+#include "lib/base/metrics.h"
 #include "lib/client/client.h"
 #include "lib/client/informer.h"
 #include "lib/client/kubeconfig.h"
@@ -225,6 +226,20 @@ START_TEST(calls_get_answers)
                                .arg = &w};
     ck_assert_int_eq(client_start(w.client, &call, NULL, NULL), 0);
     world_run(&w);
+    /* Each try counts: 429, 200, 404. */
+    AUTO_BUF shown = BUF_INIT;
+    metrics_render(metrics_default(), &shown);
+    static const char *const wanted[] = {
+        "rest_client_requests_total{code=\"429\",method=\"GET\",host=\"127.0.0.1:",
+        "rest_client_requests_total{code=\"200\",method=\"GET\",host=\"127.0.0.1:",
+        "rest_client_requests_total{code=\"404\",method=\"GET\",host=\"127.0.0.1:",
+        "rest_client_request_retries_total{code=\"429\",verb=\"GET\",host=\"127.0.0.1:",
+        "rest_client_request_duration_seconds_count{verb=\"GET\",host=\"127.0.0.1:",
+        "rest_client_response_size_bytes_count{verb=\"GET\",host=\"127.0.0.1:",
+    };
+    for (size_t i = 0; i < ARRAY_SIZE(wanted); i++)
+        ck_assert_msg(has(buf_str(&shown), wanted[i]), "%s not in %.*s", wanted[i], (int)shown.len,
+                      (const char *)shown.data);
     world_close(&w);
 }
 END_TEST

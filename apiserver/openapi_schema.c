@@ -358,6 +358,12 @@ static void put_gvk(struct buf *out, bool *any, const char *group, const char *k
     *any = true;
 }
 
+/* Kinds of ours alone are custom resources to the server. */
+static bool is_upstream(const struct api_kind *k)
+{
+    return strncmp(k->msg->full_name, "k8s.io.", 7) == 0;
+}
+
 /* The kinds of meta/v1 are part of every group version. */
 static void put_every_group(const struct openapi_defs *d, const struct api_msg *m, struct buf *out)
 {
@@ -369,7 +375,7 @@ static void put_every_group(const struct openapi_defs *d, const struct api_msg *
     qsort(sorted, count, sizeof(*sorted), by_group_version);
     for (size_t i = 0; i < count; i++)
         if ((i == 0 || by_group_version(&sorted[i - 1], &sorted[i]) != 0) &&
-            strcmp(sorted[i]->group, m->group) != 0)
+            strcmp(sorted[i]->group, m->group) != 0 && is_upstream(sorted[i]))
             put_gvk(out, &any, sorted[i]->group, m->name, sorted[i]->version);
 }
 

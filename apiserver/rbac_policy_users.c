@@ -228,5 +228,15 @@ const struct policy_role policy_own_roles[] = {
     {"trireme:cluster-info", RULES({"get", "", "configmaps", "cluster-info"}), .ns = "kube-public"},
     /* Node agents make and remove the folders of local-path volumes when they are asked to. */
     {"trireme:local-path-provisioner", RULES({"create,delete", "", "nodes/proxy"})},
+    /* Pod groups are custom resources, whose definition the controller manager brings along. */
+    {"trireme:pod-group-controller",
+     RULES({"create,get", "apiextensions.k8s.io", "customresourcedefinitions"},
+           {READ, "scheduling.x-k8s.io", "podgroups"},
+           {"patch,update", "scheduling.x-k8s.io", "podgroups/status"})},
+    {"trireme:pod-group-scheduler", RULES({READ, "scheduling.x-k8s.io", "podgroups"})},
+    {"trireme:aggregate-pod-groups-to-edit", RULES({WRITE, "scheduling.x-k8s.io", "podgroups"}),
+     .aggregate_to = "edit"},
+    {"trireme:aggregate-pod-groups-to-view",
+     RULES({READ, "scheduling.x-k8s.io", "podgroups,podgroups/status"}), .aggregate_to = "view"},
     {NULL},
 };

@@ -26,6 +26,7 @@
     X(controller_nodelifecycle)                                                                    \
     X(controller_nodettl)                                                                          \
     X(controller_podgc)                                                                            \
+    X(controller_podgroup)                                                                         \
     X(controller_policystatus)                                                                     \
     X(controller_replicaset)                                                                       \
     X(controller_replicationcontroller)                                                            \

@@ -403,6 +403,7 @@ static struct shared *ensure_shared(struct manager *m, const struct controller_w
     if (strcmp(w->kind, "Pod") == 0) {
         config.indexes[2] = (struct informer_index){"node", informer_index_node};
         config.indexes[3] = (struct informer_index){"orphan", informer_index_orphan};
+        config.indexes[4] = (struct informer_index){"gang", informer_index_gang};
     }
     struct error err = {0};
     if (informer_new(m->client, &config, &s->informer, &err) != 0)

@@ -22,6 +22,7 @@ struct action {
     struct queued_pod *pod;    /* Of a binding: in its cycle until we are done. */
     struct api_object *object; /* One reference. */
     uint64_t start_ns;         /* Of a binding. */
+    bool binds;                /* It was begun. */
     char *node;
 };
 
@@ -36,7 +37,7 @@ static struct action *action_new(struct scheduler *s, struct api_object *object)
 
 static void action_free(struct action *a)
 {
-    a->scheduler->binding_count -= a->pod != NULL;
+    a->scheduler->binding_count -= a->binds;
     list_remove(&a->link);
     api_object_unref(a->object);
     free(a->node);
@@ -45,9 +46,11 @@ static void action_free(struct action *a)
 
 void actions_cancel(struct scheduler *s)
 {
+    list_splice(&s->actions, &s->late_bindings);
     LIST_FOREACH_SAFE (it, &s->actions) {
         struct action *a = LIST_ENTRY(it, struct action, link);
-        client_cancel(a->request);
+        if (a->request != NULL)
+            client_cancel(a->request);
         action_free(a);
     }
 }
@@ -143,20 +146,18 @@ static void on_bound(struct client_request *r, const struct client_result *resul
     scheduler_wake(s);
 }
 
-void action_bind(struct scheduler *s, struct queued_pod *p, const struct node_info *n)
+static void begin_binding(struct action *a)
 {
-    const struct core_v1_pod *pod = p->object->msg;
+    const struct core_v1_pod *pod = pod_of(a);
     struct core_v1_binding binding = {
         .metadata = {.name = pod->metadata.name,
                      .namespace = pod->metadata.namespace,
                      .uid = pod->metadata.uid},
-        .target = {.kind = STR("Node"), .name = str_of(n->name)},
+        .target = {.kind = STR("Node"), .name = str_of(a->node)},
     };
-    struct action *a = action_new(s, p->object);
-    a->pod = p;
     a->start_ns = uv_hrtime();
-    s->binding_count++;
-    a->node = xstrdup(n->name);
+    a->scheduler->binding_count++;
+    a->binds = true;
     struct client_call call = {
         .verb = CLIENT_CREATE,
         .subresource = "binding",
@@ -166,6 +167,28 @@ void action_bind(struct scheduler *s, struct queued_pod *p, const struct node_in
         .done = on_bound,
     };
     start(a, &call);
+}
+
+void action_bind(struct scheduler *s, struct queued_pod *p, const struct node_info *n)
+{
+    struct action *a = action_new(s, p->object);
+    a->pod = p;
+    a->node = xstrdup(n->name);
+    if (s->binding_count < BINDINGS_MAX) {
+        begin_binding(a);
+        return;
+    }
+    list_remove(&a->link);
+    list_push_back(&s->late_bindings, &a->link);
+}
+
+void actions_bind_late(struct scheduler *s)
+{
+    while (s->binding_count < BINDINGS_MAX && !list_empty(&s->late_bindings)) {
+        struct list *n = list_pop_front(&s->late_bindings);
+        list_push_back(&s->actions, n);
+        begin_binding(LIST_ENTRY(n, struct action, link));
+    }
 }
 
 /* --- conditions ------------------------------------------------------------------------------ */
@@ -184,7 +207,7 @@ static void put_member(struct buf *b, const char *name, struct str value)
     json_write_string(value, b);
 }
 
-void action_set_unschedulable(struct scheduler *s, const struct queued_pod *p, struct str reason,
+bool action_set_unschedulable(struct scheduler *s, const struct queued_pod *p, struct str reason,
                               struct str message)
 {
     const struct core_v1_pod *pod = p->object->msg;
@@ -194,7 +217,7 @@ void action_set_unschedulable(struct scheduler *s, const struct queued_pod *p, s
     bool same = old != NULL && str_eqc(old->status, "False") && str_eq(old->reason, reason) &&
                 str_eq(old->message, message);
     if (same && same_node)
-        return;
+        return false;
     struct meta_v1_time now = time_from_ns(env_wall_ns(s->env));
     if (old != NULL && str_eqc(old->status, "False") && !time_is_zero(&old->last_transition_time))
         now = old->last_transition_time;
@@ -220,6 +243,7 @@ void action_set_unschedulable(struct scheduler *s, const struct queued_pod *p, s
         .done = on_written,
     };
     start(action_new(s, p->object), &call);
+    return !same;
 }
 
 /* --- preemption ------------------------------------------------------------------------------ */

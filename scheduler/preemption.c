@@ -13,6 +13,7 @@
 #include "lib/api/time.h"
 #include "lib/base/arena.h"
 #include "lib/client/labels.h"
+#include "lib/client/gang_key.h"
 
 #define NOT_HELPFUL "Preemption is not helpful for scheduling"
 #define NO_VICTIMS "No preemption victims found for incoming pod"
@@ -42,6 +43,7 @@ struct trial {
     const struct policy_v1_pod_disruption_budget *const *budgets;
     size_t budget_count;
     int32_t *allowed; /* Per budget, while victims are chosen. */
+    bool in_gang;     /* The pod's: its other pods are no victims. */
 };
 
 static int64_t start_of(const struct pod_info *p)
@@ -126,16 +128,22 @@ static void sum_up(struct candidate *c)
     }
 }
 
+static bool may_go(const struct trial *t, const struct pod_info *p)
+{
+    const struct core_v1_pod *pod = t->cycle->pod->pod;
+    return pod_priority(p->pod) < pod_priority(pod) &&
+           !(t->in_gang && pods_share_gang(p->pod, pod));
+}
+
 /* Fills cand and returns true if the pod fits on n without some lower pods. */
 static bool try_node(struct trial *t, struct node_info *n, struct candidate *cand)
 {
     struct arena *a = t->cycle->arena;
-    int32_t priority = pod_priority(t->cycle->pod->pod);
     struct pod_info **lower = ARENA_ARRAY(a, struct pod_info *, n->pod_count + 1);
     bool *violating = ARENA_ARRAY(a, bool, n->pod_count + 1);
     size_t count = 0;
     for (size_t i = 0; i < n->pod_count; i++)
-        if (pod_priority(n->pods[i]->pod) < priority)
+        if (may_go(t, n->pods[i]))
             lower[count++] = n->pods[i];
     if (count == 0)
         return false;
@@ -272,7 +280,11 @@ void preemption_evaluate(struct cycle *c,
                                      "nominated node.");
         return;
     }
-    struct trial t = {c, budgets, budget_count, ARENA_ARRAY(c->arena, int32_t, budget_count + 1)};
+    struct trial t = {.cycle = c,
+                      .budgets = budgets,
+                      .budget_count = budget_count,
+                      .allowed = ARENA_ARRAY(c->arena, int32_t, budget_count + 1),
+                      .in_gang = pod_has_gang(c->pod->pod)};
     struct preemption_cache *cache = whole ? NULL : cache_of(c, budget_count);
     struct candidate best = {0}, cand;
     size_t hopeless = 0, spared = 0;

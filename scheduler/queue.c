@@ -16,7 +16,11 @@ static bool active_before(const struct heap_node *a, const struct heap_node *b, 
     const struct queued_pod *x = HEAP_ENTRY(a, const struct queued_pod, heap);
     const struct queued_pod *y = HEAP_ENTRY(b, const struct queued_pod, heap);
     UNUSED(arg);
-    return x->priority != y->priority ? x->priority > y->priority : x->queued_ms < y->queued_ms;
+    if (x->priority != y->priority)
+        return x->priority > y->priority;
+    bool x_first = x->group != NULL && x->group->first,
+         y_first = y->group != NULL && y->group->first;
+    return x_first != y_first ? x_first : x->queued_ms < y->queued_ms;
 }
 
 static bool backoff_before(const struct heap_node *a, const struct heap_node *b, void *arg)
@@ -151,8 +155,16 @@ static void enter_backoff(struct sched_queue *q, struct queued_pod *p, uint64_t 
     heap_push(&q->backoff, &p->heap);
 }
 
+static void note_in_group(struct sched_queue *q, const struct queued_pod *p)
+{
+    if (p->group != NULL)
+        p->group->changed = q->groups_changed = true;
+}
+
 static void drop(struct sched_queue *q, struct queued_pod *p)
 {
+    note_in_group(q, p);
+    list_remove(&p->in_group);
     map_remove(&q->by_uid, pod_of(p)->metadata.uid);
     queued_free(p);
 }
@@ -164,6 +176,16 @@ static bool is_gated(const struct core_v1_pod *pod)
     return pod->spec.scheduling_gates_count != 0;
 }
 
+bool queued_pod_is_gated(const struct queued_pod *p)
+{
+    return is_gated(pod_of(p));
+}
+
+static bool is_held(const struct queued_pod *p)
+{
+    return is_gated(pod_of(p)) || (p->group != NULL && p->group->held);
+}
+
 static void add_new(struct sched_queue *q, struct api_object *object, uint64_t now_ms)
 {
     struct queued_pod *p = xzalloc(sizeof(*p));
@@ -172,6 +194,7 @@ static void add_new(struct sched_queue *q, struct api_object *object, uint64_t n
     p->priority = pod_priority(pod);
     p->queued_ms = now_ms;
     list_init(&p->link);
+    list_init(&p->in_group);
     if (!str_empty(pod->status.nominated_node_name))
         p->nominated_node =
             xstrndup(pod->status.nominated_node_name.data, pod->status.nominated_node_name.len);
@@ -203,9 +226,11 @@ void sched_queue_set(struct sched_queue *q, struct api_object *object, uint64_t 
     bool changed = matters(pod_of(p), pod);
     struct api_object *old = p->object;
     p->object = api_object_ref(object);
+    if (changed)
+        note_in_group(q, p);
     if (changed && p->place == QUEUE_IN_CYCLE) {
         p->missed |= EVENT_SELF_UPDATE;
-    } else if (changed && p->place == QUEUE_GATED && !is_gated(pod)) {
+    } else if (changed && p->place == QUEUE_GATED && !is_held(p)) {
         leave(q, p);
         enter_active(q, p, CAUSE_POD_UPDATE);
     } else if (changed && p->place == QUEUE_UNSCHEDULABLE) {
@@ -228,18 +253,24 @@ void sched_queue_remove(struct sched_queue *q, struct str uid)
     drop(q, p);
 }
 
-struct queued_pod *sched_queue_pop(struct sched_queue *q)
+static void enter_cycle(struct sched_queue *q, struct queued_pod *p)
 {
-    struct heap_node *n = heap_pop(&q->active);
-    if (n == NULL)
-        return NULL;
-    struct queued_pod *p = HEAP_ENTRY(n, struct queued_pod, heap);
-    q->counts[QUEUE_ACTIVE]--;
+    leave(q, p);
+    note_in_group(q, p);
     q->counts[QUEUE_IN_CYCLE]++;
     p->place = QUEUE_IN_CYCLE;
     list_push_back(&q->in_cycle, &p->link);
     p->attempts++;
     p->missed = 0;
+}
+
+struct queued_pod *sched_queue_pop(struct sched_queue *q)
+{
+    struct heap_node *n = heap_peek(&q->active);
+    if (n == NULL)
+        return NULL;
+    struct queued_pod *p = HEAP_ENTRY(n, struct queued_pod, heap);
+    enter_cycle(q, p);
     return p;
 }
 
@@ -260,6 +291,7 @@ void sched_queue_park(struct sched_queue *q, struct queued_pod *p, uint32_t wake
     }
     p->wakes = wakes | EVENT_SELF_UPDATE;
     p->since_ms = now_ms;
+    note_in_group(q, p);
     if ((p->missed & p->wakes) != 0) {
         enter_backoff(q, p, now_ms, now_ms, CAUSE_ATTEMPT_FAILED);
         return;
@@ -278,7 +310,73 @@ void sched_queue_retry(struct sched_queue *q, struct queued_pod *p, uint64_t now
         return;
     }
     p->failures++;
+    note_in_group(q, p);
     enter_backoff(q, p, now_ms, now_ms, CAUSE_ATTEMPT_FAILED);
+}
+
+/* --- groups ---------------------------------------------------------------------------------- */
+
+void queue_group_init(struct queue_group *g)
+{
+    *g = (struct queue_group){0};
+    list_init(&g->pods);
+}
+
+/* Where it belongs, by what its group says. */
+static void seat(struct sched_queue *q, struct queued_pod *p, uint64_t now_ms)
+{
+    bool held = is_held(p), gated = p->place == QUEUE_GATED, active = p->place == QUEUE_ACTIVE;
+    uint64_t due_ms = p->group != NULL ? p->group->due_ms : 0;
+    if (p->place == QUEUE_IN_CYCLE || (held ? gated : !gated && !active))
+        return;
+    if (active && !held && due_ms <= now_ms) {
+        heap_update(&q->active, &p->heap);
+        return;
+    }
+    leave(q, p);
+    if (held) {
+        arrive(q, p, QUEUE_GATED, CAUSE_POD_UPDATE);
+    } else if (due_ms > now_ms) {
+        p->due_ms = due_ms;
+        arrive(q, p, QUEUE_BACKOFF, CAUSE_POD_UPDATE);
+        heap_push(&q->backoff, &p->heap);
+    } else {
+        enter_active(q, p, CAUSE_POD_UPDATE);
+    }
+}
+
+void sched_queue_join(struct sched_queue *q, struct queued_pod *p, struct queue_group *g,
+                      uint64_t now_ms)
+{
+    note_in_group(q, p);
+    list_remove(&p->in_group);
+    p->group = g;
+    if (g != NULL)
+        list_push_back(&g->pods, &p->in_group);
+    note_in_group(q, p);
+    seat(q, p, now_ms);
+}
+
+void sched_queue_regroup(struct sched_queue *q, struct queue_group *g, uint64_t now_ms)
+{
+    LIST_FOREACH (it, &g->pods)
+        seat(q, LIST_ENTRY(it, struct queued_pod, in_group), now_ms);
+}
+
+bool sched_queue_take(struct sched_queue *q, struct queued_pod *p)
+{
+    if (p->place == QUEUE_IN_CYCLE || p->place == QUEUE_GATED)
+        return false;
+    enter_cycle(q, p);
+    return true;
+}
+
+void sched_queue_wake(struct sched_queue *q, struct queued_pod *p, uint64_t now_ms)
+{
+    if (p->place == QUEUE_UNSCHEDULABLE) {
+        leave(q, p);
+        enter_backoff(q, p, p->since_ms, now_ms, CAUSE_POD_UPDATE);
+    }
 }
 
 /* --- events and time ---------------------------------------------------------------------------

@@ -5,7 +5,7 @@
  *      ^                    |  an event came meanwhile,      | event that may
  *      |                    v  or the attempt was an error   v help, or 5 min
  *      +--- backoff over -- BACKOFF <------------------------+
- *   GATED pods wait for spec.schedulingGates to become empty.
+ *   GATED pods wait for spec.schedulingGates to become empty, or for their group.
  *
  * ACTIVE is ordered by priority, then by the time of queueing. Backoff is 1 s,
  * doubling with every attempt up to 10 s. Pure: time is an argument. */
@@ -52,9 +52,20 @@ enum queue_cause {
     QUEUE_CAUSES
 };
 
+/* Pods that are tried together: see gangs.h, which owns it. */
+struct queue_group {
+    struct list pods; /* struct queued_pod.in_group */
+    bool held;        /* They stand among the gated ones. */
+    bool first;       /* They come before others of their priority. */
+    bool changed;     /* Pods came, went or changed since the owner looked. */
+    uint64_t due_ms;  /* Tried not before: who joins waits like those that failed. */
+};
+
 struct queued_pod {
     struct heap_node heap;     /* In active or backoff. */
     struct list link;          /* In unschedulable or in_cycle. */
+    struct queue_group *group; /* NULL: it is tried alone. */
+    struct list in_group;
     struct api_object *object; /* One reference. */
     enum queue_place place;
     int32_t priority;
@@ -79,6 +90,7 @@ struct sched_queue {
     uint64_t backoff_min_ms, backoff_max_ms;
     size_t counts[QUEUE_PLACES]; /* Pods in each place. */
     uint64_t incoming[QUEUE_PLACES][QUEUE_CAUSES];
+    bool groups_changed;          /* Of any group: changed was set. */
     size_t interest[EVENT_COUNT]; /* Unschedulable pods that an event may wake. */
 };
 
@@ -101,6 +113,20 @@ void sched_queue_placed(struct sched_queue *q, struct queued_pod *p);
 void sched_queue_park(struct sched_queue *q, struct queued_pod *p, uint32_t wakes, uint64_t now_ms);
 /* or something failed: again after its backoff. */
 void sched_queue_retry(struct sched_queue *q, struct queued_pod *p, uint64_t now_ms);
+
+/* --- groups ---------------------------------------------------------------------------------- */
+void queue_group_init(struct queue_group *g);
+/* NULL: out of its group. */
+void sched_queue_join(struct sched_queue *q, struct queued_pod *p, struct queue_group *g,
+                      uint64_t now_ms);
+/* Makes the pods' places those of g->held and g->first, as they are now. */
+void sched_queue_regroup(struct sched_queue *q, struct queue_group *g, uint64_t now_ms);
+/* As if it was popped. False: it has gates of its own, or is in its cycle already. */
+bool sched_queue_take(struct sched_queue *q, struct queued_pod *p);
+/* What refused it has changed, as its owner knows. */
+void sched_queue_wake(struct sched_queue *q, struct queued_pod *p, uint64_t now_ms);
+/* Has it scheduling gates? */
+bool queued_pod_is_gated(const struct queued_pod *p);
 
 void sched_queue_event(struct sched_queue *q, uint32_t event, uint64_t now_ms);
 /* Moves what is due; returns when to call again, UINT64_MAX: never. */

@@ -52,7 +52,9 @@ static void take_unplaced(struct scheduler *s, struct api_object *o)
         volume_waits_check(s);
     } else if (!is_assumed(s, pod)) {
         sched_queue_set(&s->queue, o, now_ms(s));
-        scheduler_seat_guest(s, sched_queue_find(&s->queue, pod->metadata.uid));
+        struct queued_pod *p = sched_queue_find(&s->queue, pod->metadata.uid);
+        scheduler_seat_guest(s, p);
+        gangs_set_pod(&s->gangs, p, now_ms(s));
     } else if (sched_queue_find(&s->queue, pod->metadata.uid) != NULL) {
         sched_queue_set(&s->queue, o, now_ms(s));
     }
@@ -202,6 +204,28 @@ static void on_volume_update(struct api_object *old, struct api_object *o, void 
     on_volume_add(o, arg);
 }
 
+static void on_pod_group_add(struct api_object *o, void *arg)
+{
+    struct scheduler *s = arg;
+    gangs_set_group(&s->gangs, o, now_ms(s));
+    scheduler_wake(s);
+}
+
+static void on_pod_group_update(struct api_object *old, struct api_object *o, void *arg)
+{
+    UNUSED(old);
+    on_pod_group_add(o, arg);
+}
+
+static void on_pod_group_delete(struct api_object *o, bool final_state_unknown, void *arg)
+{
+    struct scheduler *s = arg;
+    const struct meta_v1_object_meta *m = api_object_meta(o);
+    UNUSED(final_state_unknown);
+    gangs_remove_group(&s->gangs, m->namespace, m->name);
+    scheduler_wake(s);
+}
+
 static void on_namespace_add(struct api_object *o, void *arg)
 {
     UNUSED(o);
@@ -293,22 +317,36 @@ void scheduler_seat_guest(struct scheduler *s, const struct queued_pod *p)
 /* --- cycles -------------------------------------------------------------------------------------
  */
 
-static void preempt(struct scheduler *s, struct cycle *c, struct queued_pod *p,
-                    struct preemption *ret)
+const struct policy_v1_pod_disruption_budget **scheduler_budgets(const struct scheduler *s,
+                                                                 struct arena *a, size_t *ret_count)
 {
     const struct informer *budgets = s->informers[INFORM_BUDGETS];
-    const struct policy_v1_pod_disruption_budget **list = ARENA_ARRAY(
-        c->arena, const struct policy_v1_pod_disruption_budget *, informer_count(budgets) + 1);
+    const struct policy_v1_pod_disruption_budget **list =
+        ARENA_ARRAY(a, const struct policy_v1_pod_disruption_budget *, informer_count(budgets) + 1);
     size_t count = 0, pos = 0;
     struct api_object *o;
     while ((o = informer_next(budgets, &pos)) != NULL)
         list[count++] = o->msg;
-    preemption_evaluate(c, list, count, ret);
+    *ret_count = count;
+    return list;
+}
+
+void scheduler_nominate(struct scheduler *s, struct queued_pod *p, const struct node_info *n)
+{
+    free(p->nominated_node);
+    p->nominated_node = n != NULL ? xstrdup(n->name) : NULL;
+    scheduler_seat_guest(s, p);
+}
+
+static void preempt(struct scheduler *s, struct cycle *c, struct queued_pod *p,
+                    struct preemption *ret)
+{
+    size_t count;
+    const struct policy_v1_pod_disruption_budget **budgets = scheduler_budgets(s, c->arena, &count);
+    preemption_evaluate(c, budgets, count, ret);
     if (ret->keep_nomination)
         return;
-    free(p->nominated_node);
-    p->nominated_node = ret->node != NULL ? xstrdup(ret->node->name) : NULL;
-    scheduler_seat_guest(s, p);
+    scheduler_nominate(s, p, ret->node);
     if (ret->node == NULL)
         return;
     for (size_t i = 0; i < ret->victim_count; i++)
@@ -338,15 +376,24 @@ static void refuse(struct scheduler *s, struct cycle *c, struct queued_pod *p)
     sched_queue_park(&s->queue, p, wakes, now_ms(s));
 }
 
-static void place(struct scheduler *s, const struct cycle *c, struct queued_pod *p,
-                  struct node_info *n)
+void scheduler_place(struct scheduler *s, struct queued_pod *p, const struct node_info *n,
+                     struct volume_wait *w)
 {
-    snapshot_assume(&s->snapshot, p->object, n);
-    if (!volume_wait_start(s, c, p, n))
+    if (w != NULL)
+        volume_wait_start(w);
+    else
         action_bind(s, p, n);
 }
 
-static void run_cycle(struct scheduler *s, struct queued_pod *p)
+static void place(struct scheduler *s, const struct cycle *c, struct queued_pod *p,
+                  struct node_info *n)
+{
+    struct volume_wait *w = volume_wait_hold(s, c, p, n);
+    snapshot_assume(&s->snapshot, p->object, n);
+    scheduler_place(s, p, n, w);
+}
+
+void scheduler_decide(struct scheduler *s, struct queued_pod *p)
 {
     struct pod_info *info = pod_info_new(p->object);
     struct class_question question = {
@@ -368,6 +415,29 @@ static void run_cycle(struct scheduler *s, struct queued_pod *p)
     arena_clear(s->arena);
 }
 
+static uint64_t settle_gangs(struct scheduler *s)
+{
+    bool served = !str_empty(informer_resource_version(s->informers[INFORM_POD_GROUPS]));
+    return gangs_settle(&s->gangs, served, now_ms(s), gang_cycle_tell, s);
+}
+
+static struct queued_pod *next_pod(struct scheduler *s)
+{
+    if (s->binding_count >= BINDINGS_MAX || !list_empty(&s->late_bindings))
+        return NULL;
+    (void)settle_gangs(s);
+    return sched_queue_pop(&s->queue);
+}
+
+static void run_cycle(struct scheduler *s, struct queued_pod *p)
+{
+    struct gang *x = gangs_of(p);
+    if (x != NULL)
+        gang_cycle_run(s, x, p);
+    else
+        scheduler_decide(s, p);
+}
+
 static bool all_synced(const struct scheduler *s)
 {
     for (unsigned i = 0; i < INFORMER_COUNT; i++)
@@ -381,7 +451,7 @@ static void on_idle(uv_idle_t *idle)
     struct scheduler *s = idle->data;
     uint64_t start_ns = uv_hrtime();
     do {
-        struct queued_pod *p = s->binding_count < BINDINGS_MAX ? sched_queue_pop(&s->queue) : NULL;
+        struct queued_pod *p = next_pod(s);
         if (p == NULL) {
             uv_idle_stop(&s->idle);
             break;
@@ -404,9 +474,11 @@ void scheduler_wake(struct scheduler *s)
 {
     if (s->stopping || !all_synced(s))
         return;
-    uint64_t now = now_ms(s), next = sched_queue_tick(&s->queue, now);
+    actions_bind_late(s);
+    uint64_t now = now_ms(s), next = settle_gangs(s);
+    next = MIN_OF(next, sched_queue_tick(&s->queue, now));
     next = MIN_OF(next, now + EXPIRE_MS);
-    uv_timer_start(&s->timer, on_timer, next - now, 0);
+    uv_timer_start(&s->timer, on_timer, next > now ? next - now : 0, 0);
     if (s->queue.active.count != 0 && s->binding_count < BINDINGS_MAX &&
         !uv_is_active((uv_handle_t *)&s->idle))
         uv_idle_start(&s->idle, on_idle);
@@ -427,6 +499,7 @@ static void watch_kind(struct scheduler *s, enum scheduler_informer which, const
         config.trim = which == INFORM_PODS ? trim_pod : trim_node;
         config.compact_bytes = which == INFORM_PODS ? TRIM_POD_BYTES : TRIM_NODE_BYTES;
     }
+    config.optional = which == INFORM_POD_GROUPS;
     struct error err = {0};
     if (informer_new(s->client, &config, &s->informers[which], &err) != 0)
         PANIC("informer of %s: %s", kind, error_message(&err));
@@ -446,6 +519,9 @@ static void watch_all(struct scheduler *s)
         .on_add = on_volume_add, .on_update = on_volume_update, .on_delete = on_volume_delete};
     static const struct informer_handler namespaces = {.on_add = on_namespace_add,
                                                        .on_update = on_namespace_update};
+    static const struct informer_handler groups = {.on_add = on_pod_group_add,
+                                                   .on_update = on_pod_group_update,
+                                                   .on_delete = on_pod_group_delete};
     static const struct informer_handler none;
     watch_kind(s, INFORM_PODS, "", "v1", "Pod", "status.phase!=Succeeded,status.phase!=Failed",
                &pods);
@@ -456,6 +532,7 @@ static void watch_all(struct scheduler *s)
     watch_kind(s, INFORM_CLASSES, "storage.k8s.io", "v1", "StorageClass", NULL, &volumes);
     watch_kind(s, INFORM_CSI_NODES, "storage.k8s.io", "v1", "CSINode", NULL, &volumes);
     watch_kind(s, INFORM_BUDGETS, "policy", "v1", "PodDisruptionBudget", NULL, &none);
+    watch_kind(s, INFORM_POD_GROUPS, "scheduling.x-k8s.io", "v1alpha1", "PodGroup", NULL, &groups);
     for (unsigned i = 0; i < INFORMER_COUNT; i++)
         informer_start(s->informers[i]);
     s->owners = owners_start(s->client, on_synced, s);
@@ -485,8 +562,11 @@ struct scheduler *scheduler_start(struct client *client, const struct sched_conf
     snapshot_init(&s->snapshot);
     sched_metrics_watch(&s->queue, &s->snapshot);
     s->classes = classes_new(&s->snapshot, &s->facts);
+    gangs_init(&s->gangs, &s->queue, &s->snapshot, env_now_ms(s->env));
     s->arena = arena_new(64 * 1024);
+    s->gang_arena = arena_new(0);
     list_init(&s->actions);
+    list_init(&s->late_bindings);
     list_init(&s->volume_waits);
     uv_idle_init(client_loop(client), &s->idle);
     uv_timer_init(client_loop(client), &s->timer);
@@ -503,6 +583,8 @@ static void on_handle_closed(uv_handle_t *h)
         return;
     classes_free(s->classes);
     arena_free(s->arena);
+    arena_free(s->gang_arena);
+    gangs_done(&s->gangs);
     sched_queue_done(&s->queue);
     snapshot_done(&s->snapshot);
     free(s);

@@ -10,6 +10,7 @@
 #include "scheduler/classes.h"
 #include "scheduler/config.h"
 #include "scheduler/framework.h"
+#include "scheduler/gangs.h"
 #include "scheduler/preemption.h"
 #include "scheduler/queue.h"
 #include "scheduler/scheduler.h"
@@ -26,12 +27,13 @@ enum scheduler_informer {
     INFORM_CLASSES,
     INFORM_CSI_NODES,
     INFORM_BUDGETS,
+    INFORM_POD_GROUPS,
     INFORMER_COUNT,
 };
 
 /* Bindings under way, past which no pod is looked at: more would only wait in the API
  * server, which refuses them once its queues for us are full, and what is decided late is
- * decided on fresher news. */
+ * decided on fresher news. Those of a gang that was decided wait here. */
 #define BINDINGS_MAX 192
 
 struct scheduler {
@@ -46,18 +48,40 @@ struct scheduler {
     struct snapshot snapshot;
     struct pod_facts facts;
     struct classes *classes;
-    struct arena *arena;      /* Of the running cycle. */
-    struct list actions;      /* struct action of actions.c */
-    size_t binding_count;     /* Of them, bindings. */
-    struct list volume_waits; /* struct volume_wait of volume_wait.c */
-    uv_idle_t idle;           /* Runs cycles while pods are active. */
-    uv_timer_t timer;         /* Backoffs, expiries. */
+    struct gangs gangs;
+    struct arena *arena;       /* Of the running cycle. */
+    struct arena *gang_arena;  /* Of a gang's, which has many. */
+    struct list actions;       /* struct action of actions.c */
+    size_t binding_count;      /* Of them, bindings. */
+    struct list late_bindings; /* Not begun: BINDINGS_MAX are under way. */
+    struct list volume_waits;  /* struct volume_wait of volume_wait.c */
+    uv_idle_t idle;            /* Runs cycles while pods are active. */
+    uv_timer_t timer;          /* Backoffs, expiries. */
     unsigned handles_open;
     bool stopping;
 };
 
 /* Starts cycles, or waits for the right time to. */
 void scheduler_wake(struct scheduler *s);
+
+struct volume_wait;
+
+/* Decides about a pod that was popped from the queue. */
+void scheduler_decide(struct scheduler *s, struct queued_pod *p);
+/* It is assumed on the node; w (NULL: none) is what its claims need there. */
+void scheduler_place(struct scheduler *s, struct queued_pod *p, const struct node_info *n,
+                     struct volume_wait *w);
+/* In the arena. */
+const struct policy_v1_pod_disruption_budget **
+scheduler_budgets(const struct scheduler *s, struct arena *a, size_t *ret_count);
+/* NULL: nowhere. */
+void scheduler_nominate(struct scheduler *s, struct queued_pod *p, const struct node_info *n);
+
+/* --- gang_cycle.c --- */
+/* Decides about all pods of the gang that wait; p was popped. */
+void gang_cycle_run(struct scheduler *s, struct gang *x, struct queued_pod *p);
+/* Tells the pods of a gang why they are held. */
+void gang_cycle_tell(struct gang *x, void *scheduler);
 
 /* Keeps the snapshot's guest in step with p->nominated_node. */
 void scheduler_seat_guest(struct scheduler *s, const struct queued_pod *p);
@@ -66,8 +90,10 @@ void scheduler_seat_guest(struct scheduler *s, const struct queued_pod *p);
 /* The pod is assumed on the node: writes the binding; p leaves the queue when it
  * succeeds and is retried when it fails. */
 void action_bind(struct scheduler *s, struct queued_pod *p, const struct node_info *n);
-/* Condition PodScheduled=False and the nominated node, unless they say so already. */
-void action_set_unschedulable(struct scheduler *s, const struct queued_pod *p, struct str reason,
+/* Begins those that were put off. */
+void actions_bind_late(struct scheduler *s);
+/* Condition PodScheduled=False and the nominated node; false: the condition says so already. */
+bool action_set_unschedulable(struct scheduler *s, const struct queued_pod *p, struct str reason,
                               struct str message);
 void action_evict(struct scheduler *s, const struct queued_pod *preemptor,
                   struct api_object *victim, const char *node);
@@ -75,10 +101,13 @@ void action_evict(struct scheduler *s, const struct queued_pod *preemptor,
 void actions_cancel(struct scheduler *s);
 
 /* --- volume_wait.c --- */
-/* The pod is assumed on the node. False: its claims need nothing. Else p is bound once they are,
- * or tried again. */
-bool volume_wait_start(struct scheduler *s, const struct cycle *c, struct queued_pod *p,
-                       const struct node_info *n);
+/* Keeps what the pod's claims need on the node from others. NULL: they need nothing. */
+struct volume_wait *volume_wait_hold(struct scheduler *s, const struct cycle *c,
+                                     struct queued_pod *p, const struct node_info *n);
+/* The pod is assumed on the node: it is bound once its claims are, or tried again. */
+void volume_wait_start(struct volume_wait *w);
+/* Of one that was not started: nothing was meant. */
+void volume_wait_drop(struct volume_wait *w);
 /* Something about claims, volumes or pods changed, or time passed. */
 void volume_waits_check(struct scheduler *s);
 /* The volume was given to a pod that waits. */

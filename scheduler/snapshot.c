@@ -8,6 +8,7 @@
 #include "lib/base/base.h"
 #include "lib/client/labels.h"
 #include "lib/client/placement.h"
+#include "lib/client/gang_key.h"
 
 void snapshot_init(struct snapshot *s)
 {
@@ -15,6 +16,7 @@ void snapshot_init(struct snapshot *s)
     map_init(&s->by_name);
     map_init(&s->pods);
     map_init(&s->guests);
+    map_init(&s->gangs);
     map_init(&s->topologies);
     map_init(&s->images);
     s->changes = xzalloc(CHANGES_MAX * sizeof(*s->changes));
@@ -268,10 +270,29 @@ struct node_info *snapshot_node(const struct snapshot *s, struct str name)
 /* --- pods in nodes ------------------------------------------------------------------------------
  */
 
-static void place(struct snapshot *s, struct node_info *n, struct pod_info *p)
+static void count_in_gang(struct snapshot *s, const struct pod_info *p, bool add)
 {
-    snapshot_unnominate(s, p->pod->metadata.uid);
+    char buffer[GANG_KEY_MAX];
+    struct str key = gang_key(p->pod, buffer);
+    uintptr_t count = (uintptr_t)map_get(&s->gangs, key) + (add ? 1 : (uintptr_t)-1);
+    if (count != 0)
+        (void)map_set(&s->gangs, key, (void *)count);
+    else
+        (void)map_remove(&s->gangs, key);
+    s->gangs_rev++;
+}
+
+size_t snapshot_gang_pods(const struct snapshot *s, struct str key)
+{
+    return (uintptr_t)map_get(&s->gangs, key);
+}
+
+static void enter(struct snapshot *s, struct node_info *n, struct pod_info *p)
+{
     node_info_add(n, p);
+    p->in_gang = pod_has_gang(p->pod) && p->pod->metadata.deletion_timestamp == NULL;
+    if (p->in_gang)
+        count_in_gang(s, p, true);
     s->assumed_count += p->assumed;
     s->affinity_pods += p->has_affinity;
     s->anti_affinity_pods += p->has_required_anti_affinity;
@@ -279,17 +300,44 @@ static void place(struct snapshot *s, struct node_info *n, struct pod_info *p)
     note_change(s, n, p->object, true);
 }
 
-static void unplace(struct snapshot *s, struct pod_info *p)
+static void place(struct snapshot *s, struct node_info *n, struct pod_info *p)
+{
+    snapshot_unnominate(s, p->pod->metadata.uid);
+    enter(s, n, p);
+}
+
+static void leave(struct snapshot *s, struct pod_info *p)
 {
     struct node_info *n = p->node;
+    if (p->in_gang)
+        count_in_gang(s, p, false);
     map_remove(&s->pods, p->pod->metadata.uid);
     s->assumed_count -= p->assumed;
     s->affinity_pods -= p->has_affinity;
     s->anti_affinity_pods -= p->has_required_anti_affinity;
     node_info_remove(n, p);
     note_change(s, n, p->object, false);
+}
+
+static void unplace(struct snapshot *s, struct pod_info *p)
+{
+    struct node_info *n = p->node;
+    leave(s, p);
     pod_info_free(p);
     drop_if_empty(s, n);
+}
+
+struct pod_info *snapshot_lift(struct snapshot *s, struct str uid)
+{
+    struct pod_info *p = map_get(&s->pods, uid);
+    if (p != NULL)
+        leave(s, p);
+    return p;
+}
+
+void snapshot_put_back(struct snapshot *s, struct pod_info *p, struct node_info *n)
+{
+    enter(s, n, p);
 }
 
 /* Is what anybody reads of a placed pod the same? Kubelets write its status all
@@ -473,6 +521,7 @@ void snapshot_done(struct snapshot *s)
         api_object_unref(s->changes[i].pod);
     free(s->changes);
     map_done(&s->guests);
+    map_done(&s->gangs);
     map_done(&s->topologies);
     map_done(&s->images);
     map_done(&s->pods);

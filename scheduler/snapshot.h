@@ -29,6 +29,7 @@ struct pod_info {
     int64_t nonzero_memory;
     bool has_affinity; /* Inter-pod affinity or anti-affinity of any sort. */
     bool has_required_anti_affinity;
+    bool in_gang;           /* Counts among its gang's placed pods: in a node, and not going. */
     struct node_info *node; /* NULL: in no node. */
     size_t index;           /* In node->pods. */
     bool assumed;
@@ -85,6 +86,8 @@ struct snapshot {
     size_t affinity_pods;      /* With has_affinity. */
     size_t anti_affinity_pods; /* With has_required_anti_affinity. */
     size_t anti_affinity_guests;
+    struct map gangs;      /* "namespace/group" -> size_t, pods of the gang in nodes */
+    uint64_t gangs_rev;    /* Rises with every change of the above. */
     struct map topologies; /* key -> struct topology */
     struct map images;     /* name -> struct image_state */
     uint64_t images_rev;   /* Rises with every change of the above. */
@@ -120,6 +123,12 @@ void snapshot_forget(struct snapshot *s, struct str uid);
  * when the node is not there; ends when the pod or the node goes. */
 void snapshot_nominate(struct snapshot *s, struct api_object *pod, struct str node);
 void snapshot_unnominate(struct snapshot *s, struct str uid);
+/* Takes the pod off its node as if it was gone, for a trial; put it back before anything else
+ * is done with it. NULL: it is in no node. */
+struct pod_info *snapshot_lift(struct snapshot *s, struct str uid);
+void snapshot_put_back(struct snapshot *s, struct pod_info *p, struct node_info *n);
+/* Pods of the gang, "namespace/group", that have a node and are not being deleted. */
+size_t snapshot_gang_pods(const struct snapshot *s, struct str key);
 /* Drops what was due; returns how many. */
 size_t snapshot_expire(struct snapshot *s, uint64_t now_ms);
 

@@ -24,10 +24,11 @@ struct volume_write {
 };
 
 struct awaited {
-    char *claim;  /* Name, in the pod's namespace. */
-    char *uid;    /* Of the claim. */
-    char *volume; /* Reserved for it; NULL: one is being made. */
-    bool ordered; /* The node was seen in the claim. */
+    struct claim_plan plan; /* Until it is written: one reference each. */
+    char *claim;            /* Name, in the pod's namespace. */
+    char *uid;              /* Of the claim. */
+    char *volume;           /* Reserved for it; NULL: one is being made. */
+    bool ordered;           /* The node was seen in the claim. */
 };
 
 struct volume_wait {
@@ -39,6 +40,7 @@ struct volume_wait {
     size_t count;
     struct list writes;
     char *failure; /* Of a write. */
+    bool held;     /* Nothing is written yet. */
     uint64_t due_ms;
 };
 
@@ -56,6 +58,8 @@ static void wait_free(struct volume_wait *w)
         free(v);
     }
     for (size_t i = 0; i < w->count; i++) {
+        api_object_unref(w->claims[i].plan.claim);
+        api_object_unref(w->claims[i].plan.volume);
         free(w->claims[i].claim);
         free(w->claims[i].uid);
         free(w->claims[i].volume);
@@ -158,17 +162,16 @@ static char *copy(struct str s)
     return xstrndup(s.data, s.len);
 }
 
-bool volume_wait_start(struct scheduler *s, const struct cycle *c, struct queued_pod *p,
-                       const struct node_info *n)
+struct volume_wait *volume_wait_hold(struct scheduler *s, const struct cycle *c,
+                                     struct queued_pod *p, const struct node_info *n)
 {
     const struct claim_plan *plans;
     size_t count = volume_binding_plan(c, n->node, &plans);
     if (count == 0)
-        return false;
+        return NULL;
     struct volume_wait *w = xzalloc(sizeof(*w));
-    *w = (struct volume_wait){.scheduler = s, .pod = p, .count = count};
+    *w = (struct volume_wait){.scheduler = s, .pod = p, .count = count, .held = true};
     w->node = xstrdup(n->name);
-    w->due_ms = env_now_ms(s->env) + s->config->bind_timeout_ms;
     w->claims = xzalloc(count * sizeof(*w->claims));
     list_init(&w->writes);
     list_push_back(&s->volume_waits, &w->link);
@@ -176,14 +179,35 @@ bool volume_wait_start(struct scheduler *s, const struct cycle *c, struct queued
         const struct meta_v1_object_meta *m = api_object_meta(plans[i].claim);
         w->claims[i].claim = copy(m->name);
         w->claims[i].uid = copy(m->uid);
-        if (plans[i].volume != NULL)
-            w->claims[i].volume = copy(api_object_meta(plans[i].volume)->name);
-        if (plans[i].volume != NULL)
-            reserve(w, &plans[i]);
-        else
-            order(w, &plans[i]);
+        w->claims[i].plan.claim = api_object_ref(plans[i].claim);
+        if (plans[i].volume == NULL)
+            continue;
+        w->claims[i].plan.volume = api_object_ref(plans[i].volume);
+        w->claims[i].volume = copy(api_object_meta(plans[i].volume)->name);
     }
-    return true;
+    return w;
+}
+
+void volume_wait_start(struct volume_wait *w)
+{
+    w->held = false;
+    w->due_ms = env_now_ms(w->scheduler->env) + w->scheduler->config->bind_timeout_ms;
+    for (size_t i = 0; i < w->count; i++) {
+        struct claim_plan *plan = &w->claims[i].plan;
+        if (plan->volume != NULL)
+            reserve(w, plan);
+        else
+            order(w, plan);
+        api_object_unref(plan->claim);
+        api_object_unref(plan->volume);
+        *plan = (struct claim_plan){0};
+    }
+}
+
+void volume_wait_drop(struct volume_wait *w)
+{
+    ASSERT(w->held);
+    wait_free(w);
 }
 
 /* --- waiting ---------------------------------------------------------------------------------- */
@@ -256,6 +280,8 @@ static void check(struct volume_wait *w)
     struct scheduler *s = w->scheduler;
     const char *why = NULL;
     size_t done = 0;
+    if (w->held)
+        return;
     if (w->pod->deleted) {
         drop(w);
         return;

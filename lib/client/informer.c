@@ -50,6 +50,7 @@ struct informer {
     char *field_selector;
     void (*trim)(struct api_object *o);
     size_t compact_bytes;
+    bool optional;
     bool stream_initial; /* Try, or still try, initial state over the watch. */
 
     struct informer_cache cache;
@@ -226,7 +227,8 @@ static void list_failed(struct informer *i, const struct client_result *result)
     report_failure(i, "list", result);
     uint64_t pause_ms = next_backoff(i);
     /* A kind that is not served has no objects: nobody need wait for it. */
-    if (result->code == E_NOT_FOUND && !i->synced)
+    bool unserved = result->code == E_NOT_FOUND || (i->optional && result->code == E_FORBIDDEN);
+    if (unserved && !i->synced)
         tell_synced(i);
     wait_then(i, true, pause_ms);
 }
@@ -434,6 +436,7 @@ int informer_new(struct client *c, const struct informer_config *config, struct 
     i->trim = config->trim != NULL ? config->trim : drop_managed_fields;
     i->compact_bytes = config->compact_bytes;
     i->stream_initial = config->send_initial_events;
+    i->optional = config->optional;
     i->rv = xstrdup("");
     i->continue_token = xstrdup("");
     informer_cache_init(&i->cache, config->indexes, on_change, i);

@@ -19,7 +19,7 @@ struct informer_index {
     const char *name; /* Borrowed for ever. */
     void (*keys)(const struct api_object *o, void (*emit)(void *ctx, struct str key), void *ctx);
 };
-#define INFORMER_INDEXES_MAX 4
+#define INFORMER_INDEXES_MAX 5
 
 struct informer_config {
     const struct api_kind *kind;
@@ -36,6 +36,8 @@ struct informer_config {
     size_t compact_bytes;
     /* Streams the initial state over the watch instead of a LIST. */
     bool send_initial_events;
+    /* A kind that may not be read (403) counts as one that is not served. */
+    bool optional;
 };
 
 /* Any of them may be NULL. They run on the loop, never inside a call of this
@@ -96,6 +98,8 @@ void informer_index_controller(const struct api_object *o, void (*emit)(void *, 
                                void *ctx);
 /* The namespace of what has no controller. */
 void informer_index_orphan(const struct api_object *o, void (*emit)(void *, struct str), void *ctx);
+/* "namespace/group" of a pod in a gang (gang_key.h). */
+void informer_index_gang(const struct api_object *o, void (*emit)(void *, struct str), void *ctx);
 /* A pod's spec.nodeName; "" for those without. */
 void informer_index_node(const struct api_object *o, void (*emit)(void *, struct str), void *ctx);
 

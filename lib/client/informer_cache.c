@@ -4,6 +4,7 @@
 #include "api/core_v1.h"
 #include "api/meta_v1.h"
 #include "lib/api/scheme.h"
+#include "lib/client/gang_key.h"
 #include "lib/base/arena.h"
 
 #include <string.h>
@@ -312,6 +313,15 @@ void informer_index_orphan(const struct api_object *o, void (*emit)(void *, stru
         if (m->owner_references[i].controller)
             return;
     emit(ctx, m->namespace);
+}
+
+void informer_index_gang(const struct api_object *o, void (*emit)(void *, struct str), void *ctx)
+{
+    char buffer[GANG_KEY_MAX];
+    ASSERT(o->kind->msg == &core_v1_pod_msg);
+    struct str key = gang_key(o->msg, buffer);
+    if (!str_empty(key))
+        emit(ctx, key);
 }
 
 void informer_index_node(const struct api_object *o, void (*emit)(void *, struct str), void *ctx)

@@ -27,8 +27,8 @@ PASSING = os.path.join(ROOT, "test", "replay", "kubectl-passing.txt")
 TOPICS = ["apply-client", "apply-server-side", "auth", "create-generators", "describe", "diff", "discovery", "errors",
           "get-outputs", "kustomize-events", "label-annotate-set", "nodes", "patch-replace-edit", "run-expose-autoscale", "scale-rollout",
           "wait-delete", "workload-status"]
-# The reference was recorded without these two.
-CONTROLLERS = "--controllers=*,-node-lifecycle-controller,-taint-eviction-controller"
+# The reference was recorded without the first two, and serves no kinds beyond Kubernetes' own.
+CONTROLLERS = "--controllers=*,-node-lifecycle-controller,-taint-eviction-controller,-podgroup-controller"
 
 
 def key(topic, command, seen):

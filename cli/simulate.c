@@ -116,6 +116,7 @@ static int read_cluster(struct simulate *s, struct error *err)
                                         "replicasets.apps",
                                         "statefulsets.apps",
                                         "replicationcontrollers",
+                                        "podgroups.scheduling.x-k8s.io",
                                         "pods"};
     int rc = objects_connect(s->arena, &s->objects, err);
     for (size_t i = 0; rc == 0 && i < ARRAY_SIZE(words); i++) {
@@ -123,6 +124,8 @@ static int read_cluster(struct simulate *s, struct error *err)
         rc = objects_kind(str_of(words[i]), &call.kind, err);
         if (rc == 0)
             rc = sync_list(s->objects.client, &call, PAGE, add_item, s, err);
+        if (rc == E_NOT_FOUND && strncmp(words[i], "podgroups", 9) == 0)
+            rc = 0; /* Not every cluster has them. */
     }
     return rc;
 }
@@ -164,12 +167,14 @@ static void want(struct simulate *s, struct api_object *pod)
     s->wanted[s->wanted_count++] = pod;
 }
 
-/* A pod, or as many as the workload would make. */
+/* A pod, or as many as the workload would make; or the group that they are in. */
 static int want_from_file(struct arena *a, const struct json *j, const struct api_kind *k,
                           void *arg, struct error *err)
 {
     struct simulate *s = arg;
     struct api_object *o;
+    if (strcmp(k->kind, "PodGroup") == 0)
+        return add_from_file(a, j, k, arg, err);
     int rc = decode(a, j, k, &o, err);
     if (rc != 0)
         return rc;
@@ -202,15 +207,52 @@ static int choose_pods(struct simulate *s, struct error *err)
     return rc;
 }
 
-static const struct simulation_outcome *place(struct simulate *s, struct api_object *pod)
+static struct simulation_outcome *next_outcome(struct simulate *s)
 {
     s->outcomes =
         arena_grow(s->arena, s->outcomes, s->outcome_count, &s->outcome_cap, sizeof(*s->outcomes));
-    struct simulation_outcome *o = &s->outcomes[s->outcome_count++];
+    return &s->outcomes[s->outcome_count++];
+}
+
+static const struct simulation_outcome *place(struct simulate *s, struct api_object *pod)
+{
+    struct simulation_outcome *o = next_outcome(s);
     simulation_place(s->simulation, s->scratch, pod, !s->no_preemption && !s->fits, o);
     o->message = arena_str(s->arena, o->message);
     arena_clear(s->scratch);
     return o;
+}
+
+/* Of the gang, from the wanted pod `first` on: all are placed together, and done. */
+static void place_gang(struct simulate *s, size_t first, struct str key, bool *done)
+{
+    struct api_object **pods = ARENA_ARRAY(s->arena, struct api_object *, s->wanted_count - first);
+    size_t count = 0;
+    for (size_t i = first; i < s->wanted_count; i++) {
+        if (done[i] || !str_eq(simulation_gang(s->simulation, s->scratch, s->wanted[i]), key))
+            continue;
+        done[i] = true;
+        pods[count++] = s->wanted[i];
+    }
+    struct simulation_outcome *all = ARENA_ARRAY(s->arena, struct simulation_outcome, count);
+    simulation_place_gang(s->simulation, s->arena, pods, count, !s->no_preemption, all);
+    for (size_t i = 0; i < count; i++)
+        *next_outcome(s) = all[i];
+}
+
+static void place_wanted(struct simulate *s)
+{
+    bool *done = ARENA_ARRAY(s->arena, bool, s->wanted_count + 1);
+    for (size_t i = 0; i < s->wanted_count; i++) {
+        if (done[i])
+            continue;
+        struct str key = simulation_gang(s->simulation, s->arena, s->wanted[i]);
+        if (str_empty(key))
+            (void)place(s, s->wanted[i]);
+        else
+            place_gang(s, i, key, done);
+        arena_clear(s->scratch);
+    }
 }
 
 /* Copies of the one pod until the next does not fit. */
@@ -389,8 +431,8 @@ static void register_flags(struct simulate *s, struct flag_set *f)
     flag_int(f, &s->zones, "zones", "Zones that nodes made up are dealt to; 0: none.");
     flag_string_array(f, &s->pods, "pods,p",
                       "`File` with the pods to place, or with workloads that make them "
-                      "(Deployment, ReplicaSet, ReplicationController, StatefulSet, Job); default: "
-                      "the pods of the state that wait.");
+                      "(Deployment, ReplicaSet, ReplicationController, StatefulSet, Job), and "
+                      "PodGroups; default: the pods of the state that wait.");
     flag_int(f, &s->replicas, "replicas", "As many pods of each, whatever the file says.");
     flag_bool(f, &s->fits, "fits", "How many copies of the pod fit, without evicting others?");
     flag_int(f, &s->limit, "limit", "Most copies to try with --fits.");
@@ -444,8 +486,7 @@ static int run(struct simulate *s, struct error *err)
     if (s->fits)
         place_copies(s);
     else
-        for (size_t i = 0; i < s->wanted_count; i++)
-            (void)place(s, s->wanted[i]);
+        place_wanted(s);
     AUTO_BUF out = BUF_INIT;
     if (strcmp(s->output, "json") == 0)
         write_json(s, &out);

@@ -170,11 +170,8 @@ static struct str too_little(struct scheduler *s, const struct gang *x, int32_t 
     struct gang_wish w = {str_of(x->key), group->spec.min_resources,
                           group->spec.min_resources_count, priority};
     struct str lacking = w.count != 0 ? gang_lacking(s->gang_arena, &s->snapshot, &w) : STR_NULL;
-    if (str_empty(lacking))
-        return STR_NULL;
-    return arena_printf(s->gang_arena,
-                        "pod group %s: the nodes have less free than its minResources: " STR_FMT,
-                        x->key, STR_ARG(lacking));
+    return str_empty(lacking) ? STR_NULL
+                              : gang_lacking_message(s->gang_arena, str_of(x->key), lacking);
 }
 
 static void try_all(struct scheduler *s, struct gang *x, struct gang_trial *t)
@@ -220,10 +217,10 @@ void gang_cycle_tell(struct gang *x, void *scheduler)
 {
     struct scheduler *s = scheduler;
     AUTO_ARENA *a = arena_new(0);
-    struct str message = x->group == NULL
-                             ? arena_printf(a, "pod group %s does not exist", x->key)
-                             : arena_printf(a, "pod group %s has %zu of the %zu pods that it needs",
-                                            x->key, x->placed + x->waiting, x->placed + x->needed);
+    struct str message =
+        x->group == NULL
+            ? arena_printf(a, "pod group %s does not exist", x->key)
+            : gang_held_message(a, str_of(x->key), x->placed + x->waiting, x->placed + x->needed);
     if (x->waiting != 0)
         tell_group(s, x, EVENT_WARNING, "FailedScheduling", message);
     LIST_FOREACH (it, &x->queue.pods) {

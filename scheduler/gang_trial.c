@@ -207,6 +207,19 @@ struct str gang_trial_message(const struct gang_trial *t, struct str key)
                         STR_ARG(api_object_meta(t->first->pod)->name), STR_ARG(t->first->message));
 }
 
+struct str gang_held_message(struct arena *a, struct str key, size_t has, size_t needs)
+{
+    return arena_printf(a, "pod group " STR_FMT " has %zu of the %zu pods that it needs",
+                        STR_ARG(key), has, needs);
+}
+
+struct str gang_lacking_message(struct arena *a, struct str key, struct str lacking)
+{
+    return arena_printf(
+        a, "pod group " STR_FMT ": the nodes have less free than its minResources: " STR_FMT,
+        STR_ARG(key), STR_ARG(lacking));
+}
+
 /* --- minResources ------------------------------------------------------------------------------
  */
 

@@ -79,6 +79,11 @@ bool gang_trial_run(struct gang_trial *t);
  * In t->arena. */
 struct str gang_trial_message(const struct gang_trial *t, struct str key);
 
+/* "pod group ns/name has 2 of the 4 pods that it needs" */
+struct str gang_held_message(struct arena *a, struct str key, size_t has, size_t needs);
+/* What gang_lacking() found. */
+struct str gang_lacking_message(struct arena *a, struct str key, struct str lacking);
+
 struct gang_wish {
     struct str key;
     const struct api_quantity_entry *list; /* minResources */

@@ -1,5 +1,5 @@
 /* simulation.c - see simulation.h. */
-#include "scheduler/simulation.h"
+#include "scheduler/simulation_internal.h"
 
 #include "api/core_v1.h"
 #include "api/policy_v1.h"
@@ -19,18 +19,6 @@
 
 #define KEY_MAX 1024
 
-struct simulation {
-    struct snapshot snapshot;
-    struct classes *classes;
-    struct pod_facts facts;
-    struct map objects; /* "Kind/namespace/name" -> struct api_object, one reference each */
-    struct sched_queue queue;
-    const struct sched_config *config; /* NULL: the default profile. */
-    uint64_t rev, seed;
-    unsigned named;   /* Pods that got a name here. */
-    struct map taken; /* Volumes given to pods: name -> non-NULL */
-};
-
 /* --- objects other than nodes and pods ----------------------------------------------------------
  */
 
@@ -40,8 +28,8 @@ static struct str key_of(char *buffer, const char *kind, struct str ns, struct s
     return str_n(buffer, (size_t)MIN_OF(n, KEY_MAX - 1));
 }
 
-static struct api_object *find(const struct simulation *s, const char *kind, struct str ns,
-                               struct str name)
+struct api_object *simulation_find(const struct simulation *s, const char *kind, struct str ns,
+                                   struct str name)
 {
     char buffer[KEY_MAX];
     return map_get(&s->objects, key_of(buffer, kind, ns, name));
@@ -59,29 +47,29 @@ static struct api_object *next_of(const struct simulation *s, const char *kind, 
 
 static const struct api_str_entry *namespace_labels(void *arg, struct str name, size_t *ret_count)
 {
-    struct api_object *o = find(arg, "Namespace", STR_NULL, name);
+    struct api_object *o = simulation_find(arg, "Namespace", STR_NULL, name);
     *ret_count = o != NULL ? api_object_meta(o)->labels_count : 0;
     return o != NULL ? api_object_meta(o)->labels : NULL;
 }
 
 static struct api_object *find_claim(void *arg, struct str ns, struct str name)
 {
-    return find(arg, "PersistentVolumeClaim", ns, name);
+    return simulation_find(arg, "PersistentVolumeClaim", ns, name);
 }
 
 static struct api_object *find_volume(void *arg, struct str name)
 {
-    return find(arg, "PersistentVolume", STR_NULL, name);
+    return simulation_find(arg, "PersistentVolume", STR_NULL, name);
 }
 
 static struct api_object *find_class(void *arg, struct str name)
 {
-    return find(arg, "StorageClass", STR_NULL, name);
+    return simulation_find(arg, "StorageClass", STR_NULL, name);
 }
 
 static struct api_object *find_csi_node(void *arg, struct str name)
 {
-    return find(arg, "CSINode", STR_NULL, name);
+    return simulation_find(arg, "CSINode", STR_NULL, name);
 }
 
 static struct api_object *next_volume(void *arg, size_t *pos)
@@ -106,7 +94,7 @@ static void selector_of(void *arg, struct arena *a, const struct core_v1_pod *po
     while ((o = next_of(s, "Service", &pos)) != NULL)
         owner_selector_add_service(&g, o->msg);
     const struct meta_v1_owner_reference *r = pod_controller(pod);
-    o = r != NULL ? find(s, str_c(r->kind), pod->metadata.namespace, r->name) : NULL;
+    o = r != NULL ? simulation_find(s, str_c(r->kind), pod->metadata.namespace, r->name) : NULL;
     if (o != NULL)
         owner_selector_add_controller(&g, o);
     owner_selector_end(&g);
@@ -148,7 +136,7 @@ void simulation_set_config(struct simulation *s, const struct sched_config *c)
     s->config = c;
 }
 
-static const struct profile *profile_of(const struct simulation *s, const struct core_v1_pod *pod)
+const struct profile *simulation_profile(const struct simulation *s, const struct core_v1_pod *pod)
 {
     if (s->config == NULL)
         return NULL;
@@ -178,7 +166,7 @@ static const struct scheduling_v1_priority_class *priority_class_of(const struct
     size_t pos = 0;
     const struct api_object *o;
     if (!str_empty(pod->spec.priority_class_name)) {
-        o = find(s, "PriorityClass", STR_NULL, pod->spec.priority_class_name);
+        o = simulation_find(s, "PriorityClass", STR_NULL, pod->spec.priority_class_name);
         return o != NULL ? o->msg : NULL;
     }
     while ((o = next_of(s, "PriorityClass", &pos)) != NULL)
@@ -231,8 +219,7 @@ static void set_requests(struct arena *a, struct core_v1_container *cs, size_t c
     }
 }
 
-/* A copy as the API server would have stored it, as far as placement goes. */
-static struct api_object *completed(struct simulation *s, const struct api_object *o)
+struct api_object *simulation_completed(struct simulation *s, const struct api_object *o)
 {
     struct api_object *copy = api_object_clone(o);
     struct core_v1_pod *pod = copy->msg;
@@ -253,7 +240,7 @@ static struct api_object *completed(struct simulation *s, const struct api_objec
 
 static void add_pod(struct simulation *s, struct api_object *o)
 {
-    struct api_object *pod = completed(s, o);
+    struct api_object *pod = simulation_completed(s, o);
     const struct core_v1_pod *p = pod->msg;
     int64_t since = time_to_ns(&p->metadata.creation_timestamp) / 1000000;
     if (!str_empty(p->spec.node_name))
@@ -313,17 +300,28 @@ static void spend_budgets(struct simulation *s, const struct core_v1_pod *victim
     }
 }
 
-static void evict(struct simulation *s, const struct preemption *p, struct simulation_outcome *ret)
+void simulation_evict(struct simulation *s, struct api_object *pod, const struct node_info *n,
+                      struct simulation_outcome *ret)
 {
-    ret->victims = xzalloc(p->victim_count * sizeof(*ret->victims));
-    ret->victim_count = p->victim_count;
-    for (size_t i = 0; i < p->victim_count; i++)
-        ret->victims[i] =
-            (struct simulation_victim){api_object_ref(p->victims[i]), xstrdup(p->node->name)};
-    for (size_t i = 0; i < p->victim_count; i++) {
-        spend_budgets(s, ret->victims[i].pod->msg);
-        snapshot_remove_pod(&s->snapshot, api_object_meta(ret->victims[i].pod)->uid);
-    }
+    ret->victims = xrealloc(ret->victims, (ret->victim_count + 1) * sizeof(*ret->victims));
+    ret->victims[ret->victim_count++] =
+        (struct simulation_victim){api_object_ref(pod), xstrdup(n->name)};
+    spend_budgets(s, pod->msg);
+    snapshot_remove_pod(&s->snapshot,
+                        api_object_meta(ret->victims[ret->victim_count - 1].pod)->uid);
+}
+
+const struct policy_v1_pod_disruption_budget **
+simulation_budgets(const struct simulation *s, struct arena *a, size_t *ret_count)
+{
+    const struct policy_v1_pod_disruption_budget **budgets =
+        ARENA_ARRAY(a, const struct policy_v1_pod_disruption_budget *, s->objects.count + 1);
+    size_t count = 0, pos = 0;
+    struct api_object *o;
+    while ((o = next_of(s, "PodDisruptionBudget", &pos)) != NULL)
+        budgets[count++] = o->msg;
+    *ret_count = count;
+    return budgets;
 }
 
 /* Evicts what must go, and decides again; NULL with the message when that does not help. */
@@ -332,20 +330,18 @@ static struct node_info *make_room(struct simulation *s, struct class_question *
                                    struct simulation_outcome *ret)
 {
     struct cycle *c = *cycle;
+    size_t count;
     const struct policy_v1_pod_disruption_budget **budgets =
-        ARENA_ARRAY(q->arena, const struct policy_v1_pod_disruption_budget *, s->objects.count + 1);
-    size_t count = 0, pos = 0;
-    struct api_object *o;
+        simulation_budgets(s, q->arena, &count);
     struct preemption p = {0};
-    while ((o = next_of(s, "PodDisruptionBudget", &pos)) != NULL)
-        budgets[count++] = o->msg;
     if (preempt && c->profile->preempts && c->snapshot->node_count != 0)
         preemption_evaluate(c, budgets, count, &p);
     if (p.node == NULL) {
         ret->message = cycle_message(c, p.message);
         return NULL;
     }
-    evict(s, &p, ret);
+    for (size_t i = 0; i < p.victim_count; i++)
+        simulation_evict(s, p.victims[i], p.node, ret);
     q->nominated_node = str_of(p.node->name);
     struct node_info *n = classes_decide(s->classes, q, cycle);
     if (n == NULL)
@@ -353,34 +349,40 @@ static struct node_info *make_room(struct simulation *s, struct class_question *
     return n;
 }
 
-/* Volumes chosen for claims that waited are no longer free. */
-static void take_volumes(struct simulation *s, const struct cycle *c, const struct node_info *n)
+void simulation_take_volumes(struct simulation *s, const struct cycle *c, const struct node_info *n,
+                             void *by)
 {
     const struct claim_plan *plans;
     size_t count = volume_binding_plan(c, n->node, &plans);
     for (size_t i = 0; i < count; i++)
         if (plans[i].volume != NULL)
-            (void)map_set(&s->taken, api_object_meta(plans[i].volume)->name, s);
+            (void)map_set(&s->taken, api_object_meta(plans[i].volume)->name, by);
 }
 
-void simulation_place(struct simulation *s, struct arena *a, struct api_object *pod, bool preempt,
-                      struct simulation_outcome *ret)
+void simulation_place_one(struct simulation *s, struct arena *a, bool preempt,
+                          struct simulation_outcome *ret)
 {
-    *ret = (struct simulation_outcome){.pod = completed(s, pod)};
     struct pod_info *info = pod_info_new(ret->pod);
     struct class_question q = {
-        .pod = info, .arena = a, .seed = s->seed++, .profile = profile_of(s, info->pod)};
+        .pod = info, .arena = a, .seed = s->seed++, .profile = simulation_profile(s, info->pod)};
     struct cycle *c;
     struct node_info *n = classes_decide(s->classes, &q, &c);
     if (n == NULL)
         n = make_room(s, &q, &c, preempt, ret);
     if (n != NULL) {
         ret->node = n->name;
-        take_volumes(s, c, n);
+        simulation_take_volumes(s, c, n, s);
         snapshot_remove_pod(&s->snapshot, info->pod->metadata.uid);
         snapshot_assume(&s->snapshot, ret->pod, n);
     }
     pod_info_free(info);
+}
+
+void simulation_place(struct simulation *s, struct arena *a, struct api_object *pod, bool preempt,
+                      struct simulation_outcome *ret)
+{
+    *ret = (struct simulation_outcome){.pod = simulation_completed(s, pod)};
+    simulation_place_one(s, a, preempt, ret);
 }
 
 void simulation_outcome_done(struct simulation_outcome *o)

@@ -43,6 +43,13 @@ struct simulation_outcome {
     size_t victim_count;
 };
 
+/* The pod's group, "namespace/name", in a; empty: it is in none, or the state does not have it: it
+ * is placed alone. */
+struct str simulation_gang(const struct simulation *s, struct arena *a,
+                           const struct api_object *pod);
+/* All pods of one group that wait, at once; ret has room for count. */
+void simulation_place_gang(struct simulation *s, struct arena *a, struct api_object *const *pods,
+                           size_t count, bool preempt, struct simulation_outcome *ret);
 /* What the API server would have filled in is filled in: a name, priority, requests. */
 void simulation_place(struct simulation *s, struct arena *a, struct api_object *pod, bool preempt,
                       struct simulation_outcome *ret);

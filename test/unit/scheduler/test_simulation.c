@@ -125,9 +125,60 @@ START_TEST(pending_in_order)
 }
 END_TEST
 
+#define MEMBER(name, more)                                                                         \
+    "{\"metadata\":{\"name\":\"" name "\",\"labels\":{\"scheduling.x-k8s.io/pod-group\":\"g\"}}"   \
+    ",\"spec\":{" more                                                                             \
+    "\"containers\":[{\"name\":\"c\",\"image\":\"x\",\"resources\":{\"limits\":"                   \
+    "{\"cpu\":\"1\"}}}]}}"
+
+/* A pod group's pods find places together, by evicting others if that is enough, or none does. */
+START_TEST(gangs_are_placed_together)
+{
+    struct arena *a = arena_new(0);
+    struct simulation *s = simulation_new(1);
+    struct simulation_outcome o[3];
+    const char *high = MEMBER("x", "\"priority\":100,"), *low = MEMBER("y", "");
+    struct api_object *pods[3] = {object_from("Pod", low), object_from("Pod", MEMBER("y2", "")),
+                                  object_from("Pod", MEMBER("y3", ""))};
+    ck_assert(str_empty(simulation_gang(s, a, pods[0])));
+    add(s, "scheduling.x-k8s.io", "v1alpha1", "PodGroup",
+        "{\"metadata\":{\"name\":\"g\"},\"spec\":{\"minMember\":3}}");
+    add(s, "", "v1", "Node", NODE("n", "2"));
+    add(s, "", "v1", "Node", NODE("m", "1500m"));
+    ck_assert_str_eq(str_c(simulation_gang(s, a, pods[0])), "default/g");
+    simulation_place_gang(s, a, pods, 2, true, o);
+    ck_assert_str_eq(str_c(o[1].message), "pod group default/g has 2 of the 3 pods that it needs");
+    for (size_t i = 0; i < 2; i++)
+        simulation_outcome_done(&o[i]);
+    add(s, "", "v1", "Pod", POD("low", "1", "\"nodeName\":\"n\","));
+    simulation_place_gang(s, a, pods, 3, true, o);
+    for (size_t i = 0; i < 3; i++) {
+        ck_assert_ptr_null(o[i].node);
+        ck_assert_uint_eq(o[i].victim_count, 0);
+        simulation_outcome_done(&o[i]);
+        api_object_unref(pods[i]);
+    }
+    pods[0] = object_from("Pod", high);
+    pods[1] = object_from("Pod", MEMBER("x2", "\"priority\":100,"));
+    pods[2] = object_from("Pod", MEMBER("x3", "\"priority\":100,"));
+    simulation_place_gang(s, a, pods, 3, true, o);
+    size_t victims = 0;
+    for (size_t i = 0; i < 3; i++) {
+        ck_assert_ptr_nonnull(o[i].node);
+        victims += o[i].victim_count;
+        simulation_outcome_done(&o[i]);
+        api_object_unref(pods[i]);
+    }
+    ck_assert_uint_eq(victims, 1);
+    simulation_free(s);
+    arena_free(a);
+}
+END_TEST
+
 UNIT_MAIN("scheduler/simulation", {
     UNIT_TEST(pods_fill_up);
     UNIT_TEST(classes_preempt);
     UNIT_TEST(budgets_are_spent);
     UNIT_TEST(pending_in_order);
+    UNIT_TEST(gangs_are_placed_together);
 })

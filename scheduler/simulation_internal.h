@@ -1,0 +1,43 @@
+/* simulation_internal.h - shared by simulation.c (the state, single pods) and simulation_gangs.c.
+ */
+#ifndef SCHEDULER_SIMULATION_INTERNAL_H
+#define SCHEDULER_SIMULATION_INTERNAL_H
+
+#include "scheduler/framework.h"
+#include "scheduler/queue.h"
+#include "scheduler/simulation.h"
+#include "scheduler/snapshot.h"
+
+struct classes;
+struct policy_v1_pod_disruption_budget;
+
+struct simulation {
+    struct snapshot snapshot;
+    struct classes *classes;
+    struct pod_facts facts;
+    struct map objects; /* "Kind/namespace/name" -> struct api_object, one reference each */
+    struct sched_queue queue;
+    const struct sched_config *config; /* NULL: the default profile. */
+    uint64_t rev, seed;
+    unsigned named;   /* Pods that got a name here. */
+    struct map taken; /* Volumes given to pods: name -> who took it, not NULL */
+};
+
+struct api_object *simulation_find(const struct simulation *s, const char *kind, struct str ns,
+                                   struct str name);
+/* A copy as the API server would have stored it, as far as placement goes. */
+struct api_object *simulation_completed(struct simulation *s, const struct api_object *o);
+const struct profile *simulation_profile(const struct simulation *s, const struct core_v1_pod *pod);
+/* In the arena. */
+const struct policy_v1_pod_disruption_budget **
+simulation_budgets(const struct simulation *s, struct arena *a, size_t *ret_count);
+void simulation_evict(struct simulation *s, struct api_object *pod, const struct node_info *n,
+                      struct simulation_outcome *ret);
+/* Volumes chosen for claims that waited are no longer free. */
+void simulation_take_volumes(struct simulation *s, const struct cycle *c, const struct node_info *n,
+                             void *by);
+/* ret->pod is the pod, completed. */
+void simulation_place_one(struct simulation *s, struct arena *a, bool preempt,
+                          struct simulation_outcome *ret);
+
+#endif

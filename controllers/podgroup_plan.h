@@ -11,8 +11,12 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#define PODGROUP_API "scheduling.x-k8s.io"
+#define PODGROUP_DEFINITION "podgroups." PODGROUP_API
+
 struct api_object;
 struct arena;
+struct buf;
 struct meta_v1_time;
 struct scheduling_x_v1alpha1_pod_group;
 struct scheduling_x_v1alpha1_pod_group_status;
@@ -21,5 +25,8 @@ struct scheduling_x_v1alpha1_pod_group_status;
 void podgroup_plan_status(struct arena *a, const struct scheduling_x_v1alpha1_pod_group *group,
                           struct api_object *const *pods, size_t count, struct meta_v1_time *now,
                           struct scheduling_x_v1alpha1_pod_group_status *ret);
+
+/* Appends the definition of the kind, as JSON. */
+void podgroup_definition(struct buf *b);
 
 #endif

@@ -42,6 +42,7 @@ static const struct policy_binding cluster_bindings[] = {
     {"trireme:local-path-provisioner", .users = "system:kube-controller-manager"},
     {"trireme:pod-group-controller", .users = "system:kube-controller-manager"},
     {"trireme:pod-group-scheduler", .users = "system:kube-scheduler"},
+    {"trireme:vertical-pod-autoscaler", .users = "system:kube-controller-manager"},
     /* It approves the serving certificates of node agents after comparing them with the node. */
     {"system:certificates.k8s.io:kubelet-serving-approver",
      .users = "system:kube-controller-manager", .name = "trireme:kubelet-serving-approver"},

@@ -170,6 +170,9 @@ struct manager_options {
     int64_t hpa_initial_readiness_ns;
     int64_t hpa_downscale_window_ns;
     double hpa_tolerance;
+    int64_t vpa_sync_ns;
+    int64_t vpa_min_replicas;
+    double vpa_eviction_tolerance;
 };
 const struct manager_options *controller_options(void);
 

@@ -42,6 +42,7 @@
     X(controller_ttlafterfinished)                                                                 \
     X(controller_volumeattach)                                                                     \
     X(controller_volumebinder)                                                                     \
+    X(controller_vpa)                                                                              \
     X(controller_volumeexpand)                                                                     \
     X(controller_claimprotection)                                                                  \
     X(controller_volumeprotection)

@@ -66,6 +66,12 @@ static void add_flags(struct flag_set *f)
                   "How long after its start a pod may become ready for the first time.");
     flag_float(f, &o->hpa_tolerance, "horizontal-pod-autoscaler-tolerance",
                "How far from its target a metric may be before anything is done.");
+    flag_duration(f, &o->vpa_sync_ns, "vertical-pod-autoscaler-sync-period",
+                  "How often vertical autoscalers look at metrics.");
+    flag_int(f, &o->vpa_min_replicas, "vertical-pod-autoscaler-min-replicas",
+             "`Number` of pods a controller must have before any is resized or evicted.");
+    flag_float(f, &o->vpa_eviction_tolerance, "vertical-pod-autoscaler-eviction-tolerance",
+               "Share of a controller's pods that may be away at once for that.");
     flag_ignored(f, "use-service-account-credentials", false, NULL);
     flag_ignored(f, "cluster-name", true, NULL);
 }
@@ -111,6 +117,11 @@ static int prepare(struct error *err)
         return error_set(err, E_INVALID,
                          "--horizontal-pod-autoscaler-*: the sync period must be at least 1s, "
                          "nothing may be negative");
+    if (o->vpa_sync_ns < 1000000000 || o->vpa_min_replicas < 1 ||
+        !(o->vpa_eviction_tolerance >= 0 && o->vpa_eviction_tolerance <= 1))
+        return error_set(err, E_INVALID,
+                         "--vertical-pod-autoscaler-*: the sync period must be at least 1s, "
+                         "min-replicas at least 1, eviction-tolerance within 0 and 1");
     if ((o->signing_cert_file == NULL) != (o->signing_key_file == NULL))
         return error_set(
             err, E_INVALID,

@@ -77,6 +77,9 @@ static struct manager_options the_options = {
     .hpa_initial_readiness_ns = (int64_t)30 * 1000000000,
     .hpa_downscale_window_ns = (int64_t)300 * 1000000000,
     .hpa_tolerance = 0.1,
+    .vpa_sync_ns = (int64_t)60 * 1000000000,
+    .vpa_min_replicas = 2,
+    .vpa_eviction_tolerance = 0.5,
 };
 
 struct manager_options *manager_options(void)

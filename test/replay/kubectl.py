@@ -27,8 +27,9 @@ PASSING = os.path.join(ROOT, "test", "replay", "kubectl-passing.txt")
 TOPICS = ["apply-client", "apply-server-side", "auth", "create-generators", "describe", "diff", "discovery", "errors",
           "get-outputs", "kustomize-events", "label-annotate-set", "nodes", "patch-replace-edit", "run-expose-autoscale", "scale-rollout",
           "wait-delete", "workload-status"]
-# The reference was recorded without the first two, and serves no kinds beyond Kubernetes' own.
-CONTROLLERS = "--controllers=*,-node-lifecycle-controller,-taint-eviction-controller,-podgroup-controller"
+# The reference was recorded without the first two; the others, which bring kinds of their own, have no counterpart there.
+CONTROLLERS = ("--controllers=*,-node-lifecycle-controller,-taint-eviction-controller,-podgroup-controller,"
+               "-vertical-pod-autoscaler-controller")
 
 
 def key(topic, command, seen):

@@ -27,8 +27,6 @@ static const char *const ignored[] = {
     "kube-api-burst",
     "event-qps",
     "event-burst",
-    "eviction-hard",
-    "eviction-soft",
     "healthz-bind-address",
     "read-only-port",
     "container-runtime",
@@ -71,6 +69,7 @@ static void defaults(struct kubelet_config *c)
         .image_gc_high = 85,
         .image_gc_low = 80,
         .image_minimum_gc_age_ns = 120 * SECOND_NS,
+        .eviction = {.hard = eviction_hard_default, .transition_ns = 300 * SECOND_NS},
         .register_node = true,
         .cgroups_per_qos = true,
         .rotate_certificates = true,
@@ -173,6 +172,21 @@ struct flag_set *kubelet_flags(struct kubelet_config *c)
     flag_map(f, &c->system_reserved, "system-reserved",
              "`Resources` kept for the system (cpu=200m,memory=500Mi).");
     flag_map(f, &c->kube_reserved, "kube-reserved", "`Resources` kept for cluster components.");
+    flag_strings(f, &c->eviction.hard, "eviction-hard",
+                 "`Thresholds` (memory.available<100Mi,nodefs.available<10%) at which pods are "
+                 "evicted at once.");
+    flag_strings(f, &c->eviction.soft, "eviction-soft",
+                 "`Thresholds` at which pods are evicted after --eviction-soft-grace-period.");
+    flag_strings(f, &c->eviction.soft_grace, "eviction-soft-grace-period",
+                 "How long soft thresholds must be met (`memory.available=1m30s`).");
+    flag_strings(f, &c->eviction.min_reclaim, "eviction-minimum-reclaim",
+                 "What is won back at least (`nodefs.available=500Mi`) once a threshold was met.");
+    flag_int(
+        f, &c->eviction.max_pod_grace_s, "eviction-max-pod-grace-period",
+        "Longest grace period in seconds of pods evicted for a soft threshold; negative: their "
+        "own.");
+    flag_duration(f, &c->eviction.transition_ns, "eviction-pressure-transition-period",
+                  "How long a pressure condition stays after the last sign of it.");
     flag_int(f, &c->verbosity, "v", "Verbosity; 4 and above logs every step.");
     flag_bool(f, &c->version, "version", "Print the version and quit.");
     for (size_t i = 0; i < ARRAY_SIZE(ignored); i++)
@@ -213,6 +227,8 @@ static const struct {
     {"podLogsDir", "pod-logs-dir"},
     {"imageGCHighThresholdPercent", "image-gc-high-threshold"},
     {"imageGCLowThresholdPercent", "image-gc-low-threshold"},
+    {"evictionPressureTransitionPeriod", "eviction-pressure-transition-period"},
+    {"evictionMaxPodGracePeriod", "eviction-max-pod-grace-period"},
     {"imageMinimumGCAge", "minimum-image-ttl-duration"},
 };
 
@@ -245,7 +261,7 @@ static int load_list(struct flag_set *f, struct arena *a, const struct json *j, 
 }
 
 static int load_map(struct flag_set *f, struct arena *a, const struct json *j, const char *flag,
-                    struct error *err)
+                    const char *sign, struct error *err)
 {
     if (j == NULL || j->type != JSON_OBJECT || flag_changed(f, flag))
         return 0;
@@ -253,8 +269,8 @@ static int load_map(struct flag_set *f, struct arena *a, const struct json *j, c
     for (size_t i = 0; i < j->object.count; i++) {
         const char *s = scalar(a, j->object.members[i].value);
         if (s != NULL)
-            buf_printf(&b, "%s" STR_FMT "=%s", b.len > 0 ? "," : "",
-                       STR_ARG(j->object.members[i].key), s);
+            buf_printf(&b, "%s" STR_FMT "%s%s", b.len > 0 ? "," : "",
+                       STR_ARG(j->object.members[i].key), sign, s);
     }
     return b.len > 0 ? flag_set_value(f, flag, str_c(arena_str(a, buf_str(&b))), err) : 0;
 }
@@ -283,9 +299,19 @@ int kubelet_config_load(struct kubelet_config *c, struct flag_set *f, struct err
     if (rc == 0)
         rc = load_list(f, a, json_getc(j, "clusterDNS"), "cluster-dns", err);
     if (rc == 0)
-        rc = load_map(f, a, json_getc(j, "systemReserved"), "system-reserved", err);
+        rc = load_map(f, a, json_getc(j, "systemReserved"), "system-reserved", "=", err);
     if (rc == 0)
-        rc = load_map(f, a, json_getc(j, "kubeReserved"), "kube-reserved", err);
+        rc = load_map(f, a, json_getc(j, "kubeReserved"), "kube-reserved", "=", err);
+    if (rc == 0)
+        rc = load_map(f, a, json_getc(j, "evictionHard"), "eviction-hard", "<", err);
+    if (rc == 0)
+        rc = load_map(f, a, json_getc(j, "evictionSoft"), "eviction-soft", "<", err);
+    if (rc == 0)
+        rc = load_map(f, a, json_getc(j, "evictionSoftGracePeriod"), "eviction-soft-grace-period",
+                      "=", err);
+    if (rc == 0)
+        rc = load_map(f, a, json_getc(j, "evictionMinimumReclaim"), "eviction-minimum-reclaim", "=",
+                      err);
     return rc == 0 ? 0 : error_prefix(err, "--config %s", c->config_file);
 }
 
@@ -310,6 +336,10 @@ int kubelet_config_check(const struct kubelet_config *c, struct error *err)
             return error_set(err, E_INVALID, "--cluster-dns: '%s' is no IP address",
                              c->cluster_dns.items[i]);
     }
+    struct eviction e;
+    int rc = eviction_init(&e, &c->eviction, err);
+    if (rc != 0)
+        return rc;
     if (c->bootstrap_kubeconfig != NULL && c->kubeconfig == NULL)
         return error_set(err, E_INVALID, "--bootstrap-kubeconfig needs --kubeconfig to write to");
     return 0;

@@ -50,6 +50,9 @@ struct image_gc {
     struct kubelet *k;
     uv_timer_t timer;
     bool busy;
+    void (*done)(void *arg); /* Somebody wants all that is unused gone; NULL: nobody. */
+    void *done_arg;
+    bool all;           /* Of the run under way. */
     struct map records; /* id -> struct image_record */
     /* Of the run under way. */
     struct arena *arena;
@@ -60,10 +63,19 @@ struct image_gc {
     size_t count, chosen, next;
 };
 
+static void start(struct image_gc *g);
+
 static void end(struct image_gc *g)
 {
     g->busy = false;
     arena_free(take(g->arena));
+    if (g->all) {
+        void (*done)(void *) = take(g->done);
+        g->all = false;
+        done(g->done_arg);
+    } else if (g->done != NULL) {
+        start(g); /* Asked for meanwhile. */
+    }
 }
 
 static void remove_next(struct image_gc *g);
@@ -135,6 +147,12 @@ static void on_containers(const struct cri_reply *reply, void *arg)
     int64_t used = g->total_bytes - g->available_bytes;
     int64_t high = g->total_bytes / 100 * g->k->config.image_gc_high;
     int64_t low = g->total_bytes / 100 * g->k->config.image_gc_low;
+    if (g->all) {
+        g->chosen = image_gc_choose(g->list, g->count, INT64_MAX, now_ms,
+                                    (uint64_t)g->k->config.image_minimum_gc_age_ns / 1000000);
+        remove_next(g);
+        return;
+    }
     if (g->total_bytes == 0 || used < high) {
         end(g);
         return;
@@ -236,17 +254,30 @@ static void on_fs(const struct cri_reply *reply, void *arg)
     job_start(g->k->loop, run_usage, finish_usage, g);
 }
 
-static void on_timer(uv_timer_t *t)
+static void start(struct image_gc *g)
 {
-    struct image_gc *g = t->data;
-    if (g->busy)
-        return;
     g->busy = true;
+    g->all = g->done != NULL;
     g->arena = arena_new(0);
     g->count = g->chosen = g->next = 0;
     CRI(ImageFsInfoRequest) q;
     runtime__v1__image_fs_info_request__init(&q);
     cri_call(g->k->cri, CRI_IMAGE_FS_INFO, &q, CRI_TIMEOUT_MS, on_fs, g);
+}
+
+static void on_timer(uv_timer_t *t)
+{
+    struct image_gc *g = t->data;
+    if (!g->busy)
+        start(g);
+}
+
+void image_gc_collect(struct image_gc *g, void (*done)(void *arg), void *arg)
+{
+    g->done = done;
+    g->done_arg = arg;
+    if (!g->busy)
+        start(g);
 }
 
 struct image_gc *image_gc_start(struct kubelet *k)

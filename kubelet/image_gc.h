@@ -12,6 +12,9 @@ struct image_gc;
 struct kubelet;
 
 struct image_gc *image_gc_start(struct kubelet *k);
+/* Removes all that are unused (and not too young), whatever the disk's use is; done runs later. One
+ * at a time. */
+void image_gc_collect(struct image_gc *g, void (*done)(void *arg), void *arg);
 void image_gc_stop(struct image_gc *g); /* NULL is a no-op. */
 
 /* --- the pure part --- */

@@ -3,6 +3,7 @@
 
 #include "kubelet/admission.h"
 #include "kubelet/container_env.h"
+#include "kubelet/eviction_manager.h"
 #include "kubelet/mirror_pods.h"
 #include "kubelet/pleg.h"
 #include "kubelet/pod_worker.h"
@@ -44,7 +45,11 @@ static void admit(struct kubelet *k, struct pod_worker *w, struct api_object *o)
     while (map_next(&k->workers, &pos, NULL, &value))
         if (value != w && pod_worker_object(value) != NULL && pod_worker_holds(value))
             others[count++] = pod_worker_object(value);
-    if (!admission_check(a, k->node, o, others, count, &why))
+    const char *pressure;
+    if (k->eviction != NULL &&
+        !eviction_admits(eviction_manager_state(k->eviction), a, pod, &pressure))
+        pod_worker_reject(w, "Evicted", pressure);
+    else if (!admission_check(a, k->node, o, others, count, &why))
         pod_worker_reject(w, why.reason, why.message);
 }
 

@@ -8,6 +8,7 @@
 
 #include "kubelet/backoff.h"
 #include "kubelet/cgroups.h"
+#include "kubelet/eviction.h"
 #include "kubelet/hosts_file.h"
 
 #include "lib/base/flags.h"
@@ -22,6 +23,7 @@ struct cri;
 struct csi;
 struct env;
 struct event_recorder;
+struct eviction_manager;
 struct informer;
 struct kubeconfig;
 struct mirror_pods;
@@ -78,6 +80,7 @@ struct kubelet_config {
     struct flag_list node_labels;
     struct flag_list taints;
     struct flag_list system_reserved, kube_reserved;
+    struct eviction_config eviction;
     int64_t verbosity;
     bool version; /* Print it and quit. */
 };
@@ -109,6 +112,8 @@ struct kubelet {
     struct mirror_pods *mirrors; /* NULL while stand-alone. */
     struct node_status *node_status;
     struct usage_watch *usage;
+    struct eviction eviction_policy;   /* As configured. */
+    struct eviction_manager *eviction; /* NULL until the runtime is up. */
 
     struct dns_settings node_dns;
     struct arena *arena; /* For what lives as long as the program. */
@@ -116,6 +121,7 @@ struct kubelet {
     size_t host_ip_count;
     int64_t started_ns; /* This program; wall clock. */
     int64_t memory_capacity;
+    int64_t pods_memory; /* What all pods together may use: the capacity less what is reserved. */
     int64_t cpu_capacity_milli;
     struct api_quantity_entry *allocatable;
     size_t allocatable_count;

@@ -10,6 +10,7 @@
 #include "kubelet/cri.h"
 #include "kubelet/csi.h"
 #include "kubelet/dns/dns.h"
+#include "kubelet/eviction_manager.h"
 #include "kubelet/image_gc.h"
 #include "kubelet/kubelet.h"
 #include "kubelet/log_rotation.h"
@@ -198,12 +199,18 @@ static void on_client(struct kubelet *k)
 
 /* --- life ----------------------------------------------------------------------------------- */
 
+static void on_runtime_change(struct kubelet *k)
+{
+    node_sync_kick(program_of(k)->node);
+}
+
 static void on_runtime_up(struct kubelet *k)
 {
     struct program *p = program_of(k);
     struct error err;
     k->pleg = pleg_start(k);
     p->image_gc = image_gc_start(k);
+    k->eviction = eviction_manager_start(k, &k->eviction_policy, p->image_gc, on_runtime_change);
     if (k->config.manifest_path != NULL && k->config.manifest_path[0] != '\0')
         p->static_pods = static_pods_start(k, k->config.manifest_path, on_files_ready);
     else
@@ -216,11 +223,6 @@ static void on_runtime_up(struct kubelet *k)
         exit(EXIT_FAILURE);
     }
     check_sources(p);
-}
-
-static void on_runtime_change(struct kubelet *k)
-{
-    node_sync_kick(program_of(k)->node);
 }
 
 static void on_signal(uv_signal_t *s, int signum)
@@ -279,7 +281,9 @@ static int setup(struct program *p, struct error *err)
     k->cpu_capacity_milli = p->machine.cpus * 1000;
     for (size_t i = 0; i < p->machine.ip_count; i++)
         k->host_ips[k->host_ip_count++] = p->machine.ips[i];
-    rc = node_sync_check(k, &p->machine, err);
+    rc = eviction_init(&k->eviction_policy, &k->config.eviction, err);
+    if (rc == 0)
+        rc = node_sync_check(k, &p->machine, err);
     if (rc == 0)
         rc = read_resolv_conf(k, err);
     if (rc == 0)
@@ -293,9 +297,10 @@ static int setup(struct program *p, struct error *err)
         enum cgroup_driver driver = strcmp(k->config.cgroup_driver, "systemd") == 0
                                         ? CGROUP_DRIVER_SYSTEMD
                                         : CGROUP_DRIVER_CGROUPFS;
+        int64_t pods_limit = k->pods_memory < k->memory_capacity ? k->pods_memory : 0;
         rc = cgroups_new(driver, k->config.cgroup_root, &k->cgroups, err);
         if (rc == 0)
-            rc = cgroups_setup_node(k->cgroups, k->cpu_capacity_milli, 0, err);
+            rc = cgroups_setup_node(k->cgroups, k->cpu_capacity_milli, pods_limit, err);
     }
     if (rc == 0)
         rc = cri_new(k->loop, k->config.runtime_endpoint, &k->cri, err);

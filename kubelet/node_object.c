@@ -12,9 +12,6 @@
 #define IMAGES_MAX 50
 #define IMAGE_NAMES_MAX 5
 /* What upstream's default eviction thresholds keep free. */
-#define MEMORY_EVICTION_BYTES (100ll << 20)
-#define DISK_EVICTION_PERCENT 10
-#define INODES_EVICTION_PERCENT 5
 
 static int by_key(const void *x, const void *y)
 {
@@ -117,6 +114,11 @@ static int64_t reserved(const struct node_inputs *in, const char *resource)
     return reserved_milli(in, resource) / 1000;
 }
 
+int64_t node_pods_memory(const struct node_inputs *in)
+{
+    return in->machine->memory_bytes - reserved(in, "memory");
+}
+
 /* Extended resources are what anybody may say that a node has: example.com/dongles. */
 static bool is_extended(struct str name)
 {
@@ -146,14 +148,17 @@ static void resources(struct arena *a, const struct node_inputs *in,
     add(a, s->capacity, &s->capacity_count, STR("ephemeral-storage"), disk / 1024 * 1024,
         QUANTITY_BINARY_SI);
     add(a, s->allocatable, &s->allocatable_count, STR("ephemeral-storage"),
-        MAX_OF(disk - disk / 100 * DISK_EVICTION_PERCENT - reserved(in, "ephemeral-storage"),
+        MAX_OF(disk - eviction_hard_amount(in->eviction, EVICTION_NODEFS, disk) -
+                   reserved(in, "ephemeral-storage"),
                (int64_t)0),
         QUANTITY_DECIMAL_SI);
     int64_t memory = m->memory_bytes;
     add(a, s->capacity, &s->capacity_count, STR("memory"), memory / 1024 * 1024,
         QUANTITY_BINARY_SI);
     add(a, s->allocatable, &s->allocatable_count, STR("memory"),
-        MAX_OF((memory - MEMORY_EVICTION_BYTES - huge - reserved(in, "memory")) / 1024 * 1024,
+        MAX_OF((memory - eviction_hard_amount(in->eviction, EVICTION_MEMORY, memory) - huge -
+                reserved(in, "memory")) /
+                   1024 * 1024,
                (int64_t)0),
         QUANTITY_BINARY_SI);
     add(a, s->capacity, &s->capacity_count, STR("pods"), in->max_pods, QUANTITY_DECIMAL_SI);
@@ -197,14 +202,9 @@ static bool is_own(struct str type)
 static void conditions(struct arena *a, const struct node_inputs *in,
                        const struct core_v1_node_status *old, struct core_v1_node_status *s)
 {
-    const struct machine_usage *u = &in->usage;
-    bool memory =
-        u->memory_available_bytes > 0 && u->memory_available_bytes < MEMORY_EVICTION_BYTES;
-    bool disk =
-        u->disk_total_bytes > 0 &&
-        (u->disk_available_bytes < u->disk_total_bytes / 100 * DISK_EVICTION_PERCENT ||
-         (u->inodes_total > 0 && u->inodes_free < u->inodes_total / 100 * INODES_EVICTION_PERCENT));
-    bool pids = u->pids_max > 0 && u->pids_used > u->pids_max / 100 * 95;
+    const bool *pressure = in->eviction->conditions;
+    bool memory = pressure[EVICTION_MEMORY_PRESSURE], disk = pressure[EVICTION_DISK_PRESSURE],
+         pids = pressure[EVICTION_PID_PRESSURE];
     size_t foreign = old != NULL ? old->conditions_count : 0;
     s->conditions = ARENA_ARRAY(a, struct core_v1_node_condition, foreign + 4);
     for (size_t i = 0; i < foreign; i++) {

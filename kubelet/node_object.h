@@ -2,6 +2,7 @@
 #ifndef KUBELET_NODE_OBJECT_H
 #define KUBELET_NODE_OBJECT_H
 
+#include "kubelet/eviction.h"
 #include "kubelet/machine.h"
 
 #include "lib/base/flags.h"
@@ -32,6 +33,7 @@ struct node_inputs {
     const char *runtime_name, *runtime_version;
     const char *problem; /* Why not ready; NULL: ready. */
     bool network_ready;
+    const struct eviction *eviction; /* Conditions, and what hard thresholds keep back. */
     const struct node_image *images;
     size_t image_count;
     const struct str *volumes_in_use; /* Sorted. */
@@ -50,6 +52,8 @@ int node_object(struct arena *a, const struct node_inputs *in, struct core_v1_no
 void node_status(struct arena *a, const struct node_inputs *in,
                  const struct core_v1_node_status *old, struct core_v1_node_status *ret);
 /* Equal but for heartbeats. */
+/* The memory of all pods together: the capacity less what is reserved. */
+int64_t node_pods_memory(const struct node_inputs *in);
 bool node_status_same(const struct core_v1_node_status *x, const struct core_v1_node_status *y);
 
 #endif

@@ -10,6 +10,7 @@
 #include "kubelet/cni_conf.h"
 #include "kubelet/cri.h"
 #include "kubelet/csi.h"
+#include "kubelet/eviction_manager.h"
 #include "kubelet/job.h"
 #include "kubelet/kubelet.h"
 #include "kubelet/mirror_pods.h"
@@ -84,24 +85,27 @@ static struct node_inputs inputs(const struct node_sync *n)
         .runtime_version = k->runtime_version,
         .problem = problem,
         .network_ready = k->network_ready,
+        .eviction = k->eviction != NULL ? eviction_manager_state(k->eviction) : &k->eviction_policy,
         .images = n->images,
         .image_count = n->image_count,
         .now_s = kubelet_wall_s(k),
     };
 }
 
-int node_sync_check(const struct kubelet *k, const struct machine *m, struct error *err)
+int node_sync_check(struct kubelet *k, const struct machine *m, struct error *err)
 {
     AUTO_ARENA *a = arena_new(0);
     struct core_v1_node node;
     struct node_inputs in = {
         .node_name = k->node_name,
         .machine = m,
+        .eviction = &k->eviction_policy,
         .labels = &k->config.node_labels,
         .taints = &k->config.taints,
         .system_reserved = &k->config.system_reserved,
         .kube_reserved = &k->config.kube_reserved,
     };
+    k->pods_memory = node_pods_memory(&in);
     return node_object(a, &in, &node, err);
 }
 

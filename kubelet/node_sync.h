@@ -16,6 +16,6 @@ void node_sync_stop(struct node_sync *n); /* NULL is a no-op. */
 /* The status may have changed: send it soon. */
 void node_sync_kick(struct node_sync *n);
 /* Checks labels and taints of the flags before anything is started. */
-int node_sync_check(const struct kubelet *k, const struct machine *m, struct error *err);
+int node_sync_check(struct kubelet *k, const struct machine *m, struct error *err);
 
 #endif

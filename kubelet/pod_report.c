@@ -109,6 +109,10 @@ void worker_report(struct pod_worker *w)
     const struct core_v1_pod *pod = worker_pod(w);
     if (pod == NULL)
         return;
+    if (w->emptied && w->status != NULL) {
+        worker_send_status(w); /* The runtime knows nothing of it any more. */
+        return;
+    }
     struct arena *a = arena_new(0);
     const struct rt_sandbox *sandbox = rt_pod_sandbox(w->rt);
     /* Conditions of others come from the server, the rest from what we said last. */
@@ -133,6 +137,7 @@ void worker_report(struct pod_worker *w)
         .finished = w->life == PM_STOPPED,
         .fail_reason = w->fail_reason,
         .rejected = w->rejected,
+        .evicted = w->evicted,
         .fail_message = w->fail_message,
         .now_s = kubelet_wall_s(w->k),
     };

@@ -268,12 +268,18 @@ static void tally_containers(const struct core_v1_pod_status *s, struct tally *t
     }
 }
 
+/* Told only when nothing of it runs any more: controllers start another one then. */
+static bool has_failed(const struct pod_status_inputs *in)
+{
+    return in->fail_reason != NULL && (in->finished || in->rejected);
+}
+
 static struct str phase_of(const struct pod_status_inputs *in, const struct core_v1_pod_status *s)
 {
     struct tally t = {0};
     bool never = str_eqc(in->pod->spec.restart_policy, "Never");
     bool always = str_eqc(in->pod->spec.restart_policy, "Always");
-    if (in->fail_reason != NULL)
+    if (has_failed(in))
         return STR("Failed");
     tally_init(in, s, &t);
     tally_containers(s, &t);
@@ -434,13 +440,18 @@ static void conditions(struct arena *a, const struct pod_status_inputs *in,
                        struct core_v1_pod_status *s)
 {
     size_t foreign = in->old != NULL ? in->old->conditions_count : 0;
-    s->conditions = ARENA_ARRAY(a, struct core_v1_pod_condition, foreign + 6);
+    s->conditions = ARENA_ARRAY(a, struct core_v1_pod_condition, foreign + 7);
     add_condition(in, s, "PodReadyToStartContainers", in->sandbox_ready, "", STR_NULL);
     add_initialized(a, in, s);
     add_readiness(a, in, s);
     add_condition(in, s, "PodScheduled", true, "", STR_NULL);
+    if (in->evicted && in->finished)
+        add_condition(in, s, "DisruptionTarget", true, "TerminationByKubelet",
+                      str_of(in->fail_message));
     for (size_t i = 0; i < foreign; i++) {
-        if (!pod_condition_is_own(in->old->conditions[i].type))
+        if (!pod_condition_is_own(in->old->conditions[i].type) &&
+            !(in->evicted && in->finished &&
+              str_eqc(in->old->conditions[i].type, "DisruptionTarget")))
             s->conditions[s->conditions_count++] = in->old->conditions[i];
     }
 }
@@ -520,8 +531,8 @@ struct core_v1_pod_status *pod_status_compute(struct arena *a, const struct pod_
         s->init_container_statuses_count = s->container_statuses_count =
             s->ephemeral_container_statuses_count = 0;
     s->phase = pod_phase_is_final(old->phase) ? old->phase : phase_of(in, s);
-    s->reason = in->fail_reason != NULL ? str_of(in->fail_reason) : old->reason;
-    s->message = in->fail_reason != NULL ? str_of(in->fail_message) : old->message;
+    s->reason = has_failed(in) ? str_of(in->fail_reason) : old->reason;
+    s->message = has_failed(in) ? str_of(in->fail_message) : old->message;
     s->nominated_node_name = old->nominated_node_name;
     s->resource_claim_statuses = old->resource_claim_statuses;
     s->resource_claim_statuses_count = old->resource_claim_statuses_count;

@@ -38,6 +38,7 @@ struct pod_status_inputs {
     const char *fail_reason; /* Set: the pod has failed for this reason ("DeadlineExceeded"). */
     const char *fail_message;
     bool rejected; /* It never was one of this node's. */
+    bool evicted;  /* It fails because of what it used. */
     int64_t now_s;
 };
 

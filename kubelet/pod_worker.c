@@ -342,6 +342,28 @@ void pod_worker_fail(struct pod_worker *w, const char *reason, const char *messa
     begin_stop(w, object_grace(worker_pod(w)));
 }
 
+void pod_worker_evict(struct pod_worker *w, int64_t grace_s, const char *message)
+{
+    if (!pod_worker_can_be_evicted(w))
+        return;
+    worker_event(w, NULL, "Warning", "Evicted", "%s", message);
+    w->evicted = true;
+    w->fail_reason = xstrdup("Evicted");
+    w->fail_message = xstrdup(message);
+    w->status_dirty = true;
+    begin_stop(w, grace_s);
+}
+
+bool pod_worker_can_be_evicted(const struct pod_worker *w)
+{
+    return w->object != NULL && w->life == PM_RUNNING && w->fail_reason == NULL && !w->gone;
+}
+
+bool pod_worker_is_clean(const struct pod_worker *w)
+{
+    return w->life == PM_STOPPED && w->cleaned && (!w->evicted || w->emptied);
+}
+
 void pod_worker_reject(struct pod_worker *w, const char *reason, const char *message)
 {
     AUTO_FREE char *told = xasprintf("Pod was rejected: %s", message);
@@ -556,6 +578,13 @@ static void on_prepared(struct pod_worker *w, int code)
     worker_kick(w);
 }
 
+/* It was evicted for what it used: its layers and logs go. */
+static void on_emptied(struct pod_worker *w)
+{
+    w->emptied = true;
+    worker_op_done(w);
+}
+
 /* What stands at the end: report, clean up, delete, forget. */
 static void stopped_step(struct pod_worker *w)
 {
@@ -572,6 +601,11 @@ static void stopped_step(struct pod_worker *w)
     if (w->gone) {
         w->busy = true;
         worker_remove_runtime(w, pod_worker_abandon);
+        return;
+    }
+    if (w->evicted && !w->emptied) {
+        w->busy = true;
+        worker_remove_runtime(w, on_emptied);
         return;
     }
     if (w->delete_wanted && !w->delete_done && w->status_call == NULL && !w->status_dirty)

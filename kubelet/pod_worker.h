@@ -25,6 +25,12 @@ void pod_worker_gone(struct pod_worker *w);
 void pod_worker_observe(struct pod_worker *w);
 /* Fails the pod for good: it is stopped. reason and message are copied. */
 void pod_worker_fail(struct pod_worker *w, const char *reason, const char *message);
+/* Fails the pod because of what it uses: reason Evicted, condition DisruptionTarget. What it left
+ * in the runtime goes, too, its status stays. */
+void pod_worker_evict(struct pod_worker *w, int64_t grace_s, const char *message);
+/* It is one of this node's and nothing ends it yet. */
+bool pod_worker_can_be_evicted(const struct pod_worker *w);
+bool pod_worker_is_clean(const struct pod_worker *w); /* Stopped, and nothing is left of it. */
 /* The same for a pod that this node does not take: nothing of it is ever started. */
 void pod_worker_reject(struct pod_worker *w, const char *reason, const char *message);
 /* It was taken, and not everything of it has gone yet: resources and ports are its own. */

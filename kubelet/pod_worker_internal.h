@@ -77,7 +77,8 @@ struct pod_worker {
     unsigned clean_failures;
     char *fail_reason, *fail_message;
     bool rejected;
-    int64_t grace_s; /* For stopping. */
+    bool evicted, emptied; /* Then what the runtime has of it was removed. */
+    int64_t grace_s;       /* For stopping. */
     bool killing_logged;
 
     uint64_t observe_due_ms; /* 0: none. */

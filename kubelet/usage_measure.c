@@ -211,6 +211,8 @@ void usage_measure_view(struct usage_measure *m, struct usage_view *v)
 {
     bool all = (v->parts & USAGE_ALL) != 0;
     usage_read_machine(&m->root, "/proc", &v->node);
+    if (m->pods_group != NULL)
+        usage_read_group(&m->root, m->pods_group, false, &v->pods_total);
     for (size_t i = 0; i < v->pod_count; i++) {
         struct usage_pod *p = &v->pods[i];
         for (size_t j = 0; j < p->container_count; j++)
@@ -227,8 +229,6 @@ void usage_measure_view(struct usage_measure *m, struct usage_view *v)
             usage_parse_net_dev(v->arena, read_proc(v->arena, 0, "net/dev"), &v->interface_count);
         v->default_interface =
             usage_default_interface(v->arena, read_proc(v->arena, 0, "net/route"));
-        if (m->pods_group != NULL)
-            usage_read_group(&m->root, m->pods_group, false, &v->pods_total);
     }
     if ((v->parts & USAGE_DISKS) != 0)
         measure_disks(m, v);

@@ -11,6 +11,7 @@
 #include "lib/base/env.h"
 #include "lib/base/error.h"
 #include "lib/base/log.h"
+#include "scheduler/extender_wire.h"
 #include "scheduler/sched_metrics.h"
 
 #define CONFIRM_MS (30u * 1000) /* A bound pod the watch has not shown by then is dropped. */
@@ -19,10 +20,11 @@ struct action {
     struct list link;
     struct scheduler *scheduler;
     struct client_request *request;
-    struct queued_pod *pod;    /* Of a binding: in its cycle until we are done. */
-    struct api_object *object; /* One reference. */
-    uint64_t start_ns;         /* Of a binding. */
-    bool binds;                /* It was begun. */
+    struct extender_call *call; /* Of a binding that an extender does. */
+    struct queued_pod *pod;     /* Of a binding: in its cycle until we are done. */
+    struct api_object *object;  /* One reference. */
+    uint64_t start_ns;          /* Of a binding. */
+    bool binds;                 /* It was begun. */
     char *node;
 };
 
@@ -51,6 +53,8 @@ void actions_cancel(struct scheduler *s)
         struct action *a = LIST_ENTRY(it, struct action, link);
         if (a->request != NULL)
             client_cancel(a->request);
+        if (a->call != NULL)
+            extender_cancel(a->call);
         action_free(a);
     }
 }
@@ -125,12 +129,10 @@ static void binding_failed(struct action *a, const struct client_result *result)
     sched_queue_event(&s->queue, EVENT_POD_DELETE, env_now_ms(s->env));
 }
 
-static void on_bound(struct client_request *r, const struct client_result *result, void *arg)
+static void settle_binding(struct action *a, const struct client_result *result)
 {
-    struct action *a = arg;
     struct scheduler *s = a->scheduler;
     const struct core_v1_pod *pod = pod_of(a);
-    UNUSED(r);
     if (result->code != 0) {
         binding_failed(a, result);
     } else {
@@ -146,6 +148,41 @@ static void on_bound(struct client_request *r, const struct client_result *resul
     scheduler_wake(s);
 }
 
+static void on_bound(struct client_request *r, const struct client_result *result, void *arg)
+{
+    UNUSED(r);
+    settle_binding(arg, result);
+}
+
+static void on_extender_bound(const struct error *err, struct str body, void *arg)
+{
+    struct action *a = arg;
+    AUTO_ARENA *memory = arena_new(0);
+    struct error own = {0};
+    struct client_result result = {.message = ""};
+    a->call = NULL;
+    if (err == NULL && extender_read_binding(memory, body, &own) != 0)
+        err = &own;
+    if (err != NULL) {
+        result.code = E_UNAVAILABLE;
+        result.message = error_message(err);
+    }
+    settle_binding(a, &result);
+}
+
+/* False: nobody binds for us. */
+static bool bind_by_extender(struct action *a)
+{
+    struct extenders *all = a->scheduler->extenders;
+    const struct extender_config *e = extenders_binder(all, pod_of(a));
+    AUTO_BUF body = BUF_INIT;
+    if (e == NULL)
+        return false;
+    extender_write_binding(pod_of(a), str_of(a->node), &body);
+    a->call = extender_post(all, e, e->bind, buf_str(&body), on_extender_bound, a);
+    return true;
+}
+
 static void begin_binding(struct action *a)
 {
     const struct core_v1_pod *pod = pod_of(a);
@@ -158,6 +195,8 @@ static void begin_binding(struct action *a)
     a->start_ns = uv_hrtime();
     a->scheduler->binding_count++;
     a->binds = true;
+    if (bind_by_extender(a))
+        return;
     struct client_call call = {
         .verb = CLIENT_CREATE,
         .subresource = "binding",

@@ -5,6 +5,7 @@
 #include "lib/base/arena.h"
 #include "lib/base/error.h"
 #include "scheduler/config_args.h"
+#include "scheduler/config_extenders.h"
 #include "scheduler/framework.h"
 #include "scheduler/scheduler.h"
 
@@ -256,12 +257,10 @@ static void read_document(struct config_reader *r, struct sched_config *c, const
     if (parallelism <= 0)
         config_invalid(r, "parallelism", parallelism,
                        "should be an integer value greater than zero");
-    const struct json *extenders = config_member(r, "", j, "extenders", JSON_ARRAY);
-    if (extenders != NULL && extenders->array.count != 0)
-        config_wrong(r, "extenders: Forbidden: trireme-scheduler does not call extenders");
     read_connection(r, c, j);
     read_backoff(r, c, j);
     read_profiles(r, c, j, read_percentage(r, "", j, 0));
+    config_extenders(r, c, j);
 }
 
 static struct sched_config *config_new(void)

@@ -8,10 +8,28 @@
 struct arena;
 struct error;
 
+/* A program that is asked about pods over HTTP; strings are NULL when absent. */
+struct extender_config {
+    const char *url; /* Verbs are appended behind a slash. */
+    const char *filter, *prioritize, *preempt, *bind;
+    int64_t weight; /* Of its scores, 0..EXTENDER_SCORE_MAX, which count ten times. */
+    uint64_t timeout_ms;
+    bool node_cache_capable; /* Nodes are named, not sent; victims too. */
+    bool ignorable;          /* Pods are placed without it when it fails. */
+    /* It is asked about pods with any of these; none: about all. */
+    const char *const *managed;
+    size_t managed_count;
+    bool https, insecure;
+    const char *server_name, *cert_file, *key_file, *ca_file;
+    struct str cert_pem, key_pem, ca_pem;
+};
+
 struct sched_config {
     struct arena *arena; /* Owns all of it. */
     struct profile *profiles;
     size_t profile_count;
+    struct extender_config *extenders;
+    size_t extender_count;
     uint64_t backoff_min_ms, backoff_max_ms;
     uint64_t bind_timeout_ms; /* Of volumes. */
     /* What flags say too; NULL: not in the file. */

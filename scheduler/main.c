@@ -4,6 +4,7 @@
 #include "lib/base/flags.h"
 #include "lib/client/component.h"
 #include "scheduler/config.h"
+#include "scheduler/extender.h"
 #include "scheduler/scheduler.h"
 
 #define CONFIG_BYTES_MAX (1u << 20)
@@ -45,8 +46,12 @@ static int read_config(const char *path, void *arg, struct error *err)
     int rc = file_read(path, CONFIG_BYTES_MAX, &text, err);
     if (rc == 0)
         rc = sched_config_parse(buf_str(&text), &c, err);
-    if (rc != 0)
+    if (rc == 0)
+        rc = extenders_check(c, err);
+    if (rc != 0) {
+        sched_config_free(c);
         return error_prefix(err, "%s", path);
+    }
     sched_config_free(sched_config);
     sched_config = c;
     return use_as_flags(c, err);

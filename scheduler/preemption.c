@@ -258,6 +258,7 @@ static void answer(struct trial *t, struct candidate *best, struct preemption *r
     ret->node = best->node;
     ret->victims = ARENA_ARRAY(t->cycle->arena, struct api_object *, best->count);
     ret->victim_count = best->count;
+    ret->violations = (int64_t)best->violations;
     for (size_t i = 0; i < best->count; i++)
         ret->victims[i] = best->victims[i]->object;
 }

@@ -11,6 +11,7 @@ struct preemption {
     struct node_info *node;      /* NULL: no candidate. */
     struct api_object **victims; /* In the cycle's arena; borrowed. */
     size_t victim_count;
+    int64_t violations;   /* Budgets that their going breaks. */
     bool keep_nomination; /* Room is being made already where it was nominated. */
     struct str message;   /* Without a candidate: what to add to the pod's message. */
 };

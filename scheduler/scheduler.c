@@ -338,27 +338,36 @@ void scheduler_nominate(struct scheduler *s, struct queued_pod *p, const struct 
     scheduler_seat_guest(s, p);
 }
 
-static void preempt(struct scheduler *s, struct cycle *c, struct queued_pod *p,
-                    struct preemption *ret)
+void scheduler_preempt(const struct scheduler *s, struct cycle *c, struct preemption *ret)
 {
     size_t count;
+    *ret = (struct preemption){0};
+    if (c->snapshot->node_count == 0 || !c->profile->preempts)
+        return;
     const struct policy_v1_pod_disruption_budget **budgets = scheduler_budgets(s, c->arena, &count);
     preemption_evaluate(c, budgets, count, ret);
-    if (ret->keep_nomination)
-        return;
-    scheduler_nominate(s, p, ret->node);
-    if (ret->node == NULL)
-        return;
-    for (size_t i = 0; i < ret->victim_count; i++)
-        action_evict(s, p, ret->victims[i], ret->node->name);
 }
 
-static void refuse(struct scheduler *s, struct cycle *c, struct queued_pod *p)
+static void evict(struct scheduler *s, const struct cycle *c, struct queued_pod *p,
+                  const struct preemption *pre)
 {
-    struct preemption pre = {0};
+    if (pre->keep_nomination || c->snapshot->node_count == 0 || !c->profile->preempts)
+        return;
+    scheduler_nominate(s, p, pre->node);
+    for (size_t i = 0; pre->node != NULL && i < pre->victim_count; i++)
+        action_evict(s, p, pre->victims[i], pre->node->name);
+}
+
+void scheduler_refuse(struct scheduler *s, struct cycle *c, struct queued_pod *p,
+                      const struct preemption *decided)
+{
+    struct preemption pre;
     uint64_t post_ns = uv_hrtime();
-    if (c->snapshot->node_count != 0 && c->profile->preempts)
-        preempt(s, c, p, &pre);
+    if (decided != NULL)
+        pre = *decided;
+    else
+        scheduler_preempt(s, c, &pre);
+    evict(s, c, p, &pre);
     struct str message = cycle_message(c, pre.message);
     struct event_object about = event_object_of(p->object);
     event_record_action(s->recorder, &about, EVENT_WARNING, "FailedScheduling", "Scheduling",
@@ -385,8 +394,8 @@ void scheduler_place(struct scheduler *s, struct queued_pod *p, const struct nod
         action_bind(s, p, n);
 }
 
-static void place(struct scheduler *s, const struct cycle *c, struct queued_pod *p,
-                  struct node_info *n)
+void scheduler_assume(struct scheduler *s, const struct cycle *c, struct queued_pod *p,
+                      struct node_info *n)
 {
     struct volume_wait *w = volume_wait_hold(s, c, p, n);
     snapshot_assume(&s->snapshot, p->object, n);
@@ -395,6 +404,10 @@ static void place(struct scheduler *s, const struct cycle *c, struct queued_pod 
 
 void scheduler_decide(struct scheduler *s, struct queued_pod *p)
 {
+    if (extenders_are_asked(s->extenders, pod_of(p->object))) {
+        consult_start(s, p);
+        return;
+    }
     struct pod_info *info = pod_info_new(p->object);
     struct class_question question = {
         .pod = info,
@@ -408,9 +421,9 @@ void scheduler_decide(struct scheduler *s, struct queued_pod *p)
     struct node_info *n = classes_decide(s->classes, &question, &c);
     sched_metrics_decided((double)(uv_hrtime() - p->attempt_ns) / 1e9);
     if (n == NULL)
-        refuse(s, c, p);
+        scheduler_refuse(s, c, p, NULL);
     else
-        place(s, c, p, n);
+        scheduler_assume(s, c, p, n);
     pod_info_free(info);
     arena_clear(s->arena);
 }
@@ -487,6 +500,23 @@ void scheduler_wake(struct scheduler *s)
 /* --- life ---------------------------------------------------------------------------------------
  */
 
+/* Extenders are shown pods and nodes whole, unless they know them by name. */
+static void (*trim_of(const struct sched_config *c,
+                      enum scheduler_informer which))(struct api_object *)
+{
+    bool pods = false, victims = false, nodes = false;
+    for (size_t i = 0; i < c->extender_count; i++) {
+        const struct extender_config *e = &c->extenders[i];
+        bool sees = e->filter != NULL || e->prioritize != NULL;
+        pods |= sees || e->preempt != NULL;
+        victims |= e->preempt != NULL && !e->node_cache_capable;
+        nodes |= sees && !e->node_cache_capable;
+    }
+    if (which == INFORM_NODES)
+        return nodes ? NULL : trim_node;
+    return victims ? NULL : pods ? trim_pod_placed : trim_pod;
+}
+
 static void watch_kind(struct scheduler *s, enum scheduler_informer which, const char *group,
                        const char *version, const char *kind, const char *field_selector,
                        const struct informer_handler *handler)
@@ -496,7 +526,7 @@ static void watch_kind(struct scheduler *s, enum scheduler_informer which, const
         .field_selector = str_of(field_selector),
     };
     if (which == INFORM_PODS || which == INFORM_NODES) {
-        config.trim = which == INFORM_PODS ? trim_pod : trim_node;
+        config.trim = trim_of(s->config, which);
         config.compact_bytes = which == INFORM_PODS ? TRIM_POD_BYTES : TRIM_NODE_BYTES;
     }
     config.optional = which == INFORM_POD_GROUPS;
@@ -568,6 +598,8 @@ struct scheduler *scheduler_start(struct client *client, const struct sched_conf
     list_init(&s->actions);
     list_init(&s->late_bindings);
     list_init(&s->volume_waits);
+    list_init(&s->consults);
+    s->extenders = extenders_new(client_loop(client), config);
     uv_idle_init(client_loop(client), &s->idle);
     uv_timer_init(client_loop(client), &s->timer);
     s->idle.data = s->timer.data = s;
@@ -599,6 +631,8 @@ void scheduler_stop(struct scheduler *s)
     owners_stop(s->owners);
     actions_cancel(s);
     volume_waits_cancel(s);
+    consults_cancel(s);
+    extenders_close(s->extenders);
     event_recorder_close(s->recorder);
     uv_close((uv_handle_t *)&s->idle, on_handle_closed);
     uv_close((uv_handle_t *)&s->timer, on_handle_closed);

@@ -9,6 +9,7 @@
 #include "lib/client/informer.h"
 #include "scheduler/classes.h"
 #include "scheduler/config.h"
+#include "scheduler/extender.h"
 #include "scheduler/framework.h"
 #include "scheduler/gangs.h"
 #include "scheduler/preemption.h"
@@ -49,14 +50,18 @@ struct scheduler {
     struct pod_facts facts;
     struct classes *classes;
     struct gangs gangs;
-    struct arena *arena;       /* Of the running cycle. */
-    struct arena *gang_arena;  /* Of a gang's, which has many. */
-    struct list actions;       /* struct action of actions.c */
-    size_t binding_count;      /* Of them, bindings. */
-    struct list late_bindings; /* Not begun: BINDINGS_MAX are under way. */
-    struct list volume_waits;  /* struct volume_wait of volume_wait.c */
-    uv_idle_t idle;            /* Runs cycles while pods are active. */
-    uv_timer_t timer;          /* Backoffs, expiries. */
+    struct arena *arena;         /* Of the running cycle. */
+    struct arena *gang_arena;    /* Of a gang's, which has many. */
+    struct list actions;         /* struct action of actions.c */
+    size_t binding_count;        /* Of them, bindings. */
+    struct list late_bindings;   /* Not begun: BINDINGS_MAX are under way. */
+    struct extenders *extenders; /* NULL: there are none. */
+    struct list consults;        /* struct consult of consult.c */
+    size_t consult_count;        /* Of them, under way. */
+    bool beginning_consults;
+    struct list volume_waits; /* struct volume_wait of volume_wait.c */
+    uv_idle_t idle;           /* Runs cycles while pods are active. */
+    uv_timer_t timer;         /* Backoffs, expiries. */
     unsigned handles_open;
     bool stopping;
 };
@@ -71,6 +76,15 @@ void scheduler_decide(struct scheduler *s, struct queued_pod *p);
 /* It is assumed on the node; w (NULL: none) is what its claims need there. */
 void scheduler_place(struct scheduler *s, struct queued_pod *p, const struct node_info *n,
                      struct volume_wait *w);
+/* It was chosen: assumes the pod there, and places it. */
+void scheduler_assume(struct scheduler *s, const struct cycle *c, struct queued_pod *p,
+                      struct node_info *n);
+/* Whose going would make room, after a cycle that found no node. */
+void scheduler_preempt(const struct scheduler *s, struct cycle *c, struct preemption *ret);
+/* Tells why no node fits, evicts and nominates as was decided (NULL: decides), and parks the pod.
+ */
+void scheduler_refuse(struct scheduler *s, struct cycle *c, struct queued_pod *p,
+                      const struct preemption *decided);
 /* In the arena. */
 const struct policy_v1_pod_disruption_budget **
 scheduler_budgets(const struct scheduler *s, struct arena *a, size_t *ret_count);
@@ -99,6 +113,11 @@ void action_evict(struct scheduler *s, const struct queued_pod *preemptor,
                   struct api_object *victim, const char *node);
 /* Cancels all calls under way. */
 void actions_cancel(struct scheduler *s);
+
+/* --- consult.c --- */
+/* Asks the extenders about a pod that was popped, and decides with what they say. */
+void consult_start(struct scheduler *s, struct queued_pod *p);
+void consults_cancel(struct scheduler *s);
 
 /* --- volume_wait.c --- */
 /* Keeps what the pod's claims need on the node from others. NULL: they need nothing. */

@@ -76,6 +76,14 @@ void trim_pod(struct api_object *o)
     pod->status = kept;
 }
 
+void trim_pod_placed(struct api_object *o)
+{
+    struct core_v1_pod *pod = o->msg;
+    if (!str_empty(pod->spec.node_name))
+        trim_pod(o);
+    pod->metadata.managed_fields_count = 0;
+}
+
 void trim_node(struct api_object *o)
 {
     struct core_v1_node *node = o->msg;

@@ -11,6 +11,8 @@ struct api_object;
 #define TRIM_OWNER_BYTES 1024
 
 void trim_pod(struct api_object *o);
+/* Leaves pods without a node as they are, for extenders to see. */
+void trim_pod_placed(struct api_object *o);
 void trim_node(struct api_object *o);
 void trim_service(struct api_object *o); /* These: the selector is left. */
 void trim_replication_controller(struct api_object *o);

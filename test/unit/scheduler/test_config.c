@@ -159,8 +159,19 @@ START_TEST(errors)
                  "{hardPodAffinityWeight: 200}}]}]\n",
             "profiles[0].pluginConfig[0].args.hardPodAffinityWeight: Invalid value: 200: not in "
             "valid range [0-100]");
-    refused(HEAD "extenders: [{urlPrefix: 'http://x'}]\n",
-            "extenders: Forbidden: trireme-scheduler does not call extenders");
+    refused(HEAD "extenders: [{urlPrefix: 'http://x', prioritizeVerb: p, bindVerb: b}, "
+                 "{urlPrefix: 'ftp://x', bindVerb: b, httpTimeout: soon, managedResources: "
+                 "[{name: a.example/x}, {name: cpu}, {name: a.example/x}], what: 1}]\n",
+            "[extenders[0].weight: Invalid value: 0: must have a positive weight applied to it, "
+            "strict decoding error: unknown field \"extenders[1].what\", "
+            "extenders[1].urlPrefix: Invalid value: \"ftp://x\": the scheme must be http or https, "
+            "extenders[1].httpTimeout: Invalid value: \"soon\": a duration such as 5s is expected, "
+            "extenders[1].managedResources[1].name: Invalid value: \"cpu\": is an invalid extended "
+            "resource name, "
+            "extenders[1].managedResources[2].name: Invalid value: \"a.example/x\": duplicate "
+            "extender managed resource name, "
+            "extenders: Invalid value: \"found 2 extenders implementing bind\": only one extender "
+            "can implement bind]");
 }
 END_TEST
 

@@ -249,6 +249,7 @@ def main():
             w.api.merge("/api/v1/nodes/%s/status" % n, {"status": {
                 "capacity": {"cpu": "4", "memory": "4Gi", "pods": "110"}, "allocatable": {"cpu": "4", "memory": "4Gi", "pods": "110"}}})
         eventually("pods can be made", lambda: w.api.call("GET", CORE % "default" + "serviceaccounts/default")[0] == 200, quiet=True)
+        eventually("nodes can be used", lambda: not any(n["spec"].get("taints") for n in w.api.items("/api/v1/nodes")), quiet=True)
         etc = os.path.dirname(w.pki)
         log = os.path.join(w.folder, "scheduler.log")
         with open(log, "w") as f:

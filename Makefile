@@ -30,6 +30,8 @@ HTTP1_LIBS := $(if $(wildcard /usr/include/llhttp.h),-lllhttp,-lhttp_parser)
 PKG_CFLAGS := $(shell pkg-config --cflags $(PKGS) 2>/dev/null)
 PKG_LIBS := $(shell pkg-config --libs $(PKGS) 2>/dev/null) $(HTTP1_LIBS) -lpthread -lm
 STORE_LIBS := -lraft -lcrypt
+# The node agent holds up the machine's shutdown through logind where libsystemd is there to build with.
+EXTRA_LIBS_kubelet := $(if $(wildcard /usr/include/systemd/sd-bus.h),-lsystemd)
 
 WARN := -Wall -Wextra -Wshadow -Wconversion -Wstrict-prototypes -Wmissing-prototypes -Wvla \
         -Wno-missing-field-initializers -Werror

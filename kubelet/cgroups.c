@@ -249,6 +249,8 @@ static int set_limits_v2(const char *group, const struct cgroup_limits *l, struc
     if (rc == 0)
         rc = l->memory_bytes > 0 ? write_number(dir, "memory.max", l->memory_bytes, err)
                                  : write_value(dir, "memory.max", "max", err);
+    if (rc == 0 && l->pids_max > 0)
+        rc = write_number(dir, "pids.max", l->pids_max, err);
     return rc;
 }
 
@@ -267,6 +269,8 @@ static int set_limits_v1(const struct cgroups *c, const char *group, const struc
             if (rc == 0)
                 rc = write_number(dir, "cpu.cfs_quota_us",
                                   l->cpu_quota_us > 0 ? l->cpu_quota_us : -1, err);
+        } else if (strcmp(controllers[i], "pids") == 0 && l->pids_max > 0) {
+            rc = write_number(dir, "pids.max", l->pids_max, err);
         } else if (strcmp(controllers[i], "memory") == 0) {
             rc = write_number(dir, "memory.limit_in_bytes",
                               l->memory_bytes > 0 ? l->memory_bytes : -1, err);

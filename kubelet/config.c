@@ -70,6 +70,7 @@ static void defaults(struct kubelet_config *c)
         .image_gc_low = 80,
         .image_minimum_gc_age_ns = 120 * SECOND_NS,
         .eviction = {.hard = eviction_hard_default, .transition_ns = 300 * SECOND_NS},
+        .pod_pids_max = -1,
         .register_node = true,
         .cgroups_per_qos = true,
         .rotate_certificates = true,
@@ -187,6 +188,17 @@ struct flag_set *kubelet_flags(struct kubelet_config *c)
         "own.");
     flag_duration(f, &c->eviction.transition_ns, "eviction-pressure-transition-period",
                   "How long a pressure condition stays after the last sign of it.");
+    flag_duration(f, &c->shutdown.grace_ns, "shutdown-grace-period",
+                  "How long the machine's shutdown waits for pods; 0: not at all.");
+    flag_duration(f, &c->shutdown.critical_ns, "shutdown-grace-period-critical-pods",
+                  "How much of --shutdown-grace-period is kept for critical pods, which go last.");
+    flag_map(f, &c->shutdown.by_priority, "shutdown-grace-period-by-pod-priority",
+             "Groups of pods, the least important first: `priority=seconds`.");
+    flag_bool(f, &c->shutdown.on_sigterm, "shutdown-on-sigterm",
+              "SIGTERM ends all pods as a shutdown of the machine does, for machines without "
+              "systemd-logind; else it leaves them running.");
+    flag_int(f, &c->pod_pids_max, "pod-max-pids",
+             "Processes and threads that one pod may have; -1: as many as the machine.");
     flag_int(f, &c->verbosity, "v", "Verbosity; 4 and above logs every step.");
     flag_bool(f, &c->version, "version", "Print the version and quit.");
     for (size_t i = 0; i < ARRAY_SIZE(ignored); i++)
@@ -229,6 +241,9 @@ static const struct {
     {"imageGCLowThresholdPercent", "image-gc-low-threshold"},
     {"evictionPressureTransitionPeriod", "eviction-pressure-transition-period"},
     {"evictionMaxPodGracePeriod", "eviction-max-pod-grace-period"},
+    {"shutdownGracePeriod", "shutdown-grace-period"},
+    {"shutdownGracePeriodCriticalPods", "shutdown-grace-period-critical-pods"},
+    {"podPidsLimit", "pod-max-pids"},
     {"imageMinimumGCAge", "minimum-image-ttl-duration"},
 };
 
@@ -275,6 +290,28 @@ static int load_map(struct flag_set *f, struct arena *a, const struct json *j, c
     return b.len > 0 ? flag_set_value(f, flag, str_c(arena_str(a, buf_str(&b))), err) : 0;
 }
 
+/* [{priority: 1000, shutdownGracePeriodSeconds: 60}] */
+static int load_shutdown(struct flag_set *f, struct arena *a, const struct json *j,
+                         struct error *err)
+{
+    static const char flag[] = "shutdown-grace-period-by-pod-priority";
+    if (j == NULL || j->type != JSON_ARRAY || flag_changed(f, flag))
+        return 0;
+    AUTO_BUF b = BUF_INIT;
+    for (size_t i = 0; i < j->array.count; i++) {
+        const struct json *priority = json_getc(j->array.items[i], "priority");
+        const struct json *seconds = json_getc(j->array.items[i], "shutdownGracePeriodSeconds");
+        if (priority == NULL || seconds == NULL || scalar(a, priority) == NULL ||
+            scalar(a, seconds) == NULL)
+            return error_set(err, E_INVALID,
+                             "shutdownGracePeriodByPodPriority[%zu]: priority and "
+                             "shutdownGracePeriodSeconds are needed",
+                             i);
+        buf_printf(&b, "%s%s=%s", b.len > 0 ? "," : "", scalar(a, priority), scalar(a, seconds));
+    }
+    return b.len > 0 ? flag_set_value(f, flag, str_c(arena_str(a, buf_str(&b))), err) : 0;
+}
+
 int kubelet_config_load(struct kubelet_config *c, struct flag_set *f, struct error *err)
 {
     if (c->config_file == NULL || c->config_file[0] == '\0')
@@ -312,6 +349,8 @@ int kubelet_config_load(struct kubelet_config *c, struct flag_set *f, struct err
     if (rc == 0)
         rc = load_map(f, a, json_getc(j, "evictionMinimumReclaim"), "eviction-minimum-reclaim", "=",
                       err);
+    if (rc == 0)
+        rc = load_shutdown(f, a, json_getc(j, "shutdownGracePeriodByPodPriority"), err);
     return rc == 0 ? 0 : error_prefix(err, "--config %s", c->config_file);
 }
 
@@ -337,7 +376,12 @@ int kubelet_config_check(const struct kubelet_config *c, struct error *err)
                              c->cluster_dns.items[i]);
     }
     struct eviction e;
+    struct shutdown_plan plan;
     int rc = eviction_init(&e, &c->eviction, err);
+    if (rc == 0)
+        rc = shutdown_plan_init(&plan, &c->shutdown, err);
+    if (rc == 0 && c->pod_pids_max < -1)
+        rc = error_set(err, E_INVALID, "--pod-max-pids must be at least -1");
     if (rc != 0)
         return rc;
     if (c->bootstrap_kubeconfig != NULL && c->kubeconfig == NULL)

@@ -46,8 +46,10 @@ static void admit(struct kubelet *k, struct pod_worker *w, struct api_object *o)
         if (value != w && pod_worker_object(value) != NULL && pod_worker_holds(value))
             others[count++] = pod_worker_object(value);
     const char *pressure;
-    if (k->eviction != NULL &&
-        !eviction_admits(eviction_manager_state(k->eviction), a, pod, &pressure))
+    if (shutdown_is_on(k->shutdown))
+        pod_worker_reject(w, SHUTDOWN_REJECT_REASON, SHUTDOWN_REJECT_MESSAGE);
+    else if (k->eviction != NULL &&
+             !eviction_admits(eviction_manager_state(k->eviction), a, pod, &pressure))
         pod_worker_reject(w, "Evicted", pressure);
     else if (!admission_check(a, k->node, o, others, count, &why))
         pod_worker_reject(w, why.reason, why.message);

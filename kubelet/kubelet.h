@@ -10,6 +10,7 @@
 #include "kubelet/cgroups.h"
 #include "kubelet/eviction.h"
 #include "kubelet/hosts_file.h"
+#include "kubelet/shutdown.h"
 
 #include "lib/base/flags.h"
 #include "lib/base/loop.h"
@@ -81,6 +82,8 @@ struct kubelet_config {
     struct flag_list taints;
     struct flag_list system_reserved, kube_reserved;
     struct eviction_config eviction;
+    struct shutdown_config shutdown;
+    int64_t pod_pids_max; /* Processes of one pod; -1: no limit. */
     int64_t verbosity;
     bool version; /* Print it and quit. */
 };
@@ -112,6 +115,7 @@ struct kubelet {
     struct mirror_pods *mirrors; /* NULL while stand-alone. */
     struct node_status *node_status;
     struct usage_watch *usage;
+    struct shutdown *shutdown;
     struct eviction eviction_policy;   /* As configured. */
     struct eviction_manager *eviction; /* NULL until the runtime is up. */
 

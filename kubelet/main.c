@@ -210,6 +210,7 @@ static void on_runtime_up(struct kubelet *k)
     struct error err;
     k->pleg = pleg_start(k);
     p->image_gc = image_gc_start(k);
+    k->shutdown = shutdown_start(k, on_runtime_change);
     k->eviction = eviction_manager_start(k, &k->eviction_policy, p->image_gc, on_runtime_change);
     if (k->config.manifest_path != NULL && k->config.manifest_path[0] != '\0')
         p->static_pods = static_pods_start(k, k->config.manifest_path, on_files_ready);
@@ -225,9 +226,18 @@ static void on_runtime_up(struct kubelet *k)
     check_sources(p);
 }
 
+static void on_shut_down(struct kubelet *k)
+{
+    k->stopping = true;
+    uv_stop(k->loop);
+}
+
 static void on_signal(uv_signal_t *s, int signum)
 {
     struct program *p = s->data;
+    if (signum == SIGTERM && p->k.config.shutdown.on_sigterm &&
+        shutdown_begin(p->k.shutdown, on_shut_down))
+        return;
     log_info("signal %d: ending; containers keep running", signum);
     /* Nothing to save: what runs is the runtime's, what is known is the API's. */
     p->k.stopping = true;

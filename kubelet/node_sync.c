@@ -70,6 +70,8 @@ static struct node_inputs inputs(const struct node_sync *n)
     const char *problem = runtime_health_problem(n->health);
     if (problem == NULL && !pleg_is_healthy(k->pleg))
         problem = "PLEG is not healthy: the container runtime has not been listed for 3m0s";
+    if (shutdown_is_on(k->shutdown))
+        problem = "node is shutting down";
     return (struct node_inputs){
         .node_name = k->node_name,
         .machine = n->machine,

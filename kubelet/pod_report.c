@@ -137,7 +137,7 @@ void worker_report(struct pod_worker *w)
         .finished = w->life == PM_STOPPED,
         .fail_reason = w->fail_reason,
         .rejected = w->rejected,
-        .evicted = w->evicted,
+        .disrupted = w->disrupted,
         .fail_message = w->fail_message,
         .now_s = kubelet_wall_s(w->k),
     };

@@ -445,12 +445,12 @@ static void conditions(struct arena *a, const struct pod_status_inputs *in,
     add_initialized(a, in, s);
     add_readiness(a, in, s);
     add_condition(in, s, "PodScheduled", true, "", STR_NULL);
-    if (in->evicted && in->finished)
+    if (in->disrupted && in->finished)
         add_condition(in, s, "DisruptionTarget", true, "TerminationByKubelet",
                       str_of(in->fail_message));
     for (size_t i = 0; i < foreign; i++) {
         if (!pod_condition_is_own(in->old->conditions[i].type) &&
-            !(in->evicted && in->finished &&
+            !(in->disrupted && in->finished &&
               str_eqc(in->old->conditions[i].type, "DisruptionTarget")))
             s->conditions[s->conditions_count++] = in->old->conditions[i];
     }

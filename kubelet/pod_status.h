@@ -37,8 +37,8 @@ struct pod_status_inputs {
     bool finished;           /* Nothing runs and nothing will: phases may be final. */
     const char *fail_reason; /* Set: the pod has failed for this reason ("DeadlineExceeded"). */
     const char *fail_message;
-    bool rejected; /* It never was one of this node's. */
-    bool evicted;  /* It fails because of what it used. */
+    bool rejected;  /* It never was one of this node's. */
+    bool disrupted; /* It fails because of the node. */
     int64_t now_s;
 };
 

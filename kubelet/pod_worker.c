@@ -342,16 +342,37 @@ void pod_worker_fail(struct pod_worker *w, const char *reason, const char *messa
     begin_stop(w, object_grace(worker_pod(w)));
 }
 
+static void disrupt(struct pod_worker *w, const char *reason, const char *message, int64_t grace_s)
+{
+    w->disrupted = true;
+    w->fail_reason = xstrdup(reason);
+    w->fail_message = xstrdup(message);
+    w->status_dirty = true;
+    begin_stop(w, grace_s);
+}
+
 void pod_worker_evict(struct pod_worker *w, int64_t grace_s, const char *message)
 {
     if (!pod_worker_can_be_evicted(w))
         return;
     worker_event(w, NULL, "Warning", "Evicted", "%s", message);
     w->evicted = true;
-    w->fail_reason = xstrdup("Evicted");
-    w->fail_message = xstrdup(message);
-    w->status_dirty = true;
-    begin_stop(w, grace_s);
+    disrupt(w, "Evicted", message, grace_s);
+}
+
+void pod_worker_terminate(struct pod_worker *w, int64_t grace_s)
+{
+    if (!pod_worker_can_be_evicted(w)) {
+        begin_stop(w, MIN_OF(w->grace_s, grace_s));
+        return;
+    }
+    disrupt(w, "Terminated", "Pod was terminated in response to imminent node shutdown.",
+            MIN_OF(object_grace(worker_pod(w)), grace_s));
+}
+
+bool pod_worker_is_told(const struct pod_worker *w)
+{
+    return w->k->client == NULL || (!w->status_dirty && w->status_call == NULL);
 }
 
 bool pod_worker_can_be_evicted(const struct pod_worker *w)

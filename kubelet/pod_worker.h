@@ -28,6 +28,10 @@ void pod_worker_fail(struct pod_worker *w, const char *reason, const char *messa
 /* Fails the pod because of what it uses: reason Evicted, condition DisruptionTarget. What it left
  * in the runtime goes, too, its status stays. */
 void pod_worker_evict(struct pod_worker *w, int64_t grace_s, const char *message);
+/* Fails it because the node goes down: reason Terminated. One that is ending ends within grace_s.
+ */
+void pod_worker_terminate(struct pod_worker *w, int64_t grace_s);
+bool pod_worker_is_told(const struct pod_worker *w); /* The API knows its newest status. */
 /* It is one of this node's and nothing ends it yet. */
 bool pod_worker_can_be_evicted(const struct pod_worker *w);
 bool pod_worker_is_clean(const struct pod_worker *w); /* Stopped, and nothing is left of it. */

@@ -77,6 +77,7 @@ struct pod_worker {
     unsigned clean_failures;
     char *fail_reason, *fail_message;
     bool rejected;
+    bool disrupted;        /* It fails because of the node. */
     bool evicted, emptied; /* Then what the runtime has of it was removed. */
     int64_t grace_s;       /* For stopping. */
     bool killing_logged;

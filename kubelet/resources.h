@@ -39,6 +39,7 @@ struct cgroup_limits {
     int64_t cpu_shares;
     int64_t cpu_quota_us;
     int64_t memory_bytes;
+    int64_t pids_max; /* The agent's --pod-max-pids; not of the spec. */
 };
 void container_cgroup_limits(const struct core_v1_container *c, struct cgroup_limits *ret);
 /* Sums and maxima over the pod; a limit counts only if every container has one. */

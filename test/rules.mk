@@ -33,7 +33,7 @@ check-sanitized:
 check-sanitized-%:
 	@echo "== programs, $*"
 	@$(MAKE) --no-print-directory VARIANT=$* sanitized-run
-sanitized-run: all kvload csi-hostpath kms-plugin $(SIM_BIN)
+sanitized-run: all kvload csi-hostpath kms-plugin fake-logind $(SIM_BIN)
 	@CC=$(CC) SIM_SEEDS=$(SIM_SEEDS) test/sanitized.sh $(VARIANT) $(abspath $(BIN)) $(abspath $(B)) $(TRIREME_FACTS) $(PARTS)
 .PHONY: check-sanitized sanitized-run
 
@@ -94,9 +94,10 @@ check-etcd: all
 	@echo "== etcd's behaviour, compared with etcd"
 	@test/etcd/run.py --bin $(abspath $(BIN))
 
-check-e2e: all kvload csi-hostpath kms-plugin
+check-e2e: all kvload csi-hostpath kms-plugin fake-logind
 	@echo "== end to end"
-	@KVLOAD=$(abspath $(B))/test/e2e/kvload/kvload CSI_HOSTPATH=$(abspath $(B))/test/e2e/csi/csi-hostpath KMS_PLUGIN=$(abspath $(B))/test/e2e/kms/kms-plugin test/e2e/run.sh $(abspath $(BIN))
+	@KVLOAD=$(abspath $(B))/test/e2e/kvload/kvload CSI_HOSTPATH=$(abspath $(B))/test/e2e/csi/csi-hostpath KMS_PLUGIN=$(abspath $(B))/test/e2e/kms/kms-plugin \
+	    LOGIND_FAKE=$(abspath $(B))/test/e2e/logind/fake-logind test/e2e/run.sh $(abspath $(BIN))
 
 # Everything, with one closing line. CHECKS picks parts: make check CHECKS="unit sim".
 CHECKS ?= unit asan tsan sim fuzz schema replay openapi kubectl etcd e2e
@@ -266,6 +267,14 @@ $(KMS_PLUGIN): $(B)/test/e2e/kms/kms_plugin.o $(call libs_of,net)
 	@$(CC) $(CFLAGS) $(LDFLAGS) $< $(call libs_of,net) -o $@ $(PKG_LIBS)
 .PHONY: kms-plugin
 kms-plugin: $(KMS_PLUGIN)
+
+# What systemd-logind does at a shutdown, for test_node_shutdown.sh; needs libsystemd.
+LOGIND_FAKE := $(B)/test/e2e/logind/fake-logind
+$(LOGIND_FAKE): $(B)/test/e2e/logind/fake_logind.o
+	@echo "  LINK  $@"
+	@$(CC) $(CFLAGS) $(LDFLAGS) $< -o $@ -lsystemd
+.PHONY: fake-logind
+fake-logind: $(if $(EXTRA_LIBS_kubelet),$(LOGIND_FAKE))
 
 bench: all
 	@test/bench/run.sh $(abspath $(BIN))

@@ -36,6 +36,7 @@ struct pod_class {
     struct pod_info *sample;
     struct arena *arena; /* Of state, and of all arrays here. */
     struct cycle cycle;
+    uint64_t alike; /* For cycle.alike. */
     bool made;
     uint64_t structure, change_count, images_rev, locality_rev;
     uint64_t selectors_rev, selector_hash, namespaces_rev;
@@ -364,6 +365,7 @@ static struct node_info *decide_in_class(struct classes *l, struct pod_class *k,
     c->pod = q->pod;
     c->self = q->pod->pod->metadata.uid;
     c->seed = q->seed;
+    c->alike = k->alike;
     c->enough = profile_enough(c->profile, l->snapshot->node_count);
     c->first = l->first_node;
     ASSERT_CMP(c->pod_refusal.verdict, ==, FIT); /* Only claims refuse a pod as a whole. */
@@ -403,6 +405,15 @@ static size_t classes_max(const struct classes *l)
     return MAX_OF((size_t)CLASSES_MIN, MIN_OF(BYTES_MAX / each, (size_t)CLASSES_MAX));
 }
 
+/* FNV-1a; never 0. Classes that share one would only be tried in vain, or late. */
+static uint64_t hash_of(struct str key)
+{
+    uint64_t h = 0xcbf29ce484222325u;
+    for (size_t i = 0; i < key.len; i++)
+        h = (h ^ (uint8_t)key.data[i]) * 0x100000001b3u;
+    return h | 1;
+}
+
 static struct pod_class *class_of(struct classes *l, struct str key, const struct pod_info *pod)
 {
     struct pod_class *k = map_get(&l->by_key, key);
@@ -420,6 +431,7 @@ static struct pod_class *class_of(struct classes *l, struct str key, const struc
     char *copy = xmalloc(key.len);
     memcpy(copy, key.data, key.len);
     k->key = str_n(copy, key.len);
+    k->alike = hash_of(key);
     k->sample = pod_info_new(pod->object);
     k->arena = arena_new(0);
     list_push_front(&l->used, &k->link);

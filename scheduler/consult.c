@@ -57,7 +57,8 @@ struct consult {
 };
 
 /* What refuses a node in an extender's name. It may change its mind for any reason. */
-static const struct plugin extender_plugin = {.name = "Extender", .wakes = EVENT_ALL};
+static const struct plugin extender_plugin = {
+    .name = "Extender", .scope = SCOPE_OUTSIDE, .wakes = EVENT_ALL};
 
 static void ask_next_filter(struct consult *x);
 static void ask_next_preemption(struct consult *x);

@@ -33,7 +33,8 @@ size_t profile_enough(const struct profile *p, size_t nodes)
 
 /* --- filter ---------------------------------------------------------------------------------- */
 
-void cycle_prepare(struct cycle *c)
+/* Plugins of other scopes are left out altogether. */
+static void prepare(struct cycle *c, unsigned scopes)
 {
     if (c->profile == NULL)
         c->profile = profile_default();
@@ -41,8 +42,8 @@ void cycle_prepare(struct cycle *c)
     for (unsigned i = 0; i < scheduler_plugin_count; i++) {
         const struct plugin *p = scheduler_plugins[i];
         c->current = i;
-        c->skip_filter[i] = !c->profile->filters[i];
-        c->skip_score[i] = !c->profile->scores[i];
+        c->skip_filter[i] = !c->profile->filters[i] || !in_scopes(p, scopes);
+        c->skip_score[i] = !c->profile->scores[i] || !in_scopes(p, scopes);
         if (p->prefilter == NULL || (c->skip_filter[i] && c->skip_score[i]))
             continue;
         enum verdict v = p->prefilter(c, &c->pod_refusal);
@@ -54,6 +55,11 @@ void cycle_prepare(struct cycle *c)
             return;
         }
     }
+}
+
+void cycle_prepare(struct cycle *c)
+{
+    prepare(c, SCOPES_ALL);
 }
 
 unsigned cycle_begin(struct cycle *c)
@@ -145,16 +151,37 @@ enum verdict cycle_filter_node(struct cycle *c, struct node_info *n, unsigned sc
     return run_filters(c, n, scopes, r);
 }
 
+static void collect_refusal(struct cycle *c, const struct plugin *p)
+{
+    c->wakes |= p->wakes;
+    c->by_node &= p->scope == SCOPE_NODE;
+    for (unsigned i = 0; i < scheduler_plugin_count; i++)
+        if (scheduler_plugins[i] == p)
+            c->refused_by |= 1u << i;
+}
+
 void cycle_collect_wakes(struct cycle *c)
 {
     c->wakes = c->snapshot->node_count == 0 ? EVENT_NODE_ADD : 0;
+    c->refused_by = 0;
+    c->by_node = c->pod_refusal.verdict == FIT;
     if (c->pod_refusal.verdict != FIT) {
-        c->wakes = c->pod_refusal.plugin->wakes;
+        collect_refusal(c, c->pod_refusal.plugin);
         return;
     }
     for (size_t i = 1; i < c->refusals.count; i++)
         if (c->refusals.nodes[i] != 0)
-            c->wakes |= c->refusals.items[i].plugin->wakes;
+            collect_refusal(c, c->refusals.items[i].plugin);
+}
+
+bool cycle_node_admits(struct cycle *c, struct node_info *n)
+{
+    struct refusal r;
+    c->self = c->pod->pod->metadata.uid;
+    c->state_arena = c->arena;
+    prepare(c, SCOPE_BIT(SCOPE_NODE));
+    return c->pod_refusal.verdict == FIT &&
+           cycle_filter_node(c, n, SCOPE_BIT(SCOPE_NODE), &r) == FIT;
 }
 
 void cycle_filter(struct cycle *c)

@@ -88,8 +88,11 @@ struct cycle {
     struct refusals refusals;
     const uint32_t *node_refusals; /* By index in snapshot.nodes: its index in refusals. */
     struct node_info **fitting;
-    size_t fit_count; /* Of fitting, once that is there. */
-    uint32_t wakes;   /* Of all plugins that refused. */
+    size_t fit_count;    /* Of fitting, once that is there. */
+    uint32_t wakes;      /* Of all plugins that refused. */
+    uint32_t refused_by; /* They, as bits. */
+    bool by_node;        /* All of them are of SCOPE_NODE. */
+    uint64_t alike;      /* Of the pod's class; 0: it has none. */
     uint64_t seed;
     unsigned cluster_steps; /* PLUGIN_* that any SCOPE_CLUSTER plugin does now. */
     /* Where it is kept for pods alike: see preemption.c; NULL to begin with. */
@@ -123,6 +126,9 @@ unsigned cycle_begin(struct cycle *c);
  * least as important and, if it fits, without. The pod itself is no guest. */
 enum verdict cycle_filter_node(struct cycle *c, struct node_info *n, unsigned scopes,
                                struct refusal *r);
+/* Would the plugins of SCOPE_NODE let the pod onto the node? For a cycle of nothing but
+ * arena, snapshot, pod, facts and profile. */
+bool cycle_node_admits(struct cycle *c, struct node_info *n);
 void cycle_pod_changed(struct cycle *c, const struct node_info *n, const struct core_v1_pod *p,
                        bool add);
 /* Adds up the weighted scores of the scopes' plugins for c->fitting. */

@@ -262,6 +262,8 @@ static void enter_cycle(struct sched_queue *q, struct queued_pod *p)
     list_push_back(&q->in_cycle, &p->link);
     p->attempts++;
     p->missed = 0;
+    p->refused_by = 0;
+    p->by_node = false;
 }
 
 struct queued_pod *sched_queue_pop(struct sched_queue *q)
@@ -382,21 +384,54 @@ void sched_queue_wake(struct sched_queue *q, struct queued_pod *p, uint64_t now_
 /* --- events and time ---------------------------------------------------------------------------
  */
 
-void sched_queue_event(struct sched_queue *q, uint32_t event, uint64_t now_ms)
+/* What was answered for pods alike, in the present event. */
+struct hint_memo {
+    struct {
+        uint64_t alike;
+        bool helps;
+    } items[16];
+    size_t count;
+};
+
+static bool may_help(const struct queued_pod *p, queue_hint *helps, void *arg, struct hint_memo *m)
 {
+    if (helps == NULL || !p->by_node)
+        return true;
+    size_t kept = MIN_OF(m->count, ARRAY_SIZE(m->items));
+    for (size_t i = 0; p->alike != 0 && i < kept; i++)
+        if (m->items[i].alike == p->alike)
+            return m->items[i].helps;
+    bool yes = helps(p, arg);
+    if (p->alike != 0) {
+        size_t at = m->count++ % ARRAY_SIZE(m->items);
+        m->items[at].alike = p->alike;
+        m->items[at].helps = yes;
+    }
+    return yes;
+}
+
+void sched_queue_event_at(struct sched_queue *q, uint32_t events, uint64_t now_ms,
+                          queue_hint *helps, void *arg)
+{
+    struct hint_memo memo = {.count = 0};
     /* A pod in its cycle was judged without knowing of this. */
     LIST_FOREACH (it, &q->in_cycle) {
-        LIST_ENTRY(it, struct queued_pod, link)->missed |= event;
+        LIST_ENTRY(it, struct queued_pod, link)->missed |= events;
     }
-    if (!any_interest(q, event))
+    if (!any_interest(q, events))
         return;
     LIST_FOREACH_SAFE (it, &q->unschedulable) {
         struct queued_pod *p = LIST_ENTRY(it, struct queued_pod, link);
-        if ((p->wakes & event) == 0)
+        if ((p->wakes & events) == 0 || !may_help(p, helps, arg, &memo))
             continue;
         leave(q, p);
-        enter_backoff(q, p, p->since_ms, now_ms, cause_of(event));
+        enter_backoff(q, p, p->since_ms, now_ms, cause_of(events));
     }
+}
+
+void sched_queue_event(struct sched_queue *q, uint32_t event, uint64_t now_ms)
+{
+    sched_queue_event_at(q, event, now_ms, NULL, NULL);
 }
 
 static void flush_stale(struct sched_queue *q, uint64_t now_ms)

@@ -75,11 +75,17 @@ struct queued_pod {
     unsigned attempts;
     uint32_t wakes;       /* Events that may help, of the plugins that refused it. */
     uint32_t missed;      /* Events while in the cycle. */
+    uint32_t refused_by;  /* UNSCHEDULABLE: plugins, bits by index in scheduler_plugins. */
+    bool by_node;         /* Each of them judges a node by itself: see sched_queue_event_at(). */
+    uint64_t alike;       /* Pods that no plugin tells apart have the same; 0: like no other. */
     uint32_t failures;    /* Attempts that ended in an error of ours or the server's. */
     char *nominated_node; /* Preemption made room there; NULL. */
     bool deleted;         /* While in the cycle. */
     uint64_t attempt_ns;  /* When the present attempt began, by its owner's clock. */
 };
+
+/* Whether what happened at one node may have made the pod fit there. */
+typedef bool queue_hint(const struct queued_pod *p, void *arg);
 
 struct sched_queue {
     struct map by_uid; /* -> struct queued_pod */
@@ -129,6 +135,10 @@ void sched_queue_wake(struct sched_queue *q, struct queued_pod *p, uint64_t now_
 bool queued_pod_is_gated(const struct queued_pod *p);
 
 void sched_queue_event(struct sched_queue *q, uint32_t event, uint64_t now_ms);
+/* Events at one node: pods refused by what judges nodes one by one come back only if helps says
+ * so (once for all that are alike), the others as by sched_queue_event(). */
+void sched_queue_event_at(struct sched_queue *q, uint32_t events, uint64_t now_ms,
+                          queue_hint *helps, void *arg);
 /* Moves what is due; returns when to call again, UINT64_MAX: never. */
 uint64_t sched_queue_tick(struct sched_queue *q, uint64_t now_ms);
 /* Upstream's name of the cause. */

@@ -1,7 +1,10 @@
 /* sched_metrics.c - see sched_metrics.h. */
 #include "scheduler/sched_metrics.h"
 
+#include "api/core_v1.h"
+#include "lib/api/scheme.h"
 #include "lib/base/metrics.h"
+#include "scheduler/framework.h"
 #include "scheduler/queue.h"
 #include "scheduler/snapshot.h"
 
@@ -20,7 +23,8 @@ static const double counts_64[] = {1, 2, 4, 8, 16, 32, 64};
 static struct {
     bool made;
     struct metric_family *attempts, *attempt_seconds, *points, *sli, *pending, *cache;
-    struct metric_family *incoming;
+    struct metric_family *incoming, *unschedulable;
+    struct map unschedulable_shown; /* A series' pointer -> the series. */
     struct metric *algorithm, *pod_attempts, *preemptions, *victims, *conflicts;
     const struct sched_queue *queue;
     const struct snapshot *snapshot;
@@ -50,11 +54,35 @@ static void show_queue(const struct sched_queue *q)
     }
 }
 
+/* Of all series shown before, those without pods now stay, with 0. */
+static void show_unschedulable(const struct sched_queue *q)
+{
+    size_t pos = 0;
+    void *series;
+    while (map_next(&m.unschedulable_shown, &pos, NULL, &series))
+        metric_set(series, 0);
+    if (q == NULL)
+        return;
+    LIST_FOREACH (it, &q->unschedulable) {
+        const struct queued_pod *p = LIST_ENTRY(it, struct queued_pod, link);
+        struct str profile = ((const struct core_v1_pod *)p->object->msg)->spec.scheduler_name;
+        for (unsigned i = 0; i < scheduler_plugin_count; i++) {
+            if ((p->refused_by & 1u << i) == 0)
+                continue;
+            struct metric *one =
+                METRIC_OF(m.unschedulable, str_of(scheduler_plugins[i]->name), profile);
+            map_set(&m.unschedulable_shown, str_n((const char *)&one, sizeof(one)), one);
+            metric_add(one, 1);
+        }
+    }
+}
+
 static void on_render(void *arg)
 {
     UNUSED(arg);
     const struct snapshot *s = m.snapshot;
     show_queue(m.queue);
+    show_unschedulable(m.queue);
     metric_set(METRIC_OF(m.cache, STR("nodes")), s != NULL ? (double)s->node_count : 0);
     metric_set(METRIC_OF(m.cache, STR("pods")), s != NULL ? (double)s->pods.count : 0);
     metric_set(METRIC_OF(m.cache, STR("assumed_pods")), s != NULL ? (double)s->assumed_count : 0);
@@ -98,6 +126,13 @@ static void make(void)
     m.incoming = metric_counter(d, "scheduler_queue_incoming_pods_total",
                                 "Pods that came into a queue, by event and queue.",
                                 METRIC_LABELS("event", "queue"));
+    map_init(&m.unschedulable_shown);
+    m.unschedulable = metric_gauge(
+        d, "scheduler_unschedulable_pods",
+        "The number of unschedulable pods broken down by plugin name. A pod will increment the "
+        "gauge for all plugins that caused it to not schedule and so this metric have meaning only "
+        "when broken down by plugin.",
+        METRIC_LABELS("plugin", "profile"));
     m.cache = metric_gauge(d, "scheduler_scheduler_cache_size",
                            "Nodes, pods and assumed pods known.", METRIC_LABELS("type"));
     m.conflicts = metric_single(

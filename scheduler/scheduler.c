@@ -60,17 +60,28 @@ static void take_unplaced(struct scheduler *s, struct api_object *o)
     }
 }
 
+/* It has a node: what was kept for it on another one is free. */
+static void take_placed(struct scheduler *s, struct api_object *o)
+{
+    const struct core_v1_pod *pod = pod_of(o);
+    const struct queued_pod *p = sched_queue_find(&s->queue, pod->metadata.uid);
+    bool elsewhere =
+        p != NULL && p->nominated_node != NULL && !str_eqc(pod->spec.node_name, p->nominated_node);
+    AUTO_FREE char *kept = elsewhere ? xstrdup(p->nominated_node) : NULL;
+    sched_queue_remove(&s->queue, pod->metadata.uid);
+    snapshot_set_pod(&s->snapshot, o);
+    sched_queue_event(&s->queue, EVENT_POD_ADD, now_ms(s));
+    if (kept != NULL)
+        scheduler_happened(s, EVENT_POD_DELETE, str_of(kept));
+}
+
 static void on_pod_add(struct api_object *o, void *arg)
 {
     struct scheduler *s = arg;
-    const struct core_v1_pod *pod = pod_of(o);
-    if (str_empty(pod->spec.node_name)) {
+    if (str_empty(pod_of(o)->spec.node_name))
         take_unplaced(s, o);
-    } else {
-        sched_queue_remove(&s->queue, pod->metadata.uid);
-        snapshot_set_pod(&s->snapshot, o);
-        sched_queue_event(&s->queue, EVENT_POD_ADD, now_ms(s));
-    }
+    else
+        take_placed(s, o);
     scheduler_wake(s);
 }
 
@@ -88,18 +99,18 @@ static void on_pod_update(struct api_object *old_object, struct api_object *o, v
         scheduler_wake(s);
         return;
     }
-    bool placed_now = str_empty(old->spec.node_name);
-    if (placed_now)
-        sched_queue_remove(&s->queue, pod->metadata.uid);
-    snapshot_set_pod(&s->snapshot, o);
+    if (str_empty(old->spec.node_name)) {
+        take_placed(s, o);
+        scheduler_wake(s);
+        return;
+    }
     bool labels = old->metadata.labels_count != pod->metadata.labels_count ||
                   old->metadata.generation != pod->metadata.generation;
-    if (placed_now)
-        sched_queue_event(&s->queue, EVENT_POD_ADD, now_ms(s));
-    else if (frees_something(old, pod))
-        sched_queue_event(&s->queue, EVENT_POD_DELETE, now_ms(s));
+    snapshot_set_pod(&s->snapshot, o);
+    if (frees_something(old, pod))
+        scheduler_happened(s, EVENT_POD_DELETE, pod->spec.node_name);
     else if (labels)
-        sched_queue_event(&s->queue, EVENT_POD_UPDATE, now_ms(s));
+        scheduler_happened(s, EVENT_POD_UPDATE, pod->spec.node_name);
     scheduler_wake(s);
 }
 
@@ -112,7 +123,7 @@ static void on_pod_delete(struct api_object *o, bool final_state_unknown, void *
     snapshot_unnominate(&s->snapshot, pod->metadata.uid);
     volume_waits_check(s);
     snapshot_remove_pod(&s->snapshot, pod->metadata.uid);
-    sched_queue_event(&s->queue, EVENT_POD_DELETE, now_ms(s));
+    scheduler_happened(s, EVENT_POD_DELETE, pod->spec.node_name);
     scheduler_wake(s);
 }
 
@@ -123,7 +134,7 @@ static void on_node_add(struct api_object *o, void *arg)
 {
     struct scheduler *s = arg;
     snapshot_set_node(&s->snapshot, o);
-    sched_queue_event(&s->queue, EVENT_NODE_ADD, now_ms(s));
+    scheduler_happened(s, EVENT_NODE_ADD, api_object_meta(o)->name);
     scheduler_wake(s);
 }
 
@@ -166,7 +177,7 @@ static void on_node_update(struct api_object *old, struct api_object *o, void *a
     snapshot_set_node(&s->snapshot, o);
     if (events == 0)
         return;
-    sched_queue_event(&s->queue, events, now_ms(s));
+    scheduler_happened(s, events, api_object_meta(o)->name);
     scheduler_wake(s);
 }
 
@@ -333,9 +344,12 @@ const struct policy_v1_pod_disruption_budget **scheduler_budgets(const struct sc
 
 void scheduler_nominate(struct scheduler *s, struct queued_pod *p, const struct node_info *n)
 {
-    free(p->nominated_node);
+    AUTO_FREE char *before = take(p->nominated_node);
     p->nominated_node = n != NULL ? xstrdup(n->name) : NULL;
     scheduler_seat_guest(s, p);
+    /* Others may have what was kept for it. */
+    if (before != NULL && (n == NULL || strcmp(before, n->name) != 0))
+        scheduler_happened(s, EVENT_POD_DELETE, str_of(before));
 }
 
 void scheduler_preempt(const struct scheduler *s, struct cycle *c, struct preemption *ret)
@@ -382,6 +396,9 @@ void scheduler_refuse(struct scheduler *s, struct cycle *c, struct queued_pod *p
         sched_metrics_preempted(pre.victim_count);
     /* With victims on their way out, their end is the event to wait for. */
     uint32_t wakes = c->wakes | (pre.node != NULL ? EVENT_POD_DELETE : 0);
+    p->refused_by = c->refused_by;
+    p->by_node = c->by_node && c->snapshot->node_count != 0;
+    p->alike = c->alike;
     sched_queue_park(&s->queue, p, wakes, now_ms(s));
 }
 

@@ -69,6 +69,11 @@ struct scheduler {
 /* Starts cycles, or waits for the right time to. */
 void scheduler_wake(struct scheduler *s);
 
+/* --- hints.c --- */
+/* An event of the node, or of the pods on it (enum cluster_event): wakes the pods that it may help.
+ */
+void scheduler_happened(struct scheduler *s, uint32_t events, struct str node);
+
 struct volume_wait;
 
 /* Decides about a pod that was popped from the queue. */

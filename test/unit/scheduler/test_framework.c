@@ -228,7 +228,47 @@ START_TEST(requests_of_pods)
 }
 END_TEST
 
+/* A hint is the filters of single nodes, and knows who refused. */
+START_TEST(hints_ask_the_filters)
+{
+    AUTO_ARENA *a = arena_new(0);
+    struct snapshot s;
+    snapshot_init(&s);
+#define HINT_NODE(name, cpu, more)                                                                 \
+    "{\"metadata\":{\"name\":\"" name "\"},\"spec\":{" more                                        \
+    "},\"status\":{\"allocatable\":{\"cpu\":\"" cpu "\",\"memory\":\"4Gi\",\"pods\":\"10\"}}}"
+    add_node(&s, HINT_NODE("small", "1", ""));
+    add_node(&s, HINT_NODE("big", "8", ""));
+    add_node(&s, HINT_NODE("closed", "8", "\"unschedulable\":true"));
+    struct api_object *o = object_from(
+        "Pod",
+        "{\"metadata\":{\"name\":\"p\",\"uid\":\"1\"},\"spec\":{\"containers\":[{\"name\":\"c\","
+        "\"resources\":{\"requests\":{\"cpu\":\"2\"}}}]}}");
+    struct pod_info *pod = pod_info_new(o);
+    static const char *const admits[] = {"small", "big", "closed"};
+    for (size_t i = 0; i < 3; i++) {
+        struct cycle c = {.arena = a, .snapshot = &s, .pod = pod, .facts = &no_facts};
+        ck_assert_int_eq(cycle_node_admits(&c, snapshot_node(&s, str_of(admits[i]))), i == 1);
+    }
+    snapshot_remove_node(&s, STR("big"));
+    struct cycle c = {.arena = a, .snapshot = &s, .pod = pod, .facts = &no_facts};
+    cycle_filter(&c);
+    ck_assert_uint_eq(c.fit_count, 0);
+    ck_assert(c.by_node);
+    for (unsigned i = 0; i < scheduler_plugin_count; i++) {
+        const char *name = scheduler_plugins[i]->name;
+        bool refuses =
+            strcmp(name, "NodeResourcesFit") == 0 || strcmp(name, "NodeUnschedulable") == 0;
+        ck_assert_msg(((c.refused_by >> i) & 1) == refuses, "%s", name);
+    }
+    pod_info_free(pod);
+    api_object_unref(o);
+    snapshot_done(&s);
+}
+END_TEST
+
 UNIT_MAIN("scheduler/framework", {
+    UNIT_TEST(hints_ask_the_filters);
     UNIT_TEST(message_counts_reasons);
     UNIT_TEST(message_without_nodes);
     UNIT_TEST(node_selector_filters);

@@ -2,6 +2,8 @@
 #include "scheduler/queue.h"
 #include "test/unit/scheduler/cluster.h"
 
+#include <stdio.h>
+
 static void put(struct sched_queue *q, const char *json, uint64_t now_ms)
 {
     struct api_object *o = object_from("Pod", json);
@@ -45,6 +47,53 @@ START_TEST(wakes_on_events)
     ck_assert_uint_eq(sched_queue_tick(&q, 300), 1100);
     sched_queue_tick(&q, 1100);
     ck_assert_ptr_eq(sched_queue_pop(&q), p);
+    sched_queue_done(&q);
+}
+END_TEST
+
+struct hinted {
+    unsigned asked;
+    bool answer;
+};
+
+static bool answer(const struct queued_pod *p, void *arg)
+{
+    struct hinted *h = arg;
+    (void)p;
+    h->asked++;
+    return h->answer;
+}
+
+/* Of pods alike one is asked about; those that depend on more than single nodes come without. */
+START_TEST(hints_at_nodes)
+{
+    struct sched_queue q;
+    struct hinted h = {0};
+    struct queued_pod *p[4];
+    sched_queue_init(&q);
+    for (int i = 0; i < 4; i++) {
+        char text[64];
+        snprintf(text, sizeof(text), "{\"metadata\":{\"name\":\"p\",\"uid\":\"%d\"}}", i);
+        put(&q, text, (uint64_t)i);
+        p[i] = sched_queue_pop(&q);
+        p[i]->by_node = i != 3;
+        p[i]->alike = i == 2 ? 0 : 7;
+        sched_queue_park(&q, p[i], EVENT_NODE_ADD, 100);
+    }
+    sched_queue_event_at(&q, EVENT_POD_DELETE, 200, answer, &h);
+    ck_assert_uint_eq(h.asked, 0);
+    sched_queue_event_at(&q, EVENT_NODE_ADD, 200, answer, &h);
+    ck_assert_uint_eq(h.asked, 2);
+    for (int i = 0; i < 3; i++)
+        ck_assert_int_eq(p[i]->place, QUEUE_UNSCHEDULABLE);
+    ck_assert_int_eq(p[3]->place, QUEUE_BACKOFF);
+    h.answer = true;
+    sched_queue_event_at(&q, EVENT_NODE_ADD, 300, answer, &h);
+    for (int i = 0; i < 3; i++)
+        ck_assert_int_eq(p[i]->place, QUEUE_BACKOFF);
+    /* What an attempt found out is forgotten with the next. */
+    sched_queue_tick(&q, 5000);
+    ck_assert(!sched_queue_pop(&q)->by_node);
     sched_queue_done(&q);
 }
 END_TEST
@@ -171,6 +220,7 @@ UNIT_MAIN("scheduler/queue", {
     UNIT_TEST(places_are_counted);
     UNIT_TEST(order);
     UNIT_TEST(wakes_on_events);
+    UNIT_TEST(hints_at_nodes);
     UNIT_TEST(event_during_cycle);
     UNIT_TEST(backoff_and_flush);
     UNIT_TEST(gates_and_deletion);

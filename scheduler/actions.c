@@ -109,6 +109,7 @@ static void binding_failed(struct action *a, const struct client_result *result)
     struct scheduler *s = a->scheduler;
     const struct core_v1_pod *pod = pod_of(a);
     snapshot_forget(&s->snapshot, pod->metadata.uid);
+    device_wait_undo(s, a->pod);
     count_attempt(a, "error");
     if (result->code == E_CONFLICT)
         sched_metrics_conflict();

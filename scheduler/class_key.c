@@ -79,6 +79,8 @@ static void put_owner(struct buf *b, const struct core_v1_pod *pod)
 
 static bool has_claims(const struct core_v1_pod_spec *spec)
 {
+    if (spec->resource_claims_count != 0)
+        return true;
     for (size_t i = 0; i < spec->volumes_count; i++)
         if (spec->volumes[i].volume_source.persistent_volume_claim != NULL ||
             spec->volumes[i].volume_source.ephemeral != NULL)

@@ -39,6 +39,7 @@ static void prepare(struct cycle *c, unsigned scopes)
     if (c->profile == NULL)
         c->profile = profile_default();
     c->pod_refusal = (struct refusal){0};
+    c->failure = STR_NULL;
     for (unsigned i = 0; i < scheduler_plugin_count; i++) {
         const struct plugin *p = scheduler_plugins[i];
         c->current = i;
@@ -198,7 +199,9 @@ void cycle_filter(struct cycle *c)
     cycle_prepare(c);
     if (c->pod_refusal.verdict == FIT) {
         c->cluster_steps = cycle_begin(c);
-        for (size_t k = 0; k < count && (c->enough == 0 || c->fit_count < c->enough); k++) {
+        for (size_t k = 0;
+             k < count && (c->enough == 0 || c->fit_count < c->enough) && str_empty(c->failure);
+             k++) {
             size_t i = (c->first + k) % count;
             struct refusal r;
             c->visited = k + 1;
@@ -208,6 +211,8 @@ void cycle_filter(struct cycle *c)
                 refused[i] = refusals_index(&c->refusals, c->state_arena, &r);
             c->refusals.nodes[refused[i]]++;
         }
+        if (!str_empty(c->failure))
+            c->fit_count = 0;
     }
     cycle_collect_wakes(c);
 }
@@ -276,6 +281,8 @@ struct str cycle_message(struct cycle *c, struct str post)
 {
     size_t nodes = c->snapshot->node_count;
     struct str text;
+    if (!str_empty(c->failure))
+        return c->failure;
     if (nodes == 0)
         return STR("no nodes available to schedule pods");
     if (c->pod_refusal.verdict != FIT)

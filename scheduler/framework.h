@@ -22,6 +22,7 @@ struct arena;
 struct core_v1_persistent_volume;
 struct core_v1_pod;
 struct cycle;
+struct devices;
 struct meta_v1_label_selector;
 struct plugin;
 struct pod_facts;
@@ -85,6 +86,9 @@ struct cycle {
     bool skip_filter[PLUGINS_MAX];
     bool skip_score[PLUGINS_MAX];
     struct refusal pod_refusal; /* Verdict FIT: prefilter passed. */
+    struct str failure; /* A plugin could not decide, and why: no node is looked at any more. */
+    /* What deallocation of claims had to say, before preemption; NULL: nothing to do. */
+    const char *claims_note;
     struct refusals refusals;
     const uint32_t *node_refusals; /* By index in snapshot.nodes: its index in refusals. */
     struct node_info **fitting;
@@ -157,6 +161,8 @@ struct pod_facts {
      * empty: nothing selects it. */
     void (*selector)(void *arg, struct arena *a, const struct core_v1_pod *pod,
                      struct meta_v1_label_selector *ret);
+    struct devices *devices;        /* Of dynamic resources; NULL: there are none. */
+    uint64_t (*wall_ns)(void *arg); /* Since 1970; NULL: nothing runs out. */
     /* Rise when answers of selector and of namespace_labels may have changed; NULL: never. */
     uint64_t (*selectors_rev)(void *arg);
     uint64_t (*namespaces_rev)(void *arg);

@@ -28,12 +28,13 @@ static void on_assumed(struct gang_member *m, const struct cycle *c, void *arg)
 {
     struct gang_pod *g = m->owner;
     g->wait = volume_wait_hold(arg, c, g->pod, m->node);
+    device_wait_prepare(arg, c, g->pod, m->node);
 }
 
 static void on_taken_back(struct gang_member *m, void *arg)
 {
     struct gang_pod *g = m->owner;
-    UNUSED(arg);
+    device_wait_forget(arg, g->pod);
     if (g->wait != NULL)
         volume_wait_drop(g->wait);
     g->wait = NULL;

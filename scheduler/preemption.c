@@ -17,7 +17,7 @@
 
 #define NOT_HELPFUL "Preemption is not helpful for scheduling"
 #define NO_VICTIMS "No preemption victims found for incoming pod"
-#define NO_CLAIMS "no new claims to deallocate, " /* What upstream's DRA plugin says first. */
+#define NO_CLAIMS "no new claims to deallocate" /* What dynamic resources say first. */
 
 struct candidate {
     struct node_info *node;
@@ -236,6 +236,12 @@ static struct preemption_cache *cache_of(struct cycle *c, size_t budget_count)
     return c->preemption_cache;
 }
 
+static struct str say(struct cycle *c, struct str what)
+{
+    return arena_printf(c->arena, "%s, preemption: " STR_FMT,
+                        c->claims_note != NULL ? c->claims_note : NO_CLAIMS, STR_ARG(what));
+}
+
 static struct str explain(struct cycle *c, size_t hopeless, size_t spared)
 {
     struct refusals table;
@@ -248,7 +254,7 @@ static struct str explain(struct cycle *c, size_t hopeless, size_t spared)
     table.nodes[first] = hopeless;
     table.nodes[second] = spared;
     struct str why = refusals_message(c->arena, c->snapshot->node_count, &table);
-    return arena_printf(c->arena, NO_CLAIMS "preemption: " STR_FMT, STR_ARG(why));
+    return say(c, why);
 }
 
 static void answer(struct trial *t, struct candidate *best, struct preemption *ret)
@@ -270,15 +276,14 @@ void preemption_evaluate(struct cycle *c,
     size_t nodes = c->snapshot->node_count;
     *ret = (struct preemption){0};
     if (!may_preempt(c->pod->pod)) {
-        ret->message = STR(NO_CLAIMS "preemption: not eligible due to preemptionPolicy=Never.");
+        ret->message = say(c, STR("not eligible due to preemptionPolicy=Never."));
         return;
     }
     /* Refused before any node was looked at: no node can help. */
     bool whole = c->pod_refusal.verdict != FIT;
     if (!whole && victims_are_going(c)) {
         ret->keep_nomination = true;
-        ret->message = STR(NO_CLAIMS "preemption: not eligible due to a terminating pod on the "
-                                     "nominated node.");
+        ret->message = say(c, STR("not eligible due to a terminating pod on the nominated node."));
         return;
     }
     struct trial t = {.cycle = c,

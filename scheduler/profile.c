@@ -18,6 +18,7 @@ void profile_init(struct profile *p, const char *name)
         .balanced_count = ARRAY_SIZE(names),
         .hard_affinity_weight = 1,
         .system_spread = true,
+        .device_timeout_ms = DEVICE_TIMEOUT_MS,
     };
     for (unsigned i = 0; i < scheduler_plugin_count; i++) {
         p->filters[i] = scheduler_plugins[i]->filter != NULL;

@@ -13,6 +13,7 @@ struct core_v1_node_affinity;
 struct core_v1_topology_spread_constraint;
 
 #define PLUGINS_MAX 24
+#define DEVICE_TIMEOUT_MS (10u * 60 * 1000) /* Upstream's bindingTimeout. */
 
 struct resource_weight {
     const char *name;
@@ -53,6 +54,7 @@ struct profile {
     const struct core_v1_topology_spread_constraint *spread;
     size_t spread_count;
     bool system_spread;
+    uint64_t device_timeout_ms; /* DynamicResources: of waiting for devices to be ready. */
     /* NodeAffinity: added to every pod's; NULL: none. */
     const struct core_v1_node_affinity *added_affinity;
 };

@@ -39,6 +39,7 @@ void sched_queue_init(struct sched_queue *q)
     heap_init(&q->backoff, backoff_before, NULL);
     list_init(&q->unschedulable);
     list_init(&q->in_cycle);
+    list_init(&q->gated);
 }
 
 static void queued_free(struct queued_pod *p)
@@ -87,12 +88,22 @@ static void arrive(struct sched_queue *q, struct queued_pod *p, enum queue_place
 
 const char *sched_queue_cause(unsigned cause)
 {
-    static const char *const names[QUEUE_CAUSES] = {
-        "NodeAdd",           "NodeAllocatableUpdate", "NodeLabelUpdate",
-        "NodeTaintUpdate",   "AssignedPodDelete",     "AssignedPodAdd",
-        "AssignedPodUpdate", "UnscheduledPodUpdate",  "StorageUpdate",
-        "UnscheduledPodAdd", "UnscheduledPodUpdate",  "ScheduleAttemptFailure",
-        "BackoffComplete",   "UnschedulableTimeout"};
+    static const char *const names[QUEUE_CAUSES] = {"NodeAdd",
+                                                    "NodeAllocatableUpdate",
+                                                    "NodeLabelUpdate",
+                                                    "NodeTaintUpdate",
+                                                    "AssignedPodDelete",
+                                                    "AssignedPodAdd",
+                                                    "AssignedPodUpdate",
+                                                    "UnscheduledPodUpdate",
+                                                    "StorageUpdate",
+                                                    "ResourceClaimUpdate",
+                                                    "ResourceSliceUpdate",
+                                                    "UnscheduledPodAdd",
+                                                    "UnscheduledPodUpdate",
+                                                    "ScheduleAttemptFailure",
+                                                    "BackoffComplete",
+                                                    "UnschedulableTimeout"};
     return names[cause];
 }
 
@@ -119,9 +130,9 @@ static void leave(struct sched_queue *q, struct queued_pod *p)
         count_interest(q, p->wakes, false);
         return;
     case QUEUE_IN_CYCLE:
+    case QUEUE_GATED:
         list_remove(&p->link);
         return;
-    case QUEUE_GATED:
     case QUEUE_PLACES:
         return;
     }
@@ -131,6 +142,12 @@ static void enter_active(struct sched_queue *q, struct queued_pod *p, unsigned c
 {
     arrive(q, p, QUEUE_ACTIVE, cause);
     heap_push(&q->active, &p->heap);
+}
+
+static void enter_gated(struct sched_queue *q, struct queued_pod *p, unsigned cause)
+{
+    arrive(q, p, QUEUE_GATED, cause);
+    list_push_back(&q->gated, &p->link);
 }
 
 static uint64_t backoff_ms(const struct sched_queue *q, const struct queued_pod *p)
@@ -171,19 +188,19 @@ static void drop(struct sched_queue *q, struct queued_pod *p)
 
 /* --- pods ------------------------------------------------------------------------------------ */
 
-static bool is_gated(const struct core_v1_pod *pod)
+static void ask_holds(const struct sched_queue *q, struct queued_pod *p)
 {
-    return pod->spec.scheduling_gates_count != 0;
+    p->held_back = q->holds != NULL && q->holds(q->holds_arg, pod_of(p));
 }
 
 bool queued_pod_is_gated(const struct queued_pod *p)
 {
-    return is_gated(pod_of(p));
+    return pod_of(p)->spec.scheduling_gates_count != 0 || p->held_back;
 }
 
 static bool is_held(const struct queued_pod *p)
 {
-    return is_gated(pod_of(p)) || (p->group != NULL && p->group->held);
+    return queued_pod_is_gated(p) || (p->group != NULL && p->group->held);
 }
 
 static void add_new(struct sched_queue *q, struct api_object *object, uint64_t now_ms)
@@ -199,8 +216,9 @@ static void add_new(struct sched_queue *q, struct api_object *object, uint64_t n
         p->nominated_node =
             xstrndup(pod->status.nominated_node_name.data, pod->status.nominated_node_name.len);
     map_set(&q->by_uid, pod->metadata.uid, p);
-    if (is_gated(pod))
-        arrive(q, p, QUEUE_GATED, CAUSE_POD_ADD);
+    ask_holds(q, p);
+    if (queued_pod_is_gated(p))
+        enter_gated(q, p, CAUSE_POD_ADD);
     else
         enter_active(q, p, CAUSE_POD_ADD);
 }
@@ -212,7 +230,8 @@ static bool matters(const struct core_v1_pod *x, const struct core_v1_pod *y)
     return !api_msg_equal(&core_v1_pod_spec_msg, &x->spec, &y->spec) ||
            x->metadata.labels_count != y->metadata.labels_count ||
            (x->metadata.deletion_timestamp == NULL) != (y->metadata.deletion_timestamp == NULL) ||
-           x->metadata.generation != y->metadata.generation;
+           x->metadata.generation != y->metadata.generation ||
+           x->status.resource_claim_statuses_count != y->status.resource_claim_statuses_count;
 }
 
 void sched_queue_set(struct sched_queue *q, struct api_object *object, uint64_t now_ms)
@@ -226,8 +245,10 @@ void sched_queue_set(struct sched_queue *q, struct api_object *object, uint64_t 
     bool changed = matters(pod_of(p), pod);
     struct api_object *old = p->object;
     p->object = api_object_ref(object);
-    if (changed)
+    if (changed) {
+        ask_holds(q, p);
         note_in_group(q, p);
+    }
     if (changed && p->place == QUEUE_IN_CYCLE) {
         p->missed |= EVENT_SELF_UPDATE;
     } else if (changed && p->place == QUEUE_GATED && !is_held(p)) {
@@ -337,7 +358,7 @@ static void seat(struct sched_queue *q, struct queued_pod *p, uint64_t now_ms)
     }
     leave(q, p);
     if (held) {
-        arrive(q, p, QUEUE_GATED, CAUSE_POD_UPDATE);
+        enter_gated(q, p, CAUSE_POD_UPDATE);
     } else if (due_ms > now_ms) {
         p->due_ms = due_ms;
         arrive(q, p, QUEUE_BACKOFF, CAUSE_POD_UPDATE);
@@ -432,6 +453,23 @@ void sched_queue_event_at(struct sched_queue *q, uint32_t events, uint64_t now_m
 void sched_queue_event(struct sched_queue *q, uint32_t event, uint64_t now_ms)
 {
     sched_queue_event_at(q, event, now_ms, NULL, NULL);
+}
+
+void sched_queue_recheck(struct sched_queue *q, uint32_t event)
+{
+    LIST_FOREACH_SAFE (it, &q->gated) {
+        struct queued_pod *p = LIST_ENTRY(it, struct queued_pod, link);
+        bool before = p->held_back;
+        if (before)
+            ask_holds(q, p);
+        if (!before || p->held_back)
+            continue;
+        note_in_group(q, p);
+        if (is_held(p))
+            continue;
+        leave(q, p);
+        enter_active(q, p, cause_of(event));
+    }
 }
 
 static void flush_stale(struct sched_queue *q, uint64_t now_ms)

@@ -5,7 +5,7 @@
  *      ^                    |  an event came meanwhile,      | event that may
  *      |                    v  or the attempt was an error   v help, or 5 min
  *      +--- backoff over -- BACKOFF <------------------------+
- *   GATED pods wait for spec.schedulingGates to become empty, or for their group.
+ *   GATED pods wait for spec.schedulingGates to become empty, for `holds`, or for their group.
  *
  * ACTIVE is ordered by priority, then by the time of queueing. Backoff is 1 s,
  * doubling with every attempt up to 10 s. Pure: time is an argument. */
@@ -17,6 +17,7 @@
 #include "lib/base/map.h"
 
 struct api_object;
+struct core_v1_pod;
 
 /* What happened in the cluster: bits, for the plugins' wake-up tables. */
 enum cluster_event {
@@ -29,9 +30,11 @@ enum cluster_event {
     EVENT_POD_UPDATE = 1 << 6,  /* A placed pod's labels or requests changed. */
     EVENT_SELF_UPDATE = 1 << 7, /* The waiting pod itself changed. */
     EVENT_VOLUME = 1 << 8,      /* A claim, volume or class changed. */
-    EVENT_ALL = (1 << 9) - 1,
+    EVENT_CLAIM = 1 << 9,       /* A ResourceClaim came, changed or gave devices back. */
+    EVENT_DEVICES = 1 << 10,    /* A ResourceSlice or DeviceClass came or changed. */
+    EVENT_ALL = (1 << 11) - 1,
 };
-#define EVENT_COUNT 9
+#define EVENT_COUNT 11
 
 enum queue_place {
     QUEUE_ACTIVE,
@@ -63,9 +66,10 @@ struct queue_group {
 
 struct queued_pod {
     struct heap_node heap;     /* In active or backoff. */
-    struct list link;          /* In unschedulable or in_cycle. */
+    struct list link;          /* In unschedulable, in_cycle or gated. */
     struct queue_group *group; /* NULL: it is tried alone. */
     struct list in_group;
+    bool held_back;            /* By `holds`. */
     struct api_object *object; /* One reference. */
     enum queue_place place;
     int32_t priority;
@@ -96,7 +100,12 @@ struct sched_queue {
     uint64_t backoff_min_ms, backoff_max_ms;
     size_t counts[QUEUE_PLACES]; /* Pods in each place. */
     uint64_t incoming[QUEUE_PLACES][QUEUE_CAUSES];
-    bool groups_changed;          /* Of any group: changed was set. */
+    bool groups_changed; /* Of any group: changed was set. */
+    /* Whether a pod without scheduling gates is to be held back all the same, as if it had
+     * one; asked when it is seen, and by sched_queue_recheck(). NULL: none is. */
+    bool (*holds)(void *arg, const struct core_v1_pod *pod);
+    void *holds_arg;
+    struct list gated;
     size_t interest[EVENT_COUNT]; /* Unschedulable pods that an event may wake. */
 };
 
@@ -131,7 +140,7 @@ void sched_queue_regroup(struct sched_queue *q, struct queue_group *g, uint64_t 
 bool sched_queue_take(struct sched_queue *q, struct queued_pod *p);
 /* What refused it has changed, as its owner knows. */
 void sched_queue_wake(struct sched_queue *q, struct queued_pod *p, uint64_t now_ms);
-/* Has it scheduling gates? */
+/* Has it scheduling gates, or is it held back? */
 bool queued_pod_is_gated(const struct queued_pod *p);
 
 void sched_queue_event(struct sched_queue *q, uint32_t event, uint64_t now_ms);
@@ -139,6 +148,8 @@ void sched_queue_event(struct sched_queue *q, uint32_t event, uint64_t now_ms);
  * so (once for all that are alike), the others as by sched_queue_event(). */
 void sched_queue_event_at(struct sched_queue *q, uint32_t events, uint64_t now_ms,
                           queue_hint *helps, void *arg);
+/* What `holds` looks at changed. */
+void sched_queue_recheck(struct sched_queue *q, uint32_t event);
 /* Moves what is due; returns when to call again, UINT64_MAX: never. */
 uint64_t sched_queue_tick(struct sched_queue *q, uint64_t now_ms);
 /* Upstream's name of the cause. */

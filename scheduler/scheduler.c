@@ -10,6 +10,8 @@
 #include "lib/base/env.h"
 #include "lib/base/error.h"
 #include "lib/base/log.h"
+#include "scheduler/devices/devices.h"
+#include "scheduler/devices/pod_claims.h"
 #include "scheduler/owners.h"
 #include "scheduler/sched_metrics.h"
 #include "scheduler/trim.h"
@@ -50,6 +52,7 @@ static void take_unplaced(struct scheduler *s, struct api_object *o)
         sched_queue_remove(&s->queue, pod->metadata.uid);
         snapshot_unnominate(&s->snapshot, pod->metadata.uid);
         volume_waits_check(s);
+        device_waits_check(s);
     } else if (!is_assumed(s, pod)) {
         sched_queue_set(&s->queue, o, now_ms(s));
         struct queued_pod *p = sched_queue_find(&s->queue, pod->metadata.uid);
@@ -122,6 +125,7 @@ static void on_pod_delete(struct api_object *o, bool final_state_unknown, void *
     sched_queue_remove(&s->queue, pod->metadata.uid);
     snapshot_unnominate(&s->snapshot, pod->metadata.uid);
     volume_waits_check(s);
+    device_waits_check(s);
     snapshot_remove_pod(&s->snapshot, pod->metadata.uid);
     scheduler_happened(s, EVENT_POD_DELETE, pod->spec.node_name);
     scheduler_wake(s);
@@ -300,6 +304,25 @@ static void selector_of(void *arg, struct arena *a, const struct core_v1_pod *po
     owners_selector(s->owners, a, pod, ret);
 }
 
+static uint64_t wall_ns(void *arg)
+{
+    return (uint64_t)env_wall_ns(((const struct scheduler *)arg)->env);
+}
+
+/* What a pod with resource claims waits for before it is worth a look. */
+static bool waits_for_claims(void *arg, const struct core_v1_pod *pod)
+{
+    const struct scheduler *s = arg;
+    struct api_object *claims[POD_CLAIMS_MAX];
+    size_t count;
+    struct str why;
+    if (pod->spec.resource_claims_count == 0 ||
+        !informer_has_synced(s->informers[INFORM_RESOURCE_CLAIMS]))
+        return false;
+    AUTO_ARENA *a = arena_new(0);
+    return !pod_device_claims(s->devices, a, pod, claims, &count, &why);
+}
+
 static uint64_t selectors_rev(void *arg)
 {
     const struct scheduler *s = arg;
@@ -372,11 +395,28 @@ static void evict(struct scheduler *s, const struct cycle *c, struct queued_pod 
         action_evict(s, p, pre->victims[i], pre->node->name);
 }
 
+/* No decision could be made: an error, to be tried again. */
+static void give_up(struct scheduler *s, const struct cycle *c, struct queued_pod *p)
+{
+    struct event_object about = event_object_of(p->object);
+    event_record_action(s->recorder, &about, EVENT_WARNING, "FailedScheduling", "Scheduling",
+                        STR_FMT, STR_ARG(c->failure));
+    action_set_unschedulable(s, p, STR("SchedulerError"), c->failure);
+    sched_metrics_attempt(pod_of(p->object)->spec.scheduler_name, "error",
+                          (double)(uv_hrtime() - p->attempt_ns) / 1e9);
+    sched_queue_retry(&s->queue, p, now_ms(s));
+}
+
 void scheduler_refuse(struct scheduler *s, struct cycle *c, struct queued_pod *p,
                       const struct preemption *decided)
 {
     struct preemption pre;
     uint64_t post_ns = uv_hrtime();
+    if (!str_empty(c->failure)) {
+        give_up(s, c, p);
+        return;
+    }
+    device_deallocate(s, c);
     if (decided != NULL)
         pre = *decided;
     else
@@ -408,13 +448,14 @@ void scheduler_place(struct scheduler *s, struct queued_pod *p, const struct nod
     if (w != NULL)
         volume_wait_start(w);
     else
-        action_bind(s, p, n);
+        device_wait_bind(s, p, n);
 }
 
 void scheduler_assume(struct scheduler *s, const struct cycle *c, struct queued_pod *p,
                       struct node_info *n)
 {
     struct volume_wait *w = volume_wait_hold(s, c, p, n);
+    device_wait_prepare(s, c, p, n);
     snapshot_assume(&s->snapshot, p->object, n);
     scheduler_place(s, p, n, w);
 }
@@ -495,6 +536,7 @@ static void on_timer(uv_timer_t *timer)
 {
     struct scheduler *s = timer->data;
     volume_waits_check(s);
+    device_waits_check(s);
     if (snapshot_expire(&s->snapshot, now_ms(s)) != 0)
         sched_queue_event(&s->queue, EVENT_POD_DELETE, now_ms(s));
     scheduler_wake(s);
@@ -534,9 +576,9 @@ static void (*trim_of(const struct sched_config *c,
     return victims ? NULL : pods ? trim_pod_placed : trim_pod;
 }
 
-static void watch_kind(struct scheduler *s, enum scheduler_informer which, const char *group,
-                       const char *version, const char *kind, const char *field_selector,
-                       const struct informer_handler *handler)
+void scheduler_watch(struct scheduler *s, enum scheduler_informer which, const char *group,
+                     const char *version, const char *kind, const char *field_selector,
+                     const struct informer_handler *handler)
 {
     struct informer_config config = {
         .kind = api_kind_by_gvk(str_of(group), str_of(version), str_of(kind)),
@@ -570,16 +612,18 @@ static void watch_all(struct scheduler *s)
                                                    .on_update = on_pod_group_update,
                                                    .on_delete = on_pod_group_delete};
     static const struct informer_handler none;
-    watch_kind(s, INFORM_PODS, "", "v1", "Pod", "status.phase!=Succeeded,status.phase!=Failed",
-               &pods);
-    watch_kind(s, INFORM_NODES, "", "v1", "Node", NULL, &nodes);
-    watch_kind(s, INFORM_NAMESPACES, "", "v1", "Namespace", NULL, &namespaces);
-    watch_kind(s, INFORM_CLAIMS, "", "v1", "PersistentVolumeClaim", NULL, &volumes);
-    watch_kind(s, INFORM_VOLUMES, "", "v1", "PersistentVolume", NULL, &volumes);
-    watch_kind(s, INFORM_CLASSES, "storage.k8s.io", "v1", "StorageClass", NULL, &volumes);
-    watch_kind(s, INFORM_CSI_NODES, "storage.k8s.io", "v1", "CSINode", NULL, &volumes);
-    watch_kind(s, INFORM_BUDGETS, "policy", "v1", "PodDisruptionBudget", NULL, &none);
-    watch_kind(s, INFORM_POD_GROUPS, "scheduling.x-k8s.io", "v1alpha1", "PodGroup", NULL, &groups);
+    scheduler_watch(s, INFORM_PODS, "", "v1", "Pod", "status.phase!=Succeeded,status.phase!=Failed",
+                    &pods);
+    scheduler_watch(s, INFORM_NODES, "", "v1", "Node", NULL, &nodes);
+    scheduler_watch(s, INFORM_NAMESPACES, "", "v1", "Namespace", NULL, &namespaces);
+    scheduler_watch(s, INFORM_CLAIMS, "", "v1", "PersistentVolumeClaim", NULL, &volumes);
+    scheduler_watch(s, INFORM_VOLUMES, "", "v1", "PersistentVolume", NULL, &volumes);
+    scheduler_watch(s, INFORM_CLASSES, "storage.k8s.io", "v1", "StorageClass", NULL, &volumes);
+    scheduler_watch(s, INFORM_CSI_NODES, "storage.k8s.io", "v1", "CSINode", NULL, &volumes);
+    scheduler_watch(s, INFORM_BUDGETS, "policy", "v1", "PodDisruptionBudget", NULL, &none);
+    scheduler_watch(s, INFORM_POD_GROUPS, "scheduling.x-k8s.io", "v1alpha1", "PodGroup", NULL,
+                    &groups);
+    devices_watch(s);
     for (unsigned i = 0; i < INFORMER_COUNT; i++)
         informer_start(s->informers[i]);
     s->owners = owners_start(s->client, on_synced, s);
@@ -602,8 +646,12 @@ struct scheduler *scheduler_start(struct client *client, const struct sched_conf
                                   .selector = selector_of,
                                   .selectors_rev = selectors_rev,
                                   .namespaces_rev = namespaces_rev,
+                                  .wall_ns = wall_ns,
                                   .arg = s};
+    s->devices = s->facts.devices = devices_new();
     sched_queue_init(&s->queue);
+    s->queue.holds = waits_for_claims;
+    s->queue.holds_arg = s;
     s->queue.backoff_min_ms = config->backoff_min_ms;
     s->queue.backoff_max_ms = config->backoff_max_ms;
     snapshot_init(&s->snapshot);
@@ -617,6 +665,7 @@ struct scheduler *scheduler_start(struct client *client, const struct sched_conf
     list_init(&s->volume_waits);
     list_init(&s->consults);
     s->extenders = extenders_new(client_loop(client), config);
+    list_init(&s->device_waits);
     uv_idle_init(client_loop(client), &s->idle);
     uv_timer_init(client_loop(client), &s->timer);
     s->idle.data = s->timer.data = s;
@@ -636,6 +685,7 @@ static void on_handle_closed(uv_handle_t *h)
     gangs_done(&s->gangs);
     sched_queue_done(&s->queue);
     snapshot_done(&s->snapshot);
+    devices_free(s->devices);
     free(s);
 }
 
@@ -650,6 +700,7 @@ void scheduler_stop(struct scheduler *s)
     volume_waits_cancel(s);
     consults_cancel(s);
     extenders_close(s->extenders);
+    device_waits_cancel(s);
     event_recorder_close(s->recorder);
     uv_close((uv_handle_t *)&s->idle, on_handle_closed);
     uv_close((uv_handle_t *)&s->timer, on_handle_closed);

@@ -29,6 +29,9 @@ enum scheduler_informer {
     INFORM_CSI_NODES,
     INFORM_BUDGETS,
     INFORM_POD_GROUPS,
+    INFORM_RESOURCE_CLAIMS,
+    INFORM_SLICES,
+    INFORM_DEVICE_CLASSES,
     INFORMER_COUNT,
 };
 
@@ -60,6 +63,8 @@ struct scheduler {
     size_t consult_count;        /* Of them, under way. */
     bool beginning_consults;
     struct list volume_waits; /* struct volume_wait of volume_wait.c */
+    struct devices *devices;
+    struct list device_waits; /* struct device_wait of device_wait.c */
     uv_idle_t idle;           /* Runs cycles while pods are active. */
     uv_timer_t timer;         /* Backoffs, expiries. */
     unsigned handles_open;
@@ -105,6 +110,11 @@ void gang_cycle_tell(struct gang *x, void *scheduler);
 /* Keeps the snapshot's guest in step with p->nominated_node. */
 void scheduler_seat_guest(struct scheduler *s, const struct queued_pod *p);
 
+/* Adds the informer; the handler's arg and on_synced are set here. */
+void scheduler_watch(struct scheduler *s, enum scheduler_informer which, const char *group,
+                     const char *version, const char *kind, const char *field_selector,
+                     const struct informer_handler *handler);
+
 /* --- actions.c --- */
 /* The pod is assumed on the node: writes the binding; p leaves the queue when it
  * succeeds and is retried when it fails. */
@@ -137,5 +147,27 @@ void volume_waits_check(struct scheduler *s);
 /* The volume was given to a pod that waits. */
 bool volume_wait_holds(const struct scheduler *s, struct str volume);
 void volume_waits_cancel(struct scheduler *s);
+
+/* --- device_watch.c --- */
+/* Claims, slices and classes of dynamic resources, into s->devices. */
+void devices_watch(struct scheduler *s);
+
+/* --- device_wait.c --- */
+/* The pod is assumed on the node: what its ResourceClaims are given there is taken from now on,
+ * until device_wait_bind() has written it. */
+void device_wait_prepare(struct scheduler *s, const struct cycle *c, struct queued_pod *p,
+                         const struct node_info *n);
+/* Writes what was prepared, waits until the devices are ready, and binds the pod. Without
+ * anything prepared it binds it at once. */
+void device_wait_bind(struct scheduler *s, struct queued_pod *p, const struct node_info *n);
+/* Only prepared so far: it is not to be. */
+void device_wait_forget(struct scheduler *s, const struct queued_pod *p);
+/* The pod is not bound after all: gives back what was prepared or written. */
+void device_wait_undo(struct scheduler *s, const struct queued_pod *p);
+/* No node fits: frees a claim that nobody uses, if that may help; says what it did. */
+void device_deallocate(struct scheduler *s, struct cycle *c);
+/* Something about claims or pods changed, or time passed. */
+void device_waits_check(struct scheduler *s);
+void device_waits_cancel(struct scheduler *s);
 
 #endif

@@ -67,6 +67,8 @@ void trim_pod(struct api_object *o)
         .conditions = pod->status.conditions,
         .nominated_node_name = pod->status.nominated_node_name,
         .start_time = pod->status.start_time,
+        .resource_claim_statuses = pod->status.resource_claim_statuses,
+        .resource_claim_statuses_count = pod->status.resource_claim_statuses_count,
     };
     for (size_t i = 0; i < pod->status.conditions_count; i++)
         if (str_eqc(pod->status.conditions[i].type, "PodScheduled"))

@@ -2,7 +2,7 @@
  * claims still need is written, and the pod keeps its place on the node until
  * the binder and the provisioners have done their part.
  *
- *   plan -> reserve volumes, order new ones -> claims bound -> action_bind()
+ *   plan -> reserve volumes, order new ones -> claims bound -> device_wait_bind()
  *                                          \-> failed, 10 min over -> again */
 #include "scheduler/scheduler_internal.h"
 
@@ -255,6 +255,7 @@ static void give_up(struct volume_wait *w, const char *why)
     const struct core_v1_pod *pod = pod_of(w);
     struct event_object about = event_object_of(p->object);
     snapshot_forget(&s->snapshot, pod->metadata.uid);
+    device_wait_undo(s, p);
     log_info("volumes of " STR_FMT "/" STR_FMT " for %s: %s", STR_ARG(pod->metadata.namespace),
              STR_ARG(pod->metadata.name), w->node, why);
     event_record_action(s->recorder, &about, EVENT_WARNING, "FailedScheduling", "Scheduling",
@@ -270,6 +271,7 @@ static void drop(struct volume_wait *w)
     struct scheduler *s = w->scheduler;
     struct queued_pod *p = w->pod;
     snapshot_forget(&s->snapshot, pod_of(w)->metadata.uid);
+    device_wait_undo(s, p);
     wait_free(w);
     sched_queue_placed(&s->queue, p);
     sched_queue_event(&s->queue, EVENT_POD_DELETE, env_now_ms(s->env));
@@ -303,7 +305,7 @@ static void check(struct volume_wait *w)
         struct queued_pod *p = w->pod;
         const struct node_info *n = snapshot_node(&s->snapshot, str_of(w->node));
         wait_free(w);
-        action_bind(s, p, n);
+        device_wait_bind(s, p, n);
     } else if (env_now_ms(s->env) >= w->due_ms) {
         give_up(w, "context deadline exceeded");
     }

@@ -4,13 +4,12 @@
 #include "apiserver/kinds/volume_sources.h"
 #include "api/resource_v1.h"
 #include "api/runtime.h"
-#include "lib/api/cel/cel.h"
+#include "lib/api/cel/cel_device.h"
 #include "lib/api/json.h"
 #include "lib/base/arena.h"
 #include "lib/base/error.h"
 
 #define SELECTORS_MAX 32
-#define EXPRESSION_BYTES_MAX (10 * 1024)
 #define PARAMETER_BYTES_MAX ((size_t)10 * 1024)
 #define POOL_BYTES_MAX 253
 #define NAME_BYTES_MAX 32
@@ -99,38 +98,17 @@ void check_device_attribute_name(struct field_errors *errs, const struct field_p
 
 /* --- selectors --------------------------------------------------------------------------- */
 
-static const struct cel_type quantity_type = {.kind = CEL_QUANTITY};
-static const struct cel_type attributes_type = {
-    .kind = CEL_MAP, .key = &cel_string, .elem = &cel_map_dyn};
-static const struct cel_type quantities_type = {
-    .kind = CEL_MAP, .key = &cel_string, .elem = &quantity_type};
-static const struct cel_type capacity_type = {
-    .kind = CEL_MAP, .key = &cel_string, .elem = &quantities_type};
-static const struct cel_field device_fields[] = {
-    CEL_FIELD("allowMultipleAllocations", &cel_bool), CEL_FIELD("attributes", &attributes_type),
-    CEL_FIELD("capacity", &capacity_type), CEL_FIELD("driver", &cel_string)};
-static CEL_OBJECT_TYPE(device_type, "kubernetes.DRADevice", device_fields);
-static const struct cel_var device_vars[] = {{"device", &device_type}};
-static const struct cel_env device_env = {.vars = device_vars,
-                                          .var_count = ARRAY_SIZE(device_vars)};
-
 static void check_expression(struct field_errors *errs, const struct field_path *path,
                              struct str text)
 {
     struct cel_program *program;
     struct str why;
-    if (text.len > EXPRESSION_BYTES_MAX) {
-        field_too_long(errs, path, EXPRESSION_BYTES_MAX);
-        return;
-    }
-    if (cel_compile(errs->arena, &device_env, text, &program, &why) != 0) {
-        field_invalid(errs, path, text, "compilation failed: " STR_FMT, STR_ARG(why));
-        return;
-    }
-    const struct cel_type *type = cel_program_type(program);
-    if (type->kind != CEL_BOOL && type->kind != cel_dyn.kind)
-        field_invalid(errs, path, text, "must evaluate to bool or the unknown type, not " STR_FMT,
-                      STR_ARG(cel_type_text(errs->arena, type)));
+    if (text.len > CEL_DEVICE_TEXT_MAX)
+        field_too_long(errs, path, CEL_DEVICE_TEXT_MAX);
+    else if (cel_device_compile(errs->arena, text, &program, &why) != 0)
+        field_invalid(errs, path, text, STR_FMT, STR_ARG(why));
+    else if (cel_device_cost(program) > CEL_DEVICE_COST_MAX)
+        field_forbidden(errs, path, "too complex, exceeds cost limit");
 }
 
 void check_device_selectors(struct field_errors *errs, const struct field_path *path,

@@ -9,6 +9,7 @@ const struct plugin *const scheduler_plugins[] = {
     &plugin_node_affinity,       &plugin_node_ports,      &plugin_node_resources_fit,
     &plugin_volume_restrictions, &plugin_volume_limits,   &plugin_volume_binding,
     &plugin_volume_zone,         &plugin_topology_spread, &plugin_inter_pod_affinity,
+    &plugin_dynamic_resources,
     &plugin_balanced_allocation, &plugin_image_locality,
 };
 const size_t scheduler_plugin_count = ARRAY_SIZE(scheduler_plugins);

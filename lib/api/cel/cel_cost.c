@@ -115,6 +115,10 @@ static const struct cel_type *field_of(const struct coster *c, const struct cel_
 {
     if (at == NULL)
         return c->root;
+    /* Attributes of devices: whatever they are called, their size is known. */
+    if (at->kind == CEL_MAP && at->elem != NULL && at->elem->kind == CEL_DYN &&
+        at->elem->size_max != 0)
+        return at->elem;
     const struct cel_field *f = at->kind == CEL_OBJECT ? cel_type_field(at, name) : NULL;
     return f != NULL && f->type != NULL ? f->type : &lost;
 }

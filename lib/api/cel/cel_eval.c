@@ -71,6 +71,15 @@ static struct cel_value no_such_key(struct cel_call *c, const struct cel_value *
     return cel_error(c->arena, "no such key: " STR_FMT, STR_ARG(text));
 }
 
+/* As cel_find(), or what the map has for every key. */
+static struct cel_value find_or_fallback(struct cel_call *c, const struct cel_value *map,
+                                         const struct cel_value *key)
+{
+    struct cel_value v = cel_find(c, map, key);
+    bool none = v.kind == CEL_DYN && map->kind == CEL_MAP && !map->in_json;
+    return none && map->map->fallback != NULL ? *map->map->fallback : v;
+}
+
 /* Kind CEL_DYN when there is no such member. */
 static struct cel_value find_field(struct cel_call *c, const struct cel_node *n,
                                    const struct cel_value *of)
@@ -88,7 +97,7 @@ static struct cel_value find_field(struct cel_call *c, const struct cel_node *n,
     }
     if (of->kind == CEL_MAP || of->kind == CEL_OBJECT) {
         struct cel_value key = cel_of_str(n->name);
-        return cel_find(c, of, &key);
+        return find_or_fallback(c, of, &key);
     }
     return v;
 }
@@ -160,7 +169,7 @@ static struct cel_value eval_index(struct cel_call *c, const struct cel_node *n)
     if (of.kind == CEL_LIST)
         v = index_list(c, &of, &index, optional);
     else if (of.kind == CEL_MAP || (of.kind == CEL_OBJECT && of.in_json))
-        v = cel_find(c, &of, &index);
+        v = find_or_fallback(c, &of, &index);
     else
         return cel_no_overload(c->arena, "_[_]", (struct cel_value[]){of, index}, 2);
     if (cel_failed(&v))

@@ -159,6 +159,8 @@ struct cel_map {
     size_t count, cap;
     uint32_t *index; /* Open addressing over entries, position + 1; NULL while small. */
     size_t index_size;
+    /* What selecting a key finds that is not there; NULL: an error. `in` does not see it. */
+    const struct cel_value *fallback;
 };
 
 struct cel_list *cel_list_new(struct arena *a);
@@ -176,6 +178,7 @@ struct cel_value cel_of_bytes(struct str s);
 struct cel_value cel_of_duration(int64_t nanos);
 struct cel_value cel_of_optional(struct arena *a, const struct cel_value *v); /* NULL: none. */
 struct cel_value cel_of_type(const struct cel_type *t);
+bool cel_semver_is(struct str text); /* Strict form: no leading v, three numbers. */
 /* JSON that must be converted (a timestamp) may turn out to be an error. */
 struct cel_value cel_no_overload(struct arena *a, const char *name, const struct cel_value *args,
                                  size_t count);

@@ -119,6 +119,12 @@ static V semver_of(C *c, const V *a)
     return (V){.kind = CEL_SEMVER, .string = s};
 }
 
+bool cel_semver_is(struct str text)
+{
+    struct version v;
+    return parse(text, &v);
+}
+
 static V is_semver(C *c, const V *a)
 {
     struct version v;

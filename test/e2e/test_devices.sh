@@ -1,0 +1,180 @@
+#!/bin/bash
+# Dynamic resources: claims are given devices of ResourceSlices by the scheduler. Nodes and drivers are objects only.
+. "$(dirname "$0")/lib.sh"
+setup devices
+D=$WORK/c
+ok "up: a control plane on loopback" up "$D" --control-planes 1 --workers 0 --loopback \
+    --controller-manager-args "--controllers=*,-node-lifecycle-controller,-taint-eviction-controller"
+KUBECONFIG_FILE=$D/kubeconfig
+[ -e "$KUBECONFIG_FILE" ] || finish
+eventually 20 "default service account" k get serviceaccount default
+
+# --- two nodes with devices of a driver's
+node() {
+    k create -f - >/dev/null <<YAML
+---
+{apiVersion: v1, kind: Node, metadata: {name: $1, labels: {kubernetes.io/hostname: $1}}}
+YAML
+    k patch node "$1" --subresource=status --type=merge -p '{"status": {"capacity": {"cpu": "8", "memory": "8Gi", "pods": "50"},
+        "allocatable": {"cpu": "8", "memory": "8Gi", "pods": "50"}, "conditions": [{"type": "Ready", "status": "True"}]}}' >/dev/null
+    k taint node "$1" node.kubernetes.io/not-ready- >/dev/null
+}
+# slice NODE GENERATION DEVICES
+slice() {
+    k apply -f - >/dev/null <<YAML
+apiVersion: resource.k8s.io/v1
+kind: ResourceSlice
+metadata: {name: $1-gpu.example.com}
+spec: {driver: gpu.example.com, nodeName: $1, pool: {name: $1, generation: $2, resourceSliceCount: 1}, devices: [$3]}
+YAML
+}
+gpu() { echo "{name: $1, attributes: {model: {string: $2}, index: {int: ${1#gpu-}}}, capacity: {memory: {value: $3}}}"; }
+# claim NAME SPEC
+claim() {
+    k create -f - >/dev/null <<YAML
+---
+{apiVersion: resource.k8s.io/v1, kind: ResourceClaim, metadata: {name: $1}, spec: {devices: $2}}
+YAML
+}
+# pod NAME CLAIMS
+pod() {
+    k create -f - >/dev/null <<YAML
+apiVersion: v1
+kind: Pod
+metadata: {name: $1}
+spec: {containers: [{name: c, image: x}], resourceClaims: [$2]}
+YAML
+}
+one() { echo "{requests: [{name: r, exactly: {deviceClassName: gpu${1:+, $1}}}]}"; }
+where() { k get pod "$1" -o 'jsonpath={.spec.nodeName}'; }
+gets() { k get resourceclaim "$1" -o 'jsonpath={range .status.allocation.devices.results[*]}{.request}={.pool}/{.device} {end}'; }
+is() { local want=$1; shift; [ "$("$@")" = "$want" ] || { "$@"; return 1; }; }
+says() { k get pod "$1" -o 'jsonpath={.status.conditions[?(@.type=="PodScheduled")].message}'; }
+tells() { local pod=$1 text=$2; says "$pod" | grep -qF "$text" || { says "$pod"; return 1; }; }
+
+ok "node n1" node n1
+ok "node n2" node n2
+k create -f - >/dev/null <<YAML
+apiVersion: resource.k8s.io/v1
+kind: DeviceClass
+metadata: {name: gpu}
+spec: {selectors: [{cel: {expression: "device.driver == 'gpu.example.com'"}}]}
+YAML
+ok "slice of n1" slice n1 1 "$(gpu gpu-0 a100 40Gi), $(gpu gpu-1 a100 40Gi)"
+ok "slice of n2" slice n2 1 "$(gpu gpu-0 h100 80Gi)"
+
+# --- a claim leads its pod to the device
+ok "a claim by model" claim h100 "$(one "selectors: [{cel: {expression: \"device.attributes['gpu.example.com'].model == 'h100'\"}}]")"
+ok "its pod" pod wants-h100 "{name: g, resourceClaimName: h100}"
+eventually 20 "the pod goes where the device is" is n2 where wants-h100
+same "the claim has it" "r=n2/gpu-0 " gets h100
+has "and is reserved for the pod" wants-h100 k get resourceclaim h100 -o 'jsonpath={.status.reservedFor[*].name}'
+has "it is kept while it is in use" resource.kubernetes.io/delete-protection k get resourceclaim h100 -o 'jsonpath={.metadata.finalizers}'
+has "kubectl shows it" "allocated,reserved" k get resourceclaim h100
+
+# --- a shared claim binds other pods to the node
+ok "a second pod with the claim" pod shares-h100 "{name: g, resourceClaimName: h100}"
+eventually 20 "it goes to the same node" is n2 where shares-h100
+eventually 20 "both are named" is "wants-h100 shares-h100" k get resourceclaim h100 -o 'jsonpath={.status.reservedFor[*].name}'
+
+# --- pods that wait, and what wakes them
+ok "a pod before its claim" pod early "{name: g, resourceClaimName: late}"
+ok "no device is left for it" claim none "$(one "selectors: [{cel: {expression: \"device.capacity['gpu.example.com'].memory.isGreaterThan(quantity('50Gi'))\"}}]")"
+ok "its pod" pod too-much "{name: g, resourceClaimName: none}"
+eventually 20 "is told why it waits" tells too-much "0/2 nodes are available: 2 cannot allocate all claims. still not schedulable, preemption: 0/2 nodes are available: 2 Preemption is not helpful for scheduling."
+same "a pod without its claim is not even looked at" "" says early
+ok "the claim comes" claim late "$(one)"
+eventually 20 "and its pod is placed" is n1 where early
+same "with the first device" "r=n1/gpu-0 " gets late
+ok "a larger device comes" slice n1 2 "$(gpu gpu-0 a100 40Gi), $(gpu gpu-1 a100 40Gi), $(gpu gpu-2 b200 192Gi)"
+eventually 30 "and the pod that waited is placed" is n1 where too-much
+same "with it" "r=n1/gpu-2 " gets none
+
+# --- errors of expressions
+ok "a claim that asks what there is not" claim wrong "$(one "selectors: [{cel: {expression: \"device.attributes['gpu.example.com'].colour == 'red'\"}}]")"
+ok "its pod" pod wrong "{name: g, resourceClaimName: wrong}"
+eventually 20 "is told the error" tells wrong 'running "DynamicResources" filter plugin: claim default/wrong: selector #0: CEL runtime error: no such key: colour'
+has "as a scheduler's error" SchedulerError k get pod wrong -o 'jsonpath={.status.conditions[?(@.type=="PodScheduled")].reason}'
+refused() { ! claim "$1" "$2" 2>"$WORK/err" && grep -qF "$3" "$WORK/err" || { cat "$WORK/err"; return 1; }; }
+ok "one that does not compile is refused" refused x "$(one 'selectors: [{cel: {expression: "1 +"}}]')" "compilation failed"
+ok "one that may cost too much is refused" refused x "$(one 'selectors: [{cel: {expression: "[1,2,3,4,5,6,7,8,9,10].all(a, [1,2,3,4,5,6,7,8,9,10].all(b, [1,2,3,4,5,6,7,8,9,10].all(c, [1,2,3,4,5,6,7,8,9,10].all(d, [1,2,3,4,5,6,7,8,9,10].all(e, [1,2,3,4,5,6,7,8,9,10].all(f, a + b + c + d + e + f > 0))))))"}}]')" "too complex, exceeds cost limit"
+k delete pod wrong --force --grace-period=0 >/dev/null 2>&1
+
+# --- templates: a claim per pod, and none gets what another has
+k create -f - >/dev/null <<YAML
+---
+{apiVersion: resource.k8s.io/v1, kind: ResourceClaimTemplate, metadata: {name: t}, spec: {spec: {devices: $(one)}}}
+YAML
+ok "fresh devices" slice n1 3 "$(for i in 0 1 2 3 4 5 6 7; do printf '%s, ' "$(gpu gpu-$i a100 40Gi)"; done)"
+k create -f - >/dev/null <<YAML
+apiVersion: apps/v1
+kind: Deployment
+metadata: {name: many}
+spec:
+  replicas: 8
+  selector: {matchLabels: {app: many}}
+  template:
+    metadata: {labels: {app: many}}
+    spec: {containers: [{name: c, image: x}], resourceClaims: [{name: g, resourceClaimTemplateName: t}]}
+YAML
+placed() { [ "$(k get pods -l app=many -o 'jsonpath={range .items[*]}{.spec.nodeName}{"\n"}{end}' | grep -c n)" = "$1" ]; }
+devices() { k get resourceclaims -o 'jsonpath={range .items[*]}{range .status.allocation.devices.results[*]}{.pool}/{.device}{"\n"}{end}{end}'; }
+eventually 30 "as many pods as devices are placed" placed 6
+same "and no device twice" "" sh -c "$(declare -f devices k); KUBECONFIG_FILE=$KUBECONFIG_FILE SLOWDOWN=$SLOWDOWN; devices | sort | uniq -d"
+waits() { k get pods -l app=many --field-selector=spec.nodeName= -o 'jsonpath={.items[0].metadata.name}'; }
+eventually 20 "the others are told why not" tells "$(waits)" "cannot allocate all claims"
+k delete pod early --force --grace-period=0 >/dev/null 2>&1
+k delete resourceclaim late --wait=false >/dev/null
+eventually 30 "a device that comes free is given to the next" placed 7
+
+# --- an allocated claim that keeps its pod from every node is freed
+k delete deployment many >/dev/null
+k delete pods -l app=many --force --grace-period=0 >/dev/null 2>&1 # No node agent does.
+eventually 30 "devices are free again" placed 0
+ok "a claim of n2" claim moves "$(one "selectors: [{cel: {expression: \"device.attributes['gpu.example.com'].model == 'a100'\"}}]")"
+ok "its pod" pod first "{name: g, resourceClaimName: moves}"
+eventually 20 "is placed" is n1 where first
+k delete pod first --force --grace-period=0 >/dev/null 2>&1
+ok "the devices move" slice n2 2 "$(gpu gpu-0 h100 80Gi), $(gpu gpu-9 a100 40Gi)"
+k cordon n1 >/dev/null
+ok "another pod with the claim" pod second "{name: g, resourceClaimName: moves}"
+eventually 40 "gets a device elsewhere" is n2 where second
+same "another one" "r=n2/gpu-9 " gets moves
+k uncordon n1 >/dev/null
+
+# --- alternatives, constraints, partitions and shares in one go
+ok "alternatives" claim either "{requests: [{name: r, firstAvailable: [{name: five, deviceClassName: gpu, count: 20}, {name: two, deviceClassName: gpu, count: 2}]}], constraints: [{matchAttribute: gpu.example.com/model}]}"
+ok "their pod" pod either "{name: g, resourceClaimName: either}"
+eventually 20 "the second is taken" is n1 where either
+has "its name says so" "r/two=n1/" gets either
+
+# --- devices that must be ready before the pod is bound
+k apply -f - >/dev/null <<YAML
+apiVersion: resource.k8s.io/v1
+kind: ResourceSlice
+metadata: {name: fabric}
+spec:
+  driver: fabric.example.com
+  allNodes: true
+  pool: {name: fabric, generation: 1, resourceSliceCount: 1}
+  devices: [{name: f0, bindsToNode: true, bindingConditions: [Attached], bindingFailureConditions: [AttachFailed]}]
+YAML
+k create -f - >/dev/null <<YAML
+---
+{apiVersion: resource.k8s.io/v1, kind: DeviceClass, metadata: {name: fabric}, spec: {selectors: [{cel: {expression: "device.driver == 'fabric.example.com'"}}]}}
+YAML
+ok "a claim of one" claim attach "{requests: [{name: r, exactly: {deviceClassName: fabric}}]}"
+ok "its pod" pod attach "{name: g, resourceClaimName: attach}"
+eventually 20 "the claim is allocated" is "r=fabric/f0 " gets attach
+pending() { k get events --field-selector=involvedObject.name=attach -o 'jsonpath={.items[*].message}' | grep -q "waiting for binding conditions for device on node n"; }
+eventually 20 "the pod waits for its device" pending
+same "and is not bound yet" "" where attach
+ready() {
+    k patch resourceclaim attach --subresource=status --type=merge -p "{\"status\": {\"devices\": [{\"driver\": \"fabric.example.com\",
+        \"pool\": \"fabric\", \"device\": \"f0\", \"conditions\": [{\"type\": \"Attached\", \"status\": \"True\", \"reason\": \"Done\",
+        \"message\": \"\", \"lastTransitionTime\": \"2026-01-01T00:00:00Z\"}]}]}}" >/dev/null
+}
+ok "the driver says that it is ready" ready
+bound() { [ -n "$(where attach)" ]; }
+eventually 20 "the pod is bound" bound
+finish

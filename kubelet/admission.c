@@ -90,9 +90,39 @@ static bool check(struct cycle *c, const struct node_info *n, struct admission_r
     return true;
 }
 
-bool admission_check(struct arena *a, struct api_object *node, struct api_object *pod,
-                     struct api_object *const *others, size_t other_count,
-                     struct admission_refusal *ret)
+static bool exceeds(struct arena *a, const char *name, int64_t want, int64_t capacity,
+                    struct admission_refusal *ret)
+{
+    if (want <= capacity)
+        return false;
+    ret->reason = "Infeasible";
+    ret->message = arena_printf(a,
+                                "Node didn't have enough capacity: %s, requested: %" PRId64
+                                ", capacity: %" PRId64,
+                                name, want, capacity)
+                       .data;
+    return true;
+}
+
+static bool check_amounts(struct cycle *c, const struct node_info *n, struct admission_refusal *ret)
+{
+    const struct resources *want = &c->pod->requests, *have = &n->allocatable;
+    if (exceeds(c->arena, "cpu", want->milli_cpu, have->milli_cpu, ret) ||
+        exceeds(c->arena, "memory", want->memory, have->memory, ret))
+        return false;
+    bool lacking =
+        lacks(c->arena, "cpu", want->milli_cpu, n->requested.milli_cpu, have->milli_cpu, ret) ||
+        lacks(c->arena, "memory", want->memory, n->requested.memory, have->memory, ret);
+    if (lacking)
+        ret->reason = "Deferred";
+    return !lacking;
+}
+
+typedef bool check_fn(struct cycle *c, const struct node_info *n, struct admission_refusal *ret);
+
+static bool run_check(struct arena *a, struct api_object *node, struct api_object *pod,
+                      struct api_object *const *others, size_t other_count, check_fn *judge,
+                      struct admission_refusal *ret)
 {
     struct snapshot s;
     static const struct pod_facts none;
@@ -106,8 +136,22 @@ bool admission_check(struct arena *a, struct api_object *node, struct api_object
                       .profile = profile_default(),
                       .pod = pod_info_new(pod),
                       .facts = &none};
-    bool ok = check(&c, s.nodes[0], ret);
+    bool ok = judge(&c, s.nodes[0], ret);
     pod_info_free((struct pod_info *)(uintptr_t)c.pod);
     snapshot_done(&s);
     return ok;
+}
+
+bool admission_check(struct arena *a, struct api_object *node, struct api_object *pod,
+                     struct api_object *const *others, size_t other_count,
+                     struct admission_refusal *ret)
+{
+    return run_check(a, node, pod, others, other_count, check, ret);
+}
+
+bool admission_fits(struct arena *a, struct api_object *node, struct api_object *pod,
+                    struct api_object *const *others, size_t other_count,
+                    struct admission_refusal *ret)
+{
+    return run_check(a, node, pod, others, other_count, check_amounts, ret);
 }

@@ -24,4 +24,10 @@ bool admission_check(struct arena *a, struct api_object *node, struct api_object
                      struct api_object *const *others, size_t other_count,
                      struct admission_refusal *ret);
 
+/* May a pod that is here have new amounts of CPU and memory, beside the others? The reason is
+ * "Deferred", or "Infeasible" when not even alone. */
+bool admission_fits(struct arena *a, struct api_object *node, struct api_object *pod,
+                    struct api_object *const *others, size_t other_count,
+                    struct admission_refusal *ret);
+
 #endif

@@ -39,6 +39,8 @@ void *cri_new_message(struct arena *a, const ProtobufCMessageDescriptor *d);
     X(CRI_REMOVE_CONTAINER, "RuntimeService/RemoveContainer", remove_container_response)           \
     X(CRI_LIST_CONTAINERS, "RuntimeService/ListContainers", list_containers_response)              \
     X(CRI_CONTAINER_STATUS, "RuntimeService/ContainerStatus", container_status_response)           \
+    X(CRI_UPDATE_CONTAINER_RESOURCES, "RuntimeService/UpdateContainerResources",                   \
+      update_container_resources_response)                                                         \
     X(CRI_REOPEN_CONTAINER_LOG, "RuntimeService/ReopenContainerLog",                               \
       reopen_container_log_response)                                                               \
     X(CRI_EXEC_SYNC, "RuntimeService/ExecSync", exec_sync_response)                                \

@@ -28,6 +28,36 @@ int64_t kubelet_wall_s(const struct kubelet *k)
     return env_wall_ns(k->env) / 1000000000;
 }
 
+static struct api_object **others_of(struct kubelet *k, const struct pod_worker *w, struct arena *a,
+                                     size_t *ret_count)
+{
+    struct api_object **others =
+        (struct api_object **)ARENA_ARRAY(a, struct api_object *, k->workers.count + 1);
+    size_t count = 0, pos = 0;
+    void *value;
+    while (map_next(&k->workers, &pos, NULL, &value))
+        if (value != w && pod_worker_object(value) != NULL && pod_worker_holds(value))
+            others[count++] = pod_worker_object(value);
+    *ret_count = count;
+    return others;
+}
+
+bool kubelet_fits(struct kubelet *k, const struct pod_worker *w, struct api_object *pod,
+                  struct arena *a, struct admission_refusal *ret)
+{
+    size_t count;
+    struct api_object **others = others_of(k, w, a, &count);
+    return k->node == NULL || admission_fits(a, k->node, pod, others, count, ret);
+}
+
+void kubelet_room(struct kubelet *k)
+{
+    size_t pos = 0;
+    void *value;
+    while (map_next(&k->workers, &pos, NULL, &value))
+        pod_worker_room(value);
+}
+
 /* A pod that is new to every agent of this node is taken or refused. One with a start time was
  * taken before this agent started, and static pods answer to whoever wrote their file. */
 static void admit(struct kubelet *k, struct pod_worker *w, struct api_object *o)
@@ -38,13 +68,8 @@ static void admit(struct kubelet *k, struct pod_worker *w, struct api_object *o)
     if (k->node == NULL || pod->status.start_time != NULL ||
         pod->metadata.deletion_timestamp != NULL || pod_phase_is_final(pod->status.phase))
         return;
-    struct api_object **others =
-        (struct api_object **)ARENA_ARRAY(a, struct api_object *, k->workers.count);
-    size_t count = 0, pos = 0;
-    void *value;
-    while (map_next(&k->workers, &pos, NULL, &value))
-        if (value != w && pod_worker_object(value) != NULL && pod_worker_holds(value))
-            others[count++] = pod_worker_object(value);
+    size_t count;
+    struct api_object **others = others_of(k, w, a, &count);
     const char *pressure;
     if (shutdown_is_on(k->shutdown))
         pod_worker_reject(w, SHUTDOWN_REJECT_REASON, SHUTDOWN_REJECT_MESSAGE);

@@ -18,7 +18,9 @@
 
 #include <uv.h>
 
+struct admission_refusal;
 struct api_object;
+struct arena;
 struct client;
 struct cri;
 struct csi;
@@ -148,6 +150,11 @@ void kubelet_pod_set(struct kubelet *k, struct api_object *o, enum pod_origin or
 void kubelet_pod_gone(struct kubelet *k, struct str uid);
 struct pod_worker *kubelet_find_pod(const struct kubelet *k, struct str namespace_name,
                                     struct str name);
+/* Does a pod that is here fit with the amounts of this object? */
+bool kubelet_fits(struct kubelet *k, const struct pod_worker *w, struct api_object *pod,
+                  struct arena *a, struct admission_refusal *ret);
+/* Something has been given back: pods that wait for more look again. */
+void kubelet_room(struct kubelet *k);
 /* All sources have spoken: what runs and belongs to nobody may be cleaned up. */
 void kubelet_sources_ready(struct kubelet *k);
 

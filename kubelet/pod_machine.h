@@ -75,6 +75,7 @@ enum pm_reason {
     PM_WHY_CHANGED,
     PM_WHY_LIVENESS,
     PM_WHY_STARTUP,
+    PM_WHY_RESIZED,   /* Its resize policy asks for it. */
     PM_WHY_COMPLETED, /* PM_STOP: every container has ended for good. */
     PM_WHY_INIT_FAILED,
 };

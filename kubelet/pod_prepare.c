@@ -369,6 +369,7 @@ static void on_sources(struct pod_worker *w, void *arg)
     p->cgroups = k->cgroups;
     p->qos = pod_qos_class(ctx.pod);
     pod_cgroup_limits(ctx.pod, &p->limits);
+    worker_widen_limits(w, &p->limits);
     p->limits.pids_max = MAX_OF(k->config.pod_pids_max, (int64_t)0);
     job_start(k->loop, run_preparation, after_apply, p);
 }

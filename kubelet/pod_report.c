@@ -62,6 +62,7 @@ static struct container_facts *facts(struct pod_worker *w, struct arena *a)
             .started = container_started(c),
             .ready = container_ready(c),
             .restarts = pm_restarts(&p, &m),
+            .applied = c->applied,
         };
     }
     return list;
@@ -139,8 +140,11 @@ void worker_report(struct pod_worker *w)
         .rejected = w->rejected,
         .disrupted = w->disrupted,
         .fail_message = w->fail_message,
+        .resize_reason = w->resize_reason,
+        .resize_message = w->resize_message,
         .now_s = kubelet_wall_s(w->k),
     };
+    in.resizing = worker_is_resizing(w, &in.resize_error);
     struct core_v1_pod_status *s = pod_status_compute(a, &in);
     /* An end that was told before our start is kept word for word. */
     if (w->status == NULL && pod_phase_is_final(pod->status.phase))
@@ -207,6 +211,23 @@ static bool replaced_list(struct str key)
     return str_eqc(key, "podIPs") || str_eqc(key, "hostIPs");
 }
 
+/* Conditions are merged by their type: those of ours that are no more have to be named. */
+static void remove_conditions(struct arena *a, const struct json *before, struct json *list)
+{
+    for (size_t i = 0; before != NULL && i < before->array.count; i++) {
+        struct str type = json_get_str(before->array.items[i], "type");
+        bool there = !pod_condition_is_own(type);
+        for (size_t k = 0; k < list->array.count && !there; k++)
+            there = str_eq(json_get_str(list->array.items[k], "type"), type);
+        if (there)
+            continue;
+        struct json *gone = json_object(a);
+        json_setc(a, gone, "$patch", json_string(a, STR("delete")));
+        json_setc(a, gone, "type", json_string(a, type));
+        json_append(a, list, gone);
+    }
+}
+
 /* What has to change on the server; NULL when nothing. */
 static struct json *status_diff(struct arena *a, const struct core_v1_pod_status *have,
                                 const struct core_v1_pod_status *want)
@@ -224,6 +245,8 @@ static struct json *status_diff(struct arena *a, const struct core_v1_pod_status
             json_setc(a, mark, "$patch", json_string(a, STR("replace")));
             json_insert(a, m->value, 0, mark);
         }
+        if (str_eqc(m->key, "conditions"))
+            remove_conditions(a, before, m->value);
         json_set(a, diff, m->key, m->value);
     }
     for (size_t i = 0; i < old->object.count; i++) {

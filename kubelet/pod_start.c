@@ -163,6 +163,7 @@ static void on_started(const struct cri_reply *reply, void *arg)
         return;
     }
     worker_event(w, s->c, "Normal", "Started", "Started container %s", s->c->name);
+    container_set_applied(s->c, &s->spec->resources);
     container_set_waiting(s->c, NULL, NULL);
     s->c->blocked_until_ms = 0;
     if (s->spec->lifecycle != NULL && s->spec->lifecycle->post_start != NULL) {

@@ -207,7 +207,10 @@ static void container_status(struct arena *a, const struct pod_status_inputs *in
     else
         s->ready = s->started && f != NULL && f->ready;
     if (k->resources.limits_count + k->resources.requests_count > 0 && now != NULL) {
-        s->resources = arena_memdup(a, &k->resources, sizeof(k->resources));
+        const struct core_v1_resource_requirements *has =
+            f != NULL && f->applied != NULL && s->state.running != NULL ? f->applied
+                                                                        : &k->resources;
+        s->resources = arena_memdup(a, has, sizeof(*has));
         s->resources->claims = NULL;
         s->resources->claims_count = 0;
         s->allocated_resources = k->resources.requests;
@@ -427,8 +430,10 @@ static void add_readiness(struct arena *a, const struct pod_status_inputs *in,
 
 bool pod_condition_is_own(struct str type)
 {
-    static const char *const own[] = {"PodReadyToStartContainers", "Initialized", "Ready",
-                                      "ContainersReady", "PodScheduled"};
+    static const char *const own[] = {
+        "PodReadyToStartContainers", "Initialized",  "Ready",
+        "ContainersReady",           "PodScheduled", "PodResizePending",
+        "PodResizeInProgress"};
     for (size_t i = 0; i < ARRAY_SIZE(own); i++) {
         if (str_eqc(type, own[i]))
             return true;
@@ -436,15 +441,29 @@ bool pod_condition_is_own(struct str type)
     return false;
 }
 
+/* There only while there is something to tell. */
+static void add_resize(const struct pod_status_inputs *in, struct core_v1_pod_status *s)
+{
+    if (pod_phase_is_final(s->phase))
+        return;
+    if (in->resize_reason != NULL)
+        add_condition(in, s, "PodResizePending", true, in->resize_reason,
+                      str_of(in->resize_message));
+    if (in->resizing)
+        add_condition(in, s, "PodResizeInProgress", true, in->resize_error != NULL ? "Error" : "",
+                      in->resize_error != NULL ? str_of(in->resize_error) : STR_NULL);
+}
+
 static void conditions(struct arena *a, const struct pod_status_inputs *in,
                        struct core_v1_pod_status *s)
 {
     size_t foreign = in->old != NULL ? in->old->conditions_count : 0;
-    s->conditions = ARENA_ARRAY(a, struct core_v1_pod_condition, foreign + 7);
+    s->conditions = ARENA_ARRAY(a, struct core_v1_pod_condition, foreign + 9);
     add_condition(in, s, "PodReadyToStartContainers", in->sandbox_ready, "", STR_NULL);
     add_initialized(a, in, s);
     add_readiness(a, in, s);
     add_condition(in, s, "PodScheduled", true, "", STR_NULL);
+    add_resize(in, s);
     if (in->disrupted && in->finished)
         add_condition(in, s, "DisruptionTarget", true, "TerminationByKubelet",
                       str_of(in->fail_message));

@@ -13,6 +13,7 @@
 struct arena;
 struct core_v1_pod;
 struct core_v1_pod_status;
+struct core_v1_resource_requirements;
 
 /* What the node agent knows of one container besides the runtime's view. */
 struct container_facts {
@@ -22,6 +23,7 @@ struct container_facts {
     bool started;  /* Startup probe passed (or none), and postStart is through. */
     bool ready;    /* Readiness probe passed (or none). */
     bool restarts; /* It will be started again after having ended. */
+    const struct core_v1_resource_requirements *applied; /* What it runs with; NULL: the spec's. */
 };
 
 struct pod_status_inputs {
@@ -37,8 +39,12 @@ struct pod_status_inputs {
     bool finished;           /* Nothing runs and nothing will: phases may be final. */
     const char *fail_reason; /* Set: the pod has failed for this reason ("DeadlineExceeded"). */
     const char *fail_message;
-    bool rejected;  /* It never was one of this node's. */
-    bool disrupted; /* It fails because of the node. */
+    bool rejected;             /* It never was one of this node's. */
+    bool disrupted;            /* It fails because of the node. */
+    const char *resize_reason; /* Why the pod does not get what it asks for; NULL: it does. */
+    const char *resize_message;
+    bool resizing; /* Its containers do not have all that is allocated. */
+    const char *resize_error;
     int64_t now_s;
 };
 

@@ -157,6 +157,8 @@ static const char *kill_text(enum pm_reason why)
     switch (why) {
     case PM_WHY_CHANGED:
         return "definition changed";
+    case PM_WHY_RESIZED:
+        return "resize requires restart";
     case PM_WHY_LIVENESS:
         return "failed liveness probe";
     case PM_WHY_STARTUP:

@@ -149,6 +149,9 @@ static void container_free(struct pod_container *c)
     container_stop_probes(c);
     check_cancel(take(c->hook));
     container_set_waiting(c, NULL, NULL);
+    arena_free(c->applied_arena);
+    free(c->resize_error);
+    free(c->resize_killed);
     free(c->field_path);
     free(c->instance);
     free(c->name);
@@ -273,7 +276,7 @@ void pod_worker_set(struct pod_worker *w, struct api_object *pod)
     struct api_object *old = w->object;
     bool same_spec = old != NULL && ((const struct core_v1_pod *)old->msg)->metadata.generation ==
                                         ((const struct core_v1_pod *)pod->msg)->metadata.generation;
-    w->object = api_object_ref(pod);
+    w->object = worker_take_resize(w, pod);
     const struct core_v1_pod *p = worker_pod(w);
     set_containers(w);
     api_object_unref(old);
@@ -296,6 +299,22 @@ void pod_worker_set(struct pod_worker *w, struct api_object *pod)
         begin_stop(w, 1);
     }
     worker_kick(w);
+}
+
+void worker_set_allocated(struct pod_worker *w, struct api_object *pod)
+{
+    struct api_object *old = w->object;
+    w->object = pod;
+    set_containers(w);
+    api_object_unref(old);
+    w->status_dirty = true;
+    worker_kick(w);
+}
+
+void pod_worker_room(struct pod_worker *w)
+{
+    if (w->asked != NULL)
+        worker_kick(w);
 }
 
 struct pod_worker *pod_worker_new(struct kubelet *k, struct api_object *pod, enum pod_origin origin)
@@ -429,7 +448,10 @@ void pod_worker_abandon(struct pod_worker *w)
     volume_set_free(w->volumes);
     arena_free(w->status_arena);
     api_object_unref(w->status_sent);
+    api_object_unref(w->asked);
+    free(take(w->resize_message));
     api_object_unref(w->object);
+    kubelet_room(w->k);
     uv_close((uv_handle_t *)&w->timer, on_timer_closed);
 }
 
@@ -498,7 +520,11 @@ static void fill_container(struct pod_worker *w, struct arena *a, const struct p
     m->startup_failed = probe_failed(c->probes[PROBE_STARTUP]);
     m->liveness_failed = probe_failed(c->probes[PROBE_LIVENESS]);
     bool restarts = m->state == PM_EXITED && pm_restarts(p, m);
-    uint64_t crash_ms = crash_wait(w, a, c, seen, restarts);
+    bool resized = m->state == PM_EXITED && c->resize_killed != NULL &&
+                   strcmp(c->resize_killed, seen->id) == 0;
+    if (resized)
+        m->exit_decided = m->exit_restarts = true;
+    uint64_t crash_ms = resized ? 0 : crash_wait(w, a, c, seen, restarts);
     if (crash_ms > m->blocked_ms)
         m->blocked_ms = crash_ms;
     if (crash_ms > 0 && w->life == PM_RUNNING)
@@ -679,6 +705,7 @@ static void act(struct pod_worker *w, const struct pm_action *a)
     case PM_FINISH:
         w->life = PM_STOPPED;
         w->status_dirty = true;
+        kubelet_room(w->k);
         worker_kick(w);
         return;
     }
@@ -695,6 +722,7 @@ static void step(struct pod_worker *w)
     }
     worker_sync_probes(w);
     check_deadline(w);
+    worker_decide_resize(w);
     AUTO_ARENA *a = arena_new(0);
     struct pm_pod p;
     fill_machine(w, a, &p);
@@ -705,6 +733,15 @@ static void step(struct pod_worker *w)
         return;
     }
     uint64_t now_ms = kubelet_now_ms(w->k);
+    if (action.type == PM_NOTHING && w->life == PM_RUNNING && w->volumes_ready) {
+        enum resize_step resize = worker_resize_step(w);
+        if (resize != RESIZE_NOTHING) {
+            w->busy = true;
+            if (resize == RESIZE_PREPARE)
+                worker_prepare(w, on_prepared);
+            return;
+        }
+    }
     if (action.type == PM_NOTHING && w->life == PM_RUNNING) {
         /* Quiet: a good time to bring ConfigMaps, tokens and labels up to date. */
         if (w->volumes_ready && now_ms - w->volumes_ms >= VOLUME_REFRESH_MS) {

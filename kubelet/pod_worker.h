@@ -39,6 +39,8 @@ bool pod_worker_is_clean(const struct pod_worker *w); /* Stopped, and nothing is
 void pod_worker_reject(struct pod_worker *w, const char *reason, const char *message);
 /* It was taken, and not everything of it has gone yet: resources and ports are its own. */
 bool pod_worker_holds(const struct pod_worker *w);
+/* There may be room now for the amounts that it asks for. */
+void pod_worker_room(struct pod_worker *w);
 
 const char *pod_worker_uid(const struct pod_worker *w);
 const struct core_v1_pod *pod_worker_pod(const struct pod_worker *w); /* NULL: orphan. */

@@ -6,6 +6,7 @@
  *   pod_sandbox.c  sandbox up and down
  *   pod_start.c    image, container, postStart
  *   pod_stop.c     preStop, stop, removal
+ *   pod_resize.c   other amounts of CPU and memory
  *   pod_report.c   status to the API */
 #ifndef KUBELET_POD_WORKER_INTERNAL_H
 #define KUBELET_POD_WORKER_INTERNAL_H
@@ -19,7 +20,9 @@
 #include "lib/base/list.h"
 
 struct client_request;
+struct cgroup_limits;
 struct core_v1_container;
+struct core_v1_resource_requirements;
 struct source_set;
 struct start;
 
@@ -43,6 +46,12 @@ struct pod_container {
     struct probe *probes[3];
     struct check *hook;
     int64_t probe_grace_s; /* Of the probe that failed; -1: the pod's. */
+    /* What the running instance was given; NULL: not known. */
+    struct core_v1_resource_requirements *applied;
+    struct arena *applied_arena;
+    char *resize_error;  /* Why it could not be given what the spec says; NULL. */
+    char *resize_killed; /* The instance that was killed to be given it; NULL. */
+    uint64_t resize_blocked_until_ms;
 };
 
 struct exit_watch {
@@ -55,7 +64,12 @@ struct exit_watch {
 
 struct pod_worker {
     struct kubelet *k;
-    struct api_object *object; /* The pod as wanted; NULL: orphan. */
+    struct api_object *object; /* The pod as wanted, with the amounts that it has been allocated;
+                                  NULL: orphan. */
+    struct api_object *asked;  /* With the amounts that it does not have yet; NULL. */
+    const char *resize_reason; /* "Deferred", "Infeasible": why not; NULL. */
+    char *resize_message;
+    bool resize_widened; /* The cgroup is as wide as a resize under way needs. */
     enum pod_origin origin;
     char *uid, *name, *namespace_name;
 
@@ -166,6 +180,21 @@ bool worker_collect_dead(struct pod_worker *w);
 
 /* A clean-up failed: it is tried again, ever more seldom. */
 void worker_clean_failed(struct pod_worker *w, const char *why);
+
+/* pod_resize.c */
+struct api_object *worker_take_resize(struct pod_worker *w, struct api_object *pod);
+/* The pod gets what it asks for, when that fits. */
+void worker_decide_resize(struct pod_worker *w);
+void container_set_applied(struct pod_container *c, const struct core_v1_resource_requirements *r);
+/* Have running containers something else than they are to have? ret_error: what failed; NULL. */
+bool worker_is_resizing(const struct pod_worker *w, const char **ret_error);
+/* For the pod's cgroup while its containers change. */
+void worker_widen_limits(const struct pod_worker *w, struct cgroup_limits *l);
+enum resize_step { RESIZE_NOTHING, RESIZE_PREPARE, RESIZE_STARTED };
+/* One step; RESIZE_PREPARE: the pod's cgroup is to be set. */
+enum resize_step worker_resize_step(struct pod_worker *w);
+/* Takes over the object (pod_worker.c). */
+void worker_set_allocated(struct pod_worker *w, struct api_object *pod);
 
 /* pod_probes.c */
 void worker_sync_probes(struct pod_worker *w);

@@ -192,3 +192,25 @@ void pod_requests(const struct core_v1_pod *pod, bool nonzero, struct resources 
     resources_add(ret, &overhead);
     resources_done(&overhead);
 }
+
+static bool asks_same(const struct core_v1_container *x, const struct core_v1_container *y)
+{
+    const struct core_v1_resource_requirements *a = &x->resources, *b = &y->resources;
+    bool same = a->requests_count == b->requests_count;
+    for (size_t i = 0; same && i < a->requests_count; i++)
+        same = str_eq(a->requests[i].key, b->requests[i].key) &&
+               str_eq(a->requests[i].value.string, b->requests[i].value.string);
+    return same;
+}
+
+bool pods_ask_same(const struct core_v1_pod *x, const struct core_v1_pod *y)
+{
+    const struct core_v1_pod_spec *a = &x->spec, *b = &y->spec;
+    bool same = a->containers_count == b->containers_count &&
+                a->init_containers_count == b->init_containers_count;
+    for (size_t i = 0; same && i < a->containers_count; i++)
+        same = asks_same(&a->containers[i], &b->containers[i]);
+    for (size_t i = 0; same && i < a->init_containers_count; i++)
+        same = asks_same(&a->init_containers[i], &b->init_containers[i]);
+    return same;
+}

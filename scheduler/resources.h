@@ -39,5 +39,7 @@ int64_t resources_scalar(const struct resources *r, const char *name); /* 0 when
  * given; overhead on top. nonzero: containers that ask for no CPU or memory
  * count as 100m and 200Mi, for spreading load by score. */
 void pod_requests(const struct core_v1_pod *pod, bool nonzero, struct resources *ret);
+/* Do the containers of both ask for the same? One's requests change when it is resized. */
+bool pods_ask_same(const struct core_v1_pod *x, const struct core_v1_pod *y);
 
 #endif

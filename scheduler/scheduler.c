@@ -107,12 +107,12 @@ static void on_pod_update(struct api_object *old_object, struct api_object *o, v
         scheduler_wake(s);
         return;
     }
-    bool labels = old->metadata.labels_count != pod->metadata.labels_count ||
-                  old->metadata.generation != pod->metadata.generation;
+    bool changed = old->metadata.labels_count != pod->metadata.labels_count ||
+                   old->metadata.generation != pod->metadata.generation || !pods_ask_same(old, pod);
     snapshot_set_pod(&s->snapshot, o);
     if (frees_something(old, pod))
         scheduler_happened(s, EVENT_POD_DELETE, pod->spec.node_name);
-    else if (labels)
+    else if (changed)
         scheduler_happened(s, EVENT_POD_UPDATE, pod->spec.node_name);
     scheduler_wake(s);
 }

@@ -348,7 +348,8 @@ static bool confirms(const struct pod_info *p, const struct core_v1_pod *pod)
     return str_eqc(pod->spec.node_name, p->node->name) && x->generation == y->generation &&
            (x->deletion_timestamp == NULL) == (y->deletion_timestamp == NULL) &&
            x->labels_count == y->labels_count &&
-           labels_contain(x->labels, x->labels_count, y->labels, y->labels_count);
+           labels_contain(x->labels, x->labels_count, y->labels, y->labels_count) &&
+           pods_ask_same(p->pod, pod);
 }
 
 void snapshot_set_pod(struct snapshot *s, struct api_object *object)

@@ -3,6 +3,8 @@
 
 #include "api/apps_v1.h"
 #include "api/core_v1.h"
+#include "api/resource.h"
+#include "lib/api/quantity.h"
 #include "lib/api/scheme.h"
 
 static void trim_meta(struct meta_v1_object_meta *m)
@@ -30,6 +32,59 @@ static void trim_container(struct core_v1_container *c)
         if (c->ports[i].host_port > 0)
             kept.ports[kept.ports_count++] = c->ports[i];
     *c = kept;
+}
+
+/* --- pods that are resized ------------------------------------------------------------------ */
+static const struct resource_quantity *given(const struct api_quantity_entry *list, size_t count,
+                                             struct str key)
+{
+    for (size_t i = 0; i < count; i++)
+        if (str_eq(list[i].key, key))
+            return &list[i].value;
+    return NULL;
+}
+
+static const struct resource_quantity *more(const struct resource_quantity *x,
+                                            const struct resource_quantity *y)
+{
+    if (x == NULL || y == NULL)
+        return x != NULL ? x : y;
+    struct quantity a = quantity_of(x), b = quantity_of(y);
+    return quantity_cmp(&a, &b) < 0 ? y : x;
+}
+
+/* What the node has given to the container, where that is more than what is asked for. Of a resize
+ * that is never to be, only what is given counts. */
+static void take_given(struct core_v1_container *c, const struct core_v1_container_status *s,
+                       bool never)
+{
+    const struct core_v1_resource_requirements none = {0},
+                                               *has = s->resources != NULL ? s->resources : &none;
+    for (size_t i = 0; i < c->resources.requests_count; i++) {
+        struct api_quantity_entry *e = &c->resources.requests[i];
+        const struct resource_quantity *q =
+            more(given(has->requests, has->requests_count, e->key),
+                 given(s->allocated_resources, s->allocated_resources_count, e->key));
+        if (q != NULL)
+            e->value = never ? *q : *more(&e->value, q);
+    }
+}
+
+static void take_all_given(struct core_v1_pod *p)
+{
+    const struct core_v1_pod_status *s = &p->status;
+    bool never = false;
+    for (size_t i = 0; i < s->conditions_count; i++)
+        never |= str_eqc(s->conditions[i].type, "PodResizePending") &&
+                 str_eqc(s->conditions[i].reason, "Infeasible");
+    for (size_t i = 0; i < p->spec.containers_count; i++)
+        for (size_t k = 0; k < s->container_statuses_count; k++)
+            if (str_eq(s->container_statuses[k].name, p->spec.containers[i].name))
+                take_given(&p->spec.containers[i], &s->container_statuses[k], never);
+    for (size_t i = 0; i < p->spec.init_containers_count; i++)
+        for (size_t k = 0; k < s->init_container_statuses_count; k++)
+            if (str_eq(s->init_container_statuses[k].name, p->spec.init_containers[i].name))
+                take_given(&p->spec.init_containers[i], &s->init_container_statuses[k], never);
 }
 
 /* Volumes of claims alone matter to placement. */
@@ -62,6 +117,7 @@ static void trim_spec(struct core_v1_pod_spec *s)
 void trim_pod(struct api_object *o)
 {
     struct core_v1_pod *pod = o->msg;
+    take_all_given(pod);
     struct core_v1_pod_status kept = {
         .phase = pod->status.phase,
         .conditions = pod->status.conditions,

@@ -86,4 +86,46 @@ START_TEST(taken_or_refused)
 }
 END_TEST
 
-UNIT_MAIN("admission", UNIT_TEST(taken_or_refused))
+/* New amounts fit beside the others, do not now, or never will. Ports, taints and labels were
+ * looked at when the pod came. */
+START_TEST(resized)
+{
+    static const struct {
+        const char *pod, *reason, *message;
+    } CASES[] = {
+        {POD("p", ASKS("\"cpu\":\"500m\"")), NULL, NULL},
+        {POD("p", "\"containers\":[{\"name\":\"c\",\"ports\":[{\"containerPort\":1,"
+                  "\"hostPort\":8080}]}]"),
+         NULL, NULL},
+        {POD("p", ASKS("\"cpu\":\"600m\"")), "Deferred",
+         "Node didn't have enough resource: cpu, requested: 600, used: 1500, capacity: 2000"},
+        {POD("p", ASKS("\"cpu\":\"100m\",\"memory\":\"1Gi\"")), "Deferred",
+         "Node didn't have enough resource: memory, requested: 1073741824, used: 536870912, "
+         "capacity: 1073741824"},
+        {POD("p", ASKS("\"cpu\":\"3\"")), "Infeasible",
+         "Node didn't have enough capacity: cpu, requested: 3000, capacity: 2000"},
+    };
+    struct api_object *node = object_from("Node", NODE),
+                      *others[2] = {object_from("Pod", TAKEN[0]), object_from("Pod", TAKEN[1])};
+    for (size_t i = 0; i < ARRAY_SIZE(CASES); i++) {
+        AUTO_ARENA *a = arena_new(0);
+        struct admission_refusal why = {0};
+        struct api_object *pod = object_from("Pod", CASES[i].pod);
+        bool fits = admission_fits(a, node, pod, others, 2, &why);
+        ck_assert_int_eq(fits, CASES[i].reason == NULL);
+        if (!fits) {
+            ck_assert_str_eq(why.reason, CASES[i].reason);
+            ck_assert_str_eq(why.message, CASES[i].message);
+        }
+        api_object_unref(pod);
+    }
+    api_object_unref(others[0]);
+    api_object_unref(others[1]);
+    api_object_unref(node);
+}
+END_TEST
+
+UNIT_MAIN("admission", {
+    UNIT_TEST(taken_or_refused);
+    UNIT_TEST(resized);
+})

@@ -1,4 +1,5 @@
 /* test_framework.c - filters, scores and the texts of refusals. */
+#include "scheduler/trim.h"
 #include "test/unit/scheduler/cluster.h"
 
 #define NODE(name, cpu, extra)                                                                     \
@@ -267,7 +268,40 @@ START_TEST(hints_ask_the_filters)
 }
 END_TEST
 
+/* A pod that is resized counts with the more of what it asks for and what it has, by resource; with
+ * what it has when the rest is never to be. */
+START_TEST(requests_of_resized_pods)
+{
+    static const struct {
+        const char *reason;
+        int64_t milli_cpu, memory;
+    } cases[] = {{"Deferred", 3000, 200}, {"Infeasible", 1000, 200}, {"", 3000, 200}};
+    for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+        AUTO_ARENA *a = arena_new(0);
+        struct resources r;
+        struct api_object *o = object_from(
+            "Pod", arena_printf(a,
+                                "{\"spec\":{\"containers\":[{\"name\":\"c\",\"resources\":{"
+                                "\"requests\":{\"cpu\":\"3\",\"memory\":\"100\"}}}]},"
+                                "\"status\":{\"conditions\":[{\"type\":\"PodResizePending\","
+                                "\"status\":\"True\",\"reason\":\"%s\"}],"
+                                "\"containerStatuses\":[{\"name\":\"c\",\"allocatedResources\":{"
+                                "\"cpu\":\"1\",\"memory\":\"50\"},\"resources\":{\"requests\":{"
+                                "\"cpu\":\"500m\",\"memory\":\"200\"}}}]}}",
+                                cases[i].reason)
+                       .data);
+        trim_pod(o);
+        pod_requests(o->msg, false, &r);
+        ck_assert_int_eq(r.milli_cpu, cases[i].milli_cpu);
+        ck_assert_int_eq(r.memory, cases[i].memory);
+        resources_done(&r);
+        api_object_unref(o);
+    }
+}
+END_TEST
+
 UNIT_MAIN("scheduler/framework", {
+    UNIT_TEST(requests_of_resized_pods);
     UNIT_TEST(hints_ask_the_filters);
     UNIT_TEST(message_counts_reasons);
     UNIT_TEST(message_without_nodes);

@@ -64,7 +64,7 @@ struct vpa_recommended *vpa_recommend(struct arena *a, const struct vpa_memory *
     return ret;
 }
 
-static struct json *list_json(struct arena *a, const struct vpa_list *l)
+struct json *vpa_list_json(struct arena *a, const struct vpa_list *l)
 {
     struct json *j = json_object(a);
     for (enum vpa_resource r = 0; r < VPA_RESOURCES; r++)
@@ -82,10 +82,10 @@ struct json *vpa_recommendation_json(struct arena *a, const struct vpa_recommend
     for (size_t i = 0; i < count; i++) {
         struct json *x = json_object(a);
         json_setc(a, x, "containerName", json_string(a, list[i].container));
-        json_setc(a, x, "target", list_json(a, &list[i].target));
-        json_setc(a, x, "lowerBound", list_json(a, &list[i].lower));
-        json_setc(a, x, "upperBound", list_json(a, &list[i].upper));
-        json_setc(a, x, "uncappedTarget", list_json(a, &list[i].uncapped));
+        json_setc(a, x, "target", vpa_list_json(a, &list[i].target));
+        json_setc(a, x, "lowerBound", vpa_list_json(a, &list[i].lower));
+        json_setc(a, x, "upperBound", vpa_list_json(a, &list[i].upper));
+        json_setc(a, x, "uncappedTarget", vpa_list_json(a, &list[i].uncapped));
         json_append(a, items, x);
     }
     if (count != 0)

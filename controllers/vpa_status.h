@@ -7,6 +7,8 @@
 /* What is recommended now, by container name. */
 struct vpa_recommended *vpa_recommend(struct arena *a, const struct vpa_memory *m,
                                       const struct vpa_object *v, size_t *ret_count);
+/* Amounts by the resources' names. */
+struct json *vpa_list_json(struct arena *a, const struct vpa_list *l);
 /* status.recommendation */
 struct json *vpa_recommendation_json(struct arena *a, const struct vpa_recommended *list,
                                      size_t count);

@@ -1,6 +1,7 @@
 /* vpa_update.c - resizes or evicts the pods that vpa_plan() names. */
 #include "controllers/vpa_internal.h"
 #include "controllers/vpa_plan.h"
+#include "controllers/vpa_status.h"
 #include "controllers/vpa_target.h"
 
 #include "api/core_v1.h"
@@ -125,17 +126,6 @@ static void on_resized(struct reconcile *c, const struct client_result *result, 
         evict(c, p);
 }
 
-static struct json *amounts(struct arena *a, const struct vpa_list *l)
-{
-    struct json *j = json_object(a);
-    for (enum vpa_resource r = 0; r < VPA_RESOURCES; r++)
-        if (l->of[r].given) {
-            struct quantity q = vpa_quantity(r, &l->of[r]);
-            json_setc(a, j, vpa_resource_names[r], json_string(a, quantity_str(a, &q)));
-        }
-    return j;
-}
-
 static struct str resize_patch(struct arena *a, const struct vpa_pod *p)
 {
     struct json *root = json_object(a), *spec = json_object(a), *list = json_array(a),
@@ -145,8 +135,8 @@ static struct str resize_patch(struct arena *a, const struct vpa_pod *p)
         struct json *c = json_object(a), *resources = json_object(a);
         if (!p->containers[i].recommended)
             continue;
-        json_setc(a, resources, "requests", amounts(a, &p->containers[i].requests));
-        json_setc(a, resources, "limits", amounts(a, &p->containers[i].limits));
+        json_setc(a, resources, "requests", vpa_list_json(a, &p->containers[i].requests));
+        json_setc(a, resources, "limits", vpa_list_json(a, &p->containers[i].limits));
         json_setc(a, c, "name", json_string(a, p->pod->spec.containers[i].name));
         json_setc(a, c, "resources", resources);
         json_append(a, list, c);

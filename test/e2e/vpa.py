@@ -19,6 +19,7 @@ import time
 import aggregation
 import checks
 from controller_faults import World, eventually, owner_of
+from controllers import served
 
 FLAGS = ("--vertical-pod-autoscaler-sync-period=1s",)
 DEFINITIONS = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions"
@@ -132,10 +133,10 @@ TARGET = {"cpu": "296m", "memory": "813749082"}  # Of 250m and 700M: the buckets
 
 
 def definitions(w):
-    eventually("the kinds are there without anybody's doing", lambda: w.api.call("GET", "/apis/autoscaling.k8s.io/v1")[0] == 200)
-    names = [r["name"] for r in w.api.get("/apis/autoscaling.k8s.io/v1")["resources"]]
-    checks.ok("with status and checkpoints", sorted(names) == ["verticalpodautoscalercheckpoints", "verticalpodautoscalers",
-                                                               "verticalpodautoscalers/status"], names)
+    served(w, "/apis/autoscaling.k8s.io/v1")  # Without anybody's doing.
+    kinds = ["verticalpodautoscalercheckpoints", "verticalpodautoscalers", "verticalpodautoscalers/status"]
+    eventually("the kinds are there, with status and checkpoints", lambda: sorted(
+        r["name"] for r in w.api.get("/apis/autoscaling.k8s.io/v1")["resources"]) == kinds)
     w.namespace("bad")
     for what, spec in (("no target", {"updatePolicy": {"updateMode": "Off"}}),
                        ("an unknown mode", dict(vpa()["spec"], updatePolicy={"updateMode": "Sometimes"})),

@@ -43,6 +43,7 @@ static const struct policy_binding cluster_bindings[] = {
     {"trireme:pod-group-controller", .users = "system:kube-controller-manager"},
     {"trireme:pod-group-scheduler", .users = "system:kube-scheduler"},
     {"trireme:vertical-pod-autoscaler", .users = "system:kube-controller-manager"},
+    {"trireme:reclaiming-scheduler", .users = "system:kube-scheduler"},
     /* It approves the serving certificates of node agents after comparing them with the node. */
     {"system:certificates.k8s.io:kubelet-serving-approver",
      .users = "system:kube-controller-manager", .name = "trireme:kubelet-serving-approver"},

@@ -234,6 +234,8 @@ const struct policy_role policy_own_roles[] = {
            {READ, "scheduling.x-k8s.io", "podgroups"},
            {"patch,update", "scheduling.x-k8s.io", "podgroups/status"})},
     {"trireme:pod-group-scheduler", RULES({READ, "scheduling.x-k8s.io", "podgroups"})},
+    /* What pods use, for those that live on what others do not. */
+    {"trireme:reclaiming-scheduler", RULES({"list", "metrics.k8s.io", "pods"})},
     {"trireme:aggregate-pod-groups-to-edit", RULES({WRITE, "scheduling.x-k8s.io", "podgroups"}),
      .aggregate_to = "edit"},
     {"trireme:aggregate-pod-groups-to-view",

@@ -25,13 +25,22 @@ static bool lacks(struct arena *a, const char *name, int64_t want, int64_t used,
     return true;
 }
 
-static bool lacks_any(struct arena *a, const struct node_info *n, const struct resources *want,
+/* Of reclaiming pods the scheduler knows how many there may be: they take nothing from others, and
+ * nobody's reservations stand against them. */
+static int64_t reserved(const struct pod_info *p, int64_t requested, int64_t reclaiming)
+{
+    return p->reclaims ? 0 : requested - reclaiming;
+}
+
+static bool lacks_any(struct arena *a, const struct node_info *n, const struct pod_info *p,
                       struct admission_refusal *ret)
 {
-    const struct resources *used = &n->requested, *have = &n->allocatable;
+    const struct resources *used = &n->requested, *have = &n->allocatable, *want = &p->requests;
+    int64_t milli_cpu = reserved(p, used->milli_cpu, n->reclaiming.milli_cpu),
+            memory = reserved(p, used->memory, n->reclaiming.memory);
     if (lacks(a, "pods", 1, (int64_t)n->pod_count, have->pods, ret) ||
-        lacks(a, "cpu", want->milli_cpu, used->milli_cpu, have->milli_cpu, ret) ||
-        lacks(a, "memory", want->memory, used->memory, have->memory, ret) ||
+        lacks(a, "cpu", want->milli_cpu, milli_cpu, have->milli_cpu, ret) ||
+        lacks(a, "memory", want->memory, memory, have->memory, ret) ||
         lacks(a, "ephemeral-storage", want->ephemeral_storage, used->ephemeral_storage,
               have->ephemeral_storage, ret))
         return true;
@@ -77,9 +86,8 @@ static bool check(struct cycle *c, const struct node_info *n, struct admission_r
         ret->message = "Failed to admit pod as the OS field doesn't match node OS";
         return false;
     }
-    if (lacks_any(c->arena, n, &c->pod->requests, ret) ||
-        refuses(c, &plugin_node_affinity, n, ret) || refuses(c, &plugin_node_name, n, ret) ||
-        refuses(c, &plugin_node_ports, n, ret))
+    if (lacks_any(c->arena, n, c->pod, ret) || refuses(c, &plugin_node_affinity, n, ret) ||
+        refuses(c, &plugin_node_name, n, ret) || refuses(c, &plugin_node_ports, n, ret))
         return false;
     if (is_untolerated(n->node, spec)) {
         ret->reason = "TaintToleration";
@@ -110,9 +118,10 @@ static bool check_amounts(struct cycle *c, const struct node_info *n, struct adm
     if (exceeds(c->arena, "cpu", want->milli_cpu, have->milli_cpu, ret) ||
         exceeds(c->arena, "memory", want->memory, have->memory, ret))
         return false;
-    bool lacking =
-        lacks(c->arena, "cpu", want->milli_cpu, n->requested.milli_cpu, have->milli_cpu, ret) ||
-        lacks(c->arena, "memory", want->memory, n->requested.memory, have->memory, ret);
+    int64_t milli_cpu = reserved(c->pod, n->requested.milli_cpu, n->reclaiming.milli_cpu),
+            memory = reserved(c->pod, n->requested.memory, n->reclaiming.memory);
+    bool lacking = lacks(c->arena, "cpu", want->milli_cpu, milli_cpu, have->milli_cpu, ret) ||
+                   lacks(c->arena, "memory", want->memory, memory, have->memory, ret);
     if (lacking)
         ret->reason = "Deferred";
     return !lacking;

@@ -6,6 +6,7 @@
 
 #include "lib/api/codec.h"
 #include "lib/base/arena.h"
+#include "lib/client/reclaim.h"
 #include "lib/base/buf.h"
 
 #include "api/core_v1.h"
@@ -379,7 +380,7 @@ static CRI(LinuxContainerResources) * resources(struct arena *a, const struct co
     CRI(LinuxContainerResources) *r =
         CRI_NEW(a, LinuxContainerResources, linux_container_resources);
     r->cpu_period = CPU_PERIOD_US;
-    r->cpu_shares = l.cpu_shares;
+    r->cpu_shares = pod_reclaims(in->pod) ? CPU_SHARES_MIN : l.cpu_shares;
     r->cpu_quota = l.cpu_quota_us;
     r->memory_limit_in_bytes = l.memory_bytes;
     r->oom_score_adj = oom_score_adj(in->pod, in->container, in->memory_capacity);

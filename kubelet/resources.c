@@ -4,6 +4,7 @@
 #include "api/core_v1.h"
 #include "api/resource.h"
 #include "lib/api/quantity.h"
+#include "lib/client/reclaim.h"
 
 const char *qos_class_name(enum qos_class q)
 {
@@ -138,6 +139,8 @@ int oom_score_adj(const struct core_v1_pod *pod, const struct core_v1_container 
     /* Node-critical pods (system-node-critical and above) go last. */
     if (pod->spec.has_priority && pod->spec.priority >= 2000000000)
         return -997;
+    if (pod_reclaims(pod))
+        return 1000;
     switch (pod_qos_class(pod)) {
     case QOS_GUARANTEED:
         return -997;
@@ -267,8 +270,9 @@ void pod_cgroup_limits(const struct core_v1_pod *pod, struct cgroup_limits *ret)
     pod_sums(&pod->spec, &s);
     pod_level(&pod->spec, &s);
     *ret = (struct cgroup_limits){
-        .cpu_shares = pod_qos_class(pod) == QOS_BEST_EFFORT ? CPU_SHARES_MIN
-                                                            : cpu_shares_of_milli(s.cpu_request),
+        .cpu_shares = pod_qos_class(pod) == QOS_BEST_EFFORT || pod_reclaims(pod)
+                          ? CPU_SHARES_MIN
+                          : cpu_shares_of_milli(s.cpu_request),
         .cpu_quota_us = s.cpu_limited ? cpu_quota_of_milli(s.cpu_limit, CPU_PERIOD_US) : 0,
         .memory_bytes = s.memory_limited ? s.memory_limit : 0,
     };

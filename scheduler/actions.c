@@ -306,12 +306,11 @@ static void on_disruption_written(struct client_request *r, const struct client_
     start(a, &call);
 }
 
-void action_evict(struct scheduler *s, const struct queued_pod *preemptor,
-                  struct api_object *victim, const char *node)
+/* False: it is going already. why: of the condition; needs no escapes. */
+static bool start_evicting(struct scheduler *s, struct api_object *victim, struct str why)
 {
-    const struct core_v1_pod *pod = preemptor->object->msg;
     if (api_object_meta(victim)->deletion_timestamp != NULL)
-        return; /* Going already. */
+        return false;
     struct meta_v1_time now = time_from_ns(env_wall_ns(s->env));
     char since[TIME_TEXT_MAX];
     time_format(&now, since);
@@ -319,8 +318,8 @@ void action_evict(struct scheduler *s, const struct queued_pod *preemptor,
     buf_printf(&b,
                "{\"status\":{\"conditions\":[{\"type\":\"DisruptionTarget\",\"status\":\"True\","
                "\"lastTransitionTime\":\"%s\",\"reason\":\"PreemptionByScheduler\",\"message\":"
-               "\"" STR_FMT ": preempting to accommodate a higher priority pod\"}]}}",
-               since, STR_ARG(pod->spec.scheduler_name));
+               "\"" STR_FMT "\"}]}}",
+               since, STR_ARG(why));
     struct client_call call = {
         .verb = CLIENT_PATCH,
         .subresource = "status",
@@ -330,8 +329,30 @@ void action_evict(struct scheduler *s, const struct queued_pod *preemptor,
         .done = on_disruption_written,
     };
     start(action_new(s, victim), &call);
+    return true;
+}
+
+void action_evict(struct scheduler *s, const struct queued_pod *preemptor,
+                  struct api_object *victim, const char *node)
+{
+    const struct core_v1_pod *pod = preemptor->object->msg;
+    AUTO_BUF why = BUF_INIT;
+    buf_printf(&why, STR_FMT ": preempting to accommodate a higher priority pod",
+               STR_ARG(pod->spec.scheduler_name));
+    if (!start_evicting(s, victim, buf_str(&why)))
+        return;
     struct event_object about = event_object_of(victim);
     event_record_action(s->recorder, &about, EVENT_NORMAL, "Preempted", "Preempting",
                         "Preempted by pod " STR_FMT " on node %s", STR_ARG(pod->metadata.uid),
+                        node);
+}
+
+void action_evict_reclaimer(struct scheduler *s, struct api_object *victim, const char *node)
+{
+    if (!start_evicting(s, victim, STR("what it had reclaimed is needed by pods that reserved it")))
+        return;
+    struct event_object about = event_object_of(victim);
+    event_record_action(s->recorder, &about, EVENT_NORMAL, "Reclaimed", "Evicting",
+                        "What it had reclaimed on node %s is needed by pods that reserved it",
                         node);
 }

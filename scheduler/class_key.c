@@ -100,6 +100,7 @@ bool class_key(const struct pod_info *p, struct buf *b)
     put_str(b, spec->node_name);
     buf_put_le32(b, (uint32_t)pod_priority(pod));
     put_resources(b, p);
+    buf_putc(b, p->reclaims);
     put_entries(b, spec->node_selector, spec->node_selector_count);
     buf_putc(b, spec->affinity != NULL);
     if (spec->affinity != NULL)

@@ -269,6 +269,7 @@ static struct sched_config *config_new(void)
     struct sched_config *c = ARENA_NEW(a, struct sched_config);
     c->arena = a;
     c->bind_timeout_ms = 600u * 1000;
+    c->reclaim = ESTIMATE_RULES_DEFAULT;
     return c;
 }
 

@@ -3,6 +3,7 @@
 #ifndef SCHEDULER_CONFIG_H
 #define SCHEDULER_CONFIG_H
 
+#include "scheduler/estimates.h"
 #include "scheduler/profile.h"
 
 struct arena;
@@ -32,6 +33,7 @@ struct sched_config {
     size_t extender_count;
     uint64_t backoff_min_ms, backoff_max_ms;
     uint64_t bind_timeout_ms; /* Of volumes. */
+    struct estimate_rules reclaim;
     /* What flags say too; NULL: not in the file. */
     const char *kubeconfig, *qps, *burst;
     const char *leader_elect, *lease_duration, *renew_deadline, *retry_period, *lease_name,

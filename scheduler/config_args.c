@@ -84,10 +84,40 @@ static void read_shape(struct config_reader *r, struct profile *p, const char *p
     p->shape_count = count;
 }
 
-static void read_fit(struct config_reader *r, struct profile *p, const char *path,
-                     const struct json *j)
+static uint64_t read_seconds(struct config_reader *r, const char *path, const struct json *j,
+                             const char *name, int64_t least, uint64_t fallback_ms)
 {
-    CONFIG_KNOWN(r, path, j, HEAD, "ignoredResources", "ignoredResourceGroups", "scoringStrategy");
+    int64_t s = config_int(r, path, j, name, (int64_t)(fallback_ms / 1000));
+    if (s < least || s > 24 * 3600)
+        config_invalid(r, config_at(r, path, name), s, "must be positive, and no more than a day");
+    return (uint64_t)MAX_OF(s, least) * 1000;
+}
+
+/* Not upstream's: see docs/scheduler.md. The rules hold for all profiles. */
+static void read_reclaim(struct config_reader *r, struct sched_config *c, struct profile *p,
+                         const char *path, const struct json *j)
+{
+    const char *at = config_at(r, path, "reclaim");
+    struct estimate_rules *rules = &c->reclaim;
+    if (j == NULL)
+        return;
+    CONFIG_KNOWN(r, at, j, "periodSeconds", "warmUpSeconds", "halfLifeSeconds", "marginPercent");
+    p->reclaims = true;
+    rules->period_ms = read_seconds(r, at, j, "periodSeconds", 1, rules->period_ms);
+    rules->warm_up_ms = read_seconds(r, at, j, "warmUpSeconds", 0, rules->warm_up_ms);
+    rules->half_life_ms = read_seconds(r, at, j, "halfLifeSeconds", 0, rules->half_life_ms);
+    rules->margin_percent = config_int(r, at, j, "marginPercent", rules->margin_percent);
+    if (rules->margin_percent < 0 || rules->margin_percent > 1000)
+        config_invalid(r, config_at(r, at, "marginPercent"), rules->margin_percent,
+                       "must be within 0 and 1000");
+}
+
+static void read_fit(struct config_reader *r, struct sched_config *c, struct profile *p,
+                     const char *path, const struct json *j)
+{
+    CONFIG_KNOWN(r, path, j, HEAD, "ignoredResources", "ignoredResourceGroups", "scoringStrategy",
+                 "reclaim");
+    read_reclaim(r, c, p, path, config_member(r, path, j, "reclaim", JSON_OBJECT));
     p->ignored_resources = read_names(r, path, j, "ignoredResources", &p->ignored_resource_count);
     p->ignored_groups = read_names(r, path, j, "ignoredResourceGroups", &p->ignored_group_count);
     for (size_t i = 0; i < p->ignored_group_count; i++)
@@ -266,7 +296,7 @@ bool config_args(struct config_reader *r, struct sched_config *c, struct profile
                  const char *path, struct str plugin, const struct json *args)
 {
     if (str_eqc(plugin, "NodeResourcesFit"))
-        read_fit(r, p, path, args);
+        read_fit(r, c, p, path, args);
     else if (str_eqc(plugin, "NodeResourcesBalancedAllocation"))
         read_balanced(r, p, path, args);
     else if (str_eqc(plugin, "InterPodAffinity"))

@@ -44,6 +44,7 @@ struct profile {
     size_t shape_count;
     const char *const *ignored_resources, *const *ignored_groups;
     size_t ignored_resource_count, ignored_group_count;
+    bool reclaims; /* What is reserved and not used is there for reclaiming pods. */
     /* NodeResourcesBalancedAllocation */
     const char *const *balanced;
     size_t balanced_count;

@@ -13,6 +13,7 @@
 #include "scheduler/devices/devices.h"
 #include "scheduler/devices/pod_claims.h"
 #include "scheduler/owners.h"
+#include "scheduler/reclaim.h"
 #include "scheduler/sched_metrics.h"
 #include "scheduler/trim.h"
 
@@ -668,9 +669,12 @@ struct scheduler *scheduler_start(struct client *client, const struct sched_conf
     list_init(&s->device_waits);
     uv_idle_init(client_loop(client), &s->idle);
     uv_timer_init(client_loop(client), &s->timer);
+    uv_timer_init(client_loop(client), &s->reclaim_timer);
     s->idle.data = s->timer.data = s;
-    s->handles_open = 2;
+    s->handles_open = 3;
     watch_all(s);
+    if (reclaim_is_on(config))
+        s->reclaim = reclaim_start(s, &s->reclaim_timer);
     return s;
 }
 
@@ -702,6 +706,9 @@ void scheduler_stop(struct scheduler *s)
     extenders_close(s->extenders);
     device_waits_cancel(s);
     event_recorder_close(s->recorder);
+    reclaim_stop(s->reclaim);
+    s->reclaim_timer.data = s;
+    uv_close((uv_handle_t *)&s->reclaim_timer, on_handle_closed);
     uv_close((uv_handle_t *)&s->idle, on_handle_closed);
     uv_close((uv_handle_t *)&s->timer, on_handle_closed);
 }

@@ -67,6 +67,8 @@ struct scheduler {
     struct list device_waits; /* struct device_wait of device_wait.c */
     uv_idle_t idle;           /* Runs cycles while pods are active. */
     uv_timer_t timer;         /* Backoffs, expiries. */
+    struct reclaim *reclaim;  /* NULL: no profile asks for it. */
+    uv_timer_t reclaim_timer;
     unsigned handles_open;
     bool stopping;
 };
@@ -126,6 +128,8 @@ bool action_set_unschedulable(struct scheduler *s, const struct queued_pod *p, s
                               struct str message);
 void action_evict(struct scheduler *s, const struct queued_pod *preemptor,
                   struct api_object *victim, const char *node);
+/* Its place on the node is needed by those that have reserved it. */
+void action_evict_reclaimer(struct scheduler *s, struct api_object *victim, const char *node);
 /* Cancels all calls under way. */
 void actions_cancel(struct scheduler *s);
 

@@ -11,6 +11,7 @@
 #include "scheduler/claims.h"
 #include "scheduler/classes.h"
 #include "scheduler/config.h"
+#include "scheduler/estimates.h"
 #include "scheduler/owner_selector.h"
 #include "scheduler/plugins/plugins.h"
 #include "scheduler/preemption.h"
@@ -266,6 +267,7 @@ void simulation_add(struct simulation *s, struct api_object *o)
         api_object_unref(
             map_set(&s->objects, key_of(buffer, o->kind->kind, own->namespace, own->name), copy));
         s->rev++;
+        s->usage_known |= strcmp(o->kind->kind, "PodMetrics") == 0;
     }
 }
 
@@ -282,6 +284,26 @@ struct api_object *simulation_next_pending(struct simulation *s)
     struct api_object *o = api_object_ref(p->object);
     sched_queue_placed(&s->queue, p);
     return o;
+}
+
+/* --- what pods use ------------------------------------------------------------------------------
+ */
+
+/* Every estimate is what it would come to in time. */
+void simulation_take_usage(struct simulation *s)
+{
+    static const struct estimate_rules at_once = {.margin_percent = ESTIMATE_MARGIN_PERCENT};
+    struct usages u;
+    size_t pos = 0;
+    const struct api_object *o;
+    if (!s->usage_known)
+        return;
+    usages_init(&u);
+    while ((o = next_of(s, "PodMetrics", &pos)) != NULL)
+        usages_add_metrics(&u, o->msg);
+    (void)estimates_update(&s->snapshot, &u, &at_once, 0);
+    usages_done(&u);
+    s->usage_known = false;
 }
 
 /* --- placing -----------------------------------------------------------------------------------
@@ -362,6 +384,7 @@ void simulation_take_volumes(struct simulation *s, const struct cycle *c, const 
 void simulation_place_one(struct simulation *s, struct arena *a, bool preempt,
                           struct simulation_outcome *ret)
 {
+    simulation_take_usage(s);
     struct pod_info *info = pod_info_new(ret->pod);
     struct class_question q = {
         .pod = info, .arena = a, .seed = s->seed++, .profile = simulation_profile(s, info->pod)};

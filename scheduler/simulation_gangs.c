@@ -110,6 +110,7 @@ static void place_all(struct simulation *s, struct gang_trial *t, struct str key
 void simulation_place_gang(struct simulation *s, struct arena *a, struct api_object *const *pods,
                            size_t count, bool preempt, struct simulation_outcome *ret)
 {
+    simulation_take_usage(s);
     struct str key = simulation_gang(s, a, pods[0]);
     size_t placed = snapshot_gang_pods(&s->snapshot, key);
     size_t needed = gang_needed(group_of(s, key), placed);

@@ -19,6 +19,7 @@ struct simulation {
     struct sched_queue queue;
     const struct sched_config *config; /* NULL: the default profile. */
     uint64_t rev, seed;
+    bool usage_known; /* PodMetrics came since they were looked at. */
     unsigned named;   /* Pods that got a name here. */
     struct map taken; /* Volumes given to pods: name -> who took it, not NULL */
 };
@@ -36,6 +37,8 @@ void simulation_evict(struct simulation *s, struct api_object *pod, const struct
 /* Volumes chosen for claims that waited are no longer free. */
 void simulation_take_volumes(struct simulation *s, const struct cycle *c, const struct node_info *n,
                              void *by);
+/* Takes PodMetrics into account that came. */
+void simulation_take_usage(struct simulation *s);
 /* ret->pod is the pod, completed. */
 void simulation_place_one(struct simulation *s, struct arena *a, bool preempt,
                           struct simulation_outcome *ret);

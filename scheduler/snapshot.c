@@ -8,6 +8,7 @@
 #include "lib/base/base.h"
 #include "lib/client/labels.h"
 #include "lib/client/placement.h"
+#include "lib/client/reclaim.h"
 #include "lib/client/gang_key.h"
 
 void snapshot_init(struct snapshot *s)
@@ -51,6 +52,7 @@ struct pod_info *pod_info_new(struct api_object *pod)
     p->nonzero_milli_cpu = nonzero.milli_cpu;
     p->nonzero_memory = nonzero.memory;
     resources_done(&nonzero);
+    p->reclaims = pod_reclaims(p->pod);
     const struct core_v1_affinity *a = p->pod->spec.affinity;
     if (a != NULL) {
         p->has_affinity = a->pod_affinity != NULL || a->pod_anti_affinity != NULL;
@@ -71,6 +73,24 @@ void pod_info_free(struct pod_info *p)
     free(p);
 }
 
+static void add_amounts(struct amounts *a, int64_t milli_cpu, int64_t memory, bool add)
+{
+    if (add) {
+        (void)__builtin_add_overflow(a->milli_cpu, milli_cpu, &a->milli_cpu);
+        (void)__builtin_add_overflow(a->memory, memory, &a->memory);
+    } else {
+        (void)__builtin_sub_overflow(a->milli_cpu, milli_cpu, &a->milli_cpu);
+        (void)__builtin_sub_overflow(a->memory, memory, &a->memory);
+    }
+}
+
+static void count_reclaim(struct node_info *n, const struct pod_info *p, bool add)
+{
+    if (p->reclaims)
+        add_amounts(&n->reclaiming, p->requests.milli_cpu, p->requests.memory, add);
+    add_amounts(&n->slack, p->slack.milli_cpu, p->slack.memory, add);
+}
+
 void node_info_add(struct node_info *n, struct pod_info *p)
 {
     ASSERT(p->node == NULL);
@@ -82,6 +102,7 @@ void node_info_add(struct node_info *n, struct pod_info *p)
     p->index = n->pod_count;
     n->pods[n->pod_count++] = p;
     n->affinity_pods += p->has_affinity;
+    count_reclaim(n, p, true);
     resources_add(&n->requested, &p->requests);
     /* Pods put on the node by hand may ask for more than numbers hold: what wraps here
      * wraps back when they go. */
@@ -117,6 +138,7 @@ void node_info_remove(struct node_info *n, struct pod_info *p)
     n->pods[p->index]->index = p->index;
     p->node = NULL;
     n->affinity_pods -= p->has_affinity;
+    count_reclaim(n, p, false);
     take_requests(n, p);
     (void)__builtin_sub_overflow(n->nonzero_milli_cpu, p->nonzero_milli_cpu, &n->nonzero_milli_cpu);
     (void)__builtin_sub_overflow(n->nonzero_memory, p->nonzero_memory, &n->nonzero_memory);
@@ -399,6 +421,12 @@ void snapshot_forget(struct snapshot *s, struct str uid)
     struct pod_info *p = map_get(&s->pods, uid);
     if (p != NULL && p->assumed)
         unplace(s, p);
+}
+
+void snapshot_set_slack(struct snapshot *s, struct node_info *n, const struct amounts *slack)
+{
+    n->slack = *slack;
+    note_change(s, n, NULL, false);
 }
 
 /* --- guests ----------------------------------------------------------------------------------- */

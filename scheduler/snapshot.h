@@ -20,6 +20,19 @@ struct api_object;
 struct core_v1_node;
 struct core_v1_pod;
 
+/* Of what may be reclaimed. */
+struct amounts {
+    int64_t milli_cpu, memory;
+};
+
+/* See estimates.h. */
+struct estimate {
+    struct amounts fits; /* As much is kept for the pod. */
+    struct amounts need; /* As much it needs now. */
+    uint64_t since_ms, sampled_ms;
+    bool known, fresh;
+};
+
 /* A pod with what was worked out from it once. */
 struct pod_info {
     struct api_object *object; /* One reference. */
@@ -29,6 +42,9 @@ struct pod_info {
     int64_t nonzero_memory;
     bool has_affinity; /* Inter-pod affinity or anti-affinity of any sort. */
     bool has_required_anti_affinity;
+    bool reclaims; /* Lives on what others do not use: lib/client/reclaim.h. */
+    struct estimate estimate;
+    struct amounts slack;   /* What is reserved and not kept for it, as it counts in its node's. */
     bool in_gang;           /* Counts among its gang's placed pods: in a node, and not going. */
     struct node_info *node; /* NULL: in no node. */
     size_t index;           /* In node->pods. */
@@ -47,6 +63,8 @@ struct node_info {
     struct resources requested;
     int64_t nonzero_milli_cpu;
     int64_t nonzero_memory;
+    struct amounts reclaiming; /* Of requested, what reclaiming pods ask for. */
+    struct amounts slack;      /* Of the others', what they may take. */
     struct pod_info **pods;
     size_t pod_count, pod_cap;
     size_t affinity_pods; /* Of them, those with has_affinity. */
@@ -134,6 +152,8 @@ size_t snapshot_expire(struct snapshot *s, uint64_t now_ms);
 
 /* Lives as long as the snapshot; domains hold until s->structure changes. */
 const struct topology *snapshot_topology(struct snapshot *s, struct str key);
+/* The pods' slacks were set, and come to this. */
+void snapshot_set_slack(struct snapshot *s, struct node_info *n, const struct amounts *slack);
 /* How many nodes have an image of exactly this name. */
 size_t snapshot_image_nodes(const struct snapshot *s, struct str name);
 /* The change of that number, of the last CHANGES_MAX. */

@@ -41,15 +41,31 @@ static bool exceeds(const struct profile *p, const struct resources *want,
     return false;
 }
 
+/* What counts as used, of what is asked for. A reclaiming pod finds free what others reserve and
+ * will not need. The others may have all that no other of theirs reserves; but as long as
+ * reclaiming pods are there, together they get no more than there is. */
+static int64_t counts(const struct cycle *c, int64_t requested, int64_t reclaiming, int64_t slack)
+{
+    int64_t expected, others;
+    if (!c->profile->reclaims || __builtin_sub_overflow(requested, slack, &expected) ||
+        __builtin_sub_overflow(requested, reclaiming, &others))
+        return requested;
+    if (c->pod->reclaims)
+        return expected;
+    return reclaiming != 0 ? MAX_OF(others, expected) : others;
+}
+
 static enum verdict filter(struct cycle *c, const struct node_info *n, struct refusal *r)
 {
     const struct resources *want = &c->pod->requests, *have = &n->allocatable,
                            *used = &n->requested;
+    int64_t milli_cpu = counts(c, used->milli_cpu, n->reclaiming.milli_cpu, n->slack.milli_cpu);
+    int64_t memory = counts(c, used->memory, n->reclaiming.memory, n->slack.memory);
     if ((int64_t)n->pod_count + 1 > have->pods)
         refusal_add(r, STR("Too many pods"));
-    if (lacks(want->milli_cpu, have->milli_cpu, used->milli_cpu))
+    if (lacks(want->milli_cpu, have->milli_cpu, milli_cpu))
         refusal_add(r, STR("Insufficient cpu"));
-    if (lacks(want->memory, have->memory, used->memory))
+    if (lacks(want->memory, have->memory, memory))
         refusal_add(r, STR("Insufficient memory"));
     if (lacks(want->ephemeral_storage, have->ephemeral_storage, used->ephemeral_storage))
         refusal_add(r, STR("Insufficient ephemeral-storage"));

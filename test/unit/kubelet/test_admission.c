@@ -125,7 +125,37 @@ START_TEST(resized)
 }
 END_TEST
 
+#define RECLAIMING(uid, cpu)                                                                       \
+    "{\"metadata\":{\"name\":\"" uid "\",\"uid\":\"" uid "\",\"namespace\":\"d\",\"labels\":{\""   \
+    "trireme.io/reclaim\":\"true\"}},\"spec\":{\"nodeName\":\"n\",\"priority\":-1," ASKS(          \
+        "\"cpu\":\"" cpu "\"") "}}"
+
+/* Pods that reclaim are taken beyond what is free, for the scheduler has looked at usage; the
+ * others do not see them. */
+START_TEST(reclaiming_pods_take_nothing)
+{
+    AUTO_ARENA *a = arena_new(0);
+    struct admission_refusal why = {0};
+    struct api_object *node = object_from("Node", NODE),
+                      *others[] = {object_from("Pod", TAKEN[0]),
+                                   object_from("Pod", RECLAIMING("r", "1500m"))},
+                      *more = object_from("Pod", RECLAIMING("s", "1800m")),
+                      *huge = object_from("Pod", RECLAIMING("t", "2001m")),
+                      *plain = object_from("Pod", POD("p", ASKS("\"cpu\":\"500m\""))),
+                      *large = object_from("Pod", POD("q", ASKS("\"cpu\":\"501m\"")));
+    ck_assert(admission_check(a, node, more, others, 2, &why));
+    ck_assert(admission_check(a, node, plain, others, 2, &why));
+    ck_assert(!admission_check(a, node, large, others, 2, &why));
+    ck_assert(!admission_check(a, node, huge, others, 2, &why));
+    ck_assert_str_eq(why.reason, "OutOfcpu");
+    struct api_object *all[] = {node, others[0], others[1], more, huge, plain, large};
+    for (size_t i = 0; i < ARRAY_SIZE(all); i++)
+        api_object_unref(all[i]);
+}
+END_TEST
+
 UNIT_MAIN("admission", {
     UNIT_TEST(taken_or_refused);
     UNIT_TEST(resized);
+    UNIT_TEST(reclaiming_pods_take_nothing);
 })

@@ -7,6 +7,7 @@
 #include "lib/api/quantity.h"
 #include "lib/base/arena.h"
 #include "lib/base/buf.h"
+#include "lib/client/reclaim.h"
 
 #include "api/core_v1.h"
 
@@ -117,6 +118,16 @@ static bool is_known(enum eviction_signal s, const struct usage_pod *p)
     return (s != EVICTION_MEMORY && s != EVICTION_ALLOCATABLE) || p->u.has_memory;
 }
 
+/* What the pod may use before it goes ahead of others. Processes are not asked for: priority alone
+ * comes first. The memory of a reclaiming pod is somebody else's. */
+static int64_t entitled_to(enum eviction_signal s, const struct core_v1_pod *pod)
+{
+    bool memory = s == EVICTION_MEMORY || s == EVICTION_ALLOCATABLE;
+    if (s == EVICTION_PIDS || (memory && pod_reclaims(pod)))
+        return 0;
+    return pod_amount(pod, eviction_resource_name(s), false);
+}
+
 static int by_rank(const void *x, const void *y)
 {
     const struct rank *a = x, *b = y;
@@ -142,9 +153,7 @@ void eviction_rank(enum eviction_signal s, bool own_imagefs, struct eviction_pod
         if (!r->known)
             continue;
         int64_t use = use_of(s, own_imagefs, pods[i].use);
-        r->above =
-            use - (s == EVICTION_PIDS ? 0 : pod_amount(pod, eviction_resource_name(s), false));
-        /* Processes are not asked for: priority alone comes first. */
+        r->above = use - entitled_to(s, pod);
         r->exceeds = s != EVICTION_PIDS && r->above > 0;
     }
     qsort(list, count, sizeof(*list), by_rank);

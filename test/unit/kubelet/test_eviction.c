@@ -227,6 +227,26 @@ START_TEST(test_rank)
 }
 END_TEST
 
+/* A pod on what others reserve goes first, though it is within its request. */
+START_TEST(test_rank_reclaiming)
+{
+    static struct sample s[2];
+    make(&s[0], "above", "priority: 0,", "");
+    make(&s[1], "batch", "priority: -1,", ", resources: {requests: {memory: 1Gi}}");
+    uses(&s[0], 900 * MI, 0);
+    uses(&s[1], 100 * MI, 0);
+    struct eviction_pod pods[2] = {candidate(&s[0]), candidate(&s[1])};
+    struct core_v1_pod *batch = (struct core_v1_pod *)(uintptr_t)pods[1].pod;
+    eviction_rank(EVICTION_MEMORY, false, pods, 2);
+    ck_assert(str_eqc(pods[0].pod->metadata.name, "above-n"));
+    batch->metadata.labels =
+        &(struct api_str_entry){.key = STR("trireme.io/reclaim"), .value = STR("true")};
+    batch->metadata.labels_count = 1;
+    eviction_rank(EVICTION_MEMORY, false, pods, 2);
+    ck_assert(str_eqc(pods[0].pod->metadata.name, "batch-n"));
+}
+END_TEST
+
 /* With a file system of their own, layers are not what fills the node's. */
 START_TEST(test_rank_disk)
 {
@@ -329,6 +349,7 @@ UNIT_MAIN("kubelet eviction", {
     UNIT_TEST(test_soft);
     UNIT_TEST(test_min_reclaim);
     UNIT_TEST(test_rank);
+    UNIT_TEST(test_rank_reclaiming);
     UNIT_TEST(test_rank_disk);
     UNIT_TEST(test_message);
     UNIT_TEST(test_limits);

@@ -144,6 +144,10 @@ static void park_all(struct scheduler *s, struct gang *x, const struct gang_tria
         tell_pod(s, p, message);
         sched_metrics_attempt(pod->spec.scheduler_name, "unschedulable",
                               (double)(now_ns - p->attempt_ns) / 1e9);
+        /* What helps another of them helps it: no node is asked about it alone. */
+        p->refused_by = 0;
+        p->by_node = false;
+        p->alike = 0;
         sched_queue_park(&s->queue, p, wakes, now_ms);
     }
 }

@@ -29,6 +29,9 @@ struct authz_feed;
 struct custom_keeper;
 struct deadlines;
 struct env;
+struct figure_board;
+struct figure_leader;
+struct figure_scraper;
 struct flow_control;
 struct flow_thread;
 struct http_server;
@@ -69,6 +72,8 @@ struct apiserver_config {
     const char *service_node_port_range;
     const char *kubelet_client_certificate, *kubelet_client_key, *kubelet_ca_file;
     const char *proxy_client_cert_file, *proxy_client_key_file;
+    const char *peer_ca_file;     /* Of other API servers; NULL: client_ca_file. */
+    int64_t metric_resolution_ns; /* Between two looks at a node's figures; 0: never. */
     const char *requestheader_client_ca_file;
     const char *requestheader_allowed_names, *requestheader_username_headers,
         *requestheader_uid_headers, *requestheader_group_headers,
@@ -112,6 +117,8 @@ struct server_thread {
     struct mail customs_mail;                    /* Definitions have become ready; */
     atomic_bool customs_told;                    /* it is under way. */
     struct list parked;                          /* Requests that wait for them. */
+    struct figure_scraper *scraper;              /* As keeper, where it has something to do. */
+    struct figure_leader *figure_leader;         /* NULL until it is needed. */
     struct event_lease event_lease;
     struct token_uses *token_uses;
     int start_code; /* Outcome of starting, read after start_done. */
@@ -131,7 +138,8 @@ struct apiserver {
     struct flow_control *flow; /* NULL without priority and fairness. */
     struct tls_context *tls;
     struct json_cache *json_cache;
-    struct worker worker; /* For what would take a loop too long. */
+    struct figure_board *figures; /* What the nodes use: metrics.k8s.io. */
+    struct worker worker;         /* For what would take a loop too long. */
     struct server_thread *threads;
     unsigned thread_count;
     int port;              /* The real one. */

@@ -12,10 +12,10 @@
 #include "lib/net/pki.h"
 #include "raftstore/store.h"
 
+#include <inttypes.h>
+#include <string.h>
 #include <unistd.h>
 
-#define NAMESPACE "kube-system"
-#define PREFIX "apiserver-"
 #define LABEL "apiserver.kubernetes.io/identity"
 #define LABEL_HOST "kubernetes.io/hostname"
 #define KIND "kube-apiserver"
@@ -52,7 +52,7 @@ static struct str own_name(struct arena *a, struct str host, const struct apiser
     AUTO_BUF b = BUF_INIT;
     struct str what = arena_printf(a, STR_FMT "/%s:%d", STR_ARG(host), s->address, s->port);
     net_sha256(what.data, what.len, digest);
-    buf_puts(&b, PREFIX);
+    buf_puts(&b, IDENTITY_PREFIX);
     base32(&b, digest, HASH_BYTES);
     return arena_str(a, buf_str(&b));
 }
@@ -99,7 +99,7 @@ static struct coordination_v1_lease *make(const struct kind_ctx *ctx, struct str
     struct arena *a = ctx->arena;
     struct coordination_v1_lease *l = ARENA_NEW(a, struct coordination_v1_lease);
     struct api_str_entry *labels = ARENA_ARRAY(a, struct api_str_entry, 2);
-    builtin_meta(ctx, &l->metadata, STR(NAMESPACE), name);
+    builtin_meta(ctx, &l->metadata, STR(IDENTITY_NAMESPACE), name);
     labels[0] = (struct api_str_entry){STR(LABEL), STR(KIND)};
     labels[1] = (struct api_str_entry){STR(LABEL_HOST), host};
     l->metadata.labels = labels;
@@ -110,6 +110,31 @@ static struct coordination_v1_lease *make(const struct kind_ctx *ctx, struct str
     l->spec.has_lease_duration_seconds = true;
     l->spec.lease_duration_seconds = DURATION_S;
     return l;
+}
+
+/* By which other servers pass requests on to this one: figures/leader.h. True: they were others. */
+static bool annotate(const struct kind_ctx *ctx, struct coordination_v1_lease *l)
+{
+    struct arena *a = ctx->arena;
+    const struct apiserver *s = ctx->server;
+    struct meta_v1_object_meta *m = &l->metadata;
+    struct store_status st;
+    store_status(s->store, &st);
+    bool v6 = strchr(s->address, ':') != NULL;
+    const struct api_str_entry wanted[] = {
+        {STR(IDENTITY_ADDRESS), arena_printf(a, v6 ? "[%s]:%d" : "%s:%d", s->address, s->port)},
+        {STR(IDENTITY_MEMBER), arena_printf(a, "%016" PRIx64, st.id)},
+    };
+    bool same = m->annotations_count == ARRAY_SIZE(wanted);
+    for (size_t i = 0; same && i < ARRAY_SIZE(wanted); i++)
+        same = str_eq(m->annotations[i].key, wanted[i].key) &&
+               str_eq(m->annotations[i].value, wanted[i].value);
+    if (same)
+        return false;
+    /* The Lease is ours alone. */
+    m->annotations = arena_memdup(a, wanted, sizeof(wanted));
+    m->annotations_count = ARRAY_SIZE(wanted);
+    return true;
 }
 
 /* Of a server that has been away for an hour; one of other makers too. */
@@ -130,8 +155,8 @@ bool identity_plan(const struct kind_ctx *ctx, struct txn_build *t)
 {
     struct arena *a = ctx->arena;
     struct str host = host_name(a), name = own_name(a, host, ctx->server);
-    struct str own = registry_key(a, leases(), STR(NAMESPACE), name);
-    struct str from = registry_key(a, leases(), STR(NAMESPACE), STR(PREFIX));
+    struct str own = registry_key(a, leases(), STR(IDENTITY_NAMESPACE), name);
+    struct str from = registry_key(a, leases(), STR(IDENTITY_NAMESPACE), STR(IDENTITY_PREFIX));
     struct str end = arena_str(a, from);
     struct store_iter it;
     size_t before = t->op_count;
@@ -139,7 +164,7 @@ bool identity_plan(const struct kind_ctx *ctx, struct txn_build *t)
     struct coordination_v1_lease *l = mine != NULL ? decode(a, mine) : NULL;
     if (l == NULL)
         l = make(ctx, name, host);
-    if (older_than(l, ctx->now_ns / 1000000000, RENEW_S))
+    if (annotate(ctx, l) || older_than(l, ctx->now_ns / 1000000000, RENEW_S))
         renew(ctx, l, mine, own, t);
     ((char *)(uintptr_t)end.data)[end.len - 1]++;
     if (store_iter_init(&it, ctx->view, from, end, 0) == 0)

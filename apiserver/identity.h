@@ -11,6 +11,12 @@
 
 struct txn_build;
 
+#define IDENTITY_NAMESPACE "kube-system"
+#define IDENTITY_PREFIX "apiserver-"
+/* Annotations: which member of the store the server is, in hexadecimal, and where it listens. */
+#define IDENTITY_MEMBER "trireme.io/store-member"
+#define IDENTITY_ADDRESS "trireme.io/address"
+
 /* What to write now: our own Lease made or renewed, those removed that have run out. False:
  * nothing. */
 bool identity_plan(const struct kind_ctx *ctx, struct txn_build *t);

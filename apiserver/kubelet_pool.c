@@ -12,7 +12,7 @@
 #include <inttypes.h>
 
 #define KUBELET_PORT 10250
-#define CLIENTS_MAX 4096u
+#define CLIENTS_MAX 16384u    /* The scraper keeps one for each node. */
 #define CONNECTIONS_MAX 4096u /* To one node: each followed log holds one. */
 
 struct kubelet_pool {
@@ -148,6 +148,17 @@ static struct str node_address(const struct core_v1_node *n)
     return STR_NULL;
 }
 
+struct str kubelet_node_endpoint(struct arena *a, const struct core_v1_node *node)
+{
+    struct str address = node_address(node);
+    if (address.len == 0)
+        return STR_NULL;
+    int32_t port = node->status.daemon_endpoints.kubelet_endpoint.port;
+    bool v6 = str_find(address, ':', 0) >= 0;
+    return arena_printf(a, v6 ? "[" STR_FMT "]:%" PRId32 : STR_FMT ":%" PRId32, STR_ARG(address),
+                        port != 0 ? port : KUBELET_PORT);
+}
+
 struct meta_v1_status *kubelet_endpoint(struct req *r, const struct kind_ctx *ctx,
                                         struct str node_name, struct str *ret)
 {
@@ -155,12 +166,8 @@ struct meta_v1_status *kubelet_endpoint(struct req *r, const struct kind_ctx *ct
     struct group_resource nodes = {STR(""), STR("nodes")};
     if (node == NULL)
         return status_not_found(r->arena, nodes, node_name);
-    struct str address = node_address(node);
-    if (address.len == 0)
+    *ret = kubelet_node_endpoint(r->arena, node);
+    if (ret->len == 0)
         return status_internal(r->arena, "no preferred addresses found; known addresses: []");
-    int32_t port = node->status.daemon_endpoints.kubelet_endpoint.port;
-    bool v6 = str_find(address, ':', 0) >= 0;
-    *ret = arena_printf(r->arena, v6 ? "[" STR_FMT "]:%" PRId32 : STR_FMT ":%" PRId32,
-                        STR_ARG(address), port != 0 ? port : KUBELET_PORT);
     return NULL;
 }

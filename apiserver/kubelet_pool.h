@@ -45,7 +45,11 @@ struct pool_link {
 };
 void kubelet_pool_add(struct kubelet_pool *p, struct pool_link *l);
 
-/* "host:port" of a node's agent, in the request's arena. */
+/* "host:port" of a node's agent; empty: its address is not known. */
+struct arena;
+struct core_v1_node;
+struct str kubelet_node_endpoint(struct arena *a, const struct core_v1_node *node);
+/* The same by name, in the request's arena. */
 struct meta_v1_status *kubelet_endpoint(struct req *r, const struct kind_ctx *ctx,
                                         struct str node_name, struct str *ret);
 

@@ -114,6 +114,11 @@ static void add_server_flags(struct flag_set *f, struct apiserver_config *c)
     flag_string(f, &c->proxy_client_cert_file, "proxy-client-cert-file",
                 "`File` with the certificate shown to aggregated API servers.");
     flag_string(f, &c->proxy_client_key_file, "proxy-client-key-file", "`File` with its key.");
+    flag_string(
+        f, &c->peer_ca_file, "api-peer-ca-file",
+        "`File` with the CAs of other API servers' certificates; default: --client-ca-file.");
+    flag_duration(f, &c->metric_resolution_ns, "metric-resolution",
+                  "Between two looks at what each node uses, for metrics.k8s.io; 0: not served.");
     flag_string(f, &c->requestheader_client_ca_file, "requestheader-client-ca-file",
                 "`File` with the CAs of front proxies.");
     flag_string(f, &c->requestheader_allowed_names, "requestheader-allowed-names",
@@ -333,6 +338,7 @@ static void set_defaults(struct program *p)
     c->anonymous_auth = true;
     c->authorization_mode = "Node,RBAC";
     c->min_request_timeout_s = 1800;
+    c->metric_resolution_ns = 15000000000;
     c->priority_and_fairness = true;
     c->max_inflight = 400;
     c->json_cache_bytes = JSON_CACHE_BYTES;
@@ -598,9 +604,14 @@ static int run(struct program *p, struct error *err)
     return 0;
 }
 
+/* metrics.k8s.io where node agents can be asked for it. */
 static bool serves(struct str group, struct str version, struct str resource, const void *arg)
 {
-    return runtime_config_serves(arg, group, version, resource);
+    const struct apiserver_config *c = arg;
+    if (str_eqc(group, "metrics.k8s.io") &&
+        (c->kubelet_client_certificate == NULL || c->metric_resolution_ns <= 0))
+        return false;
+    return runtime_config_serves(&c->serving.runtime_config, group, version, resource);
 }
 
 int main(int argc, char **argv)
@@ -622,8 +633,7 @@ int main(int argc, char **argv)
         code = auth_load_encryption(&p.server.config, &err);
     if (code == 0) {
         registry_init();
-        if (p.server.config.serving.runtime_config.count != 0)
-            registry_restrict(serves, &p.server.config.serving.runtime_config);
+        registry_restrict(serves, &p.server.config);
         server_metrics_init();
         monitor_init(&p.server);
         conversion_metrics_init();

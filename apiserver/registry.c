@@ -34,6 +34,7 @@ static const struct registry_group groups[] = {
     {"discovery.k8s.io", {"v1"}},
     {"resource.k8s.io", {"v1"}},
     {"flowcontrol.apiserver.k8s.io", {"v1"}},
+    {"metrics.k8s.io", {"v1beta1"}},
 };
 
 /* Where upstream's key is not /registry/RESOURCE. */
@@ -162,6 +163,12 @@ static bool has_sub(const struct api_kind *k, const char *name)
     return false;
 }
 
+/* See figures/answer.c. */
+static bool is_computed(const struct api_kind *k)
+{
+    return strcmp(k->group, "metrics.k8s.io") == 0;
+}
+
 static void add(const struct api_kind *k)
 {
     const struct api_kind *storage = find_storage(k);
@@ -172,7 +179,9 @@ static void add(const struct api_kind *k)
         .ops = find_rules(storage),
         .gr = {str_of(k->group), str_of(k->resource)},
         .prefix = str_of(xasprintf(REGISTRY_ROOT "%s/", prefix_of(storage))),
-        .stored = k->list_kind != NULL && strcmp(k->resource, "componentstatuses") != 0,
+        .stored = k->list_kind != NULL && strcmp(k->resource, "componentstatuses") != 0 &&
+                  !is_computed(k),
+        .computed = is_computed(k),
         .status = has_sub(k, "status"),
         .protobuf = true,
         .index = (uint32_t)table_count,

@@ -26,6 +26,7 @@ struct resource {
     struct str prefix;     /* "/registry/pods/", owned. */
     char version_hash[16]; /* storageVersionHash of discovery. */
     bool stored;           /* False for reviews and bindings: create only. */
+    bool computed;         /* Not stored, but read and listed like what is. */
     bool status;           /* Has a status subresource. */
     bool protobuf;         /* Offered as protobuf (all built-in kinds). */
     bool disabled;         /* By --runtime-config: nobody finds it by its version. */

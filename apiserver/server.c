@@ -16,6 +16,9 @@
 #include "apiserver/custom/set.h"
 #include "apiserver/deadline.h"
 #include "apiserver/discovery.h"
+#include "apiserver/figures/board.h"
+#include "apiserver/figures/leader.h"
+#include "apiserver/figures/scraper.h"
 #include "apiserver/flow_control.h"
 #include "apiserver/json_cache.h"
 #include "apiserver/kubelet_pool.h"
@@ -129,10 +132,17 @@ static void on_uses_closed(void *arg)
         on_aggregated_closed(t);
 }
 
-static void on_hub_closed(void *arg)
+static void on_scraper_closed(void *arg)
 {
     struct server_thread *t = arg;
     token_uses_close(take(t->token_uses), on_uses_closed, t);
+}
+
+static void on_hub_closed(void *arg)
+{
+    struct server_thread *t = arg;
+    figure_leader_close(take(t->figure_leader));
+    figure_scraper_close(take(t->scraper), on_scraper_closed, t);
 }
 
 static void on_audited(struct server_thread *t)
@@ -227,6 +237,8 @@ static int thread_open(struct server_thread *t, struct error *err)
     }
     if (code == 0)
         code = kubelet_pool_new(t, &t->kubelets, err);
+    if (code == 0 && t->index == 0)
+        t->scraper = figure_scraper_new(t);
     if (code == 0)
         code = http_server_new(&t->loop, &c, &t->http, err);
     return code != 0 ? code : listen_on(t, err);
@@ -322,6 +334,7 @@ int apiserver_start(struct apiserver *s, struct error *err)
     s->port = (int)s->config.secure_port;
     s->thread_count = thread_count(s);
     s->json_cache = json_cache_new((size_t)MAX_OF(s->config.json_cache_bytes, 0));
+    s->figures = figure_board_new();
     s->threads = xzalloc(s->thread_count * sizeof(*s->threads));
     for (unsigned i = 0; i < s->thread_count; i++)
         atomic_init(&s->threads[i].customs_told,
@@ -363,5 +376,6 @@ void apiserver_stop(struct apiserver *s)
     s->thread_count = 0;
     authn_free(s->authn);
     json_cache_free(s->json_cache);
+    figure_board_free(s->figures);
     tls_context_unref(s->tls);
 }

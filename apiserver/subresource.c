@@ -2,6 +2,7 @@
 #include "apiserver/subresource.h"
 
 #include "apiserver/connect.h"
+#include "apiserver/figures/answer.h"
 #include "apiserver/kubelet_proxy.h"
 #include "apiserver/proxy.h"
 #include "apiserver/request.h"
@@ -36,6 +37,8 @@ static const struct {
     {"authorization.k8s.io", "localsubjectaccessreviews", "", access_review_handle},
     {"authorization.k8s.io", "selfsubjectaccessreviews", "", access_review_handle},
     {"authorization.k8s.io", "selfsubjectrulesreviews", "", rules_review_handle},
+    {"metrics.k8s.io", "nodes", "", figures_answer},
+    {"metrics.k8s.io", "pods", "", figures_answer},
 };
 
 void subresource_handle(struct req *r)

@@ -58,7 +58,8 @@ static size_t add_identity(struct req *r, struct http_header *h, size_t n)
     return n;
 }
 
-static const struct http_header *request_headers(struct req *r, size_t *ret_count)
+const struct http_header *aggregated_headers(struct req *r, const struct http_header *more,
+                                             size_t *ret_count)
 {
     static const char *const dropped[] = {"audit-id", "x-forwarded-for", "x-forwarded-host",
                                           "x-forwarded-proto", "x-forwarded-uri"};
@@ -69,12 +70,14 @@ static const struct http_header *request_headers(struct req *r, size_t *ret_coun
     for (size_t i = 0; i < ARRAY_SIZE(dropped); i++)
         drop[n++] = dropped[i];
     drop[n] = NULL;
-    struct http_header *h = connect_headers(r, drop, 5 + identity_count(r->user), &count);
+    struct http_header *h = connect_headers(r, drop, 6 + identity_count(r->user), &count);
     h[count++] = (struct http_header){STR("audit-id"), req_audit_id(r)};
     h[count++] = (struct http_header){STR("x-forwarded-for"), proxy_forwarded_for(r)};
     h[count++] = (struct http_header){STR("x-forwarded-host"), r->http->authority};
     h[count++] = (struct http_header){STR("x-forwarded-proto"), STR("https")};
     h[count++] = (struct http_header){STR("x-forwarded-uri"), r->http->path};
+    if (more != NULL)
+        h[count++] = *more;
     *ret_count = add_identity(r, h, count);
     return h;
 }
@@ -91,7 +94,7 @@ static void forward_upgrade(struct req *r, const char *endpoint)
                                .endpoint = endpoint,
                                .server_name = aggregated_server_name(r->arena, r->aggregated),
                                .target = str_c(r->http->target)};
-    c.headers = request_headers(r, &c.header_count);
+    c.headers = aggregated_headers(r, NULL, &c.header_count);
     connect_upgrade(r, &c);
 }
 
@@ -133,6 +136,6 @@ void aggregated_forward(struct req *r)
                                 .arg = client,
                                 .target = str_c(r->http->target),
                                 .plain_text_errors = true};
-    route.headers = request_headers(r, &route.header_count);
+    route.headers = aggregated_headers(r, NULL, &route.header_count);
     proxy_forward(r, &route);
 }

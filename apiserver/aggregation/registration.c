@@ -52,6 +52,7 @@ static const struct {
     {"discovery.k8s.io", "v1", 16200, 15},
     {"resource.k8s.io", "v1", 16200, 20},
     {"flowcontrol.apiserver.k8s.io", "v1", 16100, 21},
+    {"metrics.k8s.io", "v1beta1", 100, 100}, /* As in metrics-server's manifest. */
 };
 
 bool registration_priorities(struct str group, struct str version, int32_t *ret_group,
@@ -108,6 +109,13 @@ static void want(struct plan *p, const char *group, const char *version)
     p->wanted[p->count++] = w;
 }
 
+/* metrics.k8s.io has none either: installing metrics-server makes one, which Helm and `kubectl
+ * create` refuse to do where there is one, and from then on it is the user's. */
+static bool is_left_open(const char *group)
+{
+    return strcmp(group, "metrics.k8s.io") == 0;
+}
+
 /* The group of APIServices has none itself: it must not be taken away. */
 static void want_all(struct plan *p)
 {
@@ -117,7 +125,8 @@ static void want_all(struct plan *p)
     for (size_t i = 0; i < n; i++)
         for (size_t j = 0; strcmp(g[i].name, APISERVICE_GROUP) != 0 && g[i].versions[j] != NULL;
              j++)
-            want(p, g[i].name, g[i].versions[j]);
+            if (!is_left_open(g[i].name))
+                want(p, g[i].name, g[i].versions[j]);
 }
 
 static const struct wanted *find_wanted(const struct plan *p, struct str name)

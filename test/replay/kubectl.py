@@ -27,6 +27,8 @@ PASSING = os.path.join(ROOT, "test", "replay", "kubectl-passing.txt")
 TOPICS = ["apply-client", "apply-server-side", "auth", "create-generators", "describe", "diff", "discovery", "errors",
           "get-outputs", "kustomize-events", "label-annotate-set", "nodes", "patch-replace-edit", "run-expose-autoscale", "scale-rollout",
           "wait-delete", "workload-status"]
+# The recorded cluster had no metrics-server.
+NO_METRICS = "--runtime-config=metrics.k8s.io/v1beta1=false"
 # The reference was recorded without the first two; the others, which bring kinds of their own, have no counterpart there.
 CONTROLLERS = ("--controllers=*,-node-lifecycle-controller,-taint-eviction-controller,-podgroup-controller,"
                "-vertical-pod-autoscaler-controller")
@@ -77,7 +79,7 @@ def main():
     work = tempfile.mkdtemp(prefix="trireme-kubectl-")
     cluster = os.path.join(work, "c")
     subprocess.run([trireme, "up", "--control-planes", "1", "--workers", "0", "--loopback", "--dir", cluster,
-                    "--base-port", str(free_block()), "--controller-manager-args", CONTROLLERS], check=True, stdout=subprocess.DEVNULL)
+                    "--base-port", str(free_block()), "--controller-manager-args", CONTROLLERS, "--apiserver-args", NO_METRICS], check=True, stdout=subprocess.DEVNULL)
     try:
         results, details = run_topics(compare, os.path.join(cluster, "kubeconfig"), topics)
     finally:

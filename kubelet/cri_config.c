@@ -455,6 +455,17 @@ static void set_labels(struct arena *a, CRI(ContainerConfig) * c, const struct c
     }
 }
 
+static void set_cdi_devices(struct arena *a, CRI(ContainerConfig) * c,
+                            const struct container_inputs *in)
+{
+    c->cdi_devices = ARENA_ARRAY(a, CRI(CDIDevice) *, in->cdi_device_count + 1);
+    for (size_t i = 0; i < in->cdi_device_count; i++) {
+        c->cdi_devices[i] = CRI_NEW(a, CDIDevice, cdidevice);
+        c->cdi_devices[i]->name = textc(a, in->cdi_devices[i]);
+    }
+    c->n_cdi_devices = in->cdi_device_count;
+}
+
 int container_config(struct arena *a, const struct container_inputs *in,
                      CRI(ContainerConfig) * *ret, struct error *err)
 {
@@ -474,6 +485,7 @@ int container_config(struct arena *a, const struct container_inputs *in,
     set_envs(a, c, in->env);
     set_mounts(a, c, in);
     set_labels(a, c, in);
+    set_cdi_devices(a, c, in);
     c->log_path = text(a, arena_printf(a, STR_FMT "/%u.log", STR_ARG(k->name), in->attempt));
     c->stdin = k->stdin;
     c->stdin_once = k->stdin_once;

@@ -46,6 +46,8 @@ struct container_inputs {
     int64_t image_uid;       /* The image's user, -1: unknown or by name. */
     const char *image_user;  /* Its name, "" if none. */
     const char *seccomp_root;
+    const char *const *cdi_devices; /* Ids of devices of its resource claims. */
+    size_t cdi_device_count;
 };
 /* E_INVALID with the text of a CreateContainerConfigError. */
 int container_config(struct arena *a, const struct container_inputs *in,

@@ -83,16 +83,26 @@ struct csi *csi_new(struct kubelet *k)
     return c;
 }
 
-struct csi_driver *csi_driver_find(const struct csi *c, const char *name)
+static struct csi_driver *find(const struct csi *c, const char *name, bool dra)
 {
     size_t pos = 0;
     void *v;
     while (map_next(&c->sockets, &pos, NULL, &v)) {
         struct csi_driver *d = v;
-        if (d->ready && strcmp(d->name, name) == 0)
+        if (d->ready && (d->dra_version != NULL) == dra && strcmp(d->name, name) == 0)
             return d;
     }
     return NULL;
+}
+
+struct csi_driver *csi_driver_find(const struct csi *c, const char *name)
+{
+    return find(c, name, false);
+}
+
+struct csi_driver *dra_driver_find(const struct csi *c, const char *name)
+{
+    return find(c, name, true);
 }
 
 /* --- operations --------------------------------------------------------------------------------

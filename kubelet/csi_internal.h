@@ -25,6 +25,8 @@ struct csi_driver {
     char **topology_keys, **topology_values;
     size_t topology_count;
     bool stages; /* STAGE_UNSTAGE_VOLUME. */
+    const char
+        *dra_version; /* It is a driver of dynamic resources (dra.h), of this API; NULL: of CSI. */
     bool ready;
     bool gone;      /* Its socket is no longer there; freed once nothing is under way. */
     unsigned calls; /* Under way. */
@@ -46,6 +48,9 @@ struct csi {
 
 /* NULL: none of that name is registered. */
 struct csi_driver *csi_driver_find(const struct csi *c, const char *name);
+
+/* The same for drivers of dynamic resources. */
+struct csi_driver *dra_driver_find(const struct csi *c, const char *name);
 
 /* csi_node.c: tells the API which drivers are here, soon. */
 void csi_node_publish(struct csi *c);

@@ -69,7 +69,7 @@ static void label_node(struct csi *c)
     void *v;
     while (map_next(&c->sockets, &pos, NULL, &v)) {
         const struct csi_driver *d = v;
-        if (!d->ready)
+        if (!d->ready || d->dra_version != NULL)
             continue;
         count++;
         json_set(a, by_driver, str_of(d->name), json_string(a, str_of(d->node_id)));
@@ -126,7 +126,8 @@ static void fill(struct arena *a, const struct csi *c, struct storage_v1_csi_nod
     ret->spec.drivers = ARENA_ARRAY(a, struct storage_v1_csi_node_driver, c->sockets.count);
     ret->spec.drivers_count = 0;
     while (map_next(&c->sockets, &pos, NULL, &v))
-        if (((const struct csi_driver *)v)->ready)
+        if (((const struct csi_driver *)v)->ready &&
+            ((const struct csi_driver *)v)->dra_version == NULL)
             fill_driver(a, v, &ret->spec.drivers[ret->spec.drivers_count++]);
 }
 

@@ -1,11 +1,13 @@
 /* csi_plugins.c - see csi.h: who registers. Each socket in plugins_registry is
  * asked who it is; a CSI driver is then asked what it can do, and told that it
- * is known. A socket that goes takes its driver with it.
+ * is known. Drivers of dynamic resources (dra.h) are known at once. A socket that goes takes its
+ * driver with it.
  *
  *   scan -> GetInfo -> NodeGetInfo -> NodeGetCapabilities -> CSINode
  *        -> NotifyRegistrationStatus */
 #include "kubelet/csi_internal.h"
 
+#include "kubelet/dra.h"
 #include "kubelet/job.h"
 #include "kubelet/kubelet.h"
 #include "kubelet/pod_worker.h"
@@ -57,10 +59,12 @@ static void driver_free(struct csi_driver *d)
 /* Its calls, if any, hold it a little longer. */
 static void driver_gone(struct csi_driver *d)
 {
-    if (d->ready) {
-        log_info("CSI driver %s is gone", d->name);
+    if (d->ready)
+        log_info("%s driver %s is gone", d->dra_version != NULL ? "DRA" : "CSI", d->name);
+    if (d->ready && d->dra_version != NULL)
+        dra_driver_gone(d->csi->k->dra, d->name);
+    else if (d->ready)
         csi_node_publish(d->csi);
-    }
     d->ready = false;
     d->gone = true;
     if (d->calls == 0)
@@ -176,6 +180,18 @@ static bool name_is_valid(const char *name)
     return n > 0 && n <= 63 && name[0] != '.';
 }
 
+/* The newest that both know; NULL: none. Before 1.33 drivers named version numbers alone. */
+static const char *dra_version(const Pluginregistration__PluginInfo *r)
+{
+    static const char *const known[] = {"v1.DRAPlugin", "v1beta1.DRAPlugin"};
+    static const char *const names[] = {"v1", "v1beta1"};
+    for (size_t k = 0; k < ARRAY_SIZE(known); k++)
+        for (size_t i = 0; i < r->n_supported_versions; i++)
+            if (strcmp(r->supported_versions[i], known[k]) == 0)
+                return names[k];
+    return NULL;
+}
+
 static void on_info(const struct plugin_reply *reply, void *arg)
 {
     struct csi_driver *d = arg;
@@ -187,11 +203,18 @@ static void on_info(const struct plugin_reply *reply, void *arg)
         fail(d, "GetInfo", reply->message);
         return;
     }
-    if (strcmp(r->type, "CSIPlugin") != 0) {
+    bool dra = strcmp(r->type, "DRAPlugin") == 0;
+    if (!dra && strcmp(r->type, "CSIPlugin") != 0) {
         log_info("plugin %s is of type %s, which has no use here", d->socket, r->type);
         return;
     }
-    if (!name_is_valid(r->name) || csi_driver_find(d->csi, r->name) != NULL) {
+    d->dra_version = dra ? dra_version(r) : NULL;
+    if (dra && d->dra_version == NULL) {
+        fail(d, "GetInfo", "it supports none of the versions v1.DRAPlugin, v1beta1.DRAPlugin");
+        return;
+    }
+    if (!name_is_valid(r->name) ||
+        (dra ? dra_driver_find(d->csi, r->name) : csi_driver_find(d->csi, r->name)) != NULL) {
         fail(d, "GetInfo", "its name is malformed or taken");
         return;
     }
@@ -201,6 +224,13 @@ static void on_info(const struct plugin_reply *reply, void *arg)
     d->client = NULL;
     if (plugin_client_new(d->csi->k->loop, r->endpoint, &d->client, &err) != 0) {
         fail(d, "endpoint", error_message(&err));
+        return;
+    }
+    if (dra) {
+        d->ready = true;
+        log_info("DRA driver %s is registered", d->name);
+        notify(d, NULL);
+        wake_pods(d->csi->k);
         return;
     }
     Csi__V1__NodeGetInfoRequest q = CSI__V1__NODE_GET_INFO_REQUEST__INIT;

@@ -24,6 +24,7 @@ struct arena;
 struct client;
 struct cri;
 struct csi;
+struct dra;
 struct env;
 struct event_recorder;
 struct eviction_manager;
@@ -100,6 +101,7 @@ struct kubelet {
     const char *runtime_name; /* "containerd"; known once the runtime answered. */
     const char *runtime_version;
     struct csi *csi;
+    struct dra *dra;
     struct cgroups *cgroups; /* NULL: --cgroups-per-qos=false. */
 
     struct client *client; /* NULL: stand-alone. */

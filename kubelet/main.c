@@ -9,6 +9,7 @@
 #include "kubelet/config.h"
 #include "kubelet/cri.h"
 #include "kubelet/csi.h"
+#include "kubelet/dra.h"
 #include "kubelet/dns/dns.h"
 #include "kubelet/eviction_manager.h"
 #include "kubelet/image_gc.h"
@@ -181,6 +182,7 @@ static void on_client(struct kubelet *k)
     k->events = event_recorder_new(k->client, "kubelet", k->node_name);
     p->node = node_sync_start(k, &p->machine, p->health);
     struct error err;
+    dra_start(k->dra);
     if (csi_start(k->csi, &err) != 0)
         log_error("CSI drivers cannot register: %s", error_message(&err));
     k->services = start_informer(k, "Service", STR_NULL, &handler);
@@ -315,6 +317,7 @@ static int setup(struct program *p, struct error *err)
     if (rc == 0)
         rc = cri_new(k->loop, k->config.runtime_endpoint, &k->cri, err);
     k->csi = csi_new(k);
+    k->dra = dra_new(k);
     k->started_ns = env_wall_ns(k->env);
     k->usage = usage_watch_new(k);
     if (rc == 0)

@@ -1,6 +1,7 @@
 /* pod_prepare.c - what a pod needs before it can run, and keeps needing:
  * ConfigMaps, Secrets and tokens from the API, volumes on disk, its cgroup. */
 #include "kubelet/csi.h"
+#include "kubelet/dra.h"
 #include "kubelet/job.h"
 #include "kubelet/pod_sources.h"
 #include "kubelet/pod_worker_internal.h"
@@ -236,6 +237,7 @@ struct preparation {
     enum qos_class qos;
     struct cgroup_limits limits;
     int code;
+    bool devices_failed;
     struct error err;
     void (*done)(struct pod_worker *w, int code);
 };
@@ -249,16 +251,16 @@ static void run_preparation(void *arg)
         p->code = volumes_apply(p->plan, &p->err);
 }
 
-static void report_failure(struct pod_worker *w, const struct error *err)
+static void report_failure(struct pod_worker *w, const struct error *err, const char *reason)
 {
-    if (err->code == E_AGAIN)
+    if (err->code == E_AGAIN && strcmp(reason, "FailedMount") == 0)
         return; /* Others are at work: it is only a matter of time. */
     bool same = w->prepare_error != NULL && strcmp(w->prepare_error, error_message(err)) == 0;
     free(w->prepare_error);
     w->prepare_error = xstrdup(error_message(err));
     /* Tries come fast at first: events only for each doubling of their number. */
     if (!same || (w->prepare_failures & (w->prepare_failures - 1)) == 0)
-        worker_event(w, NULL, "Warning", "FailedMount", "%s", error_message(err));
+        worker_event(w, NULL, "Warning", reason, "%s", error_message(err));
     if (!same)
         log_warning("pod %s/%s: %s", w->namespace_name, w->name, error_message(err));
 }
@@ -272,7 +274,8 @@ static void finish_preparation(void *arg)
         w->volumes = take(p->plan);
         free(take(w->prepare_error));
     } else {
-        report_failure(w, &p->err);
+        report_failure(w, &p->err,
+                       p->devices_failed ? "FailedPrepareDynamicResources" : "FailedMount");
     }
     volume_set_free(p->plan);
     void (*done)(struct pod_worker *, int) = p->done;
@@ -352,9 +355,18 @@ static void hold_objects(const struct pod_worker *w, struct arena *a)
     }
 }
 
-static void on_sources(struct pod_worker *w, void *arg)
+static void on_devices(int code, const struct error *err, void *arg)
 {
     struct preparation *p = arg;
+    struct pod_worker *w = p->w;
+    if (code != 0) {
+        p->code = code;
+        p->err = *err;
+        p->devices_failed = true;
+        error_prefix(&p->err, "Failed to prepare dynamic resources");
+        finish_preparation(p);
+        return;
+    }
     const struct kubelet *k = w->k;
     struct field_context ctx;
     struct volume_config config = {.root_dir = k->config.root_dir,
@@ -372,6 +384,11 @@ static void on_sources(struct pod_worker *w, void *arg)
     worker_widen_limits(w, &p->limits);
     p->limits.pids_max = MAX_OF(k->config.pod_pids_max, (int64_t)0);
     job_start(k->loop, run_preparation, after_apply, p);
+}
+
+static void on_sources(struct pod_worker *w, void *arg)
+{
+    dra_prepare(w->k->dra, w->object, on_devices, arg);
 }
 
 void worker_prepare(struct pod_worker *w, void (*done)(struct pod_worker *w, int code))

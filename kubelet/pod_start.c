@@ -4,6 +4,7 @@
  *
  * Each step may fail; the container then waits with upstream's reason, and is
  * tried again after a back-off. */
+#include "kubelet/dra.h"
 #include "kubelet/cri_config.h"
 #include "kubelet/job.h"
 #include "kubelet/pod_sources.h"
@@ -231,6 +232,11 @@ static void create(struct start *s)
         .image_user = s->image_user,
         .seccomp_root = str_c(arena_printf(s->arena, "%s/seccomp", w->k->config.root_dir)),
     };
+    if (dra_devices(w->k->dra, s->arena, in.pod, s->spec, &in.cdi_devices, &in.cdi_device_count,
+                    &err) != 0) {
+        fail(s, "CreateContainerConfigError", error_message(&err));
+        return;
+    }
     CRI(CreateContainerRequest) *r =
         CRI_NEW(s->arena, CreateContainerRequest, create_container_request);
     if (container_config(s->arena, &in, &r->config, &err) != 0) {

@@ -3,6 +3,7 @@
  *   kill: preStop (within the grace) -> StopContainer with what is left of it
  *   stop: all but sidecars at once -> sidecars, last one first -> sandboxes */
 #include "kubelet/csi.h"
+#include "kubelet/dra.h"
 #include "kubelet/job.h"
 #include "kubelet/pod_worker_internal.h"
 #include "kubelet/resources.h"
@@ -362,6 +363,18 @@ static void on_unmounted(int code, const struct error *err, void *arg)
     finish_cleanup(c);
 }
 
+static void on_unprepared(int code, const struct error *err, void *arg)
+{
+    struct cleaning *c = arg;
+    if (code == 0) {
+        csi_unmount_pod(c->w->k->csi, c->dir, on_unmounted, c);
+        return;
+    }
+    c->code = code;
+    c->err = *err;
+    finish_cleanup(c);
+}
+
 void worker_cleanup(struct pod_worker *w)
 {
     AUTO_ARENA *a = arena_new(0);
@@ -370,7 +383,7 @@ void worker_cleanup(struct pod_worker *w)
     c->dir = xstrdup(pod_dir(a, w->k->config.root_dir, w->uid));
     c->orphan = worker_pod(w) == NULL;
     c->qos = c->orphan ? QOS_BEST_EFFORT : pod_qos_class(worker_pod(w));
-    csi_unmount_pod(w->k->csi, c->dir, on_unmounted, c);
+    dra_unprepare(w->k->dra, str_of(w->uid), on_unprepared, c);
 }
 
 /* --- removal from the runtime ------------------------------------------------------------------

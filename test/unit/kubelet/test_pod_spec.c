@@ -252,8 +252,12 @@ START_TEST(test_container_config)
                                   .image_uid = -1,
                                   .image_user = "",
                                   .seccomp_root = "/s",
-                                  .memory_capacity = 1 << 30};
+                                  .memory_capacity = 1 << 30,
+                                  .cdi_devices = (const char *const[]){"x.io/dev=1", "x.io/dev=2"},
+                                  .cdi_device_count = 2};
     ck_assert_int_eq(container_config(a, &in, &c, &err), 0);
+    ck_assert_uint_eq(c->n_cdi_devices, 2);
+    ck_assert_str_eq(c->cdi_devices[1]->name, "x.io/dev=2");
     ck_assert_str_eq(c->command[0], "run");
     ck_assert_str_eq(c->log_path, "c/2.log");
     ck_assert_str_eq(cri_map_get(c->annotations, c->n_annotations, "io.kubernetes.container.hash"),

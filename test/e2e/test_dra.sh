@@ -1,0 +1,127 @@
+#!/bin/bash
+# Dynamic resources on a node with a real containerd: a driver that registers prepares the claims of pods and
+# is told when they end, over restarts of the node agent and of itself.
+. "$(dirname "$0")/lib.sh"
+need_root "the test of drivers of dynamic resources"
+if [ -z "${DRA_DRIVER:-}" ]; then
+    echo "  left out: DRA_DRIVER is not set (make dra-driver)"
+    echo "0 passed, 0 failed"
+    exit 0
+fi
+setup dra
+D=$WORK/c
+ok "up" up "$D" --control-planes 1 --workers 1
+KUBECONFIG_FILE=$D/kubeconfig
+[ -e "$KUBECONFIG_FILE" ] || finish
+REGISTRY=$D/hosts/worker-1/kubelet/plugins_registry
+STATE=$D/hosts/worker-1/kubelet/dra_manager_state
+DRIVER_PID=''
+start_driver() { # VERSION
+    (cd "$WORK" && exec "$DRA_DRIVER" dev.example.com "$1" "$WORK/dra.sock" "$REGISTRY/dra.sock" >>"$WORK/dra.log" 2>&1) &
+    DRIVER_PID=$!
+}
+stop_driver() { [ -z "$DRIVER_PID" ] || { kill "$DRIVER_PID"; wait "$DRIVER_PID" 2>/dev/null; DRIVER_PID=''; }; rm -f "$REGISTRY/dra.sock" "$WORK/dra.sock"; }
+trap 'stop_driver; teardown' EXIT
+called() { [ "$(grep -c "^$1 $2" "$WORK/dra.log")" = "$3" ] || { cat "$WORK/dra.log"; return 1; }; }
+event() { k get events --field-selector "reason=$1,involvedObject.name=$2" -o 'jsonpath={.items[*].message}'; }
+tells() { local reason=$1 pod=$2 text=$3; event "$reason" "$pod" | grep -qF "$text" || { k get events; return 1; }; }
+phase() { [ "$(k get pod "$1" -o 'jsonpath={.status.phase}')" = "$2" ] || { k get pod "$1"; k get events | tail -5; return 1; }; }
+gone() { ! k get "$@" >/dev/null 2>&1; }
+kill_program() { kill -9 "$(cut -d' ' -f1 "$D/hosts/$1/run/$2.pid")"; }
+slice() {
+    k apply -f - >/dev/null <<YAML
+apiVersion: resource.k8s.io/v1
+kind: ResourceSlice
+metadata: {name: worker-1-dev}
+spec:
+  driver: dev.example.com
+  nodeName: worker-1
+  pool: {name: worker-1, generation: 1, resourceSliceCount: 1}
+  devices: [{name: d0}, {name: d1}]
+YAML
+}
+claim() {
+    k create -f - >/dev/null <<YAML
+apiVersion: resource.k8s.io/v1
+kind: ResourceClaim
+metadata: {name: $1}
+spec: {devices: {requests: [{name: r, exactly: {deviceClassName: dev}}]}}
+YAML
+}
+pod() { # NAME CLAIM
+    k create -f - >/dev/null <<YAML
+apiVersion: v1
+kind: Pod
+metadata: {name: $1}
+spec:
+  terminationGracePeriodSeconds: 1
+  resourceClaims: [{name: d, resourceClaimName: $2}]
+  containers:
+  - name: c
+    image: docker.io/library/busybox:latest
+    imagePullPolicy: IfNotPresent
+    command: [sleep, "1000"]
+    resources: {claims: [{name: d}]}
+YAML
+}
+ready() { k get nodes --no-headers 2>/dev/null | grep -q ' Ready '; }
+eventually 60 "the node is Ready" ready
+eventually 20 "default service account" k get serviceaccount default
+k create -f - >/dev/null <<YAML
+apiVersion: resource.k8s.io/v1
+kind: DeviceClass
+metadata: {name: dev}
+spec: {selectors: [{cel: {expression: "device.driver == 'dev.example.com'"}}]}
+YAML
+
+# --- a pod before its driver
+ok "devices" slice
+ok "a claim" claim one
+ok "its pod" pod first one
+eventually 30 "waits for the driver and says so" tells FailedPrepareDynamicResources first \
+    "Failed to prepare dynamic resources: prepare dynamic resources: DRA driver dev.example.com is not registered"
+start_driver v1
+eventually 20 "the driver registers" called registered dev.example.com 1
+eventually 40 "the pod runs" phase first Running
+ok "its claim was prepared once" called prepare one 1
+ok "and is remembered" grep -q 'test/device=one' "$STATE"
+
+# --- a shared claim is prepared once, and given back with the last pod
+ok "a second pod with it" pod second one
+eventually 40 "runs" phase second Running
+ok "without another call" called prepare one 1
+k delete pod first --wait=false >/dev/null
+eventually 30 "the first goes" gone pod first
+ok "the claim stays prepared" called unprepare one 0
+
+# --- the node agent starts anew
+kill_program worker-1 kubelet
+ok "start the node agent again" "$TRIREME" host start worker-1 --dir "$D"
+eventually 30 "the node agent is back" called registered dev.example.com 2
+ok "nothing was given back" called unprepare one 0
+k delete pod second --wait=false >/dev/null
+eventually 40 "the last pod goes" gone pod second
+ok "and the claim is given back" called unprepare one 1
+no "and forgotten" grep -q 'test/device=one' "$STATE"
+
+# --- the older interface, and a driver that refuses
+stop_driver
+start_driver v1beta1
+eventually 30 "a driver of v1beta1 registers" called registered dev.example.com 3
+ok "devices again" slice
+touch "$WORK/REFUSE"
+ok "a claim" claim two
+ok "its pod" pod third two
+eventually 30 "a refusal is told" tells FailedPrepareDynamicResources third \
+    "NodePrepareResources failed for ResourceClaim two: it is to be refused"
+rm "$WORK/REFUSE"
+eventually 60 "it is tried again" phase third Running
+ok "by the older interface" grep -q "^prepare two v1beta1" "$WORK/dra.log"
+k delete pod third --wait=false >/dev/null
+eventually 40 "the pod goes" gone pod third
+ok "its claim is given back" called unprepare two 1
+
+# --- a driver that goes
+stop_driver
+eventually 60 "takes its slices with it" gone resourceslice worker-1-dev
+finish

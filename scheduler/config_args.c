@@ -5,6 +5,7 @@
 #include "lib/api/codec.h"
 #include "lib/base/arena.h"
 #include "lib/base/error.h"
+#include "lib/base/flags.h"
 
 #include <string.h>
 
@@ -292,6 +293,36 @@ static void read_volume_binding(struct config_reader *r, struct sched_config *c,
         c->bind_timeout_ms = (uint64_t)seconds * 1000;
 }
 
+/* "10s"; absent: fallback. */
+static int64_t read_duration(struct config_reader *r, const char *path, const struct json *j,
+                             const char *name, int64_t fallback_ns)
+{
+    const char *text = config_text(r, path, j, name);
+    int64_t ns = fallback_ns;
+    if (text != NULL && duration_parse(str_of(text), &ns) != 0)
+        config_wrong(r, "%s: Invalid value: \"%s\": a duration such as 5s is expected",
+                     config_at(r, path, name), text);
+    return ns;
+}
+
+/* filterTimeout: searches end by the devices that they looked at; see devices/allocate.h. */
+static void read_devices(struct config_reader *r, struct profile *p, const char *path,
+                         const struct json *j)
+{
+    CONFIG_KNOWN(r, path, j, HEAD, "filterTimeout", "bindingTimeout");
+    int64_t filter = read_duration(r, path, j, "filterTimeout", 0);
+    int64_t binding =
+        read_duration(r, path, j, "bindingTimeout", (int64_t)DEVICE_TIMEOUT_MS * 1000000);
+    if (filter < 0)
+        config_wrong(r, "%s: Invalid value: must be at least 0",
+                     config_at(r, path, "filterTimeout"));
+    if (binding < 1000000000)
+        config_wrong(r, "%s: Invalid value: must be at least 1 second",
+                     config_at(r, path, "bindingTimeout"));
+    else
+        p->device_timeout_ms = (uint64_t)binding / 1000000;
+}
+
 bool config_args(struct config_reader *r, struct sched_config *c, struct profile *p,
                  const char *path, struct str plugin, const struct json *args)
 {
@@ -307,6 +338,8 @@ bool config_args(struct config_reader *r, struct sched_config *c, struct profile
         read_node_affinity(r, p, path, args);
     else if (str_eqc(plugin, "DefaultPreemption"))
         read_preemption(r, path, args);
+    else if (str_eqc(plugin, "DynamicResources"))
+        read_devices(r, p, path, args);
     else if (str_eqc(plugin, "VolumeBinding"))
         read_volume_binding(r, c, path, args);
     else

@@ -105,7 +105,9 @@ START_TEST(arguments)
                     "          nodeSelectorTerms:\n"
                     "          - matchExpressions: [{key: a, operator: Exists}]\n"
                     "  - name: VolumeBinding\n"
-                    "    args: {bindTimeoutSeconds: 5}\n");
+                    "    args: {bindTimeoutSeconds: 5}\n"
+                    "  - name: DynamicResources\n"
+                    "    args: {filterTimeout: 10s, bindingTimeout: 90s}\n");
     const struct profile *p = c->profiles;
     ck_assert_int_eq(p->fit, FIT_REQUESTED_TO_CAPACITY);
     ck_assert_uint_eq(p->fit_resource_count, 1);
@@ -118,6 +120,7 @@ START_TEST(arguments)
     ck_assert_int_eq(p->spread[0].max_skew, 2);
     ck_assert_ptr_nonnull(p->added_affinity);
     ck_assert_uint_eq(c->bind_timeout_ms, 5000);
+    ck_assert_uint_eq(p->device_timeout_ms, 90000);
     sched_config_free(c);
 }
 END_TEST

@@ -20,8 +20,9 @@
 #define CGROUP_MOUNT "/sys/fs/cgroup"
 #define CGROUP2_MAGIC 0x63677270
 
-static const char *const controllers[] = {"cpu",     "cpuacct", "cpuset",  "memory",  "pids",
-                                          "freezer", "blkio",   "hugetlb", "devices", "systemd"};
+static const char *const controllers[] = {"cpu",     "cpuacct", "cpuset", "memory",
+                                          "pids",    "freezer", "blkio",  "hugetlb",
+                                          "devices", "systemd", "unified"};
 
 struct cgroups {
     enum cgroup_driver driver;
@@ -381,24 +382,31 @@ int cgroups_remove_pod(const struct cgroups *c, enum qos_class qos, const char *
     return first;
 }
 
+static void each_pod_below(const char *dir, enum qos_class qos,
+                           void (*on_pod)(enum qos_class qos, const char *uid, void *arg),
+                           void *arg)
+{
+    DIR *d = opendir(dir);
+    for (struct dirent *e = d != NULL ? readdir(d) : NULL; e != NULL; e = readdir(d))
+        if (e->d_type == DT_DIR && strncmp(e->d_name, "pod", 3) == 0)
+            on_pod(qos, e->d_name + 3, arg);
+    if (d != NULL)
+        closedir(d);
+}
+
 void cgroups_each_pod(const struct cgroups *c,
                       void (*on_pod)(enum qos_class qos, const char *uid, void *arg), void *arg)
 {
     static const enum qos_class classes[] = {QOS_GUARANTEED, QOS_BURSTABLE, QOS_BEST_EFFORT};
-    size_t controller = 0;
-    while (!c->v2 && controller < ARRAY_SIZE(controllers) && c->mounts[controller] == NULL)
-        controller++;
-    if (controller == ARRAY_SIZE(controllers) || c->driver == CGROUP_DRIVER_SYSTEMD)
+    if (c->driver == CGROUP_DRIVER_SYSTEMD)
         return;
     for (size_t i = 0; i < ARRAY_SIZE(classes); i++) {
         AUTO_FREE char *group = group_path(c, classes[i], NULL);
-        AUTO_FREE char *dir = full_path(c, controller, group);
-        DIR *d = opendir(dir);
-        for (struct dirent *e = d != NULL ? readdir(d) : NULL; e != NULL; e = readdir(d)) {
-            if (e->d_type == DT_DIR && strncmp(e->d_name, "pod", 3) == 0)
-                on_pod(classes[i], e->d_name + 3, arg);
+        for (size_t k = 0; k < (c->v2 ? 1 : ARRAY_SIZE(controllers)); k++) {
+            if (!c->v2 && c->mounts[k] == NULL)
+                continue;
+            AUTO_FREE char *dir = full_path(c, k, group);
+            each_pod_below(dir, classes[i], on_pod, arg);
         }
-        if (d != NULL)
-            closedir(d);
     }
 }

@@ -39,7 +39,7 @@ int cgroups_set_burstable_shares(const struct cgroups *c, int64_t shares, struct
 /* Kills what is left in it, then removes it. Absent is success. */
 int cgroups_remove_pod(const struct cgroups *c, enum qos_class qos, const char *uid,
                        struct error *err);
-/* uids of all pods that have a cgroup, "qos/uid" each, to on_pod. */
+/* uids of all pods that have a cgroup to on_pod: with cgroup v1 once for each controller. */
 void cgroups_each_pod(const struct cgroups *c,
                       void (*on_pod)(enum qos_class qos, const char *uid, void *arg), void *arg);
 

@@ -4,6 +4,7 @@
 #include "kubelet/admission.h"
 #include "kubelet/container_env.h"
 #include "kubelet/eviction_manager.h"
+#include "kubelet/leftovers.h"
 #include "kubelet/mirror_pods.h"
 #include "kubelet/pleg.h"
 #include "kubelet/pod_worker.h"
@@ -132,6 +133,7 @@ void kubelet_sources_ready(struct kubelet *k)
     k->sources_ready = true;
     log_info("all pod sources are known: %zu pods", k->workers.count);
     pleg_poke(k->pleg);
+    leftovers_look(k);
     mirror_pods_kick(k->mirrors);
 }
 

@@ -14,6 +14,7 @@
 #include "kubelet/eviction_manager.h"
 #include "kubelet/image_gc.h"
 #include "kubelet/kubelet.h"
+#include "kubelet/leftovers.h"
 #include "kubelet/log_rotation.h"
 #include "kubelet/machine.h"
 #include "kubelet/mirror_pods.h"
@@ -252,6 +253,7 @@ static void on_gc(uv_timer_t *t)
     uint64_t now_ms = kubelet_now_ms(&p->k);
     backoff_gc(&p->k.crash_backoff, now_ms);
     backoff_gc(&p->k.image_backoff, now_ms);
+    leftovers_look(&p->k);
 }
 
 static int read_resolv_conf(struct kubelet *k, struct error *err)

@@ -337,7 +337,7 @@ struct pod_worker *pod_worker_new_orphan(struct kubelet *k, const char *uid, con
     w->gone = true;
     w->life = PM_STOPPING;
     w->grace_s = 1;
-    log_info("pod %s/%s (%s) runs here but is wanted no more", namespace_name, name, uid);
+    log_info("pod %s/%s (%s) is still here but wanted no more", namespace_name, name, uid);
     return w;
 }
 

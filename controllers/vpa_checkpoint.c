@@ -9,6 +9,7 @@
 #include <stdlib.h>
 
 #define VERSION "v3"
+#define NUMBER_MAX ((int64_t)1 << 53)
 #define PEAK_NUMBERS 5 /* Of one pod in the annotation, behind its uid. */
 
 struct str vpa_checkpoint_name(struct arena *a, struct str autoscaler, struct str container)
@@ -119,6 +120,12 @@ struct json *vpa_checkpoint_annotations(struct arena *a, const struct vpa_memory
     return j;
 }
 
+/* Far from what would overflow. */
+static bool is_sane(int64_t n)
+{
+    return n >= 0 && n <= NUMBER_MAX;
+}
+
 /* --- loading ---------------------------------------------------------------------------------- */
 static int64_t read_time(const struct json *j, const char *key)
 {
@@ -163,7 +170,8 @@ static void read_peaks(struct vpa_memory *m, struct arena *a, struct str contain
         int64_t numbers[PEAK_NUMBERS];
         bool whole = list->type == JSON_ARRAY && list->array.count == PEAK_NUMBERS;
         for (size_t k = 0; k < PEAK_NUMBERS && whole; k++) {
-            whole = list->array.items[k]->type == JSON_INT;
+            whole =
+                list->array.items[k]->type == JSON_INT && is_sane(list->array.items[k]->integer);
             numbers[k] = whole ? list->array.items[k]->integer : 0;
         }
         if (!whole)
@@ -193,7 +201,8 @@ bool vpa_checkpoint_load(struct vpa_memory *m, const struct json *checkpoint)
     x->first_s = read_time(status, "firstSampleStart");
     x->last_s = read_time(status, "lastSampleStart");
     x->count = json_get_int(status, "totalSamplesCount", 0);
-    if (container.len == 0 || x->count < 0 || !str_eqc(json_get_str(status, "version"), VERSION) ||
+    if (container.len == 0 || !is_sane(x->count) ||
+        !str_eqc(json_get_str(status, "version"), VERSION) ||
         !read_histogram(json_getc(status, "cpuHistogram"), &x->cpu) ||
         !read_histogram(json_getc(status, "memoryHistogram"), &x->memory)) {
         free(s);

@@ -26,6 +26,13 @@ void namespace_range_of(struct namespace_range *n, const struct kind_ctx *ctx,
     n->open = store_iter_init(&n->it, ctx->view, from, end, 0) == 0;
 }
 
+bool namespace_has_any(const struct kind_ctx *ctx, const struct resource *res)
+{
+    struct namespace_range n;
+    namespace_range_of(&n, ctx, res);
+    return n.open && store_iter_next(&n.it) != NULL;
+}
+
 static bool has_text(const struct namespace_range *n, struct str value)
 {
     bool has = n->texts == NULL;

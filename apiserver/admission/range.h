@@ -24,6 +24,8 @@ void namespace_range_init(struct namespace_range *n, const struct kind_ctx *ctx,
 /* The same of any resource, whose storage version it is. */
 void namespace_range_of(struct namespace_range *n, const struct kind_ctx *ctx,
                         const struct resource *res);
+/* Is there any object of the resource in the namespace? */
+bool namespace_has_any(const struct kind_ctx *ctx, const struct resource *res);
 /* The next object, in the context's arena; NULL at the end. Unreadable ones are
  * passed over. ret_kv may be NULL. */
 void *namespace_range_next(struct namespace_range *n, const struct kv **ret_kv);

@@ -79,15 +79,15 @@ static bool is_stronger(const struct meta_v1_object_meta *x, const struct meta_v
 }
 
 /* Its metadata; NULL: none is concerned. */
-static const struct meta_v1_object_meta *
-find_autoscaler(const struct kind_ctx *ctx, const struct owners *o, struct vpa_object *ret)
+static const struct meta_v1_object_meta *find_autoscaler(const struct kind_ctx *ctx,
+                                                         const struct resource *res,
+                                                         const struct owners *o,
+                                                         struct vpa_object *ret)
 {
-    const struct resource *res =
-        registry_find(STR(VPA_GROUP), STR("v1"), STR("verticalpodautoscalers"));
     const struct meta_v1_object_meta *best = NULL;
     const struct api_custom *x;
     struct namespace_range at;
-    if (res == NULL || o->count == 0)
+    if (o->count == 0)
         return NULL;
     namespace_range_of(&at, ctx, res);
     at.texts = o->texts;
@@ -182,11 +182,15 @@ static struct meta_v1_status *mutate(const struct admission *adm)
 {
     if (!admission_is(adm, "", "pods"))
         return NULL;
+    const struct resource *res =
+        registry_find(STR(VPA_GROUP), STR("v1"), STR("verticalpodautoscalers"));
     struct core_v1_pod *pod = adm->obj;
     struct owners owners = {0};
     struct vpa_object v;
+    if (res == NULL || !namespace_has_any(adm->ctx, res))
+        return NULL; /* Most namespaces: no owner is looked at. */
     find_owners(adm->ctx, &pod->metadata, &owners);
-    const struct meta_v1_object_meta *m = find_autoscaler(adm->ctx, &owners, &v);
+    const struct meta_v1_object_meta *m = find_autoscaler(adm->ctx, res, &owners, &v);
     if (m != NULL)
         apply_all(adm->ctx, pod, &v, m->name);
     return NULL;

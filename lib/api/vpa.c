@@ -99,6 +99,13 @@ static void read_names(const struct json *j, const char *key, bool ret[VPA_RESOU
     }
 }
 
+/* Within 32 bits, so that products are within 64. */
+static int64_t bounded(const struct json *j, const char *key)
+{
+    int64_t n = json_get_int(j, key, 0);
+    return n < 0 ? 0 : MIN_OF(n, (int64_t)INT32_MAX);
+}
+
 static void read_policy(const struct json *j, struct vpa_policy *ret)
 {
     ret->container = json_get_str(j, "containerName");
@@ -109,8 +116,8 @@ static void read_policy(const struct json *j, struct vpa_policy *ret)
     read_list(json_getc(j, "maxAllowed"), &ret->max);
     ret->oom_ratio = read_number(j, "oomBumpUpRatio");
     ret->oom_bytes = read_number(j, "oomMinBumpUp");
-    ret->memory_interval_s = json_get_int(j, "memoryAggregationIntervalSeconds", 0);
-    ret->memory_intervals = json_get_int(j, "memoryAggregationIntervalCount", 0);
+    ret->memory_interval_s = bounded(j, "memoryAggregationIntervalSeconds");
+    ret->memory_intervals = bounded(j, "memoryAggregationIntervalCount");
 }
 
 static void read_recommended(const struct json *j, struct vpa_recommended *ret)
@@ -144,7 +151,7 @@ static void read_update_policy(struct arena *a, const struct json *j, struct vpa
     size_t n = items_of(j, "evictionRequirements", &items);
     ret->mode = read_mode(json_get_str(j, "updateMode"), &ret->mode_deprecated);
     ret->min_replicas = json_get_int(j, "minReplicas", 0);
-    ret->evict_after_oom_s = json_get_int(j, "evictAfterOOMSeconds", 0);
+    ret->evict_after_oom_s = bounded(j, "evictAfterOOMSeconds");
     ret->requirements = ARENA_ARRAY(a, struct vpa_requirement, n + 1);
     for (size_t i = 0; i < n; i++) {
         struct vpa_requirement *r = &ret->requirements[ret->requirement_count++];

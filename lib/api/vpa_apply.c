@@ -100,6 +100,12 @@ struct sums {
     struct vpa_amount limits, wanted;
 };
 
+static void add(struct vpa_amount *to, int64_t n)
+{
+    if (__builtin_add_overflow(to->n, n, &to->n))
+        to->n = INT64_MAX;
+}
+
 static struct sums sums_of(const struct work *w, size_t count, enum vpa_resource r, size_t value,
                            const struct vpa_range *range)
 {
@@ -107,9 +113,10 @@ static struct sums sums_of(const struct work *w, size_t count, enum vpa_resource
     for (size_t i = 0; i < count; i++) {
         const struct vpa_amount *wanted =
             w[i].recommended ? &w[i].values[value].of[r] : &w[i].requests.of[r];
-        s.limits.n +=
-            proportional(&w[i].limits.of[r], &w[i].requests.of[r], wanted, &range->usual.of[r]).n;
-        s.wanted.n += wanted->n;
+        struct vpa_amount limit =
+            proportional(&w[i].limits.of[r], &w[i].requests.of[r], wanted, &range->usual.of[r]);
+        add(&s.limits, limit.n);
+        add(&s.wanted, wanted->n);
     }
     return s;
 }

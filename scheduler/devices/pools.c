@@ -116,7 +116,8 @@ struct device_pools *device_pools_new(const struct devices *d)
         add_slice(p, &p->pools[i - 1], s);
     }
     map_done(&by_key);
-    qsort(p->pools, p->count, sizeof(*p->pools), by_pool);
+    if (p->count != 0)
+        qsort(p->pools, p->count, sizeof(*p->pools), by_pool);
     for (size_t i = 0; i < p->count; i++)
         index_pool(p, i);
     return p;
@@ -304,7 +305,8 @@ size_t device_pools_of_node(const struct device_pools *p, const struct devices *
         else
             views[count++] = v;
     }
-    memcpy(views + count, binding, late * sizeof(*binding));
+    if (late != 0)
+        memcpy(views + count, binding, late * sizeof(*binding));
     *ret = views;
     return count + late;
 }

@@ -1,11 +1,13 @@
 #!/bin/bash
 # Pods that run get other amounts of CPU and memory: on the node's cgroups, in statuses and conditions, with what does not fit now or
-# never, containers that have to be started anew, limits below what is used, and kill -9 of the node agent.
+# never, containers that have to be started anew, limits below what is used, and kill -9 of the node agent. At the end a
+# VerticalPodAutoscaler resizes what it sees in use.
 . "$(dirname "$0")/lib.sh"
 need_root "the resize test"
 setup resize
 D=$WORK/c
-ok "up" up "$D" --control-planes 1 --workers 1
+ok "up" up "$D" --control-planes 1 --workers 1 \
+    --controller-manager-args "--vertical-pod-autoscaler-sync-period=2s --vertical-pod-autoscaler-min-replicas=1"
 KUBECONFIG_FILE=$D/kubeconfig
 jp() { case $2 in {*) k get "$1" -o "jsonpath=$2" ;; *) k get "$1" -o "jsonpath={$2}" ;; esac; }
 is() { [ "$(jp "$1" "$2" 2>&1)" = "$3" ] || { k get "$1" -o yaml; return 1; }; }
@@ -107,4 +109,38 @@ ok "memory" resize stiff '{"limits":{"memory":"64Mi"}}'
 eventually 30 "does" is pod/stiff '.status.containerStatuses[0].restartCount' 1
 eventually 20 "and has the new limit" limits_are stiff "20000 $((64 << 20))"
 has "an event tells why" "resize requires restart" k get events --field-selector reason=Killing,involvedObject.name=stiff -o 'jsonpath={.items[*].message}'
+
+# --- from usage to the cgroup, without anybody's doing
+k delete pod web fat stiff --wait=false >/dev/null
+k apply -f - >/dev/null <<'YAML'
+apiVersion: apps/v1
+kind: Deployment
+metadata: {name: busy}
+spec:
+  selector: {matchLabels: {app: busy}}
+  template:
+    metadata: {labels: {app: busy}}
+    spec:
+      terminationGracePeriodSeconds: 1
+      containers:
+      - name: c
+        image: docker.io/library/busybox:latest
+        imagePullPolicy: IfNotPresent
+        command: [sh, -c, 'trap exit TERM; while :; do :; done']
+        resources: {requests: {cpu: 50m, memory: 32Mi}, limits: {cpu: 200m, memory: 64Mi}}
+---
+apiVersion: autoscaling.k8s.io/v1
+kind: VerticalPodAutoscaler
+metadata: {name: busy}
+spec:
+  targetRef: {apiVersion: apps/v1, kind: Deployment, name: busy}
+  updatePolicy: {updateMode: InPlaceOrRecreate}
+YAML
+ok "a Deployment runs" k wait --for=condition=Available deployment/busy --timeout=60s
+BUSY=$(k get pods -l app=busy -o 'jsonpath={.items[0].metadata.name}')
+eventually 60 "its autoscaler has a recommendation" is vpa/busy "{.status.conditions[?(@.type=='RecommendationProvided')].status}" True
+eventually 60 "the pod has more memory" sh -c "[ \"\$(kubectl --kubeconfig $KUBECONFIG_FILE get pod $BUSY -o 'jsonpath={.status.containerStatuses[0].resources.requests.memory}')\" = 262144k ]"
+grown() { [ "$(memory "$BUSY")" -gt $((64 << 20)) ]; }
+eventually 10 "and its cgroup" grown
+same "without a restart" 0 jp "pod/$BUSY" '.status.containerStatuses[0].restartCount'
 finish

@@ -3,6 +3,7 @@
 
 #include "api/core_v1.h"
 #include "api/storage_v1.h"
+#include "lib/api/quantity.h"
 #include "lib/api/scheme.h"
 #include "lib/base/arena.h"
 #include "lib/client/claims.h"
@@ -28,13 +29,41 @@ enum claim_state claim_state_of(const struct pod_facts *f,
     return CLAIM_WAITS;
 }
 
-void waiting_claim_init(struct arena *a, const struct pod_facts *f, struct api_object *claim,
-                        const struct storage_v1_storage_class *class, struct waiting_claim *ret)
+int64_t capacity_limit(const struct storage_v1_csi_storage_capacity *c)
 {
-    const struct core_v1_persistent_volume_claim *c = claim->msg;
+    const struct resource_quantity *limit =
+        c->maximum_volume_size != NULL ? c->maximum_volume_size : c->capacity;
+    if (limit == NULL)
+        return -1;
+    struct quantity q = quantity_of(limit);
+    return quantity_value(&q);
+}
+
+/* Only drivers that publish where they have room are held to it. */
+static void find_rooms(struct arena *a, const struct pod_facts *f, struct waiting_claim *w)
+{
+    const struct api_object *o =
+        f->csi_driver != NULL ? f->csi_driver(f->arg, w->class->provisioner) : NULL;
+    const struct storage_v1_csi_driver *driver = o != NULL ? o->msg : NULL;
+    struct quantity request = claim_request(w->claim->msg);
+    size_t cap = 0, pos = 0;
+    w->needs_room = driver != NULL && driver->spec.has_storage_capacity &&
+                    driver->spec.storage_capacity && !quantity_is_zero(&request);
+    while (w->needs_room && (o = f->next_capacity(f->arg, &pos)) != NULL) {
+        const struct storage_v1_csi_storage_capacity *c = o->msg;
+        if (!str_eq(c->storage_class_name, w->class->metadata.name) ||
+            capacity_limit(c) < quantity_value(&request))
+            continue;
+        w->rooms = arena_grow(a, w->rooms, w->room_count, &cap, sizeof(*w->rooms));
+        w->rooms[w->room_count++] = c;
+    }
+}
+
+static void find_candidates(struct arena *a, const struct pod_facts *f, struct waiting_claim *ret)
+{
+    const struct core_v1_persistent_volume_claim *c = ret->claim->msg;
     size_t cap = 0, pos = 0;
     struct api_object *o;
-    *ret = (struct waiting_claim){.claim = claim, .class = class};
     while (f->next_volume != NULL && (o = f->next_volume(f->arg, &pos)) != NULL) {
         const struct core_v1_persistent_volume *v = o->msg;
         if (!volume_is_of_claim(v, c) &&
@@ -44,6 +73,14 @@ void waiting_claim_init(struct arena *a, const struct pod_facts *f, struct api_o
             arena_grow(a, ret->candidates, ret->candidate_count, &cap, sizeof(struct api_object *));
         ret->candidates[ret->candidate_count++] = o;
     }
+}
+
+void waiting_claim_init(struct arena *a, const struct pod_facts *f, struct api_object *claim,
+                        const struct storage_v1_storage_class *class, struct waiting_claim *ret)
+{
+    *ret = (struct waiting_claim){.claim = claim, .class = class};
+    find_candidates(a, f, ret);
+    find_rooms(a, f, ret);
 }
 
 /* --- on one node ----------------------------------------------------------------------------- */
@@ -109,8 +146,18 @@ static bool can_provision(const struct waiting_claim *w, const struct core_v1_no
     return !str_eqc(w->class->provisioner, NO_PROVISIONER) && topology_allows(w->class, node);
 }
 
-bool claims_plan(const struct pod_facts *f, const struct waiting_claim *claims, size_t count,
-                 const struct core_v1_node *node, struct claim_plan *plans)
+static bool has_room(const struct waiting_claim *w, const struct core_v1_node *node)
+{
+    for (size_t i = 0; i < w->room_count; i++)
+        if (label_selector_matches(w->rooms[i]->node_topology, node->metadata.labels,
+                                   node->metadata.labels_count))
+            return true;
+    return !w->needs_room;
+}
+
+enum claims_verdict claims_plan(const struct pod_facts *f, const struct waiting_claim *claims,
+                                size_t count, const struct core_v1_node *node,
+                                struct claim_plan *plans)
 {
     for (size_t i = 0; i < count; i++) {
         const struct waiting_claim *w = &claims[i];
@@ -123,9 +170,11 @@ bool claims_plan(const struct pod_facts *f, const struct waiting_claim *claims, 
             being_made ? NULL : volume_choose(&how, w->claim->msg);
         plans[i] = (struct claim_plan){w->claim, v != NULL ? object_of(w, v) : NULL};
         if (v == NULL && !can_provision(w, node))
-            return false;
+            return CLAIMS_NO_VOLUME;
+        if (v == NULL && !has_room(w, node))
+            return CLAIMS_NO_ROOM;
     }
-    return true;
+    return CLAIMS_FIT;
 }
 
 size_t pod_bound_volumes(struct arena *a, const struct pod_facts *f, const struct core_v1_pod *pod,

@@ -196,30 +196,6 @@ static void on_node_delete(struct api_object *o, bool final_state_unknown, void 
 /* --- everything else -----------------------------------------------------------------------------
  */
 
-static void on_volume_add(struct api_object *o, void *arg)
-{
-    struct scheduler *s = arg;
-    UNUSED(o);
-    sched_queue_event(&s->queue, EVENT_VOLUME, now_ms(s));
-    volume_waits_check(s);
-    scheduler_wake(s);
-}
-
-static void on_volume_delete(struct api_object *o, bool final_state_unknown, void *arg)
-{
-    struct scheduler *s = arg;
-    UNUSED(o);
-    UNUSED(final_state_unknown);
-    volume_waits_check(s);
-    scheduler_wake(s);
-}
-
-static void on_volume_update(struct api_object *old, struct api_object *o, void *arg)
-{
-    UNUSED(old);
-    on_volume_add(o, arg);
-}
-
 static void on_pod_group_add(struct api_object *o, void *arg)
 {
     struct scheduler *s = arg;
@@ -268,36 +244,6 @@ static const struct api_str_entry *namespace_labels(void *arg, struct str name, 
     return o != NULL ? api_object_meta(o)->labels : NULL;
 }
 
-static struct api_object *find_claim(void *arg, struct str namespace_name, struct str name)
-{
-    const struct scheduler *s = arg;
-    return informer_get(s->informers[INFORM_CLAIMS], namespace_name, name);
-}
-
-static struct api_object *find_volume(void *arg, struct str name)
-{
-    const struct scheduler *s = arg;
-    return informer_get(s->informers[INFORM_VOLUMES], STR_NULL, name);
-}
-
-static struct api_object *find_class(void *arg, struct str name)
-{
-    const struct scheduler *s = arg;
-    return informer_get(s->informers[INFORM_CLASSES], STR_NULL, name);
-}
-
-static struct api_object *find_csi_node(void *arg, struct str name)
-{
-    const struct scheduler *s = arg;
-    return informer_get(s->informers[INFORM_CSI_NODES], STR_NULL, name);
-}
-
-static struct api_object *next_volume(void *arg, size_t *pos)
-{
-    const struct scheduler *s = arg;
-    return informer_next(s->informers[INFORM_VOLUMES], pos);
-}
-
 static void selector_of(void *arg, struct arena *a, const struct core_v1_pod *pod,
                         struct meta_v1_label_selector *ret)
 {
@@ -334,11 +280,6 @@ static uint64_t namespaces_rev(void *arg)
 {
     const struct scheduler *s = arg;
     return s->namespaces_rev;
-}
-
-static bool volume_taken(void *arg, const struct core_v1_persistent_volume *v)
-{
-    return volume_wait_holds(arg, v->metadata.name);
 }
 
 void scheduler_seat_guest(struct scheduler *s, const struct queued_pod *p)
@@ -605,8 +546,6 @@ static void watch_all(struct scheduler *s)
         .on_add = on_pod_add, .on_update = on_pod_update, .on_delete = on_pod_delete};
     static const struct informer_handler nodes = {
         .on_add = on_node_add, .on_update = on_node_update, .on_delete = on_node_delete};
-    static const struct informer_handler volumes = {
-        .on_add = on_volume_add, .on_update = on_volume_update, .on_delete = on_volume_delete};
     static const struct informer_handler namespaces = {.on_add = on_namespace_add,
                                                        .on_update = on_namespace_update};
     static const struct informer_handler groups = {.on_add = on_pod_group_add,
@@ -617,13 +556,10 @@ static void watch_all(struct scheduler *s)
                     &pods);
     scheduler_watch(s, INFORM_NODES, "", "v1", "Node", NULL, &nodes);
     scheduler_watch(s, INFORM_NAMESPACES, "", "v1", "Namespace", NULL, &namespaces);
-    scheduler_watch(s, INFORM_CLAIMS, "", "v1", "PersistentVolumeClaim", NULL, &volumes);
-    scheduler_watch(s, INFORM_VOLUMES, "", "v1", "PersistentVolume", NULL, &volumes);
-    scheduler_watch(s, INFORM_CLASSES, "storage.k8s.io", "v1", "StorageClass", NULL, &volumes);
-    scheduler_watch(s, INFORM_CSI_NODES, "storage.k8s.io", "v1", "CSINode", NULL, &volumes);
     scheduler_watch(s, INFORM_BUDGETS, "policy", "v1", "PodDisruptionBudget", NULL, &none);
     scheduler_watch(s, INFORM_POD_GROUPS, "scheduling.x-k8s.io", "v1alpha1", "PodGroup", NULL,
                     &groups);
+    volumes_watch(s);
     devices_watch(s);
     for (unsigned i = 0; i < INFORMER_COUNT; i++)
         informer_start(s->informers[i]);
@@ -638,12 +574,6 @@ struct scheduler *scheduler_start(struct client *client, const struct sched_conf
     s->config = config;
     s->recorder = event_recorder_new(client, SCHEDULER_NAME, NULL);
     s->facts = (struct pod_facts){.namespace_labels = namespace_labels,
-                                  .claim = find_claim,
-                                  .volume = find_volume,
-                                  .storage_class = find_class,
-                                  .csi_node = find_csi_node,
-                                  .next_volume = next_volume,
-                                  .volume_taken = volume_taken,
                                   .selector = selector_of,
                                   .selectors_rev = selectors_rev,
                                   .namespaces_rev = namespaces_rev,

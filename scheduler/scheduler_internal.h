@@ -27,6 +27,8 @@ enum scheduler_informer {
     INFORM_VOLUMES,
     INFORM_CLASSES,
     INFORM_CSI_NODES,
+    INFORM_CSI_DRIVERS,
+    INFORM_CAPACITIES,
     INFORM_BUDGETS,
     INFORM_POD_GROUPS,
     INFORM_RESOURCE_CLAIMS,
@@ -137,6 +139,10 @@ void actions_cancel(struct scheduler *s);
 /* Asks the extenders about a pod that was popped, and decides with what they say. */
 void consult_start(struct scheduler *s, struct queued_pod *p);
 void consults_cancel(struct scheduler *s);
+
+/* --- volume_watch.c --- */
+/* Claims, volumes and what tells where they can be, also as facts for the plugins. */
+void volumes_watch(struct scheduler *s);
 
 /* --- volume_wait.c --- */
 /* Keeps what the pod's claims need on the node from others. NULL: they need nothing. */

@@ -73,6 +73,16 @@ static struct api_object *find_csi_node(void *arg, struct str name)
     return simulation_find(arg, "CSINode", STR_NULL, name);
 }
 
+static struct api_object *find_csi_driver(void *arg, struct str name)
+{
+    return simulation_find(arg, "CSIDriver", STR_NULL, name);
+}
+
+static struct api_object *next_capacity(void *arg, size_t *pos)
+{
+    return next_of(arg, "CSIStorageCapacity", pos);
+}
+
 static struct api_object *next_volume(void *arg, size_t *pos)
 {
     return next_of(arg, "PersistentVolume", pos);
@@ -118,6 +128,8 @@ struct simulation *simulation_new(uint64_t seed)
                                   .volume = find_volume,
                                   .storage_class = find_class,
                                   .csi_node = find_csi_node,
+                                  .csi_driver = find_csi_driver,
+                                  .next_capacity = next_capacity,
                                   .next_volume = next_volume,
                                   .volume_taken = volume_taken,
                                   .selector = selector_of,

@@ -1,7 +1,7 @@
 /* volume_binding.c - a pod's claims must exist, and their volumes be reachable
  * from the node. A claim that waits for its first consumer needs a free volume
- * there or a provisioner that makes one; volume_wait.c then reserves or orders
- * it, and places the pod once the claim is bound. Texts are upstream's. */
+ * there or a provisioner that makes one, and room for it if its driver tells of that; volume_wait.c
+ * then reserves or orders it, and places the pod once the claim is bound. Texts are upstream's. */
 #include "scheduler/plugins/plugins.h"
 
 #include "api/core_v1.h"
@@ -121,10 +121,13 @@ static enum verdict filter(struct cycle *c, const struct node_info *n, struct re
         reaches = volume_reaches_node(s->bound[i], n->node);
     if (!reaches)
         refusal_add(r, STR("node(s) didn't match PersistentVolume's node affinity"));
-    bool found = claims_plan(c->facts, s->waiting, s->waiting_count, n->node, s->plans);
-    if (!found)
+    enum claims_verdict found =
+        claims_plan(c->facts, s->waiting, s->waiting_count, n->node, s->plans);
+    if (found == CLAIMS_NO_VOLUME)
         refusal_add(r, STR("node(s) didn't find available persistent volumes to bind"));
-    return reaches && found && !s->missing ? FIT : UNRESOLVABLE;
+    if (found == CLAIMS_NO_ROOM)
+        refusal_add(r, STR("node(s) did not have enough free storage"));
+    return reaches && found == CLAIMS_FIT && !s->missing ? FIT : UNRESOLVABLE;
 }
 
 const struct plugin plugin_volume_binding = {
@@ -142,7 +145,8 @@ size_t volume_binding_plan(const struct cycle *c, const struct core_v1_node *nod
         if (scheduler_plugins[i] != &plugin_volume_binding)
             continue;
         const struct volume_state *s = c->state[i];
-        if (s == NULL || !claims_plan(c->facts, s->waiting, s->waiting_count, node, s->plans))
+        if (s == NULL ||
+            claims_plan(c->facts, s->waiting, s->waiting_count, node, s->plans) != CLAIMS_FIT)
             return 0;
         *ret = s->plans;
         return s->waiting_count;

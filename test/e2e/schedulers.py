@@ -49,6 +49,27 @@ def unbound(w):
     return [p["metadata"]["name"] for p in w.api.items(CORE % "default" + "pods") if not p["spec"].get("nodeName")]
 
 
+def storage_room(w):
+    """A volume is made where its driver says that there is room."""
+    storage, claims = "/apis/storage.k8s.io/v1/", CORE % "default" + "persistentvolumeclaims"
+    w.api.merge("/api/v1/nodes/n3", {"metadata": {"labels": {"shelf": "x"}}})
+    w.api.create(storage + "csidrivers", {"metadata": {"name": "disks.io"}, "spec": {"storageCapacity": True}})
+    w.api.create(storage + "storageclasses", {
+        "metadata": {"name": "disks"}, "provisioner": "disks.io", "volumeBindingMode": "WaitForFirstConsumer"})
+    w.api.create(claims, {"metadata": {"name": "data"}, "spec": {
+        "storageClassName": "disks", "accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": "2Gi"}}}})
+    w.api.create(CORE % "default" + "pods", {"metadata": {"name": "keeper"}, "spec": {
+        "containers": [{"name": "c", "image": "none"}], "volumes": [{"name": "v", "persistentVolumeClaim": {"claimName": "data"}}]}})
+    eventually("without room no volume is ordered", lambda: told(
+        w, "default", "FailedScheduling", "0/6 nodes are available: 6 node(s) did not have enough free storage."))
+    room = storage + "namespaces/default/csistoragecapacities"
+    w.api.create(room, {"metadata": {"name": "r"}, "storageClassName": "disks", "capacity": "1Gi",
+                        "nodeTopology": {"matchLabels": {"shelf": "x"}}})
+    w.api.merge(room + "/r", {"capacity": "3Gi"})
+    eventually("and once there is, on the node that has it", lambda: (w.api.call("GET", claims + "/data")[1]["metadata"].get(
+        "annotations") or {}).get("volume.kubernetes.io/selected-node") == "n3" or w.api.call("GET", claims + "/data"))
+
+
 def main():
     w = World(sys.argv[1], 1)
     binary = os.path.join(sys.argv[1], "trireme-scheduler")
@@ -92,6 +113,7 @@ def main():
             r'scheduler_unschedulable_pods\{plugin="NodeResourcesFit",profile="default-scheduler"\}') == 1 or running[1].metrics())
         w.api.call("DELETE", CORE % "default" + "pods/big", {"gracePeriodSeconds": 0})
         eventually("until it is gone", lambda: running[1].value(r"scheduler_unschedulable_pods\{") == 0)
+        storage_room(w)
         checks.ok("they run to the end", [s.process.poll() for s in running[1:]] == [None, None])
     finally:
         for s in running:

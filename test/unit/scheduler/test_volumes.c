@@ -11,7 +11,8 @@
 /* What the API has besides nodes and pods. */
 struct world {
     struct api_object *claims[MAX], *volumes[MAX], *classes[MAX], *csi_nodes[MAX];
-    size_t claim_count, volume_count, class_count, csi_node_count;
+    struct api_object *drivers[MAX], *capacities[MAX];
+    size_t claim_count, volume_count, class_count, csi_node_count, driver_count, capacity_count;
     const char *taken; /* Name of a volume given away already. */
     struct snapshot snapshot;
     struct pod_facts facts;
@@ -48,6 +49,18 @@ static struct api_object *csi_node(void *arg, struct str name)
 {
     struct world *w = arg;
     return named(w->csi_nodes, w->csi_node_count, name);
+}
+
+static struct api_object *csi_driver(void *arg, struct str name)
+{
+    struct world *w = arg;
+    return named(w->drivers, w->driver_count, name);
+}
+
+static struct api_object *next_capacity(void *arg, size_t *pos)
+{
+    struct world *w = arg;
+    return *pos < w->capacity_count ? w->capacities[(*pos)++] : NULL;
 }
 
 static struct api_object *next_volume(void *arg, size_t *pos)
@@ -88,6 +101,8 @@ static void world_init(struct world *w)
                                   .volume = volume,
                                   .storage_class = class,
                                   .csi_node = csi_node,
+                                  .csi_driver = csi_driver,
+                                  .next_capacity = next_capacity,
                                   .next_volume = next_volume,
                                   .volume_taken = taken,
                                   .arg = w};
@@ -104,7 +119,8 @@ static void world_init(struct world *w)
 
 static void world_done(struct world *w)
 {
-    struct api_object **lists[] = {w->claims, w->volumes, w->classes, w->csi_nodes};
+    struct api_object **lists[] = {w->claims,    w->volumes, w->classes,
+                                   w->csi_nodes, w->drivers, w->capacities};
     for (size_t i = 0; i < ARRAY_SIZE(lists); i++)
         for (size_t k = 0; k < MAX; k++)
             api_object_unref(lists[i][k]);
@@ -293,6 +309,51 @@ START_TEST(limits_count_volumes)
 }
 END_TEST
 
+#define CAPACITY(node, class, room)                                                                \
+    "{\"metadata\":{\"name\":\"r\",\"namespace\":\"n\"},\"storageClassName\":\"" class             \
+        "\",\"nodeTopology\":{\"matchLabels\":{\"kubernetes.io/hostname\":\"" node "\"}}," room    \
+        "}"
+#define NO_ROOM "0/2 nodes are available: 2 node(s) did not have enough free storage."
+
+/* A volume is made where the driver says that there is room for it; drivers that say nothing
+ * are not asked. */
+START_TEST(new_volumes_need_room)
+{
+    struct world w;
+    world_init(&w);
+    add(&w, "PersistentVolumeClaim", CLAIM("", "ReadWriteOnce", "\"storageClassName\":\"made\","));
+    w.drivers[w.driver_count++] =
+        storage_object("CSIDriver", "{\"metadata\":{\"name\":\"x.io/y\"}}");
+    struct storage_v1_csi_driver *d = w.drivers[0]->msg;
+    ck_assert(!d->spec.storage_capacity);
+    char node[512];
+    choose(&w, node, sizeof(node), NULL);
+    ck_assert(strcmp(node, "a") == 0 || strcmp(node, "b") == 0);
+    d->spec.has_storage_capacity = d->spec.storage_capacity = true;
+    CHOOSES(w, NO_ROOM);
+    static const char *const useless[] = {
+        CAPACITY("a", "disks", "\"capacity\":\"9Gi\""),   /* Of another class, */
+        CAPACITY("a", "made", "\"capacity\":\"1023Mi\""), /* too small, */
+        CAPACITY("a", "made", "\"capacity\":\"9Gi\",\"maximumVolumeSize\":\"1Mi\""),
+        CAPACITY("c", "made", "\"capacity\":\"9Gi\""), /* elsewhere, unknown, nowhere. */
+        "{\"metadata\":{\"name\":\"r\",\"namespace\":\"n\"},\"storageClassName\":\"made\","
+        "\"nodeTopology\":{}}",
+        "{\"metadata\":{\"name\":\"r\",\"namespace\":\"n\"},\"storageClassName\":\"made\","
+        "\"capacity\":\"9Gi\"}"};
+    for (size_t i = 0; i < ARRAY_SIZE(useless); i++) {
+        w.capacities[w.capacity_count++] = storage_object("CSIStorageCapacity", useless[i]);
+        CHOOSES(w, NO_ROOM);
+    }
+    w.capacities[w.capacity_count++] =
+        storage_object("CSIStorageCapacity", CAPACITY("b", "made", "\"capacity\":\"1Gi\""));
+    CHOOSES(w, "b");
+    add(&w, "PersistentVolume", VOLUME("v", "", ON("a") "\"storageClassName\":\"made\","));
+    w.capacity_count--; /* What is there already needs no room. */
+    CHOOSES(w, "a");
+    world_done(&w);
+}
+END_TEST
+
 UNIT_MAIN("scheduler/volumes", {
     UNIT_TEST(bound_volumes_decide);
     UNIT_TEST(waiting_claims_find_volumes);
@@ -301,4 +362,5 @@ UNIT_MAIN("scheduler/volumes", {
     UNIT_TEST(one_pod_only);
     UNIT_TEST(zones_are_kept);
     UNIT_TEST(limits_count_volumes);
+    UNIT_TEST(new_volumes_need_room);
 })

@@ -11,8 +11,6 @@
 
 #include <string.h>
 
-#define API_VERSION "kubescheduler.config.k8s.io/v1"
-#define KIND "KubeSchedulerConfiguration"
 #define BACKOFF_MIN_S 1
 #define BACKOFF_MAX_S 10
 #define WEIGHT_MAX 1000000
@@ -287,11 +285,12 @@ struct sched_config *sched_config_default(void)
 static int check_kind(const struct json *j, struct error *err)
 {
     struct str version = json_get_str(j, "apiVersion"), kind = json_get_str(j, "kind");
-    if (j->type == JSON_OBJECT && str_eqc(version, API_VERSION) && str_eqc(kind, KIND))
+    if (j->type == JSON_OBJECT && str_eqc(version, SCHED_CONFIG_VERSION) &&
+        str_eqc(kind, SCHED_CONFIG_KIND))
         return 0;
     return error_set(err, E_INVALID,
-                     "no kind \"" STR_FMT "\" is registered for version \"" STR_FMT "\"; " KIND
-                     " of " API_VERSION " is read",
+                     "no kind \"" STR_FMT "\" is registered for version \"" STR_FMT
+                     "\"; " SCHED_CONFIG_KIND " of " SCHED_CONFIG_VERSION " is read",
                      STR_ARG(kind), STR_ARG(version));
 }
 

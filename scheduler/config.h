@@ -9,6 +9,9 @@
 struct arena;
 struct error;
 
+#define SCHED_CONFIG_VERSION "kubescheduler.config.k8s.io/v1"
+#define SCHED_CONFIG_KIND "KubeSchedulerConfiguration"
+
 /* A program that is asked about pods over HTTP; strings are NULL when absent. */
 struct extender_config {
     const char *url; /* Verbs are appended behind a slash. */

@@ -99,7 +99,7 @@ static void read_timeout(struct config_reader *r, const char *path, const struct
         config_wrong(r, "%s: Invalid value: \"%s\": a duration such as 5s is expected",
                      config_at(r, path, "httpTimeout"), text);
     else if (ns != 0)
-        e->timeout_ms = (uint64_t)ns / 1000000 + 1;
+        e->timeout_ms = ((uint64_t)ns + 999999) / 1000000;
 }
 
 /* A resource that is nobody else's: with a domain, and not one of Kubernetes' own. */

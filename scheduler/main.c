@@ -4,6 +4,7 @@
 #include "lib/base/flags.h"
 #include "lib/client/component.h"
 #include "scheduler/config.h"
+#include "scheduler/config_write.h"
 #include "scheduler/extender.h"
 #include "scheduler/scheduler.h"
 
@@ -66,10 +67,21 @@ static void add_flags(struct flag_set *f)
               read_config, NULL);
 }
 
-static void start(struct client *c)
+static int prepare(struct error *err)
 {
+    UNUSED(err);
     if (sched_config == NULL)
         sched_config = sched_config_default();
+    return 0;
+}
+
+static void tell_config(struct buf *b)
+{
+    sched_config_write(sched_config, b);
+}
+
+static void start(struct client *c)
+{
     running = scheduler_start(c, sched_config);
 }
 
@@ -88,6 +100,8 @@ int main(int argc, char **argv)
         .qps = 500,
         .burst = 1000,
         .add_flags = add_flags,
+        .prepare = prepare,
+        .tell_config = tell_config,
         .start = start,
         .stop = stop,
     };

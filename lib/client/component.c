@@ -133,6 +133,17 @@ static void respond_text(struct http_request *r, int status, struct str text)
     http_respond(r, status, text);
 }
 
+static void respond_config(struct http_request *r, const struct component_config *config)
+{
+    AUTO_BUF b = BUF_INIT;
+    buf_append_str(&b, STR("{\"componentconfig\":"));
+    config->tell_config(&b);
+    buf_putc(&b, '}');
+    struct net_bytes *body = net_bytes_steal(&b);
+    http_respond_typed(r, 200, "application/json", body);
+    net_bytes_unref(body);
+}
+
 static void on_request(struct http_request *r, void *arg)
 {
     struct component *c = arg;
@@ -149,6 +160,8 @@ static void on_request(struct http_request *r, void *arg)
         struct net_bytes *body = net_bytes_steal(&b);
         http_respond_typed(r, 200, METRICS_CONTENT_TYPE, body);
         net_bytes_unref(body);
+    } else if (str_eqc(r->path, "/configz") && c->config->tell_config != NULL) {
+        respond_config(r, c->config);
     } else {
         respond_text(r, 404, STR("404 page not found\n"));
     }

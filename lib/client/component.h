@@ -8,6 +8,7 @@
 
 #include "lib/base/str.h"
 
+struct buf;
 struct client;
 struct error;
 struct flag_set;
@@ -22,6 +23,8 @@ struct component_config {
     void (*add_flags)(struct flag_set *f); /* NULL: none of its own. */
     /* Once, before contending: what must be right at start-up. NULL: nothing. */
     int (*prepare)(struct error *err);
+    /* Appends the configuration that holds, as JSON, for /configz. NULL: there is none. */
+    void (*tell_config)(struct buf *b);
     /* Begins the work; never fails: what can go wrong is retried. */
     void (*start)(struct client *c);
     /* Ends it at once. start() may follow on the same client. */

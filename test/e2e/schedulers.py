@@ -5,6 +5,7 @@ bound once, lost races are counted, and when one of them is killed the other goe
 usage: schedulers.py BIN_DIR
 """
 import http.client
+import json
 import os
 import re
 import subprocess
@@ -27,12 +28,15 @@ class Scheduler:
                 binary, "--kubeconfig=" + os.path.join(etc, "scheduler.kubeconfig"), "--leader-elect=false", "--bind-address=127.0.0.1",
                 "--secure-port=%d" % self.port, "--client-ca-file=" + os.path.join(w.pki, "ca.crt"), *more], stdout=f, stderr=f)
 
-    def metrics(self):
+    def get(self, path):
         context = self.api.context
         context.check_hostname, context.verify_mode = False, 0  # Its own certificate.
         connection = http.client.HTTPSConnection("127.0.0.1", self.port, context=context, timeout=10)
-        connection.request("GET", "/metrics")
+        connection.request("GET", path)
         return connection.getresponse().read().decode()
+
+    def metrics(self):
+        return self.get("/metrics")
 
     def value(self, pattern):
         """The sum of the series whose line begins like this."""
@@ -106,6 +110,8 @@ def main():
             f.write("apiVersion: kubescheduler.config.k8s.io/v1\nkind: KubeSchedulerConfiguration\nprofiles:\n- schedulerName: other\n")
         running.append(Scheduler(w, binary, "other", "--config", path))
         eventually("until it comes", lambda: unbound(w) == [] or unbound(w))
+        config = json.loads(running[-1].get("/configz"))["componentconfig"]
+        checks.ok("it tells its configuration", [p["schedulerName"] for p in config["profiles"]] == ["other"], config)
         w.api.create(CORE % "default" + "pods", {"metadata": {"name": "big"}, "spec": {"containers": [
             {"name": "c", "image": "none", "resources": {"requests": {"cpu": "100"}}}]}})
         eventually("why a pod waits is told", lambda: told(w, "default", "FailedScheduling", "0/6 nodes are available: 6 Insufficient cpu."))

@@ -1,7 +1,9 @@
 /* test_config.c - the scheduler's configuration file: what it sets, and what is wrong with it. */
 #include "scheduler/config.h"
 
+#include "lib/base/buf.h"
 #include "lib/base/error.h"
+#include "scheduler/config_write.h"
 #include "scheduler/framework.h"
 #include "test/unit/unit.h"
 
@@ -139,6 +141,70 @@ START_TEST(connection)
 }
 END_TEST
 
+/* What is written says the same when it is read: once more, it is written alike. */
+static void written_as(const char *text, const char *part)
+{
+    AUTO_BUF b = BUF_INIT;
+    struct sched_config *c = parsed(text);
+    sched_config_write(c, &b);
+    sched_config_free(c);
+    AUTO_FREE char *first = buf_steal(&b, NULL);
+    c = parsed(first);
+    sched_config_write(c, &b);
+    sched_config_free(c);
+    AUTO_FREE char *second = buf_steal(&b, NULL);
+    ck_assert_str_eq(second, first);
+    ck_assert_msg(strstr(first, part) != NULL, "no %s in %s", part, first);
+}
+
+START_TEST(written)
+{
+    written_as(HEAD, "\"profiles\":[{\"schedulerName\":\"default-scheduler\"");
+    written_as(
+        HEAD "podInitialBackoffSeconds: 2\nprofiles:\n"
+             "- percentageOfNodesToScore: 50\n"
+             "  plugins:\n"
+             "    multiPoint:\n"
+             "      disabled: [{name: ImageLocality}]\n"
+             "    score:\n"
+             "      disabled: [{name: '*'}]\n"
+             "      enabled: [{name: NodeResourcesFit, weight: 9}]\n"
+             "    postFilter:\n"
+             "      disabled: [{name: DefaultPreemption}]\n",
+        "\"score\":{\"disabled\":[{\"name\":\"*\"}],\"enabled\":[{\"name\":\"NodeResourcesFit\","
+        "\"weight\":9}]},\"postFilter\":{\"disabled\":[{\"name\":\"*\"}],\"enabled\":[]}}");
+    written_as(
+        HEAD
+        "profiles:\n- pluginConfig:\n"
+        "  - name: NodeResourcesFit\n"
+        "    args:\n"
+        "      ignoredResourceGroups: [example.com]\n"
+        "      reclaim: {marginPercent: 30}\n"
+        "      scoringStrategy:\n"
+        "        type: RequestedToCapacityRatio\n"
+        "        resources: [{name: cpu, weight: 3}]\n"
+        "        requestedToCapacityRatio:\n"
+        "          shape: [{utilization: 0, score: 0}, {utilization: 100, score: 10}]\n"
+        "  - name: PodTopologySpread\n"
+        "    args:\n"
+        "      defaultingType: List\n"
+        "      defaultConstraints: [{maxSkew: 2, topologyKey: z, whenUnsatisfiable: "
+        "DoNotSchedule}]\n"
+        "  - name: NodeAffinity\n"
+        "    args:\n"
+        "      addedAffinity: {requiredDuringSchedulingIgnoredDuringExecution: {nodeSelectorTerms: "
+        "[{matchExpressions: [{key: a, operator: Exists}]}]}}\n",
+        "\"type\":\"RequestedToCapacityRatio\",\"resources\":[{\"name\":\"cpu\",\"weight\":3}],"
+        "\"requestedToCapacityRatio\":{\"shape\":[{\"utilization\":0,\"score\":0},"
+        "{\"utilization\":100,\"score\":10}]}");
+    written_as(HEAD "extenders:\n"
+                    "- {urlPrefix: 'http://x/y', filterVerb: f, bindVerb: b, prioritizeVerb: p, "
+                    "weight: 3, httpTimeout: 1.5s, ignorable: true, managedResources: [{name: "
+                    "x.io/y}]}\n",
+               "\"weight\":3,\"httpTimeout\":\"1500ms\"");
+}
+END_TEST
+
 /* Everything that is wrong is said, with its place. */
 START_TEST(errors)
 {
@@ -183,5 +249,6 @@ UNIT_MAIN("scheduler/config", {
     UNIT_TEST(plugins);
     UNIT_TEST(arguments);
     UNIT_TEST(connection);
+    UNIT_TEST(written);
     UNIT_TEST(errors);
 })

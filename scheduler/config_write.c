@@ -9,6 +9,7 @@
 #include "scheduler/extender_wire.h"
 #include "scheduler/framework.h"
 
+#include <inttypes.h>
 #include <string.h>
 
 #define MS_PER_S 1000
@@ -64,6 +65,12 @@ static void member_bool(struct buf *b, const char *name, bool value)
 {
     put_name(b, name);
     buf_append_str(b, str_of(value ? "true" : "false"));
+}
+
+static void member_ms(struct buf *b, const char *name, uint64_t ms)
+{
+    put_name(b, name);
+    buf_printf(b, "\"%" PRIu64 "ms\"", ms);
 }
 
 static void member_texts(struct buf *b, const char *name, const char *const *texts, size_t count)
@@ -217,6 +224,9 @@ static void put_plugin_config(struct buf *b, const struct sched_config *c, const
     begin_args(b, "VolumeBinding");
     member_int(b, "bindTimeoutSeconds", (int64_t)c->bind_timeout_ms / MS_PER_S);
     end_args(b);
+    begin_args(b, "DynamicResources");
+    member_ms(b, "bindingTimeout", p->device_timeout_ms);
+    end_args(b);
     buf_putc(b, ']');
 }
 
@@ -243,8 +253,7 @@ static void put_extender(struct buf *b, const struct extender_config *e)
     member_text(b, "preemptVerb", e->preempt);
     member_text(b, "bindVerb", e->bind);
     member_int(b, "weight", e->weight);
-    put_name(b, "httpTimeout");
-    buf_printf(b, "\"%llums\"", (unsigned long long)e->timeout_ms);
+    member_ms(b, "httpTimeout", e->timeout_ms);
     member_bool(b, "nodeCacheCapable", e->node_cache_capable);
     member_bool(b, "ignorable", e->ignorable);
     member_bool(b, "enableHTTPS", e->https);

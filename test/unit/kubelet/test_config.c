@@ -10,7 +10,10 @@ static int parse(struct kubelet_config *c, char *flag, struct error *err)
     char *argv[] = {(char *)(uintptr_t) "kubelet", flag, NULL};
     struct flag_set *f = kubelet_flags(c);
     int rc = flag_set_parse(f, flag != NULL ? 2 : 1, argv, err);
-    return rc == 0 ? kubelet_config_check(c, err) : rc;
+    if (rc == 0)
+        rc = kubelet_config_check(c, err);
+    flag_set_free(f);
+    return rc;
 }
 
 static void assert_refused(const char *flag, const char *message)

@@ -85,6 +85,7 @@ START_TEST(test_refusals)
         int rc = flag_set_parse(f, cases[i].flags[1] != NULL ? 3 : 2, argv, &err);
         if (rc == 0)
             rc = kubelet_config_check(&c, &err);
+        flag_set_free(f);
         ck_assert_int_eq(rc, E_INVALID);
         ck_assert_str_eq(error_message(&err), cases[i].message);
     }

@@ -53,6 +53,14 @@ void worker_decide_resize(struct pod_worker *w)
     struct admission_refusal why = {0};
     if (w->asked == NULL || w->life != PM_RUNNING)
         return;
+    /* Not before everything that is here is known. */
+    if (w->k->node == NULL || !w->k->sources_ready) {
+        w->resize_reason = "Deferred";
+        if (w->resize_message == NULL)
+            w->resize_message = xstrdup("the node agent has just started");
+        worker_wake_in(w, 500);
+        return;
+    }
     if (!kubelet_fits(w->k, w, w->asked, a, &why)) {
         bool same = w->resize_message != NULL && strcmp(w->resize_message, why.message) == 0;
         w->resize_reason = strcmp(why.reason, "Deferred") == 0 ? "Deferred" : "Infeasible";

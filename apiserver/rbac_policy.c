@@ -49,6 +49,7 @@ static const struct policy_binding cluster_bindings[] = {
      .users = "system:kube-controller-manager", .name = "trireme:kubelet-serving-approver"},
     /* The node agent serves its node's Services and DNS, and routes to other nodes' pods. */
     {"system:node-proxier", .groups = "system:nodes", .name = "trireme:node-proxier"},
+    {"trireme:node-network-policies", .groups = "system:nodes"},
     {"system:node-bootstrapper", .groups = "system:bootstrappers",
      .name = "trireme:node-bootstrapper"},
     {"trireme:get-nodes", .groups = "system:bootstrappers"},

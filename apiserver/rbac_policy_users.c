@@ -226,6 +226,10 @@ const struct policy_role policy_own_roles[] = {
     {"trireme:get-nodes", RULES({"get", "", "nodes"})},
     /* What a joining host reads before it can prove who it is. */
     {"trireme:cluster-info", RULES({"get", "", "configmaps", "cluster-info"}), .ns = "kube-public"},
+    /* Node agents enforce network policies, which name pods of all nodes by their labels. */
+    {"trireme:node-network-policies",
+     RULES({"list,watch", "", "namespaces,pods"},
+           {"list,watch", "networking.k8s.io", "networkpolicies"})},
     /* Node agents make and remove the folders of local-path volumes when they are asked to. */
     {"trireme:local-path-provisioner", RULES({"create,delete", "", "nodes/proxy"})},
     /* Pod groups are custom resources, whose definition the controller manager brings along. */

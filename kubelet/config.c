@@ -77,6 +77,7 @@ static void defaults(struct kubelet_config *c)
         .server_tls_bootstrap = true,
         .authorization_webhook = true,
         .proxy = true,
+        .network_policy = true,
         .dns = true,
         .node_routes = true,
     };
@@ -160,6 +161,9 @@ struct flag_set *kubelet_flags(struct kubelet_config *c)
               "Request and renew the serving certificate.");
     flag_bool(f, &c->anonymous_auth, "anonymous-auth", "Serve requests without credentials.");
     flag_bool(f, &c->proxy, "service-proxy", "Route Services on this node with nftables.");
+    flag_bool(f, &c->network_policy, "network-policy",
+              "Enforce NetworkPolicies for this node's pods with nftables; false where something "
+              "else does.");
     flag_bool(f, &c->dns, "dns",
               "Answer DNS queries to the --cluster-dns addresses on this node; false where "
               "something else does.");

@@ -33,6 +33,7 @@ struct kubeconfig;
 struct mirror_pods;
 struct node_status;
 struct pleg;
+struct policy;
 struct pod_worker;
 struct usage_watch;
 
@@ -78,6 +79,7 @@ struct kubelet_config {
     bool anonymous_auth;
     bool authorization_webhook;
     bool proxy;
+    bool network_policy;
     bool dns; /* Answer on the cluster_dns addresses. */
     bool node_routes;
     struct flag_list cluster_dns;
@@ -116,6 +118,7 @@ struct kubelet {
     struct backoff crash_backoff; /* "<uid>/<container>/<hash>" */
     struct backoff image_backoff; /* "<uid>/<image>" */
     struct pleg *pleg;
+    struct policy *policy;       /* NULL: network policies are not enforced. */
     struct mirror_pods *mirrors; /* NULL while stand-alone. */
     struct node_status *node_status;
     struct usage_watch *usage;

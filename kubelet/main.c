@@ -23,6 +23,7 @@
 #include "kubelet/node_sync.h"
 #include "kubelet/pleg.h"
 #include "kubelet/pod_worker.h"
+#include "kubelet/policy/policy.h"
 #include "kubelet/proxy/proxy.h"
 #include "kubelet/runtime_health.h"
 #include "kubelet/server.h"
@@ -186,6 +187,10 @@ static void on_client(struct kubelet *k)
     dra_start(k->dra);
     if (csi_start(k->csi, &err) != 0)
         log_error("CSI drivers cannot register: %s", error_message(&err));
+    if (k->config.network_policy)
+        k->policy = policy_start(k);
+    else
+        policy_withdraw(k);
     k->services = start_informer(k, "Service", STR_NULL, &handler);
     if (k->config.proxy || k->config.dns)
         start_slices(k);

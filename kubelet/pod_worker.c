@@ -7,6 +7,7 @@
 #include "kubelet/mirror_pods.h"
 #include "kubelet/pod_sources.h"
 #include "kubelet/pod_status.h"
+#include "kubelet/policy/policy.h"
 #include "kubelet/resources.h"
 
 #include "lib/api/pod.h"
@@ -91,6 +92,11 @@ void worker_kick(struct pod_worker *w)
 {
     if (!w->freeing)
         deferred_post(&w->k->deferred, &w->kick);
+}
+
+void pod_worker_kick(struct pod_worker *w)
+{
+    worker_kick(w);
 }
 
 void worker_op_done(struct pod_worker *w)
@@ -437,6 +443,7 @@ void pod_worker_abandon(struct pod_worker *w)
     w->freeing = true;
     deferred_cancel(&w->kick);
     map_remove(&w->k->workers, str_of(w->uid));
+    policy_pod_gone(w->k->policy, w->uid);
     mirror_pods_kick(w->k->mirrors);
     worker_forget_calls(w);
     worker_unwatch_all(w);
@@ -687,6 +694,8 @@ static void act(struct pod_worker *w, const struct pm_action *a)
         worker_create_sandbox(w);
         return;
     case PM_START:
+        if (!w->may_start)
+            return; /* Kicked when the network policies stand. */
         w->busy = true;
         worker_start_container(w, w->containers[a->index]);
         return;
@@ -720,6 +729,8 @@ static void step(struct pod_worker *w)
         worker_observe_start(w);
         return;
     }
+    w->may_start = policy_pod_seen(w->k->policy, w->uid, w->object, rt_pod_sandbox(w->rt)) ||
+                   w->origin == POD_FROM_FILE;
     worker_sync_probes(w);
     check_deadline(w);
     worker_decide_resize(w);

@@ -47,6 +47,8 @@ const struct core_v1_pod *pod_worker_pod(const struct pod_worker *w); /* NULL: o
 struct api_object *pod_worker_object(const struct pod_worker *w);     /* Borrowed; NULL: orphan. */
 const struct rt_pod *pod_worker_runtime(const struct pod_worker *w);  /* May be NULL. */
 const struct core_v1_pod_status *pod_worker_status(const struct pod_worker *w); /* May be NULL. */
+/* It looks anew what is to be done, without asking the runtime. */
+void pod_worker_kick(struct pod_worker *w);
 /* What it waited for on this node may be there now. */
 void pod_worker_try_again(struct pod_worker *w);
 /* One of its volumes is, or is in, this folder of the host. */

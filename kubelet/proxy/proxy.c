@@ -4,6 +4,7 @@
 #include "kubelet/dns/dns.h"
 #include "kubelet/job.h"
 #include "kubelet/kubelet.h"
+#include "kubelet/nft.h"
 #include "kubelet/proxy/rules.h"
 
 #include "lib/api/scheme.h"
@@ -17,7 +18,6 @@
 #include "api/discovery_v1.h"
 
 #include <fcntl.h>
-#include <stdio.h>
 #include <unistd.h>
 
 #define GATHER_MS 20u
@@ -25,7 +25,6 @@
 #define RETRY_MS 5000u
 #define BRIDGE_NF "/proc/sys/net/bridge/bridge-nf-call-iptables"
 #define BRIDGE_NF6 "/proc/sys/net/bridge/bridge-nf-call-ip6tables"
-#define NFT_OUTPUT_MAX 4096
 
 struct proxy {
     struct kubelet *k;
@@ -36,25 +35,20 @@ struct proxy {
     uint64_t synced_ms;
     struct buf rules;
     char *loaded; /* The rules that nft has taken last. */
-    uv_process_t nft;
-    uv_pipe_t in, err;
-    uv_write_t write;
-    int handles;
-    bool failed;
-    char *output;
-    size_t output_len;
+    struct nft_load nft;
 };
 
 static void sync_soon(struct proxy *p, uint64_t ms);
 
 /* --- nft -------------------------------------------------------------------------------- */
 
-static void nft_end(struct proxy *p)
+static void on_loaded(const char *error, void *arg)
 {
+    struct proxy *p = arg;
     p->busy = false;
     p->synced_ms = kubelet_now_ms(p->k);
-    if (p->failed) {
-        log_error("nft: %.*s", (int)p->output_len, p->output);
+    if (error != NULL) {
+        log_error("nft: %s", error);
         p->dirty = true;
         sync_soon(p, RETRY_MS);
     } else {
@@ -63,77 +57,6 @@ static void nft_end(struct proxy *p)
         if (p->dirty)
             sync_soon(p, GATHER_MS);
     }
-}
-
-static void on_handle_closed(uv_handle_t *h)
-{
-    struct proxy *p = h->data;
-    if (--p->handles == 0)
-        nft_end(p);
-}
-
-static void on_nft_exit(uv_process_t *process, int64_t status, int signal)
-{
-    struct proxy *p = process->data;
-    p->failed = p->failed || status != 0 || signal != 0;
-    uv_close((uv_handle_t *)process, on_handle_closed);
-}
-
-static void on_alloc(uv_handle_t *h, size_t suggested, uv_buf_t *ret)
-{
-    struct proxy *p = h->data;
-    UNUSED(suggested);
-    *ret = uv_buf_init(p->output + p->output_len, (unsigned)(NFT_OUTPUT_MAX - p->output_len));
-}
-
-static void on_output(uv_stream_t *s, ssize_t n, const uv_buf_t *buf)
-{
-    struct proxy *p = s->data;
-    UNUSED(buf);
-    if (n > 0)
-        p->output_len += (size_t)n;
-    else if (n < 0)
-        uv_close((uv_handle_t *)s, on_handle_closed);
-}
-
-static void on_written(uv_write_t *w, int status)
-{
-    struct proxy *p = w->data;
-    p->failed = p->failed || status < 0;
-    uv_close((uv_handle_t *)&p->in, on_handle_closed);
-}
-
-/* Runs nft -f - with the rules on its input. */
-static void run_nft(struct proxy *p)
-{
-    uv_pipe_init(p->k->loop, &p->in, 0);
-    uv_pipe_init(p->k->loop, &p->err, 0);
-    p->in.data = p->err.data = p->nft.data = p->write.data = p;
-    char *args[] = {(char *)(uintptr_t) "nft", (char *)(uintptr_t) "-f", (char *)(uintptr_t) "-",
-                    NULL};
-    uv_stdio_container_t stdio[] = {
-        {.flags = UV_CREATE_PIPE | UV_READABLE_PIPE, .data.stream = (uv_stream_t *)&p->in},
-        {.flags = UV_IGNORE},
-        {.flags = UV_CREATE_PIPE | UV_WRITABLE_PIPE, .data.stream = (uv_stream_t *)&p->err},
-    };
-    uv_process_options_t options = {
-        .file = "nft", .args = args, .stdio = stdio, .stdio_count = 3, .exit_cb = on_nft_exit};
-    p->busy = true;
-    p->failed = false;
-    p->output_len = 0;
-    p->handles = 3;
-    int rc = uv_spawn(p->k->loop, &p->nft, &options);
-    if (rc != 0) {
-        p->failed = true;
-        p->output_len = (size_t)snprintf(p->output, NFT_OUTPUT_MAX, "%s", uv_strerror(rc));
-        uv_close((uv_handle_t *)&p->nft, on_handle_closed);
-        uv_close((uv_handle_t *)&p->in, on_handle_closed);
-        uv_close((uv_handle_t *)&p->err, on_handle_closed);
-        return;
-    }
-    uv_buf_t b = uv_buf_init((char *)p->rules.data, (unsigned)p->rules.len);
-    uv_read_start((uv_stream_t *)&p->err, on_alloc, on_output);
-    uv_write(&p->write, (uv_stream_t *)&p->in, &b, 1, on_written);
 }
 
 /* --- gathering ----------------------------------------------------------------------------- */
@@ -201,7 +124,8 @@ static void on_timer(uv_timer_t *t)
     if (p->loaded != NULL && str_eqc(buf_str(&p->rules), p->loaded))
         return;
     log_debug("services: loading %zu bytes of rules", p->rules.len);
-    run_nft(p);
+    p->busy = true;
+    nft_load_start(&p->nft, p->k->loop, buf_str(&p->rules), on_loaded, p);
 }
 
 static void sync_soon(struct proxy *p, uint64_t ms)
@@ -273,7 +197,6 @@ struct proxy *proxy_start(struct kubelet *k, struct informer *services, struct i
     p->k = k;
     p->services = services;
     p->slices = slices;
-    p->output = xmalloc(NFT_OUTPUT_MAX);
     p->bridge_nf = set_sysctl(BRIDGE_NF, "1");
     set_sysctl(BRIDGE_NF6, "1");
     set_sysctl("/proc/sys/net/ipv4/ip_forward", "1");

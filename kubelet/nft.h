@@ -1,0 +1,31 @@
+/* nft.h - loads rules with nft(8), in one transaction: all of them or none.
+ *
+ * Loop-confined. One load at a time for each struct nft_load. */
+#ifndef KUBELET_NFT_H
+#define KUBELET_NFT_H
+
+#include "lib/base/base.h"
+#include "lib/base/str.h"
+
+#include <uv.h>
+
+#define NFT_OUTPUT_MAX 4096
+
+struct nft_load {
+    uv_process_t process;
+    uv_pipe_t in, err;
+    uv_write_t write;
+    int handles;
+    bool failed;
+    char output[NFT_OUTPUT_MAX + 1];
+    size_t output_len;
+    void (*done)(const char *error, void *arg);
+    void *arg;
+};
+
+/* text is borrowed until done, which never runs inside this call. error: what nft or the system
+ * says, borrowed; NULL: the rules stand. */
+void nft_load_start(struct nft_load *n, uv_loop_t *loop, struct str text,
+                    void (*done)(const char *error, void *arg), void *arg);
+
+#endif

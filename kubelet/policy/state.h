@@ -1,0 +1,59 @@
+/* state.h - what stands in the nftables table of network policies, and the
+ * text for `nft -f` that leads from one state to the next.
+ *
+ * Pure. A chain's name is made of its text and a set's of what it is to hold,
+ * so that chains never change, and sets only by elements: an update costs what
+ * has changed, whatever else stands there. */
+#ifndef KUBELET_POLICY_STATE_H
+#define KUBELET_POLICY_STATE_H
+
+#include "lib/base/base.h"
+#include "lib/base/str.h"
+
+struct arena;
+struct buf;
+
+#define POLICY_TABLE "trireme-policy"
+
+struct policy_set {
+    struct str name;
+    const char *type; /* "ipv4_addr" */
+    bool verdicts;    /* A map: each element ends in " : jump chain". */
+    struct str *elements;
+    size_t count, cap;
+};
+
+struct policy_chain {
+    struct str name;
+    struct str rules; /* Whole lines. */
+};
+
+/* Sorted by name, elements by text, once policy_state_sort() has run. */
+struct policy_state {
+    struct arena *arena; /* Holds all of it. */
+    struct policy_set *sets;
+    size_t set_count, set_cap;
+    struct policy_chain *chains;
+    size_t chain_count, chain_cap;
+};
+
+struct policy_state *policy_state_new(void);
+void policy_state_free(struct policy_state *s); /* NULL is a no-op. */
+/* The set of this name, made when it is not there. Borrowed until the next is added. */
+struct policy_set *policy_state_set(struct policy_state *s, struct str name, const char *type,
+                                    bool *ret_new);
+/* text is copied. */
+void policy_set_add(struct policy_state *s, struct policy_set *set, struct str text);
+void policy_state_add_chain(struct policy_state *s, struct str name, struct str rules);
+/* Puts everything in order and drops what is there twice. */
+void policy_state_sort(struct policy_state *s);
+
+/* The whole table anew; loading it replaces the old one in one step. */
+void policy_state_write(const struct policy_state *s, struct buf *out);
+/* From have to want, nothing when they are equal. */
+void policy_state_diff(const struct policy_state *have, const struct policy_state *want,
+                       struct buf *out);
+/* Removes the table, there or not. */
+void policy_state_none(struct buf *out);
+
+#endif

@@ -11,7 +11,8 @@
 #define CONF_NAME "99-trireme.conflist"
 #define CONF_BYTES_MAX (1u << 20)
 
-void cni_conf_text(const struct str *pod_cidrs, size_t count, const char *data_dir, struct buf *out)
+void cni_conf_text(const struct str *pod_cidrs, size_t count, const char *data_dir, bool masquerade,
+                   struct buf *out)
 {
     bool v6 = false;
     buf_puts(out, "{\n"
@@ -22,7 +23,9 @@ void cni_conf_text(const struct str *pod_cidrs, size_t count, const char *data_d
                   "      \"type\": \"bridge\",\n"
                   "      \"bridge\": \"cni0\",\n"
                   "      \"isGateway\": true,\n"
-                  "      \"ipMasq\": true,\n"
+                  "      \"ipMasq\": ");
+    buf_puts(out, masquerade ? "true" : "false");
+    buf_puts(out, ",\n"
                   "      \"hairpinMode\": true,\n"
                   "      \"ipam\": {\n"
                   "        \"type\": \"host-local\",\n"
@@ -52,9 +55,10 @@ static bool is_conf(const char *name)
                            strcmp(dot, ".json") == 0);
 }
 
-int cni_conf_write(const char *dir, struct str text, bool *ret_written, struct error *err)
+int cni_conf_write(const char *dir, struct str text, bool *ret_written, bool *ret_ours,
+                   struct error *err)
 {
-    *ret_written = false;
+    *ret_written = *ret_ours = false;
     int rc = file_mkdir_p(dir, 0755, err);
     if (rc != 0)
         return rc;
@@ -68,9 +72,11 @@ int cni_conf_write(const char *dir, struct str text, bool *ret_written, struct e
         return 0;
     AUTO_FREE char *path = xasprintf("%s/%s", dir, CONF_NAME);
     AUTO_BUF have = BUF_INIT;
-    if (file_read(path, CONF_BYTES_MAX, &have, NULL) == 0 && str_eq(buf_str(&have), text))
+    if (file_read(path, CONF_BYTES_MAX, &have, NULL) == 0 && str_eq(buf_str(&have), text)) {
+        *ret_ours = true;
         return 0;
+    }
     rc = file_write_atomic(path, text.data, text.len, 0644, err);
-    *ret_written = rc == 0;
+    *ret_written = *ret_ours = rc == 0;
     return rc;
 }

@@ -9,11 +9,13 @@
 struct buf;
 
 /* The text of the network configuration list; data_dir: where host-local keeps
- * the addresses it gave out, for this node alone. Pure. */
-void cni_conf_text(const struct str *pod_cidrs, size_t count, const char *data_dir,
+ * the addresses it gave out, for this node alone. masquerade: the plugin is to do it, for
+ * want of masquerade.h. Pure. */
+void cni_conf_text(const struct str *pod_cidrs, size_t count, const char *data_dir, bool masquerade,
                    struct buf *out);
 /* Writes it into dir unless it is there already, or another configuration is:
- * a network plugin of the user's own is never overridden. Blocking. */
-int cni_conf_write(const char *dir, struct str text, bool *ret_written, struct error *err);
+ * a network plugin of the user's own is never overridden. ret_ours: it stands, alone. Blocking. */
+int cni_conf_write(const char *dir, struct str text, bool *ret_written, bool *ret_ours,
+                   struct error *err);
 
 #endif

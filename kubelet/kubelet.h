@@ -31,6 +31,7 @@ struct eviction_manager;
 struct informer;
 struct kubeconfig;
 struct mirror_pods;
+struct node_routes;
 struct node_status;
 struct pleg;
 struct policy;
@@ -118,6 +119,7 @@ struct kubelet {
     struct backoff crash_backoff; /* "<uid>/<container>/<hash>" */
     struct backoff image_backoff; /* "<uid>/<image>" */
     struct pleg *pleg;
+    struct node_routes *routes;  /* NULL: somebody else sets them. */
     struct policy *policy;       /* NULL: network policies are not enforced. */
     struct mirror_pods *mirrors; /* NULL while stand-alone. */
     struct node_status *node_status;
@@ -137,6 +139,7 @@ struct kubelet {
     struct api_quantity_entry *allocatable;
     size_t allocatable_count;
     bool network_ready;
+    bool own_network; /* Pods are on the network of cni_conf.h, which leaves masquerading to us. */
     bool sources_ready; /* All pod sources have been heard once. */
     bool stopping;
 };

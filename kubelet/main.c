@@ -202,7 +202,7 @@ static void on_client(struct kubelet *k)
         dns_withdraw(k);
     certificates_serve(p->certificates, on_serving_cert);
     if (k->config.node_routes)
-        node_routes_start(k);
+        k->routes = node_routes_start(k);
 }
 
 /* --- life ----------------------------------------------------------------------------------- */

@@ -16,6 +16,8 @@ struct node_routes;
 
 /* NULL, with a log line, when the kernel lets us set no routes. */
 struct node_routes *node_routes_start(struct kubelet *k);
+/* What else follows from the ranges of pods is to be looked at again. NULL is a no-op. */
+void node_routes_kick(struct node_routes *n);
 
 /* --- the pure part ------------------------------------------------------------ */
 struct node_route {

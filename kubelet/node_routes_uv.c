@@ -2,6 +2,7 @@
 #include "kubelet/node_routes.h"
 
 #include "kubelet/kubelet.h"
+#include "kubelet/masquerade.h"
 
 #include "api/core_v1.h"
 #include "api/meta_v1.h"
@@ -31,6 +32,7 @@ struct node_routes {
     struct informer *nodes;
     int fd;
     uint32_t sequence;
+    struct masquerade *masquerade;
     struct deferred sync; /* Many changes, one comparison. */
 };
 
@@ -185,6 +187,7 @@ static void sync_routes(struct deferred *d)
 {
     struct node_routes *n = CONTAINER_OF(d, struct node_routes, sync);
     AUTO_ARENA *a = arena_new(0);
+    masquerade_sync(n->masquerade, n->nodes);
     size_t have_count = 0, want_count = 0, set_count = 0, remove_count = 0, pos = 0;
     struct node_route *have = NULL;
     struct node_route *want = ARENA_ARRAY(a, struct node_route, informer_count(n->nodes));
@@ -221,6 +224,12 @@ static void kick(struct node_routes *n)
 {
     if (informer_has_synced(n->nodes))
         deferred_post(&n->k->deferred, &n->sync);
+}
+
+void node_routes_kick(struct node_routes *n)
+{
+    if (n != NULL)
+        kick(n);
 }
 
 static void on_add(struct api_object *o, void *arg)
@@ -265,6 +274,7 @@ struct node_routes *node_routes_start(struct kubelet *k)
     struct node_routes *n = xzalloc(sizeof(*n));
     n->k = k;
     deferred_init(&n->sync, sync_routes);
+    n->masquerade = masquerade_new(k);
     n->fd = socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC, NETLINK_ROUTE);
     if (n->fd < 0) {
         log_warning("no routes to the pods of other nodes: netlink: %s", strerror(errno));

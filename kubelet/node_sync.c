@@ -15,6 +15,7 @@
 #include "kubelet/kubelet.h"
 #include "kubelet/mirror_pods.h"
 #include "kubelet/node_object.h"
+#include "kubelet/node_routes.h"
 #include "kubelet/pleg.h"
 #include "kubelet/runtime_health.h"
 
@@ -58,7 +59,7 @@ struct node_sync {
     char *cni_cidrs; /* For which the CNI file was written. */
     struct buf cni_text;
     struct error cni_err;
-    bool cni_written;
+    bool cni_written, cni_ours;
 };
 
 static void status_start(struct node_sync *n);
@@ -511,13 +512,16 @@ static void run_cni(void *arg)
 {
     struct node_sync *n = arg;
     error_clear(&n->cni_err);
-    cni_conf_write(n->k->config.cni_conf_dir, buf_str(&n->cni_text), &n->cni_written, &n->cni_err);
+    cni_conf_write(n->k->config.cni_conf_dir, buf_str(&n->cni_text), &n->cni_written, &n->cni_ours,
+                   &n->cni_err);
 }
 
 static void finish_cni(void *arg)
 {
     struct node_sync *n = arg;
     n->cni_busy = false;
+    n->k->own_network = n->cni_ours && n->k->routes != NULL;
+    node_routes_kick(n->k->routes);
     if (n->cni_err.code != 0)
         log_error("network configuration: %s", error_message(&n->cni_err));
     else if (n->cni_written)
@@ -545,7 +549,7 @@ static void apply_pod_cidr(struct node_sync *n, const struct core_v1_node *node)
     n->cni_cidrs = buf_steal(&text, NULL);
     buf_clear(&n->cni_text);
     AUTO_FREE char *addresses = xasprintf("%s/cni-addresses", n->k->config.root_dir);
-    cni_conf_text(cidrs, count, addresses, &n->cni_text);
+    cni_conf_text(cidrs, count, addresses, n->k->routes == NULL, &n->cni_text);
     n->cni_busy = true;
     job_start(n->k->loop, run_cni, finish_cni, n);
 }

@@ -59,7 +59,7 @@ opens "far reaches the server" x far "$SERVER:8080"
 opens "through the Service" ys stranger "$SERVICE"
 no "no table without policies" table "$NODE1"
 
-policy() { k apply -f - >"$WORK/applied" 2>&1 <<<"--- $1" || fail "policy" "$(cat "$WORK/applied")"; }
+policy() { k apply -f - >"$WORK/applied" 2>&1 <<<"---"$'\n'"$1" || fail "policy" "$(cat "$WORK/applied")"; }
 # --- default deny
 policy '{apiVersion: networking.k8s.io/v1, kind: NetworkPolicy, metadata: {name: deny, namespace: x}, spec: {podSelector: {matchLabels: {app: server}}, policyTypes: [Ingress]}}'
 closes "deny: near" x near "$SERVER:8080"

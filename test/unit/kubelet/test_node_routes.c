@@ -1,5 +1,9 @@
 /* test_node_routes.c - routes to other nodes' pods follow the nodes. */
+#include "kubelet/masquerade.h"
 #include "kubelet/node_routes.h"
+
+#include "lib/base/buf.h"
+
 #include "test/unit/unit.h"
 
 static const struct node_route a = {0x0af40000, 24, 0x0a000001}, b = {0x0af40100, 24, 0x0a000002};
@@ -41,7 +45,26 @@ START_TEST(replaces_a_moved_gateway)
 }
 END_TEST
 
+/* What this node's pods send to no other pod is masqueraded, family by family; what is no range is
+ * left out. */
+START_TEST(masquerades_what_leaves)
+{
+    const struct str own[] = {STR("10.244.1.0/24"), STR("fd00:1::/64")};
+    const struct str all[] = {STR("10.244.0.0/24"), STR("10.244.1.0/24"), STR("fd00:1::/64"),
+                              STR("1.2.3.4/24; flush ruleset")};
+    AUTO_BUF text_buf = BUF_INIT;
+    masquerade_rules(own, 2, all, 4, &text_buf);
+    AUTO_FREE char *text = buf_steal(&text_buf, NULL);
+    ck_assert_ptr_nonnull(strstr(text, "elements = { 10.244.0.0/24, 10.244.1.0/24 }"));
+    ck_assert_ptr_nonnull(strstr(text, "elements = { fd00:1::/64 }"));
+    ck_assert_ptr_nonnull(strstr(text, "ip saddr 10.244.1.0/24 ip daddr != @pods4"));
+    ck_assert_ptr_nonnull(strstr(text, "ip6 saddr fd00:1::/64 ip6 daddr != @pods6"));
+    ck_assert_ptr_null(strstr(text, "flush ruleset"));
+}
+END_TEST
+
 UNIT_MAIN("node_routes", {
+    UNIT_TEST(masquerades_what_leaves);
     UNIT_TEST(sets_what_is_missing);
     UNIT_TEST(removes_what_is_gone);
     UNIT_TEST(replaces_a_moved_gateway);

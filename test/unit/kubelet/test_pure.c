@@ -220,9 +220,11 @@ START_TEST(test_cni_conf)
     for (size_t n = 1; n <= 2; n++) {
         AUTO_BUF b = BUF_INIT;
         struct json *j;
-        cni_conf_text(cidrs, n, "/var/lib/a \"node\"", &b);
+        cni_conf_text(cidrs, n, "/var/lib/a \"node\"", n == 2, &b);
         ck_assert_int_eq(json_parse(a, buf_str(&b), &j, NULL), 0);
         const struct json *plugins = json_getc(j, "plugins");
+        const char *masquerade = n == 2 ? "\"ipMasq\": true" : "\"ipMasq\": false";
+        ck_assert(str_find_str(buf_str(&b), str_of(masquerade)) >= 0);
         const struct json *ranges = json_path(plugins->array.items[0], "ipam.ranges");
         ck_assert_uint_eq(ranges->array.count, n);
         ASSERT_STR(json_get_str(json_path(plugins->array.items[0], "ipam"), "dataDir"),

@@ -28,4 +28,7 @@ struct nft_load {
 void nft_load_start(struct nft_load *n, uv_loop_t *loop, struct str text,
                     void (*done)(const char *error, void *arg), void *arg);
 
+/* Lets nftables see what crosses a bridge. False: the kernel cannot (no br_netfilter). */
+bool nft_see_bridges(void);
+
 #endif

@@ -1,8 +1,10 @@
 /* nft_uv.c - see nft.h. */
 #include "kubelet/nft.h"
 
+#include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
 static void on_closed(uv_handle_t *h)
 {
@@ -76,4 +78,21 @@ void nft_load_start(struct nft_load *n, uv_loop_t *loop, struct str text,
     uv_buf_t b = uv_buf_init((char *)(uintptr_t)text.data, (unsigned)text.len);
     uv_read_start((uv_stream_t *)&n->err, on_alloc, on_output);
     uv_write(&n->write, (uv_stream_t *)&n->in, &b, 1, on_written);
+}
+
+static bool switch_on(const char *path)
+{
+    int fd = open(path, O_WRONLY | O_CLOEXEC);
+    if (fd < 0)
+        return false;
+    ssize_t n = write(fd, "1", 1);
+    close(fd);
+    return n > 0;
+}
+
+bool nft_see_bridges(void)
+{
+    bool v4 = switch_on("/proc/sys/net/bridge/bridge-nf-call-iptables");
+    bool v6 = switch_on("/proc/sys/net/bridge/bridge-nf-call-ip6tables");
+    return v4 && v6;
 }

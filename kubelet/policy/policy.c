@@ -472,6 +472,9 @@ struct policy *policy_start(struct kubelet *k)
     map_init(&p->locals);
     p->seed[0] = p->locals.seed[1];
     p->seed[1] = p->locals.seed[0];
+    if (!nft_see_bridges())
+        log_error("network policies do not hold between pods of this node: the kernel has no "
+                  "br_netfilter");
     uv_timer_init(k->loop, &p->timer);
     p->timer.data = p;
     struct informer_handler handler = {.on_add = on_add,

@@ -23,8 +23,6 @@
 #define GATHER_MS 20u
 #define SYNC_INTERVAL_MIN_MS 200u
 #define RETRY_MS 5000u
-#define BRIDGE_NF "/proc/sys/net/bridge/bridge-nf-call-iptables"
-#define BRIDGE_NF6 "/proc/sys/net/bridge/bridge-nf-call-ip6tables"
 
 struct proxy {
     struct kubelet *k;
@@ -197,8 +195,7 @@ struct proxy *proxy_start(struct kubelet *k, struct informer *services, struct i
     p->k = k;
     p->services = services;
     p->slices = slices;
-    p->bridge_nf = set_sysctl(BRIDGE_NF, "1");
-    set_sysctl(BRIDGE_NF6, "1");
+    p->bridge_nf = nft_see_bridges();
     set_sysctl("/proc/sys/net/ipv4/ip_forward", "1");
     set_sysctl("/proc/sys/net/ipv6/conf/all/forwarding", "1");
     uv_timer_init(k->loop, &p->timer);

@@ -46,6 +46,7 @@ ok "service" k expose -n x pod server --name web --port 80 --target-port 8080
 SERVER=$(k get pod -n x server -o 'jsonpath={.status.podIP}')
 FAR=$(k get pod -n x far -o 'jsonpath={.status.podIP}')
 STRANGER=$(k get pod -n ys stranger -o 'jsonpath={.status.podIP}')
+ON_HOST=$(k get pod -n ys on-host -o 'jsonpath={.status.podIP}')
 SERVICE=$(k get service -n x web -o 'jsonpath={.spec.clusterIP}')
 # from NS POD ADDRESS[:PORT]
 from() { k exec -n "$1" "$2" -- timeout 1 wget -q -O- "http://$3/"; }
@@ -57,6 +58,8 @@ closes() { eventually 10 "$1" shut "$2" "$3" "$4"; }
 opens "near reaches the server" x near "$SERVER:8080"
 opens "far reaches the server" x far "$SERVER:8080"
 opens "through the Service" ys stranger "$SERVICE"
+opens "out of the pods' network, to a pod on the host's" x near "$ON_HOST:8090"
+has "what leaves it is masqueraded" "ip daddr != @pods4" nsenter --net="$NODE1" nft list table inet trireme-masquerade
 no "no table without policies" table "$NODE1"
 
 policy() { k apply -f - >"$WORK/applied" 2>&1 <<<"---"$'\n'"$1" || fail "policy" "$(cat "$WORK/applied")"; }
@@ -107,6 +110,7 @@ policy '{apiVersion: networking.k8s.io/v1, kind: NetworkPolicy, metadata: {name:
 closes "egress: another pod" x near "$FAR:8080"
 opens "egress: the server, by the name of its port" x near "$SERVER:8080"
 ok "egress: its Service" from x near "$SERVICE"
+closes "egress: a pod on another host's network" x near "$ON_HOST:8090"
 ok "egress: DNS is the node's" k exec -n x near -- nslookup web.x.svc.cluster.local
 closes "egress: from another node" x far "$STRANGER:8080"
 ok "what is not selected is free" from ys stranger "$FAR:8080"

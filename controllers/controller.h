@@ -19,6 +19,7 @@
 #include "lib/client/expectations.h"
 #include "lib/client/informer.h"
 
+struct api_str_entry;
 struct arena;
 struct controller;
 struct env;
@@ -78,6 +79,9 @@ void controller_enqueue_owner(struct controller_run *r, const struct api_object 
 /* --- caches -------------------------------------------------------------------- */
 /* The shared informer of a watched kind; it is a bug to ask for another. */
 struct informer *controller_informer(struct controller_run *r, const char *group, const char *kind);
+/* The same of a kind that others may watch; NULL: nobody does. */
+struct informer *controller_find_informer(struct controller_run *r, const char *group,
+                                          const char *kind);
 /* Objects of a watched kind whose controller owner has this uid. */
 struct api_object *const *controller_owned(struct controller_run *r, const char *group,
                                            const char *kind, struct str uid, size_t *ret_count);
@@ -85,6 +89,12 @@ struct api_object *const *controller_owned(struct controller_run *r, const char 
 struct api_object *const *controller_in_namespace(struct controller_run *r, const char *group,
                                                   const char *kind, struct str namespace_name,
                                                   size_t *ret_count);
+/* Pods of a namespace that have one of the labels, the one that fewest have: all that have
+ * all of them are among these. No labels: all of the namespace. Pods must be watched. */
+struct api_object *const *controller_labelled_pods(struct controller_run *r,
+                                                   struct str namespace_name,
+                                                   const struct api_str_entry *labels,
+                                                   size_t label_count, size_t *ret_count);
 /* Pods of a namespace without a controller. Pods must be watched. */
 struct api_object *const *controller_orphan_pods(struct controller_run *r,
                                                  struct str namespace_name, size_t *ret_count);

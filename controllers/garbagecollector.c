@@ -27,7 +27,6 @@
 
 #include <string.h>
 
-#define OBJECT_BYTES 1000 /* Of cached metadata. */
 #define RESYNC_MS 30000u
 #define SYNC_LIMIT_MS 30000u /* A resource that cannot be listed must not stop the rest. */
 #define WAIT_FOR_SYNC_MS 200u
@@ -39,7 +38,8 @@ struct monitor {
     struct informer *informer;
     char *group, *version, *resource, *kind, *api_version;
     bool namespaced;
-    bool seen; /* In the last discovery. */
+    bool seen;   /* In the last discovery. */
+    bool shared; /* The informer is the other controllers'. */
 };
 
 struct collector {
@@ -103,6 +103,11 @@ static struct monitor *find_monitor(struct collector *g, const char *group, cons
     return NULL;
 }
 
+static bool is_pods(const struct served_resource *r)
+{
+    return r->group[0] == '\0' && strcmp(r->resource, "pods") == 0;
+}
+
 static void monitor_start(struct collector *g, const struct served_resource *r)
 {
     struct monitor *m = xzalloc(sizeof(*m));
@@ -115,22 +120,30 @@ static void monitor_start(struct collector *g, const struct served_resource *r)
         r->group[0] == '\0' ? xstrdup(r->version) : xasprintf("%s/%s", r->group, r->version);
     m->namespaced = r->namespaced;
     m->seen = true;
+    list_push_back(&g->monitors, &m->link);
+    const struct informer_handler handler = {
+        .on_add = on_set, .on_update = on_update, .on_delete = on_gone, .arg = m};
+    /* Pods are too many to be kept twice. */
+    m->informer = is_pods(r) ? controller_find_informer(g->run, "", "Pod") : NULL;
+    m->shared = m->informer != NULL;
+    if (m->shared) {
+        informer_add_handler(m->informer, &handler);
+        return;
+    }
     struct client_resource path = {m->group, m->version, m->resource, m->namespaced};
     struct informer_config config = {
-        .kind = metadata_kind(), .resource = &path, .trim = trim, .compact_bytes = OBJECT_BYTES};
+        .kind = metadata_kind(), .resource = &path, .trim = trim, .pack = true};
     struct error err = {0};
     if (informer_new(g->run->client, &config, &m->informer, &err) != 0)
         PANIC("informer of %s: %s", m->resource, error_message(&err));
-    informer_add_handler(
-        m->informer, &(struct informer_handler){
-                         .on_add = on_set, .on_update = on_update, .on_delete = on_gone, .arg = m});
+    informer_add_handler(m->informer, &handler);
     informer_start(m->informer);
-    list_push_back(&g->monitors, &m->link);
 }
 
 static void monitor_stop(struct monitor *m)
 {
-    informer_close(m->informer);
+    if (!m->shared)
+        informer_close(m->informer);
     list_remove(&m->link);
     free(m->group);
     free(m->version);
@@ -161,7 +174,7 @@ static void on_discovered(struct discovery *d, const char *err, void *arg)
     }
     LIST_FOREACH_SAFE (it, &g->monitors) {
         struct monitor *m = LIST_ENTRY(it, struct monitor, link);
-        if (m->seen || discovery_is_stale(d, m->group, m->version))
+        if (m->seen || m->shared || discovery_is_stale(d, m->group, m->version))
             continue;
         gc_graph_remove_source(&g->graph, m);
         monitor_stop(m);

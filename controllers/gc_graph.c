@@ -8,38 +8,63 @@ void gc_graph_init(struct gc_graph *g, void (*wake)(struct str uid, void *arg), 
 {
     *g = (struct gc_graph){.wake = wake, .arg = arg};
     map_init(&g->by_uid);
+    map_init(&g->texts);
 }
 
-static char *copy(struct str s)
+/* --- strings ------------------------------------------------------------------------------- */
+
+struct text {
+    uint32_t refs;
+    char text[];
+};
+
+static const char *copy(struct gc_graph *g, struct str s)
 {
-    return xstrndup(str_c(s), s.len);
+    struct text *t = map_get(&g->texts, s);
+    if (t == NULL) {
+        t = xzalloc(sizeof(*t) + s.len + 1);
+        if (s.len != 0)
+            memcpy(t->text, s.data, s.len);
+        map_set(&g->texts, s, t);
+    }
+    t->refs++;
+    return t->text;
 }
 
-static void place_done(struct gc_place *p)
+static void drop(struct gc_graph *g, const char *text)
 {
-    free(p->api_version);
-    free(p->kind);
-    free(p->namespace_name);
-    free(p->name);
+    struct text *t = text != NULL ? map_get(&g->texts, str_of(text)) : NULL;
+    if (t == NULL || --t->refs != 0)
+        return;
+    map_remove(&g->texts, str_of(text));
+    free(t);
 }
 
-static void owners_free(struct gc_node *n)
+static void place_done(struct gc_graph *g, struct gc_place *p)
+{
+    drop(g, p->api_version);
+    drop(g, p->kind);
+    drop(g, p->namespace_name);
+}
+
+static void owners_free(struct gc_graph *g, struct gc_node *n)
 {
     for (size_t i = 0; i < n->owner_count; i++) {
-        place_done(&n->owners[i].place);
-        free(n->owners[i].uid);
+        place_done(g, &n->owners[i].place);
+        drop(g, n->owners[i].place.name);
+        drop(g, n->owners[i].uid);
     }
     free(n->owners);
     n->owners = NULL;
     n->owner_count = 0;
 }
 
-static void node_free(struct gc_node *n)
+static void node_free(struct gc_graph *g, struct gc_node *n)
 {
-    owners_free(n);
-    place_done(&n->place);
+    owners_free(g, n);
+    place_done(g, &n->place);
     free(n->dependents);
-    free(n->uid);
+    free(n->name);
     free(n);
 }
 
@@ -48,8 +73,9 @@ void gc_graph_done(struct gc_graph *g)
     size_t pos = 0;
     void *n;
     while (map_next(&g->by_uid, &pos, NULL, &n))
-        node_free(n);
+        node_free(g, n);
     map_done(&g->by_uid);
+    map_done(&g->texts);
 }
 
 struct gc_node *gc_graph_find(const struct gc_graph *g, struct str uid)
@@ -60,8 +86,8 @@ struct gc_node *gc_graph_find(const struct gc_graph *g, struct str uid)
 static struct gc_node *node_new(struct gc_graph *g, struct str uid)
 {
     struct gc_node *n = xzalloc(sizeof(*n));
-    n->uid = copy(uid);
     map_set(&g->by_uid, uid, n);
+    n->uid = map_key(&g->by_uid, uid);
     return n;
 }
 
@@ -108,7 +134,7 @@ static void remove_dependent(struct gc_graph *g, struct gc_node *owner, const st
         }
     if (owner->is_virtual && owner->dependent_count == 0) {
         map_remove(&g->by_uid, str_of(owner->uid));
-        node_free(owner);
+        node_free(g, owner);
     } else if (owner->deleting && owner->foreground) {
         wake(g, owner); /* One less to wait for. */
     }
@@ -121,7 +147,22 @@ static void unlink_owners(struct gc_graph *g, struct gc_node *n)
         if (owner != NULL)
             remove_dependent(g, owner, n);
     }
-    owners_free(n);
+    owners_free(g, n);
+}
+
+/* Names of nodes are nearly all different: they are not among the shared strings. */
+static void set_name(struct gc_node *n, struct str name)
+{
+    free(n->name);
+    n->name = xstrndup(str_c(name), name.len);
+    n->place.name = n->name;
+}
+
+static struct gc_place place_of(struct gc_graph *g, struct str namespace_name,
+                                const struct meta_v1_owner_reference *ref)
+{
+    return (struct gc_place){copy(g, ref->api_version), copy(g, ref->kind), copy(g, namespace_name),
+                             copy(g, ref->name)};
 }
 
 static void link_owner(struct gc_graph *g, struct gc_node *n,
@@ -129,9 +170,8 @@ static void link_owner(struct gc_graph *g, struct gc_node *n,
 {
     struct gc_owner *o = &n->owners[n->owner_count++];
     *o = (struct gc_owner){
-        .place = {copy(ref->api_version), copy(ref->kind), xstrdup(n->place.namespace_name),
-                  copy(ref->name)},
-        .uid = copy(ref->uid),
+        .place = place_of(g, str_of(n->place.namespace_name), ref),
+        .uid = copy(g, ref->uid),
         .blocks = ref->has_block_owner_deletion && ref->block_owner_deletion,
         .controller = ref->has_controller && ref->controller,
     };
@@ -139,8 +179,9 @@ static void link_owner(struct gc_graph *g, struct gc_node *n,
     if (owner == NULL) {
         owner = node_new(g, ref->uid);
         owner->is_virtual = true;
-        owner->place = (struct gc_place){copy(ref->api_version), copy(ref->kind),
-                                         xstrdup(n->place.namespace_name), copy(ref->name)};
+        owner->place = place_of(g, str_of(n->place.namespace_name), ref);
+        drop(g, owner->place.name);
+        set_name(owner, ref->name);
         wake(g, owner);
     }
     add_dependent(owner, n);
@@ -171,7 +212,9 @@ static void set_owners(struct gc_graph *g, struct gc_node *n, const struct meta_
 {
     /* New edges first: an owner named before and after is not lost between. */
     struct gc_node before = {.owners = n->owners, .owner_count = n->owner_count};
-    n->owners = xzalloc((m->owner_references_count + 1) * sizeof(*n->owners));
+    n->owners = NULL;
+    if (m->owner_references_count != 0)
+        n->owners = xzalloc(m->owner_references_count * sizeof(*n->owners));
     n->owner_count = 0;
     for (size_t i = 0; i < m->owner_references_count; i++)
         link_owner(g, n, &m->owner_references[i]);
@@ -185,7 +228,7 @@ static void set_owners(struct gc_graph *g, struct gc_node *n, const struct meta_
         else if (owner != NULL && owner->deleting && owner->foreground)
             wake(g, owner); /* It may block no longer. */
     }
-    owners_free(&before);
+    owners_free(g, &before);
 }
 
 void gc_graph_set(struct gc_graph *g, const void *source, const char *api_version, const char *kind,
@@ -196,9 +239,10 @@ void gc_graph_set(struct gc_graph *g, const void *source, const char *api_versio
     if (n == NULL)
         n = node_new(g, m->uid);
     if (is_new) {
-        place_done(&n->place);
-        n->place = (struct gc_place){xstrdup(api_version), xstrdup(kind), copy(m->namespace),
-                                     copy(m->name)};
+        place_done(g, &n->place);
+        n->place = (struct gc_place){copy(g, str_of(api_version)), copy(g, str_of(kind)),
+                                     copy(g, m->namespace), NULL};
+        set_name(n, m->name);
         n->is_virtual = false;
     }
     n->source = source;
@@ -227,7 +271,7 @@ void gc_graph_remove(struct gc_graph *g, struct str uid)
         return;
     unlink_owners(g, n);
     wake_dependents(g, n);
-    node_free(n);
+    node_free(g, n);
 }
 
 void gc_graph_remove_source(struct gc_graph *g, const void *source)
@@ -246,7 +290,7 @@ void gc_graph_remove_source(struct gc_graph *g, const void *source)
         /* Its owners may be virtual and go with it: start over for safety. */
         map_remove(&g->by_uid, str_of(n->uid));
         unlink_owners(g, n);
-        node_free(n);
+        node_free(g, n);
         pos = 0;
     }
 }
@@ -264,7 +308,7 @@ bool gc_waits_for(struct gc_graph *g, struct gc_node *node, const struct gc_node
     struct gc_node **left = NULL;
     size_t count = 0, cap = 0;
     bool found = false;
-    uint64_t walk = ++g->walks;
+    uint32_t walk = ++g->walks;
     while (node != NULL && !found) {
         for (size_t i = 0; i < node->dependent_count && node->foreground && !found; i++) {
             struct gc_node *d = node->dependents[i];

@@ -14,41 +14,42 @@ struct meta_v1_object_meta;
 #define FINALIZER_FOREGROUND "foregroundDeletion"
 #define FINALIZER_ORPHAN "orphan"
 
-/* Where an object is found. Owned strings. */
+/* Where an object is found. The graph's strings: equal ones are kept once. */
 struct gc_place {
-    char *api_version;
-    char *kind;
-    char *namespace_name; /* "" in cluster scope; of a virtual node: its dependent's. */
-    char *name;
+    const char *api_version;
+    const char *kind;
+    const char *namespace_name; /* "" in cluster scope; of a virtual node: its dependent's. */
+    const char *name;
 };
 
 struct gc_owner {
     struct gc_place place;
-    char *uid;
-    bool blocks; /* blockOwnerDeletion */
+    const char *uid; /* As the strings of place. */
+    bool blocks;     /* blockOwnerDeletion */
     bool controller;
 };
 
 struct gc_node {
-    char *uid;
+    const char *uid; /* The key in by_uid. */
+    char *name;      /* place.name, which is this node's alone. */
     struct gc_place place;
     const void *source; /* Who reported it; NULL for virtual ones. */
     struct gc_owner *owners;
-    size_t owner_count;
     struct gc_node **dependents; /* Nodes that name this one as owner. */
-    size_t dependent_count, dependent_cap;
+    uint32_t owner_count, dependent_count, dependent_cap;
     bool is_virtual;
     bool deleting;   /* deletionTimestamp is set; */
     bool foreground; /* with one of these finalizers. */
     bool orphan;
-    uint64_t seen; /* The last walk that came by: see gc_waits_for. */
+    uint32_t seen; /* The last walk that came by: see gc_waits_for. */
 };
 
 struct gc_graph {
     struct map by_uid; /* -> struct gc_node */
+    struct map texts;  /* Strings in use -> struct text */
     void (*wake)(struct str uid, void *arg);
     void *arg;
-    uint64_t walks;
+    uint32_t walks;
 };
 
 void gc_graph_init(struct gc_graph *g, void (*wake)(struct str uid, void *arg), void *arg);

@@ -325,6 +325,13 @@ static struct shared *find_shared(struct manager *m, const char *group, const ch
     return NULL;
 }
 
+struct informer *controller_find_informer(struct controller_run *r, const char *group,
+                                          const char *kind)
+{
+    struct shared *s = find_shared(r->manager, group, kind);
+    return s != NULL ? s->informer : NULL;
+}
+
 struct informer *controller_informer(struct controller_run *r, const char *group, const char *kind)
 {
     struct shared *s = find_shared(r->manager, group, kind);
@@ -351,6 +358,28 @@ struct api_object *const *controller_orphan_pods(struct controller_run *r,
 {
     return informer_by_index(controller_informer(r, "", "Pod"), "orphan", namespace_name,
                              ret_count);
+}
+
+struct api_object *const *controller_labelled_pods(struct controller_run *r,
+                                                   struct str namespace_name,
+                                                   const struct api_str_entry *labels,
+                                                   size_t label_count, size_t *ret_count)
+{
+    if (label_count == 0)
+        return controller_in_namespace(r, "", "Pod", namespace_name, ret_count);
+    AUTO_ARENA *a = arena_new(1024);
+    const struct informer *pods = controller_informer(r, "", "Pod");
+    struct str rarest = STR_NULL;
+    size_t least = SIZE_MAX;
+    for (size_t i = 0; i < label_count; i++) {
+        struct str key = informer_label_key(a, namespace_name, labels[i].key, labels[i].value);
+        size_t count = informer_index_count(pods, "label", key);
+        if (count >= least)
+            continue;
+        least = count;
+        rarest = key;
+    }
+    return informer_by_index(pods, "label", rarest, ret_count);
 }
 
 /* What a watch's handler needs; lives as long as the manager. */
@@ -402,11 +431,15 @@ static struct shared *ensure_shared(struct manager *m, const struct controller_w
         .kind = s->kind,
         .indexes = {{"namespace", informer_index_namespace},
                     {"controller", informer_index_controller}},
+        .compact_bytes = 2048,
+        .pack = strcmp(w->kind, "Pod") == 0, /* Of which there are many; others are walked. */
     };
     if (strcmp(w->kind, "Pod") == 0) {
         config.indexes[2] = (struct informer_index){"node", informer_index_node};
         config.indexes[3] = (struct informer_index){"orphan", informer_index_orphan};
         config.indexes[4] = (struct informer_index){"gang", informer_index_gang};
+        config.indexes[5] = (struct informer_index){"label", informer_index_label};
+        config.indexes[6] = (struct informer_index){"ended", informer_index_ended};
     }
     struct error err = {0};
     if (informer_new(m->client, &config, &s->informer, &err) != 0)

@@ -143,16 +143,19 @@ static bool is_quarantined(struct reconcile *c, struct str node)
     return now - since < QUARANTINE_MS;
 }
 
+/* There is no such node, and was none for long enough. */
+static bool is_gone(struct reconcile *c, struct str node)
+{
+    struct podgc *g = c->run->state;
+    if (informer_get_key(controller_informer(c->run, "", "Node"), node) == NULL)
+        return !is_quarantined(c, node);
+    map_remove(&g->missing, node);
+    return false;
+}
+
 static void check_node_of(struct reconcile *c, struct api_object *o)
 {
     const struct core_v1_pod *p = o->msg;
-    struct podgc *g = c->run->state;
-    if (informer_get_key(controller_informer(c->run, "", "Node"), p->spec.node_name) != NULL) {
-        map_remove(&g->missing, p->spec.node_name);
-        return;
-    }
-    if (is_quarantined(c, p->spec.node_name))
-        return;
     struct client_call call = {
         .verb = CLIENT_GET,
         .kind = api_kind_by_gvk(STR(""), STR("v1"), STR("Node")),
@@ -161,10 +164,9 @@ static void check_node_of(struct reconcile *c, struct api_object *o)
     reconcile_call(c, &call, on_node_checked, reconcile_copy(c, o));
 }
 
-static bool is_out_of_service(struct reconcile *c, const struct core_v1_pod *p)
+static bool is_out_of_service(struct reconcile *c, struct str node)
 {
-    struct api_object *o =
-        informer_get_key(controller_informer(c->run, "", "Node"), p->spec.node_name);
+    struct api_object *o = informer_get_key(controller_informer(c->run, "", "Node"), node);
     const struct core_v1_node *n = o != NULL ? o->msg : NULL;
     if (n == NULL)
         return false;
@@ -188,38 +190,58 @@ static int by_order(const void *x, const void *y)
 
 static void trim_terminated(struct reconcile *c, struct api_object **ended, size_t count)
 {
-    int64_t threshold = controller_options()->terminated_pod_threshold;
-    if (threshold <= 0 || count <= (size_t)threshold)
-        return;
-    size_t surplus = count - (size_t)threshold;
+    size_t surplus = count - (size_t)controller_options()->terminated_pod_threshold;
     log_info("removing %zu of %zu ended pods", surplus, count);
     qsort(ended, count, sizeof(struct api_object *), by_order);
     for (size_t i = 0; i < surplus; i++)
         remove_pod(c, ended[i], "terminated", NULL);
 }
 
+static void look_at_ended(struct reconcile *c, const struct informer *pods)
+{
+    int64_t threshold = controller_options()->terminated_pod_threshold;
+    size_t count = informer_index_count(pods, "ended", STR(""));
+    if (threshold <= 0 || count <= (size_t)threshold)
+        return;
+    struct api_object *const *all = informer_by_index(pods, "ended", STR(""), &count);
+    trim_terminated(c, arena_memdup(c->arena, all, count * sizeof(struct api_object *)), count);
+}
+
+static void look_at_unscheduled(struct reconcile *c, const struct informer *pods)
+{
+    size_t count;
+    struct api_object *const *all = informer_by_index(pods, "node", STR(""), &count);
+    for (size_t i = 0; i < count; i++)
+        if (api_object_meta(all[i])->deletion_timestamp != NULL)
+            remove_pod(c, all[i], "unscheduled", NULL);
+}
+
+/* Pods of nodes that are there and well are not looked at. */
+static void look_at_node(struct reconcile *c, const struct informer *pods, struct str node)
+{
+    bool gone = is_gone(c, node), out = !gone && is_out_of_service(c, node);
+    size_t count;
+    if (!gone && !out)
+        return;
+    struct api_object *const *all = informer_by_index(pods, "node", node, &count);
+    for (size_t i = 0; i < count; i++) {
+        if (gone)
+            check_node_of(c, all[i]);
+        else if (api_object_meta(all[i])->deletion_timestamp != NULL)
+            remove_pod(c, all[i], "out-of-service", NULL);
+    }
+}
+
 static void reconcile(struct reconcile *c)
 {
     const struct informer *pods = controller_informer(c->run, "", "Pod");
-    struct api_object **ended =
-        ARENA_ARRAY(c->arena, struct api_object *, informer_count(pods) + 1);
-    size_t count = 0, pos = 0;
-    struct api_object *o;
-    while ((o = informer_next(pods, &pos)) != NULL) {
-        const struct core_v1_pod *p = o->msg;
-        bool dying = p->metadata.deletion_timestamp != NULL;
-        if (str_empty(p->spec.node_name)) {
-            if (dying)
-                remove_pod(c, o, "unscheduled", NULL);
-        } else if (dying && is_out_of_service(c, p)) {
-            remove_pod(c, o, "out-of-service", NULL);
-        } else {
-            check_node_of(c, o);
-        }
-        if (pod_is_terminal(p))
-            ended[count++] = o;
-    }
-    trim_terminated(c, ended, count);
+    size_t pos = 0;
+    struct str node;
+    while (informer_index_next(pods, "node", &pos, &node))
+        if (!str_empty(node))
+            look_at_node(c, pods, node);
+    look_at_unscheduled(c, pods);
+    look_at_ended(c, pods);
 }
 
 static void init(struct controller_run *r)

@@ -2,6 +2,7 @@
 #include "lib/api/scheme.h"
 
 #include "lib/api/codec.h"
+#include "lib/api/pack.h"
 #include "lib/api/scheme_table.h"
 #include "lib/base/arena.h"
 
@@ -187,6 +188,7 @@ void api_object_unref(struct api_object *o)
     if (before != 1)
         return;
     arena_free(o->arena);
+    api_pack_free(o->pack);
     free(o);
 }
 

@@ -9,6 +9,7 @@
 
 #include <stdatomic.h>
 
+struct api_pack;
 struct arena;
 struct error;
 struct meta_v1_object_meta;
@@ -57,9 +58,11 @@ bool api_list_has(const char *comma_list, struct str word);
 /* An immutable, reference-counted object with its arena; shared by threads. */
 struct api_object {
     _Atomic uint32_t refs;
+    uint8_t cached; /* For the cache that holds it (lib/client/informer_cache.h). */
     const struct api_kind *kind;
-    struct arena *arena; /* Owned. */
-    void *msg;           /* The struct described by kind->msg. */
+    struct arena *arena;   /* Owned. */
+    void *msg;             /* The struct described by kind->msg. */
+    struct api_pack *pack; /* Owned: pack.h. NULL: never packed. */
 };
 
 /* A new, empty object with one reference. Fill msg before sharing it. */

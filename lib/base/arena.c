@@ -208,3 +208,11 @@ size_t arena_bytes(const struct arena *a)
 {
     return a->bytes;
 }
+
+size_t arena_used(const struct arena *a)
+{
+    size_t used = 0;
+    for (const struct chunk *c = a->chunks; c != NULL; c = c->next)
+        used += c->used;
+    return used;
+}

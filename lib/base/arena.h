@@ -41,6 +41,8 @@ void arena_hold(struct arena *a, void *obj, void (*release)(void *obj));
 
 /* Bytes taken from the system for this arena. */
 size_t arena_bytes(const struct arena *a);
+/* Of them, those given out: what one chunk would have to hold. */
+size_t arena_used(const struct arena *a);
 
 static inline void arena_free_ptr(struct arena **a)
 {

@@ -7,9 +7,9 @@
 
 struct map_slot {
     char *key; /* NULL: never used. TOMBSTONE: removed. */
-    size_t len;
-    uint64_t hash;
     void *value;
+    uint32_t len;
+    uint32_t hash; /* Its lower half: tables have fewer than 2^32 slots. */
 };
 
 static char tombstone_mark;
@@ -81,7 +81,12 @@ void map_done(struct map *m)
     map_clear(m);
 }
 
-static struct map_slot *find(const struct map *m, struct str key, uint64_t hash)
+static uint32_t hash_of(const struct map *m, struct str key)
+{
+    return (uint32_t)base_siphash(m->seed, key.data, key.len);
+}
+
+static struct map_slot *find(const struct map *m, struct str key, uint32_t hash)
 {
     if (m->cap == 0)
         return NULL;
@@ -96,16 +101,23 @@ static struct map_slot *find(const struct map *m, struct str key, uint64_t hash)
 
 void *map_get(const struct map *m, struct str key)
 {
-    const struct map_slot *s = find(m, key, base_siphash(m->seed, key.data, key.len));
+    const struct map_slot *s = find(m, key, hash_of(m, key));
     return s != NULL ? s->value : NULL;
 }
 
 bool map_has(const struct map *m, struct str key)
 {
-    return find(m, key, base_siphash(m->seed, key.data, key.len)) != NULL;
+    return find(m, key, hash_of(m, key)) != NULL;
 }
 
-static struct map_slot *free_slot(struct map *m, uint64_t hash)
+const char *map_key(const struct map *m, struct str key)
+{
+    const struct map_slot *s = find(m, key, hash_of(m, key));
+    ASSERT(s != NULL);
+    return s->key;
+}
+
+static struct map_slot *free_slot(struct map *m, uint32_t hash)
 {
     size_t i = hash & (m->cap - 1);
     while (m->slots[i].key != NULL && m->slots[i].key != TOMBSTONE)
@@ -128,7 +140,8 @@ static void rehash(struct map *m, size_t cap)
 
 void *map_set(struct map *m, struct str key, void *value)
 {
-    uint64_t hash = base_siphash(m->seed, key.data, key.len);
+    uint32_t hash = hash_of(m, key);
+    ASSERT_CMP(key.len, <=, UINT32_MAX);
     struct map_slot *s = find(m, key, hash);
     if (s != NULL) {
         void *before = s->value;
@@ -140,19 +153,19 @@ void *map_set(struct map *m, struct str key, void *value)
     s = free_slot(m, hash);
     if (s->key == NULL)
         m->used++;
-    *s = (struct map_slot){xstrndup(key.data, key.len), key.len, hash, value};
+    *s = (struct map_slot){xstrndup(key.data, key.len), value, (uint32_t)key.len, hash};
     m->count++;
     return NULL;
 }
 
 void *map_remove(struct map *m, struct str key)
 {
-    struct map_slot *s = find(m, key, base_siphash(m->seed, key.data, key.len));
+    struct map_slot *s = find(m, key, hash_of(m, key));
     if (s == NULL)
         return NULL;
     void *value = s->value;
     free(s->key);
-    *s = (struct map_slot){TOMBSTONE, 0, 0, NULL};
+    *s = (struct map_slot){TOMBSTONE, NULL, 0, 0};
     m->count--;
     return value;
 }

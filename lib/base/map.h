@@ -20,6 +20,8 @@ void map_init(struct map *m); /* Draws its hash seed from the system: keys may c
 void map_done(struct map *m); /* Frees keys and table, not values. */
 void *map_get(const struct map *m, struct str key); /* NULL when absent. */
 bool map_has(const struct map *m, struct str key);
+/* The map's own copy of a key that is there: it stays where it is until it is removed. */
+const char *map_key(const struct map *m, struct str key);
 /* Sets and returns the value that was there before, NULL if none. */
 void *map_set(struct map *m, struct str key, void *value);
 void *map_remove(struct map *m, struct str key); /* The value removed, or NULL. */

@@ -22,6 +22,7 @@
 #include "lib/base/log.h"
 #include "lib/client/informer_cache.h"
 
+#include <malloc.h>
 #include <string.h>
 #include <uv.h>
 
@@ -30,6 +31,9 @@
 #define BACKOFF_MAX_MS 10000u
 #define HEALTHY_MS 10000u        /* A watch that lived so long resets the backoff. */
 #define WATCH_TIMEOUT_MIN_S 300u /* As client-go: 5 to 10 minutes. */
+#define HELD_WAIT_MS 1000u
+#define GIVE_BACK_MS 1000u
+#define COMPACT_BYTES_MIN ((size_t)512) /* Where to begin. */
 #define INITIAL_EVENTS_END "k8s.io/initial-events-end"
 
 enum informer_state { IDLE, LISTING, WATCHING, WAITING };
@@ -69,10 +73,14 @@ struct informer {
     uint32_t backoff_ms;
     unsigned failures;
     uv_timer_t timer;
+    uv_timer_t cooling; /* Runs at the loop's next round, when there are too many structs. */
+    uint64_t given_back_ms;
+    unsigned handles_open;
     bool closing;
 };
 
 static void begin(struct informer *i);
+static void on_cooling(uv_timer_t *timer);
 
 static void set_string(char **p, struct str s)
 {
@@ -138,8 +146,10 @@ void informer_add_handler(struct informer *i, const struct informer_handler *h)
     *s = (struct handler_slot){.h = *h};
     size_t pos = 0;
     struct api_object *o;
-    while ((o = informer_next(i, &pos)) != NULL)
+    while ((o = informer_next(i, &pos)) != NULL) {
         tell(h, INFORMER_ADD, NULL, o);
+        (void)informer_cache_cool(&i->cache);
+    }
     if (i->synced) {
         s->synced = true;
         if (h->on_synced != NULL)
@@ -185,6 +195,43 @@ static void recover(struct informer *i)
     i->failures = 0;
 }
 
+/* --- packing ------------------------------------------------------------------------------ */
+
+/* What was freed lies between what lives: malloc keeps it unless it is asked. */
+static void give_back(struct informer *i)
+{
+    struct informer_hot *h = i->cache.hot;
+    uint64_t now = env_now_ms(i->env);
+    if (h->freed <= INFORMER_FREED_MAX)
+        return;
+    if (now - i->given_back_ms < GIVE_BACK_MS) {
+        uv_timer_start(&i->cooling, on_cooling, GIVE_BACK_MS, 0);
+        return;
+    }
+    (void)malloc_trim(0);
+    h->freed = 0;
+    i->given_back_ms = now;
+}
+
+static void on_cooling(uv_timer_t *timer)
+{
+    struct informer *i = timer->data;
+    enum hot_state state = informer_cache_cool(&i->cache);
+    if (state == HOT_CROWDED)
+        uv_timer_start(&i->cooling, on_cooling, 0, 0);
+    else if (state == HOT_HELD)
+        uv_timer_start(&i->cooling, on_cooling, HELD_WAIT_MS, 0);
+    else
+        give_back(i);
+}
+
+static void on_crowded(void *arg)
+{
+    struct informer *i = arg;
+    if (!i->closing && !uv_is_active((uv_handle_t *)&i->cooling))
+        uv_timer_start(&i->cooling, on_cooling, 0, 0);
+}
+
 /* --- list --------------------------------------------------------------------------------- */
 
 static void drop_managed_fields(struct api_object *o)
@@ -205,6 +252,9 @@ static struct api_object *prepared(struct informer *i, struct api_object *o)
     small->kind = o->kind;
     small->arena = arena_new(i->compact_bytes);
     small->msg = api_msg_clone(small->arena, o->kind->msg, o->msg);
+    /* The next one is as large, most likely; else this forgets slowly. */
+    size_t used = arena_used(small->arena);
+    i->compact_bytes = MAX_OF(used, i->compact_bytes - i->compact_bytes / 16);
     api_object_unref(o);
     return small;
 }
@@ -435,13 +485,19 @@ int informer_new(struct client *c, const struct informer_config *config, struct 
     i->field_selector = copy_of(config->field_selector);
     i->trim = config->trim != NULL ? config->trim : drop_managed_fields;
     i->compact_bytes = config->compact_bytes;
+    if (config->pack)
+        i->compact_bytes = MAX_OF(i->compact_bytes, COMPACT_BYTES_MIN);
     i->stream_initial = config->send_initial_events;
     i->optional = config->optional;
     i->rv = xstrdup("");
     i->continue_token = xstrdup("");
     informer_cache_init(&i->cache, config->indexes, on_change, i);
+    if (config->pack)
+        informer_cache_pack(&i->cache, on_crowded, i);
     uv_timer_init(client_loop(c), &i->timer);
-    i->timer.data = i;
+    uv_timer_init(client_loop(c), &i->cooling);
+    i->timer.data = i->cooling.data = i;
+    i->handles_open = 2;
     *ret = i;
     return 0;
 }
@@ -455,6 +511,8 @@ void informer_start(struct informer *i)
 static void on_timer_closed(uv_handle_t *h)
 {
     struct informer *i = h->data;
+    if (--i->handles_open != 0)
+        return;
     informer_cache_done(&i->cache);
     free((char *)i->resource.group);
     free((char *)i->resource.version);
@@ -479,6 +537,7 @@ void informer_close(struct informer *i)
     if (i->watch != NULL)
         client_watch_stop(i->watch);
     uv_close((uv_handle_t *)&i->timer, on_timer_closed);
+    uv_close((uv_handle_t *)&i->cooling, on_timer_closed);
 }
 
 /* --- lookups ------------------------------------------------------------------------------ */
@@ -517,12 +576,22 @@ size_t informer_count(const struct informer *i)
 
 struct api_object *informer_next(const struct informer *i, size_t *pos)
 {
-    void *o = NULL;
-    return map_next(&i->cache.objects, pos, NULL, &o) ? o : NULL;
+    return informer_cache_next(&i->cache, pos);
 }
 
 struct api_object *const *informer_by_index(const struct informer *i, const char *index,
                                             struct str key, size_t *ret_count)
 {
     return informer_cache_by_index(&i->cache, index, key, ret_count);
+}
+
+size_t informer_index_count(const struct informer *i, const char *index, struct str key)
+{
+    return informer_cache_index_count(&i->cache, index, key);
+}
+
+bool informer_index_next(const struct informer *i, const char *index, size_t *pos,
+                         struct str *ret_key)
+{
+    return map_next(informer_cache_index(&i->cache, index), pos, ret_key, NULL);
 }

@@ -19,7 +19,7 @@ struct informer_index {
     const char *name; /* Borrowed for ever. */
     void (*keys)(const struct api_object *o, void (*emit)(void *ctx, struct str key), void *ctx);
 };
-#define INFORMER_INDEXES_MAX 5
+#define INFORMER_INDEXES_MAX 7
 
 struct informer_config {
     const struct api_kind *kind;
@@ -31,9 +31,12 @@ struct informer_config {
     /* Called on each object before it is cached, while it is still private:
      * drop what nobody reads. NULL: metadata.managedFields is dropped. */
     void (*trim)(struct api_object *o);
-    /* Cached objects are copies in arenas of about this many bytes, after trim:
-     * for many small objects. 0: as they were decoded. */
+    /* Cached objects are copies after trim, in arenas of about this many bytes at first and of
+     * their size later: for many small objects. 0: as they were decoded. */
     size_t compact_bytes;
+    /* Objects that nobody looked at lately are kept packed (lib/api/pack.h): less than
+     * a tenth of the memory, some microseconds when they are asked for. Implies copies. */
+    bool pack;
     /* Streams the initial state over the watch instead of a LIST. */
     bool send_initial_events;
     /* A kind that may not be read (403) counts as one that is not served. */
@@ -58,7 +61,7 @@ struct informer_handler {
 int informer_new(struct client *c, const struct informer_config *config, struct informer **ret,
                  struct error *err);
 /* Before or after start. Added later, it gets an on_add for all that is cached
- * (and on_synced) before this call returns. */
+ * (and on_synced) before this call returns; what was borrowed before it is not valid behind it. */
 void informer_add_handler(struct informer *i, const struct informer_handler *h);
 void informer_start(struct informer *i);
 /* Stops and frees; no handler runs any more. NULL is a no-op. */
@@ -82,6 +85,11 @@ struct api_object *informer_next(const struct informer *i, size_t *pos);
 struct api_object *const *informer_by_index(const struct informer *i, const char *index,
                                             struct str key, size_t *ret_count);
 
+/* How many there are; and all keys of the index, as informer_next(). Neither looks at an object. */
+size_t informer_index_count(const struct informer *i, const char *index, struct str key);
+bool informer_index_next(const struct informer *i, const char *index, size_t *pos,
+                         struct str *ret_key);
+
 /* "namespace/name", or "name" without namespace, in a. */
 struct str informer_key(struct arena *a, const struct api_object *o);
 struct str informer_key_of(struct arena *a, struct str namespace_name, struct str name);
@@ -100,7 +108,13 @@ void informer_index_controller(const struct api_object *o, void (*emit)(void *, 
 void informer_index_orphan(const struct api_object *o, void (*emit)(void *, struct str), void *ctx);
 /* "namespace/group" of a pod in a gang (gang_key.h). */
 void informer_index_gang(const struct api_object *o, void (*emit)(void *, struct str), void *ctx);
+/* "namespace/label=value" of each label; informer_label_key() makes the same. */
+void informer_index_label(const struct api_object *o, void (*emit)(void *, struct str), void *ctx);
+struct str informer_label_key(struct arena *a, struct str namespace_name, struct str label,
+                              struct str value);
 /* A pod's spec.nodeName; "" for those without. */
 void informer_index_node(const struct api_object *o, void (*emit)(void *, struct str), void *ctx);
+/* "" for pods that have ended. */
+void informer_index_ended(const struct api_object *o, void (*emit)(void *, struct str), void *ctx);
 
 #endif

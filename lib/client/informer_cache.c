@@ -3,19 +3,17 @@
 
 #include "api/core_v1.h"
 #include "api/meta_v1.h"
+#include "lib/api/pod.h"
 #include "lib/api/scheme.h"
 #include "lib/client/gang_key.h"
 #include "lib/base/arena.h"
+#include "lib/client/informer_bucket.h"
+#include "lib/client/informer_hot.h"
 
 #include <string.h>
 
-/* Objects filed under one index key; order does not matter. */
-struct index_bucket {
-    struct api_object **items; /* Borrowed from the cache. */
-    size_t count, cap;
-};
-
-#define KEY_MAX 600 /* namespace (63) / name (253), and room */
+#define COOL_MAX 256u /* Packed in one go: about a millisecond. */
+#define KEY_MAX 600   /* namespace (63) / name (253), and room */
 
 /* "namespace/name" in a buffer of the caller's. */
 static struct str key_in(char *buffer, size_t size, const struct api_object *o)
@@ -51,35 +49,24 @@ struct filing {
 static void file_object(void *ctx, struct str key)
 {
     struct filing *f = ctx;
-    struct index_bucket *b = map_get(f->filed, key);
+    struct informer_bucket *b = map_get(f->filed, key);
     if (b == NULL) {
         b = xzalloc(sizeof(*b));
         map_set(f->filed, key, b);
     }
-    for (size_t i = 0; i < b->count; i++) /* An owner named twice. */
-        if (b->items[i] == f->object)
-            return;
-    if (b->count == b->cap) {
-        b->cap = b->cap != 0 ? b->cap * 2 : 4;
-        b->items = xrealloc(b->items, b->cap * sizeof(struct api_object *));
-    }
-    b->items[b->count++] = f->object;
+    informer_bucket_put(b, f->object);
 }
 
 static void unfile_object(void *ctx, struct str key)
 {
     struct filing *f = ctx;
-    struct index_bucket *b = map_get(f->filed, key);
+    struct informer_bucket *b = map_get(f->filed, key);
     if (b == NULL)
         return;
-    for (size_t i = 0; i < b->count; i++)
-        if (b->items[i] == f->object) {
-            b->items[i] = b->items[--b->count];
-            break;
-        }
+    informer_bucket_remove(b, f->object);
     if (b->count == 0) {
         map_remove(f->filed, key);
-        free(b->items);
+        informer_bucket_done(b);
         free(b);
     }
 }
@@ -91,6 +78,41 @@ static void index_all(struct informer_cache *c, struct api_object *o,
         struct filing f = {&c->filed[i], o};
         c->indexes[i].keys(o, act, &f);
     }
+}
+
+/* --- packed or not ---------------------------------------------------------------------- */
+
+/* An object of the cache is to be read. */
+static struct api_object *used(const struct informer_cache *c, struct api_object *o)
+{
+    if (o != NULL && c->hot != NULL)
+        informer_hot_use(c->hot, o);
+    return o;
+}
+
+/* The cache's reference ends. */
+static void release(struct informer_cache *c, struct api_object *o)
+{
+    if (o != NULL && c->hot != NULL)
+        informer_hot_leave(c->hot, o);
+    api_object_unref(o);
+}
+
+static void entered(struct informer_cache *c, struct api_object *o)
+{
+    if (c->hot != NULL)
+        informer_hot_enter(c->hot, o);
+}
+
+void informer_cache_pack(struct informer_cache *c, void (*on_crowded)(void *arg), void *arg)
+{
+    c->hot = xzalloc(sizeof(*c->hot));
+    informer_hot_init(c->hot, on_crowded, arg);
+}
+
+enum hot_state informer_cache_cool(struct informer_cache *c)
+{
+    return c->hot != NULL ? informer_hot_cool(c->hot, COOL_MAX) : HOT_COOL;
 }
 
 /* --- life ----------------------------------------------------------------------------- */
@@ -112,12 +134,12 @@ void informer_cache_init(struct informer_cache *c, const struct informer_index *
     c->arg = arg;
 }
 
-static void unref_all(struct map *m)
+static void release_all(struct informer_cache *c, struct map *m)
 {
     size_t pos = 0;
     void *o;
     while (map_next(m, &pos, NULL, &o))
-        api_object_unref(o);
+        release(c, o);
     map_clear(m);
 }
 
@@ -127,15 +149,18 @@ void informer_cache_done(struct informer_cache *c)
         size_t pos = 0;
         void *v;
         while (map_next(&c->filed[i], &pos, NULL, &v)) {
-            free(((struct index_bucket *)v)->items);
+            informer_bucket_done(v);
             free(v);
         }
         map_done(&c->filed[i]);
     }
-    unref_all(&c->objects);
-    unref_all(&c->incoming);
+    release_all(c, &c->objects);
+    release_all(c, &c->incoming);
     map_done(&c->objects);
     map_done(&c->incoming);
+    if (c->hot != NULL)
+        informer_hot_done(c->hot);
+    free(c->hot);
 }
 
 /* --- changes --------------------------------------------------------------------------- */
@@ -143,12 +168,12 @@ void informer_cache_done(struct informer_cache *c)
 static void remove_key(struct informer_cache *c, struct str key, struct api_object *last_state,
                        enum informer_change change)
 {
-    struct api_object *old = map_remove(&c->objects, key);
+    struct api_object *old = used(c, map_remove(&c->objects, key));
     if (old == NULL)
         return;
     index_all(c, old, unfile_object);
     c->on_change(change, last_state != NULL ? last_state : old, NULL, c->arg);
-    api_object_unref(old);
+    release(c, old);
 }
 
 static bool same_incarnation(const struct api_object *x, const struct api_object *y)
@@ -164,23 +189,24 @@ void informer_cache_put(struct informer_cache *c, struct api_object *o)
         return;
     }
     struct str key = key_in(buffer, sizeof(buffer), o);
-    struct api_object *old = map_get(&c->objects, key);
+    struct api_object *old = used(c, map_get(&c->objects, key));
     if (old != NULL && !same_incarnation(old, o)) {
         remove_key(c, key, NULL, INFORMER_DELETE_UNKNOWN);
         old = NULL;
     }
     if (old != NULL &&
         str_eq(api_object_meta(old)->resource_version, api_object_meta(o)->resource_version)) {
-        api_object_unref(o);
+        release(c, o); /* May come from the incoming state. */
         return;
     }
     if (old != NULL)
         index_all(c, old, unfile_object);
     map_set(&c->objects, key, o);
+    entered(c, o);
     index_all(c, o, file_object);
     /* A handler may cause nothing here, but keep o for the call all the same. */
     c->on_change(old != NULL ? INFORMER_UPDATE : INFORMER_ADD, old, o, c->arg);
-    api_object_unref(old);
+    release(c, old);
 }
 
 void informer_cache_delete(struct informer_cache *c, struct api_object *last_state)
@@ -203,14 +229,16 @@ void informer_cache_replace_add(struct informer_cache *c, struct api_object *o)
         api_object_unref(o);
         return;
     }
-    api_object_unref(map_set(&c->incoming, key_in(buffer, sizeof(buffer), o), o));
+    release(c, map_set(&c->incoming, key_in(buffer, sizeof(buffer), o), o));
+    entered(c, o);
+    (void)informer_cache_cool(c);
 }
 
 void informer_cache_replace_remove(struct informer_cache *c, struct api_object *o)
 {
     char buffer[KEY_MAX];
     if (key_fits(o))
-        api_object_unref(map_remove(&c->incoming, key_in(buffer, sizeof(buffer), o)));
+        release(c, map_remove(&c->incoming, key_in(buffer, sizeof(buffer), o)));
     api_object_unref(o);
 }
 
@@ -226,37 +254,57 @@ void informer_cache_replace_commit(struct informer_cache *c)
     while (map_next(&c->objects, &pos, &key, &o))
         if (!map_has(&incoming, key)) {
             char buffer[KEY_MAX];
-            remove_key(c, key_in(buffer, sizeof(buffer), o), NULL, INFORMER_DELETE_UNKNOWN);
+            remove_key(c, key_in(buffer, sizeof(buffer), used(c, o)), NULL,
+                       INFORMER_DELETE_UNKNOWN);
         }
     pos = 0;
-    while (map_next(&incoming, &pos, NULL, &o))
-        informer_cache_put(c, o);
+    while (map_next(&incoming, &pos, NULL, &o)) {
+        informer_cache_put(c, used(c, o));
+        (void)informer_cache_cool(c); /* Handlers keep nothing that they were lent. */
+    }
     map_done(&incoming);
 }
 
 void informer_cache_replace_abandon(struct informer_cache *c)
 {
-    unref_all(&c->incoming);
+    release_all(c, &c->incoming);
 }
 
 /* --- lookups --------------------------------------------------------------------------- */
 
 struct api_object *informer_cache_get(const struct informer_cache *c, struct str key)
 {
-    return map_get(&c->objects, key);
+    return used(c, map_get(&c->objects, key));
+}
+
+struct api_object *informer_cache_next(const struct informer_cache *c, size_t *pos)
+{
+    void *o = NULL;
+    return map_next(&c->objects, pos, NULL, &o) ? used(c, o) : NULL;
+}
+
+const struct map *informer_cache_index(const struct informer_cache *c, const char *index)
+{
+    for (unsigned i = 0; i < c->index_count; i++)
+        if (strcmp(c->indexes[i].name, index) == 0)
+            return &c->filed[i];
+    PANIC("no index \"%s\"", index);
+}
+
+size_t informer_cache_index_count(const struct informer_cache *c, const char *index, struct str key)
+{
+    const struct informer_bucket *b = map_get(informer_cache_index(c, index), key);
+    return b != NULL ? b->count : 0;
 }
 
 struct api_object *const *informer_cache_by_index(const struct informer_cache *c, const char *index,
                                                   struct str key, size_t *ret_count)
 {
-    for (unsigned i = 0; i < c->index_count; i++) {
-        if (strcmp(c->indexes[i].name, index) != 0)
-            continue;
-        const struct index_bucket *b = map_get(&c->filed[i], key);
-        *ret_count = b != NULL ? b->count : 0;
-        return b != NULL ? b->items : NULL;
-    }
-    PANIC("no index \"%s\"", index);
+    const struct informer_bucket *b = map_get(informer_cache_index(c, index), key);
+    *ret_count = b != NULL ? b->count : 0;
+    for (size_t k = 0; k < *ret_count; k++)
+        (void)used(c, b->items[k]);
+    return b != NULL ? b->items : NULL;
 }
 
 struct str informer_key_of(struct arena *a, struct str namespace_name, struct str name)
@@ -328,4 +376,26 @@ void informer_index_node(const struct api_object *o, void (*emit)(void *, struct
 {
     ASSERT(o->kind->msg == &core_v1_pod_msg);
     emit(ctx, ((const struct core_v1_pod *)o->msg)->spec.node_name);
+}
+
+void informer_index_ended(const struct api_object *o, void (*emit)(void *, struct str), void *ctx)
+{
+    ASSERT(o->kind->msg == &core_v1_pod_msg);
+    if (pod_is_terminal(o->msg))
+        emit(ctx, STR(""));
+}
+
+struct str informer_label_key(struct arena *a, struct str namespace_name, struct str label,
+                              struct str value)
+{
+    return arena_printf(a, STR_FMT "/" STR_FMT "=" STR_FMT, STR_ARG(namespace_name), STR_ARG(label),
+                        STR_ARG(value));
+}
+
+void informer_index_label(const struct api_object *o, void (*emit)(void *, struct str), void *ctx)
+{
+    const struct meta_v1_object_meta *m = api_object_meta(o);
+    AUTO_ARENA *a = arena_new(1024);
+    for (size_t i = 0; i < m->labels_count; i++)
+        emit(ctx, informer_label_key(a, m->namespace, m->labels[i].key, m->labels[i].value));
 }

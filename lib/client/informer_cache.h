@@ -6,6 +6,7 @@
 
 #include "lib/base/map.h"
 #include "lib/client/informer.h"
+#include "lib/client/informer_hot.h"
 
 enum informer_change {
     INFORMER_ADD,
@@ -17,9 +18,10 @@ enum informer_change {
 struct informer_cache {
     struct map objects; /* key -> struct api_object, one reference each. */
     struct informer_index indexes[INFORMER_INDEXES_MAX];
-    struct map filed[INFORMER_INDEXES_MAX]; /* index key -> struct index_bucket */
+    struct map filed[INFORMER_INDEXES_MAX]; /* index key -> struct informer_bucket */
     unsigned index_count;
-    struct map incoming; /* A new state being read: key -> object. */
+    struct map incoming;      /* A new state being read: key -> object. */
+    struct informer_hot *hot; /* NULL: objects are never packed. */
     /* old: the state before, NULL for an add; o: the new one, NULL for deletes. Borrowed. */
     void (*on_change)(enum informer_change change, struct api_object *old, struct api_object *o,
                       void *arg);
@@ -46,7 +48,18 @@ void informer_cache_replace_remove(struct informer_cache *c, struct api_object *
 void informer_cache_replace_commit(struct informer_cache *c);
 void informer_cache_replace_abandon(struct informer_cache *c);
 
+/* Objects that nobody looks at are packed from now on. on_crowded: cool is to be
+ * called soon, from where no borrowed object is in use. Before anything is cached. */
+void informer_cache_pack(struct informer_cache *c, void (*on_crowded)(void *arg), void *arg);
+/* Packs what is too much, a slice of it (informer_hot.h). */
+enum hot_state informer_cache_cool(struct informer_cache *c);
+
 struct api_object *informer_cache_get(const struct informer_cache *c, struct str key);
+struct api_object *informer_cache_next(const struct informer_cache *c, size_t *pos);
+/* index key -> struct informer_bucket */
+const struct map *informer_cache_index(const struct informer_cache *c, const char *index);
+size_t informer_cache_index_count(const struct informer_cache *c, const char *index,
+                                  struct str key);
 struct api_object *const *informer_cache_by_index(const struct informer_cache *c, const char *index,
                                                   struct str key, size_t *ret_count);
 

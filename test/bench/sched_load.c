@@ -8,6 +8,7 @@
  *   steady=R:S      R pods a second for S seconds: times from sending one's creation until
  *                   the watch shows it bound
  *   deployment=N    a Deployment of N replicas: time until all are bound
+ *   deployments=C:N the same of C Deployments together
  *
  * Steps run in the order given; each prints a line of name=value pairs. Exit code 1
  * when a call failed or a step took more than 100 s. */
@@ -29,7 +30,7 @@
 #define CONNECTIONS_MAX 64
 #define SERVERS_MAX 8
 #define PODS_MAX 1000000
-#define STEP_MS_MAX 100000
+#define STEP_MS_MAX 300000
 #define NAMESPACE "bench"
 
 struct load {
@@ -48,6 +49,7 @@ struct load {
     /* Of the pods. */
     uint64_t *sent_ns; /* By number. */
     size_t first, bound, bound_wanted;
+    size_t deployments; /* Made by earlier steps. */
     uint64_t bound_ns;
     struct load_times times;
     bool over;
@@ -212,15 +214,16 @@ static size_t replicas;
 
 static struct str deployment_body(struct load *l, struct arena *a, size_t i)
 {
-    (void)l, (void)i;
     return arena_printf(
         a,
         "{\"apiVersion\":\"apps/v1\",\"kind\":\"Deployment\",\"metadata\":{\"name\":\"web-%zu\"},"
-        "\"spec\":{\"replicas\":%zu,\"selector\":{\"matchLabels\":{\"app\":\"web\"}},\"template\":{"
-        "\"metadata\":{\"labels\":{\"app\":\"web\"}},\"spec\":{\"automountServiceAccountToken\":"
+        "\"spec\":{\"replicas\":%zu,\"selector\":{\"matchLabels\":{\"app\":\"web-%zu\"}},"
+        "\"template\":{"
+        "\"metadata\":{\"labels\":{\"app\":\"web-%zu\"}},\"spec\":{"
+        "\"automountServiceAccountToken\":"
         "false,\"containers\":[{\"name\":\"pause\",\"image\":\"registry.k8s.io/pause:3.10\","
         "\"resources\":{\"requests\":{\"cpu\":\"10m\",\"memory\":\"10Mi\"}}}]}}}}",
-        l->first, replicas);
+        l->deployments + i, replicas, l->deployments + i, l->deployments + i);
 }
 
 /* --- the watch -------------------------------------------------------------------------------- */
@@ -288,6 +291,16 @@ static void pods_step(struct load *l, size_t count, double rate)
     l->rate = 0;
 }
 
+static void deployments_step(struct load *l, size_t count, size_t each)
+{
+    replicas = each;
+    l->bound_wanted = count * each;
+    run_step(l, "Deployment", "apps", count, deployment_body);
+    printf("step=deployment count=%zu seconds=%.2f\n", count * each,
+           since(l->start_ns, l->bound_ns));
+    l->deployments += count;
+}
+
 static bool run(struct load *l, const char *step)
 {
     const char *value = strchr(step, '=');
@@ -304,9 +317,9 @@ static bool run(struct load *l, const char *step)
     } else if (strncmp(step, "steady=", 7) == 0 && *rest == ':') {
         pods_step(l, n * strtoul(rest + 1, NULL, 10), (double)n);
     } else if (strncmp(step, "deployment=", 11) == 0) {
-        replicas = l->bound_wanted = n;
-        run_step(l, "Deployment", "apps", 1, deployment_body);
-        printf("step=deployment count=%zu seconds=%.2f\n", n, since(l->start_ns, l->bound_ns));
+        deployments_step(l, 1, n);
+    } else if (strncmp(step, "deployments=", 12) == 0 && *rest == ':') {
+        deployments_step(l, n, strtoul(rest + 1, NULL, 10));
     } else {
         return false;
     }

@@ -9,7 +9,9 @@
 #include "lib/client/client_internal.h"
 #include "lib/client/event_correlator.h"
 #include "lib/client/expectations.h"
+#include "lib/client/informer_bucket.h"
 #include "lib/client/informer_cache.h"
+#include "lib/client/informer_hot.h"
 #include "lib/client/kubeconfig.h"
 #include "lib/client/labels.h"
 #include "lib/client/work_queue_core.h"
@@ -285,6 +287,91 @@ START_TEST(cache_replaces)
 }
 END_TEST
 
+/* Objects are packed when more are there than structs may take, and read as they
+ * were: by key, by index, one after another, and by who is told of changes. */
+START_TEST(cache_packs)
+{
+    struct changes log = {""};
+    struct informer_cache c;
+    const struct informer_index indexes[INFORMER_INDEXES_MAX] = {{"node", informer_index_node}};
+    size_t limit = informer_hot_bytes_max;
+    informer_hot_bytes_max = 0;
+    informer_cache_init(&c, indexes, on_change, &log);
+    informer_cache_pack(&c, NULL, NULL);
+    for (int i = 0; i < 100; i++) {
+        char name[16];
+        snprintf(name, sizeof(name), "p%d", i);
+        informer_cache_put(&c, pod(name, name, "7", i % 2 == 0 ? "even" : "odd"));
+    }
+    struct api_object *held = api_object_ref(informer_cache_get(&c, STR("ns/p7")));
+    while (informer_cache_cool(&c) == HOT_CROWDED) {
+    }
+    ck_assert_ptr_nonnull(held->msg);
+    ck_assert_ptr_null(((struct api_object *)map_get(&c.objects, STR("ns/p8")))->msg);
+    ck_assert_str_eq(str_c(api_object_meta(informer_cache_get(&c, STR("ns/p8")))->uid), "p8");
+    size_t count;
+    struct api_object *const *odd = informer_cache_by_index(&c, "node", STR("odd"), &count);
+    ck_assert_uint_eq(count, 50);
+    for (size_t i = 0; i < count; i++)
+        ck_assert_str_eq(str_c(((const struct core_v1_pod *)odd[i]->msg)->spec.node_name), "odd");
+    while (informer_cache_cool(&c) == HOT_CROWDED) {
+    }
+    log.log[0] = '\0';
+    informer_cache_put(&c, pod("p8", "p8", "8", "odd"));
+    informer_cache_put(&c, pod("p9", "other", "9", "odd"));
+    informer_cache_delete(&c, pod("p7", "p7", "9", "odd"));
+    ck_assert_str_eq(log.log, "~p8/8 ?p9/7 +p9/9 -p7/9 ");
+    ck_assert_uint_eq(on_node(&c, "even"), 49);
+    ck_assert_uint_eq(on_node(&c, "odd"), 50);
+    ck_assert_str_eq(str_c(api_object_meta(held)->name), "p7");
+    api_object_unref(held);
+    size_t pos = 0, seen = 0;
+    struct api_object *o;
+    for (; (o = informer_cache_next(&c, &pos)) != NULL; seen++)
+        ck_assert_str_eq(str_c(api_object_meta(o)->namespace), "ns");
+    ck_assert_uint_eq(seen, 99);
+    while (informer_cache_cool(&c) == HOT_CROWDED) {
+    }
+    informer_cache_replace_begin(&c);
+    informer_cache_replace_add(&c, pod("p8", "p8", "8", "odd"));
+    log.log[0] = '\0';
+    informer_cache_replace_commit(&c);
+    ck_assert_uint_eq(c.objects.count, 1);
+    informer_cache_done(&c);
+    informer_hot_bytes_max = limit;
+}
+END_TEST
+
+/* Large buckets find what they hold, whatever came and went. */
+START_TEST(buckets_hold)
+{
+    enum { N = 500 };
+    struct informer_bucket b = {0};
+    struct api_object *all = xzalloc(N * sizeof(*all));
+    bool there[N] = {false};
+    size_t count = 0;
+    uint32_t random = 1;
+    for (int step = 0; step < 20000; step++) {
+        random = random * 1664525u + 1013904223u;
+        unsigned i = (random >> 8) % N, phase = (unsigned)step / 2500;
+        bool put = (random >> 28) < (phase % 2 == 0 ? 12u : 4u);
+        if (put)
+            informer_bucket_put(&b, &all[i]);
+        else
+            informer_bucket_remove(&b, &all[i]);
+        count += (size_t)(put && !there[i]) - (size_t)(!put && there[i]);
+        there[i] = put;
+        ck_assert_uint_eq(b.count, count);
+    }
+    for (size_t i = 0; i < b.count; i++) {
+        ck_assert(there[b.items[i] - all]);
+        there[b.items[i] - all] = false;
+    }
+    informer_bucket_done(&b);
+    free(all);
+}
+END_TEST
+
 /* --- events --------------------------------------------------------------------------------------
  */
 
@@ -493,6 +580,8 @@ UNIT_MAIN("client/core", {
     UNIT_TEST(cache_tells_changes);
     UNIT_TEST(cache_finds_orphans);
     UNIT_TEST(cache_replaces);
+    UNIT_TEST(cache_packs);
+    UNIT_TEST(buckets_hold);
     UNIT_TEST(events_count_and_combine);
     UNIT_TEST(events_are_limited);
     UNIT_TEST(list_is_walked);

@@ -1,0 +1,34 @@
+/* pack.h - objects at rest: a few hundred bytes in place of some kilobytes.
+ *
+ * A packed object keeps its protobuf, compressed against a sample: another
+ * object of the same controller (or namespace), from which it differs by names,
+ * times and addresses. Its struct is made again when it is asked for, so that
+ * caches can hold many objects of which few are looked at.
+ *
+ * Not thread-safe: of objects and packers that one thread holds. */
+#ifndef API_PACK_H
+#define API_PACK_H
+
+#include <stdbool.h>
+#include <stddef.h>
+
+struct api_kind;
+struct api_object;
+struct api_pack;
+struct api_packer;
+
+struct api_packer *api_packer_new(void);
+void api_packer_free(struct api_packer *p); /* What it packed lives on. NULL is a no-op. */
+/* Objects of custom kinds are no protobuf. */
+bool api_kind_packs(const struct api_kind *kind);
+/* Frees the struct: o->msg and o->arena are NULL until it is unpacked, and
+ * nobody may hold pointers into it. Nothing when it is packed already. */
+void api_object_pack(struct api_packer *p, struct api_object *o);
+/* Makes the struct again, in one piece; nothing when it is there. The packed
+ * form is kept, so that packing again costs nothing. */
+void api_object_unpack(struct api_object *o);
+void api_pack_free(struct api_pack *pack); /* NULL is a no-op. */
+/* Bytes of the packed form; 0: there is none. */
+size_t api_object_packed_bytes(const struct api_object *o);
+
+#endif

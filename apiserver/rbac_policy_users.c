@@ -260,7 +260,9 @@ const struct policy_role policy_own_roles[] = {
     {"trireme:aggregate-vertical-pod-autoscalers-to-view",
      RULES({READ, "autoscaling.k8s.io", "verticalpodautoscalercheckpoints,verticalpodautoscalers"}),
      .aggregate_to = "view"},
-    /* As metrics-server's system:aggregated-metrics-reader; its manifest must find the name free. */
-    {"trireme:metrics-reader", RULES({READ, "metrics.k8s.io", "nodes,pods"}), .aggregate_to = "view"},
+    /* As metrics-server's system:aggregated-metrics-reader; its manifest must find the name free.
+     */
+    {"trireme:metrics-reader", RULES({READ, "metrics.k8s.io", "nodes,pods"}),
+     .aggregate_to = "view"},
     {NULL},
 };

@@ -616,8 +616,8 @@ static bool wants_pretty(struct req *r)
 static bool shown_in_columns(const struct req *r)
 {
     struct str sub = r->info.subresource;
-    return (r->res->stored || r->res->computed) && !str_eqc(sub, "binding") && !str_eqc(sub, "eviction") &&
-           !str_eqc(sub, "token");
+    return (r->res->stored || r->res->computed) && !str_eqc(sub, "binding") &&
+           !str_eqc(sub, "eviction") && !str_eqc(sub, "token");
 }
 
 static struct meta_v1_status *negotiate(struct req *r)

@@ -345,9 +345,8 @@ static void gather(struct reconcile *c, struct work *w)
 {
     const struct meta_v1_label_selector *selector = w->budget->spec.selector;
     size_t all, labels = selector != NULL ? selector->match_labels_count : 0;
-    struct api_object *const *in_ns =
-        controller_labelled_pods(c->run, c->namespace_name,
-                                 labels != 0 ? selector->match_labels : NULL, labels, &all);
+    struct api_object *const *in_ns = controller_labelled_pods(
+        c->run, c->namespace_name, labels != 0 ? selector->match_labels : NULL, labels, &all);
     w->pods = ARENA_ARRAY(c->arena, struct api_object *, all + 1);
     for (size_t i = 0; i < all; i++)
         if (covers(w->budget, api_object_meta(in_ns[i])))

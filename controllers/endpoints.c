@@ -202,9 +202,8 @@ static void reconcile(struct reconcile *c)
     if (s->spec.selector_count == 0 || str_eqc(s->spec.type, "ExternalName"))
         return;
     size_t pod_count, count;
-    struct api_object *const *pods =
-        controller_labelled_pods(c->run, c->namespace_name, s->spec.selector,
-                                 s->spec.selector_count, &pod_count);
+    struct api_object *const *pods = controller_labelled_pods(
+        c->run, c->namespace_name, s->spec.selector, s->spec.selector_count, &pod_count);
     size_t selected_count;
     struct api_object **selected = service_pods(c->arena, s, pods, pod_count, &selected_count);
     bool v6 = s->spec.ip_families_count != 0 ? str_eqc(s->spec.ip_families[0], "IPv6") : false;

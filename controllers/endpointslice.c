@@ -188,9 +188,8 @@ static void reconcile(struct reconcile *c)
     w->service = reconcile_hold(c, o);
     c->state = w;
     size_t all, pod_count;
-    struct api_object *const *in_ns =
-        controller_labelled_pods(c->run, c->namespace_name, s->spec.selector,
-                                 s->spec.selector_count, &all);
+    struct api_object *const *in_ns = controller_labelled_pods(
+        c->run, c->namespace_name, s->spec.selector, s->spec.selector_count, &all);
     struct api_object **pods = service_pods(c->arena, s, in_ns, all, &pod_count);
     struct str trigger = trigger_times_look(c->run->state, c->arena, c->key, s, pods, pod_count);
     bool wants[2] = {s->spec.ip_families_count == 0, false};

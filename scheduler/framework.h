@@ -156,7 +156,7 @@ struct pod_facts {
     struct api_object *(*csi_node)(void *arg, struct str name);
     struct api_object *(*csi_driver)(void *arg, struct str name);
     struct api_object *(*next_capacity)(void *arg, size_t *pos); /* With csi_driver. */
-    struct api_object *(*next_volume)(void *arg, size_t *pos); /* As informer_next(). */
+    struct api_object *(*next_volume)(void *arg, size_t *pos);   /* As informer_next(). */
     /* It was given to a pod a moment ago. */
     bool (*volume_taken)(void *arg, const struct core_v1_persistent_volume *v);
     /* What Services and the pod's controller select it by, all together, in the arena;

@@ -5,12 +5,11 @@
 #include "lib/base/base.h"
 
 const struct plugin *const scheduler_plugins[] = {
-    &plugin_node_unschedulable,  &plugin_node_name,       &plugin_taint_toleration,
-    &plugin_node_affinity,       &plugin_node_ports,      &plugin_node_resources_fit,
-    &plugin_volume_restrictions, &plugin_volume_limits,   &plugin_volume_binding,
-    &plugin_volume_zone,         &plugin_topology_spread, &plugin_inter_pod_affinity,
-    &plugin_dynamic_resources,
-    &plugin_balanced_allocation, &plugin_image_locality,
+    &plugin_node_unschedulable,  &plugin_node_name,           &plugin_taint_toleration,
+    &plugin_node_affinity,       &plugin_node_ports,          &plugin_node_resources_fit,
+    &plugin_volume_restrictions, &plugin_volume_limits,       &plugin_volume_binding,
+    &plugin_volume_zone,         &plugin_topology_spread,     &plugin_inter_pod_affinity,
+    &plugin_dynamic_resources,   &plugin_balanced_allocation, &plugin_image_locality,
 };
 const size_t scheduler_plugin_count = ARRAY_SIZE(scheduler_plugins);
 static_assert(ARRAY_SIZE(scheduler_plugins) <= PLUGINS_MAX, "raise PLUGINS_MAX");

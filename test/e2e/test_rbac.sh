@@ -138,7 +138,12 @@ same "no other" "Error from server (Forbidden): secrets \"unused\" is forbidden:
     as node get secret unused
 has "not all of them" 'No Object name found' as node get secrets
 same "its own pods" pod/p as node get pods --field-selector spec.nodeName=n1 -o name
-has "not everybody's" 'can only list/watch pods with spec.nodeName field selector' as node get pods
+has "all pods, to enforce policies that name them" 'Pending' as node get pods
+# Where nodes are not to enforce network policies, they need not see other nodes' pods.
+as admin annotate clusterrolebinding trireme:node-network-policies rbac.authorization.kubernetes.io/autoupdate=false --overwrite >/dev/null
+as admin patch clusterrolebinding trireme:node-network-policies --type=json -p '[{"op":"remove","path":"/subjects/0"}]' >/dev/null
+has "not everybody's without that right" 'can only list/watch pods with spec.nodeName field selector' as node get pods
+same "its own still" pod/p as node get pods --field-selector spec.nodeName=n1 -o name
 has "not another node's lease" "can only access node lease with the same name as the requesting node" as node get lease n2 -n kube-node-lease
 has "no taints for itself" 'is not allowed to modify taints' sh -c "
     echo '{\"apiVersion\":\"v1\",\"kind\":\"Node\",\"metadata\":{\"name\":\"n1\"}}' | kubectl --kubeconfig=/dev/null --server=$SERVER --insecure-skip-tls-verify --token=node-token create --validate=false -f - >/dev/null

@@ -18,7 +18,6 @@
 
 #define NODE_PREFIX "system:node:"
 #define GROUP_AUTHN "authentication.k8s.io"
-#define NODE_NAME_KEY "authentication.kubernetes.io/node-name"
 #define CHECKS_MANY 4u /* From so many on, one check of "*" is tried first. */
 
 struct wanted {
@@ -213,14 +212,7 @@ static struct meta_v1_status *check_all(const struct attempt *t)
  */
 static bool own_node(const struct req *r, const struct wanted *w)
 {
-    struct str ns, name;
-    const struct user *u = r->real_user;
-    if (!user_service_account(u, &ns, &name))
-        return false;
-    for (size_t i = 0; i < u->extra_count; i++)
-        if (str_eqc(u->extra[i].key, NODE_NAME_KEY))
-            return u->extra[i].count == 1 && str_eq(u->extra[i].values[0], w->node);
-    return false;
+    return w->node.len != 0 && str_eq(user_bound_node(r->real_user), w->node);
 }
 
 /* *ret_tried: the mode is for such users. */

@@ -69,6 +69,7 @@ struct kind_ctx {
     struct str namespace_;               /* Of the request; empty when cluster-scoped. */
     struct str name;                     /* Of the request; empty on create. */
     const char *subresource;             /* "" for the object itself. */
+    const char *verb;                    /* Of the request, as authorizers know it: "patch". */
     bool dry_run;
     bool tentative;                 /* What is refused is looked at once more, on a newer view. */
     struct str_list *warnings;      /* Texts of Warning headers. */

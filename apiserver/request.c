@@ -133,6 +133,7 @@ void req_ctx(struct req *r, const struct store_view *view, struct kind_ctx *ret)
         .namespace_ = r->info.ns,
         .name = r->info.name,
         .subresource = r->sub != NULL ? r->sub->name : "",
+        .verb = r->info.verb,
         .dry_run = str_eqc(req_query(r, "dryRun"), "All"),
         .warnings = &r->warnings,
         .audit = r->audit,

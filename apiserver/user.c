@@ -1,6 +1,7 @@
 /* user.c - see user.h. Pure. */
 #include "apiserver/user.h"
 
+#include "lib/api/names.h"
 #include "lib/base/arena.h"
 
 #define WARNINGS_MAX 64u
@@ -14,6 +15,7 @@ bool user_in_group(const struct user *u, const char *group)
 }
 
 #define NODE_USER_PREFIX "system:node:"
+#define NODE_NAME_KEY "authentication.kubernetes.io/node-name"
 
 bool user_is_node(const struct user *u)
 {
@@ -31,6 +33,20 @@ bool user_service_account(const struct user *u, struct str *ret_ns, struct str *
     if (!str_has_prefix(u->name, prefix))
         return false;
     return str_cut(str_sub(u->name, prefix.len, u->name.len), ':', ret_ns, ret_name);
+}
+
+struct str user_bound_node(const struct user *u)
+{
+    struct str ns, name;
+    if (!user_service_account(u, &ns, &name))
+        return STR_NULL;
+    for (size_t i = 0; i < u->extra_count; i++)
+        if (str_eqc(u->extra[i].key, NODE_NAME_KEY))
+            return u->extra[i].count == 1 &&
+                           api_check_dns_subdomain(u->extra[i].values[0]).count == 0
+                       ? u->extra[i].values[0]
+                       : STR_NULL;
+    return STR_NULL;
 }
 
 void str_list_add(struct str_list *l, struct str text)

@@ -36,6 +36,9 @@ bool user_is_node(const struct user *u);
 struct str user_node_name(const struct user *u);
 /* Both parts of system:serviceaccount:NS:NAME; false for other users. */
 bool user_service_account(const struct user *u, struct str *ret_ns, struct str *ret_name);
+/* The node that the token of a service account is bound to (by the pod that it
+ * was made for), when there is one and it is a node's name; else empty. */
+struct str user_bound_node(const struct user *u);
 /* Adds a text once. */
 void str_list_add(struct str_list *l, struct str text);
 

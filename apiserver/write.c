@@ -5,6 +5,7 @@
 #include "apiserver/admission/webhook.h"
 #include "apiserver/ask.h"
 #include "apiserver/authz.h"
+#include "apiserver/authz_feed.h"
 #include "apiserver/body.h"
 #include "apiserver/encode.h"
 #include "apiserver/encryption.h"
@@ -235,6 +236,7 @@ void write_run(struct write *w)
             webhook_start(w->webhooks, r->thread, on_answers, w);
         return;
     }
+    w->refused = refused != NULL;
     if (!w->confirmed && (refused != NULL || w->txn.op_count == 0)) {
         confirm(w);
         return;
@@ -249,16 +251,24 @@ void write_run(struct write *w)
         commit(w, 0);
 }
 
+static void on_current(void *arg)
+{
+    struct write *w = arg;
+    w->confirmed = true;
+    write_run(w);
+}
+
+/* A refusal may rest on who may do what: that is to be as new as the objects. */
 static void on_confirmed(int code, int64_t rev, void *arg)
 {
     struct write *w = arg;
+    struct req *r = w->req;
     UNUSED(rev);
-    if (code != 0) {
-        finish(w, status_from_code(w->req->arena, code, error_text(code)));
-        return;
-    }
-    w->confirmed = true;
-    write_run(w);
+    if (code != 0)
+        finish(w, status_from_code(r->arena, code, error_text(code)));
+    else if (!w->refused ||
+             !authz_feed_wait(r->server->authz_feed, r->arena, &r->thread->mailbox, on_current, w))
+        on_current(w);
 }
 
 static void confirm(struct write *w)

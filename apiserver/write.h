@@ -67,6 +67,7 @@ struct write {
     /* Of the current try. */
     struct store_view *view;
     bool confirmed; /* The view was taken behind a barrier. */
+    bool refused;   /* This try was. */
     unsigned tries;
     struct kind_ctx ctx;
     struct webhook_state *webhooks; /* What they answered, over all tries. */

@@ -3,6 +3,7 @@
 #include "api/meta_v1.h"
 #include "apiserver/admission.h"
 #include "apiserver/admission/webhook.h"
+#include "apiserver/ask.h"
 #include "apiserver/defaults.h"
 #include "apiserver/encode.h"
 #include "apiserver/encryption.h"
@@ -435,7 +436,8 @@ struct meta_v1_status *write_plan_update(struct write *w, const struct kv *kv, c
     if ((w->res->ops->flags & KIND_GENERATION) != 0 && by_user && spec_changed(w->res, obj, old))
         m->generation = om->generation + 1;
     validate_update(w, obj, old, sub, rules, &errs);
-    if (w->work.wanted)
+    /* Rules that asked what somebody may do did not say anything yet. */
+    if (w->work.wanted || asks_waiting(w->asks))
         return &webhook_wait;
     s = refuse(w, m->name, &errs);
     void (*warn)(const struct kind_ctx *, const void *, const void *) =

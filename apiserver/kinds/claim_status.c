@@ -2,6 +2,7 @@
 #include "apiserver/kinds/claim_status.h"
 
 #include "apiserver/kind.h"
+#include "apiserver/kinds/claim_access.h"
 #include "apiserver/kinds/device_claim.h"
 #include "apiserver/kinds/device_rules.h"
 #include "apiserver/kinds/node_selector.h"
@@ -169,11 +170,8 @@ static void check_devices(struct field_errors *errs, const struct field_path *pa
         check_device(errs, PATH_INDEX(path, i), &s->devices[i], s->allocation);
     for (size_t i = 0; i < s->devices_count; i++)
         for (size_t k = 0; k < i; k++) {
-            const device_status *x = &s->devices[i], *y = &s->devices[k];
-            if (str_eq(x->driver, y->driver) && str_eq(x->pool, y->pool) &&
-                str_eq(x->device, y->device) &&
-                str_eq(share_of(x->has_share_id, x->share_id),
-                       share_of(y->has_share_id, y->share_id))) {
+            const device_status *x = &s->devices[i];
+            if (same_claim_device(x, &s->devices[k])) {
                 field_duplicate_raw(errs, PATH_INDEX(path, i), shown_device(errs->arena, x));
                 break;
             }
@@ -243,6 +241,7 @@ void validate_claim_status(const struct kind_ctx *ctx, const void *obj, const vo
     const struct field_path *status = PATH(PATH_ROOT, "status"),
                             *allocation = PATH(status, "allocation");
     check_admin(ctx, errs, PATH(PATH(allocation, "devices"), "results"), c, o);
+    check_claim_access(ctx, errs, c, o);
     check_users(errs, PATH(status, "reservedFor"), &c->status);
     check_devices(errs, PATH(status, "devices"), &c->status);
     check_reserved(errs, PATH(status, "reservedFor"), c, o);

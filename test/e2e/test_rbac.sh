@@ -154,6 +154,105 @@ has "no token without a pod" 'node requested token not bound to a pod' as node c
 as admin delete pod p --force >/dev/null
 has "no longer once the pod is gone" 'no relationship found' as node get secret used
 
+# --- devices: whose claims a node reads, whose slices it writes
+slice() { # slice NAME NODE
+    printf '%s\n' --- "{apiVersion: resource.k8s.io/v1, kind: ResourceSlice, metadata: {name: $1}, spec: {driver: d.example.com, nodeName: $2, pool: {name: $2, generation: 1, resourceSliceCount: 1}, devices: []}}"
+}
+slice s1 n1 >"$D/s1.yaml"
+slice s2 n2 >"$D/s2.yaml"
+ok "a node writes its slices" as node create --validate=false -f "$D/s1.yaml"
+has "no other node's" 'can only create ResourceSlice with the same NodeName as the requesting node' as node create --validate=false -f "$D/s2.yaml"
+as admin create -f "$D/s2.yaml" >/dev/null
+ok "it changes its own" as node patch resourceslice s1 --type=merge -p '{"spec":{"pool":{"generation":2}}}'
+has "no other's" "no relationship found between node 'n1' and this object" as node patch resourceslice s2 --type=merge -p '{"spec":{"pool":{"generation":2}}}'
+has "does not read it either" "no relationship found between node 'n1' and this object" as node get resourceslice s2
+has "does not delete it" "no relationship found between node 'n1' and this object" as node delete resourceslice s2
+has "does not list all" 'can only list/watch/deletecollection resourceslices with nodeName field selector' as node get resourceslices
+same "lists its own" resourceslice.resource.k8s.io/s1 as node get resourceslices --field-selector spec.nodeName=n1 -o name
+has "does not move its own away" 'field is immutable' as node patch resourceslice s1 --type=merge -p '{"spec":{"nodeName":"n2"}}'
+ok "deletes its own" as node delete resourceslice s1
+cat >"$D/claims.yaml" <<'YAML'
+apiVersion: resource.k8s.io/v1
+kind: ResourceClaim
+metadata: {name: mine}
+spec: {devices: {requests: [{name: r, exactly: {deviceClassName: gpu}}]}}
+---
+apiVersion: resource.k8s.io/v1
+kind: ResourceClaim
+metadata: {name: not-mine}
+spec: {devices: {requests: [{name: r, exactly: {deviceClassName: gpu}}]}}
+---
+apiVersion: v1
+kind: ServiceAccount
+metadata: {name: driver}
+---
+apiVersion: v1
+kind: Pod
+metadata: {name: driver}
+spec:
+  nodeName: n1
+  serviceAccountName: driver
+  containers: [{name: c, image: i}]
+  resourceClaims: [{name: g, resourceClaimName: mine}]
+YAML
+as admin apply -f "$D/claims.yaml" >/dev/null
+same "a node reads a claim of its pod" mine as node get resourceclaim mine -o 'jsonpath={.metadata.name}'
+has "no other" "no relationship found between node 'n1' and this object" as node get resourceclaim not-mine
+has "not all of them" 'can only get individual resources of this type' as node get resourceclaims
+has "and writes none" "can only get individual resources of this type" as node patch resourceclaim mine --type=merge -p '{"metadata":{"labels":{"a":"b"}}}'
+
+# --- who may write what in a claim's status
+# status USER CLAIM JSON: a merge patch of it
+status() { as "$1" patch resourceclaim "$2" --subresource=status --type=merge -p "{\"status\":$3}"; }
+given() { echo "{\"allocation\":{\"devices\":{\"results\":[{\"request\":\"r\",\"driver\":\"d.example.com\",\"pool\":\"$1\",\"device\":\"x\"}]},\"nodeSelector\":{\"nodeSelectorTerms\":[{\"matchFields\":[{\"key\":\"metadata.name\",\"operator\":\"In\",\"values\":[\"$1\"]}]}]}}}"; }
+said() { echo "{\"devices\":[{\"driver\":\"d.example.com\",\"pool\":\"$1\",\"device\":\"x\",\"networkData\":{\"interfaceName\":\"$2\"}}]}"; }
+as admin create role claims --verb=get,patch,update --resource=resourceclaims.resource.k8s.io,resourceclaims.resource.k8s.io/status >/dev/null
+as admin create rolebinding claims --role=claims --user=tess --serviceaccount=default:driver >/dev/null
+same "the right to status does not give devices" "The ResourceClaim \"mine\" is invalid: status: Forbidden: changing status.allocation or status.reservedFor requires resource=\"resourceclaims/binding\", verb=\"patch\" permission: resourceclaims.resource.k8s.io is forbidden: User \"tess\" cannot patch resource \"resourceclaims/binding\" in API group \"resource.k8s.io\" at the cluster scope" \
+    status tess mine "$(given n1)"
+as admin create role claim-binders --verb=patch --resource=resourceclaims.resource.k8s.io/binding >/dev/null
+as admin create rolebinding claim-binders --role=claim-binders --user=tess >/dev/null
+has "nor does a right in its namespace" 'at the cluster scope' status tess mine "$(given n1)"
+as admin create clusterrole claim-binders --verb=patch --resource=resourceclaims.resource.k8s.io/binding >/dev/null
+as admin create clusterrolebinding claim-binders --clusterrole=claim-binders --user=tess >/dev/null
+ok "a right in the cluster does" status tess mine "$(given n1)"
+ok "for every claim" status tess not-mine "$(given n2)"
+as admin get resourceclaim mine -o json >"$D/mine.json"
+sed -i '/"status": {/,$d' "$D/mine.json"
+echo '"status": {}}' >>"$D/mine.json"
+has "the right is one verb's" 'verb="update" permission' as tess replace --subresource=status --validate=false -f "$D/mine.json"
+same "a device's state is its driver's to tell" "The ResourceClaim \"mine\" is invalid: status.devices: Forbidden: changing status.devices requires resource=\"resourceclaims/driver\", verb=\"[arbitrary-node:patch]\" permission: resourceclaims.resource.k8s.io \"d.example.com\" is forbidden: User \"tess\" cannot arbitrary-node:patch resource \"resourceclaims/driver\" in API group \"resource.k8s.io\" in the namespace \"default\"" \
+    status tess mine "$(said n1 eth0)"
+cat >"$D/driver-role.yaml" <<'YAML'
+apiVersion: rbac.authorization.k8s.io/v1
+kind: Role
+metadata: {name: everywhere}
+rules: [{apiGroups: [resource.k8s.io], resources: [resourceclaims/driver], verbs: ["arbitrary-node:patch"], resourceNames: [d.example.com]}]
+---
+apiVersion: rbac.authorization.k8s.io/v1
+kind: Role
+metadata: {name: own-node}
+rules: [{apiGroups: [resource.k8s.io], resources: [resourceclaims/driver], verbs: ["associated-node:patch"], resourceNames: [d.example.com]}]
+YAML
+as admin apply -f "$D/driver-role.yaml" >/dev/null
+as admin create rolebinding everywhere --role=everywhere --user=tess >/dev/null
+as admin create rolebinding own-node --role=own-node --serviceaccount=default:driver >/dev/null
+ok "with that right it is told" status tess mine "$(said n1 eth0)"
+pod_uid=$(as admin get pod driver -o 'jsonpath={.metadata.uid}')
+TOKEN=$(as admin create token driver --bound-object-kind=Pod --bound-object-name=driver --bound-object-uid="$pod_uid")
+driver() { kubectl --kubeconfig=/dev/null --server="$SERVER" --insecure-skip-tls-verify --token="$TOKEN" "$@" 2>&1; }
+driver_status() { driver patch resourceclaim "$1" --subresource=status --type=merge -p "{\"status\":$2}"; }
+ok "a driver's pod tells of devices of its node" driver_status mine "$(said n1 eth1)"
+ok "and takes it back" driver_status mine '{"devices":null}'
+has "not of another node's" 'verb="[arbitrary-node:patch]" permission' driver_status not-mine "$(said n2 eth1)"
+has "nor does it say who uses them" 'resource="resourceclaims/binding"' driver_status mine '{"reservedFor":[{"resource":"pods","name":"p","uid":"u"}]}'
+TOKEN=$(as admin create token driver)
+has "without a node in its token it is nowhere" 'verb="[arbitrary-node:patch]" permission' driver_status mine "$(said n1 eth1)"
+as admin delete pod driver --force >/dev/null
+same "the claims' controller may bind" yes as admin auth can-i patch resourceclaims.resource.k8s.io --subresource=binding --as=system:serviceaccount:kube-system:resource-claim-controller
+same "the scheduler may bind" yes as admin auth can-i update resourceclaims.resource.k8s.io --subresource=binding --as=system:kube-scheduler
+same "nobody else" no as jane auth can-i update resourceclaims.resource.k8s.io --subresource=binding
+
 # --- built-in roles are kept whole
 as admin delete clusterrole system:basic-user >/dev/null
 as admin patch clusterrolebinding system:discovery --type=json -p '[{"op":"remove","path":"/subjects/0"}]' >/dev/null

@@ -418,23 +418,41 @@ static int check_seats(const struct apiserver_config *c, struct error *err)
     return 0;
 }
 
-/* What is shown to aggregated servers: read once here, so that a wrong file is told before anything
- * is served. */
+/* What is shown to aggregated servers, and whom other servers' certificates are held against: read
+ * once here, so that a wrong file is told before anything is served. */
 static int check_proxy_client(const struct apiserver_config *c, struct error *err)
 {
     struct tls_config files = {.cert.file = c->proxy_client_cert_file,
                                .key.file = c->proxy_client_key_file,
                                .skip_verify = true};
+    struct tls_config peers = {.ca.file = c->peer_ca_file};
     struct tls_context *tls;
     if ((files.cert.file == NULL) != (files.key.file == NULL))
         return error_set(
             err, E_INVALID,
             "--proxy-client-cert-file and --proxy-client-key-file go together: give both");
-    if (files.cert.file == NULL)
-        return 0;
-    if (tls_context_new(&files, &tls, err) != 0)
-        return error_prefix(err, "--proxy-client-cert-file");
-    tls_context_unref(tls);
+    if (files.cert.file != NULL) {
+        if (tls_context_new(&files, &tls, err) != 0)
+            return error_prefix(err, "--proxy-client-cert-file");
+        tls_context_unref(tls);
+    }
+    if (peers.ca.file != NULL) {
+        if (tls_context_new(&peers, &tls, err) != 0)
+            return error_prefix(err, "--api-peer-ca-file");
+        tls_context_unref(tls);
+    }
+    return 0;
+}
+
+/* Node agents measure every ten seconds: to ask oftener tells nothing new. metrics-server has the same bound. */
+#define METRIC_RESOLUTION_MIN_NS (10 * INT64_C(1000000000))
+
+static int check_metric_resolution(const struct apiserver_config *c, struct error *err)
+{
+    int64_t ns = c->metric_resolution_ns;
+    if (ns != 0 && ns < METRIC_RESOLUTION_MIN_NS)
+        return error_set(err, E_INVALID,
+                         "--metric-resolution must be at least 10s, or 0 to serve no metrics.k8s.io");
     return 0;
 }
 
@@ -470,6 +488,8 @@ static int parse_flags(struct program *p, int argc, char **argv, struct error *e
         code = check_seats(&p->server.config, err);
     if (code == 0)
         code = check_proxy_client(&p->server.config, err);
+    if (code == 0)
+        code = check_metric_resolution(&p->server.config, err);
     if (code == 0)
         code = serving_flags_check(&p->server.config.serving, flag_set_arena(f), err);
     if (code == 0)

@@ -5,7 +5,8 @@
 #include "lib/base/base.h"
 #include "lib/base/buf.h"
 
-#define COUNT "{\"type\":\"integer\",\"format\":\"int32\"}"
+/* Zero has a meaning in the spec: a group that does not wait, the default time to wait. */
+#define COUNT "{\"type\":\"integer\",\"format\":\"int32\",\"minimum\":0}"
 #define TEXT "{\"type\":\"string\"}"
 #define DIGITS "(([0-9]+(\\\\.[0-9]*)?)|(\\\\.[0-9]+))"
 #define QUANTITY "^(\\\\+|-)?" DIGITS "(([KMGTPE]i)|[numkMGTPE]|([eE](\\\\+|-)?" DIGITS "))?$"

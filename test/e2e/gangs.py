@@ -102,6 +102,10 @@ def definition(w):
     eventually("the kind is there without anybody's doing", lambda: w.api.call("GET", DEFINITION)[0] == 200)
     eventually("and is served", lambda: "No resources found" in w.kubectl("get", "podgroups", "-A") or w.kubectl("get", "pg", "-A"))
     checks.ok("kubectl explains it", "minMember" in w.kubectl("explain", "podgroup.spec"), w.kubectl("explain", "podgroup.spec"))
+    said = w.kubectl("create", "-f", "-", text=json.dumps({"apiVersion": "scheduling.x-k8s.io/v1alpha1", "kind": "PodGroup",
+                     "metadata": {"name": "none", "namespace": "default"}, "spec": {"minMember": -1}}))
+    checks.ok("a group of less than nobody is refused",
+              "spec.minMember in body should be greater than or equal to 0" in said, said)
     w.api.merge(DEFINITION, {"metadata": {"labels": {"mine": "yes"}}})
     before = w.api.get(DEFINITION)["metadata"]["resourceVersion"]
     w.manager.kill()

@@ -113,6 +113,10 @@ has "a certificate that is not there" "certificate: open $WORK/none.pem" \
     sh -c "timeout 20 '$BIN/trireme-apiserver' --data-dir '$WORK/other' --secure-port 0 --tls-cert-file '$WORK/none.pem' --tls-private-key-file '$WORK/none.pem' 2>&1"
 has "a front proxy's certificate that is none" "--proxy-client-cert-file: $0" \
     sh -c "timeout 20 '$BIN/trireme-apiserver' --data-dir '$WORK/other' --secure-port 0 --proxy-client-cert-file '$0' --proxy-client-key-file '$0' 2>&1"
+has "other API servers' authority that is not there" "--api-peer-ca-file: CA bundle: open $WORK/none.pem" \
+    sh -c "timeout 20 '$BIN/trireme-apiserver' --data-dir '$WORK/other' --secure-port 0 --api-peer-ca-file '$WORK/none.pem' 2>&1"
+has "figures asked for all the time" "--metric-resolution must be at least 10s" \
+    sh -c "timeout 20 '$BIN/trireme-apiserver' --data-dir '$WORK/other' --secure-port 0 --metric-resolution=1ms 2>&1"
 has "a controller that is none" '"nope" is not in the list of known controllers' \
     sh -c "timeout 20 '$BIN/trireme-controller-manager' '--controllers=*,-nope' 2>&1"
 # Its threads share the port; another process of the same user must not join them.

@@ -444,15 +444,17 @@ static int check_proxy_client(const struct apiserver_config *c, struct error *er
     return 0;
 }
 
-/* Node agents measure every ten seconds: to ask oftener tells nothing new. metrics-server has the same bound. */
+/* Node agents measure every ten seconds: to ask oftener tells nothing new. metrics-server has the
+ * same bound. */
 #define METRIC_RESOLUTION_MIN_NS (10 * INT64_C(1000000000))
 
 static int check_metric_resolution(const struct apiserver_config *c, struct error *err)
 {
     int64_t ns = c->metric_resolution_ns;
     if (ns != 0 && ns < METRIC_RESOLUTION_MIN_NS)
-        return error_set(err, E_INVALID,
-                         "--metric-resolution must be at least 10s, or 0 to serve no metrics.k8s.io");
+        return error_set(
+            err, E_INVALID,
+            "--metric-resolution must be at least 10s, or 0 to serve no metrics.k8s.io");
     return 0;
 }
 

@@ -95,7 +95,8 @@ static void touch_claim(struct controller_run *r, struct api_object *old, struct
  */
 
 struct made_claim {
-    struct str in_pod, name; /* Name empty: it could not be made. */
+    struct str in_pod, wanted;
+    struct str name; /* Empty: it could not be made. */
 };
 
 struct pod_work {
@@ -114,11 +115,42 @@ static void fail_claim(struct reconcile *c, struct str in_pod, struct str why)
     reconcile_fail(c);
 }
 
+static bool is_made_for(const claim_t *claim, const struct core_v1_pod *pod, struct str in_pod)
+{
+    const struct meta_v1_object_meta *m = &claim->metadata;
+    const struct str *name =
+        api_str_map_get(m->annotations, m->annotations_count, STR(CLAIM_OF_POD));
+    return name != NULL && str_eq(*name, in_pod) && claim_is_for_pod(claim, pod);
+}
+
+static void on_present(struct reconcile *c, const struct client_result *result, void *arg)
+{
+    struct made_claim *x = arg;
+    const struct pod_work *w = c->state;
+    if (result->code == 0 && is_made_for(result->object->msg, w->pod, x->in_pod))
+        x->name = arena_str(c->arena, api_object_meta(result->object)->name);
+    else
+        fail_claim(c, x->in_pod,
+                   arena_printf(c->arena,
+                                "create ResourceClaim : a claim \"" STR_FMT
+                                "\" that is not this pod's is in its place",
+                                STR_ARG(x->wanted)));
+}
+
 static void on_created(struct reconcile *c, const struct client_result *result, void *arg)
 {
     struct made_claim *x = arg;
     if (result->code == 0 && result->object != NULL) {
         x->name = arena_str(c->arena, api_object_meta(result->object)->name);
+        return;
+    }
+    if (result->code == E_EXISTS) { /* Made before, by a manager that did not live to see it. */
+        reconcile_call(c,
+                       &(struct client_call){.verb = CLIENT_GET,
+                                             .kind = claim_kind(),
+                                             .namespace_name = c->namespace_name,
+                                             .name = x->wanted},
+                       on_present, x);
         return;
     }
     fail_claim(c, x->in_pod, arena_printf(c->arena, "create ResourceClaim : %s", result->message));
@@ -131,13 +163,9 @@ static const claim_t *find_made(struct reconcile *c, const struct core_v1_pod *p
     size_t count;
     struct api_object *const *owned =
         controller_owned(c->run, GROUP, "ResourceClaim", pod->metadata.uid, &count);
-    for (size_t i = 0; i < count; i++) {
-        const struct meta_v1_object_meta *m = api_object_meta(owned[i]);
-        const struct str *name =
-            api_str_map_get(m->annotations, m->annotations_count, STR(CLAIM_OF_POD));
-        if (name != NULL && str_eq(*name, in_pod))
+    for (size_t i = 0; i < count; i++)
+        if (is_made_for(owned[i]->msg, pod, in_pod))
             return owned[i]->msg;
-    }
     return NULL;
 }
 
@@ -171,9 +199,11 @@ static void create_claim(struct reconcile *c, struct made_claim *x,
     const struct meta_v1_object_meta *tm = &t->spec.metadata;
     struct meta_v1_owner_reference owner;
     owner_reference_to(w->object->kind, &w->pod->metadata, &owner);
+    struct str base = claim_generate_name(c->arena, w->pod->metadata.name, x->in_pod);
+    x->wanted = claim_made_name(c->arena, base, w->pod->metadata.uid, x->in_pod);
     claim_t claim = {
-        .metadata = {.generate_name =
-                         claim_generate_name(c->arena, w->pod->metadata.name, x->in_pod),
+        .metadata = {.generate_name = base,
+                     .name = x->wanted,
                      .namespace = c->namespace_name,
                      .labels = tm->labels,
                      .labels_count = tm->labels_count,

@@ -8,6 +8,7 @@
 #include "lib/api/pod.h"
 #include "lib/base/arena.h"
 #include "lib/base/base.h"
+#include "lib/base/map.h"
 
 #define BASE_MAX 57 /* A hyphen and five characters make it 63. */
 
@@ -42,6 +43,19 @@ struct str claim_generate_name(struct arena *a, struct str pod, struct str claim
     struct str p = str_sub(pod, 0, pod.len * BASE_MAX / whole.len);
     struct str c = str_sub(claim, 0, claim.len * BASE_MAX / whole.len);
     return arena_printf(a, STR_FMT "-" STR_FMT "-", STR_ARG(p), STR_ARG(c));
+}
+
+struct str claim_made_name(struct arena *a, struct str generate_name, struct str pod_uid,
+                           struct str claim)
+{
+    static const char alphabet[] = "bcdfghjklmnpqrstvwxz2456789";
+    static const uint64_t seed[2] = {0x636c61696d206f66, 0x206120706f640000};
+    struct str whole = arena_printf(a, STR_FMT "/" STR_FMT, STR_ARG(pod_uid), STR_ARG(claim));
+    uint64_t h = base_siphash(seed, whole.data, whole.len);
+    char suffix[6] = "";
+    for (size_t i = 0; i < sizeof(suffix) - 1; i++, h /= sizeof(alphabet) - 1)
+        suffix[i] = alphabet[h % (sizeof(alphabet) - 1)];
+    return arena_printf(a, STR_FMT "%s", STR_ARG(generate_name), suffix);
 }
 
 bool claim_pod_is_done(const struct core_v1_pod *p)

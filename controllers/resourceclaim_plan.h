@@ -28,6 +28,10 @@ enum claim_name pod_resource_claim(const struct core_v1_pod *p,
                                    bool *ret_made);
 /* generateName of a claim made for a pod, within 58 characters. */
 struct str claim_generate_name(struct arena *a, struct str pod, struct str claim);
+/* A name that the server could have made of generate_name, the same each time for this claim of
+ * this pod: who makes the claim again, since it did not learn that it has, finds it. */
+struct str claim_made_name(struct arena *a, struct str generate_name, struct str pod_uid,
+                           struct str claim);
 /* None of its containers runs or ever will. */
 bool claim_pod_is_done(const struct core_v1_pod *p);
 bool claim_is_for_pod(const struct resource_v1_resource_claim *c, const struct core_v1_pod *p);

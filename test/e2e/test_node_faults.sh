@@ -69,7 +69,7 @@ ok "a first pod" ready pod/warm --timeout=60s
 ok "goes" k delete pod warm --timeout=30s
 sleep 2
 BEFORE=$(counts)
-pod steady 'i=0; trap "exit 0" TERM; while :; do i=$((i+1)); echo $i >/tmp/n; sleep 0.2; done' 'resources: {limits: {memory: 32Mi}}'
+pod steady 'i=0; trap "exit 0" TERM; while :; do i=$((i+1)); echo $i >/tmp/m; mv /tmp/m /tmp/n; sleep 0.2; done' 'resources: {limits: {memory: 32Mi}}'
 ok "a steady pod" ready pod/steady --timeout=60s
 ID=$(status_of steady .containerID)
 untouched() { status_is steady .containerID "$ID" && status_is steady .restartCount 0; }

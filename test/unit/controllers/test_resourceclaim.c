@@ -49,6 +49,19 @@ START_TEST(names_fit)
 }
 END_TEST
 
+/* The same claim of the same pod gets the same name, others get others. */
+START_TEST(names_are_kept)
+{
+    AUTO_ARENA *a = arena_new(0);
+    struct str base = STR("pod-claim-"), x = claim_made_name(a, base, STR("u1"), STR("claim"));
+    ck_assert_uint_eq(x.len, base.len + 5);
+    ck_assert(str_has_prefix(x, base));
+    ck_assert(str_eq(x, claim_made_name(a, base, STR("u1"), STR("claim"))));
+    ck_assert(!str_eq(x, claim_made_name(a, base, STR("u2"), STR("claim"))));
+    ck_assert(!str_eq(x, claim_made_name(a, base, STR("u1"), STR("other"))));
+}
+END_TEST
+
 /* A pod without node that is being deleted never runs; one with a node may still. */
 START_TEST(who_is_done)
 {
@@ -125,6 +138,7 @@ END_TEST
 UNIT_MAIN("controllers/resourceclaim", {
     UNIT_TEST(claims_have_names);
     UNIT_TEST(names_fit);
+    UNIT_TEST(names_are_kept);
     UNIT_TEST(who_is_done);
     UNIT_TEST(device_taints_end_tolerations);
     UNIT_TEST(device_taints_of_the_newest_slices);

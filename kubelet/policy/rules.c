@@ -15,6 +15,8 @@
 #include <arpa/inet.h>
 #include <stdio.h>
 
+#define POLICY_TABLE "trireme-policy"
+
 enum family { ANY, V4, V6 };
 
 /* A piece of a rule: what a peer or a port demands. */
@@ -451,24 +453,50 @@ struct policy_state *policy_rules(const struct policy_inputs *in, bool *ret_need
 {
     static const struct {
         const char *name, *type;
-        bool verdicts;
+        enum policy_set_kind kind;
     } fixed[] = {
-        {"in4", "ipv4_addr", true},
-        {"in6", "ipv6_addr", true},
-        {"out4", "ipv4_addr", true},
-        {"out6", "ipv6_addr", true},
-        {"self4", "ipv4_addr . ipv4_addr", false},
-        {"self6", "ipv6_addr . ipv6_addr", false},
+        {"in4", "ipv4_addr", POLICY_VERDICTS},
+        {"in6", "ipv6_addr", POLICY_VERDICTS},
+        {"out4", "ipv4_addr", POLICY_VERDICTS},
+        {"out6", "ipv6_addr", POLICY_VERDICTS},
+        {"self4", "ipv4_addr . ipv4_addr", POLICY_SET},
+        {"self6", "ipv6_addr . ipv6_addr", POLICY_SET},
     };
     AUTO_ARENA *a = arena_new(0);
-    struct builder b = {.in = in, .a = a, .state = policy_state_new()};
+    struct builder b = {.in = in, .a = a, .state = policy_state_new(&policy_table)};
     bool is_new;
     for (size_t i = 0; i < ARRAY_SIZE(fixed); i++)
-        policy_state_set(b.state, str_of(fixed[i].name), fixed[i].type, &is_new)->verdicts =
-            fixed[i].verdicts;
+        policy_state_set(b.state, str_of(fixed[i].name), fixed[i].type, &is_new)->kind =
+            fixed[i].kind;
     for (size_t i = 0; i < in->local_count; i++)
         write_local(&b, &in->locals[i]);
     policy_state_sort(b.state);
     *ret_needs_pods = b.needs_pods;
     return b.state;
 }
+
+/* --- the table ------------------------------------------------------------------------- */
+
+/* What every packet meets: few lookups, whatever the number of policies and pods. Only forwarded
+ * packets are looked at: what the node itself sends and gets is always let through. */
+static void write_hooks(struct buf *out)
+{
+    static const char *const rules[] = {
+        "ct state established,related accept",
+        "meta l4proto ipv6-icmp icmpv6 type { nd-neighbor-solicit, nd-neighbor-advert, "
+        "nd-router-solicit, nd-router-advert } accept",
+        /* Through a Service back to itself. */
+        "ip saddr . ip daddr @self4 accept",
+        "ip6 saddr . ip6 daddr @self6 accept",
+        "ip saddr vmap @out4",
+        "ip6 saddr vmap @out6",
+        "ip daddr vmap @in4",
+        "ip6 daddr vmap @in6",
+    };
+    buf_puts(out, "add chain inet " POLICY_TABLE
+                  " forward { type filter hook forward priority -5; policy accept; }\n");
+    for (size_t i = 0; i < ARRAY_SIZE(rules); i++)
+        buf_printf(out, "add rule inet " POLICY_TABLE " forward %s\n", rules[i]);
+}
+
+const struct policy_table policy_table = {POLICY_TABLE, write_hooks};

@@ -15,19 +15,12 @@
 #ifndef KUBELET_POLICY_RULES_H
 #define KUBELET_POLICY_RULES_H
 
+#include "kubelet/policy/keeper.h"
 #include "kubelet/policy/state.h"
 
 struct core_v1_namespace;
 struct core_v1_pod;
 struct networking_v1_network_policy;
-
-/* A pod of this node, with the addresses that the runtime gave it. */
-struct policy_local {
-    const struct core_v1_pod *pod;
-    const char *const *ips;
-    size_t ip_count;
-    bool selected; /* Out: a policy concerns it. */
-};
 
 struct policy_inputs {
     const struct networking_v1_network_policy *const *policies;

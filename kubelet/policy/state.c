@@ -4,11 +4,12 @@
 #include "lib/base/arena.h"
 #include "lib/base/buf.h"
 
-struct policy_state *policy_state_new(void)
+struct policy_state *policy_state_new(const struct policy_table *table)
 {
     struct arena *a = arena_new(0);
     struct policy_state *s = ARENA_NEW(a, struct policy_state);
     s->arena = a;
+    s->table = table;
     return s;
 }
 
@@ -84,62 +85,49 @@ void policy_state_sort(struct policy_state *s)
 
 /* --- text ---------------------------------------------------------------------------- */
 
-static void write_set(const struct policy_set *s, struct buf *out)
+static void write_set(const char *table, const struct policy_set *s, struct buf *out)
 {
-    buf_printf(out, "add %s inet " POLICY_TABLE " " STR_FMT " { type %s%s; }\n",
-               s->verdicts ? "map" : "set", STR_ARG(s->name), s->type,
-               s->verdicts ? " : verdict" : "");
+    if (s->kind == POLICY_COUNTER)
+        buf_printf(out, "add counter inet %s " STR_FMT "\n", table, STR_ARG(s->name));
+    else
+        buf_printf(out, "add %s inet %s " STR_FMT " { type %s%s; }\n",
+                   s->kind == POLICY_VERDICTS ? "map" : "set", table, STR_ARG(s->name), s->type,
+                   s->kind == POLICY_VERDICTS ? " : verdict" : "");
 }
 
-static void write_elements(const char *verb, const struct policy_set *s, const struct str *items,
-                           size_t count, struct buf *out)
+static void delete_set(const char *table, const struct policy_set *s, struct buf *out)
+{
+    static const char *const words[] = {"set", "map", "counter"};
+    buf_printf(out, "delete %s inet %s " STR_FMT "\n", words[s->kind], table, STR_ARG(s->name));
+}
+
+static void write_elements(const char *table, const char *verb, const struct policy_set *s,
+                           const struct str *items, size_t count, struct buf *out)
 {
     if (count == 0)
         return;
-    buf_printf(out, "%s element inet " POLICY_TABLE " " STR_FMT " { ", verb, STR_ARG(s->name));
+    buf_printf(out, "%s element inet %s " STR_FMT " { ", verb, table, STR_ARG(s->name));
     for (size_t i = 0; i < count; i++)
         buf_printf(out, "%s" STR_FMT, i > 0 ? ", " : "", STR_ARG(items[i]));
     buf_puts(out, " }\n");
 }
 
-static void write_chain(const struct policy_chain *c, struct buf *out)
+static void write_chain(const char *table, const struct policy_chain *c, struct buf *out)
 {
     struct str rest = c->rules, line;
-    buf_printf(out, "add chain inet " POLICY_TABLE " " STR_FMT "\n", STR_ARG(c->name));
+    buf_printf(out, "add chain inet %s " STR_FMT "\n", table, STR_ARG(c->name));
     for (bool more = !str_empty(rest); more;) {
         more = str_cut(rest, '\n', &line, &rest);
         if (!str_empty(line))
-            buf_printf(out, "add rule inet " POLICY_TABLE " " STR_FMT " " STR_FMT "\n",
-                       STR_ARG(c->name), STR_ARG(line));
+            buf_printf(out, "add rule inet %s " STR_FMT " " STR_FMT "\n", table, STR_ARG(c->name),
+                       STR_ARG(line));
     }
 }
 
-void policy_state_none(struct buf *out)
+void policy_state_none(const struct policy_table *table, struct buf *out)
 {
     /* Adding first makes deleting succeed whether it was there or not. */
-    buf_puts(out, "add table inet " POLICY_TABLE "\ndelete table inet " POLICY_TABLE "\n");
-}
-
-/* What every packet meets: few lookups, whatever the number of policies and pods. Only forwarded
- * packets are looked at: what the node itself sends and gets is always let through. */
-static void write_hook(struct buf *out)
-{
-    static const char *const rules[] = {
-        "ct state established,related accept",
-        "meta l4proto ipv6-icmp icmpv6 type { nd-neighbor-solicit, nd-neighbor-advert, "
-        "nd-router-solicit, nd-router-advert } accept",
-        /* Through a Service back to itself. */
-        "ip saddr . ip daddr @self4 accept",
-        "ip6 saddr . ip6 daddr @self6 accept",
-        "ip saddr vmap @out4",
-        "ip6 saddr vmap @out6",
-        "ip daddr vmap @in4",
-        "ip6 daddr vmap @in6",
-    };
-    buf_puts(out, "add chain inet " POLICY_TABLE
-                  " forward { type filter hook forward priority -5; policy accept; }\n");
-    for (size_t i = 0; i < ARRAY_SIZE(rules); i++)
-        buf_printf(out, "add rule inet " POLICY_TABLE " forward %s\n", rules[i]);
+    buf_printf(out, "add table inet %s\ndelete table inet %s\n", table->name, table->name);
 }
 
 static void diff(const struct policy_state *have, const struct policy_state *want, struct buf *out);
@@ -147,17 +135,17 @@ static void diff(const struct policy_state *have, const struct policy_state *wan
 void policy_state_write(const struct policy_state *s, struct buf *out)
 {
     static const struct policy_state nothing;
-    policy_state_none(out);
-    buf_puts(out, "add table inet " POLICY_TABLE "\n");
+    policy_state_none(s->table, out);
+    buf_printf(out, "add table inet %s\n", s->table->name);
     diff(&nothing, s, out);
-    write_hook(out);
+    s->table->write_hooks(out);
 }
 
 /* --- differences ---------------------------------------------------------------------- */
 
 /* Splits what has changed of a set into what goes and what comes. */
-static void diff_elements(const struct policy_set *have, const struct policy_set *want,
-                          struct buf *gone, struct buf *come)
+static void diff_elements(const char *table, const struct policy_set *have,
+                          const struct policy_set *want, struct buf *gone, struct buf *come)
 {
     AUTO_ARENA *a = arena_new(0);
     size_t i = 0, k = 0, gone_count = 0, come_count = 0;
@@ -174,8 +162,8 @@ static void diff_elements(const struct policy_set *have, const struct policy_set
         i += c <= 0;
         k += c >= 0;
     }
-    write_elements("delete", have, gone_items, gone_count, gone);
-    write_elements("add", want, come_items, come_count, come);
+    write_elements(table, "delete", have, gone_items, gone_count, gone);
+    write_elements(table, "add", want, come_items, come_count, come);
 }
 
 /* Sets before the chains that name them, chains before the verdicts that lead to them; and the
@@ -184,18 +172,18 @@ static void diff(const struct policy_state *have, const struct policy_state *wan
 {
     AUTO_BUF new_sets = BUF_INIT, new_chains = BUF_INIT, gone = BUF_INIT, come = BUF_INIT;
     AUTO_BUF old_chains = BUF_INIT, old_sets = BUF_INIT;
+    const char *table = want->table->name;
     for (size_t i = 0, k = 0; i < have->set_count || k < want->set_count;) {
         const struct policy_set *h = i < have->set_count ? &have->sets[i] : NULL;
         const struct policy_set *w = k < want->set_count ? &want->sets[k] : NULL;
         int c = h == NULL ? 1 : w == NULL ? -1 : str_cmp(h->name, w->name);
         if (c < 0) {
-            buf_printf(&old_sets, "delete %s inet " POLICY_TABLE " " STR_FMT "\n",
-                       h->verdicts ? "map" : "set", STR_ARG(h->name));
+            delete_set(table, h, &old_sets);
         } else if (c > 0) {
-            write_set(w, &new_sets);
-            write_elements("add", w, w->elements, w->count, &come);
+            write_set(table, w, &new_sets);
+            write_elements(table, "add", w, w->elements, w->count, &come);
         } else {
-            diff_elements(h, w, &gone, &come);
+            diff_elements(table, h, w, &gone, &come);
         }
         i += c <= 0;
         k += c >= 0;
@@ -206,11 +194,10 @@ static void diff(const struct policy_state *have, const struct policy_state *wan
         int c = h == NULL ? 1 : w == NULL ? -1 : str_cmp(h->name, w->name);
         if (c < 0)
             buf_printf(&old_chains,
-                       "flush chain inet " POLICY_TABLE " " STR_FMT
-                       "\ndelete chain inet " POLICY_TABLE " " STR_FMT "\n",
-                       STR_ARG(h->name), STR_ARG(h->name));
+                       "flush chain inet %s " STR_FMT "\ndelete chain inet %s " STR_FMT "\n", table,
+                       STR_ARG(h->name), table, STR_ARG(h->name));
         else if (c > 0)
-            write_chain(w, &new_chains);
+            write_chain(table, w, &new_chains);
         i += c <= 0;
         k += c >= 0;
     }

@@ -3,6 +3,7 @@
 
 #include "kubelet/dns/zone.h"
 #include "kubelet/kubelet.h"
+#include "kubelet/pod_support.h"
 
 #include "lib/api/codec.h"
 #include "lib/api/json.h"
@@ -177,6 +178,8 @@ struct flag_set *kubelet_flags(struct kubelet_config *c)
     flag_map(f, &c->system_reserved, "system-reserved",
              "`Resources` kept for the system (cpu=200m,memory=500Mi).");
     flag_map(f, &c->kube_reserved, "kube-reserved", "`Resources` kept for cluster components.");
+    flag_strings(f, &c->unsafe_sysctls, "allowed-unsafe-sysctls",
+                 "`Sysctls` that pods may set beside the safe ones; net.* and the like by prefix.");
     flag_strings(f, &c->eviction.hard, "eviction-hard",
                  "`Thresholds` (memory.available<100Mi,nodefs.available<10%) at which pods are "
                  "evicted at once.");
@@ -340,6 +343,8 @@ int kubelet_config_load(struct kubelet_config *c, struct flag_set *f, struct err
     if (rc == 0)
         rc = load_list(f, a, json_getc(j, "clusterDNS"), "cluster-dns", err);
     if (rc == 0)
+        rc = load_list(f, a, json_getc(j, "allowedUnsafeSysctls"), "allowed-unsafe-sysctls", err);
+    if (rc == 0)
         rc = load_map(f, a, json_getc(j, "systemReserved"), "system-reserved", "=", err);
     if (rc == 0)
         rc = load_map(f, a, json_getc(j, "kubeReserved"), "kube-reserved", "=", err);
@@ -381,7 +386,9 @@ int kubelet_config_check(const struct kubelet_config *c, struct error *err)
     }
     struct eviction e;
     struct shutdown_plan plan;
-    int rc = eviction_init(&e, &c->eviction, err);
+    int rc = unsafe_sysctls_check(&c->unsafe_sysctls, err);
+    if (rc == 0)
+        rc = eviction_init(&e, &c->eviction, err);
     if (rc == 0)
         rc = shutdown_plan_init(&plan, &c->shutdown, err);
     if (rc == 0 && c->pod_pids_max < -1)

@@ -1,6 +1,7 @@
 /* container_env.c - see container_env.h. */
 #include "kubelet/container_env.h"
 
+#include "kubelet/env_file.h"
 #include "kubelet/pod_sources.h"
 
 #include "lib/base/arena.h"
@@ -139,6 +140,34 @@ static int key_ref(enum source_kind kind, const struct core_v1_pod *pod, struct 
     return 0;
 }
 
+static int file_ref(const struct field_context *ctx, const struct core_v1_file_key_selector *f,
+                    struct str *ret, bool *ret_set, struct error *err)
+{
+    const struct env_file *file = NULL;
+    *ret_set = false;
+    for (size_t i = 0; i < ctx->env_file_count && file == NULL; i++)
+        if (str_eq(ctx->env_files[i].volume, f->volume_name) &&
+            str_eq(ctx->env_files[i].path, f->path))
+            file = &ctx->env_files[i];
+    int code = file != NULL ? file->code : E_NOT_FOUND;
+    if (code == E_NOT_FOUND && f->optional)
+        return 0;
+    if (code != 0)
+        return error_set(err, code, "couldn't read file " STR_FMT " of volume " STR_FMT ": %s",
+                         STR_ARG(f->path), STR_ARG(f->volume_name),
+                         file != NULL ? file->message : "not there");
+    int rc = env_file_get(file->text, f->key, ret, ret_set, err);
+    if (rc != 0)
+        return error_prefix(err, "couldn't parse env file " STR_FMT " of volume " STR_FMT,
+                            STR_ARG(f->path), STR_ARG(f->volume_name));
+    if (!*ret_set && !f->optional)
+        return error_set(err, E_NOT_FOUND,
+                         "environment variable key \"" STR_FMT "\" not found in file \"" STR_FMT
+                         "\"",
+                         STR_ARG(f->key), STR_ARG(f->path));
+    return 0;
+}
+
 static int value_from(struct arena *a, const struct field_context *ctx,
                       const struct core_v1_container *c, const struct core_v1_env_var_source *f,
                       const struct source_set *sources, struct str *ret, bool *ret_set,
@@ -159,6 +188,8 @@ static int value_from(struct arena *a, const struct field_context *ctx,
         return key_ref(SOURCE_SECRET, ctx->pod, f->secret_key_ref->local_object_reference.name,
                        f->secret_key_ref->key, f->secret_key_ref->optional, sources, ret, ret_set,
                        err);
+    if (f->file_key_ref != NULL)
+        return file_ref(ctx, f->file_key_ref, ret, ret_set, err);
     return 0;
 }
 

@@ -10,6 +10,7 @@ struct api_quantity_entry;
 struct core_v1_container;
 struct core_v1_pod;
 struct core_v1_resource_field_selector;
+struct env_file;
 
 /* What the pod object does not say itself yet. */
 struct field_context {
@@ -23,6 +24,9 @@ struct field_context {
     /* What limits default to. */
     const struct api_quantity_entry *allocatable;
     size_t allocatable_count;
+    /* Of the container whose variables are made. */
+    const struct env_file *env_files;
+    size_t env_file_count;
 };
 
 /* E_INVALID: unsupported path. */

@@ -77,7 +77,8 @@ static void admit(struct kubelet *k, struct pod_worker *w, struct api_object *o)
     else if (k->eviction != NULL &&
              !eviction_admits(eviction_manager_state(k->eviction), a, pod, &pressure))
         pod_worker_reject(w, "Evicted", pressure);
-    else if (!admission_check(a, k->node, o, others, count, &why))
+    else if (!pod_support_check(a, &k->support, pod, &why) ||
+             !admission_check(a, k->node, o, others, count, &why))
         pod_worker_reject(w, why.reason, why.message);
 }
 

@@ -10,6 +10,7 @@
 #include "kubelet/cgroups.h"
 #include "kubelet/eviction.h"
 #include "kubelet/hosts_file.h"
+#include "kubelet/pod_support.h"
 #include "kubelet/shutdown.h"
 
 #include "lib/base/flags.h"
@@ -87,6 +88,7 @@ struct kubelet_config {
     struct flag_list node_labels;
     struct flag_list taints;
     struct flag_list system_reserved, kube_reserved;
+    struct flag_list unsafe_sysctls;
     struct eviction_config eviction;
     struct shutdown_config shutdown;
     int64_t pod_pids_max; /* Processes of one pod; -1: no limit. */
@@ -98,6 +100,7 @@ struct kubelet {
     uv_loop_t *loop;
     struct env *env;
     struct kubelet_config config;
+    struct node_support support;
     const char *node_name;
 
     struct cri *cri;

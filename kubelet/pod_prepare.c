@@ -139,6 +139,7 @@ static void name_object(const struct source *s, struct client_call *call)
         [SOURCE_CONFIG_MAP] = {"v1", "ConfigMap", true},
         [SOURCE_SECRET] = {"v1", "Secret", true},
         [SOURCE_CLAIM] = {"v1", "PersistentVolumeClaim", true},
+        [SOURCE_RUNTIME_CLASS] = {"node.k8s.io/v1", "RuntimeClass", false},
         [SOURCE_VOLUME] = {"v1", "PersistentVolume", false},
         [SOURCE_CSI_DRIVER] = {"storage.k8s.io/v1", "CSIDriver", false},
         [SOURCE_ATTACHMENT] = {"storage.k8s.io/v1", "VolumeAttachment", false},

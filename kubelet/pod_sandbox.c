@@ -1,11 +1,14 @@
 /* pod_sandbox.c - brings a pod's sandbox up: namespaces, network, cgroup parent. */
 #include "kubelet/cri_config.h"
+#include "kubelet/pod_sources.h"
 #include "kubelet/pod_worker_internal.h"
 
+#include "lib/api/scheme.h"
 #include "lib/base/arena.h"
 #include "lib/base/log.h"
 
 #include "api/core_v1.h"
+#include "api/node_v1.h"
 
 void *worker_sandbox_config(struct pod_worker *w, struct arena *a, uint32_t attempt)
 {
@@ -27,27 +30,70 @@ void *worker_sandbox_config(struct pod_worker *w, struct arena *a, uint32_t atte
     return sandbox_config(a, &in);
 }
 
+static void fail(struct pod_worker *w, const char *message)
+{
+    uint64_t wait = 1000u << MIN_OF(w->sandbox_failures, 6u);
+    w->sandbox_failures++;
+    w->sandbox_blocked_until_ms = kubelet_now_ms(w->k) + MIN_OF(wait, (uint64_t)60000);
+    worker_event(w, NULL, "Warning", "FailedCreatePodSandBox", "Failed to create pod sandbox: %s",
+                 message);
+    log_warning("pod %s/%s: sandbox: %s", w->namespace_name, w->name, message);
+}
+
 static void on_created(const struct cri_reply *reply, void *arg)
 {
     struct pod_worker *w = arg;
     start_trace_add(&w->trace, START_SANDBOX, reply->took_ns);
-    if (reply->code != 0 && reply->code != E_CANCELED) {
-        uint64_t wait = 1000u << MIN_OF(w->sandbox_failures, 6u);
-        w->sandbox_failures++;
-        w->sandbox_blocked_until_ms = kubelet_now_ms(w->k) + MIN_OF(wait, (uint64_t)60000);
-        worker_event(w, NULL, "Warning", "FailedCreatePodSandBox",
-                     "Failed to create pod sandbox: %s", reply->message);
-        log_warning("pod %s/%s: sandbox: %s", w->namespace_name, w->name, reply->message);
-    } else if (reply->code == 0) {
+    if (reply->code != 0 && reply->code != E_CANCELED)
+        fail(w, reply->message);
+    else if (reply->code == 0)
         w->sandbox_failures = 0;
-    }
     worker_op_done(w);
+}
+
+/* The runtime's name for what the pod's RuntimeClass stands for; "": its default. */
+static int find_handler(const struct pod_worker *w, struct arena *a, char **ret, struct error *err)
+{
+    const struct core_v1_pod *pod = worker_pod(w);
+    *ret = arena_strdup(a, "");
+    if (!pod->spec.has_runtime_class_name)
+        return 0;
+    const struct source *s =
+        source_set_find(w->sources, SOURCE_RUNTIME_CLASS, pod->spec.runtime_class_name, 0);
+    if (s == NULL || s->object == NULL)
+        return error_set(err, E_NOT_FOUND, "failed to get the RuntimeClass \"" STR_FMT "\": %s",
+                         STR_ARG(pod->spec.runtime_class_name),
+                         s != NULL && s->message != NULL ? s->message
+                                                         : "there is no API server to ask");
+    const struct node_v1_runtime_class *c = s->object->msg;
+    *ret = arena_strdup(a, str_c(arena_str(a, c->handler)));
+    return 0;
+}
+
+/* Refused before the runtime is asked: it would run the pod as if nothing had been said. */
+static int check_users(const struct pod_worker *w, const char *handler, struct error *err)
+{
+    const struct core_v1_pod_spec *spec = &worker_pod(w)->spec;
+    if (!spec->has_host_users || spec->host_users)
+        return 0;
+    if (handler[0] != '\0')
+        return error_set(err, E_NOT_IMPLEMENTED,
+                         "can't set `spec.hostUsers: false`, RuntimeClass handler \"%s\" does not "
+                         "support user namespaces",
+                         handler);
+    if (!w->k->support.user_namespaces)
+        return error_set(err, E_NOT_IMPLEMENTED,
+                         "can't set `spec.hostUsers: false`, runtime does not support user "
+                         "namespaces");
+    return error_set(err, E_NOT_IMPLEMENTED,
+                     "can't set `spec.hostUsers: false`, this node does not map user namespaces");
 }
 
 void worker_create_sandbox(struct pod_worker *w)
 {
     AUTO_ARENA *a = arena_new(0);
     const struct core_v1_pod *pod = worker_pod(w);
+    struct error err;
     CRI(RunPodSandboxRequest) *r = CRI_NEW(a, RunPodSandboxRequest, run_pod_sandbox_request);
     if (!w->k->network_ready && !pod->spec.host_network) {
         /* Said once per wait; the node's condition says more. */
@@ -60,9 +106,12 @@ void worker_create_sandbox(struct pod_worker *w)
         worker_op_done_same(w);
         return;
     }
+    if (find_handler(w, a, &r->runtime_handler, &err) != 0 ||
+        check_users(w, r->runtime_handler, &err) != 0) {
+        fail(w, error_message(&err));
+        worker_op_done_same(w);
+        return;
+    }
     r->config = worker_sandbox_config(w, a, w->sandbox_attempts);
-    r->runtime_handler = arena_strdup(a, pod->spec.has_runtime_class_name
-                                             ? str_c(arena_str(a, pod->spec.runtime_class_name))
-                                             : "");
     cri_call(w->k->cri, CRI_RUN_POD_SANDBOX, r, CRI_SANDBOX_TIMEOUT_MS, on_created, w);
 }

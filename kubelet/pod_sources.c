@@ -90,6 +90,8 @@ struct source_set *source_set_new(const struct core_v1_pod *pod)
         add_container(s, (const struct core_v1_container *)&spec->ephemeral_containers[i]);
     for (size_t i = 0; i < spec->image_pull_secrets_count; i++)
         add(s, SOURCE_SECRET, spec->image_pull_secrets[i].name, 0);
+    if (spec->has_runtime_class_name)
+        add(s, SOURCE_RUNTIME_CLASS, spec->runtime_class_name, 0);
     return s;
 }
 

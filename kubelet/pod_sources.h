@@ -18,6 +18,7 @@ enum source_kind {
     SOURCE_SECRET,
     SOURCE_TOKEN,
     SOURCE_CLAIM,
+    SOURCE_RUNTIME_CLASS,
     /* Known only once their claims, and then their volumes, are: source_set_follow(). */
     SOURCE_VOLUME,
     SOURCE_CSI_DRIVER,

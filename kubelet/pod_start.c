@@ -6,6 +6,7 @@
  * tried again after a back-off. */
 #include "kubelet/dra.h"
 #include "kubelet/cri_config.h"
+#include "kubelet/env_file.h"
 #include "kubelet/job.h"
 #include "kubelet/pod_sources.h"
 #include "kubelet/pod_worker_internal.h"
@@ -48,6 +49,8 @@ struct start {
     const char *container_id;
     struct cri_call *pull; /* NULL unless pulling. */
 
+    struct env_file *env_files;
+    size_t env_file_count;
     /* For the job that makes mounts. */
     struct env_list env;
     const char *pod_dir;
@@ -115,7 +118,9 @@ static void on_post_start(enum check_result r, const char *output, void *arg)
     CRI(StopContainerRequest) req;
     runtime__v1__stop_container_request__init(&req);
     req.container_id = (char *)(uintptr_t)s->container_id;
-    req.timeout = MAX_OF(w->grace_s, (int64_t)2);
+    req.timeout = w->life == PM_RUNNING && worker_pod(w)->spec.has_termination_grace_period_seconds
+                      ? worker_pod(w)->spec.termination_grace_period_seconds
+                      : w->grace_s;
     cri_call(w->k->cri, CRI_STOP_CONTAINER, &req, CRI_TIMEOUT_MS + (uint64_t)req.timeout * 1000,
              on_hook_killed, s);
 }
@@ -319,7 +324,15 @@ static int make_mount(struct start *s, size_t index)
         out->propagation = CRI_ENUM(MOUNT_PROPAGATION__PROPAGATION_BIDIRECTIONAL);
     else if (str_eqc(m->mount_propagation, "HostToContainer"))
         out->propagation = CRI_ENUM(MOUNT_PROPAGATION__PROPAGATION_HOST_TO_CONTAINER);
-    out->recursive_read_only = str_eqc(m->recursive_read_only, "Enabled");
+    bool can = s->w->k->support.recursive_read_only;
+    out->recursive_read_only =
+        m->read_only && (str_eqc(m->recursive_read_only, "Enabled") ||
+                         (can && str_eqc(m->recursive_read_only, "IfPossible")));
+    if (out->recursive_read_only && !can)
+        return error_set(&s->err, E_NOT_IMPLEMENTED,
+                         "volume \"" STR_FMT "\" requested recursive read-only mode, but it is not "
+                         "supported by the runtime",
+                         STR_ARG(m->name));
     return 0;
 }
 
@@ -361,6 +374,47 @@ static void finish_mounts(void *arg)
         create(s);
 }
 
+/* What variables come from files of volumes: those are read first. */
+static void run_env_files(void *arg)
+{
+    struct start *s = arg;
+    for (size_t i = 0; i < s->env_file_count; i++) {
+        struct env_file *f = &s->env_files[i];
+        const struct volume *v = volume_set_find(s->w->volumes, f->volume);
+        AUTO_BUF b = BUF_INIT;
+        struct error err;
+        f->code = v == NULL ? error_set(&err, E_NOT_FOUND, "no such volume")
+                            : volume_read_file(v, str_c(arena_str(s->arena, f->path)),
+                                               ENV_FILE_BYTES_MAX, &b, &err);
+        if (f->code != 0)
+            f->message = arena_strdup(s->arena, error_message(&err));
+        else
+            f->text = arena_str(s->arena, buf_str(&b));
+    }
+}
+
+static void make_mounts(struct start *s);
+
+static void finish_env_files(void *arg)
+{
+    make_mounts(arg);
+}
+
+static void read_env_files(struct start *s)
+{
+    s->env_files = ARENA_ARRAY(s->arena, struct env_file, s->spec->env_count);
+    for (size_t i = 0; i < s->spec->env_count; i++) {
+        const struct core_v1_env_var_source *from = s->spec->env[i].value_from;
+        if (from != NULL && from->file_key_ref != NULL)
+            s->env_files[s->env_file_count++] = (struct env_file){
+                .volume = from->file_key_ref->volume_name, .path = from->file_key_ref->path};
+    }
+    if (s->env_file_count == 0)
+        make_mounts(s);
+    else
+        job_start(s->w->k->loop, run_env_files, finish_env_files, s);
+}
+
 static void make_mounts(struct start *s)
 {
     struct pod_worker *w = s->w;
@@ -370,6 +424,8 @@ static void make_mounts(struct start *s)
     const struct core_v1_pod *pod = s->object->msg;
     char random[4], hex[9] = "";
     worker_field_context(w, &ctx);
+    ctx.env_files = s->env_files;
+    ctx.env_file_count = s->env_file_count;
     bool links = !pod->spec.has_enable_service_links || pod->spec.enable_service_links;
     size_t n = kubelet_services_for(k, s->arena, pod->metadata.namespace, links, &services);
     if (container_env(s->arena, &ctx, s->spec, w->sources, services, n, &s->env, &s->err) != 0) {
@@ -520,7 +576,7 @@ static void on_image_after_pull(const struct cri_reply *reply, void *arg)
                  "Successfully pulled image \"" STR_FMT
                  "\" in %s (%s including waiting). Image size: %llu bytes.",
                  STR_ARG(s->spec->image), text, text, size);
-    make_mounts(s);
+    read_env_files(s);
 }
 
 static void on_image(const struct cri_reply *reply, void *arg)
@@ -543,7 +599,7 @@ static void on_image(const struct cri_reply *reply, void *arg)
         worker_event(s->w, s->c, "Normal", "Pulled",
                      "Container image \"" STR_FMT "\" already present on machine",
                      STR_ARG(s->spec->image));
-        make_mounts(s);
+        read_env_files(s);
         return;
     }
     if (str_eqc(s->spec->image_pull_policy, "Never")) {

@@ -232,15 +232,20 @@ static void tally_init(const struct pod_status_inputs *in, const struct core_v1_
     const struct core_v1_pod_spec *spec = &in->pod->spec;
     for (size_t i = 0; i < spec->init_containers_count; i++) {
         const struct core_v1_container_status *c = &s->init_container_statuses[i];
+        const struct container_facts *f = facts_of(in, c->name);
+        /* Rules of its own let it run again, whatever the pod's policy. */
+        bool again = f != NULL && f->restarts && !in->finished;
         if (container_is_sidecar(&spec->init_containers[i])) {
             if (!c->started && c->state.terminated == NULL)
                 t->init_pending++;
             else if (c->state.running != NULL)
                 t->restartable_init_running++;
         } else if (c->state.terminated != NULL) {
-            if (c->state.terminated->exit_code != 0)
+            if (c->state.terminated->exit_code != 0 && again)
+                t->init_pending++;
+            else if (c->state.terminated->exit_code != 0)
                 t->init_failed++;
-        } else if (c->state.waiting != NULL && c->last_state.terminated != NULL) {
+        } else if (c->state.waiting != NULL && !again && c->last_state.terminated != NULL) {
             if (c->last_state.terminated->exit_code != 0)
                 t->init_failed++;
             else

@@ -7,6 +7,7 @@
 #include "kubelet/mirror_pods.h"
 #include "kubelet/pod_sources.h"
 #include "kubelet/pod_status.h"
+#include "kubelet/pod_support.h"
 #include "kubelet/policy/policy.h"
 #include "kubelet/resources.h"
 
@@ -526,6 +527,8 @@ static void fill_container(struct pod_worker *w, struct arena *a, const struct p
     m->started = container_started(c);
     m->startup_failed = probe_failed(c->probes[PROBE_STARTUP]);
     m->liveness_failed = probe_failed(c->probes[PROBE_LIVENESS]);
+    if (m->state == PM_EXITED && c->kind != PM_EPHEMERAL && c->kind != PM_SIDECAR)
+        m->exit_decided = container_exit_decides(c->spec, m->exit_code, &m->exit_restarts);
     bool restarts = m->state == PM_EXITED && pm_restarts(p, m);
     bool resized = m->state == PM_EXITED && c->resize_killed != NULL &&
                    strcmp(c->resize_killed, seen->id) == 0;

@@ -63,6 +63,21 @@ static const char *condition_text(struct arena *a, const char *what,
                               what, type, c != NULL ? c->reason : "", c != NULL ? c->message : ""));
 }
 
+/* Runtimes older than these messages say nothing: then they cannot do it. */
+static void note_features(struct node_support *s, const CRI(StatusResponse) * r)
+{
+    s->features_known = true;
+    s->strict_groups = r->features != NULL && r->features->supplemental_groups_policy;
+    s->recursive_read_only = s->user_namespaces = false;
+    for (size_t i = 0; i < r->n_runtime_handlers; i++) {
+        const CRI(RuntimeHandler) *h = r->runtime_handlers[i];
+        if (h->name[0] != '\0' || h->features == NULL)
+            continue;
+        s->recursive_read_only = h->features->recursive_read_only_mounts;
+        s->user_namespaces = h->features->user_namespaces;
+    }
+}
+
 static void on_status(const struct cri_reply *reply, void *arg)
 {
     struct runtime_health *h = arg;
@@ -75,6 +90,7 @@ static void on_status(const struct cri_reply *reply, void *arg)
         return;
     }
     const CRI(StatusResponse) *r = reply->msg;
+    note_features(&h->k->support, r);
     const CRI(RuntimeCondition) *runtime = find(r->status, "RuntimeReady"),
                                 *network = find(r->status, "NetworkReady");
     h->k->network_ready = network != NULL && network->status;

@@ -11,6 +11,7 @@
 #include "kubelet/field_ref.h"
 
 struct arena;
+struct buf;
 struct core_v1_volume;
 struct source_set;
 
@@ -70,6 +71,10 @@ int volume_give_to_group(const struct volume *v, struct error *err);
 int volume_bind_sub_path(struct arena *a, const char *pod_dir_path, const struct volume *v,
                          const char *sub_path, const char *container, size_t index,
                          const char **ret, struct error *err);
+/* A file of a volume, safe from symbolic links that a container plants. E_NOT_FOUND, E_TOO_LARGE.
+ * Blocking. */
+int volume_read_file(const struct volume *v, const char *path, size_t max, struct buf *ret,
+                     struct error *err);
 /* Unmounts what stands below the pod's folder and removes it. Blocking. */
 int volumes_remove(const char *pod_dir_path, struct error *err);
 

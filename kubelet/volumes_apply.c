@@ -333,6 +333,36 @@ int volume_bind_sub_path(struct arena *a, const char *pod_dir_path, const struct
     return rc;
 }
 
+int volume_read_file(const struct volume *v, const char *path, size_t max, struct buf *ret,
+                     struct error *err)
+{
+    struct stat st;
+    char block[4096];
+    int root = open(v->path, O_PATH | O_DIRECTORY | O_CLOEXEC);
+    if (root < 0)
+        return error_set_errno(err, E_IO, errno, "open %s", v->path);
+    /* A pipe must not hold us up. */
+    int fd = open_beneath(root, path, O_RDONLY | O_NONBLOCK | O_CLOEXEC);
+    int saved = errno, rc = 0;
+    close(root);
+    if (fd < 0)
+        return error_set_errno(err, saved == ENOENT ? E_NOT_FOUND : E_IO, saved, "open %s", path);
+    if (fstat(fd, &st) != 0 || !S_ISREG(st.st_mode))
+        rc = error_set(err, E_INVALID, "%s is not a regular file", path);
+    while (rc == 0) {
+        ssize_t n = read(fd, block, sizeof(block));
+        if (n < 0)
+            rc = error_set_errno(err, E_IO, errno, "read %s", path);
+        if (n <= 0)
+            break;
+        buf_append(ret, block, (size_t)n);
+        if (ret->len > max)
+            rc = error_set(err, E_TOO_LARGE, "%s has more than %zu bytes", path, max);
+    }
+    close(fd);
+    return rc;
+}
+
 /* --- removal ------------------------------------------------------------------ */
 
 /* mountinfo writes blanks, tabs, newlines and backslashes as octal. */

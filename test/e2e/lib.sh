@@ -101,6 +101,15 @@ up() {
     "$TRIREME" up --dir "$dir" --base-port "$PORT" "$@"
 }
 k() { kubectl --kubeconfig "$KUBECONFIG_FILE" --request-timeout=$((20 * SLOWDOWN))s "$@"; }
+# jp OBJECT PATH: a field as text; braces around the path may be left out.
+jp() { case $2 in *{*) k get "$1" -o "jsonpath=$2" ;; *) k get "$1" -o "jsonpath={$2}" ;; esac; }
+# is OBJECT PATH VALUE; gone KIND NAME; told REASON NAME TEXT: an event about the object says so. For eventually.
+is() { [ "$(jp "$1" "$2" 2>&1)" = "$3" ] || { k get "$1" -o yaml; return 1; }; }
+gone() { ! k get "$@" >/dev/null 2>&1; }
+event() { k get events --field-selector "reason=$1,involvedObject.name=$2" -o 'jsonpath={range .items[*]}{.message}{"\n"}{end}'; }
+told() { case $(event "$1" "$2") in *"$3"*) ;; *) k get events --field-selector "involvedObject.name=$2"; return 1 ;; esac; }
+# with_busybox: a filter for manifests in flow form: "image: busybox" is the one that each node of a test has.
+with_busybox() { sed 's#image: busybox\b#image: docker.io/library/busybox:latest, imagePullPolicy: IfNotPresent#'; }
 # code METHOD PATH [CURL-ARGS...]: the HTTP status, body in $WORK/body.
 code() {
     local method=$1 path=$2; shift 2

@@ -12,8 +12,6 @@ trap 'umount -l "$SMALL" 2>/dev/null; teardown' EXIT
 MEMORY=$(awk '/^MemTotal/ { print $2 }' /proc/meminfo)
 ok "up" up "$D" --control-planes 1 --workers 1 --kubelet-args "--root-dir=$SMALL --eviction-hard=memory.available<100Mi,nodefs.available<30%,nodefs.inodesFree<5% --eviction-pressure-transition-period=3s --eviction-minimum-reclaim=nodefs.available=1Mi --system-reserved=memory=$((MEMORY - 300 * 1024))Ki"
 KUBECONFIG_FILE=$D/kubeconfig
-jp() { k get "$1" -o "jsonpath={$2}"; }
-is() { [ "$(jp "$1" "$2" 2>&1)" = "$3" ] || { k get "$1" -o yaml; return 1; }; }
 has_text() { case $(jp "$1" "$2" 2>&1) in *"$3"*) ;; *) k get "$1" -o yaml; return 1 ;; esac; }
 NODE=$(k get nodes -o name | head -n 1)
 condition() { is "$NODE" ".status.conditions[?(@.type==\"$1\")].status" "$2"; }

@@ -9,8 +9,6 @@ D=$WORK/c
 ok "up" up "$D" --control-planes 1 --workers 1 \
     --controller-manager-args "--vertical-pod-autoscaler-sync-period=2s --vertical-pod-autoscaler-min-replicas=1"
 KUBECONFIG_FILE=$D/kubeconfig
-jp() { case $2 in {*) k get "$1" -o "jsonpath=$2" ;; *) k get "$1" -o "jsonpath={$2}" ;; esac; }
-is() { [ "$(jp "$1" "$2" 2>&1)" = "$3" ] || { k get "$1" -o yaml; return 1; }; }
 kill_program() { kill -9 "$(cut -d' ' -f1 "$D/hosts/$1/run/$2.pid")"; }
 condition() { jp "$1" "{.status.conditions[?(@.type=='$2')].$3}"; }
 condition_is() { [ "$(condition "$1" "$2" "$3" 2>&1)" = "$4" ] || { k get "$1" -o yaml; return 1; }; }

@@ -8,9 +8,6 @@ setup volumes
 D=$WORK/c
 ok "up" up "$D" --control-planes 1 --workers 2
 KUBECONFIG_FILE=$D/kubeconfig
-jp() { case $2 in {*) k get "$1" -o "jsonpath=$2" ;; *) k get "$1" -o "jsonpath={$2}" ;; esac; }
-is() { [ "$(jp "$1" "$2" 2>&1)" = "$3" ] || { k get "$1" -o yaml; return 1; }; }
-gone() { ! k get "$@" >/dev/null 2>&1; }
 logs_are() { [ "$(k logs "$1" 2>&1)" = "$2" ] || { k logs "$1"; return 1; }; }
 folders() { find "$D"/hosts/*/kubelet/local-path -mindepth 1 -maxdepth 1 2>/dev/null | wc -l; }
 no_folders() { [ "$(folders)" = 0 ]; }

@@ -47,12 +47,18 @@ static void queue_claim(struct controller_run *r, struct str namespace_name, str
 static void touch_pod(struct controller_run *r, struct api_object *old, struct api_object *o)
 {
     const struct core_v1_pod *p = (o != NULL ? o : old)->msg;
-    if (p->spec.resource_claims_count == 0)
+    const struct core_v1_pod_extended_resource_claim_status *extended =
+        p->status.extended_resource_claim_status;
+    if (p->spec.resource_claims_count == 0 && extended == NULL)
         return;
     if (o != NULL && !claim_pod_is_done(p)) {
-        controller_enqueue_object(r, o);
+        if (p->spec.resource_claims_count != 0)
+            controller_enqueue_object(r, o);
         return;
     }
+    /* The scheduler made that one: what is left to do here is to see it go. */
+    if (extended != NULL)
+        queue_claim(r, p->metadata.namespace, extended->resource_claim_name);
     for (size_t i = 0; i < p->spec.resource_claims_count; i++) {
         struct str name;
         bool made;

@@ -2,7 +2,10 @@
  * prepare them before the pod runs, and told when nobody needs them any more.
  *
  *   dra_state.c  which claims are prepared, for whom: pure, and its file
- *   dra.c        what is asked of drivers
+ *   dra.c        operations on the claims of a pod
+ *   dra_ask.c    what drivers are asked
+ *   dra_save.c   the file
+ *   dra_slices.c ResourceSlices of drivers that went
  *   csi_plugins.c registers drivers: plugins of type DRAPlugin
  *
  * <root>/dra_manager_state keeps it over restarts; it is written before a driver is

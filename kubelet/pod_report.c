@@ -122,6 +122,7 @@ void worker_report(struct pod_worker *w)
     old.nominated_node_name = pod->status.nominated_node_name;
     old.resource_claim_statuses = pod->status.resource_claim_statuses;
     old.resource_claim_statuses_count = pod->status.resource_claim_statuses_count;
+    old.extended_resource_claim_status = pod->status.extended_resource_claim_status;
     if (w->status == NULL && old.start_time == NULL)
         old.reason = old.message = STR_NULL;
     struct pod_status_inputs in = {

@@ -13,6 +13,7 @@
 #include "lib/base/buf.h"
 #include "lib/base/list.h"
 #include "scheduler/class_key.h"
+#include "scheduler/devices/extended.h"
 #include "scheduler/plugins/plugins.h"
 #include "scheduler/score_buckets.h"
 
@@ -444,7 +445,8 @@ struct node_info *classes_decide(struct classes *l, const struct class_question 
 {
     AUTO_BUF key = BUF_INIT;
     buf_append(&key, &q->profile, sizeof(q->profile));
-    if (!class_key(q->pod, &key)) {
+    /* Devices are given to one pod at a time. */
+    if (extended_by_class(l->facts->devices, &q->pod->requests) != 0 || !class_key(q->pod, &key)) {
         *ret = &l->single;
         return decide_alone(l, q);
     }

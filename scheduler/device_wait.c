@@ -4,6 +4,7 @@
  *
  *   prepare: pending in s->devices, other pods see it as taken
  *   bind: for each claim  finalizer -> status (allocation, reservedFor) -> next
+ *         that of extended resources: create -> the same -> noted in the pod's status
  *         then conditions true -> action_bind()
  *   a conflict reads the claim anew; anything else gives all back and tries again */
 #include "scheduler/scheduler_internal.h"
@@ -25,11 +26,14 @@
 
 #define CONFLICTS_MAX 5
 
-enum step { STEP_FINALIZER, STEP_STATUS, STEP_READ };
+enum step { STEP_FINALIZER, STEP_STATUS, STEP_READ, STEP_CREATE, STEP_NOTE };
 
 struct waiting {
-    struct api_object *claim;                               /* As known last; one reference. */
+    struct api_object *claim; /* As known last; one reference. NULL: to be created. */
     const struct resource_v1_allocation_result *allocation; /* In the wait's arena; NULL. */
+    /* For extended resources of the pod, in the arena; NULL: an ordinary claim. */
+    const struct resource_v1_resource_claim *extended;
+    bool noted; /* In the pod's status. */
 };
 
 struct device_wait {
@@ -54,7 +58,13 @@ static const struct core_v1_pod *pod_of(const struct device_wait *w)
 
 static const struct resource_v1_resource_claim *claim_of(const struct waiting *x)
 {
-    return x->claim->msg;
+    return x->claim != NULL ? x->claim->msg : x->extended;
+}
+
+/* What its devices are kept under until they stand in the claim. */
+static struct str pending_uid(const struct waiting *x)
+{
+    return x->extended != NULL ? x->extended->metadata.uid : api_object_meta(x->claim)->uid;
 }
 
 static void wait_free(struct device_wait *w)
@@ -88,7 +98,7 @@ static struct device_wait *wait_of(const struct scheduler *s, const struct queue
 void device_wait_prepare(struct scheduler *s, const struct cycle *c, struct queued_pod *p,
                          const struct node_info *n)
 {
-    struct device_plan plans[POD_CLAIMS_MAX];
+    struct device_plan plans[POD_CLAIMS_MAX + 1];
     size_t count = dynamic_resources_plan(c, n, plans);
     if (count == 0)
         return;
@@ -99,55 +109,49 @@ void device_wait_prepare(struct scheduler *s, const struct cycle *c, struct queu
     w->claims = ARENA_ARRAY(w->arena, struct waiting, count);
     list_push_back(&s->device_waits, &w->link);
     for (size_t i = 0; i < count; i++) {
-        w->claims[i].claim = api_object_ref(plans[i].claim);
+        struct waiting *x = &w->claims[i];
+        if (plans[i].claim != NULL)
+            x->claim = api_object_ref(plans[i].claim);
+        if (plans[i].extended != NULL)
+            x->extended =
+                api_msg_clone(w->arena, &resource_v1_resource_claim_msg, plans[i].extended);
         if (plans[i].allocation == NULL)
             continue;
-        w->claims[i].allocation =
+        x->allocation =
             api_msg_clone(w->arena, &resource_v1_allocation_result_msg, plans[i].allocation);
-        devices_pend(s->devices, api_object_meta(plans[i].claim)->uid, plans[i].allocation);
+        devices_pend(s->devices, pending_uid(x), x->allocation);
     }
 }
 
 /* --- giving back -------------------------------------------------------------------------------
  */
 
-/* The pod alone is taken out: others may have come meanwhile. */
-static void unreserve(struct scheduler *s, const struct api_object *claim, struct str pod_uid)
-{
-    const struct meta_v1_object_meta *m = api_object_meta(claim);
-    AUTO_BUF b = BUF_INIT;
-    buf_puts(&b, "{\"metadata\":{\"uid\":");
-    json_write_string(m->uid, &b);
-    buf_puts(&b, "},\"status\":{\"reservedFor\":[{\"$patch\":\"delete\",\"uid\":");
-    json_write_string(pod_uid, &b);
-    buf_puts(&b, "}]}}");
-    struct client_call call = {.verb = CLIENT_PATCH,
-                               .kind = claim->kind,
-                               .namespace_name = m->namespace,
-                               .name = m->name,
-                               .subresource = "status",
-                               .patch_type = CLIENT_PATCH_STRATEGIC,
-                               .raw_body = buf_str(&b),
-                               .undecoded = true};
-    struct error err = {0};
-    if (client_start(s->client, &call, NULL, &err) != 0)
-        log_warning("cannot release claim " STR_FMT "/" STR_FMT ": %s", STR_ARG(m->namespace),
-                    STR_ARG(m->name), error_message(&err));
-}
-
 void device_wait_forget(struct scheduler *s, const struct queued_pod *p)
 {
     struct device_wait *w = wait_of(s, p);
     for (size_t i = 0; w != NULL && i < w->count; i++)
         if (w->claims[i].allocation != NULL)
-            devices_unpend(s->devices, api_object_meta(w->claims[i].claim)->uid);
+            devices_unpend(s->devices, pending_uid(&w->claims[i]));
     if (w != NULL)
         wait_free(w);
+}
+
+/* The claim that was made for extended resources; it may not have come by the watch yet. */
+static void remove_made(struct scheduler *s, const struct device_wait *w,
+                        const struct core_v1_pod *pod)
+{
+    struct api_object *made = devices_extended_claim(s->devices, pod);
+    for (size_t i = 0; w != NULL && i < w->count; i++)
+        if (w->claims[i].extended != NULL && w->claims[i].claim != NULL)
+            made = w->claims[i].claim;
+    if (made != NULL)
+        extended_claim_remove(s, made);
 }
 
 void device_wait_undo(struct scheduler *s, const struct queued_pod *p)
 {
     const struct core_v1_pod *pod = p->object->msg;
+    remove_made(s, wait_of(s, p), pod);
     device_wait_forget(s, p);
     if (pod->spec.resource_claims_count == 0)
         return;
@@ -158,7 +162,7 @@ void device_wait_undo(struct scheduler *s, const struct queued_pod *p)
     pod_device_claims(s->devices, a, pod, claims, &count, &why);
     for (size_t i = 0; i < count; i++)
         if (claim_reserved_for(claims[i]->msg, pod->metadata.uid))
-            unreserve(s, claims[i], pod->metadata.uid);
+            claim_release(s, claims[i], pod->metadata.uid);
     sched_queue_event(&s->queue, EVENT_CLAIM, env_now_ms(s->env));
 }
 
@@ -195,39 +199,82 @@ static void drop(struct device_wait *w)
 
 static void advance(struct device_wait *w);
 
+static void fail_step(struct device_wait *w, const char *why)
+{
+    static const char *const what[] = {"add finalizer to", "add reservation to", "get updated"};
+    const struct waiting *x = &w->claims[w->at];
+    const struct meta_v1_object_meta *m = &claim_of(x)->metadata;
+    AUTO_ARENA *a = arena_new(0);
+    if (w->step == STEP_CREATE)
+        give_up(w,
+                arena_printf(a, "create claim for extended resources " STR_FMT "/" STR_FMT ": %s",
+                             STR_ARG(m->namespace), STR_ARG(m->name), why)
+                    .data);
+    else if (w->step == STEP_NOTE)
+        give_up(
+            w, arena_printf(a, "update pod " STR_FMT "/" STR_FMT " ExtendedResourceClaimStatus: %s",
+                            STR_ARG(m->namespace), STR_ARG(pod_of(w)->metadata.name), why)
+                   .data);
+    else
+        give_up(w, arena_printf(a, "%s claim " STR_FMT "/" STR_FMT ": %s",
+                                w->step == STEP_STATUS && x->allocation != NULL
+                                    ? "add allocation and reservation to"
+                                    : what[w->step],
+                                STR_ARG(m->namespace), STR_ARG(m->name), why)
+                       .data);
+}
+
+/* The claim at hand is as it is to be. */
+static void next_claim(struct device_wait *w)
+{
+    w->at++;
+    w->conflicts = 0;
+    w->step = STEP_FINALIZER;
+    advance(w);
+}
+
+static void on_noted(struct client_request *r, const struct client_result *result, void *arg)
+{
+    struct device_wait *w = arg;
+    UNUSED(r);
+    w->request = NULL;
+    if (result->code != 0) {
+        fail_step(w, result->message);
+        return;
+    }
+    w->claims[w->at].noted = true;
+    next_claim(w);
+}
+
 static void on_answer(struct client_request *r, const struct client_result *result, void *arg)
 {
     struct device_wait *w = arg;
     struct scheduler *s = w->scheduler;
     struct waiting *x = &w->claims[w->at];
-    const struct meta_v1_object_meta *m = api_object_meta(x->claim);
-    static const char *const what[] = {"add finalizer to", "add reservation to", "get updated"};
     UNUSED(r);
     w->request = NULL;
-    if (result->code == E_CONFLICT && w->step != STEP_READ && ++w->conflicts < CONFLICTS_MAX) {
+    if (result->code == E_CONFLICT && w->step != STEP_READ && w->step != STEP_CREATE &&
+        ++w->conflicts < CONFLICTS_MAX) {
         w->step = STEP_READ;
         advance(w);
         return;
     }
     if (result->code != 0 || result->object == NULL) {
-        AUTO_ARENA *a = arena_new(0);
-        const char *doing = w->step == STEP_STATUS && x->allocation != NULL
-                                ? "add allocation and reservation to"
-                                : what[w->step];
-        give_up(w, arena_printf(a, "%s claim " STR_FMT "/" STR_FMT ": %s", doing,
-                                STR_ARG(m->namespace), STR_ARG(m->name), result->message)
-                       .data);
+        fail_step(w, result->message);
         return;
     }
     struct api_object *old = x->claim;
     x->claim = api_object_ref(result->object);
+    if (old != NULL)
+        api_object_unref(old);
     if (w->step == STEP_STATUS) {
         devices_set_claim(s->devices, x->claim);
-        devices_unpend(s->devices, api_object_meta(x->claim)->uid);
-        w->at++;
-        w->conflicts = 0;
+        devices_unpend(s->devices, pending_uid(x));
+        if (x->extended == NULL) {
+            next_claim(w);
+            return;
+        }
     }
-    api_object_unref(old);
     w->step = STEP_FINALIZER;
     advance(w);
 }
@@ -277,13 +324,22 @@ static void send_step(struct device_wait *w, enum step step)
     const struct waiting *x = &w->claims[w->at];
     struct resource_v1_resource_claim c = *claim_of(x);
     struct client_call call = {.verb = step == STEP_READ ? CLIENT_GET : CLIENT_UPDATE,
-                               .kind = x->claim->kind,
                                .namespace_name = c.metadata.namespace,
                                .name = c.metadata.name,
                                .done = on_answer,
                                .arg = w};
     struct error err = {0};
     w->step = step;
+    if (step == STEP_CREATE || step == STEP_NOTE) {
+        int rc = step == STEP_CREATE
+                     ? extended_claim_create(w->scheduler, &c, on_answer, w, &w->request, &err)
+                     : extended_claim_note(w->scheduler, w->pod->object, &c, on_noted, w,
+                                           &w->request, &err);
+        if (rc != 0)
+            give_up(w, error_message(&err));
+        return;
+    }
+    call.kind = x->claim->kind;
     if (step == STEP_FINALIZER)
         add_finalizer(a, &c.metadata);
     if (step == STEP_STATUS) {
@@ -362,6 +418,15 @@ static void advance(struct device_wait *w)
         return;
     }
     const struct waiting *x = &w->claims[w->at];
+    if (x->claim == NULL) {
+        send_step(w, STEP_CREATE);
+        return;
+    }
+    /* Written once: what is left is to tell the node. */
+    if (x->extended != NULL && claim_reserved_for(claim_of(x), uid)) {
+        send_step(w, STEP_NOTE);
+        return;
+    }
     if (overtaken(w, x))
         return;
     bool bare = x->allocation != NULL && !has_finalizer(&claim_of(x)->metadata);
@@ -418,33 +483,4 @@ void device_waits_check(struct scheduler *s)
         else if (w->ready_wanted && !w->writing)
             check(w);
     }
-}
-
-/* --- deallocation ------------------------------------------------------------------------------
- */
-
-void device_deallocate(struct scheduler *s, struct cycle *c)
-{
-    bool any;
-    const struct api_object *o = dynamic_resources_idle_claim(c, &any);
-    struct error err = {0};
-    if (any)
-        c->claims_note = "still not schedulable";
-    if (o == NULL)
-        return;
-    struct resource_v1_resource_claim claim = *(const struct resource_v1_resource_claim *)o->msg;
-    claim.status = (struct resource_v1_resource_claim_status){0};
-    struct client_call call = {.verb = CLIENT_UPDATE,
-                               .kind = o->kind,
-                               .namespace_name = claim.metadata.namespace,
-                               .name = claim.metadata.name,
-                               .subresource = "status",
-                               .body = &claim,
-                               .undecoded = true};
-    if (client_start(s->client, &call, NULL, &err) != 0)
-        log_warning("cannot deallocate claim " STR_FMT "/" STR_FMT ": %s",
-                    STR_ARG(claim.metadata.namespace), STR_ARG(claim.metadata.name),
-                    error_message(&err));
-    else
-        c->claims_note = "deallocation of ResourceClaim completed";
 }

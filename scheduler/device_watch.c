@@ -60,7 +60,7 @@ static void on_class_add(struct api_object *o, void *arg)
 {
     struct scheduler *s = arg;
     devices_set_class(s->devices, o);
-    wake(s, EVENT_DEVICES);
+    wake(s, EVENT_CLASS);
 }
 
 static void on_class_update(struct api_object *old, struct api_object *o, void *arg)

@@ -99,6 +99,7 @@ const char *sched_queue_cause(unsigned cause)
                                                     "StorageUpdate",
                                                     "ResourceClaimUpdate",
                                                     "ResourceSliceUpdate",
+                                                    "DeviceClassAdd",
                                                     "UnscheduledPodAdd",
                                                     "UnscheduledPodUpdate",
                                                     "ScheduleAttemptFailure",

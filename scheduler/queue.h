@@ -31,10 +31,11 @@ enum cluster_event {
     EVENT_SELF_UPDATE = 1 << 7, /* The waiting pod itself changed. */
     EVENT_VOLUME = 1 << 8,      /* A claim, volume or class changed. */
     EVENT_CLAIM = 1 << 9,       /* A ResourceClaim came, changed or gave devices back. */
-    EVENT_DEVICES = 1 << 10,    /* A ResourceSlice or DeviceClass came or changed. */
-    EVENT_ALL = (1 << 11) - 1,
+    EVENT_DEVICES = 1 << 10,    /* A ResourceSlice came or changed. */
+    EVENT_CLASS = 1 << 11,      /* A DeviceClass came or changed. */
+    EVENT_ALL = (1 << 12) - 1,
 };
-#define EVENT_COUNT 11
+#define EVENT_COUNT 12
 
 enum queue_place {
     QUEUE_ACTIVE,

@@ -83,6 +83,7 @@ void scheduler_wake(struct scheduler *s);
  */
 void scheduler_happened(struct scheduler *s, uint32_t events, struct str node);
 
+struct resource_v1_resource_claim;
 struct volume_wait;
 
 /* Decides about a pod that was popped from the queue. */
@@ -161,6 +162,22 @@ void volume_waits_cancel(struct scheduler *s);
 /* --- device_watch.c --- */
 /* Claims, slices and classes of dynamic resources, into s->devices. */
 void devices_watch(struct scheduler *s);
+
+/* --- claim_calls.c --- */
+typedef void claim_done(struct client_request *r, const struct client_result *result, void *arg);
+/* Makes the claim for extended resources of a pod; its name and uid are the server's to give.
+ * As client_start(). */
+int extended_claim_create(struct scheduler *s, const struct resource_v1_resource_claim *claim,
+                          claim_done *done, void *arg, struct client_request **ret,
+                          struct error *err);
+/* In the status of the pod: which claim, and whose its requests are. */
+int extended_claim_note(struct scheduler *s, const struct api_object *pod,
+                        const struct resource_v1_resource_claim *claim, claim_done *done, void *arg,
+                        struct client_request **ret, struct error *err);
+/* With its protection; nobody waits for it. */
+void extended_claim_remove(struct scheduler *s, const struct api_object *claim);
+/* Takes the pod alone out of those that use it: others may have come meanwhile. */
+void claim_release(struct scheduler *s, const struct api_object *claim, struct str pod_uid);
 
 /* --- device_wait.c --- */
 /* The pod is assumed on the node: what its ResourceClaims are given there is taken from now on,

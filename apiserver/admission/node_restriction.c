@@ -123,6 +123,14 @@ static bool same_claims(const struct core_v1_pod_status *x, const struct core_v1
     return true;
 }
 
+static bool same_extended(const struct core_v1_pod_extended_resource_claim_status *x,
+                          const struct core_v1_pod_extended_resource_claim_status *y)
+{
+    if (x == NULL || y == NULL)
+        return x == y;
+    return api_msg_equal(&core_v1_pod_extended_resource_claim_status_msg, x, y);
+}
+
 static bool same_entries(const struct api_str_entry *x, size_t nx, const struct api_str_entry *y,
                          size_t ny)
 {
@@ -152,6 +160,10 @@ static struct meta_v1_status *pod_status(const struct admission *adm, struct str
                       STR_ARG(node));
     if (!same_claims(&old->status, &pod->status))
         return REFUSE(adm, "node \"" STR_FMT "\" cannot update resource claim statues",
+                      STR_ARG(node));
+    if (!same_extended(old->status.extended_resource_claim_status,
+                       pod->status.extended_resource_claim_status))
+        return REFUSE(adm, "node \"" STR_FMT "\" cannot update extended resource claim statues",
                       STR_ARG(node));
     return NULL;
 }

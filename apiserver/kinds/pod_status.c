@@ -140,6 +140,75 @@ static void check_claims(struct field_errors *errs, const struct field_path *pat
     }
 }
 
+static const struct core_v1_container *find_container(const struct core_v1_pod_spec *s,
+                                                      struct str name)
+{
+    for (size_t i = 0; i < s->containers_count; i++)
+        if (str_eq(s->containers[i].name, name))
+            return &s->containers[i];
+    for (size_t i = 0; i < s->init_containers_count; i++)
+        if (str_eq(s->init_containers[i].name, name))
+            return &s->init_containers[i];
+    return NULL;
+}
+
+static bool requests(const struct core_v1_container *c, struct str resource)
+{
+    for (size_t i = 0; i < c->resources.requests_count; i++)
+        if (str_eq(c->resources.requests[i].key, resource))
+            return true;
+    return false;
+}
+
+static void check_mapping(struct field_errors *errs, const struct field_path *path,
+                          const struct field_path *at, const struct core_v1_pod *p,
+                          const struct core_v1_container_extended_resource_request *m)
+{
+    const struct core_v1_container *c = find_container(&p->spec, m->container_name);
+    if (c == NULL)
+        field_invalid(errs, PATH(at, "containerName"), m->container_name,
+                      "must match the name of an entry in spec.initContainers.name or "
+                      "spec.containers.name");
+    else if (!requests(c, m->resource_name))
+        field_invalid(errs, PATH(at, "resourceName"), m->resource_name,
+                      "must match the extended resource name of an entry in "
+                      "spec.initContainers.resources.requests or "
+                      "spec.containers.resources.requests");
+    validate_form(errs, PATH(path, "requestName"), m->request_name, api_check_dns_label);
+}
+
+/* The claim that the scheduler made for extended resources, and whose its requests are. */
+static void check_extended(struct field_errors *errs, const struct field_path *path,
+                           const struct core_v1_pod *p)
+{
+    const struct core_v1_pod_extended_resource_claim_status *s =
+        p->status.extended_resource_claim_status;
+    const struct field_path *list = PATH(path, "requestMappings");
+    if (s == NULL)
+        return;
+    if (s->request_mappings_count == 0)
+        field_required(errs, list, "at least one request mapping is required");
+    for (size_t i = 0; i < s->request_mappings_count; i++) {
+        const struct core_v1_container_extended_resource_request *m = &s->request_mappings[i], *x;
+        const struct field_path *at = PATH_INDEX(list, i);
+        check_mapping(errs, path, at, p, m);
+        for (x = s->request_mappings; x < m; x++)
+            if (str_eq(x->container_name, m->container_name) &&
+                str_eq(x->resource_name, m->resource_name) &&
+                str_eq(x->request_name, m->request_name)) {
+                field_duplicate(errs, PATH(at, "containerName"), m->container_name);
+                field_duplicate(errs, PATH(at, "resourceName"), m->resource_name);
+                field_duplicate(errs, PATH(at, "requestName"), m->request_name);
+                break;
+            }
+    }
+    if (str_empty(s->resource_claim_name))
+        field_required(errs, PATH(path, "resourceClaimName"), NULL);
+    else
+        validate_form(errs, PATH(path, "resourceClaimName"), s->resource_claim_name,
+                      api_check_dns_subdomain);
+}
+
 void pod_validate_status(const struct kind_ctx *ctx, const void *obj, const void *old,
                          struct field_errors *errs)
 {
@@ -167,5 +236,6 @@ void pod_validate_status(const struct kind_ctx *ctx, const void *obj, const void
     for (size_t i = 0; i < ARRAY_SIZE(lists); i++)
         check_transitions(errs, status, &o->spec, &lists[i]);
     check_claims(errs, PATH(status, "resourceClaimStatuses"), p);
+    check_extended(errs, PATH(status, "extendedResourceClaimStatus"), p);
     check_addresses(errs, status, s);
 }

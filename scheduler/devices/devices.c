@@ -255,7 +255,8 @@ enum claim_news devices_remove_claim(struct devices *d, const struct api_object 
     const struct meta_v1_owner_reference *owner = extended_owner(claim_of(old));
     if (owner != NULL && map_get(&d->extended, owner->uid) == old)
         map_remove(&d->extended, owner->uid);
-    bool had = claim_of(old)->status.allocation != NULL;
+    /* Its pod waits for one of its own that is left from an earlier attempt to go. */
+    bool had = claim_of(old)->status.allocation != NULL || owner != NULL;
     count_results(d, claim_of(old)->status.allocation, false);
     map_remove(&d->claims, key);
     api_object_unref(old);

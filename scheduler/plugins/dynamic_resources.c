@@ -9,6 +9,7 @@
 #include "lib/base/arena.h"
 #include "scheduler/devices/allocate.h"
 #include "scheduler/devices/devices.h"
+#include "scheduler/devices/extended.h"
 #include "scheduler/devices/pod_claims.h"
 
 #define ALTERNATIVES_MAX 8 /* Of a request. */
@@ -16,6 +17,16 @@
 struct node_answer {
     bool known;
     struct allocate_answer answer;
+    const struct variant *variant;
+};
+
+/* What is asked for on nodes that advertise the same of the pod's extended resources. */
+struct variant {
+    struct variant *next;
+    uint64_t devices; /* Of the wanted scalars, by index: those that are to be devices. */
+    const struct resource_v1_resource_claim *extended; /* For them; NULL: there are none. */
+    const struct resource_v1_resource_claim **claims;  /* The wanting, and that one last. */
+    size_t count;
 };
 
 struct device_state {
@@ -25,6 +36,9 @@ struct device_state {
     /* Of them, those to be allocated. */
     const struct resource_v1_resource_claim **wanting;
     size_t wanting_count;
+    uint64_t by_class; /* Of the pod's extended resources: those that a class provides. */
+    struct variant *variants;
+    struct api_object *stale;  /* Made for them by an earlier attempt: in the way, to go. */
     struct node_answer *nodes; /* By index in the snapshot: guests change nothing here. */
     size_t steps_left;
 };
@@ -93,18 +107,23 @@ static enum verdict prefilter(struct cycle *c, struct refusal *r)
 {
     struct str why = STR_NULL;
     c->skip_score[c->current] = true; /* Unless there is something to allocate. */
-    if (c->facts->devices == NULL || c->pod->pod->spec.resource_claims_count == 0)
+    uint64_t by_class = extended_by_class(c->facts->devices, &c->pod->requests);
+    if (c->facts->devices == NULL ||
+        (c->pod->pod->spec.resource_claims_count == 0 && by_class == 0))
         return SKIP;
     struct device_state *s = ARENA_NEW(c->arena, struct device_state);
+    s->by_class = by_class;
+    if (by_class != 0)
+        s->stale = devices_extended_claim(c->facts->devices, c->pod->pod);
     s->claims = ARENA_ARRAY(c->arena, struct api_object *, POD_CLAIMS_MAX);
     if (!pod_device_claims(c->facts->devices, c->arena, c->pod->pod, s->claims, &s->count, &why)) {
         refusal_add(r, why);
         return UNRESOLVABLE;
     }
-    if (s->count == 0)
+    if (s->count == 0 && by_class == 0)
         return SKIP;
-    s->unavailable = ARENA_ARRAY(c->arena, bool, s->count);
-    s->wanting = ARENA_ARRAY(c->arena, const struct resource_v1_resource_claim *, s->count);
+    s->unavailable = ARENA_ARRAY(c->arena, bool, s->count + 1);
+    s->wanting = ARENA_ARRAY(c->arena, const struct resource_v1_resource_claim *, s->count + 1);
     s->nodes = ARENA_ARRAY(c->arena, struct node_answer, c->snapshot->node_count);
     s->steps_left = DEVICE_STEPS_CYCLE;
     for (size_t i = 0; i < s->count; i++)
@@ -141,19 +160,46 @@ static bool is_available(struct cycle *c, const struct resource_v1_resource_clai
                                     c->profile->device_timeout_ms);
 }
 
+static const struct variant *variant_of(struct cycle *c, struct device_state *s,
+                                        const struct node_info *n)
+{
+    uint64_t devices = extended_on_node(s->by_class, &c->pod->requests, &n->allocatable);
+    for (const struct variant *v = s->variants; v != NULL; v = v->next)
+        if (v->devices == devices)
+            return v;
+    struct variant *v = ARENA_NEW(c->arena, struct variant);
+    v->devices = devices;
+    v->claims =
+        ARENA_ARRAY(c->arena, const struct resource_v1_resource_claim *, s->wanting_count + 1);
+    for (; v->count < s->wanting_count; v->count++)
+        v->claims[v->count] = s->wanting[v->count];
+    if (devices != 0) {
+        v->extended =
+            extended_claim(c->facts->devices, c->arena, c->pod->pod, &c->pod->requests, devices);
+        v->claims[v->count++] = v->extended;
+    }
+    v->next = s->variants;
+    s->variants = v;
+    return v;
+}
+
 static const struct allocate_answer *allocate(struct cycle *c, struct device_state *s,
                                               const struct node_info *n)
 {
     struct node_answer *x = &s->nodes[n->index];
     if (!x->known) {
+        x->variant = variant_of(c, s, n);
         const struct allocate_question q = {.devices = c->facts->devices,
                                             .node = n->node,
-                                            .claims = s->wanting,
-                                            .claim_count = s->wanting_count,
+                                            .claims = x->variant->claims,
+                                            .claim_count = x->variant->count,
                                             .arena = c->arena,
                                             .steps_left = &s->steps_left,
                                             .seed = c->seed ^ (n->index + 1) << 20};
-        devices_allocate(&q, &x->answer);
+        if (q.claim_count == 0)
+            x->answer = (struct allocate_answer){.code = ALLOCATE_FITS};
+        else
+            devices_allocate(&q, &x->answer);
         x->known = true;
     }
     return &x->answer;
@@ -169,7 +215,11 @@ static enum verdict filter(struct cycle *c, const struct node_info *n, struct re
         s->unavailable[i] = true;
         available = false;
     }
-    if (s->wanting_count != 0) {
+    if (s->stale != NULL) {
+        refusal_add(r, STR("cannot schedule extended resource claim"));
+        return UNRESOLVABLE;
+    }
+    if (s->wanting_count != 0 || s->by_class != 0) {
         const struct allocate_answer *a = allocate(c, s, n);
         if (a->code == ALLOCATE_BROKEN)
             c->failure = arena_printf(
@@ -226,7 +276,7 @@ static void normalize(struct cycle *c, int64_t *scores, size_t count)
 const struct plugin plugin_dynamic_resources = {
     .name = "DynamicResources",
     .scope = SCOPE_OUTSIDE,
-    .wakes = EVENT_NODE_ADD | EVENT_NODE_LABEL | EVENT_CLAIM | EVENT_DEVICES,
+    .wakes = EVENT_NODE_ADD | EVENT_NODE_LABEL | EVENT_CLAIM | EVENT_DEVICES | EVENT_CLASS,
     .prefilter = prefilter,
     .filter = filter,
     .score = score,
@@ -257,7 +307,16 @@ size_t dynamic_resources_plan(const struct cycle *c, const struct node_info *n,
             ret[count].allocation = &s->nodes[n->index].answer.results[next++];
         count++;
     }
+    if (s != NULL && s->nodes[n->index].known && s->nodes[n->index].variant->extended != NULL)
+        ret[count++] = (struct device_plan){.extended = s->nodes[n->index].variant->extended,
+                                            .allocation = &s->nodes[n->index].answer.results[next]};
     return count;
+}
+
+struct api_object *dynamic_resources_stale_claim(const struct cycle *c)
+{
+    const struct device_state *s = state_of(c);
+    return s != NULL ? s->stale : NULL;
 }
 
 struct api_object *dynamic_resources_idle_claim(const struct cycle *c, bool *ret_any)

@@ -3,6 +3,7 @@
 #include "scheduler/plugins/plugins.h"
 
 #include "api/core_v1.h"
+#include "scheduler/devices/extended.h"
 
 #include <math.h>
 
@@ -27,8 +28,14 @@ static bool is_ignored(const struct profile *p, const char *name)
     return false;
 }
 
+/* Devices stand for it there: DynamicResources sees whether there are enough. */
+static bool is_elsewhere(const struct cycle *c, const struct resources *have, const char *name)
+{
+    return is_ignored(c->profile, name) || extended_is_device(c->facts->devices, have, name);
+}
+
 /* More than the whole node has: removing pods will not help. */
-static bool exceeds(const struct profile *p, const struct resources *want,
+static bool exceeds(const struct cycle *c, const struct resources *want,
                     const struct resources *have)
 {
     if (want->milli_cpu > have->milli_cpu || want->memory > have->memory ||
@@ -36,7 +43,7 @@ static bool exceeds(const struct profile *p, const struct resources *want,
         return true;
     for (size_t i = 0; i < want->scalar_count; i++)
         if (want->scalars[i].amount > resources_scalar(have, want->scalars[i].name) &&
-            !is_ignored(p, want->scalars[i].name))
+            !is_elsewhere(c, have, want->scalars[i].name))
             return true;
     return false;
 }
@@ -73,12 +80,12 @@ static enum verdict filter(struct cycle *c, const struct node_info *n, struct re
         const char *name = want->scalars[i].name;
         if (lacks(want->scalars[i].amount, resources_scalar(have, name),
                   resources_scalar(used, name)) &&
-            !is_ignored(c->profile, name))
+            !is_elsewhere(c, have, name))
             refusal_addf(c, r, "Insufficient %s", name);
     }
     if (r->count == 0)
         return FIT;
-    return exceeds(c->profile, want, have) ? UNRESOLVABLE : UNFIT;
+    return exceeds(c, want, have) ? UNRESOLVABLE : UNFIT;
 }
 
 /* --- score ------------------------------------------------------------------------------------ */
@@ -177,7 +184,8 @@ static int64_t score(struct cycle *c, const struct node_info *n)
 
 const struct plugin plugin_node_resources_fit = {
     .name = "NodeResourcesFit",
-    .wakes = EVENT_NODE_ADD | EVENT_NODE_ALLOCATABLE | EVENT_POD_DELETE | EVENT_POD_UPDATE,
+    .wakes =
+        EVENT_NODE_ADD | EVENT_NODE_ALLOCATABLE | EVENT_POD_DELETE | EVENT_POD_UPDATE | EVENT_CLASS,
     .filter = filter,
     .score = score,
     .weight = 1,

@@ -24,13 +24,15 @@ extern const struct plugin plugin_image_locality;
 /* What the pod's claims that wait need on a node that fits; an array of the cycle. */
 struct claim_plan;
 struct resource_v1_allocation_result;
+struct resource_v1_resource_claim;
 size_t volume_binding_plan(const struct cycle *c, const struct core_v1_node *node,
                            const struct claim_plan **ret);
 
 /* What the pod's ResourceClaims need on a node that fits, borrowed from the cycle; ret has
- * room for POD_CLAIMS_MAX. */
+ * room for POD_CLAIMS_MAX + 1. */
 struct device_plan {
-    struct api_object *claim;
+    struct api_object *claim;                          /* NULL: extended is to be created. */
+    const struct resource_v1_resource_claim *extended; /* For extended resources: comes last. */
     const struct resource_v1_allocation_result *allocation; /* NULL: it has one already. */
 };
 size_t dynamic_resources_plan(const struct cycle *c, const struct node_info *n,
@@ -38,6 +40,10 @@ size_t dynamic_resources_plan(const struct cycle *c, const struct node_info *n,
 /* When no node fits: an allocated claim that nobody uses and that keeps the pod from some
  * node. NULL: none. *ret_any: the plugin had claims to look at. */
 struct api_object *dynamic_resources_idle_claim(const struct cycle *c, bool *ret_any);
+
+/* The claim that an earlier attempt made for the pod's extended resources, and that keeps it
+ * from every node; NULL: none. */
+struct api_object *dynamic_resources_stale_claim(const struct cycle *c);
 
 /* Changes with the number of nodes that have the pod's images. */
 uint64_t image_locality_rev(const struct cycle *c);

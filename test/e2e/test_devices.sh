@@ -177,4 +177,77 @@ ready() {
 ok "the driver says that it is ready" ready
 bound() { [ -n "$(where attach)" ]; }
 eventually 20 "the pod is bound" bound
+
+# --- extended resources that a class provides
+k apply -f - >/dev/null <<YAML
+apiVersion: resource.k8s.io/v1
+kind: DeviceClass
+metadata: {name: card}
+spec: {selectors: [{cel: {expression: "device.driver == 'card.example.com'"}}], extendedResourceName: example.com/card}
+---
+apiVersion: resource.k8s.io/v1
+kind: ResourceSlice
+metadata: {name: n2-card}
+spec: {driver: card.example.com, nodeName: n2, pool: {name: n2, generation: 1, resourceSliceCount: 1}, devices: [{name: c0}, {name: c1}, {name: c2}]}
+YAML
+# asks NAME RESOURCE COUNT
+asks() {
+    k create -f - >/dev/null <<YAML
+apiVersion: v1
+kind: Pod
+metadata: {name: $1}
+spec: {containers: [{name: c, image: x, resources: {limits: {"$2": $3}}}]}
+YAML
+}
+no_claim() { ! k get resourceclaim "$1" >/dev/null 2>&1; }
+made() { k get pod "$1" -o 'jsonpath={.status.extendedResourceClaimStatus.resourceClaimName}'; }
+made_has() { [ -n "$(made "$1")" ] && [ "$(gets "$(made "$1")")" = "$2" ] || { k get pod "$1" -o yaml; k get resourceclaims; return 1; }; }
+ok "a pod that asks for two cards" asks two-cards example.com/card 2
+eventually 20 "goes where the devices are" is n2 where two-cards
+eventually 20 "it was given a claim" made_has two-cards "container-0-request-0=n2/c0 container-0-request-0=n2/c1 "
+same "which is marked" true k get resourceclaim "$(made two-cards)" -o 'jsonpath={.metadata.annotations.resource\.kubernetes\.io/extended-resource-claim}'
+same "and its own" two-cards k get resourceclaim "$(made two-cards)" -o 'jsonpath={.metadata.ownerReferences[0].name}'
+same "and reserved for it" two-cards k get resourceclaim "$(made two-cards)" -o 'jsonpath={.status.reservedFor[*].name}'
+has "its name is the pod's" two-cards-extended-resources- made two-cards
+same "the status says whose the request is" "c example.com/card container-0-request-0" k get pod two-cards \
+    -o 'jsonpath={.status.extendedResourceClaimStatus.requestMappings[0].containerName} {.status.extendedResourceClaimStatus.requestMappings[0].resourceName} {.status.extendedResourceClaimStatus.requestMappings[0].requestName}'
+ok "another asks for two" asks more-cards example.com/card 2
+eventually 20 "and is told that there are too few" tells more-cards "0/2 nodes are available: 2 cannot allocate all claims."
+ok "one asks by the class's name" asks by-class deviceclass.resource.kubernetes.io/card 1
+eventually 20 "it gets the last one" made_has by-class "container-0-request-0=n2/c2 "
+claim_of_two=$(made two-cards)
+k delete pod two-cards --force --grace-period=0 >/dev/null 2>&1
+eventually 40 "with its pod the claim goes" no_claim "$claim_of_two"
+eventually 40 "and the cards are the next one's" made_has more-cards "container-0-request-0=n2/c0 container-0-request-0=n2/c1 "
+ok "a pod asks for what no class has" asks nothing example.com/none 1
+eventually 20 "and is told by NodeResourcesFit" tells nothing "2 Insufficient example.com/none"
+k patch deviceclass fabric --type=merge -p '{"spec": {"extendedResourceName": "example.com/none"}}' >/dev/null
+eventually 30 "a class that comes wakes it" tells nothing "cannot allocate all claims"
+# A node with a device plugin gives what it has itself.
+k patch node n1 --subresource=status --type=merge -p '{"status": {"capacity": {"example.com/card": "1"}, "allocatable": {"example.com/card": "1"}}}' >/dev/null
+ok "a pod for it" asks plugin example.com/card 1
+eventually 20 "goes to the node that advertises it" is n1 where plugin
+same "without a claim" "" made plugin
+# What an attempt that was cut off left behind is in the way and goes.
+k create -f - >/dev/null <<YAML
+apiVersion: v1
+kind: Pod
+metadata: {name: cut-off}
+spec: {schedulingGates: [{name: example.com/wait}], containers: [{name: c, image: x, resources: {limits: {deviceclass.resource.kubernetes.io/gpu: 1}}}]}
+YAML
+k create -f - >/dev/null <<YAML
+apiVersion: resource.k8s.io/v1
+kind: ResourceClaim
+metadata:
+  name: left
+  annotations: {resource.kubernetes.io/extended-resource-claim: "true"}
+  finalizers: [resource.kubernetes.io/delete-protection]
+  ownerReferences: [{apiVersion: v1, kind: Pod, name: cut-off, uid: "$(k get pod cut-off -o 'jsonpath={.metadata.uid}')", controller: true}]
+spec: {devices: {requests: [{name: container-0-request-0, exactly: {deviceClassName: gpu}}]}}
+YAML
+k patch pod cut-off --type=json -p '[{"op": "remove", "path": "/spec/schedulingGates"}]' >/dev/null
+eventually 30 "a claim that was left goes" no_claim left
+placed_somewhere() { [ -n "$(where "$1")" ]; }
+eventually 40 "and the pod is placed with another" placed_somewhere cut-off
+has "that it was given" cut-off-extended-resources- made cut-off
 finish

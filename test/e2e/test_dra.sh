@@ -121,6 +121,32 @@ k delete pod third --wait=false >/dev/null
 eventually 40 "the pod goes" gone pod third
 ok "its claim is given back" called unprepare two 1
 
+# --- an extended resource that the class provides
+k patch deviceclass dev --type=merge -p '{"spec": {"extendedResourceName": "example.com/dev"}}' >/dev/null
+k create -f - >/dev/null <<YAML
+apiVersion: v1
+kind: Pod
+metadata: {name: plain}
+spec:
+  terminationGracePeriodSeconds: 1
+  containers:
+  - name: c
+    image: docker.io/library/busybox:latest
+    imagePullPolicy: IfNotPresent
+    command: [sleep, "1000"]
+    resources: {limits: {example.com/dev: 1}}
+YAML
+eventually 60 "a pod that asks for it runs" phase plain Running
+MADE=$(k get pod plain -o 'jsonpath={.status.extendedResourceClaimStatus.resourceClaimName}')
+has "with the claim that was made for it" plain-extended-resources- echo "$MADE"
+ok "which its driver prepared" called prepare "$MADE" 1
+ok "and is remembered" grep -q "test/device=$MADE" "$STATE"
+same "the node's reports leave it in the status" "$MADE" k get pod plain -o 'jsonpath={.status.extendedResourceClaimStatus.resourceClaimName}'
+k delete pod plain --wait=false >/dev/null
+eventually 40 "the pod goes" gone pod plain
+ok "its claim is given back" called unprepare "$MADE" 1
+eventually 40 "and goes" gone resourceclaim "$MADE"
+
 # --- a driver that goes
 stop_driver
 eventually 60 "takes its slices with it" gone resourceslice worker-1-dev

@@ -1,0 +1,69 @@
+/* dra_internal.h - shared by dra.c (operations on the claims of a pod), dra_ask.c (what
+ * drivers are asked), dra_save.c (the file) and dra_slices.c (drivers that went). */
+#ifndef KUBELET_DRA_INTERNAL_H
+#define KUBELET_DRA_INTERNAL_H
+
+#include "kubelet/dra.h"
+#include "kubelet/dra_state.h"
+#include "lib/base/list.h"
+
+#include <uv.h>
+
+struct kubelet;
+
+struct wanted_claim {
+    struct str name; /* In the op's arena. */
+    bool made_for_pod;
+    struct api_object *object; /* Once read; one reference. */
+};
+
+struct dra_op {
+    struct list link; /* In dra.ops, oldest first. */
+    struct dra *dra;
+    struct arena *arena;
+    bool prepare, running;
+    struct api_object *pod; /* Of prepare; one reference. */
+    struct str namespace_name, uid;
+    struct wanted_claim *claims;
+    size_t count, at;
+    const char **drivers; /* To be asked. */
+    size_t driver_count, driver_at;
+    void (*done)(int code, const struct error *err, void *arg);
+    void *arg;
+};
+
+/* A driver that went. */
+struct gone {
+    struct list link; /* In dra.gone */
+    char *driver;
+    uint64_t due_ms;
+};
+
+struct dra {
+    struct kubelet *k;
+    struct dra_state state;
+    struct list ops;
+    struct list gone;
+    char *path;
+    bool saving;
+    struct list savers; /* struct saver: wait for what they changed to be on disk. */
+    uv_timer_t timer;
+};
+
+/* The claim of op at i, as it is remembered; NULL: it is not. */
+static inline struct dra_claim *dra_op_claim(const struct dra_op *op, size_t i)
+{
+    return dra_state_find(&op->dra->state, op->namespace_name, op->claims[i].name);
+}
+/* Ends the operation, and tells who asked for it; err in upstream's words. */
+void dra_op_end(struct dra_op *op, int code, const struct error *err);
+void dra_op_fail(struct dra_op *op, int code, const char *fmt, ...) PRINTF_LIKE(3, 4);
+
+/* Asks the drivers of all of op's claims, one after the other, and ends op. */
+void dra_ask(struct dra_op *op);
+
+/* saved runs when all that the state holds now is on disk. */
+void dra_save(struct dra_op *op,
+              void (*saved)(struct dra_op *op, int code, const struct error *err));
+
+#endif

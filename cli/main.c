@@ -32,6 +32,7 @@ static const struct verb verbs[] = {
     {"describe", verb_describe, "Show one object in detail, with its events"},
     {"logs", verb_logs, "Print a container's output"},
     {"simulate", verb_simulate, "Ask the scheduler where pods would go, without a cluster"},
+    {"why", verb_why, "Tell why a pod waits, by plugin and number of nodes"},
     {"convert", cli_convert, "Convert objects between JSON, YAML and protobuf"},
 };
 

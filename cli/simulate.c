@@ -1,6 +1,7 @@
 /* simulate.c - `trireme simulate`: the scheduler's own code on a cluster's state that
  * was recorded (kubectl get nodes,pods,... -A -o yaml), is read from a running
  * cluster, or is made up. Nothing is written to any cluster. */
+#include "cli/cluster_state.h"
 #include "cli/objects.h"
 #include "cli/simulate_pods.h"
 #include "cli/verbs.h"
@@ -14,7 +15,6 @@
 #include "lib/base/error.h"
 #include "lib/base/file.h"
 #include "lib/base/flags.h"
-#include "lib/client/sync.h"
 #include "scheduler/config.h"
 #include "scheduler/simulation.h"
 
@@ -22,7 +22,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define PAGE 500
 #define LIMIT_DEFAULT 100000
 #define CONFIG_BYTES_MAX (1u << 20)
 
@@ -40,6 +39,7 @@ struct simulate {
     size_t wanted_count, wanted_cap;
     struct simulation_outcome *outcomes;
     size_t outcome_count, outcome_cap;
+    size_t objects_read;
 };
 
 /* --- the state ---------------------------------------------------------------------------------
@@ -69,65 +69,34 @@ static int add_from_file(struct arena *a, const struct json *j, const struct api
     if (rc != 0)
         return rc;
     simulation_add(s->simulation, o);
+    s->objects_read++;
     api_object_unref(o);
     return 0;
+}
+
+/* A file without any object is a slip: an empty cluster is said by naming no file. */
+static int read_file(struct simulate *s, const char *path, const char *flag, objects_fn *fn,
+                     struct error *err)
+{
+    AUTO_ARENA *a = arena_new(0);
+    size_t before = s->objects_read;
+    int rc = objects_each_in_file(a, path, fn, s, err);
+    if (rc == 0 && s->objects_read == before)
+        rc = error_set(err, E_INVALID,
+                       "%s %s: no object in it; it is to hold what kubectl get -o yaml (or json) "
+                       "writes",
+                       flag, strcmp(path, "-") == 0 ? "- (standard input)" : path);
+    return rc;
 }
 
 static int read_files(struct simulate *s, struct error *err)
 {
     for (size_t i = 0; i < s->state.count; i++) {
-        AUTO_ARENA *a = arena_new(0);
-        int rc = objects_each_in_file(a, s->state.items[i], add_from_file, s, err);
+        int rc = read_file(s, s->state.items[i], "--filename", add_from_file, err);
         if (rc != 0)
             return rc;
     }
     return 0;
-}
-
-static int add_item(const struct api_object *list, void *item, void *arg)
-{
-    struct simulate *s = arg;
-    const struct api_kind *k = NULL;
-    size_t count;
-    const struct api_kind *const *kinds = api_kinds(&count);
-    for (size_t i = 0; i < count && k == NULL; i++)
-        if (kinds[i]->list_msg == list->kind->msg && kinds[i]->resource != NULL)
-            k = kinds[i];
-    if (k == NULL)
-        return E_INVALID;
-    struct api_object *o = api_object_new(k);
-    o->msg = api_msg_clone(o->arena, k->msg, item);
-    simulation_add(s->simulation, o);
-    api_object_unref(o);
-    return 0;
-}
-
-static int read_cluster(struct simulate *s, struct error *err)
-{
-    static const char *const words[] = {"nodes",
-                                        "namespaces",
-                                        "persistentvolumeclaims",
-                                        "persistentvolumes",
-                                        "storageclasses",
-                                        "csinodes",
-                                        "poddisruptionbudgets",
-                                        "priorityclasses",
-                                        "services",
-                                        "replicasets.apps",
-                                        "statefulsets.apps",
-                                        "replicationcontrollers",
-                                        "podgroups.scheduling.x-k8s.io",
-                                        "pods"};
-    int rc = objects_connect(s->arena, &s->objects, err);
-    for (size_t i = 0; rc == 0 && i < ARRAY_SIZE(words); i++) {
-        struct client_call call = {.verb = CLIENT_LIST};
-        rc = objects_kind(str_of(words[i]), &call.kind, err);
-        if (rc == 0)
-            rc = sync_list(s->objects.client, &call, PAGE, add_item, s, err);
-        if (rc == E_NOT_FOUND && strncmp(words[i], "podgroups", 9) == 0)
-            rc = 0; /* Not every cluster has them. */
-    }
-    return rc;
 }
 
 static int make_nodes(struct simulate *s, struct error *err)
@@ -167,17 +136,18 @@ static void want(struct simulate *s, struct api_object *pod)
     s->wanted[s->wanted_count++] = pod;
 }
 
-/* A pod, or as many as the workload would make; or the group that they are in. */
+/* A pod, or as many as the workload would make; or the group that they are in, or their claims. */
 static int want_from_file(struct arena *a, const struct json *j, const struct api_kind *k,
                           void *arg, struct error *err)
 {
     struct simulate *s = arg;
     struct api_object *o;
-    if (strcmp(k->kind, "PodGroup") == 0)
+    if (strcmp(k->kind, "PodGroup") == 0 || strncmp(k->kind, "ResourceClaim", 13) == 0)
         return add_from_file(a, j, k, arg, err);
     int rc = decode(a, j, k, &o, err);
     if (rc != 0)
         return rc;
+    s->objects_read++;
     struct workload w;
     rc = workload_of(o, &w, err);
     int64_t count = s->fits ? 1 : s->replicas >= 0 ? s->replicas : w.replicas;
@@ -194,10 +164,8 @@ static int want_from_file(struct arena *a, const struct json *j, const struct ap
 static int choose_pods(struct simulate *s, struct error *err)
 {
     int rc = 0;
-    for (size_t i = 0; rc == 0 && i < s->pods.count; i++) {
-        AUTO_ARENA *a = arena_new(0);
-        rc = objects_each_in_file(a, s->pods.items[i], want_from_file, s, err);
-    }
+    for (size_t i = 0; rc == 0 && i < s->pods.count; i++)
+        rc = read_file(s, s->pods.items[i], "--pods", want_from_file, err);
     struct api_object *pod;
     while (rc == 0 && s->pods.count == 0 && (pod = simulation_next_pending(s->simulation)) != NULL)
         want(s, pod);
@@ -429,10 +397,11 @@ static void register_flags(struct simulate *s, struct flag_set *f)
     flag_string(f, &s->node_memory, "node-memory", "Its memory.");
     flag_string(f, &s->node_pods, "node-pods", "How many pods may run on it.");
     flag_int(f, &s->zones, "zones", "Zones that nodes made up are dealt to; 0: none.");
-    flag_string_array(f, &s->pods, "pods,p",
-                      "`File` with the pods to place, or with workloads that make them "
-                      "(Deployment, ReplicaSet, ReplicationController, StatefulSet, Job), and "
-                      "PodGroups; default: the pods of the state that wait.");
+    flag_string_array(
+        f, &s->pods, "pods,p",
+        "`File` with the pods to place, or with workloads that make them "
+        "(Deployment, ReplicaSet, ReplicationController, StatefulSet, Job), "
+        "PodGroups, ResourceClaims and their templates; default: the pods of the state that wait.");
     flag_int(f, &s->replicas, "replicas", "As many pods of each, whatever the file says.");
     flag_bool(f, &s->fits, "fits", "How many copies of the pod fit, without evicting others?");
     flag_int(f, &s->limit, "limit", "Most copies to try with --fits.");
@@ -478,7 +447,7 @@ static int run(struct simulate *s, struct error *err)
     if (rc == 0)
         rc = read_files(s, err);
     if (rc == 0 && s->live)
-        rc = read_cluster(s, err);
+        rc = cluster_state_read(s->arena, &s->objects, s->simulation, err);
     if (rc == 0)
         rc = choose_pods(s, err);
     if (rc != 0)

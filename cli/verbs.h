@@ -24,6 +24,7 @@ int verb_delete(int argc, char **argv);
 int verb_logs(int argc, char **argv);
 int verb_describe(int argc, char **argv);
 int verb_simulate(int argc, char **argv);
+int verb_why(int argc, char **argv);
 int cli_convert(int argc, char **argv);
 
 /* Parses, and handles --help and errors: 0 go on, else *ret_exit is set. */

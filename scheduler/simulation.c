@@ -11,6 +11,7 @@
 #include "scheduler/claims.h"
 #include "scheduler/classes.h"
 #include "scheduler/config.h"
+#include "scheduler/devices/devices.h"
 #include "scheduler/estimates.h"
 #include "scheduler/owner_selector.h"
 #include "scheduler/plugins/plugins.h"
@@ -123,6 +124,7 @@ struct simulation *simulation_new(uint64_t seed)
 {
     struct simulation *s = xzalloc(sizeof(*s));
     s->seed = seed;
+    s->devices = devices_new();
     s->facts = (struct pod_facts){.namespace_labels = namespace_labels,
                                   .claim = find_claim,
                                   .volume = find_volume,
@@ -133,6 +135,7 @@ struct simulation *simulation_new(uint64_t seed)
                                   .next_volume = next_volume,
                                   .volume_taken = volume_taken,
                                   .selector = selector_of,
+                                  .devices = s->devices,
                                   .selectors_rev = rev,
                                   .namespaces_rev = rev,
                                   .arg = s};
@@ -168,6 +171,7 @@ void simulation_free(struct simulation *s)
         api_object_unref(o);
     map_done(&s->objects);
     map_done(&s->taken);
+    devices_free(s->devices);
     sched_queue_done(&s->queue);
     snapshot_done(&s->snapshot);
     free(s);
@@ -276,6 +280,10 @@ void simulation_add(struct simulation *s, struct api_object *o)
         struct meta_v1_object_meta *own = api_object_meta(copy);
         if (o->kind->namespaced && str_empty(own->namespace))
             own->namespace = STR("default");
+        if (simulation_add_device_object(s, copy)) {
+            api_object_unref(copy);
+            return;
+        }
         api_object_unref(
             map_set(&s->objects, key_of(buffer, o->kind->kind, own->namespace, own->name), copy));
         s->rev++;
@@ -341,6 +349,7 @@ void simulation_evict(struct simulation *s, struct api_object *pod, const struct
     ret->victims[ret->victim_count++] =
         (struct simulation_victim){api_object_ref(pod), xstrdup(n->name)};
     spend_budgets(s, pod->msg);
+    simulation_give_devices(s, pod);
     snapshot_remove_pod(&s->snapshot,
                         api_object_meta(ret->victims[ret->victim_count - 1].pod)->uid);
 }
@@ -407,6 +416,7 @@ void simulation_place_one(struct simulation *s, struct arena *a, bool preempt,
     if (n != NULL) {
         ret->node = n->name;
         simulation_take_volumes(s, c, n, s);
+        simulation_take_devices(s, c, n, ret->pod);
         snapshot_remove_pod(&s->snapshot, info->pod->metadata.uid);
         snapshot_assume(&s->snapshot, ret->pod, n);
     }
@@ -417,6 +427,7 @@ void simulation_place(struct simulation *s, struct arena *a, struct api_object *
                       struct simulation_outcome *ret)
 {
     *ret = (struct simulation_outcome){.pod = simulation_completed(s, pod)};
+    simulation_make_claims(s, ret->pod);
     simulation_place_one(s, a, preempt, ret);
 }
 

@@ -43,6 +43,27 @@ struct simulation_outcome {
     size_t victim_count;
 };
 
+/* Why a pod waits: what every plugin says of the nodes, as the scheduler would find it now. */
+struct simulation_reason {
+    const char *plugin;
+    struct str text;         /* In the arena. */
+    size_t nodes;            /* That were refused for it; 0: the pod itself was, before any node. */
+    const char *examples[3]; /* Names of such nodes; NULL behind the last. */
+};
+struct simulation_why {
+    size_t nodes, fitting;
+    const char *best;                  /* One that fits; NULL. */
+    struct simulation_reason *reasons; /* Most nodes first; in the arena. */
+    size_t reason_count;
+    struct str preemption; /* What evicting others would do; empty: not asked. */
+    struct str failure; /* A plugin could not decide: an error of ours or in the pod's objects. */
+};
+/* Nothing is placed. */
+void simulation_explain(struct simulation *s, struct arena *a, struct api_object *pod,
+                        struct simulation_why *ret);
+/* The waiting pod of that name, borrowed; NULL: there is none. */
+struct api_object *simulation_pod(const struct simulation *s, struct str ns, struct str name);
+
 /* The pod's group, "namespace/name", in a; empty: it is in none, or the state does not have it: it
  * is placed alone. */
 struct str simulation_gang(const struct simulation *s, struct arena *a,

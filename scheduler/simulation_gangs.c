@@ -38,13 +38,17 @@ struct str simulation_gang(const struct simulation *s, struct arena *a,
 
 static void on_assumed(struct gang_member *m, const struct cycle *c, void *arg)
 {
+    const struct simulation_outcome *o = m->owner;
     simulation_take_volumes(arg, c, m->node, m->owner);
+    simulation_take_devices(arg, c, m->node, o->pod);
 }
 
 static void on_taken_back(struct gang_member *m, void *arg)
 {
     struct simulation *s = arg;
+    const struct simulation_outcome *o = m->owner;
     size_t pos = 0;
+    simulation_give_devices(s, o->pod);
     struct str name;
     void *by;
     while (map_next(&s->taken, &pos, &name, &by))
@@ -114,8 +118,10 @@ void simulation_place_gang(struct simulation *s, struct arena *a, struct api_obj
     struct str key = simulation_gang(s, a, pods[0]);
     size_t placed = snapshot_gang_pods(&s->snapshot, key);
     size_t needed = gang_needed(group_of(s, key), placed);
-    for (size_t i = 0; i < count; i++)
+    for (size_t i = 0; i < count; i++) {
         ret[i] = (struct simulation_outcome){.pod = simulation_completed(s, pods[i])};
+        simulation_make_claims(s, ret[i].pod);
+    }
     if (count < needed) {
         refuse_all(ret, count, gang_held_message(a, key, placed + count, placed + needed));
         return;

@@ -9,12 +9,14 @@
 #include "scheduler/snapshot.h"
 
 struct classes;
+struct devices;
 struct policy_v1_pod_disruption_budget;
 
 struct simulation {
     struct snapshot snapshot;
     struct classes *classes;
     struct pod_facts facts;
+    struct devices *devices;
     struct map objects; /* "Kind/namespace/name" -> struct api_object, one reference each */
     struct sched_queue queue;
     const struct sched_config *config; /* NULL: the default profile. */
@@ -37,6 +39,16 @@ void simulation_evict(struct simulation *s, struct api_object *pod, const struct
 /* Volumes chosen for claims that waited are no longer free. */
 void simulation_take_volumes(struct simulation *s, const struct cycle *c, const struct node_info *n,
                              void *by);
+/* --- simulation_devices.c --- */
+/* False: it is of another kind. */
+bool simulation_add_device_object(struct simulation *s, struct api_object *o);
+/* Claims that the pod (ours to change) has templates for are made. */
+void simulation_make_claims(struct simulation *s, struct api_object *pod);
+/* What it was given on the node stands in its claims; and no longer. */
+void simulation_take_devices(struct simulation *s, const struct cycle *c, const struct node_info *n,
+                             const struct api_object *pod);
+void simulation_give_devices(struct simulation *s, const struct api_object *pod);
+
 /* Takes PodMetrics into account that came. */
 void simulation_take_usage(struct simulation *s);
 /* ret->pod is the pod, completed. */

@@ -250,4 +250,39 @@ eventually 30 "a claim that was left goes" no_claim left
 placed_somewhere() { [ -n "$(where "$1")" ]; }
 eventually 40 "and the pod is placed with another" placed_somewhere cut-off
 has "that it was given" cut-off-extended-resources- made cut-off
+
+# --- asked without waiting for the scheduler
+why() { "$TRIREME" why "$@" --kubeconfig "$KUBECONFIG_FILE" 2>&1; }
+has "why does it wait? By plugin and nodes" "DynamicResources           cannot allocate all claims  (n" why nothing
+has "how many fit" "default/nothing: 0 of 2 nodes fit" why pod/nothing
+has "what the scheduler said" "The scheduler said last: 0/2 nodes are available" why nothing
+has "as JSON" '"plugin":"DynamicResources","reason":"cannot allocate all claims","nodes":2' why nothing -o json
+has "a placed pod does not wait" "it is on node n1" why plugin
+has "one that is not there" 'pods "absent" not found' why absent
+has "what is no pod" 'only pods wait for the scheduler, and "node/n1" is none' why node/n1
+has "without a name" "want the name of one pod" why
+k create -f - >/dev/null <<YAML
+apiVersion: v1
+kind: Pod
+metadata: {name: gated}
+spec: {schedulingGates: [{name: example.com/wait}], containers: [{name: c, image: x}]}
+YAML
+has "a gated one" "SchedulingGates: it waits until these are taken away: example.com/wait" why gated
+cat >"$WORK/card.yaml" <<YAML
+apiVersion: v1
+kind: Pod
+metadata: {name: more}
+spec: {containers: [{name: c, image: x, resources: {limits: {example.com/card: 1}}}]}
+YAML
+simulate() { "$TRIREME" simulate "$@" 2>&1; }
+k delete pod more-cards --force --grace-period=0 >/dev/null 2>&1
+freed() { [ "$(k get resourceclaims -o name | grep -c more-cards)" = 0 ]; }
+eventually 30 "two cards are free" freed
+has "a simulation of the cluster knows its devices" "2 copies of more would fit on 2 nodes" \
+    simulate --live --kubeconfig "$KUBECONFIG_FILE" --pods "$WORK/card.yaml" --fits
+k get nodes,pods,deviceclasses,resourceslices,resourceclaims,resourceclaimtemplates -o yaml >"$WORK/state.yaml"
+has "and so does one of what was recorded" "2 copies of more would fit on 2 nodes" simulate -f "$WORK/state.yaml" --pods "$WORK/card.yaml" --fits
+: >"$WORK/empty.yaml"
+has "a file without objects is an error" "--filename $WORK/empty.yaml: no object in it" simulate -f "$WORK/empty.yaml"
+has "of pods, too" "--pods $WORK/empty.yaml: no object in it" simulate -f "$WORK/state.yaml" --pods "$WORK/empty.yaml"
 finish

@@ -132,8 +132,8 @@ START_TEST(status)
         extended_claim(d, a, o->msg, &want, extended_by_class(d, &want));
     ck_assert(str_eqc(c->metadata.generate_name, "p-extended-resources-"));
     ck_assert(str_eqc(c->metadata.namespace, "ns"));
-    ck_assert(str_eqc(c->metadata.annotations[0].key,
-                      "resource.kubernetes.io/extended-resource-claim"));
+    ck_assert(
+        str_eqc(c->metadata.annotations[0].key, "resource.kubernetes.io/extended-resource-claim"));
     ck_assert(str_eqc(c->metadata.owner_references[0].uid, "u"));
     ck_assert(c->metadata.owner_references[0].controller);
     c->metadata.name = STR("p-extended-resources-x");

@@ -175,10 +175,106 @@ START_TEST(gangs_are_placed_together)
 }
 END_TEST
 
+static void add_cards(struct simulation *s)
+{
+    add(s, "resource.k8s.io", "v1", "DeviceClass",
+        "{\"metadata\":{\"name\":\"card\"},\"spec\":{\"extendedResourceName\":"
+        "\"example.com/card\"}}");
+    add(s, "resource.k8s.io", "v1", "ResourceSlice",
+        "{\"metadata\":{\"name\":\"m\"},\"spec\":{\"driver\":\"d\",\"nodeName\":\"m\",\"pool\":{"
+        "\"name\":\"m\",\"generation\":1,\"resourceSliceCount\":1},\"devices\":[{\"name\":"
+        "\"c0\"},{\"name\":\"c1\"}]}}");
+    add(s, "resource.k8s.io", "v1", "ResourceClaimTemplate",
+        "{\"metadata\":{\"name\":\"t\"},\"spec\":{\"spec\":{\"devices\":{\"requests\":[{\"name\":"
+        "\"r\",\"exactly\":{\"deviceClassName\":\"card\",\"allocationMode\":\"ExactCount\","
+        "\"count\":1}}]}}}}");
+    add(s, "", "v1", "Node", NODE("n", "8"));
+    add(s, "", "v1", "Node", NODE("m", "8"));
+}
+
+#define CARD(name)                                                                                 \
+    "{\"metadata\":{\"name\":\"" name "\"},\"spec\":{\"containers\":[{\"name\":\"c\",\"image\":"   \
+    "\"x\",\"resources\":{\"limits\":{\"example.com/card\":\"1\"}}}]}}"
+
+/* Devices are given once, by template and by extended resource, and come free with their pod. */
+START_TEST(devices_are_given)
+{
+    struct arena *a = arena_new(0);
+    struct simulation *s = simulation_new(1);
+    struct simulation_outcome o, high;
+    add_cards(s);
+    place(
+        s, a,
+        POD("x", "1", "\"resourceClaims\":[{\"name\":\"r\",\"resourceClaimTemplateName\":\"t\"}],"),
+        false, &o);
+    ck_assert_str_eq(o.node, "m");
+    simulation_outcome_done(&o);
+    place(s, a, CARD("y"), false, &o);
+    ck_assert_str_eq(o.node, "m");
+    place(s, a, CARD("z"), true, &high);
+    ck_assert_ptr_null(high.node);
+    ck_assert(str_has_prefix(high.message, STR("0/2 nodes are available: 2 cannot allocate all "
+                                               "claims.")));
+    simulation_outcome_done(&high);
+    place(
+        s, a,
+        POD("big", "7500m", "\"priority\":9,\"nodeSelector\":{\"kubernetes.io/hostname\":\"m\"},"),
+        true, &high);
+    ck_assert_str_eq(high.node, "m");
+    ck_assert_uint_eq(high.victim_count, 1);
+    simulation_outcome_done(&high);
+    simulation_outcome_done(&o);
+    place(s, a, CARD("z"), false, &o);
+    ck_assert_str_eq(o.node, "m");
+    simulation_outcome_done(&o);
+    simulation_free(s);
+    arena_free(a);
+}
+END_TEST
+
+/* By plugin and number of nodes, the most first, and nothing is placed by asking. */
+START_TEST(waiting_is_explained)
+{
+    struct arena *a = arena_new(0);
+    struct simulation *s = simulation_new(1);
+    struct simulation_why w;
+    add(s, "", "v1", "Node", NODE("n1", "1"));
+    add(s, "", "v1", "Node", NODE("n2", "1"));
+    add(s, "", "v1", "Node",
+        "{\"metadata\":{\"name\":\"n3\"},\"spec\":{\"unschedulable\":true},\"status\":{"
+        "\"allocatable\":{\"cpu\":\"8\",\"memory\":\"4Gi\",\"pods\":\"10\"}}}");
+    add(s, "", "v1", "Pod", POD("big", "2", ""));
+    ck_assert_ptr_null(simulation_pod(s, STR("default"), STR("other")));
+    struct api_object *pod = simulation_pod(s, STR("default"), STR("big"));
+    ck_assert_ptr_nonnull(pod);
+    for (int i = 0; i < 2; i++) {
+        simulation_explain(s, a, pod, &w);
+        ck_assert_uint_eq(w.nodes, 3);
+        ck_assert_uint_eq(w.fitting, 0);
+        ck_assert_uint_eq(w.reason_count, 2);
+        ck_assert_str_eq(w.reasons[0].plugin, "NodeResourcesFit");
+        ck_assert(str_eqc(w.reasons[0].text, "Insufficient cpu"));
+        ck_assert_uint_eq(w.reasons[0].nodes, 2);
+        ck_assert_str_eq(w.reasons[0].examples[1], "n2");
+        ck_assert_ptr_null(w.reasons[0].examples[2]);
+        ck_assert_str_eq(w.reasons[1].plugin, "NodeUnschedulable");
+        ck_assert(str_find_str(w.preemption, STR("Preemption is not helpful")) >= 0);
+    }
+    add(s, "", "v1", "Node", NODE("n4", "4"));
+    simulation_explain(s, a, pod, &w);
+    ck_assert_uint_eq(w.fitting, 1);
+    ck_assert_str_eq(w.best, "n4");
+    simulation_free(s);
+    arena_free(a);
+}
+END_TEST
+
 UNIT_MAIN("scheduler/simulation", {
     UNIT_TEST(pods_fill_up);
     UNIT_TEST(classes_preempt);
     UNIT_TEST(budgets_are_spent);
     UNIT_TEST(pending_in_order);
     UNIT_TEST(gangs_are_placed_together);
+    UNIT_TEST(devices_are_given);
+    UNIT_TEST(waiting_is_explained);
 })

@@ -44,6 +44,7 @@ struct token_uses;
 struct tls_context;
 struct watch_hub;
 struct webhook_pool;
+struct zpages;
 
 #define BODY_BYTES_MAX (3u << 20)
 #define SERVER_THREADS_MAX 64u
@@ -131,7 +132,8 @@ struct apiserver {
     struct env *env;
     struct store *store;
     struct admission_setup *admission;
-    struct audit *audit; /* NULL: nothing is recorded. */
+    struct zpages *zpages; /* /statusz and /flagz */
+    struct audit *audit;   /* NULL: nothing is recorded. */
     struct authn *authn;
     struct authz *authz;
     struct authz_feed *authz_feed;

@@ -12,6 +12,7 @@
 #include "apiserver/flow_control.h"
 #include "apiserver/request.h"
 #include "lib/api/json.h"
+#include "lib/api/zpages.h"
 #include "lib/base/arena.h"
 #include "lib/base/buf.h"
 #include "lib/base/encode.h"
@@ -433,9 +434,9 @@ bool discovery_serve(struct req *r)
 
 static void serve_root(struct req *r)
 {
-    static const char *const others[] = {"/healthz",        "/livez",      "/metrics",
-                                         "/metrics/slis",   "/openapi/v2", "/openapi/v3",
-                                         "/openid/v1/jwks", "/readyz",     "/version"};
+    static const char *const others[] = {
+        "/flagz",      "/healthz",        "/livez",  "/metrics", "/metrics/slis", "/openapi/v2",
+        "/openapi/v3", "/openid/v1/jwks", "/readyz", "/statusz", "/version"};
     const struct documents *all = documents_now(r->arena);
     struct str *paths = ARENA_ARRAY(r->arena, struct str, all->map.count + ARRAY_SIZE(others)), key;
     size_t n = 0, pos = 0;
@@ -463,6 +464,15 @@ static void serve_metrics(struct req *r, bool slis)
     req_bytes(r, 200, METRICS_CONTENT_TYPE, net_bytes_steal(&b));
 }
 
+static void serve_zpage(struct req *r)
+{
+    AUTO_BUF b = BUF_INIT;
+    const char *type;
+    int status = zpages_answer(r->server->zpages, r->info.path,
+                               http_request_header(r->http, "accept"), r->now_ns, &b, &type);
+    req_text(r, status, type, buf_str(&b));
+}
+
 void discovery_handle(struct req *r)
 {
     struct str path = r->info.path;
@@ -480,6 +490,8 @@ void discovery_handle(struct req *r)
         discovery_answer(r, TYPE_JSON, version_json);
     } else if (str_eqc(path, "/metrics") || str_eqc(path, "/metrics/slis"))
         serve_metrics(r, !str_eqc(path, "/metrics"));
+    else if (r->server->zpages != NULL && zpages_has(path))
+        serve_zpage(r);
     else if (!discovery_serve(r) && !health_serve(r) && !openapi_serve(r) && !issuer_serve(r) &&
              !flow_debug_serve(r))
         req_text(r, 404, "text/plain; charset=utf-8", STR("404 page not found\n"));

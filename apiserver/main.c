@@ -21,6 +21,7 @@
 #include "apiserver/registry.h"
 #include "apiserver/runtime_config.h"
 #include "apiserver/server_metrics.h"
+#include "lib/api/zpages.h"
 #include "lib/base/arena.h"
 #include "lib/base/env.h"
 #include "lib/base/flags.h"
@@ -636,6 +637,14 @@ static bool serves(struct str group, struct str version, struct str resource, co
     return runtime_config_serves(&c->serving.runtime_config, group, version, resource);
 }
 
+/* First path elements, as upstream shows them there. */
+static void make_zpages(struct program *p)
+{
+    static const char *const paths[] = {"/flagz",  "/healthz", "/livez",   "/metrics",
+                                        "/readyz", "/statusz", "/version", NULL};
+    p->server.zpages = zpages_new("kube-apiserver", p->flags, paths, env_wall_ns(p->server.env));
+}
+
 int main(int argc, char **argv)
 {
     static struct program p;
@@ -654,6 +663,7 @@ int main(int argc, char **argv)
     if (code == 0)
         code = auth_load_encryption(&p.server.config, &err);
     if (code == 0) {
+        make_zpages(&p);
         registry_init();
         registry_restrict(serves, &p.server.config);
         server_metrics_init();
@@ -672,6 +682,7 @@ int main(int argc, char **argv)
     }
     for (uint32_t i = 0; i < p.store.initial_member_count; i++)
         free((char *)(uintptr_t)p.members[i].name);
+    zpages_free(p.server.zpages);
     flag_set_free(p.flags);
     return 0;
 }

@@ -143,6 +143,7 @@ static void stop(void)
 int main(int argc, char **argv)
 {
     static const struct component_config config = {.name = "trireme-controller-manager",
+                                                   .component = "kube-controller-manager",
                                                    .lease_name = "kube-controller-manager",
                                                    .secure_port = 10257,
                                                    .qps = 0,

@@ -38,6 +38,7 @@ struct pleg;
 struct policy;
 struct pod_worker;
 struct usage_watch;
+struct zpages;
 
 /* --- configuration: flags, with --config below them ---------------------------- */
 struct kubelet_config {
@@ -135,7 +136,8 @@ struct kubelet {
     struct arena *arena; /* For what lives as long as the program. */
     const char *host_ips[2];
     size_t host_ip_count;
-    int64_t started_ns; /* This program; wall clock. */
+    struct zpages *zpages; /* /statusz and /flagz */
+    int64_t started_ns;    /* This program; wall clock. */
     int64_t memory_capacity;
     int64_t pods_memory; /* What all pods together may use: the capacity less what is reserved. */
     int64_t cpu_capacity_milli;

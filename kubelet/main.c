@@ -31,6 +31,7 @@
 #include "kubelet/usage_view.h"
 
 #include "lib/api/scheme.h"
+#include "lib/api/zpages.h"
 #include "lib/base/arena.h"
 #include "lib/base/buf.h"
 #include "lib/base/env.h"
@@ -358,6 +359,9 @@ static void run(struct program *p)
 int main(int argc, char **argv)
 {
     static struct program program; /* Lives as long as the process; nothing is taken apart. */
+    static const char *const served[] = {
+        "/attach", "/containerLogs", "/exec",        "/flagz", "/healthz", "/metrics",
+        "/pods",   "/portForward",   "/runningpods", "/stats", "/statusz", NULL};
     struct program *p = &program;
     struct kubelet *k = &p->k;
     struct error err;
@@ -388,6 +392,7 @@ int main(int argc, char **argv)
     backoff_init(&k->crash_backoff, CRASH_INITIAL_MS, CRASH_MAX_MS);
     backoff_init(&k->image_backoff, CRASH_INITIAL_MS, CRASH_MAX_MS);
     metrics_add_process(metrics_default());
+    k->zpages = zpages_new("kubelet", flags, served, env_wall_ns(k->env));
     rc = setup(p, &err);
     if (rc != 0) {
         log_error("%s%s", error_message(&err),

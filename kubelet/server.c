@@ -9,8 +9,10 @@
 
 #include "lib/api/codec.h"
 #include "lib/api/scheme.h"
+#include "lib/api/zpages.h"
 #include "lib/base/arena.h"
 #include "lib/base/buf.h"
+#include "lib/base/env.h"
 #include "lib/base/log.h"
 #include "lib/base/metrics.h"
 #include "lib/client/client.h"
@@ -129,6 +131,17 @@ static void serve_metrics(struct kubelet *k, struct http_request *r, struct str 
         server_text(r, 404, "404 page not found");
 }
 
+static void serve_zpage(struct kubelet *k, struct http_request *r)
+{
+    AUTO_BUF b = BUF_INIT;
+    const char *type;
+    int status = zpages_answer(k->zpages, r->path, http_request_header(r, "accept"),
+                               env_wall_ns(k->env), &b, &type);
+    struct net_bytes *body = net_bytes_steal(&b);
+    http_respond_typed(r, status, type, body);
+    net_bytes_unref(body);
+}
+
 static void dispatch(struct kubelet *k, struct http_request *r)
 {
     struct str segments[SEGMENTS_MAX], rest = str_sub(r->path, 1, r->path.len);
@@ -156,6 +169,8 @@ static void dispatch(struct kubelet *k, struct http_request *r)
         server_local_volumes(k, r, segments + 1, count - 1);
     else if (!get)
         server_text(r, 405, "405: Method Not Allowed");
+    else if (zpages_has(r->path))
+        serve_zpage(k, r);
     else if (str_eqc(first, "pods"))
         serve_pods(k, r, false);
     else if (str_eqc(first, "runningpods"))
@@ -191,11 +206,9 @@ static const char *subresource(struct str path)
 {
     static const struct {
         const char *prefix, *name;
-    } table[] = {{"/stats", "stats"},
-                 {"/metrics", "metrics"},
-                 {"/logs", "log"},
-                 {"/spec", "spec"},
-                 {"/checkpoint", "checkpoint"}};
+    } table[] = {{"/stats", "stats"},  {"/metrics", "metrics"},       {"/logs", "log"},
+                 {"/spec", "spec"},    {"/checkpoint", "checkpoint"}, {"/statusz", "statusz"},
+                 {"/flagz", "configz"}};
     for (size_t i = 0; i < ARRAY_SIZE(table); i++) {
         if (str_has_prefix(path, str_of(table[i].prefix)))
             return table[i].name;

@@ -95,6 +95,7 @@ int main(int argc, char **argv)
 {
     static const struct component_config config = {
         .name = "trireme-scheduler",
+        .component = "kube-scheduler",
         .lease_name = "kube-scheduler",
         .secure_port = 10259,
         .qps = 500,

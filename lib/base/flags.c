@@ -38,6 +38,7 @@ struct flag {
     const char *no_value; /* What the bare flag means; NULL: a value must follow. */
     const char *warning;
     const char *default_text;
+    const char *given; /* To FLAG_FUNC, last; NULL. */
     int (*set)(const char *value, void *arg, struct error *err);
     bool changed;
     bool replaces; /* A list: each use begins anew. */
@@ -322,6 +323,7 @@ static int flag_assign(struct flag_set *f, struct flag *flag, const char *value,
     case FLAG_MAP:
         return flag_set_list(f, flag, value, err);
     case FLAG_FUNC:
+        flag->given = value;
         return flag->set(value, flag->value, err);
     case FLAG_IGNORED:
         if (flag->warning != NULL && !flag->changed)
@@ -541,4 +543,60 @@ void flag_set_print_help(const struct flag_set *f)
     AUTO_BUF b = BUF_INIT;
     flag_set_help(f, &b);
     fwrite(b.data, 1, b.len, stdout);
+}
+
+/* --- what holds ---------------------------------------------------------------------------- */
+
+static void list_text(const struct flag_list *l, bool brackets, struct buf *b)
+{
+    if (brackets)
+        buf_putc(b, '[');
+    for (size_t i = 0; i < l->count; i++)
+        buf_printf(b, "%s%s", i != 0 ? "," : "", l->items[i]);
+    if (brackets)
+        buf_putc(b, ']');
+}
+
+static void value_text(const struct flag *f, struct buf *b)
+{
+    switch (f->type) {
+    case FLAG_STRING:
+        if (*(const char *const *)f->value != NULL)
+            buf_puts(b, *(const char *const *)f->value);
+        break;
+    case FLAG_BOOL:
+        buf_puts(b, *(const bool *)f->value ? "true" : "false");
+        break;
+    case FLAG_INT:
+        buf_printf(b, "%" PRId64, *(const int64_t *)f->value);
+        break;
+    case FLAG_FLOAT:
+        buf_printf(b, "%g", *(const double *)f->value);
+        break;
+    case FLAG_DURATION:
+        duration_print(*(const int64_t *)f->value, b);
+        break;
+    case FLAG_STRINGS:
+    case FLAG_STRING_ARRAY:
+    case FLAG_MAP:
+        list_text(f->value, f->type != FLAG_MAP, b);
+        break;
+    case FLAG_FUNC:
+        buf_puts(b, f->given != NULL ? f->given : "");
+        break;
+    case FLAG_IGNORED:
+        break;
+    }
+}
+
+void flag_each(const struct flag_set *f, void (*fn)(const char *name, struct str value, void *arg),
+               void *arg)
+{
+    for (size_t i = 0; i < f->count; i++) {
+        AUTO_BUF b = BUF_INIT;
+        if (f->flags[i].type == FLAG_IGNORED)
+            continue;
+        value_text(&f->flags[i], &b);
+        fn(f->flags[i].name, buf_str(&b), arg);
+    }
 }

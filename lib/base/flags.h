@@ -67,6 +67,10 @@ int flag_set_value(struct flag_set *f, const char *name, const char *value, stru
 const char *const *flag_set_args(const struct flag_set *f, size_t *ret_count);
 bool flag_changed(const struct flag_set *f, const char *name); /* Was it given? */
 bool flag_known(const struct flag_set *f, const char *name);   /* Is it registered? */
+/* Every flag that means something here, in no order, with the value that holds, as pflag would
+ * print it. The value is borrowed for the call. */
+void flag_each(const struct flag_set *f, void (*fn)(const char *name, struct str value, void *arg),
+               void *arg);
 void flag_set_help(const struct flag_set *f, struct buf *b);
 void flag_set_print_help(const struct flag_set *f); /* On standard output. */
 

@@ -1,7 +1,9 @@
 /* component.c - see component.h. */
 #include "lib/client/component.h"
 
+#include "lib/api/zpages.h"
 #include "lib/base/buf.h"
+#include "lib/base/env.h"
 #include "lib/base/error.h"
 #include "lib/base/flags.h"
 #include "lib/base/log.h"
@@ -49,6 +51,7 @@ struct component {
     struct leader_election *election;
     struct http_server *server;
     struct tls_context *tls;
+    struct zpages *zpages;
     uv_signal_t signals[2];
     bool working; /* Between start() and stop(). */
     bool shutting_down;
@@ -144,6 +147,17 @@ static void respond_config(struct http_request *r, const struct component_config
     net_bytes_unref(body);
 }
 
+static void respond_zpage(const struct component *c, struct http_request *r)
+{
+    AUTO_BUF b = BUF_INIT;
+    const char *type;
+    int status = zpages_answer(c->zpages, r->path, http_request_header(r, "accept"),
+                               env_wall_ns(env_system()), &b, &type);
+    struct net_bytes *body = net_bytes_steal(&b);
+    http_respond_typed(r, status, type, body);
+    net_bytes_unref(body);
+}
+
 static void on_request(struct http_request *r, void *arg)
 {
     struct component *c = arg;
@@ -160,6 +174,8 @@ static void on_request(struct http_request *r, void *arg)
         struct net_bytes *body = net_bytes_steal(&b);
         http_respond_typed(r, 200, METRICS_CONTENT_TYPE, body);
         net_bytes_unref(body);
+    } else if (zpages_has(r->path)) {
+        respond_zpage(c, r);
     } else if (str_eqc(r->path, "/configz") && c->config->tell_config != NULL) {
         respond_config(r, c->config);
     } else {
@@ -376,6 +392,8 @@ static int run(struct component *c)
 int component_main(const struct component_config *config, int argc, char **argv)
 {
     static const char *open_paths[] = {"/healthz", "/readyz", "/livez"};
+    static const char *const all_paths[] = {"/configz", "/flagz",  "/healthz", "/livez",
+                                            "/metrics", "/readyz", "/statusz", NULL};
     struct component *c = xzalloc(sizeof(*c));
     c->config = config;
     c->options = (struct options){
@@ -402,7 +420,11 @@ int component_main(const struct component_config *config, int argc, char **argv)
     if (rc == 0) {
         log_setup(config->name, c->options.verbosity >= 2 ? LOG_DEBUG : LOG_INFO);
         metrics_add_process(metrics_default());
+        c->zpages = zpages_new(config->component, f,
+                               config->tell_config != NULL ? all_paths : all_paths + 1,
+                               env_wall_ns(env_system()));
         status = run(c);
+        zpages_free(c->zpages);
     }
     flag_set_free(f);
     free(c);

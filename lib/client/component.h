@@ -16,6 +16,7 @@ struct uv_loop_s;
 
 struct component_config {
     const char *name;       /* "trireme-scheduler"; the user agent too. */
+    const char *component;  /* Whose part it plays: "kube-scheduler", on /statusz and /flagz. */
     const char *lease_name; /* Default of --leader-elect-resource-name. */
     int64_t secure_port;    /* Default of --secure-port. */
     double qps;             /* Defaults of --kube-api-qps and -burst. */

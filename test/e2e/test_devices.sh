@@ -4,7 +4,8 @@
 setup devices
 D=$WORK/c
 ok "up: a control plane on loopback" up "$D" --control-planes 1 --workers 0 --loopback \
-    --controller-manager-args "--controllers=*,-node-lifecycle-controller,-taint-eviction-controller"
+    --controller-manager-args "--controllers=*,-node-lifecycle-controller,-taint-eviction-controller" \
+    --scheduler-args "--authorization-always-allow-paths=/healthz,/readyz,/livez,/metrics,/flagz,/statusz"
 KUBECONFIG_FILE=$D/kubeconfig
 [ -e "$KUBECONFIG_FILE" ] || finish
 eventually 20 "default service account" k get serviceaccount default
@@ -285,4 +286,10 @@ has "and so does one of what was recorded" "2 copies of more would fit on 2 node
 : >"$WORK/empty.yaml"
 has "a file without objects is an error" "--filename $WORK/empty.yaml: no object in it" simulate -f "$WORK/empty.yaml"
 has "of pods, too" "--pods $WORK/empty.yaml: no object in it" simulate -f "$WORK/state.yaml" --pods "$WORK/empty.yaml"
+
+# --- what the scheduler says of itself
+URL=$(sed -n 's/.*serving health and metrics on //p' "$D/hosts/cp-1/log/scheduler.log")
+page() { curl -sk "$URL/$1" -H "Accept: ${2:-*/*}"; }
+has "its flags" "leader-elect-lease-duration=" page flagz
+has "and its state, as JSON" '"metadata":{"name":"kube-scheduler"}' page statusz 'application/json;v=v1beta1;g=config.k8s.io;as=Statusz'
 finish

@@ -74,6 +74,11 @@ metadata: {name: dev}
 spec: {selectors: [{cel: {expression: "device.driver == 'dev.example.com'"}}]}
 YAML
 
+# --- what programs say of themselves
+proxied() { k get --raw "/api/v1/nodes/worker-1/proxy/$1"; }
+has "the node agent's flags" "node-labels=" proxied flagz
+has "and its state" "kubelet statusz" proxied statusz
+
 # --- a pod before its driver
 ok "devices" slice
 ok "a claim" claim one

@@ -253,6 +253,18 @@ same "the claims' controller may bind" yes as admin auth can-i patch resourcecla
 same "the scheduler may bind" yes as admin auth can-i update resourceclaims.resource.k8s.io --subresource=binding --as=system:kube-scheduler
 same "nobody else" no as jane auth can-i update resourceclaims.resource.k8s.io --subresource=binding
 
+# --- what the server says of itself, to those who monitor
+has "flags are not everybody's" 'cannot get path "/flagz"' as jane get --raw /flagz
+as admin create clusterrolebinding watchers --clusterrole=system:monitoring --user=tess >/dev/null
+has "who monitors sees them" "service-account-issuer=[https://kubernetes.default.svc]" as tess get --raw /flagz
+has "and what runs" "Binary version: 1.36" as tess get --raw /statusz
+page() { curl -sk -H "Authorization: Bearer tess-token" -H "Accept: $2" "$SERVER/$1"; }
+has "as JSON" '{"kind":"Statusz","apiVersion":"config.k8s.io/v1beta1","metadata":{"name":"kube-apiserver"},"startTime":' \
+    page statusz 'application/json;v=v1beta1;g=config.k8s.io;as=Statusz'
+has "flags too" '"secure-port":' page flagz 'application/json;v=v1beta1;g=config.k8s.io;as=Flagz'
+has "not in other forms" 'only these media types are accepted' page flagz 'application/json'
+as admin delete clusterrolebinding watchers >/dev/null
+
 # --- built-in roles are kept whole
 as admin delete clusterrole system:basic-user >/dev/null
 as admin patch clusterrolebinding system:discovery --type=json -p '[{"op":"remove","path":"/subjects/0"}]' >/dev/null

@@ -196,6 +196,16 @@ SCHED_LOAD := $(B)/test/bench/sched_load
 $(SCHED_LOAD): $(B)/test/bench/sched_load.o $(B)/test/bench/load_stats.o $(call libs_of,client)
 	@echo "  LINK  $@"
 	@$(CC) $(CFLAGS) $(LDFLAGS) $(filter %.o,$^) $(call libs_of,client) -o $@ $(PKG_LIBS)
+# Hollow node agents, and the load and the measuring clients beside them: make bench-hollow
+HOLLOW := $(B)/test/bench/hollow_nodes $(B)/test/bench/hollow_load
+$(B)/test/bench/hollow_nodes: $(B)/test/bench/hollow_pods.o
+$(HOLLOW): $(B)/test/bench/%: $(B)/test/bench/%.o $(B)/test/bench/load_stats.o $(call libs_of,client)
+	@echo "  LINK  $@"
+	@$(CC) $(CFLAGS) $(LDFLAGS) $(filter %.o,$^) $(call libs_of,client) -o $@ $(PKG_LIBS)
+hollow: $(HOLLOW)
+.PHONY: hollow bench-hollow
+bench-hollow: all $(HOLLOW)
+	@test/bench/hollow.sh $(HOLLOW) $(BIN)
 .PHONY: bench-decisions bench-packing bench-scheduler
 bench-packing: $(PACKING_BENCH)
 	@$<

@@ -98,7 +98,7 @@ struct watcher {
     uint64_t deadline_ms, bookmark_ms;
     /* INITIAL */
     struct store_view *view;
-    struct store_iter it;
+    struct store_iter *it; /* Gone once it is at its end. */
     struct arena *scratch;
     /* HISTORY */
     struct store_history *history;
@@ -108,7 +108,7 @@ struct watcher {
     /* Of kinds that webhooks convert. */
     bool converts, asking;
     struct conversions conversions;
-    const struct kv *kvs[CONVERSION_OBJECTS_MAX]; /* INITIAL: not sent yet. */
+    const struct kv **kvs; /* INITIAL: CONVERSION_OBJECTS_MAX, not sent yet. */
     size_t kv_at, kv_count;
     const struct event_batch *batch; /* CATCH_UP: being sent, from event_at on. */
     uint32_t event_at;
@@ -219,6 +219,7 @@ static void detach(struct watcher *w)
     conversions_drop(&w->conversions);
     arena_free(w->scratch);
     w->scratch = NULL;
+    free(take(w->it));
     w->hub->count--;
     if (w->hub->count == 0)
         atomic_store(&w->hub->watched, false);
@@ -646,7 +647,7 @@ static bool next_batch(struct watcher *w)
     const struct kv *kv;
     w->kv_at = w->kv_count = 0;
     conversions_drop(&w->conversions);
-    while (w->kv_count < ARRAY_SIZE(w->kvs) && (kv = store_iter_next(&w->it)) != NULL)
+    while (w->kv_count < CONVERSION_OBJECTS_MAX && (kv = store_iter_next(w->it)) != NULL)
         if (registry_by_key(kv_key(kv), &ns, &name) != NULL)
             w->kvs[w->kv_count++] = kv;
     return w->kv_count != 0;
@@ -740,7 +741,7 @@ static bool step_initial(struct watcher *w, uint64_t start)
 {
     struct str ns, name;
     const struct kv *kv;
-    while ((kv = store_iter_next(&w->it)) != NULL) {
+    while ((kv = store_iter_next(w->it)) != NULL) {
         if (registry_by_key(kv_key(kv), &ns, &name) != NULL && matches(w, kv, ns, name)) {
             bool columns = w->form.accept.transform == AS_TABLE && !w->columns_sent;
             send_frame(w, frame_object(NULL, &w->form, "ADDED", stored_value(kv), kv->mod_rev,
@@ -833,6 +834,7 @@ static void start_cursor(struct watcher *w)
     /* A watch may last for hours: it must not keep old state alive. */
     store_view_unref(w->view);
     w->view = NULL;
+    free(take(w->it));
     w->state = WATCHER_CATCH_UP;
     int code = E_EXPIRED;
     /* The store finds the changes of one object by its key; the log tells them among all others. */
@@ -920,7 +922,8 @@ static void start(struct req *r)
         return;
     }
     list_options_range(r->arena, &w->o, r->res, r->info.ns, &from, &end_key);
-    if (store_iter_init(&w->it, v, from, end_key, 0) != 0)
+    w->it = xzalloc(sizeof(*w->it));
+    if (store_iter_init(w->it, v, from, end_key, 0) != 0)
         end_with(w, status_gone_rv(r->arena, w->after_rev, w->after_rev));
     else
         advance(w);
@@ -944,6 +947,9 @@ void watch_handle(struct req *r)
     w->form = (struct watch_form){.res = r->res, .accept = r->accept};
     w->converts = conversions_needed(r->res);
     w->conversions.thread = r->thread;
+    /* Others stay within the request's first memory: there may be tens of thousands of them. */
+    if (w->converts)
+        w->kvs = ARENA_ARRAY(r->arena, const struct kv *, CONVERSION_OBJECTS_MAX);
     list_init(&w->link);
     list_init(&w->place);
     deferred_init(&w->again, again);

@@ -58,7 +58,9 @@ static void arena_start(struct arena *a, struct chunk *home)
     a->chunks = home;
     a->holds = NULL;
     a->bytes = sizeof(*home) + home->size;
-    a->next_size = MIN_OF(MAX_OF(home->size * 2, ARENA_CHUNK_DEFAULT), ARENA_CHUNK_MAX);
+    /* The second chunk is no larger than the first: what lasts, a watch's request, just spills
+     * over. */
+    a->next_size = MIN_OF(MAX_OF(home->size, ARENA_CHUNK_DEFAULT), ARENA_CHUNK_MAX);
 }
 
 struct arena *arena_new(size_t chunk_bytes)

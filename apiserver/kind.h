@@ -138,6 +138,10 @@ struct kind_field {
     const char *label; /* "spec.nodeName" */
     struct str (*get)(struct arena *a, const void *obj);
     const struct jsonpath *path; /* Custom kinds: in place of get. */
+    /* The numbers of the fields on the way to it in the stored form, where it is a string that get
+     * returns as it stands: objects are then looked at without being decoded. 0 ends; 0 first:
+     * decode. */
+    uint8_t wire[3];
 };
 
 /* /scale: what the Scale object is made of and how a new count goes back. */

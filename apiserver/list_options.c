@@ -4,6 +4,7 @@
 #include "apiserver/custom/stored.h"
 #include "apiserver/encode.h"
 #include "apiserver/request.h"
+#include "apiserver/wire.h"
 #include "lib/base/arena.h"
 #include "lib/base/error.h"
 
@@ -189,24 +190,43 @@ struct meta_v1_status *list_options_parse(struct req *r, bool watch, struct list
     return NULL;
 }
 
+static const struct kind_field *field_of(const struct kind_ops *ops, struct str label)
+{
+    for (const struct kind_field *f = ops->fields; f->label != NULL; f++)
+        if (str_eqc(label, f->label))
+            return f;
+    return NULL;
+}
+
+static struct str stored_field(const struct kind_field *f, struct str raw)
+{
+    for (size_t i = 0; i < ARRAY_SIZE(f->wire) && f->wire[i] != 0; i++)
+        raw = wire_bytes(raw, f->wire[i]);
+    return raw;
+}
+
 static bool fields_match(const struct list_options *o, struct arena *scratch,
                          const struct resource *res, struct str value)
 {
     void *msg = NULL;
+    struct str raw = STR_NULL;
+    bool readable = res->custom == NULL && stored_raw(value, &raw, NULL) == 0;
     for (size_t i = 0; i < o->fields.count; i++) {
         const struct api_field_requirement *q = &o->fields.items[i];
-        if (msg == NULL &&
-            stored_decode(scratch, registry_worked_on(res), value, 0, &msg, NULL) != 0)
-            return false;
-        for (const struct kind_field *f = res->ops->fields; f->label != NULL; f++) {
-            if (!str_eqc(q->field, f->label))
-                continue;
-            struct str have =
-                f->get != NULL ? f->get(scratch, msg) : custom_field(scratch, f->path, msg);
-            if (str_eq(have, q->value) == q->negated)
+        const struct kind_field *f = field_of(res->ops, q->field);
+        struct str have;
+        if (f == NULL)
+            continue;
+        if (readable && f->wire[0] != 0) {
+            have = stored_field(f, raw);
+        } else {
+            if (msg == NULL &&
+                stored_decode(scratch, registry_worked_on(res), value, 0, &msg, NULL) != 0)
                 return false;
-            break;
+            have = f->get != NULL ? f->get(scratch, msg) : custom_field(scratch, f->path, msg);
         }
+        if (str_eq(have, q->value) == q->negated)
+            return false;
     }
     return true;
 }

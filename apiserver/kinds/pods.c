@@ -435,14 +435,14 @@ GETTER(pod_ip, p->status.pod_ips_count > 0 ? p->status.pod_ips[0].ip : p->status
 GETTER(nominated, p->status.nominated_node_name)
 
 static const struct kind_field fields[] = {
-    {"spec.nodeName", get_node_name},
+    {"spec.nodeName", get_node_name, .wire = {2, 10}},
     {"spec.restartPolicy", get_restart_policy},
-    {"spec.schedulerName", get_scheduler_name},
+    {"spec.schedulerName", get_scheduler_name, .wire = {2, 19}},
     {"spec.serviceAccountName", get_service_account},
     {"spec.hostNetwork", get_host_network},
-    {"status.phase", get_phase},
+    {"status.phase", get_phase, .wire = {3, 1}},
     {"status.podIP", get_pod_ip},
-    {"status.nominatedNodeName", get_nominated},
+    {"status.nominatedNodeName", get_nominated, .wire = {3, 11}},
     {0},
 };
 

@@ -77,7 +77,7 @@ static void on_timed(struct client_request *r, const struct client_result *resul
     (void)r;
     if (result->code == 0)
         load_times_add(&h.verbs[t->verb].times, uv_hrtime() - t->sent_ns);
-    else if (result->code != E_NOT_FOUND) {
+    else if (result->code != E_NOT_FOUND && result->code != E_EXISTS) {
         h.verbs[t->verb].failed++;
         note_failure(h.verbs[t->verb].name, t->node->name, result->message);
     }
@@ -108,9 +108,8 @@ static void on_lease_timer(uv_timer_t *t)
     renew(t->data);
 }
 
-static void on_lease(struct timed *t, const struct client_result *r)
+static void note_lease(struct node *n, const struct client_result *r)
 {
-    struct node *n = t->node;
     n->lease_version_len = 0;
     if (r->code == 0) {
         struct str version = api_object_meta(r->object)->resource_version;
@@ -118,20 +117,47 @@ static void on_lease(struct timed *t, const struct client_result *r)
         memcpy(n->lease_version, version.data, n->lease_version_len);
     }
     n->lease_there = r->code != E_NOT_FOUND;
+}
+
+static void on_lease(struct timed *t, const struct client_result *r)
+{
+    struct node *n = t->node;
+    note_lease(n, r);
+    if (r->code == E_CONFLICT)
+        n->lease_there = false; /* Found out anew. */
     /* Up to 4 % later than due, as real agents do: those that began together do not stay together.
      */
     uint64_t ms = h.lease_s * UINT64_C(1000);
     uv_timer_start(&n->lease_timer, on_lease_timer, ms + ms * (uint64_t)(rand() % 40) / 1000, 0);
 }
 
+static void on_lease_read(struct client_request *r, const struct client_result *result, void *arg)
+{
+    struct node *n = arg;
+    (void)r;
+    note_lease(n, result);
+    if (result->code == 0)
+        renew(n);
+    else
+        uv_timer_start(&n->lease_timer, on_lease_timer, RETRY_MS, 0);
+}
+
 static void on_lease_there(struct timed *t, const struct client_result *r)
 {
-    if (r->code == E_EXISTS) { /* Of an agent before. */
-        t->node->lease_there = true;
-        renew(t->node);
+    struct error err;
+    if (r->code != E_EXISTS) {
+        on_lease(t, r);
         return;
     }
-    on_lease(t, r);
+    struct client_call call = {
+        .verb = CLIENT_GET, /* Of an agent before: its version is needed. */
+        .kind = api_kind_by_gvk(STR("coordination.k8s.io"), STR("v1"), STR("Lease")),
+        .namespace_name = STR(LEASE_NAMESPACE),
+        .name = str_of(t->node->name),
+        .done = on_lease_read,
+        .arg = t->node};
+    if (client_start(t->node->client, &call, NULL, &err) != 0)
+        exit(EXIT_FAILURE);
 }
 
 static void renew(struct node *n)

@@ -4,6 +4,7 @@
 #include "kubelet/dns/zone.h"
 #include "kubelet/kubelet.h"
 #include "kubelet/pod_support.h"
+#include "kubelet/proxy/addresses.h"
 
 #include "lib/api/codec.h"
 #include "lib/api/json.h"
@@ -78,6 +79,7 @@ static void defaults(struct kubelet_config *c)
         .server_tls_bootstrap = true,
         .authorization_webhook = true,
         .proxy = true,
+        .proxy_healthz_port = 10256,
         .network_policy = true,
         .dns = true,
         .node_routes = true,
@@ -162,6 +164,16 @@ struct flag_set *kubelet_flags(struct kubelet_config *c)
               "Request and renew the serving certificate.");
     flag_bool(f, &c->anonymous_auth, "anonymous-auth", "Serve requests without credentials.");
     flag_bool(f, &c->proxy, "service-proxy", "Route Services on this node with nftables.");
+    flag_strings(f, &c->nodeport_addresses, "nodeport-addresses",
+                 "`Ranges` of this node's addresses that serve node ports, or \"primary\" (the "
+                 "default): the node's own.");
+    flag_strings(f, &c->cluster_cidr, "cluster-cidr",
+                 "`Ranges` of all pods: what comes from elsewhere to a Service's cluster address "
+                 "leaves with the node's address.");
+    flag_bool(f, &c->masquerade_all, "masquerade-all",
+              "What goes to any Service's cluster address leaves with the node's address.");
+    flag_int(f, &c->proxy_healthz_port, "service-proxy-healthz-port",
+             "The port on which load balancers ask for the health of --service-proxy (0: none).");
     flag_bool(f, &c->network_policy, "network-policy",
               "Enforce NetworkPolicies for this node's pods with nftables; false where something "
               "else does.");
@@ -370,6 +382,9 @@ int kubelet_config_check(const struct kubelet_config *c, struct error *err)
                          c->cgroup_driver);
     if (c->port < 0 || c->port > 65535 || c->healthz_port < 0 || c->healthz_port > 65535)
         return error_set(err, E_INVALID, "--port and --healthz-port must lie between 0 and 65535");
+    if (c->proxy_healthz_port < 0 || c->proxy_healthz_port > 65535)
+        return error_set(err, E_INVALID,
+                         "--service-proxy-healthz-port must lie between 0 and 65535");
     if (c->root_dir[0] != '/' || c->pod_logs_dir[0] != '/')
         return error_set(err, E_INVALID, "--root-dir and --pod-logs-dir must be absolute");
     if (c->local_path_dir != NULL && c->local_path_dir[0] != '/')
@@ -387,6 +402,8 @@ int kubelet_config_check(const struct kubelet_config *c, struct error *err)
     struct eviction e;
     struct shutdown_plan plan;
     int rc = unsafe_sysctls_check(&c->unsafe_sysctls, err);
+    if (rc == 0)
+        rc = proxy_addresses_check(&c->nodeport_addresses, err);
     if (rc == 0)
         rc = eviction_init(&e, &c->eviction, err);
     if (rc == 0)

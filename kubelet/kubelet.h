@@ -82,10 +82,13 @@ struct kubelet_config {
     bool anonymous_auth;
     bool authorization_webhook;
     bool proxy;
+    bool masquerade_all;
+    int64_t proxy_healthz_port; /* 0: none. */
     bool network_policy;
     bool dns; /* Answer on the cluster_dns addresses. */
     bool node_routes;
     struct flag_list cluster_dns;
+    struct flag_list cluster_cidr, nodeport_addresses;
     struct flag_list node_labels;
     struct flag_list taints;
     struct flag_list system_reserved, kube_reserved;

@@ -2,16 +2,20 @@
 #include "kubelet/proxy/proxy.h"
 
 #include "kubelet/dns/dns.h"
-#include "kubelet/job.h"
+#include "kubelet/gather.h"
 #include "kubelet/kubelet.h"
-#include "kubelet/nft.h"
-#include "kubelet/proxy/rules.h"
+#include "kubelet/proxy/addresses.h"
+#include "kubelet/proxy/health.h"
+#include "kubelet/proxy/kernel.h"
+#include "kubelet/proxy/plan.h"
+#include "kubelet/proxy/stale.h"
 
 #include "lib/api/scheme.h"
+#include "lib/api/time.h"
 #include "lib/base/arena.h"
-#include "lib/base/buf.h"
-#include "lib/base/file.h"
+#include "lib/base/env.h"
 #include "lib/base/log.h"
+#include "lib/base/metrics.h"
 #include "lib/client/informer.h"
 
 #include "api/core_v1.h"
@@ -20,164 +24,55 @@
 #include <fcntl.h>
 #include <unistd.h>
 
-#define GATHER_MS 20u
-#define SYNC_INTERVAL_MIN_MS 200u
-#define RETRY_MS 5000u
+#define RETRY_MS 1000u
+/* How long somebody else's damage may last. */
+#define LOOK_MS 5000u
+/* Programming takes at most a third of the time. */
+#define SHARE 2u
+/* What one turn of the loop does at most, so that it stays below some milliseconds. */
+#define SERVICES_A_TURN 128u
+#define ELEMENTS_A_TURN 2048u
+#define ZONE_LABEL "topology.kubernetes.io/zone"
+
+/* A Service as it stands in the table of elements. */
+struct service {
+    struct buf given; /* Packed. */
+    bool crowded;     /* Somebody else has some of its frontends. */
+};
+
+enum stage {
+    UNKNOWN,  /* Nothing is known of the kernel's state. */
+    ADOPTING, /* What it holds is being read; result.found is then walked. */
+    BUILDING, /* The table is being made. */
+    STANDING, /* Only elements change. */
+};
 
 struct proxy {
     struct kubelet *k;
     struct informer *services, *slices;
-    uv_timer_t timer;
-    bool dirty, busy, stopped, bridge_nf;
-    bool services_synced, slices_synced;
-    uint64_t synced_ms;
-    struct buf rules;
-    char *loaded; /* The rules that nft has taken last. */
-    struct nft_load nft;
+    struct gather gather;
+    uv_timer_t look;
+    enum stage stage;
+    bool bridge_nf, rebuild, stopped;
+    struct map known; /* "namespace/name" -> struct service */
+    struct map dirty; /* "namespace/name" of those that changed. */
+    size_t crowded;
+    struct proxy_elements elements;
+    struct stale stale;
+    struct proxy_kernel kernel;
+    struct proxy_addresses addresses;
+    struct buf zone;  /* Of this node. */
+    struct buf found; /* Still to be walked. */
+    size_t found_pos;
+    struct buf wanted_table; /* Its text. */
+    char table[PROXY_TABLE_NAME_MAX];
+    struct map chains; /* Those made on demand, by what they are for. */
+    struct buf chain_text;
+    struct proxy_health *health;
+    uint64_t began_ns;  /* Of what is under way; 0: nothing. */
+    double triggered_s; /* The oldest change that it carries; 0: not known. */
+    struct metric *sync_seconds, *network_seconds, *last_sync;
 };
-
-static void sync_soon(struct proxy *p, uint64_t ms);
-
-/* --- nft -------------------------------------------------------------------------------- */
-
-static void on_loaded(const char *error, void *arg)
-{
-    struct proxy *p = arg;
-    p->busy = false;
-    p->synced_ms = kubelet_now_ms(p->k);
-    if (error != NULL) {
-        log_error("nft: %s", error);
-        p->dirty = true;
-        sync_soon(p, RETRY_MS);
-    } else {
-        free(p->loaded);
-        p->loaded = buf_steal(&p->rules, NULL);
-        if (p->dirty)
-            sync_soon(p, GATHER_MS);
-    }
-}
-
-/* --- gathering ----------------------------------------------------------------------------- */
-
-static int by_name(const void *x, const void *y)
-{
-    const struct core_v1_service *a = ((const struct proxy_service *)x)->service;
-    const struct core_v1_service *b = ((const struct proxy_service *)y)->service;
-    int c = str_cmp(a->metadata.namespace, b->metadata.namespace);
-    return c != 0 ? c : str_cmp(a->metadata.name, b->metadata.name);
-}
-
-static int by_slice(const void *x, const void *y)
-{
-    const struct discovery_v1_endpoint_slice *const *a = x, *const *b = y;
-    return str_cmp((*a)->metadata.name, (*b)->metadata.name);
-}
-
-/* Somebody else's proxy may claim a Service by this label; the node's own DNS
- * answers for the Service of its address. */
-static bool is_ours(const struct proxy *p, const struct core_v1_service *s)
-{
-    return !dns_serves(p->k, s) &&
-           api_str_map_get(s->metadata.labels, s->metadata.labels_count,
-                           STR("service.kubernetes.io/service-proxy-name")) == NULL;
-}
-
-static void gather(struct proxy *p, struct arena *a, struct proxy_inputs *in)
-{
-    size_t pos = 0;
-    struct proxy_service *list =
-        ARENA_ARRAY(a, struct proxy_service, informer_count(p->services) + 1);
-    *in = (struct proxy_inputs){
-        .node_name = p->k->node_name, .services = list, .masquerade_bridge = !p->bridge_nf};
-    for (struct api_object *o; (o = informer_next(p->services, &pos)) != NULL;) {
-        const struct core_v1_service *s = o->msg;
-        if (!is_ours(p, s))
-            continue;
-        size_t n;
-        struct str key = arena_printf(a, STR_FMT "/" STR_FMT, STR_ARG(s->metadata.namespace),
-                                      STR_ARG(s->metadata.name));
-        struct api_object *const *slices = informer_by_index(p->slices, "service", key, &n);
-        const struct discovery_v1_endpoint_slice **msgs =
-            ARENA_ARRAY(a, const struct discovery_v1_endpoint_slice *, n + 1);
-        for (size_t i = 0; i < n; i++)
-            msgs[i] = slices[i]->msg;
-        /* A fixed order: equal states give equal rules, and nothing to load. */
-        qsort(msgs, n, sizeof(*msgs), by_slice);
-        list[in->service_count++] = (struct proxy_service){s, msgs, n};
-    }
-    qsort(list, in->service_count, sizeof(*list), by_name);
-}
-
-static void on_timer(uv_timer_t *t)
-{
-    struct proxy *p = t->data;
-    if (p->busy || p->stopped || !p->services_synced || !p->slices_synced)
-        return;
-    AUTO_ARENA *a = arena_new(0);
-    struct proxy_inputs in;
-    p->dirty = false;
-    gather(p, a, &in);
-    buf_clear(&p->rules);
-    proxy_rules(&in, &p->rules);
-    if (p->loaded != NULL && str_eqc(buf_str(&p->rules), p->loaded))
-        return;
-    log_debug("services: loading %zu bytes of rules", p->rules.len);
-    p->busy = true;
-    nft_load_start(&p->nft, p->k->loop, buf_str(&p->rules), on_loaded, p);
-}
-
-static void sync_soon(struct proxy *p, uint64_t ms)
-{
-    uint64_t since = kubelet_now_ms(p->k) - p->synced_ms;
-    if (since < SYNC_INTERVAL_MIN_MS && ms < SYNC_INTERVAL_MIN_MS - since)
-        ms = SYNC_INTERVAL_MIN_MS - since;
-    if (!p->stopped && !uv_is_active((uv_handle_t *)&p->timer))
-        uv_timer_start(&p->timer, on_timer, ms, 0);
-}
-
-static void changed(struct proxy *p)
-{
-    p->dirty = true;
-    if (!p->busy)
-        sync_soon(p, GATHER_MS);
-}
-
-static void on_add(struct api_object *o, void *arg)
-{
-    UNUSED(o);
-    changed(arg);
-}
-
-static void on_update(struct api_object *old, struct api_object *o, void *arg)
-{
-    UNUSED(old);
-    UNUSED(o);
-    changed(arg);
-}
-
-static void on_delete(struct api_object *o, bool unknown, void *arg)
-{
-    UNUSED(o);
-    UNUSED(unknown);
-    changed(arg);
-}
-
-static void on_services_synced(void *arg)
-{
-    struct proxy *p = arg;
-    p->services_synced = true;
-    changed(p);
-}
-
-static void on_slices_synced(void *arg)
-{
-    struct proxy *p = arg;
-    p->slices_synced = true;
-    changed(p);
-}
-
-/* --- life --------------------------------------------------------------------------------------
- */
 
 static bool set_sysctl(const char *path, const char *value)
 {
@@ -189,6 +84,481 @@ static bool set_sysctl(const char *path, const char *value)
     return n > 0;
 }
 
+/* --- settings ------------------------------------------------------------------------------ */
+
+static struct str node_zone(const struct kubelet *k)
+{
+    const struct core_v1_node *n = k->node != NULL ? k->node->msg : NULL;
+    const struct str *zone =
+        n != NULL ? api_str_map_get(n->metadata.labels, n->metadata.labels_count, STR(ZONE_LABEL))
+                  : NULL;
+    return zone != NULL ? *zone : STR_NULL;
+}
+
+static void all_dirty(struct proxy *p)
+{
+    static char there;
+    AUTO_ARENA *a = arena_new(0);
+    struct str key;
+    size_t pos = 0;
+    for (struct api_object *o; (o = informer_next(p->services, &pos)) != NULL;)
+        map_set(&p->dirty, informer_key(a, o), &there);
+    for (pos = 0; map_next(&p->known, &pos, &key, NULL);)
+        map_set(&p->dirty, key, &there);
+}
+
+/* Writes the table's text for how things stand now. True: it is another table than before. */
+static bool write_table(struct proxy *p)
+{
+    struct str cidrs[8], own[8];
+    const struct kubelet *k = p->k;
+    const struct core_v1_node *n = k->node != NULL ? k->node->msg : NULL;
+    char name[PROXY_TABLE_NAME_MAX];
+    struct proxy_table_config c = {.cluster_cidrs = cidrs,
+                                   .masquerade_all = k->config.masquerade_all,
+                                   .pod_cidrs = own,
+                                   .masquerade_bridge = !p->bridge_nf};
+    for (size_t i = 0; i < k->config.cluster_cidr.count && i < ARRAY_SIZE(cidrs); i++)
+        cidrs[c.cluster_cidr_count++] = str_of(k->config.cluster_cidr.items[i]);
+    for (size_t i = 0; n != NULL && i < n->spec.pod_cidrs_count && i < ARRAY_SIZE(own); i++)
+        own[c.pod_cidr_count++] = n->spec.pod_cidrs[i];
+    buf_clear(&p->wanted_table);
+    proxy_table_write(&c, &p->wanted_table, name);
+    bool other = strcmp(name, p->table) != 0;
+    snprintf(p->table, sizeof(p->table), "%s", name);
+    return other;
+}
+
+/* What all plans depend on may have changed. */
+static void read_settings(struct proxy *p)
+{
+    struct proxy_addresses addresses;
+    proxy_addresses_read(&p->k->config.nodeport_addresses, p->k->host_ips, p->k->host_ip_count,
+                         &addresses);
+    struct str zone = node_zone(p->k);
+    if (memcmp(&addresses, &p->addresses, sizeof(addresses)) != 0 ||
+        !str_eq(zone, buf_str(&p->zone))) {
+        p->addresses = addresses;
+        buf_clear(&p->zone);
+        buf_append_str(&p->zone, zone);
+        all_dirty(p);
+        gather_changed(&p->gather);
+    }
+    if (addresses.loopback)
+        set_sysctl("/proc/sys/net/ipv4/conf/all/route_localnet", "1");
+    if (write_table(p)) {
+        p->stage = UNKNOWN;
+        p->kernel.clean = true;
+        gather_changed(&p->gather);
+    }
+}
+
+/* --- from a Service to elements -------------------------------------------------------------- */
+
+/* Somebody else's proxy may claim a Service by this label; the node's own DNS
+ * answers for the Service of its address. */
+static bool is_ours(const struct proxy *p, const struct core_v1_service *s)
+{
+    return proxy_is_routed(s) && !dns_serves(p->k, s) &&
+           api_str_map_get(s->metadata.labels, s->metadata.labels_count,
+                           STR("service.kubernetes.io/service-proxy-name")) == NULL;
+}
+
+static void want_chains(struct proxy *p, const struct proxy_plan *plan)
+{
+    static char there;
+    char name[PROXY_DATA_MAX + 1];
+    if (plan->learn_s > 0) {
+        proxy_learn_name(plan->learn_s, name);
+        if (!map_has(&p->chains, str_of(name)))
+            proxy_table_add_learn(p->table, plan->learn_s, &p->chain_text);
+        map_set(&p->chains, str_of(name), &there);
+    }
+    struct proxy_element e;
+    for (size_t pos = 0; proxy_element_next(buf_str(plan->elements), &pos, &e);) {
+        uint64_t count;
+        if (e.set != PROXY_SERVICES && e.set != PROXY_SHORTCUTS)
+            continue;
+        /* "ext-sticky-3": the number stands behind the last dash. */
+        size_t dash = e.data.len;
+        while (dash > 0 && e.data.data[dash - 1] != '-')
+            dash--;
+        struct str number = str_sub(e.data, dash, e.data.len);
+        if (!str_to_u64(number, &count) || count <= PROXY_COUNT_READY ||
+            map_has(&p->chains, number))
+            continue;
+        proxy_table_add_count(p->table, (size_t)count, &p->chain_text);
+        map_set(&p->chains, number, &there);
+    }
+}
+
+static void note(struct proxy *p, const struct buf *packed)
+{
+    struct proxy_element e;
+    for (size_t pos = 0; proxy_element_next(buf_str(packed), &pos, &e);)
+        stale_note(&p->stale, &p->elements, &e);
+}
+
+/* From what a Service has given to what it gives now. */
+static void replace(struct proxy *p, struct str key, struct buf *plan)
+{
+    struct service *s = map_get(&p->known, key);
+    struct proxy_element e;
+    if (s == NULL) {
+        s = xzalloc(sizeof(*s));
+        map_set(&p->known, key, s);
+    }
+    if (!s->crowded && str_eq(buf_str(&s->given), buf_str(plan)))
+        return;
+    note(p, &s->given);
+    for (size_t pos = 0; proxy_element_next(buf_str(&s->given), &pos, &e);)
+        proxy_elements_take(&p->elements, &e);
+    p->crowded -= s->crowded;
+    s->crowded = false;
+    buf_done(&s->given);
+    for (size_t pos = 0; proxy_element_next(buf_str(plan), &pos, &e);) {
+        if (proxy_elements_give(&p->elements, &e))
+            proxy_element_pack(&s->given, &e);
+        else
+            s->crowded = true;
+    }
+    if (s->crowded)
+        log_warning("Service " STR_FMT ": some of its addresses and ports belong to another one",
+                    STR_ARG(key));
+    p->crowded += s->crowded;
+    note(p, &s->given);
+}
+
+static void forget(struct proxy *p, struct str key)
+{
+    AUTO_BUF nothing = BUF_INIT;
+    struct service *s = map_get(&p->known, key);
+    if (s == NULL)
+        return;
+    replace(p, key, &nothing);
+    proxy_health_set(p->health, key, 0, 0);
+    map_remove(&p->known, key);
+    buf_done(&s->given);
+    free(s);
+}
+
+/* The oldest change that asked for these endpoints, as the controller has noted it. */
+static void note_trigger(struct proxy *p, const struct discovery_v1_endpoint_slice *s)
+{
+    const struct str *at = api_str_map_get(s->metadata.annotations, s->metadata.annotations_count,
+                                           STR("endpoints.kubernetes.io/last-change-trigger-time"));
+    struct meta_v1_micro_time t;
+    struct error err;
+    if (at == NULL || micro_time_parse(*at, &t, &err) != 0)
+        return;
+    double seconds = (double)t.seconds + (double)t.nanos / 1e9;
+    if (p->triggered_s == 0 || seconds < p->triggered_s)
+        p->triggered_s = seconds;
+}
+
+static void plan_service(struct proxy *p, struct str key)
+{
+    struct api_object *o = informer_get_key(p->services, key);
+    if (o == NULL || !is_ours(p, o->msg)) {
+        forget(p, key);
+        return;
+    }
+    AUTO_ARENA *a = arena_new(0);
+    AUTO_BUF elements = BUF_INIT;
+    size_t n;
+    struct api_object *const *slices = informer_by_index(p->slices, "service", key, &n);
+    const struct discovery_v1_endpoint_slice **msgs =
+        ARENA_ARRAY(a, const struct discovery_v1_endpoint_slice *, n + 1);
+    for (size_t i = 0; i < n; i++)
+        msgs[i] = slices[i]->msg;
+    struct proxy_service service = {o->msg, msgs, n};
+    struct proxy_plan_config c = {.node = {p->k->node_name, buf_str(&p->zone)}};
+    for (enum proxy_family f = 0; f < PROXY_FAMILY_COUNT; f++) {
+        c.node_addresses[f] = (const uint8_t(*)[16])p->addresses.items[f];
+        c.node_address_counts[f] = p->addresses.counts[f];
+    }
+    struct proxy_plan plan = {.elements = &elements};
+    proxy_plan(&c, &service, &plan);
+    want_chains(p, &plan);
+    replace(p, key, &elements);
+    const struct core_v1_service_spec *spec = &service.service->spec;
+    bool checked = str_eqc(spec->external_traffic_policy, "Local") &&
+                   str_eqc(spec->type, "LoadBalancer") && spec->health_check_node_port > 0;
+    proxy_health_set(p->health, key, checked ? spec->health_check_node_port : 0,
+                     checked ? proxy_count_local(a, &c.node, &service) : 0);
+}
+
+/* Those that had to stand back try again once something has gone. */
+static void retry_crowded(struct proxy *p)
+{
+    static char there;
+    struct str key;
+    void *value;
+    for (size_t pos = 0; p->crowded > 0 && map_next(&p->known, &pos, &key, &value);)
+        if (((struct service *)value)->crowded)
+            map_set(&p->dirty, key, &there);
+}
+
+/* False: there is more to do. */
+static bool plan_some(struct proxy *p)
+{
+    AUTO_ARENA *a = arena_new(0);
+    struct str keys[SERVICES_A_TURN], key;
+    size_t n = 0;
+    if (p->dirty.count > 0)
+        retry_crowded(p);
+    for (size_t pos = 0; n < SERVICES_A_TURN && map_next(&p->dirty, &pos, &key, NULL);)
+        keys[n++] = arena_str(a, key);
+    for (size_t i = 0; i < n; i++) {
+        map_remove(&p->dirty, keys[i]);
+        plan_service(p, keys[i]);
+    }
+    return p->dirty.count == 0;
+}
+
+/* --- the kernel ------------------------------------------------------------------------------ */
+
+static void put_change(bool add, const struct proxy_element *e, void *arg)
+{
+    struct proxy *p = arg;
+    buf_putc(&p->kernel.changes, add);
+    proxy_element_pack(&p->kernel.changes, e);
+}
+
+static void commit(struct proxy *p)
+{
+    if (p->elements.touched.count > 0)
+        proxy_elements_write(&p->elements, put_change, p);
+    stale_pack(&p->stale, &p->elements, &p->kernel.stale);
+    if (p->kernel.changes.len == 0 && !p->kernel.clean) {
+        if (p->elements.sent != NULL)
+            proxy_elements_settle(&p->elements);
+        buf_done(&p->kernel.stale);
+        p->began_ns = 0;
+        proxy_health_synced(p->health);
+        return;
+    }
+    gather_busy(&p->gather);
+    kernel_commit(&p->kernel);
+}
+
+static void build(struct proxy *p)
+{
+    struct buf *text = &p->kernel.text;
+    buf_clear(text);
+    for (enum proxy_family f = 0; p->rebuild && f < PROXY_FAMILY_COUNT; f++)
+        buf_printf(text, "add table %s %s\ndelete table %s %s\n", proxy_family_name(f), p->table,
+                   proxy_family_name(f), p->table);
+    buf_append_str(text, buf_str(&p->wanted_table));
+    p->stage = BUILDING;
+    gather_busy(&p->gather);
+    kernel_load(&p->kernel);
+}
+
+/* What an earlier run of ours has left is taken over, not written anew. */
+static bool walk_found(struct proxy *p)
+{
+    struct proxy_element e;
+    for (size_t i = 0; i < ELEMENTS_A_TURN; i++) {
+        if (!proxy_element_next(buf_str(&p->found), &p->found_pos, &e)) {
+            buf_done(&p->found);
+            p->found_pos = 0;
+            return true;
+        }
+        proxy_elements_found(&p->elements, &e);
+    }
+    return false;
+}
+
+static void forget_chains(struct proxy *p)
+{
+    map_done(&p->chains);
+    map_init(&p->chains);
+    buf_clear(&p->chain_text);
+    all_dirty(p);
+}
+
+static void sync_rules(void *arg)
+{
+    struct proxy *p = arg;
+    if (p->stopped)
+        return;
+    if (p->began_ns == 0) {
+        p->began_ns = uv_hrtime();
+        proxy_health_pending(p->health);
+    }
+    if (p->stage == UNKNOWN) {
+        buf_done(&p->found);
+        p->found_pos = 0;
+        p->stage = ADOPTING;
+        proxy_elements_forget(&p->elements);
+        forget_chains(p);
+        gather_busy(&p->gather);
+        kernel_adopt(&p->kernel, p->table);
+        return;
+    }
+    if (p->stage == ADOPTING && !walk_found(p)) {
+        gather_again(&p->gather, 0);
+        return;
+    }
+    p->stage = STANDING;
+    bool all = plan_some(p);
+    if (!all)
+        gather_again(&p->gather, 0);
+    if (p->chain_text.len > 0) {
+        buf_clear(&p->kernel.text);
+        buf_append_str(&p->kernel.text, buf_str(&p->chain_text));
+        buf_clear(&p->chain_text);
+        gather_busy(&p->gather);
+        kernel_load(&p->kernel);
+    } else if (all || p->elements.touched.count >= ELEMENTS_A_TURN) {
+        commit(p);
+    }
+}
+
+static void measure(struct proxy *p)
+{
+    double now_s = (double)env_wall_ns(p->k->env) / 1e9;
+    metric_observe(p->sync_seconds, (double)(uv_hrtime() - p->began_ns) / 1e9);
+    if (p->triggered_s > 0 && now_s > p->triggered_s)
+        metric_observe(p->network_seconds, now_s - p->triggered_s);
+    metric_set(p->last_sync, now_s);
+    p->triggered_s = 0;
+    p->began_ns = 0;
+    proxy_health_synced(p->health);
+}
+
+static void on_failed(struct proxy *p, const struct kernel_result *r)
+{
+    log_error("services: %s; all is compared anew", error_message(&r->err));
+    /* Whatever it was: look at what is there. What cannot be repaired is made anew. */
+    p->rebuild = p->stage == BUILDING;
+    p->stage = UNKNOWN;
+    proxy_elements_forget(&p->elements);
+    gather_again(&p->gather, RETRY_MS);
+}
+
+static void on_kernel(struct kernel_result *r, void *arg)
+{
+    struct proxy *p = arg;
+    if (r->code != 0) {
+        on_failed(p, r);
+    } else if (p->stage == ADOPTING && (!r->there || p->rebuild)) {
+        build(p);
+        return;
+    } else if (p->stage == ADOPTING) {
+        p->found = r->found;
+        buf_init(&r->found);
+        gather_again(&p->gather, 0);
+    } else if (p->stage == BUILDING) {
+        p->rebuild = false;
+        p->stage = STANDING;
+        gather_again(&p->gather, 0);
+    } else if (p->elements.sent != NULL) {
+        proxy_elements_settle(&p->elements);
+        measure(p);
+    } else {
+        gather_again(&p->gather, 0); /* Chains were made; now for what leads to them. */
+    }
+    gather_done(&p->gather, r->spent_ns);
+}
+
+/* --- what is watched ---------------------------------------------------------------------------
+ */
+
+static void service_changed(struct api_object *o, void *arg)
+{
+    static char there;
+    struct proxy *p = gather_owner(arg);
+    AUTO_ARENA *a = arena_new(256);
+    map_set(&p->dirty, informer_key(a, o), &there);
+    gather_changed(&p->gather);
+}
+
+static void on_service_update(struct api_object *old, struct api_object *o, void *arg)
+{
+    UNUSED(old);
+    service_changed(o, arg);
+}
+
+static void on_service_delete(struct api_object *o, bool unknown, void *arg)
+{
+    UNUSED(unknown);
+    service_changed(o, arg);
+}
+
+static void slice_changed(struct api_object *o, void *arg)
+{
+    static char there;
+    struct proxy *p = gather_owner(arg);
+    const struct discovery_v1_endpoint_slice *s = o->msg;
+    const struct str *name = api_str_map_get(s->metadata.labels, s->metadata.labels_count,
+                                             STR("kubernetes.io/service-name"));
+    if (name == NULL)
+        return;
+    AUTO_ARENA *a = arena_new(256);
+    map_set(&p->dirty, informer_key_of(a, s->metadata.namespace, *name), &there);
+    gather_changed(&p->gather);
+}
+
+static void on_slice_add(struct api_object *o, void *arg)
+{
+    struct proxy *p = gather_owner(arg);
+    if (p->stage == STANDING) /* Those of the first list may be old. */
+        note_trigger(p, o->msg);
+    slice_changed(o, arg);
+}
+
+static void on_slice_update(struct api_object *old, struct api_object *o, void *arg)
+{
+    slice_changed(old, arg); /* It may have belonged to another Service. */
+    on_slice_add(o, arg);
+}
+
+static void on_slice_delete(struct api_object *o, bool unknown, void *arg)
+{
+    UNUSED(unknown);
+    slice_changed(o, arg);
+}
+
+static void on_look(uv_timer_t *t)
+{
+    struct proxy *p = t->data;
+    if (p->stopped || p->gather.busy)
+        return;
+    read_settings(p);
+    if (p->stage != STANDING || kernel_stands(&p->kernel))
+        return;
+    log_warning("services: somebody has changed our tables; they are made anew");
+    p->stage = UNKNOWN;
+    p->rebuild = true;
+    gather_changed(&p->gather);
+}
+
+/* --- life ---------------------------------------------------------------------------------------
+ */
+
+static const double sync_bounds[] = {0.001, 0.002, 0.004, 0.008, 0.016, 0.032, 0.064, 0.128,
+                                     0.256, 0.512, 1.024, 2.048, 4.096, 8.192, 16.384};
+static const double network_bounds[] = {
+    0.25, 0.5, 1,  2,  3,  4,  5,   6,   7,   8,   9,   10,  15,  20,  25,  30,  35,  40, 45,
+    50,   55,  60, 70, 80, 90, 100, 110, 120, 135, 150, 165, 180, 195, 210, 240, 270, 300};
+
+static void make_metrics(struct proxy *p)
+{
+    struct metrics *m = metrics_default();
+    p->sync_seconds = metric_single(metric_histogram(
+        m, "kubeproxy_sync_proxy_rules_duration_seconds", "SyncProxyRules latency in seconds", NULL,
+        sync_bounds, ARRAY_SIZE(sync_bounds)));
+    p->network_seconds =
+        metric_single(metric_histogram(m, "kubeproxy_network_programming_duration_seconds",
+                                       "In Cluster Network Programming Latency in seconds", NULL,
+                                       network_bounds, ARRAY_SIZE(network_bounds)));
+    p->last_sync =
+        metric_single(metric_gauge(m, "kubeproxy_sync_proxy_rules_last_timestamp_seconds",
+                                   "The last time proxy rules were successfully synced", NULL));
+}
+
 struct proxy *proxy_start(struct kubelet *k, struct informer *services, struct informer *slices)
 {
     struct proxy *p = xzalloc(sizeof(*p));
@@ -198,15 +568,29 @@ struct proxy *proxy_start(struct kubelet *k, struct informer *services, struct i
     p->bridge_nf = nft_see_bridges();
     set_sysctl("/proc/sys/net/ipv4/ip_forward", "1");
     set_sysctl("/proc/sys/net/ipv6/conf/all/forwarding", "1");
-    uv_timer_init(k->loop, &p->timer);
-    p->timer.data = p;
-    struct informer_handler handler = {.on_add = on_add,
-                                       .on_update = on_update,
-                                       .on_delete = on_delete,
-                                       .on_synced = on_slices_synced,
-                                       .arg = p};
+    make_metrics(p);
+    map_init(&p->known);
+    map_init(&p->dirty);
+    map_init(&p->chains);
+    proxy_elements_init(&p->elements);
+    stale_init(&p->stale);
+    kernel_init(&p->kernel, k->loop, on_kernel, p);
+    p->health = proxy_health_start(k);
+    gather_init(&p->gather, k->loop,
+                &(struct gather_config){.share = SHARE, .run = sync_rules, .arg = p});
+    read_settings(p);
+    uv_timer_init(k->loop, &p->look);
+    p->look.data = p;
+    uv_timer_start(&p->look, on_look, LOOK_MS, LOOK_MS);
+    struct informer_handler handler = gather_handler(&p->gather);
+    handler.on_add = on_slice_add;
+    handler.on_update = on_slice_update;
+    handler.on_delete = on_slice_delete;
     informer_add_handler(slices, &handler);
-    handler.on_synced = on_services_synced;
+    handler = gather_handler(&p->gather);
+    handler.on_add = service_changed;
+    handler.on_update = on_service_update;
+    handler.on_delete = on_service_delete;
     informer_add_handler(services, &handler);
     return p;
 }
@@ -216,5 +600,7 @@ void proxy_stop(struct proxy *p)
     if (p == NULL)
         return;
     p->stopped = true;
-    uv_timer_stop(&p->timer);
+    gather_stop(&p->gather);
+    uv_timer_stop(&p->look);
+    proxy_health_stop(p->health);
 }

@@ -1,0 +1,270 @@
+/* netlink.c - see netlink.h. */
+#include "kubelet/netlink.h"
+
+#include "kubelet/nft_batch.h"
+
+#include "lib/base/base.h"
+#include "lib/base/buf.h"
+
+#include <arpa/inet.h>
+#include <errno.h>
+#include <linux/netfilter/nf_tables.h>
+#include <linux/netfilter/nfnetlink.h>
+#include <linux/netlink.h>
+#include <sys/socket.h>
+#include <sys/time.h>
+#include <unistd.h>
+
+#define ANSWER_BYTES 65536u
+#define TIMEOUT_S 30
+#define DUMP_TRIES 10
+
+static void close_fd(int *fd)
+{
+    if (*fd >= 0)
+        close(*fd);
+}
+#define AUTO_FD __attribute__((cleanup(close_fd))) int
+
+static int fail(struct error *err, int number, const char *what)
+{
+    int code = number == ENOENT ? E_NOT_FOUND : E_IO;
+    return error_set(err, code, "%s: %s", what, strerror(number));
+}
+
+static int open_socket(int protocol, size_t send_bytes, int *ret, struct error *err)
+{
+    int fd = socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC, protocol);
+    struct sockaddr_nl me = {.nl_family = AF_NETLINK};
+    struct timeval timeout = {.tv_sec = TIMEOUT_S};
+    /* The kernel takes a message whole or not at all. */
+    int room = (int)MIN_OF(send_bytes * 2 + ANSWER_BYTES, (size_t)1 << 30);
+    if (fd < 0)
+        return fail(err, errno, "netlink socket");
+    *ret = fd;
+    setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &timeout, sizeof(timeout));
+    if (setsockopt(fd, SOL_SOCKET, SO_SNDBUFFORCE, &room, sizeof(room)) != 0 ||
+        bind(fd, (struct sockaddr *)&me, sizeof(me)) != 0)
+        return fail(err, errno, "netlink socket");
+    return 0;
+}
+
+static int send_all(int fd, struct str bytes, struct error *err)
+{
+    struct sockaddr_nl kernel = {.nl_family = AF_NETLINK};
+    ssize_t n;
+    do {
+        n = sendto(fd, bytes.data, bytes.len, 0, (struct sockaddr *)&kernel, sizeof(kernel));
+    } while (n < 0 && errno == EINTR);
+    return n == (ssize_t)bytes.len ? 0 : fail(err, n < 0 ? errno : EIO, "netlink request");
+}
+
+/* One datagram's messages. *ret_done: the answer is complete. */
+static int take_messages(struct str bytes, bool *ret_done, bool *ret_torn,
+                         void (*each)(uint16_t type, struct str payload, void *arg), void *arg,
+                         struct error *err)
+{
+    while (bytes.len >= sizeof(struct nlmsghdr)) {
+        struct nlmsghdr h;
+        memcpy(&h, bytes.data, sizeof(h));
+        if (h.nlmsg_len < sizeof(h) || h.nlmsg_len > bytes.len)
+            return fail(err, EBADMSG, "netlink answer");
+        struct str payload = str_n(bytes.data + NLMSG_HDRLEN, h.nlmsg_len - (size_t)NLMSG_HDRLEN);
+        *ret_torn = *ret_torn || (h.nlmsg_flags & NLM_F_DUMP_INTR) != 0;
+        if (h.nlmsg_type == NLMSG_ERROR || h.nlmsg_type == NLMSG_DONE) {
+            int number = 0;
+            memcpy(&number, payload.data, MIN_OF(payload.len, sizeof(number)));
+            *ret_done = true;
+            return number >= 0 ? 0 : fail(err, -number, "the kernel says");
+        }
+        if (each != NULL)
+            each(h.nlmsg_type, payload, arg);
+        if ((h.nlmsg_flags & NLM_F_MULTI) == 0)
+            *ret_done = true;
+        size_t step = MIN_OF((size_t)NLMSG_ALIGN(h.nlmsg_len), bytes.len);
+        bytes = str_n(bytes.data + step, bytes.len - step);
+    }
+    return 0;
+}
+
+static int receive(int fd, bool *ret_torn,
+                   void (*each)(uint16_t type, struct str payload, void *arg), void *arg,
+                   struct error *err)
+{
+    AUTO_BUF b = BUF_INIT;
+    bool done = false;
+    int rc = 0;
+    while (rc == 0 && !done) {
+        ssize_t n = recv(fd, buf_reserve(&b, ANSWER_BYTES), ANSWER_BYTES, 0);
+        if (n < 0 && errno == EINTR)
+            continue;
+        if (n < 0)
+            return fail(err, errno, "netlink answer");
+        rc = take_messages(str_n((const char *)b.data, (size_t)n), &done, ret_torn, each, arg, err);
+    }
+    return rc;
+}
+
+int netlink_ask(int protocol, struct str request,
+                void (*each)(uint16_t type, struct str payload, void *arg), void *arg,
+                struct error *err)
+{
+    AUTO_FD fd = -1;
+    bool torn = false;
+    int rc = open_socket(protocol, request.len, &fd, err);
+    if (rc == 0)
+        rc = send_all(fd, request, err);
+    return rc == 0 ? receive(fd, &torn, each, arg, err) : rc;
+}
+
+/* --- nftables ----------------------------------------------------------------------------- */
+
+int netlink_nft_commit(struct str batch, struct error *err)
+{
+    return netlink_ask(NETLINK_NETFILTER, batch, NULL, NULL, err);
+}
+
+struct dump {
+    void (*each)(const struct nft_element *e, void *arg);
+    void *arg;
+};
+
+static void on_elements(uint16_t type, struct str payload, void *arg)
+{
+    const struct dump *d = arg;
+    if (type == (NFNL_SUBSYS_NFTABLES << 8 | NFT_MSG_NEWSETELEM))
+        nft_batch_read(payload, d->each, d->arg);
+}
+
+/* Somebody changes rules meanwhile: what came may lack something, so it is asked for again. What
+ * came twice does no harm. */
+int netlink_nft_dump(const struct nft_set_name *set,
+                     void (*each)(const struct nft_element *e, void *arg), void *arg,
+                     struct error *err)
+{
+    AUTO_BUF request = BUF_INIT;
+    struct dump d = {each, arg};
+    nft_batch_dump(&request, set);
+    for (int i = 0; i < DUMP_TRIES; i++) {
+        AUTO_FD fd = -1;
+        bool torn = false;
+        int rc = open_socket(NETLINK_NETFILTER, request.len, &fd, err);
+        if (rc == 0)
+            rc = send_all(fd, buf_str(&request), err);
+        if (rc == 0)
+            rc = receive(fd, &torn, on_elements, &d, err);
+        if (rc != 0 || !torn)
+            return rc;
+    }
+    return error_set(err, E_IO, "nftables' rules change too often to be read");
+}
+
+struct attr_request {
+    struct nlmsghdr header;
+    struct nfgenmsg family;
+};
+
+struct str netlink_attr(struct str payload, size_t skip, uint16_t type)
+{
+    for (size_t at = skip; at + sizeof(struct nlattr) <= payload.len;) {
+        struct nlattr a;
+        memcpy(&a, payload.data + at, sizeof(a));
+        if (a.nla_len < NETLINK_ATTR_HEADER || a.nla_len > payload.len - at)
+            break;
+        if (NETLINK_ATTR_TYPE(a.nla_type) == type)
+            return str_n(payload.data + at + NETLINK_ATTR_HEADER, a.nla_len - NETLINK_ATTR_HEADER);
+        at += NETLINK_ALIGN(a.nla_len);
+    }
+    return STR_NULL;
+}
+
+static struct str attr_of(struct str payload, uint16_t type)
+{
+    return netlink_attr(payload, sizeof(struct nfgenmsg), type);
+}
+
+static void on_generation(uint16_t type, struct str payload, void *arg)
+{
+    uint32_t be = 0;
+    UNUSED(type);
+    struct str id = attr_of(payload, NFTA_GEN_ID);
+    memcpy(&be, id.data, MIN_OF(id.len, sizeof(be)));
+    *(uint32_t *)arg = ntohl(be);
+}
+
+int netlink_nft_generation(uint32_t *ret, struct error *err)
+{
+    struct attr_request r = {.header = {.nlmsg_len = sizeof(r),
+                                        .nlmsg_type = NFNL_SUBSYS_NFTABLES << 8 | NFT_MSG_GETGEN,
+                                        .nlmsg_flags = NLM_F_REQUEST},
+                             .family = {.nfgen_family = AF_UNSPEC, .version = NFNETLINK_V0}};
+    return netlink_ask(NETLINK_NETFILTER, str_n((const char *)&r, sizeof(r)), on_generation, ret,
+                       err);
+}
+
+struct table_answer {
+    uint64_t handle;
+    uint32_t use;
+};
+
+static void on_table(uint16_t type, struct str payload, void *arg)
+{
+    struct table_answer *t = arg;
+    uint64_t handle = 0;
+    uint32_t use = 0;
+    UNUSED(type);
+    struct str h = attr_of(payload, NFTA_TABLE_HANDLE), u = attr_of(payload, NFTA_TABLE_USE);
+    memcpy(&handle, h.data, MIN_OF(h.len, sizeof(handle)));
+    memcpy(&use, u.data, MIN_OF(u.len, sizeof(use)));
+    *t = (struct table_answer){.handle = be64toh(handle), .use = ntohl(use)};
+}
+
+int netlink_nft_table(uint8_t family, const char *table, uint64_t *ret_handle, uint32_t *ret_use,
+                      struct error *err)
+{
+    struct table_answer t = {0};
+    AUTO_BUF b = BUF_INIT;
+    size_t n = strlen(table) + 1;
+    struct nlattr a = {.nla_len = (uint16_t)(NETLINK_ATTR_HEADER + n), .nla_type = NFTA_TABLE_NAME};
+    struct attr_request r = {
+        .header = {.nlmsg_len = (uint32_t)(sizeof(r) + NETLINK_ALIGN(a.nla_len)),
+                   .nlmsg_type = NFNL_SUBSYS_NFTABLES << 8 | NFT_MSG_GETTABLE,
+                   .nlmsg_flags = NLM_F_REQUEST},
+        .family = {.nfgen_family = family, .version = NFNETLINK_V0}};
+    buf_append(&b, &r, sizeof(r));
+    buf_append(&b, &a, sizeof(a));
+    buf_append(&b, table, n);
+    while (b.len < r.header.nlmsg_len)
+        buf_putc(&b, '\0');
+    int rc = netlink_ask(NETLINK_NETFILTER, buf_str(&b), on_table, &t, err);
+    if (rc == 0) {
+        *ret_handle = t.handle;
+        *ret_use = t.use;
+    }
+    return rc;
+}
+
+struct tables {
+    void (*each)(uint8_t family, const char *table, void *arg);
+    void *arg;
+};
+
+static void on_listed(uint16_t type, struct str payload, void *arg)
+{
+    const struct tables *t = arg;
+    struct str name = attr_of(payload, NFTA_TABLE_NAME);
+    UNUSED(type);
+    if (name.len > 0 && name.data[name.len - 1] == '\0')
+        t->each((uint8_t)payload.data[0], name.data, t->arg);
+}
+
+int netlink_nft_tables(void (*each)(uint8_t family, const char *table, void *arg), void *arg,
+                       struct error *err)
+{
+    struct tables t = {each, arg};
+    struct attr_request r = {.header = {.nlmsg_len = sizeof(r),
+                                        .nlmsg_type = NFNL_SUBSYS_NFTABLES << 8 | NFT_MSG_GETTABLE,
+                                        .nlmsg_flags = NLM_F_REQUEST | NLM_F_DUMP},
+                             .family = {.nfgen_family = AF_UNSPEC, .version = NFNETLINK_V0}};
+    return netlink_ask(NETLINK_NETFILTER, str_n((const char *)&r, sizeof(r)), on_listed, &t, err);
+}

@@ -1,0 +1,53 @@
+/* kernel.h - carries out what the Services' tables need: reads, writes and
+ * repairs them.
+ *
+ * Loop-confined; the kernel is spoken to in jobs (job.h). One operation at a
+ * time: done() follows each, never inside the call. */
+#ifndef KUBELET_PROXY_KERNEL_H
+#define KUBELET_PROXY_KERNEL_H
+
+#include "kubelet/nft.h"
+#include "kubelet/proxy/table.h"
+
+#include "lib/base/buf.h"
+#include "lib/base/error.h"
+
+struct kernel_result {
+    int code;
+    struct error err;
+    bool there;        /* adopt: the tables stood. */
+    struct buf found;  /* adopt: their elements, packed. */
+    uint64_t spent_ns; /* At the kernel. */
+};
+
+struct proxy_kernel {
+    uv_loop_t *loop;
+    char table[PROXY_TABLE_NAME_MAX];
+    struct nft_load nft;
+    struct buf text;
+    struct buf changes; /* Packed, each behind a byte: add. */
+    struct buf stale;   /* See stale.h. */
+    struct kernel_result result;
+    void (*done)(struct kernel_result *r, void *arg);
+    void *arg;
+    bool busy;
+    bool clean; /* Other tables of ours have to go. */
+    uint64_t handles[PROXY_FAMILY_COUNT];
+    uint32_t uses[PROXY_FAMILY_COUNT];
+    uint32_t generation;
+};
+
+void kernel_init(struct proxy_kernel *k, uv_loop_t *loop,
+                 void (*done)(struct kernel_result *r, void *arg), void *arg);
+void kernel_done(struct proxy_kernel *k); /* Nothing may be under way. */
+/* Looks whether the tables of this name are there, and for what they hold. */
+void kernel_adopt(struct proxy_kernel *k, const char *table);
+/* Loads k->text. */
+void kernel_load(struct proxy_kernel *k);
+/* Writes k->changes in one transaction; then ends what k->stale names, and once removes tables
+ * of other versions. */
+void kernel_commit(struct proxy_kernel *k);
+/* Whether the tables still stand as we left them. Cheap; nothing may be under way. */
+bool kernel_stands(struct proxy_kernel *k);
+
+#endif

@@ -1,6 +1,7 @@
 /* keeper.c - see keeper.h. */
 #include "kubelet/policy/keeper.h"
 
+#include "kubelet/gather.h"
 #include "kubelet/kubelet.h"
 #include "kubelet/nft.h"
 #include "kubelet/pod_worker.h"
@@ -33,9 +34,7 @@ struct policy_keeper {
     struct policy_keeper_config config;
     struct map locals; /* uid -> struct local */
     uint64_t changes;
-    uv_timer_t timer;
-    uint64_t not_before_ms;
-    bool dirty, busy;
+    struct gather gather;
     bool tell;                   /* Pods have become ready. */
     bool known;                  /* What stands in the kernel is ours. */
     struct policy_state *loaded; /* NULL: no table. */
@@ -117,19 +116,16 @@ static void settle(struct policy_keeper *p, uint64_t upto)
     tell(p);
 }
 
-static void sync_in(struct policy_keeper *p, uint64_t ms);
-
 static void on_loaded(const char *error, void *arg)
 {
     struct policy_keeper *p = arg;
-    p->busy = false;
     if (error != NULL) {
         /* The old rules stand. Whatever led to this: everything is loaded anew. */
         log_error("%s: nft: %s", p->config.what, error);
         policy_state_free(take(p->loading));
         p->known = false;
-        p->dirty = true;
-        sync_in(p, RETRY_MS);
+        gather_again(&p->gather, RETRY_MS);
+        gather_done(&p->gather, 0);
         return;
     }
     policy_state_free(p->loaded);
@@ -138,8 +134,7 @@ static void on_loaded(const char *error, void *arg)
     if (p->config.on_loaded != NULL)
         p->config.on_loaded(p->config.owner, p->loaded);
     settle(p, p->loading_changes);
-    if (p->dirty)
-        sync_in(p, GATHER_MS);
+    gather_done(&p->gather, 0);
 }
 
 static void load(struct policy_keeper *p, struct policy_state *want)
@@ -161,41 +156,26 @@ static void load(struct policy_keeper *p, struct policy_state *want)
         return;
     }
     log_debug("%s: loading %zu bytes of rules", p->config.what, p->text.len);
-    p->busy = true;
+    gather_busy(&p->gather);
     p->loading = want;
     p->loading_changes = p->changes;
     nft_load_start(&p->nft, p->k->loop, buf_str(&p->text), on_loaded, p);
 }
 
-static void on_timer(uv_timer_t *t)
+static void sync_rules(void *arg)
 {
-    struct policy_keeper *p = t->data;
-    if (p->busy || p->k->stopping || !p->config.is_synced(p->config.owner) ||
-        (!p->known && !all_seen(p)))
+    struct policy_keeper *p = arg;
+    if (p->k->stopping || !p->config.is_synced(p->config.owner) || (!p->known && !all_seen(p)))
         return;
-    uint64_t begin_ns = uv_hrtime();
-    p->dirty = false;
     struct policy_state *want = compute(p);
     if (want != NULL)
         load(p, want);
     tell(p);
-    p->not_before_ms = kubelet_now_ms(p->k) + COMPUTE_SHARE * ((uv_hrtime() - begin_ns) / 1000000u);
-}
-
-static void sync_in(struct policy_keeper *p, uint64_t ms)
-{
-    uint64_t now_ms = kubelet_now_ms(p->k);
-    if (p->not_before_ms > now_ms + ms)
-        ms = p->not_before_ms - now_ms;
-    if (!uv_is_active((uv_handle_t *)&p->timer))
-        uv_timer_start(&p->timer, on_timer, ms, 0);
 }
 
 void keeper_changed(struct policy_keeper *p)
 {
-    p->dirty = true;
-    if (!p->busy)
-        sync_in(p, GATHER_MS);
+    gather_changed(&p->gather);
 }
 
 /* --- what owners share ---------------------------------------------------------------------- */
@@ -343,8 +323,9 @@ struct policy_keeper *keeper_new(struct kubelet *k, const struct policy_keeper_c
     if (!nft_see_bridges())
         log_error("%s do not hold between pods of this node: the kernel has no br_netfilter",
                   config->what);
-    uv_timer_init(k->loop, &p->timer);
-    p->timer.data = p;
+    gather_init(&p->gather, k->loop,
+                &(struct gather_config){
+                    .delay_ms = GATHER_MS, .share = COMPUTE_SHARE, .run = sync_rules, .arg = p});
     /* Static pods came before us. */
     for (size_t pos = 0; map_next(&k->workers, &pos, &uid, &w);)
         pod_worker_kick(w);

@@ -9,6 +9,7 @@
 
 #include "apiserver/authn_config.h"
 #include "apiserver/event_lease.h"
+#include "apiserver/ip_text.h"
 #include "apiserver/serving_flags.h"
 #include "lib/base/base.h"
 #include "lib/base/error.h"
@@ -144,11 +145,12 @@ struct apiserver {
     struct worker worker;         /* For what would take a loop too long. */
     struct server_thread *threads;
     unsigned thread_count;
-    int port;              /* The real one. */
-    char address[64];      /* Advertised, without port. */
-    char identity[128];    /* Of this server in a cluster of several. */
-    uint8_t service_ip[4]; /* First address of the service range and its prefix. */
-    unsigned service_prefix;
+    int port;           /* The real one. */
+    char address[64];   /* Advertised, without port. */
+    char identity[128]; /* Of this server in a cluster of several. */
+    struct ip_text
+        service_ranges[2]; /* Networks of --service-cluster-ip-range, each of a family. */
+    unsigned service_range_count;
     int32_t node_port_min, node_port_max;
     atomic_int inflight[2]; /* Requests being served: reads, writes. */
     atomic_bool ready;      /* Built-in objects exist. */

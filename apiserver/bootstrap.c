@@ -6,13 +6,13 @@
  * entry away. */
 #include "apiserver/bootstrap.h"
 
-#include "apiserver/alloc.h"
 #include "apiserver/bootstrap_objects.h"
 #include "apiserver/encode.h"
 #include "apiserver/field_manager.h"
 #include "apiserver/flow_objects.h"
 #include "apiserver/identity.h"
 #include "apiserver/rbac_bootstrap.h"
+#include "apiserver/service_ips.h"
 #include "apiserver/write.h"
 #include "lib/base/arena.h"
 #include "lib/base/buf.h"
@@ -29,6 +29,7 @@
 enum step {
     STEP_OBJECTS,
     STEP_POLICY,
+    STEP_RANGES,
     STEP_TRUST,
     STEP_LEASE,
     STEP_REGISTER,
@@ -107,6 +108,7 @@ static void on_txn(int code, const struct txn_result *result, void *arg)
         run(b);
         return;
     case STEP_POLICY:
+    case STEP_RANGES:
     case STEP_TRUST:
         run(b); /* Until nothing is missing. */
         return;
@@ -163,7 +165,7 @@ static void step_objects(struct bootstrap *b)
             txn_build_expect(&t, key, 0);
             txn_build_put(&t, key, buf_str(&value));
             if (o.cluster_ip.len != 0)
-                service_claim_ip(&ctx, o.obj, o.cluster_ip, &t);
+                service_ips_claim(&ctx, o.obj, o.cluster_ip, &t);
             commit(b, &t);
             break;
         }
@@ -186,6 +188,22 @@ static void step_policy(struct bootstrap *b)
         commit(b, &t);
     store_view_unref(v);
     if (!missing)
+        go(b, STEP_RANGES);
+}
+
+/* A cluster of one family may have been given the second one. */
+static void step_ranges(struct bootstrap *b)
+{
+    AUTO_ARENA *a = arena_new(0);
+    struct store_view *v = store_view(b->server->store);
+    struct kind_ctx ctx;
+    struct txn_build t = {.arena = a};
+    make_ctx(b, a, v, &ctx);
+    bool outdated = builtin_service_cidr(&ctx, &t);
+    if (outdated)
+        commit(b, &t);
+    store_view_unref(v);
+    if (!outdated)
         go(b, STEP_TRUST);
 }
 
@@ -339,6 +357,9 @@ static void run(struct bootstrap *b)
         return;
     case STEP_POLICY:
         step_policy(b);
+        return;
+    case STEP_RANGES:
+        step_ranges(b);
         return;
     case STEP_TRUST:
         step_trust(b);

@@ -6,12 +6,12 @@
 #include "api/discovery_v1.h"
 #include "api/networking_v1.h"
 #include "api/scheduling_v1.h"
-#include "apiserver/alloc.h"
 #include "apiserver/apiserver.h"
 #include "apiserver/encode.h"
 #include "apiserver/encryption.h"
 #include "apiserver/field_manager.h"
 #include "apiserver/flow_objects.h"
+#include "apiserver/service_ips.h"
 #include "apiserver/write.h"
 #include "lib/api/codec.h"
 #include "lib/api/json.h"
@@ -20,6 +20,7 @@
 #include "lib/base/buf.h"
 #include "lib/base/env.h"
 #include "lib/base/file.h"
+#include "lib/base/log.h"
 #include "raftstore/store.h"
 
 #define CA_BYTES_MAX (1u << 20)
@@ -86,8 +87,8 @@ static void make_service_cidr(const struct kind_ctx *ctx, struct builtin *ret)
     fill_meta(ctx, &c->metadata, "", "kubernetes");
     c->metadata.finalizers = strs1(ctx->arena, STR("networking.k8s.io/service-cidr-finalizer"));
     c->metadata.finalizers_count = 1;
-    c->spec.cidrs = strs1(ctx->arena, str_of(ctx->server->config.service_cluster_ip_range));
-    c->spec.cidrs_count = 1;
+    c->spec.cidrs = ARENA_ARRAY(ctx->arena, struct str, 2);
+    c->spec.cidrs_count = service_ips_ranges(ctx->arena, ctx->server, c->spec.cidrs);
     c->status.conditions = ARENA_NEW(ctx->arena, struct meta_v1_condition);
     c->status.conditions_count = 1;
     c->status.conditions->type = STR("Ready");
@@ -108,10 +109,10 @@ static void make_service(const struct kind_ctx *ctx, struct builtin *ret)
     s->metadata.labels = arena_memdup(a, labels, sizeof(labels));
     s->metadata.labels_count = ARRAY_SIZE(labels);
     s->spec.type = STR("ClusterIP");
-    s->spec.cluster_ip = service_range_ip(a, ctx->server, 1);
+    s->spec.cluster_ip = service_ips_first(a, ctx->server);
     s->spec.cluster_ips = strs1(a, s->spec.cluster_ip);
     s->spec.cluster_ips_count = 1;
-    s->spec.ip_families = strs1(a, STR("IPv4"));
+    s->spec.ip_families = strs1(a, service_ips_default_family(ctx->server));
     s->spec.ip_families_count = 1;
     s->spec.has_ip_family_policy = true;
     s->spec.ip_family_policy = STR("SingleStack");
@@ -278,6 +279,43 @@ bool builtin_authentication(const struct kind_ctx *ctx, struct txn_build *t)
     return true;
 }
 
+bool builtin_service_cidr(const struct kind_ctx *ctx, struct txn_build *t)
+{
+    struct arena *a = ctx->arena;
+    struct builtin wanted;
+    void *msg;
+    AUTO_BUF value = BUF_INIT;
+    make_service_cidr(ctx, &wanted);
+    const struct networking_v1_service_cidr *ours = wanted.obj;
+    struct str key = registry_key(a, wanted.res, wanted.ns, wanted.name);
+    const struct kv *kv = store_view_get(ctx->view, key, 0);
+    if (kv == NULL || stored_decode(a, wanted.res, stored_value(kv), kv->mod_rev, &msg, NULL) != 0)
+        return false;
+    const struct networking_v1_service_cidr *old = msg;
+    bool same = old->spec.cidrs_count == ours->spec.cidrs_count;
+    bool first = old->spec.cidrs_count != 0 && str_eq(old->spec.cidrs[0], ours->spec.cidrs[0]);
+    for (size_t i = 0; same && i < ours->spec.cidrs_count; i++)
+        same = str_eq(old->spec.cidrs[i], ours->spec.cidrs[i]);
+    if (same)
+        return false;
+    if (old->metadata.deletion_timestamp != NULL || !first || old->spec.cidrs_count != 1) {
+        log_warning("ServiceCIDR kubernetes does not match --service-cluster-ip-range=%s: a second "
+                    "range may be added, nothing else changes",
+                    ctx->server->config.service_cluster_ip_range);
+        return false;
+    }
+    struct networking_v1_service_cidr *c = api_msg_clone(a, &networking_v1_service_cidr_msg, old);
+    c->spec.cidrs = ours->spec.cidrs;
+    c->spec.cidrs_count = ours->spec.cidrs_count;
+    c->metadata.generation++;
+    c->metadata.resource_version = STR_NULL;
+    field_manager_system(ctx, wanted.res, old, c);
+    stored_encode(wanted.res, c, &value);
+    txn_build_expect(t, key, kv->mod_rev);
+    txn_build_put(t, key, arena_str(a, buf_str(&value)));
+    return true;
+}
+
 bool builtin_make(const struct kind_ctx *ctx, size_t index, struct builtin *ret)
 {
     static const char *const namespaces[] = {"kube-system", "kube-public", "kube-node-lease",
@@ -345,10 +383,20 @@ void builtin_master_lease(struct arena *a, const struct apiserver *s, struct buf
     api_envelope_encode(&core_v1_endpoints_msg, &e, STR("v1"), STR("Endpoints"), out);
 }
 
+/* A slice is of one family: that of the built-in Service. */
+static size_t of_family(const struct apiserver *s, struct str *ips, size_t count)
+{
+    size_t n = 0;
+    for (size_t i = 0; i < count; i++)
+        if ((str_find(ips[i], ':', 0) < 0) == s->service_ranges[0].v4)
+            ips[n++] = ips[i];
+    return n;
+}
+
 static void fill_slice(struct arena *a, const struct apiserver *s, const struct str *ips,
                        size_t count, struct discovery_v1_endpoint_slice *l)
 {
-    l->address_type = STR("IPv4");
+    l->address_type = service_ips_default_family(s);
     l->endpoints = ARENA_ARRAY(a, struct discovery_v1_endpoint, count + 1);
     l->endpoints_count = count;
     for (size_t i = 0; i < count; i++) {
@@ -409,6 +457,7 @@ void builtin_endpoints(const struct kind_ctx *ctx, const char *prefix, bool leav
     size_t count = leaving ? 0 : 1;
     if (prefix != NULL)
         count = live_addresses(ctx, prefix, &ips);
+    count = of_family(ctx->server, ips, count);
     struct core_v1_endpoints *e = ARENA_NEW(a, struct core_v1_endpoints);
     fill_meta(ctx, &e->metadata, "default", "kubernetes");
     label(a, &e->metadata, "endpointslice.kubernetes.io/skip-mirror", STR("true"));

@@ -28,6 +28,9 @@ void builtin_namespace(const struct kind_ctx *ctx, struct str name, struct built
  * servers put there stays, what is missing of ours is added. Reads files. False:
  * nothing to do. */
 bool builtin_authentication(const struct kind_ctx *ctx, struct txn_build *t);
+/* Adds the second range of --service-cluster-ip-range to the built-in ServiceCIDR of a cluster that
+ * was made with one; says so when it has other ranges. False: nothing to do. */
+bool builtin_service_cidr(const struct kind_ctx *ctx, struct txn_build *t);
 /* The value of this server's entry below MASTER_LEASES. */
 void builtin_master_lease(struct arena *a, const struct apiserver *s, struct buf *out);
 /* Brings default/kubernetes' endpoints up to date: the addresses below prefix,

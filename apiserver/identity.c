@@ -10,6 +10,7 @@
 #include "lib/base/arena.h"
 #include "lib/base/buf.h"
 #include "lib/net/pki.h"
+#include "lib/net/url.h"
 #include "raftstore/store.h"
 
 #include <inttypes.h>
@@ -120,9 +121,8 @@ static bool annotate(const struct kind_ctx *ctx, struct coordination_v1_lease *l
     struct meta_v1_object_meta *m = &l->metadata;
     struct store_status st;
     store_status(s->store, &st);
-    bool v6 = strchr(s->address, ':') != NULL;
     const struct api_str_entry wanted[] = {
-        {STR(IDENTITY_ADDRESS), arena_printf(a, v6 ? "[%s]:%d" : "%s:%d", s->address, s->port)},
+        {STR(IDENTITY_ADDRESS), url_host_port(a, str_of(s->address), s->port)},
         {STR(IDENTITY_MEMBER), arena_printf(a, "%016" PRIx64, st.id)},
     };
     bool same = m->annotations_count == ARRAY_SIZE(wanted);

@@ -45,8 +45,9 @@ static void write_configuration(struct req *r, struct buf *b)
     buf_puts(b, ",\"jwks_uri\":");
     json_write_string(c->service_account_jwks_uri != NULL
                           ? str_of(c->service_account_jwks_uri)
-                          : arena_printf(r->arena, "https://%s:%d/openid/v1/jwks",
-                                         r->server->address, r->server->port),
+                          : arena_printf(r->arena, "https://" STR_FMT "/openid/v1/jwks",
+                                         STR_ARG(url_host_port(r->arena, str_of(r->server->address),
+                                                               r->server->port))),
                       b);
     buf_puts(b, ",\"response_types_supported\":[\"id_token\"],\"subject_types_supported\":"
                 "[\"public\"],\"id_token_signing_alg_values_supported\":[");

@@ -22,6 +22,7 @@
 #include "apiserver/runtime_config.h"
 #include "apiserver/server_metrics.h"
 #include "lib/api/zpages.h"
+#include "apiserver/service_ips.h"
 #include "lib/base/arena.h"
 #include "lib/base/env.h"
 #include "lib/base/flags.h"
@@ -104,8 +105,10 @@ static void add_server_flags(struct flag_set *f, struct apiserver_config *c)
               "Tokens of secrets are good only while the secret is there.");
     flag_string(f, &c->api_audiences, "api-audiences",
                 "Audiences of tokens for this server; default: the issuers.");
-    flag_string(f, &c->service_cluster_ip_range, "service-cluster-ip-range",
-                "CIDR of Services' cluster addresses.");
+    flag_string(
+        f, &c->service_cluster_ip_range, "service-cluster-ip-range",
+        "`Range` of Services' cluster addresses, or two of them with a comma: one of each family, "
+        "the default one first.");
     flag_string(f, &c->service_node_port_range, "service-node-port-range", "Range of node ports.");
     flag_string(f, &c->kubelet_client_certificate, "kubelet-client-certificate",
                 "`File` with the client certificate for kubelets.");
@@ -348,12 +351,29 @@ static void set_defaults(struct program *p)
     p->store.name = "default";
 }
 
-/* The first address that is not only this machine's. */
+static bool interface_address(const struct ifaddrs *i, bool v4, char *ret, size_t size)
+{
+    if (i->ifa_addr == NULL || i->ifa_addr->sa_family != (v4 ? AF_INET : AF_INET6) ||
+        (i->ifa_flags & IFF_LOOPBACK) != 0)
+        return false;
+    if (v4) {
+        struct sockaddr_in in;
+        memcpy(&in, i->ifa_addr, sizeof(in));
+        return inet_ntop(AF_INET, &in.sin_addr, ret, (socklen_t)size) != NULL;
+    }
+    struct sockaddr_in6 in6;
+    memcpy(&in6, i->ifa_addr, sizeof(in6));
+    return !IN6_IS_ADDR_LINKLOCAL(&in6.sin6_addr) &&
+           inet_ntop(AF_INET6, &in6.sin6_addr, ret, (socklen_t)size) != NULL;
+}
+
+/* The first address of the Services' family that is not only this machine's. */
 static void find_address(struct apiserver *s)
 {
     const struct apiserver_config *c = &s->config;
     struct ifaddrs *all = NULL;
-    snprintf(s->address, sizeof(s->address), "%s", "127.0.0.1");
+    bool v4 = s->service_ranges[0].v4;
+    snprintf(s->address, sizeof(s->address), "%s", v4 ? "127.0.0.1" : "::1");
     if (c->advertise_address != NULL) {
         snprintf(s->address, sizeof(s->address), "%s", c->advertise_address);
         return;
@@ -364,16 +384,27 @@ static void find_address(struct apiserver *s)
     }
     if (getifaddrs(&all) != 0)
         return;
-    for (struct ifaddrs *i = all; i != NULL; i = i->ifa_next) {
-        if (i->ifa_addr == NULL || i->ifa_addr->sa_family != AF_INET ||
-            (i->ifa_flags & IFF_LOOPBACK) != 0)
-            continue;
-        struct sockaddr_in in;
-        memcpy(&in, i->ifa_addr, sizeof(in));
-        inet_ntop(AF_INET, &in.sin_addr, s->address, sizeof(s->address));
-        break;
-    }
+    for (struct ifaddrs *i = all; i != NULL; i = i->ifa_next)
+        if (interface_address(i, v4, s->address, sizeof(s->address)))
+            break;
     freeifaddrs(all);
+}
+
+/* The built-in Service leads to this address: they are of one family. */
+static int check_address(const struct apiserver *s, struct error *err)
+{
+    struct ip_text ip;
+    struct str want = service_ips_default_family(s);
+    if (!ip_text_parse(str_of(s->address), &ip))
+        return error_set(err, E_INVALID, "--advertise-address: %s is no IP address", s->address);
+    if (ip.v4 != s->service_ranges[0].v4)
+        return error_set(err, E_INVALID,
+                         "service IP family \"" STR_FMT
+                         "\" must match public address family \"%s\": --advertise-address=%s and "
+                         "the first range of --service-cluster-ip-range=%s differ",
+                         STR_ARG(want), ip.v4 ? "IPv4" : "IPv6", s->address,
+                         s->config.service_cluster_ip_range);
+    return 0;
 }
 
 /* Every member derives the same ids from the same list. */
@@ -659,7 +690,9 @@ int main(int argc, char **argv)
     }
     log_setup("apiserver", p.verbosity >= 4 ? LOG_DEBUG : LOG_INFO);
     if (code == 0)
-        code = service_ranges_parse(&p.server, &err);
+        code = service_ips_parse(&p.server, &err);
+    if (code == 0)
+        code = service_ports_parse(&p.server, &err);
     if (code == 0)
         code = auth_load_encryption(&p.server.config, &err);
     if (code == 0) {
@@ -671,8 +704,10 @@ int main(int argc, char **argv)
         conversion_metrics_init();
         admission_metrics_init();
         find_address(&p.server);
-        code = admission_setup_new(&p.admission, &p.server.admission, &err);
+        code = check_address(&p.server, &err);
     }
+    if (code == 0)
+        code = admission_setup_new(&p.admission, &p.server.admission, &err);
     if (code == 0)
         code = run(&p, &err);
     if (code != 0) {

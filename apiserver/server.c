@@ -38,6 +38,7 @@
 #include "lib/net/pki.h"
 #include "lib/net/stream.h"
 #include "lib/net/tls.h"
+#include "lib/net/url.h"
 
 #include <inttypes.h>
 #include <stdio.h>
@@ -186,8 +187,7 @@ static int listen_on(struct server_thread *t, struct error *err)
     char address[128];
     struct apiserver *s = t->server;
     const char *bind = s->config.bind_address;
-    bool v6 = strchr(bind, ':') != NULL;
-    snprintf(address, sizeof(address), v6 ? "[%s]:%d" : "%s:%d", bind, s->port);
+    url_host_port_text(address, sizeof(address), bind, s->port);
     struct net_listen_config c = {.address = address, .tls = s->tls, .reuse_port = true};
     int code = t->index == 0 ? net_listen_check_alone(address, err) : 0;
     if (code == 0)
@@ -341,7 +341,7 @@ int apiserver_start(struct apiserver *s, struct error *err)
                     true); /* Nothing to be told before its loop runs. */
     worker_start(&s->worker, "apiserver-work", NULL, NULL);
     custom_compiler_start(s);
-    snprintf(address, sizeof(address), "%s:%d", s->address, s->port);
+    url_host_port_text(address, sizeof(address), s->address, s->port);
     discovery_init(address);
     for (unsigned i = 0; i < s->thread_count; i++) {
         struct server_thread *t = &s->threads[i];

@@ -16,12 +16,6 @@
 
 #define SHOWN_BYTES_MAX 2048u
 
-static struct str join_host_port(struct arena *a, struct str host, int port)
-{
-    return arena_printf(a, str_find(host, ':', 0) >= 0 ? "[" STR_FMT "]:%d" : STR_FMT ":%d",
-                        STR_ARG(host), port);
-}
-
 static bool is_of(const struct kv *kv, struct str service)
 {
     struct api_str_entry labels[WIRE_LABELS_MAX];
@@ -53,7 +47,7 @@ static void look_at_slice(struct choice *c, const struct discovery_v1_endpoint_s
         if (e->addresses_count == 0 || (e->conditions.has_ready && !e->conditions.ready) ||
             env_random_below(c->ctx->env, ++c->seen) != 0)
             continue;
-        c->found = join_host_port(c->ctx->arena, e->addresses[0], port->port);
+        c->found = url_host_port(c->ctx->arena, e->addresses[0], port->port);
     }
 }
 
@@ -89,7 +83,7 @@ static bool choose_endpoint(const struct kind_ctx *ctx, struct str ns, struct st
             if (!str_eq(s->ports[k].name, port))
                 continue;
             uint64_t which = env_random_below(ctx->env, s->addresses_count);
-            *ret = join_host_port(ctx->arena, s->addresses[which].ip, s->ports[k].port);
+            *ret = url_host_port(ctx->arena, s->addresses[which].ip, s->ports[k].port);
             return true;
         }
     }
@@ -113,7 +107,7 @@ static void find_service(const struct kind_ctx *ctx, const struct webhook_addres
             return;
         if (svc->spec.selector_count == 0 && svc->spec.cluster_ip.len != 0 &&
             !str_eqc(svc->spec.cluster_ip, "None"))
-            ret->endpoint = join_host_port(a, svc->spec.cluster_ip, at->port);
+            ret->endpoint = url_host_port(a, svc->spec.cluster_ip, at->port);
         else
             *ret_problem = arena_printf(a, "no endpoints available for service \"" STR_FMT "\"",
                                         STR_ARG(at->name));
@@ -146,7 +140,7 @@ void webhook_target_find(const struct kind_ctx *ctx, const struct webhook_addres
         *ret_problem = arena_strc(a, error_message(&err));
         return;
     }
-    ret->endpoint = join_host_port(a, url.host, url.port);
+    ret->endpoint = url_host_port(a, url.host, url.port);
     ret->server_name = url.host;
     ret->path = arena_printf(a, STR_FMT "?timeout=%us", STR_ARG(url.path), timeout_s);
     *ret_url =

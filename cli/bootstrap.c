@@ -215,6 +215,9 @@ static int publish_storage_class(struct sync_client *c, struct error *err)
 static int publish_dns(struct arena *a, const struct host *h, struct sync_client *c,
                        struct error *err)
 {
+    struct str first, second;
+    bool two = str_cut(str_of(h->cluster_dns), ',', &first, &second);
+    const char *more = two ? arena_printf(a, ",\"" STR_FMT "\"", STR_ARG(second)).data : "";
     struct client_raw raw = {
         .method = "POST",
         .path = STR("/api/v1/namespaces/kube-system/services"),
@@ -223,10 +226,11 @@ static int publish_dns(struct arena *a, const struct host *h, struct sync_client
             "{\"apiVersion\":\"v1\",\"kind\":\"Service\",\"metadata\":{\"name\":\"kube-dns\","
             "\"namespace\":\"kube-system\",\"labels\":{\"k8s-app\":\"kube-dns\","
             "\"kubernetes.io/cluster-service\":\"true\",\"kubernetes.io/name\":\"CoreDNS\"}},"
-            "\"spec\":{\"clusterIP\":\"%s\",\"ports\":["
+            "\"spec\":{\"clusterIP\":\"" STR_FMT "\",\"clusterIPs\":[\"" STR_FMT "\"%s],"
+            "\"ipFamilyPolicy\":\"%s\",\"ports\":["
             "{\"name\":\"dns\",\"port\":53,\"protocol\":\"UDP\",\"targetPort\":53},"
             "{\"name\":\"dns-tcp\",\"port\":53,\"protocol\":\"TCP\",\"targetPort\":53}]}}",
-            h->cluster_dns),
+            STR_ARG(first), STR_ARG(first), more, two ? "RequireDualStack" : "SingleStack"),
         .content_type = "application/json"};
     int rc = sync_raw(c, &raw, NULL, err);
     if (rc == 0 || rc == E_EXISTS)
@@ -243,7 +247,7 @@ int bootstrap_publish(struct arena *a, const struct host *h, struct sync_client 
     if (rc != 0)
         return rc;
     AUTO_BUF kubeconfig = BUF_INIT;
-    const char *server = arena_printf(a, "https://%s:%u", h->address, h->port).data;
+    const char *server = host_url(a, h);
     cluster_pki_token_kubeconfig(a, server, ca, STR_NULL, "none", &kubeconfig);
     struct json *map = object_head(a, "ConfigMap", "kube-public", "cluster-info");
     struct json *data = json_object(a);

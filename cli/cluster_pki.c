@@ -11,6 +11,7 @@
 #include "lib/base/file.h"
 #include "lib/client/kubeconfig.h"
 #include "lib/net/pki.h"
+#include "lib/net/range.h"
 
 #include <openssl/evp.h>
 #include <arpa/inet.h>
@@ -225,17 +226,15 @@ static bool is_address(struct str s)
     return inet_pton(AF_INET, text, bytes) == 1 || inet_pton(AF_INET6, text, bytes) == 1;
 }
 
-/* The first address of a.b.c.d/n: the kubernetes Service. */
+/* The first address of the first range: the kubernetes Service. */
 static struct str first_service_ip(struct arena *a, const char *cidr)
 {
-    struct str net, bits;
-    str_cut(str_of(cidr), '/', &net, &bits);
-    struct in_addr in;
-    if (inet_pton(AF_INET, arena_str(a, net).data, &in) != 1)
+    struct net_range ranges[2], first;
+    char text[NET_RANGE_TEXT_MAX];
+    if (net_range_parse_pair(str_of(cidr), ranges) == 0)
         return STR_NULL;
-    in.s_addr = htonl(ntohl(in.s_addr) + 1);
-    char text[INET_ADDRSTRLEN] = "";
-    inet_ntop(AF_INET, &in, text, sizeof(text));
+    first = net_range_nth(&ranges[0], ranges[0].v6 ? 128 : 32, 1);
+    net_range_address_text(&first, text);
     return arena_strc(a, text);
 }
 
@@ -347,7 +346,7 @@ int cluster_pki_issue(struct arena *a, const struct host *h, const char *servers
         rc = issue_front_proxy(a, h, err);
     if (rc == 0)
         rc = issue_peer(a, h, err);
-    const char *own = arena_printf(a, "https://%s:%u", h->address, h->port).data;
+    const char *own = host_url(a, h);
     if (rc == 0)
         rc = issue_kubeconfig(a, h, own, "admin", "kubernetes-admin", "system:masters", err);
     if (rc == 0)

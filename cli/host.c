@@ -8,6 +8,8 @@
 #include "lib/base/error.h"
 #include "lib/base/file.h"
 #include "lib/base/flags.h"
+#include "lib/net/range.h"
+#include "lib/net/url.h"
 
 #include <arpa/inet.h>
 #include <errno.h>
@@ -38,7 +40,6 @@ void host_defaults(struct host *h)
     h->kubelet_port = 10250;
     h->service_cidr = "10.96.0.0/16";
     h->cluster_cidr = "10.244.0.0/16";
-    h->cluster_dns = "10.96.0.10";
     h->runtime_endpoint = "unix:///run/containerd/containerd.sock";
     h->supervisor = SUPERVISOR_SYSTEMD;
 }
@@ -76,10 +77,18 @@ static const struct host_field fields[] = {
     FIELD("controllers-port", controllers_port, FIELD_PORT,
           "`Port` of the controller manager's health and metrics."),
     FIELD("kubelet-port", kubelet_port, FIELD_PORT, "`Port` of the kubelet."),
-    FIELD("service-cidr", service_cidr, FIELD_STRING, "`Range` of Service addresses."),
+    FIELD("node-ip", node_ip, FIELD_STRING,
+          "`Addresses` of this node: one, or one of each family with a comma (default: "
+          "--advertise-address, and one of the other family where --cluster-cidr has both)."),
+    FIELD(
+        "service-cidr", service_cidr, FIELD_STRING,
+        "`Range` of Service addresses; or one of each family with a comma, the default one first."),
     FIELD("cluster-cidr", cluster_cidr, FIELD_STRING,
-          "`Range` of pod addresses, a /24 for each node."),
-    FIELD("cluster-dns", cluster_dns, FIELD_STRING, "`Address` of the cluster's DNS."),
+          "`Range` of pod addresses, a /24 (IPv6: a /64) for each node; or one of each family with "
+          "a comma."),
+    FIELD("cluster-dns", cluster_dns, FIELD_STRING,
+          "`Address` of the cluster's DNS, or one of each family with a comma (default: the tenth "
+          "of each --service-cidr)."),
     FIELD("container-runtime-endpoint", runtime_endpoint, FIELD_STRING, "CRI `socket`."),
     FIELD("pod-log-dir", pod_log_dir, FIELD_STRING, "`Folder` of container logs."),
     FIELD("cni-conf-dir", cni_conf_dir, FIELD_STRING,
@@ -172,24 +181,85 @@ void host_register_flags(struct host *h, struct flag_set *flags)
 }
 
 /* The first address of this machine that others can reach. */
-static const char *own_address(struct arena *a)
+static const char *own_address(struct arena *a, bool v6)
 {
     struct ifaddrs *list = NULL;
     if (getifaddrs(&list) != 0)
         return NULL;
     const char *found = NULL;
     for (struct ifaddrs *i = list; i != NULL && found == NULL; i = i->ifa_next) {
-        if (i->ifa_addr == NULL || i->ifa_addr->sa_family != AF_INET ||
+        if (i->ifa_addr == NULL || i->ifa_addr->sa_family != (v6 ? AF_INET6 : AF_INET) ||
             (i->ifa_flags & (IFF_LOOPBACK | IFF_UP)) != IFF_UP)
             continue;
+        char text[INET6_ADDRSTRLEN];
         struct sockaddr_in sin;
-        memcpy(&sin, i->ifa_addr, sizeof(sin));
-        char text[INET_ADDRSTRLEN];
-        if (inet_ntop(AF_INET, &sin.sin_addr, text, sizeof(text)) != NULL)
+        struct sockaddr_in6 sin6;
+        memcpy(v6 ? (void *)&sin6 : (void *)&sin, i->ifa_addr, v6 ? sizeof(sin6) : sizeof(sin));
+        if (v6 && IN6_IS_ADDR_LINKLOCAL(&sin6.sin6_addr))
+            continue;
+        if (inet_ntop(v6 ? AF_INET6 : AF_INET,
+                      v6 ? (const void *)&sin6.sin6_addr : (const void *)&sin.sin_addr, text,
+                      sizeof(text)) != NULL)
             found = arena_strdup(a, text);
     }
     freeifaddrs(list);
     return found;
+}
+
+static int check_pair(const char *flag, const char *value, struct net_range ret[2],
+                      unsigned *ret_count, struct error *err)
+{
+    *ret_count = net_range_parse_pair(str_of(value), ret);
+    return *ret_count != 0
+               ? 0
+               : error_set(
+                     err, E_INVALID,
+                     "--%s: \"%s\" is neither a range (10.96.0.0/16, fd00:96::/108) nor one of "
+                     "each family with a comma",
+                     flag, value);
+}
+
+/* The tenth address of each range of Services. */
+static const char *default_dns(struct arena *a, const struct net_range *ranges, unsigned count)
+{
+    AUTO_BUF b = BUF_INIT;
+    for (unsigned i = 0; i < count; i++) {
+        char text[NET_RANGE_TEXT_MAX];
+        struct net_range ip = net_range_nth(&ranges[i], ranges[i].v6 ? 128 : 32, 10);
+        net_range_address_text(&ip, text);
+        buf_printf(&b, "%s%s", i != 0 ? "," : "", text);
+    }
+    return arena_str(a, buf_str(&b)).data;
+}
+
+/* Ranges, and the addresses that follow from them. */
+static int complete_families(struct arena *a, struct host *h, struct error *err)
+{
+    struct net_range services[2], pods[2];
+    unsigned service_count, pod_count;
+    int rc = check_pair("service-cidr", h->service_cidr, services, &service_count, err);
+    if (rc == 0)
+        rc = check_pair("cluster-cidr", h->cluster_cidr, pods, &pod_count, err);
+    if (rc != 0)
+        return rc;
+    if (h->address == NULL)
+        h->address = own_address(a, services[0].v6);
+    if (h->address == NULL)
+        return error_set(err, E_INVALID,
+                         "--advertise-address: no network address of %s found; give one",
+                         services[0].v6 ? "IPv6" : "IPv4");
+    if ((h->control_plane || !h->worker) && (strchr(h->address, ':') != NULL) != services[0].v6)
+        return error_set(err, E_INVALID,
+                         "--advertise-address %s is not of the family of the first range of "
+                         "--service-cidr %s: put that family's range first",
+                         h->address, h->service_cidr);
+    if (h->cluster_dns == NULL)
+        h->cluster_dns = default_dns(a, services, service_count);
+    if (h->node_ip != NULL)
+        return 0;
+    const char *other = pod_count == 2 ? own_address(a, strchr(h->address, ':') == NULL) : NULL;
+    h->node_ip = other != NULL ? arena_printf(a, "%s,%s", h->address, other).data : h->address;
+    return 0;
 }
 
 int host_complete(struct arena *a, struct host *h, struct error *err)
@@ -203,10 +273,9 @@ int host_complete(struct arena *a, struct host *h, struct error *err)
                 *p = (char)(*p - 'A' + 'a');
         h->name = arena_strdup(a, name);
     }
-    if (h->address == NULL)
-        h->address = own_address(a);
-    if (h->address == NULL)
-        return error_set(err, E_INVALID, "--advertise-address: no network address found; give one");
+    int rc = complete_families(a, h, err);
+    if (rc != 0)
+        return rc;
     if (h->bin_dir == NULL) {
         AUTO_FREE char *self = proc_self_dir();
         h->bin_dir = arena_strdup(a, self);
@@ -214,9 +283,36 @@ int host_complete(struct arena *a, struct host *h, struct error *err)
     return 0;
 }
 
+const char *host_join_flags(struct arena *a, const struct host *h)
+{
+    struct host usual;
+    AUTO_BUF b = BUF_INIT;
+    host_defaults(&usual);
+    if (strcmp(h->service_cidr, usual.service_cidr) != 0)
+        buf_printf(&b, " --service-cidr %s", h->service_cidr);
+    if (strcmp(h->cluster_cidr, usual.cluster_cidr) != 0)
+        buf_printf(&b, " --cluster-cidr %s", h->cluster_cidr);
+    return b.len != 0 ? arena_str(a, buf_str(&b)).data : "";
+}
+
 const char *host_path(struct arena *a, const struct host *h, const char *leaf)
 {
     return arena_printf(a, "%s/%s", h->dir, leaf).data;
+}
+
+const char *host_endpoint(struct arena *a, const struct host *h)
+{
+    return url_host_port(a, str_of(h->address), h->port).data;
+}
+
+const char *host_peer_endpoint(struct arena *a, const struct host *h)
+{
+    return url_host_port(a, str_of(h->address), h->peer_port).data;
+}
+
+const char *host_url(struct arena *a, const struct host *h)
+{
+    return arena_printf(a, "https://%s", host_endpoint(a, h)).data;
 }
 
 int host_make_dirs(const struct host *h, struct error *err)
@@ -253,13 +349,21 @@ const char *const *host_programs(struct arena *a, const struct host *h)
     return list;
 }
 
-static void apiserver_args(const struct host *h, struct buf *b)
+static bool is_loopback(const char *address)
+{
+    return strncmp(address, "127.", 4) == 0 || strcmp(address, "::1") == 0;
+}
+
+static void apiserver_args(struct arena *a, const struct host *h, struct buf *b)
 {
     buf_printf(b, "--name=%s --data-dir=%s", h->name, h->data_dir);
     buf_printf(b, " --bind-address=%s --advertise-address=%s --secure-port=%u",
-               strncmp(h->address, "127.", 4) == 0 ? h->address : "0.0.0.0", h->address, h->port);
-    buf_printf(b, " --peer-listen-address=%s:%u --peer-advertise-address=%s:%u", h->address,
-               h->peer_port, h->address, h->peer_port);
+               is_loopback(h->address)           ? h->address
+               : strchr(h->address, ':') != NULL ? "::"
+                                                 : "0.0.0.0",
+               h->address, h->port);
+    const char *peer = host_peer_endpoint(a, h);
+    buf_printf(b, " --peer-listen-address=%s --peer-advertise-address=%s", peer, peer);
     buf_printf(b, " --initial-cluster=%s%s", h->initial_cluster, h->join ? " --join" : "");
     buf_printf(b,
                " --peer-cert-file=%s/pki/peer.crt --peer-key-file=%s/pki/peer.key"
@@ -291,15 +395,17 @@ static void apiserver_args(const struct host *h, struct buf *b)
                    h->dir, front_proxy, h->dir);
 }
 
-static void scheduler_args(const struct host *h, struct buf *b)
+static void scheduler_args(struct arena *a, const struct host *h, struct buf *b)
 {
+    UNUSED(a);
     buf_printf(
         b, "--kubeconfig=%s/scheduler.kubeconfig --leader-elect --bind-address=%s --secure-port=%u",
         h->dir, h->address, h->scheduler_port);
 }
 
-static void controllers_args(const struct host *h, struct buf *b)
+static void controllers_args(struct arena *a, const struct host *h, struct buf *b)
 {
+    UNUSED(a);
     buf_printf(b,
                "--kubeconfig=%s/controller-manager.kubeconfig --leader-elect --bind-address=%s"
                " --secure-port=%u --cluster-cidr=%s --allocate-node-cidrs"
@@ -311,12 +417,13 @@ static void controllers_args(const struct host *h, struct buf *b)
                h->dir, h->dir, h->dir, h->dir);
 }
 
-static void kubelet_args(const struct host *h, struct buf *b)
+static void kubelet_args(struct arena *a, const struct host *h, struct buf *b)
 {
+    UNUSED(a);
     buf_printf(b,
                "--hostname-override=%s --node-ip=%s --kubeconfig=%s/kubelet.kubeconfig"
                " --bootstrap-kubeconfig=%s/bootstrap.kubeconfig --cert-dir=%s/pki",
-               h->name, h->address, h->dir, h->dir, h->dir);
+               h->name, h->node_ip != NULL ? h->node_ip : h->address, h->dir, h->dir, h->dir);
     buf_printf(b,
                " --client-ca-file=%s/pki/ca.crt --address=%s --port=%u --root-dir=%s"
                " --container-runtime-endpoint=%s --pod-logs-dir=%s --cni-conf-dir=%s",
@@ -332,7 +439,7 @@ static void kubelet_args(const struct host *h, struct buf *b)
 struct program {
     const char *name;
     const char *variable;
-    void (*args)(const struct host *h, struct buf *b);
+    void (*args)(struct arena *a, const struct host *h, struct buf *b);
     size_t more; /* Where struct host has further flags. */
 };
 static const struct program programs[] = {
@@ -360,7 +467,7 @@ int host_write_env(struct arena *a, const struct host *h, struct error *err)
             &b, "# Arguments of trireme-%s, read by its systemd unit. Add your own flags here.\n",
             prog->name);
         buf_printf(&b, "%s=\"", prog->variable);
-        prog->args(h, &b);
+        prog->args(a, h, &b);
         const char *more = *(const char *const *)(const void *)((const char *)h + prog->more);
         if (more != NULL && *more != '\0')
             buf_printf(&b, " %s", more);

@@ -38,14 +38,15 @@ struct host {
     const char *log_dir;
     const char *bin_dir; /* Where the programs are. */
     const char *address; /* Of this host, as the others reach it. */
+    const char *node_ip; /* The node's addresses: one, or one of each family with a comma. */
     uint16_t port;       /* API server, 6443. */
     uint16_t peer_port;  /* Store members, 6444. */
     uint16_t scheduler_port;
     uint16_t controllers_port;
-    uint16_t kubelet_port; /* 10250. */
-    const char *service_cidr;
-    const char *cluster_cidr;
-    const char *cluster_dns;
+    uint16_t kubelet_port;        /* 10250. */
+    const char *service_cidr;     /* A range, or one of each family with a comma. */
+    const char *cluster_cidr;     /* Likewise. */
+    const char *cluster_dns;      /* The tenth address of each Service range unless given. */
     const char *runtime_endpoint; /* containerd's socket: unix:///... */
     const char *pod_log_dir;
     const char *cni_conf_dir;
@@ -75,9 +76,19 @@ void host_register_flags(struct host *h, struct flag_set *flags);
 /* Finds name and address of this machine where they were not given. */
 int host_complete(struct arena *a, struct host *h, struct error *err);
 
+/* What the others are to be told with `join`: " --service-cidr X" and the like, where this host has
+ * other than the defaults. */
+const char *host_join_flags(struct arena *a, const struct host *h);
+
 /* A path below h->dir, in the arena. */
 const char *host_path(struct arena *a, const struct host *h, const char *leaf);
 int host_make_dirs(const struct host *h, struct error *err);
+
+/* "address:port" of its API server and of its store member, in brackets where IPv6 needs them. */
+const char *host_endpoint(struct arena *a, const struct host *h);
+const char *host_peer_endpoint(struct arena *a, const struct host *h);
+/* "https://address:port" of its API server. */
+const char *host_url(struct arena *a, const struct host *h);
 
 /* The programs of this host in start order; NULL-terminated. */
 const char *const *host_programs(struct arena *a, const struct host *h);

@@ -19,11 +19,11 @@
 static int write_host(struct arena *a, struct host *h, struct error *err)
 {
     h->control_plane = true;
-    h->initial_cluster = arena_printf(a, "%s=%s:%u", h->name, h->address, h->peer_port).data;
+    h->initial_cluster = arena_printf(a, "%s=%s", h->name, host_peer_endpoint(a, h)).data;
     int rc = host_make_dirs(h, err);
     if (rc == 0)
         rc = cluster_pki_create(a, h, err);
-    const char *server = arena_printf(a, "https://%s:%u", h->address, h->port).data;
+    const char *server = host_url(a, h);
     if (rc == 0)
         rc = cluster_pki_issue(a, h, server, err);
     if (rc == 0)
@@ -80,14 +80,16 @@ static int print_next_steps(struct arena *a, const struct host *h, struct error 
         rc = cluster_pki_ca_hash(a, h, &hash, err);
     if (rc != 0)
         return rc;
-    printf("The control plane on %s is ready: https://%s:%u\n\n", h->name, h->address, h->port);
+    printf("The control plane on %s is ready: %s\n\n", h->name, host_url(a, h));
     printf("Use it:\n  export KUBECONFIG=%s/admin.kubeconfig\n  kubectl get nodes\n\n", h->dir);
     printf("Add a worker (the token is good for 24 hours):\n"
-           "  trireme join --worker %s:%u --token " STR_FMT " --ca-hash " STR_FMT "\n\n",
-           h->address, h->port, STR_ARG(join_token_text(a, &worker)), STR_ARG(hash));
+           "  trireme join --worker %s --token " STR_FMT " --ca-hash " STR_FMT "%s\n\n",
+           host_endpoint(a, h), STR_ARG(join_token_text(a, &worker)), STR_ARG(hash),
+           host_join_flags(a, h));
     printf("Add a control plane (good for 2 hours; whoever holds this token can become one):\n"
-           "  trireme join --control-plane %s:%u --token " STR_FMT " --ca-hash " STR_FMT "\n",
-           h->address, h->port, STR_ARG(join_token_text(a, &control_plane)), STR_ARG(hash));
+           "  trireme join --control-plane %s --token " STR_FMT " --ca-hash " STR_FMT "%s\n",
+           host_endpoint(a, h), STR_ARG(join_token_text(a, &control_plane)), STR_ARG(hash),
+           host_join_flags(a, h));
     return 0;
 }
 

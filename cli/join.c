@@ -97,7 +97,7 @@ static int add_member(struct arena *a, struct host *h, struct sync_client *c, st
 {
     struct json *j = json_object(a);
     json_setc(a, j, "name", json_string(a, str_of(h->name)));
-    json_setc(a, j, "address", json_stringf(a, "%s:%u", h->address, h->peer_port));
+    json_setc(a, j, "address", json_string(a, str_of(host_peer_endpoint(a, h))));
     AUTO_BUF body = BUF_INIT;
     json_write(j, false, &body);
     struct sync_answer answer = {0};
@@ -128,7 +128,7 @@ static int join_control_plane(struct arena *a, struct host *h, struct sync_clien
             "--token: this is a worker's token; `trireme token create --control-plane` makes one "
             "for control planes");
     int rc = open_secrets(a, h, c, &config->token, err);
-    const char *own = arena_printf(a, "https://%s:%u", h->address, h->port).data;
+    const char *own = host_url(a, h);
     if (rc == 0)
         rc = cluster_pki_issue(a, h, own, err);
     if (rc == 0)

@@ -27,6 +27,7 @@ int local_save(struct arena *a, const struct local *l, struct error *err)
     json_setc(a, j, "controllerManagerArgs", json_string(a, str_of(l->controllers_args)));
     json_setc(a, j, "kubeletArgs", json_string(a, str_of(l->kubelet_args)));
     json_setc(a, j, "subnet", json_string(a, str_of(l->subnet)));
+    json_setc(a, j, "ipFamily", json_string(a, str_of(l->ip_family)));
     json_setc(a, j, "binDir", json_string(a, str_of(l->bin_dir)));
     AUTO_BUF b = BUF_INIT;
     json_write_indent(j, false, 2, &b);
@@ -60,8 +61,11 @@ int local_load(struct arena *a, const char *dir, struct local *ret, struct error
         .controllers_args = arena_str(a, json_get_str(j, "controllerManagerArgs")).data,
         .kubelet_args = arena_str(a, json_get_str(j, "kubeletArgs")).data,
         .subnet = arena_str(a, json_get_str(j, "subnet")).data,
+        .ip_family = arena_str(a, json_get_str(j, "ipFamily")).data,
         .bin_dir = arena_str(a, json_get_str(j, "binDir")).data,
     };
+    if (str_empty(json_get_str(j, "ipFamily")))
+        ret->ip_family = "ipv4";
     if (ret->control_planes == 0 || ret->control_planes > LOCAL_CONTROL_PLANES_MAX ||
         ret->workers > LOCAL_WORKERS_MAX || ret->base_port == 0)
         return error_set(err, E_CORRUPT, "%s is damaged", path);
@@ -89,11 +93,46 @@ int local_host_index(const struct local *l, const char *name)
     return -1;
 }
 
+bool local_v4(const struct local *l)
+{
+    return strcmp(l->ip_family, "ipv6") != 0;
+}
+
+bool local_v6(const struct local *l)
+{
+    return strcmp(l->ip_family, "ipv4") != 0;
+}
+
+const char *local_subnet6(struct arena *a, const struct local *l)
+{
+    AUTO_BUF b = BUF_INIT;
+    buf_puts(&b, "fd00:");
+    for (const char *c = l->subnet; *c != '\0'; c++)
+        buf_putc(&b, *c == '.' ? ':' : *c);
+    return arena_str(a, buf_str(&b)).data;
+}
+
+uint32_t local_number(const struct local *l, uint32_t index)
+{
+    return index < l->control_planes ? 11 + index : 101 + index - l->control_planes;
+}
+
+/* Ranges of each family, as many nodes as there may be workers. */
+static void set_ranges(const struct local *l, struct host *h)
+{
+    bool both = local_v4(l) && local_v6(l);
+    if (!local_v6(l))
+        return;
+    h->service_cidr = both ? "10.96.0.0/16,fd00:96::/108" : "fd00:96::/108";
+    h->cluster_cidr = both ? "10.244.0.0/16,fd00:244::/48" : "fd00:244::/48";
+}
+
 void local_host(struct arena *a, const struct local *l, uint32_t index, struct host *ret)
 {
     struct host h;
     host_defaults(&h);
     h.supervisor = SUPERVISOR_FORK;
+    set_ranges(l, &h);
     h.name = host_name(a, l, index);
     h.control_plane = index < l->control_planes;
     h.worker = !h.control_plane;
@@ -114,15 +153,18 @@ void local_host(struct arena *a, const struct local *l, uint32_t index, struct h
     h.kubelet_args = l->kubelet_args;
     if (l->loopback) {
         uint16_t port = (uint16_t)(l->base_port + index * PORTS_PER_HOST);
-        h.address = "127.0.0.1";
+        h.address = local_v4(l) ? "127.0.0.1" : "::1";
         h.port = port;
         h.peer_port = (uint16_t)(port + 1);
         h.scheduler_port = (uint16_t)(port + 2);
         h.controllers_port = (uint16_t)(port + 3);
         h.kubelet_port = (uint16_t)(port + 4);
     } else {
-        uint32_t last = h.control_plane ? 11 + index : 101 + index - l->control_planes;
-        h.address = arena_printf(a, "%s.%u", l->subnet, last).data;
+        uint32_t last = local_number(l, index);
+        const char *v4 = arena_printf(a, "%s.%u", l->subnet, last).data,
+                   *v6 = arena_printf(a, "%s::%u", local_subnet6(a, l), last).data;
+        h.address = local_v4(l) ? v4 : v6;
+        h.node_ip = local_v4(l) && local_v6(l) ? arena_printf(a, "%s,%s", v4, v6).data : h.address;
         h.cgroup_root = arena_printf(a, "/trireme-%u-%s", l->base_port, h.name).data;
         /* A socket's path may have 107 characters: keep it out of deep folders. */
         h.runtime_endpoint =

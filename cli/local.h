@@ -9,7 +9,9 @@
  *                       |-- cp-2      10.231.N.12 ...
  *                       '-- worker-1  10.231.N.101 ...
  *
- * N is the base port modulo 250 unless --host-subnet says otherwise. */
+ * N is the base port modulo 250 unless --host-subnet says otherwise. With --ip-family dual hosts
+ * have addresses of IPv6, too, made of the same numbers: fd00:10:231:N::11; with ipv6, these alone.
+ */
 #ifndef CLI_LOCAL_H
 #define CLI_LOCAL_H
 
@@ -35,13 +37,21 @@ struct local {
     const char *scheduler_args;
     const char *controllers_args;
     const char *kubelet_args;
-    const char *subnet;  /* "10.231.7": the first three numbers. */
-    const char *bin_dir; /* Where the programs are. */
+    const char *subnet;    /* "10.231.7": the first three numbers. */
+    const char *ip_family; /* "ipv4", "ipv6" or "dual". */
+    const char *bin_dir;   /* Where the programs are. */
 };
 
 int local_save(struct arena *a, const struct local *l, struct error *err);
 int local_load(struct arena *a, const char *dir, struct local *ret, struct error *err);
 
+/* Has the cluster that family? */
+bool local_v4(const struct local *l);
+bool local_v6(const struct local *l);
+/* "fd00:10:231:7": the first half of the hosts' addresses of IPv6. */
+const char *local_subnet6(struct arena *a, const struct local *l);
+/* The host's last number in both families. */
+uint32_t local_number(const struct local *l, uint32_t index);
 /* Index counts control planes first, then workers. */
 uint32_t local_host_count(const struct local *l);
 void local_host(struct arena *a, const struct local *l, uint32_t index, struct host *ret);

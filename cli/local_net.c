@@ -71,6 +71,8 @@ int local_net_create(struct arena *a, const struct local *l, struct error *err)
     if (rc != 0)
         return rc;
     rc = proc_runf(err, "ip addr add %s.1/24 dev %s", l->subnet, br);
+    if (rc == 0 && local_v6(l))
+        rc = proc_runf(err, "ip addr add %s::1/64 dev %s nodad", local_subnet6(a, l), br);
     if (rc == 0)
         rc = proc_runf(err, "ip link set %s up", br);
     if (rc != 0)
@@ -92,6 +94,34 @@ static bool netns_exists(struct arena *a, const struct local *l, const char *hos
     return false;
 }
 
+/* Address, default route, and that pods on other hosts are reached through this one's stack. */
+static int add_v4(struct arena *a, const struct local *l, uint32_t index, const char *ns,
+                  struct error *err)
+{
+    int rc = proc_runf(err, "ip -n %s addr add %s.%u/24 dev eth0", ns, l->subnet,
+                       local_number(l, index));
+    UNUSED(a);
+    if (rc == 0)
+        rc = proc_runf(err, "ip -n %s route add default via %s.1", ns, l->subnet);
+    if (rc == 0)
+        rc = proc_runf(err, "nsenter --net=/run/netns/%s sysctl -q -w net.ipv4.ip_forward=1", ns);
+    return rc;
+}
+
+static int add_v6(struct arena *a, const struct local *l, uint32_t index, const char *ns,
+                  struct error *err)
+{
+    const char *subnet = local_subnet6(a, l);
+    int rc = proc_runf(err, "ip -n %s addr add %s::%u/64 dev eth0 nodad", ns, subnet,
+                       local_number(l, index));
+    if (rc == 0)
+        rc = proc_runf(err, "ip -n %s route add default via %s::1", ns, subnet);
+    if (rc == 0)
+        rc = proc_runf(
+            err, "nsenter --net=/run/netns/%s sysctl -q -w net.ipv6.conf.all.forwarding=1", ns);
+    return rc;
+}
+
 int local_net_add_host(struct arena *a, const struct local *l, uint32_t index, struct error *err)
 {
     struct host h;
@@ -108,15 +138,11 @@ int local_net_add_host(struct arena *a, const struct local *l, uint32_t index, s
     if (rc == 0)
         rc = proc_runf(err, "ip -n %s link set lo up", ns);
     if (rc == 0)
-        rc = proc_runf(err, "ip -n %s addr add %s/24 dev eth0", ns, h.address);
-    if (rc == 0)
         rc = proc_runf(err, "ip -n %s link set eth0 up", ns);
-    if (rc == 0)
-        rc = proc_runf(err, "ip -n %s route add default via %s.1", ns, l->subnet);
-    const char *netns = local_netns_path(a, l, h.name);
-    /* Pods on other hosts are reached through this one's stack. */
-    if (rc == 0)
-        rc = proc_runf(err, "nsenter --net=%s sysctl -q -w net.ipv4.ip_forward=1", netns);
+    if (rc == 0 && local_v4(l))
+        rc = add_v4(a, l, index, ns, err);
+    if (rc == 0 && local_v6(l))
+        rc = add_v6(a, l, index, ns, err);
     return rc;
 }
 

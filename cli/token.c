@@ -34,9 +34,9 @@ static int create(struct arena *a, const struct host *h, bool control_plane, int
     if (rc == 0)
         rc = cluster_pki_ca_hash(a, h, &hash, err);
     if (rc == 0)
-        printf("trireme join --%s %s:%u --token " STR_FMT " --ca-hash " STR_FMT "\n",
-               control_plane ? "control-plane" : "worker", h->address, h->port,
-               STR_ARG(join_token_text(a, &t)), STR_ARG(hash));
+        printf("trireme join --%s %s --token " STR_FMT " --ca-hash " STR_FMT "%s\n",
+               control_plane ? "control-plane" : "worker", host_endpoint(a, h),
+               STR_ARG(join_token_text(a, &t)), STR_ARG(hash), host_join_flags(a, h));
     return rc;
 }
 

@@ -113,6 +113,9 @@ static int up_again(struct arena *a, struct up *u, struct error *err)
     if (flag_changed(u->flags, "loopback") && l->loopback != was.loopback)
         return error_set(err, E_INVALID, "--loopback: the cluster in %s was made %s it", l->dir,
                          was.loopback ? "with" : "without");
+    if (flag_changed(u->flags, "ip-family") && strcmp(l->ip_family, was.ip_family) != 0)
+        return error_set(err, E_INVALID, "--ip-family: the cluster in %s has %s", l->dir,
+                         was.ip_family);
     was.control_planes = l->control_planes;
     was.workers = l->workers;
     was.apiserver_args = first_given(l->apiserver_args, was.apiserver_args);
@@ -138,6 +141,10 @@ static int check_config(const struct local *l, struct error *err)
         return error_set(err, E_INVALID,
                          "hosts as network namespaces need root; as an ordinary user use "
                          "--loopback --workers 0");
+    if (strcmp(l->ip_family, "ipv4") != 0 && strcmp(l->ip_family, "ipv6") != 0 &&
+        strcmp(l->ip_family, "dual") != 0)
+        return error_set(err, E_INVALID, "--ip-family: \"%s\" is none of ipv4, ipv6, dual",
+                         l->ip_family);
     return 0;
 }
 
@@ -185,6 +192,9 @@ static int run_in_host(struct arena *a, const struct up *u, const struct host *h
         {"cni-conf-dir", h->cni_conf_dir},
         {"bin-dir", h->bin_dir},
         {"advertise-address", h->address},
+        {"node-ip", h->node_ip},
+        {"service-cidr", h->service_cidr},
+        {"cluster-cidr", h->cluster_cidr},
         {"cgroup-root", h->cgroup_root},
         {"container-runtime-endpoint", h->runtime_endpoint},
         {"apiserver-args", h->apiserver_args},
@@ -230,33 +240,43 @@ static const char *control_plane_list(struct arena *a, const struct local *l, ui
     for (uint32_t i = 0; i < count; i++) {
         struct host h;
         local_host(a, l, i, &h);
-        buf_printf(&b, "%s%s:%u", i != 0 ? "," : "", h.address, h.port);
+        buf_printf(&b, "%s%s", i != 0 ? "," : "", host_endpoint(a, &h));
     }
     return arena_str(a, buf_str(&b)).data;
 }
 
-/* The pods of a worker, as its Node says it; empty when it does not. */
-static struct str pods_of(struct arena *a, const struct host *worker)
+/* The pods' ranges of a worker, as its Node says them; NULL when it does not. */
+static const struct json *pods_of(struct arena *a, const struct host *worker)
 {
     struct kubeconfig *k = NULL;
     struct sync_client *c = NULL;
     struct sync_answer answer = {0};
     struct json *j = NULL;
-    struct str cidr = STR_NULL;
+    const struct json *list = NULL;
     if (kubeconfig_load(host_path(a, worker, "kubelet.kubeconfig"), NULL, &k, NULL) != 0 ||
         sync_client_new(k, NULL, &c, NULL) != 0)
-        return STR_NULL;
+        return NULL;
     struct client_raw raw = {.path = arena_printf(a, "/api/v1/nodes/%s", worker->name),
                              .timeout_ms = 5000};
     if (sync_raw(c, &raw, &answer, NULL) == 0 &&
-        json_parse(a, arena_str(a, answer.body), &j, NULL) == 0) {
-        const struct json *spec = json_path(j, "spec");
-        if (spec != NULL)
-            cidr = arena_str(a, json_get_str(spec, "podCIDR"));
-    }
+        json_parse(a, arena_str(a, answer.body), &j, NULL) == 0)
+        list = json_path(j, "spec.podCIDRs");
     sync_answer_done(&answer);
     sync_client_free(c);
-    return cidr;
+    return list != NULL && list->type == JSON_ARRAY ? list : NULL;
+}
+
+/* The worker's address of a range's family; empty: it has none. */
+static struct str node_address(const struct host *worker, struct str range)
+{
+    struct str rest = str_of(worker->node_ip), one;
+    bool v6 = str_find(range, ':', 0) >= 0;
+    for (bool more = true; more;) {
+        more = str_cut(rest, ',', &one, &rest);
+        if ((str_find(one, ':', 0) >= 0) == v6)
+            return one;
+    }
+    return STR_NULL;
 }
 
 /* Control planes run no node agent that would do this, and their API servers
@@ -264,13 +284,17 @@ static struct str pods_of(struct arena *a, const struct host *worker)
 static int up_routes(struct arena *a, const struct up *u, const struct host *worker,
                      struct error *err)
 {
-    struct str cidr = pods_of(a, worker);
+    const struct json *ranges = pods_of(a, worker);
     int rc = 0;
-    for (uint32_t i = 0; rc == 0 && !str_empty(cidr) && i < u->local.control_planes; i++) {
+    for (uint32_t i = 0; ranges != NULL && i < u->local.control_planes; i++) {
         struct host h;
         local_host(a, &u->local, i, &h);
-        rc = proc_runf(err, "ip -n %s route replace " STR_FMT " via %s",
-                       local_netns(a, &u->local, h.name), STR_ARG(cidr), worker->address);
+        for (size_t k = 0; rc == 0 && k < ranges->array.count; k++) {
+            struct str range = ranges->array.items[k]->string, via = node_address(worker, range);
+            if (!str_empty(via))
+                rc = proc_runf(err, "ip -n %s route replace " STR_FMT " via " STR_FMT,
+                               local_netns(a, &u->local, h.name), STR_ARG(range), STR_ARG(via));
+        }
     }
     return rc;
 }
@@ -409,6 +433,8 @@ static void register_flags(struct flag_set *flags, struct up *u, int64_t numbers
     flag_string(flags, &u->local.kubelet_args, "kubelet-args", "Further `flags` of the kubelets.");
     flag_string(flags, &u->local.subnet, "host-subnet",
                 "First three `numbers` of the hosts' addresses (default: a free 10.231.N).");
+    flag_string(flags, &u->local.ip_family, "ip-family",
+                "Addresses of hosts, pods and Services: `ipv4`, ipv6 or dual.");
     flag_string(flags, &u->local.bin_dir, "bin-dir",
                 "`Folder` of the trireme programs (default: this one's).");
     flag_duration(flags, timeout_ns, "timeout", "How long each host may take.");
@@ -417,7 +443,7 @@ static void register_flags(struct flag_set *flags, struct up *u, int64_t numbers
 int verb_up(int argc, char **argv)
 {
     AUTO_ARENA *a = arena_new(0);
-    struct up u = {.started_ms = env_now_ms(env_system())};
+    struct up u = {.started_ms = env_now_ms(env_system()), .local.ip_family = "ipv4"};
     int64_t numbers[3] = {1, 0, 16443};
     int64_t timeout_ns = (int64_t)120 * 1000000000;
     const char *dir = NULL;
@@ -439,8 +465,7 @@ int verb_up(int argc, char **argv)
         if (rc == 0)
             rc = up_run(a, &u, dir, &err);
         if (rc == 0) {
-            progress(&u, "the cluster is up:",
-                     arena_printf(a, "https://%s:%u", u.first.address, u.first.port).data);
+            progress(&u, "the cluster is up:", host_url(a, &u.first));
             printf("\n  export KUBECONFIG=%s/kubeconfig\n  kubectl get nodes,pods -A\n\n"
                    "`trireme down --dir %s` ends it.\n",
                    u.local.dir, u.local.dir);

@@ -160,7 +160,8 @@ int64_t controller_now_s(const struct controller_run *r); /* Wall clock. */
 struct manager_options {
     const char *cluster_cidr;
     const char *service_cidr;
-    int64_t node_cidr_mask;
+    int64_t node_cidr_mask;                       /* 0: as the family has it. */
+    int64_t node_cidr_mask_v4, node_cidr_mask_v6; /* 0: node_cidr_mask, of one range. */
     bool allocate_node_cidrs;
     const char *signing_cert_file, *signing_key_file;
     const char *root_ca_file;

@@ -2,6 +2,7 @@
 #include "controllers/controller.h"
 #include "controllers/manager.h"
 #include "controllers/names.h"
+#include "controllers/node_slices.h"
 
 #include "lib/base/error.h"
 #include "lib/base/flags.h"
@@ -21,10 +22,17 @@ static void add_flags(struct flag_set *f)
     struct manager_options *o = manager_options();
     flag_strings(f, &enabled, "controllers",
                  "Controllers to run: `names`, * for all, -name for not that one.");
-    flag_string(f, &o->cluster_cidr, "cluster-cidr", "`Range` of pod addresses.");
-    flag_string(f, &o->service_cidr, "service-cluster-ip-range", "`Range` of Service addresses.");
+    flag_string(f, &o->cluster_cidr, "cluster-cidr",
+                "`Range` of pod addresses; or two with a comma, one of each family.");
+    flag_string(f, &o->service_cidr, "service-cluster-ip-range",
+                "`Range` of Service addresses; or two with a comma, one of each family.");
     flag_int(f, &o->node_cidr_mask, "node-cidr-mask-size",
-             "Prefix `length` of a node's pod range.");
+             "Prefix `length` of a node's pod range where --cluster-cidr is one (default: 24, of "
+             "IPv6 64).");
+    flag_int(f, &o->node_cidr_mask_v4, "node-cidr-mask-size-ipv4",
+             "Prefix `length` of a node's range of IPv4 pod addresses (default: 24).");
+    flag_int(f, &o->node_cidr_mask_v6, "node-cidr-mask-size-ipv6",
+             "Prefix `length` of a node's range of IPv6 pod addresses (default: 64).");
     flag_bool(f, &o->allocate_node_cidrs, "allocate-node-cidrs",
               "Give every node a pod range of --cluster-cidr.");
     flag_string(f, &o->signing_cert_file, "cluster-signing-cert-file",
@@ -98,14 +106,23 @@ static int read_names(struct error *err)
     return 0;
 }
 
+static int check_ranges(const struct manager_options *o, struct error *err)
+{
+    struct node_slices slices[2];
+    unsigned count = 0;
+    int code = node_slices_parse(o, slices, &count, err);
+    for (unsigned i = 0; i < count; i++)
+        node_slices_done(&slices[i]);
+    return code;
+}
+
 static int prepare(struct error *err)
 {
     const struct manager_options *o = controller_options();
     if (read_names(err) != 0)
         return E_INVALID;
-    if (o->node_cidr_mask < 8 || o->node_cidr_mask > 30)
-        return error_set(err, E_INVALID, "--node-cidr-mask-size: %lld is not within 8 and 30",
-                         (long long)o->node_cidr_mask);
+    if (o->allocate_node_cidrs && check_ranges(o, err) != 0)
+        return E_INVALID;
     if (o->node_monitor_period_ns < 1000000 || o->node_monitor_period_ns > NS_PER_DAY)
         return error_set(err, E_INVALID, "--node-monitor-period: must be within 1ms and 24h");
     if (o->endpoints_per_slice_max < 1 || o->endpoints_per_slice_max > 1000)

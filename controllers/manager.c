@@ -61,7 +61,6 @@ struct call {
 static struct manager_options the_options = {
     .cluster_cidr = "10.244.0.0/16",
     .service_cidr = "10.96.0.0/16",
-    .node_cidr_mask = 24,
     .node_monitor_grace_ns = (int64_t)50 * 1000000000,
     .node_startup_grace_ns = (int64_t)60 * 1000000000,
     .node_monitor_period_ns = (int64_t)5 * 1000000000,

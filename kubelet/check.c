@@ -14,6 +14,7 @@
 #include "lib/net/http_client.h"
 #include "lib/net/stream.h"
 #include "lib/net/tls.h"
+#include "lib/net/url.h"
 
 #include "api/core_v1.h"
 #include "api/intstr.h"
@@ -198,8 +199,7 @@ static const struct net_stream_handler tcp_handler = {.on_open = on_tcp_open,
 
 static const char *host_port(struct arena *a, const char *host, int port)
 {
-    return strchr(host, ':') != NULL ? str_c(arena_printf(a, "[%s]:%d", host, port))
-                                     : str_c(arena_printf(a, "%s:%d", host, port));
+    return str_c(url_host_port(a, str_of(host), port));
 }
 
 static void start_tcp(struct check *c, const struct check_config *config)

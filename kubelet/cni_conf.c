@@ -14,7 +14,7 @@
 void cni_conf_text(const struct str *pod_cidrs, size_t count, const char *data_dir, bool masquerade,
                    struct buf *out)
 {
-    bool v6 = false;
+    bool v4 = false, v6 = false;
     buf_puts(out, "{\n"
                   "  \"cniVersion\": \"0.4.0\",\n"
                   "  \"name\": \"trireme\",\n"
@@ -35,11 +35,15 @@ void cni_conf_text(const struct str *pod_cidrs, size_t count, const char *data_d
     for (size_t i = 0; i < count; i++) {
         buf_printf(out, "%s[{\"subnet\": \"" STR_FMT "\"}]", i > 0 ? ", " : "",
                    STR_ARG(pod_cidrs[i]));
-        v6 = v6 || str_find(pod_cidrs[i], ':', 0) >= 0;
+        bool six = str_find(pod_cidrs[i], ':', 0) >= 0;
+        v6 = v6 || six;
+        v4 = v4 || !six;
     }
-    buf_puts(out, "],\n        \"routes\": [{\"dst\": \"0.0.0.0/0\"}");
+    buf_puts(out, "],\n        \"routes\": [");
+    if (v4)
+        buf_puts(out, "{\"dst\": \"0.0.0.0/0\"}");
     if (v6)
-        buf_puts(out, ", {\"dst\": \"::/0\"}");
+        buf_printf(out, "%s{\"dst\": \"::/0\"}", v4 ? ", " : "");
     buf_puts(out, "]\n"
                   "      }\n"
                   "    },\n"

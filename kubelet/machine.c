@@ -102,20 +102,46 @@ static bool any_address(char ret[INET6_ADDRSTRLEN])
     return found;
 }
 
+static bool is_v6(const char *ip)
+{
+    return strchr(ip, ':') != NULL;
+}
+
+/* One address of --node-ip; the unspecified one stands for this machine's own of that family. */
+static int add_address(struct arena *a, const char *ip, struct machine *m, struct error *err)
+{
+    char text[INET6_ADDRSTRLEN];
+    unsigned char bytes[16];
+    if (inet_pton(is_v6(ip) ? AF_INET6 : AF_INET, ip, bytes) != 1)
+        return error_set(err, E_INVALID, "--node-ip: '%s' is not an IP address", ip);
+    if (strcmp(ip, "0.0.0.0") == 0 || strcmp(ip, "::") == 0) {
+        if (!route_address(is_v6(ip) ? AF_INET6 : AF_INET, text))
+            return error_set(err, E_INVALID,
+                             "--node-ip: this machine has no default route of %s to tell the "
+                             "address by that '%s' stands for: give the address itself",
+                             is_v6(ip) ? "IPv6" : "IPv4", ip);
+        ip = arena_strdup(a, text);
+    }
+    if (m->ip_count == ARRAY_SIZE(m->ips) || (m->ip_count == 1 && is_v6(m->ips[0]) == is_v6(ip)))
+        return error_set(err, E_INVALID,
+                         "--node-ip: must contain either a single IP or a dual-stack pair of IPs, "
+                         "one of each family; '%s' is one too many",
+                         ip);
+    m->ips[m->ip_count++] = ip;
+    return 0;
+}
+
 static int addresses(struct arena *a, const char *node_ip, struct machine *m, struct error *err)
 {
     char text[INET6_ADDRSTRLEN];
     if (node_ip != NULL && node_ip[0] != '\0') {
         struct str rest = str_of(node_ip), one;
-        for (bool more = true; more && m->ip_count < ARRAY_SIZE(m->ips);) {
-            unsigned char bytes[16];
+        int rc = 0;
+        for (bool more = true; more && rc == 0;) {
             more = str_cut(rest, ',', &one, &rest);
-            const char *ip = str_c(arena_str(a, str_trim(one)));
-            if (inet_pton(AF_INET, ip, bytes) != 1 && inet_pton(AF_INET6, ip, bytes) != 1)
-                return error_set(err, E_INVALID, "--node-ip: '%s' is not an IP address", ip);
-            m->ips[m->ip_count++] = ip;
+            rc = add_address(a, str_c(arena_str(a, str_trim(one))), m, err);
         }
-        return 0;
+        return rc;
     }
     if (route_address(AF_INET, text) || any_address(text))
         m->ips[m->ip_count++] = arena_strdup(a, text);

@@ -9,7 +9,8 @@ struct arena;
 
 struct machine {
     const char *hostname; /* Lower case. */
-    const char *ips[2];   /* The node's addresses, IPv4 first. */
+    const char *ips[2];   /* The node's addresses, at most one of each family: the first is the one
+                             that counts. */
     size_t ip_count;
     int64_t cpus;
     int64_t memory_bytes;

@@ -12,7 +12,6 @@
 #include "lib/base/log.h"
 #include "lib/client/informer.h"
 
-#include <arpa/inet.h>
 #include <errno.h>
 #include <linux/netlink.h>
 #include <linux/rtnetlink.h>
@@ -31,6 +30,7 @@ struct node_routes {
     struct kubelet *k;
     struct informer *nodes;
     int fd;
+    bool v6; /* The kernel has it. */
     uint32_t sequence;
     struct masquerade *masquerade;
     struct deferred sync; /* Many changes, one comparison. */
@@ -44,14 +44,19 @@ struct route_request {
     char attributes[64];
 };
 
-static void add_attribute(struct route_request *q, unsigned short type, uint32_t value)
+static size_t address_bytes(bool v6)
+{
+    return v6 ? 16 : 4;
+}
+
+static void add_attribute(struct route_request *q, unsigned short type, const struct net_range *r)
 {
     struct rtattr *a = (struct rtattr *)(void *)((char *)q + NLMSG_ALIGN(q->head.nlmsg_len));
-    uint32_t network = htonl(value);
+    size_t len = address_bytes(r->v6);
     a->rta_type = type;
-    a->rta_len = (unsigned short)RTA_LENGTH(sizeof(network));
-    memcpy(RTA_DATA(a), &network, sizeof(network));
-    q->head.nlmsg_len = NLMSG_ALIGN(q->head.nlmsg_len) + (unsigned)RTA_LENGTH(sizeof(network));
+    a->rta_len = (unsigned short)RTA_LENGTH(len);
+    memcpy(RTA_DATA(a), r->addr, len);
+    q->head.nlmsg_len = NLMSG_ALIGN(q->head.nlmsg_len) + (unsigned)RTA_LENGTH(len);
 }
 
 /* Sends and waits for the kernel's answer, which is there when send returns. */
@@ -80,15 +85,15 @@ static int change_route(struct node_routes *n, const struct node_route *r, bool 
                  .nlmsg_type = set ? RTM_NEWROUTE : RTM_DELROUTE,
                  .nlmsg_flags = (uint16_t)(NLM_F_REQUEST | NLM_F_ACK |
                                            (set ? NLM_F_CREATE | NLM_F_REPLACE : 0))},
-        .route = {.rtm_family = AF_INET,
-                  .rtm_dst_len = r->prefix,
+        .route = {.rtm_family = r->to.v6 ? AF_INET6 : AF_INET,
+                  .rtm_dst_len = (unsigned char)r->to.prefix,
                   .rtm_table = RT_TABLE_MAIN,
                   .rtm_protocol = ROUTE_PROTOCOL,
                   .rtm_scope = RT_SCOPE_UNIVERSE,
                   .rtm_type = RTN_UNICAST}};
-    add_attribute(&q, RTA_DST, r->net);
+    add_attribute(&q, RTA_DST, &r->to);
     if (set)
-        add_attribute(&q, RTA_GATEWAY, r->gateway);
+        add_attribute(&q, RTA_GATEWAY, &r->gateway);
     return exchange(n, &q);
 }
 
@@ -97,38 +102,35 @@ static void read_route(const struct nlmsghdr *h, struct arena *a, struct node_ro
 {
     struct rtmsg m;
     memcpy(&m, NLMSG_DATA(h), sizeof(m));
-    if (m.rtm_protocol != ROUTE_PROTOCOL || m.rtm_family != AF_INET)
+    if (m.rtm_protocol != ROUTE_PROTOCOL || (m.rtm_family != AF_INET && m.rtm_family != AF_INET6))
         return;
-    struct node_route r = {.prefix = m.rtm_dst_len};
+    bool v6 = m.rtm_family == AF_INET6;
+    struct node_route r = {.to = {.prefix = m.rtm_dst_len, .v6 = v6},
+                           .gateway = {.prefix = v6 ? 128 : 32, .v6 = v6}};
     int left = (int)RTM_PAYLOAD(h);
     struct rtattr *at = RTM_RTA(NLMSG_DATA(h));
     for (; RTA_OK(at, left); at = RTA_NEXT(at, left)) {
-        uint32_t value = 0;
-        if (RTA_PAYLOAD(at) != sizeof(value))
+        if (RTA_PAYLOAD(at) != address_bytes(v6))
             continue;
-        memcpy(&value, RTA_DATA(at), sizeof(value));
         if (at->rta_type == RTA_DST)
-            r.net = ntohl(value);
+            memcpy(r.to.addr, RTA_DATA(at), address_bytes(v6));
         else if (at->rta_type == RTA_GATEWAY)
-            r.gateway = ntohl(value);
+            memcpy(r.gateway.addr, RTA_DATA(at), address_bytes(v6));
     }
     *list = arena_grow(a, *list, *count, cap, sizeof(**list));
     (*list)[(*count)++] = r;
 }
 
-/* Our routes as the kernel has them. False when it does not say. */
-static bool dump_routes(struct node_routes *n, struct arena *a, struct node_route **ret,
-                        size_t *ret_count)
+/* Adds our routes of one family as the kernel has them. False when it does not say. */
+static bool dump_family(struct node_routes *n, struct arena *a, unsigned char family,
+                        struct node_route **ret, size_t *ret_count, size_t *cap)
 {
     struct route_request q = {.head = {.nlmsg_len = NLMSG_LENGTH(sizeof(struct rtmsg)),
                                        .nlmsg_type = RTM_GETROUTE,
                                        .nlmsg_flags = NLM_F_REQUEST | NLM_F_DUMP,
                                        .nlmsg_seq = ++n->sequence},
-                              .route = {.rtm_family = AF_INET}};
+                              .route = {.rtm_family = family}};
     char *bytes = arena_alloc(a, DUMP_BYTES);
-    size_t cap = 0;
-    *ret = NULL;
-    *ret_count = 0;
     if (send(n->fd, &q, q.head.nlmsg_len, 0) < 0)
         return false;
     for (;;) {
@@ -146,41 +148,37 @@ static bool dump_routes(struct node_routes *n, struct arena *a, struct node_rout
             if (h->nlmsg_type == NLMSG_ERROR)
                 return false;
             if (h->nlmsg_type == RTM_NEWROUTE)
-                read_route(h, a, ret, ret_count, &cap);
+                read_route(h, a, ret, ret_count, cap);
             at = MIN_OF(at + NLMSG_ALIGN(h->nlmsg_len), (size_t)got);
         }
     }
 }
 
-/* --- nodes ------------------------------------------------------------------------ */
-
-static bool parse_ip(struct str s, uint32_t *ret)
+static bool dump_routes(struct node_routes *n, struct arena *a, struct node_route **ret,
+                        size_t *ret_count)
 {
-    char text[INET_ADDRSTRLEN];
-    struct in_addr in;
-    if (s.len >= sizeof(text))
-        return false;
-    memcpy(text, s.data, s.len);
-    text[s.len] = '\0';
-    if (inet_pton(AF_INET, text, &in) != 1)
-        return false;
-    *ret = ntohl(in.s_addr);
-    return true;
+    size_t cap = 0;
+    *ret = NULL;
+    *ret_count = 0;
+    /* A kernel without IPv6 answers with those of IPv4 a second time, or not at all. */
+    return dump_family(n, a, AF_INET, ret, ret_count, &cap) &&
+           (!n->v6 || dump_family(n, a, AF_INET6, ret, ret_count, &cap));
 }
 
-static bool parse_route(const struct core_v1_node *node, struct node_route *ret)
+/* --- nodes ------------------------------------------------------------------------ */
+
+static void set_route(struct node_routes *n, const struct node_route *r)
 {
-    struct str net, bits;
-    uint64_t prefix = 0;
-    if (!str_cut(node->spec.pod_cidr, '/', &net, &bits) || !str_to_u64(bits, &prefix) ||
-        prefix == 0 || prefix > 32 || !parse_ip(net, &ret->net))
-        return false;
-    ret->prefix = (uint8_t)prefix;
-    for (size_t i = 0; i < node->status.addresses_count; i++)
-        if (str_eqc(node->status.addresses[i].type, "InternalIP") &&
-            parse_ip(node->status.addresses[i].address, &ret->gateway))
-            return true;
-    return false;
+    char to[NET_RANGE_TEXT_MAX], via[NET_RANGE_TEXT_MAX];
+    int failed = change_route(n, r, true);
+    net_range_text(&r->to, to);
+    net_range_address_text(&r->gateway, via);
+    if (failed != 0)
+        log_warning("route to the pods in %s through %s: %s (a node on another network needs an "
+                    "overlay from a CNI plugin)",
+                    to, via, strerror(failed));
+    else
+        log_info("pods in %s are reached through %s", to, via);
 }
 
 static void sync_routes(struct deferred *d)
@@ -190,11 +188,10 @@ static void sync_routes(struct deferred *d)
     masquerade_sync(n->masquerade, n->nodes);
     size_t have_count = 0, want_count = 0, set_count = 0, remove_count = 0, pos = 0;
     struct node_route *have = NULL;
-    struct node_route *want = ARENA_ARRAY(a, struct node_route, informer_count(n->nodes));
+    struct node_route *want = ARENA_ARRAY(a, struct node_route, 2 * informer_count(n->nodes) + 1);
     for (struct api_object *o; (o = informer_next(n->nodes, &pos)) != NULL;)
-        if (!str_eqc(api_object_meta(o)->name, n->k->node_name) &&
-            parse_route(o->msg, &want[want_count]))
-            want_count++;
+        if (!str_eqc(api_object_meta(o)->name, n->k->node_name))
+            want_count += node_routes_of(o->msg, &want[want_count]);
     if (!dump_routes(n, a, &have, &have_count)) {
         log_warning("cannot read the routes of this host: pods of other nodes may not be reached");
         return;
@@ -204,20 +201,8 @@ static void sync_routes(struct deferred *d)
     node_routes_diff(have, have_count, want, want_count, set, &set_count, gone, &remove_count);
     for (size_t i = 0; i < remove_count; i++)
         change_route(n, &gone[i], false);
-    for (size_t i = 0; i < set_count; i++) {
-        struct in_addr net = {htonl(set[i].net)}, via = {htonl(set[i].gateway)};
-        char net_text[INET_ADDRSTRLEN], via_text[INET_ADDRSTRLEN];
-        inet_ntop(AF_INET, &net, net_text, sizeof(net_text));
-        inet_ntop(AF_INET, &via, via_text, sizeof(via_text));
-        int failed = change_route(n, &set[i], true);
-        if (failed != 0)
-            log_warning("route to the pods in %s/%u through %s: %s (a node on another network "
-                        "needs an overlay from "
-                        "a CNI plugin)",
-                        net_text, set[i].prefix, via_text, strerror(failed));
-        else
-            log_info("pods in %s/%u are reached through %s", net_text, set[i].prefix, via_text);
-    }
+    for (size_t i = 0; i < set_count; i++)
+        set_route(n, &set[i]);
 }
 
 static void kick(struct node_routes *n)
@@ -241,10 +226,13 @@ static void on_add(struct api_object *o, void *arg)
 /* Heartbeats change a Node all the time; routes only by range and address. */
 static void on_update(struct api_object *old, struct api_object *o, void *arg)
 {
-    struct node_route before = {0}, now = {0};
-    bool had = parse_route(old->msg, &before), has = parse_route(o->msg, &now);
-    if (had != has || before.net != now.net || before.prefix != now.prefix ||
-        before.gateway != now.gateway)
+    struct node_route before[2], now[2];
+    size_t had = node_routes_of(old->msg, before), has = node_routes_of(o->msg, now);
+    bool same = had == has;
+    for (size_t i = 0; same && i < has; i++)
+        same = net_range_equal(&before[i].to, &now[i].to) &&
+               net_range_equal(&before[i].gateway, &now[i].gateway);
+    if (!same)
         kick(arg);
 }
 
@@ -281,6 +269,10 @@ struct node_routes *node_routes_start(struct kubelet *k)
         free(n);
         return NULL;
     }
+    int probe = socket(AF_INET6, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+    n->v6 = probe >= 0;
+    if (n->v6)
+        close(probe);
     struct informer_config config = {.kind = api_kind_by_api_version(STR("v1"), STR("Node")),
                                      .trim = trim};
     struct error err = {0};

@@ -283,8 +283,12 @@ static void on_sandbox_status(const struct cri_reply *reply, void *arg)
         return;
     }
     const CRI(PodSandboxStatusResponse) *r = reply->msg;
-    if (reply->code == 0 && r->status != NULL)
+    if (reply->code == 0 && r->status != NULL) {
+        const struct kubelet *k = o->w->k;
         rt_sandbox_set_status(o->fresh, &o->fresh->sandboxes[0], r->status);
+        rt_sandbox_order_ips(o->fresh, &o->fresh->sandboxes[0],
+                             k->host_ip_count > 0 && strchr(k->host_ips[0], ':') != NULL);
+    }
     next_status(o);
 }
 

@@ -131,6 +131,20 @@ void rt_sandbox_set_status(struct rt_pod *p, struct rt_sandbox *s,
     s->ips = ips;
 }
 
+void rt_sandbox_order_ips(struct rt_pod *p, struct rt_sandbox *s, bool v6_first)
+{
+    const char **ips = ARENA_ARRAY(p->arena, const char *, 2);
+    size_t n = 0;
+    for (unsigned round = 0; round < 2; round++)
+        for (size_t i = 0; i < s->ip_count; i++)
+            if ((strchr(s->ips[i], ':') != NULL) == ((round == 0) == v6_first)) {
+                ips[n++] = s->ips[i];
+                break;
+            }
+    s->ips = ips;
+    s->ip_count = n;
+}
+
 int64_t rt_info_pid(struct str info_json)
 {
     AUTO_ARENA *a = arena_new(0);

@@ -87,6 +87,9 @@ void rt_container_copy_status(struct rt_pod *p, struct rt_container *c,
                               const struct rt_container *old);
 
 /* The newest instance of a name; NULL when there is none. */
+/* The first address of each family, those of the node's first family in front: pods have one of
+ * each. */
+void rt_sandbox_order_ips(struct rt_pod *p, struct rt_sandbox *s, bool v6_first);
 const struct rt_container *rt_pod_find(const struct rt_pod *p, struct str name);
 /* The nth newest instance (0 = newest). */
 const struct rt_container *rt_pod_find_nth(const struct rt_pod *p, struct str name, size_t n);

@@ -379,10 +379,7 @@ int kubelet_server_start(struct kubelet *k, struct kubelet_server **ret, struct 
         .arg = s,
     };
     struct net_listen_config where = {
-        .address =
-            strchr(k->config.address, ':') != NULL
-                ? str_c(arena_printf(k->arena, "[%s]:%d", k->config.address, (int)k->config.port))
-                : str_c(arena_printf(k->arena, "%s:%d", k->config.address, (int)k->config.port)),
+        .address = str_c(url_host_port(k->arena, str_of(k->config.address), (int)k->config.port)),
     };
     rc = tls_context_new(&tls, &s->tls, err);
     where.tls = s->tls;

@@ -51,10 +51,7 @@ int options_url_parse(struct arena *a, const char *flag, const char *url, bool l
         host = STR("127.0.0.1");
     if (listen && !str_empty(host) && !is_literal(host))
         return error_set(err, E_INVALID, "--%s: expected IP in URL for binding (%s)", flag, url);
-    bool v6 = str_find(host, ':', 0) >= 0;
-    u.address = arena_printf(a, "%s" STR_FMT "%s:%u", v6 ? "[" : "", STR_ARG(host), v6 ? "]" : "",
-                             (unsigned)port)
-                    .data;
+    u.address = url_host_port(a, host, port).data;
     *ret = u;
     return 0;
 }

@@ -11,6 +11,7 @@
 #include "apiserver/registry.h"
 #include "lib/base/arena.h"
 #include "lib/base/env.h"
+#include "lib/net/url.h"
 #include "raftstore/store.h"
 
 #include <inttypes.h>
@@ -32,13 +33,6 @@ struct offer {
 static void mix(uint64_t *state, int64_t rev)
 {
     *state = (*state ^ (uint64_t)rev) * 0x100000001b3u;
-}
-
-static struct str join(struct arena *a, struct str host, int32_t port)
-{
-    return arena_printf(
-        a, str_find(host, ':', 0) >= 0 ? "[" STR_FMT "]:%" PRId32 : STR_FMT ":%" PRId32,
-        STR_ARG(host), port);
 }
 
 static const struct discovery_v1_endpoint_port *
@@ -113,7 +107,7 @@ static void resolve_service(const struct kind_ctx *ctx, const struct aggregated_
     const struct core_v1_service_port *port = service_port(svc, s->service_port);
     bool plain = str_eqc(svc->spec.type, "ClusterIP");
     if (str_eqc(svc->spec.type, "ExternalName")) {
-        ret->endpoint = join(a, svc->spec.external_name, s->service_port);
+        ret->endpoint = url_host_port(a, svc->spec.external_name, s->service_port);
         return;
     }
     if (port == NULL) {
@@ -140,9 +134,9 @@ static void resolve_service(const struct kind_ctx *ctx, const struct aggregated_
                           "\" have no addresses with port name \"" STR_FMT "\"",
                           STR_ARG(s->service_name), STR_ARG(s->service_ns), STR_ARG(port->name)));
     if (o.usable)
-        ret->endpoint = join(a, o.host, o.port);
+        ret->endpoint = url_host_port(a, o.host, o.port);
     else if (!str_empty(svc->spec.cluster_ip) && !str_eqc(svc->spec.cluster_ip, "None") && !plain)
-        ret->endpoint = join(a, svc->spec.cluster_ip, s->service_port);
+        ret->endpoint = url_host_port(a, svc->spec.cluster_ip, s->service_port);
 }
 
 void aggregated_resolve(const struct kind_ctx *ctx, const struct aggregated_service *s,
@@ -166,7 +160,7 @@ void aggregated_resolve(const struct kind_ctx *ctx, const struct aggregated_serv
     /* This server itself: not by way of anybody's proxy. */
     if (str_eqc(s->service_ns, "default") && str_eqc(s->service_name, "kubernetes") &&
         s->service_port == 443)
-        ret->endpoint = join(a, str_of(ctx->server->address), ctx->server->port);
+        ret->endpoint = url_host_port(a, str_of(ctx->server->address), ctx->server->port);
     else
         resolve_service(ctx, s, msg, ret);
 }

@@ -3,6 +3,7 @@
 
 #include "lib/base/base.h"
 #include "lib/base/metrics.h"
+#include "lib/net/url.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -31,18 +32,10 @@ struct client_metrics {
 /* "host:port" of a URL. */
 static char *host_of(const char *server)
 {
-    struct str rest = str_of(server), head;
-    size_t at = 0;
-    for (size_t i = 0; i + 1 < rest.len; i++)
-        if (rest.data[i] == '/' && rest.data[i + 1] == '/') {
-            at = i + 2;
-            break;
-        }
-    head = str_sub(rest, at, rest.len);
-    size_t len = 0;
-    while (len < head.len && head.data[len] != '/')
-        len++;
-    return xstrndup(head.data, len);
+    struct url url;
+    if (url_parse(str_of(server), &url, NULL) != 0)
+        return xstrdup(server); /* It was refused before. */
+    return xstrndup(url.authority.data, url.authority.len);
 }
 
 struct client_metrics *client_metrics_new(const char *server)

@@ -17,6 +17,7 @@
 #include "lib/net/pki.h"
 #include "lib/net/stream.h"
 #include "lib/net/tls.h"
+#include "lib/net/url.h"
 
 #include <signal.h>
 #include <stdio.h>
@@ -242,8 +243,9 @@ static int serve(struct component *c, struct error *err)
         rc = http_server_new(&c->loop, &config, &c->server, err);
     if (rc != 0)
         return rc;
-    AUTO_FREE char *address =
-        xasprintf("%s:%lld", c->options.bind_address, (long long)c->options.secure_port);
+    char address[128];
+    url_host_port_text(address, sizeof(address), c->options.bind_address,
+                       (int)c->options.secure_port);
     struct net_listen_config listen = {.address = address, .tls = c->tls};
     rc = http_server_listen(c->server, &listen, err);
     if (rc == 0)

@@ -151,12 +151,13 @@ static int listener_bind_unix(struct net_listener *l, const char *path, struct e
     return 0;
 }
 
-/* A bound socket. host empty: every address of both families, or of IPv4 where there is no IPv6. */
+/* A bound socket. host empty or 0.0.0.0: every address of both families, or of IPv4 where there is
+ * no IPv6; so do upstream's programs understand their default. */
 static int listener_open_socket(const struct net_listen_config *config, const char *host,
                                 uint16_t port, struct error *err)
 {
     struct sockaddr_storage ss = {0};
-    bool any = host[0] == '\0';
+    bool any = host[0] == '\0' || strcmp(host, "0.0.0.0") == 0;
     if (uv_ip6_addr(any ? "::" : host, port, (struct sockaddr_in6 *)&ss) < 0 &&
         uv_ip4_addr(host, port, (struct sockaddr_in *)&ss) < 0)
         return error_set(err, E_INVALID, "\"%s\" is not an IP address to listen on", host);

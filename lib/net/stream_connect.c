@@ -61,10 +61,12 @@ static void connect_fail(struct net_stream *s, int code, const char *text)
 {
     struct error err = {0};
     const struct stream_connect *c = s->connect;
+    char where[NI_MAXHOST + 16];
+    url_host_port_text(where, sizeof(where), c->host != NULL ? c->host : "", c->port);
     if (c->path != NULL)
         error_set(&err, code, "connect to unix:%s: %s", c->path, text);
     else
-        error_set(&err, code, "connect to %s:%u: %s", c->host, c->port, text);
+        error_set(&err, code, "connect to %s: %s", where, text);
     stream_end(s, code, err.message);
 }
 

@@ -4,6 +4,9 @@
 #include "lib/base/arena.h"
 #include "lib/base/buf.h"
 
+#include <stdio.h>
+#include <string.h>
+
 static int url_hex(char c)
 {
     if (c >= '0' && c <= '9')
@@ -153,6 +156,18 @@ int url_split_host_port(struct str s, uint16_t default_port, struct str *ret_hos
     *ret_host = host;
     *ret_port = number;
     return 0;
+}
+
+struct str url_host_port(struct arena *a, struct str host, int port)
+{
+    bool v6 = str_find(host, ':', 0) >= 0;
+    return arena_printf(a, "%s" STR_FMT "%s:%d", v6 ? "[" : "", STR_ARG(host), v6 ? "]" : "", port);
+}
+
+void url_host_port_text(char *ret, size_t size, const char *host, int port)
+{
+    bool v6 = strchr(host, ':') != NULL;
+    snprintf(ret, size, "%s%s%s:%d", v6 ? "[" : "", host, v6 ? "]" : "", port);
 }
 
 int url_parse(struct str s, struct url *ret, struct error *err)

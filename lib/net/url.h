@@ -29,6 +29,11 @@ int url_query_get(struct arena *a, struct str query, const char *key, struct str
 int url_split_host_port(struct str s, uint16_t default_port, struct str *ret_host,
                         uint16_t *ret_port, struct error *err);
 
+/* "host:port", "[v6]:port", in the arena. */
+struct str url_host_port(struct arena *a, struct str host, int port);
+/* The same into a buffer of that size, cut if it is too small. */
+void url_host_port_text(char *ret, size_t size, const char *host, int port);
+
 /* scheme://host[:port]/path?query, pieces borrowed from s; no userinfo. */
 struct url {
     struct str scheme;

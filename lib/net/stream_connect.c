@@ -9,6 +9,7 @@
 #include "lib/net/url.h"
 
 #include <inttypes.h>
+#include <netdb.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/un.h>

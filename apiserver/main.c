@@ -391,7 +391,7 @@ static void find_address(struct apiserver *s)
 }
 
 /* The built-in Service leads to this address: they are of one family. */
-static int check_address(const struct apiserver *s, struct error *err)
+static int check_address(struct apiserver *s, struct error *err)
 {
     struct ip_text ip;
     struct str want = service_ips_default_family(s);
@@ -404,6 +404,8 @@ static int check_address(const struct apiserver *s, struct error *err)
                          "the first range of --service-cluster-ip-range=%s differ",
                          STR_ARG(want), ip.v4 ? "IPv4" : "IPv6", s->address,
                          s->config.service_cluster_ip_range);
+    AUTO_ARENA *a = arena_new(256);
+    snprintf(s->address, sizeof(s->address), STR_FMT, STR_ARG(ip_text_write(a, &ip)));
     return 0;
 }
 

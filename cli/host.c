@@ -232,6 +232,17 @@ static const char *default_dns(struct arena *a, const struct net_range *ranges, 
     return arena_str(a, buf_str(&b)).data;
 }
 
+/* An address as everybody else writes it; a name stays. */
+static const char *canonical(struct arena *a, const char *address)
+{
+    struct net_range parsed;
+    char text[NET_RANGE_TEXT_MAX];
+    if (!net_range_parse_address(str_of(address), &parsed))
+        return address;
+    net_range_address_text(&parsed, text);
+    return arena_strdup(a, text);
+}
+
 /* Ranges, and the addresses that follow from them. */
 static int complete_families(struct arena *a, struct host *h, struct error *err)
 {
@@ -253,6 +264,7 @@ static int complete_families(struct arena *a, struct host *h, struct error *err)
                          "--advertise-address %s is not of the family of the first range of "
                          "--service-cidr %s: put that family's range first",
                          h->address, h->service_cidr);
+    h->address = canonical(a, h->address);
     if (h->cluster_dns == NULL)
         h->cluster_dns = default_dns(a, services, service_count);
     if (h->node_ip != NULL)

@@ -18,6 +18,7 @@
 #include "lib/base/file.h"
 #include "lib/base/log.h"
 #include "lib/net/pki.h"
+#include "lib/net/range.h"
 
 #include <string.h>
 
@@ -121,12 +122,20 @@ static bool is_node_client(const csr_object *csr, const struct pki_subject *s, c
     return contains(csr->spec.groups, csr->spec.groups_count, BOOTSTRAP_GROUP);
 }
 
+/* Names as they are; IPv6 addresses may be written in several ways. */
+static bool same_address(struct str x, struct str y)
+{
+    struct net_range a, b;
+    return str_eq(x, y) || (net_range_parse_address(x, &a) && net_range_parse_address(y, &b) &&
+                            net_range_equal(&a, &b));
+}
+
 static bool node_has_address(const struct core_v1_node *n, struct str name)
 {
     if (str_eq(n->metadata.name, name))
         return true;
     for (size_t i = 0; i < n->status.addresses_count; i++)
-        if (str_eq(n->status.addresses[i].address, name))
+        if (same_address(n->status.addresses[i].address, name))
             return true;
     return false;
 }

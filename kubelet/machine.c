@@ -4,6 +4,7 @@
 #include "lib/base/arena.h"
 #include "lib/base/buf.h"
 #include "lib/base/file.h"
+#include "lib/net/range.h"
 
 #include <arpa/inet.h>
 #include <ctype.h>
@@ -110,9 +111,9 @@ static bool is_v6(const char *ip)
 /* One address of --node-ip; the unspecified one stands for this machine's own of that family. */
 static int add_address(struct arena *a, const char *ip, struct machine *m, struct error *err)
 {
-    char text[INET6_ADDRSTRLEN];
-    unsigned char bytes[16];
-    if (inet_pton(is_v6(ip) ? AF_INET6 : AF_INET, ip, bytes) != 1)
+    char text[NET_RANGE_TEXT_MAX];
+    struct net_range parsed;
+    if (!net_range_parse_address(str_of(ip), &parsed))
         return error_set(err, E_INVALID, "--node-ip: '%s' is not an IP address", ip);
     if (strcmp(ip, "0.0.0.0") == 0 || strcmp(ip, "::") == 0) {
         if (!route_address(is_v6(ip) ? AF_INET6 : AF_INET, text))
@@ -120,8 +121,10 @@ static int add_address(struct arena *a, const char *ip, struct machine *m, struc
                              "--node-ip: this machine has no default route of %s to tell the "
                              "address by that '%s' stands for: give the address itself",
                              is_v6(ip) ? "IPv6" : "IPv4", ip);
-        ip = arena_strdup(a, text);
+    } else {
+        net_range_address_text(&parsed, text); /* As everybody else writes it. */
     }
+    ip = arena_strdup(a, text);
     if (m->ip_count == ARRAY_SIZE(m->ips) || (m->ip_count == 1 && is_v6(m->ips[0]) == is_v6(ip)))
         return error_set(err, E_INVALID,
                          "--node-ip: must contain either a single IP or a dual-stack pair of IPs, "

@@ -99,7 +99,7 @@ reached single IPv4
 reached six IPv6
 reached prefer IPv4 IPv6
 reached require IPv6 IPv4
-ok "Endpoints of the first family" is endpoints/require '{.subsets[0].addresses[*].ip}' "${IP[c,6]}"
+has "Endpoints of the first family" "at: ${IP[c,6]}." jp endpoints/require "at: {.subsets[0].addresses[*].ip}."
 slices() { k get endpointslices -l "kubernetes.io/service-name=$1" -o 'jsonpath={range .items[*]}{.addressType} {.endpoints[0].addresses[0]}{"\n"}{end}' | sort | tr '\n' ' '; }
 same_slices() { [ "$(slices "$1")" = "$2" ]; }
 ok "a slice of each" same_slices require "IPv4 ${IP[c,4]} IPv6 ${IP[c,6]} "

@@ -63,7 +63,6 @@ static void defaults(struct kubelet_config *c)
         .healthz_port = 10248,
         .max_pods = 110,
         .container_log_max_files = 5,
-        .serialize_image_pulls = 1,
         .node_status_update_ns = 10 * SECOND_NS,
         .node_status_report_ns = 300 * SECOND_NS,
         .file_check_ns = 20 * SECOND_NS,
@@ -190,6 +189,12 @@ struct flag_set *kubelet_flags(struct kubelet_config *c)
     flag_map(f, &c->system_reserved, "system-reserved",
              "`Resources` kept for the system (cpu=200m,memory=500Mi).");
     flag_map(f, &c->kube_reserved, "kube-reserved", "`Resources` kept for cluster components.");
+    flag_string(f, &c->credential_config, "image-credential-provider-config",
+                "A CredentialProviderConfig `file`: programs that know credentials of registries.");
+    flag_string(f, &c->credential_bin_dir, "image-credential-provider-bin-dir",
+                "The `directory` of those programs.");
+    flag_bool(f, &c->serialize_pulls, "serialize-image-pulls", "Pull one image after the other.");
+    flag_int(f, &c->max_pulls, "max-parallel-image-pulls", "Images pulled at once; 0: no limit.");
     flag_strings(f, &c->unsafe_sysctls, "allowed-unsafe-sysctls",
                  "`Sysctls` that pods may set beside the safe ones; net.* and the like by prefix.");
     flag_strings(f, &c->eviction.hard, "eviction-hard",
@@ -263,6 +268,8 @@ static const struct {
     {"shutdownGracePeriod", "shutdown-grace-period"},
     {"shutdownGracePeriodCriticalPods", "shutdown-grace-period-critical-pods"},
     {"podPidsLimit", "pod-max-pids"},
+    {"serializeImagePulls", "serialize-image-pulls"},
+    {"maxParallelImagePulls", "max-parallel-image-pulls"},
     {"imageMinimumGCAge", "minimum-image-ttl-duration"},
 };
 
@@ -412,6 +419,17 @@ int kubelet_config_check(const struct kubelet_config *c, struct error *err)
         rc = error_set(err, E_INVALID, "--pod-max-pids must be at least -1");
     if (rc != 0)
         return rc;
+    if (c->max_pulls < 0)
+        return error_set(err, E_INVALID, "--max-parallel-image-pulls must not be negative");
+    if (c->serialize_pulls && c->max_pulls > 1)
+        return error_set(err, E_INVALID,
+                         "--max-parallel-image-pulls=%lld contradicts --serialize-image-pulls",
+                         (long long)c->max_pulls);
+    if ((c->credential_config != NULL) != (c->credential_bin_dir != NULL))
+        return error_set(
+            err, E_INVALID,
+            "--image-credential-provider-config and --image-credential-provider-bin-dir "
+            "go together");
     if (c->bootstrap_kubeconfig != NULL && c->kubeconfig == NULL)
         return error_set(err, E_INVALID, "--bootstrap-kubeconfig needs --kubeconfig to write to");
     return 0;

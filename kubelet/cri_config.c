@@ -455,6 +455,19 @@ static void set_labels(struct arena *a, CRI(ContainerConfig) * c, const struct c
     }
 }
 
+static void set_devices(struct arena *a, CRI(ContainerConfig) * c,
+                        const struct container_inputs *in)
+{
+    c->devices = ARENA_ARRAY(a, CRI(Device) *, in->device_count + 1);
+    for (size_t i = 0; i < in->device_count; i++) {
+        CRI(Device) *d = CRI_NEW(a, Device, device);
+        d->container_path = textc(a, in->devices[i].container_path);
+        d->host_path = textc(a, in->devices[i].host_path);
+        d->permissions = textc(a, in->devices[i].read_only ? "r" : "mrw");
+        c->devices[c->n_devices++] = d;
+    }
+}
+
 static void set_cdi_devices(struct arena *a, CRI(ContainerConfig) * c,
                             const struct container_inputs *in)
 {
@@ -485,6 +498,7 @@ int container_config(struct arena *a, const struct container_inputs *in,
     set_envs(a, c, in->env);
     set_mounts(a, c, in);
     set_labels(a, c, in);
+    set_devices(a, c, in);
     set_cdi_devices(a, c, in);
     c->log_path = text(a, arena_printf(a, STR_FMT "/%u.log", STR_ARG(k->name), in->attempt));
     c->stdin = k->stdin;

@@ -32,6 +32,12 @@ struct container_mount {
     CRI(MountPropagation) propagation;
 };
 
+struct container_device {
+    const char *container_path;
+    const char *host_path;
+    bool read_only;
+};
+
 struct container_inputs {
     const struct core_v1_pod *pod;
     const struct core_v1_container *container;
@@ -46,6 +52,8 @@ struct container_inputs {
     int64_t image_uid;       /* The image's user, -1: unknown or by name. */
     const char *image_user;  /* Its name, "" if none. */
     const char *seccomp_root;
+    const struct container_device *devices; /* Raw block volumes. */
+    size_t device_count;
     const char *const *cdi_devices; /* Ids of devices of its resource claims. */
     size_t cdi_device_count;
 };

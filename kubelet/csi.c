@@ -25,7 +25,7 @@ struct csi_op {
     const struct csi_mount *mount; /* NULL: it is an unmount. */
     /* Unmount: */
     const char *pod_volume, *stage_root;
-    bool last_user;
+    bool last_user, ephemeral;
     bool running;
     int code;
     struct error err;
@@ -53,7 +53,8 @@ static void find_left(struct csi *c)
     if (csi_find_all(a, c->k->config.root_dir, &found, &count, &err) != 0)
         log_warning("CSI volumes of earlier pods: %s", error_message(&err));
     for (size_t i = 0; i < count; i++)
-        mark(c, found[i].data.driver, found[i].data.handle, true);
+        if (!found[i].data.ephemeral)
+            mark(c, found[i].data.driver, found[i].data.handle, true);
 }
 
 static int by_name(const void *x, const void *y)
@@ -192,15 +193,20 @@ static void add_all(struct arena *a, const ProtobufCMessageDescriptor *entry, vo
 static Csi__V1__VolumeCapability *capability(struct arena *a, const struct csi_mount *m)
 {
     Csi__V1__VolumeCapability *c = cri_new_message(a, &csi__v1__volume_capability__descriptor);
-    Csi__V1__VolumeCapability__MountVolume *mount =
-        cri_new_message(a, &csi__v1__volume_capability__mount_volume__descriptor);
     Csi__V1__VolumeCapability__AccessMode *mode =
         cri_new_message(a, &csi__v1__volume_capability__access_mode__descriptor);
+    mode->mode = (Csi__V1__VolumeCapability__AccessMode__Mode)m->access_mode;
+    c->access_mode = mode;
+    if (m->block) {
+        c->access_type_case = CSI__V1__VOLUME_CAPABILITY__ACCESS_TYPE_BLOCK;
+        c->block = cri_new_message(a, &csi__v1__volume_capability__block_volume__descriptor);
+        return c;
+    }
+    Csi__V1__VolumeCapability__MountVolume *mount =
+        cri_new_message(a, &csi__v1__volume_capability__mount_volume__descriptor);
     mount->fs_type = text(m->fs_type);
     mount->mount_flags = (char **)(uintptr_t)m->mount_flags;
     mount->n_mount_flags = m->mount_flag_count;
-    mode->mode = (Csi__V1__VolumeCapability__AccessMode__Mode)m->access_mode;
-    c->access_mode = mode;
     c->access_type_case = CSI__V1__VOLUME_CAPABILITY__ACCESS_TYPE_MOUNT;
     c->mount = mount;
     return c;
@@ -230,7 +236,7 @@ static void publish(struct csi_op *op)
         cri_new_message(a, &csi__v1__node_publish_volume_request__descriptor);
     r->volume_id = text(m->handle);
     r->target_path = text(m->target);
-    if (d->stages)
+    if (d->stages && !m->ephemeral)
         r->staging_target_path = text(m->stage);
     r->volume_capability = capability(a, m);
     r->readonly = m->read_only;
@@ -290,6 +296,10 @@ static void on_dirs(void *arg)
     struct csi_op *op = arg;
     if (op->code != 0) {
         op_end(op);
+        return;
+    }
+    if (op->mount->ephemeral) {
+        publish(op);
         return;
     }
     mark(op->csi, op->driver, op->handle, true);
@@ -357,7 +367,7 @@ static void run_remove_volume(void *arg)
 {
     struct csi_op *op = arg;
     op->code = csi_remove_volume(op->pod_volume, &op->err);
-    if (op->code == 0)
+    if (op->code == 0 && !op->ephemeral)
         op->last_user = !csi_is_used(op->csi->k->config.root_dir, op->driver, op->handle);
 }
 
@@ -453,6 +463,7 @@ static void on_found(void *arg)
         op->driver = arena_strdup(op->arena, u->found[i].data.driver);
         op->handle = arena_strdup(op->arena, u->found[i].data.handle);
         op->pod_volume = arena_strdup(op->arena, u->found[i].dir);
+        op->ephemeral = u->found[i].data.ephemeral;
         op->stage_root =
             csi_stage_root(op->arena, u->csi->k->config.root_dir, op->driver, op->handle);
         u->open++;

@@ -36,6 +36,8 @@ struct csi_mount {
     const char *fs_type;
     int access_mode; /* CSI's number. */
     bool read_only, attachable;
+    bool block;     /* The target is a device. */
+    bool ephemeral; /* Inline in the pod: neither staged nor attached. */
     const char **mount_flags;
     size_t mount_flag_count;
     struct csi_strings attributes, publish_context, stage_secrets, publish_secrets;
@@ -49,12 +51,19 @@ struct csi_mount {
 int csi_plan(struct arena *a, const struct field_context *ctx, const struct source_set *sources,
              const char *root_dir, const char *pod_dir, const struct core_v1_persistent_volume *pv,
              struct volume *v, struct error *err);
+struct core_v1_csi_volume_source;
+/* The same for a volume that stands in the pod itself; the driver must say that it has such. */
+int csi_plan_inline(struct arena *a, const struct field_context *ctx,
+                    const struct source_set *sources, const char *pod_dir,
+                    const struct core_v1_csi_volume_source *src, struct volume *v,
+                    struct error *err);
 /* Blocking: the folders and what stands in them about the volume. */
 int csi_make_dirs(const struct csi_mount *m, struct error *err);
 
 /* --- vol_data.json --- */
 struct csi_data {
     const char *driver, *handle;
+    bool ephemeral;
 };
 /* Blocking. E_NOT_FOUND when it is not there. */
 int csi_data_read(struct arena *a, const char *dir, struct csi_data *ret, struct error *err);

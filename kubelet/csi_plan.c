@@ -84,7 +84,7 @@ static void add_pod_info(struct arena *a, const struct field_context *ctx, struc
         {STR("csi.storage.k8s.io/pod.namespace"), pod->metadata.namespace},
         {STR("csi.storage.k8s.io/pod.uid"), pod->metadata.uid},
         {STR("csi.storage.k8s.io/serviceAccount.name"), pod->spec.service_account_name},
-        {STR("csi.storage.k8s.io/ephemeral"), STR("false")},
+        {STR("csi.storage.k8s.io/ephemeral"), m->ephemeral ? STR("true") : STR("false")},
     };
     struct api_str_entry *all =
         ARENA_ARRAY(a, struct api_str_entry, m->attributes.count + ARRAY_SIZE(info));
@@ -149,7 +149,8 @@ int csi_plan(struct arena *a, const struct field_context *ctx, const struct sour
     if (d != NULL && d->spec.has_pod_info_on_mount && d->spec.pod_info_on_mount)
         add_pod_info(a, ctx, m);
     plan_paths(a, root_dir, pod_dir, m);
-    m->group_allowed = wants_group(d, pv, m->fs_type) && !m->read_only;
+    m->block = v->block;
+    m->group_allowed = wants_group(d, pv, m->fs_type) && !m->read_only && !m->block;
     m->attachable = d == NULL || !d->spec.has_attach_required || d->spec.attach_required;
     int rc = read_secret(a, sources, src->node_stage_secret_ref, &m->stage_secrets, err);
     if (rc == 0)
@@ -159,6 +160,69 @@ int csi_plan(struct arena *a, const struct field_context *ctx, const struct sour
     v->path = m->target;
     v->read_only = m->read_only;
     return rc == 0 && m->attachable ? plan_attachment(a, ctx, sources, m, err) : rc;
+}
+
+static bool has_mode(const struct storage_v1_csi_driver *d, const char *mode)
+{
+    for (size_t i = 0; i < d->spec.volume_lifecycle_modes_count; i++)
+        if (str_eqc(d->spec.volume_lifecycle_modes[i], mode))
+            return true;
+    return false;
+}
+
+/* A handle that no other pod's volume has, as upstream makes it. */
+static const char *inline_handle(struct arena *a, const struct field_context *ctx, const char *name)
+{
+    AUTO_BUF text = BUF_INIT, hex = BUF_INIT;
+    uint8_t hash[32];
+    buf_append_str(&text, ctx->pod->metadata.namespace);
+    buf_append_str(&text, ctx->pod->metadata.uid);
+    buf_puts(&text, name);
+    net_sha256(text.data, text.len, hash);
+    hex_encode(hash, sizeof(hash), &hex);
+    return str_c(arena_printf(a, "csi-" STR_FMT, STR_ARG(buf_str(&hex))));
+}
+
+int csi_plan_inline(struct arena *a, const struct field_context *ctx,
+                    const struct source_set *sources, const char *pod_dir,
+                    const struct core_v1_csi_volume_source *src, struct volume *v,
+                    struct error *err)
+{
+    const struct storage_v1_csi_driver *d = found(sources, SOURCE_CSI_DRIVER, src->driver);
+    if (d == NULL)
+        return error_set(err, E_NOT_FOUND,
+                         "volume mode \"Ephemeral\" not supported by driver " STR_FMT
+                         " (no CSIDriver object)",
+                         STR_ARG(src->driver));
+    if (!has_mode(d, "Ephemeral"))
+        return error_set(err, E_INVALID,
+                         "volume mode \"Ephemeral\" not supported by driver " STR_FMT
+                         " (only supports [\"Persistent\"])",
+                         STR_ARG(src->driver));
+    struct csi_mount *m = ARENA_NEW(a, struct csi_mount);
+    m->ephemeral = true;
+    m->driver = str_c(arena_str(a, src->driver));
+    m->pv_name = v->name;
+    m->handle = inline_handle(a, ctx, v->name);
+    m->fs_type = str_c(arena_str(a, src->fs_type));
+    m->access_mode = 1;
+    m->read_only = src->read_only;
+    m->attributes = (struct csi_strings){src->volume_attributes, src->volume_attributes_count};
+    if (d->spec.pod_info_on_mount)
+        add_pod_info(a, ctx, m);
+    m->pod_volume = str_c(arena_printf(a, "%s/volumes/kubernetes.io~csi/%s", pod_dir, m->pv_name));
+    m->target = str_c(arena_printf(a, "%s/mount", m->pod_volume));
+    /* Its file system belongs to nobody else: only File says that the group may have it. */
+    m->group_allowed = str_eqc(d->spec.fs_group_policy, "File") && !m->read_only;
+    v->kind = VOLUME_CSI;
+    v->csi = m;
+    v->path = m->target;
+    v->read_only = m->read_only;
+    if (src->node_publish_secret_ref == NULL)
+        return 0;
+    struct core_v1_secret_reference ref = {.name = src->node_publish_secret_ref->name,
+                                           .namespace = ctx->pod->metadata.namespace};
+    return read_secret(a, sources, &ref, &m->publish_secrets, err);
 }
 
 /* --- folders ------------------------------------------------------------------------------------
@@ -176,14 +240,16 @@ static int write_data(const char *dir, const struct csi_mount *m, struct error *
     json_write_string(str_of(m->handle), &b);
     buf_puts(&b, ",\"specVolID\":");
     json_write_string(str_of(m->pv_name), &b);
+    if (m->ephemeral)
+        buf_puts(&b, ",\"volumeLifecycleMode\":\"Ephemeral\"");
     buf_puts(&b, "}");
     return file_write_atomic(path, buf_str(&b).data, buf_str(&b).len, 0600, err);
 }
 
 int csi_make_dirs(const struct csi_mount *m, struct error *err)
 {
-    int rc = file_mkdir_p(m->stage, 0750, err);
-    if (rc == 0)
+    int rc = m->ephemeral ? 0 : file_mkdir_p(m->stage, 0750, err);
+    if (rc == 0 && !m->ephemeral)
         rc = write_data(m->stage_root, m, err);
     if (rc == 0)
         rc = file_mkdir_p(m->pod_volume, 0750, err);
@@ -202,6 +268,7 @@ int csi_data_read(struct arena *a, const char *dir, struct csi_data *ret, struct
         return error_prefix(err, "%s", path);
     ret->driver = str_c(arena_str(a, json_get_str(j, "driverName")));
     ret->handle = str_c(arena_str(a, json_get_str(j, "volumeHandle")));
+    ret->ephemeral = str_eqc(json_get_str(j, "volumeLifecycleMode"), "Ephemeral");
     if (ret->driver[0] == '\0' || ret->handle[0] == '\0')
         return error_set(err, E_CORRUPT, "%s: driverName or volumeHandle is missing", path);
     return 0;

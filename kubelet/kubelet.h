@@ -24,6 +24,7 @@ struct api_object;
 struct arena;
 struct client;
 struct cri;
+struct credential_providers;
 struct csi;
 struct dra;
 struct env;
@@ -68,7 +69,9 @@ struct kubelet_config {
     int64_t healthz_port;
     int64_t max_pods;
     int64_t container_log_max_files;
-    int64_t serialize_image_pulls;
+    int64_t max_pulls; /* At once; 0: as many as there are. */
+    bool serialize_pulls;
+    const char *credential_config, *credential_bin_dir;
     int64_t node_status_update_ns;
     int64_t node_status_report_ns;
     int64_t file_check_ns;
@@ -125,6 +128,9 @@ struct kubelet {
     struct defer_queue deferred;
     struct backoff crash_backoff; /* "<uid>/<container>/<hash>" */
     struct backoff image_backoff; /* "<uid>/<image>" */
+    struct list pulls_waiting;    /* struct image_pull: for their turn. */
+    int64_t pulls_running;
+    struct credential_providers *credential_providers; /* NULL: none are configured. */
     struct pleg *pleg;
     struct node_routes *routes;  /* NULL: somebody else sets them. */
     struct policy *policy;       /* NULL: network policies are not enforced. */

@@ -8,6 +8,7 @@
 #include "kubelet/certificates.h"
 #include "kubelet/config.h"
 #include "kubelet/cri.h"
+#include "kubelet/credential_provider.h"
 #include "kubelet/csi.h"
 #include "kubelet/dra.h"
 #include "kubelet/dns/dns.h"
@@ -324,6 +325,11 @@ static int setup(struct program *p, struct error *err)
     }
     if (rc == 0)
         rc = cri_new(k->loop, k->config.runtime_endpoint, &k->cri, err);
+    if (k->config.serialize_pulls)
+        k->config.max_pulls = 1;
+    if (rc == 0 && k->config.credential_config != NULL)
+        rc = credential_providers_load(k->loop, k->config.credential_config,
+                                       k->config.credential_bin_dir, &k->credential_providers, err);
     k->csi = csi_new(k);
     k->dra = dra_new(k);
     k->started_ns = env_wall_ns(k->env);
@@ -391,6 +397,7 @@ int main(int argc, char **argv)
     defer_queue_init(&k->deferred, k->loop);
     backoff_init(&k->crash_backoff, CRASH_INITIAL_MS, CRASH_MAX_MS);
     backoff_init(&k->image_backoff, CRASH_INITIAL_MS, CRASH_MAX_MS);
+    list_init(&k->pulls_waiting);
     metrics_add_process(metrics_default());
     k->zpages = zpages_new("kubelet", flags, served, env_wall_ns(k->env));
     rc = setup(p, &err);

@@ -51,6 +51,20 @@ static void add_claim(struct source_set *s, const struct core_v1_pod *pod,
     add(s, SOURCE_CLAIM, pod_claim_name(a, pod, v), 0);
 }
 
+static void add_inline_csi(struct source_set *s, const struct core_v1_pod *pod,
+                           const struct core_v1_csi_volume_source *csi)
+{
+    AUTO_ARENA *a = arena_new(256);
+    if (csi == NULL)
+        return;
+    add(s, SOURCE_CSI_DRIVER, csi->driver, 0);
+    if (csi->node_publish_secret_ref != NULL)
+        add(s, SOURCE_CSI_SECRET,
+            arena_printf(a, STR_FMT "/" STR_FMT, STR_ARG(pod->metadata.namespace),
+                         STR_ARG(csi->node_publish_secret_ref->name)),
+            0);
+}
+
 static void add_container(struct source_set *s, const struct core_v1_container *c)
 {
     for (size_t i = 0; i < c->env_from_count; i++) {
@@ -79,8 +93,10 @@ struct source_set *source_set_new(const struct core_v1_pod *pod)
     s->id = ++last_id;
     for (size_t i = 0; i < spec->volumes_count; i++)
         add_volume(s, &spec->volumes[i].volume_source);
-    for (size_t i = 0; i < spec->volumes_count; i++)
+    for (size_t i = 0; i < spec->volumes_count; i++) {
         add_claim(s, pod, &spec->volumes[i]);
+        add_inline_csi(s, pod, spec->volumes[i].volume_source.csi);
+    }
     for (size_t i = 0; i < spec->init_containers_count; i++)
         add_container(s, &spec->init_containers[i]);
     for (size_t i = 0; i < spec->containers_count; i++)

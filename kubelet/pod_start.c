@@ -7,10 +7,10 @@
 #include "kubelet/dra.h"
 #include "kubelet/cri_config.h"
 #include "kubelet/env_file.h"
+#include "kubelet/image_pull.h"
 #include "kubelet/job.h"
 #include "kubelet/pod_sources.h"
 #include "kubelet/pod_worker_internal.h"
-#include "kubelet/pull_secrets.h"
 #include "kubelet/resources.h"
 
 #include "lib/api/scheme.h"
@@ -43,11 +43,13 @@ struct start {
     const char *image_ref;
     int64_t image_uid;
     const char *image_user;
-    uint64_t pull_start_ms;
+    uint64_t pull_start_ms, pull_took_ms;
     struct container_mount *mounts;
     size_t mount_count;
+    struct container_device *devices;
+    size_t device_count;
     const char *container_id;
-    struct cri_call *pull; /* NULL unless pulling. */
+    struct image_pull *pull; /* NULL unless pulling. */
 
     struct env_file *env_files;
     size_t env_file_count;
@@ -131,7 +133,7 @@ void worker_interrupt_start(struct pod_worker *w)
     if (s == NULL)
         return;
     if (s->pull != NULL)
-        cri_call_cancel(take(s->pull));
+        image_pull_cancel(take(s->pull));
     if (s->c->hook != NULL) {
         check_cancel(take(s->c->hook));
         s->c->post_start_pending = false;
@@ -231,6 +233,8 @@ static void create(struct start *s)
         .env = &s->env,
         .mounts = s->mounts,
         .mount_count = s->mount_count,
+        .devices = s->devices,
+        .device_count = s->device_count,
         .target_id = target_id(s),
         .memory_capacity = w->k->memory_capacity,
         .image_uid = s->image_uid,
@@ -336,6 +340,24 @@ static int make_mount(struct start *s, size_t index)
     return 0;
 }
 
+static int find_devices(struct start *s)
+{
+    s->devices = ARENA_ARRAY(s->arena, struct container_device, s->spec->volume_devices_count);
+    for (size_t i = 0; i < s->spec->volume_devices_count; i++) {
+        const struct core_v1_volume_device *d = &s->spec->volume_devices[i];
+        const struct volume *v = volume_set_find(s->w->volumes, d->name);
+        if (v == NULL || !v->block)
+            return error_set(&s->err, E_NOT_FOUND,
+                             "cannot find volume \"" STR_FMT "\" to map into container \"%s\"",
+                             STR_ARG(d->name), s->c->name);
+        s->devices[s->device_count++] =
+            (struct container_device){.container_path = str_c(arena_str(s->arena, d->device_path)),
+                                      .host_path = v->path,
+                                      .read_only = v->read_only};
+    }
+    return 0;
+}
+
 static void run_mounts(void *arg)
 {
     struct start *s = arg;
@@ -343,6 +365,8 @@ static void run_mounts(void *arg)
     bool mounts_hosts = false, mounts_term = false;
     s->mounts = ARENA_ARRAY(s->arena, struct container_mount, s->spec->volume_mounts_count + 2);
     s->code = file_mkdir_p(logs, 0755, &s->err);
+    if (s->code == 0)
+        s->code = find_devices(s);
     if (s->code == 0) /* Ephemeral containers were not there when the pod's folders were made. */
         s->code =
             file_mkdir_p(str_c(arena_printf(s->arena, "%s/containers/%s", s->pod_dir, s->c->name)),
@@ -454,63 +478,53 @@ static struct str image_key(struct start *s)
 
 static void check_image(struct start *s, bool pulled);
 
-static void on_pulled(const struct cri_reply *reply, void *arg)
+static void on_pulled(const struct image_pull_result *r, void *arg)
 {
     struct start *s = arg;
     struct pod_worker *w = s->w;
     uint64_t now_ms = kubelet_now_ms(w->k);
     s->pull = NULL;
-    start_trace_add(&w->trace, START_PULL, reply->took_ns);
-    if (reply->code == E_CANCELED) {
+    start_trace_add(&w->trace, START_PULL, r->took_ns);
+    if (r->code == E_CANCELED) {
         give_up(s, "ErrImagePull", "pull canceled", 0);
         return;
     }
-    if (reply->code != 0) {
+    if (r->code != 0) {
         struct str key = image_key(s);
         backoff_next(&w->k->image_backoff, key, now_ms);
         uint64_t wait = backoff_delay_ms(&w->k->image_backoff, key);
         worker_event(w, s->c, "Warning", "Failed", "Failed to pull image \"" STR_FMT "\": %s",
-                     STR_ARG(s->spec->image), reply->message);
+                     STR_ARG(s->spec->image), r->message);
         worker_event(w, s->c, "Warning", "Failed", "Error: ErrImagePull");
         struct str text = arena_printf(s->arena, "failed to pull image \"" STR_FMT "\": %s",
-                                       STR_ARG(s->spec->image), reply->message);
+                                       STR_ARG(s->spec->image), r->message);
         /* Shown as ErrImagePull until the next try finds itself backed off. */
         give_up(s, "ErrImagePull", str_c(text), MIN_OF(wait, (uint64_t)3000));
         return;
     }
-    const CRI(PullImageResponse) *r = reply->msg;
-    s->image_ref = arena_strdup(s->arena, r->image_ref);
+    s->pull_took_ms = r->took_ns / 1000000;
+    s->image_ref = r->image_ref;
     backoff_reset(&w->k->image_backoff, image_key(s));
     check_image(s, true);
 }
 
-static CRI(AuthConfig) * find_auth(struct start *s)
+/* Of the pod's pull secrets, in their order. */
+static void find_auths(struct start *s, struct pull_auth_list *ret)
 {
     const struct core_v1_pod *pod = s->object->msg;
     for (size_t i = 0; i < pod->spec.image_pull_secrets_count; i++) {
         const void *msg;
-        struct pull_auth auth;
-        if (source_object(s->w->sources, SOURCE_SECRET, pod->spec.image_pull_secrets[i].name, true,
-                          &msg, NULL) != 0 ||
-            msg == NULL)
+        struct str name = pod->spec.image_pull_secrets[i].name;
+        if (source_object(s->w->sources, SOURCE_SECRET, name, true, &msg, NULL) != 0 || msg == NULL)
             continue;
         const struct core_v1_secret *secret = msg;
         const struct str *json =
             api_str_map_get(secret->data, secret->data_count, STR(".dockerconfigjson"));
         if (json == NULL)
             json = api_str_map_get(secret->data, secret->data_count, STR(".dockercfg"));
-        if (json == NULL || !pull_auth_find(s->arena, *json, s->image, &auth))
-            continue;
-        CRI(AuthConfig) *c = CRI_NEW(s->arena, AuthConfig, auth_config);
-        c->username = arena_strdup(s->arena, auth.username);
-        c->password = arena_strdup(s->arena, auth.password);
-        c->auth = arena_strdup(s->arena, auth.auth);
-        c->identity_token = arena_strdup(s->arena, auth.identity_token);
-        c->registry_token = arena_strdup(s->arena, auth.registry_token);
-        c->server_address = arena_strdup(s->arena, auth.server);
-        return c;
+        if (json != NULL)
+            pull_auths_add(s->arena, ret, *json, s->image);
     }
-    return NULL;
 }
 
 static void pull(struct start *s)
@@ -532,15 +546,16 @@ static void pull(struct start *s)
         give_up(s, "ImagePullBackOff", str_c(message), delay);
         return;
     }
-    CRI(PullImageRequest) *r = CRI_NEW(s->arena, PullImageRequest, pull_image_request);
-    r->image = CRI_NEW(s->arena, ImageSpec, image_spec);
-    r->image->image = (char *)(uintptr_t)str_c(arena_str(s->arena, s->image));
-    r->auth = find_auth(s);
-    r->sandbox_config = worker_sandbox_config(w, s->arena, 0);
+    struct image_pull_config config = {.arena = s->arena,
+                                       .image = s->image,
+                                       .sandbox_config = worker_sandbox_config(w, s->arena, 0),
+                                       .done = on_pulled,
+                                       .arg = s};
+    find_auths(s, &config.auths);
     s->pull_start_ms = now_ms;
     worker_event(w, s->c, "Normal", "Pulling", "Pulling image \"" STR_FMT "\"",
                  STR_ARG(s->spec->image));
-    s->pull = cri_call(w->k->cri, CRI_PULL_IMAGE, r, 0, on_pulled, s);
+    s->pull = image_pull_start(w->k, &config);
 }
 
 /* --- 2: image ------------------------------------------------------------------------------------
@@ -571,11 +586,12 @@ static void on_image_after_pull(const struct cri_reply *reply, void *arg)
         set_image(s, r->image);
         size = r->image->size;
     }
-    const char *text = seconds_text(s->arena, took);
+    const char *text = seconds_text(s->arena, took),
+               *pulled = seconds_text(s->arena, s->pull_took_ms);
     worker_event(s->w, s->c, "Normal", "Pulled",
                  "Successfully pulled image \"" STR_FMT
                  "\" in %s (%s including waiting). Image size: %llu bytes.",
-                 STR_ARG(s->spec->image), text, text, size);
+                 STR_ARG(s->spec->image), pulled, text, size);
     read_env_files(s);
 }
 

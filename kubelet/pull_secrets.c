@@ -42,47 +42,128 @@ bool image_is_latest(struct str image)
     return at < 0 || str_eqc(str_sub(image, (size_t)at + 1, image.len), "latest");
 }
 
-/* "https://index.docker.io/v1/" and "docker.io" name the same registry. */
-static struct str registry_of_key(struct str key)
+/* --- matching ---------------------------------------------------------------------- */
+
+/* Without scheme, and with the one name that Docker's registry goes by. */
+static void split_key(struct str key, struct str *ret_host, struct str *ret_path)
 {
     ptrdiff_t scheme = str_find_str(key, STR("://"));
     if (scheme >= 0)
         key = str_sub(key, (size_t)scheme + 3, key.len);
-    struct str host, path;
-    str_cut(key, '/', &host, &path);
-    return str_eqc(host, "index.docker.io") || str_eqc(host, "registry-1.docker.io")
-               ? STR("docker.io")
-               : host;
+    str_cut(key, '/', ret_host, ret_path);
+    if (str_has_suffix(*ret_path, STR("/")))
+        ret_path->len--;
+    if (!str_eqc(*ret_host, "index.docker.io") && !str_eqc(*ret_host, "registry-1.docker.io"))
+        return;
+    *ret_host = STR("docker.io");
+    if (str_eqc(*ret_path, "v1") || str_eqc(*ret_path, "v2"))
+        *ret_path = STR("");
 }
+
+/* One part of a host's name; '*' stands for any characters. */
+static bool part_matches(struct str pattern, struct str s)
+{
+    size_t p = 0, i = 0, star = SIZE_MAX, mark = 0;
+    while (i < s.len) {
+        if (p < pattern.len && pattern.data[p] == '*') {
+            star = p++;
+            mark = i;
+        } else if (p < pattern.len && pattern.data[p] == s.data[i]) {
+            p++;
+            i++;
+        } else if (star != SIZE_MAX) {
+            p = star + 1;
+            i = ++mark;
+        } else {
+            return false;
+        }
+    }
+    while (p < pattern.len && pattern.data[p] == '*')
+        p++;
+    return p == pattern.len;
+}
+
+static bool host_matches(struct str pattern, struct str host)
+{
+    struct str pattern_name, pattern_port, name, port;
+    str_cut(pattern, ':', &pattern_name, &pattern_port);
+    str_cut(host, ':', &name, &port);
+    if (!str_eq(pattern_port, port))
+        return false;
+    for (;;) {
+        struct str p, n;
+        bool more_p = str_cut(pattern_name, '.', &p, &pattern_name);
+        bool more_n = str_cut(name, '.', &n, &name);
+        if (!part_matches(p, n) || more_p != more_n)
+            return false;
+        if (!more_p)
+            return true;
+    }
+}
+
+bool image_matches(struct arena *a, struct str pattern, struct str image)
+{
+    struct str host, path, registry = image_registry(image), rest = image, dropped;
+    split_key(pattern, &host, &path);
+    if (!host_matches(host, str_eqc(registry, "index.docker.io") ? STR("docker.io") : registry))
+        return false;
+    if (path.len == 0)
+        return true;
+    if (str_has_prefix(image, registry))
+        str_cut(image, '/', &dropped, &rest);
+    else if (str_find(image, '/', 0) < 0)
+        rest = arena_printf(a, "library/" STR_FMT, STR_ARG(image));
+    return str_has_prefix(rest, path);
+}
+
+/* --- credentials --------------------------------------------------------------------- */
 
 static const char *member(struct arena *a, const struct json *j, const char *key)
 {
     return str_c(arena_str(a, json_get_str(j, key)));
 }
 
-bool pull_auth_find(struct arena *a, struct str config_json, struct str image,
-                    struct pull_auth *ret)
+void pull_auths_push(struct arena *a, struct pull_auth_list *list, const struct pull_auth *auth)
+{
+    list->items = arena_grow(a, list->items, list->count, &list->cap, sizeof(*list->items));
+    list->items[list->count++] = *auth;
+}
+
+static int by_length(const void *x, const void *y)
+{
+    const struct json_member *const *p = x, *const *q = y;
+    if ((*p)->key.len != (*q)->key.len)
+        return (*p)->key.len > (*q)->key.len ? -1 : 1;
+    return str_cmp((*p)->key, (*q)->key);
+}
+
+void pull_auths_add(struct arena *a, struct pull_auth_list *list, struct str config_json,
+                    struct str image)
 {
     struct json *j;
     if (json_parse(a, config_json, &j, NULL) != 0 || j->type != JSON_OBJECT)
-        return false;
+        return;
     const struct json *auths = json_getc(j, "auths");
     if (auths == NULL)
         auths = j;
-    struct str registry = image_registry(image);
-    for (size_t i = 0; auths->type == JSON_OBJECT && i < auths->object.count; i++) {
-        const struct json_member *m = &auths->object.members[i];
-        if (!str_eq(registry_of_key(m->key), registry) || m->value->type != JSON_OBJECT)
+    if (auths->type != JSON_OBJECT || auths->object.count == 0)
+        return;
+    const struct json_member **sorted =
+        ARENA_ARRAY(a, const struct json_member *, auths->object.count);
+    for (size_t i = 0; i < auths->object.count; i++)
+        sorted[i] = &auths->object.members[i];
+    qsort(sorted, auths->object.count, sizeof(struct json_member *), by_length);
+    for (size_t i = 0; i < auths->object.count; i++) {
+        const struct json_member *m = sorted[i];
+        if (m->value->type != JSON_OBJECT || !image_matches(a, m->key, image))
             continue;
-        *ret = (struct pull_auth){
+        struct pull_auth auth = {
             .username = member(a, m->value, "username"),
             .password = member(a, m->value, "password"),
             .auth = member(a, m->value, "auth"),
             .identity_token = member(a, m->value, "identitytoken"),
             .registry_token = member(a, m->value, "registrytoken"),
-            .server = str_c(arena_str(a, registry)),
         };
-        return true;
+        pull_auths_push(a, list, &auth);
     }
-    return false;
 }

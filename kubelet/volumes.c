@@ -229,13 +229,44 @@ static void plan_empty_dir(struct volume_set *s, struct volume *v,
 static int check_persistent(const struct core_v1_persistent_volume *pv, struct error *err)
 {
     const struct core_v1_persistent_volume_source *src = &pv->spec.persistent_volume_source;
-    if (volume_is_block(pv))
-        return error_set(err, E_NOT_IMPLEMENTED, "volumeMode Block is not supported by this node");
+    if (volume_is_block(pv) && src->local == NULL && src->csi == NULL)
+        return error_set(err, E_NOT_IMPLEMENTED,
+                         "no volume plugin matched: this node has raw block volumes of type local "
+                         "and csi");
     if (src->local == NULL && src->host_path == NULL && src->csi == NULL)
         return error_set(err, E_NOT_IMPLEMENTED,
                          "no volume plugin matched: this node mounts persistent volumes of type "
                          "local, hostPath and csi");
     return 0;
+}
+
+static int check_use(const struct core_v1_container *c, struct str name, bool block,
+                     struct error *err)
+{
+    for (size_t i = 0; block && i < c->volume_mounts_count; i++)
+        if (str_eq(c->volume_mounts[i].name, name))
+            return error_set(err, E_INVALID,
+                             "volume " STR_FMT
+                             " has volumeMode Block, but is specified in volumeMounts",
+                             STR_ARG(name));
+    for (size_t i = 0; !block && i < c->volume_devices_count; i++)
+        if (str_eq(c->volume_devices[i].name, name))
+            return error_set(err, E_INVALID,
+                             "volume " STR_FMT
+                             " has volumeMode Filesystem, but is specified in volumeDevices",
+                             STR_ARG(name));
+    return 0;
+}
+
+/* Devices are no folders, nor the other way round. */
+static int check_uses(const struct core_v1_pod *pod, struct str name, bool block, struct error *err)
+{
+    int rc = 0;
+    for (size_t i = 0; rc == 0 && i < pod->spec.init_containers_count; i++)
+        rc = check_use(&pod->spec.init_containers[i], name, block, err);
+    for (size_t i = 0; rc == 0 && i < pod->spec.containers_count; i++)
+        rc = check_use(&pod->spec.containers[i], name, block, err);
+    return rc;
 }
 
 static int plan_claim(struct volume_set *s, struct plan *p, const struct core_v1_volume *spec,
@@ -256,6 +287,10 @@ static int plan_claim(struct volume_set *s, struct plan *p, const struct core_v1
     const struct core_v1_persistent_volume_claim_volume_source *use =
         spec->volume_source.persistent_volume_claim;
     v->read_only = use != NULL && use->read_only;
+    v->block = volume_is_block(pv);
+    rc = check_uses(pod, spec->name, v->block, err);
+    if (rc != 0)
+        return rc;
     if (src->host_path != NULL) {
         v->kind = VOLUME_HOST_PATH;
         v->path = str_c(arena_str(s->arena, src->host_path->path));
@@ -289,6 +324,11 @@ static int plan_volume(struct volume_set *s, struct plan *p, const struct core_v
     }
     if (src->persistent_volume_claim != NULL || src->ephemeral != NULL)
         return plan_claim(s, p, spec, v, err);
+    if (src->csi != NULL)
+        return csi_plan_inline(s->arena, p->ctx, p->sources, s->pod_dir, src->csi, v, err);
+    if (src->image != NULL)
+        return error_set(err, E_NOT_IMPLEMENTED,
+                         "image volumes are not supported by this node's container runtime");
     if (src->config_map == NULL && src->secret == NULL && src->downward_api == NULL &&
         src->projected == NULL)
         return error_set(err, E_NOT_IMPLEMENTED,

@@ -27,6 +27,7 @@ struct volume {
     const struct csi_mount *csi; /* VOLUME_CSI: see csi.h. */
     const char *host_type;       /* hostPath: "", "Directory", "FileOrCreate", ... */
     struct payload payload;
+    bool block;               /* volumeMode Block: path is a device, for volumeDevices. */
     bool read_only;           /* Containers may never write. */
     int64_t gid;              /* fsGroup; -1: none. */
     bool gid_if_root_differs; /* fsGroupChangePolicy OnRootMismatch. */

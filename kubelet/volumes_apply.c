@@ -178,9 +178,14 @@ static int apply_local(const struct volume *v, struct error *err)
     struct stat st;
     if (stat(v->path, &st) != 0)
         return error_set_errno(err, E_IO, errno, "path \"%s\"", v->path);
+    if (v->block)
+        return S_ISBLK(st.st_mode)
+                   ? 0
+                   : error_set(err, E_INVALID, "path \"%s\" is no block device", v->path);
     if (!S_ISDIR(st.st_mode))
         return error_set(err, E_NOT_IMPLEMENTED,
-                         "path \"%s\" is no folder: this node mounts no local devices", v->path);
+                         "path \"%s\" is no folder: this node makes no file systems on devices",
+                         v->path);
     if (file_exists(v->ready_dir))
         return 0;
     int rc = volume_give_to_group(v, err);
@@ -206,7 +211,8 @@ static int apply_one(const struct volume *v, struct error *err)
 
 int volume_give_to_group(const struct volume *v, struct error *err)
 {
-    if (v->gid < 0 || v->read_only || (v->gid_if_root_differs && root_matches(v->path, v->gid)))
+    if (v->gid < 0 || v->read_only || v->block ||
+        (v->gid_if_root_differs && root_matches(v->path, v->gid)))
         return 0;
     return chown_tree(v->path, v->gid, false, 0, err);
 }

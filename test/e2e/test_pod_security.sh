@@ -6,6 +6,7 @@ need_root "the pod security test"
 setup pod-security
 D=$WORK/c
 ok "up" up "$D" --control-planes 1 --workers 1 --kubelet-args "--allowed-unsafe-sysctls=net.core.somaxconn,kernel.msg*"
+[ "$failed" = 0 ] || finish
 KUBECONFIG_FILE=$D/kubeconfig
 apply() { with_busybox | k apply -f - >/dev/null || fail "apply"; }
 says() { same "$1" "$3" k logs "$2"; }

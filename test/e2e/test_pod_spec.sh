@@ -6,6 +6,7 @@ need_root "the pod spec test"
 setup pod-spec
 D=$WORK/c
 ok "up" up "$D" --control-planes 1 --workers 1
+[ "$failed" = 0 ] || finish
 KUBECONFIG_FILE=$D/kubeconfig
 apply() { with_busybox | k apply -f - >/dev/null || fail "apply"; }
 log() { k logs "$@" 2>&1; }

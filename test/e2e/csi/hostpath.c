@@ -15,6 +15,7 @@
 #include "pb/csi/pluginregistration_v1.pb-c.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <sys/mount.h>
 #include <sys/stat.h>
@@ -80,6 +81,25 @@ static bool is_bound(const char *path)
     return found;
 }
 
+/* A device is bound to a file. */
+static bool bind_device(const char *device, const char *to)
+{
+    int fd = open(to, O_WRONLY | O_CREAT | O_CLOEXEC, 0600);
+    if (fd < 0)
+        return false;
+    close(fd);
+    return is_bound(to) || mount(device, to, NULL, MS_BIND, NULL) == 0;
+}
+
+static const char *entry(void *entries, size_t count, const char *key)
+{
+    Csi__V1__NodePublishVolumeRequest__VolumeContextEntry **e = entries;
+    for (size_t i = 0; i < count; i++)
+        if (strcmp(e[i]->key, key) == 0)
+            return e[i]->value;
+    return "";
+}
+
 static bool bind_at(const char *from, const char *to)
 {
     if (mkdir(to, 0750) != 0 && errno != EEXIST)
@@ -107,8 +127,10 @@ static void on_stage(struct grpc_stream *s, struct str message, void *arg)
         return;
     AUTO_FREE char *folder = xasprintf("%s/%s", data_dir, r->volume_id);
     say("stage", r->volume_id, r->staging_target_path);
-    if (file_mkdir_p(folder, 0777, NULL) != 0 || chmod(folder, 0777) != 0 ||
-        !bind_at(folder, r->staging_target_path))
+    if (r->volume_capability->access_type_case == CSI__V1__VOLUME_CAPABILITY__ACCESS_TYPE_BLOCK)
+        reply_empty(s, &csi__v1__node_stage_volume_response__descriptor);
+    else if (file_mkdir_p(folder, 0777, NULL) != 0 || chmod(folder, 0777) != 0 ||
+             !bind_at(folder, r->staging_target_path))
         fail(s, "stage");
     else
         reply_empty(s, &csi__v1__node_stage_volume_response__descriptor);
@@ -136,7 +158,21 @@ static void on_publish(struct grpc_stream *s, struct str message, void *arg)
     if (r == NULL)
         return;
     say("publish", r->volume_id, r->target_path);
-    if (!bind_at(r->staging_target_path, r->target_path))
+    const char *pod = entry(r->volume_context, r->n_volume_context, "csi.storage.k8s.io/pod.name");
+    if (pod[0] != '\0')
+        say("pod", pod,
+            entry(r->volume_context, r->n_volume_context, "csi.storage.k8s.io/ephemeral"));
+    for (size_t i = 0; i < r->n_secrets; i++)
+        say("secret", r->secrets[i]->key, r->secrets[i]->value);
+    AUTO_FREE char *own = xasprintf("%s/%s", data_dir, r->volume_id);
+    bool done;
+    if (r->volume_capability->access_type_case == CSI__V1__VOLUME_CAPABILITY__ACCESS_TYPE_BLOCK)
+        done = bind_device(entry(r->volume_context, r->n_volume_context, "device"), r->target_path);
+    else if (r->staging_target_path[0] != '\0')
+        done = bind_at(r->staging_target_path, r->target_path);
+    else
+        done = file_mkdir_p(own, 0777, NULL) == 0 && bind_at(own, r->target_path);
+    if (!done)
         fail(s, "publish");
     else
         reply_empty(s, &csi__v1__node_publish_volume_response__descriptor);
@@ -150,7 +186,7 @@ static void on_unpublish(struct grpc_stream *s, struct str message, void *arg)
     if (r == NULL)
         return;
     say("unpublish", r->volume_id, r->target_path);
-    if (!unbind(r->target_path) || (rmdir(r->target_path) != 0 && errno != ENOENT))
+    if (!unbind(r->target_path) || (remove(r->target_path) != 0 && errno != ENOENT))
         fail(s, "unpublish");
     else
         reply_empty(s, &csi__v1__node_unpublish_volume_response__descriptor);

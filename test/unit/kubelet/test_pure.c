@@ -188,15 +188,50 @@ START_TEST(test_images)
     ASSERT_STR(image_registry(STR("library/busybox")), "docker.io");
     ASSERT_STR(image_registry(STR("localhost/x")), "localhost");
     ASSERT_STR(image_registry(STR("r.example:5000/x/y")), "r.example:5000");
-    struct pull_auth auth;
+    struct pull_auth_list l = {0};
     struct str json = STR("{\"auths\":{\"https://index.docker.io/v1/\":{\"auth\":\"dTpw\"},"
-                          "\"r.example:5000\":{\"username\":\"u\",\"password\":\"p\"}}}");
-    ck_assert(pull_auth_find(a, json, STR("busybox"), &auth));
-    ck_assert_str_eq(auth.auth, "dTpw");
-    ck_assert(pull_auth_find(a, json, STR("r.example:5000/x"), &auth));
-    ck_assert_str_eq(auth.username, "u");
-    ck_assert(!pull_auth_find(a, json, STR("other.example/x"), &auth));
-    ck_assert(!pull_auth_find(a, STR("[]"), STR("busybox"), &auth));
+                          "\"r.example:5000\":{\"username\":\"u\",\"password\":\"p\"},"
+                          "\"r.example:5000/team\":{\"username\":\"t\",\"password\":\"q\"}}}");
+    pull_auths_add(a, &l, json, STR("busybox"));
+    ck_assert_uint_eq(l.count, 1);
+    ck_assert_str_eq(l.items[0].auth, "dTpw");
+    pull_auths_add(a, &l, json, STR("r.example:5000/team/x"));
+    ck_assert_uint_eq(l.count, 3);
+    ck_assert_str_eq(l.items[1].username, "t");
+    ck_assert_str_eq(l.items[2].username, "u");
+    pull_auths_add(a, &l, json, STR("other.example/x"));
+    pull_auths_add(a, &l, STR("[]"), STR("busybox"));
+    ck_assert_uint_eq(l.count, 3);
+}
+END_TEST
+
+/* Hosts part by part, ports as they are, paths from their start. */
+START_TEST(test_image_patterns)
+{
+    static const struct {
+        const char *pattern, *image;
+        bool matches;
+    } cases[] = {
+        {"r.example", "r.example/x", true},
+        {"https://r.example/", "r.example/x", true},
+        {"r.example", "r.example:5000/x", false},
+        {"r.example:5000", "r.example:5000/x", true},
+        {"*.example", "r.example/x", true},
+        {"*.example", "a.r.example/x", false},
+        {"r*y.example", "registry.example/x", true},
+        {"r*z.example", "registry.example/x", false},
+        {"r.example/team", "r.example/team/x", true},
+        {"r.example/team", "r.example/other/x", false},
+        {"docker.io", "busybox", true},
+        {"index.docker.io/v1/", "me/x", true},
+        {"docker.io/library", "busybox", true},
+        {"docker.io/me", "busybox", false},
+    };
+    AUTO_ARENA *a = arena_new(0);
+    for (size_t i = 0; i < ARRAY_SIZE(cases); i++)
+        ck_assert_msg(image_matches(a, str_of(cases[i].pattern), str_of(cases[i].image)) ==
+                          cases[i].matches,
+                      "%s and %s", cases[i].pattern, cases[i].image);
 }
 END_TEST
 
@@ -262,6 +297,7 @@ END_TEST
 
 UNIT_MAIN("kubelet pure parts", {
     UNIT_TEST(test_backoff);
+    UNIT_TEST(test_image_patterns);
     UNIT_TEST(test_expand);
     UNIT_TEST(test_log_lines);
     UNIT_TEST(test_log_tail);

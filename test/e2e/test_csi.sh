@@ -1,0 +1,129 @@
+#!/bin/bash
+# CSI beyond plain claims, with real containers and a driver of our own: volumes that stand in the pod, what the
+# driver is told of pods, its secrets, read-only ones, the group's files, raw block volumes.
+. "$(dirname "$0")/lib.sh"
+need_root "the CSI test"
+setup csi
+if [ -z "${CSI_HOSTPATH:-}" ]; then
+    echo "  left out: CSI_HOSTPATH is not set (make csi-hostpath)"
+    finish
+fi
+D=$WORK/c
+LOOP=''
+truncate -s 8M "$WORK/disk.img"
+LOOP=$(losetup --find --show "$WORK/disk.img" 2>/dev/null) || echo "  left out: no loop devices here: raw block volumes are not tried"
+DRIVER_PID=''
+trap '[ -z "$DRIVER_PID" ] || kill $DRIVER_PID; teardown; [ -z "$LOOP" ] || losetup -d "$LOOP"' EXIT
+ok "up" up "$D" --control-planes 1 --workers 1
+[ "$failed" = 0 ] || finish
+KUBECONFIG_FILE=$D/kubeconfig
+REGISTRY=$D/hosts/worker-1/kubelet/plugins_registry
+calls() { grep -c "^$1 " "$WORK/csi.log"; }
+called() { [ "$(calls "$1")" = "$2" ] || { cat "$WORK/csi.log"; return 1; }; }
+runs() { k wait --for=condition=Ready "pod/$1" --timeout=60s; }
+mounts_left() { grep -c "$WORK.*kubernetes.io.csi" /proc/self/mountinfo; }
+eventually 20 "default service account" k get serviceaccount default
+ok "the node is ready" k wait --for=condition=Ready node --all --timeout=60s
+"$CSI_HOSTPATH" hostpath.test "$WORK/csi-data" "$WORK/csi.sock" "$REGISTRY/hostpath.sock" >>"$WORK/csi.log" 2>&1 &
+DRIVER_PID=$!
+eventually 10 "a driver registers" is csinode/worker-1 '.spec.drivers[0].name' hostpath.test
+k create secret generic keys --from-literal=key=hush >/dev/null
+# pod NAME VOLUME [CONTAINER]
+pod() {
+    k apply -f - >/dev/null <<YAML
+apiVersion: v1
+kind: Pod
+metadata: {name: $1}
+spec:
+  terminationGracePeriodSeconds: 1
+  securityContext: {runAsUser: 1000, fsGroup: 4000}
+  containers:
+  - {name: c, image: docker.io/library/busybox:latest, imagePullPolicy: IfNotPresent, command: [sh, -c, 'touch /v/of-$1; while :; do sleep 1; done'], ${3:-"volumeMounts: [{name: v, mountPath: /v}]"}}
+  volumes: [{name: v, $2}]
+YAML
+}
+
+# --- volumes that stand in the pod
+pod early 'csi: {driver: hostpath.test}'
+eventually 20 "no CSIDriver object: refused" told FailedMount early 'volume mode "Ephemeral" not supported by driver hostpath.test (no CSIDriver object)'
+driver() {
+    k delete csidriver hostpath.test --ignore-not-found >/dev/null
+    k apply -f - >/dev/null <<YAML
+apiVersion: storage.k8s.io/v1
+kind: CSIDriver
+metadata: {name: hostpath.test}
+spec: {attachRequired: false, podInfoOnMount: true, fsGroupPolicy: File, volumeLifecycleModes: [$1]}
+YAML
+}
+driver Persistent
+pod wrongmode 'csi: {driver: hostpath.test}'
+eventually 20 "a driver that has no such volumes: refused" told FailedMount wrongmode 'volume mode "Ephemeral" not supported by driver hostpath.test (only supports'
+ok "remove both" k delete pod early wrongmode --now
+driver "Persistent, Ephemeral"
+pod inline 'csi: {driver: hostpath.test, volumeAttributes: {a: b}, nodePublishSecretRef: {name: keys}}'
+ok "an inline volume" runs inline
+same "is not staged" 0 calls stage
+same "is published once" 1 calls publish
+ok "the driver is told of the pod" grep -qx "pod inline true" "$WORK/csi.log"
+ok "and gets the secret" grep -qx "secret key hush" "$WORK/csi.log"
+has "its handle is its own" csi- awk '$1 == "publish" { print $2 }' "$WORK/csi.log"
+same "fsGroup" 4000 k exec inline -- stat -c %g /v/of-inline
+same "it is no volume in use of the node" "" jp node/worker-1 '.status.volumesInUse'
+pod readonly 'csi: {driver: hostpath.test, readOnly: true}'
+eventually 30 "a read-only one" runs readonly
+has "is not written" "Read-only file system" k exec readonly -- touch /v/x
+kill -9 "$(cut -d' ' -f1 "$D/hosts/worker-1/run/kubelet.pid")"
+ok "the agent is killed and started" "$TRIREME" host start worker-1 --dir "$D"
+ok "delete the pods" k delete pod inline readonly --timeout=40s
+same "both were unpublished" 2 calls unpublish
+same "none unstaged" 0 calls unstage
+same "no mount is left" 0 mounts_left
+
+# --- claims: what the driver is told of the pod
+# volume NAME MODE ATTRIBUTES
+volume() {
+    k apply -f - >/dev/null <<YAML
+apiVersion: v1
+kind: PersistentVolume
+metadata: {name: $1}
+spec:
+  capacity: {storage: 8Mi}
+  accessModes: [ReadWriteOnce]
+  storageClassName: ""
+  volumeMode: $2
+  csi: {driver: hostpath.test, volumeHandle: $1, volumeAttributes: {$3}}
+---
+apiVersion: v1
+kind: PersistentVolumeClaim
+metadata: {name: $1}
+spec: {resources: {requests: {storage: 8Mi}}, accessModes: [ReadWriteOnce], storageClassName: "", volumeMode: $2, volumeName: $1}
+YAML
+}
+volume plain Filesystem "a: b"
+pod plain 'persistentVolumeClaim: {claimName: plain}'
+ok "a claim without attachment" runs plain
+same "is staged" 1 calls stage
+ok "the driver is told of the pod" grep -qx "pod plain false" "$WORK/csi.log"
+
+# --- raw block volumes
+if [ -n "$LOOP" ]; then
+    volume raw Block "device: $LOOP"
+    k apply -f - >/dev/null <<'YAML'
+apiVersion: v1
+kind: Pod
+metadata: {name: raw}
+spec:
+  terminationGracePeriodSeconds: 1
+  containers: [{name: c, image: docker.io/library/busybox:latest, imagePullPolicy: IfNotPresent, command: [sh, -c, 'while :; do sleep 1; done'], volumeDevices: [{name: v, devicePath: /dev/raw}]}]
+  volumes: [{name: v, persistentVolumeClaim: {claimName: raw}}]
+YAML
+    ok "a raw block volume" runs raw
+    ok "is a device" k exec raw -- test -b /dev/raw
+    ok "it is written" k exec raw -- sh -c 'printf written | dd of=/dev/raw conv=fsync'
+    same "on the device" written head -c 7 "$WORK/disk.img"
+    ok "delete the pod" k delete pod raw --timeout=40s
+    eventually 10 "it is unstaged" grep -q "^unstage raw " "$WORK/csi.log"
+fi
+ok "delete the other" k delete pod plain --timeout=40s
+eventually 10 "no mount is left" sh -c "! grep -q '$WORK.*kubernetes.io.csi' /proc/self/mountinfo"
+finish

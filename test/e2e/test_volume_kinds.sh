@@ -1,0 +1,271 @@
+#!/bin/bash
+# Volumes that need no claim, and block devices, with real containers: every type of hostPath, emptyDir on disk, in
+# memory and with limits, projections and their updates, sub-paths, propagation, read-only mounts, raw block
+# volumes; what this node cannot mount is refused, and said why. Claims and CSI: test_volumes.sh, test_csi.sh.
+. "$(dirname "$0")/lib.sh"
+need_root "the volume kinds test"
+setup volume-kinds
+D=$WORK/c
+H=$WORK/host
+mkdir -p "$H/dir" "$H/peer"
+echo content >"$H/file"
+mknod "$H/char" c 1 3
+LOOP=''
+truncate -s 8M "$WORK/disk.img"
+LOOP=$(losetup --find --show "$WORK/disk.img" 2>/dev/null) || echo "  left out: no loop devices here: raw block volumes are not tried"
+python3 -c 'import socket,sys; socket.socket(socket.AF_UNIX).bind(sys.argv[1])' "$H/sock"
+ok "up" up "$D" --control-planes 1 --workers 1
+[ "$failed" = 0 ] || finish
+KUBECONFIG_FILE=$D/kubeconfig
+trap 'teardown; [ -z "$LOOP" ] || losetup -d "$LOOP"; umount -l "$WORK/host/shared" 2>/dev/null; rm -rf "$WORK"' EXIT
+apply() { with_busybox | k apply -f - >/dev/null || fail "apply"; }
+logs_are() { [ "$(k logs "$1" 2>&1)" = "$2" ] || { k logs "$1"; return 1; }; }
+ended() { k wait --for=jsonpath='{.status.phase}'="${2:-Succeeded}" "pod/$1" --timeout=60s; }
+runs() { k wait --for=condition=Ready "pod/$1" --timeout=60s; }
+eventually 20 "default service account" k get serviceaccount default
+ok "the node is ready" k wait --for=condition=Ready node --all --timeout=60s
+
+# host NAME TYPE PATH COMMAND
+host() {
+    apply <<YAML
+apiVersion: v1
+kind: Pod
+metadata: {name: $1}
+spec:
+  restartPolicy: Never
+  terminationGracePeriodSeconds: 1
+  containers: [{name: c, image: busybox, command: [sh, -c, '$4'], volumeMounts: [{name: v, mountPath: /v}]}]
+  volumes: [{name: v, hostPath: {path: $3, type: $2}}]
+YAML
+}
+host h-none '""' "$H/made" 'touch /v/x && echo yes'
+host h-dir Directory "$H/dir" 'touch /v/x && echo yes'
+host h-dirmake DirectoryOrCreate "$H/new/deep" 'touch /v/x && echo yes'
+host h-file File "$H/file" 'cat /v'
+host h-filemake FileOrCreate "$H/newfile" 'echo x >/v && echo yes'
+host h-sock Socket "$H/sock" 'test -S /v && echo yes'
+host h-char CharDevice "$H/char" 'test -c /v && echo yes'
+[ -z "$LOOP" ] || host h-block BlockDevice "$LOOP" 'test -b /v && echo yes'
+host x-dir Directory "$H/file" true
+host x-file File "$H/dir" true
+host x-sock Socket "$H/file" true
+host x-char CharDevice "$H/file" true
+host x-block BlockDevice "$H/char" true
+host x-none Directory "$H/absent" true
+
+k create configmap conf --from-literal=key=one >/dev/null
+k create secret generic sec --from-literal=word=hush >/dev/null
+apply <<YAML
+apiVersion: v1
+kind: Pod
+metadata: {name: files, labels: {colour: red}}
+spec:
+  terminationGracePeriodSeconds: 1
+  securityContext: {runAsUser: 1000, fsGroup: 4000}
+  containers:
+  - name: c
+    image: docker.io/library/busybox:latest
+    imagePullPolicy: IfNotPresent
+    command: [sh, -c, 'while :; do sleep 1; done']
+    env: [{name: POD, valueFrom: {fieldRef: {fieldPath: metadata.name}}}]
+    volumeMounts:
+    - {name: conf, mountPath: /conf}
+    - {name: conf, mountPath: /one/key, subPath: sub/renamed}
+    - {name: sec, mountPath: /sec}
+    - {name: all, mountPath: /all}
+    - {name: disk, mountPath: /disk}
+    - {name: disk, mountPath: /mine, subPathExpr: of/\$(POD)}
+    - {name: mem, mountPath: /mem}
+    - {name: ro, mountPath: /ro, readOnly: true}
+  volumes:
+  - {name: conf, configMap: {name: conf, items: [{key: key, path: sub/renamed, mode: 0400}]}}
+  - {name: sec, secret: {secretName: sec, defaultMode: 0440}}
+  - name: all
+    projected:
+      defaultMode: 0444
+      sources:
+      - {configMap: {name: conf}}
+      - {secret: {name: sec, items: [{key: word, path: deep/word}]}}
+      - {configMap: {name: none, optional: true}}
+      - {downwardAPI: {items: [{path: labels, fieldRef: {fieldPath: metadata.labels}}]}}
+      - {serviceAccountToken: {path: token, audience: somebody, expirationSeconds: 600}}
+  - {name: disk, emptyDir: {sizeLimit: 16Mi}}
+  - {name: mem, emptyDir: {medium: Memory, sizeLimit: 4Mi}}
+  - {name: ro, emptyDir: {}}
+---
+apiVersion: v1
+kind: Pod
+metadata: {name: large}
+spec:
+  terminationGracePeriodSeconds: 1
+  containers: [{name: c, image: busybox, command: [sh, -c, 'head -c 6000000 /dev/zero >/v/x; while :; do sleep 1; done'], volumeMounts: [{name: v, mountPath: /v}]}]
+  volumes: [{name: v, emptyDir: {sizeLimit: 2Mi}}]
+---
+apiVersion: v1
+kind: Pod
+metadata: {name: escape}
+spec:
+  restartPolicy: Never
+  initContainers: [{name: i, image: busybox, command: [ln, -s, /etc, /v/out], volumeMounts: [{name: v, mountPath: /v}]}]
+  containers: [{name: c, image: busybox, command: [ls, /v], volumeMounts: [{name: v, mountPath: /v, subPath: out}]}]
+  volumes: [{name: v, emptyDir: {}}]
+---
+apiVersion: v1
+kind: Pod
+metadata: {name: image}
+spec:
+  restartPolicy: Never
+  containers: [{name: c, image: busybox, command: [ls, /v], volumeMounts: [{name: v, mountPath: /v}]}]
+  volumes: [{name: v, image: {reference: docker.io/library/busybox:latest, pullPolicy: IfNotPresent}}]
+---
+apiVersion: v1
+kind: Pod
+metadata: {name: recursive}
+spec:
+  restartPolicy: Never
+  containers: [{name: c, image: busybox, command: [ls, /v], volumeMounts: [{name: v, mountPath: /v, readOnly: true, recursiveReadOnly: Enabled}]}]
+  volumes: [{name: v, emptyDir: {}}]
+---
+apiVersion: v1
+kind: Pod
+metadata: {name: ifpossible}
+spec:
+  restartPolicy: Never
+  containers: [{name: c, image: busybox, command: [sh, -c, 'touch /v/x 2>&1; true'], volumeMounts: [{name: v, mountPath: /v, readOnly: true, recursiveReadOnly: IfPossible}]}]
+  volumes: [{name: v, emptyDir: {}}]
+---
+apiVersion: v1
+kind: Pod
+metadata: {name: nfs}
+spec:
+  restartPolicy: Never
+  containers: [{name: c, image: busybox, command: [ls, /v], volumeMounts: [{name: v, mountPath: /v}]}]
+  volumes: [{name: v, nfs: {server: 192.0.2.1, path: /x}}]
+YAML
+
+# --- hostPath
+for pod in h-none h-dir h-dirmake h-filemake h-sock h-char ${LOOP:+h-block}; do
+    ok "hostPath: $pod" ended $pod
+    ok "$pod: is there" logs_are $pod yes
+done
+ok "hostPath: a file" ended h-file
+ok "is there" logs_are h-file content
+ok "what was to be made is on the host" test -f "$H/new/deep/x" -a -f "$H/made/x" -a -s "$H/newfile"
+refused() { eventually 20 "hostPath: $1 is refused" told FailedMount "$1" "hostPath type check failed: $2"; }
+refused x-dir "$H/file is not a directory"
+refused x-file "$H/dir is not a file"
+refused x-sock "$H/file is not a socket"
+refused x-char "$H/file is not a character device"
+refused x-block "$H/char is not a block device"
+refused x-none "$H/absent is not a directory"
+mkdir "$H/absent"
+eventually 60 "once it is there the pod runs" ended x-none
+
+# --- emptyDir and projections
+in_files() { k exec files -- "$@" 2>&1; }
+ok "a pod with many volumes" runs files
+same "configMap: path and mode" "440 one" in_files sh -c 'echo $(stat -Lc %a /conf/sub/renamed) $(cat /conf/sub/renamed)'
+
+same "secret: mode, for its group" "440 4000 hush" in_files sh -c 'echo $(stat -Lc %a /sec/word) $(stat -Lc %g /sec/word) $(cat /sec/word)'
+same "projected: all sources" "deep key labels token" in_files sh -c 'echo $(ls /all)'
+has "projected: a token for the audience" '"aud":["somebody"]' in_files sh -c 'cut -d. -f2 /all/token | tr _- /+ | base64 -d 2>/dev/null'
+no "files are not to be written" in_files sh -c 'echo x >/all/key'
+same "in memory, as large as said" "tmpfs 4096" in_files sh -c 'set -- $(df -k /mem | tail -n 1); grep -q "^tmpfs /mem" /proc/mounts && echo tmpfs $2'
+no "more does not fit" in_files sh -c 'head -c 5000000 /dev/zero >/mem/x'
+has "readOnly" "Read-only file system" in_files touch /ro/x
+ok "subPathExpr: write" in_files sh -c 'echo mine >/mine/x'
+same "subPathExpr: where it is" mine in_files cat /disk/of/files/x
+eventually 60 "emptyDir: more than its sizeLimit: evicted" is pod/large .status.reason Evicted
+has "and why" 'Usage of EmptyDir volume "v" exceeds the limit "2Mi"' jp pod/large .status.message
+eventually 20 "a sub-path that leads out is refused" is pod/escape '.status.containerStatuses[0].state.waiting.reason' CreateContainerConfigError
+before=$(in_files readlink /all/..data)
+k patch configmap conf -p '{"data":{"key":"two"}}' >/dev/null
+k label pod files colour=blue --overwrite >/dev/null
+follows() { [ "$(in_files cat "$1")" = "$2" ] || { in_files cat "$1"; return 1; }; }
+eventually 100 "a changed ConfigMap is followed" follows /all/key two
+eventually 100 "in the other volume" follows /conf/sub/renamed two
+no "in one step: another folder" test "$before" = "$(in_files readlink /all/..data)"
+same "a sub-path is not" one in_files cat /one/key
+has "labels are followed" 'colour="blue"' in_files cat /all/labels
+
+# --- what cannot be
+if containerd --version | grep -q ' 1\.'; then
+    eventually 20 "image volumes, with a runtime that has none" told FailedMount image "image volumes are not supported by this node's container runtime"
+    eventually 20 "recursiveReadOnly, with a runtime that has it not" is pod/recursive '.status.containerStatuses[0].state.waiting.message' 'volume "v" requested recursive read-only mode, but it is not supported by the runtime'
+fi
+ok "recursiveReadOnly: if possible" ended ifpossible
+has "is read-only in any case" "Read-only file system" k logs ifpossible
+eventually 20 "types that are not mounted here" told FailedMount nfs "no volume plugin matched"
+
+# --- propagation
+mkdir "$H/shared" && mount -t tmpfs none "$H/shared" && mount --make-shared "$H/shared"
+mkdir "$H/shared/a" "$H/shared/b"
+apply <<YAML
+apiVersion: v1
+kind: Pod
+metadata: {name: gives}
+spec:
+  terminationGracePeriodSeconds: 1
+  containers: [{name: c, image: busybox, securityContext: {privileged: true}, command: [sh, -c, 'mount -t tmpfs none /v/b && touch /v/b/of-pod; while :; do sleep 1; done'], volumeMounts: [{name: v, mountPath: /v, mountPropagation: Bidirectional}]}]
+  volumes: [{name: v, hostPath: {path: $H/shared}}]
+---
+apiVersion: v1
+kind: Pod
+metadata: {name: takes}
+spec:
+  terminationGracePeriodSeconds: 1
+  containers:
+  - {name: c, image: busybox, command: [sh, -c, 'while :; do sleep 1; done'], volumeMounts: [{name: v, mountPath: /v, mountPropagation: HostToContainer}]}
+  - {name: d, image: busybox, command: [sh, -c, 'while :; do sleep 1; done'], volumeMounts: [{name: v, mountPath: /v}]}
+  volumes: [{name: v, hostPath: {path: $H/shared}}]
+YAML
+ok "pods with propagation" k wait --for=condition=Ready pod/gives pod/takes --timeout=60s
+ok "mount on the host" mount -t tmpfs none "$H/shared/a"
+touch "$H/shared/a/of-host"
+ok "HostToContainer sees it" k exec takes -c c -- test -e /v/a/of-host
+no "None does not" k exec takes -c d -- test -e /v/a/of-host
+eventually 10 "Bidirectional: the host sees the pod's" test -e "$H/shared/b/of-pod"
+ok "delete them" k delete pod gives takes --now
+umount -R "$H/shared"
+
+# --- raw block volumes
+if [ -n "$LOOP" ]; then
+    k apply -f - >/dev/null <<YAML
+apiVersion: v1
+kind: PersistentVolume
+metadata: {name: raw}
+spec:
+  capacity: {storage: 8Mi}
+  accessModes: [ReadWriteOnce]
+  storageClassName: ""
+  volumeMode: Block
+  local: {path: $LOOP}
+  nodeAffinity: {required: {nodeSelectorTerms: [{matchExpressions: [{key: kubernetes.io/hostname, operator: In, values: [worker-1]}]}]}}
+---
+apiVersion: v1
+kind: PersistentVolumeClaim
+metadata: {name: raw}
+spec: {resources: {requests: {storage: 8Mi}}, accessModes: [ReadWriteOnce], storageClassName: "", volumeMode: Block}
+---
+apiVersion: v1
+kind: Pod
+metadata: {name: raw}
+spec:
+  restartPolicy: Never
+  containers: [{name: c, image: docker.io/library/busybox:latest, imagePullPolicy: IfNotPresent, command: [sh, -c, 'test -b /dev/raw && printf written | dd of=/dev/raw conv=fsync 2>/dev/null && dd if=/dev/raw bs=7 count=1 2>/dev/null'], volumeDevices: [{name: v, devicePath: /dev/raw}]}]
+  volumes: [{name: v, persistentVolumeClaim: {claimName: raw}}]
+---
+apiVersion: v1
+kind: Pod
+metadata: {name: mixed}
+spec:
+  restartPolicy: Never
+  containers: [{name: c, image: docker.io/library/busybox:latest, imagePullPolicy: IfNotPresent, command: [ls], volumeMounts: [{name: v, mountPath: /v}]}]
+  volumes: [{name: v, persistentVolumeClaim: {claimName: raw}}]
+YAML
+    ok "a raw block volume" ended raw
+    ok "is written and read" logs_are raw written
+    same "on the device" written head -c 7 "$WORK/disk.img"
+    eventually 20 "a block volume is not mounted as a folder" told FailedMount mixed 'volume v has volumeMode Block, but is specified in volumeMounts'
+fi
+finish

@@ -97,7 +97,7 @@ static void on_service_request(struct http_request *r, void *arg)
                "{\n\t\"service\": {\n\t\t\"namespace\": \"%s\",\n\t\t\"name\": \"%s\"\n\t},\n"
                "\t\"localEndpoints\": %zu,\n\t\"serviceProxyHealthy\": %s\n}",
                c->namespace_name, c->name, c->endpoints, healthy ? "true" : "false");
-    http_respond(r, c->endpoints > 0 && healthy ? 200 : 503, buf_str(&body));
+    http_respond(r, c->endpoints > 0 && healthy ? 200 : 503, arena_str(r->arena, buf_str(&body)));
 }
 
 static void on_service_closed(struct http_server *http, void *arg)
@@ -184,7 +184,7 @@ static void on_request(struct http_request *r, void *arg)
     if (ready)
         buf_printf(&body, ", \"nodeEligible\": %s", eligible ? "true" : "false");
     buf_puts(&body, "}");
-    http_respond(r, current && (eligible || live) ? 200 : 503, buf_str(&body));
+    http_respond(r, current && (eligible || live) ? 200 : 503, arena_str(r->arena, buf_str(&body)));
 }
 
 void proxy_health_pending(struct proxy_health *h)

@@ -103,6 +103,33 @@ static void write_remembered(struct buf *b, const struct family *f, const char *
                f->name);
 }
 
+/* nft before 1.0.8 has no registers left for a map from an IPv6 client and frontend to an endpoint.
+ * There clients are led by a hash of their address: they stay where they are for as long as the
+ * endpoints stay the same. */
+static void write_hashed(struct buf *b, const struct family *f, const char *table,
+                         const char *chain, size_t count, unsigned first)
+{
+    buf_printf(b, RULE TO_PORT "jhash %s saddr mod %zu seed 0x7472", f->name, table, chain, f->name,
+               f->name, f->name, count);
+    if (first > 0)
+        buf_printf(b, " offset %u", first);
+    buf_puts(b, " map @endpoints\n");
+}
+
+static bool remembers(const struct family *f)
+{
+    return f->number == NFPROTO_IPV4;
+}
+
+static void write_sticky(struct buf *b, const struct family *f, const char *table,
+                         const char *chain, size_t count, unsigned first)
+{
+    if (remembers(f))
+        write_remembered(b, f, table, chain);
+    else
+        write_hashed(b, f, table, chain, count, first);
+}
+
 static void write_count(struct buf *b, const struct family *f, const char *table, size_t count)
 {
     char plain[2][PROXY_DATA_MAX + 1], name[PROXY_DATA_MAX + 1], other[PROXY_DATA_MAX + 1];
@@ -114,7 +141,7 @@ static void write_count(struct buf *b, const struct family *f, const char *table
     if (count > 1)
         write_choice(b, f, table, plain[0], 1, 0);
     begin_chain(b, f, table, plain[1]);
-    write_remembered(b, f, table, plain[1]);
+    write_sticky(b, f, table, plain[1], count, 0);
     write_goto(b, f, table, plain[1], plain[0]);
     for (int sticky = 0; sticky < 2; sticky++) {
         proxy_chain_name(PROXY_MASQUERADED, sticky, count, name);
@@ -131,7 +158,7 @@ static void write_count(struct buf *b, const struct family *f, const char *table
     proxy_chain_name(PROXY_SHORTCUT, true, count, name);
     begin_chain(b, f, table, name);
     write_mark(b, f, table, name, "fib saddr type local ");
-    write_remembered(b, f, table, name);
+    write_sticky(b, f, table, name, count, PROXY_SHORTCUT_FIRST);
     write_goto(b, f, table, name, other);
 }
 
@@ -150,7 +177,7 @@ void proxy_table_add_learn(const char *table, int64_t timeout_s, struct buf *out
     for (size_t i = 0; i < ARRAY_SIZE(families); i++) {
         const struct family *f = &families[i];
         begin_chain(out, f, table, name);
-        for (size_t k = 0; k < ARRAY_SIZE(protocols); k++)
+        for (size_t k = 0; remembers(f) && k < ARRAY_SIZE(protocols); k++)
             buf_printf(out,
                        RULE "meta l4proto %s update @affinity { ct original %s daddr . meta "
                             "l4proto . ct original proto-dst . %s saddr timeout %llds : %s daddr . "

@@ -89,6 +89,9 @@ struct api_object *const *controller_owned(struct controller_run *r, const char 
 struct api_object *const *controller_in_namespace(struct controller_run *r, const char *group,
                                                   const char *kind, struct str namespace_name,
                                                   size_t *ret_count);
+/* Pods of a namespace, for those who look at all of them once: see informer.h. Pods must be
+ * watched. */
+struct informer_walk controller_walk_pods(struct controller_run *r, struct str namespace_name);
 /* Pods of a namespace that have one of the labels, the one that fewest have: all that have
  * all of them are among these. No labels: all of the namespace. Pods must be watched. */
 struct api_object *const *controller_labelled_pods(struct controller_run *r,

@@ -300,14 +300,16 @@ static double tolerance_of(const struct autoscaling_v2_hpa_scaling_rules *r)
 static struct api_object **pods_of(struct reconcile *c, size_t *ret_count)
 {
     struct look *l = c->state;
-    size_t all, n = 0;
-    struct api_object *const *pods =
-        controller_in_namespace(c->run, "", "Pod", c->namespace_name, &all);
-    struct api_object **found = ARENA_ARRAY(c->arena, struct api_object *, all + 1);
-    for (size_t i = 0; i < all; i++) {
-        const struct meta_v1_object_meta *m = api_object_meta(pods[i]);
-        if (api_label_selector_matches(&l->selector, m->labels, m->labels_count))
-            found[n++] = pods[i];
+    size_t n = 0, cap = 0;
+    struct api_object **found = NULL;
+    AUTO_WALK pods = controller_walk_pods(c->run, c->namespace_name);
+    for (struct api_object *p; (p = informer_walk_next(&pods)) != NULL;) {
+        const struct meta_v1_object_meta *m = api_object_meta(p);
+        if (!api_label_selector_matches(&l->selector, m->labels, m->labels_count))
+            continue;
+        informer_walk_keep(&pods);
+        found = arena_grow(c->arena, found, n, &cap, sizeof(struct api_object *));
+        found[n++] = p;
     }
     *ret_count = n;
     return found;

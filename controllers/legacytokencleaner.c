@@ -39,11 +39,9 @@ static const struct core_v1_service_account *account_of(struct reconcile *c,
 
 static bool is_mounted(struct reconcile *c, const struct core_v1_secret *s)
 {
-    size_t count;
-    struct api_object *const *pods =
-        controller_in_namespace(c->run, "", "Pod", s->metadata.namespace, &count);
-    for (size_t i = 0; i < count; i++)
-        if (pod_names_secret(pods[i]->msg, s->metadata.name))
+    AUTO_WALK pods = controller_walk_pods(c->run, s->metadata.namespace);
+    for (struct api_object *p; (p = informer_walk_next(&pods)) != NULL;)
+        if (pod_names_secret(p->msg, s->metadata.name))
             return true;
     return false;
 }

@@ -352,6 +352,11 @@ struct api_object *const *controller_in_namespace(struct controller_run *r, cons
                              ret_count);
 }
 
+struct informer_walk controller_walk_pods(struct controller_run *r, struct str namespace_name)
+{
+    return informer_walk_index(controller_informer(r, "", "Pod"), "namespace", namespace_name);
+}
+
 struct api_object *const *controller_orphan_pods(struct controller_run *r,
                                                  struct str namespace_name, size_t *ret_count)
 {

@@ -209,11 +209,13 @@ static void look_at_ended(struct reconcile *c, const struct informer *pods)
 
 static void look_at_unscheduled(struct reconcile *c, const struct informer *pods)
 {
-    size_t count;
-    struct api_object *const *all = informer_by_index(pods, "node", STR(""), &count);
-    for (size_t i = 0; i < count; i++)
-        if (api_object_meta(all[i])->deletion_timestamp != NULL)
-            remove_pod(c, all[i], "unscheduled", NULL);
+    AUTO_WALK all = informer_walk_index(pods, "node", STR(""));
+    for (struct api_object *p; (p = informer_walk_next(&all)) != NULL;) {
+        if (api_object_meta(p)->deletion_timestamp == NULL)
+            continue;
+        informer_walk_keep(&all);
+        remove_pod(c, p, "unscheduled", NULL);
+    }
 }
 
 /* Pods of nodes that are there and well are not looked at. */

@@ -90,11 +90,10 @@ static void touch_claim(struct controller_run *r, struct api_object *old, struct
     if (before != NULL && now != NULL && had == has)
         return;
     /* It came, went, or was allocated: who uses it is looked at. */
-    size_t count;
-    struct api_object *const *pods = controller_in_namespace(r, "", "Pod", m->namespace, &count);
-    for (size_t i = 0; i < count; i++)
-        if (uses_claim(pods[i]->msg, m->name))
-            touch_pod(r, NULL, pods[i]);
+    AUTO_WALK pods = controller_walk_pods(r, m->namespace);
+    for (struct api_object *p; (p = informer_walk_next(&pods)) != NULL;)
+        if (uses_claim(p->msg, m->name))
+            touch_pod(r, NULL, p);
 }
 
 /* --- claims of a pod ----------------------------------------------------------------------------

@@ -171,17 +171,16 @@ static void count_listed(struct reconcile *c, struct recount *n, const struct ap
 static void count_watched(struct reconcile *c, struct recount *n, const struct controller_watch *w)
 {
     const struct api_kind *k = watched_kind(w);
-    size_t count;
     if (!limits_any(c->arena, n->quota, k))
         return;
     if (n->from_server[w - watches]) {
         count_listed(c, n, k);
         return;
     }
-    struct api_object *const *objects =
-        controller_in_namespace(c->run, w->group, w->kind, c->namespace_name, &count);
-    for (size_t i = 0; i < count; i++)
-        count_one(c, n, k, objects[i]->msg);
+    AUTO_WALK walk = informer_walk_index(controller_informer(c->run, w->group, w->kind),
+                                         "namespace", c->namespace_name);
+    for (struct api_object *o; (o = informer_walk_next(&walk)) != NULL;)
+        count_one(c, n, k, o->msg);
 }
 
 static uint64_t version_of(struct str resource_version)

@@ -55,15 +55,13 @@ static void touch_attachment(struct controller_run *r, struct api_object *old, s
 static void touch_claim(struct controller_run *r, struct api_object *old, struct api_object *o)
 {
     const struct core_v1_persistent_volume_claim *c = o != NULL ? o->msg : NULL;
-    size_t count;
     AUTO_ARENA *a = arena_new(512);
     UNUSED(old);
     if (c == NULL || str_empty(c->spec.volume_name))
         return;
-    struct api_object *const *pods =
-        controller_in_namespace(r, "", "Pod", c->metadata.namespace, &count);
-    for (size_t i = 0; i < count; i++) {
-        const struct core_v1_pod *pod = pods[i]->msg;
+    AUTO_WALK pods = controller_walk_pods(r, c->metadata.namespace);
+    for (struct api_object *p; (p = informer_walk_next(&pods)) != NULL;) {
+        const struct core_v1_pod *pod = p->msg;
         for (size_t k = 0; k < pod->spec.volumes_count; k++)
             if (!str_empty(pod->spec.node_name) &&
                 str_eq(pod_claim_name(a, pod, &pod->spec.volumes[k]), c->metadata.name))

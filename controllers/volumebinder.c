@@ -127,13 +127,13 @@ static bool uses_claim(const struct core_v1_pod *pod, struct str claim)
 
 static struct str waiting_pod(void *arg, const struct core_v1_persistent_volume_claim *c)
 {
-    size_t count;
-    struct api_object *const *pods =
-        controller_in_namespace(arg, "", "Pod", c->metadata.namespace, &count);
-    for (size_t i = 0; i < count; i++) {
-        const struct core_v1_pod *pod = pods[i]->msg;
-        if (str_empty(pod->spec.node_name) && uses_claim(pod, c->metadata.name))
-            return pod->metadata.name;
+    AUTO_WALK pods = controller_walk_pods(arg, c->metadata.namespace);
+    for (struct api_object *p; (p = informer_walk_next(&pods)) != NULL;) {
+        const struct core_v1_pod *pod = p->msg;
+        if (!str_empty(pod->spec.node_name) || !uses_claim(pod, c->metadata.name))
+            continue;
+        informer_walk_keep(&pods);
+        return pod->metadata.name;
     }
     return STR_NULL;
 }

@@ -103,11 +103,9 @@ static void reconcile_claim(struct reconcile *c)
     }
     if (!held)
         return;
-    size_t count;
-    struct api_object *const *pods =
-        controller_in_namespace(c->run, "", "Pod", c->namespace_name, &count);
-    for (size_t i = 0; i < count; i++)
-        if (holds_claim(c->arena, pods[i]->msg, claim))
+    AUTO_WALK pods = controller_walk_pods(c->run, c->namespace_name);
+    for (struct api_object *p; (p = informer_walk_next(&pods)) != NULL;)
+        if (holds_claim(c->arena, p->msg, claim))
             return;
     reconcile_call(c,
                    &(struct client_call){.verb = CLIENT_LIST,

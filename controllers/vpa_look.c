@@ -237,15 +237,14 @@ static void on_metrics(struct reconcile *c, const struct client_result *result, 
 static void find_pods(struct reconcile *c, const struct api_label_selector *selector)
 {
     struct vpa_look *l = c->state;
-    size_t all;
-    struct api_object *const *pods =
-        controller_in_namespace(c->run, "", "Pod", c->namespace_name, &all);
-    l->pods = ARENA_ARRAY(c->arena, struct api_object *, all + 1);
-    for (size_t i = 0; i < all; i++) {
-        const struct meta_v1_object_meta *m = api_object_meta(pods[i]);
-        if (api_label_selector_matches(selector, m->labels, m->labels_count)) {
-            l->pods[l->pod_count++] = reconcile_hold(c, pods[i]);
-        }
+    size_t cap = 0;
+    AUTO_WALK pods = controller_walk_pods(c->run, c->namespace_name);
+    for (struct api_object *p; (p = informer_walk_next(&pods)) != NULL;) {
+        const struct meta_v1_object_meta *m = api_object_meta(p);
+        if (!api_label_selector_matches(selector, m->labels, m->labels_count))
+            continue;
+        l->pods = arena_grow(c->arena, l->pods, l->pod_count, &cap, sizeof(struct api_object *));
+        l->pods[l->pod_count++] = reconcile_hold(c, p);
     }
 }
 

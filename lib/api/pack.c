@@ -23,29 +23,21 @@ struct sample {
     char bytes[];
 };
 
-struct api_pack {
+struct compressed {
+    struct api_pack pack;
     struct sample *sample; /* NULL: compressed alone. */
     uint32_t arena_bytes;  /* What the struct takes. */
     int raw_len, len;
     char bytes[];
 };
 
-struct api_packer {
+struct compressor {
+    struct api_packer packer;
     struct map samples;  /* uid of the controller, or namespace -> struct sample */
     size_t samples_kept; /* At the last sweep. */
     LZ4_stream_t *stream;
     struct buf raw, packed;
 };
-
-struct api_packer *api_packer_new(void)
-{
-    struct api_packer *p = xzalloc(sizeof(*p));
-    map_init(&p->samples);
-    p->stream = LZ4_createStream();
-    if (p->stream == NULL)
-        PANIC("no memory for a compressor");
-    return p;
-}
 
 static void sample_unref(struct sample *s)
 {
@@ -53,10 +45,9 @@ static void sample_unref(struct sample *s)
         free(s);
 }
 
-void api_packer_free(struct api_packer *p)
+static void close_compressor(struct api_packer *packer)
 {
-    if (p == NULL)
-        return;
+    struct compressor *p = (struct compressor *)packer;
     size_t pos = 0;
     void *s;
     while (map_next(&p->samples, &pos, NULL, &s))
@@ -68,22 +59,16 @@ void api_packer_free(struct api_packer *p)
     free(p);
 }
 
-void api_pack_free(struct api_pack *pack)
+static void free_compressed(struct api_pack *pack)
 {
-    if (pack == NULL)
-        return;
-    sample_unref(pack->sample);
-    free(pack);
+    struct compressed *k = (struct compressed *)pack;
+    sample_unref(k->sample);
+    free(k);
 }
 
-bool api_kind_packs(const struct api_kind *kind)
+static size_t bytes_of(const struct api_pack *pack)
 {
-    return kind->msg->special == API_PLAIN && kind->meta_offset != UINT32_MAX;
-}
-
-size_t api_object_packed_bytes(const struct api_object *o)
-{
-    return o->pack != NULL ? sizeof(*o->pack) + (size_t)o->pack->len : 0;
+    return sizeof(struct compressed) + (size_t)((const struct compressed *)pack)->len;
 }
 
 /* --- samples ------------------------------------------------------------------------------ */
@@ -97,7 +82,7 @@ static struct str family_of(const struct meta_v1_object_meta *m)
 }
 
 /* Those of controllers that have no objects any more. */
-static void sweep(struct api_packer *p)
+static void sweep(struct compressor *p)
 {
     size_t pos = 0;
     struct str key;
@@ -112,7 +97,7 @@ static void sweep(struct api_packer *p)
     p->samples_kept = p->samples.count;
 }
 
-static struct sample *new_sample(struct api_packer *p, struct str family, struct str raw)
+static struct sample *new_sample(struct compressor *p, struct str family, struct str raw)
 {
     if (p->samples.count > 2 * p->samples_kept + 64)
         sweep(p);
@@ -126,7 +111,7 @@ static struct sample *new_sample(struct api_packer *p, struct str family, struct
 }
 
 /* The sample to pack with. */
-static struct sample *sample_for(struct api_packer *p, struct str family, struct str raw)
+static struct sample *sample_for(struct compressor *p, struct str family, struct str raw)
 {
     struct sample *s = map_get(&p->samples, family);
     bool fits = raw.len != 0 && raw.len <= SAMPLE_MAX;
@@ -137,7 +122,7 @@ static struct sample *sample_for(struct api_packer *p, struct str family, struct
 
 /* --- packing ------------------------------------------------------------------------------- */
 
-static int compress(struct api_packer *p, const struct sample *s, struct str raw)
+static int compress(struct compressor *p, const struct sample *s, struct str raw)
 {
     int bound = LZ4_compressBound((int)raw.len);
     buf_clear(&p->packed);
@@ -150,8 +135,9 @@ static int compress(struct api_packer *p, const struct sample *s, struct str raw
     return len;
 }
 
-static struct api_pack *pack_of(struct api_packer *p, const struct api_object *o)
+static struct api_pack *pack_of(struct api_packer *packer, const struct api_object *o)
 {
+    struct compressor *p = (struct compressor *)packer;
     buf_clear(&p->raw);
     api_pb_encode(o->kind->msg, o->msg, &p->raw);
     struct str raw = buf_str(&p->raw);
@@ -161,7 +147,8 @@ static struct api_pack *pack_of(struct api_packer *p, const struct api_object *o
     int len = compress(p, s, raw);
     if (s != NULL && (size_t)len > raw.len / 2)
         s->misses++;
-    struct api_pack *pack = xmalloc(sizeof(*pack) + (size_t)len);
+    struct compressed *pack = xmalloc(sizeof(*pack) + (size_t)len);
+    pack->pack.how = packer->how;
     pack->sample = s;
     if (s != NULL)
         s->refs++;
@@ -169,21 +156,10 @@ static struct api_pack *pack_of(struct api_packer *p, const struct api_object *o
     pack->len = len;
     pack->arena_bytes = (uint32_t)MIN_OF(arena_used(o->arena), (size_t)UINT32_MAX);
     memcpy(pack->bytes, p->packed.data, (size_t)len);
-    return pack;
+    return &pack->pack;
 }
 
-void api_object_pack(struct api_packer *p, struct api_object *o)
-{
-    if (o->msg == NULL)
-        return;
-    if (o->pack == NULL)
-        o->pack = pack_of(p, o);
-    arena_free(o->arena);
-    o->arena = NULL;
-    o->msg = NULL;
-}
-
-static void decode(struct api_object *o, const struct api_pack *k, char *raw)
+static void decode(struct api_object *o, const struct compressed *k, char *raw)
 {
     const struct sample *s = k->sample;
     int n = LZ4_decompress_safe_usingDict(k->bytes, raw, k->len, k->raw_len,
@@ -196,12 +172,9 @@ static void decode(struct api_object *o, const struct api_pack *k, char *raw)
         PANIC("a packed %s: %s", o->kind->kind, error_message(&err));
 }
 
-void api_object_unpack(struct api_object *o)
+static void unpack(struct api_pack *pack, struct api_object *o)
 {
-    if (o->msg != NULL)
-        return;
-    struct api_pack *k = o->pack;
-    ASSERT(k != NULL);
+    struct compressed *k = (struct compressed *)pack;
     char small[STACK_BYTES];
     if ((size_t)k->raw_len <= sizeof(small)) {
         decode(o, k, small);
@@ -212,4 +185,63 @@ void api_object_unpack(struct api_object *o)
     }
     /* What it took before may have held what was dropped since. */
     k->arena_bytes = (uint32_t)MIN_OF(arena_used(o->arena), (size_t)UINT32_MAX);
+}
+
+struct api_packer *api_packer_new(void)
+{
+    static const struct api_packing how = {.pack = pack_of,
+                                           .unpack = unpack,
+                                           .free = free_compressed,
+                                           .bytes = bytes_of,
+                                           .close = close_compressor};
+    struct compressor *p = xzalloc(sizeof(*p));
+    p->packer.how = &how;
+    map_init(&p->samples);
+    p->stream = LZ4_createStream();
+    if (p->stream == NULL)
+        PANIC("no memory for a compressor");
+    return &p->packer;
+}
+
+/* --- any way of packing ---------------------------------------------------------------------- */
+
+void api_packer_free(struct api_packer *p)
+{
+    if (p != NULL)
+        p->how->close(p);
+}
+
+void api_pack_free(struct api_pack *pack)
+{
+    if (pack != NULL)
+        pack->how->free(pack);
+}
+
+bool api_kind_packs(const struct api_kind *kind)
+{
+    return kind->msg->special == API_PLAIN && kind->meta_offset != UINT32_MAX;
+}
+
+size_t api_object_packed_bytes(const struct api_object *o)
+{
+    return o->pack != NULL ? o->pack->how->bytes(o->pack) : 0;
+}
+
+void api_object_pack(struct api_packer *p, struct api_object *o)
+{
+    if (o->msg == NULL)
+        return;
+    if (o->pack == NULL)
+        o->pack = p->how->pack(p, o);
+    arena_free(o->arena);
+    o->arena = NULL;
+    o->msg = NULL;
+}
+
+void api_object_unpack(struct api_object *o)
+{
+    if (o->msg != NULL)
+        return;
+    ASSERT(o->pack != NULL);
+    o->pack->how->unpack(o->pack, o);
 }

@@ -41,7 +41,7 @@ static struct quantity *slot(struct resource_list *l, struct str name, bool *ret
     if (!found) {
         l->items = arena_grow(l->arena, l->items, l->count, &l->cap, sizeof(*l->items));
         memmove(&l->items[i + 1], &l->items[i], (l->count - i) * sizeof(*l->items));
-        l->items[i] = (struct resource_amount){.name = name};
+        l->items[i] = (struct resource_amount){.name = arena_str(l->arena, name)};
         l->count++;
     }
     return &l->items[i].q;

@@ -1,6 +1,6 @@
 /* resource_list.h - amounts by resource name, for sums over objects.
  *
- * Sorted by name; everything lives in the arena. Names are borrowed. Pure. */
+ * Sorted by name; everything lives in the arena. Names are copied. Pure. */
 #ifndef API_RESOURCE_LIST_H
 #define API_RESOURCE_LIST_H
 

@@ -493,7 +493,7 @@ int informer_new(struct client *c, const struct informer_config *config, struct 
     i->continue_token = xstrdup("");
     informer_cache_init(&i->cache, config->indexes, on_change, i);
     if (config->pack)
-        informer_cache_pack(&i->cache, on_crowded, i);
+        informer_cache_pack(&i->cache, config->packer, on_crowded, i);
     uv_timer_init(client_loop(c), &i->timer);
     uv_timer_init(client_loop(c), &i->cooling);
     i->timer.data = i->cooling.data = i;
@@ -594,4 +594,10 @@ bool informer_index_next(const struct informer *i, const char *index, size_t *po
                          struct str *ret_key)
 {
     return map_next(informer_cache_index(&i->cache, index), pos, ret_key, NULL);
+}
+
+struct informer_walk informer_walk_index(const struct informer *i, const char *index,
+                                         struct str key)
+{
+    return informer_cache_walk(&i->cache, index, key);
 }

@@ -12,7 +12,9 @@
 
 #include "lib/client/client.h"
 
+struct api_packer;
 struct informer;
+struct informer_hot;
 
 /* How an index finds an object's keys: calls emit for each of them. */
 struct informer_index {
@@ -37,6 +39,9 @@ struct informer_config {
     /* Objects that nobody looked at lately are kept packed (lib/api/pack.h): less than
      * a tenth of the memory, some microseconds when they are asked for. Implies copies. */
     bool pack;
+    /* With pack, how; the informer's once informer_new() has succeeded. NULL:
+     * compressed. */
+    struct api_packer *packer;
     /* Streams the initial state over the watch instead of a LIST. */
     bool send_initial_events;
     /* A kind that may not be read (403) counts as one that is not served. */
@@ -84,6 +89,21 @@ struct api_object *informer_next(const struct informer *i, size_t *pos);
 /* Objects filed under key, in no order: an array borrowed until the loop runs on. */
 struct api_object *const *informer_by_index(const struct informer *i, const char *index,
                                             struct str key, size_t *ret_count);
+/* The same objects one after another, each lent until the next is asked for: whoever looks at many
+ * once does not make structs of all of them. Nothing is added or removed meanwhile. */
+struct informer_walk {
+    struct informer_hot *hot; /* NULL: nothing is packed. */
+    struct api_object *const *items;
+    size_t count, at;
+    bool lent; /* The one before `at`, packed again behind. */
+};
+struct informer_walk informer_walk_index(const struct informer *i, const char *index,
+                                         struct str key);
+struct api_object *informer_walk_next(struct informer_walk *w); /* NULL at the end. */
+/* The last one is borrowed until the loop runs on, like what lookups give. */
+void informer_walk_keep(struct informer_walk *w);
+void informer_walk_end(struct informer_walk *w); /* Idempotent. */
+#define AUTO_WALK __attribute__((cleanup(informer_walk_end))) struct informer_walk
 
 /* How many there are; and all keys of the index, as informer_next(). Neither looks at an object. */
 size_t informer_index_count(const struct informer *i, const char *index, struct str key);

@@ -104,10 +104,11 @@ static void entered(struct informer_cache *c, struct api_object *o)
         informer_hot_enter(c->hot, o);
 }
 
-void informer_cache_pack(struct informer_cache *c, void (*on_crowded)(void *arg), void *arg)
+void informer_cache_pack(struct informer_cache *c, struct api_packer *packer,
+                         void (*on_crowded)(void *arg), void *arg)
 {
     c->hot = xzalloc(sizeof(*c->hot));
-    informer_hot_init(c->hot, on_crowded, arg);
+    informer_hot_init(c->hot, packer, on_crowded, arg);
 }
 
 enum hot_state informer_cache_cool(struct informer_cache *c)
@@ -306,6 +307,41 @@ struct api_object *const *informer_cache_by_index(const struct informer_cache *c
         (void)used(c, b->items[k]);
     return b != NULL ? b->items : NULL;
 }
+
+/* --- one after another -------------------------------------------------------------------- */
+
+struct informer_walk informer_cache_walk(const struct informer_cache *c, const char *index,
+                                         struct str key)
+{
+    const struct informer_bucket *b = map_get(informer_cache_index(c, index), key);
+    return b != NULL ? (struct informer_walk){c->hot, b->items, b->count, 0, false}
+                     : (struct informer_walk){0};
+}
+
+void informer_walk_end(struct informer_walk *w)
+{
+    if (w->lent)
+        informer_hot_return(w->hot, w->items[w->at - 1]);
+    w->lent = false;
+}
+
+void informer_walk_keep(struct informer_walk *w)
+{
+    if (w->hot != NULL)
+        informer_hot_use(w->hot, w->items[w->at - 1]);
+}
+
+struct api_object *informer_walk_next(struct informer_walk *w)
+{
+    informer_walk_end(w);
+    if (w->at == w->count)
+        return NULL;
+    struct api_object *o = w->items[w->at++];
+    w->lent = w->hot != NULL && informer_hot_lend(w->hot, o);
+    return o;
+}
+
+/* --- keys --------------------------------------------------------------------------------- */
 
 struct str informer_key_of(struct arena *a, struct str namespace_name, struct str name)
 {

@@ -49,8 +49,10 @@ void informer_cache_replace_commit(struct informer_cache *c);
 void informer_cache_replace_abandon(struct informer_cache *c);
 
 /* Objects that nobody looks at are packed from now on. on_crowded: cool is to be
- * called soon, from where no borrowed object is in use. Before anything is cached. */
-void informer_cache_pack(struct informer_cache *c, void (*on_crowded)(void *arg), void *arg);
+ * called soon, from where no borrowed object is in use. Before anything is cached. The packer
+ * is owned from now on; NULL: one that compresses. */
+void informer_cache_pack(struct informer_cache *c, struct api_packer *packer,
+                         void (*on_crowded)(void *arg), void *arg);
 /* Packs what is too much, a slice of it (informer_hot.h). */
 enum hot_state informer_cache_cool(struct informer_cache *c);
 
@@ -60,6 +62,8 @@ struct api_object *informer_cache_next(const struct informer_cache *c, size_t *p
 const struct map *informer_cache_index(const struct informer_cache *c, const char *index);
 size_t informer_cache_index_count(const struct informer_cache *c, const char *index,
                                   struct str key);
+struct informer_walk informer_cache_walk(const struct informer_cache *c, const char *index,
+                                         struct str key);
 struct api_object *const *informer_cache_by_index(const struct informer_cache *c, const char *index,
                                                   struct str key, size_t *ret_count);
 

@@ -14,13 +14,22 @@ static void tell(struct informer_hot *h)
 }
 
 /* In api_object.cached. */
-enum { IN_CACHE = 1, IN_RING = 2, USED = 4 };
+enum { IN_CACHE = 1, IN_RING = 2, USED = 4, LENT = 8 };
+
+#define KNOWN_PER_NEW ((size_t)16) /* So many are set aside again in the time that packs one. */
 
 size_t informer_hot_bytes_max = 6u << 20;
 
-void informer_hot_init(struct informer_hot *h, void (*on_crowded)(void *arg), void *arg)
+void informer_hot_init(struct informer_hot *h, struct api_packer *packer,
+                       void (*on_crowded)(void *arg), void *arg)
 {
-    *h = (struct informer_hot){.packer = api_packer_new(), .on_crowded = on_crowded, .arg = arg};
+    *h = (struct informer_hot){
+        .packer = packer != NULL ? packer : api_packer_new(), .on_crowded = on_crowded, .arg = arg};
+}
+
+static uint32_t refs_of(const struct api_object *o)
+{
+    return atomic_load_explicit(&o->refs, memory_order_relaxed);
 }
 
 static size_t size_of(const struct api_object *o)
@@ -84,15 +93,31 @@ void informer_hot_use(struct informer_hot *h, struct api_object *o)
         o->cached |= USED;
         return;
     }
-    if (o->msg != NULL)
+    if (o->msg != NULL && (o->cached & LENT) == 0)
         return; /* Of a kind that is not packed. */
     api_object_unpack(o);
     to_ring(h, o);
 }
 
-static uint32_t refs_of(const struct api_object *o)
+bool informer_hot_lend(struct informer_hot *h, struct api_object *o)
 {
-    return atomic_load_explicit(&o->refs, memory_order_relaxed);
+    UNUSED(h);
+    if (o->msg != NULL)
+        return false;
+    api_object_unpack(o);
+    o->cached |= LENT;
+    return true;
+}
+
+void informer_hot_return(struct informer_hot *h, struct api_object *o)
+{
+    o->cached &= (uint8_t)~LENT;
+    if ((o->cached & IN_RING) != 0)
+        return; /* Somebody else looked at it. */
+    if (refs_of(o) == 1)
+        api_object_pack(h->packer, o);
+    else
+        to_ring(h, o);
 }
 
 /* Nobody but cache and ring holds it. */
@@ -138,10 +163,11 @@ static bool set_aside(struct informer_hot *h, struct api_object *o)
 
 enum hot_state informer_hot_cool(struct informer_hot *h, size_t max)
 {
-    size_t tries = MIN_OF(h->count, max);
+    size_t tries = h->count, effort = max * KNOWN_PER_NEW;
     bool all_held = true;
-    for (; h->bytes > informer_hot_bytes_max && tries != 0; tries--) {
+    for (; h->bytes > informer_hot_bytes_max && tries != 0 && effort != 0; tries--) {
         struct api_object *o = pop(h);
+        effort -= MIN_OF(effort, o->pack != NULL ? 1 : KNOWN_PER_NEW);
         all_held &= (o->cached & IN_CACHE) != 0 && !is_ours(o);
         if (set_aside(h, o))
             continue;

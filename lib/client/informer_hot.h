@@ -27,16 +27,22 @@ struct informer_hot {
     void *arg;
 };
 
-void informer_hot_init(struct informer_hot *h, void (*on_crowded)(void *arg), void *arg);
+/* The packer is owned from now on; NULL: one that compresses. */
+void informer_hot_init(struct informer_hot *h, struct api_packer *packer,
+                       void (*on_crowded)(void *arg), void *arg);
 void informer_hot_done(struct informer_hot *h);
 /* The cache holds it from now on; it is there as a struct. */
 void informer_hot_enter(struct informer_hot *h, struct api_object *o);
 /* It is looked at: its struct is made when it was packed. */
 void informer_hot_use(struct informer_hot *h, struct api_object *o);
+/* It is looked at once, until it is returned: true if its struct was made for that. */
+bool informer_hot_lend(struct informer_hot *h, struct api_object *o);
+void informer_hot_return(struct informer_hot *h, struct api_object *o);
 /* The cache gives up its reference right after this. */
 void informer_hot_leave(struct informer_hot *h, struct api_object *o);
 /* Packs what nobody else holds and was not looked at since it was passed by, at
- * most so many objects. No borrowed object may be in use. */
+ * most so many objects, and more of those that have been packed before, which only
+ * lose their struct. No borrowed object may be in use. */
 enum hot_state {
     HOT_COOL,    /* Nothing is left to do. */
     HOT_CROWDED, /* Go on soon. */

@@ -8,7 +8,8 @@
 
 #include <uv.h>
 
-#define KEYS_PER_ROUND 64 /* Then the loop does I/O again. */
+#define KEYS_PER_ROUND 64 /* Then the loop does I/O again, */
+#define ROUND_MS 2u       /* or after so long: what keys borrowed from caches is given back then. */
 
 /* Of one queue, by upstream's names. */
 struct queue_metrics {
@@ -100,7 +101,8 @@ static void wake(struct work_queue *q)
 static void on_idle(uv_idle_t *idle)
 {
     struct work_queue *q = idle->data;
-    for (unsigned i = 0; i < KEYS_PER_ROUND; i++) {
+    uint64_t since_ms = env_now_ms(q->env);
+    for (unsigned i = 0; i < KEYS_PER_ROUND && env_now_ms(q->env) - since_ms < ROUND_MS; i++) {
         if (q->paused || q->closing || q->core.busy_count >= q->workers)
             break;
         struct work_item *item = work_core_take(&q->core);

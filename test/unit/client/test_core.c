@@ -297,7 +297,7 @@ START_TEST(cache_packs)
     size_t limit = informer_hot_bytes_max;
     informer_hot_bytes_max = 0;
     informer_cache_init(&c, indexes, on_change, &log);
-    informer_cache_pack(&c, NULL, NULL);
+    informer_cache_pack(&c, NULL, NULL, NULL);
     for (int i = 0; i < 100; i++) {
         char name[16];
         snprintf(name, sizeof(name), "p%d", i);
@@ -337,6 +337,61 @@ START_TEST(cache_packs)
     log.log[0] = '\0';
     informer_cache_replace_commit(&c);
     ck_assert_uint_eq(c.objects.count, 1);
+    informer_cache_done(&c);
+    informer_hot_bytes_max = limit;
+}
+END_TEST
+
+/* Whoever walks makes one struct at a time, and keeps what he says he does. */
+START_TEST(walks_lend)
+{
+    struct changes log = {""};
+    struct informer_cache c;
+    const struct informer_index indexes[INFORMER_INDEXES_MAX] = {{"node", informer_index_node}};
+    size_t limit = informer_hot_bytes_max, seen = 0;
+    informer_hot_bytes_max = 0;
+    informer_cache_init(&c, indexes, on_change, &log);
+    informer_cache_pack(&c, NULL, NULL, NULL);
+    for (int i = 0; i < 10; i++) {
+        char name[16];
+        snprintf(name, sizeof(name), "p%d", i);
+        informer_cache_put(&c, pod(name, name, "7", "n"));
+    }
+    while (informer_cache_cool(&c) == HOT_CROWDED) {
+    }
+    struct api_object *o, *before = NULL, *kept = NULL, *held = NULL, *looked_up = NULL;
+    struct informer_walk w = informer_cache_walk(&c, "node", STR("n"));
+    for (; (o = informer_walk_next(&w)) != NULL; before = o, seen++) {
+        if (before != NULL && before != kept && before != held && before != looked_up)
+            ck_assert_ptr_null(before->msg);
+        ck_assert_str_eq(str_c(((const struct core_v1_pod *)o->msg)->spec.node_name), "n");
+        if (seen == 2) {
+            kept = o;
+            informer_walk_keep(&w);
+        } else if (seen == 4) {
+            held = api_object_ref(o);
+        } else if (seen == 6) {
+            looked_up = o;
+            AUTO_ARENA *a = arena_new(0);
+            ck_assert_ptr_eq(informer_cache_get(&c, informer_key(a, o)), o);
+        }
+    }
+    ck_assert_uint_eq(seen, 10);
+    ck_assert_ptr_nonnull(kept->msg);
+    ck_assert_ptr_nonnull(held->msg);
+    ck_assert_ptr_nonnull(looked_up->msg);
+    while (informer_cache_cool(&c) == HOT_CROWDED) {
+    }
+    ck_assert_ptr_null(kept->msg);
+    ck_assert_ptr_nonnull(held->msg);
+    api_object_unref(held);
+    w = informer_cache_walk(&c, "node", STR("n"));
+    o = informer_walk_next(&w);
+    o = informer_walk_next(&w);
+    informer_walk_end(&w); /* Left early. */
+    ck_assert_ptr_null(o->msg);
+    w = informer_cache_walk(&c, "node", STR("nobody"));
+    ck_assert_ptr_null(informer_walk_next(&w));
     informer_cache_done(&c);
     informer_hot_bytes_max = limit;
 }
@@ -581,6 +636,7 @@ UNIT_MAIN("client/core", {
     UNIT_TEST(cache_finds_orphans);
     UNIT_TEST(cache_replaces);
     UNIT_TEST(cache_packs);
+    UNIT_TEST(walks_lend);
     UNIT_TEST(buckets_hold);
     UNIT_TEST(events_count_and_combine);
     UNIT_TEST(events_are_limited);

@@ -29,13 +29,14 @@ static bool lacks(struct arena *a, const char *name, int64_t want, int64_t used,
  * nobody's reservations stand against them. */
 static int64_t reserved(const struct pod_info *p, int64_t requested, int64_t reclaiming)
 {
-    return p->reclaims ? 0 : requested - reclaiming;
+    return p->needs->reclaims ? 0 : requested - reclaiming;
 }
 
 static bool lacks_any(struct arena *a, const struct node_info *n, const struct pod_info *p,
                       struct admission_refusal *ret)
 {
-    const struct resources *used = &n->requested, *have = &n->allocatable, *want = &p->requests;
+    const struct resources *used = &n->requested, *have = &n->allocatable,
+                           *want = &p->needs->requests;
     int64_t milli_cpu = reserved(p, used->milli_cpu, n->reclaiming.milli_cpu),
             memory = reserved(p, used->memory, n->reclaiming.memory);
     if (lacks(a, "pods", 1, (int64_t)n->pod_count, have->pods, ret) ||
@@ -114,7 +115,7 @@ static bool exceeds(struct arena *a, const char *name, int64_t want, int64_t cap
 
 static bool check_amounts(struct cycle *c, const struct node_info *n, struct admission_refusal *ret)
 {
-    const struct resources *want = &c->pod->requests, *have = &n->allocatable;
+    const struct resources *want = &c->pod->needs->requests, *have = &n->allocatable;
     if (exceeds(c->arena, "cpu", want->milli_cpu, have->milli_cpu, ret) ||
         exceeds(c->arena, "memory", want->memory, have->memory, ret))
         return false;

@@ -250,7 +250,7 @@ static void put_member(struct buf *b, const char *name, struct str value)
 bool action_set_unschedulable(struct scheduler *s, const struct queued_pod *p, struct str reason,
                               struct str message)
 {
-    const struct core_v1_pod *pod = p->object->msg;
+    const struct core_v1_pod *pod = queued_pod_object(p)->msg;
     const struct core_v1_pod_condition *old = scheduled_condition(pod);
     struct str nominated = str_of(p->nominated_node);
     bool same_node = str_eq(nominated, pod->status.nominated_node_name);

@@ -40,9 +40,9 @@ static void put_entries(struct buf *b, const struct api_str_entry *e, size_t cou
 
 static void put_resources(struct buf *b, const struct pod_info *p)
 {
-    const struct resources *r = &p->requests;
-    const int64_t numbers[] = {r->milli_cpu, r->memory, r->ephemeral_storage, p->nonzero_milli_cpu,
-                               p->nonzero_memory};
+    const struct resources *r = &p->needs->requests;
+    const int64_t numbers[] = {r->milli_cpu, r->memory, r->ephemeral_storage,
+                               p->needs->nonzero_milli_cpu, p->needs->nonzero_memory};
     buf_append(b, numbers, sizeof(numbers));
     put_count(b, r->scalar_count);
     for (size_t i = 0; i < r->scalar_count; i++) {
@@ -100,7 +100,7 @@ bool class_key(const struct pod_info *p, struct buf *b)
     put_str(b, spec->node_name);
     buf_put_le32(b, (uint32_t)pod_priority(pod));
     put_resources(b, p);
-    buf_putc(b, p->reclaims);
+    buf_putc(b, p->needs->reclaims);
     put_entries(b, spec->node_selector, spec->node_selector_count);
     buf_putc(b, spec->affinity != NULL);
     if (spec->affinity != NULL)

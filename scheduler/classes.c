@@ -248,7 +248,7 @@ static void class_follow(struct classes *l, struct pod_class *k)
         const struct change *ch = snapshot_change(s, k->change_count++);
         const struct node_info *n = s->nodes[ch->node];
         if (ch->pod != NULL)
-            cycle_pod_changed(&k->cycle, n, ch->pod->msg, ch->add);
+            cycle_pod_changed(&k->cycle, n, ch->pod, ch->add);
         if (k->versions[ch->node] == n->version)
             continue;
         forget_node(k, ch->node);
@@ -446,7 +446,8 @@ struct node_info *classes_decide(struct classes *l, const struct class_question 
     AUTO_BUF key = BUF_INIT;
     buf_append(&key, &q->profile, sizeof(q->profile));
     /* Devices are given to one pod at a time. */
-    if (extended_by_class(l->facts->devices, &q->pod->requests) != 0 || !class_key(q->pod, &key)) {
+    if (extended_by_class(l->facts->devices, &q->pod->needs->requests) != 0 ||
+        !class_key(q->pod, &key)) {
         *ret = &l->single;
         return decide_alone(l, q);
     }

@@ -2,11 +2,11 @@
  *
  *   filters -> each extender's filter, one after the other -> all their scores at once
  *      -> filters again (the cluster went on meanwhile), what passed both, scores of both -> node
- *      -> none: preemption's node and victims -> each extender's word on them -> evict
+ *      -> none: preemption (consult_preempt.c)
  *
  * Nothing waits while an extender thinks: other pods are decided, and what it said counts only for
  * nodes that fit still. A pod that is deleted meanwhile is dropped when the answer comes. */
-#include "scheduler/scheduler_internal.h"
+#include "scheduler/consult_internal.h"
 
 #include "api/core_v1.h"
 #include "lib/api/scheme.h"
@@ -18,8 +18,7 @@
 #include "scheduler/extender_wire.h"
 #include "scheduler/sched_metrics.h"
 
-#define CONSULTS_MAX 16   /* At once; the others wait for their turn. */
-#define REJECTIONS_MAX 16 /* Nodes that extenders may turn down for preemption. */
+#define CONSULTS_MAX 16 /* At once; the others wait for their turn. */
 /* Upstream counts an extender's score tenfold: 10 of its points are 100 of a plugin. */
 #define SCORE_FACTOR (SCORE_MAX / EXTENDER_SCORE_MAX)
 
@@ -30,44 +29,11 @@ struct scoring {
     struct extender_call *call;
 };
 
-struct consult {
-    struct list link; /* In scheduler.consults. */
-    struct scheduler *scheduler;
-    struct queued_pod *pod; /* In its cycle until we are done. */
-    struct arena *arena;
-    bool under_way;
-    bool nominated_only;        /* Asked about the nominated node first. */
-    size_t pos;                 /* The next extender's place. */
-    struct extender_call *call; /* Of a filter, or of preemption. */
-    const struct extender_config *current;
-    struct str *passed; /* Nodes. */
-    size_t passed_count;
-    struct map asked; /* Names of the nodes that extenders were asked about. */
-    struct extender_failed *failed;
-    size_t failed_count, failed_cap;
-    struct map scores; /* node -> score, as a pointer's bits */
-    struct list scorings;
-    /* Preemption: the candidate under discussion. */
-    struct str victim_node;
-    struct str *victims; /* uids */
-    size_t victim_count;
-    int64_t violations;
-    struct str *rejected;
-    size_t rejected_count, rejected_cap;
-};
-
 /* What refuses a node in an extender's name. It may change its mind for any reason. */
 static const struct plugin extender_plugin = {
     .name = "Extender", .scope = SCOPE_OUTSIDE, .wakes = EVENT_ALL};
 
 static void ask_next_filter(struct consult *x);
-static void ask_next_preemption(struct consult *x);
-static void decide(struct consult *x);
-
-static const struct core_v1_pod *pod_of(const struct consult *x)
-{
-    return x->pod->object->msg;
-}
 
 /* --- life ----------------------------------------------------------------------------------------
  */
@@ -114,7 +80,7 @@ static void consult_free(struct consult *x)
 }
 
 /* The pod has left its cycle. */
-static void end(struct consult *x)
+void consult_end(struct consult *x)
 {
     struct scheduler *s = x->scheduler;
     consult_free(x);
@@ -129,44 +95,41 @@ void consults_cancel(struct scheduler *s)
 }
 
 /* The pod went while we asked. */
-static bool is_over(struct consult *x)
+bool consult_is_over(struct consult *x)
 {
     if (!x->pod->deleted)
         return false;
     sched_queue_placed(&x->scheduler->queue, x->pod);
-    end(x);
+    consult_end(x);
     return true;
 }
 
-static void fail(struct consult *x, const char *why)
+void consult_fail(struct consult *x, const char *why)
 {
     struct scheduler *s = x->scheduler;
     struct queued_pod *p = x->pod;
     struct event_object about = event_object_of(p->object);
-    log_info("extender, for " STR_FMT "/" STR_FMT ": %s", STR_ARG(pod_of(x)->metadata.namespace),
-             STR_ARG(pod_of(x)->metadata.name), why);
+    log_info("extender, for " STR_FMT "/" STR_FMT ": %s",
+             STR_ARG(consult_pod(x)->metadata.namespace), STR_ARG(consult_pod(x)->metadata.name),
+             why);
     event_record_action(s->recorder, &about, EVENT_WARNING, "FailedScheduling", "Scheduling", "%s",
                         why);
     action_set_unschedulable(s, p, STR("SchedulerError"), str_of(why));
-    sched_metrics_attempt(pod_of(x)->spec.scheduler_name, "error",
+    sched_metrics_attempt(consult_pod(x)->spec.scheduler_name, "error",
                           (double)(uv_hrtime() - p->attempt_ns) / 1e9);
     sched_queue_retry(&s->queue, p, env_now_ms(s->env));
-    end(x);
+    consult_end(x);
 }
 
 /* --- looking at the nodes ------------------------------------------------------------------------
  */
 
-struct look {
-    struct cycle cycle;
-    struct pod_info *info;
-};
-
-static void look_begin(struct consult *x, struct look *l, bool all)
+void consult_look_begin(struct consult *x, struct look *l, bool all)
 {
     struct scheduler *s = x->scheduler;
     l->info = pod_info_new(x->pod->object);
-    const struct profile *profile = sched_config_profile(s->config, pod_of(x)->spec.scheduler_name);
+    const struct profile *profile =
+        sched_config_profile(s->config, consult_pod(x)->spec.scheduler_name);
     l->cycle = (struct cycle){.arena = s->arena,
                               .snapshot = &s->snapshot,
                               .pod = l->info,
@@ -181,7 +144,7 @@ static void look_begin(struct consult *x, struct look *l, bool all)
     cycle_filter(&l->cycle);
 }
 
-static void look_end(struct consult *x, struct look *l)
+void consult_look_end(struct consult *x, struct look *l)
 {
     pod_info_free(l->info);
     arena_clear(x->scheduler->arena);
@@ -206,24 +169,24 @@ static void ask_about_all(struct consult *x)
 {
     struct look l;
     x->pos = 0;
-    look_begin(x, &l, false);
+    consult_look_begin(x, &l, false);
     take_over(x, &l.cycle);
     if (x->passed_count == 0 && x->nominated_only) {
         x->nominated_only = false;
         take_over(x, &l.cycle);
     }
-    look_end(x, &l);
+    consult_look_end(x, &l);
     if (x->passed_count != 0)
         ask_next_filter(x);
     else
-        decide(x);
+        consult_decide(x);
 }
 
 static void begin(struct consult *x)
 {
     x->under_way = true;
     x->scheduler->consult_count++;
-    if (!is_over(x))
+    if (!consult_is_over(x))
         ask_about_all(x);
 }
 
@@ -265,7 +228,7 @@ static struct extender_call *send_args(struct consult *x, const struct extender_
     struct node_info **nodes =
         ARENA_ARRAY(x->scheduler->arena, struct node_info *, x->passed_count + 1);
     size_t count = find_nodes(x, nodes);
-    extender_write_args(pod_of(x), nodes, count, e->node_cache_capable, &body);
+    extender_write_args(consult_pod(x), nodes, count, e->node_cache_capable, &body);
     arena_clear(x->scheduler->arena);
     return extender_post(x->scheduler->extenders, e, verb, buf_str(&body), done, arg);
 }
@@ -302,7 +265,7 @@ static void on_filtered(const struct error *err, struct str body, void *arg)
     struct error own = {0};
     struct extender_filtered f;
     x->call = NULL;
-    if (is_over(x))
+    if (consult_is_over(x))
         return;
     if (err == NULL) {
         struct str kept = arena_str(x->arena, body);
@@ -313,7 +276,7 @@ static void on_filtered(const struct error *err, struct str body, void *arg)
             err = &own;
     }
     if (err != NULL && !x->current->ignorable) {
-        fail(x, error_message(err));
+        consult_fail(x, error_message(err));
         return;
     }
     if (err != NULL)
@@ -326,7 +289,7 @@ static void ask_scores(struct consult *x);
 static void ask_next_filter(struct consult *x)
 {
     while (x->passed_count != 0) {
-        x->current = extenders_next(x->scheduler->extenders, pod_of(x), &x->pos);
+        x->current = extenders_next(x->scheduler->extenders, consult_pod(x), &x->pos);
         if (x->current == NULL) {
             ask_scores(x);
             return;
@@ -341,7 +304,7 @@ static void ask_next_filter(struct consult *x)
         x->failed_count = 0;
         ask_about_all(x);
     } else {
-        decide(x);
+        consult_decide(x);
     }
 }
 
@@ -375,7 +338,7 @@ static void on_scored(const struct error *err, struct str body, void *arg)
     else
         take_scores(x, e, list, count);
     if (list_empty(&x->scorings))
-        decide(x);
+        consult_decide(x);
 }
 
 static void ask_scores(struct consult *x)
@@ -383,7 +346,7 @@ static void ask_scores(struct consult *x)
     size_t pos = 0;
     for (const struct extender_config *e;
          x->passed_count > 1 &&
-         (e = extenders_next(x->scheduler->extenders, pod_of(x), &pos)) != NULL;) {
+         (e = extenders_next(x->scheduler->extenders, consult_pod(x), &pos)) != NULL;) {
         if (e->prioritize == NULL)
             continue;
         struct scoring *g = xzalloc(sizeof(*g));
@@ -393,7 +356,7 @@ static void ask_scores(struct consult *x)
         g->call = send_args(x, e, e->prioritize, on_scored, g);
     }
     if (list_empty(&x->scorings))
-        decide(x);
+        consult_decide(x);
 }
 
 /* --- the decision --------------------------------------------------------------------------------
@@ -407,7 +370,7 @@ static const struct extender_failed *find_failed(const struct consult *x, const 
     return NULL;
 }
 
-static void mark(struct cycle *c, uint32_t *marks, size_t node, const struct refusal *r)
+void consult_mark(struct cycle *c, uint32_t *marks, size_t node, const struct refusal *r)
 {
     c->refusals.nodes[marks[node]]--;
     marks[node] = refusals_index(&c->refusals, c->arena, r);
@@ -416,7 +379,7 @@ static void mark(struct cycle *c, uint32_t *marks, size_t node, const struct ref
 
 /* Leaves the nodes that the extenders passed; returns how many fit that they were not asked about.
  */
-static size_t keep_passed(const struct consult *x, struct cycle *c)
+size_t consult_keep_passed(const struct consult *x, struct cycle *c)
 {
     struct map passed;
     size_t kept = 0, strangers = 0;
@@ -437,7 +400,7 @@ static size_t keep_passed(const struct consult *x, struct cycle *c)
         strangers += !was_asked(x, str_of(n->name));
         if (f != NULL && f->reason.len != 0)
             refusal_add(&r, f->reason);
-        mark(c, marks, n->index, &r);
+        consult_mark(c, marks, n->index, &r);
     }
     map_done(&passed);
     c->fit_count = kept;
@@ -458,72 +421,16 @@ static struct node_info *best(const struct consult *x, struct cycle *c)
     return c->fitting[cycle_best(c, totals, c->fit_count)];
 }
 
-/* Nodes that extenders turned down are no candidates any more, for the same reasons as before. */
-static void reject(const struct consult *x, struct cycle *c)
-{
-    uint32_t *marks = ARENA_ARRAY(c->arena, uint32_t, c->snapshot->node_count + 1);
-    memcpy(marks, c->node_refusals, c->snapshot->node_count * sizeof(*marks));
-    for (size_t i = 0; i < x->rejected_count; i++) {
-        const struct node_info *n = snapshot_node(c->snapshot, x->rejected[i]);
-        if (n == NULL)
-            continue;
-        struct refusal r = c->refusals.items[marks[n->index]];
-        r.verdict = UNRESOLVABLE;
-        if (marks[n->index] != REFUSAL_NONE)
-            mark(c, marks, n->index, &r);
-    }
-    c->node_refusals = marks;
-}
-
-static bool is_asked_about_victims(const struct consult *x)
-{
-    size_t pos = 0;
-    for (const struct extender_config *e;
-         (e = extenders_next(x->scheduler->extenders, pod_of(x), &pos)) != NULL;)
-        if (e->preempt != NULL)
-            return true;
-    return false;
-}
-
-static void propose(struct consult *x, const struct preemption *pre)
-{
-    x->victim_node = arena_strc(x->arena, pre->node->name);
-    x->victims = ARENA_ARRAY(x->arena, struct str, pre->victim_count + 1);
-    x->victim_count = pre->victim_count;
-    x->violations = pre->violations;
-    for (size_t i = 0; i < pre->victim_count; i++)
-        x->victims[i] = arena_str(x->arena, api_object_meta(pre->victims[i])->uid);
-    x->pos = 0;
-    ask_next_preemption(x);
-}
-
-static void refuse(struct consult *x, struct look *l)
-{
-    struct preemption pre = {0};
-    if (l->cycle.pod_refusal.verdict == FIT)
-        reject(x, &l->cycle);
-    if (x->rejected_count < REJECTIONS_MAX)
-        scheduler_preempt(x->scheduler, &l->cycle, &pre);
-    if (pre.node != NULL && is_asked_about_victims(x)) {
-        propose(x, &pre);
-        look_end(x, l);
-        return;
-    }
-    scheduler_refuse(x->scheduler, &l->cycle, x->pod, &pre);
-    look_end(x, l);
-    end(x);
-}
-
-static void decide(struct consult *x)
+void consult_decide(struct consult *x)
 {
     struct scheduler *s = x->scheduler;
     struct look l;
-    if (is_over(x))
+    if (consult_is_over(x))
         return;
-    look_begin(x, &l, true);
-    size_t strangers = l.cycle.pod_refusal.verdict == FIT ? keep_passed(x, &l.cycle) : 0;
+    consult_look_begin(x, &l, true);
+    size_t strangers = l.cycle.pod_refusal.verdict == FIT ? consult_keep_passed(x, &l.cycle) : 0;
     if (l.cycle.pod_refusal.verdict != FIT || (l.cycle.fit_count == 0 && strangers == 0)) {
-        refuse(x, &l);
+        consult_refuse(x, &l);
         return;
     }
     if (l.cycle.fit_count == 0) /* Room came where nobody was asked: soon again. */
@@ -531,100 +438,6 @@ static void decide(struct consult *x)
     else
         scheduler_assume(s, &l.cycle, x->pod, best(x, &l.cycle));
     sched_metrics_decided((double)(uv_hrtime() - x->pod->attempt_ns) / 1e9);
-    look_end(x, &l);
-    end(x);
-}
-
-/* --- preemption ----------------------------------------------------------------------------------
- */
-
-/* In the scheduler's arena; NULL: one of them is not there any more. */
-static struct api_object **find_victims(const struct consult *x, const struct node_info *n)
-{
-    struct api_object **found =
-        ARENA_ARRAY(x->scheduler->arena, struct api_object *, x->victim_count + 1);
-    for (size_t i = 0; i < x->victim_count; i++) {
-        const struct pod_info *v = map_get(&x->scheduler->snapshot.pods, x->victims[i]);
-        if (v == NULL || v->node != n)
-            return NULL;
-        found[i] = v->object;
-    }
-    return found;
-}
-
-/* All extenders agree. */
-static void carry_out(struct consult *x)
-{
-    struct look l;
-    struct preemption pre = {.victim_count = x->victim_count, .violations = x->violations};
-    look_begin(x, &l, true);
-    if (l.cycle.pod_refusal.verdict == FIT)
-        keep_passed(x, &l.cycle);
-    pre.node = snapshot_node(&x->scheduler->snapshot, x->victim_node);
-    pre.victims = pre.node != NULL ? find_victims(x, pre.node) : NULL;
-    if (pre.victims == NULL) /* The cluster went on: it is decided anew when that is seen. */
-        pre = (struct preemption){0};
-    scheduler_refuse(x->scheduler, &l.cycle, x->pod, &pre);
-    look_end(x, &l);
-    end(x);
-}
-
-static void turn_down(struct consult *x)
-{
-    x->rejected = arena_grow(x->arena, x->rejected, x->rejected_count, &x->rejected_cap,
-                             sizeof(*x->rejected));
-    x->rejected[x->rejected_count++] = x->victim_node;
-    decide(x);
-}
-
-static void on_judged(const struct error *err, struct str body, void *arg)
-{
-    struct consult *x = arg;
-    struct error own = {0};
-    const struct str *uids;
-    size_t count;
-    bool accepted = true;
-    x->call = NULL;
-    if (is_over(x))
-        return;
-    if (err == NULL && extender_read_preemption(x->arena, arena_str(x->arena, body), x->victim_node,
-                                                &accepted, &uids, &count, &own) != 0)
-        err = &own;
-    if (err != NULL && !x->current->ignorable) {
-        fail(x, error_message(err));
-    } else if (err != NULL) {
-        log_warning("extender %s is ignored: %s", x->current->url, error_message(err));
-        ask_next_preemption(x);
-    } else if (!accepted) {
-        turn_down(x);
-    } else {
-        x->victims = ARENA_ARRAY(x->arena, struct str, count + 1);
-        x->victim_count = count;
-        for (size_t i = 0; i < count; i++)
-            x->victims[i] = uids[i];
-        ask_next_preemption(x);
-    }
-}
-
-static void ask_next_preemption(struct consult *x)
-{
-    struct scheduler *s = x->scheduler;
-    do
-        x->current = extenders_next(s->extenders, pod_of(x), &x->pos);
-    while (x->current != NULL && x->current->preempt == NULL);
-    if (x->current == NULL) {
-        carry_out(x);
-        return;
-    }
-    const struct node_info *n = snapshot_node(&s->snapshot, x->victim_node);
-    struct api_object **pods = n != NULL ? find_victims(x, n) : NULL;
-    if (pods == NULL) {
-        turn_down(x);
-        return;
-    }
-    AUTO_BUF body = BUF_INIT;
-    const struct extender_victims v = {x->victim_node, pods, x->victim_count, x->violations};
-    extender_write_preemption(pod_of(x), &v, x->current->node_cache_capable, &body);
-    x->call =
-        extender_post(s->extenders, x->current, x->current->preempt, buf_str(&body), on_judged, x);
+    consult_look_end(x, &l);
+    consult_end(x);
 }

@@ -56,7 +56,7 @@ void usages_add_metrics(struct usages *u, const struct metrics_v1beta1_pod_metri
 /* Others may live on what it does not use. */
 static bool lends(const struct pod_info *p)
 {
-    return !p->reclaims && pod_priority(p->pod) >= 0;
+    return !p->needs->reclaims && pod_priority(p->pod) >= 0;
 }
 
 static int64_t need_of(const struct estimate_rules *rules, int64_t used, int64_t reserved)
@@ -88,8 +88,12 @@ static double left_after(const struct estimate_rules *rules, const struct estima
 static void sample(struct pod_info *p, const struct amounts *used,
                    const struct estimate_rules *rules, uint64_t now_ms)
 {
-    struct estimate *e = &p->estimate;
-    struct amounts reserved = {p->requests.milli_cpu, p->requests.memory};
+    struct estimate *e = p->estimate;
+    struct amounts reserved = {p->needs->requests.milli_cpu, p->needs->requests.memory};
+    if (e == NULL && used == NULL)
+        return;
+    if (e == NULL)
+        e = p->estimate = xzalloc(sizeof(*e));
     if (used == NULL) {
         if (e->known && now_ms - e->sampled_ms < ESTIMATE_STALE_MS)
             return;
@@ -119,6 +123,16 @@ static bool is_notable(int64_t old, int64_t new, int64_t whole)
     return moved != 0 && moved >= whole / NOTABLE_PART;
 }
 
+/* What it reserves and is not kept for it. */
+static struct amounts spared_by(const struct pod_info *p)
+{
+    const struct estimate *e = p->estimate;
+    const struct resources *r = &p->needs->requests;
+    if (e == NULL)
+        return (struct amounts){0};
+    return (struct amounts){r->milli_cpu - e->fits.milli_cpu, r->memory - e->fits.memory};
+}
+
 /* True: there is more to reclaim. */
 static bool update_node(struct snapshot *s, struct node_info *n, const struct usages *u,
                         const struct estimate_rules *rules, uint64_t now_ms)
@@ -127,21 +141,21 @@ static bool update_node(struct snapshot *s, struct node_info *n, const struct us
     struct amounts slack = {0}, old = n->slack;
     for (size_t i = 0; i < n->pod_count; i++) {
         struct pod_info *p = n->pods[i];
-        const struct meta_v1_object_meta *m = &p->pod->metadata;
         if (!lends(p))
             continue;
-        sample(p, map_get(&u->by_pod, key_of(buffer, m->namespace, m->name)), rules, now_ms);
-        slack.milli_cpu += p->requests.milli_cpu - p->estimate.fits.milli_cpu;
-        slack.memory += p->requests.memory - p->estimate.fits.memory;
+        struct str key = key_of(buffer, p->pod->metadata.namespace, pod_info_name(p));
+        sample(p, map_get(&u->by_pod, key), rules, now_ms);
+        struct amounts own = spared_by(p);
+        slack.milli_cpu += own.milli_cpu;
+        slack.memory += own.memory;
     }
     if (!is_notable(old.milli_cpu, slack.milli_cpu, n->allocatable.milli_cpu) &&
         !is_notable(old.memory, slack.memory, n->allocatable.memory))
         return false;
     for (size_t i = 0; i < n->pod_count; i++) {
         struct pod_info *p = n->pods[i];
-        if (lends(p))
-            p->slack = (struct amounts){p->requests.milli_cpu - p->estimate.fits.milli_cpu,
-                                        p->requests.memory - p->estimate.fits.memory};
+        if (lends(p) && p->estimate != NULL)
+            p->estimate->slack = spared_by(p);
     }
     snapshot_set_slack(s, n, &slack);
     return slack.milli_cpu > old.milli_cpu || slack.memory > old.memory;
@@ -159,25 +173,20 @@ bool estimates_update(struct snapshot *s, const struct usages *u,
 /* --- who must go --------------------------------------------------------------------------------
  */
 
-static int64_t start_of(const struct pod_info *p)
-{
-    return p->pod->status.start_time != NULL ? time_to_ns(p->pod->status.start_time) : INT64_MAX;
-}
-
 static int least_important_first(const void *x, const void *y)
 {
     const struct pod_info *a = *(struct pod_info *const *)x, *b = *(struct pod_info *const *)y;
     int32_t pa = pod_priority(a->pod), pb = pod_priority(b->pod);
     if (pa != pb)
         return pa < pb ? -1 : 1;
-    int64_t sa = start_of(a), sb = start_of(b);
+    int64_t sa = pod_info_start_ns(a), sb = pod_info_start_ns(b);
     return sa > sb ? -1 : sa < sb;
 }
 
 static void leave_out(struct amounts *a, const struct pod_info *p)
 {
-    a->milli_cpu -= p->requests.milli_cpu;
-    a->memory -= p->requests.memory;
+    a->milli_cpu -= p->needs->requests.milli_cpu;
+    a->memory -= p->needs->requests.memory;
 }
 
 /* What all its pods need now; reclaimers: those that stay, if nobody goes. False: it told nothing
@@ -190,15 +199,16 @@ static bool sum_needs(const struct node_info *n, uint64_t now_ms, struct amounts
     *ret_count = 0;
     for (size_t i = 0; i < n->pod_count; i++) {
         struct pod_info *p = n->pods[i];
-        const struct estimate *e = &p->estimate;
-        bool going = p->reclaims && p->pod->metadata.deletion_timestamp != NULL;
-        told |= e->known && now_ms - e->sampled_ms < ESTIMATE_STALE_MS;
+        const struct estimate *e = p->estimate;
+        bool known = e != NULL && e->known;
+        bool going = p->needs->reclaims && p->pod->metadata.deletion_timestamp != NULL;
+        told |= known && now_ms - e->sampled_ms < ESTIMATE_STALE_MS;
         if (going)
             continue;
-        if (p->reclaims)
+        if (p->needs->reclaims)
             reclaimers[(*ret_count)++] = p;
-        ret->milli_cpu += e->known ? e->need.milli_cpu : p->requests.milli_cpu;
-        ret->memory += e->known ? e->need.memory : p->requests.memory;
+        ret->milli_cpu += known ? e->need.milli_cpu : p->needs->requests.milli_cpu;
+        ret->memory += known ? e->need.memory : p->needs->requests.memory;
     }
     return told;
 }
@@ -223,7 +233,7 @@ size_t estimates_to_evict(struct arena *a, const struct snapshot *s, uint64_t no
                                               need.memory > n->allocatable.memory);
              k++) {
             *ret = arena_grow(a, *ret, count, &cap, sizeof(**ret));
-            (*ret)[count++] = (struct reclaimed){list[k]->object, n};
+            (*ret)[count++] = (struct reclaimed){pod_info_object(list[k], a), n};
             leave_out(&need, list[k]);
         }
     }

@@ -46,7 +46,7 @@ bool estimates_update(struct snapshot *s, const struct usages *u,
                       const struct estimate_rules *rules, uint64_t now_ms);
 
 struct reclaimed {
-    struct api_object *pod; /* Borrowed from the snapshot. */
+    struct api_object *pod; /* Held by the arena. */
     struct node_info *node;
 };
 /* Reclaiming pods that must go for the present need of the others, the least important and

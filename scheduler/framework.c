@@ -131,7 +131,7 @@ static enum verdict filter_with_guests(struct cycle *c, struct node_info *n, uns
             continue;
         g->node = NULL;
         node_info_add(n, g);
-        g->index = i; /* Stays its place among the guests. */
+        g->index = (uint32_t)i; /* Stays its place among the guests. */
         cycle_pod_changed(c, n, g->pod, true);
         seated++;
     }

@@ -58,7 +58,7 @@ static void gather(struct scheduler *s, const struct gang *x, struct queued_pod 
     struct gang_pod *owners = ARENA_ARRAY(a, struct gang_pod, max);
     LIST_FOREACH (it, &x->queue.pods) {
         struct queued_pod *p = LIST_ENTRY(it, struct queued_pod, in_group);
-        const struct core_v1_pod *pod = p->object->msg;
+        const struct core_v1_pod *pod = queued_pod_object(p)->msg;
         if (p != popped && !sched_queue_take(&s->queue, p))
             continue;
         p->attempt_ns = now_ns;
@@ -85,7 +85,7 @@ static void tell_pod(struct scheduler *s, struct queued_pod *p, struct str messa
 {
     if (!action_set_unschedulable(s, p, STR("Unschedulable"), message))
         return;
-    struct event_object about = event_object_of(p->object);
+    struct event_object about = event_object_of(queued_pod_object(p));
     event_record_action(s->recorder, &about, EVENT_WARNING, "FailedScheduling", "Scheduling",
                         STR_FMT, STR_ARG(message));
 }

@@ -30,7 +30,7 @@ static int by_difficulty(const void *x, const void *y)
     const struct pod_info *a = ((const struct gang_member *)x)->info,
                           *b = ((const struct gang_member *)y)->info;
     int32_t pa = pod_priority(a->pod), pb = pod_priority(b->pod);
-    const struct resources *p = &a->requests, *q = &b->requests;
+    const struct resources *p = &a->needs->requests, *q = &b->needs->requests;
     if (pa != pb)
         return pa > pb ? -1 : 1;
     if (p->scalar_count != q->scalar_count)
@@ -110,11 +110,17 @@ static void copy_budgets(struct gang_trial *t, struct eviction *e)
     }
 }
 
+static void release(void *object)
+{
+    api_object_unref(object);
+}
+
 static void lift(struct gang_trial *t, struct eviction *e, const struct gang_member *m,
                  const struct preemption *p)
 {
     for (size_t i = 0; i < p->victim_count; i++) {
-        struct api_object *victim = p->victims[i];
+        struct api_object *victim = api_object_ref(p->victims[i]);
+        arena_hold(t->arena, victim, release);
         for (size_t b = 0; b < t->budget_count; b++)
             if (preemption_budget_covers(e->budgets[b], victim->msg))
                 e->copies[b].status.disruptions_allowed--;
@@ -275,7 +281,7 @@ struct str gang_lacking(struct arena *a, const struct snapshot *s, const struct 
         struct resources own = {0};
         for (size_t k = 0; k < n->pod_count; k++)
             if (counts_as_free(w, n->pods[k]->pod)) {
-                resources_add(&own, &n->pods[k]->requests);
+                resources_add(&own, &n->pods[k]->needs->requests);
                 own.pods++;
             }
         add_free(n, &own, &want, &free);

@@ -95,7 +95,7 @@ uint64_t gang_timeout_ms(const struct gang *x)
 void gangs_set_pod(struct gangs *g, struct queued_pod *p, uint64_t now_ms)
 {
     char buffer[GANG_KEY_MAX];
-    struct str key = gang_key(p->object->msg, buffer);
+    struct str key = gang_key(queued_pod_object(p)->msg, buffer);
     struct gang *x = str_empty(key) ? NULL : gang_at(g, key, now_ms);
     struct queue_group *group = x != NULL ? &x->queue : NULL;
     if (p->group == group)

@@ -18,7 +18,7 @@ static bool helps(const struct queued_pod *p, void *arg)
     const struct happening *h = arg;
     struct scheduler *s = h->scheduler;
     AUTO_ARENA *a = arena_new(0);
-    struct pod_info *info = pod_info_new(p->object);
+    struct pod_info *info = pod_info_new(queued_pod_object(p));
     struct cycle c = {.arena = a,
                       .snapshot = &s->snapshot,
                       .pod = info,

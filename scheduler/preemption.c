@@ -10,7 +10,6 @@
 
 #include "api/core_v1.h"
 #include "api/policy_v1.h"
-#include "lib/api/time.h"
 #include "lib/base/arena.h"
 #include "lib/client/labels.h"
 #include "lib/client/gang_key.h"
@@ -46,11 +45,6 @@ struct trial {
     bool in_gang;     /* The pod's: its other pods are no victims. */
 };
 
-static int64_t start_of(const struct pod_info *p)
-{
-    return p->pod->status.start_time != NULL ? time_to_ns(p->pod->status.start_time) : INT64_MAX;
-}
-
 /* More important first: higher priority, then started earlier. */
 static int by_importance(const void *x, const void *y)
 {
@@ -58,7 +52,7 @@ static int by_importance(const void *x, const void *y)
     int32_t pa = pod_priority(a->pod), pb = pod_priority(b->pod);
     if (pa != pb)
         return pa > pb ? -1 : 1;
-    int64_t sa = start_of(a), sb = start_of(b);
+    int64_t sa = pod_info_start_ns(a), sb = pod_info_start_ns(b);
     return sa < sb ? -1 : sa > sb;
 }
 
@@ -124,7 +118,7 @@ static void sum_up(struct candidate *c)
             c->top_start_ns = INT64_MAX;
         }
         if (priority == c->top_priority)
-            c->top_start_ns = MIN_OF(c->top_start_ns, start_of(c->victims[i]));
+            c->top_start_ns = MIN_OF(c->top_start_ns, pod_info_start_ns(c->victims[i]));
     }
 }
 
@@ -266,7 +260,7 @@ static void answer(struct trial *t, struct candidate *best, struct preemption *r
     ret->victim_count = best->count;
     ret->violations = (int64_t)best->violations;
     for (size_t i = 0; i < best->count; i++)
-        ret->victims[i] = best->victims[i]->object;
+        ret->victims[i] = pod_info_object(best->victims[i], t->cycle->arena);
 }
 
 void preemption_evaluate(struct cycle *c,

@@ -9,7 +9,7 @@ struct policy_v1_pod_disruption_budget;
 
 struct preemption {
     struct node_info *node;      /* NULL: no candidate. */
-    struct api_object **victims; /* In the cycle's arena; borrowed. */
+    struct api_object **victims; /* In the cycle's arena, which holds them. */
     size_t victim_count;
     int64_t violations;   /* Budgets that their going breaks. */
     bool keep_nomination; /* Room is being made already where it was nominated. */

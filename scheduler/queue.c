@@ -3,12 +3,26 @@
 
 #include "api/core_v1.h"
 #include "lib/api/codec.h"
+#include "lib/api/pack.h"
 #include "lib/api/scheme.h"
 #include "scheduler/snapshot.h"
 
+struct api_object *queued_pod_object(const struct queued_pod *p)
+{
+    api_object_unpack(p->object);
+    return p->object;
+}
+
+void queued_pod_rest(struct queued_pod *p)
+{
+    bool ours = atomic_load_explicit(&p->object->refs, memory_order_relaxed) == 1;
+    if (p->place == QUEUE_ACTIVE && p->object->pack != NULL && ours)
+        api_object_pack(NULL, p->object);
+}
+
 static const struct core_v1_pod *pod_of(const struct queued_pod *p)
 {
-    return p->object->msg;
+    return queued_pod_object(p)->msg;
 }
 
 static bool active_before(const struct heap_node *a, const struct heap_node *b, void *arg)
@@ -282,6 +296,7 @@ static void enter_cycle(struct sched_queue *q, struct queued_pod *p)
     q->counts[QUEUE_IN_CYCLE]++;
     p->place = QUEUE_IN_CYCLE;
     list_push_back(&q->in_cycle, &p->link);
+    api_object_unpack(p->object);
     p->attempts++;
     p->missed = 0;
     p->refused_by = 0;

@@ -70,8 +70,9 @@ struct queued_pod {
     struct list link;          /* In unschedulable, in_cycle or gated. */
     struct queue_group *group; /* NULL: it is tried alone. */
     struct list in_group;
-    bool held_back;            /* By `holds`. */
-    struct api_object *object; /* One reference. */
+    bool held_back; /* By `holds`. */
+    /* One reference. Whole unless the pod rests, see queued_pod_rest(). */
+    struct api_object *object;
     enum queue_place place;
     int32_t priority;
     uint64_t queued_ms; /* First of all, for the order and the metrics. */
@@ -141,6 +142,11 @@ void sched_queue_regroup(struct sched_queue *q, struct queue_group *g, uint64_t 
 bool sched_queue_take(struct sched_queue *q, struct queued_pod *p);
 /* What refused it has changed, as its owner knows. */
 void sched_queue_wake(struct sched_queue *q, struct queued_pod *p, uint64_t now_ms);
+/* A pod that waits for its first attempt may be many: packed, if it was packed before and nobody
+ * else holds the object, until it is asked for. */
+void queued_pod_rest(struct queued_pod *p);
+/* Its object, whole. Borrowed. */
+struct api_object *queued_pod_object(const struct queued_pod *p);
 /* Has it scheduling gates, or is it held back? */
 bool queued_pod_is_gated(const struct queued_pod *p);
 

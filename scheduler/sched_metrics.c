@@ -65,7 +65,8 @@ static void show_unschedulable(const struct sched_queue *q)
         return;
     LIST_FOREACH (it, &q->unschedulable) {
         const struct queued_pod *p = LIST_ENTRY(it, struct queued_pod, link);
-        struct str profile = ((const struct core_v1_pod *)p->object->msg)->spec.scheduler_name;
+        struct str profile =
+            ((const struct core_v1_pod *)queued_pod_object(p)->msg)->spec.scheduler_name;
         for (unsigned i = 0; i < scheduler_plugin_count; i++) {
             if ((p->refused_by & 1u << i) == 0)
                 continue;

@@ -1,10 +1,8 @@
-/* scheduler.c - see scheduler.h. Feeds queue and snapshot from the watches and
- * runs the cycles. */
+/* scheduler.c - see scheduler.h. Runs the cycles; feed.c brings what they decide about. */
 #include "scheduler/scheduler_internal.h"
 
 #include "api/core_v1.h"
 #include "lib/api/codec.h"
-#include "lib/api/pod.h"
 #include "lib/api/scheme.h"
 #include "lib/base/arena.h"
 #include "lib/base/env.h"
@@ -13,9 +11,9 @@
 #include "scheduler/devices/devices.h"
 #include "scheduler/devices/pod_claims.h"
 #include "scheduler/owners.h"
+#include "scheduler/pod_record.h"
 #include "scheduler/reclaim.h"
 #include "scheduler/sched_metrics.h"
-#include "scheduler/trim.h"
 
 #define ROUND_NS (5u * 1000 * 1000) /* Cycles in one go; then the loop does I/O. */
 #define EXPIRE_MS 10000u
@@ -30,211 +28,8 @@ static const struct core_v1_pod *pod_of(const struct api_object *o)
     return o->msg;
 }
 
-/* --- pods --------------------------------------------------------------------------------------
+/* --- facts for plugins -------------------------------------------------------------------------
  */
-
-static bool is_ours(const struct scheduler *s, const struct core_v1_pod *pod)
-{
-    return sched_config_profile(s->config, pod->spec.scheduler_name) != NULL;
-}
-
-static bool is_assumed(const struct scheduler *s, const struct core_v1_pod *pod)
-{
-    const struct pod_info *p = map_get(&s->snapshot.pods, pod->metadata.uid);
-    return p != NULL && p->assumed;
-}
-
-static void take_unplaced(struct scheduler *s, struct api_object *o)
-{
-    const struct core_v1_pod *pod = pod_of(o);
-    bool waits =
-        is_ours(s, pod) && pod->metadata.deletion_timestamp == NULL && !pod_is_terminal(pod);
-    if (!waits) {
-        sched_queue_remove(&s->queue, pod->metadata.uid);
-        snapshot_unnominate(&s->snapshot, pod->metadata.uid);
-        volume_waits_check(s);
-        device_waits_check(s);
-    } else if (!is_assumed(s, pod)) {
-        sched_queue_set(&s->queue, o, now_ms(s));
-        struct queued_pod *p = sched_queue_find(&s->queue, pod->metadata.uid);
-        scheduler_seat_guest(s, p);
-        gangs_set_pod(&s->gangs, p, now_ms(s));
-    } else if (sched_queue_find(&s->queue, pod->metadata.uid) != NULL) {
-        sched_queue_set(&s->queue, o, now_ms(s));
-    }
-}
-
-/* It has a node: what was kept for it on another one is free. */
-static void take_placed(struct scheduler *s, struct api_object *o)
-{
-    const struct core_v1_pod *pod = pod_of(o);
-    const struct queued_pod *p = sched_queue_find(&s->queue, pod->metadata.uid);
-    bool elsewhere =
-        p != NULL && p->nominated_node != NULL && !str_eqc(pod->spec.node_name, p->nominated_node);
-    AUTO_FREE char *kept = elsewhere ? xstrdup(p->nominated_node) : NULL;
-    sched_queue_remove(&s->queue, pod->metadata.uid);
-    snapshot_set_pod(&s->snapshot, o);
-    sched_queue_event(&s->queue, EVENT_POD_ADD, now_ms(s));
-    if (kept != NULL)
-        scheduler_happened(s, EVENT_POD_DELETE, str_of(kept));
-}
-
-static void on_pod_add(struct api_object *o, void *arg)
-{
-    struct scheduler *s = arg;
-    if (str_empty(pod_of(o)->spec.node_name))
-        take_unplaced(s, o);
-    else
-        take_placed(s, o);
-    scheduler_wake(s);
-}
-
-static bool frees_something(const struct core_v1_pod *old, const struct core_v1_pod *pod)
-{
-    return pod_is_terminal(pod) && !pod_is_terminal(old);
-}
-
-static void on_pod_update(struct api_object *old_object, struct api_object *o, void *arg)
-{
-    struct scheduler *s = arg;
-    const struct core_v1_pod *old = pod_of(old_object), *pod = pod_of(o);
-    if (str_empty(pod->spec.node_name)) {
-        take_unplaced(s, o);
-        scheduler_wake(s);
-        return;
-    }
-    if (str_empty(old->spec.node_name)) {
-        take_placed(s, o);
-        scheduler_wake(s);
-        return;
-    }
-    bool changed = old->metadata.labels_count != pod->metadata.labels_count ||
-                   old->metadata.generation != pod->metadata.generation || !pods_ask_same(old, pod);
-    snapshot_set_pod(&s->snapshot, o);
-    if (frees_something(old, pod))
-        scheduler_happened(s, EVENT_POD_DELETE, pod->spec.node_name);
-    else if (changed)
-        scheduler_happened(s, EVENT_POD_UPDATE, pod->spec.node_name);
-    scheduler_wake(s);
-}
-
-static void on_pod_delete(struct api_object *o, bool final_state_unknown, void *arg)
-{
-    struct scheduler *s = arg;
-    const struct core_v1_pod *pod = pod_of(o);
-    UNUSED(final_state_unknown);
-    sched_queue_remove(&s->queue, pod->metadata.uid);
-    snapshot_unnominate(&s->snapshot, pod->metadata.uid);
-    volume_waits_check(s);
-    device_waits_check(s);
-    snapshot_remove_pod(&s->snapshot, pod->metadata.uid);
-    scheduler_happened(s, EVENT_POD_DELETE, pod->spec.node_name);
-    scheduler_wake(s);
-}
-
-/* --- nodes -------------------------------------------------------------------------------------
- */
-
-static void on_node_add(struct api_object *o, void *arg)
-{
-    struct scheduler *s = arg;
-    snapshot_set_node(&s->snapshot, o);
-    scheduler_happened(s, EVENT_NODE_ADD, api_object_meta(o)->name);
-    scheduler_wake(s);
-}
-
-static bool same_entries(const struct api_str_entry *x, size_t x_count,
-                         const struct api_str_entry *y, size_t y_count)
-{
-    bool same = x_count == y_count;
-    for (size_t i = 0; same && i < x_count; i++)
-        same = str_eq(x[i].key, y[i].key) && str_eq(x[i].value, y[i].value);
-    return same;
-}
-
-static bool same_quantities(const struct api_quantity_entry *x, size_t x_count,
-                            const struct api_quantity_entry *y, size_t y_count)
-{
-    bool same = x_count == y_count;
-    for (size_t i = 0; same && i < x_count; i++)
-        same = str_eq(x[i].key, y[i].key) && str_eq(x[i].value.string, y[i].value.string);
-    return same;
-}
-
-static uint32_t node_events(const struct core_v1_node *old, const struct core_v1_node *node)
-{
-    uint32_t events = 0;
-    if (!same_entries(old->metadata.labels, old->metadata.labels_count, node->metadata.labels,
-                      node->metadata.labels_count))
-        events |= EVENT_NODE_LABEL;
-    if (!same_quantities(old->status.allocatable, old->status.allocatable_count,
-                         node->status.allocatable, node->status.allocatable_count))
-        events |= EVENT_NODE_ALLOCATABLE;
-    if (!api_msg_equal(&core_v1_node_spec_msg, &old->spec, &node->spec))
-        events |= EVENT_NODE_TAINT;
-    return events;
-}
-
-static void on_node_update(struct api_object *old, struct api_object *o, void *arg)
-{
-    struct scheduler *s = arg;
-    uint32_t events = node_events(old->msg, o->msg);
-    snapshot_set_node(&s->snapshot, o);
-    if (events == 0)
-        return;
-    scheduler_happened(s, events, api_object_meta(o)->name);
-    scheduler_wake(s);
-}
-
-static void on_node_delete(struct api_object *o, bool final_state_unknown, void *arg)
-{
-    struct scheduler *s = arg;
-    UNUSED(final_state_unknown);
-    snapshot_remove_node(&s->snapshot, api_object_meta(o)->name);
-}
-
-/* --- everything else -----------------------------------------------------------------------------
- */
-
-static void on_pod_group_add(struct api_object *o, void *arg)
-{
-    struct scheduler *s = arg;
-    gangs_set_group(&s->gangs, o, now_ms(s));
-    scheduler_wake(s);
-}
-
-static void on_pod_group_update(struct api_object *old, struct api_object *o, void *arg)
-{
-    UNUSED(old);
-    on_pod_group_add(o, arg);
-}
-
-static void on_pod_group_delete(struct api_object *o, bool final_state_unknown, void *arg)
-{
-    struct scheduler *s = arg;
-    const struct meta_v1_object_meta *m = api_object_meta(o);
-    UNUSED(final_state_unknown);
-    gangs_remove_group(&s->gangs, m->namespace, m->name);
-    scheduler_wake(s);
-}
-
-static void on_namespace_add(struct api_object *o, void *arg)
-{
-    UNUSED(o);
-    ((struct scheduler *)arg)->namespaces_rev++;
-}
-
-static void on_namespace_update(struct api_object *old, struct api_object *o, void *arg)
-{
-    struct scheduler *s = arg;
-    const struct meta_v1_object_meta *x = api_object_meta(old), *y = api_object_meta(o);
-    s->namespaces_rev += !same_entries(x->labels, x->labels_count, y->labels, y->labels_count);
-}
-
-static void on_synced(void *arg)
-{
-    scheduler_wake(arg);
-}
 
 static const struct api_str_entry *namespace_labels(void *arg, struct str name, size_t *ret_count)
 {
@@ -285,9 +80,9 @@ static uint64_t namespaces_rev(void *arg)
 void scheduler_seat_guest(struct scheduler *s, const struct queued_pod *p)
 {
     if (p->nominated_node != NULL)
-        snapshot_nominate(&s->snapshot, p->object, str_of(p->nominated_node));
+        snapshot_nominate(&s->snapshot, queued_pod_object(p), str_of(p->nominated_node));
     else
-        snapshot_unnominate(&s->snapshot, pod_of(p->object)->metadata.uid);
+        snapshot_unnominate(&s->snapshot, api_object_meta(queued_pod_object(p))->uid);
 }
 
 /* --- cycles -------------------------------------------------------------------------------------
@@ -501,71 +296,6 @@ void scheduler_wake(struct scheduler *s)
 /* --- life ---------------------------------------------------------------------------------------
  */
 
-/* Extenders are shown pods and nodes whole, unless they know them by name. */
-static void (*trim_of(const struct sched_config *c,
-                      enum scheduler_informer which))(struct api_object *)
-{
-    bool pods = false, victims = false, nodes = false;
-    for (size_t i = 0; i < c->extender_count; i++) {
-        const struct extender_config *e = &c->extenders[i];
-        bool sees = e->filter != NULL || e->prioritize != NULL;
-        pods |= sees || e->preempt != NULL;
-        victims |= e->preempt != NULL && !e->node_cache_capable;
-        nodes |= sees && !e->node_cache_capable;
-    }
-    if (which == INFORM_NODES)
-        return nodes ? NULL : trim_node;
-    return victims ? NULL : pods ? trim_pod_placed : trim_pod;
-}
-
-void scheduler_watch(struct scheduler *s, enum scheduler_informer which, const char *group,
-                     const char *version, const char *kind, const char *field_selector,
-                     const struct informer_handler *handler)
-{
-    struct informer_config config = {
-        .kind = api_kind_by_gvk(str_of(group), str_of(version), str_of(kind)),
-        .field_selector = str_of(field_selector),
-    };
-    if (which == INFORM_PODS || which == INFORM_NODES) {
-        config.trim = trim_of(s->config, which);
-        config.compact_bytes = which == INFORM_PODS ? TRIM_POD_BYTES : TRIM_NODE_BYTES;
-    }
-    config.optional = which == INFORM_POD_GROUPS;
-    struct error err = {0};
-    if (informer_new(s->client, &config, &s->informers[which], &err) != 0)
-        PANIC("informer of %s: %s", kind, error_message(&err));
-    struct informer_handler h = *handler;
-    h.on_synced = on_synced;
-    h.arg = s;
-    informer_add_handler(s->informers[which], &h);
-}
-
-static void watch_all(struct scheduler *s)
-{
-    static const struct informer_handler pods = {
-        .on_add = on_pod_add, .on_update = on_pod_update, .on_delete = on_pod_delete};
-    static const struct informer_handler nodes = {
-        .on_add = on_node_add, .on_update = on_node_update, .on_delete = on_node_delete};
-    static const struct informer_handler namespaces = {.on_add = on_namespace_add,
-                                                       .on_update = on_namespace_update};
-    static const struct informer_handler groups = {.on_add = on_pod_group_add,
-                                                   .on_update = on_pod_group_update,
-                                                   .on_delete = on_pod_group_delete};
-    static const struct informer_handler none;
-    scheduler_watch(s, INFORM_PODS, "", "v1", "Pod", "status.phase!=Succeeded,status.phase!=Failed",
-                    &pods);
-    scheduler_watch(s, INFORM_NODES, "", "v1", "Node", NULL, &nodes);
-    scheduler_watch(s, INFORM_NAMESPACES, "", "v1", "Namespace", NULL, &namespaces);
-    scheduler_watch(s, INFORM_BUDGETS, "policy", "v1", "PodDisruptionBudget", NULL, &none);
-    scheduler_watch(s, INFORM_POD_GROUPS, "scheduling.x-k8s.io", "v1alpha1", "PodGroup", NULL,
-                    &groups);
-    volumes_watch(s);
-    devices_watch(s);
-    for (unsigned i = 0; i < INFORMER_COUNT; i++)
-        informer_start(s->informers[i]);
-    s->owners = owners_start(s->client, on_synced, s);
-}
-
 struct scheduler *scheduler_start(struct client *client, const struct sched_config *config)
 {
     struct scheduler *s = xzalloc(sizeof(*s));
@@ -586,6 +316,7 @@ struct scheduler *scheduler_start(struct client *client, const struct sched_conf
     s->queue.backoff_min_ms = config->backoff_min_ms;
     s->queue.backoff_max_ms = config->backoff_max_ms;
     snapshot_init(&s->snapshot);
+    s->shapes = s->snapshot.shapes = pod_shapes_new();
     sched_metrics_watch(&s->queue, &s->snapshot);
     s->classes = classes_new(&s->snapshot, &s->facts);
     gangs_init(&s->gangs, &s->queue, &s->snapshot, env_now_ms(s->env));
@@ -602,7 +333,7 @@ struct scheduler *scheduler_start(struct client *client, const struct sched_conf
     uv_timer_init(client_loop(client), &s->reclaim_timer);
     s->idle.data = s->timer.data = s;
     s->handles_open = 3;
-    watch_all(s);
+    scheduler_watch_all(s);
     if (reclaim_is_on(config))
         s->reclaim = reclaim_start(s, &s->reclaim_timer);
     return s;
@@ -619,6 +350,7 @@ static void on_handle_closed(uv_handle_t *h)
     gangs_done(&s->gangs);
     sched_queue_done(&s->queue);
     snapshot_done(&s->snapshot);
+    pod_shapes_unref(s->shapes);
     devices_free(s->devices);
     free(s);
 }

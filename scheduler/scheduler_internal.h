@@ -1,4 +1,4 @@
-/* scheduler_internal.h - shared by scheduler.c (watching, deciding) and
+/* scheduler_internal.h - shared by feed.c (watching), scheduler.c (deciding) and
  * actions.c (writing). */
 #ifndef SCHEDULER_SCHEDULER_INTERNAL_H
 #define SCHEDULER_SCHEDULER_INTERNAL_H
@@ -52,6 +52,7 @@ struct scheduler {
     uint64_t namespaces_rev; /* Rises when labels of namespaces change. */
     struct sched_queue queue;
     struct snapshot snapshot;
+    struct pod_shapes *shapes; /* The snapshot's. */
     struct pod_facts facts;
     struct classes *classes;
     struct gangs gangs;
@@ -115,6 +116,9 @@ void gang_cycle_tell(struct gang *x, void *scheduler);
 /* Keeps the snapshot's guest in step with p->nominated_node. */
 void scheduler_seat_guest(struct scheduler *s, const struct queued_pod *p);
 
+/* --- feed.c --- */
+/* Starts all informers. */
+void scheduler_watch_all(struct scheduler *s);
 /* Adds the informer; the handler's arg and on_synced are set here. */
 void scheduler_watch(struct scheduler *s, enum scheduler_informer which, const char *group,
                      const char *version, const char *kind, const char *field_selector,

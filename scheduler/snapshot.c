@@ -8,8 +8,8 @@
 #include "lib/base/base.h"
 #include "lib/client/labels.h"
 #include "lib/client/placement.h"
-#include "lib/client/reclaim.h"
 #include "lib/client/gang_key.h"
+#include "scheduler/pod_record.h"
 
 void snapshot_init(struct snapshot *s)
 {
@@ -24,54 +24,29 @@ void snapshot_init(struct snapshot *s)
     s->structure = 1;
 }
 
-static void note_change(struct snapshot *s, struct node_info *n, struct api_object *pod, bool add)
+static void change_done(struct change *c)
+{
+    api_object_unref(c->object);
+    pod_record_unref(c->record);
+}
+
+/* p NULL: the node. */
+static void note_change(struct snapshot *s, struct node_info *n, const struct pod_info *p, bool add)
 {
     n->version++;
     if (n->index == SIZE_MAX)
         return; /* Nobody counts its pods; its coming is a change of structure. */
     struct change *c = &s->changes[s->change_count++ & (CHANGES_MAX - 1)];
-    api_object_unref(c->pod);
-    *c = (struct change){pod != NULL ? api_object_ref(pod) : NULL, n->index, add};
-}
-
-int32_t pod_priority(const struct core_v1_pod *pod)
-{
-    return pod->spec.has_priority ? pod->spec.priority : 0;
+    change_done(c);
+    *c = (struct change){.node = n->index, .add = add};
+    if (p == NULL)
+        return;
+    c->pod = p->pod;
+    c->object = p->object != NULL ? api_object_ref(p->object) : NULL;
+    c->record = p->record != NULL ? pod_record_ref(p->record) : NULL;
 }
 
 /* --- pods ------------------------------------------------------------------------------------ */
-
-struct pod_info *pod_info_new(struct api_object *pod)
-{
-    struct pod_info *p = xzalloc(sizeof(*p));
-    struct resources nonzero;
-    p->object = api_object_ref(pod);
-    p->pod = pod->msg;
-    pod_requests(p->pod, false, &p->requests);
-    pod_requests(p->pod, true, &nonzero);
-    p->nonzero_milli_cpu = nonzero.milli_cpu;
-    p->nonzero_memory = nonzero.memory;
-    resources_done(&nonzero);
-    p->reclaims = pod_reclaims(p->pod);
-    const struct core_v1_affinity *a = p->pod->spec.affinity;
-    if (a != NULL) {
-        p->has_affinity = a->pod_affinity != NULL || a->pod_anti_affinity != NULL;
-        p->has_required_anti_affinity =
-            a->pod_anti_affinity != NULL &&
-            a->pod_anti_affinity->required_during_scheduling_ignored_during_execution_count != 0;
-    }
-    return p;
-}
-
-void pod_info_free(struct pod_info *p)
-{
-    if (p == NULL)
-        return;
-    ASSERT(p->node == NULL);
-    resources_done(&p->requests);
-    api_object_unref(p->object);
-    free(p);
-}
 
 static void add_amounts(struct amounts *a, int64_t milli_cpu, int64_t memory, bool add)
 {
@@ -86,9 +61,11 @@ static void add_amounts(struct amounts *a, int64_t milli_cpu, int64_t memory, bo
 
 static void count_reclaim(struct node_info *n, const struct pod_info *p, bool add)
 {
-    if (p->reclaims)
-        add_amounts(&n->reclaiming, p->requests.milli_cpu, p->requests.memory, add);
-    add_amounts(&n->slack, p->slack.milli_cpu, p->slack.memory, add);
+    const struct resources *r = &p->needs->requests;
+    if (p->needs->reclaims)
+        add_amounts(&n->reclaiming, r->milli_cpu, r->memory, add);
+    if (p->estimate != NULL)
+        add_amounts(&n->slack, p->estimate->slack.milli_cpu, p->estimate->slack.memory, add);
 }
 
 void node_info_add(struct node_info *n, struct pod_info *p)
@@ -99,15 +76,16 @@ void node_info_add(struct node_info *n, struct pod_info *p)
         n->pods = xrealloc(n->pods, n->pod_cap * sizeof(struct pod_info *));
     }
     p->node = n;
-    p->index = n->pod_count;
+    p->index = (uint32_t)n->pod_count;
     n->pods[n->pod_count++] = p;
-    n->affinity_pods += p->has_affinity;
+    n->affinity_pods += p->needs->has_affinity;
     count_reclaim(n, p, true);
-    resources_add(&n->requested, &p->requests);
+    resources_add(&n->requested, &p->needs->requests);
     /* Pods put on the node by hand may ask for more than numbers hold: what wraps here
      * wraps back when they go. */
-    (void)__builtin_add_overflow(n->nonzero_milli_cpu, p->nonzero_milli_cpu, &n->nonzero_milli_cpu);
-    (void)__builtin_add_overflow(n->nonzero_memory, p->nonzero_memory, &n->nonzero_memory);
+    (void)__builtin_add_overflow(n->nonzero_milli_cpu, p->needs->nonzero_milli_cpu,
+                                 &n->nonzero_milli_cpu);
+    (void)__builtin_add_overflow(n->nonzero_memory, p->needs->nonzero_memory, &n->nonzero_memory);
 }
 
 static bool is_saturated(const struct resources *r)
@@ -123,12 +101,12 @@ static bool is_saturated(const struct resources *r)
 static void take_requests(struct node_info *n, const struct pod_info *p)
 {
     if (!is_saturated(&n->requested)) {
-        resources_sub(&n->requested, &p->requests);
+        resources_sub(&n->requested, &p->needs->requests);
         return;
     }
     resources_done(&n->requested);
     for (size_t i = 0; i < n->pod_count; i++)
-        resources_add(&n->requested, &n->pods[i]->requests);
+        resources_add(&n->requested, &n->pods[i]->needs->requests);
 }
 
 void node_info_remove(struct node_info *n, struct pod_info *p)
@@ -137,18 +115,19 @@ void node_info_remove(struct node_info *n, struct pod_info *p)
     n->pods[p->index] = n->pods[--n->pod_count];
     n->pods[p->index]->index = p->index;
     p->node = NULL;
-    n->affinity_pods -= p->has_affinity;
+    n->affinity_pods -= p->needs->has_affinity;
     count_reclaim(n, p, false);
     take_requests(n, p);
-    (void)__builtin_sub_overflow(n->nonzero_milli_cpu, p->nonzero_milli_cpu, &n->nonzero_milli_cpu);
-    (void)__builtin_sub_overflow(n->nonzero_memory, p->nonzero_memory, &n->nonzero_memory);
+    (void)__builtin_sub_overflow(n->nonzero_milli_cpu, p->needs->nonzero_milli_cpu,
+                                 &n->nonzero_milli_cpu);
+    (void)__builtin_sub_overflow(n->nonzero_memory, p->needs->nonzero_memory, &n->nonzero_memory);
 }
 
 struct pod_info *node_info_pop(struct node_info *n)
 {
     struct pod_info *p = n->pods[n->pod_count - 1];
-    size_t index = p->index;
-    p->index = n->pod_count - 1;
+    uint32_t index = p->index;
+    p->index = (uint32_t)n->pod_count - 1;
     node_info_remove(n, p);
     p->index = index;
     return p;
@@ -270,7 +249,7 @@ void snapshot_remove_node(struct snapshot *s, struct str name)
     if (n == NULL || n->object == NULL)
         return;
     while (n->guest_count != 0)
-        snapshot_unnominate(s, n->guests[0]->pod->metadata.uid);
+        snapshot_unnominate(s, pod_info_uid(n->guests[0]));
     count_images(s, n->node, false);
     s->structure++;
     s->nodes[n->index] = s->nodes[--s->node_count];
@@ -316,15 +295,15 @@ static void enter(struct snapshot *s, struct node_info *n, struct pod_info *p)
     if (p->in_gang)
         count_in_gang(s, p, true);
     s->assumed_count += p->assumed;
-    s->affinity_pods += p->has_affinity;
-    s->anti_affinity_pods += p->has_required_anti_affinity;
-    map_set(&s->pods, p->pod->metadata.uid, p);
-    note_change(s, n, p->object, true);
+    s->affinity_pods += p->needs->has_affinity;
+    s->anti_affinity_pods += p->needs->has_required_anti_affinity;
+    map_set(&s->pods, pod_info_uid(p), p);
+    note_change(s, n, p, true);
 }
 
 static void place(struct snapshot *s, struct node_info *n, struct pod_info *p)
 {
-    snapshot_unnominate(s, p->pod->metadata.uid);
+    snapshot_unnominate(s, pod_info_uid(p));
     enter(s, n, p);
 }
 
@@ -333,12 +312,12 @@ static void leave(struct snapshot *s, struct pod_info *p)
     struct node_info *n = p->node;
     if (p->in_gang)
         count_in_gang(s, p, false);
-    map_remove(&s->pods, p->pod->metadata.uid);
+    map_remove(&s->pods, pod_info_uid(p));
     s->assumed_count -= p->assumed;
-    s->affinity_pods -= p->has_affinity;
-    s->anti_affinity_pods -= p->has_required_anti_affinity;
+    s->affinity_pods -= p->needs->has_affinity;
+    s->anti_affinity_pods -= p->needs->has_required_anti_affinity;
     node_info_remove(n, p);
-    note_change(s, n, p->object, false);
+    note_change(s, n, p, false);
 }
 
 static void unplace(struct snapshot *s, struct pod_info *p)
@@ -379,18 +358,18 @@ void snapshot_set_pod(struct snapshot *s, struct api_object *object)
     const struct core_v1_pod *pod = object->msg;
     struct pod_info *known = map_get(&s->pods, pod->metadata.uid);
     if (known != NULL && !pod_is_terminal(pod) && confirms(known, pod)) {
-        struct api_object *old = known->object;
-        known->object = api_object_ref(object);
-        known->pod = pod;
+        struct pod_record *record = s->shapes != NULL ? pod_record_of(s->shapes, object) : NULL;
+        pod_info_change(known, record == NULL ? api_object_ref(object) : NULL, record);
         s->assumed_count -= known->assumed;
         known->assumed = false;
-        api_object_unref(old);
         return;
     }
     snapshot_remove_pod(s, pod->metadata.uid);
     if (pod_is_terminal(pod))
         return;
-    place(s, node_or_placeholder(s, pod->spec.node_name), pod_info_new(object));
+    struct pod_info *p = s->shapes != NULL ? pod_info_of_record(pod_record_of(s->shapes, object))
+                                           : pod_info_new(object);
+    place(s, node_or_placeholder(s, pod->spec.node_name), p);
 }
 
 void snapshot_remove_pod(struct snapshot *s, struct str uid)
@@ -403,7 +382,7 @@ void snapshot_remove_pod(struct snapshot *s, struct str uid)
 void snapshot_assume(struct snapshot *s, struct api_object *pod, struct node_info *node)
 {
     struct pod_info *p = pod_info_new(pod);
-    ASSERT(!map_has(&s->pods, p->pod->metadata.uid));
+    ASSERT(!map_has(&s->pods, pod_info_uid(p)));
     p->assumed = true;
     p->expires_ms = UINT64_MAX;
     place(s, node, p);
@@ -444,10 +423,10 @@ void snapshot_nominate(struct snapshot *s, struct api_object *pod, struct str no
     struct pod_info *p = pod_info_new(pod);
     p->guest = true;
     p->node = n;
-    p->index = n->guest_count;
+    p->index = (uint32_t)n->guest_count;
     n->guests[n->guest_count++] = p;
-    s->anti_affinity_guests += p->has_required_anti_affinity;
-    map_set(&s->guests, p->pod->metadata.uid, p);
+    s->anti_affinity_guests += p->needs->has_required_anti_affinity;
+    map_set(&s->guests, pod_info_uid(p), p);
     note_change(s, n, NULL, false);
 }
 
@@ -459,7 +438,7 @@ void snapshot_unnominate(struct snapshot *s, struct str uid)
     struct node_info *n = p->node;
     n->guests[p->index] = n->guests[--n->guest_count];
     n->guests[p->index]->index = p->index;
-    s->anti_affinity_guests -= p->has_required_anti_affinity;
+    s->anti_affinity_guests -= p->needs->has_required_anti_affinity;
     p->node = NULL;
     pod_info_free(p);
     note_change(s, n, NULL, false);
@@ -547,7 +526,7 @@ void snapshot_done(struct snapshot *s)
     while (map_next(&s->images, &pos, NULL, &v))
         free(v);
     for (size_t i = 0; i < CHANGES_MAX; i++)
-        api_object_unref(s->changes[i].pod);
+        change_done(&s->changes[i]);
     free(s->changes);
     map_done(&s->guests);
     map_done(&s->gangs);

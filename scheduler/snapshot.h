@@ -7,6 +7,9 @@
  * pod that preemption made room for on a node: it waits in the queue, and stands
  * beside the node's pods, in no sums.
  *
+ * Placed pods can be kept as records (pod_record.h): the snapshot of a large cluster is
+ * mostly them.
+ *
  * What happened is kept for a while as numbered changes, so that those who
  * worked something out from all nodes (classes.h) can follow instead of working
  * it out again. Pure: the clock comes in as an argument. */
@@ -14,44 +17,12 @@
 #define SCHEDULER_SNAPSHOT_H
 
 #include "lib/base/map.h"
-#include "scheduler/resources.h"
+#include "scheduler/pod_info.h"
 
 struct api_object;
 struct core_v1_node;
 struct core_v1_pod;
-
-/* Of what may be reclaimed. */
-struct amounts {
-    int64_t milli_cpu, memory;
-};
-
-/* See estimates.h. */
-struct estimate {
-    struct amounts fits; /* As much is kept for the pod. */
-    struct amounts need; /* As much it needs now. */
-    uint64_t since_ms, sampled_ms;
-    bool known, fresh;
-};
-
-/* A pod with what was worked out from it once. */
-struct pod_info {
-    struct api_object *object; /* One reference. */
-    const struct core_v1_pod *pod;
-    struct resources requests;
-    int64_t nonzero_milli_cpu;
-    int64_t nonzero_memory;
-    bool has_affinity; /* Inter-pod affinity or anti-affinity of any sort. */
-    bool has_required_anti_affinity;
-    bool reclaims; /* Lives on what others do not use: lib/client/reclaim.h. */
-    struct estimate estimate;
-    struct amounts slack;   /* What is reserved and not kept for it, as it counts in its node's. */
-    bool in_gang;           /* Counts among its gang's placed pods: in a node, and not going. */
-    struct node_info *node; /* NULL: in no node. */
-    size_t index;           /* In node->pods. */
-    bool assumed;
-    bool guest;          /* In node->guests instead. */
-    uint64_t expires_ms; /* Assumed and bound: UINT64_MAX while the binding runs. */
-};
+struct pod_shapes;
 
 struct node_info {
     struct api_object
@@ -75,8 +46,10 @@ struct node_info {
 
 /* A pod came to a node or left it, or only the node itself changed. */
 struct change {
-    struct api_object *pod; /* One reference; NULL: the node. */
-    size_t node;            /* Index in snapshot.nodes. */
+    const struct core_v1_pod *pod; /* NULL: the node. As pod_info.pod, kept by one of these: */
+    struct api_object *object;     /* One reference, or NULL. */
+    struct pod_record *record;     /* One reference, or NULL. */
+    size_t node;                   /* Index in snapshot.nodes. */
     bool add;
 };
 #define CHANGES_MAX 1024u /* A power of two. */
@@ -114,15 +87,12 @@ struct snapshot {
     uint64_t structure;
     struct change *changes; /* The last CHANGES_MAX. */
     uint64_t change_count;  /* Number of the next one. */
+    /* Borrowed; NULL: none. With it, what snapshot_set_pod() is given is kept as records. */
+    struct pod_shapes *shapes;
 };
 
 void snapshot_init(struct snapshot *s);
 void snapshot_done(struct snapshot *s);
-
-/* The object's reference is taken anew. */
-struct pod_info *pod_info_new(struct api_object *pod);
-void pod_info_free(struct pod_info *p); /* NULL is a no-op. */
-int32_t pod_priority(const struct core_v1_pod *pod);
 
 void snapshot_set_node(struct snapshot *s, struct api_object *node);
 void snapshot_remove_node(struct snapshot *s, struct str name);

@@ -114,6 +114,16 @@ static void trim_spec(struct core_v1_pod_spec *s)
     s->service_account = s->service_account_name = STR_NULL;
 }
 
+/* Of a pod that has a node: what only its own placement asked for, and differs between pods of
+ * one template. */
+static void trim_decided(struct core_v1_pod_spec *spec, struct core_v1_pod_status *status)
+{
+    spec->hostname = STR_NULL;
+    if (spec->affinity != NULL)
+        spec->affinity->node_affinity = NULL; /* DaemonSets name the node in it. */
+    status->conditions_count = 0;
+}
+
 void trim_pod(struct api_object *o)
 {
     struct core_v1_pod *pod = o->msg;
@@ -131,6 +141,8 @@ void trim_pod(struct api_object *o)
             kept.conditions[kept.conditions_count++] = pod->status.conditions[i];
     trim_meta(&pod->metadata);
     trim_spec(&pod->spec);
+    if (!str_empty(pod->spec.node_name))
+        trim_decided(&pod->spec, &kept);
     pod->status = kept;
 }
 

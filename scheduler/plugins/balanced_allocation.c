@@ -36,7 +36,7 @@ static double deviation(const double *shares, size_t count)
 static double balance(const struct cycle *c, const struct node_info *n, double times)
 {
     const struct resources *have = &n->allocatable, *used = &n->requested,
-                           *want = &c->pod->requests;
+                           *want = &c->pod->needs->requests;
     double shares[RESOURCES_MAX];
     size_t count = 0;
     for (size_t i = 0; i < c->profile->balanced_count; i++) {
@@ -61,7 +61,7 @@ static double balance(const struct cycle *c, const struct node_info *n, double t
 
 static enum verdict prescore(struct cycle *c)
 {
-    const struct resources *want = &c->pod->requests;
+    const struct resources *want = &c->pod->needs->requests;
     /* A pod that asks for nothing changes no balance. */
     return want->milli_cpu != 0 || want->memory != 0 || want->scalar_count != 0 ? FIT : SKIP;
 }

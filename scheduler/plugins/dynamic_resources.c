@@ -107,7 +107,7 @@ static enum verdict prefilter(struct cycle *c, struct refusal *r)
 {
     struct str why = STR_NULL;
     c->skip_score[c->current] = true; /* Unless there is something to allocate. */
-    uint64_t by_class = extended_by_class(c->facts->devices, &c->pod->requests);
+    uint64_t by_class = extended_by_class(c->facts->devices, &c->pod->needs->requests);
     if (c->facts->devices == NULL ||
         (c->pod->pod->spec.resource_claims_count == 0 && by_class == 0))
         return SKIP;
@@ -163,7 +163,7 @@ static bool is_available(struct cycle *c, const struct resource_v1_resource_clai
 static const struct variant *variant_of(struct cycle *c, struct device_state *s,
                                         const struct node_info *n)
 {
-    uint64_t devices = extended_on_node(s->by_class, &c->pod->requests, &n->allocatable);
+    uint64_t devices = extended_on_node(s->by_class, &c->pod->needs->requests, &n->allocatable);
     for (const struct variant *v = s->variants; v != NULL; v = v->next)
         if (v->devices == devices)
             return v;
@@ -174,8 +174,8 @@ static const struct variant *variant_of(struct cycle *c, struct device_state *s,
     for (; v->count < s->wanting_count; v->count++)
         v->claims[v->count] = s->wanting[v->count];
     if (devices != 0) {
-        v->extended =
-            extended_claim(c->facts->devices, c->arena, c->pod->pod, &c->pod->requests, devices);
+        v->extended = extended_claim(c->facts->devices, c->arena, c->pod->pod,
+                                     &c->pod->needs->requests, devices);
         v->claims[v->count++] = v->extended;
     }
     v->next = s->variants;

@@ -196,7 +196,7 @@ static void changed(struct cycle *c, const struct node_info *n, const struct cor
                     bool add)
 {
     struct affinity_state *s = CYCLE_STATE(c, struct affinity_state);
-    if (!c->pod->has_affinity && p->spec.affinity == NULL)
+    if (!c->pod->needs->has_affinity && p->spec.affinity == NULL)
         return;
     count_for_filter(c, s, n, p, add ? 1 : -1);
     count_for_score(c, s, n, p, add ? 1 : -1);
@@ -231,12 +231,13 @@ static enum verdict prefilter(struct cycle *c, struct refusal *r)
     s->prefers = has_preferences(c->pod->pod);
     s->affinity = counts_of_terms(c, s->required);
     s->anti = counts_of_terms(c, s->required_against);
-    if (!c->pod->has_affinity && c->snapshot->affinity_pods == 0)
+    if (!c->pod->needs->has_affinity && c->snapshot->affinity_pods == 0)
         return FIT;
     for (size_t i = 0; i < c->snapshot->node_count; i++) {
         const struct node_info *n = c->snapshot->nodes[i];
-        for (size_t k = 0; (c->pod->has_affinity || n->affinity_pods != 0) && k < n->pod_count; k++)
-            if (c->pod->has_affinity || n->pods[k]->has_affinity)
+        for (size_t k = 0;
+             (c->pod->needs->has_affinity || n->affinity_pods != 0) && k < n->pod_count; k++)
+            if (c->pod->needs->has_affinity || n->pods[k]->needs->has_affinity)
                 changed(c, n, n->pods[k]->pod, true);
     }
     return FIT;

@@ -57,14 +57,14 @@ static int64_t counts(const struct cycle *c, int64_t requested, int64_t reclaimi
     if (!c->profile->reclaims || __builtin_sub_overflow(requested, slack, &expected) ||
         __builtin_sub_overflow(requested, reclaiming, &others))
         return requested;
-    if (c->pod->reclaims)
+    if (c->pod->needs->reclaims)
         return expected;
     return reclaiming != 0 ? MAX_OF(others, expected) : others;
 }
 
 static enum verdict filter(struct cycle *c, const struct node_info *n, struct refusal *r)
 {
-    const struct resources *want = &c->pod->requests, *have = &n->allocatable,
+    const struct resources *want = &c->pod->needs->requests, *have = &n->allocatable,
                            *used = &n->requested;
     int64_t milli_cpu = counts(c, used->milli_cpu, n->reclaiming.milli_cpu, n->slack.milli_cpu);
     int64_t memory = counts(c, used->memory, n->reclaiming.memory, n->slack.memory);
@@ -141,13 +141,13 @@ static void amounts_of(const struct cycle *c, const struct node_info *n, const c
                        int64_t *ret_used, int64_t *ret_capacity)
 {
     const struct resources *have = &n->allocatable, *used = &n->requested,
-                           *want = &c->pod->requests;
+                           *want = &c->pod->needs->requests;
     if (strcmp(name, "cpu") == 0) {
         *ret_capacity = have->milli_cpu;
-        *ret_used = sum_of(n->nonzero_milli_cpu, c->pod->nonzero_milli_cpu);
+        *ret_used = sum_of(n->nonzero_milli_cpu, c->pod->needs->nonzero_milli_cpu);
     } else if (strcmp(name, "memory") == 0) {
         *ret_capacity = have->memory;
-        *ret_used = sum_of(n->nonzero_memory, c->pod->nonzero_memory);
+        *ret_used = sum_of(n->nonzero_memory, c->pod->needs->nonzero_memory);
     } else if (strcmp(name, "ephemeral-storage") == 0) {
         *ret_capacity = have->ephemeral_storage;
         *ret_used = sum_of(used->ephemeral_storage, want->ephemeral_storage);

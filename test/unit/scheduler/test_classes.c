@@ -3,6 +3,7 @@
 #include "scheduler/classes.h"
 #include "lib/base/buf.h"
 #include "lib/client/labels.h"
+#include "scheduler/pod_record.h"
 #include "scheduler/preemption.h"
 #include "test/unit/scheduler/cluster.h"
 
@@ -347,6 +348,9 @@ static void run_world(uint64_t seed)
     w.facts.arg = &w;
     choose_profile(&w.profile, seed % 2 == 0);
     snapshot_init(&w.snapshot);
+    /* Of two neighbours one keeps its placed pods as records, as the scheduler does. */
+    struct pod_shapes *shapes = seed / 2 % 2 == 0 ? pod_shapes_new() : NULL;
+    w.snapshot.shapes = shapes;
     w.classes = classes_new(&w.snapshot, &w.facts);
     for (unsigned i = 0; i < TEMPLATES; i++)
         w.templates[i] = make_template();
@@ -360,6 +364,9 @@ static void run_world(uint64_t seed)
     for (unsigned i = 0; i < TEMPLATES; i++)
         free(w.templates[i]);
     snapshot_done(&w.snapshot);
+    if (shapes != NULL)
+        ck_assert_uint_eq(pod_shapes_count(shapes), 0);
+    pod_shapes_unref(shapes);
 }
 
 /* Whatever happens between two pods of a class, the second is decided as if alone. */

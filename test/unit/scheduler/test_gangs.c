@@ -84,7 +84,7 @@ static size_t capacity(const struct snapshot *s, int64_t cpu, int32_t priority)
         int64_t free = n->allocatable.milli_cpu;
         for (size_t k = 0; k < n->pod_count; k++)
             if (pod_priority(n->pods[k]->pod) >= priority)
-                free -= n->pods[k]->requests.milli_cpu;
+                free -= n->pods[k]->needs->requests.milli_cpu;
         sum += free > 0 ? (size_t)(free / cpu) : 0;
     }
     return sum;

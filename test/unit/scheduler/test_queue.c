@@ -1,5 +1,7 @@
 /* test_queue.c - order, backoff and waking of waiting pods; assumed pods. */
 #include "scheduler/queue.h"
+#include "lib/api/pack.h"
+#include "scheduler/pod_record.h"
 #include "test/unit/scheduler/cluster.h"
 
 #include <stdio.h>
@@ -29,6 +31,39 @@ START_TEST(order)
     ck_assert_str_eq(name_of(sched_queue_pop(&q)), "new");
     ck_assert_ptr_null(sched_queue_pop(&q));
     sched_queue_done(&q);
+}
+END_TEST
+
+/* A packed pod rests until its first attempt, and is whole whenever it is asked for. */
+START_TEST(rests_until_tried)
+{
+    struct sched_queue q;
+    struct pod_shapes *t = pod_shapes_new();
+    sched_queue_init(&q);
+    for (int i = 0; i < 3; i++) {
+        char json[64];
+        snprintf(json, sizeof(json), "{\"metadata\":{\"name\":\"p%d\",\"uid\":\"u%d\"}}", i, i);
+        struct api_object *o = object_from("Pod", json);
+        pod_record_unref(pod_record_of(t, o));
+        sched_queue_set(&q, o, (uint64_t)i);
+        struct queued_pod *p = sched_queue_find(&q, api_object_meta(o)->uid);
+        queued_pod_rest(p); /* Somebody else holds it. */
+        ck_assert_ptr_nonnull(p->object->msg);
+        api_object_unref(o);
+        queued_pod_rest(p);
+        ck_assert_ptr_null(p->object->msg);
+    }
+    sched_queue_remove(&q, STR("u1"));
+    ck_assert(!queued_pod_is_gated(sched_queue_find(&q, STR("u2"))));
+    struct queued_pod *p = sched_queue_pop(&q);
+    ck_assert_str_eq(name_of(p), "p0");
+    queued_pod_rest(p); /* In its cycle it does not. */
+    ck_assert_ptr_nonnull(p->object->msg);
+    ck_assert_str_eq(name_of(sched_queue_pop(&q)), "p2");
+    ck_assert_ptr_null(sched_queue_pop(&q));
+    sched_queue_done(&q);
+    ck_assert_uint_eq(pod_shapes_count(t), 0);
+    pod_shapes_unref(t);
 }
 END_TEST
 
@@ -225,4 +260,5 @@ UNIT_MAIN("scheduler/queue", {
     UNIT_TEST(backoff_and_flush);
     UNIT_TEST(gates_and_deletion);
     UNIT_TEST(assumed_pods);
+    UNIT_TEST(rests_until_tried);
 })

@@ -115,7 +115,7 @@ static int64_t kept_for(const struct world *w, const char *name)
 {
     const struct pod_info *p = map_get(&w->snapshot.pods, str_of(name));
     ck_assert_ptr_nonnull(p);
-    return p->requests.milli_cpu - p->slack.milli_cpu;
+    return p->needs->requests.milli_cpu - (p->estimate != NULL ? p->estimate->slack.milli_cpu : 0);
 }
 
 /* What is reserved at first; then down by half every five minutes, up at once; back without news.

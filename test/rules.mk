@@ -177,6 +177,11 @@ bench-dns: $(DNS_BENCH)
 	@$(DNS_BENCH) 10
 	@$(DNS_BENCH) 10000
 
+# Services on one real node, few and 10,000: changes, first packets, memory: make bench-services
+.PHONY: bench-services
+bench-services: all
+	@test/bench/services.sh $(BIN)
+
 # Pods from creation to Running on one real node, beside bare calls to its runtime: make bench-node
 NODE_LOAD := $(B)/test/bench/node/node_load
 $(NODE_LOAD): $(B)/test/bench/node/node_load.o $(B)/test/bench/load_stats.o $(call libs_of,kubelet)

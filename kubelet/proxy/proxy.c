@@ -25,6 +25,7 @@
 #include <unistd.h>
 
 #define RETRY_MS 1000u
+#define NODE_MS 20u
 /* How long somebody else's damage may last. */
 #define LOOK_MS 5000u
 /* Programming takes at most a third of the time. */
@@ -383,11 +384,17 @@ static void sync_rules(void *arg)
     struct proxy *p = arg;
     if (p->stopped)
         return;
+    if (p->k->node == NULL) {
+        /* The table's rules depend on it; another table would take the place of a good one. */
+        gather_again(&p->gather, NODE_MS);
+        return;
+    }
     if (p->began_ns == 0) {
         p->began_ns = uv_hrtime();
         proxy_health_pending(p->health);
     }
     if (p->stage == UNKNOWN) {
+        read_settings(p);
         buf_done(&p->found);
         p->found_pos = 0;
         p->stage = ADOPTING;
@@ -526,7 +533,8 @@ static void on_look(uv_timer_t *t)
     struct proxy *p = t->data;
     if (p->stopped || p->gather.busy)
         return;
-    read_settings(p);
+    if (p->k->node != NULL)
+        read_settings(p);
     if (p->stage != STANDING || kernel_stands(&p->kernel))
         return;
     log_warning("services: somebody has changed our tables; they are made anew");
@@ -578,7 +586,6 @@ struct proxy *proxy_start(struct kubelet *k, struct informer *services, struct i
     p->health = proxy_health_start(k);
     gather_init(&p->gather, k->loop,
                 &(struct gather_config){.share = SHARE, .run = sync_rules, .arg = p});
-    read_settings(p);
     uv_timer_init(k->loop, &p->look);
     p->look.data = p;
     uv_timer_start(&p->look, on_look, LOOK_MS, LOOK_MS);

@@ -19,7 +19,8 @@ struct hollow_pod {
     struct str namespace_name, name, uid,
         containers; /* Behind the struct; containers: names, with commas. */
     enum stage stage;
-    bool busy;
+    bool addressed;   /* Has its address from an agent before, which stays. */
+    bool busy, again; /* again: others said that it does not run while it was told. */
     uint32_t address, epoch;
 };
 
@@ -29,7 +30,7 @@ struct node {
     struct client *client;
     uv_timer_t lease_timer, status_timer, start_timer;
     char uid[48];
-    bool lease_there;
+    bool lease_there, taken_over;
     size_t lease_version_len;
     char lease_version[24]; /* Empty: not known, and the next renewal names none. */
     struct map pods;        /* uid -> hollow_pod */

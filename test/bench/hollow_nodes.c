@@ -246,7 +246,7 @@ static struct str node_body(struct arena *a, const struct node *n)
         "arch\":\"amd64\",\"topology.kubernetes.io/"
         "zone\":\"zone-%zu\",\"topology.kubernetes.io/"
         "region\":\"region\"}},\"status\":{\"capacity\":" STR_FMT ",\"allocatable\":" STR_FMT
-        ",\"conditions\":[" STR_FMT "],\"addresses\":[{\"type\":\"InternalIP\",\"address\":\"172.%"
+        ",\"conditions\":[" STR_FMT "],\"addresses\":[{\"type\":\"InternalIP\",\"address\":\"127.%"
         "zu.%zu.%zu\"},{\"type\":\"Hostname\",\"address\":"
         "\"%s\"}],\"daemonEndpoints\":{\"kubeletEndpoint\":{\"Port\":10250}},\"nodeInfo\":{"
         "\"machineID\":\"%032zx\","
@@ -364,8 +364,11 @@ static void watch(struct watching *w)
 static void begin(struct node *n)
 {
     renew(n);
-    uv_timer_start(&n->status_timer, send_status,
-                   (uint64_t)h.status_s * 1000 * n->index / (h.count != 0 ? h.count : 1), 0);
+    if (n->taken_over) /* Lost meanwhile, perhaps: the first word is that it is there again. */
+        patch_status(n);
+    else
+        uv_timer_start(&n->status_timer, send_status,
+                       (uint64_t)h.status_s * 1000 * n->index / h.count, 0);
     for (size_t i = 0; i < (h.services ? WATCHES : 2); i++) {
         struct watching *w = xzalloc(sizeof(*w));
         *w = watches[i];
@@ -393,8 +396,8 @@ static void on_enlisted(struct client_request *r, const struct client_result *re
 {
     struct node *n = arg;
     (void)r;
-    if (result->code ==
-        E_EXISTS) { /* An agent of this name ran before: its object is taken over. */
+    if (result->code == E_EXISTS) {
+        n->taken_over = true; /* An agent of this name ran before: its object is taken over. */
         struct client_call call = {.verb = CLIENT_GET,
                                    .kind = core_kind("Node"),
                                    .name = str_of(n->name),

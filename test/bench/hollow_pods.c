@@ -24,13 +24,15 @@ static void on_told(struct timed *t, const struct client_result *r)
 {
     struct hollow_pod *p = t->pod;
     p->busy = false;
-    if (r->code == 0 && p->stage == SEEN) {
+    if (r->code == 0 && p->stage == SEEN && !p->again) {
         p->stage = RUNNING;
         h.running++;
     }
     if (r->code == E_NOT_FOUND)
         p->stage = GONE;
-    act(p); /* It may have been deleted meanwhile. */
+    if (r->code == 0 ||
+        p->stage != SEEN) /* What was refused waits for the next word about the pod. */
+        act(p);
 }
 
 static void on_deleted(struct timed *t, const struct client_result *r)
@@ -47,9 +49,11 @@ static void tell_running(struct hollow_pod *p)
     AUTO_ARENA *a = arena_new(0);
     struct str now = now_text(a);
     const struct node *n = p->node;
-    char ip[48];
-    snprintf(ip, sizeof(ip), "10.%zu.%zu.%u", 64 + n->index / 256 % 128, n->index % 256,
-             p->address % 254 + 1);
+    struct str ip = STR_NULL;
+    if (!p->addressed)
+        ip = arena_printf(a, "\"podIP\":\"10.%zu.%zu.%u\",\"podIPs\":[{\"ip\":\"10.%zu.%zu.%u\"}],",
+                          64 + n->index / 256 % 128, n->index % 256, p->address % 254 + 1,
+                          64 + n->index / 256 % 128, n->index % 256, p->address % 254 + 1);
     static const char *const types[] = {"PodReadyToStartContainers", "Initialized", "Ready",
                                         "ContainersReady"};
     AUTO_BUF list = BUF_INIT;
@@ -70,16 +74,16 @@ static void tell_running(struct hollow_pod *p)
             "\"containerID\":\"containerd://%024zx%08x%032x\",\"started\":true}",
             i != 0 ? "," : "", STR_ARG(name), STR_ARG(now), 310u, n->index, p->address, i);
     }
-    struct str host = arena_printf(a, "172.%zu.%zu.%zu", 16 + n->index / 65536,
+    struct str host = arena_printf(a, "127.%zu.%zu.%zu", 16 + n->index / 65536,
                                    n->index / 256 % 256, n->index % 256);
-    struct str body = arena_printf(
-        a,
-        "{\"metadata\":{\"uid\":\"" STR_FMT
-        "\"},\"status\":{\"phase\":\"Running\",\"conditions\":[" STR_FMT "],\"hostIP\":\"" STR_FMT
-        "\",\"hostIPs\":[{\"ip\":\"" STR_FMT "\"}],\"podIP\":\"%s\",\"podIPs\":[{"
-        "\"ip\":\"%s\"}],\"startTime\":\"" STR_FMT "\",\"containerStatuses\":[" STR_FMT "]}}",
-        STR_ARG(p->uid), STR_ARG(buf_str(&list)), STR_ARG(host), STR_ARG(host), ip, ip,
-        STR_ARG(now), STR_ARG(buf_str(&containers)));
+    struct str body =
+        arena_printf(a,
+                     "{\"metadata\":{\"uid\":\"" STR_FMT
+                     "\"},\"status\":{\"phase\":\"Running\",\"conditions\":[" STR_FMT
+                     "],\"hostIP\":\"" STR_FMT "\",\"hostIPs\":[{\"ip\":\"" STR_FMT "\"}]," STR_FMT
+                     "\"startTime\":\"" STR_FMT "\",\"containerStatuses\":[" STR_FMT "]}}",
+                     STR_ARG(p->uid), STR_ARG(buf_str(&list)), STR_ARG(host), STR_ARG(host),
+                     STR_ARG(ip), STR_ARG(now), STR_ARG(buf_str(&containers)));
     struct client_call call = {.verb = CLIENT_PATCH,
                                .kind = core_kind("Pod"),
                                .namespace_name = p->namespace_name,
@@ -88,6 +92,7 @@ static void tell_running(struct hollow_pod *p)
                                .patch_type = CLIENT_PATCH_STRATEGIC,
                                .raw_body = body,
                                .undecoded = true};
+    p->again = false;
     p->busy = true;
     start_timed(p->node, p, POD_STATUS, &call, on_told);
 }
@@ -137,24 +142,38 @@ static struct hollow_pod *pod_new(const struct core_v1_pod *pod)
     return p;
 }
 
+static bool is_running(const struct core_v1_pod *pod)
+{
+    for (size_t i = 0; i < pod->status.conditions_count; i++)
+        if (str_eqc(pod->status.conditions[i].type, "Ready"))
+            return str_eqc(pod->status.phase, "Running") &&
+                   str_eqc(pod->status.conditions[i].status, "True");
+    return false;
+}
+
 void hollow_pod_event(struct node *n, const struct client_event *e)
 {
     const struct core_v1_pod *pod = e->object->msg;
     struct hollow_pod *p = map_get(&n->pods, pod->metadata.uid);
-    bool going = pod->metadata.deletion_timestamp != NULL;
+    bool going = pod->metadata.deletion_timestamp != NULL, runs = is_running(pod);
     if (p == NULL) {
         if (e->type == CLIENT_DELETED)
             return;
         p = pod_new(pod);
         p->node = n;
         p->address = n->next_address++;
-        bool runs = str_eqc(pod->status.phase, "Running");
+        p->addressed = !str_empty(pod->status.pod_ip);
         p->stage = runs ? RUNNING : SEEN;
         h.running += runs;
         h.pods++;
         map_set(&n->pods, p->uid, p);
     }
     p->epoch = n->epoch;
+    if (p->stage == RUNNING && !runs && !p->busy &&
+        !going) { /* Taken for lost: it is told again. */
+        p->stage = SEEN;
+        h.running--;
+    }
     if ((e->type == CLIENT_DELETED || going) && p->stage == RUNNING)
         h.running--;
     if (e->type == CLIENT_DELETED)

@@ -31,6 +31,7 @@ static const struct verb verbs[] = {
     {"delete", verb_delete, "Delete objects"},
     {"describe", verb_describe, "Show one object in detail, with its events"},
     {"logs", verb_logs, "Print a container's output"},
+    {"edges", verb_edges, "Show what workloads declare to reach, reach, and were refused"},
     {"simulate", verb_simulate, "Ask the scheduler where pods would go, without a cluster"},
     {"why", verb_why, "Tell why a pod waits, by plugin and number of nodes"},
     {"convert", cli_convert, "Convert objects between JSON, YAML and protobuf"},

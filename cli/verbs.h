@@ -23,6 +23,7 @@ int verb_apply(int argc, char **argv);
 int verb_delete(int argc, char **argv);
 int verb_logs(int argc, char **argv);
 int verb_describe(int argc, char **argv);
+int verb_edges(int argc, char **argv);
 int verb_simulate(int argc, char **argv);
 int verb_why(int argc, char **argv);
 int cli_convert(int argc, char **argv);

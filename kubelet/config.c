@@ -80,6 +80,7 @@ static void defaults(struct kubelet_config *c)
         .proxy = true,
         .proxy_healthz_port = 10256,
         .network_policy = true,
+        .isolation = true,
         .dns = true,
         .node_routes = true,
     };
@@ -176,6 +177,8 @@ struct flag_set *kubelet_flags(struct kubelet_config *c)
     flag_bool(f, &c->network_policy, "network-policy",
               "Enforce NetworkPolicies for this node's pods with nftables; false where something "
               "else does.");
+    flag_bool(f, &c->isolation, "isolation",
+              "Hold this node's pods to the dependencies that they declare, with nftables.");
     flag_bool(f, &c->dns, "dns",
               "Answer DNS queries to the --cluster-dns addresses on this node; false where "
               "something else does.");

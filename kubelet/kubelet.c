@@ -4,6 +4,7 @@
 #include "kubelet/admission.h"
 #include "kubelet/container_env.h"
 #include "kubelet/eviction_manager.h"
+#include "kubelet/isolation/isolation.h"
 #include "kubelet/leftovers.h"
 #include "kubelet/mirror_pods.h"
 #include "kubelet/pleg.h"
@@ -138,11 +139,15 @@ void kubelet_sources_ready(struct kubelet *k)
     mirror_pods_kick(k->mirrors);
 }
 
-size_t kubelet_services_for(const struct kubelet *k, struct arena *a, struct str namespace_name,
+size_t kubelet_services_for(const struct kubelet *k, struct arena *a, const struct core_v1_pod *pod,
                             bool links, const struct core_v1_service *const **ret)
 {
+    const struct core_v1_service *const *declared = NULL;
+    size_t declared_count = 0;
     size_t count = 0, pos = 0, total = k->services != NULL ? informer_count(k->services) : 0;
-    const struct core_v1_service **list = ARENA_ARRAY(a, const struct core_v1_service *, total + 1);
+    bool held = isolation_services(k->isolation, a, pod, &declared, &declared_count);
+    const struct core_v1_service **list =
+        ARENA_ARRAY(a, const struct core_v1_service *, total + declared_count + 1);
     *ret = list;
     if (k->services == NULL)
         return 0;
@@ -150,9 +155,11 @@ size_t kubelet_services_for(const struct kubelet *k, struct arena *a, struct str
     struct api_object *master = informer_get(k->services, STR("default"), STR("kubernetes"));
     if (master != NULL)
         list[count++] = master->msg;
-    for (struct api_object *o; links && (o = informer_next(k->services, &pos)) != NULL;) {
+    for (size_t i = 0; held && links && i < declared_count; i++)
+        list[count++] = declared[i];
+    for (struct api_object *o; links && !held && (o = informer_next(k->services, &pos)) != NULL;) {
         const struct core_v1_service *s = o->msg;
-        if (o != master && str_eq(s->metadata.namespace, namespace_name))
+        if (o != master && str_eq(s->metadata.namespace, pod->metadata.namespace))
             list[count++] = s;
     }
     return count;

@@ -31,6 +31,7 @@ struct env;
 struct event_recorder;
 struct eviction_manager;
 struct informer;
+struct isolation;
 struct kubeconfig;
 struct mirror_pods;
 struct node_routes;
@@ -88,6 +89,7 @@ struct kubelet_config {
     bool masquerade_all;
     int64_t proxy_healthz_port; /* 0: none. */
     bool network_policy;
+    bool isolation;
     bool dns; /* Answer on the cluster_dns addresses. */
     bool node_routes;
     struct flag_list cluster_dns;
@@ -134,6 +136,7 @@ struct kubelet {
     struct pleg *pleg;
     struct node_routes *routes;  /* NULL: somebody else sets them. */
     struct policy *policy;       /* NULL: network policies are not enforced. */
+    struct isolation *isolation; /* NULL: nobody is held to what is declared. */
     struct mirror_pods *mirrors; /* NULL while stand-alone. */
     struct node_status *node_status;
     struct usage_watch *usage;
@@ -180,10 +183,11 @@ void kubelet_room(struct kubelet *k);
 /* All sources have spoken: what runs and belongs to nobody may be cleaned up. */
 void kubelet_sources_ready(struct kubelet *k);
 
-/* Services whose variables a pod of the namespace gets, in ascending
- * precedence; an array in a. */
+/* Services whose variables a pod gets, in ascending precedence: those of its namespace,
+ * or those that it declares; an array in a. */
+struct core_v1_pod;
 struct core_v1_service;
-size_t kubelet_services_for(const struct kubelet *k, struct arena *a, struct str namespace_name,
+size_t kubelet_services_for(const struct kubelet *k, struct arena *a, const struct core_v1_pod *pod,
                             bool links, const struct core_v1_service *const **ret);
 
 #endif

@@ -14,6 +14,7 @@
 #include "kubelet/dns/dns.h"
 #include "kubelet/eviction_manager.h"
 #include "kubelet/image_gc.h"
+#include "kubelet/isolation/isolation.h"
 #include "kubelet/kubelet.h"
 #include "kubelet/leftovers.h"
 #include "kubelet/log_rotation.h"
@@ -194,8 +195,12 @@ static void on_client(struct kubelet *k)
     else
         policy_withdraw(k);
     k->services = start_informer(k, "Service", STR_NULL, &handler);
-    if (k->config.proxy || k->config.dns)
+    if (k->config.proxy || k->config.dns || k->config.isolation)
         start_slices(k);
+    if (k->config.isolation)
+        k->isolation = isolation_start(k);
+    else
+        isolation_withdraw(k);
     if (k->config.proxy)
         p->proxy = proxy_start(k, k->services, k->slices);
     if (k->config.dns)

@@ -28,6 +28,13 @@ struct nft_load {
 void nft_load_start(struct nft_load *n, uv_loop_t *loop, struct str text,
                     void (*done)(const char *error, void *arg), void *arg);
 
+/* Asks nft -j; text and error as nft says them, borrowed for the call of done, which never runs
+ * inside this one. error NULL: all is in text. More than NFT_LISTED_MAX bytes are an error. script
+ * is borrowed until done. */
+#define NFT_LISTED_MAX (8u << 20)
+void nft_list_start(uv_loop_t *loop, const char *script,
+                    void (*done)(struct str text, const char *error, void *arg), void *arg);
+
 /* Lets nftables see what crosses a bridge. False: the kernel cannot (no br_netfilter). */
 bool nft_see_bridges(void);
 

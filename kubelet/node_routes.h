@@ -13,11 +13,14 @@
 #include <stddef.h>
 
 struct core_v1_node;
+struct informer;
 struct kubelet;
 struct node_routes;
 
 /* NULL, with a log line, when the kernel lets us set no routes. */
 struct node_routes *node_routes_start(struct kubelet *k);
+/* All nodes, as long as n lives; NULL for NULL. */
+const struct informer *node_routes_nodes(const struct node_routes *n);
 /* What else follows from the ranges of pods is to be looked at again. NULL is a no-op. */
 void node_routes_kick(struct node_routes *n);
 

@@ -1,6 +1,7 @@
 /* node_routes_uv.c - Node objects in, rtnetlink messages out. */
 #include "kubelet/node_routes.h"
 
+#include "kubelet/isolation/isolation.h"
 #include "kubelet/kubelet.h"
 #include "kubelet/masquerade.h"
 
@@ -186,6 +187,7 @@ static void sync_routes(struct deferred *d)
     struct node_routes *n = CONTAINER_OF(d, struct node_routes, sync);
     AUTO_ARENA *a = arena_new(0);
     masquerade_sync(n->masquerade, n->nodes);
+    isolation_nodes_changed(n->k->isolation);
     size_t have_count = 0, want_count = 0, set_count = 0, remove_count = 0, pos = 0;
     struct node_route *have = NULL;
     struct node_route *want = ARENA_ARRAY(a, struct node_route, 2 * informer_count(n->nodes) + 1);
@@ -255,6 +257,11 @@ static void trim(struct api_object *o)
     n->metadata.managed_fields_count = n->metadata.annotations_count = n->metadata.labels_count = 0;
     n->status.images_count = n->status.conditions_count = 0;
     n->status.capacity_count = n->status.allocatable_count = 0;
+}
+
+const struct informer *node_routes_nodes(const struct node_routes *n)
+{
+    return n != NULL ? n->nodes : NULL;
 }
 
 struct node_routes *node_routes_start(struct kubelet *k)

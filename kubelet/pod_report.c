@@ -143,6 +143,7 @@ void worker_report(struct pod_worker *w)
         .fail_message = w->fail_message,
         .resize_reason = w->resize_reason,
         .resize_message = w->resize_message,
+        .awaits = w->awaits,
         .now_s = kubelet_wall_s(w->k),
     };
     in.resizing = worker_is_resizing(w, &in.resize_error);
@@ -229,6 +230,21 @@ static void remove_conditions(struct arena *a, const struct json *before, struct
     }
 }
 
+/* What a condition says no more has to be named as well, or it would stay. */
+static void clear_conditions(struct arena *a, const struct json *before, struct json *list)
+{
+    for (size_t i = 0; before != NULL && i < list->array.count; i++) {
+        struct json *now = list->array.items[i];
+        const struct json *was = NULL;
+        for (size_t k = 0; k < before->array.count && was == NULL; k++)
+            if (str_eq(json_get_str(before->array.items[k], "type"), json_get_str(now, "type")))
+                was = before->array.items[k];
+        for (size_t k = 0; was != NULL && k < was->object.count; k++)
+            if (json_get(now, was->object.members[k].key) == NULL)
+                json_set(a, now, was->object.members[k].key, json_null(a));
+    }
+}
+
 /* What has to change on the server; NULL when nothing. */
 static struct json *status_diff(struct arena *a, const struct core_v1_pod_status *have,
                                 const struct core_v1_pod_status *want)
@@ -246,8 +262,10 @@ static struct json *status_diff(struct arena *a, const struct core_v1_pod_status
             json_setc(a, mark, "$patch", json_string(a, STR("replace")));
             json_insert(a, m->value, 0, mark);
         }
-        if (str_eqc(m->key, "conditions"))
+        if (str_eqc(m->key, "conditions")) {
+            clear_conditions(a, before, m->value);
             remove_conditions(a, before, m->value);
+        }
         json_set(a, diff, m->key, m->value);
     }
     for (size_t i = 0; i < old->object.count; i++) {

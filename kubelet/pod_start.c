@@ -451,7 +451,7 @@ static void make_mounts(struct start *s)
     ctx.env_files = s->env_files;
     ctx.env_file_count = s->env_file_count;
     bool links = !pod->spec.has_enable_service_links || pod->spec.enable_service_links;
-    size_t n = kubelet_services_for(k, s->arena, pod->metadata.namespace, links, &services);
+    size_t n = kubelet_services_for(k, s->arena, pod, links, &services);
     if (container_env(s->arena, &ctx, s->spec, w->sources, services, n, &s->env, &s->err) != 0) {
         fail(s, "CreateContainerConfigError", error_message(&s->err));
         return;

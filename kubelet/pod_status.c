@@ -3,6 +3,7 @@
 
 #include "kubelet/resources.h"
 
+#include "lib/api/depends.h"
 #include "lib/api/pod.h"
 #include "lib/base/arena.h"
 #include "lib/base/buf.h"
@@ -436,9 +437,9 @@ static void add_readiness(struct arena *a, const struct pod_status_inputs *in,
 bool pod_condition_is_own(struct str type)
 {
     static const char *const own[] = {
-        "PodReadyToStartContainers", "Initialized",  "Ready",
-        "ContainersReady",           "PodScheduled", "PodResizePending",
-        "PodResizeInProgress"};
+        "PodReadyToStartContainers", "Initialized",    "Ready",
+        "ContainersReady",           "PodScheduled",   "PodResizePending",
+        "PodResizeInProgress",       DEPENDS_CONDITION};
     for (size_t i = 0; i < ARRAY_SIZE(own); i++) {
         if (str_eqc(type, own[i]))
             return true;
@@ -459,16 +460,28 @@ static void add_resize(const struct pod_status_inputs *in, struct core_v1_pod_st
                       in->resize_error != NULL ? str_of(in->resize_error) : STR_NULL);
 }
 
+/* Of pods that wait for what they depend on. Once they have started it stays true. */
+static void add_dependencies(const struct pod_status_inputs *in, struct core_v1_pod_status *s)
+{
+    const struct meta_v1_object_meta *m = &in->pod->metadata;
+    const struct str *wait =
+        api_str_map_get(m->annotations, m->annotations_count, STR(DEPENDS_WAIT));
+    if (wait != NULL && str_eqc(*wait, "true") && !pod_phase_is_final(s->phase))
+        add_condition(in, s, DEPENDS_CONDITION, in->awaits == NULL,
+                      in->awaits != NULL ? "WaitingForDependencies" : "", str_of(in->awaits));
+}
+
 static void conditions(struct arena *a, const struct pod_status_inputs *in,
                        struct core_v1_pod_status *s)
 {
     size_t foreign = in->old != NULL ? in->old->conditions_count : 0;
-    s->conditions = ARENA_ARRAY(a, struct core_v1_pod_condition, foreign + 9);
+    s->conditions = ARENA_ARRAY(a, struct core_v1_pod_condition, foreign + 10);
     add_condition(in, s, "PodReadyToStartContainers", in->sandbox_ready, "", STR_NULL);
     add_initialized(a, in, s);
     add_readiness(a, in, s);
     add_condition(in, s, "PodScheduled", true, "", STR_NULL);
     add_resize(in, s);
+    add_dependencies(in, s);
     if (in->disrupted && in->finished)
         add_condition(in, s, "DisruptionTarget", true, "TerminationByKubelet",
                       str_of(in->fail_message));

@@ -43,7 +43,8 @@ struct pod_status_inputs {
     bool disrupted;            /* It fails because of the node. */
     const char *resize_reason; /* Why the pod does not get what it asks for; NULL: it does. */
     const char *resize_message;
-    bool resizing; /* Its containers do not have all that is allocated. */
+    const char *awaits; /* Which dependencies keep it from starting; NULL: none. */
+    bool resizing;      /* Its containers do not have all that is allocated. */
     const char *resize_error;
     int64_t now_s;
 };

@@ -4,6 +4,7 @@
 #include "kubelet/pod_worker_internal.h"
 
 #include "kubelet/cri_config.h"
+#include "kubelet/isolation/isolation.h"
 #include "kubelet/mirror_pods.h"
 #include "kubelet/pod_sources.h"
 #include "kubelet/pod_status.h"
@@ -445,6 +446,7 @@ void pod_worker_abandon(struct pod_worker *w)
     deferred_cancel(&w->kick);
     map_remove(&w->k->workers, str_of(w->uid));
     policy_pod_gone(w->k->policy, w->uid);
+    isolation_pod_gone(w->k->isolation, w->uid);
     mirror_pods_kick(w->k->mirrors);
     worker_forget_calls(w);
     worker_unwatch_all(w);
@@ -458,6 +460,7 @@ void pod_worker_abandon(struct pod_worker *w)
     api_object_unref(w->status_sent);
     api_object_unref(w->asked);
     free(take(w->resize_message));
+    free(take(w->awaits));
     api_object_unref(w->object);
     kubelet_room(w->k);
     uv_close((uv_handle_t *)&w->timer, on_timer_closed);
@@ -697,8 +700,8 @@ static void act(struct pod_worker *w, const struct pm_action *a)
         worker_create_sandbox(w);
         return;
     case PM_START:
-        if (!w->may_start)
-            return; /* Kicked when the network policies stand. */
+        if (!w->may_start || w->awaits != NULL)
+            return; /* Kicked when its rules stand, and when what it waits for changes. */
         w->busy = true;
         worker_start_container(w, w->containers[a->index]);
         return;
@@ -723,6 +726,24 @@ static void act(struct pod_worker *w, const struct pm_action *a)
     }
 }
 
+/* Before its first container a pod may wait for what it depends on. Static pods do not: they run
+ * without API servers, which alone know Services. */
+static void await_dependencies(struct pod_worker *w)
+{
+    bool may_wait = w->object != NULL && w->origin == POD_FROM_API && w->life == PM_RUNNING &&
+                    w->rt->container_count == 0;
+    char *now = may_wait ? isolation_awaits(w->k->isolation, w->uid, worker_pod(w)) : NULL;
+    if (now != NULL && (w->awaits == NULL || strcmp(now, w->awaits) != 0))
+        worker_event(w, NULL, "Normal", "WaitingForDependencies", "Not started: %s", now);
+    else if (now == NULL && w->awaits != NULL && may_wait)
+        worker_event(w, NULL, "Normal", "DependenciesReady",
+                     "All Services that are waited for have ready endpoints");
+    for (size_t i = 0; i < w->container_count && (now != NULL || w->awaits != NULL); i++)
+        container_set_waiting(w->containers[i], now != NULL ? "WaitingForDependencies" : NULL, now);
+    free(w->awaits);
+    w->awaits = now;
+}
+
 static void step(struct pod_worker *w)
 {
     if (w->busy || w->freeing || w->k->stopping)
@@ -732,8 +753,11 @@ static void step(struct pod_worker *w)
         worker_observe_start(w);
         return;
     }
-    w->may_start = policy_pod_seen(w->k->policy, w->uid, w->object, rt_pod_sandbox(w->rt)) ||
-                   w->origin == POD_FROM_FILE;
+    const struct rt_sandbox *sandbox = rt_pod_sandbox(w->rt);
+    bool judged = policy_pod_seen(w->k->policy, w->uid, w->object, sandbox);
+    judged = isolation_pod_seen(w->k->isolation, w->uid, w->object, sandbox) && judged;
+    w->may_start = judged || w->origin == POD_FROM_FILE;
+    await_dependencies(w);
     worker_sync_probes(w);
     check_deadline(w);
     worker_decide_resize(w);

@@ -99,6 +99,7 @@ struct pod_worker {
     uint64_t observe_due_ms; /* 0: none. */
     bool busy;               /* Something is being done. */
     bool may_start;          /* Network policies stand in the way of no container. */
+    char *awaits;            /* Which dependencies it waits for before its first start; NULL. */
     struct start *start;     /* The container start under way, see pod_start.c. */
     bool freeing;
     struct deferred kick;

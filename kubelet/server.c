@@ -2,6 +2,7 @@
 #include "kubelet/server.h"
 
 #include "kubelet/certificates.h"
+#include "kubelet/isolation/isolation.h"
 #include "kubelet/kubelet.h"
 #include "kubelet/local_volumes.h"
 #include "kubelet/pod_worker.h"
@@ -110,23 +111,25 @@ static void serve_pods(struct kubelet *k, struct http_request *r, bool running_o
     respond_buf(r, "application/json", &b);
 }
 
-static void serve_registry(struct http_request *r, struct metrics *m)
+/* more: what else is told of; may be NULL. */
+static void serve_registry(struct http_request *r, struct metrics *m, struct isolation *more)
 {
     AUTO_BUF b = BUF_INIT;
     metrics_render(m, &b);
+    isolation_metrics(more, &b);
     respond_buf(r, METRICS_CONTENT_TYPE, &b);
 }
 
 static void serve_metrics(struct kubelet *k, struct http_request *r, struct str which)
 {
     if (str_empty(which))
-        serve_registry(r, metrics_default());
+        serve_registry(r, metrics_default(), k->isolation);
     else if (str_eqc(which, "resource"))
         server_metrics_resource(k, r);
     else if (str_eqc(which, "cadvisor"))
         server_metrics_cadvisor(k, r);
     else if (str_eqc(which, "probes"))
-        serve_registry(r, probe_metrics());
+        serve_registry(r, probe_metrics(), NULL);
     else
         server_text(r, 404, "404 page not found");
 }
@@ -175,6 +178,8 @@ static void dispatch(struct kubelet *k, struct http_request *r)
         serve_pods(k, r, false);
     else if (str_eqc(first, "runningpods"))
         serve_pods(k, r, true);
+    else if (str_eqc(first, "edges"))
+        isolation_serve_edges(k->isolation, r);
     else if (str_eqc(first, "metrics"))
         serve_metrics(k, r, count > 1 ? segments[1] : STR_NULL);
     else if (str_eqc(first, "stats") && count > 1 && str_eqc(segments[1], "summary"))
@@ -206,9 +211,9 @@ static const char *subresource(struct str path)
 {
     static const struct {
         const char *prefix, *name;
-    } table[] = {{"/stats", "stats"},  {"/metrics", "metrics"},       {"/logs", "log"},
-                 {"/spec", "spec"},    {"/checkpoint", "checkpoint"}, {"/statusz", "statusz"},
-                 {"/flagz", "configz"}};
+    } table[] = {{"/stats", "stats"},     {"/edges", "stats"},  {"/metrics", "metrics"},
+                 {"/logs", "log"},        {"/spec", "spec"},    {"/checkpoint", "checkpoint"},
+                 {"/statusz", "statusz"}, {"/flagz", "configz"}};
     for (size_t i = 0; i < ARRAY_SIZE(table); i++) {
         if (str_has_prefix(path, str_of(table[i].prefix)))
             return table[i].name;

@@ -1,12 +1,14 @@
 /* namespaces.c - Namespace: labelled with its own name, removed in two steps
  * (finalizers in spec are taken off through /finalize by the controller). */
 #include "apiserver/kinds/kinds.h"
+#include "apiserver/kinds/pod_check.h"
 
 #include "apiserver/validate.h"
 #include "api/core_v1.h"
 #include "lib/base/arena.h"
 #include "lib/base/error.h"
 
+#define LABELS_PATH PATH(PATH(PATH_ROOT, "metadata"), "labels")
 #define NAME_LABEL "kubernetes.io/metadata.name"
 
 static void put_label(struct arena *a, struct meta_v1_object_meta *m, struct str key,
@@ -82,15 +84,15 @@ static void validate_create(const struct kind_ctx *ctx, const void *obj, struct 
             field_invalid(errs, path, f,
                           "name is neither a standard finalizer name nor is it fully qualified");
     }
+    check_isolation_label(errs, LABELS_PATH, &n->metadata);
 }
 
 static void validate_update(const struct kind_ctx *ctx, const void *obj, const void *old,
                             struct field_errors *errs)
 {
     UNUSED(ctx);
-    UNUSED(obj);
     UNUSED(old);
-    UNUSED(errs);
+    check_isolation_label(errs, LABELS_PATH, &((const struct core_v1_namespace *)obj)->metadata);
 }
 
 static int validate_delete(const struct kind_ctx *ctx, const void *obj, struct error *err)

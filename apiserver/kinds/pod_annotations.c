@@ -71,13 +71,21 @@ void check_pod_annotations(struct field_errors *errs, const struct field_path *p
             check_armor_text(errs, PATH_KEY(path, key), str_sub(key, sizeof(ARMOR) - 1, key.len),
                              m->annotations[i].value, s);
     }
+    check_pod_depends(errs, path, m, s);
 }
 
 /* --- updates -------------------------------------------------------------------------------- */
 
 static bool is_fixed(struct str key)
 {
-    return str_has_prefix(key, STR(ARMOR)) || str_eqc(key, MIRROR);
+    return str_has_prefix(key, STR(ARMOR)) || str_eqc(key, MIRROR) || is_depends_annotation(key);
+}
+
+static const char *fixed_name(struct str key)
+{
+    if (is_depends_annotation(key))
+        return "what a pod depends on: change the template of its workload, which makes new pods";
+    return str_eqc(key, MIRROR) ? "mirror pod annotation" : "AppArmor annotations";
 }
 
 void check_pod_annotation_changes(struct field_errors *errs, const struct field_path *path,
@@ -89,15 +97,12 @@ void check_pod_annotation_changes(struct field_errors *errs, const struct field_
         const struct str *value = get(now, key);
         if (is_fixed(key) && (value == NULL || !str_eq(*value, was->annotations[i].value)))
             field_forbidden(errs, PATH_KEY(path, key), "may not remove or update %s",
-                            str_eqc(key, MIRROR) ? "mirror pod annotation"
-                                                 : "AppArmor annotations");
+                            fixed_name(key));
     }
     for (size_t i = 0; i < now->annotations_count; i++) {
         struct str key = now->annotations[i].key;
         if (is_fixed(key) && get(was, key) == NULL)
-            field_forbidden(errs, PATH_KEY(path, key), "may not add %s",
-                            str_eqc(key, MIRROR) ? "mirror pod annotation"
-                                                 : "AppArmor annotations");
+            field_forbidden(errs, PATH_KEY(path, key), "may not add %s", fixed_name(key));
     }
 }
 

@@ -79,6 +79,14 @@ void check_pod_profiles(struct field_errors *errs, const struct field_path *spec
                         bool armor);
 bool is_mirror_pod(const struct meta_v1_object_meta *m);
 
+/* pod_depends.c: what is declared to depend on; path is that of the annotations. */
+void check_pod_depends(struct field_errors *errs, const struct field_path *path,
+                       const struct meta_v1_object_meta *m, const struct core_v1_pod_spec *s);
+bool is_depends_annotation(struct str key);
+/* Of a Namespace. */
+void check_isolation_label(struct field_errors *errs, const struct field_path *labels,
+                           const struct meta_v1_object_meta *m);
+
 /* pod_scheduling.c */
 void check_affinity(struct pod_check *k, const struct field_path *path);
 void check_tolerations(struct pod_check *k, const struct field_path *path);

@@ -6,6 +6,7 @@
 #include "api/core_v1.h"
 #include "api/meta_v1.h"
 #include "lib/api/codec.h"
+#include "lib/api/depends.h"
 #include "lib/api/names.h"
 #include "lib/base/arena.h"
 #include "lib/base/buf.h"
@@ -354,6 +355,7 @@ void warn_pod(const struct kind_ctx *ctx, const struct field_path *path,
                         "must be >= 0; negative values are invalid and will be treated as 1");
     warn_pod_placement(&k);
     warn_addresses(&k);
+    warn_pod_depends(ctx, annotation_path(&k, STR(DEPENDS_ON)), m);
 }
 
 void warn_host_name(const struct kind_ctx *ctx, struct str name, const char *of)

@@ -27,6 +27,9 @@ void warn_workload(const struct kind_ctx *ctx, const struct workload_warning *w)
 /* Of names that pods' host names are made of; of: "Pod names and hostnames". */
 void warn_host_name(const struct kind_ctx *ctx, struct str name, const char *of);
 
+/* Services that are declared and not there (pod_depends.c); at: the annotation's path. */
+void warn_pod_depends(const struct kind_ctx *ctx, const struct field_path *at,
+                      const struct meta_v1_object_meta *m);
 /* Files of a volume that lie in each other's way (pod_warn_volumes.c). */
 void warn_overlaps(const struct kind_ctx *ctx, const struct core_v1_volume *v);
 void warn_claim_spec(const struct kind_ctx *ctx, const struct field_path *path,

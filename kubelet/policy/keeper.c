@@ -290,7 +290,8 @@ bool keeper_pod_seen(struct policy_keeper *p, const char *uid, struct api_object
     }
     if (is_new || moved || relabelled) {
         l->changed = ++p->changes;
-        if (p->config.is_synced(p->config.owner) && p->config.is_idle(p->config.owner))
+        if (p->config.is_synced(p->config.owner) && l->pod != NULL &&
+            p->config.is_free(p->config.owner, l->pod->msg))
             l->ready = true;
         if (!l->ready || p->loaded != NULL || !p->known)
             keeper_changed(p);

@@ -17,7 +17,7 @@
 
 struct api_object;
 struct api_str_entry;
-struct core_v1_namespace;
+struct core_v1_pod;
 struct informer;
 struct informer_handler;
 struct kubelet;
@@ -39,8 +39,8 @@ struct policy_keeper_config {
     const struct policy_table *table;
     /* All that compute() reads is there. */
     bool (*is_synced)(void *owner);
-    /* No pod can be concerned: nothing is waited for. Asked once synced. */
-    bool (*is_idle)(void *owner);
+    /* No rule can concern this pod: nothing is waited for. Asked once synced. */
+    bool (*is_free)(void *owner, const struct core_v1_pod *pod);
     /* What is to stand; NULL: more has to be asked for first, and keeper_changed() follows. */
     struct policy_state *(*compute)(void *owner, struct policy_local *locals, size_t count);
     /* May be NULL. Borrowed until the next call; NULL: there is no table. */

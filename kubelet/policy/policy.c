@@ -178,8 +178,9 @@ static bool is_synced(void *owner)
     return p->policies_synced && p->namespaces_synced && (p->pods == NULL || p->pods_synced);
 }
 
-static bool is_idle(void *owner)
+static bool is_free(void *owner, const struct core_v1_pod *pod)
 {
+    UNUSED(pod);
     return informer_count(((const struct policy *)owner)->policies) == 0;
 }
 
@@ -204,7 +205,7 @@ struct policy *policy_start(struct kubelet *k)
     p->keeper = keeper_new(k, &(struct policy_keeper_config){.what = WHAT,
                                                              .table = &policy_table,
                                                              .is_synced = is_synced,
-                                                             .is_idle = is_idle,
+                                                             .is_free = is_free,
                                                              .compute = compute,
                                                              .owner = p});
     struct informer_handler handler = {.on_add = on_change,

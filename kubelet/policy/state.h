@@ -44,7 +44,8 @@ struct policy_chain {
 /* Sorted by name, elements by text, once policy_state_sort() has run. */
 struct policy_state {
     const struct policy_table *table;
-    struct arena *arena; /* Holds all of it. */
+    struct arena *arena;    /* Holds all of it. */
+    const void *owner_data; /* What its maker keeps beside it, in the same arena; or NULL. */
     struct policy_set *sets;
     size_t set_count, set_cap;
     struct policy_chain *chains;

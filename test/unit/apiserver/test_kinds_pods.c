@@ -220,6 +220,19 @@ START_TEST(annotations)
          "spec.securityContext.seccompProfile.type: Forbidden: seccomp type in annotation and "
          "field "
          "must match"},
+        {NOTED("trireme.io/depends-on", "db, pay/ledger:https internet:443"), ""},
+        {NOTED("trireme.io/depends-on", "db:x:y"),
+         "metadata.annotations[trireme.io/depends-on]: Invalid value: \"db:x:y\": \"db:x:y\" must "
+         "be a range of addresses such as 10.1.0.0/16, 10.1.2.3/32:5432 or fd00:1::/32:53/udp; a "
+         "Service is named without dots: name, namespace/name or namespace/name:port"},
+        {NOTED("trireme.io/wait-for-dependencies", "true"),
+         "metadata.annotations[trireme.io/wait-for-dependencies]: Invalid value: \"true\": needs "
+         "the annotation trireme.io/depends-on, which names what is waited for"},
+        {"{'metadata':{'name':'p','annotations':{'trireme.io/depends-on':''}},'spec':{"
+         "'hostNetwork':true,'containers':[{'name':'c','image':'x'}]}}",
+         "metadata.annotations[trireme.io/depends-on]: Forbidden: cannot be held to by a pod on "
+         "the host's network, which has the node's address: leave it out, or set "
+         "spec.hostNetwork to false"},
         {POD(",'securityContext':{'windowsOptions':{'hostProcess':true}}"),
          "spec.hostNetwork: Invalid value: false: hostNetwork must be true if pod contains any "
          "hostProcess containers"},

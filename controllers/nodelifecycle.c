@@ -20,6 +20,7 @@
 #include "lib/api/scheme.h"
 #include "lib/api/time.h"
 #include "lib/base/arena.h"
+#include "lib/base/buf.h"
 #include "lib/base/env.h"
 #include "lib/base/error.h"
 #include "lib/base/log.h"
@@ -390,6 +391,33 @@ static bool set_unknown(struct reconcile *c, struct core_v1_node *n)
     return changed;
 }
 
+/* The cache lacks parts of a node's status (manager.c): conditions alone are sent, if nobody wrote
+ * meanwhile. */
+static void write_conditions(struct reconcile *c, const struct core_v1_node *n)
+{
+    AUTO_BUF list = BUF_INIT;
+    for (size_t i = 0; i < n->status.conditions_count; i++) {
+        if (i != 0)
+            buf_puts(&list, ",");
+        api_json_encode(&core_v1_node_condition_msg, &n->status.conditions[i], STR_NULL, STR_NULL,
+                        &list);
+    }
+    struct client_call call = {
+        .verb = CLIENT_PATCH,
+        .kind = node_kind(),
+        .name = n->metadata.name,
+        .subresource = "status",
+        .patch_type = CLIENT_PATCH_STRATEGIC,
+        .raw_body =
+            arena_printf(c->arena,
+                         "{\"metadata\":{\"uid\":\"" STR_FMT "\",\"resourceVersion\":\"" STR_FMT
+                         "\"},\"status\":{\"conditions\":[" STR_FMT "]}}",
+                         STR_ARG(n->metadata.uid), STR_ARG(n->metadata.resource_version),
+                         STR_ARG(buf_str(&list))),
+    };
+    reconcile_call(c, &call, NULL, NULL);
+}
+
 static void mark_pod_not_ready(struct reconcile *c, struct api_object *o)
 {
     struct lifecycle *l = c->run->state;
@@ -439,7 +467,7 @@ static void reconcile(struct reconcile *c)
         if (is_ready(o->msg))
             event_record(l->recorder, &about, EVENT_NORMAL, "NodeNotReady",
                          "Node " STR_FMT " status is now: NodeNotReady", STR_ARG(c->name));
-        reconcile_update(c, node_kind(), n, "status");
+        write_conditions(c, n);
         return; /* The taints follow when the cache shows the conditions. */
     }
     if (!is_ready(n))

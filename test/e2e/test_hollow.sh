@@ -37,6 +37,7 @@ ok "no call of it failed" sh -c "! grep -v 'conflict\|modified' '$WORK/hollow.er
 end_hollow -9
 eventually 60 "killed, its nodes are lost" ready_nodes 0
 ok "and tainted" sh -c "kubectl --kubeconfig '$KUBECONFIG_FILE' get nodes -o jsonpath='{.items[*].spec.taints[*].key}' | grep -q node.kubernetes.io/unreachable"
+ok "which takes nothing else from their status" [ "$(k get node hollow-00003 -o 'jsonpath={.status.images[*].sizeBytes}' | wc -w)" = 20 ]
 eventually 30 "their pods are not ready" available ""
 hollow
 eventually 60 "back, they are ready" ready_nodes 20

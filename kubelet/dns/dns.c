@@ -249,8 +249,13 @@ void dns_withdraw(const struct kubelet *k)
 
 bool dns_serves(const struct kubelet *k, const struct core_v1_service *s)
 {
-    for (size_t i = 0; k->config.dns && i < k->config.cluster_dns.count; i++)
-        if (str_eqc(s->spec.cluster_ip, k->config.cluster_dns.items[i]))
+    for (size_t i = 0; k->config.dns && i < k->config.cluster_dns.count; i++) {
+        const char *own = k->config.cluster_dns.items[i];
+        if (str_eqc(s->spec.cluster_ip, own))
             return true;
+        for (size_t n = 0; n < s->spec.cluster_ips_count; n++)
+            if (str_eqc(s->spec.cluster_ips[n], own))
+                return true;
+    }
     return false;
 }

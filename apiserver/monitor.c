@@ -53,18 +53,6 @@ static void on_render(void *arg)
 
 /* --- all
  * ------------------------------------------------------------------------------------------ */
-static void tell_build(struct metrics *m)
-{
-    metric_set(
-        METRIC_OF(
-            metric_gauge(m, "kubernetes_build_info", "1, with what was built as labels.",
-                         METRIC_LABELS("build_date", "compiler", "git_commit", "git_tree_state",
-                                       "git_version", "go_version", "major", "minor", "platform")),
-            STR("1970-01-01T00:00:00Z"), STR("gcc"), STR(""), STR(""),
-            STR(KUBERNETES_VERSION "+trireme"), STR(""), STR("1"), STR("36"), STR("linux/amd64")),
-        1);
-}
-
 void monitor_init(struct apiserver *s)
 {
     struct metrics *m = metrics_default();
@@ -89,7 +77,6 @@ void monitor_init(struct apiserver *s)
     check_total =
         metric_counter(slis, "kubernetes_healthchecks_total", "Checks that ran, by the outcome.",
                        METRIC_LABELS("name", "status", "type"));
-    tell_build(m);
     metrics_on_render(m, on_render, s);
 }
 

@@ -567,10 +567,12 @@ static void warn_deprecated(struct req *r)
     const struct api_kind *k = r->res->kind;
     for (size_t i = 0; i < ARRAY_SIZE(past) && r->res->custom == NULL; i++)
         if (strcmp(k->group, past[i].group) == 0 && strcmp(k->version, past[i].version) == 0 &&
-            (past[i].kind == NULL || strcmp(k->kind, past[i].kind) == 0))
+            (past[i].kind == NULL || strcmp(k->kind, past[i].kind) == 0)) {
             str_list_add(&r->warnings, arena_printf(r->arena, "%s%s%s %s is deprecated in v%s",
                                                     k->group, k->group[0] != '\0' ? "/" : "",
                                                     k->version, k->kind, past[i].text));
+            server_metrics_deprecated(r, past[i].text);
+        }
 }
 
 static void dispatch(struct req *r)

@@ -8,7 +8,7 @@
 #include <stdio.h>
 
 static struct metric_family *requests, *latency, *sli, *inflight, *longrunning, *watchers,
-    *terminations, *post_timeout;
+    *terminations, *post_timeout, *deprecated;
 static struct metric *inflight_now[2]; /* Reads, writes. */
 
 /* The series of requests that came lately, since finding them by their labels costs a twelfth of
@@ -56,6 +56,11 @@ void server_metrics_init(void)
                                   "Requests that were ended to protect the server.",
                                   METRIC_LABELS("code", "component", "group", "resource", "scope",
                                                 "subresource", "verb", "version"));
+    deprecated = metric_gauge(
+        m, "apiserver_requested_deprecated_apis",
+        "Gauge of deprecated APIs that have been requested, broken out by "
+        "API group, version, resource, subresource, and removed_release.",
+        METRIC_LABELS("group", "removed_release", "resource", "subresource", "version"));
     post_timeout = metric_counter(m, "apiserver_request_post_timeout_total",
                                   "Requests that came to an end after their client had its 504.",
                                   METRIC_LABELS("source", "status"));
@@ -151,6 +156,21 @@ void server_metrics_request(struct req *r, int http_status)
         metric_observe(s.latency, seconds);
         metric_observe(s.sli, seconds);
     }
+}
+
+void server_metrics_deprecated(struct req *r, const char *when)
+{
+    static const char before[] = "unavailable in v";
+    const char *release = strstr(when, before);
+    struct str removed = STR("");
+    if (release != NULL) {
+        release += sizeof(before) - 1;
+        removed = str_n(release, strcspn(release, "+;"));
+    }
+    metric_set(METRIC_OF(deprecated, known(r, r->info.group), removed, known(r, r->info.resource),
+                         r->sub != NULL ? str_of(r->sub->name) : STR(""),
+                         known(r, r->info.version)),
+               1);
 }
 
 void server_metrics_terminated(struct req *r, int http_status)

@@ -5,6 +5,7 @@
  *     credentials -> client -> node, pods, services
  *
  * Ending the program leaves every container running. */
+#include "kubelet/agent_metrics.h"
 #include "kubelet/certificates.h"
 #include "kubelet/config.h"
 #include "kubelet/cri.h"
@@ -339,6 +340,7 @@ static int setup(struct program *p, struct error *err)
     k->dra = dra_new(k);
     k->started_ns = env_wall_ns(k->env);
     k->usage = usage_watch_new(k);
+    agent_metrics_init(k);
     if (rc == 0)
         rc = log_rotation_start(k, &p->log_rotation, err);
     if (rc == 0)

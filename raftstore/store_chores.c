@@ -269,6 +269,12 @@ void store_metrics_init(struct store *s)
         {&x->quota, false, "etcd_server_quota_backend_bytes",
          "Memory that keys and values may take."},
     };
+    /* The API server's name for it, where there is one store. */
+    x->storage_size =
+        METRIC_OF(metric_gauge(m, "apiserver_storage_size_bytes",
+                               "Size of the storage database file physically allocated in bytes.",
+                               METRIC_LABELS("storage_cluster_id")),
+                  STR("etcd-0"));
     for (size_t i = 0; i < ARRAY_SIZE(all); i++)
         *all[i].at =
             metric_single(all[i].counter ? metric_counter(m, all[i].name, all[i].help, NULL)
@@ -293,6 +299,7 @@ void store_metrics_update(struct store *s, const struct replica_status *rs,
     metric_set(x->applied, (double)rs->applied_index);
     metric_set(x->pending, (double)rs->proposals);
     metric_set(x->db_size, (double)(ms->tree_bytes + ms->dead_bytes));
+    metric_set(x->storage_size, (double)(ms->tree_bytes + ms->dead_bytes));
     metric_set(x->db_in_use, (double)ms->tree_bytes);
     metric_set(x->keys, (double)ms->keys);
     metric_set(x->rev, (double)mvcc_rev(s->mvcc));

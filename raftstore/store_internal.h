@@ -137,8 +137,8 @@ struct sample {
 
 struct store_metrics {
     struct metric *has_leader, *is_leader, *leader_changes, *committed, *applied, *pending, *failed;
-    struct metric *fsync, *write_bytes, *snapshots, *db_size, *db_in_use, *keys, *rev, *compact_rev,
-        *quota;
+    struct metric *fsync, *write_bytes, *snapshots, *db_size, *storage_size, *db_in_use, *keys,
+        *rev, *compact_rev, *quota;
     struct metric *read_failures, *slow_reads, *slow_applies, *late_heartbeats, *commit;
 };
 

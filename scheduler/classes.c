@@ -194,9 +194,11 @@ static void class_make(struct classes *l, struct pod_class *k)
     struct cycle *c = &k->cycle;
     struct arena *decision = c->arena;
     const struct profile *profile = c->profile;
+    struct cycle_watch *watch = c->watch;
     score_buckets_done(&k->buckets);
     arena_clear(k->arena);
-    *c = (struct cycle){.arena = decision,
+    *c = (struct cycle){.watch = watch,
+                        .arena = decision,
                         .state_arena = k->arena,
                         .snapshot = s,
                         .pod = k->sample,
@@ -354,15 +356,28 @@ static void look_on(struct classes *l, const struct cycle *c)
         l->first_node = (c->first + c->visited) % l->snapshot->node_count;
 }
 
+/* From *from_ns until now, which becomes the next beginning. */
+static void tell_point(const struct cycle *c, const char *point, bool fits, uint64_t *from_ns)
+{
+    if (c->watch == NULL)
+        return;
+    uint64_t now = c->watch->now_ns();
+    c->watch->point(c, point, fits, now - *from_ns);
+    *from_ns = now;
+}
+
 static struct node_info *decide_in_class(struct classes *l, struct pod_class *k,
                                          const struct class_question *q)
 {
     struct cycle *c = &k->cycle;
+    c->watch = q->watch;
     c->arena = q->arena;
     c->profile = q->profile != NULL ? q->profile : profile_default();
     c->pod = k->sample;
     c->self = STR_NULL;
+    uint64_t from_ns = c->watch != NULL ? c->watch->now_ns() : 0;
     class_follow(l, k);
+    tell_point(c, "Filter", true, &from_ns);
     c->pod = q->pod;
     c->self = q->pod->pod->metadata.uid;
     c->seed = q->seed;
@@ -374,16 +389,19 @@ static struct node_info *decide_in_class(struct classes *l, struct pod_class *k,
     struct node_info *n = nominated(c, q);
     if (n == NULL)
         n = is_plain(k, c->cluster_steps) ? best_of_buckets(k) : best_of_scan(k);
+    tell_point(c, "Score", n != NULL, &from_ns);
     look_on(l, c);
     if (n == NULL)
         count_refusals(c);
+    c->watch = NULL; /* What comes behind, preemption, is timed as a whole. */
     return n;
 }
 
 static struct node_info *decide_alone(struct classes *l, const struct class_question *q)
 {
     struct cycle *c = &l->single;
-    *c = (struct cycle){.arena = q->arena,
+    *c = (struct cycle){.watch = q->watch,
+                        .arena = q->arena,
                         .snapshot = l->snapshot,
                         .pod = q->pod,
                         .facts = l->facts,
@@ -391,10 +409,17 @@ static struct node_info *decide_alone(struct classes *l, const struct class_ques
                         .first = l->first_node,
                         .seed = q->seed};
     c->enough = profile_enough(c->profile, l->snapshot->node_count);
+    uint64_t from_ns = c->watch != NULL ? c->watch->now_ns() : 0;
     cycle_filter(c);
+    tell_point(c, "Filter", c->fit_count != 0, &from_ns);
     look_on(l, c);
     struct node_info *n = c->pod_refusal.verdict == FIT ? nominated(c, q) : NULL;
-    return n != NULL ? n : cycle_select(c);
+    if (n == NULL)
+        n = cycle_select(c);
+    if (n != NULL)
+        tell_point(c, "Score", true, &from_ns);
+    c->watch = NULL;
+    return n;
 }
 
 /* --- the table of classes ----------------------------------------------------------------------

@@ -27,6 +27,7 @@ struct class_question {
     struct str nominated_node;  /* Preemption made room there: taken if the pod fits. */
     uint64_t seed;
     const struct profile *profile; /* NULL: the default one. Lives as long as the classes. */
+    struct cycle_watch *watch;     /* NULL: its steps are not timed. */
 };
 /* The node, NULL when none fits: then *ret says why. *ret is good until the next call, or
  * until the snapshot changes, and stays in place for preemption_evaluate(). */

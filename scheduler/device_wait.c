@@ -23,6 +23,7 @@
 #include "scheduler/devices/devices.h"
 #include "scheduler/devices/pod_claims.h"
 #include "scheduler/plugins/plugins.h"
+#include "scheduler/sched_metrics.h"
 
 #define CONFLICTS_MAX 5
 
@@ -259,6 +260,8 @@ static void on_answer(struct client_request *r, const struct client_result *resu
         advance(w);
         return;
     }
+    if (w->step == STEP_CREATE)
+        sched_metrics_claim(result->code == 0 && result->object != NULL);
     if (result->code != 0 || result->object == NULL) {
         fail_step(w, result->message);
         return;

@@ -34,6 +34,24 @@ size_t profile_enough(const struct profile *p, size_t nodes)
 /* --- filter ---------------------------------------------------------------------------------- */
 
 /* Plugins of other scopes are left out altogether. */
+/* --- times ------------------------------------------------------------------------------------ */
+
+static uint64_t now_ns(const struct cycle *c)
+{
+    return c->watch != NULL ? c->watch->now_ns() : 0;
+}
+
+static void took(const struct cycle *c, const struct plugin *p, const char *point, enum verdict v,
+                 uint64_t from_ns)
+{
+    static const char *const status[] = {[FIT] = "Success",
+                                         [SKIP] = "Skip",
+                                         [UNFIT] = "Unschedulable",
+                                         [UNRESOLVABLE] = "UnschedulableAndUnresolvable"};
+    if (c->watch != NULL)
+        c->watch->plugin(c, p, point, status[v], c->watch->now_ns() - from_ns);
+}
+
 static void prepare(struct cycle *c, unsigned scopes)
 {
     if (c->profile == NULL)
@@ -47,7 +65,9 @@ static void prepare(struct cycle *c, unsigned scopes)
         c->skip_score[i] = !c->profile->scores[i] || !in_scopes(p, scopes);
         if (p->prefilter == NULL || (c->skip_filter[i] && c->skip_score[i]))
             continue;
+        uint64_t from = now_ns(c);
         enum verdict v = p->prefilter(c, &c->pod_refusal);
+        took(c, p, "PreFilter", v, from);
         if (v == SKIP) {
             c->skip_filter[i] = true;
         } else if (v != FIT) {
@@ -97,6 +117,7 @@ void cycle_pod_changed(struct cycle *c, const struct node_info *n, const struct 
 static enum verdict run_filters(struct cycle *c, const struct node_info *n, unsigned scopes,
                                 struct refusal *r)
 {
+    bool timed = c->watch != NULL && c->watch->filters++ % FILTERS_PER_TIMED == 0;
     r->verdict = FIT; /* Reasons beyond count are not read. */
     r->plugin = NULL;
     r->count = 0;
@@ -104,7 +125,10 @@ static enum verdict run_filters(struct cycle *c, const struct node_info *n, unsi
         if (c->skip_filter[i] || !in_scopes(scheduler_plugins[i], scopes))
             continue;
         c->current = i;
+        uint64_t from = timed ? now_ns(c) : 0;
         enum verdict v = scheduler_plugins[i]->filter(c, n, r);
+        if (timed)
+            took(c, scheduler_plugins[i], "Filter", v, from);
         if (v != FIT) {
             r->verdict = v;
             r->plugin = scheduler_plugins[i];
@@ -232,6 +256,7 @@ size_t cycle_random(struct cycle *c, size_t n)
 static void add_scores(struct cycle *c, unsigned i, int64_t *totals, int64_t *scratch)
 {
     const struct plugin *p = scheduler_plugins[i];
+    uint64_t from = now_ns(c);
     c->current = i;
     if (c->skip_score[i] || (p->prescore != NULL && p->prescore(c) == SKIP))
         return;
@@ -241,6 +266,7 @@ static void add_scores(struct cycle *c, unsigned i, int64_t *totals, int64_t *sc
         p->normalize(c, scratch, c->fit_count);
     for (size_t n = 0; n < c->fit_count; n++)
         totals[n] += scratch[n] * c->profile->weights[i];
+    took(c, p, "Score", FIT, from);
 }
 
 void cycle_score(struct cycle *c, unsigned scopes, int64_t *totals)

@@ -70,7 +70,20 @@ struct plugin {
 extern const struct plugin *const scheduler_plugins[];
 extern const size_t scheduler_plugin_count;
 
+/* Times of a decision's steps, for one that is sampled: framework.c has no clock of its own.
+ * points are upstream's: "PreFilter", "Filter", "Score". */
+struct cycle_watch {
+    uint64_t (*now_ns)(void);
+    void (*plugin)(const struct cycle *c, const struct plugin *p, const char *point,
+                   const char *status, uint64_t took_ns);
+    /* All plugins of a point together. */
+    void (*point)(const struct cycle *c, const char *point, bool fits, uint64_t took_ns);
+    unsigned filters; /* Nodes that were filtered: of so many only one is timed. */
+};
+#define FILTERS_PER_TIMED 64u
+
 struct cycle {
+    struct cycle_watch *watch; /* NULL: not sampled. */
     struct arena *arena;       /* Of this decision: freed or cleared whole. */
     struct arena *state_arena; /* Of the plugins' state; may be the same. */
     struct snapshot *snapshot;

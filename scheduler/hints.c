@@ -6,14 +6,16 @@
 #include "lib/api/scheme.h"
 #include "lib/base/arena.h"
 #include "lib/base/env.h"
+#include "scheduler/sched_metrics.h"
 
 struct happening {
     struct scheduler *scheduler;
     struct node_info *node;
+    const char *event;
 };
 
 /* Were it tried now, would it fit there? Asked of the filters themselves. */
-static bool helps(const struct queued_pod *p, void *arg)
+static bool fits_now(const struct queued_pod *p, void *arg)
 {
     const struct happening *h = arg;
     struct scheduler *s = h->scheduler;
@@ -29,9 +31,24 @@ static bool helps(const struct queued_pod *p, void *arg)
     return fits;
 }
 
+static bool helps(const struct queued_pod *p, void *arg)
+{
+    const struct happening *h = arg;
+    if (h->scheduler->hints++ % HINTS_PER_TIMED != 0)
+        return fits_now(p, arg);
+    uint64_t from = uv_hrtime();
+    bool fits = fits_now(p, arg);
+    sched_metrics_hint(p->refused_by, h->event, fits ? "Queue" : "QueueSkip",
+                       (double)(uv_hrtime() - from) / 1e9);
+    return fits;
+}
+
 /* Something of the node, or of the pods on it. */
 void scheduler_happened(struct scheduler *s, uint32_t events, struct str node)
 {
-    struct happening h = {s, snapshot_node(&s->snapshot, node)};
+    unsigned first = 0;
+    while (first + 1 < EVENT_COUNT && (events & 1u << first) == 0)
+        first++;
+    struct happening h = {s, snapshot_node(&s->snapshot, node), sched_queue_cause(first)};
     sched_queue_event_at(&s->queue, events, env_now_ms(s->env), h.node != NULL ? helps : NULL, &h);
 }

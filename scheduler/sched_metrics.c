@@ -17,13 +17,35 @@ static const double seconds_from_10ms[] = {0.01,   0.02,   0.04,   0.08,    0.16
                                            163.84, 327.68, 655.36, 1310.72, 2621.44, 5242.88};
 static const double seconds_from_100us[] = {0.0001, 0.0002, 0.0004, 0.0008, 0.0016, 0.0032,
                                             0.0064, 0.0128, 0.0256, 0.0512, 0.1024, 0.2048};
+static const double seconds_from_10us[] = {0.00001,
+                                           0.000015,
+                                           0.0000225,
+                                           0.00003375,
+                                           0.000050625,
+                                           7.59375e-05,
+                                           0.00011390625,
+                                           0.000170859375,
+                                           0.0002562890625,
+                                           0.00038443359375,
+                                           0.000576650390625,
+                                           0.0008649755859375,
+                                           0.00129746337890625,
+                                           0.001946195068359375,
+                                           0.0029192926025390625,
+                                           0.004378938903808593,
+                                           0.006568408355712890,
+                                           0.009852612533569335,
+                                           0.014778918800354002,
+                                           0.022168378200531003};
+static const double seconds_of_hints[] = {0.00001, 0.00002, 0.00004, 0.00008, 0.00016, 0.00032,
+                                          0.00064, 0.00128, 0.00256, 0.00512, 0.01024, 0.02048};
 static const double counts_16[] = {1, 2, 4, 8, 16};
 static const double counts_64[] = {1, 2, 4, 8, 16, 32, 64};
 
 static struct {
     bool made;
     struct metric_family *attempts, *attempt_seconds, *points, *sli, *pending, *cache;
-    struct metric_family *incoming, *unschedulable;
+    struct metric_family *incoming, *unschedulable, *plugins, *hints, *claims;
     struct map unschedulable_shown; /* A series' pointer -> the series. */
     struct metric *algorithm, *pod_attempts, *preemptions, *victims, *conflicts;
     const struct sched_queue *queue;
@@ -109,6 +131,17 @@ static void make(void)
                                 "Time of all plugins of an extension point.",
                                 METRIC_LABELS("extension_point", "profile", "status"),
                                 seconds_from_100us, ARRAY_SIZE(seconds_from_100us));
+    m.plugins = metric_histogram(d, "scheduler_plugin_execution_duration_seconds",
+                                 "Duration for running a plugin at a specific extension point.",
+                                 METRIC_LABELS("plugin", "extension_point", "status"),
+                                 seconds_from_10us, ARRAY_SIZE(seconds_from_10us));
+    m.hints = metric_histogram(d, "scheduler_queueing_hint_execution_duration_seconds",
+                               "Latency for running a queueing hint function of a plugin.",
+                               METRIC_LABELS("plugin", "event", "hint"), seconds_of_hints,
+                               ARRAY_SIZE(seconds_of_hints));
+    m.claims = metric_counter(d, "scheduler_resourceclaim_creates_total",
+                              "Number of ResourceClaims creation requests within scheduler.",
+                              METRIC_LABELS("status"));
     m.sli = metric_histogram(d, "scheduler_pod_scheduling_sli_duration_seconds",
                              "Time from a pod's coming into the queue until it was bound.",
                              METRIC_LABELS("attempts"), seconds_from_10ms,
@@ -183,6 +216,39 @@ void sched_metrics_point(struct str profile, const char *point, const char *stat
 {
     make();
     metric_observe(METRIC_OF(m.points, str_of(point), profile, str_of(status)), seconds);
+}
+
+void sched_metrics_plugin(const struct cycle *c, const struct plugin *p, const char *point,
+                          const char *status, uint64_t took_ns)
+{
+    UNUSED(c);
+    make();
+    metric_observe(METRIC_OF(m.plugins, str_of(p->name), str_of(point), str_of(status)),
+                   (double)took_ns / 1e9);
+}
+
+void sched_metrics_of_point(const struct cycle *c, const char *point, bool fits, uint64_t took_ns)
+{
+    const struct core_v1_pod *pod = c->pod->pod;
+    sched_metrics_point(pod->spec.scheduler_name, point, fits ? "Success" : "Unschedulable",
+                        (double)took_ns / 1e9);
+}
+
+void sched_metrics_hint(unsigned refused_by, const char *event, const char *hint, double seconds)
+{
+    unsigned i = 0;
+    make();
+    while (i + 1 < scheduler_plugin_count && (refused_by & 1u << i) == 0)
+        i++;
+    metric_observe(
+        METRIC_OF(m.hints, str_of(scheduler_plugins[i]->name), str_of(event), str_of(hint)),
+        seconds);
+}
+
+void sched_metrics_claim(bool made)
+{
+    make();
+    metric_inc(METRIC_OF(m.claims, str_of(made ? "success" : "failure")));
 }
 
 void sched_metrics_conflict(void)

@@ -212,6 +212,10 @@ void scheduler_decide(struct scheduler *s, struct queued_pod *p)
         .profile = sched_config_profile(s->config, info->pod->spec.scheduler_name),
     };
     struct cycle *c;
+    struct cycle_watch watch = {
+        .now_ns = uv_hrtime, .plugin = sched_metrics_plugin, .point = sched_metrics_of_point};
+    if (s->decisions++ % DECISIONS_PER_TIMED == 0)
+        question.watch = &watch;
     p->attempt_ns = uv_hrtime();
     struct node_info *n = classes_decide(s->classes, &question, &c);
     sched_metrics_decided((double)(uv_hrtime() - p->attempt_ns) / 1e9);

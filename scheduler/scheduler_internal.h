@@ -50,6 +50,8 @@ struct scheduler {
     struct informer *informers[INFORMER_COUNT];
     struct owners *owners;
     uint64_t namespaces_rev; /* Rises when labels of namespaces change. */
+    uint64_t decisions;      /* Of single pods. */
+    uint64_t hints;          /* Questions whether an event helps. */
     struct sched_queue queue;
     struct snapshot snapshot;
     struct pod_shapes *shapes; /* The snapshot's. */

@@ -54,7 +54,8 @@ uint64_t metric_count(const struct metric *m); /* A histogram's observations. */
 
 /* Runs before each rendering, on the rendering thread: to set gauges. */
 void metrics_on_render(struct metrics *m, void (*cb)(void *arg), void *arg);
-/* process_cpu_seconds_total, process_resident_memory_bytes, open file counts, start time. */
+/* process_cpu_seconds_total, process_resident_memory_bytes, open file counts, start time;
+ * kubernetes_build_info. */
 void metrics_add_process(struct metrics *m);
 /* Content type: METRICS_CONTENT_TYPE. Families sorted by name. */
 void metrics_render(struct metrics *m, struct buf *b);

@@ -4,6 +4,7 @@
 
 #include "lib/base/buf.h"
 #include "lib/base/file.h"
+#include "lib/base/version.h"
 
 #include <dirent.h>
 #include <pthread.h>
@@ -76,6 +77,18 @@ static void process_metrics_render(void *arg)
         metric_set(p->fds_max, (double)limit.rlim_cur);
 }
 
+static void tell_build(struct metrics *m)
+{
+    metric_set(
+        METRIC_OF(
+            metric_gauge(m, "kubernetes_build_info", "1, with what was built as labels.",
+                         METRIC_LABELS("build_date", "compiler", "git_commit", "git_tree_state",
+                                       "git_version", "go_version", "major", "minor", "platform")),
+            STR("1970-01-01T00:00:00Z"), STR("gcc"), STR(""), STR(""),
+            STR(KUBERNETES_VERSION "+trireme"), STR(""), STR("1"), STR("36"), STR("linux/amd64")),
+        1);
+}
+
 /* Lives as long as the process: registries are not freed outside of tests. */
 static struct process_metrics process = {.lock = PTHREAD_MUTEX_INITIALIZER};
 
@@ -95,5 +108,6 @@ void metrics_add_process(struct metrics *m)
     process.fds_max = metric_single(
         metric_gauge(m, "process_max_fds", "Maximum number of open file descriptors.", NULL));
     metric_set(process.start, process_start_seconds());
+    tell_build(m);
     metrics_on_render(m, process_metrics_render, &process);
 }

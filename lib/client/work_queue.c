@@ -13,7 +13,7 @@
 
 /* Of one queue, by upstream's names. */
 struct queue_metrics {
-    struct metric *adds, *depth, *retries, *waited, *worked;
+    struct metric *adds, *depth, *retries, *waited, *worked, *unfinished, *longest;
 };
 
 struct work_queue {
@@ -27,6 +27,7 @@ struct work_queue {
     unsigned workers;
     bool paused;
     bool closing;
+    struct list link; /* In named, with a name. */
     void (*process)(struct work_queue *q, struct str key, void *arg);
     void *arg;
 };
@@ -58,6 +59,40 @@ static void init_metrics(struct queue_metrics *m, const char *name)
                                            "takes.",
                                            labels, bounds, ARRAY_SIZE(bounds)),
                           &value);
+    m->unfinished =
+        metric_of(metric_gauge(all, "workqueue_unfinished_work_seconds",
+                               "How many seconds of work has been done that is in progress and "
+                               "hasn't been observed by work_duration.",
+                               labels),
+                  &value);
+    m->longest = metric_of(metric_gauge(all, "workqueue_longest_running_processor_seconds",
+                                        "How many seconds has the longest running processor for "
+                                        "workqueue been running.",
+                                        labels),
+                           &value);
+}
+
+/* Queues with metrics. All are of one loop, the one that metrics are rendered on. */
+static struct list named = {&named, &named};
+
+/* What is in process is known only while it is asked for. */
+static void on_render(void *arg)
+{
+    UNUSED(arg);
+    LIST_FOREACH (it, &named) {
+        struct work_queue *q = LIST_ENTRY(it, struct work_queue, link);
+        uint64_t now = env_now_ms(q->env), sum = 0, longest = 0;
+        size_t pos = 0;
+        void *v;
+        while (q->core.busy_count != 0 && map_next(&q->core.items, &pos, NULL, &v)) {
+            const struct work_item *item = v;
+            uint64_t took = item->processing && now > item->since_ms ? now - item->since_ms : 0;
+            sum += took;
+            longest = MAX_OF(longest, took);
+        }
+        metric_set(q->metrics.unfinished, (double)sum / 1000);
+        metric_set(q->metrics.longest, (double)longest / 1000);
+    }
 }
 
 static void tell_depth(struct work_queue *q)
@@ -144,8 +179,14 @@ struct work_queue *work_queue_new(struct uv_loop_s *loop, const struct work_queu
     struct work_queue *q = xzalloc(sizeof(*q));
     q->env = config->env != NULL ? config->env : env_system();
     q->workers = config->workers != 0 ? config->workers : 1;
-    if (config->name != NULL)
+    if (config->name != NULL) {
+        static bool rendered;
         init_metrics(&q->metrics, config->name);
+        list_push_back(&named, &q->link);
+        if (!rendered)
+            metrics_on_render(metrics_default(), on_render, NULL);
+        rendered = true;
+    }
     q->process = config->process;
     q->arg = config->arg;
     work_core_init(&q->core, config->base_delay_ms, config->max_delay_ms, config->qps,
@@ -172,6 +213,11 @@ void work_queue_close(struct work_queue *q)
         return;
     ASSERT(!q->closing);
     q->closing = true;
+    if (q->metrics.depth != NULL) {
+        list_remove(&q->link);
+        metric_set(q->metrics.unfinished, 0);
+        metric_set(q->metrics.longest, 0);
+    }
     uv_close((uv_handle_t *)&q->idle, on_handle_closed);
     uv_close((uv_handle_t *)&q->timer, on_handle_closed);
 }

@@ -292,4 +292,9 @@ URL=$(sed -n 's/.*serving health and metrics on //p' "$D/hosts/cp-1/log/schedule
 page() { curl -sk "$URL/$1" -H "Accept: ${2:-*/*}"; }
 has "its flags" "leader-elect-lease-duration=" page flagz
 has "and its state, as JSON" '"metadata":{"name":"kube-scheduler"}' page statusz 'application/json;v=v1beta1;g=config.k8s.io;as=Statusz'
+figures() { page metrics | grep "^$1"; }
+has "plugins' times are sampled" 'plugin="NodeResourcesFit",extension_point="Filter",status="Success"' figures scheduler_plugin_execution_duration_seconds_count
+has "extension points' too" 'extension_point="Filter",profile="default-scheduler"' figures scheduler_framework_extension_point_duration_seconds_count
+has "claims that were made" 'status="success"' figures scheduler_resourceclaim_creates_total
+has "what was built" 'git_version="v1.36' figures kubernetes_build_info
 finish

@@ -78,6 +78,8 @@ YAML
 proxied() { k get --raw "/api/v1/nodes/worker-1/proxy/$1"; }
 has "the node agent's flags" "node-labels=" proxied flagz
 has "and its state" "kubelet statusz" proxied statusz
+has "how many pods run" "kubelet_running_pods" proxied metrics
+has "and containers" 'kubelet_running_containers{container_state="running"}' proxied metrics
 
 # --- a pod before its driver
 ok "devices" slice

@@ -416,6 +416,73 @@ START_TEST(guest_takes_its_room)
 }
 END_TEST
 
+static uint64_t ticks;
+static unsigned timed_filters, timed_points;
+
+static uint64_t tick(void)
+{
+    return ticks += 10;
+}
+
+static void count_plugin(const struct cycle *c, const struct plugin *p, const char *point,
+                         const char *status, uint64_t took_ns)
+{
+    ck_assert_ptr_nonnull(c->profile);
+    ck_assert_ptr_nonnull(p->name);
+    ck_assert_uint_gt(took_ns, 0);
+    if (strcmp(point, "Filter") == 0)
+        timed_filters += strcmp(status, "Success") == 0;
+}
+
+static void count_point(const struct cycle *c, const char *point, bool fits, uint64_t took_ns)
+{
+    UNUSED(c);
+    UNUSED(point);
+    timed_points += fits && took_ns != 0;
+}
+
+/* A decision that is watched tells the times of plugins, for few of the nodes, and of points; the
+ * next one, which is not, tells none. */
+START_TEST(sampled_decisions_are_timed)
+{
+    struct snapshot s;
+    struct arena *a = arena_new(0);
+    struct cycle *c;
+    snapshot_init(&s);
+    for (unsigned i = 0; i < 2 * FILTERS_PER_TIMED; i++) {
+        char name[16];
+        AUTO_BUF b = BUF_INIT;
+        snprintf(name, sizeof(name), "n%u", i);
+        buf_printf(&b,
+                   "{\"metadata\":{\"name\":\"%s\"},\"status\":{\"allocatable\":{\"cpu\":\"1\","
+                   "\"memory\":\"1Gi\",\"pods\":\"9\"}}}",
+                   name);
+        struct api_object *o = parsed("Node", &b);
+        snapshot_set_node(&s, o);
+        api_object_unref(o);
+    }
+    struct classes *l = classes_new(&s, &no_facts);
+    struct api_object *pod = object_from("Pod", HALF("p"));
+    struct pod_info *p = pod_info_new(pod);
+    struct cycle_watch watch = {.now_ns = tick, .plugin = count_plugin, .point = count_point};
+    struct class_question q = {.pod = p, .arena = a, .watch = &watch};
+    ck_assert_ptr_nonnull(classes_decide(l, &q, &c));
+    ck_assert_uint_eq(watch.filters, 2 * FILTERS_PER_TIMED);
+    ck_assert_uint_gt(timed_filters, 2);
+    ck_assert_uint_lt(timed_filters, 2 * PLUGINS_MAX);
+    ck_assert_uint_eq(timed_points, 2);
+    uint64_t before = ticks;
+    q.watch = NULL;
+    ck_assert_ptr_nonnull(classes_decide(l, &q, &c));
+    ck_assert_uint_eq(ticks, before);
+    pod_info_free(p);
+    api_object_unref(pod);
+    classes_free(l);
+    arena_free(a);
+    snapshot_done(&s);
+}
+END_TEST
+
 /* Pods that somebody put on a node with absurd requests must not upset the sums. */
 START_TEST(absurd_requests)
 {
@@ -462,5 +529,6 @@ END_TEST
 UNIT_MAIN("scheduler/classes", {
     tcase_add_loop_test(tc, decides_as_from_scratch, 1, 151);
     UNIT_TEST(guest_takes_its_room);
+    UNIT_TEST(sampled_decisions_are_timed);
     UNIT_TEST(absurd_requests);
 })

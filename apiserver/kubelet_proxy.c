@@ -1,6 +1,8 @@
 /* kubelet_proxy.c - see kubelet_proxy.h. */
 #include "apiserver/kubelet_proxy.h"
 
+#include "apiserver/log_options.h"
+
 #include "api/core_v1.h"
 #include "apiserver/kubelet_pool.h"
 #include "apiserver/messages.h"
@@ -215,7 +217,9 @@ static void pod_log(struct req *r)
         req_status(r, status_not_found(r->arena, r->res->gr, r->info.name));
         return;
     }
-    struct meta_v1_status *s = pod_choose_container(r, pod, &container);
+    struct meta_v1_status *s = log_options_check(r);
+    if (s == NULL)
+        s = pod_choose_container(r, pod, &container);
     if (s != NULL) {
         req_status(r, s);
         return;

@@ -182,8 +182,8 @@ before=$(in_files readlink /all/..data)
 k patch configmap conf -p '{"data":{"key":"two"}}' >/dev/null
 k label pod files colour=blue --overwrite >/dev/null
 follows() { [ "$(in_files cat "$1")" = "$2" ] || { in_files cat "$1"; return 1; }; }
-eventually 100 "a changed ConfigMap is followed" follows /all/key two
-eventually 100 "in the other volume" follows /conf/sub/renamed two
+eventually 150 "a changed ConfigMap is followed" follows /all/key two
+eventually 60 "in the other volume" follows /conf/sub/renamed two
 no "in one step: another folder" test "$before" = "$(in_files readlink /all/..data)"
 same "a sub-path is not" one in_files cat /one/key
 has "labels are followed" 'colour="blue"' in_files cat /all/labels

@@ -22,14 +22,17 @@ static struct nft_set_name set_name(const struct proxy_kernel *k, enum proxy_fam
 }
 
 void kernel_init(struct proxy_kernel *k, uv_loop_t *loop,
-                 void (*done)(struct kernel_result *r, void *arg), void *arg)
+                 void (*done)(struct kernel_result *r, void *arg), void (*cleaned)(void *arg),
+                 void *arg)
 {
-    *k = (struct proxy_kernel){.loop = loop, .done = done, .arg = arg, .clean = true};
+    *k = (struct proxy_kernel){
+        .loop = loop, .done = done, .cleaned = cleaned, .arg = arg, .clean = true};
 }
 
 void kernel_done(struct proxy_kernel *k)
 {
     ASSERT(!k->busy);
+    ASSERT(!k->cleaning);
     buf_done(&k->text);
     buf_done(&k->changes);
     buf_done(&k->stale);
@@ -215,8 +218,6 @@ static void run_commit(void *arg)
     uint64_t began_ns = uv_hrtime();
     r->code = k->changes.len > 0 ? send_changes(k, &r->err) : 0;
     r->spent_ns = uv_hrtime() - began_ns;
-    if (r->code == 0 && k->stale.len > 0 && stale_clean(k->table, buf_str(&k->stale), &err) != 0)
-        log_warning("services: ending what has become stale: %s", error_message(&err));
     buf_clear(&k->text);
     struct others o = {k, &k->text};
     if (r->code == 0 && k->clean && netlink_nft_tables(on_table, &o, &err) != 0)
@@ -231,11 +232,39 @@ static void on_others_gone(const char *error, void *arg)
     end(k);
 }
 
+static void run_clean(void *arg)
+{
+    struct proxy_kernel *k = arg;
+    struct error err;
+    if (stale_clean(k->table, buf_str(&k->stale), &err) != 0)
+        log_warning("services: ending what has become stale: %s", error_message(&err));
+}
+
+static void on_cleaned(void *arg)
+{
+    struct proxy_kernel *k = arg;
+    buf_done(&k->stale);
+    k->cleaning = false;
+    k->cleaned(k->arg);
+}
+
+void kernel_clean(struct proxy_kernel *k)
+{
+    ASSERT(!k->cleaning);
+    if (k->stale.len == 0)
+        return;
+    k->cleaning = true;
+    job_start(k->loop, run_clean, on_cleaned, k);
+}
+
 static void on_committed(void *arg)
 {
     struct proxy_kernel *k = arg;
     buf_done(&k->changes);
-    buf_done(&k->stale);
+    if (k->result.code == 0 && !k->cleaning)
+        kernel_clean(k);
+    else if (!k->cleaning)
+        buf_done(&k->stale);
     if (k->result.code != 0 || !k->clean) {
         end(k);
         return;

@@ -26,7 +26,9 @@ struct proxy_kernel {
     struct nft_load nft;
     struct buf text;
     struct buf changes; /* Packed, each behind a byte: add. */
-    struct buf stale;   /* See stale.h. */
+    struct buf stale;   /* See stale.h; a job's while cleaning. */
+    bool cleaning;
+    void (*cleaned)(void *arg);
     struct kernel_result result;
     void (*done)(struct kernel_result *r, void *arg);
     void *arg;
@@ -38,15 +40,19 @@ struct proxy_kernel {
 };
 
 void kernel_init(struct proxy_kernel *k, uv_loop_t *loop,
-                 void (*done)(struct kernel_result *r, void *arg), void *arg);
+                 void (*done)(struct kernel_result *r, void *arg), void (*cleaned)(void *arg),
+                 void *arg);
 void kernel_done(struct proxy_kernel *k); /* Nothing may be under way. */
 /* Looks whether the tables of this name are there, and for what they hold. */
 void kernel_adopt(struct proxy_kernel *k, const char *table);
 /* Loads k->text. */
 void kernel_load(struct proxy_kernel *k);
-/* Writes k->changes in one transaction; then ends what k->stale names, and once removes tables
- * of other versions. */
+/* Writes k->changes in one transaction; once then removes tables of other versions. When they hold,
+ * kernel_clean() follows by itself. */
 void kernel_commit(struct proxy_kernel *k);
+/* Ends what k->stale names, if anything; cleaned() follows. Beside all else: with many flows it
+ * takes long. Not while k->cleaning, when k->stale must not be touched either. */
+void kernel_clean(struct proxy_kernel *k);
 /* Whether the tables still stand as we left them. Cheap; nothing may be under way. */
 bool kernel_stands(struct proxy_kernel *k);
 

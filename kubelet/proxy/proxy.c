@@ -330,11 +330,13 @@ static void commit(struct proxy *p)
 {
     if (p->elements.touched.count > 0)
         proxy_elements_write(&p->elements, put_change, p);
-    stale_pack(&p->stale, &p->elements, &p->kernel.stale);
+    if (!p->kernel.cleaning)
+        stale_pack(&p->stale, &p->elements, &p->kernel.stale);
     if (p->kernel.changes.len == 0 && !p->kernel.clean) {
         if (p->elements.sent != NULL)
             proxy_elements_settle(&p->elements);
-        buf_done(&p->kernel.stale);
+        if (!p->kernel.cleaning)
+            kernel_clean(&p->kernel);
         p->began_ns = 0;
         proxy_health_synced(p->health);
         return;
@@ -384,8 +386,9 @@ static void sync_rules(void *arg)
     struct proxy *p = arg;
     if (p->stopped)
         return;
-    if (p->k->node == NULL) {
-        /* The table's rules depend on it; another table would take the place of a good one. */
+    if (p->k->node == NULL || (p->stage == UNKNOWN && p->kernel.cleaning)) {
+        /* The table's rules depend on it; another table would take the place of a good one. And its
+         * name is a job's. */
         gather_again(&p->gather, NODE_MS);
         return;
     }
@@ -468,6 +471,14 @@ static void on_kernel(struct kernel_result *r, void *arg)
         gather_again(&p->gather, 0); /* Chains were made; now for what leads to them. */
     }
     gather_done(&p->gather, r->spent_ns);
+}
+
+/* What has become stale meanwhile is next. */
+static void on_cleaned(void *arg)
+{
+    struct proxy *p = arg;
+    if (p->stale.frontends.count > 0)
+        gather_changed(&p->gather);
 }
 
 /* --- what is watched ---------------------------------------------------------------------------
@@ -582,7 +593,7 @@ struct proxy *proxy_start(struct kubelet *k, struct informer *services, struct i
     map_init(&p->chains);
     proxy_elements_init(&p->elements);
     stale_init(&p->stale);
-    kernel_init(&p->kernel, k->loop, on_kernel, p);
+    kernel_init(&p->kernel, k->loop, on_kernel, on_cleaned, p);
     p->health = proxy_health_start(k);
     gather_init(&p->gather, k->loop,
                 &(struct gather_config){.share = SHARE, .run = sync_rules, .arg = p});

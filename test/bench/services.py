@@ -109,7 +109,8 @@ def packets():
     service = Client().call("GET", "/api/v1/namespaces/default/services/s5")["spec"]["clusterIP"]
 
     def burst(to):
-        n = 20000
+        time.sleep(3)  # Flows of the last burst have ended.
+        n = 5000
         began = time.perf_counter()
         for k in range(n):
             with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as s:
@@ -120,11 +121,13 @@ def packets():
         enter()
         os.system("nsenter --net=%s ip route replace blackhole 10.250.0.0/16" % NETNS)
         os.system("nsenter --net=%s ip route replace 10.192.0.0/10 dev lo" % NETNS)
+        with open("/proc/sys/net/netfilter/nf_conntrack_udp_timeout", "w") as f:
+            f.write("1")
         service_ns, other_ns = [], []
-        for _ in range(7):
+        for _ in range(3):
             service_ns.append(burst((service, 80)))
             other_ns.append(burst(("10.249.0.1", 80)))
-        return sorted(service_ns)[3], sorted(other_ns)[3]
+        return sorted(service_ns)[1], sorted(other_ns)[1]
     a, b = in_thread(measure)
     print("first_packet_ns=%.0f flows_per_s=%.0f untranslated_ns=%.0f" % (a, 1e9 / a, b))
 

@@ -164,11 +164,11 @@ static bool set_aside(struct informer_hot *h, struct api_object *o)
 enum hot_state informer_hot_cool(struct informer_hot *h, size_t max)
 {
     size_t tries = h->count, effort = max * KNOWN_PER_NEW;
-    bool all_held = true;
     for (; h->bytes > informer_hot_bytes_max && tries != 0 && effort != 0; tries--) {
         struct api_object *o = pop(h);
         effort -= MIN_OF(effort, o->pack != NULL ? 1 : KNOWN_PER_NEW);
-        all_held &= (o->cached & IN_CACHE) != 0 && !is_ours(o);
+        bool held = (o->cached & IN_CACHE) != 0 && !is_ours(o);
+        h->held = held ? h->held + 1 : 0;
         if (set_aside(h, o))
             continue;
         o->cached &= (uint8_t)~USED;
@@ -176,5 +176,8 @@ enum hot_state informer_hot_cool(struct informer_hot *h, size_t max)
     }
     if (h->bytes <= informer_hot_bytes_max)
         return HOT_COOL;
+    /* Some that are held say nothing of those behind them. */
+    bool all_held = h->held >= h->count;
+    h->held = all_held ? 0 : h->held;
     return all_held ? HOT_HELD : HOT_CROWDED;
 }

@@ -21,6 +21,7 @@ struct informer_hot {
     size_t cap, first, count;
     size_t bytes;
     size_t freed; /* Since its reader set it back. */
+    size_t held;  /* Passed by one after another that others hold. */
     /* More than the limit, or more was freed than is to stay with malloc: cool soon. May be NULL.
      */
     void (*on_crowded)(void *arg);

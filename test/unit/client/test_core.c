@@ -342,6 +342,50 @@ START_TEST(cache_packs)
 }
 END_TEST
 
+static void ignore_change(enum informer_change change, struct api_object *old, struct api_object *o,
+                          void *arg)
+{
+    UNUSED(change);
+    UNUSED(old);
+    UNUSED(o);
+    UNUSED(arg);
+}
+
+/* Many that are held do not keep those behind them from being packed. */
+START_TEST(held_objects_are_passed_by)
+{
+    enum { HELD = 400, ALL = 800 };
+    struct informer_cache c;
+    static const struct informer_index none[INFORMER_INDEXES_MAX];
+    size_t limit = informer_hot_bytes_max;
+    struct api_object *all[ALL];
+    informer_hot_bytes_max = 0;
+    informer_cache_init(&c, none, ignore_change, NULL);
+    informer_cache_pack(&c, NULL, NULL, NULL);
+    for (int i = 0; i < ALL; i++) {
+        char name[16];
+        snprintf(name, sizeof(name), "p%d", i);
+        all[i] = pod(name, name, "7", "n");
+        if (i < HELD)
+            api_object_ref(all[i]);
+        informer_cache_put(&c, all[i]);
+    }
+    enum hot_state state;
+    while ((state = informer_cache_cool(&c)) == HOT_CROWDED) {
+    }
+    ck_assert_int_eq(state, HOT_HELD);
+    for (int i = 0; i < ALL; i++)
+        ck_assert_int_eq(all[i]->msg != NULL, i < HELD);
+    for (int i = 0; i < HELD; i++)
+        api_object_unref(all[i]);
+    while ((state = informer_cache_cool(&c)) == HOT_CROWDED) {
+    }
+    ck_assert_int_eq(state, HOT_COOL);
+    informer_cache_done(&c);
+    informer_hot_bytes_max = limit;
+}
+END_TEST
+
 /* Whoever walks makes one struct at a time, and keeps what he says he does. */
 START_TEST(walks_lend)
 {
@@ -636,6 +680,7 @@ UNIT_MAIN("client/core", {
     UNIT_TEST(cache_finds_orphans);
     UNIT_TEST(cache_replaces);
     UNIT_TEST(cache_packs);
+    UNIT_TEST(held_objects_are_passed_by);
     UNIT_TEST(walks_lend);
     UNIT_TEST(buckets_hold);
     UNIT_TEST(events_count_and_combine);

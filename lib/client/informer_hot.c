@@ -16,7 +16,7 @@ static void tell(struct informer_hot *h)
 /* In api_object.cached. */
 enum { IN_CACHE = 1, IN_RING = 2, USED = 4, LENT = 8 };
 
-#define KNOWN_PER_NEW ((size_t)16) /* So many are set aside again in the time that packs one. */
+#define KNOWN_PER_NEW ((size_t)64) /* So many are set aside again in the time that packs one. */
 
 size_t informer_hot_bytes_max = 6u << 20;
 

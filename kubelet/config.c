@@ -341,6 +341,31 @@ static int load_shutdown(struct flag_set *f, struct arena *a, const struct json 
     return b.len > 0 ? flag_set_value(f, flag, str_c(arena_str(a, buf_str(&b))), err) : 0;
 }
 
+/* Values are judged later, with the flags': their file is kept for the errors. */
+static int load_eviction(struct kubelet_config *c, struct flag_set *f, struct arena *a,
+                         const struct json *j, struct error *err)
+{
+    const struct {
+        const char *field, *flag, *sign;
+        const char **file;
+    } maps[] = {
+        {"evictionHard", "eviction-hard", "<", &c->eviction.file.hard},
+        {"evictionSoft", "eviction-soft", "<", &c->eviction.file.soft},
+        {"evictionSoftGracePeriod", "eviction-soft-grace-period", "=",
+         &c->eviction.file.soft_grace},
+        {"evictionMinimumReclaim", "eviction-minimum-reclaim", "=", &c->eviction.file.min_reclaim},
+    };
+    for (size_t i = 0; i < ARRAY_SIZE(maps); i++) {
+        const struct json *map = json_getc(j, maps[i].field);
+        if (map != NULL && !flag_changed(f, maps[i].flag))
+            *maps[i].file = c->config_file;
+        int rc = load_map(f, a, map, maps[i].flag, maps[i].sign, err);
+        if (rc != 0)
+            return rc;
+    }
+    return 0;
+}
+
 int kubelet_config_load(struct kubelet_config *c, struct flag_set *f, struct error *err)
 {
     if (c->config_file == NULL || c->config_file[0] == '\0')
@@ -348,7 +373,7 @@ int kubelet_config_load(struct kubelet_config *c, struct flag_set *f, struct err
     AUTO_BUF text = BUF_INIT;
     int rc = file_read(c->config_file, CONFIG_BYTES_MAX, &text, err);
     /* Values are borrowed by the flags: this lives as long as the program. */
-    struct arena *a = arena_new(0);
+    struct arena *a = c->file_values = arena_new(0);
     struct json *j = NULL;
     size_t used;
     if (rc == 0)
@@ -371,15 +396,7 @@ int kubelet_config_load(struct kubelet_config *c, struct flag_set *f, struct err
     if (rc == 0)
         rc = load_map(f, a, json_getc(j, "kubeReserved"), "kube-reserved", "=", err);
     if (rc == 0)
-        rc = load_map(f, a, json_getc(j, "evictionHard"), "eviction-hard", "<", err);
-    if (rc == 0)
-        rc = load_map(f, a, json_getc(j, "evictionSoft"), "eviction-soft", "<", err);
-    if (rc == 0)
-        rc = load_map(f, a, json_getc(j, "evictionSoftGracePeriod"), "eviction-soft-grace-period",
-                      "=", err);
-    if (rc == 0)
-        rc = load_map(f, a, json_getc(j, "evictionMinimumReclaim"), "eviction-minimum-reclaim", "=",
-                      err);
+        rc = load_eviction(c, f, a, j, err);
     if (rc == 0)
         rc = load_shutdown(f, a, json_getc(j, "shutdownGracePeriodByPodPriority"), err);
     return rc == 0 ? 0 : error_prefix(err, "--config %s", c->config_file);

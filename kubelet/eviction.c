@@ -55,7 +55,8 @@ int64_t eviction_amount_of(const struct eviction_amount *x, int64_t capacity)
 
 /* --- grammar ------------------------------------------------------------------------------- */
 
-static int parse_amount(struct str text, struct eviction_amount *ret, struct error *err)
+static int parse_amount(enum eviction_signal s, struct str text, struct eviction_amount *ret,
+                        struct error *err)
 {
     struct quantity q;
     if (text.len > 1 && text.data[text.len - 1] == '%') {
@@ -74,7 +75,10 @@ static int parse_amount(struct str text, struct eviction_amount *ret, struct err
     }
     int rc = quantity_parse(text, &q, err);
     if (rc != 0)
-        return rc;
+        return error_prefix(err,
+                            "'" STR_FMT "' of %s is neither an amount such as 100Mi nor a "
+                            "percentage such as 10%%",
+                            STR_ARG(text), signals[s].name);
     if (quantity_sign(&q) < 0)
         return error_set(err, E_INVALID, "eviction threshold must be positive: " STR_FMT,
                          STR_ARG(text));
@@ -119,7 +123,7 @@ static int add_thresholds(struct eviction *e, const struct flag_list *list, bool
             rc = error_set(err, E_INVALID, "found duplicate eviction threshold for signal %s",
                            signals[t.signal].name);
         if (rc == 0)
-            rc = parse_amount(value, &t.amount, err);
+            rc = parse_amount(t.signal, value, &t.amount, err);
         if (rc != 0)
             return rc;
         seen[t.signal] = true;
@@ -177,7 +181,7 @@ static int set_reclaims(struct eviction *e, const struct flag_list *list, struct
         struct eviction_amount amount;
         int rc = parse_signal(list->items[i], '=', &s, &value, err);
         if (rc == 0)
-            rc = parse_amount(value, &amount, err);
+            rc = parse_amount(s, value, &amount, err);
         if (rc != 0)
             return rc;
         for (size_t k = 0; k < e->count; k++)
@@ -187,22 +191,34 @@ static int set_reclaims(struct eviction *e, const struct flag_list *list, struct
     return 0;
 }
 
+/* Before the reason: where the value stands. */
+static int place(struct error *err, const char *file, const char *field, const char *flag)
+{
+    return file != NULL ? error_prefix(err, "--config %s: %s", file, field)
+                        : error_prefix(err, "--%s", flag);
+}
+
 int eviction_init(struct eviction *e, const struct eviction_config *config, struct error *err)
 {
     *e = (struct eviction){.transition_ms =
                                (uint64_t)MAX_OF(config->transition_ns, (int64_t)0) / 1000000};
     int rc = add_thresholds(e, &config->hard, false, err);
     if (rc != 0)
-        return error_prefix(err, "--eviction-hard");
+        return place(err, config->file.hard, "evictionHard", "eviction-hard");
     rc = add_thresholds(e, &config->soft, true, err);
     if (rc != 0)
-        return error_prefix(err, "--eviction-soft");
+        return place(err, config->file.soft, "evictionSoft", "eviction-soft");
     rc = set_graces(e, &config->soft_grace, err);
+    /* What is missing altogether belongs where the thresholds stand. */
     if (rc != 0)
-        return error_prefix(err, "--eviction-soft-grace-period");
+        return place(err,
+                     config->soft_grace.count > 0 ? config->file.soft_grace : config->file.soft,
+                     "evictionSoftGracePeriod", "eviction-soft-grace-period");
     add_allocatable(e);
     rc = set_reclaims(e, &config->min_reclaim, err);
-    return rc == 0 ? 0 : error_prefix(err, "--eviction-minimum-reclaim");
+    return rc == 0 ? 0
+                   : place(err, config->file.min_reclaim, "evictionMinimumReclaim",
+                           "eviction-minimum-reclaim");
 }
 
 int64_t eviction_hard_amount(const struct eviction *e, enum eviction_signal s, int64_t capacity)

@@ -64,6 +64,11 @@ struct eviction_config {
     struct flag_list hard, soft;  /* signal<amount */
     struct flag_list soft_grace;  /* signal=duration */
     struct flag_list min_reclaim; /* signal=amount */
+    /* The configuration file that a list was read from, so that errors name what is to be mended;
+     * NULL: a flag or the default. Borrowed. */
+    struct {
+        const char *hard, *soft, *soft_grace, *min_reclaim;
+    } file;
     int64_t max_pod_grace_s;
     int64_t transition_ns;
 };
@@ -79,7 +84,7 @@ struct eviction {
     bool conditions[EVICTION_CONDITIONS];
 };
 
-/* E_INVALID: which flag, and why. */
+/* E_INVALID: which flag, or file and field, and why. */
 int eviction_init(struct eviction *e, const struct eviction_config *config, struct error *err);
 /* What the hard threshold of a signal keeps back of a capacity. */
 int64_t eviction_hard_amount(const struct eviction *e, enum eviction_signal s, int64_t capacity);

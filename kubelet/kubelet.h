@@ -55,6 +55,7 @@ struct kubelet_config {
     const char *local_path_dir; /* Folders that are volumes. */
     const char *manifest_path;
     const char *config_file;
+    struct arena *file_values; /* What flags borrow of the file; owned, NULL without one. */
     const char *address;
     const char *client_ca_file;
     const char *tls_cert_file;

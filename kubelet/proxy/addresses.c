@@ -42,7 +42,7 @@ static bool lies_in(const uint8_t *address, const uint8_t *range, uint64_t bits)
 {
     for (size_t i = 0; i < 16 && bits > 8 * i; i++) {
         uint64_t left = bits - 8 * i;
-        uint8_t mask = left >= 8 ? 0xff : (uint8_t)(0xff00u >> left);
+        uint8_t mask = (uint8_t)(left >= 8 ? 0xffu : 0xff00u >> left);
         if (((address[i] ^ range[i]) & mask) != 0)
             return false;
     }

@@ -61,7 +61,7 @@ ok "an attempt was told" told EvictionThresholdMet "Attempting to reclaim epheme
 ok "the node's condition, too" told NodeHasDiskPressure "status is now: NodeHasDiskPressure"
 eventually 60 "the pressure goes by" condition DiskPressure False
 eventually 20 "its folder is gone" sh -c "[ \$(du -sm $SMALL | cut -f1) -lt 30 ]"
-same "the others run on" "Running0" jp pod/calm '.status.phase}{.status.containerStatuses[0].restartCount'
+same "the others run on" "Running0" jp pod/calm '{.status.phase}{.status.containerStatuses[0].restartCount}'
 SOCKET=$(sed -n 's#.*container-runtime-endpoint=unix://\([^ "]*\).*#\1#p' "$D"/hosts/worker-1/etc/kubelet.env)
 containers_of() { ctr -a "$SOCKET" -n k8s.io containers ls -q "labels.\"io.kubernetes.pod.name\"==$1" | wc -l; }
 same "what the runtime had of it is gone" 0 containers_of hog
@@ -74,7 +74,7 @@ eventually 60 "a pod that takes the memory of all goes" is pod/eater .status.rea
 ok "for memory" has_text pod/eater .status.message "The node was low on resource: memory. Threshold quantity: 100Mi, available: "
 ok "by its container" has_text pod/eater .status.message "Container c was using "
 ok "which asked for nothing" has_text pod/eater .status.message "request is 0, has larger consumption of memory. "
-same "a pod within its request runs on" "Running0" jp pod/calm '.status.phase}{.status.containerStatuses[0].restartCount'
+same "a pod within its request runs on" "Running0" jp pod/calm '{.status.phase}{.status.containerStatuses[0].restartCount}'
 eventually 40 "the pressure goes by" condition MemoryPressure False
 has "evictions are counted" 'kubelet_evictions{eviction_signal="allocatableMemory.available"} 1' k get --raw "/api/v1/nodes/${NODE#node/}/proxy/metrics"
 ok "evicted pods can be deleted" k delete pod --all --timeout=60s

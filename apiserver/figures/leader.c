@@ -147,8 +147,7 @@ bool figure_leader_is_here(struct req *r)
         error_set(&err, E_UNAVAILABLE, "no server has them now");
     else if (pass_on(r, st.leader_id, &err) == 0)
         return false;
-    req_status(r, status_unavailable(r->arena,
-                                     str_c(arena_printf(r->arena, "metrics not available yet: %s",
-                                                        error_message(&err)))));
+    req_status(r,
+               status_unavailable(r->arena, "metrics not available yet: %s", error_message(&err)));
     return false;
 }

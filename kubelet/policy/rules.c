@@ -483,8 +483,8 @@ static void write_hooks(struct buf *out)
 {
     static const char *const rules[] = {
         "ct state established,related accept",
-        "meta l4proto ipv6-icmp icmpv6 type { nd-neighbor-solicit, nd-neighbor-advert, "
-        "nd-router-solicit, nd-router-advert } accept",
+        ("meta l4proto ipv6-icmp icmpv6 type { nd-neighbor-solicit, nd-neighbor-advert, "
+         "nd-router-solicit, nd-router-advert } accept"),
         /* Through a Service back to itself. */
         "ip saddr . ip daddr @self4 accept",
         "ip6 saddr . ip6 daddr @self6 accept",

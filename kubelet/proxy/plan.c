@@ -174,7 +174,7 @@ static bool parse_range(struct str text, enum proxy_family family, struct range 
         return false;
     for (size_t i = 0; i < sizeof(ret->first); i++) {
         uint64_t left = n > 8 * i ? n - 8 * i : 0;
-        uint8_t mask = left >= 8 ? 0xff : (uint8_t)(0xff00u >> left);
+        uint8_t mask = (uint8_t)(left >= 8 ? 0xffu : 0xff00u >> left);
         ret->first[i] &= mask;
         ret->last[i] = ret->first[i] | (uint8_t)~mask;
     }

@@ -48,8 +48,9 @@ START_TEST(text_is_canonical)
         "{}",
         "{'f:a':{}}",
         "{'f:metadata':{'f:labels':{'.':{},'f:app':{}}},'f:spec':{'f:replicas':{}}}",
-        "{'f:p':{'.':{},'k:{\\'containerPort\\':80,\\'protocol\\':\\'TCP\\'}':{'.':{},'f:name':{}}}"
-        "}",
+        ("{'f:p':{'.':{},'k:{\\'containerPort\\':80,\\'protocol\\':\\'TCP\\'}':{'.':{},'f:name':{}}"
+         "}"
+         "}"),
         "{'f:s':{'v:\\'x\\'':{},'v:true':{}},'f:t':{'i:0':{},'i:10':{}}}",
         "{'f:with<&>':{},'k:{\\'name\\':\\'\\\\u003c\\'}':{}}",
     };

@@ -395,7 +395,7 @@ START_TEST(test_fields_as_they_are)
     }
     /* As deep as is allowed, and one deeper. */
     for (unsigned depth = API_DEPTH_MAX - 1; depth <= API_DEPTH_MAX + 2; depth++) {
-        AUTO_BUF fields = BUF_INIT, out = BUF_INIT, deep = BUF_INIT;
+        AUTO_BUF out = BUF_INIT, deep = BUF_INIT;
         struct meta_v1_fields_v1 f;
         for (unsigned i = 0; i < depth; i++)
             buf_puts(&deep, "{\"f:a\":");

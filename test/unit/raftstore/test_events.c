@@ -166,8 +166,10 @@ START_TEST(filtered)
     expect_drained(c);
     int64_t rev;
     event_cursor_filter(c, wants_none, NULL);
-    for (rev = 8; ready == 2; rev++) /* The first chunk began with revision 2. */
+    rev = 8;
+    do /* The first chunk began with revision 2. */
         append(log, rev, rev, 10, 0);
+    while (rev++, ready == 2);
     ck_assert_int_eq(ready, 3);
     ck_assert_int_eq(rev - 1, 2 + EVENT_CHUNK_BATCHES);
     expect(c, 8, rev - 1);

@@ -1,4 +1,5 @@
-/* fuzz_cri_log.c - log lines, resolv.conf and $(VAR): text from containers and users. */
+/* fuzz_cri_log.c - log lines, resolv.conf, $(VAR), pull secrets and patterns of images: text from
+ * containers and users. */
 #include "kubelet/cri_log.h"
 #include "kubelet/env_expand.h"
 #include "kubelet/hosts_file.h"
@@ -16,7 +17,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     struct cri_log_line line;
     struct dns_settings dns;
     struct env_list env = {0};
-    struct pull_auth auth;
+    struct pull_auth_list auths = {0};
     uint64_t found = 0;
     if (cri_log_parse(s, &line))
         ASSERT(line.text.len <= size);
@@ -25,7 +26,11 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     dns_parse(a, s, &dns);
     env_list_set(a, &env, STR("A"), STR("$(A)"));
     env_expand(a, s, &env, NULL);
-    pull_auth_find(a, s, STR("busybox"), &auth);
+    pull_auths_add(a, &auths, s, STR("busybox"));
+    for (size_t i = 0; i < auths.count; i++)
+        ASSERT(auths.items[i].username != NULL && auths.items[i].password != NULL);
+    image_matches(a, s, STR("registry.example.com:5000/team/app:v1"));
+    image_matches(a, STR("*.example.com:5000/team"), s);
     rt_info_pid(s);
     return 0;
 }
@@ -35,6 +40,7 @@ static const char *const seeds[] = {
     "nameserver 10.0.0.1\nsearch a b\noptions ndots:5\n",
     "$(A) $$(A) $(B $(",
     "{\"auths\":{\"https://index.docker.io/v1/\":{\"auth\":\"dTpw\"}}}",
+    "*.example.com:5000/team",
     "{\"pid\":17}",
 };
 

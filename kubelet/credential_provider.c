@@ -55,6 +55,9 @@ static int load_args(struct arena *a, const struct json *j, struct provider *p, 
     p->args = ARENA_ARRAY(a, char *, n + 2);
     p->args[0] = arena_strdup(a, p->path);
     for (size_t i = 0; i < n; i++)
+        if (args->array.items[i]->type != JSON_STRING)
+            return error_set(err, E_INVALID, "args[%zu] must be a string", i);
+    for (size_t i = 0; i < n; i++)
         p->args[i + 1] = arena_strdup(a, str_c(arena_str(a, args->array.items[i]->string)));
     n = env != NULL && env->type == JSON_ARRAY ? env->array.count : 0;
     while (environ[kept] != NULL)
@@ -98,8 +101,11 @@ static int load_one(struct arena *a, const struct json *j, const char *bin_dir, 
     if (access(p->path, X_OK) != 0)
         return error_set_errno(err, E_INVALID, errno, "%s", p->path);
     p->patterns = ARENA_ARRAY(a, struct str, images->array.count);
-    for (size_t i = 0; i < images->array.count; i++)
+    for (size_t i = 0; i < images->array.count; i++) {
+        if (images->array.items[i]->type != JSON_STRING)
+            return error_set(err, E_INVALID, "%s: matchImages[%zu] must be a string", p->name, i);
         p->patterns[p->pattern_count++] = images->array.items[i]->string;
+    }
     int rc = load_args(a, j, p, err);
     return rc == 0 ? 0 : error_prefix(err, "%s", p->name);
 }

@@ -347,12 +347,14 @@ bool csi_is_used(const char *root_dir, const char *driver, const char *handle)
     return false;
 }
 
-/* A folder that drivers may have removed themselves; never one with something in it. */
+/* A folder, or the file of a raw block volume, that drivers may have removed themselves; never a
+ * folder with something in it. */
 static int remove_place(const char *dir, const char *name, struct error *err)
 {
     AUTO_FREE char *path = xasprintf("%s/%s", dir, name);
-    if (rmdir(path) != 0 && errno != ENOENT)
-        return error_set_errno(err, E_IO, errno, "rmdir %s", path);
+    if (rmdir(path) != 0 && errno != ENOENT &&
+        (errno != ENOTDIR || (unlink(path) != 0 && errno != ENOENT)))
+        return error_set_errno(err, E_IO, errno, "remove %s", path);
     return 0;
 }
 

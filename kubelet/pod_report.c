@@ -5,6 +5,7 @@
  * at a time; failures are repeated for ever, since a status is never optional. */
 #include "kubelet/mirror_pods.h"
 #include "kubelet/pod_status.h"
+#include "kubelet/pod_support.h"
 #include "kubelet/pod_worker_internal.h"
 
 #include "lib/api/codec.h"
@@ -50,6 +51,9 @@ static struct container_facts *facts(struct pod_worker *w, struct arena *a)
         const struct rt_container *seen = rt_pod_find(w->rt, str_of(c->name));
         struct pm_container m = {
             .kind = c->kind, .state = PM_EXITED, .exit_code = seen != NULL ? seen->exit_code : 0};
+        if (seen != NULL && seen->state == RT_EXITED && c->kind != PM_EPHEMERAL &&
+            c->kind != PM_SIDECAR)
+            m.exit_decided = container_exit_decides(c->spec, m.exit_code, &m.exit_restarts);
         struct pm_pod p = {.restart = str_eqc(worker_pod(w)->spec.restart_policy, "Never")
                                           ? PM_RESTART_NEVER
                                       : str_eqc(worker_pod(w)->spec.restart_policy, "OnFailure")

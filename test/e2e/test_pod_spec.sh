@@ -307,6 +307,25 @@ ok "OnFailure: again until it succeeds" ended failing
 same "OnFailure: restarted once" 1 status_of failing restartCount
 ok "restartPolicyRules: Never, but not for 42" ended rules Failed
 same "restarted once" "1 5" jp pod/rules '{.status.containerStatuses[0].restartCount} {.status.containerStatuses[0].state.terminated.exitCode}'
+# An init container that its own rules start again: the pod is not taken for failed in between.
+k get pods -w --field-selector metadata.name=rules-init -o 'jsonpath={.status.phase}{"\n"}' >"$WORK/phases" 2>/dev/null &
+PHASES=$!
+k apply -f - >/dev/null <<'YAML'
+apiVersion: v1
+kind: Pod
+metadata: {name: rules-init}
+spec:
+  restartPolicy: Never
+  initContainers:
+  - {name: i, image: docker.io/library/busybox:latest, imagePullPolicy: IfNotPresent, command: [sh, -c, 'test -e /v/second && exit 0; touch /v/second; exit 42'], volumeMounts: [{name: v, mountPath: /v}],
+     restartPolicy: Never, restartPolicyRules: [{action: Restart, exitCodes: {operator: In, values: [42]}}]}
+  containers: [{name: c, image: docker.io/library/busybox:latest, imagePullPolicy: IfNotPresent, command: ["true"]}]
+  volumes: [{name: v, emptyDir: {}}]
+YAML
+ok "restartPolicyRules of an init container" ended rules-init
+kill $PHASES 2>/dev/null
+no "whose pod is never said to have failed" grep -q Failed "$WORK/phases"
+ok "and was watched" grep -q Succeeded "$WORK/phases"
 ok "activeDeadlineSeconds" ended deadline Failed
 same "says so" "DeadlineExceeded" jp pod/deadline .status.reason
 ok "last words" ended words Failed

@@ -212,8 +212,12 @@ int csi_plan_inline(struct arena *a, const struct field_context *ctx,
         add_pod_info(a, ctx, m);
     m->pod_volume = str_c(arena_printf(a, "%s/volumes/kubernetes.io~csi/%s", pod_dir, m->pv_name));
     m->target = str_c(arena_printf(a, "%s/mount", m->pod_volume));
-    /* Its file system belongs to nobody else: only File says that the group may have it. */
-    m->group_allowed = str_eqc(d->spec.fs_group_policy, "File") && !m->read_only;
+    /* It is one node's alone, as ReadWriteOnce is: with a file system's type the default policy
+     * gives it to the group, too. */
+    struct str policy = str_empty(d->spec.fs_group_policy) ? STR("ReadWriteOnceWithFSType")
+                                                           : d->spec.fs_group_policy;
+    m->group_allowed = !m->read_only && !str_eqc(policy, "None") &&
+                       (str_eqc(policy, "File") || m->fs_type[0] != '\0');
     v->kind = VOLUME_CSI;
     v->csi = m;
     v->path = m->target;

@@ -34,6 +34,7 @@
 
 struct start {
     struct pod_worker *w;
+    bool can_recursive; /* Read-only mounts: the runtime can. */
     struct pod_container *c;
     struct api_object *object; /* Held: spec and strings come from it. */
     const struct core_v1_container *spec;
@@ -328,7 +329,7 @@ static int make_mount(struct start *s, size_t index)
         out->propagation = CRI_ENUM(MOUNT_PROPAGATION__PROPAGATION_BIDIRECTIONAL);
     else if (str_eqc(m->mount_propagation, "HostToContainer"))
         out->propagation = CRI_ENUM(MOUNT_PROPAGATION__PROPAGATION_HOST_TO_CONTAINER);
-    bool can = s->w->k->support.recursive_read_only;
+    bool can = s->can_recursive;
     out->recursive_read_only =
         m->read_only && (str_eqc(m->recursive_read_only, "Enabled") ||
                          (can && str_eqc(m->recursive_read_only, "IfPossible")));
@@ -466,6 +467,7 @@ static void make_mounts(struct start *s)
     s->hosts = hosts_file_content(s->arena, &ctx);
     s->own_hosts = pod->spec.host_network || s->hosts != NULL;
     w->op_begin_ns = uv_hrtime();
+    s->can_recursive = k->support.recursive_read_only; /* Which the loop changes. */
     job_start(k->loop, run_mounts, finish_mounts, s);
 }
 

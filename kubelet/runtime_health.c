@@ -68,14 +68,16 @@ static void note_features(struct node_support *s, const CRI(StatusResponse) * r)
 {
     s->features_known = true;
     s->strict_groups = r->features != NULL && r->features->supplemental_groups_policy;
-    s->recursive_read_only = s->user_namespaces = false;
+    bool recursive = false, users = false;
     for (size_t i = 0; i < r->n_runtime_handlers; i++) {
         const CRI(RuntimeHandler) *h = r->runtime_handlers[i];
         if (h->name[0] != '\0' || h->features == NULL)
             continue;
-        s->recursive_read_only = h->features->recursive_read_only_mounts;
-        s->user_namespaces = h->features->user_namespaces;
+        recursive = h->features->recursive_read_only_mounts;
+        users = h->features->user_namespaces;
     }
+    s->recursive_read_only = recursive;
+    s->user_namespaces = users;
 }
 
 static void on_status(const struct cri_reply *reply, void *arg)

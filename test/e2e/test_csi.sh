@@ -52,7 +52,7 @@ driver() {
 apiVersion: storage.k8s.io/v1
 kind: CSIDriver
 metadata: {name: hostpath.test}
-spec: {attachRequired: false, podInfoOnMount: true, fsGroupPolicy: File, volumeLifecycleModes: [$1]}
+spec: {attachRequired: false, podInfoOnMount: true, fsGroupPolicy: ${2:-File}, volumeLifecycleModes: [$1]}
 YAML
 }
 driver Persistent
@@ -78,6 +78,12 @@ ok "delete the pods" k delete pod inline readonly --timeout=40s
 same "both were unpublished" 2 calls unpublish
 same "none unstaged" 0 calls unstage
 same "no mount is left" 0 mounts_left
+driver "Persistent, Ephemeral" ReadWriteOnceWithFSType
+pod typed 'csi: {driver: hostpath.test, fsType: ext4}'
+eventually 30 "fsGroup by the default policy" runs typed
+same "for a volume whose file system is named" 4000 k exec typed -- stat -c %g /v/of-typed
+ok "delete it" k delete pod typed --timeout=40s
+driver "Persistent, Ephemeral"
 
 # --- claims: what the driver is told of the pod
 # volume NAME MODE ATTRIBUTES

@@ -193,8 +193,28 @@ extended_owner(const struct resource_v1_resource_claim *c)
         return NULL;
     for (size_t i = 0; i < c->metadata.owner_references_count; i++)
         if (c->metadata.owner_references[i].controller)
-            return &c->metadata.owner_references[i];
+            return str_eqc(c->metadata.owner_references[i].kind, "Pod")
+                       ? &c->metadata.owner_references[i]
+                       : NULL;
     return NULL;
+}
+
+/* Claims of other namespaces are not the pod's, whatever owner they name. */
+static struct str extended_key(char buffer[KEY_MAX], struct str ns, struct str pod_uid)
+{
+    return object_key(buffer, &(struct meta_v1_object_meta){.namespace = ns, .name = pod_uid});
+}
+
+/* The table borrows its objects: an entry goes before its object does. */
+static void forget_extended(struct devices *d, const struct api_object *o)
+{
+    char buffer[KEY_MAX];
+    const struct meta_v1_owner_reference *owner = extended_owner(claim_of(o));
+    if (owner == NULL)
+        return;
+    struct str key = extended_key(buffer, api_object_meta(o)->namespace, owner->uid);
+    if (map_get(&d->extended, key) == o)
+        map_remove(&d->extended, key);
 }
 
 /* Versions of one server are numbers that rise; of others, the later one counts. */
@@ -234,13 +254,15 @@ enum claim_news devices_set_claim(struct devices *d, struct api_object *o)
     if (old == o || (old != NULL && is_older(api_object_meta(o), api_object_meta(old))))
         return CLAIM_NEWS_NONE;
     enum claim_news news = news_of(old != NULL ? claim_of(old) : NULL, claim_of(o));
-    if (old != NULL)
+    if (old != NULL) {
         count_results(d, claim_of(old)->status.allocation, false);
+        forget_extended(d, old);
+    }
     count_results(d, claim_of(o)->status.allocation, true);
     map_set(&d->claims, key, api_object_ref(o));
     const struct meta_v1_owner_reference *owner = extended_owner(claim_of(o));
     if (owner != NULL)
-        map_set(&d->extended, owner->uid, o);
+        map_set(&d->extended, extended_key(buffer, api_object_meta(o)->namespace, owner->uid), o);
     api_object_unref(old);
     return news;
 }
@@ -253,8 +275,7 @@ enum claim_news devices_remove_claim(struct devices *d, const struct api_object 
     if (old == NULL || !str_eq(api_object_meta(old)->uid, api_object_meta(o)->uid))
         return CLAIM_NEWS_NONE;
     const struct meta_v1_owner_reference *owner = extended_owner(claim_of(old));
-    if (owner != NULL && map_get(&d->extended, owner->uid) == old)
-        map_remove(&d->extended, owner->uid);
+    forget_extended(d, old);
     /* Its pod waits for one of its own that is left from an earlier attempt to go. */
     bool had = claim_of(old)->status.allocation != NULL || owner != NULL;
     count_results(d, claim_of(old)->status.allocation, false);
@@ -272,7 +293,8 @@ struct api_object *devices_claim(const struct devices *d, struct str ns, struct 
 
 struct api_object *devices_extended_claim(const struct devices *d, const struct core_v1_pod *pod)
 {
-    return map_get(&d->extended, pod->metadata.uid);
+    char buffer[KEY_MAX];
+    return map_get(&d->extended, extended_key(buffer, pod->metadata.namespace, pod->metadata.uid));
 }
 
 void devices_pend(struct devices *d, struct str uid, const struct resource_v1_allocation_result *a)

@@ -172,9 +172,42 @@ START_TEST(left_over)
 }
 END_TEST
 
+/* Whoever may write a claim may mark it, take the mark off and name any pod. */
+START_TEST(marks_that_change)
+{
+#define MARKED(ns, kind, version, mark)                                                            \
+    "{\"metadata\":{\"name\":\"c\",\"namespace\":\"" ns                                            \
+    "\",\"uid\":\"x\",\"resourceVersion\":\"" version                                              \
+    "\",\"annotations\":{\"" EXTENDED_CLAIM_ANNOTATION "\":\"" mark                                \
+    "\"},\"ownerReferences\":[{\"apiVersion\":\"v1\",\"kind\":\"" kind                             \
+    "\",\"name\":\"p\",\"uid\":\"u\",\"controller\":true}]}}"
+    static const struct {
+        const char *json;
+        bool counts;
+    } steps[] = {
+        {MARKED("ns", "Pod", "1", "true"), true},     {MARKED("ns", "Pod", "2", "no"), false},
+        {MARKED("ns", "Pod", "3", "true"), true},     {MARKED("ns", "Job", "4", "true"), false},
+        {MARKED("other", "Pod", "5", "true"), false},
+    };
+    struct devices *d = classes();
+    struct api_object *pod = parse("", "Pod", POD);
+    for (size_t i = 0; i < ARRAY_SIZE(steps); i++) {
+        struct api_object *o = parse("resource.k8s.io", "ResourceClaim", steps[i].json);
+        devices_set_claim(d, o);
+        struct api_object *found = devices_extended_claim(d, pod->msg);
+        ck_assert_msg(found == (steps[i].counts ? o : NULL), "step %zu", i);
+        api_object_unref(o); /* What the table still lends lives on in it alone. */
+    }
+    ck_assert_ptr_null(devices_extended_claim(d, pod->msg));
+    api_object_unref(pod);
+    devices_free(d);
+}
+END_TEST
+
 UNIT_MAIN("extended", {
     UNIT_TEST(claims);
     UNIT_TEST(unknown);
     UNIT_TEST(status);
     UNIT_TEST(left_over);
+    UNIT_TEST(marks_that_change);
 })

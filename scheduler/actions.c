@@ -15,6 +15,7 @@
 #include "scheduler/sched_metrics.h"
 
 #define CONFIRM_MS (30u * 1000) /* A bound pod the watch has not shown by then is dropped. */
+#define ASK_AGAIN_MS 1000u      /* Between two questions whether a pod was bound. */
 
 struct action {
     struct list link;
@@ -26,6 +27,10 @@ struct action {
     uint64_t start_ns;          /* Of a binding. */
     bool binds;                 /* It was begun. */
     char *node;
+    /* Of a binding whose outcome is asked for: why it was not plain, and when to ask again. */
+    int failure;
+    char *failure_message;
+    uint64_t ask_ms;
 };
 
 static struct action *action_new(struct scheduler *s, struct api_object *object)
@@ -43,12 +48,14 @@ static void action_free(struct action *a)
     list_remove(&a->link);
     api_object_unref(a->object);
     free(a->node);
+    free(a->failure_message);
     free(a);
 }
 
 void actions_cancel(struct scheduler *s)
 {
     list_splice(&s->actions, &s->late_bindings);
+    list_splice(&s->actions, &s->unclear_bindings);
     LIST_FOREACH_SAFE (it, &s->actions) {
         struct action *a = LIST_ENTRY(it, struct action, link);
         if (a->request != NULL)
@@ -130,23 +137,108 @@ static void binding_failed(struct action *a, const struct client_result *result)
     sched_queue_event(&s->queue, EVENT_POD_DELETE, env_now_ms(s->env));
 }
 
-static void settle_binding(struct action *a, const struct client_result *result)
+static void binding_done(struct action *a)
 {
     struct scheduler *s = a->scheduler;
     const struct core_v1_pod *pod = pod_of(a);
-    if (result->code != 0) {
-        binding_failed(a, result);
-    } else {
-        struct event_object about = event_object_of(a->object);
-        event_record_action(s->recorder, &about, EVENT_NORMAL, "Scheduled", "Binding",
-                            "Successfully assigned " STR_FMT "/" STR_FMT " to %s",
-                            STR_ARG(pod->metadata.namespace), STR_ARG(pod->metadata.name), a->node);
-        count_attempt(a, "scheduled");
-        snapshot_bound(&s->snapshot, pod->metadata.uid, env_now_ms(s->env) + CONFIRM_MS);
-        sched_queue_placed(&s->queue, a->pod);
-    }
+    struct event_object about = event_object_of(a->object);
+    event_record_action(s->recorder, &about, EVENT_NORMAL, "Scheduled", "Binding",
+                        "Successfully assigned " STR_FMT "/" STR_FMT " to %s",
+                        STR_ARG(pod->metadata.namespace), STR_ARG(pod->metadata.name), a->node);
+    count_attempt(a, "scheduled");
+    snapshot_bound(&s->snapshot, pod->metadata.uid, env_now_ms(s->env) + CONFIRM_MS);
+    sched_queue_placed(&s->queue, a->pod);
+}
+
+/* Somebody else gave the pod another node: what its claims hold is in use there. */
+static void binding_lost(struct action *a, struct str node)
+{
+    struct scheduler *s = a->scheduler;
+    const struct core_v1_pod *pod = pod_of(a);
+    log_info("binding " STR_FMT "/" STR_FMT " to %s: it was bound to " STR_FMT,
+             STR_ARG(pod->metadata.namespace), STR_ARG(pod->metadata.name), a->node, STR_ARG(node));
+    snapshot_forget(&s->snapshot, pod->metadata.uid);
+    device_wait_forget(s, a->pod);
+    count_attempt(a, "error");
+    sched_metrics_conflict();
+    sched_queue_placed(&s->queue, a->pod);
+    sched_queue_event(&s->queue, EVENT_POD_DELETE, env_now_ms(s->env));
+}
+
+static void settled(struct action *a)
+{
+    struct scheduler *s = a->scheduler;
     action_free(a);
     scheduler_wake(s);
+}
+
+/* --- bindings that may have happened --- */
+
+static void on_asked(struct client_request *r, const struct client_result *result, void *arg)
+{
+    struct action *a = arg;
+    struct scheduler *s = a->scheduler;
+    UNUSED(r);
+    a->request = NULL;
+    if (result->code != 0 && result->code != E_NOT_FOUND) {
+        a->ask_ms = env_now_ms(s->env) + ASK_AGAIN_MS;
+        list_remove(&a->link);
+        list_push_back(&s->unclear_bindings, &a->link);
+        scheduler_wake(s);
+        return;
+    }
+    const struct core_v1_pod *pod = result->code == 0 ? result->object->msg : NULL;
+    if (pod == NULL || !str_eq(pod->metadata.uid, pod_of(a)->metadata.uid)) {
+        struct client_result gone = {.code = E_NOT_FOUND, .message = "the pod is gone"};
+        binding_failed(a, &gone);
+    } else if (str_empty(pod->spec.node_name)) {
+        struct client_result failed = {.code = a->failure, .message = a->failure_message};
+        binding_failed(a, &failed);
+    } else if (str_eqc(pod->spec.node_name, a->node)) {
+        binding_done(a);
+    } else {
+        binding_lost(a, pod->spec.node_name);
+    }
+    settled(a);
+}
+
+static void ask(struct action *a)
+{
+    struct client_call call = {.verb = CLIENT_GET, .done = on_asked};
+    start(a, &call);
+}
+
+uint64_t actions_ask_unclear(struct scheduler *s)
+{
+    uint64_t now_ms = env_now_ms(s->env);
+    while (!list_empty(&s->unclear_bindings)) { /* The oldest first. */
+        struct action *a = LIST_ENTRY(s->unclear_bindings.next, struct action, link);
+        if (a->ask_ms > now_ms)
+            return a->ask_ms;
+        list_remove(&a->link);
+        list_push_back(&s->actions, &a->link);
+        ask(a);
+    }
+    return UINT64_MAX;
+}
+
+/* After any failure but a missing pod it may be bound all the same: the answer was lost, or an
+ * earlier call of ours is what this one conflicts with. Undoing would take a running pod's claims
+ * away, so the pod itself is asked. */
+static void settle_binding(struct action *a, const struct client_result *result)
+{
+    a->request = NULL;
+    if (result->code != 0 && result->code != E_NOT_FOUND) {
+        a->failure = result->code;
+        a->failure_message = xstrdup(result->message);
+        ask(a);
+        return;
+    }
+    if (result->code == 0)
+        binding_done(a);
+    else
+        binding_failed(a, result);
+    settled(a);
 }
 
 static void on_bound(struct client_request *r, const struct client_result *result, void *arg)

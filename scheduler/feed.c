@@ -8,6 +8,7 @@
 #include "lib/api/scheme.h"
 #include "lib/base/env.h"
 #include "lib/base/error.h"
+#include "lib/client/labels.h"
 #include "scheduler/owners.h"
 #include "scheduler/pod_record.h"
 #include "scheduler/trim.h"
@@ -112,7 +113,8 @@ static void on_pod_update(struct api_object *old_object, struct api_object *o, v
         scheduler_wake(s);
         return;
     }
-    bool changed = old->metadata.labels_count != pod->metadata.labels_count ||
+    bool changed = !labels_equal(old->metadata.labels, old->metadata.labels_count,
+                                 pod->metadata.labels, pod->metadata.labels_count) ||
                    old->metadata.generation != pod->metadata.generation || !pods_ask_same(old, pod);
     snapshot_set_pod(&s->snapshot, o);
     if (frees_something(old, pod))
@@ -147,15 +149,6 @@ static void on_node_add(struct api_object *o, void *arg)
     scheduler_wake(s);
 }
 
-static bool same_entries(const struct api_str_entry *x, size_t x_count,
-                         const struct api_str_entry *y, size_t y_count)
-{
-    bool same = x_count == y_count;
-    for (size_t i = 0; same && i < x_count; i++)
-        same = str_eq(x[i].key, y[i].key) && str_eq(x[i].value, y[i].value);
-    return same;
-}
-
 static bool same_quantities(const struct api_quantity_entry *x, size_t x_count,
                             const struct api_quantity_entry *y, size_t y_count)
 {
@@ -168,7 +161,7 @@ static bool same_quantities(const struct api_quantity_entry *x, size_t x_count,
 static uint32_t node_events(const struct core_v1_node *old, const struct core_v1_node *node)
 {
     uint32_t events = 0;
-    if (!same_entries(old->metadata.labels, old->metadata.labels_count, node->metadata.labels,
+    if (!labels_equal(old->metadata.labels, old->metadata.labels_count, node->metadata.labels,
                       node->metadata.labels_count))
         events |= EVENT_NODE_LABEL;
     if (!same_quantities(old->status.allocatable, old->status.allocatable_count,
@@ -232,7 +225,7 @@ static void on_namespace_update(struct api_object *old, struct api_object *o, vo
 {
     struct scheduler *s = arg;
     const struct meta_v1_object_meta *x = api_object_meta(old), *y = api_object_meta(o);
-    s->namespaces_rev += !same_entries(x->labels, x->labels_count, y->labels, y->labels_count);
+    s->namespaces_rev += !labels_equal(x->labels, x->labels_count, y->labels, y->labels_count);
 }
 
 static void on_synced(void *arg)

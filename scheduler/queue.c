@@ -5,6 +5,7 @@
 #include "lib/api/codec.h"
 #include "lib/api/pack.h"
 #include "lib/api/scheme.h"
+#include "lib/client/labels.h"
 #include "scheduler/snapshot.h"
 
 struct api_object *queued_pod_object(const struct queued_pod *p)
@@ -243,7 +244,8 @@ static void add_new(struct sched_queue *q, struct api_object *object, uint64_t n
 static bool matters(const struct core_v1_pod *x, const struct core_v1_pod *y)
 {
     return !api_msg_equal(&core_v1_pod_spec_msg, &x->spec, &y->spec) ||
-           x->metadata.labels_count != y->metadata.labels_count ||
+           !labels_equal(x->metadata.labels, x->metadata.labels_count, y->metadata.labels,
+                         y->metadata.labels_count) ||
            (x->metadata.deletion_timestamp == NULL) != (y->metadata.deletion_timestamp == NULL) ||
            x->metadata.generation != y->metadata.generation ||
            x->status.resource_claim_statuses_count != y->status.resource_claim_statuses_count;

@@ -289,6 +289,7 @@ void scheduler_wake(struct scheduler *s)
         return;
     actions_bind_late(s);
     uint64_t now = now_ms(s), next = settle_gangs(s);
+    next = MIN_OF(next, actions_ask_unclear(s));
     next = MIN_OF(next, sched_queue_tick(&s->queue, now));
     next = MIN_OF(next, now + EXPIRE_MS);
     uv_timer_start(&s->timer, on_timer, next > now ? next - now : 0, 0);
@@ -328,6 +329,7 @@ struct scheduler *scheduler_start(struct client *client, const struct sched_conf
     s->gang_arena = arena_new(0);
     list_init(&s->actions);
     list_init(&s->late_bindings);
+    list_init(&s->unclear_bindings);
     list_init(&s->volume_waits);
     list_init(&s->consults);
     s->extenders = extenders_new(client_loop(client), config);

@@ -58,14 +58,15 @@ struct scheduler {
     struct pod_facts facts;
     struct classes *classes;
     struct gangs gangs;
-    struct arena *arena;         /* Of the running cycle. */
-    struct arena *gang_arena;    /* Of a gang's, which has many. */
-    struct list actions;         /* struct action of actions.c */
-    size_t binding_count;        /* Of them, bindings. */
-    struct list late_bindings;   /* Not begun: BINDINGS_MAX are under way. */
-    struct extenders *extenders; /* NULL: there are none. */
-    struct list consults;        /* struct consult of consult.c */
-    size_t consult_count;        /* Of them, under way. */
+    struct arena *arena;          /* Of the running cycle. */
+    struct arena *gang_arena;     /* Of a gang's, which has many. */
+    struct list actions;          /* struct action of actions.c */
+    size_t binding_count;         /* Of them, bindings. */
+    struct list late_bindings;    /* Not begun: BINDINGS_MAX are under way. */
+    struct list unclear_bindings; /* May have happened; asked again at their time. */
+    struct extenders *extenders;  /* NULL: there are none. */
+    struct list consults;         /* struct consult of consult.c */
+    size_t consult_count;         /* Of them, under way. */
     bool beginning_consults;
     struct list volume_waits; /* struct volume_wait of volume_wait.c */
     struct devices *devices;
@@ -132,6 +133,9 @@ void scheduler_watch(struct scheduler *s, enum scheduler_informer which, const c
 void action_bind(struct scheduler *s, struct queued_pod *p, const struct node_info *n);
 /* Begins those that were put off. */
 void actions_bind_late(struct scheduler *s);
+/* Asks for pods whose binding may have happened and could not be asked for; when the next are
+ * due, UINT64_MAX: never. */
+uint64_t actions_ask_unclear(struct scheduler *s);
 /* Condition PodScheduled=False and the nominated node; false: the condition says so already. */
 bool action_set_unschedulable(struct scheduler *s, const struct queued_pod *p, struct str reason,
                               struct str message);

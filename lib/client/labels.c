@@ -50,6 +50,12 @@ bool labels_contain(const struct api_str_entry *labels, size_t count,
     return true;
 }
 
+bool labels_equal(const struct api_str_entry *x, size_t x_count, const struct api_str_entry *y,
+                  size_t y_count)
+{
+    return x_count == y_count && labels_contain(x, x_count, y, y_count);
+}
+
 bool label_selector_matches(const struct meta_v1_label_selector *s,
                             const struct api_str_entry *labels, size_t count)
 {

@@ -17,6 +17,9 @@ bool label_selector_matches(const struct meta_v1_label_selector *s,
  * every entry must be there. An empty one matches everything. */
 bool labels_contain(const struct api_str_entry *labels, size_t count,
                     const struct api_str_entry *want, size_t want_count);
+/* The same keys with the same values, in any order; keys are unique. */
+bool labels_equal(const struct api_str_entry *x, size_t x_count, const struct api_str_entry *y,
+                  size_t y_count);
 /* Without matchLabels and matchExpressions. */
 bool label_selector_is_empty(const struct meta_v1_label_selector *s);
 /* One requirement: operator In, NotIn, Exists, DoesNotExist, Gt, Lt. value: the

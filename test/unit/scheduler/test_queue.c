@@ -133,6 +133,26 @@ START_TEST(hints_at_nodes)
 }
 END_TEST
 
+/* A change of its own labels, be it of a value alone, may let a pod fit; what is the same does not.
+ */
+START_TEST(own_labels_wake)
+{
+    struct sched_queue q;
+    sched_queue_init(&q);
+    put(&q, "{\"metadata\":{\"name\":\"p\",\"uid\":\"1\",\"labels\":{\"a\":\"1\",\"b\":\"2\"}}}",
+        0);
+    struct queued_pod *p = sched_queue_pop(&q);
+    sched_queue_park(&q, p, EVENT_NODE_ADD, 100);
+    put(&q, "{\"metadata\":{\"name\":\"p\",\"uid\":\"1\",\"labels\":{\"a\":\"1\",\"b\":\"2\"}}}",
+        200);
+    ck_assert_int_eq(p->place, QUEUE_UNSCHEDULABLE);
+    put(&q, "{\"metadata\":{\"name\":\"p\",\"uid\":\"1\",\"labels\":{\"a\":\"1\",\"b\":\"3\"}}}",
+        300);
+    ck_assert_int_eq(p->place, QUEUE_BACKOFF);
+    sched_queue_done(&q);
+}
+END_TEST
+
 /* An event during the cycle is not lost. */
 START_TEST(event_during_cycle)
 {
@@ -256,6 +276,7 @@ UNIT_MAIN("scheduler/queue", {
     UNIT_TEST(order);
     UNIT_TEST(wakes_on_events);
     UNIT_TEST(hints_at_nodes);
+    UNIT_TEST(own_labels_wake);
     UNIT_TEST(event_during_cycle);
     UNIT_TEST(backoff_and_flush);
     UNIT_TEST(gates_and_deletion);

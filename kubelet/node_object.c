@@ -2,6 +2,7 @@
 #include "kubelet/node_object.h"
 
 #include "lib/api/codec.h"
+#include "lib/api/json.h"
 #include "lib/api/quantity.h"
 #include "lib/base/arena.h"
 
@@ -334,4 +335,39 @@ bool node_status_same(const struct core_v1_node_status *x, const struct core_v1_
     a.conditions = b.conditions = NULL;
     a.conditions_count = b.conditions_count = 0;
     return api_msg_equal(&core_v1_node_status_msg, &a, &b);
+}
+
+/* Maps merge: what is gone from one has to be said. */
+static void add_removals(struct arena *a, const struct json *before, struct json *now)
+{
+    for (size_t i = 0; before->type == JSON_OBJECT && i < before->object.count; i++)
+        if (json_get(now, before->object.members[i].key) == NULL)
+            json_set(a, now, before->object.members[i].key, json_null(a));
+}
+
+struct json *node_status_patch(struct arena *a, const struct core_v1_node_status *have,
+                               const struct core_v1_node_status *want)
+{
+    struct json *old = api_json_tree(a, &core_v1_node_status_msg, have, STR_NULL, STR_NULL);
+    struct json *new = api_json_tree(a, &core_v1_node_status_msg, want, STR_NULL, STR_NULL);
+    struct json *diff = json_object(a);
+    for (size_t i = 0; i < new->object.count; i++) {
+        const struct json_member *m = &new->object.members[i];
+        const struct json *before = json_get(old, m->key);
+        if (before != NULL && json_equal(before, m->value))
+            continue;
+        if (str_eqc(m->key, "addresses") && before != NULL) {
+            struct json *mark = json_object(a);
+            json_setc(a, mark, "$patch", json_string(a, STR("replace")));
+            json_insert(a, m->value, 0, mark);
+        }
+        if (before != NULL && (str_eqc(m->key, "capacity") || str_eqc(m->key, "allocatable")))
+            add_removals(a, before, m->value);
+        json_set(a, diff, m->key, m->value);
+    }
+    if (json_getc(old, "volumesInUse") != NULL && json_getc(new, "volumesInUse") == NULL)
+        json_setc(a, diff, "volumesInUse", json_null(a));
+    struct json *patch = json_object(a);
+    json_setc(a, patch, "status", diff);
+    return patch;
 }

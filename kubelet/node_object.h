@@ -12,6 +12,7 @@
 struct arena;
 struct core_v1_node;
 struct core_v1_node_status;
+struct json;
 
 struct node_image {
     const char *const *names;
@@ -51,9 +52,13 @@ int node_object(struct arena *a, const struct node_inputs *in, struct core_v1_no
  * conditions of others. May be NULL. */
 void node_status(struct arena *a, const struct node_inputs *in,
                  const struct core_v1_node_status *old, struct core_v1_node_status *ret);
-/* Equal but for heartbeats. */
 /* The memory of all pods together: the capacity less what is reserved. */
 int64_t node_pods_memory(const struct node_inputs *in);
+/* The strategic merge patch that makes want of have. Lists whose elements merge by key would keep
+ * what is gone: they say replace. */
+struct json *node_status_patch(struct arena *a, const struct core_v1_node_status *have,
+                               const struct core_v1_node_status *want);
+/* Equal but for heartbeats. */
 bool node_status_same(const struct core_v1_node_status *x, const struct core_v1_node_status *y);
 
 #endif

@@ -14,6 +14,7 @@
 #include "kubelet/job.h"
 #include "kubelet/kubelet.h"
 #include "kubelet/mirror_pods.h"
+#include "kubelet/node_lease.h"
 #include "kubelet/node_object.h"
 #include "kubelet/node_routes.h"
 #include "kubelet/pleg.h"
@@ -22,22 +23,16 @@
 #include "lib/api/codec.h"
 #include "lib/api/json.h"
 #include "lib/api/scheme.h"
-#include "lib/api/time.h"
 #include "lib/base/arena.h"
 #include "lib/base/buf.h"
-#include "lib/base/env.h"
 #include "lib/base/log.h"
 #include "lib/client/client.h"
 #include "lib/client/informer.h"
 
-#include "api/coordination_v1.h"
 #include "api/core_v1.h"
 
 #include <stdio.h>
 
-#define LEASE_DURATION_S 40
-#define LEASE_PERIOD_MS 10000u
-#define LEASE_NAMESPACE "kube-node-lease"
 #define RETRY_MS 1000u
 #define CALL_TIMEOUT_MS 10000u
 
@@ -46,11 +41,11 @@ struct node_sync {
     const struct machine *machine;
     const struct runtime_health *health;
     struct informer *informer;
-    uv_timer_t register_timer, status_timer, lease_timer;
+    struct node_lease *lease;
+    uv_timer_t register_timer, status_timer;
     bool registered, stopped;
-    bool status_busy, status_again, lease_busy, cni_busy;
+    bool status_busy, status_again, cni_busy;
     uint64_t sent_ms;
-    struct api_object *lease;
     /* Inputs of the status under way. */
     struct arena *arena;
     struct node_image *images;
@@ -63,7 +58,6 @@ struct node_sync {
 };
 
 static void status_start(struct node_sync *n);
-static void lease_start(struct node_sync *n);
 
 static struct node_inputs inputs(const struct node_sync *n)
 {
@@ -127,7 +121,7 @@ static void registered(struct node_sync *n)
         informer_start(n->informer);
     n->registered = true;
     status_start(n);
-    lease_start(n);
+    node_lease_kick(n->lease);
 }
 
 static void retry_register(struct node_sync *n, const char *message)
@@ -271,42 +265,6 @@ static void keep_allocatable(struct kubelet *k, const struct core_v1_node_status
     k->allocatable_count = copy->allocatable_count;
 }
 
-/* Maps merge: what is gone from one has to be said. */
-static void add_removals(struct arena *a, const struct json *before, struct json *now)
-{
-    for (size_t i = 0; before->type == JSON_OBJECT && i < before->object.count; i++)
-        if (json_get(now, before->object.members[i].key) == NULL)
-            json_set(a, now, before->object.members[i].key, json_null(a));
-}
-
-/* Lists whose elements merge by key would keep what is gone: they say replace. */
-static struct json *status_patch(struct arena *a, const struct core_v1_node_status *have,
-                                 const struct core_v1_node_status *want)
-{
-    struct json *old = api_json_tree(a, &core_v1_node_status_msg, have, STR_NULL, STR_NULL);
-    struct json *new = api_json_tree(a, &core_v1_node_status_msg, want, STR_NULL, STR_NULL);
-    struct json *diff = json_object(a);
-    for (size_t i = 0; i < new->object.count; i++) {
-        const struct json_member *m = &new->object.members[i];
-        const struct json *before = json_get(old, m->key);
-        if (before != NULL && json_equal(before, m->value))
-            continue;
-        if (str_eqc(m->key, "addresses") && before != NULL) {
-            struct json *mark = json_object(a);
-            json_setc(a, mark, "$patch", json_string(a, STR("replace")));
-            json_insert(a, m->value, 0, mark);
-        }
-        if (before != NULL && (str_eqc(m->key, "capacity") || str_eqc(m->key, "allocatable")))
-            add_removals(a, before, m->value);
-        json_set(a, diff, m->key, m->value);
-    }
-    if (json_getc(old, "volumesInUse") != NULL && json_getc(new, "volumesInUse") == NULL)
-        json_setc(a, diff, "volumesInUse", json_null(a));
-    struct json *patch = json_object(a);
-    json_setc(a, patch, "status", diff);
-    return patch;
-}
-
 static void status_send(struct node_sync *n)
 {
     struct kubelet *k = n->k;
@@ -325,7 +283,7 @@ static void status_send(struct node_sync *n)
         return;
     }
     AUTO_BUF body = BUF_INIT;
-    json_write(status_patch(a, &have->status, &s), false, &body);
+    json_write(node_status_patch(a, &have->status, &s), false, &body);
     struct client_call call = {
         .verb = CLIENT_PATCH,
         .kind = node_kind(),
@@ -398,112 +356,6 @@ void node_sync_kick(struct node_sync *n)
 {
     if (n != NULL && n->registered)
         status_start(n);
-}
-
-/* --- lease ---------------------------------------------------------------------------------- */
-
-static void on_lease_timer(uv_timer_t *t)
-{
-    lease_start(t->data);
-}
-
-static void on_lease(struct client_request *r, const struct client_result *result, void *arg)
-{
-    struct node_sync *n = arg;
-    UNUSED(r);
-    n->lease_busy = false;
-    if (n->stopped)
-        return;
-    uint64_t next = LEASE_PERIOD_MS;
-    if (result->code == 0 && result->object != NULL) {
-        api_object_unref(n->lease);
-        n->lease = api_object_ref(result->object);
-    } else if (result->code != 0) {
-        /* Made by an earlier run, changed by somebody, or gone: look again. */
-        if (result->code == E_EXISTS || result->code == E_CONFLICT || result->code == E_NOT_FOUND)
-            api_object_unref(take(n->lease));
-        else
-            log_warning("node lease: %s", result->message);
-        next = RETRY_MS;
-    }
-    uv_timer_start(&n->lease_timer, on_lease_timer, next, 0);
-}
-
-static void lease_write(struct node_sync *n, bool create)
-{
-    struct kubelet *k = n->k;
-    const struct core_v1_node *node = k->node != NULL ? k->node->msg : NULL;
-    struct coordination_v1_lease lease = {0};
-    struct meta_v1_owner_reference owner = {
-        .api_version = STR("v1"), .kind = STR("Node"), .name = str_of(k->node_name)};
-    struct meta_v1_micro_time now = micro_time_from_ns(env_wall_ns(k->env));
-    if (n->lease != NULL)
-        lease = *(const struct coordination_v1_lease *)n->lease->msg;
-    lease.metadata.name = str_of(k->node_name);
-    lease.metadata.namespace = STR(LEASE_NAMESPACE);
-    lease.spec.has_holder_identity = true;
-    lease.spec.holder_identity = str_of(k->node_name);
-    lease.spec.has_lease_duration_seconds = true;
-    lease.spec.lease_duration_seconds = LEASE_DURATION_S;
-    lease.spec.renew_time = &now;
-    if (lease.metadata.owner_references_count == 0 && node != NULL) {
-        owner.uid = node->metadata.uid;
-        lease.metadata.owner_references = &owner;
-        lease.metadata.owner_references_count = 1;
-    }
-    struct client_call call = {
-        .verb = create ? CLIENT_CREATE : CLIENT_UPDATE,
-        .kind = api_kind_by_api_version(STR("coordination.k8s.io/v1"), STR("Lease")),
-        .namespace_name = STR(LEASE_NAMESPACE),
-        .name = create ? STR_NULL : str_of(k->node_name),
-        .body = &lease,
-        .timeout_ms = CALL_TIMEOUT_MS,
-        .done = on_lease,
-        .arg = n,
-    };
-    struct error err;
-    if (client_start(k->client, &call, NULL, &err) != 0)
-        log_error("node lease: %s", error_message(&err));
-}
-
-static void on_lease_read(struct client_request *r, const struct client_result *result, void *arg)
-{
-    struct node_sync *n = arg;
-    UNUSED(r);
-    if (n->stopped)
-        return;
-    if (result->code == 0 && result->object != NULL) {
-        api_object_unref(n->lease);
-        n->lease = api_object_ref(result->object);
-        lease_write(n, false);
-    } else if (result->code == E_NOT_FOUND) {
-        lease_write(n, true);
-    } else {
-        on_lease(r, result, n);
-    }
-}
-
-static void lease_start(struct node_sync *n)
-{
-    if (n->lease_busy)
-        return;
-    n->lease_busy = true;
-    if (n->lease != NULL) {
-        lease_write(n, false);
-        return;
-    }
-    struct client_call call = {
-        .verb = CLIENT_GET,
-        .kind = api_kind_by_api_version(STR("coordination.k8s.io/v1"), STR("Lease")),
-        .namespace_name = STR(LEASE_NAMESPACE),
-        .name = str_of(n->k->node_name),
-        .timeout_ms = CALL_TIMEOUT_MS,
-        .done = on_lease_read,
-        .arg = n,
-    };
-    struct error err;
-    if (client_start(n->k->client, &call, NULL, &err) != 0)
-        log_error("node lease: %s", error_message(&err));
 }
 
 /* --- the own object --------------------------------------------------------------------------- */
@@ -607,11 +459,12 @@ struct node_sync *node_sync_start(struct kubelet *k, const struct machine *m,
     n->k = k;
     n->machine = m;
     n->health = health;
-    uv_timer_t *timers[] = {&n->register_timer, &n->status_timer, &n->lease_timer};
+    uv_timer_t *timers[] = {&n->register_timer, &n->status_timer};
     for (size_t i = 0; i < ARRAY_SIZE(timers); i++) {
         uv_timer_init(k->loop, timers[i]);
         timers[i]->data = n;
     }
+    n->lease = node_lease_new(k);
     struct informer_config config = {
         .kind = node_kind(),
         .field_selector = arena_printf(a, "metadata.name=%s", k->node_name),
@@ -635,6 +488,6 @@ void node_sync_stop(struct node_sync *n)
     n->stopped = true;
     uv_timer_stop(&n->register_timer);
     uv_timer_stop(&n->status_timer);
-    uv_timer_stop(&n->lease_timer);
+    node_lease_stop(n->lease);
     informer_close(n->informer);
 }

@@ -1,10 +1,11 @@
 /* pod_worker_internal.h - what the files that act for a pod worker share.
  *
- *   pod_worker.c   life, kicks, the step
+ *   pod_worker.c   life, kicks
+ *   pod_step.c     what is to be done next
  *   pod_observe.c  the runtime's view, exits
  *   pod_prepare.c  sources, volumes, cgroup
  *   pod_sandbox.c  sandbox up and down
- *   pod_start.c    image, container, postStart
+ *   pod_start.c    image, mounts, container, postStart (pod_start_internal.h)
  *   pod_stop.c     preStop, stop, removal
  *   pod_resize.c   other amounts of CPU and memory
  *   pod_report.c   status to the API */
@@ -145,6 +146,12 @@ void worker_op_done(struct pod_worker *w);
 void worker_op_done_same(struct pod_worker *w);
 struct pod_container *worker_container(const struct pod_worker *w, struct str name);
 void container_set_waiting(struct pod_container *c, const char *reason, const char *message);
+
+/* How long stopping may take, by the object as it is now. */
+int64_t worker_object_grace(const struct core_v1_pod *pod);
+
+/* pod_step.c */
+void worker_step(struct pod_worker *w);
 
 /* pod_observe.c */
 void worker_observe_start(struct pod_worker *w);

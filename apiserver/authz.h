@@ -78,6 +78,10 @@ void authz_check_then(struct req *r, void (*next)(struct req *r));
 struct authz_index {
     struct rbac *rbac;
     struct node_graph *graph;
+    /* Which revision the graph's pods are those of, at least: node_pods.h. */
+    int64_t pods_rev;
+    bool pods_partial; /* Some changes of a revision are in, others not yet. */
+    bool pods_lack;    /* One could not be read. */
 };
 struct authz_index *authz_lock(struct authz *z);
 void authz_unlock(struct authz *z);

@@ -29,6 +29,7 @@ enum { POD_SPEC = 2, POD_STATUS = 3, STATUS_RESOURCE_CLAIMS = 15, STATUS_EXTENDE
 struct target {
     struct authz *authz; /* NULL: made is not in use. */
     struct authz_index made;
+    int64_t rev; /* What is put was written with it, or before. */
 };
 
 /* Puts one stored object into the index. */
@@ -142,10 +143,12 @@ static void put_pod(struct target *t, const struct resource *res, const struct k
 {
     UNUSED(ns), UNUSED(name);
     const struct core_v1_pod *pod = decode(scratch, res, kv);
-    if (pod == NULL)
-        return;
     struct authz_index *x = open_target(t);
-    node_graph_set_pod(x->graph, scratch, pod);
+    if (pod != NULL)
+        node_graph_set_pod(x->graph, scratch, pod);
+    else
+        x->pods_lack = true;
+    x->pods_rev = t->rev;
     close_target(t);
 }
 
@@ -241,21 +244,40 @@ static bool same_relations(const struct source *s, const struct event *e)
            wire_bytes(status, STATUS_EXTENDED_CLAIMS).data == NULL;
 }
 
-static void apply(struct authz_feed *f, const struct event *e)
+static void apply(struct authz_feed *f, const struct event *e, int64_t rev)
 {
     struct str ns = STR_NULL, name;
     const struct source *s = source_of(f, kv_key(e->kv));
     if (s == NULL || (event_type(e) == EVENT_PUT && same_relations(s, e)) ||
         registry_by_key(kv_key(e->kv), &ns, &name) == NULL)
         return;
-    struct target t = {.authz = f->server->authz};
+    struct target t = {.authz = f->server->authz, .rev = rev};
     if (event_type(e) == EVENT_PUT) {
         AUTO_ARENA *scratch = arena_new(0);
         s->put(&t, s->res, e->kv, scratch, ns, name);
         return;
     }
-    s->remove(open_target(&t), ns, name);
+    struct authz_index *x = open_target(&t);
+    s->remove(x, ns, name);
+    if (s->put == put_pod)
+        x->pods_rev = rev;
     close_target(&t);
+}
+
+static void set_partial(struct authz_feed *f, bool partial)
+{
+    authz_lock(f->server->authz)->pods_partial = partial;
+    authz_unlock(f->server->authz);
+}
+
+static void apply_all(struct authz_feed *f, const struct event_batch *b)
+{
+    if (b->count > 1)
+        set_partial(f, true);
+    for (uint32_t i = 0; i < b->count; i++)
+        apply(f, &b->events[i], b->rev);
+    if (b->count > 1)
+        set_partial(f, false);
 }
 
 /* --- reading everything
@@ -295,7 +317,8 @@ static int start_over(struct authz_feed *f, struct error *err)
     struct store *store = f->server->store;
     struct store_view *v = store_view(store);
     int64_t rev = store_view_rev(v);
-    struct target t = {.made = {rbac_new(), node_graph_new()}};
+    struct target t = {.made = {.rbac = rbac_new(), .graph = node_graph_new(), .pods_rev = rev},
+                       .rev = rev};
     load(f, v, &t);
     store_view_unref(v);
     struct authz_index *x = authz_lock(f->server->authz), old = *x;
@@ -346,8 +369,7 @@ static void catch_up(struct authz_feed *f)
     uint64_t start = uv_hrtime();
     bool lost = false;
     while ((b = store_cursor_next(f->cursor, &lost)) != NULL) {
-        for (uint32_t i = 0; i < b->count; i++)
-            apply(f, &b->events[i]);
+        apply_all(f, b);
         if (uv_hrtime() - start > SLICE_NS) {
             if (!f->again_posted)
                 mailbox_post(f->mailbox, &f->again);
@@ -384,6 +406,11 @@ static void on_wait(struct mail *m)
     }
     list_push_back(&f->waiting, &w->link);
     catch_up(f);
+}
+
+int64_t authz_feed_rev(const struct authz_feed *f)
+{
+    return atomic_load(&f->rev);
 }
 
 bool authz_feed_wait(struct authz_feed *f, struct arena *a, struct mailbox *mb,

@@ -24,6 +24,9 @@ void authz_feed_stop(struct authz_feed *f);
 /* Stopped, or never started; nobody asks any more. NULL is a no-op. */
 void authz_feed_free(struct authz_feed *f);
 
+/* Any thread, under authz_lock(): the index includes everything up to this revision. */
+int64_t authz_feed_rev(const struct authz_feed *f);
+
 /* Any thread. True: done(arg) runs later on the loop of mb, once the index is
  * as new as the store is now. False: it is already. */
 bool authz_feed_wait(struct authz_feed *f, struct arena *a, struct mailbox *mb,

@@ -13,6 +13,7 @@
 #include "apiserver/json_cache.h"
 #include "apiserver/list_options.h"
 #include "apiserver/list_token.h"
+#include "apiserver/node_pods.h"
 #include "apiserver/request.h"
 #include "apiserver/table.h"
 #include "apiserver/wire.h"
@@ -792,6 +793,55 @@ static struct meta_v1_status *choose_revision(struct listing *l, struct str *ret
     return NULL;
 }
 
+/* --- the pods of a node ----------------------------------------------------------------------- */
+
+static void scan(struct listing *l, struct str start_key)
+{
+    struct req *r = l->r;
+    struct meta_v1_status *s = NULL;
+    int code = store_iter_init(&l->it, l->view, start_key, l->end, l->rev);
+    if (code == E_EXPIRED)
+        s = expired(l, start_key);
+    else if (code != 0)
+        s = status_from_code(r->arena, code, error_text(code));
+    if (s != NULL) {
+        req_status(r, s);
+        return;
+    }
+    l->iterating = true;
+    collect(l);
+}
+
+static void list_of_node(struct listing *l, struct str node);
+
+static void list_of_node_again(void *arg)
+{
+    struct listing *l = arg;
+    l->view = req_view(l->r);
+    list_of_node(l, node_pods_selected(l->r->res, &l->o));
+}
+
+/* At l->rev or later. */
+static void list_of_node(struct listing *l, struct str node)
+{
+    struct req *r = l->r;
+    struct node_pods pods;
+    switch (node_pods_find(r, r->arena, l->view, node, l->rev, list_of_node_again, l, &pods)) {
+    case NODE_PODS_LATER:
+        return;
+    case NODE_PODS_UNKNOWN:
+        l->rev = store_view_rev(l->view);
+        scan(l, l->from);
+        return;
+    case NODE_PODS_FOUND:
+        break;
+    }
+    l->rev = pods.rev;
+    for (size_t i = 0; i < pods.count && judge(l, pods.kvs[i]); i++)
+        ;
+    collected(l);
+}
+
 static void start(struct req *r)
 {
     struct listing *l = r->http->user != r ? r->http->user : NULL;
@@ -802,21 +852,19 @@ static void start(struct req *r)
     l->everything = unfiltered(l) && !l->converts && !l->o.nothing && l->o.excluded_count == 0 &&
                     (!l->o.has_name || l->o.has_ns || !r->res->kind->namespaced);
     struct meta_v1_status *s = choose_revision(l, &start_key);
-    if (s == NULL) {
-        /* A cache-like read at version 0 ignores the limit, as upstream does. */
-        l->limited = l->o.limit > 0 && !(l->o.has_rv && l->o.rv == 0 && l->o.continue_.len == 0);
-        int code = store_iter_init(&l->it, l->view, start_key, l->end, l->rev);
-        if (code == E_EXPIRED)
-            s = expired(l, start_key);
-        else if (code != 0)
-            s = status_from_code(r->arena, code, error_text(code));
-    }
     if (s != NULL) {
         req_status(r, s);
         return;
     }
-    l->iterating = true;
-    collect(l);
+    /* A cache-like read at version 0 ignores the limit, as upstream does. */
+    l->limited = l->o.limit > 0 && !(l->o.has_rv && l->o.rv == 0 && l->o.continue_.len == 0);
+    struct str node = node_pods_selected(r->res, &l->o);
+    bool newest =
+        l->o.continue_.len == 0 && l->o.match != MATCH_EXACT && l->rev == store_view_rev(l->view);
+    if (newest && node.len != 0)
+        list_of_node(l, node);
+    else
+        scan(l, start_key);
 }
 
 void list_handle(struct req *r)

@@ -4,6 +4,7 @@
 #include "api/core_v1.h"
 #include "lib/base/arena.h"
 #include "lib/base/buf.h"
+#include "lib/base/list.h"
 #include "lib/base/map.h"
 
 #define MIRROR_ANNOTATION "kubernetes.io/config.mirror"
@@ -82,8 +83,17 @@ static bool edges_have(const struct edges *e, uint64_t hash)
  * ------------------------------------------------------------------------------------ */
 /* What one object put into the set, to be taken out with it. */
 struct owner {
+    struct list link; /* Of a pod: in its node's. */
+    struct node_pods *of;
+    struct str key; /* The map's. */
     size_t count;
     uint64_t hashes[];
+};
+
+struct node_pods {
+    struct list pods; /* struct owner */
+    size_t count;
+    struct str node; /* The map's. */
 };
 
 struct volume {
@@ -103,6 +113,7 @@ struct node_graph {
     struct map owners;    /* By kind, namespace and name. */
     struct map volumes;   /* By name. */
     struct map by_secret; /* "ns/name" -> volumes that need it. */
+    struct map nodes;     /* By name -> struct node_pods */
     uint64_t seed[2];
 };
 
@@ -134,9 +145,37 @@ static struct str owner_key(struct buf *b, enum ref_kind kind, struct str ns, st
     return buf_str(b);
 }
 
+static void leave_node(struct node_graph *g, struct owner *o)
+{
+    struct node_pods *n = o->of;
+    if (n == NULL)
+        return;
+    list_remove(&o->link);
+    if (--n->count == 0) {
+        map_remove(&g->nodes, n->node);
+        free(n);
+    }
+}
+
+static void join_node(struct node_graph *g, struct owner *o, struct str node)
+{
+    struct node_pods *n = map_get(&g->nodes, node);
+    if (n == NULL) {
+        n = xzalloc(sizeof(*n));
+        list_init(&n->pods);
+        map_set(&g->nodes, node, n);
+        n->node = str_n(map_key(&g->nodes, node), node.len);
+    }
+    list_push_back(&n->pods, &o->link);
+    n->count++;
+    o->of = n;
+}
+
 static void drop_owner(struct node_graph *g, struct str key)
 {
     struct owner *o = map_remove(&g->owners, key);
+    if (o != NULL)
+        leave_node(g, o);
     for (size_t i = 0; o != NULL && i < o->count; i++)
         edges_drop(&g->edges, o->hashes[i]);
     free(o);
@@ -162,17 +201,22 @@ static void collect_ref(enum ref_kind kind, struct str name, void *arg)
     c->hashes[c->count++] = h;
 }
 
-static void set_owner(struct node_graph *g, struct str key, const uint64_t *hashes, size_t count)
+/* pods_node: where the owner, a pod, is bound; empty: it is none. */
+static void set_owner(struct node_graph *g, struct str key, const uint64_t *hashes, size_t count,
+                      struct str pods_node)
 {
     drop_owner(g, key);
     if (count == 0)
         return;
     struct owner *o = xmalloc(sizeof(*o) + count * sizeof(*hashes));
-    o->count = count;
+    *o = (struct owner){.count = count};
     memcpy(o->hashes, hashes, count * sizeof(*hashes));
     for (size_t i = 0; i < count; i++)
         edges_add(&g->edges, hashes[i]);
     map_set(&g->owners, key, o);
+    o->key = str_n(map_key(&g->owners, key), key.len);
+    if (pods_node.len != 0)
+        join_node(g, o, pods_node);
 }
 
 void node_graph_set_pod(struct node_graph *g, struct arena *scratch, const struct core_v1_pod *pod)
@@ -187,7 +231,7 @@ void node_graph_set_pod(struct node_graph *g, struct arena *scratch, const struc
         if (api_str_map_get(m->annotations, m->annotations_count, STR(MIRROR_ANNOTATION)) == NULL)
             pod_refs_visit(scratch, pod, collect_ref, &c);
     }
-    set_owner(g, owner_key(&key, REF_POD, m->namespace, m->name), c.hashes, c.count);
+    set_owner(g, owner_key(&key, REF_POD, m->namespace, m->name), c.hashes, c.count, c.node);
 }
 
 void node_graph_set_owned(struct node_graph *g, enum ref_kind kind, struct str name,
@@ -195,7 +239,7 @@ void node_graph_set_owned(struct node_graph *g, enum ref_kind kind, struct str n
 {
     AUTO_BUF key = BUF_INIT;
     uint64_t h = node.len != 0 ? relation(g, node, kind, STR_NULL, name) : 0;
-    set_owner(g, owner_key(&key, kind, STR_NULL, name), &h, h != 0);
+    set_owner(g, owner_key(&key, kind, STR_NULL, name), &h, h != 0, STR_NULL);
 }
 
 /* --- volumes
@@ -304,6 +348,24 @@ static bool has_through_volume(const struct node_graph *g, struct str node, stru
     return false;
 }
 
+void node_graph_visit_pods(const struct node_graph *g, struct str node,
+                           void (*visit)(struct str pod, void *arg), void *arg)
+{
+    const struct node_pods *n = map_get(&g->nodes, node);
+    if (n == NULL)
+        return;
+    LIST_FOREACH (it, &n->pods) {
+        struct str key = LIST_ENTRY(it, struct owner, link)->key;
+        visit(str_sub(key, 1, key.len), arg); /* Without its kind. */
+    }
+}
+
+size_t node_graph_pod_count(const struct node_graph *g, struct str node)
+{
+    const struct node_pods *n = map_get(&g->nodes, node);
+    return n != NULL ? n->count : 0;
+}
+
 bool node_graph_has(const struct node_graph *g, struct str node, enum ref_kind kind, struct str ns,
                     struct str name)
 {
@@ -322,6 +384,7 @@ struct node_graph *node_graph_new(void)
     map_init(&g->owners);
     map_init(&g->volumes);
     map_init(&g->by_secret);
+    map_init(&g->nodes);
     /* The map drew its seed from the system: as good for our own hashes. */
     memcpy(g->seed, g->owners.seed, sizeof(g->seed));
     return g;
@@ -334,6 +397,9 @@ static void clear(struct node_graph *g)
     for (size_t pos = 0; map_next(&g->owners, &pos, &key, &v);)
         free(v);
     map_clear(&g->owners);
+    for (size_t pos = 0; map_next(&g->nodes, &pos, &key, &v);)
+        free(v);
+    map_clear(&g->nodes);
     for (size_t pos = 0; map_next(&g->volumes, &pos, &key, &v);)
         volume_free(v);
     map_clear(&g->volumes);
@@ -354,5 +420,6 @@ void node_graph_free(struct node_graph *g)
     map_done(&g->owners);
     map_done(&g->volumes);
     map_done(&g->by_secret);
+    map_done(&g->nodes);
     free(g);
 }

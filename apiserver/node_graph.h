@@ -5,7 +5,9 @@
  *   volume -> claim -> node       secret -> volume -> claim -> node
  *   volume attachment, resource slice -> node
  *
- * Each relation is one counted 64-bit keyed hash, so a question costs one look.
+ * Each relation is one counted 64-bit keyed hash, so a question costs one look. The pods of a
+ * node stand in a list of their own: a node that asks for its pods gets them without a look at
+ * all others.
  * Not thread-safe: authz.c locks. */
 #ifndef APISERVER_NODE_GRAPH_H
 #define APISERVER_NODE_GRAPH_H
@@ -24,6 +26,11 @@ void node_graph_set_volume(struct node_graph *g, const struct core_v1_persistent
 void node_graph_set_owned(struct node_graph *g, enum ref_kind kind, struct str name,
                           struct str node);
 void node_graph_remove(struct node_graph *g, enum ref_kind kind, struct str ns, struct str name);
+
+/* Each pod bound to the node, as "namespace/name", in no order. The string is the graph's. */
+void node_graph_visit_pods(const struct node_graph *g, struct str node,
+                           void (*visit)(struct str pod, void *arg), void *arg);
+size_t node_graph_pod_count(const struct node_graph *g, struct str node);
 
 bool node_graph_has(const struct node_graph *g, struct str node, enum ref_kind kind, struct str ns,
                     struct str name);

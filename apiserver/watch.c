@@ -26,6 +26,7 @@
 #include "apiserver/flow_control.h"
 #include "apiserver/list_options.h"
 #include "apiserver/messages.h"
+#include "apiserver/node_pods.h"
 #include "apiserver/request.h"
 #include "apiserver/server_metrics.h"
 #include "apiserver/watch_frame.h"
@@ -100,6 +101,9 @@ struct watcher {
     struct store_view *view;
     struct store_iter *it; /* Gone once it is at its end. */
     struct arena *scratch;
+    int64_t wanted_rev;    /* The pods of a node are asked for at this or later; 0: they are not. */
+    struct node_pods pods; /* Instead of it, in scratch; kvs NULL: not so. */
+    size_t pod_at;
     /* HISTORY */
     struct store_history *history;
     /* CATCH_UP */
@@ -122,17 +126,6 @@ static uint64_t now_ms(const struct watch_hub *h)
 }
 
 /* --- places -------------------------------------------------------------------------------- */
-static struct str node_of_selector(const struct watcher *w)
-{
-    if (strcmp(w->form.res->kind->resource, "pods") != 0)
-        return STR_NULL;
-    for (size_t i = 0; i < w->o.fields.count; i++)
-        if (str_eqc(w->o.fields.items[i].field, "spec.nodeName") && !w->o.fields.items[i].negated &&
-            w->o.fields.items[i].value.len != 0)
-            return w->o.fields.items[i].value;
-    return STR_NULL;
-}
-
 static bool one_object(const struct watcher *w)
 {
     return w->o.has_name && (w->o.has_ns || !w->form.res->kind->namespaced);
@@ -141,7 +134,7 @@ static bool one_object(const struct watcher *w)
 static struct str place_key(struct watcher *w)
 {
     struct arena *a = w->r->arena;
-    struct str node = node_of_selector(w);
+    struct str node = node_pods_selected(w->form.res, &w->o);
     bool namespaced = w->form.res->kind->namespaced;
     if (one_object(w))
         return arena_printf(a, "o" STR_FMT "/" STR_FMT, STR_ARG(namespaced ? w->o.ns : STR("")),
@@ -737,11 +730,18 @@ static void step_events_converted(struct watcher *w, uint64_t start)
         end_with(w, status_gone_rv(w->r->arena, w->after_rev, store_cursor_rev(w->hub->cursor)));
 }
 
+static const struct kv *next_initial(struct watcher *w)
+{
+    if (w->pods.kvs == NULL)
+        return store_iter_next(w->it);
+    return w->pod_at < w->pods.count ? w->pods.kvs[w->pod_at++] : NULL;
+}
+
 static bool step_initial(struct watcher *w, uint64_t start)
 {
     struct str ns, name;
     const struct kv *kv;
-    while ((kv = store_iter_next(w->it)) != NULL) {
+    while ((kv = next_initial(w)) != NULL) {
         if (registry_by_key(kv_key(kv), &ns, &name) != NULL && matches(w, kv, ns, name)) {
             bool columns = w->form.accept.transform == AS_TABLE && !w->columns_sent;
             send_frame(w, frame_object(NULL, &w->form, "ADDED", stored_value(kv), kv->mod_rev,
@@ -835,6 +835,9 @@ static void start_cursor(struct watcher *w)
     store_view_unref(w->view);
     w->view = NULL;
     free(take(w->it));
+    arena_free(w->scratch);
+    w->scratch = NULL;
+    w->pods.kvs = NULL;
     w->state = WATCHER_CATCH_UP;
     int code = E_EXPIRED;
     /* The store finds the changes of one object by its key; the log tells them among all others. */
@@ -885,6 +888,28 @@ static void again(struct deferred *d)
     advance(CONTAINER_OF(d, struct watcher, again));
 }
 
+static void start(struct req *r);
+
+static void start_again(void *arg)
+{
+    start(((struct watcher *)arg)->r);
+}
+
+/* False: start() comes again. The state at its beginning is that of one node's pods, where only
+ * those are watched. */
+static bool find_pods(struct watcher *w, const struct store_view *v)
+{
+    struct str node = node_pods_selected(w->form.res, &w->o);
+    if (node.len == 0)
+        return true;
+    if (w->wanted_rev == 0)
+        w->wanted_rev = store_view_rev(v);
+    if (w->scratch == NULL)
+        w->scratch = arena_new(0);
+    return node_pods_find(w->r, w->scratch, v, node, w->wanted_rev, start_again, w, &w->pods) !=
+           NODE_PODS_LATER;
+}
+
 static void start(struct req *r)
 {
     struct watcher *w = r->http->user;
@@ -898,7 +923,13 @@ static void start(struct req *r)
         store_view_unref(v);
         return;
     }
-    w->after_rev = initial || !w->o.has_rv ? store_view_rev(v) : w->o.rv;
+    if (initial && !find_pods(w, v)) {
+        store_view_unref(v);
+        return;
+    }
+    w->after_rev = w->pods.kvs != NULL       ? w->pods.rev
+                   : initial || !w->o.has_rv ? store_view_rev(v)
+                                             : w->o.rv;
     w->end_bookmark = initial && w->o.bookmarks;
     w->view = v;
     w->state = WATCHER_INITIAL;
@@ -919,6 +950,10 @@ static void start(struct req *r)
     }
     if (!initial) {
         start_cursor(w);
+        return;
+    }
+    if (w->pods.kvs != NULL) {
+        advance(w);
         return;
     }
     list_options_range(r->arena, &w->o, r->res, r->info.ns, &from, &end_key);

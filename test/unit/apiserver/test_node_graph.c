@@ -95,6 +95,32 @@ START_TEST(pods_come_and_go)
 }
 END_TEST
 
+static void note(struct str pod, void *arg)
+{
+    struct str *last = arg;
+    *last = arena_str(arena, pod);
+}
+
+/* The pods of a node, whatever they name, follow their bindings. */
+START_TEST(pods_of_a_node)
+{
+    struct str last = STR_NULL;
+    node_graph_visit_pods(graph, STR("a"), note, &last);
+    ck_assert(last.data == NULL);
+    set_pod(POD("p", "a"));
+    set_pod(POD("p", "a"));
+    set_pod(POD("q", "a"));
+    ck_assert_uint_eq(node_graph_pod_count(graph, STR("a")), 2);
+    set_pod(POD("q", "b")); /* It was deleted meanwhile, and came again. */
+    ck_assert_uint_eq(node_graph_pod_count(graph, STR("a")), 1);
+    node_graph_visit_pods(graph, STR("b"), note, &last);
+    ck_assert(str_eqc(last, "n/q"));
+    node_graph_set_owned(graph, REF_SLICE, STR("s"), STR("a"));
+    node_graph_remove(graph, REF_POD, STR("n"), STR("p"));
+    ck_assert_uint_eq(node_graph_pod_count(graph, STR("a")), 0);
+}
+END_TEST
+
 /* What a node says it runs gives it no rights. */
 START_TEST(mirror_pods)
 {
@@ -170,6 +196,7 @@ UNIT_MAIN("node_graph", {
     tcase_add_checked_fixture(tc, setup, teardown);
     UNIT_TEST(pod_references);
     UNIT_TEST(pods_come_and_go);
+    UNIT_TEST(pods_of_a_node);
     UNIT_TEST(mirror_pods);
     UNIT_TEST(volumes);
     UNIT_TEST(owned);

@@ -1,5 +1,6 @@
 #!/bin/bash
-# Runs the end-to-end tests, E2E_JOBS of them side by side, and adds up their closing lines. Those that take longest begin first.
+# Runs the end-to-end tests, E2E_JOBS of them side by side, and adds up their closing lines; one that fails there is run
+# again alone. Those that take longest begin first.
 # usage: test/e2e/run.sh BIN_DIR [TEST...]
 set -u
 export BIN=${1:?usage: run.sh BIN_DIR [TEST...]}
@@ -16,4 +17,4 @@ for t in "$@"; do
     shift
     set -- "$@" "./$(basename "$t")"
 done
-exec ../../tools/run-tests -v -j "${E2E_JOBS:-2}" "$@"
+exec ../../tools/run-tests -v -r -j "${E2E_JOBS:-2}" "$@"

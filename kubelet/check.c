@@ -435,7 +435,6 @@ void check_from_hook(struct check_config *c, const struct core_v1_lifecycle_hand
 {
     c->exec = h->exec;
     c->http_get = h->http_get;
-    c->tcp_socket = h->tcp_socket;
     c->sleep = h->sleep;
     c->is_hook = true;
 }
@@ -460,6 +459,9 @@ struct check *check_start(struct kubelet *k, const struct check_config *config)
         finish_later(c, (uint64_t)MAX_OF(config->sleep->seconds, (int64_t)0) * 1000, CHECK_SUCCESS,
                      "");
     else
-        finish_later(c, 0, CHECK_ERROR, "missing handler");
+        /* tcpSocket is in the API of hooks for old manifests alone: upstream fails it, too. */
+        finish_later(c, 0, CHECK_ERROR,
+                     c->is_hook ? "invalid handler: hooks are exec, httpGet or sleep"
+                                : "missing handler");
     return c;
 }

@@ -11,6 +11,7 @@
 #include "kubelet/pull_secrets.h"
 
 struct credential_providers;
+struct credential_question;
 struct error;
 struct uv_loop_s;
 
@@ -18,9 +19,18 @@ struct uv_loop_s;
 int credential_providers_load(struct uv_loop_s *loop, const char *config_file, const char *bin_dir,
                               struct credential_providers **ret, struct error *err);
 
-/* Adds to list, in a, what the providers have for the image; done runs once, later or, where none
- * has to be asked, within the call. p may be NULL. */
-void credential_providers_ask(struct credential_providers *p, struct arena *a, struct str image,
-                              struct pull_auth_list *list, void (*done)(void *arg), void *arg);
+/* Every question must have ended. NULL is a no-op. */
+void credential_providers_free(struct credential_providers *p);
+
+/* Adds to list, in a, what the providers have for the image, whose name they are told without tag
+ * and digest. NULL: none has to be asked, list is complete, done never runs. Else done runs once,
+ * later, and the handle lives until then. A provider has four processes at most; who asks what one
+ * of them is being asked shares its answer. p may be NULL. */
+struct credential_question *credential_providers_ask(struct credential_providers *p,
+                                                     struct arena *a, struct str image,
+                                                     struct pull_auth_list *list,
+                                                     void (*done)(void *arg), void *arg);
+/* done never runs; a process that nobody else waits for is killed. */
+void credential_question_cancel(struct credential_question *q);
 
 #endif

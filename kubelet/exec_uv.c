@@ -17,7 +17,7 @@ struct exec {
     char block[4096];
     struct buf output, errors;
     size_t output_max;
-    bool too_long, timed_out, spawned;
+    bool too_long, timed_out, canceled;
     int64_t status;
     int signal;
     int start_code;
@@ -44,7 +44,8 @@ static void tell(struct exec *e)
     if (why.len > 0 && e->errors.len > 0)
         buf_printf(&why, ": %.*s", (int)e->errors.len, e->errors.data);
     buf_putc(&why, '\0');
-    e->done(why.len > 1 ? (const char *)why.data : NULL, buf_str(&e->output), e->arg);
+    if (!e->canceled)
+        e->done(why.len > 1 ? (const char *)why.data : NULL, buf_str(&e->output), e->arg);
     buf_done(&e->output);
     buf_done(&e->errors);
     free(e->input);
@@ -73,17 +74,23 @@ static void check_end(struct exec *e)
     shut(&e->process);
 }
 
+/* It has to end now: its pipes are not waited for, which what it started may hold open. */
+static void stop(struct exec *e)
+{
+    if (!e->exited)
+        kill(-e->process.pid, SIGKILL);
+    shut(&e->out);
+    shut(&e->err);
+    e->streams = 0;
+    check_end(e);
+}
+
 static void on_exit_status(uv_process_t *p, int64_t status, int sig)
 {
     struct exec *e = p->data;
     e->exited = true;
     e->status = status;
     e->signal = sig;
-    if (e->timed_out) { /* What it started may hold the pipes open. */
-        shut(&e->out);
-        shut(&e->err);
-        e->streams = 0;
-    }
     check_end(e);
 }
 
@@ -91,14 +98,14 @@ static void on_timer(uv_timer_t *t)
 {
     struct exec *e = t->data;
     e->timed_out = true;
-    if (!e->exited) {
-        uv_process_kill(&e->process, SIGKILL);
-        return;
-    }
-    shut(&e->out);
-    shut(&e->err);
-    e->streams = 0;
-    check_end(e);
+    stop(e);
+}
+
+void exec_cancel(struct exec *e)
+{
+    e->canceled = true;
+    if (e->start_code == 0)
+        stop(e);
 }
 
 static void on_alloc(uv_handle_t *h, size_t size, uv_buf_t *ret)
@@ -121,9 +128,11 @@ static void on_read(uv_stream_t *s, ssize_t n, const uv_buf_t *b)
     struct buf *into = is_error ? &e->errors : &e->output;
     size_t max = is_error ? STDERR_MAX : e->output_max;
     size_t room = max - MIN_OF(max, into->len);
-    if (!is_error && (size_t)n > room)
-        e->too_long = true;
     buf_append(into, b->base, MIN_OF((size_t)n, room));
+    if (!is_error && (size_t)n > room) {
+        e->too_long = true;
+        stop(e);
+    }
 }
 
 static void on_written(uv_write_t *r, int status)
@@ -133,7 +142,7 @@ static void on_written(uv_write_t *r, int status)
     shut(&e->in);
 }
 
-void exec_run(struct uv_loop_s *loop, const struct exec_config *config)
+struct exec *exec_run(struct uv_loop_s *loop, const struct exec_config *config)
 {
     struct exec *e = xzalloc(sizeof(*e));
     e->output_max = config->output_max;
@@ -155,7 +164,8 @@ void exec_run(struct uv_loop_s *loop, const struct exec_config *config)
                                     .env = config->env,
                                     .stdio = stdio,
                                     .stdio_count = 3,
-                                    .exit_cb = on_exit_status};
+                                    .exit_cb = on_exit_status,
+                                    .flags = UV_PROCESS_DETACHED};
     e->open = 5;
     e->start_code = uv_spawn(loop, &e->process, &options);
     if (e->start_code != 0) {
@@ -164,7 +174,7 @@ void exec_run(struct uv_loop_s *loop, const struct exec_config *config)
         shut(&e->out);
         shut(&e->err);
         shut(&e->timer);
-        return;
+        return e;
     }
     e->streams = 2;
     uv_buf_t b = uv_buf_init(e->input, (unsigned)config->input.len);
@@ -172,4 +182,5 @@ void exec_run(struct uv_loop_s *loop, const struct exec_config *config)
     uv_read_start((uv_stream_t *)&e->err, on_alloc, on_read);
     uv_write(&e->write, (uv_stream_t *)&e->in, &b, 1, on_written);
     uv_timer_start(&e->timer, on_timer, config->timeout_ms, 0);
+    return e;
 }

@@ -1,10 +1,14 @@
-/* exec_uv.h - runs a program of the node: input in, output back, within a time. Loop-confined. */
+/* exec_uv.h - runs a program of the node: input in, output back, within a time. Loop-confined.
+ *
+ * It leads a process group of its own: one that takes too long, or writes more than it may, is
+ * killed with all that it started. */
 #ifndef KUBELET_EXEC_UV_H
 #define KUBELET_EXEC_UV_H
 
 #include "lib/base/base.h"
 #include "lib/base/str.h"
 
+struct exec;
 struct uv_loop_s;
 
 struct exec_config {
@@ -20,6 +24,9 @@ struct exec_config {
     void *arg;
 };
 
-void exec_run(struct uv_loop_s *loop, const struct exec_config *config);
+/* The handle lives until done returns. */
+struct exec *exec_run(struct uv_loop_s *loop, const struct exec_config *config);
+/* Kills it, with whatever it started; done never runs. */
+void exec_cancel(struct exec *e);
 
 #endif

@@ -14,6 +14,7 @@ struct image_pull {
     struct image_pull_config config;
     size_t next; /* Of the credentials. */
     struct cri_call *call;
+    struct credential_question *question; /* NULL unless providers are being asked. */
     bool has_turn, canceled;
     uint64_t start_ns;
     struct image_pull_result result;
@@ -92,10 +93,8 @@ static void try_next(struct image_pull *p)
 static void on_credentials(void *arg)
 {
     struct image_pull *p = arg;
-    if (p->canceled)
-        end(p, E_CANCELED, "pull canceled");
-    else
-        try_next(p);
+    p->question = NULL;
+    try_next(p);
 }
 
 static void run(struct deferred *d)
@@ -106,8 +105,10 @@ static void run(struct deferred *d)
         return;
     }
     p->start_ns = uv_hrtime();
-    credential_providers_ask(p->k->credential_providers, p->config.arena, p->config.image,
-                             &p->config.auths, on_credentials, p);
+    p->question = credential_providers_ask(p->k->credential_providers, p->config.arena,
+                                           p->config.image, &p->config.auths, on_credentials, p);
+    if (p->question == NULL)
+        try_next(p);
 }
 
 struct image_pull *image_pull_start(struct kubelet *k, const struct image_pull_config *config)
@@ -125,8 +126,11 @@ struct image_pull *image_pull_start(struct kubelet *k, const struct image_pull_c
 void image_pull_cancel(struct image_pull *p)
 {
     p->canceled = true;
-    if (p->call != NULL)
+    if (p->call != NULL) {
         cri_call_cancel(take(p->call));
-    else if (!p->has_turn)
-        deferred_post(&p->k->deferred, &p->later);
+        return;
+    }
+    if (p->question != NULL)
+        credential_question_cancel(take(p->question));
+    deferred_post(&p->k->deferred, &p->later);
 }

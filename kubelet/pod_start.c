@@ -46,12 +46,9 @@ void start_fail(struct start *s, const char *reason, const char *message)
 
 /* --- 3: postStart -------------------------------------------------------------------- */
 
-static void on_hook_killed(const struct cri_reply *reply, void *arg)
+static void on_hook_killed(struct pod_worker *w, void *arg)
 {
-    struct start *s = arg;
-    struct pod_worker *w = s->w;
-    UNUSED(reply);
-    start_free(s);
+    start_free(arg);
     worker_op_done(w);
 }
 
@@ -69,14 +66,7 @@ static void on_post_start(enum check_result r, const char *output, void *arg)
     worker_event(w, s->c, "Warning", "FailedPostStartHook", "PostStartHook failed: %s", output);
     worker_event(w, s->c, "Normal", "Killing", "FailedPostStartHook");
     container_set_waiting(s->c, "PostStartHookError", "PostStartHookError");
-    CRI(StopContainerRequest) req;
-    runtime__v1__stop_container_request__init(&req);
-    req.container_id = (char *)(uintptr_t)s->container_id;
-    req.timeout = w->life == PM_RUNNING && worker_pod(w)->spec.has_termination_grace_period_seconds
-                      ? worker_pod(w)->spec.termination_grace_period_seconds
-                      : w->grace_s;
-    cri_call(w->k->cri, CRI_STOP_CONTAINER, &req, CRI_TIMEOUT_MS + (uint64_t)req.timeout * 1000,
-             on_hook_killed, s);
+    worker_kill_started(w, s->c, s->container_id, on_hook_killed, s);
 }
 
 void worker_interrupt_start(struct pod_worker *w)

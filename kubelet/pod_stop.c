@@ -1,6 +1,5 @@
 /* pod_stop.c - takes containers and pods down, and removes their traces.
  *
- *   kill: preStop (within the grace) -> StopContainer with what is left of it
  *   stop: all but sidecars at once -> sidecars, last one first -> sandboxes */
 #include "kubelet/csi.h"
 #include "kubelet/dra.h"
@@ -17,133 +16,6 @@
 
 #include <stdio.h>
 #include <unistd.h>
-
-#define GRACE_MIN_S 2 /* What a container gets even when preStop used up everything. */
-
-/* One container being stopped. */
-struct kill {
-    struct list link; /* In the worker's kills. */
-    struct pod_worker *w;
-    char *id;
-    struct check *pre_stop;
-    int64_t grace_s;
-    uint64_t start_ms;
-    int open; /* Calls that have not come back. */
-    void (*done)(struct pod_worker *w, void *arg);
-    void *arg;
-};
-
-static void kill_release(struct kill *k)
-{
-    if (k->open > 0 || k->pre_stop != NULL)
-        return;
-    list_remove(&k->link);
-    void (*done)(struct pod_worker *, void *) = k->done;
-    struct pod_worker *w = k->w;
-    void *arg = k->arg;
-    free(k->id);
-    free(k);
-    done(w, arg);
-}
-
-static void on_stopped(const struct cri_reply *reply, void *arg)
-{
-    struct kill *k = arg;
-    k->open--;
-    if (reply->code != 0 && reply->status != GRPC_NOT_FOUND && reply->code != E_CANCELED) {
-        log_warning("pod %s/%s: stop container %s: %s", k->w->namespace_name, k->w->name, k->id,
-                    reply->message);
-        worker_event(k->w, NULL, "Warning", "FailedKillPod", "error killing pod: %s",
-                     reply->message);
-    }
-    kill_release(k);
-}
-
-static void stop_call(struct kill *k, int64_t grace_s)
-{
-    CRI(StopContainerRequest) r;
-    runtime__v1__stop_container_request__init(&r);
-    r.container_id = k->id;
-    r.timeout = grace_s;
-    k->open++;
-    cri_call(k->w->k->cri, CRI_STOP_CONTAINER, &r, CRI_TIMEOUT_MS + (uint64_t)grace_s * 1000,
-             on_stopped, k);
-}
-
-static int64_t grace_left(const struct kill *k)
-{
-    int64_t used = (int64_t)((kubelet_now_ms(k->w->k) - k->start_ms) / 1000);
-    /* Zero stays zero: the caller wants it dead now. */
-    if (k->grace_s == 0)
-        return 0;
-    return MAX_OF(k->grace_s - used, (int64_t)MIN_OF(k->grace_s, (int64_t)GRACE_MIN_S));
-}
-
-static void on_pre_stop(enum check_result r, const char *output, void *arg)
-{
-    struct kill *k = arg;
-    k->pre_stop = NULL;
-    if (r != CHECK_SUCCESS)
-        worker_event(k->w, NULL, "Warning", "FailedPreStopHook", "PreStopHook failed: %s", output);
-    stop_call(k, grace_left(k));
-}
-
-/* Starts stopping c; done runs once, later. */
-static void kill_start(struct pod_worker *w, const struct rt_container *c,
-                       const struct pod_container *spec, int64_t grace_s,
-                       void (*done)(struct pod_worker *w, void *arg), void *arg)
-{
-    struct kill *k = xzalloc(sizeof(*k));
-    *k = (struct kill){
-        .w = w, .grace_s = grace_s, .start_ms = kubelet_now_ms(w->k), .done = done, .arg = arg};
-    k->id = xstrdup(c->id);
-    list_push_back(&w->kills, &k->link);
-    if (c->state == RT_CREATED) {
-        /* Nothing runs in it; stopping would leave it as it is. */
-        CRI(RemoveContainerRequest) r;
-        runtime__v1__remove_container_request__init(&r);
-        r.container_id = k->id;
-        k->open++;
-        cri_call(w->k->cri, CRI_REMOVE_CONTAINER, &r, CRI_TIMEOUT_MS, on_stopped, k);
-        return;
-    }
-    const struct core_v1_lifecycle *life = spec != NULL ? spec->spec->lifecycle : NULL;
-    if (life == NULL || life->pre_stop == NULL || grace_s == 0 || c->state != RT_RUNNING) {
-        stop_call(k, grace_s);
-        return;
-    }
-    struct check_config config = {
-        .container = spec->spec,
-        .container_id = c->id,
-        .pod_ip = worker_pod_ip(w),
-        .timeout_ms = (uint64_t)grace_s * 1000,
-        .done = on_pre_stop,
-        .arg = k,
-    };
-    check_from_hook(&config, life->pre_stop);
-    /* A hook may not take longer than the grace, whatever it is. */
-    struct core_v1_sleep_action sleep;
-    if (config.sleep != NULL) {
-        sleep = (struct core_v1_sleep_action){.seconds = MIN_OF(config.sleep->seconds, grace_s)};
-        config.sleep = &sleep;
-    }
-    k->pre_stop = check_start(w->k, &config);
-}
-
-void worker_hurry(struct pod_worker *w)
-{
-    struct list now;
-    list_init(&now);
-    list_splice(&now, &w->kills);
-    LIST_FOREACH_SAFE (it, &now) {
-        struct kill *k = LIST_ENTRY(it, struct kill, link);
-        list_remove(&k->link);
-        list_push_back(&w->kills, &k->link);
-        k->grace_s = w->grace_s;
-        check_cancel(take(k->pre_stop));
-        stop_call(k, w->grace_s);
-    }
-}
 
 /* --- one container --------------------------------------------------------------------- */
 
@@ -185,7 +57,7 @@ void worker_kill_container(struct pod_worker *w, struct pod_container *c, enum p
     worker_event(w, c, "Normal", "Killing", "Container %s %s%s", c->name, kill_text(why),
                  restarts ? ", will be restarted" : "");
     container_stop_probes(c);
-    kill_start(w, seen, c, grace_s, on_one_killed, NULL);
+    worker_kill_begin(w, seen, c, grace_s, on_one_killed, NULL);
 }
 
 /* --- the whole pod ------------------------------------------------------------------------ */
@@ -250,9 +122,9 @@ static void next_sidecar(struct stop *s)
         if (c->kind != PM_SIDECAR || !is_live(seen))
             continue;
         int64_t used = (int64_t)((kubelet_now_ms(w->k) - s->start_ms) / 1000);
-        int64_t left = w->grace_s == 0 ? 0 : MAX_OF(w->grace_s - used, (int64_t)GRACE_MIN_S);
+        int64_t left = w->grace_s == 0 ? 0 : MAX_OF(w->grace_s - used, (int64_t)KILL_GRACE_MIN_S);
         worker_event(w, c, "Normal", "Killing", "Stopping container %s", c->name);
-        kill_start(w, seen, c, left, on_sidecar_stopped, s);
+        worker_kill_begin(w, seen, c, left, on_sidecar_stopped, s);
         return;
     }
     next_sandbox(s);
@@ -286,7 +158,7 @@ void worker_stop_all(struct pod_worker *w, bool for_good)
             continue;
         worker_event(w, c, "Normal", "Killing", "Stopping container %s", seen->name);
         s->open++;
-        kill_start(w, seen, c, w->grace_s, on_main_stopped, s);
+        worker_kill_begin(w, seen, c, w->grace_s, on_main_stopped, s);
     }
     on_main_stopped(w, s);
 }

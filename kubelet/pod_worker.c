@@ -259,6 +259,7 @@ static void begin_stop(struct pod_worker *w, int64_t grace_s)
         w->life = PM_STOPPING;
         w->grace_s = MAX_OF(grace_s, (int64_t)0);
         worker_interrupt_start(w);
+        worker_hurry(w); /* A container that was to be restarted may have had longer. */
     } else if (w->life == PM_STOPPING && grace_s < w->grace_s) {
         w->grace_s = MAX_OF(grace_s, (int64_t)0);
         worker_hurry(w);

@@ -6,7 +6,8 @@
  *   pod_prepare.c  sources, volumes, cgroup
  *   pod_sandbox.c  sandbox up and down
  *   pod_start.c    image, mounts, container, postStart (pod_start_internal.h)
- *   pod_stop.c     preStop, stop, removal
+ *   pod_kill.c     the end of one container: preStop, stop
+ *   pod_stop.c     the end of the pod, removal
  *   pod_resize.c   other amounts of CPU and memory
  *   pod_report.c   status to the API */
 #ifndef KUBELET_POD_WORKER_INTERNAL_H
@@ -81,7 +82,7 @@ struct pod_worker {
     bool rt_stale;
     uint64_t rt_read_ms;
     struct list exit_watches;
-    struct list kills; /* Containers being stopped, see pod_stop.c. */
+    struct list kills; /* Containers being stopped, see pod_kill.c. */
     bool needs_polling;
     unsigned settle_looks; /* Looks since a process ended that the runtime still calls running. */
 
@@ -176,11 +177,22 @@ void worker_start_container(struct pod_worker *w, struct pod_container *c);
 /* The pod is to stop: a pull or a postStart hook is not waited for. */
 void worker_interrupt_start(struct pod_worker *w);
 
+/* pod_kill.c */
+#define KILL_GRACE_MIN_S 2 /* What a container gets even when preStop used up everything. */
+/* Starts stopping c, whose spec may be unknown: NULL; done runs once, later. */
+void worker_kill_begin(struct pod_worker *w, const struct rt_container *c,
+                       const struct pod_container *spec, int64_t grace_s,
+                       void (*done)(struct pod_worker *w, void *arg), void *arg);
+/* The instance that has just been started goes again, by the pod's grace; done runs later. */
+void worker_kill_started(struct pod_worker *w, struct pod_container *c, const char *id,
+                         void (*done)(struct pod_worker *w, void *arg), void *arg);
+/* What is being stopped has the worker's grace_s left at most. */
+void worker_hurry(struct pod_worker *w);
+
 /* pod_stop.c */
 void worker_kill_container(struct pod_worker *w, struct pod_container *c, enum pm_reason why,
                            bool restarts);
 void worker_stop_all(struct pod_worker *w, bool for_good);
-void worker_hurry(struct pod_worker *w); /* A shorter grace was asked for while stopping. */
 void worker_cleanup(struct pod_worker *w);
 void worker_remove_runtime(struct pod_worker *w, void (*done)(struct pod_worker *w));
 /* Removes one dead instance beyond the newest two of its container, or an old

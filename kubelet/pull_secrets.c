@@ -27,6 +27,25 @@ static ptrdiff_t tag_at(struct str image)
     return colon > slash ? colon : -1;
 }
 
+struct str image_repository(struct arena *a, struct str image)
+{
+    ptrdiff_t at = str_find(image, '@', 0);
+    struct str name = at >= 0 ? str_sub(image, 0, (size_t)at) : image, head, rest;
+    at = tag_at(name);
+    if (at >= 0)
+        name.len = (size_t)at;
+    struct str registry = image_registry(name);
+    if (str_has_prefix(name, registry) && name.len > registry.len && name.data[registry.len] == '/')
+        str_cut(name, '/', &head, &rest);
+    else
+        rest = name;
+    if (str_eqc(registry, "index.docker.io"))
+        registry = STR("docker.io");
+    bool official = str_eqc(registry, "docker.io") && str_find(rest, '/', 0) < 0;
+    return arena_printf(a, STR_FMT "/%s" STR_FMT, STR_ARG(registry), official ? "library/" : "",
+                        STR_ARG(rest));
+}
+
 struct str image_with_tag(struct arena *a, struct str image)
 {
     if (str_find(image, '@', 0) >= 0 || tag_at(image) >= 0)
@@ -103,17 +122,10 @@ static bool host_matches(struct str pattern, struct str host)
 
 bool image_matches(struct arena *a, struct str pattern, struct str image)
 {
-    struct str host, path, registry = image_registry(image), rest = image, dropped;
+    struct str host, path, registry, rest;
     split_key(pattern, &host, &path);
-    if (!host_matches(host, str_eqc(registry, "index.docker.io") ? STR("docker.io") : registry))
-        return false;
-    if (path.len == 0)
-        return true;
-    if (str_has_prefix(image, registry))
-        str_cut(image, '/', &dropped, &rest);
-    else if (str_find(image, '/', 0) < 0)
-        rest = arena_printf(a, "library/" STR_FMT, STR_ARG(image));
-    return str_has_prefix(rest, path);
+    str_cut(image_repository(a, image), '/', &registry, &rest);
+    return host_matches(host, registry) && str_has_prefix(rest, path);
 }
 
 /* --- credentials --------------------------------------------------------------------- */

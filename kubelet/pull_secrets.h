@@ -16,6 +16,9 @@ struct pull_auth {
 
 /* The registry an image name points at: "docker.io" without one. */
 struct str image_registry(struct str image);
+/* What registries, pull secrets and credential providers know it by: with its registry, without tag
+ * and digest; "busybox:1" -> "docker.io/library/busybox". */
+struct str image_repository(struct arena *a, struct str image);
 /* "busybox" -> "busybox:latest"; names with a tag or digest stay. */
 struct str image_with_tag(struct arena *a, struct str image);
 /* True when the tag is (or defaults to) latest. */

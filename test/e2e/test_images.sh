@@ -11,6 +11,7 @@ mkdir "$WORK/bin"
 cat >"$WORK/bin/keeper" <<SH
 #!/bin/sh
 cat >>$WORK/asked
+while [ -e $WORK/hung ]; do sleep 0.2; done
 [ ! -e $WORK/broken ] || { echo "the keeper is out" >&2; exit 3; }
 echo '{"kind":"CredentialProviderResponse","apiVersion":"credentialprovider.kubelet.k8s.io/v1","cacheKeyType":"Registry","cacheDuration":"1h","auth":{"127.0.0.1:5000/provided":{"username":"ann","password":"'\$SECRET'"}}}'
 SH
@@ -21,7 +22,7 @@ kind: CredentialProviderConfig
 providers:
 - name: keeper
   apiVersion: credentialprovider.kubelet.k8s.io/v1
-  matchImages: ["127.0.0.1:5000/provided"]
+  matchImages: ["127.0.0.1:5000/provided", "127.0.0.1:5000/slow"]
   defaultCacheDuration: 10m
   env: [{name: SECRET, value: pass1}]
 YAML
@@ -121,12 +122,22 @@ eventually 20 "a provider that fails" waits provided ErrImagePull
 ok "is logged" grep -q "credential provider keeper.*exit status 3: the keeper is out" "$D/hosts/worker-1/log/kubelet.log"
 rm "$WORK/broken"
 ok "then works" runs provided
-has "it was asked for the image" '"apiVersion":"credentialprovider.kubelet.k8s.io/v1","image":"127.0.0.1:5000/provided/x:1"' cat "$WORK/asked"
+has "it was asked for the image, without its tag" '"apiVersion":"credentialprovider.kubelet.k8s.io/v1","image":"127.0.0.1:5000/provided/x"' cat "$WORK/asked"
 before=$(wc -l <"$WORK/asked")
 pod cached provided/y:1
 ok "another image of the registry" runs cached
 same "is pulled with what it had answered" "$before" sh -c "wc -l <'$WORK/asked'"
 no "other images are none of its business" grep -q shop "$WORK/asked"
+
+
+# --- one that hangs
+touch "$WORK/hung"
+pod hung slow/x:1
+eventually 20 "a provider that hangs is asked" grep -q slow/x "$WORK/asked"
+ok "it runs" pgrep -f "$WORK/bin/keeper"
+ok "the pod goes at once" k delete pod hung --grace-period=1 --timeout=30s
+no "and the provider with it" pgrep -f "$WORK/bin/keeper"
+rm "$WORK/hung"
 
 # --- one after the other
 spans() { grep "PullImage \|returns image reference" "$D/hosts/worker-1/log/containerd.log" | grep -c "PullImage"; }

@@ -72,6 +72,22 @@ spec:
 ---
 apiVersion: v1
 kind: Pod
+metadata: {name: deafhook}
+spec:
+  terminationGracePeriodSeconds: 3600
+  containers:
+  - {name: c, image: busybox, command: [sh, -c, 'trap "" TERM; while :; do sleep 1; done'], lifecycle: {postStart: {exec: {command: [sh, -c, 'sleep 1; exit 3']}}}}
+---
+apiVersion: v1
+kind: Pod
+metadata: {name: tcphook}
+spec:
+  terminationGracePeriodSeconds: 1
+  containers:
+  - {name: c, image: busybox, command: [sh, -c, 'nc -lk -p 8080 & while :; do sleep 1; done'], lifecycle: {postStart: {tcpSocket: {port: 8080}}}}
+---
+apiVersion: v1
+kind: Pod
 metadata: {name: probed}
 spec:
   terminationGracePeriodSeconds: 30
@@ -288,6 +304,9 @@ ok "preStop: sleep came before SIGTERM ($((SECONDS - began)) s)" test $((SECONDS
 ok "to both" grep -qx "term d" "$WORK/order/hooks"
 eventually 30 "a postStart that fails" told FailedPostStartHook badhook "PostStartHook failed"
 eventually 30 "has its container restarted" sh -c "[ \"\$(kubectl --kubeconfig $KUBECONFIG_FILE get pod badhook -o 'jsonpath={.status.containerStatuses[0].restartCount}')\" -ge 1 ]"
+eventually 30 "one of a container that is deaf" told FailedPostStartHook deafhook "PostStartHook failed"
+ok "is not waited for by a deletion that has less time" k delete pod deafhook --grace-period=1 --timeout=60s
+eventually 30 "tcpSocket is no hook, as upstream has it" told FailedPostStartHook tcphook "PostStartHook failed: invalid handler"
 
 # --- probes
 eventually 20 "readiness by HTTP" status_is probed ready true http

@@ -205,6 +205,29 @@ START_TEST(test_images)
 }
 END_TEST
 
+/* What the registry knows an image by, whatever stands in the pod. */
+START_TEST(test_image_repository)
+{
+    static const struct {
+        const char *image, *repository;
+    } cases[] = {
+        {"busybox", "docker.io/library/busybox"},
+        {"busybox:1.36", "docker.io/library/busybox"},
+        {"me/app@sha256:00", "docker.io/me/app"},
+        {"docker.io/busybox", "docker.io/library/busybox"},
+        {"index.docker.io/me/app:1", "docker.io/me/app"},
+        {"localhost/x", "localhost/x"},
+        {"r:5000/team/x:1@sha256:00", "r:5000/team/x"},
+        {"r:5000/x", "r:5000/x"},
+        {"docker.iox", "docker.io/library/docker.iox"},
+        {"", "docker.io/library/"},
+    };
+    AUTO_ARENA *a = arena_new(0);
+    for (size_t i = 0; i < ARRAY_SIZE(cases); i++)
+        ASSERT_STR(image_repository(a, str_of(cases[i].image)), cases[i].repository);
+}
+END_TEST
+
 /* Hosts part by part, ports as they are, paths from their start. */
 START_TEST(test_image_patterns)
 {
@@ -226,6 +249,9 @@ START_TEST(test_image_patterns)
         {"index.docker.io/v1/", "me/x", true},
         {"docker.io/library", "busybox", true},
         {"docker.io/me", "busybox", false},
+        {"r.example/team/x:1", "r.example/team/x:1", false}, /* Names have no tags. */
+        {"r.example/team/x", "r.example/team/x@sha256:00", true},
+        {"index.docker.io/library/busybox", "docker.io/busybox:1", true},
     };
     AUTO_ARENA *a = arena_new(0);
     for (size_t i = 0; i < ARRAY_SIZE(cases); i++)
@@ -297,6 +323,7 @@ END_TEST
 
 UNIT_MAIN("kubelet pure parts", {
     UNIT_TEST(test_backoff);
+    UNIT_TEST(test_image_repository);
     UNIT_TEST(test_image_patterns);
     UNIT_TEST(test_expand);
     UNIT_TEST(test_log_lines);

@@ -1,6 +1,8 @@
 /* node_object.c - see node_object.h. */
 #include "kubelet/node_object.h"
 
+#include "kubelet/pod_support.h"
+
 #include "lib/api/codec.h"
 #include "lib/api/json.h"
 #include "lib/api/quantity.h"
@@ -262,6 +264,30 @@ static void images(struct arena *a, const struct node_inputs *in, struct core_v1
     s->images_count = MIN_OF(s->images_count, (size_t)IMAGES_MAX);
 }
 
+/* What the runtime has told of itself; an older one tells nothing, and so does the status. */
+static void features(struct arena *a, const struct node_support *n, struct core_v1_node_status *s)
+{
+    if (n == NULL || !n->features_known)
+        return;
+    s->features = ARENA_NEW(a, struct core_v1_node_features);
+    s->features->has_supplemental_groups_policy = true;
+    s->features->supplemental_groups_policy = n->strict_groups;
+    s->runtime_handlers = ARENA_ARRAY(a, struct core_v1_node_runtime_handler, n->handler_count);
+    for (size_t i = 0; i < n->handler_count; i++) {
+        const struct runtime_handler *h = &n->handlers[i];
+        struct core_v1_node_runtime_handler *out =
+            &s->runtime_handlers[s->runtime_handlers_count++];
+        out->name = arena_strc(a, h->name);
+        out->features = ARENA_NEW(a, struct core_v1_node_runtime_handler_features);
+        *out->features = (struct core_v1_node_runtime_handler_features){
+            .has_recursive_read_only_mounts = true,
+            .recursive_read_only_mounts = h->recursive_read_only,
+            .has_user_namespaces = true,
+            .user_namespaces = h->user_namespaces,
+        };
+    }
+}
+
 void node_status(struct arena *a, const struct node_inputs *in,
                  const struct core_v1_node_status *old, struct core_v1_node_status *ret)
 {
@@ -271,6 +297,7 @@ void node_status(struct arena *a, const struct node_inputs *in,
     conditions(a, in, old, &s);
     addresses(a, in, &s);
     images(a, in, &s);
+    features(a, in->support, &s);
     s.daemon_endpoints.kubelet_endpoint.port = in->port;
     s.node_info = (struct core_v1_node_system_info){
         .machine_id = str_of(m->machine_id),
@@ -365,8 +392,10 @@ struct json *node_status_patch(struct arena *a, const struct core_v1_node_status
             add_removals(a, before, m->value);
         json_set(a, diff, m->key, m->value);
     }
-    if (json_getc(old, "volumesInUse") != NULL && json_getc(new, "volumesInUse") == NULL)
-        json_setc(a, diff, "volumesInUse", json_null(a));
+    static const char *const lists[] = {"volumesInUse", "runtimeHandlers"};
+    for (size_t i = 0; i < ARRAY_SIZE(lists); i++)
+        if (json_getc(old, lists[i]) != NULL && json_getc(new, lists[i]) == NULL)
+            json_setc(a, diff, lists[i], json_null(a));
     struct json *patch = json_object(a);
     json_setc(a, patch, "status", diff);
     return patch;

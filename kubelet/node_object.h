@@ -13,6 +13,7 @@ struct arena;
 struct core_v1_node;
 struct core_v1_node_status;
 struct json;
+struct node_support;
 
 struct node_image {
     const char *const *names;
@@ -32,7 +33,8 @@ struct node_inputs {
     int64_t max_pods;
     int32_t port; /* Of the kubelet's server. */
     const char *runtime_name, *runtime_version;
-    const char *problem; /* Why not ready; NULL: ready. */
+    const struct node_support *support; /* What the runtime's handlers can do; NULL: not known. */
+    const char *problem;                /* Why not ready; NULL: ready. */
     bool network_ready;
     const struct eviction *eviction; /* Conditions, and what hard thresholds keep back. */
     const struct node_image *images;

@@ -80,6 +80,7 @@ static struct node_inputs inputs(const struct node_sync *n)
         .port = (int32_t)k->config.port,
         .runtime_name = k->runtime_name,
         .runtime_version = k->runtime_version,
+        .support = &k->support,
         .problem = problem,
         .network_ready = k->network_ready,
         .eviction = k->eviction != NULL ? eviction_manager_state(k->eviction) : &k->eviction_policy,

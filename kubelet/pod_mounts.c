@@ -91,9 +91,7 @@ static int make_mount(struct start *s, size_t index)
     else if (str_eqc(m->mount_propagation, "HostToContainer"))
         out->propagation = CRI_ENUM(MOUNT_PROPAGATION__PROPAGATION_HOST_TO_CONTAINER);
     bool can = s->can_recursive;
-    out->recursive_read_only =
-        m->read_only && (str_eqc(m->recursive_read_only, "Enabled") ||
-                         (can && str_eqc(m->recursive_read_only, "IfPossible")));
+    out->recursive_read_only = mount_is_recursive(m, can);
     if (out->recursive_read_only && !can)
         return error_set(&s->err, E_NOT_IMPLEMENTED,
                          "volume \"" STR_FMT "\" requested recursive read-only mode, but it is not "
@@ -187,7 +185,8 @@ static void make_mounts(struct start *s)
     s->hosts = hosts_file_content(s->arena, &ctx);
     s->own_hosts = pod->spec.host_network || s->hosts != NULL;
     w->op_begin_ns = uv_hrtime();
-    s->can_recursive = k->support.recursive_read_only; /* Which the loop changes. */
+    /* Noted here: the loop changes it. */
+    s->can_recursive = worker_handler(w).recursive_read_only;
     job_start(k->loop, run_mounts, finish_mounts, s);
 }
 

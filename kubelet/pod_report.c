@@ -138,6 +138,7 @@ void worker_report(struct pod_worker *w)
         .runtime_name = w->k->runtime_name,
         .host_ips = w->k->host_ips,
         .host_ip_count = w->k->host_ip_count,
+        .recursive_read_only = worker_handler(w).recursive_read_only,
         .sandbox_ready =
             sandbox != NULL && sandbox->ready && (pod->spec.host_network || sandbox->ip_count > 0),
         .finished = w->life == PM_STOPPED,

@@ -30,6 +30,13 @@ void *worker_sandbox_config(struct pod_worker *w, struct arena *a, uint32_t atte
     return sandbox_config(a, &in);
 }
 
+struct runtime_handler worker_handler(const struct pod_worker *w)
+{
+    const struct rt_sandbox *s = rt_pod_sandbox(w->rt);
+    return s != NULL ? node_support_handler(&w->k->support, s->handler)
+                     : (struct runtime_handler){0};
+}
+
 static void fail(struct pod_worker *w, const char *message)
 {
     uint64_t wait = 1000u << MIN_OF(w->sandbox_failures, 6u);
@@ -76,12 +83,13 @@ static int check_users(const struct pod_worker *w, const char *handler, struct e
     const struct core_v1_pod_spec *spec = &worker_pod(w)->spec;
     if (!spec->has_host_users || spec->host_users)
         return 0;
-    if (handler[0] != '\0')
+    bool can = node_support_handler(&w->k->support, handler).user_namespaces;
+    if (!can && handler[0] != '\0')
         return error_set(err, E_NOT_IMPLEMENTED,
                          "can't set `spec.hostUsers: false`, RuntimeClass handler \"%s\" does not "
                          "support user namespaces",
                          handler);
-    if (!w->k->support.user_namespaces)
+    if (!can)
         return error_set(err, E_NOT_IMPLEMENTED,
                          "can't set `spec.hostUsers: false`, runtime does not support user "
                          "namespaces");

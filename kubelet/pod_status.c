@@ -1,6 +1,7 @@
 /* pod_status.c - see pod_status.h. */
 #include "kubelet/pod_status.h"
 
+#include "kubelet/pod_support.h"
 #include "kubelet/resources.h"
 
 #include "lib/api/depends.h"
@@ -107,7 +108,7 @@ static void set_user(struct arena *a, const struct rt_container *c,
     s->user->linux_->supplemental_groups_count = c->group_count;
 }
 
-static void set_mounts(struct arena *a, const struct core_v1_container *k,
+static void set_mounts(struct arena *a, const struct core_v1_container *k, bool can,
                        struct core_v1_container_status *s)
 {
     if (k->volume_mounts_count == 0)
@@ -121,10 +122,7 @@ static void set_mounts(struct arena *a, const struct core_v1_container *k,
         x->read_only = m->read_only;
         if (m->read_only) {
             x->has_recursive_read_only = true;
-            x->recursive_read_only =
-                m->has_recursive_read_only && str_eqc(m->recursive_read_only, "Enabled")
-                    ? STR("Enabled")
-                    : STR("Disabled");
+            x->recursive_read_only = mount_is_recursive(m, can) ? STR("Enabled") : STR("Disabled");
         }
     }
 }
@@ -186,7 +184,7 @@ static void container_status(struct arena *a, const struct pod_status_inputs *in
             s->last_state = old->last_state;
         set_user(a, now, s);
     }
-    set_mounts(a, k, s);
+    set_mounts(a, k, in->recursive_read_only, s);
     if (s->last_state.running != NULL || s->last_state.waiting != NULL)
         s->last_state = (struct core_v1_container_state){0};
     /* What ended and will start again waits; its end becomes the last state. */

@@ -35,9 +35,10 @@ struct pod_status_inputs {
     const char *runtime_name; /* "containerd" */
     const char *const *host_ips;
     size_t host_ip_count;
-    bool sandbox_ready;      /* Present sandbox with network. */
-    bool finished;           /* Nothing runs and nothing will: phases may be final. */
-    const char *fail_reason; /* Set: the pod has failed for this reason ("DeadlineExceeded"). */
+    bool recursive_read_only; /* Its runtime handler has such mounts. */
+    bool sandbox_ready;       /* Present sandbox with network. */
+    bool finished;            /* Nothing runs and nothing will: phases may be final. */
+    const char *fail_reason;  /* Set: the pod has failed for this reason ("DeadlineExceeded"). */
     const char *fail_message;
     bool rejected;             /* It never was one of this node's. */
     bool disrupted;            /* It fails because of the node. */

@@ -25,6 +25,44 @@ static bool refuse(struct admission_refusal *ret, const char *reason, struct str
     return false;
 }
 
+/* --- handlers ---------------------------------------------------------------------- */
+
+struct runtime_handler node_support_handler(const struct node_support *s, const char *name)
+{
+    for (size_t i = 0; i < s->handler_count; i++)
+        if (strcmp(s->handlers[i].name, name) == 0)
+            return s->handlers[i];
+    return (struct runtime_handler){0};
+}
+
+static bool same_handlers(const struct node_support *s, const struct runtime_handler *list,
+                          size_t count)
+{
+    bool same = s->handler_count == count;
+    for (size_t i = 0; same && i < count; i++)
+        same = strcmp(s->handlers[i].name, list[i].name) == 0 &&
+               s->handlers[i].recursive_read_only == list[i].recursive_read_only &&
+               s->handlers[i].user_namespaces == list[i].user_namespaces;
+    return same;
+}
+
+bool node_support_set_handlers(struct node_support *s, const struct runtime_handler *list,
+                               size_t count)
+{
+    if (same_handlers(s, list, count))
+        return false;
+    for (size_t i = 0; i < s->handler_count; i++)
+        free(s->handlers[i].name);
+    free(s->handlers);
+    s->handlers = xzalloc((count + 1) * sizeof(*s->handlers));
+    s->handler_count = count;
+    for (size_t i = 0; i < count; i++) {
+        s->handlers[i] = list[i];
+        s->handlers[i].name = xstrdup(list[i].name);
+    }
+    return true;
+}
+
 /* --- sysctls ---------------------------------------------------------------------- */
 
 /* Those that cannot harm the node or its other pods. */
@@ -156,6 +194,13 @@ bool pod_support_check(struct arena *a, const struct node_support *s, const stru
         return refuse(ret, "SupplementalGroupsPolicyNotSupported",
                       STR("SupplementalGroupsPolicy=Strict is not supported in this node"));
     return true;
+}
+
+bool mount_is_recursive(const struct core_v1_volume_mount *m, bool can)
+{
+    return m->read_only && m->has_recursive_read_only &&
+           (str_eqc(m->recursive_read_only, "Enabled") ||
+            (can && str_eqc(m->recursive_read_only, "IfPossible")));
 }
 
 static bool rule_holds(const struct core_v1_container_restart_rule *r, int32_t exit_code)

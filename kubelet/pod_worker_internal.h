@@ -169,6 +169,8 @@ const char *worker_pod_ip(const struct pod_worker *w);
 
 /* pod_sandbox.c */
 void worker_create_sandbox(struct pod_worker *w);
+/* What the runtime handler of the pod's sandbox can do; nothing, without a sandbox. */
+struct runtime_handler worker_handler(const struct pod_worker *w);
 /* The CRI config of the sandbox that runs or is to run. */
 void *worker_sandbox_config(struct pod_worker *w, struct arena *a, uint32_t attempt);
 

@@ -63,21 +63,23 @@ static const char *condition_text(struct arena *a, const char *what,
                               what, type, c != NULL ? c->reason : "", c != NULL ? c->message : ""));
 }
 
-/* Runtimes older than these messages say nothing: then they cannot do it. */
-static void note_features(struct node_support *s, const CRI(StatusResponse) * r)
+/* Runtimes older than these messages say nothing: then they cannot do it. True: the node has
+ * something else to tell of itself than before. */
+static bool note_features(struct node_support *s, struct arena *a, const CRI(StatusResponse) * r)
 {
-    s->features_known = true;
-    s->strict_groups = r->features != NULL && r->features->supplemental_groups_policy;
-    bool recursive = false, users = false;
+    bool strict = r->features != NULL && r->features->supplemental_groups_policy;
+    bool changed = !s->features_known || s->strict_groups != strict;
+    struct runtime_handler *list = ARENA_ARRAY(a, struct runtime_handler, r->n_runtime_handlers);
     for (size_t i = 0; i < r->n_runtime_handlers; i++) {
         const CRI(RuntimeHandler) *h = r->runtime_handlers[i];
-        if (h->name[0] != '\0' || h->features == NULL)
-            continue;
-        recursive = h->features->recursive_read_only_mounts;
-        users = h->features->user_namespaces;
+        list[i].name = h->name;
+        list[i].recursive_read_only =
+            h->features != NULL && h->features->recursive_read_only_mounts;
+        list[i].user_namespaces = h->features != NULL && h->features->user_namespaces;
     }
-    s->recursive_read_only = recursive;
-    s->user_namespaces = users;
+    s->features_known = true;
+    s->strict_groups = strict;
+    return node_support_set_handlers(s, list, r->n_runtime_handlers) || changed;
 }
 
 static void on_status(const struct cri_reply *reply, void *arg)
@@ -92,7 +94,7 @@ static void on_status(const struct cri_reply *reply, void *arg)
         return;
     }
     const CRI(StatusResponse) *r = reply->msg;
-    note_features(&h->k->support, r);
+    bool told = note_features(&h->k->support, reply->arena, r);
     const CRI(RuntimeCondition) *runtime = find(r->status, "RuntimeReady"),
                                 *network = find(r->status, "NetworkReady");
     h->k->network_ready = network != NULL && network->status;
@@ -102,6 +104,8 @@ static void on_status(const struct cri_reply *reply, void *arg)
         set_problem(h, condition_text(reply->arena, "network ", network, "NetworkReady"));
     else
         set_problem(h, NULL);
+    if (told && h->on_change != NULL)
+        h->on_change(h->k);
     again(h);
 }
 

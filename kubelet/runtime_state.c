@@ -64,6 +64,7 @@ void rt_pod_set_sandboxes(struct rt_pod *p, const CRI(ListPodSandboxResponse) * 
         const CRI(PodSandbox) *s = list->items[i];
         p->sandboxes[i] = (struct rt_sandbox){
             .id = dup(p, s->id),
+            .handler = dup(p, s->runtime_handler),
             .ready = s->state == CRI_ENUM(POD_SANDBOX_STATE__SANDBOX_READY),
             .attempt = s->metadata != NULL ? s->metadata->attempt : 0,
             .created_ns = s->created_at,

@@ -53,6 +53,7 @@ struct rt_container {
 
 struct rt_sandbox {
     const char *id;
+    const char *handler; /* The runtime's, "": its default one. */
     bool ready;
     bool host_network;
     uint32_t attempt;

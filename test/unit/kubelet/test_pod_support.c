@@ -97,6 +97,45 @@ START_TEST(test_kernel_and_runtime)
 }
 END_TEST
 
+/* Handlers differ: one that is not known, or says nothing, can do nothing. */
+START_TEST(test_handlers)
+{
+    char plain[] = "", other[] = "sandboxed";
+    const struct runtime_handler list[] = {{.name = plain, .recursive_read_only = true},
+                                           {.name = other, .user_namespaces = true}};
+    struct node_support s = {0};
+    ck_assert(!node_support_handler(&s, "").recursive_read_only);
+    ck_assert(node_support_set_handlers(&s, list, 2));
+    ck_assert(!node_support_set_handlers(&s, list, 2));
+    ck_assert(node_support_handler(&s, "").recursive_read_only);
+    ck_assert(!node_support_handler(&s, "").user_namespaces);
+    ck_assert(!node_support_handler(&s, "sandboxed").recursive_read_only);
+    ck_assert(node_support_handler(&s, "sandboxed").user_namespaces);
+    ck_assert(!node_support_handler(&s, "missing").user_namespaces);
+    ck_assert(node_support_set_handlers(&s, NULL, 0));
+    free(s.handlers);
+}
+END_TEST
+
+/* IfPossible is what the runtime can; nothing is made recursive that is not read-only. */
+START_TEST(test_recursive_mounts)
+{
+    struct core_v1_volume_mount m = {.read_only = true};
+    ck_assert(!mount_is_recursive(&m, true));
+    m.has_recursive_read_only = true;
+    m.recursive_read_only = STR("IfPossible");
+    ck_assert(mount_is_recursive(&m, true));
+    ck_assert(!mount_is_recursive(&m, false));
+    m.recursive_read_only = STR("Enabled");
+    ck_assert(mount_is_recursive(&m, false));
+    m.recursive_read_only = STR("Disabled");
+    ck_assert(!mount_is_recursive(&m, true));
+    m.recursive_read_only = STR("Enabled");
+    m.read_only = false;
+    ck_assert(!mount_is_recursive(&m, true));
+}
+END_TEST
+
 /* Rules come first, then the container's policy; without either the pod's decides. */
 START_TEST(test_exits)
 {
@@ -156,6 +195,8 @@ UNIT_MAIN("pod_support", {
     UNIT_TEST(test_sysctls);
     UNIT_TEST(test_unsafe_sysctls);
     UNIT_TEST(test_kernel_and_runtime);
+    UNIT_TEST(test_handlers);
+    UNIT_TEST(test_recursive_mounts);
     UNIT_TEST(test_exits);
     UNIT_TEST(test_env_file);
 })

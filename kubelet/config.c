@@ -6,14 +6,9 @@
 #include "kubelet/pod_support.h"
 #include "kubelet/proxy/addresses.h"
 
-#include "lib/api/codec.h"
-#include "lib/api/json.h"
-#include "lib/base/arena.h"
-#include "lib/base/buf.h"
-#include "lib/base/file.h"
+#include "lib/api/quantity.h"
 #include "lib/base/flags.h"
 
-#define CONFIG_BYTES_MAX (1u << 20)
 #define SECOND_NS 1000000000ll
 
 static const char *const ignored[] = {
@@ -233,182 +228,32 @@ struct flag_set *kubelet_flags(struct kubelet_config *c)
     return f;
 }
 
-/* Scalars of the file that are flags under another name. */
-static const struct {
-    const char *path;
-    const char *flag;
-} fields[] = {
-    {"address", "address"},
-    {"port", "port"},
-    {"tlsCertFile", "tls-cert-file"},
-    {"tlsPrivateKeyFile", "tls-private-key-file"},
-    {"authentication.x509.clientCAFile", "client-ca-file"},
-    {"authentication.anonymous.enabled", "anonymous-auth"},
-    {"healthzPort", "healthz-port"},
-    {"clusterDomain", "cluster-domain"},
-    {"staticPodPath", "pod-manifest-path"},
-    {"syncFrequency", "sync-frequency"},
-    {"fileCheckFrequency", "file-check-frequency"},
-    {"nodeStatusUpdateFrequency", "node-status-update-frequency"},
-    {"nodeStatusReportFrequency", "node-status-report-frequency"},
-    {"cgroupDriver", "cgroup-driver"},
-    {"cgroupRoot", "cgroup-root"},
-    {"cgroupsPerQOS", "cgroups-per-qos"},
-    {"maxPods", "max-pods"},
-    {"resolvConf", "resolv-conf"},
-    {"containerRuntimeEndpoint", "container-runtime-endpoint"},
-    {"containerLogMaxSize", "container-log-max-size"},
-    {"containerLogMaxFiles", "container-log-max-files"},
-    {"rotateCertificates", "rotate-certificates"},
-    {"serverTLSBootstrap", "rotate-server-certificates"},
-    {"registerNode", "register-node"},
-    {"providerID", "provider-id"},
-    {"podLogsDir", "pod-logs-dir"},
-    {"imageGCHighThresholdPercent", "image-gc-high-threshold"},
-    {"imageGCLowThresholdPercent", "image-gc-low-threshold"},
-    {"evictionPressureTransitionPeriod", "eviction-pressure-transition-period"},
-    {"evictionMaxPodGracePeriod", "eviction-max-pod-grace-period"},
-    {"shutdownGracePeriod", "shutdown-grace-period"},
-    {"shutdownGracePeriodCriticalPods", "shutdown-grace-period-critical-pods"},
-    {"podPidsLimit", "pod-max-pids"},
-    {"serializeImagePulls", "serialize-image-pulls"},
-    {"maxParallelImagePulls", "max-parallel-image-pulls"},
-    {"imageMinimumGCAge", "minimum-image-ttl-duration"},
-};
-
-static const char *scalar(struct arena *a, const struct json *j)
+static int check_amounts(const struct flag_list *list, const char *flag, struct error *err)
 {
-    switch (j->type) {
-    case JSON_STRING:
-        return str_c(arena_str(a, j->string));
-    case JSON_INT:
-        return str_c(arena_printf(a, "%lld", (long long)j->integer));
-    case JSON_BOOL:
-        return j->boolean ? "true" : "false";
-    default:
-        return NULL;
-    }
-}
-
-static int load_list(struct flag_set *f, struct arena *a, const struct json *j, const char *flag,
-                     struct error *err)
-{
-    if (j == NULL || j->type != JSON_ARRAY || flag_changed(f, flag))
-        return 0;
-    AUTO_BUF b = BUF_INIT;
-    for (size_t i = 0; i < j->array.count; i++) {
-        const char *s = scalar(a, j->array.items[i]);
-        if (s != NULL)
-            buf_printf(&b, "%s%s", b.len > 0 ? "," : "", s);
-    }
-    return b.len > 0 ? flag_set_value(f, flag, str_c(arena_str(a, buf_str(&b))), err) : 0;
-}
-
-static int load_map(struct flag_set *f, struct arena *a, const struct json *j, const char *flag,
-                    const char *sign, struct error *err)
-{
-    if (j == NULL || j->type != JSON_OBJECT || flag_changed(f, flag))
-        return 0;
-    AUTO_BUF b = BUF_INIT;
-    for (size_t i = 0; i < j->object.count; i++) {
-        const char *s = scalar(a, j->object.members[i].value);
-        if (s != NULL)
-            buf_printf(&b, "%s" STR_FMT "%s%s", b.len > 0 ? "," : "",
-                       STR_ARG(j->object.members[i].key), sign, s);
-    }
-    return b.len > 0 ? flag_set_value(f, flag, str_c(arena_str(a, buf_str(&b))), err) : 0;
-}
-
-/* [{priority: 1000, shutdownGracePeriodSeconds: 60}] */
-static int load_shutdown(struct flag_set *f, struct arena *a, const struct json *j,
-                         struct error *err)
-{
-    static const char flag[] = "shutdown-grace-period-by-pod-priority";
-    if (j == NULL || j->type != JSON_ARRAY || flag_changed(f, flag))
-        return 0;
-    AUTO_BUF b = BUF_INIT;
-    for (size_t i = 0; i < j->array.count; i++) {
-        const struct json *priority = json_getc(j->array.items[i], "priority");
-        const struct json *seconds = json_getc(j->array.items[i], "shutdownGracePeriodSeconds");
-        if (priority == NULL || seconds == NULL || scalar(a, priority) == NULL ||
-            scalar(a, seconds) == NULL)
+    for (size_t i = 0; i < list->count; i++) {
+        struct str name, value;
+        struct quantity q;
+        str_cut(str_of(list->items[i]), '=', &name, &value);
+        if (quantity_parse(value, &q, err) != 0 || quantity_sign(&q) < 0)
             return error_set(err, E_INVALID,
-                             "shutdownGracePeriodByPodPriority[%zu]: priority and "
-                             "shutdownGracePeriodSeconds are needed",
-                             i);
-        buf_printf(&b, "%s%s=%s", b.len > 0 ? "," : "", scalar(a, priority), scalar(a, seconds));
-    }
-    return b.len > 0 ? flag_set_value(f, flag, str_c(arena_str(a, buf_str(&b))), err) : 0;
-}
-
-/* Values are judged later, with the flags': their file is kept for the errors. */
-static int load_eviction(struct kubelet_config *c, struct flag_set *f, struct arena *a,
-                         const struct json *j, struct error *err)
-{
-    const struct {
-        const char *field, *flag, *sign;
-        const char **file;
-    } maps[] = {
-        {"evictionHard", "eviction-hard", "<", &c->eviction.file.hard},
-        {"evictionSoft", "eviction-soft", "<", &c->eviction.file.soft},
-        {"evictionSoftGracePeriod", "eviction-soft-grace-period", "=",
-         &c->eviction.file.soft_grace},
-        {"evictionMinimumReclaim", "eviction-minimum-reclaim", "=", &c->eviction.file.min_reclaim},
-    };
-    for (size_t i = 0; i < ARRAY_SIZE(maps); i++) {
-        const struct json *map = json_getc(j, maps[i].field);
-        if (map != NULL && !flag_changed(f, maps[i].flag))
-            *maps[i].file = c->config_file;
-        int rc = load_map(f, a, map, maps[i].flag, maps[i].sign, err);
-        if (rc != 0)
-            return rc;
+                             "--%s: '" STR_FMT "' of " STR_FMT " is no amount such as 500m or 1Gi",
+                             flag, STR_ARG(value), STR_ARG(name));
     }
     return 0;
 }
 
-int kubelet_config_load(struct kubelet_config *c, struct flag_set *f, struct error *err)
-{
-    if (c->config_file == NULL || c->config_file[0] == '\0')
-        return 0;
-    AUTO_BUF text = BUF_INIT;
-    int rc = file_read(c->config_file, CONFIG_BYTES_MAX, &text, err);
-    /* Values are borrowed by the flags: this lives as long as the program. */
-    struct arena *a = c->file_values = arena_new(0);
-    struct json *j = NULL;
-    size_t used;
-    if (rc == 0)
-        rc = api_yaml_parse(a, buf_str(&text), &used, &j, err);
-    if (rc == 0 && !str_eqc(json_get_str(j, "kind"), "KubeletConfiguration"))
-        rc = error_set(err, E_INVALID, "kind is not KubeletConfiguration");
-    for (size_t i = 0; rc == 0 && i < ARRAY_SIZE(fields); i++) {
-        const struct json *v = json_path(j, fields[i].path);
-        const char *s = v != NULL ? scalar(a, v) : NULL;
-        if (s == NULL || flag_changed(f, fields[i].flag))
-            continue;
-        rc = flag_set_value(f, fields[i].flag, s, err);
-    }
-    if (rc == 0)
-        rc = load_list(f, a, json_getc(j, "clusterDNS"), "cluster-dns", err);
-    if (rc == 0)
-        rc = load_list(f, a, json_getc(j, "allowedUnsafeSysctls"), "allowed-unsafe-sysctls", err);
-    if (rc == 0)
-        rc = load_map(f, a, json_getc(j, "systemReserved"), "system-reserved", "=", err);
-    if (rc == 0)
-        rc = load_map(f, a, json_getc(j, "kubeReserved"), "kube-reserved", "=", err);
-    if (rc == 0)
-        rc = load_eviction(c, f, a, j, err);
-    if (rc == 0)
-        rc = load_shutdown(f, a, json_getc(j, "shutdownGracePeriodByPodPriority"), err);
-    return rc == 0 ? 0 : error_prefix(err, "--config %s", c->config_file);
-}
-
-int kubelet_config_check(const struct kubelet_config *c, struct error *err)
+static int check(const struct kubelet_config *c, struct error *err)
 {
     if (strcmp(c->cgroup_driver, "cgroupfs") != 0 && strcmp(c->cgroup_driver, "systemd") != 0)
         return error_set(err, E_INVALID, "--cgroup-driver: '%s' is neither cgroupfs nor systemd",
                          c->cgroup_driver);
     if (c->port < 0 || c->port > 65535 || c->healthz_port < 0 || c->healthz_port > 65535)
         return error_set(err, E_INVALID, "--port and --healthz-port must lie between 0 and 65535");
+    if (c->image_gc_high < 0 || c->image_gc_high > 100 || c->image_gc_low < 0 ||
+        c->image_gc_low >= c->image_gc_high)
+        return error_set(err, E_INVALID,
+                         "--image-gc-low-threshold must be less than --image-gc-high-threshold, "
+                         "and both between 0 and 100");
     if (c->proxy_healthz_port < 0 || c->proxy_healthz_port > 65535)
         return error_set(err, E_INVALID,
                          "--service-proxy-healthz-port must lie between 0 and 65535");
@@ -419,7 +264,9 @@ int kubelet_config_check(const struct kubelet_config *c, struct error *err)
     if (c->max_pods < 0)
         return error_set(err, E_INVALID, "--max-pods must not be negative");
     if (c->node_status_update_ns < 1000000 || c->file_check_ns < 1000000)
-        return error_set(err, E_INVALID, "frequencies must be at least 1ms");
+        return error_set(err, E_INVALID,
+                         "--node-status-update-frequency and --file-check-frequency must be at "
+                         "least 1ms");
     for (size_t i = 0; i < c->cluster_dns.count; i++) {
         struct zone_ip ip;
         if (!zone_ip_parse(str_of(c->cluster_dns.items[i]), &ip))
@@ -428,7 +275,11 @@ int kubelet_config_check(const struct kubelet_config *c, struct error *err)
     }
     struct eviction e;
     struct shutdown_plan plan;
-    int rc = unsafe_sysctls_check(&c->unsafe_sysctls, err);
+    int rc = check_amounts(&c->system_reserved, "system-reserved", err);
+    if (rc == 0)
+        rc = check_amounts(&c->kube_reserved, "kube-reserved", err);
+    if (rc == 0)
+        rc = unsafe_sysctls_check(&c->unsafe_sysctls, err);
     if (rc == 0)
         rc = proxy_addresses_check(&c->nodeport_addresses, err);
     if (rc == 0)
@@ -453,4 +304,9 @@ int kubelet_config_check(const struct kubelet_config *c, struct error *err)
     if (c->bootstrap_kubeconfig != NULL && c->kubeconfig == NULL)
         return error_set(err, E_INVALID, "--bootstrap-kubeconfig needs --kubeconfig to write to");
     return 0;
+}
+
+int kubelet_config_check(const struct kubelet_config *c, struct error *err)
+{
+    return check(c, err) == 0 ? 0 : kubelet_config_place(c, err);
 }

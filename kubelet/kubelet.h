@@ -56,6 +56,8 @@ struct kubelet_config {
     const char *manifest_path;
     const char *config_file;
     struct arena *file_values; /* What flags borrow of the file; owned, NULL without one. */
+    const char **file_flags;   /* Those that the file has set. */
+    size_t file_flag_count;
     const char *address;
     const char *client_ca_file;
     const char *tls_cert_file;

@@ -409,6 +409,7 @@ int main(int argc, char **argv)
     k->zpages = zpages_new("kubelet", flags, served, env_wall_ns(k->env));
     rc = setup(p, &err);
     if (rc != 0) {
+        kubelet_config_place(&k->config, &err);
         log_error("%s%s", error_message(&err),
                   geteuid() != 0 ? " (the node agent needs root)" : "");
         return EXIT_FAILURE;

@@ -356,6 +356,21 @@ int flag_set_value(struct flag_set *f, const char *name, const char *value, stru
     return flag_store(f, flag, arena_strdup(f->arena, value), err);
 }
 
+int flag_set_items(struct flag_set *f, const char *name, const struct flag_list *items,
+                   struct error *err)
+{
+    struct flag *flag = flag_find(f, str_of(name));
+    if (flag == NULL ||
+        (flag->type != FLAG_STRINGS && flag->type != FLAG_STRING_ARRAY && flag->type != FLAG_MAP))
+        return error_set(err, E_INVALID, "unknown flag: --%s", name);
+    *(struct flag_list *)flag->value = (struct flag_list){NULL, 0};
+    flag->list_cap = 0;
+    for (size_t i = 0; i < items->count; i++)
+        flag_list_add(f, flag, str_of(items->items[i]));
+    flag->changed = true;
+    return 0;
+}
+
 /* --- the command line --- */
 
 /* --name or --name=value; *i moves on when the value is the next word. */

@@ -63,6 +63,9 @@ int flag_set_parse(struct flag_set *f, int argc, char *const *argv, struct error
 int flag_set_parse_leading(struct flag_set *f, int argc, char *const *argv, struct error *err);
 /* Sets one flag as the command line would: from a configuration file. */
 int flag_set_value(struct flag_set *f, const char *name, const char *value, struct error *err);
+/* Sets a list or map to these items, which are copied: nothing in them divides them. */
+int flag_set_items(struct flag_set *f, const char *name, const struct flag_list *items,
+                   struct error *err);
 /* What was not a flag. */
 const char *const *flag_set_args(const struct flag_set *f, size_t *ret_count);
 bool flag_changed(const struct flag_set *f, const char *name); /* Was it given? */

@@ -3,6 +3,7 @@
 #include "kubelet/kubelet.h"
 
 #include "lib/base/arena.h"
+#include "lib/base/flags.h"
 
 #include "test/unit/unit.h"
 
@@ -58,6 +59,8 @@ START_TEST(test_check)
 }
 END_TEST
 
+#define HEADER "apiVersion: kubelet.config.k8s.io/v1beta1\nkind: KubeletConfiguration\n"
+
 /* What a file of this text and a flag (or NULL) lead to; the file's own path, which no test can
  * know before, is cut off the front of the message. */
 static void assert_file_refused(const char *text, const char *flag, const char *message)
@@ -67,8 +70,7 @@ static void assert_file_refused(const char *text, const char *flag, const char *
     char path[] = "/tmp/kubelet-config-XXXXXX", option[64];
     int fd = mkstemp(path);
     ck_assert_int_ge(fd, 0);
-    ck_assert_int_eq(dprintf(fd, "kind: KubeletConfiguration\n%s\n", text),
-                     (int)(strlen("kind: KubeletConfiguration\n") + strlen(text) + 1));
+    ck_assert_int_gt(dprintf(fd, "%s%s\n", strstr(text, "kind:") != NULL ? "" : HEADER, text), 0);
     close(fd);
     snprintf(option, sizeof(option), "--config=%s", path);
     AUTO_FREE char *other = flag != NULL ? xstrdup(flag) : NULL;
@@ -110,8 +112,103 @@ START_TEST(test_eviction_in_file)
 }
 END_TEST
 
+/* As strict as upstream: what is not known, or is something else than it must be, is named by its
+ * path, with what would be right. */
+START_TEST(test_strict_file)
+{
+    static const struct {
+        const char *text, *message;
+    } bad[] = {
+        {"systemReserved: {cpu: 0.5}",
+         "systemReserved.cpu: want a string, found the number 0.5: write \"0.5\""},
+        {"systemReserved: {memory: 500Mi, cpu: {a: b}}",
+         "systemReserved.cpu: want a string, found the object {\"a\":\"b\"}"},
+        {"kubeReserved: [cpu]", "kubeReserved: want a map, found the array [\"cpu\"]"},
+        {"kubeReserved: {cpu: many}",
+         "kubeReserved: 'many' of cpu is no amount such as 500m or 1Gi"},
+        {"clusterDNS: 10.96.0.10", "clusterDNS: want a list, found the string \"10.96.0.10\""},
+        {"clusterDNS: [10.96.0.10, 7]",
+         "clusterDNS[1]: want a string, found the integer 7: write \"7\""},
+        {"clusterDNS: [dns.example]", "clusterDNS: 'dns.example' is no IP address"},
+        {"maxPods: many", "maxPods: want an integer, found the string \"many\""},
+        {"maxPods: 1.5", "maxPods: want an integer, found the number 1.5"},
+        {"maxPods: 3000000000", "maxPods: want an integer of 32 bits"},
+        {"maxPods: -1", "maxPods must not be negative"},
+        {"registerNode: \"yes\"", "registerNode: want true or false, found the string \"yes\""},
+        {"syncFrequency: 60",
+         "syncFrequency: want a duration such as \"1m30s\", found the integer 60"},
+        {"syncFrequency: soon", "syncFrequency: want a duration"},
+        {"maxPod: 5", "maxPod: unknown field: "},
+        {"authentication: {x509: {clientCA: a}}", "authentication.x509.clientCA: unknown field: "},
+        {"authentication: [x509]", "authentication: want an object"},
+        {"featureGates: {A: 1}", "featureGates.A: want true or false, found the integer 1"},
+        {"memoryThrottlingFactor: high", "memoryThrottlingFactor: want a number"},
+        {"tlsCurvePreferences: [a]", "tlsCurvePreferences[0]: want an integer"},
+        {"registerWithTaints: [{key: a, effect: Never}]",
+         "registerWithTaints[0].effect: want NoSchedule, PreferNoSchedule or NoExecute"},
+        {"registerWithTaints: [{name: a}]", "registerWithTaints[0].name: unknown field"},
+        {"shutdownGracePeriodByPodPriority: [{priority: high}]",
+         "shutdownGracePeriodByPodPriority[0].priority: want an integer"},
+        {"shutdownGracePeriod: 10s\nshutdownGracePeriodCriticalPods: 20s",
+         "shutdownGracePeriodCriticalPods must be <= shutdownGracePeriod"},
+        {"cgroupDriver: none", "cgroupDriver: 'none' is neither cgroupfs nor systemd"},
+        {"imageGCHighThresholdPercent: 50\nimageGCLowThresholdPercent: 60",
+         "imageGCLowThresholdPercent must be less than imageGCHighThresholdPercent"},
+        {"maxPods: 5\nmaxPods: 6",
+         "yaml: unmarshal errors:\n  line 4: key \"maxPods\" already set in map"},
+        {"kind: Pod", "kind: want KubeletConfiguration, found \"Pod\""},
+        {"kind: KubeletConfiguration",
+         "apiVersion: want kubelet.config.k8s.io/v1beta1, found \"\""},
+    };
+    for (size_t i = 0; i < ARRAY_SIZE(bad); i++)
+        assert_file_refused(bad[i].text, NULL, bad[i].message);
+    assert_file_refused("maxPods: 5", "--max-pods=-2", "--max-pods must not be negative");
+}
+END_TEST
+
+/* Commas stand in values, zeroes that upstream takes for unset leave the defaults, and a file as
+ * kubeadm writes it is taken. */
+START_TEST(test_good_file)
+{
+    struct kubelet_config c;
+    struct error err;
+    struct flag_set *f = kubelet_flags(&c);
+    int rc = kubelet_config_read(
+        &c, f,
+        STR(HEADER
+            "authentication: {anonymous: {enabled: false}, webhook: {cacheTTL: 0s, enabled: "
+            "true}, x509: {clientCAFile: /etc/ca.crt}}\n"
+            "authorization: {mode: Webhook, webhook: {cacheAuthorizedTTL: 0s}}\n"
+            "clusterDNS: [10.96.0.10]\ncontainerRuntimeEndpoint: \"\"\n"
+            "crashLoopBackOff: {}\nfileCheckFrequency: 0s\nhealthzPort: 0\n"
+            "logging: {flushFrequency: 0, options: {json: {infoBufferSize: \"0\"}}}\n"
+            "memorySwap: {}\nmaxPods: 0\nnodeStatusUpdateFrequency: 0s\n"
+            "systemReserved: {memory: 500Mi, \"example.com/a,b\": \"1\"}\n"
+            "evictionHard: {}\nregisterWithTaints: [{key: a, value: b, effect: NoSchedule}]\n"
+            "shutdownGracePeriodByPodPriority: [{priority: 5, shutdownGracePeriodSeconds: "
+            "9}]\n"),
+        &err);
+    ck_assert_msg(rc == 0, "%s", error_message(&err));
+    ck_assert_msg(kubelet_config_check(&c, &err) == 0, "%s", error_message(&err));
+    ck_assert_int_eq(c.max_pods, 110);
+    ck_assert_int_eq(c.healthz_port, 0);
+    ck_assert_int_eq(c.file_check_ns, 20000000000);
+    ck_assert_str_eq(c.runtime_endpoint, "unix:///run/containerd/containerd.sock");
+    ck_assert_str_eq(c.client_ca_file, "/etc/ca.crt");
+    ck_assert_uint_eq(c.system_reserved.count, 2);
+    ck_assert_str_eq(c.system_reserved.items[1], "example.com/a,b=1");
+    ck_assert_uint_eq(c.eviction.hard.count, 0);
+    ck_assert_str_eq(c.taints.items[0], "a=b:NoSchedule");
+    ck_assert_str_eq(c.shutdown.by_priority.items[0], "5=9");
+    flag_set_free(f);
+    arena_free(c.file_values);
+}
+END_TEST
+
 UNIT_MAIN("kubelet configuration", {
     UNIT_TEST(test_eviction_in_file);
+    UNIT_TEST(test_strict_file);
+    UNIT_TEST(test_good_file);
     UNIT_TEST(test_cluster_dns);
     UNIT_TEST(test_check);
 })

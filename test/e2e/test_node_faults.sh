@@ -56,11 +56,12 @@ counts() {
     [ -n "${KILLED_IN_BETWEEN:-}" ] || echo "shims $(pgrep -fc "containerd-shim.*-address $SOCKET")"
     echo "cgroups $(find /sys/fs/cgroup -path "*/$CGROUP/*" -name 'pod*' -type d | wc -l)"
     echo "addresses $(find "$D/hosts/worker-1" "$SMALL" -path '*/10.*' -type f 2>/dev/null | grep -vc /local-path/)"
-    echo "rules $(nsenter --net="$NS" nft -s list ruleset | grep -vc '^ *#')"
+    echo "rules $(rules | grep -vc '^ *#')"
     echo "folders $(find "$SMALL/pods" -mindepth 1 -maxdepth 1 | wc -l)"
     echo "logs $(find "$D/hosts/worker-1/pods" -mindepth 1 -maxdepth 1 | wc -l)"
 }
-as_before() { [ "$(counts)" = "$BEFORE" ] || { diff <(echo "$BEFORE") <(counts); return 1; }; }
+rules() { nsenter --net="$NS" nft -s list ruleset; }
+as_before() { [ "$(counts)" = "$BEFORE" ] || { diff <(echo "$BEFORE") <(counts); diff "$WORK/rules" <(rules); return 1; }; }
 
 ok "the node is ready" ready node/worker-1 --timeout=60s
 eventually 20 "default service account" k get serviceaccount default
@@ -69,6 +70,7 @@ ok "a first pod" ready pod/warm --timeout=60s
 ok "goes" k delete pod warm --timeout=30s
 sleep 2
 BEFORE=$(counts)
+rules >"$WORK/rules"
 pod steady 'i=0; trap "exit 0" TERM; while :; do i=$((i+1)); echo $i >/tmp/m; mv /tmp/m /tmp/n; sleep 0.2; done' 'resources: {limits: {memory: 32Mi}}'
 ok "a steady pod" ready pod/steady --timeout=60s
 ID=$(status_of steady .containerID)

@@ -340,16 +340,6 @@ static void on_owner(struct reconcile *c, const struct client_result *result, vo
         gc_graph_remove(&g->graph, x->uid); /* Spares its other dependents the question. */
 }
 
-/* Is the owner where the reference says? One in another namespace is none, whatever its uid. */
-static bool is_there(const struct gc_node *owner, struct str api_version, struct str kind,
-                     struct str name, struct str dependents_namespace)
-{
-    const struct gc_place *p = &owner->place;
-    return str_eqc(api_version, p->api_version) && str_eqc(kind, p->kind) &&
-           str_eqc(name, p->name) &&
-           (p->namespace_name[0] == '\0' || str_eqc(dependents_namespace, p->namespace_name));
-}
-
 static void check_owner(struct reconcile *c, size_t index,
                         const struct meta_v1_owner_reference *ref)
 {
@@ -357,7 +347,7 @@ static void check_owner(struct reconcile *c, size_t index,
     const struct collector *g = c->run->state;
     const struct gc_node *n = gc_graph_find(&g->graph, ref->uid);
     if (n != NULL && !n->is_virtual &&
-        is_there(n, ref->api_version, ref->kind, ref->name, w->meta->namespace)) {
+        gc_is_there(n, ref->api_version, ref->kind, ref->name, w->meta->namespace)) {
         bool waits = n->deleting && n->foreground && ref->has_block_owner_deletion &&
                      ref->block_owner_deletion;
         w->owners[index] = waits ? OWNER_WAITING : OWNER_SOLID;
@@ -554,8 +544,8 @@ static void orphan_dependents(struct reconcile *c, struct gc_node *n)
         buf_puts(&b, "{\"metadata\":{\"uid\":");
         json_write_string(str_of(d->uid), &b);
         buf_puts(&b, ",\"ownerReferences\":[");
-        for (size_t k = 0; k < d->owner_count; k++) {
-            const struct gc_owner *o = &d->owners[k];
+        for (uint32_t k = 0; k < d->owner_count; k++) {
+            const struct gc_owner *o = gc_owner_at(d, k);
             if (strcmp(o->uid, n->uid) == 0)
                 continue;
             buf_puts(&b, first ? "{\"apiVersion\":" : ",{\"apiVersion\":");
@@ -576,27 +566,13 @@ static void orphan_dependents(struct reconcile *c, struct gc_node *n)
     reconcile_then(c, orphan_done);
 }
 
-/* Owners that are all there and stay: the common case, without any question. */
-static bool is_safely_owned(const struct collector *g, const struct gc_node *n)
-{
-    for (size_t i = 0; i < n->owner_count; i++) {
-        const struct gc_node *owner = gc_graph_find(&g->graph, str_of(n->owners[i].uid));
-        const struct gc_place *p = &n->owners[i].place;
-        if (owner == NULL || owner->is_virtual || (owner->deleting && owner->foreground) ||
-            !is_there(owner, str_of(p->api_version), str_of(p->kind), str_of(p->name),
-                      str_of(n->place.namespace_name)))
-            return false;
-    }
-    return !n->is_virtual;
-}
-
 /* Says so of owners that are seen, in a namespace that is not the dependent's. */
 static void report_strangers(struct reconcile *c, const struct gc_node *n)
 {
     const struct collector *g = c->run->state;
     const struct gc_place *self = &n->place;
-    for (size_t i = 0; i < n->owner_count; i++) {
-        const struct gc_owner *ref = &n->owners[i];
+    for (uint32_t i = 0; i < n->owner_count; i++) {
+        const struct gc_owner *ref = gc_owner_at(n, i);
         const struct gc_node *owner = gc_graph_find(&g->graph, str_of(ref->uid));
         if (owner == NULL || owner->is_virtual || owner->place.namespace_name[0] == '\0' ||
             strcmp(owner->place.namespace_name, self->namespace_name) == 0)
@@ -628,7 +604,7 @@ static void reconcile(struct reconcile *c)
         orphan_dependents(c, n);
     } else if (n->foreground) {
         delete_dependents_first(c, n);
-    } else if (!n->deleting && !is_safely_owned(g, n)) {
+    } else if (!n->deleting && !gc_is_safely_owned(&g->graph, n)) {
         report_strangers(c, n);
         ask_about(c, n);
     }

@@ -3,13 +3,11 @@
 
 #include "api/meta_v1.h"
 #include "lib/base/base.h"
+#include "lib/base/buf.h"
 
-void gc_graph_init(struct gc_graph *g, void (*wake)(struct str uid, void *arg), void *arg)
-{
-    *g = (struct gc_graph){.wake = wake, .arg = arg};
-    map_init(&g->by_uid);
-    map_init(&g->texts);
-}
+#include <string.h>
+
+#define TABLE_MIN 64u
 
 /* --- strings ------------------------------------------------------------------------------- */
 
@@ -47,115 +45,24 @@ static void place_done(struct gc_graph *g, struct gc_place *p)
     drop(g, p->namespace_name);
 }
 
-static void owners_free(struct gc_graph *g, struct gc_node *n)
-{
-    for (size_t i = 0; i < n->owner_count; i++) {
-        place_done(g, &n->owners[i].place);
-        drop(g, n->owners[i].place.name);
-        drop(g, n->owners[i].uid);
-    }
-    free(n->owners);
-    n->owners = NULL;
-    n->owner_count = 0;
-}
+/* --- references ------------------------------------------------------------------------------ */
 
-static void node_free(struct gc_graph *g, struct gc_node *n)
-{
-    owners_free(g, n);
-    place_done(g, &n->place);
-    free(n->dependents);
-    free(n->name);
-    free(n);
-}
+struct shared_owner {
+    uint32_t refs;
+    struct gc_owner owner;
+};
 
-void gc_graph_done(struct gc_graph *g)
+/* What makes references equal. */
+static struct str owner_key(struct buf *b, const struct gc_owner *o)
 {
-    size_t pos = 0;
-    void *n;
-    while (map_next(&g->by_uid, &pos, NULL, &n))
-        node_free(g, n);
-    map_done(&g->by_uid);
-    map_done(&g->texts);
-}
-
-struct gc_node *gc_graph_find(const struct gc_graph *g, struct str uid)
-{
-    return map_get(&g->by_uid, uid);
-}
-
-static struct gc_node *node_new(struct gc_graph *g, struct str uid)
-{
-    struct gc_node *n = xzalloc(sizeof(*n));
-    map_set(&g->by_uid, uid, n);
-    n->uid = map_key(&g->by_uid, uid);
-    return n;
-}
-
-static void wake(struct gc_graph *g, const struct gc_node *n)
-{
-    g->wake(str_of(n->uid), g->arg);
-}
-
-static void wake_dependents(struct gc_graph *g, const struct gc_node *n)
-{
-    for (size_t i = 0; i < n->dependent_count; i++)
-        wake(g, n->dependents[i]);
-}
-
-/* Dependents for whom a namespaced owner is in another namespace than theirs. */
-static void wake_strangers(struct gc_graph *g, const struct gc_node *n)
-{
-    for (size_t i = 0; i < n->dependent_count && n->place.namespace_name[0] != '\0'; i++)
-        if (strcmp(n->dependents[i]->place.namespace_name, n->place.namespace_name) != 0)
-            wake(g, n->dependents[i]);
-}
-
-/* --- edges ------------------------------------------------------------------------------- */
-
-static void add_dependent(struct gc_node *owner, struct gc_node *n)
-{
-    for (size_t i = 0; i < owner->dependent_count; i++)
-        if (owner->dependents[i] == n)
-            return;
-    if (owner->dependent_count == owner->dependent_cap) {
-        owner->dependent_cap = owner->dependent_cap != 0 ? owner->dependent_cap * 2 : 2;
-        owner->dependents =
-            xrealloc(owner->dependents, owner->dependent_cap * sizeof(struct gc_node *));
-    }
-    owner->dependents[owner->dependent_count++] = n;
-}
-
-static void remove_dependent(struct gc_graph *g, struct gc_node *owner, const struct gc_node *n)
-{
-    for (size_t i = 0; i < owner->dependent_count; i++)
-        if (owner->dependents[i] == n) {
-            owner->dependents[i] = owner->dependents[--owner->dependent_count];
-            break;
-        }
-    if (owner->is_virtual && owner->dependent_count == 0) {
-        map_remove(&g->by_uid, str_of(owner->uid));
-        node_free(g, owner);
-    } else if (owner->deleting && owner->foreground) {
-        wake(g, owner); /* One less to wait for. */
-    }
-}
-
-static void unlink_owners(struct gc_graph *g, struct gc_node *n)
-{
-    for (size_t i = 0; i < n->owner_count; i++) {
-        struct gc_node *owner = gc_graph_find(g, str_of(n->owners[i].uid));
-        if (owner != NULL)
-            remove_dependent(g, owner, n);
-    }
-    owners_free(g, n);
-}
-
-/* Names of nodes are nearly all different: they are not among the shared strings. */
-static void set_name(struct gc_node *n, struct str name)
-{
-    free(n->name);
-    n->name = xstrndup(str_c(name), name.len);
-    n->place.name = n->name;
+    const char *const parts[] = {o->uid, o->place.api_version, o->place.kind,
+                                 o->place.namespace_name, o->place.name};
+    buf_clear(b);
+    for (size_t i = 0; i < ARRAY_SIZE(parts); i++)
+        buf_append(b, parts[i], strlen(parts[i]) + 1);
+    buf_putc(b, o->blocks ? 'b' : '-');
+    buf_putc(b, o->controller ? 'c' : '-');
+    return buf_str(b);
 }
 
 static struct gc_place place_of(struct gc_graph *g, struct str namespace_name,
@@ -165,35 +72,308 @@ static struct gc_place place_of(struct gc_graph *g, struct str namespace_name,
                              copy(g, ref->name)};
 }
 
-static void link_owner(struct gc_graph *g, struct gc_node *n,
-                       const struct meta_v1_owner_reference *ref)
+static void owner_done(struct gc_graph *g, struct gc_owner *o)
 {
-    struct gc_owner *o = &n->owners[n->owner_count++];
-    *o = (struct gc_owner){
-        .place = place_of(g, str_of(n->place.namespace_name), ref),
+    place_done(g, &o->place);
+    drop(g, o->place.name);
+    drop(g, o->uid);
+}
+
+static const struct gc_owner *share_owner(struct gc_graph *g, struct str namespace_name,
+                                          const struct meta_v1_owner_reference *ref)
+{
+    AUTO_BUF b = BUF_INIT;
+    struct gc_owner o = {
+        .place = place_of(g, namespace_name, ref),
         .uid = copy(g, ref->uid),
         .blocks = ref->has_block_owner_deletion && ref->block_owner_deletion,
         .controller = ref->has_controller && ref->controller,
     };
+    struct str key = owner_key(&b, &o);
+    struct shared_owner *s = map_get(&g->owners, key);
+    if (s != NULL) {
+        owner_done(g, &o);
+    } else {
+        s = xzalloc(sizeof(*s));
+        s->owner = o;
+        map_set(&g->owners, key, s);
+    }
+    s->refs++;
+    return &s->owner;
+}
+
+static void unshare_owner(struct gc_graph *g, const struct gc_owner *owner)
+{
+    AUTO_BUF b = BUF_INIT;
+    struct str key = owner_key(&b, owner);
+    struct shared_owner *s = map_get(&g->owners, key);
+    ASSERT(s != NULL);
+    if (--s->refs != 0)
+        return;
+    map_remove(&g->owners, key);
+    owner_done(g, &s->owner);
+    free(s);
+}
+
+static void owners_free(struct gc_graph *g, struct gc_node *n)
+{
+    for (uint32_t i = 0; i < n->owner_count; i++)
+        unshare_owner(g, gc_owner_at(n, i));
+    if (n->owner_count > 1)
+        free((void *)n->owners.many);
+    n->owners.one = NULL;
+    n->owner_count = 0;
+}
+
+/* --- nodes by uid ------------------------------------------------------------------------------
+ */
+
+static uint32_t hash_of(const struct gc_graph *g, struct str uid)
+{
+    return (uint32_t)base_siphash(g->seed, uid.data, uid.len);
+}
+
+/* Where it stands, or would. The table is never full. */
+static size_t slot_of(const struct gc_graph *g, struct str uid, uint32_t hash)
+{
+    size_t i = hash & (g->cap - 1);
+    while (g->nodes[i] != NULL && (g->nodes[i]->hash != hash || !str_eqc(uid, g->nodes[i]->uid)))
+        i = (i + 1) & (g->cap - 1);
+    return i;
+}
+
+static void resize(struct gc_graph *g, size_t cap)
+{
+    struct gc_node **old = g->nodes;
+    size_t old_cap = g->cap;
+    g->nodes = xzalloc(cap * sizeof(struct gc_node *));
+    g->cap = cap;
+    for (size_t i = 0; i < old_cap; i++)
+        if (old[i] != NULL)
+            g->nodes[slot_of(g, str_of(old[i]->uid), old[i]->hash)] = old[i];
+    free((void *)old);
+}
+
+struct gc_node *gc_graph_find(const struct gc_graph *g, struct str uid)
+{
+    return g->cap != 0 ? g->nodes[slot_of(g, uid, hash_of(g, uid))] : NULL;
+}
+
+static struct gc_node *node_new(struct gc_graph *g, struct str uid)
+{
+    if (4 * (g->count + 1) > 3 * g->cap)
+        resize(g, g->cap != 0 ? 2 * g->cap : TABLE_MIN);
+    struct gc_node *n = xzalloc(sizeof(*n) + uid.len + 1);
+    if (uid.len != 0)
+        memcpy(n->uid, uid.data, uid.len);
+    n->hash = hash_of(g, uid);
+    g->nodes[slot_of(g, uid, n->hash)] = n;
+    g->count++;
+    return n;
+}
+
+/* What stands behind moves up unless its home lies between. */
+static void take_out(struct gc_graph *g, const struct gc_node *n)
+{
+    size_t mask = g->cap - 1, hole = slot_of(g, str_of(n->uid), n->hash);
+    ASSERT(g->nodes[hole] == n);
+    for (size_t i = (hole + 1) & mask; g->nodes[i] != NULL; i = (i + 1) & mask) {
+        if (((i - g->nodes[i]->hash) & mask) < ((i - hole) & mask))
+            continue;
+        g->nodes[hole] = g->nodes[i];
+        hole = i;
+    }
+    g->nodes[hole] = NULL;
+    g->count--;
+    if (g->cap > TABLE_MIN && 8 * g->count < g->cap)
+        resize(g, g->cap / 2);
+}
+
+static void node_free(struct gc_graph *g, struct gc_node *n)
+{
+    owners_free(g, n);
+    place_done(g, &n->place);
+    free(n->dependents);
+    free((char *)n->place.name);
+    free(n);
+}
+
+/* --- life --------------------------------------------------------------------------------------
+ */
+
+void gc_graph_init(struct gc_graph *g, void (*wake)(struct str uid, void *arg), void *arg)
+{
+    *g = (struct gc_graph){.wake = wake, .arg = arg};
+    map_init(&g->texts);
+    map_init(&g->owners);
+    /* The map drew its seed from the system: as good here. */
+    memcpy(g->seed, g->texts.seed, sizeof(g->seed));
+}
+
+void gc_graph_done(struct gc_graph *g)
+{
+    for (size_t i = 0; i < g->cap; i++)
+        if (g->nodes[i] != NULL)
+            node_free(g, g->nodes[i]);
+    free((void *)g->nodes);
+    map_done(&g->owners);
+    map_done(&g->texts);
+}
+
+/* --- waking ------------------------------------------------------------------------------------
+ */
+
+static void wake(struct gc_graph *g, const struct gc_node *n)
+{
+    g->wake(str_of(n->uid), g->arg);
+}
+
+static void wake_dependents(struct gc_graph *g, const struct gc_node *n)
+{
+    for (uint32_t i = 0; i < n->dependent_count; i++)
+        wake(g, n->dependents[i]);
+}
+
+bool gc_is_there(const struct gc_node *owner, struct str api_version, struct str kind,
+                 struct str name, struct str dependents_namespace)
+{
+    const struct gc_place *p = &owner->place;
+    return str_eqc(api_version, p->api_version) && str_eqc(kind, p->kind) &&
+           str_eqc(name, p->name) &&
+           (p->namespace_name[0] == '\0' || str_eqc(dependents_namespace, p->namespace_name));
+}
+
+/* A virtual one is looked at itself. */
+static bool is_doubtful(const struct gc_node *n, const struct gc_owner *o,
+                        const struct gc_node *owner)
+{
+    return (owner->deleting && owner->foreground) ||
+           !gc_is_there(owner, str_of(o->place.api_version), str_of(o->place.kind),
+                        str_of(o->place.name), str_of(n->place.namespace_name));
+}
+
+bool gc_is_safely_owned(const struct gc_graph *g, const struct gc_node *n)
+{
+    for (uint32_t i = 0; i < n->owner_count; i++) {
+        const struct gc_owner *o = gc_owner_at(n, i);
+        const struct gc_node *owner = gc_graph_find(g, str_of(o->uid));
+        if (owner == NULL || owner->is_virtual || is_doubtful(n, o, owner))
+            return false;
+    }
+    return !n->is_virtual;
+}
+
+static bool has_doubtful_owner(const struct gc_graph *g, const struct gc_node *n)
+{
+    for (uint32_t i = 0; i < n->owner_count; i++) {
+        const struct gc_owner *o = gc_owner_at(n, i);
+        const struct gc_node *owner = gc_graph_find(g, str_of(o->uid));
+        if (owner == NULL || (!owner->is_virtual && is_doubtful(n, o, owner)))
+            return true;
+    }
+    return false;
+}
+
+/* Those who thought that it was elsewhere, or another object. */
+static void wake_doubtful(struct gc_graph *g, const struct gc_node *n)
+{
+    for (uint32_t i = 0; i < n->dependent_count; i++)
+        if (has_doubtful_owner(g, n->dependents[i]))
+            wake(g, n->dependents[i]);
+}
+
+/* --- edges ------------------------------------------------------------------------------- */
+
+static bool names(const struct gc_node *n, uint32_t owners, const char *uid)
+{
+    for (uint32_t i = 0; i < owners; i++)
+        if (gc_owner_at(n, i)->uid == uid)
+            return true;
+    return false;
+}
+
+static void add_dependent(struct gc_node *owner, struct gc_node *n)
+{
+    if (owner->dependent_count == owner->dependent_cap) {
+        owner->dependent_cap = owner->dependent_cap != 0 ? owner->dependent_cap * 2 : 2;
+        owner->dependents =
+            xrealloc(owner->dependents, owner->dependent_cap * sizeof(struct gc_node *));
+    }
+    n->at = owner->dependent_count;
+    owner->dependents[owner->dependent_count++] = n;
+}
+
+static uint32_t find_dependent(const struct gc_node *owner, const struct gc_node *n)
+{
+    if (n->at < owner->dependent_count && owner->dependents[n->at] == n)
+        return n->at;
+    for (uint32_t i = 0; i < owner->dependent_count; i++)
+        if (owner->dependents[i] == n)
+            return i;
+    return UINT32_MAX;
+}
+
+static void remove_dependent(struct gc_graph *g, struct gc_node *owner, const struct gc_node *n)
+{
+    uint32_t at = find_dependent(owner, n);
+    if (at != UINT32_MAX) {
+        struct gc_node *last = owner->dependents[--owner->dependent_count];
+        owner->dependents[at] = last;
+        if (last->owner_count == 1)
+            last->at = at;
+    }
+    if (owner->is_virtual && owner->dependent_count == 0) {
+        take_out(g, owner);
+        node_free(g, owner);
+    } else if (owner->deleting && owner->foreground) {
+        wake(g, owner); /* One less to wait for. */
+    }
+}
+
+static void unlink_owners(struct gc_graph *g, struct gc_node *n)
+{
+    for (uint32_t i = 0; i < n->owner_count; i++) {
+        struct gc_node *owner = gc_graph_find(g, str_of(gc_owner_at(n, i)->uid));
+        if (owner != NULL && !names(n, i, gc_owner_at(n, i)->uid))
+            remove_dependent(g, owner, n);
+    }
+    owners_free(g, n);
+}
+
+/* Names of nodes are nearly all different: they are not among the shared strings. */
+static void set_name(struct gc_node *n, struct str name)
+{
+    free((char *)n->place.name);
+    n->place.name = xstrndup(str_c(name), name.len);
+}
+
+static struct gc_node *owner_node(struct gc_graph *g, const struct gc_node *n,
+                                  const struct meta_v1_owner_reference *ref)
+{
     struct gc_node *owner = gc_graph_find(g, ref->uid);
     if (owner == NULL) {
         owner = node_new(g, ref->uid);
         owner->is_virtual = true;
         owner->place = place_of(g, str_of(n->place.namespace_name), ref);
         drop(g, owner->place.name);
+        owner->place.name = NULL;
         set_name(owner, ref->name);
-        wake(g, owner);
     }
-    add_dependent(owner, n);
+    if (owner->is_virtual)
+        wake(g, owner); /* Also for a later dependent: it may have gone, and nobody said so. */
+    return owner;
 }
 
 static bool same_owners(const struct gc_node *n, const struct meta_v1_object_meta *m)
 {
     bool same = n->owner_count == m->owner_references_count;
-    for (size_t i = 0; same && i < n->owner_count; i++) {
+    for (uint32_t i = 0; same && i < n->owner_count; i++) {
         const struct meta_v1_owner_reference *r = &m->owner_references[i];
-        same = str_eqc(r->uid, n->owners[i].uid) && str_eqc(r->name, n->owners[i].place.name) &&
-               n->owners[i].blocks == (r->has_block_owner_deletion && r->block_owner_deletion);
+        const struct gc_owner *o = gc_owner_at(n, i);
+        same = str_eqc(r->uid, o->uid) && str_eqc(r->name, o->place.name) &&
+               str_eqc(r->kind, o->place.kind) && str_eqc(r->api_version, o->place.api_version) &&
+               o->controller == (r->has_controller && r->controller) &&
+               o->blocks == (r->has_block_owner_deletion && r->block_owner_deletion);
     }
     return same;
 }
@@ -208,24 +388,37 @@ static bool has_finalizer(const struct meta_v1_object_meta *m, const char *name)
     return false;
 }
 
+/* New edges first: an owner named before and after is not lost between. */
 static void set_owners(struct gc_graph *g, struct gc_node *n, const struct meta_v1_object_meta *m)
 {
-    /* New edges first: an owner named before and after is not lost between. */
     struct gc_node before = {.owners = n->owners, .owner_count = n->owner_count};
-    n->owners = NULL;
-    if (m->owner_references_count != 0)
-        n->owners = xzalloc(m->owner_references_count * sizeof(*n->owners));
-    n->owner_count = 0;
-    for (size_t i = 0; i < m->owner_references_count; i++)
-        link_owner(g, n, &m->owner_references[i]);
-    for (size_t i = 0; i < before.owner_count; i++) {
-        struct gc_node *owner = gc_graph_find(g, str_of(before.owners[i].uid));
-        bool kept = false;
-        for (size_t k = 0; k < n->owner_count; k++)
-            kept |= strcmp(n->owners[k].uid, before.owners[i].uid) == 0;
-        if (owner != NULL && !kept)
+    size_t count = m->owner_references_count;
+    const struct gc_owner **list = count > 1 ? xzalloc(count * sizeof(*list)) : NULL;
+    n->owner_count = (uint32_t)count;
+    if (count > 1)
+        n->owners.many = list;
+    else
+        n->owners.one = NULL;
+    for (size_t i = 0; i < count; i++) {
+        const struct meta_v1_owner_reference *ref = &m->owner_references[i];
+        const struct gc_owner *o = share_owner(g, str_of(n->place.namespace_name), ref);
+        *(count > 1 ? &list[i] : &n->owners.one) = o;
+        struct gc_node *owner = owner_node(g, n, ref);
+        /* The edge to an owner named before is there, unless that owner was gone meanwhile. */
+        bool linked =
+            names(n, (uint32_t)i, o->uid) ||
+            (names(&before, before.owner_count, o->uid) && find_dependent(owner, n) != UINT32_MAX);
+        if (!linked)
+            add_dependent(owner, n);
+    }
+    for (uint32_t i = 0; i < before.owner_count; i++) {
+        const char *uid = gc_owner_at(&before, i)->uid;
+        struct gc_node *owner = gc_graph_find(g, str_of(uid));
+        if (owner == NULL || names(&before, i, uid))
+            continue;
+        if (!names(n, n->owner_count, uid))
             remove_dependent(g, owner, n);
-        else if (owner != NULL && owner->deleting && owner->foreground)
+        else if (owner->deleting && owner->foreground)
             wake(g, owner); /* It may block no longer. */
     }
     owners_free(g, &before);
@@ -240,8 +433,9 @@ void gc_graph_set(struct gc_graph *g, const void *source, const char *api_versio
         n = node_new(g, m->uid);
     if (is_new) {
         place_done(g, &n->place);
-        n->place = (struct gc_place){copy(g, str_of(api_version)), copy(g, str_of(kind)),
-                                     copy(g, m->namespace), NULL};
+        n->place.api_version = copy(g, str_of(api_version));
+        n->place.kind = copy(g, str_of(kind));
+        n->place.namespace_name = copy(g, m->namespace);
         set_name(n, m->name);
         n->is_virtual = false;
     }
@@ -253,7 +447,7 @@ void gc_graph_set(struct gc_graph *g, const void *source, const char *api_versio
     bool new_owners = !same_owners(n, m);
     if (new_owners)
         set_owners(g, n, m);
-    if (is_new ? n->owner_count != 0 || n->deleting
+    if (is_new ? n->deleting || has_doubtful_owner(g, n)
                : new_owners || n->deleting != was_deleting || n->foreground != was_foreground ||
                      n->orphan != was_orphan)
         wake(g, n);
@@ -261,14 +455,15 @@ void gc_graph_set(struct gc_graph *g, const void *source, const char *api_versio
     if (n->foreground && !was_foreground)
         wake_dependents(g, n);
     else if (was_virtual)
-        wake_strangers(g, n);
+        wake_doubtful(g, n);
 }
 
 void gc_graph_remove(struct gc_graph *g, struct str uid)
 {
-    struct gc_node *n = map_remove(&g->by_uid, uid);
+    struct gc_node *n = gc_graph_find(g, uid);
     if (n == NULL)
         return;
+    take_out(g, n);
     unlink_owners(g, n);
     wake_dependents(g, n);
     node_free(g, n);
@@ -276,29 +471,29 @@ void gc_graph_remove(struct gc_graph *g, struct str uid)
 
 void gc_graph_remove_source(struct gc_graph *g, const void *source)
 {
-    size_t pos = 0;
-    void *v;
-    while (map_next(&g->by_uid, &pos, NULL, &v)) {
-        struct gc_node *n = v;
-        if (n->source != source)
-            continue;
-        n->source = NULL;
-        if (n->dependent_count != 0) { /* Others still refer to it. */
-            n->is_virtual = true;
-            continue;
-        }
-        /* Its owners may be virtual and go with it: start over for safety. */
-        map_remove(&g->by_uid, str_of(n->uid));
-        unlink_owners(g, n);
-        node_free(g, n);
-        pos = 0;
+    struct gc_node **gone = xzalloc((g->count + 1) * sizeof(struct gc_node *));
+    size_t count = 0;
+    for (size_t i = 0; i < g->cap; i++)
+        if (g->nodes[i] != NULL && g->nodes[i]->source == source)
+            gone[count++] = g->nodes[i];
+    /* None is virtual yet, so that none is freed with the last edge to it. */
+    for (size_t i = 0; i < count; i++)
+        unlink_owners(g, gone[i]);
+    for (size_t i = 0; i < count; i++) {
+        gone[i]->source = NULL;
+        gone[i]->is_virtual = true;
+        if (gone[i]->dependent_count != 0)
+            continue; /* Others still refer to it. */
+        take_out(g, gone[i]);
+        node_free(g, gone[i]);
     }
+    free((void *)gone);
 }
 
 bool gc_blocks(const struct gc_node *node, const struct gc_node *owner)
 {
-    for (size_t i = 0; i < node->owner_count; i++)
-        if (strcmp(node->owners[i].uid, owner->uid) == 0 && node->owners[i].blocks)
+    for (uint32_t i = 0; i < node->owner_count; i++)
+        if (strcmp(gc_owner_at(node, i)->uid, owner->uid) == 0 && gc_owner_at(node, i)->blocks)
             return true;
     return false;
 }

@@ -3,7 +3,8 @@
  *
  * An owner that is referred to and was never seen stands as a virtual node
  * until the server is asked about it. A change that makes a node worth looking
- * at reports its uid through wake(). */
+ * at reports its uid through wake(): a new object whose owners are all known is
+ * not, or a hundred thousand of them would be looked at when a manager starts. */
 #ifndef CONTROLLERS_GC_GRAPH_H
 #define CONTROLLERS_GC_GRAPH_H
 
@@ -22,6 +23,7 @@ struct gc_place {
     const char *name;
 };
 
+/* An ownerReference as an object of that namespace has it. All dependents of an owner share one. */
 struct gc_owner {
     struct gc_place place;
     const char *uid; /* As the strings of place. */
@@ -29,28 +31,41 @@ struct gc_owner {
     bool controller;
 };
 
+/* There is one for each object of the cluster: what it takes counts. */
 struct gc_node {
-    const char *uid; /* The key in by_uid. */
-    char *name;      /* place.name, which is this node's alone. */
-    struct gc_place place;
-    const void *source; /* Who reported it; NULL for virtual ones. */
-    struct gc_owner *owners;
+    struct gc_place place; /* Its name is this node's alone. */
+    const void *source;    /* Who reported it; NULL for virtual ones. */
+    union {
+        const struct gc_owner *one;
+        const struct gc_owner **many;
+    } owners;                    /* gc_owner_at() */
     struct gc_node **dependents; /* Nodes that name this one as owner. */
     uint32_t owner_count, dependent_count, dependent_cap;
+    uint32_t at;   /* Its place among the dependents of its owner, if that is the only one. */
+    uint32_t hash; /* Of uid. */
+    uint32_t seen; /* The last walk that came by: see gc_waits_for. */
     bool is_virtual;
     bool deleting;   /* deletionTimestamp is set; */
     bool foreground; /* with one of these finalizers. */
     bool orphan;
-    uint32_t seen; /* The last walk that came by: see gc_waits_for. */
+    char uid[];
 };
 
 struct gc_graph {
-    struct map by_uid; /* -> struct gc_node */
+    struct gc_node **nodes; /* By uid: open addressing. */
+    size_t cap, count;
+    uint64_t seed[2];
     struct map texts;  /* Strings in use -> struct text */
+    struct map owners; /* References in use -> struct shared_owner */
     void (*wake)(struct str uid, void *arg);
     void *arg;
     uint32_t walks;
 };
+
+static inline const struct gc_owner *gc_owner_at(const struct gc_node *n, uint32_t i)
+{
+    return n->owner_count == 1 ? n->owners.one : n->owners.many[i];
+}
 
 void gc_graph_init(struct gc_graph *g, void (*wake)(struct str uid, void *arg), void *arg);
 void gc_graph_done(struct gc_graph *g);
@@ -62,6 +77,11 @@ void gc_graph_remove(struct gc_graph *g, struct str uid);
 /* All nodes of a source that is no longer watched. They are not gone: nobody is woken. */
 void gc_graph_remove_source(struct gc_graph *g, const void *source);
 struct gc_node *gc_graph_find(const struct gc_graph *g, struct str uid); /* NULL: unknown. */
+/* Is the owner where the reference says? One in another namespace is none, whatever its uid. */
+bool gc_is_there(const struct gc_node *owner, struct str api_version, struct str kind,
+                 struct str name, struct str dependents_namespace);
+/* All owners are there, and stay: nothing is to be asked about it. */
+bool gc_is_safely_owned(const struct gc_graph *g, const struct gc_node *n);
 /* Does node hold owner's foreground deletion up? */
 bool gc_blocks(const struct gc_node *node, const struct gc_node *owner);
 /* Does node, itself deleted in the foreground, wait for owner, over any number of others that are?

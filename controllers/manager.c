@@ -30,6 +30,7 @@ struct run {
 struct shared {
     const struct api_kind *kind;
     struct informer *informer;
+    bool packs;
 };
 
 struct manager {
@@ -124,6 +125,15 @@ static void item_settle(struct item *item)
     item_free(item);
 }
 
+/* A reconciliation may look at thousands of objects, and many follow each other before the loop
+ * runs on. */
+static void rest(struct manager *m)
+{
+    for (size_t i = 0; i < m->informer_count; i++)
+        if (m->informers[i].packs)
+            informer_rest(m->informers[i].informer);
+}
+
 static void on_process(struct work_queue *q, struct str key, void *arg)
 {
     UNUSED(q);
@@ -141,6 +151,7 @@ static void on_process(struct work_queue *q, struct str key, void *arg)
     run->pub.controller->reconcile(c);
     c->running = false;
     item_settle(item);
+    rest(run->pub.manager);
 }
 
 static struct item *item_of(struct reconcile *c)
@@ -441,12 +452,13 @@ static struct shared *ensure_shared(struct manager *m, const struct controller_w
     s = &m->informers[m->informer_count++];
     s->kind = api_kind_by_gvk(str_of(w->group), str_of(w->version), str_of(w->kind));
     ASSERT(s->kind != NULL);
+    s->packs = strcmp(w->kind, "Pod") == 0; /* Of which there are many; others are walked. */
     struct informer_config config = {
         .kind = s->kind,
         .indexes = {{"namespace", informer_index_namespace},
                     {"controller", informer_index_controller}},
         .compact_bytes = 2048,
-        .pack = strcmp(w->kind, "Pod") == 0, /* Of which there are many; others are walked. */
+        .pack = s->packs,
     };
     if (strcmp(w->kind, "Pod") == 0) {
         config.indexes[2] = (struct informer_index){"node", informer_index_node};

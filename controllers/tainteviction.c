@@ -14,11 +14,28 @@
 #include "lib/base/error.h"
 #include "lib/base/map.h"
 
+static bool evicts(const struct core_v1_node *n)
+{
+    for (size_t i = 0; n != NULL && i < n->spec.taints_count; i++)
+        if (str_eqc(n->spec.taints[i].effect, "NoExecute"))
+            return true;
+    return false;
+}
+
+/* Most nodes have no such taint, and their pods nothing to be told here: a node that gets one, or
+ * comes with one, brings its pods. */
 static void touch_pod(struct controller_run *r, struct api_object *old, struct api_object *o)
 {
+    AUTO_ARENA *a = arena_new(256);
     const struct api_object *any = o != NULL ? o : old;
-    if (!str_empty(((const struct core_v1_pod *)any->msg)->spec.node_name))
-        controller_enqueue_object(r, any);
+    const struct core_v1_pod *pod = any->msg;
+    struct str key = informer_key(a, any);
+    if (str_empty(pod->spec.node_name))
+        return;
+    struct api_object *node =
+        informer_get_key(controller_informer(r, "", "Node"), pod->spec.node_name);
+    if (map_has(r->state, key) || (node != NULL && evicts(node->msg)))
+        controller_enqueue(r, key);
 }
 
 static bool same_taints(const struct core_v1_node *x, const struct core_v1_node *y)
@@ -31,7 +48,9 @@ static bool same_taints(const struct core_v1_node *x, const struct core_v1_node 
 
 static void touch_node(struct controller_run *r, struct api_object *old, struct api_object *o)
 {
-    if (o == NULL || (old != NULL && same_taints(old->msg, o->msg)))
+    const struct core_v1_node *before = old != NULL ? old->msg : NULL;
+    if (o == NULL || (before != NULL && same_taints(before, o->msg)) ||
+        (!evicts(before) && !evicts(o->msg)))
         return;
     size_t count;
     struct api_object *const *pods = informer_by_index(controller_informer(r, "", "Pod"), "node",

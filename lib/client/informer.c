@@ -232,6 +232,12 @@ static void on_crowded(void *arg)
         uv_timer_start(&i->cooling, on_cooling, 0, 0);
 }
 
+void informer_rest(struct informer *i)
+{
+    while (informer_cache_cool(&i->cache) == HOT_CROWDED)
+        ;
+}
+
 /* --- list --------------------------------------------------------------------------------- */
 
 static void drop_managed_fields(struct api_object *o)

@@ -105,6 +105,10 @@ void informer_walk_keep(struct informer_walk *w);
 void informer_walk_end(struct informer_walk *w); /* Idempotent. */
 #define AUTO_WALK __attribute__((cleanup(informer_walk_end))) struct informer_walk
 
+/* Packs what is above the limit now, rather than when the loop runs on: between two pieces of work
+ * that each look at many objects. What was borrowed before is not valid behind it. */
+void informer_rest(struct informer *i);
+
 /* How many there are; and all keys of the index, as informer_next(). Neither looks at an object. */
 size_t informer_index_count(const struct informer *i, const char *index, struct str key);
 bool informer_index_next(const struct informer *i, const char *index, size_t *pos,

@@ -259,7 +259,8 @@ void informer_cache_replace_commit(struct informer_cache *c)
                        INFORMER_DELETE_UNKNOWN);
         }
     pos = 0;
-    while (map_next(&incoming, &pos, NULL, &o)) {
+    while (map_next(&incoming, &pos, &key, &o)) {
+        (void)map_remove(&incoming, key); /* What is taken over needs no second place. */
         informer_cache_put(c, used(c, o));
         (void)informer_cache_cool(c); /* Handlers keep nothing that they were lent. */
     }

@@ -3,122 +3,15 @@
 
 #include "api/meta_v1.h"
 #include "lib/base/base.h"
-#include "lib/base/buf.h"
 
 #include <string.h>
 
 #define TABLE_MIN 64u
 
-/* --- strings ------------------------------------------------------------------------------- */
-
-struct text {
-    uint32_t refs;
-    char text[];
-};
-
-static const char *copy(struct gc_graph *g, struct str s)
-{
-    struct text *t = map_get(&g->texts, s);
-    if (t == NULL) {
-        t = xzalloc(sizeof(*t) + s.len + 1);
-        if (s.len != 0)
-            memcpy(t->text, s.data, s.len);
-        map_set(&g->texts, s, t);
-    }
-    t->refs++;
-    return t->text;
-}
-
-static void drop(struct gc_graph *g, const char *text)
-{
-    struct text *t = text != NULL ? map_get(&g->texts, str_of(text)) : NULL;
-    if (t == NULL || --t->refs != 0)
-        return;
-    map_remove(&g->texts, str_of(text));
-    free(t);
-}
-
-static void place_done(struct gc_graph *g, struct gc_place *p)
-{
-    drop(g, p->api_version);
-    drop(g, p->kind);
-    drop(g, p->namespace_name);
-}
-
-/* --- references ------------------------------------------------------------------------------ */
-
-struct shared_owner {
-    uint32_t refs;
-    struct gc_owner owner;
-};
-
-/* What makes references equal. */
-static struct str owner_key(struct buf *b, const struct gc_owner *o)
-{
-    const char *const parts[] = {o->uid, o->place.api_version, o->place.kind,
-                                 o->place.namespace_name, o->place.name};
-    buf_clear(b);
-    for (size_t i = 0; i < ARRAY_SIZE(parts); i++)
-        buf_append(b, parts[i], strlen(parts[i]) + 1);
-    buf_putc(b, o->blocks ? 'b' : '-');
-    buf_putc(b, o->controller ? 'c' : '-');
-    return buf_str(b);
-}
-
-static struct gc_place place_of(struct gc_graph *g, struct str namespace_name,
-                                const struct meta_v1_owner_reference *ref)
-{
-    return (struct gc_place){copy(g, ref->api_version), copy(g, ref->kind), copy(g, namespace_name),
-                             copy(g, ref->name)};
-}
-
-static void owner_done(struct gc_graph *g, struct gc_owner *o)
-{
-    place_done(g, &o->place);
-    drop(g, o->place.name);
-    drop(g, o->uid);
-}
-
-static const struct gc_owner *share_owner(struct gc_graph *g, struct str namespace_name,
-                                          const struct meta_v1_owner_reference *ref)
-{
-    AUTO_BUF b = BUF_INIT;
-    struct gc_owner o = {
-        .place = place_of(g, namespace_name, ref),
-        .uid = copy(g, ref->uid),
-        .blocks = ref->has_block_owner_deletion && ref->block_owner_deletion,
-        .controller = ref->has_controller && ref->controller,
-    };
-    struct str key = owner_key(&b, &o);
-    struct shared_owner *s = map_get(&g->owners, key);
-    if (s != NULL) {
-        owner_done(g, &o);
-    } else {
-        s = xzalloc(sizeof(*s));
-        s->owner = o;
-        map_set(&g->owners, key, s);
-    }
-    s->refs++;
-    return &s->owner;
-}
-
-static void unshare_owner(struct gc_graph *g, const struct gc_owner *owner)
-{
-    AUTO_BUF b = BUF_INIT;
-    struct str key = owner_key(&b, owner);
-    struct shared_owner *s = map_get(&g->owners, key);
-    ASSERT(s != NULL);
-    if (--s->refs != 0)
-        return;
-    map_remove(&g->owners, key);
-    owner_done(g, &s->owner);
-    free(s);
-}
-
 static void owners_free(struct gc_graph *g, struct gc_node *n)
 {
     for (uint32_t i = 0; i < n->owner_count; i++)
-        unshare_owner(g, gc_owner_at(n, i));
+        gc_refs_drop_owner(&g->refs, gc_owner_at(n, i));
     if (n->owner_count > 1)
         free((void *)n->owners.many);
     n->owners.one = NULL;
@@ -192,7 +85,7 @@ static void take_out(struct gc_graph *g, const struct gc_node *n)
 static void node_free(struct gc_graph *g, struct gc_node *n)
 {
     owners_free(g, n);
-    place_done(g, &n->place);
+    gc_refs_drop_place(&g->refs, &n->place);
     free(n->dependents);
     free((char *)n->place.name);
     free(n);
@@ -204,10 +97,10 @@ static void node_free(struct gc_graph *g, struct gc_node *n)
 void gc_graph_init(struct gc_graph *g, void (*wake)(struct str uid, void *arg), void *arg)
 {
     *g = (struct gc_graph){.wake = wake, .arg = arg};
-    map_init(&g->texts);
-    map_init(&g->owners);
+    map_init(&g->refs.texts);
+    map_init(&g->refs.owners);
     /* The map drew its seed from the system: as good here. */
-    memcpy(g->seed, g->texts.seed, sizeof(g->seed));
+    memcpy(g->seed, g->refs.texts.seed, sizeof(g->seed));
 }
 
 void gc_graph_done(struct gc_graph *g)
@@ -216,8 +109,8 @@ void gc_graph_done(struct gc_graph *g)
         if (g->nodes[i] != NULL)
             node_free(g, g->nodes[i]);
     free((void *)g->nodes);
-    map_done(&g->owners);
-    map_done(&g->texts);
+    map_done(&g->refs.owners);
+    map_done(&g->refs.texts);
 }
 
 /* --- waking ------------------------------------------------------------------------------------
@@ -354,8 +247,8 @@ static struct gc_node *owner_node(struct gc_graph *g, const struct gc_node *n,
     if (owner == NULL) {
         owner = node_new(g, ref->uid);
         owner->is_virtual = true;
-        owner->place = place_of(g, str_of(n->place.namespace_name), ref);
-        drop(g, owner->place.name);
+        owner->place = gc_refs_place(&g->refs, str_of(n->place.namespace_name), ref);
+        gc_refs_drop_text(&g->refs, owner->place.name);
         owner->place.name = NULL;
         set_name(owner, ref->name);
     }
@@ -401,7 +294,7 @@ static void set_owners(struct gc_graph *g, struct gc_node *n, const struct meta_
         n->owners.one = NULL;
     for (size_t i = 0; i < count; i++) {
         const struct meta_v1_owner_reference *ref = &m->owner_references[i];
-        const struct gc_owner *o = share_owner(g, str_of(n->place.namespace_name), ref);
+        const struct gc_owner *o = gc_refs_owner(&g->refs, str_of(n->place.namespace_name), ref);
         *(count > 1 ? &list[i] : &n->owners.one) = o;
         struct gc_node *owner = owner_node(g, n, ref);
         /* The edge to an owner named before is there, unless that owner was gone meanwhile. */
@@ -432,10 +325,10 @@ void gc_graph_set(struct gc_graph *g, const void *source, const char *api_versio
     if (n == NULL)
         n = node_new(g, m->uid);
     if (is_new) {
-        place_done(g, &n->place);
-        n->place.api_version = copy(g, str_of(api_version));
-        n->place.kind = copy(g, str_of(kind));
-        n->place.namespace_name = copy(g, m->namespace);
+        gc_refs_drop_place(&g->refs, &n->place);
+        n->place.api_version = gc_refs_text(&g->refs, str_of(api_version));
+        n->place.kind = gc_refs_text(&g->refs, str_of(kind));
+        n->place.namespace_name = gc_refs_text(&g->refs, m->namespace);
         set_name(n, m->name);
         n->is_virtual = false;
     }

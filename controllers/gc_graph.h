@@ -8,28 +8,12 @@
 #ifndef CONTROLLERS_GC_GRAPH_H
 #define CONTROLLERS_GC_GRAPH_H
 
-#include "lib/base/map.h"
+#include "controllers/gc_refs.h"
 
 struct meta_v1_object_meta;
 
 #define FINALIZER_FOREGROUND "foregroundDeletion"
 #define FINALIZER_ORPHAN "orphan"
-
-/* Where an object is found. The graph's strings: equal ones are kept once. */
-struct gc_place {
-    const char *api_version;
-    const char *kind;
-    const char *namespace_name; /* "" in cluster scope; of a virtual node: its dependent's. */
-    const char *name;
-};
-
-/* An ownerReference as an object of that namespace has it. All dependents of an owner share one. */
-struct gc_owner {
-    struct gc_place place;
-    const char *uid; /* As the strings of place. */
-    bool blocks;     /* blockOwnerDeletion */
-    bool controller;
-};
 
 /* There is one for each object of the cluster: what it takes counts. */
 struct gc_node {
@@ -55,8 +39,7 @@ struct gc_graph {
     struct gc_node **nodes; /* By uid: open addressing. */
     size_t cap, count;
     uint64_t seed[2];
-    struct map texts;  /* Strings in use -> struct text */
-    struct map owners; /* References in use -> struct shared_owner */
+    struct gc_refs refs;
     void (*wake)(struct str uid, void *arg);
     void *arg;
     uint32_t walks;

@@ -164,8 +164,8 @@ START_TEST(random_histories)
     for (int i = 0; i < UIDS; i++)
         gc_graph_remove(&g, uid_of(a, i));
     ck_assert_uint_eq(g.count, 0);
-    ck_assert_uint_eq(g.texts.count, 0);
-    ck_assert_uint_eq(g.owners.count, 0);
+    ck_assert_uint_eq(g.refs.texts.count, 0);
+    ck_assert_uint_eq(g.refs.owners.count, 0);
     gc_graph_done(&g);
     free(m);
 }

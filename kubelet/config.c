@@ -3,6 +3,7 @@
 
 #include "kubelet/dns/zone.h"
 #include "kubelet/kubelet.h"
+#include "kubelet/pinning.h"
 #include "kubelet/pod_support.h"
 #include "kubelet/proxy/addresses.h"
 
@@ -29,8 +30,6 @@ static const char *const ignored[] = {
     "container-runtime",
     "network-plugin",
     "cloud-provider",
-    "cpu-manager-policy",
-    "topology-manager-policy",
     "protect-kernel-defaults",
     "kubelet-cgroups",
     "system-cgroups",
@@ -67,6 +66,10 @@ static void defaults(struct kubelet_config *c)
         .image_minimum_gc_age_ns = 120 * SECOND_NS,
         .eviction = {.hard = eviction_hard_default, .transition_ns = 300 * SECOND_NS},
         .pod_pids_max = -1,
+        .cpu_manager_policy = "none",
+        .topology_manager_policy = "none",
+        .topology_manager_scope = "container",
+        .cpu_manager_reconcile_ns = 10 * SECOND_NS,
         .register_node = true,
         .cgroups_per_qos = true,
         .rotate_certificates = true,
@@ -221,6 +224,23 @@ struct flag_set *kubelet_flags(struct kubelet_config *c)
               "systemd-logind; else it leaves them running.");
     flag_int(f, &c->pod_pids_max, "pod-max-pids",
              "Processes and threads that one pod may have; -1: as many as the machine.");
+    flag_string(f, &c->cpu_manager_policy, "cpu-manager-policy",
+                "'none', or 'static': containers of Guaranteed pods that ask for whole CPUs have "
+                "them for themselves.");
+    flag_map(f, &c->cpu_manager_options, "cpu-manager-policy-options",
+             "`Options` of the static policy (full-pcpus-only=true).");
+    flag_duration(f, &c->cpu_manager_reconcile_ns, "cpu-manager-reconcile-period",
+                  "How often containers are looked at whose CPUs may have to change.");
+    flag_string(f, &c->reserved_cpus, "reserved-cpus",
+                "`CPUs` (0-1) that are kept for the system, instead of as many as --system-reserved "
+                "and --kube-reserved say.");
+    flag_string(f, &c->topology_manager_policy, "topology-manager-policy",
+                "How close to each other CPUs, memory and devices of a container must be: 'none', "
+                "'best-effort', 'restricted' or 'single-numa-node'.");
+    flag_string(f, &c->topology_manager_scope, "topology-manager-scope",
+                "Whether that goes for each 'container' or for the 'pod' as a whole.");
+    flag_map(f, &c->topology_manager_options, "topology-manager-policy-options",
+             "`Options` of it (prefer-closest-numa-nodes=true).");
     flag_int(f, &c->verbosity, "v", "Verbosity; 4 and above logs every step.");
     flag_bool(f, &c->version, "version", "Print the version and quit.");
     for (size_t i = 0; i < ARRAY_SIZE(ignored); i++)
@@ -286,6 +306,8 @@ static int check(const struct kubelet_config *c, struct error *err)
         rc = eviction_init(&e, &c->eviction, err);
     if (rc == 0)
         rc = shutdown_plan_init(&plan, &c->shutdown, err);
+    if (rc == 0)
+        rc = pinning_check(c, err);
     if (rc == 0 && c->pod_pids_max < -1)
         rc = error_set(err, E_INVALID, "--pod-max-pids must be at least -1");
     if (rc != 0)

@@ -30,7 +30,8 @@ int cpu_manager_config_parse(const char *policy, const struct flag_list *options
                              struct cpu_manager_config *ret, struct error *err);
 
 /* What fits together, with the machine and the topology manager's policy, too. machine is borrowed
- * as long as it lives. state: the file's text; empty: there is none yet. */
+ * as long as it lives. state: the file's text; empty: there is none yet. E_CORRUPT:
+ * it is damaged, or of other settings or another machine; E_INVALID: settings. */
 int cpu_manager_new(const struct cpu_manager_config *config, const struct machine_topology *machine,
                     enum topology_policy topology, struct str state, struct cpu_manager **ret,
                     struct error *err);

@@ -217,8 +217,10 @@ int cpu_manager_new(const struct cpu_manager_config *config, const struct machin
     int rc = check_sockets(m, topology, err);
     if (rc == 0)
         rc = reserve(m, err);
-    if (rc == 0)
-        rc = restore(m, state, err);
+    if (rc == 0 && restore(m, state, err) != 0) {
+        struct error why = *err;
+        rc = error_set(err, E_CORRUPT, "%s", error_message(&why));
+    }
     if (rc == 0)
         *ret = m;
     else

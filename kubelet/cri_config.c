@@ -381,7 +381,9 @@ static CRI(LinuxContainerResources) * resources(struct arena *a, const struct co
         CRI_NEW(a, LinuxContainerResources, linux_container_resources);
     r->cpu_period = CPU_PERIOD_US;
     r->cpu_shares = pod_reclaims(in->pod) ? CPU_SHARES_MIN : l.cpu_shares;
-    r->cpu_quota = l.cpu_quota_us;
+    r->cpu_quota = in->no_quota ? 0 : l.cpu_quota_us;
+    r->cpuset_cpus = textc(a, in->cpus != NULL ? in->cpus : "");
+    r->cpuset_mems = textc(a, in->mems != NULL ? in->mems : "");
     r->memory_limit_in_bytes = l.memory_bytes;
     r->oom_score_adj = oom_score_adj(in->pod, in->container, in->memory_capacity);
     return r;

@@ -56,6 +56,8 @@ struct container_inputs {
     size_t device_count;
     const char *const *cdi_devices; /* Ids of devices of its resource claims. */
     size_t cdi_device_count;
+    const char *cpus, *mems; /* Where it is to run ("0-3"); NULL, "": anywhere. */
+    bool no_quota;           /* CPUs of its own are not throttled. */
 };
 /* E_INVALID with the text of a CreateContainerConfigError. */
 int container_config(struct arena *a, const struct container_inputs *in,

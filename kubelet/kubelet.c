@@ -7,6 +7,7 @@
 #include "kubelet/isolation/isolation.h"
 #include "kubelet/leftovers.h"
 #include "kubelet/mirror_pods.h"
+#include "kubelet/pinning.h"
 #include "kubelet/pleg.h"
 #include "kubelet/pod_worker.h"
 
@@ -62,14 +63,13 @@ void kubelet_room(struct kubelet *k)
 
 /* A pod that is new to every agent of this node is taken or refused. One with a start time was
  * taken before this agent started, and static pods answer to whoever wrote their file. */
-static void admit(struct kubelet *k, struct pod_worker *w, struct api_object *o)
+static bool judge(struct kubelet *k, struct pod_worker *w, struct api_object *o)
 {
     const struct core_v1_pod *pod = o->msg;
     AUTO_ARENA *a = arena_new(0);
     struct admission_refusal why;
-    if (k->node == NULL || pod->status.start_time != NULL ||
-        pod->metadata.deletion_timestamp != NULL || pod_phase_is_final(pod->status.phase))
-        return;
+    if (k->node == NULL || pod->status.start_time != NULL)
+        return true;
     size_t count;
     struct api_object **others = others_of(k, w, a, &count);
     const char *pressure;
@@ -80,6 +80,24 @@ static void admit(struct kubelet *k, struct pod_worker *w, struct api_object *o)
         pod_worker_reject(w, "Evicted", pressure);
     else if (!pod_support_check(a, &k->support, pod, &why) ||
              !admission_check(a, k->node, o, others, count, &why))
+        pod_worker_reject(w, why.reason, why.message);
+    else
+        return true;
+    return false;
+}
+
+/* Processors, memory and devices are also given to pods that an earlier agent took, which have them
+ * already, and to static pods. */
+static void admit(struct kubelet *k, struct pod_worker *w, struct api_object *o,
+                  enum pod_origin origin)
+{
+    const struct core_v1_pod *pod = o->msg;
+    AUTO_ARENA *a = arena_new(0);
+    struct admission_refusal why;
+    if (pod->metadata.deletion_timestamp != NULL || pod_phase_is_final(pod->status.phase))
+        return;
+    if ((origin == POD_FROM_FILE || judge(k, w, o)) &&
+        !pinning_admit(k->pinning, a, pod_worker_pod(w), &why))
         pod_worker_reject(w, why.reason, why.message);
 }
 
@@ -102,8 +120,7 @@ void kubelet_pod_set(struct kubelet *k, struct api_object *o, enum pod_origin or
         return;
     }
     w = pod_worker_new(k, o, origin);
-    if (origin == POD_FROM_API)
-        admit(k, w, o);
+    admit(k, w, o, origin);
 }
 
 void kubelet_pod_gone(struct kubelet *k, struct str uid)

@@ -36,6 +36,7 @@ struct kubeconfig;
 struct mirror_pods;
 struct node_routes;
 struct node_status;
+struct pinning;
 struct pleg;
 struct policy;
 struct pod_worker;
@@ -104,6 +105,10 @@ struct kubelet_config {
     struct eviction_config eviction;
     struct shutdown_config shutdown;
     int64_t pod_pids_max; /* Processes of one pod; -1: no limit. */
+    const char *cpu_manager_policy, *topology_manager_policy, *topology_manager_scope;
+    const char *reserved_cpus; /* A list ("0-1"); NULL: as many as are reserved. */
+    struct flag_list cpu_manager_options, topology_manager_options;
+    int64_t cpu_manager_reconcile_ns;
     int64_t verbosity;
     bool version; /* Print it and quit. */
 };
@@ -120,6 +125,7 @@ struct kubelet {
     const char *runtime_version;
     struct csi *csi;
     struct dra *dra;
+    struct pinning *pinning; /* Processors and memory of containers' own. */
     struct cgroups *cgroups; /* NULL: --cgroups-per-qos=false. */
 
     struct client *client; /* NULL: stand-alone. */

@@ -6,6 +6,7 @@
 #include "kubelet/cgroups.h"
 #include "kubelet/job.h"
 #include "kubelet/kubelet.h"
+#include "kubelet/pinning.h"
 #include "kubelet/pod_worker.h"
 
 #include "lib/base/arena.h"
@@ -78,6 +79,9 @@ static void finish_look(void *arg)
         if (map_get(&l->k->workers, str_of(f->uid)) == NULL)
             pod_worker_new_orphan(l->k, f->uid, f->name, f->namespace_name);
     }
+    /* What still runs of a pod has a cgroup, and so a worker now. */
+    if (l->count < FOUND_MAX && !l->k->stopping)
+        pinning_forget_unknown(l->k->pinning);
     arena_free(l->arena);
     free(l);
 }

@@ -24,6 +24,7 @@
 #include "kubelet/node_object.h"
 #include "kubelet/node_routes.h"
 #include "kubelet/node_sync.h"
+#include "kubelet/pinning.h"
 #include "kubelet/pleg.h"
 #include "kubelet/pod_worker.h"
 #include "kubelet/policy/policy.h"
@@ -225,6 +226,7 @@ static void on_runtime_up(struct kubelet *k)
     struct program *p = program_of(k);
     struct error err;
     k->pleg = pleg_start(k);
+    pinning_start(k->pinning);
     p->image_gc = image_gc_start(k);
     k->shutdown = shutdown_start(k, on_runtime_change);
     k->eviction = eviction_manager_start(k, &k->eviction_policy, p->image_gc, on_runtime_change);
@@ -310,6 +312,8 @@ static int setup(struct program *p, struct error *err)
         k->host_ips[k->host_ip_count++] = p->machine.ips[i];
     rc = eviction_init(&k->eviction_policy, &k->config.eviction, err);
     if (rc == 0)
+        rc = pinning_take_reserved(k, err);
+    if (rc == 0)
         rc = node_sync_check(k, &p->machine, err);
     if (rc == 0)
         rc = read_resolv_conf(k, err);
@@ -336,6 +340,8 @@ static int setup(struct program *p, struct error *err)
     if (rc == 0 && k->config.credential_config != NULL)
         rc = credential_providers_load(k->loop, k->config.credential_config,
                                        k->config.credential_bin_dir, &k->credential_providers, err);
+    if (rc == 0)
+        rc = pinning_new(k, &k->pinning, err);
     k->csi = csi_new(k);
     k->dra = dra_new(k);
     k->started_ns = env_wall_ns(k->env);

@@ -3,6 +3,7 @@
 #include "kubelet/csi.h"
 #include "kubelet/dra.h"
 #include "kubelet/job.h"
+#include "kubelet/pinning.h"
 #include "kubelet/pod_sources.h"
 #include "kubelet/pod_worker_internal.h"
 #include "kubelet/resources.h"
@@ -382,6 +383,8 @@ static void on_devices(int code, const struct error *err, void *arg)
     p->cgroups = k->cgroups;
     p->qos = pod_qos_class(ctx.pod);
     pod_cgroup_limits(ctx.pod, &p->limits);
+    if (pinning_has_cpus(k->pinning, ctx.pod->metadata.uid))
+        p->limits.cpu_quota_us = 0; /* It would throttle processors that nobody else may use. */
     worker_widen_limits(w, &p->limits);
     p->limits.pids_max = MAX_OF(k->config.pod_pids_max, (int64_t)0);
     job_start(k->loop, run_preparation, after_apply, p);

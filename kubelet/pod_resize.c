@@ -6,6 +6,7 @@
  * What does not fit now is looked at again when a pod ends, and now and then. */
 #include "kubelet/admission.h"
 #include "kubelet/job.h"
+#include "kubelet/pinning.h"
 #include "kubelet/pod_worker_internal.h"
 #include "kubelet/resize.h"
 #include "kubelet/usage.h"
@@ -61,7 +62,10 @@ void worker_decide_resize(struct pod_worker *w)
         worker_wake_in(w, 500);
         return;
     }
-    if (!kubelet_fits(w->k, w, w->asked, a, &why)) {
+    bool may = pinning_may_resize(w->k->pinning, worker_pod(w), w->asked->msg, &why.message);
+    if (!may)
+        why.reason = "Infeasible";
+    if (!may || !kubelet_fits(w->k, w, w->asked, a, &why)) {
         bool same = w->resize_message != NULL && strcmp(w->resize_message, why.message) == 0;
         w->resize_reason = strcmp(why.reason, "Deferred") == 0 ? "Deferred" : "Infeasible";
         if (!same)

@@ -138,6 +138,7 @@ static void on_created(const struct cri_reply *reply, void *arg)
     }
     const CRI(CreateContainerResponse) *r = reply->msg;
     s->container_id = arena_strdup(s->arena, r->container_id);
+    pinning_created(w->k->pinning, s->container_id, s->pins.cpus);
     worker_event(w, s->c, "Normal", "Created", "Created container: %s", s->c->name);
     CRI(StartContainerRequest) req;
     runtime__v1__start_container_request__init(&req);
@@ -183,6 +184,10 @@ void start_create(struct start *s)
         .image_user = s->image_user,
         .seccomp_root = str_c(arena_printf(s->arena, "%s/seccomp", w->k->config.root_dir)),
     };
+    pinning_container(w->k->pinning, s->arena, in.pod, s->spec->name, &s->pins);
+    in.cpus = s->pins.cpus;
+    in.mems = s->pins.mems;
+    in.no_quota = s->pins.no_quota;
     if (dra_devices(w->k->dra, s->arena, in.pod, s->spec, &in.cdi_devices, &in.cdi_device_count,
                     &err) != 0) {
         start_fail(s, "CreateContainerConfigError", error_message(&err));

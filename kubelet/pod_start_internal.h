@@ -9,6 +9,7 @@
 #include "kubelet/container_env.h"
 #include "kubelet/cri_config.h"
 #include "kubelet/env_file.h"
+#include "kubelet/pinning.h"
 #include "kubelet/pod_worker_internal.h"
 
 #include "lib/base/error.h"
@@ -35,7 +36,8 @@ struct start {
     struct container_device *devices;
     size_t device_count;
     const char *container_id;
-    struct image_pull *pull; /* NULL unless pulling. */
+    struct container_pins pins; /* As the runtime was told. */
+    struct image_pull *pull;    /* NULL unless pulling. */
 
     struct env_file *env_files;
     size_t env_file_count;

@@ -2,6 +2,7 @@
  *
  *   kick -> step: busy? wait : stale? observe : pm_next -> act -> op_done -> kick */
 #include "kubelet/isolation/isolation.h"
+#include "kubelet/pinning.h"
 #include "kubelet/pod_support.h"
 #include "kubelet/pod_worker_internal.h"
 #include "kubelet/policy/policy.h"
@@ -248,7 +249,7 @@ static void act(struct pod_worker *w, const struct pm_action *a)
         worker_create_sandbox(w);
         return;
     case PM_START:
-        if (!w->may_start || w->awaits != NULL)
+        if (!w->may_start || w->awaits != NULL || !pinning_may_start(w->k->pinning, w->uid))
             return; /* Kicked when its rules stand, and when what it waits for changes. */
         w->busy = true;
         worker_start_container(w, w->containers[a->index]);
@@ -268,6 +269,7 @@ static void act(struct pod_worker *w, const struct pm_action *a)
     case PM_FINISH:
         w->life = PM_STOPPED;
         w->status_dirty = true;
+        pinning_pod_gone(w->k->pinning, w->uid);
         kubelet_room(w->k);
         worker_kick(w);
         return;

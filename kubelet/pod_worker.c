@@ -4,6 +4,7 @@
 #include "kubelet/cri_config.h"
 #include "kubelet/isolation/isolation.h"
 #include "kubelet/mirror_pods.h"
+#include "kubelet/pinning.h"
 #include "kubelet/pod_sources.h"
 #include "kubelet/policy/policy.h"
 
@@ -450,6 +451,8 @@ void pod_worker_abandon(struct pod_worker *w)
     free(take(w->resize_message));
     free(take(w->awaits));
     api_object_unref(w->object);
+    if (!w->k->stopping)
+        pinning_pod_gone(w->k->pinning, w->uid);
     kubelet_room(w->k);
     uv_close((uv_handle_t *)&w->timer, on_timer_closed);
 }

@@ -10,6 +10,7 @@
 #include "api/core_v1.h"
 #include "api/resource.h"
 #include "lib/base/arena.h"
+#include "lib/base/log.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -25,6 +26,7 @@ static inline uint64_t random_below(uint64_t n)
 static inline void seed_from_env(void)
 {
     const char *given = getenv("SEED");
+    log_setup("test", LOG_ERROR);
     chance = given != NULL ? strtoull(given, NULL, 10) : 20260401;
     printf("SEED=%llu\n", (unsigned long long)chance);
 }

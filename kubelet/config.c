@@ -231,9 +231,10 @@ struct flag_set *kubelet_flags(struct kubelet_config *c)
              "`Options` of the static policy (full-pcpus-only=true).");
     flag_duration(f, &c->cpu_manager_reconcile_ns, "cpu-manager-reconcile-period",
                   "How often containers are looked at whose CPUs may have to change.");
-    flag_string(f, &c->reserved_cpus, "reserved-cpus",
-                "`CPUs` (0-1) that are kept for the system, instead of as many as --system-reserved "
-                "and --kube-reserved say.");
+    flag_string(
+        f, &c->reserved_cpus, "reserved-cpus",
+        "`CPUs` (0-1) that are kept for the system, instead of as many as --system-reserved "
+        "and --kube-reserved say.");
     flag_string(f, &c->topology_manager_policy, "topology-manager-policy",
                 "How close to each other CPUs, memory and devices of a container must be: 'none', "
                 "'best-effort', 'restricted' or 'single-numa-node'.");

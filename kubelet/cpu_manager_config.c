@@ -6,7 +6,7 @@
 
 #include <string.h>
 
-#define OPTIONS_FIELD "cpuManagerPolicyOptions (--cpu-manager-policy-options)"
+#define OPTIONS_FIELD "--cpu-manager-policy-options"
 
 static bool *option_of(struct cpu_manager_config *c, struct str key)
 {
@@ -78,14 +78,13 @@ int cpu_manager_config_parse(const char *policy, const struct flag_list *options
 {
     struct cpu_manager_config c = {.is_static = policy != NULL && strcmp(policy, "static") == 0};
     if (policy != NULL && !c.is_static && strcmp(policy, "none") != 0)
-        return error_set(err, E_INVALID,
-                         "cpuManagerPolicy (--cpu-manager-policy): '%s' is neither none nor static",
+        return error_set(err, E_INVALID, "--cpu-manager-policy: '%s' is neither none nor static",
                          policy);
     int rc = 0;
     for (size_t i = 0; rc == 0 && options != NULL && i < options->count; i++)
         rc = parse_option(options->items[i], &c, err);
     if (rc == 0 && !c.is_static && options != NULL && options->count > 0)
-        rc = error_set(err, E_INVALID, OPTIONS_FIELD ": options need cpuManagerPolicy static");
+        rc = error_set(err, E_INVALID, OPTIONS_FIELD ": options need --cpu-manager-policy=static");
     if (rc == 0)
         rc = check_pairs(&c, err);
     if (rc == 0)
@@ -103,8 +102,9 @@ static int check_sockets(const struct cpu_manager *m, enum topology_policy topol
         return 0;
     if (topology == TOPOLOGY_SINGLE_NUMA_NODE)
         return error_set(err, E_INVALID,
-                         OPTIONS_FIELD ": align-by-socket does not go with topologyManagerPolicy "
-                                       "single-numa-node: choose one of them");
+                         OPTIONS_FIELD
+                         ": align-by-socket does not go with "
+                         "--topology-manager-policy=single-numa-node: choose one of them");
     if (m->machine->socket_count > numa_mask_count(m->nodes))
         return error_set(err, E_INVALID,
                          OPTIONS_FIELD
@@ -120,7 +120,7 @@ static int reserve(struct cpu_manager *m, struct error *err)
     AUTO_ARENA *a = arena_new(0);
     if (!cpu_set_contains(&m->machine->online, &c->reserved))
         return error_set(err, E_INVALID,
-                         "reservedSystemCPUs (--reserved-cpus): '%s' has CPUs that are not online: "
+                         "--reserved-cpus: '%s' has CPUs that are not online: "
                          "online are %s",
                          cpu_set_text(&c->reserved, a), cpu_set_text(&m->machine->online, a));
     m->reserved = c->reserved;
@@ -128,14 +128,15 @@ static int reserve(struct cpu_manager *m, struct error *err)
         return 0;
     int64_t count = (c->reserved_milli + 999) / 1000;
     if (count <= 0)
-        return error_set(err, E_INVALID,
-                         "cpuManagerPolicy static: the static policy requires systemReserved.cpu + "
-                         "kubeReserved.cpu to be greater than zero, or reservedSystemCPUs");
+        return error_set(
+            err, E_INVALID,
+            "--cpu-manager-policy: the static policy requires the cpu of --system-reserved and "
+            "--kube-reserved to be greater than zero, or --reserved-cpus");
     /* As upstream: taken like a container's, from all. */
     if (count > m->machine->cpu_count ||
         !cpu_pick(m->machine, &m->rules, &m->machine->online, (int)count, &m->reserved))
         return error_set(err, E_INVALID,
-                         "systemReserved.cpu + kubeReserved.cpu: %lld CPUs are to be reserved, but "
+                         "--system-reserved and --kube-reserved: %lld CPUs are to be reserved, but "
                          "this machine has %d",
                          (long long)count, m->machine->cpu_count);
     return 0;

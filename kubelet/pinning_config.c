@@ -16,9 +16,7 @@ static int reserved_cpus(const struct kubelet_config *c, struct cpu_set *ret, st
     if (c->reserved_cpus == NULL)
         return 0;
     int rc = cpu_set_parse(str_of(c->reserved_cpus), ret, err);
-    return rc == 0
-               ? 0
-               : error_prefix(err, "reservedSystemCPUs (--reserved-cpus): '%s'", c->reserved_cpus);
+    return rc == 0 ? 0 : error_prefix(err, "--reserved-cpus: '%s'", c->reserved_cpus);
 }
 
 int pinning_check(const struct kubelet_config *c, struct error *err)
@@ -34,7 +32,7 @@ int pinning_check(const struct kubelet_config *c, struct error *err)
         rc = reserved_cpus(c, &reserved, err);
     if (rc == 0 && c->cpu_manager_reconcile_ns < 100000000)
         rc = error_set(err, E_INVALID,
-                       "cpuManagerReconcilePeriod (--cpu-manager-reconcile-period) must be at "
+                       "--cpu-manager-reconcile-period must be at "
                        "least 100ms");
     return rc;
 }

@@ -42,7 +42,7 @@ static int parse_policy(const char *text, enum topology_policy *ret, struct erro
         }
     }
     return error_set(err, E_INVALID,
-                     "topologyManagerPolicy (--topology-manager-policy): '%s' is none of none, "
+                     "--topology-manager-policy: '%s' is none of none, "
                      "best-effort, restricted and single-numa-node",
                      text);
 }
@@ -50,7 +50,7 @@ static int parse_policy(const char *text, enum topology_policy *ret, struct erro
 static int parse_option(struct str key, struct str value, struct topology_config *c,
                         struct error *err)
 {
-    static const char field[] = "topologyManagerPolicyOptions (--topology-manager-policy-options)";
+    static const char field[] = "--topology-manager-policy-options";
     if (str_eqc(key, "prefer-closest-numa-nodes")) {
         c->rules.prefer_closest = str_eqc(value, "true");
         if (!c->rules.prefer_closest && !str_eqc(value, "false"))
@@ -79,7 +79,7 @@ int topology_config_parse(const char *policy, const char *scope, const struct fl
         c.by_pod = strcmp(scope, "pod") == 0;
         if (!c.by_pod && strcmp(scope, "container") != 0)
             rc = error_set(err, E_INVALID,
-                           "topologyManagerScope (--topology-manager-scope): '%s' is neither "
+                           "--topology-manager-scope: '%s' is neither "
                            "container nor pod",
                            scope);
     }
@@ -100,15 +100,17 @@ int topology_new(const struct topology_config *config, const struct numa_layout 
 {
     int nodes = numa_mask_count(layout->nodes);
     if (config->rules.policy != TOPOLOGY_NONE && nodes > config->max_numa_nodes)
-        return error_set(err, E_INVALID,
-                         "topologyManagerPolicy %s: this machine has %d NUMA nodes: set "
-                         "topologyManagerPolicyOptions max-allowable-numa-nodes to as many",
-                         topology_policy_name(config->rules.policy), nodes);
+        return error_set(
+            err, E_INVALID,
+            "--topology-manager-policy: for %s this machine has too many NUMA nodes, %d: set "
+            "max-allowable-numa-nodes of --topology-manager-policy-options to as many",
+            topology_policy_name(config->rules.policy), nodes);
     if (config->rules.policy != TOPOLOGY_NONE && nodes > NUMA_NODES_MAX)
-        return error_set(err, E_INVALID,
-                         "topologyManagerPolicy %s: this machine has %d NUMA nodes, more than the "
-                         "%d that it can work with: use policy none",
-                         topology_policy_name(config->rules.policy), nodes, NUMA_NODES_MAX);
+        return error_set(
+            err, E_INVALID,
+            "--topology-manager-policy: for %s this machine has %d NUMA nodes, more than the "
+            "%d that it can work with: use policy none",
+            topology_policy_name(config->rules.policy), nodes, NUMA_NODES_MAX);
     struct topology *t = xzalloc(sizeof(*t));
     t->config = *config;
     t->layout = *layout;

@@ -127,8 +127,8 @@ agent() { "$BIN/trireme-kubelet" --root-dir="$WORK/root" --pod-logs-dir="$WORK/l
 says() { local want=$1; shift; agent "$@" >"$WORK/said" 2>&1 && return 1; grep -qF -- "$want" "$WORK/said" || { cat "$WORK/said"; return 1; }; }
 ok "nothing is reserved" says "greater than zero" --cpu-manager-policy=static
 ok "an option nobody knows" says "unknown option 'fast'" --cpu-manager-policy=static --cpu-manager-policy-options=fast=true
-ok "a policy nobody knows" says "cpuManagerPolicy (--cpu-manager-policy): 'some' is neither none nor static" --cpu-manager-policy=some
-ok "processors that are not there" says "reservedSystemCPUs (--reserved-cpus): '4000' has CPUs that are not online" --cpu-manager-policy=static --reserved-cpus=4000
+ok "a policy nobody knows" says "--cpu-manager-policy: 'some' is neither none nor static" --cpu-manager-policy=some
+ok "processors that are not there" says "--reserved-cpus: '4000' has CPUs that are not online" --cpu-manager-policy=static --reserved-cpus=4000
 cp "$STATE" "$WORK/root/cpu_manager_state"
 ok "another policy than the state's" says "configured policy \"none\" differs from state checkpoint policy \"static\", please drain this node and delete the CPU manager checkpoint file \"$WORK/root/cpu_manager_state\""
 sed -i 's/"defaultCpuSet":"[^"]*"/"defaultCpuSet":"0"/' "$WORK/root/cpu_manager_state"

@@ -456,10 +456,10 @@ START_TEST(test_config)
 {
     check_config(NULL, NULL, NULL, NULL);
     check_config("static", "full-pcpus-only=true", "distribute-cpus-across-numa=true", NULL);
-    check_config("dynamic", NULL, NULL, "cpuManagerPolicy (--cpu-manager-policy): 'dynamic'");
+    check_config("dynamic", NULL, NULL, "--cpu-manager-policy: 'dynamic'");
     check_config("static", "fast=true", NULL, "unknown option 'fast'");
     check_config("static", "full-pcpus-only=1", NULL, "'1' is not true or false");
-    check_config("none", "full-pcpus-only=true", NULL, "need cpuManagerPolicy static");
+    check_config("none", "full-pcpus-only=true", NULL, "need --cpu-manager-policy=static");
     check_config("static", "full-pcpus-only=true", "distribute-cpus-across-cores=true",
                  "can not be used at the same time");
 }

@@ -373,8 +373,8 @@ START_TEST(test_config)
 {
     check_config("restricted", "pod", "prefer-closest-numa-nodes=true", NULL);
     check_config("none", "container", "max-allowable-numa-nodes=12", NULL);
-    check_config("tight", NULL, NULL, "topologyManagerPolicy (--topology-manager-policy): 'tight'");
-    check_config(NULL, "node", NULL, "topologyManagerScope");
+    check_config("tight", NULL, NULL, "--topology-manager-policy: 'tight'");
+    check_config(NULL, "node", NULL, "--topology-manager-scope");
     check_config(NULL, NULL, "prefer-closest-numa-nodes=yes", "is not true or false");
     check_config(NULL, NULL, "max-allowable-numa-nodes=4", "at least 8");
     check_config(NULL, NULL, "max-allowable-numa-nodes=many", "at least 8");

@@ -2,6 +2,7 @@
 #include "kubelet/config.h"
 
 #include "kubelet/dns/zone.h"
+#include "kubelet/image_record.h"
 #include "kubelet/kubelet.h"
 #include "kubelet/pinning.h"
 #include "kubelet/pod_support.h"
@@ -61,6 +62,7 @@ static void defaults(struct kubelet_config *c)
         .node_status_report_ns = 300 * SECOND_NS,
         .file_check_ns = 20 * SECOND_NS,
         .sync_ns = 60 * SECOND_NS,
+        .image_verification = "NeverVerifyPreloadedImages",
         .image_gc_high = 85,
         .image_gc_low = 80,
         .image_minimum_gc_age_ns = 120 * SECOND_NS,
@@ -145,6 +147,8 @@ struct flag_set *kubelet_flags(struct kubelet_config *c)
              "Disk usage in percent down to which unused images are removed.");
     flag_duration(f, &c->image_minimum_gc_age_ns, "minimum-image-ttl-duration",
                   "How old an unused image must be to be removed.");
+    flag_duration(f, &c->image_maximum_gc_age_ns, "image-maximum-gc-age",
+                  "How long an image may be unused before it is removed anyway; 0: for ever.");
     flag_duration(f, &c->node_status_update_ns, "node-status-update-frequency",
                   "How often the node's status is computed.");
     flag_duration(f, &c->node_status_report_ns, "node-status-report-frequency",
@@ -194,6 +198,13 @@ struct flag_set *kubelet_flags(struct kubelet_config *c)
                 "A CredentialProviderConfig `file`: programs that know credentials of registries.");
     flag_string(f, &c->credential_bin_dir, "image-credential-provider-bin-dir",
                 "The `directory` of those programs.");
+    flag_string(f, &c->image_verification, "image-pull-credentials-verification-policy",
+                "Which images that are here a pod may use only with credentials for them: "
+                "'NeverVerify' (none), 'NeverVerifyPreloadedImages' (those that this agent has "
+                "pulled), 'NeverVerifyAllowlistedImages' or 'AlwaysVerify'.");
+    flag_strings(f, &c->image_allowlist, "preloaded-images-verification-allowlist",
+                 "`Names` of images that every pod may use with NeverVerifyAllowlistedImages: "
+                 "without tag, or the start of some with a final /*.");
     flag_bool(f, &c->serialize_pulls, "serialize-image-pulls", "Pull one image after the other.");
     flag_int(f, &c->max_pulls, "max-parallel-image-pulls", "Images pulled at once; 0: no limit.");
     flag_strings(f, &c->unsafe_sysctls, "allowed-unsafe-sysctls",
@@ -294,8 +305,17 @@ static int check(const struct kubelet_config *c, struct error *err)
             return error_set(err, E_INVALID, "--cluster-dns: '%s' is no IP address",
                              c->cluster_dns.items[i]);
     }
+    if (c->image_minimum_gc_age_ns < 0 || c->image_maximum_gc_age_ns < 0)
+        return error_set(err, E_INVALID,
+                         "--minimum-image-ttl-duration and --image-maximum-gc-age must not be "
+                         "negative");
+    if (c->image_maximum_gc_age_ns > 0 && c->image_maximum_gc_age_ns <= c->image_minimum_gc_age_ns)
+        return error_set(err, E_INVALID,
+                         "--image-maximum-gc-age must be greater than "
+                         "--minimum-image-ttl-duration");
     struct eviction e;
     struct shutdown_plan plan;
+    struct image_policy images;
     int rc = check_amounts(&c->system_reserved, "system-reserved", err);
     if (rc == 0)
         rc = check_amounts(&c->kube_reserved, "kube-reserved", err);
@@ -309,6 +329,8 @@ static int check(const struct kubelet_config *c, struct error *err)
         rc = shutdown_plan_init(&plan, &c->shutdown, err);
     if (rc == 0)
         rc = pinning_check(c, err);
+    if (rc == 0)
+        rc = image_policy_parse(c->image_verification, &c->image_allowlist, &images, err);
     if (rc == 0 && c->pod_pids_max < -1)
         rc = error_set(err, E_INVALID, "--pod-max-pids must be at least -1");
     if (rc != 0)

@@ -6,7 +6,6 @@
 
 #include "lib/api/codec.h"
 #include "lib/base/arena.h"
-#include "lib/client/reclaim.h"
 #include "lib/base/buf.h"
 
 #include "api/core_v1.h"
@@ -373,22 +372,6 @@ static int security(struct arena *a, const struct container_inputs *in,
     return 0;
 }
 
-static CRI(LinuxContainerResources) * resources(struct arena *a, const struct container_inputs *in)
-{
-    struct cgroup_limits l;
-    container_cgroup_limits(in->container, &l);
-    CRI(LinuxContainerResources) *r =
-        CRI_NEW(a, LinuxContainerResources, linux_container_resources);
-    r->cpu_period = CPU_PERIOD_US;
-    r->cpu_shares = pod_reclaims(in->pod) ? CPU_SHARES_MIN : l.cpu_shares;
-    r->cpu_quota = in->no_quota ? 0 : l.cpu_quota_us;
-    r->cpuset_cpus = textc(a, in->cpus != NULL ? in->cpus : "");
-    r->cpuset_mems = textc(a, in->mems != NULL ? in->mems : "");
-    r->memory_limit_in_bytes = l.memory_bytes;
-    r->oom_score_adj = oom_score_adj(in->pod, in->container, in->memory_capacity);
-    return r;
-}
-
 static void set_envs(struct arena *a, CRI(ContainerConfig) * c, const struct env_list *env)
 {
     c->envs = ARENA_ARRAY(a, CRI(KeyValue) *, env->count + 1);
@@ -506,8 +489,9 @@ int container_config(struct arena *a, const struct container_inputs *in,
     c->stdin = k->stdin;
     c->stdin_once = k->stdin_once;
     c->tty = k->tty;
+    c->stop_signal = container_stop_signal(a, k->lifecycle);
     c->linux = CRI_NEW(a, LinuxContainerConfig, linux_container_config);
-    c->linux->resources = resources(a, in);
+    c->linux->resources = container_resources(a, in);
     int rc = security(a, in, &c->linux->security_context, err);
     if (rc != 0)
         return rc;

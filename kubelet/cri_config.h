@@ -10,6 +10,7 @@
 #include "kubelet/volumes.h"
 
 struct core_v1_container;
+struct core_v1_lifecycle;
 struct core_v1_pod;
 
 struct sandbox_inputs {
@@ -47,10 +48,12 @@ struct container_inputs {
     const struct env_list *env;
     const struct container_mount *mounts;
     size_t mount_count;
-    const char *target_id;   /* Ephemeral containers: whose PID namespace to join; NULL. */
-    int64_t memory_capacity; /* Of the node. */
-    int64_t image_uid;       /* The image's user, -1: unknown or by name. */
-    const char *image_user;  /* Its name, "" if none. */
+    const char *target_id;         /* Ephemeral containers: whose PID namespace to join; NULL. */
+    int64_t memory_capacity;       /* Of the node. */
+    const int64_t *hugepage_sizes; /* Of the node, in bytes: each is limited, if to nothing. */
+    size_t hugepage_size_count;
+    int64_t image_uid;      /* The image's user, -1: unknown or by name. */
+    const char *image_user; /* Its name, "" if none. */
     const char *seccomp_root;
     const struct container_device *devices; /* Raw block volumes. */
     size_t device_count;
@@ -62,6 +65,11 @@ struct container_inputs {
 /* E_INVALID with the text of a CreateContainerConfigError. */
 int container_config(struct arena *a, const struct container_inputs *in,
                      CRI(ContainerConfig) * *ret, struct error *err);
+
+CRI(LinuxContainerResources) *
+    container_resources(struct arena *a, const struct container_inputs *in);
+/* lifecycle.stopSignal; RUNTIME_DEFAULT (the image's, or SIGTERM) without one. l may be NULL. */
+CRI(Signal) container_stop_signal(struct arena *a, const struct core_v1_lifecycle *l);
 
 /* The hash that tells whether a container must be made anew: name and image,
  * since nothing else of it can change. Never 0. */

@@ -1,6 +1,7 @@
 /* eviction_manager.c - see eviction_manager.h.
  *
- *   timer -> usage_look -> job: file systems, pids -> update -> limits? -> due? -> (images) -> pod
+ *   timer -> usage_look -> job: file systems, pids -> update -> limits? -> due?
+ *     -> (what has ended, images) -> pod
  */
 #include "kubelet/eviction_manager.h"
 
@@ -39,6 +40,7 @@ struct eviction_manager {
     bool own_imagefs;
     char *going; /* The uid of the pod that was evicted last. */
     uint64_t going_ms;
+    uint64_t reclaimed_ms; /* When pods that have ended were last told to give up what they hold. */
     struct metric_family *evictions;
     /* Of the look under way. */
     struct arena *arena;
@@ -192,6 +194,22 @@ static bool waits_for_last(struct eviction_manager *m, uint64_t now_ms)
     return false;
 }
 
+/* What is left of pods that have ended goes before anything that is of use. */
+static bool reclaims(struct eviction_manager *m, uint64_t now_ms)
+{
+    size_t pos = 0, asked = 0, open = 0;
+    void *value;
+    while (map_next(&m->k->workers, &pos, NULL, &value)) {
+        asked += pod_worker_reclaim(value);
+        open += pod_worker_is_reclaiming(value);
+    }
+    if (asked > 0) {
+        log_info("short of disk: what is left of %zu pods that have ended is removed", asked);
+        m->reclaimed_ms = now_ms;
+    }
+    return open > 0 && now_ms - m->reclaimed_ms < CLEANUP_MAX_MS;
+}
+
 static void decide(struct eviction_manager *m)
 {
     uint64_t now_ms = kubelet_now_ms(m->k);
@@ -218,7 +236,9 @@ static void decide(struct eviction_manager *m)
     }
     if (!m->images_cleaned)
         tell_attempt(m, t);
-    if (is_disk(t->signal) && !m->images_cleaned)
+    if (is_disk(t->signal) && !m->images_cleaned && reclaims(m, now_ms))
+        end(m, AGAIN_MS);
+    else if (is_disk(t->signal) && !m->images_cleaned)
         image_gc_collect(m->images, on_images_removed, m);
     else
         evict_one(m, t);

@@ -4,6 +4,7 @@
 #include "kubelet/image_gc.h"
 
 #include "kubelet/cri.h"
+#include "kubelet/image_records.h"
 #include "kubelet/job.h"
 #include "kubelet/kubelet.h"
 
@@ -40,6 +41,22 @@ size_t image_gc_choose(struct image_candidate *list, size_t count, int64_t free_
     return n;
 }
 
+size_t image_gc_choose_old(struct image_candidate *list, size_t count, uint64_t now_ms,
+                           uint64_t min_age_ms, uint64_t max_age_ms)
+{
+    size_t n = 0;
+    for (size_t i = 0; i < count; i++) {
+        uint64_t used_ms = MAX_OF(list[i].last_used_ms, list[i].first_seen_ms);
+        if (list[i].keep || now_ms - list[i].first_seen_ms < min_age_ms ||
+            now_ms - used_ms <= max_age_ms)
+            continue;
+        struct image_candidate chosen = list[i];
+        list[i] = list[n];
+        list[n++] = chosen;
+    }
+    return n;
+}
+
 /* What is remembered of an image between runs. */
 struct image_record {
     uint64_t first_seen_ms, last_used_ms;
@@ -56,6 +73,7 @@ struct image_gc {
     struct map records; /* id -> struct image_record */
     /* Of the run under way. */
     struct arena *arena;
+    int64_t start_s; /* Wall clock. */
     const char *mountpoint;
     const char *sandbox_image;
     int64_t total_bytes, available_bytes;
@@ -120,6 +138,31 @@ static void forget_missing(struct image_gc *g)
     }
 }
 
+static void choose(struct image_gc *g, uint64_t now_ms)
+{
+    const struct kubelet_config *c = &g->k->config;
+    uint64_t min_ms = (uint64_t)c->image_minimum_gc_age_ns / 1000000,
+             max_ms = (uint64_t)c->image_maximum_gc_age_ns / 1000000;
+    int64_t used = g->total_bytes - g->available_bytes;
+    int64_t high = g->total_bytes / 100 * c->image_gc_high;
+    int64_t low = g->total_bytes / 100 * c->image_gc_low;
+    if (g->all) {
+        g->chosen = image_gc_choose(g->list, g->count, INT64_MAX, now_ms, min_ms);
+        return;
+    }
+    if (max_ms > 0) {
+        g->chosen = image_gc_choose_old(g->list, g->count, now_ms, min_ms, max_ms);
+        for (size_t i = 0; i < g->chosen; i++)
+            used -= g->list[i].size_bytes;
+    }
+    if (g->total_bytes == 0 || used < high)
+        return;
+    g->chosen +=
+        image_gc_choose(g->list + g->chosen, g->count - g->chosen, used - low, now_ms, min_ms);
+    log_info("disk usage of images is above %d%%: removing %zu of %zu images",
+             (int)c->image_gc_high, g->chosen, g->count);
+}
+
 static void on_containers(const struct cri_reply *reply, void *arg)
 {
     struct image_gc *g = arg;
@@ -144,23 +187,7 @@ static void on_containers(const struct cri_reply *reply, void *arg)
         c->first_seen_ms = record->first_seen_ms;
     }
     forget_missing(g);
-    int64_t used = g->total_bytes - g->available_bytes;
-    int64_t high = g->total_bytes / 100 * g->k->config.image_gc_high;
-    int64_t low = g->total_bytes / 100 * g->k->config.image_gc_low;
-    if (g->all) {
-        g->chosen = image_gc_choose(g->list, g->count, INT64_MAX, now_ms,
-                                    (uint64_t)g->k->config.image_minimum_gc_age_ns / 1000000);
-        remove_next(g);
-        return;
-    }
-    if (g->total_bytes == 0 || used < high) {
-        end(g);
-        return;
-    }
-    g->chosen = image_gc_choose(g->list, g->count, used - low, now_ms,
-                                (uint64_t)g->k->config.image_minimum_gc_age_ns / 1000000);
-    log_info("disk usage of images is above %d%%: removing %zu of %zu images",
-             (int)g->k->config.image_gc_high, g->chosen, g->count);
+    choose(g, now_ms);
     remove_next(g);
 }
 
@@ -171,6 +198,22 @@ static bool is_sandbox_image(const struct image_gc *g, const CRI(Image) * image)
             return true;
     }
     return strcmp(image->id, g->sandbox_image) == 0;
+}
+
+static void settle_records(const struct image_gc *g, const CRI(ListImagesResponse) * r)
+{
+    struct image_on_node *list = ARENA_ARRAY(g->arena, struct image_on_node, r->n_images);
+    for (size_t i = 0; i < r->n_images; i++) {
+        const CRI(Image) *image = r->images[i];
+        const char **names =
+            ARENA_ARRAY(g->arena, const char *, image->n_repo_tags + image->n_repo_digests);
+        list[i] = (struct image_on_node){.ref = image->id, .names = names};
+        for (size_t k = 0; k < image->n_repo_tags; k++)
+            names[list[i].name_count++] = image->repo_tags[k];
+        for (size_t k = 0; k < image->n_repo_digests; k++)
+            names[list[i].name_count++] = image->repo_digests[k];
+    }
+    image_records_settle(g->k->image_records, list, r->n_images, g->start_s, kubelet_wall_s(g->k));
 }
 
 static void on_images(const struct cri_reply *reply, void *arg)
@@ -198,6 +241,7 @@ static void on_images(const struct cri_reply *reply, void *arg)
             .keep = image->pinned || is_sandbox_image(g, image),
         };
     }
+    settle_records(g, r);
     CRI(ListContainersRequest) q;
     runtime__v1__list_containers_request__init(&q);
     cri_call(g->k->cri, CRI_LIST_CONTAINERS, &q, CRI_TIMEOUT_MS, on_containers, g);
@@ -259,6 +303,7 @@ static void start(struct image_gc *g)
     g->busy = true;
     g->all = g->done != NULL;
     g->arena = arena_new(0);
+    g->start_s = kubelet_wall_s(g->k);
     g->count = g->chosen = g->next = 0;
     CRI(ImageFsInfoRequest) q;
     runtime__v1__image_fs_info_request__init(&q);

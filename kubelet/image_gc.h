@@ -1,8 +1,9 @@
 /* image_gc.h - removes images that nothing uses, when the disk fills up.
  *
  * Above --image-gc-high-threshold percent the images unused for longest go
- * first, until --image-gc-low-threshold is reached. The sandbox's own image
- * and pinned ones stay. */
+ * first, until --image-gc-low-threshold is reached. Those unused for longer than
+ * --image-maximum-gc-age go anyway; that age is counted anew when the agent starts.
+ * The sandbox's own image and pinned ones stay. */
 #ifndef KUBELET_IMAGE_GC_H
 #define KUBELET_IMAGE_GC_H
 
@@ -29,5 +30,8 @@ struct image_candidate {
  * this much; those younger than min_age_ms stay. */
 size_t image_gc_choose(struct image_candidate *list, size_t count, int64_t free_bytes,
                        uint64_t now_ms, uint64_t min_age_ms);
+/* The same for those that nothing has used for max_age_ms, however much room there is. */
+size_t image_gc_choose_old(struct image_candidate *list, size_t count, uint64_t now_ms,
+                           uint64_t min_age_ms, uint64_t max_age_ms);
 
 #endif

@@ -3,9 +3,11 @@
 
 #include "kubelet/credential_provider.h"
 #include "kubelet/cri.h"
+#include "kubelet/image_records.h"
 #include "kubelet/kubelet.h"
 
 #include "lib/base/arena.h"
+#include "lib/base/error.h"
 
 struct image_pull {
     struct list link; /* In kubelet.pulls_waiting, or alone. */
@@ -16,6 +18,7 @@ struct image_pull {
     struct cri_call *call;
     struct credential_question *question; /* NULL unless providers are being asked. */
     bool has_turn, canceled;
+    bool begun; /* In the records. */
     uint64_t start_ns;
     struct image_pull_result result;
 };
@@ -39,6 +42,8 @@ static void start_waiting(struct kubelet *k)
 static void end(struct image_pull *p, int code, const char *message)
 {
     struct kubelet *k = p->k;
+    if (p->begun)
+        image_records_failed(k->image_records, p->config.image);
     list_remove(&p->link);
     if (p->has_turn)
         k->pulls_running--;
@@ -52,6 +57,14 @@ static void end(struct image_pull *p, int code, const char *message)
 
 static void try_next(struct image_pull *p);
 
+/* A record that cannot be written costs another pull once the agent is started again. */
+static void on_recorded(const struct error *err, void *arg)
+{
+    struct image_pull *p = arg;
+    UNUSED(err);
+    end(p, p->canceled ? E_CANCELED : 0, "");
+}
+
 static void on_pulled(const struct cri_reply *reply, void *arg)
 {
     struct image_pull *p = arg;
@@ -59,7 +72,13 @@ static void on_pulled(const struct cri_reply *reply, void *arg)
     if (reply->code == 0) {
         const CRI(PullImageResponse) *r = reply->msg;
         p->result.image_ref = arena_strdup(p->config.arena, r->image_ref);
-    } else if (reply->code != E_CANCELED && !p->canceled && p->next < p->config.auths.count) {
+        p->begun = false;
+        image_records_pulled(p->k->image_records, p->config.image, p->result.image_ref,
+                             p->config.auths.count > 0 ? &p->config.auths.items[p->next - 1] : NULL,
+                             kubelet_wall_s(p->k), on_recorded, p);
+        return;
+    }
+    if (reply->code != E_CANCELED && !p->canceled && p->next < p->config.auths.count) {
         try_next(p);
         return;
     }
@@ -90,11 +109,25 @@ static void try_next(struct image_pull *p)
     p->call = cri_call(p->k->cri, CRI_PULL_IMAGE, r, 0, on_pulled, p);
 }
 
+static void on_begun(const struct error *err, void *arg)
+{
+    struct image_pull *p = arg;
+    if (p->canceled)
+        end(p, E_CANCELED, "pull canceled");
+    else if (err->code != 0)
+        end(p, err->code,
+            str_c(arena_printf(p->config.arena, "failed to record image pull intent: %s",
+                               error_message(err))));
+    else
+        try_next(p);
+}
+
 static void on_credentials(void *arg)
 {
     struct image_pull *p = arg;
     p->question = NULL;
-    try_next(p);
+    p->begun = true;
+    image_records_begin(p->k->image_records, p->config.image, on_begun, p);
 }
 
 static void run(struct deferred *d)
@@ -108,7 +141,7 @@ static void run(struct deferred *d)
     p->question = credential_providers_ask(p->k->credential_providers, p->config.arena,
                                            p->config.image, &p->config.auths, on_credentials, p);
     if (p->question == NULL)
-        try_next(p);
+        on_credentials(p);
 }
 
 struct image_pull *image_pull_start(struct kubelet *k, const struct image_pull_config *config)
@@ -132,5 +165,7 @@ void image_pull_cancel(struct image_pull *p)
     }
     if (p->question != NULL)
         credential_question_cancel(take(p->question));
+    else if (p->start_ns != 0)
+        return; /* A record is being written. */
     deferred_post(&p->k->deferred, &p->later);
 }

@@ -1,8 +1,9 @@
 /* image_pull.h - one pull of one image: waits for its turn, asks for credentials, tries them in
  * order.
  *
- *   --serialize-image-pulls, --max-parallel-image-pulls -> turn -> credential providers ->
- * PullImage with each credential until one does, or without where there is none */
+ *   --serialize-image-pulls, --max-parallel-image-pulls -> turn -> credential providers -> noted as
+ *   begun -> PullImage with each credential until one does, or without where there is none -> noted
+ *   with what it took (image_records.h) */
 #ifndef KUBELET_IMAGE_PULL_H
 #define KUBELET_IMAGE_PULL_H
 

@@ -30,6 +30,7 @@ struct dra;
 struct env;
 struct event_recorder;
 struct eviction_manager;
+struct image_records;
 struct informer;
 struct isolation;
 struct kubeconfig;
@@ -81,8 +82,10 @@ struct kubelet_config {
     int64_t node_status_report_ns;
     int64_t file_check_ns;
     int64_t sync_ns;
+    const char *image_verification; /* image_record.h: whose access to images is verified. */
+    struct flag_list image_allowlist;
     int64_t image_gc_high, image_gc_low;
-    int64_t image_minimum_gc_age_ns;
+    int64_t image_minimum_gc_age_ns, image_maximum_gc_age_ns; /* Maximum 0: none. */
     bool register_node;
     bool cgroups_per_qos;
     bool rotate_certificates;
@@ -142,6 +145,7 @@ struct kubelet {
     struct list pulls_waiting;    /* struct image_pull: for their turn. */
     int64_t pulls_running;
     struct credential_providers *credential_providers; /* NULL: none are configured. */
+    struct image_records *image_records;
     struct pleg *pleg;
     struct node_routes *routes;  /* NULL: somebody else sets them. */
     struct policy *policy;       /* NULL: network policies are not enforced. */
@@ -160,6 +164,8 @@ struct kubelet {
     struct zpages *zpages; /* /statusz and /flagz */
     int64_t started_ns;    /* This program; wall clock. */
     int64_t memory_capacity;
+    int64_t hugepage_sizes[8]; /* That the kernel has, in bytes, whether there are any or not. */
+    size_t hugepage_size_count;
     int64_t pods_memory; /* What all pods together may use: the capacity less what is reserved. */
     int64_t cpu_capacity_milli;
     struct api_quantity_entry *allocatable;

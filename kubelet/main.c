@@ -15,6 +15,7 @@
 #include "kubelet/dns/dns.h"
 #include "kubelet/eviction_manager.h"
 #include "kubelet/image_gc.h"
+#include "kubelet/image_records.h"
 #include "kubelet/isolation/isolation.h"
 #include "kubelet/kubelet.h"
 #include "kubelet/leftovers.h"
@@ -295,6 +296,16 @@ static int check_kubeconfig(const struct kubelet *k, struct error *err)
     return rc == 0 ? 0 : error_prefix(err, "--kubeconfig");
 }
 
+static int open_image_records(struct kubelet *k, struct error *err)
+{
+    struct image_policy policy;
+    int rc =
+        image_policy_parse(k->config.image_verification, &k->config.image_allowlist, &policy, err);
+    return rc == 0
+               ? image_records_open(k->loop, k->config.root_dir, &policy, &k->image_records, err)
+               : rc;
+}
+
 static int setup(struct program *p, struct error *err)
 {
     struct kubelet *k = &p->k;
@@ -307,6 +318,10 @@ static int setup(struct program *p, struct error *err)
                        ? k->config.hostname_override
                        : p->machine.hostname;
     k->memory_capacity = p->machine.memory_bytes;
+    static_assert(ARRAY_SIZE(k->hugepage_sizes) == ARRAY_SIZE(p->machine.hugepages),
+                  "each size has its place");
+    for (size_t i = 0; i < p->machine.hugepage_count; i++)
+        k->hugepage_sizes[k->hugepage_size_count++] = p->machine.hugepages[i].size_bytes;
     k->cpu_capacity_milli = p->machine.cpus * 1000;
     for (size_t i = 0; i < p->machine.ip_count; i++)
         k->host_ips[k->host_ip_count++] = p->machine.ips[i];
@@ -342,6 +357,8 @@ static int setup(struct program *p, struct error *err)
                                        k->config.credential_bin_dir, &k->credential_providers, err);
     if (rc == 0)
         rc = pinning_new(k, &k->pinning, err);
+    if (rc == 0)
+        rc = open_image_records(k, err);
     k->csi = csi_new(k);
     k->dra = dra_new(k);
     k->started_ns = env_wall_ns(k->env);

@@ -1,5 +1,6 @@
 /* pod_image.c - has the node the image of a container? Else it is pulled. */
 #include "kubelet/image_pull.h"
+#include "kubelet/image_records.h"
 #include "kubelet/pod_sources.h"
 #include "kubelet/pod_start_internal.h"
 
@@ -61,8 +62,16 @@ static void find_auths(struct start *s, struct pull_auth_list *ret)
             api_str_map_get(secret->data, secret->data_count, STR(".dockerconfigjson"));
         if (json == NULL)
             json = api_str_map_get(secret->data, secret->data_count, STR(".dockercfg"));
+        size_t from = ret->count;
         if (json != NULL)
             pull_auths_add(s->arena, ret, *json, s->image);
+        for (; from < ret->count; from++) {
+            struct pull_auth *auth = &ret->items[from];
+            auth->secret_uid = str_c(arena_str(s->arena, secret->metadata.uid));
+            auth->secret_namespace = s->w->namespace_name;
+            auth->secret_name = str_c(arena_str(s->arena, name));
+            auth->secret_hash = image_credential_hash(s->arena, auth);
+        }
     }
 }
 
@@ -133,6 +142,15 @@ static void on_image_after_pull(const struct cri_reply *reply, void *arg)
     start_make_mounts(s);
 }
 
+/* Else it is pulled with what the pod has, which shows whether it may. */
+static bool may_use(struct start *s, const char *image_id)
+{
+    struct pull_auth_list auths = {0};
+    find_auths(s, &auths);
+    return image_records_allow(s->w->k->image_records, s->image, image_id, auths.items, auths.count,
+                               kubelet_wall_s(s->w->k));
+}
+
 static void on_image(const struct cri_reply *reply, void *arg)
 {
     struct start *s = arg;
@@ -148,10 +166,11 @@ static void on_image(const struct cri_reply *reply, void *arg)
     bool present = r->image != NULL && r->image->id != NULL && r->image->id[0] != '\0';
     bool always = str_eqc(s->spec->image_pull_policy, "Always") ||
                   (str_empty(s->spec->image_pull_policy) && image_is_latest(s->image));
-    if (present && !always) {
+    if (present && !always && may_use(s, r->image->id)) {
         set_image(s, r->image);
         worker_event(s->w, s->c, "Normal", "Pulled",
-                     "Container image \"" STR_FMT "\" already present on machine",
+                     "Container image \"" STR_FMT
+                     "\" already present on machine and can be accessed by the pod",
                      STR_ARG(s->spec->image));
         start_make_mounts(s);
         return;

@@ -180,6 +180,8 @@ void start_create(struct start *s)
         .device_count = s->device_count,
         .target_id = target_id(s),
         .memory_capacity = w->k->memory_capacity,
+        .hugepage_sizes = w->k->hugepage_sizes,
+        .hugepage_size_count = w->k->hugepage_size_count,
         .image_uid = s->image_uid,
         .image_user = s->image_user,
         .seccomp_root = str_c(arena_printf(s->arena, "%s/seccomp", w->k->config.root_dir)),

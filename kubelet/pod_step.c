@@ -187,7 +187,7 @@ static void on_prepared(struct pod_worker *w, int code)
     worker_kick(w);
 }
 
-/* It was evicted for what it used: its layers and logs go. */
+/* Evicted for what it used, or ended on a node that is short: its layers and logs go. */
 static void on_emptied(struct pod_worker *w)
 {
     w->emptied = true;
@@ -212,7 +212,7 @@ static void stopped_step(struct pod_worker *w)
         worker_remove_runtime(w, pod_worker_abandon);
         return;
     }
-    if (w->evicted && !w->emptied) {
+    if ((w->evicted || w->reclaimed) && !w->emptied) {
         w->busy = true;
         worker_remove_runtime(w, on_emptied);
         return;

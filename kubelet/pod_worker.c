@@ -401,6 +401,21 @@ bool pod_worker_is_clean(const struct pod_worker *w)
     return w->life == PM_STOPPED && w->cleaned && (!w->evicted || w->emptied);
 }
 
+bool pod_worker_is_reclaiming(const struct pod_worker *w)
+{
+    return w->reclaimed && !w->emptied;
+}
+
+bool pod_worker_reclaim(struct pod_worker *w)
+{
+    if (w->life != PM_STOPPED || w->reclaimed || w->emptied || w->rt == NULL ||
+        w->rt->container_count + w->rt->sandbox_count == 0)
+        return false;
+    w->reclaimed = true;
+    worker_kick(w);
+    return true;
+}
+
 void pod_worker_reject(struct pod_worker *w, const char *reason, const char *message)
 {
     AUTO_FREE char *told = xasprintf("Pod was rejected: %s", message);

@@ -35,6 +35,10 @@ bool pod_worker_is_told(const struct pod_worker *w); /* The API knows its newest
 /* It is one of this node's and nothing ends it yet. */
 bool pod_worker_can_be_evicted(const struct pod_worker *w);
 bool pod_worker_is_clean(const struct pod_worker *w); /* Stopped, and nothing is left of it. */
+/* The node is short of disk: what the runtime still holds of a pod that has ended goes, logs with
+ * it. True: there was something, and pod_worker_is_reclaiming() until it has gone. */
+bool pod_worker_reclaim(struct pod_worker *w);
+bool pod_worker_is_reclaiming(const struct pod_worker *w);
 /* The same for a pod that this node does not take: nothing of it is ever started. */
 void pod_worker_reject(struct pod_worker *w, const char *reason, const char *message);
 /* It was taken, and not everything of it has gone yet: resources and ports are its own. */

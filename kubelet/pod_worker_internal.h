@@ -93,9 +93,11 @@ struct pod_worker {
     unsigned clean_failures;
     char *fail_reason, *fail_message;
     bool rejected;
-    bool disrupted;        /* It fails because of the node. */
-    bool evicted, emptied; /* Then what the runtime has of it was removed. */
-    int64_t grace_s;       /* For stopping. */
+    bool disrupted; /* It fails because of the node. */
+    bool evicted;
+    bool reclaimed;  /* Its node is short of disk. */
+    bool emptied;    /* Of either: what the runtime had of it was removed. */
+    int64_t grace_s; /* For stopping. */
     bool killing_logged;
 
     uint64_t observe_due_ms; /* 0: none. */

@@ -12,6 +12,8 @@ struct pull_auth {
     const char *auth; /* base64 of "user:password". */
     const char *identity_token;
     const char *registry_token;
+    /* The secret of the pod that it stands in; all NULL: the node's own. */
+    const char *secret_uid, *secret_namespace, *secret_name, *secret_hash;
 };
 
 /* The registry an image name points at: "docker.io" without one. */

@@ -212,8 +212,54 @@ static int plan_files(struct plan *p, const struct core_v1_volume_source *v, con
     return put_projected(p, v->projected, err);
 }
 
-static void plan_empty_dir(struct volume_set *s, struct volume *v,
-                           const struct core_v1_empty_dir_volume_source *e)
+/* The one size of huge pages that the pod's containers ask for; 0: none, -1: several. */
+static int64_t only_page_size(const struct core_v1_pod_spec *spec)
+{
+    int64_t found = 0;
+    for (size_t i = 0; i < spec->containers_count + spec->init_containers_count; i++) {
+        const struct core_v1_container *c =
+            i < spec->containers_count ? &spec->containers[i]
+                                       : &spec->init_containers[i - spec->containers_count];
+        for (size_t k = 0; k < c->resources.requests_count; k++) {
+            struct str name = c->resources.requests[k].key;
+            struct quantity q;
+            if (!str_has_prefix(name, STR("hugepages-")) ||
+                quantity_parse(str_sub(name, strlen("hugepages-"), name.len), &q, NULL) != 0)
+                continue;
+            if (found != 0 && found != quantity_value(&q))
+                return -1;
+            found = quantity_value(&q);
+        }
+    }
+    return found;
+}
+
+static int plan_huge_pages(struct volume *v, const struct core_v1_pod_spec *spec, struct str medium,
+                           struct error *err)
+{
+    struct quantity q;
+    v->hugepage_bytes = only_page_size(spec);
+    if (str_eqc(medium, "HugePages")) {
+        if (v->hugepage_bytes < 0)
+            return error_set(err, E_INVALID,
+                             "medium HugePages: the pod asks for huge pages of several sizes: say "
+                             "which, as in HugePages-2Mi");
+        if (v->hugepage_bytes == 0)
+            return error_set(err, E_INVALID,
+                             "medium HugePages: no container of the pod requests huge pages");
+        return 0;
+    }
+    struct str size = str_sub(medium, strlen("HugePages-"), medium.len);
+    if (quantity_parse(size, &q, NULL) != 0 || quantity_value(&q) <= 0)
+        return error_set(err, E_INVALID, "medium " STR_FMT ": its size is no amount such as 2Mi",
+                         STR_ARG(medium));
+    v->hugepage_bytes = quantity_value(&q);
+    return 0;
+}
+
+static int plan_empty_dir(struct volume_set *s, struct volume *v,
+                          const struct core_v1_pod_spec *spec,
+                          const struct core_v1_empty_dir_volume_source *e, struct error *err)
 {
     v->kind = VOLUME_EMPTY_DIR;
     v->path =
@@ -223,6 +269,9 @@ static void plan_empty_dir(struct volume_set *s, struct volume *v,
         struct quantity q = quantity_of(e->size_limit);
         v->tmpfs_bytes = quantity_value(&q);
     }
+    if (str_eqc(e->medium, "HugePages") || str_has_prefix(e->medium, STR("HugePages-")))
+        return plan_huge_pages(v, spec, e->medium, err);
+    return 0;
 }
 
 /* Whether the volume's type is mounted here: else why not. */
@@ -318,10 +367,8 @@ static int plan_volume(struct volume_set *s, struct plan *p, const struct core_v
         v->host_type = str_c(arena_str(s->arena, src->host_path->type));
         return 0;
     }
-    if (src->empty_dir != NULL) {
-        plan_empty_dir(s, v, src->empty_dir);
-        return 0;
-    }
+    if (src->empty_dir != NULL)
+        return plan_empty_dir(s, v, &p->ctx->pod->spec, src->empty_dir, err);
     if (src->persistent_volume_claim != NULL || src->ephemeral != NULL)
         return plan_claim(s, p, spec, v, err);
     if (src->csi != NULL)

@@ -20,9 +20,10 @@ enum volume_kind { VOLUME_EMPTY_DIR, VOLUME_HOST_PATH, VOLUME_FILES, VOLUME_LOCA
 struct volume {
     const char *name;
     enum volume_kind kind;
-    const char *path;      /* On the host: what mounts start from. */
-    bool tmpfs;            /* Files and memory-backed folders. */
-    int64_t tmpfs_bytes;   /* Size limit; 0: none. */
+    const char *path;       /* On the host: what mounts start from. */
+    bool tmpfs;             /* Files and memory-backed folders. */
+    int64_t tmpfs_bytes;    /* Size limit; 0: none. */
+    int64_t hugepage_bytes; /* Size of one page, of a folder in huge pages; 0: it is not. */
     const char *ready_dir; /* VOLUME_LOCAL: there once the pod's group owns it; upstream's mount. */
     const struct csi_mount *csi; /* VOLUME_CSI: see csi.h. */
     const char *host_type;       /* hostPath: "", "Directory", "FileOrCreate", ... */

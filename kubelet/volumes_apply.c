@@ -41,6 +41,20 @@ static int mount_tmpfs(const struct volume *v, struct error *err)
     return 0;
 }
 
+static int mount_huge_pages(const struct volume *v, struct error *err)
+{
+    char options[64];
+    if (is_mount_point(v->path))
+        return 0;
+    snprintf(options, sizeof(options), "pagesize=%lld", (long long)v->hugepage_bytes);
+    if (mount("nodev", v->path, "hugetlbfs", 0, options) == 0)
+        return 0;
+    return errno == EINVAL ? error_set(err, E_NOT_IMPLEMENTED,
+                                       "this node's kernel has no huge pages of %lld bytes",
+                                       (long long)v->hugepage_bytes)
+                           : error_set_errno(err, E_IO, errno, "mount hugetlbfs at %s", v->path);
+}
+
 /* --- ownership --------------------------------------------------------------- */
 
 static int chown_entry(int dir_fd, const char *name, const struct stat *st, int64_t gid,
@@ -96,6 +110,10 @@ static int apply_empty_dir(const struct volume *v, struct error *err)
     if (rc == 0 && v->tmpfs) {
         fresh = fresh || !is_mount_point(v->path);
         rc = mount_tmpfs(v, err);
+    }
+    if (rc == 0 && v->hugepage_bytes > 0) {
+        fresh = fresh || !is_mount_point(v->path);
+        rc = mount_huge_pages(v, err);
     }
     if (rc != 0 || !fresh)
         return rc;

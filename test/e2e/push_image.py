@@ -1,7 +1,9 @@
 #!/usr/bin/env python3
 """Pushes an image of deploy/images/build.sh to a registry over plain HTTP.
 
-usage: push_image.py HOST:PORT USER:PASSWORD FILE.tar NAME:TAG
+usage: push_image.py HOST:PORT USER:PASSWORD FILE.tar NAME:TAG [LABEL]
+
+A label makes it another image than the others of the same file.
 """
 import base64
 import hashlib
@@ -15,7 +17,7 @@ OCI = "application/vnd.oci.image."
 
 
 def main():
-    host, user, path, image = sys.argv[1:]
+    host, user, path, image, *label = sys.argv[1:]
     name, tag = image.rsplit(":", 1)
     headers = {"Authorization": "Basic " + base64.b64encode(user.encode()).decode()}
     registry = http.client.HTTPConnection(host, timeout=20)
@@ -38,7 +40,12 @@ def main():
     with tarfile.open(path) as tar:
         listed = json.load(tar.extractfile(next(m for m in tar if m.name.endswith("manifest.json"))))[0]
         read = {m.name.lstrip("./"): m for m in tar}
-        config = blob("config.v1+json", tar.extractfile(read[listed["Config"]]).read())
+        text = tar.extractfile(read[listed["Config"]]).read()
+        if label:
+            tree = json.loads(text)
+            tree["config"]["Labels"] = {"test": label[0]}
+            text = json.dumps(tree).encode()
+        config = blob("config.v1+json", text)
         layers = [blob("layer.v1.tar", tar.extractfile(read[layer]).read()) for layer in listed["Layers"]]
     manifest = {"schemaVersion": 2, "mediaType": OCI + "manifest.v1+json", "config": config, "layers": layers}
     ask("PUT", "/v2/%s/manifests/%s" % (name, tag), 201, json.dumps(manifest), **{"Content-Type": OCI + "manifest.v1+json"})

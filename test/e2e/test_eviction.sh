@@ -53,12 +53,19 @@ ok "with an event" told Evicted "Pod ephemeral local storage usage exceeds"
 
 # --- disk pressure
 no "there is no disk pressure" condition DiskPressure True
+k run over --image=docker.io/library/busybox:latest --image-pull-policy=IfNotPresent --restart=Never --command -- sh -c 'echo said' >/dev/null
+eventually 60 "a pod that ends" is pod/over .status.phase Succeeded
+# Of the runtime's containers, sandboxes among them: those of this pod.
+left_of() { ctr -a "/run/trireme-$PORT/worker-1/containerd.sock" -n k8s.io containers ls -q "labels.\"io.kubernetes.pod.name\"==$1" | wc -l; }
+same "is kept, for its log" 2 left_of over
 pod hog 'head -c 50000000 /dev/zero >/data/x'
 eventually 60 "a pod that fills the disk goes" is pod/hog .status.reason Evicted
 ok "with what was low" has_text pod/hog .status.message "The node was low on resource: ephemeral-storage. Threshold quantity: "
 ok "and who took it" has_text pod/hog .status.message "available: "
 ok "an attempt was told" told EvictionThresholdMet "Attempting to reclaim ephemeral-storage"
 ok "the node's condition, too" told NodeHasDiskPressure "status is now: NodeHasDiskPressure"
+same "what is left of the one that had ended was removed" 0 left_of over
+same "its status is not" "Succeeded0" jp pod/over '{.status.phase}{.status.containerStatuses[0].state.terminated.exitCode}'
 eventually 60 "the pressure goes by" condition DiskPressure False
 eventually 20 "its folder is gone" sh -c "[ \$(du -sm $SMALL | cut -f1) -lt 30 ]"
 same "the others run on" "Running0" jp pod/calm '{.status.phase}{.status.containerStatuses[0].restartCount}'

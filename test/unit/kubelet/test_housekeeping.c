@@ -25,6 +25,24 @@ START_TEST(test_image_choice)
 }
 END_TEST
 
+/* What nothing has used for too long goes without any need for room; use and youth protect it. */
+START_TEST(test_old_images)
+{
+    struct image_candidate list[] = {
+        {.id = "used", .last_used_ms = 10, .first_seen_ms = 1, .keep = true},
+        {.id = "recent", .last_used_ms = 900, .first_seen_ms = 1},
+        {.id = "old", .last_used_ms = 10, .first_seen_ms = 1},
+        {.id = "new", .first_seen_ms = 950},
+        {.id = "never used", .first_seen_ms = 20},
+    };
+    ck_assert_uint_eq(image_gc_choose_old(list, 5, 1000, 100, 500), 2);
+    ck_assert_str_eq(list[0].id, "old");
+    ck_assert_str_eq(list[1].id, "never used");
+    ck_assert_uint_eq(image_gc_choose_old(list, 5, 1000, 100, 2000), 0);
+    ck_assert_uint_eq(image_gc_choose_old(list, 5, 1000, 2000, 500), 0);
+}
+END_TEST
+
 static size_t count_entries(const char *dir)
 {
     size_t n = 0;
@@ -62,6 +80,7 @@ START_TEST(test_log_rotation)
 END_TEST
 
 UNIT_MAIN("kubelet housekeeping", {
+    UNIT_TEST(test_old_images);
     UNIT_TEST(test_image_choice);
     UNIT_TEST(test_log_rotation);
 })

@@ -283,6 +283,66 @@ START_TEST(test_container_config)
 }
 END_TEST
 
+static CRI(ContainerConfig) * config_of(struct arena *a, const struct core_v1_pod *pod)
+{
+    static const int64_t sizes[] = {2 << 20, 1 << 30};
+    static struct env_list env;
+    CRI(ContainerConfig) * c;
+    struct error err;
+    struct container_inputs in = {.pod = pod,
+                                  .container = &pod->spec.containers[0],
+                                  .image_ref = "x",
+                                  .env = &env,
+                                  .image_uid = -1,
+                                  .image_user = "",
+                                  .seccomp_root = "/s",
+                                  .hugepage_sizes = sizes,
+                                  .hugepage_size_count = ARRAY_SIZE(sizes)};
+    ck_assert_msg(container_config(a, &in, &c, &err) == 0, "%s", error_message(&err));
+    return c;
+}
+
+/* Each size of huge pages that the node has is limited: those that nobody asked for to nothing. */
+START_TEST(test_hugepage_limits)
+{
+    AUTO_ARENA *a = arena_new(0);
+    struct api_object *o = parse("{containers: [{name: c, image: x, resources: {limits: "
+                                 "{hugepages-2Mi: 4Mi, memory: 1Gi}}}]}");
+    const CRI(LinuxContainerResources) *r = config_of(a, o->msg)->linux->resources;
+    ck_assert_uint_eq(r->n_hugepage_limits, 2);
+    ck_assert_str_eq(r->hugepage_limits[0]->page_size, "2MB");
+    ck_assert_uint_eq(r->hugepage_limits[0]->limit, 4 << 20);
+    ck_assert_str_eq(r->hugepage_limits[1]->page_size, "1GB");
+    ck_assert_uint_eq(r->hugepage_limits[1]->limit, 0);
+    api_object_unref(o);
+}
+END_TEST
+
+/* The runtime is told lifecycle.stopSignal by CRI's names. */
+START_TEST(test_stop_signal)
+{
+    static const struct {
+        const char *name;
+        CRI(Signal) signal;
+    } cases[] = {{"SIGUSR1", CRI_ENUM(SIGNAL__SIGUSR1)},
+                 {"SIGRTMIN", CRI_ENUM(SIGNAL__SIGRTMIN)},
+                 {"SIGRTMIN+3", CRI_ENUM(SIGNAL__SIGRTMINPLUS3)},
+                 {"SIGRTMAX-14", CRI_ENUM(SIGNAL__SIGRTMAXMINUS14)},
+                 {"SIGNONE", CRI_ENUM(SIGNAL__RUNTIME_DEFAULT)}};
+    AUTO_ARENA *a = arena_new(0);
+    struct api_object *o = parse("{containers: [{name: c, image: x}]}");
+    ck_assert_int_eq(config_of(a, o->msg)->stop_signal, CRI_ENUM(SIGNAL__RUNTIME_DEFAULT));
+    struct core_v1_pod *pod = o->msg;
+    struct core_v1_lifecycle life = {.has_stop_signal = true};
+    pod->spec.containers[0].lifecycle = &life;
+    for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+        life.stop_signal = str_of(cases[i].name);
+        ck_assert_int_eq(config_of(a, pod)->stop_signal, cases[i].signal);
+    }
+    api_object_unref(o);
+}
+END_TEST
+
 /* --- volumes: on a temporary folder ------------------------------------------------ */
 
 static char *temp_dir(void)
@@ -454,6 +514,24 @@ START_TEST(test_status_phases)
 }
 END_TEST
 
+/* What IfPossible came to is what the sandbox's handler can. */
+START_TEST(test_status_mounts)
+{
+    AUTO_ARENA *a = arena_new(0);
+    struct api_object *o =
+        parse("{containers: [{name: c, image: x, volumeMounts: [{name: v, mountPath: /v, readOnly: "
+              "true, recursiveReadOnly: IfPossible}]}], volumes: [{name: v, emptyDir: {}}]}");
+    for (int can = 0; can < 2; can++) {
+        struct pod_status_inputs in = {
+            .pod = o->msg, .runtime_name = "containerd", .recursive_read_only = can};
+        const struct core_v1_pod_status *s = pod_status_compute(a, &in);
+        ASSERT_STR(s->container_statuses[0].volume_mounts[0].recursive_read_only,
+                   can ? "Enabled" : "Disabled");
+    }
+    api_object_unref(o);
+}
+END_TEST
+
 /* A container in a crash loop waits, and its end is the last state. */
 START_TEST(test_status_crash_loop)
 {
@@ -483,8 +561,11 @@ UNIT_MAIN("kubelet pods", {
     UNIT_TEST(test_dns);
     UNIT_TEST(test_hosts);
     UNIT_TEST(test_container_config);
+    UNIT_TEST(test_hugepage_limits);
+    UNIT_TEST(test_stop_signal);
     UNIT_TEST(test_atomic_writer);
     UNIT_TEST(test_volumes);
     UNIT_TEST(test_status_phases);
     UNIT_TEST(test_status_crash_loop);
+    UNIT_TEST(test_status_mounts);
 })

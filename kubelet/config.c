@@ -69,6 +69,7 @@ static void defaults(struct kubelet_config *c)
         .eviction = {.hard = eviction_hard_default, .transition_ns = 300 * SECOND_NS},
         .pod_pids_max = -1,
         .cpu_manager_policy = "none",
+        .memory_manager_policy = "None",
         .topology_manager_policy = "none",
         .topology_manager_scope = "container",
         .cpu_manager_reconcile_ns = 10 * SECOND_NS,
@@ -246,6 +247,13 @@ struct flag_set *kubelet_flags(struct kubelet_config *c)
         f, &c->reserved_cpus, "reserved-cpus",
         "`CPUs` (0-1) that are kept for the system, instead of as many as --system-reserved "
         "and --kube-reserved say.");
+    flag_string(
+        f, &c->memory_manager_policy, "memory-manager-policy",
+        "'None', or 'Static': containers of Guaranteed pods have their memory on as few NUMA "
+        "nodes as can be.");
+    flag_string_array(f, &c->reserved_memory, "reserved-memory",
+                      "`Amounts` of --system-reserved and the like by NUMA node "
+                      "(0:memory=1Gi,hugepages-2Mi=4Mi).");
     flag_string(f, &c->topology_manager_policy, "topology-manager-policy",
                 "How close to each other CPUs, memory and devices of a container must be: 'none', "
                 "'best-effort', 'restricted' or 'single-numa-node'.");

@@ -200,6 +200,37 @@ static int taint(struct arena *a, struct str path, const struct json *j, const c
     return 0;
 }
 
+/* [{numaNode: 0, limits: {memory: 1Gi}}] as "0:memory=1Gi" */
+static int reserved_memory(struct arena *a, struct str path, const struct json *j, const char **ret,
+                           struct error *err)
+{
+    static const char *const names[] = {"numaNode", "limits"};
+    const struct json *limits = json_getc(j, "limits");
+    AUTO_BUF b = BUF_INIT;
+    const char *node;
+    int rc = check_members(path, j, names, ARRAY_SIZE(names), err);
+    if (rc == 0)
+        rc = member_of(a, path, j, names[0], CONFIG_INTEGER, &node, err);
+    if (rc != 0)
+        return rc;
+    path = arena_printf(a, STR_FMT ".limits", STR_ARG(path));
+    if (limits == NULL || limits->type != JSON_OBJECT || limits->object.count == 0)
+        return refuse(err, path, "a map with memory or hugepages-<size>",
+                      limits != NULL ? limits : json_null(a));
+    for (size_t i = 0; rc == 0 && i < limits->object.count; i++) {
+        const struct json_member *m = &limits->object.members[i];
+        const char *value;
+        rc = scalar(a, CONFIG_TEXT,
+                    arena_printf(a, STR_FMT "." STR_FMT, STR_ARG(path), STR_ARG(m->key)), m->value,
+                    &value, err);
+        if (rc == 0)
+            buf_printf(&b, "%s" STR_FMT "=%s", i > 0 ? "," : "", STR_ARG(m->key), value);
+    }
+    if (rc == 0)
+        *ret = str_c(arena_printf(a, "%s:" STR_FMT, node, STR_ARG(buf_str(&b))));
+    return rc;
+}
+
 static int object_items(struct arena *a, const struct config_field *row, const struct json *j,
                         struct flag_list *ret, struct error *err)
 {
@@ -215,6 +246,8 @@ static int object_items(struct arena *a, const struct config_field *row, const s
             rc = taint(a, path, item, into, err);
         else if (strcmp(row->path, "shutdownGracePeriodByPodPriority") == 0)
             rc = shutdown_group(a, path, item, into, err);
+        else if (strcmp(row->path, "reservedMemory") == 0)
+            rc = reserved_memory(a, path, item, into, err);
         else if (item->type != JSON_OBJECT)
             rc = refuse(err, path, "an object", item);
         if (rc != 0)

@@ -111,6 +111,8 @@ struct kubelet_config {
     const char *cpu_manager_policy, *topology_manager_policy, *topology_manager_scope;
     const char *reserved_cpus; /* A list ("0-1"); NULL: as many as are reserved. */
     struct flag_list cpu_manager_options, topology_manager_options;
+    const char *memory_manager_policy;
+    struct flag_list reserved_memory; /* "0:memory=1Gi" */
     int64_t cpu_manager_reconcile_ns;
     int64_t verbosity;
     bool version; /* Print it and quit. */

@@ -45,6 +45,8 @@ static void on_render(void *arg)
     bring_up_to(METRIC_OF(m.not_aligned, scope, STR("numa_node")), t->not_aligned);
     bring_up_to(m.cpu_requests, c->requests);
     bring_up_to(m.cpu_errors, c->errors);
+    bring_up_to(m.memory_requests, memory_manager_counts(p->memory)->requests);
+    bring_up_to(m.memory_errors, memory_manager_counts(p->memory)->errors);
     struct cpu_set shared = cpu_manager_shared(p->cpus);
     struct cpu_set own = cpu_set_minus(&p->machine.online, &shared);
     bool is_static = cpu_manager_is_static(p->cpus);
@@ -79,6 +81,12 @@ void pinning_add_metrics(struct pinning *p)
     m.cpu_errors = metric_single(
         metric_counter(all, "kubelet_cpu_manager_pinning_errors_total",
                        "The number of cpu core allocations which required pinning failed.", NULL));
+    m.memory_requests = metric_single(
+        metric_counter(all, "kubelet_memory_manager_pinning_requests_total",
+                       "The number of memory pages allocations which required pinning.", NULL));
+    m.memory_errors = metric_single(metric_counter(
+        all, "kubelet_memory_manager_pinning_errors_total",
+        "The number of memory pages allocations which required pinning that failed.", NULL));
     m.shared_milli = metric_single(metric_gauge(
         all, "kubelet_cpu_manager_shared_pool_size_millicores",
         "The size of the shared CPU pool for non-guaranteed QoS pods, in millicores.", NULL));
@@ -121,16 +129,24 @@ void pinning_pod_gone(struct pinning *p, const char *uid)
     pinning_changed(p);
 }
 
+/* A copy, if nobody knows such a pod. */
+static char *unknown(const struct pinning *p, const char *uid)
+{
+    return map_get(&p->k->workers, str_of(uid)) == NULL ? xstrdup(uid) : NULL;
+}
+
 void pinning_forget_unknown(struct pinning *p)
 {
     if (p == NULL)
         return;
     for (bool found = true; found;) {
-        const struct cpu_state *s = cpu_manager_state(p->cpus);
+        const struct cpu_state *c = cpu_manager_state(p->cpus);
+        const struct memory_state *s = memory_manager_state(p->memory);
         AUTO_FREE char *uid = NULL;
+        for (size_t i = 0; uid == NULL && i < c->count; i++)
+            uid = unknown(p, c->items[i].pod);
         for (size_t i = 0; uid == NULL && i < s->count; i++)
-            if (map_get(&p->k->workers, str_of(s->items[i].pod)) == NULL)
-                uid = xstrdup(s->items[i].pod);
+            uid = unknown(p, s->items[i].pod);
         found = uid != NULL;
         if (found)
             pinning_pod_gone(p, uid);
@@ -139,8 +155,13 @@ void pinning_forget_unknown(struct pinning *p)
 
 bool pinning_may_start(const struct pinning *p, const char *uid)
 {
-    return p == NULL || !cpu_manager_has_pod(p->cpus, str_of(uid)) ||
-           p->cpu_file.saved == cpu_manager_generation(p->cpus);
+    if (p == NULL)
+        return true;
+    bool cpus = !cpu_manager_has_pod(p->cpus, str_of(uid)) ||
+                p->cpu_file.saved == cpu_manager_generation(p->cpus);
+    bool memory = !memory_manager_has_pod(p->memory, str_of(uid)) ||
+                  p->memory_file.saved == memory_manager_generation(p->memory);
+    return cpus && memory;
 }
 
 /* --- resize ----------------------------------------------------------------------------------- */
@@ -179,6 +200,11 @@ bool pinning_may_resize(const struct pinning *p, const struct core_v1_pod *from,
             "Resize is infeasible for Guaranteed Pods alongside CPU Manager policy \"static\"";
         return false;
     }
+    if (memory_manager_is_static(p->memory) && any_asks_for_other(from, to, "memory")) {
+        *ret_message =
+            "Resize is infeasible for Guaranteed Pods alongside Memory Manager policy \"Static\"";
+        return false;
+    }
     return true;
 }
 
@@ -193,6 +219,9 @@ void pinning_container(const struct pinning *p, struct arena *a, const struct co
     const struct cpu_set *cpus = cpu_manager_affinity(p->cpus, pod->metadata.uid, container);
     if (cpus != NULL)
         ret->cpus = cpu_set_text(cpus, a);
+    numa_mask nodes = memory_manager_nodes(p->memory, pod->metadata.uid, container);
+    struct cpu_set mems = {.words = {nodes}};
+    ret->mems = cpu_set_text(&mems, a);
     ret->no_quota = cpu_manager_exclusive(p->cpus, pod->metadata.uid, container) != NULL;
 }
 
@@ -209,6 +238,11 @@ struct topology *pinning_topology(const struct pinning *p)
 const struct cpu_manager *pinning_cpus(const struct pinning *p)
 {
     return p->cpus;
+}
+
+const struct memory_manager *pinning_memory(const struct pinning *p)
+{
+    return p->memory;
 }
 
 const struct machine_topology *pinning_machine(const struct pinning *p)

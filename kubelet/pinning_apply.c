@@ -219,6 +219,7 @@ static void on_timer(uv_timer_t *t)
 {
     struct pinning *p = t->data;
     save_start(&p->cpu_file);
+    save_start(&p->memory_file);
     look(p);
     forget_ended(p);
 }
@@ -226,6 +227,7 @@ static void on_timer(uv_timer_t *t)
 void pinning_changed(struct pinning *p)
 {
     save_start(&p->cpu_file);
+    save_start(&p->memory_file);
     if (p->started)
         deferred_post(&p->k->deferred, &p->look);
 }
@@ -248,6 +250,6 @@ void pinning_start(struct pinning *p)
 {
     uint64_t period_ms = (uint64_t)p->k->config.cpu_manager_reconcile_ns / 1000000;
     p->started = true;
-    if (cpu_manager_is_static(p->cpus))
+    if (cpu_manager_is_static(p->cpus) || memory_manager_is_static(p->memory))
         uv_timer_start(&p->timer, on_timer, period_ms, period_ms);
 }

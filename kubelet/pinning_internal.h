@@ -4,6 +4,7 @@
 
 #include "kubelet/cpu_manager.h"
 #include "kubelet/kubelet.h"
+#include "kubelet/memory_manager.h"
 #include "kubelet/pinning.h"
 
 struct buf;
@@ -24,7 +25,8 @@ struct pinning {
     struct machine_topology machine;
     struct topology *topology;
     struct cpu_manager *cpus;
-    struct pinning_file cpu_file;
+    struct memory_manager *memory;
+    struct pinning_file cpu_file, memory_file;
     struct map given; /* Container id -> struct given: where the runtime has it run. */
     struct deferred look;
     uv_timer_t timer;

@@ -28,6 +28,10 @@ static const char *const seeds[] = {
     "systemReserved: {cpu: 500m}\nevictionHard: {memory.available: 100Mi, nodefs.available: 10%}\n"
     "registerWithTaints: [{key: a, value: b, effect: NoSchedule}]\nclusterDNS: [10.96.0.10]\n"
     "shutdownGracePeriodByPodPriority: [{priority: 5, shutdownGracePeriodSeconds: 9}]\n",
+    "apiVersion: kubelet.config.k8s.io/v1beta1\nkind: KubeletConfiguration\n"
+    "cpuManagerPolicy: static\ncpuManagerPolicyOptions: {full-pcpus-only: \"true\"}\n"
+    "reservedSystemCPUs: 0-1\nmemoryManagerPolicy: Static\ntopologyManagerPolicy: restricted\n"
+    "reservedMemory: [{numaNode: 0, limits: {memory: 1Gi, hugepages-2Mi: 4Mi}}]\n",
     "{\"apiVersion\":\"kubelet.config.k8s.io/v1beta1\",\"kind\":\"KubeletConfiguration\","
     "\"authentication\":{\"x509\":{\"clientCAFile\":\"/ca\"},\"webhook\":{\"cacheTTL\":\"0s\"}},"
     "\"featureGates\":{\"A\":true},\"memoryThrottlingFactor\":0.9,\"tlsCurvePreferences\":[1]}",

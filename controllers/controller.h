@@ -92,6 +92,9 @@ struct api_object *const *controller_in_namespace(struct controller_run *r, cons
 /* Pods of a namespace, for those who look at all of them once: see informer.h. Pods must be
  * watched. */
 struct informer_walk controller_walk_pods(struct controller_run *r, struct str namespace_name);
+/* The same by one of cache_indexes.h, or of the informer's own. */
+struct informer_walk controller_walk_pods_by(struct controller_run *r, const char *index,
+                                             struct str key);
 /* Pods of a namespace that have one of the labels, the one that fewest have: all that have
  * all of them are among these. No labels: all of the namespace. Pods must be watched. */
 struct api_object *const *controller_labelled_pods(struct controller_run *r,

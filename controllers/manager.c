@@ -5,6 +5,7 @@
 #include "api/core_v1.h"
 #include "api/meta_v1.h"
 #include "controllers/clock.h"
+#include "controllers/cache_indexes.h"
 #include "lib/api/codec.h"
 #include "lib/api/scheme.h"
 #include "lib/base/arena.h"
@@ -366,7 +367,13 @@ struct api_object *const *controller_in_namespace(struct controller_run *r, cons
 
 struct informer_walk controller_walk_pods(struct controller_run *r, struct str namespace_name)
 {
-    return informer_walk_index(controller_informer(r, "", "Pod"), "namespace", namespace_name);
+    return controller_walk_pods_by(r, "namespace", namespace_name);
+}
+
+struct informer_walk controller_walk_pods_by(struct controller_run *r, const char *index,
+                                             struct str key)
+{
+    return informer_walk_index(controller_informer(r, "", "Pod"), index, key);
 }
 
 struct api_object *const *controller_orphan_pods(struct controller_run *r,
@@ -466,7 +473,14 @@ static struct shared *ensure_shared(struct manager *m, const struct controller_w
         config.indexes[4] = (struct informer_index){"gang", informer_index_gang};
         config.indexes[5] = (struct informer_index){"label", informer_index_label};
         config.indexes[6] = (struct informer_index){"ended", informer_index_ended};
+        config.indexes[7] =
+            (struct informer_index){POD_INDEX_RESOURCE_CLAIM, pod_index_resource_claim};
+        config.indexes[8] = (struct informer_index){POD_INDEX_VOLUME_CLAIM, pod_index_volume_claim};
+        config.indexes[9] =
+            (struct informer_index){POD_INDEX_CLAIMS_ON_NODE, pod_index_claims_on_node};
     }
+    if (strcmp(w->kind, "VolumeAttachment") == 0)
+        config.indexes[2] = (struct informer_index){ATTACHMENT_INDEX_NODE, attachment_index_node};
     if (strcmp(w->kind, "Node") == 0)
         config.trim = trim_node;
     struct error err = {0};

@@ -19,9 +19,25 @@ struct ipam {
     struct node_slices families[2];
     unsigned count;   /* 0: nodes get nothing. */
     struct map given; /* Slice text -> this, until a node in the cache shows it. */
+    /* Node -> struct gift that was sent. Until the node shows what it has, or is gone, the outcome
+     * may be unknown: it is offered the same again, and no other. */
+    struct map sent;
     /* Slices in use are marked. What comes is added; when something went, it is read anew. */
     bool stale;
 };
+
+/* What one node is to have. */
+struct gift {
+    char *cidrs[2];
+    unsigned count;
+};
+
+static void gift_free(struct gift *g)
+{
+    for (unsigned i = 0; g != NULL && i < g->count; i++)
+        free(g->cidrs[i]);
+    free(g);
+}
 
 static const struct api_kind *node_kind(void)
 {
@@ -47,6 +63,7 @@ static void init(struct controller_run *r)
     struct error err = {0};
     r->state = s;
     map_init(&s->given);
+    map_init(&s->sent);
     const struct manager_options *o = controller_options();
     if (!o->allocate_node_cidrs)
         return;
@@ -59,10 +76,25 @@ static void init(struct controller_run *r)
 static void done(struct controller_run *r)
 {
     struct ipam *s = r->state;
+    size_t pos = 0;
+    void *g;
+    while (map_next(&s->sent, &pos, NULL, &g))
+        gift_free(g);
+    map_done(&s->sent);
     map_done(&s->given);
     for (unsigned i = 0; i < s->count; i++)
         node_slices_done(&s->families[i]);
     free(s);
+}
+
+/* The node has what it has, and will not come to have more of what was sent to it. */
+static void settle(struct ipam *s, struct str node)
+{
+    struct gift *g = map_remove(&s->sent, node);
+    for (unsigned i = 0; g != NULL && i < g->count; i++)
+        if (map_remove(&s->given, str_of(g->cidrs[i])) != NULL)
+            s->stale = true; /* It is free, unless a node shows it. */
+    gift_free(g);
 }
 
 static void touch(struct controller_run *r, struct api_object *old, struct api_object *o)
@@ -73,13 +105,18 @@ static void touch(struct controller_run *r, struct api_object *old, struct api_o
     if (before != NULL && !str_empty(before->spec.pod_cidr) &&
         (n == NULL || !str_eq(before->spec.pod_cidr, n->spec.pod_cidr)))
         s->stale = true;
-    if (n == NULL)
+    if (n == NULL) {
+        settle(s, api_object_meta(old)->name);
         return;
+    }
     mark_node(s, n);
-    if (str_empty(n->spec.pod_cidr))
+    if (str_empty(n->spec.pod_cidr)) {
         controller_enqueue_object(r, o);
+        return;
+    }
     for (size_t i = 0; i < n->spec.pod_cidrs_count; i++)
         map_remove(&s->given, n->spec.pod_cidrs[i]);
+    settle(s, n->metadata.name);
 }
 
 static void read_anew(struct controller_run *r, struct ipam *s)
@@ -97,52 +134,44 @@ static void read_anew(struct controller_run *r, struct ipam *s)
     s->stale = false;
 }
 
-/* What one node is to have. */
-struct gift {
-    struct str cidrs[2];
-    unsigned count;
-};
-
-/* A free slice of each family. False: there is none of one of them; nothing is taken. */
-static bool find_free(struct reconcile *c, struct ipam *s, struct gift *ret)
+/* A free slice of each family, taken; NULL: there is none of one of them. */
+static struct gift *find_free(struct reconcile *c, struct ipam *s)
 {
+    struct str cidrs[2];
     if (s->stale)
         read_anew(c->run, s);
-    for (ret->count = 0; ret->count < s->count; ret->count++)
-        if (!node_slices_free(&s->families[ret->count], c->arena, &ret->cidrs[ret->count]))
-            return false;
-    return true;
-}
-
-static void take_gift(struct ipam *s, const struct gift *g)
-{
-    for (unsigned i = 0; i < g->count; i++) {
-        map_set(&s->given, g->cidrs[i], s);
-        mark(s, g->cidrs[i]);
+    for (unsigned i = 0; i < s->count; i++)
+        if (!node_slices_free(&s->families[i], c->arena, &cidrs[i]))
+            return NULL;
+    struct gift *g = xzalloc(sizeof(*g));
+    for (; g->count < s->count; g->count++) {
+        g->cidrs[g->count] = xstrndup(cidrs[g->count].data, cidrs[g->count].len);
+        map_set(&s->given, cidrs[g->count], s);
+        mark(s, cidrs[g->count]);
     }
+    map_set(&s->sent, c->name, g);
+    return g;
 }
 
 static void on_patched(struct reconcile *c, const struct client_result *result, void *arg)
 {
-    struct ipam *s = c->run->state;
-    const struct gift *g = arg;
+    UNUSED(arg);
     if (result->code == 0)
         return;
-    if (result->code != E_UNKNOWN_OUTCOME) {
-        for (unsigned i = 0; i < g->count; i++)
-            map_remove(&s->given, g->cidrs[i]);
-        s->stale = true;
-    }
+    if (result->code != E_UNKNOWN_OUTCOME && result->code != E_TIMEOUT)
+        settle(c->run->state, c->name);
     log_warning("pod range of node " STR_FMT ": %s", STR_ARG(c->name), result->message);
     reconcile_fail(c);
 }
 
-static struct str patch_of(struct arena *a, const struct gift *g)
+/* For this node alone: another of its name is given its own. */
+static struct str patch_of(struct arena *a, const struct core_v1_node *n, const struct gift *g)
 {
     AUTO_BUF b = BUF_INIT;
-    buf_printf(&b, "{\"spec\":{\"podCIDR\":\"" STR_FMT "\",\"podCIDRs\":[", STR_ARG(g->cidrs[0]));
+    buf_printf(&b, "{\"metadata\":{\"uid\":\"" STR_FMT "\"},", STR_ARG(n->metadata.uid));
+    buf_printf(&b, "\"spec\":{\"podCIDR\":\"%s\",\"podCIDRs\":[", g->cidrs[0]);
     for (unsigned i = 0; i < g->count; i++)
-        buf_printf(&b, "%s\"" STR_FMT "\"", i != 0 ? "," : "", STR_ARG(g->cidrs[i]));
+        buf_printf(&b, "%s\"%s\"", i != 0 ? "," : "", g->cidrs[i]);
     buf_puts(&b, "]}}");
     return arena_str(a, buf_str(&b));
 }
@@ -156,22 +185,23 @@ static void reconcile(struct reconcile *c)
     const struct core_v1_node *n = o->msg;
     if (!str_empty(n->spec.pod_cidr) || n->metadata.deletion_timestamp != NULL)
         return;
-    struct gift *g = ARENA_NEW(c->arena, struct gift);
-    if (!find_free(c, s, g)) {
+    struct gift *g = map_get(&s->sent, c->name);
+    if (g == NULL)
+        g = find_free(c, s);
+    if (g == NULL) {
         struct event_object about = event_object_of(o);
         event_record(c->run->recorder, &about, EVENT_NORMAL, "CIDRNotAvailable",
                      "Node " STR_FMT " status is now: CIDRNotAvailable", STR_ARG(c->name));
         reconcile_fail(c);
         return;
     }
-    take_gift(s, g);
     reconcile_call(c,
                    &(struct client_call){.verb = CLIENT_PATCH,
                                          .kind = node_kind(),
                                          .name = c->name,
                                          .patch_type = CLIENT_PATCH_STRATEGIC,
-                                         .raw_body = patch_of(c->arena, g)},
-                   on_patched, g);
+                                         .raw_body = patch_of(c->arena, n, g)},
+                   on_patched, NULL);
 }
 
 static const struct controller_watch watches[] = {

@@ -5,6 +5,7 @@
  * pods that have a node without it is the claim reserved here. A claim that nobody uses any more
  * loses its allocation and its finalizer; one that was made for a pod that is done goes. */
 #include "controllers/controller.h"
+#include "controllers/cache_indexes.h"
 #include "controllers/owned.h"
 #include "controllers/resourceclaim_plan.h"
 
@@ -67,18 +68,6 @@ static void touch_pod(struct controller_run *r, struct api_object *old, struct a
     }
 }
 
-static bool uses_claim(const struct core_v1_pod *p, struct str claim)
-{
-    bool any = false;
-    for (size_t i = 0; i < p->spec.resource_claims_count && !any; i++) {
-        struct str name;
-        bool made;
-        any = pod_resource_claim(p, &p->spec.resource_claims[i], &name, &made) == CLAIM_NAMED &&
-              str_eq(name, claim);
-    }
-    return any;
-}
-
 static void touch_claim(struct controller_run *r, struct api_object *old, struct api_object *o)
 {
     const claim_t *before = old != NULL ? old->msg : NULL, *now = o != NULL ? o->msg : NULL;
@@ -90,10 +79,11 @@ static void touch_claim(struct controller_run *r, struct api_object *old, struct
     if (before != NULL && now != NULL && had == has)
         return;
     /* It came, went, or was allocated: who uses it is looked at. */
-    AUTO_WALK pods = controller_walk_pods(r, m->namespace);
+    AUTO_ARENA *a = arena_new(512);
+    AUTO_WALK pods = controller_walk_pods_by(r, POD_INDEX_RESOURCE_CLAIM,
+                                             informer_key_of(a, m->namespace, m->name));
     for (struct api_object *p; (p = informer_walk_next(&pods)) != NULL;)
-        if (uses_claim(p->msg, m->name))
-            touch_pod(r, NULL, p);
+        touch_pod(r, NULL, p);
 }
 
 /* --- claims of a pod ----------------------------------------------------------------------------

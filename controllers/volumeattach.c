@@ -6,12 +6,14 @@
  *   pod placed -> VolumeAttachment -> attached -> node.status.volumesAttached
  *   last pod gone, not in node.status.volumesInUse -> VolumeAttachment deleted */
 #include "controllers/controller.h"
+#include "controllers/cache_indexes.h"
 #include "controllers/owned.h"
 
 #include "api/core_v1.h"
 #include "api/storage_v1.h"
 #include "lib/api/json.h"
 #include "lib/api/pod.h"
+#include "lib/api/codec.h"
 #include "lib/api/scheme.h"
 #include "lib/base/arena.h"
 #include "lib/base/buf.h"
@@ -23,26 +25,43 @@
 
 /* --- what changes touch --------------------------------------------------------------------- */
 
-static bool has_claims(const struct core_v1_pod *pod)
+static void enqueue_node(void *ctx, struct str node)
 {
-    for (size_t i = 0; i < pod->spec.volumes_count; i++)
-        if (pod->spec.volumes[i].volume_source.persistent_volume_claim != NULL ||
-            pod->spec.volumes[i].volume_source.ephemeral != NULL)
-            return true;
-    return false;
+    controller_enqueue(ctx, node);
 }
 
 static void touch_pod(struct controller_run *r, struct api_object *old, struct api_object *o)
 {
-    UNUSED(old);
-    const struct core_v1_pod *pod = o != NULL ? o->msg : old->msg;
-    if (!str_empty(pod->spec.node_name) && has_claims(pod))
-        controller_enqueue(r, pod->spec.node_name);
+    pod_index_claims_on_node(o != NULL ? o : old, enqueue_node, r);
 }
 
+static struct str readiness(const struct core_v1_node *n)
+{
+    for (size_t i = 0; i < n->status.conditions_count; i++)
+        if (str_eqc(n->status.conditions[i].type, "Ready"))
+            return n->status.conditions[i].status;
+    return STR_NULL;
+}
+
+static bool is_as_before(const struct core_v1_node *x, const struct core_v1_node *y)
+{
+    bool same = str_eq(readiness(x), readiness(y)) &&
+                api_msg_equal(&core_v1_node_spec_msg, &x->spec, &y->spec) &&
+                x->status.volumes_in_use_count == y->status.volumes_in_use_count &&
+                x->status.volumes_attached_count == y->status.volumes_attached_count;
+    for (size_t i = 0; same && i < x->status.volumes_in_use_count; i++)
+        same = str_eq(x->status.volumes_in_use[i], y->status.volumes_in_use[i]);
+    for (size_t i = 0; same && i < x->status.volumes_attached_count; i++)
+        same = api_msg_equal(&core_v1_attached_volume_msg, &x->status.volumes_attached[i],
+                             &y->status.volumes_attached[i]);
+    return same;
+}
+
+/* Not at what else nodes say of themselves, which they do all the time. */
 static void touch_node(struct controller_run *r, struct api_object *old, struct api_object *o)
 {
-    controller_enqueue(r, api_object_meta(o != NULL ? o : old)->name);
+    if (old == NULL || o == NULL || !is_as_before(old->msg, o->msg))
+        controller_enqueue(r, api_object_meta(o != NULL ? o : old)->name);
 }
 
 static void touch_attachment(struct controller_run *r, struct api_object *old, struct api_object *o)
@@ -51,22 +70,48 @@ static void touch_attachment(struct controller_run *r, struct api_object *old, s
     controller_enqueue(r, a->spec.node_name);
 }
 
+static void touch_users(struct controller_run *r, struct str namespace_name, struct str claim)
+{
+    AUTO_ARENA *a = arena_new(512);
+    AUTO_WALK pods = controller_walk_pods_by(r, POD_INDEX_VOLUME_CLAIM,
+                                             informer_key_of(a, namespace_name, claim));
+    for (struct api_object *p; (p = informer_walk_next(&pods)) != NULL;)
+        touch_pod(r, NULL, p);
+}
+
 /* Whoever waits for the claim to be bound. */
 static void touch_claim(struct controller_run *r, struct api_object *old, struct api_object *o)
 {
-    const struct core_v1_persistent_volume_claim *c = o != NULL ? o->msg : NULL;
-    AUTO_ARENA *a = arena_new(512);
-    UNUSED(old);
-    if (c == NULL || str_empty(c->spec.volume_name))
+    const struct core_v1_persistent_volume_claim *before = old != NULL ? old->msg : NULL,
+                                                 *c = o != NULL ? o->msg : NULL;
+    if (c == NULL || str_empty(c->spec.volume_name) ||
+        (before != NULL && str_eq(before->spec.volume_name, c->spec.volume_name) &&
+         str_eq(before->metadata.uid, c->metadata.uid)))
         return;
-    AUTO_WALK pods = controller_walk_pods(r, c->metadata.namespace);
-    for (struct api_object *p; (p = informer_walk_next(&pods)) != NULL;) {
-        const struct core_v1_pod *pod = p->msg;
-        for (size_t k = 0; k < pod->spec.volumes_count; k++)
-            if (!str_empty(pod->spec.node_name) &&
-                str_eq(pod_claim_name(a, pod, &pod->spec.volumes[k]), c->metadata.name))
-                controller_enqueue(r, pod->spec.node_name);
-    }
+    touch_users(r, c->metadata.namespace, c->metadata.name);
+}
+
+/* It may come after its claim. */
+static void touch_volume(struct controller_run *r, struct api_object *old, struct api_object *o)
+{
+    const struct core_v1_persistent_volume *before = old != NULL ? old->msg : NULL,
+                                           *v = o != NULL ? o->msg : NULL;
+    const struct core_v1_object_reference *claim = v != NULL ? v->spec.claim_ref : NULL;
+    if (claim != NULL &&
+        (before == NULL || before->spec.claim_ref == NULL ||
+         !api_msg_equal(&core_v1_object_reference_msg, before->spec.claim_ref, claim)))
+        touch_users(r, claim->namespace, claim->name);
+}
+
+/* Whether volumes of its are attached at all may be another thing now. */
+static void touch_driver(struct controller_run *r, struct api_object *old, struct api_object *o)
+{
+    struct str node;
+    UNUSED(old);
+    UNUSED(o);
+    for (size_t pos = 0; informer_index_next(controller_informer(r, "", "Pod"),
+                                             POD_INDEX_CLAIMS_ON_NODE, &pos, &node);)
+        controller_enqueue(r, node);
 }
 
 /* --- what a node needs ------------------------------------------------------------------------ */
@@ -132,15 +177,13 @@ static void want(struct reconcile *c, struct work *w, struct api_object *pod,
 
 static void gather(struct reconcile *c, struct work *w)
 {
-    size_t count;
-    struct api_object *const *pods =
-        informer_by_index(controller_informer(c->run, "", "Pod"), "node", c->key, &count);
-    for (size_t i = 0; i < count; i++) {
-        const struct core_v1_pod *pod = pods[i]->msg;
+    AUTO_WALK pods = controller_walk_pods_by(c->run, POD_INDEX_CLAIMS_ON_NODE, c->key);
+    for (struct api_object *o; (o = informer_walk_next(&pods)) != NULL;) {
+        const struct core_v1_pod *pod = o->msg;
         for (size_t k = 0; !pod_is_terminal(pod) && k < pod->spec.volumes_count; k++) {
             const struct core_v1_persistent_volume *v = volume_of(c, pod, &pod->spec.volumes[k]);
             if (v != NULL)
-                want(c, w, reconcile_hold(c, pods[i]), v);
+                want(c, w, reconcile_hold(c, o), v);
         }
     }
 }
@@ -315,18 +358,19 @@ static void reconcile(struct reconcile *c)
 {
     struct work *w = ARENA_NEW(c->arena, struct work);
     struct api_object *node = informer_get_key(controller_informer(c->run, "", "Node"), c->key);
-    const struct informer *all = controller_informer(c->run, "storage.k8s.io", "VolumeAttachment");
-    struct str *attached = ARENA_ARRAY(c->arena, struct str, informer_count(all) + 1);
-    size_t attached_count = 0;
-    struct api_object *o;
+    size_t count, attached_count = 0;
+    struct api_object *const *all =
+        informer_by_index(controller_informer(c->run, "storage.k8s.io", "VolumeAttachment"),
+                          ATTACHMENT_INDEX_NODE, c->key, &count);
+    struct str *attached = ARENA_ARRAY(c->arena, struct str, count + 1);
     if (node != NULL)
         gather(c, w);
     for (size_t i = 0; i < w->count; i++)
         look_at(c, &w->wanted[i]);
-    for (size_t pos = 0; (o = informer_next(all, &pos)) != NULL;) {
-        const struct storage_v1_volume_attachment *a = o->msg;
+    for (size_t i = 0; i < count; i++) {
+        const struct storage_v1_volume_attachment *a = all[i]->msg;
         struct str unique;
-        if (!str_eq(a->spec.node_name, c->key) || str_empty(a->spec.source.persistent_volume_name))
+        if (str_empty(a->spec.source.persistent_volume_name))
             continue;
         if (a->status.attached && !str_empty(unique = unique_name(c, a)))
             attached[attached_count++] = unique;
@@ -340,17 +384,15 @@ static void reconcile(struct reconcile *c)
 static void on_attached(struct controller_run *r, struct api_object *old, struct api_object *o)
 {
     const struct storage_v1_volume_attachment *a = o != NULL ? o->msg : NULL;
-    size_t count;
     AUTO_ARENA *arena = arena_new(512);
     touch_attachment(r, old, o);
     if (a == NULL || old == NULL || !a->status.attached ||
         ((const struct storage_v1_volume_attachment *)old->msg)->status.attached)
         return;
     /* Its pods are told. */
-    struct api_object *const *pods =
-        informer_by_index(controller_informer(r, "", "Pod"), "node", a->spec.node_name, &count);
-    for (size_t i = 0; i < count; i++) {
-        const struct core_v1_pod *pod = pods[i]->msg;
+    AUTO_WALK pods = controller_walk_pods_by(r, POD_INDEX_CLAIMS_ON_NODE, a->spec.node_name);
+    for (struct api_object *p; (p = informer_walk_next(&pods)) != NULL;) {
+        const struct core_v1_pod *pod = p->msg;
         for (size_t k = 0; k < pod->spec.volumes_count; k++) {
             struct str name = pod_claim_name(arena, pod, &pod->spec.volumes[k]);
             struct api_object *claim =
@@ -360,7 +402,7 @@ static void on_attached(struct controller_run *r, struct api_object *old, struct
             const struct core_v1_persistent_volume_claim *c = claim != NULL ? claim->msg : NULL;
             if (c == NULL || !str_eq(c->spec.volume_name, a->spec.source.persistent_volume_name))
                 continue;
-            struct event_object about = event_object_of(pods[i]);
+            struct event_object about = event_object_of(p);
             event_record(r->recorder, &about, EVENT_NORMAL, "SuccessfulAttachVolume",
                          "AttachVolume.Attach succeeded for volume \"" STR_FMT "\" ",
                          STR_ARG(c->spec.volume_name));
@@ -372,9 +414,9 @@ static const struct controller_watch watches[] = {
     {"", "v1", "Pod", touch_pod},
     {"", "v1", "Node", touch_node},
     {"", "v1", "PersistentVolumeClaim", touch_claim},
-    {"", "v1", "PersistentVolume", NULL},
+    {"", "v1", "PersistentVolume", touch_volume},
     {"storage.k8s.io", "v1", "VolumeAttachment", on_attached},
-    {"storage.k8s.io", "v1", "CSIDriver", NULL},
+    {"storage.k8s.io", "v1", "CSIDriver", touch_driver},
     {0},
 };
 

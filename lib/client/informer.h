@@ -21,7 +21,7 @@ struct informer_index {
     const char *name; /* Borrowed for ever. */
     void (*keys)(const struct api_object *o, void (*emit)(void *ctx, struct str key), void *ctx);
 };
-#define INFORMER_INDEXES_MAX 7
+#define INFORMER_INDEXES_MAX 10
 
 struct informer_config {
     const struct api_kind *kind;

@@ -403,6 +403,12 @@ static void set_mounts(struct arena *a, CRI(ContainerConfig) * c, const struct c
         m->readonly = in->mounts[i].read_only;
         m->recursive_read_only = in->mounts[i].recursive_read_only;
         m->propagation = in->mounts[i].propagation;
+        if (in->mounts[i].image_ref != NULL) {
+            m->image = CRI_NEW(a, ImageSpec, image_spec);
+            m->image->image = textc(a, in->mounts[i].image_ref);
+            m->image->user_specified_image = textc(a, in->mounts[i].image_given);
+            m->image_sub_path = textc(a, in->mounts[i].image_sub_path);
+        }
         c->mounts[c->n_mounts++] = m;
     }
 }

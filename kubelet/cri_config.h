@@ -31,6 +31,8 @@ struct container_mount {
     bool read_only;
     bool recursive_read_only;
     CRI(MountPropagation) propagation;
+    /* An image that the runtime mounts, instead of a path; NULL: a path. */
+    const char *image_ref, *image_given, *image_sub_path;
 };
 
 struct container_device {

@@ -7,6 +7,7 @@
 #include "kubelet/image_records.h"
 #include "kubelet/job.h"
 #include "kubelet/kubelet.h"
+#include "kubelet/pod_worker.h"
 
 #include "lib/api/json.h"
 #include "lib/base/arena.h"
@@ -163,6 +164,16 @@ static void choose(struct image_gc *g, uint64_t now_ms)
              (int)c->image_gc_high, g->chosen, g->count);
 }
 
+/* Images that are volumes are no container's, as far as the runtime knows. */
+static bool is_in_volume(const struct image_gc *g, const char *id)
+{
+    void *value;
+    for (size_t pos = 0; map_next(&g->k->workers, &pos, NULL, &value);)
+        if (pod_worker_uses_image(value, id))
+            return true;
+    return false;
+}
+
 static void on_containers(const struct cri_reply *reply, void *arg)
 {
     struct image_gc *g = arg;
@@ -182,6 +193,10 @@ static void on_containers(const struct cri_reply *reply, void *arg)
                 c->keep = true;
                 record->last_used_ms = now_ms;
             }
+        }
+        if (is_in_volume(g, c->id)) {
+            c->keep = true;
+            record->last_used_ms = now_ms;
         }
         c->last_used_ms = record->last_used_ms;
         c->first_seen_ms = record->first_seen_ms;

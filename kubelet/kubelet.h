@@ -39,6 +39,7 @@ struct node_routes;
 struct node_status;
 struct pinning;
 struct pleg;
+struct plugin_client;
 struct policy;
 struct pod_worker;
 struct usage_watch;
@@ -126,7 +127,8 @@ struct kubelet {
     const char *node_name;
 
     struct cri *cri;
-    const char *runtime_name; /* "containerd"; known once the runtime answered. */
+    struct plugin_client *containerd; /* image_volume.h; NULL until needed. */
+    const char *runtime_name;         /* "containerd"; known once the runtime answered. */
     const char *runtime_version;
     struct csi *csi;
     struct dra *dra;

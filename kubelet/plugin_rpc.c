@@ -9,6 +9,8 @@
 
 struct plugin_client {
     struct http_client *http;
+    struct http_header metadata;
+    size_t metadata_count;
 };
 
 struct plugin_call_state {
@@ -32,6 +34,12 @@ int plugin_client_new(struct uv_loop_s *loop, const char *socket, struct plugin_
     }
     *ret = c;
     return 0;
+}
+
+void plugin_client_set_metadata(struct plugin_client *c, const char *name, const char *value)
+{
+    c->metadata = (struct http_header){str_of(name), str_of(value)};
+    c->metadata_count = 1;
 }
 
 static void on_closed(void *arg)
@@ -82,6 +90,8 @@ void plugin_call(struct plugin_client *c, const char *method, const void *reques
     struct plugin_call_state *s = xzalloc(sizeof(*s));
     struct net_bytes *body = proto_pack(request);
     struct grpc_call_config config = {.method = method,
+                                      .metadata = &c->metadata,
+                                      .metadata_count = c->metadata_count,
                                       .request = body,
                                       .timeout_ms = PLUGIN_TIMEOUT_MS,
                                       .on_message = on_message,

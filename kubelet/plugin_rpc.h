@@ -22,6 +22,8 @@ struct plugin_reply {
 
 int plugin_client_new(struct uv_loop_s *loop, const char *socket, struct plugin_client **ret,
                       struct error *err);
+/* Sent with each call from now on; borrowed for ever. */
+void plugin_client_set_metadata(struct plugin_client *c, const char *name, const char *value);
 /* Calls under way end with E_CANCELED. NULL is a no-op. */
 void plugin_client_close(struct plugin_client *c);
 /* method: "/csi.v1.Node/NodeGetInfo". done runs once, later. */

@@ -68,9 +68,10 @@ static int make_mount(struct start *s, size_t index)
                          STR_ARG(m->name), s->c->name);
     const char *from = v->path;
     struct str sub = m->sub_path;
+    bool by_runtime = v->kind == VOLUME_IMAGE && s->images_by_runtime;
     if (!str_empty(m->sub_path_expr))
         sub = env_expand(s->arena, m->sub_path_expr, &s->env, NULL);
-    if (!str_empty(sub)) {
+    if (!str_empty(sub) && !by_runtime) {
         int rc = volume_bind_sub_path(s->arena, s->pod_dir, v, str_c(arena_str(s->arena, sub)),
                                       s->c->name, index, &from, &s->err);
         if (rc != 0)
@@ -86,6 +87,12 @@ static int make_mount(struct start *s, size_t index)
         path = arena_printf(s->arena, "/" STR_FMT, STR_ARG(path));
     add_mount(s, str_c(arena_str(s->arena, path)), from, m->read_only || v->read_only);
     struct container_mount *out = &s->mounts[s->mount_count - 1];
+    if (by_runtime) {
+        out->host_path = "";
+        out->image_ref = s->volume_refs[index];
+        out->image_given = str_c(arena_str(s->arena, v->image));
+        out->image_sub_path = str_c(arena_str(s->arena, sub));
+    }
     if (str_eqc(m->mount_propagation, "Bidirectional"))
         out->propagation = CRI_ENUM(MOUNT_PROPAGATION__PROPAGATION_BIDIRECTIONAL);
     else if (str_eqc(m->mount_propagation, "HostToContainer"))

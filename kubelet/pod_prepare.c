@@ -114,9 +114,9 @@ static void on_fetched(struct client_request *r, const struct client_result *res
             s->code = 0;
             free(take(s->message));
             s->fetched_ms = now_ms;
-            /* A token is renewed after four fifths of its life, or a day. */
-            uint64_t life_ms = (uint64_t)MAX_OF(s->expiration_s, (int64_t)600) * 1000;
-            s->refresh_ms = now_ms + MIN_OF(life_ms / 5 * 4, (uint64_t)24 * 3600 * 1000);
+            if (s->kind == SOURCE_TOKEN)
+                s->refresh_ms = now_ms + source_token_use_ms(s->object, s->expiration_s,
+                                                             kubelet_wall_s(f->w->k));
         } else {
             /* What we have stays in use while the server is away. */
             if (result->code == E_NOT_FOUND && s->kind != SOURCE_TOKEN)

@@ -5,9 +5,13 @@
 #include "lib/base/arena.h"
 #include "lib/base/error.h"
 
+#include "api/authentication_v1.h"
 #include "api/core_v1.h"
 #include "api/storage_v1.h"
 #include "lib/client/claims.h"
+
+#define TOKEN_MIN_S 600                      /* What the API gives at least. */
+#define TOKEN_USE_MAX_MS (24u * 3600 * 1000) /* As upstream. */
 
 static void add(struct source_set *s, enum source_kind kind, struct str name, int64_t expiration_s)
 {
@@ -280,4 +284,14 @@ int source_volume_of(const struct source_set *s, const struct core_v1_pod *pod,
     *ret_claim = c;
     *ret = pv;
     return 0;
+}
+
+uint64_t source_token_use_ms(const struct api_object *object, int64_t asked_s, int64_t now_s)
+{
+    const struct authentication_v1_token_request *r = object->msg;
+    int64_t until_s = r->status.expiration_timestamp.seconds;
+    int64_t life_s = until_s != 0 ? until_s - now_s : MAX_OF(asked_s, (int64_t)TOKEN_MIN_S);
+    /* One that is over by this node's clock is asked for again at each look, not in a loop. */
+    uint64_t life_ms = (uint64_t)MAX_OF(life_s, (int64_t)0) * 1000;
+    return MIN_OF(life_ms / 5 * 4, (uint64_t)TOKEN_USE_MAX_MS);
 }

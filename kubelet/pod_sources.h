@@ -55,6 +55,10 @@ void source_set_take(struct source_set *s, struct source_set *older);
 /* Adds what the objects found so far lead to: the volumes of claims, and what mounting those takes
  * on this node. True when there is something new to fetch. */
 bool source_set_follow(struct source_set *s, const struct core_v1_pod *pod, const char *node_name);
+/* For how long a token is used that the API has given: four fifths of what is left of its life,
+ * which the API may have made shorter or longer than asked for, or a day. object: the answered
+ * TokenRequest; asked_s: the life that was asked for. In milliseconds. */
+uint64_t source_token_use_ms(const struct api_object *object, int64_t asked_s, int64_t now_s);
 /* What was found will not change any more: it need not be fetched again. */
 bool source_is_settled(const struct source *s);
 /* The claim of a pod's volume, bound, and its volume. 0, or E_AGAIN while one is waited for, or

@@ -26,8 +26,16 @@ struct start {
     const struct core_v1_container *spec;
     struct arena *arena;
     uint32_t attempt;
-    struct str image; /* With its tag. */
-    const char *image_ref;
+    /* The image that is being seen to: the container's own, then those of its volumes. */
+    struct str given, pull_policy; /* As the spec says. */
+    struct str image;              /* With its tag. */
+    const struct volume *volume;   /* Whose image it is; NULL: the container's. */
+    size_t volume_next;            /* Of the volume mounts. */
+    const char *info;              /* What the runtime tells of a volume's image; NULL. */
+    bool images_by_runtime;        /* It mounts images itself. */
+    const char **volume_refs;      /* For each volume mount: the image's reference; NULL: none. */
+    const char *pulled_ref;        /* What the last pull brought. */
+    const char *image_ref;         /* Of the container. */
     int64_t image_uid;
     const char *image_user;
     uint64_t pull_start_ms, pull_took_ms;

@@ -3,6 +3,7 @@
  *   stop: all but sidecars at once -> sidecars, last one first -> sandboxes */
 #include "kubelet/csi.h"
 #include "kubelet/dra.h"
+#include "kubelet/image_volume.h"
 #include "kubelet/job.h"
 #include "kubelet/pod_worker_internal.h"
 #include "kubelet/resources.h"
@@ -222,8 +223,7 @@ static void finish_cleanup(void *arg)
     worker_op_done_same(w);
 }
 
-/* What drivers mounted is theirs to unmount; only then may the folders go. */
-static void on_unmounted(int code, const struct error *err, void *arg)
+static void on_images_released(int code, const struct error *err, void *arg)
 {
     struct cleaning *c = arg;
     c->code = code;
@@ -231,6 +231,19 @@ static void on_unmounted(int code, const struct error *err, void *arg)
         job_start(c->w->k->loop, run_cleaning, finish_cleanup, c);
         return;
     }
+    c->err = *err;
+    finish_cleanup(c);
+}
+
+/* What drivers mounted is theirs to unmount; only then may the folders go. */
+static void on_unmounted(int code, const struct error *err, void *arg)
+{
+    struct cleaning *c = arg;
+    if (code == 0) {
+        image_volumes_release(c->w->k, c->dir, c->w->uid, on_images_released, c);
+        return;
+    }
+    c->code = code;
     c->err = *err;
     finish_cleanup(c);
 }

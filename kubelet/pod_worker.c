@@ -236,6 +236,7 @@ static struct pod_worker *worker_new(struct kubelet *k, const char *uid, const c
     start_trace_begin(&w->trace, uv_hrtime());
     list_init(&w->exit_watches);
     list_init(&w->kills);
+    map_init(&w->images);
     deferred_init(&w->kick, on_kick);
     uv_timer_init(k->loop, &w->timer);
     w->timer.data = w;
@@ -430,6 +431,16 @@ bool pod_worker_holds(const struct pod_worker *w)
     return w->life != PM_STOPPED && !w->rejected;
 }
 
+void worker_note_image(struct pod_worker *w, const char *id)
+{
+    map_set(&w->images, str_of(id), w);
+}
+
+bool pod_worker_uses_image(const struct pod_worker *w, const char *id)
+{
+    return w->life != PM_STOPPED && map_has(&w->images, str_of(id));
+}
+
 static void on_timer_closed(uv_handle_t *h)
 {
     struct pod_worker *w = h->data;
@@ -439,6 +450,7 @@ static void on_timer_closed(uv_handle_t *h)
     free(w->fail_reason);
     free(w->fail_message);
     free(w->prepare_error);
+    map_done(&w->images);
     free(w);
 }
 

@@ -57,6 +57,8 @@ void pod_worker_kick(struct pod_worker *w);
 void pod_worker_try_again(struct pod_worker *w);
 /* One of its volumes is, or is in, this folder of the host. */
 bool pod_worker_mounts(const struct pod_worker *w, const char *path);
+/* One of its containers or volumes has, or had, the image of this id. */
+bool pod_worker_uses_image(const struct pod_worker *w, const char *id);
 /* Exits of some container can be noticed only by asking: no pid to watch. */
 bool pod_worker_needs_polling(const struct pod_worker *w);
 bool pod_worker_is_finished(const struct pod_worker *w);

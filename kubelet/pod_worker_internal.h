@@ -132,6 +132,7 @@ struct pod_worker {
     unsigned status_failures;
     bool delete_done;
 
+    struct map images; /* Ids of those that its containers and volumes have had. */
     struct start_trace trace;
     uint64_t op_begin_ns; /* Of a preparation or a look. */
 };
@@ -152,6 +153,8 @@ void container_set_waiting(struct pod_container *c, const char *reason, const ch
 
 /* How long stopping may take, by the object as it is now. */
 int64_t worker_object_grace(const struct core_v1_pod *pod);
+
+void worker_note_image(struct pod_worker *w, const char *id);
 
 /* pod_step.c */
 void worker_step(struct pod_worker *w);

@@ -1,6 +1,8 @@
 /* volumes.c - the pure half of volumes.h: from spec and sources to a plan. */
 #include "kubelet/volumes.h"
 
+#include "kubelet/image_volume.h"
+
 #include "kubelet/csi.h"
 #include "kubelet/pod_sources.h"
 
@@ -373,9 +375,14 @@ static int plan_volume(struct volume_set *s, struct plan *p, const struct core_v
         return plan_claim(s, p, spec, v, err);
     if (src->csi != NULL)
         return csi_plan_inline(s->arena, p->ctx, p->sources, s->pod_dir, src->csi, v, err);
-    if (src->image != NULL)
-        return error_set(err, E_NOT_IMPLEMENTED,
-                         "image volumes are not supported by this node's container runtime");
+    if (src->image != NULL) {
+        v->kind = VOLUME_IMAGE;
+        v->image = src->image->reference;
+        v->image_policy = src->image->pull_policy;
+        v->read_only = true;
+        v->path = str_c(arena_printf(s->arena, "%s/" IMAGE_VOLUMES_DIR "/%s", s->pod_dir, v->name));
+        return str_empty(v->image) ? error_set(err, E_INVALID, "image.reference is missing") : 0;
+    }
     if (src->config_map == NULL && src->secret == NULL && src->downward_api == NULL &&
         src->projected == NULL)
         return error_set(err, E_NOT_IMPLEMENTED,

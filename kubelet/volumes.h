@@ -15,7 +15,14 @@ struct buf;
 struct core_v1_volume;
 struct source_set;
 
-enum volume_kind { VOLUME_EMPTY_DIR, VOLUME_HOST_PATH, VOLUME_FILES, VOLUME_LOCAL, VOLUME_CSI };
+enum volume_kind {
+    VOLUME_EMPTY_DIR,
+    VOLUME_HOST_PATH,
+    VOLUME_FILES,
+    VOLUME_LOCAL,
+    VOLUME_CSI,
+    VOLUME_IMAGE
+};
 
 struct volume {
     const char *name;
@@ -25,8 +32,9 @@ struct volume {
     int64_t tmpfs_bytes;    /* Size limit; 0: none. */
     int64_t hugepage_bytes; /* Size of one page, of a folder in huge pages; 0: it is not. */
     const char *ready_dir; /* VOLUME_LOCAL: there once the pod's group owns it; upstream's mount. */
-    const struct csi_mount *csi; /* VOLUME_CSI: see csi.h. */
-    const char *host_type;       /* hostPath: "", "Directory", "FileOrCreate", ... */
+    const struct csi_mount *csi;    /* VOLUME_CSI: see csi.h. */
+    struct str image, image_policy; /* VOLUME_IMAGE: see image_volume.h. */
+    const char *host_type;          /* hostPath: "", "Directory", "FileOrCreate", ... */
     struct payload payload;
     bool block;               /* volumeMode Block: path is a device, for volumeDevices. */
     bool read_only;           /* Containers may never write. */

@@ -223,6 +223,8 @@ static int apply_one(const struct volume *v, struct error *err)
         return apply_local(v, err);
     case VOLUME_CSI:
         return 0; /* Its driver is asked once all of these are there: pod_prepare.c. */
+    case VOLUME_IMAGE:
+        return 0; /* With the first container that mounts it: pod_image.c. */
     }
     return 0;
 }

@@ -6,7 +6,7 @@
 
 PROTO_API := $(sort $(wildcard proto/k8s/*.proto))
 PROTO_DESCRIPTIONS := proto/k8s/descriptions.txt
-PROTO_PB := $(sort $(wildcard proto/cri/*.proto) $(wildcard proto/csi/*.proto) $(wildcard proto/etcd/*.proto))
+PROTO_PB := $(sort $(wildcard proto/cri/*.proto) $(wildcard proto/csi/*.proto) $(wildcard proto/containerd/*.proto) $(wildcard proto/etcd/*.proto))
 GEN_TOOL := $(GEN)/tool/protoc-gen-trireme
 GEN_HEADERS_STAMP := $(GEN)/headers.stamp
 # "etcd/rpc.pb-c.h", "cri/runtime_v1.pb-c.h"; as a system folder, since
@@ -49,7 +49,7 @@ $(GEN)/api/%.c $(GEN)/pb/%.c: $(GEN_HEADERS_STAMP) ;
 
 # --- objects ------------------------------------------------------------------
 GENOBJ_api := $(patsubst proto/k8s/%.proto,$(B)/gen/api/%.o,$(PROTO_API)) $(B)/gen/api/scheme_table.o $(B)/gen/api/descriptions.o
-# CRI and CSI for the node agent, etcd for the store: both link lib/net.
+# CRI, CSI and containerd for the node agent, etcd for the store: both link lib/net.
 GENOBJ_net := $(patsubst proto/%.proto,$(B)/gen/pb/%.pb-c.o,$(PROTO_PB))
 
 $(GENOBJ_api): $(B)/gen/api/%.o: $(GEN_HEADERS_STAMP)

@@ -114,9 +114,19 @@ apiVersion: v1
 kind: Pod
 metadata: {name: image}
 spec:
-  restartPolicy: Never
-  containers: [{name: c, image: busybox, command: [ls, /v], volumeMounts: [{name: v, mountPath: /v}]}]
+  terminationGracePeriodSeconds: 1
+  containers:
+  - {name: c, image: busybox, command: [sh, -c, 'ls /v; ls /sub | head -n 1; touch /v/x /sub/x; while :; do sleep 1; done'], volumeMounts: [{name: v, mountPath: /v}, {name: v, mountPath: /sub, subPath: etc}]}
+  - {name: d, image: busybox, command: [sh, -c, 'cat /w/group | head -n 1; while :; do sleep 1; done'], volumeMounts: [{name: v, mountPath: /w, subPath: etc}]}
   volumes: [{name: v, image: {reference: docker.io/library/busybox:latest, pullPolicy: IfNotPresent}}]
+---
+apiVersion: v1
+kind: Pod
+metadata: {name: noimage}
+spec:
+  terminationGracePeriodSeconds: 1
+  containers: [{name: c, image: busybox, command: [ls, /v], volumeMounts: [{name: v, mountPath: /v}]}]
+  volumes: [{name: v, image: {reference: example.invalid/none:1, pullPolicy: Never}}]
 ---
 apiVersion: v1
 kind: Pod
@@ -188,9 +198,25 @@ no "in one step: another folder" test "$before" = "$(in_files readlink /all/..da
 same "a sub-path is not" one in_files cat /one/key
 has "labels are followed" 'colour="blue"' in_files cat /all/labels
 
+# --- images
+views() { ctr -a "/run/trireme-$PORT/worker-1/containerd.sock" -n k8s.io snapshots ls | grep -c trireme-volume-; }
+mounts_of() { grep -c "/pods/$1/volumes/" /proc/self/mounts; }
+ok "a pod with an image for a volume" runs image
+image_uid=$(jp pod/image .metadata.uid)
+has "sees what is in it" usr k logs image -c c
+has "or a part of it" group k logs image -c c
+has "in each container" root:x:0: k logs image -c d
+has "and cannot write there" "touch: /v/x: Read-only file system" k logs image -c c
+has "nor in a part of it" "touch: /sub/x: Read-only file system" k logs image -c c
+eventually 20 "an image that may not be pulled" is pod/noimage '.status.containerStatuses[0].state.waiting.reason' ErrImageNeverPull
+has "is named" 'Container image "example.invalid/none:1" is not present with pull policy of Never' jp pod/noimage '.status.containerStatuses[0].state.waiting.message'
+if containerd --version | grep -q ' 1\.'; then same "an old containerd keeps a view of it" 1 views; fi
+ok "delete them" k delete pod image noimage --timeout=60s
+same "no view is left" 0 views
+same "nor a mount" 0 mounts_of "$image_uid"
+
 # --- what cannot be
 if containerd --version | grep -q ' 1\.'; then
-    eventually 20 "image volumes, with a runtime that has none" told FailedMount image "image volumes are not supported by this node's container runtime"
     eventually 20 "recursiveReadOnly, with a runtime that has it not" is pod/recursive '.status.containerStatuses[0].state.waiting.message' 'volume "v" requested recursive read-only mode, but it is not supported by the runtime'
 fi
 ok "recursiveReadOnly: if possible" ended ifpossible

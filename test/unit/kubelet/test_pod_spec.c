@@ -15,6 +15,7 @@
 #include "lib/base/buf.h"
 #include "lib/base/file.h"
 
+#include "api/authentication_v1.h"
 #include "api/core_v1.h"
 #include "test/unit/unit.h"
 
@@ -343,6 +344,22 @@ START_TEST(test_stop_signal)
 }
 END_TEST
 
+/* Tokens are renewed by the life that the API gave them, not by the one that was asked for. */
+START_TEST(test_token_use)
+{
+    struct authentication_v1_token_request r = {0};
+    const struct api_object o = {.msg = &r};
+    ck_assert_uint_eq(source_token_use_ms(&o, 3600, 1000), 2880000);
+    ck_assert_uint_eq(source_token_use_ms(&o, 0, 1000), 480000);
+    r.status.expiration_timestamp.seconds = 1000 + 600; /* Shorter than asked for, */
+    ck_assert_uint_eq(source_token_use_ms(&o, 3600, 1000), 480000);
+    r.status.expiration_timestamp.seconds = 1000 + 365 * 86400; /* much longer, */
+    ck_assert_uint_eq(source_token_use_ms(&o, 3607, 1000), 86400000);
+    r.status.expiration_timestamp.seconds = 900; /* and over. */
+    ck_assert_uint_eq(source_token_use_ms(&o, 3600, 1000), 0);
+}
+END_TEST
+
 /* --- volumes: on a temporary folder ------------------------------------------------ */
 
 static char *temp_dir(void)
@@ -563,6 +580,7 @@ UNIT_MAIN("kubelet pods", {
     UNIT_TEST(test_container_config);
     UNIT_TEST(test_hugepage_limits);
     UNIT_TEST(test_stop_signal);
+    UNIT_TEST(test_token_use);
     UNIT_TEST(test_atomic_writer);
     UNIT_TEST(test_volumes);
     UNIT_TEST(test_status_phases);

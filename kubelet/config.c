@@ -68,6 +68,7 @@ static void defaults(struct kubelet_config *c)
         .image_minimum_gc_age_ns = 120 * SECOND_NS,
         .eviction = {.hard = eviction_hard_default, .transition_ns = 300 * SECOND_NS},
         .pod_pids_max = -1,
+        .ids_per_pod = 65536,
         .cpu_manager_policy = "none",
         .memory_manager_policy = "None",
         .topology_manager_policy = "none",
@@ -261,6 +262,8 @@ struct flag_set *kubelet_flags(struct kubelet_config *c)
                 "Whether that goes for each 'container' or for the 'pod' as a whole.");
     flag_map(f, &c->topology_manager_options, "topology-manager-policy-options",
              "`Options` of it (prefer-closest-numa-nodes=true).");
+    flag_int(f, &c->ids_per_pod, "user-namespaces-ids-per-pod",
+             "User ids of a pod with `hostUsers: false`: a multiple of 65536.");
     flag_int(f, &c->verbosity, "v", "Verbosity; 4 and above logs every step.");
     flag_bool(f, &c->version, "version", "Print the version and quit.");
     for (size_t i = 0; i < ARRAY_SIZE(ignored); i++)
@@ -301,6 +304,9 @@ static int check(const struct kubelet_config *c, struct error *err)
         return error_set(err, E_INVALID, "--root-dir and --pod-logs-dir must be absolute");
     if (c->local_path_dir != NULL && c->local_path_dir[0] != '/')
         return error_set(err, E_INVALID, "--local-path-dir must be absolute");
+    if (c->ids_per_pod < 65536 || c->ids_per_pod % 65536 != 0 || c->ids_per_pod > UINT32_MAX)
+        return error_set(err, E_INVALID,
+                         "--user-namespaces-ids-per-pod must be a multiple of 65536");
     if (c->max_pods < 0)
         return error_set(err, E_INVALID, "--max-pods must not be negative");
     if (c->node_status_update_ns < 1000000 || c->file_check_ns < 1000000)

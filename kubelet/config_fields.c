@@ -144,7 +144,7 @@ const struct config_field config_fields[] = {
     {"topologyManagerScope", CONFIG_TEXT, true, "topology-manager-scope", NULL},
     {"tracing", CONFIG_ANY, false, NULL, NULL},
     {"userNamespaces", CONFIG_OBJECT, false, NULL, NULL},
-    {"userNamespaces.idsPerPod", CONFIG_LONG, false, NULL, NULL},
+    {"userNamespaces.idsPerPod", CONFIG_LONG, false, "user-namespaces-ids-per-pod", NULL},
     {"volumePluginDir", CONFIG_TEXT, true, NULL, NULL},
     {"volumeStatsAggPeriod", CONFIG_DURATION, true, NULL, NULL},
 };

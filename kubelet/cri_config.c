@@ -44,8 +44,17 @@ static CRI(Int64Value) * int64_value(struct arena *a, int64_t v)
     return x;
 }
 
-static CRI(NamespaceOption) *
-    namespaces(struct arena *a, const struct core_v1_pod_spec *spec, const char *target_id)
+static CRI(IDMapping) * *id_mapping(struct arena *a, const struct user_range *users)
+{
+    CRI(IDMapping) **list = ARENA_ARRAY(a, CRI(IDMapping) *, 1);
+    list[0] = CRI_NEW(a, IDMapping, idmapping);
+    list[0]->host_id = users->first;
+    list[0]->length = users->length;
+    return list;
+}
+
+static CRI(NamespaceOption) * namespaces(struct arena *a, const struct core_v1_pod_spec *spec,
+                                         const char *target_id, const struct user_range *users)
 {
     CRI(NamespaceOption) *n = CRI_NEW(a, NamespaceOption, namespace_option);
     n->network =
@@ -59,6 +68,13 @@ static CRI(NamespaceOption) *
     if (target_id != NULL && !spec->host_pid && !spec->share_process_namespace) {
         n->pid = CRI_ENUM(NAMESPACE_MODE__TARGET);
         n->target_id = textc(a, target_id);
+    }
+    if (users->length > 0) {
+        n->userns_options = CRI_NEW(a, UserNamespace, user_namespace);
+        n->userns_options->mode = CRI_ENUM(NAMESPACE_MODE__POD);
+        n->userns_options->uids = id_mapping(a, users);
+        n->userns_options->gids = id_mapping(a, users);
+        n->userns_options->n_uids = n->userns_options->n_gids = 1;
     }
     return n;
 }
@@ -141,7 +157,7 @@ static CRI(LinuxPodSandboxConfig) * sandbox_linux(struct arena *a, const struct 
         CRI_NEW(a, LinuxSandboxSecurityContext, linux_sandbox_security_context);
     l->cgroup_parent = textc(a, in->cgroup_parent);
     l->security_context = s;
-    s->namespace_options = namespaces(a, spec, NULL);
+    s->namespace_options = namespaces(a, spec, NULL, &in->users);
     s->privileged = any_privileged(spec);
     /* The sandbox's own process runs confined whatever the containers ask for. */
     s->seccomp = CRI_NEW(a, SecurityProfile, security_profile);
@@ -344,7 +360,7 @@ static int security(struct arena *a, const struct container_inputs *in,
     groups(a, p, &s->n_supplemental_groups, &s->supplemental_groups);
     if (p != NULL && str_eqc(p->supplemental_groups_policy, "Strict"))
         s->supplemental_groups_policy = CRI_ENUM(SUPPLEMENTAL_GROUPS_POLICY__Strict);
-    s->namespace_options = namespaces(a, &in->pod->spec, in->target_id);
+    s->namespace_options = namespaces(a, &in->pod->spec, in->target_id, &in->users);
     s->privileged = container_is_privileged(in->container);
     s->readonly_rootfs = c != NULL && c->read_only_root_filesystem;
     s->no_new_privs =
@@ -403,6 +419,11 @@ static void set_mounts(struct arena *a, CRI(ContainerConfig) * c, const struct c
         m->readonly = in->mounts[i].read_only;
         m->recursive_read_only = in->mounts[i].recursive_read_only;
         m->propagation = in->mounts[i].propagation;
+        if (in->users.length > 0) {
+            m->uidmappings = id_mapping(a, &in->users);
+            m->gidmappings = id_mapping(a, &in->users);
+            m->n_uidmappings = m->n_gidmappings = 1;
+        }
         if (in->mounts[i].image_ref != NULL) {
             m->image = CRI_NEW(a, ImageSpec, image_spec);
             m->image->image = textc(a, in->mounts[i].image_ref);

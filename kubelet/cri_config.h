@@ -13,7 +13,13 @@ struct core_v1_container;
 struct core_v1_lifecycle;
 struct core_v1_pod;
 
+/* Which ids of the machine a pod's users are; length 0: the machine's own. */
+struct user_range {
+    uint32_t first, length;
+};
+
 struct sandbox_inputs {
+    struct user_range users;
     const struct core_v1_pod *pod;
     uint32_t attempt;
     const char *hostname;
@@ -42,6 +48,7 @@ struct container_device {
 };
 
 struct container_inputs {
+    struct user_range users;
     const struct core_v1_pod *pod;
     const struct core_v1_container *container;
     uint32_t attempt;

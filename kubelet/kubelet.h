@@ -43,6 +43,7 @@ struct plugin_client;
 struct policy;
 struct pod_worker;
 struct usage_watch;
+struct user_namespaces;
 struct zpages;
 
 /* --- configuration: flags, with --config below them ---------------------------- */
@@ -108,6 +109,7 @@ struct kubelet_config {
     struct flag_list unsafe_sysctls;
     struct eviction_config eviction;
     struct shutdown_config shutdown;
+    int64_t ids_per_pod;  /* User ids, of pods with a namespace of their own. */
     int64_t pod_pids_max; /* Processes of one pod; -1: no limit. */
     const char *cpu_manager_policy, *topology_manager_policy, *topology_manager_scope;
     const char *reserved_cpus; /* A list ("0-1"); NULL: as many as are reserved. */
@@ -150,6 +152,7 @@ struct kubelet {
     int64_t pulls_running;
     struct credential_providers *credential_providers; /* NULL: none are configured. */
     struct image_records *image_records;
+    struct user_namespaces *user_namespaces;
     struct pleg *pleg;
     struct node_routes *routes;  /* NULL: somebody else sets them. */
     struct policy *policy;       /* NULL: network policies are not enforced. */

@@ -34,6 +34,7 @@
 #include "kubelet/server.h"
 #include "kubelet/static_pods.h"
 #include "kubelet/usage_view.h"
+#include "kubelet/user_namespaces.h"
 
 #include "lib/api/scheme.h"
 #include "lib/api/zpages.h"
@@ -359,6 +360,13 @@ static int setup(struct program *p, struct error *err)
         rc = pinning_new(k, &k->pinning, err);
     if (rc == 0)
         rc = open_image_records(k, err);
+    struct user_namespaces_config users = {.root_dir = k->config.root_dir,
+                                           .subuid = "/etc/subuid",
+                                           .subgid = "/etc/subgid",
+                                           .max_pods = k->config.max_pods,
+                                           .ids_per_pod = k->config.ids_per_pod};
+    if (rc == 0)
+        rc = user_namespaces_new(&users, &k->user_namespaces, err);
     k->csi = csi_new(k);
     k->dra = dra_new(k);
     k->started_ns = env_wall_ns(k->env);

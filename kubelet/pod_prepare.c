@@ -7,6 +7,7 @@
 #include "kubelet/pod_sources.h"
 #include "kubelet/pod_worker_internal.h"
 #include "kubelet/resources.h"
+#include "kubelet/user_namespaces.h"
 
 #include "lib/api/scheme.h"
 #include "lib/base/arena.h"
@@ -238,6 +239,7 @@ struct preparation {
     const struct cgroups *cgroups;
     enum qos_class qos;
     struct cgroup_limits limits;
+    uint32_t first_user, user_count; /* 0: those of the machine. */
     int code;
     bool devices_failed;
     struct error err;
@@ -251,6 +253,8 @@ static void run_preparation(void *arg)
         p->code = cgroups_setup_pod(p->cgroups, p->qos, p->w->uid, &p->limits, &p->err);
     if (p->code == 0)
         p->code = volumes_apply(p->plan, &p->err);
+    if (p->code == 0 && p->first_user != 0)
+        p->code = user_namespaces_write(p->plan->pod_dir, p->first_user, p->user_count, &p->err);
 }
 
 static void report_failure(struct pod_worker *w, const struct error *err, const char *reason)
@@ -380,6 +384,14 @@ static void on_devices(int code, const struct error *err, void *arg)
         return;
     }
     hold_objects(w, p->plan->arena);
+    if (ctx.pod->spec.has_host_users && !ctx.pod->spec.host_users) {
+        p->user_count = user_namespaces_length(k->user_namespaces);
+        p->code = user_namespaces_take(k->user_namespaces, w->uid, &p->first_user, &p->err);
+        if (p->code != 0) {
+            finish_preparation(p);
+            return;
+        }
+    }
     p->cgroups = k->cgroups;
     p->qos = pod_qos_class(ctx.pod);
     pod_cgroup_limits(ctx.pod, &p->limits);

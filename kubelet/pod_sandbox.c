@@ -2,6 +2,7 @@
 #include "kubelet/cri_config.h"
 #include "kubelet/pod_sources.h"
 #include "kubelet/pod_worker_internal.h"
+#include "kubelet/user_namespaces.h"
 
 #include "lib/api/scheme.h"
 #include "lib/base/arena.h"
@@ -26,8 +27,16 @@ void *worker_sandbox_config(struct pod_worker *w, struct arena *a, uint32_t atte
     in.log_dir = pod_log_dir(a, k->config.pod_logs_dir, w->namespace_name, w->name, w->uid);
     if (k->cgroups != NULL)
         in.cgroup_parent = cgroups_pod_parent(k->cgroups, a, pod_qos_class(pod), w->uid);
+    in.users = worker_users(w);
     in.seccomp_root = str_c(arena_printf(a, "%s/seccomp", k->config.root_dir));
     return sandbox_config(a, &in);
+}
+
+struct user_range worker_users(const struct pod_worker *w)
+{
+    uint32_t first = user_namespaces_of(w->k->user_namespaces, w->uid);
+    return (struct user_range){
+        .first = first, .length = first != 0 ? user_namespaces_length(w->k->user_namespaces) : 0};
 }
 
 struct runtime_handler worker_handler(const struct pod_worker *w)
@@ -93,8 +102,7 @@ static int check_users(const struct pod_worker *w, const char *handler, struct e
         return error_set(err, E_NOT_IMPLEMENTED,
                          "can't set `spec.hostUsers: false`, runtime does not support user "
                          "namespaces");
-    return error_set(err, E_NOT_IMPLEMENTED,
-                     "can't set `spec.hostUsers: false`, this node does not map user namespaces");
+    return 0;
 }
 
 void worker_create_sandbox(struct pod_worker *w)

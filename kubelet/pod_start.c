@@ -179,6 +179,7 @@ void start_create(struct start *s)
         .devices = s->devices,
         .device_count = s->device_count,
         .target_id = target_id(s),
+        .users = worker_users(w),
         .memory_capacity = w->k->memory_capacity,
         .hugepage_sizes = w->k->hugepage_sizes,
         .hugepage_size_count = w->k->hugepage_size_count,

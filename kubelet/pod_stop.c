@@ -7,6 +7,7 @@
 #include "kubelet/job.h"
 #include "kubelet/pod_worker_internal.h"
 #include "kubelet/resources.h"
+#include "kubelet/user_namespaces.h"
 
 #include "lib/api/codec.h"
 #include "lib/base/arena.h"
@@ -214,6 +215,7 @@ static void finish_cleanup(void *arg)
     struct pod_worker *w = c->w;
     if (c->code == 0) {
         w->cleaned = true;
+        user_namespaces_release(w->k->user_namespaces, w->uid);
         w->volumes_ready = false;
     } else {
         worker_clean_failed(w, error_message(&c->err));

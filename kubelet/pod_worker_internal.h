@@ -27,6 +27,7 @@ struct core_v1_container;
 struct core_v1_resource_requirements;
 struct source_set;
 struct start;
+struct user_range;
 
 #define POD_RESYNC_MS 60000u
 #define VOLUME_REFRESH_MS 60000u
@@ -174,6 +175,8 @@ const char *worker_pod_ip(const struct pod_worker *w);
 
 /* pod_sandbox.c */
 void worker_create_sandbox(struct pod_worker *w);
+/* The ids that its users have on the machine. */
+struct user_range worker_users(const struct pod_worker *w);
 /* What the runtime handler of the pod's sandbox can do; nothing, without a sandbox. */
 struct runtime_handler worker_handler(const struct pod_worker *w);
 /* The CRI config of the sandbox that runs or is to run. */

@@ -294,4 +294,67 @@ YAML
     same "on the device" written head -c 7 "$WORK/disk.img"
     eventually 20 "a block volume is not mounted as a folder" told FailedMount mixed 'volume v has volumeMode Block, but is specified in volumeMounts'
 fi
+
+# --- fsGroup of a folder that outlives its pods, and when it is given anew
+mkdir "$H/grouped"
+k apply -f - >/dev/null <<YAML
+apiVersion: v1
+kind: PersistentVolume
+metadata: {name: grouped}
+spec:
+  capacity: {storage: 1Mi}
+  accessModes: [ReadWriteOnce]
+  storageClassName: none
+  local: {path: $H/grouped}
+  nodeAffinity: {required: {nodeSelectorTerms: [{matchExpressions: [{key: kubernetes.io/hostname, operator: In, values: [worker-1]}]}]}}
+---
+apiVersion: v1
+kind: PersistentVolumeClaim
+metadata: {name: grouped}
+spec: {accessModes: [ReadWriteOnce], storageClassName: none, volumeName: grouped, resources: {requests: {storage: 1Mi}}}
+YAML
+# group NAME POLICY: a pod that only looks; the group of what stood there before.
+group() {
+    chgrp 0 "$H/grouped/file" 2>/dev/null || touch "$H/grouped/file"
+    apply <<YAML
+apiVersion: v1
+kind: Pod
+metadata: {name: $1}
+spec:
+  restartPolicy: Never
+  securityContext: {fsGroup: $3, fsGroupChangePolicy: $2}
+  containers: [{name: c, image: busybox, command: [stat, -c, '%g', /v, /v/file], volumeMounts: [{name: v, mountPath: /v}]}]
+  volumes: [{name: v, persistentVolumeClaim: {claimName: grouped}}]
+YAML
+    ok "fsGroupChangePolicy: a pod with $2" ended "$1"
+}
+group always-1 Always 4000
+ok "Always: all is the group's" logs_are always-1 $'4000\n4000'
+ok "delete it" k delete pod always-1 --timeout=30s
+group mismatch-1 OnRootMismatch 4000
+ok "OnRootMismatch: the root is right, the rest is left" logs_are mismatch-1 $'4000\n0'
+ok "delete it" k delete pod mismatch-1 --timeout=30s
+group mismatch-2 OnRootMismatch 5000
+ok "OnRootMismatch: the root is not, so all is given" logs_are mismatch-2 $'5000\n5000'
+ok "delete it" k delete pod mismatch-2 --timeout=30s
+group always-2 Always 5000
+ok "Always: again" logs_are always-2 $'5000\n5000'
+
+# --- folders in huge pages
+if [ -d /sys/kernel/mm/hugepages/hugepages-2048kB ]; then
+    for medium in HugePages-2Mi HugePages-3Mi; do
+        apply <<YAML
+apiVersion: v1
+kind: Pod
+metadata: {name: $(echo $medium | tr A-Z a-z)}
+spec:
+  restartPolicy: Never
+  containers: [{name: c, image: busybox, command: [grep, ' /v hugetlbfs ', /proc/mounts], volumeMounts: [{name: v, mountPath: /v}]}]
+  volumes: [{name: v, emptyDir: {medium: $medium}}]
+YAML
+    done
+    ok "emptyDir in huge pages" ended hugepages-2mi
+    has "of that size" pagesize=2M k logs hugepages-2mi
+    eventually 20 "of a size that the kernel lacks" told FailedMount hugepages-3mi "this node's kernel has no huge pages of 3145728 bytes"
+fi
 finish

@@ -62,11 +62,30 @@ static size_t count_files(const char *path, int depth)
     return n;
 }
 
+static struct str top_name(const char *path)
+{
+    struct str head, tail;
+    str_cut(str_of(path), '/', &head, &tail);
+    return head;
+}
+
+/* Who was stopped after ..data was switched has left names without links. */
+static bool links_are_there(const char *dir, const struct payload *p)
+{
+    struct stat st;
+    for (size_t i = 0; i < p->count; i++) {
+        AUTO_FREE char *link = xasprintf("%s/" STR_FMT, dir, STR_ARG(top_name(p->files[i].path)));
+        if (lstat(link, &st) != 0)
+            return false;
+    }
+    return true;
+}
+
 static bool unchanged(const char *dir, const struct payload *p)
 {
     AUTO_FREE char *data = xasprintf("%s/%s", dir, DATA_LINK);
     struct stat st;
-    if (stat(data, &st) != 0 || count_files(data, 0) != p->count)
+    if (stat(data, &st) != 0 || count_files(data, 0) != p->count || !links_are_there(dir, p))
         return false;
     for (size_t i = 0; i < p->count; i++) {
         AUTO_FREE char *path = xasprintf("%s/%s", data, p->files[i].path);
@@ -152,13 +171,6 @@ static int switch_data(const char *dir, const char *version, struct error *err)
     if (rename(fresh, data) != 0)
         return error_set_errno(err, E_IO, errno, "rename %s", data);
     return 0;
-}
-
-static struct str top_name(const char *path)
-{
-    struct str head, tail;
-    str_cut(str_of(path), '/', &head, &tail);
-    return head;
 }
 
 static int make_links(const char *dir, const struct payload *p, struct error *err)

@@ -74,8 +74,12 @@ const struct volume *volume_set_find(const struct volume_set *s, struct str name
 
 /* Blocking. */
 int volumes_apply(const struct volume_set *s, struct error *err);
-/* fsGroup, as its change policy says. Blocking. */
+/* fsGroup, as its change policy says, safe from links that others plant meanwhile. The root comes
+ * last. Blocking. */
 int volume_give_to_group(const struct volume *v, struct error *err);
+/* Group and mode of a folder just made in dir; name is one name. E_IO when a container has put
+ * something else in its place: that is never followed. gid -1: stays. Blocking. */
+int volume_set_new_mode(int dir, const char *name, int64_t gid, unsigned mode, struct error *err);
 /* Binds sub_path of a volume to a place of its own, safe from symbolic links
  * that a container plants. *ret is in a. Blocking. */
 int volume_bind_sub_path(struct arena *a, const char *pod_dir_path, const struct volume *v,

@@ -5,7 +5,6 @@
 #include "lib/base/buf.h"
 #include "lib/base/file.h"
 
-#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/openat2.h>
@@ -15,7 +14,6 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
-#define TREE_DEPTH_MAX 64
 #define MOUNTINFO_BYTES_MAX (16u << 20)
 
 /* --- mounts ------------------------------------------------------------------ */
@@ -29,24 +27,32 @@ static bool is_mount_point(const char *path)
     return st.st_dev != up.st_dev;
 }
 
+/* Owner and mode go with the mount: were they given after it, what stops us in between would leave
+ * a folder that nobody may write. */
 static int mount_tmpfs(const struct volume *v, struct error *err)
 {
-    char options[64] = "";
+    char options[128];
+    int n = snprintf(options, sizeof(options), "mode=%o", v->gid >= 0 ? 02777u : 0777u);
     if (is_mount_point(v->path))
         return 0;
+    if (v->gid >= 0)
+        n += snprintf(options + n, sizeof(options) - (size_t)n, ",gid=%lld", (long long)v->gid);
     if (v->tmpfs_bytes > 0)
-        snprintf(options, sizeof(options), "size=%lld", (long long)v->tmpfs_bytes);
-    if (mount("tmpfs", v->path, "tmpfs", 0, options[0] != '\0' ? options : NULL) != 0)
+        snprintf(options + n, sizeof(options) - (size_t)n, ",size=%lld", (long long)v->tmpfs_bytes);
+    if (mount("tmpfs", v->path, "tmpfs", 0, options) != 0)
         return error_set_errno(err, E_IO, errno, "mount tmpfs at %s", v->path);
     return 0;
 }
 
 static int mount_huge_pages(const struct volume *v, struct error *err)
 {
-    char options[64];
+    char options[128];
+    int n =
+        snprintf(options, sizeof(options), "pagesize=%lld,mode=0777", (long long)v->hugepage_bytes);
     if (is_mount_point(v->path))
         return 0;
-    snprintf(options, sizeof(options), "pagesize=%lld", (long long)v->hugepage_bytes);
+    if (v->gid >= 0)
+        snprintf(options + n, sizeof(options) - (size_t)n, ",gid=%lld", (long long)v->gid);
     if (mount("nodev", v->path, "hugetlbfs", 0, options) == 0)
         return 0;
     return errno == EINVAL ? error_set(err, E_NOT_IMPLEMENTED,
@@ -55,71 +61,33 @@ static int mount_huge_pages(const struct volume *v, struct error *err)
                            : error_set_errno(err, E_IO, errno, "mount hugetlbfs at %s", v->path);
 }
 
-/* --- ownership --------------------------------------------------------------- */
+/* --- kinds ------------------------------------------------------------------- */
 
-static int chown_entry(int dir_fd, const char *name, const struct stat *st, int64_t gid,
-                       bool read_only)
+/* Under another name until it is as it must be: no volume has a name with a point. */
+static int make_empty_dir(const struct volume *v, struct error *err)
 {
-    if (S_ISLNK(st->st_mode))
-        return fchownat(dir_fd, name, (uid_t)-1, (gid_t)gid, AT_SYMLINK_NOFOLLOW);
-    mode_t mode = st->st_mode & 07777;
-    mode |= read_only ? 0440 : 0660;
-    if (S_ISDIR(st->st_mode))
-        mode |= 0110 | S_ISGID;
-    if (fchownat(dir_fd, name, (uid_t)-1, (gid_t)gid, AT_SYMLINK_NOFOLLOW) != 0)
-        return -1;
-    return fchmodat(dir_fd, name, mode, 0);
-}
-
-/* Gives a folder and all in it to the group: fsGroup. */
-static int chown_tree(const char *path, int64_t gid, bool read_only, int depth, struct error *err)
-{
+    AUTO_FREE char *fresh = xasprintf("%s.new", v->path);
     struct stat st;
-    if (depth > TREE_DEPTH_MAX)
-        return error_set(err, E_TOO_LARGE, "%s: folders nest too deep", path);
-    if (lstat(path, &st) != 0 || chown_entry(AT_FDCWD, path, &st, gid, read_only) != 0)
-        return error_set_errno(err, E_IO, errno, "chown %s", path);
-    if (!S_ISDIR(st.st_mode))
+    if (lstat(v->path, &st) == 0)
         return 0;
-    DIR *d = opendir(path);
-    if (d == NULL)
-        return error_set_errno(err, E_IO, errno, "open %s", path);
-    int rc = 0;
-    for (struct dirent *e = readdir(d); rc == 0 && e != NULL; e = readdir(d)) {
-        if (strcmp(e->d_name, ".") == 0 || strcmp(e->d_name, "..") == 0)
-            continue;
-        AUTO_FREE char *sub = xasprintf("%s/%s", path, e->d_name);
-        rc = chown_tree(sub, gid, read_only, depth + 1, err);
-    }
-    closedir(d);
+    int rc = file_mkdir_p(fresh, 0755, err);
+    if (rc == 0 && v->gid >= 0 && chown(fresh, (uid_t)-1, (gid_t)v->gid) != 0)
+        rc = error_set_errno(err, E_IO, errno, "chown %s", fresh);
+    if (rc == 0 && chmod(fresh, v->gid >= 0 ? 02777 : 0777) != 0)
+        rc = error_set_errno(err, E_IO, errno, "chmod %s", fresh);
+    if (rc == 0 && rename(fresh, v->path) != 0)
+        rc = error_set_errno(err, E_IO, errno, "rename %s", fresh);
     return rc;
 }
 
-static bool root_matches(const char *path, int64_t gid)
-{
-    struct stat st;
-    return stat(path, &st) == 0 && st.st_gid == (gid_t)gid && (st.st_mode & 02770) == 02770;
-}
-
-/* --- kinds ------------------------------------------------------------------- */
-
 static int apply_empty_dir(const struct volume *v, struct error *err)
 {
-    bool fresh = !file_exists(v->path);
-    int rc = file_mkdir_p(v->path, 0755, err);
-    if (rc == 0 && v->tmpfs) {
-        fresh = fresh || !is_mount_point(v->path);
+    int rc = make_empty_dir(v, err);
+    if (rc == 0 && v->tmpfs)
         rc = mount_tmpfs(v, err);
-    }
-    if (rc == 0 && v->hugepage_bytes > 0) {
-        fresh = fresh || !is_mount_point(v->path);
+    if (rc == 0 && v->hugepage_bytes > 0)
         rc = mount_huge_pages(v, err);
-    }
-    if (rc != 0 || !fresh)
-        return rc;
-    if (chmod(v->path, 0777) != 0)
-        return error_set_errno(err, E_IO, errno, "chmod %s", v->path);
-    return v->gid >= 0 ? chown_tree(v->path, v->gid, false, 0, err) : 0;
+    return rc;
 }
 
 static int make_file(const char *path, mode_t mode, struct error *err)
@@ -229,14 +197,6 @@ static int apply_one(const struct volume *v, struct error *err)
     return 0;
 }
 
-int volume_give_to_group(const struct volume *v, struct error *err)
-{
-    if (v->gid < 0 || v->read_only || v->block ||
-        (v->gid_if_root_differs && root_matches(v->path, v->gid)))
-        return 0;
-    return chown_tree(v->path, v->gid, false, 0, err);
-}
-
 int volumes_apply(const struct volume_set *s, struct error *err)
 {
     static const char *const dirs[] = {"", "/volumes", "/plugins", "/containers"};
@@ -255,10 +215,6 @@ int volumes_apply(const struct volume_set *s, struct error *err)
         rc = apply_one(&s->items[i], err);
         if (rc != 0)
             error_prefix(err, "MountVolume.SetUp failed for volume \"%s\" ", s->items[i].name);
-        else if (s->items[i].gid >= 0 && s->items[i].gid_if_root_differs &&
-                 s->items[i].kind == VOLUME_EMPTY_DIR &&
-                 !root_matches(s->items[i].path, s->items[i].gid))
-            rc = chown_tree(s->items[i].path, s->items[i].gid, false, 0, err);
     }
     return rc;
 }
@@ -271,20 +227,11 @@ static int open_beneath(int dir, const char *path, uint64_t flags)
     return (int)syscall(SYS_openat2, dir, path, &how, sizeof(how));
 }
 
-/* A new folder: open to all in an emptyDir, as its root is. */
-static int set_new_mode(int dir, const char *name, const struct volume *v, struct error *err)
-{
-    mode_t mode = v->gid >= 0 ? 02775 : v->kind == VOLUME_EMPTY_DIR ? 0777 : 0755;
-    if (v->gid >= 0 && fchownat(dir, name, (uid_t)-1, (gid_t)v->gid, AT_SYMLINK_NOFOLLOW) != 0)
-        return error_set_errno(err, E_IO, errno, "chown %s", name);
-    if (fchmodat(dir, name, mode, 0) != 0)
-        return error_set_errno(err, E_IO, errno, "chmod %s", name);
-    return 0;
-}
-
-/* Makes the folders of path below root, never leaving it. */
+/* Makes the folders of path below root, never leaving it. New ones are open to all in an emptyDir,
+ * as its root is. */
 static int make_beneath(int root, const char *path, const struct volume *v, struct error *err)
 {
+    unsigned mode = v->gid >= 0 ? 02775u : v->kind == VOLUME_EMPTY_DIR ? 0777u : 0755u;
     AUTO_FREE char *copy = xstrdup(path);
     for (char *p = copy;; p++) {
         char c = *p;
@@ -303,7 +250,7 @@ static int make_beneath(int root, const char *path, const struct volume *v, stru
                 return error_set_errno(err, E_IO, errno, "sub-path %s", path);
             int made = mkdirat(dir, name, 0750);
             int saved = errno;
-            int rc = made == 0 ? set_new_mode(dir, name, v, err) : 0;
+            int rc = made == 0 ? volume_set_new_mode(dir, name, v->gid, mode, err) : 0;
             close(dir);
             if (made != 0 && saved != EEXIST)
                 return error_set_errno(err, E_IO, saved, "sub-path %s", path);

@@ -33,7 +33,7 @@ static int64_t reserved(const struct pod_info *p, int64_t requested, int64_t rec
 }
 
 static bool lacks_any(struct arena *a, const struct node_info *n, const struct pod_info *p,
-                      struct admission_refusal *ret)
+                      const struct map *managed, struct admission_refusal *ret)
 {
     const struct resources *used = &n->requested, *have = &n->allocatable,
                            *want = &p->needs->requests;
@@ -49,7 +49,8 @@ static bool lacks_any(struct arena *a, const struct node_info *n, const struct p
         const char *name = want->scalars[i].name;
         int64_t capacity = resources_scalar(have, name);
         /* Somebody else may answer for it: it is no resource of this node. */
-        if (capacity == 0 && strchr(name, '/') != NULL)
+        if ((capacity == 0 && strchr(name, '/') != NULL) ||
+            (managed != NULL && map_has(managed, str_of(name))))
             continue;
         if (lacks(a, name, want->scalars[i].amount, resources_scalar(used, name), capacity, ret))
             return true;
@@ -79,6 +80,11 @@ static bool is_untolerated(const struct core_v1_node *node, const struct core_v1
     return false;
 }
 
+struct judged {
+    struct cycle cycle;
+    const struct map *managed; /* Resources; NULL: none. */
+};
+
 static bool check(struct cycle *c, const struct node_info *n, struct admission_refusal *ret)
 {
     const struct core_v1_pod_spec *spec = &c->pod->pod->spec;
@@ -87,7 +93,8 @@ static bool check(struct cycle *c, const struct node_info *n, struct admission_r
         ret->message = "Failed to admit pod as the OS field doesn't match node OS";
         return false;
     }
-    if (lacks_any(c->arena, n, c->pod, ret) || refuses(c, &plugin_node_affinity, n, ret) ||
+    const struct map *managed = CONTAINER_OF(c, struct judged, cycle)->managed;
+    if (lacks_any(c->arena, n, c->pod, managed, ret) || refuses(c, &plugin_node_affinity, n, ret) ||
         refuses(c, &plugin_node_name, n, ret) || refuses(c, &plugin_node_ports, n, ret))
         return false;
     if (is_untolerated(n->node, spec)) {
@@ -131,8 +138,8 @@ static bool check_amounts(struct cycle *c, const struct node_info *n, struct adm
 typedef bool check_fn(struct cycle *c, const struct node_info *n, struct admission_refusal *ret);
 
 static bool run_check(struct arena *a, struct api_object *node, struct api_object *pod,
-                      struct api_object *const *others, size_t other_count, check_fn *judge,
-                      struct admission_refusal *ret)
+                      struct api_object *const *others, size_t other_count,
+                      const struct map *managed, check_fn *judge, struct admission_refusal *ret)
 {
     struct snapshot s;
     static const struct pod_facts none;
@@ -140,28 +147,29 @@ static bool run_check(struct arena *a, struct api_object *node, struct api_objec
     snapshot_set_node(&s, node);
     for (size_t i = 0; i < other_count; i++)
         snapshot_set_pod(&s, others[i]);
-    struct cycle c = {.arena = a,
-                      .state_arena = a,
-                      .snapshot = &s,
-                      .profile = profile_default(),
-                      .pod = pod_info_new(pod),
-                      .facts = &none};
-    bool ok = judge(&c, s.nodes[0], ret);
-    pod_info_free((struct pod_info *)(uintptr_t)c.pod);
+    struct judged j = {.managed = managed,
+                       .cycle = {.arena = a,
+                                 .state_arena = a,
+                                 .snapshot = &s,
+                                 .profile = profile_default(),
+                                 .pod = pod_info_new(pod),
+                                 .facts = &none}};
+    bool ok = judge(&j.cycle, s.nodes[0], ret);
+    pod_info_free((struct pod_info *)(uintptr_t)j.cycle.pod);
     snapshot_done(&s);
     return ok;
 }
 
 bool admission_check(struct arena *a, struct api_object *node, struct api_object *pod,
                      struct api_object *const *others, size_t other_count,
-                     struct admission_refusal *ret)
+                     const struct map *managed, struct admission_refusal *ret)
 {
-    return run_check(a, node, pod, others, other_count, check, ret);
+    return run_check(a, node, pod, others, other_count, managed, check, ret);
 }
 
 bool admission_fits(struct arena *a, struct api_object *node, struct api_object *pod,
                     struct api_object *const *others, size_t other_count,
                     struct admission_refusal *ret)
 {
-    return run_check(a, node, pod, others, other_count, check_amounts, ret);
+    return run_check(a, node, pod, others, other_count, NULL, check_amounts, ret);
 }

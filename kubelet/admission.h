@@ -12,6 +12,7 @@
 
 struct api_object;
 struct arena;
+struct map;
 
 struct admission_refusal {
     const char *reason;  /* "OutOfcpu", "NodePorts" ...; static or in the arena. */
@@ -19,10 +20,11 @@ struct admission_refusal {
 };
 
 /* node: the Node object as the API server has it. others: pods that hold what they have been given
- * here. False: refused. Extended resources that the node knows nothing of are not looked at. */
+ * here. False: refused. Extended resources that the node knows nothing of are not looked at, nor
+ * those of managed (keys; may be NULL), which somebody else gives out. */
 bool admission_check(struct arena *a, struct api_object *node, struct api_object *pod,
                      struct api_object *const *others, size_t other_count,
-                     struct admission_refusal *ret);
+                     const struct map *managed, struct admission_refusal *ret);
 
 /* May a pod that is here have new amounts of CPU and memory, beside the others? The reason is
  * "Deferred", or "Infeasible" when not even alone. */

@@ -449,6 +449,9 @@ static void set_labels(struct arena *a, CRI(ContainerConfig) * c, const struct c
     LABEL(STR(LABEL_POD_NAMESPACE), pod->metadata.namespace);
     LABEL(STR(LABEL_POD_UID), pod->metadata.uid);
     LABEL(STR(LABEL_CONTAINER_NAME), k->name);
+    for (size_t i = 0; in->annotations != NULL && i < in->annotations->count; i++)
+        if (!str_has_prefix(in->annotations->items[i].name, STR("io.kubernetes."))) /* Our own. */
+            ANNOTATION(in->annotations->items[i].name, in->annotations->items[i].value);
     ANNOTATION(STR(ANNOTATION_HASH), arena_printf(a, "%llx", (unsigned long long)in->hash));
     ANNOTATION(STR(ANNOTATION_RESTART_COUNT), arena_printf(a, "%u", in->attempt));
     ANNOTATION(STR(ANNOTATION_TERM_PATH), k->termination_message_path);
@@ -475,7 +478,10 @@ static void set_devices(struct arena *a, CRI(ContainerConfig) * c,
         CRI(Device) *d = CRI_NEW(a, Device, device);
         d->container_path = textc(a, in->devices[i].container_path);
         d->host_path = textc(a, in->devices[i].host_path);
-        d->permissions = textc(a, in->devices[i].read_only ? "r" : "mrw");
+        const char *permissions = in->devices[i].permissions;
+        d->permissions = textc(a, permissions != NULL        ? permissions
+                                  : in->devices[i].read_only ? "r"
+                                                             : "mrw");
         c->devices[c->n_devices++] = d;
     }
 }

@@ -45,6 +45,7 @@ struct container_device {
     const char *container_path;
     const char *host_path;
     bool read_only;
+    const char *permissions; /* Of "mrw"; NULL: as read_only says. */
 };
 
 struct container_inputs {
@@ -64,12 +65,13 @@ struct container_inputs {
     int64_t image_uid;      /* The image's user, -1: unknown or by name. */
     const char *image_user; /* Its name, "" if none. */
     const char *seccomp_root;
-    const struct container_device *devices; /* Raw block volumes. */
+    const struct container_device *devices; /* Raw block volumes, devices of plugins. */
     size_t device_count;
-    const char *const *cdi_devices; /* Ids of devices of its resource claims. */
+    const char *const *cdi_devices; /* Ids of devices of its resource claims and of plugins. */
     size_t cdi_device_count;
-    const char *cpus, *mems; /* Where it is to run ("0-3"); NULL, "": anywhere. */
-    bool no_quota;           /* CPUs of its own are not throttled. */
+    const struct env_list *annotations; /* More for the runtime, of plugins; NULL: none. */
+    const char *cpus, *mems;            /* Where it is to run ("0-3"); NULL, "": anywhere. */
+    bool no_quota;                      /* CPUs of its own are not throttled. */
 };
 /* E_INVALID with the text of a CreateContainerConfigError. */
 int container_config(struct arena *a, const struct container_inputs *in,

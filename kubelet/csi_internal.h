@@ -28,6 +28,8 @@ struct csi_driver {
     const char
         *dra_version; /* It is a driver of dynamic resources (dra.h), of this API; NULL: of CSI. */
     bool ready;
+    bool of_devices; /* It is a device plugin (device_manager.h), which is told at endpoint. */
+    char *endpoint;
     bool gone;      /* Its socket is no longer there; freed once nothing is under way. */
     unsigned calls; /* Under way. */
     uint64_t retry_ms;

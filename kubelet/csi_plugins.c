@@ -1,12 +1,13 @@
 /* csi_plugins.c - see csi.h: who registers. Each socket in plugins_registry is
  * asked who it is; a CSI driver is then asked what it can do, and told that it
- * is known. Drivers of dynamic resources (dra.h) are known at once. A socket that goes takes its
- * driver with it.
+ * is known. Drivers of dynamic resources (dra.h) and device plugins (device_manager.h) are known at
+ * once. A socket that goes takes its driver with it.
  *
  *   scan -> GetInfo -> NodeGetInfo -> NodeGetCapabilities -> CSINode
  *        -> NotifyRegistrationStatus */
 #include "kubelet/csi_internal.h"
 
+#include "kubelet/device_manager.h"
 #include "kubelet/dra.h"
 #include "kubelet/job.h"
 #include "kubelet/kubelet.h"
@@ -51,6 +52,7 @@ static void driver_free(struct csi_driver *d)
     free(d->topology_keys);
     free(d->topology_values);
     free(d->node_id);
+    free(d->endpoint);
     free(d->name);
     free(d->socket);
     free(d);
@@ -65,6 +67,8 @@ static void driver_gone(struct csi_driver *d)
         dra_driver_gone(d->csi->k->dra, d->name);
     else if (d->ready)
         csi_node_publish(d->csi);
+    if (d->of_devices)
+        device_manager_unregister(d->csi->k->devices, str_of(d->name), d->endpoint);
     d->ready = false;
     d->gone = true;
     if (d->calls == 0)
@@ -192,6 +196,26 @@ static const char *dra_version(const Pluginregistration__PluginInfo *r)
     return NULL;
 }
 
+/* From now on it is the device manager's, until its socket here goes. */
+static void add_device_plugin(struct csi_driver *d, const Pluginregistration__PluginInfo *r)
+{
+    struct error err;
+    struct device_registration x = {.resource = str_of(r->name),
+                                    .endpoint = r->endpoint,
+                                    .versions = (const char *const *)r->supported_versions,
+                                    .version_count = r->n_supported_versions};
+    free(d->name);
+    free(d->endpoint);
+    d->name = xstrdup(r->name);
+    d->endpoint = xstrdup(r->endpoint);
+    if (device_manager_register(d->csi->k->devices, &x, &err) != 0) {
+        fail(d, "GetInfo", error_message(&err));
+        return;
+    }
+    d->of_devices = true;
+    notify(d, NULL);
+}
+
 static void on_info(const struct plugin_reply *reply, void *arg)
 {
     struct csi_driver *d = arg;
@@ -201,6 +225,10 @@ static void on_info(const struct plugin_reply *reply, void *arg)
     const Pluginregistration__PluginInfo *r = reply->msg;
     if (reply->code != 0) {
         fail(d, "GetInfo", reply->message);
+        return;
+    }
+    if (strcmp(r->type, "DevicePlugin") == 0) {
+        add_device_plugin(d, r);
         return;
     }
     bool dra = strcmp(r->type, "DRAPlugin") == 0;

@@ -404,23 +404,65 @@ static bool asks_for(const struct core_v1_container *c, struct str resource)
     return false;
 }
 
+struct use_list {
+    struct arena *arena;
+    struct dra_use *items;
+    size_t count, cap;
+};
+
+static int add_use(const struct dra *d, const struct core_v1_pod *pod, struct str claim,
+                   struct str request, struct use_list *l, struct error *err)
+{
+    const struct dra_claim *x;
+    int rc = find_prepared(d, pod, claim, &x, err);
+    if (rc != 0)
+        return rc;
+    l->items = arena_grow(l->arena, l->items, l->count, &l->cap, sizeof(*l->items));
+    l->items[l->count++] = (struct dra_use){x, request};
+    return 0;
+}
+
 /* What stands for extended resources of the container, as the scheduler noted it. */
-static int extended_devices(const struct dra *d, struct arena *a, const struct core_v1_pod *pod,
-                            const struct core_v1_container *c, const char ***list, size_t *count,
-                            size_t *cap, struct error *err)
+static int add_extended(const struct dra *d, const struct core_v1_pod *pod,
+                        const struct core_v1_container *c, struct use_list *l, struct error *err)
 {
     const struct core_v1_pod_extended_resource_claim_status *s =
         pod->status.extended_resource_claim_status;
-    const struct dra_claim *x;
     for (size_t i = 0; s != NULL && i < s->request_mappings_count; i++) {
         const struct core_v1_container_extended_resource_request *m = &s->request_mappings[i];
         if (!str_eq(m->container_name, c->name) || !asks_for(c, m->resource_name))
             continue;
-        int rc = find_prepared(d, pod, s->resource_claim_name, &x, err);
+        int rc = add_use(d, pod, s->resource_claim_name, m->request_name, l, err);
         if (rc != 0)
             return rc;
-        dra_claim_cdi(x, a, m->request_name, list, count, cap);
     }
+    return 0;
+}
+
+int dra_uses(const struct dra *d, struct arena *a, const struct core_v1_pod *pod,
+             const struct core_v1_container *c, struct dra_use **ret, size_t *ret_count,
+             struct error *err)
+{
+    struct use_list l = {.arena = a};
+    int rc = 0;
+    for (size_t i = 0; i < c->resources.claims_count; i++) {
+        const struct core_v1_resource_claim *want = &c->resources.claims[i];
+        for (size_t k = 0; k < pod->spec.resource_claims_count; k++) {
+            struct str name = STR_NULL;
+            if (!str_eq(pod->spec.resource_claims[k].name, want->name))
+                continue;
+            rc = claim_name(pod, &pod->spec.resource_claims[k], &name, err);
+            if (rc == 0 && !str_empty(name))
+                rc = add_use(d, pod, name, want->request, &l, err);
+            if (rc != 0)
+                return rc;
+        }
+    }
+    rc = add_extended(d, pod, c, &l, err);
+    if (rc != 0)
+        return rc;
+    *ret = l.items;
+    *ret_count = l.count;
     return 0;
 }
 
@@ -429,29 +471,14 @@ int dra_devices(const struct dra *d, struct arena *a, const struct core_v1_pod *
                 struct error *err)
 {
     const char **list = NULL;
-    size_t cap = 0;
-    *ret_count = 0;
-    for (size_t i = 0; i < c->resources.claims_count; i++) {
-        const struct core_v1_resource_claim *want = &c->resources.claims[i];
-        for (size_t k = 0; k < pod->spec.resource_claims_count; k++) {
-            struct str name = STR_NULL;
-            if (!str_eq(pod->spec.resource_claims[k].name, want->name))
-                continue;
-            int rc = claim_name(pod, &pod->spec.resource_claims[k], &name, err);
-            if (rc != 0)
-                return rc;
-            if (str_empty(name))
-                continue;
-            const struct dra_claim *x;
-            rc = find_prepared(d, pod, name, &x, err);
-            if (rc != 0)
-                return rc;
-            dra_claim_cdi(x, a, want->request, &list, ret_count, &cap);
-        }
-    }
-    int rc = extended_devices(d, a, pod, c, &list, ret_count, &cap, err);
+    struct dra_use *uses;
+    size_t count, cap = 0;
+    int rc = dra_uses(d, a, pod, c, &uses, &count, err);
     if (rc != 0)
         return rc;
+    *ret_count = 0;
+    for (size_t i = 0; i < count; i++)
+        dra_claim_cdi(uses[i].claim, a, uses[i].request, &list, ret_count, &cap);
     *ret = list;
     return 0;
 }

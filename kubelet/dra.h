@@ -39,6 +39,16 @@ void dra_unprepare(struct dra *d, struct str pod_uid,
 int dra_devices(const struct dra *d, struct arena *a, const struct core_v1_pod *pod,
                 const struct core_v1_container *c, const char *const **ret, size_t *ret_count,
                 struct error *err);
+/* The claims of a container, and what of them it asks for ("": all); an array in a. Borrowed until
+ * the next change. E_NOT_FOUND: not prepared. */
+struct dra_claim;
+struct dra_use {
+    const struct dra_claim *claim; /* dra_state.h */
+    struct str request;
+};
+int dra_uses(const struct dra *d, struct arena *a, const struct core_v1_pod *pod,
+             const struct core_v1_container *c, struct dra_use **ret, size_t *ret_count,
+             struct error *err);
 /* Pods that are gone from here may have left claims prepared. */
 void dra_reconcile(struct dra *d);
 /* A driver's socket went: unless it comes back soon, its ResourceSlices are removed. */

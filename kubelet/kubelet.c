@@ -3,6 +3,7 @@
 
 #include "kubelet/admission.h"
 #include "kubelet/container_env.h"
+#include "kubelet/device_manager.h"
 #include "kubelet/eviction_manager.h"
 #include "kubelet/isolation/isolation.h"
 #include "kubelet/leftovers.h"
@@ -61,6 +62,12 @@ void kubelet_room(struct kubelet *k)
         pod_worker_room(value);
 }
 
+/* Device plugins' resources: the Node's amounts may be older than what is known here. */
+static const struct map *plugin_resources(const struct kubelet *k)
+{
+    return k->devices != NULL ? &device_manager_state(k->devices)->resources : NULL;
+}
+
 /* A pod that is new to every agent of this node is taken or refused. One with a start time was
  * taken before this agent started, and static pods answer to whoever wrote their file. */
 static bool judge(struct kubelet *k, struct pod_worker *w, struct api_object *o)
@@ -79,7 +86,7 @@ static bool judge(struct kubelet *k, struct pod_worker *w, struct api_object *o)
              !eviction_admits(eviction_manager_state(k->eviction), a, pod, &pressure))
         pod_worker_reject(w, "Evicted", pressure);
     else if (!pod_support_check(a, &k->support, pod, &why) ||
-             !admission_check(a, k->node, o, others, count, &why))
+             !admission_check(a, k->node, o, others, count, plugin_resources(k), &why))
         pod_worker_reject(w, why.reason, why.message);
     else
         return true;
@@ -153,6 +160,7 @@ void kubelet_sources_ready(struct kubelet *k)
     log_info("all pod sources are known: %zu pods", k->workers.count);
     pleg_poke(k->pleg);
     leftovers_look(k);
+    device_manager_reconcile(k->devices);
     mirror_pods_kick(k->mirrors);
 }
 

@@ -26,6 +26,7 @@ struct client;
 struct cri;
 struct credential_providers;
 struct csi;
+struct device_manager;
 struct dra;
 struct env;
 struct event_recorder;
@@ -134,6 +135,7 @@ struct kubelet {
     const char *runtime_version;
     struct csi *csi;
     struct dra *dra;
+    struct device_manager *devices;
     struct pinning *pinning; /* Processors and memory of containers' own. */
     struct cgroups *cgroups; /* NULL: --cgroups-per-qos=false. */
 

@@ -11,6 +11,7 @@
 #include "kubelet/cri.h"
 #include "kubelet/credential_provider.h"
 #include "kubelet/csi.h"
+#include "kubelet/device_manager.h"
 #include "kubelet/dra.h"
 #include "kubelet/dns/dns.h"
 #include "kubelet/eviction_manager.h"
@@ -27,12 +28,14 @@
 #include "kubelet/node_sync.h"
 #include "kubelet/pinning.h"
 #include "kubelet/pleg.h"
+#include "kubelet/pod_resources.h"
 #include "kubelet/pod_worker.h"
 #include "kubelet/policy/policy.h"
 #include "kubelet/proxy/proxy.h"
 #include "kubelet/runtime_health.h"
 #include "kubelet/server.h"
 #include "kubelet/static_pods.h"
+#include "kubelet/topology.h"
 #include "kubelet/usage_view.h"
 #include "kubelet/user_namespaces.h"
 
@@ -307,6 +310,20 @@ static int open_image_records(struct kubelet *k, struct error *err)
                : rc;
 }
 
+/* A node without device plugins, or that tells nobody who has what, is one all the same. */
+static void start_devices(struct kubelet *k)
+{
+    struct topology_provider provider;
+    struct error err;
+    k->devices = device_manager_new(k);
+    device_manager_provider(k->devices, &provider);
+    topology_add_provider(pinning_topology(k->pinning), &provider);
+    if (device_manager_start(k->devices, on_runtime_change, &err) != 0)
+        log_error("device plugins cannot register: %s", error_message(&err));
+    if (pod_resources_start(k, &err) != 0)
+        log_error("pod resources cannot be asked for: %s", error_message(&err));
+}
+
 static int setup(struct program *p, struct error *err)
 {
     struct kubelet *k = &p->k;
@@ -367,6 +384,8 @@ static int setup(struct program *p, struct error *err)
                                            .ids_per_pod = k->config.ids_per_pod};
     if (rc == 0)
         rc = user_namespaces_new(&users, &k->user_namespaces, err);
+    if (rc == 0)
+        start_devices(k);
     k->csi = csi_new(k);
     k->dra = dra_new(k);
     k->started_ns = env_wall_ns(k->env);

@@ -1,6 +1,7 @@
 /* node_object.c - see node_object.h. */
 #include "kubelet/node_object.h"
 
+#include "kubelet/device_manager.h"
 #include "kubelet/pod_support.h"
 
 #include "lib/api/codec.h"
@@ -128,12 +129,20 @@ static bool is_extended(struct str name)
     return str_find_str(name, STR("/")) >= 0 && str_find_str(name, STR("kubernetes.io/")) < 0;
 }
 
+static bool is_of_plugin(const struct node_inputs *in, struct str name)
+{
+    for (size_t i = 0; i < in->device_count; i++)
+        if (str_eq(in->devices[i].name, name))
+            return true;
+    return false;
+}
+
 static void resources(struct arena *a, const struct node_inputs *in,
                       const struct core_v1_node_status *old, struct core_v1_node_status *s)
 {
     const struct machine *m = in->machine;
     size_t foreign = old != NULL ? old->capacity_count : 0;
-    size_t max = 4 + m->hugepage_count + foreign;
+    size_t max = 4 + m->hugepage_count + foreign + in->device_count;
     int64_t huge = 0, disk = in->usage.disk_total_bytes;
     s->capacity = ARENA_ARRAY(a, struct api_quantity_entry, max);
     s->allocatable = ARENA_ARRAY(a, struct api_quantity_entry, max);
@@ -167,10 +176,15 @@ static void resources(struct arena *a, const struct node_inputs *in,
     add(a, s->capacity, &s->capacity_count, STR("pods"), in->max_pods, QUANTITY_DECIMAL_SI);
     add(a, s->allocatable, &s->allocatable_count, STR("pods"), in->max_pods, QUANTITY_DECIMAL_SI);
     for (size_t i = 0; i < foreign; i++)
-        if (is_extended(old->capacity[i].key)) {
+        if (is_extended(old->capacity[i].key) && !is_of_plugin(in, old->capacity[i].key)) {
             s->capacity[s->capacity_count++] = old->capacity[i];
             s->allocatable[s->allocatable_count++] = old->capacity[i];
         }
+    for (size_t i = 0; i < in->device_count; i++) {
+        const struct device_amount *d = &in->devices[i];
+        add(a, s->capacity, &s->capacity_count, d->name, d->capacity, QUANTITY_DECIMAL_SI);
+        add(a, s->allocatable, &s->allocatable_count, d->name, d->allocatable, QUANTITY_DECIMAL_SI);
+    }
     qsort(s->capacity, s->capacity_count, sizeof(*s->capacity), by_resource);
     qsort(s->allocatable, s->allocatable_count, sizeof(*s->allocatable), by_resource);
 }

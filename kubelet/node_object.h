@@ -11,6 +11,7 @@
 
 struct arena;
 struct core_v1_node;
+struct device_amount;
 struct core_v1_node_status;
 struct json;
 struct node_support;
@@ -41,6 +42,8 @@ struct node_inputs {
     size_t image_count;
     const struct str *volumes_in_use; /* Sorted. */
     size_t volumes_in_use_count;
+    const struct device_amount *devices; /* Of plugins. */
+    size_t device_count;
     bool schedulable;
     int64_t now_s;
 };

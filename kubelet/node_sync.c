@@ -10,6 +10,7 @@
 #include "kubelet/cni_conf.h"
 #include "kubelet/cri.h"
 #include "kubelet/csi.h"
+#include "kubelet/device_manager.h"
 #include "kubelet/eviction_manager.h"
 #include "kubelet/job.h"
 #include "kubelet/kubelet.h"
@@ -274,7 +275,10 @@ static void status_send(struct node_sync *n)
     struct node_inputs in = inputs(n);
     struct core_v1_node_status s;
     struct error err;
+    struct device_amount *devices;
     in.volumes_in_use_count = csi_volumes_in_use(k->csi, a, &in.volumes_in_use);
+    in.device_count = device_manager_amounts(k->devices, a, &devices);
+    in.devices = devices;
     node_status(a, &in, have != NULL ? &have->status : NULL, &s);
     keep_allocatable(k, &s);
     uint64_t report_ms = (uint64_t)k->config.node_status_report_ns / 1000000;

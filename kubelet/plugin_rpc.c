@@ -107,3 +107,58 @@ void plugin_call(struct plugin_client *c, const char *method, const void *reques
         PANIC("%s: %s", method, error_message(&err));
     net_bytes_unref(body);
 }
+
+/* --- streams -------------------------------------------------------------------------------- */
+
+struct watch_state {
+    struct plugin_watch_config config;
+    struct error err; /* A malformed message, which ended it. */
+};
+
+static void on_watch_message(struct grpc_call *grpc, struct str message, void *arg)
+{
+    struct watch_state *s = arg;
+    AUTO_ARENA *a = arena_new(0);
+    ProtobufCMessage *msg;
+    if (s->err.code != 0)
+        return;
+    if (proto_unpack(a, s->config.response, message, &msg, &s->err) == 0)
+        s->config.on_message(msg, s->config.arg);
+    else
+        grpc_call_cancel(grpc);
+}
+
+static void on_watch_end(struct grpc_call *grpc, enum grpc_status status, struct str message,
+                         void *arg)
+{
+    struct watch_state *s = arg;
+    AUTO_ARENA *a = arena_new(0);
+    struct plugin_reply reply = {.message = ""};
+    UNUSED(grpc);
+    if (s->err.code != 0) {
+        reply.code = s->err.code;
+        reply.message = error_message(&s->err);
+    } else if (status != GRPC_OK) {
+        reply.code = grpc_status_to_error(status);
+        reply.message = str_c(arena_printf(a, "rpc error: code = %s desc = " STR_FMT,
+                                           grpc_status_text(status), STR_ARG(message)));
+    }
+    s->config.on_end(&reply, s->config.arg);
+    free(s);
+}
+
+void plugin_watch(struct plugin_client *c, const struct plugin_watch_config *config)
+{
+    struct watch_state *s = xzalloc(sizeof(*s));
+    struct net_bytes *body = proto_pack(config->request);
+    struct grpc_call_config call = {.method = config->method,
+                                    .request = body,
+                                    .on_message = on_watch_message,
+                                    .on_end = on_watch_end,
+                                    .arg = s};
+    struct error err;
+    s->config = *config;
+    if (grpc_call_start(c->http, &call, NULL, &err) != 0)
+        PANIC("%s: %s", config->method, error_message(&err));
+    net_bytes_unref(body);
+}

@@ -1,5 +1,5 @@
-/* plugin_rpc.h - unary gRPC calls to a plugin's unix socket. Loop-confined.
- * Requests are packed before plugin_call() returns; replies are borrowed for
+/* plugin_rpc.h - unary gRPC calls to a plugin's unix socket, and streams of its answers.
+ * Loop-confined. Requests are packed before plugin_call() returns; replies are borrowed for
  * the callback. */
 #ifndef KUBELET_PLUGIN_RPC_H
 #define KUBELET_PLUGIN_RPC_H
@@ -30,5 +30,17 @@ void plugin_client_close(struct plugin_client *c);
 void plugin_call(struct plugin_client *c, const char *method, const void *request,
                  const ProtobufCMessageDescriptor *response,
                  void (*done)(const struct plugin_reply *reply, void *arg), void *arg);
+
+struct plugin_watch_config {
+    const char *method;
+    const void *request;
+    const ProtobufCMessageDescriptor *response;
+    void (*on_message)(const void *msg, void *arg); /* Each answer. */
+    /* Once, and the last; code 0 when the plugin ended it. */
+    void (*on_end)(const struct plugin_reply *reply, void *arg);
+    void *arg;
+};
+/* Answers come for as long as both sides live; closing the client ends it. */
+void plugin_watch(struct plugin_client *c, const struct plugin_watch_config *config);
 
 #endif

@@ -162,7 +162,7 @@ static void finish_mounts(void *arg)
     if (s->code != 0)
         start_fail(s, "CreateContainerConfigError", error_message(&s->err));
     else
-        start_create(s);
+        start_ready_devices(s);
 }
 
 static void make_mounts(struct start *s)

@@ -1,6 +1,7 @@
 /* pod_prepare.c - what a pod needs before it can run, and keeps needing:
  * ConfigMaps, Secrets and tokens from the API, volumes on disk, its cgroup. */
 #include "kubelet/csi.h"
+#include "kubelet/device_manager.h"
 #include "kubelet/dra.h"
 #include "kubelet/job.h"
 #include "kubelet/pinning.h"
@@ -241,7 +242,7 @@ struct preparation {
     struct cgroup_limits limits;
     uint32_t first_user, user_count; /* 0: those of the machine. */
     int code;
-    bool devices_failed;
+    const char *reason; /* Of the event when it fails; NULL: it was told. */
     struct error err;
     void (*done)(struct pod_worker *w, int code);
 };
@@ -280,8 +281,8 @@ static void finish_preparation(void *arg)
         w->volumes = take(p->plan);
         free(take(w->prepare_error));
     } else {
-        report_failure(w, &p->err,
-                       p->devices_failed ? "FailedPrepareDynamicResources" : "FailedMount");
+        if (p->reason != NULL)
+            report_failure(w, &p->err, p->reason);
     }
     volume_set_free(p->plan);
     void (*done)(struct pod_worker *, int) = p->done;
@@ -368,7 +369,7 @@ static void on_devices(int code, const struct error *err, void *arg)
     if (code != 0) {
         p->code = code;
         p->err = *err;
-        p->devices_failed = true;
+        p->reason = "FailedPrepareDynamicResources";
         error_prefix(&p->err, "Failed to prepare dynamic resources");
         finish_preparation(p);
         return;
@@ -402,9 +403,29 @@ static void on_devices(int code, const struct error *err, void *arg)
     job_start(k->loop, run_preparation, after_apply, p);
 }
 
+static void on_plugin_devices(int code, const struct error *err, void *arg)
+{
+    struct preparation *p = arg;
+    struct pod_worker *w = p->w;
+    if (code == 0) {
+        dra_prepare(w->k->dra, w->object, on_devices, p);
+        return;
+    }
+    p->code = code;
+    p->err = *err;
+    p->reason = code == E_AGAIN ? "FailedPrepareDevices" : NULL;
+    if (code != E_AGAIN && w->life == PM_RUNNING) {
+        AUTO_FREE char *text =
+            xasprintf("Allocate failed due to %s, which is unexpected", error_message(err));
+        pod_worker_reject(w, "UnexpectedAdmissionError", text);
+    }
+    finish_preparation(p);
+}
+
 static void on_sources(struct pod_worker *w, void *arg)
 {
-    dra_prepare(w->k->dra, w->object, on_devices, arg);
+    device_manager_prepare(w->k->devices, w->object, rt_pod_any_running(w->rt), on_plugin_devices,
+                           arg);
 }
 
 void worker_prepare(struct pod_worker *w, void (*done)(struct pod_worker *w, int code))
@@ -412,6 +433,7 @@ void worker_prepare(struct pod_worker *w, void (*done)(struct pod_worker *w, int
     struct preparation *p = xzalloc(sizeof(*p));
     p->w = w;
     p->done = done;
+    p->reason = "FailedMount";
     w->op_begin_ns = uv_hrtime();
     worker_fetch_sources(w, SOURCES_AGE_MAX_MS, on_sources, p);
 }

@@ -3,6 +3,7 @@
  * Statuses go as strategic merge patches of what differs from the server's
  * newest known state, so that conditions of others are left alone. One call
  * at a time; failures are repeated for ever, since a status is never optional. */
+#include "kubelet/device_manager.h"
 #include "kubelet/mirror_pods.h"
 #include "kubelet/pod_status.h"
 #include "kubelet/pod_support.h"
@@ -68,6 +69,8 @@ static struct container_facts *facts(struct pod_worker *w, struct arena *a)
             .restarts = pm_restarts(&p, &m),
             .applied = c->applied,
         };
+        list[i].device_count = device_manager_status(w->k->devices, a, str_of(w->uid),
+                                                     str_of(c->name), &list[i].devices);
     }
     return list;
 }

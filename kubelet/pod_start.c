@@ -1,6 +1,6 @@
 /* pod_start.c - starts one container.
  *
- *   sources -> image there? -> (pull) -> mounts -> create -> start -> postStart
+ *   sources -> image there? -> (pull) -> mounts -> devices -> create -> start -> postStart
  *
  * Each step may fail; the container then waits with upstream's reason, and is
  * tried again after a back-off. */
@@ -196,6 +196,7 @@ void start_create(struct start *s)
         start_fail(s, "CreateContainerConfigError", error_message(&err));
         return;
     }
+    start_add_devices(s, &in);
     CRI(CreateContainerRequest) *r =
         CRI_NEW(s->arena, CreateContainerRequest, create_container_request);
     if (container_config(s->arena, &in, &r->config, &err) != 0) {

@@ -2,7 +2,8 @@
  *
  *   pod_start.c   the order of the steps; create, start, postStart
  *   pod_image.c   is the image there, may it be used, pull it
- *   pod_mounts.c  variables out of files, mounts, files of its own */
+ *   pod_mounts.c  variables out of files, mounts, files of its own
+ *   pod_devices.c what plugins say that it gets for its devices */
 #ifndef KUBELET_POD_START_INTERNAL_H
 #define KUBELET_POD_START_INTERNAL_H
 
@@ -68,6 +69,9 @@ void start_fail(struct start *s, const char *reason, const char *message);
 /* Each leads on to the next one, or gives up. */
 void start_check_image(struct start *s);
 void start_make_mounts(struct start *s);
+void start_ready_devices(struct start *s);
 void start_create(struct start *s);
+/* What plugins give the container, beside what in has. */
+void start_add_devices(struct start *s, struct container_inputs *in);
 
 #endif

@@ -185,6 +185,10 @@ static void container_status(struct arena *a, const struct pod_status_inputs *in
         set_user(a, now, s);
     }
     set_mounts(a, k, in->recursive_read_only, s);
+    if (f != NULL) {
+        s->allocated_resources_status = f->devices;
+        s->allocated_resources_status_count = f->device_count;
+    }
     if (s->last_state.running != NULL || s->last_state.waiting != NULL)
         s->last_state = (struct core_v1_container_state){0};
     /* What ended and will start again waits; its end becomes the last state. */

@@ -14,6 +14,7 @@ struct arena;
 struct core_v1_pod;
 struct core_v1_pod_status;
 struct core_v1_resource_requirements;
+struct core_v1_resource_status;
 
 /* What the node agent knows of one container besides the runtime's view. */
 struct container_facts {
@@ -24,6 +25,8 @@ struct container_facts {
     bool ready;    /* Readiness probe passed (or none). */
     bool restarts; /* It will be started again after having ended. */
     const struct core_v1_resource_requirements *applied; /* What it runs with; NULL: the spec's. */
+    struct core_v1_resource_status *devices;             /* What it has of plugins. */
+    size_t device_count;
 };
 
 struct pod_status_inputs {

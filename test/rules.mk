@@ -33,7 +33,7 @@ check-sanitized:
 check-sanitized-%:
 	@echo "== programs, $*"
 	@$(MAKE) --no-print-directory VARIANT=$* sanitized-run
-sanitized-run: all hollow kvload csi-hostpath dra-driver kms-plugin fake-logind $(SIM_BIN)
+sanitized-run: all hollow kvload csi-hostpath dra-driver device-plugin kms-plugin fake-logind $(SIM_BIN)
 	@CC=$(CC) SIM_SEEDS=$(SIM_SEEDS) test/sanitized.sh $(VARIANT) $(abspath $(BIN)) $(abspath $(B)) $(TRIREME_FACTS) $(PARTS)
 .PHONY: check-sanitized sanitized-run
 
@@ -94,9 +94,9 @@ check-etcd: all
 	@echo "== etcd's behaviour, compared with etcd"
 	@test/etcd/run.py --bin $(abspath $(BIN))
 
-check-e2e: all hollow kvload csi-hostpath dra-driver kms-plugin fake-logind
+check-e2e: all hollow kvload csi-hostpath dra-driver device-plugin kms-plugin fake-logind
 	@echo "== end to end"
-	@HOLLOW_NODES=$(abspath $(B))/test/bench/hollow_nodes KVLOAD=$(abspath $(B))/test/e2e/kvload/kvload CSI_HOSTPATH=$(abspath $(B))/test/e2e/csi/csi-hostpath DRA_DRIVER=$(abspath $(B))/test/e2e/dra/dra-driver KMS_PLUGIN=$(abspath $(B))/test/e2e/kms/kms-plugin \
+	@HOLLOW_NODES=$(abspath $(B))/test/bench/hollow_nodes KVLOAD=$(abspath $(B))/test/e2e/kvload/kvload CSI_HOSTPATH=$(abspath $(B))/test/e2e/csi/csi-hostpath DRA_DRIVER=$(abspath $(B))/test/e2e/dra/dra-driver DEVICE_PLUGIN=$(abspath $(B))/test/e2e/device/device-plugin KMS_PLUGIN=$(abspath $(B))/test/e2e/kms/kms-plugin \
 	    LOGIND_FAKE=$(abspath $(B))/test/e2e/logind/fake-logind test/e2e/run.sh $(abspath $(BIN))
 
 # Everything, with one closing line. CHECKS picks parts: make check CHECKS="unit sim".
@@ -282,6 +282,14 @@ $(DRA_DRIVER): $(B)/test/e2e/dra/driver.o $(call libs_of,net)
 	@$(CC) $(CFLAGS) $(LDFLAGS) $< $(call libs_of,net) -o $@ $(PKG_LIBS)
 .PHONY: dra-driver
 dra-driver: $(DRA_DRIVER)
+
+# A device plugin of our own, for test_device_plugin.sh.
+DEVICE_PLUGIN := $(B)/test/e2e/device/device-plugin
+$(DEVICE_PLUGIN): $(B)/test/e2e/device/plugin.o $(call libs_of,net)
+	@echo "  LINK  $@"
+	@$(CC) $(CFLAGS) $(LDFLAGS) $< $(call libs_of,net) -o $@ $(PKG_LIBS)
+.PHONY: device-plugin
+device-plugin: $(DEVICE_PLUGIN)
 
 # A KMS v2 plugin of our own, for test_encryption.sh.
 KMS_PLUGIN := $(B)/test/e2e/kms/kms-plugin

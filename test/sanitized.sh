@@ -16,7 +16,7 @@ asan) flags=-fsanitize=address,undefined ;;
 tsan) flags=-fsanitize=thread ;;
 *) echo "sanitized.sh: $variant is none of asan, tsan" >&2; exit 2 ;;
 esac
-export HOLLOW_NODES=$build/test/bench/hollow_nodes KVLOAD=$build/test/e2e/kvload/kvload CSI_HOSTPATH=$build/test/e2e/csi/csi-hostpath DRA_DRIVER=$build/test/e2e/dra/dra-driver KMS_PLUGIN=$build/test/e2e/kms/kms-plugin LOGIND_FAKE=$build/test/e2e/logind/fake-logind
+export HOLLOW_NODES=$build/test/bench/hollow_nodes KVLOAD=$build/test/e2e/kvload/kvload CSI_HOSTPATH=$build/test/e2e/csi/csi-hostpath DRA_DRIVER=$build/test/e2e/dra/dra-driver DEVICE_PLUGIN=$build/test/e2e/device/device-plugin KMS_PLUGIN=$build/test/e2e/kms/kms-plugin LOGIND_FAKE=$build/test/e2e/logind/fake-logind
 # `trireme up` looks for it beside the programs, where it is only in an ordinary build.
 export TRIREME_SHARE=$here/../deploy
 # How many times longer than usual tests wait for what takes processor time; 1 in every other run.

@@ -76,6 +76,10 @@ ok "the memory manager has a state, too" grep -qF '"policyName":"Static"' "$MEMO
 NODES=$(sed -n "s/.*{\"c\":\\[{\"numaAffinity\":\\[\([0-9,]*\)\\],\"type\":\"memory\",\"size\":$((32 << 20))}\\]}.*/\1/p" "$MEMORY")
 ok "with the pod's memory on one NUMA node" test -n "${NODES##*,*}"
 same "which is where the kernel takes it from" "$NODES" memory_nodes own
+asks() { "$HERE/pod_resources.py" "$(dirname "$MEMORY")/pod-resources/kubelet.sock" "$WORK/stubs" "$@"; }
+has "the pod resources API tells of both" "default/own c cpus $MINE
+default/own c memory memory $((32 << 20)) $NODES" asks get default own
+has "and of what can be had" "allocatable memory memory" asks allocatable
 SHARED=$(sed 's/.*"defaultCpuSet":"\([^"]*\)".*/\1/' "$STATE")
 eventually 60 "the other has moved away" allowed_is other "$SHARED"
 same "nothing throttles it" "$FREE" quota own

@@ -92,6 +92,9 @@ eventually 20 "the driver registers" called registered dev.example.com 1
 eventually 40 "the pod runs" phase first Running
 ok "its claim was prepared once" called prepare one 1
 ok "and is remembered" grep -q 'test/device=one' "$STATE"
+asks() { "$HERE/pod_resources.py" "$D/hosts/worker-1/kubelet/pod-resources/kubelet.sock" "$WORK/stubs" "$@"; }
+has "the pod resources API tells of it" "default/first c claim one dev.example.com pool device test/device=one" asks list
+has "also when asked for the pod" "default/first c claim one dev.example.com pool device test/device=one" asks get default first
 
 # --- a shared claim is prepared once, and given back with the last pod
 ok "a second pod with it" pod second one

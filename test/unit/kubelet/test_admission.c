@@ -64,7 +64,7 @@ START_TEST(taken_or_refused)
     for (size_t i = 0; i < ARRAY_SIZE(CASES); i++) {
         struct api_object *pod = object_from("Pod", CASES[i].pod);
         struct admission_refusal why = {0};
-        bool taken = admission_check(a, node, pod, others, ARRAY_SIZE(TAKEN), &why);
+        bool taken = admission_check(a, node, pod, others, ARRAY_SIZE(TAKEN), NULL, &why);
         ck_assert_msg(taken == (CASES[i].reason == NULL), "%s: %s", CASES[i].pod, why.message);
         if (!taken) {
             ck_assert_str_eq(why.reason, CASES[i].reason);
@@ -75,7 +75,7 @@ START_TEST(taken_or_refused)
     struct admission_refusal why = {0};
     struct api_object *pod = object_from("Pod", CASES[0].pod);
     others[2] = object_from("Pod", POD("c", ASKS("")));
-    ck_assert(!admission_check(a, node, pod, others, 3, &why));
+    ck_assert(!admission_check(a, node, pod, others, 3, NULL, &why));
     ck_assert_str_eq(why.reason, "OutOfpods");
     ck_assert_str_eq(why.message,
                      "Node didn't have enough resource: pods, requested: 1, used: 3, capacity: 3");
@@ -143,10 +143,10 @@ START_TEST(reclaiming_pods_take_nothing)
                       *huge = object_from("Pod", RECLAIMING("t", "2001m")),
                       *plain = object_from("Pod", POD("p", ASKS("\"cpu\":\"500m\""))),
                       *large = object_from("Pod", POD("q", ASKS("\"cpu\":\"501m\"")));
-    ck_assert(admission_check(a, node, more, others, 2, &why));
-    ck_assert(admission_check(a, node, plain, others, 2, &why));
-    ck_assert(!admission_check(a, node, large, others, 2, &why));
-    ck_assert(!admission_check(a, node, huge, others, 2, &why));
+    ck_assert(admission_check(a, node, more, others, 2, NULL, &why));
+    ck_assert(admission_check(a, node, plain, others, 2, NULL, &why));
+    ck_assert(!admission_check(a, node, large, others, 2, NULL, &why));
+    ck_assert(!admission_check(a, node, huge, others, 2, NULL, &why));
     ck_assert_str_eq(why.reason, "OutOfcpu");
     struct api_object *all[] = {node, others[0], others[1], more, huge, plain, large};
     for (size_t i = 0; i < ARRAY_SIZE(all); i++)

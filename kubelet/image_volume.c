@@ -21,6 +21,7 @@
 
 #include <dirent.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <sys/mount.h>
 #include <sys/stat.h>
@@ -134,11 +135,14 @@ static void mounting_end(struct mounting *m)
     free(m);
 }
 
+/* An image of one layer is a bind mount, perhaps of the very file system that the pod's folder is
+ * on: devices tell nothing of it. */
 static bool is_mounted(const char *path)
 {
-    struct stat st, up;
-    AUTO_FREE char *parent = xasprintf("%s/..", path);
-    return lstat(path, &st) == 0 && stat(parent, &up) == 0 && st.st_dev != up.st_dev;
+    struct statx st;
+    if (statx(AT_FDCWD, path, AT_SYMLINK_NOFOLLOW | AT_NO_AUTOMOUNT, 0, &st) != 0)
+        return false;
+    return (st.stx_attributes & STATX_ATTR_MOUNT_ROOT) != 0;
 }
 
 static void run_mount(void *arg)

@@ -210,6 +210,7 @@ has "and cannot write there" "touch: /v/x: Read-only file system" k logs image -
 has "nor in a part of it" "touch: /sub/x: Read-only file system" k logs image -c c
 eventually 20 "an image that may not be pulled" is pod/noimage '.status.containerStatuses[0].state.waiting.reason' ErrImageNeverPull
 has "is named" 'Container image "example.invalid/none:1" is not present with pull policy of Never' jp pod/noimage '.status.containerStatuses[0].state.waiting.message'
+if containerd --version | grep -q ' 1\.'; then same "mounted once for both containers" 1 grep -c "/pods/$image_uid/volumes/kubernetes.io~image/v " /proc/self/mounts; fi
 if containerd --version | grep -q ' 1\.'; then same "an old containerd keeps a view of it" 1 views; fi
 ok "delete them" k delete pod image noimage --timeout=60s
 same "no view is left" 0 views

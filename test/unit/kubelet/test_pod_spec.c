@@ -344,6 +344,29 @@ START_TEST(test_stop_signal)
 }
 END_TEST
 
+/* Strict groups: neither the sandbox nor the container takes those of the image. */
+START_TEST(test_strict_groups)
+{
+    AUTO_ARENA *a = arena_new(0);
+    struct dns_settings dns = {0};
+    struct api_object *o =
+        parse("{securityContext: {supplementalGroups: [7], "
+              "supplementalGroupsPolicy: Strict}, containers: [{name: c, image: x}]}");
+    struct sandbox_inputs in = {.pod = o->msg,
+                                .hostname = "h",
+                                .log_dir = "/l",
+                                .cgroup_parent = "",
+                                .dns = &dns,
+                                .seccomp_root = "/s"};
+    const CRI(LinuxSandboxSecurityContext) *s = sandbox_config(a, &in)->linux->security_context;
+    ck_assert_int_eq(s->supplemental_groups_policy, CRI_ENUM(SUPPLEMENTAL_GROUPS_POLICY__Strict));
+    const CRI(LinuxContainerSecurityContext) *c = config_of(a, o->msg)->linux->security_context;
+    ck_assert_int_eq(c->supplemental_groups_policy, CRI_ENUM(SUPPLEMENTAL_GROUPS_POLICY__Strict));
+    ck_assert_int_eq(c->supplemental_groups[0], 7);
+    api_object_unref(o);
+}
+END_TEST
+
 /* Tokens are renewed by the life that the API gave them, not by the one that was asked for. */
 START_TEST(test_token_use)
 {
@@ -580,6 +603,7 @@ UNIT_MAIN("kubelet pods", {
     UNIT_TEST(test_container_config);
     UNIT_TEST(test_hugepage_limits);
     UNIT_TEST(test_stop_signal);
+    UNIT_TEST(test_strict_groups);
     UNIT_TEST(test_token_use);
     UNIT_TEST(test_atomic_writer);
     UNIT_TEST(test_volumes);

@@ -11,6 +11,7 @@
 #include <linux/netfilter/nf_tables.h>
 #include <linux/netfilter/nfnetlink.h>
 #include <linux/netlink.h>
+#include <pthread.h>
 #include <sys/socket.h>
 #include <sys/time.h>
 #include <unistd.h>
@@ -18,13 +19,7 @@
 #define ANSWER_BYTES 65536u
 #define TIMEOUT_S 30
 #define DUMP_TRIES 10
-
-static void close_fd(int *fd)
-{
-    if (*fd >= 0)
-        close(*fd);
-}
-#define AUTO_FD __attribute__((cleanup(close_fd))) int
+#define IDLE_MAX 4u
 
 static int fail(struct error *err, int number, const char *what)
 {
@@ -32,22 +27,72 @@ static int fail(struct error *err, int number, const char *what)
     return error_set(err, code, "%s: %s", what, strerror(number));
 }
 
-static int open_socket(int protocol, size_t send_bytes, int *ret, struct error *err)
+/* --- sockets ---------------------------------------------------------------------------------- */
+
+static struct {
+    pthread_mutex_t lock;
+    int fds[IDLE_MAX];
+    unsigned count;
+} idle = {.lock = PTHREAD_MUTEX_INITIALIZER};
+
+/* -1: there is none. */
+static int take_idle(void)
 {
-    int fd = socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC, protocol);
+    char rest[64];
+    pthread_mutex_lock(&idle.lock);
+    int fd = idle.count != 0 ? idle.fds[--idle.count] : -1;
+    pthread_mutex_unlock(&idle.lock);
+    /* What an earlier question may have left. */
+    while (fd >= 0 && (recv(fd, rest, sizeof(rest), MSG_DONTWAIT) >= 0 || errno != EAGAIN))
+        ;
+    return fd;
+}
+
+static void keep_idle(int fd)
+{
+    pthread_mutex_lock(&idle.lock);
+    bool room = idle.count < IDLE_MAX;
+    if (room)
+        idle.fds[idle.count++] = fd;
+    pthread_mutex_unlock(&idle.lock);
+    if (!room)
+        close(fd);
+}
+
+static int new_socket(int protocol, int *ret, struct error *err)
+{
     struct sockaddr_nl me = {.nl_family = AF_NETLINK};
     struct timeval timeout = {.tv_sec = TIMEOUT_S};
-    /* The kernel takes a message whole or not at all. */
-    int room = (int)MIN_OF(send_bytes * 2 + ANSWER_BYTES, (size_t)1 << 30);
+    int fd = socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC, protocol);
     if (fd < 0)
         return fail(err, errno, "netlink socket");
-    *ret = fd;
     setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &timeout, sizeof(timeout));
-    if (setsockopt(fd, SOL_SOCKET, SO_SNDBUFFORCE, &room, sizeof(room)) != 0 ||
-        bind(fd, (struct sockaddr *)&me, sizeof(me)) != 0)
-        return fail(err, errno, "netlink socket");
+    if (bind(fd, (struct sockaddr *)&me, sizeof(me)) != 0) {
+        int rc = fail(err, errno, "netlink socket");
+        close(fd);
+        return rc;
+    }
+    *ret = fd;
     return 0;
 }
+
+static int open_socket(int protocol, size_t send_bytes, int *ret, struct error *err)
+{
+    /* The kernel takes a message whole or not at all. */
+    int room = (int)MIN_OF(send_bytes * 2 + ANSWER_BYTES, (size_t)1 << 30), rc = 0;
+    int fd = protocol == NETLINK_NETFILTER ? take_idle() : -1;
+    if (fd < 0)
+        rc = new_socket(protocol, &fd, err);
+    if (rc == 0 && setsockopt(fd, SOL_SOCKET, SO_SNDBUFFORCE, &room, sizeof(room)) != 0) {
+        rc = fail(err, errno, "netlink socket");
+        close(fd);
+    }
+    *ret = fd;
+    return rc;
+}
+
+/* --- messages -----------------------------------------------------------------------------------
+ */
 
 static int send_all(int fd, struct str bytes, struct error *err)
 {
@@ -105,16 +150,30 @@ static int receive(int fd, bool *ret_torn,
     return rc;
 }
 
+static int ask(int protocol, struct str request, bool *ret_torn,
+               void (*each)(uint16_t type, struct str payload, void *arg), void *arg,
+               struct error *err)
+{
+    int fd;
+    int rc = open_socket(protocol, request.len, &fd, err);
+    if (rc != 0)
+        return rc;
+    rc = send_all(fd, request, err);
+    if (rc == 0)
+        rc = receive(fd, ret_torn, each, arg, err);
+    if (rc == 0 && protocol == NETLINK_NETFILTER)
+        keep_idle(fd);
+    else
+        close(fd);
+    return rc;
+}
+
 int netlink_ask(int protocol, struct str request,
                 void (*each)(uint16_t type, struct str payload, void *arg), void *arg,
                 struct error *err)
 {
-    AUTO_FD fd = -1;
     bool torn = false;
-    int rc = open_socket(protocol, request.len, &fd, err);
-    if (rc == 0)
-        rc = send_all(fd, request, err);
-    return rc == 0 ? receive(fd, &torn, each, arg, err) : rc;
+    return ask(protocol, request, &torn, each, arg, err);
 }
 
 /* --- nftables ----------------------------------------------------------------------------- */
@@ -146,13 +205,8 @@ int netlink_nft_dump(const struct nft_set_name *set,
     struct dump d = {each, arg};
     nft_batch_dump(&request, set);
     for (int i = 0; i < DUMP_TRIES; i++) {
-        AUTO_FD fd = -1;
         bool torn = false;
-        int rc = open_socket(NETLINK_NETFILTER, request.len, &fd, err);
-        if (rc == 0)
-            rc = send_all(fd, buf_str(&request), err);
-        if (rc == 0)
-            rc = receive(fd, &torn, on_elements, &d, err);
+        int rc = ask(NETLINK_NETFILTER, buf_str(&request), &torn, on_elements, &d, err);
         if (rc != 0 || !torn)
             return rc;
     }

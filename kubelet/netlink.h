@@ -2,7 +2,12 @@
  *
  * Blocks for as long as the kernel works (it answers within the call or not
  * at all): call from a job (job.h), or on the loop where the answer is known to
- * be small. Each call has a socket of its own. */
+ * be small.
+ *
+ * A call has a socket to itself. Those of NETLINK_NETFILTER are kept for later calls, whatever
+ * thread makes them: to close one right after a change of nftables takes 10 to 15 ms, since the
+ * kernel first waits for what the change has freed. They belong to the network namespace of the
+ * process. */
 #ifndef KUBELET_NETLINK_H
 #define KUBELET_NETLINK_H
 

@@ -164,28 +164,41 @@ void kubelet_sources_ready(struct kubelet *k)
     mirror_pods_kick(k->mirrors);
 }
 
+static void unref_object(void *o)
+{
+    api_object_unref(o);
+}
+
+/* It may be packed, or replaced, before the pod has started. */
+static const struct core_v1_service *held_service(struct arena *a, struct api_object *o)
+{
+    arena_hold(a, api_object_ref(o), unref_object);
+    return o->msg;
+}
+
 size_t kubelet_services_for(const struct kubelet *k, struct arena *a, const struct core_v1_pod *pod,
                             bool links, const struct core_v1_service *const **ret)
 {
     const struct core_v1_service *const *declared = NULL;
     size_t declared_count = 0;
-    size_t count = 0, pos = 0, total = k->services != NULL ? informer_count(k->services) : 0;
+    size_t count = 0, mates = 0;
     bool held = isolation_services(k->isolation, a, pod, &declared, &declared_count);
+    struct api_object *const *mine = NULL;
+    if (k->services != NULL && links && !held)
+        mine = informer_by_index(k->services, "namespace", pod->metadata.namespace, &mates);
     const struct core_v1_service **list =
-        ARENA_ARRAY(a, const struct core_v1_service *, total + declared_count + 1);
+        ARENA_ARRAY(a, const struct core_v1_service *, mates + declared_count + 1);
     *ret = list;
     if (k->services == NULL)
         return 0;
     /* The API server itself first: a service of the same name takes precedence. */
     struct api_object *master = informer_get(k->services, STR("default"), STR("kubernetes"));
     if (master != NULL)
-        list[count++] = master->msg;
+        list[count++] = held_service(a, master);
     for (size_t i = 0; held && links && i < declared_count; i++)
         list[count++] = declared[i];
-    for (struct api_object *o; links && !held && (o = informer_next(k->services, &pos)) != NULL;) {
-        const struct core_v1_service *s = o->msg;
-        if (o != master && str_eq(s->metadata.namespace, pod->metadata.namespace))
-            list[count++] = s;
-    }
+    for (size_t i = 0; i < mates; i++)
+        if (mine[i] != master)
+            list[count++] = held_service(a, mine[i]);
     return count;
 }

@@ -39,6 +39,7 @@
 #include "kubelet/usage_view.h"
 #include "kubelet/user_namespaces.h"
 
+#include "lib/api/pack.h"
 #include "lib/api/scheme.h"
 #include "lib/api/zpages.h"
 #include "lib/base/arena.h"
@@ -52,6 +53,7 @@
 #include "lib/client/client.h"
 #include "lib/client/event_recorder.h"
 #include "lib/client/informer.h"
+#include "lib/client/informer_hot.h"
 #include "lib/client/kubeconfig.h"
 
 #include "api/core_v1.h"
@@ -64,6 +66,8 @@
 #define CRASH_INITIAL_MS 10000u
 #define CRASH_MAX_MS 300000u
 #define BACKOFF_GC_MS 60000u
+#define HOT_BYTES ((size_t)256 << 10) /* Of Services and EndpointSlices that were just looked at.  \
+                                       */
 
 struct program {
     struct kubelet k;       /* First: what callbacks get is this. */
@@ -156,15 +160,34 @@ static void slice_keys(const struct api_object *o, void (*emit)(void *ctx, struc
     emit(ctx, arena_printf(a, STR_FMT "/" STR_FMT, STR_ARG(s->metadata.namespace), STR_ARG(*name)));
 }
 
-static void start_slices(struct kubelet *k)
+/* Each node has those of the whole cluster, and looks at one when it changes: they rest packed. */
+static struct informer *new_packed(struct kubelet *k, const char *api_version, const char *kind,
+                                   struct informer_index index)
 {
+    struct informer *i;
     struct error err;
     struct informer_config config = {
-        .kind = api_kind_by_api_version(STR("discovery.k8s.io/v1"), STR("EndpointSlice")),
-        .indexes = {{"service", slice_keys}},
+        .kind = api_kind_by_api_version(str_of(api_version), str_of(kind)),
+        .indexes = {index},
+        .pack = true,
+        .packer = api_packer_new_by_namespace(),
     };
-    if (informer_new(k->client, &config, &k->slices, &err) != 0)
-        PANIC("informer of EndpointSlices: %s", error_message(&err));
+    if (informer_new(k->client, &config, &i, &err) != 0)
+        PANIC("informer of %s: %s", kind, error_message(&err));
+    return i;
+}
+
+static void start_services(struct kubelet *k, const struct informer_handler *handler)
+{
+    informer_hot_bytes_max = HOT_BYTES;
+    k->services = new_packed(k, "v1", "Service",
+                             (struct informer_index){"namespace", informer_index_namespace});
+    informer_add_handler(k->services, handler);
+    informer_start(k->services);
+    if (!k->config.proxy && !k->config.dns && !k->config.isolation)
+        return;
+    k->slices = new_packed(k, "discovery.k8s.io/v1", "EndpointSlice",
+                           (struct informer_index){"service", slice_keys});
     informer_start(k->slices);
 }
 
@@ -201,9 +224,7 @@ static void on_client(struct kubelet *k)
         k->policy = policy_start(k);
     else
         policy_withdraw(k);
-    k->services = start_informer(k, "Service", STR_NULL, &handler);
-    if (k->config.proxy || k->config.dns || k->config.isolation)
-        start_slices(k);
+    start_services(k, &handler);
     if (k->config.isolation)
         k->isolation = isolation_start(k);
     else

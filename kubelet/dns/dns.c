@@ -40,7 +40,9 @@ struct dns {
 
 /* --- the zone follows the objects ----------------------------------------------------------- */
 
-static void remake(struct dns *d, struct str namespace_name, struct str name)
+/* other: the informer whose objects nobody has borrowed. Many may come at once. */
+static void remake(struct dns *d, struct str namespace_name, struct str name,
+                   struct informer *other)
 {
     AUTO_ARENA *a = arena_new(0);
     struct api_object *o = informer_get(d->services, namespace_name, name);
@@ -56,12 +58,13 @@ static void remake(struct dns *d, struct str namespace_name, struct str name)
     for (size_t i = 0; i < n; i++)
         msgs[i] = slices[i]->msg;
     zone_set(&d->zone, o->msg, msgs, n);
+    informer_rest(other);
 }
 
 static void service_changed(struct dns *d, const struct api_object *o)
 {
     const struct core_v1_service *s = o->msg;
-    remake(d, s->metadata.namespace, s->metadata.name);
+    remake(d, s->metadata.namespace, s->metadata.name, d->slices);
 }
 
 static void on_service(struct api_object *o, void *arg)
@@ -87,7 +90,7 @@ static void slice_changed(struct dns *d, const struct api_object *o)
     const struct str *name = api_str_map_get(s->metadata.labels, s->metadata.labels_count,
                                              STR("kubernetes.io/service-name"));
     if (name != NULL)
-        remake(d, s->metadata.namespace, *name);
+        remake(d, s->metadata.namespace, *name, d->services);
 }
 
 static void on_slice(struct api_object *o, void *arg)

@@ -9,8 +9,6 @@
 #include <arpa/inet.h>
 #include <stdio.h>
 
-#define SERVICE_BYTES 768u /* Of the arena of a Service's records: there may be many. */
-
 /* "namespace/name", both labels of at most 63 bytes. */
 struct zone_key {
     char text[160];
@@ -194,12 +192,12 @@ static bool make_domain(const struct zone *z, struct zone_service *to, struct st
            dns_name_under(to->namespace_name, &svc, &ns) && dns_name_under(name, &ns, &to->domain);
 }
 
-/* NULL: it has no records (no address yet, or a name that is none). */
-static struct zone_service *make_service(const struct zone *z, const struct core_v1_service *s,
-                                         const struct discovery_v1_endpoint_slice *const *slices,
-                                         size_t slice_count)
+/* In a, which is freed when it has no records (no address yet, or a name that is none): NULL. */
+static struct zone_service *make_in(struct arena *a, const struct zone *z,
+                                    const struct core_v1_service *s,
+                                    const struct discovery_v1_endpoint_slice *const *slices,
+                                    size_t slice_count)
 {
-    struct arena *a = arena_new(SERVICE_BYTES);
     struct zone_service *to = ARENA_ARRAY(a, struct zone_service, 1);
     *to = (struct zone_service){.arena = a, .namespace_name = arena_str(a, s->metadata.namespace)};
     bool good = make_domain(z, to, s->metadata.name);
@@ -221,6 +219,20 @@ static struct zone_service *make_service(const struct zone *z, const struct core
         return to;
     arena_free(a);
     return NULL;
+}
+
+/* There may be tens of thousands, which stay: made once to know their size, and once more in an
+ * arena of just that. */
+static struct zone_service *make_service(const struct zone *z, const struct core_v1_service *s,
+                                         const struct discovery_v1_endpoint_slice *const *slices,
+                                         size_t slice_count)
+{
+    const struct zone_service *trial = make_in(arena_new(0), z, s, slices, slice_count);
+    if (trial == NULL)
+        return NULL;
+    size_t bytes = arena_used(trial->arena);
+    arena_free(trial->arena);
+    return make_in(arena_new(bytes), z, s, slices, slice_count);
 }
 
 /* --- by address ------------------------------------------------------------------------- */

@@ -301,6 +301,11 @@ static const struct core_v1_service *shown(const struct isolation *i, struct are
     return c;
 }
 
+static void unref_object(void *o)
+{
+    api_object_unref(o);
+}
+
 bool isolation_services(struct isolation *i, struct arena *a, const struct core_v1_pod *pod,
                         const struct core_v1_service *const **ret, size_t *ret_count)
 {
@@ -320,8 +325,11 @@ bool isolation_services(struct isolation *i, struct arena *a, const struct core_
             struct str key = isolation_service_key(a, own, &d.items[n]);
             struct api_object *o = informer_get_key(i->k->services, key);
             const struct core_v1_service *s = o != NULL ? o->msg : NULL;
-            if (s != NULL && str_eq(s->metadata.namespace, own) == (pass == 1))
-                list[count++] = shown(i, a, s, pass == 0);
+            if (s == NULL || str_eq(s->metadata.namespace, own) != (pass == 1))
+                continue;
+            /* It may be packed, or replaced, before the pod has started. */
+            arena_hold(a, api_object_ref(o), unref_object);
+            list[count++] = shown(i, a, s, pass == 0);
         }
     *ret = list;
     *ret_count = count;

@@ -10,6 +10,8 @@
 
 #include <linux/netfilter.h>
 
+#define CLEAN_SHARE 9u /* It rests so many times as long as it took. */
+
 static const char *const old_table = "trireme-proxy";
 
 static struct nft_set_name set_name(const struct proxy_kernel *k, enum proxy_family f,
@@ -27,6 +29,18 @@ void kernel_init(struct proxy_kernel *k, uv_loop_t *loop,
 {
     *k = (struct proxy_kernel){
         .loop = loop, .done = done, .cleaned = cleaned, .arg = arg, .clean = true};
+    uv_timer_init(loop, &k->rest);
+    k->rest.data = k;
+}
+
+void kernel_stop(struct proxy_kernel *k)
+{
+    uv_timer_stop(&k->rest);
+}
+
+bool kernel_is_cleaning(const struct proxy_kernel *k)
+{
+    return k->cleaning;
 }
 
 void kernel_done(struct proxy_kernel *k)
@@ -236,8 +250,17 @@ static void run_clean(void *arg)
 {
     struct proxy_kernel *k = arg;
     struct error err;
+    uint64_t began_ns = uv_hrtime();
     if (stale_clean(k->table, buf_str(&k->stale), &err) != 0)
         log_warning("services: ending what has become stale: %s", error_message(&err));
+    k->cleaning_ns = uv_hrtime() - began_ns;
+}
+
+static void on_rested(uv_timer_t *t)
+{
+    struct proxy_kernel *k = t->data;
+    k->clean_later = false;
+    k->cleaned(k->arg);
 }
 
 static void on_cleaned(void *arg)
@@ -245,15 +268,15 @@ static void on_cleaned(void *arg)
     struct proxy_kernel *k = arg;
     buf_done(&k->stale);
     k->cleaning = false;
-    k->cleaned(k->arg);
+    uv_timer_start(&k->rest, on_rested, CLEAN_SHARE * k->cleaning_ns / 1000000u, 0);
 }
 
 void kernel_clean(struct proxy_kernel *k)
 {
-    ASSERT(!k->cleaning);
+    ASSERT(!k->clean_later);
     if (k->stale.len == 0)
         return;
-    k->cleaning = true;
+    k->cleaning = k->clean_later = true;
     job_start(k->loop, run_clean, on_cleaned, k);
 }
 
@@ -261,9 +284,9 @@ static void on_committed(void *arg)
 {
     struct proxy_kernel *k = arg;
     buf_done(&k->changes);
-    if (k->result.code == 0 && !k->cleaning)
+    if (k->result.code == 0 && !k->clean_later)
         kernel_clean(k);
-    else if (!k->cleaning)
+    else if (!k->clean_later)
         buf_done(&k->stale);
     if (k->result.code != 0 || !k->clean) {
         end(k);

@@ -27,7 +27,10 @@ struct proxy_kernel {
     struct buf text;
     struct buf changes; /* Packed, each behind a byte: add. */
     struct buf stale;   /* See stale.h; a job's while cleaning. */
-    bool cleaning;
+    bool cleaning;      /* A job is at it. */
+    bool clean_later;   /* It is, or it has been a short while ago: its next time is to come. */
+    uint64_t cleaning_ns;
+    uv_timer_t rest;
     void (*cleaned)(void *arg);
     struct kernel_result result;
     void (*done)(struct kernel_result *r, void *arg);
@@ -50,9 +53,12 @@ void kernel_load(struct proxy_kernel *k);
 /* Writes k->changes in one transaction; once then removes tables of other versions. When they hold,
  * kernel_clean() follows by itself. */
 void kernel_commit(struct proxy_kernel *k);
-/* Ends what k->stale names, if anything; cleaned() follows. Beside all else: with many flows it
- * takes long. Not while k->cleaning, when k->stale must not be touched either. */
+/* Ends what k->stale names, if anything; cleaned() follows. Beside all else: it reads all flows of
+ * the machine. At most a tenth of the time goes to it: not while k->clean_later, when k->stale must
+ * not be touched either. */
 void kernel_clean(struct proxy_kernel *k);
+bool kernel_is_cleaning(const struct proxy_kernel *k);
+void kernel_stop(struct proxy_kernel *k); /* Nothing is cleaned any more. */
 /* Whether the tables still stand as we left them. Cheap; nothing may be under way. */
 bool kernel_stands(struct proxy_kernel *k);
 

@@ -99,11 +99,10 @@ static struct str node_zone(const struct kubelet *k)
 static void all_dirty(struct proxy *p)
 {
     static char there;
-    AUTO_ARENA *a = arena_new(0);
     struct str key;
     size_t pos = 0;
-    for (struct api_object *o; (o = informer_next(p->services, &pos)) != NULL;)
-        map_set(&p->dirty, informer_key(a, o), &there);
+    while (informer_next_key(p->services, &pos, &key))
+        map_set(&p->dirty, key, &there);
     for (pos = 0; map_next(&p->known, &pos, &key, NULL);)
         map_set(&p->dirty, key, &there);
 }
@@ -314,6 +313,8 @@ static bool plan_some(struct proxy *p)
         map_remove(&p->dirty, keys[i]);
         plan_service(p, keys[i]);
     }
+    informer_rest(p->services);
+    informer_rest(p->slices);
     return p->dirty.count == 0;
 }
 
@@ -330,12 +331,12 @@ static void commit(struct proxy *p)
 {
     if (p->elements.touched.count > 0)
         proxy_elements_write(&p->elements, put_change, p);
-    if (!p->kernel.cleaning)
+    if (!p->kernel.clean_later)
         stale_pack(&p->stale, &p->elements, &p->kernel.stale);
     if (p->kernel.changes.len == 0 && !p->kernel.clean) {
         if (p->elements.sent != NULL)
             proxy_elements_settle(&p->elements);
-        if (!p->kernel.cleaning)
+        if (!p->kernel.clean_later)
             kernel_clean(&p->kernel);
         p->began_ns = 0;
         proxy_health_synced(p->health);
@@ -386,7 +387,7 @@ static void sync_rules(void *arg)
     struct proxy *p = arg;
     if (p->stopped)
         return;
-    if (p->k->node == NULL || (p->stage == UNKNOWN && p->kernel.cleaning)) {
+    if (p->k->node == NULL || (p->stage == UNKNOWN && kernel_is_cleaning(&p->kernel))) {
         /* The table's rules depend on it; another table would take the place of a good one. And its
          * name is a job's. */
         gather_again(&p->gather, NODE_MS);
@@ -619,6 +620,7 @@ void proxy_stop(struct proxy *p)
         return;
     p->stopped = true;
     gather_stop(&p->gather);
+    kernel_stop(&p->kernel);
     uv_timer_stop(&p->look);
     proxy_health_stop(p->health);
 }

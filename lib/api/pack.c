@@ -35,6 +35,7 @@ struct compressor {
     struct api_packer packer;
     struct map samples;  /* uid of the controller, or namespace -> struct sample */
     size_t samples_kept; /* At the last sweep. */
+    bool by_namespace;
     LZ4_stream_t *stream;
     struct buf raw, packed;
 };
@@ -73,9 +74,9 @@ static size_t bytes_of(const struct api_pack *pack)
 
 /* --- samples ------------------------------------------------------------------------------ */
 
-static struct str family_of(const struct meta_v1_object_meta *m)
+static struct str family_of(const struct compressor *p, const struct meta_v1_object_meta *m)
 {
-    for (size_t i = 0; i < m->owner_references_count; i++)
+    for (size_t i = 0; !p->by_namespace && i < m->owner_references_count; i++)
         if (m->owner_references[i].has_controller && m->owner_references[i].controller)
             return m->owner_references[i].uid;
     return m->namespace;
@@ -143,7 +144,7 @@ static struct api_pack *pack_of(struct api_packer *packer, const struct api_obje
     struct str raw = buf_str(&p->raw);
     if (raw.len > OBJECT_MAX)
         PANIC("an object of %zu bytes", raw.len);
-    struct sample *s = sample_for(p, family_of(api_object_meta(o)), raw);
+    struct sample *s = sample_for(p, family_of(p, api_object_meta(o)), raw);
     int len = compress(p, s, raw);
     if (s != NULL && (size_t)len > raw.len / 2)
         s->misses++;
@@ -201,6 +202,13 @@ struct api_packer *api_packer_new(void)
     if (p->stream == NULL)
         PANIC("no memory for a compressor");
     return &p->packer;
+}
+
+struct api_packer *api_packer_new_by_namespace(void)
+{
+    struct api_packer *p = api_packer_new();
+    ((struct compressor *)p)->by_namespace = true;
+    return p;
 }
 
 /* --- any way of packing ---------------------------------------------------------------------- */

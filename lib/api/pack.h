@@ -39,6 +39,9 @@ struct api_pack {
 
 /* One that compresses. */
 struct api_packer *api_packer_new(void);
+/* The same, with samples by namespace alone: of kinds whose controllers have one object each, as
+ * Services have EndpointSlices, a sample by controller would be the object itself. */
+struct api_packer *api_packer_new_by_namespace(void);
 void api_packer_free(struct api_packer *p); /* What it packed lives on. NULL is a no-op. */
 /* Objects of custom kinds are no protobuf. */
 bool api_kind_packs(const struct api_kind *kind);

@@ -585,6 +585,11 @@ struct api_object *informer_next(const struct informer *i, size_t *pos)
     return informer_cache_next(&i->cache, pos);
 }
 
+bool informer_next_key(const struct informer *i, size_t *pos, struct str *ret_key)
+{
+    return map_next(&i->cache.objects, pos, ret_key, NULL);
+}
+
 struct api_object *const *informer_by_index(const struct informer *i, const char *index,
                                             struct str key, size_t *ret_count)
 {

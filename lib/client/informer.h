@@ -86,6 +86,8 @@ struct api_object *informer_get_key(const struct informer *i, struct str key);
 size_t informer_count(const struct informer *i);
 /* Iteration in no order; start with *pos = 0. NULL at the end. */
 struct api_object *informer_next(const struct informer *i, size_t *pos);
+/* The same, without looking at the objects: their keys. Borrowed. */
+bool informer_next_key(const struct informer *i, size_t *pos, struct str *ret_key);
 /* Objects filed under key, in no order: an array borrowed until the loop runs on. */
 struct api_object *const *informer_by_index(const struct informer *i, const char *index,
                                             struct str key, size_t *ret_count);

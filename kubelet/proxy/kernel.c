@@ -87,6 +87,7 @@ bool kernel_stands(struct proxy_kernel *k)
     ASSERT(!k->busy);
     if (netlink_nft_generation(&generation, &err) != 0 || generation == k->generation)
         return true;
+    k->foreign = true;
     uint64_t handles[PROXY_FAMILY_COUNT];
     uint32_t uses[PROXY_FAMILY_COUNT];
     memcpy(handles, k->handles, sizeof(handles));
@@ -224,6 +225,17 @@ static void on_table(uint8_t family, const char *table, void *arg)
             buf_printf(o->text, "delete table %s %s\n", proxy_family_name(f), table);
 }
 
+/* Each transaction of anybody's raises the number by one. */
+static void note_own_change(struct proxy_kernel *k)
+{
+    struct error err;
+    uint32_t generation;
+    if (netlink_nft_generation(&generation, &err) != 0)
+        return;
+    k->foreign = k->foreign || generation != k->generation + 1;
+    k->generation = generation;
+}
+
 static void run_commit(void *arg)
 {
     struct proxy_kernel *k = arg;
@@ -231,6 +243,8 @@ static void run_commit(void *arg)
     struct error err;
     uint64_t began_ns = uv_hrtime();
     r->code = k->changes.len > 0 ? send_changes(k, &r->err) : 0;
+    if (k->changes.len > 0 && r->code == 0)
+        note_own_change(k);
     r->spent_ns = uv_hrtime() - began_ns;
     buf_clear(&k->text);
     struct others o = {k, &k->text};

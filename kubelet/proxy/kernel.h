@@ -40,6 +40,7 @@ struct proxy_kernel {
     uint64_t handles[PROXY_FAMILY_COUNT];
     uint32_t uses[PROXY_FAMILY_COUNT];
     uint32_t generation;
+    bool foreign; /* Somebody else has changed rules, ours perhaps; set back by its reader. */
 };
 
 void kernel_init(struct proxy_kernel *k, uv_loop_t *loop,

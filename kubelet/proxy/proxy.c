@@ -28,6 +28,8 @@
 #define NODE_MS 20u
 /* How long somebody else's damage may last. */
 #define LOOK_MS 5000u
+/* Between two comparisons of all elements: rules of others, policies among them, change often. */
+#define COMPARE_MS 60000u
 /* Programming takes at most a third of the time. */
 #define SHARE 2u
 /* What one turn of the loop does at most, so that it stays below some milliseconds. */
@@ -53,6 +55,7 @@ struct proxy {
     struct informer *services, *slices;
     struct gather gather;
     uv_timer_t look;
+    uint64_t compare_ms; /* Not before. */
     enum stage stage;
     bool bridge_nf, rebuild, stopped;
     struct map known; /* "namespace/name" -> struct service */
@@ -540,6 +543,22 @@ static void on_slice_delete(struct api_object *o, bool unknown, void *arg)
     slice_changed(o, arg);
 }
 
+/* Somebody may have changed single elements of ours, which only reading them shows. */
+static void compare(struct proxy *p)
+{
+    uint64_t now_ms = uv_now(p->k->loop);
+    if (!p->kernel.foreign || now_ms < p->compare_ms || p->dirty.count != 0)
+        return;
+    p->compare_ms = now_ms + COMPARE_MS;
+    p->kernel.foreign = false;
+    buf_done(&p->found);
+    p->found_pos = 0;
+    p->stage = ADOPTING;
+    proxy_elements_forget(&p->elements);
+    gather_busy(&p->gather);
+    kernel_adopt(&p->kernel, p->table);
+}
+
 static void on_look(uv_timer_t *t)
 {
     struct proxy *p = t->data;
@@ -547,8 +566,12 @@ static void on_look(uv_timer_t *t)
         return;
     if (p->k->node != NULL)
         read_settings(p);
-    if (p->stage != STANDING || kernel_stands(&p->kernel))
+    if (p->stage != STANDING)
         return;
+    if (kernel_stands(&p->kernel)) {
+        compare(p);
+        return;
+    }
     log_warning("services: somebody has changed our tables; they are made anew");
     p->stage = UNKNOWN;
     p->rebuild = true;

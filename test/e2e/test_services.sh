@@ -247,6 +247,12 @@ in1 nft delete chain ip "$TABLE" prerouting
 eventually 15 "and so does a chain" in1 nft list chain ip "$TABLE" prerouting
 ok "with all that is in them" from near "$WEB"
 
+web_ip=${WEB%:*}
+in1 nft delete element ip "$TABLE" cluster-ips "{ $web_ip }"
+has_element() { in1 nft list set ip "$TABLE" cluster-ips | grep -qw "$web_ip"; }
+ok "a single element is gone" sh -c "! nsenter --net=$NODE1 nft list set ip $TABLE cluster-ips | grep -qw $web_ip"
+eventually 80 "and comes back" has_element
+
 # --- nothing is left
 k delete service --all >/dev/null
 bare() { ! in1 nft list map ip "$TABLE" endpoints | grep -q "$WEB" && ! in1 nft list set ip "$TABLE" cluster-ips | grep -q "$WEB"; }

@@ -61,7 +61,7 @@ counts() {
     echo "logs $(find "$D/hosts/worker-1/pods" -mindepth 1 -maxdepth 1 | wc -l)"
 }
 rules() { nsenter --net="$NS" nft -s list ruleset; }
-as_before() { [ "$(counts)" = "$BEFORE" ] || { diff <(echo "$BEFORE") <(counts); diff "$WORK/rules" <(rules); return 1; }; }
+as_before() { [ "$(counts)" = "$BEFORE" ] || { diff <(sort "$WORK/rules") <(rules | sort); diff <(echo "$BEFORE") <(counts); return 1; }; }
 
 ok "the node is ready" ready node/worker-1 --timeout=60s
 eventually 20 "default service account" k get serviceaccount default

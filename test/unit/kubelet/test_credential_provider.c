@@ -215,10 +215,69 @@ START_TEST(stops_at_the_bound)
 }
 END_TEST
 
+/* What is wrong with the configuration is told: the file, the provider, the field. */
+START_TEST(refuses_configurations)
+{
+    static const struct {
+        const char *more, *message;
+    } bad[] = {
+        {"  matchImage: [x]\n", "keeper: matchImage: unknown field"},
+        {"  args: x\n", "keeper: args: want a list, found the string"},
+        {"  args: [1]\n", "keeper: args[0] must be a string"},
+        {"  env: [{name: A, valu: b}]\n", "keeper: env[0]: valu: unknown field"},
+        {"  env: [{name: A, value: 1}]\n", "keeper: env[0].value must be a string"},
+        {"  env: [{value: b}]\n", "keeper: env[0].name is missing"},
+        {"  tokenAttributes: {}\n", "keeper: tokenAttributes: this node gives"},
+        {"- name: keeper\n  apiVersion: credentialprovider.kubelet.k8s.io/v1\n  matchImages: [a]\n"
+         "  defaultCacheDuration: 1m\n",
+         "keeper: there are two providers of this name"},
+        {"- name: other\n  apiVersion: credentialprovider.kubelet.k8s.io/v1alpha1\n",
+         "other: apiVersion must be"},
+        {"provider: []\n", "provider: unknown field"},
+    };
+    struct fixture f;
+    begin(&f, "");
+    const char *path = str_c(arena_printf(f.a, "%s/bad", f.dir));
+    for (size_t i = 0; i < ARRAY_SIZE(bad); i++) {
+        struct credential_providers *none = NULL;
+        struct error err;
+        write_file(path, str_c(arena_printf(f.a, "%s%s", CONFIG, bad[i].more)), 0644);
+        ck_assert_int_eq(credential_providers_load(&f.loop, path, f.dir, &none, &err), E_INVALID);
+        ck_assert_msg(strstr(error_message(&err), bad[i].message) != NULL, "%s\nis not: %s",
+                      error_message(&err), bad[i].message);
+        ck_assert(strstr(error_message(&err), path) != NULL);
+    }
+    end(&f);
+}
+END_TEST
+
+/* A variable of the configuration counts, not the agent's own of that name. */
+START_TEST(sets_variables)
+{
+    struct fixture f;
+    struct pull_auth_list list = {0};
+    AUTO_BUF b = BUF_INIT;
+    ck_assert_int_eq(setenv("TRIREME_TEST", "agent", 1), 0);
+    begin(&f, "echo \"$TRIREME_TEST\" >$(dirname $0)/told\n");
+    const char *path = str_c(arena_printf(f.a, "%s/config", f.dir));
+    struct error err;
+    write_file(path, CONFIG "  env: [{name: TRIREME_TEST, value: file}]\n", 0644);
+    credential_providers_free(f.p);
+    ck_assert_int_eq(credential_providers_load(&f.loop, path, f.dir, &f.p, &err), 0);
+    ask(&f, "r.example/x", &list);
+    uv_run(&f.loop, UV_RUN_DEFAULT);
+    file_read(str_c(arena_printf(f.a, "%s/told", f.dir)), 100, &b, NULL);
+    ck_assert(str_eqc(buf_str(&b), "file\n"));
+    end(&f);
+}
+END_TEST
+
 UNIT_MAIN("credential providers", {
     UNIT_TEST(joins_equal_questions);
     UNIT_TEST(tells_normal_names);
     UNIT_TEST(ends_with_the_last_asker);
     UNIT_TEST(bounds_its_processes);
     UNIT_TEST(stops_at_the_bound);
+    UNIT_TEST(refuses_configurations);
+    UNIT_TEST(sets_variables);
 })

@@ -6,15 +6,11 @@
  * While a plugin answers the pod may go, and its grants with it: they are looked up anew. */
 #include "kubelet/device_manager_internal.h"
 
-#include "kubelet/job.h"
 #include "kubelet/kubelet.h"
 #include "kubelet/pod_worker.h"
 
 #include "lib/api/scheme.h"
 #include "lib/base/arena.h"
-#include "lib/base/buf.h"
-#include "lib/base/file.h"
-#include "lib/base/log.h"
 #include "lib/base/metrics.h"
 #include "lib/net/proto.h"
 
@@ -39,85 +35,8 @@ struct device_op {
     void *arg;
 };
 
-/* --- the file ------------------------------------------------------------------------------- */
-
-struct saver {
-    struct list link;
-    bool covered;         /* By the write under way. */
-    struct device_op *op; /* NULL: nobody waits. */
-};
-
-struct save {
-    struct device_manager *devices;
-    struct buf text;
-    int code;
-    struct error err;
-};
-
-static void save_start(struct device_manager *d);
 static void start_next(struct device_op *op);
 static void op_end(struct device_op *op, int code, const struct error *err);
-
-static void run_save(void *arg)
-{
-    struct save *s = arg;
-    s->code = file_write_atomic(s->devices->path, s->text.data, s->text.len, 0600, &s->err);
-}
-
-static void on_saved(void *arg)
-{
-    struct save *s = arg;
-    struct device_manager *d = s->devices;
-    struct list ready;
-    list_init(&ready);
-    d->saving = false;
-    d->save_failed = s->code != 0;
-    if (s->code != 0)
-        log_error("%s: %s", d->path, error_message(&s->err));
-    LIST_FOREACH_SAFE (it, &d->savers) {
-        if (!LIST_ENTRY(it, struct saver, link)->covered)
-            continue;
-        list_remove(it);
-        list_push_back(&ready, it);
-    }
-    if (!list_empty(&d->savers))
-        save_start(d);
-    for (struct list *n; (n = list_pop_front(&ready)) != NULL;) {
-        struct saver *x = LIST_ENTRY(n, struct saver, link);
-        if (x->op != NULL && s->code != 0)
-            op_end(x->op, E_AGAIN, &s->err); /* Not for good: disks get room again. */
-        else if (x->op != NULL)
-            start_next(x->op);
-        free(x);
-    }
-    buf_done(&s->text);
-    free(s);
-}
-
-static void save_start(struct device_manager *d)
-{
-    struct save *s = xzalloc(sizeof(*s));
-    s->devices = d;
-    device_checkpoint_write(&d->state, &s->text);
-    d->saving = true;
-    LIST_FOREACH (it, &d->savers)
-        LIST_ENTRY(it, struct saver, link)->covered = true;
-    job_start(d->k->loop, run_save, on_saved, s);
-}
-
-static void save_for(struct device_manager *d, struct device_op *op)
-{
-    struct saver *x = xzalloc(sizeof(*x));
-    x->op = op;
-    list_push_back(&d->savers, &x->link);
-    if (!d->saving)
-        save_start(d);
-}
-
-void device_manager_save(struct device_manager *d)
-{
-    save_for(d, NULL);
-}
 
 /* --- operations ----------------------------------------------------------------------------- */
 
@@ -154,6 +73,19 @@ static struct device_plugin *plugin_at(const struct device_op *op)
     return map_get(&op->devices->plugins, op->wanted[op->at].resource);
 }
 
+/* The plugin, or NULL: the operation has ended. */
+static struct device_plugin *need_plugin(struct device_op *op)
+{
+    struct device_plugin *p = plugin_at(op);
+    AUTO_FREE char *text = NULL;
+    if (p != NULL)
+        return p;
+    text = xasprintf("cannot allocate unregistered device " STR_FMT,
+                     STR_ARG(op->wanted[op->at].resource));
+    op_fail(op, E_UNAVAILABLE, text);
+    return NULL;
+}
+
 static char **borrow_ids(const struct device_grant *g)
 {
     return g->ids;
@@ -175,9 +107,13 @@ static void start_next(struct device_op *op)
 {
     for (; op->at < op->count; op->at++) {
         const struct device_grant *g = grant_at(op);
-        const struct device_plugin *p = plugin_at(op);
-        if (!op->wanted[op->at].start || g == NULL || p == NULL || !p->pre_start)
+        const struct device_resource *x =
+            device_resource_find(&op->devices->state, op->wanted[op->at].resource);
+        if (!op->wanted[op->at].start || g == NULL || x == NULL || !x->pre_start)
             continue;
+        const struct device_plugin *p = need_plugin(op);
+        if (p == NULL)
+            return;
         Deviceplugin__V1beta1__PreStartContainerRequest r =
             DEVICEPLUGIN__V1BETA1__PRE_START_CONTAINER_REQUEST__INIT;
         r.devices_ids = borrow_ids(g);
@@ -251,19 +187,6 @@ static void allocate(struct device_op *op, const struct device_plugin *p,
                 &deviceplugin__v1beta1__allocate_response__descriptor, on_allocated, op);
 }
 
-/* The plugin, or NULL: the operation has ended. */
-static struct device_plugin *need_plugin(struct device_op *op)
-{
-    struct device_plugin *p = plugin_at(op);
-    AUTO_FREE char *text = NULL;
-    if (p != NULL)
-        return p;
-    text = xasprintf("cannot allocate unregistered device " STR_FMT,
-                     STR_ARG(op->wanted[op->at].resource));
-    op_fail(op, E_UNAVAILABLE, text);
-    return NULL;
-}
-
 static void on_preferred(const struct plugin_reply *reply, void *arg)
 {
     struct device_op *op = arg;
@@ -306,6 +229,15 @@ static void ask_preferred(struct device_op *op, const struct device_plugin *p,
                 op);
 }
 
+static void on_saved(int code, const struct error *err, void *arg)
+{
+    struct device_op *op = arg;
+    if (code != 0)
+        op_end(op, E_AGAIN, err); /* Not for good: disks get room again. */
+    else
+        start_next(op);
+}
+
 static void settle_next(struct device_op *op)
 {
     while (op->at < op->count && !op->wanted[op->at].settle)
@@ -313,7 +245,7 @@ static void settle_next(struct device_op *op)
     if (op->at == op->count) {
         op->at = 0;
         if (op->settled_any || op->devices->save_failed)
-            save_for(op->devices, op);
+            device_manager_save_then(op->devices, on_saved, op);
         else
             start_next(op);
         return;
@@ -392,9 +324,26 @@ static bool any_is_away(const struct device_manager *d, const struct core_v1_pod
         for (size_t k = 0; k < c->resources.limits_count; k++) {
             const struct device_resource *r =
                 device_resource_find(&d->state, c->resources.limits[k].key);
-            if (r != NULL && !r->connected)
+            if (map_has(&d->removed, c->resources.limits[k].key) || (r != NULL && !r->connected))
                 return true;
         }
+    return false;
+}
+
+/* Without a plugin it would start without the devices that it is to have. */
+static bool lacks_removed(const struct device_manager *d, struct arena *a,
+                          const struct core_v1_pod *pod, const struct core_v1_container *c,
+                          const char **ret_why)
+{
+    for (size_t i = 0; i < c->resources.limits_count; i++) {
+        struct str name = c->resources.limits[i].key;
+        if (!map_has(&d->removed, name) ||
+            device_grant_find(&d->state, pod->metadata.uid, c->name, name) != NULL)
+            continue;
+        *ret_why =
+            str_c(arena_printf(a, "cannot allocate unregistered device " STR_FMT, STR_ARG(name)));
+        return true;
+    }
     return false;
 }
 
@@ -403,7 +352,8 @@ static bool reserve_missing(struct device_manager *d, struct arena *a,
 {
     const struct core_v1_container *c;
     for (size_t i = 0; (c = container_at(pod, i)) != NULL; i++)
-        if (!device_reserve(&d->state, a, pod, c, 0, ret_why))
+        if (!device_reserve(&d->state, a, pod, c, 0, ret_why) ||
+            lacks_removed(d, a, pod, c, ret_why))
             return false;
     return true;
 }

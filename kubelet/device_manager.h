@@ -7,7 +7,8 @@
  *   device_checkpoint.c  the state's file <root>/device-plugins/kubelet_internal_checkpoint
  *   device_manager.c     life, amounts for the Node, what a container gets
  *   device_plugins.c     plugins: registration, the list of their devices, their end
- *   device_ask.c         what plugins are asked for a pod, and the writing of the file
+ *   device_ask.c         what plugins are asked for a pod
+ *   device_save.c        the writing of the file
  *
  * A plugin registers at <root>/device-plugins/kubelet.sock, or by a socket in plugins_registry
  * (csi_plugins.c). At the agent's start that folder is emptied, which tells plugins to register

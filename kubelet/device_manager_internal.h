@@ -37,7 +37,7 @@ struct device_manager {
     bool started;
     bool saving;
     bool save_failed;   /* The last one: what plugins said since is on no disk. */
-    struct list savers; /* device_ask.c */
+    struct list savers; /* device_save.c */
 };
 
 struct device_gone {
@@ -48,8 +48,13 @@ struct device_gone {
 int device_plugins_start(struct device_manager *d, struct error *err);
 /* The plugin of the resource is not there (any more): since now. */
 void device_plugins_mark_gone(struct device_manager *d, struct str resource);
-/* device_ask.c: writes the checkpoint, soon. */
+/* device_save.c: writes the checkpoint, soon; saved runs, later, when all that the state holds now
+ * is on the disk, or is not. */
 void device_manager_save(struct device_manager *d);
+void device_manager_save_then(struct device_manager *d,
+                              void (*saved)(int code, const struct error *err, void *arg),
+                              void *arg);
+/* device_ask.c */
 /* Pods with devices of the resource: their status may have changed, what they waited for may be
  * there. */
 void device_manager_wake_pods(struct device_manager *d, const char *resource);

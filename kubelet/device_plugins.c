@@ -157,7 +157,9 @@ static void start_watch(struct device_plugin *p)
     struct device_plugin *old = map_set(&d->plugins, str_of(p->resource), p);
     if (old != NULL)
         plugin_close(old);
-    device_resource_add(&d->state, str_of(p->resource))->connected = true;
+    struct device_resource *x = device_resource_add(&d->state, str_of(p->resource));
+    x->connected = true;
+    x->pre_start = p->pre_start;
     log_info("device plugin %s is registered", p->resource);
     p->calls++;
     plugin_watch(p->client, &config);

@@ -31,6 +31,7 @@ struct device_resource {
     size_t count;
     struct map by_id; /* Of devices. */
     bool connected;   /* Its plugin is there. Without it no device is healthy. */
+    bool pre_start;   /* The plugin, there or not, wants to ready devices before each start. */
 };
 
 struct device_grant {

@@ -162,6 +162,20 @@ ok "a pod takes what is left" pod fourth 1
 eventually 60 "runs" phase fourth Running
 has "with a device that nobody has" d0 ids fourth
 
+# --- the machine starts anew: nothing of its pods runs, and the plugin is late
+tasks() { ctr -a "/run/trireme-$PORT/worker-1/containerd.sock" -n k8s.io tasks "$@"; }
+runs_again() { [ "$(k get pod "$1" -o 'jsonpath={.status.containerStatuses[0].restartCount} {.status.containerStatuses[0].ready}')" = "1 true" ] || { k get pod "$1" -o 'jsonpath={.status.containerStatuses}'; return 1; }; }
+stop_plugin
+kill_program worker-1 kubelet
+for task in $(tasks ls -q); do tasks kill -s KILL "$task"; done
+ok "start the node agent again" start_agent
+eventually 60 "a pod that had devices waits for its plugin" tells first "the pod's devices of example.com/dev are not healthy or their plugin is not registered"
+start_plugin
+eventually 60 "and starts with it" runs_again first
+has "with the same device" d2 ids first
+eventually 60 "others, too" runs_again second
+has "with theirs" d1 ids second
+
 # --- devices come back when their pods end
 k delete pod first second fourth --wait=false >/dev/null
 eventually 60 "pods go" gone pod first

@@ -66,8 +66,9 @@
 #define CRASH_INITIAL_MS 10000u
 #define CRASH_MAX_MS 300000u
 #define BACKOFF_GC_MS 60000u
-#define HOT_BYTES ((size_t)256 << 10) /* Of Services and EndpointSlices that were just looked at.  \
-                                       */
+#define HOT_BYTES                                                                                  \
+    ((size_t)256 << 10) /* Of Services and EndpointSlices that were just looked at.                \
+                         */
 
 struct program {
     struct kubelet k;       /* First: what callbacks get is this. */

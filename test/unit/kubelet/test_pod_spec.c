@@ -256,7 +256,19 @@ START_TEST(test_container_config)
                                   .memory_capacity = 1 << 30,
                                   .cdi_devices = (const char *const[]){"x.io/dev=1", "x.io/dev=2"},
                                   .cdi_device_count = 2};
+    /* A block volume's device and a plugin's; the agent's own annotations are not the plugin's. */
+    const struct container_device devices[] = {{.container_path = "/a", .host_path = "/b"},
+                                               {"/c", "/d", .permissions = "rw"}};
+    struct env_list annotations = {0};
+    env_list_set(a, &annotations, STR("x.io/id"), STR("1"));
+    env_list_set(a, &annotations, STR("io.kubernetes.container.hash"), STR("forged"));
+    in.devices = devices;
+    in.device_count = 2;
+    in.annotations = &annotations;
     ck_assert_int_eq(container_config(a, &in, &c, &err), 0);
+    ck_assert_str_eq(c->devices[0]->permissions, "mrw");
+    ck_assert_str_eq(c->devices[1]->permissions, "rw");
+    ck_assert_str_eq(cri_map_get(c->annotations, c->n_annotations, "x.io/id"), "1");
     ck_assert_uint_eq(c->n_cdi_devices, 2);
     ck_assert_str_eq(c->cdi_devices[1]->name, "x.io/dev=2");
     ck_assert_str_eq(c->command[0], "run");

@@ -15,6 +15,7 @@
 #include "api/core_v1.h"
 #include "api/meta_v1.h"
 #include "api/resource.h"
+#include "api/resource_v1.h"
 #include "lib/api/json.h"
 #include "lib/api/pod.h"
 #include "lib/api/quota.h"
@@ -93,6 +94,19 @@ static void touch_pod(struct controller_run *r, struct api_object *old, struct a
         touch_counted(r, old, o);
 }
 
+/* Claims of the class count by another name. */
+static void touch_class(struct controller_run *r, struct api_object *old, struct api_object *o)
+{
+    const struct resource_v1_device_class *before = old != NULL ? old->msg : NULL,
+                                          *now = o != NULL ? o->msg : NULL;
+    struct str was = before != NULL ? before->spec.extended_resource_name : STR_NULL,
+               is = now != NULL ? now->spec.extended_resource_name : STR_NULL, key;
+    size_t pos = 0;
+    while (!str_eq(was, is) &&
+           informer_next_key(controller_informer(r, "", "ResourceQuota"), &pos, &key))
+        controller_enqueue(r, key);
+}
+
 static const struct controller_watch watches[] = {
     {"", "v1", "ResourceQuota", touch_quota},
     {"", "v1", "Pod", touch_pod},
@@ -108,6 +122,7 @@ static const struct controller_watch watches[] = {
     {"batch", "v1", "Job", touch_counted},
     {"batch", "v1", "CronJob", touch_counted},
     {"resource.k8s.io", "v1", "ResourceClaim", touch_counted},
+    {"resource.k8s.io", "v1", "DeviceClass", touch_class},
     {0},
 };
 static_assert(ARRAY_SIZE(watches) <= KINDS_MAX, "every kind has its place in struct recount");
@@ -134,11 +149,43 @@ static bool limits_any(struct arena *a, const struct core_v1_resource_quota *q,
     return false;
 }
 
+/* --- what claims depend on ---------------------------------------------------------------- */
+
+static struct str extended_name(void *arg, struct str device_class)
+{
+    const struct reconcile *c = arg;
+    struct api_object *o = informer_get_key(
+        controller_informer(c->run, "resource.k8s.io", "DeviceClass"), device_class);
+    return o != NULL
+               ? ((const struct resource_v1_device_class *)o->msg)->spec.extended_resource_name
+               : STR_NULL;
+}
+
+static const struct core_v1_pod *find_pod(void *arg, struct str ns, struct str name)
+{
+    const struct reconcile *c = arg;
+    struct api_object *o = informer_get(controller_informer(c->run, "", "Pod"), ns, name);
+    return o != NULL ? o->msg : NULL;
+}
+
+static void each_claim(void *arg, struct str ns,
+                       void (*each)(const struct resource_v1_resource_claim *c, void *each_arg),
+                       void *each_arg)
+{
+    const struct reconcile *c = arg;
+    size_t count;
+    struct api_object *const *all =
+        controller_in_namespace(c->run, "resource.k8s.io", "ResourceClaim", ns, &count);
+    for (size_t i = 0; i < count; i++)
+        each(all[i]->msg, each_arg);
+}
+
 static void count_one(struct reconcile *c, struct recount *n, const struct api_kind *k,
                       const void *msg)
 {
+    const struct quota_lookup lookup = {extended_name, find_pod, each_claim, c};
     if (quota_applies(n->quota, k->group, k->resource, msg))
-        quota_usage(k->group, k->resource, msg, controller_now_s(c->run), &n->used);
+        quota_usage(k->group, k->resource, msg, controller_now_s(c->run), &lookup, &n->used);
 }
 
 struct listed {

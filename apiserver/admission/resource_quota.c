@@ -8,9 +8,11 @@
 #include "api/core_v1.h"
 #include "api/meta_v1.h"
 #include "api/resource.h"
+#include "api/resource_v1.h"
 #include "apiserver/admission/plugins.h"
 #include "apiserver/admission/range.h"
 #include "apiserver/encode.h"
+#include "apiserver/encryption.h"
 #include "apiserver/kinds/rules.h"
 #include "apiserver/registry.h"
 #include "apiserver/write.h"
@@ -37,15 +39,57 @@ static int64_t now_s(const struct admission *adm)
     return adm->ctx->now_ns / 1000000000;
 }
 
+/* --- what claims depend on ------------------------------------------------------------------ */
+
+static const void *find_object(const struct admission *adm, const char *group, const char *plural,
+                               struct str ns, struct str name)
+{
+    struct arena *a = adm->ctx->arena;
+    const struct resource *r = registry_storage(str_of(group), str_of(plural));
+    void *obj;
+    if (str_find(name, '/', 0) >= 0)
+        return NULL;
+    const struct kv *kv = store_view_get(adm->ctx->view, registry_key(a, r, ns, name), 0);
+    return kv != NULL && stored_decode(a, r, stored_value(kv), kv->mod_rev, &obj, NULL) == 0 ? obj
+                                                                                             : NULL;
+}
+
+static struct str extended_name(void *arg, struct str device_class)
+{
+    const struct resource_v1_device_class *c =
+        find_object(arg, "resource.k8s.io", "deviceclasses", STR_NULL, device_class);
+    return c != NULL ? c->spec.extended_resource_name : STR_NULL;
+}
+
+static const struct core_v1_pod *find_pod(void *arg, struct str ns, struct str name)
+{
+    return find_object(arg, "", "pods", ns, name);
+}
+
+static void each_claim(void *arg, struct str ns,
+                       void (*each)(const struct resource_v1_resource_claim *c, void *each_arg),
+                       void *each_arg)
+{
+    const struct admission *adm = arg;
+    struct namespace_range at;
+    const struct kv *kv;
+    UNUSED(ns); /* It is the request's. */
+    namespace_range_init(&at, adm->ctx, STR("resource.k8s.io"), STR("resourceclaims"));
+    for (const void *c; (c = namespace_range_next(&at, &kv)) != NULL;)
+        each(c, each_arg);
+}
+
 /* What the write adds; negative where it gives back. */
 static void usage_change(const struct admission *adm, struct resource_list *ret)
 {
     const char *group = adm->res->kind->group, *resource = adm->res->kind->resource;
     struct resource_list before = {.arena = ret->arena};
-    quota_usage(group, resource, adm->obj, now_s(adm), ret);
+    const struct quota_lookup lookup = {extended_name, find_pod, each_claim, (void *)adm};
+    const struct quota_lookup *known = adm->ctx->view != NULL ? &lookup : NULL;
+    quota_usage(group, resource, adm->obj, now_s(adm), known, ret);
     if (adm->old == NULL)
         return;
-    quota_usage(group, resource, adm->old, now_s(adm), &before);
+    quota_usage(group, resource, adm->old, now_s(adm), known, &before);
     for (size_t i = 0; i < before.count; i++) {
         struct quantity q = before.items[i].q;
         quantity_neg(&q);

@@ -10,6 +10,8 @@
 
 #define DEVICES_OF_CLASS ".deviceclass.resource.k8s.io/devices"
 #define DEVICES_MAX 32 /* Of one claim. */
+#define EXTENDED_PREFIX "requests.deviceclass.resource.kubernetes.io/"
+#define EXTENDED_CLAIM "resource.kubernetes.io/extended-resource-claim"
 #define HUGEPAGES "hugepages-"
 #define CLASS_ANNOTATION "volume.beta.kubernetes.io/storage-class"
 
@@ -164,6 +166,91 @@ static void add_worst(struct resource_list *ret, const struct resource_v1_device
     }
 }
 
+/* Whether the scheduler has made it for what a pod asks for by extended names, as it says itself.
+ */
+static const struct meta_v1_owner_reference *extended_owner(const struct meta_v1_object_meta *m)
+{
+    const struct str *mark =
+        api_str_map_get(m->annotations, m->annotations_count, STR(EXTENDED_CLAIM));
+    for (size_t i = 0; mark != NULL && str_eqc(*mark, "true") && i < m->owner_references_count;
+         i++) {
+        const struct meta_v1_owner_reference *r = &m->owner_references[i];
+        if (r->has_controller && r->controller)
+            return str_eqc(r->kind, "Pod") && str_eqc(r->api_version, "v1") ? r : NULL;
+    }
+    return NULL;
+}
+
+struct rivals {
+    const struct meta_v1_object_meta *claim;
+    struct str pod_uid;
+    bool any; /* That came before. */
+};
+
+static void look_at_rival(const struct resource_v1_resource_claim *c, void *arg)
+{
+    struct rivals *v = arg;
+    const struct meta_v1_owner_reference *owner = extended_owner(&c->metadata);
+    if (owner == NULL || !str_eq(owner->uid, v->pod_uid) ||
+        str_eq(c->metadata.name, v->claim->name))
+        return;
+    const struct meta_v1_time *x = &c->metadata.creation_timestamp,
+                              *y = &v->claim->creation_timestamp;
+    v->any |= x->seconds < y->seconds ||
+              (x->seconds == y->seconds && str_cmp(c->metadata.name, v->claim->name) < 0);
+}
+
+/* The pod with which the claim's devices are counted already; NULL: with none. What a claim says of
+ * itself is the user's to write, so the pod must name it; before it can, the first one counts. */
+static const struct core_v1_pod *charged_pod(const struct resource_v1_resource_claim *c,
+                                             const struct quota_lookup *l)
+{
+    const struct meta_v1_owner_reference *owner = extended_owner(&c->metadata);
+    const struct core_v1_pod *p =
+        owner != NULL ? l->pod(l->arg, c->metadata.namespace, owner->name) : NULL;
+    if (p == NULL || !str_eq(p->metadata.uid, owner->uid))
+        return NULL;
+    const struct core_v1_pod_extended_resource_claim_status *s =
+        p->status.extended_resource_claim_status;
+    if (s != NULL)
+        return str_eq(s->resource_claim_name, c->metadata.name) ? p : NULL;
+    struct rivals v = {.claim = &c->metadata, .pod_uid = p->metadata.uid};
+    l->claims(l->arg, c->metadata.namespace, look_at_rival, &v);
+    return v.any ? NULL : p;
+}
+
+/* As if pods had asked for the devices of each class by its extended names. */
+static void extended_usage(const struct resource_v1_resource_claim *c, int64_t now_s,
+                           const struct quota_lookup *l, struct resource_list *ret)
+{
+    struct arena *a = ret->arena;
+    struct resource_list names = {.arena = a}, charged = {.arena = a};
+    const struct core_v1_pod *pod = charged_pod(c, l);
+    if (pod != NULL)
+        pod_usage(pod, now_s, &charged);
+    for (size_t i = 0; i < ret->count; i++) {
+        struct str class = ret->items[i].name;
+        if (!str_has_suffix(class, STR(DEVICES_OF_CLASS)))
+            continue;
+        class = str_sub(class, 0, class.len - strlen(DEVICES_OF_CLASS));
+        struct str name = l->extended_name(l->arg, class);
+        resource_list_add(&names, prefixed(a, EXTENDED_PREFIX, class), ret->items[i].q);
+        if (name.len != 0)
+            resource_list_add(&names, prefixed(a, "requests.", name), ret->items[i].q);
+    }
+    for (size_t i = 0; i < names.count; i++) {
+        const struct quantity *with_pod = resource_list_get(&charged, names.items[i].name);
+        struct quantity left = names.items[i].q, taken;
+        if (with_pod != NULL) {
+            taken = *with_pod;
+            quantity_neg(&taken);
+            quantity_add(&left, &taken);
+        }
+        if (quantity_sign(&left) > 0)
+            resource_list_add(ret, names.items[i].name, left);
+    }
+}
+
 static void devices_usage(const struct resource_v1_resource_claim *c, struct resource_list *ret)
 {
     for (size_t i = 0; i < c->spec.devices.requests_count; i++) {
@@ -181,8 +268,18 @@ static void devices_usage(const struct resource_v1_resource_claim *c, struct res
 static const char *const plain[] = {"configmaps", "secrets", "replicationcontrollers",
                                     "resourcequotas"};
 
+static void resource_claim_usage(const struct resource_v1_resource_claim *c, int64_t now_s,
+                                 const struct quota_lookup *l, struct resource_list *ret)
+{
+    struct resource_list own = {.arena = ret->arena};
+    devices_usage(c, &own);
+    if (l != NULL)
+        extended_usage(c, now_s, l, &own);
+    resource_list_add_all(ret, &own);
+}
+
 void quota_usage(const char *group, const char *resource, const void *obj, int64_t now_s,
-                 struct resource_list *ret)
+                 const struct quota_lookup *lookup, struct resource_list *ret)
 {
     struct str count =
         arena_printf(ret->arena, "count/%s%s%s", resource, group[0] != '\0' ? "." : "", group);
@@ -194,7 +291,7 @@ void quota_usage(const char *group, const char *resource, const void *obj, int64
     else if (is_core(group, resource, "services"))
         service_usage(obj, ret);
     else if (is_resource_claims(group, resource))
-        devices_usage(obj, ret);
+        resource_claim_usage(obj, now_s, lookup, ret);
     for (size_t i = 0; i < ARRAY_SIZE(plain); i++)
         if (is_core(group, resource, plain[i]))
             resource_list_add(ret, str_of(plain[i]), number(1));
@@ -206,7 +303,8 @@ bool quota_counts(struct arena *a, struct str name, const char *group, const cha
         return str_eq(
             name, arena_printf(a, "count/%s%s%s", resource, group[0] != '\0' ? "." : "", group));
     if (is_resource_claims(group, resource))
-        return str_has_suffix(name, STR(DEVICES_OF_CLASS));
+        return str_has_suffix(name, STR(DEVICES_OF_CLASS)) ||
+               (str_has_prefix(name, STR("requests.")) && str_find(name, '/', 0) >= 0);
     if (group[0] != '\0')
         return false;
     if (str_eqc(name, resource))

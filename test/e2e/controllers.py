@@ -273,6 +273,24 @@ def device_taints(w, pods, group, spec, result):
     eventually("and is gone", lambda: w.api.call("GET", pods + "/q")[0] == 404)
 
 
+def extended_names(w, group):
+    """A quota by the names under which pods ask for the devices of a class holds for claims as well."""
+    by_name, by_class = "requests.example.com/card", "requests.deviceclass.resource.kubernetes.io/carded"
+    w.api.create("/apis/resource.k8s.io/v1/deviceclasses", {"metadata": {"name": "carded"}, "spec": {"extendedResourceName": "example.com/card"}})
+    w.api.create(CORE % "claims" + "resourcequotas", {"metadata": {"name": "x"}, "spec": {"hard": {by_name: "3", by_class: "5"}}})
+    quota = CORE % "claims" + "resourcequotas/x"
+    eventually("a quota counts devices by extended names", settled(w, quota, {"used": {by_name: "0", by_class: "0"}}))
+    two = {"devices": {"requests": [{"name": "r", "exactly": {"deviceClassName": "carded", "count": 2}}]}}
+    w.api.create(group + "resourceclaims", {"metadata": {"name": "two"}, "spec": two})
+    eventually("at once", settled(w, quota, {"used": {by_name: "2", by_class: "2"}}))
+    status, answer = w.api.call("POST", group + "resourceclaims", {"metadata": {"name": "more"}, "spec": two})
+    checks.ok("and refuses what is beyond", status == 403 and "limited: %s=3" % by_name in answer.get("message", ""), answer)
+    w.api.call("DELETE", "/apis/resource.k8s.io/v1/deviceclasses/carded")
+    eventually("without the class its name counts nothing", settled(w, quota, {"used": {by_name: "0", by_class: "2"}}))
+    w.api.call("DELETE", group + "resourceclaims/two")
+    eventually("and all is given back", settled(w, quota, {"used": {by_name: "0", by_class: "0"}}))
+
+
 def claims(w):
     """ResourceClaims of pods: made from templates, reserved, freed. What the scheduler would do is done here."""
     w.namespace("claims")
@@ -320,6 +338,7 @@ def claims(w):
     big = {"devices": {"requests": [{"name": "r", "exactly": {"deviceClassName": "none", "count": 2}}]}}
     status, answer = w.api.call("POST", group + "resourceclaims", {"metadata": {"name": "big"}, "spec": big})
     checks.ok("and gives no more than it has", status == 403 and "exceeded quota: q" in answer.get("message", ""), answer)
+    extended_names(w, group)
     w.api.call("DELETE", pods + "/p")
 
 

@@ -1,5 +1,7 @@
 /* watch.c - watches; see watch.h.
  *
+ * Length: one machine of states, all of whose steps share the watcher's private state.
+ *
  *   INITIAL --state of a view sent--> CATCH_UP --own cursor drained--> LIVE
  *      (rv unset or 0)                (rv given: starts here)        (fed by the hub)
  *                                          ^

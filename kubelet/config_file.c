@@ -308,7 +308,7 @@ static int read_object(struct reader *r, struct str prefix, const struct json *j
 static int read_field(struct reader *r, const struct config_field *row, const struct json *j,
                       struct error *err)
 {
-    const char *text;
+    const char *text = "";
     int rc;
     if (j->type == JSON_NULL)
         return 0;

@@ -152,17 +152,22 @@ static int check_kind(const struct json *j, const struct json **ret_providers, s
         return error_set(err, E_INVALID,
                          "apiVersion: want kubelet.config.k8s.io/v1, found \"" STR_FMT "\"",
                          STR_ARG(version));
+    const struct json *list = NULL;
     int rc = check_members(j, names, err);
     if (rc == 0)
-        rc = list_of(j, "providers", ret_providers, err);
-    if (rc == 0 && (*ret_providers == NULL || (*ret_providers)->array.count == 0))
-        rc = error_set(err, E_INVALID, "providers must name at least one");
-    return rc;
+        rc = list_of(j, "providers", &list, err);
+    if (rc != 0)
+        return rc;
+    if (list == NULL || list->array.count == 0)
+        return error_set(err, E_INVALID, "providers must name at least one");
+    *ret_providers = list;
+    return 0;
 }
 
 static int load_all(struct arena *a, const struct json *list, const char *bin_dir,
                     struct credential_providers *p, struct error *err)
 {
+    ASSERT(list != NULL);
     p->items = ARENA_ARRAY(a, struct provider, list->array.count);
     for (size_t i = 0; i < list->array.count; i++) {
         int rc = load_one(a, list->array.items[i], bin_dir, &p->items[p->count++], err);

@@ -190,8 +190,7 @@ static void on_answer(const char *why, struct str output, void *arg)
         LIST_ENTRY(it, struct credential_question, link)->run = NULL;
     /* Each may cancel others. */
     while (!list_empty(&askers)) {
-        struct credential_question *q =
-            LIST_ENTRY(askers.next, struct credential_question, link);
+        struct credential_question *q = LIST_ENTRY(askers.next, struct credential_question, link);
         list_remove(&q->link);
         list_init(&q->link);
         if (why == NULL)

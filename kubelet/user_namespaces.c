@@ -67,13 +67,12 @@ static int find_whole(struct user_namespaces *u, const struct user_namespaces_co
         first = UNIT;
         count = c->ids_per_pod * c->max_pods;
     }
-    if (first < UNIT || first % UNIT != 0 || count < c->ids_per_pod * c->max_pods ||
-        first + count > IDS_MAX)
+    int64_t needed = c->ids_per_pod * c->max_pods;
+    if (first < UNIT || first % UNIT != 0 || count < needed || first + count > IDS_MAX)
         return error_set(err, E_INVALID,
                          "user ids of pods: from %lld on, %lld of them: the first must be a "
                          "multiple of 65536, and %lld are needed for --max-pods pods",
-                         (long long)first, (long long)count,
-                         (long long)(c->ids_per_pod * c->max_pods));
+                         (long long)first, (long long)count, (long long)needed);
     u->first = first;
     u->length = c->ids_per_pod;
     u->count = (size_t)(count / c->ids_per_pod);

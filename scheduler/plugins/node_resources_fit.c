@@ -28,10 +28,19 @@ static bool is_ignored(const struct profile *p, const char *name)
     return false;
 }
 
-/* Devices stand for it there: DynamicResources sees whether there are enough. */
+static bool sees_devices(const struct profile *p)
+{
+    for (size_t i = 0; i < scheduler_plugin_count; i++)
+        if (scheduler_plugins[i] == &plugin_dynamic_resources)
+            return p->filters[i];
+    return false;
+}
+
+/* Devices stand for it there: DynamicResources sees whether there are enough, where it is on. */
 static bool is_elsewhere(const struct cycle *c, const struct resources *have, const char *name)
 {
-    return is_ignored(c->profile, name) || extended_is_device(c->facts->devices, have, name);
+    return is_ignored(c->profile, name) ||
+           (sees_devices(c->profile) && extended_is_device(c->facts->devices, have, name));
 }
 
 /* More than the whole node has: removing pods will not help. */

@@ -1,5 +1,6 @@
 /* test_simulation.c - the scheduler's decisions on a state that is given. */
 #include "scheduler/simulation.h"
+#include "scheduler/config.h"
 #include "test/unit/scheduler/cluster.h"
 
 #define NODE(name, cpu)                                                                            \
@@ -45,6 +46,38 @@ START_TEST(pods_fill_up)
     ck_assert_str_eq(str_c(o.message), "0/1 nodes are available: 1 Insufficient cpu.");
     simulation_outcome_done(&o);
     simulation_free(s);
+    arena_free(a);
+}
+END_TEST
+
+/* Where nobody looks at devices, what a class provides is not there for nothing. */
+START_TEST(devices_without_their_plugin)
+{
+    struct arena *a = arena_new(0);
+    struct simulation *s = simulation_new(1);
+    struct simulation_outcome o;
+    struct sched_config *config;
+    struct error err = {0};
+    ck_assert_int_eq(sched_config_parse(STR("apiVersion: kubescheduler.config.k8s.io/v1\n"
+                                            "kind: KubeSchedulerConfiguration\n"
+                                            "profiles: [{plugins: {multiPoint: {disabled: [{name: "
+                                            "DynamicResources}]}}}]\n"),
+                                        &config, &err),
+                     0);
+    simulation_set_config(s, config);
+    add(s, "", "v1", "Node", NODE("n", "2"));
+    add(s, "resource.k8s.io", "v1", "DeviceClass",
+        "{\"metadata\":{\"name\":\"c\"},\"spec\":{\"extendedResourceName\":\"example.com/c\"}}");
+    place(
+        s, a,
+        "{\"metadata\":{\"name\":\"p\"},\"spec\":{\"containers\":[{\"name\":\"c\",\"image\":\"x\","
+        "\"resources\":{\"limits\":{\"example.com/c\":\"1\"}}}]}}",
+        false, &o);
+    ck_assert_ptr_null(o.node);
+    ck_assert_str_eq(str_c(o.message), "0/1 nodes are available: 1 Insufficient example.com/c.");
+    simulation_outcome_done(&o);
+    simulation_free(s);
+    sched_config_free(config);
     arena_free(a);
 }
 END_TEST
@@ -271,6 +304,7 @@ END_TEST
 
 UNIT_MAIN("scheduler/simulation", {
     UNIT_TEST(pods_fill_up);
+    UNIT_TEST(devices_without_their_plugin);
     UNIT_TEST(classes_preempt);
     UNIT_TEST(budgets_are_spent);
     UNIT_TEST(pending_in_order);

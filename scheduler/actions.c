@@ -150,7 +150,8 @@ static void binding_done(struct action *a)
     sched_queue_placed(&s->queue, a->pod);
 }
 
-/* Somebody else gave the pod another node: what its claims hold is in use there. */
+/* Somebody else gave the pod a node, as a rule another one: what its claims hold is in use there.
+ */
 static void binding_lost(struct action *a, struct str node)
 {
     struct scheduler *s = a->scheduler;
@@ -194,7 +195,7 @@ static void on_asked(struct client_request *r, const struct client_result *resul
     } else if (str_empty(pod->spec.node_name)) {
         struct client_result failed = {.code = a->failure, .message = a->failure_message};
         binding_failed(a, &failed);
-    } else if (str_eqc(pod->spec.node_name, a->node)) {
+    } else if (str_eqc(pod->spec.node_name, a->node) && a->failure != E_CONFLICT) {
         binding_done(a);
     } else {
         binding_lost(a, pod->spec.node_name);

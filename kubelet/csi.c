@@ -1,6 +1,6 @@
 /* csi.c - see csi.h: bringing volumes to their places and taking them away.
  *
- *   mount:   folders -> NodeStageVolume -> NodePublishVolume
+ *   mount:   folders -> NodeStageVolume -> NodePublishVolume -> NodeExpandVolume
  *   unmount: NodeUnpublishVolume -> folder away -> last user? NodeUnstageVolume -> folder away
  *
  * What concerns one volume happens one after the other, in the order asked. */
@@ -15,14 +15,13 @@
 #include "lib/base/log.h"
 #include "lib/client/claims.h"
 
-#include "pb/csi/csi_v1.pb-c.h"
-
 struct csi_op {
     struct list link; /* In csi.ops. */
     struct csi *csi;
     struct arena *arena; /* Owns what this op found itself. */
     const char *driver, *handle;
     const struct csi_mount *mount; /* NULL: it is an unmount. */
+    bool published;                /* Mount: before. */
     /* Unmount: */
     const char *pod_volume, *stage_root;
     bool last_user, ephemeral;
@@ -190,31 +189,29 @@ static void add_all(struct arena *a, const ProtobufCMessageDescriptor *entry, vo
         cri_map_add(a, entry, map, count, from->items[i].key, from->items[i].value);
 }
 
-static Csi__V1__VolumeCapability *capability(struct arena *a, const struct csi_mount *m)
-{
-    Csi__V1__VolumeCapability *c = cri_new_message(a, &csi__v1__volume_capability__descriptor);
-    Csi__V1__VolumeCapability__AccessMode *mode =
-        cri_new_message(a, &csi__v1__volume_capability__access_mode__descriptor);
-    mode->mode = (Csi__V1__VolumeCapability__AccessMode__Mode)m->access_mode;
-    c->access_mode = mode;
-    if (m->block) {
-        c->access_type_case = CSI__V1__VOLUME_CAPABILITY__ACCESS_TYPE_BLOCK;
-        c->block = cri_new_message(a, &csi__v1__volume_capability__block_volume__descriptor);
-        return c;
-    }
-    Csi__V1__VolumeCapability__MountVolume *mount =
-        cri_new_message(a, &csi__v1__volume_capability__mount_volume__descriptor);
-    mount->fs_type = text(m->fs_type);
-    mount->mount_flags = (char **)(uintptr_t)m->mount_flags;
-    mount->n_mount_flags = m->mount_flag_count;
-    c->access_type_case = CSI__V1__VOLUME_CAPABILITY__ACCESS_TYPE_MOUNT;
-    c->mount = mount;
-    return c;
-}
-
 /* --- mounting
  * -------------------------------------------------------------------------------------
  */
+
+static void on_expanded(int code, const struct error *err, void *arg)
+{
+    struct csi_op *op = arg;
+    op->code = code;
+    if (code != 0)
+        op->err = *err;
+    op_end(op);
+}
+
+static void expand(struct csi_op *op)
+{
+    struct csi_driver *d = driver_of(op);
+    if (d == NULL)
+        return;
+    if (op->mount->grown == NULL || !d->expands)
+        op_end(op);
+    else
+        csi_expand(op->csi, op->mount, on_expanded, op);
+}
 
 static void on_published(const struct plugin_reply *reply, void *arg)
 {
@@ -222,7 +219,7 @@ static void on_published(const struct plugin_reply *reply, void *arg)
     if (reply->code != 0)
         op_fail(op, reply->code, "NodePublishVolume", reply->message);
     else
-        op_end(op);
+        expand(op);
 }
 
 static void publish(struct csi_op *op)
@@ -238,7 +235,7 @@ static void publish(struct csi_op *op)
     r->target_path = text(m->target);
     if (d->stages && !m->ephemeral)
         r->staging_target_path = text(m->stage);
-    r->volume_capability = capability(a, m);
+    r->volume_capability = csi_capability(a, d, m);
     r->readonly = m->read_only;
     add_all(a, &csi__v1__node_publish_volume_request__publish_context_entry__descriptor,
             &r->publish_context, &r->n_publish_context, &m->publish_context);
@@ -274,13 +271,13 @@ static void stage(struct csi_op *op)
         cri_new_message(a, &csi__v1__node_stage_volume_request__descriptor);
     r->volume_id = text(m->handle);
     r->staging_target_path = text(m->stage);
-    r->volume_capability = capability(a, m);
+    r->volume_capability = csi_capability(a, d, m);
     add_all(a, &csi__v1__node_stage_volume_request__publish_context_entry__descriptor,
             &r->publish_context, &r->n_publish_context, &m->publish_context);
     add_all(a, &csi__v1__node_stage_volume_request__secrets_entry__descriptor, &r->secrets,
             &r->n_secrets, &m->stage_secrets);
     add_all(a, &csi__v1__node_stage_volume_request__volume_context_entry__descriptor,
-            &r->volume_context, &r->n_volume_context, &m->attributes);
+            &r->volume_context, &r->n_volume_context, &m->stage_attributes);
     plugin_call(d->client, "/csi.v1.Node/NodeStageVolume", r,
                 &csi__v1__node_stage_volume_response__descriptor, on_staged, op);
 }
@@ -306,7 +303,18 @@ static void on_dirs(void *arg)
     stage(op);
 }
 
-void csi_mount(struct csi *c, const struct csi_mount *m,
+bool csi_mount_is_due(const struct csi_mount *m)
+{
+    return m->republish || m->grown != NULL;
+}
+
+bool csi_gives_to_group(const struct csi *c, const char *driver)
+{
+    const struct csi_driver *d = csi_driver_find(c, driver);
+    return d != NULL && d->mount_group;
+}
+
+void csi_mount(struct csi *c, const struct csi_mount *m, bool published,
                void (*done)(int code, const struct error *err, void *arg), void *arg)
 {
     struct csi_op *op = xzalloc(sizeof(*op));
@@ -315,6 +323,7 @@ void csi_mount(struct csi *c, const struct csi_mount *m,
                           .driver = m->driver,
                           .handle = m->handle,
                           .mount = m,
+                          .published = published,
                           .done = done,
                           .arg = arg};
     op_start(op);
@@ -405,7 +414,11 @@ static void unpublish(struct csi_op *op)
 static void op_run(struct csi_op *op)
 {
     op->running = true;
-    if (op->mount != NULL)
+    if (op->mount != NULL && op->published && op->mount->republish)
+        publish(op);
+    else if (op->mount != NULL && op->published)
+        expand(op);
+    else if (op->mount != NULL)
         job_start(op->csi->k->loop, run_dirs, on_dirs, op);
     else
         unpublish(op);

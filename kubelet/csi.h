@@ -2,7 +2,9 @@
  *
  *   csi_plan.c     what a pod's volume needs: pure, and its folders
  *   csi.c          the drivers that are registered, and what is asked of them
+ *   csi_expand.c   volumes that have grown: their file systems, and what their claims say of it
  *   csi_plugins.c  sockets in <root>/plugins_registry: who registers
+ *   csi_limits.c   drivers whose number of volumes changes
  *   csi_node.c     what the API is told: CSINode, labels, node.status
  *
  * Layout as upstream, so that a volume is found again after a restart:
@@ -19,6 +21,7 @@ struct api_str_entry;
 struct arena;
 struct core_v1_persistent_volume;
 struct core_v1_persistent_volume_claim;
+struct core_v1_pod;
 struct csi;
 struct field_context;
 struct kubelet;
@@ -38,9 +41,20 @@ struct csi_mount {
     bool read_only, attachable;
     bool block;     /* The target is a device. */
     bool ephemeral; /* Inline in the pod: neither staged nor attached. */
+    bool one_pod;   /* ReadWriteOncePod. */
+    bool republish; /* requiresRepublish: published again from time to time, for its tokens. */
     const char **mount_flags;
     size_t mount_flag_count;
-    struct csi_strings attributes, publish_context, stage_secrets, publish_secrets;
+    struct csi_strings stage_attributes; /* Of the volume alone. */
+    struct csi_strings attributes;       /* With what the pod adds. */
+    struct csi_strings publish_context, stage_secrets, publish_secrets, expand_secrets;
+    int64_t group;                 /* fsGroup; -1: none. */
+    const struct core_v1_pod *pod; /* Whose it is; held by the plan. */
+    /* The claim, when the volume is larger than it says: the file system has to follow. NULL: it
+     * need not. */
+    const struct core_v1_persistent_volume_claim *grown;
+    struct str grow_size; /* As the volume has it. */
+    int64_t grow_bytes;
     const char *stage_root; /* Of globalmount and its vol_data.json. */
     const char *pod_volume; /* Of mount and its vol_data.json. */
     const char *stage, *target;
@@ -50,7 +64,8 @@ struct csi_mount {
 /* Fills a volume; E_AGAIN while it is not attached. */
 int csi_plan(struct arena *a, const struct field_context *ctx, const struct source_set *sources,
              const char *root_dir, const char *pod_dir, const struct core_v1_persistent_volume *pv,
-             struct volume *v, struct error *err);
+             const struct core_v1_persistent_volume_claim *claim, struct volume *v,
+             struct error *err);
 struct core_v1_csi_volume_source;
 /* The same for a volume that stands in the pod itself; the driver must say that it has such. */
 int csi_plan_inline(struct arena *a, const struct field_context *ctx,
@@ -93,9 +108,14 @@ struct csi *csi_new(struct kubelet *k);
 /* Watches for plugins. */
 int csi_start(struct csi *c, struct error *err);
 
-/* Brings one volume to its place. done runs later, once. */
-void csi_mount(struct csi *c, const struct csi_mount *m,
+/* Brings one volume to its place, and its file system to the volume's size. published: it is there;
+ * it is published again where its driver wants that. done runs later, once. */
+void csi_mount(struct csi *c, const struct csi_mount *m, bool published,
                void (*done)(int code, const struct error *err, void *arg), void *arg);
+/* A volume that is there needs something. */
+bool csi_mount_is_due(const struct csi_mount *m);
+/* The driver gives the volume to the pod's group itself: VOLUME_MOUNT_GROUP. */
+bool csi_gives_to_group(const struct csi *c, const char *driver);
 /* Takes all CSI volumes of a pod's folder away, found on disk; those that no other pod uses are
  * unstaged. done runs later, once. */
 void csi_unmount_pod(struct csi *c, const char *pod_dir,

@@ -8,6 +8,8 @@
 #include "lib/base/list.h"
 #include "lib/base/map.h"
 
+#include "pb/csi/csi_v1.pb-c.h"
+
 #include <uv.h>
 
 struct csi_scan;
@@ -24,7 +26,10 @@ struct csi_driver {
     int64_t max_volumes; /* 0: it does not say. */
     char **topology_keys, **topology_values;
     size_t topology_count;
-    bool stages; /* STAGE_UNSTAGE_VOLUME. */
+    bool stages;       /* STAGE_UNSTAGE_VOLUME. */
+    bool expands;      /* EXPAND_VOLUME. */
+    bool mount_group;  /* VOLUME_MOUNT_GROUP. */
+    bool multi_writer; /* SINGLE_NODE_MULTI_WRITER. */
     const char
         *dra_version; /* It is a driver of dynamic resources (dra.h), of this API; NULL: of CSI. */
     bool ready;
@@ -33,6 +38,8 @@ struct csi_driver {
     bool gone;      /* Its socket is no longer there; freed once nothing is under way. */
     unsigned calls; /* Under way. */
     uint64_t retry_ms;
+    uint64_t limits_due_ms; /* csi_limits.c; 0: it waits for an answer, or has not begun. */
+    bool limits_ask;        /* The driver is due, not its object. */
 };
 
 struct csi {
@@ -46,13 +53,29 @@ struct csi {
     bool scanning, scan_again;
     bool publishing, publish_again; /* csi_node.c */
     uv_timer_t publish_timer;
+    uv_timer_t limits_timer;
 };
+
+/* How the volume is used, for requests. In a. */
+Csi__V1__VolumeCapability *csi_capability(struct arena *a, const struct csi_driver *d,
+                                          const struct csi_mount *m);
+
+/* csi_expand.c: has the file system follow its volume and writes it to the claim. A size that the
+ * driver cannot give is written there, too, and is no failure. done runs later, once. */
+void csi_expand(struct csi *c, const struct csi_mount *m,
+                void (*done)(int code, const struct error *err, void *arg), void *arg);
 
 /* NULL: none of that name is registered. */
 struct csi_driver *csi_driver_find(const struct csi *c, const char *name);
 
 /* The same for drivers of dynamic resources. */
 struct csi_driver *dra_driver_find(const struct csi *c, const char *name);
+
+/* An answer to one of calls came: true when nobody wants it any more. */
+bool csi_driver_answer_is_late(struct csi_driver *d);
+
+/* csi_limits.c: how many volumes the driver can have is followed from now on. */
+void csi_limits_start(struct csi_driver *d);
 
 /* csi_node.c: tells the API which drivers are here, soon. */
 void csi_node_publish(struct csi *c);

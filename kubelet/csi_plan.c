@@ -5,10 +5,13 @@
 #include "kubelet/pod_sources.h"
 #include "kubelet/volumes.h"
 
+#include "api/authentication_v1.h"
 #include "api/core_v1.h"
 #include "api/storage_v1.h"
 #include "lib/api/json.h"
+#include "lib/api/quantity.h"
 #include "lib/api/scheme.h"
+#include "lib/api/time.h"
 #include "lib/base/arena.h"
 #include "lib/base/buf.h"
 #include "lib/base/encode.h"
@@ -76,6 +79,15 @@ static bool wants_group(const struct storage_v1_csi_driver *d,
     return false;
 }
 
+static void add_strings(struct arena *a, struct csi_strings *to, const struct api_str_entry *more,
+                        size_t count)
+{
+    struct api_str_entry *all = ARENA_ARRAY(a, struct api_str_entry, to->count + count);
+    for (size_t i = 0; i < to->count + count; i++)
+        all[i] = i < to->count ? to->items[i] : more[i - to->count];
+    *to = (struct csi_strings){all, to->count + count};
+}
+
 static void add_pod_info(struct arena *a, const struct field_context *ctx, struct csi_mount *m)
 {
     const struct core_v1_pod *pod = ctx->pod;
@@ -86,14 +98,64 @@ static void add_pod_info(struct arena *a, const struct field_context *ctx, struc
         {STR("csi.storage.k8s.io/serviceAccount.name"), pod->spec.service_account_name},
         {STR("csi.storage.k8s.io/ephemeral"), m->ephemeral ? STR("true") : STR("false")},
     };
-    struct api_str_entry *all =
-        ARENA_ARRAY(a, struct api_str_entry, m->attributes.count + ARRAY_SIZE(info));
-    size_t n = 0;
-    for (; n < m->attributes.count; n++)
-        all[n] = m->attributes.items[n];
-    for (size_t i = 0; i < ARRAY_SIZE(info); i++)
-        all[n++] = info[i];
-    m->attributes = (struct csi_strings){all, n};
+    add_strings(a, &m->attributes, info, ARRAY_SIZE(info));
+}
+
+/* Tokens of the pod's service account that the driver asks for, by audience. */
+static int add_tokens(struct arena *a, const struct source_set *sources,
+                      const struct storage_v1_csi_driver *d, struct csi_mount *m, struct error *err)
+{
+    if (d == NULL || d->spec.token_requests_count == 0)
+        return 0;
+    struct json *all = json_object(a);
+    for (size_t i = 0; i < d->spec.token_requests_count; i++) {
+        const struct storage_v1_token_request *t = &d->spec.token_requests[i];
+        const struct source *x =
+            source_set_find(sources, SOURCE_TOKEN, t->audience, csi_token_expiration_s(t));
+        if (x == NULL || x->object == NULL)
+            return error_set(err, x != NULL && x->code != 0 ? x->code : E_NOT_FOUND,
+                             "failed to fetch token for audience \"" STR_FMT "\": %s",
+                             STR_ARG(t->audience),
+                             x != NULL && x->message != NULL ? x->message : "not available");
+        const struct authentication_v1_token_request *token = x->object->msg;
+        char until[TIME_TEXT_MAX];
+        size_t n = time_format(&token->status.expiration_timestamp, until);
+        struct json *one = json_object(a);
+        json_setc(a, one, "token", json_string(a, token->status.token));
+        json_setc(a, one, "expirationTimestamp",
+                  json_string(a, arena_str(a, (struct str){until, n})));
+        json_set(a, all, t->audience, one);
+    }
+    AUTO_BUF text = BUF_INIT;
+    json_write(all, false, &text);
+    const struct api_str_entry entry = {STR("csi.storage.k8s.io/serviceAccount.tokens"),
+                                        arena_str(a, buf_str(&text))};
+    add_strings(a, d->spec.service_account_token_in_secrets ? &m->publish_secrets : &m->attributes,
+                &entry, 1);
+    return 0;
+}
+
+/* The claim says less than the volume has; who was told that the size cannot be is not asked
+ * again. */
+static void plan_growth(const struct core_v1_persistent_volume *pv,
+                        const struct core_v1_persistent_volume_claim *claim, struct csi_mount *m)
+{
+    struct quantity have = {0}, size = volume_capacity(pv);
+    for (size_t i = 0; i < claim->status.capacity_count; i++)
+        if (str_eqc(claim->status.capacity[i].key, "storage"))
+            have = quantity_of(&claim->status.capacity[i].value);
+    const struct str *status =
+        api_str_map_get(claim->status.allocated_resource_statuses,
+                        claim->status.allocated_resource_statuses_count, STR("storage"));
+    if (m->read_only || quantity_is_zero(&have) || quantity_cmp(&size, &have) <= 0 ||
+        (status != NULL && !str_eqc(*status, "NodeResizePending") &&
+         !str_eqc(*status, "NodeResizeInProgress")))
+        return;
+    m->grown = claim;
+    for (size_t i = 0; i < pv->spec.capacity_count; i++)
+        if (str_eqc(pv->spec.capacity[i].key, "storage"))
+            m->grow_size = pv->spec.capacity[i].value.string;
+    m->grow_bytes = quantity_value(&size);
 }
 
 const char *csi_stage_root(struct arena *a, const char *root_dir, const char *driver,
@@ -131,7 +193,8 @@ static int plan_attachment(struct arena *a, const struct field_context *ctx,
 
 int csi_plan(struct arena *a, const struct field_context *ctx, const struct source_set *sources,
              const char *root_dir, const char *pod_dir, const struct core_v1_persistent_volume *pv,
-             struct volume *v, struct error *err)
+             const struct core_v1_persistent_volume_claim *claim, struct volume *v,
+             struct error *err)
 {
     const struct core_v1_csi_persistent_volume_source *src = pv->spec.persistent_volume_source.csi;
     const struct storage_v1_csi_driver *d = found(sources, SOURCE_CSI_DRIVER, src->driver);
@@ -141,8 +204,14 @@ int csi_plan(struct arena *a, const struct field_context *ctx, const struct sour
     m->pv_name = str_c(arena_str(a, pv->metadata.name));
     m->fs_type = str_c(arena_str(a, src->fs_type));
     m->access_mode = access_mode(pv);
+    m->one_pod =
+        pv->spec.access_modes_count == 1 && str_eqc(pv->spec.access_modes[0], ACCESS_ONE_POD);
+    m->group = v->gid;
+    m->pod = ctx->pod;
+    m->republish = d != NULL && d->spec.requires_republish;
     m->read_only = v->read_only || src->read_only;
     m->attributes = (struct csi_strings){src->volume_attributes, src->volume_attributes_count};
+    m->stage_attributes = m->attributes;
     m->mount_flags = ARENA_ARRAY(a, const char *, pv->spec.mount_options_count);
     for (size_t i = 0; i < pv->spec.mount_options_count; i++)
         m->mount_flags[m->mount_flag_count++] = str_c(arena_str(a, pv->spec.mount_options[i]));
@@ -155,6 +224,11 @@ int csi_plan(struct arena *a, const struct field_context *ctx, const struct sour
     int rc = read_secret(a, sources, src->node_stage_secret_ref, &m->stage_secrets, err);
     if (rc == 0)
         rc = read_secret(a, sources, src->node_publish_secret_ref, &m->publish_secrets, err);
+    if (rc == 0)
+        rc = read_secret(a, sources, src->node_expand_secret_ref, &m->expand_secrets, err);
+    if (rc == 0)
+        rc = add_tokens(a, sources, d, m, err);
+    plan_growth(pv, claim, m);
     v->kind = VOLUME_CSI;
     v->csi = m;
     v->path = m->target;
@@ -206,6 +280,9 @@ int csi_plan_inline(struct arena *a, const struct field_context *ctx,
     m->handle = inline_handle(a, ctx, v->name);
     m->fs_type = str_c(arena_str(a, src->fs_type));
     m->access_mode = 1;
+    m->group = v->gid;
+    m->pod = ctx->pod;
+    m->republish = d->spec.requires_republish;
     m->read_only = src->read_only;
     m->attributes = (struct csi_strings){src->volume_attributes, src->volume_attributes_count};
     if (d->spec.pod_info_on_mount)
@@ -222,11 +299,13 @@ int csi_plan_inline(struct arena *a, const struct field_context *ctx,
     v->csi = m;
     v->path = m->target;
     v->read_only = m->read_only;
-    if (src->node_publish_secret_ref == NULL)
-        return 0;
-    struct core_v1_secret_reference ref = {.name = src->node_publish_secret_ref->name,
-                                           .namespace = ctx->pod->metadata.namespace};
-    return read_secret(a, sources, &ref, &m->publish_secrets, err);
+    int rc = 0;
+    if (src->node_publish_secret_ref != NULL) {
+        struct core_v1_secret_reference ref = {.name = src->node_publish_secret_ref->name,
+                                               .namespace = ctx->pod->metadata.namespace};
+        rc = read_secret(a, sources, &ref, &m->publish_secrets, err);
+    }
+    return rc == 0 ? add_tokens(a, sources, d, m, err) : rc;
 }
 
 /* --- folders ------------------------------------------------------------------------------------

@@ -17,7 +17,6 @@
 #include "lib/base/file.h"
 #include "lib/base/log.h"
 
-#include "pb/csi/csi_v1.pb-c.h"
 #include "pb/csi/pluginregistration_v1.pb-c.h"
 
 #include <dirent.h>
@@ -75,8 +74,7 @@ static void driver_gone(struct csi_driver *d)
         driver_free(d);
 }
 
-/* An answer came: true when nobody wants it any more. */
-static bool answer_is_late(struct csi_driver *d)
+bool csi_driver_answer_is_late(struct csi_driver *d)
 {
     d->calls--;
     if (d->gone && d->calls == 0)
@@ -90,7 +88,7 @@ static void on_notified(const struct plugin_reply *reply, void *arg)
 {
     struct csi_driver *d = arg;
     UNUSED(reply);
-    answer_is_late(d);
+    csi_driver_answer_is_late(d);
 }
 
 static void notify(struct csi_driver *d, const char *error)
@@ -122,32 +120,42 @@ static void wake_pods(const struct kubelet *k)
         pod_worker_try_again(w);
 }
 
+static bool can(const Csi__V1__NodeGetCapabilitiesResponse *r,
+                Csi__V1__NodeServiceCapability__RPC__Type what)
+{
+    for (size_t i = 0; i < r->n_capabilities; i++)
+        if (r->capabilities[i]->type_case == CSI__V1__NODE_SERVICE_CAPABILITY__TYPE_RPC &&
+            r->capabilities[i]->rpc->type == what)
+            return true;
+    return false;
+}
+
 static void on_capabilities(const struct plugin_reply *reply, void *arg)
 {
     struct csi_driver *d = arg;
-    if (answer_is_late(d))
+    if (csi_driver_answer_is_late(d))
         return;
     if (reply->code != 0) {
         fail(d, "NodeGetCapabilities", reply->message);
         return;
     }
     const Csi__V1__NodeGetCapabilitiesResponse *r = reply->msg;
-    for (size_t i = 0; i < r->n_capabilities; i++)
-        if (r->capabilities[i]->type_case == CSI__V1__NODE_SERVICE_CAPABILITY__TYPE_RPC &&
-            r->capabilities[i]->rpc->type ==
-                CSI__V1__NODE_SERVICE_CAPABILITY__RPC__TYPE__STAGE_UNSTAGE_VOLUME)
-            d->stages = true;
+    d->stages = can(r, CSI__V1__NODE_SERVICE_CAPABILITY__RPC__TYPE__STAGE_UNSTAGE_VOLUME);
+    d->expands = can(r, CSI__V1__NODE_SERVICE_CAPABILITY__RPC__TYPE__EXPAND_VOLUME);
+    d->mount_group = can(r, CSI__V1__NODE_SERVICE_CAPABILITY__RPC__TYPE__VOLUME_MOUNT_GROUP);
+    d->multi_writer = can(r, CSI__V1__NODE_SERVICE_CAPABILITY__RPC__TYPE__SINGLE_NODE_MULTI_WRITER);
     d->ready = true;
     log_info("CSI driver %s is registered, node id %s", d->name, d->node_id);
     csi_node_publish(d->csi);
     notify(d, NULL);
+    csi_limits_start(d);
     wake_pods(d->csi->k);
 }
 
 static void on_node_info(const struct plugin_reply *reply, void *arg)
 {
     struct csi_driver *d = arg;
-    if (answer_is_late(d))
+    if (csi_driver_answer_is_late(d))
         return;
     const Csi__V1__NodeGetInfoResponse *r = reply->msg;
     if (reply->code != 0 || r->node_id[0] == '\0') {
@@ -220,7 +228,7 @@ static void on_info(const struct plugin_reply *reply, void *arg)
 {
     struct csi_driver *d = arg;
     struct error err;
-    if (answer_is_late(d))
+    if (csi_driver_answer_is_late(d))
         return;
     const Pluginregistration__PluginInfo *r = reply->msg;
     if (reply->code != 0) {
@@ -389,8 +397,9 @@ int csi_start(struct csi *c, struct error *err)
         return rc;
     uv_timer_init(c->k->loop, &c->timer);
     uv_timer_init(c->k->loop, &c->publish_timer);
+    uv_timer_init(c->k->loop, &c->limits_timer);
     uv_fs_event_init(c->k->loop, &c->watch);
-    c->timer.data = c->publish_timer.data = c->watch.data = c;
+    c->timer.data = c->publish_timer.data = c->limits_timer.data = c->watch.data = c;
     int uv = uv_fs_event_start(&c->watch, on_change, c->registry_dir, 0);
     if (uv != 0)
         log_warning("cannot watch %s, it is looked at every minute: %s", c->registry_dir,

@@ -80,8 +80,8 @@ static void fetch_more(struct fetch *f)
     if (f->rounds++ >= FETCH_ROUNDS_MAX ||
         !source_set_follow(set, worker_pod(f->w), f->w->k->node_name))
         return;
-    for (size_t i = from; i < set->count; i++)
-        if (fetch_start(f, i))
+    for (size_t i = 0; i < set->count; i++)
+        if ((i >= from || set->items[i].stale) && fetch_start(f, i))
             f->open++;
 }
 
@@ -109,6 +109,7 @@ static void on_fetched(struct client_request *r, const struct client_result *res
     /* The pod's spec may have changed meanwhile, and its set with it. */
     if (f->w->sources != NULL && f->w->sources->id == f->set_id) {
         struct source *s = &f->w->sources->items[one->index];
+        s->stale = false;
         uint64_t now_ms = kubelet_now_ms(f->w->k);
         if (result->code == 0 && result->object != NULL) {
             api_object_unref(s->object);
@@ -206,7 +207,8 @@ static bool fetch_start(struct fetch *f, size_t index)
 /* Found, but not yet as it must be. */
 static bool waits_for_change(const struct source *s)
 {
-    return (s->kind == SOURCE_CLAIM || s->kind == SOURCE_ATTACHMENT) && !source_is_settled(s);
+    return (s->kind == SOURCE_CLAIM || s->kind == SOURCE_ATTACHMENT) && !source_is_settled(s) &&
+           !s->may_grow;
 }
 
 void worker_fetch_sources(struct pod_worker *w, uint64_t max_age_ms,
@@ -320,22 +322,27 @@ static void on_csi_mounted(int code, const struct error *err, void *arg)
     p->code = code;
     if (code != 0)
         p->err = *err;
-    if (code == 0 && p->plan->items[p->next].csi->group_allowed)
+    const struct csi_mount *m = p->plan->items[p->next].csi;
+    if (code == 0 && m->group_allowed && !csi_gives_to_group(p->w->k->csi, m->driver) &&
+        (!p->w->volumes_ready || m->republish))
         job_start(p->w->k->loop, run_group, after_mount, p);
     else
         after_mount(p);
 }
 
-/* Once mounted a volume stays so: drivers are not asked each minute. */
+/* Once mounted a volume stays so: drivers are not asked each minute, but those that want to be, and
+ * those of volumes that have grown. */
 static void mount_next(struct preparation *p)
 {
     const struct volume_set *s = p->plan;
-    while (p->next < s->count && (s->items[p->next].kind != VOLUME_CSI || p->w->volumes_ready))
+    bool there = p->w->volumes_ready;
+    while (p->next < s->count && (s->items[p->next].kind != VOLUME_CSI ||
+                                  (there && !csi_mount_is_due(s->items[p->next].csi))))
         p->next++;
     if (p->next == s->count)
         finish_preparation(p);
     else
-        csi_mount(p->w->k->csi, s->items[p->next].csi, on_csi_mounted, p);
+        csi_mount(p->w->k->csi, s->items[p->next].csi, there, on_csi_mounted, p);
 }
 
 static void after_apply(void *arg)

@@ -1,6 +1,7 @@
 /* pod_sources.c - see pod_sources.h. */
 #include "kubelet/pod_sources.h"
 
+#include "lib/api/quantity.h"
 #include "lib/api/scheme.h"
 #include "lib/base/arena.h"
 #include "lib/base/error.h"
@@ -136,6 +137,7 @@ void source_set_take(struct source_set *s, struct source_set *older)
         x->object = take(o->object);
         x->fetched_ms = o->fetched_ms;
         x->refresh_ms = o->refresh_ms;
+        x->may_grow = o->may_grow;
     }
 }
 
@@ -187,9 +189,9 @@ bool source_is_settled(const struct source *s)
         return false;
     switch (s->kind) {
     case SOURCE_CLAIM:
-        return claim_is_bound(s->object->msg);
+        return claim_is_bound(s->object->msg) && !s->may_grow;
     case SOURCE_VOLUME:
-        return true;
+        return !s->stale;
     case SOURCE_ATTACHMENT:
         return ((const struct storage_v1_volume_attachment *)s->object->msg)->status.attached;
     default:
@@ -205,6 +207,32 @@ static void add_secret_ref(struct source_set *s, const struct core_v1_secret_ref
             arena_printf(a, STR_FMT "/" STR_FMT, STR_ARG(r->namespace), STR_ARG(r->name)), 0);
 }
 
+int64_t csi_token_expiration_s(const struct storage_v1_token_request *t)
+{
+    return t->has_expiration_seconds ? t->expiration_seconds : TOKEN_EXPIRATION_DEFAULT_S;
+}
+
+static void add_tokens(struct source_set *s, const struct storage_v1_csi_driver *d)
+{
+    for (size_t i = 0; d != NULL && i < d->spec.token_requests_count; i++)
+        add(s, SOURCE_TOKEN, d->spec.token_requests[i].audience,
+            csi_token_expiration_s(&d->spec.token_requests[i]));
+}
+
+/* A claim that wants more than it has: its volume may have grown since. */
+static bool follow_growth(struct source_set *s, const struct core_v1_persistent_volume_claim *c)
+{
+    struct source *claim = source_set_find(s, SOURCE_CLAIM, c->metadata.name, 0);
+    struct source *volume = source_set_find(s, SOURCE_VOLUME, c->spec.volume_name, 0);
+    struct quantity want = claim_request(c), have = {0};
+    claim->may_grow = true;
+    for (size_t i = 0; i < c->status.capacity_count; i++)
+        if (str_eqc(c->status.capacity[i].key, "storage"))
+            have = quantity_of(&c->status.capacity[i].value);
+    volume->stale = quantity_cmp(&want, &have) > 0 && volume->fetched_ms < claim->fetched_ms;
+    return volume->stale;
+}
+
 static void follow_csi(struct source_set *s, const struct core_v1_csi_persistent_volume_source *csi,
                        const char *node_name)
 {
@@ -212,8 +240,10 @@ static void follow_csi(struct source_set *s, const struct core_v1_csi_persistent
     add(s, SOURCE_CSI_DRIVER, csi->driver, 0);
     add_secret_ref(s, csi->node_stage_secret_ref);
     add_secret_ref(s, csi->node_publish_secret_ref);
+    add_secret_ref(s, csi->node_expand_secret_ref);
     const struct source *x = source_set_find(s, SOURCE_CSI_DRIVER, csi->driver, 0);
     const struct storage_v1_csi_driver *d = found(s, SOURCE_CSI_DRIVER, csi->driver);
+    add_tokens(s, d);
     bool known = d != NULL || x->code == E_NOT_FOUND;
     if (known && (d == NULL || !d->spec.has_attach_required || d->spec.attach_required))
         add(s, SOURCE_ATTACHMENT,
@@ -223,8 +253,12 @@ static void follow_csi(struct source_set *s, const struct core_v1_csi_persistent
 bool source_set_follow(struct source_set *s, const struct core_v1_pod *pod, const char *node_name)
 {
     size_t before = s->count;
+    bool grows = false;
     AUTO_ARENA *a = arena_new(512);
     for (size_t i = 0; i < pod->spec.volumes_count; i++) {
+        const struct core_v1_csi_volume_source *own = pod->spec.volumes[i].volume_source.csi;
+        if (own != NULL)
+            add_tokens(s, found(s, SOURCE_CSI_DRIVER, own->driver));
         struct str name = pod_claim_name(a, pod, &pod->spec.volumes[i]);
         const struct core_v1_persistent_volume_claim *c =
             str_empty(name) ? NULL : found(s, SOURCE_CLAIM, name);
@@ -232,10 +266,12 @@ bool source_set_follow(struct source_set *s, const struct core_v1_pod *pod, cons
             continue;
         add(s, SOURCE_VOLUME, c->spec.volume_name, 0);
         const struct core_v1_persistent_volume *v = found(s, SOURCE_VOLUME, c->spec.volume_name);
-        if (v != NULL && v->spec.persistent_volume_source.csi != NULL)
-            follow_csi(s, v->spec.persistent_volume_source.csi, node_name);
+        if (v == NULL || v->spec.persistent_volume_source.csi == NULL)
+            continue;
+        follow_csi(s, v->spec.persistent_volume_source.csi, node_name);
+        grows = follow_growth(s, c) || grows;
     }
-    return s->count != before;
+    return s->count != before || grows;
 }
 
 /* The object of a source that must be there. */

@@ -35,6 +35,9 @@ struct source {
     char *message;             /* Owned; with code. */
     uint64_t fetched_ms;       /* When; 0: never. */
     uint64_t refresh_ms;       /* Tokens: when to ask for a new one. */
+    bool may_grow; /* A claim of a volume whose file system would have to follow: it is looked at
+                      again even when it is bound. */
+    bool stale;    /* It is known to have changed: to be fetched now. */
 };
 
 struct source_set {
@@ -70,6 +73,10 @@ int source_volume_of(const struct source_set *s, const struct core_v1_pod *pod,
                      const struct core_v1_volume *v,
                      const struct core_v1_persistent_volume_claim **ret_claim,
                      const struct core_v1_persistent_volume **ret, struct error *err);
+
+/* What a driver's token lives for. */
+struct storage_v1_token_request;
+int64_t csi_token_expiration_s(const struct storage_v1_token_request *t);
 
 /* NULL when the pod does not refer to it. */
 struct source *source_set_find(const struct source_set *s, enum source_kind kind, struct str name,

@@ -353,7 +353,7 @@ static int plan_claim(struct volume_set *s, struct plan *p, const struct core_v1
             str_c(arena_printf(s->arena, "%s/volumes/kubernetes.io~local-volume/" STR_FMT,
                                s->pod_dir, STR_ARG(pv->metadata.name)));
     } else {
-        rc = csi_plan(s->arena, p->ctx, p->sources, s->root_dir, s->pod_dir, pv, v, err);
+        rc = csi_plan(s->arena, p->ctx, p->sources, s->root_dir, s->pod_dir, pv, claim, v, err);
     }
     return rc;
 }

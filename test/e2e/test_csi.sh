@@ -28,7 +28,7 @@ ok "the node is ready" k wait --for=condition=Ready node --all --timeout=60s
 DRIVER_PID=$!
 eventually 10 "a driver registers" is csinode/worker-1 '.spec.drivers[0].name' hostpath.test
 k create secret generic keys --from-literal=key=hush >/dev/null
-# pod NAME VOLUME [CONTAINER]
+# pod NAME VOLUME [CONTAINER [SECURITY_CONTEXT]]
 pod() {
     k apply -f - >/dev/null <<YAML
 apiVersion: v1
@@ -36,7 +36,7 @@ kind: Pod
 metadata: {name: $1}
 spec:
   terminationGracePeriodSeconds: 1
-  securityContext: {runAsUser: 1000, fsGroup: 4000}
+  securityContext: {runAsUser: 1000, fsGroup: 4000${4:-}}
   containers:
   - {name: c, image: docker.io/library/busybox:latest, imagePullPolicy: IfNotPresent, command: [sh, -c, 'touch /v/of-$1; while :; do sleep 1; done'], ${3:-"volumeMounts: [{name: v, mountPath: /v}]"}}
   volumes: [{name: v, $2}]
@@ -46,6 +46,7 @@ YAML
 # --- volumes that stand in the pod
 pod early 'csi: {driver: hostpath.test}'
 eventually 20 "no CSIDriver object: refused" told FailedMount early 'volume mode "Ephemeral" not supported by driver hostpath.test (no CSIDriver object)'
+# driver MODES [GROUP_POLICY]
 driver() {
     k delete csidriver hostpath.test --ignore-not-found >/dev/null
     k apply -f - >/dev/null <<YAML
@@ -110,6 +111,109 @@ pod plain 'persistentVolumeClaim: {claimName: plain}'
 ok "a claim without attachment" runs plain
 same "is staged" 1 calls stage
 ok "the driver is told of the pod" grep -qx "pod plain false" "$WORK/csi.log"
+
+# --- fsGroup: what matches at the root is believed, where the pod says so
+group_of_file() { stat -c %g "$WORK/csi-data/plain/of-plain"; }
+ok "delete the pod of the claim" k delete pod plain --timeout=40s
+same "fsGroup, on a claim" 4000 group_of_file
+chgrp 0 "$WORK/csi-data/plain/of-plain"
+pod plain 'persistentVolumeClaim: {claimName: plain}' 'volumeMounts: [{name: v, mountPath: /v}]' ', fsGroupChangePolicy: OnRootMismatch'
+ok "OnRootMismatch" runs plain
+same "leaves what is in a root that matches" 0 group_of_file
+ok "delete it" k delete pod plain --timeout=40s
+chgrp 0 "$WORK/csi-data/plain"
+pod plain 'persistentVolumeClaim: {claimName: plain}' 'volumeMounts: [{name: v, mountPath: /v}]' ', fsGroupChangePolicy: OnRootMismatch'
+ok "and where the root does not" runs plain
+same "gives all of it" 4000 group_of_file
+
+# --- volumes that have grown: here we are the external resizer, which makes the volume larger
+mkdir -p "$WORK/csi-data"
+k create secret generic grow-keys --from-literal=grow=bigger >/dev/null
+k apply -f - >/dev/null <<'YAML'
+apiVersion: storage.k8s.io/v1
+kind: StorageClass
+metadata: {name: grows}
+provisioner: hostpath.test
+allowVolumeExpansion: true
+YAML
+growing() {
+    k apply -f - >/dev/null <<YAML
+apiVersion: v1
+kind: PersistentVolume
+metadata: {name: $1}
+spec:
+  capacity: {storage: 8Mi}
+  accessModes: [ReadWriteOnce]
+  storageClassName: grows
+  csi: {driver: hostpath.test, volumeHandle: $1, nodeExpandSecretRef: {name: grow-keys, namespace: default}}
+---
+apiVersion: v1
+kind: PersistentVolumeClaim
+metadata: {name: $1}
+spec: {resources: {requests: {storage: 8Mi}}, accessModes: [ReadWriteOnce], storageClassName: grows, volumeName: $1}
+YAML
+}
+# grow NAME SIZE
+grow() {
+    k patch pvc "$1" -p "{\"spec\":{\"resources\":{\"requests\":{\"storage\":\"$2\"}}}}" >/dev/null &&
+        k patch pv "$1" -p "{\"spec\":{\"capacity\":{\"storage\":\"$2\"}}}" >/dev/null &&
+        k patch pvc "$1" --subresource=status --type=merge -p '{"status":{"allocatedResourceStatuses":{"storage":"NodeResizePending"},"conditions":[{"type":"FileSystemResizePending","status":"True"}]}}' >/dev/null
+}
+growing tall
+eventually 20 "a claim of a class that grows" is pvc/tall .status.phase Bound
+ok "grown before any pod has it" grow tall 16Mi
+pod tall 'persistentVolumeClaim: {claimName: tall}'
+ok "its pod runs" runs tall
+same "once the file system has followed" "expand tall 16777216 published staged" grep "^expand tall" "$WORK/csi.log"
+ok "with the secret for it" grep -qx "expandsecret grow bigger" "$WORK/csi.log"
+same "the claim has the size" 16Mi jp pvc/tall .status.capacity.storage
+same "and waits for nothing" "" jp pvc/tall '{.status.allocatedResourceStatuses}{.status.conditions}'
+eventually 10 "the pod is told" told FileSystemResizeSuccessful tall "MountVolume.NodeExpandVolume succeeded"
+ok "grown while it is in use" grow tall 24Mi
+eventually 150 "the claim follows" is pvc/tall .status.capacity.storage 24Mi
+ok "asked of the driver" grep -qx "expand tall 25165824 published staged" "$WORK/csi.log"
+echo 30000000 >"$WORK/csi-data/limit"
+ok "grown to more than the driver can" grow tall 32Mi
+eventually 150 "the claim says so" is pvc/tall .status.allocatedResourceStatuses.storage NodeResizeInfeasible
+has "and why" "the disk is too small" jp pvc/tall '.status.conditions[?(@.type=="NodeResizeError")].message'
+same "it has what it had" 24Mi jp pvc/tall .status.capacity.storage
+ok "the pod goes on" k exec tall -- test -e /v/of-tall
+ok "delete it" k delete pod tall --timeout=40s
+
+# --- how many volumes the driver can have changes
+allocatable() { is csinode/worker-1 '.spec.drivers[0].allocatable.count' "$1"; }
+eventually 10 "the number of volumes" allocatable 16
+k patch csidriver hostpath.test -p '{"spec":{"nodeAllocatableUpdatePeriodSeconds":10}}' >/dev/null
+echo 5 >"$WORK/csi-data/max"
+eventually 120 "asked for again, as its CSIDriver says" allocatable 5
+
+# --- tokens of the pod's service account, and drivers that want to be asked again for them
+token_driver() {
+    k delete csidriver hostpath.test --ignore-not-found >/dev/null
+    k apply -f - >/dev/null <<YAML
+apiVersion: storage.k8s.io/v1
+kind: CSIDriver
+metadata: {name: hostpath.test}
+spec: {attachRequired: false, requiresRepublish: true, tokenRequests: [{audience: vault, expirationSeconds: 600}, {audience: ""}], serviceAccountTokenInSecrets: $1, volumeLifecycleModes: [Persistent, Ephemeral]}
+YAML
+}
+# claims AUDIENCE: of the token, from the line that the driver wrote
+claims() { grep "$1" "$WORK/csi.log" | tail -n 1 | sed 's/^[^{]*//' | python3 -c 'import base64,json,sys; t=json.load(sys.stdin)[sys.argv[1]]; print(t["expirationTimestamp"][-1], json.dumps(json.loads(base64.urlsafe_b64decode(t["token"].split(".")[1]+"=="))))' "$2"; }
+token_driver false
+pod vault 'csi: {driver: hostpath.test}'
+ok "a driver that wants tokens" runs vault
+has "has them, in the attributes" '"aud": ["vault"]' claims "^tokens csi-" vault
+has "bound to the pod" '"name": "vault"' claims "^tokens csi-" vault
+has "also for the API server itself" 'system:serviceaccount:default:default' claims "^tokens csi-" ""
+published=$(calls publish)
+again() { [ "$(calls publish)" -gt "$published" ]; }
+eventually 150 "it is published again" again
+token_driver true
+pod hidden 'csi: {driver: hostpath.test}'
+ok "another, that wants them with its secrets" runs hidden
+has "has them there" '"aud": ["vault"]' claims "^secret csi.storage.k8s.io/serviceAccount.tokens" vault
+ok "delete both" k delete pod vault hidden --timeout=40s
+driver "Persistent, Ephemeral"
 
 # --- raw block volumes
 if [ -n "$LOOP" ]; then

@@ -3,6 +3,7 @@
  *
  * usage: csi-hostpath NAME DATA_DIR ENDPOINT_SOCKET REGISTRATION_SOCKET */
 #include "lib/base/arena.h"
+#include "lib/base/buf.h"
 #include "lib/base/error.h"
 #include "lib/base/file.h"
 #include "lib/net/bytes.h"
@@ -162,6 +163,10 @@ static void on_publish(struct grpc_stream *s, struct str message, void *arg)
     if (pod[0] != '\0')
         say("pod", pod,
             entry(r->volume_context, r->n_volume_context, "csi.storage.k8s.io/ephemeral"));
+    const char *tokens =
+        entry(r->volume_context, r->n_volume_context, "csi.storage.k8s.io/serviceAccount.tokens");
+    if (tokens[0] != '\0')
+        say("tokens", r->volume_id, tokens);
     for (size_t i = 0; i < r->n_secrets; i++)
         say("secret", r->secrets[i]->key, r->secrets[i]->value);
     AUTO_FREE char *own = xasprintf("%s/%s", data_dir, r->volume_id);
@@ -192,17 +197,52 @@ static void on_unpublish(struct grpc_stream *s, struct str message, void *arg)
         reply_empty(s, &csi__v1__node_unpublish_volume_response__descriptor);
 }
 
+/* Larger than the file "limit" says: never. */
+static void on_expand(struct grpc_stream *s, struct str message, void *arg)
+{
+    UNUSED(arg);
+    AUTO_FREE char *limit_path = xasprintf("%s/limit", data_dir);
+    AUTO_BUF limit = BUF_INIT;
+    Csi__V1__NodeExpandVolumeRequest *r =
+        unpack(s, &csi__v1__node_expand_volume_request__descriptor, message);
+    if (r == NULL)
+        return;
+    long long want = r->capacity_range != NULL ? (long long)r->capacity_range->required_bytes : 0;
+    printf("expand %s %lld %s %s\n", r->volume_id, want,
+           is_bound(r->volume_path) ? "published" : "absent",
+           is_bound(r->staging_target_path) ? "staged" : "absent");
+    for (size_t i = 0; i < r->n_secrets; i++)
+        say("expandsecret", r->secrets[i]->key, r->secrets[i]->value);
+    fflush(stdout);
+    if (file_read(limit_path, 64, &limit, NULL) == 0) {
+        buf_append(&limit, "", 1);
+        if (want > strtoll(buf_str(&limit).data, NULL, 10)) {
+            grpc_stream_finish(s, GRPC_OUT_OF_RANGE, "the disk is too small");
+            return;
+        }
+    }
+    reply_empty(s, &csi__v1__node_expand_volume_response__descriptor);
+}
+
 static void on_capabilities(struct grpc_stream *s, struct str message, void *arg)
 {
     UNUSED(message), UNUSED(arg);
     Csi__V1__NodeGetCapabilitiesResponse r = CSI__V1__NODE_GET_CAPABILITIES_RESPONSE__INIT;
-    Csi__V1__NodeServiceCapability c = CSI__V1__NODE_SERVICE_CAPABILITY__INIT, *list[] = {&c};
-    Csi__V1__NodeServiceCapability__RPC rpc = CSI__V1__NODE_SERVICE_CAPABILITY__RPC__INIT;
-    rpc.type = CSI__V1__NODE_SERVICE_CAPABILITY__RPC__TYPE__STAGE_UNSTAGE_VOLUME;
-    c.type_case = CSI__V1__NODE_SERVICE_CAPABILITY__TYPE_RPC;
-    c.rpc = &rpc;
+    static const Csi__V1__NodeServiceCapability__RPC__Type types[] = {
+        CSI__V1__NODE_SERVICE_CAPABILITY__RPC__TYPE__STAGE_UNSTAGE_VOLUME,
+        CSI__V1__NODE_SERVICE_CAPABILITY__RPC__TYPE__EXPAND_VOLUME};
+    Csi__V1__NodeServiceCapability c[ARRAY_SIZE(types)], *list[ARRAY_SIZE(types)];
+    Csi__V1__NodeServiceCapability__RPC rpc[ARRAY_SIZE(types)];
+    for (size_t i = 0; i < ARRAY_SIZE(types); i++) {
+        csi__v1__node_service_capability__init(&c[i]);
+        csi__v1__node_service_capability__rpc__init(&rpc[i]);
+        rpc[i].type = types[i];
+        c[i].type_case = CSI__V1__NODE_SERVICE_CAPABILITY__TYPE_RPC;
+        c[i].rpc = &rpc[i];
+        list[i] = &c[i];
+    }
     r.capabilities = list;
-    r.n_capabilities = 1;
+    r.n_capabilities = ARRAY_SIZE(types);
     reply(s, &r.base);
 }
 
@@ -217,7 +257,13 @@ static void on_info(struct grpc_stream *s, struct str message, void *arg)
     t.segments = list;
     t.n_segments = 1;
     r.node_id = "node-id-of-the-driver";
+    AUTO_FREE char *path = xasprintf("%s/max", data_dir);
+    AUTO_BUF max = BUF_INIT;
     r.max_volumes_per_node = 16;
+    if (file_read(path, 64, &max, NULL) == 0) {
+        buf_append(&max, "", 1);
+        r.max_volumes_per_node = strtoll(buf_str(&max).data, NULL, 10);
+    }
     r.accessible_topology = &t;
     reply(s, &r.base);
 }
@@ -282,6 +328,7 @@ int main(int argc, char **argv)
         {.path = "/csi.v1.Node/NodeUnstageVolume", .on_unary = on_unstage},
         {.path = "/csi.v1.Node/NodePublishVolume", .on_unary = on_publish},
         {.path = "/csi.v1.Node/NodeUnpublishVolume", .on_unary = on_unpublish},
+        {.path = "/csi.v1.Node/NodeExpandVolume", .on_unary = on_expand},
         {.path = "/csi.v1.Node/NodeGetCapabilities", .on_unary = on_capabilities},
         {.path = "/csi.v1.Node/NodeGetInfo", .on_unary = on_info},
         {.path = "/pluginregistration.Registration/GetInfo", .on_unary = on_plugin_info},

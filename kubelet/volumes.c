@@ -178,9 +178,11 @@ static int put_projected(struct plan *p, const struct core_v1_projected_volume_s
         else if (s->service_account_token != NULL)
             rc = put_token(p, s->service_account_token, err);
         else if (s->cluster_trust_bundle != NULL || s->pod_certificate != NULL)
-            rc =
-                error_set(err, E_NOT_IMPLEMENTED,
-                          "projected volume source %zu is of a kind this node does not support", i);
+            rc = error_set(
+                err, E_NOT_IMPLEMENTED,
+                "projected.sources[%zu]: this node does not have %s: use a configMap or "
+                "secret that somebody keeps up to date",
+                i, s->cluster_trust_bundle != NULL ? "clusterTrustBundle" : "podCertificate");
     }
     return rc;
 }

@@ -13,7 +13,7 @@ LOOP=''
 truncate -s 8M "$WORK/disk.img"
 LOOP=$(losetup --find --show "$WORK/disk.img" 2>/dev/null) || echo "  left out: no loop devices here: raw block volumes are not tried"
 DRIVER_PID=''
-trap '[ -z "$DRIVER_PID" ] || kill $DRIVER_PID; teardown; [ -z "$LOOP" ] || losetup -d "$LOOP"' EXIT
+trap '[ -z "$DRIVER_PID" ] || kill -CONT $DRIVER_PID; [ -z "$DRIVER_PID" ] || kill $DRIVER_PID; teardown; [ -z "$LOOP" ] || losetup -d "$LOOP"' EXIT
 ok "up" up "$D" --control-planes 1 --workers 1
 [ "$failed" = 0 ] || finish
 KUBECONFIG_FILE=$D/kubeconfig
@@ -24,8 +24,12 @@ runs() { k wait --for=condition=Ready "pod/$1" --timeout=60s; }
 mounts_left() { grep -c "$WORK.*kubernetes.io.csi" /proc/self/mountinfo; }
 eventually 20 "default service account" k get serviceaccount default
 ok "the node is ready" k wait --for=condition=Ready node --all --timeout=60s
-"$CSI_HOSTPATH" hostpath.test "$WORK/csi-data" "$WORK/csi.sock" "$REGISTRY/hostpath.sock" >>"$WORK/csi.log" 2>&1 &
-DRIVER_PID=$!
+start_driver() {
+    "$CSI_HOSTPATH" hostpath.test "$WORK/csi-data" "$WORK/csi.sock" "$REGISTRY/hostpath.sock" >>"$WORK/csi.log" 2>&1 &
+    DRIVER_PID=$!
+}
+kill_agent() { kill -9 "$(cut -d' ' -f1 "$D/hosts/worker-1/run/kubelet.pid")"; }
+start_driver
 eventually 10 "a driver registers" is csinode/worker-1 '.spec.drivers[0].name' hostpath.test
 k create secret generic keys --from-literal=key=hush >/dev/null
 # pod NAME VOLUME [CONTAINER [SECURITY_CONTEXT]]
@@ -73,7 +77,7 @@ same "it is no volume in use of the node" "" jp node/worker-1 '.status.volumesIn
 pod readonly 'csi: {driver: hostpath.test, readOnly: true}'
 eventually 30 "a read-only one" runs readonly
 has "is not written" "Read-only file system" k exec readonly -- touch /v/x
-kill -9 "$(cut -d' ' -f1 "$D/hosts/worker-1/run/kubelet.pid")"
+kill_agent
 ok "the agent is killed and started" "$TRIREME" host start worker-1 --dir "$D"
 ok "delete the pods" k delete pod inline readonly --timeout=40s
 same "both were unpublished" 2 calls unpublish
@@ -214,6 +218,34 @@ ok "another, that wants them with its secrets" runs hidden
 has "has them there" '"aud": ["vault"]' claims "^secret csi.storage.k8s.io/serviceAccount.tokens" vault
 ok "delete both" k delete pod vault hidden --timeout=40s
 driver "Persistent, Ephemeral"
+
+# --- a driver that answers nothing, one that is killed, an agent that is killed while it waits
+growing hung
+pod steady 'persistentVolumeClaim: {claimName: hung}'
+ok "a pod with a claim" runs steady
+kill -STOP $DRIVER_PID
+pod stuck 'csi: {driver: hostpath.test}'
+pod free 'emptyDir: {}'
+ok "a driver that answers nothing: other pods start" runs free
+ok "and end" k delete pod free --timeout=40s
+same "its own wait" Pending jp pod/stuck .status.phase
+k delete pod steady --wait=false >/dev/null
+no "its volume is not taken away without it" k wait --for=delete pod/steady --timeout=3s
+kill_agent
+ok "the agent is killed meanwhile, and started" "$TRIREME" host start worker-1 --dir "$D"
+kill -CONT $DRIVER_PID
+ok "it answers again: the pod runs" runs stuck
+same "with its volume mounted once" 1 grep -c "$WORK.*kubernetes.io~csi/v/mount" /proc/self/mountinfo
+ok "the other one's ends" k wait --for=delete pod/steady --timeout=60s
+eventually 60 "and is unstaged" grep -q "^unstage hung " "$WORK/csi.log"
+kill -9 $DRIVER_PID
+wait $DRIVER_PID 2>/dev/null
+k delete pod stuck --wait=false >/dev/null
+no "a driver that is dead: its volume is not taken away" k wait --for=delete pod/stuck --timeout=3s
+rm -f "$WORK/csi.sock" "$REGISTRY/hostpath.sock"
+start_driver
+ok "started again it takes it away" k wait --for=delete pod/stuck --timeout=90s
+same "one mount is left, of the pod that runs" 1 sh -c "grep -c '$WORK.*kubernetes.io~csi' /proc/self/mountinfo"
 
 # --- raw block volumes
 if [ -n "$LOOP" ]; then

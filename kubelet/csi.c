@@ -79,6 +79,7 @@ struct csi *csi_new(struct kubelet *k)
     list_init(&c->ops);
     map_init(&c->sockets);
     map_init(&c->in_use);
+    map_init(&c->figures);
     find_left(c);
     return c;
 }

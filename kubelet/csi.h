@@ -4,6 +4,7 @@
  *   csi.c          the drivers that are registered, and what is asked of them
  *   csi_expand.c   volumes that have grown: their file systems, and what their claims say of it
  *   csi_plugins.c  sockets in <root>/plugins_registry: who registers
+ *   csi_stats.c    how full volumes are
  *   csi_limits.c   drivers whose number of volumes changes
  *   csi_node.c     what the API is told: CSINode, labels, node.status
  *
@@ -16,6 +17,8 @@
 
 #include "lib/base/error.h"
 #include "lib/base/str.h"
+
+#include "kubelet/usage_view.h"
 
 struct api_str_entry;
 struct arena;
@@ -48,6 +51,7 @@ struct csi_mount {
     struct csi_strings stage_attributes; /* Of the volume alone. */
     struct csi_strings attributes;       /* With what the pod adds. */
     struct csi_strings publish_context, stage_secrets, publish_secrets, expand_secrets;
+    const char *claim;             /* Its name; NULL: inline. */
     int64_t group;                 /* fsGroup; -1: none. */
     const struct core_v1_pod *pod; /* Whose it is; held by the plan. */
     /* The claim, when the volume is larger than it says: the file system has to follow. NULL: it
@@ -116,6 +120,14 @@ void csi_mount(struct csi *c, const struct csi_mount *m, bool published,
 bool csi_mount_is_due(const struct csi_mount *m);
 /* The driver gives the volume to the pod's group itself: VOLUME_MOUNT_GROUP. */
 bool csi_gives_to_group(const struct csi *c, const char *driver);
+/* How full a pod's volume is, as its driver said last; false: it is none of a CSI driver, or was
+ * not looked at yet. ret->known false: the driver does not say. */
+bool csi_stats_of(const struct csi *c, const char *uid, const char *volume,
+                  struct usage_files *ret);
+/* The same of all claims, for /metrics; names are upstream's. c may be NULL. */
+struct buf;
+void csi_stats_write(const struct csi *c, struct buf *b);
+
 /* Takes all CSI volumes of a pod's folder away, found on disk; those that no other pod uses are
  * unstaged. done runs later, once. */
 void csi_unmount_pod(struct csi *c, const char *pod_dir,

@@ -39,7 +39,8 @@ static void end(struct expansion *x)
 
 static void end_with(struct expansion *x, int code, const char *what, const char *why)
 {
-    x->code = error_set(&x->err, code, "%s: %s", what, why);
+    /* Somebody else wrote the claim first: with what it says now, soon. */
+    x->code = error_set(&x->err, code == E_CONFLICT ? E_AGAIN : code, "%s: %s", what, why);
     end(x);
 }
 

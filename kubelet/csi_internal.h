@@ -27,6 +27,7 @@ struct csi_driver {
     char **topology_keys, **topology_values;
     size_t topology_count;
     bool stages;       /* STAGE_UNSTAGE_VOLUME. */
+    bool stats;        /* GET_VOLUME_STATS. */
     bool expands;      /* EXPAND_VOLUME. */
     bool mount_group;  /* VOLUME_MOUNT_GROUP. */
     bool multi_writer; /* SINGLE_NODE_MULTI_WRITER. */
@@ -54,6 +55,8 @@ struct csi {
     bool publishing, publish_again; /* csi_node.c */
     uv_timer_t publish_timer;
     uv_timer_t limits_timer;
+    struct map figures; /* csi_stats.c: "<uid>/<volume>" -> struct figure. */
+    uv_timer_t stats_timer;
 };
 
 /* How the volume is used, for requests. In a. */
@@ -73,6 +76,9 @@ struct csi_driver *dra_driver_find(const struct csi *c, const char *name);
 
 /* An answer to one of calls came: true when nobody wants it any more. */
 bool csi_driver_answer_is_late(struct csi_driver *d);
+
+/* csi_stats.c: drivers are asked from now on. */
+void csi_stats_start(struct csi *c);
 
 /* csi_limits.c: how many volumes the driver can have is followed from now on. */
 void csi_limits_start(struct csi_driver *d);

@@ -204,6 +204,7 @@ int csi_plan(struct arena *a, const struct field_context *ctx, const struct sour
     m->pv_name = str_c(arena_str(a, pv->metadata.name));
     m->fs_type = str_c(arena_str(a, src->fs_type));
     m->access_mode = access_mode(pv);
+    m->claim = str_c(arena_str(a, claim->metadata.name));
     m->one_pod =
         pv->spec.access_modes_count == 1 && str_eqc(pv->spec.access_modes[0], ACCESS_ONE_POD);
     m->group = v->gid;

@@ -141,6 +141,7 @@ static void on_capabilities(const struct plugin_reply *reply, void *arg)
     }
     const Csi__V1__NodeGetCapabilitiesResponse *r = reply->msg;
     d->stages = can(r, CSI__V1__NODE_SERVICE_CAPABILITY__RPC__TYPE__STAGE_UNSTAGE_VOLUME);
+    d->stats = can(r, CSI__V1__NODE_SERVICE_CAPABILITY__RPC__TYPE__GET_VOLUME_STATS);
     d->expands = can(r, CSI__V1__NODE_SERVICE_CAPABILITY__RPC__TYPE__EXPAND_VOLUME);
     d->mount_group = can(r, CSI__V1__NODE_SERVICE_CAPABILITY__RPC__TYPE__VOLUME_MOUNT_GROUP);
     d->multi_writer = can(r, CSI__V1__NODE_SERVICE_CAPABILITY__RPC__TYPE__SINGLE_NODE_MULTI_WRITER);
@@ -404,6 +405,7 @@ int csi_start(struct csi *c, struct error *err)
     if (uv != 0)
         log_warning("cannot watch %s, it is looked at every minute: %s", c->registry_dir,
                     uv_strerror(uv));
+    csi_stats_start(c);
     csi_node_publish(c);
     scan_in(c, 0);
     return 0;

@@ -323,6 +323,8 @@ static void on_csi_mounted(int code, const struct error *err, void *arg)
     if (code != 0)
         p->err = *err;
     const struct csi_mount *m = p->plan->items[p->next].csi;
+    if (m->grown != NULL)
+        p->w->sources_ms = 0; /* The claim that we have is an old one now. */
     if (code == 0 && m->group_allowed && !csi_gives_to_group(p->w->k->csi, m->driver) &&
         (!p->w->volumes_ready || m->republish))
         job_start(p->w->k->loop, run_group, after_mount, p);
@@ -443,6 +445,11 @@ void worker_prepare(struct pod_worker *w, void (*done)(struct pod_worker *w, int
     p->reason = "FailedMount";
     w->op_begin_ns = uv_hrtime();
     worker_fetch_sources(w, SOURCES_AGE_MAX_MS, on_sources, p);
+}
+
+const struct volume_set *pod_worker_volumes(const struct pod_worker *w)
+{
+    return w->volumes_ready && !w->cleaned ? w->volumes : NULL;
 }
 
 bool pod_worker_mounts(const struct pod_worker *w, const char *path)

@@ -56,6 +56,9 @@ void pod_worker_kick(struct pod_worker *w);
 /* What it waited for on this node may be there now. */
 void pod_worker_try_again(struct pod_worker *w);
 /* One of its volumes is, or is in, this folder of the host. */
+/* NULL: they are not there. Borrowed until the loop goes on. */
+struct volume_set;
+const struct volume_set *pod_worker_volumes(const struct pod_worker *w);
 bool pod_worker_mounts(const struct pod_worker *w, const char *path);
 /* One of its containers or volumes has, or had, the image of this id. */
 bool pod_worker_uses_image(const struct pod_worker *w, const char *id);

@@ -1,6 +1,8 @@
 /* server.c - see server.h: listening, credentials, routes. */
 #include "kubelet/server.h"
 
+#include "kubelet/csi.h"
+
 #include "kubelet/certificates.h"
 #include "kubelet/isolation/isolation.h"
 #include "kubelet/kubelet.h"
@@ -111,19 +113,22 @@ static void serve_pods(struct kubelet *k, struct http_request *r, bool running_o
     respond_buf(r, "application/json", &b);
 }
 
-/* more: what else is told of; may be NULL. */
-static void serve_registry(struct http_request *r, struct metrics *m, struct isolation *more)
+/* more: whose other figures are told of, too; may be NULL. */
+static void serve_registry(struct http_request *r, struct metrics *m, const struct kubelet *more)
 {
     AUTO_BUF b = BUF_INIT;
     metrics_render(m, &b);
-    isolation_metrics(more, &b);
+    if (more != NULL) {
+        isolation_metrics(more->isolation, &b);
+        csi_stats_write(more->csi, &b);
+    }
     respond_buf(r, METRICS_CONTENT_TYPE, &b);
 }
 
 static void serve_metrics(struct kubelet *k, struct http_request *r, struct str which)
 {
     if (str_empty(which))
-        serve_registry(r, metrics_default(), k->isolation);
+        serve_registry(r, metrics_default(), k);
     else if (str_eqc(which, "resource"))
         server_metrics_resource(k, r);
     else if (str_eqc(which, "cadvisor"))

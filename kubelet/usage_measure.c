@@ -179,7 +179,7 @@ static void measure_volumes(struct usage_measure *m, struct usage_pod *p, int64_
             continue;
         for (size_t i = 0; i < p->volume_count; i++) {
             AUTO_FREE char *path = xasprintf("%s/%s/%s", all, e->d_name, p->volumes[i].name);
-            if (!p->volumes[i].files.known)
+            if (!p->volumes[i].files.known && !p->volumes[i].of_driver)
                 measure_volume(m, path, now_ns, &p->volumes[i]);
         }
     }

@@ -2,6 +2,8 @@
  * usage_measure.c. */
 #include "kubelet/usage_view.h"
 
+#include "kubelet/csi.h"
+
 #include "kubelet/cri.h"
 #include "kubelet/job.h"
 #include "kubelet/kubelet.h"
@@ -83,7 +85,8 @@ static void add_container(struct arena *a, struct usage_pod *p, const struct cor
     };
 }
 
-static void add_volumes(struct arena *a, struct usage_pod *p, const struct core_v1_pod *pod)
+static void add_volumes(struct arena *a, struct usage_pod *p, const struct core_v1_pod *pod,
+                        const struct csi *csi)
 {
     p->volumes = ARENA_ARRAY(a, struct usage_volume, pod->spec.volumes_count + 1);
     for (size_t i = 0; i < pod->spec.volumes_count; i++) {
@@ -99,6 +102,8 @@ static void add_volumes(struct arena *a, struct usage_pod *p, const struct core_
         out->ephemeral =
             v->volume_source.config_map != NULL ||
             (v->volume_source.empty_dir != NULL && str_empty(v->volume_source.empty_dir->medium));
+        out->of_driver =
+            csi_stats_of(csi, p->uid, out->name, &out->files) || v->volume_source.csi != NULL;
         p->volume_count++;
     }
 }
@@ -125,7 +130,7 @@ static void add_pod(struct usage_watch *w, struct usage_view *v, const struct co
         if (rt->containers[i].state == RT_RUNNING)
             add_container(a, p, pod, &rt->containers[i]);
     if ((v->parts & USAGE_DISKS) != 0)
-        add_volumes(a, p, pod);
+        add_volumes(a, p, pod, k->csi);
 }
 
 /* True: some container can be found by the runtime only. */

@@ -34,6 +34,7 @@ struct usage_files {
 struct usage_volume {
     const char *name;
     const char *claim; /* NULL: none. */
+    bool of_driver;    /* Its CSI driver says how full it is; not to be looked at. */
     bool ephemeral;    /* Counts as the pod's use of the node's disk. */
     struct usage_files files;
 };

@@ -184,6 +184,13 @@ same "it has what it had" 24Mi jp pvc/tall .status.capacity.storage
 ok "the pod goes on" k exec tall -- test -e /v/of-tall
 ok "delete it" k delete pod tall --timeout=40s
 
+# --- how full volumes are: what the driver says
+metric() { k get --raw /api/v1/nodes/worker-1/proxy/metrics | grep -qx "kubelet_volume_stats_$1"; }
+eventually 90 "a claim in /metrics" metric 'available_bytes{namespace="default",persistentvolumeclaim="plain"} 600'
+# summary: used and capacity of the volumes of claims
+summary() { k get --raw /api/v1/nodes/worker-1/proxy/stats/summary | python3 -c 'import json,sys; [print(v["usedBytes"], v["capacityBytes"], v["pvcRef"]["name"]) for p in json.load(sys.stdin)["pods"] for v in p.get("volume", []) if "pvcRef" in v]'; }
+has "and in /stats/summary" "400 1000 plain" summary
+
 # --- how many volumes the driver can have changes
 allocatable() { is csinode/worker-1 '.spec.drivers[0].allocatable.count' "$1"; }
 eventually 10 "the number of volumes" allocatable 16

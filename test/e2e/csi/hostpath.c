@@ -130,7 +130,8 @@ static void on_stage(struct grpc_stream *s, struct str message, void *arg)
     say("stage", r->volume_id, r->staging_target_path);
     if (r->volume_capability->access_type_case == CSI__V1__VOLUME_CAPABILITY__ACCESS_TYPE_BLOCK)
         reply_empty(s, &csi__v1__node_stage_volume_response__descriptor);
-    else if (file_mkdir_p(folder, 0777, NULL) != 0 || chmod(folder, 0777) != 0 ||
+    else if ((!file_exists(folder) &&
+              (file_mkdir_p(folder, 0777, NULL) != 0 || chmod(folder, 0777) != 0)) ||
              !bind_at(folder, r->staging_target_path))
         fail(s, "stage");
     else
@@ -224,13 +225,28 @@ static void on_expand(struct grpc_stream *s, struct str message, void *arg)
     reply_empty(s, &csi__v1__node_expand_volume_response__descriptor);
 }
 
+static void on_stats(struct grpc_stream *s, struct str message, void *arg)
+{
+    UNUSED(message), UNUSED(arg);
+    Csi__V1__NodeGetVolumeStatsResponse r = CSI__V1__NODE_GET_VOLUME_STATS_RESPONSE__INIT;
+    Csi__V1__VolumeUsage bytes = CSI__V1__VOLUME_USAGE__INIT, *list[] = {&bytes};
+    bytes.unit = CSI__V1__VOLUME_USAGE__UNIT__BYTES;
+    bytes.total = 1000;
+    bytes.used = 400;
+    bytes.available = 600;
+    r.usage = list;
+    r.n_usage = 1;
+    reply(s, &r.base);
+}
+
 static void on_capabilities(struct grpc_stream *s, struct str message, void *arg)
 {
     UNUSED(message), UNUSED(arg);
     Csi__V1__NodeGetCapabilitiesResponse r = CSI__V1__NODE_GET_CAPABILITIES_RESPONSE__INIT;
     static const Csi__V1__NodeServiceCapability__RPC__Type types[] = {
         CSI__V1__NODE_SERVICE_CAPABILITY__RPC__TYPE__STAGE_UNSTAGE_VOLUME,
-        CSI__V1__NODE_SERVICE_CAPABILITY__RPC__TYPE__EXPAND_VOLUME};
+        CSI__V1__NODE_SERVICE_CAPABILITY__RPC__TYPE__EXPAND_VOLUME,
+        CSI__V1__NODE_SERVICE_CAPABILITY__RPC__TYPE__GET_VOLUME_STATS};
     Csi__V1__NodeServiceCapability c[ARRAY_SIZE(types)], *list[ARRAY_SIZE(types)];
     Csi__V1__NodeServiceCapability__RPC rpc[ARRAY_SIZE(types)];
     for (size_t i = 0; i < ARRAY_SIZE(types); i++) {
@@ -329,6 +345,7 @@ int main(int argc, char **argv)
         {.path = "/csi.v1.Node/NodePublishVolume", .on_unary = on_publish},
         {.path = "/csi.v1.Node/NodeUnpublishVolume", .on_unary = on_unpublish},
         {.path = "/csi.v1.Node/NodeExpandVolume", .on_unary = on_expand},
+        {.path = "/csi.v1.Node/NodeGetVolumeStats", .on_unary = on_stats},
         {.path = "/csi.v1.Node/NodeGetCapabilities", .on_unary = on_capabilities},
         {.path = "/csi.v1.Node/NodeGetInfo", .on_unary = on_info},
         {.path = "/pluginregistration.Registration/GetInfo", .on_unary = on_plugin_info},

@@ -15,23 +15,6 @@
 #include "lib/base/log.h"
 #include "lib/client/claims.h"
 
-struct csi_op {
-    struct list link; /* In csi.ops. */
-    struct csi *csi;
-    struct arena *arena; /* Owns what this op found itself. */
-    const char *driver, *handle;
-    const struct csi_mount *mount; /* NULL: it is an unmount. */
-    bool published;                /* Mount: before. */
-    /* Unmount: */
-    const char *pod_volume, *stage_root;
-    bool last_user, ephemeral;
-    bool running;
-    int code;
-    struct error err;
-    void (*done)(int code, const struct error *err, void *arg);
-    void *arg;
-};
-
 static void mark(struct csi *c, const char *driver, const char *handle, bool used)
 {
     AUTO_ARENA *a = arena_new(256);
@@ -54,6 +37,10 @@ static void find_left(struct csi *c)
     for (size_t i = 0; i < count; i++)
         if (!found[i].data.ephemeral)
             mark(c, found[i].data.driver, found[i].data.handle, true);
+    if (csi_find_unused_stages(a, c->k->config.root_dir, &found, &count, &err) != 0)
+        count = 0;
+    for (size_t i = 0; i < count; i++) /* Staged: not to be detached yet. */
+        mark(c, found[i].data.driver, found[i].data.handle, true);
 }
 
 static int by_name(const void *x, const void *y)
@@ -124,7 +111,7 @@ static bool has_to_wait(const struct csi_op *op)
     return false;
 }
 
-static void op_start(struct csi_op *op)
+void csi_op_start(struct csi_op *op)
 {
     list_push_back(&op->csi->ops, &op->link);
     if (!has_to_wait(op))
@@ -327,7 +314,7 @@ void csi_mount(struct csi *c, const struct csi_mount *m, bool published,
                           .published = published,
                           .done = done,
                           .arg = arg};
-    op_start(op);
+    csi_op_start(op);
 }
 
 /* --- unmounting
@@ -376,7 +363,7 @@ static void unstage(struct csi_op *op)
 static void run_remove_volume(void *arg)
 {
     struct csi_op *op = arg;
-    op->code = csi_remove_volume(op->pod_volume, &op->err);
+    op->code = op->pod_volume != NULL ? csi_remove_volume(op->pod_volume, &op->err) : 0;
     if (op->code == 0 && !op->ephemeral)
         op->last_user = !csi_is_used(op->csi->k->config.root_dir, op->driver, op->handle);
 }
@@ -421,79 +408,8 @@ static void op_run(struct csi_op *op)
         expand(op);
     else if (op->mount != NULL)
         job_start(op->csi->k->loop, run_dirs, on_dirs, op);
-    else
+    else if (op->pod_volume != NULL)
         unpublish(op);
-}
-
-/* --- all volumes of a pod ----------------------------------------------------------------------
- */
-
-struct unmounting {
-    struct csi *csi;
-    struct arena *arena;
-    const char *pod_dir;
-    struct csi_found *found;
-    size_t count;
-    size_t open;
-    int code;
-    struct error err;
-    void (*done)(int code, const struct error *err, void *arg);
-    void *arg;
-};
-
-static void unmounting_end(struct unmounting *u)
-{
-    if (--u->open > 0)
-        return;
-    u->done(u->code, &u->err, u->arg);
-    arena_free(u->arena);
-    free(u);
-}
-
-static void on_unmounted(int code, const struct error *err, void *arg)
-{
-    struct unmounting *u = arg;
-    if (code != 0 && u->code == 0) {
-        u->code = code;
-        u->err = *err;
-    }
-    unmounting_end(u);
-}
-
-static void run_find(void *arg)
-{
-    struct unmounting *u = arg;
-    u->code = csi_find_volumes(u->arena, u->pod_dir, &u->found, &u->count, &u->err);
-}
-
-static void on_found(void *arg)
-{
-    struct unmounting *u = arg;
-    u->open = 1;
-    for (size_t i = 0; u->code == 0 && i < u->count; i++) {
-        struct csi_op *op = xzalloc(sizeof(*op));
-        *op =
-            (struct csi_op){.csi = u->csi, .arena = arena_new(512), .done = on_unmounted, .arg = u};
-        op->driver = arena_strdup(op->arena, u->found[i].data.driver);
-        op->handle = arena_strdup(op->arena, u->found[i].data.handle);
-        op->pod_volume = arena_strdup(op->arena, u->found[i].dir);
-        op->ephemeral = u->found[i].data.ephemeral;
-        op->stage_root =
-            csi_stage_root(op->arena, u->csi->k->config.root_dir, op->driver, op->handle);
-        u->open++;
-        op_start(op);
-    }
-    unmounting_end(u);
-}
-
-void csi_unmount_pod(struct csi *c, const char *pod_dir,
-                     void (*done)(int code, const struct error *err, void *arg), void *arg)
-{
-    struct unmounting *u = xzalloc(sizeof(*u));
-    u->csi = c;
-    u->arena = arena_new(0);
-    u->pod_dir = arena_strdup(u->arena, pod_dir);
-    u->done = done;
-    u->arg = arg;
-    job_start(c->k->loop, run_find, on_found, u);
+    else
+        job_start(op->csi->k->loop, run_remove_volume, on_volume_removed, op);
 }

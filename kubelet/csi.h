@@ -1,7 +1,9 @@
 /* csi.h - volumes of CSI drivers on this node.
  *
- *   csi_plan.c     what a pod's volume needs: pure, and its folders
+ *   csi_plan.c     what a pod's volume needs: pure
+ *   csi_folders.c  what stands on disk about them
  *   csi.c          the drivers that are registered, and what is asked of them
+ *   csi_unmount.c  what pods leave
  *   csi_expand.c   volumes that have grown: their file systems, and what their claims say of it
  *   csi_plugins.c  sockets in <root>/plugins_registry: who registers
  *   csi_stats.c    how full volumes are
@@ -100,6 +102,9 @@ int csi_find_volumes(struct arena *a, const char *pod_dir, struct csi_found **re
 /* Those of all pods. */
 int csi_find_all(struct arena *a, const char *root_dir, struct csi_found **ret, size_t *ret_count,
                  struct error *err);
+/* Those that are staged here and that no pod's folder has; dir is the stage's root. */
+int csi_find_unused_stages(struct arena *a, const char *root_dir, struct csi_found **ret,
+                           size_t *ret_count, struct error *err);
 /* Some pod's folder has the volume. */
 bool csi_is_used(const char *root_dir, const char *driver, const char *handle);
 /* The folders, once nothing is mounted there; what holds files is not removed. */

@@ -57,6 +57,8 @@ struct csi {
     uv_timer_t limits_timer;
     struct map figures; /* csi_stats.c: "<uid>/<volume>" -> struct figure. */
     uv_timer_t stats_timer;
+    uv_timer_t sweep_timer; /* csi_unmount.c */
+    bool sweeping;
 };
 
 /* How the volume is used, for requests. In a. */
@@ -67,6 +69,30 @@ Csi__V1__VolumeCapability *csi_capability(struct arena *a, const struct csi_driv
  * driver cannot give is written there, too, and is no failure. done runs later, once. */
 void csi_expand(struct csi *c, const struct csi_mount *m,
                 void (*done)(int code, const struct error *err, void *arg), void *arg);
+
+/* What is done with one volume; see csi.c. */
+struct csi_op {
+    struct list link; /* In csi.ops. */
+    struct csi *csi;
+    struct arena *arena; /* Owns what this op found itself. */
+    const char *driver, *handle;
+    const struct csi_mount *mount; /* NULL: it is an unmount. */
+    bool published;                /* Mount: before. */
+    /* Unmount: */
+    const char *pod_volume; /* NULL: none is left, it is only to be unstaged. */
+    const char *stage_root;
+    bool last_user, ephemeral;
+    bool running;
+    int code;
+    struct error err;
+    void (*done)(int code, const struct error *err, void *arg);
+    void *arg;
+};
+/* Runs once those asked for before on the same volume have ended. Owned by csi.c from now on. */
+void csi_op_start(struct csi_op *op);
+
+/* csi_unmount.c: looks soon for volumes that are staged and have no pod any more. */
+void csi_sweep_soon(struct csi *c);
 
 /* NULL: none of that name is registered. */
 struct csi_driver *csi_driver_find(const struct csi *c, const char *name);

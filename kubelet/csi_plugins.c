@@ -150,6 +150,7 @@ static void on_capabilities(const struct plugin_reply *reply, void *arg)
     csi_node_publish(d->csi);
     notify(d, NULL);
     csi_limits_start(d);
+    csi_sweep_soon(d->csi);
     wake_pods(d->csi->k);
 }
 
@@ -406,6 +407,8 @@ int csi_start(struct csi *c, struct error *err)
         log_warning("cannot watch %s, it is looked at every minute: %s", c->registry_dir,
                     uv_strerror(uv));
     csi_stats_start(c);
+    uv_timer_init(c->k->loop, &c->sweep_timer);
+    c->sweep_timer.data = c;
     csi_node_publish(c);
     scan_in(c, 0);
     return 0;

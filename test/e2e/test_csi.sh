@@ -254,6 +254,19 @@ start_driver
 ok "started again it takes it away" k wait --for=delete pod/stuck --timeout=90s
 same "one mount is left, of the pod that runs" 1 sh -c "grep -c '$WORK.*kubernetes.io~csi' /proc/self/mountinfo"
 
+# --- NodeUnstageVolume fails, and the agent is killed: it is tried again, though the pod is gone
+growing busy
+pod busy 'persistentVolumeClaim: {claimName: busy}'
+ok "another claim" runs busy
+touch "$WORK/csi-data/keep-staged"
+ok "its pod ends, though the driver does not unstage" k delete pod busy --timeout=60s
+eventually 20 "what it was asked to" grep -q "^unstage busy " "$WORK/csi.log"
+kill_agent
+rm "$WORK/csi-data/keep-staged"
+ok "the agent is killed and started" "$TRIREME" host start worker-1 --dir "$D"
+staged() { [ "$(grep -c "$WORK.*kubernetes.io/csi/.*globalmount" /proc/self/mountinfo)" = "$1" ]; }
+eventually 90 "unstaged at last: one is left, of the pod that runs" staged 1
+
 # --- raw block volumes
 if [ -n "$LOOP" ]; then
     volume raw Block "device: $LOOP"

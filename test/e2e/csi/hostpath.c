@@ -17,6 +17,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <signal.h>
 #include <stdio.h>
 #include <sys/mount.h>
 #include <sys/stat.h>
@@ -146,7 +147,10 @@ static void on_unstage(struct grpc_stream *s, struct str message, void *arg)
     if (r == NULL)
         return;
     say("unstage", r->volume_id, r->staging_target_path);
-    if (!unbind(r->staging_target_path))
+    AUTO_FREE char *busy = xasprintf("%s/keep-staged", data_dir);
+    if (file_exists(busy))
+        grpc_stream_finish(s, GRPC_INTERNAL, "the volume is busy");
+    else if (!unbind(r->staging_target_path))
         fail(s, "unstage");
     else
         reply_empty(s, &csi__v1__node_unstage_volume_response__descriptor);
@@ -356,6 +360,8 @@ int main(int argc, char **argv)
         fprintf(stderr, "usage: csi-hostpath NAME DATA_DIR ENDPOINT_SOCKET REGISTRATION_SOCKET\n");
         return EXIT_FAILURE;
     }
+    /* Who asked may be gone when we answer. */
+    signal(SIGPIPE, SIG_IGN);
     driver_name = argv[1];
     data_dir = argv[2];
     endpoint = argv[3];

@@ -78,11 +78,20 @@ START_TEST(csi_volumes_are_found_again)
     ck_assert_str_eq(found[0].data.handle, m.handle);
     ck_assert_str_eq(found[0].dir, m.pod_volume);
     ck_assert(csi_is_used(dir, m.driver, m.handle));
+    ck_assert_int_eq(csi_find_unused_stages(a, dir, &found, &count, &err), 0);
+    ck_assert_uint_eq(count, 0);
     ck_assert(!csi_is_used(dir, m.driver, "another"));
     ck_assert_int_eq(csi_remove_volume(m.pod_volume, &err), 0);
     ck_assert(!csi_is_used(dir, m.driver, m.handle));
+    /* Killed here, what is staged is found by its own folder. */
+    ck_assert_int_eq(csi_find_unused_stages(a, dir, &found, &count, &err), 0);
+    ck_assert_uint_eq(count, 1);
+    ck_assert_str_eq(found[0].dir, m.stage_root);
+    ck_assert_str_eq(found[0].data.handle, m.handle);
     ck_assert_int_eq(csi_remove_stage(m.stage_root, &err), 0);
     ck_assert(!file_exists(m.stage_root));
+    ck_assert_int_eq(csi_find_unused_stages(a, dir, &found, &count, &err), 0);
+    ck_assert_uint_eq(count, 0);
     drop_dir();
 }
 END_TEST

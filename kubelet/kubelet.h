@@ -37,6 +37,7 @@ struct isolation;
 struct kubeconfig;
 struct mirror_pods;
 struct node_routes;
+struct proxy;
 struct node_status;
 struct pinning;
 struct pleg;
@@ -157,6 +158,7 @@ struct kubelet {
     struct user_namespaces *user_namespaces;
     struct pleg *pleg;
     struct node_routes *routes;  /* NULL: somebody else sets them. */
+    struct proxy *proxy;         /* NULL: somebody else serves Services. */
     struct policy *policy;       /* NULL: network policies are not enforced. */
     struct isolation *isolation; /* NULL: nobody is held to what is declared. */
     struct mirror_pods *mirrors; /* NULL while stand-alone. */

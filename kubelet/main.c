@@ -78,7 +78,6 @@ struct program {
     struct certificates *certificates;
     struct static_pods *static_pods;
     struct node_sync *node;
-    struct proxy *proxy;
     struct image_gc *image_gc;
     struct log_rotation *log_rotation;
     struct kubelet_server *server;
@@ -231,7 +230,7 @@ static void on_client(struct kubelet *k)
     else
         isolation_withdraw(k);
     if (k->config.proxy)
-        p->proxy = proxy_start(k, k->services, k->slices);
+        k->proxy = proxy_start(k, k->services, k->slices);
     if (k->config.dns)
         dns_start(k, k->services, k->slices);
     else

@@ -14,6 +14,7 @@
 #include "kubelet/eviction_manager.h"
 #include "kubelet/job.h"
 #include "kubelet/kubelet.h"
+#include "kubelet/proxy/proxy.h"
 #include "kubelet/mirror_pods.h"
 #include "kubelet/node_lease.h"
 #include "kubelet/node_object.h"
@@ -185,6 +186,7 @@ static void on_created(struct client_request *r, const struct client_result *res
         log_info("node %s is registered", n->k->node_name);
         if (result->object != NULL && n->k->node == NULL)
             n->k->node = api_object_ref(result->object);
+        proxy_node_changed(n->k->proxy);
         registered(n);
     } else if (result->code == E_EXISTS) {
         log_info("node %s was registered before", n->k->node_name);
@@ -428,6 +430,7 @@ static void on_node(struct api_object *o, struct node_sync *n)
     api_object_unref(n->k->node);
     n->k->node = api_object_ref(o);
     apply_pod_cidr(n, o->msg);
+    proxy_node_changed(n->k->proxy);
     if (changed)
         status_start(n);
     if (first)

@@ -562,8 +562,12 @@ static void compare(struct proxy *p)
 static void on_look(uv_timer_t *t)
 {
     struct proxy *p = t->data;
-    if (p->stopped || p->gather.busy)
+    if (p->stopped)
         return;
+    if (p->gather.busy) {
+        uv_timer_start(&p->look, on_look, NODE_MS, LOOK_MS);
+        return;
+    }
     if (p->k->node != NULL)
         read_settings(p);
     if (p->stage != STANDING)
@@ -576,6 +580,12 @@ static void on_look(uv_timer_t *t)
     p->stage = UNKNOWN;
     p->rebuild = true;
     gather_changed(&p->gather);
+}
+
+void proxy_node_changed(struct proxy *p)
+{
+    if (p != NULL && !p->stopped)
+        uv_timer_start(&p->look, on_look, 0, LOOK_MS);
 }
 
 /* --- life ---------------------------------------------------------------------------------------

@@ -13,6 +13,8 @@ struct proxy;
 /* The kubelet's own informers of all Services and of their EndpointSlices, indexed by "service";
  * handlers are added. */
 struct proxy *proxy_start(struct kubelet *k, struct informer *services, struct informer *slices);
+/* k->node is another one: its addresses, its pods' ranges or its zone may be. NULL is a no-op. */
+void proxy_node_changed(struct proxy *p);
 void proxy_stop(struct proxy *p); /* NULL is a no-op. */
 
 #endif

@@ -7,7 +7,7 @@ export BIN=${1:?usage: run.sh BIN_DIR [TEST...]}
 shift
 cd "$(dirname "$0")" || exit 1
 if [ $# -eq 0 ]; then
-    long="controller_faults_rest controller_faults node_faults controller_clock volumes node_agent"
+    long="csi controller_faults_rest controller_faults node_faults controller_clock volumes node_agent"
     set -- $(for t in $long; do echo "test_$t.sh"; done)
     for t in test_*.sh; do
         case " $* " in *" $t "*) ;; *) set -- "$@" "$t" ;; esac

@@ -38,6 +38,7 @@ struct kubeconfig;
 struct mirror_pods;
 struct node_routes;
 struct proxy;
+struct start_gate;
 struct node_status;
 struct pinning;
 struct pleg;
@@ -147,6 +148,7 @@ struct kubelet {
     struct informer *slices;   /* EndpointSlices, indexed by "service"; NULL when nobody asks. */
     struct api_object *node;   /* Own Node object as last seen, or NULL. */
 
+    struct start_gate *starts;
     struct map workers; /* uid -> struct pod_worker */
     struct defer_queue deferred;
     struct backoff crash_backoff; /* "<uid>/<container>/<hash>" */

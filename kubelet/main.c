@@ -34,6 +34,7 @@
 #include "kubelet/proxy/proxy.h"
 #include "kubelet/runtime_health.h"
 #include "kubelet/server.h"
+#include "kubelet/start_gate.h"
 #include "kubelet/static_pods.h"
 #include "kubelet/topology.h"
 #include "kubelet/usage_view.h"
@@ -396,6 +397,7 @@ static int setup(struct program *p, struct error *err)
                                        k->config.credential_bin_dir, &k->credential_providers, err);
     if (rc == 0)
         rc = pinning_new(k, &k->pinning, err);
+    k->starts = start_gate_new(k->loop, &k->deferred);
     if (rc == 0)
         rc = open_image_records(k, err);
     struct user_namespaces_config users = {.root_dir = k->config.root_dir,

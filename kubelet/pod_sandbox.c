@@ -59,6 +59,7 @@ static void fail(struct pod_worker *w, const char *message)
 static void on_created(const struct cri_reply *reply, void *arg)
 {
     struct pod_worker *w = arg;
+    worker_leave_turn(w);
     start_trace_add(&w->trace, START_SANDBOX, reply->took_ns);
     if (reply->code != 0 && reply->code != E_CANCELED)
         fail(w, reply->message);
@@ -105,12 +106,27 @@ static int check_users(const struct pod_worker *w, const char *handler, struct e
     return 0;
 }
 
+static void on_turn(struct start_turn *t)
+{
+    struct pod_worker *w = CONTAINER_OF(t, struct pod_worker, turn);
+    AUTO_ARENA *a = arena_new(0);
+    struct error err;
+    start_trace_add(&w->trace, START_TURN, t->waited_ms * 1000000);
+    CRI(RunPodSandboxRequest) *r = CRI_NEW(a, RunPodSandboxRequest, run_pod_sandbox_request);
+    if (find_handler(w, a, &r->runtime_handler, &err) != 0 ||
+        check_users(w, r->runtime_handler, &err) != 0) {
+        fail(w, error_message(&err));
+        worker_leave_turn(w);
+        worker_op_done_same(w);
+        return;
+    }
+    r->config = worker_sandbox_config(w, a, w->sandbox_attempts);
+    cri_call(w->k->cri, CRI_RUN_POD_SANDBOX, r, CRI_SANDBOX_TIMEOUT_MS, on_created, w);
+}
+
 void worker_create_sandbox(struct pod_worker *w)
 {
-    AUTO_ARENA *a = arena_new(0);
     const struct core_v1_pod *pod = worker_pod(w);
-    struct error err;
-    CRI(RunPodSandboxRequest) *r = CRI_NEW(a, RunPodSandboxRequest, run_pod_sandbox_request);
     if (!w->k->network_ready && !pod->spec.host_network) {
         /* Said once per wait; the node's condition says more. */
         worker_event(
@@ -122,12 +138,5 @@ void worker_create_sandbox(struct pod_worker *w)
         worker_op_done_same(w);
         return;
     }
-    if (find_handler(w, a, &r->runtime_handler, &err) != 0 ||
-        check_users(w, r->runtime_handler, &err) != 0) {
-        fail(w, error_message(&err));
-        worker_op_done_same(w);
-        return;
-    }
-    r->config = worker_sandbox_config(w, a, w->sandbox_attempts);
-    cri_call(w->k->cri, CRI_RUN_POD_SANDBOX, r, CRI_SANDBOX_TIMEOUT_MS, on_created, w);
+    worker_take_turn(w, START_RANK_SANDBOX, on_turn);
 }

@@ -19,6 +19,7 @@
 
 static void start_free(struct start *s)
 {
+    worker_leave_turn(s->w);
     s->w->start = NULL;
     api_object_unref(s->object);
     arena_free(s->arena);
@@ -69,9 +70,29 @@ static void on_post_start(enum check_result r, const char *output, void *arg)
     worker_kill_started(w, s->c, s->container_id, on_hook_killed, s);
 }
 
+void worker_take_turn(struct pod_worker *w, enum start_rank rank,
+                      void (*ready)(struct start_turn *t))
+{
+    const struct core_v1_pod_spec *spec = &worker_pod(w)->spec;
+    w->turn.ready = ready;
+    start_gate_enter(w->k->starts, &w->turn, rank, spec->has_priority ? spec->priority : 0);
+}
+
+void worker_leave_turn(struct pod_worker *w)
+{
+    start_gate_leave(w->k->starts, &w->turn);
+}
+
 void worker_interrupt_start(struct pod_worker *w)
 {
     struct start *s = w->start;
+    if (w->turn.state == TURN_WAITING) {
+        worker_leave_turn(w);
+        if (s != NULL)
+            start_free(s);
+        worker_op_done_same(w);
+        return;
+    }
     if (s == NULL)
         return;
     if (s->pull != NULL)
@@ -104,6 +125,7 @@ static void on_started(const struct cri_reply *reply, void *arg)
 {
     struct start *s = arg;
     struct pod_worker *w = s->w;
+    worker_leave_turn(w);
     start_trace_add(&w->trace, START_START, reply->took_ns);
     if (reply->code != 0) {
         worker_event(w, s->c, "Warning", "Failed", "Error: %s", reply->message);
@@ -162,9 +184,11 @@ static const char *target_id(const struct start *s)
     return NULL;
 }
 
-void start_create(struct start *s)
+static void on_turn(struct start_turn *t)
 {
-    struct pod_worker *w = s->w;
+    struct pod_worker *w = CONTAINER_OF(t, struct pod_worker, turn);
+    struct start *s = w->start;
+    start_trace_add(&w->trace, START_TURN, t->waited_ms * 1000000);
     const struct rt_sandbox *sandbox = rt_pod_sandbox(w->rt);
     struct error err;
     struct container_inputs in = {
@@ -206,6 +230,11 @@ void start_create(struct start *s)
     r->pod_sandbox_id = arena_strdup(s->arena, sandbox->id);
     r->sandbox_config = worker_sandbox_config(w, s->arena, sandbox->attempt);
     cri_call(w->k->cri, CRI_CREATE_CONTAINER, r, CRI_TIMEOUT_MS, on_created, s);
+}
+
+void start_create(struct start *s)
+{
+    worker_take_turn(s->w, START_RANK_CONTAINER, on_turn);
 }
 
 /* --- 1: sources ------------------------------------------------------------------------- */

@@ -236,6 +236,7 @@ static struct pod_worker *worker_new(struct kubelet *k, const char *uid, const c
     start_trace_begin(&w->trace, uv_hrtime());
     list_init(&w->exit_watches);
     list_init(&w->kills);
+    start_turn_init(&w->turn, NULL);
     map_init(&w->images);
     deferred_init(&w->kick, on_kick);
     uv_timer_init(k->loop, &w->timer);
@@ -465,6 +466,7 @@ void pod_worker_abandon(struct pod_worker *w)
     isolation_pod_gone(w->k->isolation, w->uid);
     mirror_pods_kick(w->k->mirrors);
     worker_forget_calls(w);
+    worker_leave_turn(w);
     worker_unwatch_all(w);
     for (size_t i = 0; i < w->container_count; i++)
         container_free(w->containers[i]);

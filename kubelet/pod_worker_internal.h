@@ -16,6 +16,7 @@
 #include "kubelet/pod_machine.h"
 #include "kubelet/pod_worker.h"
 #include "kubelet/probe.h"
+#include "kubelet/start_gate.h"
 #include "kubelet/start_trace.h"
 #include "kubelet/volumes.h"
 
@@ -106,6 +107,7 @@ struct pod_worker {
     bool may_start;          /* Network policies stand in the way of no container. */
     char *awaits;            /* Which dependencies it waits for before its first start; NULL. */
     struct start *start;     /* The container start under way, see pod_start.c. */
+    struct start_turn turn;  /* For the sandbox or container that is being started. */
     bool freeing;
     struct deferred kick;
     uv_timer_t timer; /* Wakes the worker. */
@@ -184,8 +186,12 @@ void *worker_sandbox_config(struct pod_worker *w, struct arena *a, uint32_t atte
 
 /* pod_start.c */
 void worker_start_container(struct pod_worker *w, struct pod_container *c);
-/* The pod is to stop: a pull or a postStart hook is not waited for. */
+/* The pod is to stop: its turn, a pull or a postStart hook is not waited for. */
 void worker_interrupt_start(struct pod_worker *w);
+/* ready comes later, when the runtime may be asked to start what this worker is about to. */
+void worker_take_turn(struct pod_worker *w, enum start_rank rank,
+                      void (*ready)(struct start_turn *t));
+void worker_leave_turn(struct pod_worker *w);
 
 /* pod_kill.c */
 #define KILL_GRACE_MIN_S 2 /* What a container gets even when preStop used up everything. */

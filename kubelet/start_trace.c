@@ -4,9 +4,9 @@
 #include "lib/base/buf.h"
 
 static const char *const names[START_PARTS] = {
-    [START_VOLUMES] = "volumes", [START_SANDBOX] = "sandbox", [START_IMAGE] = "image",
-    [START_PULL] = "pull",       [START_CREATE] = "create",   [START_START] = "start",
-    [START_LOOK] = "look",
+    [START_VOLUMES] = "volumes", [START_TURN] = "turn", [START_SANDBOX] = "sandbox",
+    [START_IMAGE] = "image",     [START_PULL] = "pull", [START_CREATE] = "create",
+    [START_START] = "start",     [START_LOOK] = "look",
 };
 
 void start_trace_begin(struct start_trace *t, uint64_t now_ns)

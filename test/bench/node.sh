@@ -26,16 +26,21 @@ touch "$work/raw/hosts" "$work/raw/end"
 api() { "$load" --kubeconfig "$work/c/kubeconfig" --node "$node" "$@"; }
 raw() { "$load" --socket "$socket" --dir "$work/raw" --cgroup "/$cgroups" "$@"; }
 cpu() { awk '{ print $14 + $15 }' "/proc/$pid/stat"; }
-# Of the last pods: what was spent outside calls to the runtime, by the agent's own account.
+# Of the last pods: what was spent outside calls to the runtime, by the agent's own account, and in
+# waiting for other pods' calls to end.
 outside() {
     grep -ho 'runs after .*' "$dir/log/kubelet.log" | tail -n "$1" | python3 -c '
 import re, sys
-out = []
+out, turn = [], []
 for line in sys.stdin:
     v = {k: float(s) for k, s in re.findall(r"(\w+) ([0-9.]+)s", line)}
     out.append(1000 * sum(v.get(k, 0) for k in ("volumes", "other")))
+    turn.append(1000 * v.get("turn", 0))
 out.sort()
-print("outside_runtime_p50_ms=%.0f outside_runtime_p99_ms=%.0f" % (out[len(out) // 2], out[len(out) * 99 // 100]))'
+turn.sort()
+n = len(out)
+print("outside_runtime_p50_ms=%.0f outside_runtime_p99_ms=%.0f turn_p50_ms=%.0f turn_p99_ms=%.0f" % (
+    out[n // 2], out[n * 99 // 100], turn[n // 2], turn[n * 99 // 100]))'
 }
 kubectl --kubeconfig "$work/c/kubeconfig" wait --for=condition=Ready "node/$node" --timeout=60s >/dev/null
 raw 3:1 >/dev/null

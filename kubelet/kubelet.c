@@ -1,15 +1,13 @@
 /* kubelet.c - pods in, workers kept: see kubelet.h. */
 #include "kubelet/kubelet.h"
 
-#include "kubelet/admission.h"
 #include "kubelet/container_env.h"
 #include "kubelet/device_manager.h"
-#include "kubelet/eviction_manager.h"
 #include "kubelet/isolation/isolation.h"
 #include "kubelet/leftovers.h"
 #include "kubelet/mirror_pods.h"
-#include "kubelet/pinning.h"
 #include "kubelet/pleg.h"
+#include "kubelet/pod_admit.h"
 #include "kubelet/pod_worker.h"
 
 #include "lib/api/pod.h"
@@ -32,80 +30,13 @@ int64_t kubelet_wall_s(const struct kubelet *k)
     return env_wall_ns(k->env) / 1000000000;
 }
 
-static struct api_object **others_of(struct kubelet *k, const struct pod_worker *w, struct arena *a,
-                                     size_t *ret_count)
-{
-    struct api_object **others =
-        (struct api_object **)ARENA_ARRAY(a, struct api_object *, k->workers.count + 1);
-    size_t count = 0, pos = 0;
-    void *value;
-    while (map_next(&k->workers, &pos, NULL, &value))
-        if (value != w && pod_worker_object(value) != NULL && pod_worker_holds(value))
-            others[count++] = pod_worker_object(value);
-    *ret_count = count;
-    return others;
-}
-
-bool kubelet_fits(struct kubelet *k, const struct pod_worker *w, struct api_object *pod,
-                  struct arena *a, struct admission_refusal *ret)
-{
-    size_t count;
-    struct api_object **others = others_of(k, w, a, &count);
-    return k->node == NULL || admission_fits(a, k->node, pod, others, count, ret);
-}
-
 void kubelet_room(struct kubelet *k)
 {
     size_t pos = 0;
     void *value;
     while (map_next(&k->workers, &pos, NULL, &value))
         pod_worker_room(value);
-}
-
-/* Device plugins' resources: the Node's amounts may be older than what is known here. */
-static const struct map *plugin_resources(const struct kubelet *k)
-{
-    return k->devices != NULL ? &device_manager_state(k->devices)->resources : NULL;
-}
-
-/* A pod that is new to every agent of this node is taken or refused. One with a start time was
- * taken before this agent started, and static pods answer to whoever wrote their file. */
-static bool judge(struct kubelet *k, struct pod_worker *w, struct api_object *o)
-{
-    const struct core_v1_pod *pod = o->msg;
-    AUTO_ARENA *a = arena_new(0);
-    struct admission_refusal why;
-    if (k->node == NULL || pod->status.start_time != NULL)
-        return true;
-    size_t count;
-    struct api_object **others = others_of(k, w, a, &count);
-    const char *pressure;
-    if (shutdown_is_on(k->shutdown))
-        pod_worker_reject(w, SHUTDOWN_REJECT_REASON, SHUTDOWN_REJECT_MESSAGE);
-    else if (k->eviction != NULL &&
-             !eviction_admits(eviction_manager_state(k->eviction), a, pod, &pressure))
-        pod_worker_reject(w, "Evicted", pressure);
-    else if (!pod_support_check(a, &k->support, pod, &why) ||
-             !admission_check(a, k->node, o, others, count, plugin_resources(k), &why))
-        pod_worker_reject(w, why.reason, why.message);
-    else
-        return true;
-    return false;
-}
-
-/* Processors, memory and devices are also given to pods that an earlier agent took, which have them
- * already, and to static pods. */
-static void admit(struct kubelet *k, struct pod_worker *w, struct api_object *o,
-                  enum pod_origin origin)
-{
-    const struct core_v1_pod *pod = o->msg;
-    AUTO_ARENA *a = arena_new(0);
-    struct admission_refusal why;
-    if (pod->metadata.deletion_timestamp != NULL || pod_phase_is_final(pod->status.phase))
-        return;
-    if ((origin == POD_FROM_FILE || judge(k, w, o)) &&
-        !pinning_admit(k->pinning, a, pod_worker_pod(w), &why))
-        pod_worker_reject(w, why.reason, why.message);
+    pod_admit_waiting(k);
 }
 
 void kubelet_pod_set(struct kubelet *k, struct api_object *o, enum pod_origin origin)
@@ -126,8 +57,7 @@ void kubelet_pod_set(struct kubelet *k, struct api_object *o, enum pod_origin or
         pod_worker_set(w, o);
         return;
     }
-    w = pod_worker_new(k, o, origin);
-    admit(k, w, o, origin);
+    pod_admit(k, pod_worker_new(k, o, origin));
 }
 
 void kubelet_pod_gone(struct kubelet *k, struct str uid)

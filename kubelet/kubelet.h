@@ -186,6 +186,7 @@ struct kubelet {
     bool network_ready;
     bool own_network; /* Pods are on the network of cni_conf.h, which leaves masquerading to us. */
     bool sources_ready; /* All pod sources have been heard once. */
+    bool settled;       /* And what was left of other pods has been found (pod_admit.h). */
     bool stopping;
 };
 

@@ -7,6 +7,7 @@
 #include "kubelet/job.h"
 #include "kubelet/kubelet.h"
 #include "kubelet/pinning.h"
+#include "kubelet/pod_admit.h"
 #include "kubelet/pod_worker.h"
 
 #include "lib/base/arena.h"
@@ -82,6 +83,8 @@ static void finish_look(void *arg)
     /* What still runs of a pod has a cgroup, and so a worker now. */
     if (l->count < FOUND_MAX && !l->k->stopping)
         pinning_forget_unknown(l->k->pinning);
+    if (!l->k->stopping)
+        pod_admit_settled(l->k);
     arena_free(l->arena);
     free(l);
 }

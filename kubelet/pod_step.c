@@ -296,7 +296,7 @@ static void await_dependencies(struct pod_worker *w)
 
 void worker_step(struct pod_worker *w)
 {
-    if (w->busy || w->freeing || w->k->stopping)
+    if (w->busy || w->freeing || w->k->stopping || w->awaits_admission)
         return;
     if (w->rt_stale || w->rt == NULL) {
         w->busy = true;

@@ -260,6 +260,7 @@ static void begin_stop(struct pod_worker *w, int64_t grace_s)
 {
     if (w->life == PM_RUNNING) {
         w->life = PM_STOPPING;
+        w->awaits_admission = false;
         w->grace_s = MAX_OF(grace_s, (int64_t)0);
         worker_interrupt_start(w);
         worker_hurry(w); /* A container that was to be restarted may have had longer. */
@@ -427,9 +428,20 @@ void pod_worker_reject(struct pod_worker *w, const char *reason, const char *mes
     pod_worker_fail(w, reason, told);
 }
 
+void pod_worker_await_admission(struct pod_worker *w, bool awaits)
+{
+    w->awaits_admission = awaits;
+    worker_kick(w);
+}
+
+bool pod_worker_awaits_admission(const struct pod_worker *w)
+{
+    return w->awaits_admission;
+}
+
 bool pod_worker_holds(const struct pod_worker *w)
 {
-    return w->life != PM_STOPPED && !w->rejected;
+    return w->life != PM_STOPPED && !w->rejected && !w->awaits_admission;
 }
 
 void worker_note_image(struct pod_worker *w, const char *id)

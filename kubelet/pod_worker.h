@@ -41,6 +41,9 @@ bool pod_worker_reclaim(struct pod_worker *w);
 bool pod_worker_is_reclaiming(const struct pod_worker *w);
 /* The same for a pod that this node does not take: nothing of it is ever started. */
 void pod_worker_reject(struct pod_worker *w, const char *reason, const char *message);
+/* It does nothing until it is known whether it is taken (pod_admit.h), unless it is to end. */
+void pod_worker_await_admission(struct pod_worker *w, bool awaits);
+bool pod_worker_awaits_admission(const struct pod_worker *w);
 /* It was taken, and not everything of it has gone yet: resources and ports are its own. */
 bool pod_worker_holds(const struct pod_worker *w);
 /* There may be room now for the amounts that it asks for. */

@@ -94,6 +94,7 @@ struct pod_worker {
     bool cleaned;       /* Volumes and cgroup are removed. */
     unsigned clean_failures;
     char *fail_reason, *fail_message;
+    bool awaits_admission; /* Nothing is done for it yet, see pod_admit.h. */
     bool rejected;
     bool disrupted; /* It fails because of the node. */
     bool evicted;

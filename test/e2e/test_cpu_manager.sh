@@ -112,7 +112,11 @@ same "in the kernel, too" "$MINE" allowed own
 same "the container is the same" "$ID" jp pod/own '.status.containerStatuses[0].containerID'
 same "new ones share the rest" "$SHARED" allowed third
 ok "its pod goes while the agent is away" sh -c "kill -9 \$(cut -d' ' -f1 '$D/hosts/worker-1/run/kubelet.pid') && kubectl --kubeconfig '$KUBECONFIG_FILE' delete pod own --force --grace-period=0 --wait=false"
+pod heir "$OWN" "nodeName: $NODE"
 ok "start the node agent once more" "$TRIREME" host start worker-1 --dir "$D"
+ok "one that came for the same processor meanwhile gets it" k wait --for=condition=Ready pod/heir --timeout=60s
+same "and has it for itself" "$MINE" allowed heir
+ok "delete it" k delete pod heir --timeout=60s
 eventually 60 "what it had is shared again" grep -qF "\"defaultCpuSet\":\"$ALL\"" "$STATE"
 eventually 60 "its memory is, too" sh -c "! grep -q entries '$MEMORY'"
 eventually 60 "also by those that run" allowed_is other "$ALL"

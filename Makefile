@@ -170,4 +170,5 @@ lib-%: $$(LIB_$$*)
 deps:
 	@tools/deps
 clean:
+	@[ ! -e $(O)/demo/cluster.json ] || $(MAKE) --no-print-directory down
 	rm -rf $(O)

@@ -12,34 +12,73 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
+
+/* For an `up` that is being interrupted. */
+#define DOWN_WAIT_MS 10000
+
+/* The folder's path as `up` wrote it down, be the folder there or not. */
+static const char *full_path(struct arena *a, const char *dir)
+{
+    AUTO_FREE char *full = realpath(dir, NULL);
+    if (full != NULL)
+        return arena_strdup(a, full);
+    AUTO_FREE char *here = dir[0] == '/' ? NULL : getcwd(NULL, 0);
+    struct str path = str_of(dir);
+    while (path.len > 1 && path.data[path.len - 1] == '/')
+        path.len--;
+    return here == NULL ? arena_str(a, path).data
+                        : arena_printf(a, "%s/" STR_FMT, here, STR_ARG(path)).data;
+}
 
 static int load(struct arena *a, const char *dir, struct local *ret, struct error *err)
 {
     if (dir == NULL)
         return error_set(err, E_INVALID,
                          "--dir: which cluster? Give the folder that `up` was given");
-    AUTO_FREE char *full = realpath(dir, NULL);
-    if (full == NULL)
+    const char *full = full_path(a, dir);
+    if (!file_exists(full))
         return error_set(err, E_NOT_FOUND, "--dir: %s does not exist", dir);
-    return local_load(a, arena_strdup(a, full), ret, err);
+    return local_load(a, full, ret, err);
+}
+
+/* As load(). A cluster whose folder is gone or damaged is ended all the same when this machine
+ * still has its mounts and networks: nothing is left to be kept then, and no pid file. */
+static int load_remains(struct arena *a, const char *dir, struct local *ret, bool *ret_remains,
+                        struct error *err)
+{
+    int rc = load(a, dir, ret, err);
+    *ret_remains = false;
+    if (rc != 0 && dir != NULL && local_of_remains(a, full_path(a, dir), ret) == 0) {
+        fprintf(stderr, "%s; ending what is left of it\n", error_message(err));
+        *ret_remains = true;
+        rc = 0;
+    }
+    return rc;
 }
 
 static int down_run(struct arena *a, const char *dir, bool purge, struct error *err)
 {
     struct local l;
-    int rc = load(a, dir, &l, err);
+    bool remains = false;
+    int rc = load_remains(a, dir, &l, &remains, err);
     if (rc != 0)
         return rc;
+    int lock = -1;
+    if (file_exists(l.dir) && (lock = local_lock(l.dir, DOWN_WAIT_MS, err)) < 0)
+        return lock;
     /* Workers first, and at once: nobody is left to look after their pods. */
     for (uint32_t i = local_host_count(&l); i-- > 0;)
-        local_host_stop(a, &l, i, i < l.control_planes ? SIGTERM : SIGKILL);
+        local_host_stop(a, &l, i, i < l.control_planes && !remains ? SIGTERM : SIGKILL);
     for (uint32_t i = 0; i < local_host_count(&l); i++)
         local_host_clean(a, &l, i);
-    if (!l.loopback)
+    if (!l.loopback) {
         local_net_destroy(a, &l);
-    if (purge)
-        return file_remove_tree(l.dir, err);
-    return 0;
+        file_remove_tree(local_run_dir(a, l.base_port), NULL);
+    }
+    rc = purge ? file_remove_tree(l.dir, err) : 0;
+    local_unlock(lock);
+    return rc;
 }
 
 int verb_down(int argc, char **argv)

@@ -8,14 +8,22 @@
 #include "lib/base/error.h"
 #include "lib/base/file.h"
 
+#include <dirent.h>
 #include <string.h>
 
 #define LOCAL_FILE_MAX (64u * 1024u)
 #define PORTS_PER_HOST 5
+#define RUN_PREFIX "trireme-"
 
-int local_save(struct arena *a, const struct local *l, struct error *err)
+const char *local_run_dir(struct arena *a, uint16_t base_port)
+{
+    return arena_printf(a, "/run/" RUN_PREFIX "%u", base_port).data;
+}
+
+static int write_to(struct arena *a, const struct local *l, const char *path, struct error *err)
 {
     struct json *j = json_object(a);
+    json_setc(a, j, "dir", json_string(a, str_of(l->dir)));
     json_setc(a, j, "controlPlanes", json_int(a, l->control_planes));
     json_setc(a, j, "workers", json_int(a, l->workers));
     json_setc(a, j, "basePort", json_int(a, l->base_port));
@@ -32,24 +40,22 @@ int local_save(struct arena *a, const struct local *l, struct error *err)
     AUTO_BUF b = BUF_INIT;
     json_write_indent(j, false, 2, &b);
     buf_putc(&b, '\n');
-    return file_write_atomic(arena_printf(a, "%s/cluster.json", l->dir).data, b.data, b.len, 0644,
-                             err);
+    return file_write_atomic(path, b.data, b.len, 0644, err);
 }
 
-int local_load(struct arena *a, const char *dir, struct local *ret, struct error *err)
+/* dir: NULL: the one that the file names. */
+static int read_from(struct arena *a, const char *path, const char *dir, struct local *ret,
+                     struct error *err)
 {
-    const char *path = arena_printf(a, "%s/cluster.json", dir).data;
     AUTO_BUF b = BUF_INIT;
-    int rc = file_read(path, LOCAL_FILE_MAX, &b, err);
-    if (rc == E_NOT_FOUND)
-        return error_set(err, rc, "--dir: no cluster in %s (%s is missing)", dir, path);
     struct json *j = NULL;
-    if (rc == 0)
-        rc = json_parse(a, arena_str(a, buf_str(&b)), &j, err);
+    int rc = file_read(path, LOCAL_FILE_MAX, &b, err);
     if (rc != 0)
         return rc;
-    *ret = (struct local){
-        .dir = dir,
+    if (json_parse(a, arena_str(a, buf_str(&b)), &j, NULL) != 0)
+        return error_set(err, E_CORRUPT, "%s is damaged: it is no JSON", path);
+    struct local l = {
+        .dir = dir != NULL ? dir : arena_str(a, json_get_str(j, "dir")).data,
         .control_planes = (uint32_t)json_get_int(j, "controlPlanes", 0),
         .workers = (uint32_t)json_get_int(j, "workers", 0),
         .base_port = (uint16_t)json_get_int(j, "basePort", 0),
@@ -65,11 +71,71 @@ int local_load(struct arena *a, const char *dir, struct local *ret, struct error
         .bin_dir = arena_str(a, json_get_str(j, "binDir")).data,
     };
     if (str_empty(json_get_str(j, "ipFamily")))
-        ret->ip_family = "ipv4";
-    if (ret->control_planes == 0 || ret->control_planes > LOCAL_CONTROL_PLANES_MAX ||
-        ret->workers > LOCAL_WORKERS_MAX || ret->base_port == 0)
+        l.ip_family = "ipv4";
+    if (l.control_planes == 0 || l.control_planes > LOCAL_CONTROL_PLANES_MAX ||
+        l.workers > LOCAL_WORKERS_MAX || l.base_port == 0 || l.dir[0] != '/')
         return error_set(err, E_CORRUPT, "%s is damaged", path);
+    *ret = l;
     return 0;
+}
+
+static const char *record_path(struct arena *a, uint16_t base_port)
+{
+    return arena_printf(a, "%s/cluster.json", local_run_dir(a, base_port)).data;
+}
+
+int local_save(struct arena *a, const struct local *l, struct error *err)
+{
+    int rc = 0;
+    if (!l->loopback) {
+        rc = file_mkdir_p(local_run_dir(a, l->base_port), 0755, err);
+        if (rc == 0)
+            rc = write_to(a, l, record_path(a, l->base_port), err);
+    }
+    if (rc == 0)
+        rc = write_to(a, l, arena_printf(a, "%s/cluster.json", l->dir).data, err);
+    return rc;
+}
+
+int local_load(struct arena *a, const char *dir, struct local *ret, struct error *err)
+{
+    const char *path = arena_printf(a, "%s/cluster.json", dir).data;
+    int rc = read_from(a, path, dir, ret, err);
+    if (rc == E_NOT_FOUND)
+        return error_set(err, rc, "--dir: no cluster in %s (%s is missing)", dir, path);
+    return rc;
+}
+
+void local_forget(struct arena *a, const struct local *l)
+{
+    file_remove(arena_printf(a, "%s/cluster.json", l->dir).data, NULL);
+    if (!l->loopback)
+        file_remove_tree(local_run_dir(a, l->base_port), NULL);
+}
+
+int local_of_port(struct arena *a, uint16_t base_port, struct local *ret)
+{
+    return read_from(a, record_path(a, base_port), NULL, ret, NULL);
+}
+
+int local_of_remains(struct arena *a, const char *dir, struct local *ret)
+{
+    DIR *d = opendir("/run");
+    int rc = E_NOT_FOUND;
+    for (struct dirent *e; rc != 0 && d != NULL && (e = readdir(d)) != NULL;) {
+        struct str name = str_of(e->d_name), prefix = STR(RUN_PREFIX);
+        uint64_t port = 0;
+        struct local l;
+        if (!str_has_prefix(name, prefix) ||
+            !str_to_u64(str_sub(name, prefix.len, name.len), &port) || port > UINT16_MAX ||
+            local_of_port(a, (uint16_t)port, &l) != 0 || strcmp(l.dir, dir) != 0)
+            continue;
+        *ret = l;
+        rc = 0;
+    }
+    if (d != NULL)
+        closedir(d);
+    return rc;
 }
 
 uint32_t local_host_count(const struct local *l)
@@ -168,7 +234,8 @@ void local_host(struct arena *a, const struct local *l, uint32_t index, struct h
         h.cgroup_root = arena_printf(a, "/trireme-%u-%s", l->base_port, h.name).data;
         /* A socket's path may have 107 characters: keep it out of deep folders. */
         h.runtime_endpoint =
-            arena_printf(a, "unix:///run/trireme-%u/%s/containerd.sock", l->base_port, h.name).data;
+            arena_printf(a, "unix://%s/%s/containerd.sock", local_run_dir(a, l->base_port), h.name)
+                .data;
     }
     *ret = h;
 }

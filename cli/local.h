@@ -42,8 +42,24 @@ struct local {
     const char *bin_dir;   /* Where the programs are. */
 };
 
+/* DIR/cluster.json, and for a cluster of namespaces the same in its local_run_dir(): that goes with
+ * the mounts, networks and cgroups at a restart of the machine, and tells whose they are until
+ * then, also when DIR has been removed. */
 int local_save(struct arena *a, const struct local *l, struct error *err);
 int local_load(struct arena *a, const char *dir, struct local *ret, struct error *err);
+/* Removes both: nothing of the cluster has been made. */
+void local_forget(struct arena *a, const struct local *l);
+/* The cluster of namespaces that has this base port. E_NOT_FOUND: none; E_CORRUPT. */
+int local_of_port(struct arena *a, uint16_t base_port, struct local *ret);
+/* The cluster of namespaces that was made in dir, be its files there or not. E_NOT_FOUND. */
+int local_of_remains(struct arena *a, const char *dir, struct local *ret);
+/* Of sockets and containerd's state, not kept over a restart of the machine. */
+const char *local_run_dir(struct arena *a, uint16_t base_port);
+
+/* Held by `up` and `down` while they are at work on a folder. A descriptor, or an error when
+ * another holds it for longer than wait_ms; -1 may be unlocked. */
+int local_lock(const char *dir, unsigned wait_ms, struct error *err);
+void local_unlock(int lock);
 
 /* Has the cluster that family? */
 bool local_v4(const struct local *l);
@@ -63,9 +79,12 @@ const char *local_netns(struct arena *a, const struct local *l, const char *host
 const char *local_netns_path(struct arena *a, const struct local *l,
                              const char *host); /* Its file. */
 /* Held while a cluster chooses its subnet and makes its bridge: until the bridge has its address
- * another cluster would choose the same. A descriptor, or an error; -1 may be unlocked. */
+ * another cluster would choose the same. A descriptor for local_unlock(), or an error. */
 int local_net_lock(struct error *err);
-void local_net_unlock(int lock);
+/* Does an interface of this machine have an address that starts with "10.231.7."? */
+bool local_net_subnet_taken(const char *subnet);
+/* 10.231.N, where no cluster beside this one has its hosts. */
+const char *local_net_free_subnet(struct arena *a, uint32_t base_port);
 bool local_net_exists(struct arena *a, const struct local *l); /* Its bridge. */
 int local_net_create(struct arena *a, const struct local *l, struct error *err);
 int local_net_add_host(struct arena *a, const struct local *l, uint32_t index, struct error *err);
@@ -80,7 +99,7 @@ int local_images_import(struct arena *a, const struct local *l, uint32_t index, 
 /* sig SIGKILL: everything of the host at once, containers too, as when the
  * machine loses power. */
 void local_host_stop(struct arena *a, const struct local *l, uint32_t index, int sig);
-/* Unmounts and removes what a stopped worker left behind. */
+/* Unmounts and removes what a stopped host left behind. */
 void local_host_clean(struct arena *a, const struct local *l, uint32_t index);
 
 #endif

@@ -7,13 +7,19 @@
 #include "lib/base/error.h"
 #include "lib/base/file.h"
 
+#include <arpa/inet.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <ifaddrs.h>
+#include <netinet/in.h>
+#include <string.h>
 #include <sys/file.h>
 #include <sys/vfs.h>
 #include <unistd.h>
 
 #define NETNS_MAGIC 0x6e736673 /* Of the file system of namespaces, see statfs(2). */
+#define SUBNETS 250u
+#define LOCK_ROUND_MS 20
 #define LOCK_FILE "/run/trireme-networks.lock"
 
 static const char *bridge(struct arena *a, const struct local *l)
@@ -51,10 +57,60 @@ int local_net_lock(struct error *err)
     return fd;
 }
 
-void local_net_unlock(int lock)
+int local_lock(const char *dir, unsigned wait_ms, struct error *err)
+{
+    int fd = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (fd < 0)
+        return error_set_errno(err, E_IO, errno, "open %s", dir);
+    for (unsigned waited = 0; flock(fd, LOCK_EX | LOCK_NB) != 0; waited += LOCK_ROUND_MS) {
+        if (errno == EWOULDBLOCK && waited < wait_ms) {
+            proc_sleep_ms(LOCK_ROUND_MS);
+            continue;
+        }
+        int code =
+            errno == EWOULDBLOCK
+                ? error_set(err, E_EXISTS, "another `trireme up` or `down` is at work on %s", dir)
+                : error_set_errno(err, E_IO, errno, "lock %s", dir);
+        close(fd);
+        return code;
+    }
+    return fd;
+}
+
+void local_unlock(int lock)
 {
     if (lock >= 0)
         close(lock);
+}
+
+bool local_net_subnet_taken(const char *subnet)
+{
+    struct ifaddrs *all = NULL;
+    bool taken = false;
+    if (getifaddrs(&all) != 0)
+        return false;
+    for (const struct ifaddrs *i = all; i != NULL; i = i->ifa_next) {
+        char text[INET_ADDRSTRLEN];
+        if (i->ifa_addr == NULL || i->ifa_addr->sa_family != AF_INET)
+            continue;
+        const struct sockaddr_in *in = (const struct sockaddr_in *)(const void *)i->ifa_addr;
+        inet_ntop(AF_INET, &in->sin_addr, text, sizeof(text));
+        size_t n = strlen(subnet);
+        taken = taken || (strncmp(text, subnet, n) == 0 && text[n] == '.');
+    }
+    freeifaddrs(all);
+    return taken;
+}
+
+const char *local_net_free_subnet(struct arena *a, uint32_t base_port)
+{
+    const char *subnet = NULL;
+    for (uint32_t i = 0; i < SUBNETS; i++) {
+        subnet = arena_printf(a, "10.231.%u", (base_port + i) % SUBNETS).data;
+        if (!local_net_subnet_taken(subnet))
+            break;
+    }
+    return subnet;
 }
 
 bool local_net_exists(struct arena *a, const struct local *l)

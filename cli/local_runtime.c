@@ -26,7 +26,7 @@
 
 static const char *run_dir(struct arena *a, const struct local *l, const char *host)
 {
-    return arena_printf(a, "/run/trireme-%u/%s", l->base_port, host).data;
+    return arena_printf(a, "%s/%s", local_run_dir(a, l->base_port), host).data;
 }
 
 static const char *socket_path(const struct host *h)
@@ -336,6 +336,8 @@ void local_host_clean(struct arena *a, const struct local *l, uint32_t index)
 {
     struct host h;
     local_host(a, l, index, &h);
+    if (!l->loopback)
+        kill_namespace(a, l, h.name); /* Also what no pid file tells of. */
     if (!h.worker)
         return;
     unmount_below(a, arena_printf(a, "%s/hosts/%s/", l->dir, h.name).data);
@@ -344,5 +346,4 @@ void local_host_clean(struct arena *a, const struct local *l, uint32_t index)
     file_remove_tree(run_dir(a, l, h.name), NULL);
     for (int round = 0; round < GONE_ROUNDS && !remove_cgroups(&h); round++)
         proc_sleep_ms(GONE_ROUND_MS);
-    file_remove_tree(arena_printf(a, "/run/trireme-%u", l->base_port).data, NULL);
 }

@@ -12,6 +12,7 @@
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/prctl.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
@@ -172,6 +173,8 @@ static int run(const char *const *argv, struct buf *ret, struct error *err)
         return error_set_errno(err, E_INTERNAL, errno, "fork");
     }
     if (pid == 0) {
+        /* Whoever ends this command ends what it waits for. */
+        prctl(PR_SET_PDEATHSIG, SIGTERM);
         dup2(out[1], STDOUT_FILENO);
         dup2(out[1], STDERR_FILENO);
         execvp(argv[0], (char *const *)(void *)(uintptr_t)argv);

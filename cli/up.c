@@ -17,22 +17,19 @@
 #include "lib/client/kubeconfig.h"
 #include "lib/client/sync.h"
 
-#include <arpa/inet.h>
-#include <ifaddrs.h>
-#include <netinet/in.h>
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
 
 #define TOKEN_TTL_S (2 * 3600)
-#define SUBNETS 250u
 
 struct up {
     struct local local;
     uint64_t timeout_ms;
     uint64_t started_ms;
     struct host first;
+    bool again;                   /* The cluster was there before. */
     const struct flag_set *flags; /* What was given. */
 };
 
@@ -41,38 +38,6 @@ static void progress(const struct up *u, const char *what, const char *host)
     printf("  %6.2f s  %s %s\n", (double)(env_now_ms(env_system()) - u->started_ms) / 1000.0, what,
            host);
     fflush(stdout);
-}
-
-/* Does an interface of this machine have an address that starts like that? */
-static bool subnet_taken(const char *subnet)
-{
-    struct ifaddrs *all = NULL;
-    bool taken = false;
-    if (getifaddrs(&all) != 0)
-        return false;
-    for (const struct ifaddrs *i = all; i != NULL; i = i->ifa_next) {
-        char text[INET_ADDRSTRLEN];
-        if (i->ifa_addr == NULL || i->ifa_addr->sa_family != AF_INET)
-            continue;
-        const struct sockaddr_in *in = (const struct sockaddr_in *)(const void *)i->ifa_addr;
-        inet_ntop(AF_INET, &in->sin_addr, text, sizeof(text));
-        size_t n = strlen(subnet);
-        taken = taken || (strncmp(text, subnet, n) == 0 && text[n] == '.');
-    }
-    freeifaddrs(all);
-    return taken;
-}
-
-/* 10.231.N, where no cluster beside this one has its hosts. */
-static const char *free_subnet(struct arena *a, uint32_t base_port)
-{
-    const char *subnet = NULL;
-    for (uint32_t i = 0; i < SUBNETS; i++) {
-        subnet = arena_printf(a, "10.231.%u", (base_port + i) % SUBNETS).data;
-        if (!subnet_taken(subnet))
-            break;
-    }
-    return subnet;
 }
 
 static const char *first_given(const char *given, const char *remembered)
@@ -101,6 +66,7 @@ static int up_again(struct arena *a, struct up *u, struct error *err)
     if (!file_exists(arena_printf(a, "%s/cluster.json", l->dir).data))
         return 0;
     int rc = local_load(a, l->dir, &was, err);
+    u->again = true;
     if (rc == 0)
         rc = grown(u, "control-planes", was.control_planes, &l->control_planes, err);
     if (rc == 0)
@@ -345,12 +311,35 @@ static int up_others(struct arena *a, struct up *u, struct error *err)
 static int up_subnet(struct arena *a, struct up *u, struct error *err)
 {
     struct local *l = &u->local;
-    if (!local_net_exists(a, l) && subnet_taken(l->subnet))
+    if (!local_net_exists(a, l) && local_net_subnet_taken(l->subnet))
         return error_set(err, E_EXISTS,
                          "%s.0/24 belongs to another network of this machine by now: end that "
                          "one, or give another --host-subnet to a new cluster",
                          l->subnet);
     return local_net_create(a, l, err);
+}
+
+/* Is the base port, which names networks, folders and cgroups, this cluster's alone? */
+static int check_port(struct arena *a, const struct up *u, struct error *err)
+{
+    const struct local *l = &u->local;
+    struct local other;
+    int rc = local_of_port(a, l->base_port, &other);
+    if (rc == 0 && strcmp(other.dir, l->dir) != 0)
+        return error_set(err, E_EXISTS,
+                         "--base-port: %u belongs to the cluster in %s; `trireme down --dir %s` "
+                         "ends that one, or give this one another port",
+                         l->base_port, other.dir, other.dir);
+    if (rc == 0 && !u->again)
+        return error_set(err, E_EXISTS,
+                         "--dir: files of the cluster in %s are gone, but not all that runs: "
+                         "`trireme down --dir %s` ends it",
+                         l->dir, l->dir);
+    if (rc != 0 && !u->again && local_net_exists(a, l))
+        return error_set(err, E_EXISTS,
+                         "--base-port: this machine has a network of port %u already; give another",
+                         l->base_port);
+    return 0;
 }
 
 /* The cluster's description, and its bridge. */
@@ -361,11 +350,13 @@ static int up_begin(struct arena *a, struct up *u, struct error *err)
     if (bridged && lock < 0)
         return lock;
     if (u->local.subnet == NULL)
-        u->local.subnet = free_subnet(a, u->local.base_port);
-    int rc = local_save(a, &u->local, err);
-    if (rc == 0 && !u->local.loopback)
-        rc = up_subnet(a, u, err);
-    local_net_unlock(lock);
+        u->local.subnet = local_net_free_subnet(a, u->local.base_port);
+    int rc = bridged ? check_port(a, u, err) : 0;
+    if (rc == 0)
+        rc = local_save(a, &u->local, err);
+    if (rc == 0 && bridged && (rc = up_subnet(a, u, err)) != 0 && !u->again)
+        local_forget(a, &u->local);
+    local_unlock(lock);
     return rc;
 }
 
@@ -392,11 +383,9 @@ static int write_kubeconfig(struct arena *a, const struct up *u, struct error *e
     return rc;
 }
 
-static int up_run(struct arena *a, struct up *u, const char *dir, struct error *err)
+static int up_locked(struct arena *a, struct up *u, struct error *err)
 {
-    int rc = find_folders(a, &u->local, dir, err);
-    if (rc == 0)
-        rc = up_again(a, u, err);
+    int rc = up_again(a, u, err);
     if (rc == 0)
         rc = check_config(&u->local, err);
     if (rc == 0)
@@ -409,6 +398,17 @@ static int up_run(struct arena *a, struct up *u, const char *dir, struct error *
         rc = write_kubeconfig(a, u, err);
     if (rc == 0)
         rc = up_others(a, u, err);
+    return rc;
+}
+
+static int up_run(struct arena *a, struct up *u, const char *dir, struct error *err)
+{
+    int rc = find_folders(a, &u->local, dir, err);
+    int lock = rc == 0 ? local_lock(u->local.dir, 0, err) : rc;
+    if (lock < 0)
+        return lock;
+    rc = up_locked(a, u, err);
+    local_unlock(lock);
     return rc;
 }
 

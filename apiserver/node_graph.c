@@ -84,13 +84,13 @@ static bool edges_have(const struct edges *e, uint64_t hash)
 /* What one object put into the set, to be taken out with it. */
 struct owner {
     struct list link; /* Of a pod: in its node's. */
-    struct node_pods *of;
+    struct node_list *of;
     struct str key; /* The map's. */
     size_t count;
     uint64_t hashes[];
 };
 
-struct node_pods {
+struct node_list {
     struct list pods; /* struct owner */
     size_t count;
     struct str node; /* The map's. */
@@ -113,7 +113,7 @@ struct node_graph {
     struct map owners;    /* By kind, namespace and name. */
     struct map volumes;   /* By name. */
     struct map by_secret; /* "ns/name" -> volumes that need it. */
-    struct map nodes;     /* By name -> struct node_pods */
+    struct map nodes;     /* By name -> struct node_list */
     uint64_t seed[2];
 };
 
@@ -147,7 +147,7 @@ static struct str owner_key(struct buf *b, enum ref_kind kind, struct str ns, st
 
 static void leave_node(struct node_graph *g, struct owner *o)
 {
-    struct node_pods *n = o->of;
+    struct node_list *n = o->of;
     if (n == NULL)
         return;
     list_remove(&o->link);
@@ -159,7 +159,7 @@ static void leave_node(struct node_graph *g, struct owner *o)
 
 static void join_node(struct node_graph *g, struct owner *o, struct str node)
 {
-    struct node_pods *n = map_get(&g->nodes, node);
+    struct node_list *n = map_get(&g->nodes, node);
     if (n == NULL) {
         n = xzalloc(sizeof(*n));
         list_init(&n->pods);
@@ -351,7 +351,7 @@ static bool has_through_volume(const struct node_graph *g, struct str node, stru
 void node_graph_visit_pods(const struct node_graph *g, struct str node,
                            void (*visit)(struct str pod, void *arg), void *arg)
 {
-    const struct node_pods *n = map_get(&g->nodes, node);
+    const struct node_list *n = map_get(&g->nodes, node);
     if (n == NULL)
         return;
     LIST_FOREACH (it, &n->pods) {
@@ -362,7 +362,7 @@ void node_graph_visit_pods(const struct node_graph *g, struct str node,
 
 size_t node_graph_pod_count(const struct node_graph *g, struct str node)
 {
-    const struct node_pods *n = map_get(&g->nodes, node);
+    const struct node_list *n = map_get(&g->nodes, node);
     return n != NULL ? n->count : 0;
 }
 

@@ -153,8 +153,6 @@ void reconcile_delete(struct reconcile *c, const struct api_kind *kind,
                       const struct meta_v1_object_meta *meta);
 
 /* --- objects ------------------------------------------------------------------------ */
-/* The controller reference among an object's owners; NULL without. */
-const struct meta_v1_owner_reference *owner_controller(const struct meta_v1_object_meta *m);
 /* Fills ret as the controller reference to owner. */
 void owner_reference_to(const struct api_kind *kind, const struct meta_v1_object_meta *owner,
                         struct meta_v1_owner_reference *ret);

@@ -16,6 +16,7 @@
 #include "api/core_v1.h"
 #include "api/policy_v1.h"
 #include "lib/api/codec.h"
+#include "lib/api/owner.h"
 #include "lib/api/scheme.h"
 #include "lib/api/time.h"
 #include "lib/base/arena.h"

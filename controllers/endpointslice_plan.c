@@ -6,6 +6,7 @@
 #include "controllers/backends.h"
 #include "controllers/controller.h"
 #include "lib/api/codec.h"
+#include "lib/api/owner.h"
 #include "lib/api/scheme.h"
 #include "lib/base/arena.h"
 #include "lib/base/buf.h"

@@ -145,33 +145,29 @@ static bool is_doubtful(const struct gc_node *n, const struct gc_owner *o,
                         str_of(o->place.name), str_of(n->place.namespace_name));
 }
 
-bool gc_is_safely_owned(const struct gc_graph *g, const struct gc_node *n)
+/* Some owner is not where n says, or goes and waits for n to go first. Virtual ones, of which
+ * nothing is known yet, count if told so. */
+static bool has_doubtful_owner(const struct gc_graph *g, const struct gc_node *n, bool virtual_ones)
 {
     for (uint32_t i = 0; i < n->owner_count; i++) {
         const struct gc_owner *o = gc_owner_at(n, i);
         const struct gc_node *owner = gc_graph_find(g, str_of(o->uid));
-        if (owner == NULL || owner->is_virtual || is_doubtful(n, o, owner))
-            return false;
-    }
-    return !n->is_virtual;
-}
-
-static bool has_doubtful_owner(const struct gc_graph *g, const struct gc_node *n)
-{
-    for (uint32_t i = 0; i < n->owner_count; i++) {
-        const struct gc_owner *o = gc_owner_at(n, i);
-        const struct gc_node *owner = gc_graph_find(g, str_of(o->uid));
-        if (owner == NULL || (!owner->is_virtual && is_doubtful(n, o, owner)))
+        if (owner == NULL || (owner->is_virtual ? virtual_ones : is_doubtful(n, o, owner)))
             return true;
     }
     return false;
+}
+
+bool gc_is_safely_owned(const struct gc_graph *g, const struct gc_node *n)
+{
+    return !n->is_virtual && !has_doubtful_owner(g, n, true);
 }
 
 /* Those who thought that it was elsewhere, or another object. */
 static void wake_doubtful(struct gc_graph *g, const struct gc_node *n)
 {
     for (uint32_t i = 0; i < n->dependent_count; i++)
-        if (has_doubtful_owner(g, n->dependents[i]))
+        if (has_doubtful_owner(g, n->dependents[i], false))
             wake(g, n->dependents[i]);
 }
 
@@ -340,7 +336,7 @@ void gc_graph_set(struct gc_graph *g, const void *source, const char *api_versio
     bool new_owners = !same_owners(n, m);
     if (new_owners)
         set_owners(g, n, m);
-    if (is_new ? n->deleting || has_doubtful_owner(g, n)
+    if (is_new ? n->deleting || has_doubtful_owner(g, n, false)
                : new_owners || n->deleting != was_deleting || n->foreground != was_foreground ||
                      n->orphan != was_orphan)
         wake(g, n);

@@ -50,16 +50,15 @@ struct shared_owner {
     struct gc_owner owner;
 };
 
-/* What makes references equal. */
-static struct str owner_key(struct buf *b, const struct gc_owner *o)
+/* What makes references equal: their names cannot hold a byte of zero. */
+static struct str owner_key(struct buf *b, const struct str parts[5], bool blocks, bool controller)
 {
-    const char *const parts[] = {o->uid, o->place.api_version, o->place.kind,
-                                 o->place.namespace_name, o->place.name};
-    buf_clear(b);
-    for (size_t i = 0; i < ARRAY_SIZE(parts); i++)
-        buf_append(b, parts[i], strlen(parts[i]) + 1);
-    buf_putc(b, o->blocks ? 'b' : '-');
-    buf_putc(b, o->controller ? 'c' : '-');
+    for (size_t i = 0; i < 5; i++) {
+        buf_append_str(b, parts[i]);
+        buf_putc(b, '\0');
+    }
+    buf_putc(b, blocks ? 'b' : '-');
+    buf_putc(b, controller ? 'c' : '-');
     return buf_str(b);
 }
 
@@ -70,30 +69,21 @@ struct gc_place gc_refs_place(struct gc_refs *r, struct str namespace_name,
                              gc_refs_text(r, namespace_name), gc_refs_text(r, ref->name)};
 }
 
-static void owner_done(struct gc_refs *r, struct gc_owner *o)
-{
-    gc_refs_drop_place(r, &o->place);
-    gc_refs_drop_text(r, o->place.name);
-    gc_refs_drop_text(r, o->uid);
-}
-
 const struct gc_owner *gc_refs_owner(struct gc_refs *r, struct str namespace_name,
                                      const struct meta_v1_owner_reference *ref)
 {
     AUTO_BUF b = BUF_INIT;
-    struct gc_owner o = {
-        .place = gc_refs_place(r, namespace_name, ref),
-        .uid = gc_refs_text(r, ref->uid),
-        .blocks = ref->has_block_owner_deletion && ref->block_owner_deletion,
-        .controller = ref->has_controller && ref->controller,
-    };
-    struct str key = owner_key(&b, &o);
+    const struct str parts[] = {ref->uid, ref->api_version, ref->kind, namespace_name, ref->name};
+    bool blocks = ref->has_block_owner_deletion && ref->block_owner_deletion;
+    bool controller = ref->has_controller && ref->controller;
+    struct str key = owner_key(&b, parts, blocks, controller);
     struct shared_owner *s = map_get(&r->owners, key);
-    if (s != NULL) {
-        owner_done(r, &o);
-    } else {
+    if (s == NULL) {
         s = xzalloc(sizeof(*s));
-        s->owner = o;
+        s->owner = (struct gc_owner){.place = gc_refs_place(r, namespace_name, ref),
+                                     .uid = gc_refs_text(r, ref->uid),
+                                     .blocks = blocks,
+                                     .controller = controller};
         map_set(&r->owners, key, s);
     }
     s->refs++;
@@ -103,12 +93,19 @@ const struct gc_owner *gc_refs_owner(struct gc_refs *r, struct str namespace_nam
 void gc_refs_drop_owner(struct gc_refs *r, const struct gc_owner *owner)
 {
     AUTO_BUF b = BUF_INIT;
-    struct str key = owner_key(&b, owner);
-    struct shared_owner *s = map_get(&r->owners, key);
-    ASSERT(s != NULL);
+    const struct gc_place *p = &owner->place;
+    /* Owners are handed out as part of this. */
+    struct shared_owner *s =
+        (struct shared_owner *)((uintptr_t)owner - offsetof(struct shared_owner, owner));
     if (--s->refs != 0)
         return;
-    map_remove(&r->owners, key);
-    owner_done(r, &s->owner);
+    const struct str parts[] = {str_of(owner->uid), str_of(p->api_version), str_of(p->kind),
+                                str_of(p->namespace_name), str_of(p->name)};
+    struct shared_owner *known =
+        map_remove(&r->owners, owner_key(&b, parts, owner->blocks, owner->controller));
+    ASSERT(known == s);
+    gc_refs_drop_place(r, &s->owner.place);
+    gc_refs_drop_text(r, s->owner.place.name);
+    gc_refs_drop_text(r, s->owner.uid);
     free(s);
 }

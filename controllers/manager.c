@@ -7,6 +7,7 @@
 #include "controllers/clock.h"
 #include "controllers/cache_indexes.h"
 #include "lib/api/codec.h"
+#include "lib/api/owner.h"
 #include "lib/api/scheme.h"
 #include "lib/base/arena.h"
 #include "lib/base/env.h"
@@ -638,14 +639,6 @@ void manager_stop(struct manager *m)
 }
 
 /* --- objects -------------------------------------------------------------------------------- */
-
-const struct meta_v1_owner_reference *owner_controller(const struct meta_v1_object_meta *m)
-{
-    for (size_t i = 0; i < m->owner_references_count; i++)
-        if (m->owner_references[i].has_controller && m->owner_references[i].controller)
-            return &m->owner_references[i];
-    return NULL;
-}
 
 void owner_reference_to(const struct api_kind *kind, const struct meta_v1_object_meta *owner,
                         struct meta_v1_owner_reference *ret)

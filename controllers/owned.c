@@ -3,6 +3,7 @@
 
 #include "api/core_v1.h"
 #include "controllers/pods.h"
+#include "lib/api/owner.h"
 #include "lib/api/pod.h"
 #include "lib/api/scheme.h"
 #include "lib/base/arena.h"

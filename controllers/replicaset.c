@@ -13,6 +13,7 @@
 #include "api/core_v1.h"
 #include "api/meta_v1.h"
 #include "lib/api/codec.h"
+#include "lib/api/owner.h"
 #include "lib/api/pod.h"
 #include "lib/api/scheme.h"
 #include "lib/base/arena.h"

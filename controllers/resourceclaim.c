@@ -13,6 +13,7 @@
 #include "api/resource_v1.h"
 #include "lib/api/codec.h"
 #include "lib/api/json.h"
+#include "lib/api/owner.h"
 #include "lib/api/scheme.h"
 #include "lib/base/arena.h"
 #include "lib/base/buf.h"

@@ -5,6 +5,7 @@
 #include "api/resource_v1.h"
 #include "controllers/controller.h"
 #include "controllers/pods.h"
+#include "lib/api/owner.h"
 #include "lib/api/pod.h"
 #include "lib/base/arena.h"
 #include "lib/base/base.h"

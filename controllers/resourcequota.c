@@ -168,16 +168,19 @@ static const struct core_v1_pod *find_pod(void *arg, struct str ns, struct str n
     return o != NULL ? o->msg : NULL;
 }
 
-static void each_claim(void *arg, struct str ns,
+static void each_claim(void *arg, struct str ns, struct str pod_uid,
                        void (*each)(const struct resource_v1_resource_claim *c, void *each_arg),
                        void *each_arg)
 {
     const struct reconcile *c = arg;
     size_t count;
-    struct api_object *const *all =
-        controller_in_namespace(c->run, "resource.k8s.io", "ResourceClaim", ns, &count);
-    for (size_t i = 0; i < count; i++)
-        each(all[i]->msg, each_arg);
+    struct api_object *const *owned =
+        controller_owned(c->run, "resource.k8s.io", "ResourceClaim", pod_uid, &count);
+    for (size_t i = 0; i < count; i++) {
+        const struct resource_v1_resource_claim *claim = owned[i]->msg;
+        if (str_eq(claim->metadata.namespace, ns))
+            each(claim, each_arg);
+    }
 }
 
 static void count_one(struct reconcile *c, struct recount *n, const struct api_kind *k,

@@ -5,6 +5,7 @@
 #include "api/batch_v1.h"
 #include "api/core_v1.h"
 #include "api/meta_v1.h"
+#include "lib/api/owner.h"
 #include "lib/api/scheme.h"
 #include "lib/api/selector.h"
 #include "lib/base/arena.h"

@@ -41,32 +41,21 @@ static int64_t now_s(const struct admission *adm)
 
 /* --- what claims depend on ------------------------------------------------------------------ */
 
-static const void *find_object(const struct admission *adm, const char *group, const char *plural,
-                               struct str ns, struct str name)
-{
-    struct arena *a = adm->ctx->arena;
-    const struct resource *r = registry_storage(str_of(group), str_of(plural));
-    void *obj;
-    if (str_find(name, '/', 0) >= 0)
-        return NULL;
-    const struct kv *kv = store_view_get(adm->ctx->view, registry_key(a, r, ns, name), 0);
-    return kv != NULL && stored_decode(a, r, stored_value(kv), kv->mod_rev, &obj, NULL) == 0 ? obj
-                                                                                             : NULL;
-}
-
 static struct str extended_name(void *arg, struct str device_class)
 {
+    const struct admission *adm = arg;
     const struct resource_v1_device_class *c =
-        find_object(arg, "resource.k8s.io", "deviceclasses", STR_NULL, device_class);
+        kind_lookup(adm->ctx, "resource.k8s.io", "deviceclasses", STR_NULL, device_class);
     return c != NULL ? c->spec.extended_resource_name : STR_NULL;
 }
 
 static const struct core_v1_pod *find_pod(void *arg, struct str ns, struct str name)
 {
-    return find_object(arg, "", "pods", ns, name);
+    const struct admission *adm = arg;
+    return kind_lookup(adm->ctx, "", "pods", ns, name);
 }
 
-static void each_claim(void *arg, struct str ns,
+static void each_claim(void *arg, struct str ns, struct str pod_uid,
                        void (*each)(const struct resource_v1_resource_claim *c, void *each_arg),
                        void *each_arg)
 {
@@ -74,6 +63,7 @@ static void each_claim(void *arg, struct str ns,
     struct namespace_range at;
     const struct kv *kv;
     UNUSED(ns); /* It is the request's. */
+    UNUSED(pod_uid);
     namespace_range_init(&at, adm->ctx, STR("resource.k8s.io"), STR("resourceclaims"));
     for (const void *c; (c = namespace_range_next(&at, &kv)) != NULL;)
         each(c, each_arg);

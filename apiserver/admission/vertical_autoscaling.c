@@ -10,6 +10,7 @@
 #include "apiserver/admission/range.h"
 #include "apiserver/registry.h"
 #include "lib/api/custom.h"
+#include "lib/api/owner.h"
 #include "lib/api/scheme.h"
 #include "lib/api/vpa.h"
 #include "lib/base/arena.h"
@@ -25,14 +26,6 @@ struct owners {
     struct str kinds[OWNERS_MAX], names[OWNERS_MAX];
     struct str texts[OWNERS_MAX]; /* The names as JSON has them. */
 };
-
-static const struct meta_v1_owner_reference *controller_of(const struct meta_v1_object_meta *m)
-{
-    for (size_t i = 0; i < m->owner_references_count; i++)
-        if (m->owner_references[i].has_controller && m->owner_references[i].controller)
-            return &m->owner_references[i];
-    return NULL;
-}
 
 /* Metadata of an owner of a kind that is built in; NULL: of another, or it is gone. */
 static const struct meta_v1_object_meta *owner_meta(const struct kind_ctx *ctx,
@@ -51,7 +44,7 @@ static void find_owners(const struct kind_ctx *ctx, const struct meta_v1_object_
                         struct owners *ret)
 {
     while (m != NULL && ret->count < OWNERS_MAX) {
-        const struct meta_v1_owner_reference *r = controller_of(m);
+        const struct meta_v1_owner_reference *r = owner_controller(m);
         if (r == NULL)
             break;
         ret->kinds[ret->count] = r->kind;

@@ -3,6 +3,7 @@
 
 #include "api/meta_v1.h"
 #include "lib/api/codec.h"
+#include "lib/api/owner.h"
 #include "lib/api/scheme.h"
 #include "lib/base/arena.h"
 #include "lib/base/buf.h"
@@ -76,10 +77,8 @@ static size_t bytes_of(const struct api_pack *pack)
 
 static struct str family_of(const struct compressor *p, const struct meta_v1_object_meta *m)
 {
-    for (size_t i = 0; !p->by_namespace && i < m->owner_references_count; i++)
-        if (m->owner_references[i].has_controller && m->owner_references[i].controller)
-            return m->owner_references[i].uid;
-    return m->namespace;
+    const struct meta_v1_owner_reference *r = p->by_namespace ? NULL : owner_controller(m);
+    return r != NULL ? r->uid : m->namespace;
 }
 
 /* Those of controllers that have no objects any more. */

@@ -5,13 +5,13 @@
 #include "api/meta_v1.h"
 #include "api/resource.h"
 #include "api/resource_v1.h"
+#include "lib/api/device_names.h"
+#include "lib/api/owner.h"
 #include "lib/api/pod.h"
 #include "lib/base/arena.h"
 
 #define DEVICES_OF_CLASS ".deviceclass.resource.k8s.io/devices"
 #define DEVICES_MAX 32 /* Of one claim. */
-#define EXTENDED_PREFIX "requests.deviceclass.resource.kubernetes.io/"
-#define EXTENDED_CLAIM "resource.kubernetes.io/extended-resource-claim"
 #define HUGEPAGES "hugepages-"
 #define CLASS_ANNOTATION "volume.beta.kubernetes.io/storage-class"
 
@@ -171,14 +171,10 @@ static void add_worst(struct resource_list *ret, const struct resource_v1_device
 static const struct meta_v1_owner_reference *extended_owner(const struct meta_v1_object_meta *m)
 {
     const struct str *mark =
-        api_str_map_get(m->annotations, m->annotations_count, STR(EXTENDED_CLAIM));
-    for (size_t i = 0; mark != NULL && str_eqc(*mark, "true") && i < m->owner_references_count;
-         i++) {
-        const struct meta_v1_owner_reference *r = &m->owner_references[i];
-        if (r->has_controller && r->controller)
-            return str_eqc(r->kind, "Pod") && str_eqc(r->api_version, "v1") ? r : NULL;
-    }
-    return NULL;
+        api_str_map_get(m->annotations, m->annotations_count, STR(EXTENDED_CLAIM_ANNOTATION));
+    const struct meta_v1_owner_reference *r =
+        mark != NULL && str_eqc(*mark, "true") ? owner_controller(m) : NULL;
+    return r != NULL && str_eqc(r->kind, "Pod") && str_eqc(r->api_version, "v1") ? r : NULL;
 }
 
 struct rivals {
@@ -215,7 +211,7 @@ static const struct core_v1_pod *charged_pod(const struct resource_v1_resource_c
     if (s != NULL)
         return str_eq(s->resource_claim_name, c->metadata.name) ? p : NULL;
     struct rivals v = {.claim = &c->metadata, .pod_uid = p->metadata.uid};
-    l->claims(l->arg, c->metadata.namespace, look_at_rival, &v);
+    l->claims(l->arg, c->metadata.namespace, v.pod_uid, look_at_rival, &v);
     return v.any ? NULL : p;
 }
 
@@ -234,7 +230,8 @@ static void extended_usage(const struct resource_v1_resource_claim *c, int64_t n
             continue;
         class = str_sub(class, 0, class.len - strlen(DEVICES_OF_CLASS));
         struct str name = l->extended_name(l->arg, class);
-        resource_list_add(&names, prefixed(a, EXTENDED_PREFIX, class), ret->items[i].q);
+        resource_list_add(&names, prefixed(a, "requests." DEVICE_CLASS_RESOURCE_PREFIX, class),
+                          ret->items[i].q);
         if (name.len != 0)
             resource_list_add(&names, prefixed(a, "requests.", name), ret->items[i].q);
     }

@@ -19,8 +19,9 @@ struct quota_lookup {
     /* spec.extendedResourceName of the class; empty: it has none. */
     struct str (*extended_name)(void *arg, struct str device_class);
     const struct core_v1_pod *(*pod)(void *arg, struct str ns, struct str name); /* NULL: none. */
-    /* Calls each() for all claims of the namespace. */
-    void (*claims)(void *arg, struct str ns,
+    /* Calls each() for the claims of the namespace that a pod of this uid controls, and maybe for
+     * others. */
+    void (*claims)(void *arg, struct str ns, struct str pod_uid,
                    void (*each)(const struct resource_v1_resource_claim *c, void *each_arg),
                    void *each_arg);
     void *arg;

@@ -3,6 +3,7 @@
 
 #include "api/core_v1.h"
 #include "api/meta_v1.h"
+#include "lib/api/owner.h"
 #include "lib/api/pod.h"
 #include "lib/api/scheme.h"
 #include "lib/client/gang_key.h"
@@ -383,21 +384,16 @@ void informer_index_owner(const struct api_object *o, void (*emit)(void *, struc
 void informer_index_controller(const struct api_object *o, void (*emit)(void *, struct str),
                                void *ctx)
 {
-    const struct meta_v1_object_meta *m = api_object_meta(o);
-    for (size_t i = 0; i < m->owner_references_count; i++)
-        if (m->owner_references[i].controller) {
-            emit(ctx, m->owner_references[i].uid);
-            return;
-        }
+    const struct meta_v1_owner_reference *r = owner_controller(api_object_meta(o));
+    if (r != NULL)
+        emit(ctx, r->uid);
 }
 
 void informer_index_orphan(const struct api_object *o, void (*emit)(void *, struct str), void *ctx)
 {
     const struct meta_v1_object_meta *m = api_object_meta(o);
-    for (size_t i = 0; i < m->owner_references_count; i++)
-        if (m->owner_references[i].controller)
-            return;
-    emit(ctx, m->namespace);
+    if (owner_controller(m) == NULL)
+        emit(ctx, m->namespace);
 }
 
 void informer_index_gang(const struct api_object *o, void (*emit)(void *, struct str), void *ctx)

@@ -7,6 +7,7 @@
 #ifndef SCHEDULER_DEVICES_DEVICES_H
 #define SCHEDULER_DEVICES_DEVICES_H
 
+#include "lib/api/device_names.h"
 #include "lib/api/quantity.h"
 #include "lib/base/str.h"
 
@@ -22,8 +23,6 @@ struct resource_v1_allocation_result;
 struct resource_v1_resource_claim;
 
 #define DEVICE_CLAIM_FINALIZER "resource.kubernetes.io/delete-protection"
-#define EXTENDED_CLAIM_ANNOTATION "resource.kubernetes.io/extended-resource-claim"
-#define DEVICE_CLASS_RESOURCE_PREFIX "deviceclass.resource.kubernetes.io/"
 
 struct devices *devices_new(void);
 void devices_free(struct devices *d); /* NULL is a no-op. */

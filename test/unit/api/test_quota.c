@@ -182,12 +182,13 @@ static const struct core_v1_pod *find_pod(void *arg, struct str ns, struct str n
     return asking != NULL && str_eq(asking->metadata.name, name) ? asking : NULL;
 }
 
-static void each_claim(void *arg, struct str ns,
+static void each_claim(void *arg, struct str ns, struct str pod_uid,
                        void (*each)(const struct resource_v1_resource_claim *c, void *each_arg),
                        void *each_arg)
 {
     (void)arg;
     (void)ns;
+    (void)pod_uid;
     for (size_t i = 0; i < ARRAY_SIZE(others) && others[i] != NULL; i++)
         each(others[i], each_arg);
 }

@@ -239,7 +239,8 @@ START_TEST(cache_finds_orphans)
     struct changes log = {""};
     struct informer_cache c;
     const struct informer_index indexes[INFORMER_INDEXES_MAX] = {{"orphan", informer_index_orphan}};
-    struct meta_v1_owner_reference owner = {.uid = STR("u"), .controller = true};
+    struct meta_v1_owner_reference owner = {
+        .uid = STR("u"), .has_controller = true, .controller = true};
     struct api_object *owned = pod("a", "1", "2", "");
     size_t count;
     informer_cache_init(&c, indexes, on_change, &log);

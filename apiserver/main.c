@@ -517,7 +517,7 @@ static int parse_flags(struct program *p, int argc, char **argv, struct error *e
     }
     const char *const *rest = flag_set_args(f, &count);
     if (code == 0 && count != 0)
-        code = error_set(err, E_INVALID, "unknown argument: %s", rest[0]);
+        code = error_set(err, E_INVALID, "unexpected argument: %s; there are flags only", rest[0]);
     if (code == 0)
         code = check_auth_flags(p, err);
     if (code == 0)
@@ -689,6 +689,10 @@ int main(int argc, char **argv)
     if (code == 0 && p.version) {
         puts(VERSION_LINE);
         return 0;
+    }
+    if (code != 0) {
+        fprintf(stderr, "trireme-apiserver: %s\n", error_message(&err));
+        return EXIT_USAGE;
     }
     log_setup("apiserver", p.verbosity >= 4 ? LOG_DEBUG : LOG_INFO);
     if (code == 0)

@@ -414,7 +414,7 @@ static int parse_key(struct str hex, uint8_t key[KEY_BYTES], struct error *err)
 {
     AUTO_BUF b = BUF_INIT;
     if (hex_decode(hex, &b) != 0 || b.len != KEY_BYTES)
-        return error_set(err, E_INVALID, "--token: the third part must be %d hexadecimal digits",
+        return error_set(err, E_USAGE, "--token: the third part must be %d hexadecimal digits",
                          KEY_BYTES * 2);
     memcpy(key, b.data, KEY_BYTES);
     return 0;

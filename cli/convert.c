@@ -43,7 +43,7 @@ int convert_format(const char *name, enum convert_format *ret, struct error *err
             return 0;
         }
     }
-    return error_set(err, E_INVALID, "unknown format \"%s\": json, yaml and protobuf are possible",
+    return error_set(err, E_USAGE, "unknown format \"%s\": json, yaml and protobuf are possible",
                      name);
 }
 

@@ -34,8 +34,7 @@ static const char *full_path(struct arena *a, const char *dir)
 static int load(struct arena *a, const char *dir, struct local *ret, struct error *err)
 {
     if (dir == NULL)
-        return error_set(err, E_INVALID,
-                         "--dir: which cluster? Give the folder that `up` was given");
+        return error_set(err, E_USAGE, "--dir: which cluster? Give the folder that `up` was given");
     const char *full = full_path(a, dir);
     if (!file_exists(full))
         return error_set(err, E_NOT_FOUND, "--dir: %s does not exist", dir);
@@ -90,7 +89,7 @@ int verb_down(int argc, char **argv)
     flag_string(flags, &dir, "dir", "`Folder` that `up` was given.");
     flag_bool(flags, &purge, "purge", "Remove the folder with all data, too.");
     int exit_code = 0;
-    if (verb_flags(flags, argc, argv, &exit_code) == 0) {
+    if (verb_flags_alone(flags, argc, argv, &exit_code) == 0) {
         struct error err = {0};
         exit_code = down_run(a, dir, purge, &err) == 0 ? 0 : verb_fail(&err);
     }
@@ -117,9 +116,9 @@ static int host_act(struct arena *a, const struct local *l, const char *what, ui
     }
     bool heal = strcmp(what, "heal") == 0;
     if (!heal && strcmp(what, "cut") != 0)
-        return error_set(err, E_INVALID, "\"%s\" is none of stop, kill, start, cut, heal", what);
+        return error_set(err, E_USAGE, "\"%s\" is none of stop, kill, start, cut, heal", what);
     if (l->loopback)
-        return error_set(err, E_INVALID, "hosts of a --loopback cluster have no cable to cut");
+        return error_set(err, E_USAGE, "hosts of a --loopback cluster have no cable to cut");
     return local_net_link(a, l, index, heal, err);
 }
 
@@ -135,9 +134,9 @@ int verb_host(int argc, char **argv)
         struct local l;
         size_t count = 0;
         const char *const *args = flag_set_args(flags, &count);
-        int rc = count == 2 ? load(a, dir, &l, &err)
-                            : error_set(&err, E_INVALID,
-                                        "want what to do and the host's name; see --help");
+        int rc = count == 2
+                     ? load(a, dir, &l, &err)
+                     : error_set(&err, E_USAGE, "want what to do and the host's name; see --help");
         int index = rc == 0 ? local_host_index(&l, args[1]) : -1;
         if (rc == 0 && index < 0)
             rc = error_set(&err, E_NOT_FOUND, "no host \"%s\"; they are cp-1.. and worker-1..",

@@ -183,7 +183,7 @@ static int run(struct edges *e, struct error *err)
     struct client_call call = {.verb = CLIENT_LIST};
     bool json = e->output != NULL && strcmp(e->output, "json") == 0, any = false;
     if (e->output != NULL && !json)
-        return error_set(err, E_INVALID, "--output=%s: must be json, or not given", e->output);
+        return error_set(err, E_USAGE, "--output=%s: must be json, or not given", e->output);
     int rc = objects_connect(e->arena, &e->objects, err);
     if (rc == 0)
         rc = objects_kind(STR("nodes"), &call.kind, err);
@@ -213,7 +213,7 @@ int verb_edges(int argc, char **argv)
     flag_bool(flags, &e.objects.all_namespaces, "all-namespaces,A", "Of all namespaces.");
     flag_string(flags, &e.output, "output,o", "`Form`: json; else a table.");
     int exit_code = 0;
-    if (verb_flags(flags, argc, argv, &exit_code) == 0) {
+    if (verb_flags_alone(flags, argc, argv, &exit_code) == 0) {
         struct error err = {0};
         exit_code = run(&e, &err) == 0 ? 0 : verb_fail(&err);
     }

@@ -121,7 +121,7 @@ static int parse_supervisor(const char *value, enum supervisor *ret, struct erro
             *ret = (enum supervisor)i;
             return 0;
         }
-    return error_set(err, E_INVALID, "--supervisor: \"%s\" is none of systemd, fork, none", value);
+    return error_set(err, E_USAGE, "--supervisor: \"%s\" is none of systemd, fork, none", value);
 }
 
 static int set_field(struct host *h, const struct host_field *f, const char *value,
@@ -159,6 +159,8 @@ static int on_flag(const char *value, void *arg, struct error *err)
     struct field_flag *f = arg;
     if (f->field == NULL)
         return parse_supervisor(value, &f->host->supervisor, err);
+    static_assert(ARRAY_SIZE(fields) <= 64, "a bit of `given` for each");
+    f->host->given |= 1ull << (f->field - fields);
     return set_field(f->host, f->field, value, err);
 }
 
@@ -213,7 +215,7 @@ static int check_pair(const char *flag, const char *value, struct net_range ret[
     return *ret_count != 0
                ? 0
                : error_set(
-                     err, E_INVALID,
+                     err, E_USAGE,
                      "--%s: \"%s\" is neither a range (10.96.0.0/16, fd00:96::/108) nor one of "
                      "each family with a comma",
                      flag, value);
@@ -256,11 +258,14 @@ static int complete_families(struct arena *a, struct host *h, struct error *err)
     if (h->address == NULL)
         h->address = own_address(a, services[0].v6);
     if (h->address == NULL)
-        return error_set(err, E_INVALID,
+        return error_set(err, E_USAGE,
                          "--advertise-address: no network address of %s found; give one",
                          services[0].v6 ? "IPv6" : "IPv4");
+    struct net_range parsed;
+    if (!net_range_parse_address(str_of(h->address), &parsed))
+        return error_set(err, E_USAGE, "--advertise-address: \"%s\" is no IP address", h->address);
     if ((h->control_plane || !h->worker) && (strchr(h->address, ':') != NULL) != services[0].v6)
-        return error_set(err, E_INVALID,
+        return error_set(err, E_USAGE,
                          "--advertise-address %s is not of the family of the first range of "
                          "--service-cidr %s: put that family's range first",
                          h->address, h->service_cidr);
@@ -279,20 +284,29 @@ int host_complete(struct arena *a, struct host *h, struct error *err)
     if (h->name == NULL) {
         char name[256] = "";
         if (gethostname(name, sizeof(name) - 1) != 0 || name[0] == '\0')
-            return error_set(err, E_INVALID, "--name: this machine has no host name; give one");
+            return error_set(err, E_USAGE, "--name: this machine has no host name; give one");
         for (char *p = name; *p != '\0'; p++)
             if (*p >= 'A' && *p <= 'Z')
                 *p = (char)(*p - 'A' + 'a');
         h->name = arena_strdup(a, name);
     }
-    int rc = complete_families(a, h, err);
-    if (rc != 0)
-        return rc;
     if (h->bin_dir == NULL) {
         AUTO_FREE char *self = proc_self_dir();
         h->bin_dir = arena_strdup(a, self);
     }
-    return 0;
+    return complete_families(a, h, err);
+}
+
+void host_absolute(struct arena *a, struct host *h)
+{
+    const char **folders[] = {&h->dir,     &h->data_dir,    &h->kubelet_dir,  &h->run_dir,
+                              &h->log_dir, &h->pod_log_dir, &h->cni_conf_dir, &h->bin_dir};
+    AUTO_FREE char *here = getcwd(NULL, 0);
+    for (size_t i = 0; i < ARRAY_SIZE(folders); i++) {
+        const char *folder = *folders[i];
+        if (here != NULL && folder != NULL && folder[0] != '/' && folder[0] != '\0')
+            *folders[i] = arena_printf(a, "%s/%s", here, folder).data;
+    }
 }
 
 const char *host_join_flags(struct arena *a, const struct host *h)
@@ -659,12 +673,41 @@ int host_load(struct arena *a, const char *dir, struct host *ret, struct error *
     return 0;
 }
 
+/* Is what a flag says what the host was made with? The programs' further flags may change. */
+static bool agrees(struct arena *a, const struct host *given, const struct host *h, size_t index)
+{
+    const struct host_field *f = &fields[index];
+    const char *x = (const char *)given + f->offset, *y = (const char *)h + f->offset;
+    if ((given->given >> index & 1) == 0)
+        return true;
+    for (size_t i = 0; i < ARRAY_SIZE(programs); i++)
+        if (programs[i].more == f->offset)
+            return true;
+    if (f->kind == FIELD_PORT)
+        return memcmp(x, y, sizeof(uint16_t)) == 0;
+    if (f->kind == FIELD_BOOL)
+        return *(const bool *)x == *(const bool *)y;
+    const char *want = *(const char *const *)(const void *)x,
+               *have = *(const char *const *)(const void *)y;
+    return have != NULL && strcmp(canonical(a, want), have) == 0;
+}
+
 int host_resume(struct arena *a, struct host *h, struct error *err)
 {
     struct host given = *h;
     int rc = host_load(a, given.dir, h, err);
     if (rc != 0)
         return rc;
+    if (given.control_plane != h->control_plane)
+        return error_set(err, E_USAGE, "--dir: %s is that of a %s already; give another", h->dir,
+                         h->control_plane ? "control plane" : "worker");
+    for (size_t i = 0; i < ARRAY_SIZE(fields); i++)
+        if (!agrees(a, &given, h, i))
+            return error_set(err, E_USAGE,
+                             "--%s: this host was made with another, see %s/host.json; to begin "
+                             "anew end its programs and remove %s and %s",
+                             fields[i].name, h->dir, h->dir,
+                             h->control_plane ? h->data_dir : h->kubelet_dir);
     h->supervisor = given.supervisor;
     h->netns = given.netns;
     bool changed = false;

@@ -66,6 +66,7 @@ struct host {
     /* The store's members at the time of init or join: "name=host:port,...". */
     const char *initial_cluster;
     bool join;
+    uint64_t given; /* Which of the fields a flag has set, see host.c. Not saved. */
 };
 
 /* Sets every field to its default for a real machine. */
@@ -75,6 +76,14 @@ void host_defaults(struct host *h);
 void host_register_flags(struct host *h, struct flag_set *flags);
 /* Finds name and address of this machine where they were not given. */
 int host_complete(struct arena *a, struct host *h, struct error *err);
+
+/* Makes its folders' paths absolute. */
+void host_absolute(struct arena *a, struct host *h);
+/* After host_complete(), before anything is written: E_USAGE names the flag. It asks this machine
+ * for the address, the ports, the programs and the supervisor, too. */
+int host_validate(const struct host *h, struct error *err);
+/* One folder, for a flag of that name. */
+int host_check_folder(const char *flag, const char *path, struct error *err);
 
 /* What the others are to be told with `join`: " --service-cidr X" and the like, where this host has
  * other than the defaults. */
@@ -109,7 +118,8 @@ int host_save(struct arena *a, const struct host *h, struct error *err);
 int host_load(struct arena *a, const char *dir, struct host *ret, struct error *err);
 /* A host that was set up in h->dir before: everything as saved there, but the supervisor and those
  * further flags that h gives; these are saved, and the argument files written anew when they
- * differ. */
+ * differ. E_USAGE: another flag was given that says something else than what the host was made
+ * with. */
 int host_resume(struct arena *a, struct host *h, struct error *err);
 
 #endif

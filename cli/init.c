@@ -18,7 +18,6 @@
 
 static int write_host(struct arena *a, struct host *h, struct error *err)
 {
-    h->control_plane = true;
     h->initial_cluster = arena_printf(a, "%s=%s", h->name, host_peer_endpoint(a, h)).data;
     int rc = host_make_dirs(h, err);
     if (rc == 0)
@@ -36,10 +35,14 @@ static int write_host(struct arena *a, struct host *h, struct error *err)
 int init_host(struct arena *a, struct host *h, uint64_t timeout_ms, struct error *err)
 {
     int rc = 0;
+    host_absolute(a, h);
+    h->control_plane = true;
     if (file_exists(host_path(a, h, "host.json"))) {
         rc = host_resume(a, h, err);
     } else {
         rc = host_complete(a, h, err);
+        if (rc == 0)
+            rc = host_validate(h, err);
         if (rc == 0)
             rc = write_host(a, h, err);
     }
@@ -105,9 +108,12 @@ int verb_init(int argc, char **argv)
     flag_duration(flags, &timeout_ns, "timeout", "How long to wait for the control plane.");
     flag_bool(flags, &quiet, "quiet", "Do not make and print join tokens.");
     int exit_code = 0;
-    if (verb_flags(flags, argc, argv, &exit_code) == 0) {
+    if (verb_flags_alone(flags, argc, argv, &exit_code) == 0) {
         struct error err = {0};
-        int rc = init_host(a, &h, (uint64_t)(timeout_ns / 1000000), &err);
+        uint64_t timeout_ms = 0;
+        int rc = verb_timeout(timeout_ns, &timeout_ms, &err);
+        if (rc == 0)
+            rc = init_host(a, &h, timeout_ms, &err);
         if (rc == 0 && !quiet && h.supervisor != SUPERVISOR_NONE)
             rc = print_next_steps(a, &h, &err);
         exit_code = rc == 0 ? 0 : verb_fail(&err);

@@ -48,7 +48,7 @@ static int discover(struct arena *a, const char *servers, const char *ca_hash, s
                     struct error *err)
 {
     struct str rest = str_of(servers), one;
-    int rc = error_set(err, E_INVALID, "no address of a control-plane host given");
+    int rc = error_set(err, E_USAGE, "no address of a control-plane host given");
     while (rc != 0 && !str_empty(rest)) {
         str_cut(rest, ',', &one, &rest);
         rc = bootstrap_discover(a, arena_str(a, one).data, ca_hash, ret_ca, err);
@@ -199,6 +199,8 @@ static int join_write(struct arena *a, struct host *h, const struct join_config 
     struct str ca = STR_NULL;
     int rc = host_complete(a, h, err);
     if (rc == 0)
+        rc = host_validate(h, err);
+    if (rc == 0)
         rc = discover(a, servers, config->ca_hash, &ca, err);
     if (rc == 0)
         rc = host_make_dirs(h, err);
@@ -221,6 +223,7 @@ static int join_write(struct arena *a, struct host *h, const struct join_config 
 int join_host(struct arena *a, struct host *h, const struct join_config *config, struct error *err)
 {
     int rc = 0;
+    host_absolute(a, h);
     if (file_exists(host_path(a, h, "host.json"))) {
         rc = host_resume(a, h, err);
     } else {
@@ -263,17 +266,17 @@ int verb_join(int argc, char **argv)
         struct error err = {0};
         size_t count = 0;
         const char *const *args = flag_set_args(flags, &count);
-        int rc = 0;
-        if (count != 1 || token == NULL || config.ca_hash == NULL ||
+        int rc = verb_timeout(timeout_ns, &config.timeout_ms, &err);
+        if (rc != 0 || count != 1 || token == NULL || config.ca_hash == NULL ||
             (!h.control_plane && !h.worker))
-            rc = error_set(
-                &err, E_INVALID,
-                "want --control-plane or --worker, one ADDRESS, --token and --ca-hash; see --help");
+            rc = rc != 0 ? rc
+                         : error_set(&err, E_USAGE,
+                                     "want --control-plane or --worker, one ADDRESS, --token and "
+                                     "--ca-hash; see --help");
         if (rc == 0)
             rc = join_token_parse(str_of(token), &config.token, &err);
         if (rc == 0) {
             config.addresses = args[0];
-            config.timeout_ms = (uint64_t)(timeout_ns / 1000000);
             rc = join_host(a, &h, &config, &err);
         }
         if (rc == 0)

@@ -2,11 +2,13 @@
 #include "cli/local.h"
 
 #include "cli/host.h"
+#include "cli/proc.h"
 #include "lib/api/json.h"
 #include "lib/base/arena.h"
 #include "lib/base/buf.h"
 #include "lib/base/error.h"
 #include "lib/base/file.h"
+#include "lib/net/range.h"
 
 #include <dirent.h>
 #include <string.h>
@@ -76,6 +78,30 @@ static int read_from(struct arena *a, const char *path, const char *dir, struct 
         l.workers > LOCAL_WORKERS_MAX || l.base_port == 0 || l.dir[0] != '/')
         return error_set(err, E_CORRUPT, "%s is damaged", path);
     *ret = l;
+    return 0;
+}
+
+int local_check(const struct local *l, struct error *err)
+{
+    if (l->loopback && l->workers != 0)
+        return error_set(err, E_USAGE,
+                         "--loopback: workers need a network namespace each; use --workers 0 or "
+                         "leave --loopback out");
+    if (!l->loopback && !proc_is_root())
+        return error_set(err, E_USAGE,
+                         "hosts as network namespaces need root; as an ordinary user use "
+                         "--loopback --workers 0");
+    if (strcmp(l->ip_family, "ipv4") != 0 && strcmp(l->ip_family, "ipv6") != 0 &&
+        strcmp(l->ip_family, "dual") != 0)
+        return error_set(err, E_USAGE, "--ip-family: \"%s\" is none of ipv4, ipv6, dual",
+                         l->ip_family);
+    struct net_range first;
+    AUTO_FREE char *address = l->subnet != NULL ? xasprintf("%s.1", l->subnet) : NULL;
+    if (address != NULL && (!net_range_parse_address(str_of(address), &first) || first.v6))
+        return error_set(err, E_USAGE,
+                         "--host-subnet: \"%s\" is not the first three numbers of an IPv4 network "
+                         "(10.231.7)",
+                         l->subnet);
     return 0;
 }
 

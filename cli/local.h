@@ -24,6 +24,7 @@ struct host;
 
 #define LOCAL_CONTROL_PLANES_MAX 7
 #define LOCAL_WORKERS_MAX 64
+#define LOCAL_BASE_PORT_MAX 65000
 
 struct local {
     const char *dir; /* Absolute. */
@@ -42,6 +43,8 @@ struct local {
     const char *bin_dir;   /* Where the programs are. */
 };
 
+/* Fit to be made? E_USAGE names the flag of `up`. */
+int local_check(const struct local *l, struct error *err);
 /* DIR/cluster.json, and for a cluster of namespaces the same in its local_run_dir(): that goes with
  * the mounts, networks and cgroups at a restart of the machine, and tells whose they are until
  * then, also when DIR has been removed. */

@@ -55,7 +55,7 @@ static int run(struct arena *a, struct sync_client *c, const char *const *args, 
             &(struct client_raw){.method = "POST",
                                  .path = arena_printf(a, MEMBERS_PATH "/%s/lead", args[1])},
             NULL, err);
-    return error_set(err, E_INVALID,
+    return error_set(err, E_USAGE,
                      "want list, remove NAME or lead NAME; members are added by `trireme join`, or "
                      "with --endpoints to a store on its own");
 }

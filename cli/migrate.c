@@ -512,7 +512,7 @@ static int run(struct migration *m, const struct etcd_client_config *from,
                const struct etcd_client_config *to)
 {
     if (from->endpoints == NULL || to->endpoints == NULL)
-        return error_set(m->err, E_INVALID, "--from and --to are needed");
+        return error_set(m->err, E_USAGE, "--from and --to are needed");
     int rc = etcd_client_new(from, &m->from, m->err);
     if (rc == 0)
         rc = etcd_client_new(to, &m->to, m->err);
@@ -540,7 +540,7 @@ int verb_migrate(int argc, char **argv)
     etcd_client_flags_for(&from, flags, "from-");
     etcd_client_flags_for(&to, flags, "to-");
     int exit_code = 0;
-    if (verb_flags(flags, argc, argv, &exit_code) == 0)
+    if (verb_flags_alone(flags, argc, argv, &exit_code) == 0)
         exit_code = run(&m, &from, &to) == 0 ? 0 : verb_fail(&err);
     flag_set_free(flags);
     return exit_code;

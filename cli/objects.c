@@ -198,7 +198,7 @@ int objects_print(struct arena *a, const struct api_object *object, const char *
     } else if (strcmp(form, "yaml") == 0) {
         api_yaml_write(tree, out);
     } else {
-        return error_set(err, E_INVALID, "-o: \"%s\" is none of json, yaml, name, wide", form);
+        return error_set(err, E_USAGE, "-o: \"%s\" is none of json, yaml, name, wide", form);
     }
     return 0;
 }

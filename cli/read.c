@@ -224,7 +224,7 @@ static int get_run(struct arena *a, struct get *g, const char *const *args, size
                    struct error *err)
 {
     if (count == 0)
-        return error_set(err, E_INVALID, "You must specify the type of resource to get.");
+        return error_set(err, E_USAGE, "You must specify the type of resource to get.");
     struct str kinds, rest = str_of(args[0]), name;
     const struct api_kind *k = NULL;
     int rc = 0;
@@ -326,7 +326,7 @@ int verb_describe(int argc, char **argv)
                    name = count > 1 ? str_of(args[1]) : STR_NULL;
         if (count == 1)
             str_cut(kind, '/', &kind, &name);
-        int rc = str_empty(name) ? error_set(&err, E_INVALID, "want KIND NAME; see --help") : 0;
+        int rc = str_empty(name) ? error_set(&err, E_USAGE, "want KIND NAME; see --help") : 0;
         if (rc == 0)
             rc = objects_kind(kind, &k, &err);
         if (rc == 0)
@@ -395,7 +395,7 @@ int verb_logs(int argc, char **argv)
         size_t count = 0;
         const char *const *args = flag_set_args(flags, &count);
         int rc = count == 1 ? objects_connect(a, &o, &err)
-                            : error_set(&err, E_INVALID, "want one POD; see --help");
+                            : error_set(&err, E_USAGE, "want one POD; see --help");
         if (rc == 0) {
             struct str pod = str_of(args[0]), kind;
             if (str_has_prefix(pod, STR("pod/")) || str_has_prefix(pod, STR("pods/")))

@@ -413,15 +413,15 @@ static void register_flags(struct simulate *s, struct flag_set *f)
 static int check_flags(const struct simulate *s, struct error *err)
 {
     if (strcmp(s->output, "text") != 0 && strcmp(s->output, "json") != 0)
-        return error_set(err, E_INVALID, "unknown output format \"%s\": text and json are possible",
+        return error_set(err, E_USAGE, "unknown output format \"%s\": text and json are possible",
                          s->output);
     if (s->nodes < 0 || s->nodes > 1000000 || s->limit < 1)
-        return error_set(err, E_INVALID, "--nodes must be 0 to 1000000, --limit at least 1");
+        return error_set(err, E_USAGE, "--nodes must be 0 to 1000000, --limit at least 1");
     if (s->state.count == 0 && !s->live && s->nodes == 0)
         return error_set(err, E_INVALID,
                          "say which cluster: --filename, --live or --nodes (see --help)");
     if (s->fits && s->pods.count == 0)
-        return error_set(err, E_INVALID, "--fits needs --pods");
+        return error_set(err, E_USAGE, "--fits needs --pods");
     return 0;
 }
 
@@ -476,7 +476,7 @@ int verb_simulate(int argc, char **argv)
     struct flag_set *flags = flag_set_new("trireme simulate [flags]");
     int code;
     register_flags(&s, flags);
-    if (verb_flags(flags, argc, argv, &code) != 0) {
+    if (verb_flags_alone(flags, argc, argv, &code) != 0) {
         flag_set_free(flags);
         return code;
     }

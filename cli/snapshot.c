@@ -20,7 +20,7 @@ static int save(int argc, char **argv)
         size_t count = 0;
         const char *const *args = flag_set_args(flags, &count);
         int rc = count == 1 ? etcd_client_save(&client, args[0], &err)
-                            : error_set(&err, E_INVALID, "want the file to save into");
+                            : error_set(&err, E_USAGE, "want the file to save into");
         exit_code = rc == 0 ? 0 : verb_fail(&err);
     }
     flag_set_free(flags);
@@ -40,8 +40,7 @@ int verb_snapshot(int argc, char **argv)
         free(other);
         return verb_fail(&err);
     }
-    error_set(&err, E_INVALID,
+    error_set(&err, E_USAGE,
               "want save FILE, status FILE or restore FILE; --help tells their flags");
-    verb_fail(&err);
-    return 2;
+    return verb_fail(&err);
 }

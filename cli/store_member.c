@@ -93,7 +93,7 @@ static int add(struct session *s, const char *name, const struct store_member_op
     Etcdserverpb__MemberAddRequest request = ETCDSERVERPB__MEMBER_ADD_REQUEST__INIT;
     Etcdserverpb__MemberAddResponse *r = NULL;
     if (o->peer_urls == NULL)
-        return error_set(s->err, E_INVALID, "--peer-urls is needed: how the others will reach it");
+        return error_set(s->err, E_USAGE, "--peer-urls is needed: how the others will reach it");
     request.peerurls = split(s->arena, o->peer_urls, &request.n_peerurls);
     request.islearner = o->learner;
     int rc = CALL(s, "MemberAdd", &request, member_add_response, &r);
@@ -143,7 +143,7 @@ static int update(struct session *s, uint64_t id, const struct store_member_opti
     Etcdserverpb__MemberUpdateRequest request = ETCDSERVERPB__MEMBER_UPDATE_REQUEST__INIT;
     Etcdserverpb__MemberUpdateResponse *r = NULL;
     if (o->peer_urls == NULL)
-        return error_set(s->err, E_INVALID, "--peer-urls is needed: the new ones");
+        return error_set(s->err, E_USAGE, "--peer-urls is needed: the new ones");
     request.id = id;
     request.peerurls = split(s->arena, o->peer_urls, &request.n_peerurls);
     int rc = CALL(s, "MemberUpdate", &request, member_update_response, &r);

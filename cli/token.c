@@ -65,7 +65,7 @@ int verb_token(int argc, char **argv)
         } else if (rc == 0 && count == 1 && strcmp(args[0], "create") == 0) {
             rc = create(a, &h, control_plane, ttl_ns, &err);
         } else if (rc == 0) {
-            rc = error_set(&err, E_INVALID, "\"%s\": want nothing or create", args[0]);
+            rc = error_set(&err, E_USAGE, "\"%s\": want nothing or create", args[0]);
         }
         exit_code = rc == 0 ? 0 : verb_fail(&err);
     }

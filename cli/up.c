@@ -30,6 +30,7 @@ struct up {
     uint64_t started_ms;
     struct host first;
     bool again;                   /* The cluster was there before. */
+    bool begun;                   /* There is something for `down` to end. */
     const struct flag_set *flags; /* What was given. */
 };
 
@@ -52,7 +53,7 @@ static int grown(const struct up *u, const char *flag, uint32_t was, uint32_t *c
     if (!flag_changed(u->flags, flag))
         *count = was;
     if (*count < was)
-        return error_set(err, E_INVALID,
+        return error_set(err, E_USAGE,
                          "--%s: the cluster in %s has %u already; `up` adds hosts, it removes none",
                          flag, u->local.dir, was);
     return 0;
@@ -74,13 +75,16 @@ static int up_again(struct arena *a, struct up *u, struct error *err)
     if (rc != 0)
         return rc;
     if (flag_changed(u->flags, "base-port") && l->base_port != was.base_port)
-        return error_set(err, E_INVALID, "--base-port: the cluster in %s has %u", l->dir,
+        return error_set(err, E_USAGE, "--base-port: the cluster in %s has %u", l->dir,
                          was.base_port);
     if (flag_changed(u->flags, "loopback") && l->loopback != was.loopback)
-        return error_set(err, E_INVALID, "--loopback: the cluster in %s was made %s it", l->dir,
+        return error_set(err, E_USAGE, "--loopback: the cluster in %s was made %s it", l->dir,
                          was.loopback ? "with" : "without");
+    if (flag_changed(u->flags, "host-subnet") && strcmp(l->subnet, was.subnet) != 0)
+        return error_set(err, E_USAGE, "--host-subnet: the cluster in %s has %s", l->dir,
+                         was.subnet);
     if (flag_changed(u->flags, "ip-family") && strcmp(l->ip_family, was.ip_family) != 0)
-        return error_set(err, E_INVALID, "--ip-family: the cluster in %s has %s", l->dir,
+        return error_set(err, E_USAGE, "--ip-family: the cluster in %s has %s", l->dir,
                          was.ip_family);
     was.control_planes = l->control_planes;
     was.workers = l->workers;
@@ -92,32 +96,10 @@ static int up_again(struct arena *a, struct up *u, struct error *err)
     return 0;
 }
 
-static int check_config(const struct local *l, struct error *err)
-{
-    if (l->control_planes == 0 || l->control_planes > LOCAL_CONTROL_PLANES_MAX)
-        return error_set(err, E_INVALID, "--control-planes: want 1 to %d",
-                         LOCAL_CONTROL_PLANES_MAX);
-    if (l->workers > LOCAL_WORKERS_MAX)
-        return error_set(err, E_INVALID, "--workers: want 0 to %d", LOCAL_WORKERS_MAX);
-    if (l->loopback && l->workers != 0)
-        return error_set(err, E_INVALID,
-                         "--loopback: workers need a network namespace each; use --workers 0 or "
-                         "leave --loopback out");
-    if (!l->loopback && !proc_is_root())
-        return error_set(err, E_INVALID,
-                         "hosts as network namespaces need root; as an ordinary user use "
-                         "--loopback --workers 0");
-    if (strcmp(l->ip_family, "ipv4") != 0 && strcmp(l->ip_family, "ipv6") != 0 &&
-        strcmp(l->ip_family, "dual") != 0)
-        return error_set(err, E_INVALID, "--ip-family: \"%s\" is none of ipv4, ipv6, dual",
-                         l->ip_family);
-    return 0;
-}
-
 static int find_folders(struct arena *a, struct local *l, const char *dir, struct error *err)
 {
-    if (dir == NULL)
-        return error_set(err, E_INVALID, "--dir: give a folder for the cluster's files");
+    if (dir == NULL || *dir == '\0')
+        return error_set(err, E_USAGE, "--dir: give a folder for the cluster's files");
     int rc = file_mkdir_p(dir, 0755, err);
     if (rc != 0)
         return rc;
@@ -125,6 +107,9 @@ static int find_folders(struct arena *a, struct local *l, const char *dir, struc
     if (full == NULL)
         return error_set(err, E_IO, "--dir: cannot open %s", dir);
     l->dir = arena_strdup(a, full);
+    rc = host_check_folder("dir", l->dir, err);
+    if (rc != 0)
+        return rc;
     if (l->bin_dir == NULL) {
         AUTO_FREE char *self = proc_self_dir();
         l->bin_dir = arena_strdup(a, self);
@@ -387,9 +372,10 @@ static int up_locked(struct arena *a, struct up *u, struct error *err)
 {
     int rc = up_again(a, u, err);
     if (rc == 0)
-        rc = check_config(&u->local, err);
+        rc = local_check(&u->local, err);
     if (rc == 0)
         rc = up_begin(a, u, err);
+    u->begun = rc == 0;
     if (rc == 0)
         rc = up_networks(a, u, err);
     if (rc == 0)
@@ -451,17 +437,22 @@ int verb_up(int argc, char **argv)
         flag_set_new("trireme up --dir DIR [--control-planes N] [--workers N] [flags]");
     register_flags(flags, &u, numbers, &dir, &timeout_ns);
     int exit_code = 0;
-    if (verb_flags(flags, argc, argv, &exit_code) == 0) {
+    if (verb_flags_alone(flags, argc, argv, &exit_code) == 0) {
         struct error err = {0};
         int rc = 0;
-        if (numbers[0] < 0 || numbers[1] < 0 || numbers[2] < 1 || numbers[2] > 65000)
-            rc = error_set(&err, E_INVALID,
-                           "--control-planes, --workers and --base-port want positive numbers");
+        if (numbers[0] < 1 || numbers[0] > LOCAL_CONTROL_PLANES_MAX)
+            rc = error_set(&err, E_USAGE, "--control-planes: want 1 to %d",
+                           LOCAL_CONTROL_PLANES_MAX);
+        else if (numbers[1] < 0 || numbers[1] > LOCAL_WORKERS_MAX)
+            rc = error_set(&err, E_USAGE, "--workers: want 0 to %d", LOCAL_WORKERS_MAX);
+        else if (numbers[2] < 1 || numbers[2] > LOCAL_BASE_PORT_MAX)
+            rc = error_set(&err, E_USAGE, "--base-port: want 1 to %d", LOCAL_BASE_PORT_MAX);
+        else
+            rc = verb_timeout(timeout_ns, &u.timeout_ms, &err);
         u.flags = flags;
         u.local.control_planes = (uint32_t)numbers[0];
         u.local.workers = (uint32_t)numbers[1];
         u.local.base_port = (uint16_t)numbers[2];
-        u.timeout_ms = (uint64_t)(timeout_ns / 1000000);
         if (rc == 0)
             rc = up_run(a, &u, dir, &err);
         if (rc == 0) {
@@ -471,6 +462,12 @@ int verb_up(int argc, char **argv)
                    u.local.dir, u.local.dir);
         }
         exit_code = rc == 0 ? 0 : verb_fail(&err);
+        if (rc != 0 && u.begun)
+            fprintf(
+                stderr,
+                "What has been started goes on: `up` again takes it up, `trireme down --dir %s` "
+                "ends it.\n",
+                u.local.dir);
     }
     flag_set_free(flags);
     return exit_code;

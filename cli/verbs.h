@@ -5,6 +5,8 @@
 #ifndef CLI_VERBS_H
 #define CLI_VERBS_H
 
+#include <stdint.h>
+
 struct error;
 struct flag_set;
 
@@ -30,7 +32,11 @@ int cli_convert(int argc, char **argv);
 
 /* Parses, and handles --help and errors: 0 go on, else *ret_exit is set. */
 int verb_flags(struct flag_set *flags, int argc, char **argv, int *ret_exit);
-/* Prints VERB_ERROR and the message, and returns 1. */
+/* The same for a verb that takes flags only. */
+int verb_flags_alone(struct flag_set *flags, int argc, char **argv, int *ret_exit);
+/* The value of --timeout, which must not be nothing. */
+int verb_timeout(int64_t timeout_ns, uint64_t *ret_ms, struct error *err);
+/* Prints VERB_ERROR and the message, and returns the exit code: 2 for E_USAGE, else 1. */
 #define VERB_ERROR "error: "
 int verb_fail(const struct error *err);
 

@@ -234,7 +234,7 @@ static int run(struct why *w, const struct flag_set *flags, struct error *err)
     size_t count = 0;
     const char *const *args = flag_set_args(flags, &count);
     if (count != 1)
-        return error_set(err, E_INVALID, "want the name of one pod; see --help");
+        return error_set(err, E_USAGE, "want the name of one pod; see --help");
     struct str name = str_of(args[0]), kind, rest;
     if (str_cut(name, '/', &kind, &rest)) {
         if (!str_eqc(kind, "pod") && !str_eqc(kind, "pods"))
@@ -245,7 +245,7 @@ static int run(struct why *w, const struct flag_set *flags, struct error *err)
         name = rest;
     }
     if (strcmp(w->output, "text") != 0 && strcmp(w->output, "json") != 0)
-        return error_set(err, E_INVALID, "unknown output format \"%s\": text and json are possible",
+        return error_set(err, E_USAGE, "unknown output format \"%s\": text and json are possible",
                          w->output);
     int rc = w->config_path != NULL ? read_config(w, err) : 0;
     if (rc == 0)

@@ -230,7 +230,7 @@ static int delete_named(struct arena *a, struct write *w, const char *const *arg
     bool slash = str_find(str_of(args[0]), '/', 0) >= 0;
     int rc = slash ? 0 : objects_kind(str_of(args[0]), &k, err);
     if (rc == 0 && !slash && count == 1)
-        return error_set(err, E_INVALID, "resource(s) were provided, but no name was specified");
+        return error_set(err, E_USAGE, "resource(s) were provided, but no name was specified");
     for (size_t i = slash ? 0 : 1; rc == 0 && i < count; i++) {
         struct str kind, name = str_of(args[i]);
         if (slash) {
@@ -267,7 +267,8 @@ static int run(int argc, char **argv, const char *usage, objects_fn *fn)
         const char *const *args = flag_set_args(flags, &count);
         int rc = 0;
         if (w.files.count == 0 && !(is_delete && count > 0))
-            rc = error_set(&err, E_INVALID, "must specify one of -f and -k");
+            rc = error_set(&err, E_USAGE, "%s; see --help",
+                           is_delete ? "want -f FILE, or KIND NAME" : "want -f FILE");
         if (rc == 0)
             rc = objects_connect(a, &w.objects, &err);
         for (size_t i = 0; rc == 0 && i < w.files.count; i++)

@@ -461,13 +461,17 @@ int main(int argc, char **argv)
         puts(VERSION_LINE);
         return EXIT_SUCCESS;
     }
+    size_t count = 0;
+    const char *const *args = rc == 0 ? flag_set_args(flags, &count) : NULL;
+    if (count != 0)
+        rc = error_set(&err, E_USAGE, "unexpected argument: %s; there are flags only", args[0]);
     if (rc == 0)
         rc = kubelet_config_load(&k->config, flags, &err);
     if (rc == 0)
         rc = kubelet_config_check(&k->config, &err);
     if (rc != 0) {
         fprintf(stderr, "trireme-kubelet: %s\n", error_message(&err));
-        return 2;
+        return EXIT_USAGE;
     }
     log_setup("kubelet", k->config.verbosity >= 4 ? LOG_DEBUG : LOG_INFO);
     k->loop = uv_default_loop();

@@ -11,10 +11,10 @@
 
 extern char **environ;
 
-static int fail(const struct error *err)
+static int fail(const struct error *err, int exit_code)
 {
     fprintf(stderr, "trireme-raftstore: %s\n", error_message(err));
-    return 1;
+    return exit_code;
 }
 
 /* etcd's data is not read in place. An empty store beside it, answering in its stead,
@@ -45,13 +45,14 @@ static int serve(int argc, char **argv)
     } else {
         if (rc == 0)
             rc = options_check(&o, &err);
+        bool wrong = rc != 0;
         if (rc == 0 && !program_holds_member(o.data_dir))
             rc = check_first_start(&o, &err);
         if (rc == 0) {
             log_setup("raftstore", o.log_level);
             rc = program_serve(&o, &err);
         }
-        exit_code = rc == 0 ? 0 : fail(&err);
+        exit_code = rc == 0 ? 0 : fail(&err, wrong ? EXIT_USAGE : EXIT_FAILURE);
     }
     options_done(&o);
     return exit_code;

@@ -39,13 +39,17 @@
     X(E_FUTURE_REV, -26, "Timeout", 504, "revision not reached yet")                               \
     X(E_EOF, -27, "InternalError", 500, "end of input")                                            \
     X(E_NOT_IMPLEMENTED, -28, "NotImplemented", 501, "not implemented")                            \
-    X(E_TLS, -29, "InternalError", 500, "TLS failure")
+    X(E_TLS, -29, "InternalError", 500, "TLS failure")                                             \
+    X(E_USAGE, -30, "BadRequest", 400, "wrong usage")
 
 enum {
 #define X(code, number, reason, http, text) code = (number),
     ERROR_CODES(X)
 #undef X
 };
+
+/* What a program ends with whose command line is wrong; EXIT_FAILURE is for all else. */
+#define EXIT_USAGE 2
 
 #define ERROR_MESSAGE_MAX 1024
 

@@ -105,10 +105,9 @@ static int parse(struct component *c, struct flag_set *f, int argc, char **argv)
         return E_EOF;
     }
     size_t count = 0;
-    if (rc == 0)
-        flag_set_args(f, &count);
+    const char *const *args = rc == 0 ? flag_set_args(f, &count) : NULL;
     if (rc == 0 && count != 0)
-        rc = error_set(&err, E_INVALID, "%s takes no arguments", c->config->name);
+        rc = error_set(&err, E_USAGE, "unexpected argument: %s; there are flags only", args[0]);
     if (rc != 0)
         fprintf(stderr, "%s: %s\n", c->config->name, error_message(&err));
     if (rc == 0 && c->options.version) {
@@ -418,7 +417,7 @@ int component_main(const struct component_config *config, int argc, char **argv)
     if (config->add_flags != NULL)
         config->add_flags(f);
     int rc = parse(c, f, argc, argv);
-    int status = rc == E_EOF ? EXIT_SUCCESS : EXIT_FAILURE;
+    int status = rc == E_EOF ? EXIT_SUCCESS : EXIT_USAGE;
     if (rc == 0) {
         log_setup(config->name, c->options.verbosity >= 2 ? LOG_DEBUG : LOG_INFO);
         metrics_add_process(metrics_default());

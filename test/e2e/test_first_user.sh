@@ -4,8 +4,8 @@
 . "$(dirname "$0")/lib.sh"
 setup first-user
 
-# told NAME CODE TEXT COMMAND...: ends with that code, saying that; in few lines, and in time.
-told() {
+# says NAME CODE TEXT COMMAND...: ends with that code, saying that; in few lines, and in time.
+says() {
     local name=$1 want=$2 text=$3 out rc; shift 3
     out=$(timeout $((20 * SLOWDOWN)) "$@" 2>&1 </dev/null)
     rc=$?
@@ -15,6 +15,80 @@ told() {
     esac
 }
 
+# --- words, figures and addresses
+for p in trireme-apiserver trireme-scheduler trireme-controller-manager trireme-kubelet trireme-raftstore; do
+    says "$p with a flag that is none" 2 "$p: unknown flag: --nope" "$BIN/$p" --nope
+    says "$p with a word" 2 "stray" "$BIN/$p" stray
+    says "$p --version" 0 rireme "$BIN/$p" --version
+done
+says "no verb" 2 'unknown verb "ups"' "$TRIREME" ups
+for v in init up down migrate edges simulate; do
+    says "$v with a word" 2 "unexpected argument: stray" "$TRIREME" $v stray
+done
+says "join with nothing" 2 "want --control-plane or --worker, one ADDRESS, --token and --ca-hash" "$TRIREME" join
+says "host with nothing" 2 "want what to do and the host's name" "$TRIREME" host
+says "delete with nothing" 2 "want -f FILE, or KIND NAME" "$TRIREME" delete
+
+I=$WORK/i
+init() {
+    "$TRIREME" init --dir "$I/etc" --data-dir "$I/data" --run-dir "$I/run" --log-dir "$I/log" --supervisor=fork --advertise-address 127.0.0.1 \
+        --port $((PORT + 20)) --peer-port $((PORT + 21)) --scheduler-port $((PORT + 22)) --controllers-port $((PORT + 23)) --quiet "$@"
+}
+export -f init
+export I PORT TRIREME
+# init_says CODE TEXT FLAG...: and nothing is written.
+init_says() {
+    local want=$1 text=$2; shift 2
+    says "init $(cut -c1-40 <<<"$*")" "$want" "$text" bash -c 'init "$@"' - "$@"
+    no "writes nothing" test -e "$I"
+}
+init_says 2 '--advertise-address: "abc" is no IP address' --advertise-address abc
+init_says 2 '--advertise-address: "127.0.0.1:80" is no IP address' --advertise-address 127.0.0.1:80
+init_says 2 "--advertise-address: 192.0.2.254 is no address of this machine" --advertise-address 192.0.2.254
+init_says 2 '--name: "Bad_Name" is no name of a host' --name Bad_Name
+init_says 2 '--name: "../x" is no name of a host' --name ../x
+init_says 2 '--port: "65536" is no port (1 to 65535)' --port 65536
+init_says 2 '--port: "0" is no port' --port 0
+init_says 2 "--port and --peer-port are both" --peer-port $((PORT + 20))
+init_says 2 "--service-cidr: 10.96.0.0/31: want a range of /8 to /30" --service-cidr 10.96.0.0/31
+init_says 2 "--cluster-cidr 10.96.0.0/16 and --service-cidr 10.96.0.0/16 overlap" --cluster-cidr 10.96.0.0/16
+init_says 2 "--cluster-cidr: 10.244.0.0/25: want a range of /24 or wider" --cluster-cidr 10.244.0.0/25
+init_says 2 '--cluster-dns: "x" is no IP address' --cluster-dns x
+init_says 2 '--node-ip: "" is no IP address' --node-ip ''
+init_says 2 '--extra-sans: "a b" is no IP address and no DNS name' --extra-sans 'c,a b'
+init_says 2 "--apiserver-args: want flags separated by spaces" --apiserver-args '"--v=2"'
+init_says 2 "cannot stand in the programs' arguments" --data-dir "$I/with space"
+init_says 2 "--bin-dir: cannot run $WORK/trireme-apiserver: No such file or directory" --bin-dir "$WORK"
+init_says 2 "--timeout: want a duration of at least 1ms" --timeout=-5s
+python3 -m http.server $((PORT + 20)) --bind 127.0.0.1 >/dev/null 2>&1 &
+taken=$!
+eventually 20 "somebody else on the port" curl -sf "http://127.0.0.1:$((PORT + 20))/"
+init_says 2 "--port: cannot listen on 127.0.0.1 port $((PORT + 20)): Address already in use"
+kill $taken
+wait $taken 2>/dev/null
+ok "init without mistakes" init
+ok "and once more" init --port $((PORT + 20))
+says "with another port then" 2 "--peer-port: this host was made with another, see $I/etc/host.json" bash -c 'init --peer-port 1'
+says "a control plane is no worker" 2 "--dir: $I/etc is that of a control plane already" "$TRIREME" join --worker 127.0.0.1:1 --token aaaaaa.bbbbbbbbbbbbbbbb --ca-hash sha256:0 --dir "$I/etc"
+for f in "$I"/run/*.pid; do
+    read -r pid _ <"$f"
+    kill -9 "$pid"
+done
+
+up_says() {
+    local want=$1 text=$2; shift 2
+    says "up $(cut -c1-40 <<<"$*")" "$want" "$text" "$TRIREME" up --loopback --base-port "$PORT" --dir "$WORK/u" "$@"
+    no "makes no cluster" test -e "$WORK/u/cluster.json"
+}
+up_says 2 "--control-planes: want 1 to 7" --control-planes 0
+up_says 2 "--control-planes: want 1 to 7" --control-planes 4294967297
+up_says 2 "--workers: want 0 to 64" --workers 4294967296
+up_says 2 "--base-port: want 1 to 65000" --base-port 65001
+up_says 2 '--host-subnet: "10.231" is not the first three numbers' --host-subnet 10.231
+up_says 2 "--timeout: want a duration" --timeout 0
+up_says 2 "--dir: give a folder" --dir ''
+up_says 2 "cannot stand in the programs' arguments" --dir "$WORK/with space"
+
 # --- a cluster of namespaces, and what is removed by hand ------------------------------------------------------------------
 if [ "$(id -u)" = 0 ]; then
     N=$WORK/n KUBECONFIG_FILE=$WORK/n/kubeconfig
@@ -23,7 +97,6 @@ if [ "$(id -u)" = 0 ]; then
             compgen -G "/sys/fs/cgroup*/trireme-$PORT-*" || compgen -G "/sys/fs/cgroup/*/trireme-$PORT-*" || compgen -G "/run/netns/trireme-$PORT-*"
     }
     ok "a cluster with a node" up "$N" --workers 1
-    # shellcheck disable=SC2016
     with_busybox >"$WORK/pod.yaml" <<'YAML'
 apiVersion: v1
 kind: Pod
@@ -33,7 +106,7 @@ YAML
     eventually 60 "service account" k get serviceaccount default
     ok "a pod" k create -f "$WORK/pod.yaml"
     eventually 60 "runs" is pod/p .status.phase Running
-    told "another cluster on its port" 1 "--base-port: $PORT belongs to the cluster in $N; \`trireme down --dir $N\` ends that one" \
+    says "another cluster on its port" 1 "--base-port: $PORT belongs to the cluster in $N; \`trireme down --dir $N\` ends that one" \
         "$TRIREME" up --dir "$WORK/other" --base-port "$PORT"
     ok "which goes on" is pod/p .status.phase Running
     for f in "$N"/hosts/*/run/*.pid; do
@@ -42,11 +115,11 @@ YAML
     done
     no "rm -r of its folder finds mounts" rm -rf "$N"
     no "nor are its files there any more" test -e "$N/cluster.json"
-    told "up again tells" 1 "\`trireme down --dir $N\` ends it" "$TRIREME" up --dir "$N" --base-port "$PORT"
-    told "down ends what is left" 0 "ending what is left of it" "$TRIREME" down --dir "$N" --purge
+    says "up again tells" 1 "\`trireme down --dir $N\` ends it" "$TRIREME" up --dir "$N" --base-port "$PORT"
+    says "down ends what is left" 0 "ending what is left of it" "$TRIREME" down --dir "$N" --purge
     no "no mount, network, cgroup or folder of it is left" remains
     no "nor the folder" test -e "$N"
-    told "down once more" 1 "--dir: $N does not exist" "$TRIREME" down --dir "$N"
+    says "down once more" 1 "--dir: $N does not exist" "$TRIREME" down --dir "$N"
     "$TRIREME" down --dir "$N" >/dev/null 2>&1 # Where a check above failed.
 fi
 finish

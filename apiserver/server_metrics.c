@@ -71,7 +71,7 @@ static struct str scope_of(const struct req *r)
 {
     if (!r->info.is_resource)
         return STR("");
-    if (r->info.name.len != 0)
+    if (r->info.name.len != 0 || r->info.selected_name.len != 0)
         return STR("resource");
     return r->info.ns.len != 0 ? STR("namespace") : STR("cluster");
 }

@@ -4,6 +4,7 @@
 #include "kubelet/dns/zone.h"
 #include "kubelet/image_record.h"
 #include "kubelet/kubelet.h"
+#include "kubelet/object_store.h"
 #include "kubelet/pinning.h"
 #include "kubelet/pod_support.h"
 #include "kubelet/proxy/addresses.h"
@@ -62,6 +63,7 @@ static void defaults(struct kubelet_config *c)
         .node_status_report_ns = 300 * SECOND_NS,
         .file_check_ns = 20 * SECOND_NS,
         .sync_ns = 60 * SECOND_NS,
+        .change_detection = "Watch",
         .image_verification = "NeverVerifyPreloadedImages",
         .image_gc_high = 85,
         .image_gc_low = 80,
@@ -200,6 +202,10 @@ struct flag_set *kubelet_flags(struct kubelet_config *c)
                 "A CredentialProviderConfig `file`: programs that know credentials of registries.");
     flag_string(f, &c->credential_bin_dir, "image-credential-provider-bin-dir",
                 "The `directory` of those programs.");
+    flag_string(
+        f, &c->change_detection, "config-map-and-secret-change-detection-strategy",
+        "how changes of the ConfigMaps and Secrets of pods are noticed: Watch, Cache (once a "
+        "minute, or as the Node's annotation says), Get (whenever they are needed)");
     flag_string(f, &c->image_verification, "image-pull-credentials-verification-policy",
                 "Which images that are here a pod may use only with credentials for them: "
                 "'NeverVerify' (none), 'NeverVerifyPreloadedImages' (those that this agent has "
@@ -330,6 +336,7 @@ static int check(const struct kubelet_config *c, struct error *err)
     struct eviction e;
     struct shutdown_plan plan;
     struct image_policy images;
+    enum change_detection detection;
     int rc = check_amounts(&c->system_reserved, "system-reserved", err);
     if (rc == 0)
         rc = check_amounts(&c->kube_reserved, "kube-reserved", err);
@@ -345,6 +352,8 @@ static int check(const struct kubelet_config *c, struct error *err)
         rc = pinning_check(c, err);
     if (rc == 0)
         rc = image_policy_parse(c->image_verification, &c->image_allowlist, &images, err);
+    if (rc == 0)
+        rc = change_detection_parse(c->change_detection, &detection, err);
     if (rc == 0 && c->pod_pids_max < -1)
         rc = error_set(err, E_INVALID, "--pod-max-pids must be at least -1");
     if (rc != 0)

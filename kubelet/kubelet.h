@@ -40,6 +40,7 @@ struct node_routes;
 struct proxy;
 struct start_gate;
 struct node_status;
+struct object_store;
 struct pinning;
 struct pleg;
 struct plugin_client;
@@ -87,6 +88,7 @@ struct kubelet_config {
     int64_t node_status_report_ns;
     int64_t file_check_ns;
     int64_t sync_ns;
+    const char *change_detection;   /* Of ConfigMaps and Secrets, see object_store.h. */
     const char *image_verification; /* image_record.h: whose access to images is verified. */
     struct flag_list image_allowlist;
     int64_t image_gc_high, image_gc_low;
@@ -149,7 +151,8 @@ struct kubelet {
     struct api_object *node;   /* Own Node object as last seen, or NULL. */
 
     struct start_gate *starts;
-    struct map workers; /* uid -> struct pod_worker */
+    struct object_store *objects; /* ConfigMaps and Secrets of pods. */
+    struct map workers;           /* uid -> struct pod_worker */
     struct defer_queue deferred;
     struct backoff crash_backoff; /* "<uid>/<container>/<hash>" */
     struct backoff image_backoff; /* "<uid>/<image>" */

@@ -26,6 +26,7 @@
 #include "kubelet/node_object.h"
 #include "kubelet/node_routes.h"
 #include "kubelet/node_sync.h"
+#include "kubelet/object_store.h"
 #include "kubelet/pinning.h"
 #include "kubelet/pleg.h"
 #include "kubelet/pod_resources.h"
@@ -398,6 +399,10 @@ static int setup(struct program *p, struct error *err)
     if (rc == 0)
         rc = pinning_new(k, &k->pinning, err);
     k->starts = start_gate_new(k->loop, &k->deferred);
+    enum change_detection detection = DETECT_WATCH;
+    if (rc == 0)
+        rc = change_detection_parse(k->config.change_detection, &detection, err);
+    k->objects = object_store_new(k, detection, pod_worker_object_changed);
     if (rc == 0)
         rc = open_image_records(k, err);
     struct user_namespaces_config users = {.root_dir = k->config.root_dir,

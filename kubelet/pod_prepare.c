@@ -5,6 +5,7 @@
 #include "kubelet/dra.h"
 #include "kubelet/job.h"
 #include "kubelet/pinning.h"
+#include "kubelet/object_store.h"
 #include "kubelet/pod_sources.h"
 #include "kubelet/pod_worker_internal.h"
 #include "kubelet/resources.h"
@@ -68,6 +69,7 @@ struct fetch {
 struct fetch_one {
     struct fetch *fetch;
     size_t index;
+    struct object_read read; /* Of what the store holds. */
 };
 
 static bool fetch_start(struct fetch *f, size_t index);
@@ -133,6 +135,49 @@ static void on_fetched(struct client_request *r, const struct client_result *res
     fetch_end(f);
 }
 
+/* --- of the store --- */
+
+static void take_held(struct pod_worker *w, struct source *s)
+{
+    const struct held_object *o = s->use->of;
+    struct api_object *before = s->object;
+    s->object = o->object != NULL ? api_object_ref(o->object) : NULL;
+    api_object_unref(before);
+    s->code = o->code;
+    free(s->message);
+    s->message = o->code != 0 ? xstrdup(o->message) : NULL;
+    s->fetched_ms = kubelet_now_ms(w->k);
+}
+
+static void on_held_read(struct object_read *r)
+{
+    struct fetch_one *one = CONTAINER_OF(r, struct fetch_one, read);
+    struct fetch *f = one->fetch;
+    if (f->w->sources != NULL && f->w->sources->id == f->set_id &&
+        f->w->sources->items[one->index].use != NULL)
+        take_held(f->w, &f->w->sources->items[one->index]);
+    free(one);
+    fetch_end(f);
+}
+
+/* True when an answer is waited for. */
+static bool fetch_held(struct fetch *f, size_t index)
+{
+    struct pod_worker *w = f->w;
+    struct source *s = &w->sources->items[index];
+    if (object_store_look(s->use, object_store_ttl_ms(w->k), kubelet_now_ms(w->k))) {
+        take_held(w, s);
+        return false;
+    }
+    struct fetch_one *one = xzalloc(sizeof(*one));
+    one->fetch = f;
+    one->index = index;
+    object_store_read(s->use, &one->read, on_held_read);
+    return true;
+}
+
+/* --- of the API --- */
+
 /* What a source other than a token is called in the API. */
 static void name_object(const struct source *s, struct client_call *call)
 {
@@ -163,8 +208,11 @@ static bool fetch_start(struct fetch *f, size_t index)
     struct pod_worker *w = f->w;
     const struct core_v1_pod *pod = worker_pod(w);
     struct source *s = &w->sources->items[index];
+    if (s->use != NULL)
+        return fetch_held(f, index);
     struct fetch_one *one = xzalloc(sizeof(*one));
-    *one = (struct fetch_one){f, index};
+    one->fetch = f;
+    one->index = index;
     struct client_call call = {.verb = CLIENT_GET,
                                .namespace_name = pod->metadata.namespace,
                                .name = s->name,
@@ -222,8 +270,8 @@ void worker_fetch_sources(struct pod_worker *w, uint64_t max_age_ms,
         .w = w, .set_id = set != NULL ? set->id : 0, .open = 1, .done = done, .arg = arg};
     for (size_t i = 0; set != NULL && w->k->client != NULL && i < set->count; i++) {
         struct source *s = &set->items[i];
-        if (s->object != NULL && (s->kind == SOURCE_TOKEN ? now_ms < s->refresh_ms : fresh) &&
-            !waits_for_change(s))
+        if (s->use == NULL && s->object != NULL &&
+            (s->kind == SOURCE_TOKEN ? now_ms < s->refresh_ms : fresh) && !waits_for_change(s))
             continue;
         if (source_is_settled(s))
             continue;
@@ -461,6 +509,20 @@ bool pod_worker_mounts(const struct pod_worker *w, const char *path)
             return true;
     }
     return false;
+}
+
+/* Volumes follow; containers that could not start for want of it are tried again. */
+void pod_worker_object_changed(void *worker)
+{
+    struct pod_worker *w = worker;
+    w->volumes_ms = 0;
+    w->prepare_blocked_until_ms = 0;
+    for (size_t i = 0; i < w->container_count; i++) {
+        struct pod_container *c = w->containers[i];
+        if (c->wait_reason != NULL && strcmp(c->wait_reason, "CreateContainerConfigError") == 0)
+            c->blocked_until_ms = 0;
+    }
+    worker_kick(w);
 }
 
 void pod_worker_try_again(struct pod_worker *w)

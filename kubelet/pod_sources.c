@@ -1,6 +1,8 @@
 /* pod_sources.c - see pod_sources.h. */
 #include "kubelet/pod_sources.h"
 
+#include "kubelet/object_store.h"
+
 #include "lib/api/quantity.h"
 #include "lib/api/scheme.h"
 #include "lib/base/arena.h"
@@ -121,10 +123,29 @@ void source_set_free(struct source_set *s)
     if (s == NULL)
         return;
     for (size_t i = 0; i < s->count; i++) {
+        object_store_drop(s->items[i].use);
         api_object_unref(s->items[i].object);
         free(s->items[i].message);
     }
     arena_free(s->arena);
+}
+
+void source_set_unuse(struct source_set *s)
+{
+    for (size_t i = 0; s != NULL && i < s->count; i++)
+        object_store_drop(take(s->items[i].use));
+}
+
+void source_set_use(struct source_set *s, struct object_store *store, const struct core_v1_pod *pod,
+                    void *user)
+{
+    for (size_t i = 0; i < s->count; i++) {
+        struct source *x = &s->items[i];
+        if (x->use == NULL && (x->kind == SOURCE_CONFIG_MAP || x->kind == SOURCE_SECRET))
+            x->use = object_store_use(store,
+                                      x->kind == SOURCE_SECRET ? OBJECT_SECRET : OBJECT_CONFIG_MAP,
+                                      pod->metadata.namespace, x->name, user);
+    }
 }
 
 void source_set_take(struct source_set *s, struct source_set *older)
@@ -135,6 +156,7 @@ void source_set_take(struct source_set *s, struct source_set *older)
         if (o == NULL)
             continue;
         x->object = take(o->object);
+        x->use = take(o->use);
         x->fetched_ms = o->fetched_ms;
         x->refresh_ms = o->refresh_ms;
         x->may_grow = o->may_grow;

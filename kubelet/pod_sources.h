@@ -12,6 +12,8 @@ struct api_object;
 struct arena;
 struct core_v1_pod;
 struct error;
+struct object_store;
+struct object_use;
 
 enum source_kind {
     SOURCE_CONFIG_MAP,
@@ -37,7 +39,8 @@ struct source {
     uint64_t refresh_ms;       /* Tokens: when to ask for a new one. */
     bool may_grow; /* A claim of a volume whose file system would have to follow: it is looked at
                       again even when it is bound. */
-    bool stale;    /* It is known to have changed: to be fetched now. */
+    struct object_use *use; /* ConfigMaps and Secrets of its namespace: owned; NULL: not yet. */
+    bool stale;             /* It is known to have changed: to be fetched now. */
 };
 
 struct source_set {
@@ -51,6 +54,13 @@ struct source_set {
 /* Everything pod refers to in volumes, variables and pull secrets, each once. */
 struct source_set *source_set_new(const struct core_v1_pod *pod);
 void source_set_free(struct source_set *s); /* NULL is a no-op. */
+
+/* From now on its ConfigMaps and Secrets are held in the store, whose changed() gets user. */
+void source_set_use(struct source_set *s, struct object_store *store, const struct core_v1_pod *pod,
+                    void *user);
+
+/* The pod has ended: nothing more is asked or watched for it. */
+void source_set_unuse(struct source_set *s);
 
 /* Moves over what older already holds. */
 void source_set_take(struct source_set *s, struct source_set *older);

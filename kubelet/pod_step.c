@@ -3,6 +3,7 @@
  *   kick -> step: busy? wait : stale? observe : pm_next -> act -> op_done -> kick */
 #include "kubelet/isolation/isolation.h"
 #include "kubelet/pinning.h"
+#include "kubelet/pod_sources.h"
 #include "kubelet/pod_support.h"
 #include "kubelet/pod_worker_internal.h"
 #include "kubelet/policy/policy.h"
@@ -269,6 +270,7 @@ static void act(struct pod_worker *w, const struct pm_action *a)
     case PM_FINISH:
         w->life = PM_STOPPED;
         w->status_dirty = true;
+        source_set_unuse(w->sources);
         pinning_pod_gone(w->k->pinning, w->uid);
         kubelet_room(w->k);
         worker_kick(w);

@@ -285,6 +285,8 @@ void pod_worker_set(struct pod_worker *w, struct api_object *pod)
         w->sources = source_set_new(p);
         source_set_take(w->sources, before);
         source_set_free(before);
+        if (w->life != PM_STOPPED)
+            source_set_use(w->sources, w->k->objects, p, w);
         w->sources_ms = 0;
     }
     w->gone = false;

@@ -56,6 +56,8 @@ const struct rt_pod *pod_worker_runtime(const struct pod_worker *w);  /* May be 
 const struct core_v1_pod_status *pod_worker_status(const struct pod_worker *w); /* May be NULL. */
 /* It looks anew what is to be done, without asking the runtime. */
 void pod_worker_kick(struct pod_worker *w);
+/* worker: a ConfigMap or Secret that it was given is another now, or came, or went. */
+void pod_worker_object_changed(void *worker);
 /* What it waited for on this node may be there now. */
 void pod_worker_try_again(struct pod_worker *w);
 /* One of its volumes is, or is in, this folder of the host. */

@@ -156,6 +156,8 @@ START_TEST(test_strict_file)
          "imageGCLowThresholdPercent must be less than imageGCHighThresholdPercent"},
         {"imageMinimumGCAge: 10m\nimageMaximumGCAge: 5m",
          "imageMaximumGCAge must be greater than imageMinimumGCAge"},
+        {"configMapAndSecretChangeDetectionStrategy: Sometimes",
+         "configMapAndSecretChangeDetectionStrategy: 'Sometimes' is none of"},
         {"imagePullCredentialsVerificationPolicy: Sometimes",
          "imagePullCredentialsVerificationPolicy: 'Sometimes' is none of"},
         {"preloadedImagesVerificationAllowlist: [r.example/x]",

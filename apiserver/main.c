@@ -492,6 +492,20 @@ static int check_metric_resolution(const struct apiserver_config *c, struct erro
     return 0;
 }
 
+static int check_listen(const struct apiserver_config *c, struct error *err)
+{
+    struct ip_text ip;
+    if (!ip_text_parse(str_of(c->bind_address), &ip))
+        return error_set(err, E_INVALID, "--bind-address: \"%s\" is no IP address",
+                         c->bind_address);
+    if (c->secure_port < 0 || c->secure_port > 65535)
+        return error_set(
+            err, E_INVALID,
+            "--secure-port: %lld is no port: want 1 to 65535, or 0 for one that is free",
+            (long long)c->secure_port);
+    return 0;
+}
+
 static int parse_flags(struct program *p, int argc, char **argv, struct error *err)
 {
     struct flag_set *f = p->flags = flag_set_new("trireme-apiserver [flags]");
@@ -524,6 +538,8 @@ static int parse_flags(struct program *p, int argc, char **argv, struct error *e
         code = check_seats(&p->server.config, err);
     if (code == 0)
         code = check_proxy_client(&p->server.config, err);
+    if (code == 0)
+        code = check_listen(&p->server.config, err);
     if (code == 0)
         code = check_metric_resolution(&p->server.config, err);
     if (code == 0)

@@ -4,13 +4,17 @@
 #include "controllers/names.h"
 #include "controllers/node_slices.h"
 
+#include "lib/base/buf.h"
 #include "lib/base/error.h"
+#include "lib/base/file.h"
 #include "lib/base/flags.h"
 #include "lib/base/log.h"
 #include "lib/client/component.h"
+#include "lib/net/pki.h"
 
 #include <string.h>
 
+#define PEM_MAX (1u << 20)
 #define NS_PER_DAY ((int64_t)24 * 3600 * 1000000000)
 
 static struct flag_list enabled;
@@ -116,6 +120,48 @@ static int check_ranges(const struct manager_options *o, struct error *err)
     return code;
 }
 
+/* Files are read whenever they are needed, since they are renewed; a mistake is told at once. */
+static int check_file(const char *flag, const char *path,
+                      int (*check)(struct str pem, struct error *err), struct error *err)
+{
+    AUTO_BUF pem = BUF_INIT;
+    if (path == NULL)
+        return 0;
+    int rc = file_read(path, PEM_MAX, &pem, err);
+    if (rc == 0 && (rc = check(buf_str(&pem), err)) != 0)
+        error_prefix(err, "%s", path);
+    return rc == 0 ? 0 : error_prefix(err, "--%s", flag);
+}
+
+static int check_cert(struct str pem, struct error *err)
+{
+    struct pki_cert *cert = NULL;
+    int rc = pki_cert_parse(pem, &cert, err);
+    pki_cert_unref(cert);
+    return rc;
+}
+
+static int check_key(struct str pem, struct error *err)
+{
+    struct pki_key *key = NULL;
+    int rc = pki_key_parse(pem, &key, err);
+    pki_key_unref(key);
+    return rc;
+}
+
+static int check_files(const struct manager_options *o, struct error *err)
+{
+    int rc = check_file("root-ca-file", o->root_ca_file, check_cert, err);
+    if (rc == 0)
+        rc = check_file("service-account-private-key-file", o->service_account_key_file, check_key,
+                        err);
+    if (rc == 0)
+        rc = check_file("cluster-signing-cert-file", o->signing_cert_file, check_cert, err);
+    if (rc == 0)
+        rc = check_file("cluster-signing-key-file", o->signing_key_file, check_key, err);
+    return rc;
+}
+
 static int prepare(struct error *err)
 {
     const struct manager_options *o = controller_options();
@@ -143,7 +189,12 @@ static int prepare(struct error *err)
         return error_set(
             err, E_INVALID,
             "--cluster-signing-cert-file and --cluster-signing-key-file go together: give both");
-    return 0;
+    if (o->node_monitor_grace_ns <= 0 || o->node_startup_grace_ns <= 0 ||
+        !(o->node_eviction_rate >= 0) || !(o->secondary_node_eviction_rate >= 0))
+        return error_set(err, E_INVALID,
+                         "--node-monitor-grace-period and --node-startup-grace-period must be "
+                         "greater than zero, eviction rates not negative");
+    return check_files(o, err);
 }
 
 static void start(struct client *c)

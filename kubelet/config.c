@@ -1,6 +1,7 @@
 /* config.c - see config.h. Names, defaults and units are upstream's. */
 #include "kubelet/config.h"
 
+#include "kubelet/cri.h"
 #include "kubelet/dns/zone.h"
 #include "kubelet/image_record.h"
 #include "kubelet/kubelet.h"
@@ -9,6 +10,7 @@
 #include "kubelet/pod_support.h"
 #include "kubelet/proxy/addresses.h"
 
+#include "lib/api/names.h"
 #include "lib/api/quantity.h"
 #include "lib/base/flags.h"
 
@@ -298,6 +300,15 @@ static int check(const struct kubelet_config *c, struct error *err)
                          c->cgroup_driver);
     if (c->port < 0 || c->port > 65535 || c->healthz_port < 0 || c->healthz_port > 65535)
         return error_set(err, E_INVALID, "--port and --healthz-port must lie between 0 and 65535");
+    struct zone_ip address;
+    if (c->address[0] != '\0' && !zone_ip_parse(str_of(c->address), &address))
+        return error_set(err, E_INVALID, "--address: '%s' is no IP address", c->address);
+    if (c->hostname_override != NULL && c->hostname_override[0] != '\0' &&
+        api_check_dns_subdomain(str_of(c->hostname_override)).count != 0)
+        return error_set(err, E_INVALID,
+                         "--hostname-override: '%s' is no name of a node: want letters a to z, "
+                         "figures, - and ., at most 253",
+                         c->hostname_override);
     if (c->image_gc_high < 0 || c->image_gc_high > 100 || c->image_gc_low < 0 ||
         c->image_gc_low >= c->image_gc_high)
         return error_set(err, E_INVALID,
@@ -369,6 +380,16 @@ static int check(const struct kubelet_config *c, struct error *err)
             err, E_INVALID,
             "--image-credential-provider-config and --image-credential-provider-bin-dir "
             "go together");
+    if (c->sync_ns < 1000000)
+        return error_set(err, E_INVALID, "--sync-frequency must be at least 1ms");
+    if (c->cgroup_root != NULL && c->cgroup_root[0] != '\0' && c->cgroup_root[0] != '/')
+        return error_set(err, E_INVALID, "--cgroup-root: '%s' does not begin with /",
+                         c->cgroup_root);
+    if (!cri_endpoint_ok(c->runtime_endpoint))
+        return error_set(err, E_INVALID,
+                         "--container-runtime-endpoint: '%s' is no socket of at most 107 "
+                         "characters such as unix:///run/containerd/containerd.sock",
+                         c->runtime_endpoint);
     if (c->bootstrap_kubeconfig != NULL && c->kubeconfig == NULL)
         return error_set(err, E_INVALID, "--bootstrap-kubeconfig needs --kubeconfig to write to");
     return 0;

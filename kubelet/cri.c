@@ -6,6 +6,8 @@
 #include "lib/net/http_client.h"
 #include "lib/net/proto.h"
 
+#include <string.h>
+#include <sys/un.h>
 #include <uv.h>
 
 struct cri {
@@ -41,6 +43,14 @@ void *cri_new_message(struct arena *a, const ProtobufCMessageDescriptor *d)
     ProtobufCMessage *m = arena_zalloc(a, d->sizeof_message);
     protobuf_c_message_init(d, m);
     return m;
+}
+
+bool cri_endpoint_ok(const char *endpoint)
+{
+    struct sockaddr_un address;
+    if (strncmp(endpoint, "unix:", 5) == 0)
+        endpoint += strncmp(endpoint, "unix://", 7) == 0 ? 7 : 5;
+    return endpoint[0] == '/' && strlen(endpoint) < sizeof(address.sun_path);
 }
 
 int cri_new(struct uv_loop_s *loop, const char *endpoint, struct cri **ret, struct error *err)

@@ -77,6 +77,7 @@ struct cri_reply {
 #define CRI_SANDBOX_TIMEOUT_MS 240000u /* Sandboxes take twice that. */
 
 /* endpoint: "unix:///run/containerd/containerd.sock" or a path. */
+bool cri_endpoint_ok(const char *endpoint);
 int cri_new(struct uv_loop_s *loop, const char *endpoint, struct cri **ret, struct error *err);
 /* Cancels all calls: their done comes with E_CANCELED, then on_closed. */
 void cri_close(struct cri *c, void (*on_closed)(void *arg), void *arg);

@@ -316,11 +316,13 @@ static int read_resolv_conf(struct kubelet *k, struct error *err)
 static int check_kubeconfig(const struct kubelet *k, struct error *err)
 {
     struct kubeconfig *config = NULL;
-    if (k->config.kubeconfig == NULL || !file_exists(k->config.kubeconfig))
+    const struct kubelet_config *c = &k->config;
+    if (c->kubeconfig == NULL)
         return 0;
-    int rc = kubeconfig_load(k->config.kubeconfig, NULL, &config, err);
+    bool boot = c->bootstrap_kubeconfig != NULL && !file_exists(c->kubeconfig);
+    int rc = kubeconfig_load(boot ? c->bootstrap_kubeconfig : c->kubeconfig, NULL, &config, err);
     kubeconfig_free(config);
-    return rc == 0 ? 0 : error_prefix(err, "--kubeconfig");
+    return rc == 0 ? 0 : error_prefix(err, boot ? "--bootstrap-kubeconfig" : "--kubeconfig");
 }
 
 static int open_image_records(struct kubelet *k, struct error *err)

@@ -300,7 +300,7 @@ int sched_config_parse(struct str text, struct sched_config **ret, struct error 
     struct config_reader r = {.arena = c->arena, .errors = BUF_INIT};
     struct json *j = NULL;
     size_t used = 0;
-    int rc = api_yaml_parse(c->arena, text, &used, &j, err);
+    int rc = api_yaml_parse_strict(c->arena, text, &used, &j, err);
     if (rc == E_EOF)
         rc = error_set(err, E_INVALID, "the configuration is empty");
     if (rc == 0)

@@ -17,6 +17,7 @@
 #include "lib/net/pki.h"
 #include "lib/net/stream.h"
 #include "lib/net/tls.h"
+#include "lib/net/range.h"
 #include "lib/net/url.h"
 
 #include <signal.h>
@@ -96,6 +97,26 @@ static void add_flags(struct flag_set *f, struct options *o)
     flag_bool(f, &o->version, "version", "Print the version and quit.");
 }
 
+static int check_options(const struct options *o, struct error *err)
+{
+    struct net_range address;
+    if (o->secure_port < 0 || o->secure_port > 65535)
+        return error_set(err, E_USAGE,
+                         "--secure-port: %lld is no port: want 1 to 65535, or 0 not to serve",
+                         (long long)o->secure_port);
+    if (!net_range_parse_address(str_of(o->bind_address), &address))
+        return error_set(err, E_USAGE, "--bind-address: \"%s\" is no IP address", o->bind_address);
+    if ((o->tls_cert == NULL) != (o->tls_key == NULL))
+        return error_set(err, E_USAGE,
+                         "--tls-cert-file and --tls-private-key-file go together: give both");
+    if (o->leader_elect && (o->lease_duration_ns < NS_PER_MS || o->renew_deadline_ns < NS_PER_MS ||
+                            o->retry_period_ns < NS_PER_MS))
+        return error_set(err, E_USAGE,
+                         "--leader-elect-lease-duration, --leader-elect-renew-deadline and "
+                         "--leader-elect-retry-period must be greater than zero");
+    return 0;
+}
+
 static int parse(struct component *c, struct flag_set *f, int argc, char **argv)
 {
     struct error err = {0};
@@ -108,6 +129,8 @@ static int parse(struct component *c, struct flag_set *f, int argc, char **argv)
     const char *const *args = rc == 0 ? flag_set_args(f, &count) : NULL;
     if (rc == 0 && count != 0)
         rc = error_set(&err, E_USAGE, "unexpected argument: %s; there are flags only", args[0]);
+    if (rc == 0)
+        rc = check_options(&c->options, &err);
     if (rc != 0)
         fprintf(stderr, "%s: %s\n", c->config->name, error_message(&err));
     if (rc == 0 && c->options.version) {

@@ -89,6 +89,37 @@ up_says 2 "--timeout: want a duration" --timeout 0
 up_says 2 "--dir: give a folder" --dir ''
 up_says 2 "cannot stand in the programs' arguments" --dir "$WORK/with space"
 
+# Each program by itself: what is asked of its flags and files before it begins.
+api() { "$BIN/trireme-apiserver" --data-dir "$WORK/a" --bind-address 127.0.0.1 --secure-port 0 "$@"; }
+sched() { "$BIN/trireme-scheduler" --kubeconfig "$I/etc/scheduler.kubeconfig" --secure-port 0 "$@"; }
+manage() { "$BIN/trireme-controller-manager" --kubeconfig "$I/etc/controller-manager.kubeconfig" --secure-port 0 "$@"; }
+agent() { "$BIN/trireme-kubelet" --root-dir "$WORK/k" --container-runtime-endpoint "unix://$WORK/none.sock" --port 0 --cgroups-per-qos=false "$@"; }
+export -f api sched manage agent
+export BIN WORK
+program_says() {
+    local want=$1 text=$2; shift 2
+    says "$(cut -c1-60 <<<"$*")" "$want" "$text" bash -c '"$@"' - "$@"
+}
+program_says 2 '--bind-address: "abc" is no IP address' api --bind-address abc
+program_says 2 "--secure-port: 65536 is no port" api --secure-port 65536
+program_says 2 '--bind-address: "abc" is no IP address' sched --bind-address abc
+program_says 2 "--secure-port: -1 is no port" sched --secure-port=-1
+program_says 2 "--tls-cert-file and --tls-private-key-file go together" sched --tls-cert-file "$0"
+program_says 2 "must be greater than zero" sched --leader-elect-lease-duration=0
+printf 'apiVersion: kubescheduler.config.k8s.io/v1\nkind: KubeSchedulerConfiguration\nparallelism: 3\nparallelism: 4\n' >"$WORK/twice.yaml"
+program_says 2 'line 4: key "parallelism" already set in map' sched --config "$WORK/twice.yaml"
+program_says 1 "--root-ca-file: open $WORK/none: No such file or directory" manage --root-ca-file "$WORK/none"
+program_says 1 "--root-ca-file: $0: no certificate in PEM text" manage --root-ca-file "$0"
+program_says 1 "--service-account-private-key-file: $0: no usable key in PEM text" manage --service-account-private-key-file "$0"
+program_says 1 "--node-monitor-grace-period and --node-startup-grace-period must be greater" manage --node-monitor-grace-period=-1s
+program_says 2 "--address: 'abc' is no IP address" agent --address abc
+program_says 2 "--container-runtime-endpoint: 'containerd' is no socket" agent --container-runtime-endpoint containerd
+program_says 2 "--hostname-override: 'Bad_Name' is no name of a node" agent --hostname-override Bad_Name
+program_says 2 "--cgroup-root: 'pods' does not begin with /" agent --cgroup-root pods
+program_says 2 "--sync-frequency must be at least 1ms" agent --sync-frequency=-1s
+program_says 1 "--kubeconfig: open $WORK/none: No such file or directory" agent --kubeconfig "$WORK/none"
+program_says 1 "--bootstrap-kubeconfig: open $WORK/none: No such file" agent --bootstrap-kubeconfig "$WORK/none" --kubeconfig "$WORK/none2"
+
 # --- a cluster of namespaces, and what is removed by hand ------------------------------------------------------------------
 if [ "$(id -u)" = 0 ]; then
     N=$WORK/n KUBECONFIG_FILE=$WORK/n/kubeconfig

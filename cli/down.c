@@ -63,6 +63,10 @@ static int down_run(struct arena *a, const char *dir, bool purge, struct error *
     int rc = load_remains(a, dir, &l, &remains, err);
     if (rc != 0)
         return rc;
+    for (uint32_t i = 0; rc == 0 && i < local_host_count(&l); i++)
+        rc = local_host_may_stop(a, &l, i, err);
+    if (rc != 0)
+        return rc;
     int lock = -1;
     if (file_exists(l.dir) && (lock = local_lock(l.dir, DOWN_WAIT_MS, err)) < 0)
         return lock;
@@ -101,6 +105,9 @@ static int host_act(struct arena *a, const struct local *l, const char *what, ui
                     struct error *err)
 {
     struct host h;
+    int may = local_host_may_stop(a, l, index, err);
+    if (may != 0)
+        return may;
     local_host(a, l, index, &h);
     if (strcmp(what, "stop") == 0 || strcmp(what, "kill") == 0) {
         local_host_stop(a, l, index, what[0] == 'k' ? SIGKILL : SIGTERM);

@@ -15,6 +15,7 @@
 #include <errno.h>
 #include <ifaddrs.h>
 #include <net/if.h>
+#include <signal.h>
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
@@ -590,6 +591,21 @@ int host_check(struct arena *a, const struct host *h, struct error *err)
         struct str said = host_last_line(a, log, NULL);
         return error_set(err, E_CLOSED, "%s of %s has ended: " STR_FMT " (log: %s)", *p, h->name,
                          STR_ARG(str_empty(said) ? STR("it said nothing") : said), log);
+    }
+    return 0;
+}
+
+int host_may_stop(struct arena *a, const struct host *h, struct error *err)
+{
+    if (h->supervisor != SUPERVISOR_FORK)
+        return 0;
+    for (const char *const *p = host_programs(a, h); *p != NULL; p++) {
+        pid_t pid = proc_running(arena_printf(a, "%s/%s.pid", h->run_dir, *p).data);
+        if (pid != 0 && kill(pid, 0) != 0 && errno == EPERM)
+            return error_set(err, E_FORBIDDEN,
+                             "%s of %s (process %d) is another user's: end it as that user or as "
+                             "root",
+                             *p, h->name, (int)pid);
     }
     return 0;
 }

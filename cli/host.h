@@ -107,6 +107,8 @@ int host_write_env(struct arena *a, const struct host *h, struct error *err);
  * SUPERVISOR_FORK. */
 int host_start(struct arena *a, const struct host *h, struct error *err);
 void host_stop(struct arena *a, const struct host *h, int sig);
+/* SUPERVISOR_FORK: E_FORBIDDEN when a program that runs is another user's to end. */
+int host_may_stop(struct arena *a, const struct host *h, struct error *err);
 /* SUPERVISOR_FORK: E_CLOSED when a program that was started has ended, with the last that it
  * said; nobody would start it again. 0 with other supervisors. */
 int host_check(struct arena *a, const struct host *h, struct error *err);

@@ -99,6 +99,8 @@ void local_net_destroy(struct arena *a, const struct local *l);
 int local_runtime_start(struct arena *a, const struct local *l, uint32_t index, struct error *err);
 int local_images_build(struct arena *a, const struct local *l, struct error *err);
 int local_images_import(struct arena *a, const struct local *l, uint32_t index, struct error *err);
+/* May this user end the host's programs? E_FORBIDDEN. */
+int local_host_may_stop(struct arena *a, const struct local *l, uint32_t index, struct error *err);
 /* sig SIGKILL: everything of the host at once, containers too, as when the
  * machine loses power. */
 void local_host_stop(struct arena *a, const struct local *l, uint32_t index, int sig);

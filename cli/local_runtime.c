@@ -234,6 +234,16 @@ static void kill_namespace(struct arena *a, const struct local *l, const char *h
         proc_sleep_ms(GONE_ROUND_MS);
 }
 
+int local_host_may_stop(struct arena *a, const struct local *l, uint32_t index, struct error *err)
+{
+    struct host h;
+    local_host(a, l, index, &h);
+    if (!l->loopback && !proc_is_root())
+        return error_set(err, E_FORBIDDEN,
+                         "%s is a network namespace: to act on it needs root, as `up` did", h.name);
+    return host_may_stop(a, &h, err);
+}
+
 void local_host_stop(struct arena *a, const struct local *l, uint32_t index, int sig)
 {
     struct host h;

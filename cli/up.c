@@ -389,7 +389,11 @@ static int up_locked(struct arena *a, struct up *u, struct error *err)
 
 static int up_run(struct arena *a, struct up *u, const char *dir, struct error *err)
 {
-    int rc = find_folders(a, &u->local, dir, err);
+    /* Nothing is made for what cannot be; a cluster that is there says itself what it is. */
+    bool there = dir != NULL && file_exists(arena_printf(a, "%s/cluster.json", dir).data);
+    int rc = there ? 0 : local_check(&u->local, err);
+    if (rc == 0)
+        rc = find_folders(a, &u->local, dir, err);
     int lock = rc == 0 ? local_lock(u->local.dir, 0, err) : rc;
     if (lock < 0)
         return lock;

@@ -120,6 +120,21 @@ program_says 2 "--sync-frequency must be at least 1ms" agent --sync-frequency=-1
 program_says 1 "--kubeconfig: open $WORK/none: No such file or directory" agent --kubeconfig "$WORK/none"
 program_says 1 "--bootstrap-kubeconfig: open $WORK/none: No such file" agent --bootstrap-kubeconfig "$WORK/none" --kubeconfig "$WORK/none2"
 
+# --- another user's cluster
+if [ "$(id -u)" = 0 ]; then
+    mkdir "$WORK/bin"
+    cp "$BIN"/trireme* "$WORK/bin/"
+    as_nobody() { setpriv --reuid=nobody --regid="$(id -g nobody)" --clear-groups "$WORK/bin/trireme" "$@"; }
+    export -f as_nobody
+    ok "root's cluster on loopback" up "$WORK/r" --loopback
+    pid_of() { cut -d' ' -f1 "$WORK/r/hosts/cp-1/run/$1.pid"; }
+    says "another user cannot end it" 1 "apiserver of cp-1 (process $(pid_of apiserver)) is another user's" bash -c "as_nobody down --dir '$WORK/r'"
+    says "nor kill a host" 1 "is another user's" bash -c "as_nobody host kill cp-1 --dir '$WORK/r'"
+    ok "it goes on" kill -0 "$(pid_of apiserver)"
+    says "up without root but with workers" 2 "as an ordinary user use --loopback --workers 0" bash -c "as_nobody up --workers 1 --dir '$WORK/bin/x'"
+    ok "down" "$TRIREME" down --dir "$WORK/r" --purge
+fi
+
 # --- a cluster of namespaces, and what is removed by hand ------------------------------------------------------------------
 if [ "$(id -u)" = 0 ]; then
     N=$WORK/n KUBECONFIG_FILE=$WORK/n/kubeconfig

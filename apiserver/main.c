@@ -27,6 +27,7 @@
 #include "lib/base/env.h"
 #include "lib/base/flags.h"
 #include "lib/base/log.h"
+#include "lib/base/program.h"
 #include "lib/base/version.h"
 #include "lib/net/pki.h"
 #include "lib/net/tls.h"
@@ -696,11 +697,12 @@ static void make_zpages(struct program *p)
 
 int main(int argc, char **argv)
 {
+    program_begin();
+    program_open_files_max();
     static struct program p;
     struct error err = {0};
     p.server.env = env_system();
     p.server.started_ms = env_now_ms(p.server.env);
-    signal(SIGPIPE, SIG_IGN);
     int code = parse_flags(&p, argc, argv, &err);
     if (code == 0 && p.version) {
         puts(VERSION_LINE);

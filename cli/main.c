@@ -3,9 +3,9 @@
 
 #include "lib/base/base.h"
 #include "lib/base/log.h"
+#include "lib/base/program.h"
 #include "lib/base/version.h"
 
-#include <signal.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -49,8 +49,8 @@ static void usage(FILE *to)
 
 int main(int argc, char **argv)
 {
+    program_begin();
     log_setup("trireme", LOG_WARNING);
-    signal(SIGPIPE, SIG_IGN);
     if (argc < 2) {
         usage(stderr);
         return 2;
@@ -58,15 +58,15 @@ int main(int argc, char **argv)
     if (strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "-h") == 0 ||
         strcmp(argv[1], "help") == 0) {
         usage(stdout);
-        return 0;
+        return program_end(0);
     }
     if (strcmp(argv[1], "--version") == 0 || strcmp(argv[1], "version") == 0) {
         puts("trireme " TRIREME_VERSION "\nKubernetes API " KUBERNETES_VERSION);
-        return 0;
+        return program_end(0);
     }
     for (size_t i = 0; i < ARRAY_SIZE(verbs); i++)
         if (strcmp(verbs[i].name, argv[1]) == 0)
-            return verbs[i].run(argc - 1, argv + 1);
+            return program_end(verbs[i].run(argc - 1, argv + 1));
     fprintf(stderr, "error: unknown verb \"%s\"; `trireme help` lists them\n", argv[1]);
     return 2;
 }

@@ -244,6 +244,20 @@ static int delete_named(struct arena *a, struct write *w, const char *const *arg
     return rc;
 }
 
+struct counted {
+    objects_fn *fn;
+    void *arg;
+    size_t count;
+};
+
+static int on_counted(struct arena *a, const struct json *j, const struct api_kind *k, void *arg,
+                      struct error *err)
+{
+    struct counted *c = arg;
+    c->count++;
+    return c->fn(a, j, k, c->arg, err);
+}
+
 static int run(int argc, char **argv, const char *usage, objects_fn *fn)
 {
     AUTO_ARENA *a = arena_new(0);
@@ -271,8 +285,11 @@ static int run(int argc, char **argv, const char *usage, objects_fn *fn)
                            is_delete ? "want -f FILE, or KIND NAME" : "want -f FILE");
         if (rc == 0)
             rc = objects_connect(a, &w.objects, &err);
+        struct counted counted = {.fn = fn, .arg = &w};
         for (size_t i = 0; rc == 0 && i < w.files.count; i++)
-            rc = objects_each_in_file(a, w.files.items[i], fn, &w, &err);
+            rc = objects_each_in_file(a, w.files.items[i], on_counted, &counted, &err);
+        if (rc == 0 && w.files.count != 0 && counted.count == 0)
+            rc = error_set(&err, E_NOT_FOUND, "no objects passed to %s", argv[0]);
         if (rc == 0 && is_delete && count > 0)
             rc = delete_named(a, &w, args, count, &err);
         exit_code = rc != 0 ? verb_fail(&err) : w.failed != 0;

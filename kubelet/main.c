@@ -51,6 +51,7 @@
 #include "lib/base/flags.h"
 #include "lib/base/log.h"
 #include "lib/base/metrics.h"
+#include "lib/base/program.h"
 #include "lib/base/version.h"
 #include "lib/client/client.h"
 #include "lib/client/event_recorder.h"
@@ -432,7 +433,6 @@ static void run(struct program *p)
 {
     struct kubelet *k = &p->k;
     static const int numbers[] = {SIGTERM, SIGINT};
-    signal(SIGPIPE, SIG_IGN);
     for (size_t i = 0; i < ARRAY_SIZE(numbers); i++) {
         uv_signal_init(k->loop, &p->signals[i]);
         p->signals[i].data = p;
@@ -451,6 +451,8 @@ static void run(struct program *p)
 
 int main(int argc, char **argv)
 {
+    program_begin();
+    program_open_files_max();
     static struct program program; /* Lives as long as the process; nothing is taken apart. */
     static const char *const served[] = {
         "/attach", "/containerLogs", "/exec",        "/flagz", "/healthz", "/metrics",

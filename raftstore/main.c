@@ -1,11 +1,11 @@
 /* main.c - trireme-raftstore: the store as a program of its own, in place of etcd. */
 #include "lib/base/file.h"
+#include "lib/base/program.h"
 #include "lib/base/version.h"
 #include "raftstore/etcd/server.h"
 #include "raftstore/options.h"
 #include "raftstore/program.h"
 
-#include <signal.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -60,7 +60,8 @@ static int serve(int argc, char **argv)
 
 int main(int argc, char **argv)
 {
-    signal(SIGPIPE, SIG_IGN);
+    program_begin();
+    program_open_files_max();
     log_setup("raftstore", LOG_INFO);
     if (argc > 1 && strcmp(argv[1], "snapshot") == 0)
         return program_snapshot(argc - 1, argv + 1);

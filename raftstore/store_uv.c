@@ -266,8 +266,9 @@ static void on_round(struct deferred *d)
 
 int store_loop_init(struct store *s, struct error *err)
 {
-    if (uv_loop_init(&s->loop) != 0)
-        return error_set(err, E_INTERNAL, "cannot make the store's loop");
+    int code = uv_loop_init(&s->loop);
+    if (code != 0)
+        return error_set(err, E_INTERNAL, "cannot make the store's loop: %s", uv_strerror(code));
     if (mailbox_init(&s->mailbox, &s->loop) != 0) {
         uv_loop_close(&s->loop);
         return error_set(err, E_INTERNAL, "cannot make the store's mailbox");

@@ -8,6 +8,7 @@
 #include "lib/base/flags.h"
 #include "lib/base/log.h"
 #include "lib/base/metrics.h"
+#include "lib/base/program.h"
 #include "lib/base/version.h"
 #include "lib/client/client.h"
 #include "lib/client/kubeconfig.h"
@@ -415,6 +416,8 @@ static int run(struct component *c)
 
 int component_main(const struct component_config *config, int argc, char **argv)
 {
+    program_begin();
+    program_open_files_max();
     static const char *open_paths[] = {"/healthz", "/readyz", "/livez"};
     static const char *const all_paths[] = {"/configz", "/flagz",  "/healthz", "/livez",
                                             "/metrics", "/readyz", "/statusz", NULL};
@@ -433,7 +436,6 @@ int component_main(const struct component_config *config, int argc, char **argv)
         .qps = config->qps,
         .burst = config->burst,
     };
-    signal(SIGPIPE, SIG_IGN);
     AUTO_FREE char *usage = xasprintf("%s [flags]", config->name);
     struct flag_set *f = flag_set_new(usage);
     add_flags(f, &c->options);

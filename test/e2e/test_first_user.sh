@@ -135,6 +135,26 @@ if [ "$(id -u)" = 0 ]; then
     ok "down" "$TRIREME" down --dir "$WORK/r" --purge
 fi
 
+# --- the surroundings of a program: standard descriptors, limits, signals
+S=$WORK/s KUBECONFIG_FILE=$WORK/s/kubeconfig
+ok "a control plane" up "$S" --loopback
+says "standard output closed" 0 "" bash -c "'$TRIREME' get namespaces --kubeconfig '$S/kubeconfig' >&-"
+says "standard input closed" 1 "no objects" bash -c "'$TRIREME' apply -f - --kubeconfig '$S/kubeconfig' <&-"
+says "standard output full" 1 "error: write standard output: No space left on device" bash -c "'$TRIREME' get namespaces --kubeconfig '$S/kubeconfig' >/dev/full"
+same "a reader that goes" "d" bash -c "'$TRIREME' get namespaces -o yaml --kubeconfig '$S/kubeconfig' 2>&1 | head -c 0; echo d"
+# What a server says must not land in a file of its data that got the number of its closed standard error.
+port=$((PORT + 30))
+"$BIN/trireme-apiserver" --bind-address=127.0.0.1 --secure-port=$port --data-dir="$WORK/closed" <&- >&- 2>&- &
+closed=$!
+eventually 20 "a server without standard descriptors" curl -skf "https://127.0.0.1:$port/readyz"
+same "has them on /dev/null" "/dev/null /dev/null /dev/null" bash -c "readlink /proc/$closed/fd/{0,1,2} | xargs"
+same "as many files as it may have" "$(ulimit -Hn)" bash -c "prlimit --pid $closed --nofile --output SOFT --noheadings | xargs"
+kill -TERM $closed
+kill -TERM $closed 2>/dev/null
+wait $closed
+same "SIGTERM, twice, ends it" "" bash -c "kill -0 $closed 2>/dev/null && echo alive"
+ok "down" "$TRIREME" down --dir "$S" --purge
+
 # --- a cluster of namespaces, and what is removed by hand ------------------------------------------------------------------
 if [ "$(id -u)" = 0 ]; then
     N=$WORK/n KUBECONFIG_FILE=$WORK/n/kubeconfig

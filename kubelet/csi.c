@@ -35,12 +35,19 @@ static void find_left(struct csi *c)
     if (csi_find_all(a, c->k->config.root_dir, &found, &count, &err) != 0)
         log_warning("CSI volumes of earlier pods: %s", error_message(&err));
     for (size_t i = 0; i < count; i++)
-        if (!found[i].data.ephemeral)
+        if (!found[i].damaged && !found[i].data.ephemeral)
             mark(c, found[i].data.driver, found[i].data.handle, true);
-    if (csi_find_unused_stages(a, c->k->config.root_dir, &found, &count, &err) != 0)
+    if (csi_find_stages(a, c->k->config.root_dir, &found, &count, &err) != 0)
         count = 0;
-    for (size_t i = 0; i < count; i++) /* Staged: not to be detached yet. */
-        mark(c, found[i].data.driver, found[i].data.handle, true);
+    for (size_t i = 0; i < count; i++) {
+        if (found[i].damaged)
+            log_warning(
+                "%s/vol_data.json is damaged: if no pod has the volume any more, its driver "
+                "cannot be asked to unstage it",
+                found[i].dir);
+        else /* Staged: not to be detached yet. */
+            mark(c, found[i].data.driver, found[i].data.handle, true);
+    }
 }
 
 static int by_name(const void *x, const void *y)

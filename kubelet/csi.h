@@ -4,6 +4,7 @@
  *   csi_folders.c  what stands on disk about them
  *   csi.c          the drivers that are registered, and what is asked of them
  *   csi_unmount.c  what pods leave
+ *   csi_repair.c   volumes of which the disk no longer says what they are
  *   csi_expand.c   volumes that have grown: their file systems, and what their claims say of it
  *   csi_plugins.c  sockets in <root>/plugins_registry: who registers
  *   csi_stats.c    how full volumes are
@@ -13,7 +14,8 @@
  * Layout as upstream, so that a volume is found again after a restart:
  *   <root>/plugins/kubernetes.io/csi/<driver>/<sha256 of handle>/globalmount
  *   <root>/pods/<uid>/volumes/kubernetes.io~csi/<volume>/mount
- * each beside a vol_data.json that names driver and handle. */
+ * each beside a vol_data.json that names driver and handle. One that is damaged (a disk that was
+ * full or cut off) is made good from what else is known of the volume: see csi_repair.c. */
 #ifndef KUBELET_CSI_H
 #define KUBELET_CSI_H
 
@@ -73,6 +75,8 @@ int csi_plan(struct arena *a, const struct field_context *ctx, const struct sour
              const struct core_v1_persistent_volume_claim *claim, struct volume *v,
              struct error *err);
 struct core_v1_csi_volume_source;
+/* The handle of a volume that stands in the pod itself; its name there. */
+const char *csi_inline_handle(struct arena *a, const struct core_v1_pod *pod, const char *name);
 /* The same for a volume that stands in the pod itself; the driver must say that it has such. */
 int csi_plan_inline(struct arena *a, const struct field_context *ctx,
                     const struct source_set *sources, const char *pod_dir,
@@ -84,17 +88,20 @@ int csi_make_dirs(const struct csi_mount *m, struct error *err);
 /* --- vol_data.json --- */
 struct csi_data {
     const char *driver, *handle;
+    const char *pv_name; /* Of an inline volume its name in the pod; "" in what upstream staged. */
     bool ephemeral;
 };
-/* Blocking. E_NOT_FOUND when it is not there. */
+/* Blocking. E_NOT_FOUND when it is not there; anything else: it cannot be read. */
 int csi_data_read(struct arena *a, const char *dir, struct csi_data *ret, struct error *err);
 
 /* --- on disk; all block --- */
 const char *csi_stage_root(struct arena *a, const char *root_dir, const char *driver,
                            const char *handle);
-/* A CSI volume in a pod's folder. */
+/* A CSI volume in a pod's folder, or one that is staged. */
 struct csi_found {
-    const char *dir; /* <pod>/volumes/kubernetes.io~csi/<volume> */
+    const char *dir;  /* <pod>/volumes/kubernetes.io~csi/<volume>, or the stage's root. */
+    const char *name; /* The last part of it. */
+    bool damaged;     /* Its vol_data.json cannot be read: data says nothing. */
     struct csi_data data;
 };
 int csi_find_volumes(struct arena *a, const char *pod_dir, struct csi_found **ret,
@@ -102,7 +109,12 @@ int csi_find_volumes(struct arena *a, const char *pod_dir, struct csi_found **re
 /* Those of all pods. */
 int csi_find_all(struct arena *a, const char *root_dir, struct csi_found **ret, size_t *ret_count,
                  struct error *err);
-/* Those that are staged here and that no pod's folder has; dir is the stage's root. */
+/* Those that are staged here. */
+int csi_find_stages(struct arena *a, const char *root_dir, struct csi_found **ret,
+                    size_t *ret_count, struct error *err);
+/* What a damaged volume of a pod's folder is, by the stage that names it; false: none does. */
+bool csi_find_lost(struct arena *a, const char *root_dir, struct csi_found *f);
+/* Those that are staged here, can be read and that no pod's folder has. */
 int csi_find_unused_stages(struct arena *a, const char *root_dir, struct csi_found **ret,
                            size_t *ret_count, struct error *err);
 /* Some pod's folder has the volume. */
@@ -134,8 +146,9 @@ struct buf;
 void csi_stats_write(const struct csi *c, struct buf *b);
 
 /* Takes all CSI volumes of a pod's folder away, found on disk; those that no other pod uses are
- * unstaged. done runs later, once. */
-void csi_unmount_pod(struct csi *c, const char *pod_dir,
+ * unstaged. pod: NULL when nothing but the folder is left; borrowed for the call. done runs later,
+ * once. */
+void csi_unmount_pod(struct csi *c, const struct core_v1_pod *pod, const char *pod_dir,
                      void (*done)(int code, const struct error *err, void *arg), void *arg);
 
 /* Unique names of the volumes that pods here have, sorted; in a. They are not taken from under

@@ -16,8 +16,10 @@
 static int write_data(const char *dir, const struct csi_mount *m, struct error *err)
 {
     AUTO_FREE char *path = xasprintf("%s/" DATA_FILE, dir);
+    AUTO_ARENA *a = arena_new(256);
     AUTO_BUF b = BUF_INIT;
-    if (file_exists(path))
+    struct csi_data there;
+    if (csi_data_read(a, dir, &there, NULL) == 0) /* A damaged one is written anew. */
         return 0;
     buf_puts(&b, "{\"driverName\":");
     json_write_string(str_of(m->driver), &b);
@@ -49,10 +51,13 @@ int csi_data_read(struct arena *a, const char *dir, struct csi_data *ret, struct
     int rc = file_read(path, DATA_BYTES_MAX, &b, err);
     if (rc == 0)
         rc = json_parse(a, arena_str(a, buf_str(&b)), &j, err);
-    if (rc != 0)
-        return error_prefix(err, "%s", path);
+    if (rc != 0) {
+        error_prefix(err, "%s", path);
+        return rc; /* Also where nobody wants to know why. */
+    }
     ret->driver = str_c(arena_str(a, json_get_str(j, "driverName")));
     ret->handle = str_c(arena_str(a, json_get_str(j, "volumeHandle")));
+    ret->pv_name = str_c(arena_str(a, json_get_str(j, "specVolID")));
     ret->ephemeral = str_eqc(json_get_str(j, "volumeLifecycleMode"), "Ephemeral");
     if (ret->driver[0] == '\0' || ret->handle[0] == '\0')
         return error_set(err, E_CORRUPT, "%s: driverName or volumeHandle is missing", path);
@@ -69,27 +74,26 @@ int csi_find_volumes(struct arena *a, const char *pod_dir, struct csi_found **re
 {
     AUTO_FREE char *path = xasprintf("%s/volumes/kubernetes.io~csi", pod_dir);
     size_t cap = 0;
-    int rc = 0;
     *ret = NULL;
     *ret_count = 0;
     DIR *d = opendir(path);
     if (d == NULL)
         return errno == ENOENT ? 0 : error_set_errno(err, E_IO, errno, "open %s", path);
-    for (struct dirent *e = readdir(d); rc == 0 && e != NULL; e = readdir(d)) {
+    for (struct dirent *e = readdir(d); e != NULL; e = readdir(d)) {
         struct csi_found f = {0};
         if (is_dots(e->d_name))
             continue;
         f.dir = str_c(arena_printf(a, "%s/%s", path, e->d_name));
-        rc = csi_data_read(a, f.dir, &f.data, err);
-        if (rc == E_NOT_FOUND) {
-            rc = 0; /* Nothing was asked of a driver yet. */
-            continue;
-        }
+        f.name = arena_strdup(a, e->d_name);
+        int rc = csi_data_read(a, f.dir, &f.data, NULL);
+        if (rc == E_NOT_FOUND)
+            continue; /* Nothing was asked of a driver yet. */
+        f.damaged = rc != 0;
         *ret = arena_grow(a, *ret, *ret_count, &cap, sizeof(f));
         (*ret)[(*ret_count)++] = f;
     }
     closedir(d);
-    return rc;
+    return 0;
 }
 
 int csi_find_all(struct arena *a, const char *root_dir, struct csi_found **ret, size_t *ret_count,
@@ -111,6 +115,8 @@ int csi_find_all(struct arena *a, const char *root_dir, struct csi_found **ret, 
         const char *pod = str_c(arena_printf(a, "%s/%s", pods, e->d_name));
         rc = csi_find_volumes(a, pod, &f, &count, err);
         for (size_t i = 0; i < count; i++) {
+            if (f[i].damaged)
+                csi_find_lost(a, root_dir, &f[i]);
             *ret = arena_grow(a, *ret, *ret_count, &cap, sizeof(**ret));
             (*ret)[(*ret_count)++] = f[i];
         }
@@ -119,17 +125,9 @@ int csi_find_all(struct arena *a, const char *root_dir, struct csi_found **ret, 
     return rc;
 }
 
-static bool is_among(const struct csi_found *f, size_t count, const struct csi_data *d)
-{
-    for (size_t i = 0; i < count; i++)
-        if (strcmp(f[i].data.driver, d->driver) == 0 && strcmp(f[i].data.handle, d->handle) == 0)
-            return true;
-    return false;
-}
-
-/* <root>/plugins/kubernetes.io/csi/<driver>/<hash> */
-static void add_unused(struct arena *a, const char *driver_dir, const struct csi_found *used,
-                       size_t used_count, struct csi_found **ret, size_t *ret_count, size_t *cap)
+/* What one driver has staged: whatever can be read. */
+static void add_stages(struct arena *a, const char *driver_dir, struct csi_found **ret,
+                       size_t *ret_count, size_t *cap)
 {
     DIR *d = opendir(driver_dir);
     for (struct dirent *e = d != NULL ? readdir(d) : NULL; e != NULL; e = readdir(d)) {
@@ -137,9 +135,11 @@ static void add_unused(struct arena *a, const char *driver_dir, const struct csi
         if (is_dots(e->d_name))
             continue;
         f.dir = str_c(arena_printf(a, "%s/%s", driver_dir, e->d_name));
-        /* Without data nothing was asked of a driver yet, or all is undone. */
-        if (csi_data_read(a, f.dir, &f.data, NULL) != 0 || is_among(used, used_count, &f.data))
-            continue;
+        f.name = arena_strdup(a, e->d_name);
+        int rc = csi_data_read(a, f.dir, &f.data, NULL);
+        if (rc == E_NOT_FOUND)
+            continue; /* Nothing was asked of a driver yet, or all is undone. */
+        f.damaged = rc != 0;
         *ret = arena_grow(a, *ret, *ret_count, cap, sizeof(f));
         (*ret)[(*ret_count)++] = f;
     }
@@ -147,26 +147,74 @@ static void add_unused(struct arena *a, const char *driver_dir, const struct csi
         closedir(d);
 }
 
-int csi_find_unused_stages(struct arena *a, const char *root_dir, struct csi_found **ret,
-                           size_t *ret_count, struct error *err)
+/* <root>/plugins/kubernetes.io/csi/<driver>/<hash> */
+int csi_find_stages(struct arena *a, const char *root_dir, struct csi_found **ret,
+                    size_t *ret_count, struct error *err)
 {
     AUTO_FREE char *path = xasprintf("%s/plugins/kubernetes.io/csi", root_dir);
-    struct csi_found *used;
-    size_t used_count, cap = 0;
+    size_t cap = 0;
     *ret = NULL;
     *ret_count = 0;
-    int rc = csi_find_all(a, root_dir, &used, &used_count, err);
-    if (rc != 0)
-        return rc; /* When in doubt all are used. */
     DIR *d = opendir(path);
     if (d == NULL)
         return errno == ENOENT ? 0 : error_set_errno(err, E_IO, errno, "open %s", path);
     for (struct dirent *e = readdir(d); e != NULL; e = readdir(d)) {
         AUTO_FREE char *driver_dir = xasprintf("%s/%s", path, e->d_name);
         if (!is_dots(e->d_name))
-            add_unused(a, driver_dir, used, used_count, ret, ret_count, &cap);
+            add_stages(a, driver_dir, ret, ret_count, &cap);
     }
     closedir(d);
+    return 0;
+}
+
+bool csi_find_lost(struct arena *a, const char *root_dir, struct csi_found *f)
+{
+    struct csi_found *stages;
+    size_t count;
+    if (csi_find_stages(a, root_dir, &stages, &count, NULL) != 0)
+        return false;
+    for (size_t i = 0; i < count; i++) {
+        if (stages[i].damaged || strcmp(stages[i].data.pv_name, f->name) != 0)
+            continue;
+        f->data = stages[i].data;
+        f->damaged = false;
+        return true;
+    }
+    return false;
+}
+
+/* A pod's volume is of this stage. What a damaged one is of is told by the name of its folder,
+ * which the stage knows; a stage that upstream's agent left does not, and may be meant. */
+static bool is_of_stage(const struct csi_found *f, const struct csi_data *stage)
+{
+    if (f->damaged)
+        return stage->pv_name[0] == '\0' || strcmp(stage->pv_name, f->name) == 0;
+    return strcmp(f->data.driver, stage->driver) == 0 && strcmp(f->data.handle, stage->handle) == 0;
+}
+
+static bool is_among(const struct csi_found *f, size_t count, const struct csi_data *stage)
+{
+    for (size_t i = 0; i < count; i++)
+        if (is_of_stage(&f[i], stage))
+            return true;
+    return false;
+}
+
+int csi_find_unused_stages(struct arena *a, const char *root_dir, struct csi_found **ret,
+                           size_t *ret_count, struct error *err)
+{
+    struct csi_found *used, *all;
+    size_t used_count, count, left = 0;
+    int rc = csi_find_all(a, root_dir, &used, &used_count, err);
+    if (rc == 0)
+        rc = csi_find_stages(a, root_dir, &all, &count, err);
+    if (rc != 0)
+        return rc; /* When in doubt all are used. */
+    for (size_t i = 0; i < count; i++)
+        if (!all[i].damaged && !is_among(used, used_count, &all[i].data))
+            all[left++] = all[i];
+    *ret = all;
+    *ret_count = left;
     return 0;
 }
 
@@ -174,13 +222,13 @@ bool csi_is_used(const char *root_dir, const char *driver, const char *handle)
 {
     AUTO_ARENA *a = arena_new(0);
     struct csi_found *f;
+    struct csi_data stage;
     size_t count;
     if (csi_find_all(a, root_dir, &f, &count, NULL) != 0)
         return true; /* When in doubt it is. */
-    for (size_t i = 0; i < count; i++)
-        if (strcmp(f[i].data.driver, driver) == 0 && strcmp(f[i].data.handle, handle) == 0)
-            return true;
-    return false;
+    if (csi_data_read(a, csi_stage_root(a, root_dir, driver, handle), &stage, NULL) != 0)
+        stage = (struct csi_data){.driver = driver, .handle = handle, .pv_name = ""};
+    return is_among(f, count, &stage);
 }
 
 /* A folder, or the file of a raw block volume, that drivers may have removed themselves; never a

@@ -91,6 +91,16 @@ struct csi_op {
 /* Runs once those asked for before on the same volume have ended. Owned by csi.c from now on. */
 void csi_op_start(struct csi_op *op);
 
+/* csi_repair.c: the volumes that stand in the pod itself; dir is not set. pod may be NULL. */
+void csi_list_inline(struct arena *a, const struct core_v1_pod *pod, struct csi_found **ret,
+                     size_t *ret_count);
+/* Finds out what a damaged volume of a pod's folder is; it stays damaged where nothing tells.
+ * 0: that is known now; 1: it is asked, done runs later, once, until when f and a live; less: it
+ * cannot be known now. */
+int csi_repair(struct csi *c, struct arena *a, struct csi_found *f, const struct csi_found *inlines,
+               size_t inline_count, void (*done)(int code, const struct error *err, void *arg),
+               void *arg, struct error *err);
+
 /* csi_unmount.c: looks soon for volumes that are staged and have no pod any more. */
 void csi_sweep_soon(struct csi *c);
 

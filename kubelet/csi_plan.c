@@ -238,12 +238,12 @@ static bool has_mode(const struct storage_v1_csi_driver *d, const char *mode)
 }
 
 /* A handle that no other pod's volume has, as upstream makes it. */
-static const char *inline_handle(struct arena *a, const struct field_context *ctx, const char *name)
+const char *csi_inline_handle(struct arena *a, const struct core_v1_pod *pod, const char *name)
 {
     AUTO_BUF text = BUF_INIT, hex = BUF_INIT;
     uint8_t hash[32];
-    buf_append_str(&text, ctx->pod->metadata.namespace);
-    buf_append_str(&text, ctx->pod->metadata.uid);
+    buf_append_str(&text, pod->metadata.namespace);
+    buf_append_str(&text, pod->metadata.uid);
     buf_puts(&text, name);
     net_sha256(text.data, text.len, hash);
     hex_encode(hash, sizeof(hash), &hex);
@@ -270,7 +270,7 @@ int csi_plan_inline(struct arena *a, const struct field_context *ctx,
     m->ephemeral = true;
     m->driver = str_c(arena_str(a, src->driver));
     m->pv_name = v->name;
-    m->handle = inline_handle(a, ctx, v->name);
+    m->handle = csi_inline_handle(a, ctx->pod, v->name);
     m->fs_type = str_c(arena_str(a, src->fs_type));
     m->access_mode = 1;
     m->group = v->gid;

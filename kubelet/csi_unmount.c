@@ -19,8 +19,9 @@ struct unmounting {
     struct csi *csi;
     struct arena *arena;
     const char *pod_dir;
-    struct csi_found *found;
-    size_t count;
+    struct csi_found *found, *inlines;
+    size_t count, inline_count;
+    size_t asked; /* Damaged ones, from the front, of which it is known what they are. */
     size_t open;
     int code;
     struct error err;
@@ -51,35 +52,72 @@ static void run_find(void *arg)
 {
     struct unmounting *u = arg;
     u->code = csi_find_volumes(u->arena, u->pod_dir, &u->found, &u->count, &u->err);
+    for (size_t i = 0; u->code == 0 && i < u->count; i++)
+        if (u->found[i].damaged)
+            csi_find_lost(u->arena, u->csi->k->config.root_dir, &u->found[i]);
+}
+
+static void unmount(struct unmounting *u, const struct csi_found *f)
+{
+    struct csi_op *op = xzalloc(sizeof(*op));
+    *op = (struct csi_op){.csi = u->csi, .arena = arena_new(512), .done = on_unmounted, .arg = u};
+    op->driver = arena_strdup(op->arena, f->data.driver);
+    op->handle = arena_strdup(op->arena, f->data.handle);
+    op->pod_volume = arena_strdup(op->arena, f->dir);
+    op->ephemeral = f->data.ephemeral;
+    op->stage_root = csi_stage_root(op->arena, u->csi->k->config.root_dir, op->driver, op->handle);
+    u->open++;
+    csi_op_start(op);
+}
+
+static void repair_next(struct unmounting *u);
+
+static void on_repaired(int code, const struct error *err, void *arg)
+{
+    struct unmounting *u = arg;
+    if (code != 0) {
+        u->code = code;
+        u->err = *err;
+    }
+    u->asked++;
+    repair_next(u);
+}
+
+/* One after the other; then all are taken away whose drivers are known. */
+static void repair_next(struct unmounting *u)
+{
+    for (; u->asked < u->count; u->asked++) {
+        struct csi_found *f = &u->found[u->asked];
+        int rc = f->damaged ? csi_repair(u->csi, u->arena, f, u->inlines, u->inline_count,
+                                         on_repaired, u, &u->err)
+                            : 0;
+        if (rc > 0)
+            return;
+        u->code = rc < 0 ? rc : u->code;
+    }
+    u->open = 1;
+    for (size_t i = 0; i < u->count; i++)
+        if (!u->found[i].damaged)
+            unmount(u, &u->found[i]);
+    unmounting_end(u);
 }
 
 static void on_found(void *arg)
 {
     struct unmounting *u = arg;
-    u->open = 1;
-    for (size_t i = 0; u->code == 0 && i < u->count; i++) {
-        struct csi_op *op = xzalloc(sizeof(*op));
-        *op =
-            (struct csi_op){.csi = u->csi, .arena = arena_new(512), .done = on_unmounted, .arg = u};
-        op->driver = arena_strdup(op->arena, u->found[i].data.driver);
-        op->handle = arena_strdup(op->arena, u->found[i].data.handle);
-        op->pod_volume = arena_strdup(op->arena, u->found[i].dir);
-        op->ephemeral = u->found[i].data.ephemeral;
-        op->stage_root =
-            csi_stage_root(op->arena, u->csi->k->config.root_dir, op->driver, op->handle);
-        u->open++;
-        csi_op_start(op);
-    }
-    unmounting_end(u);
+    if (u->code != 0)
+        u->count = 0;
+    repair_next(u);
 }
 
-void csi_unmount_pod(struct csi *c, const char *pod_dir,
+void csi_unmount_pod(struct csi *c, const struct core_v1_pod *pod, const char *pod_dir,
                      void (*done)(int code, const struct error *err, void *arg), void *arg)
 {
     struct unmounting *u = xzalloc(sizeof(*u));
     u->csi = c;
     u->arena = arena_new(0);
     u->pod_dir = arena_strdup(u->arena, pod_dir);
+    csi_list_inline(u->arena, pod, &u->inlines, &u->inline_count);
     u->done = done;
     u->arg = arg;
     job_start(c->k->loop, run_find, on_found, u);

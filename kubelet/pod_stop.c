@@ -254,7 +254,7 @@ static void on_unprepared(int code, const struct error *err, void *arg)
 {
     struct cleaning *c = arg;
     if (code == 0) {
-        csi_unmount_pod(c->w->k->csi, c->dir, on_unmounted, c);
+        csi_unmount_pod(c->w->k->csi, worker_pod(c->w), c->dir, on_unmounted, c);
         return;
     }
     c->code = code;

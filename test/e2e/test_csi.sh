@@ -267,6 +267,35 @@ ok "the agent is killed and started" "$TRIREME" host start worker-1 --dir "$D"
 staged() { [ "$(grep -c "$WORK.*kubernetes.io/csi/.*globalmount" /proc/self/mountinfo)" = "$1" ]; }
 eventually 90 "unstaged at last: one is left, of the pod that runs" staged 1
 
+# --- what the disk says of volumes is damaged: the driver is told all the same, and no pod stays for it
+growing torn
+pod torn 'persistentVolumeClaim: {claimName: torn}'
+pod torninline 'csi: {driver: hostpath.test}'
+ok "a pod with a claim" runs torn
+ok "and one with an inline volume" runs torninline
+folder() { echo "$D/hosts/worker-1/kubelet/pods/$(jp "pod/$1" .metadata.uid)"; }
+torn=$(folder torn) torninline=$(folder torninline)
+truncate -s 0 "$torn/volumes/kubernetes.io~csi/torn/vol_data.json"
+truncate -s 9 "$torninline/volumes/kubernetes.io~csi/v/vol_data.json"
+inline_before=$(calls "unpublish csi-[0-9a-f]*")
+ok "delete the one whose stage knows it" k delete pod torn --timeout=60s
+ok "it was unpublished" grep -q "^unpublish torn " "$WORK/csi.log"
+eventually 60 "and unstaged" grep -q "^unstage torn " "$WORK/csi.log"
+ok "delete the inline one" k delete pod torninline --timeout=60s
+same "which the pod tells of" $((inline_before + 1)) calls "unpublish csi-[0-9a-f]*"
+gone() { ! test -e "$1"; }
+eventually 20 "their folders are gone" gone "$torn"
+eventually 20 "both" gone "$torninline"
+growing torn2
+pod torn2 'persistentVolumeClaim: {claimName: torn2}'
+ok "one that only the API knows" runs torn2
+torn2=$(folder torn2)
+find "$D/hosts/worker-1/kubelet" -name vol_data.json -exec grep -l '"volumeHandle":"torn2"' {} + | xargs truncate -s 1
+ok "delete it" k delete pod torn2 --timeout=60s
+ok "it was unpublished" grep -q "^unpublish torn2 " "$WORK/csi.log"
+eventually 60 "and unstaged" grep -q "^unstage torn2 " "$WORK/csi.log"
+eventually 20 "its folder is gone" gone "$torn2"
+
 # --- raw block volumes
 if [ -n "$LOOP" ]; then
     volume raw Block "device: $LOOP"

@@ -111,7 +111,61 @@ START_TEST(csi_folders_with_content_stay)
 }
 END_TEST
 
+/* A vol_data.json that cannot be read holds up nobody: the stage that names the volume tells what
+ * it is; without one, only the stages that may be meant count as used. */
+START_TEST(damaged_csi_volumes)
+{
+    static const char *const damage[] = {"", "{\"driverName\":", "{}", "\x01\x02"};
+    AUTO_ARENA *a = arena_new(0);
+    struct csi_found *found;
+    struct error err;
+    size_t count;
+    make_dir();
+    const char *pod = str_c(arena_printf(a, "%s/pods/uid-1", dir));
+    struct csi_mount m = {.driver = "d.test", .handle = "vol-1", .pv_name = "pv-1"};
+    struct csi_mount other = {.driver = "d.test", .handle = "vol-2", .pv_name = "pv-2"};
+    struct csi_mount *all[] = {&m, &other};
+    for (size_t i = 0; i < 2; i++) {
+        all[i]->stage_root = csi_stage_root(a, dir, all[i]->driver, all[i]->handle);
+        all[i]->stage = str_c(arena_printf(a, "%s/globalmount", all[i]->stage_root));
+        all[i]->pod_volume =
+            str_c(arena_printf(a, "%s/volumes/kubernetes.io~csi/%s", pod, all[i]->pv_name));
+        ck_assert_int_eq(csi_make_dirs(all[i], &err), 0);
+    }
+    ck_assert_int_eq(csi_remove_volume(other.pod_volume, &err), 0);
+    const char *data = str_c(arena_printf(a, "%s/vol_data.json", m.pod_volume));
+    const char *stage_data = str_c(arena_printf(a, "%s/vol_data.json", m.stage_root));
+    for (size_t i = 0; i < ARRAY_SIZE(damage); i++) {
+        ck_assert_int_eq(file_write_atomic(data, damage[i], strlen(damage[i]), 0600, &err), 0);
+        ck_assert_int_eq(csi_find_volumes(a, pod, &found, &count, &err), 0);
+        ck_assert_uint_eq(count, 1);
+        ck_assert(found[0].damaged);
+        ck_assert_str_eq(found[0].name, "pv-1");
+        ck_assert(csi_find_lost(a, dir, &found[0]));
+        ck_assert_str_eq(found[0].data.handle, "vol-1");
+        ck_assert(!found[0].damaged);
+        ck_assert(csi_is_used(dir, "d.test", "vol-1"));
+        ck_assert(!csi_is_used(dir, "d.test", "vol-2"));
+        ck_assert_int_eq(csi_find_unused_stages(a, dir, &found, &count, &err), 0);
+        ck_assert_uint_eq(count, 1);
+        ck_assert_str_eq(found[0].data.handle, "vol-2");
+    }
+    /* Both are damaged: nothing on disk tells. It is in nobody's way, and mounted anew it is good.
+     */
+    ck_assert_int_eq(file_write_atomic(stage_data, "x", 1, 0600, &err), 0);
+    ck_assert_int_eq(csi_find_volumes(a, pod, &found, &count, &err), 0);
+    ck_assert(!csi_find_lost(a, dir, &found[0]));
+    ck_assert(!csi_is_used(dir, "d.test", "vol-2"));
+    ck_assert(csi_is_used(dir, "d.test", "vol-1")); /* It may be meant. */
+    ck_assert_int_eq(csi_make_dirs(&m, &err), 0);
+    ck_assert_int_eq(csi_find_volumes(a, pod, &found, &count, &err), 0);
+    ck_assert(!found[0].damaged);
+    drop_dir();
+}
+END_TEST
+
 UNIT_MAIN("kubelet/storage", {
+    UNIT_TEST(damaged_csi_volumes);
     UNIT_TEST(names_stay_inside);
     UNIT_TEST(folders_come_and_go);
     UNIT_TEST(csi_volumes_are_found_again);

@@ -2,8 +2,8 @@
 #include "apiserver/serving_flags.h"
 
 #include "apiserver/apiserver.h"
-#include "apiserver/feature_gates.h"
 #include "apiserver/runtime_config.h"
+#include "lib/api/feature_gates.h"
 #include "lib/api/structural.h"
 #include "lib/base/arena.h"
 #include "lib/base/buf.h"

@@ -11,6 +11,7 @@
 #include "kubelet/proxy/addresses.h"
 
 #include "lib/api/names.h"
+#include "lib/api/feature_gates.h"
 #include "lib/api/quantity.h"
 #include "lib/base/flags.h"
 
@@ -22,7 +23,6 @@ static const char *const ignored[] = {
     "image-service-endpoint",
     "pod-infra-container-image",
     "fail-swap-on",
-    "feature-gates",
     "authentication-token-webhook",
     "authorization-mode",
     "kube-api-qps",
@@ -270,6 +270,9 @@ struct flag_set *kubelet_flags(struct kubelet_config *c)
                 "Whether that goes for each 'container' or for the 'pod' as a whole.");
     flag_map(f, &c->topology_manager_options, "topology-manager-policy-options",
              "`Options` of it (prefer-closest-numa-nodes=true).");
+    flag_map(f, &c->feature_gates, "feature-gates",
+             "`Gates` that differ from their defaults (CSIVolumeHealth=true); the others than "
+             "those that this agent heeds change nothing.");
     flag_int(f, &c->ids_per_pod, "user-namespaces-ids-per-pod",
              "User ids of a pod with `hostUsers: false`: a multiple of 65536.");
     flag_int(f, &c->verbosity, "v", "Verbosity; 4 and above logs every step.");
@@ -291,6 +294,15 @@ static int check_amounts(const struct flag_list *list, const char *flag, struct 
                              flag, STR_ARG(value), STR_ARG(name));
     }
     return 0;
+}
+
+static int set_gates(struct kubelet_config *c, struct error *err)
+{
+    const struct feature_switch heeded[] = {
+        {"CSIVolumeHealth", &c->gates.csi_volume_health},
+    };
+    int rc = feature_gates_set(&c->feature_gates, heeded, ARRAY_SIZE(heeded), err);
+    return rc == 0 ? 0 : error_prefix(err, "--feature-gates");
 }
 
 static int check(const struct kubelet_config *c, struct error *err)
@@ -395,7 +407,7 @@ static int check(const struct kubelet_config *c, struct error *err)
     return 0;
 }
 
-int kubelet_config_check(const struct kubelet_config *c, struct error *err)
+int kubelet_config_check(struct kubelet_config *c, struct error *err)
 {
-    return check(c, err) == 0 ? 0 : kubelet_config_place(c, err);
+    return set_gates(c, err) == 0 && check(c, err) == 0 ? 0 : kubelet_config_place(c, err);
 }

@@ -16,8 +16,8 @@ int kubelet_config_load(struct kubelet_config *c, struct flag_set *f, struct err
 /* The same of a text, without the file's name in errors. c->file_values is the caller's to free. */
 int kubelet_config_read(struct kubelet_config *c, struct flag_set *f, struct str text,
                         struct error *err);
-/* Checks values against each other. */
-int kubelet_config_check(const struct kubelet_config *c, struct error *err);
+/* Checks values against each other; sets gates. */
+int kubelet_config_check(struct kubelet_config *c, struct error *err);
 /* Checks name values by their flags: where one came from the file, the message is changed to name
  * the file and its field. Returns err's code. */
 int kubelet_config_place(const struct kubelet_config *c, struct error *err);

@@ -58,7 +58,7 @@ const struct config_field config_fields[] = {
     {"evictionSoftGracePeriod", CONFIG_MAP, false, "eviction-soft-grace-period", NULL},
     {"failCgroupV1", CONFIG_BOOLEAN, false, NULL, NULL},
     {"failSwapOn", CONFIG_BOOLEAN, false, NULL, NULL},
-    {"featureGates", CONFIG_SWITCHES, false, NULL, NULL},
+    {"featureGates", CONFIG_SWITCHES, false, "feature-gates", NULL},
     {"fileCheckFrequency", CONFIG_DURATION, true, "file-check-frequency", NULL},
     {"hairpinMode", CONFIG_TEXT, true, NULL, NULL},
     {"healthzBindAddress", CONFIG_TEXT, true, NULL, NULL},

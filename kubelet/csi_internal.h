@@ -28,6 +28,7 @@ struct csi_driver {
     size_t topology_count;
     bool stages;       /* STAGE_UNSTAGE_VOLUME. */
     bool stats;        /* GET_VOLUME_STATS. */
+    bool condition;    /* VOLUME_CONDITION. */
     bool expands;      /* EXPAND_VOLUME. */
     bool mount_group;  /* VOLUME_MOUNT_GROUP. */
     bool multi_writer; /* SINGLE_NODE_MULTI_WRITER. */

@@ -142,6 +142,7 @@ static void on_capabilities(const struct plugin_reply *reply, void *arg)
     const Csi__V1__NodeGetCapabilitiesResponse *r = reply->msg;
     d->stages = can(r, CSI__V1__NODE_SERVICE_CAPABILITY__RPC__TYPE__STAGE_UNSTAGE_VOLUME);
     d->stats = can(r, CSI__V1__NODE_SERVICE_CAPABILITY__RPC__TYPE__GET_VOLUME_STATS);
+    d->condition = can(r, CSI__V1__NODE_SERVICE_CAPABILITY__RPC__TYPE__VOLUME_CONDITION);
     d->expands = can(r, CSI__V1__NODE_SERVICE_CAPABILITY__RPC__TYPE__EXPAND_VOLUME);
     d->mount_group = can(r, CSI__V1__NODE_SERVICE_CAPABILITY__RPC__TYPE__VOLUME_MOUNT_GROUP);
     d->multi_writer = can(r, CSI__V1__NODE_SERVICE_CAPABILITY__RPC__TYPE__SINGLE_NODE_MULTI_WRITER);

@@ -1,6 +1,7 @@
 /* csi_stats.c - see csi.h: how full volumes are, as their drivers say (NodeGetVolumeStats), asked
- * once a minute, as upstream does. Nobody here looks at the mounted file systems: one whose server
- * is gone would hold up whoever looks. */
+ * once a minute, as upstream does, and with the gate CSIVolumeHealth whether something is wrong
+ * with them: their pods are told each time. Nobody here looks at the mounted file systems: one
+ * whose server is gone would hold up whoever looks. */
 #include "kubelet/csi_internal.h"
 
 #include "kubelet/kubelet.h"
@@ -8,9 +9,11 @@
 #include "kubelet/volumes.h"
 
 #include "api/core_v1.h"
+#include "lib/api/scheme.h"
 #include "lib/base/arena.h"
 #include "lib/base/buf.h"
 #include "lib/base/log.h"
+#include "lib/client/event_recorder.h"
 
 #include <inttypes.h>
 
@@ -19,6 +22,7 @@
 struct figure {
     struct csi *csi;
     char *driver, *namespace_name, *claim; /* claim: NULL without. */
+    char *uid, *volume;                    /* The pod's, and its name there. */
     struct usage_files files;
     bool busy, seen;
     bool failed; /* Told once. */
@@ -29,6 +33,8 @@ static void figure_free(struct figure *f)
     free(f->driver);
     free(f->namespace_name);
     free(f->claim);
+    free(f->uid);
+    free(f->volume);
     free(f);
 }
 
@@ -61,14 +67,33 @@ static void take_answer(struct figure *f, const Csi__V1__NodeGetVolumeStatsRespo
     }
 }
 
+static void take_condition(struct figure *f, const Csi__V1__NodeGetVolumeStatsResponse *r)
+{
+    const struct csi_driver *d = csi_driver_find(f->csi, f->driver);
+    const Csi__V1__VolumeCondition *c = r->volume_condition;
+    if (!f->csi->k->config.gates.csi_volume_health || d == NULL || !d->condition)
+        return;
+    f->files.has_health = true;
+    f->files.abnormal = c != NULL && c->abnormal;
+    const struct pod_worker *w = map_get(&f->csi->k->workers, str_of(f->uid));
+    if (!f->files.abnormal || w == NULL || pod_worker_pod(w) == NULL)
+        return;
+    struct event_object about =
+        event_object_from(api_kind_by_api_version(STR("v1"), STR("Pod")), pod_worker_pod(w));
+    event_record(f->csi->k->events, &about, EVENT_WARNING, "VolumeConditionAbnormal",
+                 "Volume %s: %s", f->volume, c->message);
+}
+
 static void on_stats(const struct plugin_reply *reply, void *arg)
 {
     struct figure *f = arg;
     f->busy = false;
-    if (reply->code == 0)
+    if (reply->code == 0) {
         take_answer(f, reply->msg);
-    else if (!f->failed)
+        take_condition(f, reply->msg);
+    } else if (!f->failed) {
         log_warning("CSI driver %s: NodeGetVolumeStats: %s", f->driver, reply->message);
+    }
     f->failed = reply->code != 0;
 }
 
@@ -85,6 +110,8 @@ static void ask(struct csi *c, const struct volume *v)
         f->driver = xstrdup(m->driver);
         f->namespace_name = xasprintf(STR_FMT, STR_ARG(m->pod->metadata.namespace));
         f->claim = m->claim != NULL ? xstrdup(m->claim) : NULL;
+        f->uid = xasprintf(STR_FMT, STR_ARG(m->pod->metadata.uid));
+        f->volume = xstrdup(v->name);
         map_set(&c->figures, key, f);
     }
     f->seen = true;
@@ -165,6 +192,50 @@ static bool is_first(const struct csi *c, const struct figure *f)
     return true;
 }
 
+static void write_name(struct buf *b, const char *name, const char *help)
+{
+    buf_printf(b,
+               "# HELP kubelet_volume_stats_%s [ALPHA] %s\n"
+               "# TYPE kubelet_volume_stats_%s gauge\n",
+               name, help, name);
+}
+
+static void write_value(struct buf *b, const char *name, const struct figure *f, uint64_t value)
+{
+    buf_printf(b,
+               "kubelet_volume_stats_%s{namespace=\"%s\",persistentvolumeclaim=\"%s\"} "
+               "%" PRIu64 "\n",
+               name, f->namespace_name, f->claim, value);
+}
+
+/* The next one of a claim; NULL: there are no more. */
+static const struct figure *next_claim(const struct csi *c, size_t *pos)
+{
+    void *v;
+    while (map_next(&c->figures, pos, NULL, &v)) {
+        const struct figure *f = v;
+        if (f->claim != NULL && f->files.known && is_first(c, f))
+            return f;
+    }
+    return NULL;
+}
+
+static void write_health(const struct csi *c, struct buf *b)
+{
+    static const char name[] = "health_status_abnormal";
+    const struct figure *f;
+    size_t count = 0;
+    for (size_t pos = 0; (f = next_claim(c, &pos)) != NULL;) {
+        if (!f->files.has_health)
+            continue;
+        if (count++ == 0)
+            write_name(b, name,
+                       "Abnormal volume health status. The count is either 1 or 0. 1 indicates the "
+                       "volume is unhealthy, 0 indicates volume is healthy");
+        write_value(b, name, f, f->files.abnormal);
+    }
+}
+
 void csi_stats_write(const struct csi *c, struct buf *b)
 {
     static const struct {
@@ -184,23 +255,16 @@ void csi_stats_write(const struct csi *c, struct buf *b)
          offsetof(struct usage_files, used_bytes)},
     };
     for (size_t i = 0; c != NULL && i < ARRAY_SIZE(all); i++) {
-        size_t pos = 0, count = 0;
-        void *v;
-        while (map_next(&c->figures, &pos, NULL, &v)) {
-            const struct figure *f = v;
+        const struct figure *f;
+        size_t count = 0;
+        for (size_t pos = 0; (f = next_claim(c, &pos)) != NULL;) {
             uint64_t value;
-            if (f->claim == NULL || !f->files.known || !is_first(c, f))
-                continue;
             if (count++ == 0)
-                buf_printf(b,
-                           "# HELP kubelet_volume_stats_%s [ALPHA] %s\n"
-                           "# TYPE kubelet_volume_stats_%s gauge\n",
-                           all[i].name, all[i].help, all[i].name);
+                write_name(b, all[i].name, all[i].help);
             memcpy(&value, (const char *)&f->files + all[i].offset, sizeof(value));
-            buf_printf(b,
-                       "kubelet_volume_stats_%s{namespace=\"%s\",persistentvolumeclaim=\"%s\"} "
-                       "%" PRIu64 "\n",
-                       all[i].name, f->namespace_name, f->claim, value);
+            write_value(b, all[i].name, f, value);
         }
     }
+    if (c != NULL)
+        write_health(c, b);
 }

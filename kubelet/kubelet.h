@@ -50,6 +50,11 @@ struct usage_watch;
 struct user_namespaces;
 struct zpages;
 
+/* Feature gates that change something here; upstream's names, without capitals. */
+struct kubelet_gates {
+    bool csi_volume_health;
+};
+
 /* --- configuration: flags, with --config below them ---------------------------- */
 struct kubelet_config {
     const char *kubeconfig;
@@ -122,6 +127,8 @@ struct kubelet_config {
     const char *memory_manager_policy;
     struct flag_list reserved_memory; /* "0:memory=1Gi" */
     int64_t cpu_manager_reconcile_ns;
+    struct flag_list feature_gates;
+    struct kubelet_gates gates; /* By kubelet_config_check(). */
     int64_t verbosity;
     bool version; /* Print it and quit. */
 };

@@ -163,6 +163,11 @@ static void put_volumes(struct arena *a, struct json *o, const struct usage_view
             json_setc(a, ref, "namespace", json_string(a, str_of(p->namespace_name)));
             json_setc(a, volume, "pvcRef", ref);
         }
+        if (x->files.has_health) {
+            struct json *health = json_object(a);
+            json_setc(a, health, "abnormal", json_bool(a, x->files.abnormal));
+            json_setc(a, volume, "volumeHealthStats", health);
+        }
         if (x->ephemeral) {
             own.used_bytes += x->files.used_bytes;
             own.inodes_used += x->files.inodes_used;

@@ -29,6 +29,8 @@ struct usage_files {
     bool has_capacity; /* Of a file system of its own; else of a folder in another one. */
     uint64_t capacity_bytes, available_bytes, used_bytes;
     uint64_t inodes, inodes_free, inodes_used;
+    bool has_health; /* Its CSI driver says whether it is abnormal. */
+    bool abnormal;
 };
 
 struct usage_volume {

@@ -14,7 +14,7 @@ truncate -s 8M "$WORK/disk.img"
 LOOP=$(losetup --find --show "$WORK/disk.img" 2>/dev/null) || echo "  left out: no loop devices here: raw block volumes are not tried"
 DRIVER_PID=''
 trap '[ -z "$DRIVER_PID" ] || kill -CONT $DRIVER_PID; [ -z "$DRIVER_PID" ] || kill $DRIVER_PID; teardown; [ -z "$LOOP" ] || losetup -d "$LOOP"' EXIT
-ok "up" up "$D" --control-planes 1 --workers 1
+ok "up" up "$D" --control-planes 1 --workers 1 --kubelet-args "--feature-gates=CSIVolumeHealth=true"
 [ "$failed" = 0 ] || finish
 KUBECONFIG_FILE=$D/kubeconfig
 REGISTRY=$D/hosts/worker-1/kubelet/plugins_registry
@@ -190,6 +190,16 @@ eventually 90 "a claim in /metrics" metric 'available_bytes{namespace="default",
 # summary: used and capacity of the volumes of claims
 summary() { k get --raw /api/v1/nodes/worker-1/proxy/stats/summary | python3 -c 'import json,sys; [print(v["usedBytes"], v["capacityBytes"], v["pvcRef"]["name"]) for p in json.load(sys.stdin)["pods"] for v in p.get("volume", []) if "pvcRef" in v]'; }
 has "and in /stats/summary" "400 1000 plain" summary
+
+# --- whether something is wrong with them (the gate CSIVolumeHealth)
+eventually 90 "it is healthy" metric 'health_status_abnormal{namespace="default",persistentvolumeclaim="plain"} 0'
+printf 'the disk is on fire' >"$WORK/csi-data/abnormal-plain"
+eventually 150 "its driver says that it is not: its pod is told" told VolumeConditionAbnormal plain "Volume v: the disk is on fire"
+ok "and /metrics says so" metric 'health_status_abnormal{namespace="default",persistentvolumeclaim="plain"} 1'
+abnormal() { k get --raw /api/v1/nodes/worker-1/proxy/stats/summary | python3 -c 'import json,sys; [print(v["volumeHealthStats"]["abnormal"]) for p in json.load(sys.stdin)["pods"] for v in p.get("volume", []) if v.get("pvcRef", {}).get("name") == "plain"]'; }
+same "and /stats/summary" True abnormal
+rm "$WORK/csi-data/abnormal-plain"
+eventually 150 "it is well again" metric 'health_status_abnormal{namespace="default",persistentvolumeclaim="plain"} 0'
 
 # --- how many volumes the driver can have changes
 allocatable() { is csinode/worker-1 '.spec.drivers[0].allocatable.count' "$1"; }

@@ -229,9 +229,17 @@ static void on_expand(struct grpc_stream *s, struct str message, void *arg)
     reply_empty(s, &csi__v1__node_expand_volume_response__descriptor);
 }
 
+/* A volume is abnormal for the reason that the file "abnormal-VOLUME" has. */
 static void on_stats(struct grpc_stream *s, struct str message, void *arg)
 {
-    UNUSED(message), UNUSED(arg);
+    UNUSED(arg);
+    Csi__V1__NodeGetVolumeStatsRequest *q =
+        unpack(s, &csi__v1__node_get_volume_stats_request__descriptor, message);
+    if (q == NULL)
+        return;
+    AUTO_FREE char *path = xasprintf("%s/abnormal-%s", data_dir, q->volume_id);
+    AUTO_BUF reason = BUF_INIT;
+    Csi__V1__VolumeCondition condition = CSI__V1__VOLUME_CONDITION__INIT;
     Csi__V1__NodeGetVolumeStatsResponse r = CSI__V1__NODE_GET_VOLUME_STATS_RESPONSE__INIT;
     Csi__V1__VolumeUsage bytes = CSI__V1__VOLUME_USAGE__INIT, *list[] = {&bytes};
     bytes.unit = CSI__V1__VOLUME_USAGE__UNIT__BYTES;
@@ -240,6 +248,13 @@ static void on_stats(struct grpc_stream *s, struct str message, void *arg)
     bytes.available = 600;
     r.usage = list;
     r.n_usage = 1;
+    condition.message = (char *)(uintptr_t) "all is well";
+    if (file_read(path, 256, &reason, NULL) == 0) {
+        buf_append(&reason, "", 1);
+        condition.abnormal = true;
+        condition.message = (char *)reason.data;
+    }
+    r.volume_condition = &condition;
     reply(s, &r.base);
 }
 
@@ -250,7 +265,8 @@ static void on_capabilities(struct grpc_stream *s, struct str message, void *arg
     static const Csi__V1__NodeServiceCapability__RPC__Type types[] = {
         CSI__V1__NODE_SERVICE_CAPABILITY__RPC__TYPE__STAGE_UNSTAGE_VOLUME,
         CSI__V1__NODE_SERVICE_CAPABILITY__RPC__TYPE__EXPAND_VOLUME,
-        CSI__V1__NODE_SERVICE_CAPABILITY__RPC__TYPE__GET_VOLUME_STATS};
+        CSI__V1__NODE_SERVICE_CAPABILITY__RPC__TYPE__GET_VOLUME_STATS,
+        CSI__V1__NODE_SERVICE_CAPABILITY__RPC__TYPE__VOLUME_CONDITION};
     Csi__V1__NodeServiceCapability c[ARRAY_SIZE(types)], *list[ARRAY_SIZE(types)];
     Csi__V1__NodeServiceCapability__RPC rpc[ARRAY_SIZE(types)];
     for (size_t i = 0; i < ARRAY_SIZE(types); i++) {

@@ -213,7 +213,30 @@ START_TEST(test_good_file)
 }
 END_TEST
 
+/* Gates that are heeded have 1.36's defaults; the command line goes before the file. */
+START_TEST(gates)
+{
+    struct kubelet_config c;
+    struct error err;
+    ck_assert_int_eq(parse(&c, NULL, &err), 0);
+    ck_assert(!c.gates.csi_volume_health);
+    AUTO_FREE char *flag = xstrdup("--feature-gates=CSIVolumeHealth=true");
+    ck_assert_int_eq(parse(&c, flag, &err), 0);
+    ck_assert(c.gates.csi_volume_health);
+    assert_refused("--feature-gates=Nothing=true",
+                   "--feature-gates: unrecognized feature gate: Nothing");
+    struct flag_set *f = kubelet_flags(&c);
+    ck_assert_int_eq(
+        kubelet_config_read(&c, f, STR(HEADER "featureGates: {CSIVolumeHealth: true}\n"), &err), 0);
+    ck_assert_int_eq(kubelet_config_check(&c, &err), 0);
+    ck_assert(c.gates.csi_volume_health);
+    flag_set_free(f);
+    arena_free(c.file_values);
+}
+END_TEST
+
 UNIT_MAIN("kubelet configuration", {
+    UNIT_TEST(gates);
     UNIT_TEST(test_eviction_in_file);
     UNIT_TEST(test_strict_file);
     UNIT_TEST(test_good_file);

@@ -1,5 +1,5 @@
 /* feature_gates.c - see feature_gates.h. */
-#include "apiserver/feature_gates.h"
+#include "lib/api/feature_gates.h"
 
 #include "lib/base/base.h"
 #include "lib/base/error.h"
@@ -289,7 +289,8 @@ static bool parse_bool(struct str v, bool *ret)
     return false;
 }
 
-static int check(struct str given, struct error *err)
+static int set(struct str given, const struct feature_switch *heeded, size_t heeded_count,
+               struct error *err)
 {
     struct str name, value;
     bool on, valued = str_cut(given, '=', &name, &value);
@@ -309,20 +310,37 @@ static int check(struct str given, struct error *err)
         return error_set(err, E_INVALID,
                          "cannot set feature gate %s to %s, feature is locked to %s", g->name,
                          on ? "true" : "false", g->on ? "true" : "false");
+    for (size_t i = 0; i < heeded_count; i++) {
+        if (strcmp(heeded[i].name, g->name) != 0)
+            continue;
+        *heeded[i].on = on;
+        return 0;
+    }
     if (on != g->on)
         log_warning("--feature-gates: %s=%s has no effect", g->name, on ? "true" : "false");
     return 0;
 }
 
-int feature_gates_check(const struct flag_list *given, struct error *err)
+int feature_gates_set(const struct flag_list *given, const struct feature_switch *heeded,
+                      size_t heeded_count, struct error *err)
 {
     int code = 0;
+    for (size_t i = 0; i < heeded_count; i++) {
+        const struct gate *g = find(str_of(heeded[i].name));
+        ASSERT(g != NULL);
+        *heeded[i].on = g->on;
+    }
     for (size_t i = 0; i < given->count && code == 0; i++) {
         struct str item = str_of(given->items[i]);
         if (str_has_prefix(item, STR("kube:"))) /* The component, which may be named. */
             item = str_sub(item, 5, item.len);
         if (item.len != 0)
-            code = check(item, err);
+            code = set(item, heeded, heeded_count, err);
     }
     return code;
+}
+
+int feature_gates_check(const struct flag_list *given, struct error *err)
+{
+    return feature_gates_set(given, NULL, 0, err);
 }

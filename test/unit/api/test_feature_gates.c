@@ -1,5 +1,5 @@
 /* test_feature_gates.c - what --feature-gates takes. */
-#include "apiserver/feature_gates.h"
+#include "lib/api/feature_gates.h"
 
 #include "lib/base/error.h"
 #include "lib/base/flags.h"
@@ -39,4 +39,29 @@ START_TEST(texts)
 }
 END_TEST
 
-UNIT_MAIN("feature_gates", { UNIT_TEST(texts); })
+/* What a program heeds has its default, or what was said last. */
+START_TEST(heeded)
+{
+    const char *items[] = {"CSIVolumeHealth=true", "kube:ResourceHealthStatus=false",
+                           "ResourceHealthStatus=true"};
+    struct flag_list list = {.items = items};
+    struct error err = {0};
+    bool health = true, resources = false;
+    const struct feature_switch all[] = {{"CSIVolumeHealth", &health},
+                                         {"ResourceHealthStatus", &resources}};
+    const bool want[][2] = {{false, true}, {true, true}, {true, false}, {true, true}};
+    for (; list.count <= ARRAY_SIZE(items); list.count++) {
+        ck_assert_int_eq(feature_gates_set(&list, all, ARRAY_SIZE(all), &err), 0);
+        ck_assert_int_eq(health, want[list.count][0]);
+        ck_assert_int_eq(resources, want[list.count][1]);
+    }
+    const char *bad[] = {"CSIVolumeHealth=maybe"};
+    list = (struct flag_list){.items = bad, .count = 1};
+    ck_assert_int_ne(feature_gates_set(&list, all, ARRAY_SIZE(all), &err), 0);
+}
+END_TEST
+
+UNIT_MAIN("feature_gates", {
+    UNIT_TEST(texts);
+    UNIT_TEST(heeded);
+})

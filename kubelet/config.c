@@ -300,6 +300,7 @@ static int set_gates(struct kubelet_config *c, struct error *err)
 {
     const struct feature_switch heeded[] = {
         {"CSIVolumeHealth", &c->gates.csi_volume_health},
+        {"SELinuxMount", &c->gates.selinux_mount},
     };
     int rc = feature_gates_set(&c->feature_gates, heeded, ARRAY_SIZE(heeded), err);
     return rc == 0 ? 0 : error_prefix(err, "--feature-gates");

@@ -197,6 +197,7 @@ static void set_mounts(struct arena *a, CRI(ContainerConfig) * c, const struct c
         m->host_path = cri_textc(a, in->mounts[i].host_path);
         m->readonly = in->mounts[i].read_only;
         m->recursive_read_only = in->mounts[i].recursive_read_only;
+        m->selinux_relabel = in->mounts[i].relabel;
         m->propagation = in->mounts[i].propagation;
         if (in->users.length > 0) {
             m->uidmappings = cri_id_mapping(a, &in->users);

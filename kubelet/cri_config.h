@@ -36,6 +36,7 @@ struct container_mount {
     const char *host_path;
     bool read_only;
     bool recursive_read_only;
+    bool relabel; /* SELinux: its files get the container's label. */
     CRI(MountPropagation) propagation;
     /* An image that the runtime mounts, instead of a path; NULL: a path. */
     const char *image_ref, *image_given, *image_sub_path;

@@ -52,6 +52,7 @@ struct csi_mount {
     bool republish; /* requiresRepublish: published again from time to time, for its tokens. */
     const char **mount_flags;
     size_t mount_flag_count;
+    const char *label;                   /* SELinux: among mount_flags; NULL: none. */
     struct csi_strings stage_attributes; /* Of the volume alone. */
     struct csi_strings attributes;       /* With what the pod adds. */
     struct csi_strings publish_context, stage_secrets, publish_secrets, expand_secrets;

@@ -29,6 +29,10 @@ static int write_data(const char *dir, const struct csi_mount *m, struct error *
     json_write_string(str_of(m->pv_name), &b);
     if (m->ephemeral)
         buf_puts(&b, ",\"volumeLifecycleMode\":\"Ephemeral\"");
+    if (m->label != NULL) {
+        buf_puts(&b, ",\"seLinuxMountContext\":");
+        json_write_string(str_of(m->label), &b);
+    }
     buf_puts(&b, "}");
     return file_write_atomic(path, buf_str(&b).data, buf_str(&b).len, 0600, err);
 }

@@ -3,6 +3,7 @@
 
 #include "kubelet/field_ref.h"
 #include "kubelet/pod_sources.h"
+#include "kubelet/selinux.h"
 #include "kubelet/volumes.h"
 
 #include "api/authentication_v1.h"
@@ -205,9 +206,12 @@ int csi_plan(struct arena *a, const struct field_context *ctx, const struct sour
     m->read_only = v->read_only || src->read_only;
     m->attributes = (struct csi_strings){src->volume_attributes, src->volume_attributes_count};
     m->stage_attributes = m->attributes;
-    m->mount_flags = ARENA_ARRAY(a, const char *, pv->spec.mount_options_count);
+    m->mount_flags = ARENA_ARRAY(a, const char *, pv->spec.mount_options_count + 1);
     for (size_t i = 0; i < pv->spec.mount_options_count; i++)
         m->mount_flags[m->mount_flag_count++] = str_c(arena_str(a, pv->spec.mount_options[i]));
+    m->label = v->label;
+    if (m->label != NULL)
+        m->mount_flags[m->mount_flag_count++] = selinux_mount_option(a, m->label);
     if (d != NULL && d->spec.has_pod_info_on_mount && d->spec.pod_info_on_mount)
         add_pod_info(a, ctx, m);
     plan_paths(a, root_dir, pod_dir, m);

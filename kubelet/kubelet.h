@@ -11,6 +11,7 @@
 #include "kubelet/eviction.h"
 #include "kubelet/hosts_file.h"
 #include "kubelet/pod_support.h"
+#include "kubelet/selinux.h"
 #include "kubelet/shutdown.h"
 
 #include "lib/base/flags.h"
@@ -53,6 +54,7 @@ struct zpages;
 /* Feature gates that change something here; upstream's names, without capitals. */
 struct kubelet_gates {
     bool csi_volume_health;
+    bool selinux_mount;
 };
 
 /* --- configuration: flags, with --config below them ---------------------------- */
@@ -138,6 +140,7 @@ struct kubelet {
     struct env *env;
     struct kubelet_config config;
     struct node_support support;
+    struct selinux selinux;
     const char *node_name;
 
     struct cri *cri;

@@ -444,6 +444,8 @@ static void run(struct program *p)
     log_info("trireme-kubelet %s on node %s (%s)", KUBELET_VERSION, k->node_name,
              k->host_ip_count > 0 ? k->host_ips[0] : "no address");
     k->support.apparmor = node_has_apparmor();
+    selinux_read(k->arena, "", &k->selinux);
+    k->selinux.mount = k->config.gates.selinux_mount;
     k->support.unsafe_sysctls = &k->config.unsafe_sysctls;
     p->health = runtime_health_start(k, on_runtime_up, on_runtime_change);
     uv_run(k->loop, UV_RUN_DEFAULT);

@@ -28,6 +28,14 @@ static void add_mount(struct start *s, const char *container_path, const char *h
         .container_path = container_path, .host_path = host_path, .read_only = read_only};
 }
 
+/* A file of ours: it has the container's label where there is SELinux. */
+static void add_own_mount(struct start *s, const char *container_path, const char *host_path,
+                          bool read_only)
+{
+    add_mount(s, container_path, host_path, read_only);
+    s->mounts[s->mount_count - 1].relabel = s->w->k->selinux.enabled;
+}
+
 static int make_file(const char *path, struct str content, mode_t mode, struct error *err)
 {
     int fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, mode);
@@ -51,10 +59,29 @@ static int make_hosts(struct start *s)
     }
     int rc = make_file(path, str_of(content), 0644, &s->err);
     if (rc == 0)
-        add_mount(s, "/etc/hosts", path,
-                  s->spec->security_context != NULL &&
-                      s->spec->security_context->read_only_root_filesystem);
+        add_own_mount(s, "/etc/hosts", path,
+                      s->spec->security_context != NULL &&
+                          s->spec->security_context->read_only_root_filesystem);
     return rc;
+}
+
+/* On a host with SELinux. Blocking. */
+static bool needs_relabel(const struct volume *v)
+{
+    if (v->labelled || v->label != NULL || v->kind == VOLUME_HOST_PATH)
+        return false;
+    if (v->kind == VOLUME_LOCAL || v->kind == VOLUME_CSI)
+        return !v->read_only && (v->kind == VOLUME_LOCAL || selinux_can_relabel(v->path));
+    return true;
+}
+
+/* The first container that mounts a volume has its files labelled. */
+static void note_labelled(struct start *s)
+{
+    for (size_t i = 0; i < s->spec->volume_mounts_count; i++)
+        for (size_t k = 0; k < s->w->volumes->count; k++)
+            if (str_eqc(s->spec->volume_mounts[i].name, s->w->volumes->items[k].name))
+                s->w->volumes->items[k].labelled = true;
 }
 
 /* One volumeMount, with its sub-path and propagation. */
@@ -87,6 +114,7 @@ static int make_mount(struct start *s, size_t index)
         path = arena_printf(s->arena, "/" STR_FMT, STR_ARG(path));
     add_mount(s, str_c(arena_str(s->arena, path)), from, m->read_only || v->read_only);
     struct container_mount *out = &s->mounts[s->mount_count - 1];
+    out->relabel = s->w->k->selinux.enabled && !by_runtime && needs_relabel(v);
     if (by_runtime) {
         out->host_path = "";
         out->image_ref = s->volume_refs[index];
@@ -150,8 +178,8 @@ static void run_mounts(void *arg)
         /* World-writable: the container may run as anybody. */
         s->code = make_file(s->term_path, STR_NULL, 0666, &s->err);
         if (s->code == 0)
-            add_mount(s, str_c(arena_str(s->arena, s->spec->termination_message_path)),
-                      s->term_path, false);
+            add_own_mount(s, str_c(arena_str(s->arena, s->spec->termination_message_path)),
+                          s->term_path, false);
     }
 }
 
@@ -159,10 +187,13 @@ static void finish_mounts(void *arg)
 {
     struct start *s = arg;
     worker_trace_op(s->w, START_VOLUMES);
-    if (s->code != 0)
+    if (s->code != 0) {
         start_fail(s, "CreateContainerConfigError", error_message(&s->err));
-    else
-        start_ready_devices(s);
+        return;
+    }
+    if (s->w->k->selinux.enabled)
+        note_labelled(s);
+    start_ready_devices(s);
 }
 
 static void make_mounts(struct start *s)

@@ -327,6 +327,7 @@ static void finish_preparation(void *arg)
     struct preparation *p = arg;
     struct pod_worker *w = p->w;
     if (p->code == 0) {
+        volume_set_inherit(p->plan, w->volumes);
         volume_set_free(w->volumes);
         w->volumes = take(p->plan);
         free(take(w->prepare_error));
@@ -434,7 +435,8 @@ static void on_devices(int code, const struct error *err, void *arg)
     const struct kubelet *k = w->k;
     struct field_context ctx;
     struct volume_config config = {.root_dir = k->config.root_dir,
-                                   .pod_logs_dir = k->config.pod_logs_dir};
+                                   .pod_logs_dir = k->config.pod_logs_dir,
+                                   .selinux = &k->selinux};
     worker_field_context(w, &ctx);
     p->code = volume_plan(&config, &ctx, w->sources, &p->plan, &p->err);
     if (p->code != 0) {

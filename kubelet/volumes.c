@@ -5,6 +5,7 @@
 
 #include "kubelet/csi.h"
 #include "kubelet/pod_sources.h"
+#include "kubelet/selinux.h"
 
 #include "lib/api/quantity.h"
 #include "lib/base/arena.h"
@@ -32,6 +33,7 @@ struct plan {
     struct arena *a;
     const struct field_context *ctx;
     const struct source_set *sources;
+    const struct selinux *selinux;
     struct payload *payload;
     int mode;
 };
@@ -322,6 +324,21 @@ static int check_uses(const struct core_v1_pod *pod, struct str name, bool block
     return rc;
 }
 
+/* Raw devices have no labels. */
+static int plan_label(struct volume_set *s, const struct plan *p,
+                      const struct core_v1_persistent_volume *pv, struct volume *v,
+                      struct error *err)
+{
+    const struct core_v1_csi_persistent_volume_source *src = pv->spec.persistent_volume_source.csi;
+    const struct source *d =
+        src != NULL ? source_set_find(p->sources, SOURCE_CSI_DRIVER, src->driver, 0) : NULL;
+    if (p->selinux == NULL || v->block)
+        return 0;
+    return selinux_mount_label(s->arena, p->selinux, p->ctx->pod, v->name, pv,
+                               d != NULL && d->object != NULL ? d->object->msg : NULL, &v->label,
+                               err);
+}
+
 static int plan_claim(struct volume_set *s, struct plan *p, const struct core_v1_volume *spec,
                       struct volume *v, struct error *err)
 {
@@ -355,6 +372,9 @@ static int plan_claim(struct volume_set *s, struct plan *p, const struct core_v1
             str_c(arena_printf(s->arena, "%s/volumes/kubernetes.io~local-volume/" STR_FMT,
                                s->pod_dir, STR_ARG(pv->metadata.name)));
     } else {
+        rc = plan_label(s, p, pv, v, err);
+        if (rc != 0)
+            return rc;
         rc = csi_plan(s->arena, p->ctx, p->sources, s->root_dir, s->pod_dir, pv, claim, v, err);
     }
     return rc;
@@ -435,7 +455,7 @@ int volume_plan(const struct volume_config *config, const struct field_context *
                              str_c(arena_str(a, pod->metadata.name)), uid);
     s->items = ARENA_ARRAY(a, struct volume, pod->spec.volumes_count);
     plan_containers(s, &pod->spec);
-    struct plan p = {.a = a, .ctx = ctx, .sources = sources};
+    struct plan p = {.a = a, .ctx = ctx, .sources = sources, .selinux = config->selinux};
     for (size_t i = 0; i < pod->spec.volumes_count; i++) {
         struct volume *v = &s->items[s->count];
         v->gid = sc != NULL && sc->has_fs_group ? sc->fs_group : -1;
@@ -458,6 +478,14 @@ void volume_set_free(struct volume_set *s)
 {
     if (s != NULL)
         arena_free(s->arena);
+}
+
+void volume_set_inherit(struct volume_set *to, const struct volume_set *from)
+{
+    for (size_t i = 0; from != NULL && i < to->count; i++) {
+        const struct volume *v = volume_set_find(from, str_of(to->items[i].name));
+        to->items[i].labelled = v != NULL && v->labelled;
+    }
 }
 
 const struct volume *volume_set_find(const struct volume_set *s, struct str name)

@@ -38,6 +38,8 @@ struct volume {
     struct payload payload;
     bool block;               /* volumeMode Block: path is a device, for volumeDevices. */
     bool read_only;           /* Containers may never write. */
+    const char *label;        /* SELinux: it is mounted with it; NULL: relabelled if need be. */
+    bool labelled;            /* A container was started with it: its files have their labels. */
     int64_t gid;              /* fsGroup; -1: none. */
     bool gid_if_root_differs; /* fsGroupChangePolicy OnRootMismatch. */
 };
@@ -55,8 +57,9 @@ struct volume_set {
 };
 
 struct volume_config {
-    const char *root_dir;     /* --root-dir */
-    const char *pod_logs_dir; /* /var/log/pods */
+    const char *root_dir;          /* --root-dir */
+    const char *pod_logs_dir;      /* /var/log/pods */
+    const struct selinux *selinux; /* NULL: none here. */
 };
 
 /* The folder of a pod: <root>/pods/<uid>. */
@@ -70,6 +73,8 @@ const char *pod_log_dir(struct arena *a, const char *logs_dir, const char *names
 int volume_plan(const struct volume_config *config, const struct field_context *ctx,
                 const struct source_set *sources, struct volume_set **ret, struct error *err);
 void volume_set_free(struct volume_set *s); /* NULL is a no-op. */
+/* What is known of the files of from, the plan before, goes on to hold. from may be NULL. */
+void volume_set_inherit(struct volume_set *to, const struct volume_set *from);
 const struct volume *volume_set_find(const struct volume_set *s, struct str name);
 
 /* Blocking. */

@@ -306,6 +306,34 @@ ok "it was unpublished" grep -q "^unpublish torn2 " "$WORK/csi.log"
 eventually 60 "and unstaged" grep -q "^unstage torn2 " "$WORK/csi.log"
 eventually 20 "its folder is gone" gone "$torn2"
 
+# --- SELinux: a driver is told of labels where the host has it, and nowhere else
+k patch csidriver hostpath.test -p '{"spec":{"seLinuxMount":true}}' >/dev/null
+k apply -f - >/dev/null <<'YAML'
+apiVersion: v1
+kind: PersistentVolume
+metadata: {name: labelled}
+spec:
+  capacity: {storage: 8Mi}
+  accessModes: [ReadWriteOncePod]
+  storageClassName: ""
+  mountOptions: [noatime]
+  csi: {driver: hostpath.test, volumeHandle: labelled}
+---
+apiVersion: v1
+kind: PersistentVolumeClaim
+metadata: {name: labelled}
+spec: {resources: {requests: {storage: 8Mi}}, accessModes: [ReadWriteOncePod], storageClassName: "", volumeName: labelled}
+YAML
+pod labelled 'persistentVolumeClaim: {claimName: labelled}' '' ', seLinuxOptions: {level: "s0:c1,c2"}'
+ok "a pod with SELinux options" runs labelled
+options() { grep "^option labelled " "$WORK/csi.log"; }
+if [ -e /sys/fs/selinux/policyvers ]; then
+    has "the driver mounts with the pod's label" 'context=".*:s0:c1,c2"' options
+else
+    same "without SELinux its driver is told of mount options alone" "option labelled noatime" options
+fi
+ok "delete it" k delete pod labelled --timeout=40s
+
 # --- raw block volumes
 if [ -n "$LOOP" ]; then
     volume raw Block "device: $LOOP"

@@ -164,6 +164,9 @@ static void on_publish(struct grpc_stream *s, struct str message, void *arg)
     if (r == NULL)
         return;
     say("publish", r->volume_id, r->target_path);
+    if (r->volume_capability->access_type_case == CSI__V1__VOLUME_CAPABILITY__ACCESS_TYPE_MOUNT)
+        for (size_t i = 0; i < r->volume_capability->mount->n_mount_flags; i++)
+            say("option", r->volume_id, r->volume_capability->mount->mount_flags[i]);
     const char *pod = entry(r->volume_context, r->n_volume_context, "csi.storage.k8s.io/pod.name");
     if (pod[0] != '\0')
         say("pod", pod,

@@ -300,6 +300,8 @@ static int set_gates(struct kubelet_config *c, struct error *err)
 {
     const struct feature_switch heeded[] = {
         {"CSIVolumeHealth", &c->gates.csi_volume_health},
+        {"ResourceHealthStatus", &c->gates.resource_health_status},
+        {"ResourceHealthStatusMessage", &c->gates.resource_health_message},
         {"SELinuxMount", &c->gates.selinux_mount},
     };
     int rc = feature_gates_set(&c->feature_gates, heeded, ARRAY_SIZE(heeded), err);

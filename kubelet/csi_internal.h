@@ -34,6 +34,8 @@ struct csi_driver {
     bool multi_writer; /* SINGLE_NODE_MULTI_WRITER. */
     const char
         *dra_version; /* It is a driver of dynamic resources (dra.h), of this API; NULL: of CSI. */
+    struct plugin_client *health; /* dra_watch.c: its stream, of the same endpoint; NULL: none. */
+    uv_timer_t *health_timer;     /* To try it again; NULL until needed. */
     bool ready;
     bool of_devices; /* It is a device plugin (device_manager.h), which is told at endpoint. */
     char *endpoint;
@@ -110,6 +112,10 @@ struct csi_driver *csi_driver_find(const struct csi *c, const char *name);
 
 /* The same for drivers of dynamic resources. */
 struct csi_driver *dra_driver_find(const struct csi *c, const char *name);
+
+/* dra_watch.c: its word on its devices' health is listened to; not any more. */
+void dra_watch_start(struct csi_driver *d);
+void dra_watch_stop(struct csi_driver *d);
 
 /* An answer to one of calls came: true when nobody wants it any more. */
 bool csi_driver_answer_is_late(struct csi_driver *d);

@@ -70,8 +70,9 @@ static void driver_gone(struct csi_driver *d)
         device_manager_unregister(d->csi->k->devices, str_of(d->name), d->endpoint);
     d->ready = false;
     d->gone = true;
-    if (d->calls == 0)
-        driver_free(d);
+    d->calls++; /* Until all that can end has ended. */
+    dra_watch_stop(d);
+    csi_driver_answer_is_late(d);
 }
 
 bool csi_driver_answer_is_late(struct csi_driver *d)
@@ -267,8 +268,11 @@ static void on_info(const struct plugin_reply *reply, void *arg)
     }
     if (dra) {
         d->ready = true;
+        free(d->endpoint);
+        d->endpoint = xstrdup(r->endpoint);
         log_info("DRA driver %s is registered", d->name);
         notify(d, NULL);
+        dra_watch_start(d);
         wake_pods(d->csi->k);
         return;
     }

@@ -36,6 +36,9 @@ struct dra *dra_new(struct kubelet *k)
     list_init(&d->ops);
     list_init(&d->gone);
     list_init(&d->savers);
+    dra_health_init(&d->health);
+    uv_timer_init(k->loop, &d->health_timer);
+    d->health_timer.data = d;
     int rc = file_read(d->path, STATE_BYTES_MAX, &text, &err);
     if (rc == 0)
         rc = dra_state_read(&d->state, buf_str(&text), &err);
@@ -294,6 +297,17 @@ static int claim_name(const struct core_v1_pod *pod, const struct core_v1_pod_re
     }
     return error_set(err, E_AGAIN, "pod \"" STR_FMT "/" STR_FMT "\": ResourceClaim not created yet",
                      STR_ARG(pod->metadata.namespace), STR_ARG(pod->metadata.name));
+}
+
+const struct dra_claim *dra_claim_named(const struct dra *d, const struct core_v1_pod *pod,
+                                        struct str name)
+{
+    struct str real = STR_NULL;
+    for (size_t i = 0; i < pod->spec.resource_claims_count; i++)
+        if (str_eq(pod->spec.resource_claims[i].name, name) &&
+            claim_name(pod, &pod->spec.resource_claims[i], &real, NULL) == 0 && !str_empty(real))
+            return dra_state_find(&d->state, pod->metadata.namespace, real);
+    return NULL;
 }
 
 void dra_prepare(struct dra *d, struct api_object *o,

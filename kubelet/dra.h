@@ -4,6 +4,8 @@
  *   dra_state.c  which claims are prepared, for whom: pure, and its file
  *   dra.c        operations on the claims of a pod
  *   dra_ask.c    what drivers are asked
+ *   dra_health.c what drivers say of their devices' health: pure
+ *   dra_watch.c  the streams on which they say it
  *   dra_save.c   the file
  *   dra_slices.c ResourceSlices of drivers that went
  *   csi_plugins.c registers drivers: plugins of type DRAPlugin
@@ -49,6 +51,10 @@ struct dra_use {
 int dra_uses(const struct dra *d, struct arena *a, const struct core_v1_pod *pod,
              const struct core_v1_container *c, struct dra_use **ret, size_t *ret_count,
              struct error *err);
+/* For the container's status: the devices of its claims and their health; an array in a. */
+struct core_v1_resource_status;
+size_t dra_status(const struct dra *d, struct arena *a, const struct core_v1_pod *pod,
+                  const struct core_v1_container *c, struct core_v1_resource_status **ret);
 /* Pods that are gone from here may have left claims prepared. */
 void dra_reconcile(struct dra *d);
 /* A driver's socket went: unless it comes back soon, its ResourceSlices are removed. */

@@ -36,6 +36,8 @@ static void take_devices(struct dra_driver *d, const Dra__V1__NodePrepareResourc
         struct dra_device *x = dra_driver_add(d);
         x->pool = xstrdup(from->pool_name);
         x->device = xstrdup(from->device_name);
+        if (from->share_id[0] != '\0')
+            x->share = xstrdup(from->share_id);
         for (size_t k = 0; k < from->n_request_names; k++)
             dra_list_add(&x->requests, &x->request_count, str_of(from->request_names[k]));
         for (size_t k = 0; k < from->n_cdi_device_ids; k++)

@@ -1,9 +1,11 @@
 /* dra_internal.h - shared by dra.c (operations on the claims of a pod), dra_ask.c (what
- * drivers are asked), dra_save.c (the file) and dra_slices.c (drivers that went). */
+ * drivers are asked), dra_watch.c (what they tell), dra_save.c (the file) and dra_slices.c (drivers
+ * that went). */
 #ifndef KUBELET_DRA_INTERNAL_H
 #define KUBELET_DRA_INTERNAL_H
 
 #include "kubelet/dra.h"
+#include "kubelet/dra_health.h"
 #include "kubelet/dra_state.h"
 #include "lib/base/list.h"
 
@@ -48,7 +50,15 @@ struct dra {
     bool saving;
     struct list savers; /* struct saver: wait for what they changed to be on disk. */
     uv_timer_t timer;
+    struct dra_health health; /* dra_watch.c */
+    uv_timer_t health_timer;  /* What is not said again in time is not known. */
 };
+
+/* The claim that the pod calls by this name, if it is here; NULL. */
+const struct dra_claim *dra_claim_named(const struct dra *d, const struct core_v1_pod *pod,
+                                        struct str name);
+/* dra_watch.c: pods look again when what is known of a device lapses. */
+void dra_health_schedule(struct dra *d);
 
 /* The claim of op at i, as it is remembered; NULL: it is not. */
 static inline struct dra_claim *dra_op_claim(const struct dra_op *op, size_t i)

@@ -40,6 +40,7 @@ void dra_driver_clear(struct dra_driver *d)
         struct dra_device *x = &d->devices[i];
         free(x->pool);
         free(x->device);
+        free(x->share);
         list_free(x->requests, x->request_count);
         list_free(x->cdi, x->cdi_count);
     }
@@ -161,7 +162,7 @@ struct dra_device *dra_driver_add(struct dra_driver *d)
     return &d->devices[d->device_count++];
 }
 
-static bool goes_with(const struct dra_device *d, struct str request)
+bool dra_device_goes_with(const struct dra_device *d, struct str request)
 {
     for (size_t i = 0; i < d->request_count; i++) {
         struct str whole, alternative;
@@ -179,7 +180,7 @@ void dra_claim_cdi(const struct dra_claim *c, struct arena *a, struct str reques
     for (size_t i = 0; i < c->driver_count; i++)
         for (size_t k = 0; k < c->drivers[i].device_count; k++) {
             const struct dra_device *d = &c->drivers[i].devices[k];
-            for (size_t n = 0; goes_with(d, request) && n < d->cdi_count; n++) {
+            for (size_t n = 0; dra_device_goes_with(d, request) && n < d->cdi_count; n++) {
                 bool known = false;
                 for (size_t m = 0; m < *count && !known; m++)
                     known = strcmp((*list)[m], d->cdi[n]) == 0;
@@ -230,6 +231,8 @@ void dra_state_write(const struct dra_state *s, struct buf *b)
                 const struct dra_device *d = &c->drivers[i].devices[k];
                 put_member(b, k != 0 ? ",{\"pool\":" : "{\"pool\":", d->pool);
                 put_member(b, ",\"device\":", d->device);
+                if (d->share != NULL)
+                    put_member(b, ",\"share\":", d->share);
                 put_list(b, ",\"requests\":[", d->requests, d->request_count);
                 put_list(b, ",\"cdi\":[", d->cdi, d->cdi_count);
                 buf_putc(b, '}');
@@ -269,6 +272,8 @@ static void read_driver(struct dra_claim *c, const struct json *j)
         struct str pool = json_get_str(items[i], "pool"), device = json_get_str(items[i], "device");
         x->pool = copy(pool);
         x->device = copy(device);
+        if (json_getc(items[i], "share") != NULL)
+            x->share = copy(json_get_str(items[i], "share"));
         read_list(items[i], "requests", &x->requests, &x->request_count);
         read_list(items[i], "cdi", &x->cdi, &x->cdi_count);
     }

@@ -13,6 +13,7 @@ struct resource_v1_resource_claim;
 
 struct dra_device {
     char *pool, *device;
+    char *share; /* Of a device that several claims share: its part (shareID); NULL: all of it. */
     char **requests; /* None: it goes with all of them. */
     size_t request_count;
     char **cdi; /* Ids. */
@@ -53,6 +54,8 @@ struct dra_driver *dra_claim_driver(const struct dra_claim *c, const char *name)
 struct dra_device *dra_driver_add(struct dra_driver *d);
 /* Forgets what an earlier answer said. */
 void dra_driver_clear(struct dra_driver *d);
+/* It is of this request, which containers name; empty: any. */
+bool dra_device_goes_with(const struct dra_device *d, struct str request);
 void dra_list_add(char ***list, size_t *count, struct str s);
 /* Ids of the devices for a request; request empty: of all. Into a. */
 void dra_claim_cdi(const struct dra_claim *c, struct arena *a, struct str request,

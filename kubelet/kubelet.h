@@ -55,6 +55,8 @@ struct zpages;
 struct kubelet_gates {
     bool csi_volume_health;
     bool selinux_mount;
+    bool resource_health_status;
+    bool resource_health_message;
 };
 
 /* --- configuration: flags, with --config below them ---------------------------- */

@@ -4,6 +4,7 @@
  * newest known state, so that conditions of others are left alone. One call
  * at a time; failures are repeated for ever, since a status is never optional. */
 #include "kubelet/device_manager.h"
+#include "kubelet/dra.h"
 #include "kubelet/mirror_pods.h"
 #include "kubelet/pod_status.h"
 #include "kubelet/pod_support.h"
@@ -44,6 +45,20 @@ void worker_event(struct pod_worker *w, const struct pod_container *c, const cha
 
 /* --- computing ------------------------------------------------------------------------ */
 
+/* Of plugins first, then of claims. */
+static void add_health(const struct pod_worker *w, const struct pod_container *c, struct arena *a,
+                       struct container_facts *f)
+{
+    struct core_v1_resource_status *plugins, *claims, *all;
+    size_t n = device_manager_status(w->k->devices, a, str_of(w->uid), str_of(c->name), &plugins);
+    size_t m = dra_status(w->k->dra, a, worker_pod(w), c->spec, &claims);
+    all = ARENA_ARRAY(a, struct core_v1_resource_status, n + m + 1);
+    for (size_t i = 0; i < n + m; i++)
+        all[i] = i < n ? plugins[i] : claims[i - n];
+    f->devices = all;
+    f->device_count = n + m;
+}
+
 static struct container_facts *facts(struct pod_worker *w, struct arena *a)
 {
     struct container_facts *list = ARENA_ARRAY(a, struct container_facts, w->container_count + 1);
@@ -69,8 +84,8 @@ static struct container_facts *facts(struct pod_worker *w, struct arena *a)
             .restarts = pm_restarts(&p, &m),
             .applied = c->applied,
         };
-        list[i].device_count = device_manager_status(w->k->devices, a, str_of(w->uid),
-                                                     str_of(c->name), &list[i].devices);
+        if (w->k->config.gates.resource_health_status)
+            add_health(w, c, a, &list[i]);
     }
     return list;
 }

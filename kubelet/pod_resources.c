@@ -118,6 +118,8 @@ static Podresources__V1__ClaimResource *claim_resource(struct arena *a, const ch
     r->driver_name = arena_strdup(a, driver);
     r->pool_name = arena_strdup(a, d->pool);
     r->device_name = arena_strdup(a, d->device);
+    if (d->share != NULL)
+        r->share_id = arena_strdup(a, d->share);
     r->cdi_devices = ARENA_ARRAY(a, Podresources__V1__CDIDevice *, d->cdi_count + 1);
     for (size_t i = 0; i < d->cdi_count; i++) {
         Podresources__V1__CDIDevice *c = ARENA_NEW(a, Podresources__V1__CDIDevice);

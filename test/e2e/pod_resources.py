@@ -39,7 +39,7 @@ def say_container(where, c):
     for d in c.dynamic_resources:
         for r in d.claim_resources:
             print(where, "claim", d.claim_name, r.driver_name, r.pool_name, r.device_name,
-                  ",".join(x.name for x in r.cdi_devices))
+                  ",".join(x.name for x in r.cdi_devices), r.share_id)
     if c.cpu_ids:
         print(where, "cpus", ",".join(map(str, c.cpu_ids)))
     for m in c.memory:

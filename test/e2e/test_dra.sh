@@ -87,6 +87,7 @@ ok "a claim" claim one
 ok "its pod" pod first one
 eventually 30 "waits for the driver and says so" tells FailedPrepareDynamicResources first \
     "Failed to prepare dynamic resources: prepare dynamic resources: DRA driver dev.example.com is not registered"
+printf 'share-of-one' >"$WORK/SHARE"
 start_driver v1
 eventually 20 "the driver registers" called registered dev.example.com 1
 eventually 40 "the pod runs" phase first Running
@@ -95,6 +96,29 @@ ok "and is remembered" grep -q 'test/device=one' "$STATE"
 asks() { "$HERE/pod_resources.py" "$D/hosts/worker-1/kubelet/pod-resources/kubelet.sock" "$WORK/stubs" "$@"; }
 has "the pod resources API tells of it" "default/first c claim one dev.example.com pool device test/device=one" asks list
 has "also when asked for the pod" "default/first c claim one dev.example.com pool device test/device=one" asks get default first
+
+has "and of the device's share" "share-of-one" asks list
+ok "which is remembered" grep -q '"share":"share-of-one"' "$STATE"
+
+# --- the health of its device
+# health: name, id, health and message of what the container's status says
+health() { k get pod first -o 'jsonpath={range .status.containerStatuses[0].allocatedResourcesStatus[*]}{.name} {range .resources[*]}{.resourceID} {.health} {.message}{end}{end}'; }
+healthy() { [ "$(health)" = "claim:d test/device=one $1" ] || { health; return 1; }; }
+eventually 20 "its driver says nothing of its health" healthy "Unknown "
+ok "though it is asked" called watch dev.example.com 1
+echo "healthy 3600 all is well" >"$WORK/HEALTH"
+eventually 20 "it is healthy" healthy "Healthy all is well"
+echo "unhealthy 3600 it smokes" >"$WORK/HEALTH"
+eventually 20 "it is not" healthy "Unhealthy it smokes"
+echo "healthy 1 for a moment" >"$WORK/HEALTH"
+eventually 20 "what is not said again in time is not known" healthy "Unknown "
+echo "unhealthy 3600 again" >"$WORK/HEALTH"
+eventually 20 "until it is said again" healthy "Unhealthy again"
+kill_program worker-1 kubelet
+ok "start the node agent anew" "$TRIREME" host start worker-1 --dir "$D"
+eventually 30 "it asks again" called watch dev.example.com 2
+eventually 20 "and tells it again" healthy "Unhealthy again"
+rm "$WORK/HEALTH"
 
 # --- a shared claim is prepared once, and given back with the last pod
 ok "a second pod with it" pod second one
@@ -107,7 +131,7 @@ ok "the claim stays prepared" called unprepare one 0
 # --- the node agent starts anew
 kill_program worker-1 kubelet
 ok "start the node agent again" "$TRIREME" host start worker-1 --dir "$D"
-eventually 30 "the node agent is back" called registered dev.example.com 2
+eventually 30 "the node agent is back" called registered dev.example.com 3
 ok "nothing was given back" called unprepare one 0
 k delete pod second --wait=false >/dev/null
 eventually 40 "the last pod goes" gone pod second
@@ -117,7 +141,7 @@ no "and forgotten" grep -q 'test/device=one' "$STATE"
 # --- the older interface, and a driver that refuses
 stop_driver
 start_driver v1beta1
-eventually 30 "a driver of v1beta1 registers" called registered dev.example.com 3
+eventually 30 "a driver of v1beta1 registers" called registered dev.example.com 4
 ok "devices again" slice
 touch "$WORK/REFUSE"
 ok "a claim" claim two

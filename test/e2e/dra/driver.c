@@ -1,16 +1,21 @@
 /* driver.c - a driver of dynamic resources for tests: every claim gets the one device
  * "test/device=<claim>". Every call is a line in its output. A file REFUSE in the working
- * directory makes it refuse.
+ * directory makes it refuse; a file SHARE holds the share of its devices; a file HEALTH what it
+ * says of the device's health ("healthy 3600 all is well": state, seconds, message), each time that
+ * it changes, if it is of v1.
  *
  * usage: dra-driver NAME VERSION ENDPOINT_SOCKET REGISTRATION_SOCKET   (VERSION: v1, v1beta1) */
 #include "lib/base/arena.h"
+#include "lib/base/buf.h"
 #include "lib/base/error.h"
+#include "lib/base/file.h"
 #include "lib/net/bytes.h"
 #include "lib/net/grpc.h"
 #include "lib/net/http_server.h"
 #include "lib/net/proto.h"
 #include "lib/net/stream.h"
 
+#include "pb/csi/dra_health_v1alpha1.pb-c.h"
 #include "pb/csi/dra_v1.pb-c.h"
 #include "pb/csi/pluginregistration_v1.pb-c.h"
 
@@ -45,6 +50,71 @@ static void *unpack(struct grpc_stream *s, const ProtobufCMessageDescriptor *d, 
     return NULL;
 }
 
+/* What a file of the working directory holds; "": it is not there. */
+static const char *text_of(struct arena *a, const char *path)
+{
+    AUTO_BUF b = BUF_INIT;
+    return file_read(path, 4096, &b, NULL) == 0 ? str_c(arena_str(a, str_trim(buf_str(&b)))) : "";
+}
+
+/* --- health ---------------------------------------------------------------------------------- */
+
+static struct grpc_stream *watcher;
+static char *told; /* What it knows of HEALTH. */
+
+static void on_watch_gone(struct grpc_stream *s, void *arg)
+{
+    UNUSED(s), UNUSED(arg);
+    watcher = NULL;
+}
+
+static void on_watch(struct grpc_stream *s, struct str message, void *arg)
+{
+    UNUSED(message), UNUSED(arg);
+    say("watch", driver_name, version);
+    watcher = s;
+    free(take(told));
+    grpc_stream_on_cancel(s, on_watch_gone, NULL);
+}
+
+static void send_health(const char *text)
+{
+    DraHealth__V1alpha1__NodeWatchResourcesResponse r =
+        DRA_HEALTH__V1ALPHA1__NODE_WATCH_RESOURCES_RESPONSE__INIT;
+    DraHealth__V1alpha1__DeviceHealth x = DRA_HEALTH__V1ALPHA1__DEVICE_HEALTH__INIT, *list[] = {&x};
+    DraHealth__V1alpha1__DeviceIdentifier id = DRA_HEALTH__V1ALPHA1__DEVICE_IDENTIFIER__INIT;
+    char state[32] = "", words[512] = "";
+    long long seconds = 0;
+    sscanf(text, "%31s %lld %511[^\n]", state, &seconds, words);
+    id.pool_name = "pool";
+    id.device_name = "device";
+    x.device = &id;
+    x.health = strcmp(state, "healthy") == 0     ? DRA_HEALTH__V1ALPHA1__HEALTH_STATUS__HEALTHY
+               : strcmp(state, "unhealthy") == 0 ? DRA_HEALTH__V1ALPHA1__HEALTH_STATUS__UNHEALTHY
+                                                 : DRA_HEALTH__V1ALPHA1__HEALTH_STATUS__UNKNOWN;
+    x.health_check_timeout_seconds = seconds;
+    x.message = words;
+    r.devices = list;
+    r.n_devices = 1;
+    struct net_bytes *b = proto_pack(&r.base);
+    grpc_stream_send(watcher, b);
+    net_bytes_unref(b);
+}
+
+static void on_look(uv_timer_t *t)
+{
+    AUTO_ARENA *a = arena_new(0);
+    UNUSED(t);
+    const char *text = text_of(a, "HEALTH");
+    if (watcher == NULL || text[0] == '\0' || (told != NULL && strcmp(told, text) == 0))
+        return;
+    free(take(told));
+    told = xstrdup(text);
+    send_health(text);
+}
+
+/* --- claims ---------------------------------------------------------------------------------- */
+
 static void on_prepare(struct grpc_stream *s, struct str message, void *arg)
 {
     UNUSED(arg);
@@ -64,6 +134,7 @@ static void on_prepare(struct grpc_stream *s, struct str message, void *arg)
         ids[i] = (char *)(uintptr_t)str_c(arena_printf(a, "test/device=%s", r->claims[i]->name));
         devices[i].pool_name = "pool";
         devices[i].device_name = "device";
+        devices[i].share_id = (char *)(uintptr_t)text_of(a, "SHARE");
         devices[i].cdi_device_ids = &ids[i];
         devices[i].n_cdi_device_ids = 1;
         device_list[i] = &devices[i];
@@ -177,6 +248,13 @@ int main(int argc, char **argv)
     struct grpc_server *g = grpc_server_new();
     for (size_t i = 0; i < ARRAY_SIZE(methods); i++)
         grpc_server_add(g, &methods[i]);
+    const struct grpc_method watch = {.path = "/v1alpha1.DRAResourceHealth/NodeWatchResources",
+                                      .on_unary = on_watch};
+    if (strcmp(version, "v1") == 0)
+        grpc_server_add(g, &watch);
+    uv_timer_t look;
+    uv_timer_init(uv_default_loop(), &look);
+    uv_timer_start(&look, on_look, 100, 100);
     serve(g, endpoint);
     serve(g, argv[4]);
     return uv_run(uv_default_loop(), UV_RUN_DEFAULT);

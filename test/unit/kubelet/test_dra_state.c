@@ -1,10 +1,13 @@
 /* test_dra_state.c - claims that are prepared on a node: over a restart, by request, by pod. */
+#include "kubelet/dra_health.h"
 #include "kubelet/dra_state.h"
 
 #include "api/resource_v1.h"
 #include "lib/base/arena.h"
 #include "lib/base/buf.h"
 #include "test/unit/unit.h"
+
+#include <string.h>
 
 static struct dra_claim *add_claim(struct dra_state *s)
 {
@@ -94,7 +97,78 @@ START_TEST(test_file)
 }
 END_TEST
 
+/* What is said of a device counts until its time is over; what changes is told. */
+START_TEST(test_health)
+{
+    struct dra_health h;
+    const char *message;
+    dra_health_init(&h);
+    struct dra_health_said said = {.driver = "a.io",
+                                   .pool = "p",
+                                   .device = "d",
+                                   .state = DRA_HEALTHY,
+                                   .timeout_s = 10,
+                                   .message = "well"};
+    ck_assert_int_eq(dra_health_get(&h, "a.io", "p", "d", 0, NULL), DRA_HEALTH_UNKNOWN);
+    ck_assert_uint_eq(dra_health_next_ms(&h, 0), 0);
+    ck_assert(dra_health_set(&h, &said, 1000));
+    ck_assert(!dra_health_set(&h, &said, 2000));
+    ck_assert_int_eq(dra_health_get(&h, "a.io", "p", "d", 11999, &message), DRA_HEALTHY);
+    ck_assert_str_eq(message, "well");
+    ck_assert_uint_eq(dra_health_next_ms(&h, 2000), 12000);
+    ck_assert_int_eq(dra_health_get(&h, "a.io", "p", "d", 12000, &message), DRA_HEALTH_UNKNOWN);
+    ck_assert_str_eq(message, "");
+    ck_assert_uint_eq(dra_health_next_ms(&h, 12000), 0);
+    ck_assert(dra_health_set(&h, &said, 13000)); /* It was not known any more. */
+    said.message = "still";
+    ck_assert(dra_health_set(&h, &said, 13000));
+    said.state = DRA_UNHEALTHY;
+    ck_assert(dra_health_set(&h, &said, 13000));
+    /* No time, or nonsense: the default. One that is too long: as long as can be counted. */
+    said.timeout_s = -5;
+    ck_assert(dra_health_set(&h, &said, 13000));
+    ck_assert_uint_eq(dra_health_next_ms(&h, 13000), 13000 + DRA_HEALTH_TIMEOUT_MS);
+    said.timeout_s = INT64_MAX;
+    ck_assert(dra_health_set(&h, &said, 13000));
+    ck_assert_int_eq(dra_health_get(&h, "a.io", "p", "d", 14000, NULL), DRA_UNHEALTHY);
+    /* Others are others. */
+    said.driver = "b.io";
+    said.state = DRA_HEALTHY;
+    ck_assert(dra_health_set(&h, &said, 13000));
+    dra_health_forget(&h, "a.io");
+    ck_assert_int_eq(dra_health_get(&h, "a.io", "p", "d", 14000, NULL), DRA_HEALTH_UNKNOWN);
+    ck_assert_int_eq(dra_health_get(&h, "b.io", "p", "d", 14000, NULL), DRA_HEALTHY);
+    dra_health_done(&h);
+}
+END_TEST
+
+/* Long messages are cut, not in the middle of a character. */
+START_TEST(test_health_message)
+{
+    struct dra_health h;
+    AUTO_BUF b = BUF_INIT;
+    const char *message;
+    dra_health_init(&h);
+    for (int i = 0; i < 1020; i++)
+        buf_putc(&b, 'x');
+    buf_puts(&b, "\xc3\xa4\xc3\xa4\xc3\xa4");
+    buf_append(&b, "", 1);
+    struct dra_health_said said = {.driver = "a.io",
+                                   .pool = "p",
+                                   .device = "d",
+                                   .state = DRA_HEALTHY,
+                                   .message = (const char *)b.data};
+    dra_health_set(&h, &said, 0);
+    dra_health_get(&h, "a.io", "p", "d", 1, &message);
+    ck_assert_uint_eq(strlen(message), 1023);
+    ck_assert_str_eq(message + 1019, "x...");
+    dra_health_done(&h);
+}
+END_TEST
+
 UNIT_MAIN("dra_state", {
+    UNIT_TEST(test_health);
+    UNIT_TEST(test_health_message);
     UNIT_TEST(test_requests);
     UNIT_TEST(test_file);
 })

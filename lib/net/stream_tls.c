@@ -97,15 +97,25 @@ static void stream_tls_control(struct net_stream *s)
         stream_out_add(&s->out, record, len);
 }
 
+/* For whoever forgot the s of https, in the words that Go's servers have for it. */
+static const char no_tls[] =
+    "HTTP/1.0 400 Bad Request\r\n\r\nClient sent an HTTP request to an HTTPS server.\n";
+
 static void stream_tls_fail(struct net_stream *s, const char *what)
 {
     struct error err = {0};
+    bool plain =
+        s->state == STREAM_HANDSHAKE && ERR_GET_REASON(ERR_peek_error()) == SSL_R_HTTP_REQUEST;
     tls_session_error(s->ssl, &err, what);
     /* The alert that tells the other side why. */
     stream_tls_control(s);
     if (s->out.len > 0 && s->in_flight == 0) {
         uv_buf_t b;
         stream_out_pieces(&s->out, &b, 1);
+        uv_try_write(&s->io.stream, &b, 1);
+    }
+    if (plain) {
+        uv_buf_t b = uv_buf_init((char *)(uintptr_t)no_tls, sizeof(no_tls) - 1);
         uv_try_write(&s->io.stream, &b, 1);
     }
     stream_end(s, E_TLS, err.message);

@@ -138,6 +138,7 @@ fi
 # --- the surroundings of a program: standard descriptors, limits, signals
 S=$WORK/s KUBECONFIG_FILE=$WORK/s/kubeconfig
 ok "a control plane" up "$S" --loopback
+same "HTTP where HTTPS is spoken" "Client sent an HTTP request to an HTTPS server." curl -s "http://127.0.0.1:$PORT/version"
 says "standard output closed" 0 "" bash -c "'$TRIREME' get namespaces --kubeconfig '$S/kubeconfig' >&-"
 says "standard input closed" 1 "no objects" bash -c "'$TRIREME' apply -f - --kubeconfig '$S/kubeconfig' <&-"
 says "standard output full" 1 "error: write standard output: No space left on device" bash -c "'$TRIREME' get namespaces --kubeconfig '$S/kubeconfig' >/dev/full"

@@ -2,6 +2,7 @@
 #include "kubelet/nft_batch.h"
 
 #include "kubelet/netlink.h"
+#include "kubelet/nft_message.h"
 
 #include "lib/base/buf.h"
 
@@ -14,119 +15,65 @@
 /* An attribute's length has sixteen bits: a list stays well below. */
 #define LIST_MAX 60000u
 
-static void pad(struct buf *b)
-{
-    static const uint8_t zero[4];
-    buf_append(b, zero, NETLINK_ALIGN(b->len) - b->len);
-}
-
-static void put_attr(struct buf *b, uint16_t type, const void *p, size_t n)
-{
-    struct nlattr a = {.nla_len = (uint16_t)(NETLINK_ATTR_HEADER + n), .nla_type = type};
-    buf_append(b, &a, sizeof(a));
-    buf_append(b, p, n);
-    pad(b);
-}
-
-static void put_text(struct buf *b, uint16_t type, struct str s)
-{
-    struct nlattr a = {.nla_len = (uint16_t)(NETLINK_ATTR_HEADER + s.len + 1), .nla_type = type};
-    buf_append(b, &a, sizeof(a));
-    buf_append_str(b, s);
-    buf_putc(b, '\0');
-    pad(b);
-}
-
-static size_t open_nest(struct buf *b, uint16_t type)
-{
-    struct nlattr a = {.nla_len = 0, .nla_type = (uint16_t)(type | NLA_F_NESTED)};
-    size_t at = b->len;
-    buf_append(b, &a, sizeof(a));
-    return at;
-}
-
-static void close_nest(struct buf *b, size_t at)
-{
-    uint16_t len = (uint16_t)(b->len - at);
-    memcpy(b->data + at + offsetof(struct nlattr, nla_len), &len, sizeof(len));
-}
-
-static size_t open_message(struct buf *b, uint16_t type, uint16_t flags, uint32_t seq,
-                           uint8_t family, uint16_t resource)
-{
-    struct nlmsghdr h = {
-        .nlmsg_type = type, .nlmsg_flags = (uint16_t)(NLM_F_REQUEST | flags), .nlmsg_seq = seq};
-    struct nfgenmsg g = {
-        .nfgen_family = family, .version = NFNETLINK_V0, .res_id = htons(resource)};
-    size_t at = b->len;
-    buf_append(b, &h, sizeof(h));
-    buf_append(b, &g, sizeof(g));
-    return at;
-}
-
-static void close_message(struct buf *b, size_t at)
-{
-    uint32_t len = (uint32_t)(b->len - at);
-    memcpy(b->data + at + offsetof(struct nlmsghdr, nlmsg_len), &len, sizeof(len));
-}
-
-static uint16_t nft_type(unsigned message)
-{
-    return (uint16_t)(NFNL_SUBSYS_NFTABLES << 8 | message);
-}
-
 /* --- writing ---------------------------------------------------------------------------- */
 
 void nft_batch_begin(struct nft_batch *b, struct buf *out)
 {
     *b = (struct nft_batch){.out = out};
     size_t at =
-        open_message(out, NFNL_MSG_BATCH_BEGIN, 0, b->seq++, AF_UNSPEC, NFNL_SUBSYS_NFTABLES);
-    close_message(out, at);
+        nft_open_message(out, NFNL_MSG_BATCH_BEGIN, 0, b->seq++, AF_UNSPEC, NFNL_SUBSYS_NFTABLES);
+    nft_close_message(out, at);
 }
 
-static void close_list(struct nft_batch *b, uint16_t extra_flags)
+void nft_batch_close(struct nft_batch *b)
 {
     if (b->message == 0)
         return;
-    close_nest(b->out, b->list);
-    close_message(b->out, b->message);
-    if (extra_flags != 0) {
-        uint8_t *at = b->out->data + b->message + offsetof(struct nlmsghdr, nlmsg_flags);
-        uint16_t flags;
-        memcpy(&flags, at, sizeof(flags));
-        flags |= extra_flags;
-        memcpy(at, &flags, sizeof(flags));
-    }
+    nft_close_nest(b->out, b->list);
+    nft_close_message(b->out, b->message);
+    b->last = b->message;
     b->message = 0;
+}
+
+/* The kernel tells then what became of it, and so of all. */
+static void ask_for_answer(struct nft_batch *b)
+{
+    if (b->last == 0)
+        return;
+    uint8_t *at = b->out->data + b->last + offsetof(struct nlmsghdr, nlmsg_flags);
+    uint16_t flags;
+    memcpy(&flags, at, sizeof(flags));
+    flags |= NLM_F_ACK;
+    memcpy(at, &flags, sizeof(flags));
 }
 
 static void open_list(struct nft_batch *b, bool add, const struct nft_set_name *set)
 {
     b->set = set;
     b->adding = add;
-    b->message = open_message(b->out, nft_type(add ? NFT_MSG_NEWSETELEM : NFT_MSG_DELSETELEM),
-                              add ? NLM_F_CREATE : 0, b->seq++, set->family, 0);
-    put_text(b->out, NFTA_SET_ELEM_LIST_TABLE, str_of(set->table));
-    put_text(b->out, NFTA_SET_ELEM_LIST_SET, str_of(set->set));
-    b->list = open_nest(b->out, NFTA_SET_ELEM_LIST_ELEMENTS);
+    b->message = nft_open_message(b->out, nft_type(add ? NFT_MSG_NEWSETELEM : NFT_MSG_DELSETELEM),
+                                  add ? NLM_F_CREATE : 0, b->seq++, set->family, 0);
+    nft_put_text(b->out, NFTA_SET_ELEM_LIST_TABLE, str_of(set->table));
+    nft_put_text(b->out, NFTA_SET_ELEM_LIST_SET, str_of(set->set));
+    b->list = nft_open_nest(b->out, NFTA_SET_ELEM_LIST_ELEMENTS);
 }
 
 static void put_value(struct buf *b, uint16_t type, struct str value)
 {
-    size_t at = open_nest(b, type);
-    put_attr(b, NFTA_DATA_VALUE, value.data, value.len);
-    close_nest(b, at);
+    size_t at = nft_open_nest(b, type);
+    nft_put_attr(b, NFTA_DATA_VALUE, value.data, value.len);
+    nft_close_nest(b, at);
 }
 
 static void put_goto(struct buf *b, struct str chain)
 {
     uint32_t code = htonl((uint32_t)NFT_GOTO);
-    size_t data = open_nest(b, NFTA_SET_ELEM_DATA), verdict = open_nest(b, NFTA_DATA_VERDICT);
-    put_attr(b, NFTA_VERDICT_CODE, &code, sizeof(code));
-    put_text(b, NFTA_VERDICT_CHAIN, chain);
-    close_nest(b, verdict);
-    close_nest(b, data);
+    size_t data = nft_open_nest(b, NFTA_SET_ELEM_DATA),
+           verdict = nft_open_nest(b, NFTA_DATA_VERDICT);
+    nft_put_attr(b, NFTA_VERDICT_CODE, &code, sizeof(code));
+    nft_put_text(b, NFTA_VERDICT_CHAIN, chain);
+    nft_close_nest(b, verdict);
+    nft_close_nest(b, data);
 }
 
 void nft_batch_put(struct nft_batch *b, bool add, const struct nft_set_name *set,
@@ -135,10 +82,10 @@ void nft_batch_put(struct nft_batch *b, bool add, const struct nft_set_name *set
     ASSERT(e->key.len <= NFT_KEY_MAX);
     ASSERT(e->data.len <= NFT_DATA_MAX);
     if (b->message != 0 && (b->set != set || b->adding != add || b->out->len - b->list > LIST_MAX))
-        close_list(b, 0);
+        nft_batch_close(b);
     if (b->message == 0)
         open_list(b, add, set);
-    size_t at = open_nest(b->out, NFTA_LIST_ELEM);
+    size_t at = nft_open_nest(b->out, NFTA_LIST_ELEM);
     put_value(b->out, NFTA_SET_ELEM_KEY, e->key);
     if (!str_empty(e->end))
         put_value(b->out, NFTA_SET_ELEM_KEY_END, e->end);
@@ -146,23 +93,24 @@ void nft_batch_put(struct nft_batch *b, bool add, const struct nft_set_name *set
         put_goto(b->out, e->data);
     else if (add && !str_empty(e->data))
         put_value(b->out, NFTA_SET_ELEM_DATA, e->data);
-    close_nest(b->out, at);
+    nft_close_nest(b->out, at);
 }
 
 void nft_batch_end(struct nft_batch *b)
 {
-    close_list(b, NLM_F_ACK);
+    nft_batch_close(b);
+    ask_for_answer(b);
     size_t at =
-        open_message(b->out, NFNL_MSG_BATCH_END, 0, b->seq++, AF_UNSPEC, NFNL_SUBSYS_NFTABLES);
-    close_message(b->out, at);
+        nft_open_message(b->out, NFNL_MSG_BATCH_END, 0, b->seq++, AF_UNSPEC, NFNL_SUBSYS_NFTABLES);
+    nft_close_message(b->out, at);
 }
 
 void nft_batch_dump(struct buf *out, const struct nft_set_name *set)
 {
-    size_t at = open_message(out, nft_type(NFT_MSG_GETSETELEM), NLM_F_DUMP, 1, set->family, 0);
-    put_text(out, NFTA_SET_ELEM_LIST_TABLE, str_of(set->table));
-    put_text(out, NFTA_SET_ELEM_LIST_SET, str_of(set->set));
-    close_message(out, at);
+    size_t at = nft_open_message(out, nft_type(NFT_MSG_GETSETELEM), NLM_F_DUMP, 1, set->family, 0);
+    nft_put_text(out, NFTA_SET_ELEM_LIST_TABLE, str_of(set->table));
+    nft_put_text(out, NFTA_SET_ELEM_LIST_SET, str_of(set->set));
+    nft_close_message(out, at);
 }
 
 /* --- reading ---------------------------------------------------------------------------- */

@@ -2,8 +2,9 @@
  *
  * Pure: writes and reads bytes. What stands between begin and end is one
  * transaction. nft(8) would first read every chain and set; a change of few
- * elements in large tables costs only itself this way. Rules and chains
- * are left to nft.h. Layout: linux/netfilter/nf_tables.h, netlink(7). */
+ * elements in large tables costs only itself this way. Chains and most rules
+ * are left to nft.h; nft_rule.h has those that nft(8) cannot write. Layout:
+ * linux/netfilter/nf_tables.h, netlink(7). */
 #ifndef KUBELET_NFT_BATCH_H
 #define KUBELET_NFT_BATCH_H
 
@@ -36,6 +37,7 @@ struct nft_batch {
     const struct nft_set_name *set; /* Of the open message. */
     bool adding;
     size_t message, list; /* Offsets of the open message and of its list; message 0: none. */
+    size_t last;          /* Of the last one that is closed; 0: none. */
 };
 
 void nft_batch_begin(struct nft_batch *b, struct buf *out);
@@ -43,6 +45,8 @@ void nft_batch_begin(struct nft_batch *b, struct buf *out);
  * same data succeeds, with other data fails; so does deleting one that is not there. */
 void nft_batch_put(struct nft_batch *b, bool add, const struct nft_set_name *set,
                    const struct nft_element *e);
+/* Ends the list of elements that is open, if any: a message of another kind may follow. */
+void nft_batch_close(struct nft_batch *b);
 /* Asks for an answer to the last message. */
 void nft_batch_end(struct nft_batch *b);
 

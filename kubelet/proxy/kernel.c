@@ -48,6 +48,7 @@ void kernel_done(struct proxy_kernel *k)
     ASSERT(!k->busy);
     ASSERT(!k->cleaning);
     buf_done(&k->text);
+    buf_done(&k->rules);
     buf_done(&k->changes);
     buf_done(&k->stale);
     buf_done(&k->result.found);
@@ -153,7 +154,10 @@ void kernel_adopt(struct proxy_kernel *k, const char *table)
 static void run_look(void *arg)
 {
     struct proxy_kernel *k = arg;
-    k->result.code = look(k, &k->result.err);
+    if (k->rules.len > 0)
+        k->result.code = netlink_nft_commit(buf_str(&k->rules), &k->result.err);
+    if (k->result.code == 0)
+        k->result.code = look(k, &k->result.err);
 }
 
 static void on_loaded(const char *error, void *arg)

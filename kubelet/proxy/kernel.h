@@ -25,6 +25,7 @@ struct proxy_kernel {
     char table[PROXY_TABLE_NAME_MAX];
     struct nft_load nft;
     struct buf text;
+    struct buf rules;   /* Messages that follow it: nft_batch.h. */
     struct buf changes; /* Packed, each behind a byte: add. */
     struct buf stale;   /* See stale.h; a job's while cleaning. */
     bool cleaning;      /* A job is at it. */
@@ -49,7 +50,7 @@ void kernel_init(struct proxy_kernel *k, uv_loop_t *loop,
 void kernel_done(struct proxy_kernel *k); /* Nothing may be under way. */
 /* Looks whether the tables of this name are there, and for what they hold. */
 void kernel_adopt(struct proxy_kernel *k, const char *table);
-/* Loads k->text. */
+/* Loads k->text, and then k->rules, if any. */
 void kernel_load(struct proxy_kernel *k);
 /* Writes k->changes in one transaction; once then removes tables of other versions. When they hold,
  * kernel_clean() follows by itself. */

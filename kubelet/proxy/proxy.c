@@ -1,17 +1,10 @@
 /* proxy.c - see proxy.h. */
-#include "kubelet/proxy/proxy.h"
+#include "kubelet/proxy/proxy_internal.h"
 
-#include "kubelet/dns/dns.h"
-#include "kubelet/gather.h"
-#include "kubelet/kubelet.h"
-#include "kubelet/proxy/addresses.h"
-#include "kubelet/proxy/health.h"
-#include "kubelet/proxy/kernel.h"
-#include "kubelet/proxy/plan.h"
-#include "kubelet/proxy/stale.h"
+#include "kubelet/nft_batch.h"
+#include "kubelet/proxy/affinity.h"
 
 #include "lib/api/scheme.h"
-#include "lib/api/time.h"
 #include "lib/base/arena.h"
 #include "lib/base/env.h"
 #include "lib/base/log.h"
@@ -33,50 +26,8 @@
 /* Programming takes at most a third of the time. */
 #define SHARE 2u
 /* What one turn of the loop does at most, so that it stays below some milliseconds. */
-#define SERVICES_A_TURN 128u
 #define ELEMENTS_A_TURN 2048u
 #define ZONE_LABEL "topology.kubernetes.io/zone"
-
-/* A Service as it stands in the table of elements. */
-struct service {
-    struct buf given; /* Packed. */
-    bool crowded;     /* Somebody else has some of its frontends. */
-};
-
-enum stage {
-    UNKNOWN,  /* Nothing is known of the kernel's state. */
-    ADOPTING, /* What it holds is being read; result.found is then walked. */
-    BUILDING, /* The table is being made. */
-    STANDING, /* Only elements change. */
-};
-
-struct proxy {
-    struct kubelet *k;
-    struct informer *services, *slices;
-    struct gather gather;
-    uv_timer_t look;
-    uint64_t compare_ms; /* Not before. */
-    enum stage stage;
-    bool bridge_nf, rebuild, stopped;
-    struct map known; /* "namespace/name" -> struct service */
-    struct map dirty; /* "namespace/name" of those that changed. */
-    size_t crowded;
-    struct proxy_elements elements;
-    struct stale stale;
-    struct proxy_kernel kernel;
-    struct proxy_addresses addresses;
-    struct buf zone;  /* Of this node. */
-    struct buf found; /* Still to be walked. */
-    size_t found_pos;
-    struct buf wanted_table; /* Its text. */
-    char table[PROXY_TABLE_NAME_MAX];
-    struct map chains; /* Those made on demand, by what they are for. */
-    struct buf chain_text;
-    struct proxy_health *health;
-    uint64_t began_ns;  /* Of what is under way; 0: nothing. */
-    double triggered_s; /* The oldest change that it carries; 0: not known. */
-    struct metric *sync_seconds, *network_seconds, *last_sync;
-};
 
 static bool set_sysctl(const char *path, const char *value)
 {
@@ -156,171 +107,6 @@ static void read_settings(struct proxy *p)
     }
 }
 
-/* --- from a Service to elements -------------------------------------------------------------- */
-
-/* Somebody else's proxy may claim a Service by this label; the node's own DNS
- * answers for the Service of its address. */
-static bool is_ours(const struct proxy *p, const struct core_v1_service *s)
-{
-    return proxy_is_routed(s) && !dns_serves(p->k, s) &&
-           api_str_map_get(s->metadata.labels, s->metadata.labels_count,
-                           STR("service.kubernetes.io/service-proxy-name")) == NULL;
-}
-
-static void want_chains(struct proxy *p, const struct proxy_plan *plan)
-{
-    static char there;
-    char name[PROXY_DATA_MAX + 1];
-    if (plan->learn_s > 0) {
-        proxy_learn_name(plan->learn_s, name);
-        if (!map_has(&p->chains, str_of(name)))
-            proxy_table_add_learn(p->table, plan->learn_s, &p->chain_text);
-        map_set(&p->chains, str_of(name), &there);
-    }
-    struct proxy_element e;
-    for (size_t pos = 0; proxy_element_next(buf_str(plan->elements), &pos, &e);) {
-        uint64_t count;
-        if (e.set != PROXY_SERVICES && e.set != PROXY_SHORTCUTS)
-            continue;
-        /* "ext-sticky-3": the number stands behind the last dash. */
-        size_t dash = e.data.len;
-        while (dash > 0 && e.data.data[dash - 1] != '-')
-            dash--;
-        struct str number = str_sub(e.data, dash, e.data.len);
-        if (!str_to_u64(number, &count) || count <= PROXY_COUNT_READY ||
-            map_has(&p->chains, number))
-            continue;
-        proxy_table_add_count(p->table, (size_t)count, &p->chain_text);
-        map_set(&p->chains, number, &there);
-    }
-}
-
-static void note(struct proxy *p, const struct buf *packed)
-{
-    struct proxy_element e;
-    for (size_t pos = 0; proxy_element_next(buf_str(packed), &pos, &e);)
-        stale_note(&p->stale, &p->elements, &e);
-}
-
-/* From what a Service has given to what it gives now. */
-static void replace(struct proxy *p, struct str key, struct buf *plan)
-{
-    struct service *s = map_get(&p->known, key);
-    struct proxy_element e;
-    if (s == NULL) {
-        s = xzalloc(sizeof(*s));
-        map_set(&p->known, key, s);
-    }
-    if (!s->crowded && str_eq(buf_str(&s->given), buf_str(plan)))
-        return;
-    note(p, &s->given);
-    for (size_t pos = 0; proxy_element_next(buf_str(&s->given), &pos, &e);)
-        proxy_elements_take(&p->elements, &e);
-    p->crowded -= s->crowded;
-    s->crowded = false;
-    buf_done(&s->given);
-    for (size_t pos = 0; proxy_element_next(buf_str(plan), &pos, &e);) {
-        if (proxy_elements_give(&p->elements, &e))
-            proxy_element_pack(&s->given, &e);
-        else
-            s->crowded = true;
-    }
-    if (s->crowded)
-        log_warning("Service " STR_FMT ": some of its addresses and ports belong to another one",
-                    STR_ARG(key));
-    p->crowded += s->crowded;
-    note(p, &s->given);
-}
-
-static void forget(struct proxy *p, struct str key)
-{
-    AUTO_BUF nothing = BUF_INIT;
-    struct service *s = map_get(&p->known, key);
-    if (s == NULL)
-        return;
-    replace(p, key, &nothing);
-    proxy_health_set(p->health, key, 0, 0);
-    map_remove(&p->known, key);
-    buf_done(&s->given);
-    free(s);
-}
-
-/* The oldest change that asked for these endpoints, as the controller has noted it. */
-static void note_trigger(struct proxy *p, const struct discovery_v1_endpoint_slice *s)
-{
-    const struct str *at = api_str_map_get(s->metadata.annotations, s->metadata.annotations_count,
-                                           STR("endpoints.kubernetes.io/last-change-trigger-time"));
-    struct meta_v1_micro_time t;
-    struct error err;
-    if (at == NULL || micro_time_parse(*at, &t, &err) != 0)
-        return;
-    double seconds = (double)t.seconds + (double)t.nanos / 1e9;
-    if (p->triggered_s == 0 || seconds < p->triggered_s)
-        p->triggered_s = seconds;
-}
-
-static void plan_service(struct proxy *p, struct str key)
-{
-    struct api_object *o = informer_get_key(p->services, key);
-    if (o == NULL || !is_ours(p, o->msg)) {
-        forget(p, key);
-        return;
-    }
-    AUTO_ARENA *a = arena_new(0);
-    AUTO_BUF elements = BUF_INIT;
-    size_t n;
-    struct api_object *const *slices = informer_by_index(p->slices, "service", key, &n);
-    const struct discovery_v1_endpoint_slice **msgs =
-        ARENA_ARRAY(a, const struct discovery_v1_endpoint_slice *, n + 1);
-    for (size_t i = 0; i < n; i++)
-        msgs[i] = slices[i]->msg;
-    struct proxy_service service = {o->msg, msgs, n};
-    struct proxy_plan_config c = {.node = {p->k->node_name, buf_str(&p->zone)}};
-    for (enum proxy_family f = 0; f < PROXY_FAMILY_COUNT; f++) {
-        c.node_addresses[f] = (const uint8_t(*)[16])p->addresses.items[f];
-        c.node_address_counts[f] = p->addresses.counts[f];
-    }
-    struct proxy_plan plan = {.elements = &elements};
-    proxy_plan(&c, &service, &plan);
-    want_chains(p, &plan);
-    replace(p, key, &elements);
-    const struct core_v1_service_spec *spec = &service.service->spec;
-    bool checked = str_eqc(spec->external_traffic_policy, "Local") &&
-                   str_eqc(spec->type, "LoadBalancer") && spec->health_check_node_port > 0;
-    proxy_health_set(p->health, key, checked ? spec->health_check_node_port : 0,
-                     checked ? proxy_count_local(a, &c.node, &service) : 0);
-}
-
-/* Those that had to stand back try again once something has gone. */
-static void retry_crowded(struct proxy *p)
-{
-    static char there;
-    struct str key;
-    void *value;
-    for (size_t pos = 0; p->crowded > 0 && map_next(&p->known, &pos, &key, &value);)
-        if (((struct service *)value)->crowded)
-            map_set(&p->dirty, key, &there);
-}
-
-/* False: there is more to do. */
-static bool plan_some(struct proxy *p)
-{
-    AUTO_ARENA *a = arena_new(0);
-    struct str keys[SERVICES_A_TURN], key;
-    size_t n = 0;
-    if (p->dirty.count > 0)
-        retry_crowded(p);
-    for (size_t pos = 0; n < SERVICES_A_TURN && map_next(&p->dirty, &pos, &key, NULL);)
-        keys[n++] = arena_str(a, key);
-    for (size_t i = 0; i < n; i++) {
-        map_remove(&p->dirty, keys[i]);
-        plan_service(p, keys[i]);
-    }
-    informer_rest(p->services);
-    informer_rest(p->slices);
-    return p->dirty.count == 0;
-}
-
 /* --- the kernel ------------------------------------------------------------------------------ */
 
 static void put_change(bool add, const struct proxy_element *e, void *arg)
@@ -357,6 +143,11 @@ static void build(struct proxy *p)
         buf_printf(text, "add table %s %s\ndelete table %s %s\n", proxy_family_name(f), p->table,
                    proxy_family_name(f), p->table);
     buf_append_str(text, buf_str(&p->wanted_table));
+    buf_clear(&p->kernel.rules);
+    struct nft_batch rules;
+    nft_batch_begin(&rules, &p->kernel.rules);
+    affinity_write_remembered(&rules, p->table);
+    nft_batch_end(&rules);
     p->stage = BUILDING;
     gather_busy(&p->gather);
     kernel_load(&p->kernel);
@@ -379,10 +170,33 @@ static bool walk_found(struct proxy *p)
 
 static void forget_chains(struct proxy *p)
 {
-    map_done(&p->chains);
-    map_init(&p->chains);
-    buf_clear(&p->chain_text);
+    proxy_chains_forget(&p->chains);
+    map_done(&p->held);
+    map_init(&p->held);
     all_dirty(p);
+}
+
+/* False: none is wanted. */
+static bool load_chains(struct proxy *p)
+{
+    buf_clear(&p->kernel.text);
+    buf_clear(&p->kernel.rules);
+    if (!proxy_chains_next(&p->chains, p->table, &p->kernel.text, &p->kernel.rules))
+        return false;
+    gather_busy(&p->gather);
+    kernel_load(&p->kernel);
+    return true;
+}
+
+static void on_chains(struct proxy *p, const struct kernel_result *r)
+{
+    bool broke = proxy_chains_loaded(&p->chains, r->code == 0, uv_now(p->k->loop));
+    if (r->code != 0)
+        log_warning("services: %s: %s",
+                    broke ? "a chain cannot be made" : "chains cannot be made together",
+                    error_message(&r->err));
+    proxy_release_held(p);
+    gather_again(&p->gather, 0);
 }
 
 static void sync_rules(void *arg)
@@ -416,18 +230,15 @@ static void sync_rules(void *arg)
         return;
     }
     p->stage = STANDING;
-    bool all = plan_some(p);
+    bool all = proxy_plan_some(p);
     if (!all)
         gather_again(&p->gather, 0);
-    if (p->chain_text.len > 0) {
-        buf_clear(&p->kernel.text);
-        buf_append_str(&p->kernel.text, buf_str(&p->chain_text));
-        buf_clear(&p->chain_text);
-        gather_busy(&p->gather);
-        kernel_load(&p->kernel);
-    } else if (all || p->elements.touched.count >= ELEMENTS_A_TURN) {
+    if (load_chains(p))
+        return;
+    /* What an earlier run has left and this one has not come to yet is not to be removed. */
+    p->adopted = p->adopted && !all;
+    if (all || (!p->adopted && p->elements.touched.count >= ELEMENTS_A_TURN))
         commit(p);
-    }
 }
 
 static void measure(struct proxy *p)
@@ -455,13 +266,16 @@ static void on_failed(struct proxy *p, const struct kernel_result *r)
 static void on_kernel(struct kernel_result *r, void *arg)
 {
     struct proxy *p = arg;
-    if (r->code != 0) {
+    if (p->chains.loading > 0) {
+        on_chains(p, r);
+    } else if (r->code != 0) {
         on_failed(p, r);
     } else if (p->stage == ADOPTING && (!r->there || p->rebuild)) {
         build(p);
         return;
     } else if (p->stage == ADOPTING) {
         p->found = r->found;
+        p->adopted = true;
         buf_init(&r->found);
         gather_again(&p->gather, 0);
     } else if (p->stage == BUILDING) {
@@ -471,8 +285,6 @@ static void on_kernel(struct kernel_result *r, void *arg)
     } else if (p->elements.sent != NULL) {
         proxy_elements_settle(&p->elements);
         measure(p);
-    } else {
-        gather_again(&p->gather, 0); /* Chains were made; now for what leads to them. */
     }
     gather_done(&p->gather, r->spent_ns);
 }
@@ -527,7 +339,7 @@ static void on_slice_add(struct api_object *o, void *arg)
 {
     struct proxy *p = gather_owner(arg);
     if (p->stage == STANDING) /* Those of the first list may be old. */
-        note_trigger(p, o->msg);
+        proxy_note_trigger(p, o->msg);
     slice_changed(o, arg);
 }
 
@@ -573,6 +385,10 @@ static void on_look(uv_timer_t *t)
     if (p->stage != STANDING)
         return;
     if (kernel_stands(&p->kernel)) {
+        if (proxy_chains_retry(&p->chains, uv_now(t->loop))) {
+            proxy_release_held(p);
+            gather_changed(&p->gather);
+        }
         compare(p);
         return;
     }
@@ -624,7 +440,8 @@ struct proxy *proxy_start(struct kubelet *k, struct informer *services, struct i
     make_metrics(p);
     map_init(&p->known);
     map_init(&p->dirty);
-    map_init(&p->chains);
+    map_init(&p->held);
+    proxy_chains_init(&p->chains);
     proxy_elements_init(&p->elements);
     stale_init(&p->stale);
     kernel_init(&p->kernel, k->loop, on_kernel, on_cleaned, p);

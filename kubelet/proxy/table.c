@@ -1,6 +1,8 @@
 /* table.c - see table.h. */
 #include "kubelet/proxy/table.h"
 
+#include "kubelet/proxy/affinity.h"
+
 #include "lib/base/buf.h"
 
 #include <arpa/inet.h>
@@ -96,38 +98,24 @@ static void write_goto(struct buf *b, const struct family *f, const char *table,
     buf_printf(b, RULE "goto %s\n", f->name, table, chain, to);
 }
 
-static void write_remembered(struct buf *b, const struct family *f, const char *table,
-                             const char *chain)
-{
-    buf_printf(b, RULE TO_PORT "%s saddr map @affinity\n", f->name, table, chain, f->name, f->name,
-               f->name);
-}
-
-/* nft before 1.0.8 has no registers left for a map from an IPv6 client and frontend to an endpoint.
- * There clients are led by a hash of their address: they stay where they are for as long as the
- * endpoints stay the same. */
-static void write_hashed(struct buf *b, const struct family *f, const char *table,
-                         const char *chain, size_t count, unsigned first)
-{
-    buf_printf(b, RULE TO_PORT "jhash %s saddr mod %zu seed 0x7472", f->name, table, chain, f->name,
-               f->name, f->name, count);
-    if (first > 0)
-        buf_printf(b, " offset %u", first);
-    buf_puts(b, " map @endpoints\n");
-}
-
-static bool remembers(const struct family *f)
+/* See affinity.h for the chain of IPv6. */
+static bool is_text(const struct family *f)
 {
     return f->number == NFPROTO_IPV4;
 }
 
-static void write_sticky(struct buf *b, const struct family *f, const char *table,
-                         const char *chain, size_t count, unsigned first)
+static void write_remembered(struct buf *b, const struct family *f, const char *table)
 {
-    if (remembers(f))
-        write_remembered(b, f, table, chain);
-    else
-        write_hashed(b, f, table, chain, count, first);
+    begin_chain(b, f, table, AFFINITY_REMEMBERED);
+    if (is_text(f))
+        buf_printf(b, RULE TO_PORT "%s saddr map @affinity\n", f->name, table, AFFINITY_REMEMBERED,
+                   f->name, f->name, f->name);
+}
+
+static void write_sticky(struct buf *b, const struct family *f, const char *table,
+                         const char *chain)
+{
+    buf_printf(b, RULE "jump " AFFINITY_REMEMBERED "\n", f->name, table, chain);
 }
 
 static void write_count(struct buf *b, const struct family *f, const char *table, size_t count)
@@ -141,7 +129,7 @@ static void write_count(struct buf *b, const struct family *f, const char *table
     if (count > 1)
         write_choice(b, f, table, plain[0], 1, 0);
     begin_chain(b, f, table, plain[1]);
-    write_sticky(b, f, table, plain[1], count, 0);
+    write_sticky(b, f, table, plain[1]);
     write_goto(b, f, table, plain[1], plain[0]);
     for (int sticky = 0; sticky < 2; sticky++) {
         proxy_chain_name(PROXY_MASQUERADED, sticky, count, name);
@@ -158,7 +146,7 @@ static void write_count(struct buf *b, const struct family *f, const char *table
     proxy_chain_name(PROXY_SHORTCUT, true, count, name);
     begin_chain(b, f, table, name);
     write_mark(b, f, table, name, "fib saddr type local ");
-    write_sticky(b, f, table, name, count, PROXY_SHORTCUT_FIRST);
+    write_sticky(b, f, table, name);
     write_goto(b, f, table, name, other);
 }
 
@@ -177,7 +165,7 @@ void proxy_table_add_learn(const char *table, int64_t timeout_s, struct buf *out
     for (size_t i = 0; i < ARRAY_SIZE(families); i++) {
         const struct family *f = &families[i];
         begin_chain(out, f, table, name);
-        for (size_t k = 0; remembers(f) && k < ARRAY_SIZE(protocols); k++)
+        for (size_t k = 0; is_text(f) && k < ARRAY_SIZE(protocols); k++)
             buf_printf(out,
                        RULE "meta l4proto %s update @affinity { ct original %s daddr . meta "
                             "l4proto . ct original proto-dst . %s saddr timeout %llds : %s daddr . "
@@ -323,6 +311,7 @@ static void write_family(const struct proxy_table_config *c, enum proxy_family v
     const char *f = family->name;
     buf_printf(b, "add table %s %s\n", f, table);
     write_sets(b, family, table);
+    write_remembered(b, family, table);
     for (size_t i = 1; i <= PROXY_COUNT_READY; i++)
         write_count(b, family, table, i);
     buf_printf(b, "add chain %s %s translate\n", f, table);

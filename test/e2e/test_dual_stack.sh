@@ -109,6 +109,46 @@ ok "NodePort over IPv4" here "$NODE4" "$PORT6" c
 ok "NodePort over IPv6" here "$NODE6" "$PORT6" c
 ok "NodePort over IPv6 of the other node" here "$(family 6 "$(jp node/worker-1 '{.status.addresses[*].address}' | tr ' ' ,)")" "$PORT6" c
 
+# --- session affinity: remembered for its time, whatever becomes of other endpoints
+k label pod a b c ring=yes >/dev/null
+ok "a sticky Service" k apply -f - <<'YAML'
+---
+{apiVersion: v1, kind: Service, metadata: {name: sticky}, spec: {ipFamilyPolicy: RequireDualStack, sessionAffinity: ClientIP, sessionAffinityConfig: {clientIP: {timeoutSeconds: 15}}, selector: {ring: "yes"}, ports: [{port: 80, targetPort: web}]}}
+YAML
+who() { k exec a -- timeout 2 wget -q -O- "$(url "$1" 80)" 2>/dev/null; }
+whos() { for _ in 1 2 3 4 5 6 7 8; do who "$1"; done | sort -u | paste -sd' '; }
+others() { for p in a b c; do [ "$p" = "$1" ] || echo "$p"; done; }
+answered() { [ -n "$(who "$1")" ]; }
+TABLE=$(nsenter --net="$NODE1" nft list tables ip | sed -n 's/^table ip \(trireme-services-.*\)/\1/p')
+remembered() { nsenter --net="$NODE1" nft list map "$1" "$TABLE" affinity | tr -d '\n\t' | grep -o "$2 . tcp . 80 . [^,}]*" | head -n 1; }
+forgotten() { [ -z "$(remembered "$@")" ] || { remembered "$@"; return 1; }; }
+endpoints_of() { nsenter --net="$NODE1" nft list map "$1" "$TABLE" endpoints | tr -d '\n\t' | grep -o "$2 . tcp . 80 . " | wc -l; }
+are() { [ "$(endpoints_of "$1" "$2")" = "$3" ] || { endpoints_of "$1" "$2"; return 1; }; }
+STICKY=$(jp service/sticky '{.spec.clusterIPs[*]}')
+for f in 4 6; do
+    S=$(family $f "${STICKY// /,}") fam=ip
+    [ $f = 4 ] || fam=ip6
+    eventually 10 "IPv$f: three endpoints" are $fam "$S" 3
+    eventually 10 "IPv$f: reached" answered "$S"
+    CHOSEN=$(who "$S")
+    same "IPv$f: a client stays" "$CHOSEN" whos "$S"
+    has "IPv$f: for as long as the Service says" "timeout 15s" remembered $fam "$S"
+    for p in $(others "$CHOSEN"); do
+        k label pod "$p" ring=no --overwrite >/dev/null
+        eventually 10 "IPv$f: without $p" are $fam "$S" 2
+        same "IPv$f: it stays" "$CHOSEN" whos "$S"
+        k label pod "$p" ring=yes --overwrite >/dev/null
+        eventually 10 "IPv$f: with $p again" are $fam "$S" 3
+        same "IPv$f: it stays, too" "$CHOSEN" whos "$S"
+    done
+    k label pod "$CHOSEN" ring=no --overwrite >/dev/null
+    eventually 10 "IPv$f: its endpoint goes" are $fam "$S" 2
+    eventually 10 "IPv$f: another one" answered "$S"
+    no "IPv$f: not the one that went" test "$(who "$S")" = "$CHOSEN"
+    k label pod "$CHOSEN" ring=yes --overwrite >/dev/null
+    eventually 40 "IPv$f: it is forgotten in time" forgotten $fam "$S"
+done
+
 # --- DNS
 answers() { [ "$(nsenter --net="$NODE1" dig +short "${@:2}" | sort | tr '\n' ' ')" = "$1" ]; }
 PREFER=$(jp service/prefer '{.spec.clusterIPs[*]}')

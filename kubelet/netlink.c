@@ -298,6 +298,45 @@ int netlink_nft_table(uint8_t family, const char *table, uint64_t *ret_handle, u
     return rc;
 }
 
+struct counting {
+    uint8_t family;
+    const char *table;
+    uint64_t rules;
+};
+
+static void on_chain(uint16_t type, struct str payload, void *arg)
+{
+    struct counting *c = arg;
+    uint32_t use = 0;
+    struct str table = attr_of(payload, NFTA_CHAIN_TABLE), u = attr_of(payload, NFTA_CHAIN_USE);
+    if (type != (NFNL_SUBSYS_NFTABLES << 8 | NFT_MSG_NEWCHAIN) || table.len == 0 ||
+        (uint8_t)payload.data[0] != c->family ||
+        !str_eqc(str_sub(table, 0, table.len - 1), c->table))
+        return;
+    memcpy(&use, u.data, MIN_OF(u.len, sizeof(use)));
+    c->rules += ntohl(use);
+}
+
+/* Kernels do not select by table here. */
+int netlink_nft_rules(uint8_t family, const char *table, uint64_t *ret, struct error *err)
+{
+    struct attr_request r = {.header = {.nlmsg_len = sizeof(r),
+                                        .nlmsg_type = NFNL_SUBSYS_NFTABLES << 8 | NFT_MSG_GETCHAIN,
+                                        .nlmsg_flags = NLM_F_REQUEST | NLM_F_DUMP},
+                             .family = {.nfgen_family = family, .version = NFNETLINK_V0}};
+    for (int i = 0; i < DUMP_TRIES; i++) {
+        struct counting c = {.family = family, .table = table};
+        bool torn = false;
+        int rc =
+            ask(NETLINK_NETFILTER, str_n((const char *)&r, sizeof(r)), &torn, on_chain, &c, err);
+        if (rc == 0 && !torn)
+            *ret = c.rules;
+        if (rc != 0 || !torn)
+            return rc;
+    }
+    return error_set(err, E_IO, "nftables' rules change too often to be read");
+}
+
 struct tables {
     void (*each)(uint8_t family, const char *table, void *arg);
     void *arg;

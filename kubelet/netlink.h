@@ -36,6 +36,9 @@ int netlink_nft_generation(uint32_t *ret, struct error *err);
 int netlink_nft_table(uint8_t family, const char *table, uint64_t *ret_handle, uint32_t *ret_use,
                       struct error *err);
 
+/* How many rules there are in all chains of a table, and verdicts that lead to them. */
+int netlink_nft_rules(uint8_t family, const char *table, uint64_t *ret, struct error *err);
+
 /* Calls each() for every table. */
 int netlink_nft_tables(void (*each)(uint8_t family, const char *table, void *arg), void *arg,
                        struct error *err);

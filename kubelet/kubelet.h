@@ -32,6 +32,7 @@ struct dra;
 struct env;
 struct event_recorder;
 struct eviction_manager;
+struct guard;
 struct image_records;
 struct informer;
 struct isolation;
@@ -176,6 +177,7 @@ struct kubelet {
     struct pleg *pleg;
     struct node_routes *routes;  /* NULL: somebody else sets them. */
     struct proxy *proxy;         /* NULL: somebody else serves Services. */
+    struct guard *guard;         /* Ports of pods that either of the next two hold. */
     struct policy *policy;       /* NULL: network policies are not enforced. */
     struct isolation *isolation; /* NULL: nobody is held to what is declared. */
     struct mirror_pods *mirrors; /* NULL while stand-alone. */

@@ -31,6 +31,7 @@
 #include "kubelet/pleg.h"
 #include "kubelet/pod_resources.h"
 #include "kubelet/pod_worker.h"
+#include "kubelet/policy/guard.h"
 #include "kubelet/policy/policy.h"
 #include "kubelet/proxy/proxy.h"
 #include "kubelet/runtime_health.h"
@@ -232,6 +233,8 @@ static void on_client(struct kubelet *k)
         k->isolation = isolation_start(k);
     else
         isolation_withdraw(k);
+    if (!k->config.network_policy && !k->config.isolation)
+        guard_withdraw(k);
     if (k->config.proxy)
         k->proxy = proxy_start(k, k->services, k->slices);
     if (k->config.dns)

@@ -110,6 +110,9 @@ void rt_pod_set_containers(struct rt_pod *p, const CRI(ListContainersResponse) *
     p->container_count = list->n_containers;
     for (size_t i = 0; i < list->n_containers; i++)
         set_container(p, &p->containers[i], list->containers[i]);
+    for (size_t i = 0; i < p->sandbox_count; i++)
+        for (size_t k = 0; k < p->container_count; k++)
+            p->sandboxes[i].used |= strcmp(p->containers[k].sandbox_id, p->sandboxes[i].id) == 0;
     qsort(p->containers, p->container_count, sizeof(*p->containers), by_container_age);
 }
 

@@ -61,6 +61,7 @@ struct rt_sandbox {
     const char *const *ips;
     size_t ip_count;
     bool has_status;
+    bool used; /* There is, or was, a container in it. */
 };
 
 struct rt_pod {

@@ -396,7 +396,7 @@ static void write_local(struct builder *b, struct policy_local *local)
     const struct core_v1_pod *pod = local->pod;
     struct dependencies d;
     struct error err;
-    local->selected = false;
+    local->selected = local->held = false;
     if (pod->spec.host_network)
         return;
     /* What cannot be read opens nothing. */
@@ -407,6 +407,7 @@ static void write_local(struct builder *b, struct policy_local *local)
         return;
     local->selected = true;
     bool enforced = d.declared || mode == ISOLATION_DECLARED;
+    local->held = enforced;
     struct chain c = {
         .b = b, .workload = find_workload(b, pod, enforced), .own = pod->metadata.namespace};
     write_dns(&c, b->in->cluster_dns, b->in->cluster_dns_count);
@@ -461,9 +462,10 @@ const struct isolation_plan *isolation_plan_of(const struct policy_state *s)
 
 /* --- the table ------------------------------------------------------------------------- */
 
-/* IPv6's way to find who is on the link. */
+/* IPv6's way to find who is on the link (RFC 4861): what is routed has lost one of its 255 hops. */
 #define NEIGHBOURS                                                                                 \
-    "meta l4proto ipv6-icmp icmpv6 type { nd-neighbor-solicit, nd-neighbor-advert, "               \
+    "ip6 hoplimit 255 meta l4proto ipv6-icmp icmpv6 type { nd-neighbor-solicit, "                  \
+    "nd-neighbor-advert, "                                                                         \
     "nd-router-solicit, nd-router-advert }"
 
 /* Behind the translation of Services' addresses. What comes to the node itself is looked at as

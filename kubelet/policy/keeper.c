@@ -5,7 +5,9 @@
 #include "kubelet/kubelet.h"
 #include "kubelet/nft.h"
 #include "kubelet/pod_worker.h"
+#include "kubelet/policy/guard.h"
 #include "kubelet/policy/state.h"
+#include "kubelet/policy/watchdog.h"
 
 #include "lib/api/scheme.h"
 #include "lib/base/arena.h"
@@ -15,6 +17,8 @@
 
 #include "api/core_v1.h"
 
+#include <linux/netfilter.h>
+
 #define GATHER_MS 10u
 #define RETRY_MS 5000u
 /* Computing takes at most this part of the time, whatever changes. */
@@ -23,8 +27,10 @@
 /* A pod of this node as its worker sees it. */
 struct local {
     struct api_object *pod; /* As last wanted: kept while it is being removed. NULL: unknown. */
-    char *ips[2];
+    char *sandbox_id;       /* NULL: none that is usable. */
+    char *ips[GUARD_IPS_MAX];
     size_t ip_count;
+    bool fresh;       /* No container had been made in the sandbox when it was first seen. */
     uint64_t changed; /* The number of its last change. */
     bool ready;       /* What concerns it stands in the kernel. */
 };
@@ -32,6 +38,9 @@ struct local {
 struct policy_keeper {
     struct kubelet *k;
     struct policy_keeper_config config;
+    struct guard *guard;
+    unsigned guard_owner;
+    struct watchdog watchdog;
     struct map locals; /* uid -> struct local */
     uint64_t changes;
     struct gather gather;
@@ -49,6 +58,7 @@ static void local_free(struct local *l)
 {
     for (size_t i = 0; i < l->ip_count; i++)
         free(l->ips[i]);
+    free(l->sandbox_id);
     api_object_unref(l->pod);
     free(l);
 }
@@ -66,26 +76,43 @@ static bool all_seen(const struct policy_keeper *p)
     return p->k->sources_ready;
 }
 
+static struct guard_pod guarded(const char *uid, const struct local *l)
+{
+    return (struct guard_pod){.uid = uid,
+                              .sandbox_id = l->sandbox_id,
+                              .ips = (const char *const *)l->ips,
+                              .ip_count = l->ip_count,
+                              .fresh = l->fresh};
+}
+
 static struct policy_state *compute(struct policy_keeper *p)
 {
     AUTO_ARENA *a = arena_new(0);
     struct str uid;
     void *value;
-    size_t count = 0;
+    size_t count = 0, held_count = 0;
     struct policy_local *locals = ARENA_ARRAY(a, struct policy_local, p->locals.count + 1);
     struct local **owners = ARENA_ARRAY(a, struct local *, p->locals.count + 1);
+    struct guard_pod *held = ARENA_ARRAY(a, struct guard_pod, p->locals.count + 1);
+    struct str *uids = ARENA_ARRAY(a, struct str, p->locals.count + 1);
     for (size_t pos = 0; map_next(&p->locals, &pos, &uid, &value);) {
         struct local *l = value;
         if (l->pod == NULL || l->ip_count == 0)
             continue;
         owners[count] = l;
+        uids[count] = arena_str(a, uid);
         locals[count++] = (struct policy_local){
             .pod = l->pod->msg, .ips = (const char *const *)l->ips, .ip_count = l->ip_count};
     }
     struct policy_state *s = p->config.compute(p->config.owner, locals, count);
-    for (size_t i = 0; s != NULL && i < count; i++)
+    for (size_t i = 0; s != NULL && i < count; i++) {
         if (!locals[i].selected && !owners[i]->ready)
             owners[i]->ready = p->tell = true;
+        if (locals[i].held)
+            held[held_count++] = guarded(str_c(uids[i]), owners[i]);
+    }
+    if (s != NULL)
+        guard_hold(p->guard, p->guard_owner, held, held_count);
     return s;
 }
 
@@ -131,6 +158,7 @@ static void on_loaded(const char *error, void *arg)
     policy_state_free(p->loaded);
     p->loaded = take(p->loading);
     p->known = true;
+    watchdog_note(&p->watchdog);
     if (p->config.on_loaded != NULL)
         p->config.on_loaded(p->config.owner, p->loaded);
     settle(p, p->loading_changes);
@@ -176,6 +204,15 @@ static void sync_rules(void *arg)
 void keeper_changed(struct policy_keeper *p)
 {
     gather_changed(&p->gather);
+}
+
+static void on_damage(void *arg)
+{
+    struct policy_keeper *p = arg;
+    if (p->gather.busy)
+        return;
+    p->known = false;
+    keeper_changed(p);
 }
 
 /* --- what owners share ---------------------------------------------------------------------- */
@@ -232,22 +269,38 @@ struct informer *keeper_watch(struct kubelet *k, const char *api_version, const 
 
 /* --- the pods of this node ------------------------------------------------------------------- */
 
-static bool same_ips(const struct local *l, const struct rt_sandbox *s)
+/* The same sandbox with the same addresses. */
+static bool same_network(const struct local *l, const struct rt_sandbox *s)
 {
     size_t n = s != NULL ? MIN_OF(s->ip_count, ARRAY_SIZE(l->ips)) : 0;
+    if (n > 0 && (l->sandbox_id == NULL || strcmp(l->sandbox_id, s->id) != 0))
+        return false;
     for (size_t i = 0; l->ip_count == n && i < n; i++)
         if (strcmp(l->ips[i], s->ips[i]) != 0)
             return false;
     return l->ip_count == n;
 }
 
-static void set_ips(struct local *l, const struct rt_sandbox *s)
+static void set_network(struct local *l, const struct rt_sandbox *s)
 {
     for (size_t i = 0; i < l->ip_count; i++)
         free(l->ips[i]);
+    free(l->sandbox_id);
     l->ip_count = 0;
+    l->sandbox_id = s != NULL ? xstrdup(s->id) : NULL;
+    l->fresh = s != NULL && !s->used;
     for (size_t i = 0; s != NULL && i < s->ip_count && i < ARRAY_SIZE(l->ips); i++)
         l->ips[l->ip_count++] = xstrdup(s->ips[i]);
+}
+
+/* Of either family: those of a pod are given back, and given anew, one by one. */
+static bool share_address(const struct local *a, const struct local *b)
+{
+    for (size_t i = 0; i < a->ip_count; i++)
+        for (size_t k = 0; k < b->ip_count; k++)
+            if (strcmp(a->ips[i], b->ips[k]) == 0)
+                return true;
+    return false;
 }
 
 /* The network gives an address anew as soon as it is free, which we may notice later. */
@@ -257,8 +310,8 @@ static void take_from_others(struct policy_keeper *p, const struct local *l)
     void *value;
     for (size_t pos = 0; l->ip_count > 0 && map_next(&p->locals, &pos, &uid, &value);) {
         struct local *o = value;
-        if (o != l && o->ip_count > 0 && strcmp(o->ips[0], l->ips[0]) == 0)
-            set_ips(o, NULL);
+        if (o != l && share_address(o, l))
+            set_network(o, NULL);
     }
 }
 
@@ -273,7 +326,7 @@ bool keeper_pod_seen(struct policy_keeper *p, const char *uid, struct api_object
         l = xzalloc(sizeof(*l));
         map_set(&p->locals, str_of(uid), l);
     }
-    bool moved = !same_ips(l, sandbox);
+    bool moved = !same_network(l, sandbox);
     const struct meta_v1_object_meta *was = l->pod != NULL ? api_object_meta(l->pod) : NULL;
     const struct meta_v1_object_meta *now = pod != NULL ? api_object_meta(pod) : was;
     bool relabelled =
@@ -284,7 +337,7 @@ bool keeper_pod_seen(struct policy_keeper *p, const char *uid, struct api_object
         l->pod = api_object_ref(pod);
     }
     if (moved) {
-        set_ips(l, sandbox);
+        set_network(l, sandbox);
         take_from_others(p, l);
         l->ready = l->ip_count == 0;
     }
@@ -296,7 +349,7 @@ bool keeper_pod_seen(struct policy_keeper *p, const char *uid, struct api_object
         if (!l->ready || p->loaded != NULL || !p->known)
             keeper_changed(p);
     }
-    return l->ready;
+    return l->ready && guard_stands(p->guard, uid);
 }
 
 void keeper_pod_gone(struct policy_keeper *p, const char *uid)
@@ -318,6 +371,14 @@ struct policy_keeper *keeper_new(struct kubelet *k, const struct policy_keeper_c
     void *w;
     p->k = k;
     p->config = *config;
+    p->guard = guard_of(k);
+    p->guard_owner = guard_join(p->guard);
+    watchdog_start(&p->watchdog, k->loop,
+                   &(struct watchdog_config){.what = config->what,
+                                             .family = NFPROTO_INET,
+                                             .table = config->table->name,
+                                             .on_damage = on_damage,
+                                             .arg = p});
     map_init(&p->locals);
     p->seed[0] = p->locals.seed[1];
     p->seed[1] = p->locals.seed[0];

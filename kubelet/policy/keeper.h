@@ -6,9 +6,11 @@
  * differs, and tells which pods' containers may start.
  *
  *   pod workers, owner's informers -> compute() (pure) -> what differs -> nft
+ *                                                      -> pods that are held -> guard.h
  *
  * Rules stay when the API server is away and when we end, and are replaced only
- * when all pods of the node are known again. */
+ * when all pods of the node are known again. What somebody else has removed is
+ * made anew within seconds (watchdog.h). */
 #ifndef KUBELET_POLICY_KEEPER_H
 #define KUBELET_POLICY_KEEPER_H
 
@@ -32,6 +34,7 @@ struct policy_local {
     const char *const *ips;
     size_t ip_count;
     bool selected; /* Out: rules concern it. */
+    bool held;     /* Out: and refuse it something, so that its port is guarded (guard.h). */
 };
 
 struct policy_keeper_config {

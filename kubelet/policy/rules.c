@@ -417,7 +417,7 @@ static void write_side(struct builder *b, struct policy_local *local, bool egres
         write_policy(&s, policies[i]);
     }
     if (selected) {
-        local->selected = true;
+        local->selected = local->held = true;
         buf_puts(&s.rules, "drop\n");
         struct str name = arena_printf(b->a, "%s-%016llx", egress ? "e" : "i",
                                        (unsigned long long)name_hash(b, buf_str(&s.rules)));
@@ -433,7 +433,7 @@ static void write_local(struct builder *b, struct policy_local *local)
     const struct networking_v1_network_policy **chosen =
         ARENA_ARRAY(b->a, const struct networking_v1_network_policy *, b->in->policy_count + 1);
     size_t count = 0;
-    local->selected = false;
+    local->selected = local->held = false;
     if (pod->spec.host_network)
         return;
     for (size_t i = 0; i < b->in->policy_count; i++) {
@@ -483,8 +483,9 @@ static void write_hooks(struct buf *out)
 {
     static const char *const rules[] = {
         "ct state established,related accept",
-        ("meta l4proto ipv6-icmp icmpv6 type { nd-neighbor-solicit, nd-neighbor-advert, "
-         "nd-router-solicit, nd-router-advert } accept"),
+        /* On the link alone (RFC 4861): what is routed has lost one of its 255 hops. */
+        ("ip6 hoplimit 255 meta l4proto ipv6-icmp icmpv6 type { nd-neighbor-solicit, "
+         "nd-neighbor-advert, nd-router-solicit, nd-router-advert } accept"),
         /* Through a Service back to itself. */
         "ip saddr . ip daddr @self4 accept",
         "ip6 saddr . ip6 daddr @self6 accept",

@@ -136,7 +136,7 @@ opens "a declared Service by its address" near "$DB_SERVICE"
 ok "by its name: DNS is always there" from near db.shop.svc.cluster.local
 ok "all its ports" from near "$DB_SERVICE:81"
 for pod in "shop db" "shop cache" "pay ledger"; do echo_udp $pod; done
-eventually 5 "UDP too" talk near "$DB_SERVICE"
+eventually 30 "UDP too" talk near "$DB_SERVICE"
 ok "UDP is there for who is free" talk free "$CACHE"
 ok "and on the other node" talk free "$LEDGER_SERVICE"
 ok "one of its endpoints" from near "$DB:8080"

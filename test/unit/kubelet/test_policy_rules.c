@@ -3,6 +3,8 @@
  * to end. */
 #include "kubelet/policy/rules.h"
 
+#include "kubelet/policy/guard.h"
+
 #include "lib/api/codec.h"
 #include "lib/api/scheme.h"
 #include "lib/base/arena.h"
@@ -280,6 +282,43 @@ START_TEST(differences)
 }
 END_TEST
 
+/* What is let through without a lookup is discovery on the link, which nothing routed can be. */
+START_TEST(neighbours_on_the_link_alone)
+{
+    AUTO_BUF b = BUF_INIT;
+    policy_table.write_hooks(&b);
+    buf_putc(&b, '\0');
+    const char *discovery = strstr((const char *)b.data, "nd-neighbor-solicit");
+    ck_assert_ptr_nonnull(discovery);
+    const char *line = discovery;
+    while (line > (const char *)b.data && line[-1] != '\n')
+        line--;
+    const char *limit = strstr(line, "ip6 hoplimit 255 ");
+    ck_assert(limit != NULL && limit < discovery);
+}
+END_TEST
+
+/* A port lets out its pod's own addresses alone, of either family. */
+START_TEST(guarded_ports)
+{
+    static const char *const one[] = {"10.0.0.1", "fd00::1"}, *const two[] = {"10.0.0.2"};
+    const struct guard_port list[] = {{7, one, 2}, {9, two, 1}};
+    AUTO_BUF b = BUF_INIT, none = BUF_INIT;
+    guard_text(list, 2, &b);
+    buf_putc(&b, '\0');
+    const char *text = (const char *)b.data;
+    ck_assert_ptr_nonnull(strstr(text, "elements = { 7, 9 }"));
+    ck_assert_ptr_nonnull(strstr(text, "elements = { 7 . 10.0.0.1, 9 . 10.0.0.2 }"));
+    ck_assert_ptr_nonnull(strstr(text, "elements = { 7 . fd00::1 }"));
+    ck_assert_ptr_nonnull(strstr(text, "iif @ports jump from"));
+    ck_assert_ptr_nonnull(strstr(text, "oif @ports jump to"));
+    guard_text(list, 0, &none);
+    buf_putc(&none, '\0');
+    ck_assert_ptr_null(strstr((const char *)none.data, "chain"));
+    ck_assert_ptr_nonnull(strstr((const char *)none.data, "delete table bridge trireme-ports"));
+}
+END_TEST
+
 UNIT_MAIN("network policies", {
     UNIT_TEST(free_pods_are_left_alone);
     UNIT_TEST(default_deny);
@@ -290,4 +329,6 @@ UNIT_MAIN("network policies", {
     UNIT_TEST(unknown_port_names);
     UNIT_TEST(pods_that_count);
     UNIT_TEST(differences);
+    UNIT_TEST(neighbours_on_the_link_alone);
+    UNIT_TEST(guarded_ports);
 })

@@ -10,8 +10,9 @@
  *            daddr -> map in4:  pod of this node -> chain i-x: may it get this?
  *   chain:   ip saddr @p4-y tcp dport 80 return; ...; drop
  *
- * Sets p4-y, p6-y: the addresses that selectors name, on all nodes; n4-y, n6-y:
- * address, protocol and number of a named port, for egress. */
+ * Sets b4-y, b6-y: ranges of addresses, where a rule lists several. Sets p4-y, p6-y: the addresses
+ * that selectors name, on all nodes; n4-y, n6-y: address, protocol and number of a named port, for
+ * egress. */
 #ifndef KUBELET_POLICY_RULES_H
 #define KUBELET_POLICY_RULES_H
 

@@ -102,6 +102,13 @@ k delete networkpolicy -n x yellow >/dev/null
 policy "{apiVersion: networking.k8s.io/v1, kind: NetworkPolicy, metadata: {name: block, namespace: x}, spec: {podSelector: {matchLabels: {app: server}}, ingress: [{from: [{ipBlock: {cidr: 0.0.0.0/0, except: [$STRANGER/32]}}]}]}}"
 opens "a range of addresses" x far "$SERVER:8080"
 closes "but not the exception" ys stranger "$SERVER:8080"
+MANY=$(printf '192.168.%d.0/24,' $(seq 200)) RANGES=$(printf '{ipBlock: {cidr: 172.16.%d.0/24}}, ' $(seq 200)) PORTS=$(printf '{port: %d}, ' $(seq 7000 2 7400))
+policy "{apiVersion: networking.k8s.io/v1, kind: NetworkPolicy, metadata: {name: block, namespace: x}, spec: {podSelector: {matchLabels: {app: server}}, ingress: [{from: [$RANGES{ipBlock: {cidr: 0.0.0.0/0, except: [$MANY$FAR/32]}}], ports: [$PORTS{port: 8080}]}]}}"
+opens "hundreds of ranges, exceptions and ports" ys stranger "$SERVER:8080"
+closes "what they do not hold" x far "$SERVER:8080"
+no "nor another port" from ys stranger "$SERVER:8081"
+few() { [ "$(table "$NODE1" | grep -c ' return$')" -lt 12 ]; }
+ok "as few rules" few
 k delete networkpolicy -n x block >/dev/null
 closes "closed again" x far "$SERVER:8080"
 

@@ -1,6 +1,7 @@
 /* authz_feed.c - see authz_feed.h. */
 #include "apiserver/authz_feed.h"
 
+#include "api/certificates_v1beta1.h"
 #include "api/core_v1.h"
 #include "api/rbac_v1.h"
 #include "api/resource_v1.h"
@@ -182,7 +183,7 @@ static void put_attachment(struct target *t, const struct resource *res, const s
     if (v == NULL)
         return;
     struct authz_index *x = open_target(t);
-    node_graph_set_owned(x->graph, REF_ATTACHMENT, name, v->spec.node_name);
+    node_graph_set_owned(x->graph, REF_ATTACHMENT, STR_NULL, name, v->spec.node_name);
     close_target(t);
 }
 
@@ -199,13 +200,30 @@ static void put_slice(struct target *t, const struct resource *res, const struct
     if (v == NULL)
         return;
     struct authz_index *x = open_target(t);
-    node_graph_set_owned(x->graph, REF_SLICE, name, v->spec.node_name);
+    node_graph_set_owned(x->graph, REF_SLICE, STR_NULL, name, v->spec.node_name);
     close_target(t);
 }
 
 static void remove_slice(struct authz_index *x, struct str ns, struct str name)
 {
     node_graph_remove(x->graph, REF_SLICE, ns, name);
+}
+
+static void put_certificate_request(struct target *t, const struct resource *res,
+                                    const struct kv *kv, struct arena *scratch, struct str ns,
+                                    struct str name)
+{
+    const struct certificates_v1beta1_pod_certificate_request *v = decode(scratch, res, kv);
+    if (v == NULL)
+        return;
+    struct authz_index *x = open_target(t);
+    node_graph_set_owned(x->graph, REF_CERTIFICATE_REQUEST, ns, name, v->spec.node_name);
+    close_target(t);
+}
+
+static void remove_certificate_request(struct authz_index *x, struct str ns, struct str name)
+{
+    node_graph_remove(x->graph, REF_CERTIFICATE_REQUEST, ns, name);
 }
 
 static const struct source sources[] = {
@@ -217,6 +235,8 @@ static const struct source sources[] = {
     {"", "persistentvolumes", put_volume, remove_volume, NULL},
     {"storage.k8s.io", "volumeattachments", put_attachment, remove_attachment, NULL},
     {"resource.k8s.io", "resourceslices", put_slice, remove_slice, NULL},
+    {"certificates.k8s.io", "podcertificaterequests", put_certificate_request,
+     remove_certificate_request, NULL},
 };
 
 /* --- changes ------------------------------------------------------------------------------------

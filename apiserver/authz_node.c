@@ -162,6 +162,30 @@ static bool slices(const struct question *q)
         q, "can only list/watch/deletecollection resourceslices with nodeName field selector");
 }
 
+/* Trust is no secret: pods choose bundles by labels, too. */
+static bool trust_bundles(const struct question *q)
+{
+    if (!verb_in(q, "get,list,watch"))
+        return refuse(q, "can only read resources of this type");
+    return q->at->subresource.len == 0 || refuse(q, "cannot read subresource");
+}
+
+static bool certificate_requests(const struct question *q)
+{
+    if (q->at->subresource.len != 0)
+        return refuse(q, "nodes may not access the subresources of PodCertificateRequests");
+    if (verb_in(q, "create"))
+        return true; /* NodeRestriction looks inside. */
+    if (verb_in(q, "get"))
+        return related(q, REF_CERTIFICATE_REQUEST);
+    if (!verb_in(q, "list,watch"))
+        return refuse(q, "can only create, get, list and watch this type");
+    if (selects(q, "spec.nodeName"))
+        return true;
+    return refuse(q, "can only list/watch PodCertificateRequests with spec.nodeName field "
+                     "selector");
+}
+
 static bool nodes(const struct question *q)
 {
     if (str_eqc(q->at->subresource, "status"))
@@ -222,6 +246,8 @@ static const struct {
     {"storage.k8s.io", "csinodes", csi_nodes},
     {"resource.k8s.io", "resourceclaims", resource_claims},
     {"resource.k8s.io", "resourceslices", slices},
+    {"certificates.k8s.io", "clustertrustbundles", trust_bundles},
+    {"certificates.k8s.io", "podcertificaterequests", certificate_requests},
 };
 
 enum authz_decision authz_node_decide(const struct node_graph *graph,

@@ -19,6 +19,7 @@
 #include "apiserver/json_cache.h"
 #include "apiserver/monitor.h"
 #include "apiserver/registry.h"
+#include "apiserver/features.h"
 #include "apiserver/runtime_config.h"
 #include "apiserver/server_metrics.h"
 #include "apiserver/service_ips.h"
@@ -677,6 +678,15 @@ static int run(struct program *p, struct error *err)
     return 0;
 }
 
+/* What a kind needs beside its version being on. */
+static enum feature gate_of(struct str group, struct str version, struct str resource)
+{
+    if (!str_eqc(group, "certificates.k8s.io") || !str_eqc(version, "v1beta1"))
+        return FEATURE_ALWAYS;
+    return str_eqc(resource, "clustertrustbundles") ? FEATURE_CLUSTER_TRUST_BUNDLE
+                                                    : FEATURE_POD_CERTIFICATE_REQUEST;
+}
+
 /* metrics.k8s.io where node agents can be asked for it. */
 static bool serves(struct str group, struct str version, struct str resource, const void *arg)
 {
@@ -684,7 +694,14 @@ static bool serves(struct str group, struct str version, struct str resource, co
     if (str_eqc(group, "metrics.k8s.io") &&
         (c->kubelet_client_certificate == NULL || c->metric_resolution_ns <= 0))
         return false;
-    return runtime_config_serves(&c->serving.runtime_config, group, version, resource);
+    if (!runtime_config_serves(&c->serving.runtime_config, group, version, resource))
+        return false;
+    enum feature gate = gate_of(group, version, resource);
+    if (!feature_on(gate))
+        log_warning("--runtime-config: " STR_FMT "/" STR_FMT "/" STR_FMT
+                    " is not served without --feature-gates=%s=true",
+                    STR_ARG(group), STR_ARG(version), STR_ARG(resource), feature_gate_name(gate));
+    return feature_on(gate);
 }
 
 /* First path elements, as upstream shows them there. */

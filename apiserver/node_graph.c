@@ -234,12 +234,12 @@ void node_graph_set_pod(struct node_graph *g, struct arena *scratch, const struc
     set_owner(g, owner_key(&key, REF_POD, m->namespace, m->name), c.hashes, c.count, c.node);
 }
 
-void node_graph_set_owned(struct node_graph *g, enum ref_kind kind, struct str name,
+void node_graph_set_owned(struct node_graph *g, enum ref_kind kind, struct str ns, struct str name,
                           struct str node)
 {
     AUTO_BUF key = BUF_INIT;
-    uint64_t h = node.len != 0 ? relation(g, node, kind, STR_NULL, name) : 0;
-    set_owner(g, owner_key(&key, kind, STR_NULL, name), &h, h != 0, STR_NULL);
+    uint64_t h = node.len != 0 ? relation(g, node, kind, ns, name) : 0;
+    set_owner(g, owner_key(&key, kind, ns, name), &h, h != 0, STR_NULL);
 }
 
 /* --- volumes

@@ -3,7 +3,7 @@
  *
  *   pod, secret, configmap, claim, account, resource claim  -> node
  *   volume -> claim -> node       secret -> volume -> claim -> node
- *   volume attachment, resource slice -> node
+ *   volume attachment, resource slice, request for a pod's certificate -> node
  *
  * Each relation is one counted 64-bit keyed hash, so a question costs one look. The pods of a
  * node stand in a list of their own: a node that asks for its pods gets them without a look at
@@ -22,8 +22,9 @@ void node_graph_free(struct node_graph *g);
 /* What a pod refers to is kept while it is bound to a node. */
 void node_graph_set_pod(struct node_graph *g, struct arena *scratch, const struct core_v1_pod *pod);
 void node_graph_set_volume(struct node_graph *g, const struct core_v1_persistent_volume *v);
-/* An attachment or a slice; node empty: of no node. */
-void node_graph_set_owned(struct node_graph *g, enum ref_kind kind, struct str name,
+/* An attachment, a slice or a request for a pod's certificate; node empty: of no node. ns is
+ * empty for what has none. */
+void node_graph_set_owned(struct node_graph *g, enum ref_kind kind, struct str ns, struct str name,
                           struct str node);
 void node_graph_remove(struct node_graph *g, enum ref_kind kind, struct str ns, struct str name);
 

@@ -21,6 +21,7 @@ enum ref_kind {
     REF_RESOURCE_CLAIM,
     REF_SLICE,
     REF_TRUST_BUNDLE,
+    REF_CERTIFICATE_REQUEST, /* PodCertificateRequest */
 };
 
 /* All in the pod's namespace; names may come more than once. */

@@ -22,6 +22,7 @@ struct policy_binding {
     const char *ns;                        /* NULL: cluster-wide. */
     const char *name;
     bool cluster_role; /* A RoleBinding to a ClusterRole. */
+    enum feature needs;
 };
 
 static const struct policy_binding cluster_bindings[] = {
@@ -37,6 +38,8 @@ static const struct policy_binding cluster_bindings[] = {
     {"system:volume-scheduler", .users = "system:kube-scheduler"},
     {"system:node"},
     {"system:service-account-issuer-discovery", .groups = "system:serviceaccounts"},
+    {"system:cluster-trust-bundle-discovery", .groups = "system:serviceaccounts",
+     .needs = FEATURE_CLUSTER_TRUST_BUNDLE},
     /* One identity runs all controllers here. */
     {"trireme:kube-controller-manager", .users = "system:kube-controller-manager"},
     {"trireme:local-path-provisioner", .users = "system:kube-controller-manager"},
@@ -135,13 +138,15 @@ static size_t make_rules(struct arena *a, const struct policy_rule *from,
 {
     size_t n = 0;
     *ret = NULL;
-    while (from != NULL && from[n].verbs != NULL)
-        n++;
+    for (size_t i = 0; from != NULL && from[i].verbs != NULL; i++)
+        n += feature_on(from[i].needs);
     if (n == 0)
         return 0;
     *ret = ARENA_ARRAY(a, struct rbac_v1_policy_rule, n);
-    for (size_t i = 0; i < n; i++)
-        make_rule(a, &from[i], &(*ret)[i]);
+    n = 0;
+    for (size_t i = 0; from[i].verbs != NULL; i++)
+        if (feature_on(from[i].needs))
+            make_rule(a, &from[i], &(*ret)[n++]);
     return n;
 }
 
@@ -205,7 +210,8 @@ static void make_controller_manager(struct arena *a, struct policy_object *ret)
         for (const struct policy_role *p = tables[t]; p->name != NULL; p++) {
             struct rbac_v1_policy_rule *rules;
             /* Of the roles in namespaces, the two for bootstrap tokens. */
-            if (p->ns != NULL && !str_has_prefix(str_of(p->name), STR(CONTROLLER)))
+            if (!feature_on(p->needs) ||
+                (p->ns != NULL && !str_has_prefix(str_of(p->name), STR(CONTROLLER))))
                 continue;
             size_t n = make_rules(a, p->rules, &rules);
             for (size_t i = 0; i < n; i++) {
@@ -263,20 +269,21 @@ static void make_binding(struct arena *a, const struct policy_binding *from,
 
 /* --- enumeration
  * ------------------------------------------------------------------------------------ */
-static size_t role_count(const struct policy_role *table)
+/* The one at *index of those that are on; NULL: there are fewer, *index is less by them. */
+static const struct policy_role *role_at(const struct policy_role *table, size_t *index)
 {
-    size_t n = 0;
-    while (table[n].name != NULL)
-        n++;
-    return n;
+    for (; table->name != NULL; table++)
+        if (feature_on(table->needs) && (*index)-- == 0)
+            return table;
+    return NULL;
 }
 
-static size_t binding_count(const struct policy_binding *table)
+static const struct policy_binding *binding_at(const struct policy_binding *table, size_t *index)
 {
-    size_t n = 0;
-    while (table[n].role != NULL)
-        n++;
-    return n;
+    for (; table->role != NULL; table++)
+        if (feature_on(table->needs) && (*index)-- == 0)
+            return table;
+    return NULL;
 }
 
 bool policy_make(struct arena *a, size_t index, struct policy_object *ret)
@@ -285,28 +292,27 @@ bool policy_make(struct arena *a, size_t index, struct policy_object *ret)
                                          policy_namespace_roles, policy_own_roles};
     const struct policy_binding *bindings[] = {cluster_bindings, namespace_bindings};
     for (size_t i = 0; i < ARRAY_SIZE(roles); i++) {
-        size_t n = role_count(roles[i]);
-        if (index < n) {
-            make_role(a, &roles[i][index], ret);
+        const struct policy_role *r = role_at(roles[i], &index);
+        if (r != NULL) {
+            make_role(a, r, ret);
             return true;
         }
-        index -= n;
     }
     if (index-- == 0) {
         make_controller_manager(a, ret);
         return true;
     }
     for (size_t i = 0; i < ARRAY_SIZE(bindings); i++) {
-        size_t n = binding_count(bindings[i]);
-        if (index < n) {
-            make_binding(a, &bindings[i][index], ret);
+        const struct policy_binding *b = binding_at(bindings[i], &index);
+        if (b != NULL) {
+            make_binding(a, b, ret);
             return true;
         }
-        index -= n;
     }
-    if (index >= role_count(policy_controller_roles))
+    const struct policy_role *role = role_at(policy_controller_roles, &index);
+    if (role == NULL)
         return false;
-    const char *name = policy_controller_roles[index].name;
+    const char *name = role->name;
     make_binding(
         a, &(struct policy_binding){.role = name, .accounts = name + sizeof(CONTROLLER) - 1}, ret);
     return true;

@@ -155,5 +155,13 @@ const struct policy_role policy_controller_roles[] = {
     {CONTROLLER "selinux-warning-controller",
      RULES(EVENTS, {READ, "", "persistentvolumes"}, {READ, "", "persistentvolumeclaims"},
            {READ, "", "pods"}, {READ, "storage.k8s.io", "csidrivers"})},
+    {CONTROLLER "kube-apiserver-serving-clustertrustbundle-publisher",
+     RULES({"attest", "certificates.k8s.io", "signers", "kubernetes.io/kube-apiserver-serving"},
+           {"create,delete,list,update,watch", "certificates.k8s.io", "clustertrustbundles"},
+           EVENTS),
+     .needs = FEATURE_CLUSTER_TRUST_BUNDLE},
+    {CONTROLLER "podcertificaterequestcleaner",
+     RULES({"delete,get,list,watch", "certificates.k8s.io", "podcertificaterequests"}, EVENTS),
+     .needs = FEATURE_POD_CERTIFICATE_REQUEST},
     {NULL},
 };

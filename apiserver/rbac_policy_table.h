@@ -3,11 +3,14 @@
 #ifndef APISERVER_RBAC_POLICY_TABLE_H
 #define APISERVER_RBAC_POLICY_TABLE_H
 
+#include "apiserver/features.h"
+
 struct policy_rule {
     const char *verbs; /* NULL ends the list. */
     const char *groups, *resources;
     const char *names; /* NULL: any. */
     const char *urls;  /* NULL: a rule of resources. */
+    enum feature needs;
 };
 
 struct policy_role {
@@ -16,6 +19,7 @@ struct policy_role {
     const char *aggregate_to;   /* "edit": is gathered by that role. */
     const char *aggregate_from; /* "edit": gathers those marked so; it has no rules of its own. */
     const char *ns;             /* NULL: a ClusterRole. */
+    enum feature needs;
 };
 
 #define READ "get,list,watch"

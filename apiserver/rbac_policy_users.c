@@ -83,6 +83,9 @@ static const struct policy_rule node_rules[] = {
     {"get", "resource.k8s.io", "resourceclaims"},
     {"deletecollection", "resource.k8s.io", "resourceslices"},
     {"get", "", "serviceaccounts"},
+    {READ, "certificates.k8s.io", "clustertrustbundles", .needs = FEATURE_CLUSTER_TRUST_BUNDLE},
+    {"create,get,list,watch", "certificates.k8s.io", "podcertificaterequests",
+     .needs = FEATURE_POD_CERTIFICATE_REQUEST},
     {NULL},
 };
 
@@ -186,6 +189,9 @@ const struct policy_role policy_user_roles[] = {
     SIGNER_ROLE("kubelet-serving-approver", "kubelet-serving"),
     SIGNER_ROLE("kube-apiserver-client-approver", "kube-apiserver-client"),
     SIGNER_ROLE("kube-apiserver-client-kubelet-approver", "kube-apiserver-client-kubelet"),
+    {"system:cluster-trust-bundle-discovery",
+     RULES({READ, "certificates.k8s.io", "clustertrustbundles"}),
+     .needs = FEATURE_CLUSTER_TRUST_BUNDLE},
     {"system:service-account-issuer-discovery",
      RULES(URLS("/.well-known/openid-configuration,/.well-known/openid-configuration/,"
                 "/openid/v1/jwks,/openid/v1/jwks/"))},

@@ -21,7 +21,7 @@ static const struct registry_group groups[] = {
     {"authorization.k8s.io", {"v1"}},
     {"autoscaling", {"v2", "v1"}},
     {"batch", {"v1"}},
-    {"certificates.k8s.io", {"v1"}},
+    {"certificates.k8s.io", {"v1", "v1beta1"}},
     {"networking.k8s.io", {"v1"}},
     {"policy", {"v1"}},
     {"rbac.authorization.k8s.io", {"v1"}},

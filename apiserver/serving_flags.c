@@ -3,7 +3,7 @@
 
 #include "apiserver/apiserver.h"
 #include "apiserver/runtime_config.h"
-#include "lib/api/feature_gates.h"
+#include "apiserver/features.h"
 #include "lib/api/structural.h"
 #include "lib/base/arena.h"
 #include "lib/base/buf.h"
@@ -55,7 +55,9 @@ void serving_flags_add(struct serving_flags *s, struct flag_set *f)
     flag_strings(f, &s->runtime_config, "runtime-config",
                  "Which APIs are served: `GROUP/VERSION[/RESOURCE]=true|false`, api/all, api/ga.");
     flag_strings(f, &s->feature_gates, "feature-gates",
-                 "`Name=true|false`,...; what they switch stays as it is by default in 1.36.");
+                 "`Name=true|false`,...; ClusterTrustBundle, ClusterTrustBundleProjection and "
+                 "PodCertificateRequest switch something, what others switch stays as it is by "
+                 "default in 1.36.");
 }
 
 /* --- checks ----------------------------------------------------------------------------------- */
@@ -131,7 +133,7 @@ int serving_flags_check(struct serving_flags *s, struct arena *a, struct error *
     if (code == 0)
         code = check_cors(s, a, err);
     if (code == 0)
-        code = feature_gates_check(&s->feature_gates, err);
+        code = features_set(&s->feature_gates, err);
     if (code == 0)
         code = runtime_config_check(&s->runtime_config, err);
     return code != 0 ? code : serving_flags_tls(s, scratch, &tls, err);

@@ -14,6 +14,7 @@
 #ifndef CONTROLLERS_CONTROLLER_H
 #define CONTROLLERS_CONTROLLER_H
 
+#include "lib/base/flags.h"
 #include "lib/client/client.h"
 #include "lib/client/event_recorder.h"
 #include "lib/client/expectations.h"
@@ -52,6 +53,7 @@ struct reconcile;
 struct controller {
     const char *name;                       /* "replicaset"; in logs, metrics and --controllers. */
     const char *event_source;               /* Component of its Events; NULL: name. */
+    bool (*wanted)(void);                   /* By the program's flags; NULL: always. */
     unsigned workers;                       /* Keys in process at once; 0: 5. */
     const struct controller_watch *watches; /* Ended by an entry without kind. */
     /* NULL: none. init runs when the informers of the watches exist, before anything is touched. */
@@ -188,6 +190,8 @@ struct manager_options {
     int64_t vpa_sync_ns;
     int64_t vpa_min_replicas;
     double vpa_eviction_tolerance;
+    struct flag_list feature_gates;
+    bool cluster_trust_bundle, pod_certificate_request; /* Of them, what is heeded. */
 };
 const struct manager_options *controller_options(void);
 

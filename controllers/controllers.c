@@ -25,6 +25,7 @@
     X(controller_nodeipam)                                                                         \
     X(controller_nodelifecycle)                                                                    \
     X(controller_nodettl)                                                                          \
+    X(controller_podcertificatecleaner)                                                            \
     X(controller_podgc)                                                                            \
     X(controller_podgroup)                                                                         \
     X(controller_policystatus)                                                                     \
@@ -39,6 +40,7 @@
     X(controller_statefulset)                                                                      \
     X(controller_tainteviction)                                                                    \
     X(controller_tokencleaner)                                                                     \
+    X(controller_trustbundlepublisher)                                                             \
     X(controller_ttlafterfinished)                                                                 \
     X(controller_volumeattach)                                                                     \
     X(controller_volumebinder)                                                                     \

@@ -4,6 +4,7 @@
 #include "controllers/names.h"
 #include "controllers/node_slices.h"
 
+#include "lib/api/feature_gates.h"
 #include "lib/base/buf.h"
 #include "lib/base/error.h"
 #include "lib/base/file.h"
@@ -84,6 +85,9 @@ static void add_flags(struct flag_set *f)
              "`Number` of pods a controller must have before any is resized or evicted.");
     flag_float(f, &o->vpa_eviction_tolerance, "vertical-pod-autoscaler-eviction-tolerance",
                "Share of a controller's pods that may be away at once for that.");
+    flag_map(f, &o->feature_gates, "feature-gates",
+             "`Name=true|false`,...: ClusterTrustBundle and PodCertificateRequest have controllers "
+             "here, others change nothing.");
     flag_ignored(f, "use-service-account-credentials", false, NULL);
     flag_ignored(f, "cluster-name", true, NULL);
 }
@@ -164,9 +168,15 @@ static int check_files(const struct manager_options *o, struct error *err)
 
 static int prepare(struct error *err)
 {
-    const struct manager_options *o = controller_options();
+    struct manager_options *o = manager_options();
+    const struct feature_switch heeded[] = {
+        {"ClusterTrustBundle", &o->cluster_trust_bundle},
+        {"PodCertificateRequest", &o->pod_certificate_request},
+    };
     if (read_names(err) != 0)
         return E_INVALID;
+    if (feature_gates_set(&o->feature_gates, heeded, ARRAY_SIZE(heeded), err) != 0)
+        return error_prefix(err, "--feature-gates");
     if (o->allocate_node_cidrs && check_ranges(o, err) != 0)
         return E_INVALID;
     if (o->node_monitor_period_ns < 1000000 || o->node_monitor_period_ns > NS_PER_DAY)

@@ -598,7 +598,7 @@ struct manager *manager_start(struct client *c, const struct controller *const *
     m->client = c;
     m->arena = arena_new(0);
     for (; *table != NULL; table++)
-        if (is_enabled((*table)->name, enabled))
+        if (is_enabled((*table)->name, enabled) && ((*table)->wanted == NULL || (*table)->wanted()))
             start_run(m, *table);
     for (size_t i = 0; i < m->informer_count; i++)
         informer_start(m->informers[i].informer);

@@ -36,7 +36,6 @@ static const struct {
 static const char *const elsewhere[] = {
     "cloud-node-lifecycle",
     "cloud-node-lifecycle-controller",
-    "kube-apiserver-serving-clustertrustbundle-publisher-controller",
     "node-route-controller",
     "route",
     "selinux-warning-controller",

@@ -5,6 +5,7 @@
 
 #include "api/certificates_v1.h"
 #include "api/certificates_v1beta1.h"
+#include "apiserver/signer_access.h"
 #include "apiserver/apiserver.h"
 #include "apiserver/authz.h"
 #include "apiserver/registry.h"
@@ -20,36 +21,11 @@ static bool is_request(const struct admission *adm, const char *sub)
            strcmp(adm->subresource, sub) == 0;
 }
 
-static bool may_as(const struct admission *adm, const char *verb, struct str signer)
-{
-    struct str reason;
-    struct authz_attributes at = {.user = adm->ctx->user,
-                                  .asks = adm->ctx->asks,
-                                  .verb = verb,
-                                  .resource_request = true,
-                                  .group = STR("certificates.k8s.io"),
-                                  .version = STR("*"),
-                                  .resource = STR("signers"),
-                                  .name = signer};
-    return authz_decide(adm->ctx->server->authz, adm->ctx->arena, &at, false, &reason) ==
-           AUTHZ_ALLOW;
-}
-
-/* For the signer, or for all of its domain. */
-static bool may_for_signer(const struct admission *adm, const char *verb, struct str signer)
-{
-    struct str domain, path;
-    if (adm->ctx->server == NULL || may_as(adm, verb, signer))
-        return true;
-    str_cut(signer, '/', &domain, &path);
-    return may_as(adm, verb, arena_printf(adm->ctx->arena, STR_FMT "/*", STR_ARG(domain)));
-}
-
 static struct meta_v1_status *approval(const struct admission *adm)
 {
     const struct certificates_v1_certificate_signing_request *old = adm->old;
     if (adm->op != ADMIT_UPDATE || !is_request(adm, "approval") ||
-        may_for_signer(adm, "approve", old->spec.signer_name))
+        user_may_for_signer(adm->ctx, "approve", old->spec.signer_name))
         return NULL;
     return status_forbidden(adm->ctx->arena, adm->res->gr, adm->ctx->name,
                             "user not permitted to approve requests with signerName \"" STR_FMT
@@ -77,7 +53,7 @@ static struct meta_v1_status *signing(const struct admission *adm)
     if (str_eq(obj->status.certificate, old->status.certificate) &&
         same_conditions(&obj->status, &old->status))
         return NULL;
-    if (may_for_signer(adm, "sign", old->spec.signer_name))
+    if (user_may_for_signer(adm->ctx, "sign", old->spec.signer_name))
         return NULL;
     return status_forbidden(adm->ctx->arena, adm->res->gr, adm->ctx->name,
                             "user not permitted to sign requests with signerName \"" STR_FMT "\"",
@@ -111,7 +87,7 @@ static struct meta_v1_status *attest(const struct admission *adm)
         obj->spec.signer_name.len == 0 ||
         (old != NULL && api_msg_equal(&certificates_v1beta1_cluster_trust_bundle_spec_msg,
                                       &obj->spec, &old->spec)) ||
-        may_for_signer(adm, "attest", obj->spec.signer_name))
+        user_may_for_signer(adm->ctx, "attest", obj->spec.signer_name))
         return NULL;
     return status_forbidden(adm->ctx->arena, adm->res->gr, adm->ctx->name,
                             "user not permitted to attest for signerName \"" STR_FMT "\"",

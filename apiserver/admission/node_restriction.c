@@ -3,11 +3,11 @@
  * The Node authorizer says which objects it may touch; this plugin looks inside
  * what it writes. */
 #include "api/authentication_v1.h"
-#include "api/certificates_v1.h"
 #include "api/coordination_v1.h"
 #include "api/core_v1.h"
 #include "api/resource_v1.h"
 #include "api/storage_v1.h"
+#include "apiserver/admission/node_certificates.h"
 #include "apiserver/admission/plugins.h"
 #include "apiserver/admission/policy_match.h"
 #include "apiserver/pod_refs.h"
@@ -16,8 +16,6 @@
 #include "lib/api/codec.h"
 #include "lib/base/arena.h"
 #include "lib/base/buf.h"
-#include "lib/base/error.h"
-#include "lib/net/pki.h"
 
 #define MIRROR_ANNOTATION "kubernetes.io/config.mirror"
 #define NODE_LEASES "kube-node-lease"
@@ -475,23 +473,6 @@ static struct meta_v1_status *slices(const struct admission *adm, struct str nod
                   adm->op == ADMIT_CREATE ? "create" : "delete");
 }
 
-static struct meta_v1_status *requests(const struct admission *adm, struct str node)
-{
-    const struct certificates_v1_certificate_signing_request *c = adm->obj;
-    struct pki_csr csr;
-    struct error err = {0};
-    if (adm->op != ADMIT_CREATE ||
-        !(str_eqc(c->spec.signer_name, "kubernetes.io/kubelet-serving") ||
-          str_eqc(c->spec.signer_name, "kubernetes.io/kube-apiserver-client-kubelet")))
-        return NULL;
-    if (pki_csr_parse(adm->ctx->arena, c->spec.request, &csr, &err) != 0)
-        return REFUSE(adm, "unable to parse csr: %s", error_message(&err));
-    if (!str_eq(csr.subject.common_name, adm->ctx->user->name))
-        return REFUSE(adm, "can only create a node CSR with CN=system:node:" STR_FMT,
-                      STR_ARG(node));
-    return NULL;
-}
-
 static const struct {
     const char *group, *resource;
     struct meta_v1_status *(*check)(const struct admission *adm, struct str node);
@@ -503,7 +484,8 @@ static const struct {
     {"coordination.k8s.io", "leases", leases},
     {"storage.k8s.io", "csinodes", csi_nodes},
     {"resource.k8s.io", "resourceslices", slices},
-    {"certificates.k8s.io", "certificatesigningrequests", requests},
+    {"certificates.k8s.io", "certificatesigningrequests", node_certificate_check},
+    {"certificates.k8s.io", "podcertificaterequests", node_pod_certificate_check},
 };
 
 static struct meta_v1_status *check(const struct admission *adm)

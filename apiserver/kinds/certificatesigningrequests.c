@@ -4,6 +4,7 @@
 #include "apiserver/kinds/kinds.h"
 
 #include "apiserver/kinds/rules.h"
+#include "apiserver/kinds/signer_name.h"
 #include "apiserver/kinds/value_diff.h"
 #include "apiserver/user.h"
 #include "api/certificates_v1.h"
@@ -18,9 +19,6 @@
 #include <string.h>
 
 #define EXPIRATION_MIN_S 600
-#define SUBDOMAIN_MAX 253
-/* A domain, a slash, and room for a label, a dot and a subdomain. */
-#define SIGNER_NAME_MAX (SUBDOMAIN_MAX + 1 + SUBDOMAIN_MAX + 63 + 1)
 
 #define csr_object struct certificates_v1_certificate_signing_request
 #define csr_condition struct certificates_v1_certificate_signing_request_condition
@@ -98,50 +96,14 @@ static void validate_request(const struct kind_ctx *ctx, const csr_object *csr,
                   pem ? error_message(&err) : "PEM block type must be CERTIFICATE REQUEST");
 }
 
-/* The first part between dots that has a fault, and its faults. */
-static void validate_labels_of(struct field_errors *errs, const struct field_path *at,
-                               struct str text, struct api_faults (*check)(struct str))
-{
-    struct str label, rest = text;
-    bool more = true;
-    while (more) {
-        more = str_cut(rest, '.', &label, &rest);
-        struct api_faults f = check(label);
-        for (size_t i = 0; i < f.count; i++)
-            field_invalid(errs, at, text, "validating label \"" STR_FMT "\": %s", STR_ARG(label),
-                          f.items[i]);
-        if (f.count != 0)
-            return;
-    }
-}
-
 static void validate_signer(const csr_object *csr, struct field_errors *errs)
 {
-    struct str s = csr->spec.signer_name, domain, path;
+    struct str s = csr->spec.signer_name;
     const struct field_path *at = PATH(PATH(PATH_ROOT, "spec"), "signerName");
-    if (str_eqc(s, "kubernetes.io/legacy-unknown")) {
+    if (str_eqc(s, "kubernetes.io/legacy-unknown"))
         field_invalid(errs, at, s, "the legacy signerName is not allowed via this API version");
-        return;
-    }
-    if (str_empty(s)) {
-        field_required(errs, at, NULL);
-        return;
-    }
-    if (!str_cut(s, '/', &domain, &path) || str_find(path, '/', 0) >= 0) {
-        field_invalid(
-            errs, at, s,
-            "must be a fully qualified domain and path of the form 'example.com/signer-name'");
-        return;
-    }
-    if (domain.len > SUBDOMAIN_MAX)
-        field_too_long(errs, at, SUBDOMAIN_MAX);
-    validate_labels_of(errs, at, domain, api_check_dns_label);
-    if (str_find(domain, '.', 0) < 0)
-        field_invalid(errs, at, domain,
-                      "should be a domain with at least two segments separated by dots");
-    validate_labels_of(errs, at, path, api_check_dns_subdomain);
-    if (s.len > SIGNER_NAME_MAX)
-        field_too_long(errs, at, SIGNER_NAME_MAX);
+    else
+        validate_signer_name(errs, at, s);
 }
 
 static void validate_create(const struct kind_ctx *ctx, const void *obj, struct field_errors *errs)

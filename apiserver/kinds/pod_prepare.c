@@ -1,6 +1,7 @@
 /* pod_prepare.c - see pod_prepare.h. Pure. */
 #include "apiserver/kinds/pod_prepare.h"
 
+#include "apiserver/features.h"
 #include "apiserver/kinds/rules.h"
 #include "api/core_v1.h"
 #include "api/meta_v1.h"
@@ -250,5 +251,41 @@ void pod_default_own_requests(struct arena *a, struct core_v1_pod *p)
         if (is_pod_level(r->limits[i].key) &&
             find_quantity(r->requests, r->requests_count, r->limits[i].key) == NULL)
             put(a, &r->requests, &r->requests_count, r->limits[i].key, &q);
+    }
+}
+
+/* --- features that are off ----------------------------------------------------------------------
+ */
+
+static const struct core_v1_projected_volume_source *projected(const struct core_v1_pod_spec *s,
+                                                               size_t i)
+{
+    return s->volumes[i].volume_source.projected;
+}
+
+static void find_used(const struct core_v1_pod_spec *s, bool *ret_bundle, bool *ret_certificate)
+{
+    for (size_t i = 0; i < s->volumes_count; i++)
+        for (size_t k = 0; projected(s, i) != NULL && k < projected(s, i)->sources_count; k++) {
+            const struct core_v1_volume_projection *p = &projected(s, i)->sources[k];
+            *ret_bundle = *ret_bundle || p->cluster_trust_bundle != NULL;
+            *ret_certificate = *ret_certificate || p->pod_certificate != NULL;
+        }
+}
+
+void pod_drop_disabled(struct core_v1_pod_spec *s, const struct core_v1_pod_spec *old)
+{
+    bool bundle = feature_on(FEATURE_CLUSTER_TRUST_BUNDLE_PROJECTION);
+    bool certificate = feature_on(FEATURE_POD_CERTIFICATE_REQUEST);
+    if (old != NULL)
+        find_used(old, &bundle, &certificate);
+    for (size_t i = 0; i < s->volumes_count; i++) {
+        struct core_v1_projected_volume_source *v = s->volumes[i].volume_source.projected;
+        for (size_t k = 0; v != NULL && k < v->sources_count; k++) {
+            if (!bundle)
+                v->sources[k].cluster_trust_bundle = NULL;
+            if (!certificate)
+                v->sources[k].pod_certificate = NULL;
+        }
     }
 }

@@ -17,6 +17,10 @@ void pod_apply_app_armor(const struct kind_ctx *ctx, struct core_v1_pod *p);
 /* Requests of a pod with limits of its own follow from its containers'. */
 void pod_default_own_requests(struct arena *a, struct core_v1_pod *p);
 
+/* Projected sources of features that are off go, unless the pod has them already. old: NULL on
+ * create. */
+void pod_drop_disabled(struct core_v1_pod_spec *s, const struct core_v1_pod_spec *old);
+
 /* What the containers need together at their peak; false: none asks for it. */
 bool pod_aggregate(const struct core_v1_pod_spec *s, struct str key, bool limits,
                    struct quantity *ret);

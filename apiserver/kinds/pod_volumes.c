@@ -1,6 +1,7 @@
 /* pod_volumes.c - the volumes of a pod. Pure. */
 #include "apiserver/kinds/pod_check.h"
 
+#include "apiserver/kinds/signer_name.h"
 #include "apiserver/kinds/volume_sources.h"
 #include "api/core_v1.h"
 #include "api/meta_v1.h"
@@ -10,6 +11,9 @@
 #include "lib/base/arena.h"
 
 #define TOKEN_EXPIRATION_MIN_S (10 * 60)
+#define CERTIFICATE_MIN_S 3600
+#define CERTIFICATE_MAX_S (91 * 24 * 3600)
+#define CERTIFICATE_KUBERNETES_MAX_S (24 * 3600)
 
 /* --- files ---------------------------------------------------------------------------------- */
 
@@ -101,6 +105,27 @@ static void check_token(struct field_errors *errs, const struct field_path *volu
     claim_path(taken, errs, volume, t->path, t->path);
 }
 
+/* One of a signer tells the signer in its name. */
+static void check_bundle_name(struct field_errors *errs, const struct field_path *path,
+                              const struct core_v1_cluster_trust_bundle_projection *b)
+{
+    const struct field_path *at = PATH(path, "name");
+    struct str signer = STR(""), domain, rest, tail = b->name;
+    if (str_empty(b->name))
+        field_required(errs, at, "must be a valid object name");
+    if (str_cut(b->name, ':', &domain, &rest)) {
+        while (str_find(tail, ':', 0) >= 0)
+            tail = str_sub(tail, (size_t)str_find(tail, ':', 0) + 1, tail.len);
+        size_t path_len = rest.len > tail.len ? rest.len - tail.len - 1 : 0;
+        signer = arena_printf(errs->arena, STR_FMT "/" STR_FMT, STR_ARG(domain),
+                              STR_ARG(str_sub(rest, 0, path_len)));
+    }
+    validate_trust_bundle_name(errs, at, b->name, signer, false);
+    if (b->label_selector != NULL)
+        field_invalid_msg(errs, PATH(path, "labelSelector"), &meta_v1_label_selector_msg,
+                          b->label_selector, "labelSelector must be unset if name is specified");
+}
+
 static void check_trust_bundle(struct field_errors *errs, const struct field_path *volume,
                                const struct field_path *path,
                                const struct core_v1_cluster_trust_bundle_projection *b,
@@ -109,8 +134,10 @@ static void check_trust_bundle(struct field_errors *errs, const struct field_pat
     if (b->has_name && b->has_signer_name)
         field_invalid(errs, path, STR("<redacted>"), "only one of name and signerName may be used");
     else if (b->has_name)
-        require_form(errs, PATH(path, "name"), b->name, api_check_dns_subdomain);
-    else if (!b->has_signer_name)
+        check_bundle_name(errs, path, b);
+    else if (b->has_signer_name)
+        validate_signer_name(errs, PATH(path, "signerName"), b->signer_name);
+    else
         field_required(errs, path, "either name or signerName must be specified");
     validate_label_selector(errs, PATH(path, "labelSelector"), b->label_selector);
     if (str_empty(b->path))
@@ -133,11 +160,16 @@ static void check_certificate(struct field_errors *errs, const struct field_path
     } files[] = {{"credentialBundlePath", c->credential_bundle_path},
                  {"keyPath", c->key_path},
                  {"certificateChainPath", c->certificate_chain_path}};
-    check_given(errs, PATH(path, "signerName"), c->signer_name);
+    validate_signer_name(errs, PATH(path, "signerName"), c->signer_name);
     validate_listed(errs, PATH(path, "keyType"), c->key_type, key_types);
     if (c->has_max_expiration_seconds)
-        validate_range(errs, PATH(path, "maxExpirationSeconds"), c->max_expiration_seconds, 3600,
-                       7862400);
+        validate_range(errs, PATH(path, "maxExpirationSeconds"), c->max_expiration_seconds,
+                       CERTIFICATE_MIN_S,
+                       is_kubernetes_signer(c->signer_name) ? CERTIFICATE_KUBERNETES_MAX_S
+                                                            : CERTIFICATE_MAX_S);
+    for (size_t i = 0; i < c->user_annotations_count; i++)
+        validate_domain_prefixed_key(errs, PATH(path, "userAnnotations"),
+                                     c->user_annotations[i].key);
     bool any = false;
     for (size_t i = 0; i < ARRAY_SIZE(files); i++) {
         if (str_empty(files[i].path))

@@ -36,6 +36,7 @@ static bool is_gated(const struct core_v1_pod *p)
 static void prepare_create(const struct kind_ctx *ctx, void *obj)
 {
     struct core_v1_pod *p = obj;
+    pod_drop_disabled(&p->spec, NULL);
     p->status =
         (struct core_v1_pod_status){.phase = STR("Pending"), .qos_class = pod_qos_class(&p->spec)};
     pod_apply_label_keys(ctx->arena, p);
@@ -59,6 +60,7 @@ static void prepare_update(const struct kind_ctx *ctx, void *obj, const void *ol
     struct core_v1_pod *p = obj;
     const struct core_v1_pod *o = old;
     p->status = o->status;
+    pod_drop_disabled(&p->spec, &o->spec);
     /* Ephemeral containers come through their own subresource only. */
     p->spec.ephemeral_containers = o->spec.ephemeral_containers;
     p->spec.ephemeral_containers_count = o->spec.ephemeral_containers_count;

@@ -93,6 +93,21 @@ void validate_domain_prefixed_path(struct field_errors *errs, const struct field
                       "[A-Za-z0-9/\\-._~%!$&'()*+,;=:]+");
 }
 
+void validate_domain_prefixed_key(struct field_errors *errs, const struct field_path *path,
+                                  struct str key)
+{
+    struct str domain, name, lower = arena_str(errs->arena, key);
+    for (size_t i = 0; i < lower.len; i++)
+        if (lower.data[i] >= 'A' && lower.data[i] <= 'Z')
+            ((char *)(uintptr_t)lower.data)[i] = (char)(lower.data[i] - 'A' + 'a');
+    if (!str_cut(lower, '/', &domain, &name) || str_empty(domain) || str_empty(name)) {
+        field_invalid(errs, path, key, "must be a domain-prefixed key (such as \"acme.io/foo\")");
+        return;
+    }
+    field_faults(errs, path, domain, api_check_dns_subdomain(domain));
+    field_faults(errs, path, name, api_check_qualified_name(name));
+}
+
 void validate_port_name(struct field_errors *errs, const struct field_path *path, struct str name)
 {
     field_faults(errs, path, name, api_check_port_name(name));

@@ -28,6 +28,9 @@ void validate_form(struct field_errors *errs, const struct field_path *path, str
 /* "acme.io/foo" */
 void validate_domain_prefixed_path(struct field_errors *errs, const struct field_path *path,
                                    struct str s);
+/* The same with a name of the form of a label's behind the slash; case does not matter. */
+void validate_domain_prefixed_key(struct field_errors *errs, const struct field_path *path,
+                                  struct str key);
 /* A number of a port, or the name of one. */
 void validate_port_or_name(struct field_errors *errs, const struct field_path *path,
                            const struct intstr_int_or_string *p);

@@ -23,7 +23,16 @@ void net_hmac_sha256(struct str key, struct str data, uint8_t ret[32]);
 bool net_secret_eq(struct str a, struct str b);
 
 /* --- keys --- */
-enum pki_key_type { PKI_KEY_P256, PKI_KEY_RSA2048 };
+enum pki_key_type {
+    PKI_KEY_P256,
+    PKI_KEY_P384,
+    PKI_KEY_P521,
+    PKI_KEY_ED25519,
+    PKI_KEY_RSA2048,
+    PKI_KEY_RSA3072,
+    PKI_KEY_RSA4096,
+};
+/* RSA keys take long: 100 ms, or seconds. */
 int pki_key_generate(enum pki_key_type type, struct pki_key **ret, struct error *err);
 /* The first private or public key (also one of a certificate) in the text. */
 int pki_key_parse(struct str pem, struct pki_key **ret, struct error *err);
@@ -42,8 +51,34 @@ void pki_key_unref(struct pki_key *k); /* NULL is a no-op. */
 bool pki_key_is_private(const struct pki_key *k);
 void pki_key_pem(const struct pki_key *k, struct buf *b); /* SEC1 "EC PRIVATE KEY" or PKCS#1. */
 void pki_key_public_pem(const struct pki_key *k, struct buf *b); /* "PUBLIC KEY". */
+void pki_key_pkcs8_pem(const struct pki_key *k, struct buf *b);  /* "PRIVATE KEY". */
+/* A public key as a certificate has it: SubjectPublicKeyInfo. E_INVALID. */
+int pki_key_parse_spki(struct str der, struct pki_key **ret, struct error *err);
+
+enum pki_key_kind { PKI_KIND_RSA, PKI_KIND_EC, PKI_KIND_ED25519, PKI_KIND_OTHER };
+struct pki_key_form {
+    enum pki_key_kind kind;
+    unsigned bits;
+    char curve[32]; /* "P-256"; of others as OpenSSL names them. */
+};
+struct pki_key_form pki_key_form(const struct pki_key *k);
+/* That who sent data holds the key: of Ed25519 a plain signature, of others one of SHA-256, RSA
+ * with PSS. */
+bool pki_proof_ok(const struct pki_key *k, struct str data, struct str signature);
 void pki_key_spki_sha256(const struct pki_key *k, uint8_t ret[32]);
 struct evp_pkey_st *pki_key_evp(const struct pki_key *k); /* Borrowed. */
+
+/* --- PEM --- */
+struct pki_block {
+    const char *type; /* "CERTIFICATE" */
+    bool headers;     /* Between the first line and the data. */
+    struct str der;
+};
+/* Calls each() for every block, until it returns false; what is no well-formed block is passed
+ * over, as by Go's decoder. Text of up to INT_MAX bytes. */
+void pki_pem_walk(struct str pem, bool (*each)(const struct pki_block *b, void *arg), void *arg);
+/* One block. */
+void pki_pem_write(struct buf *b, const char *type, struct str der);
 
 /* --- certificates --- */
 enum { /* Extended key usages. */
@@ -104,6 +139,7 @@ struct str pki_cert_der(const struct pki_cert *c);
 const struct pki_subject *pki_cert_subject(const struct pki_cert *c);
 struct str pki_cert_issuer_name(const struct pki_cert *c); /* Its common name. */
 bool pki_cert_is_ca(const struct pki_cert *c);
+bool pki_cert_has_ca_bit(const struct pki_cert *c); /* Whatever its key usages say. */
 unsigned pki_cert_usages(const struct pki_cert *c);
 int64_t pki_cert_not_before(const struct pki_cert *c);
 int64_t pki_cert_not_after(const struct pki_cert *c);
@@ -130,8 +166,12 @@ struct pki_csr {
 };
 int pki_csr_create(const struct pki_subject *subject, const struct pki_key *key,
                    struct buf *ret_pem, struct error *err);
-/* Checks the self-signature. Everything lives in the arena. */
+int pki_csr_create_der(const struct pki_subject *subject, const struct pki_key *key,
+                       struct buf *ret_der, struct error *err);
+/* Checks the self-signature (E_UNAUTHORIZED: of the _der form it alone is wrong). Everything
+ * lives in the arena. */
 int pki_csr_parse(struct arena *a, struct str pem, struct pki_csr *ret, struct error *err);
+int pki_csr_parse_der(struct arena *a, struct str der, struct pki_csr *ret, struct error *err);
 /* Signs what was parsed: subject and names from the request, the rest from
  * config (whose subject is ignored). */
 int pki_csr_sign(const struct pki_csr *csr, const struct pki_cert_config *config,

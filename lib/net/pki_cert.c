@@ -185,6 +185,11 @@ bool pki_cert_is_ca(const struct pki_cert *c)
     return X509_check_ca(c->x509) == 1;
 }
 
+bool pki_cert_has_ca_bit(const struct pki_cert *c)
+{
+    return (X509_get_extension_flags(c->x509) & EXFLAG_CA) != 0;
+}
+
 unsigned pki_cert_usages(const struct pki_cert *c)
 {
     return c->usages;

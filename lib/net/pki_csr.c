@@ -4,6 +4,7 @@
 #include "lib/base/arena.h"
 #include "lib/base/buf.h"
 
+#include <limits.h>
 #include <openssl/err.h>
 #include <string.h>
 
@@ -23,8 +24,19 @@ static int pki_csr_add_names(X509_REQ *req, const struct pki_subject *subject, s
     return 0;
 }
 
-int pki_csr_create(const struct pki_subject *subject, const struct pki_key *key,
-                   struct buf *ret_pem, struct error *err)
+/* Ed25519 hashes by itself; curves take the hash of their size. */
+static const EVP_MD *pki_csr_hash(const struct pki_key *key)
+{
+    struct pki_key_form f = pki_key_form(key);
+    if (f.kind == PKI_KIND_ED25519)
+        return NULL;
+    if (f.kind == PKI_KIND_EC && f.bits > 384)
+        return EVP_sha512();
+    return f.kind == PKI_KIND_EC && f.bits > 256 ? EVP_sha384() : EVP_sha256();
+}
+
+int pki_csr_create_der(const struct pki_subject *subject, const struct pki_key *key,
+                       struct buf *ret_der, struct error *err)
 {
     X509_REQ *req = X509_REQ_new();
     X509_NAME *name = pki_name_build(subject);
@@ -34,16 +46,26 @@ int pki_csr_create(const struct pki_subject *subject, const struct pki_key *key,
     X509_REQ_set_subject_name(req, name);
     X509_REQ_set_pubkey(req, key->evp);
     int code = pki_csr_add_names(req, subject, err);
-    if (code == 0 && X509_REQ_sign(req, key->evp, EVP_sha256()) <= 0)
+    if (code == 0 && X509_REQ_sign(req, key->evp, pki_csr_hash(key)) <= 0)
         code = pki_error(err, E_INVALID, "sign certificate request");
     if (code == 0) {
         int len = i2d_X509_REQ(req, &der);
         ASSERT(len > 0);
-        pki_pem_write(ret_pem, "CERTIFICATE REQUEST", str_n((const char *)der, (size_t)len));
+        buf_append(ret_der, der, (size_t)len);
     }
     OPENSSL_free(der);
     X509_NAME_free(name);
     X509_REQ_free(req);
+    return code;
+}
+
+int pki_csr_create(const struct pki_subject *subject, const struct pki_key *key,
+                   struct buf *ret_pem, struct error *err)
+{
+    AUTO_BUF der = BUF_INIT;
+    int code = pki_csr_create_der(subject, key, &der, err);
+    if (code == 0)
+        pki_pem_write(ret_pem, "CERTIFICATE REQUEST", buf_str(&der));
     return code;
 }
 
@@ -88,7 +110,7 @@ static int pki_csr_read(struct arena *a, X509_REQ *req, struct pki_csr *ret, str
     struct pki_csr csr = {.key = pki_key_wrap(evp, false)};
     arena_hold(a, csr.key, pki_csr_release_key);
     if (X509_REQ_verify(req, evp) != 1)
-        return pki_error(err, E_INVALID, "the signature of the certificate request is wrong");
+        return pki_error(err, E_UNAUTHORIZED, "the signature of the certificate request is wrong");
     pki_name_read(a, X509_REQ_get_subject_name(req), &csr.subject);
     pki_csr_read_extensions(a, req, &csr);
     ERR_clear_error();
@@ -106,6 +128,19 @@ int pki_csr_parse(struct arena *a, struct str pem, struct pki_csr *ret, struct e
         return pki_error(err, E_INVALID,
                          "PEM block type must be CERTIFICATE REQUEST, with a well-formed request");
     code = pki_csr_read(a, req, ret, err);
+    X509_REQ_free(req);
+    return code;
+}
+
+int pki_csr_parse_der(struct arena *a, struct str der, struct pki_csr *ret, struct error *err)
+{
+    const unsigned char *p = (const unsigned char *)der.data;
+    X509_REQ *req = der.len <= LONG_MAX ? d2i_X509_REQ(NULL, &p, (long)der.len) : NULL;
+    if (req == NULL || (size_t)(p - (const unsigned char *)der.data) != der.len) {
+        X509_REQ_free(req);
+        return pki_error(err, E_INVALID, "not a well-formed PKCS#10 request");
+    }
+    int code = pki_csr_read(a, req, ret, err);
     X509_REQ_free(req);
     return code;
 }

@@ -35,8 +35,6 @@ int pki_error(struct error *err, int code, const char *what);
  * E_NOT_IMPLEMENTED: a block with headers. */
 int pki_pem_each(struct str pem, int (*each)(const char *type, struct str der, void *arg),
                  void *arg, struct error *err);
-/* One PEM block of the given type. */
-void pki_pem_write(struct buf *b, const char *type, struct str der);
 
 /* A new reference to a key. NULL evp: NULL. Takes evp over. */
 struct pki_key *pki_key_wrap(EVP_PKEY *evp, bool is_private);

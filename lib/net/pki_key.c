@@ -71,6 +71,32 @@ int pki_pem_each(struct str pem, int (*each)(const char *type, struct str der, v
     return code;
 }
 
+void pki_pem_walk(struct str pem, bool (*each)(const struct pki_block *b, void *arg), void *arg)
+{
+    ASSERT(pem.len <= INT_MAX);
+    BIO *bio = BIO_new_mem_buf(str_c(pem), (int)pem.len);
+    ASSERT(bio != NULL);
+    bool more = true;
+    while (more) {
+        char *type = NULL, *header = NULL;
+        unsigned char *der = NULL;
+        long len = 0;
+        if (PEM_read_bio(bio, &type, &header, &der, &len) == 1) {
+            struct pki_block b = {type, header[0] != '\0', str_n((const char *)der, (size_t)len)};
+            more = each(&b, arg);
+            OPENSSL_cleanse(der, (size_t)len);
+            OPENSSL_free(type);
+            OPENSSL_free(header);
+            OPENSSL_free(der);
+        } else {
+            /* Behind a broken block the search goes on; each try takes a line at least. */
+            more = ERR_GET_REASON(ERR_peek_last_error()) != PEM_R_NO_START_LINE;
+        }
+        ERR_clear_error();
+    }
+    BIO_free(bio);
+}
+
 void pki_pem_write(struct buf *b, const char *type, struct str der)
 {
     BIO *bio = BIO_new(BIO_s_mem());
@@ -110,7 +136,16 @@ void pki_key_unref(struct pki_key *k)
 
 int pki_key_generate(enum pki_key_type type, struct pki_key **ret, struct error *err)
 {
-    EVP_PKEY *evp = type == PKI_KEY_P256 ? EVP_EC_gen("P-256") : EVP_RSA_gen(2048);
+    static const struct {
+        const char *curve; /* NULL: RSA, or Ed25519 with no bits. */
+        unsigned bits;
+    } forms[] = {[PKI_KEY_P256] = {.curve = "P-256"}, [PKI_KEY_P384] = {.curve = "P-384"},
+                 [PKI_KEY_P521] = {.curve = "P-521"}, [PKI_KEY_ED25519] = {0},
+                 [PKI_KEY_RSA2048] = {.bits = 2048},  [PKI_KEY_RSA3072] = {.bits = 3072},
+                 [PKI_KEY_RSA4096] = {.bits = 4096}};
+    EVP_PKEY *evp = forms[type].curve != NULL ? EVP_EC_gen(forms[type].curve)
+                    : forms[type].bits != 0   ? EVP_RSA_gen(forms[type].bits)
+                                              : EVP_PKEY_Q_keygen(NULL, NULL, "ED25519");
     if (evp == NULL)
         return pki_error(err, E_INTERNAL, "generate key");
     *ret = pki_key_wrap(evp, true);
@@ -222,6 +257,19 @@ void pki_key_public_pem(const struct pki_key *k, struct buf *b)
     ASSERT(len > 0);
     pki_pem_write(b, "PUBLIC KEY", str_n((const char *)der, (size_t)len));
     OPENSSL_free(der);
+}
+
+void pki_key_pkcs8_pem(const struct pki_key *k, struct buf *b)
+{
+    ASSERT(k->is_private);
+    BIO *bio = BIO_new(BIO_s_mem());
+    ASSERT(bio != NULL);
+    int done = PEM_write_bio_PKCS8PrivateKey(bio, k->evp, NULL, NULL, 0, NULL, NULL);
+    ASSERT(done == 1);
+    char *text = NULL;
+    long len = BIO_get_mem_data(bio, &text);
+    buf_append(b, text, (size_t)len);
+    BIO_free(bio);
 }
 
 void pki_key_spki_sha256(const struct pki_key *k, uint8_t ret[32])

@@ -115,7 +115,7 @@ START_TEST(pods_of_a_node)
     ck_assert_uint_eq(node_graph_pod_count(graph, STR("a")), 1);
     node_graph_visit_pods(graph, STR("b"), note, &last);
     ck_assert(str_eqc(last, "n/q"));
-    node_graph_set_owned(graph, REF_SLICE, STR("s"), STR("a"));
+    node_graph_set_owned(graph, REF_SLICE, STR_NULL, STR("s"), STR("a"));
     node_graph_remove(graph, REF_POD, STR("n"), STR("p"));
     ck_assert_uint_eq(node_graph_pod_count(graph, STR("a")), 0);
 }
@@ -156,11 +156,11 @@ END_TEST
 /* Attachments and slices name their node themselves. */
 START_TEST(owned)
 {
-    node_graph_set_owned(graph, REF_ATTACHMENT, STR("va"), STR("a"));
+    node_graph_set_owned(graph, REF_ATTACHMENT, STR_NULL, STR("va"), STR("a"));
     ck_assert(has("a", REF_ATTACHMENT, "", "va") && !has("b", REF_ATTACHMENT, "", "va"));
-    node_graph_set_owned(graph, REF_ATTACHMENT, STR("va"), STR("b"));
+    node_graph_set_owned(graph, REF_ATTACHMENT, STR_NULL, STR("va"), STR("b"));
     ck_assert(!has("a", REF_ATTACHMENT, "", "va") && has("b", REF_ATTACHMENT, "", "va"));
-    node_graph_set_owned(graph, REF_ATTACHMENT, STR("va"), STR_NULL);
+    node_graph_set_owned(graph, REF_ATTACHMENT, STR_NULL, STR("va"), STR_NULL);
     ck_assert(!has("b", REF_ATTACHMENT, "", "va"));
 }
 END_TEST
@@ -173,7 +173,7 @@ START_TEST(many)
     for (int round = 0; round < 2; round++) {
         for (int i = 0; i < MANY; i++) {
             snprintf(name, sizeof(name), "v%d", i);
-            node_graph_set_owned(graph, REF_SLICE, str_of(name), STR("a"));
+            node_graph_set_owned(graph, REF_SLICE, STR_NULL, str_of(name), STR("a"));
         }
         for (int i = 0; i < MANY; i += 2) {
             snprintf(name, sizeof(name), "v%d", i);

@@ -48,6 +48,7 @@ struct pleg;
 struct plugin_client;
 struct policy;
 struct pod_worker;
+struct trust_bundles;
 struct usage_watch;
 struct user_namespaces;
 struct zpages;
@@ -163,6 +164,7 @@ struct kubelet {
     struct informer *slices;   /* EndpointSlices, indexed by "service"; NULL when nobody asks. */
     struct api_object *node;   /* Own Node object as last seen, or NULL. */
 
+    struct trust_bundles *trust_bundles;
     struct start_gate *starts;
     struct object_store *objects; /* ConfigMaps and Secrets of pods. */
     struct map workers;           /* uid -> struct pod_worker */

@@ -39,6 +39,7 @@
 #include "kubelet/start_gate.h"
 #include "kubelet/static_pods.h"
 #include "kubelet/topology.h"
+#include "kubelet/trust_bundles.h"
 #include "kubelet/usage_view.h"
 #include "kubelet/user_namespaces.h"
 
@@ -409,6 +410,7 @@ static int setup(struct program *p, struct error *err)
     if (rc == 0)
         rc = change_detection_parse(k->config.change_detection, &detection, err);
     k->objects = object_store_new(k, detection, pod_worker_object_changed);
+    k->trust_bundles = trust_bundles_new(k);
     if (rc == 0)
         rc = open_image_records(k, err);
     struct user_namespaces_config users = {.root_dir = k->config.root_dir,

@@ -9,6 +9,7 @@
 #include "kubelet/pod_sources.h"
 #include "kubelet/pod_worker_internal.h"
 #include "kubelet/resources.h"
+#include "kubelet/trust_bundles.h"
 #include "kubelet/user_namespaces.h"
 
 #include "lib/api/scheme.h"
@@ -420,6 +421,29 @@ static void hold_objects(const struct pod_worker *w, struct arena *a)
     }
 }
 
+static int read_trust(void *worker, const struct core_v1_cluster_trust_bundle_projection *p,
+                      struct arena *a, struct str *ret, struct error *err)
+{
+    const struct pod_worker *w = worker;
+    return trust_bundles_read(w->k->trust_bundles, p, a, ret, err);
+}
+
+static int read_certificate(void *worker, struct str volume, size_t index,
+                            const struct core_v1_pod_certificate_projection *p, struct arena *a,
+                            struct str *ret_key, struct str *ret_chain, struct error *err)
+{
+    UNUSED(worker);
+    UNUSED(volume);
+    UNUSED(p);
+    UNUSED(a);
+    UNUSED(ret_key);
+    UNUSED(ret_chain);
+    return error_set(err, E_NOT_IMPLEMENTED,
+                     "projected.sources[%zu]: this node does not have podCertificate: use a "
+                     "secret that somebody keeps up to date",
+                     index);
+}
+
 static void on_devices(int code, const struct error *err, void *arg)
 {
     struct preparation *p = arg;
@@ -434,9 +458,12 @@ static void on_devices(int code, const struct error *err, void *arg)
     }
     const struct kubelet *k = w->k;
     struct field_context ctx;
+    struct volume_credentials credentials = {
+        .trust = read_trust, .certificate = read_certificate, .arg = w};
     struct volume_config config = {.root_dir = k->config.root_dir,
                                    .pod_logs_dir = k->config.pod_logs_dir,
-                                   .selinux = &k->selinux};
+                                   .selinux = &k->selinux,
+                                   .credentials = &credentials};
     worker_field_context(w, &ctx);
     p->code = volume_plan(&config, &ctx, w->sources, &p->plan, &p->err);
     if (p->code != 0) {

@@ -34,6 +34,8 @@ struct plan {
     const struct field_context *ctx;
     const struct source_set *sources;
     const struct selinux *selinux;
+    const struct volume_credentials *credentials;
+    struct str volume; /* Its name. */
     struct payload *payload;
     int mode;
 };
@@ -142,6 +144,18 @@ static int64_t common_user(const struct core_v1_pod_spec *spec)
     return user;
 }
 
+/* For the pod's user alone, where there is one. */
+static void put_owned(struct plan *p, struct str path, struct str data)
+{
+    int64_t user = common_user(&p->ctx->pod->spec);
+    int mode = p->mode;
+    if (p->payload->gid >= 0 || user >= 0)
+        mode = 0600;
+    put(p, path, data, mode);
+    if (p->payload->gid < 0 && user >= 0)
+        p->payload->files[p->payload->count - 1].uid = user;
+}
+
 static int put_token(struct plan *p, const struct core_v1_service_account_token_projection *t,
                      struct error *err)
 {
@@ -153,13 +167,36 @@ static int put_token(struct plan *p, const struct core_v1_service_account_token_
                          "failed to fetch token: %s",
                          s != NULL && s->message != NULL ? s->message : "not available");
     const struct authentication_v1_token_request *tr = s->object->msg;
-    int64_t user = common_user(&p->ctx->pod->spec);
-    int mode = p->mode;
-    if (p->payload->gid >= 0 || user >= 0)
-        mode = 0600;
-    put(p, t->path, tr->status.token, mode);
-    if (p->payload->gid < 0 && user >= 0)
-        p->payload->files[p->payload->count - 1].uid = user;
+    put_owned(p, t->path, tr->status.token);
+    return 0;
+}
+
+static int put_trust(struct plan *p, const struct core_v1_cluster_trust_bundle_projection *b,
+                     struct error *err)
+{
+    struct str pem;
+    int rc = p->credentials->trust(p->credentials->arg, b, p->a, &pem, err);
+    if (rc == 0)
+        put_owned(p, b->path, pem);
+    return rc;
+}
+
+/* Key and certificates are of one moment: who reads both in one file has what belongs together. */
+static int put_certificate(struct plan *p, size_t index,
+                           const struct core_v1_pod_certificate_projection *c, struct error *err)
+{
+    struct str key, chain;
+    int rc = p->credentials->certificate(p->credentials->arg, p->volume, index, c, p->a, &key,
+                                         &chain, err);
+    if (rc != 0)
+        return rc;
+    if (!str_empty(c->credential_bundle_path))
+        put_owned(p, c->credential_bundle_path,
+                  arena_printf(p->a, STR_FMT STR_FMT, STR_ARG(key), STR_ARG(chain)));
+    if (!str_empty(c->key_path))
+        put_owned(p, c->key_path, key);
+    if (!str_empty(c->certificate_chain_path))
+        put_owned(p, c->certificate_chain_path, chain);
     return 0;
 }
 
@@ -179,12 +216,13 @@ static int put_projected(struct plan *p, const struct core_v1_projected_volume_s
             rc = put_downward(p, s->downward_api->items, s->downward_api->items_count, err);
         else if (s->service_account_token != NULL)
             rc = put_token(p, s->service_account_token, err);
-        else if (s->cluster_trust_bundle != NULL || s->pod_certificate != NULL)
-            rc = error_set(
-                err, E_NOT_IMPLEMENTED,
-                "projected.sources[%zu]: this node does not have %s: use a configMap or "
-                "secret that somebody keeps up to date",
-                i, s->cluster_trust_bundle != NULL ? "clusterTrustBundle" : "podCertificate");
+        else if (p->credentials == NULL &&
+                 (s->cluster_trust_bundle != NULL || s->pod_certificate != NULL))
+            rc = error_set(err, E_NOT_IMPLEMENTED, "projected.sources[%zu]: not without an API", i);
+        else if (s->cluster_trust_bundle != NULL)
+            rc = put_trust(p, s->cluster_trust_bundle, err);
+        else if (s->pod_certificate != NULL)
+            rc = put_certificate(p, i, s->pod_certificate, err);
     }
     return rc;
 }
@@ -412,6 +450,7 @@ static int plan_volume(struct volume_set *s, struct plan *p, const struct core_v
     v->kind = VOLUME_FILES;
     v->read_only = true;
     v->payload.gid = v->gid;
+    p->volume = spec->name;
     p->payload = &v->payload;
     p->mode = FILE_MODE_DEFAULT;
     const char *type = NULL;
@@ -455,7 +494,11 @@ int volume_plan(const struct volume_config *config, const struct field_context *
                              str_c(arena_str(a, pod->metadata.name)), uid);
     s->items = ARENA_ARRAY(a, struct volume, pod->spec.volumes_count);
     plan_containers(s, &pod->spec);
-    struct plan p = {.a = a, .ctx = ctx, .sources = sources, .selinux = config->selinux};
+    struct plan p = {.a = a,
+                     .ctx = ctx,
+                     .sources = sources,
+                     .selinux = config->selinux,
+                     .credentials = config->credentials};
     for (size_t i = 0; i < pod->spec.volumes_count; i++) {
         struct volume *v = &s->items[s->count];
         v->gid = sc != NULL && sc->has_fs_group ? sc->fs_group : -1;

@@ -12,6 +12,8 @@
 
 struct arena;
 struct buf;
+struct core_v1_cluster_trust_bundle_projection;
+struct core_v1_pod_certificate_projection;
 struct core_v1_volume;
 struct source_set;
 
@@ -56,10 +58,23 @@ struct volume_set {
     size_t container_count;
 };
 
+/* Who knows what else projected volumes are made of. Results are in the arena; the functions
+ * answer at once, E_AGAIN and E_NOT_FOUND among their codes. */
+struct volume_credentials {
+    int (*trust)(void *arg, const struct core_v1_cluster_trust_bundle_projection *p,
+                 struct arena *a, struct str *ret, struct error *err);
+    /* Of source number index of a volume. */
+    int (*certificate)(void *arg, struct str volume, size_t index,
+                       const struct core_v1_pod_certificate_projection *p, struct arena *a,
+                       struct str *ret_key, struct str *ret_chain, struct error *err);
+    void *arg;
+};
+
 struct volume_config {
-    const char *root_dir;          /* --root-dir */
-    const char *pod_logs_dir;      /* /var/log/pods */
-    const struct selinux *selinux; /* NULL: none here. */
+    const char *root_dir;                         /* --root-dir */
+    const char *pod_logs_dir;                     /* /var/log/pods */
+    const struct selinux *selinux;                /* NULL: none here. */
+    const struct volume_credentials *credentials; /* NULL: pods cannot have such. */
 };
 
 /* The folder of a pod: <root>/pods/<uid>. */

@@ -90,7 +90,6 @@ static void add_flags(struct flag_set *f, struct options *o)
     flag_ignored(f, "authentication-kubeconfig", true, NULL);
     flag_ignored(f, "authorization-kubeconfig", true, NULL);
     flag_ignored(f, "requestheader-client-ca-file", true, NULL);
-    flag_ignored(f, "feature-gates", true, NULL);
     flag_ignored(f, "profiling", false, NULL);
     flag_float(f, &o->qps, "kube-api-qps", "Calls per second to the API server.");
     flag_int(f, &o->burst, "kube-api-burst", "Calls at once above that rate.");
@@ -441,6 +440,8 @@ int component_main(const struct component_config *config, int argc, char **argv)
     add_flags(f, &c->options);
     if (config->add_flags != NULL)
         config->add_flags(f);
+    if (!flag_known(f, "feature-gates"))
+        flag_ignored(f, "feature-gates", true, NULL);
     int rc = parse(c, f, argc, argv);
     int status = rc == E_EOF ? EXIT_SUCCESS : EXIT_USAGE;
     if (rc == 0) {

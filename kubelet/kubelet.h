@@ -194,6 +194,7 @@ struct kubelet {
     const char *host_ips[2];
     size_t host_ip_count;
     struct zpages *zpages; /* /statusz and /flagz */
+    char *configz;         /* JSON */
     int64_t started_ns;    /* This program; wall clock. */
     int64_t memory_capacity;
     int64_t hugepage_sizes[8]; /* That the kernel has, in bytes, whether there are any or not. */

@@ -8,6 +8,7 @@
 #include "kubelet/agent_metrics.h"
 #include "kubelet/certificates.h"
 #include "kubelet/config.h"
+#include "kubelet/config_show.h"
 #include "kubelet/cri.h"
 #include "kubelet/credential_provider.h"
 #include "kubelet/csi.h"
@@ -462,8 +463,8 @@ int main(int argc, char **argv)
     program_open_files_max();
     static struct program program; /* Lives as long as the process; nothing is taken apart. */
     static const char *const served[] = {
-        "/attach", "/containerLogs", "/exec",        "/flagz", "/healthz", "/metrics",
-        "/pods",   "/portForward",   "/runningpods", "/stats", "/statusz", NULL};
+        "/attach", "/configz",     "/containerLogs", "/exec",  "/flagz",   "/healthz", "/metrics",
+        "/pods",   "/portForward", "/runningpods",   "/stats", "/statusz", NULL};
     struct program *p = &program;
     struct kubelet *k = &p->k;
     struct error err;
@@ -499,6 +500,10 @@ int main(int argc, char **argv)
     backoff_init(&k->image_backoff, CRASH_INITIAL_MS, CRASH_MAX_MS);
     list_init(&k->pulls_waiting);
     metrics_add_process(metrics_default());
+    AUTO_BUF shown = BUF_INIT;
+    kubelet_config_show(flags, &shown);
+    buf_append(&shown, "", 1);
+    k->configz = xstrdup((const char *)shown.data);
     k->zpages = zpages_new("kubelet", flags, served, env_wall_ns(k->env));
     rc = setup(p, &err);
     if (rc != 0) {

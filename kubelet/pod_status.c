@@ -183,6 +183,9 @@ static void container_status(struct arena *a, const struct pod_status_inputs *in
         else if (old != NULL && old->last_state.terminated != NULL)
             s->last_state = old->last_state;
         set_user(a, now, s);
+        s->has_stop_signal = now->stop_signal != NULL;
+        if (s->has_stop_signal)
+            s->stop_signal = arena_strc(a, now->stop_signal);
     }
     set_mounts(a, k, in->recursive_read_only, s);
     if (f != NULL) {

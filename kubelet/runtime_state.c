@@ -173,6 +173,22 @@ static void set_user(struct rt_pod *p, struct rt_container *c, const CRI(Contain
     c->group_count = u->n_supplemental_groups;
 }
 
+/* SIGRTMINPLUS3 is "SIGRTMIN+3" in the API. */
+static void set_stop_signal(struct rt_pod *p, struct rt_container *c,
+                            const CRI(ContainerStatus) * s)
+{
+    const ProtobufCEnumValue *v =
+        protobuf_c_enum_descriptor_get_value(&runtime__v1__signal__descriptor, (int)s->stop_signal);
+    if (v == NULL || s->stop_signal == CRI_ENUM(SIGNAL__RUNTIME_DEFAULT))
+        return;
+    const char *plus = strstr(v->name, "PLUS"), *minus = strstr(v->name, "MINUS");
+    const char *at = plus != NULL ? plus : minus;
+    c->stop_signal = at == NULL ? dup(p, v->name)
+                                : str_c(arena_printf(p->arena, "%.*s%s%s", (int)(at - v->name),
+                                                     v->name, plus != NULL ? "+" : "-",
+                                                     at + strlen(plus != NULL ? "PLUS" : "MINUS")));
+}
+
 void rt_container_set_status(struct rt_pod *p, struct rt_container *c,
                              const CRI(ContainerStatusResponse) * response)
 {
@@ -197,6 +213,7 @@ void rt_container_set_status(struct rt_pod *p, struct rt_container *c,
             c->term_path = dup(p, s->mounts[i]->host_path);
     }
     set_user(p, c, s);
+    set_stop_signal(p, c, s);
     const char *info = cri_map_get(response->info, response->n_info, "info");
     if (c->state == RT_RUNNING && info != NULL)
         c->pid = rt_info_pid(str_of(info));
@@ -215,6 +232,7 @@ void rt_container_copy_status(struct rt_pod *p, struct rt_container *c,
     c->image_ref = dup(p, old->image_ref);
     c->reason = dup(p, old->reason);
     c->message = dup(p, old->message);
+    c->stop_signal = old->stop_signal != NULL ? dup(p, old->stop_signal) : NULL;
     c->log_path = dup(p, old->log_path);
     c->term_path = dup(p, old->term_path);
     c->user_known = old->user_known;

@@ -150,6 +150,13 @@ static void serve_zpage(struct kubelet *k, struct http_request *r)
     net_bytes_unref(body);
 }
 
+static void serve_configz(const struct kubelet *k, struct http_request *r)
+{
+    AUTO_BUF b = BUF_INIT;
+    buf_puts(&b, k->configz);
+    respond_buf(r, "application/json", &b);
+}
+
 static void dispatch(struct kubelet *k, struct http_request *r)
 {
     struct str segments[SEGMENTS_MAX], rest = str_sub(r->path, 1, r->path.len);
@@ -177,6 +184,8 @@ static void dispatch(struct kubelet *k, struct http_request *r)
         server_local_volumes(k, r, segments + 1, count - 1);
     else if (!get)
         server_text(r, 405, "405: Method Not Allowed");
+    else if (str_eqc(r->path, "/configz"))
+        serve_configz(k, r);
     else if (zpages_has(r->path))
         serve_zpage(k, r);
     else if (str_eqc(first, "pods"))
@@ -216,9 +225,9 @@ static const char *subresource(struct str path)
 {
     static const struct {
         const char *prefix, *name;
-    } table[] = {{"/stats", "stats"},     {"/edges", "stats"},  {"/metrics", "metrics"},
-                 {"/logs", "log"},        {"/spec", "spec"},    {"/checkpoint", "checkpoint"},
-                 {"/statusz", "statusz"}, {"/flagz", "configz"}};
+    } table[] = {{"/stats", "stats"},     {"/edges", "stats"},   {"/metrics", "metrics"},
+                 {"/logs", "log"},        {"/spec", "spec"},     {"/checkpoint", "checkpoint"},
+                 {"/statusz", "statusz"}, {"/flagz", "configz"}, {"/configz", "configz"}};
     for (size_t i = 0; i < ARRAY_SIZE(table); i++) {
         if (str_has_prefix(path, str_of(table[i].prefix)))
             return table[i].name;

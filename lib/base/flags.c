@@ -615,3 +615,18 @@ void flag_each(const struct flag_set *f, void (*fn)(const char *name, struct str
         fn(f->flags[i].name, buf_str(&b), arg);
     }
 }
+
+void flag_value(const struct flag_set *f, const char *name, struct buf *b)
+{
+    const struct flag *flag = flag_find(f, str_of(name));
+    if (flag != NULL)
+        value_text(flag, b);
+}
+
+const struct flag_list *flag_items(const struct flag_set *f, const char *name)
+{
+    const struct flag *flag = flag_find(f, str_of(name));
+    bool is_list = flag != NULL && (flag->type == FLAG_STRINGS || flag->type == FLAG_STRING_ARRAY ||
+                                    flag->type == FLAG_MAP);
+    return is_list ? flag->value : NULL;
+}

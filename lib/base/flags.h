@@ -74,6 +74,11 @@ bool flag_known(const struct flag_set *f, const char *name);   /* Is it register
  * print it. The value is borrowed for the call. */
 void flag_each(const struct flag_set *f, void (*fn)(const char *name, struct str value, void *arg),
                void *arg);
+/* The value of one that is no list, as pflag would print it; appended. Of none of that name:
+ * nothing. */
+void flag_value(const struct flag_set *f, const char *name, struct buf *b);
+/* The items of a list or map; NULL: it is none. */
+const struct flag_list *flag_items(const struct flag_set *f, const char *name);
 void flag_set_help(const struct flag_set *f, struct buf *b);
 void flag_set_print_help(const struct flag_set *f); /* On standard output. */
 

@@ -77,6 +77,8 @@ YAML
 # --- what programs say of themselves
 proxied() { k get --raw "/api/v1/nodes/worker-1/proxy/$1"; }
 has "the node agent's flags" "node-labels=" proxied flagz
+shown() { proxied configz | python3 -c 'import json,sys; c=json.load(sys.stdin)["kubeletconfig"]; print(c["maxPods"], c["syncFrequency"], c["authentication"]["webhook"]["enabled"])'; }
+same "its configuration" "110 1m0s True" shown
 has "and its state" "kubelet statusz" proxied statusz
 has "how many pods run" "kubelet_running_pods" proxied metrics
 has "and containers" 'kubelet_running_containers{container_state="running"}' proxied metrics

@@ -1,8 +1,11 @@
 /* test_config.c - the node agent's flags and its configuration file. */
 #include "kubelet/config.h"
+#include "kubelet/config_show.h"
 #include "kubelet/kubelet.h"
 
+#include "lib/api/json.h"
 #include "lib/base/arena.h"
+#include "lib/base/buf.h"
 #include "lib/base/flags.h"
 
 #include "test/unit/unit.h"
@@ -235,7 +238,69 @@ START_TEST(gates)
 }
 END_TEST
 
+/* The configuration of text, as /configz has it; in out. */
+static void show(const char *text, struct buf *out)
+{
+    struct kubelet_config c;
+    struct error err;
+    struct flag_set *f = kubelet_flags(&c);
+    int rc = kubelet_config_read(&c, f, str_of(text), &err);
+    ck_assert_msg(rc == 0, "%s: %s", text, error_message(&err));
+    ck_assert_msg(kubelet_config_check(&c, &err) == 0, "%s", error_message(&err));
+    kubelet_config_show(f, out);
+    flag_set_free(f);
+    arena_free(c.file_values);
+}
+
+/* What /configz tells is what holds: read again it is the same, and every kind of value is there.
+ */
+START_TEST(shown)
+{
+    static const char *const texts[] = {
+        HEADER, HEADER
+        "maxPods: 7\nregisterNode: false\nsyncFrequency: 1m30s\nclusterDNS: [10.96.0.10, "
+        "'fd00::a']\n"
+        "systemReserved: {memory: 500Mi, 'example.com/a,b': '1'}\nevictionHard: "
+        "{memory.available: 5%}\nfeatureGates: {CSIVolumeHealth: true, SELinuxMount: false}\n"
+        "registerWithTaints: [{key: a, value: b, effect: NoSchedule}]\n"
+        "shutdownGracePeriodByPodPriority: [{priority: -5, shutdownGracePeriodSeconds: 9}]\n"
+        "authentication: {x509: {clientCAFile: /etc/ca.crt}}\nproviderID: 'a\"b'\n"};
+    static const char *const want[] = {
+        "\"maxPods\":7",
+        "\"registerNode\":false",
+        "\"syncFrequency\":\"1m30s\"",
+        "\"clusterDNS\":[\"10.96.0.10\",\"fd00::a\"]",
+        "\"example.com/a,b\":\"1\"",
+        "\"evictionHard\":{\"memory.available\":\"5%\"}",
+        "\"featureGates\":{\"CSIVolumeHealth\":true,\"SELinuxMount\":false}",
+        "\"registerWithTaints\":[{\"key\":\"a\",\"value\":\"b\",\"effect\":\"NoSchedule\"}]",
+        "[{\"priority\":-5,\"shutdownGracePeriodSeconds\":9}]",
+        "\"x509\":{\"clientCAFile\":\"/etc/ca.crt\"}",
+        "\"providerID\":\"a\\\"b\""};
+    for (size_t i = 0; i < ARRAY_SIZE(texts); i++) {
+        AUTO_BUF first = BUF_INIT, again = BUF_INIT;
+        AUTO_ARENA *a = arena_new(0);
+        struct json *j;
+        struct error err;
+        show(texts[i], &first);
+        ck_assert_int_eq(json_parse(a, buf_str(&first), &j, &err), 0);
+        struct json *config = json_getc(j, "kubeletconfig");
+        json_setc(a, config, "apiVersion", json_string(a, STR("kubelet.config.k8s.io/v1beta1")));
+        json_setc(a, config, "kind", json_string(a, STR("KubeletConfiguration")));
+        AUTO_BUF file = BUF_INIT;
+        json_write(config, false, &file);
+        show(str_c(arena_str(a, buf_str(&file))), &again);
+        ck_assert_str_eq(str_c(arena_str(a, buf_str(&first))),
+                         str_c(arena_str(a, buf_str(&again))));
+        for (size_t k = 0; i == 1 && k < ARRAY_SIZE(want); k++)
+            ck_assert_msg(str_find_str(buf_str(&first), str_of(want[k])) >= 0, "%s in %s", want[k],
+                          str_c(arena_str(a, buf_str(&first))));
+    }
+}
+END_TEST
+
 UNIT_MAIN("kubelet configuration", {
+    UNIT_TEST(shown);
     UNIT_TEST(gates);
     UNIT_TEST(test_eviction_in_file);
     UNIT_TEST(test_strict_file);

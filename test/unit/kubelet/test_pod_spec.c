@@ -566,6 +566,42 @@ START_TEST(test_status_phases)
 }
 END_TEST
 
+/* What the runtime says that it stops a container with is told; where it says nothing, nothing. */
+START_TEST(test_status_stop_signal)
+{
+    static const struct {
+        int signal;
+        const char *name;
+    } cases[] = {{CRI_ENUM(SIGNAL__SIGTERM), "SIGTERM"},
+                 {CRI_ENUM(SIGNAL__SIGRTMIN), "SIGRTMIN"},
+                 {CRI_ENUM(SIGNAL__SIGRTMINPLUS3), "SIGRTMIN+3"},
+                 {CRI_ENUM(SIGNAL__SIGRTMAXMINUS14), "SIGRTMAX-14"},
+                 {CRI_ENUM(SIGNAL__RUNTIME_DEFAULT), NULL},
+                 {12345, NULL}};
+    AUTO_ARENA *a = arena_new(0);
+    struct api_object *o = parse("{containers: [{name: c, image: x}]}");
+    for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+        struct rt_pod rt = {.arena = a};
+        struct rt_container list[] = {container("c", RT_RUNNING, 0)}, kept = list[0];
+        CRI(ContainerStatus) status;
+        CRI(ContainerStatusResponse) response;
+        runtime__v1__container_status__init(&status);
+        runtime__v1__container_status_response__init(&response);
+        status.state = CRI_ENUM(CONTAINER_STATE__CONTAINER_RUNNING);
+        status.stop_signal = (CRI(Signal))cases[i].signal;
+        response.status = &status;
+        rt_container_set_status(&rt, &kept, &response);
+        rt_container_copy_status(&rt, &list[0], &kept); /* As the next look does. */
+        const struct core_v1_container_status *s =
+            &status_of(a, o->msg, list, 1, NULL, 0, false)->container_statuses[0];
+        ck_assert_int_eq(s->has_stop_signal, cases[i].name != NULL);
+        if (cases[i].name != NULL)
+            ASSERT_STR(s->stop_signal, cases[i].name);
+    }
+    api_object_unref(o);
+}
+END_TEST
+
 /* What IfPossible came to is what the sandbox's handler can. */
 START_TEST(test_status_mounts)
 {
@@ -621,5 +657,6 @@ UNIT_MAIN("kubelet pods", {
     UNIT_TEST(test_volumes);
     UNIT_TEST(test_status_phases);
     UNIT_TEST(test_status_crash_loop);
+    UNIT_TEST(test_status_stop_signal);
     UNIT_TEST(test_status_mounts);
 })

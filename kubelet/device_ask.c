@@ -244,8 +244,8 @@ static void settle_next(struct device_op *op)
         op->at++;
     if (op->at == op->count) {
         op->at = 0;
-        if (op->settled_any || op->devices->save_failed)
-            device_manager_save_then(op->devices, on_saved, op);
+        if (op->settled_any || op->devices->file.failed)
+            file_saver_save_then(&op->devices->file, on_saved, op);
         else
             start_next(op);
         return;

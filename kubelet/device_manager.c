@@ -34,6 +34,11 @@ static void mark_all_gone(struct device_manager *d)
         device_plugins_mark_gone(d, name);
 }
 
+static void write_checkpoint(const void *state, struct buf *out)
+{
+    device_checkpoint_write(state, out);
+}
+
 struct device_manager *device_manager_new(struct kubelet *k)
 {
     struct device_manager *d = xzalloc(sizeof(*d));
@@ -41,18 +46,18 @@ struct device_manager *device_manager_new(struct kubelet *k)
     struct error err;
     d->k = k;
     d->folder = xasprintf("%s/device-plugins", k->config.root_dir);
-    d->path = xasprintf("%s/" CHECKPOINT_NAME, d->folder);
+    file_saver_init(&d->file, k->loop, xasprintf("%s/" CHECKPOINT_NAME, d->folder),
+                    write_checkpoint, &d->state);
     device_state_init(&d->state);
     map_init(&d->plugins);
     map_init(&d->newcomers);
     map_init(&d->gone);
     map_init(&d->removed);
-    list_init(&d->savers);
-    int rc = file_read(d->path, CHECKPOINT_BYTES_MAX, &text, &err);
+    int rc = file_read(d->file.path, CHECKPOINT_BYTES_MAX, &text, &err);
     if (rc == 0)
         rc = device_checkpoint_read(&d->state, buf_str(&text), &err);
     if (rc != 0 && rc != E_NOT_FOUND)
-        log_warning("%s: %s: who has which device is not known", d->path, error_message(&err));
+        log_warning("%s: %s: who has which device is not known", d->file.path, error_message(&err));
     mark_all_gone(d);
     return d;
 }
@@ -117,7 +122,7 @@ static void free_pod(void *arg, struct str pod_uid)
 {
     struct device_manager *d = arg;
     if (device_free_pod(&d->state, pod_uid))
-        device_manager_save(d);
+        file_saver_save(&d->file);
 }
 
 void device_manager_provider(struct device_manager *d, struct topology_provider *ret)
@@ -158,7 +163,7 @@ void device_manager_gift(const struct device_manager *d, struct arena *a, struct
         if (!g->settled || !str_eqc(pod_uid, g->pod_uid) || !str_eqc(container, g->container))
             continue;
         if (device_gift_add(a, str_n(g->answer, g->answer_bytes), ret, &err) != 0)
-            log_warning("%s: the answer of plugin %s: %s", d->path, g->resource,
+            log_warning("%s: the answer of plugin %s: %s", d->file.path, g->resource,
                         error_message(&err));
     }
 }

@@ -8,7 +8,7 @@
  *   device_manager.c     life, amounts for the Node, what a container gets
  *   device_plugins.c     plugins: registration, the list of their devices, their end
  *   device_ask.c         what plugins are asked for a pod
- *   device_save.c        the writing of the file
+ *   file_saver.c         the writing of the file
  *
  * A plugin registers at <root>/device-plugins/kubelet.sock, or by a socket in plugins_registry
  * (csi_plugins.c). At the agent's start that folder is emptied, which tells plugins to register

@@ -3,6 +3,7 @@
 #define KUBELET_DEVICE_MANAGER_INTERNAL_H
 
 #include "kubelet/device_manager.h"
+#include "kubelet/file_saver.h"
 #include "kubelet/plugin_rpc.h"
 
 #include <uv.h>
@@ -29,15 +30,13 @@ struct device_manager {
     struct map newcomers; /* Resource -> struct device_plugin: not reached yet. */
     struct map gone;      /* Resource -> struct device_gone */
     struct map removed;   /* Resource -> no object: the Node still names it. */
-    char *folder, *path;
+    char *folder;
+    struct file_saver file;
     void (*changed)(struct kubelet *k);
     struct http_server *server;
     struct grpc_server *methods;
     uv_timer_t timer; /* Newcomers and the gone. */
     bool started;
-    bool saving;
-    bool save_failed;   /* The last one: what plugins said since is on no disk. */
-    struct list savers; /* device_save.c */
 };
 
 struct device_gone {
@@ -48,12 +47,6 @@ struct device_gone {
 int device_plugins_start(struct device_manager *d, struct error *err);
 /* The plugin of the resource is not there (any more): since now. */
 void device_plugins_mark_gone(struct device_manager *d, struct str resource);
-/* device_save.c: writes the checkpoint, soon; saved runs, later, when all that the state holds now
- * is on the disk, or is not. */
-void device_manager_save(struct device_manager *d);
-void device_manager_save_then(struct device_manager *d,
-                              void (*saved)(int code, const struct error *err, void *arg),
-                              void *arg);
 /* device_ask.c */
 /* Pods with devices of the resource: their status may have changed, what they waited for may be
  * there. */

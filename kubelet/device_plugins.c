@@ -68,7 +68,7 @@ void device_plugins_mark_gone(struct device_manager *d, struct str resource)
 
 static void amounts_changed(struct device_manager *d, const char *resource)
 {
-    device_manager_save(d);
+    file_saver_save(&d->file);
     if (d->changed != NULL)
         d->changed(d->k);
     device_manager_wake_pods(d, resource);

@@ -25,25 +25,31 @@
 
 #define STATE_BYTES_MAX ((size_t)16 << 20)
 
+static void write_state(const void *state, struct buf *out)
+{
+    dra_state_write(state, out);
+}
+
 struct dra *dra_new(struct kubelet *k)
 {
     struct dra *d = xzalloc(sizeof(*d));
     AUTO_BUF text = BUF_INIT;
     struct error err = {0};
     d->k = k;
-    d->path = xasprintf("%s/dra_manager_state", k->config.root_dir);
+    file_saver_init(&d->file, k->loop, xasprintf("%s/dra_manager_state", k->config.root_dir),
+                    write_state, &d->state);
     dra_state_init(&d->state);
     list_init(&d->ops);
     list_init(&d->gone);
-    list_init(&d->savers);
     dra_health_init(&d->health);
     uv_timer_init(k->loop, &d->health_timer);
     d->health_timer.data = d;
-    int rc = file_read(d->path, STATE_BYTES_MAX, &text, &err);
+    int rc = file_read(d->file.path, STATE_BYTES_MAX, &text, &err);
     if (rc == 0)
         rc = dra_state_read(&d->state, buf_str(&text), &err);
     if (rc != 0 && rc != E_NOT_FOUND)
-        log_warning("%s: %s: claims of earlier pods are not known", d->path, error_message(&err));
+        log_warning("%s: %s: claims of earlier pods are not known", d->file.path,
+                    error_message(&err));
     return d;
 }
 
@@ -138,8 +144,9 @@ static struct dra_op *op_new(struct dra *d, bool prepare, struct str uid,
 /* --- preparing ----------------------------------------------------------------------------------
  */
 
-static void on_remembered(struct dra_op *op, int code, const struct error *err)
+static void on_remembered(int code, const struct error *err, void *arg)
 {
+    struct dra_op *op = arg;
     if (code != 0) {
         dra_op_fail(op, code, "checkpoint ResourceClaim cache: %s", error_message(err));
         return;
@@ -164,7 +171,7 @@ static void remember(struct dra_op *op)
         }
         dra_claim_add_pod(c, op->uid);
     }
-    dra_save(op, on_remembered);
+    file_saver_save_then(&op->dra->file, on_remembered, op);
 }
 
 static bool reserved(const struct resource_v1_resource_claim *c, struct str uid)

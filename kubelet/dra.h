@@ -6,7 +6,7 @@
  *   dra_ask.c    what drivers are asked
  *   dra_health.c what drivers say of their devices' health: pure
  *   dra_watch.c  the streams on which they say it
- *   dra_save.c   the file
+ *   file_saver.c the file
  *   dra_slices.c ResourceSlices of drivers that went
  *   csi_plugins.c registers drivers: plugins of type DRAPlugin
  *

@@ -145,8 +145,9 @@ static void ask(struct dra_op *op, struct csi_driver *driver)
                     &dra__v1__node_unprepare_resources_response__descriptor, on_unprepared, op);
 }
 
-static void on_all_saved(struct dra_op *op, int code, const struct error *err)
+static void on_all_saved(int code, const struct error *err, void *arg)
 {
+    struct dra_op *op = arg;
     if (code != 0)
         dra_op_fail(op, code, "checkpoint ResourceClaim state: %s", error_message(err));
     else
@@ -166,7 +167,7 @@ static void all_asked(struct dra_op *op)
         else
             dra_claim_drop_pod(c, op->uid);
     }
-    dra_save(op, on_all_saved);
+    file_saver_save_then(&op->dra->file, on_all_saved, op);
 }
 
 static void ask_next(struct dra_op *op)

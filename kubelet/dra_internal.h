@@ -1,5 +1,5 @@
 /* dra_internal.h - shared by dra.c (operations on the claims of a pod), dra_ask.c (what
- * drivers are asked), dra_watch.c (what they tell), dra_save.c (the file) and dra_slices.c (drivers
+ * drivers are asked), dra_watch.c (what they tell) and dra_slices.c (drivers
  * that went). */
 #ifndef KUBELET_DRA_INTERNAL_H
 #define KUBELET_DRA_INTERNAL_H
@@ -7,6 +7,7 @@
 #include "kubelet/dra.h"
 #include "kubelet/dra_health.h"
 #include "kubelet/dra_state.h"
+#include "kubelet/file_saver.h"
 #include "lib/base/list.h"
 
 #include <uv.h>
@@ -46,9 +47,7 @@ struct dra {
     struct dra_state state;
     struct list ops;
     struct list gone;
-    char *path;
-    bool saving;
-    struct list savers; /* struct saver: wait for what they changed to be on disk. */
+    struct file_saver file;
     uv_timer_t timer;
     struct dra_health health; /* dra_watch.c */
     uv_timer_t health_timer;  /* What is not said again in time is not known. */
@@ -71,9 +70,5 @@ void dra_op_fail(struct dra_op *op, int code, const char *fmt, ...) PRINTF_LIKE(
 
 /* Asks the drivers of all of op's claims, one after the other, and ends op. */
 void dra_ask(struct dra_op *op);
-
-/* saved runs when all that the state holds now is on disk. */
-void dra_save(struct dra_op *op,
-              void (*saved)(struct dra_op *op, int code, const struct error *err));
 
 #endif

@@ -252,7 +252,7 @@ static int set_limits_v2(const char *group, const struct cgroup_limits *l, struc
                                  : write_value(dir, "memory.max", "max", err);
     if (rc == 0 && l->pids_max > 0)
         rc = write_number(dir, "pids.max", l->pids_max, err);
-    return rc;
+    return rc == 0 ? hugepage_limits_write(dir, true, &l->hugepages, err) : rc;
 }
 
 static int set_limits_v1(const struct cgroups *c, const char *group, const struct cgroup_limits *l,
@@ -272,6 +272,8 @@ static int set_limits_v1(const struct cgroups *c, const char *group, const struc
                                   l->cpu_quota_us > 0 ? l->cpu_quota_us : -1, err);
         } else if (strcmp(controllers[i], "pids") == 0 && l->pids_max > 0) {
             rc = write_number(dir, "pids.max", l->pids_max, err);
+        } else if (strcmp(controllers[i], "hugetlb") == 0) {
+            rc = hugepage_limits_write(dir, false, &l->hugepages, err);
         } else if (strcmp(controllers[i], "memory") == 0) {
             rc = write_number(dir, "memory.limit_in_bytes",
                               l->memory_bytes > 0 ? l->memory_bytes : -1, err);

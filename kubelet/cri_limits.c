@@ -8,14 +8,11 @@
 
 #include "api/core_v1.h"
 
-/* "2MB", "1GB": the names of the kernel's hugetlb controller. */
 static char *page_size_name(struct arena *a, int64_t bytes)
 {
-    static const char *const units[] = {"B", "KB", "MB", "GB", "TB", "PB"};
-    size_t unit = 0;
-    for (; bytes >= 1024 && unit + 1 < ARRAY_SIZE(units); unit++)
-        bytes /= 1024;
-    return (char *)(uintptr_t)str_c(arena_printf(a, "%lld%s", (long long)bytes, units[unit]));
+    char name[HUGEPAGE_NAME_MAX];
+    hugepage_size_name(bytes, name);
+    return arena_strdup(a, name);
 }
 
 /* As upstream: no limit given means none of that size. */

@@ -276,6 +276,7 @@ void pod_cgroup_limits(const struct core_v1_pod *pod, struct cgroup_limits *ret)
         .cpu_quota_us = s.cpu_limited ? cpu_quota_of_milli(s.cpu_limit, CPU_PERIOD_US) : 0,
         .memory_bytes = s.memory_limited ? s.memory_limit : 0,
     };
+    hugepage_limits_of_pod(pod, &ret->hugepages);
 }
 
 int64_t pod_request_milli_cpu(const struct core_v1_pod *pod)

@@ -3,6 +3,8 @@
 #ifndef KUBELET_RESOURCES_H
 #define KUBELET_RESOURCES_H
 
+#include "kubelet/hugepage_limits.h"
+
 #include "lib/base/base.h"
 #include "lib/base/str.h"
 
@@ -39,7 +41,8 @@ struct cgroup_limits {
     int64_t cpu_shares;
     int64_t cpu_quota_us;
     int64_t memory_bytes;
-    int64_t pids_max; /* The agent's --pod-max-pids; not of the spec. */
+    int64_t pids_max;                 /* The agent's --pod-max-pids; not of the spec. */
+    struct hugepage_limits hugepages; /* Of pods. */
 };
 void container_cgroup_limits(const struct core_v1_container *c, struct cgroup_limits *ret);
 /* Sums and maxima over the pod; a limit counts only if every container has one. */

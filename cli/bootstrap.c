@@ -44,7 +44,7 @@ int join_token_parse(struct str text, struct join_token *ret, struct error *err)
     if (!is_token_text(t.id, TOKEN_ID_LEN) || !is_token_text(t.secret, TOKEN_SECRET_LEN) ||
         (t.key.len != 0 && t.key.len != KEY_HEX_LEN))
         return error_set(
-            err, E_INVALID,
+            err, E_USAGE,
             "--token: want the form abcdef.0123456789abcdef as printed by `trireme token create`, "
             "for control planes with a third part of %d digits",
             KEY_HEX_LEN);
@@ -351,7 +351,11 @@ int bootstrap_discover(struct arena *a, const char *address, const char *ca_hash
     struct http_sync_response answer;
     int rc = fetch_cluster_info(address, ca_hash, &answer, err);
     if (rc != 0) {
-        error_prefix(err, "reach the cluster at %s", address);
+        if (rc == E_TLS)
+            error_prefix(err, "--ca-hash: %s does not prove to be of the cluster with this hash",
+                         address);
+        else
+            error_prefix(err, "reach the cluster at %s", address);
         return rc;
     }
     struct json *j = NULL;

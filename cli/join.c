@@ -21,27 +21,39 @@
 #include "lib/base/flags.h"
 #include "lib/client/kubeconfig.h"
 #include "lib/client/sync.h"
+#include "lib/net/range.h"
+#include "lib/net/url.h"
 
 #include <stdio.h>
 #include <string.h>
 
-#define API_PORT_DEFAULT "6443"
+#define API_PORT_DEFAULT 6443
 
-/* "a:6443,b" -> "https://a:6443,https://b:6443". */
-static const char *server_list(struct arena *a, const char *addresses)
+/* "a:6443,b,fd00::1" -> "https://a:6443,https://b:6443,https://[fd00::1]:6443". */
+static int server_list(struct arena *a, const char *addresses, const char **ret, struct error *err)
 {
     AUTO_BUF b = BUF_INIT;
-    struct str rest = str_of(addresses), one;
+    struct str rest = str_of(addresses), one, host, scheme = STR("https://");
     while (!str_empty(rest)) {
+        uint16_t port = API_PORT_DEFAULT;
+        struct net_range v6;
         str_cut(rest, ',', &one, &rest);
         one = str_trim(one);
-        if (str_empty(one))
-            continue;
-        bool has_port = str_find(one, ':', 0) >= 0;
-        buf_printf(&b, "%shttps://" STR_FMT "%s", b.len != 0 ? "," : "", STR_ARG(one),
-                   has_port ? "" : ":" API_PORT_DEFAULT);
+        if (str_has_prefix(one, scheme))
+            one = str_sub(one, scheme.len, one.len);
+        if (net_range_parse_address(one, &v6))
+            host = one;
+        else if (url_split_host_port(one, API_PORT_DEFAULT, &host, &port, NULL) != 0 ||
+                 str_empty(host) || port == 0)
+            return error_set(err, E_USAGE,
+                             "\"" STR_FMT "\" is no address of a control-plane host: want HOST or "
+                             "HOST:PORT",
+                             STR_ARG(one));
+        buf_printf(&b, "%shttps://" STR_FMT, b.len != 0 ? "," : "",
+                   STR_ARG(url_host_port(a, host, port)));
     }
-    return arena_str(a, buf_str(&b)).data;
+    *ret = arena_str(a, buf_str(&b)).data;
+    return 0;
 }
 
 static int discover(struct arena *a, const char *servers, const char *ca_hash, struct str *ret_ca,
@@ -150,6 +162,15 @@ static int join_worker(struct arena *a, struct host *h, const char *servers, str
                              err);
 }
 
+static bool is_ready(const struct json *node)
+{
+    const struct json *list = json_path(node, "status.conditions");
+    for (size_t i = 0; list != NULL && list->type == JSON_ARRAY && i < list->array.count; i++)
+        if (str_eqc(json_get_str(list->array.items[i], "type"), "Ready"))
+            return str_eqc(json_get_str(list->array.items[i], "status"), "True");
+    return false;
+}
+
 static bool node_ready(struct arena *a, const struct host *h, const char *kubeconfig)
 {
     struct kubeconfig *k = NULL;
@@ -162,12 +183,8 @@ static bool node_ready(struct arena *a, const struct host *h, const char *kubeco
     struct client_raw raw = {.path = arena_printf(a, "/api/v1/nodes/%s", h->name),
                              .timeout_ms = 2000};
     if (sync_raw(c, &raw, &answer, NULL) == 0 &&
-        json_parse(a, arena_str(a, answer.body), &j, NULL) == 0) {
-        const struct json *list = json_path(j, "status.conditions");
-        for (size_t i = 0; list != NULL && list->type == JSON_ARRAY && i < list->array.count; i++)
-            if (str_eqc(json_get_str(list->array.items[i], "type"), "Ready"))
-                ready = str_eqc(json_get_str(list->array.items[i], "status"), "True");
-    }
+        json_parse(a, arena_str(a, answer.body), &j, NULL) == 0)
+        ready = is_ready(j);
     sync_answer_done(&answer);
     sync_client_free(c);
     return ready;
@@ -188,20 +205,57 @@ static int wait_node(struct arena *a, const struct host *h, uint64_t timeout_ms,
             return rc;
         proc_sleep_ms(100);
     }
-    return error_set(err, E_TIMEOUT, "node %s is not Ready after %llu s (log: %s/kubelet.log)",
-                     h->name, (unsigned long long)(timeout_ms / 1000), h->log_dir);
+    const char *log = arena_printf(a, "%s/kubelet.log", h->log_dir).data;
+    struct str said = h->supervisor == SUPERVISOR_FORK ? host_last_line(a, log, "EW") : STR_NULL;
+    return error_set(err, E_TIMEOUT, "node %s is not Ready after %llu s%s" STR_FMT " (log: %s)",
+                     h->name, (unsigned long long)(timeout_ms / 1000), str_empty(said) ? "" : ": ",
+                     STR_ARG(said),
+                     h->supervisor == SUPERVISOR_FORK ? log : "journalctl -u trireme-kubelet");
+}
+
+/* Is the token good, and the name free? A node agent would only say so in its log, and a second
+ * machine of the name of one that works would take its pods over. */
+static int check_worker(struct arena *a, const struct host *h, const char *servers, struct str ca,
+                        const struct join_token *t, struct error *err)
+{
+    struct sync_client *c = NULL;
+    struct sync_answer answer = {0};
+    struct json *j = NULL;
+    struct client_raw raw = {.path = arena_printf(a, "/api/v1/nodes/%s", h->name)};
+    int rc = token_client(a, servers, ca, t, &c, err);
+    if (rc != 0)
+        return rc;
+    rc = sync_raw(c, &raw, &answer, err);
+    if (rc == E_UNAUTHORIZED)
+        rc = error_set(err, rc,
+                       "--token: the cluster does not know this token, or no longer: `trireme "
+                       "token create` on a control plane makes another");
+    else if (rc == 0 && json_parse(a, arena_str(a, answer.body), &j, NULL) == 0 && is_ready(j))
+        rc = error_set(err, E_EXISTS,
+                       "--name: the cluster has a node %s already, and it is Ready: give another "
+                       "name, or delete that node first",
+                       h->name);
+    else if (rc == E_NOT_FOUND || rc == E_FORBIDDEN)
+        rc = 0;
+    sync_answer_done(&answer);
+    sync_client_free(c);
+    return rc;
 }
 
 static int join_write(struct arena *a, struct host *h, const struct join_config *config,
                       struct error *err)
 {
-    const char *servers = server_list(a, config->addresses);
+    const char *servers = NULL;
     struct str ca = STR_NULL;
-    int rc = host_complete(a, h, err);
+    int rc = server_list(a, config->addresses, &servers, err);
+    if (rc == 0)
+        rc = host_complete(a, h, err);
     if (rc == 0)
         rc = host_validate(h, err);
     if (rc == 0)
         rc = discover(a, servers, config->ca_hash, &ca, err);
+    if (rc == 0 && h->worker)
+        rc = check_worker(a, h, servers, ca, &config->token, err);
     if (rc == 0)
         rc = host_make_dirs(h, err);
     if (rc == 0 && h->control_plane) {
@@ -244,6 +298,16 @@ int join_host(struct arena *a, struct host *h, const struct join_config *config,
     return rc;
 }
 
+static int check_hash(const char *hash, struct error *err)
+{
+    size_t prefix = strlen("sha256:"),
+           digits = strspn(hash + MIN_OF(prefix, strlen(hash)), "0123456789abcdefABCDEF");
+    if (strncmp(hash, "sha256:", prefix) != 0 || digits != 64 || hash[prefix + digits] != '\0')
+        return error_set(err, E_USAGE,
+                         "--ca-hash: \"%s\" is not of the form sha256:<64 hex digits>", hash);
+    return 0;
+}
+
 int verb_join(int argc, char **argv)
 {
     AUTO_ARENA *a = arena_new(0);
@@ -268,13 +332,15 @@ int verb_join(int argc, char **argv)
         const char *const *args = flag_set_args(flags, &count);
         int rc = verb_timeout(timeout_ns, &config.timeout_ms, &err);
         if (rc != 0 || count != 1 || token == NULL || config.ca_hash == NULL ||
-            (!h.control_plane && !h.worker))
+            h.control_plane == h.worker)
             rc = rc != 0 ? rc
                          : error_set(&err, E_USAGE,
                                      "want --control-plane or --worker, one ADDRESS, --token and "
                                      "--ca-hash; see --help");
         if (rc == 0)
             rc = join_token_parse(str_of(token), &config.token, &err);
+        if (rc == 0)
+            rc = check_hash(config.ca_hash, &err);
         if (rc == 0) {
             config.addresses = args[0];
             rc = join_host(a, &h, &config, &err);

@@ -57,15 +57,20 @@ int verb_token(int argc, char **argv)
         struct str token;
         size_t count = 0;
         const char *const *args = flag_set_args(flags, &count);
-        int rc = load_host(a, dir, &h, &err);
+        int rc = 0;
+        if (count > 1 || (count == 1 && strcmp(args[0], "create") != 0))
+            rc = error_set(&err, E_USAGE, "unexpected argument: %s; want nothing or create",
+                           args[count - 1]);
+        else if (ttl_ns < 0 || (ttl_ns > 0 && ttl_ns < 1000000000))
+            rc = error_set(&err, E_USAGE, "--ttl: want at least 1s, or 0 for ever");
+        if (rc == 0)
+            rc = load_host(a, dir, &h, &err);
         if (rc == 0 && count == 0) {
             rc = cluster_pki_admin_token(a, h.dir, &token, &err);
             if (rc == 0)
                 printf(STR_FMT "\n", STR_ARG(token));
-        } else if (rc == 0 && count == 1 && strcmp(args[0], "create") == 0) {
-            rc = create(a, &h, control_plane, ttl_ns, &err);
         } else if (rc == 0) {
-            rc = error_set(&err, E_USAGE, "\"%s\": want nothing or create", args[0]);
+            rc = create(a, &h, control_plane, ttl_ns, &err);
         }
         exit_code = rc == 0 ? 0 : verb_fail(&err);
     }

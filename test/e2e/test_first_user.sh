@@ -69,7 +69,7 @@ wait $taken 2>/dev/null
 ok "init without mistakes" init
 ok "and once more" init --port $((PORT + 20))
 says "with another port then" 2 "--peer-port: this host was made with another, see $I/etc/host.json" bash -c 'init --peer-port 1'
-says "a control plane is no worker" 2 "--dir: $I/etc is that of a control plane already" "$TRIREME" join --worker 127.0.0.1:1 --token aaaaaa.bbbbbbbbbbbbbbbb --ca-hash sha256:0 --dir "$I/etc"
+says "a control plane is no worker" 2 "--dir: $I/etc is that of a control plane already" "$TRIREME" join --worker 127.0.0.1:1 --token aaaaaa.bbbbbbbbbbbbbbbb --ca-hash "sha256:$(printf "0%.0s" {1..64})" --dir "$I/etc"
 for f in "$I"/run/*.pid; do
     read -r pid _ <"$f"
     kill -9 "$pid"
@@ -173,6 +173,30 @@ YAML
     eventually 60 "service account" k get serviceaccount default
     ok "a pod" k create -f "$WORK/pod.yaml"
     eventually 60 "runs" is pod/p .status.phase Running
+    # A worker that joins by mistake: nothing is written, and what is wrong is named.
+    read -r _ _ _ address _ token _ hash < <("$TRIREME" token create --dir "$N")
+    join_says() {
+        local name=$1 want=$2 text=$3; shift 3
+        says "join with $name" "$want" "$text" nsenter --net="/run/netns/trireme-$PORT-worker-1" "$TRIREME" join "$@" --dir "$WORK/j/etc" --supervisor=fork \
+            --kubelet-dir "$WORK/j/k" --run-dir "$WORK/j/run" --log-dir "$WORK/j/log" --pod-log-dir "$WORK/j/pods" --cni-conf-dir "$WORK/j/cni" --kubelet-port 10350 \
+            --cgroup-root "/trireme-$PORT-worker-1" --container-runtime-endpoint "unix://$WORK/none.sock" --timeout 3s --name other \
+            --kubelet-args "--service-proxy=false --healthz-port=0"
+    }
+    join_says "a token that is none" 2 "--token: want the form abcdef.0123456789abcdef" --worker "$address" --token x --ca-hash "$hash"
+    join_says "a token unknown there" 1 "--token: the cluster does not know this token" --worker "$address" --token abcdef.0123456789abcdef --ca-hash "$hash"
+    join_says "half a hash" 2 '--ca-hash: "sha256:00" is not of the form' --worker "$address" --token "$token" --ca-hash sha256:00
+    join_says "another's hash" 1 "--ca-hash: https://$address does not prove" --worker "$address" --token "$token" --ca-hash "sha256:$(printf '0%.0s' {1..64})"
+    join_says "a worker's token" 1 "--token: this is a worker's token" --control-plane "$address" --token "$token" --ca-hash "$hash"
+    join_says "an address that is none" 2 "is no address of a control-plane host" --worker "$address:1" --token "$token" --ca-hash "$hash"
+    join_says "both kinds" 2 "want --control-plane or --worker" --worker --control-plane "$address" --token "$token" --ca-hash "$hash"
+    no "nothing is written by any of them" test -e "$WORK/j/etc/host.json"
+    join_says "no container runtime" 1 "container runtime is down" --worker "https://$address" --token "$token" --ca-hash "$hash"
+    kill -9 "$(cut -d' ' -f1 "$WORK/j/run/kubelet.pid")"
+    rm -rf "$WORK/j"
+    eventually 60 "worker-1 is Ready" is node/worker-1 '.status.conditions[?(@.type=="Ready")].status' True
+    says "join with the name of a node that works" 1 "--name: the cluster has a node worker-1 already" nsenter --net="/run/netns/trireme-$PORT-worker-1" \
+        "$TRIREME" join --worker "$address" --token "$token" --ca-hash "$hash" --dir "$WORK/j" --supervisor=none --name worker-1
+    says "a token that has run out before it begins" 2 "--ttl: want at least 1s" "$TRIREME" token create --dir "$N" --ttl=-5s
     says "another cluster on its port" 1 "--base-port: $PORT belongs to the cluster in $N; \`trireme down --dir $N\` ends that one" \
         "$TRIREME" up --dir "$WORK/other" --base-port "$PORT"
     ok "which goes on" is pod/p .status.phase Running

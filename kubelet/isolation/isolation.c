@@ -350,13 +350,17 @@ struct isolation *isolation_start(struct kubelet *k)
                                                              .is_free = is_free,
                                                              .compute = compute,
                                                              .owner = i});
-    i->namespaces =
-        keeper_watch(k, "v1", "Namespace", keeper_trim_namespace, KEEPER_NAMESPACE_BYTES,
-                     &(struct informer_handler){.on_add = on_namespace,
-                                                .on_update = on_namespace_update,
-                                                .on_delete = on_namespace_delete,
-                                                .on_synced = on_namespaces_synced,
-                                                .arg = i});
+    i->namespaces = keeper_watch(k,
+                                 &(struct keeper_kind){.api_version = "v1",
+                                                       .kind = "Namespace",
+                                                       .label_selector = DEPENDS_ISOLATION,
+                                                       .trim = keeper_trim_namespace,
+                                                       .compact_bytes = KEEPER_NAMESPACE_BYTES},
+                                 &(struct informer_handler){.on_add = on_namespace,
+                                                            .on_update = on_namespace_update,
+                                                            .on_delete = on_namespace_delete,
+                                                            .on_synced = on_namespaces_synced,
+                                                            .arg = i});
     informer_add_handler(k->services, &(struct informer_handler){.on_add = on_service,
                                                                  .on_update = on_service_update,
                                                                  .on_delete = on_service_delete,

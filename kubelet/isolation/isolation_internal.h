@@ -13,7 +13,7 @@
 struct isolation {
     struct kubelet *k;
     struct policy_keeper *keeper;
-    struct informer *namespaces;
+    struct informer *namespaces; /* Those with the label: no others matter. */
     bool namespaces_synced;
     struct map watched; /* "namespace/name" of Services that a pod of this node declares. */
     struct map waiting; /* uid of pods that wait for one of them. */

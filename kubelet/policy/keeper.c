@@ -248,20 +248,21 @@ void keeper_trim_namespace(struct api_object *o)
     n->spec.finalizers_count = n->status.conditions_count = 0;
 }
 
-struct informer *keeper_watch(struct kubelet *k, const char *api_version, const char *kind,
-                              void (*trim)(struct api_object *o), size_t compact_bytes,
+struct informer *keeper_watch(struct kubelet *k, const struct keeper_kind *kind,
                               const struct informer_handler *handler)
 {
     struct error err;
     struct informer *i;
     struct informer_config config = {
-        .kind = api_kind_by_api_version(str_of(api_version), str_of(kind)),
-        .trim = trim,
-        .compact_bytes = compact_bytes,
+        .kind = api_kind_by_api_version(str_of(kind->api_version), str_of(kind->kind)),
+        .label_selector = kind->label_selector != NULL ? str_of(kind->label_selector) : STR_NULL,
+        .field_selector = kind->field_selector != NULL ? str_of(kind->field_selector) : STR_NULL,
+        .trim = kind->trim,
+        .compact_bytes = kind->compact_bytes,
         /* Another's API server may not let nodes read them: then nothing is enforced. */
         .optional = true};
     if (informer_new(k->client, &config, &i, &err) != 0)
-        PANIC("informer of %s: %s", kind, error_message(&err));
+        PANIC("informer of %s: %s", kind->kind, error_message(&err));
     informer_add_handler(i, handler);
     informer_start(i);
     return i;

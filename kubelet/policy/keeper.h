@@ -72,9 +72,15 @@ void keeper_withdraw(struct kubelet *k, const char *what, const struct policy_ta
 
 /* --- what owners share ----------------------------------------------------------------- */
 
-/* Watches all objects of a kind; one that may not be read counts as one without objects. */
-struct informer *keeper_watch(struct kubelet *k, const char *api_version, const char *kind,
-                              void (*trim)(struct api_object *o), size_t compact_bytes,
+/* Watches all objects of a kind that these select (empty: all); a kind that may not be read counts
+ * as one without objects. */
+struct keeper_kind {
+    const char *api_version, *kind;
+    const char *label_selector, *field_selector; /* NULL: none. */
+    void (*trim)(struct api_object *o);
+    size_t compact_bytes; /* As in informer.h. */
+};
+struct informer *keeper_watch(struct kubelet *k, const struct keeper_kind *kind,
                               const struct informer_handler *handler);
 /* Of a Namespace labels alone count. */
 void keeper_namespace_updated(struct policy_keeper *p, const struct api_object *old,

@@ -81,7 +81,7 @@ static bool make_sets(struct builder *b, const char *letter, struct str key, con
                                             i == 0 ? "ipv4_addr" : "ipv6_addr", suffix)),
                          &is_new);
     }
-    b->needs_pods = true;
+    b->needs.pods = true;
     for (size_t i = 0; i < 2; i++)
         ret_sets[i] = is_new ? &b->state->sets[first + i] : NULL;
     return is_new;
@@ -139,6 +139,7 @@ static struct str peer_key(struct builder *b, struct str own,
 {
     if (peer->ip_block != NULL || (peer->pod_selector == NULL && peer->namespace_selector == NULL))
         return STR_NULL;
+    b->needs.namespaces = b->needs.namespaces || peer->namespace_selector != NULL;
     return arena_printf(b->a, STR_FMT "/" STR_FMT "/" STR_FMT,
                         STR_ARG(peer->namespace_selector != NULL ? STR("*") : own),
                         STR_ARG(selector_key(b, peer->namespace_selector)),

@@ -19,8 +19,9 @@
 struct policy {
     struct kubelet *k;
     struct policy_keeper *keeper;
-    struct informer *policies, *namespaces;
-    struct informer *pods; /* NULL until a policy names any. */
+    struct informer *policies;
+    struct informer *namespaces; /* NULL until a policy selects any. */
+    struct informer *pods;       /* NULL until a policy names any. */
     bool policies_synced, namespaces_synced, pods_synced;
 };
 
@@ -128,15 +129,37 @@ static void trim_pod(struct api_object *o)
                                             .pod_ips_count = p->status.pod_ips_count};
 }
 
+/* Those that selectors cannot name stay with the API server. */
+#define COUNTING "spec.hostNetwork=false,status.phase!=Succeeded,status.phase!=Failed"
+
 static void start_pods(struct policy *p)
 {
     log_info("network policies name pods: watching those of all nodes");
-    p->pods = keeper_watch(p->k, "v1", "Pod", trim_pod, POD_BYTES,
+    p->pods = keeper_watch(p->k,
+                           &(struct keeper_kind){.api_version = "v1",
+                                                 .kind = "Pod",
+                                                 .field_selector = COUNTING,
+                                                 .trim = trim_pod,
+                                                 .compact_bytes = POD_BYTES},
                            &(struct informer_handler){.on_add = on_change,
                                                       .on_update = on_pod_update,
                                                       .on_delete = on_delete,
                                                       .on_synced = on_pods_synced,
                                                       .arg = p});
+}
+
+static void start_namespaces(struct policy *p)
+{
+    p->namespaces = keeper_watch(p->k,
+                                 &(struct keeper_kind){.api_version = "v1",
+                                                       .kind = "Namespace",
+                                                       .trim = keeper_trim_namespace,
+                                                       .compact_bytes = KEEPER_NAMESPACE_BYTES},
+                                 &(struct informer_handler){.on_add = on_change,
+                                                            .on_update = on_namespace_update,
+                                                            .on_delete = on_delete,
+                                                            .on_synced = on_namespaces_synced,
+                                                            .arg = p});
 }
 
 /* --- from the objects to the rules ------------------------------------------------------- */
@@ -158,24 +181,30 @@ static struct policy_state *compute(void *owner, struct policy_local *locals, si
     AUTO_ARENA *a = arena_new(0);
     const uint64_t *seed = keeper_seed(p->keeper);
     struct policy_inputs in = {.locals = locals, .local_count = count, .seed = {seed[0], seed[1]}};
-    bool needs_pods;
+    struct policy_needs needs;
     in.policies = (const struct networking_v1_network_policy *const *)all_of(a, p->policies,
                                                                              &in.policy_count);
     in.namespaces =
         (const struct core_v1_namespace *const *)all_of(a, p->namespaces, &in.namespace_count);
     in.pods = (const struct core_v1_pod *const *)all_of(a, p->pods, &in.pod_count);
-    struct policy_state *s = policy_rules(&in, &needs_pods);
-    if (!needs_pods || p->pods != NULL)
+    struct policy_state *s = policy_rules(&in, &needs);
+    bool lacks_pods = needs.pods && p->pods == NULL;
+    bool lacks_namespaces = needs.namespaces && p->namespaces == NULL;
+    if (!lacks_pods && !lacks_namespaces)
         return s;
     policy_state_free(s);
-    start_pods(p);
+    if (lacks_pods)
+        start_pods(p);
+    if (lacks_namespaces)
+        start_namespaces(p);
     return NULL;
 }
 
 static bool is_synced(void *owner)
 {
     const struct policy *p = owner;
-    return p->policies_synced && p->namespaces_synced && (p->pods == NULL || p->pods_synced);
+    return p->policies_synced && (p->namespaces == NULL || p->namespaces_synced) &&
+           (p->pods == NULL || p->pods_synced);
 }
 
 static bool is_free(void *owner, const struct core_v1_pod *pod)
@@ -213,11 +242,9 @@ struct policy *policy_start(struct kubelet *k)
                                        .on_delete = on_delete,
                                        .on_synced = on_policies_synced,
                                        .arg = p};
-    p->policies = keeper_watch(k, "networking.k8s.io/v1", "NetworkPolicy", NULL, 0, &handler);
-    handler.on_update = on_namespace_update;
-    handler.on_synced = on_namespaces_synced;
-    p->namespaces =
-        keeper_watch(k, "v1", "Namespace", keeper_trim_namespace, KEEPER_NAMESPACE_BYTES, &handler);
+    p->policies = keeper_watch(
+        k, &(struct keeper_kind){.api_version = "networking.k8s.io/v1", .kind = "NetworkPolicy"},
+        &handler);
     return p;
 }
 

@@ -1,7 +1,8 @@
 /* policy.h - enforces NetworkPolicies for the pods of this node.
  *
- * Loop-confined. Watches NetworkPolicies and Namespaces, and pods of all nodes
- * once a policy of a pod of this node names pods; keeps nftables as rules.h says.
+ * Loop-confined. Watches NetworkPolicies, and once a policy of a pod of this
+ * node names pods, those of all nodes, and Namespaces once one selects some;
+ * keeps nftables as rules.h says.
  *
  *   informers, pod workers -> policy_rules() (pure) -> what differs -> nft
  *

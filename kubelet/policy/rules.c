@@ -144,7 +144,7 @@ static void write_local(struct builder *b, struct policy_local *local)
     write_side(b, local, true, chosen, count);
 }
 
-struct policy_state *policy_rules(const struct policy_inputs *in, bool *ret_needs_pods)
+struct policy_state *policy_rules(const struct policy_inputs *in, struct policy_needs *ret_needs)
 {
     static const struct {
         const char *name, *type;
@@ -166,7 +166,7 @@ struct policy_state *policy_rules(const struct policy_inputs *in, bool *ret_need
     for (size_t i = 0; i < in->local_count; i++)
         write_local(&b, &in->locals[i]);
     policy_state_sort(b.state);
-    *ret_needs_pods = b.needs_pods;
+    *ret_needs = b.needs;
     return b.state;
 }
 

@@ -35,8 +35,11 @@ struct policy_inputs {
     uint64_t seed[2]; /* For names: secret, so that nobody can make two meet. */
 };
 
-/* ret_needs_pods: what is looked up among the pods matters; without it in->pods may be empty. */
-struct policy_state *policy_rules(const struct policy_inputs *in, bool *ret_needs_pods);
+/* What has been looked up: pods and namespaces that do not matter need not be given. */
+struct policy_needs {
+    bool pods, namespaces;
+};
+struct policy_state *policy_rules(const struct policy_inputs *in, struct policy_needs *ret_needs);
 
 /* Has this pod addresses that selectors may name? Not on the host's network, not ended. */
 bool policy_pod_counts(const struct core_v1_pod *p);

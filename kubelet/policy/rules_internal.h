@@ -27,7 +27,7 @@ struct builder {
     const struct policy_inputs *in;
     struct arena *a;
     struct policy_state *state;
-    bool needs_pods;
+    struct policy_needs needs;
 };
 
 /* One direction of one pod. */

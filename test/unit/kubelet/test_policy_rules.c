@@ -84,9 +84,9 @@ static void done(struct world *w)
 
 static char *render(struct world *w)
 {
-    bool needs_pods;
+    struct policy_needs needs;
     AUTO_BUF b = BUF_INIT;
-    struct policy_state *s = policy_rules(&w->in, &needs_pods);
+    struct policy_state *s = policy_rules(&w->in, &needs);
     policy_state_write(s, &b);
     policy_state_free(s);
     return buf_steal(&b, NULL);
@@ -105,14 +105,14 @@ static void expect(struct world *w, const char *text, bool there, int line)
 START_TEST(free_pods_are_left_alone)
 {
     struct world w;
-    bool needs_pods;
+    struct policy_needs needs;
     make(&w);
     add_policy(&w, "p",
                "{\"podSelector\":{\"matchLabels\":{\"app\":\"other\"}},\"ingress\":[{"
                "\"from\":[{\"podSelector\":{}}]}]}");
-    struct policy_state *s = policy_rules(&w.in, &needs_pods);
+    struct policy_state *s = policy_rules(&w.in, &needs);
     ck_assert_uint_eq(s->chain_count, 0);
-    ck_assert(!needs_pods && !w.locals[0].selected);
+    ck_assert(!needs.pods && !w.locals[0].selected);
     policy_state_free(s);
     done(&w);
 }
@@ -152,7 +152,7 @@ END_TEST
 START_TEST(peers)
 {
     struct world w;
-    bool needs_pods;
+    struct policy_needs needs;
     make(&w);
     add_policy(&w, "p",
                "{\"podSelector\":{},\"ingress\":[{\"from\":[{\"podSelector\":{\"matchLabels\":{"
@@ -162,12 +162,14 @@ START_TEST(peers)
     HAS(&w, "ip saddr @p4-");
     HAS(&w, "ip6 saddr @p6-");
     HAS_NOT(&w, "10.0.1.3");
-    policy_state_free(policy_rules(&w.in, &needs_pods));
-    ck_assert(needs_pods);
+    policy_state_free(policy_rules(&w.in, &needs));
+    ck_assert(needs.pods && !needs.namespaces);
     add_policy(&w, "q",
                "{\"podSelector\":{},\"ingress\":[{\"from\":[{\"namespaceSelector\":{\"matchLabels\""
                ":{\"team\":\"t\"}}}]}]}");
     HAS(&w, "{ 10.0.1.3 }");
+    policy_state_free(policy_rules(&w.in, &needs));
+    ck_assert(needs.namespaces);
     add_policy(&w, "r",
                "{\"podSelector\":{},\"ingress\":[{\"from\":[{\"namespaceSelector\":{},"
                "\"podSelector\":{\"matchLabels\":{\"app\":\"client\"}}}]}]}");
@@ -247,8 +249,8 @@ START_TEST(many_peers_and_ports)
     buf_puts(&spec, "]}]}");
     buf_putc(&spec, '\0');
     add_policy(&w, "p", (const char *)spec.data);
-    bool needs_pods;
-    struct policy_state *s = policy_rules(&w.in, &needs_pods);
+    struct policy_needs needs;
+    struct policy_state *s = policy_rules(&w.in, &needs);
     AUTO_BUF out = BUF_INIT;
     policy_state_write(s, &out);
     buf_putc(&out, '\0');
@@ -306,21 +308,21 @@ static char *difference(const struct policy_state *have, const struct policy_sta
 START_TEST(differences)
 {
     struct world w;
-    bool needs_pods;
+    struct policy_needs needs;
     make(&w);
     add_policy(&w, "p", "{\"podSelector\":{},\"ingress\":[{\"from\":[{\"podSelector\":{}}]}]}");
-    struct policy_state *one = policy_rules(&w.in, &needs_pods);
-    struct policy_state *same = policy_rules(&w.in, &needs_pods);
+    struct policy_state *one = policy_rules(&w.in, &needs);
+    struct policy_state *same = policy_rules(&w.in, &needs);
     AUTO_FREE char *nothing = difference(one, same);
     ck_assert_str_eq(nothing, "\n");
     add_pod(&w, "x", "d", "client", "10.0.0.9");
-    struct policy_state *more = policy_rules(&w.in, &needs_pods);
+    struct policy_state *more = policy_rules(&w.in, &needs);
     AUTO_FREE char *come = difference(one, more);
     ck_assert_ptr_nonnull(strstr(come, "{ 10.0.0.9 }\n"));
     ck_assert_ptr_null(strstr(come, "chain"));
     ck_assert_ptr_null(strstr(come, "10.0.0.2"));
     w.in.policy_count = 0;
-    struct policy_state *none = policy_rules(&w.in, &needs_pods);
+    struct policy_state *none = policy_rules(&w.in, &needs);
     AUTO_FREE char *gone = difference(more, none);
     const char *verdict = strstr(gone, "delete element inet trireme-policy in4");
     const char *chain = strstr(gone, "flush chain"), *set = strstr(gone, "delete set");

@@ -13,13 +13,13 @@
 
 /* Not reachable by everybody: RFC 6890 and the registries of special-purpose addresses behind it.
  */
-#define SPECIAL4                                                                                   \
-    "{ 0.0.0.0/8, 10.0.0.0/8, 100.64.0.0/10, 127.0.0.0/8, 169.254.0.0/16, 172.16.0.0/12, "         \
-    "192.0.0.0/24, 192.0.2.0/24, 192.168.0.0/16, 198.18.0.0/15, 198.51.100.0/24, 203.0.113.0/24, " \
-    "224.0.0.0/3 }"
+static const char *const special4[] = {
+    "0.0.0.0/8",       "10.0.0.0/8",     "100.64.0.0/10", "127.0.0.0/8",    "169.254.0.0/16",
+    "172.16.0.0/12",   "192.0.0.0/24",   "192.0.2.0/24",  "192.168.0.0/16", "198.18.0.0/15",
+    "198.51.100.0/24", "203.0.113.0/24", "224.0.0.0/3"};
+static const char *const special6[] = {"2001::/23", "2001:db8::/32", "2002::/16", "3fff::/20"};
 /* Global unicast, and IPv4's behind the well-known prefix of NAT64 (RFC 6052). */
-#define GLOBAL6 "{ 2000::/3, 64:ff9b::/96 }"
-#define SPECIAL6 "{ 2001::/23, 2001:db8::/32, 2002::/16, 3fff::/20 }"
+static const char *const global6[] = {"2000::/3", "64:ff9b::/96"};
 
 struct builder {
     const struct isolation_inputs *in;
@@ -306,15 +306,34 @@ static void add_cluster(struct builder *b)
     }
 }
 
+static void add_fixed(struct builder *b, const char *name, const char *type,
+                      const char *const *ranges, size_t count)
+{
+    bool is_new;
+    struct policy_set *set = policy_state_set(b->state, str_of(name), type, &is_new);
+    for (size_t i = 0; is_new && i < count; i++)
+        policy_set_add(b->state, set, str_of(ranges[i]));
+}
+
+/* Named sets, once: of those that stand in a rule itself the kernel makes one for each rule. */
+static void add_special(struct builder *b)
+{
+    static const char type4[] = "ipv4_addr; flags interval", type6[] = "ipv6_addr; flags interval";
+    add_fixed(b, "special4", type4, special4, ARRAY_SIZE(special4));
+    add_fixed(b, "special6", type6, special6, ARRAY_SIZE(special6));
+    add_fixed(b, "global6", type6, global6, ARRAY_SIZE(global6));
+}
+
 static void write_internet(struct chain *c, const struct dependency *d)
 {
     struct str name = edge_counter(c, d), port = port_match(c->b, d);
     c->b->plan->needs_cluster = true;
     add_cluster(c->b);
+    add_special(c->b);
     buf_printf(&c->rules,
-               "ip daddr != " SPECIAL4 " ip daddr != @cluster4" STR_FMT " counter name " STR_FMT
+               "ip daddr != @special4 ip daddr != @cluster4" STR_FMT " counter name " STR_FMT
                " accept\n"
-               "ip6 daddr " GLOBAL6 " ip6 daddr != " SPECIAL6 " ip6 daddr != @cluster6" STR_FMT
+               "ip6 daddr @global6 ip6 daddr != @special6 ip6 daddr != @cluster6" STR_FMT
                " counter name " STR_FMT " accept\n",
                STR_ARG(port), STR_ARG(name), STR_ARG(port), STR_ARG(name));
 }

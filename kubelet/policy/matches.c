@@ -96,6 +96,49 @@ static struct str selector_key(struct builder *b, const struct meta_v1_label_sel
     return arena_printf(b->a, "{" STR_FMT "}", STR_ARG(api_label_selector_text(b->a, &s)));
 }
 
+struct group_item {
+    struct str key;
+    const struct core_v1_pod *pod;
+};
+
+static int by_key(const void *x, const void *y)
+{
+    return str_cmp(((const struct group_item *)x)->key, ((const struct group_item *)y)->key);
+}
+
+/* What tells a pod from others to selectors. Labels come in one order from one API server; in
+ * another one they make a group more. */
+static struct str group_key(struct arena *a, const struct core_v1_pod *p)
+{
+    AUTO_BUF key = BUF_INIT;
+    buf_append_str(&key, p->metadata.namespace);
+    for (size_t i = 0; i < p->metadata.labels_count; i++)
+        buf_printf(&key, "\n" STR_FMT "=" STR_FMT, STR_ARG(p->metadata.labels[i].key),
+                   STR_ARG(p->metadata.labels[i].value));
+    return arena_str(a, buf_str(&key));
+}
+
+/* Many pods are of few templates: selectors look at each of those once, whatever their pods. */
+static void make_groups(struct builder *b)
+{
+    size_t count = 0;
+    struct group_item *items = ARENA_ARRAY(b->a, struct group_item, b->in->pod_count + 1);
+    if (b->groups != NULL)
+        return;
+    for (size_t i = 0; i < b->in->pod_count; i++)
+        if (policy_pod_counts(b->in->pods[i]))
+            items[count++] = (struct group_item){group_key(b->a, b->in->pods[i]), b->in->pods[i]};
+    qsort(items, count, sizeof(*items), by_key);
+    const struct core_v1_pod **pods = ARENA_ARRAY(b->a, const struct core_v1_pod *, count + 1);
+    b->groups = ARENA_ARRAY(b->a, struct pod_group, count + 1);
+    for (size_t i = 0; i < count; i++) {
+        pods[i] = items[i].pod;
+        if (i == 0 || !str_eq(items[i].key, items[i - 1].key))
+            b->groups[b->group_count++] = (struct pod_group){.pods = &pods[i]};
+        b->groups[b->group_count - 1].count++;
+    }
+}
+
 /* The pods of namespace own, or of those that match, whose labels match. */
 static void fill_peer(struct builder *b, struct str own,
                       const struct networking_v1_network_policy_peer *peer,
@@ -107,30 +150,27 @@ static void fill_peer(struct builder *b, struct str own,
          api_label_selector_from(b->a, peer->pod_selector, &pods, &err) != 0) ||
         (peer->namespace_selector != NULL &&
          api_label_selector_from(b->a, peer->namespace_selector, &spaces, &err) != 0))
-        return;          /* What cannot be understood allows nothing. */
-    struct map verdicts; /* Namespaces looked at: the first or the second of these. */
-    static const char in = 1, out = 0;
-    map_init(&verdicts);
-    for (size_t i = 0; i < b->in->pod_count; i++) {
-        const struct core_v1_pod *p = b->in->pods[i];
-        bool there = str_eq(p->metadata.namespace, own);
-        if (peer->namespace_selector != NULL) {
-            const char *known = map_get(&verdicts, p->metadata.namespace);
-            if (known == NULL) {
-                const struct core_v1_namespace *ns = find_namespace(b, p->metadata.namespace);
-                known = ns != NULL && api_label_selector_matches(&spaces, ns->metadata.labels,
-                                                                 ns->metadata.labels_count)
-                            ? &in
-                            : &out;
-                map_set(&verdicts, p->metadata.namespace, (void *)(uintptr_t)known);
-            }
-            there = known == &in;
+        return; /* What cannot be understood allows nothing. */
+    make_groups(b);
+    struct str last = STR_NULL; /* Groups of one namespace stand together. */
+    bool there = false;
+    for (size_t i = 0; i < b->group_count; i++) {
+        const struct pod_group *g = &b->groups[i];
+        const struct meta_v1_object_meta *m = &g->pods[0]->metadata;
+        if (i == 0 || !str_eq(m->namespace, last)) {
+            last = m->namespace;
+            const struct core_v1_namespace *ns =
+                peer->namespace_selector != NULL ? find_namespace(b, last) : NULL;
+            there = peer->namespace_selector == NULL
+                        ? str_eq(last, own)
+                        : ns != NULL && api_label_selector_matches(&spaces, ns->metadata.labels,
+                                                                   ns->metadata.labels_count);
         }
-        if (there && policy_pod_counts(p) &&
-            api_label_selector_matches(&pods, p->metadata.labels, p->metadata.labels_count))
-            add_addresses(b, p, sets, "");
+        if (!there || !api_label_selector_matches(&pods, m->labels, m->labels_count))
+            continue;
+        for (size_t k = 0; k < g->count; k++)
+            add_addresses(b, g->pods[k], sets, "");
     }
-    map_done(&verdicts);
 }
 
 /* What this peer's pods are known by; empty when it names none. */

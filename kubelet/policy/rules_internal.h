@@ -23,8 +23,16 @@ struct matches {
     size_t count, cap;
 };
 
+/* Pods that no selector can tell apart: of one namespace, with the same labels. */
+struct pod_group {
+    const struct core_v1_pod *const *pods;
+    size_t count;
+};
+
 struct builder {
     const struct policy_inputs *in;
+    struct pod_group *groups; /* Of those that count; NULL until a selector asks. */
+    size_t group_count;
     struct arena *a;
     struct policy_state *state;
     struct policy_needs needs;

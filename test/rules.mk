@@ -167,6 +167,15 @@ bench-api: all $(API_LOAD)
 bench-api-growth: all $(API_LOAD)
 	@test/bench/api_growth.sh $(API_LOAD) $(BIN)
 
+# Network policies and isolation: computing, loading, packets: make bench-policy
+POLICY_BENCH := $(B)/test/bench/bench_policy
+$(POLICY_BENCH): $(B)/test/bench/bench_policy.o $(call libs_of,kubelet)
+	@echo "  LINK  $@"
+	@$(CC) $(CFLAGS) $(LDFLAGS) $< $(call libs_of,kubelet) -o $@ $(PKG_LIBS) $(call extra_of,kubelet)
+.PHONY: bench-policy
+bench-policy: $(POLICY_BENCH)
+	test/bench/policy.sh $(POLICY_BENCH)
+
 # The node's DNS server over UDP, one core: make bench-dns
 DNS_BENCH := $(B)/test/bench/bench_dns
 $(DNS_BENCH): $(B)/test/bench/bench_dns.o $(call libs_of,kubelet)

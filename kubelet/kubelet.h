@@ -47,6 +47,7 @@ struct pinning;
 struct pleg;
 struct plugin_client;
 struct policy;
+struct pod_certificates;
 struct pod_worker;
 struct trust_bundles;
 struct usage_watch;
@@ -165,6 +166,7 @@ struct kubelet {
     struct api_object *node;   /* Own Node object as last seen, or NULL. */
 
     struct trust_bundles *trust_bundles;
+    struct pod_certificates *certificates;
     struct start_gate *starts;
     struct object_store *objects; /* ConfigMaps and Secrets of pods. */
     struct map workers;           /* uid -> struct pod_worker */

@@ -30,6 +30,7 @@
 #include "kubelet/object_store.h"
 #include "kubelet/pinning.h"
 #include "kubelet/pleg.h"
+#include "kubelet/pod_certificates.h"
 #include "kubelet/pod_resources.h"
 #include "kubelet/pod_worker.h"
 #include "kubelet/policy/guard.h"
@@ -412,6 +413,7 @@ static int setup(struct program *p, struct error *err)
         rc = change_detection_parse(k->config.change_detection, &detection, err);
     k->objects = object_store_new(k, detection, pod_worker_object_changed);
     k->trust_bundles = trust_bundles_new(k);
+    k->certificates = pod_certificates_new(k);
     if (rc == 0)
         rc = open_image_records(k, err);
     struct user_namespaces_config users = {.root_dir = k->config.root_dir,

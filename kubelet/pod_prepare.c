@@ -6,6 +6,7 @@
 #include "kubelet/job.h"
 #include "kubelet/pinning.h"
 #include "kubelet/object_store.h"
+#include "kubelet/pod_certificates.h"
 #include "kubelet/pod_sources.h"
 #include "kubelet/pod_worker_internal.h"
 #include "kubelet/resources.h"
@@ -432,16 +433,9 @@ static int read_certificate(void *worker, struct str volume, size_t index,
                             const struct core_v1_pod_certificate_projection *p, struct arena *a,
                             struct str *ret_key, struct str *ret_chain, struct error *err)
 {
-    UNUSED(worker);
-    UNUSED(volume);
-    UNUSED(p);
-    UNUSED(a);
-    UNUSED(ret_key);
-    UNUSED(ret_chain);
-    return error_set(err, E_NOT_IMPLEMENTED,
-                     "projected.sources[%zu]: this node does not have podCertificate: use a "
-                     "secret that somebody keeps up to date",
-                     index);
+    struct pod_worker *w = worker;
+    return pod_certificates_read(w->k->certificates, w, volume, index, p, a, ret_key, ret_chain,
+                                 err);
 }
 
 static void on_devices(int code, const struct error *err, void *arg)

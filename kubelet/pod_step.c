@@ -3,6 +3,7 @@
  *   kick -> step: busy? wait : stale? observe : pm_next -> act -> op_done -> kick */
 #include "kubelet/isolation/isolation.h"
 #include "kubelet/pinning.h"
+#include "kubelet/pod_certificates.h"
 #include "kubelet/pod_sources.h"
 #include "kubelet/pod_support.h"
 #include "kubelet/pod_worker_internal.h"
@@ -271,6 +272,7 @@ static void act(struct pod_worker *w, const struct pm_action *a)
         w->life = PM_STOPPED;
         w->status_dirty = true;
         source_set_unuse(w->sources);
+        pod_certificates_forget(w->k->certificates, w->uid);
         pinning_pod_gone(w->k->pinning, w->uid);
         kubelet_room(w->k);
         worker_kick(w);

@@ -1,4 +1,5 @@
 /* pod_worker.c - see pod_worker.h: life and kicks. */
+#include "kubelet/pod_certificates.h"
 #include "kubelet/pod_worker_internal.h"
 
 #include "kubelet/cri_config.h"
@@ -486,6 +487,7 @@ void pod_worker_abandon(struct pod_worker *w)
         container_free(w->containers[i]);
     free(w->containers);
     rt_pod_free(w->rt);
+    pod_certificates_forget(w->k->certificates, w->uid);
     source_set_free(w->sources);
     volume_set_free(w->volumes);
     arena_free(w->status_arena);

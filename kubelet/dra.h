@@ -5,6 +5,7 @@
  *   dra.c        operations on the claims of a pod
  *   dra_ask.c    what drivers are asked
  *   dra_health.c what drivers say of their devices' health: pure
+ *   dra_use.c    what containers have of them
  *   dra_watch.c  the streams on which they say it
  *   file_saver.c the file
  *   dra_slices.c ResourceSlices of drivers that went

@@ -1,6 +1,6 @@
 /* dra_internal.h - shared by dra.c (operations on the claims of a pod), dra_ask.c (what
- * drivers are asked), dra_watch.c (what they tell) and dra_slices.c (drivers
- * that went). */
+ * drivers are asked), dra_watch.c (what they tell), dra_use.c (what containers have) and
+ * dra_slices.c (drivers that went). */
 #ifndef KUBELET_DRA_INTERNAL_H
 #define KUBELET_DRA_INTERNAL_H
 
@@ -12,6 +12,7 @@
 
 #include <uv.h>
 
+struct core_v1_pod_resource_claim;
 struct kubelet;
 
 struct wanted_claim {
@@ -53,6 +54,9 @@ struct dra {
     uv_timer_t health_timer;  /* What is not said again in time is not known. */
 };
 
+/* dra_use.c: the name of the pod's claim; empty: it needs none. E_AGAIN: it is not made yet. */
+int dra_claim_name(const struct core_v1_pod *pod, const struct core_v1_pod_resource_claim *x,
+                   struct str *ret, struct error *err);
 /* The claim that the pod calls by this name, if it is here; NULL. */
 const struct dra_claim *dra_claim_named(const struct dra *d, const struct core_v1_pod *pod,
                                         struct str name);

@@ -62,7 +62,7 @@ int error_set_errno(struct error *err, int code, int errnum, const char *fmt, ..
 int error_prefix(struct error *err, const char *fmt, ...)
 {
     if (err == NULL)
-        return 0;
+        return E_INTERNAL;
     char old[ERROR_MESSAGE_MAX];
     memcpy(old, err->message, sizeof(old));
     va_list ap;

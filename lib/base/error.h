@@ -64,7 +64,8 @@ int error_set(struct error *err, int code, const char *fmt, ...) PRINTF_LIKE(3, 
 /* As error_set, with ": " and strerror(errnum) behind the text. */
 int error_set_errno(struct error *err, int code, int errnum, const char *fmt, ...)
     PRINTF_LIKE(4, 5);
-/* Puts "text: " in front of the message. Returns err->code (0 for NULL). */
+/* Puts "text: " in front of the message. Returns err->code; E_INTERNAL for NULL: it failed anyway.
+ */
 int error_prefix(struct error *err, const char *fmt, ...) PRINTF_LIKE(2, 3);
 void error_clear(struct error *err);
 

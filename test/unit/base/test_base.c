@@ -234,6 +234,8 @@ START_TEST(error_prefix_and_cut)
     struct error err = {0};
     ck_assert_int_eq(error_set(&err, E_NOT_FOUND, "pods \"%s\" not found", "x"), E_NOT_FOUND);
     ck_assert_int_eq(error_prefix(&err, "get"), E_NOT_FOUND);
+    /* Who does not want to know why is told that it failed. */
+    ck_assert_int_eq(error_prefix(NULL, "get"), E_INTERNAL);
     ck_assert_str_eq(error_message(&err), "get: pods \"x\" not found");
     char big[3000];
     memset(big, 'y', sizeof(big) - 1);

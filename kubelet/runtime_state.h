@@ -42,9 +42,9 @@ struct rt_container {
     uint32_t attempt; /* = restart count. */
     int32_t exit_code;
     int64_t created_ns, started_ns, finished_ns;
-    int64_t pid;     /* Of a running one; 0: unknown. */
-    int64_t grace_s; /* Of the pod when it was made; -1: unknown. */
-    bool has_status; /* Details were read, not only the list. */
+    int64_t pid;             /* Of a running one; 0: unknown. */
+    int64_t grace_s;         /* Of the pod when it was made; -1: unknown. */
+    bool has_status;         /* Details were read, not only the list. */
     const char *stop_signal; /* As the API names it ("SIGTERM"); NULL: the runtime says none. */
     bool user_known;
     int64_t uid, gid;

@@ -11,7 +11,7 @@ struct buf;
 
 enum start_part {
     START_VOLUMES, /* Sources from the API, folders, mounts, the cgroup. */
-    START_TURN, /* Waiting for others' starts, see start_gate.h. */
+    START_TURN,    /* Waiting for others' starts, see start_gate.h. */
     START_SANDBOX,
     START_IMAGE, /* Asking whether it is there. */
     START_PULL,

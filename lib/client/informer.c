@@ -31,6 +31,7 @@
 #define BACKOFF_MAX_MS 10000u
 #define HEALTHY_MS 10000u        /* A watch that lived so long resets the backoff. */
 #define WATCH_TIMEOUT_MIN_S 300u /* As client-go: 5 to 10 minutes. */
+#define REFUSED_TRIES 5u /* Some seconds: a server that starts may not know its rules yet. */
 #define HELD_WAIT_MS 1000u
 #define GIVE_BACK_MS 1000u
 #define COMPACT_BYTES_MIN ((size_t)512) /* Where to begin. */
@@ -283,7 +284,8 @@ static void list_failed(struct informer *i, const struct client_result *result)
     report_failure(i, "list", result);
     uint64_t pause_ms = next_backoff(i);
     /* A kind that is not served has no objects: nobody need wait for it. */
-    bool unserved = result->code == E_NOT_FOUND || (i->optional && result->code == E_FORBIDDEN);
+    bool refused = i->optional && result->code == E_FORBIDDEN && i->failures >= REFUSED_TRIES;
+    bool unserved = result->code == E_NOT_FOUND || refused;
     if (unserved && !i->synced)
         tell_synced(i);
     wait_then(i, true, pause_ms);

@@ -44,7 +44,7 @@ struct informer_config {
     struct api_packer *packer;
     /* Streams the initial state over the watch instead of a LIST. */
     bool send_initial_events;
-    /* A kind that may not be read (403) counts as one that is not served. */
+    /* A kind that may not be read (403, some times in a row) counts as one that is not served. */
     bool optional;
 };
 

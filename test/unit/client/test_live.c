@@ -396,6 +396,60 @@ START_TEST(informer_of_an_unserved_kind_is_empty)
 }
 END_TEST
 
+/* Refused twice, as by a server whose rules are not read yet, and then served. */
+static void handle_late_rights(struct world *w, struct http_request *r)
+{
+    if (has(r->query, "watch=true") || w->phase >= 2) {
+        handle_late_kind(w, r);
+        return;
+    }
+    w->phase++;
+    note(w, "?", STR_NULL);
+    respond_status(r, 403, "Forbidden", "not yet");
+}
+
+static void handle_refused(struct world *w, struct http_request *r)
+{
+    note(w, "?", STR_NULL);
+    respond_status(r, 403, "Forbidden", "never");
+}
+
+static void on_refused_synced(void *arg)
+{
+    struct world *w = arg;
+    note(w, "synced", STR_NULL);
+    w->finished = true;
+}
+
+static void run_optional(struct world *w, void (*handle)(struct world *, struct http_request *),
+                         const struct informer_handler *h)
+{
+    struct error err = {0};
+    world_open(w, handle);
+    struct informer_config config = {.kind = kind("", "ConfigMap"), .optional = true};
+    ck_assert_int_eq(informer_new(w->client, &config, &w->informer, &err), 0);
+    informer_add_handler(w->informer, h);
+    informer_start(w->informer);
+    world_run(w);
+    informer_close(w->informer);
+    world_close(w);
+}
+
+/* A kind that may not be read has no objects for who can do without it; but that is not believed at
+ * the first refusal. */
+START_TEST(informer_of_a_refused_kind)
+{
+    struct world w;
+    run_optional(
+        &w, handle_late_rights,
+        &(struct informer_handler){.on_add = on_late_add, .on_synced = on_synced, .arg = &w});
+    ck_assert_str_eq(w.log, "? ? ? +late synced ");
+    run_optional(&w, handle_refused,
+                 &(struct informer_handler){.on_synced = on_refused_synced, .arg = &w});
+    ck_assert_str_eq(w.log, "? ? ? ? ? synced ");
+}
+END_TEST
+
 /* --- leader election
  * ------------------------------------------------------------------------------ */
 
@@ -545,6 +599,7 @@ UNIT_MAIN("client/live", {
     UNIT_TEST(cancelled_calls_are_silent);
     UNIT_TEST(informer_never_loses_a_change);
     UNIT_TEST(informer_of_an_unserved_kind_is_empty);
+    UNIT_TEST(informer_of_a_refused_kind);
     UNIT_TEST(leadership_is_handed_over);
     UNIT_TEST(work_queue_runs);
 })

@@ -1,6 +1,7 @@
 /* stale.c - see stale.h. */
 #include "kubelet/proxy/stale.h"
 
+#include "kubelet/flows.h"
 #include "kubelet/netlink.h"
 #include "kubelet/nft_batch.h"
 #include "kubelet/proxy/table.h"
@@ -9,9 +10,6 @@
 #include "lib/base/error.h"
 
 #include <arpa/inet.h>
-#include <linux/netfilter/nfnetlink.h>
-#include <linux/netfilter/nfnetlink_conntrack.h>
-#include <linux/netlink.h>
 #include <netinet/in.h>
 
 /* The fields of a frontend's key behind its address: protocol and port, four bytes each. */
@@ -104,10 +102,8 @@ struct cleaning {
     struct map frontends, pairs;
     enum proxy_family family;
     const struct nft_set_name *affinity;
-    struct buf *requests; /* Messages that end flows. */
     struct nft_batch batch;
     size_t forgotten;
-    uint32_t seq;
 };
 
 static void add_pair(struct map *m, struct str a, struct str b)
@@ -169,30 +165,6 @@ static int forget_clients(struct cleaning *c, struct error *err)
 
 /* --- flows ------------------------------------------------------------------------------------ */
 
-struct tuple {
-    struct str source, destination;
-    uint8_t protocol;
-    uint16_t source_port, destination_port; /* As on the wire. */
-};
-
-static uint16_t read_u16(struct str s)
-{
-    uint16_t v = 0;
-    memcpy(&v, s.data, MIN_OF(s.len, sizeof(v)));
-    return v;
-}
-
-static struct tuple read_tuple(struct str t, bool v6)
-{
-    struct str ip = netlink_attr(t, 0, CTA_TUPLE_IP), proto = netlink_attr(t, 0, CTA_TUPLE_PROTO);
-    struct str number = netlink_attr(proto, 0, CTA_PROTO_NUM);
-    return (struct tuple){.source = netlink_attr(ip, 0, v6 ? CTA_IP_V6_SRC : CTA_IP_V4_SRC),
-                          .destination = netlink_attr(ip, 0, v6 ? CTA_IP_V6_DST : CTA_IP_V4_DST),
-                          .protocol = number.len > 0 ? (uint8_t)number.data[0] : 0,
-                          .source_port = read_u16(netlink_attr(proto, 0, CTA_PROTO_SRC_PORT)),
-                          .destination_port = read_u16(netlink_attr(proto, 0, CTA_PROTO_DST_PORT))};
-}
-
 static struct str join(char *space, struct str address, const void *fields, size_t n)
 {
     memcpy(space, address.data, address.len);
@@ -200,81 +172,22 @@ static struct str join(char *space, struct str address, const void *fields, size
     return str_n(space, address.len + n);
 }
 
-static void put_flow(struct cleaning *c, struct str original, struct str id)
+static bool is_stale(const struct flow_tuple *original, const struct flow_tuple *reply, void *arg)
 {
-    struct {
-        struct nlmsghdr h;
-        struct nfgenmsg g;
-    } head = {
-        .h = {.nlmsg_type = NFNL_SUBSYS_CTNETLINK << 8 | IPCTNL_MSG_CT_DELETE,
-              .nlmsg_flags = NLM_F_REQUEST | NLM_F_ACK,
-              .nlmsg_seq = ++c->seq},
-        .g = {.nfgen_family = c->family == PROXY_V6 ? AF_INET6 : AF_INET, .version = NFNETLINK_V0}};
-    struct nlattr tuple = {.nla_len = (uint16_t)(NETLINK_ATTR_HEADER + original.len),
-                           .nla_type = CTA_TUPLE_ORIG | NLA_F_NESTED};
-    struct nlattr number = {.nla_len = (uint16_t)(NETLINK_ATTR_HEADER + id.len),
-                            .nla_type = CTA_ID};
-    head.h.nlmsg_len =
-        (uint32_t)(sizeof(head) + NETLINK_ALIGN(tuple.nla_len) + NETLINK_ALIGN(number.nla_len));
-    size_t end = c->requests->len + head.h.nlmsg_len;
-    buf_append(c->requests, &head, sizeof(head));
-    buf_append(c->requests, &tuple, sizeof(tuple));
-    buf_append_str(c->requests, original); /* Made of whole attributes. */
-    buf_append(c->requests, &number, sizeof(number));
-    buf_append_str(c->requests, id);
-    while (c->requests->len < end)
-        buf_putc(c->requests, '\0');
-}
-
-static void on_flow(uint16_t type, struct str payload, void *arg)
-{
-    struct cleaning *c = arg;
-    bool v6 = c->family == PROXY_V6;
-    size_t skip = sizeof(struct nfgenmsg);
+    const struct cleaning *c = arg;
     char frontend[PROXY_KEY_MAX], endpoint[PROXY_KEY_MAX];
-    UNUSED(type);
-    struct str original = netlink_attr(payload, skip, CTA_TUPLE_ORIG);
-    struct str id = netlink_attr(payload, skip, CTA_ID);
-    struct tuple there = read_tuple(original, v6);
-    struct tuple back = read_tuple(netlink_attr(payload, skip, CTA_TUPLE_REPLY), v6);
     size_t n = address_bytes(c->family);
-    if (there.protocol != IPPROTO_UDP || there.destination.len != n || back.source.len != n)
-        return;
+    if (original->protocol != IPPROTO_UDP || original->destination.len != n ||
+        reply->source.len != n)
+        return false;
     uint8_t protocol[4] = {IPPROTO_UDP};
-    uint16_t to[2] = {there.destination_port, 0}, from[2] = {back.source_port, 0};
+    uint16_t to[2] = {original->destination_port, 0}, from[2] = {reply->source_port, 0};
     char behind[BEHIND];
     memcpy(behind, protocol, 4);
     memcpy(behind + 4, to, 4);
-    struct str key = join(frontend, there.destination, behind, sizeof(behind));
-    struct str data = join(endpoint, back.source, from, sizeof(from));
-    if (has_pair(&c->frontends, key, STR_NULL) && !has_pair(&c->pairs, key, data))
-        put_flow(c, original, id);
-}
-
-static int end_flows(struct cleaning *c, struct error *err)
-{
-    struct {
-        struct nlmsghdr h;
-        struct nfgenmsg g;
-    } ask = {
-        .h = {.nlmsg_len = sizeof(ask),
-              .nlmsg_type = NFNL_SUBSYS_CTNETLINK << 8 | IPCTNL_MSG_CT_GET,
-              .nlmsg_flags = NLM_F_REQUEST | NLM_F_DUMP},
-        .g = {.nfgen_family = c->family == PROXY_V6 ? AF_INET6 : AF_INET, .version = NFNETLINK_V0}};
-    AUTO_BUF requests = BUF_INIT;
-    c->requests = &requests;
-    int rc =
-        netlink_ask(NETLINK_NETFILTER, str_n((const char *)&ask, sizeof(ask)), on_flow, c, err);
-    struct str rest = buf_str(&requests);
-    while (rc == 0 && rest.len > 0) {
-        struct nlmsghdr h;
-        memcpy(&h, rest.data, sizeof(h));
-        rc = netlink_ask(NETLINK_NETFILTER, str_sub(rest, 0, h.nlmsg_len), NULL, NULL, err);
-        if (rc == E_NOT_FOUND)
-            rc = 0; /* It has ended by itself. */
-        rest = str_sub(rest, h.nlmsg_len, rest.len);
-    }
-    return rc;
+    struct str key = join(frontend, original->destination, behind, sizeof(behind));
+    struct str data = join(endpoint, reply->source, from, sizeof(from));
+    return has_pair(&c->frontends, key, STR_NULL) && !has_pair(&c->pairs, key, data);
 }
 
 static bool any_udp(const struct cleaning *c)
@@ -299,7 +212,7 @@ static int clean_family(enum proxy_family f, const char *table, struct str packe
     if (c.frontends.count > 0)
         rc = forget_clients(&c, err);
     if (rc == 0 && any_udp(&c))
-        rc = end_flows(&c, err);
+        rc = flows_end_if(f == PROXY_V6 ? AF_INET6 : AF_INET, is_stale, &c, err);
     map_done(&c.frontends);
     map_done(&c.pairs);
     return rc;

@@ -141,4 +141,38 @@ same "its overhead is the pod's" "50m linux" jp pod/classy '{.spec.overhead.cpu}
 same "and in its cgroup" $((48 << 20)) first "$(cgroup_of classy)" memory.limit_in_bytes memory.max
 eventually 20 "a handler that the runtime has not" told FailedCreatePodSandBox classless "no-such-handler"
 
+# --- huge pages, where the machine spares some: an agent that starts tells of them
+PAGES=/sys/kernel/mm/hugepages/hugepages-2048kB
+BEFORE=$(cat "$PAGES/nr_hugepages" 2>/dev/null)
+if [ "$BEFORE" = 0 ] && echo 16 >"$PAGES/nr_hugepages" 2>/dev/null && [ "$(cat "$PAGES/nr_hugepages")" = 16 ]; then
+    trap 'teardown; echo "$BEFORE" >"$PAGES/nr_hugepages"; rm -rf "$WORK"' EXIT
+    ok "the agent ends" sh -c "kill -9 \$(cut -d' ' -f1 '$D/hosts/worker-1/run/kubelet.pid')"
+    ok "and starts" "$TRIREME" host start worker-1 --dir "$D"
+    eventually 30 "the Node has them" is node/worker-1 '{.status.allocatable.hugepages-2Mi}' 32Mi
+    for name in fits waits; do
+        apply <<YAML
+---
+apiVersion: v1
+kind: Pod
+metadata: {name: huge-$name}
+spec:
+  terminationGracePeriodSeconds: 1
+  containers: [{name: c, image: busybox, command: [sh, -c, 'fallocate -l 8388608 /v/x; sleep 1000'], resources: {limits: {hugepages-2Mi: 20Mi, memory: 32Mi, cpu: 100m}}, volumeMounts: [{name: v, mountPath: /v}]}]
+  volumes: [{name: v, emptyDir: {medium: HugePages}}]
+YAML
+        [ "$name" = waits ] || ok "a pod that asks for some" k wait --for=condition=Ready pod/huge-fits --timeout=60s
+    done
+    free_are() { [ "$(cat "$PAGES/free_hugepages")" = "$1" ] || { cat "$PAGES/free_hugepages"; return 1; }; }
+    eventually 20 "uses them" free_are 12
+    eventually 20 "another finds too few" is pod/huge-waits '{.status.conditions[?(@.type=="PodScheduled")].reason}' Unschedulable
+    has "and is told so" "Insufficient hugepages-2Mi" jp pod/huge-waits '{.status.conditions[?(@.type=="PodScheduled")].message}'
+    ok "the first one goes" k delete pod huge-fits --timeout=30s
+    ok "the other gets them" k wait --for=condition=Ready pod/huge-waits --timeout=60s
+    eventually 20 "and uses them" free_are 12
+    ok "it goes" k delete pod huge-waits --timeout=30s
+    eventually 20 "all pages are free again" free_are 16
+else
+    echo "  left out: this machine spares no huge pages, or has some in use: pods that use them are not tried"
+fi
+
 finish
